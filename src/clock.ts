@@ -1,0 +1,56 @@
+// Time is injected: nothing outside this file reads a clock or sets a timer, so tests own both.
+
+export interface Timer {
+  /** Idempotent; a timer that fired already is left alone. */
+  cancel(): void
+}
+
+export interface Clock {
+  /** Wall time in ms since the epoch. May jump; never used to order or to measure. */
+  now(): number
+  /** Monotonic ms from an arbitrary start, with a fraction. */
+  monotonic(): number
+  /** Calls `fn` once after `delayMs`. A timer does not keep the process alive. */
+  after(delayMs: number, fn: () => void): Timer
+  /** Calls `fn` every `periodMs` until cancelled. Does not keep the process alive. */
+  every(periodMs: number, fn: () => void): Timer
+}
+
+/** setTimeout takes 2^31-1 ms at most; longer delays are re-armed. */
+const TIMER_MAX_MS = 2_147_483_647
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonic: () => performance.now(),
+  after(delayMs, fn) {
+    let handle: NodeJS.Timeout
+    const arm = (left: number): void => {
+      const step = Math.min(left, TIMER_MAX_MS)
+      handle = setTimeout(() => (left > step ? arm(left - step) : fn()), step)
+      handle.unref()
+    }
+    arm(Math.max(0, delayMs))
+    return { cancel: () => clearTimeout(handle) }
+  },
+  every(periodMs, fn) {
+    const handle = setInterval(fn, periodMs)
+    handle.unref()
+    return { cancel: () => clearInterval(handle) }
+  },
+}
+
+/** Resolves after `delayMs`, rejects with the signal's reason when that comes first. */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason)
+    const timer = clock.after(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort)
+      resolve()
+    })
+    const onAbort = (): void => {
+      timer.cancel()
+      reject(signal?.reason)
+    }
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
+}

@@ -1,0 +1,71 @@
+// One error class with a closed set of codes. Each front-end maps every code to its wire in its own
+// `errors.ts` (an exhaustive table), so a new code does not compile until all three have an answer.
+
+export const ERROR_CODES = [
+  'TOPIC_NOT_FOUND',
+  'TOPIC_EXISTS',
+  'GROUP_NOT_FOUND',
+  'QUEUE_NOT_FOUND',
+  'MESSAGE_NOT_FOUND',
+  'CLIENT_NOT_FOUND',
+  'NAME_INVALID',
+  'ARGUMENT_INVALID',
+  'MESSAGE_INVALID',
+  'MESSAGE_TOO_LARGE',
+  'FILTER_INVALID',
+  'SUBSCRIPTION_CONFLICT',
+  'GROUP_MODE_CONFLICT',
+  'QUEUE_LOCKED',
+  'RECEIPT_EXPIRED',
+  'OFFSET_OUT_OF_RANGE',
+  'UNAUTHENTICATED',
+  'PERMISSION_DENIED',
+  'QUOTA_EXCEEDED',
+  'BUSY',
+  'READ_ONLY',
+  'STORE_CORRUPT',
+  'TIMED_OUT',
+  'ABORTED',
+  'CLOSED',
+  'UNREACHABLE',
+  'NO_ROUTE',
+  'PROTOCOL_ERROR',
+  'NOT_SUPPORTED',
+  'CONFIG_INVALID',
+  'INTERNAL',
+] as const
+
+export type ErrorCode = (typeof ERROR_CODES)[number]
+
+/** Codes after which the same call may succeed later without a change by the caller. */
+const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
+  'BUSY',
+  'READ_ONLY',
+  'TIMED_OUT',
+  'UNREACHABLE',
+  'QUEUE_LOCKED',
+])
+
+export class BrokerError extends Error {
+  readonly code: ErrorCode
+  readonly retryable: boolean
+
+  /** The message names the thing, the value, the limit and the fix. */
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { cause?: unknown; retryable?: boolean } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'BrokerError'
+    this.code = code
+    this.retryable = options.retryable ?? RETRYABLE.has(code)
+  }
+
+  /** Whatever was thrown, as a BrokerError: a stranger becomes INTERNAL with its cause kept. */
+  static from(thrown: unknown): BrokerError {
+    if (thrown instanceof BrokerError) return thrown
+    const text = thrown instanceof Error ? thrown.message : String(thrown)
+    return new BrokerError('INTERNAL', text, { cause: thrown })
+  }
+}

@@ -1,0 +1,224 @@
+// The Broker port as its users, the front-ends, need it, and what a front-end is. Everything here is
+// location-transparent: names, ids, offsets, receipts and values, so that a front-end can stand before a
+// remote cluster as well as before the broker in its own process.
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../log.ts'
+import type { ClientRegistration, GroupMode, Protocol } from '../model/client.ts'
+import type { GroupDefinition } from '../model/group.ts'
+import type { Host } from '../model/host.ts'
+import type {
+  NewMessage,
+  PublishResult,
+  PullRequest,
+  PullResult,
+  QueueLag,
+  QueueRange,
+  Receipt,
+  ReceivedMessage,
+  ReceiveRequest,
+  SettleResult,
+} from '../model/message.ts'
+import type { LogPosition, QueueOffset } from '../model/positions.ts'
+import type { TopicDefinition } from '../model/topic.ts'
+import type { Authenticator } from './auth.ts'
+
+/** Every method rejects with a BrokerError. */
+export interface Broker {
+  readonly identity: BrokerIdentity
+  /** Settles after the topic's durability is reached; one result per message, in order. */
+  publish(messages: readonly NewMessage[]): Promise<readonly PublishResult[]>
+  /** Reading by position: no state is kept for the reader. */
+  pull(request: PullRequest): Promise<PullResult>
+  /** Competing consumers per message; empty after `waitMs` without one. @throws GROUP_MODE_CONFLICT */
+  receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]>
+  ack(receipts: readonly Receipt[]): Promise<readonly SettleResult[]>
+  /** Counts an attempt. Without a delay the retry ladder applies; after the last attempt: dead letter. */
+  nack(receipts: readonly Receipt[], delayMs?: number): Promise<readonly SettleResult[]>
+  /** Available again at once. `counted`: the delivery counts as an attempt (a lost connection). */
+  release(receipts: readonly Receipt[], counted: boolean): Promise<readonly SettleResult[]>
+  extend(receipts: readonly Receipt[], invisibleMs: number): Promise<readonly SettleResult[]>
+  deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]>
+  /** Calls `arrived` (never with messages) after new entries are readable; coalesced, no ordering promised. */
+  watch(topic: string, arrived: (queueId: number, maxOffset: QueueOffset) => void): Disposable
+
+  readonly topics: Topics
+  readonly groups: Groups
+  readonly cursors: Cursors
+  readonly lightQueues: LightQueues
+  readonly lookup: Lookup
+  readonly clients: Clients
+  readonly sessions: Sessions
+  readonly queueLocks: QueueLocks
+  /** Messages for people: role, state, flush mode, disk, counts. */
+  status(): Promise<BrokerStatus>
+}
+
+export interface BrokerIdentity {
+  readonly clusterName: string
+  readonly brokerName: string
+  /** 0 = master. */
+  readonly brokerId: number
+  /** Written into records and message ids. */
+  readonly storeHost: Host
+}
+
+export interface Topics {
+  list(): Promise<readonly TopicDefinition[]>
+  get(name: string): Promise<TopicDefinition | undefined>
+  /** Creates or changes; durable when it settles. @throws NAME_INVALID, ARGUMENT_INVALID, QUOTA_EXCEEDED */
+  put(definition: TopicDefinition): Promise<void>
+  /** The topic, created with the defaults when it does not exist and that is allowed. @throws TOPIC_NOT_FOUND */
+  ensure(name: string): Promise<TopicDefinition>
+  /** Messages and cursors of it go too. @throws TOPIC_NOT_FOUND */
+  delete(name: string): Promise<void>
+  /** min and max offset of every read queue. @throws TOPIC_NOT_FOUND */
+  ranges(name: string): Promise<readonly QueueRange[]>
+  /** Called after any change, for route registration. */
+  watch(changed: () => void): Disposable
+}
+
+export interface Groups {
+  list(): Promise<readonly GroupDefinition[]>
+  get(name: string): Promise<GroupDefinition | undefined>
+  put(definition: GroupDefinition): Promise<void>
+  /** The group and its retry topic, created when allowed. @throws GROUP_NOT_FOUND */
+  ensure(name: string): Promise<GroupDefinition>
+  delete(name: string): Promise<void>
+  /** undefined while nobody consumes. */
+  mode(name: string): Promise<GroupMode | undefined>
+  /** Every queue of every topic the group ever committed or subscribed to. @throws GROUP_NOT_FOUND */
+  lags(name: string): Promise<readonly QueueLag[]>
+}
+
+export interface Cursors {
+  /** undefined when the group never committed here. */
+  committed(group: string, topic: string, queueId: number): Promise<QueueOffset | undefined>
+  /** Next offset to consume. Kept at once, durable within a second (sooner at shutdown). */
+  commit(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void>
+  range(topic: string, queueId: number): Promise<QueueRange>
+  /** 'lower': first offset stored at or after; 'upper': last stored at or before (RocketMQ 4.3). */
+  byTime(
+    topic: string,
+    queueId: number,
+    timestampMs: number,
+    boundary: 'lower' | 'upper',
+  ): Promise<QueueOffset>
+  /** First entry at or after the position; how a session resumes on a light queue. */
+  byPosition(topic: string, queueId: number, position: LogPosition): Promise<QueueOffset>
+  /** Moves a group, forgetting what is in flight. */
+  reset(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void>
+}
+
+/** Filters over routing names; each bound filter owns one queue, addressed as a topic of one queue. */
+export interface LightQueues {
+  /**
+   * Entries exist from now on. A durable queue survives restarts and lives until `unbind`; a live one
+   * is counted, kept in memory and gone with its last binder. Settles with the queue's next offset.
+   */
+  bind(filter: string, durable: boolean): Promise<{ topic: string; offset: QueueOffset }>
+  /** Once per `bind`. */
+  unbind(filter: string, durable: boolean): Promise<void>
+}
+
+export interface Lookup {
+  byPosition(position: LogPosition): Promise<Buffer | undefined>
+  /** Newest first; business keys and client-made message ids share one index. */
+  byKey(
+    topic: string,
+    key: string,
+    options: { max: number; fromMs?: number; toMs?: number },
+  ): Promise<readonly Buffer[]>
+}
+
+export interface Clients {
+  /** New or refreshed. @throws GROUP_MODE_CONFLICT, GROUP_NOT_FOUND */
+  register(registration: ClientRegistration): Promise<void>
+  /** All of a connection, or one group of it. */
+  unregister(connectionId: string, group?: string): Promise<void>
+  list(): Promise<readonly ClientRegistration[]>
+  /** Client ids of a group's consumers, sorted, without doubles. */
+  consumerIds(group: string): Promise<readonly string[]>
+  /** A group's members or subscriptions changed: tell its clients to rebalance. */
+  watch(changed: (group: string) => void): Disposable
+}
+
+/** Durable state of front-ends, one opaque value per id; MQTT keeps its sessions here. */
+export interface Sessions {
+  load(id: string): Promise<Buffer | undefined>
+  /** `lazy`: kept at once, durable within a second. */
+  save(id: string, state: Uint8Array, options?: { lazy?: boolean }): Promise<void>
+  delete(id: string): Promise<void>
+  list(prefix: string): Promise<readonly string[]>
+}
+
+export interface QueueName {
+  readonly topic: string
+  readonly queueId: number
+}
+
+/** Strictly ordered consumption: one consumer at a time per queue (RocketMQ 4.9). Leases of 60 s. */
+export interface QueueLocks {
+  /** The queues that `clientId` holds now, out of those asked for. */
+  lock(group: string, clientId: string, queues: readonly QueueName[]): Promise<readonly QueueName[]>
+  unlock(group: string, clientId: string, queues: readonly QueueName[]): Promise<void>
+}
+
+export interface BrokerStatus {
+  readonly identity: BrokerIdentity
+  readonly startedAtMs: number
+  readonly flush: 'sync' | 'async'
+  readonly writable: boolean
+  /** Why not, when not writable. */
+  readonly reason: string | undefined
+  readonly logStart: LogPosition
+  readonly logEnd: LogPosition
+  readonly diskBytes: number
+  readonly topics: number
+  readonly groups: number
+  readonly clients: number
+  readonly messagesIn: number
+  readonly messagesOut: number
+  readonly pendingDelayed: number
+}
+
+/** What every front-end is given; nothing else connects it to the process. */
+export interface GatewayContext {
+  readonly broker: Broker
+  readonly auth: Authenticator
+  readonly log: Logger
+  readonly clock: Clock
+}
+
+/** A front-end: accepts sockets that the listener hands over, and lets them go in order. */
+export interface Gateway {
+  readonly protocol: Protocol
+  /** The socket is paused; whoever takes it resumes it. Called after the listener's limits passed. */
+  accept(socket: GatewaySocket): void
+  /** Stops taking, says goodbye in the protocol's terms, settles when every connection is gone or the deadline passed. */
+  close(deadlineMs: number): Promise<void>
+  readonly connections: number
+}
+
+/** The part of net.Socket a front-end may touch, so that tls, websocket and unix sockets fit too. */
+export interface GatewaySocket {
+  readonly remoteAddress: string
+  readonly remotePort: number
+  /** Host the client dialled, for route answers when nothing is advertised. */
+  readonly localAddress: string
+  /** Bytes written and not yet taken by the kernel. */
+  readonly unsentBytes: number
+  /** Chunks are valid only during the call: copy what is kept. At most one of these per socket. */
+  onData(handler: (chunk: Buffer) => void): void
+  /** The other side ended or the socket failed; called once, nothing follows. */
+  onClose(handler: (error: Error | undefined) => void): void
+  /** The unsent bytes fell to zero after a write that answered false. */
+  onDrain(handler: () => void): void
+  pause(): void
+  resume(): void
+  /** The buffer is owned by the socket until it is sent. False: wait for drain. */
+  write(bytes: Buffer): boolean
+  /** Sends what is pending, then closes. */
+  end(bytes?: Buffer): void
+  /** Closes at once. */
+  destroy(): void
+}

@@ -1,0 +1,39 @@
+// RocketMQ's delay levels 1..18 (messageDelayLevel) and the retry ladder built on them.
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+
+const LEVELS_MS: readonly number[] = [
+  1 * SECOND,
+  5 * SECOND,
+  10 * SECOND,
+  30 * SECOND,
+  1 * MINUTE,
+  2 * MINUTE,
+  3 * MINUTE,
+  4 * MINUTE,
+  5 * MINUTE,
+  6 * MINUTE,
+  7 * MINUTE,
+  8 * MINUTE,
+  9 * MINUTE,
+  10 * MINUTE,
+  20 * MINUTE,
+  30 * MINUTE,
+  1 * HOUR,
+  2 * HOUR,
+]
+
+export const DELAY_LEVEL_MAX = LEVELS_MS.length
+/** The first retry waits level 3 (10 s), each further one a level more. */
+const FIRST_RETRY_LEVEL = 3
+
+/** Delay of level 1..18 in ms; above 18 counts as 18 (RocketMQ 4.16). */
+export function delayLevelMs(level: number): number {
+  return LEVELS_MS[Math.min(Math.max(1, level), DELAY_LEVEL_MAX) - 1]!
+}
+
+/** Delay before the next attempt of a message that was re-consumed `reconsumeTimes` times. */
+export const retryDelayMs = (reconsumeTimes: number): number =>
+  delayLevelMs(FIRST_RETRY_LEVEL + reconsumeTimes)

@@ -1,0 +1,14 @@
+// Limits that are part of RocketMQ's data model. Limits an operator may move live in config.ts.
+
+/** RocketMQ's default `maxMessageSize`. */
+export const BODY_BYTES_MAX = 4 * 1024 * 1024
+/** The record has a signed 16-bit length for properties. */
+export const PROPERTIES_BYTES_MAX = 32_767
+export const TOPIC_CHARS_MAX = 127
+/** Retry and dead-letter topics carry a group's name behind a prefix. */
+export const SYSTEM_TOPIC_CHARS_MAX = 255
+export const GROUP_CHARS_MAX = 120
+export const QUEUES_PER_TOPIC_MAX = 1024
+/** Deliveries after the first; then the dead-letter topic. */
+export const RETRY_TIMES_DEFAULT = 16
+export const CONSUMER_ID_CHARS_MAX = 255

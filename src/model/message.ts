@@ -1,0 +1,139 @@
+// The values that cross the Broker port. Plain data, no behaviour: they can travel to another process.
+import type { BrokerError } from '../errors.ts'
+import type { Host } from './host.ts'
+import type { LogPosition, QueueOffset } from './positions.ts'
+import type { TagFilter } from './tag-filter.ts'
+
+/** The broker chooses the queue: by ordering key when there is one, else round robin. */
+export const ANY_QUEUE = -1
+
+export interface NewMessage {
+  readonly topic: string
+  /** 0 .. writeQueues-1, or ANY_QUEUE. */
+  readonly queueId: number
+  /** Messages of one key go to one queue, in order. Not stored; front-ends also set the property. */
+  readonly orderingKey?: string | undefined
+  /** What a client of any protocol sees as the body. At most the configured body limit. */
+  readonly body: Uint8Array
+  /** Encoded as in properties.ts; tag, keys and delay are read from here. */
+  readonly properties: Uint8Array
+  /** RocketMQ's user flag; 0 for other protocols. */
+  readonly flag: number
+  readonly sysFlag: number
+  /** The sender's clock, epoch ms. */
+  readonly bornTimestamp: number
+  readonly bornHost: Host
+  /** Earlier deliveries of this message; 0 for a new one. */
+  readonly reconsumeTimes: number
+  /** May the topic be created when it does not exist (and the broker is set to)? */
+  readonly createTopic: boolean
+  /** Queues of a topic created by this message; the broker's default when absent. */
+  readonly createQueues?: number | undefined
+  /** Retry and dead-letter topics only: the sender's limit overrides the group's (RocketMQ 4.1). */
+  readonly retryTimesMax?: number | undefined
+}
+
+/** Where an accepted message stands. Its offsetMsgId is `offsetMessageId(storeHost, position)`. */
+export interface PublishReceipt {
+  readonly queueId: number
+  readonly queueOffset: QueueOffset
+  readonly position: LogPosition
+  readonly storeHost: Host
+}
+
+/** Errors are per message: one bad message does not spoil its batch. */
+export type PublishResult = PublishReceipt | BrokerError
+
+export interface PullRequest {
+  /** A topic, or a light queue's `lightQueueTopic(filter)`, whose only queue is 0. */
+  readonly topic: string
+  readonly queueId: number
+  /** First offset wanted. */
+  readonly offset: QueueOffset
+  /** 1 or more. */
+  readonly maxMessages: number
+  /** At least one message is returned even when it is larger. */
+  readonly maxBytes: number
+  readonly filter: TagFilter
+  /** 0 = answer at once; else hold the answer until something matches, this long at most. */
+  readonly waitMs: number
+  readonly signal?: AbortSignal | undefined
+}
+
+export type PullStatus =
+  | 'found'
+  /** Nothing beyond the offset yet. */
+  | 'at-end'
+  /** Entries were scanned and none matched: go on at nextOffset at once. */
+  | 'no-match'
+  /** The offset is below min or above max: go on at nextOffset. */
+  | 'moved'
+
+export interface PullResult {
+  readonly status: PullStatus
+  /** Back-to-back records (record.ts), empty unless 'found'. */
+  readonly records: Buffer
+  readonly count: number
+  readonly nextOffset: QueueOffset
+  readonly minOffset: QueueOffset
+  /** Offset the next message will get. */
+  readonly maxOffset: QueueOffset
+}
+
+export interface ReceiveRequest {
+  /** A topic, or a light queue's `lightQueueTopic(filter)`. */
+  readonly topic: string
+  /** One queue only, or ANY_QUEUE. */
+  readonly queueId: number
+  readonly group: string
+  readonly filter: TagFilter
+  readonly maxMessages: number
+  readonly maxBytes: number
+  /** How long the messages stay with this consumer unless settled or extended. */
+  readonly invisibleMs: number
+  /** Hand out the next message of a queue only after the earlier one is settled. */
+  readonly ordered: boolean
+  /** Where a group without committed offset starts. */
+  readonly startAt: 'first' | 'last'
+  readonly waitMs: number
+  /** Names the consumer in status answers and logs. */
+  readonly clientId: string
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Proof of one delivery; worthless once settled, released or expired. */
+export interface Receipt {
+  readonly group: string
+  /** Where the record was read: the topic asked for, or the group's retry topic. */
+  readonly topic: string
+  readonly queueId: number
+  readonly queueOffset: QueueOffset
+  /** Distinguishes deliveries of the same message. */
+  readonly serial: number
+}
+
+export interface ReceivedMessage {
+  /** One record (record.ts). Its topic is the retry topic for a retried message; `originalTopic` undoes that. */
+  readonly record: Buffer
+  readonly receipt: Receipt
+  /** 1 for the first delivery. */
+  readonly attempt: number
+}
+
+/** Result per receipt, in order: null, or RECEIPT_EXPIRED when the delivery is no longer the caller's. */
+export type SettleResult = BrokerError | null
+
+export interface QueueRange {
+  readonly queueId: number
+  readonly minOffset: QueueOffset
+  readonly maxOffset: QueueOffset
+}
+
+export interface QueueLag extends QueueRange {
+  readonly topic: string
+  /** -1 when the group never committed here. */
+  readonly committedOffset: number
+  readonly inFlight: number
+  /** maxOffset - committedOffset, or all messages when nothing was committed. */
+  readonly lag: number
+}

@@ -1,0 +1,74 @@
+// Which names are legal, and the names RocketMQ derives from others. Names from the wire are keys of
+// Maps, never of plain objects and never paths.
+import { BrokerError } from '../errors.ts'
+import { GROUP_CHARS_MAX, SYSTEM_TOPIC_CHARS_MAX, TOPIC_CHARS_MAX } from './limits.ts'
+
+export const RETRY_PREFIX = '%RETRY%'
+export const DLQ_PREFIX = '%DLQ%'
+/** The topic a client copies when its own does not exist yet; it exists while topics are auto-created. */
+export const AUTO_CREATE_TOPIC = 'TBW102'
+/** Delayed messages wait here; RocketMQ's own name. */
+export const SCHEDULE_TOPIC = 'SCHEDULE_TOPIC_XXXX'
+export const HALF_TOPIC = 'RMQ_SYS_TRANS_HALF_TOPIC'
+export const HALF_OP_TOPIC = 'RMQ_SYS_TRANS_OP_HALF_TOPIC'
+/** MQTT topics whose first level is no RocketMQ topic belong to this one. */
+export const MQTT_CATCH_ALL_TOPIC = 'MQTT'
+/** Durable facts that are no messages: definitions, cursors, sessions. */
+export const FACT_TOPIC = 'rmq_sys_TRIVET_FACTS'
+/** A light queue is addressed as a topic of one queue: this prefix and its filter. */
+export const LIGHT_QUEUE_PREFIX = '%LMQ%'
+
+const LEGAL = /^[%|a-zA-Z0-9_-]+$/
+const SYSTEM_PREFIX = 'rmq_sys_'
+/** Topics no client may send to (RocketMQ's TopicValidator). */
+const SEND_FORBIDDEN: ReadonlySet<string> = new Set([
+  SCHEDULE_TOPIC,
+  HALF_TOPIC,
+  HALF_OP_TOPIC,
+  'TRANS_CHECK_MAX_TIME_TOPIC',
+  'SELF_TEST_TOPIC',
+  'OFFSET_MOVED_EVENT',
+])
+
+export const retryTopic = (group: string): string => RETRY_PREFIX + group
+export const deadLetterTopic = (group: string): string => DLQ_PREFIX + group
+export const isRetryTopic = (topic: string): boolean => topic.startsWith(RETRY_PREFIX)
+export const isDeadLetterTopic = (topic: string): boolean => topic.startsWith(DLQ_PREFIX)
+export const isLightQueue = (topic: string): boolean => topic.startsWith(LIGHT_QUEUE_PREFIX)
+export const lightQueueTopic = (filter: string): string => LIGHT_QUEUE_PREFIX + filter
+
+export function isSystemTopic(topic: string): boolean {
+  return topic === AUTO_CREATE_TOPIC || SEND_FORBIDDEN.has(topic) || topic.startsWith(SYSTEM_PREFIX)
+}
+
+export const isSendForbidden = (topic: string): boolean =>
+  SEND_FORBIDDEN.has(topic) || topic.startsWith(SYSTEM_PREFIX)
+
+/** @throws BrokerError NAME_INVALID */
+export function checkTopicName(topic: string): void {
+  const longest =
+    isRetryTopic(topic) || isDeadLetterTopic(topic) ? SYSTEM_TOPIC_CHARS_MAX : TOPIC_CHARS_MAX
+  checkName('topic', topic, longest)
+}
+
+/** @throws BrokerError NAME_INVALID */
+export function checkGroupName(group: string): void {
+  checkName('group', group, GROUP_CHARS_MAX)
+}
+
+function checkName(noun: string, name: string, longest: number): void {
+  if (name.length === 0) throw new BrokerError('NAME_INVALID', `the ${noun} name is empty`)
+  if (name.length > longest) {
+    const start = name.slice(0, 40)
+    throw new BrokerError(
+      'NAME_INVALID',
+      `the ${noun} name '${start}...' has ${name.length} characters; ${longest} is the most`,
+    )
+  }
+  if (!LEGAL.test(name)) {
+    throw new BrokerError(
+      'NAME_INVALID',
+      `the ${noun} name ${JSON.stringify(name)} has a character outside a-z A-Z 0-9 _ - % |`,
+    )
+  }
+}

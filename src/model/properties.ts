@@ -1,0 +1,131 @@
+// The properties of a record: `name 0x01 value 0x02` repeated, UTF-8, no escaping (RocketMQ 2.3). Kept
+// as bytes on the hot path; a lookup scans, and only a front-end that shows properties builds a Map.
+import { BrokerError } from '../errors.ts'
+
+export const NAME_END = 1
+export const VALUE_END = 2
+
+/** Names with a meaning to RocketMQ or to us. Every other name is the user's. */
+export const PROPERTY = {
+  keys: 'KEYS',
+  tags: 'TAGS',
+  wait: 'WAIT',
+  delay: 'DELAY',
+  uniqueKey: 'UNIQ_KEY',
+  retryTopic: 'RETRY_TOPIC',
+  realTopic: 'REAL_TOPIC',
+  realQueueId: 'REAL_QID',
+  originMessageId: 'ORIGIN_MESSAGE_ID',
+  reconsumeTime: 'RECONSUME_TIME',
+  maxReconsumeTimes: 'MAX_RECONSUME_TIMES',
+  messageRegion: 'MSG_REGION',
+  traceOn: 'TRACE_ON',
+  cluster: 'CLUSTER',
+  transactionPrepared: 'TRAN_MSG',
+  producerGroup: 'PGROUP',
+  orderingKey: '__SHARDINGKEY',
+  correlationId: 'CORRELATION_ID',
+  replyTo: 'REPLY_TO_CLIENT',
+  contentType: 'CONTENT_TYPE',
+  timerDelaySeconds: 'TIMER_DELAY_SEC',
+  timerDelayMs: 'TIMER_DELAY_MS',
+  timerDeliverMs: 'TIMER_DELIVER_MS',
+  /** When a parked message is due, epoch ms; RocketMQ's TIMER_OUT_MS. */
+  dueMs: 'TIMER_OUT_MS',
+  /** Why a message was dead-lettered. */
+  deadLetterReason: 'DLQ_REASON',
+  /** The MQTT topic name exactly as published. */
+  mqttTopic: 'MQTT_TOPIC',
+  /** What only the sender's own protocol understands: its exact wire form, base64 (design 3). */
+  native: '__WIRE',
+} as const
+
+/** Properties that carry machinery; other protocols' consumers are not shown them as user properties. */
+export const INTERNAL_PROPERTIES: ReadonlySet<string> = new Set([
+  ...Object.values(PROPERTY),
+  'MIN_OFFSET',
+  'MAX_OFFSET',
+  'CONSUME_START_TIME',
+  'INSTANCE_ID',
+  'POP_CK',
+  '1ST_POP_TIME',
+  'TRAN_PREPARED_QUEUE_OFFSET',
+  '__transactionId__',
+])
+
+/**
+ * @throws BrokerError MESSAGE_INVALID for a name or value with 0x01 or 0x02, or an empty name.
+ * An empty value is left out: RocketMQ's readers skip it.
+ */
+export function encodeProperties(entries: Iterable<readonly [string, string]>): Buffer {
+  let text = ''
+  for (const [name, value] of entries) {
+    if (name === '' || hasSeparator(name) || hasSeparator(value)) {
+      throw new BrokerError(
+        'MESSAGE_INVALID',
+        `the property ${JSON.stringify(name.slice(0, 64))} has an empty name or a character U+0001 or U+0002`,
+      )
+    }
+    if (value !== '') text += `${name}\u0001${value}\u0002`
+  }
+  return Buffer.from(text, 'utf8')
+}
+
+export const hasSeparator = (text: string): boolean =>
+  text.includes('\u0001') || text.includes('\u0002')
+
+/** Tolerant as RocketMQ's own reader: pieces without a name, separator or value are skipped. */
+export function decodeProperties(
+  bytes: Uint8Array,
+  start = 0,
+  end = bytes.length,
+): Map<string, string> {
+  const properties = new Map<string, string>()
+  if (start === end) return properties
+  const text = asBuffer(bytes).toString('utf8', start, end)
+  for (const piece of text.split('\u0002')) {
+    const at = piece.indexOf('\u0001')
+    if (at > 0 && at < piece.length - 1) properties.set(piece.slice(0, at), piece.slice(at + 1))
+  }
+  return properties
+}
+
+/** The value of the ASCII-named property, or undefined; scans bytes and decodes only the hit. */
+export function findProperty(
+  bytes: Uint8Array,
+  name: string,
+  start = 0,
+  end = bytes.length,
+): string | undefined {
+  const length = name.length
+  let at = start
+  while (at < end) {
+    let stop = at
+    while (stop < end && bytes[stop] !== VALUE_END) stop++
+    if (stop - at > length + 1 && bytes[at + length] === NAME_END) {
+      let i = 0
+      while (i < length && bytes[at + i] === name.charCodeAt(i)) i++
+      if (i === length) return asBuffer(bytes).toString('utf8', at + length + 1, stop)
+    }
+    at = stop + 1
+  }
+  return undefined
+}
+
+/** The same bytes with a trailing separator, followed by `added`; `removed` names are dropped. */
+export function editProperties(
+  bytes: Uint8Array,
+  added: Iterable<readonly [string, string]>,
+  removed: ReadonlySet<string> = new Set(),
+): Buffer {
+  const properties = decodeProperties(bytes)
+  for (const name of removed) properties.delete(name)
+  for (const [name, value] of added) properties.set(name, value)
+  return encodeProperties(properties)
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

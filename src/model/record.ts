@@ -1,0 +1,233 @@
+// A message as the log keeps it and as RocketMQ's clients read it (MessageDecoder, version 1 and 2):
+//
+//   0 i32 size   4 i32 magic   8 i32 bodyCrc   12 i32 queueId   16 i32 flag   20 i64 queueOffset
+//  28 i64 position   36 i32 sysFlag   40 i64 bornTimestamp   48 bornHost (ip 4, port 4)
+//  56 i64 storeTimestamp   64 storeHost (ip 4, port 4)   72 i32 reconsumeTimes
+//  76 i64 preparedPosition   84 i32 bodyLength, body
+//   . i8 (version 1) or i16 (version 2) topicLength, topic   . i16 propertiesLength, properties
+import { BrokerError } from '../errors.ts'
+import { getI32, getU16, getU32, getU64, putU16, putU32, putU64 } from './bytes.ts'
+import { crc32 } from './crc32.ts'
+import type { Host } from './host.ts'
+import { type LogPosition, logPosition, type QueueOffset, queueOffset } from './positions.ts'
+import { decodeProperties, findProperty } from './properties.ts'
+
+export const RECORD_MAGIC_V1 = 0xdaa320a7
+export const RECORD_MAGIC_V2 = 0xdaa320ab
+/** Bytes of a version 1 record beside body, topic and properties. */
+export const RECORD_FIXED_BYTES = 91
+/** Topics beyond this need version 2, which old clients cannot read. */
+const TOPIC_BYTES_V1_MAX = 127
+const BODY_AT = 88
+const CRC_MASK = 0x7fffffff
+
+/** sysFlag bits (RocketMQ 2.2). */
+export const SYS_FLAG = {
+  compressed: 0x1,
+  multiTags: 0x2,
+  transactionMask: 0xc,
+  transactionPrepared: 0x4,
+  transactionCommit: 0x8,
+  transactionRollback: 0xc,
+  bornHostV6: 0x10,
+  storeHostV6: 0x20,
+} as const
+
+/** What is known of a message before it has its place in the log. */
+export interface RecordDraft {
+  readonly topic: string
+  readonly queueId: number
+  readonly flag: number
+  readonly sysFlag: number
+  /** Producer's clock, epoch ms. */
+  readonly bornTimestamp: number
+  readonly bornHost: Host
+  readonly reconsumeTimes: number
+  readonly preparedPosition: number
+  readonly body: Uint8Array
+  /** Encoded as in properties.ts. */
+  readonly properties: Uint8Array
+}
+
+export interface RecordPlace {
+  readonly queueOffset: number
+  readonly position: number
+  readonly storeTimestamp: number
+  readonly storeHost: Host
+}
+
+/** Bytes of the record; `topicBytes` is the topic's UTF-8 length. */
+export function recordBytes(draft: RecordDraft, topicBytes = draft.topic.length): number {
+  const wide = topicBytes > TOPIC_BYTES_V1_MAX ? 1 : 0
+  return RECORD_FIXED_BYTES + wide + draft.body.length + topicBytes + draft.properties.length
+}
+
+/** Encodes at `target[at...]` and returns the record's size. Topic names are ASCII but for light queues, which own no records. */
+export function writeRecord(
+  target: Buffer,
+  at: number,
+  draft: RecordDraft,
+  place: RecordPlace,
+): number {
+  const { topic, body, properties } = draft
+  const wide = topic.length > TOPIC_BYTES_V1_MAX
+  const size = recordBytes(draft)
+  putU32(target, at, size)
+  putU32(target, at + 4, wide ? RECORD_MAGIC_V2 : RECORD_MAGIC_V1)
+  putU32(target, at + 8, crc32(body) & CRC_MASK)
+  putU32(target, at + 12, draft.queueId)
+  putU32(target, at + 16, draft.flag)
+  putU64(target, at + 20, place.queueOffset)
+  putU64(target, at + 28, place.position)
+  putU32(target, at + 36, draft.sysFlag & ~(SYS_FLAG.bornHostV6 | SYS_FLAG.storeHostV6))
+  putU64(target, at + 40, draft.bornTimestamp)
+  putU32(target, at + 48, draft.bornHost.ip)
+  putU32(target, at + 52, draft.bornHost.port)
+  putU64(target, at + 56, place.storeTimestamp)
+  putU32(target, at + 64, place.storeHost.ip)
+  putU32(target, at + 68, place.storeHost.port)
+  putU32(target, at + 72, draft.reconsumeTimes)
+  putU64(target, at + 76, draft.preparedPosition)
+  putU32(target, at + 84, body.length)
+  target.set(body, at + BODY_AT)
+  let next = at + BODY_AT + body.length
+  if (wide) {
+    putU16(target, next, topic.length)
+    next += 2
+  } else {
+    target[next] = topic.length
+    next += 1
+  }
+  target.latin1Write(topic, next, topic.length)
+  next += topic.length
+  putU16(target, next, properties.length)
+  target.set(properties, next + 2)
+  return size
+}
+
+/** Lazily decoded view of one record at `bytes[start...]`; holds on to the buffer, so copy what must live long. */
+export class RecordView {
+  readonly bytes: Buffer
+  readonly start: number
+
+  constructor(bytes: Buffer, start = 0) {
+    this.bytes = bytes
+    this.start = start
+  }
+
+  get size(): number {
+    return getI32(this.bytes, this.start)
+  }
+  get magic(): number {
+    return getU32(this.bytes, this.start + 4)
+  }
+  get bodyCrc(): number {
+    return getI32(this.bytes, this.start + 8)
+  }
+  get queueId(): number {
+    return getI32(this.bytes, this.start + 12)
+  }
+  get flag(): number {
+    return getI32(this.bytes, this.start + 16)
+  }
+  get queueOffset(): QueueOffset {
+    return queueOffset(getU64(this.bytes, this.start + 20))
+  }
+  get position(): LogPosition {
+    return logPosition(getU64(this.bytes, this.start + 28))
+  }
+  get sysFlag(): number {
+    return getI32(this.bytes, this.start + 36)
+  }
+  get bornTimestamp(): number {
+    return getU64(this.bytes, this.start + 40)
+  }
+  get bornHost(): Host {
+    return { ip: getU32(this.bytes, this.start + 48), port: getI32(this.bytes, this.start + 52) }
+  }
+  get storeTimestamp(): number {
+    return getU64(this.bytes, this.start + 56)
+  }
+  get storeHost(): Host {
+    return { ip: getU32(this.bytes, this.start + 64), port: getI32(this.bytes, this.start + 68) }
+  }
+  get reconsumeTimes(): number {
+    return getI32(this.bytes, this.start + 72)
+  }
+  get preparedPosition(): LogPosition {
+    return logPosition(getU64(this.bytes, this.start + 76))
+  }
+  get bodyLength(): number {
+    return getI32(this.bytes, this.start + 84)
+  }
+  /** A view, not a copy. */
+  get body(): Buffer {
+    const from = this.start + BODY_AT
+    return this.bytes.subarray(from, from + this.bodyLength)
+  }
+  get topic(): string {
+    const at = this.start + BODY_AT + this.bodyLength
+    const wide = this.magic === RECORD_MAGIC_V2
+    const from = at + (wide ? 2 : 1)
+    const length = wide ? getU16(this.bytes, at) : this.bytes[at]!
+    return this.bytes.latin1Slice(from, from + length)
+  }
+  /** [start, end) of the encoded properties within `bytes`. */
+  get propertiesStart(): number {
+    const at = this.start + BODY_AT + this.bodyLength
+    const topicEnd =
+      this.magic === RECORD_MAGIC_V2 ? at + 2 + getU16(this.bytes, at) : at + 1 + this.bytes[at]!
+    return topicEnd + 2
+  }
+  get propertiesEnd(): number {
+    return this.start + this.size
+  }
+  /** A view, not a copy. */
+  get propertyBytes(): Buffer {
+    return this.bytes.subarray(this.propertiesStart, this.propertiesEnd)
+  }
+  property(name: string): string | undefined {
+    return findProperty(this.bytes, name, this.propertiesStart, this.propertiesEnd)
+  }
+  properties(): Map<string, string> {
+    return decodeProperties(this.bytes, this.propertiesStart, this.propertiesEnd)
+  }
+}
+
+/**
+ * Checks that a whole, self-consistent record starts at `bytes[start]` and ends by `end`.
+ * @returns its size, or 0 when it does not. The body's CRC is checked only on request.
+ */
+export function checkRecord(bytes: Buffer, start: number, end: number, withBody: boolean): number {
+  if (end - start < RECORD_FIXED_BYTES) return 0
+  const size = getI32(bytes, start)
+  const magic = getU32(bytes, start + 4)
+  const wide = magic === RECORD_MAGIC_V2
+  if (size < RECORD_FIXED_BYTES || size > end - start) return 0
+  if (!wide && magic !== RECORD_MAGIC_V1) return 0
+  const bodyLength = getI32(bytes, start + 84)
+  const topicAt = start + BODY_AT + bodyLength
+  if (bodyLength < 0 || topicAt + 3 > start + size) return 0
+  const topicEnd = wide ? topicAt + 2 + getU16(bytes, topicAt) : topicAt + 1 + bytes[topicAt]!
+  if (topicEnd + 2 > start + size) return 0
+  if (topicEnd + 2 + getU16(bytes, topicEnd) !== start + size) return 0
+  if (
+    withBody &&
+    (crc32(bytes, start + BODY_AT, topicAt) & CRC_MASK) !== getI32(bytes, start + 8)
+  ) {
+    return 0
+  }
+  return size
+}
+
+/** Walks back-to-back records, the form in which every read answers. @throws BrokerError STORE_CORRUPT */
+export function* recordsOf(bytes: Buffer): Generator<RecordView> {
+  for (let at = 0; at < bytes.length; ) {
+    const size = checkRecord(bytes, at, bytes.length, false)
+    if (size === 0) {
+      throw new BrokerError('STORE_CORRUPT', `no whole record at byte ${at} of ${bytes.length}`)
+    }
+    yield new RecordView(bytes, at)
+    at += size
+  }
+}

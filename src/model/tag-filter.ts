@@ -1,0 +1,58 @@
+// Tags and RocketMQ's TAG subscription expressions: '*', 'A', 'A || B'.
+import { BrokerError } from '../errors.ts'
+
+/** Java's String.hashCode as a signed 32-bit number: what the consume queue keeps of a tag. */
+export function tagHash(tag: string): number {
+  let h = 0
+  for (let i = 0; i < tag.length; i++) h = (Math.imul(31, h) + tag.charCodeAt(i)) | 0
+  return h
+}
+
+/** A message without a tag has hash 0 and matches only '*' (RocketMQ 4.2). */
+export const NO_TAG_HASH = 0
+
+export interface TagFilter {
+  /** Canonical text: '*' or tags joined by ' || ' in the order given. */
+  readonly expression: string
+  /** undefined = every message. */
+  readonly tags: ReadonlySet<string> | undefined
+  readonly hashes: ReadonlySet<number> | undefined
+}
+
+export const EVERY_TAG: TagFilter = { expression: '*', tags: undefined, hashes: undefined }
+
+const TAGS_PER_FILTER_MAX = 1024
+
+/** @throws BrokerError FILTER_INVALID */
+export function parseTagFilter(expression: string | undefined): TagFilter {
+  if (expression === undefined) return EVERY_TAG
+  const trimmed = expression.trim()
+  if (trimmed === '' || trimmed === '*') return EVERY_TAG
+  const tags = trimmed
+    .split('||')
+    .map((tag) => tag.trim())
+    .filter((tag) => tag !== '')
+  if (tags.length === 0 || tags.length > TAGS_PER_FILTER_MAX) {
+    throw new BrokerError(
+      'FILTER_INVALID',
+      `the tag expression ${JSON.stringify(expression.slice(0, 80))} has ${tags.length} tags; ` +
+        `write '*' or 1 to ${TAGS_PER_FILTER_MAX} tags joined by '||'`,
+    )
+  }
+  if (tags.includes('*')) return EVERY_TAG
+  return tagFilterOf(tags)
+}
+
+export function tagFilterOf(tags: readonly string[]): TagFilter {
+  const unique = new Set(tags)
+  return {
+    expression: [...unique].join(' || '),
+    tags: unique,
+    hashes: new Set([...unique].map(tagHash)),
+  }
+}
+
+/** The exact check behind the hash: hashes collide. */
+export function tagMatches(filter: TagFilter, tag: string | undefined): boolean {
+  return filter.tags === undefined || (tag !== undefined && filter.tags.has(tag))
+}

@@ -1,0 +1,16 @@
+/** Permission bits of a topic as RocketMQ writes them: 4 read, 2 write, 1 inherit. */
+export const PERM_READ = 4
+export const PERM_WRITE = 2
+export const PERM_INHERIT = 1
+export const PERM_READ_WRITE = PERM_READ | PERM_WRITE
+
+export interface TopicDefinition {
+  readonly name: string
+  readonly readQueues: number
+  readonly writeQueues: number
+  readonly perm: number
+  /** Strictly ordered topics keep their queues when a broker is away (RocketMQ's `order`). */
+  readonly ordered: boolean
+  /** RocketMQ's topicSysFlag, kept for its clients. */
+  readonly sysFlag: number
+}

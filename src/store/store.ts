@@ -1,0 +1,120 @@
+// The MessageStore port: one log, everything else a view derived from it. Knows bytes and positions;
+// no protocols, no consumers. The broker is its only user.
+
+import type { Host } from '../model/host.ts'
+import type { LogPosition, QueueOffset } from '../model/positions.ts'
+import type { RecordDraft } from '../model/record.ts'
+
+export type FlushMode = 'sync' | 'async'
+
+/** A durable fact that is no message; the newest value of (kind, key) holds, null forgets. */
+export interface Fact {
+  /** Short ASCII, chosen by the broker. */
+  readonly kind: string
+  readonly key: string
+  readonly value: Uint8Array | null
+}
+
+/** A parked message that waits for its time. */
+export interface DueEntry {
+  readonly dueMs: number
+  readonly position: LogPosition
+}
+
+/** What one append writes: all of it survives a crash or nothing does. At most FRAME_BYTES_MAX. */
+export interface AppendGroup {
+  readonly messages: readonly StoreDraft[]
+  readonly facts?: readonly Fact[]
+  /** Parked messages that are done: they leave the due index. */
+  readonly fired?: readonly DueEntry[]
+}
+
+export interface StoreDraft extends RecordDraft {
+  /** Park until this wall time (epoch ms): indexed as due, in no consume queue. */
+  readonly dueMs?: number
+}
+
+export interface Appended {
+  readonly position: LogPosition
+  /** 0 for a parked message. */
+  readonly queueOffset: QueueOffset
+  readonly storeTimestamp: number
+}
+
+export interface ReadRequest {
+  readonly topic: string
+  readonly queueId: number
+  readonly offset: QueueOffset
+  readonly maxMessages: number
+  readonly maxBytes: number
+  /** Tag hashes wanted; undefined = all. */
+  readonly hashes: ReadonlySet<number> | undefined
+}
+
+export interface ReadResult {
+  /** 'moved' = the offset is outside [min, max]; nextOffset is where to go on. */
+  readonly status: 'found' | 'at-end' | 'no-match' | 'moved'
+  /** Back-to-back records; a copy that the caller owns. */
+  readonly records: Buffer
+  /** Queue offset of each record, in order (a light queue's own offsets, not the record's). */
+  readonly offsets: readonly QueueOffset[]
+  readonly nextOffset: QueueOffset
+  readonly minOffset: QueueOffset
+  readonly maxOffset: QueueOffset
+}
+
+export interface StoreStatus {
+  readonly flush: FlushMode
+  readonly writable: boolean
+  readonly reason: string | undefined
+  readonly logStart: LogPosition
+  /** End of what is durable and readable. */
+  readonly logEnd: LogPosition
+  readonly diskBytes: number
+  readonly pendingDue: number
+}
+
+export interface MessageStore {
+  readonly storeHost: Host
+  /**
+   * Settles in order of the calls, after the group's durability is reached and its entries are
+   * readable. @throws READ_ONLY (nothing written, retry after space is back), MESSAGE_TOO_LARGE, CLOSED
+   */
+  append(group: AppendGroup): Promise<readonly Appended[]>
+  /** At once from memory, later from disk. */
+  read(request: ReadRequest): ReadResult | Promise<ReadResult>
+  /** The record that starts at the position, or undefined when none does. */
+  readAt(position: LogPosition): Promise<Buffer | undefined>
+  /** min = first retained, max = next to be assigned among the readable; 0, 0 for an unknown queue. */
+  range(topic: string, queueId: number): { minOffset: QueueOffset; maxOffset: QueueOffset }
+  /** First offset stored at or after the time; max beyond the end. */
+  offsetByTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset>
+  /** First offset at or after the position; max beyond the end. */
+  offsetByPosition(topic: string, queueId: number, position: LogPosition): QueueOffset
+  /** Newest first. Keys and unique ids (KEYS, UNIQ_KEY) share one index, exact by topic and key. */
+  findByKey(
+    topic: string,
+    key: string,
+    options: { max: number; fromMs?: number; toMs?: number },
+  ): Promise<readonly Buffer[]>
+  fact(kind: string, key: string): Buffer | undefined
+  /** In key order, as of now; not live. */
+  facts(kind: string): Iterable<readonly [key: string, value: Buffer]>
+  /** Oldest due first, `max` at most, due at or before `untilMs`. */
+  due(untilMs: number, max: number): readonly DueEntry[]
+  /** When the next parked message is due. Cheap: no disk. */
+  nextDueMs(): number | undefined
+  /** Entries for matching records exist from the next append on. Idempotent for a durable filter. */
+  bindLightQueue(filter: string, durable: boolean): Promise<void>
+  unbindLightQueue(filter: string, durable: boolean): Promise<void>
+  /** Forgets the queues of a topic (its records stay in the log until retention); offsets restart at 0. */
+  dropQueues(topic: string): Promise<void>
+  /** Topics with at least one entry. */
+  topics(): Iterable<string>
+  /** The one listener for "entries up to maxOffset are readable"; light queues by their topic name. */
+  onArrival(listener: (topic: string, queueId: number, maxOffset: QueueOffset) => void): void
+  /** The one listener for read-only and back. */
+  onWritable(listener: (writable: boolean, reason: string | undefined) => void): void
+  status(): StoreStatus
+  close(): Promise<void>
+}
