@@ -1,0 +1,229 @@
+// A real Apache RocketMQ (name server and one broker) as the reference peer: its jars come through the
+// installed Maven, it runs in a temporary directory on free loopback ports, and it counts as ready when
+// its name server answers a cluster query with the broker in it.
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { createWriteStream, existsSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+/** Compiled files sit one folder deeper than their sources. */
+const POM = fileURLToPath(new URL('../../../interop-tests/rocketmq/pom.xml', import.meta.url))
+const DOWNLOAD_MS_MAX = 300_000
+const START_MS_MAX = 90_000
+const STOP_MS_MAX = 10_000
+const CLUSTER_QUERY = 106
+
+export interface ApacheRocketmq extends AsyncDisposable {
+  readonly nameServer: string
+  readonly broker: string
+  /** Ends the broker process without warning, as a crash does. */
+  killBroker(): Promise<void>
+  startBroker(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Why this machine cannot run it, or undefined when it can. */
+export async function apacheRocketmqMissing(): Promise<string | undefined> {
+  for (const tool of ['mvn', 'java']) {
+    try {
+      await run(tool, ['-version'])
+    } catch {
+      return `'${tool}' is not installed; install Maven and a JDK 11 or newer`
+    }
+  }
+  return undefined
+}
+
+export async function startApacheRocketmq(
+  settings: { broker?: Record<string, string> } = {},
+): Promise<ApacheRocketmq> {
+  const classpath = await resolveClasspath()
+  const home = await mkdtemp(join(tmpdir(), 'apache-rocketmq-'))
+  await mkdir(join(home, 'conf'))
+  const namePort = await freePort()
+  const { port, haPort } = await brokerPorts()
+  await writeFile(join(home, 'namesrv.conf'), properties({ listenPort: namePort }))
+  await writeFile(
+    join(home, 'broker.conf'),
+    properties({
+      brokerClusterName: 'DefaultCluster',
+      brokerName: 'broker-a',
+      brokerId: 0,
+      brokerIP1: '127.0.0.1',
+      listenPort: port,
+      haListenPort: haPort,
+      namesrvAddr: `127.0.0.1:${namePort}`,
+      storePathRootDir: join(home, 'store'),
+      storePathCommitLog: join(home, 'store', 'commitlog'),
+      mappedFileSizeCommitLog: 64 * 1024 * 1024,
+      diskMaxUsedSpaceRatio: 99,
+      autoCreateTopicEnable: true,
+      ...settings.broker,
+    }),
+  )
+  const java = (main: string, file: string): ChildProcess =>
+    startJava(home, classpath, main, join(home, file))
+  const nameServer = java('org.apache.rocketmq.namesrv.NamesrvStartup', 'namesrv.conf')
+  const newBroker = async (): Promise<ChildProcess> => {
+    const child = java('org.apache.rocketmq.broker.BrokerStartup', 'broker.conf')
+    await untilRegistered(namePort, port, child, join(home, 'BrokerStartup.out'))
+    return child
+  }
+  let broker: ChildProcess | undefined
+  const stop = async (): Promise<void> => {
+    await Promise.all([broker && end(broker, 'SIGTERM'), end(nameServer, 'SIGTERM')])
+    await rm(home, { recursive: true, force: true, maxRetries: 5 })
+  }
+  try {
+    broker = await newBroker()
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return {
+    nameServer: `127.0.0.1:${namePort}`,
+    broker: `127.0.0.1:${port}`,
+    killBroker: () => end(broker!, 'SIGKILL'),
+    startBroker: async () => {
+      broker = await newBroker()
+    },
+    stop,
+    [Symbol.asyncDispose]: stop,
+  }
+}
+
+/** The jars of the pom; remembered in the temporary directory while each of them exists. */
+async function resolveClasspath(): Promise<string> {
+  const id = createHash('sha256')
+    .update(await readFile(POM))
+    .digest('hex')
+    .slice(0, 16)
+  const file = join(tmpdir(), `apache-rocketmq-${id}.classpath`)
+  const known = await readFile(file, 'utf8').catch(() => '')
+  if (known !== '' && known.split(delimiter).every((jar) => existsSync(jar))) return known
+  const goal = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:build-classpath'
+  await run('mvn', ['-B', '-q', '-f', POM, goal, `-Dmdep.outputFile=${file}`], {
+    timeout: DOWNLOAD_MS_MAX,
+    maxBuffer: 16 * 1024 * 1024,
+  })
+  return (await readFile(file, 'utf8')).trim()
+}
+
+function startJava(home: string, classpath: string, main: string, conf: string): ChildProcess {
+  const options = ['-Xms128m', '-Xmx1g', `-Duser.home=${home}`]
+  for (const opened of ['sun.nio.ch', 'java.nio', 'java.lang']) {
+    options.push('--add-opens', `java.base/${opened}=ALL-UNNAMED`)
+  }
+  const child = spawn('java', [...options, '-cp', classpath, main, '-c', conf], {
+    cwd: home,
+    env: { ...process.env, ROCKETMQ_HOME: home },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const out = createWriteStream(join(home, `${main.split('.').at(-1)}.out`))
+  child.stdout!.pipe(out, { end: false })
+  child.stderr!.pipe(out, { end: false })
+  return child
+}
+
+async function untilRegistered(
+  namePort: number,
+  brokerPort: number,
+  child: ChildProcess,
+  output: string,
+): Promise<void> {
+  const deadline = performance.now() + START_MS_MAX
+  while (performance.now() < deadline && child.exitCode === null) {
+    const cluster = await query(namePort, CLUSTER_QUERY).catch(() => '')
+    if (cluster.includes(`:${brokerPort}`) && (await isOpen(brokerPort))) return
+    await delay(200)
+  }
+  const text = await readFile(output, 'utf8').catch(() => '')
+  throw new Error(
+    `Apache RocketMQ's broker did not come up; its output ends:\n${text.slice(-2000)}`,
+  )
+}
+
+/** One request by hand, so that the judge shares no code with what is judged. */
+function query(port: number, code: number): Promise<string> {
+  const header = Buffer.from(
+    JSON.stringify({ code, flag: 0, language: 'JAVA', opaque: 1, version: 401 }),
+  )
+  const lengths = Buffer.alloc(8)
+  lengths.writeInt32BE(4 + header.length, 0)
+  lengths.writeInt32BE(header.length, 4)
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () => socket.write(Buffer.concat([lengths, header])))
+    let answer = Buffer.alloc(0)
+    socket.setTimeout(3000, () => socket.destroy(new Error('no answer in 3 s')))
+    socket.on('error', reject)
+    socket.on('data', (chunk) => {
+      answer = Buffer.concat([answer, chunk])
+      if (answer.length < 4 || answer.length < 4 + answer.readInt32BE(0)) return
+      socket.destroy()
+      resolve(answer.toString('utf8', 8))
+    })
+  })
+}
+
+function isOpen(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.on('error', () => resolve(false))
+  })
+}
+
+function freePort(port = 0): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.on('error', reject)
+    server.listen(port, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
+    })
+  })
+}
+
+/** The broker also listens two below its port. */
+async function brokerPorts(): Promise<{ port: number; haPort: number }> {
+  for (let attempt = 0; ; attempt++) {
+    const port = await freePort()
+    try {
+      await freePort(port - 2)
+      return { port, haPort: await freePort() }
+    } catch (error) {
+      if (attempt === 20) throw error
+    }
+  }
+}
+
+async function end(child: ChildProcess, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  const gone = new Promise((resolve) => child.once('exit', resolve))
+  child.kill(signal)
+  const late = new AbortController()
+  await Promise.race([
+    gone,
+    delay(STOP_MS_MAX, undefined, { signal: late.signal }).then(
+      () => child.kill('SIGKILL'),
+      () => {},
+    ),
+  ])
+  late.abort()
+  await gone
+}
+
+const properties = (values: Record<string, string | number | boolean>): string =>
+  Object.entries(values)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join('')
