@@ -1,0 +1,315 @@
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
+import test, { type ExecutionContext } from 'ava'
+import { BrokerError } from '../../src/errors.ts'
+import type { Gateway, GatewaySocket } from '../../src/gateway/gateway.ts'
+import { Listener, type ListenerLimits } from '../../src/gateway/listener.ts'
+import { silentLogger } from '../../src/log.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+const LIMITS: ListenerLimits = {
+  connectionsMax: 100,
+  connectionsPerAddressMax: 100,
+  unsentBytesMax: 1024 * 1024,
+  writeStallMs: 30_000,
+  silentMs: 10_000,
+}
+
+/** A gateway that does with each socket what the test says. */
+class TestGateway implements Gateway {
+  readonly protocol = 'mqtt'
+  readonly sockets: GatewaySocket[] = []
+  readonly #accepted: (socket: GatewaySocket) => void
+
+  constructor(accepted: (socket: GatewaySocket) => void) {
+    this.#accepted = accepted
+  }
+
+  get connections(): number {
+    return this.sockets.length
+  }
+
+  accept(socket: GatewaySocket): void {
+    this.sockets.push(socket)
+    this.#accepted(socket)
+  }
+
+  async close(): Promise<void> {}
+}
+
+const echo = (socket: GatewaySocket): void => {
+  socket.onData((chunk) => socket.write(Buffer.from(chunk)))
+  socket.resume()
+}
+
+async function open(
+  t: ExecutionContext,
+  accepted: (socket: GatewaySocket) => void,
+  limits: Partial<ListenerLimits> = {},
+): Promise<{ listener: Listener; gateway: TestGateway; clock: FakeClock }> {
+  const gateway = new TestGateway(accepted)
+  const clock = new FakeClock()
+  const listener = await Listener.open({
+    host: '127.0.0.1',
+    port: 0,
+    name: 'mqtt',
+    gateway,
+    limits: { ...LIMITS, ...limits },
+    log: silentLogger,
+    clock,
+  })
+  t.teardown(() => listener.close())
+  return { listener, gateway, clock }
+}
+
+function dial(t: ExecutionContext, listener: Listener): Socket {
+  const socket = connect(listener.port, '127.0.0.1')
+  socket.on('error', () => {})
+  t.teardown(() => socket.destroy())
+  return socket
+}
+
+async function readBytes(socket: Socket, count: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  while (bytes < count) {
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    chunks.push(chunk)
+    bytes += chunk.length
+  }
+  return Buffer.concat(chunks)
+}
+
+test('bytes go both ways, whole and in order, over many connections that share the read buffer', async (t) => {
+  const { listener } = await open(t, echo)
+  const clients = Array.from({ length: 8 }, () => dial(t, listener))
+  const answers = await Promise.all(
+    clients.map((client, index) => {
+      const sent = Buffer.alloc(300_000, index + 1)
+      client.write(sent)
+      return readBytes(client, sent.length)
+    }),
+  )
+  for (const [index, answer] of answers.entries()) {
+    t.true(answer.equals(Buffer.alloc(300_000, index + 1)))
+  }
+})
+
+test('an accepted socket is read through the shared buffer on this node', async (t) => {
+  let first: Buffer | undefined
+  let second: Buffer | undefined
+  const { listener } = await open(t, (socket) => {
+    socket.onData((chunk) => {
+      if (first === undefined) first = chunk
+      else second = chunk
+      socket.write(Buffer.from('.'))
+    })
+    socket.resume()
+  })
+  const client = dial(t, listener)
+  client.write('one')
+  await readBytes(client, 1)
+  client.write('two')
+  await readBytes(client, 1)
+  t.is(first?.buffer, second?.buffer)
+  t.is(first?.byteOffset, second?.byteOffset, 'the second chunk took the place of the first')
+})
+
+test('a paused socket is not read, and goes on where it stopped', async (t) => {
+  const { listener, gateway } = await open(t, (socket) => {
+    socket.onData((chunk) => {
+      socket.write(Buffer.from(chunk))
+      socket.pause()
+    })
+  })
+  const client = dial(t, listener)
+  client.write('abc')
+  await once(client, 'connect')
+  while (gateway.sockets.length === 0) await new Promise(setImmediate)
+  t.is(client.bytesRead, 0)
+  gateway.sockets[0]!.resume()
+  t.is((await readBytes(client, 3)).toString(), 'abc')
+  client.write('def')
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+  t.is(client.bytesRead, 3)
+  gateway.sockets[0]!.resume()
+  t.is((await readBytes(client, 3)).toString(), 'def')
+})
+
+test('onClose comes once, after an end as after a reset, and the connection is no longer counted', async (t) => {
+  const closed: (Error | undefined)[] = []
+  let notify = (): void => {}
+  const { listener } = await open(t, (socket) => {
+    socket.onData(() => {})
+    socket.onClose((error) => {
+      closed.push(error)
+      notify()
+    })
+    socket.resume()
+  })
+  for (const way of ['end', 'resetAndDestroy'] as const) {
+    const client = dial(t, listener)
+    await once(client, 'connect')
+    const gone = new Promise<void>((resolve) => {
+      notify = resolve
+    })
+    client.write('x', () => client[way]())
+    await gone
+  }
+  t.is(closed.length, 2)
+  t.is(closed[0], undefined)
+  t.is(listener.connections, 0)
+})
+
+test('a throw while reading closes that connection only', async (t) => {
+  const { listener } = await open(t, (socket) => {
+    socket.onData((chunk) => {
+      if (chunk[0] === 0) throw new Error('bad byte')
+      socket.write(Buffer.from(chunk))
+    })
+    socket.resume()
+  })
+  const bad = dial(t, listener)
+  const good = dial(t, listener)
+  bad.write(Buffer.from([0]))
+  await once(bad, 'close')
+  good.write('still here')
+  t.is((await readBytes(good, 10)).toString(), 'still here')
+})
+
+test('connections beyond the limit of one address are refused, and freed places can be taken again', async (t) => {
+  const { listener } = await open(t, echo, { connectionsPerAddressMax: 2 })
+  const first = dial(t, listener)
+  const second = dial(t, listener)
+  first.write('1')
+  second.write('2')
+  await Promise.all([readBytes(first, 1), readBytes(second, 1)])
+  await once(dial(t, listener).resume(), 'close')
+  first.destroy()
+  while (listener.connections > 1) await new Promise(setImmediate)
+  const fourth = dial(t, listener)
+  fourth.write('4')
+  t.is((await readBytes(fourth, 1)).toString(), '4')
+})
+
+test('connections beyond the total limit are refused', async (t) => {
+  const { listener } = await open(t, echo, { connectionsMax: 1 })
+  const first = dial(t, listener)
+  first.write('1')
+  await readBytes(first, 1)
+  await once(dial(t, listener).resume(), 'close')
+  first.write('2')
+  t.is((await readBytes(first, 1)).toString(), '2')
+})
+
+test('a connection that never sends a byte is closed after its time', async (t) => {
+  const { listener, clock } = await open(t, echo, { silentMs: 5_000 })
+  const silent = dial(t, listener)
+  const talking = dial(t, listener)
+  talking.write('x')
+  await readBytes(talking, 1)
+  while (listener.connections < 2) await new Promise(setImmediate)
+  clock.advance(4_000)
+  t.is(listener.connections, 2)
+  clock.advance(2_000)
+  await once(silent.resume(), 'close')
+  talking.write('y')
+  t.is((await readBytes(talking, 1)).toString(), 'y')
+})
+
+test('a reader that takes none of its bytes is closed after its time', async (t) => {
+  const { listener, gateway, clock } = await open(
+    t,
+    (socket) => {
+      socket.onData(() => {
+        while (socket.unsentBytes < 8 * 1024 * 1024) socket.write(Buffer.alloc(1024 * 1024))
+      })
+      socket.resume()
+    },
+    { writeStallMs: 5_000, unsentBytesMax: 32 * 1024 * 1024 },
+  )
+  const client = dial(t, listener)
+  client.pause()
+  client.write('go')
+  while (!(gateway.sockets[0] && gateway.sockets[0].unsentBytes > 0)) {
+    await new Promise(setImmediate)
+  }
+  let closed = false
+  gateway.sockets[0].onClose(() => {
+    closed = true
+  })
+  clock.advance(4_000)
+  await new Promise(setImmediate)
+  t.false(closed)
+  clock.advance(4_000)
+  while (!closed) await new Promise(setImmediate)
+  t.is(listener.connections, 0)
+})
+
+test('a reader with more waiting bytes than allowed is closed at once, with the reason', async (t) => {
+  let reason: Error | undefined
+  let seen = (): void => {}
+  const gone = new Promise<void>((resolve) => {
+    seen = resolve
+  })
+  const { listener } = await open(
+    t,
+    (socket) => {
+      socket.onClose((error) => {
+        reason = error
+        seen()
+      })
+      socket.onData(() => {
+        for (let i = 0; i < 64; i++) socket.write(Buffer.alloc(1024 * 1024))
+      })
+      socket.resume()
+    },
+    { unsentBytesMax: 2 * 1024 * 1024 },
+  )
+  const client = dial(t, listener)
+  client.pause()
+  client.write('go')
+  await gone
+  t.true(reason instanceof BrokerError)
+  t.regex(reason?.message ?? '', /2097152 is the most/)
+})
+
+test('a port in use is an error that names the address and what to do', async (t) => {
+  const other = createServer().listen(0, '127.0.0.1')
+  await once(other, 'listening')
+  t.teardown(() => other.close())
+  const { port } = other.address() as { port: number }
+  const error = await t.throwsAsync(
+    Listener.open({
+      host: '127.0.0.1',
+      port,
+      name: 'amqp',
+      gateway: new TestGateway(echo),
+      limits: LIMITS,
+      log: silentLogger,
+      clock: new FakeClock(),
+    }),
+    { instanceOf: BrokerError, code: 'CONFIG_INVALID' },
+  )
+  t.is(
+    error.message,
+    `amqp cannot listen on 127.0.0.1:${port}: another process listens there; stop it or choose another port with --amqp.port`,
+  )
+})
+
+test('close destroys what is open and settles', async (t) => {
+  const { listener, clock } = await open(t, echo)
+  const client = dial(t, listener)
+  client.write('x')
+  await readBytes(client, 1)
+  listener.stopAccepting()
+  const late = dial(t, listener)
+  const [error] = (await once(late, 'error')) as [NodeJS.ErrnoException]
+  t.is(error.code, 'ECONNREFUSED')
+  client.write('y')
+  t.is((await readBytes(client, 1)).toString(), 'y', 'the open connection goes on')
+  const closed = once(client, 'close')
+  await listener.close()
+  await closed
+  t.is(clock.pending, 0)
+})
