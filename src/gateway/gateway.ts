@@ -16,6 +16,7 @@ import type {
   Receipt,
   ReceivedMessage,
   ReceiveRequest,
+  SendBack,
   SettleResult,
 } from '../model/message.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
@@ -38,6 +39,11 @@ export interface Broker {
   release(receipts: readonly Receipt[], counted: boolean): Promise<readonly SettleResult[]>
   extend(receipts: readonly Receipt[], invisibleMs: number): Promise<readonly SettleResult[]>
   deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]>
+  /**
+   * The native protocol's nack: a copy goes to the group's retry topic, or after the last attempt to its
+   * dead letters; the caller's own offset is its own affair. @throws GROUP_NOT_FOUND, MESSAGE_NOT_FOUND
+   */
+  sendBack(request: SendBack): Promise<void>
   /** Calls `arrived` (never with messages) after new entries are readable; coalesced, no ordering promised. */
   watch(topic: string, arrived: (queueId: number, maxOffset: QueueOffset) => void): Disposable
 

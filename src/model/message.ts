@@ -123,6 +123,17 @@ export interface ReceivedMessage {
 /** Result per receipt, in order: null, or RECEIPT_EXPIRED when the delivery is no longer the caller's. */
 export type SettleResult = BrokerError | null
 
+/** A consumer that reads by position hands a message back for a later delivery (RocketMQ 4.4). */
+export interface SendBack {
+  readonly group: string
+  /** Where the record stands in the log. */
+  readonly position: LogPosition
+  /** Below 0: dead letter at once; 0: the retry ladder; else RocketMQ's delay level. */
+  readonly delayLevel: number
+  /** The sender's limit overrides the group's. */
+  readonly retryTimesMax?: number | undefined
+}
+
 export interface QueueRange {
   readonly queueId: number
   readonly minOffset: QueueOffset

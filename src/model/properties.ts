@@ -34,6 +34,10 @@ export const PROPERTY = {
   dueMs: 'TIMER_OUT_MS',
   /** Why a message was dead-lettered. */
   deadLetterReason: 'DLQ_REASON',
+  /** A retry copy of a message that was received from a light queue: that queue's filter. */
+  lightQueue: '__LIGHT_QUEUE',
+  /** Aliyun's absolute delivery time, epoch ms; what ali-ons sets. */
+  startDeliverMs: '__STARTDELIVERTIME',
   /** The MQTT topic name exactly as published. */
   mqttTopic: 'MQTT_TOPIC',
   /** What only the sender's own protocol understands: its exact wire form, base64 (design 3). */
