@@ -1,0 +1,57 @@
+// The body of SEND_BATCH_MESSAGE, repeated per message:
+//
+//   0 i32 size   4 i32 magic (0)   8 i32 crc (0)   12 i32 flag   16 i32 length, body   . i16 length, properties
+import { getI32, getU16, putU16, putU32 } from '../model/bytes.ts'
+import { invalidRequest } from './protocol-error.ts'
+
+const ITEM_FIXED_BYTES = 22
+const BODY_AT = 20
+
+export interface BatchItem {
+  readonly flag: number
+  readonly body: Uint8Array
+  /** Encoded as in model/properties.ts. */
+  readonly properties: Uint8Array
+}
+
+/** The items are views on `bytes`. @throws BrokerError ARGUMENT_INVALID */
+export function decodeBatchBody(bytes: Buffer): BatchItem[] {
+  const items: BatchItem[] = []
+  for (let at = 0; at < bytes.length; ) {
+    if (bytes.length - at < ITEM_FIXED_BYTES) throw badItem(items.length)
+    const end = at + getI32(bytes, at)
+    const bodyEnd = at + BODY_AT + getI32(bytes, at + 16)
+    if (end > bytes.length || bodyEnd < at + BODY_AT || bodyEnd + 2 > end) {
+      throw badItem(items.length)
+    }
+    if (bodyEnd + 2 + getU16(bytes, bodyEnd) !== end) throw badItem(items.length)
+    items.push({
+      flag: getI32(bytes, at + 12),
+      body: bytes.subarray(at + BODY_AT, bodyEnd),
+      properties: bytes.subarray(bodyEnd + 2, end),
+    })
+    at = end
+  }
+  return items
+}
+
+const badItem = (index: number): Error =>
+  invalidRequest(`message ${index} of the batch is malformed: its lengths do not fit`)
+
+export function encodeBatchBody(items: readonly BatchItem[]): Buffer {
+  let bytes = 0
+  for (const item of items) bytes += ITEM_FIXED_BYTES + item.body.length + item.properties.length
+  const out = Buffer.alloc(bytes)
+  let at = 0
+  for (const { flag, body, properties } of items) {
+    const size = ITEM_FIXED_BYTES + body.length + properties.length
+    putU32(out, at, size)
+    putU32(out, at + 12, flag)
+    putU32(out, at + 16, body.length)
+    out.set(body, at + BODY_AT)
+    putU16(out, at + BODY_AT + body.length, properties.length)
+    out.set(properties, at + BODY_AT + body.length + 2)
+    at += size
+  }
+  return out
+}

@@ -1,0 +1,100 @@
+// One remoting command, request or response: a header and a body. The two header codecs differ only in
+// their bytes; an answer mirrors the codec of its request.
+import { putU32 } from '../model/bytes.ts'
+import { decodeBinaryHeader, encodeBinaryHeader } from './binary-header.ts'
+import { FLAG_ONE_WAY, FLAG_RESPONSE, LANGUAGE_DEFAULT, VERSION } from './codes.ts'
+import { CODEC_BINARY, CODEC_JSON, FRAME_PREFIX_BYTES, type HeaderCodec } from './frame.ts'
+import { decodeJsonHeader, encodeJsonHeader } from './json-header.ts'
+import { protocolError } from './protocol-error.ts'
+
+/** Header fields by their RocketMQ name; a Map, because names come from the wire. */
+export type Fields = ReadonlyMap<string, string>
+
+export const NO_FIELDS: Fields = new Map()
+export const NO_BODY: Buffer = Buffer.alloc(0)
+
+export interface Header {
+  /** Request code, or response code in a response. */
+  readonly code: number
+  readonly language: string
+  readonly version: number
+  /** Correlation id, chosen by the requester; each direction has its own. */
+  readonly opaque: number
+  readonly flag: number
+  /** Error text of a response. */
+  readonly remark: string | undefined
+  readonly fields: Fields
+}
+
+export interface Command extends Header {
+  /** Valid as long as the frame's bytes are; copy what is kept. */
+  readonly body: Buffer
+  readonly codec: HeaderCodec
+}
+
+export const isResponse = (header: Header): boolean => (header.flag & FLAG_RESPONSE) !== 0
+export const isOneWay = (header: Header): boolean => (header.flag & FLAG_ONE_WAY) !== 0
+
+/** @throws BrokerError PROTOCOL_ERROR */
+export function decodeCommand(
+  bytes: Buffer,
+  headerAt: number,
+  bodyAt: number,
+  end: number,
+  codec: HeaderCodec,
+): Command {
+  const decode = codec === CODEC_JSON ? decodeJsonHeader : decodeBinaryHeader
+  return Object.assign(decode(bytes, headerAt, bodyAt), {
+    body: bytes.subarray(bodyAt, end),
+    codec,
+  })
+}
+
+/** The whole frame. */
+export function encodeCommand(
+  header: Header,
+  body: Uint8Array = NO_BODY,
+  codec: HeaderCodec = CODEC_JSON,
+): Buffer {
+  const head = codec === CODEC_BINARY ? encodeBinaryHeader(header) : encodeJsonHeader(header)
+  if (head.length > 0xffffff) throw protocolError(`a header of ${head.length} bytes is too long`)
+  const frame = Buffer.allocUnsafe(FRAME_PREFIX_BYTES + head.length + body.length)
+  putU32(frame, 0, frame.length - 4)
+  putU32(frame, 4, (codec << 24) | head.length)
+  frame.set(head, FRAME_PREFIX_BYTES)
+  frame.set(body, FRAME_PREFIX_BYTES + head.length)
+  return frame
+}
+
+export interface RequestParts {
+  readonly code: number
+  readonly opaque: number
+  readonly fields?: Fields | undefined
+  readonly oneWay?: boolean | undefined
+  readonly language?: string | undefined
+}
+
+export const requestHeader = (parts: RequestParts): Header => ({
+  code: parts.code,
+  language: parts.language ?? LANGUAGE_DEFAULT,
+  version: VERSION.v5_3_3,
+  opaque: parts.opaque,
+  flag: parts.oneWay ? FLAG_ONE_WAY : 0,
+  remark: undefined,
+  fields: parts.fields ?? NO_FIELDS,
+})
+
+export const responseHeader = (
+  opaque: number,
+  code: number,
+  fields: Fields = NO_FIELDS,
+  remark?: string,
+): Header => ({
+  code,
+  language: LANGUAGE_DEFAULT,
+  version: VERSION.v5_3_3,
+  opaque,
+  flag: FLAG_RESPONSE,
+  remark,
+  fields,
+})

@@ -1,0 +1,237 @@
+// The client side of one native connection: dials, correlates requests with responses, sends one-way
+// commands, and hands the peer's own requests (pushes) to its owner. Reconnecting is the owner's affair.
+import { connect as connectTcp, type Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectTls } from 'node:tls'
+import type { Clock } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import {
+  type Command,
+  decodeCommand,
+  encodeCommand,
+  type Fields,
+  isResponse,
+  NO_BODY,
+  NO_FIELDS,
+  requestHeader,
+  responseHeader,
+} from './command.ts'
+import { CODEC_JSON, FRAME_BYTES_MAX, FrameSplitter, type HeaderCodec } from './frame.ts'
+import { Outbox } from './outbox.ts'
+import { PendingRequests } from './pending-requests.ts'
+import { type Credentials, signFields } from './signature.ts'
+
+const CONNECT_TIMEOUT_MS = 3000
+const REQUEST_TIMEOUT_MS = 3000
+
+/** What the owner of a push answers; nothing for a one-way push. */
+export interface PushAnswer {
+  readonly code: number
+  readonly fields?: Fields
+  readonly body?: Uint8Array
+  readonly remark?: string
+}
+
+export interface DialOptions {
+  readonly host: string
+  readonly port: number
+  readonly clock: Clock
+  readonly connectTimeoutMs?: number | undefined
+  readonly tls?: ConnectionOptions | undefined
+  /** Signs every request. */
+  readonly credentials?: Credentials | undefined
+  readonly codec?: HeaderCodec | undefined
+  readonly language?: string | undefined
+  readonly signal?: AbortSignal | undefined
+  /** A request of the peer. Its body is the owner's to keep. */
+  readonly onPush?: ((command: Command) => PushAnswer | undefined) | undefined
+}
+
+export interface RequestOptions {
+  readonly fields?: Fields | undefined
+  readonly body?: Uint8Array | undefined
+  readonly timeoutMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Rejects with UNREACHABLE, or the signal's reason. */
+export async function dial(options: DialOptions): Promise<RemotingConnection> {
+  const socket = await openSocket(options)
+  return new RemotingConnection(socket, options)
+}
+
+export class RemotingConnection {
+  /** 'host:port' as dialled. */
+  readonly address: string
+  /** Resolves, never rejects, when the connection is gone; with the reason unless `close` was called. */
+  readonly closed: Promise<BrokerError | undefined>
+  readonly #socket: Socket
+  readonly #options: DialOptions
+  readonly #outbox: Outbox
+  readonly #pending: PendingRequests
+  readonly #splitter: FrameSplitter
+  #isClosed = false
+  #settleClosed: (reason: BrokerError | undefined) => void = () => {}
+
+  /** Use `dial`. */
+  constructor(socket: Socket, options: DialOptions) {
+    this.address = `${options.host}:${options.port}`
+    this.#socket = socket
+    this.#options = options
+    this.#pending = new PendingRequests(options.clock)
+    this.#outbox = new Outbox({
+      get unsentBytes() {
+        return socket.writableLength
+      },
+      write: (bytes) => socket.write(bytes),
+      end: () => socket.destroySoon(),
+      destroy: () => socket.destroy(),
+    })
+    this.#splitter = new FrameSplitter(this.#onFrame, FRAME_BYTES_MAX)
+    this.closed = new Promise((resolve) => {
+      this.#settleClosed = resolve
+    })
+    socket.setNoDelay(true)
+    socket.on('data', (chunk) => this.#onData(chunk))
+    socket.on('error', (error) => this.#onGone(this.#unreachable(error)))
+    socket.on('close', () => this.#onGone(this.#unreachable()))
+  }
+
+  get isOpen(): boolean {
+    return !this.#isClosed
+  }
+
+  /** Bytes given and not yet taken by the kernel; a sender that cares waits while it is high. */
+  get unsentBytes(): number {
+    return this.#outbox.unsentBytes
+  }
+
+  /** Requests that wait for their answer. */
+  get pendingRequests(): number {
+    return this.#pending.size
+  }
+
+  /** The response, whatever its code; its body is the caller's. Rejects with TIMED_OUT, UNREACHABLE, CLOSED, BUSY. */
+  request(code: number, options: RequestOptions = {}): Promise<Command> {
+    if (this.#isClosed) return Promise.reject(this.#closedError())
+    const opaque = this.#pending.nextOpaque()
+    const answer = this.#pending.wait(opaque, {
+      timeoutMs: options.timeoutMs ?? REQUEST_TIMEOUT_MS,
+      signal: options.signal,
+      what: `request ${code} to ${this.address}`,
+    })
+    if (!options.signal?.aborted) this.#send(code, opaque, options, false)
+    return answer
+  }
+
+  /** No answer comes, whatever happens to it. @throws BrokerError CLOSED */
+  oneWay(code: number, options: RequestOptions = {}): void {
+    if (this.#isClosed) throw this.#closedError()
+    this.#send(code, this.#pending.nextOpaque(), options, true)
+  }
+
+  /** Sends what is gathered, then closes. What waits for an answer fails with CLOSED. Idempotent. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#outbox.end()
+    this.#finish(this.#closedError(), undefined)
+  }
+
+  #send(code: number, opaque: number, options: RequestOptions, oneWay: boolean): void {
+    const { credentials, codec, language } = this.#options
+    const body = options.body ?? NO_BODY
+    let fields = options.fields ?? NO_FIELDS
+    if (credentials) fields = signFields(credentials, fields, body)
+    const header = requestHeader({ code, opaque, fields, oneWay, language })
+    this.#outbox.push(encodeCommand(header, body, codec ?? CODEC_JSON))
+  }
+
+  #onData(chunk: Buffer): void {
+    try {
+      this.#splitter.push(chunk)
+    } catch (error) {
+      this.#onGone(BrokerError.from(error))
+    }
+  }
+
+  readonly #onFrame = (
+    bytes: Buffer,
+    headerAt: number,
+    bodyAt: number,
+    end: number,
+    codec: HeaderCodec,
+  ): void => {
+    const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
+    // Chunks are ours to keep ('data' events allocate them), but the splitter reuses its own buffer.
+    const owned = { ...command, body: Buffer.from(command.body) }
+    if (isResponse(command)) this.#pending.settle(owned)
+    else this.#onPush(owned)
+  }
+
+  #onPush(command: Command): void {
+    const answer = this.#options.onPush?.(command)
+    if (answer === undefined) return
+    const header = responseHeader(command.opaque, answer.code, answer.fields, answer.remark)
+    this.#outbox.push(encodeCommand(header, answer.body, command.codec))
+  }
+
+  #onGone(reason: BrokerError): void {
+    if (this.#isClosed) return
+    this.#outbox.close()
+    this.#socket.destroy()
+    this.#finish(reason, reason)
+  }
+
+  #finish(pending: BrokerError, reason: BrokerError | undefined): void {
+    this.#isClosed = true
+    this.#pending.failAll(pending)
+    this.#settleClosed(reason)
+  }
+
+  #unreachable(cause?: Error): BrokerError {
+    const text = cause === undefined ? 'the peer closed it' : cause.message
+    return new BrokerError('UNREACHABLE', `the connection to ${this.address} is gone: ${text}`, {
+      cause,
+    })
+  }
+
+  #closedError(): BrokerError {
+    return new BrokerError('CLOSED', `the connection to ${this.address} is closed`)
+  }
+}
+
+function openSocket(options: DialOptions): Promise<Socket> {
+  const { host, port, signal } = options
+  if (signal?.aborted) return Promise.reject(signal.reason)
+  return new Promise((resolve, reject) => {
+    const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS
+    const socket = options.tls
+      ? connectTls({ host, port, servername: host, ...options.tls })
+      : connectTcp({ host, port })
+    const settle = (finish: () => void): void => {
+      timer.cancel()
+      signal?.removeEventListener('abort', onAbort)
+      socket.off('error', onError).off('close', onClose).off(opened, onOpen)
+      finish()
+    }
+    const fail = (reason: unknown): void =>
+      settle(() => {
+        socket.on('error', () => {})
+        socket.destroy()
+        reject(reason)
+      })
+    const opened = options.tls ? 'secureConnect' : 'connect'
+    const onOpen = (): void => settle(() => resolve(socket))
+    const onError = (cause: Error): void => fail(unreachable(options, cause.message, cause))
+    const onClose = (): void => fail(unreachable(options, 'the peer closed it'))
+    const onAbort = (): void => fail(signal?.reason)
+    const timer = options.clock.after(timeoutMs, () =>
+      fail(unreachable(options, `no answer within ${timeoutMs} ms`)),
+    )
+    signal?.addEventListener('abort', onAbort, { once: true })
+    socket.on('error', onError).on('close', onClose).on(opened, onOpen)
+  })
+}
+
+function unreachable({ host, port }: DialOptions, text: string, cause?: Error): BrokerError {
+  return new BrokerError('UNREACHABLE', `cannot connect to ${host}:${port}: ${text}`, { cause })
+}

@@ -1,0 +1,111 @@
+// Cuts a byte stream into RocketMQ's frames, whatever the chunks, with a bound on what it keeps:
+//
+//   0 i32 total (bytes after this field)   4 u8 header codec   5 u24 header length
+//   8 header   8 + header length: body, to 4 + total
+//
+// It knows nothing of what a header means. Bytes that do not arrive are never allocated: the space for a
+// frame grows with the bytes that came, so a claimed length costs nothing.
+import { getI32 } from '../model/bytes.ts'
+import { protocolError } from './protocol-error.ts'
+
+/** RocketMQ's own limit (com.rocketmq.remoting.frameMaxLength). */
+export const FRAME_BYTES_MAX = 16 * 1024 * 1024
+/** While nobody is authenticated on the connection. */
+export const FRAME_BYTES_MAX_UNAUTHENTICATED = 64 * 1024
+/** Length word, codec and header length. */
+export const FRAME_PREFIX_BYTES = 8
+
+export const CODEC_JSON = 0
+export const CODEC_BINARY = 1
+/** How a header is written: JSON, or RocketMQ's binary form. */
+export type HeaderCodec = typeof CODEC_JSON | typeof CODEC_BINARY
+
+/**
+ * One frame: header in `bytes[headerAt, bodyAt)`, body in `bytes[bodyAt, end)`. The bytes are valid
+ * only during the call.
+ */
+export type FrameSink = (
+  bytes: Buffer,
+  headerAt: number,
+  bodyAt: number,
+  end: number,
+  codec: HeaderCodec,
+) => void
+
+const PENDING_BYTES_MIN = 4096
+
+export class FrameSplitter {
+  /** May be raised between two chunks, after authentication. */
+  frameBytesMax: number
+  readonly #sink: FrameSink
+  /** The start of a frame that is not whole yet, at the front of a buffer that grows on demand. */
+  #pending: Buffer = Buffer.alloc(0)
+  #pendingBytes = 0
+
+  constructor(sink: FrameSink, frameBytesMax = FRAME_BYTES_MAX) {
+    this.#sink = sink
+    this.frameBytesMax = frameBytesMax
+  }
+
+  /** Calls the sink for every frame that this chunk completes. @throws BrokerError PROTOCOL_ERROR */
+  push(chunk: Buffer): void {
+    let at = 0
+    while (this.#pendingBytes > 0 && at < chunk.length) {
+      const wanted = this.#pendingBytes < 4 ? 4 : this.#frameBytes(this.#pending, 0)
+      at += this.#keep(chunk, at, Math.min(chunk.length, at + wanted - this.#pendingBytes))
+      if (this.#pendingBytes < wanted || wanted === 4) continue
+      this.#pendingBytes = 0
+      const whole = this.#pending
+      this.#deliver(whole, 0, wanted)
+      // A frame far above the usual size gives its space back.
+      if (whole.length > FRAME_BYTES_MAX_UNAUTHENTICATED) this.#pending = Buffer.alloc(0)
+    }
+    while (chunk.length - at >= 4) {
+      const bytes = this.#frameBytes(chunk, at)
+      if (chunk.length - at < bytes) break
+      this.#deliver(chunk, at, bytes)
+      at += bytes
+    }
+    if (at < chunk.length) this.#keep(chunk, at, chunk.length)
+  }
+
+  /** Length of the frame at `bytes[at]`, its length word included. */
+  #frameBytes(bytes: Buffer, at: number): number {
+    const total = getI32(bytes, at)
+    if (total < 4 || total > this.frameBytesMax) {
+      throw protocolError(
+        `a frame claims ${total} bytes; 4 to ${this.frameBytesMax} are allowed here` +
+          (this.frameBytesMax < FRAME_BYTES_MAX ? ' before authentication' : ''),
+      )
+    }
+    return total + 4
+  }
+
+  #deliver(bytes: Buffer, at: number, frameBytes: number): void {
+    const codec = bytes[at + 4]!
+    const headerBytes = getI32(bytes, at + 4) & 0xffffff
+    if (codec !== CODEC_JSON && codec !== CODEC_BINARY) {
+      throw protocolError(`a frame's header codec is ${codec}; 0 (JSON) and 1 (binary) are known`)
+    }
+    if (headerBytes > frameBytes - FRAME_PREFIX_BYTES) {
+      throw protocolError(`a frame of ${frameBytes} bytes claims a header of ${headerBytes} bytes`)
+    }
+    const headerAt = at + FRAME_PREFIX_BYTES
+    this.#sink(bytes, headerAt, headerAt + headerBytes, at + frameBytes, codec)
+  }
+
+  /** Appends `chunk[from, to)` to the pending bytes; returns how many those are. */
+  #keep(chunk: Buffer, from: number, to: number): number {
+    const needed = this.#pendingBytes + to - from
+    if (needed > this.#pending.length) {
+      const grown = Buffer.allocUnsafe(
+        Math.max(PENDING_BYTES_MIN, needed, this.#pending.length * 2),
+      )
+      this.#pending.copy(grown, 0, 0, this.#pendingBytes)
+      this.#pending = grown
+    }
+    chunk.copy(this.#pending, this.#pendingBytes, from, to)
+    this.#pendingBytes = needed
+    return to - from
+  }
+}

@@ -1,0 +1,188 @@
+// The JSON dialect of bodies, as Java's fastjson writes it: besides JSON itself unquoted keys
+// (`{0:"a"}`), single quotes, objects as keys (`{{"topic":"T"}:5}`) and references (`{"$ref":"$.a"}`).
+// Objects become Maps, because their keys come from the wire.
+import { invalidRequest } from './protocol-error.ts'
+
+export type JsonKey = string | JsonMap
+export type JsonMap = Map<JsonKey, Json>
+export type Json = null | boolean | number | string | Json[] | JsonMap
+
+const DEPTH_MAX = 64
+/** Code of the last character that counts as white. */
+const SPACE = 32
+const BARE = /[\w$.+-]+/y
+const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?[LlFfDdBS]?$/
+
+/** @throws BrokerError ARGUMENT_INVALID */
+export function parseJson(text: string): Json {
+  const parser = new Parser(text)
+  const value = parser.value(0)
+  parser.end()
+  return parser.hasReferences ? resolveReferences(value, value, []) : value
+}
+
+class Parser {
+  readonly #text: string
+  #at = 0
+  hasReferences = false
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  value(depth: number): Json {
+    if (depth > DEPTH_MAX) throw this.#error(`nesting deeper than ${DEPTH_MAX}`)
+    const c = this.#peek()
+    if (c === '{') return this.#object(depth)
+    if (c === '[') return this.#array(depth)
+    if (c === '"' || c === "'") return this.#string(c)
+    const scalar = scalarOf(this.#bare())
+    if (scalar === undefined) throw this.#error('an unknown word')
+    return scalar
+  }
+
+  end(): void {
+    if (this.#peek() !== '') throw this.#error('text after the value')
+  }
+
+  #object(depth: number): JsonMap {
+    const map: JsonMap = new Map()
+    this.#at++
+    while (this.#peek() !== '}') {
+      const key = this.#key(depth)
+      this.#expect(':')
+      map.set(key, this.value(depth + 1))
+      if (key === '$ref') this.hasReferences = true
+      if (this.#peek() !== ',') break
+      this.#at++
+    }
+    this.#expect('}')
+    return map
+  }
+
+  #key(depth: number): JsonKey {
+    const c = this.#peek()
+    if (c === '{') {
+      if (depth >= DEPTH_MAX) throw this.#error(`nesting deeper than ${DEPTH_MAX}`)
+      return this.#object(depth + 1)
+    }
+    return c === '"' || c === "'" ? this.#string(c) : this.#bare()
+  }
+
+  #array(depth: number): Json[] {
+    const list: Json[] = []
+    this.#at++
+    while (this.#peek() !== ']') {
+      list.push(this.value(depth + 1))
+      if (this.#peek() !== ',') break
+      this.#at++
+    }
+    this.#expect(']')
+    return list
+  }
+
+  #string(quote: string): string {
+    let from = ++this.#at
+    let out = ''
+    for (;;) {
+      const c = this.#text[this.#at]
+      if (c === undefined) throw this.#error('a string without end')
+      if (c === quote) break
+      if (c === '\\') {
+        out += this.#text.slice(from, this.#at) + this.#escape()
+        from = this.#at
+      } else {
+        this.#at++
+      }
+    }
+    out += this.#text.slice(from, this.#at)
+    this.#at++
+    return out
+  }
+
+  /** Stands on the backslash, ends behind the escape. */
+  #escape(): string {
+    const c = this.#text[this.#at + 1] ?? ''
+    const digits = c === 'u' ? 4 : c === 'x' ? 2 : 0
+    if (digits > 0) {
+      const hex = this.#text.slice(this.#at + 2, this.#at + 2 + digits)
+      if (hex.length < digits || !/^[0-9a-fA-F]+$/.test(hex)) throw this.#error('a bad escape')
+      this.#at += 2 + digits
+      return String.fromCharCode(Number.parseInt(hex, 16))
+    }
+    this.#at += 2
+    return ESCAPES.get(c) ?? c
+  }
+
+  #bare(): string {
+    BARE.lastIndex = this.#at
+    const word = BARE.exec(this.#text)?.[0]
+    if (word === undefined) throw this.#error('a value is due')
+    this.#at += word.length
+    return word
+  }
+
+  #peek(): string {
+    while (this.#text.charCodeAt(this.#at) <= SPACE) this.#at++
+    return this.#text[this.#at] ?? ''
+  }
+
+  #expect(c: string): void {
+    if (this.#peek() !== c) throw this.#error(`'${c}' is due`)
+    this.#at++
+  }
+
+  #error(what: string): Error {
+    return invalidRequest(`the body is not JSON: ${what} at character ${this.#at}`)
+  }
+}
+
+const ESCAPES: ReadonlyMap<string, string> = new Map([
+  ['b', '\b'],
+  ['f', '\f'],
+  ['n', '\n'],
+  ['r', '\r'],
+  ['t', '\t'],
+  ['v', '\v'],
+  ['0', '\0'],
+])
+
+const WORDS: ReadonlyMap<string, Json> = new Map<string, Json>([
+  ['true', true],
+  ['false', false],
+  ['null', null],
+  ['NaN', null],
+])
+
+function scalarOf(word: string): Json | undefined {
+  const known = WORDS.get(word)
+  if (known !== undefined) return known
+  return NUMBER.test(word) ? Number.parseFloat(word) : undefined
+}
+
+/** Replaces `{"$ref": path}` by what the path names: `$` the root, `@` this, `..` the parent. */
+function resolveReferences(value: Json, root: Json, parents: readonly Json[]): Json {
+  if (Array.isArray(value)) {
+    const inner = [...parents, value]
+    for (const [i, item] of value.entries()) value[i] = resolveReferences(item, root, inner)
+    return value
+  }
+  if (!(value instanceof Map)) return value
+  const path = value.get('$ref')
+  if (value.size === 1 && typeof path === 'string') return follow(path, root, parents)
+  const inner = [...parents, value]
+  for (const [key, member] of value) value.set(key, resolveReferences(member, root, inner))
+  return value
+}
+
+function follow(path: string, root: Json, parents: readonly Json[]): Json {
+  if (path === '@') return parents.at(-1) ?? null
+  if (path === '..') return parents.at(-2) ?? null
+  let at: Json | undefined = root
+  for (const [, name, index] of path.slice(1).matchAll(/\.([^.[\]]+)|\[([^\]]+)\]/g)) {
+    const step: string = name ?? index!.replace(/^["']|["']$/g, '')
+    if (Array.isArray(at)) at = at[Number(step)]
+    else at = at instanceof Map ? at.get(step) : undefined
+  }
+  return at ?? null
+}

@@ -1,0 +1,183 @@
+// Consumer groups: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201),
+// DELETE_SUBSCRIPTIONGROUP (207), GET_SUBSCRIPTIONGROUP_CONFIG (352), GET_CONSUME_STATS (208) and who is
+// connected: 203, 204, 343, 345.
+import { type GroupDefinition, groupDefaults } from '../../model/group.ts'
+import type { JsonMap } from '../json.ts'
+import { type JsonOut, jsonBody } from '../json-emitter.ts'
+import {
+  asObject,
+  entriesAt,
+  flagAt,
+  numberAt,
+  objectAt,
+  objectsAt,
+  parseObject,
+  textAt,
+} from '../json-members.ts'
+import { bool, layout, optional, text } from '../layout.ts'
+import { type SubscriptionEntry, subscriptionOf, subscriptionOut } from './clients.ts'
+import { type QueueRef, queueOf, queueOut } from './queue.ts'
+import { type DataVersion, dataVersionOut } from './topics.ts'
+
+export const GROUP = layout({ group: text })
+export const DELETE_GROUP = layout({ groupName: text, cleanOffset: optional(bool) })
+export const PRODUCER_GROUP = layout({ producerGroup: text })
+export const GROUP_SUBSCRIPTION = layout({ group: text, topic: text })
+
+export const groupConfigOut = (group: GroupDefinition): JsonOut => ({
+  attributes: {},
+  brokerId: 0,
+  consumeBroadcastEnable: group.broadcastEnabled,
+  consumeEnable: group.consumeEnabled,
+  consumeFromMinEnable: true,
+  consumeMessageOrderly: false,
+  consumeTimeoutMinute: 15,
+  groupName: group.name,
+  groupRetryPolicy: { type: 'CUSTOMIZED' },
+  groupSysFlag: 0,
+  notifyConsumerIdsChangedEnable: true,
+  retryMaxTimes: group.retryTimesMax,
+  retryQueueNums: group.retryQueues,
+  whichBrokerWhenConsumeSlowly: 1,
+})
+
+export function groupConfigOf(map: JsonMap): GroupDefinition {
+  const defaults = groupDefaults(textAt(map, 'groupName'))
+  return {
+    name: defaults.name,
+    consumeEnabled: flagAt(map, 'consumeEnable', defaults.consumeEnabled),
+    broadcastEnabled: flagAt(map, 'consumeBroadcastEnable', defaults.broadcastEnabled),
+    retryQueues: numberAt(map, 'retryQueueNums', defaults.retryQueues),
+    retryTimesMax: numberAt(map, 'retryMaxTimes', defaults.retryTimesMax),
+  }
+}
+
+export const encodeGroupConfig = (group: GroupDefinition): Buffer => jsonBody(groupConfigOut(group))
+export const decodeGroupConfig = (body: Buffer): GroupDefinition => groupConfigOf(parseObject(body))
+
+export const encodeGroupTable = (
+  version: DataVersion,
+  groups: readonly GroupDefinition[],
+): Buffer =>
+  jsonBody({
+    dataVersion: dataVersionOut(version),
+    forbiddenTable: {},
+    subscriptionGroupTable: new Map(groups.map((group) => [group.name, groupConfigOut(group)])),
+  })
+
+export const decodeGroupTable = (body: Buffer): GroupDefinition[] =>
+  [...entriesAt(parseObject(body), 'subscriptionGroupTable')].map(([name, config]) => ({
+    ...groupConfigOf(asObject(config)),
+    name,
+  }))
+
+/** GET_CONSUME_STATS: one topic, several joined by ';', or all of the group. */
+export const GET_CONSUME_STATS = layout({
+  consumerGroup: text,
+  topic: optional(text),
+  topicList: optional(text),
+})
+
+export interface QueueProgress {
+  readonly queue: QueueRef
+  readonly brokerOffset: number
+  readonly consumerOffset: number
+  readonly pullOffset: number
+  readonly lastTimestamp: number
+}
+
+export const encodeConsumeStats = (queues: readonly QueueProgress[]): Buffer =>
+  jsonBody({
+    consumeTps: 0,
+    offsetTable: new Map(
+      queues.map((progress) => [
+        queueOut(progress.queue),
+        {
+          brokerOffset: progress.brokerOffset,
+          consumerOffset: progress.consumerOffset,
+          lastTimestamp: progress.lastTimestamp,
+          pullOffset: progress.pullOffset,
+        },
+      ]),
+    ),
+  })
+
+export function decodeConsumeStats(body: Buffer): QueueProgress[] {
+  return [...objectAt(parseObject(body), 'offsetTable')].map(([key, value]) => {
+    const progress = asObject(value)
+    return {
+      queue: queueOf(asObject(typeof key === 'string' ? null : key)),
+      brokerOffset: numberAt(progress, 'brokerOffset'),
+      consumerOffset: numberAt(progress, 'consumerOffset'),
+      pullOffset: numberAt(progress, 'pullOffset'),
+      lastTimestamp: numberAt(progress, 'lastTimestamp'),
+    }
+  })
+}
+
+export interface ConnectionEntry {
+  readonly clientId: string
+  readonly clientAddr: string
+  readonly language: string
+  readonly version: number
+}
+
+const connectionOut = (entry: ConnectionEntry): JsonOut => ({
+  clientAddr: entry.clientAddr,
+  clientId: entry.clientId,
+  language: entry.language,
+  version: entry.version,
+})
+
+const connectionOf = (map: JsonMap): ConnectionEntry => ({
+  clientId: textAt(map, 'clientId'),
+  clientAddr: textAt(map, 'clientAddr'),
+  language: textAt(map, 'language'),
+  version: numberAt(map, 'version'),
+})
+
+export interface ConsumerConnections {
+  readonly connections: readonly ConnectionEntry[]
+  readonly consumeFromWhere: string
+  readonly consumeType: string
+  readonly messageModel: string
+  readonly subscriptions: readonly SubscriptionEntry[]
+}
+
+export const encodeConsumerConnections = (consumers: ConsumerConnections): Buffer =>
+  jsonBody({
+    connectionSet: consumers.connections.map(connectionOut),
+    consumeFromWhere: consumers.consumeFromWhere,
+    consumeType: consumers.consumeType,
+    messageModel: consumers.messageModel,
+    subscriptionTable: new Map(
+      consumers.subscriptions.map((entry) => [entry.topic, subscriptionOut(entry)]),
+    ),
+  })
+
+export function decodeConsumerConnections(body: Buffer): ConsumerConnections {
+  const map = parseObject(body)
+  return {
+    connections: objectsAt(map, 'connectionSet').map(connectionOf),
+    consumeFromWhere: textAt(map, 'consumeFromWhere'),
+    consumeType: textAt(map, 'consumeType'),
+    messageModel: textAt(map, 'messageModel'),
+    subscriptions: [...entriesAt(map, 'subscriptionTable')].map(([, entry]) =>
+      subscriptionOf(asObject(entry)),
+    ),
+  }
+}
+
+export const encodeProducerConnections = (connections: readonly ConnectionEntry[]): Buffer =>
+  jsonBody({ connectionSet: connections.map(connectionOut) })
+
+export const decodeProducerConnections = (body: Buffer): ConnectionEntry[] =>
+  objectsAt(parseObject(body), 'connectionSet').map(connectionOf)
+
+/** QUERY_SUBSCRIPTION_BY_CONSUMER. */
+export const encodeGroupSubscription = (
+  group: string,
+  topic: string,
+  subscription: SubscriptionEntry | undefined,
+): Buffer =>
+  jsonBody({ group, subscriptionData: subscription && subscriptionOut(subscription), topic })

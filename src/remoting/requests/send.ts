@@ -1,0 +1,51 @@
+// SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320) and the replies (324, 325): the same
+// fields by full name or by letter. The body is the message's, or batch-body.ts.
+import { bool, int, layout, long, named, optional, text, type Values } from '../layout.ts'
+
+export const SEND = layout({
+  producerGroup: text,
+  topic: text,
+  defaultTopic: text,
+  defaultTopicQueueNums: int,
+  /** Below 0: the broker chooses. */
+  queueId: int,
+  sysFlag: int,
+  bornTimestamp: long,
+  flag: int,
+  properties: optional(text),
+  /** Only on re-sends to a retry topic. */
+  reconsumeTimes: optional(int),
+  unitMode: optional(bool),
+  maxReconsumeTimes: optional(int),
+  batch: optional(bool),
+})
+
+export const SEND_V2 = layout({
+  producerGroup: named('a', text),
+  topic: named('b', text),
+  defaultTopic: named('c', text),
+  defaultTopicQueueNums: named('d', int),
+  queueId: named('e', int),
+  sysFlag: named('f', int),
+  bornTimestamp: named('g', long),
+  flag: named('h', int),
+  properties: named('i', optional(text)),
+  reconsumeTimes: named('j', optional(int)),
+  unitMode: named('k', optional(bool)),
+  maxReconsumeTimes: named('l', optional(int)),
+  batch: named('m', optional(bool)),
+  brokerName: named('n', optional(text)),
+})
+
+export type SendFields = Values<typeof SEND>
+
+export const SEND_RESPONSE = layout({
+  /** Offset message ids, joined by commas for a batch. */
+  msgId: text,
+  queueId: int,
+  /** Of the first message of a batch. */
+  queueOffset: long,
+  transactionId: optional(text),
+  MSG_REGION: optional(text),
+  TRACE_ON: optional(text),
+})

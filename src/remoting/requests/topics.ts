@@ -1,0 +1,132 @@
+// Topic definitions: UPDATE_AND_CREATE_TOPIC (17), GET_ALL_TOPIC_CONFIG (21), DELETE_TOPIC (215, 216),
+// GET_TOPIC_CONFIG (351), GET_TOPIC_STATS_INFO (202), QUERY_TOPIC_CONSUME_BY_WHO (300).
+import type { TopicDefinition } from '../../model/topic.ts'
+import type { JsonMap } from '../json.ts'
+import { type JsonOut, jsonBody } from '../json-emitter.ts'
+import {
+  asObject,
+  entriesAt,
+  flagAt,
+  numberAt,
+  objectAt,
+  parseObject,
+  textAt,
+  textsAt,
+} from '../json-members.ts'
+import { bool, int, layout, optional, text } from '../layout.ts'
+import { type QueueRef, queueOf, queueOut } from './queue.ts'
+
+export const TOPIC = layout({ topic: text })
+/** DELETE_TOPIC_IN_NAMESRV: with a cluster, only there. */
+export const DELETE_TOPIC_ROUTE = layout({ topic: text, clusterName: optional(text) })
+
+export const UPDATE_TOPIC = layout({
+  topic: text,
+  defaultTopic: text,
+  readQueueNums: int,
+  writeQueueNums: int,
+  perm: int,
+  topicFilterType: text,
+  topicSysFlag: optional(int),
+  order: bool,
+  attributes: optional(text),
+})
+
+/** Versions of a table of definitions: equal only when all three are. */
+export interface DataVersion {
+  readonly counter: number
+  readonly stateVersion: number
+  readonly timestamp: number
+}
+
+export const dataVersionOut = (version: DataVersion): JsonOut => ({
+  counter: version.counter,
+  stateVersion: version.stateVersion,
+  timestamp: version.timestamp,
+})
+
+export const dataVersionOf = (map: JsonMap): DataVersion => ({
+  counter: numberAt(map, 'counter'),
+  stateVersion: numberAt(map, 'stateVersion'),
+  timestamp: numberAt(map, 'timestamp'),
+})
+
+export const topicConfigOut = (topic: TopicDefinition): JsonOut => ({
+  attributes: {},
+  order: topic.ordered,
+  perm: topic.perm,
+  readQueueNums: topic.readQueues,
+  topicFilterType: 'SINGLE_TAG',
+  topicName: topic.name,
+  topicSysFlag: topic.sysFlag,
+  writeQueueNums: topic.writeQueues,
+})
+
+const QUEUES_DEFAULT = 16
+const PERM_DEFAULT = 6
+
+export const topicConfigOf = (map: JsonMap): TopicDefinition => ({
+  name: textAt(map, 'topicName'),
+  readQueues: numberAt(map, 'readQueueNums', QUEUES_DEFAULT),
+  writeQueues: numberAt(map, 'writeQueueNums', QUEUES_DEFAULT),
+  perm: numberAt(map, 'perm', PERM_DEFAULT),
+  ordered: flagAt(map, 'order'),
+  sysFlag: numberAt(map, 'topicSysFlag'),
+})
+
+export interface TopicTable {
+  readonly version: DataVersion
+  readonly topics: readonly TopicDefinition[]
+}
+
+export const topicTableOut = (table: TopicTable): JsonOut => ({
+  dataVersion: dataVersionOut(table.version),
+  topicConfigTable: new Map(table.topics.map((topic) => [topic.name, topicConfigOut(topic)])),
+})
+
+export const topicTableOf = (map: JsonMap): TopicTable => ({
+  version: dataVersionOf(objectAt(map, 'dataVersion')),
+  topics: [...entriesAt(map, 'topicConfigTable')].map(([name, config]) => ({
+    ...topicConfigOf(asObject(config)),
+    name,
+  })),
+})
+
+export const decodeTopicTable = (body: Buffer): TopicTable => topicTableOf(parseObject(body))
+export const decodeTopicConfig = (body: Buffer): TopicDefinition => topicConfigOf(parseObject(body))
+
+export interface QueueStats {
+  readonly queue: QueueRef
+  readonly minOffset: number
+  readonly maxOffset: number
+  readonly lastUpdateTimestamp: number
+}
+
+export const encodeTopicStats = (queues: readonly QueueStats[]): Buffer =>
+  jsonBody({
+    offsetTable: new Map(
+      queues.map(({ queue, minOffset, maxOffset, lastUpdateTimestamp }) => [
+        queueOut(queue),
+        { lastUpdateTimestamp, maxOffset, minOffset },
+      ]),
+    ),
+    topicPutTps: 0,
+  })
+
+export function decodeTopicStats(body: Buffer): QueueStats[] {
+  return [...objectAt(parseObject(body), 'offsetTable')].map(([key, value]) => {
+    const stats = asObject(value)
+    return {
+      queue: queueOf(asObject(typeof key === 'string' ? null : key)),
+      minOffset: numberAt(stats, 'minOffset'),
+      maxOffset: numberAt(stats, 'maxOffset'),
+      lastUpdateTimestamp: numberAt(stats, 'lastUpdateTimestamp'),
+    }
+  })
+}
+
+export const encodeGroupList = (groups: readonly string[]): Buffer =>
+  jsonBody({ groupList: groups })
+
+export const decodeGroupList = (body: Buffer): readonly string[] =>
+  textsAt(parseObject(body), 'groupList')

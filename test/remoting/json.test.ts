@@ -1,0 +1,138 @@
+import test from 'ava'
+import fc from 'fast-check'
+import { BrokerError } from '../../src/errors.ts'
+import { type Json, type JsonMap, parseJson } from '../../src/remoting/json.ts'
+import { emitJson, type JsonOut } from '../../src/remoting/json-emitter.ts'
+
+/** Maps as plain values, so that they compare. */
+function plain(value: Json): unknown {
+  if (Array.isArray(value)) return value.map(plain)
+  if (!(value instanceof Map)) return value
+  return [...value].map(([key, member]) => [
+    typeof key === 'string' ? key : plain(key),
+    plain(member),
+  ])
+}
+
+const viaMaps = (value: unknown): unknown =>
+  Array.isArray(value)
+    ? value.map(viaMaps)
+    : typeof value === 'object' && value !== null
+      ? Object.entries(value).map(([key, member]) => [key, viaMaps(member)])
+      : value
+
+test('standard JSON is read as JSON.parse reads it', (t) => {
+  fc.assert(
+    fc.property(fc.json({ maxDepth: 5 }), (text) => {
+      t.deepEqual(plain(parseJson(text)), viaMaps(JSON.parse(text)))
+    }),
+  )
+})
+
+test('what is emitted is read back', (t) => {
+  const value = fc.letrec((tie) => ({
+    out: fc.oneof(
+      { depthSize: 'small' },
+      fc.string(),
+      fc.integer(),
+      fc.boolean(),
+      fc.array(tie('out'), { maxLength: 4 }),
+      fc.array(fc.tuple(fc.string(), tie('out')), { maxLength: 4 }).map((pairs) => new Map(pairs)),
+    ),
+  })).out
+  fc.assert(
+    fc.property(value, (out) => {
+      const text = emitJson(out as JsonOut)
+      t.is(emitJson(parseJson(text) as JsonOut), text)
+    }),
+  )
+})
+
+test('unquoted numeric keys are read as text keys', (t) => {
+  t.deepEqual(plain(parseJson('{"brokerAddrs":{0:"10.0.0.1:10911", 1 : \'b\'}}')), [
+    [
+      'brokerAddrs',
+      [
+        ['0', '10.0.0.1:10911'],
+        ['1', 'b'],
+      ],
+    ],
+  ])
+})
+
+test('objects as keys are read and written', (t) => {
+  const text = '{"offsetTable":{{"brokerName":"b","queueId":0,"topic":"T"}:5}}'
+  const table = (parseJson(text) as JsonMap).get('offsetTable') as JsonMap
+  const [[key, value]] = [...table] as [[JsonMap, number]]
+  t.is(key.get('topic'), 'T')
+  t.is(value, 5)
+  t.is(emitJson(parseJson(text) as JsonOut), text)
+})
+
+test('references are resolved', (t) => {
+  const value = parseJson(
+    '{"a":{"b":[{"c":1}]},"d":{"$ref":"$.a.b[0]"},"e":{"$ref":"$.x.y"}}',
+  ) as JsonMap
+  t.is((value.get('d') as JsonMap).get('c'), 1)
+  t.is(value.get('e'), null)
+})
+
+test('references to oneself and to the parent do not loop', (t) => {
+  const value = parseJson('{"a":{"self":{"$ref":"@"},"up":{"$ref":".."}}}') as JsonMap
+  const a = value.get('a') as JsonMap
+  t.is(a.get('self'), a)
+  t.is(a.get('up'), value)
+})
+
+test('members without a value are left out', (t) => {
+  t.is(emitJson({ a: null, b: undefined, c: 0 }), '{"c":0}')
+})
+
+test('random text is read or refused with a broker error', (t) => {
+  const piece = fc.constantFrom(
+    '{',
+    '}',
+    '[',
+    ']',
+    ',',
+    ':',
+    '"',
+    "'",
+    '\\',
+    '\\u12',
+    '0',
+    '-',
+    'true',
+    '$ref',
+    ' ',
+    '__proto__',
+  )
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string(),
+        fc.array(piece, { maxLength: 30 }).map((p) => p.join('')),
+      ),
+      (text) => {
+        try {
+          parseJson(text)
+        } catch (error) {
+          t.true(error instanceof BrokerError && error.code === 'ARGUMENT_INVALID', String(error))
+        }
+      },
+    ),
+    { numRuns: 3000 },
+  )
+  t.pass()
+})
+
+test('nesting is bounded', (t) => {
+  t.throws(() => parseJson('['.repeat(10_000)), { message: /nesting deeper/ })
+  t.throws(() => parseJson('{'.repeat(10_000)), { message: /nesting deeper/ })
+})
+
+test('__proto__ is a key like any other', (t) => {
+  const value = parseJson('{"__proto__":{"polluted":1}}') as JsonMap
+  t.is((value.get('__proto__') as JsonMap).get('polluted'), 1)
+  t.is(({} as Record<string, unknown>)['polluted'], undefined)
+})
