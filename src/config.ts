@@ -45,6 +45,15 @@ const listening = (portDefault: number) => ({
     .describe('A new connection that sends nothing for this long is closed.'),
 })
 
+const grants = () =>
+  z
+    .array(
+      z.string().regex(/^[^*]+\*?$|^\*$/, {
+        error: 'not a name or a prefix with one `*` at its end',
+      }),
+    )
+    .default([])
+
 const user = z.strictObject({
   password: z
     .string()
@@ -58,11 +67,9 @@ const user = z.strictObject({
     description: "RocketMQ's ACL secret key; the user name is its access key.",
   }),
   admin: z.boolean().default(false).describe('May do everything.'),
-  publish: z.array(z.string()).default([]).describe('Topics to send to: names, or `prefix*`.'),
-  consume: z
-    .array(z.string())
-    .default([])
-    .describe('Topics and groups to consume: names, or `prefix*`.'),
+  publish: grants().describe('Topics to send to: names, or a prefix and `*`.'),
+  consume: grants().describe('Topics and groups to consume: names, or a prefix and `*`.'),
+  create: grants().describe('Topics that may be created: names, or a prefix and `*`.'),
 })
 
 export const configSchema = z.strictObject({

@@ -27,7 +27,10 @@ export function nearest(unknown: string, known: Iterable<string>): string | unde
   let best: string | undefined
   let least = Math.max(2, Math.floor(unknown.length / 3)) + 1
   for (const name of known) {
-    const cost = distance(wanted, name.toLowerCase(), least)
+    const candidate = name.toLowerCase()
+    // Half a word is often a memory of the whole.
+    const isStart = wanted.length >= 3 && candidate.startsWith(wanted)
+    const cost = isStart ? 1 : distance(wanted, candidate, least)
     if (cost < least) {
       least = cost
       best = name

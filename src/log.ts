@@ -18,9 +18,18 @@ export interface Logger {
 
 export type LogLevel = 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
 
-/** JSON lines on standard error, so that standard output stays for the start banner. */
-export function createLogger(level: LogLevel): Logger {
-  return pino({ level, base: null }, pino.destination({ fd: 2, sync: true }))
+/**
+ * On standard error, so that standard output stays for the start banner: JSON lines for machines,
+ * one readable line each on a terminal.
+ */
+export function createLogger(
+  level: LogLevel,
+  format: 'json' | 'terminal' = process.stderr.isTTY ? 'terminal' : 'json',
+): Logger {
+  if (format === 'json') {
+    return pino({ level, base: null }, pino.destination({ fd: 2, sync: true }))
+  }
+  return pino({ level, base: null }, { write: (line) => process.stderr.write(readable(line)) })
 }
 
 export const silentLogger: Logger = {
@@ -30,3 +39,25 @@ export const silentLogger: Logger = {
   debug() {},
   trace() {},
 }
+
+const LEVEL_WORDS: ReadonlyMap<number, string> = new Map([
+  [10, 'trace'],
+  [20, 'debug'],
+  [30, 'info'],
+  [40, 'warn'],
+  [50, 'error'],
+])
+
+/** '12:00:00.000 warn  listener.refused  connections are refused (limit=connectionsMax)' */
+export function readable(line: string): string {
+  const { level, time, evt, msg, err, ...fields } = JSON.parse(line) as Record<string, unknown>
+  const at = new Date(Number(time)).toISOString().slice(11, 23)
+  const word = (LEVEL_WORDS.get(Number(level)) ?? String(level)).padEnd(5)
+  const data = Object.entries(fields).map(([key, value]) => `${key}=${textOf(value)}`)
+  const tail = data.length === 0 ? '' : ` (${data.join(' ')})`
+  const stack = (err as { stack?: string } | undefined)?.stack
+  return `${at} ${word} ${String(evt)}  ${String(msg)}${tail}\n${stack ? `${stack}\n` : ''}`
+}
+
+const textOf = (value: unknown): string =>
+  typeof value === 'string' && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)

@@ -2,7 +2,7 @@
 // environment variable, flag. Layers them and remembers where each value came from. Knows no single
 // setting: those are declared in config.ts.
 import { z } from 'zod'
-import { didYouMean } from './did-you-mean.ts'
+import { didYouMean, nearest } from './did-you-mean.ts'
 import { BrokerError } from './errors.ts'
 
 /** One leaf of the schema. */
@@ -199,10 +199,11 @@ function explain(
   const path = issue.path.map(String)
   const name = path.join('.')
   if (issue.code === 'unrecognized_keys') {
-    const known = Object.keys(schemaAt(root, path)?.properties ?? {})
+    const siblings = Object.keys(schemaAt(root, path)?.properties ?? {})
     return issue.keys.map((key) => {
-      const full = [...path, key].join('.')
-      return `'${full}' is no setting${didYouMean(key, known)}`
+      const near = nearest(key, siblings)
+      const hint = near === undefined ? '' : ` (did you mean '${[...path, near].join('.')}'?)`
+      return `'${[...path, key].join('.')}' is no setting${hint}`
     })
   }
   const origin = originOf(path, origins)

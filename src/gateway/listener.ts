@@ -21,9 +21,8 @@ export interface ListenerOptions {
   readonly host: string
   /** 0 = any free port; `Listener.port` tells which. */
   readonly port: number
-  /** For error messages: 'mqtt'. */
+  /** Section of the configuration, for messages: 'mqtt'. */
   readonly name: string
-  readonly gateway: Gateway
   readonly limits: ListenerLimits
   readonly log: Logger
   readonly clock: Clock
@@ -52,7 +51,10 @@ export class Listener {
   readonly #options: ListenerOptions
   readonly #sockets = new Set<TcpSocket>()
   readonly #perAddress = new Map<string, number>()
-  readonly #sweep: Timer
+  /** Accepted before there was a gateway: unread, in the order they came. */
+  #early: TcpSocket[] = []
+  #gateway: Gateway | undefined
+  #sweep: Timer | undefined
   #refused = 0
   #refusalLoggedMs = Number.NEGATIVE_INFINITY
 
@@ -86,11 +88,19 @@ export class Listener {
     })
     server.on('drop', () => this.#refuse('connectionsMax', options.limits.connectionsMax))
     server.on('connection', (socket) => this.#accept(socket))
-    this.#sweep = options.clock.every(SWEEP_MS, () => this.#sweepSockets())
   }
 
   get connections(): number {
     return this.#sockets.size
+  }
+
+  /** Ports are taken early and served once the parts behind them are ready. */
+  serve(gateway: Gateway): void {
+    this.#gateway = gateway
+    this.#sweep = this.#options.clock.every(SWEEP_MS, () => this.#sweepSockets())
+    const early = this.#early
+    this.#early = []
+    for (const socket of early) this.#hand(socket, gateway)
   }
 
   /** No new connection from now on; the open ones stay with their gateway. */
@@ -100,7 +110,7 @@ export class Listener {
 
   /** Destroys whatever is still open; settles when every socket is gone. */
   async close(): Promise<void> {
-    this.#sweep.cancel()
+    this.#sweep?.cancel()
     const closed = new Promise<void>((resolve) => {
       // Answers ERR_SERVER_NOT_RUNNING when stopAccepting came first and all is gone already.
       this.#server.close(() => resolve())
@@ -118,14 +128,15 @@ export class Listener {
       return
     }
     const open = this.#perAddress.get(remoteAddress) ?? 0
-    const { limits, gateway, log, clock, name } = this.#options
+    const { limits, log, clock, name } = this.#options
     if (open >= limits.connectionsPerAddressMax) {
       accepted.destroy()
       this.#refuse('connectionsPerAddressMax', limits.connectionsPerAddressMax)
       return
     }
     const socket = new TcpSocket(accepted, limits.unsentBytesMax, clock.monotonic(), (error) => {
-      log.error({ evt: 'listener.failed', listener: name, remoteAddress, err: error }, 'closed it')
+      const fields = { evt: 'listener.failed', listener: name, remote: remoteAddress, err: error }
+      log.error(fields, 'a connection failed and was closed')
     })
     this.#perAddress.set(remoteAddress, open + 1)
     this.#sockets.add(socket)
@@ -135,10 +146,17 @@ export class Listener {
       if (left > 0) this.#perAddress.set(remoteAddress, left)
       else this.#perAddress.delete(remoteAddress)
     })
+    if (this.#gateway === undefined) this.#early.push(socket)
+    else this.#hand(socket, this.#gateway)
+  }
+
+  #hand(socket: TcpSocket, gateway: Gateway): void {
     try {
       gateway.accept(socket)
     } catch (error) {
-      log.error({ evt: 'listener.failed', listener: name, remoteAddress, err: error }, 'closed it')
+      const { log, name } = this.#options
+      const fields = { evt: 'listener.failed', listener: name, remote: socket.remoteAddress }
+      log.error({ ...fields, err: error }, 'a connection could not be taken and was closed')
       socket.destroy()
     }
   }

@@ -53,11 +53,11 @@ async function open(
     host: '127.0.0.1',
     port: 0,
     name: 'mqtt',
-    gateway,
     limits: { ...LIMITS, ...limits },
     log: silentLogger,
     clock,
   })
+  listener.serve(gateway)
   t.teardown(() => listener.close())
   return { listener, gateway, clock }
 }
@@ -284,7 +284,6 @@ test('a port in use is an error that names the address and what to do', async (t
       host: '127.0.0.1',
       port,
       name: 'amqp',
-      gateway: new TestGateway(echo),
       limits: LIMITS,
       log: silentLogger,
       clock: new FakeClock(),
@@ -312,4 +311,21 @@ test('close destroys what is open and settles', async (t) => {
   await listener.close()
   await closed
   t.is(clock.pending, 0)
+})
+
+test('connections made before there is a gateway wait for it, unread', async (t) => {
+  const listener = await Listener.open({
+    host: '127.0.0.1',
+    port: 0,
+    name: 'mqtt',
+    limits: LIMITS,
+    log: silentLogger,
+    clock: new FakeClock(),
+  })
+  t.teardown(() => listener.close())
+  const client = dial(t, listener)
+  client.write('early')
+  while (listener.connections === 0) await new Promise(setImmediate)
+  listener.serve(new TestGateway(echo))
+  t.is((await readBytes(client, 5)).toString(), 'early')
 })

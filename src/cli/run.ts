@@ -1,0 +1,98 @@
+// The shell of the command line: finds the command, parses for it, runs it, and turns what went wrong
+// into a sentence and an exit code.
+import { settings as allSettings } from '../config.ts'
+import { didYouMean } from '../did-you-mean.ts'
+import { BrokerError } from '../errors.ts'
+import { parseArguments } from './arguments.ts'
+import type { Command, Roles } from './command.ts'
+import { COMMANDS, type Entry } from './commands.ts'
+import { commandHelp, nounHelp, overview } from './help.ts'
+import type { Terminal } from './terminal.ts'
+
+export const EXIT_OK = 0
+export const EXIT_FAILED = 1
+/** A wrong command line or configuration. */
+export const EXIT_USAGE = 2
+
+export interface Surroundings {
+  readonly terminal: Terminal
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly signal: AbortSignal
+  readonly roles: Roles
+}
+
+/** Answers with the exit code. */
+export async function runCommandLine(
+  argv: readonly string[],
+  around: Surroundings,
+): Promise<number> {
+  try {
+    await dispatch(argv, around)
+    return EXIT_OK
+  } catch (thrown) {
+    if (around.signal.aborted && isAbort(thrown, around.signal)) return EXIT_OK
+    return report(thrown, around.terminal)
+  }
+}
+
+async function dispatch(argv: readonly string[], around: Surroundings): Promise<void> {
+  const { terminal } = around
+  const say = (lines: readonly string[]): void => terminal.print(lines.join('\n'))
+  const [first] = argv
+  if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
+    return say(overview())
+  }
+  const words: string[] = []
+  let entry: Entry = { summary: '', verbs: COMMANDS }
+  for (const word of argv) {
+    if (!('verbs' in entry) || word.startsWith('-')) break
+    const verbs: Readonly<Record<string, Entry>> = entry.verbs
+    const found = Object.hasOwn(verbs, word) ? verbs[word] : undefined
+    if (found === undefined) throw unknownCommand([...words, word], word, verbs)
+    words.push(word)
+    entry = found
+  }
+  if ('verbs' in entry) {
+    if (words.length === 0) throw unknownCommand([first], first, COMMANDS)
+    return say(nounHelp(words, entry.verbs))
+  }
+  const command: Command = await entry.load()
+  const settings = command.takesSettings ? allSettings : []
+  const parsed = parseArguments(command, argv.slice(words.length), settings)
+  if (parsed.wantsHelp) return say(commandHelp(words, command, settings))
+  await command.run({
+    ...around,
+    args: parsed.args,
+    flags: parsed.flags as never,
+    settings: parsed.settings,
+  })
+}
+
+function unknownCommand(
+  words: readonly string[],
+  word: string,
+  known: Readonly<Record<string, Entry>>,
+): BrokerError {
+  const hint = didYouMean(word, Object.keys(known))
+  return new BrokerError(
+    'ARGUMENT_INVALID',
+    `no command '${words.join(' ')}'${hint}; all commands: trivet help`,
+  )
+}
+
+const isAbort = (thrown: unknown, signal: AbortSignal): boolean =>
+  thrown === signal.reason ||
+  (thrown instanceof BrokerError && thrown.code === 'ABORTED') ||
+  (thrown instanceof Error && thrown.name === 'AbortError')
+
+/** Wrong input and failing surroundings get a sentence; only a defect of ours gets a stack. */
+function report(thrown: unknown, terminal: Terminal): number {
+  if (thrown instanceof BrokerError && thrown.code !== 'INTERNAL') {
+    terminal.note(`trivet: ${thrown.message}`)
+    const isUsage = thrown.code === 'ARGUMENT_INVALID' || thrown.code === 'CONFIG_INVALID'
+    return isUsage ? EXIT_USAGE : EXIT_FAILED
+  }
+  const text = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
+  terminal.note(`trivet: this is a defect, please report it:\n${text}`)
+  return EXIT_FAILED
+}

@@ -1,0 +1,76 @@
+// trivet start, namesrv, broker: run a role of the cluster and say where it listens.
+import { loadConfig } from '../config.ts'
+import { type Command, command, type ListeningAddress, type Role } from './command.ts'
+
+const roleCommand = (role: Role, summary: string): Command =>
+  command({
+    summary,
+    takesSettings: true,
+    flags: {
+      config: {
+        type: 'text',
+        value: 'path',
+        describe: 'Configuration file (default: trivet.json).',
+      },
+    },
+    async run({ flags, settings, env, roles, terminal }) {
+      const loaded = loadConfig({ file: flags.config, env, flags: settings })
+      const running = await roles.run(role, loaded.values)
+      const lines = banner(role, running.addresses, running.startedInMs, loaded.values.dataDir)
+      terminal.print(lines.join('\n'))
+      await running.stopped
+    },
+  })
+
+export const start = roleCommand(
+  'start',
+  'Run everything in one process: name server, broker and every front-end',
+)
+export const namesrv = roleCommand('namesrv', 'Run a name server alone')
+export const broker = roleCommand(
+  'broker',
+  'Run a broker with its front-ends, registered with name servers elsewhere',
+)
+
+const LABELS: ReadonlyMap<string, string> = new Map([
+  ['nameServer', 'name server'],
+  ['remoting', 'RocketMQ'],
+  ['mqtt', 'MQTT'],
+  ['amqp', 'AMQP 1.0'],
+])
+
+export function banner(
+  role: Role,
+  addresses: readonly ListeningAddress[],
+  startedInMs: number,
+  dataDir: string,
+): readonly string[] {
+  const lines = [`TrivetMQ is running (started in ${Math.round(startedInMs)} ms)`, '']
+  for (const { name, host, port, advertised } of addresses) {
+    const bound = `${host.includes(':') ? `[${host}]` : host}:${port}`
+    const told = advertised === bound ? '' : `  (clients are told ${advertised})`
+    lines.push(`  ${(LABELS.get(name) ?? name).padEnd(12)} ${bound}${told}`)
+  }
+  if (role !== 'namesrv') lines.push(`  ${'data'.padEnd(12)} ${dataDir}`)
+  const tries = firstCommands(addresses)
+  if (tries.length > 0) lines.push('', 'Try, in another terminal:', '', ...tries)
+  return [...lines, '']
+}
+
+/** Commands that work as they stand, for what listens. */
+function firstCommands(addresses: readonly ListeningAddress[]): readonly string[] {
+  const at = new Map(addresses.map((address) => [address.name, address]))
+  const lines: string[] = []
+  const nameServer = at.get('nameServer')
+  if (nameServer && at.has('remoting')) {
+    const where = nameServer.port === 9876 ? '' : ` --name-server ${nameServer.advertised}`
+    lines.push(`  trivet sub orders${where}`)
+    lines.push(`  trivet pub orders 'hello' --tag paid${where}`)
+  }
+  const mqtt = at.get('mqtt')
+  if (mqtt) {
+    const where = mqtt.port === 1883 ? '' : ` -p ${mqtt.port}`
+    lines.push(`  mosquitto_pub${where} -q 1 -t orders/paid -m 'hello'`)
+  }
+  return lines
+}
