@@ -121,6 +121,8 @@ export const configSchema = z.strictObject({
 })
 
 export type Config = z.output<typeof configSchema>
+/** Before the defaults are filled in. */
+export type ConfigInput = z.input<typeof configSchema>
 export type UserConfig = z.output<typeof user>
 export type ListeningConfig = Config['nameServer']
 
@@ -157,7 +159,7 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
 }
 
 /** The defaults with some values changed: for embedding and for tests. */
-export function configOf(changed: z.input<typeof configSchema> = {}): Config {
+export function configOf(changed: ConfigInput = {}): Config {
   return layer(configSchema, configJsonSchema, { file: { name: 'the options', content: changed } })
     .values
 }

@@ -12,12 +12,14 @@ const roleCommand = (role: Role, summary: string): Command =>
         value: 'path',
         describe: 'Configuration file (default: trivet.json).',
       },
+      json: { type: 'boolean', describe: 'Print the addresses as one line of JSON once it runs.' },
     },
     async run({ flags, settings, env, roles, terminal }) {
       const loaded = loadConfig({ file: flags.config, env, flags: settings })
       const running = await roles.run(role, loaded.values)
-      const lines = banner(role, running.addresses, running.startedInMs, loaded.values.dataDir)
-      terminal.print(lines.join('\n'))
+      const { addresses, startedInMs } = running
+      if (flags.json) terminal.json({ role, pid: process.pid, startedInMs, addresses })
+      else terminal.print(banner(role, addresses, startedInMs, loaded.values.dataDir).join('\n'))
       await running.stopped
     },
   })

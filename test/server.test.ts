@@ -1,0 +1,68 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import test from 'ava'
+import { BrokerError } from '../src/errors.ts'
+import { spawnServer, startServer } from './support/server.ts'
+
+async function canConnect(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1')
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}
+
+test('one process listens for every front-end, and closing frees every port', async (t) => {
+  const { server } = await startServer(t)
+  t.deepEqual(
+    server.addresses.map((address) => address.name),
+    ['nameServer', 'remoting', 'mqtt', 'amqp'],
+  )
+  for (const { port } of server.addresses) t.true(await canConnect(port))
+  await server.close()
+  await server.close()
+  for (const { port } of server.addresses) t.false(await canConnect(port))
+})
+
+test('a front-end that is disabled does not listen', async (t) => {
+  const { server } = await startServer(t, { config: { amqp: { enabled: false } } })
+  t.deepEqual(
+    server.addresses.map((address) => address.name),
+    ['nameServer', 'remoting', 'mqtt'],
+  )
+})
+
+test('a port in use opens nothing at all', async (t) => {
+  const first = await startServer(t)
+  const error = await t.throwsAsync(
+    startServer(t, { config: { amqp: { port: first.port('amqp') } } }),
+    { instanceOf: BrokerError, code: 'CONFIG_INVALID' },
+  )
+  t.regex(error.message, /amqp cannot listen on 127\.0\.0\.1:\d+: another process listens there/)
+})
+
+test('a bind beyond loopback without users refuses to start', async (t) => {
+  const error = await t.throwsAsync(startServer(t, { config: { mqtt: { host: '0.0.0.0' } } }), {
+    instanceOf: BrokerError,
+    code: 'CONFIG_INVALID',
+  })
+  t.regex(error.message, /mqtt\.host = 0\.0\.0\.0 would open the broker to the network/)
+  t.regex(error.message, /--insecure-open-to-the-network/)
+})
+
+test('a child process comes up, stops in order on SIGTERM and comes up again on its ports', async (t) => {
+  const child = await spawnServer(t)
+  const port = child.port('mqtt')
+  t.true(await canConnect(port))
+  t.is(await child.stop(), 0)
+  t.regex(child.stderr, /"evt":"server\.stopped"/)
+  await child.start()
+  t.is(child.port('mqtt'), port)
+  t.true(await canConnect(port))
+  await child.kill()
+  t.false(await canConnect(port))
+})

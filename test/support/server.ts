@@ -1,0 +1,189 @@
+// A real server for a test: in this process, or as a child that can be killed. On free ports of
+// loopback, in a directory of its own, gone after the test.
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { ExecutionContext } from 'ava'
+import { type Clock, systemClock } from '../../src/clock.ts'
+import { type Config, type ConfigInput, configOf } from '../../src/config.ts'
+import { silentLogger } from '../../src/log.ts'
+import {
+  type ListenerName,
+  openServer,
+  type Server,
+  type ServerAddress,
+  type ServerRole,
+} from '../../src/server.ts'
+import { tempDir } from './temp-dir.ts'
+
+const NAMES: readonly ListenerName[] = ['nameServer', 'remoting', 'mqtt', 'amqp']
+
+export interface StartOptions {
+  readonly config?: ConfigInput
+  readonly role?: ServerRole
+  readonly clock?: Clock
+}
+
+export interface TestServer {
+  readonly server: Server
+  readonly config: Config
+  port(name: ListenerName): number
+  /** host:port */
+  address(name: ListenerName): string
+}
+
+/** A server in this process, with the real clock unless told otherwise. */
+export async function startServer(
+  t: ExecutionContext,
+  options: StartOptions = {},
+): Promise<TestServer> {
+  const config = configOf(
+    onFreePorts(options.config?.dataDir ?? (await tempDir(t)), options.config),
+  )
+  const server = await openServer({
+    config,
+    log: silentLogger,
+    role: options.role ?? 'start',
+    clock: options.clock ?? systemClock,
+  })
+  t.teardown(() => server.close())
+  return {
+    server,
+    config,
+    port: (name) => server.address(name).port,
+    address: (name) => `127.0.0.1:${server.address(name).port}`,
+  }
+}
+
+export interface SpawnOptions {
+  readonly config?: ConfigInput
+  readonly role?: ServerRole
+  /** Further words of the command line. */
+  readonly args?: readonly string[]
+}
+
+/** A server in a child process. @throws with its output when it does not come up */
+export async function spawnServer(
+  t: ExecutionContext,
+  options: SpawnOptions = {},
+): Promise<SpawnedServer> {
+  const config = onFreePorts(options.config?.dataDir ?? (await tempDir(t)), options.config)
+  const spawned = new SpawnedServer(config, options)
+  t.teardown(() => spawned.kill())
+  await spawned.start()
+  return spawned
+}
+
+export class SpawnedServer {
+  /** What it wrote to standard error so far: its log. */
+  stderr = ''
+  readonly #config: ConfigInput
+  readonly #options: SpawnOptions
+  #child: ChildProcess | undefined
+  #addresses: readonly ServerAddress[] = []
+
+  constructor(config: ConfigInput, options: SpawnOptions) {
+    this.#config = config
+    this.#options = options
+  }
+
+  get dataDir(): string {
+    return this.#config.dataDir ?? ''
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0
+  }
+
+  port(name: ListenerName): number {
+    const found = this.#addresses.find((address) => address.name === name)
+    if (found === undefined) throw new RangeError(`${name} does not listen`)
+    return found.port
+  }
+
+  address(name: ListenerName): string {
+    return `127.0.0.1:${this.port(name)}`
+  }
+
+  /** Comes up on free ports the first time, on the same ones and the same data after a kill or stop. */
+  async start(): Promise<void> {
+    const role = this.#options.role ?? 'start'
+    const args = [TRIVET, role, '--json', ...(this.#options.args ?? [])]
+    const settings: Record<string, string> = {}
+    for (const [name, value] of flatten(withPorts(this.#config, this.#addresses))) {
+      settings[`TRIVET_${name}`] = value
+    }
+    const child = spawn(process.execPath, args, {
+      env: { ...plainEnv(), ...settings },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    this.#child = child
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr += text
+    })
+    const lines = createInterface({ input: child.stdout })
+    const line = await Promise.race([
+      once(lines, 'line').then(([first]) => first as string),
+      once(child, 'exit').then(([code]) => {
+        throw new Error(`trivet ${role} ended with ${code}:\n${this.stderr}`)
+      }),
+    ])
+    this.#addresses = (JSON.parse(line) as { addresses: readonly ServerAddress[] }).addresses
+  }
+
+  /** kill -9 */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+
+  /** SIGTERM; answers with the exit code, null when it had to be killed. */
+  stop(): Promise<number | null> {
+    return this.#end('SIGTERM')
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<number | null> {
+    const child = this.#child
+    if (child === undefined) return null
+    if (child.exitCode === null && child.signalCode === null) {
+      const gone = once(child, 'exit')
+      child.kill(signal)
+      await gone
+    }
+    return child.exitCode
+  }
+}
+
+/** The command as it is installed. */
+export const TRIVET = fileURLToPath(new URL('../../../bin/trivet.cjs', import.meta.url))
+
+/** Without settings of whoever runs the tests. */
+export function plainEnv(): NodeJS.ProcessEnv {
+  const entries = Object.entries(process.env).filter(([name]) => !name.startsWith('TRIVET_'))
+  return Object.fromEntries(entries)
+}
+
+function onFreePorts(dataDir: string, config: ConfigInput = {}): ConfigInput {
+  const changed: ConfigInput = { ...config, dataDir }
+  for (const name of NAMES) changed[name] = { port: 0, ...config[name] }
+  return changed
+}
+
+function withPorts(config: ConfigInput, addresses: readonly ServerAddress[]): ConfigInput {
+  const changed: ConfigInput = { ...config }
+  for (const { name, port } of addresses) changed[name] = { ...config[name], port }
+  return changed
+}
+
+const snake = (word: string): string => word.replace(/([A-Z])/g, '_$1').toUpperCase()
+
+/** Environment names without their prefix, and values as text. */
+function* flatten(values: object, prefix = ''): Iterable<readonly [string, string]> {
+  for (const [key, value] of Object.entries(values)) {
+    if (value === undefined) continue
+    const name = prefix + snake(key)
+    const isSection = typeof value === 'object' && !Array.isArray(value) && key !== 'users'
+    if (isSection) yield* flatten(value as object, `${name}__`)
+    else yield [name, typeof value === 'object' ? JSON.stringify(value) : String(value)]
+  }
+}
