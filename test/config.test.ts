@@ -1,0 +1,145 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { configJsonSchema, configOf, loadConfig, settings } from '../src/config.ts'
+import { BrokerError } from '../src/errors.ts'
+import { redact } from '../src/settings.ts'
+import { tempDir } from './support/temp-dir.ts'
+
+async function file(t: ExecutionContext, content: unknown): Promise<string> {
+  const path = join(await tempDir(t), 'trivet.json')
+  writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content))
+  return path
+}
+
+/** The problems, one line each. */
+function refused(t: ExecutionContext, load: () => unknown): readonly string[] {
+  const error = t.throws(load, { instanceOf: BrokerError, code: 'CONFIG_INVALID' })
+  return error.message
+    .split('\n')
+    .slice(1)
+    .map((line) => line.trim())
+}
+
+test('file beats default, environment beats file, a flag beats all, and each value says so', async (t) => {
+  const path = await file(t, { mqtt: { port: 1 }, amqp: { port: 1 }, remoting: { port: 1 } })
+  const { values, origins } = loadConfig({
+    file: path,
+    env: { TRIVET_AMQP__PORT: '2', TRIVET_REMOTING__PORT: '2', HOME: '/' },
+    flags: new Map([['remoting.port', '3']]),
+  })
+  t.deepEqual(
+    [values.nameServer.port, values.mqtt.port, values.amqp.port, values.remoting.port],
+    [9876, 1, 2, 3],
+  )
+  t.is(origins.get('nameServer.port'), 'default')
+  t.is(origins.get('mqtt.port'), path)
+  t.is(origins.get('amqp.port'), 'TRIVET_AMQP__PORT')
+  t.is(origins.get('remoting.port'), '--remoting.port')
+})
+
+test('a loaded configuration is frozen to its leaves', (t) => {
+  const config = configOf({ broker: { nameServers: ['a:1'] } })
+  t.throws(() => Object.assign(config.mqtt, { port: 1 }), { instanceOf: TypeError })
+  t.throws(() => (config.broker.nameServers as string[]).push('b:1'), { instanceOf: TypeError })
+})
+
+test('an unknown key in the file is refused with the key it was meant to be', async (t) => {
+  const path = await file(t, { mqtt: { adverisedHost: 'x' }, brokr: {}, zzzzzzzz: 1 })
+  t.deepEqual(refused(t, () => loadConfig({ file: path })).toSorted(), [
+    "- 'brokr' is no setting (did you mean 'broker'?)",
+    "- 'mqtt.adverisedHost' is no setting (did you mean 'mqtt.advertisedHost'?)",
+    "- 'zzzzzzzz' is no setting",
+  ])
+})
+
+test('an unknown variable and an unknown flag are refused with what they were meant to be', (t) => {
+  t.deepEqual(
+    refused(t, () =>
+      loadConfig({
+        env: { TRIVET_MQTT__PROT: '1' },
+        flags: new Map([['broker.cluster-nam', 'c']]),
+      }),
+    ),
+    [
+      "- TRIVET_MQTT__PROT is no setting (did you mean 'TRIVET_MQTT__PORT'?)",
+      "- --broker.cluster-nam is no setting (did you mean 'broker.cluster-name'?)",
+    ],
+  )
+})
+
+test('a wrong type names the key, where the value came from and what would do', async (t) => {
+  const path = await file(t, { mqtt: { port: '1883' }, amqp: 5672 })
+  const problems = refused(t, () =>
+    loadConfig({ file: path, env: { TRIVET_LOG_LEVEL: 'loud', TRIVET_REMOTING__PORT: 'x' } }),
+  )
+  t.true(problems.some((line) => line.startsWith(`- 'mqtt.port' (from ${path}): `)))
+  t.true(problems.some((line) => line.startsWith("- 'remoting.port' (from TRIVET_REMOTING__PORT)")))
+  t.true(problems.some((line) => line.endsWith('write a whole number, 0 to 65535')))
+  t.true(problems.some((line) => line.startsWith("- 'amqp'")))
+  t.true(problems.some((line) => line.startsWith("- 'logLevel' (from TRIVET_LOG_LEVEL): ")))
+  t.is(problems.length, 4)
+})
+
+test('text becomes the type that the setting has', (t) => {
+  const { values } = loadConfig({
+    env: {
+      TRIVET_MQTT__ENABLED: 'false',
+      TRIVET_BROKER__NAME_SERVERS: 'a:9876, b:9876',
+      TRIVET_BROKER__AUTO_CREATE_TOPICS: 'true',
+      TRIVET_BROKER__NAME: '12',
+      TRIVET_USERS: '{"ann":{"admin":true}}',
+    },
+  })
+  t.is(values.mqtt.enabled, false)
+  t.deepEqual(values.broker.nameServers, ['a:9876', 'b:9876'])
+  t.is(values.broker.autoCreateTopics, true)
+  t.is(values.broker.name, '12')
+  t.is(values.users['ann']?.admin, true)
+})
+
+test('a file that is missing, no JSON, or no object is refused by name', async (t) => {
+  const missing = join(await tempDir(t), 'none.json')
+  t.regex(
+    t.throws(() => loadConfig({ file: missing }), { code: 'CONFIG_INVALID' }).message,
+    /none\.json' cannot be read \(ENOENT\)/,
+  )
+  const broken = await file(t, '{"mqtt": ')
+  t.regex(
+    t.throws(() => loadConfig({ file: broken }), { code: 'CONFIG_INVALID' }).message,
+    /trivet\.json' is not JSON/,
+  )
+  const list = await file(t, [])
+  t.deepEqual(
+    refused(t, () => loadConfig({ file: list })),
+    [`- ${list} must hold one JSON object`],
+  )
+})
+
+test('names of the language in a file are unknown keys like any other', async (t) => {
+  const path = await file(t, '{"__proto__": {"admin": true}, "constructor": 1}')
+  const problems = refused(t, () => loadConfig({ file: path }))
+  t.true(problems.some((line) => line.includes('constructor')))
+  t.is(({} as { admin?: boolean }).admin, undefined)
+})
+
+test('a file may name its schema', async (t) => {
+  const path = await file(t, { $schema: './config.schema.json', logLevel: 'warn' })
+  t.is(loadConfig({ file: path }).values.logLevel, 'warn')
+})
+
+test('every setting has a description, and its three names are unique', (t) => {
+  for (const setting of settings) t.not(setting.description, '', setting.name)
+  for (const name of ['name', 'env', 'flag'] as const) {
+    t.is(new Set(settings.map((setting) => setting[name])).size, settings.length)
+  }
+})
+
+test('secrets are hidden wherever they stand, everything else is shown', (t) => {
+  const config = configOf({
+    users: { ann: { password: 'scrypt:2:8:1:AAAA:AAAA', secretKey: 'sesame', admin: true } },
+  })
+  const shown = JSON.stringify(redact(config, configJsonSchema))
+  t.notRegex(shown, /scrypt|sesame/)
+  t.regex(shown, /"ann":\{.*"admin":true/)
+})

@@ -1,0 +1,43 @@
+// A terminal that keeps what a command says.
+import type { Terminal } from '../../src/cli/terminal.ts'
+import { tableLines } from '../../src/cli/terminal.ts'
+
+export class RecordedTerminal implements Terminal {
+  readonly printed: string[] = []
+  readonly noted: string[] = []
+  readonly isInteractive = false
+  /** Answers to `secret`, in order. */
+  readonly secrets: string[] = []
+
+  get output(): string {
+    return this.printed.join('\n')
+  }
+
+  get errors(): string {
+    return this.noted.join('\n')
+  }
+
+  print(line: string): void {
+    this.printed.push(line)
+  }
+
+  note(line: string): void {
+    this.noted.push(line)
+  }
+
+  json(value: unknown): void {
+    this.printed.push(JSON.stringify(value))
+  }
+
+  table(header: readonly string[], rows: readonly (readonly unknown[])[]): void {
+    this.printed.push(...tableLines(header, rows))
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    this.printed.push(Buffer.from(bytes).toString())
+  }
+
+  async secret(): Promise<string> {
+    return this.secrets.shift() ?? ''
+  }
+}
