@@ -1,5 +1,6 @@
-// The commit log: records in frames, frames in segments, one group commit per event-loop turn. It assigns
-// positions, makes frames durable in order and tells one listener; it knows no topics and no queues.
+// The commit log as its user, the store, needs it: records in frames, frames in segments, one group commit
+// per event-loop turn. It assigns positions, makes frames durable in order and tells one listener; it knows
+// no topics and no queues. segmented-log.ts implements it.
 import type { Clock } from '../clock.ts'
 import type { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -31,6 +32,10 @@ export interface CommitLogOptions {
   readonly tailBytesMax?: number
   /** Default FRAME_BYTES_MAX; tests make it small. */
   readonly frameBytesMax?: number
+  /** Zeros are written this far ahead of use at least. Default 4 MiB. */
+  readonly aheadBytes?: number
+  /** Zeros are written in pieces of this size. Default 1 MiB. */
+  readonly fillPieceBytes?: number
   /** Runs a function at the end of the event-loop turn. Default setImmediate. */
   readonly endOfTurn?: (fn: () => void) => void
 }
@@ -115,9 +120,4 @@ export interface CommitLog {
   dropBefore(position: LogPosition): void
   /** Syncs, marks the end as clean, lets the files go. Appends under way are settled. */
   close(): Promise<void>
-}
-
-/** Recovers what is there, cuts a torn tail, and starts a new epoch. @throws BrokerError STORE_CORRUPT, READ_ONLY */
-export function openCommitLog(options: CommitLogOptions): CommitLog {
-  throw new Error(`not here yet: ${options.directory}`)
 }

@@ -48,3 +48,58 @@ export interface Disk {
   /** What an unprivileged process may still write, bytes. */
   freeBytes(directory: string): number
 }
+
+/** Codes of "no room": what a person or retention can mend while the process lives. */
+const SPACE_CODES: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG'])
+
+export function errorCode(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined
+}
+
+export const isSpaceError = (error: unknown): boolean => SPACE_CODES.has(errorCode(error))
+
+/** A short count comes without an error and means that the disk just got full: it becomes one. */
+export function shortWrite(path: string, asked: number, written: number): Error {
+  const error = new Error(`ENOSPC: only ${written} of ${asked} bytes were written to '${path}'`)
+  return Object.assign(error, { code: 'ENOSPC' })
+}
+
+/** All of `bytes[offset, offset + length)` or an exception; never a second try. */
+export function writeAll(
+  file: DiskFile,
+  bytes: Uint8Array,
+  offset: number,
+  length: number,
+  position: number,
+): void {
+  const written = file.write(bytes, offset, length, position)
+  if (written !== length) throw shortWrite(file.path, length, written)
+}
+
+/** Replaces a small file so that a crash leaves the old or the new one, whole. */
+export function replaceFile(disk: Disk, directory: string, name: string, bytes: Uint8Array): void {
+  const draft = `${directory}/${name}.new`
+  if (disk.list(directory).includes(`${name}.new`)) disk.remove(draft)
+  const file = disk.create(draft)
+  try {
+    writeAll(file, bytes, 0, bytes.length, 0)
+    file.sync()
+  } finally {
+    file.close()
+  }
+  disk.rename(draft, `${directory}/${name}`)
+  disk.syncDirectory(directory)
+}
+
+/** The whole file, or undefined when it does not exist. */
+export function readFile(disk: Disk, directory: string, name: string): Buffer | undefined {
+  if (!disk.list(directory).includes(name)) return undefined
+  const file = disk.open(`${directory}/${name}`, 'read')
+  try {
+    const bytes = Buffer.alloc(file.size())
+    const read = file.read(bytes, 0, bytes.length, 0)
+    return bytes.subarray(0, read)
+  } finally {
+    file.close()
+  }
+}

@@ -1,0 +1,209 @@
+// The writing end of the segments: the current file, and the zeros ahead of the write position in it and
+// in the next one. Zeros are real blocks, so that a sync of records needs no journal commit and a full disk
+// shows while there is still room for what was begun.
+//
+// Three descriptors on the current file, because Linux tells each descriptor once that a write-back failed:
+// two for the syncs that may be under way at once and one for the zeros. With one for all, the sync of
+// somebody else's bytes could take the error away from the sync that must not succeed.
+import type { Logger } from '../log.ts'
+import type { Disk, DiskFile } from './disk.ts'
+import { writeAll } from './disk.ts'
+import { type Segment, type Segments, segmentName } from './segments.ts'
+import { ZeroFill } from './zero-fill.ts'
+
+const PREPARED = 'prepared'
+
+export interface SegmentWriterOptions {
+  readonly disk: Disk
+  readonly directory: string
+  readonly segments: Segments
+  readonly segmentBytes: number
+  /** Zeros are kept this far ahead of use at least. */
+  readonly aheadBytes: number
+  readonly fillPieceBytes: number
+  readonly log: Logger
+  /** Room was made: try again what did not fit. */
+  readonly roomMade: () => void
+  /** Zeros could not be written. */
+  readonly fillFailed: (error: Error) => void
+}
+
+interface Current {
+  readonly segment: Segment
+  readonly files: readonly [DiskFile, DiskFile]
+  readonly fill: ZeroFill
+  /** Written up to here, within the file. */
+  used: number
+}
+
+/** 'fill': not yet, `roomMade` comes. 'roll': the frame belongs into the next segment. */
+export type Room = 'ready' | 'fill' | 'roll'
+
+export class SegmentWriter {
+  readonly #options: SegmentWriterOptions
+  #current: Current | undefined
+  #prepared: ZeroFill | undefined
+  #rolling = false
+  #stopped = false
+
+  constructor(options: SegmentWriterOptions) {
+    this.#options = options
+  }
+
+  /** Goes on in the last segment. */
+  resume(end: number): void {
+    const { segments } = this.#options
+    const segment = segments.last!
+    this.#current = this.#open(segment, segment.fileBytes, end - segment.start)
+  }
+
+  /** Starts a new segment here and now, durably and with a first piece of zeros. Start-up and repair only. */
+  startAt(position: number): void {
+    const { disk, directory, segments, fillPieceBytes, segmentBytes } = this.#options
+    const file = disk.create(`${directory}/${segmentName(position)}`)
+    try {
+      const size = Math.min(fillPieceBytes, segmentBytes)
+      writeAll(file, Buffer.alloc(size), 0, size, 0)
+      file.sync()
+      disk.syncDirectory(directory)
+      this.#current = this.#open(segments.add(position, size), size, 0)
+    } finally {
+      file.close()
+    }
+  }
+
+  /** May [position, position + length) be written now? */
+  room(position: number, length: number): Room {
+    const current = this.#current!
+    const stop = position + length - current.segment.start
+    if (stop > this.#capacity(current)) return 'roll'
+    if (this.#rolling) return 'fill'
+    if (stop <= current.fill.filled) return 'ready'
+    this.#advance(stop)
+    return 'fill'
+  }
+
+  /** @throws what the disk says, or ENOSPC for a short write */
+  write(bytes: Buffer, at: number, position: number, length: number): void {
+    const current = this.#current!
+    writeAll(current.files[0], bytes, at, length, position - current.segment.start)
+    current.used = position + length - current.segment.start
+  }
+
+  /** Syncs what is written so far. Two at once at most, on different slots. */
+  sync(slot: 0 | 1, done: (error: Error | null) => void): void {
+    this.#current!.files[slot].syncLater(done)
+    this.#advance(0)
+  }
+
+  /** Goes over to a new segment at the position; everything before must be synced. `roomMade` follows. */
+  roll(position: number): void {
+    const { disk, directory, segments, log } = this.#options
+    if (this.#rolling || this.#filling()) return
+    const old = this.#current!
+    const prepared = this.#prepared ?? this.#create()
+    this.#prepared = undefined
+    const name = segmentName(position)
+    disk.rename(`${directory}/${PREPARED}`, `${directory}/${name}`)
+    const segment = segments.add(position, prepared.filled)
+    prepared.close()
+    this.#current = this.#open(segment, prepared.filled, 0)
+    this.#rolling = true
+    closeAll(old)
+    disk.syncDirectoryLater(directory, (error) => {
+      this.#rolling = false
+      if (this.#stopped) return
+      if (error !== null) return this.#options.fillFailed(error)
+      log.info({ evt: 'segment.rolled', segment: name }, `The log goes on in segment ${name}.`)
+      this.#options.roomMade()
+    })
+  }
+
+  /** Size of the file that waits to be the next segment. */
+  get preparedBytes(): number {
+    return this.#prepared?.filled ?? 0
+  }
+
+  /** Leaves the current segment as it is and touches it never again. */
+  abandon(): void {
+    if (this.#current !== undefined) closeAll(this.#current)
+    this.#current = undefined
+  }
+
+  close(): void {
+    this.#stopped = true
+    this.abandon()
+    this.#prepared?.close()
+  }
+
+  #open(segment: Segment, filled: number, used: number): Current {
+    const { disk } = this.#options
+    const open = (): DiskFile => disk.open(segment.path, 'write')
+    return { segment, files: [open(), open()], fill: new ZeroFill(open(), filled), used }
+  }
+
+  /** The next segment's file, or what an earlier run left of one: nothing but zeros was ever in it. */
+  #create(): ZeroFill {
+    const { disk, directory } = this.#options
+    const path = `${directory}/${PREPARED}`
+    if (disk.list(directory).includes(PREPARED)) {
+      const file = disk.open(path, 'write')
+      return new ZeroFill(file, file.size())
+    }
+    return new ZeroFill(disk.create(path), 0)
+  }
+
+  #capacity(current: Current): number {
+    return Math.max(this.#options.segmentBytes, current.fill.filled)
+  }
+
+  #filling(): boolean {
+    return this.#current!.fill.busy || this.#prepared?.busy === true
+  }
+
+  /**
+   * Keeps the zeros at twice what is used: an idle log costs nothing, a fresh one has no 128 MiB to wait for,
+   * and a full one finds the next segment complete.
+   */
+  #advance(needed: number): void {
+    const current = this.#current
+    if (current === undefined || this.#stopped || this.#rolling || this.#filling()) return
+    const { aheadBytes, fillPieceBytes, segmentBytes } = this.#options
+    const capacity = this.#capacity(current)
+    const want = Math.max(needed, current.used * 2 + aheadBytes)
+    const here = Math.min(want, capacity)
+    if (needed > current.fill.filled || here - current.fill.filled >= fillPieceBytes) {
+      this.#grow(current.fill, Math.min(current.fill.filled + fillPieceBytes, capacity))
+      return
+    }
+    if (here < capacity && current.fill.filled < capacity) return
+    if (want - capacity < fillPieceBytes) return
+    try {
+      this.#prepared ??= this.#create()
+    } catch (error) {
+      this.#options.fillFailed(error as Error)
+      return
+    }
+    const there = Math.min(want - capacity, segmentBytes)
+    const { filled } = this.#prepared
+    if (there > filled) {
+      this.#grow(this.#prepared, Math.min(filled + fillPieceBytes, segmentBytes))
+    }
+  }
+
+  #grow(fill: ZeroFill, to: number): void {
+    const current = this.#current
+    fill.grow(to, (error) => {
+      if (this.#stopped || current !== this.#current) return
+      if (error !== null) return this.#options.fillFailed(error)
+      if (current !== undefined) current.segment.fileBytes = current.fill.filled
+      this.#options.roomMade()
+      this.#advance(0)
+    })
+  }
+}
+
+function closeAll(current: Current): void {
+  for (const file of current.files) file.close()
+  current.fill.close()
+}

@@ -1,0 +1,130 @@
+// The segments of the log as a list: which file holds a position, reading across them, removing the oldest.
+// A segment is named by the position of its first byte, and ends where the next one starts: what lies in the
+// file beyond that was never acknowledged or is zero fill.
+import { type LogPosition, logPosition } from '../model/positions.ts'
+import type { Disk, DiskFile } from './disk.ts'
+
+/** Descriptors kept open for reading. */
+const READ_FILES_MAX = 64
+const NAME_DIGITS = 20
+const NAME_PATTERN = /^\d{20}$/
+
+export interface Segment {
+  readonly start: LogPosition
+  readonly name: string
+  readonly path: string
+  /** Size of the file, zero fill included. */
+  fileBytes: number
+}
+
+export const segmentName = (start: number): string => String(start).padStart(NAME_DIGITS, '0')
+
+export class Segments {
+  readonly #disk: Disk
+  readonly #directory: string
+  /** Ascending. */
+  readonly #list: Segment[] = []
+  /** By start, least recently used first. */
+  readonly #files = new Map<number, DiskFile>()
+
+  constructor(disk: Disk, directory: string) {
+    this.#disk = disk
+    this.#directory = directory
+  }
+
+  /** Takes in what the directory has. */
+  load(): void {
+    for (const name of this.#disk.list(this.#directory).sort()) {
+      if (!NAME_PATTERN.test(name)) continue
+      const segment = this.add(Number(name), 0)
+      segment.fileBytes = this.#file(segment).size()
+    }
+  }
+
+  /** Registers a file that exists already or is about to. */
+  add(start: number, fileBytes: number): Segment {
+    const name = segmentName(start)
+    const path = `${this.#directory}/${name}`
+    const segment: Segment = { start: logPosition(start), name, path, fileBytes }
+    this.#list.push(segment)
+    return segment
+  }
+
+  get list(): readonly Segment[] {
+    return this.#list
+  }
+
+  get last(): Segment | undefined {
+    return this.#list.at(-1)
+  }
+
+  get fileBytes(): number {
+    let sum = 0
+    for (const segment of this.#list) sum += segment.fileBytes
+    return sum
+  }
+
+  /** Index of the segment that holds the position; -1 before the first. */
+  indexOf(position: number): number {
+    let low = 0
+    let high = this.#list.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#list[middle]!.start <= position) low = middle + 1
+      else high = middle
+    }
+    return low - 1
+  }
+
+  /** Where the segment of this index ends; `logEnd` for the last. */
+  endOf(index: number, logEnd: number): number {
+    return this.#list[index + 1]?.start ?? logEnd
+  }
+
+  /** Bytes read from the one segment that holds the position; fewer than asked at its end, 0 where nothing is. */
+  readSync(target: Uint8Array, at: number, position: number, size: number): number {
+    const segment = this.#list[this.indexOf(position)]
+    if (segment === undefined) return 0
+    return this.#file(segment).read(target, at, size, position - segment.start)
+  }
+
+  read(target: Uint8Array, at: number, position: number, size: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const segment = this.#list[this.indexOf(position)]
+      if (segment === undefined) return resolve(0)
+      const file = this.#file(segment)
+      file.readLater(target, at, size, position - segment.start, (error, read) =>
+        error === null ? resolve(read) : reject(error),
+      )
+    })
+  }
+
+  /** Removes the oldest file. Its name is surely gone after the directory is synced. */
+  removeFirst(): void {
+    const segment = this.#list.shift()
+    if (segment === undefined) return
+    this.#forget(segment.start)
+    this.#disk.remove(segment.path)
+  }
+
+  close(): void {
+    for (const start of [...this.#files.keys()]) this.#forget(start)
+  }
+
+  #file(segment: Segment): DiskFile {
+    let file = this.#files.get(segment.start)
+    if (file === undefined) {
+      file = this.#disk.open(segment.path, 'read')
+      if (this.#files.size >= READ_FILES_MAX) this.#forget(this.#files.keys().next().value!)
+    } else {
+      this.#files.delete(segment.start)
+    }
+    this.#files.set(segment.start, file)
+    return file
+  }
+
+  #forget(start: number): void {
+    this.#files.get(start)?.close()
+    this.#files.delete(start)
+  }
+}

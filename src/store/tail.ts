@@ -1,0 +1,71 @@
+// The tail of the log in memory: a bounded ring of chunks that is staging buffer and read cache in one.
+// Records are encoded into the newest chunk, written to disk from there, and read from there by everyone
+// who keeps up. Chunks are allocated when first needed and recycled, oldest first, once synced.
+
+export interface Chunk {
+  readonly bytes: Buffer
+  /** Log position of byte 0. */
+  base: number
+  /** Bytes taken so far. */
+  used: number
+}
+
+export class Tail {
+  readonly #chunkBytes: number
+  readonly #chunksMax: number
+  /** Oldest first, positions back to back. */
+  readonly #chunks: Chunk[] = []
+
+  constructor(chunkBytes: number, tailBytesMax: number) {
+    this.#chunkBytes = chunkBytes
+    this.#chunksMax = Math.max(3, Math.floor(tailBytesMax / chunkBytes))
+  }
+
+  /** The chunk that takes `size` bytes for `position`, or undefined while all that could is not synced yet. */
+  chunkFor(position: number, size: number, syncedEnd: number): Chunk | undefined {
+    const newest = this.#chunks.at(-1)
+    if (newest !== undefined && newest.used + size <= this.#chunkBytes) return newest
+    let chunk: Chunk
+    if (this.#chunks.length < this.#chunksMax) {
+      chunk = { bytes: Buffer.allocUnsafeSlow(this.#chunkBytes), base: position, used: 0 }
+    } else {
+      const oldest = this.#chunks[0]!
+      if (oldest.base + oldest.used > syncedEnd) return undefined
+      this.#chunks.shift()
+      chunk = oldest
+      chunk.base = position
+      chunk.used = 0
+    }
+    this.#chunks.push(chunk)
+    return chunk
+  }
+
+  /** The chunk that holds all of [position, position + size), or undefined. */
+  find(position: number, size: number): Chunk | undefined {
+    for (let i = this.#chunks.length - 1; i >= 0; i--) {
+      const chunk = this.#chunks[i]!
+      if (position < chunk.base) continue
+      return position + size <= chunk.base + chunk.used ? chunk : undefined
+    }
+    return undefined
+  }
+
+  /** Copies when all of it is here. */
+  copy(target: Uint8Array, at: number, position: number, size: number): boolean {
+    const chunk = this.find(position, size)
+    if (chunk === undefined) return false
+    const from = position - chunk.base
+    chunk.bytes.copy(target, at, from, from + size)
+    return true
+  }
+
+  /** Forgets what was appended at or after the position. */
+  rewind(position: number): void {
+    for (let i = this.#chunks.length - 1; i >= 0; i--) {
+      const chunk = this.#chunks[i]!
+      if (chunk.base + chunk.used <= position) return
+      chunk.used = Math.max(0, position - chunk.base)
+      if (chunk.base > position) chunk.base = position
+    }
+  }
+}

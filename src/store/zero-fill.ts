@@ -1,0 +1,52 @@
+// Writes zeros at the end of one file, piece by piece in the thread pool, each synced before it counts:
+// zeros that are still in the cache would make the next sync of records pay for them.
+import { type DiskFile, shortWrite } from './disk.ts'
+
+/** Shared; nobody writes into it. */
+let zeros: Buffer = Buffer.alloc(0)
+
+export class ZeroFill {
+  readonly #file: DiskFile
+  #filled: number
+  #busy = false
+  #closed = false
+
+  constructor(file: DiskFile, filled: number) {
+    this.#file = file
+    this.#filled = filled
+  }
+
+  /** The file is written with zeros, or with what replaced them, up to here. */
+  get filled(): number {
+    return this.#filled
+  }
+
+  get busy(): boolean {
+    return this.#busy
+  }
+
+  /** One at a time. */
+  grow(to: number, done: (error: Error | null) => void): void {
+    const from = this.#filled
+    const length = to - from
+    if (zeros.length < length) zeros = Buffer.alloc(length)
+    this.#busy = true
+    const finish = (error: Error | null): void => {
+      this.#busy = false
+      if (this.#closed) return
+      if (error === null) this.#filled = to
+      done(error)
+    }
+    this.#file.writeLater(zeros, 0, length, from, (error, written) => {
+      if (error !== null || this.#closed) return finish(error)
+      if (written !== length) return finish(shortWrite(this.#file.path, length, written))
+      this.#file.syncLater(finish)
+    })
+  }
+
+  /** What is under way ends unheard. */
+  close(): void {
+    this.#closed = true
+    this.#file.close()
+  }
+}
