@@ -12,10 +12,15 @@ export const config = command({
     config: { type: 'text', value: 'path', describe: 'Configuration file (default: trivet.json).' },
     json: { type: 'boolean', describe: 'Print one JSON object by setting name.' },
     changed: { type: 'boolean', describe: 'Only settings that differ from their default.' },
+    reference: { type: 'boolean', describe: 'Print the reference page of all settings.' },
     schema: { type: 'boolean', describe: 'Print the JSON Schema of the configuration file.' },
   },
   examples: ['trivet config --changed', 'trivet config --mqtt.port 1884 --json'],
   async run({ flags, settings: given, env, terminal }) {
+    if (flags.reference) {
+      const { configReference } = await import('./config-reference.ts')
+      return terminal.print(configReference().trimEnd())
+    }
     if (flags.schema) return terminal.print(JSON.stringify(configJsonSchema, null, 2))
     const loaded = loadConfig({ file: flags.config, env, flags: given })
     const shown = settings

@@ -1,3 +1,4 @@
+// What a consumer group is, and how a new one starts.
 import { RETRY_TIMES_DEFAULT } from './limits.ts'
 
 /** A consumer group: RocketMQ's SubscriptionGroupConfig, as far as we honour it. */

@@ -1,0 +1,132 @@
+// Rules of the house that no linter rule covers, held by a test instead of by memory.
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { configReference } from '../src/cli/config-reference.ts'
+import { configJsonSchema, settings } from '../src/config.ts'
+import { ERROR_CODES } from '../src/errors.ts'
+import { codeOf, importsOf, ROOT, type Source, sources, textOf } from './support/sources.ts'
+
+const src = sources('src')
+const everything = [...src, ...sources('test')]
+
+/** 'file:line: text' for every line that matches. */
+function hits(files: readonly Source[], pattern: RegExp, of = codeOf): readonly string[] {
+  return files.flatMap(({ path, text }) =>
+    of(text)
+      .split('\n')
+      .flatMap((line, index) =>
+        pattern.test(line) ? [`${path}:${index + 1}: ${line.trim()}`] : [],
+      ),
+  )
+}
+
+const outside = (files: readonly Source[], ...allowed: readonly string[]): readonly Source[] =>
+  files.filter(({ path }) => !allowed.some((prefix) => path.startsWith(prefix)))
+
+test('only clock.ts reads a clock or sets a timer', (t) => {
+  const clocks = /\b(Date\.now|performance\.now|process\.hrtime|setTimeout|setInterval)\b/
+  const timers = /\.(setTimeout|unref)\(|node:timers/
+  t.deepEqual(hits(outside(src, 'src/clock.ts'), clocks), [])
+  t.deepEqual(hits(outside(src, 'src/clock.ts'), timers), [])
+})
+
+test('only the command line uses the console', (t) => {
+  t.deepEqual(hits(outside(src, 'src/cli/'), /\bconsole\./), [])
+})
+
+test('nothing is left for later', (t) => {
+  const words = new RegExp(['TO', 'DO|FIX', 'ME|X', 'XX\\b'].join(''))
+  const isOwnName = /SCHEDULE_TOPIC_XXXX/
+  const left = hits(everything, words, (text) => text).filter((line) => !isOwnName.test(line))
+  t.deepEqual(left, [])
+})
+
+test('no file is long, and most are short', (t) => {
+  const lengths = src.map(({ path, text }) => ({ path, lines: text.split('\n').length - 1 }))
+  t.deepEqual(
+    lengths.filter(({ lines }) => lines > 500),
+    [],
+  )
+  const ascending = lengths.map(({ lines }) => lines).toSorted((a, b) => a - b)
+  const median = ascending[Math.floor(ascending.length / 2)]!
+  t.true(median <= 130, `half of the files have more than ${median} lines`)
+})
+
+test('every file opens with what it owns', (t) => {
+  const silent = src.filter(({ path, text }) => {
+    return !path.endsWith('.d.ts') && !/^(\/\/|\/\*\*)/.test(text)
+  })
+  t.deepEqual(
+    silent.map(({ path }) => path),
+    [],
+  )
+})
+
+test('every import of our own names a file that is there', (t) => {
+  const known = new Set(everything.map(({ path }) => path))
+  const missing = everything.flatMap((source) =>
+    importsOf(source)
+      .filter((path) => !known.has(path) && !existsSync(join(ROOT, path)))
+      .map((path) => `${source.path} -> ${path}`),
+  )
+  t.deepEqual(missing, [])
+})
+
+test('every error code is explained in the reference', (t) => {
+  const page = textOf('docs/reference/errors.md')
+  t.deepEqual(
+    ERROR_CODES.filter((code) => !page.includes(`\`${code}\``)),
+    [],
+  )
+})
+
+test('the configuration reference is current (npm run docs)', (t) => {
+  const page = textOf('docs/reference/config.md')
+  t.is(page.trimEnd(), configReference().trimEnd())
+  for (const { name } of settings) t.true(page.includes(`\`${name}\``), name)
+  t.deepEqual(
+    JSON.parse(textOf('docs/reference/config.schema.json')),
+    JSON.parse(JSON.stringify(configJsonSchema)),
+  )
+})
+
+test('the README gives the two commands', (t) => {
+  const readme = textOf('README.md')
+  t.regex(readme, /^npm ci && npm start$/m)
+  t.regex(readme, /^npm ci && npm test$/m)
+})
+
+test('the folders that architecture.md describes are the folders there are', (t) => {
+  const page = textOf('docs/internals/architecture.md')
+  const folders = new Set(src.map(({ path }) => path.split('/').slice(1, -1)[0]).filter(Boolean))
+  for (const folder of folders) t.true(page.includes(`${folder}/`), `${folder}/ is not described`)
+})
+
+interface Override {
+  readonly includes: readonly string[]
+  readonly linter: {
+    readonly rules: {
+      readonly style?: {
+        readonly noRestrictedImports?: {
+          readonly options: { readonly patterns: readonly { readonly message: string }[] }
+        }
+      }
+    }
+  }
+}
+
+test('the walls between folders are the ones that architecture.md shows', (t) => {
+  const { overrides } = JSON.parse(textOf('biome.json')) as { overrides: readonly Override[] }
+  const page = textOf('docs/internals/architecture.md')
+  let walls = 0
+  for (const { linter } of overrides) {
+    const patterns = linter.rules.style?.noRestrictedImports?.options.patterns ?? []
+    for (const { message } of patterns) {
+      walls++
+      const [folder, allowed] = /^(\S+) may import: (.*) \(who/.exec(message)!.slice(1)
+      t.true(page.includes(`| \`${folder}\` | ${allowed} |`), `${folder}: ${allowed}`)
+    }
+  }
+  t.true(walls >= 11)
+})
