@@ -17,6 +17,8 @@ export const MQTT_CATCH_ALL_TOPIC = 'MQTT'
 export const FACT_TOPIC = 'rmq_sys_TRIVET_FACTS'
 /** A light queue is addressed as a topic of one queue: this prefix and its filter. */
 export const LIGHT_QUEUE_PREFIX = '%LMQ%'
+/** The same for a live light queue, which has offsets of its own and is gone with its last binder. */
+export const LIVE_QUEUE_PREFIX = '%LIVE%'
 
 const LEGAL = /^[%|a-zA-Z0-9_-]+$/
 const SYSTEM_PREFIX = 'rmq_sys_'
@@ -34,8 +36,11 @@ export const retryTopic = (group: string): string => RETRY_PREFIX + group
 export const deadLetterTopic = (group: string): string => DLQ_PREFIX + group
 export const isRetryTopic = (topic: string): boolean => topic.startsWith(RETRY_PREFIX)
 export const isDeadLetterTopic = (topic: string): boolean => topic.startsWith(DLQ_PREFIX)
-export const isLightQueue = (topic: string): boolean => topic.startsWith(LIGHT_QUEUE_PREFIX)
-export const lightQueueTopic = (filter: string): string => LIGHT_QUEUE_PREFIX + filter
+export const isLiveQueue = (topic: string): boolean => topic.startsWith(LIVE_QUEUE_PREFIX)
+export const isLightQueue = (topic: string): boolean =>
+  topic.startsWith(LIGHT_QUEUE_PREFIX) || isLiveQueue(topic)
+export const lightQueueTopic = (filter: string, durable = true): string =>
+  (durable ? LIGHT_QUEUE_PREFIX : LIVE_QUEUE_PREFIX) + filter
 
 export function isSystemTopic(topic: string): boolean {
   return topic === AUTO_CREATE_TOPIC || SEND_FORBIDDEN.has(topic) || topic.startsWith(SYSTEM_PREFIX)

@@ -7,6 +7,9 @@ import type { RecordDraft } from '../model/record.ts'
 
 export type FlushMode = 'sync' | 'async'
 
+export const FACT_KIND_BYTES_MAX = 32
+export const FACT_KEY_BYTES_MAX = 65_535
+
 /** A durable fact that is no message; the newest value of (kind, key) holds, null forgets. */
 export interface Fact {
   /** Short ASCII, chosen by the broker. */
@@ -30,7 +33,10 @@ export interface AppendGroup {
 }
 
 export interface StoreDraft extends RecordDraft {
-  /** Park until this wall time (epoch ms): indexed as due, in no consume queue. */
+  /**
+   * Park until this wall time (epoch ms): indexed as due, in no consume queue. The record is of
+   * SCHEDULE_TOPIC and says TIMER_OUT_MS, and REAL_TOPIC and REAL_QID when the draft is of another topic.
+   */
   readonly dueMs?: number
 }
 
@@ -104,7 +110,11 @@ export interface MessageStore {
   due(untilMs: number, max: number): readonly DueEntry[]
   /** When the next parked message is due. Cheap: no disk. */
   nextDueMs(): number | undefined
-  /** Entries for matching records exist from the next append on. Idempotent for a durable filter. */
+  /**
+   * Entries for matching records exist from the next append on, in queue 0 of
+   * `lightQueueTopic(filter, durable)`: a durable and a live queue of one filter are two queues.
+   * Idempotent for a durable filter; a live one counts its binders.
+   */
   bindLightQueue(filter: string, durable: boolean): Promise<void>
   unbindLightQueue(filter: string, durable: boolean): Promise<void>
   /** Forgets the queues of a topic (its records stay in the log until retention); offsets restart at 0. */
