@@ -80,6 +80,7 @@ export class LogStore implements MessageStore {
     const notes: Note[] = []
     for (const fact of group.facts ?? []) notes.push({ is: 'fact', ...fact })
     for (const entry of group.fired ?? []) notes.push({ is: 'fired', ...entry })
+    if (group.messages.length + notes.length === 0) return Promise.resolve([])
     return this.#append(group.messages, notes)
   }
 
@@ -92,18 +93,23 @@ export class LogStore implements MessageStore {
     return new Promise((resolve, reject) => {
       const drafts: RecordDraft[] = []
       const offsets: number[] = []
-      const queues: (ConsumeQueue | undefined)[] = []
-      for (const message of messages) {
-        const queue = message.dueMs === undefined ? this.#queueFor(message) : undefined
-        drafts.push(message.dueMs === undefined ? message : parked(message, message.dueMs))
-        offsets.push(queue === undefined ? 0 : queue.assigned++)
-        queues.push(queue)
-      }
-      if (notes.length > 0) {
-        drafts.push(noteDraft(notes, this.#clock.now()))
-        offsets.push(0)
-      }
+      const queues: ConsumeQueue[] = []
       try {
+        for (const message of messages) {
+          if (message.dueMs !== undefined) {
+            drafts.push(parked(message, message.dueMs))
+            offsets.push(0)
+            continue
+          }
+          const queue = this.#queueFor(message)
+          drafts.push(message)
+          offsets.push(queue.assigned++)
+          queues.push(queue)
+        }
+        if (notes.length > 0) {
+          drafts.push(noteDraft(notes, this.#clock.now()))
+          offsets.push(0)
+        }
         const { positions, storeTimestamp } = this.#commitLog.append(drafts, offsets, (error) => {
           if (error !== undefined) return reject(error)
           resolve(
@@ -116,7 +122,7 @@ export class LogStore implements MessageStore {
         })
         accepted()
       } catch (thrown) {
-        for (const queue of queues) if (queue !== undefined) queue.assigned--
+        for (const queue of queues) queue.assigned--
         reject(BrokerError.from(thrown))
       }
     })

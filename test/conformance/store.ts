@@ -7,7 +7,7 @@ import { NO_HOST } from '../../src/model/host.ts'
 import { lightQueueTopic, SCHEDULE_TOPIC } from '../../src/model/names.ts'
 import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { encodeProperties } from '../../src/model/properties.ts'
-import { recordsOf, RecordView } from '../../src/model/record.ts'
+import { RecordView, recordsOf } from '../../src/model/record.ts'
 import { tagHash } from '../../src/model/tag-filter.ts'
 import type { Appended, MessageStore, ReadResult, StoreDraft } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -321,25 +321,28 @@ function lightQueueTests(check: Check): void {
     t.deepEqual(bodies(await readAll(store, lightQueueTopic('a/#'))), ['m'])
   })
 
-  check('a live light queue is counted, apart from a durable one, and not kept', async (t, open) => {
-    const before = await open()
-    await before.bindLightQueue('T', false)
-    await before.bindLightQueue('T', false)
-    await appendOne(before, draft('T', 'a'))
-    await before.bindLightQueue('T', true)
-    await appendOne(before, draft('T', 'b'))
-    const live = lightQueueTopic('T', false)
-    t.deepEqual(bodies(await readAll(before, live)), ['a', 'b'])
-    t.deepEqual(bodies(await readAll(before, lightQueueTopic('T'))), ['b'])
-    await before.unbindLightQueue('T', false)
-    await appendOne(before, draft('T', 'c'))
-    t.is(before.range(live, 0).maxOffset, queueOffset(3))
-    await before.unbindLightQueue('T', false)
-    t.is(before.range(live, 0).maxOffset, queueOffset(0))
-    await before.close()
-    const store = await open()
-    t.deepEqual(bodies(await readAll(store, lightQueueTopic('T'))), ['b', 'c'])
-  })
+  check(
+    'a live light queue is counted, apart from a durable one, and not kept',
+    async (t, open) => {
+      const before = await open()
+      await before.bindLightQueue('T', false)
+      await before.bindLightQueue('T', false)
+      await appendOne(before, draft('T', 'a'))
+      await before.bindLightQueue('T', true)
+      await appendOne(before, draft('T', 'b'))
+      const live = lightQueueTopic('T', false)
+      t.deepEqual(bodies(await readAll(before, live)), ['a', 'b'])
+      t.deepEqual(bodies(await readAll(before, lightQueueTopic('T'))), ['b'])
+      await before.unbindLightQueue('T', false)
+      await appendOne(before, draft('T', 'c'))
+      t.is(before.range(live, 0).maxOffset, queueOffset(3))
+      await before.unbindLightQueue('T', false)
+      t.is(before.range(live, 0).maxOffset, queueOffset(0))
+      await before.close()
+      const store = await open()
+      t.deepEqual(bodies(await readAll(store, lightQueueTopic('T'))), ['b', 'c'])
+    },
+  )
 
   check('retries and dead letters are in no light queue', async (t, open) => {
     const store = await open()
@@ -370,7 +373,12 @@ function lookupTests(check: Check): void {
   check('records are found by key and unique id, newest first', async (t, open, clock) => {
     const before = await open()
     const keyed = (topic: string, body: string, keys: string): StoreDraft =>
-      draft(topic, body, { properties: [['KEYS', keys], ['UNIQ_KEY', `id-${body}`]] })
+      draft(topic, body, {
+        properties: [
+          ['KEYS', keys],
+          ['UNIQ_KEY', `id-${body}`],
+        ],
+      })
     await appendOne(before, keyed('T', 'a', 'k1 k2'))
     clock.advance(1000)
     await appendOne(before, keyed('T', 'b', 'k2'))
