@@ -96,6 +96,11 @@ export class RemotingConnection {
     socket.on('close', () => this.#onGone(this.#unreachable()))
   }
 
+  /** This machine's address on the connection. */
+  get localAddress(): string {
+    return this.#socket.localAddress ?? ''
+  }
+
   get isOpen(): boolean {
     return !this.#isClosed
   }

@@ -1,0 +1,58 @@
+// One request on its way through the front-end, and the form of its answer. A request family is a table
+// of functions from calls to answers; it sees the broker through its port and never a socket.
+
+import { RESPONSE } from '../../remoting/codes.ts'
+import type { Fields } from '../../remoting/command.ts'
+import type { HeaderCodec } from '../../remoting/frame.ts'
+import type { Action, Principal, Resource } from '../auth.ts'
+import type { GatewayContext } from '../gateway.ts'
+import type { Session } from './session.ts'
+
+export interface Call {
+  readonly code: number
+  readonly opaque: number
+  readonly codec: HeaderCodec
+  readonly fields: Fields
+  /** The call's to keep. */
+  readonly body: Buffer
+  readonly language: string
+  readonly version: number
+  readonly principal: Principal
+  readonly session: Session
+  readonly context: GatewayContext
+  /** Aborted when the connection is gone: nobody waits for the answer any more. */
+  readonly signal: AbortSignal
+  /** Sends a one-way request to every client on this front-end that consumes in the group. */
+  readonly tellGroup: (group: string, push: Push) => void
+}
+
+/** A one-way request of ours to a client. */
+export interface Push {
+  readonly code: number
+  readonly fields: Fields
+  readonly body?: Uint8Array
+}
+
+export interface Answer {
+  /** Default: success. */
+  readonly code?: number
+  readonly fields?: Fields | undefined
+  readonly body?: Uint8Array | undefined
+  readonly remark?: string
+  /** The answer as whole frames, in place of all the above: from a prefabricated head. */
+  readonly frames?: readonly Buffer[]
+}
+
+export type Serve = (call: Call) => Answer | Promise<Answer>
+/** By request code. */
+export type RequestTable = ReadonlyMap<number, Serve>
+
+export const DONE: Answer = {}
+export const answerBody = (body: Uint8Array): Answer => ({ body })
+export const answerFields = (fields: Fields): Answer => ({ fields })
+export const notFound = (remark: string): Answer => ({ code: RESPONSE.queryNotFound, remark })
+
+/** @throws BrokerError PERMISSION_DENIED */
+export function authorize(call: Call, action: Action, resource: Resource): void {
+  call.context.auth.authorize(call.principal, action, resource)
+}

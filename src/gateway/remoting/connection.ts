@@ -1,0 +1,286 @@
+// One native peer: cuts its bytes into commands, checks who it is, serves each command or gathers it into
+// the chunk's batch of sends, and writes the answers. What a command means is its family's affair.
+import { setMaxListeners } from 'node:events'
+import { BrokerError } from '../../errors.ts'
+import { hostOf } from '../../model/host.ts'
+import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST, RESPONSE } from '../../remoting/codes.ts'
+import {
+  type Command,
+  decodeCommand,
+  encodeCommand,
+  requestHeader,
+  responseHeader,
+} from '../../remoting/command.ts'
+import {
+  FRAME_BYTES_MAX,
+  FRAME_BYTES_MAX_UNAUTHENTICATED,
+  FrameSplitter,
+  type HeaderCodec,
+} from '../../remoting/frame.ts'
+import { readFields } from '../../remoting/layout.ts'
+import { Outbox } from '../../remoting/outbox.ts'
+import { SEND, SEND_V2 } from '../../remoting/requests/send.ts'
+import type { SendResponses } from '../../remoting/send-response.ts'
+import type { GatewayContext, GatewaySocket } from '../gateway.ts'
+import type { Answer, Call, Push } from './call.ts'
+import { isOurFault, responseCodeOf } from './errors.ts'
+import { messagesOf } from './message.ts'
+import { PeerIdentity } from './peer-identity.ts'
+import { requestTable } from './requests/table.ts'
+import { SendBatch } from './send-batch.ts'
+import { Session } from './session.ts'
+
+/** Message bytes that wait for the disk; beyond, the peer is not read. */
+const PUBLISHING_BYTES_MAX = 8 * 1024 * 1024
+/** Answers that the peer has not taken; beyond, it is not read. */
+const UNSENT_BYTES_MAX = 4 * 1024 * 1024
+/** Commands being served, held pulls among them; beyond, the peer is told to slow down. */
+const SERVING_MAX = 16_384
+
+export interface ConnectionOptions {
+  readonly context: GatewayContext
+  readonly responses: SendResponses
+  readonly connectionId: string
+  readonly onGroups: (
+    connection: Connection,
+    joined: readonly string[],
+    left: readonly string[],
+  ) => void
+  readonly tellGroup: (group: string, push: Push) => void
+  readonly onGone: (connection: Connection) => void
+}
+
+export class Connection {
+  readonly session: Session
+  readonly #socket: GatewaySocket
+  readonly #options: ConnectionOptions
+  readonly #outbox: Outbox
+  readonly #splitter: FrameSplitter
+  readonly #sends: SendBatch
+  readonly #identity: PeerIdentity
+  readonly #gone = new AbortController()
+  #pushOpaque = 0
+  #serving = 0
+  #publishingBytes = 0
+  #isPaused = false
+  #isClosing = false
+  /** When the peer was last heard, monotonic ms. */
+  heardMs: number
+
+  constructor(socket: GatewaySocket, options: ConnectionOptions) {
+    const { context, responses } = options
+    this.#socket = socket
+    this.#options = options
+    this.heardMs = context.clock.monotonic()
+    this.session = new Session({
+      connectionId: options.connectionId,
+      address: `${socket.remoteAddress}:${socket.remotePort}`,
+      host: hostOf(socket.remoteAddress, socket.remotePort),
+      onGroups: (joined, left) => options.onGroups(this, joined, left),
+    })
+    this.#outbox = new Outbox(socket)
+    this.#identity = new PeerIdentity(context.auth)
+    this.#splitter = new FrameSplitter(
+      this.#onFrame,
+      context.auth.anonymousAllowed ? FRAME_BYTES_MAX : FRAME_BYTES_MAX_UNAUTHENTICATED,
+    )
+    this.#sends = new SendBatch({
+      context,
+      outbox: this.#outbox,
+      responses,
+      onBytes: (change) => {
+        this.#publishingBytes += change
+        this.#balance()
+      },
+    })
+    setMaxListeners(0, this.#gone.signal)
+    socket.onData(this.#onData)
+    socket.onDrain(() => this.#balance())
+    socket.onClose(() => this.#onClose())
+    socket.resume()
+  }
+
+  /** Nothing is being served and nothing waits to be sent. */
+  get isIdle(): boolean {
+    return this.#serving === 0 && this.#publishingBytes === 0 && this.#outbox.unsentBytes === 0
+  }
+
+  /** A one-way request of ours. */
+  push({ code, fields, body }: Push): void {
+    this.#pushOpaque = (this.#pushOpaque + 1) | 0
+    const header = requestHeader({ code, opaque: this.#pushOpaque, fields, oneWay: true })
+    this.#outbox.push(encodeCommand(header, body))
+  }
+
+  /** Ends held pulls and refuses new commands; what is being published is still answered. */
+  retire(): void {
+    this.#isClosing = true
+    this.#gone.abort()
+  }
+
+  end(): void {
+    this.#outbox.end()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.heardMs = this.#options.context.clock.monotonic()
+    try {
+      this.#splitter.push(chunk)
+    } catch (error) {
+      this.#refusePeer(BrokerError.from(error))
+    }
+    this.#sends.flush()
+    this.#balance()
+  }
+
+  readonly #onFrame = (
+    bytes: Buffer,
+    headerAt: number,
+    bodyAt: number,
+    end: number,
+    codec: HeaderCodec,
+  ): void => {
+    const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
+    // We push one-way requests only, so an answer belongs to nothing.
+    if ((command.flag & FLAG_RESPONSE) !== 0) return
+    try {
+      this.#serve(command)
+    } catch (error) {
+      this.#answerError(command, error)
+    }
+  }
+
+  #serve(command: Command): void {
+    if (this.#isClosing) {
+      throw new BrokerError('CLOSED', 'the broker is shutting down; ask another one or try later')
+    }
+    const principal = this.#identity.of(command)
+    if (this.#identity.isVerified) this.#splitter.frameBytesMax = FRAME_BYTES_MAX
+    if (SEND_CODES.has(command.code)) {
+      this.#gather(command, principal)
+      return
+    }
+    const serve = requestTable.get(command.code)
+    if (serve === undefined) {
+      const remark = ` request type ${command.code} not supported`
+      this.#answer(command, { code: RESPONSE.requestCodeNotSupported, remark })
+      return
+    }
+    if (this.#serving >= SERVING_MAX) {
+      throw new BrokerError(
+        'BUSY',
+        `[OVERLOAD]system busy: ${SERVING_MAX} requests of this connection are being served`,
+      )
+    }
+    const answer = serve(this.#callOf(command, principal))
+    if (!(answer instanceof Promise)) {
+      this.#answer(command, answer)
+      return
+    }
+    this.#serving++
+    answer.then(
+      (value) => {
+        this.#serving--
+        this.#answer(command, value)
+      },
+      (error: unknown) => {
+        this.#serving--
+        this.#answerError(command, error)
+      },
+    )
+  }
+
+  #callOf(command: Command, principal: Call['principal']): Call {
+    const { context, tellGroup } = this.#options
+    const { code, opaque, codec, fields, language, version } = command
+    return {
+      code,
+      opaque,
+      codec,
+      fields,
+      // The chunk is reused once this turn is over.
+      body: Buffer.from(command.body),
+      language,
+      version,
+      principal,
+      session: this.session,
+      context,
+      signal: this.#gone.signal,
+      tellGroup,
+    }
+  }
+
+  #gather(command: Command, principal: Call['principal']): void {
+    const isV1 = command.code === REQUEST.sendMessage
+    const fields = readFields(isV1 ? SEND : SEND_V2, command.fields)
+    const isBatch = fields.batch === true || command.code === REQUEST.sendBatchMessage
+    const mayCreate = this.#identity.mayPublish(principal, fields.topic)
+    const messages = messagesOf({ ...fields, batch: isBatch }, Buffer.from(command.body), {
+      host: this.session.host,
+      version: command.version,
+      mayCreate,
+    })
+    this.#sends.add(command.opaque, command.codec, (command.flag & FLAG_ONE_WAY) !== 0, messages)
+  }
+
+  #answer(command: Command, answer: Answer): void {
+    if ((command.flag & FLAG_ONE_WAY) !== 0) return
+    if (answer.frames !== undefined) {
+      for (const piece of answer.frames) this.#outbox.push(piece)
+    } else {
+      const { code = RESPONSE.success, fields, remark, body } = answer
+      const header = responseHeader(command.opaque, code, fields, remark)
+      this.#outbox.push(encodeCommand(header, body, command.codec))
+    }
+    this.#balance()
+  }
+
+  #answerError(command: Command, thrown: unknown): void {
+    const error = BrokerError.from(thrown)
+    if (isOurFault(error)) {
+      const fields = { evt: 'remoting.request_failed', code: command.code, err: error }
+      this.#options.context.log.error(fields, 'a request failed for a reason of our own')
+    }
+    this.#answer(command, { code: responseCodeOf(error), remark: error.message })
+  }
+
+  /** Reads the peer only while what it causes stays within bounds. */
+  #balance(): void {
+    const isFull =
+      this.#publishingBytes > PUBLISHING_BYTES_MAX || this.#outbox.unsentBytes > UNSENT_BYTES_MAX
+    if (isFull === this.#isPaused) return
+    this.#isPaused = isFull
+    if (isFull) this.#socket.pause()
+    else this.#socket.resume()
+  }
+
+  /** Bytes that are no commands: nobody to answer to, so the connection ends. */
+  #refusePeer(error: BrokerError): void {
+    const remote = this.session.address
+    const fields = { evt: 'remoting.refused', remote, reason: error.message }
+    this.#options.context.log.debug(fields, 'a peer sent what is no native command')
+    this.#socket.destroy()
+  }
+
+  #onClose(): void {
+    this.#isClosing = true
+    this.#gone.abort()
+    this.#outbox.close()
+    const { context, onGone } = this.#options
+    this.session.end(context.broker).catch((error: unknown) => {
+      const fields = { evt: 'remoting.unregister_failed', err: error }
+      context.log.error(fields, 'a client that left could not be unregistered')
+    })
+    onGone(this)
+  }
+}
+
+const SEND_CODES: ReadonlySet<number> = new Set([
+  REQUEST.sendMessage,
+  REQUEST.sendMessageV2,
+  REQUEST.sendBatchMessage,
+])

@@ -1,0 +1,47 @@
+// Our error codes in RocketMQ's words. Java producers repeat a send on 1, 2, 14, 16 and 17, and show any
+// other code to their caller at once, so a code for a mistake of the caller must be none of those.
+import type { BrokerError, ErrorCode } from '../../errors.ts'
+import { RESPONSE } from '../../remoting/codes.ts'
+
+/** RocketMQ 5's FLOW_CONTROL: a limit that waiting does not lift. */
+const FLOW_CONTROL = 215
+
+const RESPONSE_OF_ERROR = {
+  TOPIC_NOT_FOUND: RESPONSE.topicNotExist,
+  TOPIC_EXISTS: RESPONSE.topicExists,
+  GROUP_NOT_FOUND: RESPONSE.groupNotExist,
+  QUEUE_NOT_FOUND: RESPONSE.invalidParameter,
+  MESSAGE_NOT_FOUND: RESPONSE.systemError,
+  CLIENT_NOT_FOUND: RESPONSE.consumerNotOnline,
+  NAME_INVALID: RESPONSE.invalidParameter,
+  ARGUMENT_INVALID: RESPONSE.invalidParameter,
+  MESSAGE_INVALID: RESPONSE.messageIllegal,
+  MESSAGE_TOO_LARGE: RESPONSE.messageIllegal,
+  FILTER_INVALID: RESPONSE.subscriptionParseFailed,
+  SUBSCRIPTION_CONFLICT: RESPONSE.subscriptionNotLatest,
+  GROUP_MODE_CONFLICT: RESPONSE.noPermission,
+  QUEUE_LOCKED: RESPONSE.systemBusy,
+  RECEIPT_EXPIRED: RESPONSE.invalidParameter,
+  OFFSET_OUT_OF_RANGE: RESPONSE.pullOffsetMoved,
+  UNAUTHENTICATED: RESPONSE.noPermission,
+  PERMISSION_DENIED: RESPONSE.noPermission,
+  QUOTA_EXCEEDED: FLOW_CONTROL,
+  BUSY: RESPONSE.systemBusy,
+  READ_ONLY: RESPONSE.serviceNotAvailable,
+  STORE_CORRUPT: RESPONSE.systemError,
+  TIMED_OUT: RESPONSE.systemBusy,
+  ABORTED: RESPONSE.systemError,
+  CLOSED: RESPONSE.serviceNotAvailable,
+  UNREACHABLE: RESPONSE.serviceNotAvailable,
+  NO_ROUTE: RESPONSE.topicNotExist,
+  PROTOCOL_ERROR: RESPONSE.systemError,
+  NOT_SUPPORTED: RESPONSE.systemError,
+  CONFIG_INVALID: RESPONSE.systemError,
+  INTERNAL: RESPONSE.systemError,
+} as const satisfies Record<ErrorCode, number>
+
+export const responseCodeOf = (error: BrokerError): number => RESPONSE_OF_ERROR[error.code]
+
+/** Is the fault ours rather than the peer's, so that someone should read of it in the log? */
+export const isOurFault = (error: BrokerError): boolean =>
+  error.code === 'INTERNAL' || error.code === 'STORE_CORRUPT'

@@ -1,0 +1,91 @@
+// A native SEND as a message of the log. The properties text is kept as it came; the body is stored
+// inflated, because a consumer of any protocol must be able to read it.
+import { BrokerError } from '../../errors.ts'
+import type { Host } from '../../model/host.ts'
+import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
+import { ANY_QUEUE, type NewMessage } from '../../model/message.ts'
+import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
+import { findProperty, PROPERTY } from '../../model/properties.ts'
+import { SYS_FLAG } from '../../model/record.ts'
+import { type BatchItem, decodeBatchBody } from '../../remoting/batch-body.ts'
+import { VERSION } from '../../remoting/codes.ts'
+import { inflateBody } from '../../remoting/message.ts'
+import type { SendFields } from '../../remoting/requests/send.ts'
+
+/** Compression is the only thing about a body that its sender may say here. */
+const COMPRESSION_BITS = 0x701
+const SYS_FLAGS_KEPT = SYS_FLAG.compressed | SYS_FLAG.multiTags | COMPRESSION_BITS
+const ZLIB_KINDS: ReadonlySet<number> = new Set([0, 0x300])
+
+export interface Sender {
+  readonly host: Host
+  readonly version: number
+  /** May it create the topic that it sends to? */
+  readonly mayCreate: boolean
+}
+
+/** The messages of one SEND: one, or those of its batch. `body` must be the message's to keep. */
+export function messagesOf(fields: SendFields, body: Buffer, sender: Sender): NewMessage[] {
+  const properties = Buffer.from(fields.properties ?? '', 'utf8')
+  if (!fields.batch) return [messageOf(fields, { flag: fields.flag, body, properties }, sender)]
+  const items = decodeBatchBody(body)
+  if (items.length === 0) throw new BrokerError('MESSAGE_INVALID', 'the batch has no messages')
+  return items.map((item) => messageOf(fields, item, sender))
+}
+
+/** @throws BrokerError MESSAGE_INVALID, MESSAGE_TOO_LARGE, NOT_SUPPORTED */
+export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): NewMessage {
+  const { properties } = item
+  if (properties.length > PROPERTIES_BYTES_MAX) {
+    throw new BrokerError(
+      'MESSAGE_INVALID',
+      `the message's properties have ${properties.length} bytes; ${PROPERTIES_BYTES_MAX} is the most`,
+    )
+  }
+  if (properties.length > 0) refuseTransaction(properties)
+  const plain = plainBody(item.body, fields.sysFlag & SYS_FLAGS_KEPT)
+  return {
+    topic: fields.topic,
+    queueId: fields.queueId < 0 ? ANY_QUEUE : fields.queueId,
+    body: plain.body,
+    properties,
+    flag: item.flag,
+    sysFlag: plain.sysFlag,
+    bornTimestamp: Math.max(0, fields.bornTimestamp),
+    bornHost: sender.host,
+    reconsumeTimes: fields.reconsumeTimes ?? 0,
+    createTopic: sender.mayCreate && fields.defaultTopic === AUTO_CREATE_TOPIC,
+    createQueues: fields.defaultTopicQueueNums > 0 ? fields.defaultTopicQueueNums : undefined,
+    retryTimesMax:
+      fields.maxReconsumeTimes !== undefined && sender.version >= VERSION.v3_4_9
+        ? fields.maxReconsumeTimes
+        : undefined,
+  }
+}
+
+function refuseTransaction(properties: Uint8Array): void {
+  if (findProperty(properties, PROPERTY.transactionPrepared) !== 'true') return
+  throw new BrokerError(
+    'NOT_SUPPORTED',
+    'transactional messages are not served by this broker; send the message without a transaction',
+  )
+}
+
+/** zlib is undone; a method that we cannot undo stays for the consumers that can. */
+function plainBody(
+  body: Uint8Array,
+  sysFlag: number,
+): { readonly body: Uint8Array; readonly sysFlag: number } {
+  if ((sysFlag & SYS_FLAG.compressed) === 0) return { body, sysFlag }
+  if (!ZLIB_KINDS.has(sysFlag & COMPRESSION_BITS & ~SYS_FLAG.compressed)) return { body, sysFlag }
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  return { body: inflate(bytes), sysFlag: sysFlag & ~COMPRESSION_BITS }
+}
+
+function inflate(body: Buffer): Buffer {
+  try {
+    return inflateBody(body, SYS_FLAG.compressed)
+  } catch (cause) {
+    throw new BrokerError('MESSAGE_INVALID', BrokerError.from(cause).message, { cause })
+  }
+}

@@ -1,0 +1,87 @@
+// Who a native peer acts for. RocketMQ signs every request, so every request is verified; what is
+// remembered is only that the peer may publish to a topic, which a send asks each time.
+import { BrokerError } from '../../errors.ts'
+import type { Command } from '../../remoting/command.ts'
+import { UNIQUE_KEY_QUERY } from '../../remoting/requests/lookup.ts'
+import { ACL_FIELD, signedContent } from '../../remoting/signature.ts'
+import type { Authenticator, Principal } from '../auth.ts'
+import { groupResource, retryGroupOf, topicResource } from './address.ts'
+import { checkSendTopic } from './send-batch.ts'
+
+const REMEMBERED_TOPICS_MAX = 256
+
+export class PeerIdentity {
+  readonly #auth: Authenticator
+  #isVerified = false
+  #principal: Principal | undefined
+  /** Topics that `#principal` may publish to, and whether it may create them. */
+  readonly #publishable = new Map<string, boolean>()
+
+  constructor(auth: Authenticator) {
+    this.#auth = auth
+  }
+
+  /** A request with a valid signature came on this connection. */
+  get isVerified(): boolean {
+    return this.#isVerified
+  }
+
+  /** @throws BrokerError UNAUTHENTICATED */
+  of(command: Command): Principal {
+    const accessKey = command.fields.get(ACL_FIELD.accessKey)
+    if (accessKey === undefined || accessKey === '') {
+      if (this.#auth.anonymousAllowed) return this.#auth.anonymous()
+      throw new BrokerError(
+        'UNAUTHENTICATED',
+        'the request is not signed; give the client an access key and a secret key (ACL)',
+      )
+    }
+    const principal = this.#verify(accessKey, command)
+    this.#isVerified = true
+    return principal
+  }
+
+  /**
+   * May it also create the topic?
+   * @throws BrokerError PERMISSION_DENIED when it may not even publish
+   */
+  mayPublish(principal: Principal, topic: string): boolean {
+    if (principal.name !== this.#principal?.name) {
+      this.#principal = principal
+      this.#publishable.clear()
+    }
+    const known = this.#publishable.get(topic)
+    if (known !== undefined) return known
+    checkSendTopic(topic)
+    const retryGroup = retryGroupOf(topic)
+    if (retryGroup === undefined) this.#auth.authorize(principal, 'publish', topicResource(topic))
+    else this.#auth.authorize(principal, 'consume', groupResource(retryGroup))
+    const mayCreate = this.#mayCreate(principal, topic)
+    if (this.#publishable.size >= REMEMBERED_TOPICS_MAX) this.#publishable.clear()
+    this.#publishable.set(topic, mayCreate)
+    return mayCreate
+  }
+
+  #mayCreate(principal: Principal, topic: string): boolean {
+    try {
+      this.#auth.authorize(principal, 'create', topicResource(topic))
+      return true
+    } catch {
+      return false
+    }
+  }
+
+  #verify(accessKey: string, command: Command): Principal {
+    const { fields, body } = command
+    const signature = fields.get(ACL_FIELD.signature) ?? ''
+    try {
+      return this.#auth.verifySignature(accessKey, signature, signedContent(fields, body))
+    } catch (error) {
+      if (!fields.has(UNIQUE_KEY_QUERY)) throw error
+    }
+    // Clients before 4.9.4 add this field after signing.
+    const signed = new Map(fields)
+    signed.delete(UNIQUE_KEY_QUERY)
+    return this.#auth.verifySignature(accessKey, signature, signedContent(signed, body))
+  }
+}

@@ -1,0 +1,102 @@
+// Presence: heartbeats, leaving, and who else consumes in a group.
+import { BrokerError } from '../../../errors.ts'
+import { isRetryTopic } from '../../../model/names.ts'
+import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
+import { readFields } from '../../../remoting/layout.ts'
+import {
+  CONSUMER_GROUP,
+  type ConsumerEntry,
+  decodeClientConfigCheck,
+  decodeHeartbeat,
+  encodeConsumerIds,
+  UNREGISTER_CLIENT,
+} from '../../../remoting/requests/clients.ts'
+import { filterOf, groupResource, topicResource } from '../address.ts'
+import {
+  type Answer,
+  answerBody,
+  authorize,
+  type Call,
+  DONE,
+  type RequestTable,
+  type Serve,
+} from '../call.ts'
+
+export const clientRequests: RequestTable = new Map<number, Serve>([
+  [REQUEST.heartbeat, heartbeat],
+  [REQUEST.unregisterClient, unregister],
+  [REQUEST.getConsumerList, consumerList],
+  [REQUEST.checkClientConfig, checkConfig],
+])
+
+/** Answered only once the registration holds: clients ask for the group's members right after. */
+async function heartbeat(call: Call): Promise<Answer> {
+  const beat = decodeHeartbeat(call.body)
+  if (beat.clientId === '') {
+    throw new BrokerError('ARGUMENT_INVALID', "the heartbeat lacks 'clientID'")
+  }
+  for (const consumer of beat.consumers) authorizeConsumer(call, consumer)
+  const consumers: ConsumerEntry[] = []
+  for (const consumer of beat.consumers) {
+    if (await prepare(call, consumer)) consumers.push(consumer)
+  }
+  await call.session.register(call.context.broker, beat, consumers, call)
+  return DONE
+}
+
+function authorizeConsumer(call: Call, consumer: ConsumerEntry): void {
+  authorize(call, 'consume', groupResource(consumer.groupName))
+  for (const { topic } of consumer.subscriptions) {
+    if (!isRetryTopic(topic)) authorize(call, 'consume', topicResource(topic))
+  }
+}
+
+/**
+ * Creates the group, its retry topic and the subscribed topics where that is allowed. A group that does
+ * not exist and may not be created is left out, as Apache does: its pulls are told.
+ */
+async function prepare(call: Call, consumer: ConsumerEntry): Promise<boolean> {
+  const { broker } = call.context
+  try {
+    await broker.groups.ensure(consumer.groupName)
+  } catch (error) {
+    if (BrokerError.from(error).code === 'GROUP_NOT_FOUND') return false
+    throw error
+  }
+  for (const { topic } of consumer.subscriptions) {
+    if (isRetryTopic(topic)) continue
+    await broker.topics.ensure(topic).catch((error: unknown) => {
+      if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error
+    })
+  }
+  return true
+}
+
+async function unregister(call: Call): Promise<Answer> {
+  const { producerGroup, consumerGroup } = readFields(UNREGISTER_CLIENT, call.fields)
+  const groups = [producerGroup, consumerGroup].filter((group) => group !== undefined)
+  await call.session.unregister(
+    call.context.broker,
+    groups.filter((group) => group !== ''),
+  )
+  return DONE
+}
+
+async function consumerList(call: Call): Promise<Answer> {
+  const { consumerGroup } = readFields(CONSUMER_GROUP, call.fields)
+  authorize(call, 'consume', groupResource(consumerGroup))
+  const ids = await call.context.broker.clients.consumerIds(consumerGroup)
+  if (ids.length > 0) return answerBody(encodeConsumerIds(ids))
+  return {
+    code: RESPONSE.systemError,
+    remark: `no consumer for this group: '${consumerGroup}' has no client online`,
+  }
+}
+
+/** Asked by Java consumers before they subscribe with anything but tags. */
+function checkConfig(call: Call): Answer {
+  const { group, subscription } = decodeClientConfigCheck(call.body)
+  authorize(call, 'consume', groupResource(group))
+  filterOf(subscription.subString, subscription.expressionType)
+  return DONE
+}

@@ -1,0 +1,64 @@
+// Messages by key and by id.
+import { BrokerError } from '../../../errors.ts'
+import { logPosition } from '../../../model/positions.ts'
+import { RecordView } from '../../../model/record.ts'
+import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
+import { readFields, writeFields } from '../../../remoting/layout.ts'
+import {
+  QUERY_MESSAGE,
+  QUERY_MESSAGE_RESPONSE,
+  UNIQUE_KEY_QUERY,
+  VIEW_MESSAGE,
+} from '../../../remoting/requests/lookup.ts'
+import { topicResource } from '../address.ts'
+import {
+  type Answer,
+  answerBody,
+  authorize,
+  type Call,
+  notFound,
+  type RequestTable,
+} from '../call.ts'
+
+/** As Apache's limit for one answer (maxMsgsNumBatch). */
+const MESSAGES_MAX = 64
+/** A client-made id has few copies: the message and its retries. */
+const UNIQUE_MESSAGES_MAX = 32
+
+export const lookupRequests: RequestTable = new Map([
+  [REQUEST.queryMessage, queryMessage],
+  [REQUEST.viewMessageById, viewMessage],
+])
+
+async function queryMessage(call: Call): Promise<Answer> {
+  const query = readFields(QUERY_MESSAGE, call.fields)
+  authorize(call, 'consume', topicResource(query.topic))
+  const isUnique = call.fields.get(UNIQUE_KEY_QUERY) === 'true'
+  const { broker, clock } = call.context
+  const records = await broker.lookup.byKey(query.topic, query.key, {
+    max: isUnique ? UNIQUE_MESSAGES_MAX : Math.min(Math.max(1, query.maxNum), MESSAGES_MAX),
+    fromMs: Math.max(0, query.beginTimestamp),
+    toMs: query.endTimestamp,
+  })
+  if (records.length === 0) {
+    return notFound('can not find message, maybe time range not correct')
+  }
+  const { logEnd } = await broker.status()
+  const fields = writeFields(QUERY_MESSAGE_RESPONSE, {
+    indexLastUpdateTimestamp: clock.now(),
+    indexLastUpdatePhyoffset: logEnd,
+  })
+  return { fields, body: Buffer.concat(records) }
+}
+
+async function viewMessage(call: Call): Promise<Answer> {
+  const { offset } = readFields(VIEW_MESSAGE, call.fields)
+  if (offset < 0) throw new BrokerError('ARGUMENT_INVALID', `${offset} is no position of a message`)
+  const record = await call.context.broker.lookup.byPosition(logPosition(offset))
+  if (record === undefined) {
+    const remark = `can not find message by the offset, ${offset}`
+    return { code: RESPONSE.systemError, remark }
+  }
+  authorize(call, 'consume', topicResource(new RecordView(record).topic))
+  return answerBody(record)
+}

@@ -1,0 +1,127 @@
+// Where queues begin and end, and how far groups are in them.
+import { BrokerError } from '../../../errors.ts'
+import { queueOffset } from '../../../model/positions.ts'
+import { REQUEST } from '../../../remoting/codes.ts'
+import { jsonBody } from '../../../remoting/json-emitter.ts'
+import { readFields, writeFields } from '../../../remoting/layout.ts'
+import {
+  type CommittedOffset,
+  committedOffsetsOut,
+  OFFSET,
+  QUERY_OFFSET,
+  QUEUE,
+  SEARCH_OFFSET,
+  TIMESTAMP,
+  UPDATE_OFFSET,
+} from '../../../remoting/requests/offsets.ts'
+import { CLUSTER, groupResource, topicResource } from '../address.ts'
+import {
+  type Answer,
+  answerBody,
+  answerFields,
+  authorize,
+  type Call,
+  DONE,
+  notFound,
+  type RequestTable,
+} from '../call.ts'
+import { recordAt } from '../record-at.ts'
+
+export const offsetRequests: RequestTable = new Map([
+  [REQUEST.queryConsumerOffset, queryOffset],
+  [REQUEST.updateConsumerOffset, updateOffset],
+  [REQUEST.getMaxOffset, (call: Call) => queueEnd(call, 'maxOffset')],
+  [REQUEST.getMinOffset, (call: Call) => queueEnd(call, 'minOffset')],
+  [REQUEST.getEarliestStoreTime, earliestStoreTime],
+  [REQUEST.searchOffsetByTimestamp, searchOffset],
+  [REQUEST.getAllConsumerOffset, allOffsets],
+])
+
+/**
+ * A queue whose first message is still here and lies no further back than this counts as young: a group
+ * that is new to it starts at its beginning, wherever it asked to start. Apache's rule is the same, with
+ * a share of the machine's memory as the measure.
+ */
+const YOUNG_QUEUE_BYTES_MAX = 1024 * 1024 * 1024
+
+const offsetAnswer = (offset: number): Answer => answerFields(writeFields(OFFSET, { offset }))
+
+async function queryOffset(call: Call): Promise<Answer> {
+  const { consumerGroup, topic, queueId, setZeroIfNotFound } = readFields(QUERY_OFFSET, call.fields)
+  authorize(call, 'consume', groupResource(consumerGroup))
+  const { cursors } = call.context.broker
+  const committed = await cursors.committed(consumerGroup, topic, queueId)
+  if (committed !== undefined) return offsetAnswer(committed)
+  if (setZeroIfNotFound !== false && (await isYoung(call, topic, queueId))) return offsetAnswer(0)
+  return notFound('Not found, maybe this group consumer boot first')
+}
+
+async function isYoung(call: Call, topic: string, queueId: number): Promise<boolean> {
+  const { broker } = call.context
+  if ((await broker.topics.get(topic)) === undefined) return true
+  const { minOffset, maxOffset } = await broker.cursors.range(topic, queueId)
+  if (minOffset > 0) return false
+  if (maxOffset === 0) return true
+  const first = await recordAt(broker, topic, queueId, minOffset)
+  if (first === undefined) return false
+  const { logEnd } = await broker.status()
+  return logEnd - first.position <= YOUNG_QUEUE_BYTES_MAX
+}
+
+async function updateOffset(call: Call): Promise<Answer> {
+  const { consumerGroup, topic, queueId, commitOffset } = readFields(UPDATE_OFFSET, call.fields)
+  authorize(call, 'consume', groupResource(consumerGroup))
+  // ali-ons says -1 where it knows no offset.
+  if (commitOffset >= 0) {
+    const { cursors } = call.context.broker
+    await cursors.commit(consumerGroup, topic, queueId, queueOffset(commitOffset))
+  }
+  return DONE
+}
+
+async function queueEnd(call: Call, end: 'minOffset' | 'maxOffset'): Promise<Answer> {
+  const { topic, queueId } = readFields(QUEUE, call.fields)
+  authorize(call, 'consume', topicResource(topic))
+  const range = await call.context.broker.cursors.range(topic, queueId)
+  return offsetAnswer(range[end])
+}
+
+/** -1 for an empty queue. */
+async function earliestStoreTime(call: Call): Promise<Answer> {
+  const { topic, queueId } = readFields(QUEUE, call.fields)
+  authorize(call, 'consume', topicResource(topic))
+  const { broker } = call.context
+  const { minOffset, maxOffset } = await broker.cursors.range(topic, queueId)
+  const first =
+    maxOffset > minOffset ? await recordAt(broker, topic, queueId, minOffset) : undefined
+  return answerFields(writeFields(TIMESTAMP, { timestamp: first?.storeTimestamp ?? -1 }))
+}
+
+async function searchOffset(call: Call): Promise<Answer> {
+  const search = readFields(SEARCH_OFFSET, call.fields)
+  authorize(call, 'consume', topicResource(search.topic))
+  const boundary = (search.boundaryType ?? 'lower').toLowerCase()
+  if (boundary !== 'lower' && boundary !== 'upper') {
+    throw new BrokerError(
+      'ARGUMENT_INVALID',
+      `the boundaryType '${boundary.slice(0, 40)}' is neither 'lower' nor 'upper'`,
+    )
+  }
+  const { cursors } = call.context.broker
+  return offsetAnswer(
+    await cursors.byTime(search.topic, search.queueId, Math.max(0, search.timestamp), boundary),
+  )
+}
+
+async function allOffsets(call: Call): Promise<Answer> {
+  authorize(call, 'manage', CLUSTER)
+  const { groups } = call.context.broker
+  const offsets: CommittedOffset[] = []
+  for (const { name } of await groups.list()) {
+    for (const { topic, queueId, committedOffset } of await groups.lags(name)) {
+      if (committedOffset >= 0)
+        offsets.push({ group: name, topic, queueId, offset: committedOffset })
+    }
+  }
+  return answerBody(jsonBody(committedOffsetsOut(offsets)))
+}

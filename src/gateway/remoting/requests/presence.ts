@@ -1,0 +1,128 @@
+// Who is connected and who consumes what: the questions of mqadmin and the dashboard.
+import type {
+  ClientRegistration,
+  ConsumerRegistration,
+  Subscription,
+} from '../../../model/client.ts'
+import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
+import { readFields } from '../../../remoting/layout.ts'
+import { CONSUMER_GROUP, type SubscriptionEntry } from '../../../remoting/requests/clients.ts'
+import {
+  type ConnectionEntry,
+  encodeConsumerConnections,
+  encodeGroupSubscription,
+  encodeProducerConnections,
+  GROUP,
+  GROUP_SUBSCRIPTION,
+  PRODUCER_GROUP,
+} from '../../../remoting/requests/groups.ts'
+import { encodeTopicList } from '../../../remoting/requests/route.ts'
+import { encodeGroupList, TOPIC } from '../../../remoting/requests/topics.ts'
+import type { Broker } from '../../gateway.ts'
+import { groupResource, topicResource } from '../address.ts'
+import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
+
+export const presenceRequests: RequestTable = new Map([
+  [REQUEST.getConsumerConnections, consumerConnections],
+  [REQUEST.getProducerConnections, producerConnections],
+  [REQUEST.queryTopicConsumers, topicConsumers],
+  [REQUEST.queryConsumerTopics, consumerTopics],
+  [REQUEST.queryConsumerSubscription, consumerSubscription],
+])
+
+const connectionOf = (client: ClientRegistration): ConnectionEntry => ({
+  clientId: client.clientId,
+  clientAddr: client.address,
+  language: client.language,
+  version: client.version,
+})
+
+const subscriptionEntry = (subscription: Subscription): SubscriptionEntry => ({
+  topic: subscription.topic,
+  subString: subscription.filter.expression,
+  expressionType: 'TAG',
+  subVersion: subscription.version,
+  tagsSet: [...(subscription.filter.tags ?? [])],
+  codeSet: [...(subscription.filter.hashes ?? [])],
+})
+
+interface Member {
+  readonly client: ClientRegistration
+  readonly consumer: ConsumerRegistration
+}
+
+async function membersOf(broker: Broker, group: string): Promise<Member[]> {
+  const clients = await broker.clients.list()
+  return clients.flatMap((client) =>
+    client.consumers
+      .filter((consumer) => consumer.group === group)
+      .map((consumer) => ({ client, consumer })),
+  )
+}
+
+async function consumerConnections(call: Call): Promise<Answer> {
+  const { consumerGroup } = readFields(CONSUMER_GROUP, call.fields)
+  authorize(call, 'consume', groupResource(consumerGroup))
+  const members = await membersOf(call.context.broker, consumerGroup)
+  const newest = members.at(-1)?.consumer
+  if (newest === undefined) {
+    const remark = `the consumer group[${consumerGroup}] not online`
+    return { code: RESPONSE.consumerNotOnline, remark }
+  }
+  const body = encodeConsumerConnections({
+    connections: members.map(({ client }) => connectionOf(client)),
+    consumeFromWhere: newest.consumeFrom,
+    consumeType: newest.consumeType,
+    messageModel: newest.model === 'broadcasting' ? 'BROADCASTING' : 'CLUSTERING',
+    subscriptions: newest.subscriptions.map(subscriptionEntry),
+  })
+  return answerBody(body)
+}
+
+async function producerConnections(call: Call): Promise<Answer> {
+  const { producerGroup } = readFields(PRODUCER_GROUP, call.fields)
+  authorize(call, 'manage', groupResource(producerGroup))
+  const clients = await call.context.broker.clients.list()
+  const members = clients.filter((client) => client.producerGroups.includes(producerGroup))
+  if (members.length === 0) {
+    const remark = `the producer group[${producerGroup}] not exist`
+    return { code: RESPONSE.systemError, remark }
+  }
+  return answerBody(encodeProducerConnections(members.map(connectionOf)))
+}
+
+/** Groups that consume the topic now, or have committed offsets in it. */
+async function topicConsumers(call: Call): Promise<Answer> {
+  const { topic } = readFields(TOPIC, call.fields)
+  authorize(call, 'consume', topicResource(topic))
+  const { broker } = call.context
+  const groups: string[] = []
+  for (const { name } of await broker.groups.list()) {
+    if ((await topicsOf(broker, name)).has(topic)) groups.push(name)
+  }
+  return answerBody(encodeGroupList(groups))
+}
+
+async function consumerTopics(call: Call): Promise<Answer> {
+  const { group } = readFields(GROUP, call.fields)
+  authorize(call, 'consume', groupResource(group))
+  return answerBody(encodeTopicList([...(await topicsOf(call.context.broker, group))]))
+}
+
+async function topicsOf(broker: Broker, group: string): Promise<Set<string>> {
+  const topics = new Set((await broker.groups.lags(group)).map((lag) => lag.topic))
+  for (const { consumer } of await membersOf(broker, group)) {
+    for (const { topic } of consumer.subscriptions) topics.add(topic)
+  }
+  return topics
+}
+
+async function consumerSubscription(call: Call): Promise<Answer> {
+  const { group, topic } = readFields(GROUP_SUBSCRIPTION, call.fields)
+  authorize(call, 'consume', groupResource(group))
+  const members = await membersOf(call.context.broker, group)
+  const found = members
+    .flatMap(({ consumer }) => consumer.subscriptions)
+    .find((subscription) => subscription.topic === topic)
+  return answerBody(encodeGroupSubscription(group, topic, found && subscriptionEntry(found)))
+}

@@ -1,0 +1,136 @@
+// PULL_MESSAGE and LITE_PULL_MESSAGE: reading a queue by offset, held until something comes when the
+// client asks for that.
+import { BrokerError } from '../../../errors.ts'
+import type { GroupDefinition } from '../../../model/group.ts'
+import type { PullResult } from '../../../model/message.ts'
+import { queueOffset } from '../../../model/positions.ts'
+import type { TagFilter } from '../../../model/tag-filter.ts'
+import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
+import { CODEC_JSON } from '../../../remoting/frame.ts'
+import { readFields, writeFields } from '../../../remoting/layout.ts'
+import { PULL_OUTCOME, pullResponseHead } from '../../../remoting/pull-response.ts'
+import { PULL, PULL_FLAG, PULL_RESPONSE, type PullFields } from '../../../remoting/requests/pull.ts'
+import { filterOf, groupResource, retryGroupOf, topicResource } from '../address.ts'
+import { type Answer, authorize, type Call, type RequestTable } from '../call.ts'
+
+/** As Apache's limit for one answer from memory. */
+const PULL_BYTES_DEFAULT = 256 * 1024
+const PULL_BYTES_MAX = 4 * 1024 * 1024
+/** As many as a Java client may ask for (pullBatchSize). */
+const PULL_MESSAGES_MAX = 1024
+/** Clients wait 30 s at most for an answer that may be held; a held answer must come before. */
+const SUSPEND_MS_MAX = 30_000
+
+export const pullRequests: RequestTable = new Map([
+  [REQUEST.pullMessage, (call: Call) => servePull(call, readFields(PULL, call.fields))],
+  [REQUEST.litePullMessage, (call: Call) => servePull(call, readFields(PULL, call.fields))],
+])
+
+export async function servePull(call: Call, pull: PullFields): Promise<Answer> {
+  const { broker } = call.context
+  checkPull(call, pull)
+  const group = await groupOf(call, pull.consumerGroup)
+  const filter = chooseFilter(call, pull, group)
+  if (typeof filter === 'object' && 'remark' in filter) return filter
+  if ((pull.sysFlag & PULL_FLAG.commitOffset) !== 0 && pull.commitOffset >= 0) {
+    const offset = queueOffset(pull.commitOffset)
+    // A commit that rides along is a hint; the pull itself tells what is wrong with the queue.
+    await broker.cursors.commit(group.name, pull.topic, pull.queueId, offset).catch(() => {})
+  }
+  const result = await pullCreating(call, pull, filter as TagFilter)
+  return answerOf(call, result)
+}
+
+function checkPull(call: Call, pull: PullFields): void {
+  if (pull.maxMsgNums < 1 || pull.queueOffset < 0 || pull.queueId < 0) {
+    throw new BrokerError(
+      'ARGUMENT_INVALID',
+      `a pull of ${pull.maxMsgNums} messages from offset ${pull.queueOffset} of queue ` +
+        `${pull.queueId}; 1 message, offset 0 and queue 0 are the least`,
+    )
+  }
+  authorize(call, 'consume', groupResource(pull.consumerGroup))
+  if (retryGroupOf(pull.topic) !== pull.consumerGroup) {
+    authorize(call, 'consume', topicResource(pull.topic))
+  }
+}
+
+async function groupOf(call: Call, name: string): Promise<GroupDefinition> {
+  const { groups } = call.context.broker
+  const group = (await groups.get(name)) ?? (await groups.ensure(name))
+  if (!group.consumeEnabled) {
+    throw new BrokerError(
+      'PERMISSION_DENIED',
+      `the consumer group '${name}' may not consume; enable it with updateSubGroup -s true`,
+    )
+  }
+  return group
+}
+
+/** From the request, or from the client's heartbeat; an answer when that has none. */
+function chooseFilter(call: Call, pull: PullFields, group: GroupDefinition): TagFilter | Answer {
+  if ((pull.sysFlag & PULL_FLAG.subscription) !== 0) {
+    return filterOf(pull.subscription, pull.expressionType)
+  }
+  const consumer = call.session.consumer(group.name)
+  const subscription = call.session.subscription(group.name, pull.topic)
+  if (subscription === undefined) {
+    return {
+      code: RESPONSE.subscriptionNotExist,
+      remark: `the consumer's group info not exist: '${group.name}' has no subscription of '${pull.topic}' on this connection`,
+    }
+  }
+  if (consumer?.model === 'broadcasting' && !group.broadcastEnabled) {
+    throw new BrokerError('PERMISSION_DENIED', `the group '${group.name}' may not broadcast`)
+  }
+  if (subscription.version < (pull.subVersion ?? 0)) {
+    return {
+      code: RESPONSE.subscriptionNotLatest,
+      remark: `the consumer's subscription not latest: '${group.name}' of '${pull.topic}'`,
+    }
+  }
+  return subscription.filter
+}
+
+async function pullCreating(call: Call, pull: PullFields, filter: TagFilter): Promise<PullResult> {
+  const { broker } = call.context
+  const isHeld = (pull.sysFlag & PULL_FLAG.suspend) !== 0
+  const request = {
+    topic: pull.topic,
+    queueId: pull.queueId,
+    offset: queueOffset(pull.queueOffset),
+    maxMessages: Math.min(pull.maxMsgNums, PULL_MESSAGES_MAX),
+    maxBytes: bytesWanted(pull.maxMsgBytes),
+    filter,
+    waitMs: isHeld ? Math.min(Math.max(0, pull.suspendTimeoutMillis), SUSPEND_MS_MAX) : 0,
+    signal: call.signal,
+  }
+  try {
+    return await broker.pull(request)
+  } catch (error) {
+    if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error
+  }
+  const retryGroup = retryGroupOf(pull.topic)
+  if (retryGroup === undefined) await broker.topics.ensure(pull.topic)
+  else await broker.groups.ensure(retryGroup)
+  return broker.pull(request)
+}
+
+const bytesWanted = (asked: number | undefined): number =>
+  asked === undefined || asked <= 0 ? PULL_BYTES_DEFAULT : Math.min(asked, PULL_BYTES_MAX)
+
+function answerOf(call: Call, result: PullResult): Answer {
+  const { status, records } = result
+  const body = status === 'found' ? records : undefined
+  if (call.codec === CODEC_JSON) {
+    const head = pullResponseHead(status, call.opaque, result, body?.length ?? 0)
+    return { frames: body === undefined ? [head] : [head, body] }
+  }
+  const fields = writeFields(PULL_RESPONSE, {
+    suggestWhichBrokerId: 0,
+    nextBeginOffset: result.nextOffset,
+    minOffset: result.minOffset,
+    maxOffset: result.maxOffset,
+  })
+  return { ...PULL_OUTCOME[status], fields, body }
+}

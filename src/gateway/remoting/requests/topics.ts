@@ -1,0 +1,100 @@
+// Topic definitions and statistics, for clients and for mqadmin.
+import { BrokerError } from '../../../errors.ts'
+import { checkTopicName, isSystemTopic } from '../../../model/names.ts'
+import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
+import { jsonBody } from '../../../remoting/json-emitter.ts'
+import { readFields } from '../../../remoting/layout.ts'
+import { encodeTopicList } from '../../../remoting/requests/route.ts'
+import {
+  encodeTopicStats,
+  type QueueStats,
+  TOPIC,
+  topicConfigOut,
+  topicTableOut,
+  UPDATE_TOPIC,
+} from '../../../remoting/requests/topics.ts'
+import { CLUSTER, topicResource } from '../address.ts'
+import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
+import { recordAt } from '../record-at.ts'
+import { tableVersion } from '../table-version.ts'
+
+export const topicRequests: RequestTable = new Map([
+  [REQUEST.updateTopic, updateTopic],
+  [REQUEST.deleteTopic, deleteTopic],
+  [REQUEST.getAllTopicConfig, allTopics],
+  [REQUEST.getTopicConfig, topicConfig],
+  [REQUEST.getTopicStats, topicStats],
+  [REQUEST.getBrokerSystemTopics, systemTopics],
+])
+
+async function updateTopic(call: Call): Promise<Answer> {
+  const update = readFields(UPDATE_TOPIC, call.fields)
+  authorize(call, 'create', topicResource(update.topic))
+  checkTopicName(update.topic)
+  await call.context.broker.topics.put({
+    name: update.topic,
+    readQueues: update.readQueueNums,
+    writeQueues: update.writeQueueNums,
+    perm: update.perm,
+    ordered: update.order,
+    sysFlag: update.topicSysFlag ?? 0,
+  })
+  return DONE
+}
+
+async function deleteTopic(call: Call): Promise<Answer> {
+  const { topic } = readFields(TOPIC, call.fields)
+  authorize(call, 'manage', topicResource(topic))
+  if (isSystemTopic(topic)) {
+    throw new BrokerError('PERMISSION_DENIED', `the system topic '${topic}' may not be deleted`)
+  }
+  try {
+    await call.context.broker.topics.delete(topic)
+  } catch (error) {
+    // Deleting twice is no error to mqadmin, which asks every broker of a cluster.
+    if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error
+  }
+  return DONE
+}
+
+async function allTopics(call: Call): Promise<Answer> {
+  authorize(call, 'manage', CLUSTER)
+  const { broker, clock } = call.context
+  const topics = await broker.topics.list()
+  const version = tableVersion(await broker.status(), clock.now())
+  return answerBody(jsonBody(topicTableOut({ version, topics })))
+}
+
+async function topicConfig(call: Call): Promise<Answer> {
+  const { topic } = readFields(TOPIC, call.fields)
+  authorize(call, 'consume', topicResource(topic))
+  const definition = await call.context.broker.topics.get(topic)
+  if (definition === undefined) return topicMissing(topic)
+  return answerBody(jsonBody(topicConfigOut(definition)))
+}
+
+async function topicStats(call: Call): Promise<Answer> {
+  const { topic } = readFields(TOPIC, call.fields)
+  authorize(call, 'consume', topicResource(topic))
+  const { broker } = call.context
+  if ((await broker.topics.get(topic)) === undefined) return topicMissing(topic)
+  const { brokerName } = broker.identity
+  const stats: QueueStats[] = []
+  for (const { queueId, minOffset, maxOffset } of await broker.topics.ranges(topic)) {
+    const last =
+      maxOffset > minOffset ? await recordAt(broker, topic, queueId, maxOffset - 1) : undefined
+    const queue = { brokerName, queueId, topic }
+    stats.push({ queue, minOffset, maxOffset, lastUpdateTimestamp: last?.storeTimestamp ?? 0 })
+  }
+  return answerBody(encodeTopicStats(stats))
+}
+
+async function systemTopics(call: Call): Promise<Answer> {
+  const topics = await call.context.broker.topics.list()
+  return answerBody(encodeTopicList(topics.map((topic) => topic.name).filter(isSystemTopic)))
+}
+
+const topicMissing = (topic: string): Answer => ({
+  code: RESPONSE.topicNotExist,
+  remark: `No topic in this broker. topic: ${topic}`,
+})

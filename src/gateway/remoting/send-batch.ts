@@ -1,0 +1,142 @@
+// The SENDs of one socket chunk: gathered while the chunk is cut into frames, published as one batch, and
+// answered together in one piece.
+import { BrokerError } from '../../errors.ts'
+import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
+import { offsetMessageId } from '../../model/message-id.ts'
+import { isSendForbidden } from '../../model/names.ts'
+import { RESPONSE } from '../../remoting/codes.ts'
+import { encodeCommand, responseHeader } from '../../remoting/command.ts'
+import { CODEC_JSON, type HeaderCodec } from '../../remoting/frame.ts'
+import { writeFields } from '../../remoting/layout.ts'
+import type { Outbox } from '../../remoting/outbox.ts'
+import { SEND_RESPONSE } from '../../remoting/requests/send.ts'
+import type { SendResponses } from '../../remoting/send-response.ts'
+import type { GatewayContext } from '../gateway.ts'
+import { isOurFault, responseCodeOf } from './errors.ts'
+
+/** One SEND that waits for its answer; `count` messages of the batch are its own. */
+interface Waiting {
+  readonly opaque: number
+  readonly codec: HeaderCodec
+  readonly isOneWay: boolean
+  readonly count: number
+}
+
+export interface SendBatchOptions {
+  readonly context: GatewayContext
+  readonly outbox: Outbox
+  readonly responses: SendResponses
+  /** Told of the bytes that wait for the disk, so that reading can pause. */
+  readonly onBytes: (change: number) => void
+}
+
+export class SendBatch {
+  readonly #options: SendBatchOptions
+  #messages: NewMessage[] = []
+  #waiting: Waiting[] = []
+  #bytes = 0
+
+  constructor(options: SendBatchOptions) {
+    this.#options = options
+  }
+
+  add(
+    opaque: number,
+    codec: HeaderCodec,
+    isOneWay: boolean,
+    messages: readonly NewMessage[],
+  ): void {
+    for (const message of messages) {
+      this.#messages.push(message)
+      this.#bytes += message.body.length + message.properties.length
+    }
+    this.#waiting.push({ opaque, codec, isOneWay, count: messages.length })
+  }
+
+  /** Publishes what the chunk brought. */
+  flush(): void {
+    if (this.#waiting.length === 0) return
+    const messages = this.#messages
+    const waiting = this.#waiting
+    const bytes = this.#bytes
+    this.#messages = []
+    this.#waiting = []
+    this.#bytes = 0
+    const { context, onBytes } = this.#options
+    onBytes(bytes)
+    context.broker.publish(messages).then(
+      (results) => {
+        onBytes(-bytes)
+        this.#answer(waiting, results)
+      },
+      (error: unknown) => {
+        onBytes(-bytes)
+        const failed = BrokerError.from(error)
+        this.#answer(waiting, new Array<PublishResult>(messages.length).fill(failed))
+      },
+    )
+  }
+
+  #answer(waiting: readonly Waiting[], results: readonly PublishResult[]): void {
+    const { outbox, responses } = this.#options
+    const answerBytes = responses.bytes
+    let out: Buffer | undefined
+    let used = 0
+    let first = 0
+    for (const [index, entry] of waiting.entries()) {
+      const from = first
+      first += entry.count
+      if (entry.isOneWay) continue
+      const result = results[from]!
+      if (entry.count === 1 && entry.codec === CODEC_JSON && !(result instanceof BrokerError)) {
+        out ??= Buffer.allocUnsafe((waiting.length - index) * answerBytes)
+        const { queueId, queueOffset, position } = result
+        responses.write(out, used, entry.opaque, queueId, queueOffset, position)
+        used += answerBytes
+        continue
+      }
+      // Answers keep the order of their requests.
+      if (out !== undefined) outbox.push(out.subarray(0, used))
+      out = undefined
+      used = 0
+      outbox.push(this.#slowAnswer(entry, results.slice(from, first)))
+    }
+    if (out !== undefined) outbox.push(out.subarray(0, used))
+  }
+
+  /** A failure, a batch, or the binary codec. */
+  #slowAnswer({ opaque, codec }: Waiting, results: readonly PublishResult[]): Buffer {
+    const failed = results.find((result) => result instanceof BrokerError)
+    if (failed !== undefined) {
+      this.#log(failed)
+      const code = responseCodeOf(failed)
+      return encodeCommand(
+        responseHeader(opaque, code, undefined, failed.message),
+        undefined,
+        codec,
+      )
+    }
+    const receipts = results as readonly PublishReceipt[]
+    const ids = receipts.map(({ storeHost, position }) => offsetMessageId(storeHost, position))
+    const fields = writeFields(SEND_RESPONSE, {
+      msgId: ids.join(','),
+      queueId: receipts[0]!.queueId,
+      queueOffset: receipts[0]!.queueOffset,
+      MSG_REGION: 'DefaultRegion',
+      TRACE_ON: 'true',
+    })
+    return encodeCommand(responseHeader(opaque, RESPONSE.success, fields), undefined, codec)
+  }
+
+  #log(error: BrokerError): void {
+    if (!isOurFault(error)) return
+    const fields = { evt: 'remoting.send_failed', err: error }
+    this.#options.context.log.error(fields, 'a send failed for a reason of our own')
+  }
+}
+
+/** @throws BrokerError PERMISSION_DENIED for a topic that belongs to the machinery */
+export function checkSendTopic(topic: string): void {
+  if (!isSendForbidden(topic)) return
+  throw new BrokerError('PERMISSION_DENIED', `Sending message to topic[${topic}] is forbidden.`)
+}

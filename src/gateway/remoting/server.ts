@@ -1,0 +1,131 @@
+// The native front-end: takes sockets, knows its connections, and tells consumers when their group
+// changed. Everything else happens in a connection.
+import type { Timer } from '../../clock.ts'
+import { REQUEST } from '../../remoting/codes.ts'
+import { writeFields } from '../../remoting/layout.ts'
+import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
+import { SendResponses } from '../../remoting/send-response.ts'
+import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
+import type { Push } from './call.ts'
+import { Connection } from './connection.ts'
+
+export interface RemotingGatewayOptions {
+  /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
+  readonly idleMs?: number
+}
+
+const IDLE_MS = 120_000
+const IDLE_SCAN_MS = 10_000
+/** How often a closing front-end looks whether its connections have been answered. */
+const CLOSE_POLL_MS = 20
+
+export class RemotingGateway implements Gateway {
+  readonly protocol = 'remoting'
+  readonly #context: GatewayContext
+  readonly #responses: SendResponses
+  readonly #connections = new Set<Connection>()
+  readonly #consumers = new Map<string, Set<Connection>>()
+  readonly #idleScan: Timer
+  readonly #watch: Disposable
+  /** Groups whose members are told at the end of this turn. */
+  #changed = new Set<string>()
+  #serial = 0
+  #isClosing = false
+  #allGone: (() => void) | undefined
+
+  constructor(context: GatewayContext, options: RemotingGatewayOptions = {}) {
+    this.#context = context
+    this.#responses = new SendResponses(context.broker.identity.storeHost)
+    const idleMs = options.idleMs ?? IDLE_MS
+    this.#idleScan = context.clock.every(IDLE_SCAN_MS, () => this.#closeIdle(idleMs))
+    this.#watch = context.broker.clients.watch((group) => this.#groupChanged(group))
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  accept(socket: GatewaySocket): void {
+    if (this.#isClosing) {
+      socket.destroy()
+      return
+    }
+    const connection = new Connection(socket, {
+      context: this.#context,
+      responses: this.#responses,
+      connectionId: `remoting-${++this.#serial}`,
+      onGroups: (peer, joined, left) => this.#follow(peer, joined, left),
+      tellGroup: (group, push) => this.#tellGroup(group, push),
+      onGone: (peer) => this.#forget(peer),
+    })
+    this.#connections.add(connection)
+  }
+
+  async close(deadlineMs: number): Promise<void> {
+    this.#isClosing = true
+    this.#watch[Symbol.dispose]()
+    this.#idleScan.cancel()
+    for (const connection of this.#connections) connection.retire()
+    const { clock } = this.#context
+    const deadline = clock.monotonic() + deadlineMs
+    if (this.#connections.size === 0) return
+    const gone = new Promise<void>((resolve) => {
+      this.#allGone = resolve
+    })
+    const poll = clock.every(CLOSE_POLL_MS, () => {
+      const isLate = clock.monotonic() >= deadline
+      for (const connection of this.#connections) {
+        if (isLate) connection.destroy()
+        else if (connection.isIdle) connection.end()
+      }
+    })
+    await gone
+    poll.cancel()
+  }
+
+  #forget(connection: Connection): void {
+    this.#connections.delete(connection)
+    if (this.#connections.size === 0) this.#allGone?.()
+  }
+
+  #follow(connection: Connection, joined: readonly string[], left: readonly string[]): void {
+    for (const group of joined) {
+      const members = this.#consumers.get(group)
+      if (members) members.add(connection)
+      else this.#consumers.set(group, new Set([connection]))
+    }
+    for (const group of left) {
+      const members = this.#consumers.get(group)
+      members?.delete(connection)
+      if (members?.size === 0) this.#consumers.delete(group)
+    }
+  }
+
+  #groupChanged(group: string): void {
+    if (this.#changed.size === 0) {
+      setImmediate(() => {
+        const changed = this.#changed
+        this.#changed = new Set()
+        for (const consumerGroup of changed) {
+          const fields = writeFields(CONSUMER_GROUP, { consumerGroup })
+          this.#tellGroup(consumerGroup, { code: REQUEST.notifyConsumersChanged, fields })
+        }
+      })
+    }
+    this.#changed.add(group)
+  }
+
+  #tellGroup(group: string, push: Push): void {
+    for (const connection of this.#consumers.get(group) ?? []) connection.push(push)
+  }
+
+  #closeIdle(idleMs: number): void {
+    const now = this.#context.clock.monotonic()
+    for (const connection of this.#connections) {
+      if (now - connection.heardMs < idleMs) continue
+      const fields = { evt: 'remoting.idle', remote: connection.session.address }
+      this.#context.log.debug(fields, `a peer sent nothing for ${idleMs} ms and is let go`)
+      connection.destroy()
+    }
+  }
+}

@@ -1,0 +1,136 @@
+// What one native client has told of itself on a connection: its id, its groups and their subscriptions.
+// Pulls refer to these subscriptions; the broker's registry of clients is kept in step.
+import type {
+  ClientRegistration,
+  ConsumerRegistration,
+  GroupMode,
+  Subscription,
+} from '../../model/client.ts'
+import type { Host } from '../../model/host.ts'
+import type {
+  ConsumerEntry,
+  Heartbeat,
+  SubscriptionEntry,
+} from '../../remoting/requests/clients.ts'
+import type { Broker } from '../gateway.ts'
+import { filterOf } from './address.ts'
+
+const CONSUME_POP = 'CONSUME_POP'
+const BROADCASTING = 'BROADCASTING'
+
+export interface SessionOptions {
+  /** Unique among all connections of the process. */
+  readonly connectionId: string
+  /** 'ip:port' of the peer, as the admin answers show it. */
+  readonly address: string
+  readonly host: Host
+  /** The groups consumed on this connection changed: who is told of rebalancing. */
+  readonly onGroups: (joined: readonly string[], left: readonly string[]) => void
+}
+
+export class Session {
+  readonly connectionId: string
+  readonly address: string
+  /** The peer as a record's born host. */
+  readonly host: Host
+  readonly #onGroups: SessionOptions['onGroups']
+  #registration: ClientRegistration | undefined
+  #consumers: ReadonlyMap<string, ConsumerRegistration> = new Map()
+
+  constructor(options: SessionOptions) {
+    this.connectionId = options.connectionId
+    this.address = options.address
+    this.host = options.host
+    this.#onGroups = options.onGroups
+  }
+
+  get clientId(): string | undefined {
+    return this.#registration?.clientId
+  }
+
+  /** undefined before a heartbeat named this group and topic. */
+  subscription(group: string, topic: string): Subscription | undefined {
+    return this.#consumers.get(group)?.subscriptions.find((entry) => entry.topic === topic)
+  }
+
+  consumer(group: string): ConsumerRegistration | undefined {
+    return this.#consumers.get(group)
+  }
+
+  /** Settles when other clients see it. `consumers`: the groups that may be consumed. */
+  async register(
+    broker: Broker,
+    heartbeat: Heartbeat,
+    consumers: readonly ConsumerEntry[],
+    peer: { readonly language: string; readonly version: number },
+  ): Promise<void> {
+    const registration: ClientRegistration = {
+      clientId: heartbeat.clientId,
+      connectionId: this.connectionId,
+      protocol: 'remoting',
+      address: this.address,
+      language: peer.language,
+      version: peer.version,
+      consumers: consumers.map((entry) => this.#consumerOf(entry, heartbeat.withoutSub)),
+      producerGroups: heartbeat.producerGroups.filter((group) => group !== ''),
+    }
+    // Known before the registry tells others, so that this client is told too.
+    this.#remember(registration)
+    await broker.clients.register(registration)
+  }
+
+  async unregister(broker: Broker, groups: readonly string[]): Promise<void> {
+    const known = this.#registration
+    if (known !== undefined) {
+      this.#remember({
+        ...known,
+        consumers: known.consumers.filter((consumer) => !groups.includes(consumer.group)),
+        producerGroups: known.producerGroups.filter((group) => !groups.includes(group)),
+      })
+    }
+    for (const group of groups) await broker.clients.unregister(this.connectionId, group)
+  }
+
+  /** The connection is gone. */
+  async end(broker: Broker): Promise<void> {
+    const known = this.#registration
+    if (known === undefined) return
+    this.#remember({ ...known, consumers: [], producerGroups: [] })
+    this.#registration = undefined
+    await broker.clients.unregister(this.connectionId)
+  }
+
+  #consumerOf(entry: ConsumerEntry, withoutSub: boolean): ConsumerRegistration {
+    const known = this.#consumers.get(entry.groupName)
+    const mode: GroupMode = entry.consumeType === CONSUME_POP ? 'per-message' : 'queue-assigned'
+    return {
+      group: entry.groupName,
+      model: entry.messageModel === BROADCASTING ? 'broadcasting' : 'clustering',
+      mode,
+      subscriptions:
+        withoutSub && known ? known.subscriptions : entry.subscriptions.flatMap(subscriptionOf),
+      consumeType: entry.consumeType,
+      consumeFrom: entry.consumeFromWhere,
+    }
+  }
+
+  #remember(registration: ClientRegistration): void {
+    const before = this.#consumers
+    const after = new Map(registration.consumers.map((consumer) => [consumer.group, consumer]))
+    this.#registration = registration
+    this.#consumers = after
+    const joined = [...after.keys()].filter((group) => !before.has(group))
+    const left = [...before.keys()].filter((group) => !after.has(group))
+    if (joined.length + left.length > 0) this.#onGroups(joined, left)
+  }
+}
+
+/** An expression that the broker cannot serve subscribes to nothing; the pull says why. */
+function subscriptionOf(entry: SubscriptionEntry): Subscription[] {
+  try {
+    const filter = filterOf(entry.subString, entry.expressionType)
+    return [{ topic: entry.topic, filter, version: entry.subVersion }]
+  } catch {
+    return []
+  }
+}

@@ -1,0 +1,214 @@
+// Tells every name server what this broker has: at the start, every 30 s, and at once when a topic
+// changes. Name servers are independent, so one that is away costs the others nothing.
+import type { Clock, Timer } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import type { Broker } from '../gateway/gateway.ts'
+import type { Logger } from '../log.ts'
+import { splitAddress } from '../model/host.ts'
+import { REQUEST, RESPONSE } from '../remoting/codes.ts'
+import { dial, type RemotingConnection } from '../remoting/connection.ts'
+import { type Values, writeFields } from '../remoting/layout.ts'
+import { BROKER, encodeRegistration, REGISTER_BROKER } from '../remoting/requests/registration.ts'
+import type { TopicTable } from '../remoting/requests/topics.ts'
+import type { Credentials } from '../remoting/signature.ts'
+import { registeredAddress } from './reachable-address.ts'
+
+export interface RegistrarContext {
+  readonly broker: Pick<Broker, 'identity' | 'topics'>
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+export interface RegistrarOptions {
+  /** host:port each. */
+  readonly nameServers: readonly string[]
+  /** What clients are told. Without a host: whichever of this machine's they can reach. */
+  readonly advertised: { readonly host?: string | undefined; readonly port: number }
+  readonly periodMs?: number
+  readonly timeoutMs?: number
+  readonly credentials?: Credentials | undefined
+}
+
+const PERIOD_MS = 30_000
+const TIMEOUT_MS = 24_000
+const RETRY_MS_MIN = 500
+const FAREWELL_MS = 3_000
+/** Two missed rounds, and a third that is late. */
+const MISSED_PERIODS = 4
+
+export class Registrar {
+  readonly #context: RegistrarContext
+  readonly #targets: readonly Target[]
+  readonly #startedMs: number
+  #watch: Disposable | undefined
+  #timer: Timer | undefined
+  #changes = 0
+
+  constructor(context: RegistrarContext, options: RegistrarOptions) {
+    this.#context = context
+    this.#startedMs = context.clock.now()
+    const periodMs = options.periodMs ?? PERIOD_MS
+    this.#targets = options.nameServers.map(
+      (nameServer) =>
+        new Target(nameServer, context, { ...options, periodMs }, () => this.#table()),
+    )
+    this.#timer = context.clock.every(periodMs, () => this.#registerAll())
+  }
+
+  /** Settles when every name server has answered or failed once; failures are retried from then on. */
+  async start(): Promise<void> {
+    this.#watch = this.#context.broker.topics.watch(() => {
+      this.#changes++
+      this.#registerAll()
+    })
+    await Promise.all(this.#targets.map((target) => target.register()))
+  }
+
+  async close(): Promise<void> {
+    this.#watch?.[Symbol.dispose]()
+    this.#timer?.cancel()
+    await Promise.all(this.#targets.map((target) => target.unregister()))
+  }
+
+  #registerAll(): void {
+    // A target never rejects: it logs and tries again.
+    for (const target of this.#targets) void target.register()
+  }
+
+  async #table(): Promise<TopicTable> {
+    const version = { counter: this.#changes, stateVersion: 0, timestamp: this.#startedMs }
+    return { version, topics: await this.#context.broker.topics.list() }
+  }
+}
+
+/** One name server: at most one registration at a time, the newest table always gets there. */
+class Target {
+  readonly #nameServer: string
+  readonly #context: RegistrarContext
+  readonly #options: RegistrarOptions & { readonly periodMs: number }
+  readonly #table: () => Promise<TopicTable>
+  #connection: RemotingConnection | undefined
+  #running: Promise<void> | undefined
+  #isStale = false
+  #isClosed = false
+  #failures = 0
+  #retry: Timer | undefined
+
+  constructor(
+    nameServer: string,
+    context: RegistrarContext,
+    options: RegistrarOptions & { readonly periodMs: number },
+    table: () => Promise<TopicTable>,
+  ) {
+    this.#nameServer = nameServer
+    this.#context = context
+    this.#options = options
+    this.#table = table
+  }
+
+  /** Never rejects. */
+  register(): Promise<void> {
+    if (this.#isClosed) return Promise.resolve()
+    this.#isStale = true
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined
+    })
+    return this.#running
+  }
+
+  async unregister(): Promise<void> {
+    this.#isClosed = true
+    this.#retry?.cancel()
+    await this.#running
+    const connection = this.#connection
+    if (connection?.isOpen) {
+      const fields = writeFields(BROKER, this.#key(connection))
+      const farewell = { fields, timeoutMs: FAREWELL_MS }
+      await connection.request(REQUEST.unregisterBroker, farewell).catch(() => {})
+    }
+    connection?.close()
+  }
+
+  async #run(): Promise<void> {
+    while (this.#isStale && !this.#isClosed) {
+      this.#isStale = false
+      try {
+        await this.#registerOnce()
+        this.#succeeded()
+      } catch (error) {
+        this.#failed(BrokerError.from(error))
+        return
+      }
+    }
+  }
+
+  async #registerOnce(): Promise<void> {
+    const { periodMs, timeoutMs } = this.#options
+    const connection = await this.#connect()
+    const fields = writeFields(REGISTER_BROKER, {
+      ...this.#key(connection),
+      haServerAddr: this.#address(connection),
+      heartbeatTimeoutMillis: periodMs * MISSED_PERIODS,
+      enableActingMaster: false,
+      compressed: false,
+      bodyCrc32: 0,
+    })
+    const body = encodeRegistration(await this.#table())
+    const answer = await connection.request(REQUEST.registerBroker, {
+      fields,
+      body,
+      timeoutMs: timeoutMs ?? TIMEOUT_MS,
+    })
+    if (answer.code === RESPONSE.success) return
+    throw new BrokerError(
+      'NOT_SUPPORTED',
+      `the name server refused the broker with code ${answer.code}: ${answer.remark ?? ''}`,
+    )
+  }
+
+  async #connect(): Promise<RemotingConnection> {
+    if (this.#connection?.isOpen) return this.#connection
+    const { clock } = this.#context
+    const { credentials } = this.#options
+    this.#connection = await dial({ ...splitAddress(this.#nameServer), clock, credentials })
+    // The name server takes a lost connection for a lost broker: come back at once.
+    void this.#connection.closed.then((reason) => {
+      if (reason !== undefined) void this.register()
+    })
+    return this.#connection
+  }
+
+  #key(connection: RemotingConnection): Values<typeof BROKER> {
+    const { brokerName, clusterName, brokerId } = this.#context.broker.identity
+    return { brokerName, brokerAddr: this.#address(connection), clusterName, brokerId }
+  }
+
+  /** This machine as the name server sees it; one on the same machine fills in what clients dial. */
+  #address(connection: RemotingConnection): string {
+    const { host, port } = this.#options.advertised
+    if (host !== undefined) return `${host}:${port}`
+    return registeredAddress(connection.localAddress, port)
+  }
+
+  #succeeded(): void {
+    if (this.#failures > 0) {
+      const fields = { evt: 'registrar.registered', nameServer: this.#nameServer }
+      this.#context.log.info(fields, `registered with the name server ${this.#nameServer} again`)
+    }
+    this.#failures = 0
+  }
+
+  #failed(error: BrokerError): void {
+    const { log, clock } = this.#context
+    const fields = { evt: 'registrar.failed', nameServer: this.#nameServer, reason: error.message }
+    if (this.#failures === 0) {
+      log.warn(fields, `cannot register with the name server ${this.#nameServer}; trying again`)
+    } else {
+      log.debug(fields, 'still cannot register')
+    }
+    const waitMs = Math.min(RETRY_MS_MIN * 2 ** this.#failures, this.#options.periodMs)
+    this.#failures++
+    this.#retry?.cancel()
+    if (!this.#isClosed) this.#retry = clock.after(waitMs, () => void this.register())
+  }
+}

@@ -1,0 +1,249 @@
+// What the name server answers: registrations of brokers, routes for clients, key-values for mqadmin.
+import { BrokerError } from '../errors.ts'
+import { crc32 } from '../model/crc32.ts'
+import { checkTopicName } from '../model/names.ts'
+import { REQUEST, RESPONSE } from '../remoting/codes.ts'
+import type { Command, Fields } from '../remoting/command.ts'
+import { jsonBody } from '../remoting/json-emitter.ts'
+import { parseObject } from '../remoting/json-members.ts'
+import { readFields, writeFields } from '../remoting/layout.ts'
+import {
+  encodeTable,
+  KEY,
+  NAMESPACE,
+  ORDER_TOPIC_CONFIG,
+  PUT_KEY_VALUE,
+  VALUE,
+} from '../remoting/requests/key-values.ts'
+import { ADDED, BROKER_NAME, WIPED } from '../remoting/requests/permissions.ts'
+import {
+  BROKER,
+  decodeRegistration,
+  QUERY_DATA_VERSION_RESPONSE,
+  REGISTER_BROKER,
+  REGISTER_BROKER_RESPONSE,
+} from '../remoting/requests/registration.ts'
+import {
+  decodeRoute,
+  encodeClusterInfo,
+  encodeRoute,
+  encodeTopicList,
+  GET_ROUTE,
+  GET_TOPICS_BY_CLUSTER,
+} from '../remoting/requests/route.ts'
+import {
+  DELETE_TOPIC_ROUTE,
+  dataVersionOf,
+  dataVersionOut,
+  TOPIC,
+} from '../remoting/requests/topics.ts'
+import type { KeyValues } from './key-values.ts'
+import type { RouteTable } from './route-table.ts'
+
+export interface NameServerCall {
+  readonly command: Command
+  readonly routes: RouteTable
+  readonly values: KeyValues
+  readonly nowMs: number
+  /** Identity of the caller's connection. */
+  readonly connection: object
+  /** An address as this caller can reach it. */
+  readonly reachable: (address: string) => string
+  /** A broker came or went: worth a line of the log. */
+  readonly announce: (evt: string, address: string) => void
+}
+
+export interface NameServerAnswer {
+  readonly code?: number
+  readonly fields?: Fields
+  readonly body?: Buffer
+  readonly remark?: string
+}
+
+type Serve = (call: NameServerCall) => NameServerAnswer
+
+/** Silence after which a broker counts as gone, unless it says otherwise. */
+const EXPIRY_MS_DEFAULT = 120_000
+
+export const nameServerRequests: ReadonlyMap<number, Serve> = new Map<number, Serve>([
+  [REQUEST.registerBroker, registerBroker],
+  [REQUEST.unregisterBroker, unregisterBroker],
+  [REQUEST.queryDataVersion, queryDataVersion],
+  [REQUEST.getRoute, getRoute],
+  [REQUEST.getClusterInfo, clusterInfo],
+  [REQUEST.getAllTopics, allTopics],
+  [REQUEST.getTopicsByCluster, topicsByCluster],
+  [REQUEST.getNameServerSystemTopics, systemTopics],
+  [REQUEST.deleteTopicInNameServer, deleteTopic],
+  [REQUEST.registerTopicInNameServer, registerTopic],
+  [REQUEST.wipeWritePerm, (call) => setWritable(call, false)],
+  [REQUEST.addWritePerm, (call) => setWritable(call, true)],
+  [REQUEST.putKvConfig, putValue],
+  [REQUEST.getKvConfig, getValue],
+  [REQUEST.deleteKvConfig, deleteValue],
+  [REQUEST.getKvList, listValues],
+  [REQUEST.getNameServerConfig, configuration],
+])
+
+function registerBroker(call: NameServerCall): NameServerAnswer {
+  const { command, routes, values } = call
+  const registration = readFields(REGISTER_BROKER, command.fields)
+  const { bodyCrc32 = 0 } = registration
+  if (bodyCrc32 !== 0 && (crc32(command.body) & 0x7fffffff) !== bodyCrc32) {
+    return { code: RESPONSE.systemError, remark: 'crc32 not match' }
+  }
+  const isNew = routes.register({
+    clusterName: registration.clusterName,
+    brokerName: registration.brokerName,
+    brokerId: registration.brokerId,
+    address: registration.brokerAddr,
+    haAddress: registration.haServerAddr,
+    expiryMs: registration.heartbeatTimeoutMillis ?? EXPIRY_MS_DEFAULT,
+    connection: call.connection,
+    table: decodeRegistration(command.body),
+    nowMs: call.nowMs,
+  })
+  if (isNew) call.announce('namesrv.broker_registered', registration.brokerAddr)
+  const master = registration.brokerId === 0 ? undefined : routes.master(registration.brokerName)
+  const fields = writeFields(REGISTER_BROKER_RESPONSE, {
+    masterAddr: master?.address,
+    haServerAddr: master?.haAddress,
+  })
+  const order = values.list(ORDER_TOPIC_CONFIG)
+  return order === undefined ? { fields } : { fields, body: encodeTable(order) }
+}
+
+function unregisterBroker(call: NameServerCall): NameServerAnswer {
+  const { brokerAddr } = readFields(BROKER, call.command.fields)
+  if (call.routes.unregister(brokerAddr)) call.announce('namesrv.broker_unregistered', brokerAddr)
+  return {}
+}
+
+/** Also a sign of life. */
+function queryDataVersion(call: NameServerCall): NameServerAnswer {
+  const { brokerAddr } = readFields(BROKER, call.command.fields)
+  const asked = dataVersionOf(parseObject(call.command.body))
+  const known = call.routes.refresh(brokerAddr, call.connection, call.nowMs)
+  const changed =
+    known === undefined ||
+    known.counter !== asked.counter ||
+    known.stateVersion !== asked.stateVersion ||
+    known.timestamp !== asked.timestamp
+  const fields = writeFields(QUERY_DATA_VERSION_RESPONSE, { changed })
+  return known === undefined ? { fields } : { fields, body: jsonBody(dataVersionOut(known)) }
+}
+
+function getRoute(call: NameServerCall): NameServerAnswer {
+  const { topic } = readFields(GET_ROUTE, call.command.fields)
+  checkTopicName(topic)
+  const route = call.routes.route(topic)
+  if (route === undefined) {
+    // Clients depend on this code to fall back to the route of new topics.
+    return {
+      code: RESPONSE.topicNotExist,
+      remark: `No topic route info in name server for the topic: ${topic}`,
+    }
+  }
+  const brokers = route.brokers.map((broker) => ({
+    ...broker,
+    addresses: new Map([...broker.addresses].map(([id, address]) => [id, call.reachable(address)])),
+  }))
+  return { body: encodeRoute({ ...route, brokers }) }
+}
+
+function clusterInfo(call: NameServerCall): NameServerAnswer {
+  const brokers = call.routes.brokers().map((broker) => ({
+    ...broker,
+    addresses: new Map([...broker.addresses].map(([id, address]) => [id, call.reachable(address)])),
+  }))
+  return { body: encodeClusterInfo({ brokers }) }
+}
+
+function allTopics(call: NameServerCall): NameServerAnswer {
+  return { body: encodeTopicList(call.routes.topics()) }
+}
+
+function topicsByCluster(call: NameServerCall): NameServerAnswer {
+  const { cluster } = readFields(GET_TOPICS_BY_CLUSTER, call.command.fields)
+  return { body: encodeTopicList(call.routes.topicsOfCluster(cluster)) }
+}
+
+/** To the name server, clusters and brokers are topics: each broker has one of its own name. */
+function systemTopics(call: NameServerCall): NameServerAnswer {
+  const brokers = call.routes.brokers()
+  const clusters = new Set(brokers.map((broker) => broker.cluster))
+  const [first] = brokers.flatMap((broker) => [...broker.addresses.values()])
+  const names = [...clusters, ...brokers.map((broker) => broker.brokerName)]
+  return { body: encodeTopicList(names, first && call.reachable(first)) }
+}
+
+function deleteTopic(call: NameServerCall): NameServerAnswer {
+  const { topic, clusterName } = readFields(DELETE_TOPIC_ROUTE, call.command.fields)
+  call.routes.deleteTopic(topic, clusterName === '' ? undefined : clusterName)
+  return {}
+}
+
+function registerTopic(call: NameServerCall): NameServerAnswer {
+  const { topic } = readFields(TOPIC, call.command.fields)
+  checkTopicName(topic)
+  call.routes.addTopic(topic, decodeRoute(call.command.body).queues)
+  return {}
+}
+
+function setWritable(call: NameServerCall, isWritable: boolean): NameServerAnswer {
+  const { brokerName } = readFields(BROKER_NAME, call.command.fields)
+  const count = call.routes.setWritable(brokerName, isWritable)
+  return {
+    fields: isWritable
+      ? writeFields(ADDED, { addTopicCount: count })
+      : writeFields(WIPED, { wipeTopicCount: count }),
+  }
+}
+
+function putValue(call: NameServerCall): NameServerAnswer {
+  const { namespace, key, value } = readFields(PUT_KEY_VALUE, call.command.fields)
+  call.values.put(namespace, key, value)
+  return {}
+}
+
+function getValue(call: NameServerCall): NameServerAnswer {
+  const { namespace, key } = readFields(KEY, call.command.fields)
+  const value = call.values.get(namespace, key)
+  if (value !== undefined) return { fields: writeFields(VALUE, { value }) }
+  return {
+    code: RESPONSE.queryNotFound,
+    remark: `No config item, Namespace: ${namespace} Key: ${key}`,
+  }
+}
+
+function deleteValue(call: NameServerCall): NameServerAnswer {
+  const { namespace, key } = readFields(KEY, call.command.fields)
+  call.values.delete(namespace, key)
+  return {}
+}
+
+function listValues(call: NameServerCall): NameServerAnswer {
+  const { namespace } = readFields(NAMESPACE, call.command.fields)
+  const entries = call.values.list(namespace)
+  if (entries !== undefined) return { body: encodeTable(entries) }
+  return { code: RESPONSE.queryNotFound, remark: `No config item, Namespace: ${namespace}` }
+}
+
+/** There is nothing to configure while it runs. */
+function configuration(): NameServerAnswer {
+  return { body: Buffer.from('orderMessageEnable=false\n') }
+}
+
+export const unsupported = (code: number): NameServerAnswer => ({
+  code: RESPONSE.requestCodeNotSupported,
+  remark: ` request type ${code} not supported`,
+})
+
+export const failed = (thrown: unknown): NameServerAnswer => {
+  const error = BrokerError.from(thrown)
+  const isCaller = error.code === 'ARGUMENT_INVALID' || error.code === 'NAME_INVALID'
+  return {
+    code: isCaller ? RESPONSE.invalidParameter : RESPONSE.systemError,
+    remark: error.message,
+  }
+}

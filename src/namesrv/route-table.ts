@@ -1,0 +1,236 @@
+// Which broker is where and which topics it has. State of one name server, in memory only: brokers tell
+// it again every 30 s. No sockets, no requests.
+import { AUTO_CREATE_TOPIC, isDeadLetterTopic, isRetryTopic } from '../model/names.ts'
+import { PERM_INHERIT, PERM_READ_WRITE, PERM_WRITE, type TopicDefinition } from '../model/topic.ts'
+import type { BrokerAddresses, RouteQueues, TopicRoute } from '../remoting/requests/route.ts'
+import type { DataVersion, TopicTable } from '../remoting/requests/topics.ts'
+
+export interface BrokerKey {
+  readonly clusterName: string
+  readonly brokerName: string
+  readonly brokerId: number
+  readonly address: string
+}
+
+/** One living broker process. */
+interface BrokerEntry extends BrokerKey {
+  readonly haAddress: string
+  readonly expiryMs: number
+  /** The connection that registered it; its end is the broker's. */
+  connection: object
+  seenMs: number
+  version: DataVersion
+}
+
+/** Only a master's topics are routes: clients send to broker id 0 and read from it by default. */
+const MASTER_ID = 0
+/** Queues of a topic that does not exist yet; what every client asks for by default. */
+const NEW_TOPIC_QUEUES = 4
+const RETRY_TOPIC_QUEUES = 1
+
+export interface Registration extends BrokerKey {
+  readonly haAddress: string
+  readonly expiryMs: number
+  readonly connection: object
+  readonly table: TopicTable
+  readonly nowMs: number
+}
+
+export class RouteTable {
+  /** By address: one process, one entry. */
+  readonly #brokers = new Map<string, BrokerEntry>()
+  /** Topic to broker name to its queues. */
+  readonly #topics = new Map<string, Map<string, TopicDefinition>>()
+
+  /** @returns whether the broker was unknown */
+  register(registration: Registration): boolean {
+    const { table, nowMs, connection, ...key } = registration
+    const known = this.#brokers.get(key.address)
+    this.#dropDoubles(key)
+    this.#brokers.set(key.address, { ...key, connection, seenMs: nowMs, version: table.version })
+    const isChanged = known === undefined || !isSameVersion(known.version, table.version)
+    if (key.brokerId === MASTER_ID && isChanged) this.#setTopics(key.brokerName, table)
+    return known === undefined
+  }
+
+  /** The broker still lives. @returns its data version, if it is known */
+  refresh(address: string, connection: object, nowMs: number): DataVersion | undefined {
+    const broker = this.#brokers.get(address)
+    if (broker === undefined) return undefined
+    broker.seenMs = nowMs
+    broker.connection = connection
+    return broker.version
+  }
+
+  unregister(address: string): boolean {
+    const broker = this.#brokers.get(address)
+    if (broker === undefined) return false
+    this.#brokers.delete(address)
+    const { brokerName, brokerId } = broker
+    if (brokerId === MASTER_ID) this.#dropTopics(brokerName)
+    return true
+  }
+
+  /** @returns addresses of the brokers that registered through it and are gone with it */
+  unregisterConnection(connection: object): string[] {
+    const gone = [...this.#brokers.values()].filter((broker) => broker.connection === connection)
+    return gone.map(({ address }) => address).filter((address) => this.unregister(address))
+  }
+
+  /** @returns addresses of the brokers that were silent for too long */
+  expire(nowMs: number): string[] {
+    const silent = [...this.#brokers.values()].filter(
+      ({ seenMs, expiryMs }) => nowMs - seenMs >= expiryMs,
+    )
+    return silent.map(({ address }) => address).filter((address) => this.unregister(address))
+  }
+
+  /**
+   * A legal topic that nobody has yet gets the route of a new topic, on the brokers that create topics
+   * on first use: clients that take "no route" for a failure work without preparation.
+   */
+  route(topic: string): TopicRoute | undefined {
+    const queues = this.#topics.get(topic) ?? this.#newTopic(topic)
+    if (queues === undefined) return undefined
+    const brokers = this.brokers().filter(({ brokerName }) => queues.has(brokerName))
+    if (brokers.length === 0) return undefined
+    const reachable = new Set(brokers.map(({ brokerName }) => brokerName))
+    return {
+      brokers,
+      queues: [...queues]
+        .filter(([brokerName]) => reachable.has(brokerName))
+        .map(([brokerName, definition]) => routeQueues(brokerName, definition)),
+      orderTopicConf: undefined,
+    }
+  }
+
+  brokers(): BrokerAddresses[] {
+    const byName = new Map<string, { cluster: string; addresses: Map<number, string> }>()
+    for (const { brokerName, clusterName, brokerId, address } of this.#brokers.values()) {
+      const entry = byName.get(brokerName) ?? { cluster: clusterName, addresses: new Map() }
+      entry.addresses.set(brokerId, address)
+      byName.set(brokerName, entry)
+    }
+    return [...byName].map(([brokerName, entry]) => ({ brokerName, ...entry }))
+  }
+
+  /** Address of a broker's master, and where its slaves fetch the log. */
+  master(brokerName: string): { readonly address: string; readonly haAddress: string } | undefined {
+    for (const broker of this.#brokers.values()) {
+      if (broker.brokerName === brokerName && broker.brokerId === MASTER_ID) return broker
+    }
+    return undefined
+  }
+
+  topics(): string[] {
+    return [...this.#topics.keys()]
+  }
+
+  topicsOfCluster(cluster: string): string[] {
+    const names = new Set(this.#brokersOfCluster(cluster))
+    return [...this.#topics].filter(([, queues]) => hasAny(queues, names)).map(([topic]) => topic)
+  }
+
+  /** With a cluster: only what that cluster's brokers have of it. */
+  deleteTopic(topic: string, cluster: string | undefined): void {
+    if (cluster === undefined) {
+      this.#topics.delete(topic)
+      return
+    }
+    const queues = this.#topics.get(topic)
+    for (const brokerName of this.#brokersOfCluster(cluster)) queues?.delete(brokerName)
+    if (queues?.size === 0) this.#topics.delete(topic)
+  }
+
+  /** Adds a topic to brokers that did not say they have it (REGISTER_TOPIC). */
+  addTopic(topic: string, queues: readonly RouteQueues[]): void {
+    for (const entry of queues) this.#setTopic(entry.brokerName, definitionOf(topic, entry))
+  }
+
+  /** Takes a broker out of what producers see, or puts it back. @returns how many topics it has */
+  setWritable(brokerName: string, isWritable: boolean): number {
+    let count = 0
+    for (const queues of this.#topics.values()) {
+      const definition = queues.get(brokerName)
+      if (definition === undefined) continue
+      count++
+      const perm = isWritable ? PERM_READ_WRITE : definition.perm & ~PERM_WRITE
+      queues.set(brokerName, { ...definition, perm })
+    }
+    return count
+  }
+
+  #brokersOfCluster(cluster: string): string[] {
+    return this.brokers()
+      .filter((broker) => broker.cluster === cluster)
+      .map((broker) => broker.brokerName)
+  }
+
+  /** A process that changed its role or its address has one entry, the newest. */
+  #dropDoubles({ brokerName, brokerId, address }: BrokerKey): void {
+    for (const broker of [...this.#brokers.values()]) {
+      if (broker.brokerName !== brokerName || broker.brokerId !== brokerId) continue
+      if (broker.address !== address) this.#brokers.delete(broker.address)
+    }
+  }
+
+  #setTopics(brokerName: string, table: TopicTable): void {
+    // Brokers of 5.x may announce a single new topic; a whole table replaces what was known.
+    if (table.topics.length > 1) this.#dropTopics(brokerName)
+    for (const topic of table.topics) this.#setTopic(brokerName, topic)
+  }
+
+  #setTopic(brokerName: string, topic: TopicDefinition): void {
+    const queues = this.#topics.get(topic.name)
+    if (queues) queues.set(brokerName, topic)
+    else this.#topics.set(topic.name, new Map([[brokerName, topic]]))
+  }
+
+  #dropTopics(brokerName: string): void {
+    for (const [topic, queues] of this.#topics) {
+      queues.delete(brokerName)
+      if (queues.size === 0) this.#topics.delete(topic)
+    }
+  }
+
+  #newTopic(topic: string): Map<string, TopicDefinition> | undefined {
+    const template = this.#topics.get(AUTO_CREATE_TOPIC)
+    if (template === undefined || isDeadLetterTopic(topic)) return undefined
+    const queues = isRetryTopic(topic) ? RETRY_TOPIC_QUEUES : NEW_TOPIC_QUEUES
+    return new Map(
+      [...template].map(([brokerName, definition]) => [
+        brokerName,
+        {
+          ...definition,
+          name: topic,
+          readQueues: Math.min(queues, definition.readQueues),
+          writeQueues: Math.min(queues, definition.writeQueues),
+          perm: definition.perm & ~PERM_INHERIT,
+        },
+      ]),
+    )
+  }
+}
+
+const isSameVersion = (a: DataVersion, b: DataVersion): boolean =>
+  a.counter === b.counter && a.stateVersion === b.stateVersion && a.timestamp === b.timestamp
+
+const hasAny = (queues: ReadonlyMap<string, unknown>, names: ReadonlySet<string>): boolean =>
+  [...queues.keys()].some((name) => names.has(name))
+
+const routeQueues = (brokerName: string, topic: TopicDefinition): RouteQueues => ({
+  brokerName,
+  readQueues: topic.readQueues,
+  writeQueues: topic.writeQueues,
+  perm: topic.perm,
+  topicSysFlag: topic.sysFlag,
+})
+
+const definitionOf = (name: string, queues: RouteQueues): TopicDefinition => ({
+  name,
+  readQueues: queues.readQueues,
+  writeQueues: queues.writeQueues,
+  perm: queues.perm,
+  ordered: false,
+  sysFlag: queues.topicSysFlag,
+})

@@ -1,0 +1,180 @@
+// The name server: takes sockets like a front-end, answers every request at once, and forgets brokers
+// whose connection ends or who fall silent. Holds nothing on disk and knows of no other name server.
+import type { Clock, Timer } from '../clock.ts'
+import type { Gateway, GatewaySocket } from '../gateway/gateway.ts'
+import type { Logger } from '../log.ts'
+import { FLAG_ONE_WAY, FLAG_RESPONSE } from '../remoting/codes.ts'
+import { type Command, decodeCommand, encodeCommand, responseHeader } from '../remoting/command.ts'
+import { FrameSplitter } from '../remoting/frame.ts'
+import { Outbox } from '../remoting/outbox.ts'
+import { KeyValues } from './key-values.ts'
+import { reachableAddress } from './reachable-address.ts'
+import { failed, type NameServerAnswer, nameServerRequests, unsupported } from './requests.ts'
+import { RouteTable } from './route-table.ts'
+
+export interface NameServerContext {
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+export interface NameServerOptions {
+  /** How often silent brokers and idle connections are looked for. */
+  readonly scanMs?: number
+  /** A connection without a request for this long is closed. Clients poll routes every 30 s. */
+  readonly idleMs?: number
+}
+
+const SCAN_MS = 5_000
+const IDLE_MS = 120_000
+/** Answers that the peer has not taken; beyond, it is not read. */
+const UNSENT_BYTES_MAX = 4 * 1024 * 1024
+
+export class NameServer implements Gateway {
+  readonly protocol = 'remoting'
+  readonly routes = new RouteTable()
+  readonly #values = new KeyValues()
+  readonly #context: NameServerContext
+  readonly #connections = new Set<NameServerConnection>()
+  readonly #scan: Timer
+  #isClosing = false
+  #allGone: (() => void) | undefined
+
+  constructor(context: NameServerContext, options: NameServerOptions = {}) {
+    this.#context = context
+    const idleMs = options.idleMs ?? IDLE_MS
+    this.#scan = context.clock.every(options.scanMs ?? SCAN_MS, () => {
+      const now = context.clock.monotonic()
+      for (const address of this.routes.expire(now))
+        this.#announce('namesrv.broker_expired', address)
+      for (const connection of this.#connections) {
+        if (now - connection.heardMs >= idleMs) connection.destroy()
+      }
+    })
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  accept(socket: GatewaySocket): void {
+    if (this.#isClosing) {
+      socket.destroy()
+      return
+    }
+    const connection: NameServerConnection = new NameServerConnection(socket, {
+      context: this.#context,
+      serve: (command) => this.#serve(command, connection, socket),
+      onGone: () => this.#forget(connection),
+    })
+    this.#connections.add(connection)
+  }
+
+  async close(deadlineMs: number): Promise<void> {
+    this.#isClosing = true
+    this.#scan.cancel()
+    if (this.#connections.size === 0) return
+    const gone = new Promise<void>((resolve) => {
+      this.#allGone = resolve
+    })
+    for (const connection of this.#connections) connection.end()
+    const late = this.#context.clock.after(deadlineMs, () => {
+      for (const connection of this.#connections) connection.destroy()
+    })
+    await gone
+    late.cancel()
+  }
+
+  #serve(command: Command, connection: object, socket: GatewaySocket): NameServerAnswer {
+    const serve = nameServerRequests.get(command.code)
+    if (serve === undefined) return unsupported(command.code)
+    return serve({
+      command,
+      routes: this.routes,
+      values: this.#values,
+      nowMs: this.#context.clock.monotonic(),
+      connection,
+      reachable: (address) => reachableAddress(address, socket.localAddress),
+      announce: (evt, address) => this.#announce(evt, address),
+    })
+  }
+
+  #forget(connection: NameServerConnection): void {
+    this.#connections.delete(connection)
+    for (const address of this.routes.unregisterConnection(connection)) {
+      this.#announce('namesrv.broker_disconnected', address)
+    }
+    if (this.#connections.size === 0) this.#allGone?.()
+  }
+
+  #announce(evt: string, address: string): void {
+    this.#context.log.info(
+      { evt, address },
+      `broker ${address}: ${evt.slice('namesrv.broker_'.length)}`,
+    )
+  }
+}
+
+interface ConnectionOptions {
+  readonly context: NameServerContext
+  readonly serve: (command: Command) => NameServerAnswer
+  readonly onGone: () => void
+}
+
+class NameServerConnection {
+  readonly #socket: GatewaySocket
+  readonly #options: ConnectionOptions
+  readonly #outbox: Outbox
+  readonly #splitter: FrameSplitter
+  /** When the peer was last heard, monotonic ms. */
+  heardMs: number
+
+  constructor(socket: GatewaySocket, options: ConnectionOptions) {
+    this.#socket = socket
+    this.#options = options
+    this.#outbox = new Outbox(socket)
+    this.heardMs = options.context.clock.monotonic()
+    this.#splitter = new FrameSplitter((...frame) => this.#serve(decodeCommand(...frame)))
+    socket.onData((chunk) => this.#onData(chunk))
+    socket.onDrain(() => socket.resume())
+    socket.onClose(() => {
+      this.#outbox.close()
+      options.onGone()
+    })
+    socket.resume()
+  }
+
+  end(): void {
+    this.#outbox.end()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  #onData(chunk: Buffer): void {
+    const { clock, log } = this.#options.context
+    this.heardMs = clock.monotonic()
+    try {
+      this.#splitter.push(chunk)
+    } catch (error) {
+      const fields = { evt: 'namesrv.refused', remote: this.#socket.remoteAddress, err: error }
+      log.debug(fields, 'a peer sent what is no native command')
+      this.#socket.destroy()
+    }
+    if (this.#outbox.unsentBytes > UNSENT_BYTES_MAX) this.#socket.pause()
+  }
+
+  #serve(command: Command): void {
+    if ((command.flag & FLAG_RESPONSE) !== 0) return
+    let answer: NameServerAnswer
+    try {
+      answer = this.#options.serve(command)
+    } catch (error) {
+      answer = failed(error)
+    }
+    if ((command.flag & FLAG_ONE_WAY) !== 0) return
+    const { code = 0, fields, remark, body } = answer
+    const header = responseHeader(command.opaque, code, fields, remark)
+    this.#outbox.push(encodeCommand(header, body, command.codec))
+  }
+}
