@@ -37,7 +37,7 @@ export interface StoreDraft extends RecordDraft {
    * Park until this wall time (epoch ms): indexed as due, in no consume queue. The record is of
    * SCHEDULE_TOPIC and says TIMER_OUT_MS, and REAL_TOPIC and REAL_QID when the draft is of another topic.
    */
-  readonly dueMs?: number
+  readonly dueMs?: number | undefined
 }
 
 export interface Appended {

@@ -1,0 +1,167 @@
+// Who is connected: registrations by connection, kept alive by being sent again, and the news that a group's
+// members or subscriptions changed. Knows no protocol and no socket.
+import type { Clock, Timer } from '../clock.ts'
+import type { Logger } from '../log.ts'
+import type { ClientRegistration, ConsumerRegistration } from '../model/client.ts'
+import type { GroupModes } from './group-modes.ts'
+import type { GroupTable } from './groups.ts'
+import type { QueueLockTable } from './queue-locks.ts'
+
+const SWEEP_MS = 10_000
+
+interface Client {
+  registration: ClientRegistration
+  seenMs: number
+}
+
+export class ClientTable {
+  readonly #groups: GroupTable
+  readonly #modes: GroupModes
+  readonly #locks: QueueLockTable
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #expiryMs: number
+  readonly #clients = new Map<string, Client>()
+  readonly #watchers = new Set<(group: string) => void>()
+  readonly #sweeping: Timer
+
+  constructor(parts: {
+    groups: GroupTable
+    modes: GroupModes
+    locks: QueueLockTable
+    clock: Clock
+    log: Logger
+    expiryMs: number
+  }) {
+    this.#groups = parts.groups
+    this.#modes = parts.modes
+    this.#locks = parts.locks
+    this.#clock = parts.clock
+    this.#log = parts.log
+    this.#expiryMs = parts.expiryMs
+    this.#sweeping = this.#clock.every(SWEEP_MS, () => this.#sweep())
+  }
+
+  get size(): number {
+    return this.#clients.size
+  }
+
+  /** Takes effect before it settles. @throws GROUP_MODE_CONFLICT, GROUP_NOT_FOUND */
+  async register(registration: ClientRegistration): Promise<void> {
+    for (const { group } of registration.consumers) {
+      if (this.#groups.find(group) === undefined) await this.#groups.ensure(group)
+    }
+    this.#modes.check(registration)
+    const { connectionId } = registration
+    const before = this.#clients.get(connectionId)?.registration
+    this.#clients.set(connectionId, { registration, seenMs: this.#clock.monotonic() })
+    for (const { group } of before?.consumers ?? []) this.#modes.leave(connectionId, group)
+    this.#modes.join(registration)
+    const changed = changedGroups(before, registration)
+    for (const group of changed) {
+      if (!has(registration, group)) this.#freeLocks(group, registration.clientId)
+    }
+    this.#tell(changed)
+  }
+
+  /** All of a connection, or one group of it, as producer or consumer. */
+  unregister(connectionId: string, group?: string): void {
+    const client = this.#clients.get(connectionId)
+    if (client === undefined) return
+    const { registration } = client
+    const left = registration.consumers.filter(
+      (consumer) => group !== undefined && consumer.group !== group,
+    )
+    const producerGroups = registration.producerGroups.filter(
+      (name) => group !== undefined && name !== group,
+    )
+    if (left.length === 0 && producerGroups.length === 0) this.#clients.delete(connectionId)
+    else client.registration = { ...registration, consumers: left, producerGroups }
+    const gone = registration.consumers.filter((consumer) => !left.includes(consumer))
+    for (const consumer of gone) {
+      this.#modes.leave(connectionId, consumer.group)
+      this.#freeLocks(consumer.group, registration.clientId)
+    }
+    this.#tell(gone.map((consumer) => consumer.group))
+  }
+
+  list(): ClientRegistration[] {
+    return [...this.#clients.values()].map((client) => client.registration)
+  }
+
+  consumerIds(group: string): string[] {
+    const ids = new Set<string>()
+    for (const { registration } of this.#clients.values()) {
+      if (has(registration, group)) ids.add(registration.clientId)
+    }
+    return [...ids].sort()
+  }
+
+  /** Topics that the group's members say they consume. */
+  subscribedTopics(group: string): Set<string> {
+    const topics = new Set<string>()
+    for (const { registration } of this.#clients.values()) {
+      for (const consumer of registration.consumers) {
+        if (consumer.group !== group) continue
+        for (const { topic } of consumer.subscriptions) topics.add(topic)
+      }
+    }
+    return topics
+  }
+
+  watch(changed: (group: string) => void): Disposable {
+    this.#watchers.add(changed)
+    return { [Symbol.dispose]: () => void this.#watchers.delete(changed) }
+  }
+
+  close(): void {
+    this.#sweeping.cancel()
+  }
+
+  #sweep(): void {
+    const silentSinceMs = this.#clock.monotonic() - this.#expiryMs
+    for (const [connectionId, { registration, seenMs }] of [...this.#clients]) {
+      if (seenMs > silentSinceMs) continue
+      this.#log.debug(
+        { evt: 'client.expired', clientId: registration.clientId, address: registration.address },
+        'a client was silent for too long and is forgotten',
+      )
+      this.unregister(connectionId)
+    }
+    this.#locks.sweep()
+  }
+
+  /** A client that is still a member by another connection keeps its locks. */
+  #freeLocks(group: string, clientId: string): void {
+    for (const { registration } of this.#clients.values()) {
+      if (registration.clientId === clientId && has(registration, group)) return
+    }
+    this.#locks.unlockAll(group, clientId)
+  }
+
+  #tell(groups: Iterable<string>): void {
+    for (const group of groups) for (const changed of this.#watchers) changed(group)
+  }
+}
+
+const has = (registration: ClientRegistration, group: string): boolean =>
+  registration.consumers.some((consumer) => consumer.group === group)
+
+/** Groups that the client joined, left, or changed its subscriptions of. */
+function changedGroups(
+  before: ClientRegistration | undefined,
+  after: ClientRegistration,
+): Set<string> {
+  const shape = ({ model, mode, subscriptions }: ConsumerRegistration): string =>
+    JSON.stringify([
+      model,
+      mode,
+      subscriptions.map(({ topic, filter }) => [topic, filter.expression]).sort(),
+    ])
+  const shapes = (registration: ClientRegistration | undefined): Map<string, string> =>
+    new Map(registration?.consumers.map((consumer) => [consumer.group, shape(consumer)]))
+  const [old, fresh] = [shapes(before), shapes(after)]
+  const groups = new Set([...old.keys(), ...fresh.keys()])
+  for (const group of groups) if (old.get(group) === fresh.get(group)) groups.delete(group)
+  return groups
+}

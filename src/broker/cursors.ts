@@ -1,0 +1,163 @@
+// Where every group stands on every queue: committed offsets of members that read by position, and behind the
+// same durable fact the place of a group that receives per message. Kept at once, durable soon after.
+import type { Logger } from '../log.ts'
+import { type LogPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
+import type { Fact, MessageStore } from '../store/store.ts'
+import { type CursorState, committedOf, decodeCursor, encodeCursor } from './cursor-fact.ts'
+import { FACT, type FactWriter, type LazyFact } from './fact-writer.ts'
+
+/** A group that receives per message keeps its place itself; the cursor asks for it. */
+export interface Place {
+  /** undefined while a transfer is under way that brings its own fact. */
+  state(): CursorState | undefined
+  /** Everything below is settled. */
+  committed(): QueueOffset
+  /** Somebody moved the group: forget what is in flight when it goes back, settle what is below. */
+  commit(offset: QueueOffset): void
+  restart(offset: QueueOffset): void
+  readonly inFlight: number
+}
+
+export class Cursor implements LazyFact {
+  readonly group: string
+  readonly topic: string
+  readonly queueId: number
+  /** As loaded or committed; a group that receives per message goes on from here. */
+  stored: CursorState | undefined
+  place: Place | undefined
+  #isGone = false
+
+  constructor(group: string, topic: string, queueId: number) {
+    this.group = group
+    this.topic = topic
+    this.queueId = queueId
+  }
+
+  get committed(): QueueOffset | undefined {
+    if (this.place !== undefined) return this.place.committed()
+    return this.stored && committedOf(this.stored)
+  }
+
+  fact(): Fact | undefined {
+    if (this.#isGone) return undefined
+    const state = this.place === undefined ? this.stored : this.place.state()
+    return state && this.factOf(state)
+  }
+
+  factOf(state: CursorState): Fact {
+    const value = this.#isGone ? null : encodeCursor(state)
+    return { kind: FACT.cursor, key: this.#key, value }
+  }
+
+  /** Its topic or group was deleted: whoever still holds it must not bring it back. */
+  gone(): Fact {
+    this.#isGone = true
+    return { kind: FACT.cursor, key: this.#key, value: null }
+  }
+
+  /** Group names have no '/', queue ids are digits: the topic may hold anything. */
+  get #key(): string {
+    return `${this.group}/${this.queueId}/${this.topic}`
+  }
+}
+
+const KEY = /^([^/]+)\/(\d+)\/(.+)$/s
+
+export class CursorTable {
+  readonly #store: MessageStore
+  readonly #facts: FactWriter
+  /** By group, then by topic and queue. */
+  readonly #cursors = new Map<string, Map<string, Cursor[]>>()
+
+  constructor(store: MessageStore, facts: FactWriter, log: Logger) {
+    this.#store = store
+    this.#facts = facts
+    for (const [key, value] of store.facts(FACT.cursor)) {
+      const [, group, queueId, topic] = KEY.exec(key) ?? []
+      if (group === undefined || topic === undefined) {
+        log.error(
+          { evt: 'cursor.unreadable', key },
+          'a stored cursor has a key that cannot be read',
+        )
+        continue
+      }
+      this.at(group, topic, Number(queueId)).stored = decodeCursor(value)
+    }
+  }
+
+  /** The one cursor of this group on this queue. */
+  at(group: string, topic: string, queueId: number): Cursor {
+    let topics = this.#cursors.get(group)
+    if (topics === undefined) {
+      topics = new Map()
+      this.#cursors.set(group, topics)
+    }
+    let queues = topics.get(topic)
+    if (queues === undefined) {
+      queues = []
+      topics.set(topic, queues)
+    }
+    let cursor = queues[queueId]
+    if (cursor === undefined) queues[queueId] = cursor = new Cursor(group, topic, queueId)
+    return cursor
+  }
+
+  committed(group: string, topic: string, queueId: number): QueueOffset | undefined {
+    return this.#cursors.get(group)?.get(topic)?.[queueId]?.committed
+  }
+
+  commit(group: string, topic: string, queueId: number, offset: QueueOffset): void {
+    const cursor = this.at(group, topic, queueId)
+    if (cursor.place !== undefined) cursor.place.commit(offset)
+    else if (cursor.stored?.next === offset && cursor.stored.unsettled.length === 0) return
+    else cursor.stored = { next: offset, unsettled: [] }
+    this.#facts.mark(cursor)
+  }
+
+  async reset(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void> {
+    const cursor = this.at(group, topic, queueId)
+    if (cursor.place !== undefined) cursor.place.restart(offset)
+    cursor.stored = { next: offset, unsettled: [] }
+    const fact = cursor.fact()
+    if (fact === undefined) this.#facts.mark(cursor)
+    else await this.#facts.write([fact])
+  }
+
+  async byTime(
+    topic: string,
+    queueId: number,
+    timestampMs: number,
+    boundary: 'lower' | 'upper',
+  ): Promise<QueueOffset> {
+    const { minOffset } = this.#store.range(topic, queueId)
+    if (boundary === 'lower') return this.#store.offsetByTime(topic, queueId, timestampMs)
+    const after = await this.#store.offsetByTime(topic, queueId, timestampMs + 1)
+    return queueOffset(Math.max(minOffset, after - 1))
+  }
+
+  byPosition(topic: string, queueId: number, position: LogPosition): QueueOffset {
+    return this.#store.offsetByPosition(topic, queueId, position)
+  }
+
+  /** Every cursor of the group. */
+  ofGroup(group: string): Cursor[] {
+    return [...(this.#cursors.get(group)?.values() ?? [])].flat()
+  }
+
+  /** Forgets a deleted topic; the facts that make it durable. */
+  dropTopic(topic: string): Fact[] {
+    const facts: Fact[] = []
+    for (const topics of this.#cursors.values()) {
+      for (const cursor of topics.get(topic) ?? [])
+        if (cursor !== undefined) facts.push(cursor.gone())
+      topics.delete(topic)
+    }
+    return facts
+  }
+
+  dropGroup(group: string): Fact[] {
+    const facts = this.ofGroup(group).map((cursor) => cursor.gone())
+    this.#cursors.delete(group)
+    return facts
+  }
+}

@@ -1,0 +1,98 @@
+// When a message is due and what it looks like while it waits. A parked message stands in the log under
+// RocketMQ's schedule topic with its destination in REAL_TOPIC and REAL_QID, in no consume queue. Pure.
+import { BrokerError } from '../errors.ts'
+import { delayLevelMs } from '../model/delay-levels.ts'
+import { SCHEDULE_TOPIC } from '../model/names.ts'
+import { decodeProperties, editProperties, PROPERTY } from '../model/properties.ts'
+import type { RecordView } from '../model/record.ts'
+import type { StoreDraft } from '../store/store.ts'
+
+/** What asks for a delay; gone from the message once it is delivered, so that a retry is not delayed by it. */
+export const DELAY_PROPERTIES: ReadonlySet<string> = new Set([
+  PROPERTY.delay,
+  PROPERTY.timerDelaySeconds,
+  PROPERTY.timerDelayMs,
+  PROPERTY.timerDeliverMs,
+  PROPERTY.startDeliverMs,
+])
+
+const PARKED_PROPERTIES: ReadonlySet<string> = new Set([
+  ...DELAY_PROPERTIES,
+  PROPERTY.dueMs,
+  PROPERTY.realTopic,
+  PROPERTY.realQueueId,
+])
+
+/**
+ * When the properties ask for the message to be delivered; undefined = now. A level wins over the
+ * timers (RocketMQ 4.17), a time in the past is now.
+ * @throws MESSAGE_INVALID for a time that is no number or too far away
+ */
+export function dueTime(
+  properties: Uint8Array,
+  nowMs: number,
+  delayMsMax: number,
+): number | undefined {
+  const all = decodeProperties(properties)
+  const level = Number(all.get(PROPERTY.delay) ?? 0)
+  if (level >= 1) return nowMs + delayLevelMs(level)
+  const number = (name: string): number | undefined => {
+    const text = all.get(name)
+    if (text === undefined) return undefined
+    const value = Number(text)
+    if (Number.isFinite(value)) return value
+    throw new BrokerError(
+      'MESSAGE_INVALID',
+      `the property ${name} is ${JSON.stringify(text.slice(0, 40))}; it must be a number`,
+    )
+  }
+  const seconds = number(PROPERTY.timerDelaySeconds)
+  const delayMs = seconds === undefined ? number(PROPERTY.timerDelayMs) : seconds * 1000
+  const dueMs =
+    delayMs === undefined
+      ? (number(PROPERTY.timerDeliverMs) ?? number(PROPERTY.startDeliverMs))
+      : nowMs + delayMs
+  if (dueMs === undefined || dueMs <= nowMs) return undefined
+  if (dueMs - nowMs > delayMsMax) {
+    throw new BrokerError(
+      'MESSAGE_INVALID',
+      `a delay of ${dueMs - nowMs} ms is too long; broker.delayMsMax is ${delayMsMax}`,
+    )
+  }
+  return Math.ceil(dueMs)
+}
+
+/** The draft as it waits for `dueMs`. */
+export function parked(draft: StoreDraft, dueMs: number): StoreDraft {
+  return {
+    ...draft,
+    topic: SCHEDULE_TOPIC,
+    queueId: 0,
+    dueMs,
+    properties: editProperties(draft.properties, [
+      [PROPERTY.dueMs, String(dueMs)],
+      [PROPERTY.realTopic, draft.topic],
+      [PROPERTY.realQueueId, String(draft.queueId)],
+    ]),
+  }
+}
+
+/** The parked record as its destination gets it; undefined when it names none. */
+export function unparked(record: RecordView): StoreDraft | undefined {
+  const topic = record.property(PROPERTY.realTopic)
+  const queueId = Number(record.property(PROPERTY.realQueueId) ?? 0)
+  if (topic === undefined || !Number.isInteger(queueId)) return undefined
+  return {
+    topic,
+    queueId,
+    flag: record.flag,
+    sysFlag: record.sysFlag,
+    bornTimestamp: record.bornTimestamp,
+    bornHost: record.bornHost,
+    reconsumeTimes: record.reconsumeTimes,
+    preparedPosition: record.preparedPosition,
+    body: record.body,
+    properties: editProperties(record.propertyBytes, [], PARKED_PROPERTIES),
+    dueMs: undefined,
+  }
+}

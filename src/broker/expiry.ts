@@ -1,0 +1,53 @@
+// One timer for every invisible time: armed for the soonest deadline there may be, it looks through the
+// queues that have one. Monotonic time, so a jump of the wall clock moves nothing.
+import type { Clock, Timer } from '../clock.ts'
+import type { Entry, GroupQueue } from './group-queue.ts'
+import type { ReceivingGroup } from './receiving-group.ts'
+
+export type Expired = (group: ReceivingGroup, queue: GroupQueue, entry: Entry) => void
+
+export class Expiry {
+  readonly #clock: Clock
+  readonly #expired: Expired
+  readonly #queues = new Map<GroupQueue, ReceivingGroup>()
+  #timer: Timer | undefined
+  #armedForMs = Number.POSITIVE_INFINITY
+  #isClosed = false
+
+  constructor(clock: Clock, expired: Expired) {
+    this.#clock = clock
+    this.#expired = expired
+  }
+
+  /** The queue has a deadline that may be sooner than any other. */
+  expect(group: ReceivingGroup, queue: GroupQueue): void {
+    if (queue.soonestMs >= this.#armedForMs && this.#queues.has(queue)) return
+    this.#queues.set(queue, group)
+    this.#arm(queue.soonestMs)
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#timer?.cancel()
+  }
+
+  #arm(deadlineMs: number): void {
+    if (deadlineMs >= this.#armedForMs || this.#isClosed) return
+    this.#timer?.cancel()
+    this.#armedForMs = deadlineMs
+    const delayMs = Math.max(0, deadlineMs - this.#clock.monotonic())
+    this.#timer = this.#clock.after(delayMs, () => this.#look())
+  }
+
+  #look(): void {
+    this.#armedForMs = Number.POSITIVE_INFINITY
+    const nowMs = this.#clock.monotonic()
+    let soonestMs = Number.POSITIVE_INFINITY
+    for (const [queue, group] of this.#queues) {
+      queue.expire(nowMs, (entry) => this.#expired(group, queue, entry))
+      if (queue.soonestMs === Number.POSITIVE_INFINITY) this.#queues.delete(queue)
+      else soonestMs = Math.min(soonestMs, queue.soonestMs)
+    }
+    if (soonestMs !== Number.POSITIVE_INFINITY) this.#arm(soonestMs)
+  }
+}

@@ -1,0 +1,101 @@
+// Writes durable facts: at once, or coalesced for those that may lag behind memory for a moment. Knows
+// kinds and bytes, not what they mean.
+import type { Clock, Timer } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { Fact, MessageStore } from '../store/store.ts'
+import { APPEND_BYTES_TARGET, APPEND_FACTS_MAX } from './options.ts'
+
+/** Kinds of facts; a kind never changes its meaning, for the log keeps the old ones. */
+export const FACT = {
+  topic: 'topic',
+  group: 'group',
+  cursor: 'cursor',
+  session: 'session',
+  /** Value: how many bindings of the durable filter there are. */
+  lightQueue: 'light-queue',
+} as const
+
+/** State in memory that is behind on disk. */
+export interface LazyFact {
+  /** As it stands now; undefined = not now, it will be marked again. */
+  fact(): Fact | undefined
+  /** The fact that was asked for last is durable. */
+  written?(): void
+}
+
+export class FactWriter {
+  readonly #store: MessageStore
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #flushMs: number
+  #behind = new Set<LazyFact>()
+  #timer: Timer | undefined
+  #failing = false
+
+  constructor(store: MessageStore, clock: Clock, log: Logger, flushMs: number) {
+    this.#store = store
+    this.#clock = clock
+    this.#log = log
+    this.#flushMs = flushMs
+  }
+
+  /** Durable when it settles. @throws READ_ONLY */
+  async write(facts: readonly Fact[]): Promise<void> {
+    for (let at = 0; at < facts.length; at += APPEND_FACTS_MAX) {
+      await this.#store.append({ messages: [], facts: facts.slice(at, at + APPEND_FACTS_MAX) })
+    }
+  }
+
+  /** Written within the flush time; marking twice writes once. */
+  mark(source: LazyFact): void {
+    this.#behind.add(source)
+    this.#timer ??= this.#clock.after(this.#flushMs, () => void this.flush())
+  }
+
+  /** Writes what is behind. Never rejects: what could not be written stays behind and is tried again. */
+  async flush(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = undefined
+    const taken = this.#behind
+    if (taken.size === 0) return
+    this.#behind = new Set()
+    const writes: Promise<void>[] = []
+    let facts: Fact[] = []
+    let sources: LazyFact[] = []
+    let bytes = 0
+    for (const source of taken) {
+      const fact = source.fact()
+      if (fact === undefined) continue
+      facts.push(fact)
+      sources.push(source)
+      bytes += fact.key.length + (fact.value?.length ?? 0)
+      if (facts.length < APPEND_FACTS_MAX && bytes < APPEND_BYTES_TARGET) continue
+      writes.push(this.#append(facts, sources))
+      facts = []
+      sources = []
+      bytes = 0
+    }
+    if (facts.length > 0) writes.push(this.#append(facts, sources))
+    await Promise.all(writes)
+  }
+
+  async #append(facts: readonly Fact[], sources: readonly LazyFact[]): Promise<void> {
+    try {
+      await this.#store.append({ messages: [], facts })
+      this.#failing = false
+      for (const source of sources) source.written?.()
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      if (error.code === 'CLOSED') return
+      if (!this.#failing) {
+        this.#failing = true
+        this.#log.warn(
+          { evt: 'facts.behind', code: error.code, count: facts.length },
+          `committed offsets and acknowledgements are kept in memory only until the store takes them: ${error.message}`,
+        )
+      }
+      for (const source of sources) this.mark(source)
+    }
+  }
+}

@@ -1,0 +1,288 @@
+// One group on one queue: which messages it has in hand, which wait for another attempt, and where the
+// untouched rest begins. An offset below `next` that is not listed here is settled. Knows no waiting
+// consumers and reads nothing.
+import type { Receipt } from '../model/message.ts'
+import { type QueueOffset, queueOffset } from '../model/positions.ts'
+import type { CursorState, Unsettled } from './cursor-fact.ts'
+import type { Cursor, Place } from './cursors.ts'
+import { ReadyList } from './ready-list.ts'
+
+/** What is the matter with an unsettled message. */
+export const STATE = {
+  /** To be handed out (again). */
+  ready: 0,
+  /** With a consumer until its invisible time is over. */
+  inFlight: 1,
+  /** Waits in place for its next attempt. */
+  parked: 2,
+  /** A copy for the retry or dead-letter topic is due; it settles with the copy's append. */
+  leaving: 3,
+  /** Its copy's append is under way. */
+  left: 4,
+  settled: 5,
+} as const
+
+type State = (typeof STATE)[keyof typeof STATE]
+
+/** Of a message that an earlier process left unsettled: nobody has read it again yet. */
+export const OWNER_UNKNOWN = ''
+
+export interface Entry {
+  readonly offset: QueueOffset
+  /** The topic whose consumers get it: this queue's, or in a retry topic the original one. */
+  owner: string
+  /** Bytes of the record. */
+  size: number
+  /** Failed deliveries that the record itself carries. */
+  reconsumeTimes: number
+  /** Failed deliveries in place, on top of those. */
+  attempts: number
+  state: State
+  /** Of the latest delivery; 0 = none that could still be settled. */
+  serial: number
+  /** Monotonic end of the invisible time, or of being parked. */
+  deadlineMs: number
+  /** Handed out in order: it waits in place rather than in the retry topic. */
+  isOrdered: boolean
+}
+
+export class GroupQueue implements Place {
+  readonly cursor: Cursor
+  /** The group's retry topic, whose messages belong to several topics. */
+  readonly isRetry: boolean
+  /** First offset that was never handed out. */
+  next: QueueOffset
+  /** Offset that the next message will get. */
+  maxOffset: QueueOffset
+  /** With consumers, and the bytes of that. */
+  inFlight = 0
+  inFlightBytes = 0
+  /** No deadline is sooner. */
+  soonestMs = Number.POSITIVE_INFINITY
+  /** Ascending: an entry is added when `next` passes it and stays until it is settled. */
+  readonly #unsettled = new Map<number, Entry>()
+  readonly #ready = new Map<string, ReadyList>()
+  #readyCount = 0
+  #leftCount = 0
+
+  constructor(cursor: Cursor, isRetry: boolean, start: CursorState, maxOffset: QueueOffset) {
+    this.cursor = cursor
+    this.isRetry = isRetry
+    this.maxOffset = maxOffset
+    // A topic that was deleted and made again starts over below the old offsets.
+    this.next = queueOffset(Math.min(start.next, maxOffset))
+    for (const { offset, attempts } of start.unsettled) {
+      if (offset >= this.next) break
+      const entry = this.add(offset, isRetry ? OWNER_UNKNOWN : cursor.topic, 0, 0)
+      entry.attempts = attempts
+      this.makeReady(entry)
+    }
+  }
+
+  get unsettledCount(): number {
+    return this.#unsettled.size
+  }
+
+  /** In order, nothing may pass a message that is with a consumer or waits for its time. */
+  get isBlocked(): boolean {
+    return this.#unsettled.size > this.#readyCount
+  }
+
+  /** Estimate of what could be handed out. */
+  get available(): number {
+    return this.#readyCount + this.maxOffset - this.next
+  }
+
+  hasReady(owner: string): boolean {
+    return this.#ready.get(owner)?.first() !== undefined
+  }
+
+  /** The lowest offset that is to be handed out again to this topic's consumers. */
+  firstReady(owner: string): Entry | undefined {
+    const offset = this.#ready.get(owner)?.first()
+    return offset === undefined ? undefined : this.#unsettled.get(offset)
+  }
+
+  /** A message that was read for the first time. Deliver it or make it ready. */
+  add(offset: QueueOffset, owner: string, size: number, reconsumeTimes: number): Entry {
+    const entry: Entry = {
+      offset,
+      owner,
+      size,
+      reconsumeTimes,
+      attempts: 0,
+      state: STATE.parked,
+      serial: 0,
+      deadlineMs: 0,
+      isOrdered: false,
+    }
+    this.#unsettled.set(offset, entry)
+    return entry
+  }
+
+  /** Takes it off the ready ones when it is one of them. */
+  deliver(entry: Entry, serial: number, deadlineMs: number, isOrdered: boolean): Receipt {
+    if (entry.state === STATE.ready) this.#takeReady(entry)
+    entry.state = STATE.inFlight
+    entry.serial = serial
+    entry.isOrdered = isOrdered
+    this.inFlight++
+    this.inFlightBytes += entry.size
+    this.#setDeadline(entry, deadlineMs)
+    const { group, topic, queueId } = this.cursor
+    return { group, topic, queueId, queueOffset: entry.offset, serial }
+  }
+
+  /** The message of a receipt that is still good. */
+  held(offset: QueueOffset, serial: number): Entry | undefined {
+    const entry = this.#unsettled.get(offset)
+    return entry?.serial === serial && entry.state === STATE.inFlight ? entry : undefined
+  }
+
+  /** False when the delivery is no longer the caller's. */
+  ack(offset: QueueOffset, serial: number): boolean {
+    const entry = this.held(offset, serial)
+    if (entry === undefined) return false
+    this.#unsettled.delete(offset)
+    entry.state = STATE.settled
+    this.inFlight--
+    this.inFlightBytes -= entry.size
+    return true
+  }
+
+  /** Settles whatever the entry waits for: its record is gone or belongs to nobody. */
+  forget(entry: Entry): void {
+    if (entry.state === STATE.ready) this.#takeReady(entry)
+    if (entry.state === STATE.settled) return
+    this.#endDelivery(entry)
+    entry.state = STATE.settled
+    this.#unsettled.delete(entry.offset)
+  }
+
+  extend(entry: Entry, deadlineMs: number): void {
+    this.#setDeadline(entry, deadlineMs)
+  }
+
+  /** To be handed out (again), at once. */
+  makeReady(entry: Entry): void {
+    if (entry.state === STATE.ready || entry.state === STATE.settled) return
+    this.#endDelivery(entry)
+    entry.state = STATE.ready
+    this.#readyCount++
+    this.#listOf(entry.owner).add(entry.offset)
+  }
+
+  /** A ready message turned out to belong to another topic's consumers. */
+  assign(entry: Entry, owner: string): void {
+    this.#takeReady(entry)
+    entry.state = STATE.parked
+    entry.owner = owner
+    this.makeReady(entry)
+  }
+
+  park(entry: Entry, untilMs: number): void {
+    if (entry.state === STATE.settled) return
+    this.#endDelivery(entry)
+    entry.state = STATE.parked
+    this.#setDeadline(entry, untilMs)
+  }
+
+  /** Its copy is to be written; neither time nor receipts reach it any more. */
+  leave(entry: Entry): void {
+    this.#endDelivery(entry)
+    entry.state = STATE.leaving
+  }
+
+  /** The append with its copy goes out now. */
+  markLeft(entry: Entry): void {
+    if (entry.state === STATE.settled) return
+    entry.state = STATE.left
+    this.#leftCount++
+  }
+
+  /** The copy was not written: the consumer still has it. */
+  takeBack(entry: Entry, serial: number): void {
+    if (entry.state === STATE.settled) return
+    this.#endDelivery(entry)
+    entry.state = STATE.inFlight
+    entry.serial = serial
+    this.inFlight++
+    this.inFlightBytes += entry.size
+    this.#setDeadline(entry, entry.deadlineMs)
+  }
+
+  /** Calls back for each message whose time is over; the callee moves it on. */
+  expire(nowMs: number, over: (entry: Entry) => void): void {
+    if (this.soonestMs > nowMs) return
+    const due: Entry[] = []
+    this.soonestMs = Number.POSITIVE_INFINITY
+    for (const entry of this.#unsettled.values()) {
+      if (entry.state !== STATE.inFlight && entry.state !== STATE.parked) continue
+      if (entry.deadlineMs <= nowMs) due.push(entry)
+      else if (entry.deadlineMs < this.soonestMs) this.soonestMs = entry.deadlineMs
+    }
+    for (const entry of due) over(entry)
+  }
+
+  committed(): QueueOffset {
+    for (const entry of this.#unsettled.values()) return entry.offset
+    return this.next
+  }
+
+  state(): CursorState | undefined {
+    return this.#leftCount > 0 ? undefined : this.stateAfter()
+  }
+
+  /** As it is once the append under way has succeeded. */
+  stateAfter(): CursorState {
+    const unsettled: Unsettled[] = []
+    for (const { offset, attempts, state } of this.#unsettled.values()) {
+      if (state !== STATE.left) unsettled.push({ offset, attempts })
+    }
+    return { next: this.next, unsettled }
+  }
+
+  /** Forward only: a member that reads by position must not undo what was acknowledged here. */
+  commit(offset: QueueOffset): void {
+    for (const entry of [...this.#unsettled.values()]) {
+      if (entry.offset >= offset) break
+      this.forget(entry)
+    }
+    if (offset > this.next) this.next = offset
+  }
+
+  restart(offset: QueueOffset): void {
+    for (const entry of [...this.#unsettled.values()]) this.forget(entry)
+    this.next = offset
+  }
+
+  #endDelivery(entry: Entry): void {
+    entry.serial = 0
+    if (entry.state === STATE.left) this.#leftCount--
+    if (entry.state !== STATE.inFlight) return
+    this.inFlight--
+    this.inFlightBytes -= entry.size
+    entry.state = STATE.parked
+  }
+
+  #setDeadline(entry: Entry, deadlineMs: number): void {
+    entry.deadlineMs = deadlineMs
+    if (deadlineMs < this.soonestMs) this.soonestMs = deadlineMs
+  }
+
+  #takeReady(entry: Entry): void {
+    this.#readyCount--
+    const list = this.#ready.get(entry.owner)
+    list?.remove(entry.offset)
+    if (list?.first() === undefined) this.#ready.delete(entry.owner)
+  }
+
+  #listOf(owner: string): ReadyList {
+    let list = this.#ready.get(owner)
+    if (list === undefined) {
+      list = new ReadyList()
+      this.#ready.set(owner, list)
+    }
+    return list
+  }
+}

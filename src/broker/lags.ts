@@ -1,0 +1,56 @@
+// How far a group is behind, queue by queue.
+import type { QueueLag } from '../model/message.ts'
+import { isLightQueue, retryTopic } from '../model/names.ts'
+
+import type { MessageStore } from '../store/store.ts'
+import type { ClientTable } from './clients.ts'
+import type { CursorTable } from './cursors.ts'
+import type { Receiver } from './receiver.ts'
+import type { TopicTable } from './topics.ts'
+
+export interface LagParts {
+  readonly store: MessageStore
+  readonly topics: TopicTable
+  readonly cursors: CursorTable
+  readonly clients: ClientTable
+  readonly receiver: Receiver
+}
+
+/** Every queue of every topic that the group has a cursor on or a member subscribed to. */
+export function groupLags(parts: LagParts, group: string): QueueLag[] {
+  const queues = new Map<string, number>()
+  const atLeast = (topic: string, count: number): void => {
+    queues.set(topic, Math.max(count, queues.get(topic) ?? 0))
+  }
+  for (const topic of [...parts.clients.subscribedTopics(group), retryTopic(group)]) {
+    atLeast(topic, queueCount(parts.topics, topic))
+  }
+  for (const { topic, queueId } of parts.cursors.ofGroup(group)) {
+    atLeast(topic, Math.max(queueId + 1, queueCount(parts.topics, topic)))
+  }
+  const lags: QueueLag[] = []
+  for (const topic of [...queues.keys()].sort()) {
+    for (let queueId = 0; queueId < queues.get(topic)!; queueId++) {
+      lags.push(queueLag(parts, group, topic, queueId))
+    }
+  }
+  return lags
+}
+
+function queueLag(parts: LagParts, group: string, topic: string, queueId: number): QueueLag {
+  const { minOffset, maxOffset } = parts.store.range(topic, queueId)
+  const committed = parts.cursors.committed(group, topic, queueId)
+  const from = Math.max(committed ?? minOffset, minOffset)
+  return {
+    topic,
+    queueId,
+    minOffset,
+    maxOffset,
+    committedOffset: committed ?? -1,
+    inFlight: parts.receiver.inFlight(group, topic, queueId),
+    lag: Math.max(0, maxOffset - from),
+  }
+}
+
+const queueCount = (topics: TopicTable, topic: string): number =>
+  isLightQueue(topic) ? 1 : (topics.find(topic)?.definition.readQueues ?? 0)

@@ -1,0 +1,67 @@
+// What an operator may set about the broker, with the defaults, and the limits that are ours alone.
+import { BODY_BYTES_MAX } from '../model/limits.ts'
+
+export interface BrokerOptions {
+  readonly clusterName: string
+  readonly brokerName: string
+  /** 0 = master. */
+  readonly brokerId: number
+  /** Create a topic at its first use. */
+  readonly autoCreateTopics: boolean
+  /** Create a consumer group at its first use. */
+  readonly autoCreateGroups: boolean
+  /** Queues of a topic that is created without a count. */
+  readonly queuesDefault: number
+  /** Topics of users; retry and dead-letter topics come on top. */
+  readonly topicsMax: number
+  readonly groupsMax: number
+  readonly bodyBytesMax: number
+  /** Longest delay of a message. RocketMQ's default is three days. */
+  readonly delayMsMax: number
+  /** Pulls that wait for a message at the same time. */
+  readonly heldPullsMax: number
+  /** Receives that wait for a message at the same time. */
+  readonly heldReceivesMax: number
+  /** Delivered and unsettled messages of one group on one queue. */
+  readonly inFlightMax: number
+  /** Delivered and unsettled bytes of one group. */
+  readonly inFlightBytesMax: number
+  /** A client that is silent this long is forgotten (RocketMQ's 120 s). */
+  readonly clientExpiryMs: number
+  /** A queue lock that is not renewed this long is free (RocketMQ's 60 s). */
+  readonly lockLeaseMs: number
+  /** Acks and committed offsets are durable this long after the call at most. */
+  readonly cursorFlushMs: number
+}
+
+const DAY_MS = 86_400_000
+
+export const BROKER_DEFAULTS: BrokerOptions = {
+  clusterName: 'DefaultCluster',
+  brokerName: 'broker-a',
+  brokerId: 0,
+  autoCreateTopics: true,
+  autoCreateGroups: true,
+  queuesDefault: 4,
+  topicsMax: 10_000,
+  groupsMax: 10_000,
+  bodyBytesMax: BODY_BYTES_MAX,
+  delayMsMax: 3 * DAY_MS,
+  heldPullsMax: 100_000,
+  heldReceivesMax: 100_000,
+  inFlightMax: 16_384,
+  inFlightBytesMax: 256 * 1024 * 1024,
+  clientExpiryMs: 120_000,
+  lockLeaseMs: 60_000,
+  cursorFlushMs: 200,
+}
+
+/**
+ * What one append carries at most: below the log's frame (8 MiB) by more than one record, so that the
+ * last message that fits may be as large as a message gets.
+ */
+export const APPEND_BYTES_TARGET = 2 * 1024 * 1024
+/** Facts in one append when many are written together. */
+export const APPEND_FACTS_MAX = 4096
+/** Room within the properties' 32,767 bytes that the broker keeps for its own on retries and delays. */
+export const PROPERTIES_RESERVED_BYTES = 512

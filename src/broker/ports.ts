@@ -1,0 +1,142 @@
+// The smaller parts of the Broker port in its asynchronous form, each over the table that does the work. A
+// broker in its own process may answer at once; one across a network may not.
+import { BrokerError } from '../errors.ts'
+import type { ClientRegistration, GroupMode } from '../model/client.ts'
+import type { GroupDefinition } from '../model/group.ts'
+import type { QueueLag, QueueRange } from '../model/message.ts'
+import { isLightQueue } from '../model/names.ts'
+import type { LogPosition, QueueOffset } from '../model/positions.ts'
+import type { TopicDefinition } from '../model/topic.ts'
+import type { BrokerParts } from './broker.ts'
+import { groupLags } from './lags.ts'
+import { findMessages, readMessage } from './lookup.ts'
+import type { LockableQueue } from './queue-locks.ts'
+
+export const topicsPort = ({ topics, removal }: BrokerParts) => ({
+  list: async (): Promise<readonly TopicDefinition[]> => topics.list(),
+  get: async (name: string): Promise<TopicDefinition | undefined> => topics.find(name)?.definition,
+  put: (definition: TopicDefinition): Promise<void> => topics.put(definition),
+  ensure: async (name: string): Promise<TopicDefinition> => (await topics.ensure(name)).definition,
+  delete: (name: string): Promise<void> => removal.topic(name),
+  ranges: async (name: string): Promise<readonly QueueRange[]> => topics.ranges(name),
+  watch: (changed: () => void): Disposable => topics.watch(changed),
+})
+
+export const groupsPort = (parts: BrokerParts) => {
+  const { groups, removal, modes } = parts
+  return {
+    list: async (): Promise<readonly GroupDefinition[]> => groups.list(),
+    get: async (name: string): Promise<GroupDefinition | undefined> => groups.find(name),
+    put: (definition: GroupDefinition): Promise<void> => groups.put(definition),
+    ensure: (name: string): Promise<GroupDefinition> => groups.ensure(name),
+    delete: (name: string): Promise<void> => removal.group(name),
+    mode: async (name: string): Promise<GroupMode | undefined> => modes.mode(name),
+    lags: async (name: string): Promise<readonly QueueLag[]> => {
+      groups.need(name)
+      return groupLags(parts, name)
+    },
+  }
+}
+
+export const cursorsPort = ({ cursors, groups, topics, lightQueues, store }: BrokerParts) => {
+  const checkQueue = (topic: string, queueId: number): void => {
+    if (isLightQueue(topic)) lightQueues.need(topic)
+    const queues = isLightQueue(topic) ? 1 : topics.need(topic).definition.readQueues
+    if (Number.isInteger(queueId) && queueId >= 0 && queueId < queues) return
+    throw new BrokerError(
+      'QUEUE_NOT_FOUND',
+      `'${topic}' has no queue ${queueId}; its queues are 0 to ${queues - 1}`,
+    )
+  }
+  /** Only what exists gets a cursor: names from the wire must not fill the memory. */
+  const check = (group: string, topic: string, queueId: number, offset: QueueOffset): void => {
+    groups.need(group)
+    checkQueue(topic, queueId)
+    if (Number.isSafeInteger(offset) && offset >= 0) return
+    throw new BrokerError('ARGUMENT_INVALID', `${offset} is not a queue offset`)
+  }
+  return {
+    committed: async (group: string, topic: string, queueId: number) =>
+      cursors.committed(group, topic, queueId),
+    commit: async (group: string, topic: string, queueId: number, offset: QueueOffset) => {
+      check(group, topic, queueId, offset)
+      cursors.commit(group, topic, queueId, offset)
+    },
+    range: async (topic: string, queueId: number): Promise<QueueRange> => {
+      checkQueue(topic, queueId)
+      return { queueId, ...store.range(topic, queueId) }
+    },
+    byTime: async (
+      topic: string,
+      queueId: number,
+      timestampMs: number,
+      boundary: 'lower' | 'upper',
+    ): Promise<QueueOffset> => {
+      checkQueue(topic, queueId)
+      return cursors.byTime(topic, queueId, timestampMs, boundary)
+    },
+    byPosition: async (
+      topic: string,
+      queueId: number,
+      position: LogPosition,
+    ): Promise<QueueOffset> => {
+      checkQueue(topic, queueId)
+      return cursors.byPosition(topic, queueId, position)
+    },
+    reset: async (group: string, topic: string, queueId: number, offset: QueueOffset) => {
+      check(group, topic, queueId, offset)
+      await cursors.reset(group, topic, queueId, offset)
+    },
+  }
+}
+
+export const lightQueuesPort = ({ lightQueues, removal }: BrokerParts) => ({
+  bind: (filter: string, durable: boolean): Promise<{ topic: string; offset: QueueOffset }> =>
+    lightQueues.bind(filter, durable),
+  unbind: async (filter: string, durable: boolean): Promise<void> => {
+    const gone = await lightQueues.unbind(filter, durable)
+    if (gone !== undefined) await removal.lightQueue(gone)
+  },
+})
+
+export const lookupPort = ({ store }: BrokerParts) => ({
+  byPosition: (position: LogPosition): Promise<Buffer | undefined> => readMessage(store, position),
+  byKey: (
+    topic: string,
+    key: string,
+    options: { max: number; fromMs?: number; toMs?: number },
+  ): Promise<readonly Buffer[]> => findMessages(store, topic, key, options),
+})
+
+export const clientsPort = ({ clients }: BrokerParts) => ({
+  register: (registration: ClientRegistration): Promise<void> => clients.register(registration),
+  unregister: async (connectionId: string, group?: string): Promise<void> =>
+    clients.unregister(connectionId, group),
+  list: async (): Promise<readonly ClientRegistration[]> => clients.list(),
+  consumerIds: async (group: string): Promise<readonly string[]> => clients.consumerIds(group),
+  watch: (changed: (group: string) => void): Disposable => clients.watch(changed),
+})
+
+export const sessionsPort = ({ sessions }: BrokerParts) => ({
+  load: async (id: string): Promise<Buffer | undefined> => sessions.load(id),
+  save: (id: string, state: Uint8Array, options?: { lazy?: boolean }): Promise<void> =>
+    sessions.save(id, state, options?.lazy === true),
+  delete: (id: string): Promise<void> => sessions.delete(id),
+  list: async (prefix: string): Promise<readonly string[]> => sessions.list(prefix),
+})
+
+export const queueLocksPort = ({ locks, groups }: BrokerParts) => ({
+  lock: async (
+    group: string,
+    clientId: string,
+    queues: readonly LockableQueue[],
+  ): Promise<readonly LockableQueue[]> => {
+    groups.need(group)
+    return locks.lock(group, clientId, queues)
+  },
+  unlock: async (
+    group: string,
+    clientId: string,
+    queues: readonly LockableQueue[],
+  ): Promise<void> => locks.unlock(group, clientId, queues),
+})

@@ -1,0 +1,241 @@
+// Takes new messages: checks them in RocketMQ's order (remoting 4.1), completes them and hands a whole batch
+// to the store in one append. The common message passes without an allocation but its draft.
+import type { Clock } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import { PROPERTIES_BYTES_MAX } from '../model/limits.ts'
+import type { NewMessage, PublishResult } from '../model/message.ts'
+import { isRetryTopic, RETRY_PREFIX } from '../model/names.ts'
+import { editProperties } from '../model/properties.ts'
+import { PERM_WRITE } from '../model/topic.ts'
+import type { MessageStore, StoreDraft } from '../store/store.ts'
+import { DELAY_PROPERTIES, dueTime, parked } from './delay.ts'
+import type { Delays } from './delays.ts'
+import type { GroupTable } from './groups.ts'
+import { SCAN, scanProperties } from './message-scan.ts'
+import { APPEND_BYTES_TARGET, type BrokerOptions, PROPERTIES_RESERVED_BYTES } from './options.ts'
+import { queueInTurn, queueOfKey } from './queue-choice.ts'
+import { checkSendable, type Topic, type TopicTable } from './topics.ts'
+import { UniqueIds } from './unique-ids.ts'
+
+const PROPERTIES_ACCEPTED_BYTES_MAX = PROPERTIES_BYTES_MAX - PROPERTIES_RESERVED_BYTES
+
+/** Messages of one append; `slots` are their places in the caller's batch. */
+interface Batch {
+  readonly drafts: StoreDraft[]
+  readonly slots: number[]
+  bytes: number
+  /** Topics whose definitions must become durable with these messages. */
+  unsaved: Set<Topic> | undefined
+  hasParked: boolean
+}
+
+export class Publisher {
+  readonly #store: MessageStore
+  readonly #topics: TopicTable
+  readonly #groups: GroupTable
+  readonly #delays: Delays
+  readonly #clock: Clock
+  readonly #options: BrokerOptions
+  readonly #ids: UniqueIds
+  /** Messages accepted since the start. */
+  published = 0
+
+  constructor(parts: {
+    store: MessageStore
+    topics: TopicTable
+    groups: GroupTable
+    delays: Delays
+    clock: Clock
+    options: BrokerOptions
+  }) {
+    this.#store = parts.store
+    this.#topics = parts.topics
+    this.#groups = parts.groups
+    this.#delays = parts.delays
+    this.#clock = parts.clock
+    this.#options = parts.options
+    this.#ids = new UniqueIds(parts.clock, parts.store.storeHost)
+  }
+
+  /** Everything is handed to the store within the call, so the order of calls is the order in the queues. */
+  publish(messages: readonly NewMessage[]): Promise<readonly PublishResult[]> {
+    const results = new Array<PublishResult>(messages.length)
+    const appends: Promise<void>[] = []
+    let batch = emptyBatch()
+    this.#ids.startBatch()
+    for (let i = 0; i < messages.length; i++) {
+      const draft = this.#draft(messages[i]!, batch)
+      if (draft instanceof BrokerError) {
+        results[i] = draft
+        continue
+      }
+      batch.drafts.push(draft)
+      batch.slots.push(i)
+      batch.bytes += draft.body.length + draft.properties.length
+      if (batch.bytes < APPEND_BYTES_TARGET) continue
+      appends.push(this.#append(batch, results))
+      batch = emptyBatch()
+    }
+    if (batch.drafts.length > 0) appends.push(this.#append(batch, results))
+    if (appends.length === 1) return appends[0]!.then(() => results)
+    return Promise.all(appends).then(() => results)
+  }
+
+  async #append(batch: Batch, results: PublishResult[]): Promise<void> {
+    const { drafts, slots, unsaved } = batch
+    try {
+      const group =
+        unsaved === undefined
+          ? { messages: drafts }
+          : { messages: drafts, facts: this.#topics.unsaved(unsaved) }
+      const appended = await this.#store.append(group)
+      const storeHost = this.#store.storeHost
+      for (let i = 0; i < slots.length; i++) {
+        const { queueOffset, position } = appended[i]!
+        results[slots[i]!] = { queueId: drafts[i]!.queueId, queueOffset, position, storeHost }
+      }
+      this.published += slots.length
+      for (const topic of unsaved ?? []) topic.isSaved = true
+      if (batch.hasParked) this.#delays.arm()
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      for (const slot of slots) results[slot] = error
+    }
+  }
+
+  #draft(message: NewMessage, batch: Batch): StoreDraft | BrokerError {
+    const topic = this.#topics.find(message.topic)
+    if (topic === undefined || topic.isBuiltIn || isRetryTopic(message.topic)) {
+      return this.#rareDraft(message, topic, batch)
+    }
+    return this.#draftFor(message, topic, message.properties, batch)
+  }
+
+  /** System topics, topics that do not exist yet, and what a consumer sends to its retry topic itself. */
+  #rareDraft(
+    message: NewMessage,
+    known: Topic | undefined,
+    batch: Batch,
+  ): StoreDraft | BrokerError {
+    try {
+      checkSendable(message.topic)
+      if (isRetryTopic(message.topic)) return this.#retryDraft(message, batch)
+      const { createTopic, createQueues } = message
+      const topic =
+        known ??
+        (createTopic
+          ? this.#topics.findOrStage(message.topic, createQueues)
+          : this.#topics.need(message.topic))
+      return this.#draftFor(message, topic, message.properties, batch)
+    } catch (thrown) {
+      return BrokerError.from(thrown)
+    }
+  }
+
+  /** Beyond the last attempt the message goes to the dead letters instead (remoting 4.1). */
+  #retryDraft(message: NewMessage, batch: Batch): StoreDraft | BrokerError {
+    const name = message.topic.slice(RETRY_PREFIX.length)
+    const group = this.#groups.need(name)
+    const max = message.retryTimesMax ?? group.retryTimesMax
+    if (message.reconsumeTimes <= max) {
+      return this.#draftFor(message, this.#groups.retryTopic(name), message.properties, batch)
+    }
+    const properties = editProperties(message.properties, [], DELAY_PROPERTIES)
+    const dead = this.#groups.deadLetterTopic(name)
+    return this.#draftFor({ ...message, queueId: 0 }, dead, properties, batch)
+  }
+
+  #draftFor(
+    message: NewMessage,
+    topic: Topic,
+    given: Uint8Array,
+    batch: Batch,
+  ): StoreDraft | BrokerError {
+    const { definition } = topic
+    const { body, orderingKey } = message
+    let { queueId } = message
+    if ((definition.perm & PERM_WRITE) === 0) return notWritable(definition.name)
+    if (queueId >= definition.writeQueues) {
+      if (queueId >= definition.readQueues) return noSuchQueue(message, definition.writeQueues)
+    } else if (queueId < 0) {
+      queueId =
+        orderingKey === undefined
+          ? queueInTurn(topic)
+          : queueOfKey(orderingKey, definition.writeQueues)
+    }
+    if (body.length > this.#options.bodyBytesMax) return bodyTooLarge(body, this.#options)
+    if (given.length > PROPERTIES_ACCEPTED_BYTES_MAX) return propertiesTooLarge(given)
+    const found = scanProperties(given)
+    const properties =
+      (found & SCAN.uniqueKey) === 0
+        ? this.#ids.append(given, (found & SCAN.unclosed) !== 0)
+        : given
+    if (!topic.isSaved) {
+      batch.unsaved ??= new Set()
+      batch.unsaved.add(topic)
+    }
+    const draft = {
+      topic: definition.name,
+      queueId,
+      flag: message.flag,
+      sysFlag: message.sysFlag,
+      bornTimestamp: message.bornTimestamp,
+      bornHost: message.bornHost,
+      reconsumeTimes: message.reconsumeTimes,
+      preparedPosition: 0,
+      body,
+      properties,
+      dueMs: undefined,
+    }
+    return (found & (SCAN.delayed | SCAN.prepared)) === 0
+      ? draft
+      : this.#special(draft, found, batch)
+  }
+
+  #special(draft: StoreDraft, found: number, batch: Batch): StoreDraft | BrokerError {
+    if ((found & SCAN.prepared) !== 0) {
+      return new BrokerError(
+        'NOT_SUPPORTED',
+        'this broker does not take half messages of transactions yet; send without a transaction',
+      )
+    }
+    try {
+      const nowMs = this.#clock.now()
+      const dueMs = dueTime(draft.properties, nowMs, this.#options.delayMsMax)
+      if (dueMs === undefined) return draft
+      batch.hasParked = true
+      return parked(draft, dueMs)
+    } catch (thrown) {
+      return BrokerError.from(thrown)
+    }
+  }
+}
+
+const emptyBatch = (): Batch => ({
+  drafts: [],
+  slots: [],
+  bytes: 0,
+  unsaved: undefined,
+  hasParked: false,
+})
+
+const notWritable = (topic: string): BrokerError =>
+  new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not writable`)
+
+const noSuchQueue = (message: NewMessage, queues: number): BrokerError =>
+  new BrokerError(
+    'QUEUE_NOT_FOUND',
+    `the topic '${message.topic}' has no queue ${message.queueId}; its queues are 0 to ${queues - 1}`,
+  )
+
+const bodyTooLarge = (body: Uint8Array, options: BrokerOptions): BrokerError =>
+  new BrokerError(
+    'MESSAGE_TOO_LARGE',
+    `a body of ${body.length} bytes is too large; broker.bodyBytesMax is ${options.bodyBytesMax}`,
+  )
+
+const propertiesTooLarge = (properties: Uint8Array): BrokerError =>
+  new BrokerError(
+    'MESSAGE_TOO_LARGE',
+    `properties of ${properties.length} bytes are too large; ${PROPERTIES_ACCEPTED_BYTES_MAX} are possible`,
+  )

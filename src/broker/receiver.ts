@@ -1,0 +1,258 @@
+// Receiving per message: who gets what, until when, and what becomes of it. Acknowledgements are kept at once and
+// durable soon after; failures count as attempts and lead to the retry topic and in the end to the dead
+// letters.
+import { BrokerError } from '../errors.ts'
+import { retryDelayMs } from '../model/delay-levels.ts'
+import type { Receipt, ReceivedMessage, ReceiveRequest, SettleResult } from '../model/message.ts'
+import { isLightQueue, isRetryTopic, RETRY_PREFIX } from '../model/names.ts'
+import { PERM_READ } from '../model/topic.ts'
+import { Expiry } from './expiry.ts'
+import type { GroupModes } from './group-modes.ts'
+import type { Entry, GroupQueue } from './group-queue.ts'
+import type { GroupTable } from './groups.ts'
+import { ReceivingGroup, type ReceivingParts } from './receiving-group.ts'
+import { type Destination, exhausted, type Retries } from './retries.ts'
+import { Serials } from './serials.ts'
+import { topicNotFound } from './topics.ts'
+
+/** How long an ordered message waits in place for its next attempt (RocketMQ's suspend time). */
+const ORDERED_RETRY_MS = 1000
+
+interface Held {
+  readonly group: ReceivingGroup
+  readonly queue: GroupQueue
+  readonly entry: Entry
+}
+
+export class Receiver {
+  readonly #parts: ReceivingParts
+  readonly #groups: GroupTable
+  readonly #modes: GroupModes
+  readonly #retries: Retries
+  readonly #receiving = new Map<string, ReceivingGroup>()
+  #isClosed = false
+
+  constructor(
+    parts: Omit<ReceivingParts, 'expiry' | 'serials'> & {
+      readonly groups: GroupTable
+      readonly modes: GroupModes
+      readonly retries: Retries
+    },
+  ) {
+    const expiry = new Expiry(parts.clock, (group, queue, entry) =>
+      this.#expired(group, queue, entry),
+    )
+    this.#parts = { ...parts, expiry, serials: new Serials(parts.clock.now()) }
+    this.#groups = parts.groups
+    this.#modes = parts.modes
+    this.#retries = parts.retries
+  }
+
+  async receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
+    const { topic, group: name, filter, startAt } = request
+    this.#modes.checkPerMessage(name)
+    const group = this.#groups.find(name) ?? (await this.#groups.ensure(name))
+    if (!group.consumeEnabled) {
+      throw new BrokerError('PERMISSION_DENIED', `the group '${name}' is not allowed to consume`)
+    }
+    if (isLightQueue(topic)) this.#parts.lightQueues.need(topic)
+    else {
+      const found = this.#parts.topics.find(topic) ?? (await this.#parts.topics.ensure(topic))
+      if ((found.definition.perm & PERM_READ) === 0) {
+        throw new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)
+      }
+    }
+    if (this.#isClosed) return []
+    return this.#group(name).line(topic, filter, startAt).receive(request)
+  }
+
+  /** Settled at once; durable with the group's cursor within its flush time. */
+  ack(receipts: readonly Receipt[]): SettleResult[] {
+    const results = new Array<SettleResult>(receipts.length)
+    const touched = new Map<GroupQueue, ReceivingGroup>()
+    let group: ReceivingGroup | undefined
+    let queue: GroupQueue | undefined
+    for (let i = 0; i < receipts.length; i++) {
+      const receipt = receipts[i]!
+      const { topic, queueId } = receipt
+      // Receipts of one delivery stand together: look the queue up only when it changes.
+      if (
+        queue === undefined ||
+        queue.cursor.queueId !== queueId ||
+        queue.cursor.topic !== topic ||
+        queue.cursor.group !== receipt.group
+      ) {
+        group = this.#receiving.get(receipt.group)
+        queue = group?.queue(topic, queueId)
+        if (group !== undefined && queue !== undefined) touched.set(queue, group)
+      }
+      const isAcked = queue?.ack(receipt.queueOffset, receipt.serial) === true
+      results[i] = isAcked ? null : expiredReceipt(receipt)
+    }
+    for (const [acked, of] of touched) {
+      of.moved(acked)
+      // An ordered queue, or one with its hands full, can go on.
+      of.wakeFor(acked)
+    }
+    return results
+  }
+
+  nack(receipts: readonly Receipt[], delayMs?: number): Promise<readonly SettleResult[]> {
+    return this.#each(receipts, (held) => this.#failed(held, delayMs))
+  }
+
+  release(receipts: readonly Receipt[], counted: boolean): Promise<readonly SettleResult[]> {
+    return this.#each(receipts, (held) => {
+      if (counted) return this.#countInPlace(held)
+      held.queue.makeReady(held.entry)
+      held.group.wakeFor(held.queue)
+      return null
+    })
+  }
+
+  extend(receipts: readonly Receipt[], invisibleMs: number): Promise<readonly SettleResult[]> {
+    const deadlineMs = this.#parts.clock.monotonic() + invisibleMs
+    return this.#each(receipts, ({ group, queue, entry }) => {
+      queue.extend(entry, deadlineMs)
+      group.expects(queue)
+      return null
+    })
+  }
+
+  deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]> {
+    return this.#each(receipts, (held) => this.#move(held, { deadBecause: reason }))
+  }
+
+  arrived(topic: string, queueId: number, maxOffset: number): void {
+    if (isRetryTopic(topic)) {
+      this.#receiving.get(topic.slice(RETRY_PREFIX.length))?.arrived(topic, queueId, maxOffset)
+    }
+    for (const group of this.#receiving.values()) group.arrived(topic, queueId, maxOffset)
+  }
+
+  isBusy(group: string): boolean {
+    return this.#receiving.get(group)?.isBusy === true
+  }
+
+  inFlight(group: string, topic: string, queueId: number): number {
+    return this.#receiving.get(group)?.queue(topic, queueId)?.inFlight ?? 0
+  }
+
+  get received(): number {
+    let count = 0
+    for (const group of this.#receiving.values()) {
+      for (const line of group.lines()) count += line.received
+    }
+    return count
+  }
+
+  /** Queue counts of topics changed. */
+  refresh(): void {
+    for (const group of this.#receiving.values()) group.refresh()
+  }
+
+  dropTopic(topic: string): void {
+    for (const group of this.#receiving.values()) {
+      for (const line of group.lines()) if (line.topic === topic) line.close(topicNotFound(topic))
+      group.drop(topic)
+    }
+  }
+
+  dropGroup(name: string): void {
+    const group = this.#receiving.get(name)
+    if (group === undefined) return
+    this.#receiving.delete(name)
+    const error = new BrokerError('GROUP_NOT_FOUND', `the consumer group '${name}' was deleted`)
+    for (const line of group.lines()) line.close(error)
+  }
+
+  /** Waiting receives come back empty-handed. */
+  close(): void {
+    this.#isClosed = true
+    this.#parts.expiry.close()
+    for (const group of this.#receiving.values()) for (const line of group.lines()) line.close()
+  }
+
+  #group(name: string): ReceivingGroup {
+    let group = this.#receiving.get(name)
+    if (group === undefined) {
+      group = new ReceivingGroup(name, this.#parts)
+      this.#receiving.set(name, group)
+    }
+    return group
+  }
+
+  async #each(
+    receipts: readonly Receipt[],
+    settle: (held: Held) => SettleResult | Promise<SettleResult>,
+  ): Promise<readonly SettleResult[]> {
+    const results = receipts.map((receipt) => {
+      const group = this.#receiving.get(receipt.group)
+      const queue = group?.queue(receipt.topic, receipt.queueId)
+      const entry = queue?.held(receipt.queueOffset, receipt.serial)
+      if (group === undefined || queue === undefined || entry === undefined) {
+        return expiredReceipt(receipt)
+      }
+      return settle({ group, queue, entry })
+    })
+    return Promise.all(results)
+  }
+
+  /** A consumer says no. */
+  #failed(held: Held, delayMs: number | undefined): SettleResult | Promise<SettleResult> {
+    const { group, queue, entry } = held
+    const failed = entry.reconsumeTimes + entry.attempts + 1
+    const max = this.#retryTimesMax(group)
+    if (failed > max) return this.#move(held, { deadBecause: exhausted(max) })
+    if (!entry.isOrdered) return this.#move(held, { delayMs: delayMs ?? retryDelayMs(failed - 1) })
+    entry.attempts++
+    queue.park(entry, this.#parts.clock.monotonic() + (delayMs ?? ORDERED_RETRY_MS))
+    group.expects(queue)
+    group.moved(queue)
+    return null
+  }
+
+  /** The delivery came to nothing; nobody said why. */
+  #countInPlace(held: Held): SettleResult | Promise<SettleResult> {
+    const { group, queue, entry } = held
+    const max = this.#retryTimesMax(group)
+    if (entry.reconsumeTimes + entry.attempts + 1 > max) {
+      return this.#move(held, { deadBecause: exhausted(max) })
+    }
+    entry.attempts++
+    queue.makeReady(entry)
+    group.moved(queue)
+    group.wakeFor(queue)
+    return null
+  }
+
+  async #move({ group, queue, entry }: Held, destination: Destination): Promise<SettleResult> {
+    const result = await this.#retries.move(queue, entry, destination)
+    // Stayed or gone, the queue may have a new deadline or room for more.
+    group.expects(queue)
+    group.wakeFor(queue)
+    return result
+  }
+
+  #expired(group: ReceivingGroup, queue: GroupQueue, entry: Entry): void {
+    if (entry.serial === 0) {
+      queue.makeReady(entry)
+      group.wakeFor(queue)
+      return
+    }
+    // Nobody waits for the answer, and its receipt is void.
+    entry.serial = 0
+    void this.#countInPlace({ group, queue, entry })
+  }
+
+  #retryTimesMax(group: ReceivingGroup): number {
+    return this.#groups.need(group.name).retryTimesMax
+  }
+}
+
+const expiredReceipt = (receipt: Receipt): BrokerError =>
+  new BrokerError(
+    'RECEIPT_EXPIRED',
+    `the delivery of '${receipt.topic}' queue ${receipt.queueId} offset ${receipt.queueOffset} is no longer yours: ` +
+      'it was settled, released, or its invisible time is over',
+  )

@@ -1,0 +1,77 @@
+// Deleting a topic or a group: what goes with it, and in which order. Memory first, so that nobody adds to it,
+// then the queues, then the facts: a crash in between leaves an empty topic, never old messages under a new
+// one.
+import { BrokerError } from '../errors.ts'
+import { retryTopic } from '../model/names.ts'
+import type { Fact, MessageStore } from '../store/store.ts'
+import type { CursorTable } from './cursors.ts'
+import { FACT, type FactWriter } from './fact-writer.ts'
+import { type GroupTable, groupGone } from './groups.ts'
+import type { Puller } from './puller.ts'
+import type { Receiver } from './receiver.ts'
+import type { TopicTable } from './topics.ts'
+
+export class Removal {
+  readonly #store: MessageStore
+  readonly #topics: TopicTable
+  readonly #groups: GroupTable
+  readonly #cursors: CursorTable
+  readonly #facts: FactWriter
+  readonly #puller: Puller
+  readonly #receiver: Receiver
+
+  constructor(parts: {
+    store: MessageStore
+    topics: TopicTable
+    groups: GroupTable
+    cursors: CursorTable
+    facts: FactWriter
+    puller: Puller
+    receiver: Receiver
+  }) {
+    this.#store = parts.store
+    this.#topics = parts.topics
+    this.#groups = parts.groups
+    this.#cursors = parts.cursors
+    this.#facts = parts.facts
+    this.#puller = parts.puller
+    this.#receiver = parts.receiver
+  }
+
+  /** With its messages and every group's cursors on it. @throws TOPIC_NOT_FOUND */
+  async topic(name: string): Promise<void> {
+    if (this.#topics.need(name).isBuiltIn) {
+      throw new BrokerError('PERMISSION_DENIED', `the broker needs the topic '${name}' itself`)
+    }
+    this.#topics.forget(name)
+    await this.#dropQueue(name, [{ kind: FACT.topic, key: name, value: null }])
+  }
+
+  /** With its cursors and its retry topic. Its dead letters stay: somebody has to look at them. */
+  async group(name: string): Promise<void> {
+    this.#groups.need(name)
+    this.#groups.forget(name)
+    this.#receiver.dropGroup(name)
+    const facts = [groupGone(name), ...this.#cursors.dropGroup(name)]
+    const retry = retryTopic(name)
+    if (this.#topics.find(retry) === undefined) return this.#facts.write(facts)
+    this.#topics.forget(retry)
+    await this.#dropQueue(retry, [...facts, { kind: FACT.topic, key: retry, value: null }])
+  }
+
+  /** The last binding of a light queue went; its entries are dropped by the store. */
+  async lightQueue(topic: string): Promise<void> {
+    this.#puller.drop(topic)
+    this.#receiver.dropTopic(topic)
+    const facts = this.#cursors.dropTopic(topic)
+    if (facts.length > 0) await this.#facts.write(facts)
+  }
+
+  async #dropQueue(topic: string, facts: readonly Fact[]): Promise<void> {
+    this.#puller.drop(topic)
+    this.#receiver.dropTopic(topic)
+    const cursors = this.#cursors.dropTopic(topic)
+    await this.#store.dropQueues(topic)
+    await this.#facts.write([...facts, ...cursors])
+  }
+}

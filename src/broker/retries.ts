@@ -1,0 +1,259 @@
+// Where failed messages go: a copy to the group's retry topic after a delay, or to its dead letters. The copy
+// and the settlement of the original are one append, so a crash leaves either both or neither. One append
+// at a time and queue, for each carries the whole place of the group on that queue.
+import type { Clock } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import { delayLevelMs, retryDelayMs } from '../model/delay-levels.ts'
+import { PROPERTIES_BYTES_MAX } from '../model/limits.ts'
+import type { SendBack, SettleResult } from '../model/message.ts'
+import { offsetMessageId } from '../model/message-id.ts'
+import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../model/names.ts'
+import { editProperties, PROPERTY } from '../model/properties.ts'
+import { RecordView } from '../model/record.ts'
+import { originalTopic } from '../model/routing-name.ts'
+import type { Fact, MessageStore, StoreDraft } from '../store/store.ts'
+import { DELAY_PROPERTIES, parked } from './delay.ts'
+import type { Delays } from './delays.ts'
+import type { FactWriter } from './fact-writer.ts'
+import type { Entry, GroupQueue } from './group-queue.ts'
+import type { GroupTable } from './groups.ts'
+import { readMessage } from './lookup.ts'
+import { APPEND_BYTES_TARGET } from './options.ts'
+import { queueInTurn } from './queue-choice.ts'
+import type { Topic, TopicTable } from './topics.ts'
+
+/** To the retry topic, or with a reason to the dead letters. */
+export type Destination = { readonly delayMs: number } | { readonly deadBecause: string }
+
+interface Leaving {
+  readonly entry: Entry
+  /** Of the delivery that failed, 0 when its time was over. */
+  readonly serial: number
+  readonly destination: Destination
+  readonly settle: (result: SettleResult) => void
+}
+
+interface Copy {
+  readonly draft: StoreDraft
+  readonly topic: Topic
+}
+
+const LEAVING_AT_ONCE_MAX = 256
+const DEAD_REASON_CHARS_MAX = 256
+/** A message that could not leave because the store takes nothing is tried again after this. */
+const STUCK_MS = 10_000
+
+const COPY_DROPS: ReadonlySet<string> = new Set([
+  ...DELAY_PROPERTIES,
+  PROPERTY.dueMs,
+  PROPERTY.realTopic,
+  PROPERTY.realQueueId,
+  PROPERTY.deadLetterReason,
+])
+
+export class Retries {
+  readonly #store: MessageStore
+  readonly #topics: TopicTable
+  readonly #groups: GroupTable
+  readonly #facts: FactWriter
+  readonly #delays: Delays
+  readonly #clock: Clock
+  readonly #outboxes = new Map<GroupQueue, Leaving[]>()
+  readonly #running = new Set<Promise<void>>()
+
+  constructor(parts: {
+    store: MessageStore
+    topics: TopicTable
+    groups: GroupTable
+    facts: FactWriter
+    delays: Delays
+    clock: Clock
+  }) {
+    this.#store = parts.store
+    this.#topics = parts.topics
+    this.#groups = parts.groups
+    this.#facts = parts.facts
+    this.#delays = parts.delays
+    this.#clock = parts.clock
+  }
+
+  /** Settles when the copy is durable. On an error the message stays with its consumer. */
+  move(queue: GroupQueue, entry: Entry, destination: Destination): Promise<SettleResult> {
+    const { serial } = entry
+    queue.leave(entry)
+    return new Promise((settle) => {
+      const leaving = { entry, serial, destination, settle }
+      const outbox = this.#outboxes.get(queue)
+      if (outbox !== undefined) {
+        outbox.push(leaving)
+        return
+      }
+      this.#outboxes.set(queue, [leaving])
+      const run = this.#empty(queue).finally(() => this.#running.delete(run))
+      this.#running.add(run)
+    })
+  }
+
+  /** CONSUMER_SEND_MSG_BACK: the same copy, while the caller keeps its own offset. */
+  async sendBack(request: SendBack): Promise<void> {
+    const { position, delayLevel } = request
+    const group = await this.#groups.ensure(request.group)
+    const bytes = await readMessage(this.#store, position)
+    if (bytes === undefined) {
+      throw new BrokerError('MESSAGE_NOT_FOUND', `no message starts at log position ${position}`)
+    }
+    const record = new RecordView(bytes)
+    const max = request.retryTimesMax ?? group.retryTimesMax
+    const failed = record.reconsumeTimes + 1
+    const destination =
+      delayLevel < 0
+        ? { deadBecause: 'the consumer gave it up' }
+        : failed > max
+          ? { deadBecause: exhausted(max) }
+          : { delayMs: delayLevel > 0 ? delayLevelMs(delayLevel) : retryDelayMs(failed - 1) }
+    const { draft, topic } = this.#copy(record, request.group, failed, destination)
+    await this.#store.append({ messages: [draft], facts: this.#topics.unsaved([topic]) })
+    topic.isSaved = true
+    this.#delays.arm()
+  }
+
+  /** Waits for what is under way. */
+  async close(): Promise<void> {
+    await Promise.all(this.#running)
+  }
+
+  async #empty(queue: GroupQueue): Promise<void> {
+    const outbox = this.#outboxes.get(queue)!
+    // One turn, so that what fails together leaves together.
+    await undefined
+    while (outbox.length > 0) await this.#append(queue, outbox.splice(0, LEAVING_AT_ONCE_MAX))
+    this.#outboxes.delete(queue)
+  }
+
+  async #append(queue: GroupQueue, taken: Leaving[]): Promise<void> {
+    const copies: Copy[] = []
+    const batch: Leaving[] = []
+    let bytes = 0
+    while (taken.length > 0 && bytes < APPEND_BYTES_TARGET) {
+      const leaving = taken.shift()!
+      const copy = await this.#copyOf(queue, leaving)
+      if (copy instanceof BrokerError) {
+        this.#stay(queue, leaving, copy)
+        continue
+      }
+      batch.push(leaving)
+      if (copy === undefined) continue
+      copies.push(copy)
+      bytes += copy.draft.body.length + copy.draft.properties.length
+    }
+    this.#outboxes.get(queue)!.unshift(...taken)
+    for (const { entry } of batch) queue.markLeft(entry)
+    const topics = new Set(copies.map(({ topic }) => topic))
+    try {
+      const messages = copies.map(({ draft }) => draft)
+      const facts = [...this.#topics.unsaved(topics), placeFact(queue)]
+      await this.#store.append({ messages, facts })
+    } catch (thrown) {
+      for (const leaving of batch) this.#stay(queue, leaving, BrokerError.from(thrown))
+      return
+    }
+    for (const topic of topics) topic.isSaved = true
+    this.#delays.arm()
+    for (const { entry, settle } of batch) {
+      queue.forget(entry)
+      settle(null)
+    }
+    // Acknowledgements that came in meanwhile are not in the fact just written.
+    this.#facts.mark(queue.cursor)
+  }
+
+  /** undefined: retention took the record, there is nothing to keep. */
+  async #copyOf(
+    queue: GroupQueue,
+    { entry, destination }: Leaving,
+  ): Promise<Copy | BrokerError | undefined> {
+    const { topic, queueId, group } = queue.cursor
+    const { offset } = entry
+    try {
+      const request = { topic, queueId, offset, maxMessages: 1, maxBytes: 1, hashes: undefined }
+      const result = await this.#store.read(request)
+      if (result.status !== 'found' || result.offsets[0] !== offset) return undefined
+      const failed = entry.reconsumeTimes + entry.attempts + 1
+      return this.#copy(new RecordView(result.records), group, failed, destination, topic)
+    } catch (thrown) {
+      return BrokerError.from(thrown)
+    }
+  }
+
+  /** The copy cannot be made: a message too large for it waits in place, else the consumer keeps it. */
+  #stay(queue: GroupQueue, leaving: Leaving, error: BrokerError): void {
+    const { entry, serial, destination, settle } = leaving
+    const nowMs = this.#clock.monotonic()
+    if (error.code === 'MESSAGE_TOO_LARGE' && 'delayMs' in destination) {
+      entry.attempts++
+      queue.park(entry, nowMs + destination.delayMs)
+      this.#facts.mark(queue.cursor)
+      settle(null)
+    } else {
+      if (serial === 0) queue.park(entry, nowMs + STUCK_MS)
+      else queue.takeBack(entry, serial)
+      settle(error)
+    }
+  }
+
+  #copy(
+    record: RecordView,
+    group: string,
+    failed: number,
+    destination: Destination,
+    receivedFrom?: string,
+  ): Copy {
+    const isDead = 'deadBecause' in destination
+    const topic = isDead ? this.#groups.deadLetterTopic(group) : this.#groups.retryTopic(group)
+    const draft: StoreDraft = {
+      topic: topic.definition.name,
+      queueId: isDead ? 0 : queueInTurn(topic),
+      flag: record.flag,
+      sysFlag: record.sysFlag,
+      bornTimestamp: record.bornTimestamp,
+      bornHost: record.bornHost,
+      reconsumeTimes: failed,
+      preparedPosition: record.preparedPosition,
+      body: record.body,
+      properties: copyProperties(record, destination, receivedFrom),
+      dueMs: undefined,
+    }
+    if (isDead || destination.delayMs <= 0) return { draft, topic }
+    return { draft: parked(draft, this.#clock.now() + destination.delayMs), topic }
+  }
+}
+
+export const exhausted = (max: number): string => `not consumed after ${max} retries`
+
+const placeFact = (queue: GroupQueue): Fact => queue.cursor.factOf(queue.stateAfter())
+
+function copyProperties(
+  record: RecordView,
+  destination: Destination,
+  receivedFrom: string | undefined,
+): Buffer {
+  const added: [string, string][] = [[PROPERTY.retryTopic, originalTopic(record)]]
+  if (record.property(PROPERTY.originMessageId) === undefined) {
+    added.push([PROPERTY.originMessageId, offsetMessageId(record.storeHost, record.position)])
+  }
+  if ('deadBecause' in destination) {
+    added.push([PROPERTY.deadLetterReason, plain(destination.deadBecause)])
+  } else if (receivedFrom !== undefined && isLightQueue(receivedFrom)) {
+    added.push([PROPERTY.lightQueue, receivedFrom.slice(LIGHT_QUEUE_PREFIX.length)])
+  }
+  const properties = editProperties(record.propertyBytes, added, COPY_DROPS)
+  if (properties.length > PROPERTIES_BYTES_MAX) {
+    throw new BrokerError('MESSAGE_TOO_LARGE', `${properties.length} bytes of properties`)
+  }
+  return properties
+}
+
+/** A reason comes from clients and must not tear the properties. */
+const plain = (text: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the separators of properties
+  text.slice(0, DEAD_REASON_CHARS_MAX).replace(/[\u0000-\u001f]/g, ' ')
