@@ -1,8 +1,7 @@
-// When a message is due and what it looks like while it waits. A parked message stands in the log under
-// RocketMQ's schedule topic with its destination in REAL_TOPIC and REAL_QID, in no consume queue. Pure.
+// When a message is due, and what becomes of a parked one when it is. While it waits it stands in the log
+// under RocketMQ's schedule topic, its destination in REAL_TOPIC and REAL_QID (the store sees to that). Pure.
 import { BrokerError } from '../errors.ts'
 import { delayLevelMs } from '../model/delay-levels.ts'
-import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { decodeProperties, editProperties, PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
 import type { StoreDraft } from '../store/store.ts'
@@ -60,21 +59,6 @@ export function dueTime(
     )
   }
   return Math.ceil(dueMs)
-}
-
-/** The draft as it waits for `dueMs`. */
-export function parked(draft: StoreDraft, dueMs: number): StoreDraft {
-  return {
-    ...draft,
-    topic: SCHEDULE_TOPIC,
-    queueId: 0,
-    dueMs,
-    properties: editProperties(draft.properties, [
-      [PROPERTY.dueMs, String(dueMs)],
-      [PROPERTY.realTopic, draft.topic],
-      [PROPERTY.realQueueId, String(draft.queueId)],
-    ]),
-  }
 }
 
 /** The parked record as its destination gets it; undefined when it names none. */

@@ -1,7 +1,12 @@
 // Light queues: filters that own an ordered list of the messages they match. Counts who is bound to a filter,
 // durably for durable ones; the entries themselves are the store's.
 import { BrokerError } from '../errors.ts'
-import { LIGHT_QUEUE_PREFIX, lightQueueTopic } from '../model/names.ts'
+import {
+  isLiveQueue,
+  LIGHT_QUEUE_PREFIX,
+  LIVE_QUEUE_PREFIX,
+  lightQueueTopic,
+} from '../model/names.ts'
 import type { QueueOffset } from '../model/positions.ts'
 import { checkTopicFilter } from '../model/topic-filter.ts'
 import type { MessageStore } from '../store/store.ts'
@@ -26,8 +31,9 @@ export class LightQueueTable {
 
   /** Is there such a queue? */
   has(topic: string): boolean {
-    const filter = topic.slice(LIGHT_QUEUE_PREFIX.length)
-    return this.#durable.has(filter) || this.#live.has(filter)
+    return isLiveQueue(topic)
+      ? this.#live.has(topic.slice(LIVE_QUEUE_PREFIX.length))
+      : this.#durable.has(topic.slice(LIGHT_QUEUE_PREFIX.length))
   }
 
   /** @throws TOPIC_NOT_FOUND */
@@ -51,7 +57,7 @@ export class LightQueueTable {
       this.#count(filter, durable, -1)
       throw error
     }
-    const topic = lightQueueTopic(filter)
+    const topic = lightQueueTopic(filter, durable)
     return { topic, offset: this.#store.range(topic, 0).maxOffset }
   }
 
@@ -62,7 +68,7 @@ export class LightQueueTable {
     const count = this.#count(filter, durable, -1)
     if (count === 0) await this.#store.unbindLightQueue(filter, durable)
     if (durable) await this.#save(filter)
-    const topic = lightQueueTopic(filter)
+    const topic = lightQueueTopic(filter, durable)
     return this.has(topic) ? undefined : topic
   }
 

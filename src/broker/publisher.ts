@@ -8,7 +8,7 @@ import { isRetryTopic, RETRY_PREFIX } from '../model/names.ts'
 import { editProperties } from '../model/properties.ts'
 import { PERM_WRITE } from '../model/topic.ts'
 import type { MessageStore, StoreDraft } from '../store/store.ts'
-import { DELAY_PROPERTIES, dueTime, parked } from './delay.ts'
+import { DELAY_PROPERTIES, dueTime } from './delay.ts'
 import type { Delays } from './delays.ts'
 import type { GroupTable } from './groups.ts'
 import { SCAN, scanProperties } from './message-scan.ts'
@@ -204,7 +204,7 @@ export class Publisher {
       const dueMs = dueTime(draft.properties, nowMs, this.#options.delayMsMax)
       if (dueMs === undefined) return draft
       batch.hasParked = true
-      return parked(draft, dueMs)
+      return { ...draft, dueMs }
     } catch (thrown) {
       return BrokerError.from(thrown)
     }

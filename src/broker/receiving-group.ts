@@ -2,7 +2,7 @@
 // consumers, one per topic. Finds queues, routes news to lines; what becomes of a failed message is decided
 // elsewhere.
 import type { Clock } from '../clock.ts'
-import { isLightQueue, lightQueueTopic, retryTopic } from '../model/names.ts'
+import { isLightQueue, retryTopic } from '../model/names.ts'
 import { queueOffset } from '../model/positions.ts'
 import { PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
@@ -115,8 +115,7 @@ export class ReceivingGroup implements LineGroup {
   }
 
   ownerOf(record: RecordView): string | undefined {
-    const filter = record.property(PROPERTY.lightQueue)
-    const owner = filter === undefined ? originalTopic(record) : lightQueueTopic(filter)
+    const owner = record.property(PROPERTY.lightQueue) ?? originalTopic(record)
     return this.#exists(owner) ? owner : undefined
   }
 

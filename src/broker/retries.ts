@@ -7,12 +7,12 @@ import { delayLevelMs, retryDelayMs } from '../model/delay-levels.ts'
 import { PROPERTIES_BYTES_MAX } from '../model/limits.ts'
 import type { SendBack, SettleResult } from '../model/message.ts'
 import { offsetMessageId } from '../model/message-id.ts'
-import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../model/names.ts'
+import { isLightQueue } from '../model/names.ts'
 import { editProperties, PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
 import { originalTopic } from '../model/routing-name.ts'
 import type { Fact, MessageStore, StoreDraft } from '../store/store.ts'
-import { DELAY_PROPERTIES, parked } from './delay.ts'
+import { DELAY_PROPERTIES } from './delay.ts'
 import type { Delays } from './delays.ts'
 import type { FactWriter } from './fact-writer.ts'
 import type { Entry, GroupQueue } from './group-queue.ts'
@@ -209,6 +209,7 @@ export class Retries {
     receivedFrom?: string,
   ): Copy {
     const isDead = 'deadBecause' in destination
+    const delayMs = isDead ? 0 : destination.delayMs
     const topic = isDead ? this.#groups.deadLetterTopic(group) : this.#groups.retryTopic(group)
     const draft: StoreDraft = {
       topic: topic.definition.name,
@@ -221,10 +222,9 @@ export class Retries {
       preparedPosition: record.preparedPosition,
       body: record.body,
       properties: copyProperties(record, destination, receivedFrom),
-      dueMs: undefined,
+      dueMs: delayMs > 0 ? this.#clock.now() + delayMs : undefined,
     }
-    if (isDead || destination.delayMs <= 0) return { draft, topic }
-    return { draft: parked(draft, this.#clock.now() + destination.delayMs), topic }
+    return { draft, topic }
   }
 }
 
@@ -244,7 +244,7 @@ function copyProperties(
   if ('deadBecause' in destination) {
     added.push([PROPERTY.deadLetterReason, plain(destination.deadBecause)])
   } else if (receivedFrom !== undefined && isLightQueue(receivedFrom)) {
-    added.push([PROPERTY.lightQueue, receivedFrom.slice(LIGHT_QUEUE_PREFIX.length)])
+    added.push([PROPERTY.lightQueue, receivedFrom])
   }
   const properties = editProperties(record.propertyBytes, added, COPY_DROPS)
   if (properties.length > PROPERTIES_BYTES_MAX) {

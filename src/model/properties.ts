@@ -34,7 +34,7 @@ export const PROPERTY = {
   dueMs: 'TIMER_OUT_MS',
   /** Why a message was dead-lettered. */
   deadLetterReason: 'DLQ_REASON',
-  /** A retry copy of a message that was received from a light queue: that queue's filter. */
+  /** A retry copy of a message that was received from a light queue: that queue's topic name. */
   lightQueue: '__LIGHT_QUEUE',
   /** Aliyun's absolute delivery time, epoch ms; what ali-ons sets. */
   startDeliverMs: '__STARTDELIVERTIME',

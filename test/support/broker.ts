@@ -1,0 +1,111 @@
+// A broker over a real store in a directory of its own, with a clock that the test moves.
+import { cp } from 'node:fs/promises'
+import type { ExecutionContext } from 'ava'
+import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
+import type { BrokerOptions } from '../../src/broker/options.ts'
+import { silentLogger } from '../../src/log.ts'
+import { ANY_QUEUE, type NewMessage, type ReceiveRequest } from '../../src/model/message.ts'
+import { queueOffset } from '../../src/model/positions.ts'
+import { encodeProperties } from '../../src/model/properties.ts'
+import { EVERY_TAG } from '../../src/model/tag-filter.ts'
+import { openStore } from '../../src/store/open.ts'
+import type { MessageStore } from '../../src/store/store.ts'
+import { FakeClock } from './fake-clock.ts'
+import { tempDir } from './temp-dir.ts'
+
+export interface TestBroker {
+  readonly broker: EmbeddedBroker
+  readonly store: MessageStore
+  readonly clock: FakeClock
+  /** Closes in order and opens again over the same directory. */
+  reopen(): Promise<TestBroker>
+  /** Opens over what the disk holds now, as after a kill; nothing more is written here. */
+  crash(): Promise<TestBroker>
+  close(): Promise<void>
+}
+
+export async function startBroker(
+  t: ExecutionContext,
+  options: Partial<BrokerOptions> = {},
+): Promise<TestBroker> {
+  return open(t, await tempDir(t), new FakeClock(), options)
+}
+
+async function open(
+  t: ExecutionContext,
+  directory: string,
+  clock: FakeClock,
+  options: Partial<BrokerOptions>,
+): Promise<TestBroker> {
+  const log = silentLogger
+  const storeHost = { ip: 0x7f000001, port: 10_911 }
+  const store = await openStore({ directory, storeHost, clock, log, segmentBytes: 4 * 1024 * 1024 })
+  const broker = openBroker({ store, clock, log, options })
+  let closing: Promise<void> | undefined
+  const close = (): Promise<void> => {
+    closing ??= broker.close().then(() => store.close())
+    return closing
+  }
+  t.teardown(close)
+  return {
+    broker,
+    store,
+    clock,
+    close,
+    reopen: async () => {
+      await close()
+      return open(t, directory, clock, options)
+    },
+    crash: async () => {
+      const copy = await tempDir(t)
+      await cp(directory, copy, { recursive: true })
+      return open(t, copy, clock, options)
+    },
+  }
+}
+
+export interface MessageShape extends Partial<Omit<NewMessage, 'body' | 'properties'>> {
+  readonly body?: string
+  readonly tag?: string
+  readonly properties?: Record<string, string>
+}
+
+export function newMessage(topic: string, shape: MessageShape = {}): NewMessage {
+  const { body = 'hello', tag, properties = {}, ...rest } = shape
+  return {
+    topic,
+    queueId: ANY_QUEUE,
+    flag: 0,
+    sysFlag: 0,
+    bornTimestamp: 1_700_000_000_000,
+    bornHost: { ip: 0x7f000001, port: 50_000 },
+    reconsumeTimes: 0,
+    createTopic: true,
+    ...rest,
+    body: Buffer.from(body),
+    properties: encodeProperties(
+      Object.entries({ ...properties, ...(tag !== undefined && { TAGS: tag }) }),
+    ),
+  }
+}
+
+export const receiveRequest = (
+  topic: string,
+  group: string,
+  shape: Partial<ReceiveRequest> = {},
+): ReceiveRequest => ({
+  topic,
+  queueId: ANY_QUEUE,
+  group,
+  filter: EVERY_TAG,
+  maxMessages: 32,
+  maxBytes: 1024 * 1024,
+  invisibleMs: 30_000,
+  ordered: false,
+  startAt: 'first',
+  waitMs: 0,
+  clientId: 'test',
+  ...shape,
+})
+
+export const FROM_START = queueOffset(0)
