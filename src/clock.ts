@@ -39,6 +39,12 @@ export const systemClock: Clock = {
   },
 }
 
+/** Keeps the process alive until cancelled; for who waits with nothing open, to try again later. */
+export function holdProcess(): Timer {
+  const handle = setInterval(() => {}, TIMER_MAX_MS)
+  return { cancel: () => clearInterval(handle) }
+}
+
 /** Resolves after `delayMs`, rejects with the signal's reason when that comes first. */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

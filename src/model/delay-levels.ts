@@ -37,3 +37,15 @@ export function delayLevelMs(level: number): number {
 /** Delay before the next attempt of a message that was re-consumed `reconsumeTimes` times. */
 export const retryDelayMs = (reconsumeTimes: number): number =>
   delayLevelMs(FIRST_RETRY_LEVEL + reconsumeTimes)
+
+/** The level whose delay is exactly this, if one is. */
+export function delayLevelOf(delayMs: number): number | undefined {
+  const index = LEVELS_MS.indexOf(delayMs)
+  return index < 0 ? undefined : index + 1
+}
+
+/** The shortest level that waits at least this long; the longest when none does. */
+export function delayLevelFor(delayMs: number): number {
+  const index = LEVELS_MS.findIndex((ms) => ms >= delayMs)
+  return index < 0 ? DELAY_LEVEL_MAX : index + 1
+}

@@ -1,0 +1,40 @@
+// Administration of a cluster through its brokers: topics, groups, brokers, and looking messages up.
+import type { CallOptions } from './calls.ts'
+import { GroupAdmin } from './group-admin.ts'
+import { Masters } from './masters.ts'
+import { MessageLookup } from './message-lookup.ts'
+import type { Directory } from './name-servers.ts'
+import type { Presence } from './presence.ts'
+import type { Routes } from './routes.ts'
+import { TopicAdmin } from './topic-admin.ts'
+
+export interface BrokerEntry {
+  readonly clusterName: string
+  readonly brokerName: string
+  /** By broker id; 0 is the master. */
+  readonly addresses: ReadonlyMap<number, string>
+}
+
+export class Admin {
+  readonly topics: TopicAdmin
+  readonly groups: GroupAdmin
+  readonly messages: MessageLookup
+  readonly #directory: Directory
+
+  constructor(directory: Directory, presence: Presence, routes: Routes) {
+    const masters = new Masters(directory, presence)
+    this.#directory = directory
+    this.topics = new TopicAdmin(masters, directory, routes)
+    this.groups = new GroupAdmin(masters)
+    this.messages = new MessageLookup(masters)
+  }
+
+  async brokers(options: CallOptions = {}): Promise<readonly BrokerEntry[]> {
+    const brokers = await this.#directory.brokers(options)
+    return brokers.map(({ cluster, brokerName, addresses }) => ({
+      clusterName: cluster,
+      brokerName,
+      addresses,
+    }))
+  }
+}

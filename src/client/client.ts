@@ -1,0 +1,222 @@
+// The client: one entry to producing, consuming, reading and administration over RocketMQ's protocol.
+// Owns what the parts share, and closes them in order.
+import { holdProcess, type Timer } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import { Admin } from './admin.ts'
+import type { CallOptions } from './calls.ts'
+import { Consumer, type Handler } from './consumer.ts'
+import type { Delivery } from './delivery.ts'
+import type { MemberContext } from './group-member.ts'
+import { type Directory, NameServers } from './name-servers.ts'
+import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.ts'
+import type { OutgoingMessage } from './outgoing.ts'
+import { type PeerOptions, Peers } from './peers.ts'
+import { Positions, type PullRequest, type PullResult, type QueueEnds } from './positions.ts'
+import { Presence } from './presence.ts'
+import { Producer, type SendResult } from './producer.ts'
+import { Routes } from './routes.ts'
+import { SingleBroker } from './single-broker.ts'
+import { type Status, StatusFeed } from './status.ts'
+import { checkCount, memberOptions, type SubscribeOptions } from './subscribe-options.ts'
+import { type CloseOptions, type ReceiveOptions, Subscription } from './subscription.ts'
+import { type ReadOptions, TopicReader } from './topic-reader.ts'
+import { UniqueIds } from './unique-id.ts'
+
+export interface ConsumeOptions extends SubscribeOptions {
+  /** Messages handled at the same time; default 1. */
+  readonly concurrency?: number | undefined
+  /** Gives up starting. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const CONCURRENCY_MAX = 10_000
+const RECEIVE_PREFETCH = 64
+const CLOSE_DEADLINE_MS = 10_000
+
+/** Dials, so that a wrong address shows at once. Rejects with UNREACHABLE and what to do about it. */
+export async function connect(options: ConnectOptions = {}): Promise<Client> {
+  const client = new Client(checkOptions(options))
+  try {
+    await client.admin.brokers({ signal: options.signal })
+    return client
+  } catch (error) {
+    await client.close({ deadlineMs: 0 })
+    throw error
+  }
+}
+
+interface Closable {
+  close(options: CloseOptions): Promise<void>
+}
+
+export class Client implements AsyncDisposable {
+  readonly admin: Admin
+  readonly #status = new StatusFeed()
+  readonly #directoryPeers: Peers
+  readonly #presence: Presence
+  readonly #producer: Producer
+  readonly #positions: Positions
+  readonly #context: MemberContext
+  readonly #open = new Set<Closable>()
+  readonly #receivers = new Map<string, Subscription>()
+  readonly #hold: Timer = holdProcess()
+  #closing: Promise<void> | undefined
+  #isDrained = false
+
+  /** Use `connect`. */
+  constructor(options: CheckedOptions) {
+    const { clock, nameServers, broker, producerGroup, timeoutMs } = options
+    const peers: PeerOptions = {
+      clock,
+      status: this.#status,
+      credentials: options.auth,
+      tls: options.tls,
+      connectTimeoutMs: options.connectTimeoutMs,
+    }
+    this.#directoryPeers = new Peers(peers)
+    const directory: Directory =
+      broker === undefined
+        ? new NameServers(this.#directoryPeers, nameServers)
+        : new SingleBroker(this.#directoryPeers, broker)
+    const routes = new Routes(directory, clock)
+    this.#presence = new Presence(peers, { consumers: [], producerGroups: [producerGroup] })
+    const ids = new UniqueIds(clock)
+    const sending = { clock, group: producerGroup, timeoutMs }
+    this.#producer = new Producer(sending, this.#presence, routes, ids)
+    this.#positions = new Positions(this.#presence, routes)
+    this.admin = new Admin(directory, this.#presence, routes)
+    this.#context = { clock, status: this.#status, routes, peers }
+  }
+
+  /** Settles when the broker has accepted the message, after as many attempts as the time allows. */
+  async send(message: OutgoingMessage, options: CallOptions = {}): Promise<SendResult> {
+    this.#checkSend(options)
+    return this.#producer.send(message, options)
+  }
+
+  /** In one request per topic and ordering key. Rejects with a BatchError when any was not accepted. */
+  async sendBatch(
+    messages: readonly OutgoingMessage[],
+    options: CallOptions = {},
+  ): Promise<readonly SendResult[]> {
+    this.#checkSend(options)
+    return this.#producer.sendBatch(messages, options)
+  }
+
+  /** Settles when the message is on its way; whether it arrives nobody says. */
+  async sendOneWay(message: OutgoingMessage, options: CallOptions = {}): Promise<void> {
+    this.#checkSend(options)
+    return this.#producer.sendOneWay(message, options)
+  }
+
+  /** Messages of a group as an async iterable; each is to be settled. */
+  subscribe(options: SubscribeOptions): Subscription {
+    this.#check()
+    return this.#keep((closed) => new Subscription(memberOptions(options), this.#context, closed))
+  }
+
+  /** Runs the handler for every message of a group. Settles when the consumer has its queues. */
+  async consume(options: ConsumeOptions, handler: Handler): Promise<Consumer> {
+    this.#check(options)
+    const { concurrency = 1, signal } = options
+    checkCount('concurrency', concurrency, 1, CONCURRENCY_MAX)
+    const checked = { ...memberOptions(options), concurrency }
+    const consumer = this.#keep((closed) => new Consumer(checked, this.#context, handler, closed))
+    await consumer.start(signal)
+    return consumer
+  }
+
+  /** Some messages of a group now. The first call joins the group, which it stays in until the close. */
+  async receive(options: SubscribeOptions, receive: ReceiveOptions = {}): Promise<Delivery[]> {
+    this.#check(receive)
+    const member = memberOptions({ prefetch: RECEIVE_PREFETCH, ...options })
+    const filters = [...member.topics].map(([topic, { expression }]) => `${topic}=${expression}`)
+    const key = [member.group, ...filters.sort()].join('\u0000')
+    let receiver = this.#receivers.get(key)
+    if (receiver === undefined) {
+      receiver = this.#keep(
+        (closed) =>
+          new Subscription(member, this.#context, () => {
+            this.#receivers.delete(key)
+            closed()
+          }),
+      )
+      this.#receivers.set(key, receiver)
+    }
+    await receiver.ready
+    return receiver.receive(receive)
+  }
+
+  /** A topic's messages for nobody's account, from where you say and on. */
+  read(options: ReadOptions): TopicReader {
+    this.#check()
+    return this.#keep((closed) => new TopicReader(options, this.#context, closed))
+  }
+
+  /** What stands in one queue from an offset on. */
+  async pull(request: PullRequest): Promise<PullResult> {
+    this.#check(request)
+    return this.#positions.pull(request)
+  }
+
+  /** The queues of a topic and how far they reach. */
+  async queues(topic: string, options: CallOptions = {}): Promise<readonly QueueEnds[]> {
+    this.#check(options)
+    return this.#positions.queues(topic, options)
+  }
+
+  /** First offset of a queue stored at or after the time. */
+  async offsetByTime(
+    at: { topic: string; queueId: number; brokerName?: string | undefined; timestampMs: number },
+    options: CallOptions = {},
+  ): Promise<number> {
+    this.#check(options)
+    return this.#positions.offsetByTime(at, options)
+  }
+
+  /** What happens in the background, from now on. */
+  status(): AsyncIterableIterator<Status> {
+    return this.#status.listen()
+  }
+
+  /**
+   * Consumers finish what they have in hand until the deadline, commit and sign off, sends under way get
+   * their answers, then the connections go. Idempotent, never rejects, and does not wait for a broker that is down.
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(options.deadlineMs ?? CLOSE_DEADLINE_MS)
+    return this.#closing
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #close(deadlineMs: number): Promise<void> {
+    await Promise.all([...this.#open].map((one) => one.close({ deadlineMs })))
+    this.#isDrained = true
+    await this.#producer.idle(deadlineMs)
+    await this.#presence.close()
+    this.#directoryPeers.close()
+    this.#status.close()
+    this.#hold.cancel()
+  }
+
+  #keep<T extends Closable>(make: (closed: () => void) => T): T {
+    const made: T = make(() => this.#open.delete(made))
+    this.#open.add(made)
+    return made
+  }
+
+  /** @throws BrokerError CLOSED, or the signal's reason */
+  #check(options: { readonly signal?: AbortSignal | undefined } = {}): void {
+    if (this.#closing !== undefined) throw new BrokerError('CLOSED', 'the client is closed')
+    options.signal?.throwIfAborted()
+  }
+
+  /** A handler that finishes its last message may still send. */
+  #checkSend(options: CallOptions): void {
+    if (this.#isDrained) throw new BrokerError('CLOSED', 'the client is closed')
+    options.signal?.throwIfAborted()
+  }
+}

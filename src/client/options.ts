@@ -1,0 +1,77 @@
+// What a user says when connecting, checked and with its defaults.
+import { type Clock, systemClock } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import { splitAddress } from '../model/host.ts'
+import type { DialOptions } from '../remoting/connection.ts'
+import type { Credentials } from '../remoting/signature.ts'
+
+export interface ConnectOptions {
+  /** 'host:port', several separated by ';' or as a list. Default: localhost:9876. */
+  readonly nameServers?: string | readonly string[] | undefined
+  /** Only this broker, without a name server; what it says of its own address is not used. */
+  readonly broker?: string | undefined
+  /** RocketMQ's ACL: every request is signed. */
+  readonly auth?: Credentials | undefined
+  /** true, or the options of node:tls (ca, cert, key, servername). */
+  readonly tls?: boolean | NonNullable<DialOptions['tls']> | undefined
+  /** Under which brokers list this client as a producer. */
+  readonly producerGroup?: string | undefined
+  /** How long a send may take with all its attempts; default 10 s. */
+  readonly timeoutMs?: number | undefined
+  /** How long one attempt to connect may take; default 3 s. */
+  readonly connectTimeoutMs?: number | undefined
+  /** Gives up connecting. */
+  readonly signal?: AbortSignal | undefined
+  /** For tests. */
+  readonly clock?: Clock | undefined
+}
+
+export interface CheckedOptions {
+  readonly nameServers: readonly string[]
+  readonly broker: string | undefined
+  readonly auth: Credentials | undefined
+  readonly tls: DialOptions['tls']
+  readonly producerGroup: string
+  readonly timeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly clock: Clock
+}
+
+export const NAME_SERVER_DEFAULT = '127.0.0.1:9876'
+const PRODUCER_GROUP_DEFAULT = 'TRIVET_PRODUCER'
+const TIMEOUT_MS = 10_000
+const CONNECT_TIMEOUT_MS = 3000
+
+/** @throws BrokerError ARGUMENT_INVALID */
+export function checkOptions(options: ConnectOptions): CheckedOptions {
+  const { broker, auth, tls } = options
+  if (broker !== undefined && options.nameServers !== undefined) {
+    throw invalid("give either 'nameServers' or 'broker', not both")
+  }
+  if (auth !== undefined && !(auth.accessKey && auth.secretKey)) {
+    throw invalid("'auth' needs an accessKey and a secretKey")
+  }
+  const given = options.nameServers ?? NAME_SERVER_DEFAULT
+  const nameServers = (typeof given === 'string' ? given.split(';') : given)
+    .map((address) => address.trim())
+    .filter((address) => address !== '')
+  if (nameServers.length === 0) throw invalid("'nameServers' is empty")
+  for (const address of broker === undefined ? nameServers : [broker]) splitAddress(address)
+  return {
+    nameServers,
+    broker,
+    auth,
+    tls: tls === true ? {} : tls === false ? undefined : tls,
+    producerGroup: options.producerGroup ?? PRODUCER_GROUP_DEFAULT,
+    timeoutMs: checkMs('timeoutMs', options.timeoutMs ?? TIMEOUT_MS),
+    connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS),
+    clock: options.clock ?? systemClock,
+  }
+}
+
+function checkMs(name: string, value: number): number {
+  if (Number.isFinite(value) && value > 0) return value
+  throw invalid(`'${name}' is ${value}; a number of milliseconds above 0 is due`)
+}
+
+const invalid = (text: string): BrokerError => new BrokerError('ARGUMENT_INVALID', text)

@@ -1,0 +1,248 @@
+// Sends: chooses the queue, waits for the broker's acceptance, tries again elsewhere while there is time.
+// A message that was sent twice because an answer was lost has one messageId in both copies.
+import type { Clock } from '../clock.ts'
+import { BrokerError, type ErrorCode } from '../errors.ts'
+import { BODY_BYTES_MAX } from '../model/limits.ts'
+import { queueOfKey } from '../model/ordering-key.ts'
+import type { RemotingConnection } from '../remoting/connection.ts'
+import type { QueueRef } from '../remoting/requests/queue.ts'
+import { withRetries } from './attempts.ts'
+import { type CallOptions, type SendAnswer, sendMessageOneWay, sendMessages } from './calls.ts'
+import { type EncodedMessage, encodeMessage, type OutgoingMessage } from './outgoing.ts'
+import type { Presence } from './presence.ts'
+import type { Routes } from './routes.ts'
+import type { UniqueIds } from './unique-id.ts'
+
+export interface SendResult {
+  /** Made by this client; the same for every copy of the message. */
+  readonly messageId: string
+  /** Says where the broker stored it. */
+  readonly offsetMessageId: string
+  readonly topic: string
+  readonly brokerName: string
+  readonly queueId: number
+  readonly queueOffset: number
+}
+
+/** Some messages of a batch were not accepted; `results` has an answer for each, in order. */
+export class BatchError extends BrokerError {
+  readonly results: readonly (SendResult | BrokerError)[]
+
+  constructor(results: readonly (SendResult | BrokerError)[]) {
+    const failures = results.filter((result) => result instanceof BrokerError)
+    const first = failures[0]!
+    super(
+      first.code,
+      `${failures.length} of ${results.length} messages were not accepted; the first: ${first.message}`,
+      { cause: first, retryable: failures.every((failure) => failure.retryable) },
+    )
+    this.name = 'BatchError'
+    this.results = results
+  }
+}
+
+export interface ProducerOptions {
+  readonly clock: Clock
+  readonly group: string
+  /** For all attempts together. */
+  readonly timeoutMs: number
+}
+
+/** One attempt of those that fit in the timeout, as RocketMQ's producers wait. */
+const ATTEMPT_MS = 3000
+/** Bytes that a connection may owe its socket before senders are told to wait. */
+const UNSENT_BYTES_MAX = 64 * 1024 * 1024
+/** Properties and lengths of a batch's messages count too; RocketMQ bounds the whole body. */
+const BATCH_BYTES_MAX = BODY_BYTES_MAX
+const BATCH_ITEM_FIXED_BYTES = 22
+const TOPICS_MAX = 10_000
+/** What was known of the topic is not true any more. */
+const ROUTE_ERRORS: ReadonlySet<ErrorCode> = new Set([
+  'TOPIC_NOT_FOUND',
+  'QUEUE_NOT_FOUND',
+  'ARGUMENT_INVALID',
+])
+
+export class Producer {
+  readonly #options: ProducerOptions
+  readonly #presence: Presence
+  readonly #routes: Routes
+  readonly #ids: UniqueIds
+  /** Round robin per topic, from a random start so that clients do not march in step. */
+  readonly #turns = new Map<string, number>()
+  #pending = 0
+  #idle: (() => void) | undefined
+
+  constructor(options: ProducerOptions, presence: Presence, routes: Routes, ids: UniqueIds) {
+    this.#options = options
+    this.#presence = presence
+    this.#routes = routes
+    this.#ids = ids
+  }
+
+  async send(message: OutgoingMessage, options: CallOptions): Promise<SendResult> {
+    const encoded = encodeMessage(message, this.#ids.next())
+    const [result] = await this.#sendTogether([encoded], options)
+    return result!
+  }
+
+  /** Rejects with a BatchError when any was not accepted. */
+  async sendBatch(
+    messages: readonly OutgoingMessage[],
+    options: CallOptions,
+  ): Promise<readonly SendResult[]> {
+    const encoded = messages.map((message) => encodeMessage(message, this.#ids.next()))
+    const results: (SendResult | BrokerError)[] = new Array(messages.length)
+    const sendInTurn = async (batches: readonly number[][]): Promise<void> => {
+      for (const indices of batches) {
+        const batch = indices.map((index) => encoded[index]!)
+        const answers = await this.#sendTogether(batch, options).catch(BrokerError.from)
+        for (const [i, index] of indices.entries()) {
+          results[index] = answers instanceof BrokerError ? answers : answers[i]!
+        }
+      }
+    }
+    await Promise.all(batchesOf(encoded).map(sendInTurn))
+    options.signal?.throwIfAborted()
+    const accepted = results.filter((result) => !(result instanceof BrokerError)) as SendResult[]
+    if (accepted.length < results.length) throw new BatchError(results)
+    return accepted
+  }
+
+  /** Settles when the message is handed to the connection. Rejects with BUSY when that owes too much. */
+  async sendOneWay(message: OutgoingMessage, options: CallOptions): Promise<void> {
+    const encoded = encodeMessage(message, this.#ids.next())
+    const { queue, connection } = await this.#place(encoded, undefined, options)
+    const { group: producerGroup, clock } = this.#options
+    const bornTimestamp = clock.now()
+    sendMessageOneWay(connection, { producerGroup, queue, bornTimestamp, messages: [encoded] })
+  }
+
+  /** Settles when no send is under way, or the deadline has passed. */
+  async idle(deadlineMs: number): Promise<void> {
+    if (this.#pending === 0 || deadlineMs <= 0) return
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve
+      this.#options.clock.after(deadlineMs, resolve)
+    })
+  }
+
+  async #sendTogether(
+    messages: readonly EncodedMessage[],
+    options: CallOptions,
+  ): Promise<readonly SendResult[]> {
+    this.#pending++
+    try {
+      return await this.#sendWithRetries(messages, options)
+    } finally {
+      this.#pending--
+      if (this.#pending === 0) this.#idle?.()
+    }
+  }
+
+  /** Messages of one topic and one ordering key, to one queue. */
+  async #sendWithRetries(
+    messages: readonly EncodedMessage[],
+    options: CallOptions,
+  ): Promise<readonly SendResult[]> {
+    const { clock, timeoutMs } = this.#options
+    const { signal } = options
+    const first = messages[0]!
+    const bornTimestamp = clock.now()
+    let failedBroker: string | undefined
+    const limits = { clock, timeoutMs: options.timeoutMs ?? timeoutMs, signal }
+    return withRetries(limits, async (leftMs, failed) => {
+      if (failed !== undefined) this.#routes.invalidate(first.topic)
+      const { queue, connection } = await this.#place(first, failedBroker, options)
+      failedBroker = queue.brokerName
+      const request = { producerGroup: this.#options.group, queue, bornTimestamp, messages }
+      const timeout = Math.min(leftMs, ATTEMPT_MS)
+      try {
+        const answer = await sendMessages(connection, request, { timeoutMs: timeout, signal })
+        return resultsOf(messages, queue, answer)
+      } catch (error) {
+        if (error instanceof BrokerError && ROUTE_ERRORS.has(error.code)) {
+          this.#routes.forget(first.topic)
+        }
+        throw error
+      }
+    })
+  }
+
+  /** A queue for the message and a connection to its broker. */
+  async #place(
+    message: EncodedMessage,
+    avoidedBroker: string | undefined,
+    options: CallOptions,
+  ): Promise<{ queue: QueueRef; connection: RemotingConnection }> {
+    const { topic, orderingKey } = message
+    const queues = await this.#routes.writableQueues(topic, options)
+    const queue =
+      orderingKey === undefined
+        ? this.#nextQueue(topic, queues, avoidedBroker)
+        : queues[queueOfKey(orderingKey, queues.length)]!
+    const address = this.#routes.addressOf(queue.brokerName)
+    const connection = await this.#presence.connection(address, options.signal)
+    if (connection.unsentBytes > UNSENT_BYTES_MAX) {
+      throw new BrokerError(
+        'BUSY',
+        `${connection.unsentBytes} bytes wait to be sent to ${address}; send fewer at a time`,
+      )
+    }
+    return { queue, connection }
+  }
+
+  #nextQueue(topic: string, queues: readonly QueueRef[], avoided: string | undefined): QueueRef {
+    const turn = this.#turns.get(topic) ?? Math.floor(Math.random() * queues.length)
+    if (this.#turns.size >= TOPICS_MAX) this.#turns.clear()
+    this.#turns.set(topic, (turn + 1) % Number.MAX_SAFE_INTEGER)
+    for (let i = 0; i < queues.length; i++) {
+      const queue = queues[(turn + i) % queues.length]!
+      if (queue.brokerName !== avoided) return queue
+    }
+    return queues[turn % queues.length]!
+  }
+}
+
+function resultsOf(
+  messages: readonly EncodedMessage[],
+  queue: QueueRef,
+  answer: SendAnswer,
+): SendResult[] {
+  return messages.map((message, i) => ({
+    messageId: message.uniqueId,
+    offsetMessageId: answer.offsetMessageIds[i] ?? '',
+    topic: queue.topic,
+    brokerName: queue.brokerName,
+    queueId: answer.queueId,
+    queueOffset: answer.queueOffset + i,
+  }))
+}
+
+/**
+ * Indices of messages that travel together: one topic, one key, no delay, within the size. Batches of one
+ * key form a row, which is sent in turn.
+ */
+function batchesOf(messages: readonly EncodedMessage[]): number[][][] {
+  const rows = new Map<string, { batches: number[][]; bytes: number }>()
+  const alone: number[][][] = []
+  for (const [index, message] of messages.entries()) {
+    if (message.isDelayed) {
+      alone.push([[index]])
+      continue
+    }
+    const key = `${message.topic}\u0000${message.orderingKey ?? ''}`
+    const bytes = BATCH_ITEM_FIXED_BYTES + message.body.length + message.properties.length
+    const row = rows.get(key)
+    if (row === undefined) {
+      rows.set(key, { batches: [[index]], bytes })
+    } else if (row.bytes + bytes <= BATCH_BYTES_MAX) {
+      row.batches.at(-1)!.push(index)
+      row.bytes += bytes
+    } else {
+      row.batches.push([index])
+      row.bytes = bytes
+    }
+  }
+  return [...alone, ...[...rows.values()].map((row) => row.batches)]
+}

@@ -1,0 +1,159 @@
+// Which queues a topic has and where its brokers are, remembered for a while. A directory that does not
+// answer is no reason to stop: what was known last goes on being used.
+import type { Clock } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import { AUTO_CREATE_TOPIC } from '../model/names.ts'
+import { PERM_READ, PERM_WRITE } from '../model/topic.ts'
+import type { QueueRef } from '../remoting/requests/queue.ts'
+import type { TopicRoute } from '../remoting/requests/route.ts'
+import { unlessAborted } from './abort.ts'
+import { compareQueues } from './allocation.ts'
+import type { CallOptions } from './calls.ts'
+import { type Directory, isConnectionFailure } from './name-servers.ts'
+
+const MASTER_ID = 0
+const FRESH_MS = 30_000
+const TOPICS_MAX = 10_000
+/** Queues of a topic that the first send creates. */
+const AUTO_CREATE_QUEUES = 4
+
+export interface Queues {
+  readonly readable: readonly QueueRef[]
+  /** Sorted, so that a key's queue depends on nothing but their number. */
+  readonly writable: readonly QueueRef[]
+}
+
+interface Known {
+  readonly queues: Queues
+  readonly fetchedAt: number
+}
+
+export class Routes {
+  readonly #directory: Directory
+  readonly #clock: Clock
+  readonly #known = new Map<string, Known>()
+  readonly #asking = new Map<string, Promise<Queues>>()
+  readonly #addresses = new Map<string, string>()
+
+  constructor(directory: Directory, clock: Clock) {
+    this.#directory = directory
+    this.#clock = clock
+  }
+
+  /** For reading. Rejects with TOPIC_NOT_FOUND, NO_ROUTE, UNREACHABLE. */
+  queues(topic: string, options: CallOptions = {}): Promise<Queues> {
+    const known = this.#known.get(topic)
+    if (known !== undefined && this.#clock.monotonic() - known.fetchedAt < FRESH_MS) {
+      return Promise.resolve(known.queues)
+    }
+    return this.#refresh(topic, options)
+  }
+
+  /** For writing: when the topic does not exist, the queues in which a send would create it. */
+  async writableQueues(topic: string, options: CallOptions = {}): Promise<readonly QueueRef[]> {
+    try {
+      const { writable } = await this.queues(topic, options)
+      if (writable.length > 0) return writable
+    } catch (error) {
+      if (!(error instanceof BrokerError) || error.code !== 'TOPIC_NOT_FOUND') throw error
+      const template = await this.#directory.route(AUTO_CREATE_TOPIC, options)
+      if (template === undefined) throw error
+      this.#learnBrokers(template)
+      const queues = queuesOf(topic, template, PERM_WRITE, AUTO_CREATE_QUEUES)
+      if (queues.length > 0) return queues
+    }
+    throw noRoute(topic, 'written to')
+  }
+
+  /** What is known may be wrong: ask before the next use. */
+  invalidate(topic: string): void {
+    const known = this.#known.get(topic)
+    if (known !== undefined) this.#known.set(topic, { ...known, fetchedAt: -FRESH_MS })
+  }
+
+  forget(topic: string): void {
+    this.#known.delete(topic)
+  }
+
+  /** The master's. @throws BrokerError NO_ROUTE */
+  addressOf(brokerName: string): string {
+    const address = this.#addresses.get(brokerName)
+    if (address === undefined) {
+      throw new BrokerError('NO_ROUTE', `the broker '${brokerName}' has no master now`, {
+        retryable: true,
+      })
+    }
+    return address
+  }
+
+  /** Asked once for everybody who waits; a caller that gives up leaves the question to the others. */
+  #refresh(topic: string, options: CallOptions): Promise<Queues> {
+    let asking = this.#asking.get(topic)
+    if (asking === undefined) {
+      asking = this.#ask(topic).finally(() => this.#asking.delete(topic))
+      this.#asking.set(topic, asking)
+    }
+    return unlessAborted(asking, options.signal)
+  }
+
+  async #ask(topic: string): Promise<Queues> {
+    const known = this.#known.get(topic)
+    let route: TopicRoute | undefined
+    try {
+      route = await this.#directory.route(topic, {})
+    } catch (error) {
+      if (known !== undefined && isConnectionFailure(error)) return known.queues
+      throw error
+    }
+    if (route === undefined) {
+      this.#known.delete(topic)
+      throw new BrokerError(
+        'TOPIC_NOT_FOUND',
+        `the topic '${topic}' does not exist; create it with: trivet topic create ${topic}`,
+      )
+    }
+    this.#learnBrokers(route)
+    const queues = {
+      readable: queuesOf(topic, route, PERM_READ),
+      writable: queuesOf(topic, route, PERM_WRITE),
+    }
+    if (queues.readable.length === 0 && queues.writable.length === 0) {
+      throw noRoute(topic, 'read or written')
+    }
+    if (this.#known.size >= TOPICS_MAX) this.#known.delete(this.#known.keys().next().value!)
+    this.#known.set(topic, { queues, fetchedAt: this.#clock.monotonic() })
+    return queues
+  }
+
+  #learnBrokers(route: TopicRoute): void {
+    for (const { brokerName, addresses } of route.brokers) {
+      const master = addresses.get(MASTER_ID)
+      if (master === undefined) this.#addresses.delete(brokerName)
+      else this.#addresses.set(brokerName, master)
+    }
+  }
+}
+
+function queuesOf(topic: string, route: TopicRoute, perm: number, most?: number): QueueRef[] {
+  const masters = new Set(
+    route.brokers
+      .filter((broker) => broker.addresses.has(MASTER_ID))
+      .map((broker) => broker.brokerName),
+  )
+  const queues: QueueRef[] = []
+  for (const { brokerName, readQueues, writeQueues, perm: granted } of route.queues) {
+    if ((granted & perm) === 0 || !masters.has(brokerName)) continue
+    const all = perm === PERM_READ ? readQueues : writeQueues
+    const count = Math.min(all, most ?? all)
+    for (let queueId = 0; queueId < count; queueId++) queues.push({ topic, brokerName, queueId })
+  }
+  return queues.sort(compareQueues)
+}
+
+const noRoute = (topic: string, use: string): BrokerError =>
+  new BrokerError(
+    'NO_ROUTE',
+    `the topic '${topic}' has no queue that can be ${use} now: its brokers are away, ` +
+      "or the topic does not permit it; see 'trivet topic describe'",
+    { retryable: true },
+  )

@@ -1,0 +1,127 @@
+// Messages of a group as they come, to be settled one by one: an async iterable, or `receive` for some at
+// a time. Leaving the loop ends it and returns what is not settled to the group.
+import { type Clock, sleep } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import type { Delivery } from './delivery.ts'
+import { GroupMember, type MemberContext } from './group-member.ts'
+import { Mailbox } from './mailbox.ts'
+import type { MemberOptions } from './member-options.ts'
+
+export interface ReceiveOptions {
+  /** At most this many; default 1. */
+  readonly max?: number | undefined
+  /** How long to wait for the first; default: not at all. */
+  readonly waitMs?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface CloseOptions {
+  /** How long messages in hand may take to be settled. */
+  readonly deadlineMs?: number | undefined
+}
+
+const DEADLINE_MS = 10_000
+
+export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDisposable {
+  /** Settles when its share of the queues is known and read. Rejects as the iteration does. */
+  readonly ready: Promise<void>
+  readonly #clock: Clock
+  readonly #member: GroupMember
+  readonly #mailbox = new Mailbox<Delivery>()
+  readonly #onClosed: () => void
+  #settled: (() => void) | undefined
+  #closing: Promise<void> | undefined
+
+  /** Use `client.subscribe`. */
+  constructor(options: MemberOptions, context: MemberContext, onClosed: () => void) {
+    this.#clock = context.clock
+    this.#onClosed = onClosed
+    this.#member = new GroupMember(options, context, {
+      deliver: (delivery) => this.#mailbox.push(delivery),
+      settled: () => this.#settled?.(),
+    })
+    this.ready = this.#member.start()
+    this.ready.catch((error) => {
+      this.#mailbox.end(error)
+      void this.close({ deadlineMs: 0 })
+    })
+  }
+
+  async next(): Promise<IteratorResult<Delivery, undefined>> {
+    const value = await this.#mailbox.next()
+    return value === undefined ? { done: true, value } : { done: false, value }
+  }
+
+  /** Empty when nothing came in time, or the subscription is closed. */
+  async receive(options: ReceiveOptions = {}): Promise<Delivery[]> {
+    const { max = 1, waitMs = 0, signal } = options
+    signal?.throwIfAborted()
+    const first = this.#mailbox.take() ?? (await this.#firstWithin(waitMs, signal))
+    const received: Delivery[] = []
+    for (let one = first; one !== undefined; one = this.#mailbox.take()) {
+      received.push(one)
+      if (received.length >= max) break
+    }
+    return received
+  }
+
+  /** Leaves at once; messages in hand that are not settled go back to the group. */
+  async return(): Promise<IteratorResult<Delivery, undefined>> {
+    await this.close({ deadlineMs: 0 })
+    return { done: true, value: undefined }
+  }
+
+  /** Ends the iteration, waits for messages in hand, commits and signs off. Idempotent, never rejects. */
+  close({ deadlineMs = DEADLINE_MS }: CloseOptions = {}): Promise<void> {
+    this.#closing ??= this.#close(deadlineMs)
+    return this.#closing
+  }
+
+  async #close(deadlineMs: number): Promise<void> {
+    this.#mailbox.end()
+    await this.#member.close(() => this.#untilSettled(deadlineMs))
+    this.#onClosed()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close({ deadlineMs: 0 })
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async #firstWithin(waitMs: number, signal?: AbortSignal): Promise<Delivery | undefined> {
+    if (waitMs <= 0 && !this.#mailbox.ended) return undefined
+    const late = new AbortController()
+    const onAbort = (): void => late.abort(signal?.reason)
+    signal?.addEventListener('abort', onAbort, { once: true })
+    const timer = this.#clock.after(waitMs, () => late.abort(TOO_LATE))
+    try {
+      return await this.#mailbox.next(late.signal)
+    } catch (error) {
+      if (error === TOO_LATE) return undefined
+      throw error
+    } finally {
+      timer.cancel()
+      signal?.removeEventListener('abort', onAbort)
+    }
+  }
+
+  /** What nobody took is given up; what was handed out has until the deadline. */
+  async #untilSettled(deadlineMs: number): Promise<void> {
+    const givenUp = this.#mailbox.clear().length
+    const late = new AbortController()
+    while (deadlineMs > 0 && this.#member.unsettled > givenUp) {
+      const settled = new Promise<void>((resolve) => {
+        this.#settled = resolve
+      })
+      const deadline = sleep(this.#clock, deadlineMs, late.signal).then(() => true)
+      deadline.catch(() => {})
+      if ((await Promise.race([settled, deadline])) === true) return
+    }
+    late.abort()
+  }
+}
+
+const TOO_LATE = new BrokerError('TIMED_OUT', 'nothing came in time')

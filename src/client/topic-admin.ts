@@ -1,0 +1,188 @@
+// Topics: created and deleted on every master, described from what all of them say.
+import { BrokerError } from '../errors.ts'
+import { QUEUES_PER_TOPIC_MAX } from '../model/limits.ts'
+import {
+  AUTO_CREATE_TOPIC,
+  checkTopicName,
+  isDeadLetterTopic,
+  isRetryTopic,
+  isSystemTopic,
+} from '../model/names.ts'
+import { PERM_READ_WRITE } from '../model/topic.ts'
+import { REQUEST, RESPONSE } from '../remoting/codes.ts'
+import { writeFields } from '../remoting/layout.ts'
+import {
+  decodeGroupList,
+  decodeTopicConfig,
+  decodeTopicStats,
+  decodeTopicTable,
+  TOPIC,
+  UPDATE_TOPIC,
+} from '../remoting/requests/topics.ts'
+import type { CallOptions } from './calls.ts'
+import type { Masters } from './masters.ts'
+import type { Directory } from './name-servers.ts'
+import type { Routes } from './routes.ts'
+import { checkCount } from './subscribe-options.ts'
+
+export interface NewTopic {
+  readonly name: string
+  /** On each broker; default 8. */
+  readonly queues?: number | undefined
+  /** Keeps its queues when a broker is away, for strict order. */
+  readonly ordered?: boolean | undefined
+}
+
+export interface TopicSummary {
+  readonly name: string
+  readonly brokerName: string
+  readonly readQueues: number
+  readonly writeQueues: number
+  /** RocketMQ's bits: 4 read, 2 write. */
+  readonly perm: number
+  readonly ordered: boolean
+}
+
+export interface TopicQueue {
+  readonly brokerName: string
+  readonly queueId: number
+  readonly minOffset: number
+  readonly maxOffset: number
+  /** Epoch ms of the last message; 0 for none. */
+  readonly lastStoredMs: number
+}
+
+export interface TopicDescription {
+  readonly name: string
+  readonly brokers: readonly TopicSummary[]
+  readonly queues: readonly TopicQueue[]
+  /** Groups that consume it. */
+  readonly groups: readonly string[]
+  readonly messages: number
+}
+
+const QUEUES_DEFAULT = 8
+
+export class TopicAdmin {
+  readonly #masters: Masters
+  readonly #directory: Directory
+  readonly #routes: Routes
+
+  constructor(masters: Masters, directory: Directory, routes: Routes) {
+    this.#masters = masters
+    this.#directory = directory
+    this.#routes = routes
+  }
+
+  /** Rejects with TOPIC_EXISTS, NAME_INVALID, ARGUMENT_INVALID. */
+  async create(topic: NewTopic, options: CallOptions = {}): Promise<void> {
+    const { name, queues = QUEUES_DEFAULT, ordered = false } = topic
+    checkTopicName(name)
+    checkCount('queues', queues, 1, QUEUES_PER_TOPIC_MAX)
+    if ((await this.#configs(name, options)).length > 0) {
+      throw new BrokerError('TOPIC_EXISTS', `the topic '${name}' exists already`)
+    }
+    const fields = writeFields(UPDATE_TOPIC, {
+      topic: name,
+      defaultTopic: AUTO_CREATE_TOPIC,
+      readQueueNums: queues,
+      writeQueueNums: queues,
+      perm: PERM_READ_WRITE,
+      topicFilterType: 'SINGLE_TAG',
+      topicSysFlag: 0,
+      order: ordered,
+    })
+    await this.#masters.ask(REQUEST.updateTopic, `creating '${name}'`, { ...options, fields })
+    this.#routes.forget(name)
+  }
+
+  /** Without retry, dead-letter and system topics unless asked for. */
+  async list(options: CallOptions & { all?: boolean } = {}): Promise<readonly TopicSummary[]> {
+    const { all = false, ...call } = options
+    const answers = await this.#masters.ask(REQUEST.getAllTopicConfig, 'listing topics', call)
+    return answers
+      .flatMap(({ name: brokerName, response }) =>
+        decodeTopicTable(response.body).topics.map((topic) => ({ ...topic, brokerName })),
+      )
+      .filter(({ name, brokerName }) => all || isUserTopic(name, brokerName))
+      .map(({ sysFlag: _, ...summary }) => summary)
+      .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
+  }
+
+  /** Rejects with TOPIC_NOT_FOUND. */
+  async describe(name: string, options: CallOptions = {}): Promise<TopicDescription> {
+    checkTopicName(name)
+    const brokers = await this.#configs(name, options)
+    if (brokers.length === 0) throw notFound(name)
+    const ask = async (code: number, asked: string) =>
+      this.#masters.ask(
+        code,
+        `${asked} '${name}'`,
+        { ...options, fields: writeFields(TOPIC, { topic: name }) },
+        RESPONSE.topicNotExist,
+      )
+    const [stats, consumers] = await Promise.all([
+      ask(REQUEST.getTopicStats, 'the queues of'),
+      ask(REQUEST.queryTopicConsumers, 'the groups of'),
+    ])
+    const queues = stats
+      .flatMap(({ response }) => decodeTopicStats(response.body))
+      .map(({ queue, minOffset, maxOffset, lastUpdateTimestamp }) => ({
+        brokerName: queue.brokerName,
+        queueId: queue.queueId,
+        minOffset,
+        maxOffset,
+        lastStoredMs: lastUpdateTimestamp,
+      }))
+      .sort((a, b) => a.brokerName.localeCompare(b.brokerName) || a.queueId - b.queueId)
+    const groups = new Set(consumers.flatMap(({ response }) => decodeGroupList(response.body)))
+    const messages = queues.reduce((sum, queue) => sum + queue.maxOffset - queue.minOffset, 0)
+    return { name, brokers, queues, groups: [...groups].sort(), messages }
+  }
+
+  /** Rejects with TOPIC_NOT_FOUND. Its messages go with it. */
+  async delete(name: string, options: CallOptions = {}): Promise<void> {
+    checkTopicName(name)
+    if ((await this.#configs(name, options)).length === 0) throw notFound(name)
+    const fields = writeFields(TOPIC, { topic: name })
+    await this.#masters.ask(REQUEST.deleteTopic, `deleting '${name}'`, { ...options, fields })
+    await this.#directory.forgetTopic(name, options)
+    this.#routes.forget(name)
+  }
+
+  /** By asking the brokers: a name server may know a topic later than they do, or longer. */
+  async #configs(name: string, options: CallOptions): Promise<TopicSummary[]> {
+    const fields = writeFields(TOPIC, { topic: name })
+    const answers = await this.#masters.ask(
+      REQUEST.getTopicConfig,
+      `the topic '${name}'`,
+      { ...options, fields },
+      RESPONSE.topicNotExist,
+    )
+    return answers.map(({ name: brokerName, response }) => {
+      const { sysFlag: _, ...config } = decodeTopicConfig(response.body)
+      return { ...config, name, brokerName }
+    })
+  }
+}
+
+/** RocketMQ's brokers also have topics of their own name and their cluster's, and some for tests. */
+const MACHINERY: ReadonlySet<string> = new Set([
+  'BenchmarkTest',
+  'DefaultCluster',
+  'RMQ_SYS_TRACE_TOPIC',
+])
+
+const isUserTopic = (name: string, brokerName: string): boolean =>
+  !isSystemTopic(name) &&
+  !isRetryTopic(name) &&
+  !isDeadLetterTopic(name) &&
+  name !== brokerName &&
+  !name.endsWith('_REPLY_TOPIC') &&
+  !MACHINERY.has(name)
+
+const notFound = (name: string): BrokerError =>
+  new BrokerError(
+    'TOPIC_NOT_FOUND',
+    `the topic '${name}' does not exist; see: trivet topic list, trivet topic create ${name}`,
+  )

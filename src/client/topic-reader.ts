@@ -1,0 +1,80 @@
+// Reads a topic for nobody's account, from where it is told and on: no group, nothing to settle, nothing
+// remembered. For watching, replay and tools.
+import type { Delivery, Message } from './delivery.ts'
+import { GroupMember, type MemberContext } from './group-member.ts'
+import { Mailbox } from './mailbox.ts'
+import type { StartAt } from './start-offset.ts'
+import { memberOptions, type Tags } from './subscribe-options.ts'
+
+/** A group that every RocketMQ broker has for tools; nothing is kept for it. */
+export const TOOLS_GROUP = 'TOOLS_CONSUMER'
+const PREFETCH_DEFAULT = 256
+
+export interface ReadOptions {
+  readonly topic: string
+  readonly tags?: Tags | undefined
+  /** Default: what is sent from now on. */
+  readonly from?: StartAt | undefined
+  /** Messages that may wait here; reading stops at this bound. */
+  readonly prefetch?: number | undefined
+}
+
+export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposable {
+  /** Settles when every queue is read. Rejects as the iteration does. */
+  readonly ready: Promise<void>
+  readonly #member: GroupMember
+  readonly #mailbox = new Mailbox<Delivery>()
+  readonly #onClosed: () => void
+  #closing: Promise<void> | undefined
+
+  /** Use `client.read`. */
+  constructor(options: ReadOptions, context: MemberContext, onClosed: () => void) {
+    const { topic, tags, from, prefetch = PREFETCH_DEFAULT } = options
+    const member = memberOptions({ group: TOOLS_GROUP, topic, tags, from, prefetch })
+    this.#onClosed = onClosed
+    this.#member = new GroupMember(
+      { ...member, broadcasting: true, isRegistered: false },
+      context,
+      { deliver: (delivery) => this.#mailbox.push(delivery) },
+    )
+    this.ready = this.#member.start()
+    this.ready.catch((error) => {
+      this.#mailbox.end(error)
+      void this.close()
+    })
+  }
+
+  async next(): Promise<IteratorResult<Message, undefined>> {
+    const value = await this.#mailbox.next()
+    if (value === undefined) return { done: true, value }
+    // Makes room for the next one; nothing is told to a broker.
+    await value.ack()
+    return { done: false, value }
+  }
+
+  async return(): Promise<IteratorResult<Message, undefined>> {
+    await this.close()
+    return { done: true, value: undefined }
+  }
+
+  /** Idempotent, never rejects. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#mailbox.clear()
+    this.#mailbox.end()
+    await this.#member.close()
+    this.#onClosed()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+}
