@@ -92,6 +92,31 @@ export const configSchema = z.strictObject({
     .boolean()
     .default(false)
     .describe('Bind beyond loopback without users: anyone who reaches a port may do everything.'),
+  store: z
+    .strictObject({
+      flush: z
+        .enum(['sync', 'async'])
+        .default('sync')
+        .describe('`sync`: acknowledged is on the disk; `async`: a power cut may cost 200 ms.'),
+      segmentBytes: z
+        .int()
+        .min(1024 * 1024)
+        .max(1024 * 1024 * 1024)
+        .default(128 * 1024 * 1024)
+        .describe('Size of one file of the log.'),
+      retentionMs: z
+        .int()
+        .min(1000)
+        .default(72 * 3_600_000)
+        .describe('A message is kept at least this long.'),
+      retentionBytes: z
+        .int()
+        .min(16 * 1024 * 1024)
+        .optional()
+        .describe('The log is cut to this size from its old end; default: no limit but the disk.'),
+    })
+    .prefault({})
+    .describe('The log and its views.'),
   nameServer: z
     .strictObject(listening(9876))
     .prefault({})

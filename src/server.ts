@@ -1,10 +1,15 @@
 // The one composition root: opens the parts in order, wires them to each other, and closes them in the
 // reverse order. The only file that knows all of them.
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config, ListeningConfig } from './config.ts'
+import { BrokerError } from './errors.ts'
 import { checkExposure, isWildcard } from './exposure.ts'
 import { Listener } from './gateway/listener.ts'
 import type { Logger } from './log.ts'
+import { hostOf } from './model/host.ts'
+import type { MessageStore } from './store/store.ts'
 
 export type ServerRole = 'start' | 'namesrv' | 'broker'
 
@@ -101,10 +106,68 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
     parts.add(`${name} listener`, () => listener.close())
     listeners.set(name, listener)
   }
+  if (role !== 'namesrv') {
+    const store = await openStoreOf(config, listeners.get('remoting')?.port ?? 0, log, clock)
+    parts.add('store', () => store.close())
+  }
   const addresses = [...listeners].map(([name, listener]) =>
     addressOf(name, listener, config[name]),
   )
   return new Server(addresses, parts)
+}
+
+async function openStoreOf(
+  config: Config,
+  port: number,
+  log: Logger,
+  clock: Clock,
+): Promise<MessageStore> {
+  const { openStore } = await import('./store/open.ts')
+  const { retentionBytes, ...store } = config.store
+  try {
+    return await openStore({
+      ...store,
+      ...(retentionBytes !== undefined && { retentionBytes }),
+      directory: config.dataDir,
+      storeHost: hostOf(await advertisedIp(config.remoting), port),
+      log,
+      clock,
+    })
+  } catch (error) {
+    throw dataDirError(config.dataDir, error)
+  }
+}
+
+/** What the file system says about the directory, with what to do. */
+function dataDirError(dataDir: string, error: unknown): unknown {
+  const { code, path } = error as NodeJS.ErrnoException
+  if (error instanceof BrokerError || code === undefined || path === undefined) return error
+  const fix =
+    code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
+      ? 'make it writable for this user'
+      : code === 'ENOSPC' || code === 'EDQUOT'
+        ? 'make room on its disk'
+        : 'check the path'
+  return new BrokerError(
+    'CONFIG_INVALID',
+    `the data directory '${dataDir}' cannot be used (${code} at ${path}); ${fix}, or choose another with --data-dir`,
+    { cause: error },
+  )
+}
+
+/** Records and message ids carry an IPv4 address. @throws BrokerError CONFIG_INVALID */
+async function advertisedIp(config: ListeningConfig): Promise<string> {
+  const host = config.advertisedHost ?? (isWildcard(config.host) ? '127.0.0.1' : config.host)
+  if (isIP(host) !== 0) return host
+  try {
+    return (await lookup(host, { family: 4 })).address
+  } catch (error) {
+    throw new BrokerError(
+      'CONFIG_INVALID',
+      `remoting.advertisedHost '${host}' cannot be resolved; set it to a name or address that clients reach`,
+      { cause: error },
+    )
+  }
 }
 
 function listening(role: ServerRole): readonly ListenerName[] {

@@ -66,3 +66,20 @@ test('a child process comes up, stops in order on SIGTERM and comes up again on 
   await child.kill()
   t.false(await canConnect(port))
 })
+
+test('a data directory that cannot be used ends the start with what to do, and no stack', async (t) => {
+  const error = await t.throwsAsync(spawnServer(t, { config: { dataDir: '/dev/null/data' } }))
+  t.regex(error.message, /^trivet start ended with 2:\n/)
+  t.regex(
+    error.message,
+    /the data directory '\/dev\/null\/data' cannot be used \(ENOTDIR at .*or choose another with --data-dir\n$/,
+  )
+})
+
+test('a stop with nothing to wait for takes less than the deadline, a second signal none at all', async (t) => {
+  const child = await spawnServer(t)
+  process.kill(child.pid, 'SIGTERM')
+  process.kill(child.pid, 'SIGTERM')
+  const code = await child.stop()
+  t.true(code === 143 || code === 0, `ended with ${code}`)
+})
