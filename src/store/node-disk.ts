@@ -1,7 +1,8 @@
 // The real file system behind the Disk interface. Closing waits for what the thread pool still does with
 // the descriptor, because a number that is free again may already be somebody else's file.
 import * as fs from 'node:fs'
-import type { Disk, DiskFile } from './disk.ts'
+import { dirname } from 'node:path'
+import { type Disk, type DiskFile, errorCode } from './disk.ts'
 
 const CLOSED = -1
 
@@ -112,7 +113,7 @@ class NodeFile implements DiskFile {
 
 export const nodeDisk: Disk = {
   list: (directory) => fs.readdirSync(directory),
-  makeDirectory: (path) => void fs.mkdirSync(path, { recursive: true }),
+  makeDirectory,
   create: (path) => new NodeFile(path, 'wx+'),
   open: (path, mode) => new NodeFile(path, mode === 'read' ? 'r' : 'r+'),
   rename: (from, to) => fs.renameSync(from, to),
@@ -137,4 +138,16 @@ export const nodeDisk: Disk = {
     const { bavail, bsize } = fs.statfsSync(directory)
     return bavail * bsize
   },
+}
+
+/** Node's own recursive mkdir never returns where the parent exists and takes no children (/proc). */
+function makeDirectory(path: string): void {
+  try {
+    fs.mkdirSync(path)
+  } catch (error) {
+    if (errorCode(error) === 'EEXIST' && fs.statSync(path).isDirectory()) return
+    if (errorCode(error) !== 'ENOENT' || dirname(path) === path) throw error
+    makeDirectory(dirname(path))
+    fs.mkdirSync(path)
+  }
 }
