@@ -87,15 +87,14 @@ function assemble({ store, clock, log, options: changed }: OpenBrokerOptions) {
   const locks = new QueueLockTable(clock, options.lockLeaseMs)
   const modes: GroupModes = new GroupModes((group) => receiver.isBusy(group))
   const receiver: Receiver = new Receiver({ ...common, modes, retries })
-  const clients = new ClientTable({ ...common, modes, locks, expiryMs: options.clientExpiryMs })
+  const clients = new ClientTable({ ...common, modes, locks, receiver })
   const sessions = new SessionTable(store, facts)
   const removal = new Removal({ ...common, puller, receiver })
   store.onArrival(arrivals.note)
   store.onWritable((writable) => {
     if (writable) delays.arm()
   })
-  arrivals.onAny((topic, queueId, maxOffset) => receiver.arrived(topic, queueId, maxOffset))
-  topics.watch(() => receiver.refresh())
+  topics.watch((topic) => receiver.refresh(topic))
   const startedAtMs = clock.now()
   return {
     ...common,
@@ -197,7 +196,7 @@ export class EmbeddedBroker {
     clients.close()
     await delays.close()
     await retries.close()
-    await facts.flush()
+    await facts.close()
   }
 
   #checkOpen(): void {

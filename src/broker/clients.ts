@@ -5,7 +5,9 @@ import type { Logger } from '../log.ts'
 import type { ClientRegistration, ConsumerRegistration } from '../model/client.ts'
 import type { GroupModes } from './group-modes.ts'
 import type { GroupTable } from './groups.ts'
+import type { BrokerOptions } from './options.ts'
 import type { QueueLockTable } from './queue-locks.ts'
+import type { Receiver } from './receiver.ts'
 
 const SWEEP_MS = 10_000
 
@@ -21,6 +23,7 @@ export class ClientTable {
   readonly #clock: Clock
   readonly #log: Logger
   readonly #expiryMs: number
+  readonly #receiver: Receiver
   readonly #clients = new Map<string, Client>()
   readonly #watchers = new Set<(group: string) => void>()
   readonly #sweeping: Timer
@@ -31,14 +34,16 @@ export class ClientTable {
     locks: QueueLockTable
     clock: Clock
     log: Logger
-    expiryMs: number
+    options: BrokerOptions
+    receiver: Receiver
   }) {
     this.#groups = parts.groups
     this.#modes = parts.modes
     this.#locks = parts.locks
     this.#clock = parts.clock
     this.#log = parts.log
-    this.#expiryMs = parts.expiryMs
+    this.#expiryMs = parts.options.clientExpiryMs
+    this.#receiver = parts.receiver
     this.#sweeping = this.#clock.every(SWEEP_MS, () => this.#sweep())
   }
 
@@ -57,6 +62,9 @@ export class ClientTable {
     this.#clients.set(connectionId, { registration, seenMs: this.#clock.monotonic() })
     for (const { group } of before?.consumers ?? []) this.#modes.leave(connectionId, group)
     this.#modes.join(registration)
+    for (const { group, model, mode } of registration.consumers) {
+      if (model === 'clustering' && mode === 'queue-assigned') this.#receiver.retire(group)
+    }
     const changed = changedGroups(before, registration)
     for (const group of changed) {
       if (!has(registration, group)) this.#freeLocks(group, registration.clientId)

@@ -26,6 +26,10 @@ export class Expiry {
     this.#arm(queue.soonestMs)
   }
 
+  forget(queue: GroupQueue): void {
+    this.#queues.delete(queue)
+  }
+
   close(): void {
     this.#isClosed = true
     this.#timer?.cancel()

@@ -80,6 +80,13 @@ export class FactWriter {
     await Promise.all(writes)
   }
 
+  /** The last flush. What the store does not take now is lost with the process. */
+  async close(): Promise<void> {
+    await this.flush()
+    this.#timer?.cancel()
+    this.#timer = undefined
+  }
+
   async #append(facts: readonly Fact[], sources: readonly LazyFact[]): Promise<void> {
     try {
       await this.#store.append({ messages: [], facts })

@@ -71,6 +71,7 @@ export class GroupQueue implements Place {
     this.maxOffset = maxOffset
     // A topic that was deleted and made again starts over below the old offsets.
     this.next = queueOffset(Math.min(start.next, maxOffset))
+    cursor.place = this
     for (const { offset, attempts } of start.unsettled) {
       if (offset >= this.next) break
       const entry = this.add(offset, isRetry ? OWNER_UNKNOWN : cursor.topic, 0, 0)
@@ -254,6 +255,13 @@ export class GroupQueue implements Place {
   restart(offset: QueueOffset): void {
     for (const entry of [...this.#unsettled.values()]) this.forget(entry)
     this.next = offset
+  }
+
+  /** The cursor goes on without this object; receipts are void. */
+  retire(): void {
+    this.cursor.stored = this.stateAfter()
+    this.cursor.place = undefined
+    for (const entry of [...this.#unsettled.values()]) this.forget(entry)
   }
 
   #endDelivery(entry: Entry): void {

@@ -103,6 +103,13 @@ export class GroupTable {
   async #save(group: Group): Promise<void> {
     const { name, ...rest } = group.definition
     const retry = this.retryTopic(name)
+    if (retry.definition.readQueues < rest.retryQueues) {
+      await this.#topics.put({
+        ...retry.definition,
+        readQueues: rest.retryQueues,
+        writeQueues: rest.retryQueues,
+      })
+    }
     await this.#facts.write([
       ...this.#topics.unsaved([retry]),
       { kind: FACT.group, key: name, value: Buffer.from(JSON.stringify(rest)) },

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { PROPERTIES_BYTES_MAX } from '../model/limits.ts'
 import type { NewMessage, PublishResult } from '../model/message.ts'
-import { isRetryTopic, RETRY_PREFIX } from '../model/names.ts'
+import { checkTopicName, isRetryTopic, RETRY_PREFIX } from '../model/names.ts'
 import { editProperties } from '../model/properties.ts'
 import { PERM_WRITE } from '../model/topic.ts'
 import type { MessageStore, StoreDraft } from '../store/store.ts'
@@ -118,6 +118,7 @@ export class Publisher {
     batch: Batch,
   ): StoreDraft | BrokerError {
     try {
+      if (known === undefined) checkTopicName(message.topic)
       checkSendable(message.topic)
       if (isRetryTopic(message.topic)) return this.#retryDraft(message, batch)
       const { createTopic, createQueues } = message

@@ -4,7 +4,7 @@
 import { BrokerError } from '../errors.ts'
 import { retryDelayMs } from '../model/delay-levels.ts'
 import type { Receipt, ReceivedMessage, ReceiveRequest, SettleResult } from '../model/message.ts'
-import { isLightQueue, isRetryTopic, RETRY_PREFIX } from '../model/names.ts'
+import { isLightQueue } from '../model/names.ts'
 import { PERM_READ } from '../model/topic.ts'
 import { Expiry } from './expiry.ts'
 import type { GroupModes } from './group-modes.ts'
@@ -33,7 +33,7 @@ export class Receiver {
   #isClosed = false
 
   constructor(
-    parts: Omit<ReceivingParts, 'expiry' | 'serials'> & {
+    parts: Omit<ReceivingParts, 'expiry' | 'serials' | 'counts'> & {
       readonly groups: GroupTable
       readonly modes: GroupModes
       readonly retries: Retries
@@ -42,7 +42,8 @@ export class Receiver {
     const expiry = new Expiry(parts.clock, (group, queue, entry) =>
       this.#expired(group, queue, entry),
     )
-    this.#parts = { ...parts, expiry, serials: new Serials(parts.clock.now()) }
+    const serials = new Serials(parts.clock.now())
+    this.#parts = { ...parts, expiry, serials, counts: { received: 0, waiting: 0 } }
     this.#groups = parts.groups
     this.#modes = parts.modes
     this.#retries = parts.retries
@@ -123,13 +124,6 @@ export class Receiver {
     return this.#each(receipts, (held) => this.#move(held, { deadBecause: reason }))
   }
 
-  arrived(topic: string, queueId: number, maxOffset: number): void {
-    if (isRetryTopic(topic)) {
-      this.#receiving.get(topic.slice(RETRY_PREFIX.length))?.arrived(topic, queueId, maxOffset)
-    }
-    for (const group of this.#receiving.values()) group.arrived(topic, queueId, maxOffset)
-  }
-
   isBusy(group: string): boolean {
     return this.#receiving.get(group)?.isBusy === true
   }
@@ -138,22 +132,19 @@ export class Receiver {
     return this.#receiving.get(group)?.queue(topic, queueId)?.inFlight ?? 0
   }
 
+  /** Messages handed out since the start. */
   get received(): number {
-    let count = 0
-    for (const group of this.#receiving.values()) {
-      for (const line of group.lines()) count += line.received
-    }
-    return count
+    return this.#parts.counts.received
   }
 
-  /** Queue counts of topics changed. */
-  refresh(): void {
-    for (const group of this.#receiving.values()) group.refresh()
+  /** The topic's count of queues may have changed. */
+  refresh(topic: string): void {
+    for (const group of this.#receiving.values()) group.refresh(topic)
   }
 
   dropTopic(topic: string): void {
     for (const group of this.#receiving.values()) {
-      for (const line of group.lines()) if (line.topic === topic) line.close(topicNotFound(topic))
+      group.closeLine(topic, topicNotFound(topic))
       group.drop(topic)
     }
   }
@@ -164,6 +155,15 @@ export class Receiver {
     this.#receiving.delete(name)
     const error = new BrokerError('GROUP_NOT_FOUND', `the consumer group '${name}' was deleted`)
     for (const line of group.lines()) line.close(error)
+    group.dropAll()
+  }
+
+  /** Members that share by queue took over: what was in flight here is theirs to read again. */
+  retire(name: string): void {
+    const group = this.#receiving.get(name)
+    if (group === undefined || group.isBusy) return
+    this.#receiving.delete(name)
+    group.dropAll()
   }
 
   /** Waiting receives come back empty-handed. */

@@ -1,22 +1,24 @@
 // One group that receives per message: its queues with what is in flight on each, and its lines of waiting
-// consumers, one per topic. Finds queues, routes news to lines; what becomes of a failed message is decided
+// consumers, one per topic. Opens queues, routes news to lines; what becomes of a failed message is decided
 // elsewhere.
 import type { Clock } from '../clock.ts'
+import type { BrokerError } from '../errors.ts'
 import { isLightQueue, retryTopic } from '../model/names.ts'
-import { queueOffset } from '../model/positions.ts'
 import { PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
 import { originalTopic } from '../model/routing-name.ts'
 import type { TagFilter } from '../model/tag-filter.ts'
 import type { MessageStore } from '../store/store.ts'
+import type { Arrivals } from './arrivals.ts'
 import type { CursorTable } from './cursors.ts'
+import type { DispensingGroup, ReceiveCounts, Source } from './dispenser.ts'
 import type { Expiry } from './expiry.ts'
 import type { FactWriter } from './fact-writer.ts'
 import { GroupQueue } from './group-queue.ts'
 import type { LightQueueTable } from './light-queues.ts'
 import type { BrokerOptions } from './options.ts'
 import { QueueReader } from './queue-reader.ts'
-import { type LineGroup, ReceiveLine, type Source } from './receive-line.ts'
+import { ReceiveLine } from './receive-line.ts'
 import type { Serials } from './serials.ts'
 import type { TopicTable } from './topics.ts'
 
@@ -26,16 +28,21 @@ export interface ReceivingParts {
   readonly lightQueues: LightQueueTable
   readonly cursors: CursorTable
   readonly facts: FactWriter
+  readonly arrivals: Arrivals
   readonly clock: Clock
   readonly options: BrokerOptions
   readonly expiry: Expiry
   readonly serials: Serials
+  readonly counts: ReceiveCounts
 }
 
-export class ReceivingGroup implements LineGroup {
+type StartAt = 'first' | 'last'
+
+export class ReceivingGroup implements DispensingGroup {
   readonly name: string
   readonly clock: Clock
   readonly options: BrokerOptions
+  readonly counts: ReceiveCounts
   readonly #parts: ReceivingParts
   readonly #retryTopic: string
   /** By topic, then queue id; the retry topic is one of them. */
@@ -43,30 +50,34 @@ export class ReceivingGroup implements LineGroup {
   readonly #lines = new Map<string, ReceiveLine>()
   /** Queues of the topic and the retry topic, as a line wants them. */
   readonly #sources = new Map<string, readonly Source[]>()
-  #startAt: 'first' | 'last' = 'first'
+  readonly #watches = new Map<string, Disposable>()
 
   constructor(name: string, parts: ReceivingParts) {
     this.name = name
     this.clock = parts.clock
     this.options = parts.options
+    this.counts = parts.counts
     this.#parts = parts
     this.#retryTopic = retryTopic(name)
   }
 
   /** The line for a topic that exists. */
-  line(topic: string, filter: TagFilter, startAt: 'first' | 'last'): ReceiveLine {
+  line(topic: string, filter: TagFilter, startAt: StartAt): ReceiveLine {
     let line = this.#lines.get(topic)
     if (line === undefined) {
+      this.#open(topic, startAt)
       line = new ReceiveLine(this, topic, filter)
       this.#lines.set(topic, line)
-      this.#startAt = startAt
-      this.sources(topic)
     }
     return line
   }
 
   lines(): Iterable<ReceiveLine> {
     return this.#lines.values()
+  }
+
+  closeLine(topic: string, error: BrokerError): void {
+    this.#lines.get(topic)?.close(error)
   }
 
   queue(topic: string, queueId: number): GroupQueue | undefined {
@@ -76,38 +87,26 @@ export class ReceivingGroup implements LineGroup {
   sources(topic: string): readonly Source[] {
     let sources = this.#sources.get(topic)
     if (sources === undefined) {
-      sources = [...this.#open(topic), ...this.#open(this.#retryTopic)]
+      sources = [...this.#open(topic, 'first'), ...this.#open(this.#retryTopic, 'first')]
       this.#sources.set(topic, sources)
     }
     return sources
   }
 
-  /** Queue counts changed. */
-  refresh(): void {
+  /** The topic's count of queues may have changed. */
+  refresh(topic: string): void {
+    if (!this.#queues.has(topic)) return
     this.#sources.clear()
-    for (const line of this.#lines.values()) line.wake()
-  }
-
-  arrived(topic: string, queueId: number, maxOffset: number): void {
-    const source = this.#queues.get(topic)?.[queueId]
-    if (source === undefined) return
-    source.queue.maxOffset = queueOffset(maxOffset)
-    if (topic === this.#retryTopic) this.wakeAll()
-    else this.wake(topic)
+    this.#wakeFor(topic)
   }
 
   wake(topic: string): void {
     this.#lines.get(topic)?.wake()
   }
 
-  wakeAll(): void {
-    for (const line of this.#lines.values()) line.wake()
-  }
-
-  /** A message of this queue may be handed out again. */
+  /** A message of this queue may be handed out. */
   wakeFor(queue: GroupQueue): void {
-    if (queue.isRetry) this.wakeAll()
-    else this.wake(queue.cursor.topic)
+    this.#wakeFor(queue.cursor.topic)
   }
 
   nextSerial(): number {
@@ -115,8 +114,11 @@ export class ReceivingGroup implements LineGroup {
   }
 
   ownerOf(record: RecordView): string | undefined {
-    const owner = record.property(PROPERTY.lightQueue) ?? originalTopic(record)
-    return this.#exists(owner) ? owner : undefined
+    const owner = record.property(PROPERTY.receivedFrom) ?? originalTopic(record)
+    const exists = isLightQueue(owner)
+      ? this.#parts.lightQueues.has(owner)
+      : this.#parts.topics.find(owner) !== undefined
+    return exists ? owner : undefined
   }
 
   moved(queue: GroupQueue): void {
@@ -136,45 +138,63 @@ export class ReceivingGroup implements LineGroup {
     return false
   }
 
+  /** Forgets a topic's queues: it is gone, or its cursors go on without this group object. */
   drop(topic: string): void {
-    for (const { queue } of this.#queues.get(topic) ?? []) queue.cursor.place = undefined
+    for (const { queue } of this.#queues.get(topic) ?? []) {
+      this.#parts.expiry.forget(queue)
+      queue.retire()
+    }
+    this.#watches.get(topic)?.[Symbol.dispose]()
+    this.#watches.delete(topic)
     this.#queues.delete(topic)
     this.#lines.delete(topic)
     this.#sources.clear()
   }
 
-  #exists(topic: string): boolean {
-    return isLightQueue(topic)
-      ? this.#parts.lightQueues.has(topic)
-      : this.#parts.topics.find(topic) !== undefined
+  dropAll(): void {
+    for (const topic of [...this.#queues.keys()]) this.drop(topic)
   }
 
-  #open(topic: string): readonly Source[] {
+  #wakeFor(topic: string): void {
+    if (topic !== this.#retryTopic) this.wake(topic)
+    else for (const line of this.#lines.values()) line.wake()
+  }
+
+  /** Opens what is missing. A queue that came after the group started is read from its first message. */
+  #open(topic: string, startAt: StartAt): readonly Source[] {
     let queues = this.#queues.get(topic)
     if (queues === undefined) {
       queues = []
       this.#queues.set(topic, queues)
+      this.#watches.set(topic, this.#watch(topic, queues))
     }
     const count = isLightQueue(topic)
       ? 1
       : (this.#parts.topics.find(topic)?.definition.readQueues ?? 0)
-    for (let queueId = queues.length; queueId < count; queueId++) {
-      queues.push(this.#start(topic, queueId))
-    }
     // What a shrunken topic has left of its former queues is still consumed.
+    for (let queueId = queues.length; queueId < count; queueId++) {
+      queues.push(this.#start(topic, queueId, startAt))
+    }
     return queues
   }
 
-  #start(topic: string, queueId: number): Source {
+  #watch(topic: string, queues: readonly Source[]): Disposable {
+    return this.#parts.arrivals.watch(topic, (queueId, maxOffset) => {
+      const source = queues[queueId]
+      if (source === undefined) return
+      source.queue.maxOffset = maxOffset
+      this.#wakeFor(topic)
+    })
+  }
+
+  #start(topic: string, queueId: number, startAt: StartAt): Source {
     const { store, cursors, facts } = this.#parts
     const { minOffset, maxOffset } = store.range(topic, queueId)
     const cursor = cursors.at(this.name, topic, queueId)
-    const isRetry = topic === this.#retryTopic
+    const next = startAt === 'first' ? minOffset : maxOffset
     const isNew = cursor.stored === undefined
-    const next = this.#startAt === 'first' || isRetry ? minOffset : maxOffset
     const start = cursor.stored ?? { next, unsettled: [] }
-    const queue = new GroupQueue(cursor, isRetry, start, maxOffset)
-    cursor.place = queue
+    const queue = new GroupQueue(cursor, topic === this.#retryTopic, start, maxOffset)
     if (isNew) {
       // Where a new group starts must be in the log before the messages that come after.
       facts.mark(cursor)

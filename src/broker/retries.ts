@@ -7,7 +7,7 @@ import { delayLevelMs, retryDelayMs } from '../model/delay-levels.ts'
 import { PROPERTIES_BYTES_MAX } from '../model/limits.ts'
 import type { SendBack, SettleResult } from '../model/message.ts'
 import { offsetMessageId } from '../model/message-id.ts'
-import { isLightQueue } from '../model/names.ts'
+import { retryTopic } from '../model/names.ts'
 import { editProperties, PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
 import { originalTopic } from '../model/routing-name.ts'
@@ -50,6 +50,8 @@ const COPY_DROPS: ReadonlySet<string> = new Set([
   PROPERTY.realQueueId,
   PROPERTY.deadLetterReason,
 ])
+
+const DEAD_DROPS: ReadonlySet<string> = new Set([...COPY_DROPS, PROPERTY.receivedFrom])
 
 export class Retries {
   readonly #store: MessageStore
@@ -192,13 +194,14 @@ export class Retries {
     if (error.code === 'MESSAGE_TOO_LARGE' && 'delayMs' in destination) {
       entry.attempts++
       queue.park(entry, nowMs + destination.delayMs)
-      this.#facts.mark(queue.cursor)
       settle(null)
     } else {
       if (serial === 0) queue.park(entry, nowMs + STUCK_MS)
       else queue.takeBack(entry, serial)
       settle(error)
     }
+    // What was acknowledged meanwhile was held back from the log.
+    this.#facts.mark(queue.cursor)
   }
 
   #copy(
@@ -221,7 +224,7 @@ export class Retries {
       reconsumeTimes: failed,
       preparedPosition: record.preparedPosition,
       body: record.body,
-      properties: copyProperties(record, destination, receivedFrom),
+      properties: copyProperties(record, group, destination, receivedFrom),
       dueMs: delayMs > 0 ? this.#clock.now() + delayMs : undefined,
     }
     return { draft, topic }
@@ -232,20 +235,25 @@ export const exhausted = (max: number): string => `not consumed after ${max} ret
 
 const placeFact = (queue: GroupQueue): Fact => queue.cursor.factOf(queue.stateAfter())
 
+/** `receivedFrom`: the topic of the receive; undefined when the message was pulled. */
 function copyProperties(
   record: RecordView,
+  group: string,
   destination: Destination,
   receivedFrom: string | undefined,
 ): Buffer {
-  const added: [string, string][] = [[PROPERTY.retryTopic, originalTopic(record)]]
+  const original = originalTopic(record)
+  const added: [string, string][] = [[PROPERTY.retryTopic, original]]
   if (record.property(PROPERTY.originMessageId) === undefined) {
     added.push([PROPERTY.originMessageId, offsetMessageId(record.storeHost, record.position)])
   }
   if ('deadBecause' in destination) {
     added.push([PROPERTY.deadLetterReason, plain(destination.deadBecause)])
-  } else if (receivedFrom !== undefined && isLightQueue(receivedFrom)) {
-    added.push([PROPERTY.lightQueue, receivedFrom])
+    return editProperties(record.propertyBytes, added, DEAD_DROPS)
   }
+  // A light queue's and a dead-letter topic's consumers get their retries back, not the original topic's.
+  const isOwn = receivedFrom === original || receivedFrom === retryTopic(group)
+  if (receivedFrom !== undefined && !isOwn) added.push([PROPERTY.receivedFrom, receivedFrom])
   const properties = editProperties(record.propertyBytes, added, COPY_DROPS)
   if (properties.length > PROPERTIES_BYTES_MAX) {
     throw new BrokerError('MESSAGE_TOO_LARGE', `${properties.length} bytes of properties`)

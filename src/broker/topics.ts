@@ -43,7 +43,7 @@ export class TopicTable {
   readonly #facts: FactWriter
   readonly #options: BrokerOptions
   readonly #topics = new Map<string, Topic>()
-  readonly #watchers = new Set<() => void>()
+  readonly #watchers = new Set<(name: string) => void>()
   /** Topics of users: neither built in nor a group's. */
   #userTopics = 0
 
@@ -92,7 +92,7 @@ export class TopicTable {
     }
     this.#check(definition)
     const topic = this.#add(definition, { isSaved: false, isBuiltIn: false })
-    this.#changed()
+    this.#changed(name)
     return topic
   }
 
@@ -121,7 +121,7 @@ export class TopicTable {
       throw error
     }
     topic.isSaved = true
-    this.#changed()
+    this.#changed(name)
   }
 
   /** The topic, durable; created when it is missing and that is allowed. @throws TOPIC_NOT_FOUND */
@@ -160,10 +160,11 @@ export class TopicTable {
     if (topic === undefined) return
     this.#topics.delete(name)
     if (!isGroupsTopic(name)) this.#userTopics--
-    this.#changed()
+    this.#changed(name)
   }
 
-  watch(changed: () => void): Disposable {
+  /** Called with the name after any change. */
+  watch(changed: (name: string) => void): Disposable {
     this.#watchers.add(changed)
     return { [Symbol.dispose]: () => void this.#watchers.delete(changed) }
   }
@@ -175,8 +176,8 @@ export class TopicTable {
     return topic
   }
 
-  #changed(): void {
-    for (const changed of this.#watchers) changed()
+  #changed(name: string): void {
+    for (const changed of this.#watchers) changed(name)
   }
 
   #check(definition: TopicDefinition): void {

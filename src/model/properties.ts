@@ -34,8 +34,8 @@ export const PROPERTY = {
   dueMs: 'TIMER_OUT_MS',
   /** Why a message was dead-lettered. */
   deadLetterReason: 'DLQ_REASON',
-  /** A retry copy of a message that was received from a light queue: that queue's topic name. */
-  lightQueue: '__LIGHT_QUEUE',
+  /** A retry copy of a message that was not received from its own topic: the light queue or dead-letter topic. */
+  receivedFrom: '__RECEIVED_FROM',
   /** Aliyun's absolute delivery time, epoch ms; what ali-ons sets. */
   startDeliverMs: '__STARTDELIVERTIME',
   /** The MQTT topic name exactly as published. */

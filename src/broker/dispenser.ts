@@ -1,0 +1,271 @@
+// Hands out messages of one topic to one group's consumers: what is ready again or new, on the topic's queues
+// and on the group's retry topic, in turn over the queues. Everything happens at once from memory; what must
+// be loaded from the disk is announced by the reader and asked for again.
+import type { Clock } from '../clock.ts'
+import { getI32 } from '../model/bytes.ts'
+import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../model/message.ts'
+import { type QueueOffset, queueOffset } from '../model/positions.ts'
+import { PROPERTY } from '../model/properties.ts'
+import { RecordView } from '../model/record.ts'
+import { type TagFilter, tagMatches } from '../model/tag-filter.ts'
+import { type Entry, type GroupQueue, OWNER_UNKNOWN } from './group-queue.ts'
+import type { BrokerOptions } from './options.ts'
+import type { QueueReader } from './queue-reader.ts'
+
+export interface Source {
+  readonly queue: GroupQueue
+  readonly reader: QueueReader
+}
+
+/** Of all groups together. */
+export interface ReceiveCounts {
+  /** Messages handed out since the start. */
+  received: number
+  /** Receives that wait now. */
+  waiting: number
+}
+
+/** What handing out asks of the group. */
+export interface DispensingGroup {
+  readonly name: string
+  readonly clock: Clock
+  readonly options: BrokerOptions
+  readonly counts: ReceiveCounts
+  nextSerial(): number
+  /** The queues of a topic and of the group's retry topic. */
+  sources(topic: string): readonly Source[]
+  /** Where a message of the retry topic belongs; undefined = nowhere any longer. */
+  ownerOf(record: RecordView): string | undefined
+  /** Something is ready for the consumers of this topic. */
+  wake(topic: string): void
+  /** The queue's place changed and is not durable yet. */
+  moved(queue: GroupQueue): void
+  /** A delivery has a deadline now. */
+  expects(queue: GroupQueue): void
+}
+
+/** Reads of one queue in one go when nothing matches; then the event loop has its turn. */
+const LOOKS_MAX = 8
+
+export class Dispenser {
+  readonly topic: string
+  filter: TagFilter
+  readonly #group: DispensingGroup
+  #turn = 0
+
+  constructor(group: DispensingGroup, topic: string, filter: TagFilter) {
+    this.#group = group
+    this.topic = topic
+    this.filter = filter
+  }
+
+  /** Is something on its way from the disk? */
+  get isLoading(): boolean {
+    return this.#sources.some(({ reader }) => reader.isLoading)
+  }
+
+  /** Are messages with consumers? */
+  get isBusy(): boolean {
+    return this.#sources.some(({ queue }) => !queue.isRetry && queue.inFlight > 0)
+  }
+
+  /** Could there be something to hand out? Cheap, and wrong only by what filters leave out. */
+  get hasMore(): boolean {
+    return this.#sources.some(
+      ({ queue }) =>
+        queue.next < queue.maxOffset ||
+        queue.hasReady(this.topic) ||
+        (queue.isRetry && queue.hasReady(OWNER_UNKNOWN)),
+    )
+  }
+
+  /** Estimate of how many. */
+  get available(): number {
+    let count = 0
+    for (const { queue } of this.#sources) count += queue.available
+    return count
+  }
+
+  /** Nobody waits for what was loaded. */
+  dropLoaded(): void {
+    for (const { reader } of this.#sources) reader.drop()
+  }
+
+  collect(request: ReceiveRequest, maxMessages: number): ReceivedMessage[] {
+    const sources = this.#sources
+    const taking = new Taking(request, maxMessages)
+    const start = this.#turn++ % Math.max(1, sources.length)
+    for (let i = 0; i < sources.length && taking.hasRoom; i++) {
+      const source = sources[(start + i) % sources.length]!
+      const { queue } = source
+      const isAsked =
+        request.queueId === ANY_QUEUE || queue.isRetry || queue.cursor.queueId === request.queueId
+      if (!isAsked || !this.#isWithinBytes()) continue
+      try {
+        this.#takeReady(source, taking)
+        this.#takeNew(source, taking)
+      } catch (error) {
+        // What was taken from other queues is delivered; the trouble comes up again.
+        if (taking.messages.length === 0) throw error
+        break
+      }
+    }
+    this.#group.counts.received += taking.messages.length
+    return taking.messages
+  }
+
+  get #sources(): readonly Source[] {
+    return this.#group.sources(this.topic)
+  }
+
+  #isWithinBytes(): boolean {
+    let bytes = 0
+    for (const { queue } of this.#sources) bytes += queue.inFlightBytes
+    return bytes < this.#group.options.inFlightBytesMax
+  }
+
+  #takeReady({ queue, reader }: Source, taking: Taking): void {
+    const { ordered } = taking.request
+    while (taking.hasRoom && !(ordered && queue.isBlocked)) {
+      const entry =
+        queue.firstReady(this.topic) ??
+        (queue.isRetry ? queue.firstReady(OWNER_UNKNOWN) : undefined)
+      if (entry === undefined) return
+      const result = reader.read(entry.offset, 1, taking.bytesLeft, undefined)
+      if (result === undefined) return
+      if (result.status !== 'found' || result.offsets[0] !== entry.offset) {
+        // Retention took the record: there is nothing left to deliver.
+        queue.forget(entry)
+        this.#group.moved(queue)
+        continue
+      }
+      if (entry.size === 0) this.#meet(queue, entry, new RecordView(result.records))
+      if (entry.owner !== this.topic) continue
+      const { size } = new RecordView(result.records)
+      if (!this.#deliver(queue, entry, result.records.subarray(0, size), taking)) return
+    }
+  }
+
+  /** First sight of a message that an earlier process left unsettled. */
+  #meet(queue: GroupQueue, entry: Entry, record: RecordView): void {
+    entry.size = record.size
+    entry.reconsumeTimes = record.reconsumeTimes
+    if (entry.owner !== OWNER_UNKNOWN) return
+    const owner = this.#group.ownerOf(record)
+    if (owner === undefined) {
+      queue.forget(entry)
+      this.#group.moved(queue)
+      return
+    }
+    queue.assign(entry, owner)
+    if (owner !== this.topic) this.#group.wake(owner)
+  }
+
+  #takeNew({ queue, reader }: Source, taking: Taking): void {
+    const { ordered } = taking.request
+    for (let looks = 0; taking.hasRoom && queue.next < queue.maxOffset; looks++) {
+      const room = this.#group.options.inFlightMax - queue.unsettledCount
+      if (room <= 0 || (ordered && queue.isBlocked)) return
+      if (looks === LOOKS_MAX) {
+        setImmediate(() => this.#group.wake(this.topic))
+        return
+      }
+      const max = ordered ? 1 : Math.min(room, taking.messagesLeft)
+      const hashes = queue.isRetry ? undefined : this.filter.hashes
+      const result = reader.read(queue.next, max, taking.bytesLeft, hashes)
+      if (result === undefined || result.status === 'at-end') return
+      if (!this.#takeFound(queue, result.records, result.offsets, max, taking)) return
+      if (result.nextOffset > queue.next || result.status === 'moved') {
+        queue.next = result.nextOffset
+        this.#group.moved(queue)
+      }
+    }
+  }
+
+  /** False when not all of it was taken: the rest is read again. */
+  #takeFound(
+    queue: GroupQueue,
+    records: Buffer,
+    offsets: readonly QueueOffset[],
+    max: number,
+    taking: Taking,
+  ): boolean {
+    let at = 0
+    for (let i = 0; i < offsets.length; i++) {
+      const offset = offsets[i]!
+      const size = getI32(records, at)
+      const record = records.subarray(at, at + size)
+      at += size
+      if (i === max || !taking.hasRoomFor(size)) return false
+      const view = new RecordView(record)
+      const owner = this.#ownerOfNew(queue, view)
+      if (owner !== undefined) {
+        const entry = queue.add(offset, owner, size, view.reconsumeTimes)
+        if (owner === this.topic) this.#deliver(queue, entry, record, taking)
+        else {
+          queue.makeReady(entry)
+          this.#group.wake(owner)
+        }
+      }
+      queue.next = queueOffset(offset + 1)
+    }
+    return true
+  }
+
+  /** undefined: nobody is to have it, for the hash of its tag collided or its topic is gone. */
+  #ownerOfNew(queue: GroupQueue, record: RecordView): string | undefined {
+    if (queue.isRetry) return this.#group.ownerOf(record)
+    if (this.filter.tags === undefined) return this.topic
+    return tagMatches(this.filter, record.property(PROPERTY.tags)) ? this.topic : undefined
+  }
+
+  #deliver(queue: GroupQueue, entry: Entry, record: Buffer, taking: Taking): boolean {
+    if (!taking.hasRoomFor(entry.size)) return false
+    const { invisibleMs, ordered } = taking.request
+    const receipt = queue.deliver(
+      entry,
+      this.#group.nextSerial(),
+      this.#group.clock.monotonic() + invisibleMs,
+      ordered,
+    )
+    this.#group.expects(queue)
+    const attempt = entry.reconsumeTimes + entry.attempts + 1
+    taking.add({ record, receipt, attempt }, entry.size)
+    return true
+  }
+}
+
+/** What one receive has been given so far. */
+class Taking {
+  readonly request: ReceiveRequest
+  readonly messages: ReceivedMessage[] = []
+  readonly #maxMessages: number
+  #bytes = 0
+
+  constructor(request: ReceiveRequest, maxMessages: number) {
+    this.request = request
+    this.#maxMessages = maxMessages
+  }
+
+  get messagesLeft(): number {
+    return this.#maxMessages - this.messages.length
+  }
+
+  get bytesLeft(): number {
+    return this.request.maxBytes - this.#bytes
+  }
+
+  get hasRoom(): boolean {
+    return this.messagesLeft > 0 && (this.bytesLeft > 0 || this.messages.length === 0)
+  }
+
+  /** The first message is taken whatever its size. */
+  hasRoomFor(size: number): boolean {
+    return this.messages.length === 0 || (this.messagesLeft > 0 && size <= this.bytesLeft)
+  }
+
+  add(message: ReceivedMessage, size: number): void {
+    this.messages.push(message)
+    this.#bytes += size
+  }
+}
