@@ -1,0 +1,149 @@
+import test, { type ExecutionContext } from 'ava'
+import { type Clock, systemClock } from '../../src/clock.ts'
+import { silentLogger } from '../../src/log.ts'
+import type { TopicDefinition } from '../../src/model/topic.ts'
+import { Registrar, type RegistrarOptions } from '../../src/namesrv/registrar.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { startNameServer } from '../support/name-server.ts'
+
+const topic = (name: string): TopicDefinition => ({
+  name,
+  readQueues: 4,
+  writeQueues: 4,
+  perm: 6,
+  ordered: false,
+  sysFlag: 0,
+})
+
+/** A broker as far as a registrar sees it: a list of topics that tells of its changes. */
+class Topics {
+  readonly names = new Set(['A', 'B'])
+  #changed: (() => void) | undefined
+
+  readonly broker = {
+    identity: {
+      clusterName: 'C',
+      brokerName: 'broker-a',
+      brokerId: 0,
+      storeHost: { ip: 0x7f000001, port: 10911 },
+    },
+    topics: {
+      list: async () => [...this.names].map(topic),
+      watch: (changed: () => void) => {
+        this.#changed = changed
+        return { [Symbol.dispose]: () => (this.#changed = undefined) }
+      },
+    },
+  }
+
+  add(name: string): void {
+    this.names.add(name)
+    this.#changed?.()
+  }
+}
+
+function registrar(
+  t: ExecutionContext,
+  topics: Topics,
+  options: Partial<RegistrarOptions> & { readonly clock?: Clock },
+): Registrar {
+  const { clock = systemClock, ...rest } = options
+  const made = new Registrar(
+    { broker: topics.broker as never, clock, log: silentLogger },
+    { nameServers: [], advertised: { host: '10.0.0.1', port: 10911 }, ...rest },
+  )
+  t.teardown(() => made.close())
+  return made
+}
+
+/** Looks every few milliseconds, because a name server tells nobody of what it learns. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition())
+    await new Promise((resolve) => systemClock.after(5, () => resolve(undefined)))
+}
+
+test('a broker registers with every name server before it has started', async (t) => {
+  const [one, two] = [await startNameServer(t), await startNameServer(t)]
+  await registrar(t, new Topics(), { nameServers: [one.address, two.address] }).start()
+  for (const { nameServer } of [one, two]) {
+    t.deepEqual(nameServer.routes.topics(), ['A', 'B'])
+    t.is(nameServer.routes.route('A')!.brokers[0]!.addresses.get(0), '10.0.0.1:10911')
+  }
+})
+
+test('a new topic is registered at once', async (t) => {
+  const { address, nameServer } = await startNameServer(t)
+  const topics = new Topics()
+  await registrar(t, topics, { nameServers: [address] }).start()
+  topics.add('N')
+  await until(() => nameServer.routes.topics().includes('N'))
+  t.pass()
+})
+
+test('topics that come in a burst are all registered', async (t) => {
+  const { address, nameServer } = await startNameServer(t)
+  const topics = new Topics()
+  await registrar(t, topics, { nameServers: [address] }).start()
+  for (let i = 0; i < 100; i++) topics.add(`N${i}`)
+  await until(() => nameServer.routes.topics().length === 102)
+  t.pass()
+})
+
+test('a name server that is away is tried again and costs the others nothing', async (t) => {
+  const away = await startNameServer(t)
+  const { port } = away
+  await away.close()
+  const there = await startNameServer(t)
+  const nameServers = [away.address, there.address]
+  await registrar(t, new Topics(), { nameServers, periodMs: 50 }).start()
+  t.deepEqual(there.nameServer.routes.topics(), ['A', 'B'])
+  const back = await startNameServer(t, { port })
+  await until(() => back.nameServer.routes.topics().length === 2)
+  t.pass()
+})
+
+test('a restarted name server is told again at once, not after a period', async (t) => {
+  const first = await startNameServer(t)
+  await registrar(t, new Topics(), { nameServers: [first.address], periodMs: 3_600_000 }).start()
+  await first.close()
+  const second = await startNameServer(t, { port: first.port })
+  await until(() => second.nameServer.routes.topics().length === 2)
+  t.pass()
+})
+
+test('heartbeats keep the broker registered beyond its expiry', async (t) => {
+  const clock = new FakeClock()
+  const { address, nameServer } = await startNameServer(t, { clock, idleMs: 1e9 })
+  const { routes } = nameServer
+  const register = routes.register.bind(routes)
+  let registrations = 0
+  routes.register = (registration) => {
+    registrations++
+    return register(registration)
+  }
+  await registrar(t, new Topics(), { nameServers: [address], clock }).start()
+  for (let rounds = 1; rounds <= 10; rounds++) {
+    t.is(registrations, rounds)
+    clock.advance(30_000)
+    await until(() => registrations > rounds)
+  }
+  t.deepEqual(routes.topics(), ['A', 'B'])
+  clock.advance(29_000)
+  t.deepEqual(routes.topics(), ['A', 'B'])
+})
+
+test('a broker that closes unregisters', async (t) => {
+  const { address, nameServer } = await startNameServer(t)
+  const made = registrar(t, new Topics(), { nameServers: [address] })
+  await made.start()
+  await made.close()
+  t.deepEqual(nameServer.routes.topics(), [])
+})
+
+test('without an advertised host clients are told the one that they dialled', async (t) => {
+  const { address, connect } = await startNameServer(t)
+  await registrar(t, new Topics(), { nameServers: [address], advertised: { port: 1234 } }).start()
+  const connection = await connect()
+  const answer = await connection.request(105, { fields: new Map([['topic', 'A']]) })
+  t.regex(answer.body.toString(), /"0":"127\.0\.0\.1:1234"/)
+})

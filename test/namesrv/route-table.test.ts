@@ -1,0 +1,178 @@
+import test from 'ava'
+import type { TopicDefinition } from '../../src/model/topic.ts'
+import { type Registration, RouteTable } from '../../src/namesrv/route-table.ts'
+
+const topic = (name: string, queues = 4, perm = 6): TopicDefinition => ({
+  name,
+  readQueues: queues,
+  writeQueues: queues,
+  perm,
+  ordered: false,
+  sysFlag: 0,
+})
+const TEMPLATE = topic('TBW102', 8, 7)
+
+function registration(
+  changed: Partial<Registration> & { topics?: TopicDefinition[]; counter?: number } = {},
+): Registration {
+  const { topics = [topic('A'), topic('B')], counter = 0, ...rest } = changed
+  return {
+    clusterName: 'C',
+    brokerName: 'broker-a',
+    brokerId: 0,
+    address: '10.0.0.1:10911',
+    haAddress: '10.0.0.1:10912',
+    expiryMs: 120_000,
+    connection: {},
+    table: { version: { counter, stateVersion: 0, timestamp: 1 }, topics },
+    nowMs: 0,
+    ...rest,
+  }
+}
+
+test('a topic has a route over every broker that registered it', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  routes.register(
+    registration({
+      brokerName: 'broker-b',
+      address: '10.0.0.2:10911',
+      topics: [topic('A', 2), topic('X')],
+    }),
+  )
+  const route = routes.route('A')!
+  t.deepEqual(
+    route.queues.map((q) => [q.brokerName, q.readQueues]),
+    [
+      ['broker-a', 4],
+      ['broker-b', 2],
+    ],
+  )
+  t.deepEqual(
+    route.brokers.map((b) => [b.brokerName, b.addresses.get(0)]),
+    [
+      ['broker-a', '10.0.0.1:10911'],
+      ['broker-b', '10.0.0.2:10911'],
+    ],
+  )
+})
+
+test('a slave is an address of its broker and brings no queues of its own', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  routes.register(
+    registration({ brokerId: 1, address: '10.0.0.9:10911', topics: [topic('S'), topic('A', 9)] }),
+  )
+  t.deepEqual(
+    [...routes.route('A')!.brokers[0]!.addresses],
+    [
+      [0, '10.0.0.1:10911'],
+      [1, '10.0.0.9:10911'],
+    ],
+  )
+  t.is(routes.route('A')!.queues[0]!.readQueues, 4)
+  t.is(routes.route('S'), undefined)
+})
+
+test('a missing topic has no route while no broker creates topics', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  t.is(routes.route('missing'), undefined)
+})
+
+test("a missing topic gets a new topic's route where topics are created on first use", (t) => {
+  const routes = new RouteTable()
+  routes.register(registration({ topics: [TEMPLATE, topic('A')] }))
+  const [queues] = routes.route('missing')!.queues
+  t.deepEqual([queues!.readQueues, queues!.writeQueues, queues!.perm], [4, 4, 6])
+  t.false(routes.topics().includes('missing'))
+})
+
+test('a missing retry topic gets one queue, as its group will have', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration({ topics: [TEMPLATE, topic('A')] }))
+  t.is(routes.route('%RETRY%G')!.queues[0]!.readQueues, 1)
+})
+
+test('a missing dead-letter topic has no route', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration({ topics: [TEMPLATE, topic('A')] }))
+  t.is(routes.route('%DLQ%G'), undefined)
+})
+
+test('a changed table replaces what the broker had', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  routes.register(registration({ counter: 1, topics: [topic('B', 9), topic('C')] }))
+  t.is(routes.route('A'), undefined)
+  t.is(routes.route('B')!.queues[0]!.readQueues, 9)
+  t.deepEqual(routes.topics().sort(), ['B', 'C'])
+})
+
+test('a table of the same version changes nothing', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  t.is(routes.setWritable('broker-a', false), 2)
+  routes.register(registration())
+  t.is(routes.route('A')!.queues[0]!.perm, 4)
+})
+
+test('a single announced topic is added to the table', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  routes.register(registration({ counter: 1, topics: [topic('N')] }))
+  t.deepEqual(routes.topics().sort(), ['A', 'B', 'N'])
+})
+
+test('a broker that was silent for its expiry is forgotten with its topics', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration({ expiryMs: 100 }))
+  routes.register(registration({ brokerName: 'broker-b', address: '10.0.0.2:10911', nowMs: 50 }))
+  t.deepEqual(routes.expire(99), [])
+  t.deepEqual(routes.expire(100), ['10.0.0.1:10911'])
+  t.deepEqual(
+    routes.route('A')!.brokers.map((b) => b.brokerName),
+    ['broker-b'],
+  )
+})
+
+test('a registration is a sign of life', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration({ expiryMs: 100 }))
+  routes.register(registration({ expiryMs: 100, nowMs: 60 }))
+  t.deepEqual(routes.expire(120), [])
+})
+
+test('only the connection that registered a broker last takes it along', (t) => {
+  const routes = new RouteTable()
+  const old = {}
+  const fresh = {}
+  routes.register(registration({ connection: old }))
+  routes.register(registration({ connection: fresh }))
+  t.deepEqual(routes.unregisterConnection(old), [])
+  t.deepEqual(routes.unregisterConnection(fresh), ['10.0.0.1:10911'])
+  t.is(routes.route('A'), undefined)
+})
+
+test('a broker that came back under another address has one entry', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  routes.register(registration({ address: '10.0.0.7:10911' }))
+  t.deepEqual([...routes.route('A')!.brokers[0]!.addresses.values()], ['10.0.0.7:10911'])
+})
+
+test('a topic is deleted everywhere, or in one cluster only', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  routes.register(
+    registration({ clusterName: 'D', brokerName: 'broker-d', address: '10.0.0.4:10911' }),
+  )
+  routes.deleteTopic('A', 'C')
+  t.deepEqual(
+    routes.route('A')!.queues.map((q) => q.brokerName),
+    ['broker-d'],
+  )
+  t.deepEqual(routes.topicsOfCluster('C'), ['B'])
+  routes.deleteTopic('B', undefined)
+  t.is(routes.route('B'), undefined)
+})

@@ -1,0 +1,249 @@
+import { deflateSync } from 'node:zlib'
+import test, { type ExecutionContext } from 'ava'
+import { crc32 } from '../../src/model/crc32.ts'
+import type { Command } from '../../src/remoting/command.ts'
+import type { RemotingConnection } from '../../src/remoting/connection.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { startNameServer } from '../support/name-server.ts'
+
+const fields = (values: Record<string, string>): Map<string, string> =>
+  new Map(Object.entries(values))
+
+const BROKER = {
+  brokerName: 'broker-a',
+  brokerAddr: '10.0.0.1:10911',
+  clusterName: 'DefaultCluster',
+  haServerAddr: '10.0.0.1:10912',
+  brokerId: '0',
+}
+const topicConfig = (topicName: string): object => ({
+  order: false,
+  perm: 6,
+  readQueueNums: 8,
+  topicFilterType: 'SINGLE_TAG',
+  topicName,
+  topicSysFlag: 0,
+  writeQueueNums: 8,
+})
+const bodyOf = (...topics: string[]): Buffer =>
+  Buffer.from(
+    JSON.stringify({
+      filterServerList: [],
+      topicConfigSerializeWrapper: {
+        dataVersion: { counter: 1, stateVersion: 0, timestamp: 5 },
+        topicConfigTable: Object.fromEntries(topics.map((name) => [name, topicConfig(name)])),
+      },
+    }),
+  )
+
+const register = (
+  connection: RemotingConnection,
+  changed: Record<string, string> = {},
+  body = bodyOf('T1', 'T2'),
+): Promise<Command> => connection.request(103, { fields: fields({ ...BROKER, ...changed }), body })
+
+async function route(connection: RemotingConnection, topic: string): Promise<Command> {
+  return connection.request(105, { fields: fields({ topic }) })
+}
+
+async function started(t: ExecutionContext): Promise<RemotingConnection> {
+  const { connect } = await startNameServer(t)
+  const connection = await connect()
+  t.is((await register(connection)).code, 0)
+  return connection
+}
+
+test('a route is the compact JSON that every client reads', async (t) => {
+  const connection = await started(t)
+  const answer = await route(connection, 'T1')
+  t.is(answer.code, 0)
+  t.is(
+    answer.body.toString(),
+    '{"brokerDatas":[{"brokerAddrs":{"0":"10.0.0.1:10911"},"brokerName":"broker-a",' +
+      '"cluster":"DefaultCluster","enableActingMaster":false}],"filterServerTable":{},' +
+      '"queueDatas":[{"brokerName":"broker-a","perm":6,"readQueueNums":8,"topicSysFlag":0,"writeQueueNums":8}]}',
+  )
+})
+
+test('a missing topic is answered with code 17, which clients build on', async (t) => {
+  const connection = await started(t)
+  const answer = await route(connection, 'nowhere')
+  t.is(answer.code, 17)
+  t.regex(answer.remark!, /No topic route info in name server for the topic: nowhere/)
+})
+
+test('an illegal topic name is refused with a reason', async (t) => {
+  const connection = await started(t)
+  const answer = await route(connection, 'a/b')
+  t.is(answer.code, 29)
+  t.regex(answer.remark!, /"a\/b" has a character/)
+})
+
+test('an unspecified host is answered with the one that the client dialled', async (t) => {
+  const { connect } = await startNameServer(t)
+  const connection = await connect()
+  await register(connection, { brokerAddr: '0.0.0.0:10911' })
+  t.regex((await route(connection, 'T1')).body.toString(), /"0":"127\.0\.0\.1:10911"/)
+})
+
+test('a broker that unregisters is gone at once', async (t) => {
+  const connection = await started(t)
+  t.is((await connection.request(104, { fields: fields(BROKER) })).code, 0)
+  t.is((await route(connection, 'T1')).code, 17)
+})
+
+test("a broker's lost connection takes its routes along", async (t) => {
+  const { connect, nameServer } = await startNameServer(t)
+  const broker = await connect()
+  const client = await connect()
+  await register(broker)
+  t.is((await route(client, 'T1')).code, 0)
+  broker.close()
+  while (nameServer.connections > 1) await new Promise((resolve) => setImmediate(resolve))
+  t.is((await route(client, 'T1')).code, 17)
+})
+
+test('a silent broker expires, one that sends heartbeats stays', async (t) => {
+  const clock = new FakeClock()
+  const { connect } = await startNameServer(t, { clock, idleMs: 1e9 })
+  const connection = await connect()
+  await register(connection, { heartbeatTimeoutMillis: '60000' })
+  clock.advance(50_000)
+  await register(connection, { heartbeatTimeoutMillis: '60000' })
+  clock.advance(50_000)
+  t.is((await route(connection, 'T1')).code, 0)
+  clock.advance(15_000)
+  t.is((await route(connection, 'T1')).code, 17)
+})
+
+test('a data version query tells what changed and counts as a heartbeat', async (t) => {
+  const clock = new FakeClock()
+  const { connect } = await startNameServer(t, { clock, idleMs: 1e9 })
+  const connection = await connect()
+  const ask = (counter: number): Promise<Command> =>
+    connection.request(322, {
+      fields: fields(BROKER),
+      body: Buffer.from(JSON.stringify({ counter, stateVersion: 0, timestamp: 5 })),
+    })
+  t.is((await ask(1)).fields.get('changed'), 'true')
+  await register(connection)
+  clock.advance(100_000)
+  t.is((await ask(1)).fields.get('changed'), 'false')
+  t.is((await ask(2)).fields.get('changed'), 'true')
+  clock.advance(100_000)
+  t.is((await route(connection, 'T1')).code, 0)
+})
+
+test('a compressed registration is read, said or not', async (t) => {
+  const { connect } = await startNameServer(t)
+  const connection = await connect()
+  const text = (value: string): Buffer => {
+    const bytes = Buffer.from(value)
+    const length = Buffer.alloc(4)
+    length.writeInt32BE(bytes.length)
+    return Buffer.concat([length, bytes])
+  }
+  const count = Buffer.alloc(4)
+  count.writeInt32BE(2)
+  const body = deflateSync(
+    Buffer.concat([
+      text('{"counter":1,"stateVersion":0,"timestamp":5}'),
+      count,
+      text('TC 16 8 6 SINGLE_TAG {}'),
+      text('TD 1 1 4 SINGLE_TAG'),
+      text('[]'),
+    ]),
+  )
+  t.is((await register(connection, { compressed: 'false' }, body)).code, 0)
+  t.regex(
+    (await route(connection, 'TC')).body.toString(),
+    /"readQueueNums":16,.*"writeQueueNums":8/,
+  )
+  t.is((await register(connection, {}, body.subarray(0, 20))).code, 29)
+})
+
+test('a registration with a wrong checksum is refused', async (t) => {
+  const { connect } = await startNameServer(t)
+  const connection = await connect()
+  const sum = crc32(bodyOf('T1', 'T2')) & 0x7fffffff
+  t.is((await register(connection, { bodyCrc32: String(sum) })).code, 0)
+  const refused = await register(connection, { bodyCrc32: String(sum ^ 1) })
+  t.is(refused.code, 1)
+  t.is(refused.remark, 'crc32 not match')
+})
+
+test('a slave is told where its master is', async (t) => {
+  const connection = await started(t)
+  const answer = await register(connection, { brokerId: '1', brokerAddr: '10.0.0.2:10911' })
+  t.is(answer.fields.get('masterAddr'), '10.0.0.1:10911')
+  t.is(answer.fields.get('haServerAddr'), '10.0.0.1:10912')
+})
+
+test('cluster, topics and system topics are listed', async (t) => {
+  const connection = await started(t)
+  t.is(
+    (await connection.request(106)).body.toString(),
+    '{"brokerAddrTable":{"broker-a":{"brokerAddrs":{"0":"10.0.0.1:10911"},"brokerName":"broker-a",' +
+      '"cluster":"DefaultCluster","enableActingMaster":false}},"clusterAddrTable":{"DefaultCluster":["broker-a"]}}',
+  )
+  t.is((await connection.request(206)).body.toString(), '{"topicList":["T1","T2"]}')
+  const ofCluster = await connection.request(224, { fields: fields({ cluster: 'DefaultCluster' }) })
+  t.is(ofCluster.body.toString(), '{"topicList":["T1","T2"]}')
+  t.is(
+    (await connection.request(304)).body.toString(),
+    '{"brokerAddr":"10.0.0.1:10911","topicList":["DefaultCluster","broker-a"]}',
+  )
+})
+
+test('a topic is deleted from the routes', async (t) => {
+  const connection = await started(t)
+  t.is((await connection.request(216, { fields: fields({ topic: 'T1' }) })).code, 0)
+  t.is((await route(connection, 'T1')).code, 17)
+  t.is((await route(connection, 'T2')).code, 0)
+})
+
+test('write permission is wiped and added again', async (t) => {
+  const connection = await started(t)
+  const brokerName = fields({ brokerName: 'broker-a' })
+  t.is((await connection.request(205, { fields: brokerName })).fields.get('wipeTopicCount'), '2')
+  t.regex((await route(connection, 'T1')).body.toString(), /"perm":4/)
+  t.is((await connection.request(327, { fields: brokerName })).fields.get('addTopicCount'), '2')
+  t.regex((await route(connection, 'T1')).body.toString(), /"perm":6/)
+})
+
+test('key-values are put, got, listed and deleted', async (t) => {
+  const connection = await started(t)
+  const at = { namespace: 'ORDER_TOPIC_CONFIG', key: '__proto__' }
+  t.is((await connection.request(101, { fields: fields(at) })).code, 22)
+  t.is((await connection.request(219, { fields: fields(at) })).code, 22)
+  await connection.request(100, { fields: fields({ ...at, value: 'broker-a:4' }) })
+  t.is((await connection.request(101, { fields: fields(at) })).fields.get('value'), 'broker-a:4')
+  t.is(
+    (await connection.request(219, { fields: fields(at) })).body.toString(),
+    '{"table":{"__proto__":"broker-a:4"}}',
+  )
+  t.is((await register(connection)).body.toString(), '{"table":{"__proto__":"broker-a:4"}}')
+  t.is((await connection.request(102, { fields: fields(at) })).code, 0)
+  t.is((await connection.request(101, { fields: fields(at) })).code, 22)
+})
+
+test('an unknown request is answered with code 3 and the connection lives on', async (t) => {
+  const connection = await started(t)
+  const answer = await connection.request(9999)
+  t.is(answer.code, 3)
+  t.is(answer.remark, ' request type 9999 not supported')
+  t.is((await route(connection, 'T1')).code, 0)
+})
+
+test('a missing field is named', async (t) => {
+  const connection = await started(t)
+  const answer = await connection.request(105)
+  t.is(answer.code, 29)
+  t.is(answer.remark, "the request lacks the field 'topic'")
+})
+
+test('a one-way request is served and not answered', async (t) => {
+  const connection = await started(t)
+  connection.oneWay(104, { fields: fields(BROKER) })
+  t.is((await route(connection, 'T1')).code, 17)
+})
