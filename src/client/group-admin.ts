@@ -7,10 +7,8 @@ import { CONSUMER_GROUP } from '../remoting/requests/clients.ts'
 import {
   decodeConsumerConnections,
   decodeConsumeStats,
-  decodeGroupConfig,
   decodeGroupTable,
   GET_CONSUME_STATS,
-  GROUP,
 } from '../remoting/requests/groups.ts'
 import type { CallOptions } from './calls.ts'
 import type { Masters } from './masters.ts'
@@ -71,14 +69,9 @@ export class GroupAdmin {
   /** Rejects with GROUP_NOT_FOUND. */
   async describe(name: string, options: CallOptions = {}): Promise<GroupDescription> {
     checkGroupName(name)
-    const configs = await this.#masters.ask(
-      REQUEST.getGroupConfig,
-      `the group '${name}'`,
-      { ...options, fields: writeFields(GROUP, { group: name }) },
-      RESPONSE.groupNotExist,
-    )
-    const config = configs[0]
-    if (config === undefined) {
+    // Asking for the one group makes it on brokers that create groups on first use.
+    const summary = (await this.list(options)).find((group) => group.name === name)
+    if (summary === undefined) {
       throw new BrokerError(
         'GROUP_NOT_FOUND',
         `the group '${name}' does not exist: nobody ever consumed with it; see: trivet group list`,
@@ -89,8 +82,7 @@ export class GroupAdmin {
       this.#present(name, options),
     ])
     return {
-      name,
-      retriesMax: decodeGroupConfig(config.response.body).retryTimesMax,
+      ...summary,
       ...present,
       queues,
       lag: queues.reduce((sum, queue) => sum + queue.lag, 0),

@@ -138,7 +138,10 @@ export class GroupMember implements ReaderOwner {
     this.#sink.deliver(delivery)
   }
 
-  failed(error: BrokerError): void {
+  failed(error: BrokerError, queue?: QueueRef): void {
+    if (queue !== undefined && error.code === 'TOPIC_NOT_FOUND') {
+      this.#context.routes.forget(queue.topic)
+    }
     this.#context.status.emit({ type: 'error', error })
   }
 

@@ -70,6 +70,8 @@ export class Producer {
   readonly #ids: UniqueIds
   /** Round robin per topic, from a random start so that clients do not march in step. */
   readonly #turns = new Map<string, number>()
+  /** When the last send of an ordering key is over. */
+  readonly #keys = new Map<string, Promise<void>>()
   #pending = 0
   #idle: (() => void) | undefined
 
@@ -133,10 +135,38 @@ export class Producer {
   ): Promise<readonly SendResult[]> {
     this.#pending++
     try {
-      return await this.#sendWithRetries(messages, options)
+      const { topic, orderingKey } = messages[0]!
+      const send = () => this.#sendWithRetries(messages, options)
+      return await (orderingKey === undefined
+        ? send()
+        : this.#inTurn(`${topic}\u0000${orderingKey}`, options.signal, send))
     } finally {
       this.#pending--
       if (this.#pending === 0) this.#idle?.()
+    }
+  }
+
+  /** One send of a key at a time: brokers may handle requests side by side, and retries overtake. */
+  async #inTurn<T>(
+    key: string,
+    signal: AbortSignal | undefined,
+    send: () => Promise<T>,
+  ): Promise<T> {
+    const before = this.#keys.get(key)
+    const sent = (async () => {
+      await before
+      signal?.throwIfAborted()
+      return send()
+    })()
+    const settled = sent.then(
+      () => {},
+      () => {},
+    )
+    this.#keys.set(key, settled)
+    try {
+      return await sent
+    } finally {
+      if (this.#keys.get(key) === settled) this.#keys.delete(key)
     }
   }
 

@@ -40,7 +40,7 @@ export interface ReaderOwner {
   deliver(delivery: Delivery): void
   /** Bytes of unsettled messages, risen or fallen. */
   held(bytes: number): void
-  failed(error: BrokerError): void
+  failed(error: BrokerError, queue: QueueRef): void
 }
 
 /** A message that is read and not settled. */
@@ -183,6 +183,7 @@ export class QueueReader implements Settlement {
 
   #again(held: Held, delayMs: number): void {
     held.retries++
+    held.delivery = undefined
     const timer = this.#owner.clock.after(delayMs, () => {
       this.#timers.delete(timer)
       this.#deliver(held)
@@ -191,7 +192,7 @@ export class QueueReader implements Settlement {
   }
 
   #deliver(held: Held): void {
-    if (this.#stop.signal.aborted) return
+    if (this.#stop.signal.aborted || !this.#held.has(held.record.queueOffset)) return
     held.delivery = new Delivery(held.record, this.queue.brokerName, this, held.retries)
     if (this.#owner.options.ordered) this.#current = held.record.queueOffset
     this.#owner.deliver(held.delivery)
@@ -221,7 +222,7 @@ export class QueueReader implements Settlement {
         if (isIdle) await sleep(this.#owner.clock, IDLE_MS, signal)
       } catch (error) {
         if (signal.aborted) return
-        this.#owner.failed(BrokerError.from(error))
+        this.#owner.failed(BrokerError.from(error), this.queue)
         await sleep(this.#owner.clock, backOff.nextMs(), signal).catch(() => {})
       }
     }
@@ -301,6 +302,7 @@ export class QueueReader implements Settlement {
         `queue ${queueId} of '${topic}' has no offset ${from} (it holds ${minOffset} to ` +
           `${maxOffset}); group '${this.#owner.options.group}' goes on at ${nextOffset}`,
       ),
+      this.queue,
     )
   }
 }

@@ -105,13 +105,7 @@ export class Routes {
       if (known !== undefined && isConnectionFailure(error)) return known.queues
       throw error
     }
-    if (route === undefined) {
-      this.#known.delete(topic)
-      throw new BrokerError(
-        'TOPIC_NOT_FOUND',
-        `the topic '${topic}' does not exist; create it with: trivet topic create ${topic}`,
-      )
-    }
+    if (route === undefined) throw await this.#missing(topic, known !== undefined)
     this.#learnBrokers(route)
     const queues = {
       readable: queuesOf(topic, route, PERM_READ),
@@ -123,6 +117,30 @@ export class Routes {
     if (this.#known.size >= TOPICS_MAX) this.#known.delete(this.#known.keys().next().value!)
     this.#known.set(topic, { queues, fetchedAt: this.#clock.monotonic() })
     return queues
+  }
+
+  /** A directory forgets the topics of a broker that is away: that is no reason to say they never were. */
+  async #missing(topic: string, wasKnown: boolean): Promise<BrokerError> {
+    const brokers = await this.#directory.brokers({})
+    if (brokers.length === 0) {
+      return new BrokerError(
+        'NO_ROUTE',
+        `the name servers know no broker, so none has the topic '${topic}'; start one with: ` +
+          'trivet broker',
+        { retryable: true },
+      )
+    }
+    if (wasKnown) {
+      return new BrokerError(
+        'NO_ROUTE',
+        `the topic '${topic}' is not known any more: its brokers are away, or it was deleted`,
+        { retryable: true },
+      )
+    }
+    return new BrokerError(
+      'TOPIC_NOT_FOUND',
+      `the topic '${topic}' does not exist; create it with: trivet topic create ${topic}`,
+    )
   }
 
   #learnBrokers(route: TopicRoute): void {

@@ -1,0 +1,42 @@
+// What the SDK promises, checked against any RocketMQ: our broker in the default tests, Apache's in the
+// interop tests. One suite for both says that the protocol between them is the real one.
+import test, { type ExecutionContext } from 'ava'
+import { type Client, type ConnectOptions, connect } from '../../src/client/index.ts'
+import { consuming, inOrder, retrying, sharing } from './sdk-consuming.ts'
+import { survives } from './sdk-crash.ts'
+import { administration, reading } from './sdk-reading.ts'
+import { sending } from './sdk-sending.ts'
+import { nameOf } from './sdk-support.ts'
+
+export interface Peer {
+  readonly nameServer: string
+  readonly broker: string
+  /** kill -9, and up again on the same data and port; undefined where that is not possible. */
+  restart?(): Promise<void>
+}
+
+export function sdkSuite(peerOf: () => Peer): void {
+  const client = async (t: ExecutionContext, options: ConnectOptions = {}): Promise<Client> => {
+    const made = await connect({ nameServers: peerOf().nameServer, ...options })
+    t.teardown(() => made.close({ deadlineMs: 0 }))
+    return made
+  }
+  const topic = async (mq: Client, queues = 4): Promise<string> => {
+    const name = nameOf('sdk')
+    await mq.admin.topics.create({ name, queues })
+    return name
+  }
+
+  sending(client, topic)
+  consuming(client, topic)
+  sharing(client, topic)
+  inOrder(client, topic)
+  retrying(client, topic)
+  reading(client, topic)
+  administration(client, topic)
+  test.serial('the broker dies and comes back: nothing accepted is lost', async (t) => {
+    const { restart } = peerOf()
+    if (restart === undefined) t.pass()
+    else await survives(t, client, topic, restart)
+  })
+}
