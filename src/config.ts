@@ -2,15 +2,11 @@
 // environment < flags. Declares values and limits with their units; decides nothing.
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { BROKER_DEFAULTS } from './broker/options.ts'
 import { BrokerError } from './errors.ts'
-import { BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from './model/limits.ts'
 import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
 
 const port = (fallback: number) =>
   z.int().min(0).max(65_535).default(fallback).describe('TCP port; 0 takes a free one.')
-
-const count = (fallback: number) => z.int().min(1).default(fallback)
 
 /** What every listening front-end has. */
 const listening = (portDefault: number) => ({
@@ -137,44 +133,6 @@ export const configSchema = z.strictObject({
         .union([z.boolean(), z.literal('loopback')])
         .default('loopback')
         .describe('Create topics on first use; `loopback`: while every listener is loopback.'),
-      autoCreateGroups: z
-        .boolean()
-        .default(BROKER_DEFAULTS.autoCreateGroups)
-        .describe('Create consumer groups on first use.'),
-      queuesDefault: z
-        .int()
-        .min(1)
-        .max(QUEUES_PER_TOPIC_MAX)
-        .default(BROKER_DEFAULTS.queuesDefault)
-        .describe('Queues of a topic that is created without a count.'),
-      topicsMax: count(BROKER_DEFAULTS.topicsMax).describe('Topics, besides those of groups.'),
-      groupsMax: count(BROKER_DEFAULTS.groupsMax).describe('Consumer groups.'),
-      bodyBytesMax: z
-        .int()
-        .min(1024)
-        .max(BODY_BYTES_MAX)
-        .default(BROKER_DEFAULTS.bodyBytesMax)
-        .describe('Body of one message.'),
-      delayMsMax: count(BROKER_DEFAULTS.delayMsMax).describe('Longest delay of a message.'),
-      heldPullsMax: count(BROKER_DEFAULTS.heldPullsMax).describe('Pulls that wait at one time.'),
-      heldReceivesMax: count(BROKER_DEFAULTS.heldReceivesMax).describe(
-        'Receives that wait at one time.',
-      ),
-      inFlightMax: count(BROKER_DEFAULTS.inFlightMax).describe(
-        'Delivered and unsettled messages of one group on one queue.',
-      ),
-      inFlightBytesMax: count(BROKER_DEFAULTS.inFlightBytesMax).describe(
-        'Delivered and unsettled bytes of one group.',
-      ),
-      clientExpiryMs: count(BROKER_DEFAULTS.clientExpiryMs).describe(
-        'A client that is silent this long is forgotten.',
-      ),
-      lockLeaseMs: count(BROKER_DEFAULTS.lockLeaseMs).describe(
-        'A lock on an ordered queue that is not renewed this long is free.',
-      ),
-      cursorFlushMs: count(BROKER_DEFAULTS.cursorFlushMs).describe(
-        'Acknowledgements and committed offsets are durable this long after at most.',
-      ),
     })
     .prefault({})
     .describe('The broker of this process.'),
@@ -229,21 +187,6 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
 export function configOf(changed: ConfigInput = {}): Config {
   return layer(configSchema, configJsonSchema, { file: { name: 'the options', content: changed } })
     .values
-}
-
-/**
- * How many files and sockets this process may open, where the system tells. Beyond it the kernel drops
- * connections without a word.
- */
-export function openFilesLimit(): number | undefined {
-  let text: string
-  try {
-    text = readFileSync('/proc/self/limits', 'utf8')
-  } catch {
-    return undefined
-  }
-  const soft = /^Max open files\s+(\d+)/m.exec(text)?.[1]
-  return soft === undefined ? undefined : Number(soft)
 }
 
 function readJson(path: string): unknown {

@@ -75,6 +75,8 @@ export interface SegmentRange {
 }
 
 export interface CommitLog {
+  /** Chosen when the log was first opened; views of another log are recognised by it. */
+  readonly id: number
   /**
    * Encodes the drafts with the queue offsets of the same index; all survive a crash or none does.
    * `done` is called once, never from within this call, in the order of the calls: after the frame

@@ -3,14 +3,14 @@
 //
 //   0 u64 position   8 u32 size   12 i32 tagHash   16 i32 check (record-scan.ts)
 //
-// A light queue is the same thing with offsets of its own.
+// An entry of size 0 stands for a record that was lost. A light queue is the same thing with offsets of its own.
 import { getI32, getU32, getU64, putU32, putU64 } from '../model/bytes.ts'
+import { SEAL_BYTES } from './sealed.ts'
 
 export const ENTRY_BYTES = 20
 export const BLOCK_ENTRIES = 32
-/** Room for the value's checksum before the entries. */
-export const BLOCK_HEAD_BYTES = 4
-export const BLOCK_BYTES = BLOCK_HEAD_BYTES + BLOCK_ENTRIES * ENTRY_BYTES
+/** Room for the seal, then the entries. */
+export const BLOCK_BYTES = SEAL_BYTES + BLOCK_ENTRIES * ENTRY_BYTES
 
 /** Up to 32 neighbouring entries in memory. */
 export class EntryBlock {
@@ -23,6 +23,8 @@ export class EntryBlock {
   isDirty = false
   /** Serial of the last batch that took it. */
   savedIn = 0
+  /** The queue let it go. */
+  isGone = false
 
   constructor(queue: ConsumeQueue, number: number, bytes: Buffer, count: number) {
     this.queue = queue
@@ -34,32 +36,40 @@ export class EntryBlock {
 
 /** Where blocks come from and who must know of them. */
 export interface BlockStore {
-  /** A block that is kept outside memory: head, then entries; undefined when none is. */
-  load(queue: ConsumeQueue, block: number): Buffer | undefined
-  /** A new block in memory. */
+  /** A block kept outside memory, of `count` entries, seal first. @throws ViewsDamaged */
+  load(queue: ConsumeQueue, block: number, count: number): Buffer
+  /** Room for a new block, all zeros. */
+  room(): Buffer
   opened(block: EntryBlock): void
   /** The queue has changed since the last batch. Called once until `isDirty` is cleared. */
   changed(queue: ConsumeQueue): void
+  /** A block could not be loaded where there is nobody to throw at. */
+  damaged(error: unknown): void
 }
 
 export class ConsumeQueue {
   readonly topic: string
   readonly queueId: number
-  /** Names the queue in the keys of its blocks. */
-  readonly number: number
+  /** Names the queue's blocks in the views. */
+  number: number
   /** First retained offset. */
   min = 0
   /** Next offset to be readable. */
   next = 0
   /** Next offset to be assigned: `next` and the appends under way. */
   assigned = 0
-  /** Position of the newest entry, or of the note that speaks for it; -1 for none. */
+  /** Position of the newest entry's record; -1 for none. */
   lastPosition = -1
+  /** Position of the newest note that says the queue's next offset; -1 for none. */
+  notePosition = -1
   /** Offset minus place in the blocks: a light queue rebuilt from a late start learns its offsets last. */
   shift = 0
   isDirty = false
   /** Has new entries that the arrival listener was not told of. */
   isTouched = false
+  isGone = false
+  /** Seal of its value in the views; -1 while it has none. */
+  seal = -1
   readonly #store: BlockStore
   /** Neighbouring blocks in memory, the tail last. */
   readonly #blocks: EntryBlock[] = []
@@ -73,7 +83,7 @@ export class ConsumeQueue {
 
   append(position: number, size: number, tagHash: number, check: number): void {
     const block = this.#tail()
-    const at = BLOCK_HEAD_BYTES + block.count * ENTRY_BYTES
+    const at = SEAL_BYTES + block.count * ENTRY_BYTES
     const { bytes } = block
     putU64(bytes, at, position)
     putU32(bytes, at + 8, size)
@@ -92,20 +102,30 @@ export class ConsumeQueue {
     this.#store.changed(this)
   }
 
-  /** Entries of a block, head first, or undefined when none of it is kept. Valid until the next turn. */
-  block(number: number): Buffer | undefined {
+  /** Entries of a block that has some in [min, next), seal first. Valid in this turn. @throws ViewsDamaged */
+  block(number: number): Buffer {
     const first = this.#blocks[0]
-    if (first !== undefined && number >= first.number) {
-      return this.#blocks[number - first.number]?.bytes
-    }
-    return this.#store.load(this, number)
+    const cached = first && this.#blocks[number - first.number]
+    return cached ? cached.bytes : this.#store.load(this, number, this.#countOf(number))
   }
 
-  /** Position of the entry at an offset within [min, next); undefined when its block is lost. */
-  positionOf(offset: number): number | undefined {
+  /** Position of the entry at an offset within [min, next). @throws ViewsDamaged */
+  positionOf(offset: number): number {
     const index = offset - this.shift
-    const block = this.block(Math.floor(index / BLOCK_ENTRIES))
-    return block && entryPosition(block, index % BLOCK_ENTRIES)
+    return entryPosition(this.block(Math.floor(index / BLOCK_ENTRIES)), index % BLOCK_ENTRIES)
+  }
+
+  /** First offset in [min, next] whose entry is at or after the position. @throws ViewsDamaged */
+  offsetAt(position: number): number {
+    if (position > this.lastPosition) return this.next
+    let low = this.min
+    let high = this.next
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      if (this.positionOf(middle) < position) low = middle + 1
+      else high = middle
+    }
+    return low
   }
 
   /** Blocks with entries that no batch has taken, oldest first. */
@@ -115,19 +135,50 @@ export class ConsumeQueue {
     for (; from < this.#blocks.length; from++) yield this.#blocks[from]!
   }
 
-  /** Lets go of the oldest block in memory; it must be kept elsewhere or not be wanted. */
-  evict(block: EntryBlock): void {
-    if (this.#blocks[0] === block) this.#blocks.shift()
+  /** Lets go of a block when it is the oldest in memory. */
+  evict(block: EntryBlock): boolean {
+    if (this.#blocks[0] !== block) return false
+    this.#blocks.shift()
+    block.isGone = true
+    return true
+  }
+
+  /** First number of the block that holds the offset. */
+  blockOf(offset: number): number {
+    return Math.floor((offset - this.shift) / BLOCK_ENTRIES)
+  }
+
+  /** Entries before the offset are no more. */
+  trimTo(offset: number): void {
+    if (offset <= this.min) return
+    this.min = offset
+    this.markDirty()
   }
 
   /** Forgets every entry; the next one gets the offset `next`. */
   reset(next: number): void {
+    for (const block of this.#blocks) block.isGone = true
     this.#blocks.length = 0
     this.min = next
     this.next = next
     this.lastPosition = -1
+    this.notePosition = -1
     this.shift = 0
     this.markDirty()
+  }
+
+  /** A queue whose entries were numbered from 0 learns what its next offset is. */
+  learnNext(next: number): void {
+    const by = next - this.next
+    this.shift += by
+    this.min += by
+    this.next += by
+    this.markDirty()
+  }
+
+  /** Entries that the block must have, lost ones before `min` included. */
+  #countOf(block: number): number {
+    return Math.min(BLOCK_ENTRIES, this.next - this.shift - block * BLOCK_ENTRIES)
   }
 
   #tail(): EntryBlock {
@@ -136,16 +187,25 @@ export class ConsumeQueue {
     const index = this.next - this.shift
     const number = Math.floor(index / BLOCK_ENTRIES)
     const slot = index % BLOCK_ENTRIES
-    const bytes = Buffer.alloc(BLOCK_BYTES)
-    if (slot > 0) this.#store.load(this, number)?.copy(bytes)
+    const bytes = this.#store.room()
     const block = new EntryBlock(this, number, bytes, slot)
+    // With nothing before it in the block there is nothing to load.
+    if (slot > 0 && this.min < this.next) this.#fill(block)
     this.#blocks.push(block)
     this.#store.opened(block)
     return block
   }
+
+  #fill(block: EntryBlock): void {
+    try {
+      this.#store.load(this, block.number, block.count).copy(block.bytes)
+    } catch (error) {
+      this.#store.damaged(error)
+    }
+  }
 }
 
-const entryAt = (slot: number): number => BLOCK_HEAD_BYTES + slot * ENTRY_BYTES
+const entryAt = (slot: number): number => SEAL_BYTES + slot * ENTRY_BYTES
 
 export const entryPosition = (block: Buffer, slot: number): number => getU64(block, entryAt(slot))
 export const entrySize = (block: Buffer, slot: number): number => getU32(block, entryAt(slot) + 8)

@@ -1,6 +1,5 @@
 // Takes the records of each durable frame in log order and updates the views. The same code runs live
-// and in replay, so views rebuilt from the log equal views that were never lost.
-
+// and in replay, so that views rebuilt from the log equal views that were never lost.
 import type { Logger } from '../log.ts'
 import { getI32, getU64 } from '../model/bytes.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../model/names.ts'
@@ -9,7 +8,8 @@ import { RecordView } from '../model/record.ts'
 import { routingName } from '../model/routing-name.ts'
 import type { Frame } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
-import { keyHash } from './key-index.ts'
+import { dueTime } from './due-index.ts'
+import { KEYS_PER_RECORD_MAX, keyHash } from './key-index.ts'
 import { decodeNotes, type Note } from './notes.ts'
 import type { TopicQueues } from './queue-table.ts'
 import { RecordScan } from './record-scan.ts'
@@ -34,13 +34,19 @@ export class Dispatcher {
 
   apply(frame: Frame): void {
     const { bytes, stop } = frame
-    for (let at = frame.start, position: number = frame.firstRecord; at < stop; ) {
-      const size = getI32(bytes, at)
-      this.#record(bytes, at, size, position)
-      at += size
-      position += size
+    const views = this.#views
+    const isKnown = frame.end <= views.mark
+    let position: number = frame.firstRecord
+    let size = 0
+    for (let at = frame.start; at < stop; at += size, position += size) {
+      size = getI32(bytes, at)
+      this.#scan.scan(bytes, at, size)
+      if (isKnown) this.#keysOnly(bytes, position)
+      else this.#record(bytes, at, size, position)
     }
-    this.#views.mark = frame.end
+    if (isKnown || size === 0) return
+    views.mark = frame.end
+    views.last = { position: position - size, size, check: this.#scan.check }
   }
 
   /** Empties the list of queues that got entries, telling each once. */
@@ -54,20 +60,27 @@ export class Dispatcher {
 
   #record(bytes: Buffer, at: number, size: number, position: number): void {
     const scan = this.#scan
-    scan.scan(bytes, at, size)
     const topic = this.#topicOf(bytes)
     if (topic.kind === 'messages') {
       const queue = this.#views.queues.queue(topic, getI32(bytes, at + 12))
-      this.#align(queue, getU64(bytes, at + 20), position)
+      const offset = getU64(bytes, at + 20)
+      if (offset !== queue.next) this.#align(queue, offset, position)
       this.#enter(queue, position, size)
       this.#indexKeys(bytes, topic.hash, position)
       if (topic.isRoutable && !this.#views.light.isEmpty) this.#route(bytes, at, size, position)
     } else if (topic.kind === 'notes') {
       for (const note of decodeNotes(new RecordView(bytes, at).body)) this.#note(note, position)
     } else {
-      const dueMs = Number(findProperty(bytes, PROPERTY.dueMs, scan.topicEnd + 2, at + size))
-      if (Number.isFinite(dueMs)) this.#views.due.add(dueMs, position)
+      const due = findProperty(bytes, PROPERTY.dueMs, scan.topicEnd + 2, at + size)
+      this.#views.due.add(dueTime(Number(due)), position)
     }
+  }
+
+  /** The key index lags behind the other views. */
+  #keysOnly(bytes: Buffer, position: number): void {
+    if (position < this.#views.keysMark) return
+    const topic = this.#topicOf(bytes)
+    if (topic.kind === 'messages') this.#indexKeys(bytes, topic.hash, position)
   }
 
   #topicOf(bytes: Buffer): TopicQueues {
@@ -89,8 +102,7 @@ export class Dispatcher {
    * (retention) or lost records to damage: the lost offsets stay, as entries of no size.
    */
   #align(queue: ConsumeQueue, offset: number, position: number): void {
-    if (offset === queue.next) return
-    if (queue.lastPosition < 0 && queue.min === queue.next && offset > queue.next) {
+    if (queue.min === queue.next && queue.lastPosition < 0 && offset > queue.next) {
       queue.reset(offset)
       return
     }
@@ -104,6 +116,7 @@ export class Dispatcher {
   #enter(queue: ConsumeQueue, position: number, size: number): void {
     const scan = this.#scan
     queue.append(position, size, scan.tagHash, scan.check)
+    this.#views.unsavedEntries++
     if (queue.isTouched) return
     queue.isTouched = true
     this.#touched.push(queue)
@@ -113,50 +126,69 @@ export class Dispatcher {
     const { keys } = this.#views
     const { keysStart, keysEnd, uniqueKeyStart, uniqueKeyEnd } = this.#scan
     if (uniqueKeyEnd > 0) keys.add(keyHash(bytes, uniqueKeyStart, uniqueKeyEnd, seed), position)
-    let at = keysStart
-    while (at < keysEnd) {
+    let left = KEYS_PER_RECORD_MAX - 1
+    for (let at = keysStart; at < keysEnd && left > 0; ) {
       let stop = at
       while (stop < keysEnd && bytes[stop] !== BLANK) stop++
-      if (stop > at) keys.add(keyHash(bytes, at, stop, seed), position)
+      if (stop > at) {
+        keys.add(keyHash(bytes, at, stop, seed), position)
+        left--
+      }
       at = stop + 1
     }
   }
 
   #route(bytes: Buffer, at: number, size: number, position: number): void {
     const name = routingName(new RecordView(bytes, at))
-    this.#views.light.match(name, position, (queue) => this.#enter(queue, position, size))
+    this.#views.light.match(name, (queue) => this.#enter(queue, position, size))
   }
 
   #note(note: Note, position: number): void {
     const views = this.#views
     switch (note.is) {
       case 'fact':
-        if (note.value === null) views.facts.forget(note.kind, note.key)
-        else views.facts.set(note.kind, note.key, note.value, position)
+        views.facts.set(note.kind, note.key, note.value, position)
         return
       case 'fired':
-        views.due.remove(note.dueMs, note.position)
+        this.#fired(note.dueMs, note.position)
         return
       case 'bind':
-        views.light.bindDurable(note.filter).lastPosition = position
+        this.#noted(views.light.bindDurable(note.filter), position)
         return
-      case 'unbind':
-        views.light.unbindDurable(note.filter)
+      case 'unbind': {
+        const gone = views.light.unbindDurable(note.filter)
+        if (gone !== undefined) views.removeQueue(gone)
         return
+      }
       case 'drop':
-        for (const queue of views.queues.topic(note.topic).queues) queue?.reset(0)
+        for (const queue of views.queues.of(note.topic)) views.dropEntries(queue)
         return
       case 'queueEnd':
         this.#queueEnd(note.topic, note.queueId, note.nextOffset, position)
     }
   }
 
+  #fired(dueMs: number, position: number): void {
+    try {
+      this.#views.due.remove(dueMs, position)
+    } catch (error) {
+      this.#views.damaged(error)
+    }
+  }
+
   #queueEnd(topic: string, queueId: number, nextOffset: number, position: number): void {
     const { queues, light } = this.#views
-    const queue = isLightQueue(topic)
-      ? light.bindDurable(topic.slice(LIGHT_QUEUE_PREFIX.length))
-      : queues.queue(queues.topic(topic), queueId)
+    if (isLightQueue(topic)) {
+      this.#noted(light.number(topic.slice(LIGHT_QUEUE_PREFIX.length), nextOffset), position)
+      return
+    }
+    const queue = queues.queue(queues.topic(topic), queueId)
     if (queue.next < nextOffset) queue.reset(nextOffset)
-    if (queue.lastPosition < 0) queue.lastPosition = position
+    this.#noted(queue, position)
+  }
+
+  #noted(queue: ConsumeQueue, position: number): void {
+    queue.notePosition = position
+    queue.markDirty()
   }
 }

@@ -1,128 +1,258 @@
-// Parked messages by due time: which are due, and when the next one is. Knows (dueMs, position) pairs
-// only. Pairs are kept sorted in chunks, so that an insert moves at most one chunk.
+// Parked messages by due time: which are due, and when the next one may be. The near future is in
+// memory; later minutes are a count and a sum here and pairs of (due time, position) in the views, loaded
+// whole before their time comes. Nothing here looks into the views to learn whether anything is due.
+import { getU32, putU32 } from '../model/bytes.ts'
 import { logPosition } from '../model/positions.ts'
+import { dueKey, minuteKey, parseDueKey, parseMinuteKey, prefixRange } from './keys.ts'
+import {
+  readSeal,
+  SEAL_BYTES,
+  type SealedBatch,
+  type SealedKeyValue,
+  ViewsDamaged,
+} from './sealed.ts'
+import { SortedPairs } from './sorted-pairs.ts'
 import type { DueEntry } from './store.ts'
+import { Tally } from './tally.ts'
 
-const CHUNK_PAIRS_MAX = 512
+const MINUTE_MS = 60_000
+/** A minute is loaded this long before it begins. */
+const AHEAD_MS = 120_000
+/** Keys hold 48 bits of due time. */
+const DUE_MS_MAX = 2 ** 48 - 1
 
-interface Chunk {
-  readonly due: Float64Array
-  readonly position: Float64Array
+/** What the views hold of one minute. */
+interface Minute {
   count: number
+  sum: number
+  /** Of its value in the views; -1 while it has none. */
+  seal: number
+  isDirty: boolean
+}
+
+/** Pairs by position: no two parked messages share one. */
+type Pairs = Map<number, number>
+
+interface Loading {
+  readonly minute: number
+  readonly added: Pairs
+  readonly removed: Pairs
 }
 
 export class DueIndex {
-  readonly #chunks: Chunk[] = []
+  readonly tally = new Tally()
+  readonly #stored: SealedKeyValue
+  readonly #near = new SortedPairs()
+  readonly #minutes = new Map<number, Minute>()
+  readonly #dirtyMinutes: [number, Minute][] = []
+  /** Minutes before this one are in memory. */
+  #horizon: number
+  /** Earliest minute from the horizon on that has pairs. */
+  #firstFar: number | undefined
   #size = 0
+  #added: Pairs = new Map()
+  #removed: Pairs = new Map()
+  /** Taken by the batch that is under way. */
+  #savingAdded: Pairs = new Map()
+  #savingRemoved: Pairs = new Map()
+  #loading: Loading | undefined
+
+  constructor(stored: SealedKeyValue, nowMs: number) {
+    this.#stored = stored
+    this.#horizon = minuteOf(nowMs + AHEAD_MS)
+  }
 
   get size(): number {
     return this.#size
   }
 
+  /** No pair is due before; one may be due a little later. */
   get nextDueMs(): number | undefined {
-    return this.#chunks[0]?.due[0]
-  }
-
-  /** Nothing happens when the pair is there already. */
-  add(dueMs: number, position: number): void {
-    const chunk = this.#chunkFor(dueMs, position)
-    const at = lowerBound(chunk, dueMs, position)
-    if (at < chunk.count && chunk.due[at] === dueMs && chunk.position[at] === position) return
-    chunk.due.copyWithin(at + 1, at, chunk.count)
-    chunk.position.copyWithin(at + 1, at, chunk.count)
-    chunk.due[at] = dueMs
-    chunk.position[at] = position
-    chunk.count++
-    this.#size++
-  }
-
-  /** False when the pair was not there. */
-  remove(dueMs: number, position: number): boolean {
-    const number = this.#chunkNumber(dueMs, position)
-    const chunk = this.#chunks[number]
-    if (chunk === undefined) return false
-    const at = lowerBound(chunk, dueMs, position)
-    if (at === chunk.count || chunk.due[at] !== dueMs || chunk.position[at] !== position) {
-      return false
-    }
-    chunk.due.copyWithin(at, at + 1, chunk.count)
-    chunk.position.copyWithin(at, at + 1, chunk.count)
-    chunk.count--
-    this.#size--
-    if (chunk.count === 0) this.#chunks.splice(number, 1)
-    return true
+    return this.#near.min ?? (this.#firstFar && this.#firstFar * MINUTE_MS)
   }
 
   /** Oldest first, due at or before `untilMs`. */
   due(untilMs: number, max: number): DueEntry[] {
     const found: DueEntry[] = []
-    for (const chunk of this.#chunks) {
-      for (let i = 0; i < chunk.count; i++) {
-        const dueMs = chunk.due[i]!
-        if (dueMs > untilMs || found.length === max) return found
-        found.push({ dueMs, position: logPosition(chunk.position[i]!) })
-      }
-    }
+    this.#near.every((dueMs, position) => {
+      if (dueMs > untilMs || found.length >= max) return false
+      found.push({ dueMs, position: logPosition(position) })
+      return true
+    })
     return found
   }
 
-  /** The chunk that must take the pair, with room for it. */
-  #chunkFor(dueMs: number, position: number): Chunk {
-    const number = Math.min(this.#chunkNumber(dueMs, position), this.#chunks.length - 1)
-    let chunk = this.#chunks[number]
-    if (chunk === undefined) {
-      chunk = emptyChunk()
-      this.#chunks.push(chunk)
+  /** Nothing happens when the pair is there already. */
+  add(dueMs: number, position: number): void {
+    const minute = minuteOf(dueMs)
+    if (minute < this.#horizon) {
+      if (!this.#near.add(dueMs, position)) return
+    } else {
+      this.#firstFar = Math.min(this.#firstFar ?? minute, minute)
+      if (this.#loading?.minute === minute) this.#loading.added.set(position, dueMs)
     }
-    if (chunk.count < CHUNK_PAIRS_MAX) return chunk
-    const upper = splitChunk(chunk, lowerBound(chunk, dueMs, position))
-    this.#chunks.splice(number + 1, 0, upper)
-    return upper.count > 0 && comparePair(upper, 0, dueMs, position) < 0 ? upper : chunk
+    this.#added.set(position, dueMs)
+    this.#count(minute, 1, dueMs, position)
   }
 
-  /** Number of the first chunk whose last pair is at or after this one. */
-  #chunkNumber(dueMs: number, position: number): number {
-    let low = 0
-    let high = this.#chunks.length
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      const chunk = this.#chunks[middle]!
-      if (comparePair(chunk, chunk.count - 1, dueMs, position) < 0) low = middle + 1
-      else high = middle
+  /** Nothing happens when the pair is not there. @throws ViewsDamaged */
+  remove(dueMs: number, position: number): void {
+    const minute = minuteOf(dueMs)
+    if (minute < this.#horizon) {
+      if (!this.#near.delete(dueMs, position)) return
+    } else {
+      if (!this.has(dueMs, position)) return
+      if (this.#loading?.minute === minute) this.#loading.removed.set(position, dueMs)
     }
-    return low
+    if (!this.#added.delete(position)) this.#removed.set(position, dueMs)
+    this.#count(minute, -1, dueMs, position)
+  }
+
+  /** @throws ViewsDamaged */
+  has(dueMs: number, position: number): boolean {
+    if (minuteOf(dueMs) < this.#horizon) return this.#near.has(dueMs, position)
+    if (this.#added.get(position) === dueMs) return true
+    if (this.#removed.has(position)) return false
+    if (this.#savingAdded.get(position) === dueMs) return true
+    if (this.#savingRemoved.has(position) || !this.#minutes.has(minuteOf(dueMs))) return false
+    return this.#stored.get(dueKey(dueMs, position)) !== undefined
+  }
+
+  /** Loads the minutes that begin soon. @throws ViewsDamaged */
+  async loadAhead(nowMs: number): Promise<void> {
+    const wanted = minuteOf(nowMs + AHEAD_MS)
+    while (this.#firstFar !== undefined && this.#firstFar < wanted) {
+      await this.#loadMinute(this.#firstFar)
+    }
+    this.#horizon = Math.max(this.#horizon, wanted)
+  }
+
+  save(batch: SealedBatch): void {
+    for (const [position, dueMs] of this.#added) {
+      batch.put(dueKey(dueMs, position), Buffer.allocUnsafe(SEAL_BYTES))
+    }
+    for (const [position, dueMs] of this.#removed) batch.delete(dueKey(dueMs, position))
+    this.#savingAdded = this.#added
+    this.#savingRemoved = this.#removed
+    this.#added = new Map()
+    this.#removed = new Map()
+    for (const [number, minute] of this.#dirtyMinutes) this.#saveMinute(batch, number, minute)
+    this.#dirtyMinutes.length = 0
+  }
+
+  /** The batch is in the views. */
+  saved(): void {
+    this.#savingAdded = new Map()
+    this.#savingRemoved = new Map()
+  }
+
+  async load(): Promise<void> {
+    for await (const [key, value] of this.#stored.scan(...prefixRange('E'))) {
+      const number = parseMinuteKey(key)
+      const count = getU32(value, SEAL_BYTES)
+      const sum = getU32(value, SEAL_BYTES + 4)
+      const seal = readSeal(value)
+      this.#minutes.set(number, { count, sum, seal, isDirty: false })
+      this.tally.replace(-1, seal)
+      this.#size += count
+    }
+    // Everything is far until it is loaded.
+    this.#horizon = 0
+    this.#firstFar = least(this.#minutes.keys())
+  }
+
+  #count(number: number, by: 1 | -1, dueMs: number, position: number): void {
+    this.#size += by
+    let minute = this.#minutes.get(number)
+    if (minute === undefined) {
+      minute = { count: 0, sum: 0, seal: -1, isDirty: false }
+      this.#minutes.set(number, minute)
+    }
+    minute.count += by
+    minute.sum = (minute.sum + by * pairSum(dueMs, position)) >>> 0
+    if (minute.isDirty) return
+    minute.isDirty = true
+    this.#dirtyMinutes.push([number, minute])
+  }
+
+  #saveMinute(batch: SealedBatch, number: number, minute: Minute): void {
+    const before = minute.seal
+    minute.isDirty = false
+    if (minute.count > 0) {
+      const value = Buffer.allocUnsafe(SEAL_BYTES + 8)
+      putU32(value, SEAL_BYTES, minute.count)
+      putU32(value, SEAL_BYTES + 4, minute.sum)
+      minute.seal = batch.put(minuteKey(number), value)
+    } else {
+      if (before !== -1) batch.delete(minuteKey(number))
+      minute.seal = -1
+      this.#minutes.delete(number)
+      if (this.#firstFar === number) this.#findFirstFar()
+    }
+    this.tally.replace(before, minute.seal)
+  }
+
+  /** The views, what they do not have yet, and what happens meanwhile, put together. */
+  async #loadMinute(minute: number): Promise<void> {
+    const added: Pairs = new Map()
+    const removed: Pairs = new Map()
+    for (const pairs of [this.#savingAdded, this.#added]) pick(pairs, minute, added)
+    for (const pairs of [this.#savingRemoved, this.#removed]) pick(pairs, minute, removed)
+    this.#loading = { minute, added, removed }
+    // It is the earliest one stored, so whatever comes in before it is complete in memory.
+    this.#horizon = Math.max(this.#horizon, minute)
+    const pairs: Pairs = new Map()
+    const from = dueKey(minute * MINUTE_MS, 0)
+    const to = dueKey((minute + 1) * MINUTE_MS, 0)
+    for await (const [key] of this.#stored.scan(from, to)) {
+      const { dueMs, position } = parseDueKey(key)
+      pairs.set(position, dueMs)
+    }
+    this.#loading = undefined
+    for (const [position, dueMs] of added) pairs.set(position, dueMs)
+    for (const position of removed.keys()) pairs.delete(position)
+    this.#checkMinute(minute, pairs)
+    for (const [position, dueMs] of pairs) this.#near.add(dueMs, position)
+    this.#horizon = Math.max(this.#horizon, minute + 1)
+    this.#findFirstFar()
+  }
+
+  #checkMinute(minute: number, pairs: Pairs): void {
+    const expected = this.#minutes.get(minute)
+    let sum = 0
+    for (const [position, dueMs] of pairs) sum = (sum + pairSum(dueMs, position)) >>> 0
+    if (pairs.size === (expected?.count ?? 0) && sum === (expected?.sum ?? 0)) return
+    throw new ViewsDamaged(
+      `minute ${minute} of the due index has ${pairs.size} parked messages, not ${expected?.count}`,
+    )
+  }
+
+  #findFirstFar(): void {
+    let first: number | undefined
+    for (const [number, { count }] of this.#minutes) {
+      if (count > 0 && number >= this.#horizon && number < (first ?? number + 1)) first = number
+    }
+    this.#firstFar = first
   }
 }
 
-const emptyChunk = (): Chunk => ({
-  due: new Float64Array(CHUNK_PAIRS_MAX),
-  position: new Float64Array(CHUNK_PAIRS_MAX),
-  count: 0,
-})
+const minuteOf = (dueMs: number): number => Math.floor(dueMs / MINUTE_MS)
 
-/** Moves the upper half out. Delays of one length arrive in order: then the full chunk stays full. */
-function splitChunk(chunk: Chunk, insertAt: number): Chunk {
-  const upper = emptyChunk()
-  const from = insertAt === chunk.count ? chunk.count - 1 : chunk.count >>> 1
-  upper.due.set(chunk.due.subarray(from, chunk.count))
-  upper.position.set(chunk.position.subarray(from, chunk.count))
-  upper.count = chunk.count - from
-  chunk.count = from
-  return upper
+/** A due time that the index can hold. */
+export const dueTime = (ms: number): number =>
+  Math.min(DUE_MS_MAX, Math.max(0, Math.floor(ms) || 0))
+
+function pairSum(dueMs: number, position: number): number {
+  const h = Math.imul(dueMs ^ (position >>> 0), 0x9e3779b1) ^ Math.floor(position / 4_294_967_296)
+  return Math.imul(h ^ (h >>> 15), 0x85ebca6b) >>> 0
 }
 
-function comparePair(chunk: Chunk, at: number, dueMs: number, position: number): number {
-  const byDue = chunk.due[at]! - dueMs
-  return byDue !== 0 ? byDue : chunk.position[at]! - position
+function pick(from: Pairs, minute: number, into: Pairs): void {
+  for (const [position, dueMs] of from) if (minuteOf(dueMs) === minute) into.set(position, dueMs)
 }
 
-function lowerBound(chunk: Chunk, dueMs: number, position: number): number {
-  let low = 0
-  let high = chunk.count
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (comparePair(chunk, middle, dueMs, position) < 0) low = middle + 1
-    else high = middle
-  }
-  return low
+function least(numbers: Iterable<number>): number | undefined {
+  let first: number | undefined
+  for (const number of numbers) if (first === undefined || number < first) first = number
+  return first
 }

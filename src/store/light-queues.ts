@@ -1,7 +1,7 @@
 // Light queues: an entry list per bound topic filter. A durable one is bound by a note in the log, so
 // that replay rebuilds it; a live one is counted, kept in memory only and bounded. The two have
 // queues and offsets of their own even for the same filter.
-import { isLiveQueue, lightQueueTopic } from '../model/names.ts'
+import { LIVE_QUEUE_PREFIX, lightQueueTopic } from '../model/names.ts'
 import { FilterTrie } from '../model/topic-filter.ts'
 import { type BlockStore, ConsumeQueue } from './consume-queue.ts'
 
@@ -9,14 +9,15 @@ interface Bound {
   durable: ConsumeQueue | undefined
   live: ConsumeQueue | undefined
   liveBinders: number
-  /** Records before this position do not concern the live queue. */
-  liveFrom: number
 }
 
 export class LightQueues {
   readonly #trie = new FilterTrie<Bound>()
   /** By their topic name. */
-  readonly #queues = new Map<string, ConsumeQueue>()
+  readonly #durable = new Map<string, ConsumeQueue>()
+  readonly #live = new Map<string, ConsumeQueue>()
+  /** Rebuilt from a log that starts after their binding: a later note says their offsets. */
+  readonly #unnumbered = new Set<ConsumeQueue>()
   readonly #durableStore: BlockStore
   readonly #liveStore: BlockStore
   readonly #nextNumber: () => number
@@ -32,20 +33,36 @@ export class LightQueues {
   }
 
   find(topic: string): ConsumeQueue | undefined {
-    return this.#queues.get(topic)
+    return this.#durable.get(topic) ?? this.#live.get(topic)
   }
 
   hasDurable(filter: string): boolean {
-    return this.#trie.get(filter)?.durable !== undefined
+    return this.#durable.has(lightQueueTopic(filter, true))
   }
 
   /** Idempotent. */
-  bindDurable(filter: string): ConsumeQueue {
+  bindDurable(filter: string, number?: number): ConsumeQueue {
     const bound = this.#bound(filter)
     if (bound.durable === undefined) {
-      bound.durable = this.#create(filter, true, this.#durableStore)
+      const topic = lightQueueTopic(filter, true)
+      const name = number ?? this.#nextNumber()
+      bound.durable = new ConsumeQueue(topic, 0, name, this.#durableStore)
+      this.#durable.set(topic, bound.durable)
     }
     return bound.durable
+  }
+
+  /** Bound before the log starts: entries count from 0 until `number` is told the truth. */
+  bindUnnumbered(filter: string): void {
+    this.#unnumbered.add(this.bindDurable(filter))
+  }
+
+  /** A note says the next offset of a durable queue, which it thereby binds. */
+  number(filter: string, nextOffset: number): ConsumeQueue {
+    const queue = this.bindDurable(filter)
+    if (this.#unnumbered.delete(queue)) queue.learnNext(nextOffset)
+    else if (queue.next < nextOffset) queue.reset(nextOffset)
+    return queue
   }
 
   /** The queue that is gone, if there was one. */
@@ -54,57 +71,70 @@ export class LightQueues {
     const queue = bound?.durable
     if (bound === undefined || queue === undefined) return undefined
     bound.durable = undefined
-    this.#forget(filter, queue, bound)
+    this.#durable.delete(queue.topic)
+    this.#unnumbered.delete(queue)
+    this.#prune(filter, bound)
     return queue
   }
 
-  bindLive(filter: string, from: number): void {
+  bindLive(filter: string): void {
     const bound = this.#bound(filter)
     bound.liveBinders++
     if (bound.live !== undefined) return
-    bound.live = this.#create(filter, false, this.#liveStore)
-    bound.liveFrom = from
+    const topic = lightQueueTopic(filter, false)
+    bound.live = new ConsumeQueue(topic, 0, 0, this.#liveStore)
+    this.#live.set(topic, bound.live)
   }
 
   unbindLive(filter: string): void {
     const bound = this.#trie.get(filter)
-    if (bound?.live === undefined) return
+    const queue = bound?.live
+    if (bound === undefined || queue === undefined) return
     bound.liveBinders--
     if (bound.liveBinders > 0) return
-    const queue = bound.live
     bound.live = undefined
-    this.#forget(filter, queue, bound)
+    this.#live.delete(queue.topic)
+    this.#prune(filter, bound)
+    queue.reset(0)
   }
 
-  /** Every queue whose filter matches the routing name of the record at the position. */
-  match(name: string, position: number, each: (queue: ConsumeQueue) => void): void {
-    this.#trie.match(name, ({ durable, live, liveFrom }) => {
+  /** Takes over the live queues of the views that these here replace. */
+  adoptLive(from: LightQueues): void {
+    for (const [topic, queue] of from.#live) {
+      const filter = topic.slice(LIVE_QUEUE_PREFIX.length)
+      const { liveBinders } = from.#trie.get(filter)!
+      const bound = this.#bound(filter)
+      bound.live = queue
+      bound.liveBinders = liveBinders
+      this.#live.set(topic, queue)
+    }
+  }
+
+  /** Every queue whose filter matches the routing name of a record. */
+  match(name: string, each: (queue: ConsumeQueue) => void): void {
+    this.#trie.match(name, ({ durable, live }) => {
       if (durable !== undefined) each(durable)
-      if (live !== undefined && position >= liveFrom) each(live)
+      if (live !== undefined) each(live)
     })
   }
 
-  *durable(): Generator<ConsumeQueue> {
-    for (const [topic, queue] of this.#queues) if (!isLiveQueue(topic)) yield queue
+  durable(): Iterable<ConsumeQueue> {
+    return this.#durable.values()
+  }
+
+  live(): Iterable<ConsumeQueue> {
+    return this.#live.values()
   }
 
   #bound(filter: string): Bound {
     const known = this.#trie.get(filter)
     if (known !== undefined) return known
-    const bound: Bound = { durable: undefined, live: undefined, liveBinders: 0, liveFrom: 0 }
+    const bound: Bound = { durable: undefined, live: undefined, liveBinders: 0 }
     this.#trie.add(filter, bound)
     return bound
   }
 
-  #create(filter: string, durable: boolean, store: BlockStore): ConsumeQueue {
-    const topic = lightQueueTopic(filter, durable)
-    const queue = new ConsumeQueue(topic, 0, this.#nextNumber(), store)
-    this.#queues.set(topic, queue)
-    return queue
-  }
-
-  #forget(filter: string, queue: ConsumeQueue, bound: Bound): void {
-    this.#queues.delete(queue.topic)
-    if (bound.durable === undefined && bound.live === undefined) this.#trie.delete(filter)
+  #prune(filter: string, { durable, live }: Bound): void {
+    if (durable === undefined && live === undefined) this.#trie.delete(filter)
   }
 }

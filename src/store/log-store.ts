@@ -1,6 +1,5 @@
 // The store: one commit log and the views derived from it, behind the MessageStore port. Assigns queue
 // offsets; leaves bytes to the log, entries to the views and records to the reader.
-
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -12,10 +11,12 @@ import { type RecordDraft, RecordView } from '../model/record.ts'
 import { checkTopicFilter } from '../model/topic-filter.ts'
 import type { CommitLog } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
-import { Dispatcher } from './dispatcher.ts'
+import { dueTime } from './due-index.ts'
 import { keyHash } from './key-index.ts'
 import { type Note, noteDraft } from './notes.ts'
+import { topicHash } from './queue-table.ts'
 import { Reader } from './reader.ts'
+import { ViewsDamaged } from './sealed.ts'
 import type {
   Appended,
   AppendGroup,
@@ -27,54 +28,65 @@ import type {
   StoreDraft,
   StoreStatus,
 } from './store.ts'
+import type { ViewKeeper } from './view-keeper.ts'
 import type { Views } from './views.ts'
+
+/** Entries that wait to be written to the views; beyond it appends are refused: the views' disk is stuck. */
+const UNSAVED_ENTRIES_MAX = 4_000_000
+/** Builds of the views that one call waits for. */
+const REBUILDS_MAX = 2
 
 type ArrivalListener = (topic: string, queueId: number, maxOffset: QueueOffset) => void
 type WritableListener = (writable: boolean, reason: string | undefined) => void
 
 export interface LogStoreParts {
   readonly commitLog: CommitLog
-  readonly views: Views
+  readonly keeper: ViewKeeper
   readonly clock: Clock
   readonly log: Logger
   readonly storeHost: Host
   readonly flush: FlushMode
+  /** Called after everything else is closed. */
+  readonly closed: () => void
 }
 
 export class LogStore implements MessageStore {
   readonly storeHost: Host
   readonly #commitLog: CommitLog
-  readonly #views: Views
-  readonly #dispatcher: Dispatcher
+  readonly #keeper: ViewKeeper
   readonly #reader: Reader
   readonly #clock: Clock
   readonly #flush: FlushMode
+  readonly #closed: () => void
   #arrived: ArrivalListener = () => {}
   #writableChanged: WritableListener = () => {}
+  #closing: Promise<void> | undefined
 
-  /** Replays what the views lack, then takes over the log's listeners. */
-  constructor({ commitLog, views, clock, log, storeHost, flush }: LogStoreParts) {
+  /** Takes over the log's listeners; the keeper must be open. */
+  constructor({ commitLog, keeper, clock, log, storeHost, flush, closed }: LogStoreParts) {
     this.storeHost = storeHost
     this.#commitLog = commitLog
-    this.#views = views
+    this.#keeper = keeper
     this.#clock = clock
     this.#flush = flush
-    this.#dispatcher = new Dispatcher(views, log)
+    this.#closed = closed
     this.#reader = new Reader(commitLog, log)
-    for (const frame of commitLog.replay(logPosition(views.mark))) this.#dispatcher.apply(frame)
-    this.#dispatcher.tellTouched(() => {})
-    for (const queue of views.queues.all()) queue.assigned = queue.next
-    commitLog.onFrame((frame) => {
-      this.#dispatcher.apply(frame)
-      this.#dispatcher.tellTouched((queue) => {
-        this.#arrived(queue.topic, queue.queueId, queueOffset(queue.next))
-      })
-    })
+    this.#takeOffsetsBack()
+    const tell = (queue: ConsumeQueue): void => {
+      this.#arrived(queue.topic, queue.queueId, queueOffset(queue.next))
+    }
+    commitLog.onFrame((frame) => keeper.apply(frame, tell))
     commitLog.onWritable((writable, reason) => {
       if (!writable) this.#takeOffsetsBack()
       this.#writableChanged(writable, reason)
     })
   }
+
+  get #views(): Views {
+    return this.#keeper.views
+  }
+
+  // Writing
 
   append(group: AppendGroup): Promise<readonly Appended[]> {
     const notes: Note[] = []
@@ -95,6 +107,7 @@ export class LogStore implements MessageStore {
       const offsets: number[] = []
       const queues: ConsumeQueue[] = []
       try {
+        if (this.#views.unsavedEntries > UNSAVED_ENTRIES_MAX) throw viewsStuck()
         for (const message of messages) {
           if (message.dueMs !== undefined) {
             drafts.push(parked(message, message.dueMs))
@@ -138,8 +151,35 @@ export class LogStore implements MessageStore {
     for (const queue of this.#views.queues.all()) queue.assigned = queue.next
   }
 
+  async bindLightQueue(filter: string, durable: boolean): Promise<void> {
+    checkTopicFilter(filter)
+    const { light } = this.#views
+    if (!durable) light.bindLive(filter)
+    else if (!light.hasDurable(filter)) await this.#append([], [{ is: 'bind', filter }])
+  }
+
+  async unbindLightQueue(filter: string, durable: boolean): Promise<void> {
+    const { light } = this.#views
+    if (!durable) light.unbindLive(filter)
+    else if (light.hasDurable(filter)) await this.#append([], [{ is: 'unbind', filter }])
+  }
+
+  async dropQueues(topic: string): Promise<void> {
+    await this.#append([], [{ is: 'drop', topic }], () => {
+      for (const queue of this.#views.queues.of(topic)) queue.assigned = 0
+    })
+  }
+
+  // Reading
+
   read(request: ReadRequest): ReadResult | Promise<ReadResult> {
-    return this.#reader.read(this.#find(request.topic, request.queueId), request)
+    try {
+      return this.#reader.read(this.#find(request.topic, request.queueId), request)
+    } catch (error) {
+      return this.#afterRebuild(error, () =>
+        this.#reader.read(this.#find(request.topic, request.queueId), request),
+      )
+    }
   }
 
   readAt(position: LogPosition): Promise<Buffer | undefined> {
@@ -152,49 +192,56 @@ export class LogStore implements MessageStore {
   }
 
   async offsetByTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset> {
+    try {
+      return await this.#searchTime(topic, queueId, timestampMs)
+    } catch (error) {
+      return this.#afterRebuild(error, () => this.#searchTime(topic, queueId, timestampMs))
+    }
+  }
+
+  async #searchTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset> {
     const queue = this.#find(topic, queueId)
     if (queue === undefined) return queueOffset(0)
-    let low = queue.min
-    let high = queue.next
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2)
-      const position = queue.positionOf(middle)
-      const record =
-        position === undefined ? undefined : await this.#commitLog.readAt(logPosition(position))
-      if (record === undefined || new RecordView(record).storeTimestamp < timestampMs) {
-        low = middle + 1
-      } else high = middle
-    }
-    return queueOffset(low)
+    return queueOffset(await this.#reader.offsetByTime(queue, timestampMs))
   }
 
   offsetByPosition(topic: string, queueId: number, position: LogPosition): QueueOffset {
-    const queue = this.#find(topic, queueId)
-    if (queue === undefined) return queueOffset(0)
-    let low = queue.min
-    let high = queue.next
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2)
-      if ((queue.positionOf(middle) ?? -1) < position) low = middle + 1
-      else high = middle
+    try {
+      return queueOffset(this.#find(topic, queueId)?.offsetAt(position) ?? 0)
+    } catch (error) {
+      if (!(error instanceof ViewsDamaged)) throw error
+      this.#keeper.damaged(error)
+      const text = `the entries of '${topic}' are being built again from the log: try again soon`
+      throw new BrokerError('BUSY', text, { cause: error })
     }
-    return queueOffset(low)
   }
 
   async findByKey(
     topic: string,
     key: string,
-    {
-      max,
-      fromMs = 0,
-      toMs = Number.MAX_SAFE_INTEGER,
-    }: { max: number; fromMs?: number; toMs?: number },
+    options: { max: number; fromMs?: number; toMs?: number },
   ): Promise<readonly Buffer[]> {
+    try {
+      return await this.#searchKey(topic, key, options)
+    } catch (error) {
+      return this.#afterRebuild(error, () => this.#searchKey(topic, key, options))
+    }
+  }
+
+  async #searchKey(
+    topic: string,
+    key: string,
+    options: { max: number; fromMs?: number; toMs?: number },
+  ): Promise<readonly Buffer[]> {
+    const { max, fromMs = 0, toMs = Number.MAX_SAFE_INTEGER } = options
     const found: Buffer[] = []
     const bytes = Buffer.from(key, 'utf8')
-    const hash = keyHash(bytes, 0, bytes.length, this.#views.queues.topic(topic).hash)
+    const hash = keyHash(bytes, 0, bytes.length, topicHash(topic))
+    let last = -1
     for (const position of this.#views.keys.candidates(hash)) {
       if (found.length >= max || position < this.#commitLog.start) break
+      if (position === last) continue
+      last = position
       const record = await this.#commitLog.readAt(logPosition(position))
       if (record === undefined) continue
       const view = new RecordView(record)
@@ -204,6 +251,24 @@ export class LogStore implements MessageStore {
     }
     return found
   }
+
+  /** Answers from the views as they are built again. */
+  async #afterRebuild<T>(error: unknown, again: () => T | Promise<T>): Promise<T> {
+    let failure = error
+    for (let n = 0; n < REBUILDS_MAX && failure instanceof ViewsDamaged; n++) {
+      this.#keeper.damaged(failure)
+      await this.#keeper.whole()
+      try {
+        return await again()
+      } catch (next) {
+        failure = next
+      }
+    }
+    if (!(failure instanceof ViewsDamaged)) throw failure
+    throw new BrokerError('STORE_CORRUPT', failure.message, { cause: failure })
+  }
+
+  // Views
 
   fact(kind: string, key: string): Buffer | undefined {
     return this.#views.facts.get(kind, key)
@@ -221,28 +286,16 @@ export class LogStore implements MessageStore {
     return this.#views.due.nextDueMs
   }
 
-  async bindLightQueue(filter: string, durable: boolean): Promise<void> {
-    checkTopicFilter(filter)
-    if (!durable) this.#views.light.bindLive(filter, this.#commitLog.end)
-    else if (!this.#views.light.hasDurable(filter)) await this.#append([], [{ is: 'bind', filter }])
-  }
-
-  async unbindLightQueue(filter: string, durable: boolean): Promise<void> {
-    if (!durable) this.#views.light.unbindLive(filter)
-    else if (this.#views.light.hasDurable(filter)) {
-      await this.#append([], [{ is: 'unbind', filter }])
-    }
-  }
-
-  async dropQueues(topic: string): Promise<void> {
-    await this.#append([], [{ is: 'drop', topic }], () => {
-      for (const queue of this.#views.queues.topic(topic).queues) if (queue) queue.assigned = 0
-    })
-  }
-
   topics(): Iterable<string> {
     return this.#views.queues.names()
   }
+
+  #find(topic: string, queueId: number): ConsumeQueue | undefined {
+    if (isLightQueue(topic)) return queueId === 0 ? this.#views.light.find(topic) : undefined
+    return this.#views.queues.find(topic, queueId)
+  }
+
+  // Life
 
   onArrival(listener: ArrivalListener): void {
     this.#arrived = listener
@@ -262,22 +315,26 @@ export class LogStore implements MessageStore {
       logEnd: log.end,
       diskBytes: log.diskBytes,
       pendingDue: this.#views.due.size,
+      damagedRecords: this.#reader.damagedRecords,
+      isRebuilding: this.#keeper.isRebuilding,
     }
   }
 
   close(): Promise<void> {
-    return this.#commitLog.close()
+    this.#closing ??= this.#close()
+    return this.#closing
   }
 
-  #find(topic: string, queueId: number): ConsumeQueue | undefined {
-    if (isLightQueue(topic)) return queueId === 0 ? this.#views.light.find(topic) : undefined
-    return this.#views.queues.find(topic, queueId)
+  async #close(): Promise<void> {
+    await this.#commitLog.close()
+    await this.#keeper.close()
+    this.#closed()
   }
 }
 
 /** A parked message says in its own properties where it goes and when, so that replay finds out. */
 function parked(draft: StoreDraft, dueMs: number): RecordDraft {
-  const added: [string, string][] = [[PROPERTY.dueMs, String(dueMs)]]
+  const added: [string, string][] = [[PROPERTY.dueMs, String(dueTime(dueMs))]]
   if (draft.topic !== SCHEDULE_TOPIC) {
     added.push([PROPERTY.realTopic, draft.topic], [PROPERTY.realQueueId, String(draft.queueId)])
   }
@@ -289,3 +346,9 @@ function carriesKey(record: RecordView, key: string): boolean {
   if (record.property(PROPERTY.uniqueKey) === key) return true
   return record.property(PROPERTY.keys)?.split(' ').includes(key) ?? false
 }
+
+const viewsStuck = (): BrokerError =>
+  new BrokerError(
+    'BUSY',
+    `${UNSAVED_ENTRIES_MAX} entries wait to be written to the views: look at the disk and the log, then try again`,
+  )

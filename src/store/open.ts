@@ -1,14 +1,15 @@
 // Opens the store in a data directory: takes the lock, recovers the log, brings the views up to its end.
-import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
 import type { Disk } from './disk.ts'
+import type { KeyValuePlace } from './key-value.ts'
+import { levelPlace } from './level.ts'
 import { LogStore } from './log-store.ts'
 import { nodeDisk } from './node-disk.ts'
 import { openCommitLog } from './segmented-log.ts'
 import type { FlushMode, MessageStore } from './store.ts'
-import { Views } from './views.ts'
+import { ViewKeeper } from './view-keeper.ts'
 
 export interface StoreOptions {
   /** Of this store alone; created when missing. */
@@ -25,21 +26,51 @@ export interface StoreOptions {
   readonly retentionMs?: number
   /** The log is cut to this size from its old end. Default: no limit but the disk. */
   readonly retentionBytes?: number
-  /** Default: the real one. */
-  readonly disk?: Disk
 }
 
 /** @throws BrokerError STORE_CORRUPT, READ_ONLY, and what the file system says */
-export async function openStore(options: StoreOptions): Promise<MessageStore> {
-  const { directory, clock, log, storeHost, flush = 'sync', disk = nodeDisk } = options
+export function openStore(options: StoreOptions): Promise<MessageStore> {
+  const viewsPath = `${options.directory}/views`
+  return openStoreIn({
+    ...options,
+    logPath: `${options.directory}/log`,
+    viewsPath,
+    disk: nodeDisk,
+    place: levelPlace(viewsPath, options.log),
+    closed() {},
+  })
+}
+
+/** The store over a given disk and key-value store: what the simulator opens. */
+export interface StoreParts extends Omit<StoreOptions, 'directory'> {
+  readonly logPath: string
+  readonly viewsPath: string
+  readonly disk: Disk
+  readonly place: KeyValuePlace
+  /** Called when the store is closed. */
+  readonly closed: () => void
+  /** Runs a function at the end of the event-loop turn. Default setImmediate. */
+  readonly endOfTurn?: (fn: () => void) => void
+}
+
+export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
+  const { clock, log, storeHost, flush = 'sync', disk, place, closed } = parts
   const commitLog = openCommitLog({
-    directory: join(directory, 'log'),
+    directory: parts.logPath,
     disk,
     clock,
     log,
     storeHost,
     flush,
-    ...(options.segmentBytes !== undefined && { segmentBytes: options.segmentBytes }),
+    ...(parts.segmentBytes !== undefined && { segmentBytes: parts.segmentBytes }),
+    ...(parts.endOfTurn !== undefined && { endOfTurn: parts.endOfTurn }),
   })
-  return new LogStore({ commitLog, views: new Views(), clock, log, storeHost, flush })
+  const keeper = new ViewKeeper({ commitLog, place, disk, directory: parts.viewsPath, clock, log })
+  try {
+    await keeper.open()
+  } catch (error) {
+    await commitLog.close()
+    throw error
+  }
+  return new LogStore({ commitLog, keeper, clock, log, storeHost, flush, closed })
 }

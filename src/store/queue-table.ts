@@ -27,9 +27,13 @@ export class TopicQueues {
     this.kind = name === FACT_TOPIC ? 'notes' : name === SCHEDULE_TOPIC ? 'parked' : 'messages'
     this.isRoutable =
       !isSystemTopic(name) && !name.startsWith(RETRY_PREFIX) && !name.startsWith(DLQ_PREFIX)
-    const bytes = Buffer.from(name, 'latin1')
-    this.hash = keyHash(bytes, 0, bytes.length, 0)
+    this.hash = topicHash(name)
   }
+}
+
+export function topicHash(name: string): number {
+  const bytes = Buffer.from(name, 'latin1')
+  return keyHash(bytes, 0, bytes.length, 0)
 }
 
 export class QueueTable {
@@ -56,18 +60,23 @@ export class QueueTable {
   }
 
   /** The queue, new and empty when it did not exist. */
-  queue(topic: TopicQueues, queueId: number): ConsumeQueue {
+  queue(topic: TopicQueues, queueId: number, number?: number): ConsumeQueue {
     const known = topic.queues[queueId]
     if (known !== undefined) return known
-    const queue = new ConsumeQueue(topic.name, queueId, this.#nextNumber(), this.#store)
+    const name = number ?? this.#nextNumber()
+    const queue = new ConsumeQueue(topic.name, queueId, name, this.#store)
     topic.queues[queueId] = queue
     return queue
   }
 
   *all(): Generator<ConsumeQueue> {
-    for (const topic of this.#topics.values()) {
-      for (const queue of topic.queues) if (queue !== undefined) yield queue
-    }
+    for (const topic of this.#topics.values()) yield* queuesOf(topic)
+  }
+
+  /** The queues of a topic; none for an unknown one. */
+  *of(topic: string): Generator<ConsumeQueue> {
+    const known = this.#topics.get(topic)
+    if (known !== undefined) yield* queuesOf(known)
   }
 
   /** Topics with at least one queue that ever held an entry. */
@@ -76,4 +85,8 @@ export class QueueTable {
       if (topic.queues.some((queue) => queue !== undefined && queue.next > 0)) yield topic.name
     }
   }
+}
+
+function* queuesOf(topic: TopicQueues): Generator<ConsumeQueue> {
+  for (const queue of topic.queues) if (queue !== undefined) yield queue
 }

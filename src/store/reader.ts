@@ -1,9 +1,8 @@
 // Answers reads by queue offset: entries first, then their records in one buffer, from the tail cache
 // when it has them all, else from the disk in spans. A record that does not check is never served.
 import type { Logger } from '../log.ts'
-import type { QueueOffset } from '../model/positions.ts'
-import { queueOffset } from '../model/positions.ts'
-import { checkRecord } from '../model/record.ts'
+import { logPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
+import { checkRecord, RecordView } from '../model/record.ts'
 import type { CommitLog } from './commit-log.ts'
 import {
   BLOCK_ENTRIES,
@@ -11,32 +10,18 @@ import {
   entryCheck,
   entryPosition,
   entrySize,
-  entryTagHash,
 } from './consume-queue.ts'
 import { recordCheck } from './record-scan.ts'
+import { fetches, type Selection, select } from './selection.ts'
 import type { ReadRequest, ReadResult } from './store.ts'
 
-/** Entries looked at by one read whose filter matches none of them. */
-const SCAN_ENTRIES_MAX = 16_384
+/** So far behind the end a record is likely in the page cache, and read on this thread. */
+const PAGE_CACHE_BYTES = 256 * 1024 * 1024
 const NO_RECORDS = Buffer.alloc(0)
 
-/** Entries chosen for one answer. */
-class Selection {
-  readonly positions: number[] = []
-  readonly sizes: number[] = []
-  readonly checks: number[] = []
-  readonly offsets: QueueOffset[] = []
-  bytes = 0
-
-  add(block: Buffer, slot: number, offset: number): void {
-    const size = entrySize(block, slot)
-    this.positions.push(entryPosition(block, slot))
-    this.sizes.push(size)
-    this.checks.push(entryCheck(block, slot))
-    this.offsets.push(queueOffset(offset))
-    this.bytes += size
-  }
-}
+/** Is this the record that was indexed, byte for byte? */
+export const isWhole = (bytes: Buffer, at: number, size: number, check: number): boolean =>
+  checkRecord(bytes, at, at + size, true) === size && recordCheck(bytes, at, size) === check
 
 export class Reader {
   readonly #commitLog: CommitLog
@@ -49,125 +34,138 @@ export class Reader {
     this.#log = log
   }
 
+  /** @throws ViewsDamaged */
   read(queue: ConsumeQueue | undefined, request: ReadRequest): ReadResult | Promise<ReadResult> {
     const min = queue?.min ?? 0
     const max = queue?.next ?? 0
     const { offset } = request
-    if (queue === undefined || offset < min || offset > max) {
+    if (queue === undefined || offset < min || offset >= max) {
       const nextOffset = offset < min ? min : max
-      return emptyResult(offset === nextOffset ? 'at-end' : 'moved', nextOffset, min, max)
+      return result(offset === nextOffset ? 'at-end' : 'moved', NO_RECORDS, [], nextOffset, queue)
     }
-    if (offset === max) return emptyResult('at-end', max, min, max)
-    const selection = new Selection()
-    const nextOffset = select(queue, request, selection)
-    if (selection.offsets.length === 0) return emptyResult('no-match', nextOffset, min, max)
-    const records = this.#fromTail(selection)
-    if (records !== undefined) return foundResult(records, selection.offsets, nextOffset, min, max)
-    return this.#fromDisk(selection, queue, nextOffset)
+    const selection = select(queue, request)
+    if (selection.bytes === 0) return result('no-match', NO_RECORDS, [], selection.next, queue)
+    const records = Buffer.allocUnsafe(selection.bytes)
+    if (this.#copyTail(selection, records)) {
+      return result('found', records, selection.offsets, selection.next, queue)
+    }
+    const isRecent = selection.positions[0]! > this.#commitLog.end - PAGE_CACHE_BYTES
+    if (!isRecent) return this.#readLater(queue, selection, records)
+    const steps = fetches(selection, records)
+    for (let step = steps.next(); !step.done; ) {
+      const { target, at, position, size } = step.value
+      step = steps.next(this.#commitLog.readSync(target, at, logPosition(position), size))
+    }
+    return this.#checked(queue, selection, records)
   }
 
-  #fromTail(selection: Selection): Buffer | undefined {
-    const { positions, sizes } = selection
-    const records = Buffer.allocUnsafe(selection.bytes)
+  async #readLater(
+    queue: ConsumeQueue,
+    selection: Selection,
+    records: Buffer,
+  ): Promise<ReadResult> {
+    const steps = fetches(selection, records)
+    for (let step = steps.next(); !step.done; ) {
+      const { target, at, position, size } = step.value
+      step = steps.next(await this.#commitLog.read(target, at, logPosition(position), size))
+    }
+    return this.#checked(queue, selection, records)
+  }
+
+  #copyTail({ positions, sizes }: Selection, records: Buffer): boolean {
     let at = 0
     for (let i = 0; i < sizes.length; ) {
       const position = positions[i]!
       let size = sizes[i++]!
       while (i < sizes.length && positions[i] === position + size) size += sizes[i++]!
-      if (!this.#commitLog.copyTail(records, at, position as never, size)) return undefined
+      if (!this.#commitLog.copyTail(records, at, logPosition(position), size)) return false
       at += size
     }
-    return records
+    return true
   }
 
-  async #fromDisk(
-    selection: Selection,
-    queue: ConsumeQueue,
-    nextOffset: number,
-  ): Promise<ReadResult> {
-    const { positions, sizes, checks, offsets } = selection
-    const records = Buffer.allocUnsafe(selection.bytes)
+  /** What came from the disk and is what was indexed; the rest is left out and reported. */
+  #checked(queue: ConsumeQueue, selection: Selection, records: Buffer): ReadResult {
+    const { sizes, checks, offsets, next } = selection
     const kept: QueueOffset[] = []
-    let at = 0
+    let from = 0
+    let to = 0
     for (let i = 0; i < sizes.length; i++) {
       const size = sizes[i]!
-      const position = positions[i]!
-      const isRead = size > 0 && (await this.#commitLog.read(records, at, position as never, size))
-      if (isRead && isWhole(records, at, size, checks[i]!)) {
+      if (isWhole(records, from, size, checks[i]!)) {
+        if (from !== to) records.copyWithin(to, from, from + size)
         kept.push(offsets[i]!)
-        at += size
-      } else this.#reportDamage(queue, offsets[i]!, position, size)
+        to += size
+      } else this.#reportDamage(queue, offsets[i]!, selection.positions[i]!, size)
+      from += size
     }
-    const { min, next } = queue
-    if (kept.length === 0) return emptyResult('no-match', nextOffset, min, next)
-    return foundResult(records.subarray(0, at), kept, nextOffset, min, next)
+    if (kept.length === 0) return result('no-match', NO_RECORDS, [], next, queue)
+    return result('found', records.subarray(0, to), kept, next, queue)
   }
 
   #reportDamage(queue: ConsumeQueue, offset: number, position: number, size: number): void {
+    // Retention took the segment between the look at the entries and the read.
     if (position < this.#commitLog.start) return
     this.damagedRecords++
     const { topic, queueId } = queue
     this.#log.error(
       { evt: 'record.damaged', topic, queueId, offset, position, size },
-      `the record of ${topic}/${queueId} at offset ${offset} (log position ${position}) is damaged: skipped`,
+      `the record of '${topic}' queue ${queueId} offset ${offset}, ${size} bytes at log position ` +
+        `${position}, is damaged and skipped`,
     )
   }
-}
 
-/** Fills the selection; answers the offset to go on at. */
-function select(queue: ConsumeQueue, request: ReadRequest, into: Selection): number {
-  const { hashes, maxMessages, maxBytes } = request
-  const end = Math.min(queue.next, request.offset + SCAN_ENTRIES_MAX)
-  let offset: number = request.offset
-  while (offset < end) {
+  /** First offset in [min, next] whose record was stored at or after the time. @throws ViewsDamaged */
+  async offsetByTime(queue: ConsumeQueue, timestampMs: number): Promise<number> {
+    let low = queue.min
+    let high = queue.next
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      // A damaged record does not say its time; the next whole one speaks for it.
+      let probe = middle
+      let time = await this.#timeOf(queue, probe)
+      while (time === undefined && probe + 1 < high) {
+        probe++
+        time = await this.#timeOf(queue, probe)
+      }
+      if (time !== undefined && time < timestampMs) low = probe + 1
+      else high = middle
+    }
+    return low
+  }
+
+  async #timeOf(queue: ConsumeQueue, offset: number): Promise<number | undefined> {
     const index = offset - queue.shift
     const block = queue.block(Math.floor(index / BLOCK_ENTRIES))
-    let slot = index % BLOCK_ENTRIES
-    for (; slot < BLOCK_ENTRIES && offset < end; slot++, offset++) {
-      if (block === undefined || entrySize(block, slot) === 0) continue
-      if (hashes !== undefined && !hashes.has(entryTagHash(block, slot))) continue
-      const isFirst = into.offsets.length === 0
-      if (!isFirst && into.bytes + entrySize(block, slot) > maxBytes) return offset
-      into.add(block, slot, offset)
-      if (into.offsets.length >= maxMessages) return offset + 1
-    }
+    const slot = index % BLOCK_ENTRIES
+    const size = entrySize(block, slot)
+    if (size === 0) return undefined
+    const check = entryCheck(block, slot)
+    const record = Buffer.allocUnsafe(size)
+    const isRead = await this.#commitLog.read(
+      record,
+      0,
+      logPosition(entryPosition(block, slot)),
+      size,
+    )
+    if (!isRead || !isWhole(record, 0, size, check)) return undefined
+    return new RecordView(record).storeTimestamp
   }
-  return offset
 }
 
-/** Is this the record that was indexed, byte for byte? */
-export const isWhole = (bytes: Buffer, at: number, size: number, check: number): boolean =>
-  checkRecord(bytes, at, at + size, true) === size && recordCheck(bytes, at, size) === check
-
-function emptyResult(
+function result(
   status: ReadResult['status'],
-  nextOffset: number,
-  min: number,
-  max: number,
-): ReadResult {
-  return {
-    status,
-    records: NO_RECORDS,
-    offsets: [],
-    nextOffset: queueOffset(nextOffset),
-    minOffset: queueOffset(min),
-    maxOffset: queueOffset(max),
-  }
-}
-
-function foundResult(
   records: Buffer,
   offsets: readonly QueueOffset[],
   nextOffset: number,
-  min: number,
-  max: number,
+  queue: ConsumeQueue | undefined,
 ): ReadResult {
   return {
-    status: 'found',
+    status,
     records,
     offsets,
     nextOffset: queueOffset(nextOffset),
-    minOffset: queueOffset(min),
-    maxOffset: queueOffset(max),
+    minOffset: queueOffset(queue?.min ?? 0),
+    maxOffset: queueOffset(queue?.next ?? 0),
   }
 }

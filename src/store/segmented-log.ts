@@ -117,6 +117,9 @@ class SegmentedLog implements CommitLog {
     this.#markEpoch(undefined)
   }
 
+  get id(): number {
+    return this.#logId
+  }
   get start(): LogPosition {
     return this.#segments.list[0]?.start ?? logPosition(0)
   }

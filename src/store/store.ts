@@ -78,6 +78,10 @@ export interface StoreStatus {
   readonly logEnd: LogPosition
   readonly diskBytes: number
   readonly pendingDue: number
+  /** Records that did not check when they were to be served; each was skipped and logged. */
+  readonly damagedRecords: number
+  /** The views are being built again from the log; reads that need what was lost wait for it. */
+  readonly isRebuilding: boolean
 }
 
 export interface MessageStore {
@@ -113,7 +117,7 @@ export interface MessageStore {
   /**
    * Entries for matching records exist from the next append on, in queue 0 of
    * `lightQueueTopic(filter, durable)`: a durable and a live queue of one filter are two queues.
-   * Idempotent for a durable filter; a live one counts its binders.
+   * Idempotent for a durable filter; a live one counts its binders and keeps a bounded number of entries.
    */
   bindLightQueue(filter: string, durable: boolean): Promise<void>
   unbindLightQueue(filter: string, durable: boolean): Promise<void>

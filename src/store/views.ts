@@ -1,31 +1,328 @@
-// Everything derived from the log, as one thing that can be built, dropped and built again.
-
-import type { BlockStore } from './consume-queue.ts'
+// Everything derived from the log, as one thing that can be built, kept, dropped and built again. In
+// memory is what changes and what is small; the rest is in a key-value store, written in batches that
+// carry the mark "every record before this position is in" and a tally of what there is.
+import { getU32, getU64, putU32, putU64 } from '../model/bytes.ts'
+import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../model/names.ts'
+import { BlockCache } from './block-cache.ts'
+import {
+  BLOCK_BYTES,
+  type BlockStore,
+  type ConsumeQueue,
+  ENTRY_BYTES,
+  type EntryBlock,
+} from './consume-queue.ts'
 import { DueIndex } from './due-index.ts'
 import { FactTable } from './fact-table.ts'
 import { KeyIndex } from './key-index.ts'
+import {
+  BLOCK_KEY_BYTES,
+  BLOCK_NUMBER_MAX,
+  blockRange,
+  garbageKey,
+  parseGarbageKey,
+  parseQueueKey,
+  prefixRange,
+  queueKey,
+  ROOT_KEY,
+  writeBlockKey,
+} from './keys.ts'
 import { LightQueues } from './light-queues.ts'
 import { QueueTable } from './queue-table.ts'
+import {
+  readSeal,
+  SEAL_BYTES,
+  type SealedBatch,
+  type SealedKeyValue,
+  ViewsDamaged,
+} from './sealed.ts'
+import { Tally, type TallyState } from './tally.ts'
 
-const inMemory: BlockStore = {
-  load: () => undefined,
-  opened() {},
-  changed() {},
+/** Blocks of the views in memory: half a million entries, 10 MiB. */
+const CACHED_BLOCKS_MAX = 16_384
+/** Queues trimmed before others may run. */
+const TRIM_SLICE = 64
+const QUEUE_VALUE_BYTES = SEAL_BYTES + 44
+
+/** What the newest batch says of itself and of everything before it. */
+export interface Root {
+  /** Of this build of the views. */
+  readonly identity: string
+  /** Of the log they are derived from. */
+  readonly logId: number
+  /** Grows with every opening. */
+  readonly opening: number
+  /** Every record before this position is in. */
+  readonly mark: number
+  /** The same for the key index, which lags behind. */
+  readonly keysMark: number
+  /** The newest record that is in; check as in record-scan.ts. */
+  readonly last: { readonly position: number; readonly size: number; readonly check: number }
+  readonly nextNumber: number
+  readonly tallies: {
+    readonly queues: TallyState
+    readonly facts: TallyState
+    readonly minutes: TallyState
+    readonly runs: TallyState
+  }
 }
 
-export class Views {
+export interface ViewsOptions {
+  readonly stored: SealedKeyValue
+  readonly identity: string
+  readonly logId: number
+  readonly nowMs: number
+  /** Of queues without durable binding: outlives this build of the views. */
+  readonly liveStore: BlockStore
+  /** Told once something in the store is not what it should be. */
+  readonly damaged: (error: unknown) => void
+}
+
+export class Views implements BlockStore {
   readonly queues: QueueTable
   readonly light: LightQueues
   readonly facts = new FactTable()
-  readonly due = new DueIndex()
-  readonly keys = new KeyIndex()
-  /** Every record before this log position is in the views. */
+  readonly due: DueIndex
+  readonly keys: KeyIndex
   mark = 0
+  keysMark = 0
+  last = { position: -1, size: 0, check: 0 }
+  /** Entries since the last batch was made. */
+  unsavedEntries = 0
+  readonly #options: ViewsOptions
+  readonly #stored: SealedKeyValue
+  readonly #cache: BlockCache
+  readonly #queueTally = new Tally()
+  #dirtyQueues: ConsumeQueue[] = []
+  /** Numbers of queues that are no more: their blocks are to be cleared once a batch says so. */
+  #garbage: number[] = []
+  #clearable: number[] = []
+  /** `mark` of the last batch. */
+  #savedMark = 0
   #nextNumber = 1
+  #batchSerial = 0
+  #savedSerial = 0
 
-  constructor() {
+  constructor(options: ViewsOptions) {
+    this.#options = options
+    this.#stored = options.stored
     const number = (): number => this.#nextNumber++
-    this.queues = new QueueTable(inMemory, number)
-    this.light = new LightQueues(inMemory, inMemory, number)
+    this.queues = new QueueTable(this, number)
+    this.light = new LightQueues(this, options.liveStore, number)
+    this.due = new DueIndex(options.stored, options.nowMs)
+    this.keys = new KeyIndex(options.stored)
+    this.#cache = new BlockCache(CACHED_BLOCKS_MAX, (block) => this.#mayGo(block))
   }
+
+  // BlockStore
+
+  load(queue: ConsumeQueue, block: number, count: number): Buffer {
+    const key = writeBlockKey(Buffer.allocUnsafe(BLOCK_KEY_BYTES), queue.number, block)
+    const value = this.#stored.get(key)
+    if (value?.length === SEAL_BYTES + count * ENTRY_BYTES) return value
+    const found = value === undefined ? 'missing' : `${value.length} bytes long`
+    throw new ViewsDamaged(
+      `block ${block} of ${queue.topic}/${queue.queueId} is ${found} instead of ${count} entries`,
+    )
+  }
+
+  room(): Buffer {
+    return this.#cache.room()
+  }
+
+  opened(block: EntryBlock): void {
+    this.#cache.add(block)
+  }
+
+  changed(queue: ConsumeQueue): void {
+    this.#dirtyQueues.push(queue)
+  }
+
+  damaged(error: unknown): void {
+    this.#options.damaged(error)
+  }
+
+  #mayGo(block: EntryBlock): boolean {
+    return !block.isDirty && block.savedIn <= this.#savedSerial && block.queue.evict(block)
+  }
+
+  /** Forgets a queue; its blocks are cleared some time after. */
+  removeQueue(queue: ConsumeQueue): void {
+    this.#garbage.push(queue.number)
+    queue.isGone = true
+    queue.reset(0)
+  }
+
+  /** Starts a queue anew under a new number. */
+  dropEntries(queue: ConsumeQueue): void {
+    this.#garbage.push(queue.number)
+    queue.number = this.#nextNumber++
+    queue.reset(0)
+  }
+
+  get isDirty(): boolean {
+    return this.mark !== this.#savedMark || this.#dirtyQueues.length > 0
+  }
+
+  /** A batch of everything that changed since the last one. At most one is under way. */
+  save(opening: number): SealedBatch {
+    const batch = this.#stored.batch()
+    this.#batchSerial++
+    this.unsavedEntries = 0
+    const dirty = this.#dirtyQueues
+    this.#dirtyQueues = []
+    for (const queue of dirty) this.#saveQueue(batch, queue)
+    for (const number of this.#garbage) batch.put(garbageKey(number), Buffer.alloc(SEAL_BYTES))
+    this.#clearable.push(...this.#garbage.splice(0))
+    this.#savedMark = this.mark
+    this.facts.save(batch)
+    this.due.save(batch)
+    this.keys.save(batch)
+    const root = Buffer.from(`0000${JSON.stringify(this.#root(opening))}`, 'latin1')
+    batch.put(ROOT_KEY, root)
+    return batch
+  }
+
+  /** The batch made last is in the store. */
+  saved(): void {
+    this.#savedSerial = this.#batchSerial
+    this.due.saved()
+    this.keys.saved()
+    this.#cache.trim()
+  }
+
+  /** Entries before the position are no more: their records go. */
+  async trimBefore(position: number): Promise<void> {
+    const queues = [...this.queues.all()]
+    queues.push(...this.light.durable())
+    for (const queue of this.light.live()) queue.trimTo(queue.offsetAt(position))
+    for (const [i, queue] of queues.entries()) {
+      await this.#trimQueue(queue, position)
+      if (i % TRIM_SLICE === 0) await endOfTurn()
+    }
+  }
+
+  async #trimQueue(queue: ConsumeQueue, position: number): Promise<void> {
+    if (queue.min === queue.next) return
+    const before = queue.blockOf(queue.min)
+    queue.trimTo(queue.offsetAt(position))
+    const after = queue.blockOf(queue.min)
+    if (after === before) return
+    await this.#stored.clear(...blockRange(queue.number, after))
+  }
+
+  /** Clears the blocks of queues that are no more; between batches. */
+  async clearGarbage(): Promise<void> {
+    for (const number of this.#clearable.splice(0)) {
+      await this.#stored.clear(...blockRange(number, BLOCK_NUMBER_MAX))
+      await this.#stored.clear(garbageKey(number), garbageKey(number + 1))
+    }
+  }
+
+  #root(opening: number): Root {
+    return {
+      identity: this.#options.identity,
+      logId: this.#options.logId,
+      opening,
+      mark: this.mark,
+      keysMark: this.keys.keptTo(this.mark),
+      last: this.last,
+      nextNumber: this.#nextNumber,
+      tallies: {
+        queues: this.#queueTally.state,
+        facts: this.facts.tally.state,
+        minutes: this.due.tally.state,
+        runs: this.keys.tally.state,
+      },
+    }
+  }
+
+  #saveQueue(batch: SealedBatch, queue: ConsumeQueue): void {
+    queue.isDirty = false
+    const key = queueKey(queue.topic, queue.queueId)
+    const before = queue.seal
+    if (queue.isGone) {
+      if (before !== -1) batch.delete(key)
+      queue.seal = -1
+    } else {
+      for (const block of queue.dirtyBlocks()) this.#saveBlock(batch, queue, block)
+      queue.seal = batch.put(key, queueValue(queue))
+    }
+    this.#queueTally.replace(before, queue.seal)
+  }
+
+  #saveBlock(batch: SealedBatch, queue: ConsumeQueue, block: EntryBlock): void {
+    block.isDirty = false
+    block.savedIn = this.#batchSerial
+    writeBlockKey(blockKeyRoom, queue.number, block.number)
+    const length = SEAL_BYTES + block.count * ENTRY_BYTES
+    const bytes = length === BLOCK_BYTES ? block.bytes : block.bytes.subarray(0, length)
+    batch.put(blockKeyRoom, bytes)
+  }
+
+  /** Takes in what the store holds. @throws ViewsDamaged when that is not whole */
+  async restore(root: Root): Promise<void> {
+    this.mark = root.mark
+    this.#savedMark = root.mark
+    this.keysMark = root.keysMark
+    this.last = root.last
+    this.#nextNumber = root.nextNumber
+    for await (const [key, value] of this.#stored.scan(...prefixRange('Q'))) {
+      this.#restoreQueue(key, value)
+    }
+    for await (const [key] of this.#stored.scan(...prefixRange('G'))) {
+      this.#clearable.push(parseGarbageKey(key))
+    }
+    await this.facts.load(this.#stored)
+    await this.due.load()
+    await this.keys.load()
+    const { queues, facts, minutes, runs } = root.tallies
+    checkTally('queues', this.#queueTally, queues)
+    checkTally('facts', this.facts.tally, facts)
+    checkTally('minutes of parked messages', this.due.tally, minutes)
+    checkTally('key runs', this.keys.tally, runs)
+    await this.due.loadAhead(this.#options.nowMs)
+  }
+
+  #restoreQueue(key: Buffer, value: Buffer): void {
+    const { topic, queueId } = parseQueueKey(key)
+    const number = getU32(value, SEAL_BYTES)
+    const queue = isLightQueue(topic)
+      ? this.light.bindDurable(topic.slice(LIGHT_QUEUE_PREFIX.length), number)
+      : this.queues.queue(this.queues.topic(topic), queueId, number)
+    queue.min = getU64(value, SEAL_BYTES + 4)
+    queue.next = getU64(value, SEAL_BYTES + 12)
+    queue.shift = getU64(value, SEAL_BYTES + 20)
+    queue.lastPosition = getU64(value, SEAL_BYTES + 28) - 1
+    queue.notePosition = getU64(value, SEAL_BYTES + 36) - 1
+    queue.seal = readSeal(value)
+    this.#queueTally.replace(-1, queue.seal)
+  }
+}
+
+const endOfTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+const blockKeyRoom = Buffer.alloc(BLOCK_KEY_BYTES)
+
+function queueValue(queue: ConsumeQueue): Buffer {
+  const value = Buffer.allocUnsafe(QUEUE_VALUE_BYTES)
+  putU32(value, SEAL_BYTES, queue.number)
+  putU64(value, SEAL_BYTES + 4, queue.min)
+  putU64(value, SEAL_BYTES + 12, queue.next)
+  putU64(value, SEAL_BYTES + 20, queue.shift)
+  putU64(value, SEAL_BYTES + 28, queue.lastPosition + 1)
+  putU64(value, SEAL_BYTES + 36, queue.notePosition + 1)
+  return value
+}
+
+function checkTally(noun: string, found: Tally, expected: TallyState): void {
+  if (found.equals(expected)) return
+  throw new ViewsDamaged(
+    `the views hold ${found.count} ${noun}, and the root says ${expected.count} or other ones`,
+  )
+}
+
+/** The root of a store, or undefined where there is none. @throws ViewsDamaged */
+export function readRoot(stored: SealedKeyValue): Root | undefined {
+  const value = stored.get(ROOT_KEY)
+  return value && (JSON.parse(value.toString('latin1', SEAL_BYTES)) as Root)
 }

@@ -1,0 +1,151 @@
+// The entries chosen for one answer, and how their records get into one buffer with few reads.
+import { type QueueOffset, queueOffset } from '../model/positions.ts'
+import {
+  BLOCK_ENTRIES,
+  type ConsumeQueue,
+  entryCheck,
+  entryPosition,
+  entrySize,
+  entryTagHash,
+} from './consume-queue.ts'
+import type { ReadRequest } from './store.ts'
+
+/** Entries looked at by one read whose filter matches none of them. */
+const SCAN_ENTRIES_MAX = 16_384
+/** Records further apart are read one by one. */
+const GAP_BYTES_MAX = 16 * 1024
+const SPAN_BYTES_MAX = 1024 * 1024
+
+export class Selection {
+  readonly positions: number[] = []
+  readonly sizes: number[] = []
+  readonly checks: number[] = []
+  readonly offsets: QueueOffset[] = []
+  bytes = 0
+  /** The offset to go on at. */
+  next = 0
+
+  add(block: Buffer, slot: number, offset: number): void {
+    const size = entrySize(block, slot)
+    this.positions.push(entryPosition(block, slot))
+    this.sizes.push(size)
+    this.checks.push(entryCheck(block, slot))
+    this.offsets.push(queueOffset(offset))
+    this.bytes += size
+  }
+}
+
+/** @throws ViewsDamaged */
+export function select(queue: ConsumeQueue, request: ReadRequest): Selection {
+  const { hashes, maxMessages, maxBytes } = request
+  const chosen = new Selection()
+  const end = Math.min(queue.next, request.offset + SCAN_ENTRIES_MAX)
+  let offset: number = request.offset
+  while (offset < end) {
+    const index = offset - queue.shift
+    const block = queue.block(Math.floor(index / BLOCK_ENTRIES))
+    for (let slot = index % BLOCK_ENTRIES; slot < BLOCK_ENTRIES && offset < end; slot++, offset++) {
+      const size = entrySize(block, slot)
+      if (size === 0 || (hashes !== undefined && !hashes.has(entryTagHash(block, slot)))) continue
+      if (chosen.bytes > 0 && chosen.bytes + size > maxBytes) {
+        chosen.next = offset
+        return chosen
+      }
+      chosen.add(block, slot, offset)
+      if (chosen.offsets.length >= maxMessages) {
+        chosen.next = offset + 1
+        return chosen
+      }
+    }
+  }
+  chosen.next = offset
+  return chosen
+}
+
+/** Neighbouring records that one read fetches, gaps included. */
+interface Span {
+  readonly position: number
+  /** Entries [first, end) of the selection. */
+  readonly first: number
+  readonly end: number
+  readonly size: number
+  /** Without the gaps. */
+  readonly recordBytes: number
+}
+
+/** One read: fill `target[at, at + size)` from the position. */
+export interface Fetch {
+  readonly target: Buffer
+  readonly at: number
+  readonly position: number
+  readonly size: number
+}
+
+/** The reads that fill `records`; answer each with whether it worked. What cannot be read becomes zeros. */
+export function* fetches(selection: Selection, records: Buffer): Generator<Fetch, void, boolean> {
+  let at = 0
+  for (const span of spansOf(selection)) {
+    const { position, size, recordBytes } = span
+    if (recordBytes === size) {
+      if (!(yield { target: records, at, position, size })) {
+        yield* oneByOne(selection, span, records, at)
+      }
+    } else {
+      const room = Buffer.allocUnsafe(size)
+      if (yield { target: room, at: 0, position, size }) gather(selection, span, room, records, at)
+      else yield* oneByOne(selection, span, records, at)
+    }
+    at += recordBytes
+  }
+}
+
+function* oneByOne(
+  { positions, sizes }: Selection,
+  { first, end }: Span,
+  records: Buffer,
+  start: number,
+): Generator<Fetch, void, boolean> {
+  let at = start
+  for (let i = first; i < end; i++) {
+    const size = sizes[i]!
+    if (!(yield { target: records, at, position: positions[i]!, size })) {
+      records.fill(0, at, at + size)
+    }
+    at += size
+  }
+}
+
+function gather(
+  { positions, sizes }: Selection,
+  { position, first, end }: Span,
+  room: Buffer,
+  records: Buffer,
+  start: number,
+): void {
+  let at = start
+  for (let i = first; i < end; i++) {
+    const from = positions[i]! - position
+    room.copy(records, at, from, from + sizes[i]!)
+    at += sizes[i]!
+  }
+}
+
+function spansOf({ positions, sizes }: Selection): Span[] {
+  const spans: Span[] = []
+  for (let first = 0; first < sizes.length; ) {
+    const position = positions[first]!
+    let recordBytes = sizes[first]!
+    let stop = position + recordBytes
+    let end = first + 1
+    for (; end < sizes.length; end++) {
+      const next = positions[end]!
+      const nextStop = next + sizes[end]!
+      if (next < stop || next - stop > GAP_BYTES_MAX || nextStop - position > SPAN_BYTES_MAX) break
+      stop = nextStop
+      recordBytes += sizes[end]!
+    }
+    spans.push({ position, first, end, size: stop - position, recordBytes })
+    first = end
+  }
+  return spans
+}

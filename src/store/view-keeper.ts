@@ -1,0 +1,354 @@
+// Keeps the views: opens those that are there or builds them from the log, writes them in the background,
+// and replaces them by a new build when anything in them turns out to be wrong or cannot be written.
+import { randomBytes } from 'node:crypto'
+import { type Clock, sleep, type Timer } from '../clock.ts'
+import type { Logger } from '../log.ts'
+import { logPosition } from '../model/positions.ts'
+import { carriedFilters } from './carried-filters.ts'
+import type { CommitLog, Frame } from './commit-log.ts'
+import type { ConsumeQueue } from './consume-queue.ts'
+import type { Disk } from './disk.ts'
+import { Dispatcher } from './dispatcher.ts'
+import type { KeyValuePlace } from './key-value.ts'
+import { liveBlocks } from './live-blocks.ts'
+import { recordCheck } from './record-scan.ts'
+import { SealedKeyValue, ViewsDamaged } from './sealed.ts'
+import { readViewMarker, type ViewMarker, writeViewMarker } from './view-marker.ts'
+import { type Root, readRoot, Views } from './views.ts'
+
+/** Changes reach the views this much later at most. */
+const FLUSH_DELAY_MS = 200
+/** So many unsaved entries are written at once. */
+const FLUSH_ENTRIES = 65_536
+/** How often parked messages of the near future are looked for when nothing else happens. */
+const LOAD_AHEAD_PERIOD_MS = 20_000
+/** A build under way lets others run after this time. */
+const BUILD_SLICE_MS = 8
+/** Wait before another try after a failed build; doubled each time up to the maximum. */
+const RETRY_MS = 500
+const RETRY_MS_MAX = 30_000
+
+export interface ViewKeeperOptions {
+  readonly commitLog: CommitLog
+  readonly place: KeyValuePlace
+  readonly disk: Disk
+  /** Holds the marker, and whatever the place keeps there. */
+  readonly directory: string
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** One build of the views and the store it is kept in. */
+interface Build {
+  readonly name: string
+  readonly identity: string
+  readonly stored: SealedKeyValue
+  readonly views: Views
+  readonly dispatcher: Dispatcher
+  /** Why it is of no use, while it is not the current one. */
+  failure: unknown
+}
+
+export class ViewKeeper {
+  readonly #options: ViewKeeperOptions
+  readonly #liveStore = liveBlocks()
+  #build: Build | undefined
+  #opening = 1
+  /** Of the build that is current when it was opened. */
+  #buildCount = 0
+  #flushTimer: Timer | undefined
+  #aheadTimer: Timer | undefined
+  #flushing: Promise<void> | undefined
+  #rebuilding: Promise<void> | undefined
+  readonly #closing = new AbortController()
+  #isClosed = false
+
+  constructor(options: ViewKeeperOptions) {
+    this.#options = options
+  }
+
+  get views(): Views {
+    return this.#current.views
+  }
+
+  get isRebuilding(): boolean {
+    return this.#rebuilding !== undefined
+  }
+
+  get #current(): Build {
+    if (this.#build === undefined) throw new Error('the views are used before they are open')
+    return this.#build
+  }
+
+  /** Brings the views up to the log's end. Afterwards every frame must come through `apply`. */
+  async open(): Promise<void> {
+    const { disk, directory, place, clock } = this.#options
+    disk.makeDirectory(directory)
+    const marker = readViewMarker(disk, directory)
+    this.#buildCount = Number(marker?.name ?? 0)
+    this.#opening = (marker?.opening ?? 0) + 1
+    const build = (await this.#reopen(marker)) ?? (await this.#buildAnew())
+    await this.#settle(build)
+    this.#build = build
+    for (const name of await place.names()) {
+      if (/^\d+$/.test(name) && name !== build.name) await place.remove(name)
+    }
+    this.#aheadTimer = clock.every(LOAD_AHEAD_PERIOD_MS, () => this.#flushSoon())
+  }
+
+  apply(frame: Frame, tell: (queue: ConsumeQueue) => void): void {
+    const { views, dispatcher } = this.#current
+    dispatcher.apply(frame)
+    dispatcher.tellTouched(tell)
+    if (views.unsavedEntries >= FLUSH_ENTRIES) this.#flushSoon()
+    else this.#flushTimer ??= this.#options.clock.after(FLUSH_DELAY_MS, () => this.#flushSoon())
+  }
+
+  /** Starts a new build unless one is under way; the old one serves what it can until then. */
+  damaged(error: unknown): void {
+    if (this.#rebuilding !== undefined || this.#isClosed) return
+    this.#options.log.error(
+      { evt: 'views.damaged', err: error },
+      'the views are damaged or cannot be written: they are built again from the log',
+    )
+    this.#rebuilding = this.#rebuild().finally(() => {
+      this.#rebuilding = undefined
+    })
+  }
+
+  /** Settles once no build is under way. */
+  async whole(): Promise<void> {
+    await this.#rebuilding
+  }
+
+  /** Entries before the position leave the views. */
+  async trimBefore(position: number): Promise<void> {
+    const { stored, views } = this.#current
+    try {
+      await views.trimBefore(position)
+    } catch (error) {
+      if (this.#build?.stored === stored) this.damaged(error)
+    }
+    this.#flushSoon()
+  }
+
+  /** Writes what is new and lets the store go. The log must be closed before. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#closing.abort()
+    this.#flushTimer?.cancel()
+    this.#aheadTimer?.cancel()
+    await this.#flushing
+    await this.#rebuilding
+    if (this.#build === undefined) return
+    try {
+      if (this.#build.views.isDirty) await this.#write(this.#build, true)
+    } catch (error) {
+      const fields = { evt: 'views.not_saved', err: error }
+      this.#options.log.warn(
+        fields,
+        'the views were not saved: the next start replays more of the log',
+      )
+    }
+    await this.#build.stored.close()
+  }
+
+  // Opening
+
+  /** The build that the marker names, when it is whole and of this log. */
+  async #reopen(marker: ViewMarker | undefined): Promise<Build | undefined> {
+    if (marker === undefined) return undefined
+    const { place, log } = this.#options
+    const inner = await place.open(marker.name, false)
+    if (inner === undefined) return undefined
+    const stored = new SealedKeyValue(inner)
+    try {
+      const root = readRoot(stored)
+      this.#checkRoot(root, marker)
+      const build = this.#newBuild(marker.name, marker.identity, stored)
+      const { views } = build
+      await views.restore(root)
+      await this.#replay(build, Math.min(views.mark, views.keysMark))
+      return build
+    } catch (error) {
+      log.warn({ evt: 'views.rejected', err: error }, 'the views are built again from the log')
+      await stored.close()
+      return undefined
+    }
+  }
+
+  #checkRoot(root: Root | undefined, marker: ViewMarker): asserts root is Root {
+    const { commitLog } = this.#options
+    if (root === undefined) throw new ViewsDamaged('the views are empty')
+    if (root.identity !== marker.identity) throw new ViewsDamaged('the views are others')
+    if (root.opening < marker.opening) throw new ViewsDamaged('the views are older ones')
+    if (root.logId !== commitLog.id) throw new ViewsDamaged('the views are of another log')
+    if (root.mark > commitLog.end) throw new ViewsDamaged('the views are ahead of the log')
+    if (root.mark < commitLog.start) throw new ViewsDamaged('the views end before the log starts')
+    const { position, size, check } = root.last
+    if (position < commitLog.start) return
+    const record = Buffer.alloc(size)
+    const isRead = commitLog.readSync(record, 0, logPosition(position), size)
+    if (isRead && recordCheck(record, 0, size) === check) return
+    throw new ViewsDamaged('the log is not the one that the views were made from')
+  }
+
+  #newBuild(name: string, identity: string, stored: SealedKeyValue): Build {
+    const { commitLog, clock, log } = this.#options
+    const views = new Views({
+      stored,
+      identity,
+      logId: commitLog.id,
+      nowMs: clock.now(),
+      liveStore: this.#liveStore,
+      damaged: (error) => {
+        build.failure ??= error
+        if (this.#build === build) this.damaged(error)
+      },
+    })
+    const dispatcher = new Dispatcher(views, log)
+    const build: Build = { name, identity, stored, views, dispatcher, failure: undefined }
+    return build
+  }
+
+  /** Views of the whole log in a new store. */
+  async #buildAnew(): Promise<Build> {
+    const { commitLog, place, clock, log } = this.#options
+    const startedMs = clock.monotonic()
+    this.#buildCount++
+    const name = String(this.#buildCount)
+    await place.remove(name)
+    const inner = (await place.open(name, true))!
+    const build = this.#newBuild(name, randomBytes(8).toString('hex'), new SealedKeyValue(inner))
+    try {
+      if (commitLog.start > 0) {
+        for (const filter of carriedFilters(commitLog)) {
+          build.views.light.bindUnnumbered(filter)
+        }
+      }
+      await this.#replay(build, commitLog.start)
+    } catch (error) {
+      await build.stored.close()
+      await place.remove(name)
+      throw error
+    }
+    if (build.views.mark > 0) {
+      const ms = Math.round(clock.monotonic() - startedMs)
+      const fields = { evt: 'views.built', bytes: commitLog.end - commitLog.start, ms }
+      log.info(fields, 'built the views from the log')
+    }
+    return build
+  }
+
+  /** Until nothing is left to replay. */
+  async #replay(build: Build, from: number): Promise<void> {
+    const { commitLog, clock } = this.#options
+    const { views, dispatcher } = build
+    for (let next = from, isDone = false; !isDone; next = views.mark) {
+      isDone = true
+      let sliceMs = clock.monotonic()
+      for (const frame of commitLog.replay(logPosition(next))) {
+        dispatcher.apply(frame)
+        if (views.unsavedEntries >= FLUSH_ENTRIES) {
+          await this.#write(build, false)
+          isDone = false
+        } else if (clock.monotonic() - sliceMs > BUILD_SLICE_MS) {
+          await endOfTurn()
+          isDone = false
+        } else continue
+        if (this.#isClosed) throw new Error('the store was closed')
+        sliceMs = clock.monotonic()
+      }
+    }
+    dispatcher.tellTouched(() => {})
+    if (build.failure !== undefined) throw build.failure
+  }
+
+  /** From here on the marker names this build, and no older state of it will do. */
+  async #settle(build: Build): Promise<void> {
+    const { disk, directory } = this.#options
+    await this.#write(build, true)
+    const { name, identity } = build
+    writeViewMarker(disk, directory, { name, identity, opening: this.#opening })
+  }
+
+  // Writing
+
+  #flushSoon(): void {
+    this.#flushTimer?.cancel()
+    this.#flushTimer = undefined
+    if (this.#flushing !== undefined || this.#rebuilding !== undefined || this.#isClosed) return
+    const build = this.#current
+    this.#flushing = this.#flush(build)
+      .catch((error: unknown) => {
+        if (!this.#isClosed && this.#build === build) this.damaged(error)
+      })
+      .finally(() => {
+        this.#flushing = undefined
+        if (this.views.isDirty && !this.#isClosed) {
+          this.#flushTimer ??= this.#options.clock.after(FLUSH_DELAY_MS, () => this.#flushSoon())
+        }
+      })
+  }
+
+  async #flush(build: Build): Promise<void> {
+    const { views } = build
+    if (views.isDirty) await this.#write(build, false)
+    await views.clearGarbage()
+    await views.due.loadAhead(this.#options.clock.now())
+  }
+
+  /** Nothing that the log could still lose gets into the store. */
+  async #write({ views }: Build, sync: boolean): Promise<void> {
+    const { commitLog } = this.#options
+    const { mark } = views
+    const batch = views.save(this.#opening)
+    if (commitLog.syncedEnd < mark) {
+      await new Promise<void>((resolve, reject) => {
+        commitLog.sync((error) => (error === undefined ? resolve() : reject(error)))
+      })
+    }
+    await batch.write(sync)
+    views.saved()
+  }
+
+  // Replacing
+
+  async #rebuild(): Promise<void> {
+    const { log, clock } = this.#options
+    for (let waitMs = RETRY_MS; !this.#isClosed; waitMs = Math.min(RETRY_MS_MAX, waitMs * 2)) {
+      try {
+        await this.#flushing
+        await this.#replace()
+        return
+      } catch (error) {
+        if (this.#isClosed) return
+        const fields = { evt: 'views.not_built', err: error, retryMs: waitMs }
+        log.error(fields, 'the views could not be built; trying again')
+        await sleep(clock, waitMs, this.#closing.signal).catch(() => {})
+      }
+    }
+  }
+
+  async #replace(): Promise<void> {
+    const old = this.#current
+    const build = await this.#buildAnew()
+    await this.#settle(build)
+    await this.#replay(build, build.views.mark)
+    // What came in since: in this turn, so that no frame falls between the two.
+    const { queues, light } = build.views
+    const rest = this.#options.commitLog.replay(logPosition(build.views.mark))
+    for (const frame of rest) build.dispatcher.apply(frame)
+    build.dispatcher.tellTouched(() => {})
+    for (const { topic, queueId, assigned } of old.views.queues.all()) {
+      queues.queue(queues.topic(topic), queueId).assigned = assigned
+    }
+    light.adoptLive(old.views.light)
+    this.#build = build
+    await old.stored.close().catch(() => {})
+    await this.#options.place.remove(old.name)
+  }
+}
+
+const endOfTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
