@@ -72,7 +72,7 @@ test('a data directory that cannot be used ends the start with what to do, and n
   t.regex(error.message, /^trivet start ended with 2:\n/)
   t.regex(
     error.message,
-    /the data directory '\/dev\/null\/data' cannot be used \(ENOTDIR at .*or choose another with --data-dir\n$/,
+    /the data directory '\/dev\/null\/data' cannot be used \(ENOTDIR: .*name another directory\n$/,
   )
 })
 

@@ -2,6 +2,7 @@
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
+import { openDataDirectory } from './data-directory.ts'
 import type { Disk } from './disk.ts'
 import type { KeyValuePlace } from './key-value.ts'
 import { levelPlace } from './level.ts'
@@ -28,17 +29,23 @@ export interface StoreOptions {
   readonly retentionBytes?: number
 }
 
-/** @throws BrokerError STORE_CORRUPT, READ_ONLY, and what the file system says */
-export function openStore(options: StoreOptions): Promise<MessageStore> {
-  const viewsPath = `${options.directory}/views`
-  return openStoreIn({
-    ...options,
-    logPath: `${options.directory}/log`,
-    viewsPath,
-    disk: nodeDisk,
-    place: levelPlace(viewsPath, options.log),
-    closed() {},
-  })
+/** @throws BrokerError BUSY when another process has the directory, CONFIG_INVALID, STORE_CORRUPT */
+export async function openStore(options: StoreOptions): Promise<MessageStore> {
+  const { logPath, viewsPath, close } = openDataDirectory(options.directory)
+  const place = levelPlace(viewsPath, options.log)
+  try {
+    return await openStoreIn({
+      ...options,
+      logPath,
+      viewsPath,
+      disk: nodeDisk,
+      place,
+      closed: close,
+    })
+  } catch (error) {
+    close()
+    throw error
+  }
 }
 
 /** The store over a given disk and key-value store: what the simulator opens. */
