@@ -2,11 +2,16 @@
 // environment < flags. Declares values and limits with their units; decides nothing.
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
+import { BROKER_DEFAULTS } from './broker/options.ts'
 import { BrokerError } from './errors.ts'
+import { MQTT_DEFAULTS } from './gateway/mqtt/options.ts'
+import { BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from './model/limits.ts'
 import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
 
 const port = (fallback: number) =>
   z.int().min(0).max(65_535).default(fallback).describe('TCP port; 0 takes a free one.')
+
+const count = (fallback: number) => z.int().min(1).default(fallback)
 
 /** What every listening front-end has. */
 const listening = (portDefault: number) => ({
@@ -133,11 +138,127 @@ export const configSchema = z.strictObject({
         .union([z.boolean(), z.literal('loopback')])
         .default('loopback')
         .describe('Create topics on first use; `loopback`: while every listener is loopback.'),
+      autoCreateGroups: z
+        .boolean()
+        .default(BROKER_DEFAULTS.autoCreateGroups)
+        .describe('Create consumer groups on first use.'),
+      queuesDefault: z
+        .int()
+        .min(1)
+        .max(QUEUES_PER_TOPIC_MAX)
+        .default(BROKER_DEFAULTS.queuesDefault)
+        .describe('Queues of a topic that is created without a count.'),
+      topicsMax: count(BROKER_DEFAULTS.topicsMax).describe('Topics, besides those of groups.'),
+      groupsMax: count(BROKER_DEFAULTS.groupsMax).describe('Consumer groups.'),
+      bodyBytesMax: z
+        .int()
+        .min(1024)
+        .max(BODY_BYTES_MAX)
+        .default(BROKER_DEFAULTS.bodyBytesMax)
+        .describe('Body of one message.'),
+      delayMsMax: count(BROKER_DEFAULTS.delayMsMax).describe('Longest delay of a message.'),
+      heldPullsMax: count(BROKER_DEFAULTS.heldPullsMax).describe('Pulls that wait at one time.'),
+      heldReceivesMax: count(BROKER_DEFAULTS.heldReceivesMax).describe(
+        'Receives that wait at one time.',
+      ),
+      inFlightMax: count(BROKER_DEFAULTS.inFlightMax).describe(
+        'Delivered and unsettled messages of one group on one queue.',
+      ),
+      inFlightBytesMax: count(BROKER_DEFAULTS.inFlightBytesMax).describe(
+        'Delivered and unsettled bytes of one group.',
+      ),
+      clientExpiryMs: count(BROKER_DEFAULTS.clientExpiryMs).describe(
+        'A client that is silent this long is forgotten.',
+      ),
+      lockLeaseMs: count(BROKER_DEFAULTS.lockLeaseMs).describe(
+        'A lock on an ordered queue that is not renewed this long is free.',
+      ),
+      cursorFlushMs: count(BROKER_DEFAULTS.cursorFlushMs).describe(
+        'Acknowledgements and committed offsets are durable this long after at most.',
+      ),
     })
     .prefault({})
     .describe('The broker of this process.'),
   remoting: z.strictObject(listening(10_911)).prefault({}).describe("RocketMQ's native protocol."),
-  mqtt: z.strictObject(listening(1883)).prefault({}).describe('MQTT 3.1.1 and 5.'),
+  mqtt: z
+    .strictObject({
+      ...listening(1883),
+      packetBytesMax: z
+        .int()
+        .min(64 * 1024)
+        .max(268_435_460)
+        .default(MQTT_DEFAULTS.packetBytesMax)
+        .describe('Largest packet after CONNECT.'),
+      connectTimeoutMs: z
+        .int()
+        .min(100)
+        .default(MQTT_DEFAULTS.connectTimeoutMs)
+        .describe('From the connection to a whole CONNECT.'),
+      keepAliveSecondsMax: z
+        .int()
+        .min(0)
+        .max(65_535)
+        .default(MQTT_DEFAULTS.keepAliveSecondsMax)
+        .describe(
+          'MQTT 5 clients that ask for a longer keep alive, or none, get this; 0: as asked.',
+        ),
+      sessionExpiryMs: z
+        .int()
+        .min(1000)
+        .default(MQTT_DEFAULTS.sessionExpiryMs)
+        .describe('How long a 3.1.1 session without the clean flag is kept without a connection.'),
+      sessionExpiryMsMax: z
+        .int()
+        .min(0)
+        .default(MQTT_DEFAULTS.sessionExpiryMsMax)
+        .describe('The longest session expiry of MQTT 5 clients, whatever they ask for.'),
+      filtersMax: z
+        .int()
+        .min(1)
+        .default(MQTT_DEFAULTS.filtersMax)
+        .describe('Topic filters of one session.'),
+      inFlightMax: z
+        .int()
+        .min(1)
+        .max(65_535)
+        .default(MQTT_DEFAULTS.inFlightMax)
+        .describe('Messages of QoS 1 and 2 on their way to one client.'),
+      receiveMaximum: z
+        .int()
+        .min(1)
+        .max(65_535)
+        .default(MQTT_DEFAULTS.receiveMaximum)
+        .describe('Messages of QoS 1 and 2 an MQTT 5 client may have on their way to the broker.'),
+      undeliveredBytesMax: z
+        .int()
+        .min(65_536)
+        .default(MQTT_DEFAULTS.undeliveredBytesMax)
+        .describe('Bytes on their way to one client, beyond which its messages wait in the log.'),
+      unstoredBytesMax: z
+        .int()
+        .min(65_536)
+        .default(MQTT_DEFAULTS.unstoredBytesMax)
+        .describe('Bytes of one client on their way into the log, beyond which it is not read.'),
+      invisibleMs: z
+        .int()
+        .min(1000)
+        .default(MQTT_DEFAULTS.invisibleMs)
+        .describe(
+          'Lease of a message of a shared subscription; renewed while its client is there.',
+        ),
+      retainedMax: z
+        .int()
+        .min(0)
+        .default(MQTT_DEFAULTS.retainedMax)
+        .describe('Retained messages in total.'),
+      retainedBytesMax: z
+        .int()
+        .min(0)
+        .default(MQTT_DEFAULTS.retainedBytesMax)
+        .describe('Bytes of retained messages in total.'),
+    })
+    .prefault({})
+    .describe('MQTT 3.1, 3.1.1 and 5.'),
   amqp: z.strictObject(listening(5672)).prefault({}).describe('AMQP 1.0.'),
   users: z
     .record(z.string().min(1), user)
@@ -187,6 +308,21 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
 export function configOf(changed: ConfigInput = {}): Config {
   return layer(configSchema, configJsonSchema, { file: { name: 'the options', content: changed } })
     .values
+}
+
+/**
+ * How many files and sockets this process may open, where the system tells. Beyond it the kernel drops
+ * connections without a word.
+ */
+export function openFilesLimit(): number | undefined {
+  let text: string
+  try {
+    text = readFileSync('/proc/self/limits', 'utf8')
+  } catch {
+    return undefined
+  }
+  const soft = /^Max open files\s+(\d+)/m.exec(text)?.[1]
+  return soft === undefined ? undefined : Number(soft)
 }
 
 function readJson(path: string): unknown {

@@ -3,9 +3,11 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
-import type { Config, ListeningConfig } from './config.ts'
+import { type Config, type ListeningConfig, openFilesLimit } from './config.ts'
 import { BrokerError } from './errors.ts'
-import { checkExposure, isWildcard } from './exposure.ts'
+import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
+import { openAuthenticator } from './gateway/auth.ts'
+import type { Broker, Gateway, GatewayContext } from './gateway/gateway.ts'
 import { Listener } from './gateway/listener.ts'
 import type { Logger } from './log.ts'
 import { hostOf } from './model/host.ts'
@@ -99,21 +101,136 @@ class Parts {
 
 async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const { config, log, clock = systemClock, role = 'start' } = options
-  const listeners = new Map<ListenerName, Listener>()
-  for (const name of listening(role)) {
-    if (!config[name].enabled) continue
-    const listener = await openListener(name, config[name], log, clock)
-    parts.add(`${name} listener`, () => listener.close())
-    listeners.set(name, listener)
-  }
-  if (role !== 'namesrv') {
-    const store = await openStoreOf(config, listeners.get('remoting')?.port ?? 0, log, clock)
-    parts.add('store', () => store.close())
-  }
+  const listeners = await openListeners(config, role, log, clock, parts)
   const addresses = [...listeners].map(([name, listener]) =>
     addressOf(name, listener, config[name]),
   )
+  const nameServer = listeners.get('nameServer')
+  if (nameServer !== undefined) {
+    const { NameServer } = await import('./namesrv/server.ts')
+    serve('name server', new NameServer({ log, clock }), nameServer, config, parts)
+  }
+  if (role !== 'namesrv') await composeBroker({ config, log, clock, listeners, parts })
   return new Server(addresses, parts)
+}
+
+async function openListeners(
+  config: Config,
+  role: ServerRole,
+  log: Logger,
+  clock: Clock,
+  parts: Parts,
+): Promise<ReadonlyMap<ListenerName, Listener>> {
+  const listeners = new Map<ListenerName, Listener>()
+  const names = listening(role).filter((name) => config[name].enabled)
+  const connectionsMax = connectionsLimit(names, config, log)
+  for (const name of names) {
+    const { host, port } = config[name]
+    const limits = {
+      ...config[name],
+      connectionsMax: Math.min(config[name].connectionsMax, connectionsMax),
+    }
+    const listener = await Listener.open({ host, port, name, limits, log, clock })
+    parts.add(`${name} listener`, () => listener.close())
+    listeners.set(name, listener)
+  }
+  return listeners
+}
+
+/** From now on connections are taken; a stop takes no more, then lets them go in order. */
+function serve(
+  name: string,
+  gateway: Gateway,
+  listener: Listener,
+  config: Config,
+  parts: Parts,
+): void {
+  listener.serve(gateway)
+  parts.add(name, () => {
+    listener.stopAccepting()
+    return gateway.close(config.stopDeadlineMs)
+  })
+}
+
+interface BrokerSurroundings {
+  readonly config: Config
+  readonly log: Logger
+  readonly clock: Clock
+  readonly listeners: ReadonlyMap<ListenerName, Listener>
+  readonly parts: Parts
+}
+
+async function composeBroker(around: BrokerSurroundings): Promise<void> {
+  const { config, log, clock, listeners, parts } = around
+  const auth = openAuthenticator(config.users, clock)
+  const [{ openBroker }, store] = await Promise.all([
+    import('./broker/broker.ts'),
+    openStoreOf(config, listeners.get('remoting')?.port ?? config.remoting.port, log, clock),
+  ])
+  parts.add('store', () => store.close())
+  const { name, autoCreateTopics, nameServers, ...limits } = config.broker
+  const broker = openBroker({
+    store,
+    clock,
+    log,
+    options: {
+      ...limits,
+      brokerName: name,
+      autoCreateTopics:
+        autoCreateTopics === 'loopback' ? !isOpenToNetwork(config) : autoCreateTopics,
+    },
+  })
+  parts.add('broker', () => broker.close())
+  const context: GatewayContext = { broker, auth, log, clock }
+  for (const [name, listener] of listeners) {
+    const open = name === 'nameServer' ? undefined : GATEWAYS[name]
+    if (open !== undefined) serve(name, await open(context, config), listener, config, parts)
+  }
+  await register(around, broker)
+}
+
+/** Each loads only when it is enabled. */
+const GATEWAYS: Readonly<
+  Partial<Record<ListenerName, (context: GatewayContext, config: Config) => Promise<Gateway>>>
+> = {
+  remoting: async (context) => {
+    const { RemotingGateway } = await import('./gateway/remoting/server.ts')
+    return new RemotingGateway(context)
+  },
+  mqtt: async (context, config) => {
+    const { MqttGateway } = await import('./gateway/mqtt/server.ts')
+    const gateway = new MqttGateway(context, config.mqtt)
+    await gateway.open()
+    return gateway
+  },
+}
+
+/** Tells the name servers, which is what brings native clients here: the last step of a start. */
+async function register(around: BrokerSurroundings, broker: Broker): Promise<void> {
+  const { config, log, clock, listeners, parts } = around
+  const remoting = listeners.get('remoting')
+  if (remoting === undefined) return
+  const own = listeners.get('nameServer')
+  const nameServers = [...config.broker.nameServers]
+  if (own !== undefined) {
+    nameServers.unshift(`${isWildcard(own.host) ? '127.0.0.1' : own.host}:${own.port}`)
+  }
+  if (nameServers.length === 0) {
+    log.warn(
+      { evt: 'server.no_name_server' },
+      'no name server knows this broker, so RocketMQ clients cannot find it; set broker.nameServers',
+    )
+    return
+  }
+  const { host, advertisedHost } = config.remoting
+  const told = advertisedHost ?? (isWildcard(host) ? undefined : host)
+  const { Registrar } = await import('./namesrv/registrar.ts')
+  const registrar = new Registrar(
+    { broker, clock, log },
+    { nameServers, advertised: { host: told, port: remoting.port } },
+  )
+  parts.add('registrar', () => registrar.close())
+  await registrar.start()
 }
 
 async function openStoreOf(
@@ -176,13 +293,28 @@ function listening(role: ServerRole): readonly ListenerName[] {
   return ['nameServer', 'remoting', 'mqtt', 'amqp']
 }
 
-function openListener(
-  name: ListenerName,
-  config: ListeningConfig,
-  log: Logger,
-  clock: Clock,
-): Promise<Listener> {
-  return Listener.open({ host: config.host, port: config.port, name, limits: config, log, clock })
+/** Files of the store and what node itself keeps open. */
+const FILES_RESERVED = 512
+
+/** Below, an operator should know at every start. */
+const CONNECTIONS_FEW = 1000
+
+/**
+ * What each listener may have when all are full: connections beyond the limit of open files would be
+ * dropped by the kernel without a word, and the store could not open its files.
+ */
+function connectionsLimit(names: readonly ListenerName[], config: Config, log: Logger): number {
+  const files = openFilesLimit()
+  if (files === undefined || names.length === 0) return Number.POSITIVE_INFINITY
+  const reserved = Math.min(FILES_RESERVED, Math.floor(files / 2))
+  const each = Math.floor((files - reserved) / names.length)
+  const asked = Math.max(...names.map((name) => config[name].connectionsMax))
+  if (asked > each) {
+    const fields = { evt: 'server.open_files', openFiles: files, connectionsMax: each }
+    const level = each < CONNECTIONS_FEW ? 'warn' : 'debug'
+    log[level](fields, `each listener takes ${each} connections at most; raise it with ulimit -n`)
+  }
+  return each
 }
 
 function addressOf(name: ListenerName, listener: Listener, config: ListeningConfig): ServerAddress {

@@ -40,6 +40,16 @@ export const PROPERTY = {
   startDeliverMs: '__STARTDELIVERTIME',
   /** The MQTT topic name exactly as published. */
   mqttTopic: 'MQTT_TOPIC',
+  /** 0 or 2 as published; absent = 1. */
+  mqttQos: 'MQTT_QOS',
+  /** '1' when it was published to be retained. */
+  mqttRetain: 'MQTT_RETAIN',
+  /** Client id of the publisher, kept only when that client does not want its own messages back. */
+  mqttClient: 'MQTT_CLIENT',
+  /** When the message expires, epoch ms. */
+  mqttExpires: 'MQTT_EXPIRES',
+  /** MQTT 5's payload format indicator. */
+  mqttPayloadFormat: 'MQTT_PFI',
   /** What only the sender's own protocol understands: its exact wire form, base64 (design 3). */
   native: '__WIRE',
 } as const

@@ -160,6 +160,10 @@ export class RecordView {
   get bodyLength(): number {
     return getI32(this.bytes, this.start + 84)
   }
+  /** Where the body starts within `bytes`. */
+  get bodyStart(): number {
+    return this.start + BODY_AT
+  }
   /** A view, not a copy. */
   get body(): Buffer {
     const from = this.start + BODY_AT

@@ -1,0 +1,177 @@
+// MQTT topic names <-> topic, tag and key (mapping rules R1 and R2), and shared subscriptions <-> groups.
+//
+//   orders/eu/42   topic `orders` exists: that topic, TAGS=eu, KEYS=42
+//   a/b/c          no topic `a`: the catch-all topic MQTT
+//
+// Which topics exist is a snapshot that follows the broker's changes; a message is found by subscribers
+// under its MQTT name whichever topic it went to.
+import { BrokerError } from '../../errors.ts'
+import {
+  isDeadLetterTopic,
+  isLightQueue,
+  isRetryTopic,
+  isSystemTopic,
+  MQTT_CATCH_ALL_TOPIC,
+} from '../../model/names.ts'
+import { encodeProperties, PROPERTY } from '../../model/properties.ts'
+import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
+import type { Broker } from '../gateway.ts'
+import { ROUTES_MAX } from './limits.ts'
+import type { Qos } from './protocol.ts'
+import { firstLevel } from './topic-name.ts'
+
+/** Where messages of one MQTT topic go, worked out once. */
+export interface Route {
+  /** The MQTT topic name, also the ordering key of its messages (R7). */
+  readonly name: string
+  readonly bytes: Buffer
+  readonly topic: string
+  readonly tag: string | undefined
+  readonly key: string | undefined
+  /** Encoded properties of a message that has no properties of its own, by QoS. */
+  readonly properties: readonly [Buffer, Buffer, Buffer]
+  /** No topic of its own: the catch-all takes it. */
+  readonly isCatchAll: boolean
+  /** Whether any filter of this gateway selects the name, as of a generation of FilterCounts. */
+  isSubscribed: boolean
+  subscribedGeneration: number
+}
+
+/** The native group that a shared subscription's filter means (R6). */
+export interface NativeShare {
+  readonly topic: string
+  readonly filter: TagFilter
+}
+
+const GROUP_CHARACTER = /[^|a-zA-Z0-9_-]/gu
+
+export class Addresses {
+  readonly #broker: Broker
+  #topics: ReadonlySet<string> = new Set()
+  readonly #routes = new Map<string, Route>()
+  #watch: Disposable | undefined
+  #isRefreshing = false
+  #isStale = false
+  /** Changes whenever routes worked out before may be wrong. */
+  generation = 0
+
+  constructor(broker: Broker) {
+    this.#broker = broker
+  }
+
+  async open(): Promise<void> {
+    await this.#broker.topics.ensure(MQTT_CATCH_ALL_TOPIC)
+    this.#watch = this.#broker.topics.watch(() => this.#changed())
+    await this.#refresh()
+  }
+
+  close(): void {
+    this.#watch?.[Symbol.dispose]()
+  }
+
+  /** `name` must be a legal topic name. */
+  route(name: string): Route {
+    const known = this.#routes.get(name)
+    if (known !== undefined) return known
+    if (this.#routes.size >= ROUTES_MAX) this.#routes.clear()
+    const route = makeRoute(name, this.#topics)
+    this.#routes.set(name, route)
+    return route
+  }
+
+  /** The topic whose messages a filter's first level selects; undefined when that is a wildcard. */
+  topicOfFilter(filter: string): string | undefined {
+    const first = firstLevel(filter)
+    if (first === '+' || first === '#') return undefined
+    return this.#topics.has(first) ? first : MQTT_CATCH_ALL_TOPIC
+  }
+
+  /** `T/#`, `T/tag` and `T/tag/#` of an existing topic T are native groups; any other filter is not. */
+  nativeShare(filter: string): NativeShare | undefined {
+    const levels = filter.split('/')
+    const [topic, second, third] = levels
+    if (topic === undefined || second === undefined || !this.#topics.has(topic)) return undefined
+    if (second === '#') return { topic, filter: EVERY_TAG }
+    const isTag = second !== '' && second !== '+' && !second.includes('||')
+    if (isTag && (levels.length === 2 || (levels.length === 3 && third === '#'))) {
+      return { topic, filter: tagFilterOf([second]) }
+    }
+    return undefined
+  }
+
+  #changed(): void {
+    if (this.#isRefreshing) {
+      this.#isStale = true
+      return
+    }
+    this.#refresh().catch(() => {
+      // The next change tries again; until then the last snapshot holds.
+    })
+  }
+
+  async #refresh(): Promise<void> {
+    this.#isRefreshing = true
+    try {
+      do {
+        this.#isStale = false
+        const topics = await this.#broker.topics.list()
+        this.#topics = new Set(topics.map(({ name }) => name).filter(isAddressable))
+        this.#routes.clear()
+        this.generation++
+      } while (this.#isStale)
+    } finally {
+      this.#isRefreshing = false
+    }
+  }
+}
+
+/** A share name as a group name: characters RocketMQ refuses become %XX of their UTF-8 bytes. */
+export function groupOfShare(share: string): string {
+  return share.replace(GROUP_CHARACTER, (character) =>
+    [...Buffer.from(character)]
+      .map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)
+      .join(''),
+  )
+}
+
+const isAddressable = (topic: string): boolean =>
+  topic !== MQTT_CATCH_ALL_TOPIC &&
+  !isSystemTopic(topic) &&
+  !isRetryTopic(topic) &&
+  !isDeadLetterTopic(topic) &&
+  !isLightQueue(topic)
+
+function makeRoute(name: string, topics: ReadonlySet<string>): Route {
+  const [first = '', second = '', third = ''] = name.split('/', 3)
+  const isBound = topics.has(first)
+  const topic = isBound ? first : MQTT_CATCH_ALL_TOPIC
+  const tag = isBound && second !== '' ? second : undefined
+  const key = isBound && third !== '' ? third : undefined
+  const properties = (qos: Qos): Buffer => encodeProperties(addressProperties(name, tag, key, qos))
+  return {
+    name,
+    bytes: Buffer.from(name),
+    topic,
+    tag,
+    key,
+    properties: [properties(0), properties(1), properties(2)],
+    isCatchAll: !isBound,
+    isSubscribed: false,
+    subscribedGeneration: -1,
+  }
+}
+
+/** @throws BrokerError MESSAGE_INVALID where the name cannot be kept (never for a checked name) */
+export function addressProperties(
+  name: string,
+  tag: string | undefined,
+  key: string | undefined,
+  qos: Qos,
+): [string, string][] {
+  if (name === '') throw new BrokerError('NAME_INVALID', 'the MQTT topic name is empty')
+  const entries: [string, string][] = [[PROPERTY.mqttTopic, name]]
+  if (tag !== undefined) entries.push([PROPERTY.tags, tag])
+  if (key !== undefined) entries.push([PROPERTY.keys, key])
+  if (qos !== 1) entries.push([PROPERTY.mqttQos, String(qos)])
+  return entries
+}

@@ -1,0 +1,357 @@
+// A connected client: takes its packets after CONNECT apart and hands them to the parts that deal with them.
+// Knows its session and its rights; the socket is its connection's affair.
+import { BrokerError } from '../../errors.ts'
+import type { GroupMode } from '../../model/client.ts'
+import type { Principal } from '../auth.ts'
+import { decodeAck } from './ack-packet.ts'
+import { Acknowledging } from './acknowledging.ts'
+import type { ConnectPacket } from './connect-packet.ts'
+import { checkResponseTopic } from './connect-packet.ts'
+import { Custody } from './custody.ts'
+import { decodeDisconnect, refuseAuth } from './disconnect-packet.ts'
+import { cappedExpiry, type Terms } from './handshake.ts'
+import { Inbound } from './inbound.ts'
+import { Outbound } from './outbound.ts'
+import type { Output } from './output.ts'
+import type { Parts } from './parts.ts'
+import {
+  checkFirstByte,
+  malformed,
+  PACKET,
+  ProtocolError,
+  REASON,
+  type Version,
+  violation,
+} from './protocol.ts'
+import { decodePublish, emptyPublish } from './publish-packet.ts'
+import { PublishRoutes } from './publish-routes.ts'
+import type { Session } from './session.ts'
+import {
+  decodeSubscribe,
+  decodeUnsubscribe,
+  encodeSuback,
+  encodeUnsuback,
+} from './subscribe-packet.ts'
+import { Subscribing } from './subscribing.ts'
+import type { ShareSource } from './subscriptions.ts'
+
+/** What a client needs of its connection. */
+export interface ClientConnection {
+  readonly id: string
+  readonly remoteAddress: string
+  readonly remotePort: number
+  readonly output: Output
+  wantFlush(): void
+  journal(): void
+  throttle(isOn: boolean): void
+  fail(error: ProtocolError): void
+  broken(error: unknown): void
+  /** Reads on after a packet that was held for. */
+  release(): void
+  /** The client said goodbye. */
+  goodbye(isClean: boolean): void
+}
+
+const NEVER_EXPIRES = 0
+
+export class Client {
+  readonly isV5: boolean
+  readonly version: Version
+  readonly session: Session
+  readonly principal: Principal
+  readonly output: Output
+  readonly window: number
+  readonly packetBytesMax: number
+  readonly wantsReasons: boolean
+  readonly keepAliveSeconds: number
+  readonly inbound: Inbound
+  readonly outbound: Outbound
+  readonly #parts: Parts
+  readonly #connection: ClientConnection
+  readonly #subscribing: Subscribing
+  readonly #acknowledging: Acknowledging
+  readonly #custody: Custody
+  readonly #routes: PublishRoutes
+  readonly #publish = emptyPublish()
+  readonly #consumable = new Map<string, boolean>()
+  /** A copy of the chunk that is being read, made when a payload in it must outlive it. */
+  #owned: Buffer | undefined
+  #nowMs = 0
+  /** Deliveries may have room since the last chunk. */
+  #hasAcked = false
+  #registeredMs: number
+
+  constructor(
+    parts: Parts,
+    connection: ClientConnection,
+    packet: ConnectPacket,
+    given: { terms: Terms; principal: Principal; session: Session },
+  ) {
+    const { terms } = given
+    this.#parts = parts
+    this.#connection = connection
+    this.version = packet.version
+    this.isV5 = packet.version === 5
+    this.session = given.session
+    this.principal = given.principal
+    this.output = connection.output
+    this.window = terms.window
+    this.packetBytesMax = terms.packetBytesMax
+    this.wantsReasons = terms.wantsReasons
+    this.keepAliveSeconds = terms.keepAliveSeconds
+    this.#registeredMs = parts.context.clock.monotonic()
+    this.inbound = new Inbound(parts, this, connection.remoteAddress, connection.remotePort)
+    this.outbound = new Outbound(parts, this)
+    this.#subscribing = new Subscribing(parts, this)
+    this.#acknowledging = new Acknowledging(parts, this)
+    this.#custody = new Custody(parts, this.session, this.#subscribing.members)
+    this.#routes = new PublishRoutes(parts, this.principal)
+  }
+
+  /** Takes up what the session has; CONNACK is written already. */
+  async start(isPresent: boolean): Promise<void> {
+    if (!isPresent) {
+      await this.#subscribing.register()
+      return
+    }
+    this.inbound.resumed()
+    this.outbound.resume()
+    await this.#subscribing.resume()
+    this.outbound.pump()
+  }
+
+  wantFlush(): void {
+    this.#connection.wantFlush()
+  }
+
+  journal(): void {
+    this.#connection.journal()
+  }
+
+  throttle(isOn: boolean): void {
+    this.#connection.throttle(isOn)
+  }
+
+  fail(error: ProtocolError): void {
+    this.#connection.fail(error)
+  }
+
+  broken(error: unknown): void {
+    this.#connection.broken(error)
+  }
+
+  mayConsume(topic: string): boolean {
+    const known = this.#consumable.get(topic)
+    if (known !== undefined) return known
+    const isAllowed = this.#isAllowed(topic)
+    this.#consumable.set(topic, isAllowed)
+    return isAllowed
+  }
+
+  async register(shares: readonly ShareSource[]): Promise<void> {
+    const { context } = this.#parts
+    await context.broker.clients.register({
+      clientId: this.session.clientId,
+      connectionId: this.#connection.id,
+      protocol: 'mqtt',
+      address: `${this.#connection.remoteAddress}:${this.#connection.remotePort}`,
+      language: 'MQTT',
+      version: this.version,
+      consumers: shares.map(({ group, topic, filter }) => ({
+        group,
+        model: 'clustering' as const,
+        mode: 'per-message' as GroupMode,
+        subscriptions: [{ topic, filter, version: 0 }],
+        consumeType: 'CONSUME_PASSIVELY',
+        consumeFrom: 'CONSUME_FROM_LAST_OFFSET',
+      })),
+      producerGroups: [],
+    })
+  }
+
+  /** One packet; false: the next must wait for `release`. @throws ProtocolError */
+  packet(first: number, bytes: Buffer, start: number, end: number, chunk: Buffer): boolean {
+    const type = first >>> 4
+    if (type === PACKET.publish) return this.#takePublish(first, bytes, start, end, chunk)
+    if ((type === PACKET.pingreq || type === PACKET.pingresp) && end > start) {
+      // A stream whose pings have a body is out of step: no answer would be understood.
+      throw new ProtocolError(REASON.malformedPacket, 'a ping has a body', true)
+    }
+    checkFirstByte(first, this.version)
+    switch (type) {
+      case PACKET.puback:
+      case PACKET.pubrec:
+      case PACKET.pubcomp:
+        this.#acknowledging.take(type, decodeAck(type, bytes, start, end, this.isV5))
+        this.#hasAcked = true
+        return true
+      case PACKET.pubrel:
+        this.inbound.flush()
+        this.inbound.release(decodeAck(type, bytes, start, end, this.isV5) >>> 8)
+        return true
+      case PACKET.pingreq:
+        this.output.reserve(2)
+        this.output.append(PINGRESP)
+        this.wantFlush()
+        return true
+      case PACKET.subscribe:
+      case PACKET.unsubscribe:
+        this.inbound.flush()
+        this.#change(type, bytes, start, end)
+        return false
+      case PACKET.disconnect:
+        this.#disconnect(bytes, start, end)
+        return true
+      case PACKET.auth:
+        return refuseAuth(bytes, start, end)
+      default:
+        throw violation('a second CONNECT')
+    }
+  }
+
+  endOfChunk(): void {
+    this.#owned = undefined
+    this.#nowMs = 0
+    this.inbound.flush()
+    this.#acknowledging.flush()
+    if (this.#hasAcked) {
+      this.#hasAcked = false
+      this.outbound.pump()
+    }
+  }
+
+  /** Called a few times a second: renews what would lapse while the client is here. */
+  sweep(nowMs: number, registerEveryMs: number): void {
+    const { context } = this.#parts
+    this.#custody.renew(nowMs)
+    if (nowMs - this.#registeredMs >= registerEveryMs) {
+      this.#registeredMs = nowMs
+      this.#subscribing.register().catch((error: unknown) => {
+        context.log.warn({ evt: 'mqtt.register_failed', err: error }, 'registering a client failed')
+      })
+    }
+  }
+
+  /** The connection is gone: gives back what was under way. The session is the table's affair. */
+  close(): void {
+    this.inbound.flush()
+    this.inbound.close()
+    this.#acknowledging.flush()
+    this.#subscribing.close()
+    this.outbound.close()
+    this.#custody.giveBack()
+    const { context } = this.#parts
+    context.broker.clients.unregister(this.#connection.id).catch((error: unknown) => {
+      context.log.warn({ evt: 'mqtt.unregister_failed', err: error }, 'a client stays registered')
+    })
+  }
+
+  #takePublish(first: number, bytes: Buffer, start: number, end: number, chunk: Buffer): boolean {
+    const packet = this.#publish
+    decodePublish(packet, first, bytes, start, end, this.isV5)
+    checkResponseTopic(packet.properties)
+    const known = this.#routes.find(packet, bytes)
+    const { route } = known
+    const refusal = known.refusal ?? (packet.retain ? this.#retainRefusal(route.name) : undefined)
+    if (refusal !== undefined) {
+      this.inbound.refuse(packet, refusal)
+      return true
+    }
+    if (packet.qos === 2 && this.inbound.isUnknown(packet.packetId)) {
+      this.#askFirst(route.topic, first, Buffer.from(bytes.subarray(start, end)))
+      return false
+    }
+    if (this.#nowMs === 0) this.#nowMs = this.#parts.context.clock.now()
+    this.inbound.add(route, packet, this.#own(bytes, packet, chunk), this.#nowMs)
+    return true
+  }
+
+  #retainRefusal(name: string): BrokerError | undefined {
+    try {
+      const { payloadStart, payloadEnd } = this.#publish
+      this.#parts.retained.check(name, payloadEnd - payloadStart)
+      return undefined
+    } catch (error) {
+      return BrokerError.from(error)
+    }
+  }
+
+  /** The payload, apart from the chunk's memory that is about to be used again. */
+  #own(bytes: Buffer, packet: { payloadStart: number; payloadEnd: number }, chunk: Buffer): Buffer {
+    if (bytes !== chunk) return bytes.subarray(packet.payloadStart, packet.payloadEnd)
+    this.#owned ??= Buffer.from(chunk)
+    return this.#owned.subarray(packet.payloadStart, packet.payloadEnd)
+  }
+
+  /** A QoS 2 message noted before a restart: whether it is stored is asked before it is taken again. */
+  #askFirst(topic: string, first: number, body: Buffer): void {
+    this.inbound
+      .resolve(topic, this.#publish.packetId)
+      .then(() => {
+        this.#takePublish(first, body, 0, body.length, body)
+        this.endOfChunk()
+        this.#connection.release()
+      })
+      .catch((error: unknown) => this.broken(error))
+  }
+
+  #change(type: number, bytes: Buffer, start: number, end: number): void {
+    const done = (
+      type === PACKET.subscribe
+        ? this.#subscribe(bytes, start, end)
+        : this.#unsubscribe(bytes, start, end)
+    ).then(() => this.#connection.release())
+    done.catch((error: unknown) => this.broken(error))
+  }
+
+  #subscribe(bytes: Buffer, start: number, end: number): Promise<void> {
+    const packet = decodeSubscribe(bytes, start, end, this.version)
+    return this.#subscribing.subscribe(packet).then(({ codes, start: startDelivery }) => {
+      const known = this.isV5 ? codes : codes.map((code) => Math.min(code, REASON.unspecified))
+      this.output.append(encodeSuback(this.version, packet.packetId, known))
+      this.#changed()
+      startDelivery()
+      this.outbound.pump()
+    })
+  }
+
+  #unsubscribe(bytes: Buffer, start: number, end: number): Promise<void> {
+    const packet = decodeUnsubscribe(bytes, start, end, this.version)
+    return this.#subscribing.unsubscribe(packet).then(async (codes) => {
+      this.output.append(encodeUnsuback(this.version, packet.packetId, codes))
+      this.#changed()
+      await this.#subscribing.register()
+    })
+  }
+
+  /** The subscriptions changed: durable before the client is told. */
+  #changed(): void {
+    if (this.session.isPersistent) this.journal()
+    this.wantFlush()
+  }
+
+  #disconnect(bytes: Buffer, start: number, end: number): void {
+    const { reason, properties } = decodeDisconnect(bytes, start, end, this.isV5)
+    const { sessionExpiry } = properties
+    if (sessionExpiry !== undefined) {
+      if (this.session.expiryMs === NEVER_EXPIRES && sessionExpiry > 0) {
+        throw violation('DISCONNECT gives an expiry to a session that was to have none')
+      }
+      this.session.expiryMs = cappedExpiry(sessionExpiry, this.#parts.options)
+    }
+    if (!this.isV5 && reason !== REASON.success) throw malformed('DISCONNECT')
+    this.#connection.goodbye(reason === REASON.success)
+  }
+
+  #isAllowed(topic: string): boolean {
+    try {
+      this.#parts.context.auth.authorize(this.principal, 'consume', { kind: 'topic', name: topic })
+      return true
+    } catch (error) {
+      if (BrokerError.from(error).code === 'PERMISSION_DENIED') return false
+      throw error
+    }
+  }
+}
+
+const PINGRESP = Buffer.of(0xd0, 0)

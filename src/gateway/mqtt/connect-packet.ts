@@ -1,0 +1,202 @@
+// CONNECT and CONNACK.
+import { CLIENT_ID_BYTES_MAX, TOPIC_BYTES_MAX } from './limits.ts'
+import { PacketReader } from './packet-reader.ts'
+import {
+  encodeProperties,
+  encodeVarint,
+  type Properties,
+  readProperties,
+  WILL,
+} from './properties.ts'
+import {
+  malformed,
+  PACKET,
+  ProtocolError,
+  type Qos,
+  REASON,
+  RETURN_CODE,
+  type ReasonCode,
+  type Version,
+  violation,
+} from './protocol.ts'
+import { isTopicName } from './topic-name.ts'
+
+export interface WillMessage {
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: Qos
+  readonly retain: boolean
+  readonly properties: Properties
+}
+
+export interface ConnectPacket {
+  readonly version: Version
+  readonly clean: boolean
+  readonly keepAliveSeconds: number
+  readonly clientId: string
+  readonly properties: Properties
+  readonly will: WillMessage | undefined
+  readonly username: string | undefined
+  readonly password: Buffer | undefined
+}
+
+/** The version cannot be served; `answer` is the CONNACK to send. */
+export class UnsupportedVersion extends Error {
+  readonly answer: Buffer
+
+  constructor(version: number, answer: Buffer) {
+    super(`protocol level ${version}`)
+    this.answer = answer
+  }
+}
+
+/** A refusal that a client of this version can still read: a reason code and no session. */
+export class ConnectRefused extends ProtocolError {
+  readonly version: Version
+
+  constructor(version: Version, cause: ProtocolError) {
+    super(cause.reason, cause.message, cause.silent)
+    this.version = version
+  }
+}
+
+const FLAG = { reserved: 1, clean: 2, will: 4, willRetain: 32, password: 64, username: 128 }
+
+/** @throws UnsupportedVersion, ConnectRefused, ProtocolError (before the version is known) */
+export function decodeConnect(
+  first: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): ConnectPacket {
+  const reader = new PacketReader(bytes, start, end)
+  const version = readVersion(reader)
+  // 3.1 gave the header's flags no meaning here; later versions reserve them (MQTT-3.1.2-3).
+  if (version > 3 && (first & 15) !== 0) throw silent('CONNECT has header flags')
+  try {
+    return readConnect(reader, version)
+  } catch (error) {
+    throw error instanceof ProtocolError ? new ConnectRefused(version, error) : error
+  }
+}
+
+function readVersion(reader: PacketReader): Version {
+  const protocol = reader.binary('the protocol name').latin1Slice()
+  if (protocol !== 'MQTT' && protocol !== 'MQIsdp') throw silent('the protocol is not MQTT')
+  const level = reader.u8('the protocol level')
+  if (protocol === 'MQTT' ? level === 4 || level === 5 : level === 3) return level as Version
+  // A level that belongs to the other name gets the answer 3.1.1 knows, an unknown one that of 5.
+  const known = level === 3 || level === 4
+  throw new UnsupportedVersion(
+    level,
+    known
+      ? Buffer.of(0x20, 2, 0, RETURN_CODE.unacceptableVersion)
+      : Buffer.of(0x20, 3, 0, REASON.unsupportedVersion, 0),
+  )
+}
+
+function readConnect(reader: PacketReader, version: Version): ConnectPacket {
+  const flags = reader.u8('the connect flags')
+  checkFlags(flags, version)
+  const keepAliveSeconds = reader.u16('the keep alive')
+  const properties: Properties = version === 5 ? readProperties(reader, PACKET.connect) : {}
+  if (properties.authData !== undefined && properties.authMethod === undefined) {
+    throw violation('authentication data without a method')
+  }
+  const clientId = readClientId(reader)
+  const will = flags & FLAG.will ? readWill(reader, version, flags) : undefined
+  const username = flags & FLAG.username ? readUsername(reader) : undefined
+  const password = flags & FLAG.password ? readPassword(reader) : undefined
+  reader.finish('CONNECT')
+  const clean = (flags & FLAG.clean) !== 0
+  return { version, clean, keepAliveSeconds, clientId, properties, will, username, password }
+}
+
+function checkFlags(flags: number, version: Version): void {
+  const willQos = (flags >>> 3) & 3
+  if (flags & FLAG.reserved) throw silent('the reserved connect flag is set')
+  if (willQos === 3) throw silent('the will has QoS 3')
+  if (!(flags & FLAG.will) && (willQos !== 0 || flags & FLAG.willRetain)) {
+    throw silent('will flags without a will')
+  }
+  if (version < 5 && flags & FLAG.password && !(flags & FLAG.username)) {
+    throw silent('a password without a user name')
+  }
+}
+
+function readClientId(reader: PacketReader): string {
+  const from = reader.at
+  const clientId = reader.name('the client id', REASON.clientIdInvalid)
+  if (reader.at - from - 2 > CLIENT_ID_BYTES_MAX) {
+    throw new ProtocolError(
+      REASON.clientIdInvalid,
+      `the client id is over ${CLIENT_ID_BYTES_MAX} bytes`,
+    )
+  }
+  return clientId
+}
+
+function readWill(reader: PacketReader, version: Version, flags: number): WillMessage {
+  const properties: Properties = version === 5 ? readProperties(reader, WILL) : {}
+  checkResponseTopic(properties)
+  const from = reader.at
+  const topic = reader.name('the will topic')
+  if (!isTopicName(topic) || reader.at - from - 2 > TOPIC_BYTES_MAX) {
+    throw new ProtocolError(
+      REASON.topicNameInvalid,
+      'the will topic is empty, too long or has wildcards',
+    )
+  }
+  return {
+    topic,
+    payload: Buffer.from(reader.binary('the will payload')),
+    qos: ((flags >>> 3) & 3) as Qos,
+    retain: (flags & FLAG.willRetain) !== 0,
+    properties: ownProperties(properties),
+  }
+}
+
+/** A name to which answers can be published (MQTT-3.3.2-14). */
+export function checkResponseTopic(properties: Properties): void {
+  const topic = properties.responseTopic
+  if (topic !== undefined && !isTopicName(topic)) {
+    throw violation('the response topic is empty or has wildcards')
+  }
+}
+
+/** Copies what would keep the socket's chunk. */
+function ownProperties(properties: Properties): Properties {
+  const data = properties.correlationData
+  return data === undefined ? properties : { ...properties, correlationData: Buffer.from(data) }
+}
+
+function readUsername(reader: PacketReader): string {
+  try {
+    return reader.name('the user name')
+  } catch (error) {
+    throw error instanceof ProtocolError ? silent(error.message) : error
+  }
+}
+
+function readPassword(reader: PacketReader): Buffer {
+  if (reader.left < 2) throw silent('the password is missing')
+  return Buffer.from(reader.binary('the password'))
+}
+
+const silent = (message: string): ProtocolError =>
+  new ProtocolError(malformed('').reason, message, true)
+
+/** `code` is a return code for 3.1 and 3.1.1, a reason code for 5. */
+export function encodeConnack(
+  version: Version,
+  sessionPresent: boolean,
+  code: ReasonCode,
+  properties: Properties = {},
+): Buffer {
+  const head = [sessionPresent ? 1 : 0, code]
+  if (version < 5) return Buffer.of(0x20, 2, ...head)
+  const section = encodeProperties(properties)
+  const length = encodeVarint(section.length)
+  const total = encodeVarint(2 + length.length + section.length)
+  return Buffer.concat([Buffer.of(0x20), total, Buffer.from(head), length, section])
+}

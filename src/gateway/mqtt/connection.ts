@@ -1,0 +1,370 @@
+// One peer: its socket, the packets cut out of it, what is written back, and its end. Everything between
+// CONNACK and the end is the client's affair (client.ts).
+import { BrokerError } from '../../errors.ts'
+import type { GatewaySocket } from '../gateway.ts'
+import { Client, type ClientConnection } from './client.ts'
+import {
+  type ConnectPacket,
+  ConnectRefused,
+  decodeConnect,
+  encodeConnack,
+  UnsupportedVersion,
+} from './connect-packet.ts'
+import { encodeDisconnect } from './disconnect-packet.ts'
+import { reasonOf, returnCodeOf } from './errors.ts'
+import { FrameSplitter, type PacketSink } from './frame-splitter.ts'
+import { authenticate, connackProperties, type Terms, termsOf } from './handshake.ts'
+import { CONNECT_BYTES_MAX } from './limits.ts'
+import { Output } from './output.ts'
+import type { Parts } from './parts.ts'
+import type { Properties } from './properties.ts'
+import { PACKET, ProtocolError, packetName, REASON, RETURN_CODE, type Version } from './protocol.ts'
+import type { SessionHolder } from './session.ts'
+
+type State =
+  /** CONNECT has not come. */
+  | 'new'
+  /** CONNECT is being dealt with; what follows is held. */
+  | 'connecting'
+  | 'open'
+  /** The last bytes are on their way; nothing is read any more. */
+  | 'closing'
+  | 'closed'
+
+/** A peer that does not close its side after ours is cut off. */
+const LINGER_MS = 2_000
+const KEEP_ALIVE_FACTOR = 1.5
+/** The broker forgets a client after two minutes of silence. */
+const REGISTER_EVERY_MS = 60_000
+
+export class Connection implements PacketSink, ClientConnection, SessionHolder {
+  readonly id: string
+  readonly remoteAddress: string
+  readonly remotePort: number
+  readonly output: Output
+  readonly #parts: Parts
+  readonly #socket: GatewaySocket
+  readonly #splitter: FrameSplitter
+  readonly #gone: (connection: Connection) => void
+  #state: State = 'new'
+  #client: Client | undefined
+  /** The chunk that is being read. */
+  #chunk: Buffer = NO_BYTES
+  #seenMs: number
+  #closingMs = 0
+  #isFlushQueued = false
+  /** What is written now must not leave before the session is saved. */
+  #needsSave = false
+  #isSaving = false
+  #isThrottled = false
+
+  constructor(
+    parts: Parts,
+    socket: GatewaySocket,
+    id: string,
+    gone: (connection: Connection) => void,
+  ) {
+    this.#parts = parts
+    this.#socket = socket
+    this.#gone = gone
+    this.id = id
+    this.remoteAddress = socket.remoteAddress
+    this.remotePort = socket.remotePort
+    this.output = new Output(socket, parts.pool)
+    this.#splitter = new FrameSplitter(this, CONNECT_BYTES_MAX)
+    this.#seenMs = parts.context.clock.monotonic()
+    socket.onData((chunk) => this.#onData(chunk))
+    socket.onClose(() => this.#onClose())
+    socket.onDrain(() => this.#client?.outbound.pump())
+    socket.resume()
+  }
+
+  packetBegins(first: number): void {
+    const type = first >>> 4
+    if (this.#state === 'new' && type !== PACKET.connect) {
+      throw silent(`${packetName(type)} before CONNECT`)
+    }
+    if (type === 0) throw new ProtocolError(REASON.protocolError, 'there is no packet type 0')
+  }
+
+  packet(first: number, bytes: Buffer, start: number, end: number): boolean {
+    if (this.#state === 'closing' || this.#state === 'closed') return true
+    const client = this.#client
+    if (client !== undefined) {
+      const goesOn = client.packet(first, bytes, start, end, this.#chunk)
+      if (!goesOn) this.#setReading()
+      return goesOn
+    }
+    this.#state = 'connecting'
+    this.#connect(decodeConnect(first, bytes, start, end))
+    return false
+  }
+
+  wantFlush(): void {
+    if (this.#isFlushQueued) return
+    this.#isFlushQueued = true
+    this.#parts.turnEnd.add(this)
+  }
+
+  journal(): void {
+    this.#needsSave = true
+    this.wantFlush()
+  }
+
+  throttle(isOn: boolean): void {
+    this.#isThrottled = isOn
+    this.#setReading()
+  }
+
+  /** The end of the turn: one write, or one save and then the write. */
+  flush(): void {
+    this.#isFlushQueued = false
+    if (this.#state === 'closed' || this.#isSaving) return
+    this.#client?.inbound.writeAcks()
+    if (this.#needsSave && this.#client !== undefined) {
+      this.#needsSave = false
+      this.#isSaving = true
+      this.output.seal()
+      this.#parts.sessions.save(this.#client.session).then(
+        () => this.#saved(),
+        (error: unknown) => this.broken(error),
+      )
+      return
+    }
+    this.output.flush()
+    this.#roomAgain()
+  }
+
+  release(): void {
+    if (this.#state !== 'open') return
+    this.#guarded(() => this.#splitter.resume())
+    this.#setReading()
+  }
+
+  goodbye(isClean: boolean): void {
+    this.#end(isClean, undefined)
+  }
+
+  fail(error: ProtocolError): void {
+    const { log } = this.#parts.context
+    const fields = { evt: 'mqtt.protocol_error', connection: this.id, remote: this.remoteAddress }
+    log.debug({ ...fields, reason: error.reason }, error.message)
+    this.#end(false, error.silent ? undefined : error.reason)
+  }
+
+  broken(error: unknown): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return
+    const fields = { evt: 'mqtt.connection_broken', connection: this.id, err: error }
+    this.#parts.context.log.warn(fields, 'a connection ends because the broker failed it')
+    this.#end(false, reasonOf(error, PACKET.disconnect), BrokerError.from(error).message)
+  }
+
+  takenOver(): void {
+    this.#end(false, REASON.sessionTakenOver)
+  }
+
+  stored(packetId: number): void {
+    this.#client?.inbound.answer(packetId)
+  }
+
+  /** The gateway closes. */
+  shutDown(): void {
+    this.#end(false, REASON.serverShuttingDown)
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  /** Called a few times a second. */
+  sweep(nowMs: number): void {
+    const { connectTimeoutMs } = this.#parts.options
+    const silentMs = nowMs - this.#seenMs
+    switch (this.#state) {
+      case 'new':
+        if (silentMs >= connectTimeoutMs) this.destroy()
+        break
+      case 'open': {
+        const client = this.#client!
+        const limitMs = client.keepAliveSeconds * 1000 * KEEP_ALIVE_FACTOR
+        if (this.#splitter.isHeld || this.#isThrottled) this.#seenMs = nowMs
+        else if (limitMs > 0 && silentMs >= limitMs) this.#end(false, REASON.keepAliveTimeout)
+        if (this.#state === 'open') client.sweep(nowMs, REGISTER_EVERY_MS)
+        break
+      }
+      case 'closing':
+        if (nowMs - this.#closingMs >= LINGER_MS) this.destroy()
+        break
+      default:
+        break
+    }
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return
+    if (this.#state !== 'new') this.#seenMs = this.#parts.context.clock.monotonic()
+    this.#guarded(() => {
+      this.#chunk = chunk
+      this.#splitter.push(chunk)
+    })
+    this.#chunk = NO_BYTES
+  }
+
+  #guarded(read: () => void): void {
+    try {
+      read()
+    } catch (error) {
+      this.#client?.inbound.flush()
+      if (error instanceof UnsupportedVersion) this.#refuseVersion(error)
+      else if (error instanceof ConnectRefused) this.#refuse(error.version, error)
+      else if (error instanceof ProtocolError) this.fail(error)
+      else throw error
+    }
+    if (this.#state === 'open') this.#client?.endOfChunk()
+  }
+
+  #connect(packet: ConnectPacket): void {
+    this.#setReading()
+    this.#open(packet).catch((error: unknown) => this.#refuse(packet.version, error))
+  }
+
+  async #open(packet: ConnectPacket): Promise<void> {
+    const { context, options, sessions } = this.#parts
+    const terms = termsOf(packet, options)
+    const principal = await authenticate(packet, context)
+    this.#authorizeWill(terms, principal)
+    const { clientId, expiryMs, will } = terms
+    const { clean } = packet
+    const request = { clientId, clean, expiryMs, will, holder: this }
+    const { session, present } = await sessions.attach(request)
+    if (session.holder !== this) return
+    if (this.#state !== 'connecting') {
+      sessions.detach(session, false)
+      return
+    }
+    this.#client = new Client(this.#parts, this, packet, { terms, principal, session })
+    this.#state = 'open'
+    this.#splitter.packetBytesMax = options.packetBytesMax
+    const asked = packet.properties.sessionExpiry ?? 0
+    const properties =
+      packet.version === 5 ? this.#fitting(terms, connackProperties(terms, asked, options)) : {}
+    this.output.append(encodeConnack(packet.version, present, REASON.success, properties))
+    this.wantFlush()
+    this.#seenMs = context.clock.monotonic()
+    await this.#client.start(present)
+    this.release()
+  }
+
+  /** A CONNACK that the client cannot take must not be sent (MQTT-3.1.2-24). */
+  #fitting(terms: Terms, properties: Properties): Properties {
+    if (encodeConnack(5, false, 0, properties).length <= terms.packetBytesMax) return properties
+    throw silent('the client takes no packet as large as CONNACK')
+  }
+
+  #authorizeWill(terms: Terms, principal: Parameters<Parts['context']['auth']['authorize']>[0]) {
+    if (terms.will === undefined) return
+    const { auth } = this.#parts.context
+    const { topic } = this.#parts.addresses.route(terms.will.topic)
+    auth.authorize(principal, 'publish', { kind: 'topic', name: topic })
+  }
+
+  #refuseVersion(error: UnsupportedVersion): void {
+    this.output.append(error.answer)
+    this.#end(false, undefined)
+  }
+
+  /** CONNACK with a code, then the end; 3.1 and 3.1.1 have codes for a few reasons only. */
+  #refuse(version: Version, error: unknown): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return
+    const isProtocol = error instanceof ProtocolError
+    const log = { evt: 'mqtt.connect_refused', connection: this.id, remote: this.remoteAddress }
+    this.#parts.context.log.debug({ ...log, err: error }, 'a connection was refused')
+    if (this.#client !== undefined) {
+      this.broken(error)
+      return
+    }
+    if (isProtocol && error.silent) {
+      // Nothing that the peer would understand.
+    } else if (version === 5) {
+      const reason = isProtocol ? error.reason : reasonOf(error, PACKET.connack)
+      const reasonString = isProtocol ? undefined : BrokerError.from(error).message
+      const properties = reasonString === undefined ? {} : { reasonString }
+      this.output.append(encodeConnack(version, false, reason, properties))
+    } else if (!isProtocol) {
+      this.output.append(encodeConnack(version, false, returnCodeOf(error)))
+    } else if (error.reason === REASON.clientIdInvalid && this.#client === undefined) {
+      this.#rejectId(version, error)
+    }
+    this.#end(false, undefined)
+  }
+
+  /** A malformed id is answered by closing, one that may not be empty by its code (MQTT-3.1.3-8). */
+  #rejectId(version: Version, error: ProtocolError): void {
+    if (error instanceof ConnectRefused) return
+    this.output.append(encodeConnack(version, false, RETURN_CODE.identifierRejected))
+  }
+
+  #saved(): void {
+    this.#isSaving = false
+    if (this.#state === 'closed') return
+    this.output.flushSealed()
+    if (this.#state === 'closing') return
+    this.wantFlush()
+    this.#roomAgain()
+  }
+
+  #roomAgain(): void {
+    const outbound = this.#client?.outbound
+    if (outbound?.isStalled) outbound.pump()
+  }
+
+  #setReading(): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return
+    if (this.#splitter.isHeld || this.#isThrottled || this.#state === 'connecting') {
+      this.#socket.pause()
+    } else this.#socket.resume()
+  }
+
+  /** The connection's part of the session ends now; the socket when its last bytes are sent. */
+  #end(isClean: boolean, reason: number | undefined, text?: string): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return
+    const client = this.#client
+    if (client !== undefined && !this.#isSaving && !this.#needsSave) {
+      client.inbound.writeAcks()
+      this.output.flush()
+    }
+    client?.close()
+    this.#detach(isClean)
+    if (reason !== undefined && client?.isV5) {
+      this.output.discard()
+      const reasonString = client.wantsReasons ? text : undefined
+      this.output.append(encodeDisconnect(reason, reasonString, client.packetBytesMax))
+    }
+    this.#state = 'closing'
+    this.#closingMs = this.#parts.context.clock.monotonic()
+    this.output.flush()
+    this.#socket.end()
+    // What still comes is read and thrown away, so that the last bytes are not lost to a reset.
+    this.#socket.resume()
+  }
+
+  #detach(isClean: boolean): void {
+    const client = this.#client
+    this.#client = undefined
+    if (client?.session.holder === this) this.#parts.sessions.detach(client.session, isClean)
+  }
+
+  #onClose(): void {
+    if (this.#state === 'closed') return
+    this.#client?.close()
+    this.#detach(false)
+    this.#state = 'closed'
+    this.output.discard()
+    this.#gone(this)
+  }
+}
+
+const NO_BYTES = Buffer.alloc(0)
+
+const silent = (message: string): ProtocolError =>
+  new ProtocolError(REASON.malformedPacket, message, true)

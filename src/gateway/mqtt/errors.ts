@@ -1,0 +1,89 @@
+// Our error codes in MQTT's terms. Exhaustive: a new code does not compile until it has an answer here.
+import { BrokerError, type ErrorCode } from '../../errors.ts'
+import { PACKET, REASON, RETURN_CODE, type ReasonCode } from './protocol.ts'
+
+interface WireCode {
+  /** MQTT 5, where the packet knows the code; else `ackReason` and `subackReason` find a substitute. */
+  readonly reason: ReasonCode
+  /** CONNACK of 3.1 and 3.1.1. */
+  readonly returnCode: number
+}
+
+const { unspecified, implementationSpecific, quotaExceeded, serverBusy, serverUnavailable } = REASON
+const refused = (reason: ReasonCode, returnCode: number): WireCode => ({ reason, returnCode })
+const unavailable = refused(serverUnavailable, RETURN_CODE.serverUnavailable)
+const failed = refused(implementationSpecific, RETURN_CODE.serverUnavailable)
+const badName = refused(REASON.topicNameInvalid, RETURN_CODE.notAuthorized)
+
+const WIRE = {
+  TOPIC_NOT_FOUND: badName,
+  TOPIC_EXISTS: failed,
+  GROUP_NOT_FOUND: failed,
+  QUEUE_NOT_FOUND: failed,
+  MESSAGE_NOT_FOUND: failed,
+  CLIENT_NOT_FOUND: failed,
+  NAME_INVALID: badName,
+  ARGUMENT_INVALID: failed,
+  MESSAGE_INVALID: failed,
+  MESSAGE_TOO_LARGE: refused(REASON.packetTooLarge, RETURN_CODE.serverUnavailable),
+  FILTER_INVALID: refused(REASON.topicFilterInvalid, RETURN_CODE.notAuthorized),
+  SUBSCRIPTION_CONFLICT: failed,
+  GROUP_MODE_CONFLICT: failed,
+  QUEUE_LOCKED: failed,
+  RECEIPT_EXPIRED: failed,
+  OFFSET_OUT_OF_RANGE: failed,
+  UNAUTHENTICATED: refused(REASON.badCredentials, RETURN_CODE.badCredentials),
+  PERMISSION_DENIED: refused(REASON.notAuthorized, RETURN_CODE.notAuthorized),
+  QUOTA_EXCEEDED: refused(quotaExceeded, RETURN_CODE.serverUnavailable),
+  BUSY: refused(serverBusy, RETURN_CODE.serverUnavailable),
+  READ_ONLY: unavailable,
+  STORE_CORRUPT: unavailable,
+  TIMED_OUT: refused(serverBusy, RETURN_CODE.serverUnavailable),
+  ABORTED: failed,
+  CLOSED: refused(REASON.serverShuttingDown, RETURN_CODE.serverUnavailable),
+  UNREACHABLE: unavailable,
+  NO_ROUTE: unavailable,
+  PROTOCOL_ERROR: refused(REASON.protocolError, RETURN_CODE.serverUnavailable),
+  NOT_SUPPORTED: failed,
+  CONFIG_INVALID: failed,
+  INTERNAL: refused(unspecified, RETURN_CODE.serverUnavailable),
+} as const satisfies Record<ErrorCode, WireCode>
+
+const allowed = (...codes: ReasonCode[]): ReadonlySet<ReasonCode> => new Set(codes)
+
+// Which codes a packet may carry (MQTT 5: 3.2.2.2, 3.4.2.1, 3.9.3, 3.14.2.1).
+const CONNACK_CODES = allowed(
+  ...[0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8c, 0x90, 0x95, 0x97],
+)
+const PUBLISH_ACK_CODES = allowed(0x80, 0x83, 0x87, 0x90, 0x97, 0x99)
+const SUBACK_CODES = allowed(0x80, 0x83, 0x87, 0x8f, 0x97, 0x9e)
+const DISCONNECT_CODES = allowed(
+  ...[0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8b, 0x8d, 0x8e, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x97],
+)
+
+function codesOf(packet: number): ReadonlySet<ReasonCode> {
+  switch (packet) {
+    case PACKET.connack:
+      return CONNACK_CODES
+    case PACKET.suback:
+    case PACKET.unsuback:
+      return SUBACK_CODES
+    case PACKET.disconnect:
+      return DISCONNECT_CODES
+    default:
+      return PUBLISH_ACK_CODES
+  }
+}
+
+/** The MQTT 5 reason code for what was thrown, in a packet that may carry it. */
+export function reasonOf(thrown: unknown, packet: number): ReasonCode {
+  const { reason } = WIRE[BrokerError.from(thrown).code]
+  const codes = codesOf(packet)
+  if (codes.has(reason)) return reason
+  if (reason === REASON.packetTooLarge || reason === serverBusy) return quotaExceeded
+  return implementationSpecific
+}
+
+/** The CONNACK code of 3.1 and 3.1.1 for what was thrown. */
+export const returnCodeOf = (thrown: unknown): number =>
+  WIRE[BrokerError.from(thrown).code].returnCode

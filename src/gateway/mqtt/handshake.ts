@@ -1,0 +1,104 @@
+// From a decoded CONNECT to what the connection works with: who it is, what it may ask for, its session.
+
+import { randomUUID } from 'node:crypto'
+import { BrokerError } from '../../errors.ts'
+import type { Principal } from '../auth.ts'
+import type { GatewayContext } from '../gateway.ts'
+import type { ConnectPacket } from './connect-packet.ts'
+import { TOPIC_ALIAS_MAX } from './limits.ts'
+import type { MqttOptions } from './options.ts'
+import type { Properties } from './properties.ts'
+import { ProtocolError, REASON } from './protocol.ts'
+import { NEVER, type Will } from './session.ts'
+import { isReservedTopic } from './topic-name.ts'
+
+const EXPIRY_NEVER = 0xffff_ffff
+const RECEIVE_MAXIMUM_DEFAULT = 65_535
+
+/** What CONNECT comes to, before the session is known. */
+export interface Terms {
+  readonly clientId: string
+  /** The client left the choice of its id to us. */
+  readonly isAssigned: boolean
+  readonly expiryMs: number
+  readonly will: Will | undefined
+  readonly keepAliveSeconds: number
+  readonly isKeepAliveOurs: boolean
+  /** Messages of QoS 1 and 2 the client takes at a time. */
+  readonly window: number
+  /** Largest packet the client takes. */
+  readonly packetBytesMax: number
+  readonly wantsReasons: boolean
+}
+
+/** @throws ProtocolError with a CONNACK code */
+export function termsOf(packet: ConnectPacket, options: MqttOptions): Terms {
+  const { properties, version, clean } = packet
+  if (properties.authMethod !== undefined) {
+    throw new ProtocolError(REASON.badAuthMethod, 'extended authentication is not offered')
+  }
+  if (packet.clientId === '' && (version === 3 || (version === 4 && !clean))) {
+    throw new ProtocolError(REASON.clientIdInvalid, 'an empty client id needs a clean session')
+  }
+  if (packet.will !== undefined && isReservedTopic(packet.will.topic)) {
+    throw new ProtocolError(REASON.topicNameInvalid, 'the will topic is reserved', version < 5)
+  }
+  const isAssigned = packet.clientId === ''
+  const limit = options.keepAliveSecondsMax
+  const asked = packet.keepAliveSeconds
+  const isKeepAliveOurs = version === 5 && limit > 0 && (asked === 0 || asked > limit)
+  const expiryMs = expiryOf(packet, options)
+  return {
+    clientId: isAssigned ? `auto-${randomUUID()}` : packet.clientId,
+    isAssigned,
+    expiryMs,
+    will: packet.will && {
+      ...packet.will,
+      delayMs: (packet.will.properties.willDelay ?? 0) * 1000,
+    },
+    keepAliveSeconds: isKeepAliveOurs ? limit : asked,
+    isKeepAliveOurs,
+    window: Math.min(properties.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT, options.inFlightMax),
+    packetBytesMax: properties.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+    wantsReasons: properties.requestProblemInfo !== 0,
+  }
+}
+
+function expiryOf(packet: ConnectPacket, options: MqttOptions): number {
+  if (packet.version < 5) return packet.clean ? 0 : options.sessionExpiryMs
+  return cappedExpiry(packet.properties.sessionExpiry ?? 0, options)
+}
+
+/** Seconds as MQTT 5 gives them, as ms within what is allowed. */
+export function cappedExpiry(seconds: number, options: MqttOptions): number {
+  const asked = seconds === EXPIRY_NEVER ? NEVER : seconds * 1000
+  return Math.min(asked, options.sessionExpiryMsMax)
+}
+
+/** @throws BrokerError UNAUTHENTICATED, PERMISSION_DENIED */
+export async function authenticate(
+  packet: ConnectPacket,
+  context: GatewayContext,
+): Promise<Principal> {
+  const { auth } = context
+  // Without users there is nothing to check a password against, and everyone is anonymous.
+  if (auth.anonymousAllowed) return auth.anonymous()
+  if (packet.username === undefined) {
+    throw new BrokerError('UNAUTHENTICATED', 'this broker wants a user name and a password')
+  }
+  return auth.verifyPassword(packet.username, packet.password?.toString() ?? '', 'mqtt')
+}
+
+/** CONNACK's properties: only what differs from the standard's defaults, so that it stays small. */
+export function connackProperties(terms: Terms, asked: number, options: MqttOptions): Properties {
+  const properties: Properties = {
+    receiveMaximum: options.receiveMaximum,
+    topicAliasMaximum: TOPIC_ALIAS_MAX,
+    maximumPacketSize: options.packetBytesMax,
+  }
+  if (terms.isAssigned) properties.assignedClientId = terms.clientId
+  if (terms.isKeepAliveOurs) properties.serverKeepAlive = terms.keepAliveSeconds
+  const askedMs = asked === EXPIRY_NEVER ? NEVER : asked * 1000
+  if (askedMs > terms.expiryMs) properties.sessionExpiry = Math.floor(terms.expiryMs / 1000)
+  return properties
+}

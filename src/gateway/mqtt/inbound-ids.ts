@@ -1,0 +1,71 @@
+// The packet ids of QoS 2 messages a session has taken and not been released from: what makes a repeated
+// PUBLISH the same message. Kept with the session, so that it holds across reconnects and restarts.
+import { INBOUND_IDS_MAX } from './limits.ts'
+
+export type InboundState =
+  /** On its way into the log. */
+  | 'storing'
+  /** Durable: PUBREC may be (and was) sent. */
+  | 'stored'
+  /** Noted before a restart: the log knows whether it got there. */
+  | 'unknown'
+
+export interface InboundId {
+  readonly packetId: number
+  /** Part of the message's unique key. */
+  readonly serial: number
+  state: InboundState
+  /** How often the peer sent it again on this connection. */
+  repeats: number
+  /** The peer asked again while it was on its way: answer when it is there. */
+  isAwaited: boolean
+}
+
+export class InboundIds {
+  readonly #ids = new Map<number, InboundId>()
+  #nextSerial = 1
+
+  get count(): number {
+    return this.#ids.size
+  }
+
+  get isFull(): boolean {
+    return this.#ids.size >= INBOUND_IDS_MAX
+  }
+
+  get nextSerial(): number {
+    return this.#nextSerial
+  }
+
+  find(packetId: number): InboundId | undefined {
+    return this.#ids.get(packetId)
+  }
+
+  add(packetId: number): InboundId {
+    const serial = this.#nextSerial++
+    const id: InboundId = { packetId, serial, state: 'storing', repeats: 0, isAwaited: false }
+    this.#ids.set(packetId, id)
+    return id
+  }
+
+  remove(packetId: number): boolean {
+    return this.#ids.delete(packetId)
+  }
+
+  /** A new connection: repeats count from here. */
+  resetRepeats(): void {
+    for (const id of this.#ids.values()) id.repeats = 0
+  }
+
+  saved(): [packetId: number, serial: number][] {
+    return [...this.#ids.values()].map(({ packetId, serial }) => [packetId, serial])
+  }
+
+  restore(saved: readonly (readonly [number, number])[], nextSerial: number): void {
+    for (const [packetId, serial] of saved) {
+      const id = { packetId, serial, state: 'unknown' as const, repeats: 0, isAwaited: false }
+      this.#ids.set(packetId, id)
+    }
+    this.#nextSerial = nextSerial
+  }
+}

@@ -1,0 +1,333 @@
+// One connection's PUBLISHes on their way into the log: those of a socket chunk go to the broker as one
+// batch, and each is acknowledged, in order, once it is durable.
+import { BrokerError } from '../../errors.ts'
+import { type Host, hostOf } from '../../model/host.ts'
+import type { NewMessage, PublishResult } from '../../model/message.ts'
+import { encodeAck } from './ack-packet.ts'
+import type { Route } from './address.ts'
+import { reasonOf } from './errors.ts'
+import type { InboundId } from './inbound-ids.ts'
+import type { Output } from './output.ts'
+import type { Parts } from './parts.ts'
+import { PACKET, ProtocolError, type Qos, REASON, type ReasonCode, violation } from './protocol.ts'
+import type { PublishPacket } from './publish-packet.ts'
+import type { RetainRequest } from './publisher.ts'
+import type { Session } from './session.ts'
+
+/** What the pipeline needs of its connection. */
+export interface InboundPeer {
+  readonly isV5: boolean
+  readonly session: Session
+  readonly output: Output
+  /** May reason strings be sent? */
+  readonly wantsReasons: boolean
+  /** Largest packet the client takes. */
+  readonly packetBytesMax: number
+  wantFlush(): void
+  /** What is written in this turn must wait for the session to be durable. */
+  journal(): void
+  /** Stops and resumes reading the socket. */
+  throttle(isOn: boolean): void
+  /** Closes with a code (MQTT 5). */
+  fail(error: ProtocolError): void
+}
+
+/** A message's acknowledgement: its packet id and QoS in one number, 0 for QoS 0. */
+type AckSlot = number
+
+interface Sent {
+  readonly acks: readonly AckSlot[]
+  readonly noSubscribers: readonly boolean[]
+  readonly bytes: number
+  results: readonly PublishResult[] | undefined
+}
+
+/** What a message costs in memory beside its payload, about. */
+const MESSAGE_OVERHEAD_BYTES = 256
+const NO_SUBSCRIBERS = REASON.noMatchingSubscribers
+
+export class Inbound {
+  readonly #parts: Parts
+  readonly #peer: InboundPeer
+  readonly #session: Session
+  readonly #bornHost: Host
+  /** Of the chunk that is being read. */
+  #messages: NewMessage[] = []
+  #acks: AckSlot[] = []
+  #noSubscribers: boolean[] = []
+  #retains: RetainRequest[] = []
+  #bytes = 0
+  #needsIntent = false
+  /** Handed to the broker, oldest first. */
+  readonly #sent: Sent[] = []
+  #unstoredBytes = 0
+  #isThrottled = false
+  /** QoS 1 and 2 messages without their last acknowledgement; against the receive maximum. */
+  #open = 0
+  /** PUBACKs for the end of the turn, behind the turn's deliveries: ids, or packets with a reason. */
+  #pubacks: (number | Buffer)[] = []
+  #isClosed = false
+
+  constructor(parts: Parts, peer: InboundPeer, address: string, port: number) {
+    this.#parts = parts
+    this.#peer = peer
+    this.#session = peer.session
+    this.#bornHost = hostOf(address, port)
+  }
+
+  /** `payload` belongs to the message from now on. @throws ProtocolError */
+  add(route: Route, packet: PublishPacket, payload: Buffer, nowMs: number): void {
+    const { qos, packetId } = packet
+    if (qos > 0) this.#checkReceiveMaximum(qos, packetId)
+    let uniqueKey: string | undefined
+    if (qos === 2) {
+      const known = this.#session.inbound.find(packetId)
+      if (known !== undefined) {
+        this.#repeated(known)
+        return
+      }
+      uniqueKey = this.#intend(packetId)
+    }
+    this.#push(route, packet, payload, uniqueKey, nowMs)
+  }
+
+  /** A message that does not even go to the broker; answered in its turn. @throws ProtocolError */
+  refuse(packet: PublishPacket, error: BrokerError): void {
+    const { qos, packetId } = packet
+    if (qos > 0) this.#open++
+    this.flush()
+    const acks = [packetId * 4 + qos]
+    this.#sent.push({ acks, noSubscribers: [false], bytes: 0, results: [error] })
+    this.#drain()
+  }
+
+  /** Noted before a restart, and not known to be stored? */
+  isUnknown(packetId: number): boolean {
+    return this.#session.inbound.find(packetId)?.state === 'unknown'
+  }
+
+  /** Finds out by the message's unique key. */
+  async resolve(topic: string, packetId: number): Promise<void> {
+    const id = this.#session.inbound.find(packetId)
+    if (id?.state !== 'unknown') return
+    const { lookup } = this.#parts.context.broker
+    const found = await lookup.byKey(topic, uniqueKeyOf(this.#session, id), { max: 1 })
+    // Not there: it is taken as if it came for the first time.
+    if (found.length > 0) id.state = 'stored'
+    else this.#session.inbound.remove(packetId)
+  }
+
+  /** Hands the chunk's messages to the broker. */
+  flush(): void {
+    if (this.#messages.length === 0) return
+    const sent: Sent = {
+      acks: this.#acks,
+      noSubscribers: this.#noSubscribers,
+      bytes: this.#bytes,
+      results: undefined,
+    }
+    const settled = this.#publish(this.#messages, this.#retains)
+    this.#messages = []
+    this.#acks = []
+    this.#noSubscribers = []
+    this.#retains = []
+    this.#bytes = 0
+    this.#sent.push(sent)
+    this.#unstoredBytes += sent.bytes
+    if (!this.#isThrottled && this.#unstoredBytes > this.#parts.options.unstoredBytesMax) {
+      this.#isThrottled = true
+      this.#peer.throttle(true)
+    }
+    settled.then(
+      (results) => this.#settled(sent, results),
+      (error: unknown) => this.#settled(sent, this.#allFailed(sent, error)),
+    )
+  }
+
+  /** PUBREL came: the id is free again, and PUBCOMP goes out once that is durable. */
+  release(packetId: number): void {
+    if (this.#session.inbound.remove(packetId)) {
+      this.#open--
+      if (this.#session.isPersistent) this.#peer.journal()
+    }
+    this.#peer.output.appendAck(0x70, packetId)
+    this.#peer.wantFlush()
+  }
+
+  /** A message the peer sent again on this connection is durable now. */
+  answer(packetId: number): void {
+    this.#peer.output.appendAck(0x50, packetId)
+    this.#peer.wantFlush()
+  }
+
+  /** The ids a resumed session holds count against the receive maximum. */
+  resumed(): void {
+    this.#open = this.#session.inbound.count
+  }
+
+  /** Puts the turn's PUBACKs at the end of the output. */
+  writeAcks(): void {
+    const { output } = this.#peer
+    for (const ack of this.#pubacks) {
+      if (typeof ack === 'number') output.appendAck(0x40, ack)
+      else output.append(ack)
+    }
+    this.#pubacks = []
+  }
+
+  /** Results that come later still free the session's ids; nothing is written any more. */
+  close(): void {
+    this.#isClosed = true
+    this.#pubacks = []
+  }
+
+  #checkReceiveMaximum(qos: Qos, packetId: number): void {
+    const isNew = qos === 1 || this.#session.inbound.find(packetId) === undefined
+    if (!isNew) return
+    if (this.#peer.isV5 && this.#open >= this.#parts.options.receiveMaximum) {
+      throw new ProtocolError(
+        REASON.receiveMaximumExceeded,
+        `more than ${this.#parts.options.receiveMaximum} messages are on their way`,
+      )
+    }
+    if (qos === 2 && this.#session.inbound.isFull) {
+      throw new ProtocolError(REASON.quotaExceeded, 'too many QoS 2 messages wait for PUBREL')
+    }
+    this.#open++
+  }
+
+  /**
+   * 3.1.1 wants PUBREC each time (MQTT-4.3.3-2); MQTT 5 forbids to repeat on a live connection
+   * (MQTT-4.4.0-1), which is forgiven once.
+   */
+  #repeated(known: InboundId): void {
+    known.repeats++
+    if (this.#peer.isV5 && known.repeats > 1) {
+      throw violation(`PUBLISH with packet id ${known.packetId} was repeated on a live connection`)
+    }
+    if (known.state === 'storing') known.isAwaited = true
+    else this.answer(known.packetId)
+  }
+
+  /** Notes the id before the message is stored; a durable note is what makes a repeat harmless. */
+  #intend(packetId: number): string | undefined {
+    const id = this.#session.inbound.add(packetId)
+    if (!this.#session.isPersistent) return undefined
+    this.#needsIntent = true
+    return uniqueKeyOf(this.#session, id)
+  }
+
+  #push(
+    route: Route,
+    packet: PublishPacket,
+    payload: Buffer,
+    uniqueKey: string | undefined,
+    nowMs: number,
+  ): void {
+    const { qos, retain, properties, packetId } = packet
+    const isV5 = this.#peer.isV5
+    const session = this.#session
+    const publisher = isV5 && session.hasNoLocal ? session.clientId : undefined
+    const facts = { qos, retain, properties, publisher, uniqueKey, nowMs }
+    const message = this.#parts.publisher.message(route, payload, facts, this.#bornHost)
+    if (retain) this.#retains.push({ index: this.#messages.length, name: route.name })
+    this.#messages.push(message)
+    this.#acks.push(packetId * 4 + qos)
+    this.#noSubscribers.push(isV5 && qos === 1 && this.#hasNoSubscribers(route))
+    this.#bytes += payload.length + MESSAGE_OVERHEAD_BYTES
+  }
+
+  /** A hint for the publisher (0x10); a topic of its own may have native consumers, so it never gets it. */
+  #hasNoSubscribers(route: Route): boolean {
+    if (!route.isCatchAll) return false
+    const { subscribers } = this.#parts
+    if (route.subscribedGeneration !== subscribers.generation) {
+      route.isSubscribed = subscribers.matches(route.name)
+      route.subscribedGeneration = subscribers.generation
+    }
+    return !route.isSubscribed
+  }
+
+  /** The intents are saved by an earlier call than the messages, so that the log has them first. */
+  async #publish(
+    messages: readonly NewMessage[],
+    retains: readonly RetainRequest[],
+  ): Promise<readonly PublishResult[]> {
+    const { publisher, sessions } = this.#parts
+    if (!this.#needsIntent) return publisher.publish(messages, retains)
+    this.#needsIntent = false
+    const saved = sessions.save(this.#session)
+    const [results] = await Promise.all([publisher.publish(messages, retains), saved])
+    return results
+  }
+
+  #allFailed(sent: Sent, error: unknown): PublishResult[] {
+    return sent.acks.map(() => BrokerError.from(error))
+  }
+
+  #settled(sent: Sent, results: readonly PublishResult[]): void {
+    sent.results = results
+    this.#unstoredBytes -= sent.bytes
+    if (this.#isThrottled && this.#unstoredBytes <= this.#parts.options.unstoredBytesMax / 2) {
+      this.#isThrottled = false
+      this.#peer.throttle(false)
+    }
+    this.#drain()
+  }
+
+  #drain(): void {
+    while (this.#sent.length > 0 && this.#sent[0]!.results !== undefined) {
+      this.#acknowledge(this.#sent.shift()!)
+    }
+  }
+
+  #acknowledge({ acks, noSubscribers, results }: Sent): void {
+    for (let i = 0; i < acks.length; i++) {
+      const ack = acks[i]!
+      const result = results![i]!
+      if (result instanceof BrokerError) this.#refuse(ack, result)
+      else if ((ack & 3) === 2) this.#stored(ack >>> 2)
+      else if (ack !== 0) this.#puback(ack >>> 2, noSubscribers[i]!)
+    }
+    this.#parts.counters.published += acks.length
+    if (!this.#isClosed) this.#peer.wantFlush()
+  }
+
+  #puback(packetId: number, noSubscribers: boolean): void {
+    this.#open--
+    if (this.#isClosed) return
+    if (!noSubscribers) this.#pubacks.push(packetId)
+    else this.#pubacks.push(Buffer.of(0x40, 3, packetId >>> 8, packetId, NO_SUBSCRIBERS))
+  }
+
+  /** PUBREC goes ahead of the turn's deliveries, as the message itself may be among them. */
+  #stored(packetId: number): void {
+    const id = this.#session.inbound.find(packetId)
+    if (id !== undefined) id.state = 'stored'
+    if (!this.#isClosed) this.#peer.output.appendAck(0x50, packetId)
+    else if (id?.isAwaited) this.#session.holder?.stored(packetId)
+    if (id !== undefined) id.isAwaited = false
+  }
+
+  /** MQTT 5 says why; 3.1.1 can only close, so that the client sends it again. */
+  #refuse(ack: AckSlot, error: BrokerError): void {
+    const qos = ack & 3
+    const packetId = ack >>> 2
+    if (qos === 2) this.#session.inbound.remove(packetId)
+    if (qos > 0) this.#open--
+    if (this.#isClosed || qos === 0) return
+    const { isV5, wantsReasons, packetBytesMax } = this.#peer
+    if (!isV5) {
+      this.#peer.fail(new ProtocolError(reasonOf(error, PACKET.disconnect), error.message, true))
+      return
+    }
+    const reason: ReasonCode = reasonOf(error, PACKET.puback)
+    const text = wantsReasons ? error.message : undefined
+    if (qos === 1) this.#pubacks.push(encodeAck(0x40, packetId, reason, text, packetBytesMax))
+    else this.#peer.output.append(encodeAck(0x50, packetId, reason, text, packetBytesMax))
+  }
+}
+
+/** Names one QoS 2 message of one session for good. */
+export const uniqueKeyOf = (session: Session, id: InboundId): string =>
+  `${session.epoch}-${id.serial}`

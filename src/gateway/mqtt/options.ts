@@ -1,0 +1,48 @@
+// What an operator may set about MQTT, with the defaults.
+
+export interface MqttOptions {
+  /** Largest packet after CONNECT, either way. */
+  readonly packetBytesMax: number
+  /** From the connection to a whole CONNECT. */
+  readonly connectTimeoutMs: number
+  /** A longer keep alive (or none) is set to this where the client can be told (MQTT 5); 0 = as asked. */
+  readonly keepAliveSecondsMax: number
+  /** How long a session of 3.1 and 3.1.1 without the clean flag is kept without a connection. */
+  readonly sessionExpiryMs: number
+  /** The longest expiry a client of MQTT 5 gets, whatever it asks for. */
+  readonly sessionExpiryMsMax: number
+  /** Filters of one session. */
+  readonly filtersMax: number
+  /** Messages of QoS 1 and 2 on their way to one client. */
+  readonly inFlightMax: number
+  /** Messages of QoS 1 and 2 a client may have on their way to us. */
+  readonly receiveMaximum: number
+  /** Bytes on their way to one client, beyond which its messages wait in the log. */
+  readonly undeliveredBytesMax: number
+  /** Bytes of one client on their way into the log, beyond which it is not read. */
+  readonly unstoredBytesMax: number
+  /** How long a message of a shared subscription stays with its member before it is renewed. */
+  readonly invisibleMs: number
+  readonly retainedMax: number
+  readonly retainedBytesMax: number
+}
+
+const MINUTE_MS = 60_000
+const DAY_MS = 24 * 60 * MINUTE_MS
+const MIB = 1024 * 1024
+
+export const MQTT_DEFAULTS: MqttOptions = {
+  packetBytesMax: 4 * MIB,
+  connectTimeoutMs: 5_000,
+  keepAliveSecondsMax: 0,
+  sessionExpiryMs: 7 * DAY_MS,
+  sessionExpiryMsMax: 365 * DAY_MS,
+  filtersMax: 1_000,
+  inFlightMax: 256,
+  receiveMaximum: 256,
+  undeliveredBytesMax: MIB,
+  unstoredBytesMax: 4 * MIB,
+  invisibleMs: MINUTE_MS,
+  retainedMax: 100_000,
+  retainedBytesMax: 256 * MIB,
+}

@@ -1,0 +1,306 @@
+// One connection's deliveries: what a resumed session still owes first, then retained messages, then the
+// session's stream from the log. Sends while the window and the socket have room, else keeps only where it
+// is; messages of QoS 0 wait in the log like the others instead of being dropped.
+import type { Receipt } from '../../model/message.ts'
+import { logPosition } from '../../model/positions.ts'
+import { filterMatches } from '../../model/topic-filter.ts'
+import { Delivery } from './delivery.ts'
+import { RELEASED } from './in-flight.ts'
+import type { FeedReader } from './light-feed.ts'
+import { Merge } from './merge.ts'
+import type { Output } from './output.ts'
+import type { Parts } from './parts.ts'
+import type { Qos } from './protocol.ts'
+import { publishBytes, writePublish } from './publish-output.ts'
+import type { Session } from './session.ts'
+import { type Combined, Combiner, type Subscription } from './subscriptions.ts'
+
+/** What the deliveries need of their connection. */
+export interface OutboundPeer {
+  readonly isV5: boolean
+  readonly session: Session
+  readonly output: Output
+  /** Messages of QoS 1 and 2 the client takes at a time. */
+  readonly window: number
+  /** Largest packet the client takes. */
+  readonly packetBytesMax: number
+  wantFlush(): void
+  journal(): void
+  /** May the client read messages of this topic? */
+  mayConsume(topic: string): boolean
+  /** Something in the background failed; the connection ends. */
+  broken(error: unknown): void
+}
+
+/** A turn sends so many bytes to one client before the others have theirs. */
+const TURN_BYTES_MAX = 256 * 1024
+const RESENT_TOGETHER_MAX = 32
+
+interface RetainedDue {
+  readonly name: string
+  readonly subscription: Subscription
+}
+
+export class Outbound implements FeedReader {
+  readonly merge: Merge
+  readonly #parts: Parts
+  readonly #peer: OutboundPeer
+  readonly #session: Session
+  readonly #combiner = new Combiner()
+  /** Packet ids of a resumed session whose messages were not sent on this connection yet. */
+  #unsent: number[] = []
+  #retained: RetainedDue[] = []
+  /** Reading what `#unsent` or `#retained` begins with. */
+  #isFetching = false
+  #isPumping = false
+  #isYielding = false
+  #isClosed = false
+  /** Stopped because the socket is full: pump again when it has taken some. */
+  isStalled = false
+  /** Told whenever the window or the socket may have room again. */
+  readonly roomWatchers: (() => void)[] = []
+
+  constructor(parts: Parts, peer: OutboundPeer) {
+    this.#parts = parts
+    this.#peer = peer
+    this.#session = peer.session
+    this.merge = new Merge(parts.feeds, this)
+  }
+
+  /** Messages of QoS 1 and 2 that may be sent now. */
+  get room(): number {
+    if (this.#isFull) return 0
+    const sent = this.#session.inFlight.count - this.#unsent.length
+    return Math.max(0, this.#peer.window - sent)
+  }
+
+  /** A resumed session: everything unacknowledged again, in its order (MQTT-4.4.0-1). */
+  resume(): void {
+    const { inFlight } = this.#session
+    this.#unsent = [...inFlight.slots()].map((slot) => inFlight.entryAt(slot).packetId)
+  }
+
+  addRetained(names: readonly string[], subscription: Subscription): void {
+    for (const name of names) this.#retained.push({ name, subscription })
+  }
+
+  feedMoved(): void {
+    this.pump()
+  }
+
+  /** The socket or the window may have room. */
+  pump(): void {
+    if (this.#isPumping || this.#isYielding || this.#isClosed) return
+    this.#isPumping = true
+    try {
+      this.#run()
+    } finally {
+      this.#isPumping = false
+    }
+    for (const roomAgain of this.roomWatchers) roomAgain()
+  }
+
+  /** A message of a shared subscription. False: it may not or need not be sent, settle it. */
+  sendShared(delivery: Delivery, subscription: Subscription, receipt: Receipt): boolean {
+    const combined = this.#combiner.combine([subscription], false)
+    if (delivery.expiresMs <= this.#parts.context.clock.now()) {
+      this.#parts.counters.expired++
+      return false
+    }
+    return this.#send(delivery, combined, receipt)
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#parts.counters.missed += this.merge.missed
+    this.merge.close()
+    this.#retained = []
+    this.#unsent = []
+  }
+
+  get #isFull(): boolean {
+    return this.#peer.output.unsentBytes >= this.#parts.options.undeliveredBytesMax
+  }
+
+  #run(): void {
+    const from = this.#peer.output.pendingBytes
+    for (;;) {
+      this.isStalled = this.#isFull
+      if (this.isStalled || this.#isFetching || !this.#step()) break
+      if (this.#peer.output.pendingBytes - from > TURN_BYTES_MAX) {
+        this.#yield()
+        return
+      }
+    }
+    this.merge.release()
+  }
+
+  /** Deals with one message; false when there is none that could be dealt with now. */
+  #step(): boolean {
+    if (this.#unsent.length > 0) {
+      this.#resend()
+      return false
+    }
+    if (this.#retained.length > 0) {
+      this.#sendRetained()
+      return false
+    }
+    if (this.merge.next() !== 'ready') return false
+    const delivery = this.merge.delivery!
+    if (!this.#deliver(delivery)) return false
+    this.merge.advance()
+    this.#session.cursor = logPosition(delivery.position + 1)
+    return true
+  }
+
+  /** Lets the other connections have their turn. */
+  #yield(): void {
+    this.#isYielding = true
+    setImmediate(() => {
+      this.#isYielding = false
+      this.pump()
+    })
+  }
+
+  /** False when the window is full. */
+  #deliver(delivery: Delivery): boolean {
+    const isOwn = delivery.publisher !== undefined && delivery.publisher === this.#session.clientId
+    const combined = this.#combiner.combine(this.merge.matching, isOwn)
+    if (!combined.isWanted || !this.#peer.mayConsume(delivery.recordTopic)) return true
+    if (Math.min(delivery.qos, combined.qos) > 0 && this.room === 0) return false
+    if (
+      delivery.expiresMs !== Number.POSITIVE_INFINITY &&
+      delivery.expiresMs <= this.#parts.context.clock.now()
+    ) {
+      this.#parts.counters.expired++
+      return true
+    }
+    this.#send(delivery, combined, undefined)
+    this.#parts.sessions.touch(this.#session)
+    return true
+  }
+
+  /** Writes the message; false when the client does not take packets of its size (MQTT-3.1.2-24). */
+  #send(delivery: Delivery, combined: Combined, receipt: Receipt | undefined): boolean {
+    const { isV5, output, packetBytesMax } = this.#peer
+    const qos = Math.min(delivery.qos, combined.qos) as Qos
+    const header = {
+      qos,
+      dup: false,
+      retain: combined.retainAsPublished && delivery.retain,
+      packetId: 0,
+      subscriptionIds: combined.subscriptionIds,
+      expirySeconds: this.#secondsLeft(delivery),
+    }
+    if (packetBytesMax < Number.POSITIVE_INFINITY) {
+      if (publishBytes(delivery, header, isV5) > packetBytesMax) {
+        this.#parts.counters.droppedTooLarge++
+        return false
+      }
+    }
+    if (qos > 0) {
+      header.packetId = this.#session.inFlight.add(delivery.position, qos, receipt)
+      // A packet id of QoS 2 must mean the same message after a restart.
+      if (qos === 2 && this.#session.isPersistent) this.#peer.journal()
+    }
+    writePublish(output, delivery, header, isV5)
+    this.#parts.counters.delivered++
+    this.#peer.wantFlush()
+    return true
+  }
+
+  #secondsLeft(delivery: Delivery): number {
+    if (delivery.expiresMs === Number.POSITIVE_INFINITY) return -1
+    const leftMs = delivery.expiresMs - this.#parts.context.clock.now()
+    return Math.max(0, Math.ceil(leftMs / 1000))
+  }
+
+  #fetch(work: () => Promise<void>): void {
+    this.#isFetching = true
+    work().then(
+      () => {
+        this.#isFetching = false
+        this.pump()
+      },
+      (error: unknown) => {
+        this.#isFetching = false
+        if (!this.#isClosed) this.#peer.broken(error)
+      },
+    )
+  }
+
+  #resend(): void {
+    const { inFlight } = this.#session
+    const count = Math.min(this.room, RESENT_TOGETHER_MAX, this.#unsent.length)
+    if (count === 0) return
+    const ids = this.#unsent.slice(0, count)
+    const { lookup } = this.#parts.context.broker
+    this.#fetch(async () => {
+      const records = await Promise.all(
+        ids.map((id) => {
+          const slot = inFlight.find(id)
+          const isDue = slot !== -1 && inFlight.stateAt(slot) !== RELEASED
+          return isDue ? lookup.byPosition(inFlight.positionAt(slot)) : undefined
+        }),
+      )
+      if (this.#isClosed) return
+      this.#unsent.splice(0, count)
+      ids.forEach((id, i) => {
+        this.#resendOne(id, records[i])
+      })
+      this.#peer.wantFlush()
+    })
+  }
+
+  #resendOne(packetId: number, record: Buffer | undefined): void {
+    const { inFlight } = this.#session
+    const slot = inFlight.find(packetId)
+    if (slot === -1) return
+    const qos = inFlight.qosAt(slot)
+    if (inFlight.stateAt(slot) === RELEASED) {
+      this.#peer.output.appendAck(0x62, packetId)
+      return
+    }
+    if (record === undefined) {
+      inFlight.remove(slot)
+      this.#parts.counters.missed++
+      return
+    }
+    const delivery = new Delivery(record, 0)
+    const matching = [...this.#session.subscriptions.values()].filter(
+      ({ share, filter }) => share === undefined && filterMatches(filter, delivery.topicName),
+    )
+    const combined = this.#combiner.combine(matching, false)
+    writePublish(
+      this.#peer.output,
+      delivery,
+      {
+        qos,
+        dup: true,
+        retain: combined.retainAsPublished && delivery.retain,
+        packetId,
+        subscriptionIds: combined.subscriptionIds,
+        expirySeconds: this.#secondsLeft(delivery),
+      },
+      this.#peer.isV5,
+    )
+  }
+
+  /** One at a time: each is loaded when it can be sent, so that many cost no memory. */
+  #sendRetained(): void {
+    if (this.room === 0) return
+    const due = this.#retained.shift()!
+    this.#fetch(async () => {
+      const delivery = await this.#parts.retained.get(due.name)
+      const { subscription } = due
+      const isGone = this.#session.subscriptions.get(subscription.text) !== subscription
+      if (delivery === undefined || this.#isClosed || isGone) return
+      if (!this.#peer.mayConsume(delivery.recordTopic)) return
+      const combined = this.#combiner.combine([subscription], false)
+      // To a new subscription the flag is always set (MQTT-3.3.1-8).
+      combined.retainAsPublished = true
+      delivery.retain = true
+      this.#send(delivery, combined, undefined)
+    })
+  }
+}

@@ -1,0 +1,107 @@
+// The topic of each PUBLISH of one connection: aliases, checks and rights, worked out once per topic.
+import { BrokerError } from '../../errors.ts'
+import type { Principal } from '../auth.ts'
+import type { Route } from './address.ts'
+import { ROUTES_PER_CONNECTION_MAX, TOPIC_ALIAS_MAX } from './limits.ts'
+import type { Parts } from './parts.ts'
+import { malformed, ProtocolError, REASON, violation } from './protocol.ts'
+import type { PublishPacket } from './publish-packet.ts'
+import { isReservedTopic, isTopicName } from './topic-name.ts'
+import { decodeName } from './utf8.ts'
+
+export interface KnownRoute {
+  readonly route: Route
+  /** Why the client may not publish there. */
+  readonly refusal: BrokerError | undefined
+}
+
+export class PublishRoutes {
+  readonly #parts: Parts
+  readonly #principal: Principal
+  readonly #known = new Map<string, KnownRoute>()
+  readonly #aliases = new Map<number, string>()
+  #generation = -1
+  /** Most clients publish to the same topic again. */
+  #last: KnownRoute | undefined
+
+  constructor(parts: Parts, principal: Principal) {
+    this.#parts = parts
+    this.#principal = principal
+  }
+
+  /** @throws ProtocolError */
+  find(packet: PublishPacket, bytes: Buffer): KnownRoute {
+    const { addresses } = this.#parts
+    if (this.#generation !== addresses.generation) this.#forget(addresses.generation)
+    const { topicStart, topicEnd, properties } = packet
+    if (properties.topicAlias !== undefined) return this.#aliased(packet, bytes)
+    const last = this.#last
+    if (last !== undefined && isSame(last.route.bytes, bytes, topicStart, topicEnd)) return last
+    this.#last = this.#byName(nameOf(bytes, topicStart, topicEnd))
+    return this.#last
+  }
+
+  #aliased(packet: PublishPacket, bytes: Buffer): KnownRoute {
+    const alias = packet.properties.topicAlias!
+    if (alias === 0 || alias > TOPIC_ALIAS_MAX) {
+      throw new ProtocolError(
+        REASON.topicAliasInvalid,
+        `the topic alias ${alias} is not within 1..${TOPIC_ALIAS_MAX}`,
+      )
+    }
+    if (packet.topicEnd === packet.topicStart) {
+      const name = this.#aliases.get(alias)
+      if (name === undefined) throw violation(`the topic alias ${alias} has no topic`)
+      return this.#byName(name)
+    }
+    const name = nameOf(bytes, packet.topicStart, packet.topicEnd)
+    this.#aliases.set(alias, name)
+    return this.#byName(name)
+  }
+
+  #byName(name: string): KnownRoute {
+    const known = this.#known.get(name)
+    if (known !== undefined) return known
+    if (this.#known.size >= ROUTES_PER_CONNECTION_MAX) this.#known.clear()
+    const route = this.#parts.addresses.route(name)
+    const made = { route, refusal: this.#refusal(route) }
+    this.#known.set(name, made)
+    return made
+  }
+
+  #refusal(route: Route): BrokerError | undefined {
+    if (isReservedTopic(route.name)) {
+      return new BrokerError(
+        'PERMISSION_DENIED',
+        `'${route.name}' is reserved; choose another topic`,
+      )
+    }
+    try {
+      const resource = { kind: 'topic' as const, name: route.topic }
+      this.#parts.context.auth.authorize(this.#principal, 'publish', resource)
+      return undefined
+    } catch (error) {
+      return BrokerError.from(error)
+    }
+  }
+
+  #forget(generation: number): void {
+    this.#generation = generation
+    this.#known.clear()
+    this.#last = undefined
+  }
+}
+
+function nameOf(bytes: Buffer, start: number, end: number): string {
+  const name = decodeName(bytes, start, end)
+  if (name === undefined) throw malformed('the topic is not valid UTF-8 without control characters')
+  if (!isTopicName(name)) throw malformed('the topic is empty, too deep or has wildcards')
+  return name
+}
+
+function isSame(known: Buffer, bytes: Buffer, start: number, end: number): boolean {
+  const length = end - start
+  if (known.length !== length) return false
+  for (let i = 0; i < length; i++) if (known[i] !== bytes[start + i]) return false
+  return true
+}

@@ -1,0 +1,140 @@
+// The MQTT front-end: MQTT 3.1, 3.1.1 and 5 over the Broker port. Accepts sockets, keeps the connections and
+// what they share, and lets them go.
+import { BrokerError } from '../../errors.ts'
+import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
+import { Addresses } from './address.ts'
+import { Connection } from './connection.ts'
+import { FilterCounts } from './filter-counts.ts'
+import { Feeds } from './light-feed.ts'
+import { MQTT_DEFAULTS, type MqttOptions } from './options.ts'
+import { BlockPool } from './output.ts'
+import type { MqttCounters, Parts } from './parts.ts'
+import { Publisher } from './publisher.ts'
+import { Retained } from './retained.ts'
+import { SessionTable } from './session-table.ts'
+import { TurnEnd } from './turn.ts'
+
+export type { MqttOptions } from './options.ts'
+
+const SWEEP_MS = 250
+
+export class MqttGateway implements Gateway {
+  readonly protocol = 'mqtt'
+  readonly counters: MqttCounters
+  readonly #parts: Parts
+  readonly #connections = new Set<Connection>()
+  readonly #sweeping
+  /** Saved sessions and retained messages are being read; sockets wait. */
+  #opening: Promise<void> | undefined
+  #serial = 0
+  #isClosing = false
+  #allGone: (() => void) | undefined
+
+  constructor(context: GatewayContext, options: Partial<MqttOptions> = {}) {
+    this.#parts = assemble(context, { ...MQTT_DEFAULTS, ...options })
+    this.counters = this.#parts.counters
+    this.#sweeping = context.clock.every(SWEEP_MS, () => this.#sweep())
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  /** Reads what an earlier run left: wills that are due go out, whoever connects or not. Idempotent. */
+  open(): Promise<void> {
+    this.#opening ??= this.#open()
+    return this.#opening
+  }
+
+  accept(socket: GatewaySocket): void {
+    if (this.#isClosing) {
+      socket.destroy()
+      return
+    }
+    this.open().then(
+      () => this.#take(socket),
+      (error: unknown) => {
+        const { log } = this.#parts.context
+        log.error(
+          { evt: 'mqtt.open_failed', err: error },
+          'MQTT cannot serve: its state is unreadable',
+        )
+        this.#opening = undefined
+        socket.destroy()
+      },
+    )
+  }
+
+  async close(deadlineMs: number): Promise<void> {
+    this.#isClosing = true
+    this.#sweeping.cancel()
+    const { clock, log } = this.#parts.context
+    await this.#opening?.catch(() => {})
+    for (const connection of this.#connections) connection.shutDown()
+    const deadline = clock.after(deadlineMs, () => {
+      for (const connection of this.#connections) connection.destroy()
+    })
+    if (this.#connections.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#allGone = resolve
+      })
+    }
+    deadline.cancel()
+    await this.#parts.sessions.close()
+    this.#parts.addresses.close()
+    log.debug({ evt: 'mqtt.closed' }, 'the MQTT front-end is closed')
+  }
+
+  async #open(): Promise<void> {
+    const { addresses, retained, sessions } = this.#parts
+    await addresses.open()
+    await retained.open()
+    await sessions.open()
+  }
+
+  #take(socket: GatewaySocket): void {
+    if (this.#isClosing) {
+      socket.destroy()
+      return
+    }
+    const id = `mqtt-${++this.#serial}`
+    this.#connections.add(new Connection(this.#parts, socket, id, (gone) => this.#gone(gone)))
+  }
+
+  #gone(connection: Connection): void {
+    this.#connections.delete(connection)
+    if (this.#connections.size === 0) this.#allGone?.()
+  }
+
+  #sweep(): void {
+    const nowMs = this.#parts.context.clock.monotonic()
+    for (const connection of this.#connections) connection.sweep(nowMs)
+    this.#parts.sessions.saveDirty()
+    this.#parts.feeds.retry()
+  }
+}
+
+function assemble(context: GatewayContext, options: MqttOptions): Parts {
+  const { broker, clock, log } = context
+  const counters = { published: 0, delivered: 0, droppedTooLarge: 0, expired: 0, missed: 0 }
+  const addresses = new Addresses(broker)
+  const retained = new Retained(broker, clock, options)
+  const publisher = new Publisher({ broker, clock, log, addresses, retained })
+  const subscribers = new FilterCounts()
+  const feeds = new Feeds(broker, (error, topic) => {
+    if (BrokerError.from(error).code === 'CLOSED') return
+    log.warn({ evt: 'mqtt.read_failed', topic, err: error }, 'reading a light queue failed')
+  })
+  const sessions = new SessionTable({
+    broker,
+    clock,
+    log,
+    subscribers,
+    publishWill: (will, clientId) => publisher.publishWill(will, clientId),
+  })
+  return {
+    ...{ context, options, addresses, feeds, sessions, retained, subscribers, publisher, counters },
+    turnEnd: new TurnEnd(),
+    pool: new BlockPool(),
+  }
+}

@@ -1,0 +1,230 @@
+// Every session of this gateway by client id: who may have which, when they end, and their durable copy.
+// One client id is worked on by one caller at a time.
+import type { Clock, Timer } from '../../clock.ts'
+import type { Logger } from '../../log.ts'
+import type { Broker } from '../gateway.ts'
+import type { FilterCounts } from './filter-counts.ts'
+import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
+import { decodeSession, encodeSession } from './session-record.ts'
+
+const ID_PREFIX = 'mqtt/session/'
+
+export interface SessionTableParts {
+  readonly broker: Broker
+  readonly clock: Clock
+  readonly log: Logger
+  readonly subscribers: FilterCounts
+  /** Publishes a will; must not throw, settles when it is durable or failed. */
+  readonly publishWill: (will: Will, clientId: string) => Promise<void>
+}
+
+export interface AttachRequest {
+  readonly clientId: string
+  readonly clean: boolean
+  readonly expiryMs: number
+  readonly will: Will | undefined
+  readonly holder: SessionHolder
+}
+
+export class SessionTable {
+  readonly #parts: SessionTableParts
+  readonly #sessions = new Map<string, Session>()
+  /** The end of what is being done for a client id. */
+  readonly #locks = new Map<string, Promise<unknown>>()
+  readonly #timers = new Map<Session, Timer[]>()
+  readonly #dirty = new Set<Session>()
+  /** Sessions with a durable copy. */
+  readonly #saved = new Set<Session>()
+
+  constructor(parts: SessionTableParts) {
+    this.#parts = parts
+  }
+
+  get count(): number {
+    return this.#sessions.size
+  }
+
+  /** Takes up the sessions of an earlier run; those that were connected count as lost now. */
+  async open(): Promise<void> {
+    const { broker, clock, log, subscribers } = this.#parts
+    for (const id of await broker.sessions.list(ID_PREFIX)) {
+      const clientId = id.slice(ID_PREFIX.length)
+      const bytes = await broker.sessions.load(id)
+      const session = bytes && decodeSession(clientId, bytes)
+      if (session === undefined) {
+        log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
+        continue
+      }
+      this.#sessions.set(clientId, session)
+      this.#saved.add(session)
+      for (const { filter } of session.subscriptions.values()) subscribers.add(filter)
+      session.disconnectedMs ??= clock.now()
+      this.#startTimers(session)
+    }
+  }
+
+  /**
+   * The session of the client id for a new connection: the old one, or with `clean` (or without an old
+   * one) a new one. Whoever held it is told first.
+   */
+  attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
+    return this.#exclusive(request.clientId, async () => {
+      let session = this.#sessions.get(request.clientId)
+      session?.holder?.takenOver()
+      // Taking over ends a session that lives no longer than its connection.
+      if (session !== undefined && (request.clean || !session.isPersistent)) {
+        await this.#end(session)
+        session = undefined
+      }
+      const present = session !== undefined
+      session ??= new Session(request.clientId)
+      this.#cancelTimers(session)
+      session.disconnectedMs = undefined
+      session.expiryMs = request.expiryMs
+      session.will = request.will
+      session.inbound.resetRepeats()
+      session.holder = request.holder
+      this.#sessions.set(request.clientId, session)
+      try {
+        if (session.isPersistent || session.will !== undefined) await this.save(session)
+      } catch (error) {
+        session.will = undefined
+        this.detach(session, true)
+        throw error
+      }
+      return { session, present }
+    })
+  }
+
+  /** The connection is gone. `isClean`: the client said goodbye, so that its will is void. */
+  detach(session: Session, isClean: boolean): void {
+    session.holder = undefined
+    session.disconnectedMs = this.#parts.clock.now()
+    if (isClean) session.will = undefined
+    const { will } = session
+    if (will !== undefined && (will.delayMs === 0 || !session.isPersistent)) {
+      void this.#publishWill(session)
+    }
+    if (this.#sessions.get(session.clientId) !== session) return
+    if (session.isPersistent) {
+      this.touch(session)
+      this.#startTimers(session)
+      return
+    }
+    void this.#exclusive(session.clientId, () => this.#endIfDetached(session))
+  }
+
+  /** Changed in a way that need not be durable at once. */
+  touch(session: Session): void {
+    if (session.isDirty || !session.isPersistent) return
+    session.isDirty = true
+    this.#dirty.add(session)
+  }
+
+  /** Durable when it settles. */
+  async save(session: Session): Promise<void> {
+    session.isDirty = false
+    this.#dirty.delete(session)
+    this.#saved.add(session)
+    await this.#parts.broker.sessions.save(ID_PREFIX + session.clientId, encodeSession(session))
+  }
+
+  /** Hands what changed to the broker; called a few times a second and at the end. */
+  saveDirty(): void {
+    const { broker, log } = this.#parts
+    for (const session of this.#dirty) {
+      session.isDirty = false
+      this.#saved.add(session)
+      broker.sessions
+        .save(ID_PREFIX + session.clientId, encodeSession(session), { lazy: true })
+        .catch((error: unknown) => {
+          this.touch(session)
+          const fields = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: error }
+          log.warn(fields, 'a session could not be saved; trying again')
+        })
+    }
+    this.#dirty.clear()
+  }
+
+  /** No timer fires any more; the wills of clients that are still here are due. */
+  async close(): Promise<void> {
+    for (const timers of this.#timers.values()) for (const timer of timers) timer.cancel()
+    this.#timers.clear()
+    await Promise.allSettled([...this.#locks.values()])
+    this.saveDirty()
+  }
+
+  async #exclusive<T>(clientId: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#locks.get(clientId) ?? Promise.resolve()
+    const mine = before.then(work, work)
+    const settled = mine.catch(() => {})
+    this.#locks.set(clientId, settled)
+    try {
+      return await mine
+    } finally {
+      if (this.#locks.get(clientId) === settled) this.#locks.delete(clientId)
+    }
+  }
+
+  async #endIfDetached(session: Session): Promise<void> {
+    if (session.holder === undefined && this.#sessions.get(session.clientId) === session) {
+      await this.#end(session)
+    }
+  }
+
+  /** Ends the session: its will is due now (MQTT-3.1.2-8), its filters are let go. */
+  async #end(session: Session): Promise<void> {
+    const { broker, subscribers, log } = this.#parts
+    this.#cancelTimers(session)
+    this.#sessions.delete(session.clientId)
+    this.#dirty.delete(session)
+    await this.#publishWill(session)
+    try {
+      for (const { filter, queue, durable } of session.subscriptions.values()) {
+        subscribers.remove(filter)
+        if (queue !== '') await broker.lightQueues.unbind(filter, durable)
+      }
+      if (this.#saved.delete(session)) await broker.sessions.delete(ID_PREFIX + session.clientId)
+    } catch (error) {
+      const fields = { evt: 'mqtt.session_not_ended', clientId: session.clientId, err: error }
+      log.warn(fields, 'a session could not be removed completely')
+    }
+  }
+
+  async #publishWill(session: Session): Promise<void> {
+    const will = session.will
+    session.will = undefined
+    if (will !== undefined) await this.#parts.publishWill(will, session.clientId)
+  }
+
+  #startTimers(session: Session): void {
+    const timers: Timer[] = []
+    const { clock } = this.#parts
+    const elapsedMs = Math.max(0, clock.now() - (session.disconnectedMs ?? clock.now()))
+    const { will, expiryMs } = session
+    if (will !== undefined && will.delayMs < expiryMs) {
+      timers.push(clock.after(Math.max(0, will.delayMs - elapsedMs), () => this.#willDue(session)))
+    }
+    if (expiryMs !== NEVER) {
+      timers.push(
+        clock.after(Math.max(0, expiryMs - elapsedMs), () => {
+          void this.#exclusive(session.clientId, () => this.#endIfDetached(session))
+        }),
+      )
+    }
+    this.#timers.set(session, timers)
+  }
+
+  #willDue(session: Session): void {
+    void this.#exclusive(session.clientId, async () => {
+      if (session.holder !== undefined) return
+      await this.#publishWill(session)
+      this.touch(session)
+    })
+  }
+
+  #cancelTimers(session: Session): void {
+    for (const timer of this.#timers.get(session) ?? []) timer.cancel()
+    this.#timers.delete(session)
+  }
+}

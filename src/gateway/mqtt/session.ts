@@ -1,0 +1,61 @@
+// What outlives a connection: subscriptions, the place in the log up to which messages were sent, what is in
+// flight both ways, and the will. Knows nothing of sockets; the session table decides when it lives.
+import { randomBytes } from 'node:crypto'
+import { type LogPosition, logPosition } from '../../model/positions.ts'
+import type { WillMessage } from './connect-packet.ts'
+import { InFlight } from './in-flight.ts'
+import { InboundIds } from './inbound-ids.ts'
+import type { Subscription } from './subscriptions.ts'
+
+/** Session expiry that never comes (MQTT 5's 0xFFFFFFFF). */
+export const NEVER = Number.POSITIVE_INFINITY
+
+const EPOCH_BYTES = 9
+
+export interface Will extends WillMessage {
+  readonly delayMs: number
+}
+
+/** What the session needs of the connection that holds it. */
+export interface SessionHolder {
+  /** Another connection takes the session over, or the session is deleted by the operator. */
+  takenOver(): void
+  /** A QoS 2 message the peer sent again is durable now. */
+  stored(packetId: number): void
+}
+
+export class Session {
+  readonly clientId: string
+  /** Differs from every other session, also of the same client; part of unique keys. */
+  readonly epoch: string
+  /** How long it lives without a connection; 0 = ends with it. */
+  expiryMs: number
+  readonly subscriptions = new Map<string, Subscription>()
+  readonly inFlight = new InFlight()
+  readonly inbound = new InboundIds()
+  /** Everything before it was sent, or was not for this session. */
+  cursor: LogPosition = logPosition(0)
+  will: Will | undefined = undefined
+  /** When the last connection was lost, epoch ms; undefined while connected. */
+  disconnectedMs: number | undefined = undefined
+  holder: SessionHolder | undefined = undefined
+  /** Changed since it was last saved. */
+  isDirty = false
+
+  constructor(clientId: string, epoch = randomBytes(EPOCH_BYTES).toString('base64url')) {
+    this.clientId = clientId
+    this.epoch = epoch
+    this.expiryMs = 0
+  }
+
+  /** Must it survive its connection, and therefore the process? */
+  get isPersistent(): boolean {
+    return this.expiryMs > 0
+  }
+
+  /** Does any subscription not want the client's own messages back? */
+  get hasNoLocal(): boolean {
+    for (const subscription of this.subscriptions.values()) if (subscription.noLocal) return true
+    return false
+  }
+}

@@ -1,0 +1,116 @@
+// One connection's part in a shared subscription: takes messages of the group while the client has room, and
+// settles each as the client does. PUBACK = ack; a refusal = dead letter; a lost connection gives back.
+import { ANY_QUEUE, type ReceivedMessage } from '../../model/message.ts'
+import { Delivery } from './delivery.ts'
+import type { Outbound } from './outbound.ts'
+import type { Parts } from './parts.ts'
+import type { Subscription } from './subscriptions.ts'
+
+/** Taken at a time: small, so that members share evenly. */
+const TAKEN_MAX = 16
+const TAKEN_BYTES_MAX = 256 * 1024
+/** A receive is asked again after this long without a message. */
+const WAIT_MS = 20_000
+const RETRY_MS = 1_000
+
+export class ShareMember {
+  readonly subscription: Subscription
+  readonly #parts: Parts
+  readonly #outbound: Outbound
+  readonly #clientId: string
+  readonly #abort = new AbortController()
+  /** Received and not sent: the client had no room. */
+  #waiting: ReceivedMessage[] = []
+  #isReceiving = false
+  #isPaused = false
+
+  constructor(parts: Parts, outbound: Outbound, clientId: string, subscription: Subscription) {
+    this.subscription = subscription
+    this.#parts = parts
+    this.#outbound = outbound
+    this.#clientId = clientId
+  }
+
+  /** Messages held here, to be renewed with those in flight. */
+  get waiting(): readonly ReceivedMessage[] {
+    return this.#waiting
+  }
+
+  /** The client may have room: sends what waits, then asks for more. */
+  readonly poke = (): void => {
+    if (this.#abort.signal.aborted) return
+    this.#send()
+    if (!this.#isReceiving && !this.#isPaused && this.#waiting.length === 0) this.#receive()
+  }
+
+  /** Gives back what was never sent; it does not count as an attempt. */
+  close(): void {
+    this.#abort.abort()
+    const receipts = this.#waiting.map(({ receipt }) => receipt)
+    this.#waiting = []
+    if (receipts.length > 0) this.#settle(this.#parts.context.broker.release(receipts, false))
+  }
+
+  #receive(): void {
+    const room = Math.min(this.#outbound.room, TAKEN_MAX)
+    if (room === 0) return
+    const { group, topic, filter } = this.subscription.share!
+    this.#isReceiving = true
+    const received = this.#parts.context.broker.receive({
+      topic,
+      queueId: ANY_QUEUE,
+      group,
+      filter,
+      maxMessages: room,
+      maxBytes: TAKEN_BYTES_MAX,
+      invisibleMs: this.#parts.options.invisibleMs,
+      ordered: false,
+      startAt: 'last',
+      waitMs: WAIT_MS,
+      clientId: this.#clientId,
+      signal: this.#abort.signal,
+    })
+    received.then(
+      (messages) => {
+        this.#isReceiving = false
+        this.#waiting.push(...messages)
+        if (this.#abort.signal.aborted) this.close()
+        else this.poke()
+      },
+      (error: unknown) => this.#failed(error),
+    )
+  }
+
+  #failed(error: unknown): void {
+    this.#isReceiving = false
+    if (this.#abort.signal.aborted) return
+    const { log, clock } = this.#parts.context
+    const { group } = this.subscription.share!
+    log.warn({ evt: 'mqtt.share_failed', group, err: error }, 'receiving for a group failed')
+    this.#isPaused = true
+    clock.after(RETRY_MS, () => {
+      this.#isPaused = false
+      this.poke()
+    })
+  }
+
+  #send(): void {
+    const done = []
+    while (this.#waiting.length > 0 && this.#outbound.room > 0) {
+      const { record, receipt } = this.#waiting.shift()!
+      const delivery = new Delivery(record, 0)
+      const isSent = this.#outbound.sendShared(delivery, this.subscription, receipt)
+      // QoS 0 is done once written; what the client cannot take is done too.
+      const isSettled = !isSent || Math.min(delivery.qos, this.subscription.qos) === 0
+      if (isSettled) done.push(receipt)
+    }
+    if (done.length > 0) this.#settle(this.#parts.context.broker.ack(done))
+  }
+
+  #settle(settled: Promise<unknown>): void {
+    const { log } = this.#parts.context
+    settled.catch((error: unknown) => {
+      log.warn({ evt: 'mqtt.settle_failed', err: error }, 'settling messages of a group failed')
+    })
+  }
+}

@@ -1,0 +1,246 @@
+// SUBSCRIBE and UNSUBSCRIBE: checks each filter, binds its light queue, and starts or stops its delivery.
+import { BrokerError } from '../../errors.ts'
+import { checkGroupName } from '../../model/names.ts'
+import { queueOffset } from '../../model/positions.ts'
+import { EVERY_TAG } from '../../model/tag-filter.ts'
+import type { Principal } from '../auth.ts'
+import { groupOfShare } from './address.ts'
+import { reasonOf } from './errors.ts'
+import type { Outbound } from './outbound.ts'
+import type { Parts } from './parts.ts'
+import { PACKET, REASON, type ReasonCode } from './protocol.ts'
+import type { Session } from './session.ts'
+import { ShareMember } from './share-member.ts'
+import type { FilterRequest, SubscribePacket, UnsubscribePacket } from './subscribe-packet.ts'
+import type { ShareSource, Subscription } from './subscriptions.ts'
+
+export interface SubscribingPeer {
+  readonly session: Session
+  readonly principal: Principal
+  readonly outbound: Outbound
+  /** Tells the broker which groups the client consumes. @throws GROUP_MODE_CONFLICT */
+  register(groups: readonly ShareSource[]): Promise<void>
+}
+
+/** One filter's outcome, applied to the deliveries once SUBACK is written. */
+interface Granted {
+  readonly subscription: Subscription
+  readonly isNew: boolean
+  readonly request: FilterRequest
+}
+
+/** Where a subscription reads. */
+type Place = Pick<Subscription, 'queue' | 'durable' | 'from'>
+
+export interface SubscribeOutcome {
+  readonly codes: readonly ReasonCode[]
+  /** Starts the deliveries. */
+  start(): void
+}
+
+export class Subscribing {
+  readonly #parts: Parts
+  readonly #peer: SubscribingPeer
+  readonly #session: Session
+  readonly #members = new Map<string, ShareMember>()
+
+  constructor(parts: Parts, peer: SubscribingPeer) {
+    this.#parts = parts
+    this.#peer = peer
+    this.#session = peer.session
+  }
+
+  /** A live view of the shared subscriptions' members. */
+  get members(): Iterable<ShareMember> {
+    return { [Symbol.iterator]: () => this.#members.values() }
+  }
+
+  /** Takes up the subscriptions of a resumed session where its cursor is. */
+  async resume(): Promise<void> {
+    const { cursors } = this.#parts.context.broker
+    const { subscriptions, cursor } = this.#session
+    await this.register()
+    for (const subscription of subscriptions.values()) {
+      if (subscription.share !== undefined) {
+        this.#join(subscription)
+        continue
+      }
+      const offset = await cursors.byPosition(subscription.queue, 0, cursor)
+      this.#peer.outbound.merge.add(subscription, queueOffset(Math.max(offset, subscription.from)))
+    }
+  }
+
+  /** Also sent again now and then, or the broker forgets the client. */
+  async register(added?: ShareSource): Promise<void> {
+    const sources = [...this.#session.subscriptions.values()]
+      .map(({ share }) => share)
+      .filter((share) => share !== undefined)
+    await this.#peer.register(added === undefined ? sources : [...sources, added])
+  }
+
+  async subscribe(packet: SubscribePacket): Promise<SubscribeOutcome> {
+    const codes: ReasonCode[] = []
+    const granted: Granted[] = []
+    for (const request of packet.requests) {
+      try {
+        const one = await this.#subscribeOne(request, packet.subscriptionId)
+        if (one !== undefined) granted.push(one)
+        codes.push(one === undefined ? REASON.topicFilterInvalid : request.qos)
+      } catch (error) {
+        codes.push(reasonOf(error, PACKET.suback))
+        const fields = { evt: 'mqtt.subscribe_refused', filter: request.text, err: error }
+        this.#parts.context.log.debug(fields, 'a subscription was refused')
+      }
+    }
+    const start = (): void => {
+      for (const one of granted) this.#start(one)
+    }
+    return { codes, start }
+  }
+
+  async unsubscribe(packet: UnsubscribePacket): Promise<readonly ReasonCode[]> {
+    const codes: ReasonCode[] = []
+    for (const { text, name } of packet.filters) {
+      const subscription = this.#session.subscriptions.get(text)
+      if (name === undefined) codes.push(REASON.topicFilterInvalid)
+      else if (subscription === undefined) codes.push(REASON.noSubscriptionExisted)
+      else codes.push(await this.#unsubscribeOne(subscription))
+    }
+    return codes
+  }
+
+  close(): void {
+    for (const member of this.#members.values()) member.close()
+    this.#members.clear()
+  }
+
+  async #subscribeOne(
+    request: FilterRequest,
+    id: number | undefined,
+  ): Promise<Granted | undefined> {
+    const { name, text, qos, noLocal, retainAsPublished, retainHandling } = request
+    if (name === undefined) return undefined
+    const share = name.share === undefined ? undefined : this.#shareSource(name.share, name.filter)
+    this.#authorize(name.filter, share)
+    const known = this.#session.subscriptions.get(text)
+    if (known === undefined) this.#checkQuota()
+    const place = known ?? (await this.#bind(name.filter, share))
+    const source = share && { ...share, topic: place.queue === '' ? share.topic : place.queue }
+    if (source !== undefined && known === undefined) await this.#enter(source, name.filter, place)
+    const subscription: Subscription = {
+      ...{ text, filter: name.filter, id, qos, noLocal, retainAsPublished, retainHandling },
+      share: source,
+      queue: place.queue,
+      durable: place.durable,
+      from: place.from,
+    }
+    this.#session.subscriptions.set(text, subscription)
+    if (known === undefined) this.#parts.subscribers.add(name.filter)
+    return { subscription, isNew: known === undefined, request }
+  }
+
+  /** The group that the share means (R6): a native one, or one over the filter's own light queue. */
+  #shareSource(share: string, filter: string): ShareSource {
+    const group = groupOfShare(share)
+    checkGroupName(group)
+    const native = this.#parts.addresses.nativeShare(filter)
+    return native === undefined
+      ? { group, topic: '', filter: EVERY_TAG }
+      : { group, topic: native.topic, filter: native.filter }
+  }
+
+  /** A filter that may select several topics is checked again for each message. */
+  #authorize(filter: string, share: ShareSource | undefined): void {
+    const { auth } = this.#parts.context
+    const { principal } = this.#peer
+    const topic = this.#parts.addresses.topicOfFilter(filter)
+    if (topic !== undefined) auth.authorize(principal, 'consume', { kind: 'topic', name: topic })
+    if (share !== undefined) {
+      auth.authorize(principal, 'consume', { kind: 'group', name: share.group })
+    }
+  }
+
+  #checkQuota(): void {
+    const { filtersMax } = this.#parts.options
+    if (this.#session.subscriptions.size < filtersMax) return
+    throw new BrokerError(
+      'QUOTA_EXCEEDED',
+      `the session has ${filtersMax} filters; mqtt.filtersMax is ${filtersMax}`,
+    )
+  }
+
+  async #bind(filter: string, share: ShareSource | undefined): Promise<Place> {
+    const durable = this.#session.isPersistent
+    if (share !== undefined && share.topic !== '') {
+      return { queue: '', durable, from: queueOffset(0) }
+    }
+    const { topic, offset } = await this.#parts.context.broker.lightQueues.bind(filter, durable)
+    return { queue: topic, durable, from: offset }
+  }
+
+  /** Joins the group; one that never consumed here starts with what comes from now on. */
+  async #enter(source: ShareSource, filter: string, place: Place): Promise<void> {
+    const { cursors, lightQueues, topics } = this.#parts.context.broker
+    const { group, topic } = source
+    try {
+      await this.register(source)
+      const queues =
+        place.queue === '' ? await topics.ranges(topic) : [{ queueId: 0, maxOffset: place.from }]
+      for (const { queueId, maxOffset } of queues) {
+        if ((await cursors.committed(group, topic, queueId)) === undefined) {
+          await cursors.commit(group, topic, queueId, maxOffset)
+        }
+      }
+    } catch (error) {
+      if (place.queue !== '') await lightQueues.unbind(filter, place.durable)
+      throw error
+    }
+  }
+
+  #start({ subscription, isNew, request }: Granted): void {
+    const { outbound } = this.#peer
+    if (subscription.share !== undefined) {
+      this.#join(subscription)
+      return
+    }
+    if (isNew) outbound.merge.add(subscription, subscription.from)
+    else outbound.merge.replace(subscription)
+    const wantsRetained = request.retainHandling === 0 || (request.retainHandling === 1 && isNew)
+    if (wantsRetained) {
+      const names = this.#parts.retained.matching(subscription.filter)
+      outbound.addRetained(names, subscription)
+    }
+  }
+
+  #join(subscription: Subscription): void {
+    this.#leave(subscription.text)
+    const { outbound } = this.#peer
+    const member = new ShareMember(this.#parts, outbound, this.#session.clientId, subscription)
+    this.#members.set(subscription.text, member)
+    outbound.roomWatchers.push(member.poke)
+  }
+
+  #leave(text: string): void {
+    const member = this.#members.get(text)
+    if (member === undefined) return
+    this.#members.delete(text)
+    const { roomWatchers } = this.#peer.outbound
+    roomWatchers.splice(roomWatchers.indexOf(member.poke), 1)
+    member.close()
+  }
+
+  async #unsubscribeOne(subscription: Subscription): Promise<ReasonCode> {
+    this.#session.subscriptions.delete(subscription.text)
+    this.#parts.subscribers.remove(subscription.filter)
+    this.#peer.outbound.merge.remove(subscription.text)
+    this.#leave(subscription.text)
+    if (subscription.queue === '') return REASON.success
+    try {
+      const { filter, durable } = subscription
+      await this.#parts.context.broker.lightQueues.unbind(filter, durable)
+      return REASON.success
+    } catch (error) {
+      return reasonOf(error, PACKET.unsuback)
+    }
+  }
+}

@@ -1,0 +1,68 @@
+// What a session is subscribed to.
+import type { QueueOffset } from '../../model/positions.ts'
+import type { TagFilter } from '../../model/tag-filter.ts'
+import type { SubscribeOptions } from './subscribe-packet.ts'
+
+/** Where a shared subscription takes its messages from: a consumer group on a topic or light queue. */
+export interface ShareSource {
+  readonly group: string
+  readonly topic: string
+  readonly filter: TagFilter
+}
+
+export interface Subscription extends SubscribeOptions {
+  /** The filter as sent, share included; the subscription's identity. */
+  readonly text: string
+  /** The filter without the share. */
+  readonly filter: string
+  /** Present for a shared subscription. */
+  readonly share: ShareSource | undefined
+  /** MQTT 5's subscription identifier. */
+  readonly id: number | undefined
+  /** The light queue's topic; '' when the share is a native group, which needs none. */
+  readonly queue: string
+  /** Does the light queue outlive the process? Kept for the unbind. */
+  readonly durable: boolean
+  /** Nothing before this entry of the light queue belongs to the subscription. */
+  readonly from: QueueOffset
+}
+
+/** What several overlapping subscriptions come to for one message (MQTT-3.3.4-2 and 3.3.4-3). */
+export interface Combined {
+  qos: number
+  retainAsPublished: boolean
+  subscriptionIds: number[]
+  /** Does at least one of them want a message of this publisher? */
+  isWanted: boolean
+}
+
+const NO_IDS: number[] = []
+
+/** The result is reused by the next call. */
+export class Combiner {
+  readonly #combined: Combined = {
+    qos: 0,
+    retainAsPublished: false,
+    subscriptionIds: NO_IDS,
+    isWanted: false,
+  }
+
+  combine(matching: readonly Subscription[], isOwn: boolean): Combined {
+    const out = this.#combined
+    out.qos = 0
+    out.retainAsPublished = false
+    out.subscriptionIds = NO_IDS
+    out.isWanted = false
+    for (const subscription of matching) {
+      if (isOwn && subscription.noLocal) continue
+      out.isWanted = true
+      if (subscription.qos > out.qos) out.qos = subscription.qos
+      if (subscription.retainAsPublished) out.retainAsPublished = true
+      if (subscription.id !== undefined) {
+        if (out.subscriptionIds === NO_IDS) out.subscriptionIds = []
+        out.subscriptionIds.push(subscription.id)
+      }
+    }
+    return out
+  }
+}
