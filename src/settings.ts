@@ -53,6 +53,16 @@ export interface Layered<T> {
 const ENV_PREFIX = 'TRIVET_'
 /** Names the file itself, so it is no setting. */
 export const CONFIG_FILE_ENV = 'TRIVET_CONFIG'
+/** Where commands find a cluster, and as whom; a server started beside them lets them pass. */
+export const NAME_SERVERS_ENV = 'TRIVET_NAME_SERVERS'
+export const ACCESS_KEY_ENV = 'TRIVET_ACCESS_KEY'
+export const SECRET_KEY_ENV = 'TRIVET_SECRET_KEY'
+const NO_SETTINGS: ReadonlySet<string> = new Set([
+  CONFIG_FILE_ENV,
+  NAME_SERVERS_ENV,
+  ACCESS_KEY_ENV,
+  SECRET_KEY_ENV,
+])
 
 const snake = (word: string): string => word.replace(/([A-Z])/g, '_$1').toUpperCase()
 const kebab = (word: string): string => word.replace(/([A-Z])/g, '-$1').toLowerCase()
@@ -137,7 +147,7 @@ function* overrides(
 ): Iterable<readonly [Setting, string, Origin]> {
   const byEnv = new Map(settings.map((setting) => [setting.env, setting]))
   for (const [name, text] of Object.entries(layers.env ?? {})) {
-    if (!name.startsWith(ENV_PREFIX) || name === CONFIG_FILE_ENV || text === undefined) continue
+    if (!name.startsWith(ENV_PREFIX) || NO_SETTINGS.has(name) || text === undefined) continue
     const setting = byEnv.get(name)
     if (setting) yield [setting, text, name]
     else problems.push(`${name} is no setting${didYouMean(name, byEnv.keys())}`)

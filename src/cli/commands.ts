@@ -19,6 +19,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Run a broker with its front-ends, registered with name servers elsewhere',
     load: async () => (await import('./start.ts')).broker,
   },
+  status: {
+    summary: 'Show the brokers of a cluster and their state',
+    load: async () => (await import('./status.ts')).status,
+  },
   config: {
     summary: 'Show every setting, its value and where it came from',
     load: async () => (await import('./config.ts')).config,

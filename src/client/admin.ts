@@ -1,4 +1,5 @@
 // Administration of a cluster through its brokers: topics, groups, brokers, and looking messages up.
+import { type BrokerState, readBrokerState } from './broker-state.ts'
 import type { CallOptions } from './calls.ts'
 import { GroupAdmin } from './group-admin.ts'
 import { Masters } from './masters.ts'
@@ -20,10 +21,12 @@ export class Admin {
   readonly groups: GroupAdmin
   readonly messages: MessageLookup
   readonly #directory: Directory
+  readonly #masters: Masters
 
   constructor(directory: Directory, presence: Presence, routes: Routes) {
     const masters = new Masters(directory, presence)
     this.#directory = directory
+    this.#masters = masters
     this.topics = new TopicAdmin(masters, directory, routes)
     this.groups = new GroupAdmin(masters)
     this.messages = new MessageLookup(masters)
@@ -36,5 +39,10 @@ export class Admin {
       brokerName,
       addresses,
     }))
+  }
+
+  /** What the broker at an address says of itself. Rejects with UNREACHABLE. */
+  async brokerState(address: string, options: CallOptions = {}): Promise<BrokerState> {
+    return readBrokerState(await this.#masters.connection(address, options), options)
   }
 }

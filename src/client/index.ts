@@ -2,6 +2,7 @@
 export { BrokerError, type ErrorCode } from '../errors.ts'
 export type { Credentials } from '../remoting/signature.ts'
 export type { Admin, BrokerEntry } from './admin.ts'
+export type { BrokerState } from './broker-state.ts'
 export type { CallOptions } from './calls.ts'
 export { type Client, type ConsumeOptions, connect } from './client.ts'
 export type { Consumer, Handler } from './consumer.ts'

@@ -99,5 +99,12 @@ function runtimeTable(status: BrokerStatus, nowMs: number): Record<string, strin
     queryThreadPoolQueueHeadWaitTimeMills: '0',
     EndTransactionQueueSize: '0',
     EndTransactionThreadPoolQueueCapacity: '100000',
+    // Ours: no tool of RocketMQ looks for these.
+    flushDiskType: status.flush === 'sync' ? 'SYNC_FLUSH' : 'ASYNC_FLUSH',
+    readOnlyReason: status.reason ?? '',
+    topics: String(status.topics),
+    groups: String(status.groups),
+    clients: String(status.clients),
+    pendingDelayed: String(status.pendingDelayed),
   }
 }

@@ -1,0 +1,45 @@
+// How every command that talks to a cluster finds it: flags, else the environment, else this machine.
+import type { Client, ConnectOptions } from '../client/index.ts'
+import { ACCESS_KEY_ENV, NAME_SERVERS_ENV, SECRET_KEY_ENV } from '../settings.ts'
+import type { Flags, FlagValues, Invocation } from './command.ts'
+
+export const connectionFlags = {
+  'name-server': {
+    type: 'text',
+    short: 'n',
+    value: 'host:port',
+    many: true,
+    describe: `Name server (default: ${NAME_SERVERS_ENV}, else 127.0.0.1:9876).`,
+  },
+  'access-key': {
+    type: 'text',
+    describe: `User name, with the secret key in ${SECRET_KEY_ENV} (default: ${ACCESS_KEY_ENV}).`,
+  },
+} as const satisfies Flags
+
+export type ConnectionFlags = FlagValues<typeof connectionFlags>
+
+type Around = Pick<Invocation, 'env' | 'signal'> & { readonly flags: ConnectionFlags }
+
+/** A secret is taken from the environment only: a command line is open to every user of a machine. */
+export function connectOptions({ flags, env, signal }: Around): ConnectOptions {
+  const accessKey = flags['access-key'] ?? env[ACCESS_KEY_ENV]
+  const secretKey = env[SECRET_KEY_ENV]
+  const given = flags['name-server']
+  return {
+    nameServers: given.length > 0 ? given : env[NAME_SERVERS_ENV],
+    auth: accessKey === undefined ? undefined : { accessKey, secretKey: secretKey ?? '' },
+    signal,
+  }
+}
+
+/** Connects, runs, and lets go whatever happens. */
+export async function withClient<T>(around: Around, run: (client: Client) => Promise<T>) {
+  const { connect } = await import('../client/index.ts')
+  const client = await connect(connectOptions(around))
+  try {
+    return await run(client)
+  } finally {
+    await client.close()
+  }
+}

@@ -1,0 +1,100 @@
+// trivet status: the cluster and the state of each of its brokers, as they say it themselves.
+import type { BrokerState, Client } from '../client/index.ts'
+import { command } from './command.ts'
+import { connectionFlags, withClient } from './connection.ts'
+
+interface BrokerRow {
+  readonly cluster: string
+  readonly broker: string
+  readonly address: string
+  readonly role: 'master' | 'slave'
+  readonly state: BrokerState | undefined
+  /** Why there is no state. */
+  readonly error: string | undefined
+}
+
+export const status = command({
+  summary: 'Show the brokers of a cluster and their state',
+  flags: {
+    ...connectionFlags,
+    json: { type: 'boolean', describe: 'Print one JSON object.' },
+  },
+  examples: ['trivet status', 'trivet status --name-server mq.example:9876 --json'],
+  async run({ flags, env, signal, terminal }) {
+    const brokers = await withClient({ flags, env, signal }, (client) => rows(client, signal))
+    if (flags.json) return terminal.json({ brokers })
+    if (brokers.length === 0) {
+      terminal.note('the name server answers, but knows no broker; start one with: trivet broker')
+      return
+    }
+    terminal.table(
+      ['CLUSTER', 'BROKER', 'ADDRESS', 'ROLE', 'STATE', 'UP', 'IN', 'OUT', 'LOG'],
+      brokers.map((row) => [row.cluster, row.broker, row.address, row.role, ...cells(row)]),
+    )
+    for (const { broker, error } of brokers) if (error) terminal.note(`${broker}: ${error}`)
+  },
+})
+
+async function rows(client: Client, signal: AbortSignal): Promise<readonly BrokerRow[]> {
+  const entries = await client.admin.brokers({ signal })
+  const found = entries.flatMap(({ clusterName, brokerName, addresses }) =>
+    [...addresses].map(([id, address]) => ({ clusterName, brokerName, id, address })),
+  )
+  return Promise.all(
+    found.map(async ({ clusterName, brokerName, id, address }) => {
+      const role = id === 0 ? 'master' : 'slave'
+      const row = { cluster: clusterName, broker: brokerName, address, role } as const
+      try {
+        const state = await client.admin.brokerState(address, { signal })
+        return { ...row, state, error: undefined }
+      } catch (error) {
+        return { ...row, state: undefined, error: (error as Error).message }
+      }
+    }),
+  )
+}
+
+function cells({ state }: BrokerRow): readonly unknown[] {
+  if (state === undefined) return ['unreachable', '-', '-', '-', '-']
+  const { writable, uptimeMs, messagesIn, messagesOut, logStart, logEnd } = state
+  const bytes = logEnd === undefined ? undefined : logEnd - (logStart ?? 0)
+  return [
+    writable ? 'running' : 'read-only',
+    uptimeMs === undefined ? undefined : span(uptimeMs),
+    messagesIn,
+    messagesOut,
+    bytes === undefined ? undefined : size(bytes),
+  ]
+}
+
+/** '3d 4h', '12m 5s' */
+function span(ms: number): string {
+  const seconds = Math.floor(ms / 1000)
+  const units = [
+    [86_400, 'd'],
+    [3600, 'h'],
+    [60, 'm'],
+    [1, 's'],
+  ] as const
+  const first = units.findIndex(([unit]) => seconds >= unit)
+  if (first < 0) return '0s'
+  let left = seconds
+  const parts = units.slice(first, first + 2).map(([unit, word]) => {
+    const count = Math.floor(left / unit)
+    left -= count * unit
+    return `${count}${word}`
+  })
+  return parts.join(' ')
+}
+
+/** '1.5 MiB' */
+function size(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let value = bytes
+  let unit = 0
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`
+}
