@@ -243,6 +243,13 @@ export class GroupQueue implements Place {
     return { next: this.next, unsettled }
   }
 
+  /** A topic is gone, and with it what its consumers were to get from this retry queue. */
+  forgetOwner(owner: string): void {
+    for (const entry of [...this.#unsettled.values()]) {
+      if (entry.owner === owner) this.forget(entry)
+    }
+  }
+
   /** Forward only: a member that reads by position must not undo what was acknowledged here. */
   commit(offset: QueueOffset): void {
     for (const entry of [...this.#unsettled.values()]) {

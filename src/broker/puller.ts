@@ -108,7 +108,9 @@ export class Puller {
     if ((perm & PERM_READ) === 0) {
       throw new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)
     }
-    if (!(queueId >= 0 && queueId < readQueues)) throw noSuchQueue(topic, queueId, readQueues)
+    if (!Number.isInteger(queueId) || queueId < 0 || queueId >= readQueues) {
+      throw noSuchQueue(topic, queueId, readQueues)
+    }
   }
 
   #read(request: PullRequest, offset: QueueOffset): ReadResult | Promise<ReadResult> {

@@ -42,7 +42,7 @@ export class Receiver {
     const expiry = new Expiry(parts.clock, (group, queue, entry) =>
       this.#expired(group, queue, entry),
     )
-    const serials = new Serials(parts.clock.now())
+    const serials = new Serials()
     this.#parts = { ...parts, expiry, serials, counts: { received: 0, waiting: 0 } }
     this.#groups = parts.groups
     this.#modes = parts.modes

@@ -144,6 +144,10 @@ export class ReceivingGroup implements DispensingGroup {
       this.#parts.expiry.forget(queue)
       queue.retire()
     }
+    for (const { queue } of this.#queues.get(this.#retryTopic) ?? []) {
+      queue.forgetOwner(topic)
+      this.moved(queue)
+    }
     this.#watches.get(topic)?.[Symbol.dispose]()
     this.#watches.delete(topic)
     this.#queues.delete(topic)

@@ -1,14 +1,12 @@
-// Numbers that tell deliveries apart. A receipt of an earlier process must fit nothing: they start from the
-// wall clock, with room for a thousand deliveries in each millisecond that passed.
+// Numbers that tell deliveries apart. They start anywhere, so that a receipt of an earlier process, whatever
+// its clock said, fits nothing.
+import { randomBytes } from 'node:crypto'
 
-const SERIALS_PER_MS = 1024
+/** Leaves room for 2^52 deliveries below 2^53. */
+const START_BYTES = 6
 
 export class Serials {
-  #last: number
-
-  constructor(nowMs: number) {
-    this.#last = nowMs * SERIALS_PER_MS
-  }
+  #last = randomBytes(START_BYTES).readUIntBE(0, START_BYTES)
 
   next(): number {
     return ++this.#last

@@ -3,20 +3,35 @@ import { cp } from 'node:fs/promises'
 import type { ExecutionContext } from 'ava'
 import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
+import { BrokerError } from '../../src/errors.ts'
 import { silentLogger } from '../../src/log.ts'
-import { ANY_QUEUE, type NewMessage, type ReceiveRequest } from '../../src/model/message.ts'
+import {
+  ANY_QUEUE,
+  type NewMessage,
+  type PullRequest,
+  type PullResult,
+  type Receipt,
+  type ReceivedMessage,
+  type ReceiveRequest,
+} from '../../src/model/message.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { encodeProperties } from '../../src/model/properties.ts'
+import { RecordView, recordsOf } from '../../src/model/record.ts'
 import { EVERY_TAG } from '../../src/model/tag-filter.ts'
+import { PERM_READ_WRITE, type TopicDefinition } from '../../src/model/topic.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from './fake-clock.ts'
+import { type Faults, faultyStore } from './faulty-store.ts'
 import { tempDir } from './temp-dir.ts'
+
+const SEGMENT_BYTES = 4 * 1024 * 1024
 
 export interface TestBroker {
   readonly broker: EmbeddedBroker
   readonly store: MessageStore
   readonly clock: FakeClock
+  readonly faults: Faults
   /** Closes in order and opens again over the same directory. */
   reopen(): Promise<TestBroker>
   /** Opens over what the disk holds now, as after a kill; nothing more is written here. */
@@ -39,7 +54,8 @@ async function open(
 ): Promise<TestBroker> {
   const log = silentLogger
   const storeHost = { ip: 0x7f000001, port: 10_911 }
-  const store = await openStore({ directory, storeHost, clock, log, segmentBytes: 4 * 1024 * 1024 })
+  const real = await openStore({ directory, storeHost, clock, log, segmentBytes: SEGMENT_BYTES })
+  const { store, faults } = faultyStore(real)
   const broker = openBroker({ store, clock, log, options })
   let closing: Promise<void> | undefined
   const close = (): Promise<void> => {
@@ -51,6 +67,7 @@ async function open(
     broker,
     store,
     clock,
+    faults,
     close,
     reopen: async () => {
       await close()
@@ -108,4 +125,69 @@ export const receiveRequest = (
   ...shape,
 })
 
-export const FROM_START = queueOffset(0)
+export const pullRequest = (
+  topic: string,
+  shape: Partial<Omit<PullRequest, 'offset'>> & { offset?: number } = {},
+): PullRequest => ({
+  topic,
+  queueId: 0,
+  maxMessages: 32,
+  maxBytes: 1024 * 1024,
+  filter: EVERY_TAG,
+  waitMs: 0,
+  ...shape,
+  offset: queueOffset(shape.offset ?? 0),
+})
+
+/** A topic with so many queues. */
+export const topicOf = (name: string, queues: number): TopicDefinition => ({
+  name,
+  readQueues: queues,
+  writeQueues: queues,
+  perm: PERM_READ_WRITE,
+  ordered: false,
+  sysFlag: 0,
+})
+
+/** Bodies of what was received or pulled. */
+export const bodiesOf = (
+  from: readonly ReceivedMessage[] | Pick<PullResult, 'records'>,
+): string[] => {
+  const records = 'records' in from ? [...recordsOf(from.records)] : from.map(viewOf)
+  return records.map((record) => record.body.toString())
+}
+
+export const viewOf = ({ record }: ReceivedMessage): RecordView => new RecordView(record)
+export const receiptsOf = (messages: readonly ReceivedMessage[]): Receipt[] =>
+  messages.map(({ receipt }) => receipt)
+
+/** What settled, or the code of the error. */
+export const codesOf = (results: readonly unknown[]): (string | null)[] =>
+  results.map((result) => (result instanceof BrokerError ? result.code : null))
+
+/** The code of the BrokerError that a call ends with. */
+export async function codeOf(call: Promise<unknown>): Promise<string> {
+  try {
+    await call
+    return 'no error'
+  } catch (error) {
+    return BrokerError.from(error).code
+  }
+}
+
+/** Settles after every append that was made before it. */
+export async function drain({ store }: TestBroker): Promise<void> {
+  await store.append({ messages: [], facts: [{ kind: 'test', key: 'drain', value: null }] })
+}
+
+/** Has the promise settled by now, microtasks and commits done? */
+export async function isPending(test: TestBroker, promise: Promise<unknown>): Promise<boolean> {
+  let pending = true
+  const settled = (): void => {
+    pending = false
+  }
+  promise.then(settled, settled)
+  await drain(test)
+  await new Promise((resolve) => setImmediate(resolve))
+  return pending
+}

@@ -1,0 +1,166 @@
+import test from 'ava'
+import { BrokerError } from '../../src/errors.ts'
+import type { PublishReceipt, PublishResult } from '../../src/model/message.ts'
+import { queueOfKey } from '../../src/model/ordering-key.ts'
+import { PROPERTY } from '../../src/model/properties.ts'
+import { recordsOf } from '../../src/model/record.ts'
+import { PERM_READ } from '../../src/model/topic.ts'
+import {
+  bodiesOf,
+  codesOf,
+  newMessage,
+  pullRequest,
+  startBroker,
+  topicOf,
+} from '../support/broker.ts'
+
+const receipt = (result: PublishResult | undefined): PublishReceipt => {
+  if (result === undefined || result instanceof BrokerError) throw result
+  return result
+}
+
+test('a batch gets consecutive offsets in its queue', async (t) => {
+  const { broker } = await startBroker(t)
+  const results = await broker.publish(
+    ['a', 'b', 'c'].map((body) => newMessage('orders', { queueId: 1, body })),
+  )
+  t.deepEqual(
+    results.map((result) => Number(receipt(result).queueOffset)),
+    [0, 1, 2],
+  )
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders', { queueId: 1 }))), ['a', 'b', 'c'])
+})
+
+test('one bad message of a batch does not spoil the others', async (t) => {
+  const { broker } = await startBroker(t, { bodyBytesMax: 10 })
+  await broker.topics.put(topicOf('orders', 2))
+  const results = await broker.publish([
+    newMessage('orders', { queueId: 0, body: 'good' }),
+    newMessage('orders', { queueId: 2 }),
+    newMessage('orders', { body: 'more than ten bytes' }),
+    newMessage('SCHEDULE_TOPIC_XXXX'),
+    newMessage('rmq_sys_TRIVET_FACTS'),
+    newMessage('orders', { properties: { big: 'x'.repeat(32_767) } }),
+    newMessage('orders', { properties: { [PROPERTY.transactionPrepared]: 'true' } }),
+    newMessage('orders', { queueId: 0, body: 'good too' }),
+  ])
+  t.deepEqual(codesOf(results), [
+    null,
+    'QUEUE_NOT_FOUND',
+    'MESSAGE_TOO_LARGE',
+    'PERMISSION_DENIED',
+    'PERMISSION_DENIED',
+    'MESSAGE_TOO_LARGE',
+    'NOT_SUPPORTED',
+    null,
+  ])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders'))), ['good', 'good too'])
+})
+
+test('a message without a queue goes round the queues', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.put(topicOf('orders', 3))
+  const results = await broker.publish(Array.from({ length: 6 }, () => newMessage('orders')))
+  t.deepEqual(
+    results.map((result) => receipt(result).queueId),
+    [0, 1, 2, 0, 1, 2],
+  )
+})
+
+test('messages of one ordering key share a queue', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.put(topicOf('orders', 8))
+  const keys = ['alice', 'bob', 'alice', 'polygenelubricants', 'bob']
+  const results = await broker.publish(
+    keys.map((orderingKey) => newMessage('orders', { orderingKey })),
+  )
+  t.deepEqual(
+    results.map((result) => receipt(result).queueId),
+    keys.map((key) => queueOfKey(key, 8)),
+  )
+})
+
+test('a message without a unique key gets one, and one with a key keeps it', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish([
+    newMessage('orders', { queueId: 0, tag: 'eu' }),
+    newMessage('orders', { queueId: 0 }),
+    newMessage('orders', { queueId: 0, properties: { UNIQ_KEY: 'mine' } }),
+  ])
+  const { records } = await broker.pull(pullRequest('orders'))
+  const views = [...recordsOf(records)]
+  const keys = views.map((record) => record.property(PROPERTY.uniqueKey))
+  t.regex(keys[0] ?? '', /^[0-9A-F]{32}$/)
+  t.regex(keys[1] ?? '', /^[0-9A-F]{32}$/)
+  t.not(keys[0], keys[1])
+  t.is(keys[2], 'mine')
+  t.is(views[0]?.property(PROPERTY.tags), 'eu')
+})
+
+test('properties whose last separator is missing keep their last value beside the new key', async (t) => {
+  const { broker } = await startBroker(t)
+  const open = Buffer.from('TAGS\u0001eu\u0002colour\u0001red')
+  await broker.publish([{ ...newMessage('orders', { queueId: 0 }), properties: open }])
+  const { records } = await broker.pull(pullRequest('orders'))
+  const properties = [...recordsOf(records)][0]?.properties()
+  t.is(properties?.get('colour'), 'red')
+  t.is(properties?.get('UNIQ_KEY')?.length, 32)
+})
+
+test('a topic that is not writable takes no message', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.put({ ...topicOf('orders', 1), perm: PERM_READ })
+  t.deepEqual(codesOf(await broker.publish([newMessage('orders')])), ['PERMISSION_DENIED'])
+})
+
+test('a batch larger than one append keeps its order', async (t) => {
+  const { broker } = await startBroker(t)
+  const bodies = Array.from({ length: 9 }, (_, i) => String(i).repeat(700_000))
+  await broker.publish(bodies.map((body) => newMessage('orders', { queueId: 0, body })))
+  const pulled = await broker.pull(pullRequest('orders', { maxBytes: 64 * 1024 * 1024 }))
+  t.deepEqual(
+    bodiesOf(pulled).map((body) => body[0]),
+    [...'012345678'],
+  )
+})
+
+test('the order of calls is the order in the queue, also when the first one creates the topic', async (t) => {
+  const { broker } = await startBroker(t)
+  const publish = (body: string) => broker.publish([newMessage('orders', { queueId: 0, body })])
+  await Promise.all(['a', 'b', 'c', 'd'].map(publish))
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders'))), ['a', 'b', 'c', 'd'])
+})
+
+test('while the store is read-only each message says so, and consumers go on', async (t) => {
+  const { broker, faults } = await startBroker(t)
+  await broker.publish([newMessage('orders', { queueId: 0, body: 'before' })])
+  faults.isReadOnly = true
+  t.deepEqual(codesOf(await broker.publish([newMessage('orders'), newMessage('new')])), [
+    'READ_ONLY',
+    'READ_ONLY',
+  ])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders'))), ['before'])
+  faults.isReadOnly = false
+  t.deepEqual(codesOf(await broker.publish([newMessage('orders')])), [null])
+})
+
+test('what a consumer sends to its retry topic beyond its attempts is a dead letter', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.groups.ensure('billing')
+  const again = (reconsumeTimes: number, retryTimesMax?: number) =>
+    newMessage('%RETRY%billing', {
+      queueId: 0,
+      body: `${reconsumeTimes}`,
+      reconsumeTimes,
+      retryTimesMax,
+    })
+  const results = await broker.publish([again(16), again(17), again(3, 2)])
+  t.deepEqual(codesOf(results), [null, null, null])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('%RETRY%billing'))), ['16'])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('%DLQ%billing'))), ['17', '3'])
+})
+
+test('the retry topic of a group that does not exist takes nothing', async (t) => {
+  const { broker } = await startBroker(t)
+  t.deepEqual(codesOf(await broker.publish([newMessage('%RETRY%nobody')])), ['GROUP_NOT_FOUND'])
+})

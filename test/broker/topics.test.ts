@@ -1,0 +1,174 @@
+import test from 'ava'
+import type { Broker } from '../../src/gateway/gateway.ts'
+import { ANY_QUEUE } from '../../src/model/message.ts'
+import { PERM_INHERIT, PERM_READ_WRITE } from '../../src/model/topic.ts'
+import {
+  bodiesOf,
+  codeOf,
+  codesOf,
+  newMessage,
+  pullRequest,
+  receiptsOf,
+  receiveRequest,
+  startBroker,
+  topicOf,
+} from '../support/broker.ts'
+
+test('the embedded broker satisfies the Broker port', async (t) => {
+  const { broker } = await startBroker(t)
+  const port: Broker = broker
+  t.is(port.identity.brokerName, 'broker-a')
+})
+
+test('the topics that clients of RocketMQ expect are there from the start', async (t) => {
+  const { broker } = await startBroker(t, { clusterName: 'C', brokerName: 'b' })
+  const queues = new Map((await broker.topics.list()).map((topic) => [topic.name, topic]))
+  t.is(queues.get('TBW102')?.writeQueues, 8)
+  t.is(queues.get('TBW102')?.perm, PERM_READ_WRITE | PERM_INHERIT)
+  t.is(queues.get('SCHEDULE_TOPIC_XXXX')?.readQueues, 18)
+  t.is(queues.get('C')?.readQueues, 16)
+  t.is(queues.get('MQTT')?.readQueues, 4)
+  for (const name of ['SELF_TEST_TOPIC', 'OFFSET_MOVED_EVENT', 'RMQ_SYS_TRACE_TOPIC', 'b']) {
+    t.is(queues.get(name)?.readQueues, 1, name)
+  }
+})
+
+test('TBW102 is there only while topics are created on first use', async (t) => {
+  const { broker } = await startBroker(t, { autoCreateTopics: false })
+  t.is(await broker.topics.get('TBW102'), undefined)
+})
+
+test('a created topic survives a crash right after', async (t) => {
+  const first = await startBroker(t)
+  await first.broker.topics.put({ ...topicOf('orders', 3), ordered: true })
+  const second = await first.crash()
+  t.deepEqual(await second.broker.topics.get('orders'), { ...topicOf('orders', 3), ordered: true })
+})
+
+test('a first message creates its topic durably, with the queues that its sender asks for', async (t) => {
+  const first = await startBroker(t)
+  await first.broker.publish([newMessage('a'), newMessage('b', { createQueues: 7 })])
+  const second = await first.crash()
+  t.is((await second.broker.topics.get('a'))?.writeQueues, 4)
+  t.is((await second.broker.topics.get('b'))?.writeQueues, 7)
+})
+
+test('without creation on first use a message and a pull find no topic', async (t) => {
+  const { broker } = await startBroker(t, { autoCreateTopics: false })
+  t.deepEqual(codesOf(await broker.publish([newMessage('orders')])), ['TOPIC_NOT_FOUND'])
+  t.is(await codeOf(broker.pull(pullRequest('orders'))), 'TOPIC_NOT_FOUND')
+  t.is(await codeOf(broker.receive(receiveRequest('orders', 'g'))), 'TOPIC_NOT_FOUND')
+  t.is(await codeOf(broker.topics.ensure('orders')), 'TOPIC_NOT_FOUND')
+})
+
+test('a message that must not create its topic does not', async (t) => {
+  const { broker } = await startBroker(t)
+  const message = newMessage('orders', { createTopic: false })
+  t.deepEqual(codesOf(await broker.publish([message])), ['TOPIC_NOT_FOUND'])
+  t.is(await broker.topics.get('orders'), undefined)
+})
+
+test('names that RocketMQ does not allow are refused', async (t) => {
+  const { broker } = await startBroker(t)
+  for (const name of ['', 'a/b', 'grün', 'x'.repeat(128), '%LMQ%x', '__proto__ ']) {
+    t.is(await codeOf(broker.topics.put(topicOf(name, 1))), 'NAME_INVALID', name)
+    t.deepEqual(codesOf(await broker.publish([newMessage(name)])), ['NAME_INVALID'], name)
+  }
+})
+
+test('a topic has 1 to 1024 queues', async (t) => {
+  const { broker } = await startBroker(t)
+  for (const queues of [0, 1025, -1, 1.5, Number.NaN]) {
+    t.is(await codeOf(broker.topics.put(topicOf('orders', queues))), 'ARGUMENT_INVALID')
+  }
+  await broker.topics.put(topicOf('orders', 1024))
+  t.is((await broker.topics.ranges('orders')).length, 1024)
+})
+
+test('the count of topics has a limit', async (t) => {
+  const { broker } = await startBroker(t, { topicsMax: 2 })
+  await broker.topics.ensure('a')
+  await broker.topics.ensure('b')
+  t.is(await codeOf(broker.topics.ensure('c')), 'QUOTA_EXCEEDED')
+  t.deepEqual(codesOf(await broker.publish([newMessage('d'), newMessage('a')])), [
+    'QUOTA_EXCEEDED',
+    null,
+  ])
+  await broker.topics.delete('a')
+  await t.notThrowsAsync(broker.topics.ensure('c'))
+})
+
+test('a deleted topic is gone with its messages, even after it was made again', async (t) => {
+  const first = await startBroker(t)
+  const { broker } = first
+  await broker.publish([newMessage('orders', { queueId: 0, body: 'old' })])
+  const received = await broker.receive(receiveRequest('orders', 'billing'))
+  await broker.ack(receiptsOf(received))
+  await broker.topics.delete('orders')
+  t.is(await broker.topics.get('orders'), undefined)
+  t.is(await broker.cursors.committed('billing', 'orders', 0), undefined)
+  await broker.publish([newMessage('orders', { queueId: 0, body: 'new' })])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders'))), ['new'])
+  const second = await first.crash()
+  t.deepEqual(bodiesOf(await second.broker.pull(pullRequest('orders'))), ['new'])
+  t.deepEqual(bodiesOf(await second.broker.receive(receiveRequest('orders', 'billing'))), ['new'])
+})
+
+test('deleting a topic sends home those who wait for it', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.ensure('orders')
+  await broker.groups.ensure('billing')
+  const pulling = codeOf(broker.pull(pullRequest('orders', { waitMs: 15_000 })))
+  const receiving = codeOf(broker.receive(receiveRequest('orders', 'billing', { waitMs: 15_000 })))
+  await broker.cursors.range('orders', 0)
+  await broker.topics.delete('orders')
+  t.is(await pulling, 'TOPIC_NOT_FOUND')
+  t.is(await receiving, 'TOPIC_NOT_FOUND')
+})
+
+test("the broker's own topics cannot be deleted", async (t) => {
+  const { broker } = await startBroker(t)
+  t.is(await codeOf(broker.topics.delete('MQTT')), 'PERMISSION_DENIED')
+  t.is(await codeOf(broker.topics.delete('nothing')), 'TOPIC_NOT_FOUND')
+})
+
+test('a changed built-in topic stays changed', async (t) => {
+  const first = await startBroker(t)
+  await first.broker.topics.put(topicOf('MQTT', 12))
+  const second = await first.reopen()
+  t.is((await second.broker.topics.get('MQTT'))?.readQueues, 12)
+})
+
+test('watchers of topics hear of every change until they stop watching', async (t) => {
+  const { broker } = await startBroker(t)
+  let heard = 0
+  const watch = broker.topics.watch(() => heard++)
+  await broker.topics.put(topicOf('orders', 1))
+  await broker.publish([newMessage('created')])
+  await broker.topics.delete('orders')
+  t.is(heard, 3)
+  watch[Symbol.dispose]()
+  await broker.topics.ensure('more')
+  t.is(heard, 3)
+})
+
+test('a group consumes the queues that its topic gets later', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.put(topicOf('orders', 1))
+  const waiting = broker.receive(
+    receiveRequest('orders', 'billing', { waitMs: 15_000, startAt: 'last', queueId: ANY_QUEUE }),
+  )
+  await broker.topics.put(topicOf('orders', 2))
+  await broker.publish([newMessage('orders', { queueId: 1, body: 'on the new queue' })])
+  t.deepEqual(bodiesOf(await waiting), ['on the new queue'])
+})
+
+test('a topic made while the disk is full is made durable by the first message that gets through', async (t) => {
+  const first = await startBroker(t)
+  first.faults.isReadOnly = true
+  t.deepEqual(codesOf(await first.broker.publish([newMessage('orders')])), ['READ_ONLY'])
+  first.faults.isReadOnly = false
+  await first.broker.publish([newMessage('orders', { queueId: 0 })])
+  const second = await first.crash()
+  t.is((await second.broker.topics.get('orders'))?.writeQueues, 4)
+})
