@@ -30,6 +30,8 @@ export interface CommitLogOptions {
   readonly unsyncedBytesMax?: number
   /** Memory of the tail cache at most. Default 64 MiB. */
   readonly tailBytesMax?: number
+  /** Zeros kept to be given back when the disk is full. Default 64 MiB; 0 = none. */
+  readonly reserveBytes?: number
   /** Default FRAME_BYTES_MAX; tests make it small. */
   readonly frameBytesMax?: number
   /** Zeros are written this far ahead of use at least. Default 4 MiB. */
@@ -80,14 +82,16 @@ export interface CommitLog {
   /**
    * Encodes the drafts with the queue offsets of the same index; all survive a crash or none does.
    * `done` is called once, never from within this call, in the order of the calls: after the frame
-   * listener saw the records, or with the error READ_ONLY or CLOSED. One error voids every append that is not
-   * done yet, so that the caller may take its queue offsets back (`onWritable` tells first).
-   * @throws READ_ONLY, BUSY, MESSAGE_TOO_LARGE, CLOSED: nothing was written and `done` is not called
+   * listener saw the records, or with the error READ_ONLY or CLOSED, and then every append that is not done
+   * yet gets one (`onVoid` tells first).
+   * `isEssential`: what must go on while the disk is full, because it is small or makes room.
+   * @throws READ_ONLY, BUSY, MESSAGE_TOO_LARGE, MESSAGE_INVALID, CLOSED: nothing was written, no `done`
    */
   append(
     drafts: readonly RecordDraft[],
     queueOffsets: readonly number[],
     done: (error: BrokerError | undefined) => void,
+    isEssential?: boolean,
   ): Appending
   /** The one listener: every frame with records, in order, once durable as `flush` says, before the `done`s. */
   onFrame(listener: (frame: Frame) => void): void
@@ -113,12 +117,14 @@ export interface CommitLog {
   sync(done: (error: BrokerError | undefined) => void): void
   readonly writable: boolean
   readonly reason: string | undefined
-  /** The one listener for read-only and back; called before the appends it voids are told. */
+  /** The one listener for "appends that are not done are void": queue offsets go back to what is readable. */
+  onVoid(listener: () => void): void
+  /** The one listener for read-only and back. */
   onWritable(listener: (writable: boolean, reason: string | undefined) => void): void
   readonly diskBytes: number
   segments(): readonly SegmentRange[]
   damage(): readonly DamagedRange[]
-  /** Removes the whole segments before the position, never the current one. */
+  /** Removes the whole segments before the position, oldest first, in the background; never the current one. */
   dropBefore(position: LogPosition): void
   /** Syncs, marks the end as clean, lets the files go. Appends under way are settled. */
   close(): Promise<void>

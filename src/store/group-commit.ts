@@ -16,6 +16,7 @@ export interface SealedFrame {
   readonly at: number
   readonly position: number
   readonly length: number
+  readonly sequence: number
   readonly records: number
   readonly dones: readonly Done[]
 }
@@ -91,11 +92,14 @@ export class GroupCommit {
     this.#tellWaiting()
   }
 
-  get idle(): boolean {
-    return this.#queue.length === 0 && this.#inFlight.length === 0
+  /** Goes on after `drain`, with everything before `end` synced. */
+  restart(end: number): void {
+    this.#stopped = false
+    this.writtenEnd = end
+    this.syncedEnd = end
   }
 
-  /** Forgets all that is not acknowledged. @returns who waits for it, in order */
+  /** Forgets all that is not acknowledged, and stops. @returns who waits for it, in order */
   drain(): Done[] {
     this.#stopped = true
     this.#generation++

@@ -76,10 +76,8 @@ export class LogStore implements MessageStore {
       this.#arrived(queue.topic, queue.queueId, queueOffset(queue.next))
     }
     commitLog.onFrame((frame) => keeper.apply(frame, tell))
-    commitLog.onWritable((writable, reason) => {
-      if (!writable) this.#takeOffsetsBack()
-      this.#writableChanged(writable, reason)
-    })
+    commitLog.onVoid(() => this.#takeOffsetsBack())
+    commitLog.onWritable((writable, reason) => this.#writableChanged(writable, reason))
   }
 
   get #views(): Views {

@@ -10,6 +10,7 @@ import { type Disk, type DiskFile, writeAll } from './disk.ts'
 import { type EpochMarker, readEpochMarker } from './epoch-marker.ts'
 import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
 import { FrameScan } from './frame-scan.ts'
+import { tellDamage } from './log-reader.ts'
 import type { Segment, Segments } from './segments.ts'
 
 /** What the log goes on from. */
@@ -31,6 +32,7 @@ export interface RecoveryOptions {
   readonly frameBytesMax: number
 }
 
+/** Read or written at once. */
 const PIECE_BYTES = 1024 * 1024
 
 /** @throws BrokerError STORE_CORRUPT when segments that were there are gone altogether */
@@ -171,12 +173,9 @@ class TailScan {
 
   #note(segment: Segment, from: number, to: number): void {
     const reason = 'no whole frame where one was durable'
-    this.damage.push({
-      from: logPosition(from),
-      to: logPosition(to),
-      segment: segment.name,
-      reason,
-    })
+    const range = { from: logPosition(from), to: logPosition(to), segment: segment.name, reason }
+    this.damage.push(range)
+    tellDamage(this.#options.log, range)
   }
 }
 
@@ -219,11 +218,11 @@ function rewrite(file: DiskFile, from: number, to: number): void {
 /** Zeroes what is not zero from `from` to the end of the file. @returns how far that reached, in bytes */
 function clear(file: DiskFile, from: number): number | undefined {
   const size = file.size()
-  const zeros = Buffer.alloc(PIECE_BYTES)
-  const piece = Buffer.allocUnsafe(PIECE_BYTES)
+  const zeros = Buffer.alloc(Math.min(PIECE_BYTES, Math.max(size - from, 0)))
+  const piece = Buffer.allocUnsafe(zeros.length)
   let last: number | undefined
   for (let at = from; at < size; ) {
-    const read = file.read(piece, 0, Math.min(PIECE_BYTES, size - at), at)
+    const read = file.read(piece, 0, Math.min(piece.length, size - at), at)
     if (read === 0) break
     if (piece.compare(zeros, 0, read, 0, read) !== 0) {
       writeAll(file, zeros, 0, read, at)

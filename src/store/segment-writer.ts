@@ -11,7 +11,10 @@ import { writeAll } from './disk.ts'
 import { type Segment, type Segments, segmentName } from './segments.ts'
 import { ZeroFill } from './zero-fill.ts'
 
+/** Nothing but zeros is ever in it, so that one from an earlier run can be taken. */
 const PREPARED = 'prepared'
+/** A segment that gets its name when it is complete. */
+const DRAFT = 'draft'
 
 export interface SegmentWriterOptions {
   readonly disk: Disk
@@ -45,6 +48,7 @@ export class SegmentWriter {
   #prepared: ZeroFill | undefined
   #rolling = false
   #stopped = false
+  #isSparing = false
 
   constructor(options: SegmentWriterOptions) {
     this.#options = options
@@ -57,19 +61,34 @@ export class SegmentWriter {
     this.#current = this.#open(segment, segment.fileBytes, end - segment.start)
   }
 
-  /** Starts a new segment here and now, durably and with a first piece of zeros. Start-up and repair only. */
-  startAt(position: number): void {
+  /**
+   * Starts a new segment here and now: durable, with these bytes first and a piece of zeros behind them. It
+   * takes the place of a segment of the same name. Start-up and repair only.
+   */
+  startAt(position: number, first: readonly Buffer[] = []): void {
     const { disk, directory, segments, fillPieceBytes, segmentBytes } = this.#options
-    const file = disk.create(`${directory}/${segmentName(position)}`)
+    if (disk.list(directory).includes(DRAFT)) disk.remove(`${directory}/${DRAFT}`)
+    const file = disk.create(`${directory}/${DRAFT}`)
+    let used = 0
+    let size = 0
     try {
-      const size = Math.min(fillPieceBytes, segmentBytes)
-      writeAll(file, Buffer.alloc(size), 0, size, 0)
+      for (const bytes of first) {
+        writeAll(file, bytes, 0, bytes.length, used)
+        used += bytes.length
+      }
+      const zeros = Buffer.alloc(Math.min(fillPieceBytes, Math.max(segmentBytes - used, 0)))
+      writeAll(file, zeros, 0, zeros.length, used)
+      size = used + zeros.length
       file.sync()
-      disk.syncDirectory(directory)
-      this.#current = this.#open(segments.add(position, size), size, 0)
     } finally {
       file.close()
     }
+    disk.rename(`${directory}/${DRAFT}`, `${directory}/${segmentName(position)}`)
+    disk.syncDirectory(directory)
+    const isSame = segments.last?.start === position
+    const segment = isSame ? segments.replaceLast(size) : segments.add(position, size)
+    this.#rolling = false
+    this.#current = this.#open(segment, size, used)
   }
 
   /** May [position, position + length) be written now? */
@@ -110,13 +129,19 @@ export class SegmentWriter {
     this.#current = this.#open(segment, prepared.filled, 0)
     this.#rolling = true
     closeAll(old)
+    const current = this.#current
     disk.syncDirectoryLater(directory, (error) => {
+      if (this.#stopped || current !== this.#current) return
       this.#rolling = false
-      if (this.#stopped) return
       if (error !== null) return this.#options.fillFailed(error)
       log.info({ evt: 'segment.rolled', segment: name }, `The log goes on in segment ${name}.`)
       this.#options.roomMade()
     })
+  }
+
+  /** While the disk is full, zeros are written only where a frame waits for them. */
+  spare(isSparing: boolean): void {
+    this.#isSparing = isSparing
   }
 
   /** Size of the file that waits to be the next segment. */
@@ -128,6 +153,7 @@ export class SegmentWriter {
   abandon(): void {
     if (this.#current !== undefined) closeAll(this.#current)
     this.#current = undefined
+    this.#rolling = false
   }
 
   close(): void {
@@ -170,7 +196,7 @@ export class SegmentWriter {
     if (current === undefined || this.#stopped || this.#rolling || this.#filling()) return
     const { aheadBytes, fillPieceBytes, segmentBytes } = this.#options
     const capacity = this.#capacity(current)
-    const want = Math.max(needed, current.used * 2 + aheadBytes)
+    const want = this.#isSparing ? needed : Math.max(needed, current.used * 2 + aheadBytes)
     const here = Math.min(want, capacity)
     if (needed > current.fill.filled || here - current.fill.filled >= fillPieceBytes) {
       this.#grow(current.fill, Math.min(current.fill.filled + fillPieceBytes, capacity))

@@ -1,18 +1,10 @@
-// The commit log over segment files: encodes drafts into the open frame of the tail, hands frames to the
-// group commit, and answers reads from the tail or the segments. Recovery, zero fill and syncs have their
-// own files; this one owns the state in between: what is open, what is acknowledged, and whether it writes.
+// The commit log over segment files. Making frames, committing, reading, recovery have their own files; this
+// one puts them together and owns what lies between: the end, whether it writes, and why not.
 import { randomInt } from 'node:crypto'
 import type { Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
-import {
-  checkRecord,
-  RECORD_FIXED_BYTES,
-  type RecordDraft,
-  RecordView,
-  recordBytes,
-  writeRecord,
-} from '../model/record.ts'
+import type { RecordDraft } from '../model/record.ts'
 import {
   type Appending,
   type CommitLog,
@@ -22,15 +14,17 @@ import {
   type Frame,
   type SegmentRange,
 } from './commit-log.ts'
-import { errorCode } from './disk.ts'
+import { errorCode, isSpaceError } from './disk.ts'
 import { writeEpochMarker } from './epoch-marker.ts'
-import { FRAME_HEADER_BYTES, type FrameHeader, writeFrameHeader } from './frame.ts'
-import { FrameScan } from './frame-scan.ts'
+import { FRAME_HEADER_BYTES } from './frame.ts'
+import { FrameStage } from './frame-stage.ts'
 import { type Done, GroupCommit, type SealedFrame } from './group-commit.ts'
+import { LogReader } from './log-reader.ts'
 import { type Recovered, recover } from './recovery.ts'
+import { Reserve } from './reserve.ts'
 import { SegmentWriter } from './segment-writer.ts'
-import { type Segment, Segments } from './segments.ts'
-import { type Chunk, Tail } from './tail.ts'
+import { Segments } from './segments.ts'
+import { Tail } from './tail.ts'
 
 const MIB = 1024 * 1024
 const LOG_ID_MAX = 2 ** 32 - 1
@@ -39,15 +33,14 @@ const MARK_DELAY_MS = 1000
 const ASYNC_WINDOW_MS_MAX = 200
 /** async: this much unsynced starts a sync before the window is over. */
 const ASYNC_BYTES = 8 * MIB
+/** How often a full disk is looked at again. */
+const PROBE_MS = 1000
 
-/** The frame that is being filled. */
-interface OpenFrame {
-  readonly chunk: Chunk
-  readonly at: number
-  readonly position: number
-  length: number
-  records: number
-  readonly dones: Done[]
+/** Why nothing at all is written. */
+interface Stop {
+  readonly reason: string
+  /** Space may come back; from any other error only opening the log anew does. */
+  readonly isResumable: boolean
 }
 
 /** Recovers what is there, cuts a torn tail, and starts a new epoch. @throws BrokerError STORE_CORRUPT, READ_ONLY */
@@ -56,8 +49,7 @@ export function openCommitLog(options: CommitLogOptions): CommitLog {
   disk.makeDirectory(directory)
   const segments = new Segments(disk, directory)
   segments.load()
-  const frameBytesMax = FRAME_BYTES_MAX
-  const recovered = recover({ disk, directory, log, segments, frameBytesMax })
+  const recovered = recover({ disk, directory, log, segments, frameBytesMax: FRAME_BYTES_MAX })
   return new SegmentedLog(options, segments, recovered)
 }
 
@@ -65,63 +57,61 @@ class SegmentedLog implements CommitLog {
   readonly #options: CommitLogOptions
   readonly #segments: Segments
   readonly #tail: Tail
+  readonly #stage: FrameStage
+  readonly #reader: LogReader
   readonly #writer: SegmentWriter
   readonly #commit: GroupCommit
-  readonly #damage: DamagedRange[]
-  readonly #frameBytesMax: number
-  readonly #unsyncedBytesMax: number
+  readonly #reserve: Reserve
   readonly #endOfTurn: (fn: () => void) => void
   readonly #logId: number
-  readonly #place = {
-    queueOffset: 0,
-    position: 0,
-    storeTimestamp: 0,
-    storeHost: { ip: 0, port: 0 },
-  }
   #epoch: number
-  #sequence: number
-  #storeTimestamp: number
-  #open: OpenFrame | undefined
-  /** Full frames that the commit did not fetch yet. */
-  #sealed: SealedFrame[] = []
-  /** Where the next byte goes. */
-  #next: number
   #end: number
+  /** Of the newest acknowledged frame. */
+  #sequence: number
   #isScheduled = false
-  #state: 'open' | 'read-only' | 'closed' = 'open'
-  #reason: string | undefined
-  #onFrame: (frame: Frame) => void = () => {}
-  #onWritable: (writable: boolean, reason: string | undefined) => void = () => {}
-  #markTimer: Timer | undefined
-  /** `syncedTo` of the newest frame. */
-  #markedTo = 0
+  #stop: Stop | undefined
+  /** Why only what is essential is written. */
+  #full: string | undefined
   #closing: Promise<void> | undefined
+  #markTimer: Timer | undefined
+  #probeTimer: Timer | undefined
+  #isDropping = false
+  #onFrame: (frame: Frame) => void = () => {}
+  #onVoid: () => void = () => {}
+  #onWritable: (writable: boolean, reason: string | undefined) => void = () => {}
 
   constructor(options: CommitLogOptions, segments: Segments, recovered: Recovered) {
+    const { log } = options
     this.#options = options
     this.#segments = segments
-    this.#frameBytesMax = options.frameBytesMax ?? FRAME_BYTES_MAX
-    this.#unsyncedBytesMax = options.unsyncedBytesMax ?? 32 * MIB
     this.#endOfTurn = options.endOfTurn ?? ((fn) => void setImmediate(fn))
     this.#tail = new Tail(this.#frameBytesMax, options.tailBytesMax ?? 64 * MIB)
-    this.#place.storeHost = options.storeHost
-    this.#damage = [...recovered.damage]
     this.#logId = recovered.logId ?? randomInt(1, LOG_ID_MAX)
-    this.#epoch = recovered.epoch + 1
+    this.#epoch = recovered.epoch
     this.#sequence = recovered.sequence
-    this.#storeTimestamp = recovered.storeTimestamp
-    this.#next = recovered.end
     this.#end = recovered.end
-    this.#writer = this.#openWriter()
-    this.#commit = this.#openCommit()
-    this.#markEpoch(undefined)
+    const { damage } = recovered
+    const end = (): number => this.#end
+    this.#reader = new LogReader({
+      segments,
+      tail: this.#tail,
+      log,
+      logId: this.#logId,
+      damage,
+      end,
+    })
+    this.#stage = this.#makeStage(recovered)
+    this.#reserve = this.#makeReserve()
+    this.#writer = this.#makeWriter()
+    this.#commit = this.#makeCommit()
+    this.#begin()
   }
 
   get id(): number {
     return this.#logId
   }
   get start(): LogPosition {
-    return this.#segments.list[0]?.start ?? logPosition(0)
+    return this.#reader.start
   }
   get end(): LogPosition {
     return logPosition(this.#end)
@@ -130,116 +120,64 @@ class SegmentedLog implements CommitLog {
     return logPosition(this.#commit.syncedEnd)
   }
   get unsyncedBytes(): number {
-    return this.#next - this.#commit.syncedEnd
+    return this.#stage.next - this.#commit.syncedEnd
   }
   get writable(): boolean {
-    return this.#state === 'open'
+    return this.#closing === undefined && this.reason === undefined
   }
   get reason(): string | undefined {
-    return this.#reason
+    return this.#stop?.reason ?? this.#full
   }
   get diskBytes(): number {
-    return this.#segments.fileBytes + this.#writer.preparedBytes
+    return this.#segments.fileBytes + this.#writer.preparedBytes + this.#reserve.fileBytes
   }
 
   onFrame(listener: (frame: Frame) => void): void {
     this.#onFrame = listener
   }
-
+  onVoid(listener: () => void): void {
+    this.#onVoid = listener
+  }
   onWritable(listener: (writable: boolean, reason: string | undefined) => void): void {
     this.#onWritable = listener
   }
 
-  append(drafts: readonly RecordDraft[], queueOffsets: readonly number[], done: Done): Appending {
-    if (this.#state !== 'open') throw this.#refusal()
-    let size = 0
-    for (const draft of drafts) size += recordBytes(draft)
-    const frame = this.#frameFor(size)
-    const storeTimestamp = Math.max(this.#storeTimestamp, this.#options.clock.now())
-    this.#storeTimestamp = storeTimestamp
-    const place = this.#place
-    place.storeTimestamp = storeTimestamp
-    const { bytes, base } = frame.chunk
-    const positions = new Array<LogPosition>(drafts.length)
-    let position = this.#next
-    for (let i = 0; i < drafts.length; i++) {
-      place.position = position
-      place.queueOffset = queueOffsets[i]!
-      positions[i] = logPosition(position)
-      position += writeRecord(bytes, position - base, drafts[i]!, place)
-    }
-    frame.chunk.used += size
-    frame.length += size
-    frame.records += drafts.length
-    frame.dones.push(done)
-    this.#next = position
+  append(
+    drafts: readonly RecordDraft[],
+    queueOffsets: readonly number[],
+    done: Done,
+    isEssential = false,
+  ): Appending {
+    if (this.#closing !== undefined || this.#stop !== undefined) throw this.#refusal()
+    if (this.#full !== undefined && !isEssential) throw this.#refusal()
+    const appending = this.#stage.add(drafts, queueOffsets, this.#options.clock.now(), done)
     this.#schedule()
-    return { positions, storeTimestamp }
+    return appending
   }
 
-  *replay(from: LogPosition): Generator<Frame> {
-    const stop = this.#end
-    for (let i = Math.max(0, this.#segments.indexOf(from)); i < this.#segments.list.length; i++) {
-      const segment = this.#segments.list[i]!
-      yield* this.#replaySegment(segment, from, Math.min(this.#segments.endOf(i, stop), stop))
-    }
+  replay(from: LogPosition): Generator<Frame> {
+    return this.#reader.replay(from)
   }
-
   copyTail(target: Uint8Array, at: number, position: LogPosition, size: number): boolean {
-    if (position + size > this.#end) return false
-    return this.#tail.copy(target, at, position, size)
+    return this.#reader.copyTail(target, at, position, size)
   }
-
   readSync(target: Uint8Array, at: number, position: LogPosition, size: number): boolean {
-    if (!this.#holds(position, size)) return false
-    if (this.#tail.copy(target, at, position, size)) return true
-    try {
-      for (let done = 0; done < size; ) {
-        const read = this.#segments.readSync(target, at + done, position + done, size - done)
-        if (read === 0) return false
-        done += read
-      }
-      return true
-    } catch (error) {
-      return this.#unreadable(position, size, error)
-    }
+    return this.#reader.readSync(target, at, position, size)
   }
-
-  async read(
-    target: Uint8Array,
-    at: number,
-    position: LogPosition,
-    size: number,
-  ): Promise<boolean> {
-    if (!this.#holds(position, size)) return false
-    if (this.#tail.copy(target, at, position, size)) return true
-    try {
-      for (let done = 0; done < size; ) {
-        const read = await this.#segments.read(target, at + done, position + done, size - done)
-        if (read === 0) return false
-        done += read
-      }
-      return true
-    } catch (error) {
-      return this.#unreadable(position, size, error)
-    }
+  read(target: Uint8Array, at: number, position: LogPosition, size: number): Promise<boolean> {
+    return this.#reader.read(target, at, position, size)
   }
-
-  async readAt(position: LogPosition): Promise<Buffer | undefined> {
-    const head = Buffer.allocUnsafe(RECORD_FIXED_BYTES)
-    if (!(await this.read(head, 0, position, head.length))) return undefined
-    const size = new RecordView(head).size
-    if (size < RECORD_FIXED_BYTES || size > FRAME_BYTES_MAX) return undefined
-    const bytes = Buffer.allocUnsafe(size)
-    const isFromTail = this.copyTail(bytes, 0, position, size)
-    if (!isFromTail && !(await this.read(bytes, 0, position, size))) return undefined
-    if (checkRecord(bytes, 0, size, !isFromTail) !== size) return undefined
-    return new RecordView(bytes).position === position ? bytes : undefined
+  readAt(position: LogPosition): Promise<Buffer | undefined> {
+    return this.#reader.readAt(position)
+  }
+  damage(): readonly DamagedRange[] {
+    return this.#reader.damage()
   }
 
   sync(done: Done): void {
-    if (this.#next === this.#commit.syncedEnd) this.#endOfTurn(() => done(undefined))
-    else this.#commit.whenSynced(this.#next, done)
+    if (this.unsyncedBytes === 0) this.#endOfTurn(() => done(undefined))
+    else if (this.#stop !== undefined) this.#endOfTurn(() => done(this.#refusal()))
+    else this.#commit.whenSynced(this.#stage.next, done)
   }
 
   segments(): readonly SegmentRange[] {
@@ -250,17 +188,27 @@ class SegmentedLog implements CommitLog {
     }))
   }
 
-  damage(): readonly DamagedRange[] {
-    return this.#damage
-  }
-
   dropBefore(position: LogPosition): void {
-    let dropped = 0
-    while (this.#segments.list.length > 1 && this.#segments.list[1]!.start <= position) {
-      this.#segments.removeFirst()
-      dropped++
+    const { list } = this.#segments
+    if (this.#isDropping || list.length < 2 || list[1]!.start > position) return
+    const { disk, directory, log } = this.#options
+    const fail = (error: unknown): void => {
+      const text = `The oldest segment could not be removed: ${String(error)}.`
+      log.error({ evt: 'segment.not-dropped', code: errorCode(error) }, text)
     }
-    if (dropped > 0) this.#options.disk.syncDirectory(this.#options.directory)
+    // One after the other, so that a crash never leaves a gap before a segment that came back.
+    this.#isDropping = true
+    try {
+      this.#segments.removeFirst()
+      disk.syncDirectoryLater(directory, (error) => {
+        this.#isDropping = false
+        if (error !== null) fail(error)
+        else if (this.#closing === undefined) this.dropBefore(position)
+      })
+    } catch (error) {
+      this.#isDropping = false
+      fail(error)
+    }
   }
 
   close(): Promise<void> {
@@ -269,67 +217,16 @@ class SegmentedLog implements CommitLog {
   }
 
   async #close(): Promise<void> {
-    const wasOpen = this.#state === 'open'
-    this.#state = 'closed'
     this.#markTimer?.cancel()
-    if (wasOpen) await new Promise<void>((resolve) => this.sync(() => resolve()))
+    this.#probeTimer?.cancel()
+    await new Promise<void>((resolve) => this.sync(() => resolve()))
     this.#writer.close()
     this.#segments.close()
-    if (wasOpen && this.#reason === undefined) this.#markEpoch(this.#end)
+    this.#reserve.close()
+    if (this.#stop === undefined) this.#markEnd()
   }
 
-  /** The open frame with room for `size` bytes of records, or a new one. */
-  #frameFor(size: number): OpenFrame {
-    const needed = FRAME_HEADER_BYTES + size
-    if (needed > this.#frameBytesMax) {
-      throw new BrokerError(
-        'MESSAGE_TOO_LARGE',
-        `one append of ${needed} bytes; the limit is ${this.#frameBytesMax}: send fewer or smaller messages at once`,
-      )
-    }
-    if (this.unsyncedBytes + needed > this.#unsyncedBytesMax) throw this.#busy()
-    const open = this.#open
-    if (
-      open !== undefined &&
-      open.length + size <= this.#frameBytesMax &&
-      open.chunk.used + size <= open.chunk.bytes.length
-    ) {
-      return open
-    }
-    this.#sealOpen()
-    return this.#openFrame(size)
-  }
-
-  #openFrame(size: number): OpenFrame {
-    const position = this.#next
-    const needed = FRAME_HEADER_BYTES + size
-    const chunk = this.#tail.chunkFor(position, needed, this.#commit.syncedEnd)
-    if (chunk === undefined) throw this.#busy()
-    const at = chunk.used
-    chunk.used += FRAME_HEADER_BYTES
-    this.#next += FRAME_HEADER_BYTES
-    this.#open = { chunk, at, position, length: FRAME_HEADER_BYTES, records: 0, dones: [] }
-    return this.#open
-  }
-
-  #sealOpen(): void {
-    const open = this.#open
-    if (open === undefined) return
-    this.#open = undefined
-    this.#sequence++
-    this.#markedTo = this.#commit.syncedEnd
-    writeFrameHeader(open.chunk.bytes, open.at, {
-      length: open.length,
-      records: open.records,
-      epoch: this.#epoch,
-      logId: this.#logId,
-      sequence: this.#sequence,
-      position: open.position,
-      syncedTo: this.#markedTo,
-      storeTimestamp: this.#storeTimestamp,
-    })
-    this.#sealed.push(open)
-  }
+  // Committing
 
   #schedule(): void {
     if (this.#isScheduled) return
@@ -342,6 +239,7 @@ class SegmentedLog implements CommitLog {
 
   #deliver(frame: SealedFrame): void {
     this.#end = frame.position + frame.length
+    this.#sequence = frame.sequence
     if (frame.records > 0) {
       this.#onFrame({
         firstRecord: logPosition(frame.position + FRAME_HEADER_BYTES),
@@ -352,165 +250,245 @@ class SegmentedLog implements CommitLog {
       })
     }
     for (const done of frame.dones) done(undefined)
-    this.#markTimer ??= this.#options.clock.after(MARK_DELAY_MS, () => this.#mark())
+    if (this.#closing === undefined) {
+      this.#markTimer ??= this.#options.clock.after(MARK_DELAY_MS, () => this.#mark())
+    }
   }
 
-  /** When the log went quiet: a frame without records that says what is synced, so that a hole there is seen as damage. */
+  /**
+   * When the log went quiet: a frame without records that says what is synced. Without it, damage to the
+   * newest records could not be told from a write that never finished.
+   */
   #mark(): void {
     this.#markTimer = undefined
-    if (this.#state !== 'open' || this.#open !== undefined) return
-    if (this.#next !== this.#commit.syncedEnd || this.#isMarked()) return
-    this.#openFrame(0)
-    this.#schedule()
+    if (this.writable && this.#stage.addMark()) this.#schedule()
   }
 
-  /** The newest frame is a mark, or says of all others that they are synced. */
-  #isMarked(): boolean {
-    return this.#markedTo + FRAME_HEADER_BYTES === this.#commit.syncedEnd
+  // Failing and going on
+
+  /** Takes up writing at the end of the log, in a new epoch. */
+  #begin(): void {
+    try {
+      this.#reserve.keep()
+      this.#startWriting()
+    } catch (error) {
+      if (!isSpaceError(error)) throw error
+      try {
+        if (this.#reserve.free()) this.#startWriting()
+        else this.#failed(error as Error)
+      } catch (again) {
+        this.#failed(again as Error)
+      }
+    }
   }
 
-  /** Nothing more is acknowledged, what is under way is void, reads go on. */
+  #startWriting(): void {
+    if (this.#segments.last === undefined) this.#writer.startAt(this.#end)
+    else this.#writer.resume(this.#end)
+    this.#markEpoch()
+  }
+
+  /** Zeros could not be written. Of a full disk nothing is lost yet: what was begun goes into the freed reserve. */
+  #fillFailed(error: Error): void {
+    if (this.#stop !== undefined) return
+    if (!isSpaceError(error) || this.#full !== undefined) {
+      this.#failed(error)
+      return
+    }
+    this.#full = `the disk of '${this.#options.directory}' is full; free some space, writing goes on by itself`
+    this.#writer.spare(true)
+    try {
+      this.#reserve.free()
+    } catch (freeError) {
+      this.#failed(freeError as Error)
+      return
+    }
+    this.#options.log.error({ evt: 'log.full', position: this.#end }, this.#full)
+    this.#onWritable(false, this.#full)
+    this.#probeLater()
+    this.#commit.commit()
+  }
+
+  /**
+   * A write or sync failed: the segment is poisoned and never touched again, for a failed sync may succeed
+   * when repeated although the data is gone. Nothing under way is acknowledged any more; reads go on.
+   */
   #failed(error: Error): void {
-    if (this.#reason !== undefined) return
-    this.#reason = `the log is read-only after '${error.message}'; look at the disk, then start again`
+    if (this.#stop !== undefined) return
+    const isResumable = isSpaceError(error)
+    const remedy = isResumable
+      ? 'free some space, writing goes on by itself'
+      : 'look at the disk, then start again'
+    this.#stop = { reason: `the log is read-only after '${error.message}'; ${remedy}`, isResumable }
     const dones = this.#commit.drain()
-    for (const frame of this.#sealed) dones.push(...frame.dones)
-    if (this.#open !== undefined) dones.push(...this.#open.dones)
-    this.#sealed = []
-    this.#open = undefined
-    this.#next = this.#end
-    this.#tail.rewind(this.#end)
+    for (const frame of this.#stage.take()) dones.push(...frame.dones)
+    this.#stage.rewind(this.#end, this.#sequence)
     this.#writer.abandon()
-    if (this.#state === 'open') this.#state = 'read-only'
-    this.#options.log.error(
-      { evt: 'log.read-only', code: errorCode(error), position: this.#end },
-      this.#reason,
-    )
-    this.#onWritable(false, this.#reason)
+    const fields = { evt: 'log.read-only', code: errorCode(error), position: this.#end }
+    this.#options.log.error(fields, this.#stop.reason)
+    this.#markEnd()
+    this.#onVoid()
+    this.#onWritable(false, this.#stop.reason)
     const refusal = this.#refusal()
     for (const done of dones) done(refusal)
+    if (isResumable) this.#probeLater()
   }
 
-  #refusal(): BrokerError {
-    if (this.#state === 'closed') return new BrokerError('CLOSED', 'the log is closed')
-    return new BrokerError('READ_ONLY', this.#reason ?? 'the log is read-only')
+  #probeLater(): void {
+    if (this.#closing !== undefined) return
+    this.#probeTimer?.cancel()
+    this.#probeTimer = this.#options.clock.after(PROBE_MS, () => this.#probe())
   }
 
-  #busy(): BrokerError {
-    return new BrokerError(
-      'BUSY',
-      `${this.unsyncedBytes} bytes wait for the disk; the limit is ${this.#unsyncedBytesMax}: send again later`,
-    )
-  }
-
-  #holds(position: number, size: number): boolean {
-    return position >= this.start && position + size <= this.#end
-  }
-
-  #unreadable(position: number, size: number, error: unknown): false {
-    this.#options.log.error(
-      { evt: 'log.unreadable', position, size, code: errorCode(error) },
-      `Bytes ${position} to ${position + size} of the log cannot be read: ${String(error)}.`,
-    )
-    return false
-  }
-
-  *#replaySegment(segment: Segment, from: number, stop: number): Generator<Frame> {
-    const read = (target: Buffer, at: number, position: number, size: number): number =>
-      this.#segments.readSync(target, at, position, size)
-    const isOurs = (header: FrameHeader): boolean => header.logId === this.#logId
-    const begin = Math.max(segment.start, from)
-    let scan = new FrameScan(read, begin, stop, FRAME_BYTES_MAX)
-    let header = scan.next(isOurs)
-    if (header === undefined && begin > segment.start) {
-      scan = new FrameScan(read, segment.start, stop, FRAME_BYTES_MAX)
-      header = scan.next(isOurs)
-    }
-    for (; scan.position < stop || header !== undefined; header = scan.next(isOurs)) {
-      if (header === undefined) {
-        this.#skipDamage(scan, segment, stop, isOurs)
-        continue
-      }
-      const end = header.position + header.length
-      if (header.records === 0 || end <= from) continue
-      const start = scan.offsetOf(header.position) + FRAME_HEADER_BYTES
-      yield {
-        firstRecord: logPosition(header.position + FRAME_HEADER_BYTES),
-        end: logPosition(end),
-        bytes: scan.bytes,
-        start,
-        stop: start + header.length - FRAME_HEADER_BYTES,
-      }
-    }
-  }
-
-  #skipDamage(
-    scan: FrameScan,
-    segment: Segment,
-    stop: number,
-    isOurs: (header: FrameHeader) => boolean,
-  ): void {
-    const from = scan.position
-    if (scan.search(isOurs) === undefined) scan.position = stop
-    const to = scan.position
-    if (this.#damage.some((range) => range.from === from)) return
-    const reason = 'no whole frame where one was durable'
-    this.#damage.push({
-      from: logPosition(from),
-      to: logPosition(to),
-      segment: segment.name,
-      reason,
-    })
-    this.#options.log.error(
-      { evt: 'log.damage', segment: segment.name, from, to },
-      `Bytes ${from} to ${to} of the log do not check; they are kept and left out.`,
-    )
-  }
-
-  #markEpoch(end: number | undefined): void {
+  #probe(): void {
     const { disk, directory } = this.#options
-    const marker = { epoch: this.#epoch, logId: this.#logId, synced: this.#end, end }
+    const wanted = this.#reserve.missingBytes + this.#aheadBytes + 2 * this.#fillPieceBytes
+    try {
+      if (disk.freeBytes(directory) < wanted) this.#probeLater()
+      else this.#reserve.restore((error) => this.#resume(error))
+    } catch (error) {
+      this.#resume(error as Error)
+    }
+  }
+
+  #resume(error: Error | null): void {
+    if (this.#closing !== undefined || (this.#stop !== undefined && !this.#stop.isResumable)) return
+    try {
+      if (error !== null) throw error
+      if (this.#stop !== undefined) this.#startSegment()
+    } catch (failure) {
+      const text = `There is still no room to write on: ${String(failure)}.`
+      this.#options.log.warn({ evt: 'log.still-full', code: errorCode(failure) }, text)
+      this.#freeReserve()
+      this.#probeLater()
+      return
+    }
+    this.#stop = undefined
+    this.#full = undefined
+    this.#writer.spare(false)
+    const fields = { evt: 'log.resumed', position: this.#end }
+    this.#options.log.info(fields, `There is space again: the log goes on at ${this.#end}.`)
+    this.#onWritable(true, undefined)
+    this.#commit.commit()
+  }
+
+  /**
+   * Leaves the poisoned segment behind: its successor's name says where it ends. What was acknowledged and
+   * not synced (async mode) moves over from memory.
+   */
+  #startSegment(): void {
+    const from = this.#commit.syncedEnd
+    const pieces: Buffer[] = []
+    for (let position = from; position < this.#end; ) {
+      const piece = this.#tail.pieceAt(position)
+      if (piece === undefined) throw new Error(`position ${position} is not in memory any more`)
+      pieces.push(piece)
+      position += piece.length
+    }
+    this.#writer.startAt(from, pieces)
+    this.#markEpoch()
+    this.#commit.restart(this.#end)
+  }
+
+  #freeReserve(): void {
+    try {
+      this.#reserve.free()
+    } catch (error) {
+      const text = `The reserve could not be freed: ${String(error)}.`
+      this.#options.log.warn({ evt: 'reserve.stuck', code: errorCode(error) }, text)
+    }
+  }
+
+  /** A new epoch begins: everything so far is durable. */
+  #markEpoch(): void {
+    const { disk, directory } = this.#options
+    this.#epoch++
+    this.#stage.epoch = this.#epoch
+    const marker = { epoch: this.#epoch, logId: this.#logId, synced: this.#end, end: undefined }
     writeEpochMarker(disk, directory, marker)
   }
 
-  #openWriter(): SegmentWriter {
+  /** Nothing follows in this epoch. Without this note a refused record could come back at the next opening. */
+  #markEnd(): void {
     const { disk, directory, log } = this.#options
-    const segmentBytes = this.#options.segmentBytes ?? 128 * MIB
-    const writer = new SegmentWriter({
+    const { syncedEnd } = this.#commit
+    const marker = { epoch: this.#epoch, logId: this.#logId, synced: syncedEnd, end: this.#end }
+    try {
+      writeEpochMarker(disk, directory, marker)
+    } catch (error) {
+      if (isSpaceError(error) && this.#reserve.free()) {
+        this.#markEnd()
+        return
+      }
+      const text = `The end of the log could not be noted: ${String(error)}.`
+      log.warn({ evt: 'log.end-not-noted', code: errorCode(error) }, text)
+    }
+  }
+
+  #refusal(): BrokerError {
+    if (this.#closing !== undefined) return new BrokerError('CLOSED', 'the log is closed')
+    return new BrokerError('READ_ONLY', this.reason ?? 'the log is read-only')
+  }
+
+  // Parts
+
+  get #aheadBytes(): number {
+    return this.#options.aheadBytes ?? 4 * MIB
+  }
+  get #fillPieceBytes(): number {
+    return this.#options.fillPieceBytes ?? MIB
+  }
+
+  get #frameBytesMax(): number {
+    return this.#options.frameBytesMax ?? FRAME_BYTES_MAX
+  }
+
+  #makeStage(recovered: Recovered): FrameStage {
+    const { storeHost, unsyncedBytesMax } = this.#options
+    const options = {
+      storeHost,
+      tail: this.#tail,
+      frameBytesMax: this.#frameBytesMax,
+      unsyncedBytesMax: unsyncedBytesMax ?? 32 * MIB,
+      logId: this.#logId,
+      syncedEnd: () => this.#commit.syncedEnd,
+    }
+    return new FrameStage(options, recovered)
+  }
+
+  #makeReserve(): Reserve {
+    const { disk, directory, clock, log, reserveBytes } = this.#options
+    const pieceBytes = this.#fillPieceBytes
+    return new Reserve({ disk, directory, clock, log, bytes: reserveBytes ?? 64 * MIB, pieceBytes })
+  }
+
+  #makeWriter(): SegmentWriter {
+    const { disk, directory, log, segmentBytes } = this.#options
+    return new SegmentWriter({
       disk,
       directory,
       log,
       segments: this.#segments,
-      segmentBytes: Math.max(segmentBytes, this.#frameBytesMax),
-      aheadBytes: this.#options.aheadBytes ?? 4 * MIB,
-      fillPieceBytes: this.#options.fillPieceBytes ?? MIB,
+      segmentBytes: Math.max(segmentBytes ?? 128 * MIB, this.#frameBytesMax),
+      aheadBytes: this.#aheadBytes,
+      fillPieceBytes: this.#fillPieceBytes,
       roomMade: () => this.#commit.commit(),
-      fillFailed: (error) => this.#failed(error),
+      fillFailed: (error) => this.#fillFailed(error),
     })
-    if (this.#segments.last === undefined) writer.startAt(this.#end)
-    else writer.resume(this.#end)
-    return writer
   }
 
-  #openCommit(): GroupCommit {
+  #makeCommit(): GroupCommit {
     const { clock, flush, asyncWindowMs } = this.#options
-    return new GroupCommit(
-      {
-        writer: this.#writer,
-        clock,
-        flush,
-        asyncWindowMs: Math.min(asyncWindowMs ?? 100, ASYNC_WINDOW_MS_MAX),
-        asyncBytes: ASYNC_BYTES,
-        seal: () => {
-          this.#sealOpen()
-          const sealed = this.#sealed
-          this.#sealed = []
-          return sealed
-        },
-        deliver: (frame) => this.#deliver(frame),
-        failed: (error) => this.#failed(error),
-      },
-      this.#end,
-    )
+    const options = {
+      writer: this.#writer,
+      clock,
+      flush,
+      asyncWindowMs: Math.min(asyncWindowMs ?? 100, ASYNC_WINDOW_MS_MAX),
+      asyncBytes: ASYNC_BYTES,
+      seal: () => this.#stage.take(),
+      deliver: (frame: SealedFrame) => this.#deliver(frame),
+      failed: (error: Error) => this.#failed(error),
+    }
+    return new GroupCommit(options, this.#end)
   }
 }

@@ -17,6 +17,12 @@ export interface Segment {
   fileBytes: number
 }
 
+interface Place {
+  readonly file: DiskFile
+  readonly offset: number
+  readonly size: number
+}
+
 export const segmentName = (start: number): string => String(start).padStart(NAME_DIGITS, '0')
 
 export class Segments {
@@ -81,22 +87,30 @@ export class Segments {
     return this.#list[index + 1]?.start ?? logEnd
   }
 
-  /** Bytes read from the one segment that holds the position; fewer than asked at its end, 0 where nothing is. */
+  /** Bytes read, across segments; fewer than asked where the files end. */
   readSync(target: Uint8Array, at: number, position: number, size: number): number {
-    const segment = this.#list[this.indexOf(position)]
-    if (segment === undefined) return 0
-    return this.#file(segment).read(target, at, size, position - segment.start)
+    let done = 0
+    while (done < size) {
+      const place = this.#placeOf(position + done, size - done)
+      if (place === undefined) break
+      const read = place.file.read(target, at + done, place.size, place.offset)
+      if (read === 0) break
+      done += read
+    }
+    return done
   }
 
-  read(target: Uint8Array, at: number, position: number, size: number): Promise<number> {
-    return new Promise((resolve, reject) => {
-      const segment = this.#list[this.indexOf(position)]
-      if (segment === undefined) return resolve(0)
-      const file = this.#file(segment)
-      file.readLater(target, at, size, position - segment.start, (error, read) =>
-        error === null ? resolve(read) : reject(error),
-      )
-    })
+  /** The same in the thread pool. */
+  async read(target: Uint8Array, at: number, position: number, size: number): Promise<number> {
+    let done = 0
+    while (done < size) {
+      const place = this.#placeOf(position + done, size - done)
+      if (place === undefined) break
+      const read = await readLater(place.file, target, at + done, place.size, place.offset)
+      if (read === 0) break
+      done += read
+    }
+    return done
   }
 
   /** Removes the oldest file. Its name is surely gone after the directory is synced. */
@@ -107,8 +121,29 @@ export class Segments {
     this.#disk.remove(segment.path)
   }
 
+  /** The last segment got another file under its name. */
+  replaceLast(fileBytes: number): Segment {
+    const segment = this.#list.at(-1)!
+    this.#forget(segment.start)
+    segment.fileBytes = fileBytes
+    return segment
+  }
+
   close(): void {
     for (const start of [...this.#files.keys()]) this.#forget(start)
+  }
+
+  /** Where in which file the bytes lie, as far as they lie in one. */
+  #placeOf(position: number, size: number): Place | undefined {
+    const index = this.indexOf(position)
+    const segment = this.#list[index]
+    if (segment === undefined) return undefined
+    const inSegment = this.endOf(index, Number.MAX_SAFE_INTEGER) - position
+    return {
+      file: this.#file(segment),
+      offset: position - segment.start,
+      size: Math.min(size, inSegment),
+    }
   }
 
   #file(segment: Segment): DiskFile {
@@ -127,4 +162,18 @@ export class Segments {
     this.#files.get(start)?.close()
     this.#files.delete(start)
   }
+}
+
+function readLater(
+  file: DiskFile,
+  target: Uint8Array,
+  at: number,
+  size: number,
+  offset: number,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    file.readLater(target, at, size, offset, (error, read) =>
+      error === null ? resolve(read) : reject(error),
+    )
+  })
 }

@@ -59,6 +59,12 @@ export class Tail {
     return true
   }
 
+  /** The bytes from the position to the end of its chunk; not a copy. */
+  pieceAt(position: number): Buffer | undefined {
+    const chunk = this.find(position, 1)
+    return chunk?.bytes.subarray(position - chunk.base, chunk.used)
+  }
+
   /** Forgets what was appended at or after the position. */
   rewind(position: number): void {
     for (let i = this.#chunks.length - 1; i >= 0; i--) {

@@ -1,0 +1,150 @@
+// Reading the log: from the tail in memory, else from the segments. What does not check where it must is
+// damage: it is noted once, left where it is, and left out.
+import type { Logger } from '../log.ts'
+import { type LogPosition, logPosition } from '../model/positions.ts'
+import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../model/record.ts'
+import { type DamagedRange, FRAME_BYTES_MAX, type Frame } from './commit-log.ts'
+import { errorCode } from './disk.ts'
+import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
+import { FrameScan, type ReadAt } from './frame-scan.ts'
+import type { Segment, Segments } from './segments.ts'
+import type { Tail } from './tail.ts'
+
+export interface LogReaderOptions {
+  readonly segments: Segments
+  readonly tail: Tail
+  readonly log: Logger
+  readonly logId: number
+  /** Found by recovery. */
+  readonly damage: readonly DamagedRange[]
+  /** End of what may be read. */
+  readonly end: () => number
+}
+
+export class LogReader {
+  readonly #options: LogReaderOptions
+  #damage: DamagedRange[]
+
+  constructor(options: LogReaderOptions) {
+    this.#options = options
+    this.#damage = [...options.damage]
+  }
+
+  get start(): LogPosition {
+    return this.#options.segments.list[0]?.start ?? logPosition(0)
+  }
+
+  damage(): readonly DamagedRange[] {
+    const { start } = this
+    this.#damage = this.#damage.filter((range) => range.to > start)
+    return this.#damage
+  }
+
+  copyTail(target: Uint8Array, at: number, position: number, size: number): boolean {
+    return this.#holds(position, size) && this.#options.tail.copy(target, at, position, size)
+  }
+
+  readSync(target: Uint8Array, at: number, position: number, size: number): boolean {
+    if (!this.#holds(position, size)) return false
+    if (this.#options.tail.copy(target, at, position, size)) return true
+    try {
+      return this.#options.segments.readSync(target, at, position, size) === size
+    } catch (error) {
+      return this.#unreadable(position, size, error)
+    }
+  }
+
+  async read(target: Uint8Array, at: number, position: number, size: number): Promise<boolean> {
+    if (!this.#holds(position, size)) return false
+    if (this.#options.tail.copy(target, at, position, size)) return true
+    try {
+      return (await this.#options.segments.read(target, at, position, size)) === size
+    } catch (error) {
+      return this.#unreadable(position, size, error)
+    }
+  }
+
+  async readAt(position: LogPosition): Promise<Buffer | undefined> {
+    const head = Buffer.allocUnsafe(RECORD_FIXED_BYTES)
+    if (!(await this.read(head, 0, position, head.length))) return undefined
+    const size = new RecordView(head).size
+    if (size < RECORD_FIXED_BYTES || size > FRAME_BYTES_MAX) return undefined
+    const bytes = Buffer.allocUnsafe(size)
+    const isFromTail = this.copyTail(bytes, 0, position, size)
+    if (!isFromTail && !(await this.read(bytes, 0, position, size))) return undefined
+    if (checkRecord(bytes, 0, size, !isFromTail) !== size) return undefined
+    return new RecordView(bytes).position === position ? bytes : undefined
+  }
+
+  *replay(from: LogPosition): Generator<Frame> {
+    const { segments } = this.#options
+    const stop = this.#options.end()
+    for (let i = Math.max(0, segments.indexOf(from)); i < segments.list.length; i++) {
+      const segment = segments.list[i]!
+      yield* this.#replaySegment(segment, from, Math.min(segments.endOf(i, stop), stop))
+    }
+  }
+
+  *#replaySegment(segment: Segment, from: number, stop: number): Generator<Frame> {
+    const isOurs = (header: FrameHeader): boolean => header.logId === this.#options.logId
+    const read: ReadAt = (target, at, position, size) =>
+      this.#options.segments.readSync(target, at, position, size)
+    let scan = new FrameScan(read, Math.max(segment.start, from), stop, FRAME_BYTES_MAX)
+    let header = scan.next(isOurs)
+    if (header === undefined && from > segment.start) {
+      // Not the start of a frame: find the first one that reaches beyond it.
+      scan = new FrameScan(read, segment.start, stop, FRAME_BYTES_MAX)
+      header = scan.next(isOurs)
+    }
+    while (header !== undefined || scan.position < stop) {
+      if (header === undefined) {
+        const hole = scan.position
+        if (scan.search(isOurs) === undefined) scan.position = stop
+        this.#noteDamage(segment, hole, scan.position)
+      } else if (header.records > 0 && header.position + header.length > from) {
+        yield frameAt(scan, header)
+      }
+      header = scan.next(isOurs)
+    }
+  }
+
+  #noteDamage(segment: Segment, from: number, to: number): void {
+    if (this.#damage.some((range) => range.from === from)) return
+    const reason = 'no whole frame where one was durable'
+    const range = { from: logPosition(from), to: logPosition(to), segment: segment.name, reason }
+    this.#damage.push(range)
+    tellDamage(this.#options.log, range)
+  }
+
+  #holds(position: number, size: number): boolean {
+    return position >= this.start && position + size <= this.#options.end()
+  }
+
+  #unreadable(position: number, size: number, error: unknown): false {
+    this.#options.log.error(
+      { evt: 'log.unreadable', position, size, code: errorCode(error) },
+      `Bytes ${position} to ${position + size} of the log cannot be read: ${String(error)}.`,
+    )
+    return false
+  }
+}
+
+export function tellDamage(log: Logger, range: DamagedRange): void {
+  const { segment, from, to } = range
+  log.error(
+    { evt: 'log.damage', segment, from, to },
+    `Bytes ${from} to ${to} of the log (segment ${segment}) were durable and do not check any more; ` +
+      'they stay as they are, their records are not served. Restore the segment from a copy if there is one.',
+  )
+}
+
+function frameAt(scan: FrameScan, header: FrameHeader): Frame {
+  const start = scan.offsetOf(header.position) + FRAME_HEADER_BYTES
+  return {
+    firstRecord: logPosition(header.position + FRAME_HEADER_BYTES),
+    end: logPosition(header.position + header.length),
+    bytes: scan.bytes,
+    start,
+    stop: start + header.length - FRAME_HEADER_BYTES,
+  }
+}
