@@ -121,7 +121,7 @@ export class LogStore implements MessageStore {
           drafts.push(noteDraft(notes, this.#clock.now()))
           offsets.push(0)
         }
-        const { positions, storeTimestamp } = this.#commitLog.append(drafts, offsets, (error) => {
+        const done = (error: BrokerError | undefined) => {
           if (error !== undefined) return reject(error)
           resolve(
             messages.map((_, i) => ({
@@ -130,7 +130,15 @@ export class LogStore implements MessageStore {
               storeTimestamp,
             })),
           )
-        })
+        }
+        // Facts are what consumers need to go on while the disk is full, and what makes room in the end.
+        const isEssential = notes.length > 0
+        const { positions, storeTimestamp } = this.#commitLog.append(
+          drafts,
+          offsets,
+          done,
+          isEssential,
+        )
         accepted()
       } catch (thrown) {
         for (const queue of queues) queue.assigned--
