@@ -40,7 +40,10 @@ export class Consumer implements AsyncDisposable {
     this.#lanes = new Lanes(options.concurrency)
     this.#failed = (error) => context.status.emit({ type: 'error', error })
     this.#member = new GroupMember(options, context, {
-      deliver: (delivery) => this.#lanes.add(delivery.orderingKey, () => this.#handle(delivery)),
+      deliver: (delivery) => {
+        if (this.#closing !== undefined) return
+        this.#lanes.add(delivery.orderingKey, () => this.#handle(delivery))
+      },
     })
   }
 
@@ -68,8 +71,8 @@ export class Consumer implements AsyncDisposable {
   }
 
   async #close(deadlineMs: number): Promise<void> {
+    this.#lanes.clear()
     await this.#member.close(async () => {
-      this.#lanes.clear()
       const overdue = new Promise<void>((resolve) => {
         const timer = this.#clock.after(deadlineMs, resolve)
         void this.#lanes.idle().then(() => timer.cancel())

@@ -260,7 +260,8 @@ export class GroupMember implements ReaderOwner {
   async #assign(topic: string, filter: TagFilter, share: readonly QueueRef[]): Promise<boolean> {
     const wanted = new Set(share.map(queueKey))
     const dropped = [...this.#readers.values()].filter(
-      ({ queue }) => queue.topic === topic && !wanted.has(queueKey(queue)),
+      ({ queue, isRetired }) =>
+        queue.topic === topic && (isRetired || !wanted.has(queueKey(queue))),
     )
     const drops = await Promise.all(dropped.map((reader) => this.#drop(reader)))
     const added = share.filter((queue) => !this.#readers.has(queueKey(queue)))
@@ -288,15 +289,18 @@ export class GroupMember implements ReaderOwner {
 
   /** In order the message in hand is finished first; until then the queue is kept. */
   async #drop(reader: QueueReader): Promise<boolean> {
+    const { queue } = reader
     if (this.#needsLeases) {
-      reader.pause(true)
+      reader.retire()
       if (reader.isBusy) return false
     }
-    this.#readers.delete(queueKey(reader.queue))
+    this.#readers.delete(queueKey(queue))
     await reader.stop()
-    await this.#commit(reader).catch(() => {})
-    this.#committed.delete(queueKey(reader.queue))
-    if (this.#needsLeases) await this.#leases.give([reader.queue]).catch(() => {})
+    // Whoever has the lock now may have committed further.
+    const isOurs = !this.#needsLeases || this.#leases.holds(queue)
+    if (isOurs) await this.#commit(reader).catch(() => {})
+    this.#committed.delete(queueKey(queue))
+    if (this.#needsLeases) await this.#leases.give([queue]).catch(() => {})
     reader.release()
     return true
   }
@@ -308,9 +312,12 @@ export class GroupMember implements ReaderOwner {
     this.#context.status.emit({ type: 'assigned', group: this.options.group, topic, queues })
   }
 
+  /** A queue whose lock is gone is given up; it is read again, from what is committed, with a new lock. */
   async #renewLeases(): Promise<void> {
     await this.#leases.renew().catch((error) => this.failed(BrokerError.from(error)))
-    for (const reader of this.#readers.values()) reader.pause(!this.#leases.holds(reader.queue))
+    const lost = [...this.#readers.values()].filter(({ queue }) => !this.#leases.holds(queue))
+    await Promise.all(lost.map((reader) => this.#drop(reader)))
+    if (lost.length > 0) this.#rebalanceSoon()
   }
 
   #commitAll(): void {

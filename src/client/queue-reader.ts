@@ -65,7 +65,7 @@ export class QueueReader implements Settlement {
   /** In order: the offset that must be settled before the next goes out. */
   #current: number | undefined
   #wake: (() => void) | undefined
-  #paused = false
+  #isRetired = false
   #done: Promise<void> = Promise.resolve()
 
   constructor(queue: QueueRef, filter: TagFilter, startOffset: number, owner: ReaderOwner) {
@@ -92,10 +92,13 @@ export class QueueReader implements Settlement {
     this.#done = this.#run()
   }
 
-  /** No message is delivered while it is paused: its queue's lock is not certain. */
-  pause(paused: boolean): void {
-    this.#paused = paused
-    if (!paused) this.#deliverNext()
+  /** In order: delivers nothing further, because its queue is to be, or already is, another member's. */
+  retire(): void {
+    this.#isRetired = true
+  }
+
+  get isRetired(): boolean {
+    return this.#isRetired
   }
 
   /** Reads no more. What is delivered can still be settled; the rest is given up. */
@@ -200,7 +203,7 @@ export class QueueReader implements Settlement {
 
   /** In order only: the next one goes out when the one before is settled. */
   #deliverNext(): void {
-    if (!this.#owner.options.ordered || this.#paused || this.#current !== undefined) return
+    if (!this.#owner.options.ordered || this.#isRetired || this.#current !== undefined) return
     const offset = this.#backlog.shift()
     const held = offset === undefined ? undefined : this.#held.get(offset)
     if (held !== undefined) this.#deliver(held)

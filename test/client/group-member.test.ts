@@ -1,0 +1,447 @@
+import test, { type ExecutionContext } from 'ava'
+import {
+  type Client,
+  type ConnectOptions,
+  connect,
+  type Delivery,
+  type Status,
+} from '../../src/client/index.ts'
+import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
+import { decodeHeartbeat } from '../../src/remoting/requests/clients.ts'
+import { decodeLockRequest, encodeLockedQueues } from '../../src/remoting/requests/queue-locks.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { type FakeOptions, type FakeRocketmq, startFakeRocketmq } from '../support/fake-rocketmq.ts'
+
+interface Pair {
+  readonly fake: FakeRocketmq
+  readonly mq: Client
+  readonly statuses: Status[]
+}
+
+async function pair(
+  t: ExecutionContext,
+  options: ConnectOptions = {},
+  fakeOptions: FakeOptions = {},
+): Promise<Pair> {
+  const fake = await startFakeRocketmq(t, fakeOptions)
+  const mq = await connect({ nameServers: fake.address, ...options })
+  t.teardown(() => mq.close({ deadlineMs: 0 }))
+  const statuses: Status[] = []
+  void (async () => {
+    for await (const status of mq.status()) statuses.push(status)
+  })()
+  return { fake, mq, statuses }
+}
+
+const G = { group: 'g', topic: 'T', from: 'first' } as const
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+async function until(isTrue: () => boolean): Promise<void> {
+  while (!isTrue()) await turn()
+}
+
+async function untilWith(clock: FakeClock, isTrue: () => boolean, stepMs = 10): Promise<void> {
+  while (!isTrue()) await clock.advanceAsync(stepMs)
+}
+
+/** Everything that has been set in motion over the sockets has arrived. */
+async function quiet(clock: FakeClock): Promise<void> {
+  for (let i = 0; i < 50; i++) await clock.advanceAsync(0)
+}
+
+const errorsOf = (statuses: readonly Status[]): string[] =>
+  statuses.flatMap((status) => ('error' in status ? [status.error.code] : []))
+
+/** How many queues of T the member had after each change. */
+const sharesOf = (statuses: readonly Status[]): number[] =>
+  statuses.flatMap((s) => (s.type === 'assigned' && s.topic === 'T' ? [s.queues.length] : []))
+
+const heartbeats = (fake: FakeRocketmq) =>
+  fake.requests.flatMap(({ code, body }) => {
+    const beat = code === REQUEST.heartbeat ? decodeHeartbeat(body) : undefined
+    return beat?.consumers.some(({ groupName }) => groupName === 'g') ? [beat] : []
+  })
+
+const pulls = (fake: FakeRocketmq, topic = 'T') =>
+  fake.requests.filter(
+    ({ code, fields }) => code === REQUEST.pullMessage && fields.get('topic') === topic,
+  )
+
+test('a member makes itself known with its topics and its retry topic, and again after a reconnect', async (t) => {
+  const { fake, mq } = await pair(t)
+  await mq.consume({ ...G, tags: ['a', 'b'] }, () => {})
+  const [consumer] = heartbeats(fake)[0]!.consumers
+  t.is(consumer!.messageModel, 'CLUSTERING')
+  t.is(consumer!.consumeFromWhere, 'CONSUME_FROM_FIRST_OFFSET')
+  t.deepEqual(
+    consumer!.subscriptions.map(({ topic, subString, tagsSet }) => [topic, subString, tagsSet]),
+    [
+      ['T', 'a || b', ['a', 'b']],
+      ['%RETRY%g', '*', []],
+    ],
+  )
+  const before = heartbeats(fake).length
+  fake.cutAll()
+  await until(() => heartbeats(fake).length > before)
+  t.pass()
+})
+
+test('a heartbeat goes out every 30 seconds; a connection on which it is not answered is given up', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock })
+  await mq.consume(G, () => {})
+  await quiet(clock)
+  const before = heartbeats(fake).length
+  await clock.advanceAsync(30_001)
+  await until(() => heartbeats(fake).length === before + 1)
+  fake.intercept(REQUEST.heartbeat, () => 'silence')
+  await clock.advanceAsync(30_000)
+  await untilWith(clock, () => errorsOf(statuses).includes('TIMED_OUT'), 1000)
+  fake.intercept(REQUEST.heartbeat, () => undefined)
+  const connections = statuses.filter(({ type }) => type === 'connected').length
+  await untilWith(
+    clock,
+    () => statuses.filter(({ type }) => type === 'connected').length > connections,
+    500,
+  )
+  t.pass()
+})
+
+test('a notice from the broker leads to a new share at once', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock }, { queues: 4 })
+  const shares = () => sharesOf(statuses)
+  await mq.consume(G, () => {})
+  await until(() => shares().at(-1) === 4)
+  const leave = fake.addMember('g', 'another')
+  fake.notifyMembers('g')
+  await until(() => shares().at(-1) === 2)
+  leave()
+  fake.notifyMembers('g')
+  await until(() => shares().at(-1) === 4)
+  t.pass()
+})
+
+test('a queue that is given up is committed first, and its messages can no longer be settled', async (t) => {
+  const { fake, mq } = await pair(t, {}, { queues: 2 })
+  for (const queueId of [0, 1])
+    for (const n of [0, 1, 2]) fake.store('T', queueId, `${queueId}/${n}`)
+  const held: Delivery[] = []
+  const subscription = mq.subscribe(G)
+  while (held.length < 6) held.push((await subscription.next()).value!)
+  const first = held.filter((delivery) => delivery.queueOffset === 0)
+  for (const delivery of first) await delivery.ack()
+  fake.addMember('g', '0-comes-first')
+  fake.notifyMembers('g')
+  await until(() => fake.committed.get('g:T:0') === 1)
+  const lost = held.find((delivery) => delivery.queueId === 0 && delivery.queueOffset === 1)!
+  await until(() => pulls(fake).length > 0)
+  await turn()
+  await t.throwsAsync(lost.ack(), { code: 'RECEIPT_EXPIRED' })
+  const kept = held.find((delivery) => delivery.queueId === 1 && delivery.queueOffset === 1)!
+  await t.notThrowsAsync(kept.ack())
+})
+
+test('offsets are committed every five seconds, only when they changed, and at the close', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock })
+  fake.store('T', 0, '0')
+  const consumer = await mq.consume(G, () => {})
+  await quiet(clock)
+  t.is(fake.committed.get('g:T:0'), undefined)
+  await clock.advanceAsync(5000)
+  await until(() => fake.committed.get('g:T:0') === 1)
+  const commits = () =>
+    fake.requests.filter(
+      ({ code, fields }) => code === REQUEST.updateConsumerOffset && fields.get('topic') === 'T',
+    ).length
+  const before = commits()
+  await clock.advanceAsync(5000)
+  await quiet(clock)
+  t.is(commits(), before)
+  const handled = fake.count(REQUEST.pullMessage)
+  fake.store('T', 0, '1')
+  await until(() => fake.count(REQUEST.pullMessage) > handled)
+  await consumer.close()
+  t.is(fake.committed.get('g:T:0'), 2)
+  t.true(fake.count(REQUEST.unregisterClient) > 0)
+})
+
+test('in broadcasting nothing is committed and nothing handed back', async (t) => {
+  const { fake, mq } = await pair(t)
+  fake.store('T', 0, '0')
+  let calls = 0
+  const consumer = await mq.consume({ ...G, broadcasting: true }, () => {
+    calls++
+    throw new Error('no')
+  })
+  await until(() => calls === 1)
+  await consumer.close()
+  t.is(fake.committed.size, 0)
+  t.is(fake.sentBack.length, 0)
+})
+
+test('a failed message is handed back with what the broker needs to find it', async (t) => {
+  const { fake, mq, statuses } = await pair(t)
+  fake.store('T', 0, 'first')
+  fake.store('T', 0, 'second')
+  await mq.consume({ ...G, retriesMax: 3 }, (delivery) => {
+    if (delivery.text() === 'second') throw new Error('cannot')
+  })
+  await until(() => fake.sentBack.length === 1)
+  const { fields } = fake.sentBack[0]!
+  t.is(fields.get('offset'), '1000')
+  t.is(fields.get('group'), 'g')
+  t.is(fields.get('delayLevel'), '0')
+  t.is(fields.get('originTopic'), 'T')
+  t.is(fields.get('maxReconsumeTimes'), '3')
+  t.true(errorsOf(statuses).includes('INTERNAL'))
+})
+
+test('a delay that a consumer asks for becomes the next level', async (t) => {
+  const { fake, mq } = await pair(t)
+  fake.store('T', 0, 'x')
+  const [delivery] = await mq.receive(G, { waitMs: 5000 })
+  await delivery!.nack({ delayMs: 6000 })
+  t.is(fake.sentBack[0]!.fields.get('delayLevel'), '3')
+  await t.throwsAsync(delivery!.ack(), { code: 'RECEIPT_EXPIRED' })
+})
+
+test('what cannot be handed back is tried again, and not committed past until it is', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock })
+  fake.store('T', 0, 'x')
+  fake.store('T', 0, 'y')
+  let refusals = 3
+  fake.intercept(REQUEST.sendMessageBack, () =>
+    refusals-- > 0 ? { code: RESPONSE.systemBusy } : undefined,
+  )
+  await mq.consume(G, (delivery) => {
+    if (delivery.text() === 'x') throw new Error('cannot')
+  })
+  await until(() => fake.count(REQUEST.sendMessageBack) === 1)
+  await clock.advanceAsync(5000)
+  await quiet(clock)
+  t.true((fake.committed.get('g:T:0') ?? 0) === 0 || fake.sentBack.length === 1)
+  await untilWith(clock, () => fake.sentBack.length === 1, 500)
+  await untilWith(clock, () => fake.committed.get('g:T:0') === 2, 500)
+  t.pass()
+})
+
+test('an offset that the broker no longer has is replaced by the one it names', async (t) => {
+  const { fake, mq, statuses } = await pair(t)
+  for (let n = 0; n < 5; n++) fake.store('T', 0, String(n))
+  fake.committed.set('g:T:0', 100)
+  fake.intercept(REQUEST.pullMessage, ({ fields }) =>
+    fields.get('queueOffset') === '100'
+      ? {
+          code: RESPONSE.pullOffsetMoved,
+          fields: { suggestWhichBrokerId: 0, nextBeginOffset: 3, minOffset: 3, maxOffset: 5 },
+        }
+      : undefined,
+  )
+  const got = [await mq.receive(G, { waitMs: 5000 }), await mq.receive(G, { waitMs: 5000 })].flat()
+  t.deepEqual(
+    got.map((delivery) => delivery.text()),
+    ['3', '4'],
+  )
+  t.true(errorsOf(statuses).includes('OFFSET_OUT_OF_RANGE'))
+})
+
+test('no more is read than the prefetch allows, and more as soon as there is room', async (t) => {
+  const { fake, mq } = await pair(t)
+  for (let n = 0; n < 100; n++) fake.store('T', 0, String(n))
+  // Without a retry topic, whose queue would have its own share of the room.
+  const subscription = mq.subscribe({ ...G, broadcasting: true, prefetch: 20 })
+  const held: Delivery[] = []
+  while (held.length < 20) held.push((await subscription.next()).value!)
+  for (let i = 0; i < 20; i++) await turn()
+  t.is((await subscription.receive({ max: 10 })).length, 0)
+  const asked = pulls(fake).length
+  await held[0]!.ack()
+  const next = await subscription.receive({ waitMs: 5000 })
+  t.is(next[0]!.text(), '20')
+  t.is(pulls(fake).length, asked + 1)
+  t.is(pulls(fake).at(-1)!.fields.get('maxMsgNums'), '1')
+})
+
+test('a topic that does not exist yet is waited for, and read from its first message', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock })
+  const seen: string[] = []
+  await mq.consume({ group: 'g', topic: 'later', from: 'last' }, (delivery) => {
+    seen.push(delivery.text())
+  })
+  await until(() => statuses.some((s) => s.type === 'waiting' && s.topic === 'later'))
+  fake.addTopic('later')
+  fake.store('later', 0, 'first')
+  await untilWith(clock, () => seen.length > 0, 500)
+  t.deepEqual(seen, ['first'])
+})
+
+test('a refusal that will not mend itself ends the consumer and the iteration', async (t) => {
+  const { fake, mq } = await pair(t)
+  fake.intercept(REQUEST.heartbeat, ({ body }) =>
+    decodeHeartbeat(body).consumers.length > 0
+      ? { code: RESPONSE.noPermission, remark: "'bob' may not consume with 'g'" }
+      : undefined,
+  )
+  await t.throwsAsync(
+    mq.consume(G, () => {}),
+    {
+      code: 'PERMISSION_DENIED',
+      message: /may not consume/,
+    },
+  )
+  const subscription = mq.subscribe(G)
+  await t.throwsAsync(subscription.next(), { code: 'PERMISSION_DENIED' })
+  await t.throwsAsync(mq.receive(G), { code: 'PERMISSION_DENIED' })
+})
+
+test('a broker that answers at once with nothing is not asked in a tight loop', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock })
+  const ends = { suggestWhichBrokerId: 0, nextBeginOffset: 0, minOffset: 0, maxOffset: 0 }
+  fake.intercept(REQUEST.pullMessage, () => ({ code: RESPONSE.pullNotFound, fields: ends }))
+  await mq.consume(G, () => {})
+  await quiet(clock)
+  t.is(pulls(fake).length, 1)
+  for (let i = 0; i < 10; i++) await clock.advanceAsync(20)
+  t.true(pulls(fake).length <= 11)
+})
+
+test('a failing pull is repeated after growing pauses', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock })
+  fake.intercept(REQUEST.pullMessage, () => ({ code: RESPONSE.systemError, remark: 'broken' }))
+  await mq.consume(G, () => {})
+  await quiet(clock)
+  const began = clock.monotonic()
+  await untilWith(clock, () => pulls(fake).length >= 6, 50)
+  t.true(clock.monotonic() - began > 2000)
+})
+
+test('the close waits for the handler that runs, and starts no other', async (t) => {
+  const { fake, mq } = await pair(t)
+  for (const n of [0, 1, 2]) fake.store('T', 0, String(n))
+  const started: string[] = []
+  let finish: () => void = () => {}
+  const consumer = await mq.consume(G, (delivery) => {
+    started.push(delivery.text())
+    return new Promise<void>((resolve) => {
+      finish = resolve
+    })
+  })
+  await until(() => started.length === 1)
+  const closing = consumer.close()
+  finish()
+  await closing
+  t.deepEqual(started, ['0'])
+  t.is(fake.committed.get('g:T:0'), 1)
+})
+
+test('a handler beyond the deadline is told by its signal, and its message is not committed', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock })
+  fake.store('T', 0, 'stuck')
+  let isAborted = false
+  const running = new Promise<void>((resolve) => {
+    void mq.consume(G, (_, { signal }) => {
+      resolve()
+      return new Promise((_, reject) =>
+        signal.addEventListener('abort', () => {
+          isAborted = true
+          reject(signal.reason)
+        }),
+      )
+    })
+  })
+  await running
+  const closing = mq.close({ deadlineMs: 2000 })
+  await quiet(clock)
+  t.false(isAborted)
+  await clock.advanceAsync(2000)
+  await closing
+  t.true(isAborted)
+  t.is(fake.committed.get('g:T:0') ?? 0, 0)
+})
+
+test('a queue in order is read only by who has its lock, which is asked for again', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock })
+  fake.store('T', 0, 'x')
+  let isFree = false
+  fake.intercept(REQUEST.lockQueues, ({ body }) => {
+    const { queues } = decodeLockRequest(body)
+    return { body: encodeLockedQueues(isFree ? queues : queues.filter((q) => q.topic !== 'T')) }
+  })
+  const seen: string[] = []
+  await mq.consume({ ...G, ordered: true }, (delivery) => {
+    seen.push(delivery.text())
+  })
+  await quiet(clock)
+  t.is(pulls(fake).length, 0)
+  isFree = true
+  await untilWith(clock, () => seen.length === 1, 100)
+  t.pass()
+})
+
+test('a lock that is lost at its renewal ends the reading, and a new one begins at what is committed', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock })
+  let isOurs = true
+  fake.intercept(REQUEST.lockQueues, ({ body }) => ({
+    body: encodeLockedQueues(isOurs ? decodeLockRequest(body).queues : []),
+  }))
+  const seen: string[] = []
+  await mq.consume({ ...G, ordered: true }, (delivery) => {
+    seen.push(delivery.text())
+  })
+  await until(() => sharesOf(statuses).at(-1) === 1)
+  isOurs = false
+  await clock.advanceAsync(20_000)
+  await until(() => sharesOf(statuses).at(-1) === 0)
+  fake.store('T', 0, 'taken by another')
+  fake.store('T', 0, 'ours')
+  fake.committed.set('g:T:0', 1)
+  await quiet(clock)
+  t.deepEqual(seen, [])
+  isOurs = true
+  await untilWith(clock, () => seen.length > 0, 1000)
+  t.deepEqual(seen, ['ours'])
+})
+
+test('a body that this client cannot read fails its own message and no other', async (t) => {
+  const { fake, mq } = await pair(t)
+  fake.store('T', 0, 'good')
+  const subscription = mq.subscribe(G)
+  const { value } = await subscription.next()
+  t.is(value!.text(), 'good')
+  t.throws(() => value!.json(), { code: 'MESSAGE_INVALID', message: /is not JSON/ })
+})
+
+test('leaving the loop settles nothing by itself and signs off', async (t) => {
+  const { fake, mq } = await pair(t)
+  fake.store('T', 0, 'x')
+  for await (const delivery of mq.subscribe(G)) {
+    t.is(delivery.text(), 'x')
+    break
+  }
+  t.is(fake.committed.get('g:T:0') ?? 0, 0)
+  const signedOff = fake.requests.some(
+    ({ code, fields }) => code === REQUEST.unregisterClient && fields.get('consumerGroup') === 'g',
+  )
+  t.true(signedOff)
+})
+
+test('reading for nobody registers no group', async (t) => {
+  const { fake, mq } = await pair(t)
+  fake.store('T', 0, 'x')
+  const { value } = await mq.read({ topic: 'T', from: 'first' }).next()
+  t.is(value!.text(), 'x')
+  const groups = fake.requests.flatMap(({ code, body }) =>
+    code === REQUEST.heartbeat ? decodeHeartbeat(body).consumers : [],
+  )
+  t.deepEqual(groups, [])
+  t.is(fake.count(REQUEST.updateConsumerOffset), 0)
+})
