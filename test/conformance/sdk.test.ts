@@ -1,0 +1,27 @@
+// The SDK against our own broker in a child process, killed in the middle.
+import test, { type ExecutionContext } from 'ava'
+import { type SpawnedServer, spawnServer } from '../support/server.ts'
+import { sdkSuite } from './sdk.ts'
+
+let server: SpawnedServer
+const endings: (() => unknown)[] = []
+
+test.before(async () => {
+  // A hook has no teardown of its own.
+  const lifetime = {
+    teardown: (fn: () => unknown) => endings.unshift(fn),
+  } as unknown as ExecutionContext
+  server = await spawnServer(lifetime)
+})
+test.after.always(async () => {
+  for (const end of endings) await end()
+})
+
+sdkSuite(() => ({
+  nameServer: server.address('nameServer'),
+  broker: server.address('remoting'),
+  async restart() {
+    await server.kill()
+    await server.start()
+  },
+}))
