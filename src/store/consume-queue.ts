@@ -167,9 +167,9 @@ export class ConsumeQueue {
     this.markDirty()
   }
 
-  /** A queue whose entries were numbered from 0 learns what its next offset is. */
-  learnNext(next: number): void {
-    const by = next - this.next
+  /** The entry at offset `from` turns out to have the offset `to`. */
+  renumber(from: number, to: number): void {
+    const by = to - from
     this.shift += by
     this.min += by
     this.next += by

@@ -10,7 +10,7 @@ import type { Frame } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import { dueTime } from './due-index.ts'
 import { KEYS_PER_RECORD_MAX, keyHash } from './key-index.ts'
-import { decodeNotes, type Note } from './notes.ts'
+import { decodeNotes, type Note, type QueueEnd } from './notes.ts'
 import type { TopicQueues } from './queue-table.ts'
 import { RecordScan } from './record-scan.ts'
 import type { Views } from './views.ts'
@@ -164,7 +164,7 @@ export class Dispatcher {
         for (const queue of views.queues.of(note.topic)) views.dropEntries(queue)
         return
       case 'queueEnd':
-        this.#queueEnd(note.topic, note.queueId, note.nextOffset, position)
+        this.#queueEnd(note, position)
     }
   }
 
@@ -176,10 +176,16 @@ export class Dispatcher {
     }
   }
 
-  #queueEnd(topic: string, queueId: number, nextOffset: number, position: number): void {
+  #queueEnd(note: QueueEnd, position: number): void {
     const { queues, light } = this.#views
+    const { topic, queueId, nextOffset } = note
     if (isLightQueue(topic)) {
-      this.#noted(light.number(topic.slice(LIGHT_QUEUE_PREFIX.length), nextOffset), position)
+      const filter = topic.slice(LIGHT_QUEUE_PREFIX.length)
+      try {
+        this.#noted(light.number(filter, nextOffset, note.position), position)
+      } catch (error) {
+        this.#views.damaged(error)
+      }
       return
     }
     const queue = queues.queue(queues.topic(topic), queueId)

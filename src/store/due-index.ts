@@ -1,6 +1,7 @@
-// Parked messages by due time: which are due, and when the next one may be. The near future is in
-// memory; later minutes are a count and a sum here and pairs of (due time, position) in the views, loaded
-// whole before their time comes. Nothing here looks into the views to learn whether anything is due.
+// Parked messages by due time: which are due, and when the next one may be. The nearest are in memory,
+// all of them while they are few; later minutes are a count and a sum here and pairs of (due time, position)
+// in the views, loaded whole before their time comes. Nothing looks into the views to learn whether anything is due.
+import type { Clock } from '../clock.ts'
 import { getU32, putU32 } from '../model/bytes.ts'
 import { logPosition } from '../model/positions.ts'
 import { dueKey, minuteKey, parseDueKey, parseMinuteKey, prefixRange } from './keys.ts'
@@ -18,6 +19,10 @@ import { Tally } from './tally.ts'
 const MINUTE_MS = 60_000
 /** A minute is loaded this long before it begins. */
 const AHEAD_MS = 120_000
+/** Pairs in memory; beyond it the later half leaves, but for what is due soon. */
+const NEAR_PAIRS_MAX = 262_144
+/** After a jump of the clock a minute may be due and not loaded: ask again then. */
+const LOADING_MS = 50
 /** Keys hold 48 bits of due time. */
 const DUE_MS_MAX = 2 ** 48 - 1
 
@@ -45,8 +50,10 @@ export class DueIndex {
   readonly #near = new SortedPairs()
   readonly #minutes = new Map<number, Minute>()
   readonly #dirtyMinutes: [number, Minute][] = []
+  readonly #clock: Clock
+  readonly #nearPairsMax: number
   /** Minutes before this one are in memory. */
-  #horizon: number
+  #horizon = Number.POSITIVE_INFINITY
   /** Earliest minute from the horizon on that has pairs. */
   #firstFar: number | undefined
   #size = 0
@@ -57,9 +64,10 @@ export class DueIndex {
   #savingRemoved: Pairs = new Map()
   #loading: Loading | undefined
 
-  constructor(stored: SealedKeyValue, nowMs: number) {
+  constructor(stored: SealedKeyValue, clock: Clock, nearPairsMax = NEAR_PAIRS_MAX) {
     this.#stored = stored
-    this.#horizon = minuteOf(nowMs + AHEAD_MS)
+    this.#clock = clock
+    this.#nearPairsMax = nearPairsMax
   }
 
   get size(): number {
@@ -68,7 +76,18 @@ export class DueIndex {
 
   /** No pair is due before; one may be due a little later. */
   get nextDueMs(): number | undefined {
-    return this.#near.min ?? (this.#firstFar && this.#firstFar * MINUTE_MS)
+    if (this.#near.min !== undefined || this.#firstFar === undefined) return this.#near.min
+    return Math.max(this.#firstFar * MINUTE_MS, this.#clock.now() + LOADING_MS)
+  }
+
+  /** Is there something to load for which the time has come? */
+  get wantsLoad(): boolean {
+    const { count = 0 } = this.#minutes.get(this.#firstFar ?? -1) ?? {}
+    return (
+      this.#firstFar !== undefined &&
+      (this.#firstFar <= minuteOf(this.#clock.now() + AHEAD_MS) ||
+        this.#near.size + count <= this.#nearPairsMax / 2)
+    )
   }
 
   /** Oldest first, due at or before `untilMs`. */
@@ -87,6 +106,7 @@ export class DueIndex {
     const minute = minuteOf(dueMs)
     if (minute < this.#horizon) {
       if (!this.#near.add(dueMs, position)) return
+      if (this.#near.size > this.#nearPairsMax && this.#loading === undefined) this.#shed()
     } else {
       this.#firstFar = Math.min(this.#firstFar ?? minute, minute)
       if (this.#loading?.minute === minute) this.#loading.added.set(position, dueMs)
@@ -118,13 +138,9 @@ export class DueIndex {
     return this.#stored.get(dueKey(dueMs, position)) !== undefined
   }
 
-  /** Loads the minutes that begin soon. @throws ViewsDamaged */
-  async loadAhead(nowMs: number): Promise<void> {
-    const wanted = minuteOf(nowMs + AHEAD_MS)
-    while (this.#firstFar !== undefined && this.#firstFar < wanted) {
-      await this.#loadMinute(this.#firstFar)
-    }
-    this.#horizon = Math.max(this.#horizon, wanted)
+  /** Loads the minutes that begin soon, or that there is room for. @throws ViewsDamaged */
+  async loadAhead(): Promise<void> {
+    while (this.wantsLoad) await this.#loadMinute(this.#firstFar!)
   }
 
   save(batch: SealedBatch): void {
@@ -158,7 +174,7 @@ export class DueIndex {
     }
     // Everything is far until it is loaded.
     this.#horizon = 0
-    this.#firstFar = least(this.#minutes.keys())
+    this.#findFirstFar()
   }
 
   #count(number: number, by: 1 | -1, dueMs: number, position: number): void {
@@ -200,7 +216,7 @@ export class DueIndex {
     for (const pairs of [this.#savingRemoved, this.#removed]) pick(pairs, minute, removed)
     this.#loading = { minute, added, removed }
     // It is the earliest one stored, so whatever comes in before it is complete in memory.
-    this.#horizon = Math.max(this.#horizon, minute)
+    this.#horizon = minute
     const pairs: Pairs = new Map()
     const from = dueKey(minute * MINUTE_MS, 0)
     const to = dueKey((minute + 1) * MINUTE_MS, 0)
@@ -213,7 +229,22 @@ export class DueIndex {
     for (const position of removed.keys()) pairs.delete(position)
     this.#checkMinute(minute, pairs)
     for (const [position, dueMs] of pairs) this.#near.add(dueMs, position)
-    this.#horizon = Math.max(this.#horizon, minute + 1)
+    this.#horizon = minute + 1
+    this.#findFirstFar()
+  }
+
+  /** The later half leaves memory; it is in the views, or in the next batch. */
+  #shed(): void {
+    let kept = 0
+    const soon = minuteOf(this.#clock.now() + AHEAD_MS)
+    const minutes = [...this.#minutes.keys()].sort((a, b) => a - b)
+    const first = minutes.find((minute) => {
+      kept += this.#minutes.get(minute)!.count
+      return minute > soon && minute < this.#horizon && kept > this.#nearPairsMax / 2
+    })
+    if (first === undefined) return
+    this.#horizon = first
+    this.#near.cutFrom(first * MINUTE_MS)
     this.#findFirstFar()
   }
 
@@ -233,6 +264,9 @@ export class DueIndex {
       if (count > 0 && number >= this.#horizon && number < (first ?? number + 1)) first = number
     }
     this.#firstFar = first
+    if (first === undefined && this.#loading === undefined) {
+      this.#horizon = Number.POSITIVE_INFINITY
+    }
   }
 }
 
@@ -249,10 +283,4 @@ function pairSum(dueMs: number, position: number): number {
 
 function pick(from: Pairs, minute: number, into: Pairs): void {
   for (const [position, dueMs] of from) if (minuteOf(dueMs) === minute) into.set(position, dueMs)
-}
-
-function least(numbers: Iterable<number>): number | undefined {
-  let first: number | undefined
-  for (const number of numbers) if (first === undefined || number < first) first = number
-  return first
 }

@@ -112,7 +112,9 @@ export class KeyIndex {
     for (const run of this.#runs.toReversed()) yield* this.#inStoredRun(run, hash)
   }
 
-  save(batch: SealedBatch): void {
+  /** Runs whose records are all before `logStart` go. */
+  save(batch: SealedBatch, logStart: number): void {
+    this.#dropBefore(logStart, batch)
     this.#saving = this.#full
     this.#full = []
     for (const run of this.#saving) {
@@ -139,16 +141,14 @@ export class KeyIndex {
     }
   }
 
-  /** Forgets the runs that are wholly before the position. */
-  dropBefore(position: number, batch: SealedBatch): void {
-    const kept = this.#runs.filter((run) => run.end >= position)
-    for (const run of this.#runs) {
-      if (run.end >= position) continue
-      batch.delete(runKey(run.start))
-      for (let b = 0; b < 1 << run.bits; b++) batch.delete(bucketKey(run.start, b))
-      this.tally.replace(run.seal, -1)
+  /** Runs that are wholly before the position. */
+  #dropBefore(position: number, batch: SealedBatch): void {
+    while (this.#runs.length > 0 && this.#runs[0]!.end < position) {
+      const { start, bits, seal } = this.#runs.shift()!
+      batch.delete(runKey(start))
+      for (let b = 0; b < 1 << bits; b++) batch.delete(bucketKey(start, b))
+      this.tally.replace(seal, -1)
     }
-    this.#runs = kept
   }
 
   *#inStoredRun(run: StoredRun, hash: number): Generator<number> {

@@ -52,15 +52,15 @@ export class LightQueues {
     return bound.durable
   }
 
-  /** Bound before the log starts: entries count from 0 until `number` is told the truth. */
+  /** Bound before the log starts: entries count from 0 until a note says the truth. */
   bindUnnumbered(filter: string): void {
     this.#unnumbered.add(this.bindDurable(filter))
   }
 
-  /** A note says the next offset of a durable queue, which it thereby binds. */
-  number(filter: string, nextOffset: number): ConsumeQueue {
+  /** A note says the offset of the first entry from the position on, and that the filter is bound. @throws ViewsDamaged */
+  number(filter: string, nextOffset: number, position: number): ConsumeQueue {
     const queue = this.bindDurable(filter)
-    if (this.#unnumbered.delete(queue)) queue.learnNext(nextOffset)
+    if (this.#unnumbered.delete(queue)) queue.renumber(queue.offsetAt(position), nextOffset)
     else if (queue.next < nextOffset) queue.reset(nextOffset)
     return queue
   }

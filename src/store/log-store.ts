@@ -4,18 +4,19 @@ import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
-import { isLightQueue, SCHEDULE_TOPIC } from '../model/names.ts'
+import { isLightQueue } from '../model/names.ts'
 import { type LogPosition, logPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
-import { editProperties, PROPERTY } from '../model/properties.ts'
-import { type RecordDraft, RecordView } from '../model/record.ts'
+import { PROPERTY } from '../model/properties.ts'
+import { RecordView } from '../model/record.ts'
 import { checkTopicFilter } from '../model/topic-filter.ts'
+import { Appender } from './appender.ts'
 import type { CommitLog } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
-import { dueTime } from './due-index.ts'
+import type { Disk } from './disk.ts'
 import { keyHash } from './key-index.ts'
-import { type Note, noteDraft } from './notes.ts'
 import { topicHash } from './queue-table.ts'
 import { Reader } from './reader.ts'
+import { Retention, type RetentionLimits } from './retention.ts'
 import { ViewsDamaged } from './sealed.ts'
 import type {
   Appended,
@@ -25,14 +26,11 @@ import type {
   MessageStore,
   ReadRequest,
   ReadResult,
-  StoreDraft,
   StoreStatus,
 } from './store.ts'
 import type { ViewKeeper } from './view-keeper.ts'
 import type { Views } from './views.ts'
 
-/** Entries that wait to be written to the views; beyond it appends are refused: the views' disk is stuck. */
-const UNSAVED_ENTRIES_MAX = 4_000_000
 /** Builds of the views that one call waits for. */
 const REBUILDS_MAX = 2
 
@@ -46,6 +44,10 @@ export interface LogStoreParts {
   readonly log: Logger
   readonly storeHost: Host
   readonly flush: FlushMode
+  readonly disk: Disk
+  /** Of the log. */
+  readonly directory: string
+  readonly limits: RetentionLimits
   /** Called after everything else is closed. */
   readonly closed: () => void
 }
@@ -55,7 +57,8 @@ export class LogStore implements MessageStore {
   readonly #commitLog: CommitLog
   readonly #keeper: ViewKeeper
   readonly #reader: Reader
-  readonly #clock: Clock
+  readonly #appender: Appender
+  readonly #retention: Retention
   readonly #flush: FlushMode
   readonly #closed: () => void
   #arrived: ArrivalListener = () => {}
@@ -63,20 +66,21 @@ export class LogStore implements MessageStore {
   #closing: Promise<void> | undefined
 
   /** Takes over the log's listeners; the keeper must be open. */
-  constructor({ commitLog, keeper, clock, log, storeHost, flush, closed }: LogStoreParts) {
-    this.storeHost = storeHost
+  constructor(parts: LogStoreParts) {
+    const { commitLog, keeper, clock, log } = parts
+    this.storeHost = parts.storeHost
     this.#commitLog = commitLog
     this.#keeper = keeper
-    this.#clock = clock
-    this.#flush = flush
-    this.#closed = closed
+    this.#flush = parts.flush
+    this.#closed = parts.closed
     this.#reader = new Reader(commitLog, log)
-    this.#takeOffsetsBack()
+    this.#appender = new Appender(commitLog, keeper, clock)
+    this.#retention = new Retention({ ...parts, appender: this.#appender })
     const tell = (queue: ConsumeQueue): void => {
       this.#arrived(queue.topic, queue.queueId, queueOffset(queue.next))
     }
     commitLog.onFrame((frame) => keeper.apply(frame, tell))
-    commitLog.onVoid(() => this.#takeOffsetsBack())
+    commitLog.onVoid(() => this.#appender.takeOffsetsBack())
     commitLog.onWritable((writable, reason) => this.#writableChanged(writable, reason))
   }
 
@@ -84,96 +88,27 @@ export class LogStore implements MessageStore {
     return this.#keeper.views
   }
 
-  // Writing
-
   append(group: AppendGroup): Promise<readonly Appended[]> {
-    const notes: Note[] = []
-    for (const fact of group.facts ?? []) notes.push({ is: 'fact', ...fact })
-    for (const entry of group.fired ?? []) notes.push({ is: 'fired', ...entry })
-    if (group.messages.length + notes.length === 0) return Promise.resolve([])
-    return this.#append(group.messages, notes)
-  }
-
-  /** `accepted` is called at once when the log has taken the group. */
-  #append(
-    messages: readonly StoreDraft[],
-    notes: readonly Note[],
-    accepted: () => void = () => {},
-  ): Promise<readonly Appended[]> {
-    return new Promise((resolve, reject) => {
-      const drafts: RecordDraft[] = []
-      const offsets: number[] = []
-      const queues: ConsumeQueue[] = []
-      try {
-        if (this.#views.unsavedEntries > UNSAVED_ENTRIES_MAX) throw viewsStuck()
-        for (const message of messages) {
-          if (message.dueMs !== undefined) {
-            drafts.push(parked(message, message.dueMs))
-            offsets.push(0)
-            continue
-          }
-          const queue = this.#queueFor(message)
-          drafts.push(message)
-          offsets.push(queue.assigned++)
-          queues.push(queue)
-        }
-        if (notes.length > 0) {
-          drafts.push(noteDraft(notes, this.#clock.now()))
-          offsets.push(0)
-        }
-        const done = (error: BrokerError | undefined) => {
-          if (error !== undefined) return reject(error)
-          resolve(
-            messages.map((_, i) => ({
-              position: positions[i]!,
-              queueOffset: queueOffset(offsets[i]!),
-              storeTimestamp,
-            })),
-          )
-        }
-        // Facts are what consumers need to go on while the disk is full, and what makes room in the end.
-        const isEssential = notes.length > 0
-        const { positions, storeTimestamp } = this.#commitLog.append(
-          drafts,
-          offsets,
-          done,
-          isEssential,
-        )
-        accepted()
-      } catch (thrown) {
-        for (const queue of queues) queue.assigned--
-        reject(BrokerError.from(thrown))
-      }
-    })
-  }
-
-  #queueFor(draft: RecordDraft): ConsumeQueue {
-    const { queues } = this.#views
-    return queues.queue(queues.topic(draft.topic), draft.queueId)
-  }
-
-  /** After a refused commit everything under way is void: offsets go on where entries are readable. */
-  #takeOffsetsBack(): void {
-    for (const queue of this.#views.queues.all()) queue.assigned = queue.next
+    return this.#appender.append(group)
   }
 
   async bindLightQueue(filter: string, durable: boolean): Promise<void> {
     checkTopicFilter(filter)
     const { light } = this.#views
     if (!durable) light.bindLive(filter)
-    else if (!light.hasDurable(filter)) await this.#append([], [{ is: 'bind', filter }])
+    else if (!light.hasDurable(filter))
+      await this.#appender.appendWith([], [{ is: 'bind', filter }])
   }
 
   async unbindLightQueue(filter: string, durable: boolean): Promise<void> {
     const { light } = this.#views
     if (!durable) light.unbindLive(filter)
-    else if (light.hasDurable(filter)) await this.#append([], [{ is: 'unbind', filter }])
+    else if (light.hasDurable(filter))
+      await this.#appender.appendWith([], [{ is: 'unbind', filter }])
   }
 
   async dropQueues(topic: string): Promise<void> {
-    await this.#append([], [{ is: 'drop', topic }], () => {
-      for (const queue of this.#views.queues.of(topic)) queue.assigned = 0
-    })
+    await this.#appender.drop(topic)
   }
 
   // Reading
@@ -189,7 +124,7 @@ export class LogStore implements MessageStore {
   }
 
   readAt(position: LogPosition): Promise<Buffer | undefined> {
-    return this.#commitLog.readAt(position)
+    return this.#commitLog.readAt(this.#appender.placeOf(position))
   }
 
   range(topic: string, queueId: number): { minOffset: QueueOffset; maxOffset: QueueOffset } {
@@ -285,6 +220,7 @@ export class LogStore implements MessageStore {
   }
 
   due(untilMs: number, max: number): readonly DueEntry[] {
+    this.#keeper.loadDue()
     return this.#views.due.due(untilMs, max)
   }
 
@@ -332,29 +268,14 @@ export class LogStore implements MessageStore {
   }
 
   async #close(): Promise<void> {
+    await this.#retention.close()
     await this.#commitLog.close()
     await this.#keeper.close()
     this.#closed()
   }
 }
 
-/** A parked message says in its own properties where it goes and when, so that replay finds out. */
-function parked(draft: StoreDraft, dueMs: number): RecordDraft {
-  const added: [string, string][] = [[PROPERTY.dueMs, String(dueTime(dueMs))]]
-  if (draft.topic !== SCHEDULE_TOPIC) {
-    added.push([PROPERTY.realTopic, draft.topic], [PROPERTY.realQueueId, String(draft.queueId)])
-  }
-  const properties = editProperties(draft.properties, added)
-  return { ...draft, topic: SCHEDULE_TOPIC, queueId: 0, properties }
-}
-
 function carriesKey(record: RecordView, key: string): boolean {
   if (record.property(PROPERTY.uniqueKey) === key) return true
   return record.property(PROPERTY.keys)?.split(' ').includes(key) ?? false
 }
-
-const viewsStuck = (): BrokerError =>
-  new BrokerError(
-    'BUSY',
-    `${UNSAVED_ENTRIES_MAX} entries wait to be written to the views: look at the disk and the log, then try again`,
-  )

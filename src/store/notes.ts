@@ -7,11 +7,11 @@
 //   3 bind      u16 filterLength, filter
 //   4 unbind    u16 filterLength, filter
 //   5 drop      u16 topicLength, topic
-//   6 queueEnd  u16 topicLength, topic, u32 queueId, u64 nextOffset
+//   6 queueEnd  u16 topicLength, topic, u32 queueId, u64 nextOffset, u64 position
 import { BrokerError } from '../errors.ts'
 import { getI32, getU16, getU32, getU64, putU16, putU32, putU64 } from '../model/bytes.ts'
 import { NO_HOST } from '../model/host.ts'
-import { FACT_TOPIC } from '../model/names.ts'
+import { FACT_TOPIC, lightQueueTopic } from '../model/names.ts'
 import type { RecordDraft } from '../model/record.ts'
 import { FACT_KEY_BYTES_MAX, FACT_KIND_BYTES_MAX, type Fact } from './store.ts'
 
@@ -21,16 +21,35 @@ export type Note =
   | { readonly is: 'bind'; readonly filter: string }
   | { readonly is: 'unbind'; readonly filter: string }
   | { readonly is: 'drop'; readonly topic: string }
-  /**
-   * The next offset of a queue where this note stands. Retention writes it before the last trace of
-   * a queue goes with its segment; for a light queue it also says that the filter is bound.
-   */
-  | {
-      readonly is: 'queueEnd'
-      readonly topic: string
-      readonly queueId: number
-      readonly nextOffset: number
-    }
+  | QueueEnd
+
+/**
+ * The next offset of a queue after every record before the position. Retention writes it before the
+ * last trace of a queue goes with its segment; for a light queue it also says that the filter is bound.
+ */
+export interface QueueEnd {
+  readonly is: 'queueEnd'
+  readonly topic: string
+  readonly queueId: number
+  readonly nextOffset: number
+  readonly position: number
+}
+
+/** Two notes of one subject replace each other: a later one must not say what an earlier one changed. */
+export function noteSubject(note: Note): string {
+  switch (note.is) {
+    case 'fact':
+      return `fact ${note.kind}\u0000${note.key}`
+    case 'fired':
+      return `parked ${note.position}`
+    case 'bind':
+    case 'unbind':
+      return `topic ${lightQueueTopic(note.filter)}`
+    case 'drop':
+    case 'queueEnd':
+      return `topic ${note.topic}`
+  }
+}
 
 const TAG = { fact: 1, fired: 2, bind: 3, unbind: 4, drop: 5, queueEnd: 6 } as const
 const NAME_BYTES_MAX = 65_535
@@ -76,9 +95,10 @@ function encodeNote(note: Note, pieces: Buffer[]): void {
       pieces.push(head.subarray(0, 1), nameBytes(note.topic, NAME_BYTES_MAX))
       return
     case 'queueEnd': {
-      const place = Buffer.allocUnsafe(12)
+      const place = Buffer.allocUnsafe(20)
       putU32(place, 0, note.queueId)
       putU64(place, 4, note.nextOffset)
+      putU64(place, 12, note.position)
       pieces.push(head.subarray(0, 1), nameBytes(note.topic, NAME_BYTES_MAX), place)
     }
   }
@@ -142,9 +162,10 @@ export function* decodeNotes(body: Buffer): Generator<Note> {
     else if (tag === TAG.drop) yield { is: 'drop', topic: name() }
     else if (tag === TAG.queueEnd) {
       const topic = name()
-      const from = need(12)
-      const [queueId, nextOffset] = [getU32(body, from), getU64(body, from + 4)]
-      yield { is: 'queueEnd', topic, queueId, nextOffset }
+      const from = need(20)
+      const queueId = getU32(body, from)
+      const nextOffset = getU64(body, from + 4)
+      yield { is: 'queueEnd', topic, queueId, nextOffset, position: getU64(body, from + 12) }
     } else throw new BrokerError('STORE_CORRUPT', `a note has the unknown tag ${tag}`)
   }
 }

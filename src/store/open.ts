@@ -8,11 +8,12 @@ import type { KeyValuePlace } from './key-value.ts'
 import { levelPlace } from './level.ts'
 import { LogStore } from './log-store.ts'
 import { nodeDisk } from './node-disk.ts'
+import type { RetentionLimits } from './retention.ts'
 import { openCommitLog } from './segmented-log.ts'
 import type { FlushMode, MessageStore } from './store.ts'
 import { ViewKeeper } from './view-keeper.ts'
 
-export interface StoreOptions {
+export interface StoreOptions extends RetentionLimits {
   /** Of this store alone; created when missing. */
   readonly directory: string
   /** Written into records and message ids. */
@@ -23,10 +24,6 @@ export interface StoreOptions {
   readonly flush?: FlushMode
   /** Size of a segment file. Default 128 MiB. */
   readonly segmentBytes?: number
-  /** A message is kept at least this long. Default 72 hours. */
-  readonly retentionMs?: number
-  /** The log is cut to this size from its old end. Default: no limit but the disk. */
-  readonly retentionBytes?: number
 }
 
 /** @throws BrokerError BUSY when another process has the directory, CONFIG_INVALID, STORE_CORRUPT */
@@ -79,5 +76,17 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     await commitLog.close()
     throw error
   }
-  return new LogStore({ commitLog, keeper, clock, log, storeHost, flush, closed })
+  const { logPath: directory } = parts
+  return new LogStore({
+    commitLog,
+    keeper,
+    clock,
+    log,
+    storeHost,
+    flush,
+    disk,
+    directory,
+    limits: parts,
+    closed,
+  })
 }

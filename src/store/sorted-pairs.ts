@@ -55,6 +55,18 @@ export class SortedPairs {
     return true
   }
 
+  /** Removes every pair whose first number is `first` or more. */
+  cutFrom(first: number): void {
+    while (this.#chunks.length > 0) {
+      const chunk = this.#chunks.at(-1)!
+      const count = lowerBound(chunk, first, Number.NEGATIVE_INFINITY)
+      this.#size -= chunk.count - count
+      chunk.count = count
+      if (count > 0) return
+      this.#chunks.pop()
+    }
+  }
+
   /** In order, while `each` answers true. */
   every(each: (first: number, second: number) => boolean): void {
     for (const chunk of this.#chunks) {

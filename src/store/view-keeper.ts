@@ -154,6 +154,11 @@ export class ViewKeeper {
     await this.#build.stored.close()
   }
 
+  /** What becomes due is loaded ahead of its time; after a jump of the clock it may be late. */
+  loadDue(): void {
+    if (this.views.due.wantsLoad) this.#flushSoon()
+  }
+
   // Opening
 
   /** The build that the marker names, when it is whole and of this log. */
@@ -200,7 +205,7 @@ export class ViewKeeper {
       stored,
       identity,
       logId: commitLog.id,
-      nowMs: clock.now(),
+      clock,
       liveStore: this.#liveStore,
       damaged: (error) => {
         build.failure ??= error
@@ -296,7 +301,7 @@ export class ViewKeeper {
     const { views } = build
     if (views.isDirty) await this.#write(build, false)
     await views.clearGarbage()
-    await views.due.loadAhead(this.#options.clock.now())
+    await views.due.loadAhead()
   }
 
   /** Nothing that the log could still lose gets into the store. */

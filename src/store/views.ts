@@ -1,6 +1,7 @@
 // Everything derived from the log, as one thing that can be built, kept, dropped and built again. In
 // memory is what changes and what is small; the rest is in a key-value store, written in batches that
 // carry the mark "every record before this position is in" and a tally of what there is.
+import type { Clock } from '../clock.ts'
 import { getU32, getU64, putU32, putU64 } from '../model/bytes.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../model/names.ts'
 import { BlockCache } from './block-cache.ts'
@@ -70,7 +71,7 @@ export interface ViewsOptions {
   readonly stored: SealedKeyValue
   readonly identity: string
   readonly logId: number
-  readonly nowMs: number
+  readonly clock: Clock
   /** Of queues without durable binding: outlives this build of the views. */
   readonly liveStore: BlockStore
   /** Told once something in the store is not what it should be. */
@@ -96,6 +97,8 @@ export class Views implements BlockStore {
   /** Numbers of queues that are no more: their blocks are to be cleared once a batch says so. */
   #garbage: number[] = []
   #clearable: number[] = []
+  /** Where the log starts, or is about to. */
+  #trimmedTo = 0
   /** `mark` of the last batch. */
   #savedMark = 0
   #nextNumber = 1
@@ -108,7 +111,7 @@ export class Views implements BlockStore {
     const number = (): number => this.#nextNumber++
     this.queues = new QueueTable(this, number)
     this.light = new LightQueues(this, options.liveStore, number)
-    this.due = new DueIndex(options.stored, options.nowMs)
+    this.due = new DueIndex(options.stored, options.clock)
     this.keys = new KeyIndex(options.stored)
     this.#cache = new BlockCache(CACHED_BLOCKS_MAX, (block) => this.#mayGo(block))
   }
@@ -176,7 +179,7 @@ export class Views implements BlockStore {
     this.#savedMark = this.mark
     this.facts.save(batch)
     this.due.save(batch)
-    this.keys.save(batch)
+    this.keys.save(batch, this.#trimmedTo)
     const root = Buffer.from(`0000${JSON.stringify(this.#root(opening))}`, 'latin1')
     batch.put(ROOT_KEY, root)
     return batch
@@ -190,8 +193,9 @@ export class Views implements BlockStore {
     this.#cache.trim()
   }
 
-  /** Entries before the position are no more: their records go. */
+  /** Entries before the position are no more: their records go. @throws ViewsDamaged */
   async trimBefore(position: number): Promise<void> {
+    this.#trimmedTo = position
     const queues = [...this.queues.all()]
     queues.push(...this.light.durable())
     for (const queue of this.light.live()) queue.trimTo(queue.offsetAt(position))
@@ -280,7 +284,7 @@ export class Views implements BlockStore {
     checkTally('facts', this.facts.tally, facts)
     checkTally('minutes of parked messages', this.due.tally, minutes)
     checkTally('key runs', this.keys.tally, runs)
-    await this.due.loadAhead(this.#options.nowMs)
+    await this.due.loadAhead()
   }
 
   #restoreQueue(key: Buffer, value: Buffer): void {

@@ -1,0 +1,164 @@
+// The writing half of the store: gives messages their queue offsets, turns facts and the like into notes,
+// and hands both to the log as one group. Knows what is under way, so that retention does not write an
+// old value behind a newer one.
+import type { Clock } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import { SCHEDULE_TOPIC } from '../model/names.ts'
+import { type LogPosition, queueOffset } from '../model/positions.ts'
+import { editProperties, PROPERTY } from '../model/properties.ts'
+import type { RecordDraft } from '../model/record.ts'
+import type { Appending, CommitLog } from './commit-log.ts'
+import type { ConsumeQueue } from './consume-queue.ts'
+import { dueTime } from './due-index.ts'
+import { type Note, noteDraft, noteSubject } from './notes.ts'
+import type { Appended, AppendGroup, DueEntry, StoreDraft } from './store.ts'
+import type { ViewKeeper } from './view-keeper.ts'
+
+/** Entries that wait to be written to the views; beyond it appends are refused: the views' disk is stuck. */
+const UNSAVED_ENTRIES_MAX = 4_000_000
+
+export class Appender {
+  readonly #commitLog: CommitLog
+  readonly #keeper: ViewKeeper
+  readonly #clock: Clock
+  /** Subjects of notes appended and not yet in the views, with how often. */
+  readonly #underWay = new Map<string, number>()
+  /** Where retention appended parked messages again: old position to new. */
+  readonly #moved = new Map<number, LogPosition>()
+
+  constructor(commitLog: CommitLog, keeper: ViewKeeper, clock: Clock) {
+    this.#commitLog = commitLog
+    this.#keeper = keeper
+    this.#clock = clock
+    this.takeOffsetsBack()
+  }
+
+  append({ messages, facts, fired }: AppendGroup): Promise<readonly Appended[]> {
+    const notes: Note[] = []
+    if (facts !== undefined) for (const fact of facts) notes.push({ is: 'fact', ...fact })
+    if (fired !== undefined) for (const entry of fired) notes.push(this.#firedNote(entry))
+    return this.appendWith(messages, notes)
+  }
+
+  /** `accepted` is called at once when the log has taken the group. */
+  appendWith(
+    messages: readonly StoreDraft[],
+    notes: readonly Note[],
+    accepted?: (appending: Appending) => void,
+  ): Promise<readonly Appended[]> {
+    if (messages.length + notes.length === 0) return Promise.resolve([])
+    return new Promise((resolve, reject) => {
+      const drafts: RecordDraft[] = []
+      const offsets: number[] = []
+      const queues: ConsumeQueue[] = []
+      try {
+        this.#place(messages, drafts, offsets, queues)
+        if (notes.length > 0) {
+          drafts.push(noteDraft(notes, this.#clock.now()))
+          offsets.push(0)
+        }
+        const done = (error: BrokerError | undefined): void => {
+          this.#count(notes, -1)
+          if (error !== undefined) reject(error)
+          else resolve(messages.map((_, i) => appended(appending, i, offsets[i]!)))
+        }
+        // Notes are what consumers need to go on while the disk is full, and what makes room in the end.
+        const isEssential = notes.length > 0
+        const appending = this.#commitLog.append(drafts, offsets, done, isEssential)
+        this.#count(notes, 1)
+        accepted?.(appending)
+      } catch (thrown) {
+        for (const queue of queues) queue.assigned--
+        reject(BrokerError.from(thrown))
+      }
+    })
+  }
+
+  /** Restarts the offsets of a topic with whatever is appended after it. */
+  drop(topic: string): Promise<unknown> {
+    return this.appendWith([], [{ is: 'drop', topic }], () => {
+      for (const queue of this.#keeper.views.queues.of(topic)) queue.assigned = 0
+    })
+  }
+
+  /** Everything under way is void: offsets go on where entries are readable. */
+  takeOffsetsBack(): void {
+    for (const queue of this.#keeper.views.queues.all()) queue.assigned = queue.next
+  }
+
+  /** Is a note of the same subject appended and not yet in the views? */
+  isUnderWay(note: Note): boolean {
+    return this.#underWay.has(noteSubject(note))
+  }
+
+  /** A parked message was appended again: whoever still names the old position means the new one. */
+  move(from: number, to: LogPosition | undefined): void {
+    if (to === undefined) this.#moved.delete(from)
+    else this.#moved.set(from, to)
+  }
+
+  /** Positions before this one are not asked for any more. */
+  forgetMoves(before: number): void {
+    for (const from of this.#moved.keys()) if (from < before) this.#moved.delete(from)
+  }
+
+  placeOf(position: LogPosition): LogPosition {
+    return this.#moved.get(position) ?? position
+  }
+
+  #firedNote({ dueMs, position }: DueEntry): Note {
+    return { is: 'fired', dueMs, position: this.placeOf(position) }
+  }
+
+  #place(
+    messages: readonly StoreDraft[],
+    drafts: RecordDraft[],
+    offsets: number[],
+    queues: ConsumeQueue[],
+  ): void {
+    const { views } = this.#keeper
+    if (views.unsavedEntries > UNSAVED_ENTRIES_MAX) throw viewsStuck()
+    for (const message of messages) {
+      if (message.dueMs !== undefined) {
+        drafts.push(parked(message, message.dueMs))
+        offsets.push(0)
+        continue
+      }
+      const queue = views.queues.queue(views.queues.topic(message.topic), message.queueId)
+      drafts.push(message)
+      offsets.push(queue.assigned++)
+      queues.push(queue)
+    }
+  }
+
+  #count(notes: readonly Note[], by: 1 | -1): void {
+    for (const note of notes) {
+      const subject = noteSubject(note)
+      const count = (this.#underWay.get(subject) ?? 0) + by
+      if (count > 0) this.#underWay.set(subject, count)
+      else this.#underWay.delete(subject)
+    }
+  }
+}
+
+const appended = (
+  { positions, storeTimestamp }: Appending,
+  index: number,
+  offset: number,
+): Appended => ({ position: positions[index]!, queueOffset: queueOffset(offset), storeTimestamp })
+
+/** A parked message says in its own properties where it goes and when, so that replay finds out. */
+function parked(draft: StoreDraft, dueMs: number): RecordDraft {
+  const added: [string, string][] = [[PROPERTY.dueMs, String(dueTime(dueMs))]]
+  if (draft.topic !== SCHEDULE_TOPIC) {
+    added.push([PROPERTY.realTopic, draft.topic], [PROPERTY.realQueueId, String(draft.queueId)])
+  }
+  const properties = editProperties(draft.properties, added)
+  return { ...draft, topic: SCHEDULE_TOPIC, queueId: 0, properties }
+}
+
+const viewsStuck = (): BrokerError =>
+  new BrokerError(
+    'BUSY',
+    `${UNSAVED_ENTRIES_MAX} entries wait to be written to the views: look at the disk and the log, then try again`,
+  )

@@ -1,0 +1,261 @@
+// Lets the oldest segments go: by age, by the size of the log, and when the disk runs low. Before one goes,
+// whatever in it is still alive is appended again (facts, parked messages, the ends of quiet queues, the
+// bindings of light queues), so that the log from its new start rebuilds every view.
+import type { Clock, Timer } from '../clock.ts'
+import type { Logger } from '../log.ts'
+import { SCHEDULE_TOPIC } from '../model/names.ts'
+import type { LogPosition } from '../model/positions.ts'
+import { PROPERTY } from '../model/properties.ts'
+import { RecordView } from '../model/record.ts'
+import type { Appender } from './appender.ts'
+import type { CommitLog, SegmentRange } from './commit-log.ts'
+import type { ConsumeQueue } from './consume-queue.ts'
+import type { Disk } from './disk.ts'
+import { dueTime } from './due-index.ts'
+import { recordsIn } from './frame-records.ts'
+import type { Note } from './notes.ts'
+import type { StoreDraft } from './store.ts'
+import type { ViewKeeper } from './view-keeper.ts'
+import type { Views } from './views.ts'
+
+export interface RetentionLimits {
+  /** A message is kept at least this long. Default 72 hours. */
+  readonly retentionMs?: number
+  /** The log is cut to this size from its old end. Default: no limit but the disk. */
+  readonly retentionBytes?: number
+  /** While the disk has less free than this, the oldest segment goes before its time. Default: never. */
+  readonly diskFreeBytesMin?: number
+}
+
+export interface RetentionParts {
+  readonly commitLog: CommitLog
+  readonly keeper: ViewKeeper
+  readonly appender: Appender
+  readonly disk: Disk
+  /** Of the log. */
+  readonly directory: string
+  readonly clock: Clock
+  readonly log: Logger
+  readonly limits: RetentionLimits
+}
+
+const RETENTION_MS_DEFAULT = 72 * 3_600_000
+const CHECK_PERIOD_MS = 60_000
+/** What is appended again goes in groups of about this size. */
+const GROUP_BYTES = 256 * 1024
+const NOTE_BYTES = 128
+/** Rounds over a segment, before it may go: what lives in it is written by others meanwhile. */
+const ROUNDS_MAX = 3
+
+export class Retention {
+  readonly #parts: RetentionParts
+  readonly #timer: Timer
+  #running: Promise<void> | undefined
+  #isClosed = false
+  /** Store time of a segment's first record, by the segment's start. */
+  readonly #times = new Map<number, number>()
+
+  constructor(parts: RetentionParts) {
+    this.#parts = parts
+    this.#timer = parts.clock.every(CHECK_PERIOD_MS, () => this.#start())
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#timer.cancel()
+    await this.#running
+  }
+
+  #start(): void {
+    if (this.#running !== undefined) return
+    this.#running = this.#run()
+      .catch((error: unknown) => {
+        if (this.#isClosed) return
+        const fields = { evt: 'retention.failed', err: error }
+        this.#parts.log.warn(fields, 'an old segment could not go; trying again later')
+      })
+      .finally(() => {
+        this.#running = undefined
+      })
+  }
+
+  async #run(): Promise<void> {
+    const { commitLog, keeper, log } = this.#parts
+    for (let left = commitLog.segments().length; left > 1 && !this.#isClosed; left--) {
+      const [oldest, next] = commitLog.segments()
+      if (oldest === undefined || next === undefined || keeper.isRebuilding) return
+      const reason = this.#reasonToDrop(next)
+      if (reason === undefined || !(await this.#saveWhatLives(oldest, next.start))) return
+      await keeper.trimBefore(next.start)
+      if (keeper.isRebuilding || this.#isClosed) return
+      commitLog.dropBefore(next.start)
+      this.#times.delete(oldest.start)
+      log.info(
+        { evt: 'segment.dropped', segment: oldest.name, reason, logStart: next.start },
+        `let the oldest segment go: ${reason}`,
+      )
+    }
+  }
+
+  #reasonToDrop(next: SegmentRange): string | undefined {
+    const { commitLog, clock, disk, directory, limits } = this.#parts
+    const { retentionMs = RETENTION_MS_DEFAULT, retentionBytes, diskFreeBytesMin = 0 } = limits
+    // Everything in the oldest segment is as old as the first record after it, or older.
+    const newestMs = this.#timeOf(next)
+    if (newestMs !== undefined && newestMs < clock.now() - retentionMs) return 'its age'
+    if (retentionBytes !== undefined && commitLog.end - commitLog.start > retentionBytes) {
+      return 'the size of the log'
+    }
+    return disk.freeBytes(directory) < diskFreeBytesMin ? 'too little free disk' : undefined
+  }
+
+  #timeOf(segment: SegmentRange): number | undefined {
+    const known = this.#times.get(segment.start)
+    if (known !== undefined) return known
+    for (const frame of this.#parts.commitLog.replay(segment.start)) {
+      const time = new RecordView(frame.bytes, frame.start).storeTimestamp
+      this.#times.set(segment.start, time)
+      return time
+    }
+    return undefined
+  }
+
+  /** False when something alive is still only there. */
+  async #saveWhatLives(segment: SegmentRange, newStart: number): Promise<boolean> {
+    const { appender, keeper } = this.#parts
+    for (let round = 0; round < ROUNDS_MAX; round++) {
+      const count = (await this.#saveNotes(newStart)) + (await this.#saveParked(segment, newStart))
+      if (keeper.isRebuilding || this.#isClosed) return false
+      if (count === 0) {
+        appender.forgetMoves(segment.start)
+        return true
+      }
+    }
+    return false
+  }
+
+  /** Facts, ends of queues and bindings. @returns how many were found */
+  async #saveNotes(newStart: number): Promise<number> {
+    const { appender, keeper } = this.#parts
+    const found = [...this.#notesBefore(newStart)]
+    for (let i = 0; i < found.length; ) {
+      const group: Note[] = []
+      for (let bytes = 0; i < found.length && bytes < GROUP_BYTES; i++) {
+        // As it is now: while an earlier group was written, others wrote too.
+        const note = found[i]!(keeper.views)
+        // What is under way stands further back in the log and says it anew.
+        if (note === undefined || appender.isUnderWay(note)) continue
+        group.push(note)
+        bytes += NOTE_BYTES + (note.is === 'fact' ? (note.value?.length ?? 0) : 0)
+      }
+      if (group.length > 0) await appender.appendWith([], group)
+      else await this.#settled()
+    }
+    return found.length
+  }
+
+  *#notesBefore(newStart: number): Generator<NoteOf> {
+    const { facts, queues, light } = this.#parts.keeper.views
+    for (const { kind, key } of facts.before(newStart)) {
+      yield (views) => {
+        const value = views.facts.get(kind, key)
+        return value && { is: 'fact', kind, key, value }
+      }
+    }
+    for (const { topic, queueId, next, lastPosition, notePosition } of queues.all()) {
+      if (next > 0 && lastPosition < newStart && notePosition < newStart) {
+        yield (views) => endOf(views, views.queues.find(topic, queueId))
+      }
+    }
+    for (const { topic, notePosition } of light.durable()) {
+      if (notePosition < newStart) yield (views) => endOf(views, views.light.find(topic))
+    }
+  }
+
+  /** Messages that wait in the segment for their time. @returns how many were found */
+  async #saveParked(segment: SegmentRange, newStart: number): Promise<number> {
+    const { commitLog, keeper } = this.#parts
+    let count = 0
+    let group: RecordView[] = []
+    let bytes = 0
+    if (keeper.views.due.size === 0) return 0
+    for (const frame of commitLog.replay(segment.start)) {
+      if (frame.firstRecord >= newStart) break
+      for (const record of recordsIn(frame)) {
+        if (record.topic !== SCHEDULE_TOPIC || !this.#isPending(record)) continue
+        count++
+        const copy = Buffer.from(frame.bytes.subarray(record.start, record.start + record.size))
+        group.push(new RecordView(copy))
+        bytes += record.size
+      }
+      if (bytes >= GROUP_BYTES) {
+        await this.#park(group)
+        group = []
+        bytes = 0
+      }
+    }
+    await this.#park(group)
+    return count
+  }
+
+  #isPending(record: RecordView): boolean {
+    return this.#parts.keeper.views.due.has(dueOf(record), record.position)
+  }
+
+  /** Appends parked messages again, the old ones fired in the same group. */
+  async #park(records: readonly RecordView[]): Promise<void> {
+    const { appender } = this.#parts
+    const drafts: StoreDraft[] = []
+    const notes: Note[] = []
+    for (const record of records) {
+      const fired: Note = { is: 'fired', dueMs: dueOf(record), position: record.position }
+      if (appender.isUnderWay(fired) || !this.#isPending(record)) continue
+      drafts.push(draftOf(record))
+      notes.push(fired)
+    }
+    if (drafts.length === 0) return this.#settled()
+    const move = (positions: readonly (LogPosition | undefined)[]): void => {
+      notes.forEach((note, i) => {
+        if (note.is === 'fired') appender.move(note.position, positions[i])
+      })
+    }
+    try {
+      await appender.appendWith(drafts, notes, ({ positions }) => move(positions))
+    } catch (error) {
+      move([])
+      throw error
+    }
+  }
+
+  /** What is under way now will be in the views, or void. */
+  #settled(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#parts.commitLog.sync((error) => (error === undefined ? resolve() : reject(error)))
+    })
+  }
+}
+
+/** The note that says something anew, from what the views hold when it is asked for. */
+type NoteOf = (views: Views) => Note | undefined
+
+function endOf(views: Views, queue: ConsumeQueue | undefined): Note | undefined {
+  if (queue === undefined) return undefined
+  const { topic, queueId, next } = queue
+  return { is: 'queueEnd', topic, queueId, nextOffset: next, position: views.mark }
+}
+
+const dueOf = (record: RecordView): number => dueTime(Number(record.property(PROPERTY.dueMs)))
+
+const draftOf = (record: RecordView): StoreDraft => ({
+  topic: SCHEDULE_TOPIC,
+  queueId: record.queueId,
+  flag: record.flag,
+  sysFlag: record.sysFlag,
+  bornTimestamp: record.bornTimestamp,
+  bornHost: record.bornHost,
+  reconsumeTimes: record.reconsumeTimes,
+  preparedPosition: record.preparedPosition,
+  body: record.body,
+  properties: record.propertyBytes,
+  dueMs: dueOf(record),
+})
