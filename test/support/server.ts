@@ -4,7 +4,6 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { ExecutionContext } from 'ava'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { type Config, type ConfigInput, configOf } from '../../src/config.ts'
 import { silentLogger } from '../../src/log.ts'
@@ -15,7 +14,7 @@ import {
   type ServerAddress,
   type ServerRole,
 } from '../../src/server.ts'
-import { tempDir } from './temp-dir.ts'
+import { type Teardown, tempDir } from './temp-dir.ts'
 
 const NAMES: readonly ListenerName[] = ['nameServer', 'remoting', 'mqtt', 'amqp']
 
@@ -34,10 +33,7 @@ export interface TestServer {
 }
 
 /** A server in this process, with the real clock unless told otherwise. */
-export async function startServer(
-  t: ExecutionContext,
-  options: StartOptions = {},
-): Promise<TestServer> {
+export async function startServer(t: Teardown, options: StartOptions = {}): Promise<TestServer> {
   const config = configOf(
     onFreePorts(options.config?.dataDir ?? (await tempDir(t)), options.config),
   )
@@ -64,10 +60,7 @@ export interface SpawnOptions {
 }
 
 /** A server in a child process. @throws with its output when it does not come up */
-export async function spawnServer(
-  t: ExecutionContext,
-  options: SpawnOptions = {},
-): Promise<SpawnedServer> {
+export async function spawnServer(t: Teardown, options: SpawnOptions = {}): Promise<SpawnedServer> {
   const config = onFreePorts(options.config?.dataDir ?? (await tempDir(t)), options.config)
   const spawned = new SpawnedServer(config, options)
   t.teardown(() => spawned.kill())

@@ -1,0 +1,49 @@
+package interop;
+
+import java.util.Collection;
+import java.util.concurrent.atomic.AtomicBoolean;
+import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
+
+/** Polls until standard input ends, by subscription or with every queue assigned from its beginning. */
+final class LitePullConsume {
+    static void run(Options options) throws Exception {
+        DefaultLitePullConsumer consumer =
+            new DefaultLitePullConsumer(options.text("group"), options.hook());
+        consumer.setNamesrvAddr(options.text("nameServer"));
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        String topic = options.text("topic");
+        if (options.flag("assign")) {
+            consumer.start();
+            Collection<MessageQueue> queues = consumer.fetchMessageQueues(topic);
+            consumer.assign(queues);
+            for (MessageQueue queue : queues) {
+                consumer.seekToBegin(queue);
+            }
+        } else {
+            consumer.subscribe(topic, options.text("expression", "*"));
+            consumer.start();
+        }
+        Events.ready();
+        AtomicBoolean isOver = new AtomicBoolean();
+        Thread polling = new Thread(() -> {
+            while (!isOver.get()) {
+                for (MessageExt message : consumer.poll(500)) {
+                    Events.got(message);
+                }
+            }
+        });
+        polling.start();
+        Events.untilInputEnds();
+        isOver.set(true);
+        polling.join();
+        consumer.commitSync();
+        consumer.shutdown();
+        Events.done();
+    }
+
+    private LitePullConsume() {
+    }
+}

@@ -1,0 +1,112 @@
+package interop;
+
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CountDownLatch;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendCallback;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.message.Message;
+
+/** Sends {@code count} messages in the given {@code mode}: sync, async, oneway, batch or ordered. */
+final class Produce {
+    static void run(Options options) throws Exception {
+        DefaultMQProducer producer =
+            new DefaultMQProducer(options.text("group", "PG_JAVA"), options.hook());
+        producer.setNamesrvAddr(options.text("nameServer"));
+        producer.setSendMsgTimeout(10_000);
+        producer.start();
+        try {
+            send(producer, options, messages(options));
+            Events.done();
+        } finally {
+            producer.shutdown();
+        }
+    }
+
+    private static List<Message> messages(Options options) {
+        int count = options.number("count", 1);
+        int bodyBytes = options.number("bodyBytes", 0);
+        String[] tags = options.text("tags", "").split(",");
+        List<Message> messages = new ArrayList<>();
+        for (int i = 0; i < count; i++) {
+            String text = options.text("body", "message") + "-" + i;
+            StringBuilder body = new StringBuilder(text);
+            while (body.length() < bodyBytes) {
+                body.append('.');
+            }
+            Message message = new Message(options.text("topic"), tags[i % tags.length],
+                "key-" + i, body.toString().getBytes(StandardCharsets.UTF_8));
+            message.putUserProperty("index", String.valueOf(i));
+            message.putUserProperty("text", "grüße \u4e2d\u6587 \ud83d\ude00");
+            if (options.number("delayLevel", 0) > 0) {
+                message.setDelayTimeLevel(options.number("delayLevel", 0));
+            }
+            if (options.number("delayMs", 0) > 0) {
+                message.setDelayTimeMs(options.number("delayMs", 0));
+            }
+            messages.add(message);
+        }
+        return messages;
+    }
+
+    private static void send(DefaultMQProducer producer, Options options, List<Message> messages)
+        throws Exception {
+        switch (options.text("mode", "sync")) {
+            case "sync":
+                for (int i = 0; i < messages.size(); i++) {
+                    Events.sent(i, producer.send(messages.get(i)));
+                }
+                break;
+            case "ordered":
+                for (int i = 0; i < messages.size(); i++) {
+                    int key = i % options.number("keys", 4);
+                    SendResult result = producer.send(messages.get(i),
+                        (queues, message, arg) -> queues.get((Integer) arg % queues.size()), key);
+                    Events.sent(i, result);
+                }
+                break;
+            case "oneway":
+                for (Message message : messages) {
+                    producer.sendOneway(message);
+                }
+                // The socket is closed with the producer; what is under way has no other sign.
+                Thread.sleep(500);
+                break;
+            case "batch":
+                Events.sent(0, producer.send(messages));
+                break;
+            case "async":
+                sendAsync(producer, messages);
+                break;
+            default:
+                throw new IllegalArgumentException("no mode " + options.text("mode"));
+        }
+    }
+
+    private static void sendAsync(DefaultMQProducer producer, List<Message> messages)
+        throws Exception {
+        CountDownLatch left = new CountDownLatch(messages.size());
+        for (int i = 0; i < messages.size(); i++) {
+            int index = i;
+            producer.send(messages.get(i), new SendCallback() {
+                @Override
+                public void onSuccess(SendResult result) {
+                    Events.sent(index, result);
+                    left.countDown();
+                }
+
+                @Override
+                public void onException(Throwable error) {
+                    Events.failed(error);
+                    left.countDown();
+                }
+            });
+        }
+        left.await();
+    }
+
+    private Produce() {
+    }
+}

@@ -1,0 +1,75 @@
+package interop;
+
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
+
+/** Consumes until standard input ends. The first {@code failures} deliveries of each message fail. */
+final class PushConsume {
+    private static final Map<String, Integer> DELIVERIES = new ConcurrentHashMap<>();
+
+    static void run(Options options) throws Exception {
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(options.text("group"),
+            options.hook(), new AllocateMessageQueueAveragely());
+        consumer.setNamesrvAddr(options.text("nameServer"));
+        consumer.setInstanceName(options.text("instance", "DEFAULT"));
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        if (options.flag("broadcasting")) {
+            consumer.setMessageModel(MessageModel.BROADCASTING);
+        }
+        if (options.number("maxReconsumeTimes", -1) >= 0) {
+            consumer.setMaxReconsumeTimes(options.number("maxReconsumeTimes", -1));
+        }
+        String sql = options.text("sql", "");
+        if (sql.isEmpty()) {
+            consumer.subscribe(options.text("topic"), options.text("expression", "*"));
+        } else {
+            consumer.subscribe(options.text("topic"), MessageSelector.bySql(sql));
+        }
+        int failures = options.number("failures", 0);
+        if (options.flag("orderly")) {
+            consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
+                for (MessageExt message : messages) {
+                    Events.got(message);
+                    if (fails(message, failures)) {
+                        return ConsumeOrderlyStatus.SUSPEND_CURRENT_QUEUE_A_MOMENT;
+                    }
+                }
+                return ConsumeOrderlyStatus.SUCCESS;
+            });
+        } else {
+            int delayLevel = options.number("retryLevel", 0);
+            consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+                context.setDelayLevelWhenNextConsume(delayLevel);
+                for (MessageExt message : messages) {
+                    Events.got(message);
+                    if (fails(message, failures)) {
+                        return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+                    }
+                }
+                return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+            });
+        }
+        consumer.start();
+        Events.ready();
+        Events.untilInputEnds();
+        consumer.shutdown();
+        Events.done();
+    }
+
+    private static boolean fails(MessageExt message, int failures) {
+        return DELIVERIES.merge(message.getMsgId(), 1, Integer::sum) <= failures;
+    }
+
+    private PushConsume() {
+    }
+}

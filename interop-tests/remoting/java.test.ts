@@ -1,0 +1,366 @@
+// The unmodified Java client of Apache RocketMQ 5.3 and mqadmin against our server in a process of its own.
+import test from 'ava'
+import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
+import {
+  bodyOf,
+  type Got,
+  type JavaClient,
+  type JavaEvent,
+  java,
+  javaClientMissing,
+  mqadmin,
+} from '../support/java-client.ts'
+
+const missing = await javaClientMissing()
+if (missing !== undefined) {
+  process.stderr.write(`SKIPPED: every test with the Java client, because ${missing}\n`)
+  test.skip(`the Java client: ${missing}`, (t) => t.pass())
+}
+const testJava = missing === undefined ? test.serial : test.skip
+
+let server: SpawnedServer
+const leftovers: (() => unknown)[] = []
+test.before(async () => {
+  const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
+  if (missing === undefined) server = await spawnServer(later)
+})
+test.after.always(async () => {
+  await server?.stop()
+  for (const end of leftovers) await end()
+})
+
+const nameServer = (): string => server.address('nameServer')
+const indexes = (messages: readonly Got[]): number[] =>
+  messages.map((message) => Number(message.properties['index'])).sort((a, b) => a - b)
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+
+function noFailures(events: readonly JavaEvent[]): JavaEvent[] {
+  return events.filter((event) => event.event === 'failed')
+}
+
+for (const mode of ['sync', 'async', 'oneway'] as const) {
+  testJava(`${mode} sends reach a concurrent push consumer whole`, async (t) => {
+    const topic = `Java_${mode}`
+    const common = { nameServer: nameServer(), topic }
+    const consumer = await java(t, 'push', { ...common, group: `G_${mode}` })
+    await consumer.ready()
+    const producer = await java(t, 'produce', { ...common, mode, count: 20, tags: 'TagA,TagB' })
+    t.deepEqual(noFailures(await producer.ends()), [])
+    const got = await consumer.receives(20)
+    t.deepEqual(indexes(got), upTo(20))
+    const fifth = got.find((message) => message.properties['index'] === '5')!
+    t.is(bodyOf(fifth), 'message-5')
+    t.is(fifth.tag, 'TagB')
+    t.is(fifth.keys, 'key-5')
+    t.is(fifth.topic, topic)
+    t.is(fifth.properties['text'], 'grüße 中文 😀')
+    t.is(fifth.properties['UNIQ_KEY'], fifth.msgId)
+    if (mode !== 'oneway') {
+      const sent = producer.of('sent')
+      t.true(sent.every((event) => event['status'] === 'SEND_OK'))
+      t.deepEqual(
+        sent.map((event) => event['msgId']).sort(),
+        got.map((message) => message.msgId).sort(),
+      )
+    }
+  })
+}
+
+testJava('a batch is stored as its messages', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaBatch' }
+  const producer = await java(t, 'produce', { ...common, mode: 'batch', count: 10, tags: 'TagA' })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  const [sent] = producer.of('sent')
+  t.is(String(sent!['offsetMsgId']).split(',').length, 10)
+  const consumer = await java(t, 'push', { ...common, group: 'G_batch' })
+  const got = await consumer.receives(10)
+  t.deepEqual(indexes(got), upTo(10))
+  t.is(new Set(got.map((message) => message.queueId)).size, 1)
+})
+
+testJava('a body that the client compresses arrives as it was', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaLarge' }
+  const producer = await java(t, 'produce', { ...common, count: 2, bodyBytes: 100_000 })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  const consumer = await java(t, 'push', { ...common, group: 'G_large' })
+  const got = await consumer.receives(2)
+  t.deepEqual(
+    got.map((message) => bodyOf(message).length),
+    [100_000, 100_000],
+  )
+})
+
+testJava('a body over 4 MiB is refused with the reason', async (t) => {
+  const options = { nameServer: nameServer(), topic: 'JavaTooLarge', bodyBytes: 4_194_305 }
+  const producer = await java(t, 'produce', options)
+  await producer.ends()
+  t.is(producer.of('failed')[0]?.['code'], 13)
+})
+
+testJava('a tag expression selects', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaTags' }
+  const consumer = await java(t, 'push', {
+    ...common,
+    group: 'G_tags',
+    expression: 'TagA || TagC',
+  })
+  await consumer.ready()
+  const producer = await java(t, 'produce', { ...common, count: 30, tags: 'TagA,TagB,TagC' })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  const got = await consumer.receives(20)
+  t.deepEqual(
+    indexes(got),
+    upTo(30).filter((i) => i % 3 !== 1),
+  )
+})
+
+testJava('a selector by SQL is refused in words', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaSql' }
+  const consumer = await java(t, 'push', { ...common, group: 'G_sql', sql: 'a > 1' })
+  await consumer.ends()
+  t.regex(String(consumer.of('failed')[0]?.['message']), /filter message by SQL92/)
+})
+
+testJava('consumers of one group share the queues, and take over from one that ends', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaCluster' }
+  const group = { ...common, group: 'G_cluster' }
+  const [one, two] = await Promise.all([
+    java(t, 'push', { ...group, instance: 'one' }),
+    java(t, 'push', { ...group, instance: 'two' }),
+  ])
+  await Promise.all([one.ready(), two.ready()])
+  await membersOf('G_cluster', 2)
+  const send = async (count: number, body: string): Promise<void> => {
+    const producer = await java(t, 'produce', { ...common, count, body })
+    t.deepEqual(noFailures(await producer.ends()), [])
+  }
+  await send(40, 'shared')
+  await allGot([one, two], 40)
+  t.deepEqual(indexes([...one.got, ...two.got]), upTo(40))
+  await one.stop()
+  await send(8, 'alone')
+  await two.until(
+    'it took over',
+    () => two.got.filter((m) => bodyOf(m).startsWith('alone')).length >= 8,
+  )
+  t.deepEqual(indexes(two.got.filter((m) => bodyOf(m).startsWith('alone'))), upTo(8))
+})
+
+testJava('every broadcasting consumer gets every message', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaBroadcast' }
+  const group = { ...common, group: 'G_broadcast', broadcasting: true }
+  const consumers = await Promise.all([
+    java(t, 'push', { ...group, instance: 'one' }),
+    java(t, 'push', { ...group, instance: 'two' }),
+  ])
+  await Promise.all(consumers.map((consumer) => consumer.ready()))
+  const producer = await java(t, 'produce', { ...common, count: 12 })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  for (const consumer of consumers) t.deepEqual(indexes(await consumer.receives(12)), upTo(12))
+})
+
+testJava('orderly consumers keep the order of each queue and retry in place', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaOrdered' }
+  const group = { ...common, group: 'G_ordered', orderly: true, failures: 1 }
+  const consumers = await Promise.all([
+    java(t, 'push', { ...group, instance: 'one' }),
+    java(t, 'push', { ...group, instance: 'two' }),
+  ])
+  await Promise.all(consumers.map((consumer) => consumer.ready()))
+  const producer = await java(t, 'produce', { ...common, mode: 'ordered', count: 16 })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  await allGot(consumers, 32)
+  for (const consumer of consumers) {
+    for (const messages of groupByQueue(consumer.got).values()) {
+      const order = messages.map((message) => message.queueOffset)
+      t.deepEqual(
+        order,
+        order.toSorted((a, b) => a - b),
+        'a queue was delivered out of order',
+      )
+    }
+  }
+  t.is(new Set(consumers.flatMap((c) => c.got.map((m) => m.msgId))).size, 16)
+})
+
+testJava('a failed message comes again after its delay, with its topic and a count', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaRetry' }
+  const consumer = await java(t, 'push', {
+    ...common,
+    group: 'G_retry',
+    failures: 1,
+    retryLevel: 1,
+  })
+  await consumer.ready()
+  const producer = await java(t, 'produce', { ...common, count: 3, tags: 'TagA' })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  const got = await consumer.receives(6)
+  const again = got.filter((message) => message.reconsumeTimes === 1)
+  t.deepEqual(indexes(again), upTo(3))
+  t.true(again.every((message) => message.topic === 'JavaRetry' && message.tag === 'TagA'))
+})
+
+testJava('a message that fails too often is dead-lettered', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaDead' }
+  const consumer = await java(t, 'push', {
+    ...common,
+    group: 'G_dead',
+    failures: 100,
+    retryLevel: 1,
+    maxReconsumeTimes: 1,
+  })
+  await consumer.ready()
+  const producer = await java(t, 'produce', { ...common, count: 1 })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  await consumer.receives(2)
+  const reader = await java(t, 'lite-pull', {
+    nameServer: nameServer(),
+    topic: '%DLQ%G_dead',
+    group: 'G_dead_reader',
+    assign: true,
+  })
+  const [dead] = await reader.receives(1)
+  t.is(bodyOf(dead!), 'message-0')
+  t.is(consumer.got.length, 2)
+})
+
+testJava('a delayed message comes not before its time', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaDelay' }
+  const consumer = await java(t, 'push', { ...common, group: 'G_delay' })
+  await consumer.ready()
+  const byLevel = await java(t, 'produce', { ...common, count: 1, delayLevel: 2, body: 'level' })
+  const byTime = await java(t, 'produce', { ...common, count: 1, delayMs: 4000, body: 'time' })
+  t.deepEqual(noFailures([...(await byLevel.ends()), ...(await byTime.ends())]), [])
+  for (const message of await consumer.receives(2)) {
+    const wanted = bodyOf(message).startsWith('level') ? 5000 : 4000
+    t.true(message.delayMs >= wanted - 1000, `${bodyOf(message)} came after ${message.delayMs} ms`)
+    t.true(message.delayMs < wanted + 30_000)
+  }
+})
+
+testJava('a lite pull consumer reads by subscription and by assignment', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaLitePull' }
+  const producer = await java(t, 'produce', { ...common, count: 25 })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  const consumers = await Promise.all([
+    java(t, 'lite-pull', { ...common, group: 'G_lite' }),
+    java(t, 'lite-pull', { ...common, group: 'G_lite_assign', assign: true }),
+  ])
+  for (const consumer of consumers) t.deepEqual(indexes(await consumer.receives(25)), upTo(25))
+})
+
+testJava('a group goes on where it stopped', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaResume', group: 'G_resume' }
+  const send = async (body: string): Promise<void> => {
+    const producer = await java(t, 'produce', { ...common, group: 'PG', count: 5, body })
+    t.deepEqual(noFailures(await producer.ends()), [])
+  }
+  await send('first')
+  const before = await java(t, 'push', common)
+  await before.receives(5)
+  await before.stop()
+  await send('second')
+  const after = await java(t, 'push', common)
+  const got = await after.receives(5)
+  t.deepEqual(
+    got.map(bodyOf).sort(),
+    upTo(5).map((i) => `second-${i}`),
+  )
+})
+
+testJava('mqadmin sees the cluster, its topics and the progress of a group', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaAdmin' }
+  const producer = await java(t, 'produce', { ...common, count: 4, tags: 'TagA' })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  const consumer = await java(t, 'push', { ...common, group: 'G_admin' })
+  await consumer.receives(4)
+  const at = ['-n', nameServer()] as const
+  t.regex(
+    await mqadmin('clusterList', ...at),
+    /DefaultCluster\s+broker-a\s+0\s+127\.0\.0\.1:\d+\s+V5_3_3/,
+  )
+  t.regex(await mqadmin('topicList', ...at), /^JavaAdmin$/m)
+  t.regex(await mqadmin('topicRoute', ...at, '-t', 'JavaAdmin'), /"readQueueNums":4/)
+  t.regex(await mqadmin('topicStatus', ...at, '-t', 'JavaAdmin'), /broker-a\s+0\s+0\s+\d+/)
+  t.regex(await mqadmin('consumerConnection', ...at, '-g', 'G_admin'), /JavaAdmin\s+\*/)
+  await consumer.stop()
+  const progress = await mqadmin('consumerProgress', ...at, '-g', 'G_admin')
+  t.regex(progress, /Diff Total: 0/)
+  const sent = producer.of('sent')[0]!
+  t.regex(
+    await mqadmin('queryMsgById', ...at, '-t', 'JavaAdmin', '-i', String(sent['offsetMsgId'])),
+    /key-0/,
+  )
+  t.regex(await mqadmin('queryMsgByKey', ...at, '-t', 'JavaAdmin', '-k', 'key-1'), /\d/)
+  await mqadmin(
+    'updateTopic',
+    ...at,
+    '-b',
+    server.address('remoting'),
+    '-t',
+    'JavaMade',
+    '-r',
+    '3',
+    '-w',
+    '3',
+  )
+  t.regex(await mqadmin('topicRoute', ...at, '-t', 'JavaMade'), /"readQueueNums":3/)
+  await mqadmin('deleteTopic', ...at, '-c', 'DefaultCluster', '-t', 'JavaMade')
+  t.false(/^JavaMade$/m.test(await mqadmin('topicList', ...at)))
+})
+
+testJava('requests are signed, and only granted topics are served', async (t) => {
+  const secured = await spawnServer(t, {
+    config: {
+      users: {
+        writer: { secretKey: '12345678', publish: ['Granted'], create: ['Granted'] },
+        reader: { secretKey: '87654321', consume: ['Granted', 'G_acl'] },
+      },
+    },
+  })
+  const common = { nameServer: secured.address('nameServer'), topic: 'Granted' }
+  const writer = { accessKey: 'writer', secretKey: '12345678' }
+  const reader = { accessKey: 'reader', secretKey: '87654321', group: 'G_acl' }
+  const produced = await java(t, 'produce', { ...common, ...writer, count: 3, bodyBytes: 200_000 })
+  t.deepEqual(noFailures(await produced.ends()), [])
+  const consumer = await java(t, 'push', { ...common, ...reader })
+  t.deepEqual(indexes(await consumer.receives(3)), upTo(3))
+  const refused = [
+    await java(t, 'produce', { ...common, count: 1 }),
+    await java(t, 'produce', { ...common, ...writer, secretKey: 'wrong-key', count: 1 }),
+    await java(t, 'produce', { ...common, ...writer, topic: 'Other', count: 1 }),
+  ]
+  for (const producer of refused) {
+    await producer.ends()
+    t.is(producer.of('sent').length, 0)
+    t.is(producer.of('failed').length, 1)
+  }
+})
+
+/** Waits until the consumers together have `count` deliveries. */
+async function allGot(consumers: readonly JavaClient[], count: number): Promise<void> {
+  const total = (): number => consumers.reduce((sum, consumer) => sum + consumer.got.length, 0)
+  const enough = consumers.map((consumer) =>
+    consumer.until(`all had ${count} messages`, () => total() >= count),
+  )
+  await Promise.race(enough)
+}
+
+/** Rebalancing is the clients' own affair; their registrations tell when it can have happened. */
+async function membersOf(group: string, count: number): Promise<void> {
+  for (let tries = 0; tries < 20; tries++) {
+    const out = await mqadmin('consumerConnection', '-n', nameServer(), '-g', group)
+    if ((out.match(/V5_3_3/g) ?? []).length >= count) return
+  }
+  throw new Error(`${group} never had ${count} members`)
+}
+
+function groupByQueue(messages: readonly Got[]): Map<number, Got[]> {
+  const queues = new Map<number, Got[]>()
+  for (const message of messages) {
+    const queue = queues.get(message.queueId)
+    if (queue) queue.push(message)
+    else queues.set(message.queueId, [message])
+  }
+  return queues
+}
