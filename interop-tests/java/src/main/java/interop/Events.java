@@ -50,6 +50,7 @@ final class Events {
         Map<String, Object> event = event("failed");
         event.put("error", error.getClass().getSimpleName());
         event.put("message", String.valueOf(error.getMessage()));
+        event.put("cause", String.valueOf(error.getCause()));
         if (error instanceof MQBrokerException) {
             event.put("code", ((MQBrokerException) error).getResponseCode());
         } else if (error instanceof MQClientException) {
