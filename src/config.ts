@@ -229,6 +229,12 @@ export const configSchema = z.strictObject({
         .max(65_535)
         .default(MQTT_DEFAULTS.receiveMaximum)
         .describe('Messages of QoS 1 and 2 an MQTT 5 client may have on their way to the broker.'),
+      topicAliasMax: z
+        .int()
+        .min(0)
+        .max(65_535)
+        .default(MQTT_DEFAULTS.topicAliasMax)
+        .describe('Topic aliases an MQTT 5 client may define.'),
       undeliveredBytesMax: z
         .int()
         .min(65_536)

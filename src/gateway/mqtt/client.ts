@@ -190,9 +190,7 @@ export class Client {
         this.inbound.release(decodeAck(type, bytes, start, end, this.isV5) >>> 8)
         return true
       case PACKET.pingreq:
-        this.output.reserve(2)
-        this.output.append(PINGRESP)
-        this.wantFlush()
+        this.inbound.ping()
         return true
       case PACKET.subscribe:
       case PACKET.unsubscribe:
@@ -353,5 +351,3 @@ export class Client {
     }
   }
 }
-
-const PINGRESP = Buffer.of(0xd0, 0)

@@ -98,6 +98,7 @@ function readVersion(reader: PacketReader): Version {
 function readConnect(reader: PacketReader, version: Version): ConnectPacket {
   const flags = reader.u8('the connect flags')
   checkFlags(flags, version)
+  if (reader.left < 2) throw silent('CONNECT ends within the keep alive')
   const keepAliveSeconds = reader.u16('the keep alive')
   const properties: Properties = version === 5 ? readProperties(reader, PACKET.connect) : {}
   if (properties.authData !== undefined && properties.authMethod === undefined) {
@@ -114,7 +115,8 @@ function readConnect(reader: PacketReader, version: Version): ConnectPacket {
 
 function checkFlags(flags: number, version: Version): void {
   const willQos = (flags >>> 3) & 3
-  if (flags & FLAG.reserved) throw silent('the reserved connect flag is set')
+  // 3.1 has no use for the bit and does not forbid it.
+  if (version > 3 && flags & FLAG.reserved) throw silent('the reserved connect flag is set')
   if (willQos === 3) throw silent('the will has QoS 3')
   if (!(flags & FLAG.will) && (willQos !== 0 || flags & FLAG.willRetain)) {
     throw silent('will flags without a will')
@@ -193,7 +195,8 @@ export function encodeConnack(
   code: ReasonCode,
   properties: Properties = {},
 ): Buffer {
-  const head = [sessionPresent ? 1 : 0, code]
+  // 3.1 reserves the byte that later says whether a session was present.
+  const head = [sessionPresent && version > 3 ? 1 : 0, code]
   if (version < 5) return Buffer.of(0x20, 2, ...head)
   const section = encodeProperties(properties)
   const length = encodeVarint(section.length)

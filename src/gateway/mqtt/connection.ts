@@ -17,7 +17,6 @@ import { authenticate, connackProperties, type Terms, termsOf } from './handshak
 import { CONNECT_BYTES_MAX } from './limits.ts'
 import { Output } from './output.ts'
 import type { Parts } from './parts.ts'
-import type { Properties } from './properties.ts'
 import { PACKET, ProtocolError, packetName, REASON, RETURN_CODE, type Version } from './protocol.ts'
 import type { SessionHolder } from './session.ts'
 
@@ -120,6 +119,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   flush(): void {
     this.#isFlushQueued = false
     if (this.#state === 'closed' || this.#isSaving) return
+    // PUBRECs stand in the output already; then what arrived, then the PUBACKs.
+    this.#client?.outbound.pump()
     this.#client?.inbound.writeAcks()
     if (this.#needsSave && this.#client !== undefined) {
       this.#needsSave = false
@@ -231,6 +232,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   async #open(packet: ConnectPacket): Promise<void> {
     const { context, options, sessions } = this.#parts
     const terms = termsOf(packet, options)
+    const properties = connackProperties(packet, terms, options)
     const principal = await authenticate(packet, context)
     this.#authorizeWill(terms, principal)
     const { clientId, expiryMs, will } = terms
@@ -245,20 +247,11 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#client = new Client(this.#parts, this, packet, { terms, principal, session })
     this.#state = 'open'
     this.#splitter.packetBytesMax = options.packetBytesMax
-    const asked = packet.properties.sessionExpiry ?? 0
-    const properties =
-      packet.version === 5 ? this.#fitting(terms, connackProperties(terms, asked, options)) : {}
     this.output.append(encodeConnack(packet.version, present, REASON.success, properties))
     this.wantFlush()
     this.#seenMs = context.clock.monotonic()
     await this.#client.start(present)
     this.release()
-  }
-
-  /** A CONNACK that the client cannot take must not be sent (MQTT-3.1.2-24). */
-  #fitting(terms: Terms, properties: Properties): Properties {
-    if (encodeConnack(5, false, 0, properties).length <= terms.packetBytesMax) return properties
-    throw silent('the client takes no packet as large as CONNACK')
   }
 
   #authorizeWill(terms: Terms, principal: Parameters<Parts['context']['auth']['authorize']>[0]) {

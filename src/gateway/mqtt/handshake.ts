@@ -4,8 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { BrokerError } from '../../errors.ts'
 import type { Principal } from '../auth.ts'
 import type { GatewayContext } from '../gateway.ts'
-import type { ConnectPacket } from './connect-packet.ts'
-import { TOPIC_ALIAS_MAX } from './limits.ts'
+import { type ConnectPacket, encodeConnack } from './connect-packet.ts'
 import type { MqttOptions } from './options.ts'
 import type { Properties } from './properties.ts'
 import { ProtocolError, REASON } from './protocol.ts'
@@ -89,16 +88,28 @@ export async function authenticate(
   return auth.verifyPassword(packet.username, packet.password?.toString() ?? '', 'mqtt')
 }
 
-/** CONNACK's properties: only what differs from the standard's defaults, so that it stays small. */
-export function connackProperties(terms: Terms, asked: number, options: MqttOptions): Properties {
+/**
+ * CONNACK's properties: only what differs from the standard's defaults, so that it stays small.
+ * @throws ProtocolError when the client takes no packet as large (MQTT-3.1.2-24)
+ */
+export function connackProperties(
+  packet: ConnectPacket,
+  terms: Terms,
+  options: MqttOptions,
+): Properties {
+  if (packet.version < 5) return {}
+  const asked = packet.properties.sessionExpiry ?? 0
   const properties: Properties = {
     receiveMaximum: options.receiveMaximum,
-    topicAliasMaximum: TOPIC_ALIAS_MAX,
+    topicAliasMaximum: options.topicAliasMax,
     maximumPacketSize: options.packetBytesMax,
   }
   if (terms.isAssigned) properties.assignedClientId = terms.clientId
   if (terms.isKeepAliveOurs) properties.serverKeepAlive = terms.keepAliveSeconds
   const askedMs = asked === EXPIRY_NEVER ? NEVER : asked * 1000
   if (askedMs > terms.expiryMs) properties.sessionExpiry = Math.floor(terms.expiryMs / 1000)
+  if (encodeConnack(5, false, REASON.success, properties).length > terms.packetBytesMax) {
+    throw new ProtocolError(REASON.packetTooLarge, 'CONNACK is too large for the client', true)
+  }
   return properties
 }

@@ -36,6 +36,8 @@ export interface InboundPeer {
 type AckSlot = number
 
 interface Sent {
+  /** No messages: PINGRESP, in its turn. */
+  readonly isPing: boolean
   readonly acks: readonly AckSlot[]
   readonly noSubscribers: readonly boolean[]
   readonly bytes: number
@@ -44,6 +46,7 @@ interface Sent {
 
 /** What a message costs in memory beside its payload, about. */
 const MESSAGE_OVERHEAD_BYTES = 256
+const PINGRESP = Buffer.of(0xd0, 0)
 const NO_SUBSCRIBERS = REASON.noMatchingSubscribers
 
 export class Inbound {
@@ -97,7 +100,14 @@ export class Inbound {
     if (qos > 0) this.#open++
     this.flush()
     const acks = [packetId * 4 + qos]
-    this.#sent.push({ acks, noSubscribers: [false], bytes: 0, results: [error] })
+    this.#sent.push({ isPing: false, acks, noSubscribers: [false], bytes: 0, results: [error] })
+    this.#drain()
+  }
+
+  /** Answered when what came before it is stored, so that a ping tells a publisher of QoS 0 as much. */
+  ping(): void {
+    this.flush()
+    this.#sent.push({ isPing: true, acks: [], noSubscribers: [], bytes: 0, results: [] })
     this.#drain()
   }
 
@@ -121,6 +131,7 @@ export class Inbound {
   flush(): void {
     if (this.#messages.length === 0) return
     const sent: Sent = {
+      isPing: false,
       acks: this.#acks,
       noSubscribers: this.#noSubscribers,
       bytes: this.#bytes,
@@ -281,7 +292,8 @@ export class Inbound {
     }
   }
 
-  #acknowledge({ acks, noSubscribers, results }: Sent): void {
+  #acknowledge({ isPing, acks, noSubscribers, results }: Sent): void {
+    if (isPing && !this.#isClosed) this.#peer.output.append(PINGRESP)
     for (let i = 0; i < acks.length; i++) {
       const ack = acks[i]!
       const result = results![i]!
@@ -322,7 +334,9 @@ export class Inbound {
       return
     }
     const reason: ReasonCode = reasonOf(error, PACKET.puback)
-    const text = wantsReasons ? error.message : undefined
+    // Who may not is not told what there is.
+    const isDenied = error.code === 'PERMISSION_DENIED'
+    const text = wantsReasons && !isDenied ? error.message : undefined
     if (qos === 1) this.#pubacks.push(encodeAck(0x40, packetId, reason, text, packetBytesMax))
     else this.#peer.output.append(encodeAck(0x50, packetId, reason, text, packetBytesMax))
   }

@@ -8,8 +8,6 @@ export const TOPIC_BYTES_MAX = 4096
 export const TOPIC_LEVELS_MAX = 128
 export const USER_PROPERTIES_MAX = 64
 export const USER_PROPERTY_BYTES_MAX = 32 * 1024
-/** Inbound topic aliases a connection may define. */
-export const TOPIC_ALIAS_MAX = 64
 /** QoS 2 packet ids a session may hold without PUBREL. */
 export const INBOUND_IDS_MAX = 1000
 /** Filters of one SUBSCRIBE or UNSUBSCRIBE; the session's total has its own limit. */

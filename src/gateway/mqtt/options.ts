@@ -17,6 +17,8 @@ export interface MqttOptions {
   readonly inFlightMax: number
   /** Messages of QoS 1 and 2 a client may have on their way to us. */
   readonly receiveMaximum: number
+  /** Topic aliases an MQTT 5 client may define. */
+  readonly topicAliasMax: number
   /** Bytes on their way to one client, beyond which its messages wait in the log. */
   readonly undeliveredBytesMax: number
   /** Bytes of one client on their way into the log, beyond which it is not read. */
@@ -40,6 +42,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
   filtersMax: 1_000,
   inFlightMax: 256,
   receiveMaximum: 256,
+  topicAliasMax: 64,
   undeliveredBytesMax: MIB,
   unstoredBytesMax: 4 * MIB,
   invisibleMs: MINUTE_MS,

@@ -84,8 +84,10 @@ export class Outbound implements FeedReader {
     for (const name of names) this.#retained.push({ name, subscription })
   }
 
+  /** Reads at once, writes at the end of the turn. */
   feedMoved(): void {
-    this.pump()
+    if (this.#isClosed || this.#isPumping || this.merge.next() !== 'ready') return
+    this.#peer.wantFlush()
   }
 
   /** The socket or the window may have room. */

@@ -2,7 +2,7 @@
 import { BrokerError } from '../../errors.ts'
 import type { Principal } from '../auth.ts'
 import type { Route } from './address.ts'
-import { ROUTES_PER_CONNECTION_MAX, TOPIC_ALIAS_MAX } from './limits.ts'
+import { ROUTES_PER_CONNECTION_MAX } from './limits.ts'
 import type { Parts } from './parts.ts'
 import { malformed, ProtocolError, REASON, violation } from './protocol.ts'
 import type { PublishPacket } from './publish-packet.ts'
@@ -43,10 +43,11 @@ export class PublishRoutes {
 
   #aliased(packet: PublishPacket, bytes: Buffer): KnownRoute {
     const alias = packet.properties.topicAlias!
-    if (alias === 0 || alias > TOPIC_ALIAS_MAX) {
+    const { topicAliasMax } = this.#parts.options
+    if (alias === 0 || alias > topicAliasMax) {
       throw new ProtocolError(
         REASON.topicAliasInvalid,
-        `the topic alias ${alias} is not within 1..${TOPIC_ALIAS_MAX}`,
+        `the topic alias ${alias} is not within 1..${topicAliasMax}`,
       )
     }
     if (packet.topicEnd === packet.topicStart) {
