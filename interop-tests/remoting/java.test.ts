@@ -3,13 +3,11 @@ import test from 'ava'
 import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import {
   bodyOf,
+  type ClientEvent,
+  type ForeignClient,
   type Got,
-  type JavaClient,
-  type JavaEvent,
-  java,
-  javaClientMissing,
-  mqadmin,
-} from '../support/java-client.ts'
+} from '../support/foreign-client.ts'
+import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
 
 const missing = await javaClientMissing()
 if (missing !== undefined) {
@@ -34,7 +32,7 @@ const indexes = (messages: readonly Got[]): number[] =>
   messages.map((message) => Number(message.properties['index'])).sort((a, b) => a - b)
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 
-function noFailures(events: readonly JavaEvent[]): JavaEvent[] {
+function noFailures(events: readonly ClientEvent[]): ClientEvent[] {
   return events.filter((event) => event.event === 'failed')
 }
 
@@ -338,7 +336,7 @@ testJava('requests are signed, and only granted topics are served', async (t) =>
 })
 
 /** Waits until the consumers together have `count` deliveries. */
-async function allGot(consumers: readonly JavaClient[], count: number): Promise<void> {
+async function allGot(consumers: readonly ForeignClient[], count: number): Promise<void> {
   const total = (): number => consumers.reduce((sum, consumer) => sum + consumer.got.length, 0)
   const enough = consumers.map((consumer) =>
     consumer.until(`all had ${count} messages`, () => total() >= count),
