@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { BROKER_DEFAULTS } from './broker/options.ts'
 import { BrokerError } from './errors.ts'
+import { AMQP_DEFAULTS } from './gateway/amqp/options.ts'
 import { MQTT_DEFAULTS } from './gateway/mqtt/options.ts'
 import { BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from './model/limits.ts'
 import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
@@ -265,7 +266,71 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('MQTT 3.1, 3.1.1 and 5.'),
-  amqp: z.strictObject(listening(5672)).prefault({}).describe('AMQP 1.0.'),
+  amqp: z
+    .strictObject({
+      ...listening(5672),
+      frameBytesMax: z
+        .int()
+        .min(4096)
+        .max(1024 * 1024)
+        .default(AMQP_DEFAULTS.frameBytesMax)
+        .describe('Longest frame after the handshake; clients are told.'),
+      messageBytesMax: z
+        .int()
+        .min(4096)
+        .max(128 * 1024 * 1024)
+        .default(AMQP_DEFAULTS.messageBytesMax)
+        .describe('Longest message with all of its sections; clients are told.'),
+      channelsMax: z
+        .int()
+        .min(1)
+        .max(65_535)
+        .default(AMQP_DEFAULTS.channelsMax)
+        .describe('Sessions of one connection.'),
+      linksPerSessionMax: z
+        .int()
+        .min(1)
+        .max(65_535)
+        .default(AMQP_DEFAULTS.linksPerSessionMax)
+        .describe('Links of one session.'),
+      handshakeMs: z
+        .int()
+        .min(100)
+        .default(AMQP_DEFAULTS.handshakeMs)
+        .describe('From the connection to `open`.'),
+      idleMs: z
+        .int()
+        .min(1000)
+        .default(AMQP_DEFAULTS.idleMs)
+        .describe('A connection without a frame for this long is closed; clients are told half.'),
+      sendAheadBytesMax: z
+        .int()
+        .min(65_536)
+        .default(AMQP_DEFAULTS.sendAheadBytesMax)
+        .describe('Bytes waiting for a slow reader, beyond which it is sent no more messages.'),
+      unstoredBytesMax: z
+        .int()
+        .min(65_536)
+        .default(AMQP_DEFAULTS.unstoredBytesMax)
+        .describe('Bytes of one client on their way into the log, beyond which it is not read.'),
+      unstoredBytesTotalMax: z
+        .int()
+        .min(65_536)
+        .default(AMQP_DEFAULTS.unstoredBytesTotalMax)
+        .describe('The same over all clients, beyond which none is granted credit.'),
+      authFailureDelayMs: z
+        .int()
+        .min(0)
+        .default(AMQP_DEFAULTS.authFailureDelayMs)
+        .describe('Wrong credentials are answered this late.'),
+      lockMs: z
+        .int()
+        .min(1000)
+        .default(AMQP_DEFAULTS.lockMs)
+        .describe('A message that its consumer does not settle within this is given to another.'),
+    })
+    .prefault({})
+    .describe('AMQP 1.0.'),
   users: z
     .record(z.string().min(1), user)
     .default({})

@@ -203,6 +203,10 @@ const GATEWAYS: Readonly<
     await gateway.open()
     return gateway
   },
+  amqp: async (context, config) => {
+    const { AmqpGateway } = await import('./gateway/amqp/server.ts')
+    return new AmqpGateway(context, config.amqp)
+  },
 }
 
 /** Tells the name servers, which is what brings native clients here: the last step of a start. */

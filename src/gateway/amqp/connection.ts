@@ -1,0 +1,344 @@
+// One AMQP peer, from its first byte to its last: shares what comes out between the handshake, the control
+// plane (rhea) and the sessions, keeps reading and writing within bounds, and ends the connection for
+// whatever reason there is, in AMQP's words where it may.
+import type { Clock, Timer } from '../../clock.ts'
+import type { Logger } from '../../log.ts'
+import { type Host, hostOf } from '../../model/host.ts'
+import type { Principal } from '../auth.ts'
+import type { Broker, GatewayContext, GatewaySocket } from '../gateway.ts'
+import { type OpenFrame, readFields, readOpen } from './control-frames.ts'
+import { ControlPlane, type ControlSink, type createControlContainer } from './control-plane.ts'
+import { AmqpError, CONDITION, describeError } from './errors.ts'
+import { type FrameSink, FrameSplitter } from './frame-splitter.ts'
+import { Handshake, type HandshakePeer } from './handshake.ts'
+import { Ingest, type IngestBudget } from './ingest.ts'
+import {
+  CLOSE_GRACE_MS,
+  FRAME_BYTES_MIN,
+  HANDSHAKE_FRAME_BYTES_MAX,
+  PARTIAL_MESSAGES_MAX,
+  SLAB_BYTES,
+} from './limits.ts'
+import type { Peer } from './link.ts'
+import type { AmqpOptions } from './options.ts'
+import { Outbox, type OutboxTurn } from './outbox.ts'
+import { CODE, descriptorCode, FRAME_AMQP, FRAME_HEADER_BYTES } from './performatives.ts'
+import { type GroupMembers, Presence } from './presence.ts'
+import { Sessions } from './sessions.ts'
+
+/** What the connections of one gateway share. */
+export interface ConnectionShare {
+  readonly context: GatewayContext
+  readonly limits: AmqpOptions
+  readonly containerId: string
+  readonly product: { readonly name: string; readonly version: string }
+  readonly container: ReturnType<typeof createControlContainer>
+  readonly turn: OutboxTurn
+  readonly budget: IngestBudget
+  readonly members: GroupMembers
+}
+
+/** handshake -> opening -> open -> closing (goodbye was said) -> closed. */
+type Stage = 'handshake' | 'opening' | 'open' | 'closing' | 'closed'
+
+export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSink {
+  readonly broker: Broker
+  readonly clock: Clock
+  readonly log: Logger
+  readonly connectionId: string
+  readonly remoteAddress: string
+  readonly bornHost: Host
+  readonly outbox: Outbox
+  readonly messageBytesMax: number
+  /** Set by the handshake, before anything asks. */
+  principal!: Principal
+  containerId = ''
+  sendFrameBytesMax = FRAME_BYTES_MIN
+  readonly #share: ConnectionShare
+  readonly #socket: GatewaySocket
+  readonly #gone: () => void
+  readonly #splitter: FrameSplitter
+  readonly #handshake: Handshake
+  readonly #control: ControlPlane
+  readonly #ingest: Ingest
+  #sessions: Sessions | undefined
+  #presence: Presence | undefined
+  #stage: Stage = 'handshake'
+  #deadline: Timer
+  #touchedMs = 0
+  #isPaused = true
+  /** The peer did wrong: nothing it sends is read any more. */
+  #isDeaf = false
+
+  constructor(
+    socket: GatewaySocket,
+    connectionId: string,
+    share: ConnectionShare,
+    gone: () => void,
+  ) {
+    const { context, limits } = share
+    this.broker = context.broker
+    this.clock = context.clock
+    this.log = context.log
+    this.connectionId = connectionId
+    this.remoteAddress = socket.remoteAddress
+    this.bornHost = hostOf(socket.remoteAddress, socket.remotePort)
+    this.messageBytesMax = limits.messageBytesMax
+    this.#share = share
+    this.#socket = socket
+    this.#gone = gone
+    this.outbox = new Outbox(socket, share.turn)
+    this.#splitter = new FrameSplitter(this, HANDSHAKE_FRAME_BYTES_MAX)
+    this.#handshake = new Handshake(this, context.auth, limits.authFailureDelayMs)
+    this.#ingest = new Ingest(this, share.budget, () => this.#regulate())
+    this.#control = this.#newControlPlane()
+    this.#deadline = context.clock.after(limits.handshakeMs, () => {
+      this.drop(`no open within ${limits.handshakeMs} ms`)
+    })
+    socket.onData((chunk) => this.#onData(chunk))
+    socket.onClose((error) => this.#onClose(error))
+    socket.onDrain(() => this.#sessions?.pump())
+    this.#regulate()
+  }
+
+  #newControlPlane(): ControlPlane {
+    const { container, containerId, limits, product } = this.#share
+    const options = {
+      containerId,
+      frameBytesMax: limits.frameBytesMax,
+      channelMax: limits.channelsMax - 1,
+      idleTimeoutMs: limits.idleMs / 2,
+      product,
+    }
+    return new ControlPlane(container, options, this)
+  }
+
+  get isWritable(): boolean {
+    return this.outbox.pendingBytes < this.#share.limits.sendAheadBytesMax
+  }
+
+  // ---- bytes in
+
+  #onData(chunk: Buffer): void {
+    if (this.#isDeaf || this.#stage === 'closed') return
+    // One copy serves every message of the chunk; before `open` there are none.
+    const bytes = this.#stage === 'open' ? Buffer.from(chunk) : chunk
+    this.#guard(() => this.#splitter.push(bytes))
+    this.#touch()
+  }
+
+  /** Runs what the peer's bytes cause, and makes the peer pay for what is wrong with them. */
+  #guard(work: () => void): void {
+    try {
+      work()
+    } catch (error) {
+      if (!(error instanceof AmqpError)) throw error
+      this.#fail(error)
+    }
+    this.#ingest.flush()
+    this.#regulate()
+  }
+
+  resume(): void {
+    if (this.#stage !== 'closed') this.#guard(() => this.#splitter.resume())
+  }
+
+  expectHeader(): void {
+    this.#splitter.expectHeader()
+  }
+
+  /** rhea sees no data frames, and would take a busy peer for a silent one. */
+  #touch(): void {
+    if (this.#stage !== 'open') return
+    const now = this.clock.monotonic()
+    if (now - this.#touchedMs < this.#share.limits.idleMs / 8) return
+    this.#touchedMs = now
+    this.#control.touch()
+  }
+
+  /** Reads while nothing that came before has to be waited for and the disk keeps up. */
+  #regulate(): void {
+    const { unstoredBytesMax } = this.#share.limits
+    const enough = this.#isPaused ? unstoredBytesMax / 2 : unstoredBytesMax
+    const isPaused = this.#splitter.isHeld || this.#ingest.bytes > enough
+    if (isPaused === this.#isPaused || this.#stage === 'closed') return
+    this.#isPaused = isPaused
+    if (isPaused) this.#socket.pause()
+    else this.#socket.resume()
+  }
+
+  onHeader(id: number): boolean {
+    return this.#handshake.onHeader(id)
+  }
+
+  begin(principal: Principal): void {
+    this.principal = principal
+    this.#stage = 'opening'
+    this.#control.start()
+  }
+
+  onFrame(type: number, channel: number, bytes: Buffer, at: number, end: number): boolean {
+    if (!this.#handshake.isDone) return this.#handshake.onFrame(type, bytes, at, end)
+    if (type !== FRAME_AMQP) {
+      throw new AmqpError(CONDITION.framingError, `a frame of type ${type} after the handshake`)
+    }
+    if (at === end) return true
+    const code = descriptorCode(bytes, at, end)
+    if (this.#stage === 'open') {
+      if (code === CODE.close) this.#onPeerClose()
+      else return this.#sessions?.onFrame(code, channel, bytes, at, end) ?? true
+    } else if (this.#stage === 'opening') {
+      if (code !== CODE.open) {
+        throw new AmqpError(CONDITION.notAllowed, 'the first frame of a connection is open')
+      }
+      this.#onOpen(readOpen(readFields('open', bytes, at, end)))
+    } else if (code === CODE.close) {
+      this.#control.peerClosed()
+    }
+    return true
+  }
+
+  // ---- open and close
+
+  #onOpen(open: OpenFrame): void {
+    const { limits, context, members, budget } = this.#share
+    if (open.maxFrameSize < FRAME_BYTES_MIN) {
+      throw new AmqpError(CONDITION.invalidField, `open.max-frame-size below ${FRAME_BYTES_MIN}`)
+    }
+    this.#deadline.cancel()
+    this.#stage = 'open'
+    this.#touchedMs = this.clock.monotonic()
+    this.containerId = open.containerId
+    this.sendFrameBytesMax = Math.min(open.maxFrameSize, SLAB_BYTES)
+    this.#splitter.frameBytesMax = limits.frameBytesMax
+    this.#presence = new Presence(context.broker, this.log, members, {
+      clientId: open.containerId,
+      connectionId: this.connectionId,
+      address: `${this.#socket.remoteAddress}:${this.#socket.remotePort}`,
+      language: open.product,
+    })
+    const partials = { bytes: 0, bytesMax: PARTIAL_MESSAGES_MAX * limits.messageBytesMax }
+    this.#sessions = new Sessions({
+      peer: this,
+      control: this.#control,
+      auth: context.auth,
+      presence: this.#presence,
+      intake: { ingest: this.#ingest, budget, partials },
+      channelsMax: limits.channelsMax,
+      linksPerSessionMax: limits.linksPerSessionMax,
+      lockMs: limits.lockMs,
+      resume: () => this.resume(),
+      failed: (error) => this.failed(error),
+    })
+    this.#control.open(open)
+  }
+
+  #onPeerClose(): void {
+    this.#stage = 'closing'
+    this.#letGo()
+    this.#control.peerClosed()
+    this.#startGrace()
+  }
+
+  /** Says goodbye; the socket closes when the peer answered or the grace is over. */
+  close(): void {
+    if (this.#stage !== 'open') {
+      this.drop('the broker is shutting down')
+      return
+    }
+    this.#stage = 'closing'
+    this.#letGo()
+    const description = 'the broker is shutting down'
+    this.#control.close({ condition: CONDITION.connectionForced, description })
+    this.#startGrace()
+  }
+
+  /** A mistake for which the whole connection goes. */
+  #fail(error: AmqpError): void {
+    const { condition, message } = error
+    const fields = { evt: 'amqp.refused', remote: this.remoteAddress, condition }
+    this.log.debug(fields, message)
+    if (this.#stage !== 'open') {
+      this.drop(message)
+      return
+    }
+    this.#stage = 'closing'
+    this.#isDeaf = true
+    this.#letGo()
+    this.#control.close(describeError(error))
+    this.#startGrace()
+  }
+
+  /** Without a word in AMQP: what is pending goes out and the socket closes. */
+  drop(reason: string): void {
+    if (this.#stage === 'closed') return
+    this.log.debug({ evt: 'amqp.dropped', remote: this.remoteAddress }, reason)
+    this.#stage = 'closing'
+    this.#isDeaf = true
+    this.#letGo()
+    this.end()
+    this.#startGrace()
+  }
+
+  #startGrace(): void {
+    this.#deadline.cancel()
+    this.#deadline = this.clock.after(CLOSE_GRACE_MS, () => this.destroy())
+  }
+
+  #letGo(): void {
+    this.#handshake.close()
+    this.#sessions?.close()
+    this.#presence?.close()
+  }
+
+  #onClose(error: Error | undefined): void {
+    if (this.#stage === 'closed') return
+    this.#stage = 'closed'
+    this.#deadline.cancel()
+    this.outbox.close()
+    this.#letGo()
+    this.#control.lost()
+    const fields = { evt: 'amqp.closed', remote: this.remoteAddress, error: error?.message }
+    this.log.debug(fields, 'connection closed')
+    this.#gone()
+  }
+
+  // ---- what rhea wants done
+
+  write(frame: Buffer): void {
+    this.outbox.append(frame)
+    const code = frame.length > FRAME_HEADER_BYTES + 2 ? frame[FRAME_HEADER_BYTES + 2] : undefined
+    // A peer that did wrong is not waited for.
+    if (code === CODE.close && this.#isDeaf) this.end()
+  }
+
+  attached(channel: number, handle: number): void {
+    this.#sessions?.activate(channel, handle)
+  }
+
+  end(): void {
+    this.outbox.flush()
+    this.#socket.end()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  failed(error: Error): void {
+    this.log.error({ evt: 'amqp.control-failed', err: error }, 'the control plane failed')
+    this.destroy()
+  }
+
+  // ---- time
+
+  /** Every few seconds: locks that ran out. */
+  sweep(): void {
+    this.#sessions?.expire(this.clock.monotonic())
+  }
+
+  /** Before the client registry forgets. */
+  renew(): void {
+    this.#presence?.renew()
+  }
+}

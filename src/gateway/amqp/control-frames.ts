@@ -1,0 +1,224 @@
+// The rare performatives as plain values, checked field by field (AMQP 2.7): what the connection decides
+// on and what rhea is told. Fields nobody here uses are not read.
+import { type AmqpError, decodeError } from './errors.ts'
+import { IDLE_TIMEOUT_MS_MIN, NAME_BYTES_MAX } from './limits.ts'
+import { CODE, codeOfSymbol } from './performatives.ts'
+import { AmqpSymbol, type AmqpValue, Described, ValueReader } from './value-reader.ts'
+
+export interface OpenFrame {
+  readonly containerId: string
+  readonly hostname: string | undefined
+  readonly maxFrameSize: number
+  readonly channelMax: number
+  readonly idleTimeoutMs: number | undefined
+  /** product and version, for the client registry. */
+  readonly product: string
+}
+
+export interface BeginFrame {
+  readonly remoteChannel: number | undefined
+  readonly nextOutgoingId: number
+  readonly incomingWindow: number
+  readonly outgoingWindow: number
+}
+
+export interface AttachFrame {
+  readonly name: string
+  readonly handle: number
+  /** The peer receives and we send. */
+  readonly isReceiver: boolean
+  readonly sndSettleMode: number | undefined
+  readonly rcvSettleMode: number | undefined
+  readonly source: Described | undefined
+  readonly target: Described | undefined
+  readonly initialDeliveryCount: number
+  readonly maxMessageSize: number | undefined
+}
+
+export interface DetachFrame {
+  readonly handle: number
+  readonly isClosed: boolean
+  readonly error: PeerError | undefined
+}
+
+export interface PeerError {
+  readonly condition: string
+  readonly description: string
+}
+
+/** The fields of a performative's or terminus' list, read by index and type. */
+export class Fields {
+  readonly #what: string
+  readonly #values: readonly AmqpValue[]
+
+  constructor(what: string, value: AmqpValue) {
+    if (!Array.isArray(value)) throw decodeError(`the fields of ${what} are no list`)
+    this.#what = what
+    this.#values = value
+  }
+
+  at(index: number): AmqpValue {
+    return this.#values[index] ?? null
+  }
+
+  #wrong(name: string, wanted: string): AmqpError {
+    return decodeError(`${this.#what}.${name} is not ${wanted}`)
+  }
+
+  uint(index: number, name: string): number | undefined {
+    const value = this.at(index)
+    if (value === null) return undefined
+    if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < 2 ** 32) {
+      return value
+    }
+    throw this.#wrong(name, 'an unsigned number of 32 bits')
+  }
+
+  ulong(index: number, name: string): number | undefined {
+    const value = this.at(index)
+    if (value === null) return undefined
+    if (typeof value === 'bigint') return Number(value)
+    if (typeof value === 'number' && value >= 0) return value
+    throw this.#wrong(name, 'an unsigned number')
+  }
+
+  boolean(index: number, name: string): boolean {
+    const value = this.at(index)
+    if (value === null) return false
+    if (typeof value === 'boolean') return value
+    throw this.#wrong(name, 'a boolean')
+  }
+
+  /** A string or symbol of at most NAME_BYTES_MAX bytes. */
+  text(index: number, name: string): string | undefined {
+    const value = this.at(index)
+    if (value === null) return undefined
+    const text = value instanceof AmqpSymbol ? value.text : value
+    if (typeof text !== 'string') throw this.#wrong(name, 'a string')
+    if (Buffer.byteLength(text) > NAME_BYTES_MAX) {
+      throw this.#wrong(name, `at most ${NAME_BYTES_MAX} bytes long`)
+    }
+    return text
+  }
+
+  binary(index: number, name: string): Buffer | undefined {
+    const value = this.at(index)
+    if (value === null) return undefined
+    if (Buffer.isBuffer(value)) return value
+    throw this.#wrong(name, 'a binary')
+  }
+
+  described(index: number, name: string): Described | undefined {
+    const value = this.at(index)
+    if (value === null) return undefined
+    if (value instanceof Described) return value
+    throw this.#wrong(name, 'a described value')
+  }
+
+  /** One symbol or an array of them. */
+  symbols(index: number, name: string): readonly string[] {
+    const value = this.at(index)
+    if (value === null) return []
+    const list = Array.isArray(value) ? value : [value]
+    return list.map((symbol) => {
+      if (symbol instanceof AmqpSymbol) return symbol.text
+      throw this.#wrong(name, 'a symbol or an array of symbols')
+    })
+  }
+
+  map(index: number, name: string): ReadonlyMap<AmqpValue, AmqpValue> {
+    const value = this.at(index)
+    if (value === null) return new Map()
+    if (value instanceof Map) return value
+    throw this.#wrong(name, 'a map')
+  }
+}
+
+/** The code of a described value's descriptor, or -1. */
+export function codeOf(described: Described): number {
+  const { descriptor } = described
+  if (typeof descriptor === 'number') return descriptor
+  return descriptor instanceof AmqpSymbol ? codeOfSymbol(descriptor.text) : -1
+}
+
+/** The fields of the performative at `at`. @throws AmqpError decode-error */
+export function readFields(what: string, bytes: Buffer, at: number, end: number): Fields {
+  const reader = new ValueReader(bytes, at, end)
+  const value = reader.read()
+  if (!(value instanceof Described)) throw decodeError(`${what} is no described list`)
+  if (reader.at !== end) throw decodeError(`${end - reader.at} bytes behind ${what}`)
+  return new Fields(what, value.value)
+}
+
+export function readOpen(fields: Fields): OpenFrame {
+  const containerId = fields.text(0, 'container-id')
+  if (containerId === undefined) throw decodeError('open has no container-id')
+  const idleTimeoutMs = fields.uint(4, 'idle-time-out')
+  if (idleTimeoutMs !== undefined && idleTimeoutMs !== 0 && idleTimeoutMs < IDLE_TIMEOUT_MS_MIN) {
+    throw decodeError(`open.idle-time-out is below ${IDLE_TIMEOUT_MS_MIN} ms`)
+  }
+  const properties = fields.map(9, 'properties')
+  const product = [properties.get('product'), properties.get('version')]
+  return {
+    containerId,
+    hostname: fields.text(1, 'hostname'),
+    maxFrameSize: fields.uint(2, 'max-frame-size') ?? 0xffff_ffff,
+    channelMax: fields.uint(3, 'channel-max') ?? 0xffff,
+    idleTimeoutMs: idleTimeoutMs === 0 ? undefined : idleTimeoutMs,
+    product: product.filter((part) => typeof part === 'string').join(' '),
+  }
+}
+
+export function readBegin(fields: Fields): BeginFrame {
+  return {
+    remoteChannel: fields.uint(0, 'remote-channel'),
+    nextOutgoingId: required(fields.uint(1, 'next-outgoing-id'), 'begin.next-outgoing-id'),
+    incomingWindow: required(fields.uint(2, 'incoming-window'), 'begin.incoming-window'),
+    outgoingWindow: required(fields.uint(3, 'outgoing-window'), 'begin.outgoing-window'),
+  }
+}
+
+export function readAttach(fields: Fields): AttachFrame {
+  return {
+    name: required(fields.text(0, 'name'), 'attach.name'),
+    handle: required(fields.uint(1, 'handle'), 'attach.handle'),
+    isReceiver: fields.boolean(2, 'role'),
+    sndSettleMode: fields.uint(3, 'snd-settle-mode'),
+    rcvSettleMode: fields.uint(4, 'rcv-settle-mode'),
+    source: fields.described(5, 'source'),
+    target: fields.described(6, 'target'),
+    initialDeliveryCount: fields.uint(9, 'initial-delivery-count') ?? 0,
+    maxMessageSize: fields.ulong(10, 'max-message-size'),
+  }
+}
+
+export function readDetach(fields: Fields): DetachFrame {
+  return {
+    handle: required(fields.uint(0, 'handle'), 'detach.handle'),
+    isClosed: fields.boolean(1, 'closed'),
+    error: readError(fields.described(2, 'error')),
+  }
+}
+
+/** end and close have an error as their only field. */
+export const readGoodbye = (fields: Fields): PeerError | undefined =>
+  readError(fields.described(0, 'error'))
+
+export function readError(error: Described | undefined): PeerError | undefined {
+  if (error === undefined || codeOf(error) !== CODE.error) return undefined
+  const fields = new Fields('error', error.value)
+  return {
+    condition: fields.text(0, 'condition') ?? '',
+    description: describedShort(fields.at(1)),
+  }
+}
+
+const DESCRIPTION_CHARS_MAX = 256
+
+const describedShort = (value: AmqpValue): string =>
+  typeof value === 'string' ? value.slice(0, DESCRIPTION_CHARS_MAX) : ''
+
+function required<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw decodeError(`${what} is missing`)
+  return value
+}

@@ -1,0 +1,362 @@
+// rhea as the control plane of one connection: open, begin, attach, detach, end, close and heartbeats, in
+// the right order and with the right numbers. It sits behind something like a socket and sees no byte a
+// peer sent: every frame it reads is written here from checked values, under link names of our own,
+// because it keeps links by name alone and mistakes a name that is used in both directions, or again
+// before its own detach went out. Transfers, flows and dispositions never pass through it.
+import rhea from 'rhea'
+import { readFields } from './control-frames.ts'
+import type { ErrorDescription } from './errors.ts'
+import { CODE, FRAME_AMQP, FRAME_HEADER_BYTES } from './performatives.ts'
+import type { AppliedFilter } from './terminus.ts'
+import { ValueWriter } from './value-writer.ts'
+
+type RheaConnection = ReturnType<typeof rhea.create_connection>
+type RheaContainer = ReturnType<typeof rhea.create_container>
+
+/** What rhea keeps of an endpoint it will announce; its typings leave these fields out. */
+interface Announced {
+  readonly local: {
+    readonly channel?: number
+    readonly handle?: number
+    readonly begin?: Record<string, unknown>
+    readonly attach?: Record<string, unknown>
+  }
+}
+
+type RheaSession = Announced & { end(error?: object): void }
+type RheaLink = Announced & {
+  set_source(fields: object): void
+  set_target(fields: object): void
+  detach(): void
+  close(error?: object): void
+}
+
+export interface ControlPlaneOptions {
+  readonly containerId: string
+  readonly frameBytesMax: number
+  readonly channelMax: number
+  /** Announced; without a frame for twice as long the connection is closed. */
+  readonly idleTimeoutMs: number
+  readonly product: { readonly name: string; readonly version: string }
+}
+
+/** What rhea wants done. */
+export interface ControlSink {
+  /** A protocol header or a whole frame for the wire. */
+  write(frame: Buffer): void
+  /** Our attach with this channel and handle goes out now: the link may be used. */
+  attached(channel: number, handle: number): void
+  /** Nothing more will be written: send what is pending and close. */
+  end(): void
+  /** Close at once. */
+  destroy(): void
+  /** rhea failed; a bug of ours or of rhea. */
+  failed(error: Error): void
+}
+
+export interface OpenRequest {
+  readonly containerId: string
+  readonly hostname: string | undefined
+  readonly maxFrameSize: number
+  readonly channelMax: number
+  readonly idleTimeoutMs: number | undefined
+}
+
+export interface BeginReply {
+  readonly nextOutgoingId: number
+  readonly incomingWindow: number
+  readonly outgoingWindow: number
+  readonly handleMax: number
+}
+
+export interface LinkReply {
+  readonly name: string
+  readonly sndSettleMode: number | undefined
+  readonly rcvSettleMode: number | undefined
+  /** undefined is null on the wire, which refuses the link. */
+  readonly source: SourceReply | undefined
+  readonly target: TargetReply | undefined
+  readonly maxMessageSize: number | undefined
+  /** Detach right after the attach, and why. */
+  readonly error: ErrorDescription | undefined
+}
+
+export interface TargetReply {
+  readonly address: string | undefined
+  readonly capabilities: readonly string[]
+}
+
+export interface SourceReply extends TargetReply {
+  readonly durable: number
+  readonly expiryPolicy: string | undefined
+  readonly distributionMode: 'move' | 'copy' | undefined
+  readonly outcomes: readonly string[]
+  readonly filters: readonly AppliedFilter[]
+}
+
+/** An endpoint as rhea numbers it, and how to take it down. */
+export interface ControlledSession {
+  readonly channel: number
+  end(error: ErrorDescription): void
+}
+
+export interface ControlledLink {
+  readonly handle: number
+  /** Detach without closing, as an answer to the same. */
+  suspend(): void
+  close(error: ErrorDescription): void
+}
+
+const AMQP_HEADER = Buffer.from('AMQP\u0000\u0001\u0000\u0000', 'latin1')
+const HEARTBEAT = Buffer.from([0, 0, 0, FRAME_HEADER_BYTES, 2, 0, 0, 0])
+
+export const createControlContainer = (containerId: string): RheaContainer =>
+  rhea.create_container({ id: containerId })
+
+export class ControlPlane {
+  readonly #sink: ControlSink
+  readonly #socket: RheaSocket
+  readonly #connection: RheaConnection
+  #lastLink = 0
+  #begun: RheaSession | undefined
+  #attached: RheaLink | undefined
+
+  constructor(container: RheaContainer, options: ControlPlaneOptions, sink: ControlSink) {
+    this.#sink = sink
+    this.#socket = new RheaSocket(sink, (frame) => this.#write(frame))
+    this.#connection = container.create_connection({
+      container_id: options.containerId,
+      max_frame_size: options.frameBytesMax,
+      channel_max: options.channelMax,
+      idle_time_out: options.idleTimeoutMs,
+      offered_capabilities: ['ANONYMOUS-RELAY', 'DELAYED_DELIVERY', 'SHARED-SUBS'],
+      properties: { product: options.product.name, version: options.product.version },
+      receiver_options: { credit_window: 0, autoaccept: false, autosettle: false },
+      sender_options: { autosettle: false },
+      disable_sasl: true,
+      reconnect: false,
+    } as unknown as Parameters<typeof rhea.create_connection>[0])
+    this.#listen()
+    const acceptor = this.#connection as unknown as { accept(socket: RheaSocket): void }
+    acceptor.accept(this.#socket)
+  }
+
+  /** Every event must have a listener: without one rhea writes to the console or throws. */
+  #listen(): void {
+    const connection = this.#connection
+    const ignored = [
+      'connection_open',
+      'connection_close',
+      'connection_error',
+      'session_close',
+      'session_error',
+      'sender_close',
+      'sender_error',
+      'receiver_close',
+      'receiver_error',
+      'disconnected',
+      'settled',
+    ]
+    for (const event of ignored) connection.on(event, ignore)
+    connection.on('session_open', ({ session }) => {
+      this.#begun = session as unknown as RheaSession
+    })
+    connection.on('sender_open', ({ sender }) => {
+      this.#attached = sender as unknown as RheaLink
+    })
+    connection.on('receiver_open', ({ receiver }) => {
+      this.#attached = receiver as unknown as RheaLink
+    })
+    connection.on('protocol_error', (error) => this.#sink.failed(error as unknown as Error))
+    connection.on('error', (error) => this.#sink.failed(error as unknown as Error))
+  }
+
+  /** The peer sent the AMQP header; ours goes out. */
+  start(): void {
+    this.#socket.feed(AMQP_HEADER)
+  }
+
+  open(request: OpenRequest): void {
+    this.#feed(0, CODE.open, 5, (writer) => {
+      writer.string(request.containerId)
+      if (request.hostname === undefined) writer.null()
+      else writer.string(request.hostname)
+      writer.uint(request.maxFrameSize).ushort(request.channelMax)
+      if (request.idleTimeoutMs === undefined) writer.null()
+      else writer.uint(request.idleTimeoutMs)
+    })
+  }
+
+  /** A frame came that rhea does not see: the peer is alive. */
+  touch(): void {
+    this.#socket.feed(HEARTBEAT)
+  }
+
+  begin(remoteChannel: number, reply: BeginReply): ControlledSession {
+    this.#begun = undefined
+    this.#feed(remoteChannel, CODE.begin, 4, (writer) => {
+      writer.null().uint(0).uint(reply.incomingWindow).uint(reply.outgoingWindow)
+    })
+    const session = present(this.#begun as RheaSession | undefined, 'begin')
+    Object.assign(session.local.begin ?? {}, {
+      next_outgoing_id: reply.nextOutgoingId,
+      incoming_window: reply.incomingWindow,
+      outgoing_window: reply.outgoingWindow,
+      handle_max: reply.handleMax,
+    })
+    return { channel: session.local.channel ?? 0, end: (error) => session.end(error) }
+  }
+
+  attach(
+    remoteChannel: number,
+    remoteHandle: number,
+    isPeerReceiver: boolean,
+    reply: LinkReply,
+  ): ControlledLink {
+    this.#attached = undefined
+    this.#feed(remoteChannel, CODE.attach, 10, (writer) => {
+      writer
+        .string(String(++this.#lastLink))
+        .uint(remoteHandle)
+        .boolean(isPeerReceiver)
+      for (let absent = 0; absent < 6; absent++) writer.null()
+      writer.uint(0)
+    })
+    const link = present(this.#attached as RheaLink | undefined, 'attach')
+    Object.assign(link.local.attach ?? {}, {
+      name: reply.name,
+      snd_settle_mode: reply.sndSettleMode,
+      rcv_settle_mode: reply.rcvSettleMode,
+      max_message_size: reply.maxMessageSize,
+    })
+    if (reply.source !== undefined) link.set_source(sourceFields(reply.source))
+    if (reply.target !== undefined) link.set_target(targetFields(reply.target))
+    if (reply.error !== undefined) link.close(reply.error)
+    return {
+      handle: link.local.handle ?? 0,
+      suspend: () => link.detach(),
+      close: (error) => link.close(error),
+    }
+  }
+
+  /** The peer detached; our detach follows, unless it went before. */
+  detach(remoteChannel: number, remoteHandle: number): void {
+    this.#feed(remoteChannel, CODE.detach, 2, (writer) => {
+      writer.uint(remoteHandle).boolean(true)
+    })
+  }
+
+  end(remoteChannel: number): void {
+    this.#feed(remoteChannel, CODE.end, 1, (writer) => writer.null())
+  }
+
+  /** The peer closed; our close follows, unless it went before. */
+  peerClosed(): void {
+    this.#feed(0, CODE.close, 1, (writer) => writer.null())
+  }
+
+  close(error: ErrorDescription | undefined): void {
+    this.#connection.close(error)
+  }
+
+  /** The socket is gone: rhea's timers go too. */
+  lost(): void {
+    this.#socket.lost()
+  }
+
+  #feed(channel: number, code: number, fields: number, fill: (writer: ValueWriter) => void): void {
+    const writer = new ValueWriter()
+    writer.frame(FRAME_AMQP, channel, () => {
+      writer.descriptor(code).list(fields, () => fill(writer))
+    })
+    this.#socket.feed(writer.take())
+  }
+
+  #write(frame: Buffer): void {
+    const code = frame.length > FRAME_HEADER_BYTES + 2 ? frame[FRAME_HEADER_BYTES + 2] : undefined
+    if (code === CODE.flow || code === CODE.transfer || code === CODE.disposition) return
+    this.#sink.write(frame)
+    if (code !== CODE.attach) return
+    const fields = readFields('attach', frame, FRAME_HEADER_BYTES, frame.length)
+    this.#sink.attached(frame.readUInt16BE(6), fields.uint(1, 'handle') ?? 0)
+  }
+}
+
+/** The part of a net.Socket that rhea uses. */
+class RheaSocket {
+  readonly #sink: ControlSink
+  readonly #out: (frame: Buffer) => void
+  readonly #listeners = new Map<string, (argument?: unknown) => void>()
+
+  constructor(sink: ControlSink, out: (frame: Buffer) => void) {
+    this.#sink = sink
+    this.#out = out
+  }
+
+  feed(bytes: Buffer): void {
+    this.#listeners.get('data')?.(bytes)
+  }
+
+  lost(): void {
+    this.#listeners.get('end')?.()
+    this.#listeners.clear()
+  }
+
+  on(event: string, listener: (argument?: unknown) => void): this {
+    this.#listeners.set(event, listener)
+    return this
+  }
+
+  removeAllListeners(event: string): this {
+    this.#listeners.delete(event)
+    return this
+  }
+
+  write(frame: Buffer): boolean {
+    this.#out(frame)
+    return true
+  }
+
+  end(): void {
+    this.#sink.end()
+  }
+
+  destroy(): void {
+    this.#sink.destroy()
+  }
+
+  get_id_string(): string {
+    return 'trivet'
+  }
+}
+
+function sourceFields(source: SourceReply): object {
+  const filter = Object.fromEntries(
+    source.filters.map(({ name, descriptor, value }) => [
+      name,
+      rhea.types.wrap_described(value, descriptor),
+    ]),
+  )
+  return {
+    ...targetFields(source),
+    durable: source.durable,
+    expiry_policy: source.expiryPolicy,
+    distribution_mode: source.distributionMode,
+    ...(source.filters.length > 0 && { filter }),
+    ...(source.outcomes.length > 0 && { outcomes: [...source.outcomes] }),
+  }
+}
+
+const targetFields = (target: TargetReply): object => ({
+  address: target.address,
+  ...(target.capabilities.length > 0 && { capabilities: [...target.capabilities] }),
+})
+
+function present<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw new Error(`rhea did not take ${what}`)
+  return value
+}
+
+function ignore(): void {
+  // The data path has its own view of the connection's life; rhea only has to be heard.
+}

@@ -1,0 +1,102 @@
+// Our codes in AMQP's terms, and the one error class with which this front-end refuses what a peer does.
+// The scope says what is lost by it: the delivery's link, its session or the whole connection.
+import { BrokerError, type ErrorCode } from '../../errors.ts'
+
+/** Conditions of AMQP 2.8.15 to 2.8.18 that we use. */
+export const CONDITION = {
+  internalError: 'amqp:internal-error',
+  notFound: 'amqp:not-found',
+  unauthorized: 'amqp:unauthorized-access',
+  decodeError: 'amqp:decode-error',
+  resourceLimit: 'amqp:resource-limit-exceeded',
+  notAllowed: 'amqp:not-allowed',
+  invalidField: 'amqp:invalid-field',
+  notImplemented: 'amqp:not-implemented',
+  resourceLocked: 'amqp:resource-locked',
+  illegalState: 'amqp:illegal-state',
+  connectionForced: 'amqp:connection:forced',
+  framingError: 'amqp:connection:framing-error',
+  windowViolation: 'amqp:session:window-violation',
+  errantLink: 'amqp:session:errant-link',
+  handleInUse: 'amqp:session:handle-in-use',
+  unattachedHandle: 'amqp:session:unattached-handle',
+  detachForced: 'amqp:link:detach-forced',
+  transferLimit: 'amqp:link:transfer-limit-exceeded',
+  messageSize: 'amqp:link:message-size-exceeded',
+} as const
+
+export type Condition = (typeof CONDITION)[keyof typeof CONDITION]
+
+export type ErrorScope = 'connection' | 'session' | 'link'
+
+export class AmqpError extends Error {
+  readonly condition: Condition
+  readonly scope: ErrorScope
+
+  constructor(condition: Condition, message: string, scope: ErrorScope = 'connection') {
+    super(message)
+    this.name = 'AmqpError'
+    this.condition = condition
+    this.scope = scope
+  }
+}
+
+export const decodeError = (message: string): AmqpError =>
+  new AmqpError(CONDITION.decodeError, message)
+
+const CONDITIONS = {
+  TOPIC_NOT_FOUND: CONDITION.notFound,
+  TOPIC_EXISTS: CONDITION.notAllowed,
+  GROUP_NOT_FOUND: CONDITION.notFound,
+  QUEUE_NOT_FOUND: CONDITION.notFound,
+  MESSAGE_NOT_FOUND: CONDITION.notFound,
+  CLIENT_NOT_FOUND: CONDITION.notFound,
+  NAME_INVALID: CONDITION.invalidField,
+  ARGUMENT_INVALID: CONDITION.invalidField,
+  MESSAGE_INVALID: CONDITION.invalidField,
+  MESSAGE_TOO_LARGE: CONDITION.messageSize,
+  FILTER_INVALID: CONDITION.invalidField,
+  SUBSCRIPTION_CONFLICT: CONDITION.illegalState,
+  GROUP_MODE_CONFLICT: CONDITION.illegalState,
+  QUEUE_LOCKED: CONDITION.resourceLocked,
+  RECEIPT_EXPIRED: CONDITION.illegalState,
+  OFFSET_OUT_OF_RANGE: CONDITION.invalidField,
+  UNAUTHENTICATED: CONDITION.unauthorized,
+  PERMISSION_DENIED: CONDITION.unauthorized,
+  QUOTA_EXCEEDED: CONDITION.resourceLimit,
+  BUSY: CONDITION.resourceLimit,
+  READ_ONLY: CONDITION.resourceLimit,
+  STORE_CORRUPT: CONDITION.internalError,
+  TIMED_OUT: CONDITION.internalError,
+  ABORTED: CONDITION.internalError,
+  CLOSED: CONDITION.connectionForced,
+  UNREACHABLE: CONDITION.internalError,
+  NO_ROUTE: CONDITION.notFound,
+  PROTOCOL_ERROR: CONDITION.decodeError,
+  NOT_SUPPORTED: CONDITION.notImplemented,
+  CONFIG_INVALID: CONDITION.internalError,
+  INTERNAL: CONDITION.internalError,
+} as const satisfies Record<ErrorCode, Condition>
+
+export const conditionOf = (code: ErrorCode): Condition => CONDITIONS[code]
+
+/** What an AMQP `error` carries. */
+export interface ErrorDescription {
+  readonly condition: Condition
+  readonly description: string
+}
+
+export function describeError(thrown: unknown): ErrorDescription {
+  if (thrown instanceof AmqpError) {
+    return { condition: thrown.condition, description: thrown.message }
+  }
+  const error = BrokerError.from(thrown)
+  return { condition: conditionOf(error.code), description: error.message }
+}
+
+/**
+ * A message that could not be stored is `released` when sending it again may help and nothing more can
+ * be said; a full disk is told as `rejected`, because only a rejection carries a reason.
+ */
+export const isReleased = (error: BrokerError): boolean =>
+  error.retryable && error.code !== 'READ_ONLY'

@@ -1,0 +1,25 @@
+// Where a sender link's messages come from and what becomes of them afterwards, the same for a consumer
+// group and for reading by position.
+import type { Receipt } from '../../model/message.ts'
+import type { RecordView } from '../../model/record.ts'
+import type { Outcome } from './disposition.ts'
+
+export interface FeedItem {
+  readonly record: RecordView
+  /** 1 for the first delivery. */
+  readonly attempt: number
+  /** undefined when nobody waits for a settlement. */
+  readonly receipt: Receipt | undefined
+}
+
+export interface Feed {
+  /** How long an item stays with the link; undefined when it is nobody's. */
+  readonly lockMs: number | undefined
+  /** Up to `max` messages; none after `waitMs` without one, or when the signal says so. */
+  read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]>
+  /** What the peer made of items it was sent; settles when that is durable. */
+  settle(items: readonly FeedItem[], outcome: Outcome): Promise<void>
+  /** Items go back. `sent`: the peer may have seen them, which counts as an attempt. */
+  giveBack(items: readonly FeedItem[], sent: boolean): Promise<void>
+  close(): void
+}

@@ -1,0 +1,108 @@
+// Messages of a consumer group: the broker hands them out one by one and keeps them for us until they are
+// settled. AMQP's outcomes become the group's verbs here (accepted = ack, modified = nack, and so on).
+import type { Receipt, SettleResult } from '../../model/message.ts'
+import { RecordView } from '../../model/record.ts'
+import type { TagFilter } from '../../model/tag-filter.ts'
+import type { Outcome } from './disposition.ts'
+import type { Feed, FeedItem } from './feed.ts'
+import { READ_BYTES_MAX } from './limits.ts'
+import type { Peer } from './link.ts'
+
+export interface GroupSource {
+  readonly topic: string
+  readonly group: string
+  /** ANY_QUEUE for all. */
+  readonly queueId: number
+  readonly filter: TagFilter
+  readonly ordered: boolean
+  readonly startAt: 'first' | 'last'
+  readonly lockMs: number
+}
+
+export class GroupFeed implements Feed {
+  readonly lockMs: number
+  readonly #peer: Peer
+  readonly #source: GroupSource
+  /** Does another link read for this group? Then 'not here' does not mean 'nowhere'. */
+  readonly #hasOthers: () => boolean
+  readonly #closed: () => void
+
+  constructor(peer: Peer, source: GroupSource, hasOthers: () => boolean, closed: () => void) {
+    this.lockMs = source.lockMs
+    this.#peer = peer
+    this.#source = source
+    this.#hasOthers = hasOthers
+    this.#closed = closed
+  }
+
+  async read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]> {
+    const { topic, group, queueId, filter, ordered, startAt, lockMs } = this.#source
+    const messages = await this.#peer.broker.receive({
+      topic,
+      queueId,
+      group,
+      filter,
+      maxMessages: max,
+      maxBytes: READ_BYTES_MAX,
+      invisibleMs: lockMs,
+      ordered,
+      startAt,
+      waitMs,
+      clientId: this.#peer.containerId,
+      signal,
+    })
+    return messages.map(({ record, receipt, attempt }) => ({
+      record: new RecordView(record),
+      receipt,
+      attempt,
+    }))
+  }
+
+  async settle(items: readonly FeedItem[], outcome: Outcome): Promise<void> {
+    const receipts = receiptsOf(items)
+    const { broker } = this.#peer
+    switch (outcome.kind) {
+      case 'accepted':
+        return this.#settled(await broker.ack(receipts))
+      case 'released':
+        return this.#settled(await broker.release(receipts, false))
+      case 'rejected':
+        return this.#settled(await broker.deadLetter(receipts, outcome.reason))
+      case 'modified':
+        return this.#settled(await this.#modify(receipts, outcome))
+    }
+  }
+
+  #modify(
+    receipts: readonly Receipt[],
+    outcome: Outcome & { kind: 'modified' },
+  ): Promise<readonly SettleResult[]> {
+    const { broker, clock } = this.#peer
+    const { failed, undeliverableHere, deliverAtMs, delayMs } = outcome
+    if (undeliverableHere && !this.#hasOthers()) {
+      return broker.deadLetter(receipts, 'undeliverable here, and nobody else consumes the group')
+    }
+    const delay = deliverAtMs === undefined ? delayMs : Math.max(0, deliverAtMs - clock.now())
+    // Without a count there is no delayed redelivery, so a delay or 'not here' counts too.
+    const counts = failed || undeliverableHere || delay !== undefined
+    return counts ? broker.nack(receipts, delay) : broker.release(receipts, false)
+  }
+
+  async giveBack(items: readonly FeedItem[], sent: boolean): Promise<void> {
+    if (items.length > 0) this.#settled(await this.#peer.broker.release(receiptsOf(items), sent))
+  }
+
+  /** An expired receipt is no error here: the message is delivered again, as the group promises. */
+  #settled(results: readonly SettleResult[]): void {
+    const expired = results.filter((result) => result !== null).length
+    if (expired === 0) return
+    const fields = { evt: 'amqp.receipt-expired', group: this.#source.group, messages: expired }
+    this.#peer.log.debug(fields, 'settlements came too late')
+  }
+
+  close(): void {
+    this.#closed()
+  }
+}
+
+const receiptsOf = (items: readonly FeedItem[]): Receipt[] => items.map((item) => item.receipt!)

@@ -1,0 +1,110 @@
+// A connection before its first AMQP frame: which protocol header the peer sends, and who it is
+// (AMQP 2.2, 5.3). What comes pipelined behind an answer that takes time waits for it.
+import type { Clock, Timer } from '../../clock.ts'
+import type { Logger } from '../../log.ts'
+import type { Authenticator, Principal } from '../auth.ts'
+import { AmqpError, CONDITION, describeError } from './errors.ts'
+import type { Outbox } from './outbox.ts'
+import { FRAME_SASL } from './performatives.ts'
+import { SaslExchange, type SaslStep } from './sasl.ts'
+
+export interface HandshakePeer {
+  readonly clock: Clock
+  readonly log: Logger
+  readonly remoteAddress: string
+  readonly outbox: Outbox
+  /** The next bytes are a protocol header. */
+  expectHeader(): void
+  /** AMQP begins: the peer sent its header and acts for the principal. */
+  begin(principal: Principal): void
+  /** Goes on with what came meanwhile. */
+  resume(): void
+  /** What is pending goes out and the socket closes. */
+  drop(reason: string): void
+}
+
+const SASL_HEADER = Buffer.from('AMQP\u0003\u0001\u0000\u0000', 'latin1')
+const AMQP_HEADER = Buffer.from('AMQP\u0000\u0001\u0000\u0000', 'latin1')
+const HEADER_AMQP = 0
+const HEADER_SASL = 3
+
+export class Handshake {
+  readonly #peer: HandshakePeer
+  readonly #failureDelayMs: number
+  readonly #sasl: SaslExchange
+  #principal: Principal | undefined
+  #isSaslStarted = false
+  #failure: Timer | undefined
+  /** The AMQP header came: frames are the connection's own affair. */
+  isDone = false
+
+  constructor(peer: HandshakePeer, auth: Authenticator, failureDelayMs: number) {
+    this.#peer = peer
+    this.#failureDelayMs = failureDelayMs
+    this.#sasl = new SaslExchange(auth)
+    if (auth.anonymousAllowed) this.#principal = auth.anonymous()
+  }
+
+  onHeader(id: number): boolean {
+    if (id === HEADER_SASL && !this.#isSaslStarted) {
+      this.#isSaslStarted = true
+      this.#peer.outbox.append(SASL_HEADER)
+      this.#peer.outbox.append(this.#sasl.mechanismsFrame())
+      return true
+    }
+    if (id === HEADER_AMQP && this.#principal !== undefined) {
+      this.isDone = true
+      this.#peer.begin(this.#principal)
+      return true
+    }
+    // The peer learns what would do.
+    this.#peer.outbox.append(this.#isSaslStarted ? AMQP_HEADER : SASL_HEADER)
+    this.#peer.drop('a protocol header other than the one expected')
+    return false
+  }
+
+  /** @throws AmqpError for a frame that has no place here */
+  onFrame(type: number, bytes: Buffer, at: number, end: number): boolean {
+    if (type !== FRAME_SASL) {
+      throw new AmqpError(CONDITION.framingError, 'an AMQP frame within the security layer')
+    }
+    const step = this.#sasl.take(bytes, at, end)
+    if (!(step instanceof Promise)) return this.#take(step)
+    step.then(
+      (done) => {
+        if (this.#take(done)) this.#peer.resume()
+      },
+      (error: unknown) => this.#peer.drop(describeError(error).description),
+    )
+    return false
+  }
+
+  /** Answers whether the peer may go on. */
+  #take(step: SaslStep): boolean {
+    if (step.kind === 'refused') {
+      this.#refuse(step)
+      return false
+    }
+    this.#peer.outbox.append(step.frame)
+    if (step.kind === 'accepted') {
+      this.#principal = step.principal
+      this.#peer.expectHeader()
+    }
+    return true
+  }
+
+  /** A guesser waits for the answer, and gets one answer a connection. */
+  #refuse(step: SaslStep & { kind: 'refused' }): void {
+    const { log, remoteAddress, clock } = this.#peer
+    const fields = { evt: 'amqp.auth-failed', remote: remoteAddress }
+    log.info(fields, `authentication failed: ${step.reason}`)
+    this.#failure = clock.after(this.#failureDelayMs, () => {
+      this.#peer.outbox.append(step.frame)
+      this.#peer.drop('authentication failed')
+    })
+  }
+
+  close(): void {
+    this.#failure?.cancel()
+  }
+}

@@ -1,0 +1,35 @@
+// Limits of the AMQP front-end that no operator needs to move; what an operator may move is an option
+// of AmqpGateway. Every buffer, table and loop of this folder ends at one of these.
+
+/** Frames before the peer's `open` was accepted. */
+export const HANDSHAKE_FRAME_BYTES_MAX = 4096
+/** Nesting of one decoded value. */
+export const DECODE_DEPTH_MAX = 32
+/** Array elements that take no bytes on the wire, over one whole decoded value. */
+export const ZERO_WIDTH_ELEMENTS_MAX = 4096
+/** Container id, link name, address, host name. */
+export const NAME_BYTES_MAX = 512
+export const DELIVERY_TAG_BYTES_MAX = 32
+/** Smallest max-frame-size a peer may ask for (AMQP 2.7.1). */
+export const FRAME_BYTES_MIN = 512
+/** A peer that wants heartbeats more often than twice this is refused. */
+export const IDLE_TIMEOUT_MS_MIN = 50
+/** Incomplete deliveries of one connection, as a multiple of the largest message. */
+export const PARTIAL_MESSAGES_MAX = 4
+/** Transfer frames a peer may send before our next session flow. */
+export const INCOMING_WINDOW = 8192
+/** Transfer frames we may send in all; peers track it, nobody is bound by it. */
+export const OUTGOING_WINDOW = 0xffff_ffff
+/** Deliveries a sending peer may have under way on one link. */
+export const LINK_CREDIT_MAX = 2000
+/** Deliveries sent and not yet settled by the peer, per link. */
+export const UNSETTLED_PER_LINK_MAX = 10_000
+/** One read of a feed. */
+export const READ_MESSAGES_MAX = 256
+export const READ_BYTES_MAX = 1024 * 1024
+/** Links of one connection. */
+export const LINKS_PER_CONNECTION_MAX = 1000
+/** Bytes of one output buffer; a fuller one is written at once. */
+export const SLAB_BYTES = 64 * 1024
+/** A peer that was told goodbye has this long to close. */
+export const CLOSE_GRACE_MS = 2000

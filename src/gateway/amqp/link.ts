@@ -1,0 +1,86 @@
+// What a link is to its session, whichever way messages go, and what sessions and links use of the
+// connection they live on.
+import type { Clock } from '../../clock.ts'
+import type { Logger } from '../../log.ts'
+import type { Host } from '../../model/host.ts'
+import type { Principal } from '../auth.ts'
+import type { Broker } from '../gateway.ts'
+import type { ControlledLink } from './control-plane.ts'
+import type { ErrorDescription } from './errors.ts'
+import type { Flow } from './flow.ts'
+import type { Outbox } from './outbox.ts'
+import type { Transfer } from './transfer.ts'
+
+export interface Peer {
+  readonly broker: Broker
+  readonly clock: Clock
+  readonly log: Logger
+  readonly principal: Principal
+  readonly containerId: string
+  /** For logs and the client registry. */
+  readonly connectionId: string
+  /** Where its messages are born. */
+  readonly bornHost: Host
+  readonly outbox: Outbox
+  /** The longest frame the peer takes, and no longer than a slab. */
+  readonly sendFrameBytesMax: number
+  readonly messageBytesMax: number
+  /** May more messages be written, or do enough bytes wait for the peer already? */
+  readonly isWritable: boolean
+}
+
+/** The numbers a link shares with all links of its session. */
+export interface LinkSession {
+  readonly channel: number
+  readonly isOpen: boolean
+  /** Sends the session's window, with a link's credit when one is given. */
+  sendFlow(link: LinkCredit | undefined): void
+  /** Takes the link down from our side and tells the peer why. */
+  detach(link: Link, error: ErrorDescription): void
+}
+
+export interface LinkCredit {
+  handle: number
+  deliveryCount: number
+  linkCredit: number
+  drain: boolean
+}
+
+/** attaching -> attached -> closing (we detached and wait for the peer's) -> gone. */
+export type LinkState = 'attaching' | 'attached' | 'closing' | 'gone'
+
+export interface Link {
+  readonly name: string
+  /** As the peer numbers it. */
+  readonly remoteHandle: number
+  readonly state: LinkState
+  /** Set once rhea has numbered it. */
+  controlled: ControlledLink | undefined
+  /** Our attach is out: credit and messages may follow. */
+  attached(): void
+  onTransfer(transfer: Transfer, bytes: Buffer, end: number): void
+  onFlow(flow: Flow): void
+  /** Lets go of everything. Only the session calls this. */
+  close(state: 'closing' | 'gone'): void
+}
+
+/** Attached and detached in one breath; holds the peer's handle until the peer detaches too. */
+export class RefusedLink implements Link {
+  readonly name: string
+  readonly remoteHandle: number
+  readonly state: LinkState = 'closing'
+  controlled: ControlledLink | undefined
+
+  constructor(name: string, remoteHandle: number) {
+    this.name = name
+    this.remoteHandle = remoteHandle
+  }
+
+  attached(): void {}
+
+  onTransfer(): void {}
+
+  onFlow(): void {}
+
+  close(): void {}
+}

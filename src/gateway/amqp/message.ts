@@ -1,0 +1,150 @@
+// The whole truth about how AMQP's sections and a record's properties stand for each other, both ways:
+//
+//   message-id       UNIQ_KEY              subject            TAGS, when it is a legal tag
+//   group-id         __SHARDINGKEY         correlation-id     CORRELATION_ID
+//   reply-to         REPLY_TO_CLIENT       content-type       CONTENT_TYPE
+//   creation-time    the born timestamp    to                 the topic
+//   application-properties                 user properties as text; KEYS is KEYS
+//   x-opt-rmq-tag, -keys                   TAGS, KEYS (sent: they win over subject and KEYS)
+//   x-opt-delivery-time, -delay            when to deliver (sent)
+//   x-opt-rmq-topic, -queue, -offset, -store-time, -msg-id, -dlq-reason, -mqtt-topic    (received)
+import { hasSeparator, INTERNAL_PROPERTIES, PROPERTY } from '../../model/properties.ts'
+import type { RecordView } from '../../model/record.ts'
+import { originalTopic } from '../../model/routing-name.ts'
+import { bareName } from './address.ts'
+import type { Fields } from './control-frames.ts'
+import { millisecondsOf } from './disposition.ts'
+import { CODE } from './performatives.ts'
+import { type AmqpMap, AmqpSymbol, type AmqpValue, Timestamp, Uuid } from './value-reader.ts'
+import type { ValueWriter } from './value-writer.ts'
+
+/** Annotations of ours; a peer's are taken as orders and then dropped, ours are made anew. */
+export const OWN_ANNOTATION = 'x-opt-rmq-'
+
+export type Properties = Map<string, string>
+
+/** What the sender orders by its message annotations. */
+export function takeAnnotations(annotations: AmqpMap, into: Properties): void {
+  put(into, PROPERTY.tags, legalTag(wordOf(annotations.get(`${OWN_ANNOTATION}tag`))))
+  put(into, PROPERTY.keys, wordOf(annotations.get(`${OWN_ANNOTATION}keys`)))
+  const at =
+    millisecondsOf(annotations.get('x-opt-delivery-time')) ??
+    millisecondsOf(annotations.get('x-opt-scheduled-enqueue-time'))
+  const delay = millisecondsOf(annotations.get('x-opt-delivery-delay'))
+  if (at !== undefined) into.set(PROPERTY.timerDeliverMs, String(at))
+  else if (delay) into.set(PROPERTY.timerDelayMs, String(delay))
+}
+
+/** Machinery of ours cannot be set by an application property of its name. */
+export function takeApplication(map: AmqpMap, into: Properties): void {
+  for (const [key, value] of map) {
+    if (typeof key !== 'string') continue
+    const isKeys = key === PROPERTY.keys && !into.has(key)
+    if (isKeys || !INTERNAL_PROPERTIES.has(key)) put(into, key, textOf(value))
+  }
+}
+
+/** Answers where the message itself says it goes. */
+export function takeProperties(fields: Fields, into: Properties): string | undefined {
+  put(into, PROPERTY.uniqueKey, idText(fields.at(0)))
+  if (!into.has(PROPERTY.tags)) put(into, PROPERTY.tags, legalTag(fields.text(3, 'subject')))
+  put(into, PROPERTY.replyTo, fields.text(4, 'reply-to'))
+  put(into, PROPERTY.correlationId, idText(fields.at(5)))
+  put(into, PROPERTY.contentType, fields.text(6, 'content-type'))
+  put(into, PROPERTY.orderingKey, fields.text(10, 'group-id'))
+  return fields.text(2, 'to')
+}
+
+/** What a record tells a receiver about itself, in words; numbers and ids are filled in per message. */
+export function annotationsOf(
+  record: RecordView,
+  properties: ReadonlyMap<string, string>,
+): [name: string, text: string][] {
+  const texts: [string, string | undefined][] = [
+    [`${OWN_ANNOTATION}topic`, originalTopic(record)],
+    [`${OWN_ANNOTATION}tag`, properties.get(PROPERTY.tags)],
+    [`${OWN_ANNOTATION}keys`, properties.get(PROPERTY.keys)],
+    [`${OWN_ANNOTATION}mqtt-topic`, properties.get(PROPERTY.mqttTopic)],
+    [`${OWN_ANNOTATION}dlq-reason`, properties.get(PROPERTY.deadLetterReason)],
+  ]
+  return texts.filter((entry): entry is [string, string] => entry[1] !== undefined)
+}
+
+/**
+ * The properties section of a record that came by another protocol. Answers where the creation time's
+ * eight bytes are, which the caller fills in.
+ */
+export function writeProperties(
+  writer: ValueWriter,
+  record: RecordView,
+  properties: ReadonlyMap<string, string>,
+): number {
+  const text = (value: string | undefined): ValueWriter =>
+    value === undefined ? writer.null() : writer.string(value)
+  let createdAt = 0
+  writer.descriptor(CODE.properties).list(11, () => {
+    text(properties.get(PROPERTY.uniqueKey)).null()
+    text(bareName(originalTopic(record)))
+    text(properties.get(PROPERTY.tags))
+    text(properties.get(PROPERTY.replyTo))
+    text(properties.get(PROPERTY.correlationId))
+    const contentType = properties.get(PROPERTY.contentType)
+    if (contentType === undefined) writer.null()
+    else writer.symbol(contentType)
+    writer.null().null().timestamp(0)
+    createdAt = writer.length - 8
+    text(properties.get(PROPERTY.orderingKey))
+  })
+  return createdAt
+}
+
+/** The application properties of such a record; no section when it has none. */
+export function writeApplication(
+  writer: ValueWriter,
+  properties: ReadonlyMap<string, string>,
+): void {
+  const users = [...properties].filter(([name]) => !INTERNAL_PROPERTIES.has(name))
+  const keys = properties.get(PROPERTY.keys)
+  if (keys !== undefined) users.unshift([PROPERTY.keys, keys])
+  if (users.length === 0) return
+  writer.descriptor(CODE.applicationProperties).map(users.length, () => {
+    for (const [name, value] of users) writer.string(name).string(value)
+  })
+}
+
+/** Left out when the log's property encoding has no room for it; the wire form still holds it. */
+function put(into: Properties, name: string, value: string | undefined): void {
+  if (value === undefined || value === '' || name === '') return
+  if (!hasSeparator(name) && !hasSeparator(value)) into.set(name, value)
+}
+
+const ILLEGAL_IN_TAG = /[\s\p{Cc}]|\|\|/u
+
+/** A subject that is no legal tag stays a subject only. */
+const legalTag = (text: string | undefined): string | undefined =>
+  text === undefined || text === '*' || ILLEGAL_IN_TAG.test(text) ? undefined : text
+
+const wordOf = (value: AmqpValue | undefined): string | undefined =>
+  value instanceof AmqpSymbol ? value.text : typeof value === 'string' ? value : undefined
+
+const ID_CHARS_MAX = 256
+const ILLEGAL_IN_ID = /[\s\p{Cc}]/u
+
+/** Message ids index the message: text without blanks, of any of the four types. */
+function idText(id: AmqpValue): string | undefined {
+  const text = Buffer.isBuffer(id) ? id.toString('hex') : textOf(id)
+  const isIndexable = text !== undefined && text.length <= ID_CHARS_MAX && !ILLEGAL_IN_ID.test(text)
+  return isIndexable ? text : undefined
+}
+
+/** A simple value as a user property; compound ones stay in the wire form. */
+function textOf(value: AmqpValue): string | undefined {
+  if (typeof value === 'string') return value
+  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean') {
+    return String(value)
+  }
+  if (value instanceof AmqpSymbol || value instanceof Uuid) return value.text
+  if (value instanceof Timestamp) return String(value.ms)
+  if (Buffer.isBuffer(value)) return value.toString('base64')
+  return undefined
+}

@@ -1,0 +1,29 @@
+// The topic behind an address: there already, or made for whoever may make it.
+import { BrokerError } from '../../errors.ts'
+import type { TopicDefinition } from '../../model/topic.ts'
+import type { Authenticator, Principal } from '../auth.ts'
+import type { Broker } from '../gateway.ts'
+
+/** @throws BrokerError PERMISSION_DENIED, TOPIC_NOT_FOUND */
+export async function ensureTopic(
+  topic: string,
+  broker: Broker,
+  auth: Authenticator,
+  principal: Principal,
+): Promise<TopicDefinition> {
+  const known = await broker.topics.get(topic)
+  if (known !== undefined) return known
+  auth.authorize(principal, 'create', { kind: 'topic', name: topic })
+  return broker.topics.ensure(topic)
+}
+
+/** Without throwing, for messages that may or may not need it. */
+export function mayCreate(topic: string, auth: Authenticator, principal: Principal): boolean {
+  try {
+    auth.authorize(principal, 'create', { kind: 'topic', name: topic })
+    return true
+  } catch (error) {
+    if (error instanceof BrokerError) return false
+    throw error
+  }
+}

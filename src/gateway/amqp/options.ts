@@ -1,0 +1,40 @@
+// What an operator may set about the AMQP front-end, with the defaults. Limits nobody needs to move are in
+// limits.ts.
+
+export interface AmqpOptions {
+  /** Longest frame we take after `open`; announced. */
+  readonly frameBytesMax: number
+  /** Longest message we take; announced. */
+  readonly messageBytesMax: number
+  readonly channelsMax: number
+  readonly linksPerSessionMax: number
+  /** From the connection to `open`. */
+  readonly handshakeMs: number
+  /** Without a frame for this long a connection is closed; half of it is announced. */
+  readonly idleMs: number
+  /** Bytes waiting for one slow reader; beyond, it is sent no more. */
+  readonly sendAheadBytesMax: number
+  /** Bytes of one connection that came and are not yet durable; beyond, it is not read. */
+  readonly unstoredBytesMax: number
+  /** The same over all connections; beyond, no credit is granted. */
+  readonly unstoredBytesTotalMax: number
+  readonly authFailureDelayMs: number
+  /** How long a message stays with a link that says nothing of it. */
+  readonly lockMs: number
+}
+
+const MIB = 1024 * 1024
+
+export const AMQP_DEFAULTS: AmqpOptions = {
+  frameBytesMax: 64 * 1024,
+  messageBytesMax: 4 * MIB,
+  channelsMax: 64,
+  linksPerSessionMax: 256,
+  handshakeMs: 10_000,
+  idleMs: 60_000,
+  sendAheadBytesMax: MIB,
+  unstoredBytesMax: 16 * MIB,
+  unstoredBytesTotalMax: 64 * MIB,
+  authFailureDelayMs: 500,
+  lockMs: 15 * 60_000,
+}

@@ -1,0 +1,261 @@
+// From a record to an AMQP message. A record that came by AMQP gets its own sections and body back byte
+// for byte; any other is rendered the same way every time. Header and message annotations are ours to
+// write in both cases; they are no part of the bare message.
+import { putU32, putU64 } from '../../model/bytes.ts'
+import { PROPERTY } from '../../model/properties.ts'
+import type { RecordView } from '../../model/record.ts'
+import { annotationsOf, OWN_ANNOTATION, writeApplication, writeProperties } from './message.ts'
+import { CODE } from './performatives.ts'
+import { BODY, type BodyForm, bodyHeadBytes, Sections } from './sections.ts'
+import { skipValue } from './value-size.ts'
+import { ValueWriter } from './value-writer.ts'
+import { decodeWire, eachEntry, isWide, PLAIN_WIRE, type WireForm } from './wire-form.ts'
+
+/** durable, no priority and no ttl of the sender's own. */
+const PLAIN_HEADER_FIELDS = Buffer.from([0x41, 0x40, 0x40])
+const HEX = Buffer.from('0123456789ABCDEF')
+const MESSAGE_ID_CHARS = 32
+const HOST_CHARS = 16
+
+/**
+ * What all messages with the same properties share: everything before the body, with holes for what
+ * differs. Most streams of messages repeat their properties, so one is kept per link.
+ */
+export class OutboundMessage {
+  #propertyBytes: Buffer | undefined
+  #topic = ''
+  #form: BodyForm = BODY.data
+  #bodyHead: Buffer = PLAIN_WIRE.bodyHead
+  #suffix: Buffer = PLAIN_WIRE.suffix
+  #headerFields: Buffer = PLAIN_HEADER_FIELDS
+  /** Message annotations, properties and application properties. */
+  #head: Buffer = PLAIN_WIRE.sections
+  #queueAt = 0
+  #offsetAt = 0
+  #storedAt = 0
+  #idAt = 0
+  /** -1 for a record that came by AMQP. */
+  #createdAt = -1
+  #host = { ip: -1, port: -1 }
+  /** The transfer's message-format. */
+  format = 0
+
+  #record!: RecordView
+  #body!: Buffer
+  #attempt = 1
+
+  /** Makes this the next record's message. Answers its size in bytes. */
+  load(record: RecordView, attempt: number): number {
+    this.#record = record
+    this.#attempt = attempt
+    this.#body = record.body
+    const { bytes, propertiesStart, propertiesEnd } = record
+    const known = this.#propertyBytes
+    const isSame =
+      known !== undefined &&
+      known.length === propertiesEnd - propertiesStart &&
+      bytes.compare(known, 0, known.length, propertiesStart, propertiesEnd) === 0 &&
+      record.topic === this.#topic &&
+      (this.#form !== BODY.encoded || this.format !== 0 || isBody(this.#body))
+    if (!isSame) this.#prepare(record)
+    if (this.format !== 0) return this.#body.length
+    return (
+      this.#headerBytes() +
+      this.#head.length +
+      this.#bodyHeadBytes() +
+      this.#body.length +
+      this.#suffix.length
+    )
+  }
+
+  /** Writes the loaded message at `out[at...]`; there is room for the size that `load` answered. */
+  write(out: Buffer, at: number): number {
+    if (this.format !== 0) {
+      out.set(this.#body, at)
+      return at + this.#body.length
+    }
+    let p = this.#writeHeader(out, at)
+    out.set(this.#head, p)
+    this.#fill(out, p)
+    p = this.#writeBodyHead(out, p + this.#head.length)
+    out.set(this.#body, p)
+    p += this.#body.length
+    if (this.#suffix.length > 0) out.set(this.#suffix, p)
+    return p + this.#suffix.length
+  }
+
+  #prepare(record: RecordView): void {
+    this.#topic = record.topic
+    this.#propertyBytes = Buffer.from(record.propertyBytes)
+    const properties = record.properties()
+    const wire = wireOf(properties.get(PROPERTY.native), record.body)
+    this.format = wire?.format ?? 0
+    this.#form = wire?.form ?? BODY.data
+    this.#bodyHead = wire?.bodyHead ?? PLAIN_WIRE.bodyHead
+    this.#suffix = wire?.suffix ?? PLAIN_WIRE.suffix
+    this.#headerFields = wire === undefined ? PLAIN_HEADER_FIELDS : headerFieldsOf(wire.header)
+    this.#host = { ip: -1, port: -1 }
+    const writer = new ValueWriter()
+    this.#annotate(writer, record, properties, wire)
+    this.#createdAt = -1
+    if (wire === undefined) {
+      this.#createdAt = writeProperties(writer, record, properties)
+      writeApplication(writer, properties)
+    } else writer.raw(wire.sections)
+    this.#head = writer.take()
+  }
+
+  #annotate(
+    writer: ValueWriter,
+    record: RecordView,
+    properties: ReadonlyMap<string, string>,
+    wire: WireForm | undefined,
+  ): void {
+    const texts = annotationsOf(record, properties)
+    let theirs = 0
+    const raw = wire?.annotations ?? PLAIN_WIRE.annotations
+    eachEntry(raw, 0, raw.length, () => {
+      theirs++
+    })
+    writer.descriptor(CODE.messageAnnotations).map(theirs + texts.length + 4, () => {
+      writer.raw(raw)
+      for (const [name, text] of texts) writer.symbol(name).string(text)
+      writer.symbol(`${OWN_ANNOTATION}queue`).int(0)
+      this.#queueAt = writer.length - 4
+      writer.symbol(`${OWN_ANNOTATION}offset`).long(0)
+      this.#offsetAt = writer.length - 8
+      writer.symbol(`${OWN_ANNOTATION}store-time`).timestamp(0)
+      this.#storedAt = writer.length - 8
+      writer.symbol(`${OWN_ANNOTATION}msg-id`).string('0'.repeat(MESSAGE_ID_CHARS))
+      this.#idAt = writer.length - MESSAGE_ID_CHARS
+    })
+  }
+
+  /** The holes of the head that was copied to `out[at...]`. */
+  #fill(out: Buffer, at: number): void {
+    const record = this.#record
+    putU32(out, at + this.#queueAt, record.queueId)
+    putU64(out, at + this.#offsetAt, record.queueOffset)
+    putU64(out, at + this.#storedAt, record.storeTimestamp)
+    if (this.#createdAt >= 0) putU64(out, at + this.#createdAt, record.bornTimestamp)
+    const { ip, port } = record.storeHost
+    const id = at + this.#idAt
+    if (ip !== this.#host.ip || port !== this.#host.port) {
+      this.#host = { ip, port }
+      writeHex(this.#head, this.#idAt, ip)
+      writeHex(this.#head, this.#idAt + 8, port)
+      out.set(this.#head.subarray(this.#idAt, this.#idAt + HOST_CHARS), id)
+    }
+    const { position } = record
+    writeHex(out, id + HOST_CHARS, Math.floor(position / 4_294_967_296))
+    writeHex(out, id + HOST_CHARS + 8, position >>> 0)
+  }
+
+  /** 00 53 70 c0 size 5, then durable priority ttl first-acquirer delivery-count. */
+  #headerBytes(): number {
+    return 6 + this.#headerFields.length + 1 + deliveryCountBytes(this.#attempt - 1)
+  }
+
+  #writeHeader(out: Buffer, at: number): number {
+    const count = this.#attempt - 1
+    out[at] = 0
+    out[at + 1] = 0x53
+    out[at + 2] = CODE.header
+    out[at + 3] = 0xc0
+    out[at + 4] = this.#headerBytes() - 5
+    out[at + 5] = 5
+    out.set(this.#headerFields, at + 6)
+    let p = at + 6 + this.#headerFields.length
+    out[p++] = count === 0 ? 0x41 : 0x42
+    if (count === 0) {
+      out[p++] = 0x43
+    } else if (count < 256) {
+      out[p++] = 0x52
+      out[p++] = count
+    } else {
+      out[p++] = 0x70
+      putU32(out, p, count)
+      p += 4
+    }
+    return p
+  }
+
+  #bodyHeadBytes(): number {
+    if (this.#bodyHead.length === 0) return bodyHeadBytes(this.#form, this.#body.length)
+    return this.#bodyHead.length + (isWide(this.#bodyHead) ? 4 : 1)
+  }
+
+  #writeBodyHead(out: Buffer, at: number): number {
+    const length = this.#body.length
+    let p = at
+    let wide = length > 255
+    if (this.#bodyHead.length > 0) {
+      out.set(this.#bodyHead, p)
+      p += this.#bodyHead.length
+      wide = isWide(this.#bodyHead)
+    } else if (this.#form === BODY.encoded) {
+      return p
+    } else {
+      out[p] = 0
+      out[p + 1] = 0x53
+      out[p + 2] = this.#form === BODY.data ? CODE.data : CODE.value
+      out[p + 3] = (wide ? 0xb0 : 0xa0) | (this.#form === BODY.string ? 1 : 0)
+      p += 4
+    }
+    if (wide) putU32(out, p, length)
+    else out[p] = length
+    return p + (wide ? 4 : 1)
+  }
+}
+
+const deliveryCountBytes = (count: number): number => (count === 0 ? 1 : count < 256 ? 2 : 5)
+
+/** The record's own wire form, unless it is missing, another protocol's, forged or at odds with the body. */
+function wireOf(text: string | undefined, body: Buffer): WireForm | undefined {
+  const wire = text === undefined ? undefined : decodeWire(text)
+  if (wire === undefined || wire.format !== 0) return wire
+  const fitsLength = wire.bodyHead.length === 0 || isWide(wire.bodyHead) || body.length < 256
+  return fitsLength && (wire.form !== BODY.encoded || isBody(body)) ? wire : undefined
+}
+
+function isBody(body: Buffer): boolean {
+  const sections = new Sections()
+  try {
+    sections.scan(body, 0, body.length)
+  } catch {
+    return false
+  }
+  return sections.bodyAt === 0 && sections.bodyEnd === body.length
+}
+
+/** durable, priority and ttl of a header's list as the sender encoded them. */
+function headerFieldsOf(header: Buffer): Buffer {
+  if (header[0] !== 0xc0 && header[0] !== 0xd0) return PLAIN_HEADER_FIELDS
+  const first = header[0] === 0xc0 ? 3 : 9
+  const count = header[first - 1]!
+  const parts: Uint8Array[] = []
+  eachValue(header, first, Math.min(count, 3), (value) => parts.push(value))
+  while (parts.length < 3) parts.push(NULL)
+  const fields = Buffer.concat(parts)
+  return fields.length <= HEADER_FIELDS_BYTES_MAX ? fields : PLAIN_HEADER_FIELDS
+}
+
+/** A boolean, a ubyte and a uint: more is not what a sender of ours could have stored. */
+const HEADER_FIELDS_BYTES_MAX = 9
+const NULL = Buffer.from([0x40])
+
+function eachValue(bytes: Buffer, at: number, count: number, each: (value: Buffer) => void): void {
+  for (let i = 0; i < count; i++) {
+    const next = skipValue(bytes, at, bytes.length)
+    each(bytes.subarray(at, next))
+    at = next
+  }
+}
+
+/** Eight upper-case digits of an unsigned 32-bit number, as in RocketMQ's offsetMsgId. */
+function writeHex(out: Buffer, at: number, value: number): void {
+  for (let i = 7; i >= 0; i--) {
+    out[at + i] = HEX[value & 15]!
+    value >>>= 4
+  }
+}

@@ -1,0 +1,113 @@
+// Messages read by position from some queues of a topic: broadcast, replay and browsing. Nothing is kept
+// for the reader in the broker; the cursors live and die with the link.
+import { type QueueOffset, queueOffset } from '../../model/positions.ts'
+import { recordsOf } from '../../model/record.ts'
+import type { TagFilter } from '../../model/tag-filter.ts'
+import type { Feed, FeedItem } from './feed.ts'
+import { READ_BYTES_MAX } from './limits.ts'
+import type { Peer } from './link.ts'
+
+export interface QueueCursor {
+  readonly queueId: number
+  offset: QueueOffset
+  /** False when everything up to the last known end was read. */
+  mayHaveMore: boolean
+}
+
+export class QueueFeed implements Feed {
+  readonly lockMs = undefined
+  readonly #peer: Peer
+  readonly #topic: string
+  readonly #filter: TagFilter
+  readonly #cursors: QueueCursor[]
+  /** Queues that the topic gets later are read too; not when one queue was asked for. */
+  readonly #takesNewQueues: boolean
+  readonly #watch: Disposable
+  #next = 0
+  #wake: (() => void) | undefined
+
+  constructor(
+    peer: Peer,
+    source: { topic: string; filter: TagFilter; cursors: QueueCursor[]; takesNewQueues: boolean },
+  ) {
+    this.#peer = peer
+    this.#topic = source.topic
+    this.#filter = source.filter
+    this.#cursors = source.cursors
+    this.#takesNewQueues = source.takesNewQueues
+    this.#watch = peer.broker.watch(source.topic, (queueId) => this.#arrived(queueId))
+  }
+
+  #arrived(queueId: number): void {
+    const cursor = this.#cursors.find((one) => one.queueId === queueId)
+    if (cursor !== undefined) cursor.mayHaveMore = true
+    else if (this.#takesNewQueues) {
+      this.#cursors.push({ queueId, offset: queueOffset(0), mayHaveMore: true })
+    } else return
+    this.#wake?.()
+  }
+
+  async read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]> {
+    const items = await this.#readNow(max, signal)
+    if (items.length > 0 || waitMs === 0 || signal.aborted) return items
+    await this.#arrival(waitMs, signal)
+    return signal.aborted ? [] : this.#readNow(max, signal)
+  }
+
+  /** Queue after queue, beginning with the one after the last read, until `max` is reached. */
+  async #readNow(max: number, signal: AbortSignal): Promise<FeedItem[]> {
+    const items: FeedItem[] = []
+    for (let tried = 0; tried < this.#cursors.length; tried++) {
+      const cursor = this.#cursors[this.#next++ % this.#cursors.length]!
+      while (cursor.mayHaveMore && items.length < max && !signal.aborted) {
+        await this.#pull(cursor, max - items.length, items)
+      }
+      if (items.length >= max) break
+    }
+    return items
+  }
+
+  async #pull(cursor: QueueCursor, max: number, into: FeedItem[]): Promise<void> {
+    cursor.mayHaveMore = false
+    const result = await this.#peer.broker.pull({
+      topic: this.#topic,
+      queueId: cursor.queueId,
+      offset: cursor.offset,
+      maxMessages: max,
+      maxBytes: READ_BYTES_MAX,
+      filter: this.#filter,
+      waitMs: 0,
+    })
+    cursor.offset = result.nextOffset
+    if (result.status !== 'at-end' && result.nextOffset < result.maxOffset) {
+      cursor.mayHaveMore = true
+    }
+    for (const record of recordsOf(result.records)) {
+      into.push({ record, attempt: 1, receipt: undefined })
+    }
+  }
+
+  #arrival(waitMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        timer.cancel()
+        signal.removeEventListener('abort', done)
+        this.#wake = undefined
+        resolve()
+      }
+      const timer = this.#peer.clock.after(waitMs, done)
+      signal.addEventListener('abort', done)
+      this.#wake = done
+      if (this.#cursors.some((cursor) => cursor.mayHaveMore)) done()
+    })
+  }
+
+  /** A reader by position has nobody to tell. */
+  async settle(): Promise<void> {}
+
+  async giveBack(): Promise<void> {}
+
+  close(): void {
+    this.#watch[Symbol.dispose]()
+  }
+}

@@ -1,0 +1,277 @@
+// A link that the peer sends messages on. Puts frames together, hands whole messages to the connection's
+// ingest, and grants credit as the bytes under way allow.
+import { editProperties, findProperty, PROPERTY } from '../../model/properties.ts'
+import type { ControlledLink } from './control-plane.ts'
+import { rejectedState } from './disposition.ts'
+import { AmqpError, CONDITION, describeError } from './errors.ts'
+import type { Flow } from './flow.ts'
+import { InboundMessage } from './inbound-message.ts'
+import type { Ingest, IngestBudget, IngestLink } from './ingest.ts'
+import { LINK_CREDIT_MAX } from './limits.ts'
+import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
+import { serialNext } from './serial.ts'
+import type { Route, Routes } from './target.ts'
+import type { Transfer } from './transfer.ts'
+
+/** What a receiver link needs of its session: the place for its dispositions. */
+export interface ReceiverSession extends LinkSession {
+  /** Merged with its neighbours and written by `flushDispositions`. */
+  settleIncoming(deliveryId: number, state: Buffer, settled: boolean): void
+  flushDispositions(): void
+}
+
+export interface ReceiverLinkOptions {
+  readonly name: string
+  readonly remoteHandle: number
+  readonly initialDeliveryCount: number
+  /** The sender settles first and we answer: dispositions go out unsettled (AMQP 2.7.3). */
+  readonly settlesSecond: boolean
+  readonly routes: Routes
+}
+
+/** Bytes of incomplete deliveries, over the links of one connection. */
+export interface PartialBytes {
+  bytes: number
+  readonly bytesMax: number
+}
+
+/** A delivery whose last frame has not come. */
+interface Partial {
+  readonly deliveryId: number
+  readonly messageFormat: number
+  settled: boolean
+  readonly pieces: Buffer[]
+  bytes: number
+}
+
+export class ReceiverLink implements Link, IngestLink {
+  readonly name: string
+  readonly remoteHandle: number
+  state: LinkState = 'attaching'
+  controlled: ControlledLink | undefined
+  readonly #peer: Peer
+  readonly #session: ReceiverSession
+  readonly #ingest: Ingest
+  readonly #budget: IngestBudget
+  readonly #partials: PartialBytes
+  readonly #routes: Routes
+  readonly #settlesSecond: boolean
+  readonly #message: InboundMessage
+  readonly #credit: LinkCredit
+  #partial: Partial | undefined
+  #underWay = 0
+  #isWaiting = false
+
+  constructor(
+    peer: Peer,
+    session: ReceiverSession,
+    intake: { ingest: Ingest; budget: IngestBudget; partials: PartialBytes },
+    options: ReceiverLinkOptions,
+  ) {
+    this.#peer = peer
+    this.#session = session
+    this.#ingest = intake.ingest
+    this.#budget = intake.budget
+    this.#partials = intake.partials
+    this.name = options.name
+    this.remoteHandle = options.remoteHandle
+    this.#routes = options.routes
+    this.#settlesSecond = options.settlesSecond
+    this.#message = new InboundMessage(options.routes.fixed?.tag)
+    const deliveryCount = options.initialDeliveryCount
+    this.#credit = { handle: 0, deliveryCount, linkCredit: 0, drain: false }
+  }
+
+  attached(): void {
+    if (this.state !== 'attaching') return
+    this.state = 'attached'
+    this.#credit.handle = this.controlled?.handle ?? 0
+    this.grant()
+  }
+
+  onFlow(flow: Flow): void {
+    if (flow.echo && this.state === 'attached') this.#session.sendFlow(this.#credit)
+  }
+
+  onTransfer(transfer: Transfer, bytes: Buffer, end: number): void {
+    if (this.state !== 'attached') return
+    const partial = this.#partial
+    if (partial === undefined) this.#first(transfer, bytes, end)
+    else this.#next(partial, transfer, bytes, end)
+  }
+
+  #first(transfer: Transfer, bytes: Buffer, end: number): void {
+    const { deliveryId } = transfer
+    if (deliveryId < 0 || transfer.tagBytes < 0) {
+      throw linkError(CONDITION.invalidField, 'a delivery without delivery-id or delivery-tag')
+    }
+    if (this.#credit.linkCredit <= 0) {
+      throw linkError(CONDITION.transferLimit, 'a delivery without credit')
+    }
+    this.#credit.linkCredit--
+    this.#credit.deliveryCount = serialNext(this.#credit.deliveryCount)
+    if (transfer.aborted) return
+    if (!transfer.more) {
+      this.#complete(
+        deliveryId,
+        transfer.settled,
+        transfer.messageFormat,
+        bytes,
+        transfer.payloadAt,
+        end,
+      )
+      return
+    }
+    const { messageFormat, settled } = transfer
+    this.#partial = { deliveryId, messageFormat, settled, pieces: [], bytes: 0 }
+    this.#grow(this.#partial, bytes, transfer.payloadAt, end)
+  }
+
+  #next(partial: Partial, transfer: Transfer, bytes: Buffer, end: number): void {
+    if (transfer.deliveryId >= 0 && transfer.deliveryId !== partial.deliveryId) {
+      const message = `delivery ${transfer.deliveryId} begins before ${partial.deliveryId} is whole`
+      throw linkError(CONDITION.notAllowed, message)
+    }
+    if (transfer.aborted) {
+      this.#dropPartial()
+      return
+    }
+    partial.settled ||= transfer.settled
+    this.#grow(partial, bytes, transfer.payloadAt, end)
+    if (transfer.more) return
+    this.#dropPartial()
+    const whole = Buffer.concat(partial.pieces, partial.bytes)
+    this.#complete(
+      partial.deliveryId,
+      partial.settled,
+      partial.messageFormat,
+      whole,
+      0,
+      whole.length,
+    )
+  }
+
+  /** Copies, so that small pieces do not hold on to whole chunks. */
+  #grow(partial: Partial, bytes: Buffer, at: number, end: number): void {
+    const more = end - at
+    const { messageBytesMax } = this.#peer
+    if (partial.bytes + more > messageBytesMax) {
+      this.#dropPartial()
+      throw linkError(CONDITION.messageSize, `a message beyond ${messageBytesMax} bytes`)
+    }
+    if (this.#partials.bytes + more > this.#partials.bytesMax) {
+      throw new AmqpError(
+        CONDITION.resourceLimit,
+        `incomplete deliveries of more than ${this.#partials.bytesMax} bytes on one connection`,
+      )
+    }
+    partial.pieces.push(Buffer.from(bytes.subarray(at, end)))
+    partial.bytes += more
+    this.#partials.bytes += more
+  }
+
+  #dropPartial(): void {
+    if (this.#partial !== undefined) this.#partials.bytes -= this.#partial.bytes
+    this.#partial = undefined
+  }
+
+  /** A whole message: on its way to the broker, or refused by itself. */
+  #complete(
+    deliveryId: number,
+    settled: boolean,
+    format: number,
+    bytes: Buffer,
+    at: number,
+    end: number,
+  ): void {
+    const message = this.#message
+    let route: Route
+    try {
+      message.read(bytes, at, end, format)
+      route = this.#routes.fixed ?? this.#routes.find(message.to)
+    } catch (error) {
+      this.#refuse(deliveryId, settled, error)
+      return
+    }
+    this.#underWay++
+    this.#ingest.add(
+      {
+        topic: route.topic,
+        queueId: route.queueId,
+        orderingKey: message.orderingKey,
+        body: message.body,
+        properties:
+          this.#routes.fixed === undefined
+            ? withTag(message.properties, route.tag)
+            : message.properties,
+        flag: 0,
+        sysFlag: 0,
+        bornTimestamp: this.#ingest.nowMs,
+        bornHost: this.#peer.bornHost,
+        reconsumeTimes: 0,
+        createTopic: route.createTopic,
+      },
+      this,
+      settled ? -1 : deliveryId,
+    )
+  }
+
+  #refuse(deliveryId: number, settled: boolean, error: unknown): void {
+    const { condition, description } = describeError(error)
+    const fields = { evt: 'amqp.refused', link: this.name, condition, description }
+    this.#peer.log.debug(fields, 'a message was refused')
+    if (settled) return
+    this.#session.settleIncoming(
+      deliveryId,
+      rejectedState({ condition, description }),
+      !this.#settlesSecond,
+    )
+    this.#session.flushDispositions()
+  }
+
+  settle(deliveryId: number, state: Buffer): void {
+    this.#underWay--
+    if (deliveryId < 0 || !this.#session.isOpen) return
+    this.#session.settleIncoming(deliveryId, state, !this.#settlesSecond)
+  }
+
+  flush(): void {
+    if (!this.#session.isOpen) return
+    this.#session.flushDispositions()
+    this.grant()
+  }
+
+  /**
+   * Tops the credit up when half of it is used. What is under way counts against it beyond one full
+   * window, so that a slow disk slows its senders down.
+   */
+  grant(): void {
+    if (this.state !== 'attached' || this.#isWaiting) return
+    const wanted = Math.min(LINK_CREDIT_MAX, 2 * LINK_CREDIT_MAX - this.#underWay)
+    if (wanted - this.#credit.linkCredit < LINK_CREDIT_MAX / 2) return
+    if (!this.#budget.isOpen) {
+      this.#isWaiting = true
+      this.#budget.whenOpen(() => {
+        this.#isWaiting = false
+        this.grant()
+      })
+      return
+    }
+    this.#credit.linkCredit = wanted
+    this.#session.sendFlow(this.#credit)
+  }
+
+  close(state: 'closing' | 'gone'): void {
+    this.state = state
+    this.#dropPartial()
+  }
+}
+
+const linkError = (condition: AmqpError['condition'], message: string): AmqpError =>
+  new AmqpError(condition, message, 'link')
+
+/** A relayed message takes the tag of the address it names, unless it has its own. */
+function withTag(properties: Buffer, tag: string | undefined): Buffer {
+  if (tag === undefined || findProperty(properties, PROPERTY.tags) !== undefined) return properties
+  return editProperties(properties, [[PROPERTY.tags, tag]])
+}

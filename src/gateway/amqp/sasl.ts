@@ -1,0 +1,127 @@
+// The security layer of a connection (AMQP 5.3): PLAIN and, where clients without credentials may act,
+// ANONYMOUS. One exchange per connection; any failure ends it.
+import type { Authenticator, Principal } from '../auth.ts'
+import { codeOf, Fields } from './control-frames.ts'
+import { AmqpError, CONDITION, decodeError } from './errors.ts'
+import { CODE, FRAME_SASL } from './performatives.ts'
+import { Described, ValueReader } from './value-reader.ts'
+import { ValueWriter } from './value-writer.ts'
+
+/** Codes of sasl-outcome. */
+const OUTCOME_OK = 0
+const OUTCOME_AUTH = 1
+
+const CREDENTIAL_CHARS_MAX = 1024
+
+export type SaslStep =
+  | { readonly kind: 'challenge'; readonly frame: Buffer }
+  | { readonly kind: 'accepted'; readonly frame: Buffer; readonly principal: Principal }
+  | { readonly kind: 'refused'; readonly frame: Buffer; readonly reason: string }
+
+type Mechanism = (response: Buffer) => SaslStep | Promise<SaslStep>
+
+export class SaslExchange {
+  readonly #auth: Authenticator
+  /** Names from the wire are looked up here and nowhere else. */
+  readonly #mechanisms: ReadonlyMap<string, Mechanism>
+  /** Waiting for the response that the init lacked. */
+  #challenged: Mechanism | undefined
+  #isStarted = false
+
+  constructor(auth: Authenticator) {
+    this.#auth = auth
+    const mechanisms: [string, Mechanism][] = [['PLAIN', (response) => this.#plain(response)]]
+    if (auth.anonymousAllowed) mechanisms.push(['ANONYMOUS', () => accepted(auth.anonymous())])
+    this.#mechanisms = new Map(mechanisms)
+  }
+
+  /** The first frame, from us. */
+  mechanismsFrame(): Buffer {
+    const writer = new ValueWriter()
+    return writer
+      .frame(FRAME_SASL, 0, () => {
+        writer.descriptor(CODE.saslMechanisms).list(1, () => {
+          writer.symbolArray([...this.#mechanisms.keys()])
+        })
+      })
+      .take()
+  }
+
+  /** @throws AmqpError for a frame that has no place here */
+  take(bytes: Buffer, at: number, end: number): SaslStep | Promise<SaslStep> {
+    const frame = new ValueReader(bytes, at, end).read()
+    if (!(frame instanceof Described)) throw decodeError('a SASL frame without a performative')
+    const code = codeOf(frame)
+    if (code === CODE.saslInit && !this.#isStarted) {
+      return this.#start(new Fields('sasl-init', frame.value))
+    }
+    const challenged = this.#challenged
+    if (code === CODE.saslResponse && challenged !== undefined) {
+      this.#challenged = undefined
+      return challenged(new Fields('sasl-response', frame.value).binary(0, 'response') ?? NOTHING)
+    }
+    throw new AmqpError(
+      CONDITION.notAllowed,
+      `SASL performative 0x${code.toString(16)} has no place here`,
+    )
+  }
+
+  #start(init: Fields): SaslStep | Promise<SaslStep> {
+    this.#isStarted = true
+    const name = init.text(0, 'mechanism') ?? ''
+    const mechanism = this.#mechanisms.get(name)
+    if (mechanism === undefined) return refused(`mechanism ${JSON.stringify(name.slice(0, 40))}`)
+    const response = init.binary(1, 'initial-response')
+    if (response !== undefined || name === 'ANONYMOUS') return mechanism(response ?? NOTHING)
+    this.#challenged = mechanism
+    return { kind: 'challenge', frame: challengeFrame() }
+  }
+
+  /** RFC 4616: authorization id, user and password between zero bytes. */
+  async #plain(response: Buffer): Promise<SaslStep> {
+    const parts = response.toString('utf8').split('\u0000')
+    const [, user, password] = parts
+    if (parts.length !== 3 || !user || password === undefined) return refused('a malformed PLAIN')
+    if (user.length > CREDENTIAL_CHARS_MAX || password.length > CREDENTIAL_CHARS_MAX) {
+      return refused('credentials of absurd length')
+    }
+    try {
+      return accepted(await this.#auth.verifyPassword(user, password, 'amqp'))
+    } catch (error) {
+      return refused(error instanceof Error ? error.message : String(error))
+    }
+  }
+}
+
+const NOTHING = Buffer.alloc(0)
+
+const accepted = (principal: Principal): SaslStep => ({
+  kind: 'accepted',
+  frame: outcomeFrame(OUTCOME_OK),
+  principal,
+})
+
+/** The peer is not told why. */
+const refused = (reason: string): SaslStep => ({
+  kind: 'refused',
+  frame: outcomeFrame(OUTCOME_AUTH),
+  reason,
+})
+
+function outcomeFrame(code: number): Buffer {
+  const writer = new ValueWriter()
+  return writer
+    .frame(FRAME_SASL, 0, () => {
+      writer.descriptor(CODE.saslOutcome).list(1, () => writer.ubyte(code))
+    })
+    .take()
+}
+
+function challengeFrame(): Buffer {
+  const writer = new ValueWriter()
+  return writer
+    .frame(FRAME_SASL, 0, () => {
+      writer.descriptor(CODE.saslChallenge).list(1, () => writer.binary(NOTHING))
+    })
+    .take()
+}

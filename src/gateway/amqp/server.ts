@@ -1,0 +1,83 @@
+// The AMQP 1.0 front-end: takes sockets from the listener, one connection each, and owns what they share.
+import { randomUUID } from 'node:crypto'
+import type { Timer } from '../../clock.ts'
+import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
+import { AmqpConnection, type ConnectionShare } from './connection.ts'
+import { createControlContainer } from './control-plane.ts'
+import { IngestBudget } from './ingest.ts'
+import { AMQP_DEFAULTS, type AmqpOptions } from './options.ts'
+import { OutboxTurn } from './outbox.ts'
+import { GroupMembers } from './presence.ts'
+
+/** What peers are told of us. */
+const PRODUCT = { name: 'TrivetMQ', version: '0.1.0' }
+const SWEEP_MS = 5_000
+const RENEW_MS = 60_000
+
+export class AmqpGateway implements Gateway {
+  readonly protocol = 'amqp'
+  readonly #share: ConnectionShare
+  readonly #connections = new Set<AmqpConnection>()
+  readonly #timers: Timer[]
+  readonly #name = randomUUID().slice(0, 8)
+  #accepted = 0
+  #isClosing = false
+  #whenEmpty: (() => void) | undefined
+
+  constructor(context: GatewayContext, options: Partial<AmqpOptions> = {}) {
+    const limits: AmqpOptions = { ...AMQP_DEFAULTS, ...options }
+    const containerId = context.broker.identity.brokerName
+    this.#share = {
+      context,
+      limits,
+      containerId,
+      product: PRODUCT,
+      container: createControlContainer(containerId),
+      turn: new OutboxTurn(),
+      budget: new IngestBudget(limits.unstoredBytesTotalMax),
+      members: new GroupMembers(),
+    }
+    this.#timers = [
+      context.clock.every(SWEEP_MS, () => this.#each((connection) => connection.sweep())),
+      context.clock.every(RENEW_MS, () => this.#each((connection) => connection.renew())),
+    ]
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  accept(socket: GatewaySocket): void {
+    if (this.#isClosing) {
+      socket.destroy()
+      return
+    }
+    const connectionId = `amqp-${this.#name}-${++this.#accepted}`
+    const connection = new AmqpConnection(socket, connectionId, this.#share, () => {
+      this.#connections.delete(connection)
+      if (this.#connections.size === 0) this.#whenEmpty?.()
+    })
+    this.#connections.add(connection)
+  }
+
+  #each(visit: (connection: AmqpConnection) => void): void {
+    for (const connection of this.#connections) visit(connection)
+  }
+
+  async close(deadlineMs: number): Promise<void> {
+    this.#isClosing = true
+    for (const timer of this.#timers) timer.cancel()
+    if (this.#connections.size === 0) return
+    await new Promise<void>((resolve) => {
+      const late = this.#share.context.clock.after(deadlineMs, () => {
+        this.#each((connection) => connection.destroy())
+        resolve()
+      })
+      this.#whenEmpty = () => {
+        late.cancel()
+        resolve()
+      }
+      this.#each((connection) => connection.close())
+    })
+  }
+}

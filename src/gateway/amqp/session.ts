@@ -1,0 +1,285 @@
+// One session of a connection (AMQP 2.5): its links by the peer's handles, the transfer windows of both
+// directions, and the deliveries we sent and have not heard of. Errors of its scope end it alone.
+import type { ControlledLink, ControlledSession } from './control-plane.ts'
+import { DISPOSITION_BYTES_MAX, type Disposition, writeDisposition } from './disposition.ts'
+import { AmqpError, CONDITION, describeError, type ErrorDescription } from './errors.ts'
+import type { FeedItem } from './feed.ts'
+import { FLOW_BYTES_MAX, type Flow, writeFlow } from './flow.ts'
+import { INCOMING_WINDOW, OUTGOING_WINDOW } from './limits.ts'
+import type { Link, LinkCredit, Peer } from './link.ts'
+import type { ReceiverSession } from './receiver-link.ts'
+import { SenderLink, type SenderSession, type Unsettled } from './sender-link.ts'
+import { serialAdd, serialDiff, serialNext } from './serial.ts'
+import type { Transfer } from './transfer.ts'
+import { UnsettledMap } from './unsettled-map.ts'
+
+/** A larger window is taken for this one: beyond it serial numbers cannot be compared. */
+const WINDOW_MAX = 0x7fff_ffff
+
+export class AmqpSession implements ReceiverSession, SenderSession {
+  /** As the peer numbers it. */
+  readonly remoteChannel: number
+  readonly handleMax: number
+  isOpen = true
+  readonly #peer: Peer
+  #controlled: ControlledSession | undefined
+  readonly #links = new Map<number, Link>()
+  readonly #unsettled = new UnsettledMap()
+  #nextIncomingId: number
+  #incomingWindow = INCOMING_WINDOW
+  #nextOutgoingId = 0
+  #sendWindow: number
+  #nextDeliveryId = 0
+  readonly #window = {
+    channel: 0,
+    nextIncomingId: 0,
+    incomingWindow: 0,
+    nextOutgoingId: 0,
+    outgoingWindow: OUTGOING_WINDOW,
+  }
+  /** Dispositions of incoming deliveries that merge into one range. */
+  readonly #range = {
+    channel: 0,
+    isReceiver: true,
+    first: 0,
+    last: -1,
+    settled: true,
+    state: Buffer.alloc(0) as Buffer,
+  }
+  #hasRange = false
+
+  constructor(
+    peer: Peer,
+    remoteChannel: number,
+    begin: { nextOutgoingId: number; incomingWindow: number },
+    handleMax: number,
+  ) {
+    this.#peer = peer
+    this.remoteChannel = remoteChannel
+    this.handleMax = handleMax
+    this.#nextIncomingId = begin.nextOutgoingId
+    this.#sendWindow = Math.min(begin.incomingWindow, WINDOW_MAX)
+  }
+
+  /** rhea has numbered it. */
+  begun(controlled: ControlledSession): void {
+    this.#controlled = controlled
+    this.#window.channel = this.#range.channel = controlled.channel
+  }
+
+  get channel(): number {
+    return this.#controlled?.channel ?? 0
+  }
+
+  get nextOutgoingId(): number {
+    return this.#nextOutgoingId
+  }
+
+  get linkCount(): number {
+    return this.#links.size
+  }
+
+  add(link: Link, controlled: ControlledLink): void {
+    link.controlled = controlled
+    this.#links.set(link.remoteHandle, link)
+  }
+
+  /** Our attach for this handle of ours is out. */
+  activate(handle: number): void {
+    for (const link of this.#links.values()) {
+      if (link.controlled?.handle === handle && link.state === 'attaching') link.attached()
+    }
+  }
+
+  /** A handle that a new attach may take. @throws AmqpError that ends the session */
+  checkHandle(handle: number): void {
+    if (handle > this.handleMax) {
+      throw sessionError(CONDITION.notAllowed, `handle ${handle}; handle-max is ${this.handleMax}`)
+    }
+    if (this.#links.has(handle)) {
+      throw sessionError(CONDITION.handleInUse, `handle ${handle} is attached already`)
+    }
+  }
+
+  onTransfer(transfer: Transfer, bytes: Buffer, end: number): void {
+    this.#nextIncomingId = serialNext(this.#nextIncomingId)
+    if (--this.#incomingWindow < 0) {
+      throw sessionError(
+        CONDITION.windowViolation,
+        `more than ${INCOMING_WINDOW} transfers without a session flow`,
+      )
+    }
+    const link = this.attachedLink(transfer.handle)
+    try {
+      link.onTransfer(transfer, bytes, end)
+    } catch (error) {
+      if (!(error instanceof AmqpError) || error.scope !== 'link') throw error
+      this.detach(link, describeError(error))
+    }
+    if (this.#incomingWindow < INCOMING_WINDOW / 2) this.sendFlow(undefined)
+  }
+
+  /** @throws AmqpError that ends the session */
+  attachedLink(handle: number): Link {
+    const link = this.#links.get(handle)
+    if (link !== undefined) return link
+    throw sessionError(CONDITION.unattachedHandle, `handle ${handle} is not attached`)
+  }
+
+  onFlow(flow: Flow): void {
+    const seen = Math.max(0, flow.nextIncomingId)
+    const limit = serialAdd(seen, Math.min(flow.incomingWindow, WINDOW_MAX))
+    const had = this.#sendWindow
+    this.#sendWindow = Math.max(0, serialDiff(limit, this.#nextOutgoingId))
+    if (flow.handle >= 0) this.attachedLink(flow.handle).onFlow(flow)
+    else if (flow.echo) this.sendFlow(undefined)
+    if (had <= 0 && this.#sendWindow > 0) this.pump()
+  }
+
+  /** Sends what the links may send: the window opened, or the peer reads again. */
+  pump(): void {
+    for (const link of this.#links.values()) {
+      if (link instanceof SenderLink) link.pump()
+    }
+  }
+
+  sendFlow(link: LinkCredit | undefined): void {
+    if (!this.isOpen) return
+    this.#incomingWindow = INCOMING_WINDOW
+    const window = this.#window
+    window.nextIncomingId = this.#nextIncomingId
+    window.incomingWindow = INCOMING_WINDOW
+    window.nextOutgoingId = this.#nextOutgoingId
+    const { outbox } = this.#peer
+    const at = outbox.reserve(FLOW_BYTES_MAX)
+    outbox.commit(writeFlow(outbox.bytes, at, window, link))
+  }
+
+  // ---- deliveries that came
+
+  settleIncoming(deliveryId: number, state: Buffer, settled: boolean): void {
+    const range = this.#range
+    const extends_ =
+      this.#hasRange &&
+      range.state === state &&
+      range.settled === settled &&
+      deliveryId === serialNext(range.last)
+    if (extends_) {
+      range.last = deliveryId
+      return
+    }
+    this.flushDispositions()
+    range.first = range.last = deliveryId
+    range.state = state
+    range.settled = settled
+    this.#hasRange = true
+  }
+
+  flushDispositions(): void {
+    if (!this.#hasRange) return
+    this.#hasRange = false
+    const { outbox } = this.#peer
+    const at = outbox.reserve(DISPOSITION_BYTES_MAX + this.#range.state.length)
+    outbox.commit(writeDisposition(outbox.bytes, at, this.#range))
+  }
+
+  // ---- deliveries that went
+
+  get sendWindow(): number {
+    return this.#sendWindow
+  }
+
+  countTransfer(): void {
+    this.#sendWindow--
+    this.#nextOutgoingId = serialNext(this.#nextOutgoingId)
+  }
+
+  nextDeliveryId(): number {
+    const id = this.#nextDeliveryId
+    this.#nextDeliveryId = serialNext(id)
+    return id
+  }
+
+  keepUnsettled(delivery: Unsettled): void {
+    this.#unsettled.add(delivery)
+  }
+
+  dropUnsettled(deliveries: readonly Unsettled[], state: Buffer): void {
+    for (const { deliveryId, link } of deliveries) {
+      this.#unsettled.delete(deliveryId)
+      link.countSettled()
+      this.#tellSettled(deliveryId, deliveryId, state)
+    }
+  }
+
+  /** Settles deliveries of ours towards the peer. */
+  #tellSettled(first: number, last: number, state: Buffer): void {
+    const { outbox } = this.#peer
+    const at = outbox.reserve(DISPOSITION_BYTES_MAX + state.length)
+    const range = { channel: this.channel, isReceiver: false, first, last, settled: true, state }
+    outbox.commit(writeDisposition(outbox.bytes, at, range))
+  }
+
+  /**
+   * The peer settled, or asks us to: what a range means for deliveries of ours. For deliveries that came
+   * there is nothing to learn, since we are done with one when we have answered it.
+   */
+  onDisposition(disposition: Disposition): void {
+    if (!disposition.isReceiver) return
+    const { outcome, settled, first, last } = disposition
+    if (outcome === undefined && !settled) return
+    const touched = new Set<SenderLink>()
+    const found = this.#unsettled.take(first, last, ({ item, link }) => {
+      link.countSettled()
+      link.settled(item, outcome ?? link.defaultOutcome)
+      touched.add(link)
+    })
+    if (found > 0 && !settled) this.#tellSettled(first, last, disposition.state)
+    for (const link of touched) link.flushSettled()
+  }
+
+  /** Deliveries whose lock ran out before `now` (monotonic ms). */
+  expire(now: number): void {
+    const expired = this.#unsettled.lockedUntil(now)
+    const links = new Set(expired.map(({ link }) => link))
+    for (const link of links) link.expire(expired.filter((delivery) => delivery.link === link))
+  }
+
+  // ---- life
+
+  /** The peer detached, or answers our detach. */
+  remove(link: Link): void {
+    this.#links.delete(link.remoteHandle)
+    this.#letGo(link, 'gone')
+  }
+
+  detach(link: Link, error: ErrorDescription): void {
+    if (link.state !== 'attached' && link.state !== 'attaching') return
+    this.#letGo(link, 'closing')
+    link.controlled?.close(error)
+  }
+
+  /** The link ends; what it sent and the peer did not settle goes back to its group. */
+  #letGo(link: Link, state: 'closing' | 'gone'): void {
+    link.close(state)
+    if (!(link instanceof SenderLink)) return
+    const items: FeedItem[] = this.#unsettled.takeOf(link)
+    link.abandon(items)
+  }
+
+  end(error: ErrorDescription): void {
+    if (!this.isOpen) return
+    this.close()
+    this.#controlled?.end(error)
+  }
+
+  /** The session ended or its connection did. */
+  close(): void {
+    this.isOpen = false
+    for (const link of this.#links.values()) this.#letGo(link, 'gone')
+    this.#links.clear()
+  }
+}
+
+const sessionError = (condition: AmqpError['condition'], message: string): AmqpError =>
+  new AmqpError(condition, message, 'session')

@@ -1,0 +1,225 @@
+// The sessions of one open connection, and the frames that belong to them. A mistake within a session
+// costs the session; anything worse is thrown and costs the connection.
+import type { Authenticator } from '../auth.ts'
+import { type Attachment, makeAttachment } from './attachment.ts'
+import {
+  type AttachFrame,
+  type Fields,
+  readAttach,
+  readBegin,
+  readDetach,
+  readFields,
+} from './control-frames.ts'
+import type { ControlPlane } from './control-plane.ts'
+import { Disposition } from './disposition.ts'
+import { AmqpError, CONDITION, describeError } from './errors.ts'
+import { Flow } from './flow.ts'
+import type { Ingest, IngestBudget } from './ingest.ts'
+import { INCOMING_WINDOW, LINKS_PER_CONNECTION_MAX, OUTGOING_WINDOW } from './limits.ts'
+import { type Peer, RefusedLink } from './link.ts'
+import { CODE } from './performatives.ts'
+import type { Presence } from './presence.ts'
+import type { PartialBytes } from './receiver-link.ts'
+import { AmqpSession } from './session.ts'
+import { Transfer } from './transfer.ts'
+
+export interface SessionsOptions {
+  readonly peer: Peer
+  readonly control: ControlPlane
+  readonly auth: Authenticator
+  readonly presence: Presence
+  readonly intake: { ingest: Ingest; budget: IngestBudget; partials: PartialBytes }
+  readonly channelsMax: number
+  readonly linksPerSessionMax: number
+  readonly lockMs: number
+  /** An attach that held the peer's frames back is decided. */
+  resume(): void
+  /** The control plane broke: a bug, and the end of the connection. */
+  failed(error: Error): void
+}
+
+export class Sessions {
+  readonly #options: SessionsOptions
+  readonly #byChannel = new Map<number, AmqpSession>()
+  readonly #transfer = new Transfer()
+  readonly #flow = new Flow()
+  readonly #disposition = new Disposition()
+  #isClosed = false
+
+  constructor(options: SessionsOptions) {
+    this.#options = options
+  }
+
+  /** False: what follows waits for `resume`. @throws AmqpError that costs the connection */
+  onFrame(code: number, channel: number, bytes: Buffer, at: number, end: number): boolean {
+    switch (code) {
+      case CODE.transfer:
+      case CODE.flow:
+      case CODE.disposition:
+        this.#onData(code, this.#session(channel), bytes, at, end)
+        return true
+      case CODE.begin:
+        this.#onBegin(channel, readFields('begin', bytes, at, end))
+        return true
+      case CODE.attach:
+        return this.#onAttach(channel, readFields('attach', bytes, at, end))
+      case CODE.detach:
+        this.#onDetach(channel, readFields('detach', bytes, at, end))
+        return true
+      case CODE.end:
+        this.#onEnd(channel)
+        return true
+      default:
+        throw notAllowed(`performative 0x${code.toString(16)} here`)
+    }
+  }
+
+  #session(channel: number): AmqpSession {
+    const session = this.#byChannel.get(channel)
+    if (session !== undefined) return session
+    throw notAllowed(`no session has begun on channel ${channel}`)
+  }
+
+  #onData(code: number, session: AmqpSession, bytes: Buffer, at: number, end: number): void {
+    // We ended it, and the peer did not know yet when it sent this.
+    if (!session.isOpen) return
+    try {
+      if (code === CODE.transfer) {
+        this.#transfer.read(bytes, at, end)
+        session.onTransfer(this.#transfer, bytes, end)
+      } else if (code === CODE.flow) {
+        this.#flow.read(bytes, at, end)
+        session.onFlow(this.#flow)
+      } else {
+        this.#disposition.read(bytes, at, end)
+        session.onDisposition(this.#disposition)
+      }
+    } catch (error) {
+      this.#endFor(session, error)
+    }
+  }
+
+  /** Errors of the session's scope end it; others are thrown on. */
+  #endFor(session: AmqpSession, error: unknown): void {
+    if (!(error instanceof AmqpError) || error.scope !== 'session') throw error
+    const { log, connectionId } = this.#options.peer
+    const fields = { evt: 'amqp.session-ended', connectionId, condition: error.condition }
+    log.debug(fields, error.message)
+    session.end(describeError(error))
+  }
+
+  #onBegin(channel: number, fields: Fields): void {
+    const { peer, control, channelsMax, linksPerSessionMax } = this.#options
+    if (channel >= channelsMax) {
+      throw notAllowed(`channel ${channel}; channel-max is ${channelsMax - 1}`)
+    }
+    if (this.#byChannel.has(channel)) {
+      throw notAllowed(`a session has begun on channel ${channel} already`)
+    }
+    const begin = readBegin(fields)
+    if (begin.remoteChannel !== undefined) {
+      throw notAllowed('begin answers a session that was not begun')
+    }
+    const session = new AmqpSession(peer, channel, begin, linksPerSessionMax - 1)
+    this.#byChannel.set(channel, session)
+    const controlled = control.begin(channel, {
+      nextOutgoingId: session.nextOutgoingId,
+      incomingWindow: INCOMING_WINDOW,
+      outgoingWindow: OUTGOING_WINDOW,
+      handleMax: session.handleMax,
+    })
+    session.begun(controlled)
+  }
+
+  /** Held until the broker has said what is behind the address: what follows may rely on the link. */
+  #onAttach(channel: number, fields: Fields): boolean {
+    const session = this.#session(channel)
+    if (!session.isOpen) return true
+    const frame = readAttach(fields)
+    try {
+      session.checkHandle(frame.handle)
+    } catch (error) {
+      this.#endFor(session, error)
+      return true
+    }
+    if (this.#countLinks() >= LINKS_PER_CONNECTION_MAX) {
+      const message = `more than ${LINKS_PER_CONNECTION_MAX} links on one connection`
+      throw new AmqpError(CONDITION.resourceLimit, message)
+    }
+    makeAttachment(frame, session, this.#options)
+      .then((attachment) => {
+        this.#onAttachment(session, frame, attachment)
+        this.#options.resume()
+      })
+      .catch((error: Error) => this.#options.failed(error))
+    return false
+  }
+
+  #onAttachment(session: AmqpSession, frame: AttachFrame, attachment: Attachment): void {
+    if (this.#isClosed || !session.isOpen) {
+      attachment.discard()
+      return
+    }
+    const { control, peer } = this.#options
+    const { reply, link } = attachment
+    if (reply.error !== undefined) {
+      const { condition, description } = reply.error
+      const { connectionId } = peer
+      peer.log.debug({ evt: 'amqp.link-refused', connectionId, condition }, description)
+    }
+    const { handle, isReceiver, name } = frame
+    const controlled = control.attach(session.remoteChannel, handle, isReceiver, reply)
+    session.add(link ?? new RefusedLink(name, handle), controlled)
+  }
+
+  #countLinks(): number {
+    let count = 0
+    for (const session of this.#byChannel.values()) count += session.linkCount
+    return count
+  }
+
+  #onDetach(channel: number, fields: Fields): void {
+    const session = this.#session(channel)
+    if (!session.isOpen) return
+    const { handle, isClosed } = readDetach(fields)
+    try {
+      const link = session.attachedLink(handle)
+      const isAnswer = link.state === 'closing'
+      session.remove(link)
+      if (!isClosed && !isAnswer) link.controlled?.suspend()
+      this.#options.control.detach(channel, handle)
+    } catch (error) {
+      this.#endFor(session, error)
+    }
+  }
+
+  #onEnd(channel: number): void {
+    this.#session(channel).close()
+    this.#byChannel.delete(channel)
+    this.#options.control.end(channel)
+  }
+
+  /** Our attach with these numbers of ours is out. */
+  activate(channel: number, handle: number): void {
+    for (const session of this.#byChannel.values()) {
+      if (session.channel === channel && session.isOpen) session.activate(handle)
+    }
+  }
+
+  /** The peer takes bytes again. */
+  pump(): void {
+    for (const session of this.#byChannel.values()) session.pump()
+  }
+
+  /** Locks that ran out before `now` (monotonic ms). */
+  expire(now: number): void {
+    for (const session of this.#byChannel.values()) session.expire(now)
+  }
+
+  close(): void {
+    this.#isClosed = true
+    for (const session of this.#byChannel.values()) session.close()
+  }
+}
+
+const notAllowed = (message: string): AmqpError => new AmqpError(CONDITION.notAllowed, message)

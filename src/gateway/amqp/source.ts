@@ -1,0 +1,142 @@
+// Where the messages for a receiving peer come from: a consumer group, or queues read by position.
+// Resolves an attach's source against the broker and the peer's rights.
+import { BrokerError } from '../../errors.ts'
+import { ANY_QUEUE, type QueueRange } from '../../model/message.ts'
+import { checkGroupName, isDeadLetterTopic } from '../../model/names.ts'
+import { type QueueOffset, queueOffset } from '../../model/positions.ts'
+import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
+import type { Authenticator } from '../auth.ts'
+import { type Address, brokerName, GRAMMAR, parseAddress, type StartAt } from './address.ts'
+import type { Feed } from './feed.ts'
+import { GroupFeed, type GroupSource } from './group-feed.ts'
+import type { Peer } from './link.ts'
+import { ensureTopic } from './node.ts'
+import type { Presence } from './presence.ts'
+import { type QueueCursor, QueueFeed } from './queue-feed.ts'
+import type { SourceTerminus } from './terminus.ts'
+
+/** A bare topic name is a queue to AMQP's world: its readers share this group. */
+const QUEUE_GROUP_PREFIX = 'q-'
+
+export interface SourceRequest {
+  readonly linkName: string
+  readonly source: SourceTerminus
+  readonly lockMsDefault: number
+}
+
+/** @throws BrokerError TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, PERMISSION_DENIED, GROUP_MODE_CONFLICT, ... */
+export async function openSource(
+  request: SourceRequest,
+  peer: Peer,
+  presence: Presence,
+  auth: Authenticator,
+): Promise<Feed> {
+  const { source } = request
+  if (source.address === undefined) {
+    throw new BrokerError('TOPIC_NOT_FOUND', `a source without an address; write ${GRAMMAR}`)
+  }
+  const address = parseAddress(source.address)
+  const { topic } = address
+  auth.authorize(peer.principal, 'consume', { kind: 'topic', name: topic })
+  const filter = filterOf(source, address)
+  const startAt = source.filters.find((one) => one.startAt)?.startAt ?? address.startAt
+  const group = groupOf(request, address, peer)
+  await ensureTopic(topic, peer.broker, auth, peer.principal)
+  if (group === undefined) return openQueues(address, filter, startAt, source, peer)
+  checkGroupName(group)
+  auth.authorize(peer.principal, 'consume', { kind: 'group', name: group })
+  await checkMode(group, peer)
+  const from: GroupSource = {
+    topic,
+    group,
+    queueId: address.queueId ?? ANY_QUEUE,
+    filter,
+    ordered: address.ordered || address.queueId !== undefined,
+    startAt: startAt?.kind === 'next' || startAt?.kind === 'last' ? 'last' : 'first',
+    lockMs: address.lockMs ?? request.lockMsDefault,
+  }
+  await presence.join(from)
+  return new GroupFeed(
+    peer,
+    from,
+    () => presence.hasOthers(group),
+    () => presence.leave(from),
+  )
+}
+
+/** undefined for reading by position. */
+function groupOf(request: SourceRequest, address: Address, peer: Peer): string | undefined {
+  const { source, linkName } = request
+  if (address.group !== undefined) return address.group
+  if (address.broadcast || address.queueId !== undefined || source.isCopy) return undefined
+  const isTopic = address.routing === 'topic' || source.capabilities.includes('topic')
+  if (!isTopic) return QUEUE_GROUP_PREFIX + address.topic
+  // JMS' durable subscription: named by client and link, and there again when the link is.
+  const isDurable = source.durable > 0 || source.expiryPolicy === 'never'
+  return isDurable ? brokerName(`${peer.containerId}.${linkName}`) : undefined
+}
+
+/** Filters win over options, for clients that can set both. */
+function filterOf(source: SourceTerminus, address: Address): TagFilter {
+  const chosen = source.filters.find((one) => one.tags)?.tags ?? address.filter
+  if (chosen !== undefined) return chosen
+  return address.tag === undefined ? EVERY_TAG : tagFilterOf([address.tag])
+}
+
+async function checkMode(group: string, peer: Peer): Promise<void> {
+  await peer.broker.groups.ensure(group)
+  if ((await peer.broker.groups.mode(group)) !== 'queue-assigned') return
+  throw new BrokerError(
+    'GROUP_MODE_CONFLICT',
+    `group '${group}' is consumed by native clients that share its queues among themselves; ` +
+      'stop them, or use another group',
+  )
+}
+
+async function openQueues(
+  address: Address,
+  filter: TagFilter,
+  startAt: StartAt | undefined,
+  source: SourceTerminus,
+  peer: Peer,
+): Promise<Feed> {
+  const { topic, queueId } = address
+  const ranges = await peer.broker.topics.ranges(topic)
+  const wanted = queueId === undefined ? ranges : ranges.filter((one) => one.queueId === queueId)
+  if (wanted.length === 0) {
+    throw new BrokerError(
+      'QUEUE_NOT_FOUND',
+      `topic '${topic}' has the queues 0 to ${ranges.length - 1}, not ${queueId}`,
+    )
+  }
+  // One queue and browsing begin at the beginning, a broadcast now.
+  const isReplay = queueId !== undefined || source.isCopy || isDeadLetterTopic(topic)
+  const start = startAt ?? { kind: isReplay ? 'first' : 'next' }
+  const cursors: QueueCursor[] = []
+  for (const range of wanted) {
+    const offset = await offsetOf(start, topic, range, peer)
+    cursors.push({ queueId: range.queueId, offset, mayHaveMore: true })
+  }
+  return new QueueFeed(peer, { topic, filter, cursors, takesNewQueues: queueId === undefined })
+}
+
+async function offsetOf(
+  start: StartAt,
+  topic: string,
+  range: QueueRange,
+  peer: Peer,
+): Promise<QueueOffset> {
+  const { queueId, minOffset, maxOffset } = range
+  switch (start.kind) {
+    case 'first':
+      return minOffset
+    case 'next':
+      return maxOffset
+    case 'last':
+      return queueOffset(Math.max(minOffset, maxOffset - 1))
+    case 'offset':
+      return queueOffset(start.offset)
+    case 'time':
+      return peer.broker.cursors.byTime(topic, queueId, start.epochMs, 'lower')
+  }
+}

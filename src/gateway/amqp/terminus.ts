@@ -1,0 +1,105 @@
+// Source and target as a peer asks for them (AMQP 3.5.3, 3.5.4), and the filters we understand. What
+// stands behind an address is not known here.
+import { parseTagFilter, type TagFilter } from '../../model/tag-filter.ts'
+import { parseStart, type StartAt } from './address.ts'
+import { codeOf, Fields } from './control-frames.ts'
+import { type Outcome, outcomeOf } from './disposition.ts'
+import { AmqpError, CONDITION } from './errors.ts'
+import { CODE } from './performatives.ts'
+import { AmqpSymbol, type AmqpValue, Described, Timestamp } from './value-reader.ts'
+
+export interface TargetTerminus {
+  /** undefined: messages say where they go (anonymous relay). */
+  readonly address: string | undefined
+  readonly capabilities: readonly string[]
+}
+
+export interface SourceTerminus {
+  readonly address: string | undefined
+  readonly durable: number
+  readonly expiryPolicy: string | undefined
+  readonly isCopy: boolean
+  /** For a delivery that the peer settles without saying what became of it. */
+  readonly defaultOutcome: Outcome | undefined
+  readonly outcomes: readonly string[]
+  readonly capabilities: readonly string[]
+  /** Only what we apply; the rest is not echoed and so known to be off. */
+  readonly filters: readonly AppliedFilter[]
+}
+
+export interface AppliedFilter {
+  readonly name: string
+  readonly descriptor: string
+  /** As text, to be echoed. */
+  readonly value: string
+  readonly tags: TagFilter | undefined
+  readonly startAt: StartAt | undefined
+}
+
+const TAGS_FILTERS: ReadonlySet<string> = new Set(['rmq:tags'])
+const OFFSET_FILTERS: ReadonlySet<string> = new Set([
+  'rmq:offset-spec',
+  'rabbitmq:stream-offset-spec',
+])
+
+/** @throws AmqpError not-implemented for a node to be made up, a coordinator or another kind of target */
+export function readTarget(target: Described | undefined): TargetTerminus {
+  if (target === undefined) return { address: undefined, capabilities: [] }
+  const code = codeOf(target)
+  if (code === CODE.coordinator) throw notImplemented('transactions')
+  if (code !== CODE.target) throw notImplemented('this kind of target')
+  const fields = new Fields('target', target.value)
+  if (fields.boolean(4, 'dynamic')) throw notImplemented('a dynamic target')
+  return {
+    address: fields.text(0, 'address'),
+    capabilities: fields.symbols(6, 'capabilities'),
+  }
+}
+
+/** @throws AmqpError not-implemented, BrokerError FILTER_INVALID or ARGUMENT_INVALID */
+export function readSource(source: Described | undefined): SourceTerminus {
+  if (source === undefined || codeOf(source) !== CODE.source) {
+    throw notImplemented('a link without a source')
+  }
+  const fields = new Fields('source', source.value)
+  if (fields.boolean(4, 'dynamic')) throw notImplemented('a dynamic source')
+  const defaultOutcome = fields.at(8)
+  return {
+    address: fields.text(0, 'address'),
+    durable: fields.uint(1, 'durable') ?? 0,
+    expiryPolicy: fields.text(2, 'expiry-policy'),
+    isCopy: fields.text(6, 'distribution-mode') === 'copy',
+    defaultOutcome: defaultOutcome instanceof Described ? outcomeOf(defaultOutcome) : undefined,
+    outcomes: fields.symbols(9, 'outcomes'),
+    capabilities: fields.symbols(10, 'capabilities'),
+    filters: readFilters(fields.map(7, 'filter')),
+  }
+}
+
+function readFilters(filters: ReadonlyMap<AmqpValue, AmqpValue>): AppliedFilter[] {
+  const applied: AppliedFilter[] = []
+  for (const [key, filter] of filters) {
+    if (typeof key !== 'string') continue
+    const described = filter instanceof Described ? filter.descriptor : undefined
+    const descriptor = described instanceof AmqpSymbol ? described.text : key
+    const value = textOf(filter instanceof Described ? filter.value : filter)
+    if (TAGS_FILTERS.has(descriptor)) {
+      const tags = parseTagFilter(value)
+      applied.push({ name: key, descriptor, value, tags, startAt: undefined })
+    } else if (OFFSET_FILTERS.has(descriptor)) {
+      const startAt = parseStart(value)
+      applied.push({ name: key, descriptor, value, tags: undefined, startAt })
+    }
+  }
+  return applied
+}
+
+/** A filter's value in the words of address options: a timestamp is '@' and its milliseconds. */
+function textOf(value: AmqpValue): string {
+  if (value instanceof AmqpSymbol) return value.text
+  if (value instanceof Timestamp) return `@${value.ms}`
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
+}
+
+const notImplemented = (what: string): AmqpError =>
+  new AmqpError(CONDITION.notImplemented, `${what} is not offered`, 'link')

@@ -1,0 +1,31 @@
+import test from 'ava'
+import { BrokerError, ERROR_CODES } from '../../../src/errors.ts'
+import {
+  AmqpError,
+  CONDITION,
+  conditionOf,
+  describeError,
+  isReleased,
+} from '../../../src/gateway/amqp/errors.ts'
+
+test('every code has a condition of the specification', (t) => {
+  for (const code of ERROR_CODES) t.regex(conditionOf(code), /^amqp:[a-z:-]+$/)
+})
+
+test('an error is described by its condition and its own words', (t) => {
+  t.deepEqual(describeError(new BrokerError('TOPIC_NOT_FOUND', 'no topic')), {
+    condition: 'amqp:not-found',
+    description: 'no topic',
+  })
+  t.deepEqual(describeError(new AmqpError(CONDITION.windowViolation, 'too much')), {
+    condition: 'amqp:session:window-violation',
+    description: 'too much',
+  })
+  t.is(describeError(new Error('boom')).condition, 'amqp:internal-error')
+})
+
+test('a full disk is told in words, a busy broker is not', (t) => {
+  t.false(isReleased(new BrokerError('READ_ONLY', 'full')))
+  t.true(isReleased(new BrokerError('BUSY', 'later')))
+  t.false(isReleased(new BrokerError('TOPIC_NOT_FOUND', 'no')))
+})

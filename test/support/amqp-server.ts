@@ -1,0 +1,68 @@
+// The AMQP front-end over a real broker and store, behind a real listener on a free port, with real time.
+import type { ExecutionContext } from 'ava'
+import { openBroker } from '../../src/broker/broker.ts'
+import type { BrokerOptions } from '../../src/broker/options.ts'
+import { systemClock } from '../../src/clock.ts'
+import type { AmqpOptions } from '../../src/gateway/amqp/options.ts'
+import { AmqpGateway } from '../../src/gateway/amqp/server.ts'
+import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
+import type { Broker } from '../../src/gateway/gateway.ts'
+import { Listener } from '../../src/gateway/listener.ts'
+import { silentLogger } from '../../src/log.ts'
+import { openStore } from '../../src/store/open.ts'
+import { tempDir } from './temp-dir.ts'
+
+export interface AmqpServerOptions {
+  readonly limits?: Partial<AmqpOptions>
+  readonly broker?: Partial<BrokerOptions>
+  readonly users?: Readonly<Record<string, User>>
+  /** Puts something between the front-end and the broker. */
+  wrap?(broker: Broker): Broker
+}
+
+export interface AmqpServer {
+  readonly port: number
+  readonly broker: Broker
+  readonly gateway: AmqpGateway
+  close(): Promise<void>
+}
+
+export async function startAmqp(
+  t: ExecutionContext,
+  options: AmqpServerOptions = {},
+): Promise<AmqpServer> {
+  const clock = systemClock
+  const log = silentLogger
+  const storeHost = { ip: 0x7f000001, port: 10_911 }
+  const directory = await tempDir(t)
+  const store = await openStore({ directory, storeHost, clock, log, segmentBytes: 4 * 1024 * 1024 })
+  const real = openBroker({ store, clock, log, options: options.broker ?? {} })
+  const broker = options.wrap?.(real) ?? real
+  const auth = openAuthenticator(options.users ?? {}, clock)
+  const gateway = new AmqpGateway({ broker, auth, log, clock }, options.limits ?? {})
+  const listener = await Listener.open({
+    host: '127.0.0.1',
+    port: 0,
+    name: 'amqp',
+    limits: {
+      connectionsMax: 1000,
+      connectionsPerAddressMax: 1000,
+      unsentBytesMax: 64 * 1024 * 1024,
+      writeStallMs: 30_000,
+      silentMs: 30_000,
+    },
+    log,
+    clock,
+  })
+  listener.serve(gateway)
+  let closing: Promise<void> | undefined
+  const close = async (): Promise<void> => {
+    listener.stopAccepting()
+    await gateway.close(1000)
+    await listener.close()
+    await real.close()
+    await store.close()
+  }
+  t.teardown(() => (closing ??= close()))
+  return { port: listener.port, broker, gateway, close: () => (closing ??= close()) }
+}
