@@ -245,35 +245,14 @@ async function openStoreOf(
 ): Promise<MessageStore> {
   const { openStore } = await import('./store/open.ts')
   const { retentionBytes, ...store } = config.store
-  try {
-    return await openStore({
-      ...store,
-      ...(retentionBytes !== undefined && { retentionBytes }),
-      directory: config.dataDir,
-      storeHost: hostOf(await advertisedIp(config.remoting), port),
-      log,
-      clock,
-    })
-  } catch (error) {
-    throw dataDirError(config.dataDir, error)
-  }
-}
-
-/** What the file system says about the directory, with what to do. */
-function dataDirError(dataDir: string, error: unknown): unknown {
-  const { code, path } = error as NodeJS.ErrnoException
-  if (error instanceof BrokerError || code === undefined || path === undefined) return error
-  const fix =
-    code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
-      ? 'make it writable for this user'
-      : code === 'ENOSPC' || code === 'EDQUOT'
-        ? 'make room on its disk'
-        : 'check the path'
-  return new BrokerError(
-    'CONFIG_INVALID',
-    `the data directory '${dataDir}' cannot be used (${code} at ${path}); ${fix}, or choose another with --data-dir`,
-    { cause: error },
-  )
+  return openStore({
+    ...store,
+    ...(retentionBytes !== undefined && { retentionBytes }),
+    directory: config.dataDir,
+    storeHost: hostOf(await advertisedIp(config.remoting), port),
+    log,
+    clock,
+  })
 }
 
 /** Records and message ids carry an IPv4 address. @throws BrokerError CONFIG_INVALID */
