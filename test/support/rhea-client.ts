@@ -23,6 +23,8 @@ export function next(
 ): Promise<EventContext> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`'${event}' did not come`)), WAIT_MS)
+    // Of several that race, the losers must not keep the test's process alive.
+    timer.unref()
     emitter.once(event, (context) => {
       clearTimeout(timer)
       resolve(context)
