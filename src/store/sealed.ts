@@ -8,11 +8,14 @@ export const SEAL_BYTES = 4
 
 /** The views do not say what the log says: they must be built again. */
 export class ViewsDamaged extends Error {
-  constructor(what: string) {
-    super(what)
+  constructor(what: string, cause?: unknown) {
+    super(what, cause === undefined ? undefined : { cause })
     this.name = 'ViewsDamaged'
   }
 }
+
+const unreadable = (cause: unknown): ViewsDamaged =>
+  new ViewsDamaged(`the views cannot be read: ${(cause as Error).message}`, cause)
 
 const sealOf = (key: Uint8Array, value: Uint8Array): number =>
   crc32(value, SEAL_BYTES, value.length, crc32(key))
@@ -55,16 +58,26 @@ export class SealedKeyValue {
 
   /** Seal included. @throws ViewsDamaged */
   get(key: Uint8Array): Buffer | undefined {
-    const value = this.#inner.get(key)
+    const value = this.#read(key)
     if (value !== undefined) check(key, value)
     return value
+  }
+
+  #read(key: Uint8Array): Buffer | undefined {
+    try {
+      return this.#inner.get(key)
+    } catch (error) {
+      throw unreadable(error)
+    }
   }
 
   /** Every pair with from <= key < to, seals included. @throws ViewsDamaged */
   async *scan(from: Buffer, to: Buffer, page = 1000): AsyncGenerator<Pair> {
     let next = from
     for (;;) {
-      const pairs = await this.#inner.scan(next, to, page)
+      const pairs = await this.#inner.scan(next, to, page).catch((error: unknown) => {
+        throw unreadable(error)
+      })
       for (const pair of pairs) {
         check(pair[0], pair[1])
         yield pair

@@ -24,6 +24,10 @@ const FLUSH_ENTRIES = 65_536
 const LOAD_AHEAD_PERIOD_MS = 20_000
 /** A build under way lets others run after this time. */
 const BUILD_SLICE_MS = 8
+/** Alive for so long, an opening counts as a success. */
+const PROBATION_MS = 60_000
+/** So many early deaths in a row put the views under suspicion: LevelDB aborts the process on some damage. */
+const DEATHS_MAX = 2
 /** Wait before another try after a failed build; doubled each time up to the maximum. */
 const RETRY_MS = 500
 const RETRY_MS_MAX = 30_000
@@ -56,6 +60,8 @@ export class ViewKeeper {
   #opening = 1
   /** Of the build that is current when it was opened. */
   #buildCount = 0
+  #deaths = 0
+  #probation: Timer | undefined
   #flushTimer: Timer | undefined
   #aheadTimer: Timer | undefined
   #flushing: Promise<void> | undefined
@@ -87,9 +93,11 @@ export class ViewKeeper {
     const marker = readViewMarker(disk, directory)
     this.#buildCount = Number(marker?.name ?? 0)
     this.#opening = (marker?.opening ?? 0) + 1
+    this.#deaths = (marker?.deaths ?? 0) + 1
     const build = (await this.#reopen(marker)) ?? (await this.#buildAnew())
     await this.#settle(build)
     this.#build = build
+    this.#probation = clock.after(PROBATION_MS, () => this.#mark(build, 0))
     for (const name of await place.names()) {
       if (/^\d+$/.test(name) && name !== build.name) await place.remove(name)
     }
@@ -139,6 +147,7 @@ export class ViewKeeper {
     this.#closing.abort()
     this.#flushTimer?.cancel()
     this.#aheadTimer?.cancel()
+    this.#probation?.cancel()
     await this.#flushing
     await this.#rebuilding
     if (this.#build === undefined) return
@@ -152,6 +161,7 @@ export class ViewKeeper {
       )
     }
     await this.#build.stored.close()
+    this.#mark(this.#build, 0)
   }
 
   /** What becomes due is loaded ahead of its time; after a jump of the clock it may be late. */
@@ -165,6 +175,12 @@ export class ViewKeeper {
   async #reopen(marker: ViewMarker | undefined): Promise<Build | undefined> {
     if (marker === undefined) return undefined
     const { place, log } = this.#options
+    if (marker.deaths >= DEATHS_MAX) {
+      const fields = { evt: 'views.suspected', deaths: marker.deaths }
+      log.warn(fields, 'the last starts ended early: the views are built again from the log')
+      return undefined
+    }
+    this.#mark(marker, this.#deaths, marker.opening)
     const inner = await place.open(marker.name, false)
     if (inner === undefined) return undefined
     const stored = new SealedKeyValue(inner)
@@ -221,6 +237,7 @@ export class ViewKeeper {
   async #buildAnew(): Promise<Build> {
     const { commitLog, place, clock, log } = this.#options
     const startedMs = clock.monotonic()
+    this.#deaths = 1
     this.#buildCount++
     const name = String(this.#buildCount)
     await place.remove(name)
@@ -272,10 +289,23 @@ export class ViewKeeper {
 
   /** From here on the marker names this build, and no older state of it will do. */
   async #settle(build: Build): Promise<void> {
-    const { disk, directory } = this.#options
     await this.#write(build, true)
-    const { name, identity } = build
-    writeViewMarker(disk, directory, { name, identity, opening: this.#opening })
+    this.#mark(build, this.#deaths)
+  }
+
+  #mark(
+    { name, identity }: { readonly name: string; readonly identity: string },
+    deaths: number,
+    opening = this.#opening,
+  ): void {
+    const { disk, directory, log } = this.#options
+    this.#deaths = deaths
+    try {
+      writeViewMarker(disk, directory, { name, identity, opening, deaths })
+    } catch (error) {
+      // Without it the next start builds the views again, which is slow and harmless.
+      log.warn({ evt: 'views.not_marked', err: error }, 'the marker of the views was not written')
+    }
   }
 
   // Writing

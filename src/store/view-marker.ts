@@ -4,6 +4,8 @@ import { crc32 } from '../model/crc32.ts'
 import { type Disk, readFile, replaceFile } from './disk.ts'
 
 const NAME = 'current'
+const PATTERN =
+  /^(views (\d{1,15}) identity ([0-9a-f]{1,64}) opening (\d{1,15}) deaths (\d{1,9})) crc (\d+)\n$/
 
 export interface ViewMarker {
   /** Directory beside the marker. */
@@ -12,18 +14,22 @@ export interface ViewMarker {
   readonly identity: string
   /** The views must say this or more. */
   readonly opening: number
+  /** Openings in a row after which the process ended early and not in order; LevelDB aborts on some damage. */
+  readonly deaths: number
 }
 
 /** undefined when there is none or none that checks. */
 export function readViewMarker(disk: Disk, directory: string): ViewMarker | undefined {
   const text = readFile(disk, directory, NAME)?.toString('latin1')
-  const match = text?.match(/^(views (\d+) identity ([0-9a-f]+) opening (\d{1,15})) crc (\d+)\n$/)
-  if (!match || crc32(Buffer.from(match[1]!, 'latin1')) !== Number(match[5])) return undefined
-  return { name: match[2]!, identity: match[3]!, opening: Number(match[4]) }
+  const match = text?.match(PATTERN)
+  if (!match || crc32(Buffer.from(match[1]!, 'latin1')) !== Number(match[6])) return undefined
+  const [opening, deaths] = match.slice(4, 6).map(Number)
+  return { name: match[2]!, identity: match[3]!, opening: opening!, deaths: deaths! }
 }
 
 export function writeViewMarker(disk: Disk, directory: string, marker: ViewMarker): void {
-  const text = `views ${marker.name} identity ${marker.identity} opening ${marker.opening}`
+  const { name, identity, opening, deaths } = marker
+  const text = `views ${name} identity ${identity} opening ${opening} deaths ${deaths}`
   const crc = crc32(Buffer.from(text, 'latin1'))
   replaceFile(disk, directory, NAME, Buffer.from(`${text} crc ${crc}\n`, 'latin1'))
 }

@@ -1,0 +1,181 @@
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { openStore } from '../../src/store/open.ts'
+import type { MessageStore } from '../../src/store/store.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { LogLines } from '../support/log-lines.ts'
+import { Random } from '../support/random.ts'
+import { contentsOf, draft, fill } from '../support/store-contents.ts'
+import { tempDir } from '../support/temp-dir.ts'
+import { ViewsVictim } from '../support/views-victim.ts'
+
+const storeHost = { ip: 0x7f000001, port: 10_911 }
+const BUILT = 'views.built'
+const FLIPS = 60
+
+interface Opened {
+  readonly store: MessageStore
+  readonly lines: LogLines
+}
+
+async function open(
+  t: ExecutionContext,
+  directory: string,
+  clock = new FakeClock(),
+): Promise<Opened> {
+  const lines = new LogLines()
+  const store = await openStore({ directory, storeHost, clock, log: lines, segmentBytes: 1 << 22 })
+  t.teardown(() => store.close())
+  return { store, lines }
+}
+
+/** A closed store with some of everything, and what it showed. */
+async function filled(t: ExecutionContext, messages = 2000) {
+  const directory = await tempDir(t)
+  const { store } = await open(t, directory)
+  await fill(store, { messages, nowMs: new FakeClock().now() })
+  const contents = await contentsOf(store)
+  await store.close()
+  return { directory, contents, views: join(directory, 'views') }
+}
+
+const isNoLock = (path: string): boolean => !basename(path).startsWith('lock')
+
+const levelOf = async (views: string): Promise<string> =>
+  join(views, (await readdir(views)).find((name) => /^\d+$/.test(name))!)
+
+test('views that were closed in order are used as they are', async (t) => {
+  const { directory, contents } = await filled(t)
+  for (let i = 0; i < 2; i++) {
+    const { store, lines } = await open(t, directory)
+    t.false(lines.events().includes(BUILT))
+    t.deepEqual(await contentsOf(store), contents)
+    await store.close()
+  }
+})
+
+const losses: [string, (views: string, other: string, older: string) => Promise<void>][] = [
+  ['deleted', (views) => rm(views, { recursive: true })],
+  ['without their marker', (views) => rm(join(views, 'current'))],
+  ['with a broken marker', (views) => writeFile(join(views, 'current'), 'views 1')],
+  ['emptied', async (views) => rm(await levelOf(views), { recursive: true })],
+  ['without CURRENT', async (views) => rm(join(await levelOf(views), 'CURRENT'))],
+  [
+    'replaced by those of another store',
+    async (views, other) => {
+      const level = await levelOf(views)
+      await rm(level, { recursive: true })
+      await cp(await levelOf(other), level, { recursive: true })
+    },
+  ],
+  [
+    'replaced by an older copy',
+    async (views, _other, older) => {
+      await rm(await levelOf(views), { recursive: true })
+      await cp(await levelOf(older), await levelOf(older).then((p) => p.replace(older, views)), {
+        recursive: true,
+      })
+    },
+  ],
+]
+
+for (const [what, lose] of losses) {
+  test(`views ${what} are built again from the log`, async (t) => {
+    const other = await filled(t, 300)
+    const { directory, contents, views } = await filled(t)
+    const older = await tempDir(t)
+    await cp(views, older, { recursive: true })
+    // One more opening makes the copy an older one.
+    await (await open(t, directory)).store.close()
+    await lose(views, other.views, older)
+    const { store, lines } = await open(t, directory)
+    t.true(lines.events().includes(BUILT), lines.events().join())
+    t.deepEqual(await contentsOf(store), contents)
+    await store.close()
+    const again = await open(t, directory)
+    t.false(again.lines.events().includes(BUILT))
+    t.deepEqual(await contentsOf(again.store), contents)
+  })
+}
+
+test('views of a log that was replaced are built again', async (t) => {
+  const first = await filled(t)
+  const second = await filled(t, 700)
+  await rm(join(first.directory, 'log'), { recursive: true })
+  await cp(join(second.directory, 'log'), join(first.directory, 'log'), { recursive: true })
+  const { store, lines } = await open(t, first.directory)
+  t.true(lines.events().includes(BUILT))
+  t.deepEqual(await contentsOf(store), second.contents)
+})
+
+test('after a kill only what came since the last mark is replayed', async (t) => {
+  const directory = await tempDir(t)
+  const clock = new FakeClock()
+  const { store } = await open(t, directory, clock)
+  await fill(store, { messages: 500, nowMs: clock.now() })
+  await clock.advanceAsync(1000)
+  await store.append({ messages: [draft('A', 'after the mark')] })
+  const contents = await contentsOf(store)
+  const copy = await tempDir(t)
+  await cp(directory, copy, { recursive: true, filter: isNoLock })
+  const { store: recovered, lines } = await open(t, copy, clock)
+  t.false(lines.events().includes(BUILT))
+  t.deepEqual(await contentsOf(recovered), contents)
+})
+
+test('starts that end early put the views under suspicion', async (t) => {
+  const { directory, contents } = await filled(t, 300)
+  let from = directory
+  for (const isSuspected of [false, false, true, false]) {
+    const copy = await tempDir(t)
+    await cp(from, copy, { recursive: true, filter: isNoLock })
+    const { store, lines } = await open(t, copy)
+    t.is(lines.events().includes('views.suspected'), isSuspected)
+    t.deepEqual(await contentsOf(store), contents)
+    // What a kill leaves at this point.
+    from = await tempDir(t)
+    await cp(copy, from, { recursive: true, filter: isNoLock })
+  }
+})
+
+test('a start that lasts a minute is no early death', async (t) => {
+  const { directory } = await filled(t, 300)
+  const clock = new FakeClock()
+  await open(t, directory, clock)
+  clock.advance(60_000)
+  const marker = await readFile(join(directory, 'views', 'current'), 'latin1')
+  t.regex(marker, / deaths 0 /)
+})
+
+test('no flipped bit in LevelDB goes unnoticed', async (t) => {
+  const { directory, contents } = await filled(t, 1500)
+  // Opened once more, the entries of LevelDB's log are in a table.
+  await (await open(t, directory)).store.close()
+  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
+  t.log(`SEED=${seed}`)
+  const random = new Random(seed)
+  const copy = join(await tempDir(t), 'copy')
+  const victim = new ViewsVictim(copy)
+  t.teardown(() => victim.end())
+  for (let flip = 0; flip < FLIPS; flip++) {
+    await rm(copy, { recursive: true, force: true })
+    await cp(directory, copy, { recursive: true })
+    const what = await flipBit(await levelOf(join(copy, 'views')), random)
+    t.is(await victim.read(), JSON.stringify(contents), `flip ${flip} at ${what}`)
+  }
+  t.log(`${FLIPS} flips: ${victim.rebuilds} builds, ${victim.deaths} aborts by LevelDB`)
+  t.true(victim.rebuilds > FLIPS / 2)
+})
+
+/** In one of LevelDB's files, the big ones more often. */
+async function flipBit(level: string, random: Random): Promise<string> {
+  const names = (await readdir(level)).filter((name) => /ldb$|log$|MANIFEST|CURRENT/.test(name))
+  const tables = names.filter((name) => name.endsWith('.ldb'))
+  const path = join(level, random.pick(random.chance(0.7) ? tables : names))
+  const bytes = await readFile(path)
+  const at = random.int(bytes.length)
+  bytes[at] = bytes[at]! ^ (1 << random.int(8))
+  await writeFile(path, bytes)
+  return `byte ${at} of ${path}`
+}
