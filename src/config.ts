@@ -229,7 +229,9 @@ export const configSchema = z.strictObject({
         .min(1)
         .max(65_535)
         .default(MQTT_DEFAULTS.receiveMaximum)
-        .describe('Messages of QoS 1 and 2 an MQTT 5 client may have on their way to the broker.'),
+        .describe(
+          'Receive maximum for MQTT 5 clients: enforced for QoS 2, QoS 1 is slowed down instead.',
+        ),
       topicAliasMax: z
         .int()
         .min(0)

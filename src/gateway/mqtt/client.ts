@@ -114,7 +114,6 @@ export class Client {
       await this.#subscribing.register()
       return
     }
-    this.inbound.resumed()
     this.outbound.resume()
     await this.#subscribing.resume()
     this.outbound.pump()

@@ -1,6 +1,5 @@
 // The packet ids of QoS 2 messages a session has taken and not been released from: what makes a repeated
 // PUBLISH the same message. Kept with the session, so that it holds across reconnects and restarts.
-import { INBOUND_IDS_MAX } from './limits.ts'
 
 export type InboundState =
   /** On its way into the log. */
@@ -27,10 +26,6 @@ export class InboundIds {
 
   get count(): number {
     return this.#ids.size
-  }
-
-  get isFull(): boolean {
-    return this.#ids.size >= INBOUND_IDS_MAX
   }
 
   get nextSerial(): number {

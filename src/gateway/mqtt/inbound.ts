@@ -7,9 +7,10 @@ import { encodeAck } from './ack-packet.ts'
 import type { Route } from './address.ts'
 import { reasonOf } from './errors.ts'
 import type { InboundId } from './inbound-ids.ts'
+import { INBOUND_IDS_MAX } from './limits.ts'
 import type { Output } from './output.ts'
 import type { Parts } from './parts.ts'
-import { PACKET, ProtocolError, type Qos, REASON, type ReasonCode, violation } from './protocol.ts'
+import { PACKET, ProtocolError, REASON, type ReasonCode, violation } from './protocol.ts'
 import type { PublishPacket } from './publish-packet.ts'
 import type { RetainRequest } from './publisher.ts'
 import type { Session } from './session.ts'
@@ -65,8 +66,6 @@ export class Inbound {
   readonly #sent: Sent[] = []
   #unstoredBytes = 0
   #isThrottled = false
-  /** QoS 1 and 2 messages without their last acknowledgement; against the receive maximum. */
-  #open = 0
   /** PUBACKs for the end of the turn, behind the turn's deliveries: ids, or packets with a reason. */
   #pubacks: (number | Buffer)[] = []
   #isClosed = false
@@ -81,7 +80,6 @@ export class Inbound {
   /** `payload` belongs to the message from now on. @throws ProtocolError */
   add(route: Route, packet: PublishPacket, payload: Buffer, nowMs: number): void {
     const { qos, packetId } = packet
-    if (qos > 0) this.#checkReceiveMaximum(qos, packetId)
     let uniqueKey: string | undefined
     if (qos === 2) {
       const known = this.#session.inbound.find(packetId)
@@ -89,6 +87,7 @@ export class Inbound {
         this.#repeated(known)
         return
       }
+      this.#checkIds()
       uniqueKey = this.#intend(packetId)
     }
     this.#push(route, packet, payload, uniqueKey, nowMs)
@@ -97,7 +96,6 @@ export class Inbound {
   /** A message that does not even go to the broker; answered in its turn. @throws ProtocolError */
   refuse(packet: PublishPacket, error: BrokerError): void {
     const { qos, packetId } = packet
-    if (qos > 0) this.#open++
     this.flush()
     const acks = [packetId * 4 + qos]
     this.#sent.push({ isPing: false, acks, noSubscribers: [false], bytes: 0, results: [error] })
@@ -157,10 +155,7 @@ export class Inbound {
 
   /** PUBREL came: the id is free again, and PUBCOMP goes out once that is durable. */
   release(packetId: number): void {
-    if (this.#session.inbound.remove(packetId)) {
-      this.#open--
-      if (this.#session.isPersistent) this.#peer.journal()
-    }
+    if (this.#session.inbound.remove(packetId) && this.#session.isPersistent) this.#peer.journal()
     this.#peer.output.appendAck(0x70, packetId)
     this.#peer.wantFlush()
   }
@@ -169,11 +164,6 @@ export class Inbound {
   answer(packetId: number): void {
     this.#peer.output.appendAck(0x50, packetId)
     this.#peer.wantFlush()
-  }
-
-  /** The ids a resumed session holds count against the receive maximum. */
-  resumed(): void {
-    this.#open = this.#session.inbound.count
   }
 
   /** Puts the turn's PUBACKs at the end of the output. */
@@ -192,19 +182,18 @@ export class Inbound {
     this.#pubacks = []
   }
 
-  #checkReceiveMaximum(qos: Qos, packetId: number): void {
-    const isNew = qos === 1 || this.#session.inbound.find(packetId) === undefined
-    if (!isNew) return
-    if (this.#peer.isV5 && this.#open >= this.#parts.options.receiveMaximum) {
-      throw new ProtocolError(
-        REASON.receiveMaximumExceeded,
-        `more than ${this.#parts.options.receiveMaximum} messages are on their way`,
-      )
-    }
-    if (qos === 2 && this.#session.inbound.isFull) {
-      throw new ProtocolError(REASON.quotaExceeded, 'too many QoS 2 messages wait for PUBREL')
-    }
-    this.#open++
+  /**
+   * Each id is kept until PUBREL, so their number is held to the receive maximum. QoS 1 beyond it is let
+   * be: a client that sends too much is not read until the log has it, and common clients do not count.
+   */
+  #checkIds(): void {
+    const { receiveMaximum } = this.#parts.options
+    const idsMax = this.#peer.isV5 ? receiveMaximum : INBOUND_IDS_MAX
+    if (this.#session.inbound.count < idsMax) return
+    throw new ProtocolError(
+      REASON.receiveMaximumExceeded,
+      `${idsMax} messages of QoS 2 wait for PUBREL already`,
+    )
   }
 
   /**
@@ -306,7 +295,6 @@ export class Inbound {
   }
 
   #puback(packetId: number, noSubscribers: boolean): void {
-    this.#open--
     if (this.#isClosed) return
     if (!noSubscribers) this.#pubacks.push(packetId)
     else this.#pubacks.push(Buffer.of(0x40, 3, packetId >>> 8, packetId, NO_SUBSCRIBERS))
@@ -326,7 +314,6 @@ export class Inbound {
     const qos = ack & 3
     const packetId = ack >>> 2
     if (qos === 2) this.#session.inbound.remove(packetId)
-    if (qos > 0) this.#open--
     if (this.#isClosed || qos === 0) return
     const { isV5, wantsReasons, packetBytesMax } = this.#peer
     if (!isV5) {

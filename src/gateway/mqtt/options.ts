@@ -15,7 +15,7 @@ export interface MqttOptions {
   readonly filtersMax: number
   /** Messages of QoS 1 and 2 on their way to one client. */
   readonly inFlightMax: number
-  /** Messages of QoS 1 and 2 a client may have on their way to us. */
+  /** Told to MQTT 5 clients; held to for QoS 2, while QoS 1 is slowed down instead. */
   readonly receiveMaximum: number
   /** Topic aliases an MQTT 5 client may define. */
   readonly topicAliasMax: number

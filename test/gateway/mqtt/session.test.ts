@@ -1,0 +1,221 @@
+// Sessions that outlive their connection and the process: unmodified mqtt.js in both versions.
+import test from 'ava'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
+import { ack, connect, DISCONNECT, publish, subscribe, u16 } from '../../support/mqtt-packets.ts'
+import { RawPeer } from '../../support/raw-peer.ts'
+
+const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`)
+
+for (const version of VERSIONS) {
+  test(`version ${version}: a persistent session gets what came while it was away, once and in order`, async (t) => {
+    const { port } = await startMqtt(t)
+    const away = await mqttClient(t, port, version, persistent('away'))
+    await away.subscribe(['news/#', 'news/sport'], { qos: 1 })
+    await away.end()
+    const publisher = await mqttClient(t, port, version)
+    const texts = numbered(600)
+    await Promise.all(texts.map((text) => publisher.publish('news/sport', text)))
+    const back = await mqttClient(t, port, version, persistent('away'))
+    await publisher.publish('news/end', 'end')
+    await back.messages(601)
+    t.deepEqual(back.texts, [...texts, 'end'])
+    await back.end()
+    const again = await mqttClient(t, port, version, persistent('away'))
+    await publisher.publish('news/last', 'last')
+    await again.messages(1)
+    t.deepEqual(again.texts, ['last'])
+  })
+
+  test(`version ${version}: a clean session forgets its subscriptions, and says so`, async (t) => {
+    const { port } = await startMqtt(t)
+    const first = await mqttClient(t, port, version, { clientId: 'forgetful', clean: true })
+    await first.subscribe('x')
+    await first.end()
+    const peer = await RawPeer.connect(port)
+    peer.send(connect('forgetful', { clean: false, version }))
+    t.is((await peer.readPacket()).body[0], 0, 'no session is present')
+    const publisher = await mqttClient(t, port, version)
+    await publisher.publish('x', 'missed')
+    peer.send([0xc0, 0])
+    t.deepEqual([...(await peer.read(2))], [0xd0, 0])
+    peer.end()
+  })
+
+  test(`version ${version}: a session survives kill -9 with its subscriptions and its place`, async (t) => {
+    const server = await spawnMqtt(t)
+    const away = await mqttClient(t, server.port('mqtt'), version, persistent('survivor'))
+    await away.subscribe('log/+')
+    await away.end()
+    const publisher = await mqttClient(t, server.port('mqtt'), version)
+    const texts = numbered(200)
+    await Promise.all(texts.map((text) => publisher.publish('log/a', text)))
+    await server.kill()
+    await server.start()
+    const back = await mqttClient(t, server.port('mqtt'), version, persistent('survivor'))
+    await back.messages(200)
+    t.deepEqual(back.texts, texts)
+  })
+
+  test(`version ${version}: take-over closes the old connection and goes on with its session`, async (t) => {
+    const { port } = await startMqtt(t)
+    const old = await mqttClient(t, port, version, persistent('same'))
+    await old.subscribe('s')
+    const reasons: unknown[] = []
+    old.client.on('disconnect', (packet) => reasons.push(packet.reasonCode))
+    const closed = new Promise<void>((resolve) => old.client.once('close', () => resolve()))
+    const fresh = await mqttClient(t, port, version, persistent('same'))
+    await closed
+    t.deepEqual(reasons, version === 5 ? [0x8e] : [])
+    await fresh.publish('s', 'for the new one')
+    await fresh.messages(1)
+    t.deepEqual(fresh.texts, ['for the new one'])
+    t.deepEqual(old.texts, [])
+  })
+
+  test(`version ${version}: what was not acknowledged comes first, with DUP, its id and in order`, async (t) => {
+    const { port } = await startMqtt(t)
+    const isV5 = version === 5
+    const properties = isV5 ? Buffer.of(0x11, 0, 0, 14, 16) : undefined
+    const open = { version, clean: false, ...(properties && { properties }) }
+    const peer = await RawPeer.connect(port)
+    peer.send(connect('slow', open), subscribe(7, [['d/#', 1]], version))
+    t.is((await peer.readPacket()).first, 0x20)
+    t.is((await peer.readPacket()).first, 0x90)
+    const publisher = await mqttClient(t, port, version)
+    for (const text of ['one', 'two', 'three']) await publisher.publish(`d/${text}`, text)
+    const sent = [await peer.readPacket(), await peer.readPacket(), await peer.readPacket()]
+    t.deepEqual(
+      sent.map(({ first }) => first),
+      [0x32, 0x32, 0x32],
+    )
+    peer.send(ack('puback', 2))
+    peer.send([0xc0, 0])
+    await peer.read(2)
+    peer.end()
+    await publisher.publish('d/four', 'four')
+    const again = await RawPeer.connect(port)
+    again.send(connect('slow', open))
+    const connack = await again.readPacket()
+    t.is(connack.body[0], 1, 'the session is present')
+    const resent = [await again.readPacket(), await again.readPacket(), await again.readPacket()]
+    const of = ({ first, body }: { first: number; body: Buffer }) => {
+      const topicEnd = 2 + body.readUInt16BE(0)
+      return [first, body.toString('utf8', 2, topicEnd), body.readUInt16BE(topicEnd)]
+    }
+    t.deepEqual(resent.map(of), [
+      [0x3a, 'd/one', 1],
+      [0x3a, 'd/three', 3],
+      [0x32, 'd/four', 4],
+    ])
+    again.end()
+  })
+}
+
+test('QoS 2 in: a PUBLISH that is sent again after kill -9 is not stored twice', async (t) => {
+  const server = await spawnMqtt(t)
+  const open = connect('exactly', { clean: false })
+  const peer = await RawPeer.connect(server.port('mqtt'))
+  peer.send(open, publish('once', 'a', { qos: 2, id: 9 }))
+  await peer.read(4)
+  t.deepEqual([...(await peer.read(4))], [0x50, 2, 0, 9])
+  await server.kill()
+  await server.start()
+  const reader = await mqttClient(t, server.port('mqtt'), 4)
+  await reader.subscribe('once')
+  const again = await RawPeer.connect(server.port('mqtt'))
+  again.send(open)
+  t.deepEqual([...(await again.read(4))], [0x20, 2, 1, 0])
+  again.send(publish('once', 'a', { qos: 2, id: 9, flags: 8 }))
+  t.deepEqual([...(await again.read(4))], [0x50, 2, 0, 9])
+  again.send(ack('pubrel', 9))
+  t.deepEqual([...(await again.read(4))], [0x70, 2, 0, 9])
+  again.send(publish('once', 'b', { qos: 2, id: 9 }))
+  t.deepEqual([...(await again.read(4))], [0x50, 2, 0, 9])
+  await reader.messages(1)
+  t.deepEqual(reader.texts, ['b'])
+  again.end()
+})
+
+test('QoS 2 out: a message past PUBREC is only released after kill -9, one before it is sent again', async (t) => {
+  const server = await spawnMqtt(t)
+  const open = connect('careful', { clean: false })
+  const peer = await RawPeer.connect(server.port('mqtt'))
+  peer.send(open, subscribe(1, [['q', 2]]))
+  await peer.read(4 + 5)
+  const publisher = await mqttClient(t, server.port('mqtt'), 4)
+  await publisher.publish('q', 'first', { qos: 2 })
+  await publisher.publish('q', 'second', { qos: 2 })
+  t.is((await peer.readPacket()).first, 0x34)
+  t.is((await peer.readPacket()).first, 0x34)
+  peer.send(ack('pubrec', 1))
+  t.deepEqual([...(await peer.read(4))], [0x62, 2, 0, 1])
+  await server.kill()
+  await server.start()
+  const again = await RawPeer.connect(server.port('mqtt'))
+  again.send(open)
+  t.deepEqual([...(await again.read(4))], [0x20, 2, 1, 0])
+  t.deepEqual([...(await again.read(4))], [0x62, 2, 0, 1])
+  const resent = await again.readPacket()
+  t.is(resent.first, 0x3c)
+  t.true(resent.body.includes(Buffer.concat([u16(2), Buffer.from('second')])))
+  again.end()
+})
+
+for (const [expired, afterMs] of [
+  [false, 9_000],
+  [true, 11_000],
+] as const) {
+  test(`a session of 10 s is ${expired ? 'gone' : 'there'} ${afterMs} ms after its connection`, async (t) => {
+    const clock = new FakeClock()
+    const { port } = await startMqtt(t, { clock })
+    const open = { clean: false, version: 5, properties: Buffer.of(0x11, 0, 0, 0, 10) } as const
+    const peer = await RawPeer.connect(port)
+    peer.send(connect('brief', open), subscribe(1, [['x', 1]], 5))
+    await peer.readPacket()
+    await peer.readPacket()
+    peer.send(DISCONNECT)
+    await peer.closed()
+    await clock.advanceAsync(afterMs)
+    const again = await RawPeer.connect(port)
+    again.send(connect('brief', open))
+    t.is((await again.readPacket()).body[0], expired ? 0 : 1)
+    again.end()
+  })
+}
+
+test('DISCONNECT may change the expiry of a session, but not give one to a session without', async (t) => {
+  const { port } = await startMqtt(t)
+  const expiry = (seconds: number) => Buffer.of(0x11, 0, 0, 0, seconds)
+  const goodbye = (seconds: number) => Buffer.of(0xe0, 7, 0, 5, ...expiry(seconds))
+  const lasting = await RawPeer.connect(port)
+  lasting.send(connect('l', { version: 5, clean: false, properties: expiry(100) }), goodbye(0))
+  await lasting.closed()
+  const again = await RawPeer.connect(port)
+  again.send(connect('l', { version: 5, clean: false }))
+  t.is((await again.readPacket()).body[0], 0, 'the session ended with the connection')
+  again.send(goodbye(5))
+  t.deepEqual([...(await again.read(3))], [0xe0, 1, 0x82])
+  await again.closed()
+})
+
+test('a client without an id is given one and told it', async (t) => {
+  const { port } = await startMqtt(t)
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('', { version: 5 }))
+  const { body } = await peer.readPacket()
+  const at = body.indexOf(0x12, 3)
+  const id = body.toString('utf8', at + 3, at + 3 + body.readUInt16BE(at + 1))
+  t.regex(id, /^auto-[0-9a-f-]{36}$/)
+  peer.end()
+})
+
+test('topic aliases of mqtt.js are understood', async (t) => {
+  const { port } = await startMqtt(t)
+  const client = await mqttClient(t, port, 5, { autoAssignTopicAlias: true })
+  await client.subscribe('alias/+')
+  for (let i = 0; i < 6; i++) await client.publish(`alias/${i % 2}`, `${i}`)
+  await client.messages(6)
+  t.deepEqual(client.texts, ['0', '1', '2', '3', '4', '5'])
+  t.deepEqual(new Set(client.received.map(({ topic }) => topic)), new Set(['alias/0', 'alias/1']))
+})

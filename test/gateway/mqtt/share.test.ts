@@ -1,0 +1,162 @@
+// Shared subscriptions as consumer groups.
+import test from 'ava'
+import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
+import { deadLetterTopic } from '../../../src/model/names.ts'
+import { queueOffset } from '../../../src/model/positions.ts'
+import { RecordView } from '../../../src/model/record.ts'
+import { EVERY_TAG, tagFilterOf } from '../../../src/model/tag-filter.ts'
+import { newMessage, receiveRequest } from '../../support/broker.ts'
+import { mqttClient, persistent, startMqtt, VERSIONS } from '../../support/mqtt.ts'
+import { startMqttOver } from '../../support/mqtt-over-broker.ts'
+import { ack, connect, frame, subscribe, u16 } from '../../support/mqtt-packets.ts'
+import { RawPeer } from '../../support/raw-peer.ts'
+
+const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`)
+
+const createTopic = (broker: EmbeddedBroker, name: string) => broker.topics.ensure(name)
+
+for (const version of VERSIONS) {
+  test(`version ${version}: two members share the messages of a filter, each message once`, async (t) => {
+    const { port } = await startMqtt(t)
+    const members = [await mqttClient(t, port, version), await mqttClient(t, port, version)]
+    for (const member of members) await member.subscribe('$share/workers/jobs/#')
+    const watcher = await mqttClient(t, port, version)
+    await watcher.subscribe('jobs/#')
+    const publisher = await mqttClient(t, port, version)
+    const texts = numbered(400)
+    await Promise.all(texts.map((text) => publisher.publish('jobs/x', text)))
+    await watcher.messages(400)
+    const total = () => members[0]!.received.length + members[1]!.received.length
+    while (total() < 400) await Promise.race(members.map((m) => m.messages(m.received.length + 1)))
+    t.deepEqual([...members[0]!.texts, ...members[1]!.texts].sort(), texts.toSorted())
+    for (const member of members) t.true(member.received.length > 50, `${member.received.length}`)
+  })
+
+  test(`version ${version}: what a lost member had goes to the other`, async (t) => {
+    const { port } = await startMqtt(t)
+    const peer = await RawPeer.connect(port)
+    peer.send(connect('holder', { version }), subscribe(1, [['$share/g/x', 1]], version))
+    await peer.readPacket()
+    await peer.readPacket()
+    const publisher = await mqttClient(t, port, version)
+    await publisher.publish('x', 'held')
+    t.is((await peer.readPacket()).first, 0x32)
+    const other = await mqttClient(t, port, version)
+    await other.subscribe('$share/g/x')
+    peer.end()
+    await other.messages(1)
+    t.deepEqual(other.texts, ['held'])
+  })
+}
+
+test('a group of a persistent session keeps what comes while no member is there', async (t) => {
+  const { port } = await startMqtt(t)
+  const member = await mqttClient(t, port, 5, persistent('m'))
+  await member.subscribe('$share/g/later/#')
+  await member.end()
+  const publisher = await mqttClient(t, port, 4)
+  for (const text of numbered(20)) await publisher.publish('later/on', text)
+  const back = await mqttClient(t, port, 5, persistent('m'))
+  await back.messages(20)
+  t.deepEqual(back.texts.toSorted(), numbered(20).toSorted())
+})
+
+test('$share/G/T/tag on a RocketMQ topic is the native group G with that tag', async (t) => {
+  const { port, broker } = await startMqttOver(t)
+  await createTopic(broker, 'orders')
+  const member = await mqttClient(t, port, 4)
+  await member.subscribe('$share/billing/orders/paid')
+  await broker.publish([
+    newMessage('orders', { body: 'native paid', tag: 'paid' }),
+    newMessage('orders', { body: 'native open', tag: 'open' }),
+  ])
+  const publisher = await mqttClient(t, port, 5)
+  await publisher.publish('orders/paid/42', 'mqtt paid')
+  await publisher.publish('orders/open/43', 'mqtt open')
+  await member.messages(2)
+  t.deepEqual(member.texts.toSorted(), ['mqtt paid', 'native paid'])
+  await member.end()
+  await publisher.publish('orders/paid/44', 'for a native member')
+  const request = receiveRequest('orders', 'billing', {
+    filter: tagFilterOf(['paid']),
+    waitMs: 5_000,
+  })
+  const [received] = await broker.receive(request)
+  t.is(new RecordView(received!.record).body.toString(), 'for a native member')
+})
+
+test('a group that native members share by queue refuses an MQTT member', async (t) => {
+  const { port, broker } = await startMqttOver(t)
+  await createTopic(broker, 'orders')
+  await broker.clients.register({
+    ...{
+      clientId: 'native',
+      connectionId: 'n1',
+      protocol: 'remoting',
+      address: 'x',
+      language: 'JAVA',
+    },
+    version: 0,
+    producerGroups: [],
+    consumers: [
+      {
+        ...{ group: 'billing', model: 'clustering', mode: 'queue-assigned' },
+        subscriptions: [{ topic: 'orders', filter: EVERY_TAG, version: 1 }],
+        ...{ consumeType: 'CONSUME_PASSIVELY', consumeFrom: 'CONSUME_FROM_LAST_OFFSET' },
+      },
+    ],
+  })
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('c', { version: 5 }), subscribe(1, [['$share/billing/orders/#', 1]], 5))
+  await peer.readPacket()
+  t.deepEqual([...(await peer.readPacket()).body], [0, 1, 0, 0x83])
+  peer.end()
+})
+
+test('a PUBACK with a failure sends the message to the dead letters of the group', async (t) => {
+  const { port, broker } = await startMqttOver(t)
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('c', { version: 5 }), subscribe(1, [['$share/g/x/#', 1]], 5))
+  await peer.readPacket()
+  await peer.readPacket()
+  const publisher = await mqttClient(t, port, 5)
+  await publisher.publish('x/y', 'poison')
+  t.is((await peer.readPacket()).first, 0x32)
+  peer.send(frame(0x40, u16(1), Buffer.of(0x83)))
+  const dead = await broker.pull({
+    topic: await deadLetterTopicOf(broker, 'g'),
+    ...{ queueId: 0, offset: queueOffset(0), maxMessages: 1, maxBytes: 1024, filter: EVERY_TAG },
+    waitMs: 10_000,
+  })
+  t.is(new RecordView(dead.records).body.toString(), 'poison')
+  peer.end()
+})
+
+async function deadLetterTopicOf(broker: EmbeddedBroker, group: string): Promise<string> {
+  const topic = deadLetterTopic(group)
+  await broker.topics.ensure(topic)
+  return topic
+}
+
+test('QoS 2 of a group is finished by the session that has it', async (t) => {
+  const { port } = await startMqtt(t)
+  const open = connect('holder', { clean: false })
+  const peer = await RawPeer.connect(port)
+  peer.send(open, subscribe(1, [['$share/g/x', 2]]))
+  await peer.read(4 + 5)
+  const publisher = await mqttClient(t, port, 4)
+  const other = await mqttClient(t, port, 4)
+  await publisher.publish('x', 'mine', { qos: 2 })
+  t.is((await peer.readPacket()).first, 0x34)
+  await other.subscribe('$share/g/x', { qos: 2 })
+  peer.end()
+  const again = await RawPeer.connect(port)
+  again.send(open)
+  t.deepEqual([...(await again.read(4))], [0x20, 2, 1, 0])
+  t.is((await again.readPacket()).first, 0x3c)
+  again.send(ack('pubrec', 1))
+  t.deepEqual([...(await again.read(4))], [0x62, 2, 0, 1])
+  again.send(ack('pubcomp', 1))
+  again.end()
+  t.deepEqual(other.texts, [])
+})

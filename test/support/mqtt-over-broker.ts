@@ -1,0 +1,58 @@
+// The MQTT front-end alone on a real listener, over a real broker that the test can reach and bend.
+import type { ExecutionContext } from 'ava'
+import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
+import type { BrokerOptions } from '../../src/broker/options.ts'
+import { type Clock, systemClock } from '../../src/clock.ts'
+import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
+import type { Broker } from '../../src/gateway/gateway.ts'
+import { Listener } from '../../src/gateway/listener.ts'
+import { MqttGateway, type MqttOptions } from '../../src/gateway/mqtt/server.ts'
+import { silentLogger } from '../../src/log.ts'
+import { openStore } from '../../src/store/open.ts'
+import { tempDir } from './temp-dir.ts'
+
+export interface MqttOver {
+  readonly port: number
+  readonly broker: EmbeddedBroker
+  readonly gateway: MqttGateway
+}
+
+export async function startMqttOver(
+  t: ExecutionContext,
+  options: {
+    readonly mqtt?: Partial<MqttOptions>
+    readonly broker?: Partial<BrokerOptions>
+    readonly users?: Readonly<Record<string, User>>
+    readonly clock?: Clock
+    /** What the front-end sees instead of the broker. */
+    readonly bend?: (broker: EmbeddedBroker) => Broker
+  } = {},
+): Promise<MqttOver> {
+  const { clock = systemClock, bend = (broker) => broker } = options
+  const log = silentLogger
+  const directory = await tempDir(t)
+  const store = await openStore({ directory, storeHost: { ip: 0x7f000001, port: 1 }, clock, log })
+  const broker = openBroker({ store, clock, log, options: options.broker ?? {} })
+  const auth = openAuthenticator(options.users ?? {}, clock)
+  const gateway = new MqttGateway({ broker: bend(broker), auth, log, clock }, options.mqtt)
+  const listener = await Listener.open({
+    ...{ host: '127.0.0.1', port: 0, name: 'mqtt', log, clock },
+    limits: {
+      connectionsMax: 1_000,
+      connectionsPerAddressMax: 1_000,
+      unsentBytesMax: 64 * 1024 * 1024,
+      writeStallMs: 30_000,
+      silentMs: 10_000,
+    },
+  })
+  await gateway.open()
+  listener.serve(gateway)
+  t.teardown(async () => {
+    listener.stopAccepting()
+    await gateway.close(1_000)
+    await listener.close()
+    await broker.close()
+    await store.close()
+  })
+  return { port: listener.port, broker, gateway }
+}
