@@ -70,8 +70,7 @@ export class GroupCommit {
     if (isSync && this.#inFlight.length >= 2) return
     const written: SealedFrame[] = []
     try {
-      if (this.#queue.length === 0) this.#queue.push(...this.#options.seal())
-      while (this.#queue.length > 0 && this.#writeNext(written));
+      while (this.#writeNext(written));
     } catch (error) {
       this.#queue.unshift(...written)
       this.#options.failed(error as Error)
@@ -83,6 +82,7 @@ export class GroupCommit {
       else this.#acknowledge(written)
     }
     this.#syncIfDue()
+    this.#options.writer.makeRoom()
   }
 
   /** Calls back once all that is written by now, and all that was appended before, is synced. */
@@ -118,10 +118,12 @@ export class GroupCommit {
     return dones
   }
 
-  /** @returns false when the rest of the queue has to wait */
+  /** @returns false when there is nothing to write, or it has to wait */
   #writeNext(written: SealedFrame[]): boolean {
     const { writer } = this.#options
-    const frame = this.#queue[0]!
+    if (this.#queue.length === 0) this.#queue.push(...this.#options.seal())
+    const frame = this.#queue[0]
+    if (frame === undefined) return false
     const room = writer.room(frame.position, frame.length)
     if (room === 'ready') {
       writer.write(frame.chunk.bytes, frame.at, frame.position, frame.length)

@@ -29,6 +29,8 @@ export interface SegmentWriterOptions {
   readonly roomMade: () => void
   /** Zeros could not be written. */
   readonly fillFailed: (error: Error) => void
+  /** The name of the new segment may not last: nothing can be written into it. */
+  readonly rollFailed: (error: Error) => void
 }
 
 interface Current {
@@ -49,6 +51,8 @@ export class SegmentWriter {
   #rolling = false
   #stopped = false
   #isSparing = false
+  /** A frame waits for zeros up to here, within the file. */
+  #needed = 0
 
   constructor(options: SegmentWriterOptions) {
     this.#options = options
@@ -98,7 +102,7 @@ export class SegmentWriter {
     if (stop > this.#capacity(current)) return 'roll'
     if (this.#rolling) return 'fill'
     if (stop <= current.fill.filled) return 'ready'
-    this.#advance(stop)
+    this.#needed = stop
     return 'fill'
   }
 
@@ -112,7 +116,13 @@ export class SegmentWriter {
   /** Syncs what is written so far. Two at once at most, on different slots. */
   sync(slot: 0 | 1, done: (error: Error | null) => void): void {
     this.#current!.files[slot].syncLater(done)
-    this.#advance(0)
+  }
+
+  /** Writes zeros ahead in the background: where a frame waits for them, and for those to come. */
+  makeRoom(): void {
+    const needed = this.#needed
+    this.#needed = 0
+    this.#advance(needed)
   }
 
   /** Goes over to a new segment at the position; everything before must be synced. `roomMade` follows. */
@@ -133,7 +143,7 @@ export class SegmentWriter {
     disk.syncDirectoryLater(directory, (error) => {
       if (this.#stopped || current !== this.#current) return
       this.#rolling = false
-      if (error !== null) return this.#options.fillFailed(error)
+      if (error !== null) return this.#options.rollFailed(error)
       log.info({ evt: 'segment.rolled', segment: name }, `The log goes on in segment ${name}.`)
       this.#options.roomMade()
     })
@@ -224,7 +234,6 @@ export class SegmentWriter {
       if (error !== null) return this.#options.fillFailed(error)
       if (current !== undefined) current.segment.fileBytes = current.fill.filled
       this.#options.roomMade()
-      this.#advance(0)
     })
   }
 }

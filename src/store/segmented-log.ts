@@ -189,8 +189,10 @@ class SegmentedLog implements CommitLog {
   }
 
   dropBefore(position: LogPosition): void {
-    const { list } = this.#segments
-    if (this.#isDropping || list.length < 2 || list[1]!.start > position) return
+    const next = this.#segments.list[1]
+    // The name of a segment is surely durable when something in it is.
+    const isNextDurable = next !== undefined && next.start < this.#commit.syncedEnd
+    if (this.#isDropping || !isNextDurable || next.start > position) return
     const { disk, directory, log } = this.#options
     const fail = (error: unknown): void => {
       const text = `The oldest segment could not be removed: ${String(error)}.`
@@ -474,6 +476,7 @@ class SegmentedLog implements CommitLog {
       fillPieceBytes: this.#fillPieceBytes,
       roomMade: () => this.#commit.commit(),
       fillFailed: (error) => this.#fillFailed(error),
+      rollFailed: (error) => this.#failed(error),
     })
   }
 

@@ -1,0 +1,98 @@
+// The real commit log through thousands of crashes on a simulated disk. A failing seed is printed; run it
+// alone with TRIVET_SEED=<seed>.
+import test, { type ExecutionContext } from 'ava'
+import type { FlushMode } from '../../src/store/store.ts'
+import { LogSimulation, type SimulationOptions } from '../support/log-simulation.ts'
+import { Random } from '../support/random.ts'
+
+const STEPS = 40
+const LATER_STEPS = 20
+const chosenSeed = process.env['TRIVET_SEED']
+
+/** A life that is crashed at this call, a recovery that may be crashed too, and lives after it. */
+async function crashAt(options: SimulationOptions, call: number): Promise<LogSimulation> {
+  const simulation = new LogSimulation(options)
+  const random = new Random(options.seed * 1000 + call)
+  const kind = () => random.pick(['power', 'power', 'kill'] as const)
+  simulation.disk.crashAt(call)
+  simulation.survive(() => {
+    simulation.open()
+    simulation.act(STEPS)
+    simulation.settle()
+  })
+  simulation.restart(kind())
+  for (let life = 0; life < 2; life++) {
+    for (let nested = 0; nested < 2 && random.chance(0.4); nested++) {
+      simulation.disk.crashAt(1 + random.int(8))
+      simulation.survive(() => simulation.open())
+      simulation.restart(kind())
+    }
+    simulation.open()
+    simulation.judge()
+    simulation.disk.crashAt(simulation.disk.calls + 1 + random.int(40))
+    simulation.survive(() => simulation.act(LATER_STEPS))
+    simulation.restart(kind())
+  }
+  simulation.open()
+  simulation.judge()
+  simulation.survive(() => simulation.act(LATER_STEPS))
+  await simulation.close()
+  simulation.open()
+  simulation.judge()
+  return simulation
+}
+
+/** Number of calls in the life that a seed leads without a crash. */
+function callsOf(options: SimulationOptions): number {
+  const simulation = new LogSimulation(options)
+  simulation.open()
+  simulation.act(STEPS)
+  simulation.settle()
+  return simulation.disk.calls
+}
+
+/** Crashes every life of the seeds at each of its calls. @returns crashes survived */
+async function crashEverywhere(
+  t: ExecutionContext,
+  seeds: number,
+  options: Omit<SimulationOptions, 'seed'>,
+): Promise<number> {
+  const first = chosenSeed === undefined ? Math.floor(Math.random() * 2 ** 30) : Number(chosenSeed)
+  t.log(`seeds ${first} and following`)
+  let crashes = 0
+  for (let seed = first; seed < first + seeds; seed++) {
+    const calls = callsOf({ ...options, seed })
+    for (let call = 1; call <= calls; call++) {
+      try {
+        crashes += (await crashAt({ ...options, seed }, call)).crashes
+      } catch (error) {
+        throw new Error(`TRIVET_SEED=${seed}, crash at call ${call}: ${String(error)}`, {
+          cause: error,
+        })
+      }
+    }
+  }
+  t.log(`${crashes} crashes survived`)
+  return crashes
+}
+
+for (const flush of ['sync', 'async'] satisfies FlushMode[]) {
+  test(`With flush ${flush}, crashes at every call lose nothing that was promised`, async (t) => {
+    const crashes = await crashEverywhere(t, 20, { flush })
+    t.true(crashes > 2000)
+  })
+}
+
+const PLANTED: Record<string, Omit<SimulationOptions, 'seed'>> = {
+  'a disk that lies about fdatasync': { lies: 'sync' },
+  'a disk that lies about the sync of a directory': { lies: 'sync-directory' },
+  'a log that acknowledges before the sync': { flush: 'async', judgedAs: 'sync' },
+}
+
+for (const [bug, options] of Object.entries(PLANTED)) {
+  test(`The same crashes find ${bug}`, async (t) => {
+    await t.throwsAsync(crashEverywhere(t, 20, options), {
+      message: /lost|damage|no segment|is there/,
+    })
+  })
+}
