@@ -57,11 +57,14 @@ export const CONFIG_FILE_ENV = 'TRIVET_CONFIG'
 export const NAME_SERVERS_ENV = 'TRIVET_NAME_SERVERS'
 export const ACCESS_KEY_ENV = 'TRIVET_ACCESS_KEY'
 export const SECRET_KEY_ENV = 'TRIVET_SECRET_KEY'
+/** For the protocols that take a password instead of a signature. */
+export const PASSWORD_ENV = 'TRIVET_PASSWORD'
 const NO_SETTINGS: ReadonlySet<string> = new Set([
   CONFIG_FILE_ENV,
   NAME_SERVERS_ENV,
   ACCESS_KEY_ENV,
   SECRET_KEY_ENV,
+  PASSWORD_ENV,
 ])
 
 const snake = (word: string): string => word.replace(/([A-Z])/g, '_$1').toUpperCase()

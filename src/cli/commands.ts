@@ -19,6 +19,57 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Run a broker with its front-ends, registered with name servers elsewhere',
     load: async () => (await import('./start.ts')).broker,
   },
+  pub: {
+    summary: 'Send a message',
+    load: async () => (await import('./pub.ts')).pub,
+  },
+  sub: {
+    summary: 'Show messages of a topic as they come',
+    load: async () => (await import('./sub.ts')).sub,
+  },
+  topic: {
+    summary: 'Topics',
+    verbs: {
+      create: {
+        summary: 'Create a topic',
+        load: async () => (await import('./topic.ts')).create,
+      },
+      list: {
+        summary: 'List topics',
+        load: async () => (await import('./topic.ts')).list,
+      },
+      describe: {
+        summary: 'Show the queues of a topic and the groups that consume it',
+        load: async () => (await import('./topic.ts')).describe,
+      },
+      delete: {
+        summary: 'Delete a topic and its messages',
+        load: async () => (await import('./topic.ts')).remove,
+      },
+    },
+  },
+  group: {
+    summary: 'Consumer groups',
+    verbs: {
+      list: {
+        summary: 'List consumer groups',
+        load: async () => (await import('./group.ts')).list,
+      },
+      describe: {
+        summary: 'Show the members of a group and how far it is behind in each queue',
+        load: async () => (await import('./group.ts')).describe,
+      },
+    },
+  },
+  message: {
+    summary: 'Stored messages',
+    verbs: {
+      get: {
+        summary: 'Find stored messages by id or by key',
+        load: async () => (await import('./message.ts')).get,
+      },
+    },
+  },
   status: {
     summary: 'Show the brokers of a cluster and their state',
     load: async () => (await import('./status.ts')).status,

@@ -39,6 +39,10 @@ async function dispatch(argv: readonly string[], around: Surroundings): Promise<
   const { terminal } = around
   const say = (lines: readonly string[]): void => terminal.print(lines.join('\n'))
   const [first] = argv
+  if (first === 'help' && argv[1] === '--reference') {
+    const { commandReference } = await import('./command-reference.ts')
+    return terminal.print(await commandReference())
+  }
   if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
     return say(overview())
   }

@@ -34,7 +34,10 @@ export class MessageLookup {
    * By either id. The sender's id is looked up within a topic; without one only the id that says where a
    * message stands is tried. Rejects with MESSAGE_NOT_FOUND.
    */
-  async byId(id: string, options: CallOptions & { topic?: string } = {}): Promise<Message> {
+  async byId(
+    id: string,
+    options: CallOptions & { topic?: string | undefined } = {},
+  ): Promise<Message> {
     const { topic, ...call } = options
     const byUnique = topic === undefined ? [] : await this.#query(topic, id, {}, true, call)
     const found = byUnique[0] ?? (await this.#byPlace(id, call))

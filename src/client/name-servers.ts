@@ -80,7 +80,7 @@ export class NameServers implements Directory {
     throw new BrokerError(
       'UNREACHABLE',
       `no name server answers (${failures.join('; ')}); start one with 'trivet start', ` +
-        "or say where it is with the option 'nameServers'",
+        'or say where it is (--name-server on the command line, nameServers in code)',
       { cause: last },
     )
   }

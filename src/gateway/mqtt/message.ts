@@ -169,6 +169,7 @@ export function toWireProperties(record: RecordView, isMqtt: boolean): Buffer {
   for (const [name, value] of properties) {
     if (value.includes('\u0000') || name.includes('\u0000')) continue
     if (name === KEYS && !isMqtt) user.push([name, value])
+    else if (name === PROPERTY.orderingKey && !isMqtt) user.push([SHARDING_KEY, value])
     else if (!INTERNAL_PROPERTIES.has(name)) user.push([name, value])
   }
   const payloadFormat = properties.get(PROPERTY.mqttPayloadFormat)

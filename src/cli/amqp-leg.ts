@@ -1,0 +1,175 @@
+// pub and sub over AMQP 1.0, through rhea. The tag is the subject, the ordering key the group id, keys and
+// properties are application properties; a message is settled after it was shown.
+import rhea, { type Connection, type Delivery, type EventContext, type Message } from 'rhea'
+import { Mailbox } from '../client/mailbox.ts'
+import { BrokerError } from '../errors.ts'
+import { splitAddress } from '../model/host.ts'
+import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../settings.ts'
+import {
+  type Arrival,
+  type Leg,
+  type LegAround,
+  type Letter,
+  type Wish,
+  whenAborted,
+} from './leg.ts'
+
+const ADDRESS_DEFAULT = '127.0.0.1:5672'
+const CREDIT = 64
+
+export async function openAmqpLeg(around: LegAround): Promise<Leg> {
+  const { flags, env } = around
+  const address = flags.at ?? ADDRESS_DEFAULT
+  const username = flags['access-key'] ?? env[ACCESS_KEY_ENV] ?? 'anonymous'
+  const password = env[PASSWORD_ENV]
+  const connection = rhea.create_container().connect({
+    ...splitAddress(address),
+    username,
+    ...(password !== undefined && { password }),
+    reconnect: false,
+  })
+  await settled<void>((resolve, reject) => {
+    connection.once('connection_open', () => resolve())
+    for (const event of ['connection_error', 'disconnected', 'error']) {
+      connection.once(event, (context: EventContext) => reject(unreachable(address, context)))
+    }
+  })
+  return {
+    publish: (letter) => publish(connection, letter),
+    arrivals: (wish, signal) => arrivals(connection, wish, signal, address),
+    close: async () => {
+      await settled<void>((resolve) => {
+        connection.once('connection_close', () => resolve())
+        connection.once('disconnected', () => resolve())
+        connection.close()
+      })
+    },
+  }
+}
+
+const settled = <T>(
+  run: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,
+): Promise<T> => new Promise(run)
+
+function unreachable(address: string, context: EventContext): BrokerError {
+  const cause = context.error ?? context.connection?.error
+  const text = cause === undefined ? 'the connection ended' : conditionText(cause)
+  return new BrokerError(
+    'UNREACHABLE',
+    `no AMQP broker answers at ${address} (${text}); start one with 'trivet start', ` +
+      'or say where it is with --at',
+    { cause },
+  )
+}
+
+/** An error of rhea is an Error, or a condition with a description. */
+function conditionText(error: object): string {
+  const { description, message, condition } = error as Record<string, unknown>
+  return String(description ?? message ?? condition ?? error)
+}
+
+async function publish(connection: Connection, letter: Letter) {
+  const sender = connection.open_sender(`/topics/${encodeURIComponent(letter.topic)}`)
+  try {
+    await settled<void>((resolve, reject) => {
+      sender.once('sendable', () => resolve())
+      sender.once('sender_error', () => reject(refused(letter.topic, sender.error)))
+    })
+    sender.send(messageOf(letter))
+    await settled<void>((resolve, reject) => {
+      sender.once('accepted', () => resolve())
+      for (const event of ['rejected', 'released', 'modified']) {
+        sender.once(event, ({ delivery }: EventContext) =>
+          reject(refused(letter.topic, delivery?.remote_state?.['error'])),
+        )
+      }
+      sender.once('sender_error', () => reject(refused(letter.topic, sender.error)))
+    })
+  } finally {
+    sender.close()
+  }
+  return { topic: letter.topic }
+}
+
+const refused = (topic: string, error: object | undefined): BrokerError =>
+  new BrokerError(
+    'INTERNAL',
+    `the broker did not accept '${topic}': ${error === undefined ? 'no reason given' : conditionText(error)}`,
+  )
+
+function messageOf(letter: Letter): Message {
+  const { tag, keys, orderingKey, delayMs } = letter
+  const properties: Record<string, string> = { ...letter.properties }
+  if (keys.length > 0) properties['KEYS'] = keys.join(' ')
+  return {
+    ...(tag !== undefined && { subject: tag }),
+    ...(orderingKey !== undefined && { group_id: orderingKey }),
+    ...(delayMs !== undefined && {
+      message_annotations: { 'x-opt-delivery-delay': delayMs },
+    }),
+    application_properties: properties,
+    body: rhea.message.data_section(Buffer.from(letter.body)),
+  }
+}
+
+async function* arrivals(
+  connection: Connection,
+  wish: Wish,
+  signal: AbortSignal,
+  address: string,
+): AsyncIterable<Arrival> {
+  const inbox = new Mailbox<{ message: Message; delivery: Delivery }>()
+  const receiver = connection.open_receiver({
+    source: sourceOf(wish),
+    autoaccept: false,
+    credit_window: 0,
+  })
+  receiver.on('message', ({ message, delivery }: EventContext) => {
+    inbox.push({ message: message!, delivery: delivery! })
+  })
+  receiver.on('receiver_error', () => inbox.end(refused(wish.topic, receiver.error)))
+  connection.on('disconnected', (context: EventContext) => inbox.end(unreachable(address, context)))
+  whenAborted(signal, () => inbox.end())
+  receiver.add_credit(CREDIT)
+  for (;;) {
+    const next = await inbox.next()
+    if (next === undefined) return
+    yield arrivalOf(wish.topic, next.message, () => {
+      next.delivery.accept()
+      receiver.add_credit(1)
+    })
+  }
+}
+
+function sourceOf({ topic, tags, group, from }: Wish): string {
+  const path = `/topics/${encodeURIComponent(topic)}`
+  const options = new URLSearchParams()
+  if (tags !== undefined && tags.trim() !== '*') options.set('tag', tags.replaceAll(' ', ''))
+  if (from !== undefined) options.set('offset', from)
+  const query = options.size === 0 ? '' : `?${options}`
+  const end = group === undefined ? '/broadcast' : `/groups/${encodeURIComponent(group)}`
+  return path + end + query
+}
+
+function arrivalOf(topic: string, message: Message, settle: () => void): Arrival {
+  const { KEYS: keys, ...own } = message.application_properties ?? {}
+  const texts = Object.entries(own).map(([name, value]) => [name, String(value)] as const)
+  return {
+    topic,
+    tag: message.subject,
+    keys: typeof keys === 'string' ? keys.split(' ').filter((key) => key !== '') : [],
+    orderingKey: message.group_id,
+    properties: Object.fromEntries(texts),
+    body: bytesOf(message.body),
+    details: { deliveryCount: message.delivery_count ?? 0 },
+    settle: async () => settle(),
+  }
+}
+
+function bytesOf(body: unknown): Uint8Array {
+  const content =
+    typeof body === 'object' && body !== null && 'content' in body ? body.content : body
+  if (content instanceof Uint8Array) return content
+  if (Array.isArray(content)) return Buffer.concat(content.map(bytesOf))
+  return Buffer.from(typeof content === 'string' ? content : JSON.stringify(content ?? ''))
+}

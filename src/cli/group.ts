@@ -1,0 +1,57 @@
+// trivet group: the consumer groups and how far each is behind.
+import { command } from './command.ts'
+import { connectionFlags, withClient } from './connection.ts'
+
+const json = { type: 'boolean', describe: 'Print one JSON object.' } as const
+
+export const list = command({
+  summary: 'List consumer groups',
+  flags: { ...connectionFlags, json },
+  async run({ flags, env, signal, terminal }) {
+    const groups = await withClient({ flags, env, signal }, (client) =>
+      client.admin.groups.list({ signal }),
+    )
+    if (flags.json) return terminal.json({ groups })
+    if (groups.length === 0) terminal.note('there are no groups; the first consumer makes one')
+    else {
+      terminal.table(
+        ['GROUP', 'RETRIES'],
+        groups.map(({ name, retriesMax }) => [name, retriesMax]),
+      )
+    }
+  },
+})
+
+export const describe = command({
+  summary: 'Show the members of a group and how far it is behind in each queue',
+  positionals: [{ name: 'group', describe: 'Name of the group.' }],
+  flags: { ...connectionFlags, json },
+  async run({ args, flags, env, signal, terminal }) {
+    const group = await withClient({ flags, env, signal }, (client) =>
+      client.admin.groups.describe(args[0] ?? '', { signal }),
+    )
+    if (flags.json) {
+      return terminal.json({ ...group, subscriptions: Object.fromEntries(group.subscriptions) })
+    }
+    const how =
+      group.broadcasting === undefined ? '' : group.broadcasting ? ', broadcasting' : ', clustering'
+    terminal.print(`${group.name}: ${group.lag} messages behind${how}`)
+    for (const [topic, tags] of group.subscriptions) terminal.print(`wants ${topic}: ${tags}`)
+    for (const { clientId, address, language } of group.members) {
+      terminal.print(`member ${clientId} at ${address} (${language})`)
+    }
+    if (group.members.length === 0) terminal.print('no member is connected')
+    terminal.print('')
+    terminal.table(
+      ['TOPIC', 'BROKER', 'QUEUE', 'COMMITTED', 'NEXT', 'LAG'],
+      group.queues.map((queue) => [
+        queue.topic,
+        queue.brokerName,
+        queue.queueId,
+        queue.committedOffset < 0 ? '-' : queue.committedOffset,
+        queue.maxOffset,
+        queue.lag,
+      ]),
+    )
+  },
+})

@@ -1,0 +1,71 @@
+// A way into the broker, as `pub` and `sub` see it: the native protocol, MQTT or AMQP. The same message goes
+// in and comes out by each, as far as the protocol can say it.
+import type { Flags, FlagValues, Invocation } from './command.ts'
+import { connectionFlags } from './connection.ts'
+
+export const legFlags = {
+  ...connectionFlags,
+  via: {
+    type: 'text',
+    choices: ['native', 'mqtt', 'amqp'],
+    describe: "Protocol to speak (default: native, which is RocketMQ's).",
+  },
+  at: {
+    type: 'text',
+    value: 'host:port',
+    describe: 'With --via mqtt or amqp: where (default: 127.0.0.1:1883 or 127.0.0.1:5672).',
+  },
+} as const satisfies Flags
+
+export type LegAround = Pick<Invocation, 'env' | 'signal' | 'terminal'> & {
+  readonly flags: FlagValues<typeof legFlags>
+}
+
+/** A message to be sent. */
+export interface Letter {
+  readonly topic: string
+  readonly body: string | Uint8Array
+  readonly tag: string | undefined
+  readonly keys: readonly string[]
+  readonly properties: Readonly<Record<string, string>>
+  readonly orderingKey: string | undefined
+  readonly delayMs: number | undefined
+}
+
+/** A message that came. */
+export interface Arrival {
+  readonly topic: string
+  readonly tag: string | undefined
+  readonly keys: readonly string[]
+  readonly orderingKey: string | undefined
+  readonly properties: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+  /** What only this protocol tells: ids, positions. */
+  readonly details: Readonly<Record<string, string | number>>
+  /** It was shown: the group need not see it again. */
+  settle(): Promise<void>
+}
+
+export interface Wish {
+  readonly topic: string
+  readonly tags: string | undefined
+  /** undefined: every message, for nobody's account. */
+  readonly group: string | undefined
+  readonly from: 'first' | 'last' | undefined
+  /** Something that people want to know while they wait. */
+  note(text: string): void
+}
+
+export interface Leg {
+  /** What the broker said of it. */
+  publish(letter: Letter): Promise<Readonly<Record<string, string | number>>>
+  /** Ends when the signal is aborted. */
+  arrivals(wish: Wish, signal: AbortSignal): AsyncIterable<Arrival>
+  close(): Promise<void>
+}
+
+/** Runs once when the signal is aborted, at once when it is already. */
+export function whenAborted(signal: AbortSignal, run: () => void): void {
+  if (signal.aborted) run()
+  else signal.addEventListener('abort', run, { once: true })
+}

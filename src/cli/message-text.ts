@@ -1,0 +1,39 @@
+// A message for people (one line) and for programs (one object with stable names).
+import { isUtf8 } from 'node:buffer'
+
+/** What every protocol can tell of a message. */
+export interface ShownMessage {
+  readonly topic: string
+  readonly tag: string | undefined
+  readonly keys: readonly string[]
+  readonly orderingKey: string | undefined
+  readonly properties: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+}
+
+const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
+  Buffer.from(buffer, byteOffset, byteLength)
+
+/** A body that is no text is given in base64, under another name. */
+export function messageJson(
+  message: ShownMessage,
+  details: Readonly<Record<string, string | number>>,
+): Readonly<Record<string, unknown>> {
+  const { topic, tag, keys, orderingKey, properties, body } = message
+  const content = isUtf8(body)
+    ? { body: bufferOf(body).toString() }
+    : { bodyBase64: bufferOf(body).toString('base64') }
+  return { topic, tag, keys, orderingKey, properties, ...content, ...details }
+}
+
+/** 'orders tag=paid keys=a,b source=web  hello' */
+export function messageLine(message: ShownMessage): string {
+  const { topic, tag, keys, orderingKey, properties, body } = message
+  const head = [topic]
+  if (tag !== undefined) head.push(`tag=${tag}`)
+  if (keys.length > 0) head.push(`keys=${keys.join(',')}`)
+  if (orderingKey !== undefined) head.push(`ordering-key=${orderingKey}`)
+  for (const [name, value] of Object.entries(properties)) head.push(`${name}=${value}`)
+  const shown = isUtf8(body) ? bufferOf(body).toString() : `<${body.length} bytes>`
+  return `${head.join(' ')}  ${shown}`
+}

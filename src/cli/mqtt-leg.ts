@@ -1,0 +1,132 @@
+// pub and sub over MQTT 5, through mqtt.js. Level one of an MQTT topic is the topic, level two the tag; keys
+// and the ordering key travel as user properties.
+import type { IPublishPacket, MqttClient } from 'mqtt'
+import { Mailbox } from '../client/mailbox.ts'
+import { BrokerError } from '../errors.ts'
+import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../settings.ts'
+import {
+  type Arrival,
+  type Leg,
+  type LegAround,
+  type Letter,
+  type Wish,
+  whenAborted,
+} from './leg.ts'
+
+const ADDRESS_DEFAULT = '127.0.0.1:1883'
+const CONNECT_TIMEOUT_MS = 5000
+const QOS = 1
+
+export async function openMqttLeg(around: LegAround): Promise<Leg> {
+  const { flags, env } = around
+  const { connectAsync } = await import('mqtt').catch(() => {
+    throw new BrokerError(
+      'NOT_SUPPORTED',
+      '--via mqtt uses mqtt.js; install it: npm install -g mqtt',
+    )
+  })
+  const address = flags.at ?? ADDRESS_DEFAULT
+  const username = flags['access-key'] ?? env[ACCESS_KEY_ENV]
+  const inbox = new Mailbox<IPublishPacket>()
+  let client: MqttClient
+  try {
+    client = await connectAsync(`mqtt://${address}`, {
+      protocolVersion: 5,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      reconnectPeriod: 0,
+      ...(username !== undefined && { username, password: env[PASSWORD_ENV] ?? '' }),
+    })
+  } catch (cause) {
+    throw failure(address, cause)
+  }
+  client.on('message', (_topic, _payload, packet) => inbox.push(packet))
+  client.on('error', (error) => inbox.end(failure(address, error)))
+  client.on('close', () => inbox.end(failure(address, 'the connection ended')))
+  return {
+    publish: (letter) => publish(client, letter),
+    arrivals: (wish, signal) => arrivals(client, inbox, wish, signal),
+    close: async () => {
+      client.removeAllListeners('close')
+      await client.endAsync()
+    },
+  }
+}
+
+const failure = (address: string, cause: unknown): BrokerError => {
+  const text = cause instanceof Error ? cause.message || String(cause) : String(cause)
+  return new BrokerError(
+    'UNREACHABLE',
+    `no MQTT broker answers at ${address} (${text}); start one with 'trivet start', ` +
+      'or say where it is with --at',
+    { cause },
+  )
+}
+
+async function publish(client: MqttClient, letter: Letter) {
+  if (letter.delayMs !== undefined) {
+    throw new BrokerError('NOT_SUPPORTED', '--delay needs --via native or amqp')
+  }
+  const topic = letter.tag === undefined ? letter.topic : `${letter.topic}/${letter.tag}`
+  const userProperties: Record<string, string> = { ...letter.properties }
+  if (letter.keys.length > 0) userProperties['KEYS'] = letter.keys.join(' ')
+  if (letter.orderingKey !== undefined) userProperties['SHARDING_KEY'] = letter.orderingKey
+  const body = typeof letter.body === 'string' ? letter.body : Buffer.from(letter.body)
+  await client.publishAsync(topic, body, { qos: QOS, properties: { userProperties } })
+  return { topic }
+}
+
+async function* arrivals(
+  client: MqttClient,
+  inbox: Mailbox<IPublishPacket>,
+  wish: Wish,
+  signal: AbortSignal,
+): AsyncIterable<Arrival> {
+  if (wish.from === 'first') {
+    throw new BrokerError('NOT_SUPPORTED', '--from first needs --via native or amqp')
+  }
+  const prefix = wish.group === undefined ? '' : `$share/${wish.group}/`
+  const filters = filtersOf(wish).map((filter) => prefix + filter)
+  await client.subscribeAsync(filters, { qos: QOS })
+  whenAborted(signal, () => inbox.end())
+  for (;;) {
+    const packet = await inbox.next()
+    if (packet === undefined) return
+    yield arrivalOf(packet)
+  }
+}
+
+function filtersOf({ topic, tags }: Wish): string[] {
+  if (tags === undefined || tags.trim() === '*') return [`${topic}/#`]
+  return tags.split('||').map((tag) => `${topic}/${tag.trim()}/#`)
+}
+
+function arrivalOf({ topic, payload, properties, qos }: IPublishPacket): Arrival {
+  const [parent = topic, level] = topic.split('/')
+  const {
+    TAGS: tag = level,
+    KEYS: keys = '',
+    SHARDING_KEY: orderingKey,
+    ...own
+  } = textsOf(properties?.userProperties)
+  return {
+    topic: parent,
+    tag,
+    keys: keys.split(' ').filter((key) => key !== ''),
+    orderingKey,
+    properties: own,
+    body: Buffer.from(payload),
+    details: { mqttTopic: topic, qos },
+    // mqtt.js acknowledges what its listener was given.
+    settle: async () => {},
+  }
+}
+
+type UserProperties = NonNullable<IPublishPacket['properties']>['userProperties']
+
+const textsOf = (given: UserProperties): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(given ?? {}).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.join(',') : String(value),
+    ]),
+  )

@@ -1,0 +1,72 @@
+// pub and sub over RocketMQ's protocol, through the SDK.
+import { type Client, connect, type Message } from '../client/index.ts'
+import { BrokerError } from '../errors.ts'
+import { connectOptions } from './connection.ts'
+import {
+  type Arrival,
+  type Leg,
+  type LegAround,
+  type Letter,
+  type Wish,
+  whenAborted,
+} from './leg.ts'
+
+export async function openNativeLeg(around: LegAround): Promise<Leg> {
+  if (around.flags.at !== undefined) {
+    throw new BrokerError('ARGUMENT_INVALID', '--at goes with --via; say --name-server here')
+  }
+  const client = await connect(connectOptions(around))
+  return {
+    publish: (letter) => publish(client, letter, around.signal),
+    arrivals: (wish, signal) => arrivals(client, wish, signal),
+    close: () => client.close(),
+  }
+}
+
+async function publish(client: Client, letter: Letter, signal: AbortSignal) {
+  const { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId } = await client.send(
+    letter,
+    { signal },
+  )
+  return { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId }
+}
+
+async function* arrivals(client: Client, wish: Wish, signal: AbortSignal): AsyncIterable<Arrival> {
+  const { topic, tags, group, from } = wish
+  void tell(client, wish)
+  if (group === undefined) {
+    await using reader = client.read({ topic, tags, from })
+    whenAborted(signal, () => void reader.close())
+    for await (const message of reader) yield arrivalOf(message, async () => {})
+  } else {
+    await using subscription = client.subscribe({ group, topic, tags, from })
+    whenAborted(signal, () => void subscription.close())
+    for await (const delivery of subscription) yield arrivalOf(delivery, () => delivery.ack())
+  }
+}
+
+const arrivalOf = (message: Message, settle: () => Promise<void>): Arrival => ({
+  topic: message.topic,
+  tag: message.tag,
+  keys: message.keys,
+  orderingKey: message.orderingKey,
+  properties: Object.fromEntries(message.properties),
+  body: message.body,
+  details: {
+    messageId: message.messageId,
+    brokerName: message.brokerName,
+    queueId: message.queueId,
+    queueOffset: message.queueOffset,
+    storedMs: message.storeTimestamp,
+    attempt: message.attempt,
+  },
+  settle,
+})
+
+async function tell(client: Client, { note }: Wish): Promise<void> {
+  for await (const status of client.status()) {
+    if (status.type === 'waiting') note(`${status.error.message}; waiting for it`)
+    if (status.type === 'disconnected') note(`${status.error.message}; connecting again`)
+    if (status.type === 'error') note(status.error.message)
+  }
+}

@@ -1,0 +1,25 @@
+// Quantities and instants as people write and read them on a command line.
+import { BrokerError } from '../errors.ts'
+
+const UNITS_MS: ReadonlyMap<string, number> = new Map([
+  ['ms', 1],
+  ['s', 1000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+])
+
+/** '500ms', '10s', '5m', '2h'. @throws BrokerError ARGUMENT_INVALID */
+export function durationMs(flag: string, text: string): number {
+  const [, amount, unit] = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text) ?? []
+  if (amount === undefined || unit === undefined) {
+    throw new BrokerError(
+      'ARGUMENT_INVALID',
+      `${flag} is '${text}'; write for example 500ms or 10s`,
+    )
+  }
+  return Number(amount) * UNITS_MS.get(unit)!
+}
+
+/** '2026-01-02T03:04:05.678Z', or '-' for never. */
+export const instant = (epochMs: number): string =>
+  epochMs <= 0 ? '-' : new Date(epochMs).toISOString()

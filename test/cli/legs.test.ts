@@ -1,0 +1,189 @@
+// pub and sub over every protocol against one server: what goes in by one comes out by another.
+import test, { type ExecutionContext } from 'ava'
+import { runCommandLine } from '../../src/cli/run.ts'
+import { RecordedTerminal } from '../support/recorded-terminal.ts'
+import { startServer, type TestServer } from '../support/server.ts'
+import { eventually } from '../support/waiting.ts'
+
+interface Running {
+  readonly terminal: RecordedTerminal
+  readonly code: Promise<number>
+  interrupt(): void
+}
+
+let server: TestServer
+const endings: (() => unknown)[] = []
+
+test.before(async () => {
+  // A hook has no teardown of its own.
+  const lifetime = { teardown: (fn: () => unknown) => endings.unshift(fn) }
+  server = await startServer(lifetime as unknown as ExecutionContext)
+  await run('topic', 'create', 'orders').code
+})
+test.after.always(async () => {
+  for (const end of endings) await end()
+})
+
+function run(...argv: string[]): Running {
+  const terminal = new RecordedTerminal()
+  const stop = new AbortController()
+  const code = runCommandLine(argv, {
+    terminal,
+    env: { TRIVET_NAME_SERVERS: server.address('nameServer') },
+    signal: stop.signal,
+    roles: { run: () => Promise.reject(new Error('no role here')) },
+  })
+  return { terminal, code, interrupt: () => stop.abort() }
+}
+
+async function done(...argv: string[]): Promise<RecordedTerminal> {
+  const { terminal, code } = run(...argv)
+  const exit = await code
+  if (exit !== 0) throw new Error(`${argv.join(' ')}: exit ${exit}: ${terminal.errors}`)
+  return terminal
+}
+
+const LEGS = ['native', 'mqtt', 'amqp'] as const
+type Leg = (typeof LEGS)[number]
+
+function via(leg: Leg): string[] {
+  return leg === 'native' ? [] : ['--via', leg, '--at', server.address(leg)]
+}
+
+const groupsOf = (topic: string): Promise<string> =>
+  done('topic', 'describe', topic, '--json').then(({ output }) => output)
+
+interface Shown {
+  readonly topic: string
+  readonly tag: string
+  readonly keys: readonly string[]
+  readonly orderingKey?: string
+  readonly properties: Readonly<Record<string, string>>
+  readonly body: string
+}
+
+let serial = 0
+
+for (const to of LEGS) {
+  for (const from of LEGS) {
+    test(`what is published over ${from} is shown over ${to}`, async (t) => {
+      const group = `g-${from}-${to}`
+      const tag = `tag${++serial}`
+      const sub = run('sub', 'orders', '-g', group, '--tags', tag, '-c', '1', '--json', ...via(to))
+      // A member of the group reads from where it joined, so it must be there first.
+      await eventually(async () =>
+        to === 'mqtt' || (await groupsOf('orders')).includes(group) ? true : undefined,
+      )
+      const letter = ['-t', tag, '-k', 'order-1', '-p', 'source=web', '--ordering-key', 'c7']
+      await eventually(async () => {
+        await done('pub', 'orders', 'grüße', ...letter, ...via(from))
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        return sub.terminal.printed.length > 0 ? true : undefined
+      })
+      t.is(await sub.code, 0)
+      const shown = JSON.parse(sub.terminal.printed[0]!) as Shown
+      const { topic, keys, orderingKey, properties, body } = shown
+      t.deepEqual(
+        { topic, tag: shown.tag, keys, orderingKey, properties, body },
+        {
+          topic: 'orders',
+          tag,
+          keys: ['order-1'],
+          orderingKey: 'c7',
+          properties: { source: 'web' },
+          body: 'grüße',
+        },
+      )
+    })
+  }
+
+  test(`sub over ${to} ends at Ctrl-C with exit code 0`, async (t) => {
+    const sub = run('sub', 'orders', '--tags', 'nothing', ...via(to))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    sub.interrupt()
+    t.is(await sub.code, 0)
+    t.is(sub.terminal.output, '')
+  })
+}
+
+for (const [leg, word] of [
+  ['mqtt', 'MQTT broker'],
+  ['amqp', 'AMQP broker'],
+] as const) {
+  test(`over ${leg} an address where nobody listens is named, with what to do`, async (t) => {
+    const { terminal, code } = run('pub', 'orders', 'x', '--via', leg, '--at', '127.0.0.1:1')
+    t.is(await code, 1)
+    t.regex(
+      terminal.errors,
+      new RegExp(`no ${word} answers at 127\\.0\\.0\\.1:1 .*trivet start.*--at`),
+    )
+  })
+}
+
+test('over the native protocol an address where nobody listens is named, with what to do', async (t) => {
+  const { terminal, code } = run('sub', 'orders', '-n', '127.0.0.1:1')
+  t.is(await code, 1)
+  t.regex(terminal.errors, /127\.0\.0\.1:1.*trivet start.*--name-server/)
+})
+
+test('pub numbers its messages and says where each went', async (t) => {
+  const { printed } = await done('pub', 'numbered', 'n{n}', '-c', '100', '--ordering-key', 'k')
+  t.is(printed.length, 100)
+  for (const line of printed) t.regex(line, /^[0-9A-F]{32} {2}numbered\/\d+@\d+$/)
+  const sub = await done('sub', 'numbered', '--from', 'first', '-c', '100', '--raw')
+  t.is(sub.printed.join(''), Array.from({ length: 100 }, (_, i) => `n${i + 1}\n`).join(''))
+})
+
+test('a group goes on where it stopped', async (t) => {
+  await done('pub', 'paused', 'n{n}', '-c', '6', '--ordering-key', 'k')
+  const first = await done('sub', 'paused', '-g', 'g', '--from', 'first', '-c', '4', '--raw')
+  const second = await done('sub', 'paused', '-g', 'g', '--from', 'first', '-c', '2', '--raw')
+  t.is(first.printed.join('') + second.printed.join(''), 'n1\nn2\nn3\nn4\nn5\nn6\n')
+  const group = JSON.parse((await done('group', 'describe', 'g', '--json')).output)
+  t.is(group.lag, 0)
+  t.true((await done('group', 'list')).output.includes('g'))
+})
+
+test('topics are listed and described, also for programs', async (t) => {
+  await done('topic', 'create', 'described', '--queues', '2')
+  t.regex((await done('topic', 'list')).output, /^described +broker-a +2 +rw +no$/m)
+  const { topics } = JSON.parse((await done('topic', 'list', '--json')).output)
+  t.true(topics.some((topic: { name: string }) => topic.name === 'described'))
+  t.regex((await done('topic', 'describe', 'described')).output, /^broker-a +1 +0 +0 +0 +-$/m)
+  await done('topic', 'delete', 'described')
+  const { code, terminal } = run('topic', 'describe', 'described')
+  t.is(await code, 1)
+  t.regex(terminal.errors, /'described' does not exist; see: trivet topic list/)
+})
+
+test('a message is found by key and by id', async (t) => {
+  const { output } = await done('pub', 'sought', 'needle', '-k', 'pin', '--json')
+  const { messageId, offsetMessageId } = JSON.parse(output)
+  for (const question of [
+    ['--topic', 'sought', '--key', 'pin'],
+    ['--topic', 'sought', '--id', messageId],
+    ['--id', offsetMessageId],
+  ]) {
+    const found = JSON.parse((await done('message', 'get', '--json', ...question)).output)
+    t.is(found.body, 'needle')
+    t.is(found.messageId, messageId)
+  }
+})
+
+for (const argv of [
+  ['message', 'get'],
+  ['message', 'get', '--key', 'k'],
+  ['message', 'get', '--key', 'k', '--id', 'i', '--topic', 't'],
+  ['pub', 'orders', 'x', '--property', 'novalue'],
+  ['pub', 'orders', 'x', '--delay', 'soon'],
+  ['pub', 'orders', 'x', '--count', '0'],
+  ['pub', 'orders', 'x', '--at', '127.0.0.1:1'],
+  ['sub', 'orders', '--group', 'g', '--broadcast'],
+  ['sub', 'orders', '--via', 'carrier-pigeon'],
+]) {
+  test(`'${argv.join(' ')}' is a usage error`, async (t) => {
+    const { terminal, code } = run(...argv)
+    t.is(await code, 2)
+    t.regex(terminal.errors, /^trivet: /)
+  })
+}
