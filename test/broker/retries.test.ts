@@ -136,6 +136,23 @@ test('a message whose time is over too often is a dead letter', async (t) => {
   t.deepEqual(await receive(test), [])
 })
 
+test('a refusal that has settled survives a crash right after: one copy, no original', async (t) => {
+  const first = await startBroker(t)
+  const bodies = ['retried', 'dead', 'left']
+  await first.broker.publish(bodies.map((body) => newMessage('orders', { queueId: 0, body })))
+  const received = await receive(first)
+  await first.broker.nack(receiptsOf(received.slice(0, 1)))
+  const second = await first.crash()
+  t.deepEqual(bodiesOf(await receive(second)), ['dead', 'left'])
+  await first.broker.deadLetter(receiptsOf(received.slice(1, 2)), 'bad')
+  const third = await first.crash()
+  t.deepEqual(bodiesOf(await receive(third)), ['left'])
+  t.deepEqual(await deadLetters(third), ['dead'])
+  const retry = receive(third, DAY_MS)
+  third.clock.advance(10_000)
+  t.deepEqual(bodiesOf(await retry), ['retried'])
+})
+
 test('messages that fail together leave together', async (t) => {
   const test = await startBroker(t)
   const bodies = Array.from({ length: 600 }, (_, i) => `${i}`)

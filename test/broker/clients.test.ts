@@ -1,0 +1,193 @@
+import test from 'ava'
+import { BrokerError } from '../../src/errors.ts'
+import type { ClientRegistration, ConsumerRegistration } from '../../src/model/client.ts'
+import { queueOffset } from '../../src/model/positions.ts'
+import { EVERY_TAG, tagFilterOf } from '../../src/model/tag-filter.ts'
+import {
+  bodiesOf,
+  codeOf,
+  newMessage,
+  receiptsOf,
+  receiveRequest,
+  startBroker,
+} from '../support/broker.ts'
+
+const consumer = (shape: Partial<ConsumerRegistration> = {}): ConsumerRegistration => ({
+  group: 'billing',
+  model: 'clustering',
+  mode: 'queue-assigned',
+  subscriptions: [{ topic: 'orders', filter: EVERY_TAG, version: 1 }],
+  consumeType: 'CONSUME_PASSIVELY',
+  consumeFrom: 'CONSUME_FROM_LAST_OFFSET',
+  ...shape,
+})
+
+const client = (id: string, ...consumers: ConsumerRegistration[]): ClientRegistration => ({
+  clientId: id,
+  connectionId: `connection of ${id}`,
+  protocol: 'remoting',
+  address: '127.0.0.1:1',
+  language: 'JAVA',
+  version: 1,
+  consumers,
+  producerGroups: ['makers'],
+})
+
+const PER_MESSAGE = { mode: 'per-message' } as const
+
+test('a registration creates its groups and their retry topics', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.clients.register(client('c1', consumer()))
+  t.truthy(await broker.groups.get('billing'))
+  t.is((await broker.topics.get('%RETRY%billing'))?.readQueues, 1)
+  t.deepEqual(await broker.clients.consumerIds('billing'), ['c1'])
+})
+
+test('without creation on first use a registration needs its group', async (t) => {
+  const { broker } = await startBroker(t, { autoCreateGroups: false })
+  t.is(await codeOf(broker.clients.register(client('c1', consumer()))), 'GROUP_NOT_FOUND')
+  t.is(await codeOf(broker.receive(receiveRequest('orders', 'billing'))), 'GROUP_NOT_FOUND')
+  t.deepEqual(await broker.clients.list(), [])
+})
+
+test('consumer ids are sorted and without doubles', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.clients.register(client('b', consumer()))
+  await broker.clients.register(client('a', consumer()))
+  await broker.clients.register({ ...client('a', consumer()), connectionId: 'another' })
+  t.deepEqual(await broker.clients.consumerIds('billing'), ['a', 'b'])
+  await broker.clients.unregister('another')
+  t.deepEqual(await broker.clients.consumerIds('billing'), ['a', 'b'])
+})
+
+test('news of a group come when members or subscriptions change, and only then', async (t) => {
+  const { broker } = await startBroker(t)
+  const news: string[] = []
+  const watch = broker.clients.watch((group) => news.push(group))
+  await broker.clients.register(client('a', consumer()))
+  await broker.clients.register(client('a', consumer()))
+  t.deepEqual(news, ['billing'])
+  const filter = tagFilterOf(['eu'])
+  const changed = consumer({ subscriptions: [{ topic: 'orders', filter, version: 2 }] })
+  await broker.clients.register(client('a', changed))
+  await broker.clients.register(client('a', changed, consumer({ group: 'audit' })))
+  t.deepEqual(news.splice(0), ['billing', 'billing', 'audit'])
+  await broker.clients.unregister('connection of a', 'audit')
+  await broker.clients.unregister('connection of a', 'audit')
+  t.deepEqual(await broker.clients.consumerIds('billing'), ['a'])
+  await broker.clients.unregister('connection of a')
+  await broker.clients.unregister('connection of a')
+  t.deepEqual(news, ['audit', 'billing'])
+  t.deepEqual(await broker.clients.list(), [])
+  watch[Symbol.dispose]()
+  await broker.clients.register(client('a', consumer()))
+  t.is(news.length, 2)
+})
+
+test('a client that is silent for two minutes is forgotten, one that is not stays', async (t) => {
+  const { broker, clock } = await startBroker(t)
+  await broker.clients.register(client('silent', consumer()))
+  await broker.clients.register(client('alive', consumer()))
+  clock.advance(110_000)
+  await broker.clients.register(client('alive', consumer()))
+  const news: string[] = []
+  broker.clients.watch((group) => news.push(group))
+  clock.advance(20_000)
+  t.deepEqual(await broker.clients.consumerIds('billing'), ['alive'])
+  t.deepEqual(news, ['billing'])
+})
+
+test('a group is shared by queue or per message, and the refusal names the members', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.clients.register(client('native-1', consumer()))
+  t.is(await broker.groups.mode('billing'), 'queue-assigned')
+  const refused = await t.throwsAsync<BrokerError>(
+    broker.clients.register(client('device-1', consumer(PER_MESSAGE))),
+    { instanceOf: BrokerError },
+  )
+  t.is(refused?.code, 'GROUP_MODE_CONFLICT')
+  t.regex(refused?.message ?? '', /native-1.*'billing'/)
+  t.is(await codeOf(broker.receive(receiveRequest('orders', 'billing'))), 'GROUP_MODE_CONFLICT')
+  await broker.clients.unregister('connection of native-1')
+  t.is(await broker.groups.mode('billing'), undefined)
+  await broker.clients.register(client('device-1', consumer(PER_MESSAGE)))
+  t.is(await broker.groups.mode('billing'), 'per-message')
+  t.is(await codeOf(broker.clients.register(client('n', consumer()))), 'GROUP_MODE_CONFLICT')
+})
+
+test('a refused registration leaves the earlier one as it was', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.clients.register(client('native', consumer()))
+  await broker.clients.register(client('device', consumer({ ...PER_MESSAGE, group: 'audit' })))
+  const both = client('device', consumer({ ...PER_MESSAGE, group: 'audit' }), consumer(PER_MESSAGE))
+  t.is(await codeOf(broker.clients.register(both)), 'GROUP_MODE_CONFLICT')
+  t.deepEqual(await broker.clients.consumerIds('audit'), ['device'])
+  t.deepEqual(await broker.clients.consumerIds('billing'), ['native'])
+})
+
+test('broadcasting members conflict with nobody', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.clients.register(client('native', consumer()))
+  const broadcasting = consumer({ ...PER_MESSAGE, model: 'broadcasting' })
+  await broker.clients.register(client('dashboard', broadcasting))
+  t.is(await broker.groups.mode('billing'), 'queue-assigned')
+})
+
+test('an unregistered consumer that receives keeps members by queue out until it has settled', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish([newMessage('orders')])
+  const received = await broker.receive(receiveRequest('orders', 'billing'))
+  t.is(await broker.groups.mode('billing'), 'per-message')
+  t.is(await codeOf(broker.clients.register(client('n', consumer()))), 'GROUP_MODE_CONFLICT')
+  await broker.ack(receiptsOf(received))
+  await broker.clients.register(client('n', consumer()))
+  t.is(await broker.groups.mode('billing'), 'queue-assigned')
+})
+
+test('a group that changes its mode goes on where it stood', async (t) => {
+  const { broker } = await startBroker(t)
+  const bodies = ['a', 'b', 'c', 'd']
+  await broker.publish(bodies.map((body) => newMessage('orders', { queueId: 0, body })))
+  const received = await broker.receive(receiveRequest('orders', 'billing'))
+  await broker.ack(receiptsOf(received.slice(0, 1)))
+  await broker.ack(receiptsOf(received.slice(2, 3)))
+  await broker.release(receiptsOf([received[1]!, received[3]!]), false)
+  await broker.clients.register(client('n', consumer()))
+  t.is((await broker.cursors.committed('billing', 'orders', 0)) as number | undefined, 1)
+  await broker.cursors.commit('billing', 'orders', 0, queueOffset(3))
+  await broker.cursors.commit('billing', 'orders', 0, queueOffset(2))
+  await broker.clients.unregister('connection of n')
+  t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'billing'))), ['c', 'd'])
+})
+
+test('one client holds a queue until it lets go, leaves, or its lease runs out', async (t) => {
+  const { broker, clock } = await startBroker(t)
+  const [q0, q1] = [0, 1].map((queueId) => ({ topic: 'orders', queueId }))
+  await broker.clients.register(client('a', consumer()))
+  await broker.clients.register(client('b', consumer()))
+  const lock = (id: string, ...queues: (typeof q0)[]) =>
+    broker.queueLocks.lock('billing', id, queues as { topic: string; queueId: number }[])
+  t.deepEqual(await lock('a', q0), [q0])
+  t.deepEqual(await lock('b', q0, q1), [q1])
+  await broker.queueLocks.unlock('billing', 'b', [q0!])
+  t.deepEqual(await lock('b', q0), [])
+  await broker.queueLocks.unlock('billing', 'a', [q0!])
+  t.deepEqual(await lock('b', q0), [q0])
+  clock.advance(59_000)
+  t.deepEqual(await lock('b', q0), [q0])
+  t.deepEqual(await lock('a', q0), [])
+  clock.advance(60_000)
+  t.deepEqual(await lock('a', q0, q1), [q0, q1])
+  await broker.clients.unregister('connection of a')
+  t.deepEqual(await lock('b', q0, q1), [q0, q1])
+})
+
+test('a client keeps its locks while another connection of it is there', async (t) => {
+  const { broker } = await startBroker(t)
+  const queue = { topic: 'orders', queueId: 0 }
+  await broker.clients.register(client('a', consumer()))
+  await broker.clients.register({ ...client('a', consumer()), connectionId: 'second' })
+  await broker.queueLocks.lock('billing', 'a', [queue])
+  await broker.clients.unregister('second')
+  t.deepEqual(await broker.queueLocks.lock('billing', 'b', [queue]), [])
+})

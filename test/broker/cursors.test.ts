@@ -1,0 +1,178 @@
+import test from 'ava'
+import type { EmbeddedBroker } from '../../src/broker/broker.ts'
+import { queueOffset } from '../../src/model/positions.ts'
+import { recordsOf } from '../../src/model/record.ts'
+import {
+  bodiesOf,
+  codeOf,
+  codesOf,
+  drain,
+  newMessage,
+  pullRequest,
+  receiptsOf,
+  receiveRequest,
+  startBroker,
+  type TestBroker,
+} from '../support/broker.ts'
+
+const publish = (broker: EmbeddedBroker, ...bodies: string[]) =>
+  broker.publish(bodies.map((body) => newMessage('orders', { queueId: 0, body })))
+
+const committed = async ({ broker }: TestBroker) =>
+  (await broker.cursors.committed('billing', 'orders', 0)) as number | undefined
+
+async function start(t: Parameters<typeof startBroker>[0], ...bodies: string[]) {
+  const test = await startBroker(t)
+  await publish(test.broker, ...bodies)
+  await test.broker.groups.ensure('billing')
+  return test
+}
+
+test('a committed offset is kept at once and durable within a second', async (t) => {
+  const first = await start(t, 'a', 'b')
+  t.is(await committed(first), undefined)
+  await first.broker.cursors.commit('billing', 'orders', 0, queueOffset(2))
+  t.is(await committed(first), 2)
+  first.clock.advance(1000)
+  await drain(first)
+  t.is(await committed(await first.crash()), 2)
+})
+
+test('a close makes the latest offsets durable', async (t) => {
+  const first = await start(t, 'a', 'b')
+  await first.broker.cursors.commit('billing', 'orders', 0, queueOffset(1))
+  t.is(await committed(await first.reopen()), 1)
+})
+
+test('offsets that could not be written are written when the store takes them again', async (t) => {
+  const first = await start(t, 'a', 'b')
+  first.faults.isReadOnly = true
+  await first.broker.cursors.commit('billing', 'orders', 0, queueOffset(1))
+  await first.clock.advanceAsync(2000)
+  first.faults.isReadOnly = false
+  await first.clock.advanceAsync(1000)
+  await drain(first)
+  t.is(await committed(await first.crash()), 1)
+})
+
+test('a cursor needs a group, a topic, a queue and an offset that can be', async (t) => {
+  const { broker } = await start(t, 'a')
+  const commit = (group: string, topic: string, queueId: number, offset: number) =>
+    codeOf(broker.cursors.commit(group, topic, queueId, queueOffset(offset)))
+  t.is(await commit('nobody', 'orders', 0, 1), 'GROUP_NOT_FOUND')
+  t.is(await commit('billing', 'nothing', 0, 1), 'TOPIC_NOT_FOUND')
+  t.is(await commit('billing', 'orders', 4, 1), 'QUEUE_NOT_FOUND')
+  t.is(await commit('billing', 'orders', 1e9, 1), 'QUEUE_NOT_FOUND')
+  t.is(await commit('billing', 'orders', 0, -1), 'ARGUMENT_INVALID')
+  t.is(await commit('billing', '%LMQ%x/y', 0, 1), 'TOPIC_NOT_FOUND')
+})
+
+test('the offset of a group that receives stops before the first message that is not settled', async (t) => {
+  const test = await start(t, 'a', 'b', 'c', 'd')
+  const received = await test.broker.receive(receiveRequest('orders', 'billing'))
+  await test.broker.ack(receiptsOf([received[1]!, received[2]!]))
+  t.is(await committed(test), 0)
+  await test.broker.ack(receiptsOf([received[0]!]))
+  t.is(await committed(test), 3)
+})
+
+test('what was acknowledged out of order is not received again after a crash', async (t) => {
+  const first = await start(t, ...'abcdef')
+  const received = await first.broker.receive(receiveRequest('orders', 'billing'))
+  await first.broker.ack(receiptsOf([received[1]!, received[2]!, received[4]!]))
+  first.clock.advance(200)
+  await drain(first)
+  const second = await first.crash()
+  t.is(await committed(second), 0)
+  const again = await second.broker.receive(receiveRequest('orders', 'billing'))
+  t.deepEqual(bodiesOf(again), ['a', 'd', 'f'])
+})
+
+test('attempts that were counted in place survive a crash', async (t) => {
+  const first = await start(t, 'a', 'b')
+  for (let i = 0; i < 3; i++) {
+    const received = await first.broker.receive(receiveRequest('orders', 'billing'))
+    await first.broker.release(receiptsOf(received.slice(0, 1)), true)
+    await first.broker.release(receiptsOf(received.slice(1)), false)
+  }
+  first.clock.advance(200)
+  await drain(first)
+  const second = await first.crash()
+  const again = await second.broker.receive(receiveRequest('orders', 'billing'))
+  t.deepEqual(
+    again.map(({ attempt }) => attempt),
+    [4, 1],
+  )
+})
+
+test('a reset moves a group and voids what it had in hand', async (t) => {
+  const test = await start(t, 'a', 'b', 'c')
+  const { broker } = test
+  const received = await broker.receive(receiveRequest('orders', 'billing'))
+  await broker.ack(receiptsOf(received.slice(0, 2)))
+  await broker.cursors.reset('billing', 'orders', 0, queueOffset(1))
+  t.is(await committed(test), 1)
+  t.deepEqual(codesOf(await broker.ack(receiptsOf(received.slice(2)))), ['RECEIPT_EXPIRED'])
+  t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'billing'))), ['b', 'c'])
+  const second = await test.crash()
+  t.is(await committed(second), 1)
+})
+
+test('a commit beside a group that receives only moves it forward', async (t) => {
+  const test = await start(t, 'a', 'b', 'c', 'd')
+  const { broker } = test
+  const received = await broker.receive(receiveRequest('orders', 'billing', { maxMessages: 3 }))
+  await broker.ack(receiptsOf(received.slice(1, 2)))
+  await broker.cursors.commit('billing', 'orders', 0, queueOffset(1))
+  t.is(await committed(test), 2)
+  await broker.cursors.commit('billing', 'orders', 0, queueOffset(0))
+  t.is(await committed(test), 2)
+  t.deepEqual(codesOf(await broker.ack(receiptsOf([received[0]!, received[2]!]))), [
+    'RECEIPT_EXPIRED',
+    null,
+  ])
+})
+
+test('ranges, times and positions lead to offsets', async (t) => {
+  const test = await start(t)
+  const { broker, clock } = test
+  const start_ = clock.now()
+  const positions: number[] = []
+  for (const body of 'abc') {
+    await publish(broker, body)
+    clock.advance(1000)
+    const { records } = await broker.pull(pullRequest('orders', { offset: positions.length }))
+    positions.push([...recordsOf(records)][0]!.position)
+  }
+  const { minOffset, maxOffset } = await broker.cursors.range('orders', 0)
+  t.deepEqual([minOffset, maxOffset].map(Number), [0, 3])
+  const byTime = async (ms: number, boundary: 'lower' | 'upper') =>
+    Number(await broker.cursors.byTime('orders', 0, start_ + ms, boundary))
+  t.is(await byTime(-5, 'lower'), 0)
+  t.is(await byTime(1000, 'lower'), 1)
+  t.is(await byTime(1001, 'lower'), 2)
+  t.is(await byTime(9999, 'lower'), 3)
+  t.is(await byTime(-5, 'upper'), 0)
+  t.is(await byTime(1000, 'upper'), 1)
+  t.is(await byTime(1999, 'upper'), 1)
+  t.is(await byTime(9999, 'upper'), 2)
+  const byPosition = async (position: number) =>
+    Number(await broker.cursors.byPosition('orders', 0, position as never))
+  t.deepEqual(await Promise.all(positions.map(byPosition)), [0, 1, 2])
+  t.is(await byPosition(positions[1]! + 1), 2)
+})
+
+test('the lags of a group name every queue it has to do with', async (t) => {
+  const test = await start(t, 'a', 'b', 'c')
+  const { broker } = test
+  const received = await broker.receive(receiveRequest('orders', 'billing', { maxMessages: 2 }))
+  await broker.ack(receiptsOf(received.slice(0, 1)))
+  const lags = await broker.groups.lags('billing')
+  t.deepEqual(
+    lags.map(({ topic, queueId }) => `${topic}/${queueId}`),
+    ['%RETRY%billing/0', 'orders/0', 'orders/1', 'orders/2', 'orders/3'],
+  )
+  const [, first] = lags
+  t.like(first, { committedOffset: 1, inFlight: 1, lag: 2 })
+  t.is(await codeOf(broker.groups.lags('nobody')), 'GROUP_NOT_FOUND')
+})

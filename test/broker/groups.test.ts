@@ -1,0 +1,77 @@
+import test from 'ava'
+import { groupDefaults } from '../../src/model/group.ts'
+import {
+  bodiesOf,
+  codeOf,
+  newMessage,
+  pullRequest,
+  receiptsOf,
+  receiveRequest,
+  startBroker,
+} from '../support/broker.ts'
+
+test('a group and what it may do survive a crash', async (t) => {
+  const first = await startBroker(t)
+  const group = { ...groupDefaults('billing'), retryTimesMax: 3, retryQueues: 2 }
+  await first.broker.groups.put(group)
+  const { broker } = await first.crash()
+  t.deepEqual(await broker.groups.get('billing'), group)
+  t.is((await broker.topics.get('%RETRY%billing'))?.readQueues, 2)
+})
+
+test('more retry queues make a larger retry topic', async (t) => {
+  const { broker } = await startBroker(t)
+  const group = await broker.groups.ensure('billing')
+  await broker.groups.put({ ...group, retryQueues: 4 })
+  t.is((await broker.topics.get('%RETRY%billing'))?.readQueues, 4)
+})
+
+test('groups have legal names, sensible counts and a limit', async (t) => {
+  const { broker } = await startBroker(t, { groupsMax: 1 })
+  const put = (change: object) => codeOf(broker.groups.put({ ...groupDefaults('g'), ...change }))
+  t.is(await put({ name: 'a b' }), 'NAME_INVALID')
+  t.is(await put({ name: 'x'.repeat(121) }), 'NAME_INVALID')
+  t.is(await put({ retryQueues: 0 }), 'ARGUMENT_INVALID')
+  t.is(await put({ retryTimesMax: -1 }), 'ARGUMENT_INVALID')
+  t.is(await put({}), 'no error')
+  t.is(await put({ retryTimesMax: 2 }), 'no error')
+  t.is(await put({ name: 'h' }), 'QUOTA_EXCEEDED')
+})
+
+test('a definition that could not be written is not there', async (t) => {
+  const { broker, faults } = await startBroker(t)
+  faults.isReadOnly = true
+  t.is(await codeOf(broker.groups.put(groupDefaults('billing'))), 'READ_ONLY')
+  t.is(await broker.groups.get('billing'), undefined)
+})
+
+test('a deleted group forgets where it stood, and its dead letters stay', async (t) => {
+  const first = await startBroker(t)
+  const { broker } = first
+  await broker.publish(['a', 'b', 'c'].map((body) => newMessage('orders', { queueId: 0, body })))
+  const received = await broker.receive(receiveRequest('orders', 'billing'))
+  await broker.ack(receiptsOf(received.slice(0, 1)))
+  await broker.deadLetter(receiptsOf(received.slice(1, 2)), 'bad')
+  await broker.nack(receiptsOf(received.slice(2)), 0)
+  await broker.groups.delete('billing')
+  t.is(await broker.groups.get('billing'), undefined)
+  t.is(await broker.topics.get('%RETRY%billing'), undefined)
+  t.is(await broker.cursors.committed('billing', 'orders', 0), undefined)
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('%DLQ%billing'))), ['b'])
+  const second = await first.crash()
+  t.is(await second.broker.groups.get('billing'), undefined)
+  const again = await second.broker.receive(receiveRequest('orders', 'billing'))
+  t.deepEqual(bodiesOf(again), ['a', 'b', 'c'])
+})
+
+test('deleting a group sends its waiting consumers home and voids what they hold', async (t) => {
+  const { broker, clock } = await startBroker(t)
+  await broker.publish([newMessage('orders')])
+  await broker.receive(receiveRequest('orders', 'billing'))
+  const waiting = codeOf(broker.receive(receiveRequest('orders', 'billing', { waitMs: 90_000 })))
+  await broker.topics.list()
+  await broker.groups.delete('billing')
+  t.is(await waiting, 'GROUP_NOT_FOUND')
+  t.notThrows(() => clock.advance(60_000))
+  t.is(await codeOf(broker.groups.delete('billing')), 'GROUP_NOT_FOUND')
+})

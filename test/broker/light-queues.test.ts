@@ -1,0 +1,97 @@
+import test from 'ava'
+import { queueOffset } from '../../src/model/positions.ts'
+import {
+  bodiesOf,
+  codeOf,
+  newMessage,
+  pullRequest,
+  receiptsOf,
+  receiveRequest,
+  startBroker,
+} from '../support/broker.ts'
+
+const eu = (body: string) => newMessage('orders', { tag: 'eu', body })
+
+test('a bound filter owns a queue of what it matches from now on', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish([eu('before')])
+  const { topic, offset } = await broker.lightQueues.bind('orders/+', true)
+  await broker.publish([eu('a'), newMessage('orders', { body: 'untagged' }), eu('b')])
+  const pulled = await broker.pull(pullRequest(topic, { offset }))
+  t.deepEqual(bodiesOf(pulled), ['a', 'b'])
+})
+
+test('a pull holds on a light queue as on any other', async (t) => {
+  const { broker } = await startBroker(t)
+  const { topic, offset } = await broker.lightQueues.bind('orders/#', false)
+  const pulling = broker.pull(pullRequest(topic, { offset, waitMs: 5000 }))
+  await broker.publish([eu('a')])
+  t.deepEqual(bodiesOf(await pulling), ['a'])
+})
+
+test('a durable light queue and the group on it survive a crash', async (t) => {
+  const first = await startBroker(t)
+  const { topic } = await first.broker.lightQueues.bind('orders/#', true)
+  await first.broker.publish([eu('a'), eu('b')])
+  const received = await first.broker.receive(receiveRequest(topic, 'devices'))
+  await first.broker.ack(receiptsOf(received.slice(0, 1)))
+  const { broker } = await first.reopen()
+  t.deepEqual(bodiesOf(await broker.receive(receiveRequest(topic, 'devices'))), ['b'])
+  t.deepEqual(
+    (await broker.groups.lags('devices')).map((lag) => lag.topic),
+    ['%LMQ%orders/#', '%RETRY%devices'],
+  )
+})
+
+test('a light queue lives until its last binding is undone, also across a crash', async (t) => {
+  const first = await startBroker(t)
+  const { topic } = await first.broker.lightQueues.bind('orders/#', true)
+  await first.broker.lightQueues.bind('orders/#', true)
+  await first.broker.lightQueues.unbind('orders/#', true)
+  const { broker } = await first.crash()
+  await broker.groups.ensure('devices')
+  t.is((await broker.pull(pullRequest(topic))).status, 'at-end')
+  await broker.cursors.commit('devices', topic, 0, queueOffset(0))
+  const waiting = codeOf(broker.pull(pullRequest(topic, { waitMs: 5000 })))
+  await broker.topics.list()
+  await broker.lightQueues.unbind('orders/#', true)
+  t.is(await waiting, 'TOPIC_NOT_FOUND')
+  t.is(await codeOf(broker.pull(pullRequest(topic))), 'TOPIC_NOT_FOUND')
+  t.is(await codeOf(broker.receive(receiveRequest(topic, 'devices'))), 'TOPIC_NOT_FOUND')
+  t.is(await broker.cursors.committed('devices', topic, 0), undefined)
+})
+
+test('undoing a binding that is not there changes nothing', async (t) => {
+  const { broker } = await startBroker(t)
+  await t.notThrowsAsync(broker.lightQueues.unbind('orders/#', true))
+  await broker.lightQueues.bind('orders/#', false)
+  await broker.lightQueues.unbind('orders/#', true)
+  const { topic } = await broker.lightQueues.bind('orders/#', false)
+  t.is((await broker.pull(pullRequest(topic))).status, 'at-end')
+})
+
+test('a filter that MQTT forbids is refused', async (t) => {
+  const { broker } = await startBroker(t)
+  for (const filter of ['', 'a/#/b', 'a+']) {
+    t.is(await codeOf(broker.lightQueues.bind(filter, true)), 'FILTER_INVALID', filter)
+  }
+})
+
+test('a binding that could not be written is not there', async (t) => {
+  const { broker, faults } = await startBroker(t)
+  faults.isReadOnly = true
+  t.is(await codeOf(broker.lightQueues.bind('orders/#', true)), 'READ_ONLY')
+  t.is(await codeOf(broker.pull(pullRequest('%LMQ%orders/#'))), 'TOPIC_NOT_FOUND')
+})
+
+test('two who bind one filter at once both get its queue', async (t) => {
+  const { broker } = await startBroker(t)
+  const both = await Promise.all([
+    broker.lightQueues.bind('orders/#', true),
+    broker.lightQueues.bind('orders/#', true),
+  ])
+  await broker.publish([eu('a')])
+  for (const { topic, offset } of both) {
+    t.deepEqual(bodiesOf(await broker.pull(pullRequest(topic, { offset }))), ['a'])
+  }
+})

@@ -1,0 +1,51 @@
+import test from 'ava'
+import { logPosition } from '../../src/model/positions.ts'
+import { RecordView, recordsOf } from '../../src/model/record.ts'
+import { newMessage, pullRequest, startBroker } from '../support/broker.ts'
+
+test('a message is found by its place in the log', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish([newMessage('orders', { queueId: 0, body: 'a' })])
+  const { records } = await broker.pull(pullRequest('orders'))
+  const { position } = [...recordsOf(records)][0]!
+  const found = await broker.lookup.byPosition(position)
+  t.is(found && new RecordView(found).body.toString(), 'a')
+  t.is(await broker.lookup.byPosition(logPosition(position + 1)), undefined)
+  t.is(await broker.lookup.byPosition(logPosition(-1)), undefined)
+})
+
+test("the broker's own facts are found by nobody", async (t) => {
+  const { broker, store } = await startBroker(t)
+  await broker.topics.ensure('orders')
+  const { logStart, logEnd } = store.status()
+  for (let position: number = logStart; position < logEnd; position++) {
+    t.is(await broker.lookup.byPosition(logPosition(position)), undefined)
+  }
+})
+
+test('messages are found by business key and by unique id, newest first', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish(
+    ['1', '2', '3'].map((body) =>
+      newMessage('orders', { body, properties: { KEYS: `k${body} all`, UNIQ_KEY: `u${body}` } }),
+    ),
+  )
+  const find = async (key: string, max = 10) =>
+    (await broker.lookup.byKey('orders', key, { max })).map((record) =>
+      new RecordView(record).body.toString(),
+    )
+  t.deepEqual(await find('all'), ['3', '2', '1'])
+  t.deepEqual(await find('all', 2), ['3', '2'])
+  t.deepEqual(await find('k2'), ['2'])
+  t.deepEqual(await find('u3'), ['3'])
+  t.deepEqual(await find('nothing'), [])
+})
+
+test('the status counts what went in and out', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish([newMessage('orders', { queueId: 0 }), newMessage('orders', { queueId: 0 })])
+  await broker.pull(pullRequest('orders', { maxMessages: 1 }))
+  const status = await broker.status()
+  t.like(status, { messagesIn: 2, messagesOut: 1, writable: true, flush: 'sync', groups: 0 })
+  t.true(status.logEnd > status.logStart)
+})
