@@ -116,8 +116,10 @@ export class LogReader {
     tellDamage(this.#options.log, range)
   }
 
+  /** Is all of it in the log, and none of it known to be damaged? */
   #holds(position: number, size: number): boolean {
-    return position >= this.start && position + size <= this.#options.end()
+    if (position < this.start || position + size > this.#options.end()) return false
+    return !this.#damage.some((range) => position < range.to && position + size > range.from)
   }
 
   #unreadable(position: number, size: number, error: unknown): false {

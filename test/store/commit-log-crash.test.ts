@@ -5,6 +5,8 @@ import type { FlushMode } from '../../src/store/store.ts'
 import { LogSimulation, type SimulationOptions } from '../support/log-simulation.ts'
 import { Random } from '../support/random.ts'
 
+/** More for a long run: TRIVET_SEEDS=1000. */
+const SEEDS = Number(process.env['TRIVET_SEEDS'] ?? 20)
 const STEPS = 40
 const LATER_STEPS = 20
 const chosenSeed = process.env['TRIVET_SEED']
@@ -78,7 +80,7 @@ async function crashEverywhere(
 
 for (const flush of ['sync', 'async'] satisfies FlushMode[]) {
   test(`With flush ${flush}, crashes at every call lose nothing that was promised`, async (t) => {
-    const crashes = await crashEverywhere(t, 20, { flush })
+    const crashes = await crashEverywhere(t, SEEDS, { flush })
     t.true(crashes > 2000)
   })
 }

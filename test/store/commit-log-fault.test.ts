@@ -5,6 +5,8 @@ import { LogSimulation, type SimulationOptions } from '../support/log-simulation
 import { Random } from '../support/random.ts'
 import type { Fault } from '../support/simulated-disk.ts'
 
+/** More for a long run: TRIVET_SEEDS=1000. */
+const SEEDS = Number(process.env['TRIVET_SEEDS'] ?? 15)
 const STEPS = 30
 const PROBE_MS = 1000
 const chosenSeed = process.env['TRIVET_SEED']
@@ -93,11 +95,11 @@ async function failEverywhere(t: ExecutionContext, fault: Fault, seeds: number):
 }
 
 test('A call that fails with EIO stops the log, and nothing acknowledged is lost', async (t) => {
-  t.is(await failEverywhere(t, 'EIO', 15), 0)
+  t.is(await failEverywhere(t, 'EIO', SEEDS), 0)
 })
 
 for (const fault of ['ENOSPC', 'short'] satisfies Fault[]) {
   test(`After a call that ends in ${fault} the log goes on in a new segment by itself`, async (t) => {
-    t.true((await failEverywhere(t, fault, 15)) > 100)
+    t.true((await failEverywhere(t, fault, SEEDS)) > 100)
   })
 }

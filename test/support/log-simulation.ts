@@ -165,13 +165,21 @@ export class LogSimulation {
   }
 
   async close(): Promise<void> {
-    const closing = this.log.close()
-    for (let i = 0; i < 10; i++) {
+    await this.wait(this.log.close())
+    this.#turns.settle()
+  }
+
+  /** Lets things happen until the promise settles. */
+  async wait<T>(promise: Promise<T>): Promise<T> {
+    let isSettled = false
+    const settled = promise.finally(() => {
+      isSettled = true
+    })
+    for (let i = 0; i < 100 && !isSettled; i++) {
       this.#turns.settle()
       await Promise.resolve()
     }
-    await closing
-    this.#turns.settle()
+    return settled
   }
 
   /** After a crash: what the process knew is gone. */
