@@ -57,15 +57,11 @@ export async function connectRhea(
     ...options,
   } as ConnectionOptions)
   t.teardown(() => connection.close())
-  await Promise.race([
-    next(connection, 'connection_open'),
-    next(connection, 'disconnected').then(() => {
-      throw new Error('disconnected before open')
-    }),
-    next(connection, 'connection_error').then(() => {
-      throw Object.assign(new Error('refused'), { error: connection.error })
-    }),
-  ])
+  const refused = new Promise<never>((_, reject) => {
+    connection.once('connection_error', ({ error }) => reject(error))
+    connection.once('disconnected', () => reject(new Error('disconnected before open')))
+  })
+  await Promise.race([next(connection, 'connection_open'), refused])
   return new RheaClient(connection)
 }
 
@@ -79,7 +75,7 @@ export class RheaClient {
   /** Attached and with credit. @throws the peer's error */
   async sender(target: SenderOptions | string | object): Promise<RheaSender> {
     const sender = this.connection.open_sender(target as SenderOptions)
-    await Promise.race([next(sender, 'sendable'), refusal(sender, 'sender')])
+    await Promise.race([next(sender, 'sendable'), refusal(sender, 'sender_error')])
     return new RheaSender(sender)
   }
 
@@ -91,11 +87,10 @@ export class RheaClient {
       autoaccept: false,
       ...options,
     } as ReceiverOptions)
-    await Promise.race([next(receiver, 'receiver_open'), refusal(receiver, 'receiver')])
-    // A refused link is attached first and detached right after.
-    await new Promise((resolve) => setImmediate(resolve))
-    if (receiver.source === null || receiver.source === undefined)
-      await refusal(receiver, 'receiver')
+    const refused = refusal(receiver, 'receiver_error')
+    await Promise.race([next(receiver, 'receiver_open'), refused])
+    // A refused link is attached without its source, and detached right after.
+    if (!receiver.source?.address) await refused
     return new RheaReceiver(receiver)
   }
 
@@ -106,9 +101,10 @@ export class RheaClient {
   }
 }
 
-async function refusal(link: Sender | Receiver, role: 'sender' | 'receiver'): Promise<never> {
-  await next(link as never, `${role}_error`)
-  throw link.error
+/** Rejects with the peer's error, if ever. */
+function refusal(link: Sender | Receiver, event: string): Promise<never> {
+  const emitter = link as { once(event: string, listener: () => void): unknown; error?: unknown }
+  return new Promise((_, reject) => emitter.once(event, () => reject(emitter.error)))
 }
 
 export interface Outcome {

@@ -160,7 +160,9 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
   #regulate(): void {
     const { unstoredBytesMax } = this.#share.limits
     const enough = this.#isPaused ? unstoredBytesMax / 2 : unstoredBytesMax
-    const isPaused = this.#splitter.isHeld || this.#ingest.bytes > enough
+    const mustWait = this.#splitter.isHeld || this.#ingest.bytes > enough
+    // Who is not listened to any more is still read, or its end would not be noticed.
+    const isPaused = mustWait && !this.#isDeaf
     if (isPaused === this.#isPaused || this.#stage === 'closed') return
     this.#isPaused = isPaused
     if (isPaused) this.#socket.pause()
@@ -277,6 +279,7 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
     this.#isDeaf = true
     this.#letGo()
     this.end()
+    this.#regulate()
     this.#startGrace()
   }
 

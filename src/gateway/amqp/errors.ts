@@ -16,11 +16,8 @@ export const CONDITION = {
   illegalState: 'amqp:illegal-state',
   connectionForced: 'amqp:connection:forced',
   framingError: 'amqp:connection:framing-error',
-  windowViolation: 'amqp:session:window-violation',
-  errantLink: 'amqp:session:errant-link',
   handleInUse: 'amqp:session:handle-in-use',
   unattachedHandle: 'amqp:session:unattached-handle',
-  detachForced: 'amqp:link:detach-forced',
   transferLimit: 'amqp:link:transfer-limit-exceeded',
   messageSize: 'amqp:link:message-size-exceeded',
 } as const

@@ -105,6 +105,7 @@ export class ReceiverLink implements Link, IngestLink {
     if (deliveryId < 0 || transfer.tagBytes < 0) {
       throw linkError(CONDITION.invalidField, 'a delivery without delivery-id or delivery-tag')
     }
+    if (transfer.resume) throw linkError(CONDITION.notImplemented, 'deliveries are not resumed')
     if (this.#credit.linkCredit <= 0) {
       throw linkError(CONDITION.transferLimit, 'a delivery without credit')
     }

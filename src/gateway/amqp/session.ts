@@ -103,12 +103,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
 
   onTransfer(transfer: Transfer, bytes: Buffer, end: number): void {
     this.#nextIncomingId = serialNext(this.#nextIncomingId)
-    if (--this.#incomingWindow < 0) {
-      throw sessionError(
-        CONDITION.windowViolation,
-        `more than ${INCOMING_WINDOW} transfers without a session flow`,
-      )
-    }
+    this.#incomingWindow--
     const link = this.attachedLink(transfer.handle)
     try {
       link.onTransfer(transfer, bytes, end)

@@ -2,7 +2,7 @@
 // straight into an output buffer. The state and rcv-settle-mode of a transfer are skipped: nothing here
 // transfers a state before the receiver had a say.
 import { getU32, putU16, putU32 } from '../../model/bytes.ts'
-import { AmqpError, CONDITION, decodeError } from './errors.ts'
+import { decodeError } from './errors.ts'
 import { DELIVERY_TAG_BYTES_MAX } from './limits.ts'
 import { CODE, descriptorBytes } from './performatives.ts'
 import { listCount, listStart } from './scalar-list.ts'
@@ -20,6 +20,7 @@ export class Transfer {
   settled = false
   more = false
   aborted = false
+  resume = false
   /** Where the message's bytes begin. */
   payloadAt = 0
 
@@ -29,7 +30,7 @@ export class Transfer {
     this.deliveryId = -1
     this.tagBytes = -1
     this.messageFormat = 0
-    this.settled = this.more = this.aborted = false
+    this.settled = this.more = this.aborted = this.resume = false
     const list = at + descriptorBytes(bytes, at, end)
     const stop = skipValue(bytes, list, end)
     const count = listCount(bytes, list, FIELDS_MAX, 'transfer')
@@ -64,7 +65,7 @@ export class Transfer {
         this.more = booleanAt(bytes, at)
         break
       case 8:
-        if (booleanAt(bytes, at)) throw notResumable()
+        this.resume = booleanAt(bytes, at)
         break
       case 9:
         this.aborted = booleanAt(bytes, at)
@@ -74,9 +75,6 @@ export class Transfer {
     return next
   }
 }
-
-const notResumable = (): AmqpError =>
-  new AmqpError(CONDITION.notImplemented, 'transfer.resume: deliveries are not resumed', 'link')
 
 /** The caller has checked that the whole value is there. */
 export function uintAt(bytes: Buffer, at: number): number {

@@ -17,8 +17,8 @@ test('an error is described by its condition and its own words', (t) => {
     condition: 'amqp:not-found',
     description: 'no topic',
   })
-  t.deepEqual(describeError(new AmqpError(CONDITION.windowViolation, 'too much')), {
-    condition: 'amqp:session:window-violation',
+  t.deepEqual(describeError(new AmqpError(CONDITION.handleInUse, 'too much')), {
+    condition: 'amqp:session:handle-in-use',
     description: 'too much',
   })
   t.is(describeError(new Error('boom')).condition, 'amqp:internal-error')

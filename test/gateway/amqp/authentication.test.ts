@@ -1,0 +1,158 @@
+import test, { type ExecutionContext } from 'ava'
+import type { User } from '../../../src/gateway/auth.ts'
+import { hashPassword } from '../../../src/password.ts'
+import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
+import {
+  AMQP_HEADER,
+  begin,
+  connectRaw,
+  frame,
+  SASL_HEADER,
+  saslFrame,
+} from '../../support/raw-amqp.ts'
+import { connectRhea } from '../../support/rhea-client.ts'
+import { eventually } from '../../support/waiting.ts'
+
+const PASSWORD = 'correct horse'
+
+async function startWithUsers(
+  t: ExecutionContext,
+  options: AmqpServerOptions = {},
+): Promise<AmqpServer> {
+  const password = await hashPassword(PASSWORD)
+  const user = (rights: Partial<User>): User => ({
+    password,
+    admin: false,
+    publish: [],
+    consume: [],
+    create: [],
+    ...rights,
+  })
+  return startAmqp(t, {
+    limits: { authFailureDelayMs: 1 },
+    users: {
+      ada: user({ admin: true }),
+      bob: user({ publish: ['orders'], consume: ['orders', 'billing', 'q-*'], create: ['orders'] }),
+    },
+    ...options,
+  })
+}
+
+const plain = (user: string, password: string): Buffer =>
+  Buffer.from(`\u0000${user}\u0000${password}`)
+
+test('a user with the right password may act', async (t) => {
+  const { port } = await startWithUsers(t)
+  const client = await connectRhea(t, port, { username: 'ada', password: PASSWORD })
+  const sender = await client.sender('orders')
+  t.is((await sender.send({ body: 'x' })).kind, 'accepted')
+})
+
+for (const [what, username, password] of [
+  ['a wrong password', 'ada', 'wrong'],
+  ['an unknown user', 'eve', PASSWORD],
+  ['a name from the prototype chain', '__proto__', PASSWORD],
+] as const) {
+  test(`${what} is refused and the connection closed`, async (t) => {
+    const { port, gateway } = await startWithUsers(t)
+    const peer = await connectRaw(t, port)
+    const init = { mechanism: 'PLAIN', initial_response: plain(username, password) }
+    peer.send(SASL_HEADER, saslFrame('sasl_init', init), AMQP_HEADER)
+    await peer.closed
+    t.is(peer.bytes.at(-1), 1, 'the outcome is auth')
+    t.false(peer.bytes.subarray(8).includes(AMQP_HEADER))
+    await eventually(async () => (gateway.connections === 0 ? true : undefined))
+  })
+}
+
+test('one connection gets one try', async (t) => {
+  const { port } = await startWithUsers(t)
+  const peer = await connectRaw(t, port)
+  const tries = ['wrong', PASSWORD].map((password) =>
+    saslFrame('sasl_init', { mechanism: 'PLAIN', initial_response: plain('ada', password) }),
+  )
+  peer.send(SASL_HEADER, ...tries, AMQP_HEADER, frame('open', { container_id: 'x' }))
+  await peer.closed
+  t.is(peer.bytes.at(-1), 1)
+})
+
+test('a wrong password is answered late', async (t) => {
+  const { port } = await startWithUsers(t, { limits: { authFailureDelayMs: 300 } })
+  const peer = await connectRaw(t, port)
+  const before = performance.now()
+  const init = { mechanism: 'PLAIN', initial_response: plain('ada', 'wrong') }
+  peer.send(SASL_HEADER, saslFrame('sasl_init', init))
+  await peer.closed
+  t.true(performance.now() - before >= 300)
+})
+
+test('where there are users nobody is anonymous, with a security layer or without', async (t) => {
+  const { port } = await startWithUsers(t)
+  const layered = await connectRaw(t, port)
+  layered.send(SASL_HEADER, saslFrame('sasl_init', { mechanism: 'ANONYMOUS' }))
+  await layered.closed
+  t.false(layered.bytes.includes('ANONYMOUS'))
+  t.true(layered.bytes.includes('PLAIN'))
+  t.is(layered.bytes.at(-1), 1)
+  const bare = await connectRaw(t, port)
+  bare.send(AMQP_HEADER, frame('open', { container_id: 'x' }))
+  await bare.closed
+  t.deepEqual(bare.bytes, SASL_HEADER)
+})
+
+test('credentials may follow a challenge', async (t) => {
+  const { port } = await startWithUsers(t)
+  const peer = await connectRaw(t, port)
+  peer.send(SASL_HEADER, saslFrame('sasl_init', { mechanism: 'PLAIN' }))
+  peer.send(saslFrame('sasl_response', { response: plain('ada', PASSWORD) }))
+  peer.send(AMQP_HEADER, frame('open', { container_id: 'x' }), begin())
+  await peer.frame('begin')
+  t.pass()
+})
+
+for (const [what, response] of [
+  ['nothing', Buffer.alloc(0)],
+  ['no separators', Buffer.from('ada')],
+  ['too many parts', Buffer.from('\u0000ada\u0000x\u0000y')],
+  ['no user', Buffer.from('\u0000\u0000x')],
+  ['a very long password', plain('ada', 'x'.repeat(3000))],
+] as const) {
+  test(`PLAIN with ${what} is refused`, async (t) => {
+    const { port } = await startWithUsers(t)
+    const peer = await connectRaw(t, port)
+    const init = { mechanism: 'PLAIN', initial_response: response }
+    peer.send(SASL_HEADER, saslFrame('sasl_init', init))
+    await peer.closed
+    t.is(peer.bytes.at(-1), 1)
+  })
+}
+
+test('rights are checked for every link', async (t) => {
+  const { port } = await startWithUsers(t)
+  const bob = await connectRhea(t, port, { username: 'bob', password: PASSWORD })
+  const sender = await bob.sender('orders')
+  t.is((await sender.send({ body: 'x' })).kind, 'accepted')
+  await bob.receiver('orders::billing')
+  await bob.receiver('orders')
+  const denied: Promise<unknown>[] = [
+    bob.sender('secrets'),
+    bob.sender('/groups/billing2/dlq'),
+    bob.receiver('secrets'),
+    bob.receiver('orders::others'),
+    bob.receiver('/topics/secrets/broadcast'),
+  ]
+  for (const attempt of denied) {
+    const error = await t.throwsAsync(attempt as Promise<never>, { any: true })
+    t.like(error, { condition: 'amqp:unauthorized-access' })
+  }
+})
+
+test('rights are checked for every relayed message', async (t) => {
+  const { port } = await startWithUsers(t)
+  const bob = await connectRhea(t, port, { username: 'bob', password: PASSWORD })
+  const relay = await bob.sender({ target: {} })
+  t.is((await relay.send({ to: 'orders', body: 'x' })).kind, 'accepted')
+  const refused = await relay.send({ to: 'secrets', body: 'x' })
+  t.is(refused.kind, 'rejected')
+  t.is(refused.error?.condition, 'amqp:unauthorized-access')
+})

@@ -1,0 +1,428 @@
+// What a peer may do wrong, on raw sockets: each costs at most its own connection, at once, in AMQP's
+// terms where there are any, and everybody else goes on.
+import test, { type ExecutionContext } from 'ava'
+import fc from 'fast-check'
+import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
+import {
+  AMQP_HEADER,
+  attachReceiver,
+  attachSender,
+  begin,
+  conditionOf,
+  connectRaw,
+  encoded,
+  flow,
+  frame,
+  handshake,
+  type RawPeer,
+  SASL_HEADER,
+  saslFrame,
+  transfer,
+} from '../../support/raw-amqp.ts'
+import { connectRhea } from '../../support/rhea-client.ts'
+import { eventually } from '../../support/waiting.ts'
+
+const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
+
+interface Probe {
+  readonly server: AmqpServer
+  readonly peer: RawPeer
+  /** A client that was there before still works. */
+  othersWork(): Promise<void>
+}
+
+async function probe(t: ExecutionContext, options: AmqpServerOptions = {}): Promise<Probe> {
+  const server = await startAmqp(t, options)
+  const other = await connectRhea(t, server.port)
+  const sender = await other.sender('healthy')
+  const peer = await connectRaw(t, server.port)
+  return {
+    server,
+    peer,
+    othersWork: async () => {
+      t.is((await sender.send({ body: 'still here' })).kind, 'accepted')
+      await eventually(async () => (server.gateway.connections === 1 ? true : undefined))
+    },
+  }
+}
+
+/** As deep as a frame allows. */
+function nested(bytes: number): Buffer {
+  const levels = Math.floor(bytes / 9)
+  const parts: Buffer[] = []
+  for (let i = 0; i < levels; i++) {
+    const head = Buffer.alloc(9)
+    head[0] = 0xd0
+    head.writeUInt32BE((levels - i - 1) * 9 + 4 + 1, 1)
+    head.writeUInt32BE(1, 5)
+    parts.push(head)
+  }
+  return Buffer.concat([...parts, hex('45')])
+}
+
+function rawFrame(body: Buffer, type = 0, channel = 0): Buffer {
+  const head = Buffer.alloc(8)
+  head.writeUInt32BE(8 + body.length)
+  head[4] = 2
+  head[5] = type
+  head.writeUInt16BE(channel, 6)
+  return Buffer.concat([head, body])
+}
+
+// ---- before anybody knows who it is
+
+const strangers: [string, Buffer][] = [
+  ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
+  ['an MQTT CONNECT', hex('10 0c 0004 4d515454 04 02 003c 0000')],
+  ['AMQP 0-9-1', Buffer.from('AMQP\u0000\u0000\u0009\u0001', 'latin1')],
+  ['the TLS header of AMQP', Buffer.from('AMQP\u0002\u0001\u0000\u0000', 'latin1')],
+  ['zeros', Buffer.alloc(100)],
+]
+
+for (const [what, bytes] of strangers) {
+  test(`${what} is answered with our own header and closed`, async (t) => {
+    const { peer, othersWork } = await probe(t)
+    peer.send(bytes)
+    await peer.closed
+    t.deepEqual(peer.bytes, SASL_HEADER)
+    await othersWork()
+  })
+}
+
+const unauthenticated: [string, Buffer][] = [
+  ['a frame of no bytes', hex('00000000')],
+  ['a claimed frame of 2 GiB', hex('7fffffff 02010000')],
+  ['a claimed frame of 4 GiB', hex('ffffffff 02010000')],
+  ['a frame beyond 4 KiB', Buffer.concat([hex('00001001 02010000'), Buffer.alloc(64)])],
+  [
+    'an array of 2^31 nulls',
+    rawFrame(hex('00 53 41 d0 0000000f 00000001 f0 00000005 7fffffff 40'), 1),
+  ],
+  ['an array of 2^31 nulls instead of a performative', rawFrame(hex('f0 00000005 7fffffff 40'), 1)],
+  ['deep nesting', rawFrame(Buffer.concat([hex('00 53 41'), nested(4000)]), 1)],
+  ['deep nesting of descriptors', rawFrame(Buffer.alloc(4000), 1)],
+  ['a response before any init', saslFrame('sasl_response', { response: Buffer.from('x') })],
+  ['an AMQP frame', frame('open', { container_id: 'x' })],
+  ['a performative without fields', rawFrame(hex('00 53 41 40'), 1)],
+  ['an unknown performative', rawFrame(hex('00 53 7f 45'), 1)],
+]
+
+for (const [what, bytes] of unauthenticated) {
+  test(`before authentication, ${what} closes the connection`, async (t) => {
+    const { peer, othersWork } = await probe(t)
+    peer.send(SASL_HEADER, bytes)
+    await peer.closed
+    await othersWork()
+  })
+}
+
+for (const mechanism of ['__proto__', 'constructor', 'toString', 'enable_plain', 'CRAM-MD5', '']) {
+  test(`mechanism '${mechanism}' is refused like any unknown one`, async (t) => {
+    const { peer, othersWork } = await probe(t, { limits: { authFailureDelayMs: 1 } })
+    peer.send(SASL_HEADER, saslFrame('sasl_init', { mechanism }))
+    await peer.closed
+    t.is(peer.bytes.at(-1), 1, 'the outcome is auth')
+    await othersWork()
+  })
+}
+
+test('who never finishes the handshake is closed', async (t) => {
+  const { peer, othersWork } = await probe(t, { limits: { handshakeMs: 200 } })
+  peer.send(SASL_HEADER)
+  await peer.closed
+  await othersWork()
+})
+
+test('before open nothing else is taken', async (t) => {
+  const { peer, othersWork } = await probe(t)
+  const init = saslFrame('sasl_init', { mechanism: 'ANONYMOUS' })
+  peer.send(SASL_HEADER, init, AMQP_HEADER, begin(), attachSender(0, 'orders'))
+  await peer.closed
+  t.deepEqual(peer.came(), [])
+  await othersWork()
+})
+
+// ---- after open
+
+async function closedWith(peer: RawPeer): Promise<string | undefined> {
+  const close = await peer.frame('close')
+  await peer.closed
+  return conditionOf(close)
+}
+
+const afterOpen: [string, string, Buffer[]][] = [
+  ['a frame beyond the limit', 'amqp:connection:framing-error', [hex('00010001 02000000')]],
+  ['a claimed frame of 4 GiB', 'amqp:connection:framing-error', [hex('ffffffff 02000000')]],
+  ['a frame of no bytes', 'amqp:connection:framing-error', [hex('00000000 02000000')]],
+  ['a SASL frame', 'amqp:connection:framing-error', [rawFrame(hex('00 53 41 45'), 1)]],
+  ['garbage in a frame', 'amqp:decode-error', [rawFrame(Buffer.from('garbage'))]],
+  [
+    'deep nesting',
+    'amqp:decode-error',
+    [rawFrame(Buffer.concat([hex('00 53 11'), nested(60_000)]))],
+  ],
+  ['a second open', 'amqp:not-allowed', [frame('open', { container_id: 'again' })]],
+  ['a transfer without a session', 'amqp:not-allowed', [transfer({ handle: 0, delivery_id: 0 })]],
+  ['an attach without a session', 'amqp:not-allowed', [attachSender(0, 'orders')]],
+  ['a begin on a taken channel', 'amqp:not-allowed', [begin(), begin()]],
+  ['an end without a session', 'amqp:not-allowed', [frame('end')]],
+  ['a channel beyond channel-max', 'amqp:not-allowed', [begin(64)]],
+  ['an unknown performative', 'amqp:not-allowed', [rawFrame(hex('00 53 1c 45'))]],
+  [
+    'an attach whose name is a number',
+    'amqp:decode-error',
+    [begin(), rawFrame(hex('00 53 12 c0 05 03 52 01 43 42'))],
+  ],
+  [
+    'a link name of absurd length',
+    'amqp:decode-error',
+    [begin(), attachSender(0, 'orders', { name: 'n'.repeat(600) })],
+  ],
+  [
+    'a flow with text for numbers',
+    'amqp:decode-error',
+    [begin(), rawFrame(hex('00 53 13 c0 0a 04 a1 01 78 a1 01 78 43 43 '))],
+  ],
+]
+
+for (const [what, condition, bytes] of afterOpen) {
+  test(`${what} closes the connection with ${condition}`, async (t) => {
+    const { peer, othersWork } = await probe(t)
+    peer.send(handshake(), ...bytes)
+    t.is(await closedWith(peer), condition)
+    await othersWork()
+  })
+}
+
+test('three thousand sessions end at channel-max', async (t) => {
+  const { peer, othersWork } = await probe(t)
+  peer.send(handshake(), ...Array.from({ length: 3000 }, (_, channel) => begin(channel)))
+  t.is(await closedWith(peer), 'amqp:not-allowed')
+  t.is(peer.came().filter(({ name }) => name === 'begin').length, 64)
+  await othersWork()
+})
+
+test('twenty thousand links end at handle-max, with the session', async (t) => {
+  const { peer } = await probe(t)
+  const attaches = Array.from({ length: 20_000 }, (_, handle) => attachSender(handle, 'orders'))
+  peer.send(handshake(), begin(), ...attaches)
+  t.is(conditionOf(await peer.frame('end')), 'amqp:not-allowed')
+  t.is(peer.came().filter(({ name }) => name === 'attach').length, 256)
+  peer.send(frame('end'), begin())
+  await peer.frame('begin', 2)
+  t.pass()
+})
+
+const sessionMistakes: [string, string, Buffer[]][] = [
+  [
+    'a transfer on a handle nobody attached',
+    'amqp:session:unattached-handle',
+    [transfer({ handle: 7, delivery_id: 0 })],
+  ],
+  ['a flow for a handle nobody attached', 'amqp:session:unattached-handle', [flow({ handle: 7 })]],
+  [
+    'a detach of a handle nobody attached',
+    'amqp:session:unattached-handle',
+    [frame('detach', { handle: 7, closed: true })],
+  ],
+  [
+    'an attach on a taken handle',
+    'amqp:session:handle-in-use',
+    [attachSender(0, 'orders'), attachSender(0, 'orders', { name: 'other' })],
+  ],
+  [
+    'a transfer on a link that we send on',
+    'amqp:not-allowed',
+    [attachReceiver(0, 'orders'), transfer({ handle: 0, delivery_id: 0 })],
+  ],
+]
+
+for (const [what, condition, bytes] of sessionMistakes) {
+  test(`${what} ends its session, and the connection goes on`, async (t) => {
+    const { peer } = await probe(t)
+    peer.send(handshake(), begin(), ...bytes)
+    const end = await peer.frame('end')
+    t.is(conditionOf(end), condition)
+    // What was on its way is ignored, and the channel is free again after the peer's own end.
+    peer.send(transfer({ handle: 3, delivery_id: 1 }), frame('end'), begin())
+    await peer.frame('begin', 2)
+    t.pass()
+  })
+}
+
+/** A sender's attach, answered and granted credit. */
+async function attached(peer: RawPeer, ...fields: Record<string, unknown>[]): Promise<void> {
+  peer.send(handshake(), begin(), ...fields.map((one, i) => attachSender(i, 'orders', one)))
+  await peer.frame('flow', fields.length)
+}
+
+const linkMistakes: [string, string, Buffer[]][] = [
+  [
+    'a delivery without an id',
+    'amqp:invalid-field',
+    [frame('transfer', { handle: 0, delivery_tag: Buffer.from('t') }, 0, encoded({ body: 'x' }))],
+  ],
+  [
+    'a delivery without a tag',
+    'amqp:invalid-field',
+    [frame('transfer', { handle: 0, delivery_id: 0 }, 0, encoded({ body: 'x' }))],
+  ],
+  [
+    'a delivery that begins within another',
+    'amqp:not-allowed',
+    [
+      transfer({ handle: 0, delivery_id: 0, more: true }),
+      transfer({ handle: 0, delivery_id: 1, more: true }),
+    ],
+  ],
+  [
+    'a delivery to be resumed',
+    'amqp:not-implemented',
+    [transfer({ handle: 0, delivery_id: 0, resume: true })],
+  ],
+]
+
+for (const [what, condition, bytes] of linkMistakes) {
+  test(`${what} costs its link alone`, async (t) => {
+    const { peer, othersWork: _ } = await probe(t)
+    await attached(peer, {}, {})
+    peer.send(...bytes, transfer({ handle: 1, delivery_id: 5 }))
+    t.is(conditionOf(await peer.frame('detach')), condition)
+    t.is((await peer.frame('disposition')).fields['first'], 5)
+  })
+}
+
+test('more deliveries than credit cost the link', async (t) => {
+  const { peer } = await probe(t, {
+    limits: { unstoredBytesTotalMax: 1 },
+    wrap: (real) => Object.assign(Object.create(real), { publish: () => new Promise(() => {}) }),
+  })
+  await attached(peer, {})
+  const credit = Number((await peer.frame('flow')).fields['link_credit'])
+  const sent = Array.from({ length: credit + 1 }, (_, id) =>
+    transfer({ handle: 0, delivery_id: id }),
+  )
+  peer.send(...sent)
+  t.is(conditionOf(await peer.frame('detach')), 'amqp:link:transfer-limit-exceeded')
+})
+
+test('incomplete deliveries of all links together have a limit', async (t) => {
+  const { peer, othersWork } = await probe(t, { limits: { messageBytesMax: 60_000 } })
+  const links = Array.from({ length: 8 }, () => ({}))
+  await attached(peer, ...links)
+  const piece = Buffer.alloc(50_000)
+  links.forEach((_, handle) => {
+    peer.send(transfer({ handle, delivery_id: handle, more: true }, piece))
+  })
+  t.is(await closedWith(peer), 'amqp:resource-limit-exceeded')
+  await othersWork()
+})
+
+test('a disposition over all delivery ids there can be takes no time', async (t) => {
+  const { peer, othersWork } = await probe(t)
+  peer.send(handshake(), begin(), attachReceiver(0, 'orders'))
+  await peer.frame('attach')
+  const before = performance.now()
+  peer.send(
+    frame('disposition', { role: true, first: 0, last: 0xffff_fff0, settled: true }),
+    frame('disposition', { role: true, first: 0, last: 0x7fff_fff0, settled: true }),
+    frame('disposition', { role: false, first: 0, last: 0xffff_ffff, settled: true }),
+    frame('close'),
+  )
+  await peer.frame('close')
+  t.true(performance.now() - before < 1000)
+  await othersWork()
+})
+
+test('a reader with boundless credit that does not read costs a bounded number of bytes', async (t) => {
+  const { server, peer, othersWork: _ } = await probe(t)
+  const { broker } = server
+  const body = Buffer.alloc(64 * 1024)
+  for (let i = 0; i < 60; i++) {
+    const batch = Array.from({ length: 20 }, () => ({
+      topic: 'big',
+      queueId: 0,
+      body,
+      properties: Buffer.alloc(0),
+      flag: 0,
+      sysFlag: 0,
+      bornTimestamp: 0,
+      bornHost: { ip: 0, port: 0 },
+      reconsumeTimes: 0,
+      createTopic: true,
+    }))
+    await broker.publish(batch)
+  }
+  peer.send(handshake(), begin(0, { incoming_window: 0x7fff_ffff }))
+  peer.send(attachReceiver(0, 'big::g', { snd_settle_mode: 1 }))
+  await peer.frame('attach')
+  peer.socket.pause()
+  peer.send(
+    flow({ incoming_window: 0x7fff_ffff, handle: 0, delivery_count: 0, link_credit: 1_000_000 }),
+  )
+  const left = async (): Promise<number> =>
+    (await broker.groups.lags('g')).reduce((sum, lag) => sum + lag.lag, 0)
+  // The kernel takes some megabytes; then the group's backlog stands still.
+  let before = -1
+  let now = await left()
+  while (now !== before) {
+    before = now
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    now = await left()
+  }
+  t.true(now > 600, `${now} of 1200 messages of 64 KiB are left`)
+  peer.keeps = false
+  peer.socket.resume()
+  await peer.until(() => (peer.received > 1200 * 65_536 ? true : undefined), 'the rest')
+  t.pass()
+})
+
+test('whatever follows the handshake, in any state, hurts nobody else', async (t) => {
+  const { server } = await probe(t)
+  const pieces = [
+    begin(),
+    attachSender(0, 'orders'),
+    attachReceiver(1, 'orders'),
+    flow({ handle: 1, delivery_count: 0, link_credit: 10 }),
+    transfer({ handle: 0, delivery_id: 0 }),
+    frame('disposition', { role: true, first: 0, settled: true }),
+    frame('detach', { handle: 0, closed: true }),
+    frame('end'),
+    frame('close'),
+  ]
+  const change = fc.tuple(fc.nat(), fc.nat(255))
+  const stream = fc.tuple(
+    fc.array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 10 }),
+    fc.array(change, { maxLength: 4 }),
+  )
+  await fc.assert(
+    fc.asyncProperty(stream, async ([chosen, changes]) => {
+      const bytes = Buffer.concat(chosen)
+      for (const [at, byte] of changes) bytes[at % bytes.length] = byte
+      const peer = await connectRaw(t, server.port)
+      peer.send(handshake(), bytes)
+      peer.socket.end()
+      await peer.closed
+    }),
+    { numRuns: 150 },
+  )
+  const client = await connectRhea(t, server.port)
+  const sender = await client.sender('after')
+  t.is((await sender.send({ body: 'x' })).kind, 'accepted')
+})
+
+test('random bytes in place of a handshake hurt nobody else', async (t) => {
+  const { server } = await probe(t)
+  const start = fc.constantFrom(Buffer.alloc(0), SASL_HEADER, AMQP_HEADER)
+  await fc.assert(
+    fc.asyncProperty(start, fc.uint8Array({ maxLength: 200 }), async (header, bytes) => {
+      const peer = await connectRaw(t, server.port)
+      peer.send(header, Buffer.from(bytes))
+      peer.socket.end()
+      await peer.closed
+    }),
+    { numRuns: 150 },
+  )
+  const client = await connectRhea(t, server.port)
+  t.is((await (await client.sender('after')).send({ body: 'x' })).kind, 'accepted')
+})
