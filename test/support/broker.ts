@@ -1,5 +1,5 @@
 // A broker over a real store in a directory of its own, with a clock that the test moves.
-import { cp } from 'node:fs/promises'
+import { cpSync } from 'node:fs'
 import type { ExecutionContext } from 'ava'
 import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
@@ -75,7 +75,8 @@ async function open(
     },
     crash: async () => {
       const copy = await tempDir(t)
-      await cp(directory, copy, { recursive: true })
+      // In one go, so that it is what one moment had on the disk.
+      cpSync(directory, copy, { recursive: true })
       return open(t, copy, clock, options)
     },
   }
