@@ -39,6 +39,8 @@ export class LogSimulation {
   #syncedEnd = 0
   #endNotNoted = false
   crashes = 0
+  /** What this life's log delivered. */
+  frames: { readonly firstRecord: number; readonly end: number }[] = []
 
   constructor(options: SimulationOptions) {
     this.#options = options
@@ -91,6 +93,7 @@ export class LogSimulation {
       reserveBytes: this.#options.capacityBytes === undefined ? 0 : 4096,
     })
     this.#delivered = this.#log.end
+    this.frames = []
     this.#syncedEnd = this.#log.end
     this.#log.onFrame((frame) => this.#onFrame(frame))
   }
@@ -239,5 +242,6 @@ export class LogSimulation {
     }
     if (at !== frame.end) throw new Error(`a frame ends at ${at}, told was ${frame.end}`)
     this.#delivered = frame.end
+    this.frames.push({ firstRecord: frame.firstRecord, end: frame.end })
   }
 }
