@@ -26,7 +26,10 @@ import type { Authenticator } from './auth.ts'
 /** Every method rejects with a BrokerError. */
 export interface Broker {
   readonly identity: BrokerIdentity
-  /** Settles after the topic's durability is reached; one result per message, in order. */
+  /**
+   * Settles after the topic's durability is reached; one result per message, in order. Bodies and
+   * properties are copied within the call: they may be views on a buffer that is reused after it.
+   */
   publish(messages: readonly NewMessage[]): Promise<readonly PublishResult[]>
   /** Reading by position: no state is kept for the reader. */
   pull(request: PullRequest): Promise<PullResult>

@@ -22,7 +22,7 @@ export type HeaderCodec = typeof CODEC_JSON | typeof CODEC_BINARY
 
 /**
  * One frame: header in `bytes[headerAt, bodyAt)`, body in `bytes[bodyAt, end)`. The bytes are valid
- * only during the call.
+ * until the `push` that brought the frame's end returns.
  */
 export type FrameSink = (
   bytes: Buffer,
@@ -33,13 +33,14 @@ export type FrameSink = (
 ) => void
 
 const PENDING_BYTES_MIN = 4096
+const NOTHING = Buffer.alloc(0)
 
 export class FrameSplitter {
   /** May be raised between two chunks, after authentication. */
   frameBytesMax: number
   readonly #sink: FrameSink
   /** The start of a frame that is not whole yet, at the front of a buffer that grows on demand. */
-  #pending: Buffer = Buffer.alloc(0)
+  #pending: Buffer = NOTHING
   #pendingBytes = 0
 
   constructor(sink: FrameSink, frameBytesMax = FRAME_BYTES_MAX) {
@@ -56,9 +57,9 @@ export class FrameSplitter {
       if (this.#pendingBytes < wanted || wanted === 4) continue
       this.#pendingBytes = 0
       const whole = this.#pending
+      // Its bytes stay valid until the end of this call, so the next partial frame gets other space.
+      this.#pending = NOTHING
       this.#deliver(whole, 0, wanted)
-      // A frame far above the usual size gives its space back.
-      if (whole.length > FRAME_BYTES_MAX_UNAUTHENTICATED) this.#pending = Buffer.alloc(0)
     }
     while (chunk.length - at >= 4) {
       const bytes = this.#frameBytes(chunk, at)

@@ -48,6 +48,8 @@ function isName(bytes: Buffer, at: number, end: number, name: Buffer): boolean {
 const isWhite = (c: number | undefined): boolean => c === SPACE || c === 10 || c === 13 || c === 9
 
 export class HeaderScan {
+  /** What was scanned. */
+  bytes: Buffer = Buffer.alloc(0)
   code = 0
   flag = 0
   opaque = 0
@@ -60,7 +62,6 @@ export class HeaderScan {
   readonly valueEnd = new Int32Array(FIELDS_MAX)
   /** The value has backslash escapes. */
   readonly isEscaped = new Uint8Array(FIELDS_MAX)
-  #bytes: Buffer = Buffer.alloc(0)
   #end = 0
   #sawEscape = false
   #sawWide = false
@@ -69,7 +70,7 @@ export class HeaderScan {
 
   /** False: the header is not in the plain form, or not JSON at all; nothing else is set then. */
   scan(bytes: Buffer, start: number, end: number): boolean {
-    this.#bytes = bytes
+    this.bytes = bytes
     this.#end = end
     this.#sawWide = false
     this.#hasCode = false
@@ -81,7 +82,7 @@ export class HeaderScan {
 
   /** Index of the field with this ASCII name, or -1. The last one counts, as in JSON.parse. */
   find(name: string): number {
-    const bytes = this.#bytes
+    const bytes = this.bytes
     for (let i = this.count - 1; i >= 0; i--) {
       const at = this.nameAt[i]!
       if (this.nameEnd[i]! - at !== name.length) continue
@@ -94,7 +95,7 @@ export class HeaderScan {
 
   /** An object's members from its brace on; returns the index behind it, or -1. */
   #members(from: number, isFields: boolean): number {
-    const bytes = this.#bytes
+    const bytes = this.bytes
     if (bytes[from] !== OPEN) return -1
     let at = this.#skipWhite(from + 1)
     if (bytes[at] === CLOSE) return at + 1
@@ -117,7 +118,7 @@ export class HeaderScan {
 
   /** A member of the header itself. */
   #member(nameAt: number, nameEnd: number, at: number): number {
-    const bytes = this.#bytes
+    const bytes = this.bytes
     if (isName(bytes, nameAt, nameEnd, MEMBER.fields)) {
       this.count = 0
       return bytes[at] === OPEN ? this.#members(at, true) : -1
@@ -143,7 +144,7 @@ export class HeaderScan {
     const i = this.count
     if (i === FIELDS_MAX) return -1
     let next: number
-    if (this.#bytes[at] === QUOTE) {
+    if (this.bytes[at] === QUOTE) {
       const end = this.#string(at + 1)
       if (end === -1) return -1
       this.valueAt[i] = at + 1
@@ -165,7 +166,7 @@ export class HeaderScan {
 
   /** Index of the quote that ends the string starting at `from`, or -1. */
   #string(from: number): number {
-    const bytes = this.#bytes
+    const bytes = this.bytes
     const end = this.#end
     this.#sawEscape = false
     for (let at = from; at < end; at++) {
@@ -183,7 +184,7 @@ export class HeaderScan {
 
   /** Index of the last byte of a legal escape, or -1. */
   #escape(at: number): number {
-    const bytes = this.#bytes
+    const bytes = this.bytes
     this.#sawEscape = true
     const kind = bytes[at + 1]!
     if (kind !== LETTER_U) return ESCAPABLE[kind] === 1 ? at + 1 : -1
@@ -194,7 +195,7 @@ export class HeaderScan {
   }
 
   #skipScalar(at: number): number {
-    if (this.#bytes[at] !== QUOTE) return this.#bare(at, true)
+    if (this.bytes[at] !== QUOTE) return this.#bare(at, true)
     const end = this.#string(at + 1)
     // Its escapes are nobody's business, but whether they are legal is the general decoder's.
     return end === -1 || this.#sawEscape ? -1 : end + 1
@@ -202,7 +203,7 @@ export class HeaderScan {
 
   /** An integer, true or false (null where nobody reads it) that is its own text; the index behind it, or -1. */
   #bare(at: number, mayBeNull = false): number {
-    const c = this.#bytes[at]
+    const c = this.bytes[at]
     if (c === 116) return this.#word('true', at)
     if (c === 102) return this.#word('false', at)
     if (c === 110 && mayBeNull) return this.#word('null', at)
@@ -211,13 +212,13 @@ export class HeaderScan {
 
   #word(word: string, at: number): number {
     for (let i = 0; i < word.length; i++) {
-      if (this.#bytes[at + i] !== word.charCodeAt(i)) return -1
+      if (this.bytes[at + i] !== word.charCodeAt(i)) return -1
     }
     return at + word.length
   }
 
   #integer(at: number): number {
-    const bytes = this.#bytes
+    const bytes = this.bytes
     const isNegative = bytes[at] === MINUS
     const from = isNegative ? at + 1 : at
     let value = 0
@@ -239,7 +240,7 @@ export class HeaderScan {
 
   #skipWhite(from: number): number {
     let at = from
-    while (at < this.#end && isWhite(this.#bytes[at])) at++
+    while (at < this.#end && isWhite(this.bytes[at])) at++
     return at
   }
 }

@@ -53,6 +53,10 @@ export const answerFields = (fields: Fields): Answer => ({ fields })
 export const notFound = (remark: string): Answer => ({ code: RESPONSE.queryNotFound, remark })
 
 /** @throws BrokerError PERMISSION_DENIED */
-export function authorize(call: Call, action: Action, resource: Resource): void {
+export function authorize(
+  call: Pick<Call, 'context' | 'principal'>,
+  action: Action,
+  resource: Resource,
+): void {
   call.context.auth.authorize(call.principal, action, resource)
 }

@@ -3,6 +3,7 @@
 import { setMaxListeners } from 'node:events'
 import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
+import type { NewMessage } from '../../model/message.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import {
   type Command,
@@ -12,20 +13,25 @@ import {
   responseHeader,
 } from '../../remoting/command.ts'
 import {
+  CODEC_JSON,
   FRAME_BYTES_MAX,
   FRAME_BYTES_MAX_UNAUTHENTICATED,
   FrameSplitter,
   type HeaderCodec,
 } from '../../remoting/frame.ts'
+import { HeaderScan } from '../../remoting/header-scan.ts'
 import { readFields } from '../../remoting/layout.ts'
 import { Outbox } from '../../remoting/outbox.ts'
+import { scanPull } from '../../remoting/pull-scan.ts'
 import { SEND, SEND_V2 } from '../../remoting/requests/send.ts'
 import type { SendResponses } from '../../remoting/send-response.ts'
 import type { GatewayContext, GatewaySocket } from '../gateway.ts'
 import type { Answer, Call, Push } from './call.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
+import { FastSend } from './fast-send.ts'
 import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
+import { type PullCall, servePull } from './requests/pull.ts'
 import { requestTable } from './requests/table.ts'
 import { SendBatch } from './send-batch.ts'
 import { Session } from './session.ts'
@@ -49,6 +55,13 @@ export interface ConnectionOptions {
   readonly tellGroup: (group: string, push: Push) => void
   readonly onGone: (connection: Connection) => void
 }
+
+/** What an answer needs to know of its request. */
+type Asked = Pick<Command, 'code' | 'opaque' | 'codec' | 'flag'>
+
+/** Chunks are taken one after the other, so all connections share these. */
+const scan = new HeaderScan()
+const fastSend = new FastSend(scan)
 
 export class Connection {
   readonly session: Session
@@ -128,6 +141,7 @@ export class Connection {
 
   readonly #onData = (chunk: Buffer): void => {
     this.heardMs = this.#options.context.clock.monotonic()
+    fastSend.reset()
     try {
       this.#splitter.push(chunk)
     } catch (error) {
@@ -144,6 +158,13 @@ export class Connection {
     end: number,
     codec: HeaderCodec,
   ): void => {
+    if (
+      codec === CODEC_JSON &&
+      scan.scan(bytes, headerAt, bodyAt) &&
+      this.#serveFast(bodyAt, end)
+    ) {
+      return
+    }
     const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
     // We push one-way requests only, so an answer belongs to nothing.
     if ((command.flag & FLAG_RESPONSE) !== 0) return
@@ -153,6 +174,44 @@ export class Connection {
       this.#answerError(command, error)
     }
   }
+
+  /**
+   * Sends and pulls in their plain form, straight from the scanned header, while nobody has to sign.
+   * @returns false for everything else, and for what the general way has to find words for
+   */
+  #serveFast(bodyAt: number, end: number): boolean {
+    const { auth } = this.#options.context
+    if (this.#isClosing || !auth.anonymousAllowed || (scan.flag & FLAG_RESPONSE) !== 0) return false
+    const { code, opaque } = scan
+    const isOneWay = (scan.flag & FLAG_ONE_WAY) !== 0
+    if (code === REQUEST.sendMessageV2) {
+      const message = this.#fastMessage(bodyAt, end)
+      if (message !== undefined) this.#sends.addOne(opaque, isOneWay, message)
+      return message !== undefined
+    }
+    if (code !== REQUEST.pullMessage && code !== REQUEST.litePullMessage) return false
+    const pull = isOneWay || this.#serving >= SERVING_MAX ? undefined : scanPull(scan)
+    if (pull === undefined) return false
+    const { context } = this.#options
+    const principal = auth.anonymous()
+    const { session } = this
+    const { signal } = this.#gone
+    const call: PullCall = { opaque, codec: CODEC_JSON, principal, session, context, signal }
+    this.#settle({ code, opaque, codec: CODEC_JSON, flag: 0 }, servePull(call, pull))
+    return true
+  }
+
+  #fastMessage(bodyAt: number, end: number): NewMessage | undefined {
+    try {
+      return fastSend.message(bodyAt, end, this.session.host, this.#mayPublish)
+    } catch {
+      // Denied: the general way answers with the reason.
+      return undefined
+    }
+  }
+
+  readonly #mayPublish = (topic: string): boolean =>
+    this.#identity.mayPublish(this.#options.context.auth.anonymous(), topic)
 
   #serve(command: Command): void {
     if (this.#isClosing) {
@@ -177,10 +236,11 @@ export class Connection {
       )
     }
     const answer = serve(this.#callOf(command, principal))
-    if (!(answer instanceof Promise)) {
-      this.#answer(command, answer)
-      return
-    }
+    if (answer instanceof Promise) this.#settle(command, answer)
+    else this.#answer(command, answer)
+  }
+
+  #settle(command: Asked, answer: Promise<Answer>): void {
     this.#serving++
     answer.then(
       (value) => {
@@ -227,7 +287,7 @@ export class Connection {
     this.#sends.add(command.opaque, command.codec, (command.flag & FLAG_ONE_WAY) !== 0, messages)
   }
 
-  #answer(command: Command, answer: Answer): void {
+  #answer(command: Asked, answer: Answer): void {
     if ((command.flag & FLAG_ONE_WAY) !== 0) return
     if (answer.frames !== undefined) {
       for (const piece of answer.frames) this.#outbox.push(piece)
@@ -239,7 +299,7 @@ export class Connection {
     this.#balance()
   }
 
-  #answerError(command: Command, thrown: unknown): void {
+  #answerError(command: Asked, thrown: unknown): void {
     const error = BrokerError.from(thrown)
     if (isOurFault(error)) {
       const fields = { evt: 'remoting.request_failed', code: command.code, err: error }

@@ -2,10 +2,8 @@
 // inflated, because a consumer of any protocol must be able to read it.
 import { BrokerError } from '../../errors.ts'
 import type { Host } from '../../model/host.ts'
-import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
 import { ANY_QUEUE, type NewMessage } from '../../model/message.ts'
 import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
-import { findProperty, PROPERTY } from '../../model/properties.ts'
 import { SYS_FLAG } from '../../model/record.ts'
 import { type BatchItem, decodeBatchBody } from '../../remoting/batch-body.ts'
 import { VERSION } from '../../remoting/codes.ts'
@@ -24,31 +22,25 @@ export interface Sender {
   readonly mayCreate: boolean
 }
 
-/** The messages of one SEND: one, or those of its batch. `body` must be the message's to keep. */
+/** The messages of one SEND: one, or those of its batch. Views on `body`, but for what had to be inflated. */
 export function messagesOf(fields: SendFields, body: Buffer, sender: Sender): NewMessage[] {
-  const properties = Buffer.from(fields.properties ?? '', 'utf8')
-  if (!fields.batch) return [messageOf(fields, { flag: fields.flag, body, properties }, sender)]
+  if (!fields.batch) {
+    const properties = Buffer.from(fields.properties ?? '', 'utf8')
+    return [messageOf(fields, { flag: fields.flag, body, properties }, sender)]
+  }
   const items = decodeBatchBody(body)
   if (items.length === 0) throw new BrokerError('MESSAGE_INVALID', 'the batch has no messages')
   return items.map((item) => messageOf(fields, item, sender))
 }
 
-/** @throws BrokerError MESSAGE_INVALID, MESSAGE_TOO_LARGE, NOT_SUPPORTED */
+/** @throws BrokerError MESSAGE_INVALID */
 export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): NewMessage {
-  const { properties } = item
-  if (properties.length > PROPERTIES_BYTES_MAX) {
-    throw new BrokerError(
-      'MESSAGE_INVALID',
-      `the message's properties have ${properties.length} bytes; ${PROPERTIES_BYTES_MAX} is the most`,
-    )
-  }
-  if (properties.length > 0) refuseTransaction(properties)
   const plain = plainBody(item.body, fields.sysFlag & SYS_FLAGS_KEPT)
   return {
     topic: fields.topic,
     queueId: fields.queueId < 0 ? ANY_QUEUE : fields.queueId,
     body: plain.body,
-    properties,
+    properties: item.properties,
     flag: item.flag,
     sysFlag: plain.sysFlag,
     bornTimestamp: Math.max(0, fields.bornTimestamp),
@@ -61,14 +53,6 @@ export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): 
         ? fields.maxReconsumeTimes
         : undefined,
   }
-}
-
-function refuseTransaction(properties: Uint8Array): void {
-  if (findProperty(properties, PROPERTY.transactionPrepared) !== 'true') return
-  throw new BrokerError(
-    'NOT_SUPPORTED',
-    'transactional messages are not served by this broker; send the message without a transaction',
-  )
 }
 
 /** zlib is undone; a method that we cannot undo stays for the consumers that can. */

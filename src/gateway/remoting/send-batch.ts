@@ -53,6 +53,13 @@ export class SendBatch {
     this.#waiting.push({ opaque, codec, isOneWay, count: messages.length })
   }
 
+  /** As `add` with one message, in the JSON codec. */
+  addOne(opaque: number, isOneWay: boolean, message: NewMessage): void {
+    this.#messages.push(message)
+    this.#bytes += message.body.length + message.properties.length
+    this.#waiting.push({ opaque, codec: CODEC_JSON, isOneWay, count: 1 })
+  }
+
   /** Publishes what the chunk brought. */
   flush(): void {
     if (this.#waiting.length === 0) return

@@ -2,7 +2,7 @@
 // client asks for that.
 import { BrokerError } from '../../../errors.ts'
 import type { GroupDefinition } from '../../../model/group.ts'
-import type { PullResult } from '../../../model/message.ts'
+import type { PullRequest, PullResult } from '../../../model/message.ts'
 import { queueOffset } from '../../../model/positions.ts'
 import type { TagFilter } from '../../../model/tag-filter.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
@@ -26,22 +26,27 @@ export const pullRequests: RequestTable = new Map([
   [REQUEST.litePullMessage, (call: Call) => servePull(call, readFields(PULL, call.fields))],
 ])
 
-export async function servePull(call: Call, pull: PullFields): Promise<Answer> {
+/** What a pull needs of its call. */
+export type PullCall = Pick<
+  Call,
+  'opaque' | 'codec' | 'principal' | 'session' | 'context' | 'signal'
+>
+
+export async function servePull(call: PullCall, pull: PullFields): Promise<Answer> {
   const { broker } = call.context
   checkPull(call, pull)
   const group = await groupOf(call, pull.consumerGroup)
   const filter = chooseFilter(call, pull, group)
-  if (typeof filter === 'object' && 'remark' in filter) return filter
+  if ('remark' in filter) return filter
   if ((pull.sysFlag & PULL_FLAG.commitOffset) !== 0 && pull.commitOffset >= 0) {
     const offset = queueOffset(pull.commitOffset)
     // A commit that rides along is a hint; the pull itself tells what is wrong with the queue.
     await broker.cursors.commit(group.name, pull.topic, pull.queueId, offset).catch(() => {})
   }
-  const result = await pullCreating(call, pull, filter as TagFilter)
-  return answerOf(call, result)
+  return answerOf(call, await broker.pull(requestOf(call, pull, filter)))
 }
 
-function checkPull(call: Call, pull: PullFields): void {
+function checkPull(call: PullCall, pull: PullFields): void {
   if (pull.maxMsgNums < 1 || pull.queueOffset < 0 || pull.queueId < 0) {
     throw new BrokerError(
       'ARGUMENT_INVALID',
@@ -55,7 +60,7 @@ function checkPull(call: Call, pull: PullFields): void {
   }
 }
 
-async function groupOf(call: Call, name: string): Promise<GroupDefinition> {
+async function groupOf(call: PullCall, name: string): Promise<GroupDefinition> {
   const { groups } = call.context.broker
   const group = (await groups.get(name)) ?? (await groups.ensure(name))
   if (!group.consumeEnabled) {
@@ -67,8 +72,14 @@ async function groupOf(call: Call, name: string): Promise<GroupDefinition> {
   return group
 }
 
+type Refusal = Answer & { readonly remark: string }
+
 /** From the request, or from the client's heartbeat; an answer when that has none. */
-function chooseFilter(call: Call, pull: PullFields, group: GroupDefinition): TagFilter | Answer {
+function chooseFilter(
+  call: PullCall,
+  pull: PullFields,
+  group: GroupDefinition,
+): TagFilter | Refusal {
   if ((pull.sysFlag & PULL_FLAG.subscription) !== 0) {
     return filterOf(pull.subscription, pull.expressionType)
   }
@@ -92,10 +103,9 @@ function chooseFilter(call: Call, pull: PullFields, group: GroupDefinition): Tag
   return subscription.filter
 }
 
-async function pullCreating(call: Call, pull: PullFields, filter: TagFilter): Promise<PullResult> {
-  const { broker } = call.context
+function requestOf(call: PullCall, pull: PullFields, filter: TagFilter): PullRequest {
   const isHeld = (pull.sysFlag & PULL_FLAG.suspend) !== 0
-  const request = {
+  return {
     topic: pull.topic,
     queueId: pull.queueId,
     offset: queueOffset(pull.queueOffset),
@@ -105,21 +115,12 @@ async function pullCreating(call: Call, pull: PullFields, filter: TagFilter): Pr
     waitMs: isHeld ? Math.min(Math.max(0, pull.suspendTimeoutMillis), SUSPEND_MS_MAX) : 0,
     signal: call.signal,
   }
-  try {
-    return await broker.pull(request)
-  } catch (error) {
-    if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error
-  }
-  const retryGroup = retryGroupOf(pull.topic)
-  if (retryGroup === undefined) await broker.topics.ensure(pull.topic)
-  else await broker.groups.ensure(retryGroup)
-  return broker.pull(request)
 }
 
 const bytesWanted = (asked: number | undefined): number =>
   asked === undefined || asked <= 0 ? PULL_BYTES_DEFAULT : Math.min(asked, PULL_BYTES_MAX)
 
-function answerOf(call: Call, result: PullResult): Answer {
+function answerOf(call: PullCall, result: PullResult): Answer {
   const { status, records } = result
   const body = status === 'found' ? records : undefined
   if (call.codec === CODEC_JSON) {
