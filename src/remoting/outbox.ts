@@ -20,9 +20,12 @@ export class Outbox {
   #bytes = 0
   #scheduled = false
   #closed = false
+  readonly #onFlushed: (() => void) | undefined
 
-  constructor(socket: ByteSocket) {
+  /** `onFlushed`: a turn's frames were handed to the socket, which may have taken them all at once. */
+  constructor(socket: ByteSocket, onFlushed?: () => void) {
     this.#socket = socket
+    this.#onFlushed = onFlushed
   }
 
   /** Bytes given and not yet taken by the kernel. */
@@ -79,5 +82,6 @@ export class Outbox {
   readonly #flushScheduled = (): void => {
     this.#scheduled = false
     this.flush()
+    this.#onFlushed?.()
   }
 }

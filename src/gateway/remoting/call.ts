@@ -6,6 +6,7 @@ import type { Fields } from '../../remoting/command.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
 import type { Action, Principal, Resource } from '../auth.ts'
 import type { GatewayContext } from '../gateway.ts'
+import type { ReadBudget } from './read-budget.ts'
 import type { Session } from './session.ts'
 
 export interface Call {
@@ -20,6 +21,8 @@ export interface Call {
   readonly principal: Principal
   readonly session: Session
   readonly context: GatewayContext
+  /** What reads for an answer have to fit into. */
+  readonly reads: ReadBudget
   /** Aborted when the connection is gone: nobody waits for the answer any more. */
   readonly signal: AbortSignal
   /** Sends a one-way request to every client on this front-end that consumes in the group. */

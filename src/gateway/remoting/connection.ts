@@ -31,6 +31,7 @@ import { isOurFault, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
 import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
+import { ReadBudget } from './read-budget.ts'
 import { type PullCall, servePull } from './requests/pull.ts'
 import { requestTable } from './requests/table.ts'
 import { SendBatch } from './send-batch.ts'
@@ -71,6 +72,7 @@ export class Connection {
   readonly #splitter: FrameSplitter
   readonly #sends: SendBatch
   readonly #identity: PeerIdentity
+  readonly #reads: ReadBudget
   readonly #gone = new AbortController()
   #pushOpaque = 0
   #serving = 0
@@ -91,7 +93,8 @@ export class Connection {
       host: hostOf(socket.remoteAddress, socket.remotePort),
       onGroups: (joined, left) => options.onGroups(this, joined, left),
     })
-    this.#outbox = new Outbox(socket)
+    this.#outbox = new Outbox(socket, () => this.#onSent())
+    this.#reads = new ReadBudget(UNSENT_BYTES_MAX, () => this.#outbox.unsentBytes)
     this.#identity = new PeerIdentity(context.auth)
     this.#splitter = new FrameSplitter(
       this.#onFrame,
@@ -108,7 +111,7 @@ export class Connection {
     })
     setMaxListeners(0, this.#gone.signal)
     socket.onData(this.#onData)
-    socket.onDrain(() => this.#balance())
+    socket.onDrain(() => this.#onSent())
     socket.onClose(() => this.#onClose())
     socket.resume()
   }
@@ -196,7 +199,8 @@ export class Connection {
     const principal = auth.anonymous()
     const { session } = this
     const { signal } = this.#gone
-    const call: PullCall = { opaque, codec: CODEC_JSON, principal, session, context, signal }
+    const reads = this.#reads
+    const call: PullCall = { opaque, codec: CODEC_JSON, principal, session, context, reads, signal }
     this.#settle({ code, opaque, codec: CODEC_JSON, flag: 0 }, servePull(call, pull))
     return true
   }
@@ -269,6 +273,7 @@ export class Connection {
       principal,
       session: this.session,
       context,
+      reads: this.#reads,
       signal: this.#gone.signal,
       tellGroup,
     }
@@ -308,6 +313,11 @@ export class Connection {
     this.#answer(command, { code: responseCodeOf(error), remark: error.message })
   }
 
+  #onSent(): void {
+    this.#balance()
+    this.#reads.next()
+  }
+
   /** Reads the peer only while what it causes stays within bounds. */
   #balance(): void {
     const isFull =
@@ -330,6 +340,7 @@ export class Connection {
     this.#isClosing = true
     this.#gone.abort()
     this.#outbox.close()
+    this.#reads.close()
     const { context, onGone } = this.#options
     this.session.end(context.broker).catch((error: unknown) => {
       const fields = { evt: 'remoting.unregister_failed', err: error }

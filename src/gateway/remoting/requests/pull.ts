@@ -29,7 +29,7 @@ export const pullRequests: RequestTable = new Map([
 /** What a pull needs of its call. */
 export type PullCall = Pick<
   Call,
-  'opaque' | 'codec' | 'principal' | 'session' | 'context' | 'signal'
+  'opaque' | 'codec' | 'principal' | 'session' | 'context' | 'reads' | 'signal'
 >
 
 export async function servePull(call: PullCall, pull: PullFields): Promise<Answer> {
@@ -43,7 +43,30 @@ export async function servePull(call: PullCall, pull: PullFields): Promise<Answe
     // A commit that rides along is a hint; the pull itself tells what is wrong with the queue.
     await broker.cursors.commit(group.name, pull.topic, pull.queueId, offset).catch(() => {})
   }
-  return answerOf(call, await broker.pull(requestOf(call, pull, filter)))
+  return answerOf(call, await read(call, pull, filter))
+}
+
+/** A read within the peer's budget; a pull that has to wait for messages holds none of it. */
+async function read(call: PullCall, pull: PullFields, filter: TagFilter): Promise<PullResult> {
+  const { broker } = call.context
+  const request = requestOf(call, pull, filter)
+  const waiting = call.reads.take(request.maxBytes)
+  if (waiting !== undefined) await waiting
+  let result: PullResult
+  try {
+    result = await broker.pull(request)
+  } finally {
+    call.reads.give(request.maxBytes)
+  }
+  const isHeld = (pull.sysFlag & PULL_FLAG.suspend) !== 0
+  const waitMs = Math.min(pull.suspendTimeoutMillis, SUSPEND_MS_MAX)
+  if (result.status !== 'at-end' || !isHeld || waitMs <= 0) return result
+  const release = call.session.hold(pull.topic, pull.queueId)
+  try {
+    return await broker.pull({ ...request, waitMs })
+  } finally {
+    release()
+  }
 }
 
 function checkPull(call: PullCall, pull: PullFields): void {
@@ -104,7 +127,6 @@ function chooseFilter(
 }
 
 function requestOf(call: PullCall, pull: PullFields, filter: TagFilter): PullRequest {
-  const isHeld = (pull.sysFlag & PULL_FLAG.suspend) !== 0
   return {
     topic: pull.topic,
     queueId: pull.queueId,
@@ -112,7 +134,7 @@ function requestOf(call: PullCall, pull: PullFields, filter: TagFilter): PullReq
     maxMessages: Math.min(pull.maxMsgNums, PULL_MESSAGES_MAX),
     maxBytes: bytesWanted(pull.maxMsgBytes),
     filter,
-    waitMs: isHeld ? Math.min(Math.max(0, pull.suspendTimeoutMillis), SUSPEND_MS_MAX) : 0,
+    waitMs: 0,
     signal: call.signal,
   }
 }

@@ -1,0 +1,208 @@
+import test from 'ava'
+import type { Command } from '../../../src/remoting/command.ts'
+import {
+  decodeConsumerConnections,
+  decodeConsumeStats,
+  decodeGroupConfig,
+  decodeGroupTable,
+  decodeProducerConnections,
+  encodeGroupConfig,
+} from '../../../src/remoting/requests/groups.ts'
+import { decodeTable } from '../../../src/remoting/requests/key-values.ts'
+import { decodeQueuePositions } from '../../../src/remoting/requests/reset.ts'
+import { decodeTopicList } from '../../../src/remoting/requests/route.ts'
+import {
+  decodeGroupList,
+  decodeTopicConfig,
+  decodeTopicStats,
+  decodeTopicTable,
+} from '../../../src/remoting/requests/topics.ts'
+import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+
+const made = { topic: 'Made', defaultTopic: 'TBW102', readQueueNums: 3, writeQueueNums: 2 }
+const rest = { perm: 6, topicFilterType: 'SINGLE_TAG', topicSysFlag: 0, order: true }
+
+test('a topic is made, shown, changed and deleted', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const show = (): Promise<Command> =>
+    connection.request(351, { fields: fields({ topic: 'Made' }) })
+  t.is((await show()).code, 17)
+  t.is((await connection.request(17, { fields: fields({ ...made, ...rest }) })).code, 0)
+  t.deepEqual(decodeTopicConfig((await show()).body), {
+    name: 'Made',
+    readQueues: 3,
+    writeQueues: 2,
+    perm: 6,
+    ordered: true,
+    sysFlag: 0,
+  })
+  await connection.request(17, { fields: fields({ ...made, ...rest, perm: 4 }) })
+  t.is(decodeTopicConfig((await show()).body).perm, 4)
+  t.is((await send(connection, { topic: 'Made' })).code, 16)
+  const table = decodeTopicTable((await connection.request(21)).body)
+  t.true(table.topics.some((topic) => topic.name === 'Made'))
+  for (let i = 0; i < 2; i++) {
+    t.is((await connection.request(215, { fields: fields({ topic: 'Made' }) })).code, 0)
+  }
+  t.is((await show()).code, 17)
+})
+
+test('a topic that makes no sense, or belongs to the machinery, is refused', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  for (const changed of [
+    { topic: 'a/b' },
+    { readQueueNums: 0 },
+    { readQueueNums: 99_999 },
+    { perm: 64 },
+  ]) {
+    const answer = await connection.request(17, {
+      fields: fields({ ...made, ...rest, ...changed }),
+    })
+    t.is(answer.code, 29, JSON.stringify(changed))
+  }
+  t.is((await connection.request(215, { fields: fields({ topic: 'TBW102' }) })).code, 16)
+})
+
+test("a topic's queues are measured", async (t) => {
+  const { connect, clock } = await startFrontEnd(t)
+  const connection = await connect()
+  for (let i = 0; i < 3; i++) await send(connection, { topic: 'T', e: 1 })
+  const answer = await connection.request(202, { fields: fields({ topic: 'T' }) })
+  // The form that Java's reader demands: objects as keys.
+  t.regex(
+    answer.body.toString(),
+    /^\{"offsetTable":\{\{"brokerName":"broker-a","queueId":0,"topic":"T"\}:\{/,
+  )
+  const stats = decodeTopicStats(answer.body)
+  t.deepEqual(stats[1], {
+    queue: { brokerName: 'broker-a', queueId: 1, topic: 'T' },
+    minOffset: 0,
+    maxOffset: 3,
+    lastUpdateTimestamp: clock.now(),
+  })
+  t.is((await connection.request(202, { fields: fields({ topic: 'None' }) })).code, 17)
+})
+
+test('a group is made, shown and deleted', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const show = (): Promise<Command> => connection.request(352, { fields: fields({ group: 'G' }) })
+  t.is((await show()).code, 26)
+  const group = {
+    name: 'G',
+    consumeEnabled: true,
+    broadcastEnabled: false,
+    retryQueues: 1,
+    retryTimesMax: 3,
+  }
+  t.is((await connection.request(200, { body: encodeGroupConfig(group) })).code, 0)
+  t.deepEqual(decodeGroupConfig((await show()).body), group)
+  t.deepEqual(
+    decodeGroupTable((await connection.request(201)).body).filter(({ name }) => name === 'G'),
+    [group],
+  )
+  for (let i = 0; i < 2; i++) {
+    t.is((await connection.request(207, { fields: fields({ groupName: 'G' }) })).code, 0)
+  }
+  t.is((await show()).code, 26)
+  t.is(
+    (await connection.request(200, { body: encodeGroupConfig({ ...group, name: 'a b' }) })).code,
+    29,
+  )
+})
+
+test('the progress of a group is measured', async (t) => {
+  const { connect, clock } = await startFrontEnd(t)
+  const connection = await connect()
+  for (let i = 0; i < 3; i++) await send(connection, { topic: 'T' })
+  await pull(connection, { topic: 'T', sysFlag: 5, commitOffset: 2 })
+  const answer = await connection.request(208, {
+    fields: fields({ consumerGroup: 'G', topic: 'T' }),
+  })
+  const [progress] = decodeConsumeStats(answer.body).filter(({ queue }) => queue.queueId === 0)
+  t.deepEqual(progress, {
+    queue: { brokerName: 'broker-a', queueId: 0, topic: 'T' },
+    brokerOffset: 3,
+    consumerOffset: 2,
+    pullOffset: 2,
+    lastTimestamp: clock.now(),
+  })
+})
+
+test('a group is moved, and its clients are told', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  let told: (command: Command) => void = () => {}
+  const push = new Promise<Command>((resolve) => (told = resolve))
+  const connection = await connect({
+    onPush: (command) => {
+      if (command.code === 220) told(command)
+      return undefined
+    },
+  })
+  await heartbeat(connection, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  for (let i = 0; i < 5; i++) await send(connection, { topic: 'T' })
+  await pull(connection, { topic: 'T', sysFlag: 5, commitOffset: 5 })
+  const reset = { group: 'G', topic: 'T', timestamp: 0, isForce: true }
+  const answer = await connection.request(222, { fields: fields(reset) })
+  t.is(answer.code, 0)
+  t.deepEqual(decodeQueuePositions(answer.body)[0], {
+    queue: { brokerName: 'broker-a', queueId: 0, topic: 'T' },
+    offset: 0,
+  })
+  t.is(await broker.cursors.committed('G', 'T', 0), 0 as never)
+  const pushed = await push
+  t.is(pushed.fields.get('topic'), 'T')
+  t.deepEqual(decodeQueuePositions(pushed.body), decodeQueuePositions(answer.body))
+  const forward = { ...reset, timestamp: -1 }
+  await connection.request(222, { fields: fields({ ...forward, isForce: false }) })
+  t.is(await broker.cursors.committed('G', 'T', 0), 0 as never)
+  await connection.request(222, { fields: fields(forward) })
+  t.is(await broker.cursors.committed('G', 'T', 0), 5 as never)
+})
+
+test('who is connected is told', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const of = (code: number, values: Record<string, string>): Promise<Command> =>
+    connection.request(code, { fields: fields(values) })
+  t.is((await of(203, { consumerGroup: 'G' })).code, 206)
+  t.is((await of(204, { producerGroup: 'PG' })).code, 1)
+  await heartbeat(connection, 'c1', [{ group: 'G', topics: { T: 'A || B' } }], ['PG'])
+  const consumers = decodeConsumerConnections((await of(203, { consumerGroup: 'G' })).body)
+  t.is(consumers.connections[0]?.clientId, 'c1')
+  t.regex(consumers.connections[0]!.clientAddr, /^127\.0\.0\.1:\d+$/)
+  t.is(consumers.messageModel, 'CLUSTERING')
+  t.is(consumers.subscriptions[0]?.subString, 'A || B')
+  t.is(decodeProducerConnections((await of(204, { producerGroup: 'PG' })).body)[0]?.clientId, 'c1')
+  t.deepEqual(decodeGroupList((await of(300, { topic: 'T' })).body), ['G'])
+  t.true(decodeTopicList((await of(343, { group: 'G' })).body).includes('T'))
+  const subscription = (await of(345, { group: 'G', topic: 'T' })).body.toString()
+  t.regex(subscription, /"subString":"A \|\| B"/)
+})
+
+test('the broker tells its settings and its state in the words that mqadmin parses', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  for (let i = 0; i < 3; i++) await send(connection, { topic: 'T' })
+  const settings = await connection.request(26)
+  t.regex(settings.body.toString(), /^brokerName=broker-a$/m)
+  t.regex(settings.body.toString(), /^flushDiskType=SYNC_FLUSH$/m)
+  t.truthy(JSON.parse(settings.fields.get('version')!))
+  const state = decodeTable((await connection.request(28)).body)
+  t.is(state.get('msgPutTotalTodayNow'), '3')
+  t.is(state.get('brokerVersionDesc'), 'V5_3_3')
+  t.is(state.get('putTps')!.split(' ').length, 3)
+  t.true(decodeTopicList((await connection.request(305)).body).includes('TBW102'))
+})
+
+test('an unknown request is answered with code 3', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  for (const code of [0, 22, 9999, 200_050, -7]) {
+    const answer = await connection.request(code)
+    t.is(answer.code, 3)
+    t.is(answer.remark, ` request type ${code} not supported`)
+  }
+})

@@ -1,0 +1,166 @@
+// Bytes that no client of ours sends: each costs at most its own connection, and never memory for what did
+// not come.
+import test from 'ava'
+import fc from 'fast-check'
+import { decodeCommand } from '../../../src/remoting/command.ts'
+import { FrameSplitter } from '../../../src/remoting/frame.ts'
+import { send, startFrontEnd } from '../../support/native-front-end.ts'
+
+const frame = (
+  header: string | Uint8Array,
+  body: Uint8Array = Buffer.alloc(0),
+  codec = 0,
+): Buffer => {
+  const head = Buffer.from(header as string)
+  const prefix = Buffer.alloc(8)
+  prefix.writeInt32BE(4 + head.length + body.length)
+  prefix.writeUInt32BE(((codec << 24) | head.length) >>> 0, 4)
+  return Buffer.concat([prefix, head, body])
+}
+const json = (header: object): Buffer => frame(JSON.stringify(header))
+
+for (const [what, bytes] of [
+  ['a claimed 2 GiB', Buffer.from('7fffffff00000010', 'hex')],
+  ['a negative length', Buffer.from('ffffffff00000010', 'hex')],
+  ['a length of nothing', Buffer.from('0000000000000000', 'hex')],
+  ['a header longer than its frame', Buffer.from('0000000c00ffffff0000000000000000', 'hex')],
+  ['a header codec that does not exist', frame('{"code":1}', undefined, 9)],
+  ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')],
+  ['an MQTT CONNECT', Buffer.from('101000044d5154540502003c0000047465737400', 'hex')],
+  ['an AMQP header', Buffer.from('AMQP\x00\x01\x00\x00', 'latin1')],
+  ['a TLS hello', Buffer.from(`16030100f8010000f40303${'00'.repeat(64)}`, 'hex')],
+  ['a header that is no JSON', frame('code=310')],
+  ['a header that is a list', frame('[310]')],
+  ['a header without a code', json({ opaque: 1 })],
+  ['a code beyond 32 bits', frame('{"code":99999999999}')],
+  ['a header that is no UTF-8', frame(Buffer.from('{"code":310,"remark":"\xff"}', 'latin1'))],
+  ['nested fields', json({ code: 310, opaque: 1, extFields: { b: { c: 1 } } })],
+  ['a deep header', frame(`{"code":310,"x":${'['.repeat(50_000)}`)],
+  ['a binary header that ends too early', frame(Buffer.alloc(10), undefined, 1)],
+  [
+    'a binary header with a length of its own',
+    frame(Buffer.from('0136000191000000010000000000000000' + '7fffffff', 'hex'), undefined, 1),
+  ],
+] as const) {
+  test(`${what} closes its own connection and no other`, async (t) => {
+    const { connect, raw } = await startFrontEnd(t)
+    const healthy = await connect()
+    const peer = await raw()
+    peer.send(bytes)
+    t.is((await peer.closed()).length, 0)
+    t.is((await send(healthy, { topic: 'T' })).code, 0)
+  })
+}
+
+test('an answer that nobody asked for, and a truncated frame, are waited out', async (t) => {
+  const { connect, raw, gateway } = await startFrontEnd(t)
+  const healthy = await connect()
+  const peer = await raw()
+  peer.send(json({ code: 0, flag: 1, opaque: 77 }), frame('{"code":310}').subarray(0, 9))
+  t.is((await send(healthy, { topic: 'T' })).code, 0)
+  t.is(gateway.connections, 2)
+  t.false(peer.isClosed)
+})
+
+test('a header with hostile names is served like any other', async (t) => {
+  const { raw } = await startFrontEnd(t)
+  const peer = await raw()
+  const fields = '"__proto__":"x","constructor":"y","toString":"z"'
+  peer.send(frame(`{"code":310,"opaque":5,"extFields":{${fields}},"__proto__":{"code":1}}`))
+  const length = (await peer.read(4)).readInt32BE()
+  const answer = (await peer.read(length)).toString('utf8', 4)
+  t.regex(answer, /"code":29,.*lacks the field 'a'/)
+  t.is(({} as Record<string, unknown>)['code'], undefined)
+})
+
+test('random bytes close the connection or wait for more, and nothing breaks', async (t) => {
+  const { connect, raw, gateway } = await startFrontEnd(t)
+  const healthy = await connect()
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 200 }), async (bytes) => {
+      const peer = await raw()
+      peer.send(bytes)
+      peer.end()
+    }),
+    { numRuns: 200 },
+  )
+  t.is((await send(healthy, { topic: 'T' })).code, 0)
+  while (gateway.connections > 1) await new Promise((resolve) => setImmediate(resolve))
+  t.pass()
+})
+
+test('mutated requests of every kind are answered, or cost their own connection', async (t) => {
+  const { connect, raw, gateway } = await startFrontEnd(t)
+  const healthy = await connect()
+  const body =
+    '{"clientID":"c","consumerDataSet":[{"groupName":"G","subscriptionDataSet":[{"topic":"T"}]}]}'
+  const fields = { topic: 'T', queueId: '0', consumerGroup: 'G', queueOffset: '0', maxMsgNums: '1' }
+  const rest = { sysFlag: '4', commitOffset: '0', suspendTimeoutMillis: '0', subVersion: '0' }
+  const codes = [10, 11, 12, 14, 15, 17, 21, 26, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 41, 42]
+  const more = [
+    43, 46, 200, 201, 202, 203, 204, 207, 208, 215, 222, 300, 305, 310, 320, 343, 345, 351, 352,
+    361,
+  ]
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...codes, ...more),
+      fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 3 }),
+      async (code, mutations) => {
+        const bytes = frame(
+          JSON.stringify({ code, opaque: 1, extFields: { ...fields, ...rest } }),
+          Buffer.from(body),
+        )
+        for (const [at, byte] of mutations) bytes[8 + (at % (bytes.length - 8))] = byte
+        const peer = await raw()
+        peer.send(bytes)
+        peer.end()
+      },
+    ),
+    { numRuns: 300 },
+  )
+  t.is((await send(healthy, { topic: 'T' })).code, 0)
+  while (gateway.connections > 1) await new Promise((resolve) => setImmediate(resolve))
+})
+
+test('a peer that never reads its answers is not read any longer', async (t) => {
+  const { connect, raw, broker } = await startFrontEnd(t)
+  const healthy = await connect()
+  for (let i = 0; i < 20; i++) await send(healthy, { topic: 'T', body: Buffer.alloc(200_000) })
+  const peer = await raw()
+  peer.pause()
+  const pull = (opaque: number): Buffer =>
+    json({
+      code: 11,
+      opaque,
+      extFields: {
+        ...{ consumerGroup: 'G', topic: 'T', queueId: '0', queueOffset: '0', maxMsgNums: '32' },
+        ...{ sysFlag: '4', commitOffset: '0', suspendTimeoutMillis: '0', subscription: '*' },
+        ...{ subVersion: '0', maxMsgBytes: '4000000' },
+      },
+    })
+  for (let i = 0; i < 500; i++) peer.send(pull(i))
+  t.is((await send(healthy, { topic: 'T' })).code, 0)
+  const before = (await broker.status()).messagesOut
+  for (let i = 0; i < 50; i++) t.is((await send(healthy, { topic: 'T' })).code, 0)
+  const { messagesOut } = await broker.status()
+  t.is(messagesOut, before, 'pulls of a peer that does not read are still served')
+  t.true(messagesOut < 500 * 20, `${messagesOut} messages were read for a peer that reads none`)
+})
+
+test('requests cut into single bytes are served', async (t) => {
+  const { raw } = await startFrontEnd(t)
+  const peer = await raw()
+  const bytes = json({ code: 30, opaque: 9, extFields: { topic: 'TBW102', queueId: 0 } })
+  for (const byte of bytes) {
+    peer.send([byte])
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  const length = (await peer.read(4)).readInt32BE()
+  const answer = Buffer.concat([Buffer.alloc(4), await peer.read(length)])
+  answer.writeInt32BE(length)
+  let offset: string | undefined
+  new FrameSplitter((...found) => {
+    offset = decodeCommand(...found).fields.get('offset')
+  }).push(answer)
+  t.is(offset, '0')
+})

@@ -1,0 +1,165 @@
+import test from 'ava'
+import type { Command } from '../../../src/remoting/command.ts'
+import { decodeConsumerIds } from '../../../src/remoting/requests/clients.ts'
+import {
+  decodeLockedQueues,
+  encodeLockRequest,
+} from '../../../src/remoting/requests/queue-locks.ts'
+import { fields, heartbeat, startFrontEnd } from '../../support/native-front-end.ts'
+import { eventually } from '../../support/waiting.ts'
+
+/** Keeps what the broker pushes. */
+function pushes(): { readonly heard: Command[]; readonly onPush: (command: Command) => undefined } {
+  const heard: Command[] = []
+  return {
+    heard,
+    onPush: (command) => {
+      heard.push(command)
+      return undefined
+    },
+  }
+}
+
+test('members of a group are known as soon as the heartbeat is answered', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const [one, two] = [await connect(), await connect()]
+  const list = (): Promise<Command> => one.request(38, { fields: fields({ consumerGroup: 'G' }) })
+  t.is((await list()).code, 1)
+  t.is((await heartbeat(one, 'c1', [{ group: 'G', topics: { T: '*' } }])).code, 0)
+  await heartbeat(two, 'c2', [{ group: 'G', topics: { T: '*' } }])
+  t.deepEqual(decodeConsumerIds((await list()).body), ['c1', 'c2'])
+})
+
+test('a heartbeat makes the group, its retry topic and the topics it names', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  await heartbeat(await connect(), 'c1', [{ group: 'G', topics: { T: '*', '%RETRY%G': '*' } }])
+  t.truthy(await broker.groups.get('G'))
+  t.is((await broker.topics.get('%RETRY%G'))?.readQueues, 1)
+  t.truthy(await broker.topics.get('T'))
+})
+
+test('members are told to rebalance when one comes, leaves in order, or vanishes', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const { heard, onPush } = pushes()
+  const watching = await connect({ onPush })
+  await heartbeat(watching, 'c1', [{ group: 'G' }])
+  const told = async (times: number): Promise<void> => {
+    await eventually(async () => (heard.length >= times ? true : undefined))
+    t.is(heard.length, times)
+  }
+  await told(1)
+  const other = await connect()
+  await heartbeat(other, 'c2', [{ group: 'G' }])
+  await told(2)
+  await other.request(35, { fields: fields({ clientID: 'c2', consumerGroup: 'G' }) })
+  await told(3)
+  const third = await connect()
+  await heartbeat(third, 'c3', [{ group: 'G' }])
+  await told(4)
+  third.close()
+  await told(5)
+  const push = heard.at(-1)!
+  t.is(push.code, 40)
+  t.is(push.fields.get('consumerGroup'), 'G')
+  t.is(push.flag, 2)
+})
+
+test('a heartbeat that changes nothing tells nobody', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const { heard, onPush } = pushes()
+  const connection = await connect({ onPush })
+  await heartbeat(connection, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  await eventually(async () => (heard.length === 1 ? true : undefined))
+  for (let i = 0; i < 3; i++)
+    await heartbeat(connection, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  t.is(heard.length, 1)
+})
+
+test('a client that is silent for two minutes is no member any more', async (t) => {
+  const { connect, clock } = await startFrontEnd(t, { idleMs: 1e9 })
+  const [silent, other] = [await connect(), await connect()]
+  await heartbeat(silent, 'c1', [{ group: 'G' }])
+  clock.advance(100_000)
+  await heartbeat(other, 'c2', [{ group: 'G' }])
+  clock.advance(100_000)
+  const answer = await other.request(38, { fields: fields({ consumerGroup: 'G' }) })
+  t.deepEqual(decodeConsumerIds(answer.body), ['c2'])
+})
+
+test('a connection without a command for two minutes is closed', async (t) => {
+  const { connect, clock, gateway } = await startFrontEnd(t)
+  const connection = await connect()
+  await heartbeat(connection, 'c1', [])
+  clock.advance(110_000)
+  t.is(gateway.connections, 1)
+  clock.advance(20_000)
+  t.is((await connection.closed)?.code, 'UNREACHABLE')
+})
+
+test('an unreadable heartbeat is refused in words', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  for (const body of ['', '[]', '{', '{"consumerDataSet":[]}', '\xff\xfe']) {
+    const answer = await connection.request(34, { body: Buffer.from(body, 'latin1') })
+    t.is(answer.code, 29, body)
+    t.true(answer.remark!.length > 10)
+  }
+})
+
+test('a group name from the wire is only a name', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  t.is(
+    (
+      await heartbeat(connection, '__proto__', [
+        { group: '__proto__', topics: { constructor: '*' } },
+      ])
+    ).code,
+    0,
+  )
+  const list = await connection.request(38, { fields: fields({ consumerGroup: '__proto__' }) })
+  t.deepEqual(decodeConsumerIds(list.body), ['__proto__'])
+  t.is(({} as Record<string, unknown>)['clientId'], undefined)
+})
+
+test('a queue is locked by one client at a time, and free again once it is gone', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const [one, two] = [await connect(), await connect()]
+  await heartbeat(one, 'c1', [{ group: 'G' }])
+  await heartbeat(two, 'c2', [{ group: 'G' }])
+  const lock = async (connection: typeof one, clientId: string, queues: number[], code = 41) => {
+    const body = encodeLockRequest({
+      clientId,
+      consumerGroup: 'G',
+      queues: queues.map((queueId) => ({ brokerName: 'broker-a', queueId, topic: 'T' })),
+    })
+    const answer = await connection.request(code, { body })
+    t.is(answer.code, 0)
+    return code === 41 ? decodeLockedQueues(answer.body).map((queue) => queue.queueId) : []
+  }
+  t.deepEqual(await lock(one, 'c1', [0, 1]), [0, 1])
+  t.deepEqual(await lock(two, 'c2', [1, 2]), [2])
+  await lock(one, 'c1', [1], 42)
+  t.deepEqual(await lock(two, 'c2', [0, 1]), [1])
+  one.close()
+  await eventually(async () => ((await lock(two, 'c2', [0])).length === 1 ? true : undefined))
+})
+
+test('only tags are accepted as a way to select', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const check = (expressionType: string): Promise<Command> =>
+    connection.request(46, {
+      body: Buffer.from(
+        JSON.stringify({
+          clientId: 'c1',
+          group: 'G',
+          subscriptionData: { topic: 'T', subString: 'a', expressionType },
+        }),
+      ),
+    })
+  t.is((await check('TAG')).code, 0)
+  const refused = await check('SQL92')
+  t.is(refused.code, 1)
+  t.regex(refused.remark!, /filter message by SQL92/)
+})

@@ -1,0 +1,112 @@
+import test from 'ava'
+import type { Command } from '../../../src/remoting/command.ts'
+import type { RemotingConnection } from '../../../src/remoting/connection.ts'
+import { decodeMessages } from '../../../src/remoting/message.ts'
+import { decodeCommittedOffsets } from '../../../src/remoting/requests/offsets.ts'
+import { fields, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+
+const ask = (
+  connection: RemotingConnection,
+  code: number,
+  values: Record<string, string | number | boolean>,
+): Promise<Command> =>
+  connection.request(code, {
+    fields: fields({ topic: 'T', queueId: 0, consumerGroup: 'G', ...values }),
+  })
+
+test('a committed offset is told again; a negative one is not taken', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  const connection = await connect()
+  await send(connection, { topic: 'T' })
+  t.is((await ask(connection, 15, { commitOffset: 1 })).code, 26)
+  await broker.groups.ensure('G')
+  t.is((await ask(connection, 15, { commitOffset: 1 })).code, 0)
+  t.is((await ask(connection, 14, {})).fields.get('offset'), '1')
+  t.is((await ask(connection, 15, { commitOffset: -1 })).code, 0)
+  t.is((await ask(connection, 14, {})).fields.get('offset'), '1')
+})
+
+test('a new group starts a young queue at its beginning, unless it asks otherwise', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  t.is((await ask(connection, 14, { topic: 'Nowhere' })).fields.get('offset'), '0')
+  await send(connection, { topic: 'T' })
+  t.is((await ask(connection, 14, {})).fields.get('offset'), '0')
+  const strict = await ask(connection, 14, { setZeroIfNotFound: false })
+  t.is(strict.code, 22)
+})
+
+test('the ends of a queue and its first time are told', async (t) => {
+  const { connect, clock } = await startFrontEnd(t)
+  const connection = await connect()
+  t.is((await ask(connection, 32, {})).code, 17)
+  await send(connection, { topic: 'T' })
+  const first = clock.now()
+  clock.advance(1000)
+  await send(connection, { topic: 'T' })
+  t.is((await ask(connection, 30, {})).fields.get('offset'), '2')
+  t.is((await ask(connection, 31, {})).fields.get('offset'), '0')
+  t.is((await ask(connection, 32, {})).fields.get('timestamp'), String(first))
+  t.is((await ask(connection, 32, { queueId: 1 })).fields.get('timestamp'), '-1')
+})
+
+test('an offset is found by time', async (t) => {
+  const { connect, clock } = await startFrontEnd(t)
+  const connection = await connect()
+  const times: number[] = []
+  for (let i = 0; i < 3; i++) {
+    times.push(clock.now())
+    await send(connection, { topic: 'T' })
+    clock.advance(1000)
+  }
+  const at = async (timestamp: number, boundaryType = 'lower'): Promise<string | undefined> =>
+    (await ask(connection, 29, { timestamp, boundaryType })).fields.get('offset')
+  t.is(await at(times[1]!), '1')
+  t.is(await at(times[1]! + 1), '2')
+  t.is(await at(times[1]! + 1, 'upper'), '1')
+  t.is(await at(times[2]! + 5000), '3')
+  t.is(await at(0), '0')
+  t.is((await ask(connection, 29, { timestamp: 1, boundaryType: 'middle' })).code, 29)
+})
+
+test('all committed offsets are listed by group and topic', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  for (let i = 0; i < 2; i++) await send(connection, { topic: 'T' })
+  // The group exists once it pulled.
+  await pull(connection, { topic: 'T', sysFlag: 5, commitOffset: 2 })
+  const all = decodeCommittedOffsets((await connection.request(43)).body)
+  t.deepEqual(
+    all.filter((entry) => entry.topic === 'T'),
+    [{ group: 'G', topic: 'T', queueId: 0, offset: 2 }],
+  )
+})
+
+test('a message is found by its position, by key and by unique id', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const properties = { KEYS: 'order-1 order-2', UNIQ_KEY: 'C0A80001' }
+  const sent = await send(connection, { topic: 'T', properties, body: Buffer.from('found') })
+  const position = Number.parseInt(sent.fields.get('msgId')!.slice(16), 16)
+  const viewed = await connection.request(33, { fields: fields({ offset: position }) })
+  t.is(decodeMessages(viewed.body)[0]!.body.toString(), 'found')
+  t.is((await connection.request(33, { fields: fields({ offset: position + 1 }) })).code, 1)
+  const query = async (key: string, unique: boolean): Promise<Command> =>
+    connection.request(12, {
+      fields: fields({
+        ...{ topic: 'T', key, maxNum: 32, beginTimestamp: 0 },
+        ...{ endTimestamp: '9223372036854775807', _UNIQUE_KEY_QUERY: unique },
+      }),
+    })
+  for (const [key, unique] of [
+    ['order-1', false],
+    ['order-2', false],
+    ['C0A80001', true],
+  ] as const) {
+    const answer = await query(key, unique)
+    t.is(answer.code, 0, key)
+    t.is(decodeMessages(answer.body)[0]!.body.toString(), 'found')
+    t.true(answer.fields.has('indexLastUpdateTimestamp'))
+  }
+  t.is((await query('order-3', false)).code, 22)
+})

@@ -1,0 +1,159 @@
+import test from 'ava'
+import { CODEC_BINARY } from '../../../src/remoting/frame.ts'
+import { decodeMessages } from '../../../src/remoting/message.ts'
+import type { FakeClock } from '../../support/fake-clock.ts'
+import { heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { eventually } from '../../support/waiting.ts'
+
+const offsetsOf = (answer: { readonly fields: ReadonlyMap<string, string> }): string[] =>
+  ['nextBeginOffset', 'minOffset', 'maxOffset', 'suggestWhichBrokerId'].map(
+    (name) => answer.fields.get(name) ?? 'missing',
+  )
+
+for (const codec of [0, CODEC_BINARY] as const) {
+  test(`all four offsets are in every outcome (codec ${codec})`, async (t) => {
+    const { connect } = await startFrontEnd(t)
+    const connection = await connect({ codec })
+    await send(connection, { topic: 'T', properties: { TAGS: 'A' } })
+    const found = await pull(connection, { topic: 'T' })
+    t.deepEqual([found.code, found.remark, ...offsetsOf(found)], [0, 'FOUND', '1', '0', '1', '0'])
+    const atEnd = await pull(connection, { topic: 'T', offset: 1 })
+    t.deepEqual([atEnd.code, ...offsetsOf(atEnd)], [19, '1', '0', '1', '0'])
+    const beyond = await pull(connection, { topic: 'T', offset: 9 })
+    t.deepEqual([beyond.code, ...offsetsOf(beyond)], [21, '1', '0', '1', '0'])
+    const noMatch = await pull(connection, { topic: 'T', subscription: 'B' })
+    t.deepEqual([noMatch.code, ...offsetsOf(noMatch)], [20, '1', '0', '1', '0'])
+    t.is(noMatch.body.length, 0)
+  })
+}
+
+test('a pull of a topic that does not exist creates it', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  t.is((await pull(await connect(), { topic: 'New' })).code, 19)
+})
+
+test('a pull where topics are not created is told so', async (t) => {
+  const { connect } = await startFrontEnd(t, { broker: { autoCreateTopics: false } })
+  const answer = await pull(await connect(), { topic: 'New' })
+  t.is(answer.code, 17)
+  t.regex(answer.remark!, /New/)
+})
+
+test('a held pull is answered when a message comes', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const [reader, writer] = [await connect(), await connect()]
+  const held = pull(reader, { topic: 'T', sysFlag: 6 })
+  await send(writer, { topic: 'T', body: Buffer.from('news') })
+  const answer = await held
+  t.is(answer.code, 0)
+  t.is(decodeMessages(answer.body)[0]!.body.toString(), 'news')
+})
+
+/** Every held pull has a timer of its own. */
+const held = async (clock: FakeClock, idle: number, count: number): Promise<void> => {
+  await eventually(async () => (clock.pending - idle === count ? true : undefined))
+}
+
+test('a held pull is answered with "nothing" at its time', async (t) => {
+  const { connect, clock } = await startFrontEnd(t)
+  const connection = await connect()
+  await send(connection, { topic: 'T' })
+  const idle = clock.pending
+  let answered = false
+  const pulled = pull(connection, { topic: 'T', offset: 1, sysFlag: 6, suspendMs: 5000 })
+  void pulled.then(() => {
+    answered = true
+  })
+  await held(clock, idle, 1)
+  await clock.advanceAsync(4999)
+  t.is((await pull(connection, { topic: 'T' })).code, 0)
+  t.false(answered)
+  await clock.advanceAsync(1)
+  t.is((await pulled).code, 19)
+})
+
+test('held pulls end with their connection', async (t) => {
+  const { connect, clock } = await startFrontEnd(t)
+  const connection = await connect()
+  await pull(connection, { topic: 'T' })
+  const idle = clock.pending
+  for (let queueId = 0; queueId < 4; queueId++) {
+    pull(connection, { topic: 'T', queueId, sysFlag: 6 }).catch(() => {})
+  }
+  await held(clock, idle, 4)
+  connection.close()
+  await held(clock, idle, 0)
+  t.pass()
+})
+
+test('a pull without its subscription uses the one of the heartbeat', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  for (const tag of ['A', 'B', 'A'])
+    await send(connection, { topic: 'T', properties: { TAGS: tag } })
+  const without = { topic: 'T', sysFlag: 0 }
+  t.is((await pull(connection, without)).code, 24)
+  await heartbeat(connection, 'c1', [{ group: 'G', topics: { T: 'B' }, version: 5 }])
+  const answer = await pull(connection, { ...without, subVersion: 5 })
+  t.deepEqual(
+    decodeMessages(answer.body).map((message) => message.queueOffset as number),
+    [1],
+  )
+  t.is((await pull(connection, { ...without, subVersion: 6 })).code, 25)
+})
+
+test('a commit rides along with a pull', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  const connection = await connect()
+  for (let i = 0; i < 3; i++) await send(connection, { topic: 'T' })
+  await pull(connection, { topic: 'T', sysFlag: 5, commitOffset: 2 })
+  t.is(await broker.cursors.committed('G', 'T', 0), 2 as never)
+  await pull(connection, { topic: 'T', sysFlag: 5, commitOffset: -1 })
+  t.is(await broker.cursors.committed('G', 'T', 0), 2 as never)
+})
+
+test('an answer has no more messages and bytes than asked for, but one at least', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  for (let i = 0; i < 5; i++) await send(connection, { topic: 'T', body: Buffer.alloc(10_000) })
+  t.is(decodeMessages((await pull(connection, { topic: 'T', max: 2 })).body).length, 2)
+  t.is(decodeMessages((await pull(connection, { topic: 'T', maxMsgBytes: 100 })).body).length, 1)
+  t.is(decodeMessages((await pull(connection, { topic: 'T', maxMsgBytes: 25_000 })).body).length, 2)
+})
+
+test('a peer that reads its answers gets all of them, however much it asks for at once', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  for (let i = 0; i < 10; i++) await send(connection, { topic: 'T', body: Buffer.alloc(100_000) })
+  const pulls = Array.from({ length: 60 }, () =>
+    pull(connection, { topic: 'T', maxMsgBytes: 4_000_000 }),
+  )
+  for (const answer of await Promise.all(pulls)) t.is(decodeMessages(answer.body).length, 10)
+})
+
+for (const [what, changed, code] of [
+  ['a negative queue', { queueId: -1 }, 29],
+  ['a queue that does not exist', { queueId: 99 }, 29],
+  ['no messages', { max: 0 }, 29],
+  ['SQL', { expressionType: 'SQL92', subscription: 'a > 1' }, 1],
+  ['an empty tag list', { subscription: '||' }, 23],
+  ['an illegal topic', { topic: 'a b' }, 29],
+  ['an illegal group', { group: 'a b' }, 29],
+] as const) {
+  test(`a pull with ${what} is refused with a reason`, async (t) => {
+    const { connect } = await startFrontEnd(t)
+    const connection = await connect()
+    await send(connection, { topic: 'T' })
+    const answer = await pull(connection, { topic: 'T', ...changed })
+    t.is(answer.code, code, answer.remark)
+    t.true((answer.remark ?? '').length > 10)
+  })
+}
+
+test('a group that may not consume gets nothing', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  const connection = await connect()
+  const group = await broker.groups.ensure('G')
+  await broker.groups.put({ ...group, consumeEnabled: false })
+  t.is((await pull(connection, { topic: 'T' })).code, 16)
+})

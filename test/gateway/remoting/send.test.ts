@@ -1,0 +1,226 @@
+import { deflateSync } from 'node:zlib'
+import test from 'ava'
+import { parseOffsetMessageId } from '../../../src/model/message-id.ts'
+import { encodeProperties } from '../../../src/model/properties.ts'
+import { encodeBatchBody } from '../../../src/remoting/batch-body.ts'
+import { CODEC_BINARY, CODEC_JSON } from '../../../src/remoting/frame.ts'
+import { decodeMessages } from '../../../src/remoting/message.ts'
+import { fields, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+
+for (const [name, codec] of [
+  ['JSON', CODEC_JSON],
+  ['binary', CODEC_BINARY],
+] as const) {
+  test(`a send by the ${name} codec is stored whole and answered with its place`, async (t) => {
+    const { connect } = await startFrontEnd(t)
+    const connection = await connect({ codec })
+    const properties = { TAGS: 'TagA', KEYS: 'k1 k2', text: 'grüße 中文 😀 "quoted" \\ \n' }
+    const first = await send(connection, { topic: 'T', properties, body: Buffer.from('one'), h: 7 })
+    const second = await send(connection, { topic: 'T', properties, body: Buffer.from('two') })
+    t.is(first.code, 0)
+    t.is(first.codec, codec)
+    t.is(first.fields.get('queueId'), '0')
+    t.is(first.fields.get('queueOffset'), '0')
+    t.is(second.fields.get('queueOffset'), '1')
+    const answer = await pull(connection, { topic: 'T' })
+    t.is(answer.code, 0)
+    const [one, two] = decodeMessages(answer.body)
+    t.is(one!.body.toString(), 'one')
+    t.is(two!.body.toString(), 'two')
+    t.is(one!.flag, 7)
+    t.is(one!.bornTimestamp, 1_700_000_000_000)
+    t.is(one!.offsetMessageId, first.fields.get('msgId')!)
+    t.is(one!.position, parseOffsetMessageId(first.fields.get('msgId')!).position)
+    for (const [key, value] of Object.entries(properties)) t.is(one!.properties.get(key), value)
+  })
+}
+
+test('the older SEND_MESSAGE with long field names is the same', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const sent = await connection.request(10, {
+    fields: fields({
+      ...{ producerGroup: 'PG', topic: 'T', defaultTopic: 'TBW102', defaultTopicQueueNums: 4 },
+      ...{ queueId: 2, sysFlag: 0, bornTimestamp: 5, flag: 0, properties: 'TAGS\u0001A\u0002' },
+    }),
+    body: Buffer.from('x'),
+  })
+  t.is(sent.code, 0)
+  t.is(sent.fields.get('queueId'), '2')
+  const [message] = decodeMessages((await pull(connection, { topic: 'T', queueId: 2 })).body)
+  t.is(message!.properties.get('TAGS'), 'A')
+})
+
+test('a batch becomes its messages, in order, with all their ids', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const body = encodeBatchBody(
+    ['a', 'b', 'c'].map((text) => ({
+      flag: 0,
+      body: Buffer.from(text),
+      properties: encodeProperties([['KEYS', text]]),
+    })),
+  )
+  for (const sent of [
+    await send(connection, { topic: 'T', code: 320, body, m: true }),
+    await send(connection, { topic: 'T', code: 310, body, m: true }),
+  ]) {
+    t.is(sent.code, 0)
+    t.is(sent.fields.get('msgId')!.split(',').length, 3)
+  }
+  const messages = decodeMessages((await pull(connection, { topic: 'T' })).body)
+  t.deepEqual(
+    messages.map((message) => [
+      message.body.toString(),
+      message.properties.get('KEYS'),
+      message.queueOffset as number,
+    ]),
+    ['a', 'b', 'c', 'a', 'b', 'c'].map((text, i) => [text, text, i]),
+  )
+})
+
+test('a damaged or empty batch is refused and nothing of it stored', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const body = encodeBatchBody([{ flag: 0, body: Buffer.from('a'), properties: Buffer.alloc(0) }])
+  t.is((await send(connection, { topic: 'T', code: 320, body: body.subarray(0, -1) })).code, 29)
+  t.is((await send(connection, { topic: 'T', code: 320, body: Buffer.alloc(0) })).code, 13)
+  t.is((await pull(connection, { topic: 'T' })).code, 19)
+})
+
+test('a body compressed by its sender is stored as what it is', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const plain = Buffer.from('hello '.repeat(1000))
+  // Java before 5.0 says 0x1, since then 0x301: the compression's kind.
+  for (const f of [0x1, 0x301]) {
+    t.is((await send(connection, { topic: 'T', body: deflateSync(plain), f })).code, 0)
+  }
+  for (const message of decodeMessages((await pull(connection, { topic: 'T' })).body)) {
+    t.is(message.sysFlag, 0)
+    t.deepEqual(message.body, plain)
+  }
+})
+
+test('a body that does not inflate, or inflates beyond the limit, is refused', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const bomb = deflateSync(Buffer.alloc(64 * 1024 * 1024))
+  t.is((await send(connection, { topic: 'T', body: bomb, f: 1 })).code, 13)
+  t.is((await send(connection, { topic: 'T', body: Buffer.from('no zlib'), f: 1 })).code, 13)
+})
+
+test('a body in a compression that we cannot undo stays for those who can', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const f = 0x1 | 0x100
+  t.is((await send(connection, { topic: 'T', body: Buffer.from('lz4 frame'), f })).code, 0)
+  const { body } = await pull(connection, { topic: 'T' })
+  t.is(body.readInt32BE(36), f)
+})
+
+for (const [what, sent, code, remark] of [
+  ['an illegal topic name', { topic: 'a b' }, 29, /has a character outside/],
+  ['an empty topic name', { topic: '' }, 29, /is empty/],
+  ['a topic name of 128 characters', { topic: 'x'.repeat(128) }, 29, /128 characters; 127/],
+  ['a topic of the machinery', { topic: 'SCHEDULE_TOPIC_XXXX' }, 16, /is forbidden/],
+  ['a missing topic that may not be created', { topic: 'Missing', c: 'Other' }, 17, /Missing/],
+  ['a queue that does not exist', { topic: 'T', e: 99 }, 29, /no queue 99/],
+  ['a body over 4 MiB', { topic: 'T', body: Buffer.alloc(4_194_305) }, 13, /4194304/],
+  [
+    'properties over 32 KiB',
+    { topic: 'T', i: `a\u0001${'v'.repeat(32_767)}\u0002` },
+    13,
+    /properties/,
+  ],
+  [
+    'a half message of a transaction',
+    { topic: 'T', properties: { TRAN_MSG: 'true' } },
+    1,
+    /transaction/,
+  ],
+  ['a queue id that is no number', { topic: 'T', e: 'one' }, 29, /field 'e' is 'one'/],
+  ['a queue id beyond 32 bits', { topic: 'T', e: '4294967296' }, 29, /32-bit/],
+] as const) {
+  test(`${what} is refused with the reason, and the connection lives on`, async (t) => {
+    const { connect } = await startFrontEnd(t)
+    const connection = await connect()
+    t.is((await send(connection, { topic: 'T' })).code, 0)
+    const refused = await send(connection, sent)
+    t.is(refused.code, code)
+    t.regex(refused.remark!, remark)
+    t.is((await send(connection, { topic: 'T' })).fields.get('queueOffset'), '1')
+  })
+}
+
+test('a missing field is named', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const answer = await connection.request(310, { fields: fields({ b: 'T' }) })
+  t.is(answer.code, 29)
+  t.is(answer.remark, "the request lacks the field 'a'")
+})
+
+test('a disk that takes nothing is said to be unavailable, which producers take for another broker', async (t) => {
+  const { connect, faults } = await startFrontEnd(t)
+  const connection = await connect()
+  await send(connection, { topic: 'T' })
+  await pull(connection, { topic: 'T' })
+  faults.isReadOnly = true
+  const refused = await send(connection, { topic: 'T' })
+  t.is(refused.code, 14)
+  t.is(refused.remark, 'the disk is full')
+  t.is((await pull(connection, { topic: 'T' })).code, 0)
+  faults.isReadOnly = false
+  t.is((await send(connection, { topic: 'T' })).code, 0)
+})
+
+test('one bad message of a chunk does not spoil the others, and answers keep their order', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  await send(connection, { topic: 'T' })
+  const answers = await Promise.all(
+    ['T', 'a b', 'T', 'SCHEDULE_TOPIC_XXXX', 'T'].map((topic) => send(connection, { topic })),
+  )
+  t.deepEqual(
+    answers.map(({ code }) => code),
+    [0, 29, 0, 16, 0],
+  )
+  t.deepEqual(
+    answers.flatMap((answer) => answer.fields.get('queueOffset') ?? []),
+    ['1', '2', '3'],
+  )
+})
+
+test('a one-way send is stored and not answered', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  await send(connection, { topic: 'T' })
+  const sent = fields({ a: 'PG', b: 'T', c: 'TBW102', d: 4, e: 0, f: 0, g: 1, h: 0 })
+  connection.oneWay(310, { fields: sent, body: Buffer.from('one-way') })
+  t.is((await send(connection, { topic: 'T' })).fields.get('queueOffset'), '2')
+})
+
+test('messages of many connections at once are kept apart', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connections = await Promise.all(Array.from({ length: 8 }, () => connect()))
+  const sends = connections.flatMap((connection, c) =>
+    Array.from({ length: 200 }, (_, i) => {
+      const body = Buffer.from(`${c}-${i}-`.padEnd(50 + ((i * 37) % 900), String(c)))
+      return send(connection, { topic: 'T', body, properties: { KEYS: `${c}-${i}` } })
+    }),
+  )
+  for (const answer of await Promise.all(sends)) t.is(answer.code, 0)
+  const seen = new Set<string>()
+  for (let offset = 0; offset < 1600; ) {
+    const { body } = await pull(connections[0]!, { topic: 'T', offset, max: 1024 })
+    for (const message of decodeMessages(body)) {
+      const key = message.properties.get('KEYS')!
+      const [c, i] = key.split('-').map(Number)
+      t.is(message.body.toString(), `${key}-`.padEnd(50 + ((i! * 37) % 900), String(c)))
+      seen.add(key)
+      offset++
+    }
+  }
+  t.is(seen.size, 1600)
+})

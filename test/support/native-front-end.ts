@@ -1,0 +1,164 @@
+// The native front-end over a real broker and store, on a free port of loopback; the broker's clock stands
+// still until the test moves it.
+import type { ExecutionContext } from 'ava'
+import type { BrokerOptions } from '../../src/broker/options.ts'
+import { systemClock } from '../../src/clock.ts'
+import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
+import { Listener } from '../../src/gateway/listener.ts'
+import { RemotingGateway } from '../../src/gateway/remoting/server.ts'
+import { silentLogger } from '../../src/log.ts'
+import type { Command } from '../../src/remoting/command.ts'
+import { type DialOptions, dial, type RemotingConnection } from '../../src/remoting/connection.ts'
+import { jsonBody } from '../../src/remoting/json-emitter.ts'
+import { startBroker, type TestBroker } from './broker.ts'
+import { GENEROUS_LIMITS } from './name-server.ts'
+import { RawPeer } from './raw-peer.ts'
+
+export interface NativeFrontEnd extends TestBroker {
+  readonly gateway: RemotingGateway
+  readonly port: number
+  connect(options?: Partial<DialOptions>): Promise<RemotingConnection>
+  /** Sends whatever bytes it likes. */
+  raw(): Promise<RawPeer>
+}
+
+export interface FrontEndOptions {
+  readonly broker?: Partial<BrokerOptions>
+  readonly users?: Readonly<Record<string, User>>
+  readonly idleMs?: number
+}
+
+export async function startFrontEnd(
+  t: ExecutionContext,
+  options: FrontEndOptions = {},
+): Promise<NativeFrontEnd> {
+  const host = await startBroker(t, options.broker)
+  const { broker, clock } = host
+  const auth = openAuthenticator(options.users ?? {}, clock)
+  const { idleMs } = options
+  const gateway = new RemotingGateway(
+    { broker, auth, clock, log: silentLogger },
+    idleMs === undefined ? {} : { idleMs },
+  )
+  const listener = await Listener.open({
+    host: '127.0.0.1',
+    port: 0,
+    name: 'remoting',
+    limits: GENEROUS_LIMITS,
+    log: silentLogger,
+    clock: systemClock,
+  })
+  listener.serve(gateway)
+  t.teardown(async () => {
+    listener.stopAccepting()
+    const closing = gateway.close(0)
+    clock.advance(1000)
+    await closing
+    await listener.close()
+  })
+  const { port } = listener
+  return {
+    ...host,
+    gateway,
+    port,
+    connect: async (changed = {}) => {
+      const connection = await dial({ host: '127.0.0.1', port, clock: systemClock, ...changed })
+      t.teardown(() => connection.close())
+      return connection
+    },
+    raw: async () => {
+      const peer = await RawPeer.connect(port)
+      t.teardown(() => peer.end())
+      return peer
+    },
+  }
+}
+
+export const fields = (
+  values: Readonly<Record<string, string | number | boolean>>,
+): Map<string, string> =>
+  new Map(Object.entries(values).map(([name, value]) => [name, String(value)]))
+
+export interface Sent {
+  readonly topic: string
+  readonly body?: Uint8Array
+  readonly properties?: Readonly<Record<string, string>>
+  readonly code?: number
+  readonly [field: string]: unknown
+}
+
+/** SEND_MESSAGE_V2 as Java writes it. */
+export function send(connection: RemotingConnection, sent: Sent): Promise<Command> {
+  const { topic, body = Buffer.from('body'), properties = {}, code = 310, ...changed } = sent
+  const text = Object.entries(properties).map(([name, value]) => `${name}\u0001${value}\u0002`)
+  return connection.request(code, {
+    fields: fields({
+      ...{ a: 'PG', b: topic, c: 'TBW102', d: 4, e: 0, f: 0, g: 1_700_000_000_000, h: 0 },
+      ...{ i: text.join(''), j: 0, k: false, m: false },
+      ...(changed as Record<string, string>),
+    }),
+    body,
+  })
+}
+
+export interface Pulled {
+  readonly topic: string
+  readonly group?: string
+  readonly offset?: number
+  readonly queueId?: number
+  readonly max?: number
+  /** 2 = hold, 4 = with subscription, 1 = commit. */
+  readonly sysFlag?: number
+  readonly subscription?: string
+  readonly commitOffset?: number
+  readonly suspendMs?: number
+  readonly [field: string]: unknown
+}
+
+export function pull(connection: RemotingConnection, pulled: Pulled): Promise<Command> {
+  const { topic, group = 'G', offset = 0, queueId = 0, max = 32, sysFlag = 4 } = pulled
+  const { subscription = '*', commitOffset = 0, suspendMs = 15_000, code = 11, ...rest } = pulled
+  const known = new Set(['topic', 'group', 'offset', 'queueId', 'max', 'sysFlag'])
+  const others = Object.entries(rest).filter(([name]) => !known.has(name))
+  return connection.request(code as number, {
+    fields: fields({
+      ...{ consumerGroup: group, topic, queueId, queueOffset: offset, maxMsgNums: max, sysFlag },
+      ...{ commitOffset, suspendTimeoutMillis: suspendMs, subscription, subVersion: 0 },
+      ...(Object.fromEntries(others) as Record<string, string>),
+    }),
+    timeoutMs: 30_000,
+  })
+}
+
+export interface Consumer {
+  readonly group: string
+  readonly topics?: Readonly<Record<string, string>>
+  readonly model?: string
+  readonly type?: string
+  readonly version?: number
+}
+
+export function heartbeat(
+  connection: RemotingConnection,
+  clientId: string,
+  consumers: readonly Consumer[],
+  producers: readonly string[] = [],
+): Promise<Command> {
+  const body = jsonBody({
+    clientID: clientId,
+    consumerDataSet: consumers.map(({ group, topics = {}, model, type, version }) => ({
+      groupName: group,
+      consumeType: type ?? 'CONSUME_PASSIVELY',
+      messageModel: model ?? 'CLUSTERING',
+      consumeFromWhere: 'CONSUME_FROM_LAST_OFFSET',
+      subscriptionDataSet: Object.entries(topics).map(([topic, subString]) => ({
+        topic,
+        subString,
+        subVersion: version ?? 1,
+        expressionType: 'TAG',
+      })),
+    })),
+    producerDataSet: producers.map((groupName) => ({ groupName })),
+  })
+  return connection.request(34, { body })
+}
