@@ -66,6 +66,24 @@ test('every file opens with what it owns', (t) => {
   )
 })
 
+test('every source file is reached from an entry', (t) => {
+  // bin/trivet.cjs loads main; the others are what the package exports.
+  const entries = ['src/main.ts', 'src/server.ts', 'src/client/index.ts', 'src/node-buffer.d.ts']
+  const byPath = new Map(src.map((source) => [source.path, source]))
+  const reached = new Set<string>()
+  const visit = (path: string): void => {
+    const source = byPath.get(path)
+    if (source === undefined || reached.has(path)) return
+    reached.add(path)
+    for (const imported of importsOf(source)) visit(imported)
+  }
+  for (const entry of entries) visit(entry)
+  t.deepEqual(
+    src.map(({ path }) => path).filter((path) => !reached.has(path)),
+    [],
+  )
+})
+
 test('every import of our own names a file that is there', (t) => {
   const known = new Set(everything.map(({ path }) => path))
   const missing = everything.flatMap((source) =>

@@ -63,10 +63,21 @@ const arrivalOf = (message: Message, settle: () => Promise<void>): Arrival => ({
   settle,
 })
 
-async function tell(client: Client, { note }: Wish): Promise<void> {
+/** Each thing once: what lasts is told when it begins, not as often as it is tried. */
+async function tell(client: Client, { topic, note }: Wish): Promise<void> {
+  const told = new Set<string>()
+  const once = (text: string): void => {
+    if (told.has(text)) return
+    told.add(text)
+    note(text)
+  }
   for await (const status of client.status()) {
-    if (status.type === 'waiting') note(`${status.error.message}; waiting for it`)
-    if (status.type === 'disconnected') note(`${status.error.message}; connecting again`)
-    if (status.type === 'error') note(status.error.message)
+    if (status.type === 'connected') told.clear()
+    if (status.type === 'waiting') {
+      const isMissing = status.error.code === 'TOPIC_NOT_FOUND'
+      once(isMissing ? `there is no topic '${topic}' yet; waiting for it` : status.error.message)
+    }
+    if (status.type === 'disconnected') once(`${status.error.message}; connecting again`)
+    if (status.type === 'error') once(status.error.message)
   }
 }
