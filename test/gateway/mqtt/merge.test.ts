@@ -1,0 +1,65 @@
+// Overlapping filters as one stream: the order of the log, each message once, whatever the filters and
+// however the reads interleave.
+import test from 'ava'
+import fc from 'fast-check'
+import { filterMatches } from '../../../src/model/topic-filter.ts'
+import { mqttClient, persistent, startMqtt } from '../../support/mqtt.ts'
+
+const level = fc.constantFrom('a', 'b', 'c')
+const topic = fc.array(level, { minLength: 1, maxLength: 3 }).map((levels) => levels.join('/'))
+const filter = fc
+  .tuple(
+    fc.array(fc.constantFrom('a', 'b', 'c', '+'), { minLength: 1, maxLength: 3 }),
+    fc.boolean(),
+  )
+  .map(([levels, rest]) => [...levels, ...(rest ? ['#'] : [])].join('/'))
+
+test('a session sees the log in its order, filtered, without doubles, live and after an absence', async (t) => {
+  const { port } = await startMqtt(t)
+  let run = 0
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uniqueArray(filter, { minLength: 1, maxLength: 12 }),
+      fc.array(topic, { minLength: 20, maxLength: 200 }),
+      fc.nat(100),
+      async (filters, topics, awayPercent) => {
+        const id = `run${run++}`
+        const witness = await mqttClient(t, port, 5)
+        await witness.subscribe('#', { qos: 0 })
+        let reader = await mqttClient(t, port, 5, persistent(id))
+        await reader.subscribe(filters)
+        const publishers = [await mqttClient(t, port, 5), await mqttClient(t, port, 5)]
+        const away = Math.floor((topics.length * awayPercent) / 100)
+        const send = (from: number, to: number) =>
+          Promise.all(
+            topics.slice(from, to).map((name, i) => {
+              return publishers[i % 2]!.publish(name, `${id} ${from + i}`)
+            }),
+          )
+        await send(0, away)
+        const half = reader
+        await half.end()
+        await send(away, topics.length)
+        await witness.messages(topics.length)
+        const expected = witness.received
+          .filter((message) => filters.some((one) => filterMatches(one, message.topic)))
+          .map(({ text }) => text)
+        reader = await mqttClient(t, port, 5, persistent(id))
+        const all = () => [...half.texts, ...reader.texts]
+        while (new Set(all()).size < expected.length) {
+          await reader.messages(reader.received.length + 1)
+        }
+        const seen = all()
+        // What was on its way when the session left comes again, marked; nothing else may be twice.
+        const again = new Set(reader.received.filter(({ dup }) => dup).map(({ text }) => text))
+        t.deepEqual(
+          [...half.texts.filter((text) => !again.has(text)), ...reader.texts],
+          expected,
+          JSON.stringify({ filters, seen }),
+        )
+        for (const client of [witness, reader, ...publishers]) await client.end()
+      },
+    ),
+    { numRuns: 25 },
+  )
+})

@@ -1,0 +1,88 @@
+// mosquitto_pub and mosquitto_sub as they are installed; skipped loudly where they are not.
+import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { promisify } from 'node:util'
+import test, { type ExecutionContext } from 'ava'
+import { startMqtt } from '../../support/mqtt.ts'
+
+const run = promisify(execFile)
+const PROTOCOLS = ['mqttv31', 'mqttv311', 'mqttv5'] as const
+
+async function isInstalled(t: ExecutionContext): Promise<boolean> {
+  try {
+    await run('mosquitto_pub', ['--help']).catch((error: { code?: unknown }) => {
+      if (error.code === 'ENOENT') throw error
+    })
+    return true
+  } catch {
+    t.log('SKIPPED: mosquitto_pub and mosquitto_sub are not installed')
+    t.pass()
+    return false
+  }
+}
+
+/** A subscriber that is subscribed when this settles; `lines` once it has ended by itself. */
+async function subscriber(t: ExecutionContext, args: readonly string[]) {
+  // Line by line, or its words come only when it ends.
+  const command = ['-oL', 'mosquitto_sub', '-d', '-W', '20', ...args]
+  const child: ChildProcessWithoutNullStreams = spawn('stdbuf', command)
+  t.teardown(() => child.kill('SIGKILL'))
+  let out = ''
+  const subscribed = new Promise<void>((resolve) => {
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      out += text
+      if (out.includes('Subscribed (mid')) resolve()
+    })
+  })
+  await subscribed
+  const lines = async (): Promise<string[]> => {
+    if (child.exitCode === null) await once(child, 'exit')
+    return out.split('\n').filter((line) => line.startsWith('> '))
+  }
+  return { lines }
+}
+
+for (const protocol of PROTOCOLS) {
+  test(`${protocol}: mosquitto_pub to mosquitto_sub at every QoS`, async (t) => {
+    if (!(await isInstalled(t))) return
+    const { port } = await startMqtt(t)
+    const at = ['-p', `${port}`, '-V', protocol]
+    const sub = await subscriber(t, [...at, '-t', 'm/#', '-q', '2', '-C', '3', '-F', '> %t %q %p'])
+    for (const qos of ['0', '1', '2']) {
+      await run('mosquitto_pub', [...at, '-t', `m/${qos}`, '-m', `hello ${qos}`, '-q', qos])
+    }
+    t.deepEqual(await sub.lines(), ['> m/0 0 hello 0', '> m/1 1 hello 1', '> m/2 2 hello 2'])
+  })
+
+  test(`${protocol}: mosquitto_sub finds a retained message and a backlog of its session`, async (t) => {
+    if (!(await isInstalled(t))) return
+    const { port } = await startMqtt(t)
+    const at = ['-p', `${port}`, '-V', protocol]
+    const kept = [...at, '-i', 'kept', '-c', '-q', '1', '-t', 'b/#', '-F', '> %t %p']
+    const expiry = protocol === 'mqttv5' ? ['-x', '100'] : []
+    await run('mosquitto_pub', [...at, '-t', 'b/r', '-m', 'retained', '-r', '-q', '1'])
+    const first = await subscriber(t, [...kept, ...expiry, '-C', '1'])
+    t.deepEqual(await first.lines(), ['> b/r retained'])
+    for (const text of ['one', 'two']) {
+      await run('mosquitto_pub', [...at, '-t', 'b/x', '-m', text, '-q', '1'])
+    }
+    const second = await subscriber(t, [...kept, ...expiry, '-C', '3'])
+    const lines = await second.lines()
+    t.deepEqual(lines.toSorted(), ['> b/r retained', '> b/x one', '> b/x two'].toSorted())
+    t.true(lines.indexOf('> b/x one') < lines.indexOf('> b/x two'))
+  })
+}
+
+test('mqttv5: properties of mosquitto_pub reach mosquitto_sub', async (t) => {
+  if (!(await isInstalled(t))) return
+  const { port } = await startMqtt(t)
+  const at = ['-p', `${port}`, '-V', 'mqttv5']
+  const sub = await subscriber(t, [...at, '-t', 'p', '-C', '1', '-F', '> %C %R %D %P %p'])
+  const props = ['content-type', 'text/plain', 'response-topic', 'back', 'correlation-data', 'c1']
+  const args = [0, 2, 4].flatMap((i) => ['-D', 'publish', props[i]!, props[i + 1]!])
+  await run('mosquitto_pub', [
+    ...[...at, '-t', 'p', '-m', 'x', ...args],
+    ...['-D', 'publish', 'user-property', 'k', 'v'],
+  ])
+  t.deepEqual(await sub.lines(), ['> text/plain back c1 k:v x'])
+})

@@ -1,0 +1,155 @@
+// Retained messages and wills.
+import test from 'ava'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
+import {
+  connect,
+  DISCONNECT,
+  frame,
+  publish,
+  str,
+  subscribe,
+  u16,
+} from '../../support/mqtt-packets.ts'
+import { RawPeer } from '../../support/raw-peer.ts'
+
+for (const version of VERSIONS) {
+  test(`version ${version}: the last retained message of each matching topic comes on SUBSCRIBE, flagged`, async (t) => {
+    const { port } = await startMqtt(t)
+    const publisher = await mqttClient(t, port, version)
+    await publisher.publish('r/a', 'old', { retain: true })
+    await publisher.publish('r/a', 'new', { retain: true })
+    await publisher.publish('r/b/c', 'deep', { retain: true, qos: 2 })
+    await publisher.publish('r/gone', 'x', { retain: true })
+    await publisher.publish('r/gone', '', { retain: true })
+    await publisher.publish('other', 'x', { retain: true })
+    const late = await mqttClient(t, port, version)
+    await late.subscribe('r/#')
+    await publisher.publish('r/a', 'live', { retain: true })
+    const messages = await late.messages(3)
+    const seen = messages.map(({ topic, text, retain, qos }) => [topic, text, retain, qos])
+    t.deepEqual(seen.slice(0, 2).toSorted(), [
+      ['r/a', 'new', true, 1],
+      ['r/b/c', 'deep', true, 1],
+    ])
+    t.deepEqual(seen[2], ['r/a', 'live', false, 1])
+  })
+
+  test(`version ${version}: a will comes when the connection is lost, not after DISCONNECT`, async (t) => {
+    const { port } = await startMqtt(t)
+    const watcher = await mqttClient(t, port, version)
+    await watcher.subscribe('wills/#')
+    const will = (text: string) => ({
+      will: { topic: 'wills/w', payload: Buffer.from(text), qos: 1 as const, retain: true },
+    })
+    const polite = await mqttClient(t, port, version, will('never'))
+    await polite.end()
+    const lost = await mqttClient(t, port, version, will('lost'))
+    await lost.cut()
+    await watcher.messages(1)
+    t.deepEqual(watcher.texts, ['lost'])
+    const late = await mqttClient(t, port, version)
+    await late.subscribe('wills/#')
+    const [retained] = await late.messages(1)
+    t.deepEqual([retained!.text, retained!.retain], ['lost', true])
+  })
+}
+
+test('retained messages and wills survive kill -9', async (t) => {
+  const server = await spawnMqtt(t)
+  const publisher = await mqttClient(t, server.port('mqtt'), 5)
+  await publisher.publish('keep/me', 'kept', {
+    retain: true,
+    properties: { userProperties: { a: 'b' } },
+  })
+  const watcher = await mqttClient(t, server.port('mqtt'), 4, persistent('watcher'))
+  await watcher.subscribe('wills/#')
+  await watcher.end()
+  await mqttClient(t, server.port('mqtt'), 4, {
+    clean: true,
+    will: { topic: 'wills/crash', payload: Buffer.from('the broker died'), qos: 1, retain: false },
+  })
+  await server.kill()
+  await server.start()
+  const late = await mqttClient(t, server.port('mqtt'), 5)
+  await late.subscribe('keep/#')
+  const [retained] = await late.messages(1)
+  t.is(retained!.text, 'kept')
+  t.deepEqual({ ...(retained!.properties['userProperties'] as object) }, { a: 'b' })
+  const back = await mqttClient(t, server.port('mqtt'), 4, persistent('watcher'))
+  await back.messages(1)
+  t.deepEqual(back.texts, ['the broker died'])
+})
+
+test('retain handling 1 sends retained messages to new subscriptions only, 2 never', async (t) => {
+  const { port } = await startMqtt(t)
+  const client = await mqttClient(t, port, 5)
+  await client.publish('h/1', 'one', { retain: true })
+  await client.publish('h/2', 'two', { retain: true })
+  await client.subscribe('h/1', { qos: 1, rh: 1 })
+  await client.subscribe('h/1', { qos: 1, rh: 1 })
+  await client.subscribe('h/2', { qos: 1, rh: 2 })
+  await client.publish('h/2', 'end')
+  await client.messages(2)
+  t.deepEqual(client.texts, ['one', 'end'])
+  await client.subscribe('h/1', { qos: 1, rh: 0 })
+  await client.messages(3)
+  t.is(client.texts[2], 'one')
+})
+
+test('retain as published keeps the flag, and shared subscriptions get no retained messages', async (t) => {
+  const { port } = await startMqtt(t)
+  const client = await mqttClient(t, port, 5)
+  await client.publish('rap', 'before', { retain: true })
+  await client.subscribe('$share/g/rap', { qos: 1 })
+  await client.subscribe('rap', { qos: 1, rap: true, rh: 2 })
+  await client.publish('rap', 'live', { retain: true })
+  await client.messages(2)
+  t.deepEqual(client.texts, ['live', 'live'])
+  t.deepEqual(client.received.map(({ retain }) => retain).toSorted(), [false, true])
+})
+
+test('a will waits for its delay, and a session that comes back in time voids it', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await startMqtt(t, { clock })
+  const watcher = await RawPeer.connect(port)
+  watcher.send(connect('w', { keepAlive: 0 }), subscribe(1, [['late', 0]]))
+  await watcher.read(4 + 5)
+  // Session expiry 100 s, will delay 10 s.
+  const open = (payload: string) =>
+    frame(
+      0x10,
+      ...[str('MQTT'), Buffer.of(5, 4), u16(0), Buffer.of(5, 0x11, 0, 0, 0, 100), str('c')],
+      ...[Buffer.of(5, 0x18, 0, 0, 0, 10), str('late'), str(payload)],
+    )
+  const first = await RawPeer.connect(port)
+  first.send(open('first'))
+  await first.readPacket()
+  first.end()
+  await clock.advanceAsync(5_000)
+  const second = await RawPeer.connect(port)
+  second.send(open('second'))
+  t.is((await second.readPacket()).body[0], 1)
+  await clock.advanceAsync(20_000)
+  second.end()
+  await clock.advanceAsync(9_000)
+  watcher.send([0xc0, 0])
+  t.deepEqual([...(await watcher.read(2))], [0xd0, 0])
+  await clock.advanceAsync(2_000)
+  t.deepEqual((await watcher.readPacket()).bytes, publish('late', 'second'))
+  watcher.end()
+})
+
+test('the will of a session that ends with its connection does not wait', async (t) => {
+  const { port } = await startMqtt(t)
+  const watcher = await mqttClient(t, port, 5)
+  await watcher.subscribe('w')
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('c', { version: 5, will: { topic: 'w', payload: 'now' } }))
+  await peer.readPacket()
+  peer.send(frame(0xe0, Buffer.of(4)))
+  await peer.closed()
+  await watcher.messages(1)
+  t.deepEqual(watcher.texts, ['now'])
+  peer.send(DISCONNECT)
+})
