@@ -4,7 +4,7 @@ import { BrokerError } from '../errors.ts'
 import { formatHost } from '../model/host.ts'
 import { offsetMessageId } from '../model/message-id.ts'
 import { isDeadLetterTopic, isRetryTopic } from '../model/names.ts'
-import { INTERNAL_PROPERTIES, PROPERTY } from '../model/properties.ts'
+import { INTERNAL_PROPERTIES, orderingKeyOf, PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
 import { inflateBody } from '../remoting/message.ts'
 
@@ -94,7 +94,7 @@ export class Delivery {
   }
 
   get orderingKey(): string | undefined {
-    return this.#record.property(PROPERTY.orderingKey)
+    return orderingKeyOf((name) => this.#record.property(name))
   }
 
   /** The user's own; tag, keys and the machinery's are left out. */

@@ -24,6 +24,9 @@ export const PROPERTY = {
   transactionPrepared: 'TRAN_MSG',
   producerGroup: 'PGROUP',
   orderingKey: '__SHARDINGKEY',
+  /** The same as ali-ons and the Go client write it. */
+  orderingKeyAliOns: '__SHARDING_KEY',
+  orderingKeyGo: 'SHARDING_KEY',
   correlationId: 'CORRELATION_ID',
   replyTo: 'REPLY_TO_CLIENT',
   contentType: 'CONTENT_TYPE',
@@ -53,6 +56,12 @@ export const PROPERTY = {
   /** What only the sender's own protocol understands: its exact wire form, base64 (design 3). */
   native: '__WIRE',
 } as const
+
+/** Under whichever name the sender's client keeps it. */
+export const orderingKeyOf = (property: (name: string) => string | undefined): string | undefined =>
+  property(PROPERTY.orderingKey) ??
+  property(PROPERTY.orderingKeyAliOns) ??
+  property(PROPERTY.orderingKeyGo)
 
 /** Properties that carry machinery; other protocols' consumers are not shown them as user properties. */
 export const INTERNAL_PROPERTIES: ReadonlySet<string> = new Set([

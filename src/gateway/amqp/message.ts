@@ -8,7 +8,12 @@
 //   x-opt-rmq-tag, -keys                   TAGS, KEYS (sent: they win over subject and KEYS)
 //   x-opt-delivery-time, -delay            when to deliver (sent)
 //   x-opt-rmq-topic, -queue, -offset, -store-time, -msg-id, -dlq-reason, -mqtt-topic    (received)
-import { hasSeparator, INTERNAL_PROPERTIES, PROPERTY } from '../../model/properties.ts'
+import {
+  hasSeparator,
+  INTERNAL_PROPERTIES,
+  orderingKeyOf,
+  PROPERTY,
+} from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
 import { bareName } from './address.ts'
@@ -93,7 +98,7 @@ export function writeProperties(
     else writer.symbol(contentType)
     writer.null().null().timestamp(0)
     createdAt = writer.length - 8
-    text(properties.get(PROPERTY.orderingKey))
+    text(orderingKeyOf((name) => properties.get(name)))
   })
   return createdAt
 }

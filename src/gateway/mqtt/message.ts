@@ -6,6 +6,7 @@ import {
   encodeProperties as encodeRecordProperties,
   hasSeparator,
   INTERNAL_PROPERTIES,
+  orderingKeyOf,
   PROPERTY,
 } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
@@ -169,9 +170,10 @@ export function toWireProperties(record: RecordView, isMqtt: boolean): Buffer {
   for (const [name, value] of properties) {
     if (value.includes('\u0000') || name.includes('\u0000')) continue
     if (name === KEYS && !isMqtt) user.push([name, value])
-    else if (name === PROPERTY.orderingKey && !isMqtt) user.push([SHARDING_KEY, value])
     else if (!INTERNAL_PROPERTIES.has(name)) user.push([name, value])
   }
+  const orderingKey = isMqtt ? undefined : orderingKeyOf((name) => properties.get(name))
+  if (orderingKey !== undefined) user.push([SHARDING_KEY, orderingKey])
   const payloadFormat = properties.get(PROPERTY.mqttPayloadFormat)
   const contentType = properties.get(PROPERTY.contentType)
   const responseTopic = properties.get(PROPERTY.replyTo)

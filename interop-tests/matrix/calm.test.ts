@@ -1,0 +1,3 @@
+import { matrixTests } from './cells.ts'
+
+matrixTests({ crash: false })

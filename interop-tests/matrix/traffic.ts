@@ -1,0 +1,149 @@
+// Every client sends to one topic at the same time, and every client receives all of it, as a group of two
+// members and in broadcast.
+import { connect } from '../../src/client/index.ts'
+import type { SpawnedServer } from '../../test/support/server.ts'
+import { MatrixClient } from './client.ts'
+import type { Addresses } from './driver.ts'
+import {
+  CLIENTS,
+  type ClientName,
+  idOf,
+  KEYS_PER_PRODUCER,
+  type Report,
+  type Sample,
+} from './sample.ts'
+
+export const MESSAGES_PER_PRODUCER = 1000
+const TOPIC = 'matrix'
+const QUEUES = 8
+const ALL_ARRIVED_MS_MAX = 120_000
+
+export type Mode = 'group' | 'broadcast'
+export const MODES: readonly Mode[] = ['group', 'broadcast']
+
+export interface Traffic {
+  /** What each member of a consumer received, in its order. */
+  received(consumer: ClientName, mode: Mode): readonly (readonly Report[])[]
+  stop(): Promise<void>
+}
+
+export interface TrafficOptions {
+  /** Called when about half of all messages are acknowledged, while everything runs. */
+  readonly halfway?: () => Promise<void>
+}
+
+export const samplesOf = (producer: ClientName): readonly Sample[] =>
+  Array.from({ length: MESSAGES_PER_PRODUCER }, (_, i) => ({
+    producer,
+    lane: i % KEYS_PER_PRODUCER,
+    n: Math.floor(i / KEYS_PER_PRODUCER),
+  }))
+
+export async function runTraffic(
+  server: SpawnedServer,
+  { halfway }: TrafficOptions = {},
+): Promise<Traffic> {
+  const at: Addresses = {
+    nameServer: server.address('nameServer'),
+    mqtt: server.address('mqtt'),
+    amqp: server.address('amqp'),
+  }
+  await createTopic(at)
+  let changed: () => void = () => {}
+  const news = (): void => changed()
+  const until = async (what: string, isTrue: () => boolean): Promise<void> => {
+    const deadline = performance.now() + ALL_ARRIVED_MS_MAX
+    while (!isTrue()) {
+      if (performance.now() > deadline) throw new Error(`${what}:\n${stateOf(all)}`)
+      await new Promise<void>((resolve) => {
+        changed = resolve
+        setTimeout(resolve, 1000)
+      })
+    }
+  }
+  const consumers = startConsumers(at, news)
+  const producers = CLIENTS.map(
+    (client) =>
+      new MatrixClient(
+        { role: 'produce', client, at, topic: TOPIC, count: MESSAGES_PER_PRODUCER },
+        news,
+      ),
+  )
+  const all = [...producers, ...consumers.flatMap((consumer) => consumer.members)]
+  const stop = async (): Promise<void> => {
+    await Promise.all(all.map((client) => client.stop()))
+  }
+  try {
+    await Promise.all(all.map((client) => client.ready))
+    for (const producer of producers) producer.go()
+    const total = CLIENTS.length * MESSAGES_PER_PRODUCER
+    if (halfway) {
+      const sent = (): number => producers.reduce((sum, producer) => sum + producer.sent, 0)
+      await until('half is not sent', () => sent() >= total / 2)
+      await halfway()
+    }
+    await until('not everything is sent', () => producers.every((producer) => producer.isDone))
+    await until('not everything arrived', () =>
+      consumers.every((consumer) => idsOf(consumer.members).size >= total),
+    ).catch((error: unknown) => {
+      // Each cell tells what it misses.
+      process.stderr.write(`${String(error)}\n`)
+    })
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return {
+    received: (client, mode) =>
+      consumers
+        .find((consumer) => consumer.client === client && consumer.mode === mode)!
+        .members.map((member) => member.reports),
+    stop,
+  }
+}
+
+interface ConsumerOf {
+  readonly client: ClientName
+  readonly mode: Mode
+  readonly members: readonly MatrixClient[]
+}
+
+function startConsumers(at: Addresses, news: () => void): readonly ConsumerOf[] {
+  return CLIENTS.flatMap((client) =>
+    MODES.map((mode) => {
+      const ids = mode === 'group' ? ['one', 'two'] : ['all']
+      const group = mode === 'group' ? { group: `matrix-${client}` } : {}
+      const members = ids.map(
+        (id) =>
+          new MatrixClient(
+            { role: 'consume', client, at, topic: TOPIC, ...group, clientId: `${client}-${id}` },
+            news,
+          ),
+      )
+      return { client, mode, members }
+    }),
+  )
+}
+
+async function createTopic({ nameServer }: Addresses): Promise<void> {
+  const client = await connect({ nameServers: nameServer })
+  await client.admin.topics.create({ name: TOPIC, queues: QUEUES })
+  await client.close()
+}
+
+const idsOf = (members: readonly MatrixClient[]): Set<string> =>
+  new Set(members.flatMap((member) => member.reports.map((report) => report.id)))
+
+const stateOf = (clients: readonly MatrixClient[]): string =>
+  clients
+    .map((client) => {
+      const { task, name, sent, reports, stderr } = client
+      const did =
+        task.role === 'produce' ? `sent ${sent}` : `got ${reports.length} (${idsOf([client]).size})`
+      return `${name}: ${did} ${stderr.slice(-500)}`
+    })
+    .join('\n')
+
+/** Ids of a producer's samples. */
+export const expectedIds = (producer: ClientName): readonly string[] =>
+  samplesOf(producer).map(idOf)
