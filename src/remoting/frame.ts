@@ -12,6 +12,9 @@ import { protocolError } from './protocol-error.ts'
 export const FRAME_BYTES_MAX = 16 * 1024 * 1024
 /** While nobody is authenticated on the connection. */
 export const FRAME_BYTES_MAX_UNAUTHENTICATED = 64 * 1024
+/** A frame above the limit: may this one come nevertheless? Asked once per frame. */
+export type AdmitFrame = (bytes: number) => boolean
+
 /** Length word, codec and header length. */
 export const FRAME_PREFIX_BYTES = 8
 
@@ -42,10 +45,14 @@ export class FrameSplitter {
   /** The start of a frame that is not whole yet, at the front of a buffer that grows on demand. */
   #pending: Buffer = NOTHING
   #pendingBytes = 0
+  readonly #admit: AdmitFrame | undefined
+  /** Length of the frame that was admitted above the limit. */
+  #admitted = 0
 
-  constructor(sink: FrameSink, frameBytesMax = FRAME_BYTES_MAX) {
+  constructor(sink: FrameSink, frameBytesMax = FRAME_BYTES_MAX, admit?: AdmitFrame) {
     this.#sink = sink
     this.frameBytesMax = frameBytesMax
+    this.#admit = admit
   }
 
   /** Calls the sink for every frame that this chunk completes. @throws BrokerError PROTOCOL_ERROR */
@@ -73,7 +80,7 @@ export class FrameSplitter {
   /** Length of the frame at `bytes[at]`, its length word included. */
   #frameBytes(bytes: Buffer, at: number): number {
     const total = getI32(bytes, at)
-    if (total < 4 || total > this.frameBytesMax) {
+    if (total < 4 || (total > this.frameBytesMax && !this.#isAdmitted(total))) {
       throw protocolError(
         `a frame claims ${total} bytes; 4 to ${this.frameBytesMax} are allowed here` +
           (this.frameBytesMax < FRAME_BYTES_MAX ? ' before authentication' : ''),
@@ -82,7 +89,15 @@ export class FrameSplitter {
     return total + 4
   }
 
+  #isAdmitted(total: number): boolean {
+    if (total === this.#admitted) return true
+    if (total > FRAME_BYTES_MAX || this.#admit?.(total) !== true) return false
+    this.#admitted = total
+    return true
+  }
+
   #deliver(bytes: Buffer, at: number, frameBytes: number): void {
+    this.#admitted = 0
     const codec = bytes[at + 4]!
     const headerBytes = getI32(bytes, at + 4) & 0xffffff
     if (codec !== CODEC_JSON && codec !== CODEC_BINARY) {

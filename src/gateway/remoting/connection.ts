@@ -29,6 +29,7 @@ import type { GatewayContext, GatewaySocket } from '../gateway.ts'
 import type { Answer, Call, Push } from './call.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
+import type { LargeFrames } from './large-frames.ts'
 import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
@@ -48,6 +49,7 @@ export interface ConnectionOptions {
   readonly context: GatewayContext
   readonly responses: SendResponses
   readonly connectionId: string
+  readonly largeFrames: LargeFrames
   readonly onGroups: (
     connection: Connection,
     joined: readonly string[],
@@ -99,6 +101,7 @@ export class Connection {
     this.#splitter = new FrameSplitter(
       this.#onFrame,
       context.auth.anonymousAllowed ? FRAME_BYTES_MAX : FRAME_BYTES_MAX_UNAUTHENTICATED,
+      (bytes) => options.largeFrames.admit(this, bytes, () => socket.destroy()),
     )
     this.#sends = new SendBatch({
       context,
@@ -168,6 +171,7 @@ export class Connection {
     ) {
       return
     }
+    this.#options.largeFrames.release(this)
     const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
     // We push one-way requests only, so an answer belongs to nothing.
     if ((command.flag & FLAG_RESPONSE) !== 0) return
@@ -341,6 +345,7 @@ export class Connection {
     this.#gone.abort()
     this.#outbox.close()
     this.#reads.close()
+    this.#options.largeFrames.release(this)
     const { context, onGone } = this.#options
     this.session.end(context.broker).catch((error: unknown) => {
       const fields = { evt: 'remoting.unregister_failed', err: error }

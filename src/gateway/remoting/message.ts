@@ -60,7 +60,7 @@ function plainBody(
   body: Uint8Array,
   sysFlag: number,
 ): { readonly body: Uint8Array; readonly sysFlag: number } {
-  if ((sysFlag & SYS_FLAG.compressed) === 0) return { body, sysFlag }
+  if ((sysFlag & SYS_FLAG.compressed) === 0) return { body, sysFlag: sysFlag & SYS_FLAG.multiTags }
   if (!ZLIB_KINDS.has(sysFlag & COMPRESSION_BITS & ~SYS_FLAG.compressed)) return { body, sysFlag }
   const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
   return { body: inflate(bytes), sysFlag: sysFlag & ~COMPRESSION_BITS }

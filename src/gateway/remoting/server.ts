@@ -8,6 +8,7 @@ import { SendResponses } from '../../remoting/send-response.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
 import type { Push } from './call.ts'
 import { Connection } from './connection.ts'
+import { LargeFrames } from './large-frames.ts'
 
 export interface RemotingGatewayOptions {
   /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
@@ -23,6 +24,7 @@ export class RemotingGateway implements Gateway {
   readonly protocol = 'remoting'
   readonly #context: GatewayContext
   readonly #responses: SendResponses
+  readonly #largeFrames: LargeFrames
   readonly #connections = new Set<Connection>()
   readonly #consumers = new Map<string, Set<Connection>>()
   readonly #idleScan: Timer
@@ -36,6 +38,7 @@ export class RemotingGateway implements Gateway {
   constructor(context: GatewayContext, options: RemotingGatewayOptions = {}) {
     this.#context = context
     this.#responses = new SendResponses(context.broker.identity.storeHost)
+    this.#largeFrames = new LargeFrames(context.clock)
     const idleMs = options.idleMs ?? IDLE_MS
     this.#idleScan = context.clock.every(IDLE_SCAN_MS, () => this.#closeIdle(idleMs))
     this.#watch = context.broker.clients.watch((group) => this.#groupChanged(group))
@@ -53,6 +56,7 @@ export class RemotingGateway implements Gateway {
     const connection = new Connection(socket, {
       context: this.#context,
       responses: this.#responses,
+      largeFrames: this.#largeFrames,
       connectionId: `remoting-${++this.#serial}`,
       onGroups: (peer, joined, left) => this.#follow(peer, joined, left),
       tellGroup: (group, push) => this.#tellGroup(group, push),

@@ -1,0 +1,34 @@
+// Large frames of peers that have not signed anything yet. A producer's first request may be its first
+// message, signed and large; a few of those may come at a time, and each has to come soon, so that what
+// strangers make us keep stays small.
+import type { Clock, Timer } from '../../clock.ts'
+import { BODY_BYTES_MAX } from '../../model/limits.ts'
+
+const AT_ONCE_MAX = 4
+const TIME_MS_MAX = 10_000
+/** The largest message, and room for its header. */
+const FRAME_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
+
+export class LargeFrames {
+  readonly #clock: Clock
+  readonly #coming = new Map<object, Timer>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** May the peer send a frame of so many bytes? `late` is called when it does not come in time. */
+  admit(peer: object, bytes: number, late: () => void): boolean {
+    if (bytes > FRAME_BYTES_MAX) return false
+    if (!this.#coming.has(peer) && this.#coming.size >= AT_ONCE_MAX) return false
+    this.#coming.get(peer)?.cancel()
+    this.#coming.set(peer, this.#clock.after(TIME_MS_MAX, late))
+    return true
+  }
+
+  /** The frame came, or the peer went. */
+  release(peer: object): void {
+    this.#coming.get(peer)?.cancel()
+    this.#coming.delete(peer)
+  }
+}

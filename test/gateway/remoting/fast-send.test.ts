@@ -1,0 +1,110 @@
+import test from 'ava'
+import fc from 'fast-check'
+import { FastSend } from '../../../src/gateway/remoting/fast-send.ts'
+import { messagesOf } from '../../../src/gateway/remoting/message.ts'
+import type { NewMessage } from '../../../src/model/message.ts'
+import { decodeCommand } from '../../../src/remoting/command.ts'
+import { CODEC_JSON } from '../../../src/remoting/frame.ts'
+import { HeaderScan } from '../../../src/remoting/header-scan.ts'
+import { readFields } from '../../../src/remoting/layout.ts'
+import { SEND_V2 } from '../../../src/remoting/requests/send.ts'
+
+const scan = new HeaderScan()
+const fast = new FastSend(scan)
+const host = { ip: 1, port: 2 }
+
+function byFast(bytes: Buffer, bodyAt: number): NewMessage | undefined {
+  fast.reset()
+  if (!scan.scan(bytes, 0, bodyAt)) return undefined
+  return fast.message(bodyAt, bytes.length, host, () => true)
+}
+
+function byGeneral(bytes: Buffer, bodyAt: number): NewMessage | undefined {
+  try {
+    const command = decodeCommand(bytes, 0, bodyAt, bytes.length, CODEC_JSON)
+    const fields = readFields(SEND_V2, command.fields)
+    const sender = { host, version: command.version, mayCreate: true }
+    return messagesOf(fields, command.body, sender)[0]
+  } catch {
+    return undefined
+  }
+}
+
+/** Buffers of different kinds with the same bytes are the same. */
+const plain = (message: NewMessage): object => ({
+  ...message,
+  body: Buffer.from(message.body).toString('hex'),
+  properties: Buffer.from(message.properties).toString('hex'),
+})
+
+const i32 = fc.oneof(fc.integer({ min: -2, max: 20 }), fc.integer())
+const fields = fc.record(
+  {
+    a: fc.constant('PG'),
+    b: fc.oneof(fc.constant('Topic'), fc.string()),
+    c: fc.oneof(fc.constant('TBW102'), fc.string()),
+    d: i32,
+    e: i32,
+    f: fc.oneof(fc.constantFrom(0, 2, 4), fc.constant(0), i32),
+    g: fc.maxSafeNat(),
+    h: i32,
+    i: fc.oneof(fc.constant('TAGS\u0001A\u0002KEYS\u0001k\u0002'), fc.string({ unit: 'grapheme' })),
+    j: i32,
+    k: fc.boolean(),
+    l: i32,
+    m: fc.constantFrom(false, false, false, true),
+    n: fc.string(),
+  },
+  { requiredKeys: ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] },
+)
+const header = fc.record({ code: fc.constant(310), version: i32, opaque: i32, extFields: fields })
+
+test('what the hot path takes is what the general way makes of it', (t) => {
+  let taken = 0
+  fc.assert(
+    fc.property(header, fc.boolean(), fc.uint8Array({ maxLength: 40 }), (head, asText, body) => {
+      const values = Object.entries(head.extFields)
+      const extFields = asText
+        ? Object.fromEntries(values.map(([name, value]) => [name, String(value)]))
+        : head.extFields
+      const json = Buffer.from(JSON.stringify({ ...head, extFields }))
+      const bytes = Buffer.concat([json, body])
+      const message = byFast(bytes, json.length)
+      if (message === undefined) return
+      taken++
+      t.deepEqual(plain(message), plain(byGeneral(bytes, json.length)!))
+    }),
+    { numRuns: 1000 },
+  )
+  t.true(taken > 100, `the hot path took only ${taken} of 1000`)
+})
+
+const usual = {
+  ...{ a: 'PG', b: 'T', c: 'TBW102', d: '4', e: '1', f: '0', g: '1700000000000', h: '0' },
+  ...{ i: 'TAGS\u0001A\u0002', j: '0', k: 'false', m: 'false' },
+}
+const made = (changed: object): Buffer =>
+  Buffer.from(JSON.stringify({ code: 310, opaque: 1, extFields: { ...usual, ...changed } }))
+
+test('an ordinary send is taken', (t) => {
+  const bytes = made({})
+  const message = byFast(bytes, bytes.length)!
+  t.is(message.topic, 'T')
+  t.is(message.queueId, 1)
+  t.is(Buffer.from(message.properties).toString(), 'TAGS\u0001A\u0002')
+})
+
+for (const [what, changed] of [
+  ['signed', { AccessKey: 'k', Signature: 's' }],
+  ['a batch', { m: 'true' }],
+  ['compressed', { f: '1' }],
+  ['without a topic', { b: undefined }],
+  ['with a queue that is no number', { e: 'x' }],
+  ['with a queue beyond 32 bits', { e: '4294967297' }],
+  ['born before time', { g: '-1' }],
+] as const) {
+  test(`a send that is ${what} is left to the general way`, (t) => {
+    const bytes = made(changed)
+    t.is(byFast(bytes, bytes.length), undefined)
+  })
+}

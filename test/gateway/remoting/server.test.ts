@@ -1,0 +1,156 @@
+import test from 'ava'
+import { BrokerError, ERROR_CODES } from '../../../src/errors.ts'
+import { responseCodeOf } from '../../../src/gateway/remoting/errors.ts'
+import { FRAME_BYTES_MAX_UNAUTHENTICATED } from '../../../src/remoting/frame.ts'
+import { decodeMessages } from '../../../src/remoting/message.ts'
+import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { eventually } from '../../support/waiting.ts'
+
+const WRITER = { accessKey: 'writer', secretKey: '12345678' }
+const READER = { accessKey: 'reader', secretKey: '87654321' }
+const users = {
+  writer: {
+    secretKey: '12345678',
+    admin: false,
+    publish: ['T', 'Old'],
+    consume: [],
+    create: ['T'],
+  },
+  reader: { secretKey: '87654321', admin: false, publish: [], consume: ['T', 'G'], create: [] },
+  root: { secretKey: 'root-secret', admin: true, publish: [], consume: [], create: [] },
+}
+
+test('unsigned and wrongly signed requests are refused where there are users', async (t) => {
+  const { connect } = await startFrontEnd(t, { users })
+  const nobody = await connect()
+  t.is((await send(nobody, { topic: 'T' })).code, 16)
+  t.is((await pull(nobody, { topic: 'T' })).code, 16)
+  t.is((await nobody.request(9999)).code, 16)
+  const liar = await connect({ credentials: { ...WRITER, secretKey: 'guessed-it' } })
+  const refused = await send(liar, { topic: 'T' })
+  t.is(refused.code, 16)
+  t.regex(refused.remark!, /wrong signature/)
+})
+
+test('a signed request may do what its user is granted, and nothing else', async (t) => {
+  const { connect } = await startFrontEnd(t, { users })
+  const writer = await connect({ credentials: WRITER })
+  const reader = await connect({ credentials: READER })
+  t.is((await send(writer, { topic: 'T', body: Buffer.from('granted') })).code, 0)
+  t.is((await send(writer, { topic: 'T', body: Buffer.from('again'), k: true })).code, 0)
+  t.is((await send(writer, { topic: 'U' })).code, 16)
+  t.is((await send(reader, { topic: 'T' })).code, 16)
+  const answer = await pull(reader, { topic: 'T' })
+  t.is(decodeMessages(answer.body).length, 2)
+  t.is((await pull(reader, { topic: 'T', group: 'Other' })).code, 16)
+  t.is((await pull(writer, { topic: 'T' })).code, 16)
+  t.is(
+    (await heartbeat(reader, 'c1', [{ group: 'G', topics: { T: '*', '%RETRY%G': '*' } }])).code,
+    0,
+  )
+  t.is((await heartbeat(reader, 'c1', [{ group: 'G', topics: { U: '*' } }])).code, 16)
+})
+
+test('who may publish but not create does not create', async (t) => {
+  const { connect } = await startFrontEnd(t, { users })
+  const writer = await connect({ credentials: WRITER })
+  t.is((await send(writer, { topic: 'Old' })).code, 17)
+})
+
+test('the definitions of all are for admins', async (t) => {
+  const { connect } = await startFrontEnd(t, { users })
+  const writer = await connect({ credentials: WRITER })
+  const root = await connect({ credentials: { accessKey: 'root', secretKey: 'root-secret' } })
+  for (const code of [21, 26, 28, 43, 201]) {
+    t.is((await writer.request(code)).code, 16, String(code))
+    t.is((await root.request(code)).code, 0, String(code))
+  }
+  const topic = fields({ topic: 'T' })
+  t.is((await writer.request(215, { fields: topic })).code, 16)
+  t.is((await root.request(215, { fields: topic })).code, 0)
+})
+
+test('a changed body does not match its signature', async (t) => {
+  const { connect } = await startFrontEnd(t, { users })
+  const connection = await connect()
+  const signed = await connect({ credentials: WRITER })
+  t.is((await send(signed, { topic: 'T' })).code, 0)
+  const forged = await send(connection, { topic: 'T', AccessKey: 'writer', Signature: 'AAAA' })
+  t.is(forged.code, 16)
+})
+
+test("a producer's first request may be a large message", async (t) => {
+  const { connect } = await startFrontEnd(t, { users })
+  const connection = await connect({ credentials: WRITER })
+  t.is((await send(connection, { topic: 'T', body: Buffer.alloc(1_000_000, 'x') })).code, 0)
+})
+
+test('strangers send few large frames at a time, and each in time', async (t) => {
+  const { raw, connect, clock } = await startFrontEnd(t, { users })
+  const claim = Buffer.alloc(8)
+  claim.writeInt32BE(FRAME_BYTES_MAX_UNAUTHENTICATED + 1)
+  const strangers = await Promise.all(Array.from({ length: 6 }, () => raw()))
+  for (const stranger of strangers) stranger.send(claim)
+  const refused = await eventually(async () => {
+    const closed = strangers.filter((stranger) => stranger.isClosed)
+    return closed.length === 2 ? closed : undefined
+  })
+  t.is(refused.length, 2)
+  // Who has signed something already is no stranger.
+  const known = await connect({ credentials: WRITER })
+  t.is((await send(known, { topic: 'T' })).code, 0)
+  t.is((await send(known, { topic: 'T', body: Buffer.alloc(100_000) })).code, 0)
+  clock.advance(10_000)
+  for (const stranger of strangers) await stranger.closed()
+})
+
+test('a stranger never sends more than the largest message', async (t) => {
+  const { raw } = await startFrontEnd(t, { users })
+  const peer = await raw()
+  peer.send(Buffer.from('00500000', 'hex'))
+  await peer.closed()
+  t.pass()
+})
+
+test('a front-end that closes answers what is being stored, refuses the rest and lets go', async (t) => {
+  const { connect, gateway, clock } = await startFrontEnd(t)
+  const connection = await connect()
+  await send(connection, { topic: 'T' })
+  const sent = send(connection, { topic: 'T' })
+  const held = pull(connection, { topic: 'T', offset: 9, sysFlag: 6 }).catch((error) => error)
+  t.is((await sent).code, 0)
+  const closing = gateway.close(10_000)
+  while (gateway.connections > 0) await clock.advanceAsync(20)
+  await closing
+  t.true((await held) instanceof BrokerError || (await held).code !== 0)
+  t.is((await connection.closed)?.code, 'UNREACHABLE')
+})
+
+test('a peer that does not say goodbye is cut at the deadline', async (t) => {
+  const { raw, gateway, clock } = await startFrontEnd(t)
+  const peer = await raw()
+  peer.pause()
+  while (gateway.connections === 0) await new Promise((resolve) => setImmediate(resolve))
+  const closing = gateway.close(1000)
+  await clock.advanceAsync(1100)
+  await closing
+  t.is(gateway.connections, 0)
+})
+
+test("only what may succeed elsewhere or later gets a code on which Java's producer sends again", (t) => {
+  const again = new Set([1, 2, 14, 16, 17])
+  const callers = [
+    'ARGUMENT_INVALID',
+    'NAME_INVALID',
+    'MESSAGE_INVALID',
+    'MESSAGE_TOO_LARGE',
+    'QUEUE_NOT_FOUND',
+    'QUOTA_EXCEEDED',
+    'FILTER_INVALID',
+  ] as const
+  for (const code of callers) t.false(again.has(responseCodeOf(new BrokerError(code, ''))), code)
+  for (const code of ['BUSY', 'READ_ONLY', 'CLOSED', 'UNREACHABLE'] as const) {
+    t.true(again.has(responseCodeOf(new BrokerError(code, ''))), code)
+  }
+  for (const code of ERROR_CODES) t.not(responseCodeOf(new BrokerError(code, '')), 0, code)
+})
