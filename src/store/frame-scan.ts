@@ -1,5 +1,6 @@
 // Walks the frames of a range of the log by reading it in windows. It says where whole frames are and where
 // they stop; what a stop means (the end, a torn tail, damage) is for its callers to judge.
+import { FRAME_BYTES_MAX } from './commit-log.ts'
 import {
   checkFrame,
   claimedLength,
@@ -16,21 +17,22 @@ const WINDOW_BYTES_MIN = 1024 * 1024
 export class FrameScan {
   readonly #read: ReadAt
   readonly #limit: number
-  readonly #frameBytesMax: number
   #window: Buffer
   /** Log position of the window's first byte, and how much of it is filled. */
   #base = 0
   #filled = 0
   /** Where the next frame is expected. */
   position: number
+  /** Frames of other logs are no frames; undefined = not known yet. */
+  logId: number | undefined
 
   /** Scans [from, limit), a range of one segment. */
-  constructor(read: ReadAt, from: number, limit: number, frameBytesMax: number) {
+  constructor(read: ReadAt, from: number, limit: number, logId: number | undefined) {
     this.#read = read
     this.position = from
+    this.logId = logId
     this.#base = from
     this.#limit = limit
-    this.#frameBytesMax = frameBytesMax
     this.#window = Buffer.allocUnsafe(Math.min(WINDOW_BYTES_MIN, Math.max(limit - from, 64)))
   }
 
@@ -43,7 +45,7 @@ export class FrameScan {
   }
 
   /** The whole frame at `position`, which moves behind it; undefined and no move when there is none. */
-  next(accept: (header: FrameHeader) => boolean): FrameHeader | undefined {
+  next(accept: (header: FrameHeader) => boolean = () => true): FrameHeader | undefined {
     const header = this.#frameAt(this.position)
     if (header === undefined || !accept(header)) return undefined
     this.position += header.length
@@ -51,7 +53,7 @@ export class FrameScan {
   }
 
   /** The next whole frame beyond `position` that is accepted; `position` moves to its start. */
-  search(accept: (header: FrameHeader) => boolean): FrameHeader | undefined {
+  search(accept: (header: FrameHeader) => boolean = () => true): FrameHeader | undefined {
     let from = this.position + 1
     while (from + FRAME_HEADER_BYTES <= this.#limit) {
       const available = this.#need(from, WINDOW_BYTES_MIN)
@@ -75,12 +77,10 @@ export class FrameScan {
 
   #frameAt(position: number): FrameHeader | undefined {
     if (this.#need(position, FRAME_HEADER_BYTES) < FRAME_HEADER_BYTES) return undefined
-    const length = claimedLength(this.#window, this.offsetOf(position), position)
-    if (length === 0 || length > this.#frameBytesMax) return undefined
-    const available = this.#need(position, length)
-    if (available < length) return undefined
-    const at = this.offsetOf(position)
-    return checkFrame(this.#window, at, at + available, position)
+    const length = claimedLength(this.#window, this.offsetOf(position), position, this.logId)
+    if (length === 0 || length > FRAME_BYTES_MAX) return undefined
+    if (this.#need(position, length) < length) return undefined
+    return checkFrame(this.#window, this.offsetOf(position), length)
   }
 
   /** Brings [position, position + size) into the window; how much of it is there. */

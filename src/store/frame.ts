@@ -44,26 +44,24 @@ export function writeFrameHeader(bytes: Buffer, at: number, header: FrameHeader)
 }
 
 /**
- * Length that the frame at `bytes[at]` claims, when magic, position and claim are possible; else 0.
- * Cheap, reads the header only: `checkFrame` has the last word.
+ * Length that the frame at `bytes[at]` claims, when its place, its log (undefined = any) and the claim are
+ * possible; else 0. Reads the header only, so that bytes which nobody could have forged cost no checksum.
  */
-export function claimedLength(bytes: Buffer, at: number, position: number): number {
+export function claimedLength(
+  bytes: Buffer,
+  at: number,
+  position: number,
+  logId: number | undefined,
+): number {
   if (getU32(bytes, at) !== MAGIC || getU64(bytes, at + 32) !== position) return 0
+  if (logId !== undefined && getU32(bytes, at + 20) !== logId) return 0
   const length = getU32(bytes, at + 8)
   const atLeast = FRAME_HEADER_BYTES + getU32(bytes, at + 12) * RECORD_FIXED_BYTES
   return length >= atLeast ? length : 0
 }
 
-/** The header of the whole frame at `bytes[at, stop)`, or undefined when its checksum or place is wrong. */
-export function checkFrame(
-  bytes: Buffer,
-  at: number,
-  stop: number,
-  position: number,
-): FrameHeader | undefined {
-  if (stop - at < FRAME_HEADER_BYTES) return undefined
-  const length = claimedLength(bytes, at, position)
-  if (length === 0 || length > stop - at) return undefined
+/** The header of the frame of this claimed length at `bytes[at]`, or undefined when its checksum is wrong. */
+export function checkFrame(bytes: Buffer, at: number, length: number): FrameHeader | undefined {
   if (getU32(bytes, at + 4) !== crc32(bytes, at + 8, at + length)) return undefined
   return {
     length,
@@ -71,7 +69,7 @@ export function checkFrame(
     epoch: getU32(bytes, at + 16),
     logId: getU32(bytes, at + 20),
     sequence: getU64(bytes, at + 24),
-    position,
+    position: getU64(bytes, at + 32),
     syncedTo: getU64(bytes, at + 40),
     storeTimestamp: getU64(bytes, at + 48),
   }

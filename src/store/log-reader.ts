@@ -86,25 +86,25 @@ export class LogReader {
   }
 
   *#replaySegment(segment: Segment, from: number, stop: number): Generator<Frame> {
-    const isOurs = (header: FrameHeader): boolean => header.logId === this.#options.logId
+    const { logId } = this.#options
     const read: ReadAt = (target, at, position, size) =>
       this.#options.segments.readSync(target, at, position, size)
-    let scan = new FrameScan(read, Math.max(segment.start, from), stop, FRAME_BYTES_MAX)
-    let header = scan.next(isOurs)
+    let scan = new FrameScan(read, Math.max(segment.start, from), stop, logId)
+    let header = scan.next()
     if (header === undefined && from > segment.start) {
       // Not the start of a frame: find the first one that reaches beyond it.
-      scan = new FrameScan(read, segment.start, stop, FRAME_BYTES_MAX)
-      header = scan.next(isOurs)
+      scan = new FrameScan(read, segment.start, stop, logId)
+      header = scan.next()
     }
     while (header !== undefined || scan.position < stop) {
       if (header === undefined) {
         const hole = scan.position
-        if (scan.search(isOurs) === undefined) scan.position = stop
+        if (scan.search() === undefined) scan.position = stop
         this.#noteDamage(segment, hole, scan.position)
       } else if (header.records > 0 && header.position + header.length > from) {
         yield frameAt(scan, header)
       }
-      header = scan.next(isOurs)
+      header = scan.next()
     }
   }
 

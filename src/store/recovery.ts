@@ -29,7 +29,6 @@ export interface RecoveryOptions {
   readonly directory: string
   readonly log: Logger
   readonly segments: Segments
-  readonly frameBytesMax: number
 }
 
 /** Read or written at once. */
@@ -92,8 +91,7 @@ class TailScan {
 
   hasFrames(index: number): boolean {
     const scan = this.#scanOf(index)
-    const isOurs = (header: FrameHeader): boolean => this.#isOurs(header)
-    return scan.next(isOurs) !== undefined || scan.search(isOurs) !== undefined
+    return scan.next() !== undefined || scan.search() !== undefined
   }
 
   /** Scans one segment. @returns the position where its frames end */
@@ -105,11 +103,9 @@ class TailScan {
     // All of a segment is durable before the next one exists.
     const certain = next === undefined ? (this.#marker?.synced ?? 0) : next.start
     const follows = (header: FrameHeader): boolean =>
-      this.#isOurs(header) &&
-      header.epoch >= this.epoch &&
-      (this.sequence === 0 || header.sequence === this.sequence + 1)
+      header.epoch >= this.epoch && (this.sequence === 0 || header.sequence === this.sequence + 1)
     const isLater = (header: FrameHeader): boolean =>
-      this.#isOurs(header) && header.epoch >= this.epoch && header.sequence > this.sequence
+      header.epoch >= this.epoch && header.sequence > this.sequence
     for (;;) {
       this.#take(scan, follows)
       const hole = scan.position
@@ -128,17 +124,13 @@ class TailScan {
   }
 
   #scanOf(index: number): FrameScan {
-    const { segments, frameBytesMax } = this.#options
+    const { segments } = this.#options
     const segment = segments.list[index]!
     const fileEnd = segment.start + segment.fileBytes
     const limit = Math.min(fileEnd, segments.endOf(index, this.#marker?.end ?? fileEnd))
     const read = (target: Buffer, at: number, position: number, size: number): number =>
       segments.readSync(target, at, position, size)
-    return new FrameScan(read, segment.start, Math.max(limit, segment.start), frameBytesMax)
-  }
-
-  #isOurs(header: FrameHeader): boolean {
-    return this.logId === undefined || header.logId === this.logId
+    return new FrameScan(read, segment.start, Math.max(limit, segment.start), this.logId)
   }
 
   #take(scan: FrameScan, follows: (header: FrameHeader) => boolean): void {
@@ -147,6 +139,7 @@ class TailScan {
       this.epoch = header.epoch
       this.sequence = header.sequence
       this.logId = header.logId
+      scan.logId = header.logId
       this.syncedTo = Math.max(this.syncedTo, header.syncedTo)
       this.storeTimestamp = Math.max(this.storeTimestamp, header.storeTimestamp)
       header = scan.next(follows)

@@ -49,7 +49,7 @@ export function openCommitLog(options: CommitLogOptions): CommitLog {
   disk.makeDirectory(directory)
   const segments = new Segments(disk, directory)
   segments.load()
-  const recovered = recover({ disk, directory, log, segments, frameBytesMax: FRAME_BYTES_MAX })
+  const recovered = recover({ disk, directory, log, segments })
   return new SegmentedLog(options, segments, recovered)
 }
 

@@ -304,3 +304,23 @@ function rewriteHeader(bytes: Buffer, at: number, change: { syncedTo: number }):
     ...change,
   })
 }
+
+test('No bytes in the place of a segment keep the log from opening and going on', (t) => {
+  const place = fc.record({ at: fc.nat({ max: 12_287 }), bytes: fc.uint8Array({ maxLength: 400 }) })
+  fc.assert(
+    fc.property(fc.array(place, { minLength: 1, maxLength: 8 }), (places) => {
+      const simulation = logOf(12)
+      const content = simulation.disk.contentOf(FIRST)
+      for (const { at, bytes } of places) Buffer.from(bytes).copy(content, at % content.length)
+      reopen(simulation)
+      const before = served(simulation)
+      simulation.append([100])
+      simulation.settle()
+      reopen(simulation)
+      const after = served(simulation)
+      return simulation.log.writable && after.length === before.length + 1
+    }),
+    { numRuns: 200 },
+  )
+  t.pass()
+})
