@@ -25,6 +25,8 @@ export class ClientTable {
   readonly #expiryMs: number
   readonly #receiver: Receiver
   readonly #clients = new Map<string, Client>()
+  /** Client ids of a group's consumers, by connection. */
+  readonly #consumers = new Map<string, Map<string, string>>()
   readonly #watchers = new Set<(group: string) => void>()
   readonly #sweeping: Timer
 
@@ -60,8 +62,8 @@ export class ClientTable {
     const { connectionId } = registration
     const before = this.#clients.get(connectionId)?.registration
     this.#clients.set(connectionId, { registration, seenMs: this.#clock.monotonic() })
-    for (const { group } of before?.consumers ?? []) this.#modes.leave(connectionId, group)
-    this.#modes.join(registration)
+    for (const { group } of before?.consumers ?? []) this.#leave(connectionId, group)
+    this.#join(registration)
     for (const { group, model, mode } of registration.consumers) {
       if (model === 'clustering' && mode === 'queue-assigned') this.#receiver.retire(group)
     }
@@ -87,10 +89,10 @@ export class ClientTable {
     else client.registration = { ...registration, consumers: left, producerGroups }
     const gone = registration.consumers.filter((consumer) => !left.includes(consumer))
     for (const consumer of gone) {
-      this.#modes.leave(connectionId, consumer.group)
+      this.#leave(connectionId, consumer.group)
       this.#freeLocks(consumer.group, registration.clientId)
     }
-    this.#tell(gone.map((consumer) => consumer.group))
+    this.#tell(new Set(gone.map((consumer) => consumer.group)))
   }
 
   list(): ClientRegistration[] {
@@ -98,18 +100,14 @@ export class ClientTable {
   }
 
   consumerIds(group: string): string[] {
-    const ids = new Set<string>()
-    for (const { registration } of this.#clients.values()) {
-      if (has(registration, group)) ids.add(registration.clientId)
-    }
-    return [...ids].sort()
+    return [...new Set(this.#consumers.get(group)?.values() ?? [])].sort()
   }
 
   /** Topics that the group's members say they consume. */
   subscribedTopics(group: string): Set<string> {
     const topics = new Set<string>()
-    for (const { registration } of this.#clients.values()) {
-      for (const consumer of registration.consumers) {
+    for (const connectionId of this.#consumers.get(group)?.keys() ?? []) {
+      for (const consumer of this.#clients.get(connectionId)?.registration.consumers ?? []) {
         if (consumer.group !== group) continue
         for (const { topic } of consumer.subscriptions) topics.add(topic)
       }
@@ -139,11 +137,29 @@ export class ClientTable {
     this.#locks.sweep()
   }
 
+  #join(registration: ClientRegistration): void {
+    const { connectionId, clientId } = registration
+    for (const { group } of registration.consumers) {
+      let consumers = this.#consumers.get(group)
+      if (consumers === undefined) {
+        consumers = new Map()
+        this.#consumers.set(group, consumers)
+      }
+      consumers.set(connectionId, clientId)
+    }
+    this.#modes.join(registration)
+  }
+
+  #leave(connectionId: string, group: string): void {
+    const consumers = this.#consumers.get(group)
+    if (consumers?.delete(connectionId) && consumers.size === 0) this.#consumers.delete(group)
+    this.#modes.leave(connectionId, group)
+  }
+
   /** A client that is still a member by another connection keeps its locks. */
   #freeLocks(group: string, clientId: string): void {
-    for (const { registration } of this.#clients.values()) {
-      if (registration.clientId === clientId && has(registration, group)) return
-    }
+    if (!this.#locks.isLocking(group)) return
+    for (const id of this.#consumers.get(group)?.values() ?? []) if (id === clientId) return
     this.#locks.unlockAll(group, clientId)
   }
 
@@ -166,8 +182,13 @@ function changedGroups(
       mode,
       subscriptions.map(({ topic, filter }) => [topic, filter.expression]).sort(),
     ])
-  const shapes = (registration: ClientRegistration | undefined): Map<string, string> =>
-    new Map(registration?.consumers.map((consumer) => [consumer.group, shape(consumer)]))
+  const shapes = (registration: ClientRegistration | undefined): Map<string, string> => {
+    const byGroup = new Map<string, string>()
+    for (const consumer of registration?.consumers ?? []) {
+      byGroup.set(consumer.group, (byGroup.get(consumer.group) ?? '') + shape(consumer))
+    }
+    return byGroup
+  }
   const [old, fresh] = [shapes(before), shapes(after)]
   const groups = new Set([...old.keys(), ...fresh.keys()])
   for (const group of groups) if (old.get(group) === fresh.get(group)) groups.delete(group)

@@ -104,6 +104,8 @@ export class Dispenser {
       try {
         this.#takeReady(source, taking)
         this.#takeNew(source, taking)
+        // One load at a time: what other queues load meanwhile, this receive would not take.
+        if (source.reader.isLoading && taking.messages.length === 0) break
       } catch (error) {
         // What was taken from other queues is delivered; the trouble comes up again.
         if (taking.messages.length === 0) throw error

@@ -51,6 +51,11 @@ export class QueueLockTable {
     if (leases?.size === 0) this.#leases.delete(group)
   }
 
+  /** Does anybody hold a queue of the group? */
+  isLocking(group: string): boolean {
+    return this.#leases.has(group)
+  }
+
   /** The client is gone. */
   unlockAll(group: string, clientId: string): void {
     const leases = this.#leases.get(group)

@@ -19,6 +19,8 @@ export class ReceiveLine {
   readonly dispenser: Dispenser
   readonly #group: DispensingGroup
   readonly #waiting = new Set<Waiting>()
+  /** Those of them that wait only for the disk. */
+  #pollers = 0
   #isWoken = false
 
   constructor(group: DispensingGroup, topic: string, filter: TagFilter) {
@@ -99,6 +101,7 @@ export class ReceiveLine {
       const waiting: Waiting = { request, resolve, reject, timer, onAbort }
       if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true })
       this.#waiting.add(waiting)
+      if (timer === undefined) this.#pollers++
       this.#group.counts.waiting++
     })
   }
@@ -106,6 +109,7 @@ export class ReceiveLine {
   #leave(waiting: Waiting): void {
     this.#waiting.delete(waiting)
     this.#group.counts.waiting--
+    if (waiting.timer === undefined) this.#pollers--
     waiting.timer?.cancel()
     if (waiting.onAbort !== undefined) {
       waiting.request.signal?.removeEventListener('abort', waiting.onAbort)
@@ -114,7 +118,7 @@ export class ReceiveLine {
   }
 
   #serve(): void {
-    for (const waiting of [...this.#waiting]) {
+    for (const waiting of this.#waiting) {
       if (!this.dispenser.hasMore) break
       const { request } = waiting
       try {
@@ -133,7 +137,7 @@ export class ReceiveLine {
 
   /** Who did not want to wait has waited for the disk, and in vain. */
   #letPollersGo(): void {
-    if (this.dispenser.isLoading) return
+    if (this.#pollers === 0 || this.dispenser.isLoading) return
     for (const waiting of [...this.#waiting]) {
       if (waiting.timer !== undefined) continue
       this.#leave(waiting)

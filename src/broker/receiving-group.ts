@@ -10,7 +10,7 @@ import { originalTopic } from '../model/routing-name.ts'
 import type { TagFilter } from '../model/tag-filter.ts'
 import type { MessageStore } from '../store/store.ts'
 import type { Arrivals } from './arrivals.ts'
-import type { CursorTable } from './cursors.ts'
+import type { Cursor, CursorTable } from './cursors.ts'
 import type { DispensingGroup, ReceiveCounts, Source } from './dispenser.ts'
 import type { Expiry } from './expiry.ts'
 import type { FactWriter } from './fact-writer.ts'
@@ -176,9 +176,14 @@ export class ReceivingGroup implements DispensingGroup {
       ? 1
       : (this.#parts.topics.find(topic)?.definition.readQueues ?? 0)
     // What a shrunken topic has left of its former queues is still consumed.
+    let isNew = false
     for (let queueId = queues.length; queueId < count; queueId++) {
-      queues.push(this.#start(topic, queueId, startAt))
+      const cursor = this.#parts.cursors.at(this.name, topic, queueId)
+      isNew ||= cursor.stored === undefined
+      queues.push(this.#start(cursor, startAt))
     }
+    // Where a new group starts must be in the log before the messages that come after.
+    if (isNew) void this.#parts.facts.flush()
     return queues
   }
 
@@ -191,19 +196,14 @@ export class ReceivingGroup implements DispensingGroup {
     })
   }
 
-  #start(topic: string, queueId: number, startAt: StartAt): Source {
-    const { store, cursors, facts } = this.#parts
+  #start(cursor: Cursor, startAt: StartAt): Source {
+    const { store, facts } = this.#parts
+    const { topic, queueId } = cursor
     const { minOffset, maxOffset } = store.range(topic, queueId)
-    const cursor = cursors.at(this.name, topic, queueId)
     const next = startAt === 'first' ? minOffset : maxOffset
-    const isNew = cursor.stored === undefined
+    if (cursor.stored === undefined) facts.mark(cursor)
     const start = cursor.stored ?? { next, unsettled: [] }
     const queue = new GroupQueue(cursor, topic === this.#retryTopic, start, maxOffset)
-    if (isNew) {
-      // Where a new group starts must be in the log before the messages that come after.
-      facts.mark(cursor)
-      void facts.flush()
-    }
     const onLoaded = (): void => this.wakeFor(queue)
     return { queue, reader: new QueueReader(store, topic, queueId, onLoaded) }
   }
