@@ -1,6 +1,6 @@
 // The client side of one native connection: dials, correlates requests with responses, sends one-way
 // commands, and hands the peer's own requests (pushes) to its owner. Reconnecting is the owner's affair.
-import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
@@ -210,7 +210,7 @@ function openSocket(options: DialOptions): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const timeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS
     const socket = options.tls
-      ? connectTls({ host, port, servername: host, ...options.tls })
+      ? connectTls({ host, port, ...(isIP(host) === 0 && { servername: host }), ...options.tls })
       : connectTcp({ host, port })
     const settle = (finish: () => void): void => {
       timer.cancel()

@@ -1,0 +1,61 @@
+import test from 'ava'
+import fc from 'fast-check'
+import { parseOffsetMessageId } from '../../src/model/message-id.ts'
+import { decodeCommand } from '../../src/remoting/command.ts'
+import { FrameSplitter } from '../../src/remoting/frame.ts'
+import { pullResponseHead } from '../../src/remoting/pull-response.ts'
+import { SendResponses } from '../../src/remoting/send-response.ts'
+
+function decoded(bytes: Buffer): ReturnType<typeof decodeCommand> {
+  let command: ReturnType<typeof decodeCommand> | undefined
+  new FrameSplitter((...frame) => {
+    command = decodeCommand(...frame)
+  }).push(bytes)
+  return command!
+}
+
+test('a prefabricated answer to a send reads as one that is built anew', (t) => {
+  const host = { ip: 0x0a000001, port: 10_911 }
+  const responses = new SendResponses(host)
+  fc.assert(
+    fc.property(
+      fc.integer(),
+      fc.integer({ min: 0, max: 1023 }),
+      fc.maxSafeNat(),
+      fc.maxSafeNat(),
+      (opaque, queueId, queueOffset, position) => {
+        // Written over an earlier one, as on the hot path.
+        const target = Buffer.alloc(responses.bytes, 'x')
+        responses.write(target, 0, opaque, queueId, queueOffset, position)
+        const answer = decoded(target)
+        t.is(answer.code, 0)
+        t.is(answer.flag, 1)
+        t.is(answer.opaque, opaque)
+        t.is(answer.fields.get('queueId'), String(queueId))
+        t.is(answer.fields.get('queueOffset'), String(queueOffset))
+        t.deepEqual(parseOffsetMessageId(answer.fields.get('msgId')!), { host, position } as never)
+      },
+    ),
+  )
+})
+
+test('a prefabricated head of an answer to a pull reads as one that is built anew', (t) => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom('found', 'at-end', 'no-match', 'moved' as const),
+      fc.integer(),
+      fc.tuple(fc.maxSafeNat(), fc.maxSafeNat(), fc.maxSafeNat()),
+      fc.uint8Array({ maxLength: 50 }),
+      (outcome, opaque, [nextOffset, minOffset, maxOffset], records) => {
+        const offsets = { nextOffset, minOffset, maxOffset }
+        const head = pullResponseHead(outcome, opaque, offsets, records.length)
+        const answer = decoded(Buffer.concat([head, records]))
+        t.is(answer.opaque, opaque)
+        t.is(answer.fields.get('nextBeginOffset'), String(nextOffset))
+        t.is(answer.fields.get('minOffset'), String(minOffset))
+        t.is(answer.fields.get('maxOffset'), String(maxOffset))
+        t.deepEqual(new Uint8Array(answer.body), records)
+      },
+    ),
+  )
+})
