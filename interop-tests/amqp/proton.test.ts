@@ -1,0 +1,72 @@
+// Unmodified Apache Qpid Proton against our server in a process of its own: every AMQP type as a body, and
+// the bare messages compared byte for byte.
+import test from 'ava'
+import { Sections } from '../../src/gateway/amqp/sections.ts'
+import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
+import type { ClientEvent } from '../support/foreign-client.ts'
+import { findProton, proton } from '../support/proton-client.ts'
+
+const { python, missing } = await findProton()
+if (missing !== undefined) {
+  process.stderr.write(`SKIPPED: every test with Qpid Proton, because ${missing}\n`)
+  test.skip(`Qpid Proton: ${missing}`, (t) => t.pass())
+}
+const testProton = missing === undefined ? test.serial : test.skip
+
+let server: SpawnedServer
+const leftovers: (() => unknown)[] = []
+test.before(async () => {
+  const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
+  if (missing === undefined) server = await spawnServer(later)
+})
+test.after.always(async () => {
+  await server?.stop()
+  for (const end of leftovers) await end()
+})
+
+const bytesOf = (event: ClientEvent): Buffer => Buffer.from(String(event['bytes']), 'base64')
+
+/** Everything behind header and annotations. */
+function bareOf(bytes: Buffer): Buffer {
+  const sections = new Sections()
+  sections.scan(bytes, 0, bytes.length)
+  const hasProperties = sections.propertiesAt < sections.propertiesEnd
+  return bytes.subarray(hasProperties ? sections.propertiesAt : sections.bodyAt)
+}
+
+testProton('every type comes out of the broker as it went in, to the last byte', async (t) => {
+  const url = `amqp://${server.address('amqp')}`
+  const sender = proton(t, python!, 'send', url, 'proton.types')
+  const events = await sender.ends()
+  t.deepEqual(
+    events.filter(({ event }) => event === 'failed'),
+    [],
+  )
+  const sent = sender.of('sent')
+  t.is(sent.length, 32)
+  const states = events.filter((event) => (event.event as string) === 'settled')
+  t.true(states.every((event) => event['state'] === 'ACCEPTED'))
+  // One queue after the other would lose the order; what came is matched by its bytes.
+  const receiver = proton(t, python!, 'receive', url, 'proton.types::types', String(sent.length))
+  await receiver.ends()
+  const got = new Set(receiver.got.map((event) => bareOf(bytesOf(event)).toString('hex')))
+  for (const event of sent) {
+    t.true(got.has(bareOf(bytesOf(event)).toString('hex')), String(event['name']))
+  }
+  t.is(got.size, sent.length)
+})
+
+testProton('header fields and annotations of a sender reach the receiver', async (t) => {
+  const url = `amqp://${server.address('amqp')}`
+  await proton(t, python!, 'send', url, 'proton.rich').ends()
+  const receiver = proton(t, python!, 'receive', url, 'proton.rich?tag=TagA', '1')
+  await receiver.ends()
+  const [rich] = receiver.got as unknown as Record<string, unknown>[]
+  t.like(rich, { subject: 'TagA', count: 0, priority: 7, ttl: 60 })
+  t.like(rich?.['annotations'] as object, {
+    'x-opt-mine': 'kept',
+    'x-opt-rmq-topic': 'proton%2Erich',
+    'x-opt-rmq-tag': 'TagA',
+    'x-opt-rmq-keys': 'k1 k2',
+  })
+})
