@@ -75,20 +75,29 @@ export function annotationsOf(
   return texts.filter((entry): entry is [string, string] => entry[1] !== undefined)
 }
 
-/**
- * The properties section of a record that came by another protocol. Answers where the creation time's
- * eight bytes are, which the caller fills in.
- */
+/** Where the values are that differ from message to message, for the caller to fill in. */
+export interface Holes {
+  /** Eight bytes. */
+  readonly createdAt: number
+  /** As many bytes as this record's unique id has; -1 without one. */
+  readonly messageIdAt: number
+}
+
+/** The properties section of a record that came by another protocol. */
 export function writeProperties(
   writer: ValueWriter,
   record: RecordView,
   properties: ReadonlyMap<string, string>,
-): number {
+): Holes {
   const text = (value: string | undefined): ValueWriter =>
     value === undefined ? writer.null() : writer.string(value)
+  const id = properties.get(PROPERTY.uniqueKey)
   let createdAt = 0
+  let messageIdAt = -1
   writer.descriptor(CODE.properties).list(11, () => {
-    text(properties.get(PROPERTY.uniqueKey)).null()
+    text(id)
+    if (id !== undefined) messageIdAt = writer.length - Buffer.byteLength(id)
+    writer.null()
     text(bareName(originalTopic(record)))
     text(properties.get(PROPERTY.tags))
     text(properties.get(PROPERTY.replyTo))
@@ -100,7 +109,7 @@ export function writeProperties(
     createdAt = writer.length - 8
     text(orderingKeyOf((name) => properties.get(name)))
   })
-  return createdAt
+  return { createdAt, messageIdAt }
 }
 
 /** The application properties of such a record; no section when it has none. */

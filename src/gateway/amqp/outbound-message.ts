@@ -6,6 +6,7 @@ import { PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { annotationsOf, OWN_ANNOTATION, writeApplication, writeProperties } from './message.ts'
 import { CODE } from './performatives.ts'
+import { RecordMemory } from './record-memory.ts'
 import { BODY, type BodyForm, bodyHeadBytes, Sections } from './sections.ts'
 import { skipValue } from './value-size.ts'
 import { ValueWriter } from './value-writer.ts'
@@ -22,8 +23,7 @@ const HOST_CHARS = 16
  * differs. Most streams of messages repeat their properties, so one is kept per link.
  */
 export class OutboundMessage {
-  #propertyBytes: Buffer | undefined
-  #topic = ''
+  readonly #memory = new RecordMemory()
   #form: BodyForm = BODY.data
   #bodyHead: Buffer = PLAIN_WIRE.bodyHead
   #suffix: Buffer = PLAIN_WIRE.suffix
@@ -36,12 +36,14 @@ export class OutboundMessage {
   #idAt = 0
   /** -1 for a record that came by AMQP. */
   #createdAt = -1
+  #messageIdAt = -1
   #host = { ip: -1, port: -1 }
   /** The transfer's message-format. */
   format = 0
 
   #record!: RecordView
   #body!: Buffer
+  #tailAt = 0
   #attempt = 1
 
   /** Makes this the next record's message. Answers its size in bytes. */
@@ -49,15 +51,12 @@ export class OutboundMessage {
     this.#record = record
     this.#attempt = attempt
     this.#body = record.body
-    const { bytes, propertiesStart, propertiesEnd } = record
-    const known = this.#propertyBytes
-    const isSame =
-      known !== undefined &&
-      known.length === propertiesEnd - propertiesStart &&
-      bytes.compare(known, 0, known.length, propertiesStart, propertiesEnd) === 0 &&
-      record.topic === this.#topic &&
+    // Topic and properties stand right behind the body.
+    this.#tailAt = this.#body.byteOffset - record.bytes.byteOffset + this.#body.length
+    const isRepeated =
+      this.#memory.isRepeated(record, this.#tailAt) &&
       (this.#form !== BODY.encoded || this.format !== 0 || isBody(this.#body))
-    if (!isSame) this.#prepare(record)
+    if (!isRepeated) this.#prepare(record)
     if (this.format !== 0) return this.#body.length
     return (
       this.#headerBytes() +
@@ -85,8 +84,7 @@ export class OutboundMessage {
   }
 
   #prepare(record: RecordView): void {
-    this.#topic = record.topic
-    this.#propertyBytes = Buffer.from(record.propertyBytes)
+    this.#memory.remember(record, this.#tailAt)
     const properties = record.properties()
     const wire = wireOf(properties.get(PROPERTY.native), record.body)
     this.format = wire?.format ?? 0
@@ -97,9 +95,11 @@ export class OutboundMessage {
     this.#host = { ip: -1, port: -1 }
     const writer = new ValueWriter()
     this.#annotate(writer, record, properties, wire)
-    this.#createdAt = -1
+    this.#createdAt = this.#messageIdAt = -1
     if (wire === undefined) {
-      this.#createdAt = writeProperties(writer, record, properties)
+      const holes = writeProperties(writer, record, properties)
+      this.#createdAt = holes.createdAt
+      this.#messageIdAt = this.#memory.idBytes > 0 ? holes.messageIdAt : -1
       writeApplication(writer, properties)
     } else writer.raw(wire.sections)
     this.#head = writer.take()
@@ -138,6 +138,11 @@ export class OutboundMessage {
     putU64(out, at + this.#offsetAt, record.queueOffset)
     putU64(out, at + this.#storedAt, record.storeTimestamp)
     if (this.#createdAt >= 0) putU64(out, at + this.#createdAt, record.bornTimestamp)
+    if (this.#messageIdAt >= 0) {
+      const from = this.#memory.idAt(this.#tailAt)
+      const end = from + this.#memory.idBytes
+      record.bytes.copy(out, at + this.#messageIdAt, from, end)
+    }
     const { ip, port } = record.storeHost
     const id = at + this.#idAt
     if (ip !== this.#host.ip || port !== this.#host.port) {

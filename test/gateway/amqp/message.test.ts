@@ -323,3 +323,28 @@ test('a message of an unknown format passes whole', (t) => {
   t.deepEqual(rendered(recordOf(message), 1, outbound), payload)
   t.is(outbound.format, 0x80013700)
 })
+
+test('records that differ in their unique id alone are rendered each with its own', (t) => {
+  const outbound = new OutboundMessage()
+  const id = fc.string({
+    unit: fc.constantFrom('a', 'b', '7', ' ', 'é', '😀'),
+    minLength: 1,
+    maxLength: 4,
+  })
+  const around = fc.array(fc.tuple(fc.constantFrom('a', 'xUNIQ_KEY', 'KEYS', 'b'), id))
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(around, fc.option(id), fc.boolean()), { minLength: 1 }),
+      (all) => {
+        for (const [pairs, unique, isLast] of all) {
+          const own: [string, string][] = unique === null ? [] : [['UNIQ_KEY', unique]]
+          const entries = isLast ? [...pairs, ...own] : [...own, ...pairs]
+          const record = recordOf({ body: Buffer.from('x'), properties: encodeProperties(entries) })
+          t.deepEqual(rendered(record, 1, outbound), rendered(record))
+          const got = rheaMessage.decode(rendered(record, 1, outbound))
+          t.is(got['message_id'] ?? null, unique)
+        }
+      },
+    ),
+  )
+})
