@@ -9,9 +9,7 @@ import { ForeignClient } from './foreign-client.ts'
 const run = promisify(execFile)
 
 /** Compiled files sit one folder deeper than their sources. */
-const MAIN = fileURLToPath(
-  new URL('../../../interop-tests/amqp/proton_peer.py', import.meta.url),
-)
+const MAIN = fileURLToPath(new URL('../../../interop-tests/amqp/proton_peer.py', import.meta.url))
 /** Debian's own comes first: a python of the user's has no Debian packages. */
 const PYTHONS = ['/usr/bin/python3', 'python3']
 
