@@ -1,5 +1,6 @@
 // The one composition root: opens the parts in order, wires them to each other, and closes them in the
 // reverse order. The only file that knows all of them.
+import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
@@ -11,6 +12,7 @@ import type { Broker, Gateway, GatewayContext } from './gateway/gateway.ts'
 import { Listener } from './gateway/listener.ts'
 import type { Logger } from './log.ts'
 import { hostOf } from './model/host.ts'
+import type { Credentials } from './remoting/signature.ts'
 import type { MessageStore } from './store/store.ts'
 
 export type ServerRole = 'start' | 'namesrv' | 'broker'
@@ -105,12 +107,14 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const addresses = [...listeners].map(([name, listener]) =>
     addressOf(name, listener, config[name]),
   )
+  const trusted = registrarCredentials(config)
   const nameServer = listeners.get('nameServer')
   if (nameServer !== undefined) {
     const { NameServer } = await import('./namesrv/server.ts')
-    serve('name server', new NameServer({ log, clock }), nameServer, config, parts)
+    const context = { log, clock, auth: openAuthenticator(config.users, clock) }
+    serve('name server', new NameServer(context, { trusted }), nameServer, config, parts)
   }
-  if (role !== 'namesrv') await composeBroker({ config, log, clock, listeners, parts })
+  if (role !== 'namesrv') await composeBroker({ config, log, clock, listeners, parts, trusted })
   return new Server(addresses, parts)
 }
 
@@ -158,6 +162,8 @@ interface BrokerSurroundings {
   readonly clock: Clock
   readonly listeners: ReadonlyMap<ListenerName, Listener>
   readonly parts: Parts
+  /** How the broker signs towards its name servers. */
+  readonly trusted: Credentials | undefined
 }
 
 async function composeBroker(around: BrokerSurroundings): Promise<void> {
@@ -209,9 +215,22 @@ const GATEWAYS: Readonly<
   },
 }
 
+/**
+ * As the first admin with a secret key, which name servers of the same users accept. Without one, with a
+ * secret that only the name server of this process knows.
+ */
+function registrarCredentials(config: Config): Credentials | undefined {
+  const users = Object.entries(config.users)
+  if (users.length === 0) return undefined
+  for (const [accessKey, { admin, secretKey }] of users) {
+    if (admin && secretKey !== undefined) return { accessKey, secretKey }
+  }
+  return { accessKey: `broker-${randomUUID()}`, secretKey: randomUUID() }
+}
+
 /** Tells the name servers, which is what brings native clients here: the last step of a start. */
 async function register(around: BrokerSurroundings, broker: Broker): Promise<void> {
-  const { config, log, clock, listeners, parts } = around
+  const { config, log, clock, listeners, parts, trusted } = around
   const remoting = listeners.get('remoting')
   if (remoting === undefined) return
   const own = listeners.get('nameServer')
@@ -231,7 +250,7 @@ async function register(around: BrokerSurroundings, broker: Broker): Promise<voi
   const { Registrar } = await import('./namesrv/registrar.ts')
   const registrar = new Registrar(
     { broker, clock, log },
-    { nameServers, advertised: { host: told, port: remoting.port } },
+    { nameServers, advertised: { host: told, port: remoting.port }, credentials: trusted },
   )
   parts.add('registrar', () => registrar.close())
   await registrar.start()

@@ -1,5 +1,5 @@
 // What the name server answers: registrations of brokers, routes for clients, key-values for mqadmin.
-import { BrokerError } from '../errors.ts'
+import { BrokerError, type ErrorCode } from '../errors.ts'
 import { crc32 } from '../model/crc32.ts'
 import { checkTopicName } from '../model/names.ts'
 import { REQUEST, RESPONSE } from '../remoting/codes.ts'
@@ -239,11 +239,14 @@ export const unsupported = (code: number): NameServerAnswer => ({
   remark: ` request type ${code} not supported`,
 })
 
-export const failed = (thrown: unknown): NameServerAnswer => {
-  const error = BrokerError.from(thrown)
-  const isCaller = error.code === 'ARGUMENT_INVALID' || error.code === 'NAME_INVALID'
-  return {
-    code: isCaller ? RESPONSE.invalidParameter : RESPONSE.systemError,
-    remark: error.message,
-  }
+const CODE_OF_ERROR: ReadonlyMap<ErrorCode, number> = new Map<ErrorCode, number>([
+  ['ARGUMENT_INVALID', RESPONSE.invalidParameter],
+  ['NAME_INVALID', RESPONSE.invalidParameter],
+  ['UNAUTHENTICATED', RESPONSE.noPermission],
+  ['PERMISSION_DENIED', RESPONSE.noPermission],
+])
+
+export function failed(thrown: unknown): NameServerAnswer {
+  const { code, message } = BrokerError.from(thrown)
+  return { code: CODE_OF_ERROR.get(code) ?? RESPONSE.systemError, remark: message }
 }

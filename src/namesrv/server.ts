@@ -1,12 +1,14 @@
 // The name server: takes sockets like a front-end, answers every request at once, and forgets brokers
 // whose connection ends or who fall silent. Holds nothing on disk and knows of no other name server.
 import type { Clock, Timer } from '../clock.ts'
-import type { Gateway, GatewaySocket } from '../gateway/gateway.ts'
+import type { Gateway, GatewayContext, GatewaySocket } from '../gateway/gateway.ts'
 import type { Logger } from '../log.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE } from '../remoting/codes.ts'
 import { type Command, decodeCommand, encodeCommand, responseHeader } from '../remoting/command.ts'
 import { FrameSplitter } from '../remoting/frame.ts'
 import { Outbox } from '../remoting/outbox.ts'
+import type { Credentials } from '../remoting/signature.ts'
+import { checkCaller } from './caller.ts'
 import { KeyValues } from './key-values.ts'
 import { reachableAddress } from './reachable-address.ts'
 import { failed, type NameServerAnswer, nameServerRequests, unsupported } from './requests.ts'
@@ -15,9 +17,13 @@ import { RouteTable } from './route-table.ts'
 export interface NameServerContext {
   readonly clock: Clock
   readonly log: Logger
+  /** Without one, everyone may register. */
+  readonly auth?: GatewayContext['auth'] | undefined
 }
 
 export interface NameServerOptions {
+  /** The broker of the same process signs with these, and needs no user. */
+  readonly trusted?: Credentials | undefined
   /** How often silent brokers and idle connections are looked for. */
   readonly scanMs?: number
   /** A connection without a request for this long is closed. Clients poll routes every 30 s. */
@@ -34,6 +40,7 @@ export class NameServer implements Gateway {
   readonly routes = new RouteTable()
   readonly #values = new KeyValues()
   readonly #context: NameServerContext
+  readonly #trusted: Credentials | undefined
   readonly #connections = new Set<NameServerConnection>()
   readonly #scan: Timer
   #isClosing = false
@@ -41,6 +48,7 @@ export class NameServer implements Gateway {
 
   constructor(context: NameServerContext, options: NameServerOptions = {}) {
     this.#context = context
+    this.#trusted = options.trusted
     const idleMs = options.idleMs ?? IDLE_MS
     this.#scan = context.clock.every(options.scanMs ?? SCAN_MS, () => {
       const now = context.clock.monotonic()
@@ -87,6 +95,7 @@ export class NameServer implements Gateway {
   #serve(command: Command, connection: object, socket: GatewaySocket): NameServerAnswer {
     const serve = nameServerRequests.get(command.code)
     if (serve === undefined) return unsupported(command.code)
+    checkCaller(command, this.#context.auth, this.#trusted)
     return serve({
       command,
       routes: this.routes,

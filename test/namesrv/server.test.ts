@@ -247,3 +247,30 @@ test('a one-way request is served and not answered', async (t) => {
   connection.oneWay(104, { fields: fields(BROKER) })
   t.is((await route(connection, 'T1')).code, 17)
 })
+
+test('where there are users, only admins and the own broker change routes; anyone reads them', async (t) => {
+  const grants = { admin: false, publish: ['*'], consume: ['*'], create: ['*'] }
+  const trusted = { accessKey: 'own', secretKey: 'own-secret' }
+  const { connect } = await startNameServer(t, {
+    trusted,
+    users: {
+      root: { ...grants, admin: true, secretKey: 'root-secret' },
+      user: { ...grants, secretKey: 'user-secret' },
+    },
+  })
+  const strangers = [
+    await connect(),
+    await connect({ accessKey: 'user', secretKey: 'user-secret' }),
+    await connect({ accessKey: 'root', secretKey: 'guessed-it' }),
+    await connect({ accessKey: 'own', secretKey: 'guessed-it' }),
+  ]
+  for (const stranger of strangers) t.is((await register(stranger)).code, 16)
+  t.is((await register(await connect(trusted))).code, 0)
+  t.is((await register(await connect({ accessKey: 'root', secretKey: 'root-secret' }))).code, 0)
+  for (const stranger of strangers) {
+    t.is((await route(stranger, 'T1')).code, 0)
+    t.is((await stranger.request(104, { fields: fields(BROKER) })).code, 16)
+    t.is((await stranger.request(205, { fields: fields({ brokerName: 'broker-a' }) })).code, 16)
+  }
+  t.is((await route(strangers[0]!, 'T1')).code, 0)
+})

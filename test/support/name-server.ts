@@ -1,10 +1,12 @@
 // A name server on a free port of loopback, and connections to it, gone after the test.
 import type { ExecutionContext } from 'ava'
 import { type Clock, systemClock } from '../../src/clock.ts'
+import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
 import { Listener } from '../../src/gateway/listener.ts'
 import { silentLogger } from '../../src/log.ts'
 import { NameServer, type NameServerOptions } from '../../src/namesrv/server.ts'
 import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'
+import type { Credentials } from '../../src/remoting/signature.ts'
 
 export const GENEROUS_LIMITS = {
   connectionsMax: 1000,
@@ -14,18 +16,24 @@ export const GENEROUS_LIMITS = {
   silentMs: 30_000,
 }
 
+export interface StartOptions extends NameServerOptions {
+  readonly clock?: Clock
+  readonly port?: number
+  readonly users?: Readonly<Record<string, User>>
+}
+
 export interface TestNameServer {
   readonly nameServer: NameServer
   readonly address: string
   readonly port: number
   /** A native connection, with the real clock for its timeouts. */
-  connect(): Promise<RemotingConnection>
+  connect(credentials?: Credentials): Promise<RemotingConnection>
   close(): Promise<void>
 }
 
 export async function startNameServer(
   t: ExecutionContext,
-  options: NameServerOptions & { readonly clock?: Clock; readonly port?: number } = {},
+  options: StartOptions = {},
 ): Promise<TestNameServer> {
   const clock = options.clock ?? systemClock
   const listener = await Listener.open({
@@ -36,7 +44,8 @@ export async function startNameServer(
     log: silentLogger,
     clock: systemClock,
   })
-  const nameServer = new NameServer({ clock, log: silentLogger }, options)
+  const auth = options.users && openAuthenticator(options.users, clock)
+  const nameServer = new NameServer({ clock, log: silentLogger, auth }, options)
   listener.serve(nameServer)
   const close = async (): Promise<void> => {
     listener.stopAccepting()
@@ -48,8 +57,9 @@ export async function startNameServer(
     nameServer,
     address: `127.0.0.1:${listener.port}`,
     port: listener.port,
-    connect: async () => {
-      const connection = await dial({ host: '127.0.0.1', port: listener.port, clock: systemClock })
+    connect: async (credentials) => {
+      const at = { host: '127.0.0.1', port: listener.port }
+      const connection = await dial({ ...at, clock: systemClock, credentials })
       t.teardown(() => connection.close())
       return connection
     },

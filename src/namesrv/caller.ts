@@ -1,0 +1,52 @@
+// Whether a caller may change what the name server says. Routes are read by anyone, as with Apache's; where
+// the configuration has users, brokers and operators sign what changes them.
+import { timingSafeEqual } from 'node:crypto'
+import { BrokerError } from '../errors.ts'
+import type { GatewayContext } from '../gateway/gateway.ts'
+import { REQUEST } from '../remoting/codes.ts'
+import type { Command } from '../remoting/command.ts'
+import { ACL_FIELD, type Credentials, sign, signedContent } from '../remoting/signature.ts'
+
+const CHANGES: ReadonlySet<number> = new Set([
+  REQUEST.registerBroker,
+  REQUEST.unregisterBroker,
+  REQUEST.queryDataVersion,
+  REQUEST.registerTopicInNameServer,
+  REQUEST.deleteTopicInNameServer,
+  REQUEST.putKvConfig,
+  REQUEST.deleteKvConfig,
+  REQUEST.wipeWritePerm,
+  REQUEST.addWritePerm,
+])
+
+/**
+ * `trusted`: the broker of the same process, which needs no user.
+ * @throws BrokerError UNAUTHENTICATED, PERMISSION_DENIED
+ */
+export function checkCaller(
+  command: Command,
+  auth: GatewayContext['auth'] | undefined,
+  trusted: Credentials | undefined,
+): void {
+  if (auth === undefined || auth.anonymousAllowed || !CHANGES.has(command.code)) return
+  const accessKey = command.fields.get(ACL_FIELD.accessKey) ?? ''
+  const signature = command.fields.get(ACL_FIELD.signature) ?? ''
+  const content = signedContent(command.fields, command.body)
+  if (trusted !== undefined && accessKey === trusted.accessKey) {
+    if (isSame(signature, sign(trusted.secretKey, content))) return
+    throw new BrokerError('UNAUTHENTICATED', 'unknown access key or wrong signature')
+  }
+  if (accessKey === '') {
+    throw new BrokerError(
+      'UNAUTHENTICATED',
+      'this name server has users: sign the request with the access key and secret key of an admin',
+    )
+  }
+  const principal = auth.verifySignature(accessKey, signature, content)
+  auth.authorize(principal, 'manage', { kind: 'cluster' })
+}
+
+function isSame(given: string, wanted: string): boolean {
+  const [a, b] = [Buffer.from(given), Buffer.from(wanted)]
+  return a.length === b.length && timingSafeEqual(a, b)
+}
