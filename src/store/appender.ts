@@ -23,8 +23,9 @@ export class Appender {
   readonly #clock: Clock
   /** Subjects of notes appended and not yet in the views, with how often. */
   readonly #underWay = new Map<string, number>()
-  /** Where retention appended parked messages again: old position to new. */
-  readonly #moved = new Map<number, LogPosition>()
+  /** Where retention appended parked messages again: old position to new, of its last two runs. */
+  #moved = new Map<number, LogPosition>()
+  #movedBefore = new Map<number, LogPosition>()
 
   constructor(commitLog: CommitLog, keeper: ViewKeeper, clock: Clock) {
     this.#commitLog = commitLog
@@ -97,13 +98,19 @@ export class Appender {
     else this.#moved.set(from, to)
   }
 
-  /** Positions before this one are not asked for any more. */
-  forgetMoves(before: number): void {
-    for (const from of this.#moved.keys()) if (from < before) this.#moved.delete(from)
+  /** Retention begins a run: who still holds positions of the one before the last is too late. */
+  ageMoves(): void {
+    this.#movedBefore = this.#moved
+    this.#moved = new Map()
   }
 
   placeOf(position: LogPosition): LogPosition {
-    return this.#moved.get(position) ?? position
+    let place = position
+    for (;;) {
+      const next = this.#moved.get(place) ?? this.#movedBefore.get(place)
+      if (next === undefined) return place
+      place = next
+    }
   }
 
   #firedNote({ dueMs, position }: DueEntry): Note {

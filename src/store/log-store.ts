@@ -14,6 +14,7 @@ import type { CommitLog } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import type { Disk } from './disk.ts'
 import { keyHash } from './key-index.ts'
+import type { Note } from './notes.ts'
 import { topicHash } from './queue-table.ts'
 import { Reader } from './reader.ts'
 import { Retention, type RetentionLimits } from './retention.ts'
@@ -95,16 +96,18 @@ export class LogStore implements MessageStore {
   async bindLightQueue(filter: string, durable: boolean): Promise<void> {
     checkTopicFilter(filter)
     const { light } = this.#views
-    if (!durable) light.bindLive(filter)
-    else if (!light.hasDurable(filter))
-      await this.#appender.appendWith([], [{ is: 'bind', filter }])
+    if (!durable) return light.bindLive(filter)
+    const note: Note = { is: 'bind', filter }
+    if (light.hasDurable(filter) && !this.#appender.isUnderWay(note)) return
+    await this.#appender.appendWith([], [note])
   }
 
   async unbindLightQueue(filter: string, durable: boolean): Promise<void> {
     const { light } = this.#views
-    if (!durable) light.unbindLive(filter)
-    else if (light.hasDurable(filter))
-      await this.#appender.appendWith([], [{ is: 'unbind', filter }])
+    if (!durable) return light.unbindLive(filter)
+    const note: Note = { is: 'unbind', filter }
+    if (!light.hasDurable(filter) && !this.#appender.isUnderWay(note)) return
+    await this.#appender.appendWith([], [note])
   }
 
   async dropQueues(topic: string): Promise<void> {

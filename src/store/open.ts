@@ -2,6 +2,7 @@
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
+import type { CommitLogOptions } from './commit-log.ts'
 import { openDataDirectory } from './data-directory.ts'
 import type { Disk } from './disk.ts'
 import type { KeyValuePlace } from './key-value.ts'
@@ -53,21 +54,22 @@ export interface StoreParts extends Omit<StoreOptions, 'directory'> {
   readonly place: KeyValuePlace
   /** Called when the store is closed. */
   readonly closed: () => void
-  /** Runs a function at the end of the event-loop turn. Default setImmediate. */
-  readonly endOfTurn?: (fn: () => void) => void
+  /** Sizes that tests make small. */
+  readonly logOptions?: Partial<CommitLogOptions>
 }
 
 export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
-  const { clock, log, storeHost, flush = 'sync', disk, place, closed } = parts
+  const { clock, log, storeHost, flush = 'sync', disk, place, closed, logPath } = parts
+  const { segmentBytes, logOptions } = parts
   const commitLog = openCommitLog({
-    directory: parts.logPath,
+    directory: logPath,
     disk,
     clock,
     log,
     storeHost,
     flush,
-    ...(parts.segmentBytes !== undefined && { segmentBytes: parts.segmentBytes }),
-    ...(parts.endOfTurn !== undefined && { endOfTurn: parts.endOfTurn }),
+    ...(segmentBytes !== undefined && { segmentBytes }),
+    ...logOptions,
   })
   const keeper = new ViewKeeper({ commitLog, place, disk, directory: parts.viewsPath, clock, log })
   try {
@@ -76,7 +78,6 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     await commitLog.close()
     throw error
   }
-  const { logPath: directory } = parts
   return new LogStore({
     commitLog,
     keeper,
@@ -85,7 +86,7 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     storeHost,
     flush,
     disk,
-    directory,
+    directory: logPath,
     limits: parts,
     closed,
   })

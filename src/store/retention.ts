@@ -80,7 +80,8 @@ export class Retention {
   }
 
   async #run(): Promise<void> {
-    const { commitLog, keeper, log } = this.#parts
+    const { commitLog, keeper, log, appender } = this.#parts
+    appender.ageMoves()
     for (let left = commitLog.segments().length; left > 1 && !this.#isClosed; left--) {
       const [oldest, next] = commitLog.segments()
       if (oldest === undefined || next === undefined || keeper.isRebuilding) return
@@ -89,6 +90,8 @@ export class Retention {
       await keeper.trimBefore(next.start)
       if (keeper.isRebuilding || this.#isClosed) return
       commitLog.dropBefore(next.start)
+      // The one before is still being removed.
+      if (commitLog.start < next.start) return
       this.#times.delete(oldest.start)
       log.info(
         { evt: 'segment.dropped', segment: oldest.name, reason, logStart: next.start },
@@ -122,14 +125,11 @@ export class Retention {
 
   /** False when something alive is still only there. */
   async #saveWhatLives(segment: SegmentRange, newStart: number): Promise<boolean> {
-    const { appender, keeper } = this.#parts
+    const { keeper } = this.#parts
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const count = (await this.#saveNotes(newStart)) + (await this.#saveParked(segment, newStart))
       if (keeper.isRebuilding || this.#isClosed) return false
-      if (count === 0) {
-        appender.forgetMoves(segment.start)
-        return true
-      }
+      if (count === 0) return true
     }
     return false
   }

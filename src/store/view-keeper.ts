@@ -2,6 +2,7 @@
 // and replaces them by a new build when anything in them turns out to be wrong or cannot be written.
 import { randomBytes } from 'node:crypto'
 import { type Clock, sleep, type Timer } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { logPosition } from '../model/positions.ts'
 import { carriedFilters } from './carried-filters.ts'
@@ -94,8 +95,7 @@ export class ViewKeeper {
     this.#buildCount = Number(marker?.name ?? 0)
     this.#opening = (marker?.opening ?? 0) + 1
     this.#deaths = (marker?.deaths ?? 0) + 1
-    const build = (await this.#reopen(marker)) ?? (await this.#buildAnew())
-    await this.#settle(build)
+    const build = (await this.#reopen(marker)) ?? (await this.#buildFirst())
     this.#build = build
     this.#probation = clock.after(PROBATION_MS, () => this.#mark(build, 0))
     for (const name of await place.names()) {
@@ -129,13 +129,17 @@ export class ViewKeeper {
     await this.#rebuilding
   }
 
-  /** Entries before the position leave the views. */
+  /** Entries before the position leave the views, and those of a build that comes meanwhile. */
   async trimBefore(position: number): Promise<void> {
-    const { stored, views } = this.#current
-    try {
-      await views.trimBefore(position)
-    } catch (error) {
-      if (this.#build?.stored === stored) this.damaged(error)
+    for (let isTrimmed = false; !isTrimmed && !this.#isClosed; ) {
+      const build = this.#current
+      try {
+        await build.views.trimBefore(position)
+      } catch (error) {
+        if (this.#build === build) this.damaged(error)
+      }
+      await this.whole()
+      isTrimmed = this.#build === build
     }
     this.#flushSoon()
   }
@@ -174,7 +178,7 @@ export class ViewKeeper {
   /** The build that the marker names, when it is whole and of this log. */
   async #reopen(marker: ViewMarker | undefined): Promise<Build | undefined> {
     if (marker === undefined) return undefined
-    const { place, log } = this.#options
+    const { commitLog, place, log } = this.#options
     if (marker.deaths >= DEATHS_MAX) {
       const fields = { evt: 'views.suspected', deaths: marker.deaths }
       log.warn(fields, 'the last starts ended early: the views are built again from the log')
@@ -190,7 +194,10 @@ export class ViewKeeper {
       const build = this.#newBuild(marker.name, marker.identity, stored)
       const { views } = build
       await views.restore(root)
+      // The log was cut, and the process died before the views knew.
+      await views.trimBefore(commitLog.start)
       await this.#replay(build, Math.min(views.mark, views.keysMark))
+      await this.#settle(build)
       return build
     } catch (error) {
       log.warn({ evt: 'views.rejected', err: error }, 'the views are built again from the log')
@@ -233,7 +240,23 @@ export class ViewKeeper {
     return build
   }
 
-  /** Views of the whole log in a new store. */
+  /** @throws BrokerError with what to do about it */
+  async #buildFirst(): Promise<Build> {
+    try {
+      return await this.#buildAnew()
+    } catch (error) {
+      const { message, cause } = error as Error
+      const why = cause instanceof Error ? cause.message : message
+      throw new BrokerError(
+        'CONFIG_INVALID',
+        `the views in '${this.#options.directory}' cannot be written (${why}): ` +
+          'free some space on their disk, or make it writable',
+        { cause: error },
+      )
+    }
+  }
+
+  /** Views of the whole log in a new store, from now on the one that the marker names. */
   async #buildAnew(): Promise<Build> {
     const { commitLog, place, clock, log } = this.#options
     const startedMs = clock.monotonic()
@@ -250,6 +273,7 @@ export class ViewKeeper {
         }
       }
       await this.#replay(build, commitLog.start)
+      await this.#settle(build)
     } catch (error) {
       await build.stored.close()
       await place.remove(name)
@@ -369,7 +393,6 @@ export class ViewKeeper {
   async #replace(): Promise<void> {
     const old = this.#current
     const build = await this.#buildAnew()
-    await this.#settle(build)
     await this.#replay(build, build.views.mark)
     // What came in since: in this turn, so that no frame falls between the two.
     const { queues, light } = build.views

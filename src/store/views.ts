@@ -58,6 +58,8 @@ export interface Root {
   readonly keysMark: number
   /** The newest record that is in; check as in record-scan.ts. */
   readonly last: { readonly position: number; readonly size: number; readonly check: number }
+  /** Entries before this position are no more. */
+  readonly trimmedTo: number
   readonly nextNumber: number
   readonly tallies: {
     readonly queues: TallyState
@@ -195,14 +197,15 @@ export class Views implements BlockStore {
 
   /** Entries before the position are no more: their records go. @throws ViewsDamaged */
   async trimBefore(position: number): Promise<void> {
-    this.#trimmedTo = position
+    if (position <= this.#trimmedTo) return
     const queues = [...this.queues.all()]
     queues.push(...this.light.durable())
     for (const queue of this.light.live()) queue.trimTo(queue.offsetAt(position))
     for (const [i, queue] of queues.entries()) {
       await this.#trimQueue(queue, position)
-      if (i % TRIM_SLICE === 0) await endOfTurn()
+      if (i % TRIM_SLICE === TRIM_SLICE - 1) await endOfTurn()
     }
+    this.#trimmedTo = position
   }
 
   async #trimQueue(queue: ConsumeQueue, position: number): Promise<void> {
@@ -230,6 +233,7 @@ export class Views implements BlockStore {
       mark: this.mark,
       keysMark: this.keys.keptTo(this.mark),
       last: this.last,
+      trimmedTo: this.#trimmedTo,
       nextNumber: this.#nextNumber,
       tallies: {
         queues: this.#queueTally.state,
@@ -270,6 +274,7 @@ export class Views implements BlockStore {
     this.keysMark = root.keysMark
     this.last = root.last
     this.#nextNumber = root.nextNumber
+    this.#trimmedTo = root.trimmedTo
     for await (const [key, value] of this.#stored.scan(...prefixRange('Q'))) {
       this.#restoreQueue(key, value)
     }
