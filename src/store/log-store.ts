@@ -259,6 +259,7 @@ export class LogStore implements MessageStore {
       logStart: log.start,
       logEnd: log.end,
       diskBytes: log.diskBytes,
+      damage: log.damage(),
       pendingDue: this.#views.due.size,
       damagedRecords: this.#reader.damagedRecords,
       isRebuilding: this.#keeper.isRebuilding,

@@ -22,6 +22,7 @@ import { type Done, GroupCommit, type SealedFrame } from './group-commit.ts'
 import { LogReader } from './log-reader.ts'
 import { type Recovered, recover } from './recovery.ts'
 import { Reserve } from './reserve.ts'
+import { SegmentRemoval } from './segment-removal.ts'
 import { SegmentWriter } from './segment-writer.ts'
 import { Segments } from './segments.ts'
 import { Tail } from './tail.ts'
@@ -62,6 +63,7 @@ class SegmentedLog implements CommitLog {
   readonly #writer: SegmentWriter
   readonly #commit: GroupCommit
   readonly #reserve: Reserve
+  readonly #removal: SegmentRemoval
   readonly #endOfTurn: (fn: () => void) => void
   readonly #logId: number
   #epoch: number
@@ -75,7 +77,6 @@ class SegmentedLog implements CommitLog {
   #closing: Promise<void> | undefined
   #markTimer: Timer | undefined
   #probeTimer: Timer | undefined
-  #isDropping = false
   #onFrame: (frame: Frame) => void = () => {}
   #onVoid: () => void = () => {}
   #onWritable: (writable: boolean, reason: string | undefined) => void = () => {}
@@ -104,6 +105,9 @@ class SegmentedLog implements CommitLog {
     this.#reserve = this.#makeReserve()
     this.#writer = this.#makeWriter()
     this.#commit = this.#makeCommit()
+    const syncedEnd = (): number => this.#commit.syncedEnd
+    const { disk, directory } = options
+    this.#removal = new SegmentRemoval({ disk, directory, log, segments, syncedEnd })
     this.#begin()
   }
 
@@ -189,28 +193,7 @@ class SegmentedLog implements CommitLog {
   }
 
   dropBefore(position: LogPosition): void {
-    const next = this.#segments.list[1]
-    // The name of a segment is surely durable when something in it is.
-    const isNextDurable = next !== undefined && next.start < this.#commit.syncedEnd
-    if (this.#isDropping || !isNextDurable || next.start > position) return
-    const { disk, directory, log } = this.#options
-    const fail = (error: unknown): void => {
-      const text = `The oldest segment could not be removed: ${String(error)}.`
-      log.error({ evt: 'segment.not-dropped', code: errorCode(error) }, text)
-    }
-    // One after the other, so that a crash never leaves a gap before a segment that came back.
-    this.#isDropping = true
-    try {
-      this.#segments.removeFirst()
-      disk.syncDirectoryLater(directory, (error) => {
-        this.#isDropping = false
-        if (error !== null) fail(error)
-        else if (this.#closing === undefined) this.dropBefore(position)
-      })
-    } catch (error) {
-      this.#isDropping = false
-      fail(error)
-    }
+    if (this.#closing === undefined) this.#removal.removeBefore(position)
   }
 
   close(): Promise<void> {
@@ -221,6 +204,7 @@ class SegmentedLog implements CommitLog {
   async #close(): Promise<void> {
     this.#markTimer?.cancel()
     this.#probeTimer?.cancel()
+    this.#removal.close()
     await new Promise<void>((resolve) => this.sync(() => resolve()))
     this.#writer.close()
     this.#segments.close()

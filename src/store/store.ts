@@ -4,6 +4,7 @@
 import type { Host } from '../model/host.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { RecordDraft } from '../model/record.ts'
+import type { DamagedRange } from './commit-log.ts'
 
 export type FlushMode = 'sync' | 'async'
 
@@ -77,6 +78,8 @@ export interface StoreStatus {
   /** End of what is durable and readable. */
   readonly logEnd: LogPosition
   readonly diskBytes: number
+  /** Bytes of the log that were durable and do not check any more: kept, reported, not served. */
+  readonly damage: readonly DamagedRange[]
   readonly pendingDue: number
   /** Records that did not check when they were to be served; each was skipped and logged. */
   readonly damagedRecords: number

@@ -1,0 +1,62 @@
+// Removes old segments in the background, one after the other, each gone for certain before the next: in
+// any other order a crash could bring one back with a gap behind it.
+import type { Logger } from '../log.ts'
+import { type Disk, errorCode } from './disk.ts'
+import type { Segments } from './segments.ts'
+
+export interface SegmentRemovalOptions {
+  readonly disk: Disk
+  readonly directory: string
+  readonly log: Logger
+  readonly segments: Segments
+  /** End of what is synced. */
+  readonly syncedEnd: () => number
+}
+
+export class SegmentRemoval {
+  readonly #options: SegmentRemovalOptions
+  #isRemoving = false
+  #isClosed = false
+  #to = 0
+
+  constructor(options: SegmentRemovalOptions) {
+    this.#options = options
+  }
+
+  /** Whole segments before the position, never the last one. */
+  removeBefore(position: number): void {
+    this.#to = Math.max(this.#to, position)
+    if (!this.#isRemoving) this.#removeNext()
+  }
+
+  close(): void {
+    this.#isClosed = true
+  }
+
+  #removeNext(): void {
+    const { disk, directory, segments, syncedEnd } = this.#options
+    const next = segments.list[1]
+    // The name of the segment that stays is surely durable when something in it is.
+    const isNextDurable = next !== undefined && next.start < syncedEnd()
+    this.#isRemoving = isNextDurable && next.start <= this.#to && !this.#isClosed
+    if (!this.#isRemoving) return
+    try {
+      segments.removeFirst()
+      disk.syncDirectoryLater(directory, (error) => this.#removed(error))
+    } catch (error) {
+      this.#removed(error)
+    }
+  }
+
+  #removed(error: unknown): void {
+    if (error === null) {
+      this.#removeNext()
+      return
+    }
+    this.#isRemoving = false
+    this.#options.log.error(
+      { evt: 'segment.not-removed', code: errorCode(error) },
+      `The oldest segment could not be removed: ${String(error)}.`,
+    )
+  }
+}
