@@ -43,8 +43,8 @@ const ALL_OUTCOMES = [
   'amqp:released:list',
   'amqp:modified:list',
 ]
-/** Node kinds a peer may ask for; an address means the same with either. */
-const KNOWN_CAPABILITIES: ReadonlySet<string> = new Set(['queue', 'topic'])
+/** What a peer may ask of a node; echoed, as some clients check. */
+const KNOWN_CAPABILITIES: ReadonlySet<string> = new Set(['queue', 'topic', 'shared', 'global'])
 /** A delivery that was settled without a word was not accepted: it counts as failed. */
 const SILENT_OUTCOME: Outcome = {
   kind: 'modified',

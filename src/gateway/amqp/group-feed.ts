@@ -35,6 +35,16 @@ export class GroupFeed implements Feed {
     this.#closed = closed
   }
 
+  /** Fixes where a new group begins: now, and not when the peer first grants credit. */
+  async start(): Promise<void> {
+    try {
+      await this.giveBack(await this.read(1, 0, NEVER), false)
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
   async read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]> {
     const { topic, group, queueId, filter, ordered, startAt, lockMs } = this.#source
     const messages = await this.#peer.broker.receive({
@@ -104,5 +114,8 @@ export class GroupFeed implements Feed {
     this.#closed()
   }
 }
+
+/** A read that does not wait needs no end. */
+const NEVER = new AbortController().signal
 
 const receiptsOf = (items: readonly FeedItem[]): Receipt[] => items.map((item) => item.receipt!)

@@ -122,7 +122,9 @@ export class Ingest {
     this.#batches--
     this.#bytes -= batch.bytes
     this.#budget.give(batch.bytes)
-    const unanswered = batch.settle(results)
+    const unanswered = batch.settle(
+      results.length === batch.count ? results : batch.failed(new Error('a result is missing')),
+    )
     if (unanswered > 0) {
       const fields = { evt: 'amqp.settled-lost', messages: unanswered }
       this.#log.warn(fields, 'messages that were sent settled could not be stored')
@@ -140,6 +142,10 @@ class Batch {
     this.#links = links
     this.#ids = ids
     this.bytes = bytes
+  }
+
+  get count(): number {
+    return this.#ids.length
   }
 
   failed(thrown: unknown): BrokerError[] {

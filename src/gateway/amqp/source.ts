@@ -46,34 +46,53 @@ export async function openSource(
   checkGroupName(group)
   auth.authorize(peer.principal, 'consume', { kind: 'group', name: group })
   await checkMode(group, peer)
+  const isSubscription = address.group === undefined && isTopicLink(source, address)
   const from: GroupSource = {
     topic,
     group,
     queueId: address.queueId ?? ANY_QUEUE,
     filter,
     ordered: address.ordered || address.queueId !== undefined,
-    startAt: startAt?.kind === 'next' || startAt?.kind === 'last' ? 'last' : 'first',
+    startAt: groupStart(startAt, isSubscription),
     lockMs: address.lockMs ?? request.lockMsDefault,
   }
   await presence.join(from)
-  return new GroupFeed(
-    peer,
-    from,
-    () => presence.hasOthers(group),
-    () => presence.leave(from),
-  )
+  const hasOthers = (): boolean => presence.hasOthers(group)
+  const feed = new GroupFeed(peer, from, hasOthers, () => presence.leave(from))
+  if (from.startAt === 'last') await feed.start()
+  return feed
+}
+
+/** A group that is there already goes on where it is; a new one begins at the first or at the next message. */
+function groupStart(startAt: StartAt | undefined, isSubscription: boolean): 'first' | 'last' {
+  if (startAt === undefined) return isSubscription ? 'last' : 'first'
+  return startAt.kind === 'next' || startAt.kind === 'last' ? 'last' : 'first'
 }
 
 /** undefined for reading by position. */
 function groupOf(request: SourceRequest, address: Address, peer: Peer): string | undefined {
-  const { source, linkName } = request
+  const { source } = request
   if (address.group !== undefined) return address.group
   if (address.broadcast || address.queueId !== undefined || source.isCopy) return undefined
-  const isTopic = address.routing === 'topic' || source.capabilities.includes('topic')
-  if (!isTopic) return QUEUE_GROUP_PREFIX + address.topic
-  // JMS' durable subscription: named by client and link, and there again when the link is.
+  return isTopicLink(source, address)
+    ? subscriptionOf(request, peer)
+    : QUEUE_GROUP_PREFIX + address.topic
+}
+
+const isTopicLink = (source: SourceTerminus, address: Address): boolean =>
+  address.routing === 'topic' || source.capabilities.includes('topic')
+
+/**
+ * JMS' subscriptions to a topic: a durable one is named by client and link, a shared one may be several
+ * clients' (capability `global`), and its further links are named `name|2` and the like.
+ */
+function subscriptionOf({ source, linkName }: SourceRequest, peer: Peer): string | undefined {
   const isDurable = source.durable > 0 || source.expiryPolicy === 'never'
-  return isDurable ? brokerName(`${peer.containerId}.${linkName}`) : undefined
+  const isShared = source.capabilities.includes('shared')
+  if (!isDurable && !isShared) return undefined
+  const name = isShared ? linkName.split('|', 1)[0]! : linkName
+  const isGlobal = source.capabilities.includes('global')
+  return brokerName(isGlobal ? name : `${peer.containerId}.${name}`)
 }
 
 /** Filters win over options, for clients that can set both. */

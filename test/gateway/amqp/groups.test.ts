@@ -1,123 +1,16 @@
-// Receiving with an unmodified rhea client: as a consumer group with every outcome, as broadcast, from
-// one queue at an offset; credit, drain and what a reader that stops costs.
-import test, { type ExecutionContext } from 'ava'
+// Receiving as a consumer group with an unmodified rhea client: competing, every outcome, who comes after
+// whom, and what is refused.
+import test from 'ava'
 import rhea from 'rhea'
-import { systemClock } from '../../../src/clock.ts'
-import type { Broker } from '../../../src/gateway/gateway.ts'
-import { ANY_QUEUE, type NewMessage } from '../../../src/model/message.ts'
-import { encodeProperties } from '../../../src/model/properties.ts'
-import { type AmqpServer, startAmqp } from '../../support/amqp-server.ts'
-import {
-  bodyText,
-  connectRhea,
-  type Message,
-  next,
-  type RheaClient,
-  type RheaReceiver,
-} from '../../support/rhea-client.ts'
+import { startAmqp } from '../../support/amqp-server.ts'
+import { bodyText, connectRhea, next, type RheaReceiver } from '../../support/rhea-client.ts'
 import { eventually } from '../../support/waiting.ts'
+import { inFlight, lag, numbered, publish, setup, texts } from './receiving.ts'
 
 /** rhea's typings leave it out. */
 const accepted = (rhea.message as unknown as { accepted(): { described(): object } })
   .accepted()
   .described()
-
-interface Setup extends AmqpServer {
-  readonly client: RheaClient
-}
-
-async function setup(t: ExecutionContext): Promise<Setup> {
-  const server = await startAmqp(t)
-  return { ...server, client: await connectRhea(t, server.port) }
-}
-
-/** As another protocol's client would. */
-async function publish(
-  broker: Broker,
-  topic: string,
-  bodies: readonly string[],
-  properties: Record<string, string> = {},
-  queueId = ANY_QUEUE,
-): Promise<void> {
-  const messages = bodies.map(
-    (body): NewMessage => ({
-      topic,
-      queueId,
-      body: Buffer.from(body),
-      properties: encodeProperties(Object.entries(properties)),
-      flag: 0,
-      sysFlag: 0,
-      bornTimestamp: systemClock.now(),
-      bornHost: { ip: 0, port: 0 },
-      reconsumeTimes: 0,
-      createTopic: true,
-    }),
-  )
-  for (const result of await broker.publish(messages)) {
-    if (result instanceof Error) throw result
-  }
-}
-
-const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`)
-const texts = (messages: readonly Message[]): string[] => messages.map(bodyText).sort()
-
-const inFlight = async (broker: Broker, group: string): Promise<number> => {
-  const lags = await broker.groups.lags(group)
-  return lags.reduce((sum, lag) => sum + lag.inFlight, 0)
-}
-
-const lag = async (broker: Broker, group: string): Promise<number> => {
-  const lags = await broker.groups.lags(group)
-  return lags.reduce((sum, one) => sum + one.lag, 0)
-}
-
-test('a message of another protocol is shown in words of AMQP', async (t) => {
-  const { broker, client } = await setup(t)
-  const properties = {
-    TAGS: 'TagA',
-    KEYS: 'k1',
-    __SHARDINGKEY: 'o-1',
-    UNIQ_KEY: 'ID1',
-    color: 'red',
-  }
-  await publish(broker, 'orders', ['hello'], properties)
-  const receiver = await client.receiver('/topics/orders/groups/billing')
-  const [message] = await receiver.accept(1)
-  t.is(bodyText(message!), 'hello')
-  t.like(message, {
-    subject: 'TagA',
-    group_id: 'o-1',
-    message_id: 'ID1',
-    to: 'orders',
-    delivery_count: 0,
-    application_properties: { KEYS: 'k1', color: 'red' },
-  })
-  t.like(message!.message_annotations, {
-    'x-opt-rmq-topic': 'orders',
-    'x-opt-rmq-tag': 'TagA',
-    'x-opt-rmq-keys': 'k1',
-    'x-opt-rmq-offset': 0,
-  })
-  t.regex(message!.message_annotations!['x-opt-rmq-msg-id'] as string, /^7F000001[0-9A-F]{24}$/)
-})
-
-test('an AMQP message comes as it was sent', async (t) => {
-  const { client } = await setup(t)
-  const receiver = await client.receiver('orders')
-  const sender = await client.sender('orders')
-  const sent = {
-    message_id: 'm-1',
-    subject: 'TagA',
-    correlation_id: 'c-1',
-    group_id: 'g',
-    group_sequence: 3,
-    application_properties: { a: 1, b: true },
-    body: { list: [1, 'two', null] },
-  }
-  await sender.send(sent)
-  const [got] = await receiver.accept(1)
-  t.like(got, sent)
-})
 
 test('accepted messages are done, for a later reader too', async (t) => {
   const { broker, client } = await setup(t)
@@ -306,62 +199,6 @@ test('a receiver that settles second is answered', async (t) => {
   t.pass()
 })
 
-test('broadcast gives everyone everything, from now on', async (t) => {
-  const { broker, client, port } = await setup(t)
-  await publish(broker, 'orders', ['before'])
-  const other = await connectRhea(t, port)
-  const receivers = [
-    await client.receiver('/topics/orders/broadcast'),
-    await other.receiver('/topics/orders/broadcast'),
-    await other.receiver({ source: { address: 'orders', capabilities: ['topic'] } }),
-  ]
-  for (const receiver of receivers) receiver.credit(10)
-  await publish(broker, 'orders', numbered(10))
-  for (const receiver of receivers) {
-    t.deepEqual(texts(await receiver.accept(10)), numbered(10).sort())
-  }
-})
-
-test('one queue is read from an offset, in order', async (t) => {
-  const { broker, client } = await setup(t)
-  await publish(broker, 'orders', numbered(10), {}, 2)
-  await publish(broker, 'orders', ['elsewhere'], {}, 1)
-  const cases: [string, string][] = [
-    ['first', 'm0'],
-    ['7', 'm7'],
-    ['last', 'm9'],
-    ['@0', 'm0'],
-  ]
-  for (const [offset, first] of cases) {
-    const receiver = await client.receiver(`/topics/orders/queues/2?offset=${offset}`)
-    t.is(bodyText((await receiver.accept(1))[0]!), first, offset)
-  }
-  const all = await client.receiver('/topics/orders/queues/2')
-  t.deepEqual((await all.accept(10)).map(bodyText), numbered(10))
-  const from = await client.receiver('/topics/orders/queues/2?offset=next')
-  from.credit(1)
-  await publish(broker, 'orders', ['new'], {}, 2)
-  t.is(bodyText((await from.take()).message), 'new')
-})
-
-test('an offset and tags can be given as filters, which are echoed', async (t) => {
-  const { broker, client } = await setup(t)
-  await publish(broker, 'orders', ['a'], { TAGS: 'A' }, 0)
-  await publish(broker, 'orders', ['b'], { TAGS: 'B' }, 0)
-  const filter = {
-    'rmq:tags': rhea.types.wrap_described('B', 'rmq:tags'),
-    'rmq:offset-spec': rhea.types.wrap_described('first', 'rmq:offset-spec'),
-    'other:filter': rhea.types.wrap_described('x', 'other:filter'),
-  }
-  const address = '/topics/orders/queues/0?offset=next&tag=A'
-  const receiver = await client.receiver({ source: { address, filter } })
-  t.deepEqual(Object.keys(receiver.link.source.filter ?? {}).sort(), [
-    'rmq:offset-spec',
-    'rmq:tags',
-  ])
-  t.is(bodyText((await receiver.accept(1))[0]!), 'b')
-})
-
 test('tags select', async (t) => {
   const { broker, client } = await setup(t)
   for (const tag of ['A', 'B', 'C']) await publish(broker, 'orders', [tag], { TAGS: tag })
@@ -382,93 +219,6 @@ test('an ordered group hands out one message of a queue after the other', async 
     t.is(bodyText(message), expected)
     t.is(receiver.backlog, 0)
     delivery?.accept()
-  }
-})
-
-test('no credit, no message; as much as there is credit', async (t) => {
-  const { broker, client } = await setup(t)
-  await publish(broker, 'orders', numbered(10))
-  const receiver = await client.receiver('orders::g')
-  receiver.credit(3)
-  for (let i = 0; i < 3; i++) await receiver.take()
-  await eventually(async () => ((await inFlight(broker, 'g')) === 3 ? true : undefined))
-  t.is(receiver.backlog, 0)
-})
-
-test('drain uses the credit up, with and without messages', async (t) => {
-  const { broker, client } = await setup(t)
-  await publish(broker, 'orders', numbered(3))
-  const receiver = await client.receiver('orders::g')
-  receiver.credit(100)
-  await receiver.drain()
-  t.is(receiver.backlog, 3)
-  t.is((receiver.link as unknown as { credit: number }).credit, 0)
-  await receiver.drain()
-  receiver.credit(10)
-  await publish(broker, 'orders', ['later'])
-  for (let i = 0; i < 3; i++) await receiver.take()
-  t.is(bodyText((await receiver.take()).message), 'later')
-})
-
-test('a reader that waits is given what arrives', async (t) => {
-  const { broker, client } = await setup(t)
-  const receiver = await client.receiver('orders::g')
-  receiver.credit(1)
-  await new Promise((resolve) => setImmediate(resolve))
-  await publish(broker, 'orders', ['x'])
-  t.is(bodyText((await receiver.take()).message), 'x')
-})
-
-test('a large message comes in frames the client takes', async (t) => {
-  const { broker, port } = await setup(t)
-  const body = 'abcdefghij'.repeat(100_000)
-  await publish(broker, 'orders', [body, 'small'], {}, 0)
-  const client = await connectRhea(t, port, { max_frame_size: 1024 })
-  const receiver = await client.receiver('/topics/orders/queues/0')
-  t.deepEqual((await receiver.accept(2)).map(bodyText), [body, 'small'])
-})
-
-test('a message larger than the session window comes as the window opens', async (t) => {
-  const { broker, port } = await setup(t)
-  const body = 'x'.repeat(1_500_000)
-  await publish(broker, 'orders', [body], {}, 0)
-  const client = await connectRhea(t, port, { max_frame_size: 512 })
-  const receiver = await client.receiver('/topics/orders/queues/0')
-  // rhea announces 2048 frames and says no more until a delivery is whole.
-  const session = receiver.link.session as unknown as {
-    _write_flow(): void
-    connection: { on(event: string, listener: () => void): void }
-  }
-  receiver.credit(1)
-  const nudge = setInterval(() => session._write_flow(), 20)
-  t.teardown(() => clearInterval(nudge))
-  t.is(bodyText((await receiver.take()).message).length, body.length)
-})
-
-test('a topic that is not there is made for a reader, or refused with the grammar', async (t) => {
-  const { broker, client } = await setup(t)
-  await client.receiver('/topics/fresh/groups/g')
-  t.truthy(await broker.topics.get('fresh'))
-  const closed = await startAmqp(t, { broker: { autoCreateTopics: false } })
-  const other = await connectRhea(t, closed.port)
-  const error = await t.throwsAsync(other.receiver('nowhere') as Promise<never>, { any: true })
-  t.like(error, { condition: 'amqp:not-found' })
-  t.regex(String((error as { description?: string }).description), /\/topics\/T\/groups\/G/)
-})
-
-test('sources that are not offered are refused in words', async (t) => {
-  const { client } = await setup(t)
-  const cases: [unknown, string][] = [
-    ['/nodes/x', 'amqp:not-found'],
-    ['/topics/orders/queues/77', 'amqp:not-found'],
-    ['orders?offset=tomorrow', 'amqp:invalid-field'],
-    [{ source: { dynamic: true } }, 'amqp:not-implemented'],
-  ]
-  for (const [source, condition] of cases) {
-    const error = await t.throwsAsync(client.receiver(source as string) as Promise<never>, {
-      any: true,
-    })
-    t.like(error, { condition }, JSON.stringify(source))
   }
 })
 
@@ -521,4 +271,53 @@ test('a message nobody settles goes to another when its lock runs out', async (t
   const other = await client.receiver('orders::g')
   t.is(bodyText((await other.accept(1))[0]!), 'x')
   delivery?.accept()
+})
+
+test('a group that begins with the next message begins at the attach', async (t) => {
+  const { broker, client } = await setup(t)
+  await publish(broker, 'orders', ['before'])
+  const receiver = await client.receiver('orders::g?offset=next')
+  await publish(broker, 'orders', ['after'])
+  t.deepEqual((await receiver.accept(1)).map(bodyText), ['after'])
+})
+
+test('a durable subscription keeps its place, named by client and link', async (t) => {
+  const { broker, port } = await setup(t)
+  const attach = {
+    name: 'sub',
+    source: { address: 'orders', durable: 2, expiry_policy: 'never', capabilities: ['topic'] },
+  }
+  const first = await connectRhea(t, port, { container_id: 'client-1' })
+  await publish(broker, 'orders', ['before'])
+  const receiver = await first.receiver(attach)
+  await publish(broker, 'orders', ['one', 'two'])
+  t.is((await receiver.accept(1)).length, 1)
+  await eventually(async () => ((await lag(broker, 'client-1%2Esub')) === 1 ? true : undefined))
+  await first.close()
+  await publish(broker, 'orders', ['three'])
+  const again = await connectRhea(t, port, { container_id: 'client-1' })
+  t.is((await (await again.receiver(attach)).accept(2)).length, 2)
+})
+
+test('a shared subscription is shared by its links', async (t) => {
+  const { broker, client } = await setup(t)
+  const source = { address: 'orders', capabilities: ['topic', 'shared', 'global'] }
+  const one = await client.receiver({ name: 'sub|global', source })
+  const two = await client.receiver({ name: 'sub|global-volatile2', source })
+  await publish(broker, 'orders', numbered(20))
+  const got = [...(await one.accept(10)), ...(await two.accept(10))]
+  t.deepEqual(texts(got), numbered(20).sort())
+  t.truthy(await broker.groups.get('sub'))
+})
+
+test('a second filter for a group in use is refused in words', async (t) => {
+  const { broker, client } = await setup(t)
+  await publish(broker, 'orders', ['x'])
+  const receiver = await client.receiver('orders::g?tag=A')
+  receiver.credit(1)
+  const other = await client.receiver('orders::g?tag=B')
+  const refused = next(other.link as never, 'receiver_error')
+  other.credit(1)
+  await refused
+  t.like(other.link.error, { condition: 'amqp:illegal-state' })
 })
