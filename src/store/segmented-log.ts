@@ -343,10 +343,7 @@ class SegmentedLog implements CommitLog {
       if (error !== null) throw error
       if (this.#stop !== undefined) this.#startSegment()
     } catch (failure) {
-      const text = `There is still no room to write on: ${String(failure)}.`
-      this.#options.log.warn({ evt: 'log.still-full', code: errorCode(failure) }, text)
-      this.#freeReserve()
-      this.#probeLater()
+      this.#notResumed(failure as Error)
       return
     }
     this.#stop = undefined
@@ -356,6 +353,19 @@ class SegmentedLog implements CommitLog {
     this.#options.log.info(fields, `There is space again: the log goes on at ${this.#end}.`)
     this.#onWritable(true, undefined)
     this.#commit.commit()
+  }
+
+  #notResumed(error: Error): void {
+    const text = `Writing could not be taken up again: ${error.message}.`
+    this.#options.log.warn({ evt: 'log.not-resumed', code: errorCode(error) }, text)
+    this.#freeReserve()
+    if (isSpaceError(error)) {
+      this.#probeLater()
+      return
+    }
+    // Another kind of error on the way: this disk is for a person to look at.
+    this.#stop = undefined
+    this.#failed(error)
   }
 
   /**

@@ -349,3 +349,30 @@ test('A log that finds the disk full at its opening is readable and resumes late
   simulation.open()
   simulation.judge()
 })
+
+test('Records are only ever written over zeros that are in the file already', (t) => {
+  const simulation = new LogSimulation({ seed: 3 })
+  const { disk } = simulation
+  const open = disk.open.bind(disk)
+  let records = 0
+  disk.open = (path, mode) => {
+    const file = open(path, mode)
+    const { write } = file
+    return Object.assign(file, {
+      write(bytes: Uint8Array, at: number, length: number, position: number) {
+        const before = disk.contentOf(path).subarray(position, position + length)
+        t.is(before.length, length, 'the file does not grow')
+        t.true(before.every((byte) => byte === 0))
+        records++
+        return write.call(file, bytes, at, length, position)
+      },
+    })
+  }
+  simulation.open()
+  for (let i = 0; i < 60; i++) {
+    simulation.append([700])
+    simulation.settle()
+  }
+  t.true(records > 50)
+  t.true(simulation.log.segments().length > 3)
+})
