@@ -40,11 +40,14 @@ export class FactWriter {
     this.#flushMs = flushMs
   }
 
-  /** Durable when it settles. @throws READ_ONLY */
+  /** Durable when it settles; handed to the store within the call. @throws READ_ONLY */
   async write(facts: readonly Fact[]): Promise<void> {
+    const appends: Promise<unknown>[] = []
     for (let at = 0; at < facts.length; at += APPEND_FACTS_MAX) {
-      await this.#store.append({ messages: [], facts: facts.slice(at, at + APPEND_FACTS_MAX) })
+      const part = facts.slice(at, at + APPEND_FACTS_MAX)
+      appends.push(this.#store.append({ messages: [], facts: part }))
     }
+    await Promise.all(appends)
   }
 
   /** Written within the flush time; marking twice writes once. */

@@ -3,9 +3,15 @@
 // letters.
 import { BrokerError } from '../errors.ts'
 import { retryDelayMs } from '../model/delay-levels.ts'
-import type { Receipt, ReceivedMessage, ReceiveRequest, SettleResult } from '../model/message.ts'
+import {
+  ANY_QUEUE,
+  type Receipt,
+  type ReceivedMessage,
+  type ReceiveRequest,
+  type SettleResult,
+} from '../model/message.ts'
 import { isLightQueue } from '../model/names.ts'
-import { PERM_READ } from '../model/topic.ts'
+import { PERM_READ, type TopicDefinition } from '../model/topic.ts'
 import { Expiry } from './expiry.ts'
 import type { GroupModes } from './group-modes.ts'
 import type { Entry, GroupQueue } from './group-queue.ts'
@@ -51,6 +57,7 @@ export class Receiver {
 
   async receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
     const { topic, group: name, filter, startAt } = request
+    checkCounts(request)
     this.#modes.checkPerMessage(name)
     const group = this.#groups.find(name) ?? (await this.#groups.ensure(name))
     if (!group.consumeEnabled) {
@@ -59,9 +66,7 @@ export class Receiver {
     if (isLightQueue(topic)) this.#parts.lightQueues.need(topic)
     else {
       const found = this.#parts.topics.find(topic) ?? (await this.#parts.topics.ensure(topic))
-      if ((found.definition.perm & PERM_READ) === 0) {
-        throw new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)
-      }
+      checkReadable(found.definition, request.queueId)
     }
     if (this.#isClosed) return []
     return this.#group(name).line(topic, filter, startAt).receive(request)
@@ -248,6 +253,25 @@ export class Receiver {
   #retryTimesMax(group: ReceivingGroup): number {
     return this.#groups.need(group.name).retryTimesMax
   }
+}
+
+function checkCounts({ maxMessages, invisibleMs }: ReceiveRequest): void {
+  if (maxMessages >= 1 && invisibleMs > 0) return
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    `a receive of ${maxMessages} messages for ${invisibleMs} ms; 1 message and 1 ms are the least`,
+  )
+}
+
+function checkReadable({ name, perm, readQueues }: TopicDefinition, queueId: number): void {
+  if ((perm & PERM_READ) === 0) {
+    throw new BrokerError('PERMISSION_DENIED', `the topic '${name}' is not readable`)
+  }
+  if (queueId === ANY_QUEUE || (queueId >= 0 && queueId < readQueues)) return
+  throw new BrokerError(
+    'QUEUE_NOT_FOUND',
+    `the topic '${name}' has no queue ${queueId}; its queues are 0 to ${readQueues - 1}`,
+  )
 }
 
 const expiredReceipt = (receipt: Receipt): BrokerError =>

@@ -1,6 +1,6 @@
-// Deleting a topic or a group: what goes with it, and in which order. Memory first, so that nobody adds to it,
-// then the queues, then the facts: a crash in between leaves an empty topic, never old messages under a new
-// one.
+// Deleting a topic or a group: what goes with it, and in which order. Everything is forgotten and handed to the
+// store in one go, so that a topic made anew by the next message comes after. The queues go before the
+// definition: a crash in between leaves an empty topic, never old messages under a new one.
 import { BrokerError } from '../errors.ts'
 import { retryTopic } from '../model/names.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
@@ -43,6 +43,7 @@ export class Removal {
     if (this.#topics.need(name).isBuiltIn) {
       throw new BrokerError('PERMISSION_DENIED', `the broker needs the topic '${name}' itself`)
     }
+    this.#checkWritable()
     this.#topics.forget(name)
     await this.#dropQueue(name, [{ kind: FACT.topic, key: name, value: null }])
   }
@@ -50,6 +51,7 @@ export class Removal {
   /** With its cursors and its retry topic. Its dead letters stay: somebody has to look at them. */
   async group(name: string): Promise<void> {
     this.#groups.need(name)
+    this.#checkWritable()
     this.#groups.forget(name)
     this.#receiver.dropGroup(name)
     const facts = [groupGone(name), ...this.#cursors.dropGroup(name)]
@@ -67,11 +69,17 @@ export class Removal {
     if (facts.length > 0) await this.#facts.write(facts)
   }
 
+  /** What is forgotten cannot be brought back when the store refuses. */
+  #checkWritable(): void {
+    const { writable, reason } = this.#store.status()
+    if (!writable) throw new BrokerError('READ_ONLY', reason ?? 'the store is read-only')
+  }
+
   async #dropQueue(topic: string, facts: readonly Fact[]): Promise<void> {
     this.#puller.drop(topic)
     this.#receiver.dropTopic(topic)
     const cursors = this.#cursors.dropTopic(topic)
-    await this.#store.dropQueues(topic)
-    await this.#facts.write([...facts, ...cursors])
+    const dropped = this.#store.dropQueues(topic)
+    await Promise.all([dropped, this.#facts.write([...facts, ...cursors])])
   }
 }

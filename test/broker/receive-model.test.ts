@@ -4,6 +4,7 @@ import { groupDefaults } from '../../src/model/group.ts'
 import type { Receipt, SettleResult } from '../../src/model/message.ts'
 import {
   bodiesOf,
+  codesOf,
   drain,
   newMessage,
   pullRequest,
@@ -26,6 +27,7 @@ type Step =
   | { do: 'nack'; pick: number; count: number; delayMs: number | undefined }
   | { do: 'release'; pick: number; count: number; counted: boolean }
   | { do: 'advance'; byMs: number }
+  | { do: 'full disk'; pick: number; count: number }
   | { do: 'reopen' | 'crash' | 'slow disk' }
 
 const pick = { pick: fc.nat(1000), count: fc.integer({ min: 1, max: 6 }) }
@@ -108,6 +110,8 @@ class Run {
         return this.#receive(step.max)
       case 'advance':
         return this.#advance(step.byMs)
+      case 'full disk':
+        return this.#fullDisk(step)
       case 'reopen':
       case 'crash':
         return this.#restart(step.do)
@@ -159,12 +163,31 @@ class Run {
     for (const [i, id] of ids.entries()) this.#held.set(id, received[i]!.receipt)
   }
 
-  async #settle(step: Extract<Step, { pick: number }>): Promise<void> {
+  /** Nothing goes in, and whoever holds a message still holds it. */
+  async #fullDisk(step: { pick: number; count: number }): Promise<void> {
+    const { broker, faults } = this.#test
+    faults.isReadOnly = true
+    allReadOnly(this.#t, await broker.publish([newMessage('orders', { body: 'never' })]))
+    allReadOnly(this.#t, await broker.nack(this.#choose(step).receipts))
+    allReadOnly(this.#t, await broker.deadLetter(this.#choose(step).receipts, 'never'))
+    faults.isReadOnly = false
+  }
+
+  #choose({ pick, count }: { pick: number; count: number }): {
+    ids: string[]
+    receipts: Receipt[]
+  } {
+    const inFlight = this.#model.idsIn('inFlight')
+    const start = inFlight.length === 0 ? 0 : pick % inFlight.length
+    const ids = inFlight.slice(start, start + count)
+    return { ids, receipts: ids.map((id) => this.#held.get(id)!) }
+  }
+
+  async #settle(
+    step: Exclude<Extract<Step, { pick: number }>, { do: 'full disk' }>,
+  ): Promise<void> {
     const { broker } = this.#test
-    const ids = this.#model.idsIn('inFlight')
-    const start = ids.length === 0 ? 0 : step.pick % ids.length
-    const chosen = ids.slice(start, start + step.count)
-    const receipts = chosen.map((id) => this.#held.get(id)!)
+    const { ids: chosen, receipts } = this.#choose(step)
     let results: readonly SettleResult[]
     if (step.do === 'ack') {
       results = await broker.ack(receipts)
@@ -217,6 +240,10 @@ class Run {
     this.#settled.push(...this.#model.idsIn('inFlight').map((id) => this.#held.get(id)!))
     this.#model.restart()
   }
+}
+
+const allReadOnly = (t: ExecutionContext, results: readonly unknown[]): void => {
+  for (const code of codesOf(results)) t.is(code, 'READ_ONLY')
 }
 
 test('any history of receiving and settling ends as the model says', async (t) => {

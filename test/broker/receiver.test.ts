@@ -151,6 +151,15 @@ test('a receive may ask for one queue only', async (t) => {
   t.deepEqual(bodiesOf(received), ['1'])
 })
 
+test('a receive asks for a queue that is there, and for one message and one ms at least', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.put(topicOf('orders', 2))
+  const ask = (shape: object) => codeOf(broker.receive(receiveRequest('orders', 'billing', shape)))
+  t.is(await ask({ queueId: 2 }), 'QUEUE_NOT_FOUND')
+  t.is(await ask({ maxMessages: 0 }), 'ARGUMENT_INVALID')
+  t.is(await ask({ invisibleMs: 0 }), 'ARGUMENT_INVALID')
+})
+
 test('a receive takes no more bytes than asked, but one message at least', async (t) => {
   const { broker } = await startBroker(t)
   await publish(broker, 'x'.repeat(3000), 'y'.repeat(3000), 'z'.repeat(3000))

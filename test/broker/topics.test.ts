@@ -126,6 +126,18 @@ test('deleting a topic sends home those who wait for it', async (t) => {
   t.is(await receiving, 'TOPIC_NOT_FOUND')
 })
 
+test('a topic that is made anew while the old one is being deleted stays', async (t) => {
+  const first = await startBroker(t)
+  const { broker } = first
+  await broker.publish([newMessage('orders', { queueId: 0, body: 'old' })])
+  const deleting = broker.topics.delete('orders')
+  await broker.publish([newMessage('orders', { queueId: 0, body: 'new' })])
+  await deleting
+  const second = await first.crash()
+  t.truthy(await second.broker.topics.get('orders'))
+  t.deepEqual(bodiesOf(await second.broker.pull(pullRequest('orders'))), ['new'])
+})
+
 test("the broker's own topics cannot be deleted", async (t) => {
   const { broker } = await startBroker(t)
   t.is(await codeOf(broker.topics.delete('MQTT')), 'PERMISSION_DENIED')
