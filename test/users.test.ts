@@ -1,0 +1,129 @@
+// One list of users for every protocol, seen by unmodified clients over real sockets.
+
+import test, { type ExecutionContext } from 'ava'
+import mqtt from 'mqtt'
+import { aliOns } from '../interop-tests/support/ali-ons-client.ts'
+import { connect } from '../src/client/index.ts'
+import { BrokerError } from '../src/errors.ts'
+import { hashPassword } from '../src/password.ts'
+import { connectRhea } from './support/rhea-client.ts'
+import { startServer, type TestServer } from './support/server.ts'
+
+async function serverWithUsers(t: ExecutionContext): Promise<TestServer> {
+  const users = {
+    sensor: {
+      password: await hashPassword('right'),
+      publish: ['telemetry'],
+    },
+    rocket: { secretKey: 'secret-of-rocket', publish: ['orders'], consume: ['orders', 'billing'] },
+    root: { password: await hashPassword('right'), secretKey: 'secret-of-root', admin: true },
+  }
+  const server = await startServer(t, { config: { users } })
+  await using admin = await connect({
+    nameServers: server.address('nameServer'),
+    auth: { accessKey: 'root', secretKey: 'secret-of-root' },
+  })
+  for (const name of ['orders', 'telemetry']) await admin.admin.topics.create({ name })
+  return server
+}
+
+function mqttLogin(server: TestServer, username?: string, password?: string) {
+  return mqtt.connectAsync(`mqtt://${server.address('mqtt')}`, {
+    protocolVersion: 5,
+    reconnectPeriod: 0,
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+  })
+}
+
+/** MQTT 5 reason code of a refused login. */
+async function refusedMqtt(t: ExecutionContext, login: Promise<unknown>): Promise<number> {
+  const error = (await t.throwsAsync(login)) as Error & { code?: number }
+  return error.code ?? -1
+}
+
+test('MQTT: user name and password let in, and nothing else does', async (t) => {
+  const server = await serverWithUsers(t)
+  const client = await mqttLogin(server, 'sensor', 'right')
+  await client.publishAsync('telemetry/eu', '21', { qos: 1 })
+  await client.endAsync()
+  const wrong = await refusedMqtt(t, mqttLogin(server, 'sensor', 'wrong'))
+  t.is(await refusedMqtt(t, mqttLogin(server, 'stranger', 'right')), wrong)
+  t.true([0x86, 0x87].includes(wrong), `reason code ${wrong}`)
+  t.true([0x86, 0x87].includes(await refusedMqtt(t, mqttLogin(server))))
+})
+
+test('MQTT: names without a topic of their own need a grant on the catch-all topic', async (t) => {
+  const server = await serverWithUsers(t)
+  const client = await mqttLogin(server, 'sensor', 'right')
+  t.teardown(() => client.endAsync())
+  await t.throwsAsync(client.publishAsync('nowhere/x', 'x', { qos: 1 }), { code: 0x87 as never })
+})
+
+test('MQTT: a publish without a grant is refused with Not authorized, and the next one goes on', async (t) => {
+  const server = await serverWithUsers(t)
+  const client = await mqttLogin(server, 'sensor', 'right')
+  t.teardown(() => client.endAsync())
+  const error = (await t.throwsAsync(
+    client.publishAsync('orders/paid', 'x', { qos: 1 }),
+  )) as Error & {
+    code?: number
+  }
+  t.is(error.code, 0x87)
+  await t.notThrowsAsync(client.publishAsync('telemetry/eu', '22', { qos: 1 }))
+})
+
+test('AMQP: PLAIN lets in, a wrong password and ANONYMOUS do not', async (t) => {
+  const server = await serverWithUsers(t)
+  const right = await connectRhea(t, server.port('amqp'), { username: 'sensor', password: 'right' })
+  const sender = await right.sender('/topics/telemetry')
+  t.is((await sender.send({ body: '21' })).kind, 'accepted')
+  for (const wrong of [{ username: 'sensor', password: 'wrong' }, {}]) {
+    await t.throwsAsync(connectRhea(t, server.port('amqp'), wrong), { any: true })
+  }
+})
+
+test('AMQP: a link without a grant is refused as unauthorized', async (t) => {
+  const server = await serverWithUsers(t)
+  const client = await connectRhea(t, server.port('amqp'), {
+    username: 'sensor',
+    password: 'right',
+  })
+  const refused = (await t.throwsAsync(client.sender('/topics/orders'), { any: true })) as {
+    condition?: string
+  }
+  t.is(refused.condition, 'amqp:unauthorized-access')
+})
+
+test("RocketMQ: the ACL's signature lets in, a wrong key and no key do not", async (t) => {
+  const server = await serverWithUsers(t)
+  const nameServers = server.address('nameServer')
+  const auth = { accessKey: 'rocket', secretKey: 'secret-of-rocket' }
+  await using right = await connect({ nameServers, auth })
+  await right.send({ topic: 'orders', body: 'x' })
+  for (const wrong of [
+    undefined,
+    { ...auth, secretKey: 'guessed' },
+    { ...auth, accessKey: 'who' },
+  ]) {
+    await using client = await connect({ nameServers, auth: wrong, timeoutMs: 2000 })
+    const error = await t.throwsAsync(client.send({ topic: 'orders', body: 'x' }), {
+      instanceOf: BrokerError,
+    })
+    t.true(['UNAUTHENTICATED', 'PERMISSION_DENIED'].includes(error.code), error.code)
+  }
+})
+
+test('RocketMQ: the unmodified ali-ons signs as we check, and may do what is granted', async (t) => {
+  const server = await serverWithUsers(t)
+  const rocket = { accessKey: 'rocket', secretKey: 'secret-of-rocket' }
+  const nameServer = server.address('nameServer')
+  const common = { nameServer, topic: 'orders', ...rocket } as const
+  const sent = await aliOns(t, { ...common, role: 'produce', count: 1 }).ends()
+  t.is(sent.filter(({ event }) => event === 'sent').length, 1)
+  const consumer = aliOns(t, { ...common, role: 'consume', group: 'billing' })
+  t.is((await consumer.receives(1)).length, 1)
+  await consumer.stop()
+  const denied = await aliOns(t, { ...common, role: 'produce', topic: 'telemetry' }).ends()
+  t.is(denied.filter(({ event }) => event === 'sent').length, 0)
+})
