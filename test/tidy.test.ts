@@ -1,6 +1,6 @@
 // Rules of the house that no linter rule covers, held by a test instead of by memory.
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import test from 'ava'
 import { configReference } from '../src/cli/config-reference.ts'
 import { configJsonSchema, settings } from '../src/config.ts'
@@ -116,6 +116,19 @@ test('the README gives the two commands', (t) => {
   const readme = textOf('README.md')
   t.regex(readme, /^npm ci && npm start$/m)
   t.regex(readme, /^npm ci && npm test$/m)
+})
+
+test('every link between our own pages leads somewhere', (t) => {
+  const pages = [
+    ...sources('docs', '.md'),
+    ...['README.md', 'CHANGELOG.md'].map((path) => ({ path, text: textOf(path) })),
+  ]
+  const dead = pages.flatMap(({ path, text }) =>
+    [...text.matchAll(/\]\((?!https?:|#)([^)#]+)(#[^)]*)?\)/g)]
+      .filter(([, target]) => !existsSync(join(ROOT, dirname(path), target!)))
+      .map(([, target]) => `${path} -> ${target}`),
+  )
+  t.deepEqual(dead, [])
 })
 
 test('the folders that architecture.md describes are the folders there are', (t) => {

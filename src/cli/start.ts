@@ -19,7 +19,8 @@ const roleCommand = (role: Role, summary: string): Command =>
       const running = await roles.run(role, loaded.values)
       const { addresses, startedInMs } = running
       if (flags.json) terminal.json({ role, pid: process.pid, startedInMs, addresses })
-      else terminal.print(banner(role, addresses, startedInMs, loaded.values.dataDir).join('\n'))
+      else
+        terminal.print(banner(role, addresses, startedInMs, loaded.values.dataDir, env).join('\n'))
       await running.stopped
     },
   })
@@ -46,6 +47,7 @@ export function banner(
   addresses: readonly ListeningAddress[],
   startedInMs: number,
   dataDir: string,
+  env: Readonly<Record<string, string | undefined>>,
 ): readonly string[] {
   const lines = [`TrivetMQ is running (started in ${Math.round(startedInMs)} ms)`, '']
   for (const { name, host, port, advertised } of addresses) {
@@ -54,20 +56,22 @@ export function banner(
     lines.push(`  ${(LABELS.get(name) ?? name).padEnd(12)} ${bound}${told}`)
   }
   if (role !== 'namesrv') lines.push(`  ${'data'.padEnd(12)} ${dataDir}`)
-  const tries = firstCommands(addresses)
+  // `npm start` runs in a clone, where the command is not on the path.
+  const trivet = env['npm_lifecycle_event'] === undefined ? 'trivet' : 'npx trivet'
+  const tries = firstCommands(addresses, trivet)
   if (tries.length > 0) lines.push('', 'Try, in another terminal:', '', ...tries)
   return [...lines, '']
 }
 
 /** Commands that work as they stand, for what listens. */
-function firstCommands(addresses: readonly ListeningAddress[]): readonly string[] {
+function firstCommands(addresses: readonly ListeningAddress[], trivet: string): readonly string[] {
   const at = new Map(addresses.map((address) => [address.name, address]))
   const lines: string[] = []
   const nameServer = at.get('nameServer')
   if (nameServer && at.has('remoting')) {
     const where = nameServer.port === 9876 ? '' : ` --name-server ${nameServer.advertised}`
-    lines.push(`  trivet sub orders${where}`)
-    lines.push(`  trivet pub orders 'hello' --tag paid${where}`)
+    lines.push(`  ${trivet} sub orders${where}`)
+    lines.push(`  ${trivet} pub orders 'hello' --tag paid${where}`)
   }
   const mqtt = at.get('mqtt')
   if (mqtt) {
