@@ -1,5 +1,5 @@
-// CPU time of the broker per message, in process: publishing, and receiving with acknowledgement, once over a
-// store that does nothing and once over the real one. Prints, asserts nothing.
+// CPU time of the broker per message, in process: publishing, and receiving with acknowledgement,
+// once over a store that does nothing and once over the real one. Prints, asserts nothing.
 //
 //   npx tsc -b && node dist/bench/broker.js [messages] [batch]
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -1,5 +1,6 @@
-// The embedded broker: puts the parts together over one store and answers the Broker port with them. Decides
-// nothing itself. The port is declared by its users in gateway/gateway.ts and satisfied by shape.
+// The embedded broker: puts the parts together over one store and answers the Broker port with
+// them. Decides nothing itself. The port is declared by its users in gateway/gateway.ts and
+// satisfied by shape.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'

@@ -1,11 +1,12 @@
-// The durable form of a group's place on one queue: the next offset to hand out and the few before it that
-// are not settled yet. Everything below `next` that is not listed is settled, so out-of-order
-// acknowledgements cost nothing and a long queue behind one slow message costs one entry.
+// The durable form of a group's place on one queue: the next offset to hand out and the few before
+// it that are not settled yet. Everything below `next` that is not listed is settled, so
+// acknowledgements out of order cost nothing and a long queue behind one slow message costs one
+// entry.
 //
 //   u8 version 1 . varint next . varint count . count x { varint gap . varint attempts }
 //
-// Offsets are ascending; a gap counts from the offset before (the first one from 0). `attempts` are the
-// failed deliveries in place, beside those the record itself carries.
+// Offsets are ascending; a gap counts from the offset before (the first one from 0). `attempts` are
+// the failed deliveries in place, beside those the record itself carries.
 import { BrokerError } from '../errors.ts'
 import { type QueueOffset, queueOffset } from '../model/positions.ts'
 

@@ -1,5 +1,6 @@
-// Where every group stands on every queue: committed offsets of members that read by position, and behind the
-// same durable fact the place of a group that receives per message. Kept at once, durable soon after.
+// Where every group stands on every queue: committed offsets of members that read by position, and
+// behind the same durable fact the place of a group that receives per message. Kept at once,
+// durable soon after.
 import type { Logger } from '../log.ts'
 import { type LogPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
 import type { Fact, MessageStore } from '../store/store.ts'

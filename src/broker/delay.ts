@@ -1,12 +1,16 @@
-// When a message is due, and what becomes of a parked one when it is. While it waits it stands in the log
-// under RocketMQ's schedule topic, its destination in REAL_TOPIC and REAL_QID (the store sees to that). Pure.
+// When a message is due, and what becomes of a parked one when it is. While it waits it stands in
+// the log under RocketMQ's schedule topic, its destination in REAL_TOPIC and REAL_QID (the store
+// sees to that). Pure.
 import { BrokerError } from '../errors.ts'
 import { delayLevelMs } from '../model/delay-levels.ts'
 import { decodeProperties, editProperties, PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
 import type { StoreDraft } from '../store/store.ts'
 
-/** What asks for a delay; gone from the message once it is delivered, so that a retry is not delayed by it. */
+/**
+ * What asks for a delay; gone from the message once it is delivered, so that a retry is not delayed
+ * by it.
+ */
 export const DELAY_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.delay,
   PROPERTY.timerDelaySeconds,

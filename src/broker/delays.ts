@@ -1,7 +1,7 @@
-// Delivers parked messages when they are due: the copy for the real topic and the mark that the parked one
-// is done go into one append, so a crash leaves both or neither. One timer for the next due; the wall clock
-// decides, and it may jump: nothing fires before its time is there by the clock, and a jump ahead is noticed
-// within a minute.
+// Delivers parked messages when they are due: the copy for the real topic and the mark that the
+// parked one is done go into one append, so a crash leaves both or neither. One timer for the next
+// due; the wall clock decides, and it may jump: nothing fires before its time is there by the
+// clock, and a jump ahead is noticed within a minute.
 import type { Clock, Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'

@@ -1,6 +1,7 @@
-// Hands out messages of one topic to one group's consumers: what is ready again or new, on the topic's queues
-// and on the group's retry topic, in turn over the queues. Everything happens at once from memory; what must
-// be loaded from the disk is announced by the reader and asked for again.
+// Hands out messages of one topic to one group's consumers: what is ready again or new, on the
+// topic's queues and on the group's retry topic, in turn over the queues. Everything happens at
+// once from memory; what must be loaded from the disk is announced by the reader and asked for
+// again.
 import type { Clock } from '../clock.ts'
 import { getI32 } from '../model/bytes.ts'
 import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../model/message.ts'

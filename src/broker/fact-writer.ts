@@ -1,5 +1,5 @@
-// Writes durable facts: at once, or coalesced for those that may lag behind memory for a moment. Knows
-// kinds and bytes, not what they mean.
+// Writes durable facts: at once, or coalesced for those that may lag behind memory for a moment.
+// Knows kinds and bytes, not what they mean.
 import type { Clock, Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -56,7 +56,10 @@ export class FactWriter {
     this.#timer ??= this.#clock.after(this.#flushMs, () => void this.flush())
   }
 
-  /** Writes what is behind. Never rejects: what could not be written stays behind and is tried again. */
+  /**
+   * Writes what is behind. Never rejects: what could not be written stays behind and is tried
+   * again.
+   */
   async flush(): Promise<void> {
     this.#timer?.cancel()
     this.#timer = undefined

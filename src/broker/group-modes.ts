@@ -1,6 +1,6 @@
-// How a group shares its messages: by queue among its members, or per message by the broker. One of the two at a
-// time; the first member decides, and the mode is free again when the last one has gone. Members that
-// broadcast take no part.
+// How a group shares its messages: by queue among its members, or per message by the broker. One of
+// the two at a time; the first member decides, and the mode is free again when the last one has
+// gone. Members that broadcast take no part.
 import { BrokerError } from '../errors.ts'
 import type { ClientRegistration, GroupMode } from '../model/client.ts'
 

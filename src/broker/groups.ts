@@ -1,5 +1,5 @@
-// Consumer groups: definitions in memory, each a durable fact. A group brings its retry topic along; who its
-// members are is the client registry's affair.
+// Consumer groups: definitions in memory, each a durable fact. A group brings its retry topic
+// along; who its members are is the client registry's affair.
 import { BrokerError } from '../errors.ts'
 import { type GroupDefinition, groupDefaults } from '../model/group.ts'
 import { QUEUES_PER_TOPIC_MAX } from '../model/limits.ts'
@@ -69,7 +69,10 @@ export class GroupTable {
     }
   }
 
-  /** The group and its retry topic, durable; created when missing and allowed. @throws GROUP_NOT_FOUND */
+  /**
+   * The group and its retry topic, durable; created when missing and allowed. @throws
+   * GROUP_NOT_FOUND
+   */
   async ensure(name: string): Promise<GroupDefinition> {
     let group = this.#groups.get(name)
     if (group === undefined) {
@@ -84,7 +87,10 @@ export class GroupTable {
     return group.definition
   }
 
-  /** Where the group's failed messages come back. Staged when it is missing, as after a change by hand. */
+  /**
+   * Where the group's failed messages come back. Staged when it is missing, as after a change by
+   * hand.
+   */
   retryTopic(name: string): Topic {
     const topic = retryTopic(name)
     return this.#topics.find(topic) ?? this.#topics.stage(topic, this.need(name).retryQueues)

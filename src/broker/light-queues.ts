@@ -1,5 +1,5 @@
-// Light queues: filters that own an ordered list of the messages they match. Counts who is bound to a filter,
-// durably for durable ones; the entries themselves are the store's.
+// Light queues: filters that own an ordered list of the messages they match. Counts who is bound to
+// a filter, durably for durable ones; the entries themselves are the store's.
 import { BrokerError } from '../errors.ts'
 import {
   isLiveQueue,
@@ -47,7 +47,8 @@ export class LightQueueTable {
 
   async bind(filter: string, durable: boolean): Promise<{ topic: string; offset: QueueOffset }> {
     checkTopicFilter(filter)
-    // Counted before the first wait, so that an unbind of another binder meanwhile does not remove it.
+    // Counted before the first wait, so that an unbind of another binder meanwhile does not remove
+    // it.
     const count = this.#count(filter, durable, 1)
     try {
       if (count === 1) this.#start(filter, durable)

@@ -1,5 +1,5 @@
-// One pass over a new message's encoded properties finds whether any of them concerns the broker. Nearly
-// every message passes with no more than this pass.
+// One pass over a new message's encoded properties finds whether any of them concerns the broker.
+// Nearly every message passes with no more than this pass.
 import { NAME_END, PROPERTY, VALUE_END } from '../model/properties.ts'
 
 /** Bits of what `scanProperties` found. */

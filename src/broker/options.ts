@@ -63,5 +63,7 @@ export const BROKER_DEFAULTS: BrokerOptions = {
 export const APPEND_BYTES_TARGET = 2 * 1024 * 1024
 /** Facts in one append when many are written together. */
 export const APPEND_FACTS_MAX = 4096
-/** Room within the properties' 32,767 bytes that the broker keeps for its own on retries and delays. */
+/**
+ * Room within the properties' 32,767 bytes that the broker keeps for its own on retries and delays.
+ */
 export const PROPERTIES_RESERVED_BYTES = 512

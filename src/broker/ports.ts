@@ -1,5 +1,5 @@
-// The smaller parts of the Broker port in its asynchronous form, each over the table that does the work. A
-// broker in its own process may answer at once; one across a network may not.
+// The smaller parts of the Broker port in its asynchronous form, each over the table that does the
+// work. A broker in its own process may answer at once; one across a network may not.
 import { BrokerError } from '../errors.ts'
 import type { ClientRegistration, GroupMode } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'

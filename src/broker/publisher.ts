@@ -1,5 +1,6 @@
-// Takes new messages: checks them in RocketMQ's order (remoting 4.1), completes them and hands a whole batch
-// to the store in one append. The common message passes without an allocation but its draft.
+// Takes new messages: checks them in RocketMQ's order (remoting 4.1), completes them and hands a
+// whole batch to the store in one append. The common message passes without an allocation but its
+// draft.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { PROPERTIES_BYTES_MAX } from '../model/limits.ts'
@@ -58,7 +59,10 @@ export class Publisher {
     this.#ids = new UniqueIds(parts.clock, parts.store.storeHost)
   }
 
-  /** Everything is handed to the store within the call, so the order of calls is the order in the queues. */
+  /**
+   * Everything is handed to the store within the call, so the order of calls is the order in the
+   * queues.
+   */
   publish(messages: readonly NewMessage[]): Promise<readonly PublishResult[]> {
     const results = new Array<PublishResult>(messages.length)
     const appends: Promise<void>[] = []
@@ -112,7 +116,10 @@ export class Publisher {
     return this.#draftFor(message, topic, message.properties, batch)
   }
 
-  /** System topics, topics that do not exist yet, and what a consumer sends to its retry topic itself. */
+  /**
+   * System topics, topics that do not exist yet, and what a consumer sends to its retry topic
+   * itself.
+   */
   #rareDraft(
     message: NewMessage,
     known: Topic | undefined,

@@ -1,5 +1,6 @@
-// Reading by position (remoting 4.2): one read, and at the end of a queue a held answer. Keeps no state for
-// the reader beyond the pull itself; a held pull is woken by arrivals, its signal, its time or the close.
+// Reading by position (remoting 4.2): one read, and at the end of a queue a held answer. Keeps no
+// state for the reader beyond the pull itself; a held pull is woken by arrivals, its signal, its
+// time or the close.
 import type { Clock, Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { getI32 } from '../model/bytes.ts'

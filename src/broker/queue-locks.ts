@@ -1,5 +1,5 @@
-// Strictly ordered consumption by queue (RocketMQ 4.9): one client at a time holds a queue of a group, by a lease
-// that it renews. In memory only: after a restart the clients lock again.
+// Strictly ordered consumption by queue (RocketMQ 4.9): one client at a time holds a queue of a
+// group, by a lease that it renews. In memory only: after a restart the clients lock again.
 import type { Clock } from '../clock.ts'
 
 export interface LockableQueue {

@@ -1,5 +1,5 @@
-// Reads records of one queue for its group. What is in memory comes at once; what must come from the disk is
-// loaded once, kept until somebody takes it, and announced.
+// Reads records of one queue for its group. What is in memory comes at once; what must come from
+// the disk is loaded once, kept until somebody takes it, and announced.
 import { BrokerError } from '../errors.ts'
 import type { QueueOffset } from '../model/positions.ts'
 import type { MessageStore, ReadResult } from '../store/store.ts'

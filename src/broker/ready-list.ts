@@ -1,5 +1,5 @@
-// Offsets that wait to be handed out again, the lowest first. Added in any order, nearly always taken from
-// the front: kept unsorted until somebody looks.
+// Offsets that wait to be handed out again, the lowest first. Added in any order, nearly always
+// taken from the front: kept unsorted until somebody looks.
 import type { QueueOffset } from '../model/positions.ts'
 
 export class ReadyList {

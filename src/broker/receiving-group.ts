@@ -1,6 +1,6 @@
-// One group that receives per message: its queues with what is in flight on each, and its lines of waiting
-// consumers, one per topic. Opens queues, routes news to lines; what becomes of a failed message is decided
-// elsewhere.
+// One group that receives per message: its queues with what is in flight on each, and its lines of
+// waiting consumers, one per topic. Opens queues, routes news to lines; what becomes of a failed
+// message is decided elsewhere.
 import type { Clock } from '../clock.ts'
 import type { BrokerError } from '../errors.ts'
 import { isLightQueue, retryTopic } from '../model/names.ts'
@@ -164,7 +164,10 @@ export class ReceivingGroup implements DispensingGroup {
     else for (const line of this.#lines.values()) line.wake()
   }
 
-  /** Opens what is missing. A queue that came after the group started is read from its first message. */
+  /**
+   * Opens what is missing. A queue that came after the group started is read from its first
+   * message.
+   */
   #open(topic: string, startAt: StartAt): readonly Source[] {
     let queues = this.#queues.get(topic)
     if (queues === undefined) {

@@ -1,6 +1,7 @@
-// Deleting a topic or a group: what goes with it, and in which order. Everything is forgotten and handed to the
-// store in one go, so that a topic made anew by the next message comes after. The queues go before the
-// definition: a crash in between leaves an empty topic, never old messages under a new one.
+// Deleting a topic or a group: what goes with it, and in which order. Everything is forgotten and
+// handed to the store in one go, so that a topic made anew by the next message comes after. The
+// queues go before the definition: a crash in between leaves an empty topic, never old messages
+// under a new one.
 import { BrokerError } from '../errors.ts'
 import { retryTopic } from '../model/names.ts'
 import type { Fact, MessageStore } from '../store/store.ts'

@@ -1,6 +1,7 @@
-// Where failed messages go: a copy to the group's retry topic after a delay, or to its dead letters. The copy
-// and the settlement of the original are one append, so a crash leaves either both or neither. One append
-// at a time and queue, for each carries the whole place of the group on that queue.
+// Where failed messages go: a copy to the group's retry topic after a delay, or to its dead
+// letters. The copy and the settlement of the original are one append, so a crash leaves either
+// both or neither. One append at a time and queue, for each carries the whole place of the group on
+// that queue.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { delayLevelMs, retryDelayMs } from '../model/delay-levels.ts'
@@ -187,7 +188,9 @@ export class Retries {
     }
   }
 
-  /** The copy cannot be made: a message too large for it waits in place, else the consumer keeps it. */
+  /**
+   * The copy cannot be made: a message too large for it waits in place, else the consumer keeps it.
+   */
   #stay(queue: GroupQueue, leaving: Leaving, error: BrokerError): void {
     const { entry, serial, destination, settle } = leaving
     const nowMs = this.#clock.monotonic()
@@ -251,7 +254,8 @@ function copyProperties(
     added.push([PROPERTY.deadLetterReason, plain(destination.deadBecause)])
     return editProperties(record.propertyBytes, added, DEAD_DROPS)
   }
-  // A light queue's and a dead-letter topic's consumers get their retries back, not the original topic's.
+  // A light queue's and a dead-letter topic's consumers get their retries back, not the original
+  // topic's.
   const isOwn = receivedFrom === original || receivedFrom === retryTopic(group)
   if (receivedFrom !== undefined && !isOwn) added.push([PROPERTY.receivedFrom, receivedFrom])
   const properties = editProperties(record.propertyBytes, added, COPY_DROPS)

@@ -1,5 +1,5 @@
-// Numbers that tell deliveries apart. They start anywhere, so that a receipt of an earlier process, whatever
-// its clock said, fits nothing.
+// Numbers that tell deliveries apart. They start anywhere, so that a receipt of an earlier process,
+// whatever its clock said, fits nothing.
 import { randomBytes } from 'node:crypto'
 
 /** Leaves room for 2^52 deliveries below 2^53. */

@@ -1,4 +1,5 @@
-// Durable state of front-ends, one opaque value per id. A lazy save is readable at once and written soon.
+// Durable state of front-ends, one opaque value per id. A lazy save is readable at once and written
+// soon.
 import { BrokerError } from '../errors.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
 import { FACT, type FactWriter, type LazyFact } from './fact-writer.ts'

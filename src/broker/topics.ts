@@ -1,5 +1,6 @@
-// The broker's topics: definitions in memory, each a durable fact. Owns names, queue counts, creation on
-// first use and the topics RocketMQ's clients expect to find; knows nothing of messages.
+// The broker's topics: definitions in memory, each a durable fact. Owns names, queue counts,
+// creation on first use and the topics RocketMQ's clients expect to find; knows nothing of
+// messages.
 import { BrokerError } from '../errors.ts'
 import { QUEUES_PER_TOPIC_MAX } from '../model/limits.ts'
 import type { QueueRange } from '../model/message.ts'
@@ -227,7 +228,9 @@ const topicFact = (definition: TopicDefinition): Fact => {
   return { kind: FACT.topic, key: name, value: Buffer.from(JSON.stringify(rest)) }
 }
 
-/** What RocketMQ's clients and tools expect a broker to have (RocketMQ 3.7), and MQTT's catch-all. */
+/**
+ * What RocketMQ's clients and tools expect a broker to have (RocketMQ 3.7), and MQTT's catch-all.
+ */
 function builtInTopics(options: BrokerOptions): TopicDefinition[] {
   const { clusterName, brokerName, autoCreateTopics, queuesDefault } = options
   const topic = (name: string, queues: number, perm = PERM_READ_WRITE): TopicDefinition => ({

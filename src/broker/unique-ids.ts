@@ -1,5 +1,6 @@
-// UNIQ_KEY for messages whose sender gave none, in RocketMQ's form (2.6), so that its tools read the time
-// out of it: 32 hex digits = ip 8 . pid 4 . random per process 8 . ms since the month began 8 . counter 4.
+// UNIQ_KEY for messages whose sender gave none, in RocketMQ's form (2.6), so that its tools read
+// the time out of it: 32 hex digits = ip 8 . pid 4 . random per process 8 . ms since the month
+// began 8 . counter 4.
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import type { Host } from '../model/host.ts'

@@ -37,7 +37,7 @@ export const PROPERTY = {
   dueMs: 'TIMER_OUT_MS',
   /** Why a message was dead-lettered. */
   deadLetterReason: 'DLQ_REASON',
-  /** A retry copy of a message that was not received from its own topic: the light queue or dead-letter topic. */
+  /** Retry copies only: the light queue or dead-letter topic it was received from, if not its own. */
   receivedFrom: '__RECEIVED_FROM',
   /** Aliyun's absolute delivery time, epoch ms; what ali-ons sets. */
   startDeliverMs: '__STARTDELIVERTIME',

@@ -1,5 +1,5 @@
-// What a group that receives per message must do, said in the simplest way: every message is in one state,
-// time moves it, and nothing else. The property test runs it beside the real broker.
+// What a group that receives per message must do, said in the simplest way: every message is in one
+// state, time moves it, and nothing else. The property test runs it beside the real broker.
 import { delayLevelMs } from '../../src/model/delay-levels.ts'
 
 type State =
