@@ -24,20 +24,21 @@ export async function javaClientMissing(): Promise<string | undefined> {
   return undefined
 }
 
-let built: Promise<string> | undefined
+const built = new Map<string, Promise<string>>()
 
-/** Compiles once per test process; answers with the class path. */
-function classPath(): Promise<string> {
-  built ??= build()
-  return built
+/** Compiles a project once per test process; answers with the class path. */
+export function classPath(project: string): Promise<string> {
+  const known = built.get(project) ?? build(project)
+  built.set(project, known)
+  return known
 }
 
-async function build(): Promise<string> {
-  const file = `${PROJECT}target/classpath.txt`
+async function build(project: string): Promise<string> {
+  const file = `${project}target/classpath.txt`
   const goal = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:build-classpath'
-  const args = ['-B', '-q', '-f', `${PROJECT}pom.xml`, 'compile', goal, `-Dmdep.outputFile=${file}`]
+  const args = ['-B', '-q', '-f', `${project}pom.xml`, 'compile', goal, `-Dmdep.outputFile=${file}`]
   await run('mvn', args, { timeout: BUILD_MS_MAX, maxBuffer: 16 * 1024 * 1024 })
-  return `${PROJECT}target/classes:${(await readFile(file, 'utf8')).trim()}`
+  return `${project}target/classes:${(await readFile(file, 'utf8')).trim()}`
 }
 
 /** Starts a scenario; the JVM is gone after the test. */
@@ -65,7 +66,7 @@ export async function mqadmin(...args: readonly string[]): Promise<string> {
 
 async function startJvm(args: readonly string[]): Promise<ChildProcess> {
   const options = ['-Xmx256m', '-XX:TieredStopAtLevel=1', '-Drocketmq.client.logUseSlf4j=true']
-  return spawn('java', [...options, '-cp', await classPath(), 'interop.Main', ...args], {
+  return spawn('java', [...options, '-cp', await classPath(PROJECT), 'interop.Main', ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
   })
 }

@@ -2,7 +2,7 @@
 // Resolves an attach's source against the broker and the peer's rights.
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type QueueRange } from '../../model/message.ts'
-import { checkGroupName, isDeadLetterTopic } from '../../model/names.ts'
+import { checkGroupName } from '../../model/names.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
 import type { Authenticator } from '../auth.ts'
@@ -73,10 +73,10 @@ function groupStart(startAt: StartAt | undefined, isSubscription: boolean): 'fir
 function groupOf(request: SourceRequest, address: Address, peer: Peer): string | undefined {
   const { source } = request
   if (address.group !== undefined) return address.group
-  if (address.broadcast || address.queueId !== undefined || source.isCopy) return undefined
-  return isTopicLink(source, address)
-    ? subscriptionOf(request, peer)
-    : QUEUE_GROUP_PREFIX + address.topic
+  if (address.broadcast || address.queueId !== undefined) return undefined
+  if (isTopicLink(source, address)) return subscriptionOf(request, peer)
+  // To copy from a queue is to browse it.
+  return source.isCopy ? undefined : QUEUE_GROUP_PREFIX + address.topic
 }
 
 const isTopicLink = (source: SourceTerminus, address: Address): boolean =>
@@ -129,7 +129,7 @@ async function openQueues(
     )
   }
   // One queue and browsing begin at the beginning, a broadcast now.
-  const isReplay = queueId !== undefined || source.isCopy || isDeadLetterTopic(topic)
+  const isReplay = queueId !== undefined || (source.isCopy && !isTopicLink(source, address))
   const start = startAt ?? { kind: isReplay ? 'first' : 'next' }
   const cursors: QueueCursor[] = []
   for (const range of wanted) {

@@ -1,0 +1,456 @@
+package interop;
+
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.Enumeration;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import javax.jms.BytesMessage;
+import javax.jms.Connection;
+import javax.jms.DeliveryMode;
+import javax.jms.Destination;
+import javax.jms.InvalidDestinationException;
+import javax.jms.JMSException;
+import javax.jms.MapMessage;
+import javax.jms.Message;
+import javax.jms.MessageConsumer;
+import javax.jms.MessageProducer;
+import javax.jms.ObjectMessage;
+import javax.jms.Queue;
+import javax.jms.QueueBrowser;
+import javax.jms.Session;
+import javax.jms.StreamMessage;
+import javax.jms.TextMessage;
+import javax.jms.Topic;
+import org.apache.qpid.jms.JmsConnectionFactory;
+
+/**
+ * Checks of one broker with an unmodified JMS client: {@code Main URL [CHECK...]}. Prints a line of JSON for each check:
+ * its name, and what went wrong if anything did.
+ */
+public final class Main {
+    private static final long WAIT_MS = 20_000;
+
+    private final String url;
+    private final String run = Long.toString(System.nanoTime(), 36);
+
+    private Main(String url) {
+        this.url = url;
+    }
+
+    private interface Check {
+        void run() throws Exception;
+    }
+
+    public static void main(String[] args) {
+        Main main = new Main(args[0]);
+        List<String> wanted = Arrays.asList(args).subList(1, args.length);
+        main.checks().forEach((name, check) -> {
+            if (!wanted.isEmpty() && !wanted.contains(name)) return;
+            String problem = "";
+            try {
+                check.run();
+            } catch (Throwable thrown) {
+                problem = thrown.toString();
+            }
+            String quoted = problem.replace("\\", "\\\\").replace("\"", "'").replace("\n", " ");
+            System.out.println("{\"event\":\"check\",\"name\":\"" + name + "\",\"problem\":\"" + quoted + "\"}");
+        });
+        System.out.println("{\"event\":\"done\"}");
+        System.exit(0);
+    }
+
+    private Map<String, Check> checks() {
+        Map<String, Check> checks = new TreeMap<>();
+        checks.put("every kind of message with its properties", this::kinds);
+        checks.put("headers", this::headers);
+        checks.put("a queue is shared by its consumers", this::queueIsShared);
+        checks.put("an unacknowledged message comes again", this::recover);
+        checks.put("a message that keeps failing is dead", this::redeliveryPolicy);
+        checks.put("a browser sees what is there and takes nothing", this::browse);
+        checks.put("a topic's subscribers all get everything from then on", this::topic);
+        checks.put("a durable subscription survives its connection", this::durable);
+        checks.put("a shared durable subscription", this::shared);
+        checks.put("a delayed message", this::delayed);
+        checks.put("an anonymous producer", this::anonymousProducer);
+        checks.put("asynchronous sends and a listener", this::asynchronous);
+        checks.put("an address in words of RocketMQ", this::addresses);
+        checks.put("receiveNoWait with nothing there", this::receiveNoWait);
+        checks.put("transactions are refused in words", this::transactions);
+        checks.put("temporary queues are refused in words", this::temporary);
+        checks.put("a large message", this::large);
+        return checks;
+    }
+
+    private Connection connect(String clientId) throws JMSException {
+        JmsConnectionFactory factory = new JmsConnectionFactory(url);
+        if (clientId != null) factory.setClientID(clientId);
+        Connection connection = factory.createConnection();
+        connection.start();
+        return connection;
+    }
+
+    private interface Work {
+        void with(Session session) throws Exception;
+    }
+
+    private void inSession(int mode, Work work) throws Exception {
+        Connection connection = connect(null);
+        try {
+            work.with(connection.createSession(false, mode));
+        } finally {
+            connection.close();
+        }
+    }
+
+    private static void same(Object expected, Object actual) {
+        if (!String.valueOf(expected).equals(String.valueOf(actual))) {
+            throw new AssertionError("expected " + expected + " but got " + actual);
+        }
+    }
+
+    private static Message got(MessageConsumer consumer) throws JMSException {
+        Message message = consumer.receive(WAIT_MS);
+        if (message == null) throw new AssertionError("no message came");
+        return message;
+    }
+
+    private String name(String kind) {
+        return "jms." + kind + "." + run;
+    }
+
+    private void kinds() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("kinds"));
+            MessageProducer producer = session.createProducer(queue);
+            MessageConsumer consumer = session.createConsumer(queue);
+
+            TextMessage text = session.createTextMessage("grüße 中文");
+            text.setIntProperty("int", 7);
+            text.setLongProperty("long", Long.MIN_VALUE);
+            text.setDoubleProperty("double", 0.1);
+            text.setBooleanProperty("yes", true);
+            text.setStringProperty("text", "ü");
+            text.setByteProperty("byte", (byte) -1);
+            producer.send(text);
+            Message back = got(consumer);
+            same("grüße 中文", ((TextMessage) back).getText());
+            same(7, back.getIntProperty("int"));
+            same(Long.MIN_VALUE, back.getLongProperty("long"));
+            same(0.1, back.getDoubleProperty("double"));
+            same(true, back.getBooleanProperty("yes"));
+            same("ü", back.getStringProperty("text"));
+            same((byte) -1, back.getByteProperty("byte"));
+
+            BytesMessage bytes = session.createBytesMessage();
+            bytes.writeBytes(new byte[] {0, 1, (byte) 255});
+            producer.send(bytes);
+            same(3, ((BytesMessage) got(consumer)).getBodyLength());
+
+            MapMessage map = session.createMapMessage();
+            map.setInt("a", 1);
+            map.setChar("c", 'x');
+            producer.send(map);
+            MapMessage mapBack = (MapMessage) got(consumer);
+            same(1, mapBack.getInt("a"));
+            same('x', mapBack.getChar("c"));
+
+            StreamMessage stream = session.createStreamMessage();
+            stream.writeFloat(1.5f);
+            stream.writeString("end");
+            producer.send(stream);
+            StreamMessage streamBack = (StreamMessage) got(consumer);
+            same(1.5f, streamBack.readFloat());
+            same("end", streamBack.readString());
+
+            ObjectMessage object = session.createObjectMessage(new ArrayList<>(List.of("one", 2)));
+            producer.send(object);
+            same("[one, 2]", ((ObjectMessage) got(consumer)).getObject());
+
+            producer.send(session.createMessage());
+            got(consumer);
+        });
+    }
+
+    private void headers() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("headers"));
+            MessageProducer producer = session.createProducer(queue);
+            producer.setPriority(7);
+            producer.setTimeToLive(60_000);
+            producer.setDeliveryMode(DeliveryMode.PERSISTENT);
+            MessageConsumer consumer = session.createConsumer(queue);
+            TextMessage message = session.createTextMessage("x");
+            message.setJMSType("TagA");
+            message.setJMSCorrelationID("c-1");
+            message.setJMSReplyTo(session.createQueue("answers"));
+            message.setStringProperty("JMSXGroupID", "order-17");
+            producer.send(message);
+            Message back = got(consumer);
+            same(message.getJMSMessageID(), back.getJMSMessageID());
+            same(message.getJMSTimestamp(), back.getJMSTimestamp());
+            same("TagA", back.getJMSType());
+            same("c-1", back.getJMSCorrelationID());
+            same("answers", ((Queue) back.getJMSReplyTo()).getQueueName());
+            same("order-17", back.getStringProperty("JMSXGroupID"));
+            same(7, back.getJMSPriority());
+            same(DeliveryMode.PERSISTENT, back.getJMSDeliveryMode());
+            same(1, back.getIntProperty("JMSXDeliveryCount"));
+            same(queue.getQueueName(), ((Queue) back.getJMSDestination()).getQueueName());
+            same(false, back.getJMSRedelivered());
+        });
+    }
+
+    private void queueIsShared() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("shared"));
+            MessageProducer producer = session.createProducer(queue);
+            for (int i = 0; i < 100; i++) producer.send(session.createTextMessage("m" + i));
+            List<String> texts = Collections.synchronizedList(new ArrayList<>());
+            Connection other = connect(null);
+            try {
+                Session second = other.createSession(false, Session.AUTO_ACKNOWLEDGE);
+                second.createConsumer(queue).setMessageListener(message -> texts.add(textOf(message)));
+                MessageConsumer consumer = session.createConsumer(queue);
+                long end = System.currentTimeMillis() + WAIT_MS;
+                while (texts.size() < 100 && System.currentTimeMillis() < end) {
+                    Message message = consumer.receive(50);
+                    if (message != null) texts.add(textOf(message));
+                }
+            } finally {
+                other.close();
+            }
+            same(100, texts.size());
+            same(100, texts.stream().distinct().count());
+        });
+    }
+
+    private static String textOf(Message message) {
+        try {
+            return ((TextMessage) message).getText();
+        } catch (JMSException error) {
+            throw new IllegalStateException(error);
+        }
+    }
+
+    private void recover() throws Exception {
+        String name = name("recover");
+        inSession(Session.CLIENT_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name);
+            session.createProducer(queue).send(session.createTextMessage("x"));
+            MessageConsumer consumer = session.createConsumer(queue);
+            same(false, got(consumer).getJMSRedelivered());
+            session.recover();
+            Message again = got(consumer);
+            same(true, again.getJMSRedelivered());
+            same(2, again.getIntProperty("JMSXDeliveryCount"));
+        });
+        // The connection was closed without an acknowledgement.
+        inSession(Session.CLIENT_ACKNOWLEDGE, session -> {
+            Message third = got(session.createConsumer(session.createQueue(name)));
+            same("x", textOf(third));
+            same(true, third.getJMSRedelivered());
+            third.acknowledge();
+        });
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            same(null, session.createConsumer(session.createQueue(name)).receive(500));
+        });
+    }
+
+    private void redeliveryPolicy() throws Exception {
+        JmsConnectionFactory factory = new JmsConnectionFactory(url + "?jms.redeliveryPolicy.maxRedeliveries=1");
+        String name = name("poison");
+        Connection connection = factory.createConnection();
+        connection.start();
+        try {
+            Session session = connection.createSession(false, Session.CLIENT_ACKNOWLEDGE);
+            Queue queue = session.createQueue(name);
+            session.createProducer(queue).send(session.createTextMessage("poison"));
+            MessageConsumer consumer = session.createConsumer(queue);
+            got(consumer);
+            session.recover();
+            got(consumer);
+            session.recover();
+            same(null, consumer.receive(500));
+            String dlq = "/groups/q-" + name + "/dlq";
+            Queue dead = session.createQueue(dlq);
+            same("poison", textOf(got(session.createConsumer(dead))));
+        } finally {
+            connection.close();
+        }
+    }
+
+    private void browse() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("browse"));
+            MessageProducer producer = session.createProducer(queue);
+            for (int i = 0; i < 20; i++) producer.send(session.createTextMessage("m" + i));
+            QueueBrowser browser = session.createBrowser(queue);
+            int seen = 0;
+            for (Enumeration<?> all = browser.getEnumeration(); all.hasMoreElements(); all.nextElement()) seen++;
+            browser.close();
+            same(20, seen);
+            MessageConsumer consumer = session.createConsumer(queue);
+            for (int i = 0; i < 20; i++) got(consumer);
+        });
+    }
+
+    private void topic() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Topic topic = session.createTopic(name("topic"));
+            MessageProducer producer = session.createProducer(topic);
+            producer.send(session.createTextMessage("before"));
+            MessageConsumer one = session.createConsumer(topic);
+            MessageConsumer two = session.createConsumer(topic);
+            for (int i = 0; i < 10; i++) producer.send(session.createTextMessage("m" + i));
+            for (MessageConsumer consumer : List.of(one, two)) {
+                for (int i = 0; i < 10; i++) same(true, textOf(got(consumer)).startsWith("m"));
+                same(null, consumer.receive(100));
+            }
+        });
+    }
+
+    private void durable() throws Exception {
+        String clientId = "client-" + run;
+        String name = name("durable");
+        for (int round = 0; round < 3; round++) {
+            Connection connection = connect(clientId);
+            try {
+                Session session = connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
+                Topic topic = session.createTopic(name);
+                MessageConsumer consumer = session.createDurableSubscriber(topic, "sub");
+                if (round > 0) same("round " + (round - 1), textOf(got(consumer)));
+                same(null, consumer.receive(100));
+                consumer.close();
+                session.createProducer(topic).send(session.createTextMessage("round " + round));
+            } finally {
+                connection.close();
+            }
+        }
+    }
+
+    private void shared() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Topic topic = session.createTopic(name("sharedsub"));
+            MessageConsumer one = session.createSharedDurableConsumer(topic, "sub-" + run);
+            MessageConsumer two = session.createSharedDurableConsumer(topic, "sub-" + run);
+            MessageProducer producer = session.createProducer(topic);
+            for (int i = 0; i < 20; i++) producer.send(session.createTextMessage("m" + i));
+            List<String> texts = new ArrayList<>();
+            long end = System.currentTimeMillis() + WAIT_MS;
+            while (texts.size() < 20 && System.currentTimeMillis() < end) {
+                for (MessageConsumer consumer : List.of(one, two)) {
+                    Message message = consumer.receive(50);
+                    if (message != null) texts.add(textOf(message));
+                }
+            }
+            same(20, texts.stream().distinct().count());
+            same(20, texts.size());
+        });
+    }
+
+    private void delayed() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("delayed"));
+            MessageProducer producer = session.createProducer(queue);
+            producer.setDeliveryDelay(1500);
+            MessageConsumer consumer = session.createConsumer(queue);
+            long before = System.currentTimeMillis();
+            producer.send(session.createTextMessage("later"));
+            same("later", textOf(got(consumer)));
+            long took = System.currentTimeMillis() - before;
+            if (took < 1400) throw new AssertionError("came after " + took + " ms");
+        });
+    }
+
+    private void anonymousProducer() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            MessageProducer producer = session.createProducer(null);
+            for (String name : List.of(name("relay1"), name("relay2"))) {
+                Queue queue = session.createQueue(name);
+                producer.send(queue, session.createTextMessage(name));
+                same(name, textOf(got(session.createConsumer(queue))));
+            }
+        });
+    }
+
+    private void asynchronous() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("async"));
+            List<String> texts = Collections.synchronizedList(new ArrayList<>());
+            Connection other = connect(null);
+            try {
+                other.createSession(false, Session.AUTO_ACKNOWLEDGE).createConsumer(queue)
+                    .setMessageListener(message -> texts.add(textOf(message)));
+                MessageProducer producer = session.createProducer(queue);
+                producer.setDeliveryMode(DeliveryMode.NON_PERSISTENT);
+                for (int i = 0; i < 1000; i++) producer.send(session.createTextMessage("m" + i));
+                long end = System.currentTimeMillis() + WAIT_MS;
+                while (texts.size() < 1000 && System.currentTimeMillis() < end) Thread.sleep(10);
+            } finally {
+                other.close();
+            }
+            same(1000, texts.stream().distinct().count());
+        });
+    }
+
+    private void addresses() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            String topic = "jms-addresses-" + run;
+            MessageProducer producer = session.createProducer(session.createQueue("/topics/" + topic + "/tags/TagA"));
+            producer.send(session.createTextMessage("x"));
+            Destination group = session.createQueue(topic + "::billing?tag=TagA");
+            same("x", textOf(got(session.createConsumer(group))));
+        });
+    }
+
+    private void receiveNoWait() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("nowait"));
+            MessageConsumer consumer = session.createConsumer(queue);
+            same(null, consumer.receiveNoWait());
+            session.createProducer(queue).send(session.createTextMessage("x"));
+            long end = System.currentTimeMillis() + WAIT_MS;
+            Message message = null;
+            while (message == null && System.currentTimeMillis() < end) message = consumer.receiveNoWait();
+            same("x", textOf(message));
+        });
+    }
+
+    private void transactions() throws Exception {
+        Connection connection = connect(null);
+        try {
+            Session session = connection.createSession(true, Session.SESSION_TRANSACTED);
+            session.createProducer(session.createQueue(name("tx"))).send(session.createTextMessage("x"));
+            throw new AssertionError("a transacted send went through");
+        } catch (JMSException expected) {
+            same(true, expected.getMessage().contains("transactions"));
+        } finally {
+            connection.close();
+        }
+    }
+
+    private void temporary() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            try {
+                session.createTemporaryQueue();
+                throw new AssertionError("a temporary queue was made");
+            } catch (InvalidDestinationException unexpected) {
+                throw unexpected;
+            } catch (JMSException expected) {
+                same(true, expected.getMessage().contains("dynamic"));
+            }
+        });
+    }
+
+    private void large() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("large"));
+            String text = "0123456789".repeat(300_000);
+            session.createProducer(queue).send(session.createTextMessage(text));
+            same(text.length(), textOf(got(session.createConsumer(queue))).length());
+        });
+    }
+}
