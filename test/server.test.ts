@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import test from 'ava'
+import { connect as connectClient } from '../src/client/index.ts'
 import { BrokerError } from '../src/errors.ts'
 import { spawnServer, startServer } from './support/server.ts'
 
@@ -101,4 +102,25 @@ test('a second signal ends the process at once, while the first still waits for 
   t.is(await child.stop(), 130)
   t.regex(child.stderr, /server\.stopping/)
   t.notRegex(child.stderr, /server\.stopped/)
+})
+
+test('a broker of its own registers with every name server that is there', async (t) => {
+  const first = await spawnServer(t, { role: 'namesrv' })
+  const second = await startServer(t, { role: 'namesrv' })
+  const nobody = '127.0.0.1:9'
+  const nameServers = [first.address('nameServer'), nobody, second.address('nameServer')]
+  const broker = await spawnServer(t, { role: 'broker', config: { broker: { nameServers } } })
+  for (const nameServer of [first.address('nameServer'), second.address('nameServer')]) {
+    await using client = await connectClient({ nameServers: nameServer })
+    const [entry] = await client.admin.brokers()
+    t.is(entry?.addresses.get(0), broker.address('remoting'))
+    const { topic } = await client.send({ topic: 'roles', body: 'through either' })
+    t.is(topic, 'roles')
+  }
+  t.regex(broker.stderr, /127\.0\.0\.1:9/, 'the one that is away is told of')
+})
+
+test('a broker without any name server says that RocketMQ clients will not find it', async (t) => {
+  const broker = await spawnServer(t, { role: 'broker' })
+  t.regex(broker.stderr, /server\.no_name_server.*broker\.nameServers/)
 })
