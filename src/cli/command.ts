@@ -77,8 +77,8 @@ export interface ListeningAddress {
   readonly name: string
   readonly host: string
   readonly port: number
-  /** What clients are told. */
-  readonly advertised: string
+  /** What clients are told; undefined: whatever they dialled. */
+  readonly advertised: string | undefined
 }
 
 export interface RunningRole {

@@ -52,7 +52,8 @@ export function banner(
   const lines = [`TrivetMQ is running (started in ${Math.round(startedInMs)} ms)`, '']
   for (const { name, host, port, advertised } of addresses) {
     const bound = `${host.includes(':') ? `[${host}]` : host}:${port}`
-    const told = advertised === bound ? '' : `  (clients are told ${advertised})`
+    const word = advertised ?? 'whatever they dialled'
+    const told = word === bound ? '' : `  (clients are told ${word})`
     lines.push(`  ${(LABELS.get(name) ?? name).padEnd(12)} ${bound}${told}`)
   }
   if (role !== 'namesrv') lines.push(`  ${'data'.padEnd(12)} ${dataDir}`)
@@ -69,7 +70,10 @@ function firstCommands(addresses: readonly ListeningAddress[], trivet: string): 
   const lines: string[] = []
   const nameServer = at.get('nameServer')
   if (nameServer && at.has('remoting')) {
-    const where = nameServer.port === 9876 ? '' : ` --name-server ${nameServer.advertised}`
+    const where =
+      nameServer.port === 9876
+        ? ''
+        : ` --name-server ${nameServer.advertised ?? `localhost:${nameServer.port}`}`
     lines.push(`  ${trivet} sub orders${where}`)
     lines.push(`  ${trivet} pub orders 'hello' --tag paid${where}`)
   }
