@@ -9,9 +9,10 @@ import { type QueueOffset, queueOffset } from '../model/positions.ts'
 import { PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
 import { type TagFilter, tagMatches } from '../model/tag-filter.ts'
-import { type Entry, type GroupQueue, OWNER_UNKNOWN } from './group-queue.ts'
+import type { GroupQueue } from './group-queue.ts'
 import type { BrokerOptions } from './options.ts'
 import type { QueueReader } from './queue-reader.ts'
+import { type Entry, OWNER_UNKNOWN } from './unsettled.ts'
 
 export interface Source {
   readonly queue: GroupQueue
@@ -67,7 +68,7 @@ export class Dispenser {
 
   /** Are messages with consumers? */
   get isBusy(): boolean {
-    return this.#sources.some(({ queue }) => !queue.isRetry && queue.inFlight > 0)
+    return this.#sources.some(({ queue }) => !queue.isRetry && queue.isBusy)
   }
 
   /** Could there be something to hand out? Cheap, and wrong only by what filters leave out. */

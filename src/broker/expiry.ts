@@ -1,8 +1,9 @@
 // One timer for every invisible time: armed for the soonest deadline there may be, it looks through
 // the queues that have one. Monotonic time, so a jump of the wall clock moves nothing.
 import type { Clock, Timer } from '../clock.ts'
-import type { Entry, GroupQueue } from './group-queue.ts'
+import type { GroupQueue } from './group-queue.ts'
 import type { ReceivingGroup } from './receiving-group.ts'
+import type { Entry } from './unsettled.ts'
 
 export type Expired = (group: ReceivingGroup, queue: GroupQueue, entry: Entry) => void
 

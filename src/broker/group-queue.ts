@@ -6,45 +6,7 @@ import { type QueueOffset, queueOffset } from '../model/positions.ts'
 import type { CursorState, Unsettled } from './cursor-fact.ts'
 import type { Cursor, Place } from './cursors.ts'
 import { ReadyList } from './ready-list.ts'
-
-/** What is the matter with an unsettled message. */
-export const STATE = {
-  /** To be handed out (again). */
-  ready: 0,
-  /** With a consumer until its invisible time is over. */
-  inFlight: 1,
-  /** Waits in place for its next attempt. */
-  parked: 2,
-  /** A copy for the retry or dead-letter topic is due; it settles with the copy's append. */
-  leaving: 3,
-  /** Its copy's append is under way. */
-  left: 4,
-  settled: 5,
-} as const
-
-type State = (typeof STATE)[keyof typeof STATE]
-
-/** Of a message that an earlier process left unsettled: nobody has read it again yet. */
-export const OWNER_UNKNOWN = ''
-
-export interface Entry {
-  readonly offset: QueueOffset
-  /** The topic whose consumers get it: this queue's, or in a retry topic the original one. */
-  owner: string
-  /** Bytes of the record. */
-  size: number
-  /** Failed deliveries that the record itself carries. */
-  reconsumeTimes: number
-  /** Failed deliveries in place, on top of those. */
-  attempts: number
-  state: State
-  /** Of the latest delivery; 0 = none that could still be settled. */
-  serial: number
-  /** Monotonic end of the invisible time, or of being parked. */
-  deadlineMs: number
-  /** Handed out in order: it waits in place rather than in the retry topic. */
-  isOrdered: boolean
-}
+import { type Entry, newEntry, OWNER_UNKNOWN, STATE } from './unsettled.ts'
 
 export class GroupQueue implements Place {
   readonly cursor: Cursor
@@ -63,6 +25,8 @@ export class GroupQueue implements Place {
   readonly #unsettled = new Map<number, Entry>()
   readonly #ready = new Map<string, ReadyList>()
   #readyCount = 0
+  /** On their way to another topic, and those of them whose append is under way. */
+  #leavingCount = 0
   #leftCount = 0
 
   constructor(cursor: Cursor, isRetry: boolean, start: CursorState, maxOffset: QueueOffset) {
@@ -89,6 +53,11 @@ export class GroupQueue implements Place {
     return this.#unsettled.size > this.#readyCount
   }
 
+  /** Is a message with a consumer, or on its way to another topic? */
+  get isBusy(): boolean {
+    return this.inFlight > 0 || this.#leavingCount > 0
+  }
+
   /** Estimate of what could be handed out. */
   get available(): number {
     return this.#readyCount + this.maxOffset - this.next
@@ -106,17 +75,7 @@ export class GroupQueue implements Place {
 
   /** A message that was read for the first time. Deliver it or make it ready. */
   add(offset: QueueOffset, owner: string, size: number, reconsumeTimes: number): Entry {
-    const entry: Entry = {
-      offset,
-      owner,
-      size,
-      reconsumeTimes,
-      attempts: 0,
-      state: STATE.parked,
-      serial: 0,
-      deadlineMs: 0,
-      isOrdered: false,
-    }
+    const entry = newEntry(offset, owner, size, reconsumeTimes)
     this.#unsettled.set(offset, entry)
     return entry
   }
@@ -192,11 +151,11 @@ export class GroupQueue implements Place {
   leave(entry: Entry): void {
     this.#endDelivery(entry)
     entry.state = STATE.leaving
+    this.#leavingCount++
   }
 
   /** The append with its copy goes out now. */
   markLeft(entry: Entry): void {
-    if (entry.state === STATE.settled) return
     entry.state = STATE.left
     this.#leftCount++
   }
@@ -274,6 +233,7 @@ export class GroupQueue implements Place {
   #endDelivery(entry: Entry): void {
     entry.serial = 0
     if (entry.state === STATE.left) this.#leftCount--
+    if (entry.state === STATE.left || entry.state === STATE.leaving) this.#leavingCount--
     if (entry.state !== STATE.inFlight) return
     this.inFlight--
     this.inFlightBytes -= entry.size

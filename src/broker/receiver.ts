@@ -14,12 +14,13 @@ import { isLightQueue } from '../model/names.ts'
 import { PERM_READ, type TopicDefinition } from '../model/topic.ts'
 import { Expiry } from './expiry.ts'
 import type { GroupModes } from './group-modes.ts'
-import type { Entry, GroupQueue } from './group-queue.ts'
+import type { GroupQueue } from './group-queue.ts'
 import type { GroupTable } from './groups.ts'
 import { ReceivingGroup, type ReceivingParts } from './receiving-group.ts'
 import { type Destination, exhausted, type Retries } from './retries.ts'
 import { Serials } from './serials.ts'
 import { topicNotFound } from './topics.ts'
+import type { Entry } from './unsettled.ts'
 
 /** How long an ordered message waits in place for its next attempt (RocketMQ's suspend time). */
 const ORDERED_RETRY_MS = 1000
@@ -56,20 +57,20 @@ export class Receiver {
   }
 
   async receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
-    const { topic, group: name, filter, startAt } = request
+    const { topic, group, filter, startAt } = request
+    const { topics } = this.#parts
     checkCounts(request)
-    this.#modes.checkPerMessage(name)
-    const group = this.#groups.find(name) ?? (await this.#groups.ensure(name))
-    if (!group.consumeEnabled) {
-      throw new BrokerError('PERMISSION_DENIED', `the group '${name}' is not allowed to consume`)
+    if (this.#groups.find(group) === undefined) await this.#groups.ensure(group)
+    if (!isLightQueue(topic) && topics.find(topic) === undefined) await topics.ensure(topic)
+    // From here on nothing waits, so that what is checked holds.
+    this.#modes.checkPerMessage(group)
+    if (!this.#groups.need(group).consumeEnabled) {
+      throw new BrokerError('PERMISSION_DENIED', `the group '${group}' is not allowed to consume`)
     }
     if (isLightQueue(topic)) this.#parts.lightQueues.need(topic)
-    else {
-      const found = this.#parts.topics.find(topic) ?? (await this.#parts.topics.ensure(topic))
-      checkReadable(found.definition, request.queueId)
-    }
+    else checkReadable(topics.need(topic).definition, request.queueId)
     if (this.#isClosed) return []
-    return this.#group(name).line(topic, filter, startAt).receive(request)
+    return this.#group(group).line(topic, filter, startAt).receive(request)
   }
 
   /** Settled at once; durable with the group's cursor within its flush time. */

@@ -133,7 +133,7 @@ export class ReceivingGroup implements DispensingGroup {
   get isBusy(): boolean {
     for (const line of this.#lines.values()) if (line.waitingCount > 0) return true
     for (const queues of this.#queues.values()) {
-      for (const { queue } of queues) if (queue.inFlight > 0) return true
+      for (const { queue } of queues) if (queue.isBusy) return true
     }
     return false
   }

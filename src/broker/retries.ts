@@ -16,12 +16,13 @@ import type { Fact, MessageStore, StoreDraft } from '../store/store.ts'
 import { DELAY_PROPERTIES } from './delay.ts'
 import type { Delays } from './delays.ts'
 import type { FactWriter } from './fact-writer.ts'
-import type { Entry, GroupQueue } from './group-queue.ts'
+import type { GroupQueue } from './group-queue.ts'
 import type { GroupTable } from './groups.ts'
 import { readMessage } from './lookup.ts'
 import { APPEND_BYTES_TARGET } from './options.ts'
 import { queueInTurn } from './queue-choice.ts'
 import type { Topic, TopicTable } from './topics.ts'
+import { type Entry, STATE } from './unsettled.ts'
 
 /** To the retry topic, or with a reason to the dead letters. */
 export type Destination = { readonly delayMs: number } | { readonly deadBecause: string }
@@ -37,6 +38,12 @@ interface Leaving {
 interface Copy {
   readonly draft: StoreDraft
   readonly topic: Topic
+}
+
+interface Departure {
+  readonly leaving: Leaving
+  /** undefined: retention took the record, there is only the settlement to write. */
+  readonly copy: Copy | undefined
 }
 
 const LEAVING_AT_ONCE_MAX = 256
@@ -134,40 +141,47 @@ export class Retries {
   }
 
   async #append(queue: GroupQueue, taken: Leaving[]): Promise<void> {
-    const copies: Copy[] = []
-    const batch: Leaving[] = []
-    let bytes = 0
-    while (taken.length > 0 && bytes < APPEND_BYTES_TARGET) {
-      const leaving = taken.shift()!
-      const copy = await this.#copyOf(queue, leaving)
-      if (copy instanceof BrokerError) {
-        this.#stay(queue, leaving, copy)
-        continue
-      }
-      batch.push(leaving)
-      if (copy === undefined) continue
-      copies.push(copy)
-      bytes += copy.draft.body.length + copy.draft.properties.length
-    }
-    this.#outboxes.get(queue)!.unshift(...taken)
-    for (const { entry } of batch) queue.markLeft(entry)
-    const topics = new Set(copies.map(({ topic }) => topic))
+    const batch = await this.#copies(queue, taken)
+    const topics = new Set(batch.flatMap(({ copy }) => copy?.topic ?? []))
+    for (const { leaving } of batch) queue.markLeft(leaving.entry)
     try {
-      const messages = copies.map(({ draft }) => draft)
+      const messages = batch.flatMap(({ copy }) => copy?.draft ?? [])
       const facts = [...this.#topics.unsaved(topics), placeFact(queue)]
-      await this.#store.append({ messages, facts })
+      if (batch.length > 0) await this.#store.append({ messages, facts })
     } catch (thrown) {
-      for (const leaving of batch) this.#stay(queue, leaving, BrokerError.from(thrown))
+      for (const { leaving } of batch) this.#stay(queue, leaving, BrokerError.from(thrown))
       return
     }
     for (const topic of topics) topic.isSaved = true
     this.#delays.arm()
-    for (const { entry, settle } of batch) {
-      queue.forget(entry)
-      settle(null)
+    for (const { leaving } of batch) {
+      queue.forget(leaving.entry)
+      leaving.settle(null)
     }
     // Acknowledgements that came in meanwhile are not in the fact just written.
     this.#facts.mark(queue.cursor)
+  }
+
+  /** What goes with the next append; too much of it goes back to the outbox. */
+  async #copies(queue: GroupQueue, taken: Leaving[]): Promise<Departure[]> {
+    const departures: Departure[] = []
+    let bytes = 0
+    while (taken.length > 0 && bytes < APPEND_BYTES_TARGET) {
+      const leaving = taken.shift()!
+      const copy = await this.#copyOf(queue, leaving)
+      if (copy instanceof BrokerError) this.#stay(queue, leaving, copy)
+      else {
+        departures.push({ leaving, copy })
+        bytes += copy === undefined ? 0 : copy.draft.body.length + copy.draft.properties.length
+      }
+    }
+    this.#outboxes.get(queue)!.unshift(...taken)
+    // While records were read from the disk the group may have been moved elsewhere.
+    return departures.filter(({ leaving }) => {
+      const isLeaving = leaving.entry.state === STATE.leaving
+      if (!isLeaving) leaving.settle(new BrokerError('RECEIPT_EXPIRED', 'the group was moved'))
+      return isLeaving
+    })
   }
 
   /** undefined: retention took the record, there is nothing to keep. */
