@@ -237,7 +237,7 @@ export const configSchema = z.strictObject({
         .min(0)
         .max(65_535)
         .default(MQTT_DEFAULTS.topicAliasMax)
-        .describe('Topic aliases an MQTT 5 client may define.'),
+        .describe('Topic aliases of one MQTT 5 client, either way.'),
       undeliveredBytesMax: z
         .int()
         .min(65_536)

@@ -62,6 +62,7 @@ export class Client {
   readonly output: Output
   readonly window: number
   readonly packetBytesMax: number
+  readonly aliasMax: number
   readonly wantsReasons: boolean
   readonly keepAliveSeconds: number
   readonly inbound: Inbound
@@ -97,6 +98,7 @@ export class Client {
     this.output = connection.output
     this.window = terms.window
     this.packetBytesMax = terms.packetBytesMax
+    this.aliasMax = terms.aliasMax
     this.wantsReasons = terms.wantsReasons
     this.keepAliveSeconds = terms.keepAliveSeconds
     this.#registeredMs = parts.context.clock.monotonic()

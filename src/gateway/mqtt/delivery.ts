@@ -7,6 +7,7 @@ import { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
 import { toWireProperties } from './message.ts'
 import type { Qos } from './protocol.ts'
+import type { PreparedPublish } from './publish-output.ts'
 
 const CHARACTERS_UNSAFE = /[+#\0]/g
 const PLUS = 43
@@ -31,9 +32,14 @@ export class Delivery {
   expiresMs = Number.POSITIVE_INFINITY
   /** Published by MQTT, so that its topic and properties are shown exactly as they were sent. */
   readonly isMqtt: boolean
+  /** Written for one subscriber already. */
+  isShared = false
+  /** Kept by publish-output.ts, by version and presence of a packet id. */
+  prepared: (PreparedPublish | undefined)[] | undefined = undefined
   readonly #start: number
   #properties: Buffer | undefined = undefined
   #recordTopic: string | undefined = undefined
+  #topicName: string | undefined = undefined
 
   /** The record at `bytes[start...]`; holds on to the buffer. */
   constructor(bytes: Buffer, start: number) {
@@ -54,9 +60,10 @@ export class Delivery {
     }
   }
 
-  /** The topic name as text; not for the hot path. */
+  /** The topic name as text. */
   get topicName(): string {
-    return this.topicSource.utf8Slice(this.topicStart, this.topicEnd)
+    this.#topicName ??= this.topicSource.utf8Slice(this.topicStart, this.topicEnd)
+    return this.#topicName
   }
 
   /** The topic the record was published to, for authorization. */

@@ -27,6 +27,8 @@ export interface Terms {
   readonly window: number
   /** Largest packet the client takes. */
   readonly packetBytesMax: number
+  /** Topic aliases the client takes. */
+  readonly aliasMax: number
   readonly wantsReasons: boolean
 }
 
@@ -59,6 +61,7 @@ export function termsOf(packet: ConnectPacket, options: MqttOptions): Terms {
     isKeepAliveOurs,
     window: Math.min(properties.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT, options.inFlightMax),
     packetBytesMax: properties.maximumPacketSize ?? Number.POSITIVE_INFINITY,
+    aliasMax: properties.topicAliasMaximum ?? 0,
     wantsReasons: properties.requestProblemInfo !== 0,
   }
 }

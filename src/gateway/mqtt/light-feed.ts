@@ -23,9 +23,9 @@ export interface Batch {
   readonly readAt: number
 }
 
-/** Told when a read came back or something arrived. Must not throw. */
+/** Told when a read of a feed came back or something arrived there. Must not throw. */
 export interface FeedReader {
-  feedMoved(): void
+  feedMoved(feed: Feed): void
 }
 
 export class Feeds {
@@ -192,6 +192,6 @@ export class Feed {
   }
 
   tell(): void {
-    for (const reader of this.readers) reader.feedMoved()
+    for (const reader of this.readers) reader.feedMoved(this)
   }
 }

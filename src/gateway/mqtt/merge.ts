@@ -3,21 +3,17 @@
 //
 // A message may go out only once no other queue can still bring an earlier one: every other queue either
 // shows its next message, or was seen empty by a read asked for after this message had been read.
-import {
-  type LogPosition,
-  logPosition,
-  type QueueOffset,
-  queueOffset,
-} from '../../model/positions.ts'
+import { type LogPosition, type QueueOffset, queueOffset } from '../../model/positions.ts'
 import type { Delivery } from './delivery.ts'
 import type { Batch, Feed, FeedReader, Feeds } from './light-feed.ts'
 import type { Subscription } from './subscriptions.ts'
 
 interface Cursor {
-  readonly subscription: Subscription
+  subscription: Subscription
   readonly feed: Feed
   /** Next entry of the queue. */
   offset: QueueOffset
+  /** Where that entry is at hand. */
   batch: Batch | undefined
 }
 
@@ -37,8 +33,12 @@ export class Merge {
   missed = 0
   readonly #feeds: Feeds
   readonly #reader: FeedReader
-  readonly #cursors = new Map<string, Cursor>()
-  /** Every cursor without a message at hand was seen empty by reads asked for at this tick or later. */
+  /** One per filter, and therefore per feed. */
+  readonly #cursors = new Map<Feed, Cursor>()
+  /** Cursors with a message at hand. */
+  #active: Cursor[] = []
+  /** Cursors to look at before anything goes out. The others were seen empty since `#emptyTick`. */
+  readonly #unsure = new Set<Cursor>()
   #emptyTick = 0
 
   constructor(feeds: Feeds, reader: FeedReader) {
@@ -52,61 +52,60 @@ export class Merge {
 
   add(subscription: Subscription, offset: QueueOffset): void {
     const feed = this.#feeds.open(subscription.queue, this.#reader)
-    this.#cursors.set(subscription.text, { subscription, feed, offset, batch: undefined })
-    this.#emptyTick = 0
+    const cursor = { subscription, feed, offset, batch: undefined }
+    this.#cursors.set(feed, cursor)
+    this.#unsure.add(cursor)
     this.#forget()
   }
 
   /** Other options for a filter that goes on where it is. */
   replace(subscription: Subscription): void {
-    const cursor = this.#cursors.get(subscription.text)
-    if (cursor === undefined) return
-    this.#cursors.set(subscription.text, { ...cursor, subscription })
+    const cursor = this.#find(subscription.text)
+    if (cursor !== undefined) cursor.subscription = subscription
     this.#forget()
   }
 
   remove(text: string): void {
-    const cursor = this.#cursors.get(text)
+    const cursor = this.#find(text)
     if (cursor === undefined) return
-    this.#cursors.delete(text)
-    this.#closeFeed(cursor.feed)
+    this.#cursors.delete(cursor.feed)
+    this.#unsure.delete(cursor)
+    this.#active = this.#active.filter((one) => one !== cursor)
+    this.#feeds.close(cursor.feed, this.#reader)
     this.#forget()
   }
 
   close(): void {
-    const feeds = new Set([...this.#cursors.values()].map(({ feed }) => feed))
+    for (const feed of this.#cursors.keys()) this.#feeds.close(feed, this.#reader)
     this.#cursors.clear()
-    for (const feed of feeds) this.#feeds.close(feed, this.#reader)
+    this.#unsure.clear()
+    this.#active = []
     this.#forget()
+  }
+
+  /** Something happened to the feed. */
+  lookAt(feed: Feed): void {
+    const cursor = this.#cursors.get(feed)
+    if (cursor !== undefined && cursor.batch === undefined) this.#unsure.add(cursor)
   }
 
   /** Finds the next message. Stays 'ready' with the same one until `advance`. */
   next(): MergeState {
     if (this.delivery !== undefined) return 'ready'
-    let first: Cursor | undefined
-    let isReading = false
-    let hasEmpty = false
-    for (const cursor of this.#cursors.values()) {
-      const batch = this.#batchOf(cursor)
-      if (batch === undefined) {
-        if (cursor.feed.isEmptySince(cursor.offset, this.#emptyTick)) {
-          hasEmpty = true
-        } else {
-          cursor.feed.load(cursor.offset)
-          isReading = true
-        }
-      } else if (first === undefined || positionAt(cursor) < positionAt(first)) {
-        first = cursor
+    for (;;) {
+      for (const cursor of this.#unsure) this.#look(cursor)
+      if (this.#unsure.size > 0) return 'reading'
+      const first = this.#first()
+      if (first === undefined) return 'idle'
+      if (this.#emptyTick >= first.batch!.readAt || this.#active.length === this.#cursors.size) {
+        this.#take(first)
+        return 'ready'
+      }
+      this.#emptyTick = first.batch!.readAt
+      for (const cursor of this.#cursors.values()) {
+        if (cursor.batch === undefined) this.#unsure.add(cursor)
       }
     }
-    if (isReading) return 'reading'
-    if (first === undefined) return 'idle'
-    if (hasEmpty && this.#emptyTick < first.batch!.readAt) {
-      this.#emptyTick = first.batch!.readAt
-      return this.next()
-    }
-    this.#take(first)
-    return 'ready'
   }
 
   /** The message is dealt with. */
@@ -114,54 +113,77 @@ export class Merge {
     const position = this.delivery?.position
     this.#forget()
     if (position === undefined) return
-    for (const cursor of this.#cursors.values()) {
-      if (cursor.batch !== undefined && positionAt(cursor) === position) {
-        cursor.offset = queueOffset(cursor.offset + 1)
-        if (cursor.offset >= cursor.batch.end) cursor.batch = undefined
-      }
+    let hasEnded = false
+    for (const cursor of this.#active) {
+      if (deliveryAt(cursor).position !== position) continue
+      cursor.offset = queueOffset(cursor.offset + 1)
+      if (cursor.offset < cursor.batch!.end) continue
+      cursor.batch = undefined
+      this.#unsure.add(cursor)
+      hasEnded = true
     }
+    if (hasEnded) this.#active = this.#active.filter(({ batch }) => batch !== undefined)
   }
 
   /** While nothing can be sent no batch is held: the feeds' cache, or the log, has it. */
   release(): void {
     this.#forget()
-    for (const cursor of this.#cursors.values()) cursor.batch = undefined
-  }
-
-  #take(first: Cursor): void {
-    const position = positionAt(first)
-    this.delivery = deliveryAt(first)
-    for (const cursor of this.#cursors.values()) {
-      if (cursor.batch !== undefined && positionAt(cursor) === position) {
-        this.matching.push(cursor.subscription)
-      }
+    for (const cursor of this.#active) {
+      cursor.batch = undefined
+      this.#unsure.add(cursor)
     }
+    this.#active = []
   }
 
-  #batchOf(cursor: Cursor): Batch | undefined {
-    if (cursor.batch !== undefined) return cursor.batch
-    const moved = cursor.feed.movedFrom(cursor.offset)
+  /** Makes the cursor sure, or has its feed read. */
+  #look(cursor: Cursor): void {
+    const { feed } = cursor
+    const moved = feed.movedFrom(cursor.offset)
     if (moved !== undefined) {
       this.missed += Math.max(0, moved - cursor.offset)
       cursor.offset = moved
     }
-    cursor.batch = cursor.feed.batchAt(cursor.offset)
-    return cursor.batch
+    cursor.batch = feed.batchAt(cursor.offset)
+    if (cursor.batch !== undefined) {
+      this.#active.push(cursor)
+      this.#unsure.delete(cursor)
+    } else if (feed.isEmptySince(cursor.offset, this.#emptyTick)) this.#unsure.delete(cursor)
+    else feed.load(cursor.offset)
+  }
+
+  #first(): Cursor | undefined {
+    let first: Cursor | undefined
+    let position = Number.POSITIVE_INFINITY
+    for (const cursor of this.#active) {
+      const at: LogPosition = deliveryAt(cursor).position
+      if (at < position) {
+        first = cursor
+        position = at
+      }
+    }
+    return first
+  }
+
+  #take(first: Cursor): void {
+    this.delivery = deliveryAt(first)
+    const { position } = this.delivery
+    for (const cursor of this.#active) {
+      if (deliveryAt(cursor).position === position) this.matching.push(cursor.subscription)
+    }
+  }
+
+  #find(text: string): Cursor | undefined {
+    for (const cursor of this.#cursors.values()) {
+      if (cursor.subscription.text === text) return cursor
+    }
+    return undefined
   }
 
   #forget(): void {
     this.delivery = undefined
     this.matching.length = 0
   }
-
-  #closeFeed(feed: Feed): void {
-    for (const cursor of this.#cursors.values()) if (cursor.feed === feed) return
-    this.#feeds.close(feed, this.#reader)
-  }
 }
 
 const deliveryAt = (cursor: Cursor): Delivery =>
   cursor.batch!.deliveries[cursor.offset - cursor.batch!.start]!
-
-const positionAt = (cursor: Cursor): LogPosition =>
-  cursor.batch === undefined ? logPosition(Number.POSITIVE_INFINITY) : deliveryAt(cursor).position

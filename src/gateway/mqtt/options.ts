@@ -17,7 +17,7 @@ export interface MqttOptions {
   readonly inFlightMax: number
   /** Told to MQTT 5 clients; held to for QoS 2, while QoS 1 is slowed down instead. */
   readonly receiveMaximum: number
-  /** Topic aliases an MQTT 5 client may define. */
+  /** Topic aliases of one MQTT 5 client, either way. */
   readonly topicAliasMax: number
   /** Bytes on their way to one client, beyond which its messages wait in the log. */
   readonly undeliveredBytesMax: number

@@ -6,12 +6,13 @@ import { logPosition } from '../../model/positions.ts'
 import { filterMatches } from '../../model/topic-filter.ts'
 import { Delivery } from './delivery.ts'
 import { RELEASED } from './in-flight.ts'
-import type { FeedReader } from './light-feed.ts'
+import type { Feed, FeedReader } from './light-feed.ts'
 import { Merge } from './merge.ts'
+import { NO_ALIAS, OutboundAliases } from './outbound-aliases.ts'
 import type { Output } from './output.ts'
 import type { Parts } from './parts.ts'
 import type { Qos } from './protocol.ts'
-import { publishBytes, writePublish } from './publish-output.ts'
+import { emptyHeader, publishBytes, writePublish } from './publish-output.ts'
 import type { Session } from './session.ts'
 import { type Combined, Combiner, type Subscription } from './subscriptions.ts'
 
@@ -24,6 +25,8 @@ export interface OutboundPeer {
   readonly window: number
   /** Largest packet the client takes. */
   readonly packetBytesMax: number
+  /** Topic aliases the client takes. */
+  readonly aliasMax: number
   wantFlush(): void
   journal(): void
   /** May the client read messages of this topic? */
@@ -47,6 +50,8 @@ export class Outbound implements FeedReader {
   readonly #peer: OutboundPeer
   readonly #session: Session
   readonly #combiner = new Combiner()
+  readonly #header = emptyHeader()
+  readonly #aliases: OutboundAliases
   /** Packet ids of a resumed session whose messages were not sent on this connection yet. */
   #unsent: number[] = []
   #retained: RetainedDue[] = []
@@ -65,6 +70,7 @@ export class Outbound implements FeedReader {
     this.#peer = peer
     this.#session = peer.session
     this.merge = new Merge(parts.feeds, this)
+    this.#aliases = new OutboundAliases(Math.min(peer.aliasMax, parts.options.topicAliasMax))
   }
 
   /** Messages of QoS 1 and 2 that may be sent now. */
@@ -85,7 +91,8 @@ export class Outbound implements FeedReader {
   }
 
   /** Reads at once, writes at the end of the turn. */
-  feedMoved(): void {
+  feedMoved(feed: Feed): void {
+    this.merge.lookAt(feed)
     if (this.#isClosed || this.#isPumping || this.merge.next() !== 'ready') return
     this.#peer.wantFlush()
   }
@@ -186,19 +193,24 @@ export class Outbound implements FeedReader {
   #send(delivery: Delivery, combined: Combined, receipt: Receipt | undefined): boolean {
     const { isV5, output, packetBytesMax } = this.#peer
     const qos = Math.min(delivery.qos, combined.qos) as Qos
-    const header = {
-      qos,
-      dup: false,
-      retain: combined.retainAsPublished && delivery.retain,
-      packetId: 0,
-      subscriptionIds: combined.subscriptionIds,
-      expirySeconds: this.#secondsLeft(delivery),
-    }
+    const header = this.#header
+    header.qos = qos
+    header.dup = false
+    header.retain = combined.retainAsPublished && delivery.retain
+    header.packetId = 0
+    header.subscriptionIds = combined.subscriptionIds
+    header.expirySeconds = this.#secondsLeft(delivery)
+    header.alias = NO_ALIAS
+    if (this.#aliases.isUsed) header.alias = this.#aliases.known(delivery.topicName)
+    header.isAliasKnown = header.alias !== NO_ALIAS
     if (packetBytesMax < Number.POSITIVE_INFINITY) {
       if (publishBytes(delivery, header, isV5) > packetBytesMax) {
         this.#parts.counters.droppedTooLarge++
         return false
       }
+    }
+    if (this.#aliases.isUsed && !header.isAliasKnown) {
+      header.alias = this.#aliases.give(delivery.topicName)
     }
     if (qos > 0) {
       header.packetId = this.#session.inFlight.add(delivery.position, qos, receipt)
@@ -273,19 +285,14 @@ export class Outbound implements FeedReader {
       ({ share, filter }) => share === undefined && filterMatches(filter, delivery.topicName),
     )
     const combined = this.#combiner.combine(matching, false)
-    writePublish(
-      this.#peer.output,
-      delivery,
-      {
-        qos,
-        dup: true,
-        retain: combined.retainAsPublished && delivery.retain,
-        packetId,
-        subscriptionIds: combined.subscriptionIds,
-        expirySeconds: this.#secondsLeft(delivery),
-      },
-      this.#peer.isV5,
-    )
+    const header = emptyHeader()
+    header.qos = qos
+    header.dup = true
+    header.retain = combined.retainAsPublished && delivery.retain
+    header.packetId = packetId
+    header.subscriptionIds = combined.subscriptionIds
+    header.expirySeconds = this.#secondsLeft(delivery)
+    writePublish(this.#peer.output, delivery, header, this.#peer.isV5)
   }
 
   /** One at a time: each is loaded when it can be sent, so that many cost no memory. */

@@ -1,6 +1,7 @@
 // What a session is subscribed to.
 import type { QueueOffset } from '../../model/positions.ts'
 import type { TagFilter } from '../../model/tag-filter.ts'
+import { NO_IDS } from './publish-output.ts'
 import type { SubscribeOptions } from './subscribe-packet.ts'
 
 /** Where a shared subscription takes its messages from: a consumer group on a topic or light queue. */
@@ -31,15 +32,14 @@ export interface Subscription extends SubscribeOptions {
 export interface Combined {
   qos: number
   retainAsPublished: boolean
-  subscriptionIds: number[]
+  subscriptionIds: readonly number[]
   /** Does at least one of them want a message of this publisher? */
   isWanted: boolean
 }
 
-const NO_IDS: number[] = []
-
 /** The result is reused by the next call. */
 export class Combiner {
+  #ids: number[] | undefined
   readonly #combined: Combined = {
     qos: 0,
     retainAsPublished: false,
@@ -53,14 +53,16 @@ export class Combiner {
     out.retainAsPublished = false
     out.subscriptionIds = NO_IDS
     out.isWanted = false
+    this.#ids = undefined
     for (const subscription of matching) {
       if (isOwn && subscription.noLocal) continue
       out.isWanted = true
       if (subscription.qos > out.qos) out.qos = subscription.qos
       if (subscription.retainAsPublished) out.retainAsPublished = true
       if (subscription.id !== undefined) {
-        if (out.subscriptionIds === NO_IDS) out.subscriptionIds = []
-        out.subscriptionIds.push(subscription.id)
+        this.#ids ??= []
+        this.#ids.push(subscription.id)
+        out.subscriptionIds = this.#ids
       }
     }
     return out

@@ -219,3 +219,25 @@ test('topic aliases of mqtt.js are understood', async (t) => {
   t.deepEqual(client.texts, ['0', '1', '2', '3', '4', '5'])
   t.deepEqual(new Set(client.received.map(({ topic }) => topic)), new Set(['alias/0', 'alias/1']))
 })
+
+test('a client that takes topic aliases gets them: the topic once, then its number', async (t) => {
+  const { port } = await startMqtt(t)
+  const peer = await RawPeer.connect(port)
+  const properties = Buffer.of(0x22, 0, 1)
+  peer.send(connect('c', { version: 5, properties }), subscribe(1, [['al/#', 0]], 5))
+  await peer.readPacket()
+  await peer.readPacket()
+  const publisher = await mqttClient(t, port, 5)
+  for (const topic of ['al/a', 'al/b', 'al/a']) await publisher.publish(topic, topic)
+  const alias = Buffer.of(0x23, 0, 1)
+  const sent = [await peer.readPacket(), await peer.readPacket(), await peer.readPacket()]
+  t.deepEqual(
+    sent.map(({ bytes }) => bytes),
+    [
+      publish('al/a', 'al/a', { version: 5, properties: alias }),
+      publish('al/b', 'al/b', { version: 5 }),
+      publish('', 'al/a', { version: 5, properties: alias }),
+    ],
+  )
+  peer.end()
+})
