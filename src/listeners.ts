@@ -3,7 +3,7 @@
 import type { Clock } from './clock.ts'
 import { type Config, type ListeningConfig, openFilesLimit } from './config.ts'
 import { isWildcard } from './exposure.ts'
-import { Listener } from './gateway/listener.ts'
+import { canDial, Listener } from './gateway/listener.ts'
 import type { Logger } from './log.ts'
 import type { Parts } from './parts.ts'
 
@@ -82,6 +82,29 @@ export function addressesOf(listeners: Listeners, config: Config): readonly Serv
 /** undefined: nobody said how clients reach this machine, so they are told what they dialled. */
 export function advertisedHost(config: ListeningConfig): string | undefined {
   return config.advertisedHost ?? (isWildcard(config.host) ? undefined : config.host)
+}
+
+const DIAL_TIMEOUT_MS = 3_000
+
+/** Clients come by the advertised address, so a wrong one shows here first, as a line of the log. */
+export async function dialAdvertised(
+  listeners: Listeners,
+  config: Config,
+  log: Logger,
+  clock: Clock,
+): Promise<void> {
+  for (const [name, { port }] of listeners) {
+    const host = config[name].advertisedHost
+    if (host === undefined || (await canDial(host, port, DIAL_TIMEOUT_MS, clock))) continue
+    log.warn(
+      {
+        evt: 'server.advertised_unreachable',
+        listener: name,
+        address: `${bracketed(host)}:${port}`,
+      },
+      `this machine does not reach itself as clients are told to; check ${name}.advertisedHost`,
+    )
+  }
 }
 
 const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)

@@ -13,6 +13,7 @@ import type { Listener } from './gateway/listener.ts'
 import {
   addressesOf,
   advertisedHost,
+  dialAdvertised,
   type ListenerName,
   type Listeners,
   openListeners,
@@ -90,6 +91,8 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const composition = { config, log, clock, auth, listeners, parts, trusted }
   await composeNameServer(composition)
   if (role !== 'namesrv') await composeBroker(composition)
+  // Nobody waits for it: it never rejects, and only writes a line of the log.
+  void dialAdvertised(listeners, config, log, clock)
   return new Server(addressesOf(listeners, config), parts)
 }
 

@@ -4,6 +4,7 @@ import test from 'ava'
 import { connect as connectClient } from '../src/client/index.ts'
 import { BrokerError } from '../src/errors.ts'
 import { spawnServer, startServer } from './support/server.ts'
+import { eventually } from './support/waiting.ts'
 
 async function canConnect(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1')
@@ -123,4 +124,16 @@ test('a broker of its own registers with every name server that is there', async
 test('a broker without any name server says that RocketMQ clients will not find it', async (t) => {
   const broker = await spawnServer(t, { role: 'broker' })
   t.regex(broker.stderr, /server\.no_name_server.*broker\.nameServers/)
+})
+
+test('an advertised address that does not lead here is told of at the start', async (t) => {
+  const child = await spawnServer(t, {
+    // Reserved for documentation: nothing answers there.
+    config: { mqtt: { advertisedHost: '192.0.2.1' }, remoting: { advertisedHost: 'localhost' } },
+  })
+  await eventually(async () =>
+    child.stderr.includes('server.advertised_unreachable') ? true : undefined,
+  )
+  t.regex(child.stderr, /"listener":"mqtt","address":"192\.0\.2\.1:\d+"/)
+  t.notRegex(child.stderr, /"listener":"remoting"/)
 })

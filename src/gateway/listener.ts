@@ -1,6 +1,6 @@
 // The one place that owns listening sockets: binds, counts and limits connections, reads them into one
 // shared buffer and hands each to its gateway as a GatewaySocket. Knows bytes; no protocol, no broker.
-import { createServer, type Server, Socket } from 'node:net'
+import { connect, createServer, type Server, Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -182,6 +182,26 @@ export class Listener {
       socket.destroy()
     }
   }
+}
+
+/** Whether a connection to the address comes about in time. */
+export function canDial(
+  host: string,
+  port: number,
+  timeoutMs: number,
+  clock: Clock,
+): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port })
+    const late = clock.after(timeoutMs, () => answer(false))
+    const answer = (isOpen: boolean): void => {
+      late.cancel()
+      socket.destroy()
+      resolve(isOpen)
+    }
+    socket.on('error', () => answer(false))
+    socket.once('connect', () => answer(true))
+  })
 }
 
 function ignoreError(): void {
