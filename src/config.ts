@@ -166,7 +166,7 @@ export const configSchema = z.strictObject({
         'Delivered and unsettled messages of one group on one queue.',
       ),
       inFlightBytesMax: count(BROKER_DEFAULTS.inFlightBytesMax).describe(
-        'Delivered and unsettled bytes of one group.',
+        'Delivered and unsettled bytes of one group on one topic.',
       ),
       clientExpiryMs: count(BROKER_DEFAULTS.clientExpiryMs).describe(
         'A client that is silent this long is forgotten.',

@@ -24,7 +24,7 @@ export interface BrokerOptions {
   readonly heldReceivesMax: number
   /** Delivered and unsettled messages of one group on one queue. */
   readonly inFlightMax: number
-  /** Delivered and unsettled bytes of one group. */
+  /** Delivered and unsettled bytes of one group on one topic, its retry topic included. */
   readonly inFlightBytesMax: number
   /** A client that is silent this long is forgotten (RocketMQ's 120 s). */
   readonly clientExpiryMs: number

@@ -2,7 +2,7 @@ import test, { type ExecutionContext } from 'ava'
 import { delayLevelMs } from '../../src/model/delay-levels.ts'
 import type { ReceivedMessage } from '../../src/model/message.ts'
 import { offsetMessageId } from '../../src/model/message-id.ts'
-import { logPosition } from '../../src/model/positions.ts'
+import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { PROPERTY } from '../../src/model/properties.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { originalTopic } from '../../src/model/routing-name.ts'
@@ -151,6 +151,33 @@ test('a refusal that has settled survives a crash right after: one copy, no orig
   const retry = receive(third, DAY_MS)
   third.clock.advance(10_000)
   t.deepEqual(bodiesOf(await retry), ['retried'])
+})
+
+test('a group that is moved while a refused message is on its way keeps no copy of it', async (t) => {
+  const test = await startBroker(t)
+  await test.broker.publish([newMessage('orders', { queueId: 0, body: 'again' })])
+  const received = await receive(test)
+  test.faults.readsAreSlow = true
+  const refusing = test.broker.nack(receiptsOf(received), 0)
+  await test.broker.cursors.reset('billing', 'orders', 0, queueOffset(0))
+  t.deepEqual(codesOf(await refusing), ['RECEIPT_EXPIRED'])
+  const again = await receive(test, 1000)
+  t.deepEqual(bodiesOf(again), ['again'])
+  t.is(again[0]?.attempt, 1)
+  await test.broker.ack(receiptsOf(again))
+  t.deepEqual(await receive(test), [])
+})
+
+test('members by queue stay out until refused messages have left', async (t) => {
+  const test = await startBroker(t)
+  const { broker } = test
+  await broker.publish([newMessage('orders', { queueId: 0, body: 'bad' })])
+  const received = await receive(test)
+  test.faults.readsAreSlow = true
+  const dying = broker.deadLetter(receiptsOf(received), 'bad')
+  t.is(await broker.groups.mode('billing'), 'per-message')
+  t.deepEqual(await dying, [null])
+  t.is(await broker.groups.mode('billing'), undefined)
 })
 
 test('messages that fail together leave together', async (t) => {
