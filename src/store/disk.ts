@@ -43,6 +43,8 @@ export interface Disk {
   open(path: string, mode: 'read' | 'write'): DiskFile
   rename(from: string, to: string): void
   remove(path: string): void
+  /** In the thread pool: to free a large file takes tens of milliseconds. */
+  removeLater(path: string, done: (error: Error | null) => void): void
   syncDirectory(path: string): void
   syncDirectoryLater(path: string, done: (error: Error | null) => void): void
   /** What an unprivileged process may still write, bytes. */

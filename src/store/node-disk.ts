@@ -118,6 +118,7 @@ export const nodeDisk: Disk = {
   open: (path, mode) => new NodeFile(path, mode === 'read' ? 'r' : 'r+'),
   rename: (from, to) => fs.renameSync(from, to),
   remove: (path) => fs.unlinkSync(path),
+  removeLater: (path, done) => fs.unlink(path, done),
   syncDirectory(path) {
     const fd = fs.openSync(path, 'r')
     try {

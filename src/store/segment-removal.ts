@@ -40,15 +40,14 @@ export class SegmentRemoval {
     const isNextDurable = next !== undefined && next.start < syncedEnd()
     this.#isRemoving = isNextDurable && next.start <= this.#to && !this.#isClosed
     if (!this.#isRemoving) return
-    try {
-      segments.removeFirst()
-      disk.syncDirectoryLater(directory, (error) => this.#removed(error))
-    } catch (error) {
-      this.#removed(error)
-    }
+    disk.removeLater(segments.dropFirst()!, (error) => {
+      if (error === null)
+        disk.syncDirectoryLater(directory, (syncError) => this.#removed(syncError))
+      else this.#removed(error)
+    })
   }
 
-  #removed(error: unknown): void {
+  #removed(error: Error | null): void {
     if (error === null) {
       this.#removeNext()
       return
@@ -56,7 +55,7 @@ export class SegmentRemoval {
     this.#isRemoving = false
     this.#options.log.error(
       { evt: 'segment.not-removed', code: errorCode(error) },
-      `The oldest segment could not be removed: ${String(error)}.`,
+      `The oldest segment could not be removed: ${error.message}.`,
     )
   }
 }

@@ -113,12 +113,11 @@ export class Segments {
     return done
   }
 
-  /** Removes the oldest file. Its name is surely gone after the directory is synced. */
-  removeFirst(): void {
+  /** Forgets the oldest segment. @returns the path of its file, which is left */
+  dropFirst(): string | undefined {
     const segment = this.#list.shift()
-    if (segment === undefined) return
-    this.#forget(segment.start)
-    this.#disk.remove(segment.path)
+    if (segment !== undefined) this.#forget(segment.start)
+    return segment?.path
   }
 
   /** The last segment got another file under its name. */

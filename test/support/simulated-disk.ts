@@ -224,6 +224,10 @@ export class SimulatedDisk implements Disk {
     this.#call(path, () => directory.change({ remove: name, add: undefined }))
   }
 
+  removeLater(path: string, done: (error: Error | null) => void): void {
+    this.#later(() => this.remove(path), done)
+  }
+
   syncDirectory(path: string): void {
     this.#call(path, () => {
       if (this.#options.lies !== 'sync-directory') this.#directory(path).harden()

@@ -443,6 +443,7 @@ class SimulatedProcess {
       rename: (from, to) => alive().rename(from, to),
       remove: (path) => alive().remove(path),
       syncDirectory: (path) => alive().syncDirectory(path),
+      removeLater: (path, done) => alive().removeLater(path, done),
       syncDirectoryLater: (path, done) => alive().syncDirectoryLater(path, done),
       freeBytes: (directory) => alive().freeBytes(directory),
     }
