@@ -77,6 +77,11 @@ export class MemoryPlace implements KeyValuePlace {
     for (const database of this.#databases.values()) database.powerCut(this.#options.random)
   }
 
+  /** Everything is gone. */
+  wipe(): void {
+    this.#databases.clear()
+  }
+
   /** A random entry vanishes, or one of its bits flips. */
   rot(): void {
     const { random } = this.#options

@@ -40,7 +40,8 @@ interface Call {
   fate: Fate
 }
 
-const TOPICS = ['A', 'B', '%RETRY%g']
+/** The last one is used now and then only: retention takes all of it. */
+const TOPICS = ['A', 'B', '%RETRY%g', 'C']
 const QUEUES = 2
 const FILTERS = ['A', '+/t1', '#']
 const KEYS = ['k0', 'k1', 'k2']
@@ -170,6 +171,7 @@ export class StoreSimulation {
     this.#place.failures = 0
     this.disk.restart(kind)
     if (this.#options.hasRot && this.#random.chance(0.5)) this.#place.rot()
+    if (this.#options.hasRetention && this.#random.chance(0.3)) this.#place.wipe()
     for (const call of this.#calls) {
       const mayLose = this.#options.flush === 'async' && kind === 'power'
       if (call.fate === 'acknowledged' && mayLose) call.fate = 'open'
@@ -294,7 +296,7 @@ export class StoreSimulation {
     const dueMs = this.clock.now() + random.pick([500, 5000, 200_000, 4_000_000])
     return {
       id,
-      topic: random.pick(TOPICS),
+      topic: random.chance(0.02) ? 'C' : random.pick(TOPICS.slice(0, 3)),
       queueId: random.int(QUEUES),
       tag,
       key: random.pick(KEYS),
