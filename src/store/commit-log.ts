@@ -99,11 +99,14 @@ export interface CommitLog {
   replay(from: LogPosition): Generator<Frame>
   /** Copies `size` bytes at the position out of the tail cache; false when they are not (all) there. */
   copyTail(target: Uint8Array, at: number, position: LogPosition, size: number): boolean
-  /** Fills `target[at, at + size)`, from memory or from the disk on this thread. False: beyond the log, or unreadable. */
+  /**
+   * Fills `target[at, at + size)`, from memory or from the disk on this thread. False: beyond the log, or
+   * unreadable. Nothing is checked: a caller that knows the sum of a record gets the whole ones of a damaged frame.
+   */
   readSync(target: Uint8Array, at: number, position: LogPosition, size: number): boolean
   /** The same in the thread pool when it is not in memory; for laggards. `target` is the log's until it settles. */
   read(target: Uint8Array, at: number, position: LogPosition, size: number): Promise<boolean>
-  /** The record that starts here, checked with its body's CRC; undefined when none does. */
+  /** The record that starts here, checked with its body's CRC; undefined when none does, or in a damaged range. */
   readAt(position: LogPosition): Promise<Buffer | undefined>
   /** Start of the oldest segment. */
   readonly start: LogPosition

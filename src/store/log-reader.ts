@@ -65,6 +65,8 @@ export class LogReader {
   }
 
   async readAt(position: LogPosition): Promise<Buffer | undefined> {
+    // Its own checksum covers the body alone.
+    if (this.#damage.some(({ from, to }) => position >= from && position < to)) return undefined
     const head = Buffer.allocUnsafe(RECORD_FIXED_BYTES)
     if (!(await this.read(head, 0, position, head.length))) return undefined
     const size = new RecordView(head).size
@@ -116,10 +118,8 @@ export class LogReader {
     tellDamage(this.#options.log, range)
   }
 
-  /** Is all of it in the log, and none of it known to be damaged? */
   #holds(position: number, size: number): boolean {
-    if (position < this.start || position + size > this.#options.end()) return false
-    return !this.#damage.some((range) => position < range.to && position + size > range.from)
+    return position >= this.start && position + size <= this.#options.end()
   }
 
   #unreadable(position: number, size: number, error: unknown): false {

@@ -215,7 +215,11 @@ export class ViewKeeper {
     if (root.mark > commitLog.end) throw new ViewsDamaged('the views are ahead of the log')
     if (root.mark < commitLog.start) throw new ViewsDamaged('the views end before the log starts')
     const { position, size, check } = root.last
-    if (position < commitLog.start) return
+    // A record that is damaged since does not speak against the views.
+    const isLost = commitLog
+      .damage()
+      .some(({ from, to }) => position < to && position + size > from)
+    if (position < commitLog.start || isLost) return
     const record = Buffer.alloc(size)
     const isRead = commitLog.readSync(record, 0, logPosition(position), size)
     if (isRead && recordCheck(record, 0, size) === check) return

@@ -12,7 +12,7 @@ import { ViewsVictim } from '../support/views-victim.ts'
 
 const storeHost = { ip: 0x7f000001, port: 10_911 }
 const BUILT = 'views.built'
-const FLIPS = 60
+const FLIPS = 40
 
 interface Opened {
   readonly store: MessageStore

@@ -56,6 +56,8 @@ export async function fill(store: MessageStore, { messages, nowMs }: FillOptions
       },
     ]
     under.push(store.append({ messages: messagesOf, facts }))
+    // A frame holds what one turn brings: make several.
+    if (i % 100 === 99) await Promise.all(under.splice(0))
   }
   await Promise.all(under)
   const fired = store.due(nowMs + 3_600_000, 5)
