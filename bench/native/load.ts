@@ -1,0 +1,256 @@
+// One connection that keeps its window full: of sends, or of pulls along one queue.
+import { connect, type Socket } from 'node:net'
+import { encodeProperties } from '../../src/model/properties.ts'
+import { decodeCommand, encodeCommand, requestHeader } from '../../src/remoting/command.ts'
+import {
+  CODEC_JSON,
+  FRAME_PREFIX_BYTES,
+  type FrameSink,
+  FrameSplitter,
+  type HeaderCodec,
+} from '../../src/remoting/frame.ts'
+import { writeFields } from '../../src/remoting/layout.ts'
+import { PULL } from '../../src/remoting/requests/pull.ts'
+import { SEND_V2 } from '../../src/remoting/requests/send.ts'
+import type { Histogram } from './histogram.ts'
+
+export interface LoadOptions {
+  readonly host: string
+  readonly port: number
+  readonly index: number
+  readonly topic: string
+  readonly queues: number
+  readonly inFlight: number
+  readonly bodyBytes: number
+  readonly batch: number
+  readonly codec: HeaderCodec
+  readonly latency: Histogram
+}
+
+export interface Load {
+  readonly tally: Tally
+  connect(): Promise<void>
+  start(): void
+  stop(): void
+}
+
+/** What one connection has done so far. */
+export class Tally {
+  messages = 0
+  errors = 0
+  firstError: string | undefined
+
+  fail(reason: string): void {
+    this.errors++
+    this.firstError ??= reason
+  }
+}
+
+const READ_BYTES = 256 * 1024
+/** As wide as any correlation id that is used here; JSON allows blanks before and behind it. */
+const OPAQUE_DIGITS = 7
+const OPAQUE_MARK = Buffer.from('"opaque":')
+const SUCCESS_MARK = Buffer.from('{"code":0,')
+
+function open(
+  { host, port }: LoadOptions,
+  tally: Tally,
+  received: FrameSink,
+  chunkDone: () => void,
+): Promise<Socket> {
+  const splitter = new FrameSplitter(received)
+  const onread = {
+    buffer: Buffer.allocUnsafe(READ_BYTES),
+    callback: (count: number, buffer: Uint8Array): boolean => {
+      splitter.push(Buffer.from(buffer.buffer, buffer.byteOffset, count))
+      chunkDone()
+      return true
+    },
+  }
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port, noDelay: true, onread }, () => resolve(socket))
+    socket.on('error', (error) => {
+      tally.fail(error.message)
+      reject(error)
+    })
+  })
+}
+
+export class SendLoad implements Load {
+  readonly tally = new Tally()
+  readonly #options: LoadOptions
+  #socket: Socket | undefined
+  #isStopped = false
+  /** One frame per queue. */
+  readonly #frames: readonly Buffer[]
+  readonly #opaqueAt: number
+  readonly #sentAt: Float64Array
+  /** Slots whose answer came in this chunk; a slot is a correlation id. */
+  readonly #free: Int32Array
+  #freed = 0
+  #queue: number
+
+  constructor(options: LoadOptions) {
+    this.#options = options
+    this.#frames = Array.from({ length: options.queues }, (_, queueId) =>
+      sendFrame(options, queueId),
+    )
+    this.#opaqueAt = opaqueAt(this.#frames[0]!, options.codec)
+    this.#sentAt = new Float64Array(options.inFlight)
+    this.#free = Int32Array.from({ length: options.inFlight }, (_, slot) => slot)
+    this.#freed = options.inFlight
+    this.#queue = options.index % options.queues
+  }
+
+  async connect(): Promise<void> {
+    this.#socket = await open(this.#options, this.tally, this.#received, () => this.#refill())
+  }
+
+  start(): void {
+    this.#refill()
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#socket?.destroy()
+  }
+
+  readonly #received: FrameSink = (bytes, headerAt, bodyAt) => {
+    const slot = this.#slotOf(bytes, headerAt, bodyAt)
+    if (slot === -1) return
+    this.#free[this.#freed++] = slot
+  }
+
+  /** Everything that was answered in this chunk is replaced in one write. */
+  #refill(): void {
+    const count = this.#freed
+    if (count === 0 || this.#isStopped) return
+    const nowMs = performance.now()
+    const { latency } = this.#options
+    const size = this.#frames[0]!.length
+    const out = Buffer.allocUnsafe(count * size)
+    for (let i = 0; i < count; i++) {
+      const slot = this.#free[i]!
+      const sentAt = this.#sentAt[slot]!
+      if (sentAt > 0) {
+        latency.add((nowMs - sentAt) * 1000)
+        this.tally.messages++
+      }
+      this.#sentAt[slot] = nowMs
+      out.set(this.#frames[this.#queue]!, i * size)
+      if (++this.#queue === this.#frames.length) this.#queue = 0
+      putOpaque(out, i * size + this.#opaqueAt, slot, this.#options.codec)
+    }
+    this.#freed = 0
+    this.#socket!.write(out)
+  }
+
+  #slotOf(bytes: Buffer, headerAt: number, bodyAt: number): number {
+    if (this.#options.codec !== CODEC_JSON) {
+      const isSuccess = bytes.readInt16BE(headerAt) === 0
+      if (!isSuccess)
+        this.tally.fail(decodeCommand(bytes, headerAt, bodyAt, bodyAt, 1).remark ?? '')
+      return bytes.readInt32BE(headerAt + 5)
+    }
+    let isSuccess = true
+    for (let i = 0; i < SUCCESS_MARK.length; i++) {
+      if (bytes[headerAt + i] !== SUCCESS_MARK[i]) isSuccess = false
+    }
+    if (!isSuccess) this.tally.fail(bytes.toString('utf8', headerAt, bodyAt))
+    const mark = bytes.lastIndexOf(OPAQUE_MARK, bodyAt)
+    let slot = 0
+    for (let at = mark + OPAQUE_MARK.length; ; at++) {
+      const digit = bytes[at]! - 48
+      if (digit < 0 || digit > 9) return mark < headerAt ? -1 : slot
+      slot = slot * 10 + digit
+    }
+  }
+}
+
+function sendFrame(options: LoadOptions, queueId: number): Buffer {
+  // What a Java client sends of itself: a tag, a key, its message id and the wish to wait.
+  const properties = encodeProperties([
+    ['UNIQ_KEY', '7F00000100002A9F000000000000ABCD'],
+    ['WAIT', 'true'],
+    ['TAGS', 'TagA'],
+  ]).toString()
+  const fields = writeFields(SEND_V2, {
+    ...{ producerGroup: 'bench-producer', topic: options.topic, defaultTopic: 'TBW102' },
+    ...{ defaultTopicQueueNums: 4, queueId, sysFlag: 0, bornTimestamp: Date.now(), flag: 0 },
+    ...{ properties, reconsumeTimes: 0, unitMode: false, batch: false },
+  })
+  const body = Buffer.alloc(options.bodyBytes, 'x')
+  // A correlation id of seven digits makes room for any.
+  const header = requestHeader({ code: 310, opaque: 10 ** (OPAQUE_DIGITS - 1), fields })
+  return encodeCommand(header, body, options.codec)
+}
+
+function opaqueAt(frame: Buffer, codec: HeaderCodec): number {
+  if (codec !== CODEC_JSON) return FRAME_PREFIX_BYTES + 5
+  return frame.indexOf(OPAQUE_MARK) + OPAQUE_MARK.length
+}
+
+/** Blanks, then digits: as wide as the hole. */
+function putOpaque(out: Buffer, at: number, opaque: number, codec: HeaderCodec): void {
+  if (codec !== CODEC_JSON) {
+    out.writeInt32BE(opaque, at)
+    return
+  }
+  let rest = opaque
+  for (let i = OPAQUE_DIGITS - 1; i >= 0; i--) {
+    out[at + i] = rest > 0 || i === OPAQUE_DIGITS - 1 ? 48 + (rest % 10) : 32
+    rest = Math.floor(rest / 10)
+  }
+}
+
+/** Reads one queue from its beginning, over and over, one pull under way. */
+export class PullLoad implements Load {
+  readonly tally = new Tally()
+  readonly #options: LoadOptions
+  #socket: Socket | undefined
+  #isStopped = false
+  #offset = 0
+  #sentMs = 0
+
+  constructor(options: LoadOptions) {
+    this.#options = options
+  }
+
+  async connect(): Promise<void> {
+    this.#socket = await open(this.#options, this.tally, this.#received, () => {})
+  }
+
+  start(): void {
+    this.#pull()
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#socket?.destroy()
+  }
+
+  readonly #received: FrameSink = (...frame) => {
+    const answer = decodeCommand(...frame)
+    const next = Number(answer.fields.get('nextBeginOffset'))
+    this.#options.latency.add((performance.now() - this.#sentMs) * 1000)
+    if (answer.code === 0) this.tally.messages += next - this.#offset
+    else if (answer.code !== 19 && answer.code !== 21)
+      this.tally.fail(`${answer.code} ${answer.remark}`)
+    this.#offset = answer.code === 0 ? next : 0
+    this.#pull()
+  }
+
+  #pull(): void {
+    if (this.#isStopped) return
+    const { topic, queues, index, batch, codec } = this.#options
+    this.#sentMs = performance.now()
+    const fields = writeFields(PULL, {
+      ...{ consumerGroup: 'bench-consumer', topic, queueId: index % queues, sysFlag: 4 },
+      ...{ queueOffset: this.#offset, maxMsgNums: batch, commitOffset: 0, subscription: '*' },
+      ...{ suspendTimeoutMillis: 0, subVersion: 0 },
+    })
+    this.#socket!.write(
+      encodeCommand(requestHeader({ code: 11, opaque: 1, fields }), undefined, codec),
+    )
+  }
+}
