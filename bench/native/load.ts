@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { encodeProperties } from '../../src/model/properties.ts'
 import { decodeCommand, encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import {
+  CODEC_BINARY,
   CODEC_JSON,
   FRAME_PREFIX_BYTES,
   type FrameSink,
@@ -156,14 +157,22 @@ export class SendLoad implements Load {
     for (let i = 0; i < SUCCESS_MARK.length; i++) {
       if (bytes[headerAt + i] !== SUCCESS_MARK[i]) isSuccess = false
     }
-    if (!isSuccess) this.tally.fail(bytes.toString('utf8', headerAt, bodyAt))
     const mark = bytes.lastIndexOf(OPAQUE_MARK, bodyAt)
     let slot = 0
     for (let at = mark + OPAQUE_MARK.length; ; at++) {
       const digit = bytes[at]! - 48
-      if (digit < 0 || digit > 9) return mark < headerAt ? -1 : slot
+      if (digit < 0 || digit > 9) break
       slot = slot * 10 + digit
     }
+    if (mark < headerAt) return -1
+    if (!isSuccess) this.#refused(slot, bytes.toString('utf8', headerAt, bodyAt))
+    return slot
+  }
+
+  /** Not counted as sent. */
+  #refused(slot: number, reason: string | undefined): void {
+    this.tally.fail(reason ?? '')
+    this.#sentAt[slot] = 0
   }
 }
 

@@ -23,6 +23,8 @@ const CLUSTER_QUERY = 106
 export interface ApacheRocketmq extends AsyncDisposable {
   readonly nameServer: string
   readonly broker: string
+  /** Of the broker's JVM. */
+  readonly pid: number
   /** Ends the broker process without warning, as a crash does. */
   killBroker(): Promise<void>
   startBroker(): Promise<void>
@@ -91,6 +93,9 @@ export async function startApacheRocketmq(
   return {
     nameServer: `127.0.0.1:${namePort}`,
     broker: `127.0.0.1:${port}`,
+    get pid() {
+      return broker?.pid ?? 0
+    },
     killBroker: () => end(broker!),
     startBroker: async () => {
       broker = await newBroker()
