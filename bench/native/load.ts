@@ -148,10 +148,11 @@ export class SendLoad implements Load {
 
   #slotOf(bytes: Buffer, headerAt: number, bodyAt: number): number {
     if (this.#options.codec !== CODEC_JSON) {
-      const isSuccess = bytes.readInt16BE(headerAt) === 0
-      if (!isSuccess)
-        this.tally.fail(decodeCommand(bytes, headerAt, bodyAt, bodyAt, 1).remark ?? '')
-      return bytes.readInt32BE(headerAt + 5)
+      const slot = bytes.readInt32BE(headerAt + 5)
+      if (bytes.readInt16BE(headerAt) !== 0) {
+        this.#refused(slot, decodeCommand(bytes, headerAt, bodyAt, bodyAt, CODEC_BINARY).remark)
+      }
+      return slot
     }
     let isSuccess = true
     for (let i = 0; i < SUCCESS_MARK.length; i++) {
