@@ -74,7 +74,8 @@ class SegmentedLog implements CommitLog {
   #stop: Stop | undefined
   /** Why only what is essential is written. */
   #full: string | undefined
-  #closing: Promise<void> | undefined
+  #isClosing = false
+  #closed: Promise<void> | undefined
   #markTimer: Timer | undefined
   #probeTimer: Timer | undefined
   #onFrame: (frame: Frame) => void = () => {}
@@ -127,7 +128,7 @@ class SegmentedLog implements CommitLog {
     return this.#stage.next - this.#commit.syncedEnd
   }
   get writable(): boolean {
-    return this.#closing === undefined && this.reason === undefined
+    return !this.#isClosing && this.reason === undefined
   }
   get reason(): string | undefined {
     return this.#stop?.reason ?? this.#full
@@ -152,7 +153,7 @@ class SegmentedLog implements CommitLog {
     done: Done,
     isEssential = false,
   ): Appending {
-    if (this.#closing !== undefined || this.#stop !== undefined) throw this.#refusal()
+    if (this.#isClosing || this.#stop !== undefined) throw this.#refusal()
     if (this.#full !== undefined && !isEssential) throw this.#refusal()
     const appending = this.#stage.add(drafts, queueOffsets, this.#options.clock.now(), done)
     this.#schedule()
@@ -193,15 +194,16 @@ class SegmentedLog implements CommitLog {
   }
 
   dropBefore(position: LogPosition): void {
-    if (this.#closing === undefined) this.#removal.removeBefore(position)
+    if (!this.#isClosing) this.#removal.removeBefore(position)
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#close()
-    return this.#closing
+    this.#closed ??= this.#close()
+    return this.#closed
   }
 
   async #close(): Promise<void> {
+    this.#isClosing = true
     this.#markTimer?.cancel()
     this.#probeTimer?.cancel()
     this.#removal.close()
@@ -236,7 +238,7 @@ class SegmentedLog implements CommitLog {
       })
     }
     for (const done of frame.dones) done(undefined)
-    if (this.#closing === undefined) {
+    if (!this.#isClosing) {
       this.#markTimer ??= this.#options.clock.after(MARK_DELAY_MS, () => this.#mark())
     }
   }
@@ -283,12 +285,7 @@ class SegmentedLog implements CommitLog {
     }
     this.#full = `the disk of '${this.#options.directory}' is full; free some space, writing goes on by itself`
     this.#writer.spare(true)
-    try {
-      this.#reserve.free()
-    } catch (freeError) {
-      this.#failed(freeError as Error)
-      return
-    }
+    this.#freeReserve()
     this.#options.log.error({ evt: 'log.full', position: this.#end }, this.#full)
     this.#onWritable(false, this.#full)
     this.#probeLater()
@@ -321,7 +318,7 @@ class SegmentedLog implements CommitLog {
   }
 
   #probeLater(): void {
-    if (this.#closing !== undefined) return
+    if (this.#isClosing) return
     this.#probeTimer?.cancel()
     this.#probeTimer = this.#options.clock.after(PROBE_MS, () => this.#probe())
   }
@@ -338,7 +335,7 @@ class SegmentedLog implements CommitLog {
   }
 
   #resume(error: Error | null): void {
-    if (this.#closing !== undefined || (this.#stop !== undefined && !this.#stop.isResumable)) return
+    if (this.#isClosing || (this.#stop !== undefined && !this.#stop.isResumable)) return
     try {
       if (error !== null) throw error
       if (this.#stop !== undefined) this.#startSegment()
@@ -386,12 +383,14 @@ class SegmentedLog implements CommitLog {
     this.#commit.restart(this.#end)
   }
 
-  #freeReserve(): void {
+  /** @returns true when there was something to give back */
+  #freeReserve(): boolean {
     try {
-      this.#reserve.free()
+      return this.#reserve.free()
     } catch (error) {
       const text = `The reserve could not be freed: ${String(error)}.`
       this.#options.log.warn({ evt: 'reserve.stuck', code: errorCode(error) }, text)
+      return false
     }
   }
 
@@ -412,7 +411,7 @@ class SegmentedLog implements CommitLog {
     try {
       writeEpochMarker(disk, directory, marker)
     } catch (error) {
-      if (isSpaceError(error) && this.#reserve.free()) {
+      if (isSpaceError(error) && this.#freeReserve()) {
         this.#markEnd()
         return
       }
@@ -422,7 +421,7 @@ class SegmentedLog implements CommitLog {
   }
 
   #refusal(): BrokerError {
-    if (this.#closing !== undefined) return new BrokerError('CLOSED', 'the log is closed')
+    if (this.#isClosing) return new BrokerError('CLOSED', 'the log is closed')
     return new BrokerError('READ_ONLY', this.reason ?? 'the log is read-only')
   }
 

@@ -376,3 +376,18 @@ test('Records are only ever written over zeros that are in the file already', (t
   t.true(records > 50)
   t.true(simulation.log.segments().length > 3)
 })
+
+test('While the log closes, whoever appends from an answer is refused and nobody waits for ever', async (t) => {
+  const simulation = opened({ flush: 'async' })
+  const [draft] = simulation.history.plan([10]).drafts
+  const answers: string[] = []
+  simulation.log.append([draft!], [0], () => {
+    answers.push('done')
+    const error = t.throws(() => simulation.log.append([draft!], [1], () => {}), {
+      instanceOf: BrokerError,
+    })
+    answers.push(error!.code)
+  })
+  await simulation.close()
+  t.deepEqual(answers, ['done', 'CLOSED'])
+})
