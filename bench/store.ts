@@ -2,9 +2,13 @@
 // opening after a kill. One process, bounded; prints, never asserts. CPU is this thread's and the others'.
 //
 //   npx tsc -b && node dist/bench/store.js [messages] [bodyBytes]
+//
+// For the figures of recovery: 1000000 1024, which is a GiB and more.
+import { fork } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { systemClock } from '../src/clock.ts'
 import { silentLogger } from '../src/log.ts'
 import { hostOf } from '../src/model/host.ts'
@@ -131,12 +135,25 @@ async function pulls(
   }
 }
 
-const directory = mkdtempSync(join(tmpdir(), 'trivet-bench-'))
-try {
-  const [cpu] = cpus()
-  console.log(
-    `${cpus().length} x ${cpu?.model}, node ${process.version}; ${messages} x ${bodyBytes} B`,
-  )
+/** Another process fills the store and is killed in the middle of an append. */
+function fillAndKill(path: string): Promise<void> {
+  const child = fork(fileURLToPath(import.meta.url), [String(messages), String(bodyBytes), path])
+  return new Promise((resolve, reject) => {
+    child.on('message', () => child.kill('SIGKILL'))
+    child.on('exit', (_, signal) =>
+      signal === 'SIGKILL' ? resolve() : reject(new Error('the child ended by itself')),
+    )
+  })
+}
+
+async function fill(path: string): Promise<void> {
+  const store = await open(path, 'sync')
+  await append(store, messages)
+  void append(store, messages)
+  setTimeout(() => process.send?.('filled'), 100)
+}
+
+async function measure(directory: string): Promise<void> {
   for (const flush of ['async', 'sync'] as const) {
     const store = await open(join(directory, flush), flush)
     await append(store, 100_000)
@@ -145,26 +162,42 @@ try {
     await append(store, messages)
     report(`append + dispatch, flush ${flush}`, messages, store.status().logEnd - before, start)
     const { maxOffset } = store.range('BenchTopic', 0)
-    await pulls(store, 'pull 32 from the tail', maxOffset - 16_000, 16_000)
+    await pulls(store, 'pull 32 from the tail', maxOffset - 4000, 4000)
     await pulls(store, 'pull 32 from the disk', 0, 64_000)
-    const closing = cpuNow()
     await store.close()
-    report('close', 1, 0, closing)
+    rmSync(join(directory, flush), { recursive: true })
   }
-  const path = join(directory, 'sync')
+  const path = join(directory, 'killed')
+  await fillAndKill(path)
+  const recovering = cpuNow()
+  const recovered = await open(path, 'sync')
+  const { logEnd } = recovered.status()
+  report('open after kill -9', messages, logEnd, recovering)
+  await recovered.close()
   const opening = cpuNow()
   const clean = await open(path, 'sync')
-  const { logEnd } = clean.status()
   report('open after a clean stop', messages, logEnd, opening)
   await clean.close()
   rmSync(join(path, 'views'), { recursive: true })
   const building = cpuNow()
   const rebuilt = await open(path, 'sync')
   report('build the views from the log', messages, logEnd, building)
-  console.log(
-    `  = ${(((performance.now() - building.wallMs) / 1000 / logEnd) * 2 ** 30).toFixed(2)} s/GiB`,
-  )
+  const seconds = (performance.now() - building.wallMs) / 1000
+  console.log(`  = ${((seconds / logEnd) * 2 ** 30).toFixed(2)} s/GiB`)
   await rebuilt.close()
-} finally {
-  rmSync(directory, { recursive: true, force: true })
+}
+
+const victimOf = process.argv[4]
+if (victimOf !== undefined) await fill(victimOf)
+else {
+  const directory = mkdtempSync(join(tmpdir(), 'trivet-bench-'))
+  try {
+    const [cpu] = cpus()
+    console.log(
+      `${cpus().length} x ${cpu?.model}, node ${process.version}; ${messages} x ${bodyBytes} B`,
+    )
+    await measure(directory)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
 }

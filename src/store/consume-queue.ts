@@ -73,6 +73,9 @@ export class ConsumeQueue {
   readonly #store: BlockStore
   /** Neighbouring blocks in memory, the tail last. */
   readonly #blocks: EntryBlock[] = []
+  /** The full block that was loaded last: who reads in order asks for it again. */
+  #loaded: Buffer | undefined
+  #loadedNumber = -1
 
   constructor(topic: string, queueId: number, number: number, store: BlockStore) {
     this.topic = topic
@@ -106,7 +109,15 @@ export class ConsumeQueue {
   block(number: number): Buffer {
     const first = this.#blocks[0]
     const cached = first && this.#blocks[number - first.number]
-    return cached ? cached.bytes : this.#store.load(this, number, this.#countOf(number))
+    if (cached !== undefined) return cached.bytes
+    if (this.#loaded !== undefined && this.#loadedNumber === number) return this.#loaded
+    const count = this.#countOf(number)
+    const bytes = this.#store.load(this, number, count)
+    if (count === BLOCK_ENTRIES) {
+      this.#loaded = bytes
+      this.#loadedNumber = number
+    }
+    return bytes
   }
 
   /** Position of the entry at an offset within [min, next). @throws ViewsDamaged */
@@ -159,6 +170,7 @@ export class ConsumeQueue {
   reset(next: number): void {
     for (const block of this.#blocks) block.isGone = true
     this.#blocks.length = 0
+    this.#loaded = undefined
     this.min = next
     this.next = next
     this.lastPosition = -1

@@ -12,7 +12,7 @@ import {
   entrySize,
 } from './consume-queue.ts'
 import { recordCheck } from './record-scan.ts'
-import { fetches, type Selection, select } from './selection.ts'
+import { fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
 import type { ReadRequest, ReadResult } from './store.ts'
 
 /** So far behind the end a record is likely in the page cache, and read on this thread. */
@@ -26,6 +26,9 @@ export const isWhole = (bytes: Buffer, at: number, size: number, check: number):
 export class Reader {
   readonly #commitLog: CommitLog
   readonly #log: Logger
+  /** For spans that are read on this thread: warm memory instead of fresh pages. */
+  #room: Buffer | undefined
+  readonly #shared = (size: number): Buffer => this.#room!.subarray(0, size)
   /** Records that did not check when they were to be served. */
   damagedRecords = 0
 
@@ -51,7 +54,8 @@ export class Reader {
     }
     const isRecent = selection.positions[0]! > this.#commitLog.end - PAGE_CACHE_BYTES
     if (!isRecent) return this.#readLater(queue, selection, records)
-    const steps = fetches(selection, records)
+    this.#room ??= Buffer.allocUnsafeSlow(SPAN_BYTES_MAX)
+    const steps = fetches(selection, records, this.#shared)
     for (let step = steps.next(); !step.done; ) {
       const { target, at, position, size } = step.value
       step = steps.next(this.#commitLog.readSync(target, at, logPosition(position), size))
@@ -64,7 +68,7 @@ export class Reader {
     selection: Selection,
     records: Buffer,
   ): Promise<ReadResult> {
-    const steps = fetches(selection, records)
+    const steps = fetches(selection, records, (size) => Buffer.allocUnsafe(size))
     for (let step = steps.next(); !step.done; ) {
       const { target, at, position, size } = step.value
       step = steps.next(await this.#commitLog.read(target, at, logPosition(position), size))

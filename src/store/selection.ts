@@ -14,7 +14,7 @@ import type { ReadRequest } from './store.ts'
 const SCAN_ENTRIES_MAX = 16_384
 /** Records further apart are read one by one. */
 const GAP_BYTES_MAX = 16 * 1024
-const SPAN_BYTES_MAX = 1024 * 1024
+export const SPAN_BYTES_MAX = 1024 * 1024
 
 export class Selection {
   readonly positions: number[] = []
@@ -81,8 +81,15 @@ export interface Fetch {
   readonly size: number
 }
 
-/** The reads that fill `records`; answer each with whether it worked. What cannot be read becomes zeros. */
-export function* fetches(selection: Selection, records: Buffer): Generator<Fetch, void, boolean> {
+/**
+ * The reads that fill `records`; answer each with whether it worked. What cannot be read becomes zeros.
+ * Spans with gaps go through `room`, which must do until the next read is asked for.
+ */
+export function* fetches(
+  selection: Selection,
+  records: Buffer,
+  room: (bytes: number) => Buffer,
+): Generator<Fetch, void, boolean> {
   let at = 0
   for (const span of spansOf(selection)) {
     const { position, size, recordBytes } = span
@@ -91,8 +98,8 @@ export function* fetches(selection: Selection, records: Buffer): Generator<Fetch
         yield* oneByOne(selection, span, records, at)
       }
     } else {
-      const room = Buffer.allocUnsafe(size)
-      if (yield { target: room, at: 0, position, size }) gather(selection, span, room, records, at)
+      const target = room(size)
+      if (yield { target, at: 0, position, size }) gather(selection, span, target, records, at)
       else yield* oneByOne(selection, span, records, at)
     }
     at += recordBytes
