@@ -8,6 +8,7 @@ import type { BlockPool } from './output.ts'
 import type { Publisher } from './publisher.ts'
 import type { Retained } from './retained.ts'
 import type { SessionTable } from './session-table.ts'
+import type { ShareFilters } from './share-filters.ts'
 import type { TurnEnd } from './turn.ts'
 
 /** Counts since the start, for the admin's view and for tests. */
@@ -29,6 +30,7 @@ export interface Parts {
   readonly sessions: SessionTable
   readonly retained: Retained
   readonly subscribers: FilterCounts
+  readonly shareFilters: ShareFilters
   readonly publisher: Publisher
   readonly turnEnd: TurnEnd
   readonly pool: BlockPool

@@ -12,6 +12,7 @@ import type { MqttCounters, Parts } from './parts.ts'
 import { Publisher } from './publisher.ts'
 import { Retained } from './retained.ts'
 import { SessionTable } from './session-table.ts'
+import { ShareFilters } from './share-filters.ts'
 import { TurnEnd } from './turn.ts'
 
 export type { MqttOptions } from './options.ts'
@@ -134,6 +135,7 @@ function assemble(context: GatewayContext, options: MqttOptions): Parts {
   })
   return {
     ...{ context, options, addresses, feeds, sessions, retained, subscribers, publisher, counters },
+    shareFilters: new ShareFilters(),
     turnEnd: new TurnEnd(),
     pool: new BlockPool(),
   }

@@ -4,17 +4,20 @@ import { ANY_QUEUE, type ReceivedMessage } from '../../model/message.ts'
 import { Delivery } from './delivery.ts'
 import type { Outbound } from './outbound.ts'
 import type { Parts } from './parts.ts'
-import type { Subscription } from './subscriptions.ts'
+import type { ShareSource, Subscription } from './subscriptions.ts'
 
 /** Taken at a time: small, so that members share evenly. */
 const TAKEN_MAX = 16
 const TAKEN_BYTES_MAX = 256 * 1024
 /** A receive is asked again after this long without a message. */
 const WAIT_MS = 20_000
-const RETRY_MS = 1_000
+/** After a failure it is asked again with growing pauses. */
+const RETRY_MS_MIN = 500
+const RETRY_MS_MAX = 30_000
 
 export class ShareMember {
   readonly subscription: Subscription
+  readonly source: ShareSource
   readonly #parts: Parts
   readonly #outbound: Outbound
   readonly #clientId: string
@@ -23,9 +26,11 @@ export class ShareMember {
   #waiting: ReceivedMessage[] = []
   #isReceiving = false
   #isPaused = false
+  #retryMs = RETRY_MS_MIN
 
   constructor(parts: Parts, outbound: Outbound, clientId: string, subscription: Subscription) {
     this.subscription = subscription
+    this.source = subscription.share!
     this.#parts = parts
     this.#outbound = outbound
     this.#clientId = clientId
@@ -54,7 +59,7 @@ export class ShareMember {
   #receive(): void {
     const room = Math.min(this.#outbound.room, TAKEN_MAX)
     if (room === 0) return
-    const { group, topic, filter } = this.subscription.share!
+    const { group, topic, filter } = this.source
     this.#isReceiving = true
     const received = this.#parts.context.broker.receive({
       topic,
@@ -73,6 +78,7 @@ export class ShareMember {
     received.then(
       (messages) => {
         this.#isReceiving = false
+        this.#retryMs = RETRY_MS_MIN
         this.#waiting.push(...messages)
         if (this.#abort.signal.aborted) this.close()
         else this.poke()
@@ -85,13 +91,16 @@ export class ShareMember {
     this.#isReceiving = false
     if (this.#abort.signal.aborted) return
     const { log, clock } = this.#parts.context
-    const { group } = this.subscription.share!
-    log.warn({ evt: 'mqtt.share_failed', group, err: error }, 'receiving for a group failed')
+    if (this.#retryMs === RETRY_MS_MIN) {
+      const fields = { evt: 'mqtt.share_failed', group: this.source.group, err: error }
+      log.warn(fields, 'receiving for a group failed; trying again until it works')
+    }
     this.#isPaused = true
-    clock.after(RETRY_MS, () => {
+    clock.after(this.#retryMs, () => {
       this.#isPaused = false
       this.poke()
     })
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX)
   }
 
   #send(): void {

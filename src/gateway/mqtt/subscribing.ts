@@ -110,8 +110,7 @@ export class Subscribing {
   }
 
   close(): void {
-    for (const member of this.#members.values()) member.close()
-    this.#members.clear()
+    for (const text of [...this.#members.keys()]) this.#leave(text)
   }
 
   async #subscribeOne(
@@ -183,6 +182,7 @@ export class Subscribing {
     const { cursors, lightQueues, topics } = this.#parts.context.broker
     const { group, topic } = source
     try {
+      this.#parts.shareFilters.check(source)
       await this.register(source)
       const queues =
         place.queue === '' ? await topics.ranges(topic) : [{ queueId: 0, maxOffset: place.from }]
@@ -216,6 +216,7 @@ export class Subscribing {
     this.#leave(subscription.text)
     const { outbound } = this.#peer
     const member = new ShareMember(this.#parts, outbound, this.#session.clientId, subscription)
+    this.#parts.shareFilters.join(subscription.share!)
     this.#members.set(subscription.text, member)
     outbound.roomWatchers.push(member.poke)
   }
@@ -226,6 +227,7 @@ export class Subscribing {
     this.#members.delete(text)
     const { roomWatchers } = this.#peer.outbound
     roomWatchers.splice(roomWatchers.indexOf(member.poke), 1)
+    this.#parts.shareFilters.leave(member.source)
     member.close()
   }
 

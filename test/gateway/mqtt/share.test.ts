@@ -113,6 +113,21 @@ test('a group that native members share by queue refuses an MQTT member', async 
   peer.end()
 })
 
+test('members of one group with different tags are refused, one after the other is not', async (t) => {
+  const { port, broker } = await startMqttOver(t)
+  await createTopic(broker, 'orders')
+  const first = await mqttClient(t, port, 5)
+  await first.subscribe('$share/g/orders/paid')
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('c', { version: 5 }), subscribe(1, [['$share/g/orders/#', 1]], 5))
+  await peer.readPacket()
+  t.deepEqual([...(await peer.readPacket()).body], [0, 1, 0, 0x83])
+  await first.client.unsubscribeAsync('$share/g/orders/paid')
+  peer.send(subscribe(2, [['$share/g/orders/#', 1]], 5))
+  t.deepEqual([...(await peer.readPacket()).body], [0, 2, 0, 1])
+  peer.end()
+})
+
 test('a PUBACK with a failure sends the message to the dead letters of the group', async (t) => {
   const { port, broker } = await startMqttOver(t)
   const peer = await RawPeer.connect(port)

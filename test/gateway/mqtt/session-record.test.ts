@@ -1,0 +1,80 @@
+import test from 'ava'
+import { RELEASED, SENT } from '../../../src/gateway/mqtt/in-flight.ts'
+import { NEVER, Session } from '../../../src/gateway/mqtt/session.ts'
+import { decodeSession, encodeSession } from '../../../src/gateway/mqtt/session-record.ts'
+import { logPosition, queueOffset } from '../../../src/model/positions.ts'
+import { tagFilterOf } from '../../../src/model/tag-filter.ts'
+
+function fullSession(): Session {
+  const session = new Session('client/ä')
+  session.expiryMs = NEVER
+  session.cursor = logPosition(2 ** 50)
+  session.disconnectedMs = 1_700_000_000_000
+  const options = { qos: 2, noLocal: true, retainAsPublished: true, retainHandling: 1 } as const
+  session.subscriptions.set('a/#', {
+    ...{ ...options, text: 'a/#', filter: 'a/#', share: undefined, id: 7 },
+    ...{ queue: '%LMQ%a/#', durable: true, from: queueOffset(12) },
+  })
+  const share = { group: 'g', topic: 'orders', filter: tagFilterOf(['x', 'y']) }
+  session.subscriptions.set('$share/g/orders/x', {
+    ...{ ...options, text: '$share/g/orders/x', filter: 'orders/x', share, id: undefined },
+    ...{ queue: '', durable: true, from: queueOffset(0) },
+  })
+  session.inFlight.restore(
+    [
+      { packetId: 3, position: logPosition(100), qos: 1, state: SENT },
+      { packetId: 4, position: logPosition(200), qos: 2, state: RELEASED },
+    ],
+    5,
+  )
+  session.inbound.add(9)
+  session.will = {
+    ...{ topic: 'w', payload: Buffer.from([0, 255]), qos: 1, retain: true, delayMs: 1000 },
+    properties: { correlationData: Buffer.from([1, 2]), user: [['a', 'b']], willDelay: 1 },
+  }
+  return session
+}
+
+test('a session comes back as it was saved', (t) => {
+  const session = fullSession()
+  const again = decodeSession(session.clientId, encodeSession(session))!
+  t.is(again.epoch, session.epoch)
+  t.deepEqual(
+    [again.expiryMs, again.cursor, again.disconnectedMs],
+    [session.expiryMs, session.cursor, session.disconnectedMs],
+  )
+  t.deepEqual([...again.subscriptions.values()], [...session.subscriptions.values()])
+  const entries = (one: Session) =>
+    [...one.inFlight.slots()].map((slot) => one.inFlight.entryAt(slot))
+  t.deepEqual(entries(again), entries(session))
+  t.is(again.inFlight.nextId, 5)
+  t.deepEqual(again.will, session.will)
+  t.is(again.inbound.find(9)?.state, 'unknown', 'whether it was stored, only the log knows')
+  t.is(again.inbound.nextSerial, session.inbound.nextSerial)
+})
+
+test('QoS 1 of a group is not kept with the session, QoS 2 is', (t) => {
+  const session = new Session('c')
+  const receipt = { group: 'g', topic: 't', queueId: 0, queueOffset: queueOffset(1), serial: 1 }
+  session.inFlight.add(logPosition(1), 1, receipt)
+  session.inFlight.add(logPosition(2), 2, receipt)
+  const again = decodeSession('c', encodeSession(session))!
+  t.deepEqual(
+    [...again.inFlight.slots()].map((slot) => again.inFlight.entryAt(slot).packetId),
+    [2],
+  )
+})
+
+test('what is no session is none, and never an exception', (t) => {
+  const whole = encodeSession(fullSession())
+  const broken = [
+    Buffer.alloc(0),
+    Buffer.from('null'),
+    Buffer.from('{}'),
+    Buffer.from([0xff, 0xfe]),
+    whole.subarray(0, whole.length - 1),
+    Buffer.from(whole.toString().replace('"format":1', '"format":2')),
+    Buffer.from(whole.toString().replace('"cursor":', '"cursor":-')),
+  ]
+  for (const bytes of broken) t.is(decodeSession('c', bytes), undefined, bytes.toString())
+})
