@@ -69,6 +69,8 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
   #isPaused = true
   /** The peer did wrong: nothing it sends is read any more. */
   #isDeaf = false
+  /** Goodbye is said as soon as what came is stored and answered. */
+  #isLeaving = false
 
   constructor(
     socket: GatewaySocket,
@@ -90,7 +92,7 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
     this.outbox = new Outbox(socket, share.turn)
     this.#splitter = new FrameSplitter(this, HANDSHAKE_FRAME_BYTES_MAX)
     this.#handshake = new Handshake(this, context.auth, limits.authFailureDelayMs)
-    this.#ingest = new Ingest(this, share.budget, () => this.#regulate())
+    this.#ingest = new Ingest(this, share.budget, () => this.#onIngest())
     this.#control = this.#newControlPlane()
     this.#deadline = context.clock.after(limits.handshakeMs, () => {
       this.drop(`no open within ${limits.handshakeMs} ms`)
@@ -156,11 +158,16 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
     this.#control.touch()
   }
 
+  #onIngest(): void {
+    this.#regulate()
+    if (this.#isLeaving && this.#ingest.isIdle) this.#sayGoodbye()
+  }
+
   /** Reads while nothing that came before has to be waited for and the disk keeps up. */
   #regulate(): void {
     const { unstoredBytesMax } = this.#share.limits
     const enough = this.#isPaused ? unstoredBytesMax / 2 : unstoredBytesMax
-    const mustWait = this.#splitter.isHeld || this.#ingest.bytes > enough
+    const mustWait = this.#splitter.isHeld || this.#ingest.bytes > enough || this.#isLeaving
     // Who is not listened to any more is still read, or its end would not be noticed.
     const isPaused = mustWait && !this.#isDeaf
     if (isPaused === this.#isPaused || this.#stage === 'closed') return
@@ -242,16 +249,25 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
     this.#startGrace()
   }
 
-  /** Says goodbye; the socket closes when the peer answered or the grace is over. */
+  /** Reads no more, answers what came, and says goodbye. */
   close(): void {
     if (this.#stage !== 'open') {
       this.drop('the broker is shutting down')
       return
     }
+    this.#isLeaving = true
+    this.#onIngest()
+  }
+
+  /** The socket closes when the peer answered or the grace is over. */
+  #sayGoodbye(): void {
+    this.#isLeaving = false
+    if (this.#stage !== 'open') return
     this.#stage = 'closing'
     this.#letGo()
     const description = 'the broker is shutting down'
     this.#control.close({ condition: CONDITION.connectionForced, description })
+    this.#regulate()
     this.#startGrace()
   }
 

@@ -86,7 +86,8 @@ export class OutboundMessage {
   #prepare(record: RecordView): void {
     this.#memory.remember(record, this.#tailAt)
     const properties = record.properties()
-    const wire = wireOf(properties.get(PROPERTY.native), record.body)
+    const isAmqps = !properties.has(PROPERTY.mqttTopic)
+    const wire = isAmqps ? wireOf(properties.get(PROPERTY.native), record.body) : undefined
     this.format = wire?.format ?? 0
     this.#form = wire?.form ?? BODY.data
     this.#bodyHead = wire?.bodyHead ?? PLAIN_WIRE.bodyHead

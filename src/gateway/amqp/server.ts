@@ -11,7 +11,7 @@ import { GroupMembers } from './presence.ts'
 
 /** What peers are told of us. */
 const PRODUCT = { name: 'TrivetMQ', version: '0.1.0' }
-const SWEEP_MS = 5_000
+const SWEEP_MS = 1_000
 const RENEW_MS = 60_000
 
 export class AmqpGateway implements Gateway {

@@ -430,6 +430,58 @@ test('a gateway that closes says so to everyone', async (t) => {
   await closing
 })
 
+test('a gateway that closes answers first what came before', async (t) => {
+  let release: () => void = () => {}
+  const gate = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  let came: () => void = () => {}
+  const published = new Promise<void>((resolve) => {
+    came = resolve
+  })
+  const { port, gateway } = await startAmqp(t, {
+    wrap: (real) =>
+      Object.assign(Object.create(real) as Broker, {
+        publish: async (batch: Parameters<Broker['publish']>[0]) => {
+          came()
+          await gate
+          return real.publish(batch)
+        },
+      }),
+  })
+  const peer = await connectRaw(t, port)
+  peer.send(handshake(), begin(), attachSender(0, 'orders'))
+  await peer.frame('flow')
+  peer.send(transfer({ handle: 0, delivery_id: 0 }))
+  await published
+  const closing = gateway.close(10_000)
+  release()
+  await peer.frame('close')
+  t.deepEqual(
+    peer
+      .came()
+      .map(({ name }) => name)
+      .slice(-2),
+    ['disposition', 'close'],
+  )
+  peer.send(frame('close'))
+  await closing
+})
+
+test('the peer is told when its hold on a message ends', async (t) => {
+  const { port } = await startAmqp(t, { limits: { lockMs: 1000 } })
+  const peer = await connectRaw(t, port)
+  peer.send(handshake(), begin(), attachSender(0, 'orders'))
+  await peer.frame('flow')
+  await publishTo(peer, 0, ['a'])
+  peer.send(attachReceiver(1, 'orders::g'), grant(1, 1))
+  await peer.frame('transfer')
+  const { fields } = await peer.frame('disposition', 2)
+  t.false(fields['role'])
+  t.true(fields['settled'])
+  t.is((fields['state'] as { descriptor: { value: number } }).descriptor.value, 0x26)
+})
+
 test('a message format we do not know passes unchanged', async (t) => {
   const { port } = await startAmqp(t)
   const peer = await connectRaw(t, port)
