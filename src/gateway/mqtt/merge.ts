@@ -3,7 +3,12 @@
 //
 // A message may go out only once no other queue can still bring an earlier one: every other queue either
 // shows its next message, or was seen empty by a read asked for after this message had been read.
-import { type LogPosition, type QueueOffset, queueOffset } from '../../model/positions.ts'
+import {
+  type LogPosition,
+  logPosition,
+  type QueueOffset,
+  queueOffset,
+} from '../../model/positions.ts'
 import type { Delivery } from './delivery.ts'
 import type { Batch, Feed, FeedReader, Feeds } from './light-feed.ts'
 import type { Subscription } from './subscriptions.ts'
@@ -31,6 +36,8 @@ export class Merge {
   readonly matching: Subscription[] = []
   /** Entries that retention took before they were read. */
   missed = 0
+  /** The stream has passed everything before this: a filter that comes in later does not go back. */
+  #floor: LogPosition
   readonly #feeds: Feeds
   readonly #reader: FeedReader
   /** One per filter, and therefore per feed. */
@@ -41,9 +48,10 @@ export class Merge {
   readonly #unsure = new Set<Cursor>()
   #emptyTick = 0
 
-  constructor(feeds: Feeds, reader: FeedReader) {
+  constructor(feeds: Feeds, reader: FeedReader, floor: LogPosition) {
     this.#feeds = feeds
     this.#reader = reader
+    this.#floor = floor
   }
 
   get size(): number {
@@ -113,6 +121,7 @@ export class Merge {
     const position = this.delivery?.position
     this.#forget()
     if (position === undefined) return
+    this.#floor = logPosition(position + 1)
     let hasEnded = false
     for (const cursor of this.#active) {
       if (deliveryAt(cursor).position !== position) continue
@@ -143,12 +152,21 @@ export class Merge {
       this.missed += Math.max(0, moved - cursor.offset)
       cursor.offset = moved
     }
-    cursor.batch = feed.batchAt(cursor.offset)
+    this.#findBatch(cursor)
     if (cursor.batch !== undefined) {
       this.#active.push(cursor)
       this.#unsure.delete(cursor)
     } else if (feed.isEmptySince(cursor.offset, this.#emptyTick)) this.#unsure.delete(cursor)
     else feed.load(cursor.offset)
+  }
+
+  /** The batch with the cursor's next message that the stream has not passed. */
+  #findBatch(cursor: Cursor): void {
+    cursor.batch = cursor.feed.batchAt(cursor.offset)
+    while (cursor.batch !== undefined && deliveryAt(cursor).position < this.#floor) {
+      cursor.offset = queueOffset(cursor.offset + 1)
+      if (cursor.offset >= cursor.batch.end) cursor.batch = cursor.feed.batchAt(cursor.offset)
+    }
   }
 
   #first(): Cursor | undefined {

@@ -69,7 +69,7 @@ export class Outbound implements FeedReader {
     this.#parts = parts
     this.#peer = peer
     this.#session = peer.session
-    this.merge = new Merge(parts.feeds, this)
+    this.merge = new Merge(parts.feeds, this, peer.session.cursor)
     this.#aliases = new OutboundAliases(Math.min(peer.aliasMax, parts.options.topicAliasMax))
   }
 

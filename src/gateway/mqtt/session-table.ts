@@ -33,6 +33,8 @@ export class SessionTable {
   readonly #locks = new Map<string, Promise<unknown>>()
   readonly #timers = new Map<Session, Timer[]>()
   readonly #dirty = new Set<Session>()
+  /** Wills on their way into the log. */
+  readonly #wills = new Set<Promise<void>>()
   /** Sessions with a durable copy. */
   readonly #saved = new Set<Session>()
 
@@ -103,7 +105,8 @@ export class SessionTable {
     if (isClean) session.will = undefined
     const { will } = session
     if (will !== undefined && (will.delayMs === 0 || !session.isPersistent)) {
-      void this.#publishWill(session)
+      const publishing = this.#publishWill(session).finally(() => this.#wills.delete(publishing))
+      this.#wills.add(publishing)
     }
     if (this.#sessions.get(session.clientId) !== session) return
     if (session.isPersistent) {
@@ -146,11 +149,11 @@ export class SessionTable {
     this.#dirty.clear()
   }
 
-  /** No timer fires any more; the wills of clients that are still here are due. */
+  /** No timer fires any more; what was begun is brought to its end. */
   async close(): Promise<void> {
     for (const timers of this.#timers.values()) for (const timer of timers) timer.cancel()
     this.#timers.clear()
-    await Promise.allSettled([...this.#locks.values()])
+    await Promise.allSettled([...this.#wills, ...this.#locks.values()])
     this.saveDirty()
   }
 

@@ -60,13 +60,17 @@ export class Subscribing {
     const { cursors } = this.#parts.context.broker
     const { subscriptions, cursor } = this.#session
     await this.register()
+    const ordinary = [...subscriptions.values()].filter(({ share }) => share === undefined)
+    const offsets = await Promise.all(
+      ordinary.map(({ queue }) => cursors.byPosition(queue, 0, cursor)),
+    )
+    // All at once, or a message could pass by a filter that is not there yet.
+    ordinary.forEach((subscription, i) => {
+      const offset = queueOffset(Math.max(offsets[i]!, subscription.from))
+      this.#peer.outbound.merge.add(subscription, offset)
+    })
     for (const subscription of subscriptions.values()) {
-      if (subscription.share !== undefined) {
-        this.#join(subscription)
-        continue
-      }
-      const offset = await cursors.byPosition(subscription.queue, 0, cursor)
-      this.#peer.outbound.merge.add(subscription, queueOffset(Math.max(offset, subscription.from)))
+      if (subscription.share !== undefined) this.#join(subscription)
     }
   }
 

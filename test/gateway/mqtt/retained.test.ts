@@ -153,3 +153,18 @@ test('the will of a session that ends with its connection does not wait', async 
   t.deepEqual(watcher.texts, ['now'])
   peer.send(DISCONNECT)
 })
+
+test('a stop publishes the wills of who is connected, before the log is closed', async (t) => {
+  const first = await startMqtt(t)
+  const watcher = await mqttClient(t, first.port, 4, persistent('watcher'))
+  await watcher.subscribe('wills/#')
+  await watcher.end()
+  await mqttClient(t, first.port, 4, {
+    will: { topic: 'wills/stop', payload: Buffer.from('stopped'), qos: 1, retain: false },
+  })
+  await first.server.server.close()
+  const second = await startMqtt(t, { config: { dataDir: first.server.config.dataDir } })
+  const back = await mqttClient(t, second.port, 4, persistent('watcher'))
+  await back.messages(1)
+  t.deepEqual(back.texts, ['stopped'])
+})
