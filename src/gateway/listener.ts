@@ -327,9 +327,13 @@ class TcpSocket implements GatewaySocket {
       return `sent nothing for ${limits.silentMs} ms after connecting`
     }
     const unsent = this.#socket.writableLength
+    if (unsent === 0) {
+      this.#progressMs = nowMs
+      return undefined
+    }
     const sent = this.#written - unsent
     const queued = (this.#socket as SocketInside)._handle?.writeQueueSize ?? 0
-    if (unsent === 0 || sent !== this.#sent || queued !== this.#queued) {
+    if (sent !== this.#sent || queued !== this.#queued) {
       this.#sent = sent
       this.#queued = queued
       this.#progressMs = nowMs
