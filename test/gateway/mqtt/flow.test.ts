@@ -104,11 +104,11 @@ test('what a stalled subscriber misses waits in the log, not in memory', async (
     }
   }
   // The log's own caches fill up first.
-  await flood(2_000)
+  await flood(800)
   const before = rssMiB(server.pid)
-  await flood(3_000)
+  await flood(1_500)
   const grown = rssMiB(server.pid) - before
-  t.true(grown < 100, `${grown.toFixed(0)} MiB more for 300 MB that wait`)
+  t.true(grown < 75, `${grown.toFixed(0)} MiB more for 150 MB that wait`)
   stalled.end()
 })
 
