@@ -64,6 +64,28 @@ for (const mode of ['sync', 'async', 'oneway'] as const) {
   })
 }
 
+testJava('the binary header codec carries the same', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaBinary' }
+  const binary = ['-Drocketmq.serialize.type=ROCKETMQ']
+  const consumer = await java(
+    t,
+    'push',
+    { ...common, group: 'G_binary', expression: 'TagA' },
+    binary,
+  )
+  await consumer.ready()
+  for (const mode of ['sync', 'batch']) {
+    const producer = await java(t, 'produce', { ...common, mode, count: 10, tags: 'TagA' }, binary)
+    t.deepEqual(noFailures(await producer.ends()), [])
+  }
+  const got = await consumer.receives(20)
+  t.deepEqual(
+    indexes(got),
+    [...upTo(10), ...upTo(10)].sort((a, b) => a - b),
+  )
+  t.is(got[0]!.properties['text'], 'grüße 中文 😀')
+})
+
 testJava('a batch is stored as its messages', async (t) => {
   const common = { nameServer: nameServer(), topic: 'JavaBatch' }
   const producer = await java(t, 'produce', { ...common, mode: 'batch', count: 10, tags: 'TagA' })

@@ -46,9 +46,13 @@ export async function java(
   t: ExecutionContext,
   scenario: string,
   options: Readonly<Record<string, string | number | boolean>>,
+  jvmOptions: readonly string[] = [],
 ): Promise<ForeignClient> {
   const words = Object.entries(options).map(([name, value]) => `${name}=${value}`)
-  const client = new ForeignClient(await startJvm([scenario, ...words]), `java ${scenario}`)
+  const client = new ForeignClient(
+    await startJvm([scenario, ...words], jvmOptions),
+    `java ${scenario}`,
+  )
   t.teardown(() => client.kill())
   return client
 }
@@ -64,8 +68,16 @@ export async function mqadmin(...args: readonly string[]): Promise<string> {
   return out
 }
 
-async function startJvm(args: readonly string[]): Promise<ChildProcess> {
-  const options = ['-Xmx256m', '-XX:TieredStopAtLevel=1', '-Drocketmq.client.logUseSlf4j=true']
+async function startJvm(
+  args: readonly string[],
+  jvmOptions: readonly string[] = [],
+): Promise<ChildProcess> {
+  const options = [
+    ...jvmOptions,
+    '-Xmx256m',
+    '-XX:TieredStopAtLevel=1',
+    '-Drocketmq.client.logUseSlf4j=true',
+  ]
   return spawn('java', [...options, '-cp', await classPath(PROJECT), 'interop.Main', ...args], {
     stdio: ['pipe', 'pipe', 'pipe'],
   })
