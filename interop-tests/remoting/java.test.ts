@@ -329,6 +329,35 @@ testJava('mqadmin sees the cluster, its topics and the progress of a group', asy
   t.false(/^JavaMade$/m.test(await mqadmin('topicList', ...at)))
 })
 
+testJava('mqadmin changes groups and moves them', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaMoved' }
+  const at = ['-n', nameServer()] as const
+  const broker = ['-b', server.address('remoting')] as const
+  await mqadmin('updateSubGroup', ...at, ...broker, '-g', 'G_moved', '-r', '3')
+  const producer = await java(t, 'produce', { ...common, count: 6 })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  const consumer = await java(t, 'push', { ...common, group: 'G_moved' })
+  await consumer.receives(6)
+  const moved = await mqadmin(
+    ...['resetOffsetByTime', ...at, '-g', 'G_moved', '-t', 'JavaMoved', '-s', '0', '-f', 'true'],
+  )
+  t.regex(moved, /JavaMoved/)
+  await consumer.receives(12)
+  t.deepEqual(
+    indexes(consumer.got),
+    [...upTo(6), ...upTo(6)].sort((a, b) => a - b),
+  )
+  await consumer.stop()
+  const wiped = await mqadmin('wipeWritePerm', ...at, '-b', 'broker-a')
+  t.regex(wiped, /wipe write perm of broker\[broker-a\].*OK, [1-9]/)
+  t.regex(await mqadmin('topicRoute', ...at, '-t', 'JavaMoved'), /"perm":4/)
+  t.regex(await mqadmin('addWritePerm', ...at, '-b', 'broker-a'), /OK, [1-9]/)
+  t.regex(await mqadmin('topicRoute', ...at, '-t', 'JavaMoved'), /"perm":6/)
+  await mqadmin('deleteSubGroup', ...at, ...broker, '-g', 'G_moved')
+  const gone = await mqadmin('consumerConnection', ...at, '-g', 'G_moved')
+  t.regex(gone, /not online|not exist/i)
+})
+
 testJava('requests are signed, and only granted topics are served', async (t) => {
   const secured = await spawnServer(t, {
     config: {
