@@ -1,11 +1,9 @@
 // The fields of a PULL straight from a scanned header.
 import { type HeaderScan, integerIn } from './header-scan.ts'
 import type { PullFields } from './requests/pull.ts'
-import { ACL_FIELD } from './signature.ts'
 
-/** undefined: something is missing, signed or unusual; the general way says what. */
+/** undefined: something is missing or unusual; the general way says what. */
 export function scanPull(scan: HeaderScan): PullFields | undefined {
-  if (scan.find(ACL_FIELD.accessKey) !== -1) return undefined
   const consumerGroup = textOf(scan, 'consumerGroup')
   const topic = textOf(scan, 'topic')
   const queueId = integerOf(scan, 'queueId')

@@ -1,7 +1,6 @@
 // The fields of SEND_MESSAGE_V2 straight from a scanned header: their names are single letters, so finding
 // them costs one look at each. Everything unusual is left to the general way.
 import { type HeaderScan, integerIn } from './header-scan.ts'
-import { ACL_FIELD } from './signature.ts'
 
 const LETTER_A = 97
 const LETTERS = 14
@@ -34,8 +33,8 @@ export class SendScan {
     this.#scan = scan
   }
 
-  /** Reads the names of the scanned header. @returns false when it is signed */
-  index(): boolean {
+  /** Reads the names of the scanned header. */
+  index(): void {
     const { bytes, nameAt, nameEnd, count } = this.#scan
     const slots = this.#slots
     slots.fill(-1)
@@ -45,7 +44,6 @@ export class SendScan {
       const slot = bytes[at]! - LETTER_A
       if (slot >= 0 && slot < LETTERS) slots[slot] = i
     }
-    return this.#scan.find(ACL_FIELD.accessKey) === -1
   }
 
   has(slot: SendSlot): boolean {

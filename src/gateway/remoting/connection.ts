@@ -25,6 +25,8 @@ import { Outbox } from '../../remoting/outbox.ts'
 import { scanPull } from '../../remoting/pull-scan.ts'
 import { SEND, SEND_V2 } from '../../remoting/requests/send.ts'
 import type { SendResponses } from '../../remoting/send-response.ts'
+import { SignedScan } from '../../remoting/signed-scan.ts'
+import type { Principal } from '../auth.ts'
 import type { GatewayContext, GatewaySocket } from '../gateway.ts'
 import type { Answer, Call, Push } from './call.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
@@ -65,6 +67,12 @@ type Asked = Pick<Command, 'code' | 'opaque' | 'codec' | 'flag'>
 /** Chunks are taken one after the other, so all connections share these. */
 const scan = new HeaderScan()
 const fastSend = new FastSend(scan)
+const signed = new SignedScan(scan)
+const FAST_CODES: ReadonlySet<number> = new Set([
+  REQUEST.sendMessageV2,
+  REQUEST.pullMessage,
+  REQUEST.litePullMessage,
+])
 
 export class Connection {
   readonly session: Session
@@ -76,6 +84,8 @@ export class Connection {
   readonly #identity: PeerIdentity
   readonly #reads: ReadBudget
   readonly #gone = new AbortController()
+  /** Of the send that is being read. */
+  #sender: Principal | undefined
   #pushOpaque = 0
   #serving = 0
   #publishingBytes = 0
@@ -183,24 +193,24 @@ export class Connection {
   }
 
   /**
-   * Sends and pulls in their plain form, straight from the scanned header, while nobody has to sign.
+   * Sends and pulls in their plain form, straight from the scanned header.
    * @returns false for everything else, and for what the general way has to find words for
    */
   #serveFast(bodyAt: number, end: number): boolean {
-    const { auth } = this.#options.context
-    if (this.#isClosing || !auth.anonymousAllowed || (scan.flag & FLAG_RESPONSE) !== 0) return false
-    const { code, opaque } = scan
-    const isOneWay = (scan.flag & FLAG_ONE_WAY) !== 0
+    const { code, opaque, flag } = scan
+    if (!FAST_CODES.has(code) || this.#isClosing || (flag & FLAG_RESPONSE) !== 0) return false
+    const principal = this.#identity.ofScanned(signed, () => scan.bytes.subarray(bodyAt, end))
+    if (principal === undefined) return false
+    if (this.#identity.isVerified) this.#splitter.frameBytesMax = FRAME_BYTES_MAX
+    const isOneWay = (flag & FLAG_ONE_WAY) !== 0
     if (code === REQUEST.sendMessageV2) {
-      const message = this.#fastMessage(bodyAt, end)
+      const message = this.#fastMessage(bodyAt, end, principal)
       if (message !== undefined) this.#sends.addOne(opaque, isOneWay, message)
       return message !== undefined
     }
-    if (code !== REQUEST.pullMessage && code !== REQUEST.litePullMessage) return false
     const pull = isOneWay || this.#serving >= SERVING_MAX ? undefined : scanPull(scan)
     if (pull === undefined) return false
     const { context } = this.#options
-    const principal = auth.anonymous()
     const { session } = this
     const { signal } = this.#gone
     const reads = this.#reads
@@ -209,7 +219,8 @@ export class Connection {
     return true
   }
 
-  #fastMessage(bodyAt: number, end: number): NewMessage | undefined {
+  #fastMessage(bodyAt: number, end: number, principal: Principal): NewMessage | undefined {
+    this.#sender = principal
     try {
       return fastSend.message(bodyAt, end, this.session.host, this.#mayPublish)
     } catch {
@@ -218,8 +229,7 @@ export class Connection {
     }
   }
 
-  readonly #mayPublish = (topic: string): boolean =>
-    this.#identity.mayPublish(this.#options.context.auth.anonymous(), topic)
+  readonly #mayPublish = (topic: string): boolean => this.#identity.mayPublish(this.#sender!, topic)
 
   #serve(command: Command): void {
     if (this.#isClosing) {
@@ -262,7 +272,7 @@ export class Connection {
     )
   }
 
-  #callOf(command: Command, principal: Call['principal']): Call {
+  #callOf(command: Command, principal: Principal): Call {
     const { context, tellGroup } = this.#options
     const { code, opaque, codec, fields, language, version } = command
     return {
@@ -283,7 +293,7 @@ export class Connection {
     }
   }
 
-  #gather(command: Command, principal: Call['principal']): void {
+  #gather(command: Command, principal: Principal): void {
     const isV1 = command.code === REQUEST.sendMessage
     const fields = readFields(isV1 ? SEND : SEND_V2, command.fields)
     const isBatch = fields.batch === true || command.code === REQUEST.sendBatchMessage

@@ -1,6 +1,6 @@
 // The hot path of the native front-end: a plain SEND_MESSAGE_V2 becomes a message without a Map, a JSON
-// tree or a string of its own. Whatever is not plain (signed, compressed, batched, malformed, unusually
-// written) is declined and goes the general way, which also finds the words for what is wrong.
+// tree or a string of its own. Whatever is not plain (compressed, batched, malformed, unusually written)
+// is declined and goes the general way, which also finds the words for what is wrong.
 import type { Host } from '../../model/host.ts'
 import { ANY_QUEUE, type NewMessage } from '../../model/message.ts'
 import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
@@ -43,7 +43,8 @@ export class FastSend {
    */
   message(bodyAt: number, end: number, host: Host, mayPublish: MayPublish): NewMessage | undefined {
     const send = this.#send
-    if (!send.index() || send.is(SEND_SLOT.batch, 'true')) return undefined
+    send.index()
+    if (send.is(SEND_SLOT.batch, 'true')) return undefined
     const queueId = send.integer(SEND_SLOT.queueId)
     const sysFlag = send.integer(SEND_SLOT.sysFlag)
     const bornTimestamp = send.integer(SEND_SLOT.bornTimestamp)

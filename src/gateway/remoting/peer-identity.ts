@@ -4,6 +4,7 @@ import { BrokerError } from '../../errors.ts'
 import type { Command } from '../../remoting/command.ts'
 import { UNIQUE_KEY_QUERY } from '../../remoting/requests/lookup.ts'
 import { ACL_FIELD, signedContent } from '../../remoting/signature.ts'
+import type { SignedScan } from '../../remoting/signed-scan.ts'
 import type { Authenticator, Principal } from '../auth.ts'
 import { groupResource, retryGroupOf, topicResource } from './address.ts'
 import { checkSendTopic } from './send-batch.ts'
@@ -39,6 +40,21 @@ export class PeerIdentity {
     const principal = this.#verify(accessKey, command)
     this.#isVerified = true
     return principal
+  }
+
+  /** As `of`, from a scanned header; undefined when the general way has to decide, or to say no. */
+  ofScanned(scan: SignedScan, body: () => Uint8Array): Principal | undefined {
+    if (this.#auth.anonymousAllowed) return this.#auth.anonymous()
+    const signed = scan.read()
+    if (signed === undefined) return undefined
+    const { accessKey, signature, content } = signed
+    try {
+      const principal = this.#auth.verifySignature(accessKey, signature, [content, body()])
+      this.#isVerified = true
+      return principal
+    } catch {
+      return undefined
+    }
   }
 
   /**

@@ -95,7 +95,6 @@ test('an ordinary send is taken', (t) => {
 })
 
 for (const [what, changed] of [
-  ['signed', { AccessKey: 'k', Signature: 's' }],
   ['a batch', { m: 'true' }],
   ['compressed', { f: '1' }],
   ['without a topic', { b: undefined }],
