@@ -164,7 +164,7 @@ async function publishByOther(port: number, message: Message): Promise<void> {
   const { topic = '', payload = '', qos = 0, retain = false } = message
   const other = await RawPeer.connect(port)
   try {
-    other.send(connect('helper'))
+    other.send(connect('other client'))
     await expectBytes(other, Buffer.of(0x20, 2, 0, 0))
     other.send(publish(topic, payload, { qos, flags: retain ? 1 : 0 }))
     if (qos === 1) await expectBytes(other, ack('puback', 1))
