@@ -81,9 +81,13 @@ export class LogReader {
   *replay(from: LogPosition): Generator<Frame> {
     const { segments } = this.#options
     const stop = this.#options.end()
-    for (let i = Math.max(0, segments.indexOf(from)); i < segments.list.length; i++) {
-      const segment = segments.list[i]!
-      yield* this.#replaySegment(segment, from, Math.min(segments.endOf(i, stop), stop))
+    // By position, not by place in the list: old segments may go while this is under way.
+    for (let at: number = from; at < stop; ) {
+      const index = Math.max(0, segments.indexOf(at))
+      const segment = segments.list[index]
+      if (segment === undefined) return
+      at = Math.min(segments.endOf(index, stop), stop)
+      yield* this.#replaySegment(segment, from, at)
     }
   }
 

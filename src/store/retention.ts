@@ -44,6 +44,7 @@ const CHECK_PERIOD_MS = 60_000
 /** What is appended again goes in groups of about this size. */
 const GROUP_BYTES = 256 * 1024
 const NOTE_BYTES = 128
+const LOW_DISK = 'too little free disk'
 /** Rounds over a segment, before it may go: what lives in it is written by others meanwhile. */
 const ROUNDS_MAX = 3
 
@@ -82,34 +83,35 @@ export class Retention {
   async #run(): Promise<void> {
     const { commitLog, keeper, log, appender } = this.#parts
     appender.ageMoves()
-    for (let left = commitLog.segments().length; left > 1 && !this.#isClosed; left--) {
-      const [oldest, next] = commitLog.segments()
-      if (oldest === undefined || next === undefined || keeper.isRebuilding) return
-      const reason = this.#reasonToDrop(next)
+    const segments = commitLog.segments()
+    for (const [i, oldest] of segments.entries()) {
+      const next = segments[i + 1]
+      if (next === undefined || keeper.isRebuilding || this.#isClosed) return
+      const reason = this.#reasonToDrop(oldest, next)
       if (reason === undefined || !(await this.#saveWhatLives(oldest, next.start))) return
       await keeper.trimBefore(next.start)
       if (keeper.isRebuilding || this.#isClosed) return
       commitLog.dropBefore(next.start)
-      // The one before is still being removed.
-      if (commitLog.start < next.start) return
       this.#times.delete(oldest.start)
       log.info(
         { evt: 'segment.dropped', segment: oldest.name, reason, logStart: next.start },
         `let the oldest segment go: ${reason}`,
       )
+      // How much that brings shows when the file is gone.
+      if (reason === LOW_DISK) return
     }
   }
 
-  #reasonToDrop(next: SegmentRange): string | undefined {
+  #reasonToDrop(oldest: SegmentRange, next: SegmentRange): string | undefined {
     const { commitLog, clock, disk, directory, limits } = this.#parts
     const { retentionMs = RETENTION_MS_DEFAULT, retentionBytes, diskFreeBytesMin = 0 } = limits
     // Everything in the oldest segment is as old as the first record after it, or older.
     const newestMs = this.#timeOf(next)
     if (newestMs !== undefined && newestMs < clock.now() - retentionMs) return 'its age'
-    if (retentionBytes !== undefined && commitLog.end - commitLog.start > retentionBytes) {
+    if (retentionBytes !== undefined && commitLog.end - oldest.start > retentionBytes) {
       return 'the size of the log'
     }
-    return disk.freeBytes(directory) < diskFreeBytesMin ? 'too little free disk' : undefined
+    return disk.freeBytes(directory) < diskFreeBytesMin ? LOW_DISK : undefined
   }
 
   #timeOf(segment: SegmentRange): number | undefined {

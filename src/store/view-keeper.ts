@@ -276,7 +276,9 @@ export class ViewKeeper {
           build.views.light.bindUnnumbered(filter)
         }
       }
-      await this.#replay(build, commitLog.start)
+      // What retention has trimmed may be on its way out.
+      const trimmedTo = this.#build?.views.trimmedTo ?? 0
+      await this.#replay(build, Math.max(commitLog.start, trimmedTo))
       await this.#settle(build)
     } catch (error) {
       await build.stored.close()

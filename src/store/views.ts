@@ -164,6 +164,11 @@ export class Views implements BlockStore {
     queue.reset(0)
   }
 
+  /** Entries before this position are no more. */
+  get trimmedTo(): number {
+    return this.#trimmedTo
+  }
+
   get isDirty(): boolean {
     return this.mark !== this.#savedMark || this.#dirtyQueues.length > 0
   }

@@ -1,0 +1,188 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import test, { type ExecutionContext } from 'ava'
+import { lightQueueTopic } from '../../src/model/names.ts'
+import { queueOffset } from '../../src/model/positions.ts'
+import { RecordView, recordsOf } from '../../src/model/record.ts'
+import { levelPlace } from '../../src/store/level.ts'
+import { nodeDisk } from '../../src/store/node-disk.ts'
+import { openStoreIn } from '../../src/store/open.ts'
+import type { RetentionLimits } from '../../src/store/retention.ts'
+import type { MessageStore } from '../../src/store/store.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { LogLines } from '../support/log-lines.ts'
+import { draft } from '../support/store-contents.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+const KIB = 1024
+const SEGMENT_BYTES = 256 * KIB
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
+
+async function open(
+  t: ExecutionContext,
+  directory: string,
+  clock: FakeClock,
+  limits: RetentionLimits = {},
+): Promise<MessageStore> {
+  const log = new LogLines()
+  const viewsPath = join(directory, 'views')
+  const store = await openStoreIn({
+    logPath: join(directory, 'log'),
+    viewsPath,
+    disk: nodeDisk,
+    place: levelPlace(viewsPath, log),
+    clock,
+    log,
+    storeHost: { ip: 0x7f000001, port: 10_911 },
+    closed() {},
+    segmentBytes: SEGMENT_BYTES,
+    logOptions: {
+      aheadBytes: 16 * KIB,
+      fillPieceBytes: 16 * KIB,
+      reserveBytes: 0,
+      frameBytesMax: 64 * KIB,
+      tailBytesMax: 192 * KIB,
+    },
+    ...limits,
+  })
+  t.teardown(() => store.close())
+  return store
+}
+
+/** Messages of 1 KiB into queue `topic`/0, in several frames. */
+async function load(store: MessageStore, topic: string, kib: number): Promise<void> {
+  for (let i = 0; i < kib; i += 16) {
+    const messages = Array.from({ length: 16 }, (_, n) =>
+      draft(topic, `${i + n} `.padEnd(1024, '.')),
+    )
+    await store.append({ messages })
+  }
+}
+
+/** Lets the periodic check run and end. */
+async function check(clock: FakeClock, isDone: () => boolean): Promise<void> {
+  clock.advance(60_000)
+  const deadline = performance.now() + 20_000
+  while (!isDone()) {
+    if (performance.now() > deadline) throw new Error('retention did not do it in time')
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+const firstBody = async (store: MessageStore, topic: string): Promise<string> => {
+  const { minOffset } = store.range(topic, 0)
+  const request = {
+    topic,
+    queueId: 0,
+    offset: minOffset,
+    maxMessages: 1,
+    maxBytes: 4096,
+    hashes: undefined,
+  }
+  const [record] = [...recordsOf((await store.read(request)).records)]
+  return record!.body.toString().split(' ')[0]!
+}
+
+test('the log is cut to its size from the old end, and the offsets say so', async (t) => {
+  const clock = new FakeClock()
+  const store = await open(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  await load(store, 'T', 1024)
+  t.is(store.range('T', 0).minOffset, queueOffset(0))
+  const size = (): number => store.status().logEnd - store.status().logStart
+  await check(clock, () => size() <= 2 * SEGMENT_BYTES)
+  const { minOffset, maxOffset } = store.range('T', 0)
+  t.true(minOffset > 500 && minOffset < 1024)
+  t.is(maxOffset, queueOffset(1024))
+  t.is(await firstBody(store, 'T'), String(minOffset))
+  const moved = await store.read({
+    topic: 'T',
+    queueId: 0,
+    offset: queueOffset(0),
+    maxMessages: 1,
+    maxBytes: 1,
+    hashes: undefined,
+  })
+  t.is(moved.status, 'moved')
+  t.is(moved.nextOffset, minOffset)
+})
+
+test('what is older than its time goes, what is younger stays', async (t) => {
+  const clock = new FakeClock()
+  const store = await open(t, await tempDir(t), clock, { retentionMs: DAY_MS })
+  await load(store, 'old', 600)
+  clock.advance(2 * DAY_MS)
+  await load(store, 'young', 600)
+  await check(clock, () => store.range('old', 0).minOffset > 400)
+  t.is(store.range('young', 0).minOffset, queueOffset(0))
+  t.is(await firstBody(store, 'young'), '0')
+})
+
+test('with the views gone too, everything alive is rebuilt from what is left', async (t) => {
+  const clock = new FakeClock()
+  const directory = await tempDir(t)
+  const before = await open(t, directory, clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const dueMs = clock.now() + DAY_MS
+  const fact = (key: string, value: string | null) => ({
+    kind: 'k',
+    key,
+    value: value === null ? null : Buffer.from(value),
+  })
+  await before.bindLightQueue('T', true)
+  await before.bindLightQueue('gone', true)
+  await before.append({
+    messages: [
+      draft('quiet', 'a'),
+      draft('quiet', 'b'),
+      draft('T', 'later', { dueMs }),
+      draft('T', 'soon', { dueMs: dueMs - 1 }),
+    ],
+    facts: [fact('kept', '1'), fact('changed', '1'), fact('forgotten', '1')],
+  })
+  await load(before, 'T', 300)
+  await before.unbindLightQueue('gone', true)
+  const [soon] = before.due(dueMs - 1, 1)
+  await before.append({
+    messages: [],
+    fired: [soon!],
+    facts: [fact('changed', '2'), fact('forgotten', null)],
+  })
+  await load(before, 'T', 1024)
+  const light = lightQueueTopic('T')
+  const size = (): number => before.status().logEnd - before.status().logStart
+  await check(clock, () => size() <= 2 * SEGMENT_BYTES)
+  const ranges = (store: MessageStore): unknown => [
+    store.range('T', 0),
+    store.range('quiet', 0),
+    store.range(light, 0),
+  ]
+  const expected = ranges(before)
+  await before.close()
+  await rm(join(directory, 'views'), { recursive: true })
+  const store = await open(t, directory, clock)
+  t.deepEqual(ranges(store), expected)
+  t.is(store.range('quiet', 0).maxOffset, queueOffset(2))
+  t.is(store.fact('k', 'kept')?.toString(), '1')
+  t.is(store.fact('k', 'changed')?.toString(), '2')
+  t.is(store.fact('k', 'forgotten'), undefined)
+  const due = store.due(dueMs, 10)
+  t.is(due.length, 1)
+  t.is(new RecordView((await store.readAt(due[0]!.position))!).body.toString(), 'later')
+  t.is(await firstBody(store, light), await firstBody(store, 'T'))
+  const [appended] = await store.append({ messages: [draft('quiet', 'c')] })
+  t.is(appended!.queueOffset, queueOffset(2))
+})
+
+test('whoever holds the old position of a parked message still means it', async (t) => {
+  const clock = new FakeClock()
+  const store = await open(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const dueMs = clock.now() + DAY_MS
+  await store.append({ messages: [draft('T', 'parked', { dueMs })] })
+  const [held] = store.due(dueMs, 1)
+  await load(store, 'T', 1024)
+  await check(clock, () => store.due(dueMs, 1)[0]?.position !== held!.position)
+  await check(clock, () => store.status().logStart > held!.position)
+  t.is(new RecordView((await store.readAt(held!.position))!).body.toString(), 'parked')
+  await store.append({ messages: [draft('T', 'delivered')], fired: [held!] })
+  t.is(store.status().pendingDue, 0)
+})

@@ -1,0 +1,139 @@
+// The store while its disk is full or its views cannot be written.
+import test, { type ExecutionContext } from 'ava'
+import { queueOffset } from '../../src/model/positions.ts'
+import { recordsOf } from '../../src/model/record.ts'
+import { openStoreIn } from '../../src/store/open.ts'
+import type { MessageStore } from '../../src/store/store.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { LogLines } from '../support/log-lines.ts'
+import { MemoryPlace } from '../support/memory-key-value.ts'
+import { Random } from '../support/random.ts'
+import { SimulatedDisk } from '../support/simulated-disk.ts'
+import { draft } from '../support/store-contents.ts'
+
+const KIB = 1024
+
+async function open(t: ExecutionContext, capacityBytes = Number.POSITIVE_INFINITY) {
+  const random = new Random(7)
+  const inPool = (fn: () => void): void => void setImmediate(fn)
+  const disk = new SimulatedDisk({ random, inPool, capacityBytes })
+  const place = new MemoryPlace({ random, inPool })
+  const clock = new FakeClock()
+  const log = new LogLines()
+  const store = await openStoreIn({
+    logPath: '/log',
+    viewsPath: '/views',
+    disk,
+    place,
+    clock,
+    log,
+    storeHost: { ip: 0x7f000001, port: 10_911 },
+    closed() {},
+    segmentBytes: 256 * KIB,
+    logOptions: {
+      aheadBytes: 16 * KIB,
+      fillPieceBytes: 16 * KIB,
+      reserveBytes: 64 * KIB,
+      frameBytesMax: 64 * KIB,
+      tailBytesMax: 192 * KIB,
+    },
+  })
+  t.teardown(() => store.close())
+  return { store, disk, place, clock, log }
+}
+
+/** Lets time pass until something holds. */
+async function until(clock: FakeClock, isSo: () => boolean): Promise<void> {
+  for (let i = 0; !isSo(); i++) {
+    if (i > 2000) throw new Error('it never came to be')
+    await clock.advanceAsync(50)
+  }
+}
+
+async function bodies(store: MessageStore, topic: string): Promise<string[]> {
+  const found: string[] = []
+  const { maxOffset } = store.range(topic, 0)
+  for (let offset = queueOffset(0); offset < maxOffset; ) {
+    const result = await store.read({
+      topic,
+      queueId: 0,
+      offset,
+      maxMessages: 100,
+      maxBytes: 1 << 20,
+      hashes: undefined,
+    })
+    for (const record of recordsOf(result.records)) found.push(record.body.toString().trim())
+    offset = result.nextOffset
+  }
+  return found
+}
+
+test('a full disk refuses messages, lets facts and reads go on, and resumes without a hole', async (t) => {
+  const { store, disk, clock } = await open(t, 700 * KIB)
+  const heard: boolean[] = []
+  store.onWritable((writable) => heard.push(writable))
+  const stored: string[] = []
+  let refusal: { code?: string; message?: string } = {}
+  for (let i = 0; refusal.code === undefined && i < 2000; i++) {
+    const body = `m${i}`
+    try {
+      await store.append({ messages: [draft('T', body.padEnd(KIB))] })
+      stored.push(body)
+    } catch (error) {
+      refusal = error as { code: string }
+    }
+  }
+  t.is(refusal.code, 'READ_ONLY')
+  t.false(store.status().writable)
+  t.truthy(store.status().reason)
+  t.deepEqual(heard, [false])
+  await store.append({
+    messages: [],
+    facts: [{ kind: 'cursor', key: 'g', value: Buffer.from('9') }],
+  })
+  t.is(store.fact('cursor', 'g')?.toString(), '9')
+  t.deepEqual(await bodies(store, 'T'), stored)
+  t.is(store.range('T', 0).maxOffset, queueOffset(stored.length))
+  disk.capacityBytes = Number.POSITIVE_INFINITY
+  await until(clock, () => store.status().writable)
+  t.deepEqual(heard, [false, true])
+  const [next] = await store.append({ messages: [draft('T', 'after')] })
+  t.is(next!.queueOffset, queueOffset(stored.length))
+  t.deepEqual(await bodies(store, 'T'), [...stored, 'after'])
+})
+
+test('views that cannot be written are built again once they can, and nothing waits for them', async (t) => {
+  const { store, place, clock, log } = await open(t)
+  await store.append({ messages: [draft('T', 'a')] })
+  place.failures = 5
+  for (let i = 0; i < 3; i++) {
+    await store.append({
+      messages: [draft('T', `b${i}`)],
+      facts: [{ kind: 'k', key: 'x', value: Buffer.from(`${i}`) }],
+    })
+    await clock.advanceAsync(250)
+  }
+  t.true(log.events().includes('views.damaged'))
+  t.is(store.status().isRebuilding, true)
+  t.deepEqual(await bodies(store, 'T'), ['a', 'b0', 'b1', 'b2'])
+  await until(clock, () => !store.status().isRebuilding)
+  t.is(place.failures, 0)
+  t.deepEqual(await bodies(store, 'T'), ['a', 'b0', 'b1', 'b2'])
+  t.is(store.fact('k', 'x')?.toString(), '2')
+  const [next] = await store.append({ messages: [draft('T', 'c')] })
+  t.is(next!.queueOffset, queueOffset(4))
+})
+
+test('live light queues live through a new build of the views', async (t) => {
+  const { store, place, clock, log } = await open(t)
+  await store.bindLightQueue('T', false)
+  await store.append({ messages: [draft('T', 'a')] })
+  place.failures = 1
+  await until(clock, () => log.events().includes('views.damaged'))
+  const appended = store.append({ messages: [draft('T', 'b')] })
+  await until(clock, () => !store.status().isRebuilding)
+  await appended
+  await store.append({ messages: [draft('T', 'c')] })
+  t.deepEqual(await bodies(store, '%LIVE%T'), ['a', 'b', 'c'])
+  t.deepEqual(await bodies(store, 'T'), ['a', 'b', 'c'])
+})
