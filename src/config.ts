@@ -14,8 +14,13 @@ const port = (fallback: number) =>
 
 const count = (fallback: number) => z.int().min(1).default(fallback)
 
+/** RocketMQ's clients connect to servers they may need later, and its own servers wait two minutes. */
+const NATIVE_SILENT_MS = 120_000
+/** MQTT and AMQP clients have nothing to wait for before they speak. */
+const SILENT_MS = 10_000
+
 /** What every listening front-end has. */
-const listening = (portDefault: number) => ({
+const listening = (portDefault: number, silentMs: number) => ({
   enabled: z.boolean().default(true).describe('Listen at all.'),
   host: z
     .string()
@@ -47,7 +52,7 @@ const listening = (portDefault: number) => ({
   silentMs: z
     .int()
     .min(100)
-    .default(10_000)
+    .default(silentMs)
     .describe('A new connection that sends nothing for this long is closed.'),
 })
 
@@ -124,7 +129,7 @@ export const configSchema = z.strictObject({
     .prefault({})
     .describe('The log and its views.'),
   nameServer: z
-    .strictObject(listening(9876))
+    .strictObject(listening(9876, NATIVE_SILENT_MS))
     .prefault({})
     .describe('The name server of this process.'),
   broker: z
@@ -180,10 +185,13 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('The broker of this process.'),
-  remoting: z.strictObject(listening(10_911)).prefault({}).describe("RocketMQ's native protocol."),
+  remoting: z
+    .strictObject(listening(10_911, NATIVE_SILENT_MS))
+    .prefault({})
+    .describe("RocketMQ's native protocol."),
   mqtt: z
     .strictObject({
-      ...listening(1883),
+      ...listening(1883, SILENT_MS),
       packetBytesMax: z
         .int()
         .min(64 * 1024)
@@ -270,7 +278,7 @@ export const configSchema = z.strictObject({
     .describe('MQTT 3.1, 3.1.1 and 5.'),
   amqp: z
     .strictObject({
-      ...listening(5672),
+      ...listening(5672, SILENT_MS),
       frameBytesMax: z
         .int()
         .min(4096)
