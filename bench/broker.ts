@@ -9,7 +9,7 @@ import { type EmbeddedBroker, openBroker } from '../src/broker/broker.ts'
 import { systemClock } from '../src/clock.ts'
 import { silentLogger } from '../src/log.ts'
 import { ANY_QUEUE, type NewMessage } from '../src/model/message.ts'
-import { queueOffset } from '../src/model/positions.ts'
+import { type QueueOffset, queueOffset } from '../src/model/positions.ts'
 import { encodeProperties } from '../src/model/properties.ts'
 import { writeRecord } from '../src/model/record.ts'
 import { EVERY_TAG } from '../src/model/tag-filter.ts'
@@ -111,14 +111,26 @@ function recordBytes(): Buffer {
   return bytes.subarray(0, writeRecord(bytes, 0, draft, place))
 }
 
-/** CPU microseconds per message, best of the rounds. */
-async function measure(name: string, messages: number, run: () => Promise<void>): Promise<void> {
+/** CPU microseconds per message of each round; `unmeasured` prepares a part of a round. */
+async function measure(
+  name: string,
+  count: number,
+  run: (count: number, round: number) => Promise<void>,
+  unmeasured?: (count: number) => Promise<void>,
+): Promise<void> {
+  const part = unmeasured === undefined ? count : BATCH * 64
   const results: number[] = []
   for (let round = 0; round < ROUNDS; round++) {
-    const start = process.cpuUsage()
-    await run()
-    const { user, system } = process.cpuUsage(start)
-    results.push((user + system) / messages)
+    let us = 0
+    let done = 0
+    for (; done < count; done += part) {
+      await unmeasured?.(part)
+      const start = process.cpuUsage()
+      await run(part, round)
+      const { user, system } = process.cpuUsage(start)
+      us += user + system
+    }
+    results.push(us / done)
   }
   const shown = results.map((us) => us.toFixed(2)).join(' / ')
   console.log(`${name.padEnd(52)} ${shown} us CPU a message`)
@@ -135,8 +147,9 @@ async function publish(broker: EmbeddedBroker, batch: NewMessage[], count: numbe
   }
 }
 
+/** Creates the group at the end of the topic when there is nothing to receive. */
 async function consume(broker: EmbeddedBroker, group: string, count: number): Promise<void> {
-  for (let received = 0; received < count; ) {
+  for (let received = 0; received < count || count === 0; ) {
     const messages = await broker.receive({
       topic: 'bench',
       queueId: ANY_QUEUE,
@@ -146,45 +159,54 @@ async function consume(broker: EmbeddedBroker, group: string, count: number): Pr
       maxBytes: 1024 * 1024,
       invisibleMs: 60_000,
       ordered: false,
-      startAt: 'first',
-      waitMs: 1000,
+      startAt: count === 0 ? 'last' : 'first',
+      waitMs: count === 0 ? 0 : 1000,
       clientId: 'bench',
     })
+    if (count === 0) return
     received += messages.length
     await broker.ack(messages.map(({ receipt }) => receipt))
   }
 }
 
+/** Where the pulls of each queue go on. */
+const pulled = new Array<QueueOffset>(QUEUES).fill(queueOffset(0))
+
 async function pull(broker: EmbeddedBroker): Promise<void> {
   for (let queueId = 0; queueId < QUEUES; queueId++) {
-    for (let offset = queueOffset(0); ; ) {
-      const pulled = await broker.pull({
+    for (;;) {
+      const { count, nextOffset } = await broker.pull({
         topic: 'bench',
         queueId,
-        offset,
+        offset: pulled[queueId]!,
         maxMessages: 32,
         maxBytes: 1024 * 1024,
         filter: EVERY_TAG,
         waitMs: 0,
       })
-      if (pulled.count === 0) break
-      offset = pulled.nextOffset
+      pulled[queueId] = nextOffset
+      if (count === 0) break
     }
   }
 }
 
 async function bench(name: string, store: MessageStore): Promise<void> {
+  pulled.fill(queueOffset(0))
   const broker = openBroker({ store, clock: systemClock, log: silentLogger })
   const count = Math.ceil(MESSAGES / BATCH) * BATCH
-  let group = 0
-  await measure(`${name}: publish, unique key given`, count, () =>
-    publish(broker, batchOf(withKey), count),
+  const publishMore = (more: number) => publish(broker, batchOf(withKey), more)
+  await measure(`${name}: publish, unique key given`, count, publishMore)
+  await measure(`${name}: publish, unique key added`, count, (more) =>
+    publish(broker, batchOf(withoutKey), more),
   )
-  await measure(`${name}: publish, unique key added`, count, () =>
-    publish(broker, batchOf(withoutKey), count),
+  await pull(broker)
+  await measure(`${name}: pull 32 at the tail`, count, () => pull(broker), publishMore)
+  await consume(broker, 'tail', 0)
+  const consumeMore = (more: number) => consume(broker, 'tail', more)
+  await measure(`${name}: receive 32 + ack 32 at the tail`, count, consumeMore, publishMore)
+  await measure(`${name}: receive 32 + ack 32 of a backlog`, count, (more, round) =>
+    consume(broker, `backlog-${round}`, more),
   )
-  await measure(`${name}: receive 32 + ack 32`, count, () => consume(broker, `g${group++}`, count))
-  await measure(`${name}: pull 32`, count * ROUNDS * 2, () => pull(broker))
   await broker.close()
   await store.close()
 }

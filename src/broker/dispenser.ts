@@ -96,17 +96,17 @@ export class Dispenser {
   collect(request: ReceiveRequest, maxMessages: number): ReceivedMessage[] {
     const sources = this.#sources
     const taking = new Taking(request, maxMessages)
-    const start = this.#turn++ % Math.max(1, sources.length)
+    const start = this.#turn % Math.max(1, sources.length)
     for (let i = 0; i < sources.length && taking.hasRoom; i++) {
       const source = sources[(start + i) % sources.length]!
       const { queue } = source
       const isAsked =
         request.queueId === ANY_QUEUE || queue.isRetry || queue.cursor.queueId === request.queueId
-      if (!isAsked || !this.#isWithinBytes()) continue
+      if (!isAsked || source.reader.isLoading || !this.#isWithinBytes()) continue
       try {
         this.#takeReady(source, taking)
         this.#takeNew(source, taking)
-        // One load at a time: what other queues load meanwhile, this receive would not take.
+        // This receive takes what is being loaded for it; further loads would be for nobody.
         if (source.reader.isLoading && taking.messages.length === 0) break
       } catch (error) {
         // What was taken from other queues is delivered; the trouble comes up again.
@@ -114,6 +114,8 @@ export class Dispenser {
         break
       }
     }
+    // Only then, so that a receive comes back to the queue that was loaded for it.
+    if (taking.messages.length > 0) this.#turn++
     this.#group.counts.received += taking.messages.length
     return taking.messages
   }

@@ -325,6 +325,22 @@ test('messages that must come from the disk are received all the same', async (t
   t.deepEqual(await broker.receive(receiveRequest('orders', 'billing')), [])
 })
 
+test('what is loaded from the disk is loaded once', async (t) => {
+  const { broker, faults } = await startBroker(t)
+  await broker.publish(
+    Array.from({ length: 256 }, (_, i) => newMessage('orders', { queueId: i % 4, body: `${i}` })),
+  )
+  await broker.groups.ensure('billing')
+  faults.readsAreSlow = true
+  faults.reads = 0
+  for (let count = 0; count < 256; ) {
+    const received = await broker.receive(receiveRequest('orders', 'billing', { waitMs: 5000 }))
+    count += received.length
+    await broker.ack(receiptsOf(received))
+  }
+  t.is(faults.reads, 256 / 32)
+})
+
 test('a disk that does not read fails the receive, and nothing is lost', async (t) => {
   const { broker, faults } = await startBroker(t)
   await publish(broker, 'a')

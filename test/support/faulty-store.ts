@@ -9,16 +9,20 @@ export interface Faults {
   readsAreSlow: boolean
   /** Every slow read rejects. */
   readsFail: boolean
+  /** How often the store was read so far. */
+  reads: number
 }
 
 export function faultyStore(store: MessageStore): { store: MessageStore; faults: Faults } {
-  const faults: Faults = { isReadOnly: false, readsAreSlow: false, readsFail: false }
+  const faults: Faults = { isReadOnly: false, readsAreSlow: false, readsFail: false, reads: 0 }
   const append = (group: AppendGroup) =>
     faults.isReadOnly
       ? Promise.reject(new BrokerError('READ_ONLY', 'the disk is full'))
       : store.append(group)
-  const read = (request: ReadRequest): ReadResult | Promise<ReadResult> =>
-    faults.readsAreSlow ? later(() => readNow(request)) : store.read(request)
+  const read = (request: ReadRequest): ReadResult | Promise<ReadResult> => {
+    faults.reads++
+    return faults.readsAreSlow ? later(() => readNow(request)) : store.read(request)
+  }
   const readNow = (request: ReadRequest): ReadResult | Promise<ReadResult> => {
     if (faults.readsFail) throw new BrokerError('STORE_CORRUPT', 'the disk does not read')
     return store.read(request)
