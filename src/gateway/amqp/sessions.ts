@@ -65,13 +65,22 @@ export class Sessions {
         return this.#onAttach(channel, readFields('attach', bytes, at, end))
       case CODE.detach:
         this.#onDetach(channel, readFields('detach', bytes, at, end))
-        return true
+        return this.#hold()
       case CODE.end:
         this.#onEnd(channel)
-        return true
+        return this.#hold()
       default:
         throw notAllowed(`performative 0x${code.toString(16)} here`)
     }
+  }
+
+  /**
+   * rhea lets an ended session's channel or a detached link's handle go some ticks later. What follows
+   * waits for that, or it would be answered on a number above the peer's own channel-max or handle-max.
+   */
+  #hold(): false {
+    setImmediate(() => this.#options.resume())
+    return false
   }
 
   #session(channel: number): AmqpSession {

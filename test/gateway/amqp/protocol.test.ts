@@ -120,6 +120,9 @@ test('a session may be ended and begun again on its channel in one piece', async
   await peer.frame('end', 5)
   await peer.frame('attach', 6)
   t.is(named(peer, 'close').length, 0)
+  // A peer may take one channel and one handle only.
+  const numbers = peer.came().map(({ channel, fields }) => [channel, fields['handle'] ?? 0])
+  t.true(numbers.every(([channel, handle]) => channel === 0 && handle === 0))
 })
 
 test('a detach that keeps the link is answered by the same', async (t) => {
