@@ -32,15 +32,19 @@ export class BlockCache {
     return slab.subarray(0, BLOCK_BYTES)
   }
 
+  /** Makes room first: the new block has nothing to save yet and must not be taken for one that may go. */
   add(block: EntryBlock): void {
+    this.#trimTo(this.#blocksMax - 1)
     this.#blocks.push(block)
-    if (this.size > this.#blocksMax) this.trim()
   }
 
   /** Lets the oldest go while there are too many. One that must stay goes to the end of the line. */
   trim(): void {
-    for (let looks = this.size - this.#blocksMax + TRIM_LOOKS; looks > 0; looks--) {
-      if (this.size <= this.#blocksMax) return
+    this.#trimTo(this.#blocksMax)
+  }
+
+  #trimTo(count: number): void {
+    for (let looks = this.size - count + TRIM_LOOKS; looks > 0 && this.size > count; looks--) {
       const block = this.#blocks[this.#head]!
       this.#blocks[this.#head] = undefined as never
       this.#head++

@@ -56,6 +56,7 @@ export interface StoreParts extends Omit<StoreOptions, 'directory'> {
   readonly closed: () => void
   /** Sizes that tests make small. */
   readonly logOptions?: Partial<CommitLogOptions>
+  readonly cachedBlocksMax?: number
 }
 
 export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
@@ -71,7 +72,16 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     ...(segmentBytes !== undefined && { segmentBytes }),
     ...logOptions,
   })
-  const keeper = new ViewKeeper({ commitLog, place, disk, directory: parts.viewsPath, clock, log })
+  const { viewsPath, cachedBlocksMax } = parts
+  const keeper = new ViewKeeper({
+    commitLog,
+    place,
+    disk,
+    directory: viewsPath,
+    clock,
+    log,
+    cachedBlocksMax,
+  })
   try {
     await keeper.open()
   } catch (error) {

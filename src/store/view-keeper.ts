@@ -41,6 +41,8 @@ export interface ViewKeeperOptions {
   readonly directory: string
   readonly clock: Clock
   readonly log: Logger
+  /** Tests make it small. */
+  readonly cachedBlocksMax?: number | undefined
 }
 
 /** One build of the views and the store it is kept in. */
@@ -227,8 +229,9 @@ export class ViewKeeper {
   }
 
   #newBuild(name: string, identity: string, stored: SealedKeyValue): Build {
-    const { commitLog, clock, log } = this.#options
+    const { commitLog, clock, log, cachedBlocksMax } = this.#options
     const views = new Views({
+      cachedBlocksMax,
       stored,
       identity,
       logId: commitLog.id,

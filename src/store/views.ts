@@ -74,6 +74,8 @@ export interface ViewsOptions {
   readonly identity: string
   readonly logId: number
   readonly clock: Clock
+  /** Blocks in memory. Default CACHED_BLOCKS_MAX. */
+  readonly cachedBlocksMax?: number | undefined
   /** Of queues without durable binding: outlives this build of the views. */
   readonly liveStore: BlockStore
   /** Told once something in the store is not what it should be. */
@@ -115,7 +117,8 @@ export class Views implements BlockStore {
     this.light = new LightQueues(this, options.liveStore, number)
     this.due = new DueIndex(options.stored, options.clock)
     this.keys = new KeyIndex(options.stored)
-    this.#cache = new BlockCache(CACHED_BLOCKS_MAX, (block) => this.#mayGo(block))
+    const { cachedBlocksMax = CACHED_BLOCKS_MAX } = options
+    this.#cache = new BlockCache(cachedBlocksMax, (block) => this.#mayGo(block))
   }
 
   // BlockStore

@@ -109,6 +109,7 @@ export class StoreSimulation {
         segmentBytes: 12_288,
         retentionMs: hasRetention ? 10 * MINUTE_MS : Number.MAX_SAFE_INTEGER,
         ...(hasRetention && { retentionBytes: 40_000 }),
+        cachedBlocksMax: 6,
         logOptions: {
           endOfTurn: this.#turns.endOfTurn,
           frameBytesMax: 8192,
