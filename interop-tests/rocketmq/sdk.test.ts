@@ -25,5 +25,6 @@ if (missing === undefined) {
     },
   }))
 } else {
+  process.stderr.write(`SKIPPED: the SDK against Apache RocketMQ, because ${missing}\n`)
   test.skip(`the SDK against Apache RocketMQ: ${missing}`, (t) => t.pass())
 }

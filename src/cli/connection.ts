@@ -11,6 +11,11 @@ export const connectionFlags = {
     many: true,
     describe: `Name server (default: ${NAME_SERVERS_ENV}, else 127.0.0.1:9876).`,
   },
+  broker: {
+    type: 'text',
+    value: 'host:port',
+    describe: 'Only this broker, where it cannot be reached at the address it tells name servers.',
+  },
   'access-key': {
     type: 'text',
     describe: `User name, with the secret key in ${SECRET_KEY_ENV} (default: ${ACCESS_KEY_ENV}).`,
@@ -26,8 +31,9 @@ export function connectOptions({ flags, env, signal }: Around): ConnectOptions {
   const accessKey = flags['access-key'] ?? env[ACCESS_KEY_ENV]
   const secretKey = env[SECRET_KEY_ENV]
   const given = flags['name-server']
+  const nameServers = given.length > 0 ? given : env[NAME_SERVERS_ENV]
   return {
-    nameServers: given.length > 0 ? given : env[NAME_SERVERS_ENV],
+    ...(flags.broker === undefined ? { nameServers } : { broker: flags.broker }),
     auth: accessKey === undefined ? undefined : { accessKey, secretKey: secretKey ?? '' },
     signal,
   }

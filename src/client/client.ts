@@ -3,6 +3,7 @@
 import { holdProcess, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { Admin } from './admin.ts'
+import { Brokers } from './brokers.ts'
 import type { CallOptions } from './calls.ts'
 import { Consumer, type Handler } from './consumer.ts'
 import type { Delivery } from './delivery.ts'
@@ -80,10 +81,11 @@ export class Client implements AsyncDisposable {
         : new SingleBroker(this.#directoryPeers, broker)
     const routes = new Routes(directory, clock)
     this.#presence = new Presence(peers, { consumers: [], producerGroups: [producerGroup] })
+    const brokers = new Brokers(this.#presence, routes)
     const ids = new UniqueIds(clock)
     const sending = { clock, group: producerGroup, timeoutMs }
-    this.#producer = new Producer(sending, this.#presence, routes, ids)
-    this.#positions = new Positions(this.#presence, routes)
+    this.#producer = new Producer(sending, brokers, routes, ids)
+    this.#positions = new Positions(brokers, routes)
     this.admin = new Admin(directory, this.#presence, routes)
     this.#context = { clock, status: this.#status, routes, peers }
   }

@@ -1,33 +1,33 @@
-// One member of a consumer group, as RocketMQ's own clients are: it makes itself known to every broker,
-// computes its share of the queues together with the others, reads those, and commits how far it came.
-// A member is a RocketMQ client of its own, with its own client id and connections.
+// One member of a consumer group, as RocketMQ's own clients are: it makes itself known to the brokers,
+// computes its share of the queues together with the other members, and does so again whenever something
+// changes. A member is a RocketMQ client of its own, with its own client id and connections.
 import type { Clock, Timer } from '../clock.ts'
-import { BrokerError } from '../errors.ts'
+import { BrokerError, type ErrorCode } from '../errors.ts'
 import { isRetryTopic, retryTopic } from '../model/names.ts'
 import { EVERY_TAG, type TagFilter } from '../model/tag-filter.ts'
 import { REQUEST } from '../remoting/codes.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
-import type { ConsumerEntry } from '../remoting/requests/clients.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
-import { allocateAveragely, queueKey } from './allocation.ts'
+import { allocateAveragely } from './allocation.ts'
+import { Assignment } from './assignment.ts'
 import { BackOff } from './back-off.ts'
-import { commitOffset, consumerIds } from './calls.ts'
+import { Brokers } from './brokers.ts'
+import { consumerIds } from './calls.ts'
+import { consumerEntry } from './consumer-entry.ts'
 import type { Delivery } from './delivery.ts'
 import type { MemberOptions } from './member-options.ts'
+import { isConnectionFailure } from './name-servers.ts'
 import type { PeerOptions } from './peers.ts'
 import { Presence } from './presence.ts'
-import { LEASE_RENEW_MS, QueueLeases } from './queue-leases.ts'
-import { QueueReader, type ReaderOwner } from './queue-reader.ts'
+import { LEASE_RENEW_MS } from './queue-leases.ts'
+import type { ReaderOwner } from './queue-reader.ts'
 import type { Routes } from './routes.ts'
-import { startOffset } from './start-offset.ts'
 import type { StatusFeed } from './status.ts'
 
 const REBALANCE_MS = 20_000
 const COMMIT_MS = 5000
 /** What could not be assigned yet is tried again after growing pauses, up to the rebalance period. */
 const FIRST_RETRY_MS = 200
-/** A commit while closing: a broker that is down must not hold it up. */
-const FAREWELL_MS = 1000
 const HELD_BYTES_MAX = 64 * 1024 * 1024
 
 export interface MemberContext {
@@ -42,6 +42,8 @@ export interface DeliverySink {
   deliver(delivery: Delivery): void
   /** One more message is settled, or given up. */
   settled?(): void
+  /** A broker refuses what will not mend itself; said once it has begun. */
+  refused?(error: BrokerError): void
 }
 
 export class GroupMember implements ReaderOwner {
@@ -50,19 +52,15 @@ export class GroupMember implements ReaderOwner {
   readonly #context: MemberContext
   readonly #sink: DeliverySink
   readonly #presence: Presence
-  readonly #leases: QueueLeases
-  readonly #readers = new Map<string, QueueReader>()
-  /** Offset last committed, by queue. */
-  readonly #committed = new Map<string, number>()
-  /** Topics that were looked at before: a queue of theirs that appears now has only new messages. */
-  readonly #seen = new Set<string>()
+  readonly #brokers: Brokers
+  readonly #assignment: Assignment
   readonly #stop = new AbortController()
   readonly #retries = new BackOff(FIRST_RETRY_MS, REBALANCE_MS)
   #timers: Timer[] = []
+  #retry: Timer | undefined
   #heldBytes = 0
   #rebalancing: Promise<void> | undefined
   #rebalanceAgain = false
-  #retry: Timer | undefined
   #closing: Promise<void> | undefined
 
   constructor(options: MemberOptions, context: MemberContext, sink: DeliverySink) {
@@ -71,10 +69,9 @@ export class GroupMember implements ReaderOwner {
     this.#context = context
     this.#sink = sink
     const entry = consumerEntry(options, this.#topics(), context.clock.now())
-    const consumers = options.isRegistered ? [entry] : []
     this.#presence = new Presence(
       context.peers,
-      { consumers, producerGroups: [] },
+      { consumers: options.isRegistered ? [entry] : [], producerGroups: [] },
       {
         push: ({ code }) => {
           if (code === REQUEST.notifyConsumersChanged) this.#rebalanceSoon()
@@ -82,27 +79,21 @@ export class GroupMember implements ReaderOwner {
         introduced: () => this.#rebalanceSoon(),
       },
     )
-    const holder = { clientId: this.#presence.clientId, consumerGroup: options.group }
-    this.#leases = new QueueLeases(holder, context.clock, (queue) => this.connection(queue))
-  }
-
-  get clientId(): string {
-    return this.#presence.clientId
+    const { clientId } = this.#presence
+    this.#brokers = new Brokers(this.#presence, context.routes)
+    this.#assignment = new Assignment(this, this.#brokers, clientId, this.#stop.signal)
   }
 
   get roomPerQueue(): number {
-    return Math.max(1, Math.floor(this.options.prefetch / Math.max(1, this.#readers.size)))
+    return Math.max(1, Math.floor(this.options.prefetch / Math.max(1, this.#assignment.queues)))
   }
 
   get isFull(): boolean {
     return this.#heldBytes > HELD_BYTES_MAX
   }
 
-  /** Messages that are read and not settled. */
   get unsettled(): number {
-    let count = 0
-    for (const reader of this.#readers.values()) count += reader.unsettled
-    return count
+    return this.#assignment.unsettled
   }
 
   /** Settles after the first rebalance. Rejects with what will not mend itself. */
@@ -111,11 +102,9 @@ export class GroupMember implements ReaderOwner {
     await this.#rebalance()
     this.#timers.push(
       this.clock.every(REBALANCE_MS, () => this.#rebalanceSoon()),
-      this.clock.every(COMMIT_MS, () => this.#commitAll()),
+      this.clock.every(COMMIT_MS, () => this.#assignment.commitAll()),
+      this.clock.every(LEASE_RENEW_MS, () => void this.#renewLeases()),
     )
-    if (this.#needsLeases) {
-      this.#timers.push(this.clock.every(LEASE_RENEW_MS, () => void this.#renewLeases()))
-    }
   }
 
   /**
@@ -130,7 +119,7 @@ export class GroupMember implements ReaderOwner {
   held(bytes: number): void {
     const wasFull = this.isFull
     this.#heldBytes += bytes
-    if (wasFull && !this.isFull) for (const reader of this.#readers.values()) reader.wake()
+    if (wasFull && !this.isFull) this.#assignment.wake()
     if (bytes < 0) this.#sink.settled?.()
   }
 
@@ -138,19 +127,21 @@ export class GroupMember implements ReaderOwner {
     this.#sink.deliver(delivery)
   }
 
-  failed(error: BrokerError, queue?: QueueRef): void {
-    if (queue !== undefined && error.code === 'TOPIC_NOT_FOUND') {
-      this.#context.routes.forget(queue.topic)
+  failed(error: BrokerError, queue?: QueueRef, retryMs?: number): void {
+    const { routes, status } = this.#context
+    if (queue === undefined || !isConnectionFailure(error)) {
+      if (queue !== undefined && error.code === 'TOPIC_NOT_FOUND') routes.forget(queue.topic)
+      status.emit({ type: 'error', error })
+      return
     }
-    this.#context.status.emit({ type: 'error', error })
+    // The broker may have moved, or its queues to others.
+    routes.invalidate(queue.topic)
+    this.#rebalanceLater()
+    status.emit({ type: 'reconnecting', broker: queue.brokerName, error, delayMs: retryMs ?? 0 })
   }
 
-  async connection(queue: QueueRef, signal?: AbortSignal): Promise<RemotingConnection> {
-    return this.#presence.connection(this.#context.routes.addressOf(queue.brokerName), signal)
-  }
-
-  get #needsLeases(): boolean {
-    return this.options.ordered && !this.options.broadcasting
+  connection(queue: QueueRef, signal?: AbortSignal): Promise<RemotingConnection> {
+    return this.#brokers.connection(queue.brokerName, signal)
   }
 
   /** The retry topic belongs to a group's subscription; broadcasting has no retry. */
@@ -160,33 +151,34 @@ export class GroupMember implements ReaderOwner {
   }
 
   async #close(drained: () => Promise<void>): Promise<void> {
-    this.#stop.abort()
+    this.#stop.abort(new BrokerError('CLOSED', 'the consumer is closed'))
     this.#retry?.cancel()
     for (const timer of this.#timers) timer.cancel()
     await this.#rebalancing?.catch(() => {})
-    const readers = [...this.#readers.values()]
-    await Promise.all(readers.map((reader) => reader.stop()))
-    await drained()
-    const reachable = readers.filter(({ queue }) => this.#isConnected(queue))
-    const queues = reachable.map(({ queue }) => queue)
-    await Promise.allSettled(reachable.map((reader) => this.#commit(reader)))
-    if (this.#needsLeases) await this.#leases.give(queues).catch(() => {})
+    await this.#assignment.close(drained)
     await this.#presence.close()
-    for (const reader of readers) reader.release()
   }
 
-  #isConnected(queue: QueueRef): boolean {
-    try {
-      const address = this.#context.routes.addressOf(queue.brokerName)
-      return this.#presence.open(address) !== undefined
-    } catch {
-      return false
-    }
+  async #renewLeases(): Promise<void> {
+    if (await this.#assignment.renewLeases()) this.#rebalanceSoon()
   }
 
-  /** In the background, soon; several calls are one. */
+  /** In the background; several calls are one. */
   #rebalanceSoon(): void {
-    this.#rebalance().catch((error) => this.failed(BrokerError.from(error)))
+    if (this.#stop.signal.aborted) return
+    this.#rebalance().catch((thrown) => {
+      const error = BrokerError.from(thrown)
+      this.failed(error)
+      this.#sink.refused?.(error)
+    })
+  }
+
+  #rebalanceLater(): void {
+    if (this.#stop.signal.aborted) return
+    this.#retry ??= this.clock.after(this.#retries.nextMs(), () => {
+      this.#retry = undefined
+      this.#rebalanceSoon()
+    })
   }
 
   #rebalance(): Promise<void> {
@@ -208,9 +200,8 @@ export class GroupMember implements ReaderOwner {
         if (this.#stop.signal.aborted) return
         isComplete = (await this.#rebalanceTopic(topic, filter)) && isComplete
       }
-      this.#retry?.cancel()
       if (isComplete) this.#retries.reset()
-      else this.#retry = this.clock.after(this.#retries.nextMs(), () => this.#rebalanceSoon())
+      else this.#rebalanceLater()
     } while (this.#rebalanceAgain)
   }
 
@@ -220,29 +211,41 @@ export class GroupMember implements ReaderOwner {
     try {
       const { readable } = await this.#context.routes.queues(topic, { signal })
       const share = this.options.broadcasting ? readable : await this.#shareOf(readable)
-      if (share === undefined) return false
-      return await this.#assign(topic, filter, share)
+      return share !== undefined && (await this.#become(topic, filter, share, readable))
     } catch (thrown) {
       if (signal.aborted) return true
       const error = BrokerError.from(thrown)
       if (FINAL.has(error.code)) throw error
-      if (error.code === 'TOPIC_NOT_FOUND') {
-        await this.#assign(topic, filter, [])
-        this.#seen.add(topic)
-      }
+      if (error.code === 'TOPIC_NOT_FOUND') await this.#become(topic, filter, [], [])
       // The broker makes the retry topic when it first hears of the group.
       if (!isRetryTopic(topic)) this.#context.status.emit({ type: 'waiting', topic, error })
       return false
     }
   }
 
-  /** undefined when no broker says who the members are: then everything stays as it is. */
+  async #become(
+    topic: string,
+    filter: TagFilter,
+    share: readonly QueueRef[],
+    all: readonly QueueRef[],
+  ): Promise<boolean> {
+    const { isChanged, isComplete } = await this.#assignment.become(topic, filter, share, all)
+    if (isChanged) {
+      const queues = this.#assignment.queuesOf(topic)
+      this.#context.status.emit({ type: 'assigned', group: this.options.group, topic, queues })
+    }
+    return isComplete
+  }
+
+  /** undefined when no broker counts us among the members: then everything stays as it is. */
   async #shareOf(queues: readonly QueueRef[]): Promise<readonly QueueRef[] | undefined> {
     const { signal } = this.#stop
-    const brokers = new Map(queues.map((queue) => [queue.brokerName, queue]))
+    const brokers = [...new Set(queues.map((queue) => queue.brokerName))]
+    // All of them must know us before any is asked: each tells only of those that it knows.
     const connections = await Promise.allSettled(
-      [...brokers.values()].map((queue) => this.connection(queue, signal)),
+      brokers.map((brokerName) => this.#brokers.connection(brokerName, signal)),
     )
+    const { clientId } = this.#presence
     let failure: unknown
     for (const settled of connections) {
       if (settled.status === 'rejected') {
@@ -250,97 +253,15 @@ export class GroupMember implements ReaderOwner {
         continue
       }
       const ids = await consumerIds(settled.value, this.options.group, { signal })
-      if (ids.includes(this.clientId)) return allocateAveragely(queues, ids, this.clientId)
+      if (ids.includes(clientId)) return allocateAveragely(queues, ids, clientId)
     }
     if (failure !== undefined) throw failure
     return undefined
   }
-
-  /** Makes the readers of a topic those of the share. False when not all could start or stop yet. */
-  async #assign(topic: string, filter: TagFilter, share: readonly QueueRef[]): Promise<boolean> {
-    const wanted = new Set(share.map(queueKey))
-    const dropped = [...this.#readers.values()].filter(
-      ({ queue, isRetired }) =>
-        queue.topic === topic && (isRetired || !wanted.has(queueKey(queue))),
-    )
-    const drops = await Promise.all(dropped.map((reader) => this.#drop(reader)))
-    const added = share.filter((queue) => !this.#readers.has(queueKey(queue)))
-    if (this.#needsLeases) await this.#leases.take(added)
-    const isNew = this.#seen.has(topic)
-    const starts = await Promise.all(added.map((queue) => this.#add(queue, filter, isNew)))
-    this.#seen.add(topic)
-    if (dropped.length > 0 || added.length > 0) this.#announce(topic)
-    return ![...drops, ...starts].includes(false)
-  }
-
-  async #add(queue: QueueRef, filter: TagFilter, isNew: boolean): Promise<boolean> {
-    const { group, from, broadcasting } = this.options
-    const { signal } = this.#stop
-    if (this.#needsLeases && !this.#leases.holds(queue)) return false
-    const connection = await this.connection(queue, signal)
-    const committer = broadcasting ? undefined : group
-    const offset = await startOffset(connection, committer, queue, from, isNew, { signal })
-    if (signal.aborted) return true
-    const reader = new QueueReader(queue, filter, offset, this)
-    this.#readers.set(queueKey(queue), reader)
-    reader.start()
-    return true
-  }
-
-  /** In order the message in hand is finished first; until then the queue is kept. */
-  async #drop(reader: QueueReader): Promise<boolean> {
-    const { queue } = reader
-    if (this.#needsLeases) {
-      reader.retire()
-      if (reader.isBusy) return false
-    }
-    this.#readers.delete(queueKey(queue))
-    await reader.stop()
-    // Whoever has the lock now may have committed further.
-    const isOurs = !this.#needsLeases || this.#leases.holds(queue)
-    if (isOurs) await this.#commit(reader).catch(() => {})
-    this.#committed.delete(queueKey(queue))
-    if (this.#needsLeases) await this.#leases.give([queue]).catch(() => {})
-    reader.release()
-    return true
-  }
-
-  #announce(topic: string): void {
-    const queues = [...this.#readers.values()]
-      .filter(({ queue }) => queue.topic === topic)
-      .map(({ queue }) => `${queue.brokerName}:${queue.queueId}`)
-    this.#context.status.emit({ type: 'assigned', group: this.options.group, topic, queues })
-  }
-
-  /** A queue whose lock is gone is given up; it is read again, from what is committed, with a new lock. */
-  async #renewLeases(): Promise<void> {
-    await this.#leases.renew().catch((error) => this.failed(BrokerError.from(error)))
-    const lost = [...this.#readers.values()].filter(({ queue }) => !this.#leases.holds(queue))
-    await Promise.all(lost.map((reader) => this.#drop(reader)))
-    if (lost.length > 0) this.#rebalanceSoon()
-  }
-
-  #commitAll(): void {
-    for (const reader of this.#readers.values()) {
-      if (!this.#isConnected(reader.queue)) continue
-      this.#commit(reader).catch((error) => this.failed(BrokerError.from(error)))
-    }
-  }
-
-  async #commit(reader: QueueReader): Promise<void> {
-    if (this.options.broadcasting) return
-    const { queue, committable } = reader
-    const key = queueKey(queue)
-    if (this.#committed.get(key) === committable) return
-    const connection = await this.connection(queue)
-    const { group } = this.options
-    await commitOffset(connection, group, queue, committable, { timeoutMs: FAREWELL_MS })
-    this.#committed.set(key, committable)
-  }
 }
 
 /** Trying again does not help against these. */
-const FINAL: ReadonlySet<string> = new Set([
+const FINAL: ReadonlySet<ErrorCode> = new Set([
   'UNAUTHENTICATED',
   'PERMISSION_DENIED',
   'NAME_INVALID',
@@ -349,29 +270,3 @@ const FINAL: ReadonlySet<string> = new Set([
   'GROUP_MODE_CONFLICT',
   'CONFIG_INVALID',
 ])
-
-function consumerEntry(
-  options: MemberOptions,
-  topics: Iterable<readonly [string, TagFilter]>,
-  subVersion: number,
-): ConsumerEntry {
-  return {
-    groupName: options.group,
-    consumeType: 'CONSUME_PASSIVELY',
-    messageModel: options.broadcasting ? 'BROADCASTING' : 'CLUSTERING',
-    consumeFromWhere:
-      options.from === 'first'
-        ? 'CONSUME_FROM_FIRST_OFFSET'
-        : options.from === 'last'
-          ? 'CONSUME_FROM_LAST_OFFSET'
-          : 'CONSUME_FROM_TIMESTAMP',
-    subscriptions: Array.from(topics, ([topic, filter]) => ({
-      topic,
-      subString: filter.expression,
-      expressionType: 'TAG',
-      subVersion,
-      tagsSet: [...(filter.tags ?? [])],
-      codeSet: [...(filter.hashes ?? [])],
-    })),
-  }
-}

@@ -8,6 +8,8 @@ import type { Presence } from './presence.ts'
 import { responseError } from './response-errors.ts'
 
 const MASTER_ID = 0
+/** Changes of definitions may take a broker longer than messages do. */
+const TIMEOUT_MS = 10_000
 
 export interface Master {
   readonly name: string
@@ -53,7 +55,8 @@ export class Masters {
     const answers = await Promise.all(
       masters.map(async ({ name, address }) => {
         const connection = await this.connection(address, options)
-        const response = await connection.request(code, options)
+        const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
+        const response = await connection.request(code, { ...options, timeoutMs })
         if (response.code === absent) return undefined
         if (response.code === RESPONSE.success) return { name, address, response }
         throw responseError(response, `${asked} at ${address}`)

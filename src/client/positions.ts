@@ -6,9 +6,9 @@ import { tagMatches } from '../model/tag-filter.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
 import { PULL_FLAG } from '../remoting/requests/pull.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
+import type { Brokers } from './brokers.ts'
 import { type CallOptions, endOffset, offsetByTime, pull } from './calls.ts'
 import { Delivery, type Message } from './delivery.ts'
-import type { Presence } from './presence.ts'
 import type { Routes } from './routes.ts'
 import { filterOf, type Tags } from './subscribe-options.ts'
 import { TOOLS_GROUP } from './topic-reader.ts'
@@ -49,11 +49,11 @@ export interface PullResult {
 }
 
 export class Positions {
-  readonly #presence: Presence
+  readonly #brokers: Brokers
   readonly #routes: Routes
 
-  constructor(presence: Presence, routes: Routes) {
-    this.#presence = presence
+  constructor(brokers: Brokers, routes: Routes) {
+    this.#brokers = brokers
     this.#routes = routes
   }
 
@@ -129,6 +129,6 @@ export class Positions {
   }
 
   #connection(queue: QueueRef, options: CallOptions): Promise<RemotingConnection> {
-    return this.#presence.connection(this.#routes.addressOf(queue.brokerName), options.signal)
+    return this.#brokers.connection(queue.brokerName, options.signal)
   }
 }

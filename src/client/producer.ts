@@ -7,9 +7,9 @@ import { queueOfKey } from '../model/ordering-key.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
 import { withRetries } from './attempts.ts'
+import type { Brokers } from './brokers.ts'
 import { type CallOptions, type SendAnswer, sendMessageOneWay, sendMessages } from './calls.ts'
 import { type EncodedMessage, encodeMessage, type OutgoingMessage } from './outgoing.ts'
-import type { Presence } from './presence.ts'
 import type { Routes } from './routes.ts'
 import type { UniqueIds } from './unique-id.ts'
 
@@ -65,7 +65,7 @@ const ROUTE_ERRORS: ReadonlySet<ErrorCode> = new Set([
 
 export class Producer {
   readonly #options: ProducerOptions
-  readonly #presence: Presence
+  readonly #brokers: Brokers
   readonly #routes: Routes
   readonly #ids: UniqueIds
   /** Round robin per topic, from a random start so that clients do not march in step. */
@@ -75,9 +75,9 @@ export class Producer {
   #pending = 0
   #idle: (() => void) | undefined
 
-  constructor(options: ProducerOptions, presence: Presence, routes: Routes, ids: UniqueIds) {
+  constructor(options: ProducerOptions, brokers: Brokers, routes: Routes, ids: UniqueIds) {
     this.#options = options
-    this.#presence = presence
+    this.#brokers = brokers
     this.#routes = routes
     this.#ids = ids
   }
@@ -211,12 +211,11 @@ export class Producer {
       orderingKey === undefined
         ? this.#nextQueue(topic, queues, avoidedBroker)
         : queues[queueOfKey(orderingKey, queues.length)]!
-    const address = this.#routes.addressOf(queue.brokerName)
-    const connection = await this.#presence.connection(address, options.signal)
+    const connection = await this.#brokers.connection(queue.brokerName, options.signal)
     if (connection.unsentBytes > UNSENT_BYTES_MAX) {
       throw new BrokerError(
         'BUSY',
-        `${connection.unsentBytes} bytes wait to be sent to ${address}; send fewer at a time`,
+        `${connection.unsentBytes} bytes wait to be sent to ${connection.address}; send fewer at a time`,
       )
     }
     return { queue, connection }

@@ -2,16 +2,14 @@
 // (LOCK_BATCH_MQ). Renewed every 20; a member that could not renew for 30 stops by itself, well before
 // the broker gives the queue to another.
 import type { Clock } from '../clock.ts'
-import type { RemotingConnection } from '../remoting/connection.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
 import { queueKey } from './allocation.ts'
+import type { Brokers } from './brokers.ts'
 import { lockQueues, type QueueHolder, unlockQueues } from './calls.ts'
 
 export const LEASE_RENEW_MS = 20_000
 const LEASE_CERTAIN_MS = 30_000
 const TIMEOUT_MS = 1000
-
-export type ConnectionOf = (queue: QueueRef) => Promise<RemotingConnection>
 
 interface Lease {
   readonly queue: QueueRef
@@ -21,13 +19,13 @@ interface Lease {
 export class QueueLeases {
   readonly #holder: QueueHolder
   readonly #clock: Clock
-  readonly #connection: ConnectionOf
+  readonly #brokers: Brokers
   readonly #leases = new Map<string, Lease>()
 
-  constructor(holder: QueueHolder, clock: Clock, connection: ConnectionOf) {
+  constructor(holder: QueueHolder, clock: Clock, brokers: Brokers) {
     this.#holder = holder
     this.#clock = clock
-    this.#connection = connection
+    this.#brokers = brokers
   }
 
   holds(queue: QueueRef): boolean {
@@ -38,32 +36,47 @@ export class QueueLeases {
   /** Asks for those that it does not hold. Rejects when a broker does not answer. */
   async take(queues: readonly QueueRef[]): Promise<void> {
     const missing = queues.filter((queue) => !this.holds(queue))
-    await Promise.all(byBroker(missing).map((some) => this.#lock(some)))
+    await Promise.all(
+      byBroker(missing).map(async (some) => {
+        for (const lease of await this.#lock(some)) this.#keep(lease)
+      }),
+    )
   }
 
   /** Rejects when a broker does not answer; what is held then ages. */
   async renew(): Promise<void> {
     const queues = [...this.#leases.values()].map((lease) => lease.queue)
-    await Promise.all(byBroker(queues).map((some) => this.#lock(some)))
+    await Promise.all(
+      byBroker(queues).map(async (some) => {
+        const leases = await this.#lock(some)
+        // What was given back meanwhile stays given back.
+        const kept = leases.filter(({ queue }) => this.#leases.has(queueKey(queue)))
+        for (const queue of some) this.#leases.delete(queueKey(queue))
+        for (const lease of kept) this.#keep(lease)
+      }),
+    )
   }
 
   async give(queues: readonly QueueRef[]): Promise<void> {
     for (const queue of queues) this.#leases.delete(queueKey(queue))
     await Promise.all(
       byBroker(queues).map(async (some) => {
-        const connection = await this.#connection(some[0]!)
+        const connection = await this.#brokers.connection(some[0]!.brokerName)
         await unlockQueues(connection, this.#holder, some, { timeoutMs: TIMEOUT_MS })
       }),
     )
   }
 
-  /** Queues of one broker. */
-  async #lock(queues: readonly QueueRef[]): Promise<void> {
-    const connection = await this.#connection(queues[0]!)
+  #keep(lease: Lease): void {
+    this.#leases.set(queueKey(lease.queue), lease)
+  }
+
+  /** Of queues of one broker; those that it gave. */
+  async #lock(queues: readonly QueueRef[]): Promise<readonly Lease[]> {
+    const connection = await this.#brokers.connection(queues[0]!.brokerName)
     const certainUntil = this.#clock.monotonic() + LEASE_CERTAIN_MS
     const locked = await lockQueues(connection, this.#holder, queues, { timeoutMs: TIMEOUT_MS })
-    for (const queue of queues) this.#leases.delete(queueKey(queue))
-    for (const queue of locked) this.#leases.set(queueKey(queue), { queue, certainUntil })
+    return locked.map((queue) => ({ queue, certainUntil }))
   }
 }
 

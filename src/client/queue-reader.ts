@@ -40,7 +40,8 @@ export interface ReaderOwner {
   deliver(delivery: Delivery): void
   /** Bytes of unsettled messages, risen or fallen. */
   held(bytes: number): void
-  failed(error: BrokerError, queue: QueueRef): void
+  /** @param retryMs when it is tried again */
+  failed(error: BrokerError, queue?: QueueRef, retryMs?: number): void
 }
 
 /** A message that is read and not settled. */
@@ -225,8 +226,9 @@ export class QueueReader implements Settlement {
         if (isIdle) await sleep(this.#owner.clock, IDLE_MS, signal)
       } catch (error) {
         if (signal.aborted) return
-        this.#owner.failed(BrokerError.from(error), this.queue)
-        await sleep(this.#owner.clock, backOff.nextMs(), signal).catch(() => {})
+        const pauseMs = backOff.nextMs()
+        this.#owner.failed(BrokerError.from(error), this.queue, pauseMs)
+        await sleep(this.#owner.clock, pauseMs, signal).catch(() => {})
       }
     }
   }

@@ -6,10 +6,10 @@ import { Mailbox } from './mailbox.ts'
 export type Status =
   | { readonly type: 'connected'; readonly address: string }
   | { readonly type: 'disconnected'; readonly address: string; readonly error: BrokerError }
-  /** Tried again after `delayMs`. */
+  /** A consumer cannot read from a broker; tried again after `delayMs`. */
   | {
       readonly type: 'reconnecting'
-      readonly address: string
+      readonly broker: string
       readonly error: BrokerError
       readonly delayMs: number
     }

@@ -39,12 +39,10 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
     this.#member = new GroupMember(options, context, {
       deliver: (delivery) => this.#mailbox.push(delivery),
       settled: () => this.#settled?.(),
+      refused: (error) => this.#fail(error),
     })
     this.ready = this.#member.start()
-    this.ready.catch((error) => {
-      this.#mailbox.end(error)
-      void this.close({ deadlineMs: 0 })
-    })
+    this.ready.catch((error) => this.#fail(error))
   }
 
   async next(): Promise<IteratorResult<Delivery, undefined>> {
@@ -75,6 +73,11 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
   close({ deadlineMs = DEADLINE_MS }: CloseOptions = {}): Promise<void> {
     this.#closing ??= this.#close(deadlineMs)
     return this.#closing
+  }
+
+  #fail(error: unknown): void {
+    this.#mailbox.end(error)
+    void this.close({ deadlineMs: 0 })
   }
 
   async #close(deadlineMs: number): Promise<void> {

@@ -35,13 +35,13 @@ export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposa
     this.#member = new GroupMember(
       { ...member, broadcasting: true, isRegistered: false },
       context,
-      { deliver: (delivery) => this.#mailbox.push(delivery) },
+      {
+        deliver: (delivery) => this.#mailbox.push(delivery),
+        refused: (error) => this.#fail(error),
+      },
     )
     this.ready = this.#member.start()
-    this.ready.catch((error) => {
-      this.#mailbox.end(error)
-      void this.close()
-    })
+    this.ready.catch((error) => this.#fail(error))
   }
 
   async next(): Promise<IteratorResult<Message, undefined>> {
@@ -61,6 +61,11 @@ export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposa
   close(): Promise<void> {
     this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  #fail(error: unknown): void {
+    this.#mailbox.end(error)
+    void this.close()
   }
 
   async #close(): Promise<void> {

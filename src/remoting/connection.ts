@@ -124,7 +124,8 @@ export class RemotingConnection {
       signal: options.signal,
       what: `request ${code} to ${this.address}`,
     })
-    if (!options.signal?.aborted) this.#send(code, opaque, options, false)
+    // Refused at once, nothing must go out: the caller may try again.
+    if (this.#pending.has(opaque)) this.#send(code, opaque, options, false)
     return answer
   }
 

@@ -34,6 +34,10 @@ export class PendingRequests {
     return this.#waiting.size
   }
 
+  has(opaque: number): boolean {
+    return this.#waiting.has(opaque)
+  }
+
   /** A free correlation id; i32 on the wire, so it wraps. */
   nextOpaque(): number {
     do this.#opaque = (this.#opaque + 1) | 0

@@ -134,6 +134,14 @@ test('pub numbers its messages and says where each went', async (t) => {
   t.is(sub.printed.join(''), Array.from({ length: 100 }, (_, i) => `n${i + 1}\n`).join(''))
 })
 
+test('a broker is reached without a name server', async (t) => {
+  const broker = ['--broker', server.address('remoting')]
+  await done('pub', 'alone', 'x', ...broker)
+  t.is((await done('sub', 'alone', '--from', 'first', '-c', '1', '--raw', ...broker)).output, 'x\n')
+  const { topics } = JSON.parse((await done('topic', 'list', '--json', ...broker)).output)
+  t.true(topics.some((topic: { name: string }) => topic.name === 'alone'))
+})
+
 test('a group goes on where it stopped', async (t) => {
   await done('pub', 'paused', 'n{n}', '-c', '6', '--ordering-key', 'k')
   const first = await done('sub', 'paused', '-g', 'g', '--from', 'first', '-c', '4', '--raw')

@@ -298,6 +298,24 @@ test('a refusal that will not mend itself ends the consumer and the iteration', 
   await t.throwsAsync(mq.receive(G), { code: 'PERMISSION_DENIED' })
 })
 
+test('a refusal that comes later, when the topic has appeared, ends the iteration too', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock })
+  fake.intercept(REQUEST.heartbeat, ({ body }) =>
+    decodeHeartbeat(body).consumers.length > 0 ? { code: RESPONSE.noPermission } : undefined,
+  )
+  const subscription = mq.subscribe({ group: 'g', topic: 'later' })
+  await subscription.ready
+  await until(() => statuses.some(({ type }) => type === 'waiting'))
+  let refused: unknown
+  subscription.next().catch((error) => {
+    refused = error
+  })
+  fake.addTopic('later')
+  await untilWith(clock, () => refused !== undefined, 500)
+  t.like(refused, { code: 'PERMISSION_DENIED' })
+})
+
 test('a broker that answers at once with nothing is not asked in a tight loop', async (t) => {
   const clock = new FakeClock()
   const { fake, mq } = await pair(t, { clock })
@@ -444,4 +462,55 @@ test('reading for nobody registers no group', async (t) => {
   )
   t.deepEqual(groups, [])
   t.is(fake.count(REQUEST.updateConsumerOffset), 0)
+})
+
+test('a queue that appears later is read from its first message, one that was there from where it is', async (t) => {
+  const clock = new FakeClock()
+  const fakeOptions = { queues: 1 }
+  const { fake, mq } = await pair(t, { clock }, fakeOptions)
+  fake.store('T', 0, 'old')
+  const seen: string[] = []
+  await mq.consume({ group: 'g', topic: 'T', from: 'last' }, (delivery) => {
+    seen.push(delivery.text())
+  })
+  fake.store('T', 1, 'in the new queue')
+  fake.setQueues(2)
+  await untilWith(clock, () => seen.length > 0, 5000)
+  fake.store('T', 0, 'new')
+  await untilWith(clock, () => seen.length > 1)
+  t.deepEqual(seen, ['in the new queue', 'new'])
+})
+
+test('a broker that moved is found again', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock })
+  const [before, after] = [await startFakeRocketmq(t), await startFakeRocketmq(t)]
+  fake.setBroker(before.address)
+  const seen: string[] = []
+  await mq.consume(G, (delivery) => {
+    seen.push(delivery.text())
+  })
+  before.store('T', 0, 'here')
+  await until(() => seen.length === 1)
+  after.committed.set('g:T:0', 0)
+  after.store('T', 0, 'there')
+  await before.stop()
+  fake.setBroker(after.address)
+  await untilWith(clock, () => after.count(REQUEST.heartbeat) > 0, 200)
+  t.true(statuses.some((status) => status.type === 'reconnecting'))
+  after.store('T', 0, 'and on')
+  await untilWith(clock, () => seen.length > 1, 200)
+  t.deepEqual(seen, ['here', 'and on'])
+})
+
+test('an address that the name server gives and nobody answers at is explained', async (t) => {
+  const { fake, mq } = await pair(t)
+  const gone = await startFakeRocketmq(t)
+  const { address } = gone
+  await gone.stop()
+  fake.setBroker(address)
+  const sending = mq.send({ topic: 'T', body: 'x' }, { timeoutMs: 100 })
+  const error = await t.throwsAsync(sending, { code: 'UNREACHABLE' })
+  t.true(error.message.includes(address))
+  t.regex(error.message, /'broker-a' says it is.*advertisedHost/)
 })

@@ -46,6 +46,12 @@ test.before(async () => {
   ])
 })
 
+test('the examples are typed the same for a bundler', async (t) => {
+  const tsc = join(ROOT, 'node_modules', 'typescript', 'bin', 'tsc')
+  const how = ['--noEmit', '--module', 'esnext', '--moduleResolution', 'bundler']
+  await t.notThrowsAsync(run(process.execPath, [tsc, '-p', FOLDER, ...how]))
+})
+
 test('there are examples', (t) => {
   t.true(snippets.length >= 7)
 })

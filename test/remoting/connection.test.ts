@@ -203,3 +203,14 @@ test('an answer in another codec than the request is read', async (t) => {
   const { connection } = await connect(t, peer.port)
   t.is((await connection.request(1)).code, 3)
 })
+
+test('a request that is refused because too many wait is not sent', async (t) => {
+  const peer = await listen(t)
+  const { connection } = await connect(t, peer.port)
+  const waiting = Array.from({ length: 65_535 }, () => connection.request(1).catch(codeOf))
+  await t.throwsAsync(connection.request(2), { code: 'BUSY' })
+  await eventually(async () => (peer.heard.length === waiting.length ? true : undefined))
+  connection.close()
+  t.true((await Promise.all(waiting)).every((code) => code === 'CLOSED'))
+  t.false(peer.heard.some(({ code }) => code === 2))
+})

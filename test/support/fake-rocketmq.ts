@@ -55,7 +55,8 @@ export class FakeRocketmq {
   readonly requests: Command[] = []
   readonly committed = new Map<string, number>()
   readonly sentBack: Command[] = []
-  readonly #queues: number
+  #queues: number
+  #brokerAddress: string | undefined
   readonly #topics: Set<string>
   readonly #interceptors = new Map<number, Interceptor>()
   readonly #stored = new Map<string, Stored[]>()
@@ -105,6 +106,15 @@ export class FakeRocketmq {
 
   addTopic(topic: string): void {
     this.#topics.add(topic)
+  }
+
+  setQueues(queues: number): void {
+    this.#queues = queues
+  }
+
+  /** Routes name this address from now on. */
+  setBroker(address: string): void {
+    this.#brokerAddress = address
   }
 
   /** Goes before the usual answer to a request code. */
@@ -224,7 +234,7 @@ export class FakeRocketmq {
   }
 
   #broker() {
-    const addresses = new Map([[0, this.address]])
+    const addresses = new Map([[0, this.#brokerAddress ?? this.address]])
     return { cluster: 'DefaultCluster', brokerName: 'broker-a', addresses }
   }
 

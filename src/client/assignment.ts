@@ -1,0 +1,166 @@
+// The queues that a member reads: begins and ends their readers as its share changes, holds the locks of those
+// read in order, and commits how far each came.
+import { BrokerError } from '../errors.ts'
+import type { TagFilter } from '../model/tag-filter.ts'
+import type { QueueRef } from '../remoting/requests/queue.ts'
+import { queueKey } from './allocation.ts'
+import type { Brokers } from './brokers.ts'
+import { commitOffset } from './calls.ts'
+import { QueueLeases } from './queue-leases.ts'
+import { QueueReader, type ReaderOwner } from './queue-reader.ts'
+import { startOffset } from './start-offset.ts'
+
+/** A broker that is slow must hold up neither a rebalance nor a close. */
+const COMMIT_TIMEOUT_MS = 1000
+
+export class Assignment {
+  readonly #owner: ReaderOwner
+  readonly #brokers: Brokers
+  readonly #leases: QueueLeases | undefined
+  readonly #signal: AbortSignal
+  readonly #readers = new Map<string, QueueReader>()
+  /** Offset last committed, by queue. */
+  readonly #committed = new Map<string, number>()
+  /** Queues that a topic had when it was first looked at: one that appears later has only new messages. */
+  readonly #firstSeen = new Map<string, ReadonlySet<string>>()
+
+  /** @param signal no reader begins after it */
+  constructor(owner: ReaderOwner, brokers: Brokers, clientId: string, signal: AbortSignal) {
+    const { group, ordered, broadcasting } = owner.options
+    this.#owner = owner
+    this.#brokers = brokers
+    this.#signal = signal
+    if (ordered && !broadcasting) {
+      const holder = { clientId, consumerGroup: group }
+      this.#leases = new QueueLeases(holder, owner.clock, brokers)
+    }
+  }
+
+  get queues(): number {
+    return this.#readers.size
+  }
+
+  /** Messages that are read and not settled. */
+  get unsettled(): number {
+    let count = 0
+    for (const reader of this.#readers.values()) count += reader.unsettled
+    return count
+  }
+
+  queuesOf(topic: string): readonly string[] {
+    return [...this.#readers.values()]
+      .filter(({ queue }) => queue.topic === topic)
+      .map(({ queue }) => `${queue.brokerName}:${queue.queueId}`)
+  }
+
+  /** There is room again. */
+  wake(): void {
+    for (const reader of this.#readers.values()) reader.wake()
+  }
+
+  /**
+   * Makes the readers of a topic those of the share out of all its queues: whether anything changed, and
+   * whether all could begin or end yet. Rejects with what a broker refuses.
+   */
+  async become(
+    topic: string,
+    filter: TagFilter,
+    share: readonly QueueRef[],
+    all: readonly QueueRef[],
+  ): Promise<{ isChanged: boolean; isComplete: boolean }> {
+    if (!this.#firstSeen.has(topic)) this.#firstSeen.set(topic, new Set(all.map(queueKey)))
+    const wanted = new Set(share.map(queueKey))
+    const dropped = [...this.#readers.values()].filter(
+      ({ queue, isRetired }) =>
+        queue.topic === topic && (isRetired || !wanted.has(queueKey(queue))),
+    )
+    const drops = await Promise.all(dropped.map((reader) => this.#drop(reader)))
+    const added = share.filter((queue) => !this.#readers.has(queueKey(queue)))
+    await this.#leases?.take(added)
+    const starts = await Promise.all(added.map((queue) => this.#begin(queue, filter)))
+    return {
+      isChanged: dropped.length > 0 || added.length > 0,
+      isComplete: ![...drops, ...starts].includes(false),
+    }
+  }
+
+  /** Whether a queue was lost, which is to be asked for again. */
+  async renewLeases(): Promise<boolean> {
+    const leases = this.#leases
+    if (leases === undefined) return false
+    await leases.renew().catch((error) => this.#owner.failed(BrokerError.from(error)))
+    const lost = [...this.#readers.values()].filter(({ queue }) => !leases.holds(queue))
+    await Promise.all(lost.map((reader) => this.#drop(reader)))
+    return lost.length > 0
+  }
+
+  /** Where there is a connection now. */
+  commitAll(): void {
+    for (const reader of this.#readers.values()) {
+      if (this.#brokers.open(reader.queue.brokerName) === undefined) continue
+      this.#commit(reader).catch((error) => this.#owner.failed(BrokerError.from(error)))
+    }
+  }
+
+  /** Reads no more, gives `drained` its time, then commits and unlocks where there is a connection. */
+  async close(drained: () => Promise<void>): Promise<void> {
+    const readers = [...this.#readers.values()]
+    await Promise.all(readers.map((reader) => reader.stop()))
+    await drained()
+    const reachable = readers.filter(({ queue }) => this.#brokers.open(queue.brokerName))
+    await Promise.allSettled(reachable.map((reader) => this.#commit(reader)))
+    await this.#leases?.give(reachable.map(({ queue }) => queue)).catch(() => {})
+    for (const reader of readers) reader.release()
+  }
+
+  /** False when it cannot begin yet: another member has its lock, or its broker is away. */
+  async #begin(queue: QueueRef, filter: TagFilter): Promise<boolean> {
+    if (this.#leases?.holds(queue) === false) return false
+    const { group, from, broadcasting } = this.#owner.options
+    const committer = broadcasting ? undefined : group
+    const isNew = this.#firstSeen.get(queue.topic)?.has(queueKey(queue)) === false
+    const signal = this.#signal
+    try {
+      const connection = await this.#brokers.connection(queue.brokerName, signal)
+      const offset = await startOffset(connection, committer, queue, from, isNew, { signal })
+      if (signal.aborted) return true
+      const reader = new QueueReader(queue, filter, offset, this.#owner)
+      this.#readers.set(queueKey(queue), reader)
+      reader.start()
+      return true
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      if (signal.aborted || !error.retryable) throw error
+      this.#owner.failed(error, queue)
+      return false
+    }
+  }
+
+  /** In order the message in hand is finished first; until then the queue is kept. */
+  async #drop(reader: QueueReader): Promise<boolean> {
+    const { queue } = reader
+    if (this.#leases !== undefined) {
+      reader.retire()
+      if (reader.isBusy) return false
+    }
+    this.#readers.delete(queueKey(queue))
+    await reader.stop()
+    // Without the lock another member may have committed further already.
+    if (this.#leases?.holds(queue) !== false) await this.#commit(reader).catch(() => {})
+    this.#committed.delete(queueKey(queue))
+    await this.#leases?.give([queue]).catch(() => {})
+    reader.release()
+    return true
+  }
+
+  async #commit(reader: QueueReader): Promise<void> {
+    const { group, broadcasting } = this.#owner.options
+    if (broadcasting) return
+    const { queue, committable } = reader
+    const key = queueKey(queue)
+    if (this.#committed.get(key) === committable) return
+    const connection = await this.#brokers.connection(queue.brokerName)
+    await commitOffset(connection, group, queue, committable, { timeoutMs: COMMIT_TIMEOUT_MS })
+    this.#committed.set(key, committable)
+  }
+}
