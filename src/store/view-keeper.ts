@@ -252,6 +252,7 @@ export class ViewKeeper {
     try {
       return await this.#buildAnew()
     } catch (error) {
+      if (error instanceof BrokerError) throw error
       const { message, cause } = error as Error
       const why = cause instanceof Error ? cause.message : message
       throw new BrokerError(

@@ -1,11 +1,11 @@
 // The whole store through crashes on a simulated disk and key-value store, against a plain model. A failing
-// seed is printed; run it alone with TRIVET_SEED=<seed>, or many more with TRIVET_TIMES=<factor>.
+// seed is printed; run it alone with TRIVET_SEED=<seed>, or more of them with TRIVET_SEEDS=<count>.
 import test, { type ExecutionContext } from 'ava'
 import { Random } from '../support/random.ts'
 import { StoreSimulation, type StoreSimulationOptions } from '../support/store-simulation.ts'
 
 const chosenSeed = process.env['TRIVET_SEED']
-const times = Number(process.env['TRIVET_TIMES'] ?? 1)
+const chosenCount = process.env['TRIVET_SEEDS']
 const LIVES = 5
 const STEPS = 60
 
@@ -44,7 +44,7 @@ async function liveMany(
   options: Omit<StoreSimulationOptions, 'seed'>,
 ): Promise<void> {
   const first = chosenSeed === undefined ? Math.floor(Math.random() * 2 ** 30) : Number(chosenSeed)
-  const count = chosenSeed === undefined ? seeds * times : 1
+  const count = chosenSeed === undefined ? Number(chosenCount ?? seeds) : 1
   t.log(`seeds ${first} to ${first + count - 1}`)
   let crashes = 0
   for (let seed = first; seed < first + count; seed++) {
