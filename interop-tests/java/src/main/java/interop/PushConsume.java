@@ -23,6 +23,8 @@ final class PushConsume {
         consumer.setNamesrvAddr(options.text("nameServer"));
         consumer.setInstanceName(options.text("instance", "DEFAULT"));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // Else it commits offsets while listeners still run, and what they finish comes again.
+        consumer.setAwaitTerminationMillisWhenShutdown(5_000);
         if (options.flag("broadcasting")) {
             consumer.setMessageModel(MessageModel.BROADCASTING);
         }
