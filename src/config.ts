@@ -125,6 +125,11 @@ export const configSchema = z.strictObject({
         .min(16 * 1024 * 1024)
         .optional()
         .describe('The log is cut to this size from its old end; default: no limit but the disk.'),
+      diskFreeBytesMin: z
+        .int()
+        .min(0)
+        .default(0)
+        .describe('With less free on the disk the oldest messages go before their time; 0: never.'),
     })
     .prefault({})
     .describe('The log and its views.'),

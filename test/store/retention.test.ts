@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from 'ava'
 import { lightQueueTopic } from '../../src/model/names.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
+import type { Disk } from '../../src/store/disk.ts'
 import { levelPlace } from '../../src/store/level.ts'
 import { nodeDisk } from '../../src/store/node-disk.ts'
 import { openStoreIn } from '../../src/store/open.ts'
@@ -24,13 +25,14 @@ async function open(
   directory: string,
   clock: FakeClock,
   limits: RetentionLimits = {},
+  disk: Disk = nodeDisk,
 ): Promise<MessageStore> {
   const log = new LogLines()
   const viewsPath = join(directory, 'views')
   const store = await openStoreIn({
     logPath: join(directory, 'log'),
     viewsPath,
-    disk: nodeDisk,
+    disk,
     place: levelPlace(viewsPath, log),
     clock,
     log,
@@ -185,4 +187,29 @@ test('whoever holds the old position of a parked message still means it', async 
   t.is(new RecordView((await store.readAt(held!.position))!).body.toString(), 'parked')
   await store.append({ messages: [draft('T', 'delivered')], fired: [held!] })
   t.is(store.status().pendingDue, 0)
+})
+
+test('a disk that runs low costs the oldest segment, one at a check, until there is room again', async (t) => {
+  const clock = new FakeClock()
+  let freeBytes = 1000 * KIB
+  const disk: Disk = { ...nodeDisk, freeBytes: () => freeBytes }
+  const store = await open(t, await tempDir(t), clock, { diskFreeBytesMin: 900 * KIB }, disk)
+  await load(store, 'T', 1024)
+  const start = (): number => store.status().logStart
+  const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+  clock.advance(60_000)
+  for (let i = 0; i < 100; i++) await pause()
+  t.is(start(), 0)
+  freeBytes = 800 * KIB
+  await check(clock, () => start() > 0)
+  const afterOne = start()
+  t.true(afterOne <= SEGMENT_BYTES)
+  await check(clock, () => start() > afterOne)
+  t.true(start() <= 2 * SEGMENT_BYTES)
+  freeBytes = 1000 * KIB
+  const kept = start()
+  clock.advance(60_000)
+  for (let i = 0; i < 100; i++) await pause()
+  t.is(start(), kept)
+  t.is(await firstBody(store, 'T'), String(store.range('T', 0).minOffset))
 })
