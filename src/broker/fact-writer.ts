@@ -12,16 +12,16 @@ export const FACT = {
   group: 'group',
   cursor: 'cursor',
   session: 'session',
-  /** Value: how many bindings of the durable filter there are. */
-  lightQueue: 'light-queue',
+  /** Key: a durable filter, NUL, and who bound it. */
+  binding: 'binding',
 } as const
 
 /** State in memory that is behind on disk. */
 export interface LazyFact {
   /** As it stands now; undefined = not now, it will be marked again. */
   fact(): Fact | undefined
-  /** The fact that was asked for last is durable. */
-  written?(): void
+  /** This fact is durable; a later one may have been asked for since. */
+  written?(fact: Fact): void
 }
 
 export class FactWriter {
@@ -97,7 +97,7 @@ export class FactWriter {
     try {
       await this.#store.append({ messages: [], facts })
       this.#failing = false
-      for (const source of sources) source.written?.()
+      for (const [i, source] of sources.entries()) source.written?.(facts[i]!)
     } catch (thrown) {
       const error = BrokerError.from(thrown)
       if (error.code === 'CLOSED') return

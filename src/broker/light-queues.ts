@@ -1,4 +1,4 @@
-// Light queues: filters that own an ordered list of the messages they match. Counts who is bound to
+// Light queues: filters that own an ordered list of the messages they match. Knows who is bound to
 // a filter, durably for durable ones; the entries themselves are the store's.
 import { BrokerError } from '../errors.ts'
 import {
@@ -12,20 +12,25 @@ import { checkTopicFilter } from '../model/topic-filter.ts'
 import type { MessageStore } from '../store/store.ts'
 import { FACT, type FactWriter } from './fact-writer.ts'
 
+const OWNER_MARK = '\u0000'
+const OWNER_CHARS_MAX = 4096
+
 export class LightQueueTable {
   readonly #store: MessageStore
   readonly #facts: FactWriter
-  /** Bindings by filter. */
-  readonly #durable = new Map<string, number>()
+  /** Owners of the durable queue, by filter. */
+  readonly #durable = new Map<string, Set<string>>()
+  /** The same the other way round. */
+  readonly #owned = new Map<string, Set<string>>()
+  /** Live bindings by filter. */
   readonly #live = new Map<string, number>()
-  /** Under way at the store: a second binder waits for the first one's. */
-  readonly #binding = new Map<string, Promise<void>>()
 
   constructor(store: MessageStore, facts: FactWriter) {
     this.#store = store
     this.#facts = facts
-    for (const [filter, value] of store.facts(FACT.lightQueue)) {
-      this.#durable.set(filter, Number(value.toString()))
+    for (const [key] of store.facts(FACT.binding)) {
+      const mark = key.indexOf(OWNER_MARK)
+      this.#own(key.slice(0, mark), key.slice(mark + 1))
     }
   }
 
@@ -45,56 +50,102 @@ export class LightQueueTable {
     )
   }
 
-  async bind(filter: string, durable: boolean): Promise<{ topic: string; offset: QueueOffset }> {
+  async bind(
+    filter: string,
+    owner: string | undefined,
+  ): Promise<{ topic: string; offset: QueueOffset }> {
     checkTopicFilter(filter)
-    // Counted before the first wait, so that an unbind of another binder meanwhile does not remove
-    // it.
-    const count = this.#count(filter, durable, 1)
-    try {
-      if (count === 1) this.#start(filter, durable)
-      await this.#binding.get(bindingKey(filter, durable))
-      if (durable) await this.#save(filter)
-    } catch (error) {
-      this.#count(filter, durable, -1)
-      throw error
-    }
-    const topic = lightQueueTopic(filter, durable)
+    if (owner === undefined) await this.#bindLive(filter)
+    else await this.#bindDurable(filter, owner)
+    const topic = lightQueueTopic(filter, owner !== undefined)
     return { topic, offset: this.#store.range(topic, 0).maxOffset }
   }
 
   /** Answers with the queue's topic when that was its last binding. */
-  async unbind(filter: string, durable: boolean): Promise<string | undefined> {
-    const bindings = durable ? this.#durable : this.#live
-    if (!bindings.has(filter)) return undefined
-    const count = this.#count(filter, durable, -1)
-    if (count === 0) await this.#store.unbindLightQueue(filter, durable)
-    if (durable) await this.#save(filter)
-    const topic = lightQueueTopic(filter, durable)
+  async unbind(filter: string, owner: string | undefined): Promise<string | undefined> {
+    if (owner === undefined) {
+      if (!this.#live.has(filter)) return undefined
+      if (this.#countLive(filter, -1) === 0) await this.#store.unbindLightQueue(filter, false)
+    } else {
+      if (!this.#disown(filter, owner)) return undefined
+      const isLast = !this.#durable.has(filter)
+      const saved = this.#save(filter, owner)
+      if (isLast) await Promise.all([saved, this.#store.unbindLightQueue(filter, true)])
+      else await saved
+    }
+    const topic = lightQueueTopic(filter, owner !== undefined)
     return this.has(topic) ? undefined : topic
   }
 
-  #start(filter: string, durable: boolean): void {
-    const key = bindingKey(filter, durable)
-    const bound = this.#store.bindLightQueue(filter, durable).finally(() => {
-      if (this.#binding.get(key) === bound) this.#binding.delete(key)
-    })
-    this.#binding.set(key, bound)
+  /** Filters that the owner has bound. */
+  boundBy(owner: string): readonly string[] {
+    return [...(this.#owned.get(owner) ?? [])]
   }
 
-  #count(filter: string, durable: boolean, by: number): number {
-    const bindings = durable ? this.#durable : this.#live
-    const count = (bindings.get(filter) ?? 0) + by
-    if (count > 0) bindings.set(filter, count)
-    else bindings.delete(filter)
+  async #bindLive(filter: string): Promise<void> {
+    if (this.#countLive(filter, 1) > 1) return
+    await this.#store.bindLightQueue(filter, false)
+  }
+
+  async #bindDurable(filter: string, owner: string): Promise<void> {
+    if (owner.length === 0 || owner.length > OWNER_CHARS_MAX) {
+      throw new BrokerError(
+        'ARGUMENT_INVALID',
+        `the owner of a light queue has 1 to ${OWNER_CHARS_MAX} characters, not ${owner.length}`,
+      )
+    }
+    // Noted before the first wait, so that another owner's unbind meanwhile does not remove it.
+    const isNew = this.#own(filter, owner)
+    try {
+      // In one turn, so that one frame takes both and a crash hardly falls between them. The store
+      // is asked every time, whatever the facts say: it is idempotent, and a queue that is missing
+      // loses messages.
+      await Promise.all([this.#store.bindLightQueue(filter, true), this.#save(filter, owner)])
+    } catch (error) {
+      if (isNew) this.#disown(filter, owner)
+      throw error
+    }
+  }
+
+  #own(filter: string, owner: string): boolean {
+    const isNew = addTo(this.#durable, filter, owner)
+    addTo(this.#owned, owner, filter)
+    return isNew
+  }
+
+  #disown(filter: string, owner: string): boolean {
+    removeFrom(this.#owned, owner, filter)
+    return removeFrom(this.#durable, filter, owner)
+  }
+
+  #countLive(filter: string, by: number): number {
+    const count = (this.#live.get(filter) ?? 0) + by
+    if (count > 0) this.#live.set(filter, count)
+    else this.#live.delete(filter)
     return count
   }
 
-  async #save(filter: string): Promise<void> {
-    const count = this.#durable.get(filter)
-    const value = count === undefined ? null : Buffer.from(String(count))
-    await this.#facts.write([{ kind: FACT.lightQueue, key: filter, value }])
+  /** As the binding stands now. */
+  #save(filter: string, owner: string): Promise<void> {
+    const isBound = this.#durable.get(filter)?.has(owner) === true
+    const key = `${filter}${OWNER_MARK}${owner}`
+    return this.#facts.write([{ kind: FACT.binding, key, value: isBound ? BOUND : null }])
   }
 }
 
-const bindingKey = (filter: string, durable: boolean): string =>
-  durable ? `durable ${filter}` : `live ${filter}`
+const BOUND = Buffer.from('1')
+
+function addTo(sets: Map<string, Set<string>>, key: string, member: string): boolean {
+  const set = sets.get(key)
+  if (set === undefined) sets.set(key, new Set([member]))
+  else if (set.has(member)) return false
+  else set.add(member)
+  return true
+}
+
+function removeFrom(sets: Map<string, Set<string>>, key: string, member: string): boolean {
+  const set = sets.get(key)
+  if (set === undefined || !set.delete(member)) return false
+  if (set.size === 0) sets.delete(key)
+  return true
+}

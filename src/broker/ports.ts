@@ -91,11 +91,14 @@ export const cursorsPort = ({ cursors, groups, topics, lightQueues, store }: Bro
 }
 
 export const lightQueuesPort = ({ lightQueues, removal }: BrokerParts) => ({
-  bind: (filter: string, durable: boolean): Promise<{ topic: string; offset: QueueOffset }> =>
-    lightQueues.bind(filter, durable),
-  unbind: async (filter: string, durable: boolean): Promise<void> => {
-    const gone = await lightQueues.unbind(filter, durable)
-    if (gone !== undefined) await removal.lightQueue(gone)
+  bind: (
+    filter: string,
+    owner: string | undefined,
+  ): Promise<{ topic: string; offset: QueueOffset }> => lightQueues.bind(filter, owner),
+  unbind: (filter: string, owner: string | undefined): Promise<void> =>
+    removal.binding(filter, owner),
+  release: async (owner: string): Promise<void> => {
+    await Promise.all(lightQueues.boundBy(owner).map((filter) => removal.binding(filter, owner)))
   },
 })
 

@@ -8,6 +8,7 @@ import type { Fact, MessageStore } from '../store/store.ts'
 import type { CursorTable } from './cursors.ts'
 import { FACT, type FactWriter } from './fact-writer.ts'
 import { type GroupTable, groupGone } from './groups.ts'
+import type { LightQueueTable } from './light-queues.ts'
 import type { Puller } from './puller.ts'
 import type { Receiver } from './receiver.ts'
 import type { TopicTable } from './topics.ts'
@@ -18,6 +19,7 @@ export class Removal {
   readonly #groups: GroupTable
   readonly #cursors: CursorTable
   readonly #facts: FactWriter
+  readonly #lightQueues: LightQueueTable
   readonly #puller: Puller
   readonly #receiver: Receiver
 
@@ -27,6 +29,7 @@ export class Removal {
     groups: GroupTable
     cursors: CursorTable
     facts: FactWriter
+    lightQueues: LightQueueTable
     puller: Puller
     receiver: Receiver
   }) {
@@ -35,6 +38,7 @@ export class Removal {
     this.#groups = parts.groups
     this.#cursors = parts.cursors
     this.#facts = parts.facts
+    this.#lightQueues = parts.lightQueues
     this.#puller = parts.puller
     this.#receiver = parts.receiver
   }
@@ -62,8 +66,10 @@ export class Removal {
     await this.#dropQueue(retry, [...facts, { kind: FACT.topic, key: retry, value: null }])
   }
 
-  /** The last binding of a light queue went; its entries are dropped by the store. */
-  async lightQueue(topic: string): Promise<void> {
+  /** With the last binding of a light queue what stood on it goes; its entries are the store's. */
+  async binding(filter: string, owner: string | undefined): Promise<void> {
+    const topic = await this.#lightQueues.unbind(filter, owner)
+    if (topic === undefined) return
     this.#puller.drop(topic)
     this.#receiver.dropTopic(topic)
     const facts = this.#cursors.dropTopic(topic)

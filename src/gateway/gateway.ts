@@ -121,12 +121,15 @@ export interface Cursors {
 /** Filters over routing names; each bound filter owns one queue, addressed as a topic of one queue. */
 export interface LightQueues {
   /**
-   * Entries exist from now on. A durable queue survives restarts and lives until `unbind`; a live one
-   * is counted, kept in memory and gone with its last binder. Settles with the queue's next offset.
+   * Entries exist from now on. With an owner the queue is durable: it survives restarts, and each
+   * owner binds it once however often it says so. Without one it is live: bindings are counted, the
+   * queue is kept in memory and gone with its last one. Settles with the queue's next offset.
    */
-  bind(filter: string, durable: boolean): Promise<{ topic: string; offset: QueueOffset }>
-  /** Once per `bind`. */
-  unbind(filter: string, durable: boolean): Promise<void>
+  bind(filter: string, owner: string | undefined): Promise<{ topic: string; offset: QueueOffset }>
+  /** Once per owner, or per live `bind`. */
+  unbind(filter: string, owner: string | undefined): Promise<void>
+  /** Undoes every binding of the owner. */
+  release(owner: string): Promise<void>
 }
 
 export interface Lookup {

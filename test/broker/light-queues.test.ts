@@ -15,7 +15,7 @@ const eu = (body: string) => newMessage('orders', { tag: 'eu', body })
 test('a bound filter owns a queue of what it matches from now on', async (t) => {
   const { broker } = await startBroker(t)
   await broker.publish([eu('before')])
-  const { topic, offset } = await broker.lightQueues.bind('orders/+', true)
+  const { topic, offset } = await broker.lightQueues.bind('orders/+', 'one')
   await broker.publish([eu('a'), newMessage('orders', { body: 'untagged' }), eu('b')])
   const pulled = await broker.pull(pullRequest(topic, { offset }))
   t.deepEqual(bodiesOf(pulled), ['a', 'b'])
@@ -23,7 +23,7 @@ test('a bound filter owns a queue of what it matches from now on', async (t) => 
 
 test('a pull holds on a light queue as on any other', async (t) => {
   const { broker } = await startBroker(t)
-  const { topic, offset } = await broker.lightQueues.bind('orders/#', false)
+  const { topic, offset } = await broker.lightQueues.bind('orders/#', undefined)
   const pulling = broker.pull(pullRequest(topic, { offset, waitMs: 5000 }))
   await broker.publish([eu('a')])
   t.deepEqual(bodiesOf(await pulling), ['a'])
@@ -31,7 +31,7 @@ test('a pull holds on a light queue as on any other', async (t) => {
 
 test('a durable light queue and the group on it survive a crash', async (t) => {
   const first = await startBroker(t)
-  const { topic } = await first.broker.lightQueues.bind('orders/#', true)
+  const { topic } = await first.broker.lightQueues.bind('orders/#', 'one')
   await first.broker.publish([eu('a'), eu('b')])
   const received = await first.broker.receive(receiveRequest(topic, 'devices'))
   await first.broker.ack(receiptsOf(received.slice(0, 1)))
@@ -45,16 +45,16 @@ test('a durable light queue and the group on it survive a crash', async (t) => {
 
 test('a light queue lives until its last binding is undone, also across a crash', async (t) => {
   const first = await startBroker(t)
-  const { topic } = await first.broker.lightQueues.bind('orders/#', true)
-  await first.broker.lightQueues.bind('orders/#', true)
-  await first.broker.lightQueues.unbind('orders/#', true)
+  const { topic } = await first.broker.lightQueues.bind('orders/#', 'one')
+  await first.broker.lightQueues.bind('orders/#', 'two')
+  await first.broker.lightQueues.unbind('orders/#', 'two')
   const { broker } = await first.crash()
   await broker.groups.ensure('devices')
   t.is((await broker.pull(pullRequest(topic))).status, 'at-end')
   await broker.cursors.commit('devices', topic, 0, queueOffset(0))
   const waiting = codeOf(broker.pull(pullRequest(topic, { waitMs: 5000 })))
   await broker.topics.list()
-  await broker.lightQueues.unbind('orders/#', true)
+  await broker.lightQueues.unbind('orders/#', 'one')
   t.is(await waiting, 'TOPIC_NOT_FOUND')
   t.is(await codeOf(broker.pull(pullRequest(topic))), 'TOPIC_NOT_FOUND')
   t.is(await codeOf(broker.receive(receiveRequest(topic, 'devices'))), 'TOPIC_NOT_FOUND')
@@ -63,35 +63,76 @@ test('a light queue lives until its last binding is undone, also across a crash'
 
 test('undoing a binding that is not there changes nothing', async (t) => {
   const { broker } = await startBroker(t)
-  await t.notThrowsAsync(broker.lightQueues.unbind('orders/#', true))
-  await broker.lightQueues.bind('orders/#', false)
-  await broker.lightQueues.unbind('orders/#', true)
-  const { topic } = await broker.lightQueues.bind('orders/#', false)
+  await t.notThrowsAsync(broker.lightQueues.unbind('orders/#', 'one'))
+  await broker.lightQueues.bind('orders/#', undefined)
+  await broker.lightQueues.unbind('orders/#', 'one')
+  const { topic } = await broker.lightQueues.bind('orders/#', undefined)
   t.is((await broker.pull(pullRequest(topic))).status, 'at-end')
 })
 
 test('a filter that MQTT forbids is refused', async (t) => {
   const { broker } = await startBroker(t)
   for (const filter of ['', 'a/#/b', 'a+']) {
-    t.is(await codeOf(broker.lightQueues.bind(filter, true)), 'FILTER_INVALID', filter)
+    t.is(await codeOf(broker.lightQueues.bind(filter, 'one')), 'FILTER_INVALID', filter)
   }
 })
 
 test('a binding that could not be written is not there', async (t) => {
   const { broker, faults } = await startBroker(t)
   faults.isReadOnly = true
-  t.is(await codeOf(broker.lightQueues.bind('orders/#', true)), 'READ_ONLY')
+  t.is(await codeOf(broker.lightQueues.bind('orders/#', 'one')), 'READ_ONLY')
   t.is(await codeOf(broker.pull(pullRequest('%LMQ%orders/#'))), 'TOPIC_NOT_FOUND')
 })
 
 test('two who bind one filter at once both get its queue', async (t) => {
   const { broker } = await startBroker(t)
   const both = await Promise.all([
-    broker.lightQueues.bind('orders/#', true),
-    broker.lightQueues.bind('orders/#', true),
+    broker.lightQueues.bind('orders/#', 'one'),
+    broker.lightQueues.bind('orders/#', 'one'),
   ])
   await broker.publish([eu('a')])
   for (const { topic, offset } of both) {
     t.deepEqual(bodiesOf(await broker.pull(pullRequest(topic, { offset }))), ['a'])
+  }
+})
+
+test('an owner binds a filter once, however often it says so', async (t) => {
+  const first = await startBroker(t)
+  const { topic } = await first.broker.lightQueues.bind('orders/#', 'one')
+  const { broker } = await first.crash()
+  await broker.lightQueues.bind('orders/#', 'one')
+  await broker.publish([eu('a')])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest(topic))), ['a'])
+  await broker.lightQueues.unbind('orders/#', 'one')
+  t.is(await codeOf(broker.pull(pullRequest(topic))), 'TOPIC_NOT_FOUND')
+})
+
+test('releasing an owner undoes all its bindings, and nobody else feels it', async (t) => {
+  const first = await startBroker(t)
+  const a = await first.broker.lightQueues.bind('a/#', 'one')
+  const b = await first.broker.lightQueues.bind('b/#', 'one')
+  await first.broker.lightQueues.bind('b/#', 'two')
+  await first.broker.lightQueues.release('one')
+  await first.broker.lightQueues.release('nobody')
+  for (const { broker } of [first, await first.crash()]) {
+    t.is(await codeOf(broker.pull(pullRequest(a.topic))), 'TOPIC_NOT_FOUND')
+    t.is((await broker.pull(pullRequest(b.topic))).status, 'at-end')
+  }
+})
+
+test('a filter bound again while its last binding is undone gets what comes', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.lightQueues.bind('orders/#', 'one')
+  const unbinding = broker.lightQueues.unbind('orders/#', 'one')
+  const { topic, offset } = await broker.lightQueues.bind('orders/#', 'two')
+  await unbinding
+  await broker.publish([eu('a')])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest(topic, { offset }))), ['a'])
+})
+
+test('an owner without a name, or with too long a one, is refused', async (t) => {
+  const { broker } = await startBroker(t)
+  for (const owner of ['', 'x'.repeat(4097)]) {
+    t.is(await codeOf(broker.lightQueues.bind('a', owner)), 'ARGUMENT_INVALID')
   }
 })

@@ -185,9 +185,12 @@ export class SessionTable {
     try {
       for (const { filter, queue, durable } of session.subscriptions.values()) {
         subscribers.remove(filter)
-        if (queue !== '') await broker.lightQueues.unbind(filter, durable)
+        if (queue !== '' && !durable) await broker.lightQueues.unbind(filter, undefined)
       }
-      if (this.#saved.delete(session)) await broker.sessions.delete(ID_PREFIX + session.clientId)
+      if (!this.#saved.delete(session)) return
+      // Also what a crash left bound that the saved copy does not know of.
+      const released = broker.lightQueues.release(session.owner)
+      await Promise.all([released, broker.sessions.delete(ID_PREFIX + session.clientId)])
     } catch (error) {
       const fields = { evt: 'mqtt.session_not_ended', clientId: session.clientId, err: error }
       log.warn(fields, 'a session could not be removed completely')

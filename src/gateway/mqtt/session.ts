@@ -53,6 +53,11 @@ export class Session {
     return this.expiryMs > 0
   }
 
+  /** Who holds its durable filters at the broker. */
+  get owner(): string {
+    return `mqtt/${this.clientId}`
+  }
+
   /** Does any subscription not want the client's own messages back? */
   get hasNoLocal(): boolean {
     for (const subscription of this.subscriptions.values()) if (subscription.noLocal) return true

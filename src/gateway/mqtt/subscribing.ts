@@ -177,13 +177,27 @@ export class Subscribing {
     if (share !== undefined && share.topic !== '') {
       return { queue: '', durable, from: queueOffset(0) }
     }
-    const { topic, offset } = await this.#parts.context.broker.lightQueues.bind(filter, durable)
+    const { lightQueues } = this.#parts.context.broker
+    const { topic, offset } = await lightQueues.bind(filter, this.#owner(durable))
     return { queue: topic, durable, from: offset }
+  }
+
+  /** A durable queue is the session's, however many of its subscriptions read it. */
+  async #unbind(filter: string, { queue, durable }: Place): Promise<void> {
+    if (queue === '') return
+    for (const other of this.#session.subscriptions.values()) {
+      if (durable && other.queue === queue) return
+    }
+    await this.#parts.context.broker.lightQueues.unbind(filter, this.#owner(durable))
+  }
+
+  #owner(durable: boolean): string | undefined {
+    return durable ? this.#session.owner : undefined
   }
 
   /** Joins the group; one that never consumed here starts with what comes from now on. */
   async #enter(source: ShareSource, filter: string, place: Place): Promise<void> {
-    const { cursors, lightQueues, topics } = this.#parts.context.broker
+    const { cursors, topics } = this.#parts.context.broker
     const { group, topic } = source
     try {
       this.#parts.shareFilters.check(source)
@@ -196,7 +210,7 @@ export class Subscribing {
         }
       }
     } catch (error) {
-      if (place.queue !== '') await lightQueues.unbind(filter, place.durable)
+      await this.#unbind(filter, place)
       throw error
     }
   }
@@ -240,10 +254,8 @@ export class Subscribing {
     this.#parts.subscribers.remove(subscription.filter)
     this.#peer.outbound.merge.remove(subscription.text)
     this.#leave(subscription.text)
-    if (subscription.queue === '') return REASON.success
     try {
-      const { filter, durable } = subscription
-      await this.#parts.context.broker.lightQueues.unbind(filter, durable)
+      await this.#unbind(subscription.filter, subscription)
       return REASON.success
     } catch (error) {
       return reasonOf(error, PACKET.unsuback)

@@ -2,6 +2,7 @@
 import test from 'ava'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
+import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { ack, connect, DISCONNECT, publish, subscribe, u16 } from '../../support/mqtt-packets.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 
@@ -268,4 +269,30 @@ test('what was acknowledged in the middle of a load is there after kill -9, in o
   await back.messages(count)
   // Messages that were stored but not acknowledged any more may follow.
   t.deepEqual(back.texts.slice(0, count), acknowledged.slice(0, count))
+})
+
+test('a filter of two subscriptions is bound until the second one goes, too', async (t) => {
+  const { port, broker } = await startMqttOver(t)
+  const member = await mqttClient(t, port, 5, persistent('both'))
+  await member.subscribe(['x/#', '$share/g/x/#'])
+  await member.client.unsubscribeAsync('x/#')
+  const publisher = await mqttClient(t, port, 5)
+  await publisher.publish('x/1', 'shared')
+  await member.messages(1)
+  await member.client.unsubscribeAsync('$share/g/x/#')
+  await t.throwsAsync(broker.cursors.range('%LMQ%x/#', 0), { code: 'TOPIC_NOT_FOUND' })
+})
+
+test('the end of a session lets go of what a crash left bound in its name', async (t) => {
+  const { port, broker } = await startMqttOver(t)
+  const first = await mqttClient(t, port, 5, persistent('c'))
+  await first.subscribe('kept')
+  // As if the process had died before the subscription was saved with the session.
+  await broker.lightQueues.bind('left/#', 'mqtt/c')
+  await first.end()
+  const clean = await mqttClient(t, port, 5, { clientId: 'c', clean: true })
+  for (const filter of ['kept', 'left/#']) {
+    await t.throwsAsync(broker.cursors.range(`%LMQ%${filter}`, 0), { code: 'TOPIC_NOT_FOUND' })
+  }
+  await clean.end()
 })
