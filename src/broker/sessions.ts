@@ -63,23 +63,31 @@ export class SessionTable {
     unwritten.state = state
     const version = ++unwritten.version
     if (isLazy) return this.#facts.mark(unwritten)
-    await this.#facts.write([sessionFact(id, state)])
+    try {
+      await this.#facts.write([sessionFact(id, state)])
+    } catch (error) {
+      // What is readable from now on must get into the log in the end.
+      this.#facts.mark(unwritten)
+      throw error
+    }
     this.#wrote(id, version)
   }
 
   #start(id: string): Unwritten {
-    let flushed = 0
+    let asked: { readonly fact: Fact; readonly version: number } | undefined
     const unwritten: Unwritten = {
       state: null,
       version: 0,
       fact: () => {
         // Written by an eager save since, and perhaps changed again by another.
         if (this.#unwritten.get(id) !== unwritten) return undefined
-        flushed = unwritten.version
-        return sessionFact(id, unwritten.state)
+        asked = { fact: sessionFact(id, unwritten.state), version: unwritten.version }
+        return asked.fact
       },
-      written: () => {
-        if (this.#unwritten.get(id) === unwritten) this.#wrote(id, flushed)
+      written: (fact) => {
+        // An older one says nothing of what is still under way.
+        if (fact !== asked?.fact || this.#unwritten.get(id) !== unwritten) return
+        this.#wrote(id, asked.version)
       },
     }
     return unwritten

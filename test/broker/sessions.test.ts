@@ -73,3 +73,34 @@ test('the state is copied, and it and its id have limits', async (t) => {
   t.is(await codeOf(broker.sessions.save('', state)), 'ARGUMENT_INVALID')
   t.is(await codeOf(broker.sessions.save('c', Buffer.alloc(1024 * 1024 + 1))), 'ARGUMENT_INVALID')
 })
+
+test('a save that fails is not forgotten for an earlier one that succeeds after it', async (t) => {
+  const first = await startBroker(t)
+  const { sessions } = first.broker
+  await sessions.save('c', Buffer.from('1'), { lazy: true })
+  first.clock.advance(1000)
+  await sessions.save('c', Buffer.from('2'), { lazy: true })
+  first.faults.isReadOnly = true
+  first.clock.advance(1000)
+  first.faults.isReadOnly = false
+  await drain(first)
+  t.is(text(await sessions.load('c')), '2')
+  first.clock.advance(1000)
+  await drain(first)
+  const { broker } = await first.crash()
+  t.is(text(await broker.sessions.load('c')), '2')
+})
+
+test('what a refused save left readable gets into the log once it can', async (t) => {
+  const first = await startBroker(t)
+  const { sessions } = first.broker
+  await sessions.save('c', Buffer.from('1'))
+  first.faults.isReadOnly = true
+  t.is(await codeOf(sessions.save('c', Buffer.from('2'))), 'READ_ONLY')
+  t.is(text(await sessions.load('c')), '2')
+  first.faults.isReadOnly = false
+  first.clock.advance(1000)
+  await drain(first)
+  const { broker } = await first.crash()
+  t.is(text(await broker.sessions.load('c')), '2')
+})
