@@ -266,7 +266,9 @@ function copyProperties(
   }
   if ('deadBecause' in destination) {
     added.push([PROPERTY.deadLetterReason, plain(destination.deadBecause)])
-    return editProperties(record.propertyBytes, added, DEAD_DROPS)
+    const properties = editProperties(record.propertyBytes, added, DEAD_DROPS)
+    // The message counts more than what is said of it: without room for that it goes as it came.
+    return properties.length <= PROPERTIES_BYTES_MAX ? properties : record.propertyBytes
   }
   // A light queue's and a dead-letter topic's consumers get their retries back, not the original
   // topic's.

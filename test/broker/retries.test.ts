@@ -298,8 +298,8 @@ test('sending back what is no message is refused', async (t) => {
 test('a refused message of a light queue comes back to that light queue only', async (t) => {
   const test = await startBroker(t)
   const { broker } = test
-  const eu = await broker.lightQueues.bind('+/eu', true)
-  const all = await broker.lightQueues.bind('#', true)
+  const eu = await broker.lightQueues.bind('+/eu', 'one')
+  const all = await broker.lightQueues.bind('#', 'one')
   const from = (topic: string) => broker.receive(receiveRequest(topic, 'billing'))
   await broker.publish([newMessage('orders', { tag: 'eu', body: 'o' })])
   await broker.nack(receiptsOf(await from(eu.topic)), 0)
@@ -318,7 +318,7 @@ test('a refused message whose properties have no room for the copy waits in plac
   const test = await startBroker(t)
   const { broker } = test
   const filter = `${'x'.repeat(3000)}/#`
-  const { topic } = await broker.lightQueues.bind(filter, true)
+  const { topic } = await broker.lightQueues.bind(filter, 'one')
   const properties = { MQTT_TOPIC: `${'x'.repeat(3000)}/y`, filler: 'f'.repeat(29_000) }
   await broker.publish([newMessage('orders', { body: 'o', properties })])
   const request = receiveRequest(topic, 'billing', { waitMs: DAY_MS })
@@ -329,4 +329,20 @@ test('a refused message whose properties have no room for the copy waits in plac
   test.clock.advance(1)
   t.deepEqual(bodiesOf(await again), ['o'])
   t.is((await again)[0]?.attempt, 2)
+})
+
+test('a dead letter without room for its reason goes as it came, and holds up nobody', async (t) => {
+  const { broker } = await startBroker(t)
+  // Written anew as UTF-8 these are three times as long.
+  const properties = Buffer.alloc(20_000, 0xff)
+  properties.write('filler\u0001')
+  properties[properties.length - 1] = 2
+  await broker.publish([
+    { ...newMessage('orders', { queueId: 0, body: 'odd' }), properties },
+    newMessage('orders', { queueId: 0, body: 'plain' }),
+  ])
+  const received = await broker.receive(receiveRequest('orders', 'billing'))
+  t.deepEqual(await broker.deadLetter(receiptsOf(received), 'no use'), [null, null])
+  const dead = await broker.pull(pullRequest('%DLQ%billing'))
+  t.deepEqual(bodiesOf(dead), ['odd', 'plain'])
 })
