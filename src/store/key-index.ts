@@ -104,8 +104,20 @@ export class KeyIndex {
     run.end = position
   }
 
-  /** Positions of records that may carry the key, newest first. @throws ViewsDamaged */
+  /**
+   * Positions of records that may carry the key, newest first, each once: runs may move on to the views
+   * while the caller looks at a record. @throws ViewsDamaged
+   */
   *candidates(hash: number): Generator<number> {
+    let last = Number.POSITIVE_INFINITY
+    for (const position of this.#hits(hash)) {
+      if (position >= last) continue
+      last = position
+      yield position
+    }
+  }
+
+  *#hits(hash: number): Generator<number> {
     if (this.#current !== undefined) yield* inRun(this.#current, hash)
     for (const run of this.#full.toReversed()) yield* inRun(run, hash)
     for (const run of this.#saving.toReversed()) yield* inRun(run, hash)
@@ -154,6 +166,8 @@ export class KeyIndex {
   *#inStoredRun(run: StoredRun, hash: number): Generator<number> {
     // Runs of a batch that is under way are still in memory, and were searched there.
     if (this.#saving.some((saving) => saving.start === run.start)) return
+    // Retention took it since the search began.
+    if (run.start < (this.#runs[0]?.start ?? Number.POSITIVE_INFINITY)) return
     const bucket = bucketOf(hash, run.bits)
     const value = this.#stored.get(bucketKey(run.start, bucket))
     if (value === undefined) {

@@ -181,11 +181,8 @@ export class LogStore implements MessageStore {
     const found: Buffer[] = []
     const bytes = Buffer.from(key, 'utf8')
     const hash = keyHash(bytes, 0, bytes.length, topicHash(topic))
-    let last = -1
     for (const position of this.#views.keys.candidates(hash)) {
       if (found.length >= max || position < this.#commitLog.start) break
-      if (position === last) continue
-      last = position
       const record = await this.#commitLog.readAt(logPosition(position))
       if (record === undefined) continue
       const view = new RecordView(record)

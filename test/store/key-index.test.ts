@@ -91,3 +91,25 @@ test('a missing bucket is damage, not an empty answer', async (t) => {
   await kept.clear(bucketKey(0, 0), bucketKey(0, 255))
   t.throws(() => [...index.candidates(hashOf(7))], { instanceOf: ViewsDamaged })
 })
+
+test('a search brings each position once, though runs move to the views meanwhile', async (t) => {
+  const kept = await stored()
+  const index = new KeyIndex(kept)
+  fill(index, RUN)
+  const search = index.candidates(hashOf(7))
+  const found = [search.next().value]
+  for (let i = RUN; i <= RUN + 1000; i++) index.add(hashOf(i), i * RECORD_BYTES)
+  await save(index, kept)
+  t.deepEqual([...found, ...search], expected(7, RUN))
+})
+
+test('a search that retention overtakes goes on with what is left, and calls nothing damaged', async (t) => {
+  const kept = await stored()
+  const index = new KeyIndex(kept)
+  fill(index, 3 * RUN + 10)
+  await save(index, kept)
+  const search = index.candidates(hashOf(7))
+  const found = [search.next().value]
+  await save(index, kept, 2 * RUN * RECORD_BYTES)
+  t.deepEqual([...found, ...search], expected(7, 3 * RUN + 10, 2 * RUN))
+})
