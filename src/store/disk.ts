@@ -60,6 +60,11 @@ export function errorCode(error: unknown): unknown {
 
 export const isSpaceError = (error: unknown): boolean => SPACE_CODES.has(errorCode(error))
 
+/** Codes of "not now": the process is short of something, and the bytes are as good as ever. */
+const SHORTAGE_CODES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'])
+
+export const isShortage = (error: unknown): boolean => SHORTAGE_CODES.has(errorCode(error))
+
 /** A short count comes without an error and means that the disk just got full: it becomes one. */
 export function shortWrite(path: string, asked: number, written: number): Error {
   const error = new Error(`ENOSPC: only ${written} of ${asked} bytes were written to '${path}'`)

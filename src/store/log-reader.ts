@@ -1,10 +1,11 @@
 // Reading the log: from the tail in memory, else from the segments. What does not check where it must is
 // damage: it is noted once, left where it is, and left out.
+import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
 import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../model/record.ts'
 import { type DamagedRange, FRAME_BYTES_MAX, type Frame } from './commit-log.ts'
-import { errorCode } from './disk.ts'
+import { errorCode, isShortage } from './disk.ts'
 import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
 import { FrameScan, type ReadAt } from './frame-scan.ts'
 import type { Segment, Segments } from './segments.ts'
@@ -126,7 +127,15 @@ export class LogReader {
     return position >= this.start && position + size <= this.#options.end()
   }
 
+  /** @throws BrokerError BUSY when the bytes may be fine: whoever skipped them would lose messages */
   #unreadable(position: number, size: number, error: unknown): false {
+    if (isShortage(error)) {
+      throw new BrokerError(
+        'BUSY',
+        `the log cannot be read just now (${String(error)}): try again later, or raise the limit of open files`,
+        { cause: error },
+      )
+    }
     this.#options.log.error(
       { evt: 'log.unreadable', position, size, code: errorCode(error) },
       `Bytes ${position} to ${position + size} of the log cannot be read: ${String(error)}.`,

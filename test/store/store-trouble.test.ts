@@ -137,3 +137,17 @@ test('live light queues live through a new build of the views', async (t) => {
   t.deepEqual(await bodies(store, '%LIVE%T'), ['a', 'b', 'c'])
   t.deepEqual(await bodies(store, 'T'), ['a', 'b', 'c'])
 })
+
+test('a process that is short of descriptors is told to wait: nothing is skipped as damaged', async (t) => {
+  const { store, disk, log } = await open(t)
+  const [parked] = await store.append({ messages: [draft('T', 'later', { dueMs: 1e13 })] })
+  const stored = Array.from({ length: 400 }, (_, i) => `m${i}`)
+  for (const body of stored) await store.append({ messages: [draft('T', body.padEnd(KIB))] })
+  disk.readFault = 'EMFILE'
+  await t.throwsAsync(bodies(store, 'T'), { code: 'BUSY' })
+  await t.throwsAsync(store.readAt(parked!.position), { code: 'BUSY' })
+  disk.readFault = undefined
+  t.deepEqual(await bodies(store, 'T'), stored)
+  t.is(store.status().damagedRecords, 0)
+  t.false(log.events().includes('record.damaged'))
+})

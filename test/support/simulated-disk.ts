@@ -142,6 +142,8 @@ export class SimulatedDisk implements Disk {
   /** Grows with each crash: files opened before it are dead. */
   #life = 0
   capacityBytes: number
+  /** While set, every read fails with this code. */
+  readFault: string | undefined
   /** Calls that change something, since the last crash. */
   calls = 0
 
@@ -294,6 +296,7 @@ export class SimulatedDisk implements Disk {
     }
     const read = (target: Uint8Array, at: number, length: number, position: number): number => {
       assertAlive()
+      if (this.readFault !== undefined) throw diskError(this.readFault, path)
       const end = Math.min(inode.size, position + length)
       if (end <= position) return 0
       target.set(inode.content.subarray(position, end), at)
