@@ -1,6 +1,7 @@
 // Reads light queues for all sessions of this gateway: sessions at the same place share one read and one
 // decoded batch. Keeps recent batches within a budget of bytes; a session that falls behind reads again
 // from its own place, so that a slow one costs no memory.
+import type { PullResult } from '../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { recordsOf } from '../../model/record.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
@@ -161,7 +162,7 @@ export class Feed {
       (result) => {
         this.#reading.delete(offset)
         if (result.maxOffset > this.#maxOffset) this.#maxOffset = result.maxOffset
-        if (result.count > 0) this.#found(result.records, result.count, result.nextOffset)
+        if (result.count > 0) this.#found(offset, result)
         else if (result.nextOffset !== offset) this.#moved = { from: offset, to: result.nextOffset }
         if (result.nextOffset >= result.maxOffset) this.#isEmpty(result.nextOffset, tick)
         this.tell()
@@ -173,11 +174,14 @@ export class Feed {
     )
   }
 
-  #found(records: Buffer, count: number, end: QueueOffset): void {
+  #found(offset: QueueOffset, { records, count, nextOffset: end }: PullResult): void {
     const deliveries: Delivery[] = []
     for (const record of recordsOf(records)) deliveries.push(new Delivery(records, record.start))
+    const start = queueOffset(end - count)
+    // Damage took some of them: who reads from here goes on where the rest stands.
+    if (start !== offset) this.#moved = { from: offset, to: start }
     const batch = {
-      start: queueOffset(end - count),
+      start,
       deliveries,
       end,
       bytes: records.length,
