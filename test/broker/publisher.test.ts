@@ -2,6 +2,7 @@ import test from 'ava'
 import { BrokerError } from '../../src/errors.ts'
 import type { PublishReceipt, PublishResult } from '../../src/model/message.ts'
 import { queueOfKey } from '../../src/model/ordering-key.ts'
+import { queueOffset } from '../../src/model/positions.ts'
 import { PROPERTY } from '../../src/model/properties.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { PERM_READ } from '../../src/model/topic.ts'
@@ -163,4 +164,28 @@ test('what a consumer sends to its retry topic beyond its attempts is a dead let
 test('the retry topic of a group that does not exist takes nothing', async (t) => {
   const { broker } = await startBroker(t)
   t.deepEqual(codesOf(await broker.publish([newMessage('%RETRY%nobody')])), ['GROUP_NOT_FOUND'])
+})
+
+test('bodies and properties belong to the caller again when the call returns', async (t) => {
+  const { broker, clock } = await startBroker(t)
+  const messages = [
+    newMessage('T', { queueId: 0, body: 'now' }),
+    newMessage('T', { queueId: 0, body: 'later', properties: { TIMER_DELAY_SEC: '1' } }),
+    newMessage('T', { queueId: 0, body: 'x'.repeat(3 * 1024 * 1024) }),
+    newMessage('T', { queueId: 0, body: 'last' }),
+  ]
+  const publishing = broker.publish(messages)
+  for (const { body, properties } of messages) {
+    body.fill(0)
+    properties.fill(0)
+  }
+  await publishing
+  const held = broker.pull(pullRequest('T', { offset: queueOffset(3), waitMs: 60_000 }))
+  clock.advance(1000)
+  t.deepEqual(bodiesOf(await held), ['later'])
+  const rest = bodiesOf(await broker.pull(pullRequest('T', { maxBytes: 1 << 24 })))
+  t.deepEqual(
+    rest.map((body) => body.slice(0, 4)),
+    ['now', 'xxxx', 'last', 'late'],
+  )
 })
