@@ -230,7 +230,9 @@ export class SegmentWriter {
   #grow(fill: ZeroFill, to: number): void {
     const current = this.#current
     fill.grow(to, (error) => {
-      if (this.#stopped || current !== this.#current) return
+      if (this.#stopped || this.#current === undefined) return
+      // A new segment took over meanwhile, and its frames may have waited for this to end.
+      if (current !== this.#current) return this.#options.roomMade()
       if (error !== null) return this.#options.fillFailed(error)
       if (current !== undefined) current.segment.fileBytes = current.fill.filled
       this.#options.roomMade()
