@@ -4,6 +4,7 @@ import type { ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { systemClock } from '../../src/clock.ts'
 import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
+import type { Broker } from '../../src/gateway/gateway.ts'
 import { Listener } from '../../src/gateway/listener.ts'
 import { RemotingGateway } from '../../src/gateway/remoting/server.ts'
 import { silentLogger } from '../../src/log.ts'
@@ -26,6 +27,8 @@ export interface FrontEndOptions {
   readonly broker?: Partial<BrokerOptions>
   readonly users?: Readonly<Record<string, User>>
   readonly idleMs?: number
+  /** What the front-end sees instead of the broker. */
+  readonly bend?: (broker: Broker) => Broker
 }
 
 export async function startFrontEnd(
@@ -35,9 +38,9 @@ export async function startFrontEnd(
   const host = await startBroker(t, options.broker)
   const { broker, clock } = host
   const auth = openAuthenticator(options.users ?? {}, clock)
-  const { idleMs } = options
+  const { idleMs, bend = (real) => real } = options
   const gateway = new RemotingGateway(
-    { broker, auth, clock, log: silentLogger },
+    { broker: bend(broker), auth, clock, log: silentLogger },
     idleMs === undefined ? {} : { idleMs },
   )
   const listener = await Listener.open({

@@ -174,6 +174,7 @@ export class Connection {
     end: number,
     codec: HeaderCodec,
   ): void => {
+    this.#options.largeFrames.release(this)
     if (
       codec === CODEC_JSON &&
       scan.scan(bytes, headerAt, bodyAt) &&
@@ -181,7 +182,6 @@ export class Connection {
     ) {
       return
     }
-    this.#options.largeFrames.release(this)
     const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
     // We push one-way requests only, so an answer belongs to nothing.
     if ((command.flag & FLAG_RESPONSE) !== 0) return

@@ -44,6 +44,7 @@ export class Session {
   #registration: ClientRegistration | undefined
   #consumers: ReadonlyMap<string, ConsumerRegistration> = new Map()
   readonly #held = new Map<string, number>()
+  #hasEnded = false
 
   constructor(options: SessionOptions) {
     this.connectionId = options.connectionId
@@ -90,6 +91,8 @@ export class Session {
     consumers: readonly ConsumerEntry[],
     peer: { readonly language: string; readonly version: number },
   ): Promise<void> {
+    // The connection went while groups and topics were made for its heartbeat.
+    if (this.#hasEnded) return
     const registration: ClientRegistration = {
       clientId: heartbeat.clientId,
       connectionId: this.connectionId,
@@ -103,6 +106,8 @@ export class Session {
     // Known before the registry tells others, so that this client is told too.
     this.#remember(registration)
     await broker.clients.register(registration)
+    // It went meanwhile, and the registry may have heard of that first.
+    if (this.#hasEnded) await broker.clients.unregister(this.connectionId)
   }
 
   async unregister(broker: Broker, groups: readonly string[]): Promise<void> {
@@ -119,6 +124,7 @@ export class Session {
 
   /** The connection is gone. */
   async end(broker: Broker): Promise<void> {
+    this.#hasEnded = true
     const known = this.#registration
     if (known === undefined) return
     this.#remember({ ...known, consumers: [], producerGroups: [] })

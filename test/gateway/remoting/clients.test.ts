@@ -5,7 +5,9 @@ import {
   decodeLockedQueues,
   encodeLockRequest,
 } from '../../../src/remoting/requests/queue-locks.ts'
+import { drain } from '../../support/broker.ts'
 import { fields, heartbeat, startFrontEnd } from '../../support/native-front-end.ts'
+import { overridden } from '../../support/overridden.ts'
 import { eventually } from '../../support/waiting.ts'
 
 /** Keeps what the broker pushes. */
@@ -162,4 +164,38 @@ test('only tags are accepted as a way to select', async (t) => {
   const refused = await check('SQL92')
   t.is(refused.code, 1)
   t.regex(refused.remark!, /filter message by SQL92/)
+})
+
+test('a client that goes while its heartbeat is served is no member', async (t) => {
+  let asked = (): void => {}
+  const wasAsked = new Promise<void>((resolve) => {
+    asked = resolve
+  })
+  let answer = (): void => {}
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve
+  })
+  const front = await startFrontEnd(t, {
+    bend: (real) =>
+      overridden(real, {
+        groups: overridden(real.groups, {
+          ensure: async (group) => {
+            asked()
+            await answered
+            return real.groups.ensure(group)
+          },
+        }),
+      }),
+  })
+  const connection = await front.connect()
+  const beat = heartbeat(connection, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  await wasAsked
+  connection.close()
+  await t.throwsAsync(beat)
+  await eventually(async () => (front.gateway.connections === 0 ? true : undefined))
+  answer()
+  await eventually(async () => await front.broker.topics.get('T'))
+  await drain(front)
+  await new Promise((resolve) => setImmediate(resolve))
+  t.deepEqual(await front.broker.clients.list(), [])
 })
