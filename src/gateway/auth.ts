@@ -48,6 +48,22 @@ export interface Authenticator {
   authorize(principal: Principal, action: Action, resource: Resource): void
 }
 
+/** `authorize` as an answer. */
+export function isAllowed(
+  auth: Authenticator,
+  principal: Principal,
+  action: Action,
+  resource: Resource,
+): boolean {
+  try {
+    auth.authorize(principal, action, resource)
+    return true
+  } catch (error) {
+    if (BrokerError.from(error).code === 'PERMISSION_DENIED') return false
+    throw error
+  }
+}
+
 /** A user as the configuration has it. A grant is a name, or a prefix that ends in `*`. */
 export interface User {
   readonly password?: string | undefined

@@ -1,5 +1,4 @@
 // The topic behind an address: there already, or made for whoever may make it.
-import { BrokerError } from '../../errors.ts'
 import type { TopicDefinition } from '../../model/topic.ts'
 import type { Authenticator, Principal } from '../auth.ts'
 import type { Broker } from '../gateway.ts'
@@ -15,15 +14,4 @@ export async function ensureTopic(
   if (known !== undefined) return known
   auth.authorize(principal, 'create', { kind: 'topic', name: topic })
   return broker.topics.ensure(topic)
-}
-
-/** Without throwing, for messages that may or may not need it. */
-export function mayCreate(topic: string, auth: Authenticator, principal: Principal): boolean {
-  try {
-    auth.authorize(principal, 'create', { kind: 'topic', name: topic })
-    return true
-  } catch (error) {
-    if (error instanceof BrokerError) return false
-    throw error
-  }
 }

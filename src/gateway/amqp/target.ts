@@ -3,10 +3,10 @@
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE } from '../../model/message.ts'
 import { isSendForbidden } from '../../model/names.ts'
-import type { Authenticator, Principal } from '../auth.ts'
+import { type Authenticator, isAllowed, type Principal } from '../auth.ts'
 import type { Broker } from '../gateway.ts'
 import { type Address, GRAMMAR, parseAddress } from './address.ts'
-import { ensureTopic, mayCreate } from './node.ts'
+import { ensureTopic } from './node.ts'
 import type { TargetTerminus } from './terminus.ts'
 
 export interface Route {
@@ -37,8 +37,9 @@ export async function resolveTarget(
 ): Promise<Routes> {
   const allowed = (address: string): Route => {
     const route = placeOf(parseAddress(address))
-    auth.authorize(principal, 'publish', { kind: 'topic', name: route.topic })
-    return { ...route, createTopic: mayCreate(route.topic, auth, principal) }
+    const topic = { kind: 'topic', name: route.topic } as const
+    auth.authorize(principal, 'publish', topic)
+    return { ...route, createTopic: isAllowed(auth, principal, 'create', topic) }
   }
   if (target.address === undefined) return new RelayRoutes(allowed)
   const fixed = allowed(target.address)

@@ -1,11 +1,13 @@
 // One request on its way through the front-end, and the form of its answer. A request family is a table
 // of functions from calls to answers; it sees the broker through its port and never a socket.
 
+import { isLightQueue, isRetryTopic } from '../../model/names.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import type { Fields } from '../../remoting/command.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
-import type { Action, Principal, Resource } from '../auth.ts'
+import { type Action, isAllowed, type Principal, type Resource } from '../auth.ts'
 import type { GatewayContext } from '../gateway.ts'
+import { topicResource } from './address.ts'
 import type { ReadBudget } from './read-budget.ts'
 import type { Session } from './session.ts'
 
@@ -62,4 +64,15 @@ export function authorize(
   resource: Resource,
 ): void {
   call.context.auth.authorize(call.principal, action, resource)
+}
+
+/** To subscribe to a missing topic, or to pull from it, makes it where that is on: who may not, may not. */
+export async function isThereOrMayCreate(
+  { context, principal }: Pick<Call, 'context' | 'principal'>,
+  topic: string,
+): Promise<boolean> {
+  // A retry topic comes with its group, a light queue with its filter.
+  if (principal.admin || isRetryTopic(topic) || isLightQueue(topic)) return true
+  if ((await context.broker.topics.get(topic)) !== undefined) return true
+  return isAllowed(context.auth, principal, 'create', topicResource(topic))
 }

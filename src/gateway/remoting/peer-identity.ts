@@ -5,7 +5,7 @@ import type { Command } from '../../remoting/command.ts'
 import { UNIQUE_KEY_QUERY } from '../../remoting/requests/lookup.ts'
 import { ACL_FIELD, signedContent } from '../../remoting/signature.ts'
 import type { SignedScan } from '../../remoting/signed-scan.ts'
-import type { Authenticator, Principal } from '../auth.ts'
+import { type Authenticator, isAllowed, type Principal } from '../auth.ts'
 import { groupResource, retryGroupOf, topicResource } from './address.ts'
 import { checkSendTopic } from './send-batch.ts'
 
@@ -72,19 +72,10 @@ export class PeerIdentity {
     const retryGroup = retryGroupOf(topic)
     if (retryGroup === undefined) this.#auth.authorize(principal, 'publish', topicResource(topic))
     else this.#auth.authorize(principal, 'consume', groupResource(retryGroup))
-    const mayCreate = this.#mayCreate(principal, topic)
+    const mayCreate = isAllowed(this.#auth, principal, 'create', topicResource(topic))
     if (this.#publishable.size >= REMEMBERED_TOPICS_MAX) this.#publishable.clear()
     this.#publishable.set(topic, mayCreate)
     return mayCreate
-  }
-
-  #mayCreate(principal: Principal, topic: string): boolean {
-    try {
-      this.#auth.authorize(principal, 'create', topicResource(topic))
-      return true
-    } catch {
-      return false
-    }
   }
 
   #verify(accessKey: string, command: Command): Principal {

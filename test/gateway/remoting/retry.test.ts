@@ -97,3 +97,26 @@ test('a transaction that nobody began is answered with what is the matter', asyn
   t.not(answer.code, 0)
   t.regex(answer.remark!, /transactional messages are not served/)
 })
+
+test('who may not read a message cannot have it sent to the retry topic of a group', async (t) => {
+  const none = { admin: false, publish: [], create: [] }
+  const front = await startFrontEnd(t, {
+    users: {
+      root: { ...none, admin: true, consume: [], secretKey: 'root-secret' },
+      spy: { ...none, consume: ['G', 'T'], secretKey: 'spy-secret' },
+    },
+  })
+  const root = await front.connect({
+    credentials: { accessKey: 'root', secretKey: 'root-secret' },
+  })
+  const spy = await front.connect({ credentials: { accessKey: 'spy', secretKey: 'spy-secret' } })
+  await front.broker.groups.ensure('G')
+  const codes: number[] = []
+  for (const topic of ['secret', 'T']) {
+    const msgId = (await send(root, { topic })).fields.get('msgId')!
+    const offset = Number.parseInt(msgId.slice(16), 16)
+    const asked = { offset, group: 'G', delayLevel: -1, originMsgId: msgId, originTopic: topic }
+    codes.push((await spy.request(36, { fields: fields(asked) })).code)
+  }
+  t.deepEqual(codes, [16, 0])
+})

@@ -79,10 +79,23 @@ test('a changed body does not match its signature', async (t) => {
   t.is(forged.code, 16)
 })
 
+test('who may consume a topic but not create it makes none by subscribing or pulling', async (t) => {
+  const { connect, broker } = await startFrontEnd(t, { users })
+  const reader = await connect({ credentials: READER })
+  t.is((await heartbeat(reader, 'c1', [{ group: 'G', topics: { T: '*' } }])).code, 0)
+  t.is((await pull(reader, { topic: 'T' })).code, 17)
+  t.is(await broker.topics.get('T'), undefined)
+  await broker.topics.ensure('T')
+  t.is((await pull(reader, { topic: 'T' })).code, 19)
+})
+
 test("a producer's first request may be a large message", async (t) => {
-  const { connect } = await startFrontEnd(t, { users })
+  const { connect, clock } = await startFrontEnd(t, { users })
   const connection = await connect({ credentials: WRITER })
   t.is((await send(connection, { topic: 'T', body: Buffer.alloc(1_000_000, 'x') })).code, 0)
+  // It came in time, so there is nothing to wait for any more.
+  clock.advance(20_000)
+  t.is((await send(connection, { topic: 'T' })).code, 0)
 })
 
 test('strangers send few large frames at a time, and each in time', async (t) => {

@@ -18,6 +18,7 @@ import {
   authorize,
   type Call,
   DONE,
+  isThereOrMayCreate,
   type RequestTable,
   type Serve,
 } from '../call.ts'
@@ -64,7 +65,7 @@ async function prepare(call: Call, consumer: ConsumerEntry): Promise<boolean> {
     throw error
   }
   for (const { topic } of consumer.subscriptions) {
-    if (isRetryTopic(topic)) continue
+    if (isRetryTopic(topic) || !(await isThereOrMayCreate(call, topic))) continue
     await broker.topics.ensure(topic).catch((error: unknown) => {
       if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error
     })

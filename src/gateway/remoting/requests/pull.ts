@@ -11,7 +11,13 @@ import { readFields, writeFields } from '../../../remoting/layout.ts'
 import { PULL_OUTCOME, pullResponseHead } from '../../../remoting/pull-response.ts'
 import { PULL, PULL_FLAG, PULL_RESPONSE, type PullFields } from '../../../remoting/requests/pull.ts'
 import { filterOf, groupResource, retryGroupOf, topicResource } from '../address.ts'
-import { type Answer, authorize, type Call, type RequestTable } from '../call.ts'
+import {
+  type Answer,
+  authorize,
+  type Call,
+  isThereOrMayCreate,
+  type RequestTable,
+} from '../call.ts'
 
 /** As Apache's limit for one answer from memory. */
 const PULL_BYTES_DEFAULT = 256 * 1024
@@ -35,6 +41,9 @@ export type PullCall = Pick<
 export async function servePull(call: PullCall, pull: PullFields): Promise<Answer> {
   const { broker } = call.context
   checkPull(call, pull)
+  if (!(await isThereOrMayCreate(call, pull.topic))) {
+    throw new BrokerError('TOPIC_NOT_FOUND', `topic '${pull.topic}' does not exist`)
+  }
   const group = await groupOf(call, pull.consumerGroup)
   const filter = chooseFilter(call, pull, group)
   if ('remark' in filter) return filter

@@ -1,10 +1,11 @@
 // CONSUMER_SEND_MSG_BACK: a consumer wants a message again later, or dead-lettered.
 import { BrokerError } from '../../../errors.ts'
-import { logPosition } from '../../../model/positions.ts'
+import { type LogPosition, logPosition } from '../../../model/positions.ts'
+import { RecordView } from '../../../model/record.ts'
 import { REQUEST, VERSION } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import { SEND_BACK } from '../../../remoting/requests/send-back.ts'
-import { groupResource } from '../address.ts'
+import { groupResource, topicResource } from '../address.ts'
 import { type Answer, authorize, type Call, DONE, type RequestTable } from '../call.ts'
 
 export const sendBackRequests: RequestTable = new Map([[REQUEST.sendMessageBack, sendBack]])
@@ -15,11 +16,21 @@ async function sendBack(call: Call): Promise<Answer> {
   if (offset < 0) {
     throw new BrokerError('ARGUMENT_INVALID', `${offset} is no position of a message`)
   }
+  const position = logPosition(offset)
+  if (!call.principal.admin) await authorizeMessage(call, position)
   await call.context.broker.sendBack({
     group,
-    position: logPosition(offset),
+    position,
     delayLevel,
     retryTimesMax: call.version >= VERSION.v3_4_9 ? maxReconsumeTimes : undefined,
   })
   return DONE
+}
+
+/** Who consumes in the group reads the copy, so the caller must be allowed to read the message itself. */
+async function authorizeMessage(call: Call, position: LogPosition): Promise<void> {
+  const record = await call.context.broker.lookup.byPosition(position)
+  // That nothing is there is for the broker to say.
+  if (record === undefined) return
+  authorize(call, 'consume', topicResource(new RecordView(record).topic))
 }
