@@ -2,7 +2,7 @@
 // Knows its session and its rights; the socket is its connection's affair.
 import { BrokerError } from '../../errors.ts'
 import type { GroupMode } from '../../model/client.ts'
-import type { Principal } from '../auth.ts'
+import { isAllowed, type Principal } from '../auth.ts'
 import { decodeAck } from './ack-packet.ts'
 import { Acknowledging } from './acknowledging.ts'
 import type { ConnectPacket } from './connect-packet.ts'
@@ -78,6 +78,7 @@ export class Client {
   /** A copy of the chunk that is being read, made when a payload in it must outlive it. */
   #owned: Buffer | undefined
   #nowMs = 0
+  #isClosed = false
   /** Deliveries may have room since the last chunk. */
   #hasAcked = false
   #registeredMs: number
@@ -144,12 +145,14 @@ export class Client {
   mayConsume(topic: string): boolean {
     const known = this.#consumable.get(topic)
     if (known !== undefined) return known
-    const isAllowed = this.#isAllowed(topic)
-    this.#consumable.set(topic, isAllowed)
-    return isAllowed
+    const { auth } = this.#parts.context
+    const may = isAllowed(auth, this.principal, 'consume', { kind: 'topic', name: topic })
+    this.#consumable.set(topic, may)
+    return may
   }
 
   async register(shares: readonly ShareSource[]): Promise<void> {
+    if (this.#isClosed) return
     const { context } = this.#parts
     await context.broker.clients.register({
       clientId: this.session.clientId,
@@ -168,6 +171,8 @@ export class Client {
       })),
       producerGroups: [],
     })
+    // It went meanwhile, and the registry may have heard of that first.
+    if (this.#isClosed) await context.broker.clients.unregister(this.#connection.id)
   }
 
   /** One packet; false: the next must wait for `release`. @throws ProtocolError */
@@ -233,6 +238,7 @@ export class Client {
 
   /** The connection is gone: gives back what was under way. The session is the table's affair. */
   close(): void {
+    this.#isClosed = true
     this.inbound.flush()
     this.inbound.close()
     this.#acknowledging.flush()
@@ -340,15 +346,5 @@ export class Client {
     }
     if (!this.isV5 && reason !== REASON.success) throw malformed('DISCONNECT')
     this.#connection.goodbye(reason === REASON.success)
-  }
-
-  #isAllowed(topic: string): boolean {
-    try {
-      this.#parts.context.auth.authorize(this.principal, 'consume', { kind: 'topic', name: topic })
-      return true
-    } catch (error) {
-      if (BrokerError.from(error).code === 'PERMISSION_DENIED') return false
-      throw error
-    }
   }
 }

@@ -55,8 +55,8 @@ export class Outbound implements FeedReader {
   /** Packet ids of a resumed session whose messages were not sent on this connection yet. */
   #unsent: number[] = []
   #retained: RetainedDue[] = []
-  /** Reading what `#unsent` or `#retained` begins with. */
-  #isFetching = false
+  /** How many of what `#unsent` or `#retained` begins with are being read: their room is taken. */
+  #fetching = 0
   #isPumping = false
   #isYielding = false
   #isClosed = false
@@ -76,7 +76,7 @@ export class Outbound implements FeedReader {
   /** Messages of QoS 1 and 2 that may be sent now. */
   get room(): number {
     if (this.#isFull) return 0
-    const sent = this.#session.inFlight.count - this.#unsent.length
+    const sent = this.#session.inFlight.count - this.#unsent.length + this.#fetching
     return Math.max(0, this.#peer.window - sent)
   }
 
@@ -111,6 +111,8 @@ export class Outbound implements FeedReader {
 
   /** A message of a shared subscription. False: it may not or need not be sent, settle it. */
   sendShared(delivery: Delivery, subscription: Subscription, receipt: Receipt): boolean {
+    // A topic that got its messages after the subscription was made was not asked for then.
+    if (!this.#peer.mayConsume(delivery.recordTopic)) return false
     const combined = this.#combiner.combine([subscription], false)
     if (delivery.expiresMs <= this.#parts.context.clock.now()) {
       this.#parts.counters.expired++
@@ -135,7 +137,7 @@ export class Outbound implements FeedReader {
     const from = this.#peer.output.pendingBytes
     for (;;) {
       this.isStalled = this.#isFull
-      if (this.isStalled || this.#isFetching || !this.#step()) break
+      if (this.isStalled || this.#fetching > 0 || !this.#step()) break
       if (this.#peer.output.pendingBytes - from > TURN_BYTES_MAX) {
         this.#yield()
         return
@@ -229,18 +231,21 @@ export class Outbound implements FeedReader {
     return Math.max(0, Math.ceil(leftMs / 1000))
   }
 
-  #fetch(work: () => Promise<void>): void {
-    this.#isFetching = true
-    work().then(
-      () => {
-        this.#isFetching = false
-        this.pump()
-      },
-      (error: unknown) => {
-        this.#isFetching = false
-        if (!this.#isClosed) this.#peer.broken(error)
-      },
-    )
+  /** `count`: how many messages `send` may put in flight. */
+  #fetch<T>(count: number, load: () => Promise<T>, send: (loaded: T) => void): void {
+    this.#fetching = count
+    load()
+      .then((loaded) => {
+        this.#fetching = 0
+        if (!this.#isClosed) send(loaded)
+      })
+      .then(
+        () => this.pump(),
+        (error: unknown) => {
+          this.#fetching = 0
+          if (!this.#isClosed) this.#peer.broken(error)
+        },
+      )
   }
 
   #resend(): void {
@@ -249,15 +254,15 @@ export class Outbound implements FeedReader {
     if (count === 0) return
     const ids = this.#unsent.slice(0, count)
     const { lookup } = this.#parts.context.broker
-    this.#fetch(async () => {
-      const records = await Promise.all(
+    const load = (): Promise<(Buffer | undefined)[]> =>
+      Promise.all(
         ids.map((id) => {
           const slot = inFlight.find(id)
           const isDue = slot !== -1 && inFlight.stateAt(slot) !== RELEASED
           return isDue ? lookup.byPosition(inFlight.positionAt(slot)) : undefined
         }),
       )
-      if (this.#isClosed) return
+    this.#fetch(count, load, (records) => {
       this.#unsent.splice(0, count)
       ids.forEach((id, i) => {
         this.#resendOne(id, records[i])
@@ -298,12 +303,11 @@ export class Outbound implements FeedReader {
   /** One at a time: each is loaded when it can be sent, so that many cost no memory. */
   #sendRetained(): void {
     if (this.room === 0) return
-    const due = this.#retained.shift()!
-    this.#fetch(async () => {
-      const delivery = await this.#parts.retained.get(due.name)
-      const { subscription } = due
+    const { name, subscription } = this.#retained.shift()!
+    const load = (): Promise<Delivery | undefined> => this.#parts.retained.get(name)
+    this.#fetch(1, load, (delivery) => {
       const isGone = this.#session.subscriptions.get(subscription.text) !== subscription
-      if (delivery === undefined || this.#isClosed || isGone) return
+      if (delivery === undefined || isGone) return
       if (!this.#peer.mayConsume(delivery.recordTopic)) return
       const combined = this.#combiner.combine([subscription], false)
       // To a new subscription the flag is always set (MQTT-3.3.1-8).

@@ -14,6 +14,9 @@ import { ShareMember } from './share-member.ts'
 import type { FilterRequest, SubscribePacket, UnsubscribePacket } from './subscribe-packet.ts'
 import type { ShareSource, Subscription } from './subscriptions.ts'
 
+/** As a resource: granted by nothing less than a grant of everything. */
+const EVERY_TOPIC = '*'
+
 export interface SubscribingPeer {
   readonly session: Session
   readonly principal: Principal
@@ -43,6 +46,8 @@ export class Subscribing {
   readonly #peer: SubscribingPeer
   readonly #session: Session
   readonly #members = new Map<string, ShareMember>()
+  /** The connection is gone: what is under way must leave nothing open behind it. */
+  #isClosed = false
 
   constructor(parts: Parts, peer: SubscribingPeer) {
     this.#parts = parts
@@ -64,6 +69,7 @@ export class Subscribing {
     const offsets = await Promise.all(
       ordinary.map(({ queue }) => cursors.byPosition(queue, 0, cursor)),
     )
+    if (this.#isClosed) return
     // All at once, or a message could pass by a filter that is not there yet.
     ordinary.forEach((subscription, i) => {
       const offset = queueOffset(Math.max(offsets[i]!, subscription.from))
@@ -97,6 +103,7 @@ export class Subscribing {
       }
     }
     const start = (): void => {
+      if (this.#isClosed) return
       for (const one of granted) this.#start(one)
     }
     return { codes, start }
@@ -114,6 +121,7 @@ export class Subscribing {
   }
 
   close(): void {
+    this.#isClosed = true
     for (const text of [...this.#members.keys()]) this.#leave(text)
   }
 
@@ -130,6 +138,10 @@ export class Subscribing {
     const place = known ?? (await this.#bind(name.filter, share))
     const source = share && { ...share, topic: place.queue === '' ? share.topic : place.queue }
     if (source !== undefined && known === undefined) await this.#enter(source, name.filter, place)
+    if (this.#isClosed) {
+      if (known === undefined) await this.#unbind(name.filter, place)
+      throw new BrokerError('CLOSED', 'the client went before it could be subscribed')
+    }
     const subscription: Subscription = {
       ...{ text, filter: name.filter, id, qos, noLocal, retainAsPublished, retainHandling },
       share: source,
@@ -152,11 +164,15 @@ export class Subscribing {
       : { group, topic: native.topic, filter: native.filter }
   }
 
-  /** A filter that may select several topics is checked again for each message. */
+  /**
+   * A filter that may select several topics is checked again for each message. A group settles what its
+   * member may not see, so a member of a group over all topics must be allowed to see them all.
+   */
   #authorize(filter: string, share: ShareSource | undefined): void {
     const { auth } = this.#parts.context
     const { principal } = this.#peer
-    const topic = this.#parts.addresses.topicOfFilter(filter)
+    const selected = this.#parts.addresses.topicOfFilter(filter)
+    const topic = share === undefined ? selected : (selected ?? EVERY_TOPIC)
     if (topic !== undefined) auth.authorize(principal, 'consume', { kind: 'topic', name: topic })
     if (share !== undefined) {
       auth.authorize(principal, 'consume', { kind: 'group', name: share.group })

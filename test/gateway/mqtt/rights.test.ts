@@ -89,3 +89,37 @@ test('a wildcard brings only what may be read', async (t) => {
   await reader.messages(1)
   t.deepEqual(reader.texts, ['yes'])
 })
+
+test('a group over all topics needs a grant of all topics', async (t) => {
+  const none = { admin: false, publish: [], create: [] }
+  const { port } = await startMqttOver(t, {
+    users: {
+      some: { ...none, consume: ['MQTT', 'grp'], password: await hashPassword('s') },
+      all: { ...none, consume: ['*'], password: await hashPassword('a') },
+    },
+  })
+  for (const [username, password, code] of [
+    ['some', 's', 0x87],
+    ['all', 'a', 1],
+  ] as const) {
+    const peer = await RawPeer.connect(port)
+    peer.send(connect(username, { version: 5, username, password }))
+    await peer.readPacket()
+    peer.send(subscribe(1, [['$share/grp/#', 1]], 5))
+    t.deepEqual([...(await peer.readPacket()).body].slice(3), [code], username)
+    peer.end()
+  }
+})
+
+test('a group brings nothing of a topic that was made later and may not be read', async (t) => {
+  const { port, broker } = await startMqttOver(t, { users: await users() })
+  const reader = await mqttClient(t, port, 5, { username: 'reader', password: 'r' })
+  await reader.subscribe(['$share/grp/secret/+', '$share/grp/other/+'])
+  await broker.topics.ensure('secret')
+  const root = await mqttClient(t, port, 5, { username: 'root', password: 'root pw' })
+  await root.publish('secret/x', 'no')
+  await root.publish('other/x', 'yes')
+  await reader.messages(1)
+  await reader.subscribe('more')
+  t.deepEqual(reader.texts, ['yes'])
+})

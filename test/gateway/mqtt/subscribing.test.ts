@@ -1,0 +1,110 @@
+// What a subscription leaves behind when its connection does not stay, and what it takes of the window.
+import test from 'ava'
+import type { Broker } from '../../../src/gateway/gateway.ts'
+import { mqttClient } from '../../support/mqtt.ts'
+import { startMqttOver } from '../../support/mqtt-over-broker.ts'
+import { connect, PINGREQ, subscribe } from '../../support/mqtt-packets.ts'
+import { overridden } from '../../support/overridden.ts'
+import { RawPeer } from '../../support/raw-peer.ts'
+import { eventually } from '../../support/waiting.ts'
+
+function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open = (): void => {}
+  const opened = new Promise<void>((resolve) => {
+    open = resolve
+  })
+  return { opened, open }
+}
+
+for (const filter of ['a/#', '$share/g/a/#']) {
+  test(`a client that is taken over while '${filter}' is bound leaves nothing open`, async (t) => {
+    const asked = gate()
+    const answered = gate()
+    const open = { queues: 0, watches: 0 }
+    let unbound = 0
+    const { port, broker, gateway } = await startMqttOver(t, {
+      bend: (real: Broker) =>
+        overridden(real, {
+          watch: (topic, arrived) => {
+            open.watches++
+            const watch = real.watch(topic, arrived)
+            return {
+              [Symbol.dispose]: () => {
+                open.watches--
+                watch[Symbol.dispose]()
+              },
+            }
+          },
+          lightQueues: overridden(real.lightQueues, {
+            bind: async (name, owner) => {
+              asked.open()
+              await answered.opened
+              open.queues++
+              return real.lightQueues.bind(name, owner)
+            },
+            unbind: async (name, owner) => {
+              await real.lightQueues.unbind(name, owner)
+              open.queues--
+              unbound++
+            },
+          }),
+        }),
+    })
+    const peer = await RawPeer.connect(port)
+    peer.send(connect('fleeting'), subscribe(1, [[filter, 1]]))
+    await asked.opened
+    const other = await RawPeer.connect(port)
+    other.send(connect('fleeting'))
+    t.is((await other.readPacket()).first, 0x20)
+    answered.open()
+    await eventually(async () => (unbound > 0 ? true : undefined))
+    for (const one of [peer, other]) one.end()
+    await eventually(async () => (gateway.connections === 0 ? true : undefined))
+    t.deepEqual(open, { queues: 0, watches: 0 })
+    t.deepEqual(await broker.clients.list(), [])
+  })
+}
+
+test('what is sent again takes its part of the window before a group takes any', async (t) => {
+  const found = gate()
+  const { port, gateway } = await startMqttOver(t, {
+    mqtt: { inFlightMax: 2 },
+    bend: (real: Broker) =>
+      overridden(real, {
+        lookup: overridden(real.lookup, {
+          byPosition: async (position) => {
+            await found.opened
+            return real.lookup.byPosition(position)
+          },
+        }),
+      }),
+  })
+  const open = connect('c', { clean: false })
+  const first = await RawPeer.connect(port)
+  first.send(
+    open,
+    subscribe(1, [
+      ['a/#', 1],
+      ['$share/g/b/#', 1],
+    ]),
+  )
+  for (let packets = 0; packets < 2; packets++) await first.readPacket()
+  const publisher = await mqttClient(t, port, 4)
+  for (const topic of ['a/1', 'a/2']) await publisher.publish(topic, 'x')
+  for (let packets = 0; packets < 2; packets++) await first.readPacket()
+  first.end()
+  await eventually(async () => (gateway.connections === 1 ? true : undefined))
+  for (const topic of ['b/1', 'b/2']) await publisher.publish(topic, 'x')
+  const again = await RawPeer.connect(port)
+  again.send(open)
+  t.is((await again.readPacket()).first, 0x20)
+  for (let pings = 0; pings < 50; pings++) {
+    again.send(PINGREQ)
+    t.is((await again.readPacket()).first, 0xd0)
+  }
+  found.open()
+  for (let packets = 0; packets < 2; packets++) t.is((await again.readPacket()).first, 0x3a)
+  again.send(PINGREQ)
+  t.is((await again.readPacket()).first, 0xd0)
+  again.end()
+})
