@@ -322,7 +322,10 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   #end(isClean: boolean, reason: number | undefined, text?: string): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
     const client = this.#client
-    if (client !== undefined && !this.#isSaving && !this.#needsSave) {
+    if (this.#isSaving || this.#needsSave) {
+      // Nothing of it may be said before the session is saved, and nobody will be there to hear it.
+      this.output.discard()
+    } else if (client !== undefined) {
       client.inbound.writeAcks()
       this.output.flush()
     }

@@ -309,11 +309,18 @@ export class Inbound {
     if (id !== undefined) id.isAwaited = false
   }
 
+  /** Who sent it again on a later connection waits there for an answer, and has to send it once more. */
+  #forget(packetId: number, error: BrokerError): void {
+    const isAwaited = this.#session.inbound.find(packetId)?.isAwaited
+    this.#session.inbound.remove(packetId)
+    if (this.#isClosed && isAwaited) this.#session.holder?.broken(error)
+  }
+
   /** MQTT 5 says why; 3.1.1 can only close, so that the client sends it again. */
   #refuse(ack: AckSlot, error: BrokerError): void {
     const qos = ack & 3
     const packetId = ack >>> 2
-    if (qos === 2) this.#session.inbound.remove(packetId)
+    if (qos === 2) this.#forget(packetId, error)
     if (this.#isClosed || qos === 0) return
     const { isV5, wantsReasons, packetBytesMax } = this.#peer
     if (!isV5) {

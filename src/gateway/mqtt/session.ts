@@ -22,6 +22,8 @@ export interface SessionHolder {
   takenOver(): void
   /** A QoS 2 message the peer sent again is durable now. */
   stored(packetId: number): void
+  /** One that it sent again could not be stored; the connection ends, so that it is sent anew. */
+  broken(error: unknown): void
 }
 
 export class Session {

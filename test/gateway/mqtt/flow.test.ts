@@ -5,7 +5,7 @@ import { BrokerError } from '../../../src/errors.ts'
 import type { Broker } from '../../../src/gateway/gateway.ts'
 import { mqttClient, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
-import { ack, connect, publish, subscribe } from '../../support/mqtt-packets.ts'
+import { ack, connect, PINGREQ, publish, subscribe } from '../../support/mqtt-packets.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 import { rssMiB } from '../../support/rss.ts'
 
@@ -216,6 +216,26 @@ test('3.1.1: a message that cannot be stored is not acknowledged, and the connec
   peer.send(connect('c'), publish('x', 'y', { qos: 1 }))
   await peer.read(4)
   t.is((await peer.closed()).length, 0)
+})
+
+test('a QoS 2 message that is sent again while it fails to be stored ends the new connection', async (t) => {
+  const failing: (() => void)[] = []
+  const { port } = await startMqttOver(t, {
+    bend: (broker) =>
+      withPublish(broker, () => new Promise((_, reject) => failing.push(() => reject(READ_ONLY)))),
+  })
+  const open = connect('c', { clean: false })
+  const first = await RawPeer.connect(port)
+  first.send(open, publish('x', 'y', { qos: 2, id: 3 }))
+  await first.read(4)
+  while (failing.length === 0) await new Promise((resolve) => setImmediate(resolve))
+  const again = await RawPeer.connect(port)
+  again.send(open, publish('x', 'y', { qos: 2, id: 3, flags: 8 }), PINGREQ)
+  await again.read(4)
+  t.deepEqual([...(await again.read(2))], [0xd0, 0])
+  for (const fail of failing) fail()
+  t.is((await again.closed()).length, 0)
+  first.end()
 })
 
 test('more QoS 2 messages without PUBREL than the receive maximum end the connection with 0x93', async (t) => {

@@ -296,3 +296,19 @@ test('the end of a session lets go of what a crash left bound in its name', asyn
   }
   await clean.end()
 })
+
+test('PUBCOMP never goes ahead of the session that it is about, not even before DISCONNECT', async (t) => {
+  const { port } = await startMqtt(t)
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('hasty', { clean: false }), publish('x', 'y', { qos: 2, id: 7 }))
+  t.is((await peer.read(4)).length, 4)
+  t.deepEqual([...(await peer.read(4))], [0x50, 2, 0, 7])
+  // The id is free in memory only when the connection ends.
+  peer.send(ack('pubrel', 7), DISCONNECT)
+  t.is((await peer.closed()).length, 0)
+  const again = await RawPeer.connect(port)
+  again.send(connect('hasty', { clean: false }), ack('pubrel', 7))
+  await again.read(4)
+  t.deepEqual([...(await again.read(4))], [0x70, 2, 0, 7])
+  again.end()
+})
