@@ -86,7 +86,7 @@ export class Publisher {
       if (result instanceof BrokerError) throw result
     } catch (error) {
       const fields = { evt: 'mqtt.will_lost', clientId, topic: will.topic, err: error }
-      this.#log.warn(fields, 'a will could not be published')
+      this.#log.warn(fields, 'a will could not be published, or not be retained')
     }
   }
 }

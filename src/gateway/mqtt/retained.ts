@@ -55,9 +55,14 @@ export class Retained {
     }
   }
 
-  /** Keeps the message, or with an empty body forgets the topic's; durable when it settles. */
+  /**
+   * Keeps the message, or with an empty body forgets the topic's; durable when it settles. Room is asked
+   * for here too: wills come without asking, and the messages of one chunk ask before any of them is in.
+   * Rejects with QUOTA_EXCEEDED.
+   */
   async put(name: string, message: NewMessage, receipt: PublishReceipt): Promise<void> {
     if (message.body.length === 0) return this.#delete(name)
+    this.check(name, message.body.length)
     const record = retainedRecord(message, receipt, this.#clock.now())
     this.#note(name, record.length)
     await this.#broker.sessions.save(ID_PREFIX + name, record)

@@ -2,6 +2,7 @@
 import test from 'ava'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
+import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import {
   connect,
   DISCONNECT,
@@ -167,4 +168,20 @@ test('a stop publishes the wills of who is connected, before the log is closed',
   const back = await mqttClient(t, second.port, 4, persistent('watcher'))
   await back.messages(1)
   t.deepEqual(back.texts, ['stopped'])
+})
+
+test('a will is not retained beyond the limit, and comes nevertheless', async (t) => {
+  const { port } = await startMqttOver(t, { mqtt: { retainedMax: 1 } })
+  const watcher = await mqttClient(t, port, 5)
+  await watcher.publish('w/kept', 'kept', { retain: true })
+  await watcher.subscribe('w/will')
+  const will = { topic: 'w/will', payload: Buffer.from('lost'), qos: 1 as const, retain: true }
+  const lost = await mqttClient(t, port, 5, { will })
+  await lost.cut()
+  await watcher.messages(1)
+  const late = await mqttClient(t, port, 5)
+  await late.subscribe('w/#')
+  await watcher.publish('w/live', 'live')
+  await late.messages(2)
+  t.deepEqual(late.texts, ['kept', 'live'])
 })
