@@ -111,7 +111,10 @@ export class ReceiverLink implements Link, IngestLink {
     }
     this.#credit.linkCredit--
     this.#credit.deliveryCount = serialNext(this.#credit.deliveryCount)
-    if (transfer.aborted) return
+    if (transfer.aborted) {
+      this.grant()
+      return
+    }
     if (!transfer.more) {
       this.#complete(
         deliveryId,
@@ -135,6 +138,7 @@ export class ReceiverLink implements Link, IngestLink {
     }
     if (transfer.aborted) {
       this.#dropPartial()
+      this.grant()
       return
     }
     partial.settled ||= transfer.settled
@@ -221,13 +225,13 @@ export class ReceiverLink implements Link, IngestLink {
     const { condition, description } = describeError(error)
     const fields = { evt: 'amqp.refused', link: this.name, condition, description }
     this.#peer.log.debug(fields, 'a message was refused')
-    if (settled) return
-    this.#session.settleIncoming(
-      deliveryId,
-      rejectedState({ condition, description }),
-      !this.#settlesSecond,
-    )
-    this.#session.flushDispositions()
+    if (!settled) {
+      const state = rejectedState({ condition, description })
+      this.#session.settleIncoming(deliveryId, state, !this.#settlesSecond)
+      this.#session.flushDispositions()
+    }
+    // No batch will end for it, and a peer whose messages are all refused needs credit too.
+    this.grant()
   }
 
   settle(deliveryId: number, state: Buffer): void {

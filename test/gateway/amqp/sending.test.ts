@@ -7,6 +7,7 @@ import type { NewMessage } from '../../../src/model/message.ts'
 import { type RecordView, recordsOf } from '../../../src/model/record.ts'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
+import { overridden } from '../../support/overridden.ts'
 import { connectRhea, next } from '../../support/rhea-client.ts'
 
 async function stored(broker: Broker, topic: string): Promise<RecordView[]> {
@@ -275,6 +276,17 @@ test('credit comes in a window and again while messages are stored', async (t) =
   )
 })
 
+test('a relay whose messages are all refused keeps its credit', async (t) => {
+  const { port } = await startAmqp(t)
+  const client = await connectRhea(t, port)
+  const sender = await client.sender({ target: {} })
+  for (let round = 0; round < 5; round++) {
+    const sent = Array.from({ length: 900 }, () => sender.send({ to: '/nodes/x', body: 'x' }))
+    t.true((await Promise.all(sent)).every(({ kind }) => kind === 'rejected'))
+  }
+  t.is((await sender.send({ to: 'orders', body: 'x' })).kind, 'accepted')
+})
+
 test('a broker that is behind grants no more credit than the bytes under way allow', async (t) => {
   let came = 0
   const { port } = await startAmqp(t, {
@@ -307,16 +319,6 @@ async function roundTrip(connection: { create_session(): unknown }): Promise<voi
   session.begin()
   await opened
   session.close()
-}
-
-function overridden(broker: Broker, changed: Partial<Broker>): Broker {
-  return new Proxy(broker, {
-    get(target, key) {
-      if (Object.hasOwn(changed, key)) return changed[key as keyof Broker]
-      const value = Reflect.get(target, key) as unknown
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
 }
 
 /** Stores the messages with an odd body and refuses the others. */
