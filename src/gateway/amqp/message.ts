@@ -103,7 +103,7 @@ export function writeProperties(
     text(properties.get(PROPERTY.replyTo))
     text(properties.get(PROPERTY.correlationId))
     const contentType = properties.get(PROPERTY.contentType)
-    if (contentType === undefined) writer.null()
+    if (contentType === undefined || NOT_ASCII.test(contentType)) writer.null()
     else writer.symbol(contentType)
     writer.null().null().timestamp(0)
     createdAt = writer.length - 8
@@ -131,6 +131,9 @@ function put(into: Properties, name: string, value: string | undefined): void {
   if (value === undefined || value === '' || name === '') return
   if (!hasSeparator(name) && !hasSeparator(value)) into.set(name, value)
 }
+
+/** Symbols are ASCII (AMQP 1.6.21); MQTT's content type is any text. */
+const NOT_ASCII = /\P{ASCII}/u
 
 const ILLEGAL_IN_TAG = /[\s\p{Cc}]|\|\|/u
 

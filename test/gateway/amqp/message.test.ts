@@ -171,6 +171,22 @@ test("the target's tag counts when the message has none", (t) => {
   t.is(propertiesOf(read(rheaMessage.encode({ subject: 'A', body: 'x' }), 'TagC'))['TAGS'], 'A')
 })
 
+test('a content type that is no symbol is left out, and the rest is read', (t) => {
+  for (const [contentType, shown] of [
+    ['text/plain', 'text/plain'],
+    ['text/plain; name=数', undefined],
+    ['text/ü', undefined],
+  ]) {
+    const properties = encodeProperties([
+      ['CONTENT_TYPE', contentType!],
+      ['color', 'red'],
+    ])
+    const got = rheaMessage.decode(rendered(recordOf({ body: Buffer.from('x'), properties })))
+    t.is(got['content_type'] ?? undefined, shown)
+    t.like(got, { application_properties: { color: 'red' } })
+  }
+})
+
 test('a record of another protocol is rendered the same every time', (t) => {
   const properties = encodeProperties([
     ['TAGS', 'TagA'],
