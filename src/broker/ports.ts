@@ -38,7 +38,8 @@ export const groupsPort = (parts: BrokerParts) => {
   }
 }
 
-export const cursorsPort = ({ cursors, groups, topics, lightQueues, store }: BrokerParts) => {
+export const cursorsPort = (parts: BrokerParts) => {
+  const { cursors, groups, topics, lightQueues, store, receiver } = parts
   const checkQueue = (topic: string, queueId: number): void => {
     if (isLightQueue(topic)) lightQueues.need(topic)
     const queues = isLightQueue(topic) ? 1 : topics.need(topic).definition.readQueues
@@ -86,6 +87,8 @@ export const cursorsPort = ({ cursors, groups, topics, lightQueues, store }: Bro
     reset: async (group: string, topic: string, queueId: number, offset: QueueOffset) => {
       check(group, topic, queueId, offset)
       await cursors.reset(group, topic, queueId, offset)
+      // Who waits for news is to see what is there again.
+      receiver.refresh(topic)
     },
   }
 }

@@ -1,5 +1,6 @@
 import test from 'ava'
 import type { EmbeddedBroker } from '../../src/broker/broker.ts'
+import { queueOffset } from '../../src/model/positions.ts'
 import { tagFilterOf } from '../../src/model/tag-filter.ts'
 import {
   bodiesOf,
@@ -379,4 +380,13 @@ test('a closing broker sends waiting receives home empty-handed', async (t) => {
   t.deepEqual(await receiving, [])
   t.is(await codeOf(broker.receive(receiveRequest('orders', 'billing'))), 'CLOSED')
   t.is(await codeOf(broker.ack([])), 'CLOSED')
+})
+
+test('a receive that waits gets what a reset brings back', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish([newMessage('orders', { queueId: 0, body: 'a' })])
+  await broker.ack(receiptsOf(await broker.receive(receiveRequest('orders', 'billing'))))
+  const waiting = broker.receive(receiveRequest('orders', 'billing', { waitMs: 60_000 }))
+  await broker.cursors.reset('billing', 'orders', 0, queueOffset(0))
+  t.deepEqual(bodiesOf(await waiting), ['a'])
 })
