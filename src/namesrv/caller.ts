@@ -21,19 +21,20 @@ const CHANGES: ReadonlySet<number> = new Set([
 
 /**
  * `trusted`: the broker of the same process, which needs no user.
+ * @returns whether the caller showed who it is
  * @throws BrokerError UNAUTHENTICATED, PERMISSION_DENIED
  */
 export function checkCaller(
   command: Command,
   auth: GatewayContext['auth'] | undefined,
   trusted: Credentials | undefined,
-): void {
-  if (auth === undefined || auth.anonymousAllowed || !CHANGES.has(command.code)) return
+): boolean {
+  if (auth === undefined || auth.anonymousAllowed || !CHANGES.has(command.code)) return false
   const accessKey = command.fields.get(ACL_FIELD.accessKey) ?? ''
   const signature = command.fields.get(ACL_FIELD.signature) ?? ''
   const content = signedContent(command.fields, command.body)
   if (trusted !== undefined && accessKey === trusted.accessKey) {
-    if (isSame(signature, sign(trusted.secretKey, content))) return
+    if (isSame(signature, sign(trusted.secretKey, content))) return true
     throw new BrokerError('UNAUTHENTICATED', 'unknown access key or wrong signature')
   }
   if (accessKey === '') {
@@ -44,6 +45,7 @@ export function checkCaller(
   }
   const principal = auth.verifySignature(accessKey, signature, content)
   auth.authorize(principal, 'manage', { kind: 'cluster' })
+  return true
 }
 
 function isSame(given: string, wanted: string): boolean {

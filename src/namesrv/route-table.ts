@@ -1,5 +1,6 @@
 // Which broker is where and which topics it has. State of one name server, in memory only: brokers tell
 // it again every 30 s. No sockets, no requests.
+import { BrokerError } from '../errors.ts'
 import { AUTO_CREATE_TOPIC, isDeadLetterTopic, isRetryTopic } from '../model/names.ts'
 import { PERM_INHERIT, PERM_READ_WRITE, PERM_WRITE, type TopicDefinition } from '../model/topic.ts'
 import type { BrokerAddresses, RouteQueues, TopicRoute } from '../remoting/requests/route.ts'
@@ -27,6 +28,9 @@ const MASTER_ID = 0
 /** Queues of a topic that does not exist yet; what every client asks for by default. */
 const NEW_TOPIC_QUEUES = 4
 const RETRY_TOPIC_QUEUES = 1
+const BROKERS_MAX = 10_000
+/** Retry and dead-letter topics included; a broker has 10,000 topics and as many groups by default. */
+const TOPICS_MAX = 500_000
 
 export interface Registration extends BrokerKey {
   readonly haAddress: string
@@ -42,10 +46,16 @@ export class RouteTable {
   /** Topic to broker name to its queues. */
   readonly #topics = new Map<string, Map<string, TopicDefinition>>()
 
-  /** @returns whether the broker was unknown */
+  /**
+   * @returns whether the broker was unknown
+   * @throws BrokerError QUOTA_EXCEEDED
+   */
   register(registration: Registration): boolean {
     const { table, nowMs, connection, ...key } = registration
     const known = this.#brokers.get(key.address)
+    if (known === undefined && this.#brokers.size >= BROKERS_MAX) {
+      throw quotaExceeded(`the name server knows ${BROKERS_MAX} brokers already`)
+    }
     this.#dropDoubles(key)
     this.#brokers.set(key.address, { ...key, connection, seenMs: nowMs, version: table.version })
     const isChanged = known === undefined || !isSameVersion(known.version, table.version)
@@ -142,9 +152,15 @@ export class RouteTable {
     if (queues?.size === 0) this.#topics.delete(topic)
   }
 
-  /** Adds a topic to brokers that did not say they have it (REGISTER_TOPIC). */
+  /**
+   * Adds a topic to brokers that did not say they have it (REGISTER_TOPIC). An entry of a broker that is
+   * not here would stay for ever, so there is none.
+   */
   addTopic(topic: string, queues: readonly RouteQueues[]): void {
-    for (const entry of queues) this.#setTopic(entry.brokerName, definitionOf(topic, entry))
+    const known = new Set(this.brokers().map(({ brokerName }) => brokerName))
+    for (const entry of queues) {
+      if (known.has(entry.brokerName)) this.#setTopic(entry.brokerName, definitionOf(topic, entry))
+    }
   }
 
   /** Takes a broker out of what producers see, or puts it back. @returns how many topics it has */
@@ -183,7 +199,9 @@ export class RouteTable {
   #setTopic(brokerName: string, topic: TopicDefinition): void {
     const queues = this.#topics.get(topic.name)
     if (queues) queues.set(brokerName, topic)
-    else this.#topics.set(topic.name, new Map([[brokerName, topic]]))
+    else if (this.#topics.size < TOPICS_MAX) {
+      this.#topics.set(topic.name, new Map([[brokerName, topic]]))
+    } else throw quotaExceeded(`the name server knows ${TOPICS_MAX} topics already`)
   }
 
   #dropTopics(brokerName: string): void {
@@ -211,6 +229,8 @@ export class RouteTable {
     )
   }
 }
+
+const quotaExceeded = (text: string): BrokerError => new BrokerError('QUOTA_EXCEEDED', text)
 
 const isSameVersion = (a: DataVersion, b: DataVersion): boolean =>
   a.counter === b.counter && a.stateVersion === b.stateVersion && a.timestamp === b.timestamp

@@ -1,11 +1,17 @@
 // The name server: takes sockets like a front-end, answers every request at once, and forgets brokers
 // whose connection ends or who fall silent. Holds nothing on disk and knows of no other name server.
 import type { Clock, Timer } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway/gateway.ts'
 import type { Logger } from '../log.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE } from '../remoting/codes.ts'
 import { type Command, decodeCommand, encodeCommand, responseHeader } from '../remoting/command.ts'
-import { FrameSplitter } from '../remoting/frame.ts'
+import {
+  FRAME_BYTES_MAX,
+  FRAME_BYTES_MAX_UNAUTHENTICATED,
+  FrameSplitter,
+} from '../remoting/frame.ts'
+import { LargeFrames } from '../remoting/large-frames.ts'
 import { Outbox } from '../remoting/outbox.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import { checkCaller } from './caller.ts'
@@ -34,6 +40,8 @@ const SCAN_MS = 5_000
 const IDLE_MS = 120_000
 /** Answers that the peer has not taken; beyond, it is not read. */
 const UNSENT_BYTES_MAX = 4 * 1024 * 1024
+/** Answers to what one chunk asks for; nobody honest asks for so much ahead of reading. */
+const ANSWERED_BYTES_MAX = 64 * 1024 * 1024
 
 export class NameServer implements Gateway {
   readonly protocol = 'remoting'
@@ -43,12 +51,14 @@ export class NameServer implements Gateway {
   readonly #trusted: Credentials | undefined
   readonly #connections = new Set<NameServerConnection>()
   readonly #scan: Timer
+  readonly #largeFrames: LargeFrames
   #isClosing = false
   #allGone: (() => void) | undefined
 
   constructor(context: NameServerContext, options: NameServerOptions = {}) {
     this.#context = context
     this.#trusted = options.trusted
+    this.#largeFrames = new LargeFrames(context.clock)
     const idleMs = options.idleMs ?? IDLE_MS
     this.#scan = context.clock.every(options.scanMs ?? SCAN_MS, () => {
       const now = context.clock.monotonic()
@@ -71,6 +81,7 @@ export class NameServer implements Gateway {
     }
     const connection: NameServerConnection = new NameServerConnection(socket, {
       context: this.#context,
+      largeFrames: this.#largeFrames,
       serve: (command) => this.#serve(command, connection, socket),
       onGone: () => this.#forget(connection),
     })
@@ -92,10 +103,14 @@ export class NameServer implements Gateway {
     late.cancel()
   }
 
-  #serve(command: Command, connection: object, socket: GatewaySocket): NameServerAnswer {
+  #serve(
+    command: Command,
+    connection: NameServerConnection,
+    socket: GatewaySocket,
+  ): NameServerAnswer {
     const serve = nameServerRequests.get(command.code)
     if (serve === undefined) return unsupported(command.code)
-    checkCaller(command, this.#context.auth, this.#trusted)
+    if (checkCaller(command, this.#context.auth, this.#trusted)) connection.trust()
     return serve({
       command,
       routes: this.routes,
@@ -125,6 +140,7 @@ export class NameServer implements Gateway {
 
 interface ConnectionOptions {
   readonly context: NameServerContext
+  readonly largeFrames: LargeFrames
   readonly serve: (command: Command) => NameServerAnswer
   readonly onGone: () => void
 }
@@ -141,15 +157,26 @@ class NameServerConnection {
     this.#socket = socket
     this.#options = options
     this.#outbox = new Outbox(socket)
-    this.heardMs = options.context.clock.monotonic()
-    this.#splitter = new FrameSplitter((...frame) => this.#serve(decodeCommand(...frame)))
+    const { auth, clock } = options.context
+    this.heardMs = clock.monotonic()
+    this.#splitter = new FrameSplitter(
+      (...frame) => this.#serve(decodeCommand(...frame)),
+      auth?.anonymousAllowed === false ? FRAME_BYTES_MAX_UNAUTHENTICATED : FRAME_BYTES_MAX,
+      (bytes) => options.largeFrames.admit(this, bytes, () => socket.destroy()),
+    )
     socket.onData((chunk) => this.#onData(chunk))
     socket.onDrain(() => socket.resume())
     socket.onClose(() => {
       this.#outbox.close()
+      options.largeFrames.release(this)
       options.onGone()
     })
     socket.resume()
+  }
+
+  /** Whoever signed as a broker or an operator may send large tables. */
+  trust(): void {
+    this.#splitter.frameBytesMax = FRAME_BYTES_MAX
   }
 
   end(): void {
@@ -174,7 +201,14 @@ class NameServerConnection {
   }
 
   #serve(command: Command): void {
+    this.#options.largeFrames.release(this)
     if ((command.flag & FLAG_RESPONSE) !== 0) return
+    if (this.#outbox.unsentBytes > ANSWERED_BYTES_MAX) {
+      throw new BrokerError(
+        'QUOTA_EXCEEDED',
+        `${this.#outbox.unsentBytes} bytes of answers wait; ${ANSWERED_BYTES_MAX} is the most`,
+      )
+    }
     let answer: NameServerAnswer
     try {
       answer = this.#options.serve(command)

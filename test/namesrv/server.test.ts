@@ -1,10 +1,11 @@
 import { deflateSync } from 'node:zlib'
 import test, { type ExecutionContext } from 'ava'
 import { crc32 } from '../../src/model/crc32.ts'
-import type { Command } from '../../src/remoting/command.ts'
+import { type Command, encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../src/remoting/connection.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startNameServer } from '../support/name-server.ts'
+import { RawPeer } from '../support/raw-peer.ts'
 
 const fields = (values: Record<string, string>): Map<string, string> =>
   new Map(Object.entries(values))
@@ -273,4 +274,50 @@ test('where there are users, only admins and the own broker change routes; anyon
     t.is((await stranger.request(205, { fields: fields({ brokerName: 'broker-a' }) })).code, 16)
   }
   t.is((await route(strangers[0]!, 'T1')).code, 0)
+})
+
+test('a topic is registered for brokers that are here and for no others', async (t) => {
+  const connection = await started(t)
+  const queues = (brokerName: string) => ({
+    ...{ brokerName, readQueueNums: 4, writeQueueNums: 4, perm: 6, topicSynFlag: 0 },
+  })
+  const registerTopic = (topic: string, ...brokers: string[]): Promise<Command> =>
+    connection.request(217, {
+      fields: fields({ topic }),
+      body: Buffer.from(JSON.stringify({ brokerDatas: [], queueDatas: brokers.map(queues) })),
+    })
+  t.is((await registerTopic('New', 'broker-a', 'nobody')).code, 0)
+  t.is((await registerTopic('Void', 'nobody')).code, 0)
+  t.is((await route(connection, 'New')).code, 0)
+  const topics = (await connection.request(206)).body.toString()
+  t.true(topics.includes('New'))
+  t.false(topics.includes('Void'), topics)
+})
+
+const HEADER_OF_FRAME = Buffer.from('00ffffff00000010', 'hex')
+
+test('strangers may not claim large frames where there are users, but for a few at a time', async (t) => {
+  const user = { admin: true, publish: [], consume: [], create: [], secretKey: 'root-secret' }
+  const root = { accessKey: 'root', secretKey: 'root-secret' }
+  const { port, connect } = await startNameServer(t, { users: { root: user } })
+  const beyond = await RawPeer.connect(port)
+  beyond.send(HEADER_OF_FRAME)
+  t.is((await beyond.closed()).length, 0)
+  const names = Array.from({ length: 2000 }, (_, i) => `a-topic-with-some-longer-name-${i}`)
+  t.is((await register(await connect(root), {}, bodyOf(...names))).code, 0)
+})
+
+test('a peer that asks for much and reads nothing is let go', async (t) => {
+  const { port, connect } = await startNameServer(t)
+  const names = Array.from({ length: 5000 }, (_, i) => `a-topic-with-some-longer-name-${i}`)
+  t.is((await register(await connect(), {}, bodyOf(...names))).code, 0)
+  const peer = await RawPeer.connect(port)
+  peer.pause()
+  const ask = Array.from({ length: 5000 }, (_, opaque) =>
+    encodeCommand(requestHeader({ code: 206, opaque })),
+  )
+  peer.send(...ask)
+  t.is((await route(await connect(), names[0]!)).code, 0)
+  peer.resume()
+  t.true((await peer.closed(20_000)).length < 200 * 1024 * 1024)
 })

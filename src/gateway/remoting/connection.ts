@@ -20,6 +20,7 @@ import {
   type HeaderCodec,
 } from '../../remoting/frame.ts'
 import { HeaderScan } from '../../remoting/header-scan.ts'
+import type { LargeFrames } from '../../remoting/large-frames.ts'
 import { readFields } from '../../remoting/layout.ts'
 import { Outbox } from '../../remoting/outbox.ts'
 import { scanPull } from '../../remoting/pull-scan.ts'
@@ -31,7 +32,6 @@ import type { GatewayContext, GatewaySocket } from '../gateway.ts'
 import type { Answer, Call, Push } from './call.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
-import type { LargeFrames } from './large-frames.ts'
 import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
@@ -44,6 +44,8 @@ import { Session } from './session.ts'
 const PUBLISHING_BYTES_MAX = 8 * 1024 * 1024
 /** Answers that the peer has not taken; beyond, it is not read. */
 const UNSENT_BYTES_MAX = 4 * 1024 * 1024
+/** Answers to what came before the reading stopped; nobody honest asks for so much ahead. */
+const ANSWERED_BYTES_MAX = 64 * 1024 * 1024
 /** Commands being served, held pulls among them; beyond, the peer is told to slow down. */
 const SERVING_MAX = 16_384
 
@@ -308,6 +310,12 @@ export class Connection {
 
   #answer(command: Asked, answer: Answer): void {
     if ((command.flag & FLAG_ONE_WAY) !== 0) return
+    const { unsentBytes } = this.#outbox
+    if (unsentBytes > ANSWERED_BYTES_MAX) {
+      const text = `${unsentBytes} bytes of answers wait; ${ANSWERED_BYTES_MAX} is the most`
+      this.#refusePeer(new BrokerError('QUOTA_EXCEEDED', text))
+      return
+    }
     if (answer.frames !== undefined) {
       for (const piece of answer.frames) this.#outbox.push(piece)
     } else {

@@ -2,13 +2,13 @@
 // changed. Everything else happens in a connection.
 import type { Timer } from '../../clock.ts'
 import { REQUEST } from '../../remoting/codes.ts'
+import { LargeFrames } from '../../remoting/large-frames.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
 import { SendResponses } from '../../remoting/send-response.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
 import type { Push } from './call.ts'
 import { Connection } from './connection.ts'
-import { LargeFrames } from './large-frames.ts'
 
 export interface RemotingGatewayOptions {
   /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
