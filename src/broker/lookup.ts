@@ -21,6 +21,6 @@ export const findMessages = (
   store: MessageStore,
   topic: string,
   key: string,
-  options: { max: number; fromMs?: number; toMs?: number },
+  options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
 ): Promise<readonly Buffer[]> =>
   store.findByKey(topic, key, { ...options, max: Math.min(options.max, KEY_MATCHES_MAX) })

@@ -110,7 +110,7 @@ export const lookupPort = ({ store }: BrokerParts) => ({
   byKey: (
     topic: string,
     key: string,
-    options: { max: number; fromMs?: number; toMs?: number },
+    options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
   ): Promise<readonly Buffer[]> => findMessages(store, topic, key, options),
 })
 
@@ -131,14 +131,19 @@ export const sessionsPort = ({ sessions }: BrokerParts) => ({
   list: async (prefix: string): Promise<readonly string[]> => sessions.list(prefix),
 })
 
-export const queueLocksPort = ({ locks, groups }: BrokerParts) => ({
+export const queueLocksPort = ({ locks, groups, topics }: BrokerParts) => ({
+  /** Only queues that exist are locked: names from the wire must not fill the memory. */
   lock: async (
     group: string,
     clientId: string,
     queues: readonly LockableQueue[],
   ): Promise<readonly LockableQueue[]> => {
     groups.need(group)
-    return locks.lock(group, clientId, queues)
+    const known = queues.filter(({ topic, queueId }) => {
+      const count = topics.find(topic)?.definition.readQueues ?? 0
+      return Number.isInteger(queueId) && queueId >= 0 && queueId < count
+    })
+    return locks.lock(group, clientId, known)
   },
   unlock: async (
     group: string,

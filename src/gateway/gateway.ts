@@ -134,11 +134,11 @@ export interface LightQueues {
 
 export interface Lookup {
   byPosition(position: LogPosition): Promise<Buffer | undefined>
-  /** Newest first; business keys and client-made message ids share one index. */
+  /** Newest first, one at least whatever its size; business keys and client-made message ids share one index. */
   byKey(
     topic: string,
     key: string,
-    options: { max: number; fromMs?: number; toMs?: number },
+    options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
   ): Promise<readonly Buffer[]>
 }
 

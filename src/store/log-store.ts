@@ -163,7 +163,7 @@ export class LogStore implements MessageStore {
   async findByKey(
     topic: string,
     key: string,
-    options: { max: number; fromMs?: number; toMs?: number },
+    options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
   ): Promise<readonly Buffer[]> {
     try {
       return await this.#searchKey(topic, key, options)
@@ -175,10 +175,12 @@ export class LogStore implements MessageStore {
   async #searchKey(
     topic: string,
     key: string,
-    options: { max: number; fromMs?: number; toMs?: number },
+    options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
   ): Promise<readonly Buffer[]> {
-    const { max, fromMs = 0, toMs = Number.MAX_SAFE_INTEGER } = options
+    const { max, maxBytes = Number.POSITIVE_INFINITY } = options
+    const { fromMs = 0, toMs = Number.MAX_SAFE_INTEGER } = options
     const found: Buffer[] = []
+    let foundBytes = 0
     const bytes = Buffer.from(key, 'utf8')
     const hash = keyHash(bytes, 0, bytes.length, topicHash(topic))
     for (const position of this.#views.keys.candidates(hash)) {
@@ -188,7 +190,10 @@ export class LogStore implements MessageStore {
       const view = new RecordView(record)
       const time = view.storeTimestamp
       if (time < fromMs) break
-      if (time <= toMs && view.topic === topic && carriesKey(view, key)) found.push(record)
+      if (time > toMs || view.topic !== topic || !carriesKey(view, key)) continue
+      foundBytes += record.length
+      if (found.length > 0 && foundBytes > maxBytes) break
+      found.push(record)
     }
     return found
   }

@@ -104,11 +104,14 @@ export interface MessageStore {
   offsetByTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset>
   /** First offset at or after the position; max beyond the end. */
   offsetByPosition(topic: string, queueId: number, position: LogPosition): QueueOffset
-  /** Newest first. Keys and unique ids (KEYS, UNIQ_KEY) share one index, exact by topic and key. */
+  /**
+   * Newest first, one at least whatever its size. Keys and unique ids (KEYS, UNIQ_KEY) share one index,
+   * exact by topic and key.
+   */
   findByKey(
     topic: string,
     key: string,
-    options: { max: number; fromMs?: number; toMs?: number },
+    options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
   ): Promise<readonly Buffer[]>
   fact(kind: string, key: string): Buffer | undefined
   /** In key order, as of now; not live. */

@@ -163,6 +163,7 @@ test('a group that changes its mode goes on where it stood', async (t) => {
 test('one client holds a queue until it lets go, leaves, or its lease runs out', async (t) => {
   const { broker, clock } = await startBroker(t)
   const [q0, q1] = [0, 1].map((queueId) => ({ topic: 'orders', queueId }))
+  await broker.topics.ensure('orders')
   await broker.clients.register(client('a', consumer()))
   await broker.clients.register(client('b', consumer()))
   const lock = (id: string, ...queues: (typeof q0)[]) =>
@@ -185,9 +186,22 @@ test('one client holds a queue until it lets go, leaves, or its lease runs out',
 test('a client keeps its locks while another connection of it is there', async (t) => {
   const { broker } = await startBroker(t)
   const queue = { topic: 'orders', queueId: 0 }
+  await broker.topics.ensure('orders')
   await broker.clients.register(client('a', consumer()))
   await broker.clients.register({ ...client('a', consumer()), connectionId: 'second' })
   await broker.queueLocks.lock('billing', 'a', [queue])
   await broker.clients.unregister('second')
   t.deepEqual(await broker.queueLocks.lock('billing', 'b', [queue]), [])
+})
+
+test("a queue that does not exist is nobody's", async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.ensure('orders')
+  await broker.clients.register(client('a', consumer()))
+  const queues = [
+    { topic: 'orders', queueId: 2_000_000_000 },
+    { topic: 'orders', queueId: -1 },
+    { topic: 'nowhere', queueId: 0 },
+  ]
+  t.deepEqual(await broker.queueLocks.lock('billing', 'a', queues), [])
 })

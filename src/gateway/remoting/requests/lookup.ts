@@ -22,6 +22,8 @@ import {
 
 /** As Apache's limit for one answer (maxMsgsNumBatch). */
 const MESSAGES_MAX = 64
+/** Of one answer; one message comes whatever its size. Clients take frames of 16 MiB at most. */
+const ANSWER_BYTES_MAX = 8 * 1024 * 1024
 /** A client-made id has few copies: the message and its retries. */
 const UNIQUE_MESSAGES_MAX = 32
 
@@ -35,11 +37,15 @@ async function queryMessage(call: Call): Promise<Answer> {
   authorize(call, 'consume', topicResource(query.topic))
   const isUnique = call.fields.get(UNIQUE_KEY_QUERY) === 'true'
   const { broker, clock } = call.context
-  const records = await broker.lookup.byKey(query.topic, query.key, {
+  const wanted = {
     max: isUnique ? UNIQUE_MESSAGES_MAX : Math.min(Math.max(1, query.maxNum), MESSAGES_MAX),
+    maxBytes: ANSWER_BYTES_MAX,
     fromMs: Math.max(0, query.beginTimestamp),
     toMs: query.endTimestamp,
-  })
+  }
+  const records = await withinBudget(call, () =>
+    broker.lookup.byKey(query.topic, query.key, wanted),
+  )
   if (records.length === 0) {
     return notFound('can not find message, maybe time range not correct')
   }
@@ -54,11 +60,23 @@ async function queryMessage(call: Call): Promise<Answer> {
 async function viewMessage(call: Call): Promise<Answer> {
   const { offset } = readFields(VIEW_MESSAGE, call.fields)
   if (offset < 0) throw new BrokerError('ARGUMENT_INVALID', `${offset} is no position of a message`)
-  const record = await call.context.broker.lookup.byPosition(logPosition(offset))
+  const { lookup } = call.context.broker
+  const record = await withinBudget(call, () => lookup.byPosition(logPosition(offset)))
   if (record === undefined) {
     const remark = `can not find message by the offset, ${offset}`
     return { code: RESPONSE.systemError, remark }
   }
   authorize(call, 'consume', topicResource(new RecordView(record).topic))
   return answerBody(record)
+}
+
+/** How large messages are shows only when they are read, so each lookup takes the most it may need. */
+async function withinBudget<T>({ reads }: Call, read: () => Promise<T>): Promise<T> {
+  const waiting = reads.take(ANSWER_BYTES_MAX)
+  if (waiting !== undefined) await waiting
+  try {
+    return await read()
+  } finally {
+    reads.give(ANSWER_BYTES_MAX)
+  }
 }
