@@ -1,11 +1,13 @@
 // Durable state of front-ends, one opaque value per id. A lazy save is readable at once and written
 // soon.
 import { BrokerError } from '../errors.ts'
+import { BODY_BYTES_MAX } from '../model/limits.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
 import { FACT, type FactWriter, type LazyFact } from './fact-writer.ts'
 
 const ID_CHARS_MAX = 4096
-const STATE_BYTES_MAX = 1024 * 1024
+/** A retained message is whole, with its properties and what surrounds it in a record. */
+const STATE_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
 
 /** A session that memory knows better than the log. */
 interface Unwritten extends LazyFact {

@@ -56,6 +56,18 @@ for (const version of VERSIONS) {
   })
 }
 
+test('a retained message may be as large as any other', async (t) => {
+  const { port } = await startMqtt(t)
+  const publisher = await mqttClient(t, port, 4)
+  const body = Buffer.alloc(3 * 1024 * 1024, 'x').toString()
+  await publisher.publish('r/large', body, { retain: true })
+  const late = await mqttClient(t, port, 4)
+  await late.subscribe('r/#')
+  const [message] = await late.messages(1)
+  t.is(message?.text, body)
+  t.true(message?.retain)
+})
+
 test('retained messages and wills survive kill -9', async (t) => {
   const server = await spawnMqtt(t)
   const publisher = await mqttClient(t, server.port('mqtt'), 5)
