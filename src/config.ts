@@ -226,6 +226,11 @@ export const configSchema = z.strictObject({
         .min(0)
         .default(MQTT_DEFAULTS.sessionExpiryMsMax)
         .describe('The longest session expiry of MQTT 5 clients, whatever they ask for.'),
+      sessionsMax: z
+        .int()
+        .min(1)
+        .default(MQTT_DEFAULTS.sessionsMax)
+        .describe('Sessions that are kept beyond their connections.'),
       filtersMax: z
         .int()
         .min(1)

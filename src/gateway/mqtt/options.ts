@@ -11,6 +11,8 @@ export interface MqttOptions {
   readonly sessionExpiryMs: number
   /** The longest expiry a client of MQTT 5 gets, whatever it asks for. */
   readonly sessionExpiryMsMax: number
+  /** Sessions that are kept beyond their connections. */
+  readonly sessionsMax: number
   /** Filters of one session. */
   readonly filtersMax: number
   /** Messages of QoS 1 and 2 on their way to one client. */
@@ -39,6 +41,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
   keepAliveSecondsMax: 0,
   sessionExpiryMs: 7 * DAY_MS,
   sessionExpiryMsMax: 365 * DAY_MS,
+  sessionsMax: 100_000,
   filtersMax: 1_000,
   inFlightMax: 256,
   receiveMaximum: 256,

@@ -131,6 +131,7 @@ function assemble(context: GatewayContext, options: MqttOptions): Parts {
     clock,
     log,
     subscribers,
+    sessionsMax: options.sessionsMax,
     publishWill: (will, clientId) => publisher.publishWill(will, clientId),
   })
   return {

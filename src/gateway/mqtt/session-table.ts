@@ -1,6 +1,7 @@
 // Every session of this gateway by client id: who may have which, when they end, and their durable copy.
 // One client id is worked on by one caller at a time.
 import type { Clock, Timer } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Broker } from '../gateway.ts'
 import type { FilterCounts } from './filter-counts.ts'
@@ -14,6 +15,7 @@ export interface SessionTableParts {
   readonly clock: Clock
   readonly log: Logger
   readonly subscribers: FilterCounts
+  readonly sessionsMax: number
   /** Publishes a will; must not throw, settles when it is durable or failed. */
   readonly publishWill: (will: Will, clientId: string) => Promise<void>
 }
@@ -79,6 +81,7 @@ export class SessionTable {
         session = undefined
       }
       const present = session !== undefined
+      if (!present && request.expiryMs > 0) this.#checkQuota()
       session ??= new Session(request.clientId)
       this.#cancelTimers(session)
       session.disconnectedMs = undefined
@@ -96,6 +99,15 @@ export class SessionTable {
       }
       return { session, present }
     })
+  }
+
+  #checkQuota(): void {
+    const { sessionsMax } = this.#parts
+    if (this.#saved.size < sessionsMax) return
+    throw new BrokerError(
+      'QUOTA_EXCEEDED',
+      `${this.#saved.size} sessions are kept already; mqtt.sessionsMax is ${sessionsMax}`,
+    )
   }
 
   /** The connection is gone. `isClean`: the client said goodbye, so that its will is void. */

@@ -312,3 +312,19 @@ test('PUBCOMP never goes ahead of the session that it is about, not even before 
   t.deepEqual([...(await again.read(4))], [0x70, 2, 0, 7])
   again.end()
 })
+
+test('no more sessions are kept than allowed; old ones come back and short ones come in', async (t) => {
+  const { port } = await startMqtt(t, { mqtt: { sessionsMax: 2 } })
+  for (const id of ['one', 'two']) {
+    const client = await mqttClient(t, port, 5, persistent(id))
+    await client.end()
+  }
+  const refused = await RawPeer.connect(port)
+  refused.send(connect('three', { clean: false, version: 4 }))
+  t.is((await refused.readPacket()).body[1], 3, 'the server is unavailable')
+  await refused.closed()
+  const back = await mqttClient(t, port, 5, persistent('one'))
+  const short = await mqttClient(t, port, 4, { clientId: 'three', clean: true })
+  await short.publish('x', 'y')
+  await Promise.all([back.end(), short.end()])
+})
