@@ -18,6 +18,9 @@ export interface Logger {
 
 export type LogLevel = 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
 
+/** Lines that could not be written yet; beyond, new ones are dropped. */
+const UNWRITTEN_BYTES_MAX = 1024 * 1024
+
 /**
  * On standard error, so that standard output stays for the start banner: JSON lines for machines,
  * one readable line each on a terminal.
@@ -27,7 +30,10 @@ export function createLogger(
   format: 'json' | 'terminal' = process.stderr.isTTY ? 'terminal' : 'json',
 ): Logger {
   if (format === 'json') {
-    return pino({ level, base: null }, pino.destination({ fd: 2, sync: true }))
+    const destination = pino.destination({ fd: 2, sync: true, maxLength: UNWRITTEN_BYTES_MAX })
+    // A log that cannot be written, as on a full disk, is no reason to end what it tells of.
+    destination.on('error', () => {})
+    return pino({ level, base: null }, destination)
   }
   return pino({ level, base: null }, { write: (line) => process.stderr.write(readable(line)) })
 }

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
 import test from 'ava'
 import { plainEnv, TRIVET } from './support/server.ts'
 import { ROOT } from './support/sources.ts'
@@ -73,4 +74,25 @@ test('hash-password reads a pipe, and prints nothing else', async (t) => {
   t.is(ended.code, 0)
   t.regex(ended.stdout, /^scrypt:32768:8:1:[^:]+:[^:]+\n$/)
   t.is(ended.stderr, '')
+})
+
+// /dev/full answers every write as a full disk does.
+const testFull = process.platform === 'linux' ? test : test.skip
+
+testFull('a log whose disk is full does not end the server', async (t) => {
+  const full = openSync('/dev/full', 'w')
+  t.teardown(() => closeSync(full))
+  const args = [TRIVET, 'start', '--data-dir', await tempDir(t), '--json', ...FREE_PORTS]
+  const child = spawn(process.execPath, [...args, '--log-level', 'trace'], {
+    cwd: ROOT,
+    env: plainEnv(),
+    stdio: ['ignore', 'pipe', full],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  const ended = once(child, 'exit')
+  const said = await Promise.race([once(child.stdout!, 'data'), ended])
+  t.regex(String(said[0]), /"addresses"/)
+  // Stopping is told in the log, too.
+  child.kill('SIGTERM')
+  t.deepEqual(await ended, [0, null])
 })
