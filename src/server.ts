@@ -96,6 +96,12 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   return new Server(addressesOf(listeners, config), parts)
 }
 
+/**
+ * It answers at once and closes after the front-ends, so it waits for nobody but the kernel: a stop would
+ * otherwise take two deadlines where a client hangs.
+ */
+const NAME_SERVER_STOP_MS = 500
+
 async function composeNameServer(composition: Composition): Promise<void> {
   const { config, log, clock, auth, listeners, parts, trusted } = composition
   const listener = listeners.get('nameServer')
@@ -105,7 +111,7 @@ async function composeNameServer(composition: Composition): Promise<void> {
   listener.serve(nameServer)
   parts.add('name server', () => {
     listener.stopAccepting()
-    return nameServer.close(config.stopDeadlineMs)
+    return nameServer.close(Math.min(config.stopDeadlineMs, NAME_SERVER_STOP_MS))
   })
 }
 

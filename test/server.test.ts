@@ -3,6 +3,7 @@ import { connect } from 'node:net'
 import test from 'ava'
 import { connect as connectClient } from '../src/client/index.ts'
 import { BrokerError } from '../src/errors.ts'
+import { RawPeer } from './support/raw-peer.ts'
 import { spawnServer, startServer } from './support/server.ts'
 import { eventually } from './support/waiting.ts'
 
@@ -28,6 +29,19 @@ test('one process listens for every front-end, and closing frees every port', as
   await server.close()
   await server.close()
   for (const { port } of server.addresses) t.false(await canConnect(port))
+})
+
+test('peers that hang cost a stop one deadline, however many ports they hold', async (t) => {
+  const { server } = await startServer(t, { config: { stopDeadlineMs: 2000 } })
+  for (const { port } of server.addresses) {
+    const peer = await RawPeer.connect(port)
+    t.teardown(() => peer.end())
+    // It does not even see that the other side ended.
+    peer.pause()
+  }
+  const startedMs = performance.now()
+  await server.close()
+  t.true(performance.now() - startedMs < 3500)
 })
 
 test('a front-end that is disabled does not listen', async (t) => {
