@@ -14,6 +14,9 @@ const LAYOUT_PATTERN = /^trivetmq layout (\d{1,9})\n$/
 /** What may lie in a fresh directory: our own first steps, dot files, a mount point's own. */
 const HARMLESS_PATTERN = /^(\..*|lock\..*|layout\.new|lost\+found)$/
 
+/** ENOSPC, not ERR_INVALID_ARG_TYPE: that would be a defect of ours. */
+const SYSTEM_CODE = /^E[A-Z0-9]+$/
+
 export interface DataDirectory {
   readonly path: string
   /** Segments of the commit log. */
@@ -41,7 +44,7 @@ export function openDataDirectory(path: string): DataDirectory {
     }
   } catch (error) {
     lock?.release()
-    throw error instanceof BrokerError ? error : explain(path, error)
+    throw explainDisk(path, error)
   }
 }
 
@@ -80,8 +83,10 @@ function readLayout(path: string): void {
   )
 }
 
-function explain(path: string, error: unknown): BrokerError {
-  const code = String(errorCode(error) ?? 'unknown')
+/** What the system said, with what to do about it; anything else as it is. */
+export function explainDisk(path: string, error: unknown): unknown {
+  const code = String(errorCode(error))
+  if (!SYSTEM_CODE.test(code)) return error
   const remedy: Record<string, string> = {
     EACCES: 'give the user that runs TrivetMQ the right to write there, or name another directory',
     EPERM: 'give the user that runs TrivetMQ the right to write there, or name another directory',
@@ -89,8 +94,11 @@ function explain(path: string, error: unknown): BrokerError {
     ENOTDIR: 'it or one of its parents is a file; name another directory',
     EEXIST: 'it is a file; name another directory',
     ENOSPC: 'free some space on its disk',
+    EDQUOT: 'free some space within the quota of the user that runs TrivetMQ',
+    EIO: 'look at the disk',
+    EMFILE: 'raise the limit of open files (ulimit -n)',
   }
-  const text = error instanceof Error ? error.message : String(error)
+  const text = (error as Error).message
   return new BrokerError(
     'CONFIG_INVALID',
     `the data directory '${path}' cannot be used (${text}): ${remedy[code] ?? 'name another directory'}`,

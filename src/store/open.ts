@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
 import type { CommitLogOptions } from './commit-log.ts'
-import { openDataDirectory } from './data-directory.ts'
+import { explainDisk, openDataDirectory } from './data-directory.ts'
 import type { Disk } from './disk.ts'
 import type { KeyValuePlace } from './key-value.ts'
 import { levelPlace } from './level.ts'
@@ -42,7 +42,7 @@ export async function openStore(options: StoreOptions): Promise<MessageStore> {
     })
   } catch (error) {
     close()
-    throw error
+    throw explainDisk(options.directory, error)
   }
 }
 

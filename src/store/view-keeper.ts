@@ -10,7 +10,7 @@ import type { CommitLog, Frame } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import type { Disk } from './disk.ts'
 import { Dispatcher } from './dispatcher.ts'
-import type { KeyValuePlace } from './key-value.ts'
+import type { KeyValue, KeyValuePlace } from './key-value.ts'
 import { liveBlocks } from './live-blocks.ts'
 import { recordCheck } from './record-scan.ts'
 import { SealedKeyValue, ViewsDamaged } from './sealed.ts'
@@ -272,7 +272,7 @@ export class ViewKeeper {
     this.#buildCount++
     const name = String(this.#buildCount)
     await place.remove(name)
-    const inner = (await place.open(name, true))!
+    const inner = await this.#create(name)
     const build = this.#newBuild(name, randomBytes(8).toString('hex'), new SealedKeyValue(inner))
     try {
       if (commitLog.start > 0) {
@@ -295,6 +295,17 @@ export class ViewKeeper {
       log.info(fields, 'built the views from the log')
     }
     return build
+  }
+
+  /** What a failed try leaves behind would take the space that the next one needs. */
+  async #create(name: string): Promise<KeyValue> {
+    const { place } = this.#options
+    try {
+      return (await place.open(name, true))!
+    } catch (error) {
+      await place.remove(name)
+      throw error
+    }
   }
 
   /** Until nothing is left to replay. */
