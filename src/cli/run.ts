@@ -91,7 +91,9 @@ const isAbort = (thrown: unknown, signal: AbortSignal): boolean =>
 
 /** Wrong input and failing surroundings get a sentence; only a defect of ours gets a stack. */
 function report(thrown: unknown, terminal: Terminal): number {
-  if (thrown instanceof BrokerError && thrown.code !== 'INTERNAL') {
+  // INTERNAL without a cause is what a broker answered, not what broke here.
+  const isTold = thrown instanceof BrokerError && thrown.cause === undefined
+  if (thrown instanceof BrokerError && (isTold || thrown.code !== 'INTERNAL')) {
     terminal.note(`trivet: ${thrown.message}`)
     const isUsage = thrown.code === 'ARGUMENT_INVALID' || thrown.code === 'CONFIG_INVALID'
     return isUsage ? EXIT_USAGE : EXIT_FAILED

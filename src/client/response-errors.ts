@@ -34,6 +34,7 @@ const MEANINGS: ReadonlyMap<number, Meaning> = new Map<number, Meaning>([
   [RESPONSE.groupNotExist, { code: 'GROUP_NOT_FOUND' }],
   [RESPONSE.invalidParameter, { code: 'ARGUMENT_INVALID' }],
   [RESPONSE.consumerNotOnline, { code: 'CLIENT_NOT_FOUND' }],
+  [RESPONSE.flowControl, { code: 'QUOTA_EXCEEDED' }],
   [RESPONSE.goAway, { code: 'UNREACHABLE' }],
 ])
 

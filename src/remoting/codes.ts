@@ -99,6 +99,8 @@ export const RESPONSE = {
   groupNotExist: 26,
   invalidParameter: 29,
   consumerNotOnline: 206,
+  /** A limit that waiting does not lift. */
+  flowControl: 215,
   goAway: 1500,
 } as const
 

@@ -136,6 +136,14 @@ test('a role that cannot start is one sentence and exit code 2 or 1, never a sta
   t.is((await run(['start'], failing('STORE_CORRUPT'))).code, 1)
 })
 
+test('a failure that a broker answered with is its sentence, no defect of ours', async (t) => {
+  const { code, terminal } = await run(['start'], {
+    start: () => Promise.reject(new BrokerError('INTERNAL', 'the broker said no')),
+  })
+  t.is(code, 1)
+  t.is(terminal.errors, 'trivet: the broker said no')
+})
+
 test('a defect of ours shows its stack', async (t) => {
   const { code, terminal } = await run(['start'], {
     start: () => Promise.reject(new TypeError('x is not a function')),

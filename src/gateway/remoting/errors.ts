@@ -3,9 +3,6 @@
 import type { BrokerError, ErrorCode } from '../../errors.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 
-/** RocketMQ 5's FLOW_CONTROL: a limit that waiting does not lift. */
-const FLOW_CONTROL = 215
-
 const RESPONSE_OF_ERROR = {
   TOPIC_NOT_FOUND: RESPONSE.topicNotExist,
   TOPIC_EXISTS: RESPONSE.topicExists,
@@ -25,7 +22,7 @@ const RESPONSE_OF_ERROR = {
   OFFSET_OUT_OF_RANGE: RESPONSE.pullOffsetMoved,
   UNAUTHENTICATED: RESPONSE.noPermission,
   PERMISSION_DENIED: RESPONSE.noPermission,
-  QUOTA_EXCEEDED: FLOW_CONTROL,
+  QUOTA_EXCEEDED: RESPONSE.flowControl,
   BUSY: RESPONSE.systemBusy,
   READ_ONLY: RESPONSE.serviceNotAvailable,
   STORE_CORRUPT: RESPONSE.systemError,
