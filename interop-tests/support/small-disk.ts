@@ -2,7 +2,7 @@
 // directory: what an operator would delete to make room. Mounting needs root.
 import { execFile } from 'node:child_process'
 import { closeSync, openSync, unlinkSync, writeSync } from 'node:fs'
-import { mkdir, statfs } from 'node:fs/promises'
+import { mkdir, readdir, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { ExecutionContext } from 'ava'
@@ -61,6 +61,19 @@ export class SmallDisk {
   async freeBytes(): Promise<number> {
     const { bavail, bsize } = await statfs(this.path)
     return bavail * bsize
+  }
+
+  /** Size of a file of the data directory; 0 when it is not there. */
+  async fileBytes(name: string): Promise<number> {
+    try {
+      return (await stat(join(this.dataDir, name))).size
+    } catch {
+      return 0
+    }
+  }
+
+  names(directory: string): Promise<string[]> {
+    return readdir(join(this.dataDir, directory))
   }
 
   async remount(mode: 'ro' | 'rw'): Promise<void> {
