@@ -71,7 +71,12 @@ async function publish(client: MqttClient, letter: Letter) {
   if (letter.keys.length > 0) userProperties['KEYS'] = letter.keys.join(' ')
   if (letter.orderingKey !== undefined) userProperties['SHARDING_KEY'] = letter.orderingKey
   const body = typeof letter.body === 'string' ? letter.body : Buffer.from(letter.body)
-  await client.publishAsync(topic, body, { qos: QOS, properties: { userProperties } })
+  // What mqtt.js makes of an empty object is never acknowledged.
+  const isPlain = Object.keys(userProperties).length === 0
+  await client.publishAsync(topic, body, {
+    qos: QOS,
+    ...(isPlain ? {} : { properties: { userProperties } }),
+  })
   return { topic }
 }
 

@@ -2,6 +2,7 @@
 // loopback, in a directory of its own, gone after the test.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Clock, systemClock } from '../../src/clock.ts'
@@ -75,6 +76,8 @@ export class SpawnedServer {
   readonly #options: SpawnOptions
   #child: ChildProcess | undefined
   #addresses: readonly ServerAddress[] = []
+  /** The configuration with a port for every listener, the same at each start. */
+  #ports: ConfigInput | undefined
 
   constructor(config: ConfigInput, options: SpawnOptions) {
     this.#config = config
@@ -101,10 +104,11 @@ export class SpawnedServer {
 
   /** Comes up on free ports the first time, on the same ones and the same data after a kill or stop. */
   async start(): Promise<void> {
+    if (this.#ports === undefined) this.#ports = await portsToKeep(this.#config)
     const role = this.#options.role ?? 'start'
     const args = [TRIVET, role, '--json', ...(this.#options.args ?? [])]
     const settings: Record<string, string> = {}
-    for (const [name, value] of flatten(withPorts(this.#config, this.#addresses))) {
+    for (const [name, value] of flatten(this.#ports)) {
       settings[`TRIVET_${name}`] = value
     }
     const child = spawn(process.execPath, args, {
@@ -162,10 +166,32 @@ function onFreePorts(dataDir: string, config: ConfigInput = {}): ConfigInput {
   return changed
 }
 
-function withPorts(config: ConfigInput, addresses: readonly ServerAddress[]): ConfigInput {
+/**
+ * Free ports below the range from which the system takes ports of outgoing connections: between a kill and
+ * the next start nobody else is given them.
+ */
+async function portsToKeep(config: ConfigInput): Promise<ConfigInput> {
   const changed: ConfigInput = { ...config }
-  for (const { name, port } of addresses) changed[name] = { ...config[name], port }
+  for (const name of NAMES) {
+    if ((config[name]?.port ?? 0) === 0) changed[name] = { ...config[name], port: await freePort() }
+  }
   return changed
+}
+
+const PORT_MIN = 12_000
+const PORT_MAX = 32_000
+
+async function freePort(): Promise<number> {
+  for (;;) {
+    const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN))
+    const server = createServer().listen(port, '127.0.0.1')
+    const isFree = await new Promise<boolean>((resolve) => {
+      server.once('listening', () => resolve(true)).once('error', () => resolve(false))
+    })
+    if (!isFree) continue
+    await new Promise((resolve) => server.close(resolve))
+    return port
+  }
 }
 
 const snake = (word: string): string => word.replace(/([A-Z])/g, '_$1').toUpperCase()

@@ -34,9 +34,11 @@ async function subscriber(t: ExecutionContext, args: readonly string[]) {
       if (out.includes('Subscribed (mid')) resolve()
     })
   })
+  // Its last words may come after its exit.
+  const ended = once(child, 'close')
   await subscribed
   const lines = async (): Promise<string[]> => {
-    if (child.exitCode === null) await once(child, 'exit')
+    await ended
     return out.split('\n').filter((line) => line.startsWith('> '))
   }
   return { lines }

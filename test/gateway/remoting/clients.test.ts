@@ -127,8 +127,8 @@ test('a group name from the wire is only a name', async (t) => {
 test('a queue is locked by one client at a time, and free again once it is gone', async (t) => {
   const { connect } = await startFrontEnd(t)
   const [one, two] = [await connect(), await connect()]
-  await heartbeat(one, 'c1', [{ group: 'G' }])
-  await heartbeat(two, 'c2', [{ group: 'G' }])
+  await heartbeat(one, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  await heartbeat(two, 'c2', [{ group: 'G', topics: { T: '*' } }])
   const lock = async (connection: typeof one, clientId: string, queues: number[], code = 41) => {
     const body = encodeLockRequest({
       clientId,
