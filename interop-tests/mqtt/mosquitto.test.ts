@@ -1,25 +1,31 @@
-// mosquitto_pub and mosquitto_sub as they are installed; skipped loudly where they are not.
+// mosquitto_pub and mosquitto_sub, as Debian's mosquitto-clients brings them.
 import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
-import { startMqtt } from '../../support/mqtt.ts'
+import { startMqtt } from '../../test/support/mqtt.ts'
 
 const run = promisify(execFile)
 const PROTOCOLS = ['mqttv31', 'mqttv311', 'mqttv5'] as const
 
-async function isInstalled(t: ExecutionContext): Promise<boolean> {
+/** Their own help exits with a code, so only a command that is not there counts. */
+async function isMissing(command: string): Promise<boolean> {
   try {
-    await run('mosquitto_pub', ['--help']).catch((error: { code?: unknown }) => {
-      if (error.code === 'ENOENT') throw error
-    })
-    return true
-  } catch {
-    t.log('SKIPPED: mosquitto_pub and mosquitto_sub are not installed')
-    t.pass()
+    await run(command, ['--help'])
     return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ENOENT'
   }
 }
+
+const needs = ['mosquitto_pub', 'mosquitto_sub', 'stdbuf']
+const absent = await Promise.all(needs.map(isMissing))
+const missing = needs.filter((_, index) => absent[index]).join(', ')
+if (missing !== '') {
+  process.stderr.write(`SKIPPED: every test with mosquitto's clients, because of ${missing}\n`)
+  test.skip(`mosquitto's clients: ${missing} not installed`, (t) => t.pass())
+}
+const testMosquitto = missing === '' ? test : test.skip
 
 /** A subscriber that is subscribed when this settles; `lines` once it has ended by itself. */
 async function subscriber(t: ExecutionContext, args: readonly string[]) {
@@ -45,8 +51,7 @@ async function subscriber(t: ExecutionContext, args: readonly string[]) {
 }
 
 for (const protocol of PROTOCOLS) {
-  test(`${protocol}: mosquitto_pub to mosquitto_sub at every QoS`, async (t) => {
-    if (!(await isInstalled(t))) return
+  testMosquitto(`${protocol}: mosquitto_pub to mosquitto_sub at every QoS`, async (t) => {
     const { port } = await startMqtt(t)
     const at = ['-p', `${port}`, '-V', protocol]
     const sub = await subscriber(t, [...at, '-t', 'm/#', '-q', '2', '-C', '3', '-F', '> %t %q %p'])
@@ -56,27 +61,28 @@ for (const protocol of PROTOCOLS) {
     t.deepEqual(await sub.lines(), ['> m/0 0 hello 0', '> m/1 1 hello 1', '> m/2 2 hello 2'])
   })
 
-  test(`${protocol}: mosquitto_sub finds a retained message and a backlog of its session`, async (t) => {
-    if (!(await isInstalled(t))) return
-    const { port } = await startMqtt(t)
-    const at = ['-p', `${port}`, '-V', protocol]
-    const kept = [...at, '-i', 'kept', '-c', '-q', '1', '-t', 'b/#', '-F', '> %t %p']
-    const expiry = protocol === 'mqttv5' ? ['-x', '100'] : []
-    await run('mosquitto_pub', [...at, '-t', 'b/r', '-m', 'retained', '-r', '-q', '1'])
-    const first = await subscriber(t, [...kept, ...expiry, '-C', '1'])
-    t.deepEqual(await first.lines(), ['> b/r retained'])
-    for (const text of ['one', 'two']) {
-      await run('mosquitto_pub', [...at, '-t', 'b/x', '-m', text, '-q', '1'])
-    }
-    const second = await subscriber(t, [...kept, ...expiry, '-C', '3'])
-    const lines = await second.lines()
-    t.deepEqual(lines.toSorted(), ['> b/r retained', '> b/x one', '> b/x two'].toSorted())
-    t.true(lines.indexOf('> b/x one') < lines.indexOf('> b/x two'))
-  })
+  testMosquitto(
+    `${protocol}: mosquitto_sub finds a retained message and a backlog of its session`,
+    async (t) => {
+      const { port } = await startMqtt(t)
+      const at = ['-p', `${port}`, '-V', protocol]
+      const kept = [...at, '-i', 'kept', '-c', '-q', '1', '-t', 'b/#', '-F', '> %t %p']
+      const expiry = protocol === 'mqttv5' ? ['-x', '100'] : []
+      await run('mosquitto_pub', [...at, '-t', 'b/r', '-m', 'retained', '-r', '-q', '1'])
+      const first = await subscriber(t, [...kept, ...expiry, '-C', '1'])
+      t.deepEqual(await first.lines(), ['> b/r retained'])
+      for (const text of ['one', 'two']) {
+        await run('mosquitto_pub', [...at, '-t', 'b/x', '-m', text, '-q', '1'])
+      }
+      const second = await subscriber(t, [...kept, ...expiry, '-C', '3'])
+      const lines = await second.lines()
+      t.deepEqual(lines.toSorted(), ['> b/r retained', '> b/x one', '> b/x two'].toSorted())
+      t.true(lines.indexOf('> b/x one') < lines.indexOf('> b/x two'))
+    },
+  )
 }
 
-test('mqttv5: properties of mosquitto_pub reach mosquitto_sub', async (t) => {
-  if (!(await isInstalled(t))) return
+testMosquitto('mqttv5: properties of mosquitto_pub reach mosquitto_sub', async (t) => {
   const { port } = await startMqtt(t)
   const at = ['-p', `${port}`, '-V', 'mqttv5']
   const sub = await subscriber(t, [...at, '-t', 'p', '-C', '1', '-F', '> %C %R %D %P %p'])

@@ -1,0 +1,59 @@
+// Power cuts on a real ext4: a loop device is mounted in a mount namespace of its own, and its file
+// system is shut down under a process that appends. Needs root, mkfs.ext4 and python3.
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import test from 'ava'
+import { tempDir } from '../test/support/temp-dir.ts'
+
+const run = promisify(execFile)
+const PROGRAM = fileURLToPath(new URL('./support/power-cut.js', import.meta.url))
+const CUTS = 5
+
+interface Result {
+  readonly acknowledged: number
+  readonly lost: number
+  readonly damaged: number
+  readonly inOrder: boolean
+}
+
+/** Why this machine cannot mount a file system and shut it down, or undefined when it can. */
+async function powerCutMissing(): Promise<string | undefined> {
+  if (process.platform !== 'linux') return 'ext4 is a file system of Linux'
+  if (process.getuid?.() !== 0) return 'mounting needs root'
+  const needs = [
+    ['mkfs.ext4', '-V'],
+    ['python3', '--version'],
+    // A container may have no loop devices, or no right to mount them.
+    ['unshare', '-m', 'losetup', '--find'],
+  ]
+  for (const [command, ...args] of needs) {
+    try {
+      await run(command!, args)
+    } catch (error) {
+      return `${command} does not work here (${(error as Error).message.trim()})`
+    }
+  }
+  return undefined
+}
+
+const missing = await powerCutMissing()
+if (missing !== undefined) {
+  process.stderr.write(`SKIPPED: every test that cuts the power, because ${missing}\n`)
+  test.skip(`power cuts: ${missing}`, (t) => t.pass())
+}
+const testPower = missing === undefined ? test.serial : test.skip
+
+for (const flush of ['sync', 'async']) {
+  testPower(`cut off from power, a log with flush ${flush} keeps what it promises`, async (t) => {
+    const args = ['-m', process.execPath, PROGRAM, await tempDir(t), String(CUTS), flush]
+    const { stdout } = await run('unshare', args)
+    const result = JSON.parse(stdout) as Result
+    t.log(stdout)
+    t.is(result.damaged, 0)
+    t.true(result.inOrder)
+    // The window of async is what shows that the rig really drops what is not synced.
+    if (flush === 'sync') t.is(result.lost, 0)
+    else t.true(result.lost > 0)
+  })
+}
