@@ -113,7 +113,7 @@ class NodeFile implements DiskFile {
 
 export const nodeDisk: Disk = {
   list: (directory) => fs.readdirSync(directory),
-  makeDirectory,
+  makeDirectory: (path) => makeDirectory(path, OWNER_ONLY),
   create: (path) => new NodeFile(path, 'wx+'),
   open: (path, mode) => new NodeFile(path, mode === 'read' ? 'r' : 'r+'),
   rename: (from, to) => fs.renameSync(from, to),
@@ -141,14 +141,18 @@ export const nodeDisk: Disk = {
   },
 }
 
+/** What is stored is for the user that runs the broker alone. */
+const OWNER_ONLY = 0o700
+const ANYONE = 0o777
+
 /** Node's own recursive mkdir never returns where the parent exists and takes no children (/proc). */
-function makeDirectory(path: string): void {
+function makeDirectory(path: string, mode: number): void {
   try {
-    fs.mkdirSync(path)
+    fs.mkdirSync(path, mode)
   } catch (error) {
     if (errorCode(error) === 'EEXIST' && fs.statSync(path).isDirectory()) return
     if (errorCode(error) !== 'ENOENT' || dirname(path) === path) throw error
-    makeDirectory(dirname(path))
-    fs.mkdirSync(path)
+    makeDirectory(dirname(path), ANYONE)
+    fs.mkdirSync(path, mode)
   }
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { chmod } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
@@ -34,6 +34,12 @@ function refusalOf(open: () => unknown): BrokerError {
   }
   throw new Error('nothing was refused')
 }
+
+test('What is stored is for the user that runs the broker alone', async (t) => {
+  const path = `${await tempDir(t)}/data`
+  openDataDirectory(path).close()
+  t.is(statSync(path).mode & 0o777, 0o700)
+})
 
 test('A fresh directory gets the layout of this version and opens again after closing', async (t) => {
   const path = `${await tempDir(t)}/data`
