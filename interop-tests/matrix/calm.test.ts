@@ -1,3 +1,3 @@
 import { matrixTests } from './cells.ts'
 
-matrixTests({ crash: false })
+matrixTests({ kills: 0 })

@@ -6,21 +6,22 @@ import { CLIENTS, type ClientName, expectedReport, type Report, sampleOf } from 
 import { expectedIds, MODES, type Mode, runTraffic, type Traffic } from './traffic.ts'
 
 export interface CellOptions {
-  /** kill -9 of the broker in the middle: repeats are allowed then. */
-  readonly crash: boolean
+  /** How often the broker gets a kill -9 while messages flow: repeats are allowed then. */
+  readonly kills: number
 }
 
-export function matrixTests({ crash }: CellOptions): void {
+export function matrixTests({ kills }: CellOptions): void {
+  const crash = kills > 0
   let traffic: Traffic
   const endings: (() => unknown)[] = []
   test.before(async (t) => {
     t.timeout(400_000)
     const server = await spawnServer({ teardown: (end: () => unknown) => void endings.push(end) })
-    const halfway = async (): Promise<void> => {
+    const interrupt = async (): Promise<void> => {
       await server.kill()
       await server.start()
     }
-    traffic = await runTraffic(server, crash ? { halfway } : {})
+    traffic = await runTraffic(server, { interruptions: kills, interrupt })
   })
   test.after.always(async () => {
     await traffic?.stop()
@@ -30,7 +31,7 @@ export function matrixTests({ crash }: CellOptions): void {
     for (const mode of MODES) {
       for (const producer of CLIENTS) {
         const title = `${producer} to ${consumer} in ${mode === 'group' ? 'a group' : 'broadcast'}`
-        test(crash ? `${title}, across a kill -9` : title, (t) => {
+        test(crash ? `${title}, across kill -9` : title, (t) => {
           const members = traffic.received(consumer, mode).map((reports) => from(reports, producer))
           checkIds(t, members.flat(), producer, crash)
           checkContents(t, members.flat(), consumer)

@@ -1,3 +1,4 @@
 import { matrixTests } from './cells.ts'
 
-matrixTests({ crash: true })
+// TRIVET_KILLS=<n> kills more often.
+matrixTests({ kills: Number(process.env['TRIVET_KILLS'] ?? 5) })

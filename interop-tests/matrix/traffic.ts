@@ -28,8 +28,9 @@ export interface Traffic {
 }
 
 export interface TrafficOptions {
-  /** Called when about half of all messages are acknowledged, while everything runs. */
-  readonly halfway?: () => Promise<void>
+  /** Called this often, evenly over the messages as they are acknowledged, while everything runs. */
+  readonly interruptions?: number
+  readonly interrupt?: () => Promise<void>
 }
 
 export const samplesOf = (producer: ClientName): readonly Sample[] =>
@@ -41,7 +42,7 @@ export const samplesOf = (producer: ClientName): readonly Sample[] =>
 
 export async function runTraffic(
   server: SpawnedServer,
-  { halfway }: TrafficOptions = {},
+  { interruptions = 0, interrupt = async () => {} }: TrafficOptions = {},
 ): Promise<Traffic> {
   const at: Addresses = {
     nameServer: server.address('nameServer'),
@@ -77,10 +78,11 @@ export async function runTraffic(
     await Promise.all(all.map((client) => client.ready))
     for (const producer of producers) producer.go()
     const total = CLIENTS.length * MESSAGES_PER_PRODUCER
-    if (halfway) {
-      const sent = (): number => producers.reduce((sum, producer) => sum + producer.sent, 0)
-      await until('half is not sent', () => sent() >= total / 2)
-      await halfway()
+    const sent = (): number => producers.reduce((sum, producer) => sum + producer.sent, 0)
+    for (let n = 1; n <= interruptions; n++) {
+      const enough = (n * total) / (interruptions + 1)
+      await until(`${enough} are not sent`, () => sent() >= enough)
+      await interrupt()
     }
     await until('not everything is sent', () => producers.every((producer) => producer.isDone))
     await until('not everything arrived', () =>
