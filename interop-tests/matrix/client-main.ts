@@ -39,6 +39,8 @@ async function driverOf(client: ClientName): Promise<Driver> {
   }
 }
 
+/** Of the machine, so that the members of a group can be compared. */
+const nowUs = (): number => Number(process.hrtime.bigint() / 1000n)
 const print = (event: object): void => void process.stdout.write(`${JSON.stringify(event)}\n`)
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
@@ -83,7 +85,7 @@ async function consume(task: Task & { role: 'consume' }): Promise<void> {
     topic: task.topic,
     group: task.group,
     clientId: task.clientId,
-    received: (message) => print({ event: 'got', ...reportOf(message) }),
+    received: (message) => print({ event: 'got', atUs: nowUs(), ...reportOf(message) }),
   })
   print({ event: 'ready' })
   await new Promise((resolve) => process.stdin.resume().once('end', resolve))

@@ -4,13 +4,13 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Task } from './client-main.ts'
-import type { Report } from './sample.ts'
+import type { Arrival } from './sample.ts'
 
 const MAIN = fileURLToPath(new URL('./client-main.js', import.meta.url))
 
 export class MatrixClient {
   readonly task: Task
-  readonly reports: Report[] = []
+  readonly reports: Arrival[] = []
   /** Messages that the broker acknowledged. */
   sent = 0
   isDone = false
@@ -39,7 +39,7 @@ export class MatrixClient {
         if (event === 'ready') resolve()
         else if (event === 'sent') this.sent++
         else if (event === 'done') this.isDone = true
-        else if (event === 'got') this.reports.push(rest as Report)
+        else if (event === 'got') this.reports.push(rest as Arrival)
         changed()
       })
     })

@@ -67,6 +67,11 @@ export interface Report {
   readonly properties: Readonly<Record<string, string>>
 }
 
+/** With the time at which the client had it. */
+export interface Arrival extends Report {
+  readonly atUs: number
+}
+
 export function reportOf(received: Received): Report {
   const { body, tag, keys, orderingKey, properties } = received
   const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8')

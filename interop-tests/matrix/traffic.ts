@@ -5,11 +5,11 @@ import type { SpawnedServer } from '../../test/support/server.ts'
 import { MatrixClient } from './client.ts'
 import type { Addresses } from './driver.ts'
 import {
+  type Arrival,
   CLIENTS,
   type ClientName,
   idOf,
   KEYS_PER_PRODUCER,
-  type Report,
   type Sample,
 } from './sample.ts'
 
@@ -23,7 +23,7 @@ export const MODES: readonly Mode[] = ['group', 'broadcast']
 
 export interface Traffic {
   /** What each member of a consumer received, in its order. */
-  received(consumer: ClientName, mode: Mode): readonly (readonly Report[])[]
+  received(consumer: ClientName, mode: Mode): readonly (readonly Arrival[])[]
   stop(): Promise<void>
 }
 
