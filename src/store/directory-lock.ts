@@ -4,7 +4,7 @@
 // because nobody will ever be it again. (Nothing is written into the file, so a full disk is no obstacle.)
 //
 // A holder in another pid namespace (another container on the same volume) cannot be asked for signs of
-// life; there LevelDB's own kernel lock on the views stops the second process.
+// life and passes for a dead one: against it there is a lock of the kernel besides (level.ts).
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, unlinkSync } from 'node:fs'
 import { BrokerError } from '../errors.ts'
 

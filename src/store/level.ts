@@ -5,6 +5,7 @@ import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Level } from 'level'
 import type { Logger } from '../log.ts'
+import { errorCode } from './disk.ts'
 import type { KeyValue, KeyValueBatch, KeyValuePlace, Pair } from './key-value.ts'
 
 /** 32 MiB instead of 4 is what keeps LevelDB's write stalls below a tenth of a second. */
@@ -16,6 +17,37 @@ const OPEN_FILES_MAX = 500
 type Database = Level<Buffer, Buffer>
 
 const ENCODING = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
+
+const LOCK_FILE = 'LOCK'
+
+/** Lets the next one in. */
+export type Unlock = () => Promise<void>
+
+/**
+ * Takes the kernel's lock in this directory, which holds against every process that sees the same files, in
+ * another container too: LevelDB's own, of a store that never holds anything. undefined when somebody has it.
+ * Where it cannot be had for another reason (a full disk), nothing is locked, and whoever opens the rest is told why.
+ */
+export async function lockByKernel(directory: string, log: Logger): Promise<Unlock | undefined> {
+  const database: Database = new Level<Buffer, Buffer>(directory, ENCODING)
+  try {
+    await mkdir(directory, { recursive: true })
+    // Nothing that may have rotted is read; a holder never looks at these files again.
+    for (const name of await readdir(directory)) {
+      if (name !== LOCK_FILE) await rm(join(directory, name), { force: true })
+    }
+    await database.open()
+    return () => database.close()
+  } catch (error) {
+    const { cause } = error as Error
+    if (errorCode(cause) === 'LEVEL_LOCKED') return undefined
+    log.warn(
+      { evt: 'lock.not-taken', err: error },
+      `no lock in '${directory}': only its files' names are checked`,
+    )
+    return async () => {}
+  }
+}
 
 export function levelPlace(directory: string, log: Logger): KeyValuePlace {
   return {

@@ -50,7 +50,7 @@ export interface LogStoreParts {
   readonly directory: string
   readonly limits: RetentionLimits
   /** Called after everything else is closed. */
-  readonly closed: () => void
+  readonly closed: () => void | Promise<void>
 }
 
 export class LogStore implements MessageStore {
@@ -61,7 +61,7 @@ export class LogStore implements MessageStore {
   readonly #appender: Appender
   readonly #retention: Retention
   readonly #flush: FlushMode
-  readonly #closed: () => void
+  readonly #closed: () => void | Promise<void>
   #arrived: ArrivalListener = () => {}
   #writableChanged: WritableListener = () => {}
   #closing: Promise<void> | undefined
@@ -277,7 +277,7 @@ export class LogStore implements MessageStore {
     await this.#retention.close()
     await this.#commitLog.close()
     await this.#keeper.close()
-    this.#closed()
+    await this.#closed()
   }
 }
 

@@ -1,12 +1,13 @@
 // Opens the store in a data directory: takes the lock, recovers the log, brings the views up to its end.
 import type { Clock } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
 import type { CommitLogOptions } from './commit-log.ts'
 import { explainDisk, openDataDirectory } from './data-directory.ts'
 import type { Disk } from './disk.ts'
 import type { KeyValuePlace } from './key-value.ts'
-import { levelPlace } from './level.ts'
+import { levelPlace, lockByKernel } from './level.ts'
 import { LogStore } from './log-store.ts'
 import { nodeDisk } from './node-disk.ts'
 import type { RetentionLimits } from './retention.ts'
@@ -29,19 +30,27 @@ export interface StoreOptions extends RetentionLimits {
 
 /** @throws BrokerError BUSY when another process has the directory, CONFIG_INVALID, STORE_CORRUPT */
 export async function openStore(options: StoreOptions): Promise<MessageStore> {
-  const { logPath, viewsPath, close } = openDataDirectory(options.directory)
-  const place = levelPlace(viewsPath, options.log)
-  try {
-    return await openStoreIn({
-      ...options,
-      logPath,
-      viewsPath,
-      disk: nodeDisk,
-      place,
-      closed: close,
-    })
-  } catch (error) {
+  const { path, logPath, viewsPath, close } = openDataDirectory(options.directory)
+  const { log } = options
+  // Before anything is read: what recovery takes for a torn tail may be what a living process is writing.
+  const unlock = await lockByKernel(`${path}/lock.kernel`, log)
+  if (unlock === undefined) {
     close()
+    throw new BrokerError(
+      'BUSY',
+      `the data directory '${options.directory}' is in use by a process that cannot be seen from here ` +
+        '(in another container?); stop that process, or name another data directory',
+    )
+  }
+  const closed = async (): Promise<void> => {
+    await unlock()
+    close()
+  }
+  const place = levelPlace(viewsPath, log)
+  try {
+    return await openStoreIn({ ...options, logPath, viewsPath, disk: nodeDisk, place, closed })
+  } catch (error) {
+    await closed()
     throw explainDisk(options.directory, error)
   }
 }
@@ -53,7 +62,7 @@ export interface StoreParts extends Omit<StoreOptions, 'directory'> {
   readonly disk: Disk
   readonly place: KeyValuePlace
   /** Called when the store is closed. */
-  readonly closed: () => void
+  readonly closed: () => void | Promise<void>
   /** Sizes that tests make small. */
   readonly logOptions?: Partial<CommitLogOptions>
   readonly cachedBlocksMax?: number

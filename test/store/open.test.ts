@@ -1,4 +1,6 @@
-import { writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import { systemClock } from '../../src/clock.ts'
@@ -26,3 +28,41 @@ for (const name of ['log', 'views']) {
     t.regex(error.message, /the data directory '.*' cannot be used .*name another directory/)
   })
 }
+
+const moduleOf = (name: string): string =>
+  JSON.stringify(new URL(`../../src/${name}.js`, import.meta.url).href)
+
+/** A process that has the store open until it is killed. */
+const HOLDER = `
+  const { openStore } = await import(${moduleOf('store/open')})
+  const { systemClock } = await import(${moduleOf('clock')})
+  const { silentLogger } = await import(${moduleOf('log')})
+  const [, directory] = process.argv
+  const storeHost = { ip: 0x7f000001, port: 10_911 }
+  await openStore({ directory, storeHost, clock: systemClock, log: silentLogger })
+  process.stdout.write('held')
+  setInterval(() => {}, 1000)`
+
+test('a holder in another pid namespace keeps the second process from touching the log', async (t) => {
+  const directory = await tempDir(t)
+  const child = spawn(process.execPath, ['--input-type=module', '-e', HOLDER, directory], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  await once(child.stdout, 'data')
+  const own = readdirSync(directory).find((name) => /^lock\.\d/.test(name))!
+  renameSync(join(directory, own), join(directory, own.replace(/\d+$/, '1')))
+  const epoch = readFileSync(join(directory, 'log/epoch'), 'latin1')
+  const storeHost = { ip: 0x7f000001, port: 10_911 }
+  const opening = (): ReturnType<typeof openStore> =>
+    openStore({ directory, storeHost, clock: systemClock, log: silentLogger })
+  const error = await t.throwsAsync(opening, { instanceOf: BrokerError })
+  t.is(error.code, 'BUSY')
+  t.regex(error.message, /cannot be seen from here/)
+  t.is(readFileSync(join(directory, 'log/epoch'), 'latin1'), epoch)
+  child.kill('SIGKILL')
+  await once(child, 'exit')
+  const store = await opening()
+  await store.close()
+  await (await opening()).close()
+})
