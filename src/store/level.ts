@@ -13,6 +13,8 @@ const WRITE_BUFFER_BYTES = 32 * 1024 * 1024
 const CACHE_BYTES = 32 * 1024 * 1024
 const FILE_BYTES_MAX = 16 * 1024 * 1024
 const OPEN_FILES_MAX = 500
+/** A page of a scan ends where it has so much, or with one pair more. */
+const SCAN_BYTES_MAX = 256 * 1024
 
 type Database = Level<Buffer, Buffer>
 
@@ -108,8 +110,13 @@ class LevelKeyValue implements KeyValue {
   }
 
   async scan(from: Uint8Array, to: Uint8Array, limit: number): Promise<readonly Pair[]> {
-    const range = { gte: from as Buffer, lt: to as Buffer, limit, fillCache: false }
-    const iterator = this.#database.iterator(range)
+    const iterator = this.#database.iterator({
+      gte: from as Buffer,
+      lt: to as Buffer,
+      limit,
+      fillCache: false,
+      highWaterMarkBytes: SCAN_BYTES_MAX,
+    })
     try {
       return await iterator.nextv(limit)
     } finally {

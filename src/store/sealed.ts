@@ -83,7 +83,7 @@ export class SealedKeyValue {
         yield pair
       }
       const last = pairs.at(-1)
-      if (last === undefined || pairs.length < page) return
+      if (last === undefined) return
       next = Buffer.concat([last[0], Buffer.alloc(1)])
     }
   }

@@ -1,6 +1,7 @@
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { queueOffset } from '../../src/model/positions.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -53,6 +54,30 @@ test('views that were closed in order are used as they are', async (t) => {
     t.deepEqual(await contentsOf(store), contents)
     await store.close()
   }
+})
+
+test('views of many queues, facts and parked messages are used as they are', async (t) => {
+  const directory = await tempDir(t)
+  const clock = new FakeClock()
+  const { store } = await open(t, directory)
+  const count = 3000
+  const numbers = Array.from({ length: count }, (_, i) => i)
+  await store.append({
+    messages: numbers.map((i) => draft('A', 'm', { queueId: i % 1000 })),
+    facts: numbers.map((i) => ({ kind: 'k', key: `${i}`, value: Buffer.from('v'.repeat(50)) })),
+  })
+  const dueMs = (i: number): number => clock.now() + (i % 2 === 0 ? 1000 : i * 60_000)
+  await store.append({ messages: numbers.map((i) => draft('A', 'm', { dueMs: dueMs(i) })) })
+  await store.close()
+  const { store: again, lines } = await open(t, directory)
+  t.deepEqual(
+    lines.events().filter((event) => event.startsWith('views.')),
+    [],
+  )
+  t.is(again.status().pendingDue, count)
+  t.is([...again.facts('k')].length, count)
+  t.is(again.range('A', 999).maxOffset, queueOffset(3))
+  t.is(again.due(Number.MAX_SAFE_INTEGER, count).length, count)
 })
 
 const losses: [string, (views: string, other: string, older: string) => Promise<void>][] = [

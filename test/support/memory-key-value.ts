@@ -3,6 +3,9 @@
 import type { KeyValue, KeyValueBatch, KeyValuePlace, Pair } from '../../src/store/key-value.ts'
 import type { Random } from './random.ts'
 
+/** A page of a scan ends beyond this, as LevelDB's does. */
+const PAGE_BYTES = 200
+
 interface Operation {
   readonly key: string
   /** undefined: delete. */
@@ -156,7 +159,17 @@ class MemoryKeyValue implements KeyValue {
   }
 
   scan(from: Uint8Array, to: Uint8Array, limit: number): Promise<readonly Pair[]> {
-    return this.#later(() => this.#range(from, to).slice(0, limit).map(this.#pair))
+    return this.#later(() => {
+      const pairs: Pair[] = []
+      let bytes = 0
+      for (const key of this.#range(from, to)) {
+        if (pairs.length >= limit || bytes > PAGE_BYTES) break
+        const pair = this.#pair(key)
+        pairs.push(pair)
+        bytes += pair[0].length + pair[1].length
+      }
+      return pairs
+    })
   }
 
   clear(from: Uint8Array, to: Uint8Array): Promise<void> {
