@@ -21,6 +21,8 @@ const MINUTE_MS = 60_000
 const AHEAD_MS = 120_000
 /** Pairs in memory; beyond it the later half leaves, but for what is due soon. */
 const NEAR_PAIRS_MAX = 262_144
+/** When none may leave, the next look is at so many times as many. */
+const SHED_AGAIN = 1.125
 /** After a jump of the clock a minute may be due and not loaded: ask again then. */
 const LOADING_MS = 50
 /** Keys hold 48 bits of due time. */
@@ -63,11 +65,14 @@ export class DueIndex {
   #savingAdded: Pairs = new Map()
   #savingRemoved: Pairs = new Map()
   #loading: Loading | undefined
+  /** With more pairs than this in memory it is worth a look which of them may leave. */
+  #shedAt: number
 
   constructor(stored: SealedKeyValue, clock: Clock, nearPairsMax = NEAR_PAIRS_MAX) {
     this.#stored = stored
     this.#clock = clock
     this.#nearPairsMax = nearPairsMax
+    this.#shedAt = nearPairsMax
   }
 
   get size(): number {
@@ -106,7 +111,7 @@ export class DueIndex {
     const minute = minuteOf(dueMs)
     if (minute < this.#horizon) {
       if (!this.#near.add(dueMs, position)) return
-      if (this.#near.size > this.#nearPairsMax && this.#loading === undefined) this.#shed()
+      if (this.#near.size > this.#shedAt && this.#loading === undefined) this.#shed()
     } else {
       this.#firstFar = Math.min(this.#firstFar ?? minute, minute)
       if (this.#loading?.minute === minute) this.#loading.added.set(position, dueMs)
@@ -120,6 +125,7 @@ export class DueIndex {
     const minute = minuteOf(dueMs)
     if (minute < this.#horizon) {
       if (!this.#near.delete(dueMs, position)) return
+      if (this.#near.size <= this.#nearPairsMax) this.#shedAt = this.#nearPairsMax
     } else {
       if (!this.has(dueMs, position)) return
       if (this.#loading?.minute === minute) this.#loading.removed.set(position, dueMs)
@@ -217,18 +223,24 @@ export class DueIndex {
     this.#loading = { minute, added, removed }
     // It is the earliest one stored, so whatever comes in before it is complete in memory.
     this.#horizon = minute
-    const pairs: Pairs = new Map()
+    // A minute may have a million: all work but for the newest is spread over the pages of the scan.
+    const loaded = new SortedPairs()
+    let sum = 0
     const from = dueKey(minute * MINUTE_MS, 0)
     const to = dueKey((minute + 1) * MINUTE_MS, 0)
     for await (const [key] of this.#stored.scan(from, to)) {
       const { dueMs, position } = parseDueKey(key)
-      pairs.set(position, dueMs)
+      if (loaded.add(dueMs, position)) sum = (sum + pairSum(dueMs, position)) >>> 0
     }
     this.#loading = undefined
-    for (const [position, dueMs] of added) pairs.set(position, dueMs)
-    for (const position of removed.keys()) pairs.delete(position)
-    this.#checkMinute(minute, pairs)
-    for (const [position, dueMs] of pairs) this.#near.add(dueMs, position)
+    for (const [position, dueMs] of added) {
+      if (loaded.add(dueMs, position)) sum = (sum + pairSum(dueMs, position)) >>> 0
+    }
+    for (const [position, dueMs] of removed) {
+      if (loaded.delete(dueMs, position)) sum = (sum - pairSum(dueMs, position)) >>> 0
+    }
+    this.#checkMinute(minute, loaded.size, sum)
+    this.#near.append(loaded)
     this.#horizon = minute + 1
     this.#findFirstFar()
   }
@@ -242,19 +254,19 @@ export class DueIndex {
       kept += this.#minutes.get(minute)!.count
       return minute > soon && minute < this.#horizon && kept > this.#nearPairsMax / 2
     })
+    // All are due soon. To find that out again for each one more would cost milliseconds a message.
+    this.#shedAt = first === undefined ? this.#near.size * SHED_AGAIN : this.#nearPairsMax
     if (first === undefined) return
     this.#horizon = first
     this.#near.cutFrom(first * MINUTE_MS)
     this.#findFirstFar()
   }
 
-  #checkMinute(minute: number, pairs: Pairs): void {
+  #checkMinute(minute: number, count: number, sum: number): void {
     const expected = this.#minutes.get(minute)
-    let sum = 0
-    for (const [position, dueMs] of pairs) sum = (sum + pairSum(dueMs, position)) >>> 0
-    if (pairs.size === (expected?.count ?? 0) && sum === (expected?.sum ?? 0)) return
+    if (count === (expected?.count ?? 0) && sum === (expected?.sum ?? 0)) return
     throw new ViewsDamaged(
-      `minute ${minute} of the due index has ${pairs.size} parked messages, not ${expected?.count}`,
+      `minute ${minute} of the due index has ${count} parked messages, not ${expected?.count}`,
     )
   }
 

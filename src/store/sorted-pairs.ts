@@ -55,6 +55,12 @@ export class SortedPairs {
     return true
   }
 
+  /** Takes over pairs that all come after its own; the other is of no use any more. */
+  append(later: SortedPairs): void {
+    for (const chunk of later.#chunks) this.#chunks.push(chunk)
+    this.#size += later.#size
+  }
+
   /** Removes every pair whose first number is `first` or more. */
   cutFrom(first: number): void {
     while (this.#chunks.length > 0) {

@@ -5,6 +5,7 @@ import { dueKey } from '../../src/store/keys.ts'
 import { SealedKeyValue, ViewsDamaged } from '../../src/store/sealed.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { MemoryPlace } from '../support/memory-key-value.ts'
+import { overridden } from '../support/overridden.ts'
 import { Random } from '../support/random.ts'
 
 const NOW_MS = 1_700_000_000_000
@@ -100,6 +101,20 @@ test('a jump of the clock over far minutes is noticed and caught up', async (t) 
   t.true(index.wantsLoad)
   await index.loadAhead()
   t.is(index.due(clock.now(), 1000).length, 51)
+})
+
+test('where all are due soon, one more does not make it look through all minutes again', async (t) => {
+  let looks = 0
+  const clock = overridden(new FakeClock(NOW_MS), {
+    now: () => {
+      looks++
+      return NOW_MS
+    },
+  })
+  const index = new DueIndex(await stored(), clock, NEAR_PAIRS)
+  for (let i = 0; i < 1000; i++) index.add(NOW_MS + i, i)
+  t.true(looks < 100, `${looks} looks`)
+  t.is(index.due(NOW_MS + 1000, 2000).length, 1000)
 })
 
 test('a far pair that vanished from the views is damage, not silence', async (t) => {

@@ -62,3 +62,22 @@ test('more pairs than a chunk holds, in order, in reverse and at random', (t) =>
     for (let i = 1; i < count; i++) t.true(list[i - 1]![0] <= list[i]![0])
   }
 })
+
+test('pairs that come after all others are taken over as they are', (t) => {
+  const pairs = new SortedPairs()
+  const later = new SortedPairs()
+  for (let i = 0; i < 1000; i++) pairs.add(i, 0)
+  for (let i = 0; i < 1000; i++) later.add(1000 + i, 0)
+  pairs.append(new SortedPairs())
+  pairs.append(later)
+  pairs.add(999, 1)
+  t.is(pairs.size, 2001)
+  t.deepEqual(
+    listOf(pairs).map(([first]) => first),
+    [
+      ...Array.from({ length: 1000 }, (_, i) => i),
+      999,
+      ...Array.from({ length: 1000 }, (_, i) => 1000 + i),
+    ],
+  )
+})
