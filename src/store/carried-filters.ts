@@ -4,9 +4,14 @@ import { FACT_TOPIC, isLightQueue, LIGHT_QUEUE_PREFIX } from '../model/names.ts'
 import type { CommitLog } from './commit-log.ts'
 import { recordsIn } from './frame-records.ts'
 import { decodeNotes, type Note } from './notes.ts'
+import type { Slice } from './slice.ts'
 
-/** Reads the notes of the whole log. */
-export function carriedFilters(commitLog: CommitLog): string[] {
+/** Reads the notes of the whole log, which may take long: `rest` is awaited whenever a slice of it is over. */
+export async function carriedFilters(
+  commitLog: CommitLog,
+  slice: Slice,
+  rest: () => Promise<void>,
+): Promise<string[]> {
   const carried: string[] = []
   const seen = new Set<string>()
   for (const frame of commitLog.replay(commitLog.start)) {
@@ -19,6 +24,7 @@ export function carriedFilters(commitLog: CommitLog): string[] {
         if (note.is === 'queueEnd') carried.push(filter)
       }
     }
+    if (slice.isOver) await rest()
   }
   return carried
 }

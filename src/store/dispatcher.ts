@@ -69,10 +69,14 @@ export class Dispatcher {
       this.#indexKeys(bytes, topic.hash, position)
       if (topic.isRoutable && !this.#views.light.isEmpty) this.#route(bytes, at, size, position)
     } else if (topic.kind === 'notes') {
-      for (const note of decodeNotes(new RecordView(bytes, at).body)) this.#note(note, position)
+      for (const note of decodeNotes(new RecordView(bytes, at).body)) {
+        this.#note(note, position)
+        this.#views.unsavedEntries++
+      }
     } else {
       const due = findProperty(bytes, PROPERTY.dueMs, scan.topicEnd + 2, at + size)
       this.#views.due.add(dueTime(Number(due)), position)
+      this.#views.unsavedEntries++
     }
   }
 

@@ -14,6 +14,7 @@ import type { Disk } from './disk.ts'
 import { dueTime } from './due-index.ts'
 import { recordsIn } from './frame-records.ts'
 import type { Note } from './notes.ts'
+import { Slice } from './slice.ts'
 import type { StoreDraft } from './store.ts'
 import type { ViewKeeper } from './view-keeper.ts'
 import type { Views } from './views.ts'
@@ -176,7 +177,8 @@ export class Retention {
 
   /** Messages that wait in the segment for their time. @returns how many were found */
   async #saveParked(segment: SegmentRange, newStart: number): Promise<number> {
-    const { commitLog, keeper } = this.#parts
+    const { commitLog, keeper, clock } = this.#parts
+    const slice = new Slice(clock)
     let count = 0
     let group: RecordView[] = []
     let bytes = 0
@@ -195,6 +197,8 @@ export class Retention {
         group = []
         bytes = 0
       }
+      if (slice.isOver) await slice.rest()
+      if (keeper.isRebuilding || this.#isClosed) return count
     }
     await this.#park(group)
     return count

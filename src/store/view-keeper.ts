@@ -14,6 +14,7 @@ import type { KeyValue, KeyValuePlace } from './key-value.ts'
 import { liveBlocks } from './live-blocks.ts'
 import { recordCheck } from './record-scan.ts'
 import { SealedKeyValue, ViewsDamaged } from './sealed.ts'
+import { Slice } from './slice.ts'
 import { readViewMarker, type ViewMarker, writeViewMarker } from './view-marker.ts'
 import { type Root, readRoot, Views } from './views.ts'
 
@@ -23,8 +24,6 @@ const FLUSH_DELAY_MS = 200
 const FLUSH_ENTRIES = 65_536
 /** How often parked messages of the near future are looked for when nothing else happens. */
 const LOAD_AHEAD_PERIOD_MS = 20_000
-/** A build under way lets others run after this time. */
-const BUILD_SLICE_MS = 8
 /** Alive for so long, an opening counts as a success. */
 const PROBATION_MS = 60_000
 /** So many early deaths in a row put the views under suspicion: LevelDB aborts the process on some damage. */
@@ -276,9 +275,9 @@ export class ViewKeeper {
     const build = this.#newBuild(name, randomBytes(8).toString('hex'), new SealedKeyValue(inner))
     try {
       if (commitLog.start > 0) {
-        for (const filter of carriedFilters(commitLog)) {
-          build.views.light.bindUnnumbered(filter)
-        }
+        const slice = new Slice(clock)
+        const filters = await carriedFilters(commitLog, slice, () => this.#rest(slice))
+        for (const filter of filters) build.views.light.bindUnnumbered(filter)
       }
       // What retention has trimmed may be on its way out.
       const trimmedTo = this.#build?.views.trimmedTo ?? 0
@@ -314,22 +313,24 @@ export class ViewKeeper {
     const { views, dispatcher } = build
     for (let next = from, isDone = false; !isDone; next = views.mark) {
       isDone = true
-      let sliceMs = clock.monotonic()
+      const slice = new Slice(clock)
       for (const frame of commitLog.replay(logPosition(next))) {
         dispatcher.apply(frame)
-        if (views.unsavedEntries >= FLUSH_ENTRIES) {
-          await this.#write(build, false)
-          isDone = false
-        } else if (clock.monotonic() - sliceMs > BUILD_SLICE_MS) {
-          await endOfTurn()
-          isDone = false
-        } else continue
-        if (this.#isClosed) throw new Error('the store was closed')
-        sliceMs = clock.monotonic()
+        const isFull = views.unsavedEntries >= FLUSH_ENTRIES
+        if (!isFull && !slice.isOver) continue
+        if (isFull) await this.#write(build, false)
+        await this.#rest(slice)
+        isDone = false
       }
     }
     dispatcher.tellTouched(() => {})
     if (build.failure !== undefined) throw build.failure
+  }
+
+  /** Lets others run. @throws when the store was closed meanwhile */
+  async #rest(slice: Slice): Promise<void> {
+    await slice.rest()
+    if (this.#isClosed) throw new Error('the store was closed')
   }
 
   /** From here on the marker names this build, and no older state of it will do. */
@@ -429,5 +430,3 @@ export class ViewKeeper {
     await this.#options.place.remove(old.name)
   }
 }
-
-const endOfTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

@@ -91,7 +91,7 @@ export class Views implements BlockStore {
   mark = 0
   keysMark = 0
   last = { position: -1, size: 0, check: 0 }
-  /** Entries since the last batch was made. */
+  /** Entries of queues, parked messages and notes since the last batch was made. */
   unsavedEntries = 0
   readonly #options: ViewsOptions
   readonly #stored: SealedKeyValue

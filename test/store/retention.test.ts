@@ -213,3 +213,24 @@ test('a disk that runs low costs the oldest segment, one at a check, until there
   t.is(start(), kept)
   t.is(await firstBody(store, 'T'), String(store.range('T', 0).minOffset))
 })
+
+test('others run while a segment is looked through for parked messages', async (t) => {
+  const clock = new FakeClock()
+  const store = await open(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  await store.append({ messages: [draft('T', 'parked', { dueMs: clock.now() + DAY_MS })] })
+  await load(store, 'T', 1024)
+  let turn = 0
+  let isOver = false
+  const count = (): void => {
+    turn++
+    if (!isOver) setImmediate(count)
+  }
+  count()
+  // Every look at this clock finds the slice over.
+  const looks: number[] = []
+  clock.monotonic = () => looks.push(turn) * 1000
+  await check(clock, () => store.status().logStart > 0)
+  isOver = true
+  // A segment has some 15 frames.
+  t.true(new Set(looks).size >= 15, looks.join())
+})

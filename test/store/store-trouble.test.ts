@@ -151,3 +151,15 @@ test('a process that is short of descriptors is told to wait: nothing is skipped
   t.is(store.status().damagedRecords, 0)
   t.false(log.events().includes('record.damaged'))
 })
+
+test('many facts are written at once, as many entries are, and not all in one batch some time later', async (t) => {
+  const { store, place } = await open(t)
+  const before = place.batches
+  for (let n = 0; n < 70; n++) {
+    const keys = Array.from({ length: 1000 }, (_, i) => `${n * 1000 + i}`)
+    const facts = keys.map((key) => ({ kind: 'k', key, value: Buffer.of(1) }))
+    await store.append({ messages: [], facts })
+  }
+  // The clock stands still, so it was not for the time.
+  t.is(place.batches, before + 1)
+})
