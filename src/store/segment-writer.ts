@@ -6,8 +6,7 @@
 // two for the syncs that may be under way at once and one for the zeros. With one for all, the sync of
 // somebody else's bytes could take the error away from the sync that must not succeed.
 import type { Logger } from '../log.ts'
-import type { Disk, DiskFile } from './disk.ts'
-import { writeAll } from './disk.ts'
+import { type Disk, type DiskFile, isShortage, writeAll } from './disk.ts'
 import { type Segment, type Segments, segmentName } from './segments.ts'
 import { ZeroFill } from './zero-fill.ts'
 
@@ -217,7 +216,8 @@ export class SegmentWriter {
     try {
       this.#prepared ??= this.#create()
     } catch (error) {
-      this.#options.fillFailed(error as Error)
+      // Nobody needs it yet: the next commit tries again, and a roll without it fails for itself.
+      if (!isShortage(error)) this.#options.fillFailed(error as Error)
       return
     }
     const there = Math.min(want - capacity, segmentBytes)

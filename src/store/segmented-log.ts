@@ -14,7 +14,7 @@ import {
   type Frame,
   type SegmentRange,
 } from './commit-log.ts'
-import { errorCode, isSpaceError } from './disk.ts'
+import { errorCode, isShortage, isSpaceError } from './disk.ts'
 import { writeEpochMarker } from './epoch-marker.ts'
 import { FRAME_HEADER_BYTES } from './frame.ts'
 import { FrameStage } from './frame-stage.ts'
@@ -40,9 +40,12 @@ const PROBE_MS = 1000
 /** Why nothing at all is written. */
 interface Stop {
   readonly reason: string
-  /** Space may come back; from any other error only opening the log anew does. */
+  /** Space or descriptors may come back; from any other error only opening the log anew does. */
   readonly isResumable: boolean
 }
+
+/** What a person, or time, can mend while the process lives. */
+const isPassing = (error: unknown): boolean => isSpaceError(error) || isShortage(error)
 
 /** Recovers what is there, cuts a torn tail, and starts a new epoch. @throws BrokerError STORE_CORRUPT, READ_ONLY */
 export function openCommitLog(options: CommitLogOptions): CommitLog {
@@ -298,10 +301,12 @@ class SegmentedLog implements CommitLog {
    */
   #failed(error: Error): void {
     if (this.#stop !== undefined) return
-    const isResumable = isSpaceError(error)
-    const remedy = isResumable
-      ? 'free some space, writing goes on by itself'
-      : 'look at the disk, then start again'
+    const isResumable = isPassing(error)
+    const remedy = isShortage(error)
+      ? 'raise the limit of open files, writing goes on by itself'
+      : isResumable
+        ? 'free some space, writing goes on by itself'
+        : 'look at the disk, then start again'
     this.#stop = { reason: `the log is read-only after '${error.message}'; ${remedy}`, isResumable }
     const dones = this.#commit.drain()
     for (const frame of this.#stage.take()) dones.push(...frame.dones)
@@ -347,7 +352,7 @@ class SegmentedLog implements CommitLog {
     this.#full = undefined
     this.#writer.spare(false)
     const fields = { evt: 'log.resumed', position: this.#end }
-    this.#options.log.info(fields, `There is space again: the log goes on at ${this.#end}.`)
+    this.#options.log.info(fields, `There is room again: the log goes on at ${this.#end}.`)
     this.#onWritable(true, undefined)
     this.#commit.commit()
   }
@@ -355,8 +360,8 @@ class SegmentedLog implements CommitLog {
   #notResumed(error: Error): void {
     const text = `Writing could not be taken up again: ${error.message}.`
     this.#options.log.warn({ evt: 'log.not-resumed', code: errorCode(error) }, text)
-    this.#freeReserve()
-    if (isSpaceError(error)) {
+    if (!isShortage(error)) this.#freeReserve()
+    if (isPassing(error)) {
       this.#probeLater()
       return
     }

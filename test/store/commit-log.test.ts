@@ -350,6 +350,38 @@ test('A log that finds the disk full at its opening is readable and resumes late
   simulation.judge()
 })
 
+for (const code of ['EMFILE', 'ENFILE']) {
+  test(`A process short of descriptors (${code}) stops at the next segment and goes on once it has some`, (t) => {
+    const simulation = opened()
+    simulation.append([700])
+    simulation.settle()
+    simulation.disk.openFault = code
+    for (let i = 0; simulation.log.writable; i++) {
+      t.true(i < 100)
+      simulation.append([700])
+      simulation.settle()
+    }
+    t.true(simulation.log.end > 4000, 'it went on to the end of the segment')
+    t.regex(simulation.log.reason!, /raise the limit of open files, writing goes on by itself/)
+    t.is(simulation.unanswered, 0)
+    simulation.clock.advance(3000)
+    simulation.settle()
+    t.false(simulation.log.writable)
+    simulation.disk.openFault = undefined
+    simulation.checkReadable()
+    simulation.clock.advance(1000)
+    simulation.settle()
+    t.true(simulation.log.writable)
+    for (let i = 0; i < 20; i++) {
+      simulation.append([700])
+      simulation.settle()
+    }
+    simulation.restart('power')
+    simulation.open()
+    simulation.judge()
+  })
+}
+
 test('Records are only ever written over zeros that are in the file already', (t) => {
   const simulation = new LogSimulation({ seed: 3 })
   const { disk } = simulation

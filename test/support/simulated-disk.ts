@@ -144,6 +144,8 @@ export class SimulatedDisk implements Disk {
   capacityBytes: number
   /** While set, every read fails with this code. */
   readFault: string | undefined
+  /** While set, no file is created or opened: the call fails with this code. */
+  openFault: string | undefined
   /** Calls that change something, since the last crash. */
   calls = 0
 
@@ -203,6 +205,7 @@ export class SimulatedDisk implements Disk {
   create(path: string): DiskFile {
     const [directory, name] = this.#locate(path)
     if (directory.names.has(name)) throw diskError('EEXIST', path)
+    if (this.openFault !== undefined) throw diskError(this.openFault, path)
     const inode = new Inode()
     this.#call(path, () => directory.change({ remove: undefined, add: [name, inode] }))
     return this.#open(inode, path)
@@ -210,6 +213,7 @@ export class SimulatedDisk implements Disk {
 
   open(path: string, _mode: 'read' | 'write'): DiskFile {
     if (this.#isDown) throw new SimulatedCrash()
+    if (this.openFault !== undefined) throw diskError(this.openFault, path)
     return this.#open(this.#inode(path), path)
   }
 
