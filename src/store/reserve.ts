@@ -51,8 +51,14 @@ export class Reserve {
 
   /** Completes it now. */
   restore(done: (error: Error | null) => void): void {
+    this.#timer?.cancel()
     if (this.missingBytes <= 0 || this.#closed) {
       done(null)
+      return
+    }
+    if (this.#fill?.busy === true) {
+      // A piece that was begun without haste is under way.
+      this.#options.clock.after(PACE_MS, () => this.restore(done))
       return
     }
     this.#grow((error) => {

@@ -18,6 +18,8 @@ export class SegmentRemoval {
   #isRemoving = false
   #isClosed = false
   #to = 0
+  /** The file that goes now. One that could not go is tried again before the next: else there is a gap. */
+  #leaving: string | undefined
 
   constructor(options: SegmentRemovalOptions) {
     this.#options = options
@@ -34,21 +36,29 @@ export class SegmentRemoval {
   }
 
   #removeNext(): void {
-    const { disk, directory, segments, syncedEnd } = this.#options
+    const { disk, directory } = this.#options
+    if (!this.#isClosed) this.#leaving ??= this.#takeNext()
+    this.#isRemoving = this.#leaving !== undefined && !this.#isClosed
+    if (this.#leaving === undefined || !this.#isRemoving) return
+    disk.removeLater(this.#leaving, (error) => {
+      if (error === null || errorCode(error) === 'ENOENT') {
+        disk.syncDirectoryLater(directory, (syncError) => this.#removed(syncError))
+      } else this.#removed(error)
+    })
+  }
+
+  /** Forgets the oldest segment when it may go. @returns the path of its file */
+  #takeNext(): string | undefined {
+    const { segments, syncedEnd } = this.#options
     const next = segments.list[1]
     // The name of the segment that stays is surely durable when something in it is.
-    const isNextDurable = next !== undefined && next.start < syncedEnd()
-    this.#isRemoving = isNextDurable && next.start <= this.#to && !this.#isClosed
-    if (!this.#isRemoving) return
-    disk.removeLater(segments.dropFirst()!, (error) => {
-      if (error === null)
-        disk.syncDirectoryLater(directory, (syncError) => this.#removed(syncError))
-      else this.#removed(error)
-    })
+    if (next === undefined || next.start >= syncedEnd() || next.start > this.#to) return undefined
+    return segments.dropFirst()
   }
 
   #removed(error: Error | null): void {
     if (error === null) {
+      this.#leaving = undefined
       this.#removeNext()
       return
     }

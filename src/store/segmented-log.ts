@@ -340,7 +340,7 @@ class SegmentedLog implements CommitLog {
   }
 
   #resume(error: Error | null): void {
-    if (this.#isClosing || (this.#stop !== undefined && !this.#stop.isResumable)) return
+    if (this.#isClosing || this.writable || this.#stop?.isResumable === false) return
     try {
       if (error !== null) throw error
       if (this.#stop !== undefined) this.#startSegment()

@@ -223,6 +223,33 @@ test('Dropping removes whole segments before the position, oldest first, never t
   t.is(simulation.log.start, before.at(-1)!.start)
 })
 
+test('A segment that cannot be removed is tried again before the next one goes', (t) => {
+  const simulation = opened()
+  for (let i = 0; i < 40; i++) {
+    simulation.append([1000])
+    simulation.settle()
+  }
+  const { log, disk } = simulation
+  const before = log.segments()
+  const { removeLater } = disk
+  disk.removeLater = (_, done) => done(Object.assign(new Error('EIO'), { code: 'EIO' }))
+  log.dropBefore(before[2]!.start)
+  simulation.settle()
+  disk.removeLater = removeLater
+  const names = (): string[] =>
+    disk
+      .list('/log')
+      .filter((name) => /^\d+$/.test(name))
+      .sort()
+  t.is(names()[0], before[0]!.name)
+  log.dropBefore(before[2]!.start)
+  simulation.settle()
+  t.deepEqual(
+    names(),
+    before.slice(2).map(({ name }) => name),
+  )
+})
+
 test('With flush async records are readable at once and synced within the window', (t) => {
   const simulation = opened({ flush: 'async' })
   const call = simulation.append([10])!
