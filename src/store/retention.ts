@@ -139,22 +139,31 @@ export class Retention {
 
   /** Facts, ends of queues and bindings. @returns how many were found */
   async #saveNotes(newStart: number): Promise<number> {
-    const { appender, keeper } = this.#parts
-    const found = [...this.#notesBefore(newStart)]
-    for (let i = 0; i < found.length; ) {
-      const group: Note[] = []
-      for (let bytes = 0; i < found.length && bytes < GROUP_BYTES; i++) {
-        // As it is now: while an earlier group was written, others wrote too.
-        const note = found[i]!(keeper.views)
-        // What is under way stands further back in the log and says it anew.
-        if (note === undefined || appender.isUnderWay(note)) continue
+    const { appender, keeper, clock } = this.#parts
+    const slice = new Slice(clock)
+    let count = 0
+    let group: Note[] = []
+    let bytes = 0
+    for (const noteOf of this.#notesBefore(newStart)) {
+      count++
+      // As it is now: the views may be others by now than those that are looked through.
+      const note = noteOf(keeper.views)
+      // What is under way stands further back in the log and says it anew.
+      if (note !== undefined && !appender.isUnderWay(note)) {
         group.push(note)
         bytes += NOTE_BYTES + (note.is === 'fact' ? (note.value?.length ?? 0) : 0)
       }
-      if (group.length > 0) await appender.appendWith([], group)
-      else await this.#settled()
+      if (bytes >= GROUP_BYTES) {
+        await appender.appendWith([], group)
+        group = []
+        bytes = 0
+      }
+      if (slice.isOver) await slice.rest()
+      if (keeper.isRebuilding || this.#isClosed) return count
     }
-    return found.length
+    if (group.length > 0) await appender.appendWith([], group)
+    else if (count > 0) await this.#settled()
+    return count
   }
 
   *#notesBefore(newStart: number): Generator<NoteOf> {
