@@ -106,22 +106,27 @@ export class KeyIndex {
 
   /**
    * Positions of records that may carry the key, newest first, each once: runs may move on to the views
-   * while the caller looks at a record. @throws ViewsDamaged
+   * while the caller looks at a record. undefined after each value that was read from the views, of which there
+   * may be thousands: a place to let others run. @throws ViewsDamaged
    */
-  *candidates(hash: number): Generator<number> {
+  *candidates(hash: number): Generator<number | undefined> {
     let last = Number.POSITIVE_INFINITY
     for (const position of this.#hits(hash)) {
-      if (position >= last) continue
+      if (position === undefined) yield undefined
+      if (position === undefined || position >= last) continue
       last = position
       yield position
     }
   }
 
-  *#hits(hash: number): Generator<number> {
+  *#hits(hash: number): Generator<number | undefined> {
     if (this.#current !== undefined) yield* inRun(this.#current, hash)
     for (const run of this.#full.toReversed()) yield* inRun(run, hash)
     for (const run of this.#saving.toReversed()) yield* inRun(run, hash)
-    for (const run of this.#runs.toReversed()) yield* this.#inStoredRun(run, hash)
+    for (const run of this.#runs.toReversed()) {
+      yield* this.#inStoredRun(run, hash)
+      yield undefined
+    }
   }
 
   /** Runs whose records are all before `logStart` go. */

@@ -19,6 +19,7 @@ import { topicHash } from './queue-table.ts'
 import { Reader } from './reader.ts'
 import { Retention, type RetentionLimits } from './retention.ts'
 import { ViewsDamaged } from './sealed.ts'
+import { Slice } from './slice.ts'
 import type {
   Appended,
   AppendGroup,
@@ -60,6 +61,7 @@ export class LogStore implements MessageStore {
   readonly #reader: Reader
   readonly #appender: Appender
   readonly #retention: Retention
+  readonly #clock: Clock
   readonly #flush: FlushMode
   readonly #closed: () => void | Promise<void>
   #arrived: ArrivalListener = () => {}
@@ -72,6 +74,7 @@ export class LogStore implements MessageStore {
     this.storeHost = parts.storeHost
     this.#commitLog = commitLog
     this.#keeper = keeper
+    this.#clock = clock
     this.#flush = parts.flush
     this.#closed = parts.closed
     this.#reader = new Reader(commitLog, log)
@@ -117,10 +120,11 @@ export class LogStore implements MessageStore {
   // Reading
 
   read(request: ReadRequest): ReadResult | Promise<ReadResult> {
+    const views = this.#views
     try {
       return this.#reader.read(this.#find(request.topic, request.queueId), request)
     } catch (error) {
-      return this.#afterRebuild(error, () =>
+      return this.#afterRebuild(views, error, () =>
         this.#reader.read(this.#find(request.topic, request.queueId), request),
       )
     }
@@ -136,10 +140,11 @@ export class LogStore implements MessageStore {
   }
 
   async offsetByTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset> {
+    const views = this.#views
     try {
       return await this.#searchTime(topic, queueId, timestampMs)
     } catch (error) {
-      return this.#afterRebuild(error, () => this.#searchTime(topic, queueId, timestampMs))
+      return this.#afterRebuild(views, error, () => this.#searchTime(topic, queueId, timestampMs))
     }
   }
 
@@ -165,10 +170,11 @@ export class LogStore implements MessageStore {
     key: string,
     options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
   ): Promise<readonly Buffer[]> {
+    const views = this.#views
     try {
       return await this.#searchKey(topic, key, options)
     } catch (error) {
-      return this.#afterRebuild(error, () => this.#searchKey(topic, key, options))
+      return this.#afterRebuild(views, error, () => this.#searchKey(topic, key, options))
     }
   }
 
@@ -183,7 +189,10 @@ export class LogStore implements MessageStore {
     let foundBytes = 0
     const bytes = Buffer.from(key, 'utf8')
     const hash = keyHash(bytes, 0, bytes.length, topicHash(topic))
+    const slice = new Slice(this.#clock)
     for (const position of this.#views.keys.candidates(hash)) {
+      if (slice.isOver) await slice.rest()
+      if (position === undefined) continue
       if (found.length >= max || position < this.#commitLog.start) break
       const record = await this.#commitLog.readAt(logPosition(position))
       if (record === undefined) continue
@@ -199,11 +208,14 @@ export class LogStore implements MessageStore {
   }
 
   /** Answers from the views as they are built again. */
-  async #afterRebuild<T>(error: unknown, again: () => T | Promise<T>): Promise<T> {
+  async #afterRebuild<T>(asked: Views, error: unknown, again: () => T | Promise<T>): Promise<T> {
+    let views = asked
     let failure = error
     for (let n = 0; n < REBUILDS_MAX && failure instanceof ViewsDamaged; n++) {
-      this.#keeper.damaged(failure)
+      // Those that were replaced meanwhile are closed, which says nothing against the new ones.
+      if (views === this.#views) this.#keeper.damaged(failure)
       await this.#keeper.whole()
+      views = this.#views
       try {
         return await again()
       } catch (next) {

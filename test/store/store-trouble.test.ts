@@ -30,6 +30,7 @@ async function open(t: ExecutionContext, capacityBytes = Number.POSITIVE_INFINIT
     storeHost: { ip: 0x7f000001, port: 10_911 },
     closed() {},
     segmentBytes: 256 * KIB,
+    cachedBlocksMax: 4,
     logOptions: {
       aheadBytes: 16 * KIB,
       fillPieceBytes: 16 * KIB,
@@ -122,6 +123,39 @@ test('views that cannot be written are built again once they can, and nothing wa
   t.is(store.fact('k', 'x')?.toString(), '2')
   const [next] = await store.append({ messages: [draft('T', 'c')] })
   t.is(next!.queueOffset, queueOffset(4))
+})
+
+test('a search that outlives the views it began in is answered from the new ones, which are not blamed', async (t) => {
+  const { store, disk, place, clock, log } = await open(t)
+  for (let i = 0; i < 400; i++) {
+    await store.append({ messages: [draft('T', `m${i}`.padEnd(KIB))] })
+    clock.advance(1)
+  }
+  await clock.advanceAsync(1000)
+  const held: (() => void)[] = []
+  let isHolding = true
+  const { open: openFile } = disk
+  disk.open = (path, mode) => {
+    const file = openFile.call(disk, path, mode)
+    const { readLater } = file
+    return Object.assign(file, {
+      readLater(...args: Parameters<typeof readLater>) {
+        if (isHolding) held.push(() => readLater.apply(file, args))
+        else readLater.apply(file, args)
+      },
+    })
+  }
+  const first = clock.now() - 1400
+  const search = store.offsetByTime('T', 0, first + 100)
+  await until(clock, () => held.length === 1)
+  place.failures = 1
+  await store.append({ messages: [draft('T', 'new')] })
+  await until(clock, () => log.events().includes('views.damaged') && !store.status().isRebuilding)
+  isHolding = false
+  for (const read of held.splice(0)) read()
+  t.is(await search, queueOffset(100))
+  await until(clock, () => !store.status().isRebuilding)
+  t.is(log.events().filter((event) => event === 'views.damaged').length, 1)
 })
 
 test('live light queues live through a new build of the views', async (t) => {

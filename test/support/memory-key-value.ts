@@ -128,6 +128,7 @@ class MemoryKeyValue implements KeyValue {
   readonly #place: MemoryPlace
   readonly #database: Database
   readonly #life: number
+  #isClosed = false
 
   constructor(place: MemoryPlace, database: Database, life: number) {
     this.#place = place
@@ -136,6 +137,7 @@ class MemoryKeyValue implements KeyValue {
   }
 
   get(key: Uint8Array): Buffer | undefined {
+    if (this.#isClosed) throw new Error('Database is not open')
     const value = this.#database.entries.get(textOf(key))
     return value && Buffer.from(value)
   }
@@ -179,7 +181,9 @@ class MemoryKeyValue implements KeyValue {
     })
   }
 
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    this.#isClosed = true
+  }
 
   readonly #pair = (key: string): Pair => [
     Buffer.from(key, 'latin1'),
