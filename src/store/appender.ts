@@ -104,13 +104,27 @@ export class Appender {
     this.#moved = new Map()
   }
 
+  /** Where the newest copy stands, or will. */
   placeOf(position: LogPosition): LogPosition {
     let place = position
-    for (;;) {
-      const next = this.#moved.get(place) ?? this.#movedBefore.get(place)
-      if (next === undefined) return place
+    for (let next = this.#movedTo(place); next !== undefined; next = this.#movedTo(place)) {
       place = next
     }
+    return place
+  }
+
+  /** Where the newest copy stands that can be read: one that is under way cannot yet. */
+  readablePlaceOf(position: LogPosition): LogPosition {
+    let place = position
+    for (let next = this.#movedTo(place); next !== undefined; next = this.#movedTo(place)) {
+      if (next >= this.#commitLog.end) return place
+      place = next
+    }
+    return place
+  }
+
+  #movedTo(position: LogPosition): LogPosition | undefined {
+    return this.#moved.get(position) ?? this.#movedBefore.get(position)
   }
 
   #firedNote({ dueMs, position }: DueEntry): Note {

@@ -130,8 +130,14 @@ export class LogStore implements MessageStore {
     }
   }
 
-  readAt(position: LogPosition): Promise<Buffer | undefined> {
-    return this.#commitLog.readAt(this.#appender.placeOf(position))
+  async readAt(position: LogPosition): Promise<Buffer | undefined> {
+    for (let place = this.#appender.readablePlaceOf(position); ; ) {
+      const record = await this.#commitLog.readAt(place)
+      // Retention may have moved it, and dropped the old place, between two steps of the read.
+      const next = this.#appender.readablePlaceOf(position)
+      if (record !== undefined || next === place) return record
+      place = next
+    }
   }
 
   range(topic: string, queueId: number): { minOffset: QueueOffset; maxOffset: QueueOffset } {

@@ -189,6 +189,44 @@ test('whoever holds the old position of a parked message still means it', async 
   t.is(store.status().pendingDue, 0)
 })
 
+test('a parked message can be read all the while it is moved', async (t) => {
+  const clock = new FakeClock()
+  let held: (() => void)[] | undefined
+  const disk: Disk = {
+    ...nodeDisk,
+    open(path, mode) {
+      const file = nodeDisk.open(path, mode)
+      const syncLater = file.syncLater.bind(file)
+      return Object.assign(file, {
+        syncLater(done: (error: Error | null) => void) {
+          if (held === undefined) syncLater(done)
+          else held.push(() => syncLater(done))
+        },
+      })
+    },
+  }
+  const limits = { retentionBytes: 2 * SEGMENT_BYTES }
+  const store = await open(t, await tempDir(t), clock, limits, disk)
+  const dueMs = clock.now() + DAY_MS
+  await store.append({ messages: [draft('T', 'parked', { dueMs })] })
+  const [entry] = store.due(dueMs, 1)
+  await load(store, 'T', 1024)
+  held = []
+  const letGo = (): void => {
+    const syncs = held ?? []
+    held = undefined
+    for (const sync of syncs) sync()
+  }
+  t.teardown(letGo)
+  await check(clock, () => held!.length > 0)
+  t.deepEqual(store.due(dueMs, 1), [entry])
+  const record = await store.readAt(entry!.position)
+  t.is(record && new RecordView(record).body.toString(), 'parked')
+  letGo()
+  await check(clock, () => store.status().logStart > entry!.position)
+  t.truthy(await store.readAt(entry!.position))
+})
+
 test('a disk that runs low costs the oldest segment, one at a check, until there is room again', async (t) => {
   const clock = new FakeClock()
   let freeBytes = 1000 * KIB
