@@ -171,7 +171,9 @@ export class Dispenser {
     const { ordered } = taking.request
     for (let looks = 0; taking.hasRoom && queue.next < queue.maxOffset; looks++) {
       const room = this.#group.options.inFlightMax - queue.unsettledCount
-      if (room <= 0 || (ordered && queue.isBlocked)) return
+      if (room <= 0) return
+      // In order, one that did not fit into this receive must not be overtaken either.
+      if (ordered && (queue.isBlocked || queue.hasReady(this.topic))) return
       if (looks === LOOKS_MAX) {
         setImmediate(() => this.#group.wake(this.topic))
         return

@@ -62,6 +62,21 @@ test('in order, a released message is the next one', async (t) => {
   t.is(again[0]?.attempt, 2)
 })
 
+test('in order, a message that does not fit any more is not overtaken by the next one', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.put(topicOf('orders', 2))
+  const large = 'x'.repeat(500)
+  await publish(broker, 1, large, 'small')
+  // Twice, so that the next receive begins with the other queue.
+  for (let i = 0; i < 2; i++) {
+    await broker.release(receiptsOf(await broker.receive(ordered())), false)
+  }
+  await publish(broker, 0, 'a')
+  const received = await broker.receive(ordered({ maxBytes: 500 }))
+  t.deepEqual(bodiesOf(received), ['a'])
+  t.deepEqual(bodiesOf(await broker.receive(ordered())), [large])
+})
+
 test('in order, a message beyond its attempts is a dead letter and its queue goes on', async (t) => {
   const { broker, clock } = await startBroker(t)
   const group = await broker.groups.ensure('billing')
