@@ -202,11 +202,16 @@ export class GroupQueue implements Place {
     return { next: this.next, unsettled }
   }
 
-  /** A topic is gone, and with it what its consumers were to get from this retry queue. */
-  forgetOwner(owner: string): void {
+  /**
+   * A topic is gone, and with it what its consumers were to get from this retry queue. False when
+   * that was nothing.
+   */
+  forgetOwner(owner: string): boolean {
+    const before = this.#unsettled.size
     for (const entry of [...this.#unsettled.values()]) {
       if (entry.owner === owner) this.forget(entry)
     }
+    return this.#unsettled.size < before
   }
 
   /** Forward only: a member that reads by position must not undo what was acknowledged here. */

@@ -161,7 +161,7 @@ export class Receiver {
     this.#receiving.delete(name)
     const error = new BrokerError('GROUP_NOT_FOUND', `the consumer group '${name}' was deleted`)
     for (const line of group.lines()) line.close(error)
-    group.dropAll()
+    group.close()
   }
 
   /** Members that share by queue took over: what was in flight here is theirs to read again. */
@@ -169,7 +169,7 @@ export class Receiver {
     const group = this.#receiving.get(name)
     if (group === undefined || group.isBusy) return
     this.#receiving.delete(name)
-    group.dropAll()
+    group.close()
   }
 
   /** Waiting receives come back empty-handed. */

@@ -138,25 +138,32 @@ export class ReceivingGroup implements DispensingGroup {
     return false
   }
 
-  /** Forgets a topic's queues: it is gone, or its cursors go on without this group object. */
+  /** A topic is gone, and with it what its consumers were to get from the retry topic. */
   drop(topic: string): void {
+    for (const { queue } of this.#queues.get(this.#retryTopic) ?? []) {
+      if (!queue.forgetOwner(topic)) continue
+      this.moved(queue)
+      // There may be room for the retries of other topics now.
+      this.wakeFor(queue)
+    }
+    this.#close(topic)
+  }
+
+  /** The cursors go on without this group object. */
+  close(): void {
+    for (const topic of [...this.#queues.keys()]) this.#close(topic)
+  }
+
+  #close(topic: string): void {
     for (const { queue } of this.#queues.get(topic) ?? []) {
       this.#parts.expiry.forget(queue)
       queue.retire()
-    }
-    for (const { queue } of this.#queues.get(this.#retryTopic) ?? []) {
-      queue.forgetOwner(topic)
-      this.moved(queue)
     }
     this.#watches.get(topic)?.[Symbol.dispose]()
     this.#watches.delete(topic)
     this.#queues.delete(topic)
     this.#lines.delete(topic)
     this.#sources.clear()
-  }
-
-  dropAll(): void {
-    for (const topic of [...this.#queues.keys()]) this.drop(topic)
   }
 
   #wakeFor(topic: string): void {

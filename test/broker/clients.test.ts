@@ -160,6 +160,18 @@ test('a group that changes its mode goes on where it stood', async (t) => {
   t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'billing'))), ['c', 'd'])
 })
 
+test('retries that wait to be handed out again are still there after a change of the mode', async (t) => {
+  const { broker } = await startBroker(t)
+  const receive = () => broker.receive(receiveRequest('orders', 'billing'))
+  await broker.publish([newMessage('orders', { body: 'a' })])
+  await broker.nack(receiptsOf(await receive()), 0)
+  await broker.release(receiptsOf(await receive()), false)
+  await broker.clients.register(client('n', consumer()))
+  t.is((await broker.cursors.committed('billing', '%RETRY%billing', 0)) as number | undefined, 0)
+  await broker.clients.unregister('connection of n')
+  t.deepEqual(bodiesOf(await receive()), ['a'])
+})
+
 test('one client holds a queue until it lets go, leaves, or its lease runs out', async (t) => {
   const { broker, clock } = await startBroker(t)
   const [q0, q1] = [0, 1].map((queueId) => ({ topic: 'orders', queueId }))

@@ -250,6 +250,21 @@ test('retries of a deleted topic are dropped and do not stand in the way', async
   t.deepEqual(bodiesOf(await from('orders')), ['new'])
 })
 
+test('deleting a topic makes room for the retries of others, and who waits for them gets them', async (t) => {
+  const test = await startBroker(t, { inFlightMax: 1 })
+  const { broker } = test
+  const from = (topic: string, waitMs = 0) =>
+    broker.receive(receiveRequest(topic, 'billing', { waitMs }))
+  await broker.publish([newMessage('orders', { body: 'o' }), newMessage('refunds', { body: 'r' })])
+  await broker.nack(receiptsOf(await from('orders')), 0)
+  await broker.nack(receiptsOf(await from('refunds')), 0)
+  const waiting = from('refunds', 60_000)
+  t.true(await isPending(test, waiting))
+  await broker.topics.delete('orders')
+  t.false(await isPending(test, waiting))
+  t.deepEqual(bodiesOf(await waiting), ['r'])
+})
+
 test('the dead letters of a group are a topic that another group consumes with its own retries', async (t) => {
   const test = await startBroker(t)
   const { broker } = test
