@@ -66,7 +66,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 1,
     arbitrary: fc.record({
-      do: fc.constantFrom('deadLetter' as const, 'extend' as const),
+      do: fc.constantFrom('deadLetter' as const, 'extend' as const, 'full disk' as const),
       ...pick,
     }),
   },
