@@ -244,6 +244,30 @@ testJava('a message that fails too often is dead-lettered', async (t) => {
   t.is(consumer.got.length, 2)
 })
 
+testJava('a message that an orderly consumer gives up is dead-lettered at once', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaGivenUp' }
+  const consumer = await java(t, 'push', {
+    ...common,
+    group: 'G_given_up',
+    orderly: true,
+    failures: 100,
+    maxReconsumeTimes: 1,
+  })
+  await consumer.ready()
+  const producer = await java(t, 'produce', { ...common, count: 1 })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  await consumer.receives(2)
+  const reader = await java(t, 'lite-pull', {
+    nameServer: nameServer(),
+    topic: '%DLQ%G_given_up',
+    group: 'G_given_up_reader',
+    assign: true,
+  })
+  const [dead] = await reader.receives(1)
+  t.is(bodyOf(dead!), 'message-0')
+  t.is(consumer.got.length, 2)
+})
+
 testJava('a delayed message comes not before its time', async (t) => {
   const common = { nameServer: nameServer(), topic: 'JavaDelay' }
   const consumer = await java(t, 'push', { ...common, group: 'G_delay' })

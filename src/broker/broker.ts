@@ -82,10 +82,10 @@ function assemble({ store, clock, log, options: changed }: OpenBrokerOptions) {
     arrivals,
   }
   const delays = new Delays(store, topics, clock, log)
-  const publisher = new Publisher({ ...common, delays })
+  const locks = new QueueLockTable(clock, options.lockLeaseMs)
+  const publisher = new Publisher({ ...common, delays, locks })
   const puller = new Puller(common)
   const retries = new Retries({ ...common, delays })
-  const locks = new QueueLockTable(clock, options.lockLeaseMs)
   const modes: GroupModes = new GroupModes((group) => receiver.isBusy(group))
   const receiver: Receiver = new Receiver({ ...common, modes, retries })
   const clients = new ClientTable({ ...common, modes, locks, receiver })

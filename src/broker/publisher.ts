@@ -16,6 +16,7 @@ import type { GroupTable } from './groups.ts'
 import { SCAN, scanProperties } from './message-scan.ts'
 import { APPEND_BYTES_TARGET, type BrokerOptions, PROPERTIES_RESERVED_BYTES } from './options.ts'
 import { queueInTurn } from './queue-choice.ts'
+import type { QueueLockTable } from './queue-locks.ts'
 import { checkSendable, type Topic, type TopicTable } from './topics.ts'
 import { UniqueIds } from './unique-ids.ts'
 
@@ -36,6 +37,7 @@ export class Publisher {
   readonly #topics: TopicTable
   readonly #groups: GroupTable
   readonly #delays: Delays
+  readonly #locks: QueueLockTable
   readonly #clock: Clock
   readonly #options: BrokerOptions
   readonly #ids: UniqueIds
@@ -47,6 +49,7 @@ export class Publisher {
     topics: TopicTable
     groups: GroupTable
     delays: Delays
+    locks: QueueLockTable
     clock: Clock
     options: BrokerOptions
   }) {
@@ -54,6 +57,7 @@ export class Publisher {
     this.#topics = parts.topics
     this.#groups = parts.groups
     this.#delays = parts.delays
+    this.#locks = parts.locks
     this.#clock = parts.clock
     this.#options = parts.options
     this.#ids = new UniqueIds(parts.clock, parts.store.storeHost)
@@ -141,12 +145,15 @@ export class Publisher {
     }
   }
 
-  /** Beyond the last attempt the message goes to the dead letters instead (remoting 4.1). */
+  /**
+   * Beyond the last attempt the message goes to the dead letters instead (remoting 4.1). An orderly
+   * consumer, one that locks its queues, retries in place and sends only what it gives up.
+   */
   #retryDraft(message: NewMessage, batch: Batch): StoreDraft | BrokerError {
     const name = message.topic.slice(RETRY_PREFIX.length)
     const group = this.#groups.need(name)
     const max = message.retryTimesMax ?? group.retryTimesMax
-    if (message.reconsumeTimes <= max) {
+    if (message.reconsumeTimes <= max && !this.#locks.isLocking(name)) {
       return this.#draftFor(message, this.#groups.retryTopic(name), message.properties, batch)
     }
     const properties = editProperties(message.properties, [], DELAY_PROPERTIES)

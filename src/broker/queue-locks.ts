@@ -53,7 +53,11 @@ export class QueueLockTable {
 
   /** Does anybody hold a queue of the group? */
   isLocking(group: string): boolean {
-    return this.#leases.has(group)
+    const nowMs = this.#clock.monotonic()
+    for (const lease of this.#leases.get(group)?.values() ?? []) {
+      if (lease.untilMs > nowMs) return true
+    }
+    return false
   }
 
   /** The client is gone. */

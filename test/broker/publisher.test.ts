@@ -161,6 +161,20 @@ test('what a consumer sends to its retry topic beyond its attempts is a dead let
   t.deepEqual(bodiesOf(await broker.pull(pullRequest('%DLQ%billing'))), ['17', '3'])
 })
 
+test('what an orderly consumer sends to its retry topic is a dead letter at once', async (t) => {
+  const { broker, clock } = await startBroker(t)
+  await broker.groups.ensure('billing')
+  const given = (body: string) =>
+    newMessage('%RETRY%billing', { body, reconsumeTimes: 3, retryTimesMax: 3 })
+  await broker.topics.ensure('orders')
+  await broker.queueLocks.lock('billing', 'client', [{ topic: 'orders', queueId: 0 }])
+  await broker.publish([given('orderly')])
+  clock.advance(60_000)
+  await broker.publish([given('concurrent')])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('%DLQ%billing'))), ['orderly'])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('%RETRY%billing'))), ['concurrent'])
+})
+
 test('the retry topic of a group that does not exist takes nothing', async (t) => {
   const { broker } = await startBroker(t)
   t.deepEqual(codesOf(await broker.publish([newMessage('%RETRY%nobody')])), ['GROUP_NOT_FOUND'])
