@@ -5,7 +5,7 @@ import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { PROPERTIES_BYTES_MAX } from '../model/limits.ts'
 import type { NewMessage, PublishResult } from '../model/message.ts'
-import { checkTopicName, isRetryTopic, RETRY_PREFIX } from '../model/names.ts'
+import { checkTopicName, groupOfTopic, isRetryTopic } from '../model/names.ts'
 import { queueOfKey } from '../model/ordering-key.ts'
 import { editProperties } from '../model/properties.ts'
 import { PERM_WRITE } from '../model/topic.ts'
@@ -150,7 +150,7 @@ export class Publisher {
    * consumer, one that locks its queues, retries in place and sends only what it gives up.
    */
   #retryDraft(message: NewMessage, batch: Batch): StoreDraft | BrokerError {
-    const name = message.topic.slice(RETRY_PREFIX.length)
+    const name = groupOfTopic(message.topic)
     const group = this.#groups.need(name)
     const max = message.retryTimesMax ?? group.retryTimesMax
     if (message.reconsumeTimes <= max && !this.#locks.isLocking(name)) {

@@ -7,12 +7,14 @@ import type { QueueRange } from '../model/message.ts'
 import {
   AUTO_CREATE_TOPIC,
   checkTopicName,
+  groupOfTopic,
   isDeadLetterTopic,
   isLightQueue,
   isRetryTopic,
   isSendForbidden,
   LIGHT_QUEUE_PREFIX,
   MQTT_CATCH_ALL_TOPIC,
+  retryTopic,
   SCHEDULE_TOPIC,
 } from '../model/names.ts'
 import {
@@ -109,6 +111,7 @@ export class TopicTable {
     const wanted = { name, readQueues, writeQueues, perm, ordered, sysFlag }
     this.#check(wanted)
     const known = this.#topics.get(name)
+    if (known === undefined) this.#checkGroupOf(name)
     const before = known?.definition
     const topic = known ?? this.#add(wanted, { isSaved: false, isBuiltIn: false })
     topic.definition = wanted
@@ -143,6 +146,7 @@ export class TopicTable {
       checkTopicName(name)
       throw topicNotFound(name)
     }
+    this.#checkGroupOf(name)
     const count = isGroupsTopic(name) ? 1 : (queues ?? this.#options.queuesDefault)
     return this.stage(name, Math.min(Math.max(1, count), QUEUES_PER_TOPIC_MAX))
   }
@@ -175,6 +179,20 @@ export class TopicTable {
     this.#topics.set(definition.name, topic)
     if (!kind.isBuiltIn && !isGroupsTopic(definition.name)) this.#userTopics++
     return topic
+  }
+
+  /**
+   * A group's topics do not count as topics of users, so nobody makes them for groups that are not
+   * there: names from the wire must not fill the memory. Every group has a retry topic.
+   */
+  #checkGroupOf(name: string): void {
+    if (!isGroupsTopic(name)) return
+    const group = groupOfTopic(name)
+    if (this.#topics.has(retryTopic(group))) return
+    throw new BrokerError(
+      'TOPIC_NOT_FOUND',
+      `the topic '${name.slice(0, 300)}' comes with the consumer group '${group.slice(0, 300)}', which does not exist`,
+    )
   }
 
   #changed(name: string): void {

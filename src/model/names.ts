@@ -36,6 +36,9 @@ export const retryTopic = (group: string): string => RETRY_PREFIX + group
 export const deadLetterTopic = (group: string): string => DLQ_PREFIX + group
 export const isRetryTopic = (topic: string): boolean => topic.startsWith(RETRY_PREFIX)
 export const isDeadLetterTopic = (topic: string): boolean => topic.startsWith(DLQ_PREFIX)
+/** Whose retry or dead-letter topic it is. */
+export const groupOfTopic = (topic: string): string =>
+  topic.slice((isRetryTopic(topic) ? RETRY_PREFIX : DLQ_PREFIX).length)
 export const isLiveQueue = (topic: string): boolean => topic.startsWith(LIVE_QUEUE_PREFIX)
 export const isLightQueue = (topic: string): boolean =>
   topic.startsWith(LIGHT_QUEUE_PREFIX) || isLiveQueue(topic)

@@ -98,6 +98,19 @@ test('the count of topics has a limit', async (t) => {
   await t.notThrowsAsync(broker.topics.ensure('c'))
 })
 
+test('nobody makes the topics of a group that is not there, for they have no limit of their own', async (t) => {
+  const { broker } = await startBroker(t)
+  t.deepEqual(codesOf(await broker.publish([newMessage('%DLQ%nobody')])), ['TOPIC_NOT_FOUND'])
+  for (const topic of ['%DLQ%nobody', '%RETRY%nobody']) {
+    t.is(await codeOf(broker.pull(pullRequest(topic))), 'TOPIC_NOT_FOUND')
+    t.is(await codeOf(broker.topics.put(topicOf(topic, 1))), 'TOPIC_NOT_FOUND')
+    t.is(await broker.topics.get(topic), undefined)
+  }
+  await broker.groups.ensure('billing')
+  t.is((await broker.pull(pullRequest('%DLQ%billing'))).status, 'at-end')
+  await t.notThrowsAsync(broker.topics.put(topicOf('%RETRY%billing', 2)))
+})
+
 test('a deleted topic is gone with its messages, even after it was made again', async (t) => {
   const first = await startBroker(t)
   const { broker } = first
