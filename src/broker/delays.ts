@@ -12,6 +12,8 @@ import { APPEND_BYTES_TARGET } from './options.ts'
 import type { TopicTable } from './topics.ts'
 
 const FIRED_AT_ONCE_MAX = 1024
+/** Records in memory beside those of the next append: each may be as large as a message gets. */
+const READ_AT_ONCE_MAX = 16
 /** Timers count time that passed, dues are points of the wall clock: look again this often. */
 const LOOK_AGAIN_MS = 60_000
 const RETRY_MS = 1000
@@ -74,17 +76,16 @@ export class Delays {
         { evt: 'delays.late', code: error.code },
         `delayed messages wait longer because the store does not take them: ${error.message}`,
       )
-      this.#wait(this.#clock.now() + RETRY_MS, RETRY_MS)
+      if (!this.#isClosed) this.#wait(this.#clock.now() + RETRY_MS, RETRY_MS)
     }
   }
 
   async #fire(due: readonly DueEntry[]): Promise<void> {
-    const records = await Promise.all(due.map((entry) => this.#store.readAt(entry.position)))
     let messages: StoreDraft[] = []
     let fired: DueEntry[] = []
     let bytes = 0
-    for (const [i, entry] of due.entries()) {
-      const draft = this.#destined(records[i])
+    for await (const [entry, record] of this.#parked(due)) {
+      const draft = this.#destined(record)
       if (draft !== undefined) {
         const size = draft.body.length + draft.properties.length
         if (bytes + size > APPEND_BYTES_TARGET && fired.length > 0) {
@@ -99,6 +100,16 @@ export class Delays {
       fired.push(entry)
     }
     if (fired.length > 0) await this.#store.append({ messages, fired })
+  }
+
+  /** Each with its record, while that is there. */
+  async *#parked(due: readonly DueEntry[]): AsyncGenerator<[DueEntry, Buffer | undefined]> {
+    for (let at = 0; at < due.length; at += READ_AT_ONCE_MAX) {
+      const entries = due.slice(at, at + READ_AT_ONCE_MAX)
+      const reads = entries.map((entry) => this.#store.readAt(entry.position))
+      const records = await Promise.all(reads)
+      for (const [i, entry] of entries.entries()) yield [entry, records[i]]
+    }
   }
 
   /** undefined when there is no longer anything, or any place, to deliver. */

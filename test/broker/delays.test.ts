@@ -229,3 +229,29 @@ test('many due messages are delivered in the order of their times', async (t) =>
     Array.from({ length: count }, (_, i) => `${i}`),
   )
 })
+
+test('many large messages that are due at once are not all read into memory at once', async (t) => {
+  const test = await startBroker(t)
+  const { broker, clock, store } = test
+  const readAt = store.readAt.bind(store)
+  let reading = 0
+  let most = 0
+  store.readAt = async (position) => {
+    most = Math.max(most, ++reading)
+    const record = await readAt(position)
+    reading--
+    return record
+  }
+  const properties = { TIMER_DELAY_MS: '1000' }
+  const messages = Array.from({ length: 100 }, (_, i) =>
+    newMessage('orders', { queueId: 0, body: `${i}`, properties }),
+  )
+  await broker.publish(messages)
+  await clock.advanceAsync(1000)
+  const pulled = await broker.pull(pullRequest('orders', { maxMessages: 100, waitMs: 1000 }))
+  t.deepEqual(
+    bodiesOf(pulled),
+    messages.map(({ body }) => body.toString()),
+  )
+  t.true(most <= 16, `${most} records at once`)
+})
