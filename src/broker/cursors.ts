@@ -107,12 +107,15 @@ export class CursorTable {
     return this.#cursors.get(group)?.get(topic)?.[queueId]?.committed
   }
 
-  commit(group: string, topic: string, queueId: number, offset: QueueOffset): void {
+  /** True for a group that receives per message. */
+  commit(group: string, topic: string, queueId: number, offset: QueueOffset): boolean {
     const cursor = this.at(group, topic, queueId)
-    if (cursor.place !== undefined) cursor.place.commit(offset)
-    else if (cursor.stored?.next === offset && cursor.stored.unsettled.length === 0) return
+    const { place, stored } = cursor
+    if (place !== undefined) place.commit(offset)
+    else if (stored?.next === offset && stored.unsettled.length === 0) return false
     else cursor.stored = { next: offset, unsettled: [] }
     this.#facts.mark(cursor)
+    return place !== undefined
   }
 
   async reset(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void> {

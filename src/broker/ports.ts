@@ -49,19 +49,36 @@ export const cursorsPort = (parts: BrokerParts) => {
       `'${topic}' has no queue ${queueId}; its queues are 0 to ${queues - 1}`,
     )
   }
-  /** Only what exists gets a cursor: names from the wire must not fill the memory. */
-  const check = (group: string, topic: string, queueId: number, offset: QueueOffset): void => {
+  /**
+   * The offset as it may be kept. Only what exists gets a cursor: names from the wire must not fill
+   * the memory. No cursor stands beyond the end: what comes up to there would be taken for consumed.
+   */
+  const check = (
+    group: string,
+    topic: string,
+    queueId: number,
+    offset: QueueOffset,
+  ): QueueOffset => {
     groups.need(group)
     checkQueue(topic, queueId)
-    if (Number.isSafeInteger(offset) && offset >= 0) return
-    throw new BrokerError('ARGUMENT_INVALID', `${offset} is not a queue offset`)
+    if (!Number.isSafeInteger(offset) || offset < 0) {
+      throw new BrokerError('ARGUMENT_INVALID', `${offset} is not a queue offset`)
+    }
+    const { maxOffset } = store.range(topic, queueId)
+    return offset < maxOffset ? offset : maxOffset
   }
   return {
     committed: async (group: string, topic: string, queueId: number) =>
       cursors.committed(group, topic, queueId),
     commit: async (group: string, topic: string, queueId: number, offset: QueueOffset) => {
-      check(group, topic, queueId, offset)
-      cursors.commit(group, topic, queueId, offset)
+      const isReceiving = cursors.commit(
+        group,
+        topic,
+        queueId,
+        check(group, topic, queueId, offset),
+      )
+      // What it held is settled, so that who waits may go on.
+      if (isReceiving) receiver.refresh(topic)
     },
     range: async (topic: string, queueId: number): Promise<QueueRange> => {
       checkQueue(topic, queueId)
@@ -85,8 +102,7 @@ export const cursorsPort = (parts: BrokerParts) => {
       return cursors.byPosition(topic, queueId, position)
     },
     reset: async (group: string, topic: string, queueId: number, offset: QueueOffset) => {
-      check(group, topic, queueId, offset)
-      await cursors.reset(group, topic, queueId, offset)
+      await cursors.reset(group, topic, queueId, check(group, topic, queueId, offset))
       // Who waits for news is to see what is there again.
       receiver.refresh(topic)
     },

@@ -133,6 +133,32 @@ test('a commit beside a group that receives only moves it forward', async (t) =>
   ])
 })
 
+test('a receive in order goes on when a commit settles what holds its queue up', async (t) => {
+  const { broker } = await start(t, 'a', 'b')
+  const ordered = (waitMs: number) =>
+    broker.receive(receiveRequest('orders', 'billing', { ordered: true, waitMs }))
+  t.deepEqual(bodiesOf(await ordered(0)), ['a'])
+  const waiting = ordered(60_000)
+  await broker.cursors.commit('billing', 'orders', 0, queueOffset(1))
+  t.deepEqual(bodiesOf(await waiting), ['b'])
+})
+
+test('an offset beyond the end skips nothing that comes later', async (t) => {
+  const test = await start(t, 'a', 'b')
+  const { broker } = test
+  await broker.cursors.commit('billing', 'orders', 0, queueOffset(100))
+  t.is(await committed(test), 2)
+  const receive = () => broker.receive(receiveRequest('orders', 'billing'))
+  t.deepEqual(await receive(), [])
+  for (const [i, move] of (['commit', 'reset'] as const).entries()) {
+    await broker.cursors[move]('billing', 'orders', 0, queueOffset(100))
+    await broker.publish([newMessage('orders', { queueId: 0, body: `${i}` })])
+    const received = await receive()
+    t.deepEqual(bodiesOf(received), [`${i}`])
+    await broker.ack(receiptsOf(received))
+  }
+})
+
 test('ranges, times and positions lead to offsets', async (t) => {
   const test = await start(t)
   const { broker, clock } = test
