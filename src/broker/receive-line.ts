@@ -3,7 +3,7 @@
 import type { Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../model/message.ts'
-import type { TagFilter } from '../model/tag-filter.ts'
+import { type TagFilter, wantSameTags } from '../model/tag-filter.ts'
 import { Dispenser, type DispensingGroup } from './dispenser.ts'
 
 interface Waiting {
@@ -72,7 +72,7 @@ export class ReceiveLine {
   /** Two filters in one group would each settle what only the other one wants. */
   #agreeOn(filter: TagFilter): void {
     const current = this.dispenser.filter
-    if (filter.expression === current.expression) return
+    if (wantSameTags(filter, current)) return
     if (this.#waiting.size > 0 || this.dispenser.isBusy) {
       throw new BrokerError(
         'SUBSCRIPTION_CONFLICT',

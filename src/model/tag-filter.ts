@@ -52,6 +52,14 @@ export function tagFilterOf(tags: readonly string[]): TagFilter {
   }
 }
 
+/** Do both want the same tags, in whatever order they name them? */
+export function wantSameTags(a: TagFilter, b: TagFilter): boolean {
+  if (a.tags === undefined || b.tags === undefined) return a.tags === b.tags
+  if (a.tags.size !== b.tags.size) return false
+  for (const tag of a.tags) if (!b.tags.has(tag)) return false
+  return true
+}
+
 /** The exact check behind the hash: hashes collide. */
 export function tagMatches(filter: TagFilter, tag: string | undefined): boolean {
   return filter.tags === undefined || (tag !== undefined && filter.tags.has(tag))

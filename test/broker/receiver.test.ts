@@ -213,6 +213,19 @@ test('members of one group must agree on the filter while they consume', async (
   t.deepEqual(bodiesOf(await broker.receive(other)), ['us'])
 })
 
+test('members that name the same tags in another order agree', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish(
+    ['eu', 'us'].map((tag) => newMessage('orders', { queueId: 0, tag, body: tag })),
+  )
+  const receive = (...tags: string[]) => {
+    const request = { maxMessages: 1, filter: tagFilterOf(tags) }
+    return broker.receive(receiveRequest('orders', 'billing', request))
+  }
+  t.deepEqual(bodiesOf(await receive('eu', 'us')), ['eu'])
+  t.deepEqual(bodiesOf(await receive('us', 'eu')), ['us'])
+})
+
 test('after its invisible time a message is received again, as another attempt', async (t) => {
   const test = await startBroker(t)
   const { broker, clock } = test
