@@ -46,14 +46,18 @@ export interface DispensingGroup {
   expects(queue: GroupQueue): void
 }
 
-/** Reads of one queue in one go when nothing matches; then the event loop has its turn. */
-const LOOKS_MAX = 8
+/**
+ * Entries that one receive looks through for what its filter wants; then the event loop has its
+ * turn. An entry that is not in memory costs about a microsecond.
+ */
+const LOOKED_THROUGH_MAX = 16_384
 
 export class Dispenser {
   readonly topic: string
   filter: TagFilter
   readonly #group: DispensingGroup
   #turn = 0
+  #isSearching = false
 
   constructor(group: DispensingGroup, topic: string, filter: TagFilter) {
     this.#group = group
@@ -64,6 +68,11 @@ export class Dispenser {
   /** Is something on its way from the disk? */
   get isLoading(): boolean {
     return this.#sources.some(({ reader }) => reader.isLoading)
+  }
+
+  /** Did the last look end before everything was looked through? It goes on by itself. */
+  get isSearching(): boolean {
+    return this.#isSearching && this.hasMore
   }
 
   /** Are messages with consumers? */
@@ -97,7 +106,7 @@ export class Dispenser {
     const sources = this.#sources
     const taking = new Taking(request, maxMessages)
     const start = this.#turn % Math.max(1, sources.length)
-    for (let i = 0; i < sources.length && taking.hasRoom; i++) {
+    for (let i = 0; i < sources.length && taking.hasRoom && taking.maySearch; i++) {
       const source = sources[(start + i) % sources.length]!
       const { queue } = source
       const isAsked =
@@ -114,8 +123,10 @@ export class Dispenser {
         break
       }
     }
+    this.#isSearching = !taking.maySearch
+    if (this.#isSearching) setImmediate(() => this.#group.wake(this.topic))
     // Only then, so that a receive comes back to the queue that was loaded for it.
-    if (taking.messages.length > 0) this.#turn++
+    if (taking.messages.length > 0 || this.#isSearching) this.#turn++
     this.#group.counts.received += taking.messages.length
     return taking.messages
   }
@@ -169,19 +180,16 @@ export class Dispenser {
 
   #takeNew({ queue, reader }: Source, taking: Taking): void {
     const { ordered } = taking.request
-    for (let looks = 0; taking.hasRoom && queue.next < queue.maxOffset; looks++) {
+    while (taking.hasRoom && taking.maySearch && queue.next < queue.maxOffset) {
       const room = this.#group.options.inFlightMax - queue.unsettledCount
       if (room <= 0) return
       // In order, one that did not fit into this receive must not be overtaken either.
       if (ordered && (queue.isBlocked || queue.hasReady(this.topic))) return
-      if (looks === LOOKS_MAX) {
-        setImmediate(() => this.#group.wake(this.topic))
-        return
-      }
       const max = ordered ? 1 : Math.min(room, taking.messagesLeft)
       const hashes = queue.isRetry ? undefined : this.filter.hashes
       const result = reader.read(queue.next, max, taking.bytesLeft, hashes)
       if (result === undefined || result.status === 'at-end') return
+      taking.lookedThrough += result.nextOffset - queue.next
       if (!this.#takeFound(queue, result.records, result.offsets, max, taking)) return
       if (result.nextOffset > queue.next || result.status === 'moved') {
         queue.next = result.nextOffset
@@ -247,6 +255,8 @@ export class Dispenser {
 class Taking {
   readonly request: ReceiveRequest
   readonly messages: ReceivedMessage[] = []
+  /** Entries, wanted or not. */
+  lookedThrough = 0
   readonly #maxMessages: number
   #bytes = 0
 
@@ -265,6 +275,10 @@ class Taking {
 
   get hasRoom(): boolean {
     return this.messagesLeft > 0 && (this.bytesLeft > 0 || this.messages.length === 0)
+  }
+
+  get maySearch(): boolean {
+    return this.lookedThrough < LOOKED_THROUGH_MAX
   }
 
   /** The first message is taken whatever its size. */

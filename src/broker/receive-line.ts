@@ -10,7 +10,7 @@ interface Waiting {
   readonly request: ReceiveRequest
   readonly resolve: (messages: readonly ReceivedMessage[]) => void
   readonly reject: (error: BrokerError) => void
-  /** undefined: waits only for what is on its way from the disk. */
+  /** undefined: waits only until what is there was looked through. */
   readonly timer: Timer | undefined
   readonly onAbort: (() => void) | undefined
 }
@@ -19,7 +19,7 @@ export class ReceiveLine {
   readonly dispenser: Dispenser
   readonly #group: DispensingGroup
   readonly #waiting = new Set<Waiting>()
-  /** Those of them that wait only for the disk. */
+  /** Those of them that do not wait for what is not there. */
   #pollers = 0
   #isWoken = false
 
@@ -37,7 +37,7 @@ export class ReceiveLine {
     if (request.signal?.aborted) return Promise.reject(aborted())
     const messages = this.dispenser.collect(request, request.maxMessages)
     if (messages.length > 0) return Promise.resolve(messages)
-    if (request.waitMs <= 0 && !this.dispenser.isLoading) return Promise.resolve([])
+    if (request.waitMs <= 0 && !this.#isLooking) return Promise.resolve([])
     const { counts, options } = this.#group
     if (counts.waiting >= options.heldReceivesMax) {
       return Promise.reject(
@@ -126,7 +126,8 @@ export class ReceiveLine {
         if (messages.length > 0) {
           this.#leave(waiting)
           waiting.resolve(messages)
-        } else if (request.queueId === ANY_QUEUE && !request.ordered) break
+        } else if (this.dispenser.isSearching) break
+        else if (request.queueId === ANY_QUEUE && !request.ordered) break
       } catch (error) {
         this.#leave(waiting)
         waiting.reject(BrokerError.from(error))
@@ -135,9 +136,14 @@ export class ReceiveLine {
     this.#letPollersGo()
   }
 
-  /** Who did not want to wait has waited for the disk, and in vain. */
+  /** May there be something that was not seen yet? */
+  get #isLooking(): boolean {
+    return this.dispenser.isLoading || this.dispenser.isSearching
+  }
+
+  /** Who did not want to wait has waited for the look, and in vain. */
   #letPollersGo(): void {
-    if (this.#pollers === 0 || this.dispenser.isLoading) return
+    if (this.#pollers === 0 || this.#isLooking) return
     for (const waiting of [...this.#waiting]) {
       if (waiting.timer !== undefined) continue
       this.#leave(waiting)

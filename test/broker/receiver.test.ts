@@ -201,6 +201,24 @@ test('a long stretch without a matching tag is stepped over', async (t) => {
   t.deepEqual(bodiesOf(received), ['found'])
 })
 
+test('what no filter wants is looked through bit by bit, also for who does not wait', async (t) => {
+  const { broker, faults } = await startBroker(t)
+  await broker.groups.ensure('billing')
+  await broker.topics.ensure('orders')
+  for (const queueId of [0, 1, 2, 3]) {
+    const bulk = Array.from({ length: 4096 }, () =>
+      newMessage('orders', { queueId, tag: 'us', body: '' }),
+    )
+    for (let i = 0; i < 4; i++) await broker.publish(bulk)
+  }
+  await broker.publish([newMessage('orders', { queueId: 3, tag: 'eu', body: 'found' })])
+  const request = receiveRequest('orders', 'billing', { filter: tagFilterOf(['eu']) })
+  const receiving = broker.receive(request)
+  t.true(faults.reads <= 2, `${faults.reads} reads in one turn of the event loop`)
+  t.deepEqual(bodiesOf(await receiving), ['found'])
+  t.deepEqual(await broker.receive(request), [])
+})
+
 test('members of one group must agree on the filter while they consume', async (t) => {
   const { broker } = await startBroker(t)
   await broker.publish([newMessage('orders', { queueId: 0, tag: 'eu', body: 'eu' })])
