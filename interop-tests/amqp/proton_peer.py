@@ -116,7 +116,7 @@ class Sender(Peer):
         delivery = event.delivery
         if not delivery.updated or not event.link.is_sender:
             return
-        say("settled", name=self.names[delivery.tag], state=str(delivery.remote_state))
+        say("settled", name=self.names[delivery.tag], state=delivery.remote_state.name)
         delivery.settle()
         self.count -= 1
         if self.count == 0:
