@@ -111,6 +111,8 @@ async function attachSender(
     feed,
     isSettled: frame.sndSettleMode === SETTLED,
     defaultOutcome: source.defaultOutcome ?? SILENT_OUTCOME,
+    // Zero stands for no limit (AMQP 2.7.3).
+    messageBytesMax: frame.maxMessageSize || Infinity,
   })
   const reply: LinkReply = {
     ...sameModes(frame),

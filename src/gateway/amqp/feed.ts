@@ -18,8 +18,15 @@ export interface Feed {
   /** Up to `max` messages; none after `waitMs` without one, or when the signal says so. */
   read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]>
   /** What the peer made of items it was sent; settles when that is durable. */
-  settle(items: readonly FeedItem[], outcome: Outcome): Promise<void>
+  settle(receipts: readonly Receipt[], outcome: Outcome): Promise<void>
   /** Items go back. `sent`: the peer may have seen them, which counts as an attempt. */
-  giveBack(items: readonly FeedItem[], sent: boolean): Promise<void>
+  giveBack(receipts: readonly Receipt[], sent: boolean): Promise<void>
   close(): void
+}
+
+/** What there is to settle or to give back of these. */
+export function receiptsOf(items: readonly FeedItem[]): Receipt[] {
+  const receipts: Receipt[] = []
+  for (const { receipt } of items) if (receipt !== undefined) receipts.push(receipt)
+  return receipts
 }

@@ -4,7 +4,7 @@ import type { Receipt, SettleResult } from '../../model/message.ts'
 import { RecordView } from '../../model/record.ts'
 import type { TagFilter } from '../../model/tag-filter.ts'
 import type { Outcome } from './disposition.ts'
-import type { Feed, FeedItem } from './feed.ts'
+import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import { READ_BYTES_MAX } from './limits.ts'
 import type { Peer } from './link.ts'
 
@@ -38,7 +38,7 @@ export class GroupFeed implements Feed {
   /** Fixes where a new group begins: now, and not when the peer first grants credit. */
   async start(): Promise<void> {
     try {
-      await this.giveBack(await this.read(1, 0, NEVER), false)
+      await this.giveBack(receiptsOf(await this.read(1, 0, NEVER)), false)
     } catch (error) {
       this.close()
       throw error
@@ -68,8 +68,7 @@ export class GroupFeed implements Feed {
     }))
   }
 
-  async settle(items: readonly FeedItem[], outcome: Outcome): Promise<void> {
-    const receipts = receiptsOf(items)
+  async settle(receipts: readonly Receipt[], outcome: Outcome): Promise<void> {
     const { broker } = this.#peer
     switch (outcome.kind) {
       case 'accepted':
@@ -98,8 +97,8 @@ export class GroupFeed implements Feed {
     return counts ? broker.nack(receipts, delay) : broker.release(receipts, false)
   }
 
-  async giveBack(items: readonly FeedItem[], sent: boolean): Promise<void> {
-    if (items.length > 0) this.#settled(await this.#peer.broker.release(receiptsOf(items), sent))
+  async giveBack(receipts: readonly Receipt[], sent: boolean): Promise<void> {
+    if (receipts.length > 0) this.#settled(await this.#peer.broker.release(receipts, sent))
   }
 
   /** An expired receipt is no error here: the message is delivered again, as the group promises. */
@@ -117,5 +116,3 @@ export class GroupFeed implements Feed {
 
 /** A read that does not wait needs no end. */
 const NEVER = new AbortController().signal
-
-const receiptsOf = (items: readonly FeedItem[]): Receipt[] => items.map((item) => item.receipt!)

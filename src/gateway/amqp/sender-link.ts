@@ -2,10 +2,11 @@
 // while the peer takes them, and keeps what was sent until it is settled.
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
+import type { Receipt } from '../../model/message.ts'
 import type { ControlledLink } from './control-plane.ts'
 import { ACCEPTED, type Outcome, RELEASED, STATE } from './disposition.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
-import type { Feed, FeedItem } from './feed.ts'
+import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import type { Flow } from './flow.ts'
 import { READ_MESSAGES_MAX, UNSETTLED_PER_LINK_MAX } from './limits.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
@@ -13,10 +14,11 @@ import { OutboundMessage } from './outbound-message.ts'
 import { serialAdd, serialDiff, serialNext } from './serial.ts'
 import { TRANSFER_HEAD_BYTES_MAX, type TransferHead, writeTransferHead } from './transfer.ts'
 
-/** A delivery that the peer has and we wait to hear of. */
+/** A delivery that the peer has and we wait to hear of. Its message is not kept: it may be large. */
 export interface Unsettled {
   readonly deliveryId: number
-  readonly item: FeedItem
+  /** undefined when nobody waits for the settlement. */
+  readonly receipt: Receipt | undefined
   readonly link: SenderLink
   /** Monotonic ms. */
   readonly lockedUntil: number
@@ -42,6 +44,8 @@ export interface SenderLinkOptions {
   readonly isSettled: boolean
   /** For deliveries that are settled without an outcome. */
   readonly defaultOutcome: Outcome
+  /** The longest message the peer takes. */
+  readonly messageBytesMax: number
 }
 
 /** A read of the feed waits this long before it asks again. */
@@ -58,6 +62,7 @@ export class SenderLink implements Link {
   readonly #session: SenderSession
   readonly #feed: Feed
   readonly #isSettled: boolean
+  readonly #messageBytesMax: number
   readonly #message = new OutboundMessage()
   readonly #head: TransferHead
   readonly #credit: LinkCredit = { handle: 0, deliveryCount: 0, linkCredit: 0, drain: false }
@@ -70,7 +75,7 @@ export class SenderLink implements Link {
   #retry: Timer | undefined
   #unsettled = 0
   /** Outcomes of this turn, in runs of the same kind. */
-  #settling: FeedItem[] = []
+  #settling: Receipt[] = []
   #outcome: Outcome | undefined
 
   constructor(peer: Peer, session: SenderSession, options: SenderLinkOptions) {
@@ -81,6 +86,7 @@ export class SenderLink implements Link {
     this.#feed = options.feed
     this.#isSettled = options.isSettled
     this.defaultOutcome = options.defaultOutcome
+    this.#messageBytesMax = options.messageBytesMax
     this.#head = {
       channel: 0,
       handle: 0,
@@ -125,33 +131,41 @@ export class SenderLink implements Link {
   #shed(): void {
     const keep = this.#readyAt + this.#credit.linkCredit
     if (this.#ready.length <= keep) return
-    this.#giveBack(this.#ready.splice(keep), false)
+    this.#giveBack(receiptsOf(this.#ready.splice(keep)), false)
   }
 
   /** Sends what may be sent and reads what may be read. */
   pump(): void {
     if (this.state !== 'attached') return
-    this.#sendReady()
+    if (!this.#sendReady()) return
     this.#flushSettled()
     if (this.#credit.drain && this.#credit.linkCredit === 0) this.#drained()
     this.#read()
   }
 
-  #sendReady(): void {
+  /** False when the link ended by it. */
+  #sendReady(): boolean {
     while (this.#rest !== undefined || this.#readyAt < this.#ready.length) {
-      if (!this.#peer.isWritable || this.#session.sendWindow <= 0) return
+      if (!this.#peer.isWritable || this.#session.sendWindow <= 0) return true
       if (this.#rest !== undefined) this.#sendRest(this.#rest)
       else if (this.#credit.linkCredit > 0 && this.#unsettled < UNSETTLED_PER_LINK_MAX) {
-        this.#send(this.#ready[this.#readyAt++]!)
-      } else return
+        if (!this.#send(this.#ready[this.#readyAt]!)) return false
+        this.#readyAt++
+      } else return true
     }
     this.#ready = []
     this.#readyAt = 0
+    return true
   }
 
-  #send(item: FeedItem): void {
+  /** False when the peer does not take a message of this size, which costs the link. */
+  #send(item: FeedItem): boolean {
     const credit = this.#credit
     const size = this.#message.load(item.record, item.attempt)
+    if (size > this.#messageBytesMax) {
+      this.#refuseToSend(size)
+      return false
+    }
     const head = this.#head
     const deliveryId = this.#session.nextDeliveryId()
     head.deliveryId = deliveryId
@@ -171,7 +185,15 @@ export class SenderLink implements Link {
       this.#message.write(whole, 0)
       this.#sendRest(whole)
     }
-    this.#sent(deliveryId, item)
+    this.#sent(deliveryId, item.receipt)
+    return true
+  }
+
+  /** AMQP 2.7.3: more than the peer's max-message-size is an error of the link. */
+  #refuseToSend(size: number): void {
+    const most = this.#messageBytesMax
+    const description = `the next message has ${size} bytes; max-message-size is ${most}`
+    this.#session.detach(this, { condition: CONDITION.messageSize, description })
   }
 
   /** One frame of a message that takes several. */
@@ -188,14 +210,14 @@ export class SenderLink implements Link {
     this.#rest = this.#head.more ? rest.subarray(length) : undefined
   }
 
-  #sent(deliveryId: number, item: FeedItem): void {
+  #sent(deliveryId: number, receipt: Receipt | undefined): void {
     if (this.#isSettled) {
-      this.settled(item, ACCEPTED)
+      this.settled(receipt, ACCEPTED)
       return
     }
     this.#unsettled++
     const lockedUntil = this.#peer.clock.monotonic() + (this.#feed.lockMs ?? Infinity)
-    this.#session.keepUnsettled({ deliveryId, item, link: this, lockedUntil })
+    this.#session.keepUnsettled({ deliveryId, receipt, link: this, lockedUntil })
   }
 
   /** Asks the feed for as much as the credit reaches beyond what is ready. */
@@ -207,7 +229,11 @@ export class SenderLink implements Link {
       READ_MESSAGES_MAX - ready,
       UNSETTLED_PER_LINK_MAX - this.#unsettled - ready,
     )
-    if (room <= 0) return
+    if (room <= 0) {
+      // Too much is unsettled to read more: to a peer that drains, that is all there is.
+      this.#drained()
+      return
+    }
     const reading = new AbortController()
     this.#reading = reading
     const isDraining = this.#credit.drain
@@ -220,7 +246,7 @@ export class SenderLink implements Link {
   #onRead(items: readonly FeedItem[], isAllThereIs: boolean): void {
     this.#reading = undefined
     if (this.state !== 'attached') {
-      this.#giveBack(items, false)
+      this.#giveBack(receiptsOf(items), false)
       return
     }
     for (const item of items) this.#ready.push(item)
@@ -253,10 +279,11 @@ export class SenderLink implements Link {
   }
 
   /** The peer, or nobody but us, settled the delivery. `flushSettled` passes it on. */
-  settled(item: FeedItem, outcome: Outcome): void {
+  settled(receipt: Receipt | undefined, outcome: Outcome): void {
+    if (receipt === undefined) return
     if (this.#outcome !== undefined && !isSameOutcome(this.#outcome, outcome)) this.#flushSettled()
     this.#outcome = outcome
-    this.#settling.push(item)
+    this.#settling.push(receipt)
   }
 
   /** A delivery of this link left the session's unsettled map. */
@@ -272,10 +299,10 @@ export class SenderLink implements Link {
   #flushSettled(): void {
     const outcome = this.#outcome
     if (outcome === undefined) return
-    const items = this.#settling
+    const receipts = this.#settling
     this.#settling = []
     this.#outcome = undefined
-    this.#feed.settle(items, outcome).catch((error: unknown) => this.#lostSettlement(error))
+    this.#feed.settle(receipts, outcome).catch((error: unknown) => this.#lostSettlement(error))
   }
 
   /** The group gets the messages again when their locks run out; there is nobody to tell. */
@@ -285,21 +312,21 @@ export class SenderLink implements Link {
     this.#peer.log.warn(fields, 'a settlement could not be stored')
   }
 
-  #giveBack(items: readonly FeedItem[], sent: boolean): void {
-    if (items.length === 0) return
-    this.#feed.giveBack(items, sent).catch((error: unknown) => this.#lostSettlement(error))
+  #giveBack(receipts: readonly Receipt[], sent: boolean): void {
+    if (receipts.length === 0) return
+    this.#feed.giveBack(receipts, sent).catch((error: unknown) => this.#lostSettlement(error))
   }
 
   /** Locks that ran out: the group may hand these out again, so the peer's hold on them ends. */
   expire(deliveries: readonly Unsettled[]): void {
     this.#session.dropUnsettled(deliveries, STATE.released)
-    for (const { item } of deliveries) this.settled(item, RELEASED)
+    for (const { receipt } of deliveries) this.settled(receipt, RELEASED)
     this.flushSettled()
   }
 
   /** The session has taken this link's unsettled deliveries out and hands them over. */
-  abandon(unsettled: readonly FeedItem[]): void {
-    this.#giveBack(unsettled, true)
+  abandon(receipts: readonly Receipt[]): void {
+    this.#giveBack(receipts, true)
   }
 
   close(state: 'closing' | 'gone'): void {
@@ -307,7 +334,7 @@ export class SenderLink implements Link {
     this.state = state
     if (!wasOpen) return
     this.#flushSettled()
-    this.#giveBack(this.#ready.splice(this.#readyAt), false)
+    this.#giveBack(receiptsOf(this.#ready.splice(this.#readyAt)), false)
     this.#ready = []
     this.#readyAt = 0
     this.#rest = undefined

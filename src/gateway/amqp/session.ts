@@ -3,7 +3,6 @@
 import type { ControlledLink, ControlledSession } from './control-plane.ts'
 import { DISPOSITION_BYTES_MAX, type Disposition, writeDisposition } from './disposition.ts'
 import { AmqpError, CONDITION, describeError, type ErrorDescription } from './errors.ts'
-import type { FeedItem } from './feed.ts'
 import { FLOW_BYTES_MAX, type Flow, writeFlow } from './flow.ts'
 import { INCOMING_WINDOW, OUTGOING_WINDOW } from './limits.ts'
 import type { Link, LinkCredit, Peer } from './link.ts'
@@ -224,9 +223,9 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     const { outcome, settled, first, last } = disposition
     if (outcome === undefined && !settled) return
     const touched = new Set<SenderLink>()
-    const found = this.#unsettled.take(first, last, ({ item, link }) => {
+    const found = this.#unsettled.take(first, last, ({ receipt, link }) => {
       link.countSettled()
-      link.settled(item, outcome ?? link.defaultOutcome)
+      link.settled(receipt, outcome ?? link.defaultOutcome)
       touched.add(link)
     })
     if (found > 0 && !settled) this.#tellSettled(first, last, disposition.state)
@@ -258,8 +257,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   #letGo(link: Link, state: 'closing' | 'gone'): void {
     link.close(state)
     if (!(link instanceof SenderLink)) return
-    const items: FeedItem[] = this.#unsettled.takeOf(link)
-    link.abandon(items)
+    link.abandon(this.#unsettled.takeOf(link))
   }
 
   end(error: ErrorDescription): void {

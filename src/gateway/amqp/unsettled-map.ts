@@ -1,7 +1,7 @@
 // The deliveries of a session that the peer has not settled, by delivery id. A peer may settle any range
 // of them, in any order, twice, or claim a range of four thousand million: what a range costs is bounded
 // by what is there.
-import type { FeedItem } from './feed.ts'
+import type { Receipt } from '../../model/message.ts'
 import type { SenderLink, Unsettled } from './sender-link.ts'
 import { serialDiff, serialNext } from './serial.ts'
 
@@ -53,14 +53,15 @@ export class UnsettledMap {
     return found
   }
 
-  takeOf(link: SenderLink): FeedItem[] {
-    const items: FeedItem[] = []
+  /** The receipts of a link's deliveries. */
+  takeOf(link: SenderLink): Receipt[] {
+    const receipts: Receipt[] = []
     for (const [id, delivery] of this.#byId) {
       if (delivery.link !== link) continue
       this.#byId.delete(id)
-      items.push(delivery.item)
+      if (delivery.receipt !== undefined) receipts.push(delivery.receipt)
     }
-    return items
+    return receipts
   }
 
   /** Deliveries whose lock ended before `now`. */

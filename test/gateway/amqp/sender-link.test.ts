@@ -1,0 +1,122 @@
+// What a receiving peer's credit, settlements and limits mean for the link that sends to it.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import test, { type ExecutionContext } from 'ava'
+import rhea from 'rhea'
+import { UNSETTLED_PER_LINK_MAX } from '../../../src/gateway/amqp/limits.ts'
+import type { Broker } from '../../../src/gateway/gateway.ts'
+import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
+import { overridden } from '../../support/overridden.ts'
+import {
+  accepted,
+  attachReceiver,
+  attachSender,
+  begin,
+  conditionOf,
+  connectRaw,
+  flow,
+  frame,
+  handshake,
+  type RawPeer,
+  transfer,
+} from '../../support/raw-amqp.ts'
+import { eventually } from '../../support/waiting.ts'
+import { inFlight, lag, numbered, publish } from './receiving.ts'
+
+interface Reader {
+  readonly broker: Broker
+  readonly peer: RawPeer
+}
+
+async function reader(t: ExecutionContext, options: AmqpServerOptions = {}): Promise<Reader> {
+  const { port, broker } = await startAmqp(t, options)
+  const peer = await connectRaw(t, port)
+  peer.send(handshake(), begin())
+  return { broker, peer }
+}
+
+const grant = (credit: number, fields: Record<string, unknown> = {}): Buffer =>
+  flow({ handle: 0, delivery_count: 0, link_credit: credit, ...fields })
+
+const bodiesOf = (peer: RawPeer): number =>
+  peer.came().filter(({ name }) => name === 'transfer').length
+
+test('a message that was sent is not kept until it is settled', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const sent: WeakRef<Buffer>[] = []
+  const { broker, peer } = await reader(t, {
+    wrap: (real) =>
+      overridden(real, {
+        receive: async (request) =>
+          (await real.receive(request)).map((message) => {
+            const record = Buffer.from(message.record)
+            sent.push(new WeakRef(record))
+            return { ...message, record }
+          }),
+      }),
+  })
+  await publish(broker, 'orders', numbered(100))
+  peer.send(attachReceiver(0, 'orders::g'), grant(100))
+  await peer.frame('transfer', 100)
+  t.is(await inFlight(broker, 'g'), 100)
+  // The last one is at hand, as the pattern for the next.
+  const kept = await eventually(async () => {
+    collect()
+    const left = sent.filter((one) => one.deref() !== undefined).length
+    return left <= 1 ? left : undefined
+  })
+  t.true(kept <= 1)
+})
+
+test('a message beyond what the peer takes costs the link, and stays in the group', async (t) => {
+  const { broker, peer } = await reader(t)
+  await publish(broker, 'orders', ['small', 'x'.repeat(1000), 'after'], {}, 0)
+  peer.send(attachReceiver(0, 'orders::g?order=1', { max_message_size: 500 }), grant(10))
+  await peer.frame('transfer')
+  peer.send(
+    frame('disposition', { role: true, first: 0, last: 0, settled: true, state: accepted() }),
+  )
+  t.is(conditionOf(await peer.frame('detach')), 'amqp:link:message-size-exceeded')
+  await eventually(async () => ((await inFlight(broker, 'g')) === 0 ? true : undefined))
+  t.is(await lag(broker, 'g'), 2)
+  t.is(bodiesOf(peer), 1)
+})
+
+test('a max-message-size of zero is none', async (t) => {
+  const { broker, peer } = await reader(t)
+  await publish(broker, 'orders', ['x'.repeat(1000)])
+  peer.send(attachReceiver(0, 'orders::g', { max_message_size: 0 }), grant(1))
+  await peer.frame('transfer')
+  t.pass()
+})
+
+test('to a peer that drains with as much unsettled as there may be, that is all there is', async (t) => {
+  const { broker, peer } = await reader(t)
+  await publish(broker, 'orders', numbered(UNSETTLED_PER_LINK_MAX + 10))
+  peer.send(attachReceiver(0, 'orders::g'), grant(2 * UNSETTLED_PER_LINK_MAX))
+  await peer.frame('attach')
+  await eventually(async () =>
+    (await inFlight(broker, 'g')) === UNSETTLED_PER_LINK_MAX ? true : undefined,
+  )
+  const next_incoming_id = UNSETTLED_PER_LINK_MAX
+  peer.send(grant(2 * UNSETTLED_PER_LINK_MAX, { next_incoming_id, drain: true }))
+  const { fields } = await peer.frame('flow')
+  t.is(fields['link_credit'], 0)
+  t.is(fields['delivery_count'], 2 * UNSETTLED_PER_LINK_MAX)
+})
+
+test('a header that is none is not passed on', async (t) => {
+  const { peer } = await reader(t)
+  // durable is text, and so are priority and ttl; the body is one value, x.
+  const header = Buffer.from('005370c00a03a10178a10178a10178', 'hex')
+  const body = Buffer.from('005377a10178', 'hex')
+  peer.send(attachSender(0, 'orders'))
+  await peer.frame('flow')
+  peer.send(transfer({ handle: 0, delivery_id: 0 }, Buffer.concat([header, body])))
+  peer.send(attachReceiver(1, 'orders::g'), flow({ handle: 1, delivery_count: 0, link_credit: 1 }))
+  const { payload } = await peer.frame('transfer')
+  const message = rhea.message.decode(payload as Buffer)
+  t.like(message, { durable: true, body: 'x' })
+  t.is(message['priority'], undefined)
+})
