@@ -241,13 +241,18 @@ function headerFieldsOf(header: Buffer): Buffer {
   const count = header[first - 1]!
   const parts: Uint8Array[] = []
   eachValue(header, first, Math.min(count, 3), (value) => parts.push(value))
+  // A strict reader cannot decode a header with other types, and would lose the message by it.
+  if (parts.some((value, field) => !HEADER_TYPES[field]!.has(value[0]!))) return PLAIN_HEADER_FIELDS
   while (parts.length < 3) parts.push(NULL)
-  const fields = Buffer.concat(parts)
-  return fields.length <= HEADER_FIELDS_BYTES_MAX ? fields : PLAIN_HEADER_FIELDS
+  return Buffer.concat(parts)
 }
 
-/** A boolean, a ubyte and a uint: more is not what a sender of ours could have stored. */
-const HEADER_FIELDS_BYTES_MAX = 9
+/** Type codes that durable, priority and ttl may have: null, or boolean, ubyte and uint. */
+const HEADER_TYPES: readonly ReadonlySet<number>[] = [
+  new Set([0x40, 0x41, 0x42, 0x56]),
+  new Set([0x40, 0x50]),
+  new Set([0x40, 0x43, 0x52, 0x70]),
+]
 const NULL = Buffer.from([0x40])
 
 function eachValue(bytes: Buffer, at: number, count: number, each: (value: Buffer) => void): void {
