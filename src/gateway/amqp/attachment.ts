@@ -44,7 +44,7 @@ const ALL_OUTCOMES = [
   'amqp:modified:list',
 ]
 /** What a peer may ask of a node; echoed, as some clients check. */
-const KNOWN_CAPABILITIES: ReadonlySet<string> = new Set(['queue', 'topic', 'shared', 'global'])
+const KNOWN_CAPABILITIES = ['queue', 'topic', 'shared', 'global']
 /** A delivery that was settled without a word was not accepted: it counts as failed. */
 const SILENT_OUTCOME: Outcome = {
   kind: 'modified',
@@ -157,13 +157,17 @@ const sourceReply = (source: SourceTerminus): SourceReply => ({
   durable: source.durable,
   expiryPolicy: source.expiryPolicy,
   distributionMode: source.isCopy ? 'copy' : undefined,
-  outcomes: source.outcomes.length > 0 ? source.outcomes : ALL_OUTCOMES,
+  outcomes: source.outcomes.length > 0 ? common(ALL_OUTCOMES, source.outcomes) : ALL_OUTCOMES,
   filters: source.filters,
   capabilities: known(source.capabilities),
 })
 
+/** Every name once, however often a peer asks for it. */
+const common = (ours: readonly string[], theirs: readonly string[]): string[] =>
+  ours.filter((name) => theirs.includes(name))
+
 const known = (capabilities: readonly string[]): string[] =>
-  capabilities.filter((capability) => KNOWN_CAPABILITIES.has(capability))
+  common(KNOWN_CAPABILITIES, capabilities)
 
 /** The terminus that is the peer's own: its address and nothing more. */
 function echoSource(terminus: Described | undefined): SourceReply {

@@ -9,6 +9,9 @@ export const DECODE_DEPTH_MAX = 32
 export const ZERO_WIDTH_ELEMENTS_MAX = 4096
 /** Container id, link name, address, host name. */
 export const NAME_BYTES_MAX = 512
+/** Filters of one source that are applied and echoed, and all their names and values together. */
+export const FILTERS_MAX = 8
+export const FILTER_CHARS_MAX = 8192
 export const DELIVERY_TAG_BYTES_MAX = 32
 /** Smallest max-frame-size a peer may ask for (AMQP 2.7.1). */
 export const FRAME_BYTES_MIN = 512

@@ -1,10 +1,12 @@
 // Source and target as a peer asks for them (AMQP 3.5.3, 3.5.4), and the filters we understand. What
 // stands behind an address is not known here.
+import { BrokerError } from '../../errors.ts'
 import { parseTagFilter, type TagFilter } from '../../model/tag-filter.ts'
 import { parseStart, type StartAt } from './address.ts'
 import { codeOf, Fields } from './control-frames.ts'
 import { type Outcome, outcomeOf } from './disposition.ts'
 import { AmqpError, CONDITION } from './errors.ts'
+import { FILTER_CHARS_MAX, FILTERS_MAX } from './limits.ts'
 import { CODE } from './performatives.ts'
 import { AmqpSymbol, type AmqpValue, Described, Timestamp } from './value-reader.ts'
 
@@ -91,7 +93,18 @@ function readFilters(filters: ReadonlyMap<AmqpValue, AmqpValue>): AppliedFilter[
       applied.push({ name: key, descriptor, value, tags: undefined, startAt })
     }
   }
+  checkEcho(applied)
   return applied
+}
+
+/** All of them stand in the answering attach, which is one frame. */
+function checkEcho(applied: readonly AppliedFilter[]): void {
+  const chars = applied.reduce((sum, { name, value }) => sum + name.length + value.length, 0)
+  if (applied.length <= FILTERS_MAX && chars <= FILTER_CHARS_MAX) return
+  throw new BrokerError(
+    'FILTER_INVALID',
+    `${applied.length} filters of ${chars} characters; ${FILTERS_MAX} of ${FILTER_CHARS_MAX} are the most`,
+  )
 }
 
 /** A filter's value in the words of address options: a timestamp is '@' and its milliseconds. */

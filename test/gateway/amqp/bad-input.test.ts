@@ -2,6 +2,7 @@
 // terms where there are any, and everybody else goes on.
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
+import rhea from 'rhea'
 import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import {
   AMQP_HEADER,
@@ -17,6 +18,7 @@ import {
   type RawPeer,
   SASL_HEADER,
   saslFrame,
+  source,
   transfer,
 } from '../../support/raw-amqp.ts'
 import { connectRhea } from '../../support/rhea-client.ts'
@@ -208,9 +210,25 @@ test('twenty thousand links end at handle-max, with the session', async (t) => {
   peer.send(handshake(), begin(), ...attaches)
   t.is(conditionOf(await peer.frame('end')), 'amqp:not-allowed')
   t.is(peer.came().filter(({ name }) => name === 'attach').length, 256)
-  peer.send(frame('end'), begin())
-  await peer.frame('begin', 2)
-  t.pass()
+  await othersWork()
+})
+
+test('what a peer asks of a source comes back in an attach of bounded size', async (t) => {
+  const { peer } = await probe(t)
+  const absurd = Array.from({ length: 200 }, () => 'z'.repeat(250))
+  const many = Array.from({ length: 5000 }, () => 'queue')
+  peer.send(handshake(), begin())
+  peer.send(
+    attachReceiver(0, 'orders', { source: source({ address: 'orders', outcomes: absurd }) }),
+  )
+  peer.send(
+    attachReceiver(1, 'orders', { source: source({ address: 'orders', capabilities: many }) }),
+  )
+  const filter = { tags: rhea.types.wrap_described('a'.repeat(60_000), 'rmq:tags') }
+  peer.send(attachReceiver(2, 'orders', { source: source({ address: 'orders', filter }) }))
+  await peer.frame('attach', 3)
+  t.is(conditionOf(await peer.frame('detach')), 'amqp:invalid-field')
+  t.true(peer.received < 2000, `${peer.received} bytes`)
 })
 
 const sessionMistakes: [string, string, Buffer[]][] = [
