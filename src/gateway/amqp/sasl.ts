@@ -80,8 +80,9 @@ export class SaslExchange {
   /** RFC 4616: authorization id, user and password between zero bytes. */
   async #plain(response: Buffer): Promise<SaslStep> {
     const parts = response.toString('utf8').split('\u0000')
-    const [, user, password] = parts
+    const [actsFor, user, password] = parts
     if (parts.length !== 3 || !user || password === undefined) return refused('a malformed PLAIN')
+    if (actsFor && actsFor !== user) return refused('one user in the name of another')
     if (user.length > CREDENTIAL_CHARS_MAX || password.length > CREDENTIAL_CHARS_MAX) {
       return refused('credentials of absurd length')
     }

@@ -100,6 +100,16 @@ test('where there are users nobody is anonymous, with a security layer or withou
   t.deepEqual(bare.bytes, SASL_HEADER)
 })
 
+test('a user may say that it acts in its own name', async (t) => {
+  const { port } = await startWithUsers(t)
+  const peer = await connectRaw(t, port)
+  const initial_response = Buffer.from(`ada\u0000ada\u0000${PASSWORD}`)
+  peer.send(SASL_HEADER, saslFrame('sasl_init', { mechanism: 'PLAIN', initial_response }))
+  peer.send(AMQP_HEADER, frame('open', { container_id: 'x' }))
+  await peer.frame('open')
+  t.pass()
+})
+
 test('credentials may follow a challenge', async (t) => {
   const { port } = await startWithUsers(t)
   const peer = await connectRaw(t, port)
@@ -115,6 +125,7 @@ for (const [what, response] of [
   ['no separators', Buffer.from('ada')],
   ['too many parts', Buffer.from('\u0000ada\u0000x\u0000y')],
   ['no user', Buffer.from('\u0000\u0000x')],
+  ["another user's name to act in", Buffer.from(`bob\u0000ada\u0000${PASSWORD}`)],
   ['a very long password', plain('ada', 'x'.repeat(3000))],
 ] as const) {
   test(`PLAIN with ${what} is refused`, async (t) => {
