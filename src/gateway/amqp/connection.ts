@@ -7,7 +7,12 @@ import { type Host, hostOf } from '../../model/host.ts'
 import type { Principal } from '../auth.ts'
 import type { Broker, GatewayContext, GatewaySocket } from '../gateway.ts'
 import { type OpenFrame, readFields, readOpen } from './control-frames.ts'
-import { ControlPlane, type ControlSink, type createControlContainer } from './control-plane.ts'
+import {
+  ControlPlane,
+  type ControlSink,
+  type createControlContainer,
+  type OpenRequest,
+} from './control-plane.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
 import { type FrameSink, FrameSplitter } from './frame-splitter.ts'
 import { Handshake, type HandshakePeer } from './handshake.ts'
@@ -40,6 +45,15 @@ export interface ConnectionShare {
 
 /** handshake -> opening -> open -> closing (goodbye was said) -> closed. */
 type Stage = 'handshake' | 'opening' | 'open' | 'closing' | 'closed'
+
+/** A peer whose open did not come or could not be read. */
+const NOBODY: OpenRequest = {
+  containerId: '',
+  hostname: undefined,
+  maxFrameSize: FRAME_BYTES_MIN,
+  channelMax: 0,
+  idleTimeoutMs: undefined,
+}
 
 export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSink {
   readonly broker: Broker
@@ -276,7 +290,9 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
     const { condition, message } = error
     const fields = { evt: 'amqp.refused', remote: this.remoteAddress, condition }
     this.log.debug(fields, message)
-    if (this.#stage !== 'open') {
+    // Who said its header can read a close; ours needs an open before it (AMQP 2.4.3).
+    if (this.#stage === 'opening') this.#control.open(NOBODY)
+    else if (this.#stage !== 'open') {
       this.drop(message)
       return
     }

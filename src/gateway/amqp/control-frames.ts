@@ -185,8 +185,8 @@ export function readAttach(fields: Fields): AttachFrame {
     isReceiver: fields.boolean(2, 'role'),
     sndSettleMode: fields.uint(3, 'snd-settle-mode'),
     rcvSettleMode: fields.uint(4, 'rcv-settle-mode'),
-    source: fields.described(5, 'source'),
-    target: fields.described(6, 'target'),
+    source: terminus(fields.described(5, 'source'), 'attach.source'),
+    target: terminus(fields.described(6, 'target'), 'attach.target'),
     initialDeliveryCount: fields.uint(9, 'initial-delivery-count') ?? 0,
     maxMessageSize: fields.ulong(10, 'max-message-size'),
   }
@@ -217,6 +217,12 @@ const DESCRIPTION_CHARS_MAX = 256
 
 const describedShort = (value: AmqpValue): string =>
   typeof value === 'string' ? value.slice(0, DESCRIPTION_CHARS_MAX) : ''
+
+/** Whatever kind of terminus it is, its fields are a list. */
+function terminus(value: Described | undefined, what: string): Described | undefined {
+  if (value !== undefined && !Array.isArray(value.value)) throw decodeError(`${what} has no fields`)
+  return value
+}
 
 function required<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw decodeError(`${what} is missing`)

@@ -90,10 +90,14 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     }
   }
 
-  /** A handle that a new attach may take. @throws AmqpError that ends the session */
+  /** A handle that a new attach may take. @throws AmqpError that costs the session or more */
   checkHandle(handle: number): void {
     if (handle > this.handleMax) {
-      throw sessionError(CONDITION.notAllowed, `handle ${handle}; handle-max is ${this.handleMax}`)
+      // AMQP 2.7.2 asks for the connection here.
+      throw new AmqpError(
+        CONDITION.framingError,
+        `handle ${handle}; handle-max is ${this.handleMax}`,
+      )
     }
     if (this.#links.has(handle)) {
       throw sessionError(CONDITION.handleInUse, `handle ${handle} is attached already`)

@@ -120,7 +120,8 @@ export class Sessions {
   #onBegin(channel: number, fields: Fields): void {
     const { peer, control, channelsMax, linksPerSessionMax } = this.#options
     if (channel >= channelsMax) {
-      throw notAllowed(`channel ${channel}; channel-max is ${channelsMax - 1}`)
+      const message = `channel ${channel}; channel-max is ${channelsMax - 1}`
+      throw new AmqpError(CONDITION.framingError, message)
     }
     if (this.#byChannel.has(channel)) {
       throw notAllowed(`a session has begun on channel ${channel} already`)

@@ -129,20 +129,43 @@ for (const mechanism of ['__proto__', 'constructor', 'toString', 'enable_plain',
 }
 
 test('who never finishes the handshake is closed', async (t) => {
-  const { peer, othersWork } = await probe(t, { limits: { handshakeMs: 200 } })
+  const { peer, othersWork } = await probe(t, { limits: { handshakeMs: 2000 } })
   peer.send(SASL_HEADER)
   await peer.closed
   await othersWork()
 })
 
-test('before open nothing else is taken', async (t) => {
-  const { peer, othersWork } = await probe(t)
-  const init = saslFrame('sasl_init', { mechanism: 'ANONYMOUS' })
-  peer.send(SASL_HEADER, init, AMQP_HEADER, begin(), attachSender(0, 'orders'))
-  await peer.closed
-  t.deepEqual(peer.came(), [])
-  await othersWork()
-})
+const openings: [string, string, Buffer[]][] = [
+  ['another frame', 'amqp:not-allowed', [begin(), attachSender(0, 'orders')]],
+  ['an open without a container id', 'amqp:decode-error', [frame('open')]],
+  [
+    'a max-frame-size below 512',
+    'amqp:invalid-field',
+    [frame('open', { container_id: 'x', max_frame_size: 100 })],
+  ],
+  [
+    'a heartbeat every few milliseconds',
+    'amqp:decode-error',
+    [frame('open', { container_id: 'x', idle_time_out: 10 })],
+  ],
+  ['a claimed frame of 4 GiB', 'amqp:connection:framing-error', [hex('ffffffff 02000000')]],
+]
+
+for (const [what, condition, bytes] of openings) {
+  test(`${what} in place of open is answered by open and close with ${condition}`, async (t) => {
+    const { peer, othersWork } = await probe(t)
+    const init = saslFrame('sasl_init', { mechanism: 'ANONYMOUS' })
+    peer.send(SASL_HEADER, init, AMQP_HEADER, ...bytes)
+    await peer.closed
+    const came = peer.came()
+    t.deepEqual(
+      came.map(({ name }) => name),
+      ['open', 'close'],
+    )
+    t.is(conditionOf(came[1]!), condition)
+    await othersWork()
+  })
+}
 
 // ---- after open
 
@@ -168,7 +191,13 @@ const afterOpen: [string, string, Buffer[]][] = [
   ['an attach without a session', 'amqp:not-allowed', [attachSender(0, 'orders')]],
   ['a begin on a taken channel', 'amqp:not-allowed', [begin(), begin()]],
   ['an end without a session', 'amqp:not-allowed', [frame('end')]],
-  ['a channel beyond channel-max', 'amqp:not-allowed', [begin(64)]],
+  ['a channel beyond channel-max', 'amqp:connection:framing-error', [begin(64)]],
+  [
+    'a source that is no list',
+    'amqp:decode-error',
+    // attach: name, handle, role, two modes, source
+    [begin(), rawFrame(hex('00 53 12 c0 0c 06 a1 01 78 43 41 40 40 00 53 28 43'))],
+  ],
   ['an unknown performative', 'amqp:not-allowed', [rawFrame(hex('00 53 1c 45'))]],
   [
     'an attach whose name is a number',
@@ -199,16 +228,16 @@ for (const [what, condition, bytes] of afterOpen) {
 test('three thousand sessions end at channel-max', async (t) => {
   const { peer, othersWork } = await probe(t)
   peer.send(handshake(), ...Array.from({ length: 3000 }, (_, channel) => begin(channel)))
-  t.is(await closedWith(peer), 'amqp:not-allowed')
+  t.is(await closedWith(peer), 'amqp:connection:framing-error')
   t.is(peer.came().filter(({ name }) => name === 'begin').length, 64)
   await othersWork()
 })
 
-test('twenty thousand links end at handle-max, with the session', async (t) => {
-  const { peer } = await probe(t)
+test('twenty thousand links end at handle-max', async (t) => {
+  const { peer, othersWork } = await probe(t)
   const attaches = Array.from({ length: 20_000 }, (_, handle) => attachSender(handle, 'orders'))
   peer.send(handshake(), begin(), ...attaches)
-  t.is(conditionOf(await peer.frame('end')), 'amqp:not-allowed')
+  t.is(await closedWith(peer), 'amqp:connection:framing-error')
   t.is(peer.came().filter(({ name }) => name === 'attach').length, 256)
   await othersWork()
 })
@@ -356,6 +385,7 @@ test('a reader with boundless credit that does not read costs a bounded number o
   const { server, peer, othersWork: _ } = await probe(t)
   const { broker } = server
   const body = Buffer.alloc(64 * 1024)
+  peer.send(handshake(), begin(0, { incoming_window: 0x7fff_ffff }))
   for (let i = 0; i < 60; i++) {
     const batch = Array.from({ length: 20 }, () => ({
       topic: 'big',
@@ -371,7 +401,6 @@ test('a reader with boundless credit that does not read costs a bounded number o
     }))
     await broker.publish(batch)
   }
-  peer.send(handshake(), begin(0, { incoming_window: 0x7fff_ffff }))
   peer.send(attachReceiver(0, 'big::g', { snd_settle_mode: 1 }))
   await peer.frame('attach')
   peer.socket.pause()
