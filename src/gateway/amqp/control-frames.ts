@@ -89,14 +89,14 @@ export class Fields {
     throw this.#wrong(name, 'a boolean')
   }
 
-  /** A string or symbol of at most NAME_BYTES_MAX bytes. */
-  text(index: number, name: string): string | undefined {
+  /** A string or symbol, of a name's length unless told otherwise. */
+  text(index: number, name: string, bytesMax = NAME_BYTES_MAX): string | undefined {
     const value = this.at(index)
     if (value === null) return undefined
     const text = value instanceof AmqpSymbol ? value.text : value
     if (typeof text !== 'string') throw this.#wrong(name, 'a string')
-    if (Buffer.byteLength(text) > NAME_BYTES_MAX) {
-      throw this.#wrong(name, `at most ${NAME_BYTES_MAX} bytes long`)
+    if (Buffer.byteLength(text) > bytesMax) {
+      throw this.#wrong(name, `at most ${bytesMax} bytes long`)
     }
     return text
   }

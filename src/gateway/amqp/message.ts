@@ -52,13 +52,17 @@ export function takeApplication(map: AmqpMap, into: Properties): void {
 /** Answers where the message itself says it goes. */
 export function takeProperties(fields: Fields, into: Properties): string | undefined {
   put(into, PROPERTY.uniqueKey, idText(fields.at(0)))
-  if (!into.has(PROPERTY.tags)) put(into, PROPERTY.tags, legalTag(fields.text(3, 'subject')))
-  put(into, PROPERTY.replyTo, fields.text(4, 'reply-to'))
+  if (!into.has(PROPERTY.tags)) put(into, PROPERTY.tags, legalTag(textAt(fields, 3, 'subject')))
+  put(into, PROPERTY.replyTo, textAt(fields, 4, 'reply-to'))
   put(into, PROPERTY.correlationId, idText(fields.at(5)))
-  put(into, PROPERTY.contentType, fields.text(6, 'content-type'))
-  put(into, PROPERTY.orderingKey, fields.text(10, 'group-id'))
-  return fields.text(2, 'to')
+  put(into, PROPERTY.contentType, textAt(fields, 6, 'content-type'))
+  put(into, PROPERTY.orderingKey, textAt(fields, 10, 'group-id'))
+  return textAt(fields, 2, 'to')
 }
+
+/** As long as it may be: what does not fit into a record is refused as a whole. */
+const textAt = (fields: Fields, index: number, name: string): string | undefined =>
+  fields.text(index, name, Infinity)
 
 /** What a record tells a receiver about itself, in words; numbers and ids are filled in per message. */
 export function annotationsOf(

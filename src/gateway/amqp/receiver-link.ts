@@ -124,6 +124,7 @@ export class ReceiverLink implements Link, IngestLink {
         transfer.payloadAt,
         end,
       )
+      this.#checkSize(end - transfer.payloadAt)
       return
     }
     const { messageFormat, settled } = transfer
@@ -159,11 +160,7 @@ export class ReceiverLink implements Link, IngestLink {
   /** Copies, so that small pieces do not hold on to whole chunks. */
   #grow(partial: Partial, bytes: Buffer, at: number, end: number): void {
     const more = end - at
-    const { messageBytesMax } = this.#peer
-    if (partial.bytes + more > messageBytesMax) {
-      this.#dropPartial()
-      throw linkError(CONDITION.messageSize, `a message beyond ${messageBytesMax} bytes`)
-    }
+    this.#checkSize(partial.bytes + more)
     if (this.#partials.bytes + more > this.#partials.bytesMax) {
       throw new AmqpError(
         CONDITION.resourceLimit,
@@ -183,6 +180,13 @@ export class ReceiverLink implements Link, IngestLink {
   /** A whole message: on its way to the broker, or refused by itself. */
   #complete(
     deliveryId: number,
+  #checkSize(bytes: number): void {
+    const { messageBytesMax } = this.#peer
+    if (bytes <= messageBytesMax) return
+    this.#dropPartial()
+    throw linkError(CONDITION.messageSize, `a message beyond ${messageBytesMax} bytes`)
+  }
+
     settled: boolean,
     format: number,
     bytes: Buffer,

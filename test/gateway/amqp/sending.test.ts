@@ -142,6 +142,29 @@ test('a message beyond the limit costs its link, and the connection goes on', as
   t.is((await again.send({ body: 'x' })).kind, 'accepted')
 })
 
+test('the limit holds for a message of one frame too', async (t) => {
+  const { port, broker } = await startAmqp(t, { limits: { messageBytesMax: 1000 } })
+  const client = await connectRhea(t, port)
+  const sender = await client.sender('orders')
+  const closed = next(sender.link as never, 'sender_error')
+  void sender.send({ body: 'x'.repeat(1000) })
+  await closed
+  t.like(sender.link.error, { condition: 'amqp:link:message-size-exceeded' })
+  t.deepEqual(await stored(broker, 'orders'), [])
+})
+
+test('properties may be longer than names', async (t) => {
+  const { port } = await startAmqp(t)
+  const client = await connectRhea(t, port)
+  const sender = await client.sender('orders')
+  const subject = 'all about coffee '.repeat(50)
+  const sent = { subject, reply_to: 'a'.repeat(600), group_id: 'g'.repeat(600), body: 'x' }
+  t.is((await sender.send(sent)).kind, 'accepted')
+  const receiver = await client.receiver('orders')
+  const [message] = await receiver.accept(1)
+  t.like(message, sent)
+})
+
 test('a target names tag and queue', async (t) => {
   const { port, broker } = await startAmqp(t)
   const client = await connectRhea(t, port)
