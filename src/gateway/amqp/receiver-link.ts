@@ -9,7 +9,7 @@ import { InboundMessage } from './inbound-message.ts'
 import type { Ingest, IngestBudget, IngestLink } from './ingest.ts'
 import { LINK_CREDIT_MAX } from './limits.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
-import { serialNext } from './serial.ts'
+import { serialDiff, serialNext } from './serial.ts'
 import type { Route, Routes } from './target.ts'
 import type { Transfer } from './transfer.ts'
 
@@ -89,8 +89,16 @@ export class ReceiverLink implements Link, IngestLink {
     this.grant()
   }
 
+  /** The sender's own count holds: it may let go of credit without sending (AMQP 2.6.7). */
   onFlow(flow: Flow): void {
-    if (flow.echo && this.state === 'attached') this.#session.sendFlow(this.#credit)
+    const credit = this.#credit
+    const unused = flow.deliveryCount < 0 ? 0 : serialDiff(flow.deliveryCount, credit.deliveryCount)
+    if (unused > 0) {
+      credit.deliveryCount = flow.deliveryCount
+      credit.linkCredit = Math.max(0, credit.linkCredit - unused)
+      this.grant()
+    }
+    if (flow.echo && this.state === 'attached') this.#session.sendFlow(credit)
   }
 
   onTransfer(transfer: Transfer, bytes: Buffer, end: number): void {
@@ -116,6 +124,7 @@ export class ReceiverLink implements Link, IngestLink {
       return
     }
     if (!transfer.more) {
+      this.#checkSize(end - transfer.payloadAt)
       this.#complete(
         deliveryId,
         transfer.settled,
@@ -124,7 +133,6 @@ export class ReceiverLink implements Link, IngestLink {
         transfer.payloadAt,
         end,
       )
-      this.#checkSize(end - transfer.payloadAt)
       return
     }
     const { messageFormat, settled } = transfer
@@ -172,6 +180,13 @@ export class ReceiverLink implements Link, IngestLink {
     this.#partials.bytes += more
   }
 
+  #checkSize(bytes: number): void {
+    const { messageBytesMax } = this.#peer
+    if (bytes <= messageBytesMax) return
+    this.#dropPartial()
+    throw linkError(CONDITION.messageSize, `a message beyond ${messageBytesMax} bytes`)
+  }
+
   #dropPartial(): void {
     if (this.#partial !== undefined) this.#partials.bytes -= this.#partial.bytes
     this.#partial = undefined
@@ -180,13 +195,6 @@ export class ReceiverLink implements Link, IngestLink {
   /** A whole message: on its way to the broker, or refused by itself. */
   #complete(
     deliveryId: number,
-  #checkSize(bytes: number): void {
-    const { messageBytesMax } = this.#peer
-    if (bytes <= messageBytesMax) return
-    this.#dropPartial()
-    throw linkError(CONDITION.messageSize, `a message beyond ${messageBytesMax} bytes`)
-  }
-
     settled: boolean,
     format: number,
     bytes: Buffer,

@@ -125,6 +125,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   }
 
   onFlow(flow: Flow): void {
+    this.#nextIncomingId = flow.nextOutgoingId
     const seen = Math.max(0, flow.nextIncomingId)
     const limit = serialAdd(seen, Math.min(flow.incomingWindow, WINDOW_MAX))
     const had = this.#sendWindow
