@@ -322,8 +322,9 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
 
   #letGo(): void {
     this.#handshake.close()
-    this.#sessions?.close()
+    // First, or every link that closes would tell the registry about those that are left.
     this.#presence?.close()
+    this.#sessions?.close()
   }
 
   #onClose(error: Error | undefined): void {

@@ -40,6 +40,7 @@ export class Presence {
   readonly #members: GroupMembers
   readonly #client: PresenceClient
   readonly #sources = new Set<GroupSource>()
+  #isStale = false
 
   constructor(broker: Broker, log: Logger, members: GroupMembers, client: PresenceClient) {
     this.#broker = broker
@@ -67,7 +68,13 @@ export class Presence {
   leave(source: GroupSource): void {
     if (!this.#sources.delete(source)) return
     this.#members.leave(source.group)
-    this.#quietly(this.#sources.size > 0 ? this.#register() : this.#unregister())
+    if (this.#isStale) return
+    this.#isStale = true
+    // Once for all links that a session takes with it.
+    queueMicrotask(() => {
+      this.#isStale = false
+      this.#quietly(this.#sources.size > 0 ? this.#register() : this.#unregister())
+    })
   }
 
   /** Before the registry forgets. */
@@ -101,21 +108,17 @@ export class Presence {
   }
 
   #consumers(): ConsumerRegistration[] {
-    const byGroup = new Map<string, GroupSource[]>()
+    const byGroup = new Map<string, Map<string, GroupSource>>()
     for (const source of this.#sources) {
-      const sources = byGroup.get(source.group)
-      if (sources === undefined) byGroup.set(source.group, [source])
-      else sources.push(source)
+      let sources = byGroup.get(source.group)
+      if (sources === undefined) {
+        sources = new Map()
+        byGroup.set(source.group, sources)
+      }
+      // Links that ask for the same are one subscription.
+      sources.set(`${source.topic} ${source.filter.expression}`, source)
     }
-    return [...byGroup].map(([group, sources]) => ({
-      group,
-      model: 'clustering',
-      mode: 'per-message',
-      subscriptions: sources.map(({ topic, filter }) => ({ topic, filter, version: 0 })),
-      consumeType: 'CONSUME_PASSIVELY',
-      consumeFrom:
-        sources[0]?.startAt === 'last' ? 'CONSUME_FROM_LAST_OFFSET' : 'CONSUME_FROM_FIRST_OFFSET',
-    }))
+    return [...byGroup].map(([group, sources]) => consumerOf(group, [...sources.values()]))
   }
 
   #quietly(work: Promise<void>): void {
@@ -126,3 +129,13 @@ export class Presence {
     })
   }
 }
+
+const consumerOf = (group: string, sources: readonly GroupSource[]): ConsumerRegistration => ({
+  group,
+  model: 'clustering',
+  mode: 'per-message',
+  subscriptions: sources.map(({ topic, filter }) => ({ topic, filter, version: 0 })),
+  consumeType: 'CONSUME_PASSIVELY',
+  consumeFrom:
+    sources[0]?.startAt === 'last' ? 'CONSUME_FROM_LAST_OFFSET' : 'CONSUME_FROM_FIRST_OFFSET',
+})
