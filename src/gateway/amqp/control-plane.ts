@@ -118,6 +118,7 @@ export class ControlPlane {
   readonly #socket: RheaSocket
   readonly #connection: RheaConnection
   #lastLink = 0
+  #isPeerClosed = false
   #begun: RheaSession | undefined
   #attached: RheaLink | undefined
 
@@ -252,6 +253,9 @@ export class ControlPlane {
 
   /** The peer closed; our close follows, unless it went before. */
   peerClosed(): void {
+    // rhea takes a second close for a failure, and the answer to the first would be lost by it.
+    if (this.#isPeerClosed) return
+    this.#isPeerClosed = true
     this.#feed(0, CODE.close, 1, (writer) => writer.null())
   }
 
