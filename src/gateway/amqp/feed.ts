@@ -13,7 +13,7 @@ export interface FeedItem {
 }
 
 export interface Feed {
-  /** How long an item stays with the link; undefined when it is nobody's. */
+  /** How long an item stays with the link; undefined when it is nobody's and cannot be given back. */
   readonly lockMs: number | undefined
   /** Up to `max` messages; none after `waitMs` without one, or when the signal says so. */
   read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]>

@@ -54,20 +54,22 @@ export class QueueFeed implements Feed {
     return signal.aborted ? [] : this.#readNow(max, signal)
   }
 
-  /** Queue after queue, beginning with the one after the last read, until `max` is reached. */
+  /** Queue after queue, beginning with the one after the last read, until it is enough. */
   async #readNow(max: number, signal: AbortSignal): Promise<FeedItem[]> {
     const items: FeedItem[] = []
-    for (let tried = 0; tried < this.#cursors.length; tried++) {
+    let bytes = 0
+    const isEnough = (): boolean => items.length >= max || bytes >= READ_BYTES_MAX || signal.aborted
+    for (let tried = 0; tried < this.#cursors.length && !isEnough(); tried++) {
       const cursor = this.#cursors[this.#next++ % this.#cursors.length]!
-      while (cursor.mayHaveMore && items.length < max && !signal.aborted) {
-        await this.#pull(cursor, max - items.length, items)
+      while (cursor.mayHaveMore && !isEnough()) {
+        bytes += await this.#pull(cursor, max - items.length, items)
       }
-      if (items.length >= max) break
     }
     return items
   }
 
-  async #pull(cursor: QueueCursor, max: number, into: FeedItem[]): Promise<void> {
+  /** Answers how many bytes were read. */
+  async #pull(cursor: QueueCursor, max: number, into: FeedItem[]): Promise<number> {
     cursor.mayHaveMore = false
     const result = await this.#peer.broker.pull({
       topic: this.#topic,
@@ -85,6 +87,7 @@ export class QueueFeed implements Feed {
     for (const record of recordsOf(result.records)) {
       into.push({ record, attempt: 1, receipt: undefined })
     }
+    return result.records.length
   }
 
   #arrival(waitMs: number, signal: AbortSignal): Promise<void> {

@@ -66,6 +66,8 @@ export class SenderLink implements Link {
   readonly #message = new OutboundMessage()
   readonly #head: TransferHead
   readonly #credit: LinkCredit = { handle: 0, deliveryCount: 0, linkCredit: 0, drain: false }
+  /** The peer asked for our view of the credit before our attach was out. */
+  #owesFlow = false
   /** Read and not yet sent. */
   #ready: FeedItem[] = []
   #readyAt = 0
@@ -103,6 +105,7 @@ export class SenderLink implements Link {
     this.state = 'attached'
     this.#credit.handle = this.#head.handle = this.controlled?.handle ?? 0
     this.#head.channel = this.#session.channel
+    if (this.#owesFlow) this.#session.sendFlow(this.#credit)
     this.pump()
   }
 
@@ -120,15 +123,19 @@ export class SenderLink implements Link {
       credit.drain = flow.drain
       this.#shed()
     }
-    if (this.state !== 'attached') return
+    if (this.state !== 'attached') {
+      this.#owesFlow ||= flow.echo
+      return
+    }
     if (flow.echo) this.#session.sendFlow(credit)
     // A poll that waits is of no use to a peer that wants to know what is there now.
     if (flow.drain) this.#reading?.abort()
     this.pump()
   }
 
-  /** What was read beyond the credit there is now goes back to the others. */
+  /** What was read beyond the credit there is now goes back to the others, if there are any. */
   #shed(): void {
+    if (this.#feed.lockMs === undefined) return
     const keep = this.#readyAt + this.#credit.linkCredit
     if (this.#ready.length <= keep) return
     this.#giveBack(receiptsOf(this.#ready.splice(keep)), false)
@@ -220,14 +227,14 @@ export class SenderLink implements Link {
     this.#session.keepUnsettled({ deliveryId, receipt, link: this, lockedUntil })
   }
 
-  /** Asks the feed for as much as the credit reaches beyond what is ready. */
+  /** Asks the feed for as much as the credit reaches, unless what was read before waits itself. */
   #read(): void {
     if (this.#reading !== undefined || this.#retry !== undefined || !this.#peer.isWritable) return
-    const ready = this.#ready.length - this.#readyAt
+    if (this.#rest !== undefined || this.#readyAt < this.#ready.length) return
     const room = Math.min(
-      this.#credit.linkCredit - ready,
-      READ_MESSAGES_MAX - ready,
-      UNSETTLED_PER_LINK_MAX - this.#unsettled - ready,
+      this.#credit.linkCredit,
+      READ_MESSAGES_MAX,
+      UNSETTLED_PER_LINK_MAX - this.#unsettled,
     )
     if (room <= 0) {
       // Too much is unsettled to read more: to a peer that drains, that is all there is.
@@ -258,7 +265,8 @@ export class SenderLink implements Link {
   /** Nothing is left to send: the credit is used up and the peer is told (AMQP 2.6.7). */
   #drained(): void {
     const credit = this.#credit
-    if (!credit.drain || this.#readyAt < this.#ready.length || this.#rest !== undefined) return
+    const hasMore = credit.linkCredit > 0 && this.#readyAt < this.#ready.length
+    if (!credit.drain || hasMore || this.#rest !== undefined) return
     credit.deliveryCount = serialAdd(credit.deliveryCount, credit.linkCredit)
     credit.linkCredit = 0
     this.#session.sendFlow(credit)

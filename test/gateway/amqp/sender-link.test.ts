@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import test, { type ExecutionContext } from 'ava'
 import rhea from 'rhea'
-import { UNSETTLED_PER_LINK_MAX } from '../../../src/gateway/amqp/limits.ts'
+import { READ_BYTES_MAX, UNSETTLED_PER_LINK_MAX } from '../../../src/gateway/amqp/limits.ts'
 import type { Broker } from '../../../src/gateway/gateway.ts'
 import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import { overridden } from '../../support/overridden.ts'
@@ -38,7 +38,7 @@ async function reader(t: ExecutionContext, options: AmqpServerOptions = {}): Pro
 const grant = (credit: number, fields: Record<string, unknown> = {}): Buffer =>
   flow({ handle: 0, delivery_count: 0, link_credit: credit, ...fields })
 
-const bodiesOf = (peer: RawPeer): number =>
+const transfersTo = (peer: RawPeer): number =>
   peer.came().filter(({ name }) => name === 'transfer').length
 
 test('a message that was sent is not kept until it is settled', async (t) => {
@@ -80,7 +80,7 @@ test('a message beyond what the peer takes costs the link, and stays in the grou
   t.is(conditionOf(await peer.frame('detach')), 'amqp:link:message-size-exceeded')
   await eventually(async () => ((await inFlight(broker, 'g')) === 0 ? true : undefined))
   t.is(await lag(broker, 'g'), 2)
-  t.is(bodiesOf(peer), 1)
+  t.is(transfersTo(peer), 1)
 })
 
 test('a max-message-size of zero is none', async (t) => {
@@ -104,6 +104,44 @@ test('to a peer that drains with as much unsettled as there may be, that is all 
   const { fields } = await peer.frame('flow')
   t.is(fields['link_credit'], 0)
   t.is(fields['delivery_count'], 2 * UNSETTLED_PER_LINK_MAX)
+})
+
+test('what arrives for a reader by position while it takes nothing is there for its next credit', async (t) => {
+  const { broker, peer } = await reader(t)
+  peer.send(attachReceiver(0, '/topics/orders/broadcast'), grant(10), grant(0, { echo: true }))
+  await peer.frame('flow')
+  await publish(broker, 'orders', numbered(3), {}, 0)
+  await publish(broker, 'orders', numbered(3), {}, 1)
+  peer.send(grant(2, { drain: true }))
+  const { fields } = await peer.frame('flow', 2)
+  t.is(fields['link_credit'], 0)
+  t.is(transfersTo(peer), 2)
+  peer.send(grant(10))
+  await peer.frame('transfer', 6)
+  t.pass()
+})
+
+test('one read by position takes no more bytes than one read of a group', async (t) => {
+  let pulled = 0
+  const { broker, peer } = await reader(t, {
+    wrap: (real) =>
+      overridden(real, {
+        pull: async (request) => {
+          const result = await real.pull(request)
+          pulled += result.records.length
+          return result
+        },
+      }),
+  })
+  const body = 'x'.repeat(READ_BYTES_MAX / 4)
+  for (let i = 0; i < 5; i++) await publish(broker, 'orders', [body, body, body, body], {}, 0)
+  peer.socket.pause()
+  const incoming_window = 1
+  peer.send(attachReceiver(0, '/topics/orders/queues/0'), grant(100, { incoming_window }))
+  await eventually(async () => (pulled > 0 ? true : undefined))
+  peer.socket.resume()
+  await peer.frame('transfer')
+  t.true(pulled <= 2 * READ_BYTES_MAX, `${pulled} bytes`)
 })
 
 test('a header that is none is not passed on', async (t) => {
