@@ -4,7 +4,7 @@ import { BrokerError } from '../../../errors.ts'
 import type { GroupDefinition } from '../../../model/group.ts'
 import type { PullRequest, PullResult } from '../../../model/message.ts'
 import { queueOffset } from '../../../model/positions.ts'
-import type { TagFilter } from '../../../model/tag-filter.ts'
+import { EVERY_TAG, type TagFilter } from '../../../model/tag-filter.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { CODEC_JSON } from '../../../remoting/frame.ts'
 import { readFields, writeFields } from '../../../remoting/layout.ts'
@@ -126,12 +126,10 @@ function chooseFilter(
   if (consumer?.model === 'broadcasting' && !group.broadcastEnabled) {
     throw new BrokerError('PERMISSION_DENIED', `the group '${group.name}' may not broadcast`)
   }
-  if (subscription.version < (pull.subVersion ?? 0)) {
-    return {
-      code: RESPONSE.subscriptionNotLatest,
-      remark: `the consumer's subscription not latest: '${group.name}' of '${pull.topic}'`,
-    }
-  }
+  // A client with a newer version will tell of it by a heartbeat, up to 30 s from now: Java counts the version
+  // up whenever its queues change, and leaves the heartbeat out while another one is under way. Until then it
+  // gets every message. Clients sort out tags themselves, because Apache's broker only compares their hashes.
+  if (subscription.version < (pull.subVersion ?? 0)) return EVERY_TAG
   return subscription.filter
 }
 
