@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import test from 'ava'
 import fc from 'fast-check'
 import { BrokerError } from '../../src/errors.ts'
@@ -129,6 +131,34 @@ test('random text is read or refused with a broker error', (t) => {
 test('nesting is bounded', (t) => {
   t.throws(() => parseJson('['.repeat(10_000)), { message: /nesting deeper/ })
   t.throws(() => parseJson('{'.repeat(10_000)), { message: /nesting deeper/ })
+})
+
+for (const [what, item] of [
+  ['empty objects', '{}'],
+  ['empty lists', '[]'],
+  ['numbers', '1'],
+  ['objects as keys', '{{}:1}'],
+] as const) {
+  test(`the number of values is bounded: ${what}`, (t) => {
+    const text = `[${`${item},`.repeat(700_000)}1]`
+    t.throws(() => parseJson(text), { message: /more than 600000 values/ })
+  })
+}
+
+test('a name that is remembered does not hold the body that it came in', (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  collect()
+  const before = process.memoryUsage().heapUsed
+  const names = Array.from({ length: 64 }, (_, i) => {
+    const padding = 'x'.repeat(1024 * 1024)
+    return (parseJson(`{"pad":"${padding}","name":"a name of its own ${i}"}`) as JsonMap).get(
+      'name',
+    )
+  })
+  collect()
+  t.true(process.memoryUsage().heapUsed - before < 16 * 1024 * 1024)
+  t.is(names.length, 64)
 })
 
 test('__proto__ is a key like any other', (t) => {
