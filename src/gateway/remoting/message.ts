@@ -2,6 +2,7 @@
 // inflated, because a consumer of any protocol must be able to read it.
 import { BrokerError } from '../../errors.ts'
 import type { Host } from '../../model/host.ts'
+import { BODY_BYTES_MAX } from '../../model/limits.ts'
 import { ANY_QUEUE, type NewMessage } from '../../model/message.ts'
 import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
 import { SYS_FLAG } from '../../model/record.ts'
@@ -28,10 +29,25 @@ export function messagesOf(fields: SendFields, body: Buffer, sender: Sender): Ne
     const properties = Buffer.from(fields.properties ?? '', 'utf8')
     return [messageOf(fields, { flag: fields.flag, body, properties }, sender)]
   }
+  if (body.length > BODY_BYTES_MAX) throw batchTooLarge(body.length)
   const items = decodeBatchBody(body)
   if (items.length === 0) throw new BrokerError('MESSAGE_INVALID', 'the batch has no messages')
-  return items.map((item) => messageOf(fields, item, sender))
+  let bytes = 0
+  return items.map((item) => {
+    const message = messageOf(fields, item, sender)
+    // A compressed body may become a thousand times as large.
+    bytes += message.body.length
+    if (bytes > BODY_BYTES_MAX) throw batchTooLarge(bytes)
+    return message
+  })
 }
+
+/** RocketMQ bounds a batch as a whole like one message. */
+const batchTooLarge = (bytes: number): BrokerError =>
+  new BrokerError(
+    'MESSAGE_TOO_LARGE',
+    `a batch of ${bytes} bytes is too large; ${BODY_BYTES_MAX} are the most`,
+  )
 
 /** @throws BrokerError MESSAGE_INVALID */
 export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): NewMessage {

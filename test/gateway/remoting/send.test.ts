@@ -88,6 +88,20 @@ test('a damaged or empty batch is refused and nothing of it stored', async (t) =
   t.is((await pull(connection, { topic: 'T' })).code, 19)
 })
 
+test('a batch is bounded as a whole, as it comes and as it inflates', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const batchOf = (bodies: readonly Uint8Array[]): Buffer =>
+    encodeBatchBody(bodies.map((body) => ({ flag: 0, body, properties: Buffer.alloc(0) })))
+  const large = batchOf(new Array(5).fill(Buffer.alloc(1024 * 1024)))
+  const refused = await send(connection, { topic: 'T', code: 320, body: large })
+  t.is(refused.code, 13)
+  t.regex(refused.remark!, /a batch of \d+ bytes is too large; 4194304/)
+  const bomb = batchOf(new Array(200).fill(deflateSync(Buffer.alloc(1024 * 1024))))
+  t.is((await send(connection, { topic: 'T', code: 320, body: bomb, f: 1 })).code, 13)
+  t.is((await pull(connection, { topic: 'T' })).code, 19)
+})
+
 test('a body compressed by its sender is stored as what it is', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()
