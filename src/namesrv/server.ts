@@ -10,6 +10,7 @@ import {
   FRAME_BYTES_MAX,
   FRAME_BYTES_MAX_UNAUTHENTICATED,
   FrameSplitter,
+  REQUEST_HEADER_BYTES_MAX,
 } from '../remoting/frame.ts'
 import { LargeFrames } from '../remoting/large-frames.ts'
 import { Outbox } from '../remoting/outbox.ts'
@@ -162,6 +163,7 @@ class NameServerConnection {
     this.#splitter = new FrameSplitter(
       (...frame) => this.#serve(decodeCommand(...frame)),
       auth?.anonymousAllowed === false ? FRAME_BYTES_MAX_UNAUTHENTICATED : FRAME_BYTES_MAX,
+      REQUEST_HEADER_BYTES_MAX,
       (bytes) => options.largeFrames.admit(this, bytes, () => socket.destroy()),
     )
     socket.onData((chunk) => this.#onData(chunk))

@@ -12,6 +12,11 @@ import { protocolError } from './protocol-error.ts'
 export const FRAME_BYTES_MAX = 16 * 1024 * 1024
 /** While nobody is authenticated on the connection. */
 export const FRAME_BYTES_MAX_UNAUTHENTICATED = 64 * 1024
+/**
+ * Of a request: the longest properties with every character escaped, and room for the other fields. A header is
+ * parsed as a whole, so it must cost little. (Answers may be longer: a batch's has an id for every message.)
+ */
+export const REQUEST_HEADER_BYTES_MAX = 256 * 1024
 /** A frame above the limit: may this one come nevertheless? Asked once per frame. */
 export type AdmitFrame = (bytes: number) => boolean
 
@@ -46,12 +51,19 @@ export class FrameSplitter {
   #pending: Buffer = NOTHING
   #pendingBytes = 0
   readonly #admit: AdmitFrame | undefined
+  readonly #headerBytesMax: number
   /** Length of the frame that was admitted above the limit. */
   #admitted = 0
 
-  constructor(sink: FrameSink, frameBytesMax = FRAME_BYTES_MAX, admit?: AdmitFrame) {
+  constructor(
+    sink: FrameSink,
+    frameBytesMax = FRAME_BYTES_MAX,
+    headerBytesMax = FRAME_BYTES_MAX,
+    admit?: AdmitFrame,
+  ) {
     this.#sink = sink
     this.frameBytesMax = frameBytesMax
+    this.#headerBytesMax = headerBytesMax
     this.#admit = admit
   }
 
@@ -105,6 +117,11 @@ export class FrameSplitter {
     }
     if (headerBytes > frameBytes - FRAME_PREFIX_BYTES) {
       throw protocolError(`a frame of ${frameBytes} bytes claims a header of ${headerBytes} bytes`)
+    }
+    if (headerBytes > this.#headerBytesMax) {
+      throw protocolError(
+        `a frame has a header of ${headerBytes} bytes; ${this.#headerBytesMax} are allowed here`,
+      )
     }
     const headerAt = at + FRAME_PREFIX_BYTES
     this.#sink(bytes, headerAt, headerAt + headerBytes, at + frameBytes, codec)

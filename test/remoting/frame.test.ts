@@ -106,6 +106,14 @@ test('a header longer than its frame is refused', (t) => {
   t.regex(error.message, /claims a header of 1 bytes/)
 })
 
+test('a header over its limit is refused, and a body of that length is not', (t) => {
+  const splitter = new FrameSplitter(() => {}, FRAME_BYTES_MAX, 100)
+  splitter.push(frame(0, Buffer.alloc(100), Buffer.alloc(101)))
+  t.throws(() => splitter.push(frame(0, Buffer.alloc(101), Buffer.alloc(0))), {
+    message: /header of 101 bytes; 100 are allowed/,
+  })
+})
+
 test('an unknown header codec is refused', (t) => {
   t.throws(refused(Buffer.from('0000000402000000', 'hex')), { instanceOf: BrokerError })
 })

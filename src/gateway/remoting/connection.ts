@@ -18,6 +18,7 @@ import {
   FRAME_BYTES_MAX_UNAUTHENTICATED,
   FrameSplitter,
   type HeaderCodec,
+  REQUEST_HEADER_BYTES_MAX,
 } from '../../remoting/frame.ts'
 import { HeaderScan } from '../../remoting/header-scan.ts'
 import type { LargeFrames } from '../../remoting/large-frames.ts'
@@ -48,6 +49,8 @@ const UNSENT_BYTES_MAX = 4 * 1024 * 1024
 const ANSWERED_BYTES_MAX = 64 * 1024 * 1024
 /** Commands being served, held pulls among them; beyond, the peer is told to slow down. */
 const SERVING_MAX = 16_384
+/** Their bytes; beyond, the peer is not read. An honest command that waits has half a KiB. */
+const SERVING_BYTES_MAX = 16 * 1024 * 1024
 
 export interface ConnectionOptions {
   readonly context: GatewayContext
@@ -90,6 +93,7 @@ export class Connection {
   #sender: Principal | undefined
   #pushOpaque = 0
   #serving = 0
+  #servingBytes = 0
   #publishingBytes = 0
   #isPaused = false
   #isClosing = false
@@ -113,6 +117,7 @@ export class Connection {
     this.#splitter = new FrameSplitter(
       this.#onFrame,
       context.auth.anonymousAllowed ? FRAME_BYTES_MAX : FRAME_BYTES_MAX_UNAUTHENTICATED,
+      REQUEST_HEADER_BYTES_MAX,
       (bytes) => options.largeFrames.admit(this, bytes, () => socket.destroy()),
     )
     this.#sends = new SendBatch({
@@ -180,7 +185,7 @@ export class Connection {
     if (
       codec === CODEC_JSON &&
       scan.scan(bytes, headerAt, bodyAt) &&
-      this.#serveFast(bodyAt, end)
+      this.#serveFast(headerAt, bodyAt, end)
     ) {
       return
     }
@@ -188,7 +193,7 @@ export class Connection {
     // We push one-way requests only, so an answer belongs to nothing.
     if ((command.flag & FLAG_RESPONSE) !== 0) return
     try {
-      this.#serve(command)
+      this.#serve(command, end - headerAt)
     } catch (error) {
       this.#answerError(command, error)
     }
@@ -198,7 +203,7 @@ export class Connection {
    * Sends and pulls in their plain form, straight from the scanned header.
    * @returns false for everything else, and for what the general way has to find words for
    */
-  #serveFast(bodyAt: number, end: number): boolean {
+  #serveFast(headerAt: number, bodyAt: number, end: number): boolean {
     const { code, opaque, flag } = scan
     if (!FAST_CODES.has(code) || this.#isClosing || (flag & FLAG_RESPONSE) !== 0) return false
     const principal = this.#identity.ofScanned(signed, () => scan.bytes.subarray(bodyAt, end))
@@ -217,7 +222,8 @@ export class Connection {
     const { signal } = this.#gone
     const reads = this.#reads
     const call: PullCall = { opaque, codec: CODEC_JSON, principal, session, context, reads, signal }
-    this.#settle({ code, opaque, codec: CODEC_JSON, flag: 0 }, servePull(call, pull))
+    const asked = { code, opaque, codec: CODEC_JSON, flag: 0 } as const
+    this.#settle(asked, bodyAt - headerAt, servePull(call, pull))
     return true
   }
 
@@ -233,7 +239,7 @@ export class Connection {
 
   readonly #mayPublish = (topic: string): boolean => this.#identity.mayPublish(this.#sender!, topic)
 
-  #serve(command: Command): void {
+  #serve(command: Command, bytes: number): void {
     if (this.#isClosing) {
       throw new BrokerError('CLOSED', 'the broker is shutting down; ask another one or try later')
     }
@@ -256,22 +262,30 @@ export class Connection {
       )
     }
     const answer = serve(this.#callOf(command, principal))
-    if (answer instanceof Promise) this.#settle(command, answer)
+    if (answer instanceof Promise) this.#settle(command, bytes, answer)
     else this.#answer(command, answer)
   }
 
-  #settle(command: Asked, answer: Promise<Answer>): void {
+  /** `bytes`: what the command keeps in memory until it is answered. */
+  #settle(command: Asked, bytes: number, answer: Promise<Answer>): void {
     this.#serving++
+    this.#servingBytes += bytes
     answer.then(
       (value) => {
-        this.#serving--
+        this.#served(bytes)
         this.#answer(command, value)
       },
       (error: unknown) => {
-        this.#serving--
+        this.#served(bytes)
         this.#answerError(command, error)
       },
     )
+  }
+
+  #served(bytes: number): void {
+    this.#serving--
+    this.#servingBytes -= bytes
+    this.#balance()
   }
 
   #callOf(command: Command, principal: Principal): Call {
@@ -343,7 +357,9 @@ export class Connection {
   /** Reads the peer only while what it causes stays within bounds. */
   #balance(): void {
     const isFull =
-      this.#publishingBytes > PUBLISHING_BYTES_MAX || this.#outbox.unsentBytes > UNSENT_BYTES_MAX
+      this.#publishingBytes > PUBLISHING_BYTES_MAX ||
+      this.#servingBytes > SERVING_BYTES_MAX ||
+      this.#outbox.unsentBytes > UNSENT_BYTES_MAX
     if (isFull === this.#isPaused) return
     this.#isPaused = isFull
     if (isFull) this.#socket.pause()

@@ -2,9 +2,10 @@
 // not come.
 import test from 'ava'
 import fc from 'fast-check'
-import { decodeCommand } from '../../../src/remoting/command.ts'
-import { FrameSplitter } from '../../../src/remoting/frame.ts'
-import { send, startFrontEnd } from '../../support/native-front-end.ts'
+import { decodeCommand, encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
+import { CODEC_BINARY, FrameSplitter } from '../../../src/remoting/frame.ts'
+import { fields, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { eventually } from '../../support/waiting.ts'
 
 const frame = (
   header: string | Uint8Array,
@@ -36,6 +37,8 @@ for (const [what, bytes] of [
   ['a header that is no UTF-8', frame(Buffer.from('{"code":310,"remark":"\xff"}', 'latin1'))],
   ['nested fields', json({ code: 310, opaque: 1, extFields: { b: { c: 1 } } })],
   ['a deep header', frame(`{"code":310,"x":${'['.repeat(50_000)}`)],
+  ['a header of many objects', frame(`{"code":310,"x":[${'{},'.repeat(100_000)}1]}`)],
+  ['a header of one giant field', json({ code: 310, extFields: { i: 'x'.repeat(300_000) } })],
   ['a binary header that ends too early', frame(Buffer.alloc(10), undefined, 1)],
   [
     'a binary header with a length of its own',
@@ -65,8 +68,8 @@ test('an answer that nobody asked for, and a truncated frame, are waited out', a
 test('a header with hostile names is served like any other', async (t) => {
   const { raw } = await startFrontEnd(t)
   const peer = await raw()
-  const fields = '"__proto__":"x","constructor":"y","toString":"z"'
-  peer.send(frame(`{"code":310,"opaque":5,"extFields":{${fields}},"__proto__":{"code":1}}`))
+  const hostile = '"__proto__":"x","constructor":"y","toString":"z"'
+  peer.send(frame(`{"code":310,"opaque":5,"extFields":{${hostile}},"__proto__":{"code":1}}`))
   const length = (await peer.read(4)).readInt32BE()
   const answer = (await peer.read(length)).toString('utf8', 4)
   t.regex(answer, /"code":29,.*lacks the field 'a'/)
@@ -94,7 +97,7 @@ test('mutated requests of every kind are answered, or cost their own connection'
   const healthy = await connect()
   const body =
     '{"clientID":"c","consumerDataSet":[{"groupName":"G","subscriptionDataSet":[{"topic":"T"}]}]}'
-  const fields = { topic: 'T', queueId: '0', consumerGroup: 'G', queueOffset: '0', maxMsgNums: '1' }
+  const some = { topic: 'T', queueId: '0', consumerGroup: 'G', queueOffset: '0', maxMsgNums: '1' }
   const rest = { sysFlag: '4', commitOffset: '0', suspendTimeoutMillis: '0', subVersion: '0' }
   const codes = [10, 11, 12, 14, 15, 17, 21, 26, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 41, 42]
   const more = [
@@ -107,7 +110,7 @@ test('mutated requests of every kind are answered, or cost their own connection'
       fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 3 }),
       async (code, mutations) => {
         const bytes = frame(
-          JSON.stringify({ code, opaque: 1, extFields: { ...fields, ...rest } }),
+          JSON.stringify({ code, opaque: 1, extFields: { ...some, ...rest } }),
           Buffer.from(body),
         )
         for (const [at, byte] of mutations) bytes[8 + (at % (bytes.length - 8))] = byte
@@ -145,6 +148,34 @@ test('a peer that never reads its answers is not read any longer', async (t) => 
   const { messagesOut } = await broker.status()
   t.is(messagesOut, before, 'pulls of a peer that does not read are still served')
   t.true(messagesOut < 500 * 20, `${messagesOut} messages were read for a peer that reads none`)
+})
+
+test('a peer whose waiting requests take too much memory is not read any longer', async (t) => {
+  const { connect, raw, clock } = await startFrontEnd(t)
+  const healthy = await connect()
+  await send(healthy, { topic: 'T' })
+  const held = encodeCommand(
+    requestHeader({
+      code: 11,
+      opaque: 1,
+      fields: fields({
+        ...{ consumerGroup: 'G', topic: 'T', queueId: 1, queueOffset: 0, maxMsgNums: 1 },
+        ...{ sysFlag: 6, commitOffset: 0, suspendTimeoutMillis: 15_000, subscription: '*' },
+      }),
+    }),
+    Buffer.alloc(1024 * 1024),
+    CODEC_BINARY,
+  )
+  const peer = await raw()
+  const idle = clock.pending
+  for (let i = 0; i < 24; i++) peer.send(held)
+  // Every held pull has a timer of its own.
+  await eventually(async () => (clock.pending - idle >= 16 ? true : undefined))
+  for (let i = 0; i < 20; i++) t.is((await send(healthy, { topic: 'T' })).code, 0)
+  t.true(clock.pending - idle <= 17, 'pulls beyond the limit are still read')
+  t.is(peer.unread.length, 0)
+  clock.advance(15_000)
+  t.true((await peer.read(16 * 100)).length >= 16 * 100)
 })
 
 test('requests cut into single bytes are served', async (t) => {
