@@ -31,6 +31,10 @@ const RETRY_TOPIC_QUEUES = 1
 const BROKERS_MAX = 10_000
 /** Retry and dead-letter topics included; a broker has 10,000 topics and as many groups by default. */
 const TOPICS_MAX = 500_000
+/** Topics of all brokers, each counted once for every broker that has it. */
+const ENTRIES_MAX = 1_000_000
+/** Of a broker, a cluster, an address or a topic. */
+const NAME_CHARS_MAX = 512
 
 export interface Registration extends BrokerKey {
   readonly haAddress: string
@@ -45,13 +49,22 @@ export class RouteTable {
   readonly #brokers = new Map<string, BrokerEntry>()
   /** Topic to broker name to its queues. */
   readonly #topics = new Map<string, Map<string, TopicDefinition>>()
+  /** The same by broker name: its topics. */
+  readonly #topicsOf = new Map<string, Set<string>>()
+  readonly #entriesMax: number
+  #entries = 0
+
+  constructor(entriesMax = ENTRIES_MAX) {
+    this.#entriesMax = entriesMax
+  }
 
   /**
    * @returns whether the broker was unknown
-   * @throws BrokerError QUOTA_EXCEEDED
+   * @throws BrokerError QUOTA_EXCEEDED, ARGUMENT_INVALID for names of absurd length
    */
   register(registration: Registration): boolean {
     const { table, nowMs, connection, ...key } = registration
+    checkLength(key.clusterName, key.brokerName, key.address, key.haAddress)
     const known = this.#brokers.get(key.address)
     if (known === undefined && this.#brokers.size >= BROKERS_MAX) {
       throw quotaExceeded(`the name server knows ${BROKERS_MAX} brokers already`)
@@ -143,13 +156,11 @@ export class RouteTable {
 
   /** With a cluster: only what that cluster's brokers have of it. */
   deleteTopic(topic: string, cluster: string | undefined): void {
-    if (cluster === undefined) {
-      this.#topics.delete(topic)
-      return
-    }
-    const queues = this.#topics.get(topic)
-    for (const brokerName of this.#brokersOfCluster(cluster)) queues?.delete(brokerName)
-    if (queues?.size === 0) this.#topics.delete(topic)
+    const brokerNames =
+      cluster === undefined
+        ? [...(this.#topics.get(topic)?.keys() ?? [])]
+        : this.#brokersOfCluster(cluster)
+    for (const brokerName of brokerNames) this.#dropTopic(brokerName, topic)
   }
 
   /**
@@ -165,15 +176,14 @@ export class RouteTable {
 
   /** Takes a broker out of what producers see, or puts it back. @returns how many topics it has */
   setWritable(brokerName: string, isWritable: boolean): number {
-    let count = 0
-    for (const queues of this.#topics.values()) {
-      const definition = queues.get(brokerName)
-      if (definition === undefined) continue
-      count++
+    const topics = this.#topicsOf.get(brokerName) ?? new Set()
+    for (const topic of topics) {
+      const queues = this.#topics.get(topic)!
+      const definition = queues.get(brokerName)!
       const perm = isWritable ? PERM_READ_WRITE : definition.perm & ~PERM_WRITE
       queues.set(brokerName, { ...definition, perm })
     }
-    return count
+    return topics.size
   }
 
   #brokersOfCluster(cluster: string): string[] {
@@ -197,18 +207,39 @@ export class RouteTable {
   }
 
   #setTopic(brokerName: string, topic: TopicDefinition): void {
-    const queues = this.#topics.get(topic.name)
-    if (queues) queues.set(brokerName, topic)
-    else if (this.#topics.size < TOPICS_MAX) {
-      this.#topics.set(topic.name, new Map([[brokerName, topic]]))
-    } else throw quotaExceeded(`the name server knows ${TOPICS_MAX} topics already`)
+    checkLength(topic.name)
+    let queues = this.#topics.get(topic.name)
+    if (queues?.has(brokerName) !== true) {
+      if (this.#entries >= this.#entriesMax) {
+        throw quotaExceeded(`the name server knows ${this.#entriesMax} topics of brokers already`)
+      }
+      if (queues === undefined && this.#topics.size >= TOPICS_MAX) {
+        throw quotaExceeded(`the name server knows ${TOPICS_MAX} topics already`)
+      }
+      this.#entries++
+      const topics = this.#topicsOf.get(brokerName)
+      if (topics) topics.add(topic.name)
+      else this.#topicsOf.set(brokerName, new Set([topic.name]))
+    }
+    if (queues === undefined) {
+      queues = new Map()
+      this.#topics.set(topic.name, queues)
+    }
+    queues.set(brokerName, topic)
   }
 
   #dropTopics(brokerName: string): void {
-    for (const [topic, queues] of this.#topics) {
-      queues.delete(brokerName)
-      if (queues.size === 0) this.#topics.delete(topic)
-    }
+    for (const topic of this.#topicsOf.get(brokerName) ?? []) this.#dropTopic(brokerName, topic)
+  }
+
+  #dropTopic(brokerName: string, topic: string): void {
+    const queues = this.#topics.get(topic)
+    if (queues?.delete(brokerName) !== true) return
+    this.#entries--
+    if (queues.size === 0) this.#topics.delete(topic)
+    const topics = this.#topicsOf.get(brokerName)!
+    topics.delete(topic)
+    if (topics.size === 0) this.#topicsOf.delete(brokerName)
   }
 
   #newTopic(topic: string): Map<string, TopicDefinition> | undefined {
@@ -231,6 +262,15 @@ export class RouteTable {
 }
 
 const quotaExceeded = (text: string): BrokerError => new BrokerError('QUOTA_EXCEEDED', text)
+
+function checkLength(...names: readonly string[]): void {
+  const long = names.find((name) => name.length > NAME_CHARS_MAX)
+  if (long === undefined) return
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    `the name '${long.slice(0, 40)}...' has ${long.length} characters; ${NAME_CHARS_MAX} is the most`,
+  )
+}
 
 const isSameVersion = (a: DataVersion, b: DataVersion): boolean =>
   a.counter === b.counter && a.stateVersion === b.stateVersion && a.timestamp === b.timestamp

@@ -1,4 +1,5 @@
 import test from 'ava'
+import { BrokerError } from '../../src/errors.ts'
 import type { TopicDefinition } from '../../src/model/topic.ts'
 import { type Registration, RouteTable } from '../../src/namesrv/route-table.ts'
 
@@ -175,4 +176,38 @@ test('a topic is deleted everywhere, or in one cluster only', (t) => {
   t.deepEqual(routes.topicsOfCluster('C'), ['B'])
   routes.deleteTopic('B', undefined)
   t.is(routes.route('B'), undefined)
+})
+
+test('what all brokers together may have is bounded, and who goes makes room', (t) => {
+  const routes = new RouteTable(5)
+  const second = { brokerName: 'broker-b', address: '10.0.0.2:10911' }
+  const third = { brokerName: 'broker-c', address: '10.0.0.3:10911' }
+  routes.register(registration())
+  routes.register(registration({ ...second, topics: [topic('B'), topic('C')] }))
+  t.throws(() => routes.register(registration(third)), {
+    instanceOf: BrokerError,
+    message: /knows 5 topics of brokers/,
+  })
+  routes.deleteTopic('B', undefined)
+  routes.unregister('10.0.0.3:10911')
+  routes.register(registration({ ...third, topics: [topic('A'), topic('C'), topic('D')] }))
+  t.deepEqual(routes.topics().sort(), ['A', 'C', 'D'])
+  t.is(routes.route('C')!.queues.length, 2)
+})
+
+test('names of absurd length are refused', (t) => {
+  const routes = new RouteTable()
+  const long = 'x'.repeat(513)
+  for (const changed of [
+    { brokerName: long },
+    { clusterName: long },
+    { address: long },
+    { haAddress: long },
+    { topics: [topic(long)] },
+  ]) {
+    t.throws(() => routes.register(registration(changed)), {
+      instanceOf: BrokerError,
+      code: 'ARGUMENT_INVALID',
+    })
+  }
 })

@@ -1,3 +1,4 @@
+import { deflateSync } from 'node:zlib'
 // Bodies of requests: what we write in the form that foreign readers demand, what we read in the form that
 // foreign writers send.
 import test from 'ava'
@@ -143,6 +144,16 @@ test('a registration comes back as it went in', (t) => {
     ],
   }
   t.deepEqual(decodeRegistration(encodeRegistration(table)), table)
+})
+
+test('a compressed registration of very many topics is refused before they are made', (t) => {
+  const version = Buffer.from('{}')
+  const lengths = [Buffer.alloc(4), Buffer.alloc(4)] as const
+  lengths[0].writeInt32BE(version.length)
+  lengths[1].writeInt32BE(100_001)
+  const line = Buffer.from('\0\0\0\x07t 4 4 6')
+  const bytes = Buffer.concat([lengths[0], version, lengths[1], ...Array(100_001).fill(line)])
+  t.throws(() => decodeRegistration(deflateSync(bytes)), { message: /100000 are the most/ })
 })
 
 test('a group table takes the defaults for what an older broker leaves out', (t) => {

@@ -56,6 +56,8 @@ export const encodeRegistration = (table: TopicTable): Buffer => jsonBody(regist
 /** First byte of a zlib stream; 5.x brokers compress without saying so. */
 const ZLIB_FIRST_BYTE = 0x78
 const INFLATED_BYTES_MAX = 64 * 1024 * 1024
+/** A topic costs us ten times what its sender needs for it. */
+const TOPICS_MAX = 100_000
 const NO_TOPICS: TopicTable = {
   version: { counter: 0, stateVersion: 0, timestamp: 0 },
   topics: [],
@@ -92,7 +94,11 @@ function decodeCompressed(body: Buffer): TopicTable {
   }
   const version: DataVersion = dataVersionOf(asObject(parseJson(nextText())))
   const topics: TopicDefinition[] = []
-  for (let left = next(); left > 0; left--) topics.push(topicOfText(nextText()))
+  const count = next()
+  if (count > TOPICS_MAX) {
+    throw invalidRequest(`a registration of ${count} topics; ${TOPICS_MAX} are the most`)
+  }
+  for (let left = count; left > 0; left--) topics.push(topicOfText(nextText()))
   return { version, topics }
 }
 
