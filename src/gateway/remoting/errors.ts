@@ -32,7 +32,7 @@ const RESPONSE_OF_ERROR = {
   UNREACHABLE: RESPONSE.serviceNotAvailable,
   NO_ROUTE: RESPONSE.topicNotExist,
   PROTOCOL_ERROR: RESPONSE.systemError,
-  NOT_SUPPORTED: RESPONSE.systemError,
+  NOT_SUPPORTED: RESPONSE.requestCodeNotSupported,
   CONFIG_INVALID: RESPONSE.systemError,
   INTERNAL: RESPONSE.systemError,
 } as const satisfies Record<ErrorCode, number>

@@ -162,7 +162,7 @@ test('only tags are accepted as a way to select', async (t) => {
     })
   t.is((await check('TAG')).code, 0)
   const refused = await check('SQL92')
-  t.is(refused.code, 1)
+  t.is(refused.code, 3)
   t.regex(refused.remark!, /filter message by SQL92/)
 })
 

@@ -146,7 +146,7 @@ for (const [what, changed, code] of [
   ['a negative queue', { queueId: -1 }, 29],
   ['a queue that does not exist', { queueId: 99 }, 29],
   ['no messages', { max: 0 }, 29],
-  ['SQL', { expressionType: 'SQL92', subscription: 'a > 1' }, 1],
+  ['SQL', { expressionType: 'SQL92', subscription: 'a > 1' }, 3],
   ['an empty tag list', { subscription: '||' }, 23],
   ['an illegal topic', { topic: 'a b' }, 29],
   ['an illegal group', { group: 'a b' }, 29],

@@ -150,7 +150,7 @@ for (const [what, sent, code, remark] of [
   [
     'a half message of a transaction',
     { topic: 'T', properties: { TRAN_MSG: 'true' } },
-    1,
+    3,
     /transaction/,
   ],
   ['a queue id that is no number', { topic: 'T', e: 'one' }, 29, /field 'e' is 'one'/],
