@@ -9,7 +9,7 @@ export const RESET_OFFSET = layout({
   topic: text,
   /** -1 or absent: every queue. */
   queueId: optional(int),
-  /** Wins over the time when given. */
+  /** Wins over the time; -1 (as mqadmin of 5.x says) or absent: the time counts. */
   offset: optional(long),
   /** Epoch ms; -1 = the end. */
   timestamp: long,

@@ -162,6 +162,25 @@ test('a group is moved, and its clients are told', async (t) => {
   t.is(await broker.cursors.committed('G', 'T', 0), 5 as never)
 })
 
+test('mqadmin skips what a group has not consumed: it names no offset by -1', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  const connection = await connect()
+  for (let i = 0; i < 3; i++) await send(connection, { topic: 'T' })
+  await heartbeat(connection, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  const skip = { group: 'G', topic: 'T', queueId: -1, offset: -1, timestamp: -1, isForce: true }
+  const answer = await connection.request(222, { fields: fields(skip) })
+  t.deepEqual(
+    decodeQueuePositions(answer.body).map(({ queue, offset }) => [queue.queueId, offset]),
+    [
+      [0, 3],
+      [1, 0],
+      [2, 0],
+      [3, 0],
+    ],
+  )
+  t.is(await broker.cursors.committed('G', 'T', 0), 3 as never)
+})
+
 test('who is connected is told', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()

@@ -101,13 +101,15 @@ async function resetOffset(call: Call): Promise<Answer> {
   const ranges = (await broker.topics.ranges(reset.topic)).filter(
     ({ queueId }) => reset.queueId === undefined || reset.queueId < 0 || reset.queueId === queueId,
   )
+  const { offset: given = -1 } = reset
   const positions: QueuePosition[] = []
   for (const { queueId, minOffset, maxOffset } of ranges) {
     const wanted =
-      reset.offset ??
-      (reset.timestamp < 0
-        ? maxOffset
-        : await broker.cursors.byTime(reset.topic, queueId, reset.timestamp, 'lower'))
+      given >= 0
+        ? given
+        : reset.timestamp < 0
+          ? maxOffset
+          : await broker.cursors.byTime(reset.topic, queueId, reset.timestamp, 'lower')
     const offset = queueOffset(Math.min(Math.max(wanted, minOffset), maxOffset))
     const committed = await broker.cursors.committed(reset.group, reset.topic, queueId)
     // Without force a group only moves back, so that no message is skipped by mistake.
