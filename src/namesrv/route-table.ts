@@ -47,6 +47,8 @@ export interface Registration extends BrokerKey {
 export class RouteTable {
   /** By address: one process, one entry. */
   readonly #brokers = new Map<string, BrokerEntry>()
+  /** The same by broker name, then broker id. */
+  readonly #members = new Map<string, Map<number, BrokerEntry>>()
   /** Topic to broker name to its queues. */
   readonly #topics = new Map<string, Map<string, TopicDefinition>>()
   /** The same by broker name: its topics. */
@@ -65,14 +67,21 @@ export class RouteTable {
   register(registration: Registration): boolean {
     const { table, nowMs, connection, ...key } = registration
     checkLength(key.clusterName, key.brokerName, key.address, key.haAddress)
-    const known = this.#brokers.get(key.address)
+    const known = this.#knownAs(key)
     if (known === undefined && this.#brokers.size >= BROKERS_MAX) {
       throw quotaExceeded(`the name server knows ${BROKERS_MAX} brokers already`)
     }
-    this.#dropDoubles(key)
-    this.#brokers.set(key.address, { ...key, connection, seenMs: nowMs, version: table.version })
     const isChanged = known === undefined || !isSameVersion(known.version, table.version)
-    if (key.brokerId === MASTER_ID && isChanged) this.#setTopics(key.brokerName, table)
+    if (key.brokerId === MASTER_ID && isChanged) {
+      try {
+        this.#setTopics(key.brokerName, table)
+      } catch (error) {
+        // Without an entry nobody would ever take them away; with one, the broker says them again.
+        if (known === undefined) this.#dropTopics(key.brokerName)
+        throw error
+      }
+    }
+    this.#add({ ...key, connection, seenMs: nowMs, version: table.version })
     return known === undefined
   }
 
@@ -90,7 +99,10 @@ export class RouteTable {
     if (broker === undefined) return false
     this.#brokers.delete(address)
     const { brokerName, brokerId } = broker
-    if (brokerId === MASTER_ID) this.#dropTopics(brokerName)
+    const members = this.#members.get(brokerName)
+    if (members?.get(brokerId) === broker) members.delete(brokerId)
+    if (members?.size === 0) this.#members.delete(brokerName)
+    if (brokerId === MASTER_ID || !this.#members.has(brokerName)) this.#dropTopics(brokerName)
     return true
   }
 
@@ -115,34 +127,22 @@ export class RouteTable {
   route(topic: string): TopicRoute | undefined {
     const queues = this.#topics.get(topic) ?? this.#newTopic(topic)
     if (queues === undefined) return undefined
-    const brokers = this.brokers().filter(({ brokerName }) => queues.has(brokerName))
-    if (brokers.length === 0) return undefined
-    const reachable = new Set(brokers.map(({ brokerName }) => brokerName))
+    const reachable = [...queues].filter(([brokerName]) => this.#members.has(brokerName))
+    if (reachable.length === 0) return undefined
     return {
-      brokers,
-      queues: [...queues]
-        .filter(([brokerName]) => reachable.has(brokerName))
-        .map(([brokerName, definition]) => routeQueues(brokerName, definition)),
+      brokers: reachable.map(([brokerName]) => this.#addressesOf(brokerName)),
+      queues: reachable.map(([brokerName, definition]) => routeQueues(brokerName, definition)),
       orderTopicConf: undefined,
     }
   }
 
   brokers(): BrokerAddresses[] {
-    const byName = new Map<string, { cluster: string; addresses: Map<number, string> }>()
-    for (const { brokerName, clusterName, brokerId, address } of this.#brokers.values()) {
-      const entry = byName.get(brokerName) ?? { cluster: clusterName, addresses: new Map() }
-      entry.addresses.set(brokerId, address)
-      byName.set(brokerName, entry)
-    }
-    return [...byName].map(([brokerName, entry]) => ({ brokerName, ...entry }))
+    return [...this.#members.keys()].map((brokerName) => this.#addressesOf(brokerName))
   }
 
   /** Address of a broker's master, and where its slaves fetch the log. */
   master(brokerName: string): { readonly address: string; readonly haAddress: string } | undefined {
-    for (const broker of this.#brokers.values()) {
-      if (broker.brokerName === brokerName && broker.brokerId === MASTER_ID) return broker
-    }
-    return undefined
+    return this.#members.get(brokerName)?.get(MASTER_ID)
   }
 
   topics(): string[] {
@@ -168,9 +168,9 @@ export class RouteTable {
    * not here would stay for ever, so there is none.
    */
   addTopic(topic: string, queues: readonly RouteQueues[]): void {
-    const known = new Set(this.brokers().map(({ brokerName }) => brokerName))
     for (const entry of queues) {
-      if (known.has(entry.brokerName)) this.#setTopic(entry.brokerName, definitionOf(topic, entry))
+      if (!this.#members.has(entry.brokerName)) continue
+      this.#setTopic(entry.brokerName, definitionOf(topic, entry))
     }
   }
 
@@ -192,11 +192,30 @@ export class RouteTable {
       .map((broker) => broker.brokerName)
   }
 
-  /** A process that changed its role or its address has one entry, the newest. */
-  #dropDoubles({ brokerName, brokerId, address }: BrokerKey): void {
-    for (const broker of [...this.#brokers.values()]) {
-      if (broker.brokerName !== brokerName || broker.brokerId !== brokerId) continue
-      if (broker.address !== address) this.#brokers.delete(broker.address)
+  /** The entry of this process; one that changed its name or its role is another broker now. */
+  #knownAs({ address, brokerName, brokerId }: BrokerKey): BrokerEntry | undefined {
+    const known = this.#brokers.get(address)
+    if (known?.brokerName === brokerName && known.brokerId === brokerId) return known
+    this.unregister(address)
+    return undefined
+  }
+
+  /** A broker that changed its address has one entry, the newest. */
+  #add(broker: BrokerEntry): void {
+    const { brokerName, brokerId, address } = broker
+    const members = this.#members.get(brokerName) ?? new Map<number, BrokerEntry>()
+    const before = members.get(brokerId)
+    if (before !== undefined) this.#brokers.delete(before.address)
+    this.#brokers.set(address, broker)
+    this.#members.set(brokerName, members.set(brokerId, broker))
+  }
+
+  #addressesOf(brokerName: string): BrokerAddresses {
+    const members = [...this.#members.get(brokerName)!.values()]
+    return {
+      brokerName,
+      cluster: members[0]!.clusterName,
+      addresses: new Map(members.map(({ brokerId, address }) => [brokerId, address])),
     }
   }
 

@@ -178,6 +178,47 @@ test('a topic is deleted everywhere, or in one cluster only', (t) => {
   t.is(routes.route('B'), undefined)
 })
 
+test('a process that came back as another broker leaves nothing of the old one', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration({ topics: [topic('A'), topic('B')] }))
+  routes.register(registration({ brokerName: 'broker-z', topics: [topic('C'), topic('D')] }))
+  t.deepEqual(routes.topics(), ['C', 'D'])
+  t.deepEqual(
+    routes.brokers().map(({ brokerName }) => brokerName),
+    ['broker-z'],
+  )
+  routes.register(registration({ brokerName: 'broker-z', brokerId: 1 }))
+  t.deepEqual(routes.topics(), [])
+})
+
+test('topics that were added for a broker without a master go with its last process', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration({ brokerId: 1 }))
+  const queues = { readQueues: 1, writeQueues: 1, perm: 6, topicSysFlag: 0 }
+  routes.addTopic('Added', [{ brokerName: 'broker-a', ...queues }])
+  t.deepEqual(routes.topics(), ['Added'])
+  routes.unregister('10.0.0.1:10911')
+  t.deepEqual(routes.topics(), [])
+})
+
+test('a broker whose topics found no room is not known, and is when there is room', (t) => {
+  const routes = new RouteTable(3)
+  const other = { brokerName: 'broker-b', address: '10.0.0.2:10911' }
+  routes.register(registration())
+  t.throws(() => routes.register(registration(other)), { instanceOf: BrokerError })
+  t.deepEqual(
+    routes.brokers().map(({ brokerName }) => brokerName),
+    ['broker-a'],
+  )
+  t.deepEqual(
+    routes.route('A')!.queues.map(({ brokerName }) => brokerName),
+    ['broker-a'],
+  )
+  routes.unregister('10.0.0.1:10911')
+  t.true(routes.register(registration(other)))
+  t.is(routes.route('B')!.queues[0]!.brokerName, 'broker-b')
+})
+
 test('what all brokers together may have is bounded, and who goes makes room', (t) => {
   const routes = new RouteTable(5)
   const second = { brokerName: 'broker-b', address: '10.0.0.2:10911' }
@@ -189,7 +230,6 @@ test('what all brokers together may have is bounded, and who goes makes room', (
     message: /knows 5 topics of brokers/,
   })
   routes.deleteTopic('B', undefined)
-  routes.unregister('10.0.0.3:10911')
   routes.register(registration({ ...third, topics: [topic('A'), topic('C'), topic('D')] }))
   t.deepEqual(routes.topics().sort(), ['A', 'C', 'D'])
   t.is(routes.route('C')!.queues.length, 2)
