@@ -9,6 +9,8 @@ import type { Qos } from './protocol.ts'
 export const SENT = 1
 /** PUBREC came: only PUBREL and PUBCOMP are left, the message itself is not sent again. */
 export const RELEASED = 2
+/** Sent as a retained message, and therefore sent again as one. */
+export const SENT_RETAINED = 3
 const DONE = 0
 
 const CAPACITY_MIN = 16
@@ -45,9 +47,9 @@ export class InFlight {
   }
 
   /** Takes a free packet id for a message and notes it as sent. */
-  add(position: LogPosition, qos: Qos, receipt: Receipt | undefined): number {
+  add(position: LogPosition, qos: Qos, receipt: Receipt | undefined, state = SENT): number {
     const id = this.#takeId()
-    this.#push(id, position, qos, SENT, receipt)
+    this.#push(id, position, qos, state, receipt)
     return id
   }
 

@@ -5,7 +5,7 @@ import type { Receipt } from '../../model/message.ts'
 import { logPosition } from '../../model/positions.ts'
 import { filterMatches } from '../../model/topic-filter.ts'
 import { Delivery } from './delivery.ts'
-import { RELEASED } from './in-flight.ts'
+import { RELEASED, SENT, SENT_RETAINED } from './in-flight.ts'
 import type { Feed, FeedReader } from './light-feed.ts'
 import { Merge } from './merge.ts'
 import { NO_ALIAS, OutboundAliases } from './outbound-aliases.ts'
@@ -13,6 +13,7 @@ import type { Output } from './output.ts'
 import type { Parts } from './parts.ts'
 import type { Qos } from './protocol.ts'
 import { emptyHeader, publishBytes, writePublish } from './publish-output.ts'
+import { type DueNames, RetainedDue } from './retained-due.ts'
 import type { Session } from './session.ts'
 import { type Combined, Combiner, type Subscription } from './subscriptions.ts'
 
@@ -37,15 +38,12 @@ export interface OutboundPeer {
 
 /** A turn sends so many bytes to one client before the others have theirs. */
 const TURN_BYTES_MAX = 256 * 1024
-const RESENT_TOGETHER_MAX = 32
-
-interface RetainedDue {
-  readonly name: string
-  readonly subscription: Subscription
-}
+/** Messages that are read one by one are read together up to this many, or TURN_BYTES_MAX. */
+const FETCHED_TOGETHER_MAX = 32
 
 export class Outbound implements FeedReader {
   readonly merge: Merge
+  readonly retainedDue: RetainedDue
   readonly #parts: Parts
   readonly #peer: OutboundPeer
   readonly #session: Session
@@ -54,8 +52,7 @@ export class Outbound implements FeedReader {
   readonly #aliases: OutboundAliases
   /** Packet ids of a resumed session whose messages were not sent on this connection yet. */
   #unsent: number[] = []
-  #retained: RetainedDue[] = []
-  /** How many of what `#unsent` or `#retained` begins with are being read: their room is taken. */
+  /** How many of what `#unsent` or `retainedDue` begins with are being read: their room is taken. */
   #fetching = 0
   #isPumping = false
   #isYielding = false
@@ -70,6 +67,7 @@ export class Outbound implements FeedReader {
     this.#peer = peer
     this.#session = peer.session
     this.merge = new Merge(parts.feeds, this, peer.session.cursor)
+    this.retainedDue = new RetainedDue(parts.retained, peer.session)
     this.#aliases = new OutboundAliases(Math.min(peer.aliasMax, parts.options.topicAliasMax))
   }
 
@@ -84,10 +82,6 @@ export class Outbound implements FeedReader {
   resume(): void {
     const { inFlight } = this.#session
     this.#unsent = [...inFlight.slots()].map((slot) => inFlight.entryAt(slot).packetId)
-  }
-
-  addRetained(names: readonly string[], subscription: Subscription): void {
-    for (const name of names) this.#retained.push({ name, subscription })
   }
 
   /** Reads at once, writes at the end of the turn. */
@@ -125,7 +119,6 @@ export class Outbound implements FeedReader {
     this.#isClosed = true
     this.#parts.counters.missed += this.merge.missed
     this.merge.close()
-    this.#retained = []
     this.#unsent = []
   }
 
@@ -152,9 +145,13 @@ export class Outbound implements FeedReader {
       this.#resend()
       return false
     }
-    if (this.#retained.length > 0) {
-      this.#sendRetained()
-      return false
+    if (!this.retainedDue.isEmpty) {
+      if (this.room === 0) return false
+      const due = this.retainedDue.next(Math.min(this.room, FETCHED_TOGETHER_MAX))
+      if (due !== undefined) {
+        this.#sendRetained(due)
+        return false
+      }
     }
     if (this.merge.next() !== 'ready') return false
     const delivery = this.merge.delivery!
@@ -192,7 +189,12 @@ export class Outbound implements FeedReader {
   }
 
   /** Writes the message; false when the client does not take packets of its size (MQTT-3.1.2-24). */
-  #send(delivery: Delivery, combined: Combined, receipt: Receipt | undefined): boolean {
+  #send(
+    delivery: Delivery,
+    combined: Combined,
+    receipt: Receipt | undefined,
+    state = SENT,
+  ): boolean {
     const { isV5, output, packetBytesMax } = this.#peer
     const qos = Math.min(delivery.qos, combined.qos) as Qos
     const header = this.#header
@@ -215,7 +217,7 @@ export class Outbound implements FeedReader {
       header.alias = this.#aliases.give(delivery.topicName)
     }
     if (qos > 0) {
-      header.packetId = this.#session.inFlight.add(delivery.position, qos, receipt)
+      header.packetId = this.#session.inFlight.add(delivery.position, qos, receipt, state)
       // A packet id of QoS 2 must mean the same message after a restart.
       if (qos === 2 && this.#session.isPersistent) this.#peer.journal()
     }
@@ -231,7 +233,7 @@ export class Outbound implements FeedReader {
     return Math.max(0, Math.ceil(leftMs / 1000))
   }
 
-  /** `count`: how many messages `send` may put in flight. */
+  /** `count`: how many messages `send` may put in flight. Other connections have their turn after it. */
   #fetch<T>(count: number, load: () => Promise<T>, send: (loaded: T) => void): void {
     this.#fetching = count
     load()
@@ -240,7 +242,7 @@ export class Outbound implements FeedReader {
         if (!this.#isClosed) send(loaded)
       })
       .then(
-        () => this.pump(),
+        () => this.#yield(),
         (error: unknown) => {
           this.#fetching = 0
           if (!this.#isClosed) this.#peer.broken(error)
@@ -250,22 +252,21 @@ export class Outbound implements FeedReader {
 
   #resend(): void {
     const { inFlight } = this.#session
-    const count = Math.min(this.room, RESENT_TOGETHER_MAX, this.#unsent.length)
+    const count = Math.min(this.room, FETCHED_TOGETHER_MAX, this.#unsent.length)
     if (count === 0) return
     const ids = this.#unsent.slice(0, count)
     const { lookup } = this.#parts.context.broker
+    const recordOf = async (id: number): Promise<Buffer | undefined> => {
+      const slot = inFlight.find(id)
+      const isDue = slot !== -1 && inFlight.stateAt(slot) !== RELEASED
+      return isDue ? lookup.byPosition(inFlight.positionAt(slot)) : undefined
+    }
     const load = (): Promise<(Buffer | undefined)[]> =>
-      Promise.all(
-        ids.map((id) => {
-          const slot = inFlight.find(id)
-          const isDue = slot !== -1 && inFlight.stateAt(slot) !== RELEASED
-          return isDue ? lookup.byPosition(inFlight.positionAt(slot)) : undefined
-        }),
-      )
+      loadSome(ids, recordOf, (record) => record?.length ?? 0)
     this.#fetch(count, load, (records) => {
-      this.#unsent.splice(0, count)
-      ids.forEach((id, i) => {
-        this.#resendOne(id, records[i])
+      this.#unsent.splice(0, records.length)
+      records.forEach((record, i) => {
+        this.#resendOne(ids[i]!, record)
       })
       this.#peer.wantFlush()
     })
@@ -290,30 +291,54 @@ export class Outbound implements FeedReader {
       ({ share, filter }) => share === undefined && filterMatches(filter, delivery.topicName),
     )
     const combined = this.#combiner.combine(matching, false)
+    const wasRetained = inFlight.stateAt(slot) === SENT_RETAINED
     const header = emptyHeader()
     header.qos = qos
     header.dup = true
-    header.retain = combined.retainAsPublished && delivery.retain
+    header.retain = wasRetained || (combined.retainAsPublished && delivery.retain)
     header.packetId = packetId
     header.subscriptionIds = combined.subscriptionIds
     header.expirySeconds = this.#secondsLeft(delivery)
     writePublish(this.#peer.output, delivery, header, this.#peer.isV5)
   }
 
-  /** One at a time: each is loaded when it can be sent, so that many cost no memory. */
-  #sendRetained(): void {
-    if (this.room === 0) return
-    const { name, subscription } = this.#retained.shift()!
-    const load = (): Promise<Delivery | undefined> => this.#parts.retained.get(name)
-    this.#fetch(1, load, (delivery) => {
-      const isGone = this.#session.subscriptions.get(subscription.text) !== subscription
-      if (delivery === undefined || isGone) return
-      if (!this.#peer.mayConsume(delivery.recordTopic)) return
-      const combined = this.#combiner.combine([subscription], false)
-      // To a new subscription the flag is always set (MQTT-3.3.1-8).
-      combined.retainAsPublished = true
-      delivery.retain = true
-      this.#send(delivery, combined, undefined)
+  #sendRetained(due: DueNames): void {
+    const { retained } = this.#parts
+    const load = (): Promise<(Delivery | undefined)[]> =>
+      loadSome(
+        due.names,
+        (name) => retained.get(name),
+        (delivery) => delivery?.bytes.length ?? 0,
+      )
+    this.#fetch(due.names.length, load, (deliveries) => {
+      const subscription = this.#session.subscriptions.get(due.text)
+      if (!this.retainedDue.advance(due, deliveries.length) || subscription === undefined) return
+      this.#parts.sessions.touch(this.#session)
+      for (const delivery of deliveries) {
+        if (delivery === undefined || !this.#peer.mayConsume(delivery.recordTopic)) continue
+        const combined = this.#combiner.combine([subscription], false)
+        // To a new subscription the flag is always set (MQTT-3.3.1-8).
+        combined.retainAsPublished = true
+        delivery.retain = true
+        this.#send(delivery, combined, undefined, SENT_RETAINED)
+      }
     })
   }
+}
+
+/** Loads from the first on, one after the other, until there is enough for one turn; at least one. */
+async function loadSome<Key, Loaded>(
+  keys: readonly Key[],
+  load: (key: Key) => Promise<Loaded>,
+  bytesOf: (loaded: Loaded) => number,
+): Promise<Loaded[]> {
+  const all: Loaded[] = []
+  let bytes = 0
+  for (const key of keys) {
+    if (bytes >= TURN_BYTES_MAX) break
+    const loaded = await load(key)
+    all.push(loaded)
+    bytes += bytesOf(loaded)
+  }
+  return all
 }

@@ -50,12 +50,13 @@ const savedSession = z.object({
   subscriptions: z.array(savedSubscription),
   inFlight: z.array(z.tuple([count, count, qos, count])),
   inbound: z.array(z.tuple([count, count])),
+  retainedDue: z.array(z.tuple([z.string(), z.string()])).optional(),
   will: savedWill.optional(),
   disconnectedMs: z.number().optional(),
 })
 
 export function encodeSession(session: Session): Buffer {
-  const { inFlight, inbound, will } = session
+  const { inFlight, inbound, retainedDue, will } = session
   const saved: z.input<typeof savedSession> = {
     format: FORMAT,
     epoch: session.epoch,
@@ -72,6 +73,7 @@ export function encodeSession(session: Session): Buffer {
         return [packetId, position, qos, state]
       }),
     inbound: inbound.saved(),
+    retainedDue: retainedDue.size === 0 ? undefined : [...retainedDue],
     will: will && saveWill(will),
     disconnectedMs: session.disconnectedMs,
   }
@@ -89,6 +91,7 @@ export function decodeSession(clientId: string, bytes: Buffer): Session | undefi
   for (const one of saved.subscriptions) session.subscriptions.set(one.text, loadSubscription(one))
   session.inFlight.restore(saved.inFlight.map(loadInFlight), saved.nextId)
   session.inbound.restore(saved.inbound, saved.nextSerial)
+  for (const [text, after] of saved.retainedDue ?? []) session.retainedDue.set(text, after)
   session.will = saved.will && loadWill(saved.will)
   session.disconnectedMs = saved.disconnectedMs
   return session

@@ -35,6 +35,8 @@ export class Session {
   readonly subscriptions = new Map<string, Subscription>()
   readonly inFlight = new InFlight()
   readonly inbound = new InboundIds()
+  /** Subscriptions that are still owed retained messages, by text: the name up to which they were sent. */
+  readonly retainedDue = new Map<string, string>()
   /** Everything before it was sent, or was not for this session. */
   cursor: LogPosition = logPosition(0)
   will: Will | undefined = undefined

@@ -240,10 +240,7 @@ export class Subscribing {
     if (isNew) outbound.merge.add(subscription, subscription.from)
     else outbound.merge.replace(subscription)
     const wantsRetained = request.retainHandling === 0 || (request.retainHandling === 1 && isNew)
-    if (wantsRetained) {
-      const names = this.#parts.retained.matching(subscription.filter)
-      outbound.addRetained(names, subscription)
-    }
+    if (wantsRetained) outbound.retainedDue.add(subscription.text)
   }
 
   #join(subscription: Subscription): void {
@@ -267,6 +264,7 @@ export class Subscribing {
 
   async #unsubscribeOne(subscription: Subscription): Promise<ReasonCode> {
     this.#session.subscriptions.delete(subscription.text)
+    this.#session.retainedDue.delete(subscription.text)
     this.#parts.subscribers.remove(subscription.filter)
     this.#peer.outbound.merge.remove(subscription.text)
     this.#leave(subscription.text)

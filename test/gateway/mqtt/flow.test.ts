@@ -50,6 +50,29 @@ test('the window of a client holds: no more unacknowledged messages than it take
   peer.end()
 })
 
+test('large messages that were not acknowledged are sent again as fast as the connection takes them', async (t) => {
+  const { port } = await startMqtt(t, { mqtt: { unsentBytesMax: 2 * 1024 * 1024 } })
+  const publisher = await mqttClient(t, port, 4)
+  const payload = Buffer.alloc(600_000, 'x')
+  const connectAgain = async (): Promise<RawPeer> => {
+    const peer = await RawPeer.connect(port)
+    peer.send(connect('large', { clean: false }))
+    await peer.readPacket()
+    return peer
+  }
+  const first = await connectAgain()
+  first.send(subscribe(1, [['l', 1]]))
+  await first.readPacket()
+  for (let i = 0; i < 20; i++) {
+    await publisher.publish('l', payload)
+    t.is((await first.readPacket()).first, 0x32)
+  }
+  first.end()
+  const second = await connectAgain()
+  for (let i = 0; i < 20; i++) t.is((await second.readPacket()).first, 0x3a)
+  second.end()
+})
+
 test('QoS 0 passes a full window', async (t) => {
   const { port } = await startMqtt(t)
   const peer = await RawPeer.connect(port)

@@ -197,3 +197,60 @@ test('a will is not retained beyond the limit, and comes nevertheless', async (t
   await late.messages(2)
   t.deepEqual(late.texts, ['kept', 'live'])
 })
+
+test('retained messages that a lost connection did not bring come with the next one, each once', async (t) => {
+  const { port } = await startMqtt(t)
+  const publisher = await mqttClient(t, port, 5)
+  const names = Array.from({ length: 60 }, (_, i) => `r/${10 + i}`)
+  for (const name of names) await publisher.publish(name, name, { retain: true })
+  const connectAgain = async (window: number): Promise<RawPeer> => {
+    const peer = await RawPeer.connect(port)
+    const properties = Buffer.concat([Buffer.of(0x11, 0, 0, 0, 99, 0x21), u16(window)])
+    peer.send(connect('slow', { version: 5, clean: false, properties }))
+    await peer.readPacket()
+    return peer
+  }
+  const first = await connectAgain(2)
+  first.send(subscribe(1, [['r/#', 1]], 5))
+  await first.readPacket()
+  t.is(textOf(await first.readPacket()), 'r/10')
+  t.is(textOf(await first.readPacket()), 'r/11')
+  first.end()
+  const second = await connectAgain(100)
+  const seen = []
+  for (const _ of names) seen.push(await second.readPacket())
+  t.deepEqual(seen.map(textOf), names)
+  t.deepEqual(
+    seen.map(({ first: byte }) => byte),
+    names.map((_, i) => (i < 2 ? 0x3b : 0x33)),
+    'all are flagged as retained, and those sent before as duplicates',
+  )
+  second.send([0xc0, 0])
+  t.deepEqual([...(await second.read(2))], [0xd0, 0], 'and nothing twice')
+  second.end()
+})
+
+test('asking for retained messages again and again costs neither memory nor the turn of others', async (t) => {
+  const { port } = await startMqtt(t)
+  const publisher = await mqttClient(t, port, 4)
+  const names = Array.from({ length: 2_000 }, (_, i) => `r/${1000 + i}`)
+  await Promise.all(names.map((name) => publisher.publish(name, 'x', { retain: true })))
+  const greedy = await RawPeer.connect(port)
+  greedy.send(connect('greedy'))
+  await greedy.readPacket()
+  const filters = Array.from({ length: 1_000 }, () => ['#', 0] as const)
+  greedy.send(subscribe(1, filters))
+  t.is((await greedy.readPacket()).first, 0x90)
+  await publisher.publish('other', 'x')
+  const seen = []
+  for (let i = 0; i < names.length; i++) seen.push((await greedy.readPacket()).body)
+  t.deepEqual(
+    seen.map((body) => body.subarray(2, 8).toString()),
+    names,
+  )
+  t.deepEqual((await greedy.readPacket()).body.subarray(2, 7).toString(), 'other')
+  greedy.end()
+})
+
+/** Of a PUBLISH of QoS 1 to a topic of four characters, without properties. */
+const textOf = ({ body }: { body: Buffer }): string => body.subarray(9).toString()

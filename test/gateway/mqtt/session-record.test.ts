@@ -28,6 +28,7 @@ function fullSession(): Session {
     5,
   )
   session.inbound.add(9)
+  session.retainedDue.set('a/#', 'a/b')
   session.will = {
     ...{ topic: 'w', payload: Buffer.from([0, 255]), qos: 1, retain: true, delayMs: 1000 },
     properties: { correlationData: Buffer.from([1, 2]), user: [['a', 'b']], willDelay: 1 },
@@ -48,6 +49,7 @@ test('a session comes back as it was saved', (t) => {
     [...one.inFlight.slots()].map((slot) => one.inFlight.entryAt(slot))
   t.deepEqual(entries(again), entries(session))
   t.is(again.inFlight.nextId, 5)
+  t.deepEqual([...again.retainedDue], [['a/#', 'a/b']])
   t.deepEqual(again.will, session.will)
   t.is(again.inbound.find(9)?.state, 'unknown', 'whether it was stored, only the log knows')
   t.is(again.inbound.nextSerial, session.inbound.nextSerial)
