@@ -53,6 +53,11 @@ export class Assignment {
       .map(({ queue }) => `${queue.brokerName}:${queue.queueId}`)
   }
 
+  /** The topic is not there: whatever queues it will have are new. */
+  missing(topic: string): void {
+    this.#firstSeen.set(topic, new Set())
+  }
+
   /** There is room again. */
   wake(): void {
     for (const reader of this.#readers.values()) reader.wake()

@@ -26,8 +26,9 @@ import type { StatusFeed } from './status.ts'
 
 const REBALANCE_MS = 20_000
 const COMMIT_MS = 5000
-/** What could not be assigned yet is tried again after growing pauses, up to the rebalance period. */
+/** What could not be assigned yet is tried again after growing pauses: somebody may be watching. */
 const FIRST_RETRY_MS = 200
+const LONGEST_RETRY_MS = 2000
 const HELD_BYTES_MAX = 64 * 1024 * 1024
 
 export interface MemberContext {
@@ -55,7 +56,7 @@ export class GroupMember implements ReaderOwner {
   readonly #brokers: Brokers
   readonly #assignment: Assignment
   readonly #stop = new AbortController()
-  readonly #retries = new BackOff(FIRST_RETRY_MS, REBALANCE_MS)
+  readonly #retries = new BackOff(FIRST_RETRY_MS, LONGEST_RETRY_MS)
   #timers: Timer[] = []
   #retry: Timer | undefined
   #heldBytes = 0
@@ -216,7 +217,12 @@ export class GroupMember implements ReaderOwner {
       if (signal.aborted) return true
       const error = BrokerError.from(thrown)
       if (FINAL.has(error.code)) throw error
-      if (error.code === 'TOPIC_NOT_FOUND') await this.#become(topic, filter, [], [])
+      if (error.code === 'TOPIC_NOT_FOUND') {
+        // Our name servers have a route also for a topic that a send is yet to create.
+        this.#context.routes.forget(topic)
+        this.#assignment.missing(topic)
+        await this.#become(topic, filter, [], [])
+      }
       // The broker makes the retry topic when it first hears of the group.
       if (!isRetryTopic(topic)) this.#context.status.emit({ type: 'waiting', topic, error })
       return false

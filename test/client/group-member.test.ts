@@ -279,6 +279,33 @@ test('a topic that does not exist yet is waited for, and read from its first mes
   t.deepEqual(seen, ['first'])
 })
 
+test('a topic that has a route before its broker has it is read from its first message too', async (t) => {
+  const { fake, mq, statuses } = await pair(t)
+  const missing = { code: RESPONSE.topicNotExist, remark: 'no such topic' }
+  fake.intercept(REQUEST.getMaxOffset, () => missing)
+  const reader = mq.read({ topic: 'T', from: 'last' })
+  await until(() => statuses.some((s) => s.type === 'waiting' && s.topic === 'T'))
+  fake.store('T', 0, 'first')
+  fake.intercept(REQUEST.getMaxOffset, () => undefined)
+  t.is((await reader.next()).value?.text(), 'first')
+})
+
+test('what is missing is asked for again every other second at least', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock })
+  mq.read({ topic: 'later' })
+  const asked = () =>
+    fake.requests.filter(
+      ({ code, fields }) => code === REQUEST.getRoute && fields.get('topic') === 'later',
+    ).length
+  await untilWith(clock, () => asked() > 8, 500)
+  await quiet(clock)
+  const before = asked()
+  await clock.advanceAsync(2001)
+  await until(() => asked() > before)
+  t.pass()
+})
+
 test('a refusal that will not mend itself ends the consumer and the iteration', async (t) => {
   const { fake, mq } = await pair(t)
   fake.intercept(REQUEST.heartbeat, ({ body }) =>
