@@ -1,71 +1,17 @@
-import test, { type ExecutionContext } from 'ava'
-import {
-  type Client,
-  type ConnectOptions,
-  connect,
-  type Delivery,
-  type Status,
-} from '../../src/client/index.ts'
+import test from 'ava'
+import type { Delivery } from '../../src/client/index.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { decodeHeartbeat } from '../../src/remoting/requests/clients.ts'
 import { decodeLockRequest, encodeLockedQueues } from '../../src/remoting/requests/queue-locks.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { type FakeOptions, type FakeRocketmq, startFakeRocketmq } from '../support/fake-rocketmq.ts'
-
-interface Pair {
-  readonly fake: FakeRocketmq
-  readonly mq: Client
-  readonly statuses: Status[]
-}
-
-async function pair(
-  t: ExecutionContext,
-  options: ConnectOptions = {},
-  fakeOptions: FakeOptions = {},
-): Promise<Pair> {
-  const fake = await startFakeRocketmq(t, fakeOptions)
-  const mq = await connect({ nameServers: fake.address, ...options })
-  t.teardown(() => mq.close({ deadlineMs: 0 }))
-  const statuses: Status[] = []
-  void (async () => {
-    for await (const status of mq.status()) statuses.push(status)
-  })()
-  return { fake, mq, statuses }
-}
-
-const G = { group: 'g', topic: 'T', from: 'first' } as const
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-
-async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await turn()
-}
-
-async function untilWith(clock: FakeClock, isTrue: () => boolean, stepMs = 10): Promise<void> {
-  while (!isTrue()) await clock.advanceAsync(stepMs)
-}
-
-/** Everything that has been set in motion over the sockets has arrived. */
-async function quiet(clock: FakeClock): Promise<void> {
-  for (let i = 0; i < 50; i++) await clock.advanceAsync(0)
-}
-
-const errorsOf = (statuses: readonly Status[]): string[] =>
-  statuses.flatMap((status) => ('error' in status ? [status.error.code] : []))
-
-/** How many queues of T the member had after each change. */
-const sharesOf = (statuses: readonly Status[]): number[] =>
-  statuses.flatMap((s) => (s.type === 'assigned' && s.topic === 'T' ? [s.queues.length] : []))
+import { type FakeRocketmq, startFakeRocketmq } from '../support/fake-rocketmq.ts'
+import { errorsOf, G, pair, pulls, quiet, sharesOf, turn, until, untilWith } from './pairing.ts'
 
 const heartbeats = (fake: FakeRocketmq) =>
   fake.requests.flatMap(({ code, body }) => {
     const beat = code === REQUEST.heartbeat ? decodeHeartbeat(body) : undefined
     return beat?.consumers.some(({ groupName }) => groupName === 'g') ? [beat] : []
   })
-
-const pulls = (fake: FakeRocketmq, topic = 'T') =>
-  fake.requests.filter(
-    ({ code, fields }) => code === REQUEST.pullMessage && fields.get('topic') === topic,
-  )
 
 test('a member makes itself known with its topics and its retry topic, and again after a reconnect', async (t) => {
   const { fake, mq } = await pair(t)
@@ -120,26 +66,6 @@ test('a notice from the broker leads to a new share at once', async (t) => {
   fake.notifyMembers('g')
   await until(() => shares().at(-1) === 4)
   t.pass()
-})
-
-test('a queue that is given up is committed first, and its messages can no longer be settled', async (t) => {
-  const { fake, mq } = await pair(t, {}, { queues: 2 })
-  for (const queueId of [0, 1])
-    for (const n of [0, 1, 2]) fake.store('T', queueId, `${queueId}/${n}`)
-  const held: Delivery[] = []
-  const subscription = mq.subscribe(G)
-  while (held.length < 6) held.push((await subscription.next()).value!)
-  const first = held.filter((delivery) => delivery.queueOffset === 0)
-  for (const delivery of first) await delivery.ack()
-  fake.addMember('g', '0-comes-first')
-  fake.notifyMembers('g')
-  await until(() => fake.committed.get('g:T:0') === 1)
-  const lost = held.find((delivery) => delivery.queueId === 0 && delivery.queueOffset === 1)!
-  await until(() => pulls(fake).length > 0)
-  await turn()
-  await t.throwsAsync(lost.ack(), { code: 'RECEIPT_EXPIRED' })
-  const kept = held.find((delivery) => delivery.queueId === 1 && delivery.queueOffset === 1)!
-  await t.notThrowsAsync(kept.ack())
 })
 
 test('offsets are committed every five seconds, only when they changed, and at the close', async (t) => {
@@ -263,47 +189,6 @@ test('no more is read than the prefetch allows, and more as soon as there is roo
   t.is(next[0]!.text(), '20')
   t.is(pulls(fake).length, asked + 1)
   t.is(pulls(fake).at(-1)!.fields.get('maxMsgNums'), '1')
-})
-
-test('a topic that does not exist yet is waited for, and read from its first message', async (t) => {
-  const clock = new FakeClock()
-  const { fake, mq, statuses } = await pair(t, { clock })
-  const seen: string[] = []
-  await mq.consume({ group: 'g', topic: 'later', from: 'last' }, (delivery) => {
-    seen.push(delivery.text())
-  })
-  await until(() => statuses.some((s) => s.type === 'waiting' && s.topic === 'later'))
-  fake.addTopic('later')
-  fake.store('later', 0, 'first')
-  await untilWith(clock, () => seen.length > 0, 500)
-  t.deepEqual(seen, ['first'])
-})
-
-test('a topic that has a route before its broker has it is read from its first message too', async (t) => {
-  const { fake, mq, statuses } = await pair(t)
-  const missing = { code: RESPONSE.topicNotExist, remark: 'no such topic' }
-  fake.intercept(REQUEST.getMaxOffset, () => missing)
-  const reader = mq.read({ topic: 'T', from: 'last' })
-  await until(() => statuses.some((s) => s.type === 'waiting' && s.topic === 'T'))
-  fake.store('T', 0, 'first')
-  fake.intercept(REQUEST.getMaxOffset, () => undefined)
-  t.is((await reader.next()).value?.text(), 'first')
-})
-
-test('what is missing is asked for again every other second at least', async (t) => {
-  const clock = new FakeClock()
-  const { fake, mq } = await pair(t, { clock })
-  mq.read({ topic: 'later' })
-  const asked = () =>
-    fake.requests.filter(
-      ({ code, fields }) => code === REQUEST.getRoute && fields.get('topic') === 'later',
-    ).length
-  await untilWith(clock, () => asked() > 8, 500)
-  await quiet(clock)
-  const before = asked()
-  await clock.advanceAsync(2001)
-  await until(() => asked() > before)
-  t.pass()
 })
 
 test('a refusal that will not mend itself ends the consumer and the iteration', async (t) => {
