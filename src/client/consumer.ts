@@ -85,6 +85,8 @@ export class Consumer implements AsyncDisposable {
 
   /** Never rejects. */
   async #handle(delivery: Delivery): Promise<void> {
+    // Its queue went to another member while it waited here.
+    if (delivery.isExpired) return
     try {
       await this.#handler(delivery, { signal: this.#overdue.signal })
     } catch (thrown) {

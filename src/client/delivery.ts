@@ -13,10 +13,12 @@ export interface Settlement {
   ack(delivery: Delivery): Promise<void>
   nack(delivery: Delivery, delayMs: number | undefined): Promise<void>
   extend(delivery: Delivery, ms: number): Promise<void>
+  /** Whether it can still be settled. */
+  holds(delivery: Delivery): boolean
 }
 
 /** A message that nobody waits to have settled: read by position, or looked up. */
-export type Message = Omit<Delivery, 'ack' | 'nack' | 'extend'>
+export type Message = Omit<Delivery, 'ack' | 'nack' | 'extend' | 'isExpired'>
 
 export class Delivery {
   readonly #record: RecordView
@@ -48,6 +50,11 @@ export class Delivery {
   /** More time before the broker gives it to somebody else, where it does that by time. */
   extend(options: { ms: number }): Promise<void> {
     return this.#settled().extend(this, options.ms)
+  }
+
+  /** It is settled, or its queue went to another member, which gets the message too. */
+  get isExpired(): boolean {
+    return !this.#settled().holds(this)
   }
 
   /** The topic it was sent to, also when it is read from a retry or dead-letter topic. */

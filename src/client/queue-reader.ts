@@ -108,6 +108,7 @@ export class QueueReader implements Settlement {
     for (const timer of this.#timers) timer.cancel()
     this.#wake?.()
     await this.#done
+    for (const held of this.#held.values()) if (held.delivery === undefined) this.#giveUp(held)
   }
 
   /** Gives up what is unsettled: the queue is another member's, or nobody's. */
@@ -121,6 +122,10 @@ export class QueueReader implements Settlement {
   /** Room may have come: of bytes, or because other queues went. */
   wake(): void {
     this.#wake?.()
+  }
+
+  holds(delivery: Delivery): boolean {
+    return this.#held.get(delivery.queueOffset)?.delivery === delivery
   }
 
   async ack(delivery: Delivery): Promise<void> {
@@ -185,9 +190,19 @@ export class QueueReader implements Settlement {
     this.#wake?.()
   }
 
+  /** Not settled, so the group gets it again from whoever reads the queue next. */
+  #giveUp(held: Held): void {
+    this.#held.delete(held.record.queueOffset)
+    this.#owner.held(-held.record.size)
+  }
+
   #again(held: Held, delayMs: number): void {
     held.retries++
     held.delivery = undefined
+    if (this.#stop.signal.aborted) {
+      this.#giveUp(held)
+      return
+    }
     const timer = this.#owner.clock.after(delayMs, () => {
       this.#timers.delete(timer)
       this.#deliver(held)
@@ -295,12 +310,18 @@ export class QueueReader implements Settlement {
     }
   }
 
-  /** The broker no longer has, or never had, what comes next: go on where it says. */
+  /**
+   * The broker no longer has, or never had, what comes next: go on where it says. What is here of a queue
+   * that lost its old end is good; what is here of one that begins anew is not its own any more.
+   */
   #move({ nextOffset, minOffset, maxOffset }: PullAnswer): void {
     const { topic, queueId } = this.queue
     const from = this.#window.next
-    this.release()
-    this.#window = new QueueWindow(nextOffset)
+    if (nextOffset > from) this.#window.advance(nextOffset)
+    else {
+      this.release()
+      this.#window = new QueueWindow(nextOffset)
+    }
     this.#owner.failed(
       new BrokerError(
         'OFFSET_OUT_OF_RANGE',

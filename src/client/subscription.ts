@@ -1,6 +1,6 @@
 // Messages of a group as they come, to be settled one by one: an async iterable, or `receive` for some at
 // a time. Leaving the loop ends it and returns what is not settled to the group.
-import { type Clock, sleep } from '../clock.ts'
+import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Delivery } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
@@ -29,6 +29,8 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
   readonly #member: GroupMember
   readonly #mailbox = new Mailbox<Delivery>()
   readonly #onClosed: () => void
+  /** Came after the end. */
+  #late = 0
   #settled: (() => void) | undefined
   #closing: Promise<void> | undefined
 
@@ -37,7 +39,7 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
     this.#clock = context.clock
     this.#onClosed = onClosed
     this.#member = new GroupMember(options, context, {
-      deliver: (delivery) => this.#mailbox.push(delivery),
+      deliver: (delivery) => this.#deliver(delivery),
       settled: () => this.#settled?.(),
       refused: (error) => this.#fail(error),
     })
@@ -46,7 +48,7 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
   }
 
   async next(): Promise<IteratorResult<Delivery, undefined>> {
-    const value = await this.#mailbox.next()
+    const value = await this.#next()
     return value === undefined ? { done: true, value } : { done: false, value }
   }
 
@@ -54,9 +56,9 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
   async receive(options: ReceiveOptions = {}): Promise<Delivery[]> {
     const { max = 1, waitMs = 0, signal } = options
     signal?.throwIfAborted()
-    const first = this.#mailbox.take() ?? (await this.#firstWithin(waitMs, signal))
+    const first = this.#take() ?? (await this.#firstWithin(waitMs, signal))
     const received: Delivery[] = []
-    for (let one = first; one !== undefined; one = this.#mailbox.take()) {
+    for (let one = first; one !== undefined; one = this.#take()) {
       received.push(one)
       if (received.length >= max) break
     }
@@ -73,6 +75,24 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
   close({ deadlineMs = DEADLINE_MS }: CloseOptions = {}): Promise<void> {
     this.#closing ??= this.#close(deadlineMs)
     return this.#closing
+  }
+
+  #deliver(delivery: Delivery): void {
+    if (this.#mailbox.ended) this.#late++
+    else this.#mailbox.push(delivery)
+  }
+
+  /** Whose queue went to another member while they waited here are left out. */
+  #take(): Delivery | undefined {
+    let one = this.#mailbox.take()
+    while (one?.isExpired) one = this.#mailbox.take()
+    return one
+  }
+
+  async #next(signal?: AbortSignal): Promise<Delivery | undefined> {
+    let one = await this.#mailbox.next(signal)
+    while (one?.isExpired) one = await this.#mailbox.next(signal)
+    return one
   }
 
   #fail(error: unknown): void {
@@ -101,7 +121,7 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
     signal?.addEventListener('abort', onAbort, { once: true })
     const timer = this.#clock.after(waitMs, () => late.abort(TOO_LATE))
     try {
-      return await this.#mailbox.next(late.signal)
+      return await this.#next(late.signal)
     } catch (error) {
       if (error === TOO_LATE) return undefined
       throw error
@@ -113,17 +133,17 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
 
   /** What nobody took is given up; what was handed out has until the deadline. */
   async #untilSettled(deadlineMs: number): Promise<void> {
-    const givenUp = this.#mailbox.clear().length
-    const late = new AbortController()
-    while (deadlineMs > 0 && this.#member.unsettled > givenUp) {
-      const settled = new Promise<void>((resolve) => {
-        this.#settled = resolve
-      })
-      const deadline = sleep(this.#clock, deadlineMs, late.signal).then(() => true)
-      deadline.catch(() => {})
-      if ((await Promise.race([settled, deadline])) === true) return
-    }
-    late.abort()
+    const givenUp = this.#late + this.#mailbox.clear().filter((one) => !one.isExpired).length
+    if (deadlineMs <= 0) return
+    await new Promise<void>((resolve) => {
+      const timer = this.#clock.after(deadlineMs, resolve)
+      this.#settled = () => {
+        if (this.#member.unsettled > givenUp) return
+        timer.cancel()
+        resolve()
+      }
+      this.#settled()
+    })
   }
 }
 

@@ -47,8 +47,8 @@ export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposa
   async next(): Promise<IteratorResult<Message, undefined>> {
     const value = await this.#mailbox.next()
     if (value === undefined) return { done: true, value }
-    // Makes room for the next one; nothing is told to a broker.
-    await value.ack()
+    // Makes room for the next one, unless its queue is gone; nothing is told to a broker.
+    if (!value.isExpired) await value.ack()
     return { done: false, value }
   }
 

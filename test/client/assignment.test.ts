@@ -2,7 +2,7 @@ import test from 'ava'
 import type { Delivery } from '../../src/client/index.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { G, pair, pulls, quiet, turn, until, untilWith } from './pairing.ts'
+import { G, pair, pulls, quiet, sharesOf, turn, until, untilWith } from './pairing.ts'
 
 test('a queue that is given up is committed first, and its messages can no longer be settled', async (t) => {
   const { fake, mq } = await pair(t, {}, { queues: 2 })
@@ -63,4 +63,53 @@ test('what is missing is asked for again every other second at least', async (t)
   await clock.advanceAsync(2001)
   await until(() => asked() > before)
   t.pass()
+})
+
+test('what waits here of a queue that went to another member is left to that member', async (t) => {
+  const { fake, mq, statuses } = await pair(t, {}, { queues: 2 })
+  for (const queueId of [0, 1])
+    for (const n of [0, 1, 2]) fake.store('T', queueId, `${queueId}/${n}`)
+  const handled: string[] = []
+  let goOn: () => void = () => {}
+  const blocked = new Promise<void>((resolve) => {
+    goOn = resolve
+  })
+  await mq.consume(G, async (delivery) => {
+    handled.push(delivery.text())
+    await blocked
+  })
+  await until(() => handled.length === 1 && pulls(fake).length >= 4)
+  fake.addMember('g', '0-comes-first')
+  fake.notifyMembers('g')
+  await until(() => sharesOf(statuses).at(-1) === 1)
+  goOn()
+  await until(() => fake.committed.get('g:T:1') === 3 || handled.length > 4)
+  t.deepEqual(
+    handled.slice(1).filter((text) => text.startsWith('0/')),
+    [],
+  )
+})
+
+test('what was read is still handed out when the broker cuts off the old end of its log', async (t) => {
+  const { fake, mq } = await pair(t)
+  for (const body of ['0', '1']) fake.store('T', 0, body)
+  fake.intercept(REQUEST.pullMessage, ({ fields }) =>
+    fields.get('queueOffset') === '2'
+      ? {
+          code: RESPONSE.pullOffsetMoved,
+          fields: { suggestWhichBrokerId: 0, nextBeginOffset: 5, minOffset: 5, maxOffset: 5 },
+        }
+      : undefined,
+  )
+  const reader = mq.read({ topic: 'T', from: 'first' })
+  const subscription = mq.subscribe(G)
+  await until(
+    () => pulls(fake).filter(({ fields }) => fields.get('queueOffset') === '5').length > 1,
+  )
+  for (const body of ['0', '1']) {
+    t.is((await reader.next()).value?.text(), body)
+    const delivery = (await subscription.next()).value
+    t.is(delivery?.text(), body)
+    await delivery?.ack()
+  }
 })
