@@ -126,7 +126,7 @@ export class Assignment {
     const isNew = this.#firstSeen.get(queue.topic)?.has(queueKey(queue)) === false
     const signal = this.#signal
     try {
-      const connection = await this.#brokers.connection(queue.brokerName, signal)
+      const connection = await this.#brokers.connection(queue.brokerName, { signal })
       const offset = await startOffset(connection, committer, queue, from, isNew, { signal })
       if (signal.aborted) return true
       const reader = new QueueReader(queue, filter, offset, this.#owner)
@@ -164,8 +164,9 @@ export class Assignment {
     const { queue, committable } = reader
     const key = queueKey(queue)
     if (this.#committed.get(key) === committable) return
-    const connection = await this.#brokers.connection(queue.brokerName)
-    await commitOffset(connection, group, queue, committable, { timeoutMs: COMMIT_TIMEOUT_MS })
+    const options = { timeoutMs: COMMIT_TIMEOUT_MS }
+    const connection = await this.#brokers.connection(queue.brokerName, options)
+    await commitOffset(connection, group, queue, committable, options)
     this.#committed.set(key, committable)
   }
 }

@@ -15,20 +15,21 @@ export interface AttemptOptions {
 }
 
 /**
- * `attempt` is given what is left of the time, and the error of the attempt before. Rejects with the last
+ * `attempt` is told what is left of the time whenever it asks, and the error of the attempt before. Rejects with the last
  * attempt's error, or the signal's reason.
  */
 export async function withRetries<T>(
   options: AttemptOptions,
-  attempt: (leftMs: number, failed: BrokerError | undefined) => Promise<T>,
+  attempt: (leftMs: () => number, failed: BrokerError | undefined) => Promise<T>,
 ): Promise<T> {
   const { clock, signal } = options
   const deadline = clock.monotonic() + options.timeoutMs
+  const leftMs = (): number => Math.max(1, deadline - clock.monotonic())
   const backOff = new BackOff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
   let failed: BrokerError | undefined
   for (;;) {
     try {
-      return await attempt(Math.max(1, deadline - clock.monotonic()), failed)
+      return await attempt(leftMs, failed)
     } catch (thrown) {
       if (signal?.aborted) throw signal.reason
       if (!(thrown instanceof BrokerError) || !thrown.retryable) throw thrown

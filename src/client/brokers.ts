@@ -1,6 +1,7 @@
 // Brokers by name: where the routes say they are, reached as one client of RocketMQ.
 import { BrokerError } from '../errors.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
+import type { CallOptions } from './calls.ts'
 import type { Presence } from './presence.ts'
 import type { Routes } from './routes.ts'
 
@@ -13,12 +14,12 @@ export class Brokers {
     this.#routes = routes
   }
 
-  /** Rejects with NO_ROUTE, UNREACHABLE, the broker's refusal, or the signal's reason. */
-  async connection(brokerName: string, signal?: AbortSignal): Promise<RemotingConnection> {
+  /** Rejects with NO_ROUTE, UNREACHABLE, TIMED_OUT, the broker's refusal, or the signal's reason. */
+  async connection(brokerName: string, options: CallOptions = {}): Promise<RemotingConnection> {
     const address = this.#routes.addressOf(brokerName)
     const known = this.#presence.open(address) !== undefined
     try {
-      return await this.#presence.connection(address, signal)
+      return await this.#presence.connection(address, options)
     } catch (error) {
       if (known || !(error instanceof BrokerError) || error.code !== 'UNREACHABLE') throw error
       throw new BrokerError(

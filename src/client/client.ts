@@ -2,6 +2,7 @@
 // Owns what the parts share, and closes them in order.
 import { holdProcess, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
+import { unlessAborted } from './abort.ts'
 import { Admin } from './admin.ts'
 import { Brokers } from './brokers.ts'
 import type { CallOptions } from './calls.ts'
@@ -22,6 +23,11 @@ import { checkCount, memberOptions, type SubscribeOptions } from './subscribe-op
 import { type CloseOptions, type ReceiveOptions, Subscription } from './subscription.ts'
 import { type ReadOptions, TopicReader } from './topic-reader.ts'
 import { UniqueIds } from './unique-id.ts'
+
+export interface SubscriptionOptions extends SubscribeOptions {
+  /** Ends the iteration with its reason; messages in hand go back to the group. */
+  readonly signal?: AbortSignal | undefined
+}
 
 export interface ConsumeOptions extends SubscribeOptions {
   /** Messages handled at the same time; default 1. */
@@ -112,9 +118,10 @@ export class Client implements AsyncDisposable {
   }
 
   /** Messages of a group as an async iterable; each is to be settled. */
-  subscribe(options: SubscribeOptions): Subscription {
-    this.#check()
-    return this.#keep((closed) => new Subscription(memberOptions(options), this.#context, closed))
+  subscribe(options: SubscriptionOptions): Subscription {
+    this.#check(options)
+    const member = memberOptions(options)
+    return this.#keep((closed) => new Subscription(member, this.#context, closed, options.signal))
   }
 
   /** Runs the handler for every message of a group. Settles when the consumer has its queues. */
@@ -145,13 +152,13 @@ export class Client implements AsyncDisposable {
       )
       this.#receivers.set(key, receiver)
     }
-    await receiver.ready
+    await unlessAborted(receiver.ready, receive.signal)
     return receiver.receive(receive)
   }
 
   /** A topic's messages for nobody's account, from where you say and on. */
   read(options: ReadOptions): TopicReader {
-    this.#check()
+    this.#check(options)
     return this.#keep((closed) => new TopicReader(options, this.#context, closed))
   }
 
@@ -195,9 +202,11 @@ export class Client implements AsyncDisposable {
   }
 
   async #close(deadlineMs: number): Promise<void> {
+    const { clock } = this.#context
+    const deadline = clock.monotonic() + deadlineMs
     await Promise.all([...this.#open].map((one) => one.close({ deadlineMs })))
     this.#isDrained = true
-    await this.#producer.idle(deadlineMs)
+    await this.#producer.idle(deadline - clock.monotonic())
     await this.#presence.close()
     this.#directoryPeers.close()
     this.#status.close()

@@ -2,6 +2,7 @@
 // Messages with one ordering key are handled one after the other.
 import { type Clock, sleep } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
+import { unlessAborted } from './abort.ts'
 import { BackOff } from './back-off.ts'
 import type { Delivery } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
@@ -50,7 +51,7 @@ export class Consumer implements AsyncDisposable {
   /** Settles when its share of the queues is known and read. */
   async start(signal?: AbortSignal): Promise<void> {
     try {
-      await this.#member.start(signal)
+      await unlessAborted(this.#member.start(), signal)
     } catch (error) {
       await this.close({ deadlineMs: 0 })
       throw error

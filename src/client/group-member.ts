@@ -98,9 +98,9 @@ export class GroupMember implements ReaderOwner {
   }
 
   /** Settles after the first rebalance. Rejects with what will not mend itself. */
-  async start(signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted()
+  async start(): Promise<void> {
     await this.#rebalance()
+    if (this.#stop.signal.aborted) return
     this.#timers.push(
       this.clock.every(REBALANCE_MS, () => this.#rebalanceSoon()),
       this.clock.every(COMMIT_MS, () => this.#assignment.commitAll()),
@@ -142,7 +142,7 @@ export class GroupMember implements ReaderOwner {
   }
 
   connection(queue: QueueRef, signal?: AbortSignal): Promise<RemotingConnection> {
-    return this.#brokers.connection(queue.brokerName, signal)
+    return this.#brokers.connection(queue.brokerName, { signal })
   }
 
   /** The retry topic belongs to a group's subscription; broadcasting has no retry. */
@@ -249,7 +249,7 @@ export class GroupMember implements ReaderOwner {
     const brokers = [...new Set(queues.map((queue) => queue.brokerName))]
     // All of them must know us before any is asked: each tells only of those that it knows.
     const connections = await Promise.allSettled(
-      brokers.map((brokerName) => this.#brokers.connection(brokerName, signal)),
+      brokers.map((brokerName) => this.#brokers.connection(brokerName, { signal })),
     )
     const { clientId } = this.#presence
     let failure: unknown

@@ -4,7 +4,7 @@ export type { Credentials } from '../remoting/signature.ts'
 export type { Admin, BrokerEntry } from './admin.ts'
 export type { BrokerState } from './broker-state.ts'
 export type { CallOptions } from './calls.ts'
-export { type Client, type ConsumeOptions, connect } from './client.ts'
+export { type Client, type ConsumeOptions, connect, type SubscriptionOptions } from './client.ts'
 export type { Consumer, Handler } from './consumer.ts'
 export type { Delivery, Message } from './delivery.ts'
 export type {

@@ -38,7 +38,7 @@ export class Masters {
   }
 
   connection(address: string, options: CallOptions): Promise<RemotingConnection> {
-    return this.#presence.connection(address, options.signal)
+    return this.#presence.connection(address, options)
   }
 
   /**

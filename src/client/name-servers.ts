@@ -47,16 +47,21 @@ export class NameServers implements Directory {
     return decodeClusterInfo(accepted(response, 'the list of brokers').body).brokers
   }
 
+  /** One that is away hears of it from the brokers, which no longer name the topic when they register. */
   async forgetTopic(topic: string, options: CallOptions): Promise<void> {
     const fields = writeFields(DELETE_TOPIC_ROUTE, { topic })
-    for (const address of this.#addresses) {
-      const connection = await this.#peers.connection(address, options.signal)
-      const code = REQUEST.deleteTopicInNameServer
-      accepted(
-        await connection.request(code, { ...options, fields }),
-        `deleting the route of '${topic}' at ${address}`,
-      )
-    }
+    const code = REQUEST.deleteTopicInNameServer
+    await Promise.all(
+      this.#addresses.map(async (address) => {
+        try {
+          const connection = await this.#peers.connection(address, options)
+          const response = await connection.request(code, { ...options, fields })
+          accepted(response, `deleting the route of '${topic}' at ${address}`)
+        } catch (error) {
+          if (!isConnectionFailure(error)) throw error
+        }
+      }),
+    )
   }
 
   /** Rejects with UNREACHABLE naming every address tried. */
@@ -67,7 +72,7 @@ export class NameServers implements Directory {
       const index = (this.#current + i) % this.#addresses.length
       const address = this.#addresses[index]!
       try {
-        const connection = await this.#peers.connection(address, options.signal)
+        const connection = await this.#peers.connection(address, options)
         const response = await connection.request(code, options)
         this.#current = index
         return response

@@ -12,7 +12,8 @@ import {
   type RemotingConnection,
 } from '../remoting/connection.ts'
 import type { Credentials } from '../remoting/signature.ts'
-import { unlessAborted } from './abort.ts'
+import { within } from './abort.ts'
+import type { CallOptions } from './calls.ts'
 import type { StatusFeed } from './status.ts'
 
 export interface PeerOptions {
@@ -42,18 +43,18 @@ export class Peers {
     this.#listener = listener
   }
 
-  /** Rejects with UNREACHABLE naming the address, CLOSED, or the signal's reason. */
-  async connection(address: string, signal?: AbortSignal): Promise<RemotingConnection> {
+  /** Rejects with UNREACHABLE naming the address, TIMED_OUT, CLOSED, or the signal's reason. */
+  async connection(address: string, options: CallOptions = {}): Promise<RemotingConnection> {
     const known = this.#connections.get(address)
     if (known?.isOpen) return known
     if (this.#stop.signal.aborted) throw closedError()
-    signal?.throwIfAborted()
+    options.signal?.throwIfAborted()
     let dialled = this.#dialling.get(address)
     if (dialled === undefined) {
       dialled = this.#dial(address).finally(() => this.#dialling.delete(address))
       this.#dialling.set(address, dialled)
     }
-    return unlessAborted(dialled, signal)
+    return within(dialled, options, this.#options.clock, `connecting to ${address}`)
   }
 
   /** The connection if there is one now; nothing is dialled. */

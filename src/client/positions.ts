@@ -129,6 +129,6 @@ export class Positions {
   }
 
   #connection(queue: QueueRef, options: CallOptions): Promise<RemotingConnection> {
-    return this.#brokers.connection(queue.brokerName, options.signal)
+    return this.#brokers.connection(queue.brokerName, options)
   }
 }

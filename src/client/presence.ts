@@ -6,7 +6,8 @@ import { BrokerError } from '../errors.ts'
 import type { Command } from '../remoting/command.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
 import type { ConsumerEntry } from '../remoting/requests/clients.ts'
-import { heartbeat, unregister } from './calls.ts'
+import { within } from './abort.ts'
+import { type CallOptions, heartbeat, unregister } from './calls.ts'
 import { type PeerOptions, Peers } from './peers.ts'
 import { uniqueClientId } from './unique-id.ts'
 
@@ -29,6 +30,7 @@ export interface PresenceListener {
 interface Introduction {
   readonly connection: RemotingConnection
   readonly answered: Promise<void>
+  isAnswered: boolean
 }
 
 export class Presence {
@@ -55,10 +57,12 @@ export class Presence {
   }
 
   /** A connection to a broker that knows us. Rejects as Peers does, and with the broker's refusal. */
-  async connection(address: string, signal?: AbortSignal): Promise<RemotingConnection> {
-    const connection = this.#peers.open(address) ?? (await this.#peers.connection(address, signal))
+  async connection(address: string, options: CallOptions = {}): Promise<RemotingConnection> {
+    const connection = this.#peers.open(address) ?? (await this.#peers.connection(address, options))
     const introduction = this.#introductions.get(address)
-    if (introduction?.connection === connection) await introduction.answered
+    if (introduction?.connection === connection && !introduction.isAnswered) {
+      await within(introduction.answered, options, this.#options.clock, `registering at ${address}`)
+    }
     return connection
   }
 
@@ -80,9 +84,13 @@ export class Presence {
     const connection = this.#peers.open(address)
     if (connection === undefined) return
     const answered = this.#register(connection)
-    this.#introductions.set(address, { connection, answered })
+    const introduction = { connection, answered, isAnswered: false }
+    this.#introductions.set(address, introduction)
     answered.then(
-      () => this.#listener.introduced?.(address),
+      () => {
+        introduction.isAnswered = true
+        this.#listener.introduced?.(address)
+      },
       // Whoever waits for the connection gets the error, and the next one a new connection.
       () => connection.close(),
     )

@@ -6,6 +6,7 @@ import { BODY_BYTES_MAX } from '../model/limits.ts'
 import { queueOfKey } from '../model/ordering-key.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
+import { unlessAborted } from './abort.ts'
 import { withRetries } from './attempts.ts'
 import type { Brokers } from './brokers.ts'
 import { type CallOptions, type SendAnswer, sendMessageOneWay, sendMessages } from './calls.ts'
@@ -114,8 +115,8 @@ export class Producer {
   /** Settles when the message is handed to the connection. Rejects with BUSY when that owes too much. */
   async sendOneWay(message: OutgoingMessage, options: CallOptions): Promise<void> {
     const encoded = encodeMessage(message, this.#ids.next())
-    const { queue, connection } = await this.#place(encoded, undefined, options)
-    const { group: producerGroup, clock } = this.#options
+    const { group: producerGroup, clock, timeoutMs } = this.#options
+    const { queue, connection } = await this.#place(encoded, undefined, { timeoutMs, ...options })
     const bornTimestamp = clock.now()
     sendMessageOneWay(connection, { producerGroup, queue, bornTimestamp, messages: [encoded] })
   }
@@ -124,8 +125,11 @@ export class Producer {
   async idle(deadlineMs: number): Promise<void> {
     if (this.#pending === 0 || deadlineMs <= 0) return
     await new Promise<void>((resolve) => {
-      this.#idle = resolve
-      this.#options.clock.after(deadlineMs, resolve)
+      const timer = this.#options.clock.after(deadlineMs, resolve)
+      this.#idle = () => {
+        timer.cancel()
+        resolve()
+      }
     })
   }
 
@@ -153,21 +157,13 @@ export class Producer {
     send: () => Promise<T>,
   ): Promise<T> {
     const before = this.#keys.get(key)
-    const sent = (async () => {
-      await before
-      signal?.throwIfAborted()
-      return send()
-    })()
-    const settled = sent.then(
-      () => {},
-      () => {},
-    )
-    this.#keys.set(key, settled)
-    try {
-      return await sent
-    } finally {
+    const sent = before === undefined ? send() : unlessAborted(before, signal).then(send)
+    // Who gives up in the row leaves it to those before and behind.
+    const settled = Promise.allSettled([before, sent]).then(() => {
       if (this.#keys.get(key) === settled) this.#keys.delete(key)
-    }
+    })
+    this.#keys.set(key, settled)
+    return sent
   }
 
   /** Messages of one topic and one ordering key, to one queue. */
@@ -183,10 +179,11 @@ export class Producer {
     const limits = { clock, timeoutMs: options.timeoutMs ?? timeoutMs, signal }
     return withRetries(limits, async (leftMs, failed) => {
       if (failed !== undefined) this.#routes.invalidate(first.topic)
-      const { queue, connection } = await this.#place(first, failedBroker, options)
+      const place = await this.#place(first, failedBroker, { timeoutMs: leftMs(), signal })
+      const { queue, connection } = place
       failedBroker = queue.brokerName
       const request = { producerGroup: this.#options.group, queue, bornTimestamp, messages }
-      const timeout = Math.min(leftMs, ATTEMPT_MS)
+      const timeout = Math.min(leftMs(), ATTEMPT_MS)
       try {
         const answer = await sendMessages(connection, request, { timeoutMs: timeout, signal })
         return resultsOf(messages, queue, answer)
@@ -211,7 +208,7 @@ export class Producer {
       orderingKey === undefined
         ? this.#nextQueue(topic, queues, avoidedBroker)
         : queues[queueOfKey(orderingKey, queues.length)]!
-    const connection = await this.#brokers.connection(queue.brokerName, options.signal)
+    const connection = await this.#brokers.connection(queue.brokerName, options)
     if (connection.unsentBytes > UNSENT_BYTES_MAX) {
       throw new BrokerError(
         'BUSY',

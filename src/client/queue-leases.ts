@@ -9,7 +9,8 @@ import { lockQueues, type QueueHolder, unlockQueues } from './calls.ts'
 
 export const LEASE_RENEW_MS = 20_000
 const LEASE_CERTAIN_MS = 30_000
-const TIMEOUT_MS = 1000
+/** A broker that is slow must hold up neither a rebalance nor a close. */
+const ANSWER = { timeoutMs: 1000 }
 
 interface Lease {
   readonly queue: QueueRef
@@ -61,8 +62,8 @@ export class QueueLeases {
     for (const queue of queues) this.#leases.delete(queueKey(queue))
     await Promise.all(
       byBroker(queues).map(async (some) => {
-        const connection = await this.#brokers.connection(some[0]!.brokerName)
-        await unlockQueues(connection, this.#holder, some, { timeoutMs: TIMEOUT_MS })
+        const connection = await this.#brokers.connection(some[0]!.brokerName, ANSWER)
+        await unlockQueues(connection, this.#holder, some, ANSWER)
       }),
     )
   }
@@ -73,9 +74,9 @@ export class QueueLeases {
 
   /** Of queues of one broker; those that it gave. */
   async #lock(queues: readonly QueueRef[]): Promise<readonly Lease[]> {
-    const connection = await this.#brokers.connection(queues[0]!.brokerName)
+    const connection = await this.#brokers.connection(queues[0]!.brokerName, ANSWER)
     const certainUntil = this.#clock.monotonic() + LEASE_CERTAIN_MS
-    const locked = await lockQueues(connection, this.#holder, queues, { timeoutMs: TIMEOUT_MS })
+    const locked = await lockQueues(connection, this.#holder, queues, ANSWER)
     return locked.map((queue) => ({ queue, certainUntil }))
   }
 }

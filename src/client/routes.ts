@@ -6,7 +6,7 @@ import { AUTO_CREATE_TOPIC } from '../model/names.ts'
 import { PERM_READ, PERM_WRITE } from '../model/topic.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
 import type { TopicRoute } from '../remoting/requests/route.ts'
-import { unlessAborted } from './abort.ts'
+import { within } from './abort.ts'
 import { compareQueues } from './allocation.ts'
 import type { CallOptions } from './calls.ts'
 import { type Directory, isConnectionFailure } from './name-servers.ts'
@@ -93,7 +93,7 @@ export class Routes {
       asking = this.#ask(topic).finally(() => this.#asking.delete(topic))
       this.#asking.set(topic, asking)
     }
-    return unlessAborted(asking, options.signal)
+    return within(asking, options, this.#clock, `the route of '${topic}'`)
   }
 
   async #ask(topic: string): Promise<Queues> {

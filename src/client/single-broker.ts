@@ -45,7 +45,7 @@ export class SingleBroker implements Directory {
   async forgetTopic(): Promise<void> {}
 
   #connection(options: CallOptions): Promise<RemotingConnection> {
-    return this.#peers.connection(this.#address, options.signal)
+    return this.#peers.connection(this.#address, options)
   }
 
   /** Its name is part of every queue's name. */

@@ -2,6 +2,7 @@
 // a time. Leaving the loop ends it and returns what is not settled to the group.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
+import { onAbort } from './abort.ts'
 import type { Delivery } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
 import { Mailbox } from './mailbox.ts'
@@ -29,13 +30,19 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
   readonly #member: GroupMember
   readonly #mailbox = new Mailbox<Delivery>()
   readonly #onClosed: () => void
+  readonly #unheard: () => void
   /** Came after the end. */
   #late = 0
   #settled: (() => void) | undefined
   #closing: Promise<void> | undefined
 
   /** Use `client.subscribe`. */
-  constructor(options: MemberOptions, context: MemberContext, onClosed: () => void) {
+  constructor(
+    options: MemberOptions,
+    context: MemberContext,
+    onClosed: () => void,
+    signal?: AbortSignal,
+  ) {
     this.#clock = context.clock
     this.#onClosed = onClosed
     this.#member = new GroupMember(options, context, {
@@ -45,6 +52,10 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
     })
     this.ready = this.#member.start()
     this.ready.catch((error) => this.#fail(error))
+    this.#unheard = onAbort(signal, (reason) => {
+      this.#mailbox.clear()
+      this.#fail(reason)
+    })
   }
 
   async next(): Promise<IteratorResult<Delivery, undefined>> {
@@ -102,6 +113,7 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
 
   async #close(deadlineMs: number): Promise<void> {
     this.#mailbox.end()
+    this.#unheard()
     await this.#member.close(() => this.#untilSettled(deadlineMs))
     this.#onClosed()
   }
@@ -117,8 +129,7 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
   async #firstWithin(waitMs: number, signal?: AbortSignal): Promise<Delivery | undefined> {
     if (waitMs <= 0 && !this.#mailbox.ended) return undefined
     const late = new AbortController()
-    const onAbort = (): void => late.abort(signal?.reason)
-    signal?.addEventListener('abort', onAbort, { once: true })
+    const unheard = onAbort(signal, (reason) => late.abort(reason))
     const timer = this.#clock.after(waitMs, () => late.abort(TOO_LATE))
     try {
       return await this.#next(late.signal)
@@ -127,7 +138,7 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
       throw error
     } finally {
       timer.cancel()
-      signal?.removeEventListener('abort', onAbort)
+      unheard()
     }
   }
 

@@ -1,5 +1,6 @@
 // Reads a topic for nobody's account, from where it is told and on: no group, nothing to settle, nothing
 // remembered. For watching, replay and tools.
+import { onAbort } from './abort.ts'
 import type { Delivery, Message } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
 import { Mailbox } from './mailbox.ts'
@@ -17,6 +18,8 @@ export interface ReadOptions {
   readonly from?: StartAt | undefined
   /** Messages that may wait here; reading stops at this bound. */
   readonly prefetch?: number | undefined
+  /** Ends the iteration with its reason. */
+  readonly signal?: AbortSignal | undefined
 }
 
 export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposable {
@@ -25,11 +28,12 @@ export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposa
   readonly #member: GroupMember
   readonly #mailbox = new Mailbox<Delivery>()
   readonly #onClosed: () => void
+  readonly #unheard: () => void
   #closing: Promise<void> | undefined
 
   /** Use `client.read`. */
   constructor(options: ReadOptions, context: MemberContext, onClosed: () => void) {
-    const { topic, tags, from, prefetch = PREFETCH_DEFAULT } = options
+    const { topic, tags, from, prefetch = PREFETCH_DEFAULT, signal } = options
     const member = memberOptions({ group: TOOLS_GROUP, topic, tags, from, prefetch })
     this.#onClosed = onClosed
     this.#member = new GroupMember(
@@ -42,6 +46,10 @@ export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposa
     )
     this.ready = this.#member.start()
     this.ready.catch((error) => this.#fail(error))
+    this.#unheard = onAbort(signal, (reason) => {
+      this.#mailbox.clear()
+      this.#fail(reason)
+    })
   }
 
   async next(): Promise<IteratorResult<Message, undefined>> {
@@ -69,6 +77,7 @@ export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposa
   }
 
   async #close(): Promise<void> {
+    this.#unheard()
     this.#mailbox.clear()
     this.#mailbox.end()
     await this.#member.close()

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 import test from 'ava'
-import { connect } from '../../src/client/index.ts'
+import { type Client, connect } from '../../src/client/index.ts'
 import { REQUEST } from '../../src/remoting/codes.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startFakeRocketmq } from '../support/fake-rocketmq.ts'
@@ -111,6 +111,73 @@ test('close waits for the answer to a send that is under way', async (t) => {
   t.truthy((await sending).messageId)
   await closing
 })
+
+test('the deadline of a close is one for consumers and sends together', async (t) => {
+  const clock = new FakeClock()
+  const fake = await startFakeRocketmq(t)
+  fake.store('T', 0, 'x')
+  const mq = await connect({ nameServers: fake.address, clock })
+  fake.intercept(REQUEST.sendMessageV2, () => 'silence')
+  let isHandled = false
+  await mq.consume({ group: 'g', topic: 'T', from: 'first' }, () => {
+    isHandled = true
+    return new Promise(() => {})
+  })
+  const sending = mq.send({ topic: 'T', body: 'y' }, { timeoutMs: 60_000 })
+  sending.catch(() => {})
+  while (!isHandled || fake.count(REQUEST.sendMessageV2) === 0) await clock.advanceAsync(0)
+  const closing = mq.close({ deadlineMs: 2000 })
+  for (let i = 0; i < 50; i++) await clock.advanceAsync(0)
+  await clock.advanceAsync(2000)
+  await closing
+  await t.throwsAsync(sending, { code: 'CLOSED' })
+})
+
+test('a topic is deleted also while one of the name servers is down', async (t) => {
+  const fake = await startFakeRocketmq(t)
+  const config = { topicName: 'T', readQueueNums: 1, writeQueueNums: 1, perm: 6 }
+  fake.intercept(REQUEST.getTopicConfig, () => ({ body: Buffer.from(JSON.stringify(config)) }))
+  const nameServers = [await deadAddress(), fake.address]
+  await using mq = await connect({ nameServers })
+  await mq.admin.topics.delete('T')
+  t.is(fake.count(REQUEST.deleteTopicInNameServer), 1)
+})
+
+const CONSUMING = { group: 'g', topic: 'T' } as const
+
+for (const [what, begin] of [
+  ['consume', (mq: Client, signal: AbortSignal) => mq.consume({ ...CONSUMING, signal }, () => {})],
+  ['receive', (mq: Client, signal: AbortSignal) => mq.receive(CONSUMING, { signal })],
+] as const) {
+  test(`${what} gives up joining its group when its signal says so`, async (t) => {
+    const fake = await startFakeRocketmq(t)
+    await using mq = await connect({ nameServers: fake.address })
+    fake.intercept(REQUEST.getConsumerList, () => 'silence')
+    const given = new AbortController()
+    const beginning = begin(mq, given.signal)
+    while (fake.count(REQUEST.getConsumerList) === 0) await new Promise(setImmediate)
+    given.abort(new Error('enough'))
+    await t.throwsAsync(beginning, { message: 'enough' })
+  })
+}
+
+for (const [what, begin] of [
+  ['subscribe', (mq: Client, signal: AbortSignal) => mq.subscribe({ ...CONSUMING, signal })],
+  ['read', (mq: Client, signal: AbortSignal) => mq.read({ topic: 'T', signal })],
+] as const) {
+  test(`what ${what} iterates ends with the reason of its signal`, async (t) => {
+    const fake = await startFakeRocketmq(t)
+    await using mq = await connect({ nameServers: fake.address })
+    const given = new AbortController()
+    const iterator = begin(mq, given.signal)
+    await iterator.ready
+    for (const body of ['0', '1']) fake.store('T', 0, body)
+    t.is((await iterator.next()).value?.text(), '0')
+    given.abort(new Error('enough'))
+    await t.throwsAsync(iterator.next(), { message: 'enough' })
+    t.throws(() => begin(mq, given.signal), { message: 'enough' })
+  })
+}
 
 test('status tells of connections made and lost, and ends with the client', async (t) => {
   const fake = await startFakeRocketmq(t)

@@ -115,6 +115,46 @@ test('a send that is given up rejects with the reason at once', async (t) => {
   await t.throwsAsync(sending, { message: 'enough' })
 })
 
+test('a send that is given up while it waits for its turn is never sent, and the turns stay', async (t) => {
+  const { fake, mq } = await pair(t)
+  const answers: (() => void)[] = []
+  fake.intercept(
+    REQUEST.sendMessageV2,
+    () => new Promise((resolve) => answers.push(() => resolve(undefined))),
+  )
+  const given = new AbortController()
+  const first = mq.send({ topic: 'T', orderingKey: 'a', body: '1' })
+  const second = mq.send({ topic: 'T', orderingKey: 'a', body: '2' }, { signal: given.signal })
+  while (answers.length === 0) await new Promise(setImmediate)
+  given.abort(new Error('enough'))
+  await t.throwsAsync(second, { message: 'enough' })
+  const third = mq.send({ topic: 'T', orderingKey: 'a', body: '3' })
+  for (let i = 0; i < 20; i++) await new Promise(setImmediate)
+  t.is(sends(fake).length, 1)
+  answers.shift()!()
+  await first
+  while (answers.length === 0) await new Promise(setImmediate)
+  answers.shift()!()
+  await third
+  t.deepEqual(fake.bodies('T'), ['1', '3'])
+})
+
+for (const [what, code] of [
+  ['a route', REQUEST.getRoute],
+  ['the broker to know the client', REQUEST.heartbeat],
+] as const) {
+  test(`the time and the signal of a send count while it waits for ${what}`, async (t) => {
+    const { fake, mq } = await pair(t, { timeoutMs: 60_000 })
+    fake.intercept(code, () => 'silence')
+    const late = { code: 'TIMED_OUT', message: /no answer within/ }
+    await t.throwsAsync(mq.send({ topic: 'T', body: 'x' }, { timeoutMs: 50 }), late)
+    const given = new AbortController()
+    const sending = mq.send({ topic: 'T', body: 'x' }, { signal: given.signal })
+    setImmediate(() => given.abort(new Error('enough')))
+    await t.throwsAsync(sending, { message: 'enough' })
+  })
+}
+
 test('one key waits for its turn, other keys and messages without one do not', async (t) => {
   const { fake, mq } = await pair(t)
   const answers: (() => void)[] = []
