@@ -2,7 +2,6 @@
 // reverse order. The only file that knows all of them.
 import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
-import { isIP } from 'node:net'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config, ListeningConfig } from './config.ts'
 import { BrokerError } from './errors.ts'
@@ -252,7 +251,6 @@ async function openStoreOf(composition: Composition): Promise<MessageStore> {
 /** Records and message ids carry an IPv4 address. @throws BrokerError CONFIG_INVALID */
 async function advertisedIp(config: ListeningConfig): Promise<string> {
   const host = advertisedHost(config) ?? '127.0.0.1'
-  if (isIP(host) !== 0) return host
   try {
     return (await lookup(host, { family: 4 })).address
   } catch (error) {

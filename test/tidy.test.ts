@@ -137,30 +137,13 @@ test('the folders that architecture.md describes are the folders there are', (t)
   for (const folder of folders) t.true(page.includes(`${folder}/`), `${folder}/ is not described`)
 })
 
-interface Override {
-  readonly includes: readonly string[]
-  readonly linter: {
-    readonly rules: {
-      readonly style?: {
-        readonly noRestrictedImports?: {
-          readonly options: { readonly patterns: readonly { readonly message: string }[] }
-        }
-      }
+test('who knows one front-end finds the same files in the others', (t) => {
+  const paths = new Set(src.map(({ path }) => path))
+  for (const frontEnd of ['remoting', 'mqtt', 'amqp']) {
+    const has = (noun: string): boolean => paths.has(`src/gateway/${frontEnd}/${noun}.ts`)
+    for (const noun of ['server', 'connection', 'address', 'message', 'errors']) {
+      t.true(has(noun), `${frontEnd} has no ${noun}.ts`)
     }
+    t.true(has('session') || has('link'), `${frontEnd} has neither session.ts nor link.ts`)
   }
-}
-
-test('the walls between folders are the ones that architecture.md shows', (t) => {
-  const { overrides } = JSON.parse(textOf('biome.json')) as { overrides: readonly Override[] }
-  const page = textOf('docs/internals/architecture.md')
-  let walls = 0
-  for (const { linter } of overrides) {
-    const patterns = linter.rules.style?.noRestrictedImports?.options.patterns ?? []
-    for (const { message } of patterns) {
-      walls++
-      const [folder, allowed] = /^(\S+) may import: (.*) \(who/.exec(message)!.slice(1)
-      t.true(page.includes(`| \`${folder}\` | ${allowed} |`), `${folder}: ${allowed}`)
-    }
-  }
-  t.true(walls >= 11)
 })
