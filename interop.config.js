@@ -4,6 +4,7 @@ export default {
   files: ['interop-tests/**/*.test.ts'],
   typescript: { rewritePaths: { 'interop-tests/': 'dist/interop-tests/' }, compile: false },
   nodeArguments: ['--enable-source-maps'],
-  timeout: '5m',
+  // A first run loads jars from Maven Central before its first result.
+  timeout: '10m',
   concurrency: 1,
 }

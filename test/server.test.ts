@@ -32,7 +32,7 @@ test('one process listens for every front-end, and closing frees every port', as
 })
 
 test('peers that hang cost a stop one deadline, however many ports they hold', async (t) => {
-  const { server } = await startServer(t, { config: { stopDeadlineMs: 2000 } })
+  const { server } = await startServer(t, { config: { stopDeadlineMs: 3000 } })
   for (const { port } of server.addresses) {
     const peer = await RawPeer.connect(port)
     t.teardown(() => peer.end())
@@ -41,7 +41,8 @@ test('peers that hang cost a stop one deadline, however many ports they hold', a
   }
   const startedMs = performance.now()
   await server.close()
-  t.true(performance.now() - startedMs < 3500)
+  // Two deadlines would be six seconds.
+  t.true(performance.now() - startedMs < 5900)
 })
 
 test('a front-end that is disabled does not listen', async (t) => {

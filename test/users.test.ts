@@ -106,7 +106,7 @@ test("RocketMQ: the ACL's signature lets in, a wrong key and no key do not", asy
     { ...auth, secretKey: 'guessed' },
     { ...auth, accessKey: 'who' },
   ]) {
-    await using client = await connect({ nameServers, auth: wrong, timeoutMs: 2000 })
+    await using client = await connect({ nameServers, auth: wrong })
     const error = await t.throwsAsync(client.send({ topic: 'orders', body: 'x' }), {
       instanceOf: BrokerError,
     })

@@ -28,7 +28,7 @@ export function matrixTests({ kills }: CellOptions): void {
   })
   test.after.always(async () => {
     await traffic?.stop()
-    for (const end of endings) await end()
+    for (const end of endings.toReversed()) await end()
   })
   for (const consumer of CLIENTS) {
     for (const mode of MODES) {

@@ -187,9 +187,10 @@ testJava('orderly consumers keep the order of each queue and retry in place', as
     java(t, 'push', { ...group, instance: 'two' }),
   ])
   await Promise.all(consumers.map((consumer) => consumer.ready()))
+  await membersOf('G_ordered', 2)
   const producer = await java(t, 'produce', { ...common, mode: 'ordered', count: 16 })
   t.deepEqual(noFailures(await producer.ends()), [])
-  await allGot(consumers, 32)
+  await eachGotTwice(consumers, 16)
   for (const consumer of consumers) {
     for (const messages of groupByQueue(consumer.got).values()) {
       const order = messages.map((message) => message.queueOffset)
@@ -417,6 +418,20 @@ async function allGot(consumers: readonly ForeignClient[], count: number): Promi
     consumer.until(`all had ${count} messages`, () => total() >= count),
   )
   await Promise.race(enough)
+}
+
+/** Waits until so many messages were delivered twice. */
+async function eachGotTwice(consumers: readonly ForeignClient[], count: number): Promise<void> {
+  const areTwice = (): boolean => {
+    const times = new Map<string, number>()
+    for (const { msgId } of consumers.flatMap((consumer) => consumer.got)) {
+      times.set(msgId, (times.get(msgId) ?? 0) + 1)
+    }
+    return [...times.values()].filter((n) => n >= 2).length >= count
+  }
+  await Promise.race(
+    consumers.map((consumer) => consumer.until(`${count} messages came twice`, areTwice)),
+  )
 }
 
 /** Rebalancing is the clients' own affair; their registrations tell when it can have happened. */

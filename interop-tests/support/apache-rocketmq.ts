@@ -5,12 +5,13 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createWriteStream, existsSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { freePort, isFree } from '../../test/support/server.ts'
 
 const run = promisify(execFile)
 
@@ -188,27 +189,11 @@ function isOpen(port: number): Promise<boolean> {
   })
 }
 
-function freePort(port = 0): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.on('error', reject)
-    server.listen(port, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
-    })
-  })
-}
-
 /** The broker also listens two below its port. */
 async function brokerPorts(): Promise<{ port: number; haPort: number }> {
-  for (let attempt = 0; ; attempt++) {
+  for (;;) {
     const port = await freePort()
-    try {
-      await freePort(port - 2)
-      return { port, haPort: await freePort() }
-    } catch (error) {
-      if (attempt === 20) throw error
-    }
+    if (await isFree(port - 2)) return { port, haPort: await freePort() }
   }
 }
 

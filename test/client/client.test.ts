@@ -85,12 +85,12 @@ test('after close every call is refused, and a second close is the first', async
 
 test('close does not wait for a broker that is down', async (t) => {
   const fake = await startFakeRocketmq(t)
-  const mq = await connect({ nameServers: fake.address })
+  // Time stands still: a wait for anything would never end.
+  const mq = await connect({ nameServers: fake.address, clock: new FakeClock() })
   await mq.consume({ group: 'g', topic: 'T' }, () => {})
   await fake.stop()
-  const began = performance.now()
   await mq.close()
-  t.true(performance.now() - began < 1000)
+  t.pass()
 })
 
 test('close waits for the answer to a send that is under way', async (t) => {

@@ -43,11 +43,14 @@ test('an answer that is cut off leads to a second attempt with the same message 
 })
 
 test('a broker that is down for a moment delays a send and does not fail it', async (t) => {
-  const { fake, mq } = await pair(t)
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock, timeoutMs: 1e9 })
   await mq.send({ topic: 'T', body: 'before' })
   await fake.stop()
-  const sending = mq.send({ topic: 'T', body: 'after' })
-  await new Promise((resolve) => setTimeout(resolve, 50))
+  const sending = whileTimePasses(clock, mq.send({ topic: 'T', body: 'after' }))
+  // Time for several attempts.
+  const backMs = clock.monotonic() + 1000
+  while (clock.monotonic() < backMs) await new Promise(setImmediate)
   await fake.listen()
   await sending
   t.deepEqual(fake.bodies('T'), ['before', 'after'])

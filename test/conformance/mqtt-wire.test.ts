@@ -21,13 +21,11 @@ const NOT_APPLICABLE: Readonly<Record<string, string>> = {
 /** What the data expects of the server's CONNACK. */
 const AS_THE_DATA_EXPECTS = { topicAliasMax: 10, receiveMaximum: 20 }
 
-test('the wire sequences pass but for the listed ones', async (t) => {
-  const cases = loadWireCases(DIRECTORY)
-  if (cases === undefined) {
-    t.log(`SKIPPED: ${DIRECTORY} is not there`)
-    t.pass()
-    return
-  }
+const cases = loadWireCases(DIRECTORY) ?? []
+const testWire = cases.length === 0 ? test.skip : test
+if (cases.length === 0) process.stderr.write(`SKIPPED: ${DIRECTORY} is not there\n`)
+
+testWire('the wire sequences pass but for the listed ones', async (t) => {
   t.timeout(300_000)
   const off = { enabled: false }
   const server = await startServer(t, {

@@ -1,6 +1,6 @@
 // Consuming in a group through the SDK: sharing, order, retry.
 import test from 'ava'
-import { latch } from '../support/waiting.ts'
+import { eventually, latch } from '../support/waiting.ts'
 import {
   assignments,
   type MakeClient,
@@ -47,11 +47,12 @@ export function consuming(client: MakeClient, topic: MakeTopic): void {
       if (delivery.text() === '4') break
       await delivery.ack()
     }
-    const got = await mq.receive({ group, topic: name }, { max: 32, waitMs: WAIT_MS })
-    t.deepEqual(
-      got.map((delivery) => delivery.text()),
-      numbers(4, 10),
-    )
+    const got: string[] = []
+    while (got.length < 6) {
+      const some = await mq.receive({ group, topic: name }, { max: 32, waitMs: WAIT_MS })
+      got.push(...some.map((delivery) => delivery.text()))
+    }
+    t.deepEqual(got, numbers(4, 10))
   })
 
   test('tags: only those asked for come', async (t) => {
@@ -93,20 +94,17 @@ export function consuming(client: MakeClient, topic: MakeTopic): void {
     t.deepEqual(seen.toSorted(), [`${a} yes`, `${b} too`].toSorted())
   })
 
-  test('a new group starts at what is sent from now on', async (t) => {
+  // A group would not do: Apache hands out a young queue from its start to a group that is new.
+  test('a reader starts at what is sent from now on', async (t) => {
     const mq = await client(t)
     const name = await topic(mq, 1)
-    // Enough that a broker which hands a young queue out from its start would show it.
-    await using reader = mq.read({ topic: name })
     await sendMany(mq, name, 0, 3)
+    // Apache tells of a message some time after it accepted it.
+    await eventually(async () => ((await mq.queues(name))[0]!.maxOffset === 3 ? true : undefined))
+    await using reader = mq.read({ topic: name })
     await reader.ready
     await mq.send({ topic: name, body: 'new' })
-    const seen: string[] = []
-    for await (const message of reader) {
-      seen.push(message.text())
-      if (message.text() === 'new') break
-    }
-    t.is(seen.at(-1), 'new')
+    t.is((await reader.next()).value!.text(), 'new')
   })
 
   test('receive gives what there is at once, waits for the first, and no longer than asked', async (t) => {
@@ -178,7 +176,7 @@ export function sharing(client: MakeClient, topic: MakeTopic): void {
       })
     const first = await member(0)
     const second = await member(1)
-    await shares.until((sizes) => sizes.includes(4) && sizes.at(-1) === 4)
+    await shares.until((sizes) => sizes.length >= 3 && sizes.slice(-2).every((size) => size === 4))
     await sendMany(mq, name, 0, 200)
     await every.reached
     t.deepEqual([...seen[0], ...seen[1]].toSorted(), numbers(0, 200).toSorted())

@@ -11,7 +11,7 @@ export async function survives(
   topic: MakeTopic,
   restart: () => Promise<void>,
 ): Promise<void> {
-  const mq = await client(t, { timeoutMs: 60_000 })
+  const mq = await client(t, { timeoutMs: 150_000 })
   const name = await topic(mq, 4)
   const seen = new Set<string>()
   const order = new Map<string, number>()

@@ -62,7 +62,7 @@ for (const [i, code] of snippets.entries()) {
     const server = await startServer(t)
     const { stderr } = await run(process.execPath, [join(FOLDER, 'out', `${i}.js`)], {
       env: { ...process.env, NAME_SERVERS: server.address('nameServer') },
-      timeout: 20_000,
+      timeout: 60_000,
     })
     t.is(stderr, '')
   })

@@ -319,5 +319,5 @@ test('a peer that asks for much and reads nothing is let go', async (t) => {
   peer.send(...ask)
   t.is((await route(await connect(), names[0]!)).code, 0)
   peer.resume()
-  t.true((await peer.closed(20_000)).length < 200 * 1024 * 1024)
+  t.true((await peer.closed()).length < 200 * 1024 * 1024)
 })

@@ -120,20 +120,19 @@ test('A file in the place of the directory is refused with what to do', async (t
   t.regex(refusal.message, /name another directory/)
 })
 
-test('A directory without the right to write is refused with its path and what to do', async (t) => {
-  if (process.getuid?.() === 0) {
-    t.log(
-      'skipped as root, whom no permission stops; the same path is covered by a read-only mount',
-    )
-    t.pass()
-    return
-  }
-  const path = await tempDir(t)
-  await chmod(path, 0o500)
-  const refusal = refusalOf(() => openDataDirectory(path))
-  t.is(refusal.code, 'CONFIG_INVALID')
-  t.regex(refusal.message, /right to write/)
-})
+// No permission stops root; the test after this one takes the same path.
+const testAsUser = process.getuid?.() === 0 ? test.skip : test
+
+testAsUser(
+  'A directory without the right to write is refused with its path and what to do',
+  async (t) => {
+    const path = await tempDir(t)
+    await chmod(path, 0o500)
+    const refusal = refusalOf(() => openDataDirectory(path))
+    t.is(refusal.code, 'CONFIG_INVALID')
+    t.regex(refusal.message, /right to write/)
+  },
+)
 
 test('A directory on a read-only file system is refused with its path and what to do', (t) => {
   // /proc refuses every new file, for root too.

@@ -1,8 +1,9 @@
-// The AMQP front-end over a real broker and store, behind a real listener on a free port, with real time.
+// The AMQP front-end over a real broker and store, behind a real listener on a free port, with real time
+// unless told otherwise.
 import type { ExecutionContext } from 'ava'
 import { openBroker } from '../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
-import { systemClock } from '../../src/clock.ts'
+import { type Clock, systemClock } from '../../src/clock.ts'
 import type { AmqpOptions } from '../../src/gateway/amqp/options.ts'
 import { AmqpGateway } from '../../src/gateway/amqp/server.ts'
 import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
@@ -15,6 +16,7 @@ import { tempDir } from './temp-dir.ts'
 export interface AmqpServerOptions {
   readonly limits?: Partial<AmqpOptions>
   readonly broker?: Partial<BrokerOptions>
+  readonly clock?: Clock
   readonly users?: Readonly<Record<string, User>>
   /** Puts something between the front-end and the broker. */
   wrap?(broker: Broker): Broker
@@ -31,7 +33,7 @@ export async function startAmqp(
   t: ExecutionContext,
   options: AmqpServerOptions = {},
 ): Promise<AmqpServer> {
-  const clock = systemClock
+  const { clock = systemClock } = options
   const log = silentLogger
   const storeHost = { ip: 0x7f000001, port: 10_911 }
   const directory = await tempDir(t)

@@ -69,7 +69,7 @@ export class TestClient {
   }
 
   /** Everything received, once there are at least `count`. @throws when they do not come */
-  async messages(count: number, waitMs = 20_000): Promise<readonly Received[]> {
+  async messages(count: number, waitMs = 60_000): Promise<readonly Received[]> {
     const deadline = performance.now() + waitMs
     while (this.received.length < count) {
       const leftMs = deadline - performance.now()
@@ -127,7 +127,7 @@ export async function mqttClient(
     port,
     protocolVersion: version,
     reconnectPeriod: 0,
-    connectTimeout: 10_000,
+    connectTimeout: 60_000,
     ...shape,
     ...(version === 5 &&
       expiry !== undefined && {

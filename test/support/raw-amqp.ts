@@ -131,7 +131,7 @@ export interface Came {
   readonly payload: Buffer | undefined
 }
 
-const WAIT_MS = 15_000
+const WAIT_MS = 60_000
 
 export async function connectRaw(t: ExecutionContext, port: number): Promise<RawPeer> {
   const socket = connect(port, '127.0.0.1')

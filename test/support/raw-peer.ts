@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
-const WAIT_MS = 5_000
+const WAIT_MS = 60_000
 
 export class RawPeer {
   readonly #socket: Socket

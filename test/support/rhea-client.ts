@@ -14,7 +14,7 @@ import rhea, {
 
 export type { Delivery, EventContext, Message, Receiver, Sender } from 'rhea'
 
-const WAIT_MS = 20_000
+const WAIT_MS = 60_000
 
 /** The next event of this name, with its context. */
 export function next(

@@ -92,7 +92,7 @@ export async function runWireCase(test: WireCase, port: number): Promise<void> {
   }
 }
 
-const WAIT_MS = 1_000
+const WAIT_MS = 10_000
 const RECEIVE_MAXIMUM_20 = Buffer.of(0x21, 0, 20)
 
 async function openPeer(peer: RawPeer, test: WireCase): Promise<void> {

@@ -18,7 +18,7 @@ test('the examples send and receive a message', async (t) => {
     t.true(code.includes('port: 5672'))
     const script = code.replace('port: 5672', `port: ${port}`)
     const args = ['--input-type=module', '--eval', script]
-    const { stdout, stderr } = await run(process.execPath, args, { cwd: ROOT, timeout: 20_000 })
+    const { stdout, stderr } = await run(process.execPath, args, { cwd: ROOT, timeout: 60_000 })
     t.is(stderr, '')
     outputs.push(stdout)
   }

@@ -394,7 +394,7 @@ test('a peer that asks for heartbeats gets them', async (t) => {
 })
 
 test('a peer that falls silent is closed, one that only sends messages is not', async (t) => {
-  const { port } = await startAmqp(t, { limits: { idleMs: 1500 } })
+  const { port } = await startAmqp(t, { limits: { idleMs: 5000 } })
   const busy = await connectRaw(t, port)
   busy.send(handshake(), begin(), attachSender(0, 'orders'))
   let id = 0
