@@ -128,7 +128,7 @@ function startConsumers(at: Addresses, news: () => void): readonly ConsumerOf[] 
 }
 
 async function createTopic({ nameServer }: Addresses): Promise<void> {
-  const client = await connect({ nameServers: nameServer })
+  const client = await connect({ nameServers: nameServer, timeoutMs: 60_000 })
   await client.admin.topics.create({ name: TOPIC, queues: QUEUES })
   await client.close()
 }

@@ -12,7 +12,7 @@ async function pair(
   fakeOptions: FakeOptions = {},
 ): Promise<{ fake: FakeRocketmq; mq: Client }> {
   const fake = await startFakeRocketmq(t, fakeOptions)
-  const mq = await connect({ nameServers: fake.address, ...options })
+  const mq = await connect({ nameServers: fake.address, timeoutMs: 60_000, ...options })
   t.teardown(() => mq.close({ deadlineMs: 0 }))
   return { fake, mq }
 }

@@ -17,7 +17,7 @@ export interface Peer {
 
 export function sdkSuite(peerOf: () => Peer): void {
   const client = async (t: ExecutionContext, options: ConnectOptions = {}): Promise<Client> => {
-    const made = await connect({ nameServers: peerOf().nameServer, ...options })
+    const made = await connect({ nameServers: peerOf().nameServer, timeoutMs: 60_000, ...options })
     t.teardown(() => made.close({ deadlineMs: 0 }))
     return made
   }

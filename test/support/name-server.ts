@@ -7,6 +7,7 @@ import { silentLogger } from '../../src/log.ts'
 import { NameServer, type NameServerOptions } from '../../src/namesrv/server.ts'
 import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import type { Credentials } from '../../src/remoting/signature.ts'
+import { FakeClock } from './fake-clock.ts'
 
 export const GENEROUS_LIMITS = {
   connectionsMax: 1000,
@@ -26,7 +27,7 @@ export interface TestNameServer {
   readonly nameServer: NameServer
   readonly address: string
   readonly port: number
-  /** A native connection, with the real clock for its timeouts. */
+  /** A native connection that waits as long as it takes. */
   connect(credentials?: Credentials): Promise<RemotingConnection>
   close(): Promise<void>
 }
@@ -59,7 +60,7 @@ export async function startNameServer(
     port: listener.port,
     connect: async (credentials) => {
       const at = { host: '127.0.0.1', port: listener.port }
-      const connection = await dial({ ...at, clock: systemClock, credentials })
+      const connection = await dial({ ...at, clock: new FakeClock(), credentials })
       t.teardown(() => connection.close())
       return connection
     },

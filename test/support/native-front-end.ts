@@ -12,12 +12,14 @@ import type { Command } from '../../src/remoting/command.ts'
 import { type DialOptions, dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import { jsonBody } from '../../src/remoting/json-emitter.ts'
 import { startBroker, type TestBroker } from './broker.ts'
+import { FakeClock } from './fake-clock.ts'
 import { GENEROUS_LIMITS } from './name-server.ts'
 import { RawPeer } from './raw-peer.ts'
 
 export interface NativeFrontEnd extends TestBroker {
   readonly gateway: RemotingGateway
   readonly port: number
+  /** Waits for its answers as long as it takes. */
   connect(options?: Partial<DialOptions>): Promise<RemotingConnection>
   /** Sends whatever bytes it likes. */
   raw(): Promise<RawPeer>
@@ -65,7 +67,7 @@ export async function startFrontEnd(
     gateway,
     port,
     connect: async (changed = {}) => {
-      const connection = await dial({ host: '127.0.0.1', port, clock: systemClock, ...changed })
+      const connection = await dial({ host: '127.0.0.1', port, clock: new FakeClock(), ...changed })
       t.teardown(() => connection.close())
       return connection
     },

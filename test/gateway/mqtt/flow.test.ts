@@ -187,27 +187,31 @@ test('PUBACKs come in the order of the PUBLISHes although the broker settles in 
 })
 
 test('PUBACK waits until the message is stored', async (t) => {
-  let stored = false
   let release: () => void = () => {}
+  let called: () => void = () => {}
   const gate = new Promise<void>((resolve) => {
     release = resolve
+  })
+  const isCalled = new Promise<void>((resolve) => {
+    called = resolve
   })
   const { port } = await startMqttOver(t, {
     bend: (broker) =>
       withPublish(broker, async (messages) => {
-        const results = await broker.publish(messages)
+        called()
         await gate
-        stored = true
-        return results
+        return broker.publish(messages)
       }),
   })
   const peer = await RawPeer.connect(port)
   peer.send(connect('c'), publish('x', 'y', { qos: 1, id: 5 }))
   await peer.read(4)
-  const answer = peer.read(4).then((bytes) => ({ bytes, stored }))
-  setImmediate(release)
-  t.deepEqual([...(await answer).bytes], [0x40, 2, 0, 5])
-  t.true((await answer).stored)
+  await isCalled
+  // Others are served meanwhile.
+  await mqttClient(t, port, 4)
+  t.is(peer.unread.length, 0)
+  release()
+  t.deepEqual([...(await peer.read(4))], [0x40, 2, 0, 5])
   peer.end()
 })
 
