@@ -4,13 +4,18 @@ import test, { type ExecutionContext } from 'ava'
 import mqtt from 'mqtt'
 import { aliOns } from '../interop-tests/support/ali-ons-client.ts'
 import { connect } from '../src/client/index.ts'
+import type { ConfigInput } from '../src/config.ts'
 import { BrokerError } from '../src/errors.ts'
 import { hashPassword } from '../src/password.ts'
 import { connectRhea } from './support/rhea-client.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
-async function serverWithUsers(t: ExecutionContext): Promise<TestServer> {
+async function serverWithUsers(
+  t: ExecutionContext,
+  more: NonNullable<ConfigInput['users']> = {},
+): Promise<TestServer> {
   const users = {
+    ...more,
     sensor: {
       password: await hashPassword('right'),
       publish: ['telemetry'],
@@ -127,3 +132,82 @@ test('RocketMQ: the unmodified ali-ons signs as we check, and may do what is gra
   const denied = await aliOns(t, { ...common, role: 'produce', topic: 'telemetry' }).ends()
   t.is(denied.filter(({ event }) => event === 'sent').length, 0)
 })
+
+const ALLOWED = 'orders'
+const DENIED = 'telemetry'
+
+/** What a user may do with a topic by one protocol; an error other than a denial is thrown. */
+interface Tried {
+  readonly publish: boolean
+  readonly consume: boolean
+}
+
+interface MqttRefusal {
+  readonly code?: number
+  readonly packet?: { readonly granted: readonly number[] }
+}
+
+type Attempt = (server: TestServer, topic: string) => Promise<Tried>
+
+/** Whether it was let through. @throws what is no denial */
+async function isLet(call: Promise<unknown>, isDenial: (error: never) => boolean) {
+  try {
+    await call
+    return true
+  } catch (error) {
+    if (isDenial(error as never)) return false
+    throw error
+  }
+}
+
+const byMqtt: Attempt = async (server, topic) => {
+  const client = await mqttLogin(server, 'both', 'right')
+  const isDenial = ({ code, packet }: MqttRefusal): boolean =>
+    code === 0x87 || packet?.granted[0] === 0x87
+  const publish = await isLet(client.publishAsync(`${topic}/x`, 'x', { qos: 1 }), isDenial)
+  const consume = await isLet(client.subscribeAsync(`$share/both/${topic}/#`, { qos: 1 }), isDenial)
+  await client.endAsync()
+  return { publish, consume }
+}
+
+const byAmqp =
+  (t: ExecutionContext): Attempt =>
+  async (server, topic) => {
+    const credentials = { username: 'both', password: 'right' }
+    const client = await connectRhea(t, server.port('amqp'), credentials)
+    const isDenial = ({ condition }: { condition?: string }): boolean =>
+      condition === 'amqp:unauthorized-access'
+    const publish = await isLet(client.sender(`/topics/${topic}`), isDenial)
+    const consume = await isLet(client.receiver(`/topics/${topic}/groups/both`), isDenial)
+    await client.close()
+    return { publish, consume }
+  }
+
+const byRocketmq: Attempt = async (server, topic) => {
+  await using client = await connect({
+    nameServers: server.address('nameServer'),
+    auth: { accessKey: 'both', secretKey: 'secret-of-both' },
+  })
+  const isDenial = ({ code }: { code?: string }): boolean => code === 'PERMISSION_DENIED'
+  const publish = await isLet(client.send({ topic, body: 'x' }), isDenial)
+  const consume = await isLet(client.receive({ topic, group: 'both' }), isDenial)
+  return { publish, consume }
+}
+
+for (const [grant, publish, consume] of [
+  ['to publish', [ALLOWED], []],
+  ['to consume', [], [ALLOWED, 'both']],
+  ['to do both', [ALLOWED], [ALLOWED, 'both']],
+] as const) {
+  test(`a grant ${grant} is decided the same in every protocol`, async (t) => {
+    const both = { password: await hashPassword('right'), secretKey: 'secret-of-both' }
+    const server = await serverWithUsers(t, {
+      both: { ...both, publish: [...publish], consume: [...consume] },
+    })
+    const due = { publish: publish.length > 0, consume: consume.length > 0 }
+    for (const attempt of [byMqtt, byAmqp(t), byRocketmq]) {
+      t.deepEqual(await attempt(server, ALLOWED), due)
+      t.deepEqual(await attempt(server, DENIED), { publish: false, consume: false })
+    }
+  })
+}

@@ -209,6 +209,11 @@ const afterOpen: [string, string, Buffer[]][] = [
     [begin(), rawFrame(hex('00 53 12 c0 05 03 52 01 43 42'))],
   ],
   [
+    'a link name that is no UTF-8',
+    'amqp:decode-error',
+    [begin(), rawFrame(hex('00 53 12 c0 07 03 a1 02 c3 28 43 42'))],
+  ],
+  [
     'a link name of absurd length',
     'amqp:decode-error',
     [begin(), attachSender(0, 'orders', { name: 'n'.repeat(600) })],
