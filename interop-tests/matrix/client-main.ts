@@ -23,6 +23,8 @@ export type Task =
 /** While the broker is down a message is sent again and again. */
 const RETRY_MS = 200
 const SEND_MS_MAX = 10_000
+/** A consumer that kept up would never see two messages of one key together, in whatever order. */
+const BEHIND_MS = 2000
 
 async function driverOf(client: ClientName): Promise<Driver> {
   switch (client) {
@@ -85,11 +87,23 @@ async function consume(task: Task & { role: 'consume' }): Promise<void> {
     topic: task.topic,
     group: task.group,
     clientId: task.clientId,
-    received: (message) => print({ event: 'got', atUs: nowUs(), ...reportOf(message) }),
+    received: (message) => {
+      fallBehindOnce()
+      print({ event: 'got', atUs: nowUs(), ...reportOf(message) })
+    },
   })
   print({ event: 'ready' })
   await new Promise((resolve) => process.stdin.resume().once('end', resolve))
   await inTime(consuming.close()).catch(() => {})
+}
+
+let isBehind = false
+
+/** The process stands still at its first message, so that a backlog comes after it. */
+function fallBehindOnce(): void {
+  if (isBehind) return
+  isBehind = true
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, BEHIND_MS)
 }
 
 const task = JSON.parse(process.argv[2]!) as Task
