@@ -56,7 +56,7 @@ export class ClientTable {
   /** Takes effect before it settles. @throws GROUP_MODE_CONFLICT, GROUP_NOT_FOUND */
   async register(registration: ClientRegistration): Promise<void> {
     for (const { group } of registration.consumers) {
-      if (this.#groups.find(group) === undefined) await this.#groups.ensure(group)
+      if (!this.#groups.isSaved(group)) await this.#groups.ensure(group)
     }
     this.#modes.check(registration)
     const { connectionId } = registration

@@ -36,6 +36,11 @@ export class GroupTable {
     return this.#groups.get(name)?.definition
   }
 
+  /** Is it durable? One that could not be written when it was first used is not. */
+  isSaved(name: string): boolean {
+    return this.#groups.get(name)?.isSaved === true
+  }
+
   /** @throws GROUP_NOT_FOUND */
   need(name: string): GroupDefinition {
     const group = this.#groups.get(name)

@@ -60,7 +60,7 @@ export class Receiver {
     const { topic, group, filter, startAt } = request
     const { topics } = this.#parts
     checkCounts(request)
-    if (this.#groups.find(group) === undefined) await this.#groups.ensure(group)
+    if (!this.#groups.isSaved(group)) await this.#groups.ensure(group)
     if (!isLightQueue(topic) && topics.find(topic) === undefined) await topics.ensure(topic)
     // From here on nothing waits, so that what is checked holds.
     this.#modes.checkPerMessage(group)

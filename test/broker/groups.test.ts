@@ -45,6 +45,19 @@ test('a definition that could not be written is not there', async (t) => {
   t.is(await broker.groups.get('billing'), undefined)
 })
 
+test('a group whose first use could not be written is written by the next', async (t) => {
+  const first = await startBroker(t)
+  await first.broker.topics.ensure('orders')
+  const receive = () => codeOf(first.broker.receive(receiveRequest('orders', 'billing')))
+  first.faults.isReadOnly = true
+  t.is(await receive(), 'READ_ONLY')
+  t.is(await receive(), 'READ_ONLY')
+  first.faults.isReadOnly = false
+  t.is(await receive(), 'no error')
+  const { broker } = await first.crash()
+  t.not(await broker.groups.get('billing'), undefined)
+})
+
 test('a deleted group forgets where it stood, and its dead letters stay', async (t) => {
   const first = await startBroker(t)
   const { broker } = first
