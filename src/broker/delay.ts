@@ -37,7 +37,7 @@ export function dueTime(
   delayMsMax: number,
 ): number | undefined {
   const all = decodeProperties(properties)
-  const level = Number(all.get(PROPERTY.delay) ?? 0)
+  const level = Math.trunc(Number(all.get(PROPERTY.delay) ?? 0))
   if (level >= 1) return nowMs + delayLevelMs(level)
   const number = (name: string): number | undefined => {
     const text = all.get(name)

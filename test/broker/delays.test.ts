@@ -88,6 +88,17 @@ test('a time in the past is now, a level above 18 is 18, and a level wins over a
   t.deepEqual(bodiesOf(await pulling), ['levels'])
 })
 
+test('a level with a fraction is the level below it', async (t) => {
+  const test = await startBroker(t)
+  const { broker, clock } = test
+  await publish(broker, 'a', { DELAY: '2.5' })
+  const pulling = held(broker)
+  clock.advance(4999)
+  t.true(await isPending(test, pulling))
+  clock.advance(1)
+  t.deepEqual(bodiesOf(await pulling), ['a'])
+})
+
 test('a delay that is no number or too long is refused', async (t) => {
   const { broker, clock } = await startBroker(t)
   const times = [
