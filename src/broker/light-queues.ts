@@ -61,20 +61,23 @@ export class LightQueueTable {
     return { topic, offset: this.#store.range(topic, 0).maxOffset }
   }
 
-  /** Answers with the queue's topic when that was its last binding. */
-  async unbind(filter: string, owner: string | undefined): Promise<string | undefined> {
+  /** `gone`: the queue's topic when that was its last binding, known within the call. */
+  unbind(
+    filter: string,
+    owner: string | undefined,
+  ): { gone: string | undefined; done: Promise<unknown> } {
     if (owner === undefined) {
-      if (!this.#live.has(filter)) return undefined
-      if (this.#countLive(filter, -1) === 0) await this.#store.unbindLightQueue(filter, false)
-    } else {
-      if (!this.#disown(filter, owner)) return undefined
-      const isLast = !this.#durable.has(filter)
-      const saved = this.#save(filter, owner)
-      if (isLast) await Promise.all([saved, this.#store.unbindLightQueue(filter, true)])
-      else await saved
+      if (!this.#live.has(filter) || this.#countLive(filter, -1) > 0) return NOTHING_GONE
+      return {
+        gone: lightQueueTopic(filter, false),
+        done: this.#store.unbindLightQueue(filter, false),
+      }
     }
-    const topic = lightQueueTopic(filter, owner !== undefined)
-    return this.has(topic) ? undefined : topic
+    if (!this.#disown(filter, owner)) return NOTHING_GONE
+    const saved = this.#save(filter, owner)
+    if (this.#durable.has(filter)) return { gone: undefined, done: saved }
+    const done = Promise.all([saved, this.#store.unbindLightQueue(filter, true)])
+    return { gone: lightQueueTopic(filter, true), done }
   }
 
   /** Filters that the owner has bound. */
@@ -134,6 +137,7 @@ export class LightQueueTable {
 }
 
 const BOUND = Buffer.from('1')
+const NOTHING_GONE = { gone: undefined, done: Promise.resolve() }
 
 function addTo(sets: Map<string, Set<string>>, key: string, member: string): boolean {
   const set = sets.get(key)

@@ -66,14 +66,19 @@ export class Removal {
     await this.#dropQueue(retry, [...facts, { kind: FACT.topic, key: retry, value: null }])
   }
 
-  /** With the last binding of a light queue what stood on it goes; its entries are the store's. */
+  /**
+   * With the last binding of a light queue what stood on it goes, at once: who binds the filter
+   * again meanwhile starts a new queue. Its entries are the store's.
+   */
   async binding(filter: string, owner: string | undefined): Promise<void> {
-    const topic = await this.#lightQueues.unbind(filter, owner)
-    if (topic === undefined) return
-    this.#puller.drop(topic)
-    this.#receiver.dropTopic(topic)
-    const facts = this.#cursors.dropTopic(topic)
-    if (facts.length > 0) await this.#facts.write(facts)
+    const { gone, done } = this.#lightQueues.unbind(filter, owner)
+    const all: Promise<unknown>[] = [done]
+    if (gone !== undefined) {
+      this.#puller.drop(gone)
+      this.#receiver.dropTopic(gone)
+      all.push(this.#facts.write(this.#cursors.dropTopic(gone)))
+    }
+    await Promise.all(all)
   }
 
   /** What is forgotten cannot be brought back when the store refuses. */

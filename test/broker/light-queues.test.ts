@@ -130,6 +130,19 @@ test('a filter bound again while its last binding is undone gets what comes', as
   t.deepEqual(bodiesOf(await broker.pull(pullRequest(topic, { offset }))), ['a'])
 })
 
+test('a group on a queue that is unbound and bound anew at once misses nothing of the new one', async (t) => {
+  const { broker } = await startBroker(t)
+  const { topic } = await broker.lightQueues.bind('orders/#', 'one')
+  await broker.publish([eu('a'), eu('b'), eu('c')])
+  const receive = () => broker.receive(receiveRequest(topic, 'devices'))
+  await broker.ack(receiptsOf(await receive()))
+  const unbinding = broker.lightQueues.unbind('orders/#', 'one')
+  await broker.lightQueues.bind('orders/#', 'two')
+  await unbinding
+  await broker.publish([eu('d')])
+  t.deepEqual(bodiesOf(await receive()), ['d'])
+})
+
 test('an owner without a name, or with too long a one, is refused', async (t) => {
   const { broker } = await startBroker(t)
   for (const owner of ['', 'x'.repeat(4097)]) {
