@@ -106,12 +106,13 @@ export class Dispenser {
     const sources = this.#sources
     const taking = new Taking(request, maxMessages)
     const start = this.#turn % Math.max(1, sources.length)
+    const bytesLeft = this.#bytesLeft
     for (let i = 0; i < sources.length && taking.hasRoom && taking.maySearch; i++) {
       const source = sources[(start + i) % sources.length]!
       const { queue } = source
       const isAsked =
         request.queueId === ANY_QUEUE || queue.isRetry || queue.cursor.queueId === request.queueId
-      if (!isAsked || source.reader.isLoading || !this.#isWithinBytes()) continue
+      if (!isAsked || source.reader.isLoading || taking.bytes >= bytesLeft) continue
       try {
         this.#takeReady(source, taking)
         this.#takeNew(source, taking)
@@ -135,10 +136,11 @@ export class Dispenser {
     return this.#group.sources(this.topic)
   }
 
-  #isWithinBytes(): boolean {
-    let bytes = 0
-    for (const { queue } of this.#sources) bytes += queue.inFlightBytes
-    return bytes < this.#group.options.inFlightBytesMax
+  /** What the consumers may be given on top of what they have. */
+  get #bytesLeft(): number {
+    let left = this.#group.options.inFlightBytesMax
+    for (const { queue } of this.#sources) left -= queue.inFlightBytes
+    return left
   }
 
   #takeReady({ queue, reader }: Source, taking: Taking): void {
@@ -257,8 +259,8 @@ class Taking {
   readonly messages: ReceivedMessage[] = []
   /** Entries, wanted or not. */
   lookedThrough = 0
+  bytes = 0
   readonly #maxMessages: number
-  #bytes = 0
 
   constructor(request: ReceiveRequest, maxMessages: number) {
     this.request = request
@@ -270,7 +272,7 @@ class Taking {
   }
 
   get bytesLeft(): number {
-    return this.request.maxBytes - this.#bytes
+    return this.request.maxBytes - this.bytes
   }
 
   get hasRoom(): boolean {
@@ -288,6 +290,6 @@ class Taking {
 
   add(message: ReceivedMessage, size: number): void {
     this.messages.push(message)
-    this.#bytes += size
+    this.bytes += size
   }
 }
