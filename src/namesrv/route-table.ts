@@ -29,10 +29,11 @@ const MASTER_ID = 0
 const NEW_TOPIC_QUEUES = 4
 const RETRY_TOPIC_QUEUES = 1
 const BROKERS_MAX = 10_000
-/** Retry and dead-letter topics included; a broker has 10,000 topics and as many groups by default. */
+/**
+ * Of all brokers, each counted for every broker that has it, retry and dead-letter topics included; a broker has
+ * 10,000 topics and as many groups by default.
+ */
 const TOPICS_MAX = 500_000
-/** Topics of all brokers, each counted once for every broker that has it. */
-const ENTRIES_MAX = 1_000_000
 /** Of a broker, a cluster, an address or a topic. */
 const NAME_CHARS_MAX = 512
 
@@ -53,11 +54,12 @@ export class RouteTable {
   readonly #topics = new Map<string, Map<string, TopicDefinition>>()
   /** The same by broker name: its topics. */
   readonly #topicsOf = new Map<string, Set<string>>()
-  readonly #entriesMax: number
-  #entries = 0
+  readonly #topicsMax: number
+  /** As `TOPICS_MAX` counts them. */
+  #count = 0
 
-  constructor(entriesMax = ENTRIES_MAX) {
-    this.#entriesMax = entriesMax
+  constructor(topicsMax = TOPICS_MAX) {
+    this.#topicsMax = topicsMax
   }
 
   /**
@@ -229,13 +231,10 @@ export class RouteTable {
     checkLength(topic.name)
     let queues = this.#topics.get(topic.name)
     if (queues?.has(brokerName) !== true) {
-      if (this.#entries >= this.#entriesMax) {
-        throw quotaExceeded(`the name server knows ${this.#entriesMax} topics of brokers already`)
+      if (this.#count >= this.#topicsMax) {
+        throw quotaExceeded(`the name server knows ${this.#topicsMax} topics of brokers already`)
       }
-      if (queues === undefined && this.#topics.size >= TOPICS_MAX) {
-        throw quotaExceeded(`the name server knows ${TOPICS_MAX} topics already`)
-      }
-      this.#entries++
+      this.#count++
       const topics = this.#topicsOf.get(brokerName)
       if (topics) topics.add(topic.name)
       else this.#topicsOf.set(brokerName, new Set([topic.name]))
@@ -254,7 +253,7 @@ export class RouteTable {
   #dropTopic(brokerName: string, topic: string): void {
     const queues = this.#topics.get(topic)
     if (queues?.delete(brokerName) !== true) return
-    this.#entries--
+    this.#count--
     if (queues.size === 0) this.#topics.delete(topic)
     const topics = this.#topicsOf.get(brokerName)!
     topics.delete(topic)
