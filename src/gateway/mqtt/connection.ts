@@ -56,6 +56,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   #needsSave = false
   #isSaving = false
   #isThrottled = false
+  /** Too much waits for the session to be saved. */
+  #isBacklogged = false
 
   constructor(
     parts: Parts,
@@ -188,7 +190,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       case 'open': {
         const client = this.#client!
         const limitMs = client.keepAliveSeconds * 1000 * KEEP_ALIVE_FACTOR
-        if (this.#splitter.isHeld || this.#isThrottled) this.#seenMs = nowMs
+        if (this.#isReadingStopped) this.#seenMs = nowMs
         else if (limitMs > 0 && silentMs >= limitMs) this.#end(false, REASON.keepAliveTimeout)
         if (this.#state === 'open') client.sweep(nowMs, REGISTER_EVERY_MS)
         break
@@ -221,7 +223,13 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       else if (error instanceof ProtocolError) this.fail(error)
       else throw error
     }
-    if (this.#state === 'open') this.#client?.endOfChunk()
+    if (this.#state !== 'open') return
+    this.#client?.endOfChunk()
+    // What answers needs no session, yet goes out behind what does.
+    const { undeliveredBytesMax } = this.#parts.options
+    if (!this.#isSaving || this.output.pendingBytes <= undeliveredBytesMax) return
+    this.#isBacklogged = true
+    this.#setReading()
   }
 
   #connect(packet: ConnectPacket): void {
@@ -302,6 +310,10 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     if (this.#state === 'closed') return
     this.output.flushSealed()
     if (this.#state === 'closing') return
+    if (this.#isBacklogged) {
+      this.#isBacklogged = false
+      this.#setReading()
+    }
     this.wantFlush()
     this.#roomAgain()
   }
@@ -313,9 +325,13 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   #setReading(): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
-    if (this.#splitter.isHeld || this.#isThrottled || this.#state === 'connecting') {
-      this.#socket.pause()
-    } else this.#socket.resume()
+    if (this.#isReadingStopped || this.#state === 'connecting') this.#socket.pause()
+    else this.#socket.resume()
+  }
+
+  /** Not the peer's doing: it is not read, so nothing can be heard from it. */
+  get #isReadingStopped(): boolean {
+    return this.#splitter.isHeld || this.#isThrottled || this.#isBacklogged
   }
 
   /** The connection's part of the session ends now; the socket when its last bytes are sent. */

@@ -37,12 +37,12 @@ export interface InboundPeer {
 type AckSlot = number
 
 interface Sent {
-  /** No messages: PINGRESP, in its turn. */
-  readonly isPing: boolean
   readonly acks: readonly AckSlot[]
   readonly noSubscribers: readonly boolean[]
-  readonly bytes: number
+  bytes: number
   results: readonly PublishResult[] | undefined
+  /** PINGREQs that came behind it; a number, as a peer may send many while the log is slow. */
+  pings: number
 }
 
 /** What a message costs in memory beside its payload, about. */
@@ -98,15 +98,22 @@ export class Inbound {
     const { qos, packetId } = packet
     this.flush()
     const acks = [packetId * 4 + qos]
-    this.#sent.push({ isPing: false, acks, noSubscribers: [false], bytes: 0, results: [error] })
+    const bytes = MESSAGE_OVERHEAD_BYTES
+    this.#wait({ acks, noSubscribers: [false], bytes, results: [error], pings: 0 })
     this.#drain()
   }
 
   /** Answered when what came before it is stored, so that a ping tells a publisher of QoS 0 as much. */
   ping(): void {
     this.flush()
-    this.#sent.push({ isPing: true, acks: [], noSubscribers: [], bytes: 0, results: [] })
-    this.#drain()
+    const before = this.#sent.at(-1)
+    if (before === undefined) {
+      this.#pong(1)
+      return
+    }
+    before.pings++
+    before.bytes += PINGRESP.length
+    this.#count(PINGRESP.length)
   }
 
   /** Noted before a restart, and not known to be stored? */
@@ -129,11 +136,11 @@ export class Inbound {
   flush(): void {
     if (this.#messages.length === 0) return
     const sent: Sent = {
-      isPing: false,
       acks: this.#acks,
       noSubscribers: this.#noSubscribers,
       bytes: this.#bytes,
       results: undefined,
+      pings: 0,
     }
     const settled = this.#publish(this.#messages, this.#retains)
     this.#messages = []
@@ -141,12 +148,7 @@ export class Inbound {
     this.#noSubscribers = []
     this.#retains = []
     this.#bytes = 0
-    this.#sent.push(sent)
-    this.#unstoredBytes += sent.bytes
-    if (!this.#isThrottled && this.#unstoredBytes > this.#parts.options.unstoredBytesMax) {
-      this.#isThrottled = true
-      this.#peer.throttle(true)
-    }
+    this.#wait(sent)
     settled.then(
       (results) => this.#settled(sent, results),
       (error: unknown) => this.#settled(sent, this.#allFailed(sent, error)),
@@ -265,24 +267,36 @@ export class Inbound {
     return sent.acks.map(() => BrokerError.from(error))
   }
 
+  #wait(sent: Sent): void {
+    this.#sent.push(sent)
+    this.#count(sent.bytes)
+  }
+
+  #count(bytes: number): void {
+    this.#unstoredBytes += bytes
+    if (this.#isThrottled || this.#unstoredBytes <= this.#parts.options.unstoredBytesMax) return
+    this.#isThrottled = true
+    this.#peer.throttle(true)
+  }
+
   #settled(sent: Sent, results: readonly PublishResult[]): void {
     sent.results = results
-    this.#unstoredBytes -= sent.bytes
-    if (this.#isThrottled && this.#unstoredBytes <= this.#parts.options.unstoredBytesMax / 2) {
-      this.#isThrottled = false
-      this.#peer.throttle(false)
-    }
     this.#drain()
   }
 
   #drain(): void {
     while (this.#sent.length > 0 && this.#sent[0]!.results !== undefined) {
-      this.#acknowledge(this.#sent.shift()!)
+      const sent = this.#sent.shift()!
+      this.#unstoredBytes -= sent.bytes
+      this.#acknowledge(sent)
     }
+    if (!this.#isThrottled) return
+    if (this.#unstoredBytes > this.#parts.options.unstoredBytesMax / 2) return
+    this.#isThrottled = false
+    this.#peer.throttle(false)
   }
 
-  #acknowledge({ isPing, acks, noSubscribers, results }: Sent): void {
-    if (isPing && !this.#isClosed) this.#peer.output.append(PINGRESP)
+  #acknowledge({ acks, noSubscribers, results, pings }: Sent): void {
     for (let i = 0; i < acks.length; i++) {
       const ack = acks[i]!
       const result = results![i]!
@@ -291,7 +305,13 @@ export class Inbound {
       else if (ack !== 0) this.#puback(ack >>> 2, noSubscribers[i]!)
     }
     this.#parts.counters.published += acks.length
-    if (!this.#isClosed) this.#peer.wantFlush()
+    this.#pong(pings)
+  }
+
+  #pong(count: number): void {
+    if (this.#isClosed) return
+    for (let i = 0; i < count; i++) this.#peer.output.append(PINGRESP)
+    this.#peer.wantFlush()
   }
 
   #puback(packetId: number, noSubscribers: boolean): void {

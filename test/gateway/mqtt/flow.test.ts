@@ -5,11 +5,13 @@ import { BrokerError } from '../../../src/errors.ts'
 import type { Broker } from '../../../src/gateway/gateway.ts'
 import { mqttClient, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
-import { ack, connect, PINGREQ, publish, subscribe } from '../../support/mqtt-packets.ts'
+import { ack, connect, PINGREQ, PINGRESP, publish, subscribe } from '../../support/mqtt-packets.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 import { rssMiB } from '../../support/rss.ts'
 
 const PAYLOAD_BYTES = 100_000
+/** More than what one read brings. */
+const FLOOD_BYTES = 600_000
 
 function numbered(i: number): Buffer {
   const payload = Buffer.alloc(PAYLOAD_BYTES, 'x')
@@ -72,6 +74,50 @@ test('large messages that were not acknowledged are sent again as fast as the co
   for (let i = 0; i < 20; i++) t.is((await second.readPacket()).first, 0x3a)
   second.end()
 })
+
+for (const [what, packet, answerBytes] of [
+  ['pings', PINGREQ, PINGRESP.length],
+  ['messages that it may not send', publish('$SYS/xyz', '', { version: 5, qos: 1 }), 5],
+] as const) {
+  test(`a client that sends ${what} while the log is slow is not read beyond a bound`, async (t) => {
+    const published: string[] = []
+    let release: () => void = () => {}
+    const gate = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const { port } = await startMqttOver(t, {
+      mqtt: { unstoredBytesMax: 65_536 },
+      bend: (broker) =>
+        withPublish(broker, async (messages) => {
+          for (const { body } of messages) published.push(body.toString())
+          await gate
+          return broker.publish(messages)
+        }),
+    })
+    const flooding = await RawPeer.connect(port)
+    flooding.send(connect('flood', { version: 5, keepAlive: 0 }))
+    await flooding.readPacket()
+    const count = FLOOD_BYTES / packet.length
+    const flood = Buffer.alloc(FLOOD_BYTES, packet)
+    flooding.send(publish('x', 'first', { version: 5, qos: 1 }), flood)
+    flooding.send(publish('x', 'last', { version: 5, qos: 1 }))
+    const other = await RawPeer.connect(port)
+    other.send(connect('other'))
+    await other.read(4)
+    for (let i = 0; i < 50; i++) {
+      other.send(PINGREQ)
+      t.deepEqual([...(await other.read(2))], [...PINGRESP])
+    }
+    t.deepEqual(published, ['first'])
+    release()
+    // A PUBACK with a reason before and after.
+    const answers = await flooding.read(5 + count * answerBytes + 5, 20_000)
+    t.is(answers.at(-5), 0x40)
+    t.deepEqual(published, ['first', 'last'])
+    flooding.end()
+    other.end()
+  })
+}
 
 test('QoS 0 passes a full window', async (t) => {
   const { port } = await startMqtt(t)
