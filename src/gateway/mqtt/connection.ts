@@ -234,7 +234,10 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   #connect(packet: ConnectPacket): void {
     this.#setReading()
-    this.#open(packet).catch((error: unknown) => this.#refuse(packet.version, error))
+    const { version, properties } = packet
+    this.#open(packet).catch((error: unknown) =>
+      this.#refuse(version, error, properties.maximumPacketSize),
+    )
   }
 
   async #open(packet: ConnectPacket): Promise<void> {
@@ -275,7 +278,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   }
 
   /** CONNACK with a code, then the end; 3.1 and 3.1.1 have codes for a few reasons only. */
-  #refuse(version: Version, error: unknown): void {
+  #refuse(version: Version, error: unknown, packetBytesMax = Number.POSITIVE_INFINITY): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
     const isProtocol = error instanceof ProtocolError
     const log = { evt: 'mqtt.connect_refused', connection: this.id, remote: this.remoteAddress }
@@ -288,9 +291,10 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       // Nothing that the peer would understand.
     } else if (version === 5) {
       const reason = isProtocol ? error.reason : reasonOf(error, PACKET.connack)
-      const reasonString = isProtocol ? undefined : BrokerError.from(error).message
-      const properties = reasonString === undefined ? {} : { reasonString }
-      this.output.append(encodeConnack(version, false, reason, properties))
+      const properties = isProtocol ? {} : { reasonString: BrokerError.from(error).message }
+      const told = encodeConnack(version, false, reason, properties)
+      const fits = told.length <= packetBytesMax
+      this.output.append(fits ? told : encodeConnack(version, false, reason))
     } else if (!isProtocol) {
       this.output.append(encodeConnack(version, false, returnCodeOf(error)))
     } else if (error.reason === REASON.clientIdInvalid && this.#client === undefined) {

@@ -12,7 +12,7 @@ import { NO_ALIAS, OutboundAliases } from './outbound-aliases.ts'
 import type { Output } from './output.ts'
 import type { Parts } from './parts.ts'
 import type { Qos } from './protocol.ts'
-import { emptyHeader, publishBytes, writePublish } from './publish-output.ts'
+import { ALIAS_GROWTH_MAX, emptyHeader, publishBytes, writePublish } from './publish-output.ts'
 import { type DueNames, RetainedDue } from './retained-due.ts'
 import type { Session } from './session.ts'
 import { type Combined, Combiner, type Subscription } from './subscriptions.ts'
@@ -207,13 +207,14 @@ export class Outbound implements FeedReader {
     header.alias = NO_ALIAS
     if (this.#aliases.isUsed) header.alias = this.#aliases.known(delivery.topicName)
     header.isAliasKnown = header.alias !== NO_ALIAS
-    if (packetBytesMax < Number.POSITIVE_INFINITY) {
-      if (publishBytes(delivery, header, isV5) > packetBytesMax) {
-        this.#parts.counters.droppedTooLarge++
-        return false
-      }
+    const isLimited = packetBytesMax < Number.POSITIVE_INFINITY
+    const bytes = isLimited ? publishBytes(delivery, header, isV5) : 0
+    if (bytes > packetBytesMax) {
+      this.#parts.counters.droppedTooLarge++
+      return false
     }
-    if (this.#aliases.isUsed && !header.isAliasKnown) {
+    const hasAliasRoom = bytes + ALIAS_GROWTH_MAX <= packetBytesMax
+    if (this.#aliases.isUsed && !header.isAliasKnown && hasAliasRoom) {
       header.alias = this.#aliases.give(delivery.topicName)
     }
     if (qos > 0) {
@@ -299,7 +300,14 @@ export class Outbound implements FeedReader {
     header.packetId = packetId
     header.subscriptionIds = combined.subscriptionIds
     header.expirySeconds = this.#secondsLeft(delivery)
-    writePublish(this.#peer.output, delivery, header, this.#peer.isV5)
+    const { isV5, output, packetBytesMax } = this.#peer
+    if (publishBytes(delivery, header, isV5) > packetBytesMax) {
+      // The client takes less than it did before; to the server that is as if it were done (3.1.2.11.4).
+      inFlight.remove(slot)
+      this.#parts.counters.droppedTooLarge++
+      return
+    }
+    writePublish(output, delivery, header, isV5)
   }
 
   #sendRetained(due: DueNames): void {

@@ -48,6 +48,8 @@ export interface PreparedPublish {
 const PREPARED_PAYLOAD_MAX = 4096
 const EXPIRY_BYTES = 5
 const ALIAS_BYTES = 3
+/** What an alias adds to a packet at most: itself, and a byte to each of the two lengths. */
+export const ALIAS_GROWTH_MAX = ALIAS_BYTES + 2
 const TOPIC_ALIAS = 0x23
 const SUBSCRIPTION_ID = 0x0b
 const MESSAGE_EXPIRY = 0x02

@@ -242,6 +242,51 @@ test('a packet larger than the client takes is left out, and the next one comes'
   t.is(gateway.counters.droppedTooLarge, 1)
 })
 
+test('a topic alias makes no packet larger than the client takes', async (t) => {
+  const { port } = await startMqttOver(t)
+  const peer = await RawPeer.connect(port)
+  const properties = Buffer.of(0x22, 0, 9, 0x27, 0, 0, 0, 60)
+  peer.send(connect('small', { version: 5, properties }), subscribe(1, [['#', 0]], 5))
+  await peer.readPacket()
+  await peer.readPacket()
+  const publisher = await mqttClient(t, port, 5)
+  for (let bytes = 45; bytes < 60; bytes++) await publisher.publish(`t/${bytes}`, 'x'.repeat(bytes))
+  await publisher.publish('end', '')
+  const sizes: number[] = []
+  for (let packet = await peer.readPacket(); ; packet = await peer.readPacket()) {
+    if (packet.body.includes('end')) break
+    sizes.push(packet.bytes.length)
+  }
+  // Nine bytes more than the payload, and three for an alias where there is room for sure.
+  t.deepEqual(sizes, [57, 58, 56, 57, 58, 59, 60])
+  peer.end()
+})
+
+test('what is sent again is left out, too, when the client takes smaller packets than before', async (t) => {
+  const { port, gateway } = await startMqttOver(t)
+  const connectAgain = async (packetBytes: number): Promise<RawPeer> => {
+    const peer = await RawPeer.connect(port)
+    const properties = Buffer.of(0x11, 0, 0, 0, 99, 0x27, 0, 0, 0, packetBytes)
+    peer.send(connect('shrinks', { version: 5, clean: false, properties }))
+    await peer.readPacket()
+    return peer
+  }
+  const large = await connectAgain(255)
+  large.send(subscribe(1, [['m', 1]], 5))
+  await large.readPacket()
+  const publisher = await mqttClient(t, port, 5)
+  await publisher.publish('m', 'x'.repeat(200))
+  await publisher.publish('m', 'fits')
+  await large.readPacket()
+  await large.readPacket()
+  large.end()
+  const small = await connectAgain(100)
+  const { first, body } = await small.readPacket()
+  t.deepEqual([first, body.subarray(-4).toString()], [0x3a, 'fits'])
+  t.is(gateway.counters.droppedTooLarge, 1)
+  small.end()
+})
+
 test('the record of a plain 3.1.1 message carries its topic and little else', async (t) => {
   const { port, broker } = await startMqttOver(t)
   const client = await mqttClient(t, port, 4)

@@ -36,6 +36,20 @@ for (const version of VERSIONS) {
   })
 }
 
+test('the reason of a refused connection is left out when the client takes no packet as large', async (t) => {
+  const { port } = await startMqttOver(t, { users: await users() })
+  const answers: number[] = []
+  for (const packetBytes of [200, 20]) {
+    const peer = await RawPeer.connect(port)
+    peer.send(connect('c', { version: 5, properties: Buffer.of(0x27, 0, 0, 0, packetBytes) }))
+    const { bytes, body } = await peer.readPacket()
+    t.is(body[1], 0x86)
+    answers.push(bytes.length)
+  }
+  t.true(answers[0]! > 20)
+  t.is(answers[1], 5)
+})
+
 test('publishing needs a grant for the topic: MQTT 5 says so per message, 3.1.1 is closed', async (t) => {
   const { port, broker } = await startMqttOver(t, { users: await users() })
   await broker.topics.ensure('secret')
