@@ -12,7 +12,7 @@ if (missing !== undefined) {
 }
 const testJms = missing === undefined ? test.serial : test.skip
 
-const CHECKS = 17
+const CHECKS = 18
 
 testJms('a JMS application finds its queues, topics and subscriptions', async (t) => {
   const server = await spawnServer(t)

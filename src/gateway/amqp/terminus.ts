@@ -44,6 +44,17 @@ const OFFSET_FILTERS: ReadonlySet<string> = new Set([
   'rabbitmq:stream-offset-spec',
 ])
 
+/**
+ * JMS' own filters, as symbols and as the codes registered for them. A JMS client takes what comes for
+ * selected without a look at what was granted, and would accept what was never meant for it.
+ */
+const REFUSED_FILTERS: ReadonlyMap<string | number, string> = new Map<string | number, string>([
+  ['apache.org:selector-filter:string', 'a message selector'],
+  [0x468c_0000_0004, 'a message selector'],
+  ['apache.org:no-local-filter:list', 'leaving out what the connection sent itself'],
+  [0x468c_0000_0003, 'leaving out what the connection sent itself'],
+])
+
 /** @throws AmqpError not-implemented for a node to be made up, a coordinator or another kind of target */
 export function readTarget(target: Described | undefined): TargetTerminus {
   if (target === undefined) return { address: undefined, capabilities: [] }
@@ -84,6 +95,8 @@ function readFilters(filters: ReadonlyMap<AmqpValue, AmqpValue>): AppliedFilter[
     if (typeof key !== 'string') continue
     const described = filter instanceof Described ? filter.descriptor : undefined
     const descriptor = described instanceof AmqpSymbol ? described.text : key
+    const refused = REFUSED_FILTERS.get(typeof described === 'number' ? described : descriptor)
+    if (refused !== undefined) throw notImplemented(refused)
     const value = textOf(filter instanceof Described ? filter.value : filter)
     if (TAGS_FILTERS.has(descriptor)) {
       const tags = parseTagFilter(value)

@@ -80,6 +80,7 @@ public final class Main {
         checks.put("receiveNoWait with nothing there", this::receiveNoWait);
         checks.put("transactions are refused in words", this::transactions);
         checks.put("temporary queues are refused in words", this::temporary);
+        checks.put("selectors are refused in words", this::selectors);
         checks.put("a large message", this::large);
         return checks;
     }
@@ -430,6 +431,23 @@ public final class Main {
         } finally {
             connection.close();
         }
+    }
+
+    private void selectors() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            try {
+                session.createConsumer(session.createQueue(name("selectors")), "n > 1");
+                throw new AssertionError("a selector was taken");
+            } catch (JMSException expected) {
+                same(true, expected.getMessage().contains("selector"));
+            }
+            try {
+                session.createConsumer(session.createTopic(name("local")), null, true);
+                throw new AssertionError("a consumer of no local messages was made");
+            } catch (JMSException expected) {
+                same(true, expected.getMessage().contains("sent itself"));
+            }
+        });
     }
 
     private void temporary() throws Exception {
