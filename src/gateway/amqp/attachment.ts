@@ -1,5 +1,5 @@
-// From a peer's attach to a link and our answer, or to a refusal: an attach without the terminus that
-// would be ours, and a detach that says why (AMQP 2.6.3).
+// From a peer's attach to a link and our answer, or to a refusal: an attach without source and target,
+// and a detach that says why (AMQP 2.6.3).
 import { BrokerError } from '../../errors.ts'
 import type { Authenticator } from '../auth.ts'
 import { GRAMMAR } from './address.ts'
@@ -133,11 +133,12 @@ const sameModes = (
   rcvSettleMode: frame.rcvSettleMode,
 })
 
+/** Without the peer's terminus too: go-amqp takes a link for open that has either of them. */
 function refusal(frame: AttachFrame, error: ErrorDescription): Attachment {
   const reply: LinkReply = {
     ...sameModes(frame),
-    source: frame.isReceiver ? undefined : echoSource(frame.source),
-    target: frame.isReceiver ? echoTarget(frame.target) : undefined,
+    source: undefined,
+    target: undefined,
     maxMessageSize: undefined,
     error,
   }
