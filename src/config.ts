@@ -119,7 +119,9 @@ export const configSchema = z.strictObject({
         .int()
         .min(1000)
         .default(72 * 3_600_000)
-        .describe('A message is kept at least this long.'),
+        .describe(
+          'A message is kept at least this long, unless size or a low disk takes it earlier.',
+        ),
       retentionBytes: z
         .int()
         .min(16 * 1024 * 1024)
