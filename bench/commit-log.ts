@@ -3,16 +3,7 @@
 // thread's and the others'; on a busy machine it says more than the wall clock.
 //
 //   npx tsc -b && node dist/bench/commit-log.js [bodyBytes] [seconds per line]
-import {
-  closeSync,
-  existsSync,
-  fdatasync,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, fdatasync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/clock.ts'
@@ -25,25 +16,13 @@ import type { CommitLog } from '../src/store/commit-log.ts'
 import { nodeDisk } from '../src/store/node-disk.ts'
 import { openCommitLog } from '../src/store/segmented-log.ts'
 import type { FlushMode } from '../src/store/store.ts'
+import { cpuNow } from './cpu.ts'
 
 const bodyBytes = Number(process.argv[2] ?? 100)
 const seconds = Number(process.argv[3] ?? 2)
 const SAMPLES_MAX = 1_000_000
 const RAW_WRITE_BYTES = 512
 const UNSYNCED_BYTES_MAX = 16 * 1024 * 1024
-
-interface Cpu {
-  readonly mainUs: number
-  readonly allUs: number
-  readonly wallMs: number
-}
-
-function cpuNow(): Cpu {
-  const { user, system } = process.cpuUsage()
-  const stat = `/proc/self/task/${process.pid}/schedstat`
-  const mainNs = existsSync(stat) ? Number(readFileSync(stat, 'latin1').split(' ')[0]) : 0
-  return { mainUs: mainNs / 1000, allUs: user + system, wallMs: performance.now() }
-}
 
 const draft: RecordDraft = {
   topic: 'BenchTopic',

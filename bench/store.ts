@@ -5,7 +5,7 @@
 //
 // For the figures of recovery: 1000000 1024, which is a GiB and more.
 import { fork } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,25 +16,13 @@ import { queueOffset } from '../src/model/positions.ts'
 import { encodeProperties } from '../src/model/properties.ts'
 import { openStore } from '../src/store/open.ts'
 import type { MessageStore, StoreDraft } from '../src/store/store.ts'
+import { type Cpu, cpuNow } from './cpu.ts'
 
 const messages = Number(process.argv[2] ?? 1_000_000)
 const bodyBytes = Number(process.argv[3] ?? 100)
 const QUEUES = 8
 const GROUP = 16
 const IN_FLIGHT_GROUPS = 128
-
-interface Cpu {
-  readonly mainUs: number
-  readonly allUs: number
-  readonly wallMs: number
-}
-
-function cpuNow(): Cpu {
-  const { user, system } = process.cpuUsage()
-  const stat = `/proc/self/task/${process.pid}/schedstat`
-  const mainNs = existsSync(stat) ? Number(readFileSync(stat, 'latin1').split(' ')[0]) : 0
-  return { mainUs: mainNs / 1000, allUs: user + system, wallMs: performance.now() }
-}
 
 function report(what: string, count: number, bytes: number, from: Cpu): void {
   const to = cpuNow()

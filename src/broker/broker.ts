@@ -16,6 +16,7 @@ import type {
   SettleResult,
 } from '../model/message.ts'
 import type { QueueOffset } from '../model/positions.ts'
+import type { BrokerStatus } from '../model/status.ts'
 import type { MessageStore } from '../store/store.ts'
 import { Arrivals } from './arrivals.ts'
 import { ClientTable } from './clients.ts'
@@ -43,7 +44,7 @@ import { Receiver } from './receiver.ts'
 import { Removal } from './removal.ts'
 import { Retries } from './retries.ts'
 import { SessionTable } from './sessions.ts'
-import { type BrokerStatus, brokerStatus } from './status.ts'
+import { brokerStatus } from './status.ts'
 import { TopicTable } from './topics.ts'
 
 export interface OpenBrokerOptions {

@@ -1,31 +1,6 @@
-// The broker's state for people: role, writability, sizes and counts.
-import type { Host } from '../model/host.ts'
-import type { LogPosition } from '../model/positions.ts'
+// The broker's state for people, put together from its parts.
+import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
 import type { BrokerParts } from './broker.ts'
-
-export interface BrokerIdentity {
-  readonly clusterName: string
-  readonly brokerName: string
-  readonly brokerId: number
-  readonly storeHost: Host
-}
-
-export interface BrokerStatus {
-  readonly identity: BrokerIdentity
-  readonly startedAtMs: number
-  readonly flush: 'sync' | 'async'
-  readonly writable: boolean
-  readonly reason: string | undefined
-  readonly logStart: LogPosition
-  readonly logEnd: LogPosition
-  readonly diskBytes: number
-  readonly topics: number
-  readonly groups: number
-  readonly clients: number
-  readonly messagesIn: number
-  readonly messagesOut: number
-  readonly pendingDelayed: number
-}
 
 export function brokerStatus(identity: BrokerIdentity, parts: BrokerParts): BrokerStatus {
   const { pendingDue, ...store } = parts.store.status()

@@ -5,7 +5,6 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { ClientRegistration, GroupMode, Protocol } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
-import type { Host } from '../model/host.ts'
 import type {
   NewMessage,
   PublishResult,
@@ -20,6 +19,7 @@ import type {
   SettleResult,
 } from '../model/message.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
+import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
 import type { TopicDefinition } from '../model/topic.ts'
 import type { Authenticator } from './auth.ts'
 
@@ -60,15 +60,6 @@ export interface Broker {
   readonly queueLocks: QueueLocks
   /** Messages for people: role, state, flush mode, disk, counts. */
   status(): Promise<BrokerStatus>
-}
-
-export interface BrokerIdentity {
-  readonly clusterName: string
-  readonly brokerName: string
-  /** 0 = master. */
-  readonly brokerId: number
-  /** Written into records and message ids. */
-  readonly storeHost: Host
 }
 
 export interface Topics {
@@ -173,24 +164,6 @@ export interface QueueLocks {
   /** The queues that `clientId` holds now, out of those asked for. */
   lock(group: string, clientId: string, queues: readonly QueueName[]): Promise<readonly QueueName[]>
   unlock(group: string, clientId: string, queues: readonly QueueName[]): Promise<void>
-}
-
-export interface BrokerStatus {
-  readonly identity: BrokerIdentity
-  readonly startedAtMs: number
-  readonly flush: 'sync' | 'async'
-  readonly writable: boolean
-  /** Why not, when not writable. */
-  readonly reason: string | undefined
-  readonly logStart: LogPosition
-  readonly logEnd: LogPosition
-  readonly diskBytes: number
-  readonly topics: number
-  readonly groups: number
-  readonly clients: number
-  readonly messagesIn: number
-  readonly messagesOut: number
-  readonly pendingDelayed: number
 }
 
 /** What every front-end is given; nothing else connects it to the process. */

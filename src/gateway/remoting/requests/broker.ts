@@ -1,10 +1,10 @@
 // The broker's own settings and state, in the words that mqadmin and the dashboard parse.
 import { formatHost } from '../../../model/host.ts'
+import type { BrokerStatus } from '../../../model/status.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import { emitJson } from '../../../remoting/json-emitter.ts'
 import { encodeTable } from '../../../remoting/requests/key-values.ts'
 import { dataVersionOut } from '../../../remoting/requests/topics.ts'
-import type { BrokerStatus } from '../../gateway.ts'
 import { CLUSTER } from '../address.ts'
 import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
 import { tableVersion } from '../table-version.ts'
