@@ -1,5 +1,6 @@
 // One session of a connection (AMQP 2.5): its links by the peer's handles, the transfer windows of both
 // directions, and the deliveries we sent and have not heard of. Errors of its scope end it alone.
+import type { Receipt } from '../../model/message.ts'
 import type { ControlledLink, ControlledSession } from './control-plane.ts'
 import { DISPOSITION_BYTES_MAX, type Disposition, writeDisposition } from './disposition.ts'
 import { AmqpError, CONDITION, describeError, type ErrorDescription } from './errors.ts'
@@ -249,20 +250,17 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   /** The peer detached, or answers our detach. */
   remove(link: Link): void {
     this.#links.delete(link.remoteHandle)
-    this.#letGo(link, 'gone')
+    letGo(link, 'gone', this.#unsettledOf(link))
   }
 
   detach(link: Link, error: ErrorDescription): void {
     if (link.state !== 'attached' && link.state !== 'attaching') return
-    this.#letGo(link, 'closing')
+    letGo(link, 'closing', this.#unsettledOf(link))
     link.controlled?.close(error)
   }
 
-  /** The link ends; what it sent and the peer did not settle goes back to its group. */
-  #letGo(link: Link, state: 'closing' | 'gone'): void {
-    link.close(state)
-    if (!(link instanceof SenderLink)) return
-    link.abandon(this.#unsettled.takeOf(link))
+  #unsettledOf(link: Link): Receipt[] {
+    return link instanceof SenderLink ? this.#unsettled.takeOf(link) : []
   }
 
   end(error: ErrorDescription): void {
@@ -274,9 +272,18 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   /** The session ended or its connection did. */
   close(): void {
     this.isOpen = false
-    for (const link of this.#links.values()) this.#letGo(link, 'gone')
+    const unsettled = this.#unsettled.takeAll()
+    for (const link of this.#links.values()) {
+      letGo(link, 'gone', link instanceof SenderLink ? (unsettled.get(link) ?? []) : [])
+    }
     this.#links.clear()
   }
+}
+
+/** The link ends; what it sent and the peer did not settle goes back to its group. */
+function letGo(link: Link, state: 'closing' | 'gone', unsettled: readonly Receipt[]): void {
+  link.close(state)
+  if (link instanceof SenderLink) link.abandon(unsettled)
 }
 
 const sessionError = (condition: AmqpError['condition'], message: string): AmqpError =>

@@ -64,6 +64,19 @@ export class UnsettledMap {
     return receipts
   }
 
+  /** The receipts of all deliveries by link, in one look: a session ends with many links at once. */
+  takeAll(): Map<SenderLink, Receipt[]> {
+    const byLink = new Map<SenderLink, Receipt[]>()
+    for (const { link, receipt } of this.#byId.values()) {
+      if (receipt === undefined) continue
+      const receipts = byLink.get(link)
+      if (receipts === undefined) byLink.set(link, [receipt])
+      else receipts.push(receipt)
+    }
+    this.#byId.clear()
+    return byLink
+  }
+
   /** Deliveries whose lock ended before `now`. */
   lockedUntil(now: number): Unsettled[] {
     const ended: Unsettled[] = []
