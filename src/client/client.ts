@@ -1,5 +1,6 @@
 // The client: one entry to producing, consuming, reading and administration over RocketMQ's protocol.
 // Owns what the parts share, and closes them in order.
+import { setMaxListeners } from 'node:events'
 import { holdProcess, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { unlessAborted } from './abort.ts'
@@ -222,12 +223,19 @@ export class Client implements AsyncDisposable {
   /** @throws BrokerError CLOSED, or the signal's reason */
   #check(options: { readonly signal?: AbortSignal | undefined } = {}): void {
     if (this.#closing !== undefined) throw new BrokerError('CLOSED', 'the client is closed')
-    options.signal?.throwIfAborted()
+    checkSignal(options.signal)
   }
 
   /** A handler that finishes its last message may still send. */
   #checkSend(options: CallOptions): void {
     if (this.#isDrained) throw new BrokerError('CLOSED', 'the client is closed')
-    options.signal?.throwIfAborted()
+    checkSignal(options.signal)
   }
+}
+
+/** One signal may end any number of calls, which Node takes for a leak. @throws the signal's reason */
+function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal === undefined) return
+  signal.throwIfAborted()
+  setMaxListeners(0, signal)
 }

@@ -158,6 +158,20 @@ for (const [what, code] of [
   })
 }
 
+test.serial('one signal may stand for many sends without a warning of a leak', async (t) => {
+  const { mq } = await pair(t)
+  const warnings: string[] = []
+  const onWarning = ({ name }: Error): void => void warnings.push(name)
+  process.on('warning', onWarning)
+  const { signal } = new AbortController()
+  await Promise.all(
+    Array.from({ length: 20 }, () => mq.send({ topic: 'T', body: 'x' }, { signal })),
+  )
+  await new Promise(setImmediate)
+  process.off('warning', onWarning)
+  t.deepEqual(warnings, [])
+})
+
 test('one key waits for its turn, other keys and messages without one do not', async (t) => {
   const { fake, mq } = await pair(t)
   const answers: (() => void)[] = []
