@@ -1,21 +1,25 @@
 // The process: the command line, signals, and the last line of defence. Composes nothing itself.
 import type { Role, RunningRole } from './cli/command.ts'
-import { runCommandLine } from './cli/run.ts'
+import { EXIT_FAILED, EXIT_INTERRUPTED, runCommandLine } from './cli/run.ts'
 import { processTerminal } from './cli/terminal.ts'
 import { systemClock } from './clock.ts'
 import type { Config } from './config.ts'
 
 /** A stop takes its deadline for the connections and this for making everything durable. */
 const STOP_GRACE_MS = 5_000
+/** 128 + 2 or 15 is what shells report for a signal. */
+const EXIT_TERMINATED = 143
 
 export async function main(argv: readonly string[]): Promise<void> {
   const stop = new AbortController()
   let signals = 0
+  let interrupted = EXIT_INTERRUPTED
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
       signals++
-      // A second one means now. 128 + 2 or 15 is what shells report for a signal.
-      if (signals > 1) process.exit(signal === 'SIGINT' ? 130 : 143)
+      if (signal === 'SIGTERM') interrupted = EXIT_TERMINATED
+      // A second one means now.
+      if (signals > 1) process.exit(signal === 'SIGINT' ? EXIT_INTERRUPTED : EXIT_TERMINATED)
       stop.abort()
     })
   }
@@ -23,12 +27,15 @@ export async function main(argv: readonly string[]): Promise<void> {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     process.exit(error.code === 'EPIPE' ? 0 : 1)
   })
-  process.exitCode = await runCommandLine(argv, {
+  // Should nothing be left that a command waits for, it has not done its work.
+  process.exitCode = EXIT_FAILED
+  const code = await runCommandLine(argv, {
     terminal: processTerminal(),
     env: process.env,
     signal: stop.signal,
     roles: { run: (role, config) => runRole(role, config, stop.signal) },
   })
+  process.exitCode = code === EXIT_INTERRUPTED ? interrupted : code
 }
 
 async function runRole(role: Role, config: Config, signal: AbortSignal): Promise<RunningRole> {

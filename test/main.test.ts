@@ -96,3 +96,19 @@ testFull('a log whose disk is full does not end the server', async (t) => {
   child.kill('SIGTERM')
   t.deepEqual(await ended, [0, null])
 })
+
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  test(`${signal} ends a command that waits for its input, with the code of shells`, async (t) => {
+    const script = `process.stdin.once('newListener', () => console.log('reading'))
+      import('${MAIN}').then(({ main }) => main(['pub', 'orders', '-']))`
+    const child = spawn(process.execPath, ['-e', script], { cwd: ROOT, env: plainEnv() })
+    t.teardown(() => child.kill('SIGKILL'))
+    await once(child.stdout, 'data')
+    const ended = once(child, 'exit')
+    child.kill(signal)
+    t.deepEqual(await ended, [code, null])
+  })
+}

@@ -1,6 +1,7 @@
 // pub and sub over AMQP 1.0, through rhea. The tag is the subject, the ordering key the group id, keys and
 // properties are application properties; a message is settled after it was shown.
 import rhea, { type Connection, type Delivery, type EventContext, type Message } from 'rhea'
+import { unlessAborted } from '../client/abort.ts'
 import { Mailbox } from '../client/mailbox.ts'
 import { BrokerError } from '../errors.ts'
 import { splitAddress } from '../model/host.ts'
@@ -16,9 +17,12 @@ import {
 
 const ADDRESS_DEFAULT = '127.0.0.1:5672'
 const CREDIT = 64
+const CONNECT_TIMEOUT_MS = 5000
+/** For the peer's last word. */
+const CLOSE_TIMEOUT_MS = 2000
 
 export async function openAmqpLeg(around: LegAround): Promise<Leg> {
-  const { flags, env } = around
+  const { flags, env, signal } = around
   const address = flags.at ?? ADDRESS_DEFAULT
   const username = flags['access-key'] ?? env[ACCESS_KEY_ENV] ?? 'anonymous'
   const password = env[PASSWORD_ENV]
@@ -28,24 +32,46 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
     ...(password !== undefined && { password }),
     reconnect: false,
   })
-  await settled<void>((resolve, reject) => {
-    connection.once('connection_open', () => resolve())
+  const lost = untilLost(connection, address)
+  lost.catch(() => {})
+  const unlessLost = <T>(promise: Promise<T>): Promise<T> =>
+    unlessAborted(Promise.race([promise, lost]), signal)
+  try {
+    const opened = settled<void>((resolve) => {
+      connection.once('connection_open', () => resolve())
+    })
+    await unlessAborted(unlessLost(opened), AbortSignal.timeout(CONNECT_TIMEOUT_MS))
+  } catch (error) {
+    hangUp(connection)
+    if (!isTimeout(error)) throw error
+    throw noBroker(address, `no answer within ${CONNECT_TIMEOUT_MS} ms`, error)
+  }
+  return {
+    publish: (letter) => unlessLost(publish(connection, letter)),
+    arrivals: (wish, ended) => arrivals(connection, lost, wish, ended),
+    close: async () => {
+      const closed = settled<void>((resolve) => {
+        connection.once('connection_close', () => resolve())
+        connection.close()
+      })
+      const late = AbortSignal.timeout(CLOSE_TIMEOUT_MS)
+      await unlessAborted(Promise.race([closed, lost]), late).catch(() => {})
+      hangUp(connection)
+    },
+  }
+}
+
+/** Rejects with what ended the connection. */
+const untilLost = (connection: Connection, address: string): Promise<never> =>
+  settled((_, reject) => {
     for (const event of ['connection_error', 'disconnected', 'error']) {
       connection.once(event, (context: EventContext) => reject(unreachable(address, context)))
     }
   })
-  return {
-    publish: (letter) => publish(connection, letter),
-    arrivals: (wish, signal) => arrivals(connection, wish, signal, address),
-    close: async () => {
-      await settled<void>((resolve) => {
-        connection.once('connection_close', () => resolve())
-        connection.once('disconnected', () => resolve())
-        connection.close()
-      })
-    },
-  }
-}
+
+/** rhea has no way to let go of a peer that says nothing. */
+const hangUp = (connection: Connection): void =>
+  (connection as { socket?: { destroy(): void } }).socket?.destroy()
 
 const settled = <T>(
   run: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,
@@ -53,14 +79,23 @@ const settled = <T>(
 
 function unreachable(address: string, context: EventContext): BrokerError {
   const cause = context.error ?? context.connection?.error
-  const text = cause === undefined ? 'the connection ended' : conditionText(cause)
-  return new BrokerError(
+  return noBroker(
+    address,
+    cause === undefined ? 'the connection ended' : conditionText(cause),
+    cause,
+  )
+}
+
+const noBroker = (address: string, text: string, cause: unknown): BrokerError =>
+  new BrokerError(
     'UNREACHABLE',
     `no AMQP broker answers at ${address} (${text}); start one with 'trivet start', ` +
       'or say where it is with --at',
     { cause },
   )
-}
+
+const isTimeout = (error: unknown): boolean =>
+  error instanceof DOMException && error.name === 'TimeoutError'
 
 /** An error of rhea is an Error, or a condition with a description. */
 function conditionText(error: object): string {
@@ -114,9 +149,9 @@ function messageOf(letter: Letter): Message {
 
 async function* arrivals(
   connection: Connection,
+  lost: Promise<never>,
   wish: Wish,
   signal: AbortSignal,
-  address: string,
 ): AsyncIterable<Arrival> {
   const inbox = new Mailbox<{ message: Message; delivery: Delivery }>()
   const receiver = connection.open_receiver({
@@ -128,7 +163,7 @@ async function* arrivals(
     inbox.push({ message: message!, delivery: delivery! })
   })
   receiver.on('receiver_error', () => inbox.end(refused(wish.topic, receiver.error)))
-  connection.on('disconnected', (context: EventContext) => inbox.end(unreachable(address, context)))
+  lost.catch((error) => inbox.end(error))
   whenAborted(signal, () => inbox.end())
   receiver.add_credit(CREDIT)
   for (;;) {

@@ -13,10 +13,10 @@ object per line.
 
 | exit code | meaning |
 |---|---|
-| 0 | done; also a command that was ended by Ctrl-C in order |
+| 0 | done; also \`sub\` and a server that were ended by Ctrl-C in order |
 | 1 | it failed: the sentence on standard error says what and what to do |
 | 2 | the command line or the configuration is wrong |
-| 130, 143 | a second SIGINT or SIGTERM ended it at once |
+| 130, 143 | SIGINT or SIGTERM ended it before it was done, or a second one at once |
 
 | environment | meaning |
 |---|---|

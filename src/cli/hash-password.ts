@@ -7,8 +7,8 @@ export const hashPasswordCommand = command({
   summary: 'Make the text that stands for a password in the configuration',
   details: 'Reads the password from the terminal without showing it, or the first line of a pipe.',
   examples: ['trivet hash-password', 'pass show broker | trivet hash-password'],
-  async run({ terminal }) {
-    const password = await terminal.secret('Password: ')
+  async run({ terminal, signal }) {
+    const password = await terminal.secret('Password: ', signal)
     if (password.length === 0) {
       throw new BrokerError('ARGUMENT_INVALID', 'the password is empty; nothing was made')
     }

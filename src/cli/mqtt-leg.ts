@@ -1,6 +1,7 @@
 // pub and sub over MQTT 5, through mqtt.js. Level one of an MQTT topic is the topic, level two the tag; keys
 // and the ordering key travel as user properties.
 import type { IPublishPacket, MqttClient } from 'mqtt'
+import { unlessAborted } from '../client/abort.ts'
 import { Mailbox } from '../client/mailbox.ts'
 import { BrokerError } from '../errors.ts'
 import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../settings.ts'
@@ -18,8 +19,8 @@ const CONNECT_TIMEOUT_MS = 5000
 const QOS = 1
 
 export async function openMqttLeg(around: LegAround): Promise<Leg> {
-  const { flags, env } = around
-  const { connectAsync } = await import('mqtt').catch(() => {
+  const { flags, env, signal } = around
+  const { connect } = await import('mqtt').catch(() => {
     throw new BrokerError(
       'NOT_SUPPORTED',
       '--via mqtt uses mqtt.js; install it: npm install -g mqtt',
@@ -28,35 +29,63 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
   const address = flags.at ?? ADDRESS_DEFAULT
   const username = flags['access-key'] ?? env[ACCESS_KEY_ENV]
   const inbox = new Mailbox<IPublishPacket>()
-  let client: MqttClient
+  const client = connect(`mqtt://${address}`, {
+    protocolVersion: 5,
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    reconnectPeriod: 0,
+    ...(username !== undefined && { username, password: env[PASSWORD_ENV] ?? '' }),
+  })
+  const lost = untilLost(client, address)
+  lost.catch((error) => inbox.end(error))
+  // What mqtt.js waits for it forgets when the connection ends.
+  const unlessLost = <T>(promise: Promise<T>): Promise<T> =>
+    unlessAborted(Promise.race([promise, lost]), signal)
   try {
-    client = await connectAsync(`mqtt://${address}`, {
-      protocolVersion: 5,
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      reconnectPeriod: 0,
-      ...(username !== undefined && { username, password: env[PASSWORD_ENV] ?? '' }),
-    })
-  } catch (cause) {
-    throw failure(address, cause)
+    await unlessLost(new Promise<void>((resolve) => client.once('connect', () => resolve())))
+  } catch (error) {
+    client.end(true)
+    throw error
   }
   client.on('message', (_topic, _payload, packet) => inbox.push(packet))
-  client.on('error', (error) => inbox.end(failure(address, error)))
-  client.on('close', () => inbox.end(failure(address, 'the connection ended')))
   return {
-    publish: (letter) => publish(client, letter),
-    arrivals: (wish, signal) => arrivals(client, inbox, wish, signal),
+    publish: (letter) => unlessLost(publish(client, letter)),
+    arrivals: (wish, ended) => arrivals(client, inbox, wish, ended),
     close: async () => {
-      client.removeAllListeners('close')
-      await client.endAsync()
+      if (client.connected && !signal.aborted)
+        await Promise.race([client.endAsync(), lost]).catch(() => {})
+      else client.end(true)
     },
   }
 }
 
+/** Rejects with what ended the connection. */
+function untilLost(client: MqttClient, address: string): Promise<never> {
+  let wasOpen = false
+  return new Promise((_, reject) => {
+    client.once('connect', () => {
+      wasOpen = true
+    })
+    client.on('error', (error) => reject(wasOpen ? ended(address, error) : failure(address, error)))
+    client.on('disconnect', ({ reasonCode, properties }) =>
+      reject(ended(address, properties?.reasonString ?? `reason code ${reasonCode}`)),
+    )
+    client.on('close', () => {
+      const text = 'it closed the connection'
+      reject(wasOpen ? ended(address, text) : failure(address, text))
+    })
+  })
+}
+
+const textOf = (cause: unknown): string =>
+  cause instanceof Error ? cause.message || String(cause) : String(cause)
+
+const ended = (address: string, cause: unknown): BrokerError =>
+  new BrokerError('CLOSED', `the MQTT broker at ${address} broke off: ${textOf(cause)}`, { cause })
+
 const failure = (address: string, cause: unknown): BrokerError => {
-  const text = cause instanceof Error ? cause.message || String(cause) : String(cause)
   return new BrokerError(
     'UNREACHABLE',
-    `no MQTT broker answers at ${address} (${text}); start one with 'trivet start', ` +
+    `no MQTT broker answers at ${address} (${textOf(cause)}); start one with 'trivet start', ` +
       'or say where it is with --at',
     { cause },
   )

@@ -1,5 +1,7 @@
 // trivet pub: send messages and say where they went.
+import { addAbortSignal } from 'node:stream'
 import { BrokerError } from '../errors.ts'
+import { BODY_BYTES_MAX } from '../model/limits.ts'
 import { command } from './command.ts'
 import { type Leg, type Letter, legFlags } from './leg.ts'
 import { openLeg } from './open-leg.ts'
@@ -40,13 +42,13 @@ export const pub = command({
     'trivet pub documents - < letter.pdf',
   ],
   async run(invocation) {
-    const { args, flags, terminal } = invocation
+    const { args, flags, terminal, signal } = invocation
     const [topic = '', text = ''] = args
     const count = flags.count ?? 1
     if (!Number.isInteger(count) || count < 1) {
       throw new BrokerError('ARGUMENT_INVALID', `--count is ${count}; a number from 1 on is due`)
     }
-    const body = text === '-' ? await readInput() : text
+    const body = text === '-' ? await readInput(signal) : text
     const letter: Letter = {
       topic,
       body,
@@ -58,7 +60,7 @@ export const pub = command({
     }
     const leg = await openLeg(invocation)
     try {
-      await sendAll(leg, letter, count, (answer) => {
+      await sendAll(leg, letter, count, signal, (answer) => {
         if (flags.json) terminal.json(answer)
         else terminal.print(lineOf(answer))
       })
@@ -73,9 +75,11 @@ async function sendAll(
   leg: Leg,
   letter: Letter,
   count: number,
+  signal: AbortSignal,
   tell: (answer: Readonly<Record<string, string | number>>) => void,
 ): Promise<void> {
   for (let from = 0; from < count; from += CONCURRENCY) {
+    signal.throwIfAborted()
     const some = Array.from({ length: Math.min(CONCURRENCY, count - from) }, (_, i) =>
       leg.publish({ ...letter, body: numbered(letter.body, from + i + 1) }),
     )
@@ -98,8 +102,20 @@ function nameAndValue(text: string): readonly [string, string] {
   throw new BrokerError('ARGUMENT_INVALID', `--property is '${text}'; write name=value`)
 }
 
-async function readInput(): Promise<Uint8Array> {
+/** No protocol takes more than the limit, so no more of it is kept. */
+async function readInput(signal: AbortSignal): Promise<Uint8Array> {
   const chunks: Buffer[] = []
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
+  let bytes = 0
+  for await (const chunk of addAbortSignal(signal, process.stdin)) {
+    chunks.push(chunk as Buffer)
+    bytes += (chunk as Buffer).length
+    if (bytes > BODY_BYTES_MAX) {
+      throw new BrokerError(
+        'MESSAGE_TOO_LARGE',
+        `standard input has more than ${BODY_BYTES_MAX} bytes, which is the most a body may have; ` +
+          'send a reference to the content instead',
+      )
+    }
+  }
   return Buffer.concat(chunks)
 }

@@ -1,5 +1,6 @@
 // The shell of the command line: finds the command, parses for it, runs it, and turns what went wrong
 // into a sentence and an exit code.
+import { setMaxListeners } from 'node:events'
 import { settings as allSettings } from '../config.ts'
 import { didYouMean } from '../did-you-mean.ts'
 import { BrokerError } from '../errors.ts'
@@ -13,6 +14,8 @@ export const EXIT_OK = 0
 export const EXIT_FAILED = 1
 /** A wrong command line or configuration. */
 export const EXIT_USAGE = 2
+/** Ctrl-C came before the command had done what it was asked to. */
+export const EXIT_INTERRUPTED = 130
 
 export interface Surroundings {
   readonly terminal: Terminal
@@ -26,11 +29,13 @@ export async function runCommandLine(
   argv: readonly string[],
   around: Surroundings,
 ): Promise<number> {
+  // Many things that are under way at a time may wait for the one Ctrl-C; that is no leak.
+  setMaxListeners(0, around.signal)
   try {
     await dispatch(argv, around)
     return EXIT_OK
   } catch (thrown) {
-    if (around.signal.aborted && isAbort(thrown, around.signal)) return EXIT_OK
+    if (around.signal.aborted && isAbort(thrown, around.signal)) return EXIT_INTERRUPTED
     return report(thrown, around.terminal)
   }
 }

@@ -1,7 +1,7 @@
 // trivet sub: show messages as they come, until Ctrl-C.
 import { BrokerError } from '../errors.ts'
 import { command } from './command.ts'
-import { type Arrival, legFlags } from './leg.ts'
+import { type Arrival, type LegAround, legFlags, type Wish } from './leg.ts'
 import { messageJson, messageLine } from './message-text.ts'
 import { openLeg } from './open-leg.ts'
 
@@ -41,25 +41,39 @@ export const sub = command({
       else if (flags.json) terminal.json(messageJson(message, message.details))
       else terminal.print(messageLine(message))
     }
-    const leg = await openLeg(invocation)
+    const wish = {
+      topic: args[0] ?? '',
+      tags: flags.tags,
+      group: flags.group,
+      from: flags.from as 'first' | 'last' | undefined,
+      note: (text: string) => terminal.note(`trivet: ${text}`),
+    }
     try {
-      const wish = {
-        topic: args[0] ?? '',
-        tags: flags.tags,
-        group: flags.group,
-        from: flags.from as 'first' | 'last' | undefined,
-        note: (text: string) => terminal.note(`trivet: ${text}`),
-      }
-      let left = flags.count ?? Number.POSITIVE_INFINITY
-      for await (const message of leg.arrivals(wish, signal)) {
-        await show(message)
-        await message.settle()
-        if (--left <= 0) break
-      }
-    } finally {
-      await leg.close()
+      await showAll(invocation, wish, flags.count ?? Number.POSITIVE_INFINITY, show)
+    } catch (error) {
+      // Ctrl-C is how it ends, also before it has begun.
+      if (!signal.aborted) throw error
     }
   },
 })
+
+async function showAll(
+  around: LegAround,
+  wish: Wish,
+  count: number,
+  show: (message: Arrival) => Promise<void>,
+): Promise<void> {
+  const leg = await openLeg(around)
+  try {
+    let left = count
+    for await (const message of leg.arrivals(wish, around.signal)) {
+      await show(message)
+      await message.settle()
+      if (--left <= 0) break
+    }
+  } finally {
+    await leg.close()
+  }
+}
 
 const NEW_LINE = Buffer.from('\n')

@@ -14,7 +14,7 @@ export interface Terminal {
   /** Bytes of a result as they are; settles when the reader has taken them. */
   write(bytes: Uint8Array): Promise<void>
   /** One line from standard input; on a terminal it asks first and shows nothing of the answer. */
-  secret(question: string): Promise<string>
+  secret(question: string, signal: AbortSignal): Promise<string>
   readonly isInteractive: boolean
 }
 
@@ -54,19 +54,22 @@ export function tableLines(
   )
 }
 
-function readSecret(question: string): Promise<string> {
+function readSecret(question: string, signal: AbortSignal): Promise<string> {
   const input = process.stdin
   if (input.isTTY) process.stderr.write(question)
   // With a terminal but no output stream readline echoes nothing.
-  const lines = createInterface({ input, terminal: input.isTTY === true })
-  return new Promise((resolve) => {
+  const lines = createInterface({ input, terminal: input.isTTY === true, signal })
+  return new Promise((resolve, reject) => {
+    // In raw mode Ctrl-C is a key like any other.
+    lines.once('SIGINT', () => process.kill(process.pid, 'SIGINT'))
     lines.once('line', (line) => {
       resolve(line)
       lines.close()
     })
     lines.once('close', () => {
       if (input.isTTY) process.stderr.write('\n')
-      resolve('')
+      if (signal.aborted) reject(signal.reason)
+      else resolve('')
     })
   })
 }

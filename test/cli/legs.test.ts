@@ -1,4 +1,6 @@
 // pub and sub over every protocol against one server: what goes in by one comes out by another.
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { runCommandLine } from '../../src/cli/run.ts'
 import { RecordedTerminal } from '../support/recorded-terminal.ts'
@@ -198,3 +200,54 @@ for (const argv of [
     t.regex(terminal.errors, /^trivet: /)
   })
 }
+
+/** Where somebody listens who does this with a connection. */
+async function peer(t: ExecutionContext, accept: (socket: Socket) => void): Promise<string> {
+  const sockets: Socket[] = []
+  const listener = createServer((socket) => {
+    sockets.push(socket.on('error', () => {}))
+    accept(socket)
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    listener.close()
+  })
+  await once(listener, 'listening')
+  return `127.0.0.1:${(listener.address() as AddressInfo).port}`
+}
+
+for (const leg of ['mqtt', 'amqp'] as const) {
+  test(`a peer that hangs up on ${leg} is an error that names it`, async (t) => {
+    const at = await peer(t, (socket) => socket.destroySoon())
+    const { terminal, code } = run('pub', 'orders', 'x', '--via', leg, '--at', at)
+    t.is(await code, 1)
+    t.true(terminal.errors.includes(at), terminal.errors)
+  })
+
+  test(`Ctrl-C ends waiting for a peer that says nothing on ${leg}`, async (t) => {
+    let accepted: () => void = () => {}
+    const connected = new Promise<void>((resolve) => {
+      accepted = resolve
+    })
+    const at = await peer(t, () => accepted())
+    const { code, interrupt } = run('pub', 'orders', 'x', '--via', leg, '--at', at)
+    await connected
+    interrupt()
+    t.is(await code, 130)
+  })
+
+  test(`Ctrl-C ends sending many messages over ${leg}`, async (t) => {
+    const { terminal, code, interrupt } = run('pub', 'orders', 'x', '-c', '1000000', ...via(leg))
+    await eventually(async () => (terminal.printed.length > 0 ? true : undefined))
+    interrupt()
+    t.is(await code, 130)
+    t.true(terminal.printed.length < 1_000_000)
+  })
+}
+
+test('a message that the MQTT broker hangs up on was not sent, and the command says so', async (t) => {
+  const body = 'x'.repeat(4 * 1024 * 1024)
+  const { terminal, code } = run('pub', 'orders', body, ...via('mqtt'))
+  t.is(await code, 1)
+  t.regex(terminal.errors, /broke off/)
+})
