@@ -6,6 +6,7 @@ import { BROKER_DEFAULTS } from './broker/options.ts'
 import { BrokerError } from './errors.ts'
 import { AMQP_DEFAULTS } from './gateway/amqp/options.ts'
 import { MQTT_DEFAULTS } from './gateway/mqtt/options.ts'
+import { splitAddress } from './model/host.ts'
 import { BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from './model/limits.ts'
 import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
 
@@ -18,6 +19,15 @@ const count = (fallback: number) => z.int().min(1).default(fallback)
 const NATIVE_SILENT_MS = 120_000
 /** MQTT and AMQP clients have nothing to wait for before they speak. */
 const SILENT_MS = 10_000
+
+function isAddress(text: string): boolean {
+  try {
+    splitAddress(text)
+    return true
+  } catch {
+    return false
+  }
+}
 
 /** What every listening front-end has. */
 const listening = (portDefault: number, silentMs: number) => ({
@@ -144,7 +154,7 @@ export const configSchema = z.strictObject({
       clusterName: z.string().min(1).default('DefaultCluster').describe('As in RocketMQ.'),
       name: z.string().min(1).default('broker-a').describe('Unique per master in the cluster.'),
       nameServers: z
-        .array(z.string())
+        .array(z.string().refine(isAddress, { error: 'not host:port' }))
         .default([])
         .describe('Name servers to register with besides the one in this process (host:port).'),
       autoCreateTopics: z
@@ -431,7 +441,8 @@ function readJson(path: string): unknown {
     )
   }
   try {
-    return JSON.parse(text)
+    // Editors of Windows begin a file with a mark.
+    return JSON.parse(text.replace(/^\uFEFF/, ''))
   } catch (error) {
     throw new BrokerError(
       'CONFIG_INVALID',

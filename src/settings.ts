@@ -118,7 +118,8 @@ export function layer<S extends z.ZodType>(
   }
   const parsed = schema.safeParse(tree)
   if (!parsed.success) {
-    for (const issue of parsed.error.issues) problems.push(...explain(issue, root, origins))
+    for (const issue of parsed.error.issues)
+      problems.push(...explain(issue, root, origins, layers.file?.name))
   }
   if (problems.length > 0 || !parsed.success) {
     throw new BrokerError(
@@ -208,19 +209,21 @@ function explain(
   issue: z.core.$ZodIssue,
   root: JsonSchema,
   origins: ReadonlyMap<string, Origin>,
+  file: string | undefined,
 ): string[] {
   const path = issue.path.map(String)
   const name = path.join('.')
+  // What is no setting of its own can only stand in the file.
+  const origin = originOf(path, origins) ?? file
+  const where = origin === undefined || origin === 'default' ? '' : ` (from ${origin})`
   if (issue.code === 'unrecognized_keys') {
     const siblings = Object.keys(schemaAt(root, path)?.properties ?? {})
     return issue.keys.map((key) => {
       const near = nearest(key, siblings)
       const hint = near === undefined ? '' : ` (did you mean '${[...path, near].join('.')}'?)`
-      return `'${[...path, key].join('.')}' is no setting${hint}`
+      return `'${[...path, key].join('.')}'${where} is no setting${hint}`
     })
   }
-  const origin = originOf(path, origins)
-  const where = origin === undefined || origin === 'default' ? '' : ` (from ${origin})`
   return [`'${name}'${where}: ${issue.message}${accepted(schemaAt(root, path))}`]
 }
 

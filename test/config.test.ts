@@ -47,10 +47,22 @@ test('a loaded configuration is frozen to its leaves', (t) => {
 test('an unknown key in the file is refused with the key it was meant to be', async (t) => {
   const path = await file(t, { mqtt: { adverisedHost: 'x' }, brokr: {}, zzzzzzzz: 1 })
   t.deepEqual(refused(t, () => loadConfig({ file: path })).toSorted(), [
-    "- 'brokr' is no setting (did you mean 'broker'?)",
-    "- 'mqtt.adverisedHost' is no setting (did you mean 'mqtt.advertisedHost'?)",
-    "- 'zzzzzzzz' is no setting",
+    `- 'brokr' (from ${path}) is no setting (did you mean 'broker'?)`,
+    `- 'mqtt.adverisedHost' (from ${path}) is no setting (did you mean 'mqtt.advertisedHost'?)`,
+    `- 'zzzzzzzz' (from ${path}) is no setting`,
   ])
+})
+
+test('a file may begin with the mark that editors of Windows leave', async (t) => {
+  const path = await file(t, '\uFEFF{ "mqtt": { "port": 1 } }')
+  t.is(loadConfig({ file: path }).values.mqtt.port, 1)
+})
+
+test('a name server without a port is refused at the start', (t) => {
+  const flags = new Map([['broker.name-servers', 'a:1,b']])
+  const [problem, ...more] = refused(t, () => loadConfig({ flags }))
+  t.regex(problem ?? '', /'broker\.nameServers\.1' \(from --broker\.name-servers\): not host:port/)
+  t.deepEqual(more, [])
 })
 
 test('an unknown variable and an unknown flag are refused with what they were meant to be', (t) => {
