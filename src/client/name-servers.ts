@@ -74,6 +74,7 @@ export class NameServers implements Directory {
       try {
         const connection = await this.#peers.connection(address, options)
         const response = await connection.request(code, options)
+        if (response.code === RESPONSE.requestCodeNotSupported) throw notOne(address)
         this.#current = index
         return response
       } catch (error) {
@@ -90,6 +91,13 @@ export class NameServers implements Directory {
     )
   }
 }
+
+const notOne = (address: string): BrokerError =>
+  new BrokerError(
+    'PROTOCOL_ERROR',
+    `what listens at ${address} is no name server; if it is a broker, say so ` +
+      "(--broker on the command line, 'broker' in code)",
+  )
 
 /** The peer or the way to it failed, not the request. */
 export const isConnectionFailure = (error: unknown): error is BrokerError =>

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net'
 import test from 'ava'
 import { type Client, connect } from '../../src/client/index.ts'
-import { REQUEST } from '../../src/remoting/codes.ts'
+import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startFakeRocketmq } from '../support/fake-rocketmq.ts'
 
@@ -69,6 +69,17 @@ test('something else on the port is an error, not a hang', async (t) => {
   const address = server.address()
   const nameServers = `127.0.0.1:${typeof address === 'object' ? address?.port : 0}`
   await t.throwsAsync(connect({ nameServers }), { code: 'UNREACHABLE', message: /a frame claims/ })
+})
+
+test('a broker in the place of a name server is called what it is, and the next one asked', async (t) => {
+  const broker = await startFakeRocketmq(t)
+  broker.intercept(REQUEST.getClusterInfo, () => ({ code: RESPONSE.requestCodeNotSupported }))
+  const { address } = broker
+  const message = new RegExp(`${address} is no name server.*--broker`)
+  await t.throwsAsync(connect({ nameServers: address }), { code: 'UNREACHABLE', message })
+  const fake = await startFakeRocketmq(t)
+  await using mq = await connect({ nameServers: [address, fake.address] })
+  t.is((await mq.admin.brokers()).length, 1)
 })
 
 test('after close every call is refused, and a second close is the first', async (t) => {
