@@ -1,5 +1,6 @@
 // How every command that talks to a cluster finds it: flags, else the environment, else this machine.
 import type { Client, ConnectOptions } from '../client/index.ts'
+import { BrokerError } from '../errors.ts'
 import { ACCESS_KEY_ENV, NAME_SERVERS_ENV, SECRET_KEY_ENV } from '../settings.ts'
 import type { Flags, FlagValues, Invocation } from './command.ts'
 
@@ -30,8 +31,14 @@ type Around = Pick<Invocation, 'env' | 'signal'> & { readonly flags: ConnectionF
 export function connectOptions({ flags, env, signal }: Around): ConnectOptions {
   const accessKey = flags['access-key'] ?? env[ACCESS_KEY_ENV]
   const secretKey = env[SECRET_KEY_ENV]
+  if (accessKey !== undefined && !secretKey) {
+    throw new BrokerError(
+      'ARGUMENT_INVALID',
+      `the user '${accessKey}' needs its secret key in ${SECRET_KEY_ENV}`,
+    )
+  }
   const given = flags['name-server']
-  const nameServers = given.length > 0 ? given : env[NAME_SERVERS_ENV]
+  const nameServers = given.length > 0 ? given : env[NAME_SERVERS_ENV] || undefined
   return {
     ...(flags.broker === undefined ? { nameServers } : { broker: flags.broker }),
     auth: accessKey === undefined ? undefined : { accessKey, secretKey: secretKey ?? '' },

@@ -1,6 +1,7 @@
 // trivet group: the consumer groups and how far each is behind.
 import { command } from './command.ts'
 import { connectionFlags, withClient } from './connection.ts'
+import { visible } from './words.ts'
 
 const json = { type: 'boolean', describe: 'Print one JSON object.' } as const
 
@@ -36,9 +37,10 @@ export const describe = command({
     const how =
       group.broadcasting === undefined ? '' : group.broadcasting ? ', broadcasting' : ', clustering'
     terminal.print(`${group.name}: ${group.lag} messages behind${how}`)
-    for (const [topic, tags] of group.subscriptions) terminal.print(`wants ${topic}: ${tags}`)
+    for (const [topic, tags] of group.subscriptions)
+      terminal.print(visible(`wants ${topic}: ${tags}`))
     for (const { clientId, address, language } of group.members) {
-      terminal.print(`member ${clientId} at ${address} (${language})`)
+      terminal.print(visible(`member ${clientId} at ${address} (${language})`))
     }
     if (group.members.length === 0) terminal.print('no member is connected')
     terminal.print('')

@@ -14,6 +14,7 @@ export function overview(): readonly string[] {
     ...columns(entryRows([], COMMANDS)),
     '',
     'Help on one: trivet <command> --help',
+    'Version: trivet --version',
   ]
 }
 

@@ -1,5 +1,6 @@
 // A message for people (one line) and for programs (one object with stable names).
 import { isUtf8 } from 'node:buffer'
+import { visible } from './words.ts'
 
 /** What every protocol can tell of a message. */
 export interface ShownMessage {
@@ -35,5 +36,5 @@ export function messageLine(message: ShownMessage): string {
   if (orderingKey !== undefined) head.push(`ordering-key=${orderingKey}`)
   for (const [name, value] of Object.entries(properties)) head.push(`${name}=${value}`)
   const shown = isUtf8(body) ? bufferOf(body).toString() : `<${body.length} bytes>`
-  return `${head.join(' ')}  ${shown}`
+  return visible(`${head.join(' ')}  ${shown}`)
 }

@@ -4,7 +4,7 @@ import { BrokerError } from '../errors.ts'
 import { command } from './command.ts'
 import { connectionFlags, withClient } from './connection.ts'
 import { messageJson, messageLine, type ShownMessage } from './message-text.ts'
-import { instant } from './words.ts'
+import { instant, visible } from './words.ts'
 
 export const get = command({
   summary: 'Find stored messages by id or by key',
@@ -32,7 +32,9 @@ export const get = command({
       }
       terminal.print(messageLine(shown))
       for (const [name, value] of Object.entries(detailsOf(message))) {
-        terminal.print(`  ${name}: ${name.endsWith('Ms') ? instant(Number(value)) : value}`)
+        terminal.print(
+          visible(`  ${name}: ${name.endsWith('Ms') ? instant(Number(value)) : value}`),
+        )
       }
     }
   },

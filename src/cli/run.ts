@@ -9,6 +9,7 @@ import type { Command, Roles } from './command.ts'
 import { COMMANDS, type Entry } from './commands.ts'
 import { commandHelp, nounHelp, overview } from './help.ts'
 import type { Terminal } from './terminal.ts'
+import { ownVersion } from './version.ts'
 
 export const EXIT_OK = 0
 export const EXIT_FAILED = 1
@@ -48,8 +49,12 @@ async function dispatch(argv: readonly string[], around: Surroundings): Promise<
     const { commandReference } = await import('./command-reference.ts')
     return terminal.print(await commandReference())
   }
+  if (first === 'help' && argv.length > 1) return dispatch([...argv.slice(1), '--help'], around)
   if (first === undefined || first === 'help' || first === '--help' || first === '-h') {
     return say(overview())
+  }
+  if (first === '--version' || first === '-v' || first === 'version') {
+    return terminal.print(ownVersion())
   }
   const words: string[] = []
   let entry: Entry = { summary: '', verbs: COMMANDS }

@@ -1,6 +1,7 @@
 // What a command says to people and to pipes: results on standard output, everything else on standard
 // error.
 import { createInterface } from 'node:readline'
+import { visible } from './words.ts'
 
 export interface Terminal {
   /** One line of result. */
@@ -42,7 +43,7 @@ export function tableLines(
   header: readonly string[],
   rows: readonly (readonly unknown[])[],
 ): readonly string[] {
-  const cells = [header, ...rows].map((row) => row.map((cell) => String(cell ?? '-')))
+  const cells = [header, ...rows].map((row) => row.map((cell) => visible(String(cell ?? '-'))))
   const widths = header.map((_, column) =>
     Math.max(...cells.map((row) => row[column]?.length ?? 0)),
   )

@@ -20,6 +20,13 @@ export function durationMs(flag: string, text: string): number {
   return Number(amount) * UNITS_MS.get(unit)!
 }
 
+/** Text of strangers on one line, and without what a terminal would obey. */
+export const visible = (text: string): string =>
+  text.replaceAll(/[\p{Cc}\u2028\u2029]/gu, (char) => {
+    const short = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[char]
+    return short ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
+  })
+
 /** '2026-01-02T03:04:05.678Z', or '-' for never. */
 export const instant = (epochMs: number): string =>
   epochMs <= 0 ? '-' : new Date(epochMs).toISOString()

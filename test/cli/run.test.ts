@@ -8,6 +8,7 @@ import type { Config } from '../../src/config.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { isPassword, parsePasswordHash } from '../../src/password.ts'
 import { RecordedTerminal } from '../support/recorded-terminal.ts'
+import { textOf } from '../support/sources.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 interface Run {
@@ -180,4 +181,21 @@ test('hash-password makes what a login is checked against', async (t) => {
   t.is(code, 0)
   t.true(await isPassword('open sesame', parsePasswordHash(terminal.output)))
   t.is((await run(['hash-password'], { secrets: [''] })).code, 2)
+})
+
+test('help on a command is its --help, and the version is the one of the package', async (t) => {
+  const help = await run(['help', 'topic', 'create'])
+  t.is(help.code, 0)
+  t.is(help.terminal.output, (await run(['topic', 'create', '--help'])).terminal.output)
+  t.is((await run(['help', 'nothing'])).code, 2)
+  const { version } = JSON.parse(textOf('package.json')) as { version: string }
+  for (const word of ['--version', '-v', 'version']) {
+    t.is((await run([word])).terminal.output, version)
+  }
+})
+
+test('a user without a secret key is told where it is looked for', async (t) => {
+  const { code, terminal } = await run(['status', '--access-key', 'ann'])
+  t.is(code, 2)
+  t.regex(terminal.errors, /'ann' needs its secret key in TRIVET_SECRET_KEY/)
 })
