@@ -165,7 +165,7 @@ export class Dispatcher {
         return
       }
       case 'drop':
-        for (const queue of views.queues.of(note.topic)) views.dropEntries(queue)
+        views.dropTopic(note.topic)
         return
       case 'queueEnd':
         this.#queueEnd(note, position)

@@ -69,6 +69,14 @@ export class QueueTable {
     return queue
   }
 
+  /** Forgets the queue, and its topic with the last one. */
+  remove({ topic, queueId }: ConsumeQueue): void {
+    const known = this.#topics.get(topic)
+    if (known === undefined) return
+    known.queues[queueId] = undefined
+    if (known.queues.every((queue) => queue === undefined)) this.#topics.delete(topic)
+  }
+
   *all(): Generator<ConsumeQueue> {
     for (const topic of this.#topics.values()) yield* queuesOf(topic)
   }

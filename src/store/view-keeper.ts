@@ -367,7 +367,8 @@ export class ViewKeeper {
       })
       .finally(() => {
         this.#flushing = undefined
-        if (this.views.isDirty && !this.#isClosed) {
+        const { isDirty, hasGarbage } = this.views
+        if ((isDirty || hasGarbage) && !this.#isClosed) {
           this.#flushTimer ??= this.#options.clock.after(FLUSH_DELAY_MS, () => this.#flushSoon())
         }
       })

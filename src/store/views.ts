@@ -40,6 +40,8 @@ import { Tally, type TallyState } from './tally.ts'
 
 /** Blocks of the views in memory: half a million entries, 10 MiB. */
 const CACHED_BLOCKS_MAX = 16_384
+/** Queues whose blocks are cleared before the next batch may be written. */
+const CLEARED_AT_ONCE = 1024
 /** Queues trimmed before others may run. */
 const TRIM_SLICE = 64
 const QUEUE_VALUE_BYTES = SEAL_BYTES + 44
@@ -160,11 +162,18 @@ export class Views implements BlockStore {
     queue.reset(0)
   }
 
-  /** Starts a queue anew under a new number. */
-  dropEntries(queue: ConsumeQueue): void {
-    this.#garbage.push(queue.number)
-    queue.number = this.#nextNumber++
-    queue.reset(0)
+  /** Forgets the queues of a topic, or starts them anew where appends to them are under way already. */
+  dropTopic(topic: string): void {
+    for (const queue of [...this.queues.of(topic)]) {
+      if (queue.assigned > 0) {
+        this.#garbage.push(queue.number)
+        queue.number = this.#nextNumber++
+        queue.reset(0)
+      } else {
+        this.queues.remove(queue)
+        this.removeQueue(queue)
+      }
+    }
   }
 
   /** Entries before this position are no more. */
@@ -185,7 +194,8 @@ export class Views implements BlockStore {
     this.#dirtyQueues = []
     for (const queue of dirty) this.#saveQueue(batch, queue)
     for (const number of this.#garbage) batch.put(garbageKey(number), Buffer.alloc(SEAL_BYTES))
-    this.#clearable.push(...this.#garbage.splice(0))
+    this.#clearable = this.#clearable.concat(this.#garbage)
+    this.#garbage = []
     this.#savedMark = this.mark
     this.facts.save(batch)
     this.due.save(batch)
@@ -206,8 +216,7 @@ export class Views implements BlockStore {
   /** Entries before the position are no more: their records go. @throws ViewsDamaged */
   async trimBefore(position: number): Promise<void> {
     if (position <= this.#trimmedTo) return
-    const queues = [...this.queues.all()]
-    queues.push(...this.light.durable())
+    const queues = [...this.queues.all(), ...this.light.durable()]
     for (const queue of this.light.live()) queue.trimTo(queue.offsetAt(position))
     for (const [i, queue] of queues.entries()) {
       await this.#trimQueue(queue, position)
@@ -225,9 +234,13 @@ export class Views implements BlockStore {
     await this.#stored.clear(...blockRange(queue.number, after))
   }
 
-  /** Clears the blocks of queues that are no more; between batches. */
+  get hasGarbage(): boolean {
+    return this.#clearable.length > 0
+  }
+
+  /** Clears the blocks of some queues that are no more; between batches. */
   async clearGarbage(): Promise<void> {
-    for (const number of this.#clearable.splice(0)) {
+    for (const number of this.#clearable.splice(0, CLEARED_AT_ONCE)) {
       await this.#stored.clear(...blockRange(number, BLOCK_NUMBER_MAX))
       await this.#stored.clear(garbageKey(number), garbageKey(number + 1))
     }

@@ -1,0 +1,64 @@
+import test from 'ava'
+import { prefixRange } from '../../src/store/keys.ts'
+import { liveBlocks } from '../../src/store/live-blocks.ts'
+import { SealedKeyValue } from '../../src/store/sealed.ts'
+import { Views } from '../../src/store/views.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { MemoryPlace } from '../support/memory-key-value.ts'
+import { Random } from '../support/random.ts'
+
+/** More than a call takes as arguments. */
+const MANY = 150_000
+
+async function opened() {
+  const place = new MemoryPlace({ random: new Random(1) })
+  const stored = new SealedKeyValue((await place.open('1', true))!)
+  const views = new Views({
+    stored,
+    identity: 'a',
+    logId: 1,
+    clock: new FakeClock(),
+    liveStore: liveBlocks(),
+    damaged: (error) => {
+      throw error
+    },
+  })
+  const save = async (): Promise<void> => {
+    await views.save(1).write(false)
+    views.saved()
+  }
+  const countOf = async (prefix: 'Q' | 'B' | 'G'): Promise<number> => {
+    let count = 0
+    for await (const _ of stored.scan(...prefixRange(prefix))) count++
+    return count
+  }
+  return { views, save, countOf }
+}
+
+test('any number of durable light queues is trimmed, and goes, at once', async (t) => {
+  const { views, save } = await opened()
+  const filters = Array.from({ length: MANY }, (_, i) => `T/${i}`)
+  for (const filter of filters) views.light.bindDurable(filter)
+  await views.trimBefore(1)
+  for (const filter of filters) views.removeQueue(views.light.unbindDurable(filter)!)
+  await save()
+  t.true(views.hasGarbage)
+})
+
+test('of a topic that is dropped nothing is left, but where appends to it are under way', async (t) => {
+  const { views, save, countOf } = await opened()
+  const queueOf = (topic: string) => views.queues.queue(views.queues.topic(topic), 3)
+  for (const topic of ['gone', 'back']) queueOf(topic).append(100, 200, 0, 0)
+  await save()
+  t.is(await countOf('Q'), 2)
+  queueOf('back').assigned = 1
+  views.dropTopic('gone')
+  views.dropTopic('back')
+  t.is(views.queues.find('gone', 3), undefined)
+  t.is(views.queues.find('back', 3)?.next, 0)
+  await save()
+  while (views.hasGarbage) await views.clearGarbage()
+  t.is(await countOf('Q'), 1)
+  t.is(await countOf('B'), 0)
+  t.is(await countOf('G'), 0)
+})
