@@ -46,6 +46,12 @@ const CLEARED_AT_ONCE = 1024
 const TRIM_SLICE = 64
 const QUEUE_VALUE_BYTES = SEAL_BYTES + 44
 
+/** Blocks of a queue's number before this one. */
+interface Garbage {
+  readonly number: number
+  readonly before: number
+}
+
 /** What the newest batch says of itself and of everything before it. */
 export interface Root {
   /** Of this build of the views. */
@@ -100,9 +106,9 @@ export class Views implements BlockStore {
   readonly #cache: BlockCache
   readonly #queueTally = new Tally()
   #dirtyQueues: ConsumeQueue[] = []
-  /** Numbers of queues that are no more: their blocks are to be cleared once a batch says so. */
-  #garbage: number[] = []
-  #clearable: number[] = []
+  /** Blocks of queues that are no more, or were trimmed: to be cleared once a batch says so, not before. */
+  #garbage: Garbage[] = []
+  #clearable: Garbage[] = []
   /** Where the log starts, or is about to. */
   #trimmedTo = 0
   /** `mark` of the last batch. */
@@ -157,7 +163,7 @@ export class Views implements BlockStore {
 
   /** Forgets a queue; its blocks are cleared some time after. */
   removeQueue(queue: ConsumeQueue): void {
-    this.#garbage.push(queue.number)
+    this.#garbage.push({ number: queue.number, before: BLOCK_NUMBER_MAX })
     queue.isGone = true
     queue.reset(0)
   }
@@ -166,7 +172,7 @@ export class Views implements BlockStore {
   dropTopic(topic: string): void {
     for (const queue of [...this.queues.of(topic)]) {
       if (queue.assigned > 0) {
-        this.#garbage.push(queue.number)
+        this.#garbage.push({ number: queue.number, before: BLOCK_NUMBER_MAX })
         queue.number = this.#nextNumber++
         queue.reset(0)
       } else {
@@ -193,7 +199,9 @@ export class Views implements BlockStore {
     const dirty = this.#dirtyQueues
     this.#dirtyQueues = []
     for (const queue of dirty) this.#saveQueue(batch, queue)
-    for (const number of this.#garbage) batch.put(garbageKey(number), Buffer.alloc(SEAL_BYTES))
+    for (const { number, before } of this.#garbage) {
+      if (before === BLOCK_NUMBER_MAX) batch.put(garbageKey(number), Buffer.alloc(SEAL_BYTES))
+    }
     this.#clearable = this.#clearable.concat(this.#garbage)
     this.#garbage = []
     this.#savedMark = this.mark
@@ -219,19 +227,18 @@ export class Views implements BlockStore {
     const queues = [...this.queues.all(), ...this.light.durable()]
     for (const queue of this.light.live()) queue.trimTo(queue.offsetAt(position))
     for (const [i, queue] of queues.entries()) {
-      await this.#trimQueue(queue, position)
+      this.#trimQueue(queue, position)
       if (i % TRIM_SLICE === TRIM_SLICE - 1) await endOfTurn()
     }
     this.#trimmedTo = position
   }
 
-  async #trimQueue(queue: ConsumeQueue, position: number): Promise<void> {
+  #trimQueue(queue: ConsumeQueue, position: number): void {
     if (queue.min === queue.next) return
     const before = queue.blockOf(queue.min)
     queue.trimTo(queue.offsetAt(position))
     const after = queue.blockOf(queue.min)
-    if (after === before) return
-    await this.#stored.clear(...blockRange(queue.number, after))
+    if (after !== before) this.#garbage.push({ number: queue.number, before: after })
   }
 
   get hasGarbage(): boolean {
@@ -240,8 +247,9 @@ export class Views implements BlockStore {
 
   /** Clears the blocks of some queues that are no more; between batches. */
   async clearGarbage(): Promise<void> {
-    for (const number of this.#clearable.splice(0, CLEARED_AT_ONCE)) {
-      await this.#stored.clear(...blockRange(number, BLOCK_NUMBER_MAX))
+    for (const { number, before } of this.#clearable.splice(0, CLEARED_AT_ONCE)) {
+      await this.#stored.clear(...blockRange(number, before))
+      if (before < BLOCK_NUMBER_MAX) continue
       await this.#stored.clear(garbageKey(number), garbageKey(number + 1))
     }
   }
@@ -300,7 +308,7 @@ export class Views implements BlockStore {
       this.#restoreQueue(key, value)
     }
     for await (const [key] of this.#stored.scan(...prefixRange('G'))) {
-      this.#clearable.push(parseGarbageKey(key))
+      this.#clearable.push({ number: parseGarbageKey(key), before: BLOCK_NUMBER_MAX })
     }
     await this.facts.load(this.#stored)
     await this.due.load()

@@ -8,7 +8,7 @@ import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
 
 /** More than a call takes as arguments. */
-const MANY = 150_000
+const MANY = 130_000
 
 async function opened() {
   const place = new MemoryPlace({ random: new Random(1) })
@@ -61,4 +61,19 @@ test('of a topic that is dropped nothing is left, but where appends to it are un
   t.is(await countOf('Q'), 1)
   t.is(await countOf('B'), 0)
   t.is(await countOf('G'), 0)
+})
+
+test('trimmed blocks stay until a batch says that they are trimmed: a kill between leaves nothing missing', async (t) => {
+  const { views, save, countOf } = await opened()
+  const queue = views.queues.queue(views.queues.topic('T'), 0)
+  for (let i = 0; i < 100; i++) queue.append(i * 100, 100, 0, 0)
+  await save()
+  t.is(await countOf('B'), 4)
+  await views.trimBefore(7000)
+  t.is(queue.min, 70)
+  await views.clearGarbage()
+  t.is(await countOf('B'), 4)
+  await save()
+  await views.clearGarbage()
+  t.is(await countOf('B'), 2)
 })
