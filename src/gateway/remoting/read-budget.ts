@@ -2,6 +2,12 @@
 // read its answers, so that asking costs the asker, not our memory.
 import { BrokerError } from '../../errors.ts'
 
+/**
+ * What looking at one record counts for. It may be as large as a message can be, but no more of them are in
+ * memory at once than fit by this.
+ */
+export const RECORD_BYTES = 256 * 1024
+
 /** A socket with no more than this unsent does not tell when it is sent. */
 const NEARLY_SENT_BYTES = 16 * 1024
 
@@ -15,6 +21,7 @@ export class ReadBudget {
     readonly fail: (error: BrokerError) => void
   }[] = []
   #reading = 0
+  #isScheduled = false
   #isClosed = false
 
   constructor(bytesMax: number, unsentBytes: () => number) {
@@ -32,10 +39,29 @@ export class ReadBudget {
     return new Promise((go, fail) => this.#line.push({ bytes, go, fail }))
   }
 
-  /** What was taken is read: from now on it counts as unsent. */
+  /** Runs a read that may take so many bytes, in its turn. */
+  async within<T>(bytes: number, read: () => Promise<T>): Promise<T> {
+    const waiting = this.take(bytes)
+    if (waiting !== undefined) await waiting
+    try {
+      return await read()
+    } finally {
+      this.give(bytes)
+    }
+  }
+
+  /**
+   * What was taken is read: from now on it counts as unsent. Who waits in line gets its turn in a later one of
+   * the event loop, so that reads from memory leave room for everybody else.
+   */
   give(bytes: number): void {
     this.#reading -= bytes
-    this.next()
+    if (this.#line.length === 0 || this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      this.next()
+    })
   }
 
   /** Something was sent: lets in who fits. */

@@ -1,24 +1,39 @@
 // One record by its place in a queue: for answers about times and positions, off the hot path.
-import { queueOffset } from '../../model/positions.ts'
+import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
-import type { Broker } from '../gateway.ts'
+import type { Call } from './call.ts'
+import { RECORD_BYTES } from './read-budget.ts'
 
 /** undefined when there is none at the offset (any more). */
 export async function recordAt(
-  broker: Broker,
+  { context, reads }: Pick<Call, 'context' | 'reads'>,
   topic: string,
   queueId: number,
   offset: number,
 ): Promise<RecordView | undefined> {
-  const result = await broker.pull({
-    topic,
-    queueId,
-    offset: queueOffset(offset),
-    maxMessages: 1,
-    maxBytes: 1,
-    filter: EVERY_TAG,
-    waitMs: 0,
-  })
+  const result = await reads.within(RECORD_BYTES, () =>
+    context.broker.pull({
+      topic,
+      queueId,
+      offset: queueOffset(offset),
+      maxMessages: 1,
+      maxBytes: 1,
+      filter: EVERY_TAG,
+      waitMs: 0,
+    }),
+  )
   return result.status === 'found' ? new RecordView(result.records) : undefined
 }
+
+/** Where a time is in a queue: found by looking at the times of records. */
+export const offsetByTime = (
+  { context, reads }: Pick<Call, 'context' | 'reads'>,
+  topic: string,
+  queueId: number,
+  timestampMs: number,
+  boundary: 'lower' | 'upper',
+): Promise<QueueOffset> =>
+  reads.within(RECORD_BYTES, () =>
+    context.broker.cursors.byTime(topic, queueId, timestampMs, boundary),
+  )

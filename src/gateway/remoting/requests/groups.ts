@@ -21,7 +21,7 @@ import {
 } from '../../../remoting/requests/reset.ts'
 import { CLUSTER, groupResource } from '../address.ts'
 import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
-import { recordAt } from '../record-at.ts'
+import { offsetByTime, recordAt } from '../record-at.ts'
 import { tableVersion } from '../table-version.ts'
 
 export const groupRequests: RequestTable = new Map([
@@ -79,7 +79,7 @@ async function consumeStats(call: Call): Promise<Answer> {
     const consumerOffset = Math.max(0, committedOffset)
     const last =
       consumerOffset > lag.minOffset
-        ? await recordAt(broker, lag.topic, queueId, consumerOffset - 1)
+        ? await recordAt(call, lag.topic, queueId, consumerOffset - 1)
         : undefined
     progress.push({
       queue: { brokerName: broker.identity.brokerName, queueId, topic: lag.topic },
@@ -109,7 +109,7 @@ async function resetOffset(call: Call): Promise<Answer> {
         ? given
         : reset.timestamp < 0
           ? maxOffset
-          : await broker.cursors.byTime(reset.topic, queueId, reset.timestamp, 'lower')
+          : await offsetByTime(call, reset.topic, queueId, reset.timestamp, 'lower')
     const offset = queueOffset(Math.min(Math.max(wanted, minOffset), maxOffset))
     const committed = await broker.cursors.committed(reset.group, reset.topic, queueId)
     // Without force a group only moves back, so that no message is skipped by mistake.

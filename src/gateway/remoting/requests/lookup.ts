@@ -43,7 +43,8 @@ async function queryMessage(call: Call): Promise<Answer> {
     fromMs: Math.max(0, query.beginTimestamp),
     toMs: query.endTimestamp,
   }
-  const records = await withinBudget(call, () =>
+  // How large messages are shows only when they are read, so each lookup takes the most it may need.
+  const records = await call.reads.within(ANSWER_BYTES_MAX, () =>
     broker.lookup.byKey(query.topic, query.key, wanted),
   )
   if (records.length === 0) {
@@ -61,22 +62,13 @@ async function viewMessage(call: Call): Promise<Answer> {
   const { offset } = readFields(VIEW_MESSAGE, call.fields)
   if (offset < 0) throw new BrokerError('ARGUMENT_INVALID', `${offset} is no position of a message`)
   const { lookup } = call.context.broker
-  const record = await withinBudget(call, () => lookup.byPosition(logPosition(offset)))
+  const record = await call.reads.within(ANSWER_BYTES_MAX, () =>
+    lookup.byPosition(logPosition(offset)),
+  )
   if (record === undefined) {
     const remark = `can not find message by the offset, ${offset}`
     return { code: RESPONSE.systemError, remark }
   }
   authorize(call, 'consume', topicResource(new RecordView(record).topic))
   return answerBody(record)
-}
-
-/** How large messages are shows only when they are read, so each lookup takes the most it may need. */
-async function withinBudget<T>({ reads }: Call, read: () => Promise<T>): Promise<T> {
-  const waiting = reads.take(ANSWER_BYTES_MAX)
-  if (waiting !== undefined) await waiting
-  try {
-    return await read()
-  } finally {
-    reads.give(ANSWER_BYTES_MAX)
-  }
 }

@@ -25,7 +25,7 @@ import {
   notFound,
   type RequestTable,
 } from '../call.ts'
-import { recordAt } from '../record-at.ts'
+import { offsetByTime, recordAt } from '../record-at.ts'
 
 export const offsetRequests: RequestTable = new Map([
   [REQUEST.queryConsumerOffset, queryOffset],
@@ -62,7 +62,7 @@ async function isYoung(call: Call, topic: string, queueId: number): Promise<bool
   const { minOffset, maxOffset } = await broker.cursors.range(topic, queueId)
   if (minOffset > 0) return false
   if (maxOffset === 0) return true
-  const first = await recordAt(broker, topic, queueId, minOffset)
+  const first = await recordAt(call, topic, queueId, minOffset)
   if (first === undefined) return false
   const { logEnd } = await broker.status()
   return logEnd - first.position <= YOUNG_QUEUE_BYTES_MAX
@@ -92,8 +92,7 @@ async function earliestStoreTime(call: Call): Promise<Answer> {
   authorize(call, 'consume', topicResource(topic))
   const { broker } = call.context
   const { minOffset, maxOffset } = await broker.cursors.range(topic, queueId)
-  const first =
-    maxOffset > minOffset ? await recordAt(broker, topic, queueId, minOffset) : undefined
+  const first = maxOffset > minOffset ? await recordAt(call, topic, queueId, minOffset) : undefined
   return answerFields(writeFields(TIMESTAMP, { timestamp: first?.storeTimestamp ?? -1 }))
 }
 
@@ -107,10 +106,8 @@ async function searchOffset(call: Call): Promise<Answer> {
       `the boundaryType '${boundary.slice(0, 40)}' is neither 'lower' nor 'upper'`,
     )
   }
-  const { cursors } = call.context.broker
-  return offsetAnswer(
-    await cursors.byTime(search.topic, search.queueId, Math.max(0, search.timestamp), boundary),
-  )
+  const timestampMs = Math.max(0, search.timestamp)
+  return offsetAnswer(await offsetByTime(call, search.topic, search.queueId, timestampMs, boundary))
 }
 
 async function allOffsets(call: Call): Promise<Answer> {

@@ -7,6 +7,7 @@ import { readFields } from '../../../remoting/layout.ts'
 import { SEND_BACK } from '../../../remoting/requests/send-back.ts'
 import { groupResource, topicResource } from '../address.ts'
 import { type Answer, authorize, type Call, DONE, type RequestTable } from '../call.ts'
+import { RECORD_BYTES } from '../read-budget.ts'
 
 export const sendBackRequests: RequestTable = new Map([[REQUEST.sendMessageBack, sendBack]])
 
@@ -17,12 +18,10 @@ async function sendBack(call: Call): Promise<Answer> {
     throw new BrokerError('ARGUMENT_INVALID', `${offset} is no position of a message`)
   }
   const position = logPosition(offset)
-  if (!call.principal.admin) await authorizeMessage(call, position)
-  await call.context.broker.sendBack({
-    group,
-    position,
-    delayLevel,
-    retryTimesMax: call.version >= VERSION.v3_4_9 ? maxReconsumeTimes : undefined,
+  const retryTimesMax = call.version >= VERSION.v3_4_9 ? maxReconsumeTimes : undefined
+  await call.reads.within(RECORD_BYTES, async () => {
+    if (!call.principal.admin) await authorizeMessage(call, position)
+    await call.context.broker.sendBack({ group, position, delayLevel, retryTimesMax })
   })
   return DONE
 }

@@ -82,7 +82,7 @@ async function topicStats(call: Call): Promise<Answer> {
   const stats: QueueStats[] = []
   for (const { queueId, minOffset, maxOffset } of await broker.topics.ranges(topic)) {
     const last =
-      maxOffset > minOffset ? await recordAt(broker, topic, queueId, maxOffset - 1) : undefined
+      maxOffset > minOffset ? await recordAt(call, topic, queueId, maxOffset - 1) : undefined
     const queue = { brokerName, queueId, topic }
     stats.push({ queue, minOffset, maxOffset, lastUpdateTimestamp: last?.storeTimestamp ?? 0 })
   }
