@@ -14,8 +14,6 @@ const NOT_APPLICABLE: Readonly<Record<string, string>> = {
   'v3.1.1 OTHER subpub retain as normal qos2':
     'Wants PUBREC ahead of the message itself; the two are independent, and ours waits for the retained copy.',
   'v5.0   OTHER subpub retain as normal qos2': 'As in 3.1.1.',
-  'v5.0   PUBLISH PUBLISH with $ topic - connection/state':
-    'Wants $SYS/broker/connection/+/state writable, where mosquitto bridges report; ours are reserved.',
 }
 
 /** What the data expects of the server's CONNACK. */

@@ -85,8 +85,9 @@ function readVersion(reader: PacketReader): Version {
   if (protocol !== 'MQTT' && protocol !== 'MQIsdp') throw silent('the protocol is not MQTT')
   const level = reader.u8('the protocol level')
   if (protocol === 'MQTT' ? level === 4 || level === 5 : level === 3) return level as Version
-  // A level that belongs to the other name gets the answer 3.1.1 knows, an unknown one that of 5.
-  const known = level === 3 || level === 4
+  // A level that belongs to the other name gets the answer 3.1.1 knows, an unknown one that of 5. Bridges
+  // of mosquitto add 0x80 to 3 or 4, and try again without it only after the answer that 3.1.1 knows.
+  const known = (level & 0x7f) === 3 || (level & 0x7f) === 4
   throw new UnsupportedVersion(
     level,
     known

@@ -132,7 +132,9 @@ export function checkFirstByte(first: number, version: Version): void {
   if (known === undefined || (type === PACKET.auth && version < 5)) {
     throw violation(`${packetName(type)} does not exist in this version`)
   }
-  if (known.flags !== -1 && (first & 15) !== known.flags) {
+  // 3.1 marks a SUBSCRIBE, UNSUBSCRIBE or PUBREL that is sent again as a duplicate.
+  const flags = version === 3 && known.flags === 2 ? first & 7 : first & 15
+  if (known.flags !== -1 && flags !== known.flags) {
     throw new ProtocolError(
       known.badFlags,
       `${known.name} has flags ${first & 15} instead of ${known.flags}`,

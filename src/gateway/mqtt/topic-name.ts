@@ -15,6 +15,9 @@ const RESERVED: ReadonlySet<string> = new Set([
   '$CONTROL',
 ])
 
+/** Where a bridge of mosquitto says, with a retained will, whether it is connected. */
+const BRIDGE_STATE = /^\$SYS\/broker\/connection\/[^/]+\/state$/
+
 /** A name a message can be published to: not empty, no wildcards, not too many levels. */
 export function isTopicName(topic: string): boolean {
   if (topic === '') return false
@@ -33,7 +36,7 @@ export function firstLevel(topic: string): string {
 }
 
 export const isReservedTopic = (topic: string): boolean =>
-  topic.charCodeAt(0) === 36 && RESERVED.has(firstLevel(topic)) // '$'
+  topic.charCodeAt(0) === 36 && RESERVED.has(firstLevel(topic)) && !BRIDGE_STATE.test(topic) // '$'
 
 export interface FilterName {
   /** The filter proper, without the share. */

@@ -3,6 +3,7 @@ import test from 'ava'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, spawnMqtt, startMqtt } from '../../support/mqtt.ts'
 import {
+  ack,
   connect,
   frame,
   PINGREQ,
@@ -219,4 +220,35 @@ test('ten thousand random packets end their connections and nothing else', async
   await client.publish('still/here', 'yes')
   await client.messages(1)
   t.pass()
+})
+
+test('3.1: SUBSCRIBE and PUBREL that are sent again may be marked as duplicates', async (t) => {
+  const { port } = await startMqtt(t)
+  const peer = await RawPeer.connect(port)
+  const asDuplicate = (packet: Buffer): Buffer =>
+    Buffer.concat([Buffer.of(packet[0]! | 8), packet.subarray(1)])
+  peer.send(connect('old', { version: 3 }), asDuplicate(subscribe(1, [['a', 1]])))
+  t.is((await peer.readPacket()).first, 0x20)
+  t.is((await peer.readPacket()).first, 0x90)
+  peer.send(asDuplicate(ack('pubrel', 7)))
+  t.deepEqual([...(await peer.read(4))], [0x70, 2, 0, 7])
+  peer.end()
+})
+
+test('a bridge of mosquitto is told in words it knows to try again, and may say where it stands', async (t) => {
+  const { port } = await startMqtt(t)
+  for (const version of [3, 4] as const) {
+    const marked = connect('bridge', { version })
+    const at = marked.indexOf(version, 6)
+    marked[at] = version | 0x80
+    const peer = await RawPeer.connect(port)
+    peer.send(marked)
+    t.deepEqual([...(await peer.closed())], [0x20, 2, 0, 1])
+  }
+  const topic = '$SYS/broker/connection/bridge/state'
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('bridge', { will: { topic, payload: '0', flags: 0x28 } }))
+  peer.send(publish(topic, '1', { qos: 1, flags: 1 }))
+  t.deepEqual([...(await peer.read(8))], [0x20, 2, 0, 0, 0x40, 2, 0, 1])
+  peer.end()
 })
