@@ -5,7 +5,8 @@ import { BODY_BYTES_MAX } from '../model/limits.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
 import { FACT, type FactWriter, type LazyFact } from './fact-writer.ts'
 
-const ID_CHARS_MAX = 4096
+/** A topic name of 4 KiB, as a retained message has it, behind its front-end's prefix. */
+const ID_CHARS_MAX = 4096 + 64
 /** A retained message is whole, with its properties and what surrounds it in a record. */
 const STATE_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
 

@@ -45,8 +45,10 @@ export class Retained {
   check(name: string, payloadBytes: number): void {
     if (payloadBytes === 0) return
     const { retainedMax, retainedBytesMax } = this.#limits
-    const isNew = !this.#sizes.has(name)
-    if ((isNew && this.count >= retainedMax) || this.#bytes + payloadBytes > retainedBytesMax) {
+    const before = this.#sizes.get(name)
+    const isTooMany = before === undefined && this.count >= retainedMax
+    // What it takes the place of makes room.
+    if (isTooMany || this.#bytes - (before ?? 0) + payloadBytes > retainedBytesMax) {
       throw new BrokerError(
         'QUOTA_EXCEEDED',
         `there are ${this.count} retained messages of ${this.#bytes} bytes; mqtt.retainedMax is ` +

@@ -254,3 +254,24 @@ test('asking for retained messages again and again costs neither memory nor the 
 
 /** Of a PUBLISH of QoS 1 to a topic of four characters, without properties. */
 const textOf = ({ body }: { body: Buffer }): string => body.subarray(9).toString()
+
+test('a retained message may have the longest topic name', async (t) => {
+  const { port } = await startMqtt(t)
+  const client = await mqttClient(t, port, 5)
+  const topic = 'x'.repeat(4096)
+  await client.publish(topic, 'kept', { retain: true })
+  await client.subscribe('#')
+  const [message] = await client.messages(1)
+  t.deepEqual([message!.topic, message!.retain], [topic, true])
+})
+
+test('a retained message may take the place of another when there is room for no more', async (t) => {
+  const { port } = await startMqtt(t, { mqtt: { retainedBytesMax: 1_000 } })
+  const client = await mqttClient(t, port, 5)
+  await client.publish('r/a', 'x'.repeat(600), { retain: true })
+  await t.throwsAsync(client.publish('r/b', 'x'.repeat(600), { retain: true }))
+  await client.publish('r/a', 'y'.repeat(600), { retain: true })
+  await client.subscribe('r/a')
+  const [message] = await client.messages(1)
+  t.is(message!.text, 'y'.repeat(600))
+})
