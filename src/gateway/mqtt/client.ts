@@ -114,7 +114,7 @@ export class Client {
   /** Takes up what the session has; CONNACK is written already. */
   async start(isPresent: boolean): Promise<void> {
     if (!isPresent) {
-      await this.#subscribing.register()
+      await this.#subscribing.refresh()
       return
     }
     this.outbound.resume()
@@ -230,7 +230,7 @@ export class Client {
     this.#custody.renew(nowMs)
     if (nowMs - this.#registeredMs >= registerEveryMs) {
       this.#registeredMs = nowMs
-      this.#subscribing.register().catch((error: unknown) => {
+      this.#subscribing.refresh().catch((error: unknown) => {
         context.log.warn({ evt: 'mqtt.register_failed', err: error }, 'registering a client failed')
       })
     }
@@ -325,7 +325,7 @@ export class Client {
     return this.#subscribing.unsubscribe(packet).then(async (codes) => {
       this.output.append(encodeUnsuback(this.version, packet.packetId, codes))
       this.#changed()
-      await this.#subscribing.register()
+      await this.#subscribing.refresh()
     })
   }
 

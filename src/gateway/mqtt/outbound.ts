@@ -71,6 +71,11 @@ export class Outbound implements FeedReader {
     this.#aliases = new OutboundAliases(Math.min(peer.aliasMax, parts.options.topicAliasMax))
   }
 
+  /** As `room`, for messages that have no packet id yet; what is sent again goes first. */
+  get newRoom(): number {
+    return this.#unsent.length > 0 ? 0 : this.room
+  }
+
   /** Messages of QoS 1 and 2 that may be sent now. */
   get room(): number {
     if (this.#isFull) return 0

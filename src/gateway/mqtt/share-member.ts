@@ -57,7 +57,7 @@ export class ShareMember {
   }
 
   #receive(): void {
-    const room = Math.min(this.#outbound.room, TAKEN_MAX)
+    const room = Math.min(this.#outbound.newRoom, TAKEN_MAX)
     if (room === 0) return
     const { group, topic, filter } = this.source
     this.#isReceiving = true
@@ -105,7 +105,7 @@ export class ShareMember {
 
   #send(): void {
     const done = []
-    while (this.#waiting.length > 0 && this.#outbound.room > 0) {
+    while (this.#waiting.length > 0 && this.#outbound.newRoom > 0) {
       const { record, receipt } = this.#waiting.shift()!
       const delivery = new Delivery(record, 0)
       const isSent = this.#outbound.sendShared(delivery, this.subscription, receipt)

@@ -64,7 +64,7 @@ export class Subscribing {
   async resume(): Promise<void> {
     const { cursors } = this.#parts.context.broker
     const { subscriptions, cursor } = this.#session
-    await this.register()
+    await this.refresh()
     const ordinary = [...subscriptions.values()].filter(({ share }) => share === undefined)
     const offsets = await Promise.all(
       ordinary.map(({ queue }) => cursors.byPosition(queue, 0, cursor)),
@@ -80,12 +80,18 @@ export class Subscribing {
     }
   }
 
-  /** Also sent again now and then, or the broker forgets the client. */
-  async register(added?: ShareSource): Promise<void> {
-    const sources = [...this.#session.subscriptions.values()]
-      .map(({ share }) => share)
-      .filter((share) => share !== undefined)
-    await this.#peer.register(added === undefined ? sources : [...sources, added])
+  /**
+   * Tells the broker who the client is, again now and then, or it is forgotten. A group that is refused now,
+   * as others share it by queue, ends nothing: the client's part in it begins when it is free.
+   */
+  async refresh(): Promise<void> {
+    try {
+      await this.#register()
+    } catch (error) {
+      const fields = { evt: 'mqtt.group_refused', clientId: this.#session.clientId, err: error }
+      this.#parts.context.log.warn(fields, 'a client is registered without its groups')
+      await this.#peer.register([])
+    }
   }
 
   async subscribe(packet: SubscribePacket): Promise<SubscribeOutcome> {
@@ -211,13 +217,20 @@ export class Subscribing {
     return durable ? this.#session.owner : undefined
   }
 
+  async #register(added?: ShareSource): Promise<void> {
+    const sources = [...this.#session.subscriptions.values()]
+      .map(({ share }) => share)
+      .filter((share) => share !== undefined)
+    await this.#peer.register(added === undefined ? sources : [...sources, added])
+  }
+
   /** Joins the group; one that never consumed here starts with what comes from now on. */
   async #enter(source: ShareSource, filter: string, place: Place): Promise<void> {
     const { cursors, topics } = this.#parts.context.broker
     const { group, topic } = source
     try {
       this.#parts.shareFilters.check(source)
-      await this.register(source)
+      await this.#register(source)
       const queues =
         place.queue === '' ? await topics.ranges(topic) : [{ queueId: 0, maxOffset: place.from }]
       for (const { queueId, maxOffset } of queues) {

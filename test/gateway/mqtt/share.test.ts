@@ -1,6 +1,7 @@
 // Shared subscriptions as consumer groups.
 import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
+import type { ClientRegistration } from '../../../src/model/client.ts'
 import { deadLetterTopic } from '../../../src/model/names.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import { RecordView } from '../../../src/model/record.ts'
@@ -12,6 +13,26 @@ import { ack, connect, frame, subscribe, u16 } from '../../support/mqtt-packets.
 import { RawPeer } from '../../support/raw-peer.ts'
 
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`)
+
+/** A consumer of the native protocol that shares the group by queue. */
+const nativeMember = (group: string): ClientRegistration => ({
+  ...{
+    clientId: 'native',
+    connectionId: 'n1',
+    protocol: 'remoting',
+    address: 'x',
+    language: 'JAVA',
+  },
+  version: 0,
+  producerGroups: [],
+  consumers: [
+    {
+      ...{ group, model: 'clustering', mode: 'queue-assigned' },
+      subscriptions: [{ topic: 'orders', filter: EVERY_TAG, version: 1 }],
+      ...{ consumeType: 'CONSUME_PASSIVELY', consumeFrom: 'CONSUME_FROM_LAST_OFFSET' },
+    },
+  ],
+})
 
 const createTopic = (broker: EmbeddedBroker, name: string) => broker.topics.ensure(name)
 
@@ -88,24 +109,7 @@ test('$share/G/T/tag on a RocketMQ topic is the native group G with that tag', a
 test('a group that native members share by queue refuses an MQTT member', async (t) => {
   const { port, broker } = await startMqttOver(t)
   await createTopic(broker, 'orders')
-  await broker.clients.register({
-    ...{
-      clientId: 'native',
-      connectionId: 'n1',
-      protocol: 'remoting',
-      address: 'x',
-      language: 'JAVA',
-    },
-    version: 0,
-    producerGroups: [],
-    consumers: [
-      {
-        ...{ group: 'billing', model: 'clustering', mode: 'queue-assigned' },
-        subscriptions: [{ topic: 'orders', filter: EVERY_TAG, version: 1 }],
-        ...{ consumeType: 'CONSUME_PASSIVELY', consumeFrom: 'CONSUME_FROM_LAST_OFFSET' },
-      },
-    ],
-  })
+  await broker.clients.register(nativeMember('billing'))
   const peer = await RawPeer.connect(port)
   peer.send(connect('c', { version: 5 }), subscribe(1, [['$share/billing/orders/#', 1]], 5))
   await peer.readPacket()
@@ -174,4 +178,19 @@ test('QoS 2 of a group is finished by the session that has it', async (t) => {
   again.send(ack('pubcomp', 1))
   again.end()
   t.deepEqual(other.texts, [])
+})
+
+test('a session is let in although a group of it is shared by queue now, and keeps its other filters', async (t) => {
+  const { port, broker } = await startMqttOver(t)
+  await broker.topics.ensure('orders')
+  const away = await mqttClient(t, port, 5, persistent('away'))
+  await away.subscribe(['$share/g/orders/#', 'plain'])
+  await away.end()
+  await broker.clients.register(nativeMember('g'))
+  const back = await mqttClient(t, port, 5, persistent('away'))
+  await back.publish('plain', 'still here')
+  await back.messages(1)
+  await back.client.unsubscribeAsync('plain')
+  t.deepEqual(back.texts, ['still here'])
+  t.true(back.client.connected)
 })
