@@ -90,9 +90,14 @@ export class SessionTable {
       session.inbound.resetRepeats()
       session.holder = request.holder
       this.#sessions.set(request.clientId, session)
+      // One that now ends with its connection must not come back as it was saved before.
+      const isKept = session.isPersistent || this.#saved.has(session)
       try {
-        if (session.isPersistent || session.will !== undefined) await this.save(session)
+        if (isKept || session.will !== undefined) await this.save(session)
       } catch (error) {
+        // Who comes back to consume goes on while nothing can be written: the log has the session already.
+        const isReadOnly = BrokerError.from(error).code === 'READ_ONLY'
+        if (present && isReadOnly && session.will === undefined) return { session, present }
         session.will = undefined
         this.detach(session, true)
         throw error

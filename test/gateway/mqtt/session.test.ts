@@ -1,9 +1,11 @@
 // Sessions that outlive their connection and the process: unmodified mqtt.js in both versions.
 import test from 'ava'
+import { BrokerError } from '../../../src/errors.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { ack, connect, DISCONNECT, publish, subscribe, u16 } from '../../support/mqtt-packets.ts'
+import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`)
@@ -327,4 +329,46 @@ test('no more sessions are kept than allowed; old ones come back and short ones 
   const short = await mqttClient(t, port, 4, { clientId: 'three', clean: true })
   await short.publish('x', 'y')
   await Promise.all([back.end(), short.end()])
+})
+
+test('a session that was resumed to end with its connection is gone after kill -9', async (t) => {
+  const server = await spawnMqtt(t)
+  const present = async (shape: Parameters<typeof connect>[1]): Promise<number> => {
+    const peer = await RawPeer.connect(server.port('mqtt'))
+    peer.send(connect('ends', { version: 5, clean: false, ...shape }))
+    const { body } = await peer.readPacket()
+    peer.end()
+    return body[0]!
+  }
+  t.is(await present({ properties: Buffer.of(0x11, 0, 0, 0, 99) }), 0)
+  const resumed = await RawPeer.connect(server.port('mqtt'))
+  resumed.send(connect('ends', { version: 5, clean: false }))
+  t.is((await resumed.readPacket()).body[0], 1)
+  await server.kill()
+  await server.start()
+  t.is(await present({}), 0)
+})
+
+test('who comes back to consume is let in while nothing can be written', async (t) => {
+  let isFull = false
+  const { port } = await startMqttOver(t, {
+    bend: (broker) => {
+      const save: typeof broker.sessions.save = async (...state) => {
+        if (isFull) throw new BrokerError('READ_ONLY', 'the disk is full')
+        await broker.sessions.save(...state)
+      }
+      const sessions = overridden(broker.sessions, { save })
+      return overridden(broker, { sessions })
+    },
+  })
+  const away = await mqttClient(t, port, 4, persistent('away'))
+  await away.subscribe('a')
+  await away.end()
+  const publisher = await mqttClient(t, port, 4)
+  await publisher.publish('a', 'before')
+  isFull = true
+  const back = await mqttClient(t, port, 4, persistent('away'))
+  await back.messages(1)
+  t.deepEqual(back.texts, ['before'])
+  isFull = false
 })
