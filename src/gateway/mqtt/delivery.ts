@@ -8,8 +8,10 @@ import { originalTopic } from '../../model/routing-name.ts'
 import { toWireProperties } from './message.ts'
 import type { Qos } from './protocol.ts'
 import type { PreparedPublish } from './publish-output.ts'
+import { decodeName } from './utf8.ts'
 
-const CHARACTERS_UNSAFE = /[+#\0]/g
+/** What MQTT forbids in a topic name, or lets a client close the connection for. */
+const CHARACTERS_UNSAFE = /[+#\p{Cc}\p{Noncharacter_Code_Point}]/gu
 const PLUS = 43
 const HASH = 35
 const OUR_PREFIX = Buffer.from('MQTT_')
@@ -138,14 +140,17 @@ const finite = (value: number): number =>
   Number.isFinite(value) ? value : Number.POSITIVE_INFINITY
 
 const escaped = (character: string): string =>
-  `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`
+  `%${character.codePointAt(0)!.toString(16).toUpperCase().padStart(2, '0')}`
 
+/** Anyone may have written the property. */
 function isUnsafe(bytes: Buffer, start: number, end: number): boolean {
+  let isAscii = true
   for (let i = start; i < end; i++) {
     const byte = bytes[i]!
-    if (byte === PLUS || byte === HASH || byte === 0) return true
+    if (byte === PLUS || byte === HASH || byte < 0x20) return true
+    if (byte > 0x7e) isAscii = false
   }
-  return false
+  return !isAscii && decodeName(bytes, start, end) === undefined
 }
 
 /** R2 for a message of another protocol: `topic`, or `topic/tag` when it is tagged. */

@@ -11,9 +11,11 @@ import {
 } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { addressProperties, type Route } from './address.ts'
+import { checkResponseTopic } from './connect-packet.ts'
 import { PacketReader } from './packet-reader.ts'
 import { encodeProperties, encodeVarint, type Properties, readProperties } from './properties.ts'
 import { PACKET, type Qos } from './protocol.ts'
+import { isTopicName } from './topic-name.ts'
 import { decodeText } from './utf8.ts'
 
 /** User properties with a meaning on PUBLISH; the ordering key is kept under RocketMQ's own name. */
@@ -79,6 +81,14 @@ function isEmpty(properties: Properties): boolean {
   for (const name in properties) if (name !== 'topicAlias') return false
   return true
 }
+
+const FORWARDED: ReadonlySet<string> = new Set<keyof Properties>([
+  'payloadFormat',
+  'contentType',
+  'responseTopic',
+  'correlationData',
+  'user',
+])
 
 /** The properties that go on to subscribers as they are. */
 function forwarded(properties: Properties): Properties {
@@ -180,7 +190,9 @@ export function toWireProperties(record: RecordView, isMqtt: boolean): Buffer {
   const correlation = properties.get(PROPERTY.correlationId)
   if (payloadFormat !== undefined) out.payloadFormat = payloadFormat === '1' ? 1 : 0
   if (contentType !== undefined) out.contentType = contentType
-  if (isMqtt && responseTopic !== undefined) out.responseTopic = responseTopic
+  if (isMqtt && responseTopic !== undefined && isTopicName(responseTopic)) {
+    out.responseTopic = responseTopic
+  }
   if (correlation !== undefined) out.correlationData = Buffer.from(correlation)
   if (user.length > 0) out.user = user
   return encodeProperties(out)
@@ -191,8 +203,9 @@ function isSection(section: Buffer): boolean {
   const packet = Buffer.concat([encodeVarint(section.length), section])
   try {
     const reader = new PacketReader(packet, 0, packet.length)
-    readProperties(reader, PACKET.publish)
-    return reader.left === 0
+    const properties = readProperties(reader, PACKET.publish)
+    checkResponseTopic(properties)
+    return reader.left === 0 && Object.keys(properties).every((name) => FORWARDED.has(name))
   } catch {
     return false
   }

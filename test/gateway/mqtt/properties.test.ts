@@ -296,3 +296,24 @@ test('the record of a plain 3.1.1 message carries its topic and little else', as
   t.deepEqual(names, ['MQTT_TOPIC'])
   t.is(findProperty(record!.propertyBytes, 'MQTT_TOPIC'), 'a/b')
 })
+
+test('a native message with a hostile topic name or section reaches MQTT subscribers in a legal form', async (t) => {
+  const { port, broker } = await startMqttOver(t)
+  await broker.topics.ensure('fw')
+  const subscriber = await mqttClient(t, port, 5)
+  await subscriber.subscribe('#')
+  const alias = Buffer.of(0x23, 0, 9).toString('base64')
+  const hostile = [
+    Buffer.from([...Buffer.from('MQTT_TOPIC\u0001fw/'), 0xc0, 0xaf, 2]),
+    Buffer.from('MQTT_TOPIC\u0001fw/a\u0005b\u0002'),
+    Buffer.from(`MQTT_TOPIC\u0001fw/c\u0002__WIRE\u0001${alias}\u0002`),
+    Buffer.from('MQTT_TOPIC\u0001fw/d\u0002REPLY_TO_CLIENT\u0001a/#\u0002'),
+  ]
+  for (const properties of hostile) await broker.publish([{ ...newMessage('fw'), properties }])
+  const messages = await subscriber.messages(4)
+  t.deepEqual(
+    messages.map(({ topic }) => topic),
+    ['fw/\ufffd\ufffd', 'fw/a%05b', 'fw/c', 'fw/d'],
+  )
+  for (const { properties } of messages) t.deepEqual(Object.keys(properties), [])
+})
