@@ -8,12 +8,15 @@ import type { QueueRef } from '../remoting/requests/queue.ts'
 import type { TopicRoute } from '../remoting/requests/route.ts'
 import { within } from './abort.ts'
 import { compareQueues } from './allocation.ts'
+import { withRetries } from './attempts.ts'
 import type { CallOptions } from './calls.ts'
 import { type Directory, isConnectionFailure } from './name-servers.ts'
 
 const MASTER_ID = 0
 const FRESH_MS = 30_000
 const TOPICS_MAX = 10_000
+/** Until the name servers know a topic that a broker has made. */
+const KNOWN_MS_MAX = 10_000
 /** Queues of a topic that the first send creates. */
 const AUTO_CREATE_QUEUES = 4
 
@@ -63,6 +66,23 @@ export class Routes {
       if (queues.length > 0) return queues
     }
     throw noRoute(topic, 'written to')
+  }
+
+  /** A broker tells its name servers of a new topic some time after it has it. Rejects with NO_ROUTE. */
+  untilKnown(topic: string, options: CallOptions = {}): Promise<void> {
+    const { timeoutMs = KNOWN_MS_MAX, signal } = options
+    return withRetries({ clock: this.#clock, timeoutMs, signal }, async () => {
+      try {
+        await this.#refresh(topic, { signal })
+      } catch (thrown) {
+        const error = BrokerError.from(thrown)
+        if (error.code !== 'TOPIC_NOT_FOUND') throw error
+        throw new BrokerError('NO_ROUTE', `the name servers do not know the topic '${topic}' yet`, {
+          retryable: true,
+          cause: error,
+        })
+      }
+    })
   }
 
   /** What is known may be wrong: ask before the next use. */

@@ -74,7 +74,7 @@ export class TopicAdmin {
     this.#routes = routes
   }
 
-  /** Rejects with TOPIC_EXISTS, NAME_INVALID, ARGUMENT_INVALID. */
+  /** Settles when clients find it. Rejects with TOPIC_EXISTS, NAME_INVALID, ARGUMENT_INVALID. */
   async create(topic: NewTopic, options: CallOptions = {}): Promise<void> {
     const { name, queues = QUEUES_DEFAULT, ordered = false } = topic
     checkTopicName(name)
@@ -94,6 +94,7 @@ export class TopicAdmin {
     })
     await this.#masters.ask(REQUEST.updateTopic, `creating '${name}'`, { ...options, fields })
     this.#routes.forget(name)
+    await this.#routes.untilKnown(name, options)
   }
 
   /** Without retry, dead-letter and system topics unless asked for. */
