@@ -372,7 +372,12 @@ testJava('mqadmin changes groups and moves them', async (t) => {
     indexes(consumer.got),
     [...upTo(6), ...upTo(6)].sort((a, b) => a - b),
   )
+  const skipped = await mqadmin('skipAccumulatedMessage', ...at, '-g', 'G_moved', '-t', 'JavaMoved')
+  for (let queueId = 0; queueId < 4; queueId++) {
+    t.regex(skipped, new RegExp(`broker-a\\s+${queueId}\\s+[1-9]`))
+  }
   await consumer.stop()
+  t.is(consumer.got.length, 12)
   const wiped = await mqadmin('wipeWritePerm', ...at, '-b', 'broker-a')
   t.regex(wiped, /wipe write perm of broker\[broker-a\].*OK, [1-9]/)
   t.regex(await mqadmin('topicRoute', ...at, '-t', 'JavaMoved'), /"perm":4/)
