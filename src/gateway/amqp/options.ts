@@ -1,5 +1,6 @@
 // What an operator may set about the AMQP front-end, with the defaults. Limits nobody needs to move are in
 // limits.ts.
+import { BODY_BYTES_MAX } from '../../model/limits.ts'
 
 export interface AmqpOptions {
   /** Longest frame we take after `open`; announced. */
@@ -24,10 +25,12 @@ export interface AmqpOptions {
 }
 
 const MIB = 1024 * 1024
+/** The other sections of a message whose body is as large as bodies get. */
+const SECTIONS_BYTES = 128 * 1024
 
 export const AMQP_DEFAULTS: AmqpOptions = {
   frameBytesMax: 64 * 1024,
-  messageBytesMax: 4 * MIB,
+  messageBytesMax: BODY_BYTES_MAX + SECTIONS_BYTES,
   channelsMax: 64,
   linksPerSessionMax: 256,
   handshakeMs: 10_000,

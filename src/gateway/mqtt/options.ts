@@ -1,4 +1,5 @@
 // What an operator may set about MQTT, with the defaults.
+import { BODY_BYTES_MAX } from '../../model/limits.ts'
 
 export interface MqttOptions {
   /** Largest packet after CONNECT, either way. */
@@ -34,9 +35,11 @@ export interface MqttOptions {
 const MINUTE_MS = 60_000
 const DAY_MS = 24 * 60 * MINUTE_MS
 const MIB = 1024 * 1024
+/** Topic name and properties of a message whose body is as large as bodies get. */
+const HEADER_BYTES = 128 * 1024
 
 export const MQTT_DEFAULTS: MqttOptions = {
-  packetBytesMax: 4 * MIB,
+  packetBytesMax: BODY_BYTES_MAX + HEADER_BYTES,
   connectTimeoutMs: 5_000,
   keepAliveSecondsMax: 0,
   sessionExpiryMs: 7 * DAY_MS,

@@ -1,8 +1,10 @@
 // Sending with an unmodified rhea client: to one topic, to a tag, to a queue, by relay; what is accepted
 // is in the log, and what is not is told why.
 import test from 'ava'
+import rhea from 'rhea'
 import { BrokerError } from '../../../src/errors.ts'
 import type { Broker } from '../../../src/gateway/gateway.ts'
+import { BODY_BYTES_MAX } from '../../../src/model/limits.ts'
 import type { NewMessage } from '../../../src/model/message.ts'
 import { type RecordView, recordsOf } from '../../../src/model/record.ts'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
@@ -140,6 +142,19 @@ test('a message beyond the limit costs its link, and the connection goes on', as
   t.like(sender.link.error, { condition: 'amqp:link:message-size-exceeded' })
   const again = await client.sender('orders')
   t.is((await again.send({ body: 'x' })).kind, 'accepted')
+})
+
+test('the largest body is taken, and one byte more is rejected in words', async (t) => {
+  const { port, broker } = await startAmqp(t)
+  const client = await connectRhea(t, port)
+  const sender = await client.sender('orders')
+  const send = (bytes: number) =>
+    sender.send({ body: rhea.message.data_section(Buffer.alloc(bytes, 'x')) })
+  t.is((await send(BODY_BYTES_MAX)).kind, 'accepted')
+  t.like(await send(BODY_BYTES_MAX + 1), { kind: 'rejected' })
+  const [record, ...others] = await stored(broker, 'orders')
+  t.is(record?.body.length, BODY_BYTES_MAX)
+  t.is(others.length, 0)
 })
 
 test('the limit holds for a message of one frame too', async (t) => {

@@ -1,5 +1,7 @@
 // Bad input over raw sockets: each costs its own connection, at once, and nothing else.
 import test from 'ava'
+import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
+import { BODY_BYTES_MAX } from '../../../src/model/limits.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, spawnMqtt, startMqtt } from '../../support/mqtt.ts'
 import {
@@ -58,7 +60,11 @@ for (const [what, bytes, answer] of BEFORE_CONNECT) {
 
 const AFTER_CONNECT: readonly (readonly [string, Buffer, number])[] = [
   ['a packet of 256 MB', Buffer.concat([Buffer.of(0x30), HUGE]), 0x95],
-  ['a packet just over 4 MiB', Buffer.concat([Buffer.of(0x30), varint(4 * 1024 * 1024)]), 0x95],
+  [
+    'a packet over the limit',
+    Buffer.concat([Buffer.of(0x30), varint(MQTT_DEFAULTS.packetBytesMax)]),
+    0x95,
+  ],
   ['packet type 0', Buffer.of(0), 0x82],
   ['SUBACK', frame(0x90, u16(1), Buffer.of(0, 0)), 0x82],
   ['a second CONNECT', connect('again', { version: 5 }), 0x82],
@@ -118,6 +124,15 @@ for (const [what, bytes, code] of AFTER_CONNECT) {
     old.end()
   })
 }
+
+test('a payload over 4 MiB is refused in words, and the connection goes on', async (t) => {
+  const { port } = await startMqtt(t)
+  const client = await mqttClient(t, port, 5)
+  const tooLarge = Buffer.alloc(BODY_BYTES_MAX + 1)
+  const error = await t.throwsAsync(client.publish('big', tooLarge, { qos: 1 }))
+  t.is((error as { code?: unknown }).code, 0x97)
+  await client.publish('big', 'small', { qos: 1 })
+})
 
 test('a PUBLISH before the bad packet in one chunk is stored', async (t) => {
   const { port } = await startMqtt(t)

@@ -1,5 +1,6 @@
 // Publishing and subscribing with unmodified mqtt.js, in both versions.
 import test from 'ava'
+import { BODY_BYTES_MAX } from '../../../src/model/limits.ts'
 import { mqttClient, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`)
@@ -109,11 +110,11 @@ for (const version of VERSIONS) {
     )
   })
 
-  test(`version ${version}: a payload of 3 MiB and an empty one arrive as they were`, async (t) => {
+  test(`version ${version}: the largest payload and an empty one arrive as they were`, async (t) => {
     const { port } = await startMqtt(t)
     const client = await mqttClient(t, port, version)
     await client.subscribe('big')
-    const large = Buffer.alloc(3 * 1024 * 1024)
+    const large = Buffer.alloc(BODY_BYTES_MAX)
     for (let i = 0; i < large.length; i += 997) large[i] = i
     await client.publish('big', large)
     await client.publish('big', '')
