@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { runCommandLine } from '../../src/cli/run.ts'
+import { MQTT_DEFAULTS } from '../../src/gateway/mqtt/options.ts'
 import { RecordedTerminal } from '../support/recorded-terminal.ts'
 import { startServer, type TestServer } from '../support/server.ts'
 import { eventually } from '../support/waiting.ts'
@@ -246,7 +247,7 @@ for (const leg of ['mqtt', 'amqp'] as const) {
 }
 
 test('a message that the MQTT broker hangs up on was not sent, and the command says so', async (t) => {
-  const body = 'x'.repeat(4 * 1024 * 1024)
+  const body = 'x'.repeat(MQTT_DEFAULTS.packetBytesMax)
   const { terminal, code } = run('pub', 'orders', body, ...via('mqtt'))
   t.is(await code, 1)
   t.regex(terminal.errors, /broke off/)
