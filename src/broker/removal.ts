@@ -3,7 +3,7 @@
 // queues go before the definition: a crash in between leaves an empty topic, never old messages
 // under a new one.
 import { BrokerError } from '../errors.ts'
-import { retryTopic } from '../model/names.ts'
+import { groupOfTopic, isRetryTopic, retryTopic } from '../model/names.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
 import type { CursorTable } from './cursors.ts'
 import { FACT, type FactWriter } from './fact-writer.ts'
@@ -43,10 +43,16 @@ export class Removal {
     this.#receiver = parts.receiver
   }
 
-  /** With its messages and every group's cursors on it. @throws TOPIC_NOT_FOUND */
+  /** With its messages and every group's cursors on it. @throws TOPIC_NOT_FOUND, PERMISSION_DENIED */
   async topic(name: string): Promise<void> {
     if (this.#topics.need(name).isBuiltIn) {
       throw new BrokerError('PERMISSION_DENIED', `the broker needs the topic '${name}' itself`)
+    }
+    if (isRetryTopic(name) && this.#groups.find(groupOfTopic(name)) !== undefined) {
+      throw new BrokerError(
+        'PERMISSION_DENIED',
+        `the topic '${name}' goes with its group; delete the group '${groupOfTopic(name)}'`,
+      )
     }
     this.#checkWritable()
     this.#topics.forget(name)

@@ -26,6 +26,13 @@ test('more retry queues make a larger retry topic', async (t) => {
   t.is((await broker.topics.get('%RETRY%billing'))?.readQueues, 4)
 })
 
+test('the retry topic of a group goes only with the group', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.groups.ensure('billing')
+  t.is(await codeOf(broker.topics.delete('%RETRY%billing')), 'PERMISSION_DENIED')
+  t.is(await codeOf(broker.topics.ensure('%DLQ%billing')), 'no error')
+})
+
 test('groups have legal names, sensible counts and a limit', async (t) => {
   const { broker } = await startBroker(t, { groupsMax: 1 })
   const put = (change: object) => codeOf(broker.groups.put({ ...groupDefaults('g'), ...change }))
