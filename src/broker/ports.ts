@@ -78,7 +78,7 @@ export const cursorsPort = (parts: BrokerParts) => {
         check(group, topic, queueId, offset),
       )
       // What it held is settled, so that who waits may go on.
-      if (isReceiving) receiver.refresh(topic)
+      if (isReceiving) receiver.wake(group, topic)
     },
     range: async (topic: string, queueId: number): Promise<QueueRange> => {
       checkQueue(topic, queueId)
@@ -104,7 +104,7 @@ export const cursorsPort = (parts: BrokerParts) => {
     reset: async (group: string, topic: string, queueId: number, offset: QueueOffset) => {
       await cursors.reset(group, topic, queueId, check(group, topic, queueId, offset))
       // Who waits for news is to see what is there again.
-      receiver.refresh(topic)
+      receiver.wake(group, topic)
     },
   }
 }

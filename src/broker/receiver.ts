@@ -99,7 +99,7 @@ export class Receiver {
     for (const [acked, of] of touched) {
       of.moved(acked)
       // An ordered queue, or one with its hands full, can go on.
-      of.wakeFor(acked)
+      of.wakeFor(acked.cursor.topic)
     }
     return results
   }
@@ -112,7 +112,7 @@ export class Receiver {
     return this.#each(receipts, (held) => {
       if (counted) return this.#countInPlace(held)
       held.queue.makeReady(held.entry)
-      held.group.wakeFor(held.queue)
+      held.group.wakeFor(held.queue.cursor.topic)
       return null
     })
   }
@@ -146,6 +146,11 @@ export class Receiver {
   /** The topic's count of queues may have changed. */
   refresh(topic: string): void {
     for (const group of this.#receiving.values()) group.refresh(topic)
+  }
+
+  /** The group's place on the topic moved. */
+  wake(group: string, topic: string): void {
+    this.#receiving.get(group)?.wakeFor(topic)
   }
 
   dropTopic(topic: string): void {
@@ -228,7 +233,7 @@ export class Receiver {
     entry.attempts++
     queue.makeReady(entry)
     group.moved(queue)
-    group.wakeFor(queue)
+    group.wakeFor(queue.cursor.topic)
     return null
   }
 
@@ -236,14 +241,14 @@ export class Receiver {
     const result = await this.#retries.move(queue, entry, destination)
     // Stayed or gone, the queue may have a new deadline or room for more.
     group.expects(queue)
-    group.wakeFor(queue)
+    group.wakeFor(queue.cursor.topic)
     return result
   }
 
   #expired(group: ReceivingGroup, queue: GroupQueue, entry: Entry): void {
     if (entry.serial === 0) {
       queue.makeReady(entry)
-      group.wakeFor(queue)
+      group.wakeFor(queue.cursor.topic)
       return
     }
     // Nobody waits for the answer, and its receipt is void.

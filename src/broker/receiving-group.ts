@@ -97,16 +97,17 @@ export class ReceivingGroup implements DispensingGroup {
   refresh(topic: string): void {
     if (!this.#queues.has(topic)) return
     this.#sources.clear()
-    this.#wakeFor(topic)
+    this.wakeFor(topic)
   }
 
   wake(topic: string): void {
     this.#lines.get(topic)?.wake()
   }
 
-  /** A message of this queue may be handed out. */
-  wakeFor(queue: GroupQueue): void {
-    this.#wakeFor(queue.cursor.topic)
+  /** A message of this topic may be handed out; of the retry topic, to consumers of any. */
+  wakeFor(topic: string): void {
+    if (topic !== this.#retryTopic) this.wake(topic)
+    else for (const line of this.#lines.values()) line.wake()
   }
 
   nextSerial(): number {
@@ -144,7 +145,7 @@ export class ReceivingGroup implements DispensingGroup {
       if (!queue.forgetOwner(topic)) continue
       this.moved(queue)
       // There may be room for the retries of other topics now.
-      this.wakeFor(queue)
+      this.wakeFor(queue.cursor.topic)
     }
     this.#close(topic)
   }
@@ -164,11 +165,6 @@ export class ReceivingGroup implements DispensingGroup {
     this.#queues.delete(topic)
     this.#lines.delete(topic)
     this.#sources.clear()
-  }
-
-  #wakeFor(topic: string): void {
-    if (topic !== this.#retryTopic) this.wake(topic)
-    else for (const line of this.#lines.values()) line.wake()
   }
 
   /**
@@ -202,7 +198,7 @@ export class ReceivingGroup implements DispensingGroup {
       const source = queues[queueId]
       if (source === undefined) return
       source.queue.maxOffset = maxOffset
-      this.#wakeFor(topic)
+      this.wakeFor(topic)
     })
   }
 
@@ -214,7 +210,7 @@ export class ReceivingGroup implements DispensingGroup {
     if (cursor.stored === undefined) facts.mark(cursor)
     const start = cursor.stored ?? { next, unsettled: [] }
     const queue = new GroupQueue(cursor, topic === this.#retryTopic, start, maxOffset)
-    const onLoaded = (): void => this.wakeFor(queue)
+    const onLoaded = (): void => this.wakeFor(queue.cursor.topic)
     return { queue, reader: new QueueReader(store, topic, queueId, onLoaded) }
   }
 }
