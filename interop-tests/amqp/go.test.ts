@@ -2,9 +2,9 @@
 // be and with ours: sections, outcomes, both settlement modes, drain, limits, refusals.
 import test from 'ava'
 import { spawnServer } from '../../test/support/server.ts'
-import { goAmqp, goClientMissing } from '../support/go-client.ts'
+import { allChecked, goClient, goMissing } from '../support/go-client.ts'
 
-const missing = await goClientMissing()
+const missing = await goMissing()
 if (missing !== undefined) {
   process.stderr.write(`SKIPPED: every test with go-amqp, because ${missing}\n`)
   test.skip(`go-amqp: ${missing}`, (t) => t.pass())
@@ -15,10 +15,6 @@ const CHECKS = 12
 
 testGo('a Go application sends, receives and is refused in words', async (t) => {
   const server = await spawnServer(t)
-  const client = await goAmqp(t, `amqp://${server.address('amqp')}`)
-  const events = await client.ends()
-  t.is(events.at(-1)?.event, 'done')
-  const checks = client.of('check')
-  t.is(checks.length, CHECKS)
-  for (const { name, problem } of checks) t.is(problem, '', String(name))
+  const client = await goClient(t, 'amqp/go', `amqp://${server.address('amqp')}`)
+  await allChecked(t, client, CHECKS)
 })
