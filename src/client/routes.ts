@@ -68,20 +68,23 @@ export class Routes {
     throw noRoute(topic, 'written to')
   }
 
-  /** A broker tells its name servers of a new topic some time after it has it. Rejects with NO_ROUTE. */
-  untilKnown(topic: string, options: CallOptions = {}): Promise<void> {
+  /**
+   * A broker tells its name servers of a new topic some time after it has it. Until then ours answer with
+   * the queues in which a send would create it, which are not the topic's own. Rejects with NO_ROUTE.
+   *
+   * @param queues that all brokers together made; a broker may permit only to read or only to write them
+   */
+  untilKnown(topic: string, queues: number, options: CallOptions = {}): Promise<void> {
     const { timeoutMs = KNOWN_MS_MAX, signal } = options
-    return withRetries({ clock: this.#clock, timeoutMs, signal }, async () => {
-      try {
-        await this.#refresh(topic, { signal })
-      } catch (thrown) {
-        const error = BrokerError.from(thrown)
-        if (error.code !== 'TOPIC_NOT_FOUND') throw error
-        throw new BrokerError('NO_ROUTE', `the name servers do not know the topic '${topic}' yet`, {
-          retryable: true,
-          cause: error,
-        })
-      }
+    return withRetries({ clock: this.#clock, timeoutMs, signal }, async (leftMs) => {
+      const found = await this.#refresh(topic, { timeoutMs: leftMs(), signal }).catch(unlessMissing)
+      if (Math.max(found.readable.length, found.writable.length) === queues) return
+      this.forget(topic)
+      throw new BrokerError(
+        'NO_ROUTE',
+        `the topic '${topic}' is created, but the name servers do not know it yet`,
+        { retryable: true },
+      )
     })
   }
 
@@ -170,6 +173,13 @@ export class Routes {
       else this.#addresses.set(brokerName, master)
     }
   }
+}
+
+const NO_QUEUES: Queues = { readable: [], writable: [] }
+
+function unlessMissing(error: unknown): Queues {
+  if (error instanceof BrokerError && error.code === 'TOPIC_NOT_FOUND') return NO_QUEUES
+  throw error
 }
 
 function queuesOf(topic: string, route: TopicRoute, perm: number, most?: number): QueueRef[] {

@@ -92,9 +92,10 @@ export class TopicAdmin {
       topicSysFlag: 0,
       order: ordered,
     })
-    await this.#masters.ask(REQUEST.updateTopic, `creating '${name}'`, { ...options, fields })
+    const asked = { ...options, fields }
+    const made = await this.#masters.ask(REQUEST.updateTopic, `creating '${name}'`, asked)
     this.#routes.forget(name)
-    await this.#routes.untilKnown(name, options)
+    await this.#routes.untilKnown(name, made.length * queues, options)
   }
 
   /** Without retry, dead-letter and system topics unless asked for. */
