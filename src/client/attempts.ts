@@ -6,6 +6,8 @@ import { BackOff } from './back-off.ts'
 
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1000
+/** With less than this left an attempt could only say that the time is over. */
+const SHORTEST_ATTEMPT_MS = 50
 
 export interface AttemptOptions {
   readonly clock: Clock
@@ -15,8 +17,8 @@ export interface AttemptOptions {
 }
 
 /**
- * `attempt` is told what is left of the time whenever it asks, and the error of the attempt before. Rejects with the last
- * attempt's error, or the signal's reason.
+ * `attempt` is told what is left of the time whenever it asks, and the error of the attempt before. Rejects
+ * with the last attempt's error, or the signal's reason.
  */
 export async function withRetries<T>(
   options: AttemptOptions,
@@ -36,7 +38,7 @@ export async function withRetries<T>(
       failed = thrown
     }
     const pauseMs = backOff.nextMs()
-    if (clock.monotonic() + pauseMs >= deadline) throw failed
+    if (clock.monotonic() + pauseMs + SHORTEST_ATTEMPT_MS >= deadline) throw failed
     await sleep(clock, pauseMs, signal)
   }
 }
