@@ -93,9 +93,14 @@ export class QueueReader implements Settlement {
     this.#done = this.#run()
   }
 
-  /** In order: delivers nothing further, because its queue is to be, or already is, another member's. */
+  /**
+   * In order: delivers nothing further, because its queue is to be, or already is, another member's. What
+   * waits to come again here comes again there.
+   */
   retire(): void {
     this.#isRetired = true
+    const held = this.#current === undefined ? undefined : this.#held.get(this.#current)
+    if (held !== undefined && held.delivery === undefined) this.#giveUp(held)
   }
 
   get isRetired(): boolean {
@@ -192,14 +197,16 @@ export class QueueReader implements Settlement {
 
   /** Not settled, so the group gets it again from whoever reads the queue next. */
   #giveUp(held: Held): void {
-    this.#held.delete(held.record.queueOffset)
+    const offset = held.record.queueOffset
+    this.#held.delete(offset)
     this.#owner.held(-held.record.size)
+    if (this.#current === offset) this.#current = undefined
   }
 
   #again(held: Held, delayMs: number): void {
     held.retries++
     held.delivery = undefined
-    if (this.#stop.signal.aborted) {
+    if (this.#stop.signal.aborted || this.#isRetired) {
       this.#giveUp(held)
       return
     }

@@ -341,6 +341,48 @@ test('a lock that is lost at its renewal ends the reading, and a new one begins 
   t.deepEqual(seen, ['ours'])
 })
 
+/** One queue, whose turn is another member's from now on. */
+function joined(fake: FakeRocketmq): void {
+  fake.addMember('g', '0-sorts-first')
+  fake.notifyMembers('g')
+}
+
+test('a queue in order moves although its message in hand fails and fails', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock })
+  fake.store('T', 0, 'poison')
+  let attempts = 0
+  let fail: () => void = () => {}
+  t.teardown(() => fail())
+  await mq.consume({ ...G, ordered: true }, () => {
+    attempts++
+    return new Promise((_, reject) => {
+      fail = () => reject(new Error('no'))
+    })
+  })
+  await until(() => attempts === 1)
+  joined(fake)
+  await quiet(clock)
+  t.is(sharesOf(statuses).at(-1), 1)
+  fail()
+  await untilWith(clock, () => sharesOf(statuses).at(-1) === 0)
+  t.is(attempts, 1)
+  t.is(fake.committed.get('g:T:0'), 0)
+})
+
+test('a queue in order moves although its message waits to come again much later', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock })
+  fake.store('T', 0, 'x')
+  const subscription = mq.subscribe({ ...G, ordered: true })
+  const { value } = await subscription.next()
+  await value!.nack({ delayMs: 3_600_000 })
+  joined(fake)
+  await untilWith(clock, () => sharesOf(statuses).at(-1) === 0)
+  t.true(clock.monotonic() < 3_600_000)
+  t.is(fake.committed.get('g:T:0'), 0)
+})
+
 test('a body that this client cannot read fails its own message and no other', async (t) => {
   const { fake, mq } = await pair(t)
   fake.store('T', 0, 'good')
