@@ -21,7 +21,7 @@ import type { PeerOptions } from './peers.ts'
 import { Presence } from './presence.ts'
 import { LEASE_RENEW_MS } from './queue-leases.ts'
 import type { ReaderOwner } from './queue-reader.ts'
-import type { Routes } from './routes.ts'
+import { ROUTE_ERRORS, type Routes } from './routes.ts'
 import type { StatusFeed } from './status.ts'
 
 const REBALANCE_MS = 20_000
@@ -131,7 +131,7 @@ export class GroupMember implements ReaderOwner {
   failed(error: BrokerError, queue?: QueueRef, retryMs?: number): void {
     const { routes, status } = this.#context
     if (queue === undefined || !isConnectionFailure(error)) {
-      if (queue !== undefined && error.code === 'TOPIC_NOT_FOUND') routes.forget(queue.topic)
+      if (queue !== undefined && ROUTE_ERRORS.has(error.code)) routes.forget(queue.topic)
       status.emit({ type: 'error', error })
       return
     }
@@ -217,9 +217,9 @@ export class GroupMember implements ReaderOwner {
       if (signal.aborted) return true
       const error = BrokerError.from(thrown)
       if (FINAL.has(error.code)) throw error
+      // Our name servers have a route also for a topic that a send is yet to create.
+      if (ROUTE_ERRORS.has(error.code)) this.#context.routes.forget(topic)
       if (error.code === 'TOPIC_NOT_FOUND') {
-        // Our name servers have a route also for a topic that a send is yet to create.
-        this.#context.routes.forget(topic)
         this.#assignment.missing(topic)
         await this.#become(topic, filter, [], [])
       }

@@ -1,7 +1,7 @@
 // Sends: chooses the queue, waits for the broker's acceptance, tries again elsewhere while there is time.
 // A message that was sent twice because an answer was lost has one messageId in both copies.
 import type { Clock } from '../clock.ts'
-import { BrokerError, type ErrorCode } from '../errors.ts'
+import { BrokerError } from '../errors.ts'
 import { BODY_BYTES_MAX } from '../model/limits.ts'
 import { queueOfKey } from '../model/ordering-key.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
@@ -11,7 +11,7 @@ import { withRetries } from './attempts.ts'
 import type { Brokers } from './brokers.ts'
 import { type CallOptions, type SendAnswer, sendMessageOneWay, sendMessages } from './calls.ts'
 import { type EncodedMessage, encodeMessage, type OutgoingMessage } from './outgoing.ts'
-import type { Routes } from './routes.ts'
+import { ROUTE_ERRORS, type Routes } from './routes.ts'
 import type { UniqueIds } from './unique-id.ts'
 
 export interface SendResult {
@@ -57,12 +57,6 @@ const UNSENT_BYTES_MAX = 64 * 1024 * 1024
 const BATCH_BYTES_MAX = BODY_BYTES_MAX
 const BATCH_ITEM_FIXED_BYTES = 22
 const TOPICS_MAX = 10_000
-/** What was known of the topic is not true any more. */
-const ROUTE_ERRORS: ReadonlySet<ErrorCode> = new Set([
-  'TOPIC_NOT_FOUND',
-  'QUEUE_NOT_FOUND',
-  'ARGUMENT_INVALID',
-])
 
 export class Producer {
   readonly #options: ProducerOptions

@@ -1,7 +1,7 @@
 // Which queues a topic has and where its brokers are, remembered for a while. A directory that does not
 // answer is no reason to stop: what was known last goes on being used.
 import type { Clock } from '../clock.ts'
-import { BrokerError } from '../errors.ts'
+import { BrokerError, type ErrorCode } from '../errors.ts'
 import { AUTO_CREATE_TOPIC } from '../model/names.ts'
 import { PERM_READ, PERM_WRITE } from '../model/topic.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
@@ -19,6 +19,12 @@ const TOPICS_MAX = 10_000
 const KNOWN_MS_MAX = 10_000
 /** Queues of a topic that the first send creates. */
 const AUTO_CREATE_QUEUES = 4
+/** What was known of the topic is not true any more. */
+export const ROUTE_ERRORS: ReadonlySet<ErrorCode> = new Set([
+  'TOPIC_NOT_FOUND',
+  'QUEUE_NOT_FOUND',
+  'ARGUMENT_INVALID',
+])
 
 export interface Queues {
   readonly readable: readonly QueueRef[]

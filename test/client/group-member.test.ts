@@ -435,6 +435,44 @@ test('a queue that appears later is read from its first message, one that was th
   t.deepEqual(seen, ['in the new queue', 'new'])
 })
 
+const asksRoute = (fake: FakeRocketmq) =>
+  fake.requests.filter(
+    ({ code, fields }) => code === REQUEST.getRoute && fields.get('topic') === 'T',
+  ).length
+
+test('where a queue is not there, the route is asked for again at once', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock }, { queues: 4 })
+  fake.intercept(REQUEST.queryConsumerOffset, ({ fields }) =>
+    fields.get('topic') === 'T' && fields.get('queueId') !== '0'
+      ? { code: RESPONSE.invalidParameter, remark: "'T' has no queue 1" }
+      : undefined,
+  )
+  await mq.consume(G, () => {})
+  await until(() => statuses.some(({ type }) => type === 'waiting'))
+  const asked = asksRoute(fake)
+  fake.setQueues(1)
+  await untilWith(clock, () => asksRoute(fake) > asked, 100)
+  t.true(clock.monotonic() < 20_000)
+})
+
+test('when a queue is gone, the route is asked for at the next rebalance', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock })
+  await mq.consume(G, () => {})
+  await quiet(clock)
+  const asked = asksRoute(fake)
+  fake.intercept(REQUEST.pullMessage, ({ fields }) =>
+    fields.get('topic') === 'T'
+      ? { code: RESPONSE.invalidParameter, remark: "'T' has no queue 0" }
+      : undefined,
+  )
+  fake.store('T', 0, 'x')
+  await untilWith(clock, () => errorsOf(statuses).includes('ARGUMENT_INVALID'))
+  await untilWith(clock, () => asksRoute(fake) > asked, 100)
+  t.true(clock.monotonic() < 30_000)
+})
+
 test('a broker that moved is found again', async (t) => {
   const clock = new FakeClock()
   const { fake, mq, statuses } = await pair(t, { clock })
