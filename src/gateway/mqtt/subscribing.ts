@@ -46,6 +46,8 @@ export class Subscribing {
   readonly #peer: SubscribingPeer
   readonly #session: Session
   readonly #members = new Map<string, ShareMember>()
+  /** The group that the SUBSCRIBE under way joins, and that may refuse it. */
+  #entering: ShareSource | undefined
   /** The connection is gone: what is under way must leave nothing open behind it. */
   #isClosed = false
 
@@ -81,17 +83,19 @@ export class Subscribing {
   }
 
   /**
-   * Tells the broker who the client is, again now and then, or it is forgotten. A group that is refused now,
-   * as others share it by queue, ends nothing: the client's part in it begins when it is free.
+   * Tells the broker who the client is, again now and then, or it is forgotten. A group that cannot take it
+   * now ends nothing and is left out: the client's part in it begins when it can, and till then its member
+   * says why.
    */
   async refresh(): Promise<void> {
-    try {
-      await this.#register()
-    } catch (error) {
-      const fields = { evt: 'mqtt.group_refused', clientId: this.#session.clientId, err: error }
-      this.#parts.context.log.warn(fields, 'a client is registered without its groups')
-      await this.#peer.register([])
+    const refusing = new Set<string>()
+    for (const { group } of this.#shares()) {
+      if (!(await this.#isOpen(group))) refusing.add(group)
     }
+    // Looked at anew: what was subscribed meanwhile must not be undone.
+    const sources = this.#shares().filter(({ group }) => !refusing.has(group))
+    if (this.#entering !== undefined) sources.push(this.#entering)
+    await this.#peer.register(sources)
   }
 
   async subscribe(packet: SubscribePacket): Promise<SubscribeOutcome> {
@@ -156,6 +160,7 @@ export class Subscribing {
       from: place.from,
     }
     this.#session.subscriptions.set(text, subscription)
+    this.#entering = undefined
     if (known === undefined) this.#parts.subscribers.add(name.filter)
     return { subscription, isNew: known === undefined, request }
   }
@@ -217,11 +222,23 @@ export class Subscribing {
     return durable ? this.#session.owner : undefined
   }
 
-  async #register(added?: ShareSource): Promise<void> {
-    const sources = [...this.#session.subscriptions.values()]
-      .map(({ share }) => share)
-      .filter((share) => share !== undefined)
-    await this.#peer.register(added === undefined ? sources : [...sources, added])
+  #shares(): ShareSource[] {
+    const shares: ShareSource[] = []
+    for (const { share } of this.#session.subscriptions.values()) {
+      if (share !== undefined) shares.push(share)
+    }
+    return shares
+  }
+
+  /** False: it was deleted and cannot be made again, or others share it by queue meanwhile. */
+  async #isOpen(group: string): Promise<boolean> {
+    const { groups } = this.#parts.context.broker
+    try {
+      await groups.ensure(group)
+      return (await groups.mode(group)) !== 'queue-assigned'
+    } catch {
+      return false
+    }
   }
 
   /** Joins the group; one that never consumed here starts with what comes from now on. */
@@ -230,7 +247,8 @@ export class Subscribing {
     const { group, topic } = source
     try {
       this.#parts.shareFilters.check(source)
-      await this.#register(source)
+      this.#entering = source
+      await this.refresh()
       const queues =
         place.queue === '' ? await topics.ranges(topic) : [{ queueId: 0, maxOffset: place.from }]
       for (const { queueId, maxOffset } of queues) {
@@ -239,6 +257,7 @@ export class Subscribing {
         }
       }
     } catch (error) {
+      this.#entering = undefined
       await this.#unbind(filter, place)
       throw error
     }

@@ -2,6 +2,7 @@
 import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import type { ClientRegistration } from '../../../src/model/client.ts'
+import { groupDefaults } from '../../../src/model/group.ts'
 import { deadLetterTopic } from '../../../src/model/names.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import { RecordView } from '../../../src/model/record.ts'
@@ -184,13 +185,30 @@ test('a session is let in although a group of it is shared by queue now, and kee
   const { port, broker } = await startMqttOver(t)
   await broker.topics.ensure('orders')
   const away = await mqttClient(t, port, 5, persistent('away'))
-  await away.subscribe(['$share/g/orders/#', 'plain'])
+  await away.subscribe(['$share/g/orders/#', '$share/g2/orders/#', 'plain'])
   await away.end()
   await broker.clients.register(nativeMember('g'))
   const back = await mqttClient(t, port, 5, persistent('away'))
   await back.publish('plain', 'still here')
   await back.messages(1)
+  await back.subscribe('$share/g3/orders/#')
+  t.deepEqual(await broker.clients.consumerIds('g'), ['native'])
+  t.deepEqual(await broker.clients.consumerIds('g2'), ['away'])
+  t.deepEqual(await broker.clients.consumerIds('g3'), ['away'])
   await back.client.unsubscribeAsync('plain')
   t.deepEqual(back.texts, ['still here'])
   t.true(back.client.connected)
+})
+
+test('a session is let in although a group of it was deleted, and no group is made on first use', async (t) => {
+  const { port, broker } = await startMqttOver(t, { broker: { autoCreateGroups: false } })
+  for (const name of ['g', 'g2']) await broker.groups.put(groupDefaults(name))
+  const away = await mqttClient(t, port, 5, persistent('away'))
+  await away.subscribe(['$share/g/x', '$share/g2/x'])
+  await away.end()
+  await broker.groups.delete('g')
+  const back = await mqttClient(t, port, 5, persistent('away'))
+  await back.publish('x', 'for g2')
+  await back.messages(1)
+  t.deepEqual(await broker.clients.consumerIds('g2'), ['away'])
 })
