@@ -62,7 +62,14 @@ export class QueueFeed implements Feed {
     for (let tried = 0; tried < this.#cursors.length && !isEnough(); tried++) {
       const cursor = this.#cursors[this.#next++ % this.#cursors.length]!
       while (cursor.mayHaveMore && !isEnough()) {
-        bytes += await this.#pull(cursor, max - items.length, items)
+        try {
+          bytes += await this.#pull(cursor, max - items.length, items)
+        } catch (error) {
+          cursor.mayHaveMore = true
+          // The cursors of the other queues are behind what they gave; the failure comes up again.
+          if (items.length === 0) throw error
+          return items
+        }
       }
     }
     return items

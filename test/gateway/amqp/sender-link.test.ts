@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import test, { type ExecutionContext } from 'ava'
 import rhea from 'rhea'
+import { BrokerError } from '../../../src/errors.ts'
 import { READ_BYTES_MAX, UNSETTLED_PER_LINK_MAX } from '../../../src/gateway/amqp/limits.ts'
 import type { Broker } from '../../../src/gateway/gateway.ts'
 import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
@@ -119,6 +120,27 @@ test('what arrives for a reader by position while it takes nothing is there for 
   peer.send(grant(10))
   await peer.frame('transfer', 6)
   t.pass()
+})
+
+test('a reader by position gets what one queue gave although another failed, and then the rest', async (t) => {
+  let isFailing = true
+  const { broker, peer } = await reader(t, {
+    wrap: (real) =>
+      overridden(real, {
+        pull: async (request) => {
+          if (request.queueId === 0 || !isFailing) return real.pull(request)
+          isFailing = false
+          throw new BrokerError('BUSY', 'too much at once; try again')
+        },
+      }),
+  })
+  peer.send(attachReceiver(0, '/topics/orders/broadcast'), grant(0, { echo: true }))
+  await peer.frame('flow')
+  await publish(broker, 'orders', numbered(3), {}, 0)
+  await publish(broker, 'orders', numbered(3), {}, 1)
+  peer.send(grant(6))
+  await peer.frame('transfer', 6)
+  t.false(isFailing)
 })
 
 test('one read by position takes no more bytes than one read of a group', async (t) => {
