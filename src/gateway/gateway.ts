@@ -148,7 +148,10 @@ export interface Clients {
 /** Durable state of front-ends, one opaque value per id; MQTT keeps its sessions here. */
 export interface Sessions {
   load(id: string): Promise<Buffer | undefined>
-  /** `lazy`: kept at once, durable within a second. */
+  /**
+   * `lazy`: kept at once, durable within a second. What the log refuses (READ_ONLY) is kept too, and durable
+   * as soon as the log takes it.
+   */
   save(id: string, state: Uint8Array, options?: { lazy?: boolean }): Promise<void>
   delete(id: string): Promise<void>
   list(prefix: string): Promise<readonly string[]>
