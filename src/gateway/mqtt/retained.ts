@@ -70,11 +70,9 @@ export class Retained {
     await this.#broker.sessions.save(ID_PREFIX + name, record)
   }
 
-  /** Names with a retained message that the filter selects. */
-  matching(filter: string): string[] {
-    const names: string[] = []
-    this.#tree.match(filter, (name) => names.push(name))
-    return names
+  /** The first names with a retained message that the filter selects, behind `after` ('' = from the first). */
+  matching(filter: string, after: string, max: number): string[] {
+    return this.#tree.match(filter, after === '' ? undefined : after, max)
   }
 
   /** The topic's retained message; an expired one is gone. */

@@ -1,25 +1,28 @@
 // Topic names by their levels, to find those that a filter selects: the mirror of FilterTrie, which finds
-// the filters that select a name.
+// the filters that select a name. They stand in the order of their levels, so that who takes them a few at
+// a time goes on behind the last one, with nothing kept for him in between.
 
 interface Node {
-  children: Map<string, Node> | undefined
+  readonly level: string
+  /** In the order of their levels. */
+  readonly children: Node[]
   /** The name that ends here. */
   name: string | undefined
 }
 
-const emptyNode = (): Node => ({ children: undefined, name: undefined })
+const newNode = (level: string): Node => ({ level, children: [], name: undefined })
 
 export class TopicTree {
-  readonly #root = emptyNode()
+  readonly #root = newNode('')
 
   add(name: string): void {
     let node = this.#root
     for (const level of name.split('/')) {
-      let next = node.children?.get(level)
-      if (next === undefined) {
-        next = emptyNode()
-        node.children ??= new Map()
-        node.children.set(level, next)
+      const at = indexOf(node, level)
+      let next = node.children[at]
+      if (next?.level !== level) {
+        next = newNode(level)
+        node.children.splice(at, 0, next)
       }
       node = next
     }
@@ -28,49 +31,70 @@ export class TopicTree {
 
   /** Empty branches go too. */
   delete(name: string): void {
-    const path: [parent: Node, level: string][] = []
+    const path: [parent: Node, at: number][] = []
     let node = this.#root
     for (const level of name.split('/')) {
-      const next = node.children?.get(level)
-      if (next === undefined) return
-      path.push([node, level])
+      const at = indexOf(node, level)
+      const next = node.children[at]
+      if (next?.level !== level) return
+      path.push([node, at])
       node = next
     }
     node.name = undefined
-    for (const [parent, level] of path.reverse()) {
-      const child = parent.children!.get(level)!
-      if (child.name !== undefined || child.children !== undefined) break
-      parent.children!.delete(level)
-      if (parent.children!.size === 0) parent.children = undefined
+    for (const [parent, at] of path.reverse()) {
+      const child = parent.children[at]!
+      if (child.name !== undefined || child.children.length > 0) break
+      parent.children.splice(at, 1)
     }
   }
 
-  /** Calls `each` for every name the filter selects; wildcards in the first level skip '$...' names. */
-  match(filter: string, each: (name: string) => void): void {
-    walk(this.#root, filter.split('/'), 0, each)
+  /**
+   * The first `max` names that the filter selects, in their order, behind the name `after` or from the
+   * beginning; wildcards in the first level skip '$...' names.
+   */
+  match(filter: string, after: string | undefined, max: number): string[] {
+    const search = { filter: filter.split('/'), after: after?.split('/') ?? [], max, names: [] }
+    walk(search, this.#root, 0, after !== undefined)
+    return search.names
   }
 }
 
-function walk(node: Node, levels: readonly string[], depth: number, each: (name: string) => void) {
-  const level = levels[depth]
-  if (level === undefined) {
-    if (node.name !== undefined) each(node.name)
-    return
+interface Search {
+  readonly filter: readonly string[]
+  readonly after: readonly string[]
+  readonly max: number
+  readonly names: string[]
+}
+
+/** `isBefore`: the node's name is `after` or begins it, so it has had its turn; its children may not. */
+function walk(search: Search, node: Node, depth: number, isBefore: boolean): void {
+  const { filter, after, max, names } = search
+  const level = filter[depth] ?? (filter.at(-1) === '#' ? '#' : undefined)
+  if (node.name !== undefined && !isBefore && (level === undefined || level === '#')) {
+    names.push(node.name)
   }
-  if (level === '#') return all(node, depth === 0, each)
-  if (level !== '+') {
-    const child = node.children?.get(level)
-    if (child !== undefined) walk(child, levels, depth + 1, each)
-    return
-  }
-  for (const [name, child] of node.children ?? []) {
-    if (depth > 0 || !name.startsWith('$')) walk(child, levels, depth + 1, each)
+  if (level === undefined) return
+  const isWild = level === '#' || level === '+'
+  // Undefined where `after` ends: every child is behind it.
+  const least = isBefore ? after[depth] : undefined
+  if (!isWild && least !== undefined && level < least) return
+  const from = isWild ? least : level
+  for (let at = from === undefined ? 0 : indexOf(node, from); names.length < max; at++) {
+    const child = node.children[at]
+    if (child === undefined || (!isWild && child.level !== level)) return
+    if (isWild && depth === 0 && child.level.startsWith('$')) continue
+    walk(search, child, depth + 1, child.level === least)
   }
 }
 
-function all(node: Node, isFirst: boolean, each: (name: string) => void): void {
-  if (node.name !== undefined) each(node.name)
-  for (const [level, child] of node.children ?? []) {
-    if (!isFirst || !level.startsWith('$')) all(child, false, each)
+/** Where the level stands among the node's children, or would. */
+function indexOf({ children }: Node, level: string): number {
+  let from = 0
+  let end = children.length
+  while (from < end) {
+    const middle = (from + end) >>> 1
+    if (children[middle]!.level < level) from = middle + 1
+    else end = middle
   }
+  return from
 }
