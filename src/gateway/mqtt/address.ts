@@ -92,8 +92,7 @@ export class Addresses {
     const [topic, second, third] = levels
     if (topic === undefined || second === undefined || !this.#topics.has(topic)) return undefined
     if (second === '#') return { topic, filter: EVERY_TAG }
-    const isTag = second !== '' && second !== '+' && !second.includes('||')
-    if (isTag && (levels.length === 2 || (levels.length === 3 && third === '#'))) {
+    if (isTag(second) && (levels.length === 2 || (levels.length === 3 && third === '#'))) {
       return { topic, filter: tagFilterOf([second]) }
     }
     return undefined
@@ -124,6 +123,10 @@ export class Addresses {
     }
   }
 }
+
+/** Would a native member name this tag by it alone? To RocketMQ '*' is any tag and '||' joins several. */
+const isTag = (level: string): boolean =>
+  !['', '+', '*'].includes(level) && !level.includes('||') && level === level.trim()
 
 /** A share name as a group name: characters RocketMQ refuses become %XX of their UTF-8 bytes. */
 export function groupOfShare(share: string): string {

@@ -2,10 +2,11 @@
 // two filters at once would take each other's messages; the broker refuses that when it reads, this when
 // a client subscribes, where it can still be told.
 import { BrokerError } from '../../errors.ts'
+import { type TagFilter, wantSameTags } from '../../model/tag-filter.ts'
 import type { ShareSource } from './subscriptions.ts'
 
 interface Members {
-  readonly expression: string
+  readonly filter: TagFilter
   count: number
 }
 
@@ -15,18 +16,18 @@ export class ShareFilters {
   /** @throws SUBSCRIPTION_CONFLICT */
   check(source: ShareSource): void {
     const members = this.#members.get(keyOf(source))
-    if (members === undefined || members.expression === source.filter.expression) return
+    if (members === undefined || wantSameTags(members.filter, source.filter)) return
     throw new BrokerError(
       'SUBSCRIPTION_CONFLICT',
       `members of the group '${source.group}' read '${source.topic}' with the tags ` +
-        `'${members.expression}'; '${source.filter.expression}' needs another group`,
+        `'${members.filter.expression}'; '${source.filter.expression}' needs another group`,
     )
   }
 
   join(source: ShareSource): void {
     const members = this.#members.get(keyOf(source))
     if (members !== undefined) members.count++
-    else this.#members.set(keyOf(source), { expression: source.filter.expression, count: 1 })
+    else this.#members.set(keyOf(source), { filter: source.filter, count: 1 })
   }
 
   leave(source: ShareSource): void {

@@ -71,6 +71,10 @@ test('a shared filter on a topic, with a tag or without, is a native group; any 
     '#',
     '+/eu',
     'orders//#',
+    'orders/*',
+    'orders/*/#',
+    'orders/a||b',
+    'orders/ eu ',
   ]) {
     t.is(of(filter), undefined, filter)
   }
