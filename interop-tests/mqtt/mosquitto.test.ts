@@ -30,18 +30,23 @@ const testMosquitto = missing === '' ? test : test.skip
 /** A subscriber that is subscribed when this settles; `lines` once it has ended by itself. */
 async function subscriber(t: ExecutionContext, args: readonly string[]) {
   // Line by line, or its words come only when it ends.
-  const command = ['-oL', 'mosquitto_sub', '-d', '-W', '20', ...args]
+  const command = ['-oL', 'mosquitto_sub', '-d', '-W', '150', ...args]
   const child: ChildProcessWithoutNullStreams = spawn('stdbuf', command)
   t.teardown(() => child.kill('SIGKILL'))
+  // Its last words may come after its exit.
+  const ended = once(child, 'close')
   let out = ''
-  const subscribed = new Promise<void>((resolve) => {
+  let complaints = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    complaints += text
+  })
+  const subscribed = new Promise<void>((resolve, reject) => {
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       out += text
       if (out.includes('Subscribed (mid')) resolve()
     })
+    child.on('close', () => reject(new Error(`mosquitto_sub ended early:\n${out}${complaints}`)))
   })
-  // Its last words may come after its exit.
-  const ended = once(child, 'close')
   await subscribed
   const lines = async (): Promise<string[]> => {
     await ended
