@@ -6,7 +6,6 @@ import { isAllowed, type Principal } from '../auth.ts'
 import { decodeAck } from './ack-packet.ts'
 import { Acknowledging } from './acknowledging.ts'
 import type { ConnectPacket } from './connect-packet.ts'
-import { checkResponseTopic } from './connect-packet.ts'
 import { Custody } from './custody.ts'
 import { decodeDisconnect, refuseAuth } from './disconnect-packet.ts'
 import { cappedExpiry, type Terms } from './handshake.ts'
@@ -34,6 +33,7 @@ import {
 } from './subscribe-packet.ts'
 import { Subscribing } from './subscribing.ts'
 import type { ShareSource } from './subscriptions.ts'
+import { checkResponseTopic } from './topic-name.ts'
 
 /** What a client needs of its connection. */
 export interface ClientConnection {

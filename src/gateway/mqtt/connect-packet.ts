@@ -19,7 +19,7 @@ import {
   type Version,
   violation,
 } from './protocol.ts'
-import { isTopicName } from './topic-name.ts'
+import { checkResponseTopic, isTopicName } from './topic-name.ts'
 
 export interface WillMessage {
   readonly topic: string
@@ -156,14 +156,6 @@ function readWill(reader: PacketReader, version: Version, flags: number): WillMe
     qos: ((flags >>> 3) & 3) as Qos,
     retain: (flags & FLAG.willRetain) !== 0,
     properties: ownProperties(properties),
-  }
-}
-
-/** A name to which answers can be published (MQTT-3.3.2-14). */
-export function checkResponseTopic(properties: Properties): void {
-  const topic = properties.responseTopic
-  if (topic !== undefined && !isTopicName(topic)) {
-    throw violation('the response topic is empty or has wildcards')
   }
 }
 

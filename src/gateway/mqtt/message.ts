@@ -11,11 +11,10 @@ import {
 } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { addressProperties, type Route } from './address.ts'
-import { checkResponseTopic } from './connect-packet.ts'
 import { PacketReader } from './packet-reader.ts'
 import { encodeProperties, encodeVarint, type Properties, readProperties } from './properties.ts'
 import { PACKET, type Qos } from './protocol.ts'
-import { isTopicName } from './topic-name.ts'
+import { checkResponseTopic, isTopicName } from './topic-name.ts'
 import { decodeText } from './utf8.ts'
 
 /** User properties with a meaning on PUBLISH; the ordering key is kept under RocketMQ's own name. */
@@ -82,7 +81,8 @@ function isEmpty(properties: Properties): boolean {
   return true
 }
 
-const FORWARDED: ReadonlySet<string> = new Set<keyof Properties>([
+/** They go on to subscribers as they are. */
+const FORWARDED: ReadonlySet<keyof Properties> = new Set([
   'payloadFormat',
   'contentType',
   'responseTopic',
@@ -90,15 +90,15 @@ const FORWARDED: ReadonlySet<string> = new Set<keyof Properties>([
   'user',
 ])
 
-/** The properties that go on to subscribers as they are. */
 function forwarded(properties: Properties): Properties {
   const out: Properties = {}
-  if (properties.payloadFormat !== undefined) out.payloadFormat = properties.payloadFormat
-  if (properties.contentType !== undefined) out.contentType = properties.contentType
-  if (properties.responseTopic !== undefined) out.responseTopic = properties.responseTopic
-  if (properties.correlationData !== undefined) out.correlationData = properties.correlationData
-  if (properties.user !== undefined) out.user = properties.user
+  for (const name of FORWARDED) copy(name, properties, out)
   return out
+}
+
+function copy<Name extends keyof Properties>(name: Name, from: Properties, to: Properties): void {
+  const value = from[name]
+  if (value !== undefined) to[name] = value
 }
 
 /** Answers whether the plain entries bring everything back. */
@@ -205,7 +205,8 @@ function isSection(section: Buffer): boolean {
     const reader = new PacketReader(packet, 0, packet.length)
     const properties = readProperties(reader, PACKET.publish)
     checkResponseTopic(properties)
-    return reader.left === 0 && Object.keys(properties).every((name) => FORWARDED.has(name))
+    const names = Object.keys(properties) as (keyof Properties)[]
+    return reader.left === 0 && names.every((name) => FORWARDED.has(name))
   } catch {
     return false
   }

@@ -1,6 +1,8 @@
 // Which topic names and filters are legal on the wire, and the names with a meaning of their own.
 import { checkTopicFilter } from '../../model/topic-filter.ts'
 import { TOPIC_LEVELS_MAX } from './limits.ts'
+import type { Properties } from './properties.ts'
+import { violation } from './protocol.ts'
 
 const SHARE_PREFIX = '$share/'
 /** First levels that a client may neither publish to nor (but for $share and $SYS) subscribe to. */
@@ -28,6 +30,12 @@ export function isTopicName(topic: string): boolean {
     if (code === 47 && ++levels > TOPIC_LEVELS_MAX) return false // '/'
   }
   return true
+}
+
+/** A name to which answers can be published (MQTT-3.3.2-14). @throws ProtocolError */
+export function checkResponseTopic({ responseTopic }: Properties): void {
+  if (responseTopic === undefined || isTopicName(responseTopic)) return
+  throw violation('the response topic is empty or has wildcards')
 }
 
 export function firstLevel(topic: string): string {
