@@ -25,6 +25,11 @@ export interface Call {
   readonly context: GatewayContext
   /** What reads for an answer have to fit into. */
   readonly reads: ReadBudget
+  /**
+   * What looks at records have to fit into whose answers hold none of them: they must not wait until a slow
+   * link took the answers before theirs.
+   */
+  readonly looks: ReadBudget
   /** Aborted when the connection is gone: nobody waits for the answer any more. */
   readonly signal: AbortSignal
   /** Sends a one-way request to every client on this front-end that consumes in the group. */

@@ -88,6 +88,7 @@ export class Connection {
   readonly #sends: SendBatch
   readonly #identity: PeerIdentity
   readonly #reads: ReadBudget
+  readonly #looks: ReadBudget
   readonly #gone = new AbortController()
   /** Of the send that is being read. */
   #sender: Principal | undefined
@@ -113,6 +114,7 @@ export class Connection {
     })
     this.#outbox = new Outbox(socket, () => this.#onSent())
     this.#reads = new ReadBudget(UNSENT_BYTES_MAX, () => this.#outbox.unsentBytes)
+    this.#looks = new ReadBudget(UNSENT_BYTES_MAX, () => 0)
     this.#identity = new PeerIdentity(context.auth)
     this.#splitter = new FrameSplitter(
       this.#onFrame,
@@ -304,6 +306,7 @@ export class Connection {
       session: this.session,
       context,
       reads: this.#reads,
+      looks: this.#looks,
       signal: this.#gone.signal,
       tellGroup,
     }
@@ -379,6 +382,7 @@ export class Connection {
     this.#gone.abort()
     this.#outbox.close()
     this.#reads.close()
+    this.#looks.close()
     this.#options.largeFrames.release(this)
     const { context, onGone } = this.#options
     this.session.end(context.broker).catch((error: unknown) => {

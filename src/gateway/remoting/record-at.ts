@@ -7,12 +7,12 @@ import { RECORD_BYTES } from './read-budget.ts'
 
 /** undefined when there is none at the offset (any more). */
 export async function recordAt(
-  { context, reads }: Pick<Call, 'context' | 'reads'>,
+  { context, looks }: Pick<Call, 'context' | 'looks'>,
   topic: string,
   queueId: number,
   offset: number,
 ): Promise<RecordView | undefined> {
-  const result = await reads.within(RECORD_BYTES, () =>
+  const result = await looks.within(RECORD_BYTES, () =>
     context.broker.pull({
       topic,
       queueId,
@@ -28,12 +28,12 @@ export async function recordAt(
 
 /** Where a time is in a queue: found by looking at the times of records. */
 export const offsetByTime = (
-  { context, reads }: Pick<Call, 'context' | 'reads'>,
+  { context, looks }: Pick<Call, 'context' | 'looks'>,
   topic: string,
   queueId: number,
   timestampMs: number,
   boundary: 'lower' | 'upper',
 ): Promise<QueueOffset> =>
-  reads.within(RECORD_BYTES, () =>
+  looks.within(RECORD_BYTES, () =>
     context.broker.cursors.byTime(topic, queueId, timestampMs, boundary),
   )

@@ -19,7 +19,7 @@ async function sendBack(call: Call): Promise<Answer> {
   }
   const position = logPosition(offset)
   const retryTimesMax = call.version >= VERSION.v3_4_9 ? maxReconsumeTimes : undefined
-  await call.reads.within(RECORD_BYTES, async () => {
+  await call.looks.within(RECORD_BYTES, async () => {
     if (!call.principal.admin) await authorizeMessage(call, position)
     await call.context.broker.sendBack({ group, position, delayLevel, retryTimesMax })
   })
