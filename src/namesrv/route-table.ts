@@ -74,15 +74,7 @@ export class RouteTable {
       throw quotaExceeded(`the name server knows ${BROKERS_MAX} brokers already`)
     }
     const isChanged = known === undefined || !isSameVersion(known.version, table.version)
-    if (key.brokerId === MASTER_ID && isChanged) {
-      try {
-        this.#setTopics(key.brokerName, table)
-      } catch (error) {
-        // Without an entry nobody would ever take them away; with one, the broker says them again.
-        if (known === undefined) this.#dropTopics(key.brokerName)
-        throw error
-      }
-    }
+    if (key.brokerId === MASTER_ID && isChanged) this.#setTopics(key.brokerName, table)
     this.#add({ ...key, connection, seenMs: nowMs, version: table.version })
     return known === undefined
   }
@@ -170,8 +162,10 @@ export class RouteTable {
    * not here would stay for ever, so there is none.
    */
   addTopic(topic: string, queues: readonly RouteQueues[]): void {
+    checkLength(topic)
     for (const entry of queues) {
       if (!this.#members.has(entry.brokerName)) continue
+      if (this.#topicsOf.get(entry.brokerName)?.has(topic) !== true) this.#checkRoom(1)
       this.#setTopic(entry.brokerName, definitionOf(topic, entry))
     }
   }
@@ -221,19 +215,31 @@ export class RouteTable {
     }
   }
 
-  #setTopics(brokerName: string, table: TopicTable): void {
+  /** All of the table or nothing: a process that is refused must not take the topics of one of its name. */
+  #setTopics(brokerName: string, { topics }: TopicTable): void {
     // Brokers of 5.x may announce a single new topic; a whole table replaces what was known.
-    if (table.topics.length > 1) this.#dropTopics(brokerName)
-    for (const topic of table.topics) this.#setTopic(brokerName, topic)
+    const isWhole = topics.length > 1
+    const before = this.#topicsOf.get(brokerName) ?? new Set<string>()
+    const after = new Set(isWhole ? [] : before)
+    for (const { name } of topics) {
+      checkLength(name)
+      after.add(name)
+    }
+    this.#checkRoom(after.size - before.size)
+    if (isWhole) this.#dropTopics(brokerName)
+    for (const topic of topics) this.#setTopic(brokerName, topic)
+  }
+
+  #checkRoom(more: number): void {
+    if (this.#count + more <= this.#topicsMax) return
+    throw quotaExceeded(
+      `the name server knows ${this.#count} topics of brokers, and ${this.#topicsMax} is the most`,
+    )
   }
 
   #setTopic(brokerName: string, topic: TopicDefinition): void {
-    checkLength(topic.name)
     let queues = this.#topics.get(topic.name)
     if (queues?.has(brokerName) !== true) {
-      if (this.#count >= this.#topicsMax) {
-        throw quotaExceeded(`the name server knows ${this.#topicsMax} topics of brokers already`)
-      }
       this.#count++
       const topics = this.#topicsOf.get(brokerName)
       if (topics) topics.add(topic.name)

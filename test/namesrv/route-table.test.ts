@@ -219,6 +219,19 @@ test('a broker whose topics found no room is not known, and is when there is roo
   t.is(routes.route('B')!.queues[0]!.brokerName, 'broker-b')
 })
 
+test('a broker whose double found no room keeps its topics', (t) => {
+  const routes = new RouteTable(3)
+  routes.register(registration())
+  const double = {
+    address: '10.0.0.9:10911',
+    topics: [topic('C'), topic('D'), topic('E'), topic('F')],
+  }
+  t.throws(() => routes.register(registration(double)), { code: 'QUOTA_EXCEEDED' })
+  routes.register(registration())
+  t.deepEqual(routes.topics(), ['A', 'B'])
+  t.deepEqual([...routes.route('A')!.brokers[0]!.addresses.values()], ['10.0.0.1:10911'])
+})
+
 test('what all brokers together may have is bounded, and who goes makes room', (t) => {
   const routes = new RouteTable(5)
   const second = { brokerName: 'broker-b', address: '10.0.0.2:10911' }
@@ -227,7 +240,7 @@ test('what all brokers together may have is bounded, and who goes makes room', (
   routes.register(registration({ ...second, topics: [topic('B'), topic('C')] }))
   t.throws(() => routes.register(registration(third)), {
     instanceOf: BrokerError,
-    message: /knows 5 topics of brokers/,
+    message: /knows 4 topics of brokers, and 5 is the most/,
   })
   routes.deleteTopic('B', undefined)
   routes.register(registration({ ...third, topics: [topic('A'), topic('C'), topic('D')] }))
