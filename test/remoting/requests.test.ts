@@ -1,6 +1,6 @@
-import { deflateSync } from 'node:zlib'
 // Bodies of requests: what we write in the form that foreign readers demand, what we read in the form that
 // foreign writers send.
+import { deflateSync } from 'node:zlib'
 import test from 'ava'
 import { decodeHeartbeat, encodeHeartbeat } from '../../src/remoting/requests/clients.ts'
 import {
