@@ -3,11 +3,12 @@
 // each has to come soon, so that what strangers make us keep stays small.
 import type { Clock, Timer } from '../clock.ts'
 import { BODY_BYTES_MAX } from '../model/limits.ts'
+import { FRAME_PREFIX_BYTES, REQUEST_HEADER_BYTES_MAX } from './frame.ts'
 
 const AT_ONCE_MAX = 4
 const TIME_MS_MAX = 10_000
-/** The largest message, and room for its header. */
-const FRAME_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
+/** The largest message with the longest header. */
+const FRAME_BYTES_MAX = FRAME_PREFIX_BYTES + REQUEST_HEADER_BYTES_MAX + BODY_BYTES_MAX
 
 export class LargeFrames {
   readonly #clock: Clock

@@ -98,6 +98,15 @@ test("a producer's first request may be a large message", async (t) => {
   t.is((await send(connection, { topic: 'T' })).code, 0)
 })
 
+test("a producer's first request may be the largest message with the longest header", async (t) => {
+  const { connect } = await startFrontEnd(t, { users })
+  const connection = await connect({ credentials: WRITER })
+  // Characters that JSON escapes take six bytes each in the header.
+  const properties = { escaped: '\u0003'.repeat(30_000) }
+  const body = Buffer.alloc(4 * 1024 * 1024)
+  t.is((await send(connection, { topic: 'T', body, properties })).code, 0)
+})
+
 test('strangers send few large frames at a time, and each in time', async (t) => {
   const { raw, connect, clock } = await startFrontEnd(t, { users })
   const claim = Buffer.alloc(8)
