@@ -153,12 +153,14 @@ export class Retention {
         group.push(note)
         bytes += NOTE_BYTES + (note.is === 'fact' ? (note.value?.length ?? 0) : 0)
       }
-      if (bytes >= GROUP_BYTES) {
+      const { isOver } = slice
+      // What was read goes into the log before others write, or it would stand behind what they say anew.
+      if (isOver || bytes >= GROUP_BYTES) {
         await appender.appendWith([], group)
         group = []
         bytes = 0
       }
-      if (slice.isOver) await slice.rest()
+      if (isOver) await slice.rest()
       if (keeper.isRebuilding || this.#isClosed) return count
     }
     if (group.length > 0) await appender.appendWith([], group)

@@ -9,7 +9,7 @@ import { levelPlace } from '../../src/store/level.ts'
 import { nodeDisk } from '../../src/store/node-disk.ts'
 import { openStoreIn } from '../../src/store/open.ts'
 import type { RetentionLimits } from '../../src/store/retention.ts'
-import type { MessageStore } from '../../src/store/store.ts'
+import type { AppendGroup, MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { draft } from '../support/store-contents.ts'
@@ -271,4 +271,50 @@ test('others run while a segment is looked through for parked messages', async (
   isOver = true
   // A segment has some 15 frames.
   t.true(new Set(looks).size >= 15, looks.join())
+})
+
+/** Retention has read the first note, of a topic or a fact, and rests before it goes on. */
+async function restingRetention(t: ExecutionContext, group: AppendGroup): Promise<Resting> {
+  const clock = new FakeClock()
+  const directory = await tempDir(t)
+  const limits = { retentionBytes: 2 * SEGMENT_BYTES }
+  const store = await open(t, directory, clock, limits)
+  await store.append(group)
+  await load(store, 'T', 1024)
+  // Every look at this clock finds the slice over.
+  let looks = 0
+  clock.monotonic = () => looks++ * 1000
+  clock.advance(60_000)
+  const passed = async (): Promise<void> => {
+    await check(clock, () => store.status().logStart > 0)
+    await store.close()
+  }
+  return { store, passed, reopen: () => open(t, directory, new FakeClock()) }
+}
+
+interface Resting {
+  readonly store: MessageStore
+  /** The segment went, and the store is closed. */
+  readonly passed: () => Promise<void>
+  readonly reopen: () => Promise<MessageStore>
+}
+
+test('a fact that is written while retention rests keeps its new value', async (t) => {
+  const fact = (value: string) => ({ kind: 'k', key: 'a', value: Buffer.from(value) })
+  const { store, passed, reopen } = await restingRetention(t, {
+    messages: [],
+    facts: [fact('old')],
+  })
+  await store.append({ messages: [], facts: [fact('new')] })
+  await passed()
+  t.is((await reopen()).fact('k', 'a')?.toString(), 'new')
+})
+
+test('a topic that is dropped while retention rests stays dropped', async (t) => {
+  const { store, passed, reopen } = await restingRetention(t, {
+    messages: [draft('dropped', 'a'), draft('dropped', 'b')],
+  })
+  await store.dropQueues('dropped')
+  await passed()
+  t.is((await reopen()).range('dropped', 0).maxOffset, queueOffset(0))
 })
