@@ -1,20 +1,25 @@
 // Which light queues were bound before the log starts: retention took the note that bound them and left a
 // later one with their next offset. A rebuild must know them from the first record on.
 import { FACT_TOPIC, isLightQueue, LIGHT_QUEUE_PREFIX } from '../model/names.ts'
+import type { LogPosition } from '../model/positions.ts'
 import type { CommitLog } from './commit-log.ts'
 import { recordsIn } from './frame-records.ts'
 import { decodeNotes, type Note } from './notes.ts'
 import type { Slice } from './slice.ts'
 
-/** Reads the notes of the whole log, which may take long: `rest` is awaited whenever a slice of it is over. */
+/**
+ * Reads the notes of the log from its start, or from where it is about to start. That may take long: `rest`
+ * is awaited whenever a slice of it is over.
+ */
 export async function carriedFilters(
   commitLog: CommitLog,
+  from: LogPosition,
   slice: Slice,
   rest: () => Promise<void>,
 ): Promise<string[]> {
   const carried: string[] = []
   const seen = new Set<string>()
-  for (const frame of commitLog.replay(commitLog.start)) {
+  for (const frame of commitLog.replay(from)) {
     for (const record of recordsIn(frame)) {
       if (record.topic !== FACT_TOPIC) continue
       for (const note of decodeNotes(record.body)) {

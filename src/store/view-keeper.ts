@@ -274,14 +274,15 @@ export class ViewKeeper {
     const inner = await this.#create(name)
     const build = this.#newBuild(name, randomBytes(8).toString('hex'), new SealedKeyValue(inner))
     try {
-      if (commitLog.start > 0) {
+      // What retention has trimmed may go while this reads: it is no part of the log any more.
+      const from = logPosition(Math.max(commitLog.start, this.#build?.views.trimmedTo ?? 0))
+      build.views.startAt(from)
+      if (from > 0) {
         const slice = new Slice(clock)
-        const filters = await carriedFilters(commitLog, slice, () => this.#rest(slice))
+        const filters = await carriedFilters(commitLog, from, slice, () => this.#rest(slice))
         for (const filter of filters) build.views.light.bindUnnumbered(filter)
       }
-      // What retention has trimmed may be on its way out.
-      const trimmedTo = this.#build?.views.trimmedTo ?? 0
-      await this.#replay(build, Math.max(commitLog.start, trimmedTo))
+      await this.#replay(build, from)
       await this.#settle(build)
     } catch (error) {
       await build.stored.close()

@@ -221,6 +221,12 @@ export class Views implements BlockStore {
     this.#cache.trim()
   }
 
+  /** New ones, of a log that starts here or is about to. */
+  startAt(position: number): void {
+    this.#trimmedTo = position
+    this.mark = position
+  }
+
   /** Entries before the position are no more: their records go. @throws ViewsDamaged */
   async trimBefore(position: number): Promise<void> {
     if (position <= this.#trimmedTo) return

@@ -45,7 +45,7 @@ test('a filter is carried when the first that the log says of it is where its qu
     queueEnd('gone'),
   ])
   const slice = new Slice(new FakeClock())
-  t.deepEqual(await carriedFilters(log, slice, () => slice.rest()), ['carried'])
+  t.deepEqual(await carriedFilters(log, log.start, slice, () => slice.rest()), ['carried'])
   await log.close()
 })
 
@@ -61,7 +61,7 @@ test('a log that takes long is read in slices', async (t) => {
     rests++
     return slice.rest()
   }
-  t.is((await carriedFilters(log, slice, rest)).length, 20)
+  t.is((await carriedFilters(log, log.start, slice, rest)).length, 20)
   t.is(rests, 20)
   await log.close()
 })

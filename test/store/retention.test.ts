@@ -1,10 +1,12 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import type { Logger } from '../../src/log.ts'
 import { lightQueueTopic } from '../../src/model/names.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
 import type { Disk } from '../../src/store/disk.ts'
+import type { KeyValuePlace } from '../../src/store/key-value.ts'
 import { levelPlace } from '../../src/store/level.ts'
 import { nodeDisk } from '../../src/store/node-disk.ts'
 import { openStoreIn } from '../../src/store/open.ts'
@@ -12,6 +14,8 @@ import type { RetentionLimits } from '../../src/store/retention.ts'
 import type { AppendGroup, MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
+import { MemoryPlace } from '../support/memory-key-value.ts'
+import { Random } from '../support/random.ts'
 import { draft } from '../support/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -20,11 +24,16 @@ const SEGMENT_BYTES = 256 * KIB
 const HOUR_MS = 3_600_000
 const DAY_MS = 24 * HOUR_MS
 
+interface Parts {
+  readonly place?: KeyValuePlace
+  readonly log?: Logger
+}
+
 async function open(
   t: ExecutionContext,
   directory: string,
   clock: FakeClock,
-  limits: RetentionLimits = {},
+  limits: RetentionLimits & Parts = {},
   disk: Disk = nodeDisk,
 ): Promise<MessageStore> {
   const log = new LogLines()
@@ -63,11 +72,15 @@ async function load(store: MessageStore, topic: string, kib: number): Promise<vo
 }
 
 /** Lets the periodic check run and end. */
-async function check(clock: FakeClock, isDone: () => boolean): Promise<void> {
-  clock.advance(60_000)
+function check(clock: FakeClock, isDone: () => boolean): Promise<void> {
+  return pass(clock, 60_000, isDone)
+}
+
+async function pass(clock: FakeClock, ms: number, isDone: () => boolean): Promise<void> {
+  clock.advance(ms)
   const deadline = performance.now() + 20_000
   while (!isDone()) {
-    if (performance.now() > deadline) throw new Error('retention did not do it in time')
+    if (performance.now() > deadline) throw new Error('it was not done in time')
     await new Promise((resolve) => setImmediate(resolve))
   }
 }
@@ -317,4 +330,37 @@ test('a topic that is dropped while retention rests stays dropped', async (t) =>
   await store.dropQueues('dropped')
   await passed()
   t.is((await reopen()).range('dropped', 0).maxOffset, queueOffset(0))
+})
+
+test('views that are built again while an old segment cannot go show the same', async (t) => {
+  const clock = new FakeClock()
+  let isStuck = false
+  const disk: Disk = {
+    ...nodeDisk,
+    removeLater(path, done) {
+      if (!isStuck) return nodeDisk.removeLater(path, done)
+      setImmediate(done, Object.assign(new Error('not now'), { code: 'EIO' }))
+    },
+  }
+  const place = new MemoryPlace({ random: new Random(1) })
+  const log = new LogLines()
+  const limits = { retentionBytes: 2 * SEGMENT_BYTES, place, log }
+  const store = await open(t, await tempDir(t), clock, limits, disk)
+  await load(store, 'other', 320)
+  // In the second segment, which stays in the list behind the first one.
+  await store.bindLightQueue('T', true)
+  await load(store, 'T', 1024)
+  isStuck = true
+  const light = lightQueueTopic('T')
+  await check(clock, () => store.range(light, 0).minOffset > 0)
+  const ranges = (): unknown => [store.range('T', 0), store.range(light, 0)]
+  for (let builds = 0; builds < 2; builds++) {
+    await store.append({ messages: [draft('T', 'x')] })
+    const expected = ranges()
+    place.failures = 1
+    const count = log.lines.length
+    await pass(clock, 1000, () => log.events().indexOf('views.built', count) > 0)
+    t.deepEqual(ranges(), expected)
+    t.is(await firstBody(store, light), await firstBody(store, 'T'))
+  }
 })
