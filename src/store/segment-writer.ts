@@ -59,6 +59,7 @@ export class SegmentWriter {
 
   /** Goes on in the last segment. */
   resume(end: number): void {
+    this.abandon()
     const { segments } = this.#options
     const segment = segments.last!
     this.#current = this.#open(segment, segment.fileBytes, end - segment.start)
@@ -69,6 +70,8 @@ export class SegmentWriter {
    * takes the place of a segment of the same name. Start-up and repair only.
    */
   startAt(position: number, first: readonly Buffer[] = []): void {
+    // An attempt before this one may have come so far.
+    this.abandon()
     const { disk, directory, segments, fillPieceBytes, segmentBytes } = this.#options
     if (disk.list(directory).includes(DRAFT)) disk.remove(`${directory}/${DRAFT}`)
     const file = disk.create(`${directory}/${DRAFT}`)
@@ -90,7 +93,6 @@ export class SegmentWriter {
     disk.syncDirectory(directory)
     const isSame = segments.last?.start === position
     const segment = isSame ? segments.replaceLast(size) : segments.add(position, size)
-    this.#rolling = false
     this.#current = this.#open(segment, size, used)
   }
 
@@ -131,10 +133,10 @@ export class SegmentWriter {
     const old = this.#current!
     const prepared = this.#prepared ?? this.#create()
     this.#prepared = undefined
+    prepared.close()
     const name = segmentName(position)
     disk.rename(`${directory}/${PREPARED}`, `${directory}/${name}`)
     const segment = segments.add(position, prepared.filled)
-    prepared.close()
     this.#current = this.#open(segment, prepared.filled, 0)
     this.#rolling = true
     closeAll(old)
@@ -171,10 +173,19 @@ export class SegmentWriter {
     this.#prepared?.close()
   }
 
+  /** All three descriptors, or none. */
   #open(segment: Segment, filled: number, used: number): Current {
     const { disk } = this.#options
-    const open = (): DiskFile => disk.open(segment.path, 'write')
-    return { segment, files: [open(), open()], fill: new ZeroFill(open(), filled), used }
+    const files: DiskFile[] = []
+    try {
+      while (files.length < 3) files.push(disk.open(segment.path, 'write'))
+    } catch (error) {
+      // A process that is short of descriptors must not lose those that it got.
+      for (const file of files) file.close()
+      throw error
+    }
+    const [first, second, third] = files as [DiskFile, DiskFile, DiskFile]
+    return { segment, files: [first, second], fill: new ZeroFill(third, filled), used }
   }
 
   /** The next segment's file, or what an earlier run left of one: nothing but zeros was ever in it. */

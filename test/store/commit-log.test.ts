@@ -409,6 +409,37 @@ for (const code of ['EMFILE', 'ENFILE']) {
   })
 }
 
+for (const spare of [0, 1, 2, 3, 4, 5]) {
+  test(`A log that waits for descriptors while ${spare} can be had loses none of them`, async (t) => {
+    const simulation = opened()
+    const { disk } = simulation
+    simulation.append([700])
+    simulation.settle()
+    const before = disk.openFiles
+    disk.openFault = 'EMFILE'
+    disk.openFilesMax = before
+    for (let i = 0; simulation.log.writable; i++) {
+      t.true(i < 100)
+      simulation.append([700])
+      simulation.settle()
+    }
+    for (let probe = 0; probe < 5; probe++) {
+      const open = disk.openFiles
+      disk.openFilesMax = open + spare
+      simulation.clock.advance(1000)
+      simulation.settle()
+      t.true(disk.openFiles <= before)
+    }
+    disk.openFault = undefined
+    simulation.clock.advance(1000)
+    simulation.settle()
+    t.true(simulation.log.writable)
+    simulation.checkReadable()
+    await simulation.close()
+    t.is(disk.openFiles, 0)
+  })
+}
+
 test('Records are only ever written over zeros that are in the file already', (t) => {
   const simulation = new LogSimulation({ seed: 3 })
   const { disk } = simulation

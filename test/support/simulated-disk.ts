@@ -144,8 +144,11 @@ export class SimulatedDisk implements Disk {
   capacityBytes: number
   /** While set, every read fails with this code. */
   readFault: string | undefined
-  /** While set, no file is created or opened: the call fails with this code. */
+  /** While set, no file is created or opened when so many are open: the call fails with this code. */
   openFault: string | undefined
+  openFilesMax = 0
+  /** Opened in this life and not closed. */
+  openFiles = 0
   /** Calls that change something, since the last crash. */
   calls = 0
 
@@ -181,6 +184,7 @@ export class SimulatedDisk implements Disk {
     this.#faults.clear()
     this.#life++
     this.calls = 0
+    this.openFiles = 0
   }
 
   /** Flips one bit of what is stored; as rot does, without a trace. */
@@ -205,7 +209,7 @@ export class SimulatedDisk implements Disk {
   create(path: string): DiskFile {
     const [directory, name] = this.#locate(path)
     if (directory.names.has(name)) throw diskError('EEXIST', path)
-    if (this.openFault !== undefined) throw diskError(this.openFault, path)
+    this.#assertMayOpen(path)
     const inode = new Inode()
     this.#call(path, () => directory.change({ remove: undefined, add: [name, inode] }))
     return this.#open(inode, path)
@@ -213,7 +217,7 @@ export class SimulatedDisk implements Disk {
 
   open(path: string, _mode: 'read' | 'write'): DiskFile {
     if (this.#isDown) throw new SimulatedCrash()
-    if (this.openFault !== undefined) throw diskError(this.openFault, path)
+    this.#assertMayOpen(path)
     return this.#open(this.#inode(path), path)
   }
 
@@ -249,6 +253,11 @@ export class SimulatedDisk implements Disk {
   }
 
   // For the files
+
+  #assertMayOpen(path: string): void {
+    if (this.openFault === undefined || this.openFiles < this.openFilesMax) return
+    throw diskError(this.openFault, path)
+  }
 
   /** Counts a call that changes something, and lets it crash before or after its effect, or fail. */
   #call(path: string, effect: () => void, partly?: () => void): Fault | undefined {
@@ -291,6 +300,7 @@ export class SimulatedDisk implements Disk {
     const life = this.#life
     let heard = inode.failures
     let isClosed = false
+    this.openFiles++
     const assertAlive = (): void => {
       if (life !== this.#life || this.#isDown) throw new SimulatedCrash()
     }
@@ -361,7 +371,8 @@ export class SimulatedDisk implements Disk {
         later(() => sync(Math.max(0, upTo - inode.settled)), undefined, done)
       },
       size: () => inode.size,
-      close() {
+      close: () => {
+        if (!isClosed && life === this.#life) this.openFiles--
         isClosed = true
       },
     }
