@@ -20,7 +20,11 @@ type Database = Level<Buffer, Buffer>
 
 const ENCODING = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
 
-const LOCK_FILE = 'LOCK'
+/** What LevelDB makes, but for the file that carries the lock. */
+const OWN_PATTERN = /^(CURRENT|LOG|LOG\.old|MANIFEST-\d+|\d+\.(log|ldb|sst|dbtmp))$/
+
+/** Others who clear the directory at the same moment can spoil an attempt. */
+const LOCK_ATTEMPTS = 3
 
 /** Lets the next one in. */
 export type Unlock = () => Promise<void>
@@ -31,24 +35,32 @@ export type Unlock = () => Promise<void>
  * Where it cannot be had for another reason (a full disk), nothing is locked, and whoever opens the rest is told why.
  */
 export async function lockByKernel(directory: string, log: Logger): Promise<Unlock | undefined> {
-  const database: Database = new Level<Buffer, Buffer>(directory, ENCODING)
-  try {
-    await mkdir(directory, { recursive: true })
-    // Nothing that may have rotted is read; a holder never looks at these files again.
-    for (const name of await readdir(directory)) {
-      if (name !== LOCK_FILE) await rm(join(directory, name), { force: true })
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await openAsLock(directory)
+    } catch (error) {
+      const { cause } = error as Error
+      if (errorCode(cause) === 'LEVEL_LOCKED') return undefined
+      if (attempt < LOCK_ATTEMPTS) continue
+      log.warn(
+        { evt: 'lock.not-taken', err: error },
+        `no lock in '${directory}': only its files' names are checked`,
+      )
+      return async () => {}
     }
-    await database.open()
-    return () => database.close()
-  } catch (error) {
-    const { cause } = error as Error
-    if (errorCode(cause) === 'LEVEL_LOCKED') return undefined
-    log.warn(
-      { evt: 'lock.not-taken', err: error },
-      `no lock in '${directory}': only its files' names are checked`,
-    )
-    return async () => {}
   }
+}
+
+async function openAsLock(directory: string): Promise<Unlock> {
+  await mkdir(directory, { recursive: true })
+  // Nothing that may have rotted is read; a holder never looks at these files again.
+  for (const name of await readdir(directory)) {
+    if (OWN_PATTERN.test(name)) await rm(join(directory, name), { force: true })
+  }
+  // Not before: it opens by itself, and must not run beside the clearing.
+  const database: Database = new Level<Buffer, Buffer>(directory, ENCODING)
+  await database.open()
+  return () => database.close()
 }
 
 export function levelPlace(directory: string, log: Logger): KeyValuePlace {
