@@ -16,7 +16,15 @@ import {
 
 const ADDRESS_DEFAULT = '127.0.0.1:1883'
 const CONNECT_TIMEOUT_MS = 5000
+/** For the peer's last word. */
+const CLOSE_TIMEOUT_MS = 2000
 const QOS = 1
+
+/** A message, and how mqtt.js is told to acknowledge it and read on; with an error it only reads on. */
+interface Incoming {
+  readonly packet: IPublishPacket
+  readonly done: (error?: Error) => void
+}
 
 export async function openMqttLeg(around: LegAround): Promise<Leg> {
   const { flags, env, signal } = around
@@ -28,7 +36,9 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
   })
   const address = flags.at ?? ADDRESS_DEFAULT
   const username = flags['access-key'] ?? env[ACCESS_KEY_ENV]
-  const inbox = new Mailbox<IPublishPacket>()
+  // Holds one at a time.
+  const inbox = new Mailbox<Incoming>()
+  let inHand: Incoming | undefined
   const client = connect(`mqtt://${address}`, {
     protocolVersion: 5,
     connectTimeout: CONNECT_TIMEOUT_MS,
@@ -46,17 +56,32 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
     client.end(true)
     throw error
   }
-  client.on('message', (_topic, _payload, packet) => inbox.push(packet))
+  client.handleMessage = (packet, done) => {
+    inHand = { packet, done }
+    inbox.push(inHand)
+  }
+  const settle = ({ done }: Incoming): void => {
+    inHand = undefined
+    done()
+  }
   return {
     publish: (letter) => unlessLost(publish(client, letter)),
-    arrivals: (wish, ended) => arrivals(client, inbox, wish, ended),
+    arrivals: (wish, ended) => arrivals(client, inbox, settle, wish, ended),
     close: async () => {
-      if (client.connected && !signal.aborted)
-        await Promise.race([client.endAsync(), lost]).catch(() => {})
-      else client.end(true)
+      // What was not shown is not acknowledged, and must not stand before the peer's last word.
+      client.handleMessage = (_, done) => done(NOT_SHOWN)
+      inHand?.done(NOT_SHOWN)
+      if (client.connected) {
+        const late = AbortSignal.timeout(CLOSE_TIMEOUT_MS)
+        await unlessAborted(Promise.race([client.endAsync(), lost]), late).catch(() => {})
+      } else client.end(true)
+      // Once it has begun to end, mqtt.js has no way to let go of a peer that says nothing.
+      client.stream.destroy()
     },
   }
 }
+
+const NOT_SHOWN = new Error('not shown')
 
 /** Rejects with what ended the connection. */
 function untilLost(client: MqttClient, address: string): Promise<never> {
@@ -111,7 +136,8 @@ async function publish(client: MqttClient, letter: Letter) {
 
 async function* arrivals(
   client: MqttClient,
-  inbox: Mailbox<IPublishPacket>,
+  inbox: Mailbox<Incoming>,
+  settle: (incoming: Incoming) => void,
   wish: Wish,
   signal: AbortSignal,
 ): AsyncIterable<Arrival> {
@@ -120,12 +146,13 @@ async function* arrivals(
   }
   const prefix = wish.group === undefined ? '' : `$share/${wish.group}/`
   const filters = filtersOf(wish).map((filter) => prefix + filter)
-  await client.subscribeAsync(filters, { qos: QOS })
+  // Messages may come before the answer, which mqtt.js reads when those are settled.
+  client.subscribeAsync(filters, { qos: QOS }).catch((error) => inbox.end(error))
   whenAborted(signal, () => inbox.end())
   for (;;) {
-    const packet = await inbox.next()
-    if (packet === undefined) return
-    yield arrivalOf(packet)
+    const incoming = await inbox.next()
+    if (incoming === undefined) return
+    yield arrivalOf(incoming.packet, () => settle(incoming))
   }
 }
 
@@ -134,7 +161,10 @@ function filtersOf({ topic, tags }: Wish): string[] {
   return tags.split('||').map((tag) => `${topic}/${tag.trim()}/#`)
 }
 
-function arrivalOf({ topic, payload, properties, qos }: IPublishPacket): Arrival {
+function arrivalOf(
+  { topic, payload, properties, qos }: IPublishPacket,
+  settle: () => void,
+): Arrival {
   const [parent = topic, level] = topic.split('/')
   const {
     TAGS: tag = level,
@@ -150,8 +180,7 @@ function arrivalOf({ topic, payload, properties, qos }: IPublishPacket): Arrival
     properties: own,
     body: Buffer.from(payload),
     details: { mqttTopic: topic, qos },
-    // mqtt.js acknowledges what its listener was given.
-    settle: async () => {},
+    settle: async () => settle(),
   }
 }
 

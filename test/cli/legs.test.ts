@@ -202,10 +202,22 @@ for (const argv of [
   })
 }
 
+test('what a member over MQTT has not shown at its end is for the next', async (t) => {
+  const member = ['sub', 'kept', '-g', 'kept', '--raw']
+  await done('pub', 'kept', 'first')
+  // Now the group has a place in every queue, from which it goes on.
+  t.is((await done(...member, '--from', 'first', '-c', '1')).output, 'first\n')
+  await done('pub', 'kept', 'n{n}', '-c', '20')
+  const one = await done(...member, '-c', '1', ...via('mqtt'))
+  const others = await done(...member, '-c', '19', ...via('mqtt'))
+  const shown = [...one.printed, ...others.printed].map((line) => line.trimEnd())
+  t.deepEqual(shown.sort(), Array.from({ length: 20 }, (_, i) => `n${i + 1}`).sort())
+})
+
 /** Where somebody listens who does this with a connection. */
 async function peer(t: ExecutionContext, accept: (socket: Socket) => void): Promise<string> {
   const sockets: Socket[] = []
-  const listener = createServer((socket) => {
+  const listener = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.push(socket.on('error', () => {}))
     accept(socket)
   }).listen(0, '127.0.0.1')
@@ -245,6 +257,24 @@ for (const leg of ['mqtt', 'amqp'] as const) {
     t.true(terminal.printed.length < 1_000_000)
   })
 }
+
+test('a message that comes before the answer is shown over mqtt; the end does not wait for the peer', async (t) => {
+  const answers: Readonly<Record<number, string>> = {
+    // CONNECT: CONNACK
+    1: '2003000000',
+    // SUBSCRIBE: no SUBACK, but a PUBLISH of 'x' to 'o/a' at QoS 0
+    8: '300700036f2f610078',
+  }
+  const at = await peer(t, (socket) => {
+    socket.on('data', (bytes) => {
+      const answer = answers[bytes[0]! >> 4]
+      if (answer !== undefined) socket.write(Buffer.from(answer, 'hex'))
+    })
+  })
+  const { terminal, code } = run('sub', 'o', '-c', '1', '--raw', '--via', 'mqtt', '--at', at)
+  t.is(await code, 0)
+  t.is(terminal.output, 'x\n')
+})
 
 test('a message that the MQTT broker hangs up on was not sent, and the command says so', async (t) => {
   const body = 'x'.repeat(MQTT_DEFAULTS.packetBytesMax)
