@@ -143,7 +143,13 @@ export class QueueReader implements Settlement {
     if (this.#owner.options.ordered && !this.#isSpent(delivery)) {
       return this.#again(held, delayMs ?? ORDERED_RETRY_MS)
     }
-    await this.#handBack(delivery, held, delayMs)
+    try {
+      await this.#handBack(delivery, held, delayMs)
+    } catch (error) {
+      // Retention took it: it cannot come again, and unsettled it would stop its queue for good.
+      if (error instanceof BrokerError && error.code === 'MESSAGE_NOT_FOUND') this.#settle(held)
+      throw error
+    }
     this.#settle(held)
   }
 

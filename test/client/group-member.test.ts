@@ -154,6 +154,19 @@ test('what cannot be handed back is tried again, and not committed past until it
   t.pass()
 })
 
+test('what cannot be handed back because retention took it is settled, and its queue goes on', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq, statuses } = await pair(t, { clock })
+  fake.store('T', 0, 'old')
+  fake.intercept(REQUEST.sendMessageBack, () => ({ code: RESPONSE.queryNotFound }))
+  await mq.consume(G, () => {
+    throw new Error('cannot')
+  })
+  await untilWith(clock, () => fake.committed.get('g:T:0') === 1, 100)
+  t.is(fake.count(REQUEST.sendMessageBack), 1)
+  t.true(errorsOf(statuses).includes('MESSAGE_NOT_FOUND'))
+})
+
 test('an offset that the broker no longer has is replaced by the one it names', async (t) => {
   const { fake, mq, statuses } = await pair(t)
   for (let n = 0; n < 5; n++) fake.store('T', 0, String(n))

@@ -8,7 +8,7 @@ const RESPONSE_OF_ERROR = {
   TOPIC_EXISTS: RESPONSE.topicExists,
   GROUP_NOT_FOUND: RESPONSE.groupNotExist,
   QUEUE_NOT_FOUND: RESPONSE.invalidParameter,
-  MESSAGE_NOT_FOUND: RESPONSE.systemError,
+  MESSAGE_NOT_FOUND: RESPONSE.queryNotFound,
   CLIENT_NOT_FOUND: RESPONSE.consumerNotOnline,
   NAME_INVALID: RESPONSE.invalidParameter,
   ARGUMENT_INVALID: RESPONSE.invalidParameter,
