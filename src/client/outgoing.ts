@@ -16,7 +16,10 @@ export interface OutgoingMessage {
   /** Messages of one key stay on one queue, in order. */
   readonly orderingKey?: string | undefined
   readonly properties?: Readonly<Record<string, string>> | ReadonlyMap<string, string> | undefined
-  /** Deliver this much later. The 18 lengths of RocketMQ's levels work on every broker, others on 5.x. */
+  /**
+   * Deliver this much later; at once when it is not above zero. The 18 lengths of RocketMQ's levels work on
+   * every broker, others on 5.x.
+   */
   readonly delayMs?: number | undefined
 }
 
@@ -67,7 +70,12 @@ function propertiesOf(message: OutgoingMessage, uniqueId: string): [string, stri
     if (message.orderingKey === '') throw invalid('the ordering key is empty; leave it out')
     all.push([PROPERTY.orderingKey, message.orderingKey])
   }
-  if (message.delayMs !== undefined && message.delayMs > 0) all.push(delayProperty(message.delayMs))
+  if (message.delayMs !== undefined) {
+    if (!Number.isFinite(message.delayMs)) {
+      throw invalid(`'delayMs' is ${message.delayMs}; a number is due`)
+    }
+    if (message.delayMs > 0) all.push(delayProperty(message.delayMs))
+  }
   const given = message.properties ?? []
   for (const [name, value] of Symbol.iterator in given ? given : Object.entries(given)) {
     if (INTERNAL_PROPERTIES.has(name)) {

@@ -138,6 +138,9 @@ export class QueueReader implements Settlement {
   }
 
   async nack(delivery: Delivery, delayMs: number | undefined): Promise<void> {
+    if (delayMs !== undefined && !Number.isFinite(delayMs)) {
+      throw new BrokerError('ARGUMENT_INVALID', `'delayMs' is ${delayMs}; a number is due`)
+    }
     const held = this.#heldOf(delivery)
     if (this.#owner.options.broadcasting) return this.#settle(held)
     if (this.#owner.options.ordered && !this.#isSpent(delivery)) {

@@ -133,6 +133,17 @@ test('a delay that a consumer asks for becomes the next level', async (t) => {
   await t.throwsAsync(delivery!.ack(), { code: 'RECEIPT_EXPIRED' })
 })
 
+test('a delay that is no number is refused, and the message is still in hand', async (t) => {
+  const { fake, mq } = await pair(t)
+  fake.store('T', 0, 'x')
+  const [delivery] = await mq.receive(G, { waitMs: 5000 })
+  for (const delayMs of [Number.NaN, Number.POSITIVE_INFINITY]) {
+    await t.throwsAsync(delivery!.nack({ delayMs }), { code: 'ARGUMENT_INVALID' })
+  }
+  t.is(fake.sentBack.length, 0)
+  await t.notThrowsAsync(delivery!.ack())
+})
+
 test('what cannot be handed back is tried again, and not committed past until it is', async (t) => {
   const clock = new FakeClock()
   const { fake, mq } = await pair(t, { clock })

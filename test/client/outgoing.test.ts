@@ -22,7 +22,9 @@ test("tag, keys, ordering key and properties get RocketMQ's names", (t) => {
 test('a delay that is a level is sent as the level, any other in milliseconds', (t) => {
   t.is(propertiesOf({ topic: 'T', body: 'x', delayMs: 10_000 })['DELAY'], '3')
   t.is(propertiesOf({ topic: 'T', body: 'x', delayMs: 1234.5 })['TIMER_DELAY_MS'], '1235')
-  t.is(propertiesOf({ topic: 'T', body: 'x', delayMs: 0 })['DELAY'], undefined)
+  for (const delayMs of [0, -1]) {
+    t.deepEqual(propertiesOf({ topic: 'T', body: 'x', delayMs }), { UNIQ_KEY: 'ID', WAIT: 'true' })
+  }
 })
 
 test('a string is sent as UTF-8, bytes as they are', (t) => {
@@ -45,6 +47,8 @@ const refused: readonly [string, object, string, RegExp][] = [
   ['an empty ordering key', { orderingKey: '' }, 'MESSAGE_INVALID', /ordering key/],
   ['a reserved name', { properties: { TAGS: 'x' } }, 'MESSAGE_INVALID', /'TAGS' is reserved/],
   ['a separator', { properties: { a: 'x\u0001' } }, 'MESSAGE_INVALID', /U\+0001/],
+  ['a delay that is no number', { delayMs: Number.NaN }, 'MESSAGE_INVALID', /'delayMs' is NaN/],
+  ['an endless delay', { delayMs: Number.POSITIVE_INFINITY }, 'MESSAGE_INVALID', /is Infinity/],
   ['a property that is no string', { properties: { a: 1 } }, 'MESSAGE_INVALID', /'a'/],
   ['too many properties', { properties: { a: 'x'.repeat(32_768) } }, 'MESSAGE_TOO_LARGE', /32767/],
 ]
