@@ -10,7 +10,7 @@ export interface MemberOptions {
   /** Whether brokers are told of it: a reader for nobody's account is no member of a group. */
   readonly isRegistered: boolean
   readonly from: StartAt
-  /** Unsettled messages that the member may hold. */
+  /** Unsettled messages that the member may hold: an even share for each queue, at least one. */
   readonly prefetch: number
   /** Deliveries after the first; undefined: as the group is defined (in order: without end). */
   readonly retriesMax: number | undefined

@@ -20,7 +20,10 @@ export interface SubscribeOptions {
   readonly ordered?: boolean | undefined
   /** Where the group starts when it never committed; default: what is sent from now on. */
   readonly from?: StartAt | undefined
-  /** Messages that may be here unsettled; reading waits at this bound. */
+  /**
+   * Messages that may be here unsettled, shared out evenly over the queues read (the retry topic's too), at
+   * least one for each; reading waits at this bound.
+   */
   readonly prefetch?: number | undefined
   /** Deliveries after the first before the dead-letter topic; default: as the group is defined (16). */
   readonly retriesMax?: number | undefined

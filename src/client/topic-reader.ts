@@ -16,7 +16,7 @@ export interface ReadOptions {
   readonly tags?: Tags | undefined
   /** Default: what is sent from now on. */
   readonly from?: StartAt | undefined
-  /** Messages that may wait here; reading stops at this bound. */
+  /** Messages that may wait here, shared out evenly over the queues, at least one for each. */
   readonly prefetch?: number | undefined
   /** Ends the iteration with its reason. */
   readonly signal?: AbortSignal | undefined
