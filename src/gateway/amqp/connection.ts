@@ -22,6 +22,8 @@ import {
   FRAME_BYTES_MIN,
   HANDSHAKE_FRAME_BYTES_MAX,
   PARTIAL_MESSAGES_MAX,
+  READ_AHEAD_BYTES_MAX,
+  READ_BYTES_MAX,
   SLAB_BYTES,
 } from './limits.ts'
 import type { Peer } from './link.ts'
@@ -131,6 +133,11 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
 
   get isWritable(): boolean {
     return this.outbox.pendingBytes < this.#share.limits.sendAheadBytesMax
+  }
+
+  get readBytesMax(): number {
+    const links = Math.max(1, this.#sessions?.linkCount ?? 0)
+    return Math.min(READ_BYTES_MAX, Math.ceil(READ_AHEAD_BYTES_MAX / links))
   }
 
   // ---- bytes in

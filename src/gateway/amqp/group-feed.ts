@@ -5,7 +5,6 @@ import { RecordView } from '../../model/record.ts'
 import type { TagFilter } from '../../model/tag-filter.ts'
 import type { Outcome } from './disposition.ts'
 import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
-import { READ_BYTES_MAX } from './limits.ts'
 import type { Peer } from './link.ts'
 
 export interface GroupSource {
@@ -53,7 +52,7 @@ export class GroupFeed implements Feed {
       group,
       filter,
       maxMessages: max,
-      maxBytes: READ_BYTES_MAX,
+      maxBytes: this.#peer.readBytesMax,
       invisibleMs: lockMs,
       ordered,
       startAt,

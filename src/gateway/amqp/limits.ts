@@ -30,6 +30,8 @@ export const UNSETTLED_PER_LINK_MAX = 10_000
 /** One read of a feed. */
 export const READ_MESSAGES_MAX = 256
 export const READ_BYTES_MAX = 1024 * 1024
+/** What all links of a connection read at a time, each its share; one message may be larger than that. */
+export const READ_AHEAD_BYTES_MAX = 16 * READ_BYTES_MAX
 /** Links of one connection. */
 export const LINKS_PER_CONNECTION_MAX = 1000
 /** Bytes of one output buffer; a fuller one is written at once. */

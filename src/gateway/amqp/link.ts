@@ -27,6 +27,8 @@ export interface Peer {
   readonly messageBytesMax: number
   /** May more messages be written, or do enough bytes wait for the peer already? */
   readonly isWritable: boolean
+  /** What a link may read at a time, though always one message. */
+  readonly readBytesMax: number
 }
 
 /** The numbers a link shares with all links of its session. */

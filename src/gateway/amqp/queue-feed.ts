@@ -4,7 +4,6 @@ import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { recordsOf } from '../../model/record.ts'
 import type { TagFilter } from '../../model/tag-filter.ts'
 import type { Feed, FeedItem } from './feed.ts'
-import { READ_BYTES_MAX } from './limits.ts'
 import type { Peer } from './link.ts'
 
 export interface QueueCursor {
@@ -58,12 +57,13 @@ export class QueueFeed implements Feed {
   async #readNow(max: number, signal: AbortSignal): Promise<FeedItem[]> {
     const items: FeedItem[] = []
     let bytes = 0
-    const isEnough = (): boolean => items.length >= max || bytes >= READ_BYTES_MAX || signal.aborted
+    const bytesMax = this.#peer.readBytesMax
+    const isEnough = (): boolean => items.length >= max || bytes >= bytesMax || signal.aborted
     for (let tried = 0; tried < this.#cursors.length && !isEnough(); tried++) {
       const cursor = this.#cursors[this.#next++ % this.#cursors.length]!
       while (cursor.mayHaveMore && !isEnough()) {
         try {
-          bytes += await this.#pull(cursor, max - items.length, items)
+          bytes += await this.#pull(cursor, max - items.length, bytesMax - bytes, items)
         } catch (error) {
           cursor.mayHaveMore = true
           // The cursors of the other queues are behind what they gave; the failure comes up again.
@@ -76,14 +76,19 @@ export class QueueFeed implements Feed {
   }
 
   /** Answers how many bytes were read. */
-  async #pull(cursor: QueueCursor, max: number, into: FeedItem[]): Promise<number> {
+  async #pull(
+    cursor: QueueCursor,
+    max: number,
+    maxBytes: number,
+    into: FeedItem[],
+  ): Promise<number> {
     cursor.mayHaveMore = false
     const result = await this.#peer.broker.pull({
       topic: this.#topic,
       queueId: cursor.queueId,
       offset: cursor.offset,
       maxMessages: max,
-      maxBytes: READ_BYTES_MAX,
+      maxBytes,
       filter: this.#filter,
       waitMs: 0,
     })

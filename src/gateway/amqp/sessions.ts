@@ -50,6 +50,12 @@ export class Sessions {
     this.#options = options
   }
 
+  get linkCount(): number {
+    let count = 0
+    for (const session of this.#byChannel.values()) count += session.linkCount
+    return count
+  }
+
   /** False: what follows waits for `resume`. @throws AmqpError that costs the connection */
   onFrame(code: number, channel: number, bytes: Buffer, at: number, end: number): boolean {
     switch (code) {
@@ -152,7 +158,7 @@ export class Sessions {
       this.#endFor(session, error)
       return true
     }
-    if (this.#countLinks() >= LINKS_PER_CONNECTION_MAX) {
+    if (this.linkCount >= LINKS_PER_CONNECTION_MAX) {
       const message = `more than ${LINKS_PER_CONNECTION_MAX} links on one connection`
       throw new AmqpError(CONDITION.resourceLimit, message)
     }
@@ -180,12 +186,6 @@ export class Sessions {
     const { handle, isReceiver, name } = frame
     const controlled = control.attach(session.remoteChannel, handle, isReceiver, reply)
     session.add(link ?? new RefusedLink(name, handle), controlled)
-  }
-
-  #countLinks(): number {
-    let count = 0
-    for (const session of this.#byChannel.values()) count += session.linkCount
-    return count
   }
 
   #onDetach(channel: number, fields: Fields): void {

@@ -4,7 +4,11 @@ import { runInNewContext } from 'node:vm'
 import test, { type ExecutionContext } from 'ava'
 import rhea from 'rhea'
 import { BrokerError } from '../../../src/errors.ts'
-import { READ_BYTES_MAX, UNSETTLED_PER_LINK_MAX } from '../../../src/gateway/amqp/limits.ts'
+import {
+  READ_AHEAD_BYTES_MAX,
+  READ_BYTES_MAX,
+  UNSETTLED_PER_LINK_MAX,
+} from '../../../src/gateway/amqp/limits.ts'
 import type { Broker } from '../../../src/gateway/gateway.ts'
 import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import { overridden } from '../../support/overridden.ts'
@@ -164,6 +168,39 @@ test('one read by position takes no more bytes than one read of a group', async 
   peer.socket.resume()
   await peer.frame('transfer')
   t.true(pulled <= 2 * READ_BYTES_MAX, `${pulled} bytes`)
+})
+
+test('the links of a connection share what is read ahead, by group and by position', async (t) => {
+  const links = 64
+  const asked = new Map<string, number>()
+  const note = ({ topic, maxBytes }: { topic: string; maxBytes: number }) =>
+    asked.set(topic, maxBytes)
+  const { broker, peer } = await reader(t, {
+    wrap: (real) =>
+      overridden(real, {
+        receive: (request) => {
+          if (request.waitMs > 0) note(request)
+          return real.receive(request)
+        },
+        pull: (request) => {
+          note(request)
+          return real.pull(request)
+        },
+      }),
+  })
+  const topics = Array.from({ length: links }, (_, i) => `t${i}`)
+  for (const topic of topics) await publish(broker, topic, ['x'], {}, 0)
+  topics.forEach((topic, handle) => {
+    const address = handle % 2 === 0 ? `${topic}::g` : `/topics/${topic}/queues/0`
+    peer.send(attachReceiver(handle, address))
+  })
+  topics.forEach((_, handle) => {
+    peer.send(grant(1, { handle }))
+  })
+  await peer.frame('transfer', links)
+  t.is(asked.size, links)
+  const together = [...asked.values()].reduce((sum, bytes) => sum + bytes, 0)
+  t.is(together, READ_AHEAD_BYTES_MAX)
 })
 
 test('a header that is none is not passed on', async (t) => {
