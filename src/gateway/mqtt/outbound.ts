@@ -67,7 +67,7 @@ export class Outbound implements FeedReader {
     this.#peer = peer
     this.#session = peer.session
     this.merge = new Merge(parts.feeds, this, peer.session.cursor)
-    this.retainedDue = new RetainedDue(parts.retained, peer.session)
+    this.retainedDue = new RetainedDue(parts.retained, parts.context.clock, peer.session)
     this.#aliases = new OutboundAliases(Math.min(peer.aliasMax, parts.options.topicAliasMax))
   }
 
@@ -155,6 +155,10 @@ export class Outbound implements FeedReader {
       const due = this.retainedDue.next(Math.min(this.room, FETCHED_TOGETHER_MAX))
       if (due !== undefined) {
         this.#sendRetained(due)
+        return false
+      }
+      if (!this.retainedDue.isEmpty) {
+        this.#yield()
         return false
       }
     }

@@ -1,8 +1,12 @@
 // The retained messages that a session is still to be sent: which subscriptions asked for theirs, and how far
 // each got. Only a few names are at hand at a time; the rest is the session's, so that what a lost connection
 // did not bring comes with the next one.
+import type { Clock } from '../../clock.ts'
 import type { Retained } from './retained.ts'
 import type { Session } from './session.ts'
+
+/** Filters are looked through so long at a time: one with wildcards may pass all names by. */
+const TURN_MS_MAX = 5
 
 /** The next names of one subscription. */
 export interface DueNames {
@@ -12,13 +16,15 @@ export interface DueNames {
 }
 
 export class RetainedDue {
-  readonly #retained: Retained
+  readonly #retained: Pick<Retained, 'matching'>
+  readonly #clock: Clock
   readonly #session: Session
   /** What is being read; undefined when it is not wanted any more. */
   #asked: DueNames | undefined
 
-  constructor(retained: Retained, session: Session) {
+  constructor(retained: Pick<Retained, 'matching'>, clock: Clock, session: Session) {
     this.#retained = retained
+    this.#clock = clock
     this.#session = session
   }
 
@@ -34,9 +40,10 @@ export class RetainedDue {
     due.set(text, '')
   }
 
-  /** At most `max` names; undefined when nothing is due any more. */
+  /** At most `max` names; undefined when nothing is due any more, or, if it is not empty, in another turn. */
   next(max: number): DueNames | undefined {
     const { retainedDue, subscriptions } = this.#session
+    const untilMs = this.#clock.monotonic() + TURN_MS_MAX
     for (const [text, after] of retainedDue) {
       const filter = subscriptions.get(text)?.filter
       const names = filter === undefined ? [] : this.#retained.matching(filter, after, max)
@@ -45,6 +52,7 @@ export class RetainedDue {
         return this.#asked
       }
       retainedDue.delete(text)
+      if (this.#clock.monotonic() >= untilMs) break
     }
     return undefined
   }

@@ -1,5 +1,6 @@
 // Retained messages and wills.
 import test from 'ava'
+import { systemClock } from '../../../src/clock.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
@@ -12,6 +13,7 @@ import {
   subscribe,
   u16,
 } from '../../support/mqtt-packets.ts'
+import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 
 for (const version of VERSIONS) {
@@ -250,6 +252,17 @@ test('a thousand times the same filter brings each retained message once', async
   )
   t.deepEqual((await greedy.readPacket()).body.subarray(2, 7).toString(), 'other')
   greedy.end()
+})
+
+test('filters that take long to look through do so in turns, and what they select comes', async (t) => {
+  let ms = 0
+  const clock = overridden(systemClock, { monotonic: () => (ms += 10) })
+  const { port } = await startMqttOver(t, { clock })
+  const client = await mqttClient(t, port, 4)
+  await client.publish('r/last', 'kept', { retain: true })
+  await client.subscribe([...Array.from({ length: 20 }, (_, i) => `+/${i}`), '+/last'])
+  await client.messages(1)
+  t.deepEqual(client.texts, ['kept'])
 })
 
 /** Of a PUBLISH of QoS 1 to a topic of four characters, without properties. */
