@@ -264,7 +264,9 @@ export class Connection {
       )
     }
     const answer = serve(this.#callOf(command, principal))
-    if (answer instanceof Promise) this.#settle(command, bytes, answer)
+    const { code, opaque, codec, flag } = command
+    // Not the command itself, which holds the whole frame.
+    if (answer instanceof Promise) this.#settle({ code, opaque, codec, flag }, bytes, answer)
     else this.#answer(command, answer)
   }
 

@@ -1,5 +1,7 @@
 // Bytes that no client of ours sends: each costs at most its own connection, and never memory for what did
 // not come.
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import test from 'ava'
 import fc from 'fast-check'
 import { decodeCommand, encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
@@ -153,11 +155,9 @@ test('a peer that never reads its answers is not read any longer', async (t) => 
   t.true(messagesOut < 500 * 20, `${messagesOut} messages were read for a peer that reads none`)
 })
 
-test('a peer whose waiting requests take too much memory is not read any longer', async (t) => {
-  const { connect, raw, clock } = await startFrontEnd(t)
-  const healthy = await connect()
-  await send(healthy, { topic: 'T' })
-  const held = encodeCommand(
+/** Waits for a message, with a body of 1 MiB. */
+const heldPull = (): Buffer =>
+  encodeCommand(
     requestHeader({
       code: 11,
       opaque: 1,
@@ -169,6 +169,12 @@ test('a peer whose waiting requests take too much memory is not read any longer'
     Buffer.alloc(1024 * 1024),
     CODEC_BINARY,
   )
+
+test('a peer whose waiting requests take too much memory is not read any longer', async (t) => {
+  const { connect, raw, clock } = await startFrontEnd(t)
+  const healthy = await connect()
+  await send(healthy, { topic: 'T' })
+  const held = heldPull()
   const peer = await raw()
   const idle = clock.pending
   for (let i = 0; i < 24; i++) peer.send(held)
@@ -179,6 +185,26 @@ test('a peer whose waiting requests take too much memory is not read any longer'
   t.is(peer.unread.length, 0)
   clock.advance(15_000)
   t.true((await peer.read(16 * 100)).length >= 16 * 100)
+})
+
+test.serial('a held pull keeps nothing of the body that came with it', async (t) => {
+  const { connect, raw, clock } = await startFrontEnd(t)
+  await send(await connect(), { topic: 'T' })
+  const peer = await raw()
+  setFlagsFromString('--expose-gc')
+  const gc = runInNewContext('gc') as () => void
+  gc()
+  const before = process.memoryUsage().arrayBuffers
+  const idle = clock.pending
+  for (let i = 0; i < 12; i++) peer.send(heldPull())
+  await eventually(async () => (clock.pending - idle === 12 ? true : undefined))
+  // An array's memory goes some time after the array.
+  const kept = await eventually(async () => {
+    gc()
+    const bytes = process.memoryUsage().arrayBuffers - before
+    return bytes < 6 * 1024 * 1024 ? bytes : undefined
+  })
+  t.is(clock.pending - idle, 12, `${kept} bytes are kept`)
 })
 
 test('requests cut into single bytes are served', async (t) => {

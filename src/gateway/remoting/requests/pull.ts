@@ -28,8 +28,8 @@ const PULL_MESSAGES_MAX = 1024
 const SUSPEND_MS_MAX = 30_000
 
 export const pullRequests: RequestTable = new Map([
-  [REQUEST.pullMessage, (call: Call) => servePull(call, readFields(PULL, call.fields))],
-  [REQUEST.litePullMessage, (call: Call) => servePull(call, readFields(PULL, call.fields))],
+  [REQUEST.pullMessage, serveAnyPull],
+  [REQUEST.litePullMessage, serveAnyPull],
 ])
 
 /** What a pull needs of its call. */
@@ -37,6 +37,13 @@ export type PullCall = Pick<
   Call,
   'opaque' | 'codec' | 'principal' | 'session' | 'context' | 'reads' | 'signal'
 >
+
+/** A held pull keeps its call for long, so that has no more than it needs: neither the fields nor a body. */
+function serveAnyPull(call: Call): Promise<Answer> {
+  const { opaque, codec, principal, session, context, reads, signal } = call
+  const kept: PullCall = { opaque, codec, principal, session, context, reads, signal }
+  return servePull(kept, readFields(PULL, call.fields))
+}
 
 export async function servePull(call: PullCall, pull: PullFields): Promise<Answer> {
   const { broker } = call.context
