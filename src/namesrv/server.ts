@@ -14,6 +14,7 @@ import {
 } from '../remoting/frame.ts'
 import { LargeFrames } from '../remoting/large-frames.ts'
 import { Outbox } from '../remoting/outbox.ts'
+import { PartialFrames } from '../remoting/partial-frames.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import { checkCaller } from './caller.ts'
 import { KeyValues } from './key-values.ts'
@@ -53,6 +54,7 @@ export class NameServer implements Gateway {
   readonly #connections = new Set<NameServerConnection>()
   readonly #scan: Timer
   readonly #largeFrames: LargeFrames
+  readonly #partialFrames = new PartialFrames()
   #isClosing = false
   #allGone: (() => void) | undefined
 
@@ -83,6 +85,7 @@ export class NameServer implements Gateway {
     const connection: NameServerConnection = new NameServerConnection(socket, {
       context: this.#context,
       largeFrames: this.#largeFrames,
+      partialFrames: this.#partialFrames,
       serve: (command) => this.#serve(command, connection, socket),
       onGone: () => this.#forget(connection),
     })
@@ -142,6 +145,7 @@ export class NameServer implements Gateway {
 interface ConnectionOptions {
   readonly context: NameServerContext
   readonly largeFrames: LargeFrames
+  readonly partialFrames: PartialFrames
   readonly serve: (command: Command) => NameServerAnswer
   readonly onGone: () => void
 }
@@ -165,11 +169,13 @@ class NameServerConnection {
       auth?.anonymousAllowed === false ? FRAME_BYTES_MAX_UNAUTHENTICATED : FRAME_BYTES_MAX,
       REQUEST_HEADER_BYTES_MAX,
       (bytes) => options.largeFrames.admit(this, bytes, () => socket.destroy()),
+      (bytes) => options.partialFrames.hold(this, bytes, () => socket.destroy()),
     )
     socket.onData((chunk) => this.#onData(chunk))
     socket.onDrain(() => socket.resume())
     socket.onClose(() => {
       this.#outbox.close()
+      this.#splitter.close()
       options.largeFrames.release(this)
       options.onGone()
     })

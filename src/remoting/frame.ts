@@ -19,6 +19,8 @@ export const FRAME_BYTES_MAX_UNAUTHENTICATED = 64 * 1024
 export const REQUEST_HEADER_BYTES_MAX = 256 * 1024
 /** A frame above the limit: may this one come nevertheless? Asked once per frame. */
 export type AdmitFrame = (bytes: number) => boolean
+/** What came of a large frame takes so many bytes now; 0 = it is whole, or let go. */
+export type HoldFrame = (bytes: number) => void
 
 /** Length word, codec and header length. */
 export const FRAME_PREFIX_BYTES = 8
@@ -41,6 +43,8 @@ export type FrameSink = (
 ) => void
 
 const PENDING_BYTES_MIN = 4096
+/** Partial frames up to this size are nobody's affair. */
+const UNTOLD_BYTES_MAX = 64 * 1024
 const NOTHING = Buffer.alloc(0)
 
 export class FrameSplitter {
@@ -51,6 +55,7 @@ export class FrameSplitter {
   #pending: Buffer = NOTHING
   #pendingBytes = 0
   readonly #admit: AdmitFrame | undefined
+  readonly #hold: HoldFrame | undefined
   readonly #headerBytesMax: number
   /** Length of the frame that was admitted above the limit. */
   #admitted = 0
@@ -60,11 +65,13 @@ export class FrameSplitter {
     frameBytesMax = FRAME_BYTES_MAX,
     headerBytesMax = FRAME_BYTES_MAX,
     admit?: AdmitFrame,
+    hold?: HoldFrame,
   ) {
     this.#sink = sink
     this.frameBytesMax = frameBytesMax
     this.#headerBytesMax = headerBytesMax
     this.#admit = admit
+    this.#hold = hold
   }
 
   /** Calls the sink for every frame that this chunk completes. @throws BrokerError PROTOCOL_ERROR */
@@ -72,13 +79,10 @@ export class FrameSplitter {
     let at = 0
     while (this.#pendingBytes > 0 && at < chunk.length) {
       const wanted = this.#pendingBytes < 4 ? 4 : this.#frameBytes(this.#pending, 0)
-      at += this.#keep(chunk, at, Math.min(chunk.length, at + wanted - this.#pendingBytes))
+      at += this.#keep(chunk, at, Math.min(chunk.length, at + wanted - this.#pendingBytes), wanted)
       if (this.#pendingBytes < wanted || wanted === 4) continue
-      this.#pendingBytes = 0
-      const whole = this.#pending
       // Its bytes stay valid until the end of this call, so the next partial frame gets other space.
-      this.#pending = NOTHING
-      this.#deliver(whole, 0, wanted)
+      this.#deliver(this.#letGo(), 0, wanted)
     }
     while (chunk.length - at >= 4) {
       const bytes = this.#frameBytes(chunk, at)
@@ -87,6 +91,11 @@ export class FrameSplitter {
       at += bytes
     }
     if (at < chunk.length) this.#keep(chunk, at, chunk.length)
+  }
+
+  /** Lets go of a partial frame: its end will not come. */
+  close(): void {
+    this.#letGo()
   }
 
   /** Length of the frame at `bytes[at]`, its length word included. */
@@ -127,15 +136,24 @@ export class FrameSplitter {
     this.#sink(bytes, headerAt, headerAt + headerBytes, at + frameBytes, codec)
   }
 
-  /** Appends `chunk[from, to)` to the pending bytes; returns how many those are. */
-  #keep(chunk: Buffer, from: number, to: number): number {
+  #letGo(): Buffer {
+    const held = this.#pending
+    this.#pending = NOTHING
+    this.#pendingBytes = 0
+    if (held.length > UNTOLD_BYTES_MAX) this.#hold?.(0)
+    return held
+  }
+
+  /** Appends `chunk[from, to)` to the pending bytes of a frame of `wanted`; returns how many those are. */
+  #keep(chunk: Buffer, from: number, to: number, wanted = 0): number {
     const needed = this.#pendingBytes + to - from
     if (needed > this.#pending.length) {
       const grown = Buffer.allocUnsafe(
-        Math.max(PENDING_BYTES_MIN, needed, this.#pending.length * 2),
+        Math.max(PENDING_BYTES_MIN, needed, Math.min(wanted, this.#pending.length * 2)),
       )
       this.#pending.copy(grown, 0, 0, this.#pendingBytes)
       this.#pending = grown
+      if (grown.length > UNTOLD_BYTES_MAX) this.#hold?.(grown.length)
     }
     chunk.copy(this.#pending, this.#pendingBytes, from, to)
     this.#pendingBytes = needed

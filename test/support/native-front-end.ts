@@ -6,7 +6,7 @@ import { systemClock } from '../../src/clock.ts'
 import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
 import type { Broker } from '../../src/gateway/gateway.ts'
 import { Listener } from '../../src/gateway/listener.ts'
-import { RemotingGateway } from '../../src/gateway/remoting/server.ts'
+import { RemotingGateway, type RemotingGatewayOptions } from '../../src/gateway/remoting/server.ts'
 import { silentLogger } from '../../src/log.ts'
 import type { Command } from '../../src/remoting/command.ts'
 import { type DialOptions, dial, type RemotingConnection } from '../../src/remoting/connection.ts'
@@ -25,10 +25,9 @@ export interface NativeFrontEnd extends TestBroker {
   raw(): Promise<RawPeer>
 }
 
-export interface FrontEndOptions {
+export interface FrontEndOptions extends RemotingGatewayOptions {
   readonly broker?: Partial<BrokerOptions>
   readonly users?: Readonly<Record<string, User>>
-  readonly idleMs?: number
   /** What the front-end sees instead of the broker. */
   readonly bend?: (broker: Broker) => Broker
 }
@@ -37,13 +36,13 @@ export async function startFrontEnd(
   t: ExecutionContext,
   options: FrontEndOptions = {},
 ): Promise<NativeFrontEnd> {
-  const host = await startBroker(t, options.broker)
+  const { broker: brokerOptions, users = {}, bend = (real) => real, ...gatewayOptions } = options
+  const host = await startBroker(t, brokerOptions)
   const { broker, clock } = host
-  const auth = openAuthenticator(options.users ?? {}, clock)
-  const { idleMs, bend = (real) => real } = options
+  const auth = openAuthenticator(users, clock)
   const gateway = new RemotingGateway(
     { broker: bend(broker), auth, clock, log: silentLogger },
-    idleMs === undefined ? {} : { idleMs },
+    gatewayOptions,
   )
   const listener = await Listener.open({
     host: '127.0.0.1',

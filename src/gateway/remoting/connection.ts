@@ -24,6 +24,7 @@ import { HeaderScan } from '../../remoting/header-scan.ts'
 import type { LargeFrames } from '../../remoting/large-frames.ts'
 import { readFields } from '../../remoting/layout.ts'
 import { Outbox } from '../../remoting/outbox.ts'
+import type { PartialFrames } from '../../remoting/partial-frames.ts'
 import { scanPull } from '../../remoting/pull-scan.ts'
 import { SEND, SEND_V2 } from '../../remoting/requests/send.ts'
 import type { SendResponses } from '../../remoting/send-response.ts'
@@ -57,6 +58,7 @@ export interface ConnectionOptions {
   readonly responses: SendResponses
   readonly connectionId: string
   readonly largeFrames: LargeFrames
+  readonly partialFrames: PartialFrames
   readonly onGroups: (
     connection: Connection,
     joined: readonly string[],
@@ -121,6 +123,7 @@ export class Connection {
       context.auth.anonymousAllowed ? FRAME_BYTES_MAX : FRAME_BYTES_MAX_UNAUTHENTICATED,
       REQUEST_HEADER_BYTES_MAX,
       (bytes) => options.largeFrames.admit(this, bytes, () => socket.destroy()),
+      (bytes) => options.partialFrames.hold(this, bytes, () => socket.destroy()),
     )
     this.#sends = new SendBatch({
       context,
@@ -385,6 +388,7 @@ export class Connection {
     this.#outbox.close()
     this.#reads.close()
     this.#looks.close()
+    this.#splitter.close()
     this.#options.largeFrames.release(this)
     const { context, onGone } = this.#options
     this.session.end(context.broker).catch((error: unknown) => {

@@ -4,6 +4,7 @@ import type { Timer } from '../../clock.ts'
 import { REQUEST } from '../../remoting/codes.ts'
 import { LargeFrames } from '../../remoting/large-frames.ts'
 import { writeFields } from '../../remoting/layout.ts'
+import { PartialFrames } from '../../remoting/partial-frames.ts'
 import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
 import { SendResponses } from '../../remoting/send-response.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
@@ -13,6 +14,8 @@ import { Connection } from './connection.ts'
 export interface RemotingGatewayOptions {
   /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
   readonly idleMs?: number
+  /** Of frames that are not whole yet, of all connections together. */
+  readonly partialBytesMax?: number
 }
 
 const IDLE_MS = 120_000
@@ -25,6 +28,7 @@ export class RemotingGateway implements Gateway {
   readonly #context: GatewayContext
   readonly #responses: SendResponses
   readonly #largeFrames: LargeFrames
+  readonly #partialFrames: PartialFrames
   readonly #connections = new Set<Connection>()
   readonly #consumers = new Map<string, Set<Connection>>()
   readonly #idleScan: Timer
@@ -39,6 +43,7 @@ export class RemotingGateway implements Gateway {
     this.#context = context
     this.#responses = new SendResponses(context.broker.identity.storeHost)
     this.#largeFrames = new LargeFrames(context.clock)
+    this.#partialFrames = new PartialFrames(options.partialBytesMax)
     const idleMs = options.idleMs ?? IDLE_MS
     this.#idleScan = context.clock.every(IDLE_SCAN_MS, () => this.#closeIdle(idleMs))
     this.#watch = context.broker.clients.watch((group) => this.#groupChanged(group))
@@ -57,6 +62,7 @@ export class RemotingGateway implements Gateway {
       context: this.#context,
       responses: this.#responses,
       largeFrames: this.#largeFrames,
+      partialFrames: this.#partialFrames,
       connectionId: `remoting-${++this.#serial}`,
       onGroups: (peer, joined, left) => this.#follow(peer, joined, left),
       tellGroup: (group, push) => this.#tellGroup(group, push),

@@ -207,6 +207,23 @@ test.serial('a held pull keeps nothing of the body that came with it', async (t)
   t.is(clock.pending - idle, 12, `${kept} bytes are kept`)
 })
 
+test('partial frames cost the oldest of them its connection when they take too much together', async (t) => {
+  const { raw } = await startFrontEnd(t, { partialBytesMax: 1024 * 1024 })
+  const request = encodeCommand(
+    requestHeader({ code: 34, opaque: 1 }),
+    Buffer.from(JSON.stringify({ clientID: 'x'.repeat(400_000) })),
+  )
+  const peers = await Promise.all(Array.from({ length: 3 }, () => raw()))
+  for (const peer of peers) peer.send(request.subarray(0, 400_000))
+  await eventually(async () => (peers.some((peer) => peer.isClosed) ? true : undefined))
+  const left = peers.filter((peer) => !peer.isClosed)
+  t.is(left.length, 2)
+  for (const peer of left) {
+    peer.send(request.subarray(400_000))
+    t.is((await peer.read(4)).length, 4)
+  }
+})
+
 test('requests cut into single bytes are served', async (t) => {
   const { raw } = await startFrontEnd(t)
   const peer = await raw()

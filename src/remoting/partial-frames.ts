@@ -1,0 +1,34 @@
+// What came of frames that are not whole yet, of all peers together. Each may be as large as a frame can be, so
+// beyond a sum the oldest is given up: an honest one is whole soon. To refuse the newest would let those who
+// never send the rest keep out everybody else.
+
+const BYTES_MAX = 256 * 1024 * 1024
+
+interface PartialFrame {
+  readonly bytes: number
+  readonly drop: () => void
+}
+
+export class PartialFrames {
+  readonly #bytesMax: number
+  /** By peer, the oldest first. */
+  readonly #frames = new Map<object, PartialFrame>()
+  #bytes = 0
+
+  constructor(bytesMax = BYTES_MAX) {
+    this.#bytesMax = bytesMax
+  }
+
+  /** The peer's frame takes so many bytes now; 0 = it is whole, or let go. `drop` ends the peer. */
+  hold(peer: object, bytes: number, drop: () => void): void {
+    this.#bytes += bytes - (this.#frames.get(peer)?.bytes ?? 0)
+    if (bytes === 0) this.#frames.delete(peer)
+    else this.#frames.set(peer, { bytes, drop })
+    for (const [oldest, frame] of this.#frames) {
+      if (this.#bytes <= this.#bytesMax) return
+      this.#frames.delete(oldest)
+      this.#bytes -= frame.bytes
+      frame.drop()
+    }
+  }
+}
