@@ -46,6 +46,10 @@ const QUEUES = 2
 const FILTERS = ['A', '+/t1', '#']
 const KEYS = ['k0', 'k1', 'k2']
 const MINUTE_MS = 60_000
+/** So many without anything due, and whoever rests for a real turn has had two. */
+const QUIET_TURNS = 130
+/** A slice of long work is over after less. */
+const BUSY_MS = 9
 
 export class StoreSimulation {
   readonly #options: StoreSimulationOptions
@@ -53,7 +57,7 @@ export class StoreSimulation {
   readonly #turns: SimulatedTurns
   readonly #place: MemoryPlace
   readonly disk: SimulatedDisk
-  clock = new FakeClock()
+  clock = busyClock()
   lines = new LogLines()
   #process: SimulatedProcess
   #store: MessageStore | undefined
@@ -130,10 +134,12 @@ export class StoreSimulation {
       isDone = true
     })
     done.catch(() => {})
-    for (let i = 0; !isDone; i++) {
+    for (let i = 0, quiet = 0; !isDone; i++) {
       if (this.disk.isDown) throw new SimulatedCrash()
       if (i > 100_000) throw new Error('the simulation never comes to rest')
-      this.#turns.step()
+      quiet = this.#turns.step() ? 0 : quiet + 1
+      // What is left waits for the clock, as a build of the views does that is tried again.
+      if (quiet % QUIET_TURNS === QUIET_TURNS - 1) this.clock.advance(500)
       await turn()
     }
     return done
@@ -148,7 +154,7 @@ export class StoreSimulation {
 
   /** Until nothing is due. */
   async settle(): Promise<void> {
-    for (let quiet = 0; quiet < 10; ) {
+    for (let quiet = 0; quiet < QUIET_TURNS; ) {
       quiet = this.#turns.step() ? 0 : quiet + 1
       await turn()
       if (this.disk.isDown) throw new SimulatedCrash()
@@ -167,7 +173,7 @@ export class StoreSimulation {
     this.#store = undefined
     this.#process.die()
     this.#process = new SimulatedProcess(this.disk)
-    this.clock = new FakeClock(this.clock.now())
+    this.clock = busyClock(this.clock.now())
     this.#place.crash(kind)
     this.#place.failures = 0
     this.disk.restart(kind)
@@ -185,7 +191,9 @@ export class StoreSimulation {
     this.#calls = []
     const probe = await this.#probe()
     if (this.#options.flush === 'async') await this.#passWindow()
-    // Retention comes to its end: what is shown is of one moment.
+    // Builds of the views and retention come to their end: what is shown is of one moment.
+    this.#place.failures = 0
+    for (; this.store.status().isRebuilding; await this.settle()) this.clock.advance(MINUTE_MS)
     await this.settle()
     const shown = await this.#look()
     const surely = earlier.filter(({ fate }) => fate === 'acknowledged').length
@@ -469,3 +477,12 @@ async function turn(): Promise<void> {
 }
 
 let turns = 0
+
+/** Every third look at it finds that long work has taken its time, so that it rests in many places. */
+function busyClock(wallMs?: number): FakeClock {
+  const clock = new FakeClock(wallMs)
+  const monotonic = clock.monotonic.bind(clock)
+  let looks = 0
+  clock.monotonic = () => monotonic() + Math.floor(looks++ / 3) * BUSY_MS
+  return clock
+}
