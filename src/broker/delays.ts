@@ -74,7 +74,7 @@ export class Delays {
       if (error.code === 'CLOSED') return
       this.#log.warn(
         { evt: 'delays.late', code: error.code },
-        `delayed messages wait longer because the store does not take them: ${error.message}`,
+        `delayed messages wait longer: ${error.message}`,
       )
       if (!this.#isClosed) this.#wait(this.#clock.now() + RETRY_MS, RETRY_MS)
     }
@@ -85,7 +85,7 @@ export class Delays {
     let fired: DueEntry[] = []
     let bytes = 0
     for await (const [entry, record] of this.#parked(due)) {
-      const draft = this.#destined(record)
+      const draft = this.#destined(entry, record)
       if (draft !== undefined) {
         const size = draft.body.length + draft.properties.length
         if (bytes + size > APPEND_BYTES_TARGET && fired.length > 0) {
@@ -113,13 +113,20 @@ export class Delays {
   }
 
   /** undefined when there is no longer anything, or any place, to deliver. */
-  #destined(record: Buffer | undefined): StoreDraft | undefined {
+  #destined({ position }: DueEntry, record: Buffer | undefined): StoreDraft | undefined {
     const draft = record && unparked(new RecordView(record))
-    const topic = draft && this.#topics.find(draft.topic)
-    if (draft === undefined || topic === undefined) {
+    if (draft === undefined) {
+      this.#log.error(
+        { evt: 'delays.damaged', position },
+        `the delayed message at log position ${position} is damaged and cannot be delivered`,
+      )
+      return undefined
+    }
+    const topic = this.#topics.find(draft.topic)
+    if (topic === undefined) {
       this.#log.info(
-        { evt: 'delays.dropped', topic: draft?.topic },
-        'a delayed message is dropped: its record or its topic was deleted while it waited',
+        { evt: 'delays.dropped', topic: draft.topic },
+        'a delayed message is dropped: its topic was deleted while it waited',
       )
       return undefined
     }

@@ -1,5 +1,6 @@
 // Reading the log: from the tail in memory, else from the segments. What does not check where it must is
 // damage: it is noted once, left where it is, and left out.
+import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
@@ -14,6 +15,7 @@ import type { Tail } from './tail.ts'
 export interface LogReaderOptions {
   readonly segments: Segments
   readonly tail: Tail
+  readonly clock: Clock
   readonly log: Logger
   readonly logId: number
   /** Found by recovery. */
@@ -22,9 +24,25 @@ export interface LogReaderOptions {
   readonly end: () => number
 }
 
+/** Reads of a segment that fail for so long are believed; until then they may pass. */
+const BELIEVED_AFTER_MS = 30_000
+/** Failures further apart are not one trouble. */
+const FORGOTTEN_AFTER_MS = 60_000
+
+/** Of a segment whose reads fail. */
+interface Trouble {
+  /** The bytes that could not be read first: when they can, it has passed. */
+  readonly from: number
+  readonly to: number
+  readonly sinceMs: number
+  lastMs: number
+}
+
 export class LogReader {
   readonly #options: LogReaderOptions
   #damage: DamagedRange[]
+  /** By the segment's start. */
+  readonly #troubles = new Map<number, Trouble>()
 
   constructor(options: LogReaderOptions) {
     this.#options = options
@@ -49,7 +67,9 @@ export class LogReader {
     if (!this.#holds(position, size)) return false
     if (this.#options.tail.copy(target, at, position, size)) return true
     try {
-      return this.#options.segments.readSync(target, at, position, size) === size
+      const read = this.#options.segments.readSync(target, at, position, size)
+      this.#passed(position, size)
+      return read === size
     } catch (error) {
       return this.#unreadable(position, size, error)
     }
@@ -59,7 +79,9 @@ export class LogReader {
     if (!this.#holds(position, size)) return false
     if (this.#options.tail.copy(target, at, position, size)) return true
     try {
-      return (await this.#options.segments.read(target, at, position, size)) === size
+      const read = await this.#options.segments.read(target, at, position, size)
+      this.#passed(position, size)
+      return read === size
     } catch (error) {
       return this.#unreadable(position, size, error)
     }
@@ -129,10 +151,12 @@ export class LogReader {
 
   /** @throws BrokerError BUSY when the bytes may be fine: whoever skipped them would lose messages */
   #unreadable(position: number, size: number, error: unknown): false {
-    if (isShortage(error)) {
+    const isShort = isShortage(error)
+    if (isShort || this.#mayPass(position, size, error)) {
+      const remedy = isShort ? 'raise the limit of open files' : 'look at the disk if that goes on'
       throw new BrokerError(
         'BUSY',
-        `the log cannot be read just now (${String(error)}): try again later, or raise the limit of open files`,
+        `the log cannot be read just now (${String(error)}): try again later, or ${remedy}`,
         { cause: error },
       )
     }
@@ -141,6 +165,37 @@ export class LogReader {
       `Bytes ${position} to ${position + size} of the log cannot be read: ${String(error)}.`,
     )
     return false
+  }
+
+  /**
+   * A disk that comes and goes says EIO too. One trouble per segment, so that a bad stretch is waited for
+   * once and not at each record.
+   */
+  #mayPass(position: number, size: number, error: unknown): boolean {
+    const { segments, clock, log } = this.#options
+    const start = segments.list[segments.indexOf(position)]?.start ?? 0
+    const nowMs = clock.monotonic()
+    const known = this.#troubles.get(start)
+    if (known !== undefined && nowMs - known.lastMs < FORGOTTEN_AFTER_MS) {
+      known.lastMs = nowMs
+      return nowMs - known.sinceMs < BELIEVED_AFTER_MS
+    }
+    for (const old of this.#troubles.keys()) if (old < this.start) this.#troubles.delete(old)
+    const trouble = { from: position, to: position + size, sinceMs: nowMs, lastMs: nowMs }
+    this.#troubles.set(start, trouble)
+    log.warn(
+      { evt: 'log.read-failed', position, size, code: errorCode(error) },
+      `Bytes ${position} to ${trouble.to} of the log cannot be read: ${String(error)}. ` +
+        `They are tried again for ${BELIEVED_AFTER_MS / 1000} s before they are given up.`,
+    )
+    return true
+  }
+
+  #passed(position: number, size: number): void {
+    if (this.#troubles.size === 0) return
+    for (const [start, { from, to }] of this.#troubles) {
+      if (position <= from && to <= position + size) this.#troubles.delete(start)
+    }
   }
 }
 

@@ -86,7 +86,7 @@ class SegmentedLog implements CommitLog {
   #onWritable: (writable: boolean, reason: string | undefined) => void = () => {}
 
   constructor(options: CommitLogOptions, segments: Segments, recovered: Recovered) {
-    const { log } = options
+    const { clock, log } = options
     this.#options = options
     this.#segments = segments
     this.#endOfTurn = options.endOfTurn ?? ((fn) => void setImmediate(fn))
@@ -100,6 +100,7 @@ class SegmentedLog implements CommitLog {
     this.#reader = new LogReader({
       segments,
       tail: this.#tail,
+      clock,
       log,
       logId: this.#logId,
       damage,

@@ -1,8 +1,10 @@
-import test from 'ava'
-import type { EmbeddedBroker } from '../../src/broker/broker.ts'
+import test, { type ExecutionContext } from 'ava'
+import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
 import { delayLevelMs } from '../../src/model/delay-levels.ts'
+import { NO_HOST } from '../../src/model/host.ts'
 import { PROPERTY } from '../../src/model/properties.ts'
 import { recordsOf } from '../../src/model/record.ts'
+import { openStoreIn } from '../../src/store/open.ts'
 import {
   bodiesOf,
   codesOf,
@@ -13,7 +15,13 @@ import {
   startBroker,
   topicOf,
 } from '../support/broker.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { LogLines } from '../support/log-lines.ts'
+import { MemoryPlace } from '../support/memory-key-value.ts'
+import { Random } from '../support/random.ts'
+import { SimulatedDisk } from '../support/simulated-disk.ts'
 
+const KIB = 1024
 const DAY_MS = 86_400_000
 
 const publish = (broker: EmbeddedBroker, body: string, properties: Record<string, string>) =>
@@ -265,4 +273,52 @@ test('many large messages that are due at once are not all read into memory at o
     messages.map(({ body }) => body.toString()),
   )
   t.true(most <= 16, `${most} records at once`)
+})
+
+/** A broker on a disk whose reads the test can make fail, with a delayed message that is in no memory. */
+async function startWithParked(t: ExecutionContext) {
+  const inPool = (fn: () => void): void => void setImmediate(fn)
+  const disk = new SimulatedDisk({ random: new Random(1), inPool })
+  const clock = new FakeClock()
+  const log = new LogLines()
+  const store = await openStoreIn({
+    logPath: '/log',
+    viewsPath: '/views',
+    disk,
+    place: new MemoryPlace({ random: new Random(1) }),
+    clock,
+    log,
+    storeHost: NO_HOST,
+    closed() {},
+    logOptions: { frameBytesMax: 64 * KIB, tailBytesMax: 192 * KIB, reserveBytes: 0 },
+  })
+  const broker = openBroker({ store, clock, log, options: {} })
+  t.teardown(() => broker.close().then(() => store.close()))
+  await publish(broker, 'parked', { DELAY: '1' })
+  for (let i = 0; i < 30; i++) {
+    await broker.publish([newMessage('others', { body: '.'.repeat(32 * KIB) })])
+  }
+  const eventsOf = (level: string) =>
+    log.lines.filter((line) => line.level === level).map(({ evt }) => evt)
+  return { broker, store, disk, clock, eventsOf }
+}
+
+test('a disk that fails to read for a while makes a delayed message late and does not lose it', async (t) => {
+  const { broker, store, disk, clock, eventsOf } = await startWithParked(t)
+  disk.readFault = 'EIO'
+  await clock.advanceAsync(20_000)
+  t.true(eventsOf('warn').includes('delays.late'))
+  disk.readFault = undefined
+  const pulling = held(broker)
+  clock.advance(1000)
+  t.deepEqual(bodiesOf(await pulling), ['parked'])
+  t.is(store.status().pendingDue, 0)
+})
+
+test('a delayed message that stays unreadable is given up with an error', async (t) => {
+  const { store, disk, clock, eventsOf } = await startWithParked(t)
+  disk.readFault = 'EIO'
+  for (let i = 0; i < 100 && store.status().pendingDue > 0; i++) await clock.advanceAsync(1000)
+  t.true(eventsOf('error').includes('delays.damaged'))
+  t.is(store.status().pendingDue, 0)
 })

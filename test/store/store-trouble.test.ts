@@ -173,17 +173,67 @@ test('live light queues live through a new build of the views', async (t) => {
 })
 
 test('a process that is short of descriptors is told to wait: nothing is skipped as damaged', async (t) => {
-  const { store, disk, log } = await open(t)
-  const [parked] = await store.append({ messages: [draft('T', 'later', { dueMs: 1e13 })] })
-  const stored = Array.from({ length: 400 }, (_, i) => `m${i}`)
-  for (const body of stored) await store.append({ messages: [draft('T', body.padEnd(KIB))] })
+  const { store, disk, log, clock, stored, readParked } = await openLoaded(t)
   disk.readFault = 'EMFILE'
   await t.throwsAsync(bodies(store, 'T'), { code: 'BUSY' })
-  await t.throwsAsync(store.readAt(parked!.position), { code: 'BUSY' })
+  clock.advance(30_000)
+  await t.throwsAsync(readParked, { code: 'BUSY' })
   disk.readFault = undefined
   t.deepEqual(await bodies(store, 'T'), stored)
   t.is(store.status().damagedRecords, 0)
   t.false(log.events().includes('record.damaged'))
+})
+
+/** A store with a parked message and 400 others, too many for the tail. */
+async function openLoaded(t: ExecutionContext) {
+  const opened = await open(t)
+  const { store } = opened
+  const [parked] = await store.append({ messages: [draft('T', 'later', { dueMs: 1e13 })] })
+  const stored = Array.from({ length: 400 }, (_, i) => `m${i}`)
+  for (const body of stored) await store.append({ messages: [draft('T', body.padEnd(KIB))] })
+  return { ...opened, stored, readParked: () => store.readAt(parked!.position) }
+}
+
+test('a disk that does not read is believed once that has lasted, for the whole segment', async (t) => {
+  const { store, disk, clock, log, readParked } = await openLoaded(t)
+  disk.readFault = 'EIO'
+  const error = await t.throwsAsync(readParked, { code: 'BUSY' })
+  t.regex(error?.message ?? '', /EIO.*look at the disk/)
+  clock.advance(29_000)
+  await t.throwsAsync(readParked, { code: 'BUSY' })
+  await t.throwsAsync(bodies(store, 'T'), { code: 'BUSY' })
+  t.deepEqual(
+    log.events().filter((event) => event.startsWith('log.')),
+    ['log.read-failed'],
+  )
+  clock.advance(1000)
+  t.is(await readParked(), undefined)
+  t.true(log.events().includes('log.unreadable'))
+  const first = { topic: 'T', queueId: 0, offset: queueOffset(0), maxMessages: 10, maxBytes: KIB }
+  t.is((await store.read({ ...first, hashes: undefined })).status, 'no-match')
+  t.true(store.status().damagedRecords > 0)
+})
+
+test('a disk that reads again is not held to what it did before', async (t) => {
+  const { store, disk, clock, log, stored, readParked } = await openLoaded(t)
+  for (let i = 0; i < 5; i++) {
+    disk.readFault = 'EIO'
+    await t.throwsAsync(readParked, { code: 'BUSY' })
+    disk.readFault = undefined
+    t.truthy(await readParked())
+    clock.advance(20_000)
+  }
+  t.deepEqual(await bodies(store, 'T'), stored)
+  t.false(log.events().includes('log.unreadable'))
+})
+
+test('failures that are far apart are not one trouble', async (t) => {
+  const { disk, clock, readParked } = await openLoaded(t)
+  disk.readFault = 'EIO'
+  for (let i = 0; i < 3; i++) {
+    await t.throwsAsync(readParked, { code: 'BUSY' })
+    clock.advance(60_000)
+  }
 })
 
 test('many facts are written at once, as many entries are, and not all in one batch some time later', async (t) => {
