@@ -42,6 +42,8 @@ interface Stop {
   readonly reason: string
   /** Space or descriptors may come back; from any other error only opening the log anew does. */
   readonly isResumable: boolean
+  /** Only when the disk has room again, the reserve's included. */
+  wantsRoom: boolean
 }
 
 /** What a person, or time, can mend while the process lives. */
@@ -308,16 +310,17 @@ class SegmentedLog implements CommitLog {
       : isResumable
         ? 'free some space, writing goes on by itself'
         : 'look at the disk, then start again'
-    this.#stop = { reason: `the log is read-only after '${error.message}'; ${remedy}`, isResumable }
+    const reason = `the log is read-only after '${error.message}'; ${remedy}`
+    this.#stop = { reason, isResumable, wantsRoom: isSpaceError(error) }
     const dones = this.#commit.drain()
     for (const frame of this.#stage.take()) dones.push(...frame.dones)
     this.#stage.rewind(this.#end, this.#sequence)
     this.#writer.abandon()
     const fields = { evt: 'log.read-only', code: errorCode(error), position: this.#end }
-    this.#options.log.error(fields, this.#stop.reason)
+    this.#options.log.error(fields, reason)
     this.#markEnd()
     this.#onVoid()
-    this.#onWritable(false, this.#stop.reason)
+    this.#onWritable(false, reason)
     const refusal = this.#refusal()
     for (const done of dones) done(refusal)
     if (isResumable) this.#probeLater()
@@ -333,7 +336,9 @@ class SegmentedLog implements CommitLog {
     const { disk, directory } = this.#options
     const wanted = this.#reserve.missingBytes + this.#aheadBytes + 2 * this.#fillPieceBytes
     try {
-      if (disk.freeBytes(directory) < wanted) this.#probeLater()
+      const wantsRoom = this.#full !== undefined || this.#stop?.wantsRoom === true
+      if (!wantsRoom) this.#resume(null)
+      else if (disk.freeBytes(directory) < wanted) this.#probeLater()
       else this.#reserve.restore((error) => this.#resume(error))
     } catch (error) {
       this.#resume(error as Error)
@@ -363,6 +368,7 @@ class SegmentedLog implements CommitLog {
     this.#options.log.warn({ evt: 'log.not-resumed', code: errorCode(error) }, text)
     if (!isShortage(error)) this.#freeReserve()
     if (isPassing(error)) {
+      if (this.#stop !== undefined && isSpaceError(error)) this.#stop.wantsRoom = true
       this.#probeLater()
       return
     }

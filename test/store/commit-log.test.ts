@@ -409,6 +409,45 @@ for (const code of ['EMFILE', 'ENFILE']) {
   })
 }
 
+test('A log without room for a reserve goes on after a shortage of descriptors as it was before', (t) => {
+  const simulation = opened({ seed: 1, capacityBytes: 1_000_000 })
+  const { disk } = simulation
+  const stop = (): void => {
+    disk.openFault = 'EMFILE'
+    for (let i = 0; simulation.log.writable; i++) {
+      t.true(i < 100)
+      simulation.append([700])
+      simulation.settle()
+    }
+  }
+  const probe = (): void => {
+    simulation.clock.advance(1000)
+    simulation.settle()
+  }
+  stop()
+  disk.openFault = undefined
+  disk.capacityBytes -= disk.freeBytes() - 8000
+  probe()
+  t.true(simulation.log.writable)
+  disk.capacityBytes = 1_000_000
+  stop()
+  t.regex(simulation.log.reason!, /EMFILE/)
+  disk.openFault = undefined
+  // Not even the zeros of a new segment fit: from here on it is the space that must come back.
+  disk.capacityBytes -= disk.freeBytes() - 1000
+  probe()
+  disk.capacityBytes += 8000
+  probe()
+  t.false(simulation.log.writable)
+  disk.capacityBytes += 8000
+  probe()
+  t.true(simulation.log.writable)
+  simulation.checkReadable()
+  simulation.restart('power')
+  simulation.open()
+  simulation.judge()
+})
+
 for (const spare of [0, 1, 2, 3, 4, 5]) {
   test(`A log that waits for descriptors while ${spare} can be had loses none of them`, async (t) => {
     const simulation = opened()
