@@ -9,6 +9,12 @@ const LONGEST_PAUSE_MS = 1000
 /** With less than this left an attempt could only say that the time is over. */
 const SHORTEST_ATTEMPT_MS = 50
 
+/** What is left of a time that begins now, whenever it is asked; at least 1. */
+export function timeLeft(clock: Clock, timeoutMs: number): () => number {
+  const deadline = clock.monotonic() + timeoutMs
+  return () => Math.max(1, deadline - clock.monotonic())
+}
+
 export interface AttemptOptions {
   readonly clock: Clock
   /** For all attempts together. */
@@ -25,8 +31,7 @@ export async function withRetries<T>(
   attempt: (leftMs: () => number, failed: BrokerError | undefined) => Promise<T>,
 ): Promise<T> {
   const { clock, signal } = options
-  const deadline = clock.monotonic() + options.timeoutMs
-  const leftMs = (): number => Math.max(1, deadline - clock.monotonic())
+  const leftMs = timeLeft(clock, options.timeoutMs)
   const backOff = new BackOff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
   let failed: BrokerError | undefined
   for (;;) {
@@ -38,7 +43,7 @@ export async function withRetries<T>(
       failed = thrown
     }
     const pauseMs = backOff.nextMs()
-    if (clock.monotonic() + pauseMs + SHORTEST_ATTEMPT_MS >= deadline) throw failed
+    if (pauseMs + SHORTEST_ATTEMPT_MS >= leftMs()) throw failed
     await sleep(clock, pauseMs, signal)
   }
 }

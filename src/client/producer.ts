@@ -7,7 +7,7 @@ import { queueOfKey } from '../model/ordering-key.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
 import { unlessAborted } from './abort.ts'
-import { withRetries } from './attempts.ts'
+import { timeLeft, withRetries } from './attempts.ts'
 import type { Brokers } from './brokers.ts'
 import { type CallOptions, type SendAnswer, sendMessageOneWay, sendMessages } from './calls.ts'
 import { type EncodedMessage, encodeMessage, type OutgoingMessage } from './outgoing.ts'
@@ -110,7 +110,8 @@ export class Producer {
   async sendOneWay(message: OutgoingMessage, options: CallOptions): Promise<void> {
     const encoded = encodeMessage(message, this.#ids.next())
     const { group: producerGroup, clock, timeoutMs } = this.#options
-    const { queue, connection } = await this.#place(encoded, undefined, { timeoutMs, ...options })
+    const leftMs = timeLeft(clock, options.timeoutMs ?? timeoutMs)
+    const { queue, connection } = await this.#place(encoded, undefined, leftMs, options.signal)
     const bornTimestamp = clock.now()
     sendMessageOneWay(connection, { producerGroup, queue, bornTimestamp, messages: [encoded] })
   }
@@ -173,8 +174,7 @@ export class Producer {
     const limits = { clock, timeoutMs: options.timeoutMs ?? timeoutMs, signal }
     return withRetries(limits, async (leftMs, failed) => {
       if (failed !== undefined) this.#routes.invalidate(first.topic)
-      const place = await this.#place(first, failedBroker, { timeoutMs: leftMs(), signal })
-      const { queue, connection } = place
+      const { queue, connection } = await this.#place(first, failedBroker, leftMs, signal)
       failedBroker = queue.brokerName
       const request = { producerGroup: this.#options.group, queue, bornTimestamp, messages }
       const timeout = Math.min(leftMs(), ATTEMPT_MS)
@@ -194,9 +194,17 @@ export class Producer {
   async #place(
     message: EncodedMessage,
     avoidedBroker: string | undefined,
-    options: CallOptions,
+    leftMs: () => number,
+    signal: AbortSignal | undefined,
   ): Promise<{ queue: QueueRef; connection: RemotingConnection }> {
     const { topic, orderingKey } = message
+    // The waits for a route, the template's and a connection, one after the other, share one time.
+    const options: CallOptions = {
+      get timeoutMs() {
+        return leftMs()
+      },
+      signal,
+    }
     const queues = await this.#routes.writableQueues(topic, options)
     const queue =
       orderingKey === undefined

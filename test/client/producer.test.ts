@@ -158,6 +158,26 @@ for (const [what, code] of [
   })
 }
 
+test('the waits of a send for a route, the template and a connection share one time', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock }, { topics: ['TBW102'] })
+  const later = (): Promise<undefined> =>
+    new Promise((resolve) => clock.after(700, () => resolve(undefined)))
+  fake.intercept(REQUEST.getRoute, later)
+  fake.intercept(REQUEST.heartbeat, later)
+  const began = clock.monotonic()
+  const sending = mq.send({ topic: 'new', body: 'x' }, { timeoutMs: 2000 })
+  await t.throwsAsync(whileTimePasses(clock, sending), { code: 'TIMED_OUT' })
+  t.true(clock.monotonic() - began <= 2020)
+})
+
+test("a one-way message without a time of its own has the client's", async (t) => {
+  const { fake, mq } = await pair(t, { timeoutMs: 50 })
+  fake.intercept(REQUEST.getRoute, () => 'silence')
+  const sending = mq.sendOneWay({ topic: 'T', body: 'x' }, { timeoutMs: undefined })
+  await t.throwsAsync(sending, { code: 'TIMED_OUT' })
+})
+
 test.serial('one signal may stand for many sends without a warning of a leak', async (t) => {
   const { mq } = await pair(t)
   const warnings: string[] = []
