@@ -20,8 +20,7 @@ const APPENDER = fileURLToPath(new URL('../../test/support/log-appender.js', imp
 const SHUTDOWN = `
 import fcntl, os, struct, sys
 mount = os.open(sys.argv[1], os.O_RDONLY)
-sys.stdin.readline()
-fcntl.ioctl(mount, 0x8004587D, struct.pack('I', 2))`
+if sys.stdin.readline(): fcntl.ioctl(mount, 0x8004587D, struct.pack('I', 2))`
 
 const run = (command: string, ...args: string[]): unknown =>
   execFileSync(command, args, { stdio: ['ignore', 'ignore', 'inherit'] })
@@ -42,7 +41,10 @@ async function appendUntilCut(first: number, count: number): Promise<number[]> {
     else child.kill('SIGKILL')
     if (ids.length === count) power.stdin.end('now\n')
   }
+  // An appender that dies by itself must not leave the other waiting for its line.
+  power.stdin.end()
   await ended
+  if (ids.length < count) throw new Error(`the appender ended after ${ids.length} of ${count}`)
   return ids
 }
 
