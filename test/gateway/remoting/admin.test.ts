@@ -48,6 +48,31 @@ test('a topic is made, shown, changed and deleted', async (t) => {
   t.is((await show()).code, 17)
 })
 
+for (const attributes of ['', '+message.type=FIFO', '+queue.type=SimpleCQ,+message.type=NORMAL']) {
+  test(`a topic is made with the attributes '${attributes}', which every topic has`, async (t) => {
+    const { connect, broker } = await startFrontEnd(t)
+    const connection = await connect()
+    const asked = fields({ ...made, ...rest, attributes })
+    t.is((await connection.request(17, { fields: asked })).code, 0)
+    t.is((await broker.topics.get('Made'))?.readQueues, 3)
+  })
+}
+
+test('a topic with an attribute that no topic has is refused by its name, and not made', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  const connection = await connect()
+  for (const attribute of [
+    ...['+message.type=TRANSACTION', '+queue.type=BatchCQ', '+cleanup.policy=COMPACTION'],
+    ...['+reserve.time=60', '+colour=red', '-message.type', 'message.type=FIFO'],
+  ]) {
+    const asked = fields({ ...made, ...rest, attributes: `+message.type=NORMAL,${attribute}` })
+    const answer = await connection.request(17, { fields: asked })
+    t.is(answer.code, 29, attribute)
+    t.true(answer.remark!.includes(`no attribute '${attribute}'`), answer.remark)
+  }
+  t.is(await broker.topics.get('Made'), undefined)
+})
+
 test('a topic that makes no sense, or belongs to the machinery, is refused', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()

@@ -27,10 +27,21 @@ export const topicRequests: RequestTable = new Map([
   [REQUEST.getBrokerSystemTopics, systemTopics],
 ])
 
+/**
+ * What of RocketMQ 5's attributes is true of every topic here, so that there is nothing to keep. Of types of messages a
+ * broker checks none, and operators' tools declare one for each topic that they make.
+ */
+const ATTRIBUTES: ReadonlySet<string> = new Set([
+  ...['UNSPECIFIED', 'NORMAL', 'FIFO', 'DELAY', 'MIXED'].map((type) => `+message.type=${type}`),
+  '+queue.type=SimpleCQ',
+  '+cleanup.policy=DELETE',
+])
+
 async function updateTopic(call: Call): Promise<Answer> {
   const update = readFields(UPDATE_TOPIC, call.fields)
   authorize(call, 'create', topicResource(update.topic))
   checkTopicName(update.topic)
+  checkAttributes(update.attributes ?? '')
   await call.context.broker.topics.put({
     name: update.topic,
     readQueues: update.readQueueNums,
@@ -40,6 +51,16 @@ async function updateTopic(call: Call): Promise<Answer> {
     sysFlag: update.topicSysFlag ?? 0,
   })
   return DONE
+}
+
+/** As a list: `+name=value` sets, `-name` takes away. @throws BrokerError ARGUMENT_INVALID */
+function checkAttributes(text: string): void {
+  const other = text.split(',').find((one) => one !== '' && !ATTRIBUTES.has(one))
+  if (other === undefined) return
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    `topics of this broker have no attribute '${other.slice(0, 80)}'; it takes ${[...ATTRIBUTES].join(', ')}`,
+  )
 }
 
 async function deleteTopic(call: Call): Promise<Answer> {
