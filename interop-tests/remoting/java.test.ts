@@ -354,6 +354,18 @@ testJava('mqadmin sees the cluster, its topics and the progress of a group', asy
   t.false(/^JavaMade$/m.test(await mqadmin('topicList', ...at)))
 })
 
+testJava('mqadmin hears which attribute of a topic this broker does not have', async (t) => {
+  const make = (topic: string, attributes: string): Promise<string> =>
+    mqadmin(
+      ...['updateTopic', '-n', nameServer(), '-b', server.address('remoting'), '-t', topic],
+      ...['-a', attributes],
+    )
+  t.regex(await make('JavaFifo', '+message.type=FIFO'), /create topic to .* success/)
+  const refused = await make('JavaBatch', '+queue.type=BatchCQ')
+  t.regex(refused, /no attribute '\+queue\.type=BatchCQ'/)
+  t.notRegex(refused, /success/)
+})
+
 testJava('mqadmin changes groups and moves them', async (t) => {
   const common = { nameServer: nameServer(), topic: 'JavaMoved' }
   const at = ['-n', nameServer()] as const
