@@ -89,18 +89,28 @@ export class Retention {
       const next = segments[i + 1]
       if (next === undefined || keeper.isRebuilding || this.#isClosed) return
       const reason = this.#reasonToDrop(oldest, next)
-      if (reason === undefined || !(await this.#saveWhatLives(oldest, next.start))) return
-      await keeper.trimBefore(next.start)
-      if (keeper.isRebuilding || this.#isClosed) return
+      if (reason === undefined) return
+      // Else it was let go before, and its file could not.
+      const isNew = next.start > keeper.views.trimmedTo
+      if (isNew && !(await this.#letGo(oldest, next.start))) return
       commitLog.dropBefore(next.start)
-      this.#times.delete(oldest.start)
-      log.info(
-        { evt: 'segment.dropped', segment: oldest.name, reason, logStart: next.start },
-        `let the oldest segment go: ${reason}`,
-      )
+      if (isNew) {
+        const fields = { segment: oldest.name, reason, logStart: next.start }
+        log.info({ evt: 'segment.dropped', ...fields }, `let the oldest segment go: ${reason}`)
+      }
       // How much that brings shows when the file is gone.
       if (reason === LOW_DISK) return
     }
+  }
+
+  /** False when it must stay for now. */
+  async #letGo(segment: SegmentRange, newStart: LogPosition): Promise<boolean> {
+    const { keeper } = this.#parts
+    if (!(await this.#saveWhatLives(segment, newStart))) return false
+    await keeper.trimBefore(newStart)
+    if (keeper.isRebuilding || this.#isClosed) return false
+    this.#times.delete(segment.start)
+    return true
   }
 
   #reasonToDrop(oldest: SegmentRange, next: SegmentRange): string | undefined {

@@ -332,8 +332,8 @@ test('a topic that is dropped while retention rests stays dropped', async (t) =>
   t.is((await reopen()).range('dropped', 0).maxOffset, queueOffset(0))
 })
 
-test('views that are built again while an old segment cannot go show the same', async (t) => {
-  const clock = new FakeClock()
+/** Whose files cannot be removed while it sticks. */
+function stickyDisk(): { readonly disk: Disk; readonly stick: (isStuck: boolean) => void } {
   let isStuck = false
   const disk: Disk = {
     ...nodeDisk,
@@ -342,6 +342,17 @@ test('views that are built again while an old segment cannot go show the same', 
       setImmediate(done, Object.assign(new Error('not now'), { code: 'EIO' }))
     },
   }
+  return {
+    disk,
+    stick(on) {
+      isStuck = on
+    },
+  }
+}
+
+test('views that are built again while an old segment cannot go show the same', async (t) => {
+  const clock = new FakeClock()
+  const { disk, stick } = stickyDisk()
   const place = new MemoryPlace({ random: new Random(1) })
   const log = new LogLines()
   const limits = { retentionBytes: 2 * SEGMENT_BYTES, place, log }
@@ -350,7 +361,7 @@ test('views that are built again while an old segment cannot go show the same', 
   // In the second segment, which stays in the list behind the first one.
   await store.bindLightQueue('T', true)
   await load(store, 'T', 1024)
-  isStuck = true
+  stick(true)
   const light = lightQueueTopic('T')
   await check(clock, () => store.range(light, 0).minOffset > 0)
   const ranges = (): unknown => [store.range('T', 0), store.range(light, 0)]
@@ -363,4 +374,28 @@ test('views that are built again while an old segment cannot go show the same', 
     t.deepEqual(ranges(), expected)
     t.is(await firstBody(store, light), await firstBody(store, 'T'))
   }
+})
+
+test('a segment whose file cannot go is let go once, and goes when it can', async (t) => {
+  const clock = new FakeClock()
+  const { disk, stick } = stickyDisk()
+  const log = new LogLines()
+  const limits = { retentionBytes: 2 * SEGMENT_BYTES, log }
+  const store = await open(t, await tempDir(t), clock, limits, disk)
+  await load(store, 'T', 1400)
+  stick(true)
+  const count = (evt: string): number => log.events().filter((event) => event === evt).length
+  await check(clock, () => count('segment.dropped') >= 3)
+  for (let checks = 0; checks < 2; checks++) {
+    const before = count('segment.not-removed')
+    await check(clock, () => count('segment.not-removed') > before)
+    for (let i = 0; i < 100; i++) await new Promise((resolve) => setImmediate(resolve))
+  }
+  const dropped = log.lines.flatMap((line) =>
+    line.evt === 'segment.dropped' ? [line['segment']] : [],
+  )
+  t.is(new Set(dropped).size, dropped.length, dropped.join())
+  stick(false)
+  await check(clock, () => store.status().logEnd - store.status().logStart <= 2 * SEGMENT_BYTES)
+  t.is(count('segment.dropped'), dropped.length)
 })
