@@ -119,7 +119,10 @@ export class Reader {
     )
   }
 
-  /** First offset in [min, next] whose record was stored at or after the time. @throws ViewsDamaged */
+  /**
+   * First offset in [min, next] whose record was stored at or after the time. Retention or a drop may overtake
+   * the search. @throws ViewsDamaged
+   */
   async offsetByTime(queue: ConsumeQueue, timestampMs: number): Promise<number> {
     let low = queue.min
     let high = queue.next
@@ -128,17 +131,19 @@ export class Reader {
       // A damaged record does not say its time; the next whole one speaks for it.
       let probe = middle
       let time = await this.#timeOf(queue, probe)
-      while (time === undefined && probe + 1 < high) {
-        probe++
+      while (time === undefined && probe + 1 < Math.min(high, queue.next)) {
+        probe = Math.max(probe + 1, queue.min)
         time = await this.#timeOf(queue, probe)
       }
       if (time !== undefined && time < timestampMs) low = probe + 1
       else high = middle
+      low = Math.max(low, queue.min)
     }
-    return low
+    return Math.min(low, queue.next)
   }
 
   async #timeOf(queue: ConsumeQueue, offset: number): Promise<number | undefined> {
+    if (offset < queue.min || offset >= queue.next) return undefined
     const index = offset - queue.shift
     const block = queue.block(Math.floor(index / BLOCK_ENTRIES))
     const slot = index % BLOCK_ENTRIES

@@ -125,8 +125,11 @@ test('views that cannot be written are built again once they can, and nothing wa
   t.is(next!.queueOffset, queueOffset(4))
 })
 
-test('a search that outlives the views it began in is answered from the new ones, which are not blamed', async (t) => {
-  const { store, disk, place, clock, log } = await open(t)
+/** 400 messages, one in each millisecond from `first` on, and a disk whose reads are held until they are let go. */
+async function openHeld(t: ExecutionContext) {
+  const opened = await open(t)
+  const { store, disk, clock } = opened
+  const first = clock.now()
   for (let i = 0; i < 400; i++) {
     await store.append({ messages: [draft('T', `m${i}`.padEnd(KIB))] })
     clock.advance(1)
@@ -145,17 +148,34 @@ test('a search that outlives the views it began in is answered from the new ones
       },
     })
   }
-  const first = clock.now() - 1400
+  const letGo = (): void => {
+    isHolding = false
+    for (const read of held.splice(0)) read()
+  }
+  return { ...opened, first, held, letGo }
+}
+
+test('a search that outlives the views it began in is answered from the new ones, which are not blamed', async (t) => {
+  const { store, place, clock, log, first, held, letGo } = await openHeld(t)
   const search = store.offsetByTime('T', 0, first + 100)
   await until(clock, () => held.length === 1)
   place.failures = 1
   await store.append({ messages: [draft('T', 'new')] })
   await until(clock, () => log.events().includes('views.damaged') && !store.status().isRebuilding)
-  isHolding = false
-  for (const read of held.splice(0)) read()
+  letGo()
   t.is(await search, queueOffset(100))
   await until(clock, () => !store.status().isRebuilding)
   t.is(log.events().filter((event) => event === 'views.damaged').length, 1)
+})
+
+test('a search that a drop overtakes ends where the queue does, and no view is blamed', async (t) => {
+  const { store, clock, log, first, held, letGo } = await openHeld(t)
+  const search = store.offsetByTime('T', 0, first + 100)
+  await until(clock, () => held.length === 1)
+  await store.dropQueues('T')
+  letGo()
+  t.is(await search, queueOffset(0))
+  t.false(log.events().includes('views.damaged'))
 })
 
 test('live light queues live through a new build of the views', async (t) => {
