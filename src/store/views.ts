@@ -36,14 +36,13 @@ import {
   type SealedKeyValue,
   ViewsDamaged,
 } from './sealed.ts'
+import { Slice } from './slice.ts'
 import { Tally, type TallyState } from './tally.ts'
 
 /** Blocks of the views in memory: half a million entries, 10 MiB. */
 const CACHED_BLOCKS_MAX = 16_384
 /** Queues whose blocks are cleared before the next batch may be written. */
 const CLEARED_AT_ONCE = 1024
-/** Queues trimmed before others may run. */
-const TRIM_SLICE = 64
 const QUEUE_VALUE_BYTES = SEAL_BYTES + 44
 
 /** Blocks of a queue's number before this one. */
@@ -232,9 +231,10 @@ export class Views implements BlockStore {
     if (position <= this.#trimmedTo) return
     const queues = [...this.queues.all(), ...this.light.durable()]
     for (const queue of this.light.live()) queue.trimTo(queue.offsetAt(position))
-    for (const [i, queue] of queues.entries()) {
+    const slice = new Slice(this.#options.clock)
+    for (const queue of queues) {
       this.#trimQueue(queue, position)
-      if (i % TRIM_SLICE === TRIM_SLICE - 1) await endOfTurn()
+      if (slice.isOver) await slice.rest()
     }
     this.#trimmedTo = position
   }
@@ -342,8 +342,6 @@ export class Views implements BlockStore {
     this.#queueTally.replace(-1, queue.seal)
   }
 }
-
-const endOfTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 const blockKeyRoom = Buffer.alloc(BLOCK_KEY_BYTES)
 
