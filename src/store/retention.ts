@@ -107,6 +107,8 @@ export class Retention {
   async #letGo(segment: SegmentRange, newStart: LogPosition): Promise<boolean> {
     const { keeper } = this.#parts
     if (!(await this.#saveWhatLives(segment, newStart))) return false
+    // Acknowledged is not synced with flush: async, and a power cut must find one copy or the other.
+    await this.#settled()
     await keeper.trimBefore(newStart)
     if (keeper.isRebuilding || this.#isClosed) return false
     this.#times.delete(segment.start)
@@ -254,7 +256,7 @@ export class Retention {
     }
   }
 
-  /** What is under way now will be in the views, or void. */
+  /** What is under way now will be on the disk and in the views, or void. */
   #settled(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#parts.commitLog.sync((error) => (error === undefined ? resolve() : reject(error)))

@@ -68,3 +68,6 @@ test('a key-value store that loses, rots and refuses is built again', (t) =>
 
 test('with flush async only the newest can be missing after a power cut', (t) =>
   liveMany(t, 40, { flush: 'async' }))
+
+test('retention with flush async takes nothing before what it kept of it is on the disk', (t) =>
+  liveMany(t, 40, { flush: 'async', hasRetention: true }))
