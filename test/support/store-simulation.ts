@@ -99,11 +99,12 @@ export class StoreSimulation {
   async open(): Promise<void> {
     const { flush = 'sync', hasRetention = false } = this.#options
     this.disk.makeDirectory('/log')
+    const process = this.#process
     this.#store = await this.wait(
       openStoreIn({
         logPath: '/log',
         viewsPath: '/views',
-        disk: this.#process.disk,
+        disk: process.disk,
         place: this.#place,
         clock: this.clock,
         log: this.lines,
@@ -115,7 +116,9 @@ export class StoreSimulation {
         ...(hasRetention && { retentionBytes: 40_000 }),
         cachedBlocksMax: 6,
         logOptions: {
-          endOfTurn: this.#turns.endOfTurn,
+          endOfTurn: (fn) => {
+            if (!process.isDead) this.#turns.endOfTurn(fn)
+          },
           frameBytesMax: 8192,
           tailBytesMax: 24_576,
           unsyncedBytesMax: 32_768,
@@ -358,12 +361,13 @@ export class StoreSimulation {
   }
 
   #follow(call: Call, promise: Promise<unknown>): void {
+    const process = this.#process
     promise.then(
       () => {
-        if (!this.disk.isDown) call.fate = 'acknowledged'
+        if (!process.isDead && !this.disk.isDown) call.fate = 'acknowledged'
       },
       (error: unknown) => {
-        if (this.disk.isDown) return
+        if (process.isDead || this.disk.isDown) return
         if (!(error instanceof BrokerError) || !error.retryable) throw error
         call.fate = 'refused'
       },
@@ -436,10 +440,14 @@ export class StoreSimulation {
   }
 }
 
-/** What a dead process still does reaches no disk. */
+/** What a dead process still does, for what rests for a real turn comes back, reaches no disk and nobody hears of it. */
 class SimulatedProcess {
   #isDead = false
   readonly disk: Disk
+
+  get isDead(): boolean {
+    return this.#isDead
+  }
 
   constructor(disk: Disk) {
     const alive = (): Disk => {
