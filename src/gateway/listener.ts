@@ -209,18 +209,20 @@ function ignoreError(): void {
 }
 
 function bindError(options: ListenerOptions, error: NodeJS.ErrnoException): BrokerError {
+  const { name } = options
   const at = `${options.host}:${options.port}`
-  const key = options.name
+  // As the command line spells it.
+  const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
   const fix: Record<string, string> = {
-    EADDRINUSE: `another process listens there; stop it or choose another port with --${key}.port`,
-    EADDRNOTAVAIL: `this machine has no such address; set --${key}.host to one of its own`,
-    EACCES: `this user may not bind it; choose a port above 1023 with --${key}.port`,
-    ENOTFOUND: `the host name is unknown; set --${key}.host to an address of this machine`,
+    EADDRINUSE: `another process listens there; stop it or choose another port with ${flag}.port`,
+    EADDRNOTAVAIL: `this machine has no such address; set ${flag}.host to one of its own`,
+    EACCES: `this user may not bind it; choose a port above 1023 with ${flag}.port`,
+    ENOTFOUND: `the host name is unknown; set ${flag}.host to an address of this machine`,
   }
   const known = error.code !== undefined && Object.hasOwn(fix, error.code)
   return new BrokerError(
     'CONFIG_INVALID',
-    `${key} cannot listen on ${at}: ${known ? fix[error.code!] : error.message}`,
+    `${name} cannot listen on ${at}: ${known ? fix[error.code!] : error.message}`,
     { cause: error },
   )
 }

@@ -283,7 +283,7 @@ test('a port in use is an error that names the address and what to do', async (t
     Listener.open({
       host: '127.0.0.1',
       port,
-      name: 'amqp',
+      name: 'nameServer',
       limits: LIMITS,
       log: silentLogger,
       clock: new FakeClock(),
@@ -292,7 +292,7 @@ test('a port in use is an error that names the address and what to do', async (t
   )
   t.is(
     error.message,
-    `amqp cannot listen on 127.0.0.1:${port}: another process listens there; stop it or choose another port with --amqp.port`,
+    `nameServer cannot listen on 127.0.0.1:${port}: another process listens there; stop it or choose another port with --name-server.port`,
   )
 })
 
