@@ -32,11 +32,10 @@ final class PushConsume {
             consumer.setMaxReconsumeTimes(options.number("maxReconsumeTimes", -1));
         }
         String sql = options.text("sql", "");
-        if (sql.isEmpty()) {
-            consumer.subscribe(options.text("topic"), options.text("expression", "*"));
-        } else {
-            consumer.subscribe(options.text("topic"), MessageSelector.bySql(sql));
-        }
+        MessageSelector selector = sql.isEmpty()
+            ? MessageSelector.byTag(options.text("expression", "*"))
+            : MessageSelector.bySql(sql);
+        consumer.subscribe(options.text("topic"), selector);
         int failures = options.number("failures", 0);
         if (options.flag("orderly")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
