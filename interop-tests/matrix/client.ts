@@ -4,13 +4,15 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Task } from './client-main.ts'
-import type { Arrival } from './sample.ts'
+import { type Arrival, isWarmUp } from './sample.ts'
 
 const MAIN = fileURLToPath(new URL('./client-main.js', import.meta.url))
 
 export class MatrixClient {
   readonly task: Task
   readonly reports: Arrival[] = []
+  /** Ids, in the order they came. */
+  readonly warmUps: string[] = []
   /** Messages that the broker acknowledged. */
   sent = 0
   isDone = false
@@ -39,11 +41,16 @@ export class MatrixClient {
         if (event === 'ready') resolve()
         else if (event === 'sent') this.sent++
         else if (event === 'done') this.isDone = true
-        else if (event === 'got') this.reports.push(rest as Arrival)
+        else if (event === 'got') this.#got(rest as Arrival)
         changed()
       })
     })
     this.ready.catch(() => {})
+  }
+
+  #got(arrival: Arrival): void {
+    if (isWarmUp(arrival.id)) this.warmUps.push(arrival.id)
+    else this.reports.push(arrival)
   }
 
   get name(): string {

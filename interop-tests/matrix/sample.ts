@@ -67,6 +67,13 @@ export interface Report {
   readonly properties: Readonly<Record<string, string>>
 }
 
+/** Ids of what is sent before the samples, until the members of the groups have their shares. */
+const WARM_UP = 'warm-up'
+export const warmUpBody = (round: number, n: number): string => `${WARM_UP}/${round}/${n}\n`
+export const isWarmUp = (id: string): boolean => id.startsWith(`${WARM_UP}/`)
+export const isOfRound = (id: string, round: number): boolean =>
+  id.startsWith(`${WARM_UP}/${round}/`)
+
 /** With the time at which the client had it. */
 export interface Arrival extends Report {
   readonly atUs: number

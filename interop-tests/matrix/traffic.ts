@@ -9,14 +9,19 @@ import {
   CLIENTS,
   type ClientName,
   idOf,
+  isOfRound,
   KEYS_PER_PRODUCER,
   type Sample,
+  warmUpBody,
 } from './sample.ts'
 
 export const MESSAGES_PER_PRODUCER = 1000
 const TOPIC = 'matrix'
 const QUEUES = 8
 const ALL_ARRIVED_MS_MAX = 120_000
+/** Two for each queue. */
+const WARM_UPS = 2 * QUEUES
+const SHARED_MS_MAX = 60_000
 
 export type Mode = 'group' | 'broadcast'
 export const MODES: readonly Mode[] = ['group', 'broadcast']
@@ -76,6 +81,7 @@ export async function runTraffic(
   }
   try {
     await Promise.all(all.map((client) => client.ready))
+    await untilShared(at, consumers, until)
     for (const producer of producers) producer.go()
     const total = CLIENTS.length * MESSAGES_PER_PRODUCER
     const sent = (): number => producers.reduce((sum, producer) => sum + producer.sent, 0)
@@ -131,6 +137,40 @@ async function createTopic({ nameServer }: Addresses): Promise<void> {
   const client = await connect({ nameServers: nameServer, timeoutMs: 60_000 })
   await client.admin.topics.create({ name: TOPIC, queues: QUEUES })
   await client.close()
+}
+
+/**
+ * Sends messages of nobody until two members of each group that shares by queue have half of the queues each.
+ * While one of them does not know yet what the other has, both get the same messages.
+ */
+async function untilShared(
+  { nameServer }: Addresses,
+  consumers: readonly ConsumerOf[],
+  until: (what: string, isTrue: () => boolean) => Promise<void>,
+): Promise<void> {
+  const groups = consumers.filter(
+    ({ client, mode }) => mode === 'group' && (client === 'sdk' || client === 'ali-ons'),
+  )
+  const counts = (round: number): number[][] =>
+    groups.map(({ members }) =>
+      members.map(({ warmUps }) => warmUps.filter((id) => isOfRound(id, round)).length),
+    )
+  const isComplete = (round: number): boolean =>
+    counts(round).every((of) => of.reduce((sum, count) => sum + count, 0) >= WARM_UPS)
+  const isShared = (round: number): boolean =>
+    counts(round).every((of) => of.every((count) => count === WARM_UPS / of.length))
+  const deadline = performance.now() + SHARED_MS_MAX
+  await using client = await connect({ nameServers: nameServer })
+  for (let round = 0; performance.now() < deadline; round++) {
+    // One after the other, so that each queue gets as many.
+    for (let n = 0; n < WARM_UPS; n++) {
+      await client.send({ topic: TOPIC, body: warmUpBody(round, n) })
+    }
+    await until('a round did not arrive', () => isComplete(round))
+    // What came twice may show only after the round is complete.
+    if (round > 0 && isShared(round - 1) && isShared(round)) return
+  }
+  throw new Error('the members of a group do not share its queues')
 }
 
 const idsOf = (members: readonly MatrixClient[]): Set<string> =>
