@@ -7,7 +7,7 @@ import type { Fields } from '../../remoting/command.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
 import { type Action, isAllowed, type Principal, type Resource } from '../auth.ts'
 import type { GatewayContext } from '../gateway.ts'
-import { topicResource } from './address.ts'
+import { groupResource, topicResource } from './address.ts'
 import type { ReadBudget } from './read-budget.ts'
 import type { Session } from './session.ts'
 
@@ -70,6 +70,23 @@ export function authorize(
 ): void {
   call.context.auth.authorize(call.principal, action, resource)
 }
+
+/**
+ * What a group does on a topic, whether it reads, commits, locks or only asks how far it is, takes the right to
+ * consume both. A retry topic is its group's own. @throws BrokerError PERMISSION_DENIED
+ */
+export function authorizeConsuming(
+  call: Pick<Call, 'context' | 'principal'>,
+  group: string,
+  topic: string,
+): void {
+  authorize(call, 'consume', groupResource(group))
+  authorize(call, 'consume', topicResource(topic))
+}
+
+/** For answers about several topics: those that the caller may not consume are left out. */
+export const mayConsume = (call: Pick<Call, 'context' | 'principal'>, topic: string): boolean =>
+  isAllowed(call.context.auth, call.principal, 'consume', topicResource(topic))
 
 /** To subscribe to a missing topic, or to pull from it, makes it where that is on: who may not, may not. */
 export async function isThereOrMayCreate(

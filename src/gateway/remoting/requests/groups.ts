@@ -1,4 +1,5 @@
 // Consumer groups: definitions, progress, and moving them.
+import { isDeepStrictEqual } from 'node:util'
 import { BrokerError } from '../../../errors.ts'
 import { checkGroupName } from '../../../model/names.ts'
 import { queueOffset } from '../../../model/positions.ts'
@@ -19,8 +20,16 @@ import {
   type QueuePosition,
   RESET_OFFSET,
 } from '../../../remoting/requests/reset.ts'
-import { CLUSTER, groupResource } from '../address.ts'
-import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
+import { CLUSTER, groupResource, topicResource } from '../address.ts'
+import {
+  type Answer,
+  answerBody,
+  authorize,
+  type Call,
+  DONE,
+  mayConsume,
+  type RequestTable,
+} from '../call.ts'
 import { offsetByTime, recordAt } from '../record-at.ts'
 import { tableVersion } from '../table-version.ts'
 
@@ -35,9 +44,13 @@ export const groupRequests: RequestTable = new Map([
 
 async function updateGroup(call: Call): Promise<Answer> {
   const group = decodeGroupConfig(call.body)
-  authorize(call, 'create', groupResource(group.name))
+  const { groups } = call.context.broker
+  const known = await groups.get(group.name)
+  // To create is not to change: a group that is there already belongs to everyone who consumes in it.
+  const action = known === undefined || isDeepStrictEqual(known, group) ? 'create' : 'manage'
+  authorize(call, action, groupResource(group.name))
   checkGroupName(group.name)
-  await call.context.broker.groups.put(group)
+  await groups.put(group)
   return DONE
 }
 
@@ -72,9 +85,10 @@ async function consumeStats(call: Call): Promise<Answer> {
   authorize(call, 'consume', groupResource(consumerGroup))
   const { broker } = call.context
   const wanted = new Set([topic ?? '', ...(topicList ?? '').split(';')].filter((t) => t !== ''))
+  for (const name of wanted) authorize(call, 'consume', topicResource(name))
   const progress: QueueProgress[] = []
   for (const lag of await broker.groups.lags(consumerGroup)) {
-    if (wanted.size > 0 && !wanted.has(lag.topic)) continue
+    if (wanted.size > 0 ? !wanted.has(lag.topic) : !mayConsume(call, lag.topic)) continue
     const { queueId, maxOffset, committedOffset } = lag
     const consumerOffset = Math.max(0, committedOffset)
     const last =

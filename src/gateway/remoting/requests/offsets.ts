@@ -14,12 +14,13 @@ import {
   TIMESTAMP,
   UPDATE_OFFSET,
 } from '../../../remoting/requests/offsets.ts'
-import { CLUSTER, groupResource, topicResource } from '../address.ts'
+import { CLUSTER, topicResource } from '../address.ts'
 import {
   type Answer,
   answerBody,
   answerFields,
   authorize,
+  authorizeConsuming,
   type Call,
   DONE,
   notFound,
@@ -48,7 +49,7 @@ const offsetAnswer = (offset: number): Answer => answerFields(writeFields(OFFSET
 
 async function queryOffset(call: Call): Promise<Answer> {
   const { consumerGroup, topic, queueId, setZeroIfNotFound } = readFields(QUERY_OFFSET, call.fields)
-  authorize(call, 'consume', groupResource(consumerGroup))
+  authorizeConsuming(call, consumerGroup, topic)
   const { cursors } = call.context.broker
   const committed = await cursors.committed(consumerGroup, topic, queueId)
   if (committed !== undefined) return offsetAnswer(committed)
@@ -70,7 +71,7 @@ async function isYoung(call: Call, topic: string, queueId: number): Promise<bool
 
 async function updateOffset(call: Call): Promise<Answer> {
   const { consumerGroup, topic, queueId, commitOffset } = readFields(UPDATE_OFFSET, call.fields)
-  authorize(call, 'consume', groupResource(consumerGroup))
+  authorizeConsuming(call, consumerGroup, topic)
   // ali-ons says -1 where it knows no offset.
   if (commitOffset >= 0) {
     const { cursors } = call.context.broker

@@ -20,7 +20,15 @@ import { encodeTopicList } from '../../../remoting/requests/route.ts'
 import { encodeGroupList, TOPIC } from '../../../remoting/requests/topics.ts'
 import type { Broker } from '../../gateway.ts'
 import { groupResource, topicResource } from '../address.ts'
-import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
+import {
+  type Answer,
+  answerBody,
+  authorize,
+  authorizeConsuming,
+  type Call,
+  mayConsume,
+  type RequestTable,
+} from '../call.ts'
 
 export const presenceRequests: RequestTable = new Map([
   [REQUEST.getConsumerConnections, consumerConnections],
@@ -106,7 +114,8 @@ async function topicConsumers(call: Call): Promise<Answer> {
 async function consumerTopics(call: Call): Promise<Answer> {
   const { group } = readFields(GROUP, call.fields)
   authorize(call, 'consume', groupResource(group))
-  return answerBody(encodeTopicList([...(await topicsOf(call.context.broker, group))]))
+  const topics = await topicsOf(call.context.broker, group)
+  return answerBody(encodeTopicList([...topics].filter((topic) => mayConsume(call, topic))))
 }
 
 async function topicsOf(broker: Broker, group: string): Promise<Set<string>> {
@@ -119,7 +128,7 @@ async function topicsOf(broker: Broker, group: string): Promise<Set<string>> {
 
 async function consumerSubscription(call: Call): Promise<Answer> {
   const { group, topic } = readFields(GROUP_SUBSCRIPTION, call.fields)
-  authorize(call, 'consume', groupResource(group))
+  authorizeConsuming(call, group, topic)
   const members = await membersOf(call.context.broker, group)
   const found = members
     .flatMap(({ consumer }) => consumer.subscriptions)

@@ -10,10 +10,10 @@ import { CODEC_JSON } from '../../../remoting/frame.ts'
 import { readFields, writeFields } from '../../../remoting/layout.ts'
 import { PULL_OUTCOME, pullResponseHead } from '../../../remoting/pull-response.ts'
 import { PULL, PULL_FLAG, PULL_RESPONSE, type PullFields } from '../../../remoting/requests/pull.ts'
-import { filterOf, groupResource, retryGroupOf, topicResource } from '../address.ts'
+import { filterOf } from '../address.ts'
 import {
   type Answer,
-  authorize,
+  authorizeConsuming,
   type Call,
   isThereOrMayCreate,
   type RequestTable,
@@ -93,10 +93,7 @@ function checkPull(call: PullCall, pull: PullFields): void {
         `${pull.queueId}; 1 message, offset 0 and queue 0 are the least`,
     )
   }
-  authorize(call, 'consume', groupResource(pull.consumerGroup))
-  if (retryGroupOf(pull.topic) !== pull.consumerGroup) {
-    authorize(call, 'consume', topicResource(pull.topic))
-  }
+  authorizeConsuming(call, pull.consumerGroup, pull.topic)
 }
 
 async function groupOf(call: PullCall, name: string): Promise<GroupDefinition> {

@@ -1,7 +1,7 @@
 // Queue locks of strictly ordered consumption.
 import { REQUEST } from '../../../remoting/codes.ts'
 import { decodeLockRequest, encodeLockedQueues } from '../../../remoting/requests/queue-locks.ts'
-import { groupResource } from '../address.ts'
+import { groupResource, topicResource } from '../address.ts'
 import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
 
 export const queueLockRequests: RequestTable = new Map([
@@ -9,9 +9,16 @@ export const queueLockRequests: RequestTable = new Map([
   [REQUEST.unlockQueues, unlock],
 ])
 
+/** @throws BrokerError PERMISSION_DENIED for the first queue that is not the caller's to consume */
+function allowedQueues(call: Call): ReturnType<typeof decodeLockRequest> {
+  const asked = decodeLockRequest(call.body)
+  authorize(call, 'consume', groupResource(asked.consumerGroup))
+  for (const { topic } of asked.queues) authorize(call, 'consume', topicResource(topic))
+  return asked
+}
+
 async function lock(call: Call): Promise<Answer> {
-  const { clientId, consumerGroup, queues } = decodeLockRequest(call.body)
-  authorize(call, 'consume', groupResource(consumerGroup))
+  const { clientId, consumerGroup, queues } = allowedQueues(call)
   const { queueLocks, identity } = call.context.broker
   const held = await queueLocks.lock(consumerGroup, clientId, queues)
   return answerBody(
@@ -20,8 +27,7 @@ async function lock(call: Call): Promise<Answer> {
 }
 
 async function unlock(call: Call): Promise<Answer> {
-  const { clientId, consumerGroup, queues } = decodeLockRequest(call.body)
-  authorize(call, 'consume', groupResource(consumerGroup))
+  const { clientId, consumerGroup, queues } = allowedQueues(call)
   await call.context.broker.queueLocks.unlock(consumerGroup, clientId, queues)
   return DONE
 }

@@ -1,4 +1,5 @@
 // Topic definitions and statistics, for clients and for mqadmin.
+import { isDeepStrictEqual } from 'node:util'
 import { BrokerError } from '../../../errors.ts'
 import { checkTopicName, isSystemTopic } from '../../../model/names.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
@@ -39,17 +40,22 @@ const ATTRIBUTES: ReadonlySet<string> = new Set([
 
 async function updateTopic(call: Call): Promise<Answer> {
   const update = readFields(UPDATE_TOPIC, call.fields)
-  authorize(call, 'create', topicResource(update.topic))
-  checkTopicName(update.topic)
-  checkAttributes(update.attributes ?? '')
-  await call.context.broker.topics.put({
+  const { topics } = call.context.broker
+  const known = await topics.get(update.topic)
+  const wanted = {
     name: update.topic,
     readQueues: update.readQueueNums,
     writeQueues: update.writeQueueNums,
     perm: update.perm,
     ordered: update.order,
     sysFlag: update.topicSysFlag ?? 0,
-  })
+  }
+  // To create is not to change: a topic that is there already belongs to everyone who uses it.
+  const action = known === undefined || isDeepStrictEqual(known, wanted) ? 'create' : 'manage'
+  authorize(call, action, topicResource(update.topic))
+  checkTopicName(update.topic)
+  checkAttributes(update.attributes ?? '')
+  await topics.put(wanted)
   return DONE
 }
 

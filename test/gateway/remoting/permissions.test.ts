@@ -1,0 +1,219 @@
+// The table in docs/operate/security.md, row by row: a user with what the row says and no more is served, and
+// one that lacks any of it, whatever else is granted, is refused.
+import test, { type ExecutionContext } from 'ava'
+import type { User } from '../../../src/gateway/auth.ts'
+import { requestTable } from '../../../src/gateway/remoting/requests/table.ts'
+import { groupDefaults } from '../../../src/model/group.ts'
+import { offsetMessageId } from '../../../src/model/message-id.ts'
+import { nameServerRequests } from '../../../src/namesrv/requests.ts'
+import { encodeBatchBody } from '../../../src/remoting/batch-body.ts'
+import { REQUEST, RESPONSE } from '../../../src/remoting/codes.ts'
+import type { Command } from '../../../src/remoting/command.ts'
+import type { RemotingConnection } from '../../../src/remoting/connection.ts'
+import { jsonBody } from '../../../src/remoting/json-emitter.ts'
+import { encodeGroupConfig } from '../../../src/remoting/requests/groups.ts'
+import {
+  fields,
+  heartbeat,
+  type NativeFrontEnd,
+  pull,
+  send,
+  startFrontEnd,
+} from '../../support/native-front-end.ts'
+import { textOf } from '../../support/sources.ts'
+
+const TOPIC = 'orders'
+const GROUP = 'billing'
+
+interface Row {
+  readonly request: string
+  readonly code: number
+  /** 'consume group', ..., 'admin'; empty for "nothing". */
+  readonly needs: readonly string[]
+}
+
+function rowsUnder(heading: string): readonly Row[] {
+  const [, table = ''] = textOf('docs/operate/security.md').split(heading)
+  const rows = table.split('\n\n')[0]!.matchAll(/^\| ([^|]+) \| (\d+) \| ([^|]+) \|$/gm)
+  return [...rows].map(([, request = '', code, needs = '']) => ({
+    request,
+    code: Number(code),
+    needs: [...needs.matchAll(/`(\w+)`(?: (topic|group))?/g)].map(
+      ([, action, kind]) => `${action}${kind === undefined ? '' : ` ${kind}`}`,
+    ),
+  }))
+}
+
+const ROWS = rowsUnder('| RocketMQ request |')
+const ITEM = { flag: 0, body: Buffer.from('x'), properties: Buffer.alloc(0) }
+const SENDS = [REQUEST.sendMessage, REQUEST.sendMessageV2, REQUEST.sendBatchMessage]
+
+test('the table has every request that the broker serves, and no other', (t) => {
+  const codes = new Set(ROWS.map(({ code }) => code))
+  t.deepEqual([...codes].sort(), [...requestTable.keys(), ...SENDS].sort())
+})
+
+test('the table of the name server has every request that it serves, and no other', (t) => {
+  const codes = rowsUnder("| name server's request |").map(({ code }) => code)
+  t.deepEqual(codes.sort(), [...nameServerRequests.keys()].sort())
+})
+
+/** A user with everything but admin, less what `without` says. */
+function everythingBut(without: string | undefined): User {
+  const grants = (action: string): string[] => {
+    const all = [TOPIC, GROUP, 'new-topic', 'new-group']
+    const [missingAction, kind] = without?.split(' ') ?? []
+    if (missingAction !== action) return all
+    const missing = kind === 'group' ? [GROUP, 'new-group'] : [TOPIC, 'new-topic']
+    return all.filter((name) => !missing.includes(name))
+  }
+  const [publish, consume, create] = ['publish', 'consume', 'create'].map(grants)
+  return {
+    admin: false,
+    secretKey: 'secret-key',
+    publish: publish!,
+    consume: consume!,
+    create: create!,
+  }
+}
+
+function nothingBut(needs: readonly string[]): User {
+  const grants = (action: string): string[] =>
+    needs.flatMap((need) => {
+      if (need === `${action} topic`) return [TOPIC, 'new-topic']
+      return need === `${action} group` ? [GROUP, 'new-group'] : []
+    })
+  const admin = needs.includes('admin')
+  const [publish, consume, create] = ['publish', 'consume', 'create'].map(grants)
+  return { admin, secretKey: 'secret-key', publish: publish!, consume: consume!, create: create! }
+}
+
+interface Scene {
+  readonly front: NativeFrontEnd
+  readonly messageId: string
+  readonly position: number
+}
+
+async function ask({
+  connection,
+  row,
+  scene,
+}: {
+  connection: RemotingConnection
+  row: Row
+  scene: Scene
+}): Promise<Command> {
+  const { code, request } = row
+  const isNew = request.includes('a new')
+  const queue = { brokerName: 'broker-a', queueId: 0, topic: TOPIC }
+  const lock = jsonBody({ clientId: 'c', consumerGroup: GROUP, mqSet: [queue] })
+  const all = {
+    ...{ topic: isNew ? 'new-topic' : TOPIC, group: GROUP, consumerGroup: GROUP, groupName: GROUP },
+    ...{ producerGroup: GROUP, clientID: 'c', queueId: 0, commitOffset: 0, timestamp: 0 },
+    ...{ isForce: true, key: 'k', maxNum: 1, beginTimestamp: 0, endTimestamp: 1, delayLevel: 1 },
+    ...{ defaultTopic: 'TBW102', readQueueNums: 2, writeQueueNums: 2, perm: 6, order: false },
+    ...{ topicFilterType: 'SINGLE_TAG', topicSysFlag: 0, offset: scene.position },
+    ...{ originMsgId: scene.messageId, originTopic: TOPIC, unitMode: false, maxReconsumeTimes: 3 },
+    ...{
+      tranStateTableOffset: 0,
+      commitLogOffset: 0,
+      commitOrRollback: 8,
+      fromTransactionCheck: false,
+    },
+    ...{ msgId: 'x', transactionId: 'x' },
+  }
+  switch (code) {
+    case REQUEST.sendMessageV2:
+      return send(connection, { topic: TOPIC })
+    case REQUEST.sendBatchMessage:
+      return send(connection, { topic: TOPIC, code, m: true, body: encodeBatchBody([ITEM]) })
+    case REQUEST.sendMessage: {
+      const long = { defaultTopicQueueNums: 4, sysFlag: 0, bornTimestamp: 1, flag: 0 }
+      return connection.request(code, {
+        fields: fields({ ...all, ...long }),
+        body: Buffer.from('x'),
+      })
+    }
+    case REQUEST.pullMessage:
+    case REQUEST.litePullMessage:
+      return pull(connection, { topic: TOPIC, group: GROUP, code })
+    case REQUEST.heartbeat:
+      return heartbeat(connection, 'c', [{ group: GROUP, topics: { [TOPIC]: '*' } }])
+    case REQUEST.checkClientConfig: {
+      const subscriptionData = { topic: TOPIC, subString: '*', expressionType: 'TAG' }
+      return connection.request(code, {
+        body: jsonBody({ clientId: 'c', group: GROUP, subscriptionData }),
+      })
+    }
+    case REQUEST.updateGroup: {
+      const group = { ...groupDefaults(isNew ? 'new-group' : GROUP), retryTimesMax: 5 }
+      return connection.request(code, { body: encodeGroupConfig(group) })
+    }
+    case REQUEST.lockQueues:
+    case REQUEST.unlockQueues:
+      return connection.request(code, { body: lock })
+    default:
+      return connection.request(code, { fields: fields(all) })
+  }
+}
+
+async function scene(t: ExecutionContext, user: User): Promise<[Scene, RemotingConnection]> {
+  const root = { ...nothingBut(['admin']), secretKey: 'root-secret' }
+  const front = await startFrontEnd(t, { users: { root, tried: user } })
+  const admin = await front.connect({
+    credentials: { accessKey: 'root', secretKey: 'root-secret' },
+  })
+  const sent = await send(admin, { topic: TOPIC })
+  t.is(sent.code, RESPONSE.success)
+  await heartbeat(admin, 'root', [{ group: GROUP, topics: { [TOPIC]: '*' } }])
+  await pull(admin, { topic: TOPIC, group: GROUP, sysFlag: 5, commitOffset: 0 })
+  const messageId = sent.fields.get('msgId')!
+  const position = Number.parseInt(messageId.slice(16), 16)
+  t.is(messageId, offsetMessageId(front.store.storeHost, position as never))
+  const tried = await front.connect({
+    credentials: { accessKey: 'tried', secretKey: 'secret-key' },
+  })
+  return [{ front, messageId, position }, tried]
+}
+
+for (const row of ROWS) {
+  const name = `${row.request} (${row.code})`
+  test(`${name}: what the table says is enough`, async (t) => {
+    const [at, connection] = await scene(t, nothingBut(row.needs))
+    const { code, remark } = await ask({ connection, row, scene: at })
+    t.not(code, RESPONSE.noPermission, remark)
+    // A request that was not understood shows nothing about rights.
+    t.not(code, RESPONSE.invalidParameter, remark)
+  })
+
+  for (const need of row.needs) {
+    test(`${name}: everything but ${need} is not enough`, async (t) => {
+      const [at, connection] = await scene(t, everythingBut(need))
+      const { code, remark } = await ask({ connection, row, scene: at })
+      t.is(code, RESPONSE.noPermission, remark)
+      t.regex(remark ?? '', /^user 'tried' may not /)
+    })
+  }
+}
+
+test('to create again what is there already, exactly as it is, takes no more than to create it', async (t) => {
+  const [, connection] = await scene(t, nothingBut(['create topic', 'consume group']))
+  const topic = {
+    ...{ topic: 'new-topic', defaultTopic: 'TBW102', readQueueNums: 2, writeQueueNums: 2, perm: 6 },
+    ...{ topicFilterType: 'SINGLE_TAG', topicSysFlag: 0, order: false },
+  }
+  const group = encodeGroupConfig({ ...groupDefaults('new-group'), retryTimesMax: 5 })
+  for (let i = 0; i < 2; i++) {
+    t.is((await connection.request(REQUEST.updateTopic, { fields: fields(topic) })).code, 0)
+    t.is((await connection.request(REQUEST.updateGroup, { body: group })).code, 0)
+  }
+})
+
+test('a group shows of its topics those alone that the caller may consume', async (t) => {
+  const [, connection] = await scene(t, nothingBut(['consume group']))
+  const asked = fields({ consumerGroup: GROUP, group: GROUP })
+  const statistics = await connection.request(REQUEST.getConsumeStats, { fields: asked })
+  t.false(statistics.body.toString().includes(TOPIC))
+  const topics = await connection.request(REQUEST.queryConsumerTopics, { fields: asked })
+  t.false(topics.body.toString().includes(TOPIC))
+})
