@@ -18,6 +18,8 @@ import type { BrokerOptions } from './options.ts'
 import { type TopicTable, topicNotFound } from './topics.ts'
 
 const NO_RECORDS = Buffer.alloc(0)
+/** Pulls that one arrival wakes in one turn of the event loop: each may be answered with a largest message. */
+const WOKEN_AT_ONCE_MAX = 64
 
 interface Held {
   readonly request: PullRequest
@@ -39,6 +41,8 @@ export class Puller {
   readonly #options: BrokerOptions
   /** By topic, then queue. */
   readonly #held = new Map<string, Map<number, Set<Held>>>()
+  /** Pulls of one queue that are being woken turn by turn, and whether something arrived since. */
+  readonly #waking = new Map<ReadonlySet<Held>, boolean>()
   #heldCount = 0
   #isClosed = false
   /** Messages handed out since the start. */
@@ -169,7 +173,24 @@ export class Puller {
   #arrived(topic: string, queueId: number): void {
     const waiting = this.#held.get(topic)?.get(queueId)
     if (waiting === undefined) return
-    for (const held of [...waiting]) this.#lookAgain(held)
+    if (this.#waking.has(waiting)) this.#waking.set(waiting, true)
+    else if (waiting.size > WOKEN_AT_ONCE_MAX) void this.#wakeInTurns(waiting)
+    else for (const held of [...waiting]) this.#lookAgain(held)
+  }
+
+  /** What one turn finds is answered before the next looks, so that memory holds the answers of one. */
+  async #wakeInTurns(waiting: ReadonlySet<Held>): Promise<void> {
+    do {
+      this.#waking.set(waiting, false)
+      const round = [...waiting]
+      for (let at = 0; at < round.length; at += WOKEN_AT_ONCE_MAX) {
+        if (at > 0) await new Promise((resolve) => setImmediate(resolve))
+        for (const held of round.slice(at, at + WOKEN_AT_ONCE_MAX)) {
+          if (waiting.has(held)) this.#lookAgain(held)
+        }
+      }
+    } while (this.#waking.get(waiting) === true)
+    this.#waking.delete(waiting)
   }
 
   /** Reads only what is new; what does not match is stepped over and the pull held on. */

@@ -94,7 +94,7 @@ export class Positions {
         queueId: queue.queueId,
         queueOffset: offset,
         maxMsgNums: Math.min(max, MESSAGES_MAX),
-        sysFlag: PULL_FLAG.subscription | (waitMs > 0 ? PULL_FLAG.suspend : 0),
+        sysFlag: PULL_FLAG.subscription | PULL_FLAG.many | (waitMs > 0 ? PULL_FLAG.suspend : 0),
         commitOffset: 0,
         suspendTimeoutMillis: waitMs,
         subscription: filter.expression,

@@ -289,7 +289,7 @@ export class QueueReader implements Settlement {
         queueId: this.queue.queueId,
         queueOffset: this.#window.next,
         maxMsgNums: Math.max(1, Math.min(BATCH_MAX, roomPerQueue - this.#held.size)),
-        sysFlag: PULL_FLAG.suspend | PULL_FLAG.subscription,
+        sysFlag: PULL_FLAG.suspend | PULL_FLAG.subscription | PULL_FLAG.many,
         commitOffset: 0,
         suspendTimeoutMillis: SUSPEND_MS,
         subscription: this.#filter.expression,

@@ -78,6 +78,30 @@ test('a held pull is woken by a tag that matches and steps over the others', asy
   t.deepEqual(bodiesOf(await pulling), ['mine'])
 })
 
+test('many pulls of one queue are woken some at a turn', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.ensure('orders')
+  const turns: number[] = []
+  let turn = 0
+  const pulls = Array.from({ length: 500 }, async () => {
+    const pulled = await broker.pull(pullRequest('orders', { waitMs: 15_000 }))
+    turns[turn] = (turns[turn] ?? 0) + 1
+    return bodiesOf(pulled)
+  })
+  const all = Promise.all(pulls)
+  let isOver = false
+  void all.then(() => {
+    isOver = true
+  })
+  await publish(broker, 'news')
+  while (!isOver) {
+    turn++
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  for (const bodies of await all) t.deepEqual(bodies, ['news'])
+  t.true(Math.max(...turns.filter((count) => count !== undefined)) <= 128)
+})
+
 test('a held pull comes back at its time, with how far it looked', async (t) => {
   const test = await startBroker(t)
   const { broker, clock } = test

@@ -35,6 +35,7 @@ var checks = []struct {
 	{"an orderly consumer sees one key in order, a failed message again before the next", orderly},
 	{"every broadcasting consumer gets every message", broadcast},
 	{"two consumers share a group, and one takes over from the other", sharing},
+	{"a pull consumer with its defaults gets every message", pulling},
 	{"a transaction is refused in words", transaction},
 }
 
@@ -302,6 +303,33 @@ func distinct(prefix string, all ...*received) int {
 		}
 	}
 	return len(bodies)
+}
+
+// Its batch size is 0 unless the application sets one.
+func pulling(name string) {
+	p := newProducer(name)
+	defer p.Shutdown()
+	for i := 0; i < 10; i++ {
+		send(p, message(name, "TagA", fmt.Sprint(i)))
+	}
+	c := must(rocketmq.NewPullConsumer(
+		consumer.WithNameServer(nameServers),
+		consumer.WithGroupName(name+"-group"),
+		consumer.WithInstance(name),
+		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
+	))
+	done(c.Subscribe(name, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"}))
+	done(c.Start())
+	defer c.Shutdown()
+	got := &received{}
+	until("every message", func() bool {
+		request, err := c.Poll(context.Background(), time.Second)
+		if err == nil {
+			got.add(request.GetMsgList())
+			c.ACK(context.Background(), request, consumer.ConsumeSuccess)
+		}
+		return distinct("", got) == 10
+	})
 }
 
 type commits struct{}

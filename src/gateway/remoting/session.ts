@@ -1,6 +1,5 @@
 // What one native client has told of itself on a connection: its id, its groups and their subscriptions.
 // Pulls refer to these subscriptions; the broker's registry of clients is kept in step.
-import { BrokerError } from '../../errors.ts'
 import type {
   ClientRegistration,
   ConsumerRegistration,
@@ -15,12 +14,6 @@ import type {
 } from '../../remoting/requests/clients.ts'
 import type { Broker } from '../gateway.ts'
 import { filterOf } from './address.ts'
-
-/**
- * Pulls of one queue that one connection may have held: one per group is usual, and a single arrival
- * answers them all at once.
- */
-const HELD_PER_QUEUE_MAX = 32
 
 const CONSUME_POP = 'CONSUME_POP'
 const BROADCASTING = 'BROADCASTING'
@@ -43,7 +36,6 @@ export class Session {
   readonly #onGroups: SessionOptions['onGroups']
   #registration: ClientRegistration | undefined
   #consumers: ReadonlyMap<string, ConsumerRegistration> = new Map()
-  readonly #held = new Map<string, number>()
   #hasEnded = false
 
   constructor(options: SessionOptions) {
@@ -64,24 +56,6 @@ export class Session {
 
   consumer(group: string): ConsumerRegistration | undefined {
     return this.#consumers.get(group)
-  }
-
-  /** Counts a held pull until the returned function is called. @throws BrokerError BUSY */
-  hold(topic: string, queueId: number): () => void {
-    const key = `${queueId} ${topic}`
-    const held = this.#held.get(key) ?? 0
-    if (held >= HELD_PER_QUEUE_MAX) {
-      throw new BrokerError(
-        'BUSY',
-        `${held} pulls of queue ${queueId} of '${topic}' wait on this connection already`,
-      )
-    }
-    this.#held.set(key, held + 1)
-    return () => {
-      const left = this.#held.get(key)! - 1
-      if (left > 0) this.#held.set(key, left)
-      else this.#held.delete(key)
-    }
   }
 
   /** Settles when other clients see it. `consumers`: the groups that may be consumed. */

@@ -25,6 +25,11 @@ export const PULL_FLAG = {
   subscription: 4,
   classFilter: 8,
   lite: 16,
+  /**
+   * Ours, and unread by Apache's broker: the client takes as many messages in one answer as it asks for, where
+   * every other client is given 32 at most.
+   */
+  many: 1 << 16,
 } as const
 
 /** All four are due in every answer of code 0, 19, 20 and 21. */

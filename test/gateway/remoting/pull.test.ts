@@ -1,6 +1,7 @@
 import test from 'ava'
 import { CODEC_BINARY } from '../../../src/remoting/frame.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
+import { PULL_FLAG } from '../../../src/remoting/requests/pull.ts'
 import type { FakeClock } from '../../support/fake-clock.ts'
 import { heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
 import { eventually } from '../../support/waiting.ts'
@@ -145,7 +146,6 @@ test('a peer that reads its answers gets all of them, however much it asks for a
 for (const [what, changed, code] of [
   ['a negative queue', { queueId: -1 }, 29],
   ['a queue that does not exist', { queueId: 99 }, 29],
-  ['no messages', { max: 0 }, 29],
   ['SQL', { expressionType: 'SQL92', subscription: 'a > 1' }, 3],
   ['an empty tag list', { subscription: '||' }, 23],
   ['an illegal topic', { topic: 'a b' }, 29],
@@ -160,6 +160,47 @@ for (const [what, changed, code] of [
     t.true((answer.remark ?? '').length > 10)
   })
 }
+
+for (const max of [0, -1]) {
+  test(`a pull of ${max} messages gets one, as from Apache's broker`, async (t) => {
+    const { connect } = await startFrontEnd(t)
+    const connection = await connect()
+    for (let i = 0; i < 3; i++) await send(connection, { topic: 'T' })
+    const answer = await pull(connection, { topic: 'T', max })
+    t.is(answer.code, 0, answer.remark)
+    t.is(decodeMessages(answer.body).length, 1)
+  })
+}
+
+for (const sysFlag of [4, 6]) {
+  test(`a pull from offset -1 is told where the queue begins (sysFlag ${sysFlag})`, async (t) => {
+    const { connect } = await startFrontEnd(t)
+    const connection = await connect()
+    await send(connection, { topic: 'T' })
+    const answer = await pull(connection, { topic: 'T', offset: -1, sysFlag })
+    t.deepEqual([answer.code, ...offsetsOf(answer)], [21, '0', '0', '1', '0'])
+  })
+}
+
+test('a pull gets 32 messages at most, and more when its client says that it takes more', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  await Promise.all(Array.from({ length: 40 }, () => send(connection, { topic: 'T' })))
+  const many = async (sysFlag: number): Promise<number> =>
+    decodeMessages((await pull(connection, { topic: 'T', max: 100, sysFlag })).body).length
+  t.is(await many(4), 32)
+  t.is(await many(4 | PULL_FLAG.many), 40)
+})
+
+test('one connection may hold the pulls of many groups on one queue', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const [reader, writer] = [await connect(), await connect()]
+  const pulls = Array.from({ length: 100 }, (_, i) =>
+    pull(reader, { topic: 'T', group: `G${i}`, sysFlag: 6 }),
+  )
+  await send(writer, { topic: 'T' })
+  for (const answer of await Promise.all(pulls)) t.is(answer.code, 0, answer.remark)
+})
 
 test('a group that may not consume gets nothing', async (t) => {
   const { connect, broker } = await startFrontEnd(t)

@@ -6,6 +6,7 @@ import type { PullRequest, PullResult } from '../../../model/message.ts'
 import { queueOffset } from '../../../model/positions.ts'
 import { EVERY_TAG, type TagFilter } from '../../../model/tag-filter.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
+import { NO_BODY } from '../../../remoting/command.ts'
 import { CODEC_JSON } from '../../../remoting/frame.ts'
 import { readFields, writeFields } from '../../../remoting/layout.ts'
 import { PULL_OUTCOME, pullResponseHead } from '../../../remoting/pull-response.ts'
@@ -22,8 +23,10 @@ import {
 /** As Apache's limit for one answer from memory. */
 const PULL_BYTES_DEFAULT = 256 * 1024
 const PULL_BYTES_MAX = 4 * 1024 * 1024
-/** As many as a Java client may ask for (pullBatchSize). */
-const PULL_MESSAGES_MAX = 1024
+/** As Apache's limit for one answer from memory (maxTransferCountOnMessageInMemory). */
+const PULL_MESSAGES_MAX = 32
+/** Of a client that says it takes more (PULL_FLAG.many). */
+const PULL_MESSAGES_MAX_MANY = 1024
 /** Clients wait 30 s at most for an answer that may be held; a held answer must come before. */
 const SUSPEND_MS_MAX = 30_000
 
@@ -65,6 +68,7 @@ export async function servePull(call: PullCall, pull: PullFields): Promise<Answe
 /** A read within the peer's budget; a pull that has to wait for messages holds none of it. */
 async function read(call: PullCall, pull: PullFields, filter: TagFilter): Promise<PullResult> {
   const { broker } = call.context
+  if (pull.queueOffset < 0) return beforeTheQueue(call, pull)
   const request = requestOf(call, pull, filter)
   const waiting = call.reads.take(request.maxBytes)
   if (waiting !== undefined) await waiting
@@ -77,20 +81,20 @@ async function read(call: PullCall, pull: PullFields, filter: TagFilter): Promis
   const isHeld = (pull.sysFlag & PULL_FLAG.suspend) !== 0
   const waitMs = Math.min(pull.suspendTimeoutMillis, SUSPEND_MS_MAX)
   if (result.status !== 'at-end' || !isHeld || waitMs <= 0) return result
-  const release = call.session.hold(pull.topic, pull.queueId)
-  try {
-    return await broker.pull({ ...request, waitMs })
-  } finally {
-    release()
-  }
+  return broker.pull({ ...request, waitMs })
+}
+
+/** An offset below 0 is below the queue's first, as every other that retention took. */
+async function beforeTheQueue(call: PullCall, pull: PullFields): Promise<PullResult> {
+  const range = await call.context.broker.cursors.range(pull.topic, pull.queueId)
+  return { status: 'moved', records: NO_BODY, count: 0, nextOffset: range.minOffset, ...range }
 }
 
 function checkPull(call: PullCall, pull: PullFields): void {
-  if (pull.maxMsgNums < 1 || pull.queueOffset < 0 || pull.queueId < 0) {
+  if (pull.queueId < 0) {
     throw new BrokerError(
       'ARGUMENT_INVALID',
-      `a pull of ${pull.maxMsgNums} messages from offset ${pull.queueOffset} of queue ` +
-        `${pull.queueId}; 1 message, offset 0 and queue 0 are the least`,
+      `a pull from queue ${pull.queueId} of '${pull.topic}'; 0 is the first`,
     )
   }
   authorizeConsuming(call, pull.consumerGroup, pull.topic)
@@ -138,11 +142,14 @@ function chooseFilter(
 }
 
 function requestOf(call: PullCall, pull: PullFields, filter: TagFilter): PullRequest {
+  const takesMany = (pull.sysFlag & PULL_FLAG.many) !== 0
+  const most = takesMany ? PULL_MESSAGES_MAX_MANY : PULL_MESSAGES_MAX
   return {
     topic: pull.topic,
     queueId: pull.queueId,
     offset: queueOffset(pull.queueOffset),
-    maxMessages: Math.min(pull.maxMsgNums, PULL_MESSAGES_MAX),
+    // Apache's broker gives one message to a client that asks for none, as Go's PullConsumer does by default.
+    maxMessages: Math.max(1, Math.min(pull.maxMsgNums, most)),
     maxBytes: bytesWanted(pull.maxMsgBytes),
     filter,
     waitMs: 0,
