@@ -3,6 +3,7 @@
 import type { Clock, Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { ClientRegistration, ConsumerRegistration } from '../model/client.ts'
+import { DifferingMembers } from './differing-members.ts'
 import type { GroupModes } from './group-modes.ts'
 import type { GroupTable } from './groups.ts'
 import type { BrokerOptions } from './options.ts'
@@ -27,6 +28,7 @@ export class ClientTable {
   readonly #clients = new Map<string, Client>()
   /** Client ids of a group's consumers, by connection. */
   readonly #consumers = new Map<string, Map<string, string>>()
+  readonly #differing: DifferingMembers
   readonly #watchers = new Set<(group: string) => void>()
   readonly #sweeping: Timer
 
@@ -46,6 +48,7 @@ export class ClientTable {
     this.#log = parts.log
     this.#expiryMs = parts.options.clientExpiryMs
     this.#receiver = parts.receiver
+    this.#differing = new DifferingMembers(parts.log)
     this.#sweeping = this.#clock.every(SWEEP_MS, () => this.#sweep())
   }
 
@@ -69,7 +72,8 @@ export class ClientTable {
     }
     const changed = changedGroups(before, registration)
     for (const group of changed) {
-      if (!has(registration, group)) this.#freeLocks(group, registration.clientId)
+      if (has(registration, group)) this.#compare(group, registration)
+      else this.#freeLocks(group, registration.clientId)
     }
     this.#tell(changed)
   }
@@ -152,8 +156,21 @@ export class ClientTable {
 
   #leave(connectionId: string, group: string): void {
     const consumers = this.#consumers.get(group)
-    if (consumers?.delete(connectionId) && consumers.size === 0) this.#consumers.delete(group)
+    if (consumers?.delete(connectionId) && consumers.size === 0) {
+      this.#consumers.delete(group)
+      this.#differing.forget(group)
+    }
     this.#modes.leave(connectionId, group)
+  }
+
+  /** With one other member: all of them subscribe alike, or the log has its line already. */
+  #compare(group: string, registration: ClientRegistration): void {
+    for (const connectionId of this.#consumers.get(group)?.keys() ?? []) {
+      if (connectionId === registration.connectionId) continue
+      const other = this.#clients.get(connectionId)
+      if (other !== undefined) this.#differing.compare(group, registration, other.registration)
+      return
+    }
   }
 
   /** A client that is still a member by another connection keeps its locks. */

@@ -4,7 +4,6 @@
 //  13 i32 length, remark   . i32 length, fields: (i16 length, name, i32 length, value) repeated
 //
 // The code has 16 bits: the codes of the POP family cannot travel this way.
-import { isUtf8 } from 'node:buffer'
 import { getI32, getU16, putU16, putU32 } from '../model/bytes.ts'
 import { LANGUAGE_DEFAULT, LANGUAGES } from './codes.ts'
 import type { Header } from './command.ts'
@@ -28,7 +27,7 @@ export function decodeBinaryHeader(bytes: Buffer, start: number, end: number): H
     version: signed16(getU16(bytes, start + 3)),
     opaque: getI32(bytes, start + 5),
     flag: getI32(bytes, start + 9),
-    remark: remarkEnd > remarkAt ? textOf(bytes, remarkAt, remarkEnd) : undefined,
+    remark: remarkEnd > remarkAt ? bytes.utf8Slice(remarkAt, remarkEnd) : undefined,
     fields: decodeFields(bytes, remarkEnd + 4, fieldsEnd),
   }
 }
@@ -42,7 +41,7 @@ function decodeFields(bytes: Buffer, start: number, end: number): Map<string, st
     const nameEnd = textEnd(at + 2, getU16(bytes, at), end - 4)
     const valueAt = nameEnd + 4
     const valueEnd = textEnd(valueAt, getI32(bytes, nameEnd), end)
-    fields.set(textOf(bytes, at + 2, nameEnd), textOf(bytes, valueAt, valueEnd))
+    fields.set(bytes.utf8Slice(at + 2, nameEnd), bytes.utf8Slice(valueAt, valueEnd))
     at = valueEnd
   }
   return fields
@@ -54,13 +53,6 @@ function textEnd(at: number, length: number, limit: number): number {
     throw protocolError(`a text of ${length} bytes in a binary header runs over its end`)
   }
   return at + length
-}
-
-function textOf(bytes: Buffer, start: number, end: number): string {
-  if (!isUtf8(bytes.subarray(start, end))) {
-    throw protocolError('a text in a binary header is not UTF-8')
-  }
-  return bytes.utf8Slice(start, end)
 }
 
 export function encodeBinaryHeader(header: Header): Buffer {

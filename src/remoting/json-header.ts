@@ -1,28 +1,19 @@
 // The JSON header codec: `{"code":..,"extFields":{..},"flag":..,"language":"..","opaque":..,...}`.
 // Written as Java writes it (members in alphabetical order, field values always strings, nothing null),
-// read as loosely as clients write: numbers and booleans among the field values, unknown members.
-import { isUtf8 } from 'node:buffer'
+// read as loosely as clients write, and as Apache's brokers take it: numbers and booleans among the field values,
+// numbers in quotes, single quotes, unknown members, and bytes that are no UTF-8 (each reads as U+FFFD, as in Java).
 import { LANGUAGE_DEFAULT } from './codes.ts'
 import type { Header } from './command.ts'
+import { parseJson } from './json.ts'
 import { protocolError } from './protocol-error.ts'
 
 /** @throws BrokerError PROTOCOL_ERROR */
 export function decodeJsonHeader(bytes: Buffer, start: number, end: number): Header {
-  if (!isUtf8(bytes.subarray(start, end))) throw protocolError('a JSON header is not UTF-8')
-  let parsed: unknown
-  try {
-    parsed = JSON.parse(bytes.utf8Slice(start, end))
-  } catch (cause) {
-    throw protocolError(`a header is not JSON: ${String((cause as Error).message).slice(0, 120)}`)
-  }
-  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    throw protocolError('a JSON header is not an object')
-  }
-  const members = new Map<string, unknown>(Object.entries(parsed))
+  const members = membersOf(bytes.utf8Slice(start, end))
   const language = members.get('language')
   const remark = members.get('remark')
   return {
-    code: integer(members, 'code'),
+    code: integer(members, 'code', 0),
     language: typeof language === 'string' ? language : LANGUAGE_DEFAULT,
     version: integer(members, 'version', 0),
     opaque: integer(members, 'opaque', 0),
@@ -32,9 +23,38 @@ export function decodeJsonHeader(bytes: Buffer, start: number, end: number): Hea
   }
 }
 
-function integer(members: Map<string, unknown>, name: string, absent?: number): number {
-  const value = members.get(name) ?? absent
-  if (typeof value !== 'number' || !Number.isInteger(value) || (value | 0) !== value) {
+function membersOf(text: string): ReadonlyMap<unknown, unknown> {
+  const parsed = parsedHeader(text)
+  const members = entriesOf(parsed)
+  if (members === undefined) throw protocolError('a JSON header is not an object')
+  return new Map(members)
+}
+
+function parsedHeader(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    // The dialect of fastjson, which is rarer and takes longer.
+  }
+  try {
+    return parseJson(text)
+  } catch (cause) {
+    throw protocolError(`a header is not JSON: ${String((cause as Error).message).slice(0, 120)}`)
+  }
+}
+
+function entriesOf(value: unknown): Iterable<[unknown, unknown]> | undefined {
+  if (value instanceof Map) return value
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
+  return Object.entries(value)
+}
+
+const INTEGER = /^-?\d{1,10}$/
+
+function integer(members: ReadonlyMap<unknown, unknown>, name: string, absent: number): number {
+  const given = members.get(name) ?? absent
+  const value = typeof given === 'string' && INTEGER.test(given) ? Number(given) : given
+  if (typeof value !== 'number' || (value | 0) !== value) {
     throw protocolError(`a header's '${name}' is no 32-bit integer`)
   }
   return value
@@ -43,13 +63,12 @@ function integer(members: Map<string, unknown>, name: string, absent?: number): 
 function fieldsOf(value: unknown): Map<string, string> {
   const fields = new Map<string, string>()
   if (value === undefined || value === null) return fields
-  if (typeof value !== 'object' || Array.isArray(value)) {
-    throw protocolError("a header's 'extFields' is not an object")
-  }
-  for (const [name, field] of Object.entries(value)) {
+  const entries = entriesOf(value)
+  if (entries === undefined) throw protocolError("a header's 'extFields' is not an object")
+  for (const [name, field] of entries) {
     if (field === null) continue
     if (typeof field === 'object') throw protocolError("a header's field is not a scalar")
-    fields.set(name, String(field))
+    fields.set(String(name), String(field))
   }
   return fields
 }

@@ -146,7 +146,7 @@ test('a __proto__ field is a field like any other', (t) => {
 for (const [what, text] of [
   ['no JSON', 'GET / HTTP/1.1'],
   ['a list', '[1]'],
-  ['no code', '{"opaque":1}'],
+  ['a code that is a word', '{"code":"one"}'],
   ['a code beyond 32 bits', '{"code":4294967296}'],
   ['a fractional opaque', '{"code":1,"opaque":1.5}'],
   ['fields that are no object', '{"code":1,"extFields":[1]}'],
@@ -157,9 +157,15 @@ for (const [what, text] of [
   })
 }
 
-test('a header that is not UTF-8 is a protocol error', (t) => {
+test('bytes of a JSON header that are no UTF-8 are read as U+FFFD', (t) => {
   const bytes = Buffer.from('{"code":1,"remark":"\xff"}', 'latin1')
-  t.throws(() => decodeCommand(bytes, 0, bytes.length, bytes.length, CODEC_JSON), {
-    message: /not UTF-8/,
-  })
+  const { remark } = decodeCommand(bytes, 0, bytes.length, bytes.length, CODEC_JSON)
+  t.is(remark, '\uFFFD')
+})
+
+test('bytes of a binary header that are no UTF-8 are read as U+FFFD', (t) => {
+  const head = requestHeader({ code: 10, opaque: 1, fields: new Map([['topic', 'T']]) })
+  const bytes = encodeCommand(head, undefined, CODEC_BINARY)
+  bytes[bytes.length - 1] = 0xff
+  t.is(decodeFrame(bytes).fields.get('topic'), '\uFFFD')
 })

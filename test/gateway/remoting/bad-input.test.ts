@@ -34,9 +34,7 @@ for (const [what, bytes] of [
   ['a TLS hello', Buffer.from(`16030100f8010000f40303${'00'.repeat(64)}`, 'hex')],
   ['a header that is no JSON', frame('code=310')],
   ['a header that is a list', frame('[310]')],
-  ['a header without a code', json({ opaque: 1 })],
   ['a code beyond 32 bits', frame('{"code":99999999999}')],
-  ['a header that is no UTF-8', frame(Buffer.from('{"code":310,"remark":"\xff"}', 'latin1'))],
   ['nested fields', json({ code: 310, opaque: 1, extFields: { b: { c: 1 } } })],
   ['a deep header', frame(`{"code":310,"x":${'['.repeat(50_000)}`)],
   ['a header of many objects', frame(`{"code":310,"x":[${'{},'.repeat(100_000)}1]}`)],
@@ -54,6 +52,33 @@ for (const [what, bytes] of [
     peer.send(bytes)
     t.is((await peer.closed()).length, 0)
     t.is((await send(healthy, { topic: 'T' })).code, 0)
+  })
+}
+
+/** Fields of a query of where a queue ends. */
+const QUEUE_END = '"topic":"T","queueId":"0"'
+
+for (const [what, header, code] of [
+  [
+    'with a byte that is no UTF-8',
+    Buffer.from(`{"code":30,"opaque":7,"extFields":{${QUEUE_END},"who":"\xff"}}`, 'latin1'),
+    0,
+  ],
+  ['with its numbers in quotes', `{"code":"30","opaque":"7","extFields":{${QUEUE_END}}}`, 0],
+  ['in single quotes', `{'code':30,'opaque':7,'extFields':{${QUEUE_END.replaceAll('"', "'")}}}`, 0],
+  ['without a code', '{"opaque":7}', 3],
+] as const) {
+  test(`a header ${what} is answered, as by Apache's broker`, async (t) => {
+    const { raw, connect } = await startFrontEnd(t)
+    await send(await connect(), { topic: 'T' })
+    const peer = await raw()
+    peer.send(frame(header))
+    const length = (await peer.read(4)).readInt32BE()
+    const bytes = await peer.read(length)
+    const headerEnd = 4 + (bytes.readInt32BE() & 0xffffff)
+    const answer = JSON.parse(bytes.toString('utf8', 4, headerEnd)) as Record<string, unknown>
+    t.is(answer['opaque'], 7)
+    t.is(answer['code'], code, String(answer['remark']))
   })
 }
 
