@@ -185,8 +185,8 @@ export class Dispenser {
     while (taking.hasRoom && taking.maySearch && queue.next < queue.maxOffset) {
       const room = this.#group.options.inFlightMax - queue.unsettledCount
       if (room <= 0) return
-      // In order, one that did not fit into this receive must not be overtaken either.
-      if (ordered && (queue.isBlocked || queue.hasReady(this.topic))) return
+      // One that waits again and did not fit into this receive must not be overtaken.
+      if (queue.hasReady(this.topic) || (ordered && queue.isBlocked)) return
       const max = ordered ? 1 : Math.min(room, taking.messagesLeft)
       const hashes = queue.isRetry ? undefined : this.filter.hashes
       const result = reader.read(queue.next, max, taking.bytesLeft, hashes)

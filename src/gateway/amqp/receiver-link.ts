@@ -1,6 +1,7 @@
 // A link that the peer sends messages on. Puts frames together, hands whole messages to the connection's
 // ingest, and grants credit as the bytes under way allow.
 import { editProperties, findProperty, PROPERTY } from '../../model/properties.ts'
+import { tagHash } from '../../model/tag-filter.ts'
 import type { ControlledLink } from './control-plane.ts'
 import { rejectedState } from './disposition.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
@@ -57,6 +58,8 @@ export class ReceiverLink implements Link, IngestLink {
   readonly #routes: Routes
   readonly #settlesSecond: boolean
   readonly #message: InboundMessage
+  /** Keeps the messages of this link without a group-id in one queue of a topic, in their order. */
+  readonly #lane: string
   readonly #credit: LinkCredit
   #partial: Partial | undefined
   #underWay = 0
@@ -78,6 +81,7 @@ export class ReceiverLink implements Link, IngestLink {
     this.#routes = options.routes
     this.#settlesSecond = options.settlesSecond
     this.#message = new InboundMessage(options.routes.fixed?.tag)
+    this.#lane = laneOf(peer.containerId, options.name)
     const deliveryCount = options.initialDeliveryCount
     this.#credit = { handle: 0, deliveryCount, linkCredit: 0, drain: false }
   }
@@ -215,7 +219,7 @@ export class ReceiverLink implements Link, IngestLink {
       {
         topic: route.topic,
         queueId: route.queueId,
-        orderingKey: message.orderingKey,
+        orderingKey: message.orderingKey ?? this.#lane,
         body: message.body,
         properties:
           this.#routes.fixed === undefined
@@ -283,6 +287,13 @@ export class ReceiverLink implements Link, IngestLink {
     this.#dropPartial()
   }
 }
+
+/**
+ * One key for one link of one container: a link that comes back finds its queue, and many links spread.
+ * Short, because the broker hashes it for every message.
+ */
+const laneOf = (containerId: string, linkName: string): string =>
+  tagHash(`${containerId}\n${linkName}`).toString(36)
 
 const linkError = (condition: AmqpError['condition'], message: string): AmqpError =>
   new AmqpError(condition, message, 'link')
