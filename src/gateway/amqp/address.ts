@@ -8,7 +8,8 @@
 //
 // RocketMQ's names have none of / : ? . so these delimit. Segments are percent-decoded, a bare name is
 // not. Characters that RocketMQ forbids stand as %XX in the broker's name, so that every JMS name is a
-// topic and is found again.
+// topic and is found again. Names with a segment that begins with $ are other brokers' own nodes ($cbs,
+// $management, T/$DeadLetterQueue): there is none here, and none is made.
 import { BrokerError } from '../../errors.ts'
 import { checkGroupName, checkTopicName, deadLetterTopic, retryTopic } from '../../model/names.ts'
 import { parseTagFilter, type TagFilter } from '../../model/tag-filter.ts'
@@ -50,6 +51,7 @@ export function parseAddress(text: string): Address {
   const mark = text.indexOf('?')
   const path = mark === -1 ? text : text.slice(0, mark)
   const address = parsePath(path)
+  if (RESERVED.test(address.topic)) throw reservedName(path)
   checkTopicName(address.topic)
   if (address.group !== undefined) checkGroupName(address.group)
   if (mark !== -1) readOptions(address, text.slice(mark + 1))
@@ -215,6 +217,19 @@ function queueIdOf(text: string, path: string): number {
 function unknownForm(path: string): BrokerError {
   const shown = JSON.stringify(path.slice(0, 80))
   return new BrokerError('TOPIC_NOT_FOUND', `no node has the address ${shown}; write ${GRAMMAR}`)
+}
+
+/** A `$` at the beginning of the topic's name or behind a slash, as `brokerName` writes them. */
+const RESERVED = /(^|%2F)%24/
+
+/** A client that sends a token or a management request there must hear that nothing answers. */
+function reservedName(path: string): BrokerError {
+  const shown = JSON.stringify(path.slice(0, 80))
+  return new BrokerError(
+    'TOPIC_NOT_FOUND',
+    `no node has the address ${shown}: this broker has no nodes with names in $, and no topic is ` +
+      `named like one; write ${GRAMMAR}`,
+  )
 }
 
 function percentDecoded(segment: string): string {

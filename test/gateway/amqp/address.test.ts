@@ -35,6 +35,8 @@ const cases: [string, Record<string, unknown>][] = [
   ['orders?lock=30', { topic: 'orders', lockMs: 30_000 }],
   ['orders?offset=first', { topic: 'orders', startAt: { kind: 'first' } }],
   ['orders?offset=17', { topic: 'orders', startAt: { kind: 'offset', offset: 17 } }],
+  ['com.shop.Order$Line', { topic: 'com%2Eshop%2EOrder%24Line' }],
+  ['50%24', { topic: '50%2524' }],
   ['orders?offset=@1700', { topic: 'orders', startAt: { kind: 'time', epochMs: 1700 } }],
 ]
 
@@ -60,6 +62,20 @@ const refused: [string, string][] = [
   ['t'.repeat(128), 'NAME_INVALID'],
   ['t'.repeat(600), 'NAME_INVALID'],
   ['t::', 'NAME_INVALID'],
+  ['$cbs', 'TOPIC_NOT_FOUND'],
+  ['$management', 'TOPIC_NOT_FOUND'],
+  ['$cbs?offset=first', 'TOPIC_NOT_FOUND'],
+  ['queue://$cbs', 'TOPIC_NOT_FOUND'],
+  ['topic://$cbs', 'TOPIC_NOT_FOUND'],
+  ['$cbs::billing', 'TOPIC_NOT_FOUND'],
+  ['/topics/$cbs', 'TOPIC_NOT_FOUND'],
+  ['/topics/%24cbs/groups/billing', 'TOPIC_NOT_FOUND'],
+  ['/queues/$cbs', 'TOPIC_NOT_FOUND'],
+  ['/exchanges/$cbs/key', 'TOPIC_NOT_FOUND'],
+  ['orders/$management', 'TOPIC_NOT_FOUND'],
+  ['orders/$DeadLetterQueue', 'TOPIC_NOT_FOUND'],
+  ['orders/Subscriptions/billing/$DeadLetterQueue', 'TOPIC_NOT_FOUND'],
+  ['$cbs/Subscriptions/billing', 'TOPIC_NOT_FOUND'],
 ]
 
 for (const [text, code] of refused) {

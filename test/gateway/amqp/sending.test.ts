@@ -235,6 +235,21 @@ test('names nobody may send to are refused', async (t) => {
   }
 })
 
+test("another broker's nodes are not found, and no topic is made of them", async (t) => {
+  const { port, broker } = await startAmqp(t)
+  const client = await connectRhea(t, port)
+  const before = await broker.topics.list()
+  for (const node of ['$cbs', '$management', 'orders/$management']) {
+    for (const attach of [() => client.sender(node), () => client.receiver(node)]) {
+      const error = await t.throwsAsync(attach() as Promise<never>, { any: true }, node)
+      t.like(error, { condition: 'amqp:not-found' }, node)
+    }
+    const relay = await client.sender({ target: {} })
+    t.is((await relay.send({ to: node, body: 'x' })).error?.condition, 'amqp:not-found')
+  }
+  t.deepEqual(await broker.topics.list(), before)
+})
+
 const failures: [BrokerError, string, string | undefined][] = [
   [new BrokerError('TOPIC_NOT_FOUND', 'gone'), 'rejected', 'amqp:not-found'],
   [new BrokerError('READ_ONLY', 'the disk is full'), 'rejected', 'amqp:resource-limit-exceeded'],
