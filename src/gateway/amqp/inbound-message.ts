@@ -2,6 +2,7 @@
 // the sections with names are, and those only when they differ from the previous message's.
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
 import { Fields } from './control-frames.ts'
+import { ElementCounts } from './element-counts.ts'
 import {
   OWN_ANNOTATION,
   type Properties,
@@ -11,7 +12,7 @@ import {
 } from './message.ts'
 import { BODY, isShortest, Sections } from './sections.ts'
 import { AmqpSymbol, ValueReader } from './value-reader.ts'
-import { eachEntry, encodeWire, PLAIN_WIRE } from './wire-form.ts'
+import { checkItemBytes, eachEntry, encodeWire, PLAIN_WIRE } from './wire-form.ts'
 
 /** Sections before the body longer than this are not compared with the previous message's. */
 const REMEMBERED_BYTES_MAX = 1024
@@ -47,7 +48,12 @@ export class InboundMessage {
     s.scan(bytes, at, end)
     this.body = bytes.subarray(s.contentAt, s.contentEnd)
     const isPlainBody = isShortest(s) && s.bodyEnd === end
-    if (isPlainBody && this.#isSameHead(bytes, at, s)) return
+    const isSame = isPlainBody && this.#isSameHead(bytes, at, s)
+    // A repeated head was checked before, and a body of one length has no elements.
+    const from = isSame ? s.bodyAt : at
+    const to = s.form === BODY.encoded || s.bodyEnd < end ? end : s.bodyAt
+    if (from < to) new ElementCounts().check(bytes, from, to)
+    if (isSame) return
     this.#lastForm = -1
     this.#decode(bytes)
     if (isPlainBody && s.bodyAt - at <= REMEMBERED_BYTES_MAX) {
@@ -77,6 +83,9 @@ export class InboundMessage {
 
   #decode(bytes: Buffer): void {
     const s = this.#sections
+    // Before a large one is decoded for nothing.
+    checkItemBytes(s.annotationsEnd - s.annotationsAt)
+    checkItemBytes(s.propertiesEnd - s.propertiesAt)
     const properties: Properties = new Map()
     const annotations = this.#annotations(bytes, properties)
     if (s.applicationAt < s.applicationEnd) {

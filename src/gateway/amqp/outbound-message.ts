@@ -4,6 +4,7 @@
 import { putU32, putU64 } from '../../model/bytes.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
+import { ElementCounts } from './element-counts.ts'
 import { annotationsOf, OWN_ANNOTATION, writeApplication, writeProperties } from './message.ts'
 import { CODE } from './performatives.ts'
 import { RecordMemory } from './record-memory.ts'
@@ -228,6 +229,7 @@ function isBody(body: Buffer): boolean {
   const sections = new Sections()
   try {
     sections.scan(body, 0, body.length)
+    new ElementCounts().check(body, 0, body.length)
   } catch {
     return false
   }

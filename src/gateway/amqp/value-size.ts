@@ -8,7 +8,10 @@ import { fixedWidth } from './value-reader.ts'
 export function skipValue(bytes: Buffer, at: number, end: number, depth = 0): number {
   if (at >= end) throw decodeError('a value is missing')
   const code = bytes[at]!
-  const next = code === 0 ? skipDescribed(bytes, at, end, depth) : at + 1 + sizeOf(bytes, at, end)
+  const next =
+    code === 0
+      ? skipDescribed(bytes, at, end, depth)
+      : at + 1 + contentBytes(code, bytes, at + 1, end)
   if (next > end) throw decodeError('a value ends beyond its section')
   return next
 }
@@ -20,9 +23,8 @@ function skipDescribed(bytes: Buffer, at: number, end: number, depth: number): n
   return skipValue(bytes, skipValue(bytes, at + 1, end, depth + 1), end, depth + 1)
 }
 
-/** Bytes behind the type code. */
-function sizeOf(bytes: Buffer, at: number, end: number): number {
-  const code = bytes[at]!
+/** Bytes of a value whose type code is known and whose content begins at `at`. @throws AmqpError decode-error */
+export function contentBytes(code: number, bytes: Buffer, at: number, end: number): number {
   switch (code >>> 4) {
     case 0x4:
       return 0
@@ -35,13 +37,13 @@ function sizeOf(bytes: Buffer, at: number, end: number): number {
     case 0xa:
     case 0xc:
     case 0xe:
-      if (at + 1 >= end) break
-      return 1 + bytes[at + 1]!
+      if (at >= end) break
+      return 1 + bytes[at]!
     case 0xb:
     case 0xd:
     case 0xf:
-      if (at + 4 >= end) break
-      return 4 + getU32(bytes, at + 1)
+      if (at + 3 >= end) break
+      return 4 + getU32(bytes, at)
     default:
       throw decodeError(`0x${code.toString(16)} is no type code`)
   }

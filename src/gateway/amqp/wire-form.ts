@@ -65,18 +65,22 @@ export function encodeWire(wire: WireForm): string {
   const parts: Uint8Array[] = [Buffer.from([MARK, wire.form])]
   for (const [item, bytes] of items) {
     if (bytes.length === 0) continue
-    if (bytes.length > ITEM_BYTES_MAX) {
-      throw new BrokerError(
-        'MESSAGE_TOO_LARGE',
-        `the sections beside the body have ${bytes.length} bytes; about 20 KiB is the most`,
-      )
-    }
+    checkItemBytes(bytes.length)
     const head = Buffer.alloc(3)
     head[0] = item
     putU16(head, 1, bytes.length)
     parts.push(head, bytes)
   }
   return Buffer.concat(parts).toString('base64')
+}
+
+/** @throws BrokerError MESSAGE_TOO_LARGE */
+export function checkItemBytes(bytes: number): void {
+  if (bytes <= ITEM_BYTES_MAX) return
+  throw new BrokerError(
+    'MESSAGE_TOO_LARGE',
+    `the sections beside the body have ${bytes} bytes; about 20 KiB is the most`,
+  )
 }
 
 /** undefined for a value that another protocol wrote, or that would put a malformed message on the wire. */
