@@ -11,7 +11,7 @@ import type { Flow } from './flow.ts'
 import { READ_MESSAGES_MAX, UNSETTLED_PER_LINK_MAX } from './limits.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
 import { OutboundMessage } from './outbound-message.ts'
-import { serialAdd, serialDiff, serialNext } from './serial.ts'
+import { remaining, serialAdd, serialNext } from './serial.ts'
 import { TRANSFER_HEAD_BYTES_MAX, type TransferHead, writeTransferHead } from './transfer.ts'
 
 /** A delivery that the peer has and we wait to hear of. Its message is not kept: it may be large. */
@@ -117,9 +117,8 @@ export class SenderLink implements Link {
   onFlow(flow: Flow): void {
     const credit = this.#credit
     if (flow.linkCredit >= 0) {
-      const base = Math.max(0, flow.deliveryCount)
-      const limit = serialAdd(base, flow.linkCredit)
-      credit.linkCredit = Math.max(0, serialDiff(limit, credit.deliveryCount))
+      const seen = Math.max(0, flow.deliveryCount)
+      credit.linkCredit = remaining(flow.linkCredit, credit.deliveryCount, seen)
       credit.drain = flow.drain
       this.#shed()
     }

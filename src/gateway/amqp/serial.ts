@@ -7,3 +7,11 @@ export const serialAdd = (n: number, by: number): number => (n + by) >>> 0
 
 /** How far `a` is ahead of `b`: negative when behind; from -2^31 to 2^31 - 1. */
 export const serialDiff = (a: number, b: number): number => (a - b) | 0
+
+/**
+ * What is left of `allowed` (any uint) for the side that has counted to `sent`, when the side that allowed it had
+ * seen up to `seen`: a session's window or a link's credit (AMQP 2.5.6, 2.6.7). Only the two counts are compared as
+ * serial numbers; the sum of both may be anywhere.
+ */
+export const remaining = (allowed: number, sent: number, seen: number): number =>
+  Math.min(0xffff_ffff, Math.max(0, allowed - serialDiff(sent, seen)))

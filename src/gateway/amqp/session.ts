@@ -9,12 +9,9 @@ import { INCOMING_WINDOW, OUTGOING_WINDOW } from './limits.ts'
 import type { Link, LinkCredit, Peer } from './link.ts'
 import type { ReceiverSession } from './receiver-link.ts'
 import { SenderLink, type SenderSession, type Unsettled } from './sender-link.ts'
-import { serialAdd, serialDiff, serialNext } from './serial.ts'
+import { remaining, serialNext } from './serial.ts'
 import type { Transfer } from './transfer.ts'
 import { UnsettledMap } from './unsettled-map.ts'
-
-/** A larger window is taken for this one: beyond it serial numbers cannot be compared. */
-const WINDOW_MAX = 0x7fff_ffff
 
 export class AmqpSession implements ReceiverSession, SenderSession {
   /** As the peer numbers it. */
@@ -58,7 +55,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     this.remoteChannel = remoteChannel
     this.handleMax = handleMax
     this.#nextIncomingId = begin.nextOutgoingId
-    this.#sendWindow = Math.min(begin.incomingWindow, WINDOW_MAX)
+    this.#sendWindow = begin.incomingWindow
   }
 
   /** rhea has numbered it. */
@@ -128,9 +125,8 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   onFlow(flow: Flow): void {
     this.#nextIncomingId = flow.nextOutgoingId
     const seen = Math.max(0, flow.nextIncomingId)
-    const limit = serialAdd(seen, Math.min(flow.incomingWindow, WINDOW_MAX))
     const had = this.#sendWindow
-    this.#sendWindow = Math.max(0, serialDiff(limit, this.#nextOutgoingId))
+    this.#sendWindow = remaining(flow.incomingWindow, this.#nextOutgoingId, seen)
     if (flow.handle >= 0) this.attachedLink(flow.handle).onFlow(flow)
     else if (flow.echo) this.sendFlow(undefined)
     if (had <= 0 && this.#sendWindow > 0) this.pump()
