@@ -58,6 +58,8 @@ export interface SpawnOptions {
   readonly role?: ServerRole
   /** Further words of the command line. */
   readonly args?: readonly string[]
+  /** The command to run; by default this checkout's. */
+  readonly trivet?: string
 }
 
 /** A server in a child process. @throws with its output when it does not come up */
@@ -106,7 +108,7 @@ export class SpawnedServer {
   async start(): Promise<void> {
     if (this.#ports === undefined) this.#ports = await portsToKeep(this.#config)
     const role = this.#options.role ?? 'start'
-    const args = [TRIVET, role, '--json', ...(this.#options.args ?? [])]
+    const args = [this.#options.trivet ?? TRIVET, role, '--json', ...(this.#options.args ?? [])]
     const settings: Record<string, string> = {}
     for (const [name, value] of flatten(this.#ports)) {
       settings[`TRIVET_${name}`] = value

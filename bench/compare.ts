@@ -1,0 +1,187 @@
+// Two builds of TrivetMQ under the same loads over the native protocol, MQTT and AMQP, in turn (A B A B ...): the
+// ratio of this build to the other one, pair by pair, of messages per second, of messages per second of the
+// broker's CPU time, and of the broker's peak memory. Prints, asserts nothing.
+//
+//   npm run build && node dist/bench/compare.js OTHER-CHECKOUT [--rounds 5] [--only TEXT]
+//
+// OTHER-CHECKOUT is a built checkout (npm ci && npm run build). --only runs the rows whose title has the text.
+// Both brokers live as long as the row they serve. AMQP's load is ../shared/tools/amqp-loadgen.mjs, a generator
+// over raw sockets kept beside the project.
+import { execFile } from 'node:child_process'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { cpus, loadavg } from 'node:os'
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs, promisify } from 'node:util'
+import { SpawnedServer, TRIVET } from '../test/support/server.ts'
+import { load, type Shape } from './mqtt/load.ts'
+import { CpuMeter } from './native/cpu-meter.ts'
+import { peerDirectory } from './peers/peer.ts'
+
+const run = promisify(execFile)
+const NATIVE = fileURLToPath(new URL('./native.js', import.meta.url))
+const AMQP = fileURLToPath(new URL('../../../shared/tools/amqp-loadgen.mjs', import.meta.url))
+const RUN_MS_MAX = 120_000
+const SECONDS = '2'
+
+interface Build {
+  readonly name: string
+  /** The command of that checkout. */
+  readonly trivet: string
+}
+
+/** One load on a running broker. @returns messages and the seconds they took */
+type Load = (server: SpawnedServer) => Promise<{ messages: number; seconds: number }>
+
+interface Sample {
+  readonly perSecond: number
+  readonly perCpuSecond: number
+  readonly peakMib: number
+}
+
+const { values, positionals } = parseArgs({
+  options: { rounds: { type: 'string', default: '5' }, only: { type: 'string', default: '' } },
+  allowPositionals: true,
+})
+
+const native =
+  (...options: string[]): Load =>
+  async (server) => {
+    const at = ['--port', String(server.port('remoting')), '--seconds', SECONDS, '--warmup', '0.5']
+    const result = await json([NATIVE, ...at, '--json', ...options])
+    return { messages: result['perSecond']! * Number(SECONDS), seconds: Number(SECONDS) }
+  }
+
+const mqtt =
+  (shape: Shape): Load =>
+  async (server) => {
+    const { seconds, published, delivered } = await load(server.port('mqtt'), shape)
+    return { messages: shape.subscribers > 0 ? delivered : published, seconds }
+  }
+
+const amqp =
+  (mode: string, ...options: string[]): Load =>
+  async (server) => {
+    const at = ['--port', String(server.port('amqp')), '--address', `bench-${mode}`, '--mode', mode]
+    const bounds = ['--size', '100', '--seconds', SECONDS, '--warmup', '0.5', '--json']
+    const result = await json([AMQP, ...at, ...bounds, ...options])
+    return { messages: result['rate_per_s']! * Number(SECONDS), seconds: Number(SECONDS) }
+  }
+
+const publishing = { publishers: 16, subscribers: 0, qos: 1, payloadBytes: 100 } as const
+const fanOut = { publishers: 2, subscribers: 4, qos: 1, window: 128, payloadBytes: 64 } as const
+
+const ROWS: readonly (readonly [title: string, load: Load])[] = [
+  ['native sends, 16 x 128', native('--connections', '16', '--in-flight', '128')],
+  ['native sends, 16 x 16', native('--connections', '16', '--in-flight', '16')],
+  ['native sends, one in flight', native('--connections', '1', '--in-flight', '1')],
+  [
+    'native sends, binary headers, 16 x 128',
+    native('--connections', '16', '--in-flight', '128', '--codec', 'binary'),
+  ],
+  ['native pulls, 8 x 32', native('--mode', 'pull', '--connections', '8')],
+  ['MQTT QoS 1 in, 16 x 128', mqtt({ ...publishing, window: 128, messages: 400_000 })],
+  [
+    'MQTT QoS 1 in, one in flight',
+    mqtt({ ...publishing, publishers: 1, window: 1, messages: 6_000 }),
+  ],
+  ['MQTT QoS 1, 2 publishers to 4 subscribers', mqtt({ ...fanOut, messages: 100_000 })],
+  ['AMQP sends, 4 x 1,000', amqp('send', '--conns', '4')],
+  ['AMQP sends, one in flight', amqp('send', '--window', '1')],
+  ['AMQP end to end, one sender, one receiver', amqp('pair')],
+]
+
+async function main(): Promise<void> {
+  const other = positionals[0]
+  if (other === undefined || !existsSync(resolve(other, 'bin/trivet.cjs'))) {
+    console.error('usage: node dist/bench/compare.js OTHER-CHECKOUT [--rounds N] [--only TEXT]')
+    process.exitCode = 2
+    return
+  }
+  const builds = [
+    { name: 'this', trivet: TRIVET },
+    { name: 'other', trivet: resolve(other, 'bin/trivet.cjs') },
+  ]
+  const rounds = Number(values.rounds)
+  const [first] = cpus()
+  console.log(
+    `${cpus().length} x ${first?.model}, Node ${process.version}, load ${loadavg()[0]}, ` +
+      `${rounds} pairs; this / other as median [least, most]\n`,
+  )
+  for (const [title, action] of ROWS) {
+    if (!title.includes(values.only)) continue
+    if (title.startsWith('AMQP') && !existsSync(AMQP)) console.log(`LEFT OUT: ${title}: no ${AMQP}`)
+    else await compare(title, action, builds, rounds)
+  }
+}
+
+async function compare(
+  title: string,
+  action: Load,
+  builds: readonly Build[],
+  rounds: number,
+): Promise<void> {
+  const dataDirs = builds.map(({ name }) => peerDirectory(name))
+  const servers = builds.map(
+    ({ trivet }, i) => new SpawnedServer({ dataDir: dataDirs[i]! }, { trivet }),
+  )
+  const samples: Sample[][] = builds.map(() => [])
+  try {
+    for (const server of servers) {
+      await server.start()
+      // Compiles what is hot and creates the topic; not counted.
+      await action(server)
+    }
+    for (let round = 0; round < rounds; round++) {
+      for (const [i, server] of servers.entries()) samples[i]!.push(await sample(server, action))
+    }
+  } finally {
+    for (const server of servers) await server.kill()
+    for (const dataDir of dataDirs) rmSync(dataDir, { recursive: true, force: true })
+  }
+  print(title, samples[0]!, samples[1]!)
+}
+
+async function sample(server: SpawnedServer, action: Load): Promise<Sample> {
+  const meter = new CpuMeter(server.pid)
+  const { messages, seconds } = await action(server)
+  const cpuSeconds = meter.read().processUs / 1e6
+  return {
+    perSecond: messages / seconds,
+    perCpuSecond: messages / Math.max(cpuSeconds, 0.01),
+    peakMib: peakMib(server.pid),
+  }
+}
+
+function print(title: string, ours: readonly Sample[], theirs: readonly Sample[]): void {
+  const ratio = (pick: (sample: Sample) => number): string => {
+    const ratios = ours.map((sample, i) => pick(sample) / pick(theirs[i]!))
+    const [least, middle, most] = [Math.min(...ratios), median(ratios), Math.max(...ratios)]
+    return `${middle.toFixed(2)} [${least.toFixed(2)}, ${most.toFixed(2)}]`
+  }
+  const rates = [ours, theirs].map((all) => shown(median(all.map((s) => s.perSecond))))
+  const peaks = [ours, theirs].map((all) => Math.round(all.at(-1)!.peakMib))
+  console.log(title)
+  console.log(`  per CPU second  ${ratio((sample) => sample.perCpuSecond)}`)
+  console.log(`  per second      ${ratio((sample) => sample.perSecond)}   ${rates.join(' / ')}`)
+  console.log(
+    `  peak memory     ${(peaks[0]! / peaks[1]!).toFixed(2)}   ${peaks.join(' / ')} MiB\n`,
+  )
+}
+
+async function json(args: readonly string[]): Promise<Record<string, number>> {
+  const { stdout } = await run(process.execPath, args, { timeout: RUN_MS_MAX })
+  return JSON.parse(stdout.trim().split('\n').at(-1)!)
+}
+
+function peakMib(pid: number): number {
+  const [, kib] = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'latin1')) ?? []
+  return Number(kib) / 1024
+}
+
+const median = (numbers: readonly number[]): number =>
+  numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!
+
+const shown = (value: number): string => Math.round(value).toLocaleString('en')
+
+await main()
