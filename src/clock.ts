@@ -10,6 +10,8 @@ export interface Clock {
   now(): number
   /** Monotonic ms from an arbitrary start, with a fraction. */
   monotonic(): number
+  /** Ms that the event loop has waited for events since the process started; grows with `monotonic`. */
+  idle(): number
   /** Calls `fn` once after `delayMs`. A timer does not keep the process alive. */
   after(delayMs: number, fn: () => void): Timer
   /** Calls `fn` every `periodMs` until cancelled. Does not keep the process alive. */
@@ -22,6 +24,7 @@ const TIMER_MAX_MS = 2_147_483_647
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
+  idle: () => performance.eventLoopUtilization().idle,
   after(delayMs, fn) {
     let handle: NodeJS.Timeout
     const arm = (left: number): void => {

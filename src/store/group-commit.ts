@@ -1,9 +1,10 @@
 // Group commit: sealed frames go to the segment at the end of the event-loop turn, their sync goes to the
-// thread pool, and whoever waits is told in order. There is no timer in sync mode: while two syncs are
+// thread pool (of a lone message: see `LoneSync`), and whoever waits is told in order. There is no timer in sync mode: while two syncs are
 // under way the open frame grows, and the end of either starts the next. It knows frames and what they
 // wait for, not what is in them.
 import type { Clock, Timer } from '../clock.ts'
 import type { BrokerError } from '../errors.ts'
+import { LoneSync } from './lone-sync.ts'
 import type { SegmentWriter } from './segment-writer.ts'
 import type { FlushMode } from './store.ts'
 import type { Chunk } from './tail.ts'
@@ -45,6 +46,7 @@ export interface GroupCommitOptions {
 
 export class GroupCommit {
   readonly #options: GroupCommitOptions
+  readonly #loneSync: LoneSync
   /** Sealed and not written. */
   #queue: SealedFrame[] = []
   /** Oldest first; two at most. */
@@ -59,6 +61,7 @@ export class GroupCommit {
 
   constructor(options: GroupCommitOptions, end: number) {
     this.#options = options
+    this.#loneSync = new LoneSync(options.clock)
     this.writtenEnd = end
     this.syncedEnd = end
   }
@@ -163,9 +166,14 @@ export class GroupCommit {
   #sync(frames: readonly SealedFrame[]): void {
     this.#timer?.cancel()
     this.#timer = undefined
+    const isAlone = this.#inFlight.length === 0 && this.#waiting.length === 0
     const slot = this.#inFlight[0]?.slot === 0 ? 1 : 0
     const commit: Commit = { frames, end: this.writtenEnd, slot, synced: false }
     this.#inFlight.push(commit)
+    if (this.#loneSync.takes(frames, isAlone)) {
+      this.#syncNow(commit)
+      return
+    }
     const generation = this.#generation
     this.#options.writer.sync(slot, (error) => {
       if (generation !== this.#generation) return
@@ -173,6 +181,17 @@ export class GroupCommit {
       commit.synced = true
       this.#settle()
     })
+  }
+
+  #syncNow(commit: Commit): void {
+    try {
+      this.#loneSync.run(() => this.#options.writer.syncNow(commit.slot))
+    } catch (error) {
+      this.#options.failed(error as Error)
+      return
+    }
+    commit.synced = true
+    this.#settle()
   }
 
   /** In order: a sync that overtook the one before it waits for it. */

@@ -119,6 +119,11 @@ export class SegmentWriter {
     this.#current!.files[slot].syncLater(done)
   }
 
+  /** Syncs what is written so far on this thread. @throws what the disk says */
+  syncNow(slot: 0 | 1): void {
+    this.#current!.files[slot].sync()
+  }
+
   /** Writes zeros ahead in the background: where a frame waits for them, and for those to come. */
   makeRoom(): void {
     const needed = this.#needed

@@ -11,16 +11,34 @@ const STEPS = 40
 const LATER_STEPS = 20
 const chosenSeed = process.env['TRIVET_SEED']
 
+type Life = (simulation: LogSimulation) => void
+
+const randomLife: Life = (simulation) => {
+  simulation.act(STEPS)
+  simulation.settle()
+}
+
+/** One message after the other, each once the one before it was answered. */
+const loneLife: Life = (simulation) => {
+  for (let i = 0; i < STEPS; i++) {
+    simulation.append([10 + i])
+    simulation.settle()
+  }
+}
+
 /** A life that is crashed at this call, a recovery that may be crashed too, and lives after it. */
-async function crashAt(options: SimulationOptions, call: number): Promise<LogSimulation> {
+async function crashAt(
+  options: SimulationOptions,
+  live: Life,
+  call: number,
+): Promise<LogSimulation> {
   const simulation = new LogSimulation(options)
   const random = new Random(options.seed * 1000 + call)
   const kind = () => random.pick(['power', 'power', 'kill'] as const)
   simulation.disk.crashAt(call)
   simulation.survive(() => {
     simulation.open()
-    simulation.act(STEPS)
-    simulation.settle()
+    live(simulation)
   })
   simulation.restart(kind())
   for (let life = 0; life < 2; life++) {
@@ -45,11 +63,10 @@ async function crashAt(options: SimulationOptions, call: number): Promise<LogSim
 }
 
 /** Number of calls in the life that a seed leads without a crash. */
-function callsOf(options: SimulationOptions): number {
+function callsOf(options: SimulationOptions, live: Life): number {
   const simulation = new LogSimulation(options)
   simulation.open()
-  simulation.act(STEPS)
-  simulation.settle()
+  live(simulation)
   return simulation.disk.calls
 }
 
@@ -58,15 +75,16 @@ async function crashEverywhere(
   t: ExecutionContext,
   seeds: number,
   options: Omit<SimulationOptions, 'seed'>,
+  live: Life = randomLife,
 ): Promise<number> {
   const first = chosenSeed === undefined ? Math.floor(Math.random() * 2 ** 30) : Number(chosenSeed)
   t.log(`seeds ${first} and following`)
   let crashes = 0
   for (let seed = first; seed < first + seeds; seed++) {
-    const calls = callsOf({ ...options, seed })
+    const calls = callsOf({ ...options, seed }, live)
     for (let call = 1; call <= calls; call++) {
       try {
-        crashes += (await crashAt({ ...options, seed }, call)).crashes
+        crashes += (await crashAt({ ...options, seed }, live, call)).crashes
       } catch (error) {
         throw new Error(`TRIVET_SEED=${seed}, crash at call ${call}: ${String(error)}`, {
           cause: error,
@@ -84,6 +102,11 @@ for (const flush of ['sync', 'async'] satisfies FlushMode[]) {
     t.true(crashes > 2000)
   })
 }
+
+test('Crashes at every call lose nothing of a sender that waits for each answer', async (t) => {
+  const crashes = await crashEverywhere(t, Math.ceil(SEEDS / 4), { flush: 'sync' }, loneLife)
+  t.true(crashes > 500)
+})
 
 const PLANTED: Record<string, Omit<SimulationOptions, 'seed'>> = {
   'a disk that lies about fdatasync': { lies: 'sync' },

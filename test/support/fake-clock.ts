@@ -26,6 +26,11 @@ export class FakeClock implements Clock {
     return this.#monotonicMs
   }
 
+  /** Its loop does nothing but wait. */
+  idle(): number {
+    return this.#monotonicMs
+  }
+
   after(delayMs: number, fn: () => void): Timer {
     return this.#arm(delayMs, undefined, fn)
   }
