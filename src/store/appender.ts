@@ -6,12 +6,12 @@ import { BrokerError } from '../errors.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, queueOffset } from '../model/positions.ts'
 import { editProperties, PROPERTY } from '../model/properties.ts'
-import type { RecordDraft } from '../model/record.ts'
+import { type RecordDraft, recordBytes } from '../model/record.ts'
 import type { Appending, CommitLog } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import { dueTime } from './due-index.ts'
 import { type Note, noteDraft, noteSubject } from './notes.ts'
-import type { Appended, AppendGroup, DueEntry, StoreDraft } from './store.ts'
+import type { Appended, AppendGroup, DueEntry, Fact, RecordFact, StoreDraft } from './store.ts'
 import type { ViewKeeper } from './view-keeper.ts'
 
 /** Entries that wait to be written to the views; beyond it appends are refused: the views' disk is stuck. */
@@ -34,11 +34,11 @@ export class Appender {
     this.takeOffsetsBack()
   }
 
-  append({ messages, facts, fired }: AppendGroup): Promise<readonly Appended[]> {
+  append({ messages, facts, fired, isNew }: AppendGroup): Promise<readonly Appended[]> {
     const notes: Note[] = []
-    if (facts !== undefined) for (const fact of facts) notes.push({ is: 'fact', ...fact })
+    if (facts !== undefined) for (const fact of facts) notes.push(factNote(fact, messages))
     if (fired !== undefined) for (const entry of fired) notes.push(this.#firedNote(entry))
-    return this.appendWith(messages, notes)
+    return this.appendWith(messages, notes, undefined, notes.length > 0 && isNew !== true)
   }
 
   /** `accepted` is called at once when the log has taken the group. */
@@ -46,6 +46,8 @@ export class Appender {
     messages: readonly StoreDraft[],
     notes: readonly Note[],
     accepted?: (appending: Appending) => void,
+    // Notes are what consumers need to go on while the disk is full, and what makes room in the end.
+    isEssential = notes.length > 0,
   ): Promise<readonly Appended[]> {
     if (messages.length + notes.length === 0) return Promise.resolve([])
     return new Promise((resolve, reject) => {
@@ -63,8 +65,6 @@ export class Appender {
           if (error !== undefined) reject(error)
           else resolve(messages.map((_, i) => appended(appending, i, offsets[i]!)))
         }
-        // Notes are what consumers need to go on while the disk is full, and what makes room in the end.
-        const isEssential = notes.length > 0
         const appending = this.#commitLog.append(drafts, offsets, done, isEssential)
         this.#count(notes, 1)
         accepted?.(appending)
@@ -76,8 +76,8 @@ export class Appender {
   }
 
   /** Restarts the offsets of a topic with whatever is appended after it. */
-  drop(topic: string): Promise<unknown> {
-    return this.appendWith([], [{ is: 'drop', topic }], () => {
+  drop(topic: string, facts: readonly Fact[]): Promise<unknown> {
+    return this.appendWith([], [{ is: 'drop', topic }, ...factNotes(facts)], () => {
       for (const queue of this.#keeper.views.queues.of(topic)) queue.assigned = 0
     })
   }
@@ -141,7 +141,7 @@ export class Appender {
     if (views.unsavedEntries > UNSAVED_ENTRIES_MAX) throw viewsStuck()
     for (const message of messages) {
       if (message.dueMs !== undefined) {
-        drafts.push(parked(message, message.dueMs))
+        drafts.push(drafted(message))
         offsets.push(0)
         continue
       }
@@ -167,6 +167,20 @@ const appended = (
   index: number,
   offset: number,
 ): Appended => ({ position: positions[index]!, queueOffset: queueOffset(offset), storeTimestamp })
+
+export const factNotes = (facts: readonly Fact[]): Note[] =>
+  facts.map((fact) => ({ is: 'fact', ...fact }))
+
+/** The notes stand behind the messages of their group, so what is between them is known before it is written. */
+function factNote(fact: Fact | RecordFact, messages: readonly StoreDraft[]): Note {
+  if (!('message' in fact)) return { is: 'fact', ...fact }
+  let back = 0
+  for (let i = fact.message; i < messages.length; i++) back += recordBytes(drafted(messages[i]!))
+  return { is: 'record', kind: fact.kind, key: fact.key, back }
+}
+
+const drafted = (message: StoreDraft): RecordDraft =>
+  message.dueMs === undefined ? message : parked(message, message.dueMs)
 
 /** A parked message says in its own properties where it goes and when, so that replay finds out. */
 function parked(draft: StoreDraft, dueMs: number): RecordDraft {

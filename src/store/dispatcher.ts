@@ -15,6 +15,8 @@ import type { TopicQueues } from './queue-table.ts'
 import { RecordScan } from './record-scan.ts'
 import type { Views } from './views.ts'
 
+type RecordNote = Extract<Note, { readonly is: 'record' }>
+
 const BLANK = 32
 
 export class Dispatcher {
@@ -70,7 +72,8 @@ export class Dispatcher {
       if (topic.isRoutable && !this.#views.light.isEmpty) this.#route(bytes, at, size, position)
     } else if (topic.kind === 'notes') {
       for (const note of decodeNotes(new RecordView(bytes, at).body)) {
-        this.#note(note, position)
+        if (note.is === 'record') this.#recordFact(note, bytes, at, position)
+        else this.#note(note, position)
         this.#views.unsavedEntries++
       }
     } else {
@@ -147,7 +150,14 @@ export class Dispatcher {
     this.#views.light.match(name, (queue) => this.#enter(queue, position, size))
   }
 
-  #note(note: Note, position: number): void {
+  /** The record stands before the notes, in the frame that both are in. */
+  #recordFact(note: RecordNote, bytes: Buffer, at: number, position: number): void {
+    const from = at - note.back
+    const value = bytes.subarray(from, from + getI32(bytes, from))
+    this.#views.facts.set(note.kind, note.key, value, position)
+  }
+
+  #note(note: Exclude<Note, RecordNote>, position: number): void {
     const views = this.#views
     switch (note.is) {
       case 'fact':

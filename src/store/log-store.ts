@@ -9,7 +9,7 @@ import { type LogPosition, logPosition, type QueueOffset, queueOffset } from '..
 import { PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
 import { checkTopicFilter } from '../model/topic-filter.ts'
-import { Appender } from './appender.ts'
+import { Appender, factNotes } from './appender.ts'
 import type { CommitLog } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import type { Disk } from './disk.ts'
@@ -24,6 +24,7 @@ import type {
   Appended,
   AppendGroup,
   DueEntry,
+  Fact,
   FlushMode,
   MessageStore,
   ReadRequest,
@@ -96,25 +97,33 @@ export class LogStore implements MessageStore {
     return this.#appender.append(group)
   }
 
-  async bindLightQueue(filter: string, durable: boolean): Promise<void> {
+  async bindLightQueue(
+    filter: string,
+    durable: boolean,
+    facts: readonly Fact[] = [],
+  ): Promise<void> {
     checkTopicFilter(filter)
     const { light } = this.#views
     if (!durable) return light.bindLive(filter)
     const note: Note = { is: 'bind', filter }
-    if (light.hasDurable(filter) && !this.#appender.isUnderWay(note)) return
-    await this.#appender.appendWith([], [note])
+    const isBound = light.hasDurable(filter) && !this.#appender.isUnderWay(note)
+    await this.#appender.appendWith([], [...(isBound ? [] : [note]), ...factNotes(facts)])
   }
 
-  async unbindLightQueue(filter: string, durable: boolean): Promise<void> {
+  async unbindLightQueue(
+    filter: string,
+    durable: boolean,
+    facts: readonly Fact[] = [],
+  ): Promise<void> {
     const { light } = this.#views
     if (!durable) return light.unbindLive(filter)
     const note: Note = { is: 'unbind', filter }
-    if (!light.hasDurable(filter) && !this.#appender.isUnderWay(note)) return
-    await this.#appender.appendWith([], [note])
+    const isBound = light.hasDurable(filter) || this.#appender.isUnderWay(note)
+    await this.#appender.appendWith([], [...(isBound ? [note] : []), ...factNotes(facts)])
   }
 
-  async dropQueues(topic: string): Promise<void> {
-    await this.#appender.drop(topic)
+  async dropQueues(topic: string, facts: readonly Fact[] = []): Promise<void> {
+    await this.#appender.drop(topic, facts)
   }
 
   // Reading

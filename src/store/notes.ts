@@ -8,6 +8,8 @@
 //   4 unbind    u16 filterLength, filter
 //   5 drop      u16 topicLength, topic
 //   6 queueEnd  u16 topicLength, topic, u32 queueId, u64 nextOffset, u64 position
+//   7 record    u8 kindLength, kind, u16 keyLength, key, u32 back: a fact whose value is the record that
+//               starts so many bytes before the record of the notes
 import { BrokerError } from '../errors.ts'
 import { getI32, getU16, getU32, getU64, putU16, putU32, putU64 } from '../model/bytes.ts'
 import { NO_HOST } from '../model/host.ts'
@@ -17,6 +19,7 @@ import { FACT_KEY_BYTES_MAX, FACT_KIND_BYTES_MAX, type Fact } from './store.ts'
 
 export type Note =
   | ({ readonly is: 'fact' } & Fact)
+  | { readonly is: 'record'; readonly kind: string; readonly key: string; readonly back: number }
   | { readonly is: 'fired'; readonly dueMs: number; readonly position: number }
   | { readonly is: 'bind'; readonly filter: string }
   | { readonly is: 'unbind'; readonly filter: string }
@@ -39,6 +42,7 @@ export interface QueueEnd {
 export function noteSubject(note: Note): string {
   switch (note.is) {
     case 'fact':
+    case 'record':
       return `fact ${note.kind}\u0000${note.key}`
     case 'fired':
       return `parked ${note.position}`
@@ -51,7 +55,7 @@ export function noteSubject(note: Note): string {
   }
 }
 
-const TAG = { fact: 1, fired: 2, bind: 3, unbind: 4, drop: 5, queueEnd: 6 } as const
+const TAG = { fact: 1, fired: 2, bind: 3, unbind: 4, drop: 5, queueEnd: 6, record: 7 } as const
 const NAME_BYTES_MAX = 65_535
 const NO_BYTES = Buffer.alloc(0)
 
@@ -81,6 +85,14 @@ function encodeNote(note: Note, pieces: Buffer[]): void {
       pieces.push(head.subarray(0, 1), kindBytes(note.kind), keyBytes(note.key))
       pieces.push(i32Bytes(note.value === null ? -1 : note.value.length))
       if (note.value !== null) pieces.push(Buffer.from(note.value))
+      return
+    case 'record':
+      pieces.push(
+        head.subarray(0, 1),
+        kindBytes(note.kind),
+        keyBytes(note.key),
+        i32Bytes(note.back),
+      )
       return
     case 'fired':
       putU64(head, 1, note.dueMs)
@@ -148,10 +160,14 @@ export function* decodeNotes(body: Buffer): Generator<Note> {
   }
   while (at < body.length) {
     const tag = body[need(1)]
-    if (tag === TAG.fact) {
+    if (tag === TAG.fact || tag === TAG.record) {
       const kindLength = body[need(1)]!
       const kind = body.utf8Slice(need(kindLength), at)
       const key = name()
+      if (tag === TAG.record) {
+        yield { is: 'record', kind, key, back: getU32(body, need(4)) }
+        continue
+      }
       const length = getI32(body, need(4))
       yield { is: 'fact', kind, key, value: length < 0 ? null : body.subarray(need(length), at) }
     } else if (tag === TAG.fired) {

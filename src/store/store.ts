@@ -19,6 +19,17 @@ export interface Fact {
   readonly value: Uint8Array | null
 }
 
+/**
+ * A fact whose value is a message of the same group: its whole record, as the log has it. The record is
+ * not written twice, so the group takes no more room for it.
+ */
+export interface RecordFact {
+  readonly kind: string
+  readonly key: string
+  /** Index of the message in its group. */
+  readonly message: number
+}
+
 /** A parked message that waits for its time. */
 export interface DueEntry {
   readonly dueMs: number
@@ -28,9 +39,15 @@ export interface DueEntry {
 /** What one append writes: all of it survives a crash or nothing does. At most FRAME_BYTES_MAX. */
 export interface AppendGroup {
   readonly messages: readonly StoreDraft[]
-  readonly facts?: readonly Fact[]
+  /** Of two with one key the later holds. */
+  readonly facts?: readonly (Fact | RecordFact)[]
   /** Parked messages that are done: they leave the due index. */
   readonly fired?: readonly DueEntry[]
+  /**
+   * The messages are producers' new ones: while the disk is full they are refused, whatever facts come
+   * with them. Without this a group with facts goes into the room that is kept for it.
+   */
+  readonly isNew?: boolean
 }
 
 export interface StoreDraft extends RecordDraft {
@@ -124,11 +141,15 @@ export interface MessageStore {
    * Entries for matching records exist from the next append on, in queue 0 of
    * `lightQueueTopic(filter, durable)`: a durable and a live queue of one filter are two queues.
    * Idempotent for a durable filter; a live one counts its binders and keeps a bounded number of entries.
+   * `facts`: written in the same append, also when the filter is bound already.
    */
-  bindLightQueue(filter: string, durable: boolean): Promise<void>
-  unbindLightQueue(filter: string, durable: boolean): Promise<void>
-  /** Forgets the queues of a topic (its records stay in the log until retention); offsets restart at 0. */
-  dropQueues(topic: string): Promise<void>
+  bindLightQueue(filter: string, durable: boolean, facts?: readonly Fact[]): Promise<void>
+  unbindLightQueue(filter: string, durable: boolean, facts?: readonly Fact[]): Promise<void>
+  /**
+   * Forgets the queues of a topic (its records stay in the log until retention); offsets restart at 0.
+   * `facts`: written in the same append.
+   */
+  dropQueues(topic: string, facts?: readonly Fact[]): Promise<void>
   /** Topics with at least one entry. */
   topics(): Iterable<string>
   /** The one listener for "entries up to maxOffset are readable"; light queues by their topic name. */

@@ -185,6 +185,61 @@ function queueTests(check: Check): void {
     t.is((await appendOne(store, draft('T', 'd'))).queueOffset, queueOffset(1))
   })
 
+  check('a fact may be a message of its group, whole, as the log has it', async (t, open) => {
+    const before = await open()
+    const parkedUntil = { dueMs: START_MS + 3_600_000 }
+    const messages = [draft('T', 'a'), draft('U', 'b', parkedUntil), draft('T', 'c')]
+    const appended = await before.append({
+      messages,
+      facts: messages.map((_, message) => ({ kind: 'r', key: `${message}`, message })),
+    })
+    const check = async (store: MessageStore) => {
+      for (const [i, { position }] of appended.entries()) {
+        const record = store.fact('r', `${i}`)
+        t.deepEqual(record, await store.readAt(position))
+        t.is(record && new RecordView(record).body.toString(), 'abc'[i])
+      }
+    }
+    await check(before)
+    await before.close()
+    await check(await open())
+  })
+
+  check('of a value and a message for one fact the later holds', async (t, open) => {
+    const store = await open()
+    const value = { kind: 'r', key: 'k', value: Buffer.from('value') }
+    const record = { kind: 'r', key: 'k', message: 0 }
+    await store.append({ messages: [draft('T', 'a')], facts: [record, value] })
+    t.is(store.fact('r', 'k')?.toString(), 'value')
+    await store.append({ messages: [draft('T', 'b')], facts: [value, record] })
+    t.is(new RecordView(store.fact('r', 'k')!).body.toString(), 'b')
+  })
+
+  check('a message as large as a frame takes is a fact as well', async (t, open) => {
+    const store = await open()
+    const body = 'x'.repeat(4 * 1024 * 1024)
+    const facts = [{ kind: 'r', key: 'k', message: 0 }]
+    await store.append({ messages: [draft('T', body)], facts })
+    t.is(new RecordView(store.fact('r', 'k')!).body.length, body.length)
+  })
+
+  check('what goes with a bound or dropped queue is written with it', async (t, open) => {
+    const before = await open()
+    const said = (value: string | null) => [
+      { kind: 'f', key: 'k', value: value === null ? null : Buffer.from(value) },
+    ]
+    for (const value of ['bound', 'bound again']) {
+      await before.bindLightQueue('T', true, said(value))
+      t.is(before.fact('f', 'k')?.toString(), value)
+    }
+    await before.dropQueues('T', said('dropped'))
+    t.is(before.fact('f', 'k')?.toString(), 'dropped')
+    await before.unbindLightQueue('T', true, said(null))
+    t.is(before.fact('f', 'k'), undefined)
+    await before.close()
+    t.is((await open()).fact('f', 'k'), undefined)
+  })
+
   check('listeners hear of arrivals after they are readable', async (t, open) => {
     const store = await open()
     const heard: string[] = []

@@ -11,6 +11,7 @@ const queueId = fc.nat(2 ** 32 - 1)
 
 const note: fc.Arbitrary<Note> = fc.oneof(
   fc.record({ is: fc.constant('fact' as const), kind, key: text, value }),
+  fc.record({ is: fc.constant('record' as const), kind, key: text, back: fc.nat(2 ** 31 - 1) }),
   fc.record({ is: fc.constant('fired' as const), dueMs: number, position: number }),
   fc.record({ is: fc.constant('bind' as const), filter: text }),
   fc.record({ is: fc.constant('unbind' as const), filter: text }),

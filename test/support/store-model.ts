@@ -12,10 +12,18 @@ export interface ModelMessage {
   readonly dueMs: number | undefined
 }
 
+export interface ModelFact {
+  readonly key: string
+  /** Shown for a message's record: its id. */
+  readonly value: string | null
+  /** Index of the message in its group that is the value. */
+  readonly message?: number
+}
+
 /** One append to the log. */
 export interface ModelGroup {
   readonly messages: readonly ModelMessage[]
-  readonly facts: readonly { readonly key: string; readonly value: string | null }[]
+  readonly facts: readonly ModelFact[]
   /** Ids of parked messages. */
   readonly fired: readonly string[]
   readonly bind?: string

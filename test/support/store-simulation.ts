@@ -5,10 +5,10 @@ import { NO_HOST } from '../../src/model/host.ts'
 import { lightQueueTopic } from '../../src/model/names.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { encodeProperties } from '../../src/model/properties.ts'
-import { RecordView, recordsOf } from '../../src/model/record.ts'
+import { checkRecord, RecordView, recordsOf } from '../../src/model/record.ts'
 import type { Disk } from '../../src/store/disk.ts'
 import { openStoreIn } from '../../src/store/open.ts'
-import type { FlushMode, MessageStore, StoreDraft } from '../../src/store/store.ts'
+import type { Fact, FlushMode, MessageStore, StoreDraft } from '../../src/store/store.ts'
 import { FakeClock } from './fake-clock.ts'
 import { LogLines } from './log-lines.ts'
 import { MemoryPlace } from './memory-key-value.ts'
@@ -18,6 +18,7 @@ import { SimulatedTurns } from './simulated-turns.ts'
 import { draft } from './store-contents.ts'
 import {
   type Entry,
+  type ModelFact,
   type ModelGroup,
   type ModelMessage,
   type Shown,
@@ -284,11 +285,18 @@ export class StoreSimulation {
     const number = this.#count++
     const messages: ModelMessage[] = []
     for (let i = random.int(4); i >= 0; i--) messages.push(this.#message(`g${number}m${i}`))
-    const facts = Array.from({ length: random.int(3) }, (_, i) => ({
+    const facts: ModelFact[] = Array.from({ length: random.int(3) }, (_, i) => ({
       key: `f${random.int(8)}-${i}`,
       value: random.chance(0.3) ? null : `v${number}`,
     }))
-    this.#call({ ...NOTHING, messages: random.chance(0.8) ? messages : [], facts })
+    if (random.chance(0.2)) {
+      this.#call({ ...NOTHING, messages: [], facts })
+      return
+    }
+    const message = random.int(messages.length)
+    const key = `f${random.int(8)}-0`
+    if (random.chance(0.3)) facts.push({ key, value: messages[message]!.id, message })
+    this.#call({ ...NOTHING, messages, facts })
   }
 
   /** Only what changes something: the store answers anything else at once, and out of order. */
@@ -298,7 +306,8 @@ export class StoreSimulation {
     const call = this.#calls.find(({ group }) => group === last)
     if (call !== undefined && call.fate !== 'acknowledged') return
     const isBound = last?.bind !== undefined
-    this.#call({ ...NOTHING, ...(isBound ? { unbind: filter } : { bind: filter }) })
+    const facts = [{ key: `bound ${filter}`, value: isBound ? null : 'v' }]
+    this.#call({ ...NOTHING, facts, ...(isBound ? { unbind: filter } : { bind: filter }) })
   }
 
   #message(id: string): ModelMessage {
@@ -340,17 +349,18 @@ export class StoreSimulation {
     if (messages.length + facts.length === 0 && !bind && !unbind && !drop) return
     const call = this.#expect(group)
     const { store } = this
-    if (bind !== undefined) this.#follow(call, store.bindLightQueue(bind, true))
-    else if (unbind !== undefined) this.#follow(call, store.unbindLightQueue(unbind, true))
-    else if (drop !== undefined) this.#follow(call, store.dropQueues(drop))
+    if (bind !== undefined) this.#follow(call, store.bindLightQueue(bind, true, facts.map(factOf)))
+    else if (unbind !== undefined) {
+      this.#follow(call, store.unbindLightQueue(unbind, true, facts.map(factOf)))
+    } else if (drop !== undefined) this.#follow(call, store.dropQueues(drop, facts.map(factOf)))
     else {
       const drafts = messages.map((message) => this.#draftOf(message))
-      const values = facts.map(({ key, value }) => ({
-        kind: 'f',
-        key,
-        value: value === null ? null : Buffer.from(value),
-      }))
-      this.#follow(call, store.append({ messages: drafts, facts: values }))
+      const written = facts.map((fact) =>
+        fact.message === undefined
+          ? factOf(fact)
+          : { kind: 'f', key: fact.key, message: fact.message },
+      )
+      this.#follow(call, store.append({ messages: drafts, facts: written }))
     }
   }
 
@@ -406,7 +416,7 @@ export class StoreSimulation {
         )
       }
     }
-    const facts = new Map([...this.store.facts('f')].map(([key, value]) => [key, value.toString()]))
+    const facts = new Map([...this.store.facts('f')].map(([key, value]) => [key, shownFact(value)]))
     const { damagedRecords } = this.store.status()
     if (damagedRecords > 0) throw new Error(`${damagedRecords} records are damaged`)
     const isWhole = !this.#options.hasRetention
@@ -474,6 +484,19 @@ class SimulatedProcess {
 }
 
 const NOTHING: ModelGroup = { messages: [], facts: [], fired: [] }
+
+const factOf = ({ key, value }: ModelFact): Fact => ({
+  kind: 'f',
+  key,
+  value: value === null ? null : Buffer.from(value),
+})
+
+/** A record's size never begins with a letter. */
+function shownFact(value: Buffer): string {
+  if (value[0] !== 0) return value.toString()
+  const isWhole = checkRecord(value, 0, value.length, true) === value.length
+  return isWhole ? idOf(new RecordView(value)) : 'a broken record'
+}
 
 const idOf = (record: RecordView): string => record.body.toString().split(' ')[0]!
 
