@@ -14,6 +14,7 @@ import type {
   ReceiveRequest,
   SendBack,
   SettleResult,
+  StateChange,
 } from '../model/message.ts'
 import type { QueueOffset } from '../model/positions.ts'
 import type { BrokerStatus } from '../model/status.ts'
@@ -84,13 +85,13 @@ function assemble({ store, clock, log, options: changed }: OpenBrokerOptions) {
   }
   const delays = new Delays(store, topics, clock, log)
   const locks = new QueueLockTable(clock, options.lockLeaseMs)
-  const publisher = new Publisher({ ...common, delays, locks })
+  const sessions = new SessionTable(store, facts)
+  const publisher = new Publisher({ ...common, delays, locks, sessions })
   const puller = new Puller(common)
   const retries = new Retries({ ...common, delays })
   const modes: GroupModes = new GroupModes((group) => receiver.isBusy(group))
   const receiver: Receiver = new Receiver({ ...common, modes, retries })
   const clients = new ClientTable({ ...common, modes, locks, receiver })
-  const sessions = new SessionTable(store, facts)
   const removal = new Removal({ ...common, puller, receiver })
   store.onArrival(arrivals.note)
   store.onWritable((writable) => {
@@ -132,9 +133,12 @@ export class EmbeddedBroker {
     this.#parts = parts
   }
 
-  publish(messages: readonly NewMessage[]): Promise<readonly PublishResult[]> {
+  publish(
+    messages: readonly NewMessage[],
+    changes?: readonly StateChange[],
+  ): Promise<readonly PublishResult[]> {
     if (this.#isClosed) return Promise.reject(closed())
-    return this.#parts.publisher.publish(messages)
+    return this.#parts.publisher.publish(messages, changes)
   }
 
   async pull(request: PullRequest): Promise<PullResult> {

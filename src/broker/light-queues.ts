@@ -9,8 +9,9 @@ import {
 } from '../model/names.ts'
 import type { QueueOffset } from '../model/positions.ts'
 import { checkTopicFilter } from '../model/topic-filter.ts'
-import type { MessageStore } from '../store/store.ts'
+import type { Fact, MessageStore } from '../store/store.ts'
 import { FACT, type FactWriter } from './fact-writer.ts'
+import { APPEND_FACTS_MAX } from './options.ts'
 
 const OWNER_MARK = '\u0000'
 const OWNER_CHARS_MAX = 4096
@@ -61,23 +62,29 @@ export class LightQueueTable {
     return { topic, offset: this.#store.range(topic, 0).maxOffset }
   }
 
-  /** `gone`: the queue's topic when that was its last binding, known within the call. */
-  unbind(
+  /**
+   * `gone` is called within the call with the queue's topic when that was its last binding; what it
+   * answers is written together with that.
+   */
+  async unbind(
     filter: string,
     owner: string | undefined,
-  ): { gone: string | undefined; done: Promise<unknown> } {
+    gone: (topic: string) => readonly Fact[],
+  ): Promise<void> {
     if (owner === undefined) {
-      if (!this.#live.has(filter) || this.#countLive(filter, -1) > 0) return NOTHING_GONE
-      return {
-        gone: lightQueueTopic(filter, false),
-        done: this.#store.unbindLightQueue(filter, false),
-      }
+      if (!this.#live.has(filter) || this.#countLive(filter, -1) > 0) return
+      const facts = gone(lightQueueTopic(filter, false))
+      await Promise.all([this.#store.unbindLightQueue(filter, false), this.#facts.write(facts)])
+      return
     }
-    if (!this.#disown(filter, owner)) return NOTHING_GONE
-    const saved = this.#save(filter, owner)
-    if (this.#durable.has(filter)) return { gone: undefined, done: saved }
-    const done = Promise.all([saved, this.#store.unbindLightQueue(filter, true)])
-    return { gone: lightQueueTopic(filter, true), done }
+    if (!this.#disown(filter, owner)) return
+    const fact = bindingFact(filter, owner, null)
+    if (this.#durable.has(filter)) return this.#facts.write([fact])
+    const facts = [fact, ...gone(lightQueueTopic(filter, true))]
+    await Promise.all([
+      this.#store.unbindLightQueue(filter, true, facts.slice(0, APPEND_FACTS_MAX)),
+      this.#facts.write(facts.slice(APPEND_FACTS_MAX)),
+    ])
   }
 
   /** Filters that the owner has bound. */
@@ -99,11 +106,12 @@ export class LightQueueTable {
     }
     // Noted before the first wait, so that another owner's unbind meanwhile does not remove it.
     const isNew = this.#own(filter, owner)
+    const fact = bindingFact(filter, owner, BOUND)
+    const isSaved = !isNew && this.#store.fact(fact.kind, fact.key) !== undefined
     try {
-      // In one turn, so that one frame takes both and a crash hardly falls between them. The store
-      // is asked every time, whatever the facts say: it is idempotent, and a queue that is missing
-      // loses messages.
-      await Promise.all([this.#store.bindLightQueue(filter, true), this.#save(filter, owner)])
+      // The store is asked every time, whatever the facts say: it is idempotent, and a queue that is
+      // missing loses messages.
+      await this.#store.bindLightQueue(filter, true, isSaved ? [] : [fact])
     } catch (error) {
       if (isNew) this.#disown(filter, owner)
       throw error
@@ -127,17 +135,15 @@ export class LightQueueTable {
     else this.#live.delete(filter)
     return count
   }
-
-  /** As the binding stands now. */
-  #save(filter: string, owner: string): Promise<void> {
-    const isBound = this.#durable.get(filter)?.has(owner) === true
-    const key = `${filter}${OWNER_MARK}${owner}`
-    return this.#facts.write([{ kind: FACT.binding, key, value: isBound ? BOUND : null }])
-  }
 }
 
 const BOUND = Buffer.from('1')
-const NOTHING_GONE = { gone: undefined, done: Promise.resolve() }
+
+const bindingFact = (filter: string, owner: string, value: Buffer | null): Fact => ({
+  kind: FACT.binding,
+  key: `${filter}${OWNER_MARK}${owner}`,
+  value,
+})
 
 function addTo(sets: Map<string, Set<string>>, key: string, member: string): boolean {
   const set = sets.get(key)

@@ -4,12 +4,12 @@
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { PROPERTIES_BYTES_MAX } from '../model/limits.ts'
-import type { NewMessage, PublishResult } from '../model/message.ts'
+import type { NewMessage, PublishResult, StateChange } from '../model/message.ts'
 import { checkTopicName, groupOfTopic, isRetryTopic } from '../model/names.ts'
 import { queueOfKey } from '../model/ordering-key.ts'
 import { editProperties } from '../model/properties.ts'
 import { PERM_WRITE } from '../model/topic.ts'
-import type { MessageStore, StoreDraft } from '../store/store.ts'
+import type { Fact, MessageStore, RecordFact, StoreDraft } from '../store/store.ts'
 import { DELAY_PROPERTIES, dueTime } from './delay.ts'
 import type { Delays } from './delays.ts'
 import type { GroupTable } from './groups.ts'
@@ -17,6 +17,8 @@ import { SCAN, scanProperties } from './message-scan.ts'
 import { APPEND_BYTES_TARGET, type BrokerOptions, PROPERTIES_RESERVED_BYTES } from './options.ts'
 import { queueInTurn } from './queue-choice.ts'
 import type { QueueLockTable } from './queue-locks.ts'
+import { Riding, type StagedChange } from './riding.ts'
+import type { SessionTable } from './sessions.ts'
 import { checkSendable, type Topic, type TopicTable } from './topics.ts'
 import { UniqueIds } from './unique-ids.ts'
 
@@ -29,6 +31,8 @@ interface Batch {
   bytes: number
   /** Topics whose definitions must become durable with these messages. */
   unsaved: Set<Topic> | undefined
+  /** State that changes with these messages. */
+  changes: StagedChange[] | undefined
   hasParked: boolean
 }
 
@@ -38,6 +42,7 @@ export class Publisher {
   readonly #groups: GroupTable
   readonly #delays: Delays
   readonly #locks: QueueLockTable
+  readonly #sessions: SessionTable
   readonly #clock: Clock
   readonly #options: BrokerOptions
   readonly #ids: UniqueIds
@@ -50,6 +55,7 @@ export class Publisher {
     groups: GroupTable
     delays: Delays
     locks: QueueLockTable
+    sessions: SessionTable
     clock: Clock
     options: BrokerOptions
   }) {
@@ -58,6 +64,7 @@ export class Publisher {
     this.#groups = parts.groups
     this.#delays = parts.delays
     this.#locks = parts.locks
+    this.#sessions = parts.sessions
     this.#clock = parts.clock
     this.#options = parts.options
     this.#ids = new UniqueIds(parts.clock, parts.store.storeHost)
@@ -65,12 +72,32 @@ export class Publisher {
 
   /**
    * Everything is handed to the store within the call, so the order of calls is the order in the
-   * queues.
+   * queues. A batch may take several appends; the state that a message changes goes with its own, the
+   * state that belongs to all of them with each.
    */
-  publish(messages: readonly NewMessage[]): Promise<readonly PublishResult[]> {
+  publish(
+    messages: readonly NewMessage[],
+    changes?: readonly StateChange[],
+  ): Promise<readonly PublishResult[]> {
+    if (changes === undefined) return this.#publish(messages, undefined)
+    return this.#publishWith(messages, changes)
+  }
+
+  /** Runs on to the appends within the call, as an async function does up to its first wait. */
+  async #publishWith(
+    messages: readonly NewMessage[],
+    changes: readonly StateChange[],
+  ): Promise<readonly PublishResult[]> {
+    return this.#publish(messages, new Riding(changes, this.#sessions))
+  }
+
+  #publish(
+    messages: readonly NewMessage[],
+    riding: Riding | undefined,
+  ): Promise<readonly PublishResult[]> {
     const results = new Array<PublishResult>(messages.length)
     const appends: Promise<void>[] = []
-    let batch = emptyBatch()
+    let batch = emptyBatch(riding)
     this.#ids.startBatch()
     for (let i = 0; i < messages.length; i++) {
       const draft = this.#draft(messages[i]!, batch)
@@ -78,25 +105,40 @@ export class Publisher {
         results[i] = draft
         continue
       }
+      riding?.board(i, batch.drafts.length, batch.changes!)
       batch.drafts.push(draft)
       batch.slots.push(i)
       batch.bytes += draft.body.length + draft.properties.length
       if (batch.bytes < APPEND_BYTES_TARGET) continue
       appends.push(this.#append(batch, results))
-      batch = emptyBatch()
+      batch = emptyBatch(riding)
     }
     if (batch.drafts.length > 0) appends.push(this.#append(batch, results))
+    else if (appends.length === 0 && batch.changes !== undefined) {
+      appends.push(this.#appendChanges(batch.changes))
+    }
     if (appends.length === 1) return appends[0]!.then(() => results)
     return Promise.all(appends).then(() => results)
   }
 
+  /** No message was taken. */
+  async #appendChanges(changes: readonly StagedChange[]): Promise<void> {
+    try {
+      await this.#store.append({ messages: [], facts: changes.map(({ fact }) => fact) })
+    } catch (error) {
+      for (const change of changes) change.refused()
+      throw error
+    }
+    for (const change of changes) change.written()
+  }
+
   async #append(batch: Batch, results: PublishResult[]): Promise<void> {
-    const { drafts, slots, unsaved } = batch
+    const { drafts, slots, unsaved, changes } = batch
     try {
       const group =
-        unsaved === undefined
+        unsaved === undefined && changes === undefined
           ? { messages: drafts }
-          : { messages: drafts, facts: this.#topics.unsaved(unsaved) }
+          : { messages: drafts, facts: this.#factsOf(batch), isNew: true }
       const appended = await this.#store.append(group)
       const storeHost = this.#store.storeHost
       for (let i = 0; i < slots.length; i++) {
@@ -105,11 +147,19 @@ export class Publisher {
       }
       this.published += slots.length
       for (const topic of unsaved ?? []) topic.isSaved = true
+      for (const change of changes ?? []) change.written()
       if (batch.hasParked) this.#delays.arm()
     } catch (thrown) {
       const error = BrokerError.from(thrown)
       for (const slot of slots) results[slot] = error
+      for (const change of changes ?? []) change.refused()
     }
+  }
+
+  #factsOf({ unsaved, changes }: Batch): (Fact | RecordFact)[] {
+    const facts: (Fact | RecordFact)[] = this.#topics.unsaved(unsaved ?? [])
+    for (const { fact } of changes ?? []) facts.push(fact)
+    return facts
   }
 
   #draft(message: NewMessage, batch: Batch): StoreDraft | BrokerError {
@@ -227,11 +277,12 @@ export class Publisher {
   }
 }
 
-const emptyBatch = (): Batch => ({
+const emptyBatch = (riding: Riding | undefined): Batch => ({
   drafts: [],
   slots: [],
   bytes: 0,
   unsaved: undefined,
+  changes: riding?.start(),
   hasParked: false,
 })
 

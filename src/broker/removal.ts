@@ -1,7 +1,6 @@
 // Deleting a topic or a group: what goes with it, and in which order. Everything is forgotten and
-// handed to the store in one go, so that a topic made anew by the next message comes after. The
-// queues go before the definition: a crash in between leaves an empty topic, never old messages
-// under a new one.
+// handed to the store in one go, so that a topic made anew by the next message comes after. The queues
+// and the definition go with one append: old messages never show under a new topic.
 import { BrokerError } from '../errors.ts'
 import { groupOfTopic, isRetryTopic, retryTopic } from '../model/names.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
@@ -9,6 +8,7 @@ import type { CursorTable } from './cursors.ts'
 import { FACT, type FactWriter } from './fact-writer.ts'
 import { type GroupTable, groupGone } from './groups.ts'
 import type { LightQueueTable } from './light-queues.ts'
+import { APPEND_FACTS_MAX } from './options.ts'
 import type { Puller } from './puller.ts'
 import type { Receiver } from './receiver.ts'
 import type { TopicTable } from './topics.ts'
@@ -77,14 +77,7 @@ export class Removal {
    * again meanwhile starts a new queue. Its entries are the store's.
    */
   async binding(filter: string, owner: string | undefined): Promise<void> {
-    const { gone, done } = this.#lightQueues.unbind(filter, owner)
-    const all: Promise<unknown>[] = [done]
-    if (gone !== undefined) {
-      this.#puller.drop(gone)
-      this.#receiver.dropTopic(gone)
-      all.push(this.#facts.write(this.#cursors.dropTopic(gone)))
-    }
-    await Promise.all(all)
+    await this.#lightQueues.unbind(filter, owner, (gone) => this.#endReaders(gone))
   }
 
   /** What is forgotten cannot be brought back when the store refuses. */
@@ -94,10 +87,17 @@ export class Removal {
   }
 
   async #dropQueue(topic: string, facts: readonly Fact[]): Promise<void> {
+    const all = [...facts, ...this.#endReaders(topic)]
+    await Promise.all([
+      this.#store.dropQueues(topic, all.slice(0, APPEND_FACTS_MAX)),
+      this.#facts.write(all.slice(APPEND_FACTS_MAX)),
+    ])
+  }
+
+  /** Answers what makes it durable that every group's place there is gone. */
+  #endReaders(topic: string): readonly Fact[] {
     this.#puller.drop(topic)
     this.#receiver.dropTopic(topic)
-    const cursors = this.#cursors.dropTopic(topic)
-    const dropped = this.#store.dropQueues(topic)
-    await Promise.all([dropped, this.#facts.write([...facts, ...cursors])])
+    return this.#cursors.dropTopic(topic)
   }
 }

@@ -2,8 +2,10 @@
 // soon.
 import { BrokerError } from '../errors.ts'
 import { BODY_BYTES_MAX } from '../model/limits.ts'
+import type { StateChange } from '../model/message.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
 import { FACT, type FactWriter, type LazyFact } from './fact-writer.ts'
+import type { StagedChange } from './riding.ts'
 
 /** A topic name of 4 KiB, as a retained message has it, behind its front-end's prefix. */
 const ID_CHARS_MAX = 4096 + 64
@@ -33,14 +35,50 @@ export class SessionTable {
   }
 
   async save(id: string, state: Uint8Array, isLazy: boolean): Promise<void> {
-    if (id.length === 0 || id.length > ID_CHARS_MAX || state.length > STATE_BYTES_MAX) {
+    this.check(id, state.length)
+    await this.#put(id, Buffer.from(state), isLazy)
+  }
+
+  /** @throws ARGUMENT_INVALID */
+  check(id: string, stateBytes: number): void {
+    if (id.length === 0 || id.length > ID_CHARS_MAX || stateBytes > STATE_BYTES_MAX) {
       throw new BrokerError(
         'ARGUMENT_INVALID',
         `a session id has 1 to ${ID_CHARS_MAX} characters and its state ${STATE_BYTES_MAX} bytes at most; ` +
-          `these have ${id.length} and ${state.length}`,
+          `these have ${id.length} and ${stateBytes}`,
       )
     }
-    await this.#put(id, Buffer.from(state), isLazy)
+  }
+
+  /** A change that holds whatever becomes of the append it goes with; readable at once. */
+  stageKept(id: string, state: Uint8Array | null): StagedChange {
+    const unwritten = this.#keep(id, state && Buffer.from(state))
+    const { version } = unwritten
+    return {
+      fact: sessionFact(id, unwritten.state),
+      written: () => this.#wrote(id, version),
+      // What is readable from now on must get into the log in the end.
+      refused: () => this.#facts.mark(unwritten),
+    }
+  }
+
+  /** A change that holds with the message at `place` of its append, and is readable with it. */
+  stage(id: string, state: StateChange['state'], place: number): StagedChange {
+    const older = this.#unwritten.get(id)
+    // The log is not to get behind the new state what was kept before it.
+    this.#unwritten.delete(id)
+    return {
+      fact:
+        state === 'message'
+          ? { kind: FACT.session, key: id, message: place }
+          : sessionFact(id, state && Buffer.from(state)),
+      written: () => {},
+      refused: () => {
+        if (older === undefined || this.#unwritten.has(id)) return
+        this.#unwritten.set(id, older)
+        this.#facts.mark(older)
+      },
+    }
   }
 
   async delete(id: string): Promise<void> {
@@ -57,14 +95,20 @@ export class SessionTable {
     return [...ids].sort()
   }
 
-  async #put(id: string, state: Buffer | null, isLazy: boolean): Promise<void> {
+  #keep(id: string, state: Buffer | null): Unwritten {
     let unwritten = this.#unwritten.get(id)
     if (unwritten === undefined) {
       unwritten = this.#start(id)
       this.#unwritten.set(id, unwritten)
     }
     unwritten.state = state
-    const version = ++unwritten.version
+    unwritten.version++
+    return unwritten
+  }
+
+  async #put(id: string, state: Buffer | null, isLazy: boolean): Promise<void> {
+    const unwritten = this.#keep(id, state)
+    const { version } = unwritten
     if (isLazy) return this.#facts.mark(unwritten)
     try {
       await this.#facts.write([sessionFact(id, state)])

@@ -17,6 +17,7 @@ import type {
   ReceiveRequest,
   SendBack,
   SettleResult,
+  StateChange,
 } from '../model/message.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
@@ -29,8 +30,22 @@ export interface Broker {
   /**
    * Settles after the topic's durability is reached; one result per message, in order. Bodies and
    * properties are copied within the call: they may be views on a buffer that is reused after it.
+   *
+   * `changes`: state of the front-end that one acknowledgement stands for together with the messages.
+   * - One that belongs to a message is durable exactly when the message is: a crash leaves both or
+   *   neither, and a message that is refused leaves the state as it was. `load` answers the new state
+   *   once the call has settled.
+   * - One that belongs to no message is durable before or with each message of the call, and by itself
+   *   when all are refused. It is kept like a `save`: `load` answers it at once, and what the log refuses
+   *   is written as soon as the log takes it.
+   * - Those of the messages come in the messages' order, behind those of no message; of two with one id the
+   *   later holds, as do later calls over earlier ones.
+   * Without messages it rejects when the changes could not be written.
    */
-  publish(messages: readonly NewMessage[]): Promise<readonly PublishResult[]>
+  publish(
+    messages: readonly NewMessage[],
+    changes?: readonly StateChange[],
+  ): Promise<readonly PublishResult[]>
   /** Reading by position: no state is kept for the reader. */
   pull(request: PullRequest): Promise<PullResult>
   /** Competing consumers per message; empty after `waitMs` without one. @throws GROUP_MODE_CONFLICT */

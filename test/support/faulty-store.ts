@@ -1,10 +1,16 @@
-// A real store behind a door that the test can close: appends fail, or reads come late as from a disk.
+// A real store behind a door that the test can close: appends fail, reads come late as from a disk, or
+// the process is dead from some append on.
 import { BrokerError } from '../../src/errors.ts'
 import type { AppendGroup, MessageStore, ReadRequest, ReadResult } from '../../src/store/store.ts'
 
 export interface Faults {
   /** Appends reject as a full disk makes them. */
   isReadOnly: boolean
+  /** Appends asked for so far, and the one from which on none reaches the log and none settles. */
+  appends: number
+  diesAt: number
+  /** Called with each append before the store is. */
+  beforeAppend: (group: AppendGroup) => void
   /** Reads answer in a later turn of the event loop. */
   readsAreSlow: boolean
   /** Every slow read rejects. */
@@ -14,11 +20,22 @@ export interface Faults {
 }
 
 export function faultyStore(store: MessageStore): { store: MessageStore; faults: Faults } {
-  const faults: Faults = { isReadOnly: false, readsAreSlow: false, readsFail: false, reads: 0 }
-  const append = (group: AppendGroup) =>
-    faults.isReadOnly
-      ? Promise.reject(new BrokerError('READ_ONLY', 'the disk is full'))
-      : store.append(group)
+  const faults: Faults = {
+    isReadOnly: false,
+    appends: 0,
+    diesAt: Number.POSITIVE_INFINITY,
+    beforeAppend: () => {},
+    readsAreSlow: false,
+    readsFail: false,
+    reads: 0,
+  }
+  /** Whatever ends up in the log passes here. */
+  const write = <T>(group: AppendGroup, pass: () => Promise<T>): Promise<T> => {
+    if (faults.isReadOnly) return Promise.reject(new BrokerError('READ_ONLY', 'the disk is full'))
+    if (faults.appends++ >= faults.diesAt) return new Promise(() => {})
+    faults.beforeAppend(group)
+    return pass()
+  }
   const read = (request: ReadRequest): ReadResult | Promise<ReadResult> => {
     faults.reads++
     return faults.readsAreSlow ? later(() => readNow(request)) : store.read(request)
@@ -27,10 +44,23 @@ export function faultyStore(store: MessageStore): { store: MessageStore; faults:
     if (faults.readsFail) throw new BrokerError('STORE_CORRUPT', 'the disk does not read')
     return store.read(request)
   }
+  const changed: Partial<MessageStore> = {
+    append: (group) => write(group, () => store.append(group)),
+    bindLightQueue: (filter, durable, facts = []) =>
+      durable
+        ? write({ messages: [], facts }, () => store.bindLightQueue(filter, durable, facts))
+        : store.bindLightQueue(filter, durable),
+    unbindLightQueue: (filter, durable, facts = []) =>
+      durable
+        ? write({ messages: [], facts }, () => store.unbindLightQueue(filter, durable, facts))
+        : store.unbindLightQueue(filter, durable),
+    dropQueues: (topic, facts = []) =>
+      write({ messages: [], facts }, () => store.dropQueues(topic, facts)),
+    read,
+  }
   const door = new Proxy(store, {
     get(target, name) {
-      if (name === 'append') return append
-      if (name === 'read') return read
+      if (name in changed) return changed[name as keyof MessageStore]
       const value: unknown = Reflect.get(target, name, target)
       return typeof value === 'function' ? value.bind(target) : value
     },
