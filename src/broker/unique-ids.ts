@@ -10,6 +10,10 @@ const HEX = Buffer.from('0123456789ABCDEF')
 const FIXED_DIGITS = 20
 const ID_DIGITS = 32
 const NAME = PROPERTY.uniqueKey
+/** Where in the digits the random part stands. */
+const RANDOM_DIGIT = 12
+/** A clock that is set back by less is waited for. */
+const SETBACK_MS = 1000
 
 export class UniqueIds {
   readonly #clock: Clock
@@ -22,22 +26,26 @@ export class UniqueIds {
 
   constructor(clock: Clock, host: Host) {
     this.#clock = clock
-    const fixed = Buffer.alloc(10)
+    const fixed = Buffer.alloc(6)
     fixed.writeUInt32BE(host.ip >>> 0, 0)
     fixed.writeUInt16BE(process.pid & 0xffff, 4)
-    // Two processes never share this, so ids stay unique across restarts within a millisecond.
-    randomBytes(4).copy(fixed, 6)
     const head = Buffer.from(`${NAME}${String.fromCharCode(NAME_END)}`)
     const digits = Buffer.alloc(ID_DIGITS, '0')
     digits.write(fixed.toString('hex').toUpperCase(), 0, 'latin1')
     this.#property = Buffer.concat([head, digits, Buffer.from([VALUE_END])])
+    this.#renew()
   }
 
   /** Reads the clock once for all ids until the next call. */
   startBatch(): void {
     const now = this.#clock.now()
-    // A clock set back must not repeat ids.
     if (now > this.#lastMs) this.#lastMs = now
+    else if (this.#lastMs - now >= SETBACK_MS) {
+      // The clock was set back: its times come again, so the rest of the id must be another one.
+      this.#renew()
+      this.#lastMs = now
+      this.#monthEndMs = 0
+    }
     if (this.#lastMs < this.#monthEndMs) return
     const date = new Date(this.#lastMs)
     this.#monthStartMs = new Date(date.getFullYear(), date.getMonth(), 1).getTime()
@@ -55,6 +63,12 @@ export class UniqueIds {
     this.#stamp()
     target.set(property, closed)
     return target
+  }
+
+  /** Two processes never share this, so ids stay unique across restarts within a millisecond. */
+  #renew(): void {
+    const random = randomBytes(4).toString('hex').toUpperCase()
+    this.#property.write(random, NAME.length + 1 + RANDOM_DIGIT, 'latin1')
   }
 
   #stamp(): void {

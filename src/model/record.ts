@@ -19,6 +19,8 @@ export const RECORD_FIXED_BYTES = 91
 /** Topics beyond this need version 2, which old clients cannot read. */
 const TOPIC_BYTES_V1_MAX = 127
 const BODY_AT = 88
+/** Where in a record its store time stands. */
+export const STORE_TIMESTAMP_AT = 56
 const CRC_MASK = 0x7fffffff
 
 /** sysFlag bits (RocketMQ 2.2). */
@@ -83,7 +85,7 @@ export function writeRecord(
   putU64(target, at + 40, draft.bornTimestamp)
   putU32(target, at + 48, draft.bornHost.ip)
   putU32(target, at + 52, draft.bornHost.port)
-  putU64(target, at + 56, place.storeTimestamp)
+  putU64(target, at + STORE_TIMESTAMP_AT, place.storeTimestamp)
   putU32(target, at + 64, place.storeHost.ip)
   putU32(target, at + 68, place.storeHost.port)
   putU32(target, at + 72, draft.reconsumeTimes)
@@ -146,7 +148,7 @@ export class RecordView {
     return { ip: getU32(this.bytes, this.start + 48), port: getI32(this.bytes, this.start + 52) }
   }
   get storeTimestamp(): number {
-    return getU64(this.bytes, this.start + 56)
+    return getU64(this.bytes, this.start + STORE_TIMESTAMP_AT)
   }
   get storeHost(): Host {
     return { ip: getU32(this.bytes, this.start + 64), port: getI32(this.bytes, this.start + 68) }

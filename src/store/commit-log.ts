@@ -46,7 +46,7 @@ export interface CommitLogOptions {
 export interface Appending {
   /** One per draft, ascending. */
   readonly positions: readonly LogPosition[]
-  /** Never less than that of an earlier append. */
+  /** What the clock said, which may be less than for an earlier append. */
   readonly storeTimestamp: number
 }
 

@@ -4,7 +4,7 @@ import type { Logger } from '../log.ts'
 import { getI32, getU64 } from '../model/bytes.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../model/names.ts'
 import { findProperty, PROPERTY } from '../model/properties.ts'
-import { RecordView } from '../model/record.ts'
+import { RecordView, STORE_TIMESTAMP_AT } from '../model/record.ts'
 import { routingName } from '../model/routing-name.ts'
 import type { Frame } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
@@ -44,7 +44,10 @@ export class Dispatcher {
       size = getI32(bytes, at)
       this.#scan.scan(bytes, at, size)
       if (isKnown) this.#keysOnly(bytes, position)
-      else this.#record(bytes, at, size, position)
+      else {
+        views.times.note(position, getU64(bytes, at + STORE_TIMESTAMP_AT))
+        this.#record(bytes, at, size, position)
+      }
     }
     if (isKnown || size === 0) return
     views.mark = frame.end

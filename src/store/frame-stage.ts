@@ -20,6 +20,9 @@ export interface FrameStageOptions {
   readonly syncedEnd: () => number
 }
 
+/** A clock that is set back by less than this is waited for: the times of records stay in order. */
+const SETBACK_MS = 1000
+
 /** Where a log that was recovered goes on. */
 export interface StageStart {
   readonly end: number
@@ -71,7 +74,8 @@ export class FrameStage {
     const size = bytesOf(drafts)
     const frame = this.#frameFor(size)
     const place = this.#place
-    place.storeTimestamp = Math.max(this.#storeTimestamp, nowMs)
+    const setBackMs = this.#storeTimestamp - nowMs
+    place.storeTimestamp = setBackMs > 0 && setBackMs < SETBACK_MS ? this.#storeTimestamp : nowMs
     const { bytes, base } = frame.chunk
     const positions = new Array<LogPosition>(drafts.length)
     let position = this.next

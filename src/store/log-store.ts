@@ -166,7 +166,9 @@ export class LogStore implements MessageStore {
   async #searchTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset> {
     const queue = this.#find(topic, queueId)
     if (queue === undefined) return queueOffset(0)
-    return queueOffset(await this.#reader.offsetByTime(queue, timestampMs))
+    const { times } = this.#views
+    const nowMs = this.#clock.now()
+    return queueOffset(await this.#reader.offsetByTime(queue, timestampMs, times, nowMs))
   }
 
   offsetByPosition(topic: string, queueId: number, position: LogPosition): QueueOffset {
@@ -205,6 +207,10 @@ export class LogStore implements MessageStore {
     const bytes = Buffer.from(key, 'utf8')
     const hash = keyHash(bytes, 0, bytes.length, topicHash(topic))
     const slice = new Slice(this.#clock)
+    const nowMs = this.#clock.now()
+    const believed = this.#views.times.believedAt(nowMs)
+    // Nothing was stored after now, whatever the clock said then.
+    const untilMs = toMs >= nowMs ? Number.POSITIVE_INFINITY : toMs
     for (const position of this.#views.keys.candidates(hash)) {
       if (slice.isOver) await slice.rest()
       if (position === undefined) continue
@@ -212,9 +218,13 @@ export class LogStore implements MessageStore {
       const record = await this.#commitLog.readAt(logPosition(position))
       if (record === undefined) continue
       const view = new RecordView(record)
-      const time = view.storeTimestamp
-      if (time < fromMs) break
-      if (time > toMs || view.topic !== topic || !carriesKey(view, key)) continue
+      const time = believed.at(position, view.storeTimestamp)
+      if (time !== undefined && time < fromMs) {
+        if (!believed.mayHoldBefore(position, fromMs)) break
+        continue
+      }
+      if (time !== undefined && time > untilMs) continue
+      if (view.topic !== topic || !carriesKey(view, key)) continue
       foundBytes += record.length
       if (found.length > 0 && foundBytes > maxBytes) break
       found.push(record)

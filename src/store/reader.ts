@@ -14,6 +14,7 @@ import {
 import { recordCheck } from './record-scan.ts'
 import { fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
 import type { ReadRequest, ReadResult } from './store.ts'
+import type { StoreTimes } from './store-times.ts'
 
 /** So far behind the end a record is likely in the page cache, and read on this thread. */
 const PAGE_CACHE_BYTES = 256 * 1024 * 1024
@@ -123,9 +124,35 @@ export class Reader {
    * First offset in [min, next] whose record was stored at or after the time. Retention or a drop may overtake
    * the search. @throws ViewsDamaged
    */
-  async offsetByTime(queue: ConsumeQueue, timestampMs: number): Promise<number> {
-    let low = queue.min
-    let high = queue.next
+  async offsetByTime(
+    queue: ConsumeQueue,
+    timestampMs: number,
+    times: StoreTimes,
+    nowMs: number,
+  ): Promise<number> {
+    const believed = times.believedAt(nowMs)
+    const runs = [...times.runs]
+    for (let i = 0; i < runs.length; i++) {
+      if (!believed.mayHold(i, timestampMs)) continue
+      const low = i === 0 ? queue.min : queue.offsetAt(runs[i]!.from)
+      const next = runs[i + 1]
+      const high = next === undefined ? queue.next : queue.offsetAt(next.from)
+      // What was stored while no clock stood has one time, and that is late enough.
+      const found = believed.isUnset(i) ? low : await this.#searchRun(queue, low, high, timestampMs)
+      if (found < Math.min(high, queue.next)) return Math.max(found, queue.min)
+    }
+    return queue.next
+  }
+
+  /** The same among [from, to), where times rise; `to` when there is none. */
+  async #searchRun(
+    queue: ConsumeQueue,
+    from: number,
+    to: number,
+    timestampMs: number,
+  ): Promise<number> {
+    let low = Math.max(from, queue.min)
+    let high = to
     while (low < high) {
       const middle = Math.floor((low + high) / 2)
       // A damaged record does not say its time; the next whole one speaks for it.
@@ -139,7 +166,7 @@ export class Reader {
       else high = middle
       low = Math.max(low, queue.min)
     }
-    return Math.min(low, queue.next)
+    return low
   }
 
   async #timeOf(queue: ConsumeQueue, offset: number): Promise<number | undefined> {

@@ -141,7 +141,7 @@ class TailScan {
       this.logId = header.logId
       scan.logId = header.logId
       this.syncedTo = Math.max(this.syncedTo, header.syncedTo)
-      this.storeTimestamp = Math.max(this.storeTimestamp, header.storeTimestamp)
+      this.storeTimestamp = header.storeTimestamp
       header = scan.next(follows)
     }
   }

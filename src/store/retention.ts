@@ -14,6 +14,7 @@ import type { Disk } from './disk.ts'
 import { dueTime } from './due-index.ts'
 import { recordsIn } from './frame-records.ts'
 import type { Note } from './notes.ts'
+import { PatientClock } from './patient-clock.ts'
 import { Slice } from './slice.ts'
 import type { StoreDraft } from './store.ts'
 import type { ViewKeeper } from './view-keeper.ts'
@@ -51,6 +52,7 @@ const ROUNDS_MAX = 3
 
 export class Retention {
   readonly #parts: RetentionParts
+  readonly #present: PatientClock
   readonly #timer: Timer
   #running: Promise<void> | undefined
   #isClosed = false
@@ -59,7 +61,13 @@ export class Retention {
 
   constructor(parts: RetentionParts) {
     this.#parts = parts
+    this.#present = new PatientClock(parts.clock, this.#newestMs())
     this.#timer = parts.clock.every(CHECK_PERIOD_MS, () => this.#start())
+  }
+
+  /** What the clock said when the newest record was stored. */
+  #newestMs(): number | undefined {
+    return this.#parts.keeper.views.times.runs.at(-1)?.lastMs
   }
 
   async close(): Promise<void> {
@@ -116,17 +124,28 @@ export class Retention {
   }
 
   #reasonToDrop(oldest: SegmentRange, next: SegmentRange): string | undefined {
-    const { commitLog, clock, disk, directory, limits } = this.#parts
+    const { commitLog, disk, directory, limits } = this.#parts
     const { retentionMs = RETENTION_MS_DEFAULT, retentionBytes, diskFreeBytesMin = 0 } = limits
-    // Everything in the oldest segment is as old as the first record after it, or older.
-    const newestMs = this.#timeOf(next)
-    if (newestMs !== undefined && newestMs < clock.now() - retentionMs) return 'its age'
+    const newestMs = this.#newestIn(oldest, next)
+    if (newestMs !== undefined && newestMs < this.#present.now() - retentionMs) return 'its age'
     if (retentionBytes !== undefined && commitLog.end - oldest.start > retentionBytes) {
       return 'the size of the log'
     }
     return disk.freeBytes(directory) < diskFreeBytesMin ? LOW_DISK : undefined
   }
 
+  /**
+   * When the newest record of the segment was stored at the latest: its times go up to that of the first record
+   * after it, as far as they are believed.
+   */
+  #newestIn(segment: SegmentRange, next: SegmentRange): number | undefined {
+    const { keeper, clock } = this.#parts
+    const nextMs = this.#timeOf(next)
+    if (nextMs === undefined) return undefined
+    return keeper.views.times.believedAt(clock.now()).newestIn(segment.start, next.start, nextMs)
+  }
+
+  /** Store time of a segment's first record. */
   #timeOf(segment: SegmentRange): number | undefined {
     const known = this.#times.get(segment.start)
     if (known !== undefined) return known

@@ -37,6 +37,7 @@ import {
   ViewsDamaged,
 } from './sealed.ts'
 import { Slice } from './slice.ts'
+import { StoreTimes, type TimeRun } from './store-times.ts'
 import { Tally, type TallyState } from './tally.ts'
 
 /** Blocks of the views in memory: half a million entries, 10 MiB. */
@@ -68,6 +69,8 @@ export interface Root {
   /** Entries before this position are no more. */
   readonly trimmedTo: number
   readonly nextNumber: number
+  /** Where record times begin anew. */
+  readonly times?: readonly TimeRun[]
   readonly tallies: {
     readonly queues: TallyState
     readonly facts: TallyState
@@ -95,6 +98,7 @@ export class Views implements BlockStore {
   readonly facts = new FactTable()
   readonly due: DueIndex
   readonly keys: KeyIndex
+  readonly times = new StoreTimes()
   mark = 0
   keysMark = 0
   last = { position: -1, size: 0, check: 0 }
@@ -236,6 +240,7 @@ export class Views implements BlockStore {
       this.#trimQueue(queue, position)
       if (slice.isOver) await slice.rest()
     }
+    this.times.trimBefore(position)
     this.#trimmedTo = position
   }
 
@@ -270,6 +275,7 @@ export class Views implements BlockStore {
       last: this.last,
       trimmedTo: this.#trimmedTo,
       nextNumber: this.#nextNumber,
+      times: this.times.runs,
       tallies: {
         queues: this.#queueTally.state,
         facts: this.facts.tally.state,
@@ -310,6 +316,7 @@ export class Views implements BlockStore {
     this.last = root.last
     this.#nextNumber = root.nextNumber
     this.#trimmedTo = root.trimmedTo
+    this.times.restore(root.times)
     for await (const [key, value] of this.#stored.scan(...prefixRange('Q'))) {
       this.#restoreQueue(key, value)
     }

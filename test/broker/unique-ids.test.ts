@@ -29,6 +29,20 @@ test('ids stay unique when the count comes round, the clock stands still or goes
   t.is(seen.size, 200_000)
 })
 
+test('after the clock was ahead for a moment ids tell the time again', (t) => {
+  const clock = new FakeClock(new Date(2026, 4, 10).getTime())
+  const ids = new UniqueIds(clock, host)
+  clock.jump(40 * 86_400_000)
+  ids.startBatch()
+  const ahead = idOf(ids)
+  clock.jump(-40 * 86_400_000)
+  ids.startBatch()
+  const id = idOf(ids)
+  const sinceMonth = clock.now() - new Date(2026, 4, 1).getTime()
+  t.is(Number.parseInt(id.slice(20, 28), 16), sinceMonth)
+  t.not(id.slice(12, 20), ahead.slice(12, 20))
+})
+
 test('the time starts over with the month', (t) => {
   const clock = new FakeClock(new Date(2026, 0, 31, 23, 59, 59, 999).getTime())
   const ids = new UniqueIds(clock, host)

@@ -47,6 +47,9 @@ const QUEUES = 2
 const FILTERS = ['A', '+/t1', '#']
 const KEYS = ['k0', 'k1', 'k2']
 const MINUTE_MS = 60_000
+const START_MS = 1_700_000_000_000
+/** Of the wall clock; the first is none. */
+const SETTINGS_MS = [0, START_MS, START_MS + 30 * MINUTE_MS, START_MS + 500 * MINUTE_MS]
 /** So many without anything due, and whoever rests for a real turn has had two. */
 const QUIET_TURNS = 130
 /** A slice of long work is over after less. */
@@ -247,9 +250,15 @@ export class StoreSimulation {
     else if (choice < 52) await this.#fire()
     else if (choice < 88) await this.#steps(random.int(8))
     else if (choice < 97) this.clock.advance(random.pick([10, 250, 1500, 20_000]))
-    else if (choice < 98) this.clock.advance(MINUTE_MS)
+    else if (choice < 98) this.#passTime()
     else if (choice < 99) await this.wait(Promise.resolve(this.#readSome()))
     else this.#trouble()
+  }
+
+  /** A minute, and now and then the wall clock is set. */
+  #passTime(): void {
+    if (this.#random.chance(0.5)) this.clock.jump(this.#random.pick(SETTINGS_MS) - this.clock.now())
+    this.clock.advance(MINUTE_MS)
   }
 
   async #steps(count: number): Promise<void> {
@@ -409,7 +418,9 @@ export class StoreSimulation {
     const keyed = new Map<string, readonly string[]>()
     for (const topic of TOPICS) {
       for (const key of KEYS) {
-        const found = await this.wait(this.store.findByKey(topic, key, { max: 10_000 }))
+        // Whatever the clock said when it was stored: up to now is everything.
+        const upToNow = { max: 10_000, toMs: this.clock.now() }
+        const found = await this.wait(this.store.findByKey(topic, key, upToNow))
         keyed.set(
           `${topic} ${key}`,
           found.map((record) => idOf(new RecordView(record))),
