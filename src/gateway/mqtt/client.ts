@@ -30,6 +30,9 @@ import {
   decodeUnsubscribe,
   encodeSuback,
   encodeUnsuback,
+  type FilterRequest,
+  type SubscribePacket,
+  type UnsubscribePacket,
 } from './subscribe-packet.ts'
 import { Subscribing } from './subscribing.ts'
 import type { ShareSource } from './subscriptions.ts'
@@ -192,16 +195,15 @@ export class Client {
         this.#hasAcked = true
         return true
       case PACKET.pubrel:
-        this.inbound.flush()
-        this.inbound.release(decodeAck(type, bytes, start, end, this.isV5) >>> 8)
-        return true
+        return this.#release(decodeAck(type, bytes, start, end, this.isV5) >>> 8)
       case PACKET.pingreq:
         this.inbound.ping()
         return true
       case PACKET.subscribe:
+        this.#hold(this.#subscribe(decodeSubscribe(bytes, start, end, this.version)))
+        return false
       case PACKET.unsubscribe:
-        this.inbound.flush()
-        this.#change(type, bytes, start, end)
+        this.#hold(this.#unsubscribe(decodeUnsubscribe(bytes, start, end, this.version)))
         return false
       case PACKET.disconnect:
         this.#disconnect(bytes, start, end)
@@ -300,33 +302,51 @@ export class Client {
       .catch((error: unknown) => this.broken(error))
   }
 
-  #change(type: number, bytes: Buffer, start: number, end: number): void {
-    const done = (
-      type === PACKET.subscribe
-        ? this.#subscribe(bytes, start, end)
-        : this.#unsubscribe(bytes, start, end)
-    ).then(() => this.#connection.release())
-    done.catch((error: unknown) => this.broken(error))
+  /** PUBREL; one that did not wait for its PUBREC takes effect behind the message nevertheless. */
+  #release(packetId: number): boolean {
+    if (!this.inbound.isStoring(packetId)) {
+      this.inbound.release(packetId)
+      return true
+    }
+    this.#hold(this.inbound.stored().then(() => this.inbound.release(packetId)))
+    return false
   }
 
-  #subscribe(bytes: Buffer, start: number, end: number): Promise<void> {
-    const packet = decodeSubscribe(bytes, start, end, this.version)
-    return this.#subscribing.subscribe(packet).then(({ codes, start: startDelivery }) => {
-      const known = this.isV5 ? codes : codes.map((code) => Math.min(code, REASON.unspecified))
-      this.output.append(encodeSuback(this.version, packet.packetId, known))
-      this.#changed()
-      startDelivery()
-      this.outbound.pump()
-    })
+  /** What comes behind the packet is read when the work is done. */
+  #hold(work: Promise<void>): void {
+    work
+      .then(() => this.#connection.release())
+      .catch((error: unknown) => {
+        this.broken(error)
+      })
   }
 
-  #unsubscribe(bytes: Buffer, start: number, end: number): Promise<void> {
-    const packet = decodeUnsubscribe(bytes, start, end, this.version)
-    return this.#subscribing.unsubscribe(packet).then(async (codes) => {
-      this.output.append(encodeUnsuback(this.version, packet.packetId, codes))
-      this.#changed()
-      await this.#subscribing.refresh()
-    })
+  async #subscribe(packet: SubscribePacket): Promise<void> {
+    await this.#settleBefore(packet.requests)
+    const { codes, start } = await this.#subscribing.subscribe(packet)
+    const known = this.isV5 ? codes : codes.map((code) => Math.min(code, REASON.unspecified))
+    this.output.append(encodeSuback(this.version, packet.packetId, known))
+    this.#changed()
+    start()
+    this.outbound.pump()
+  }
+
+  async #unsubscribe(packet: UnsubscribePacket): Promise<void> {
+    await this.#settleBefore(packet.filters)
+    const codes = await this.#subscribing.unsubscribe(packet)
+    this.output.append(encodeUnsuback(this.version, packet.packetId, codes))
+    this.#changed()
+    await this.#subscribing.refresh()
+  }
+
+  /**
+   * Packets of one connection take effect in the order sent: the log has the PUBLISHes before this one, and
+   * those that the filters select are on their way to the client as it had subscribed, as far as it takes more.
+   */
+  async #settleBefore(filters: readonly FilterRequest[]): Promise<void> {
+    await this.inbound.stored()
+    await this.outbound.catchUp(filters)
+    this.inbound.writeAcks()
   }
 
   /** The subscriptions changed: durable before the client is told. */

@@ -14,10 +14,8 @@ export interface InboundId {
   /** Part of the message's unique key. */
   readonly serial: number
   state: InboundState
-  /** How often the peer sent it again on this connection. */
-  repeats: number
-  /** The peer asked again while it was on its way: answer when it is there. */
-  isAwaited: boolean
+  /** How often the peer sent it again while it was on its way: as many more answers are owed. */
+  awaited: number
 }
 
 export class InboundIds {
@@ -38,7 +36,7 @@ export class InboundIds {
 
   add(packetId: number): InboundId {
     const serial = this.#nextSerial++
-    const id: InboundId = { packetId, serial, state: 'storing', repeats: 0, isAwaited: false }
+    const id: InboundId = { packetId, serial, state: 'storing', awaited: 0 }
     this.#ids.set(packetId, id)
     return id
   }
@@ -47,9 +45,9 @@ export class InboundIds {
     return this.#ids.delete(packetId)
   }
 
-  /** A new connection: repeats count from here. */
-  resetRepeats(): void {
-    for (const id of this.#ids.values()) id.repeats = 0
+  /** A new connection: it is owed answers to what it sends itself, no others. */
+  owesNothing(): void {
+    for (const id of this.#ids.values()) id.awaited = 0
   }
 
   saved(): [packetId: number, serial: number][] {
@@ -58,7 +56,7 @@ export class InboundIds {
 
   restore(saved: readonly (readonly [number, number])[], nextSerial: number): void {
     for (const [packetId, serial] of saved) {
-      const id = { packetId, serial, state: 'unknown' as const, repeats: 0, isAwaited: false }
+      const id = { packetId, serial, state: 'unknown' as const, awaited: 0 }
       this.#ids.set(packetId, id)
     }
     this.#nextSerial = nextSerial

@@ -10,7 +10,7 @@ import type { InboundId } from './inbound-ids.ts'
 import { INBOUND_IDS_MAX } from './limits.ts'
 import type { Output } from './output.ts'
 import type { Parts } from './parts.ts'
-import { PACKET, ProtocolError, REASON, type ReasonCode, violation } from './protocol.ts'
+import { PACKET, ProtocolError, REASON, type ReasonCode } from './protocol.ts'
 import type { PublishPacket } from './publish-packet.ts'
 import type { RetainRequest } from './publisher.ts'
 import type { Session } from './session.ts'
@@ -66,6 +66,8 @@ export class Inbound {
   readonly #sent: Sent[] = []
   #unstoredBytes = 0
   #isThrottled = false
+  /** Told once everything before is answered for. */
+  #whenStored: (() => void)[] = []
   /** PUBACKs for the end of the turn, behind the turn's deliveries: ids, or packets with a reason. */
   #pubacks: (number | Buffer)[] = []
   #isClosed = false
@@ -114,6 +116,20 @@ export class Inbound {
     before.pings++
     before.bytes += PINGRESP.length
     this.#count(PINGRESP.length)
+  }
+
+  /** Settles when the broker has answered for every PUBLISH that came so far; at once when none waits. */
+  async stored(): Promise<void> {
+    this.flush()
+    if (this.#sent.length === 0) return
+    await new Promise<void>((resolve) => {
+      this.#whenStored.push(resolve)
+    })
+  }
+
+  /** Is the message of QoS 2 on its way into the log, its PUBREC not sent? */
+  isStoring(packetId: number): boolean {
+    return this.#session.inbound.find(packetId)?.state === 'storing'
   }
 
   /** Noted before a restart, and not known to be stored? */
@@ -199,15 +215,11 @@ export class Inbound {
   }
 
   /**
-   * 3.1.1 wants PUBREC each time (MQTT-4.3.3-2); MQTT 5 forbids to repeat on a live connection
-   * (MQTT-4.4.0-1), which is forgiven once.
+   * Each PUBLISH of the id gets its PUBREC until PUBREL (MQTT-4.3.3-10; 3.1.1: MQTT-4.3.3-2), marked as a
+   * duplicate or not: clients exist that resend without the mark, and a close would have them do it again.
    */
   #repeated(known: InboundId): void {
-    known.repeats++
-    if (this.#peer.isV5 && known.repeats > 1) {
-      throw violation(`PUBLISH with packet id ${known.packetId} was repeated on a live connection`)
-    }
-    if (known.state === 'storing') known.isAwaited = true
+    if (known.state === 'storing') known.awaited++
     else this.answer(known.packetId)
   }
 
@@ -290,6 +302,7 @@ export class Inbound {
       this.#unstoredBytes -= sent.bytes
       this.#acknowledge(sent)
     }
+    if (this.#sent.length === 0) for (const tell of this.#whenStored.splice(0)) tell()
     if (!this.#isThrottled) return
     if (this.#unstoredBytes > this.#parts.options.unstoredBytesMax / 2) return
     this.#isThrottled = false
@@ -325,22 +338,26 @@ export class Inbound {
     const id = this.#session.inbound.find(packetId)
     if (id !== undefined) id.state = 'stored'
     if (!this.#isClosed) this.#peer.output.appendAck(0x50, packetId)
-    else if (id?.isAwaited) this.#session.holder?.stored(packetId)
-    if (id !== undefined) id.isAwaited = false
+    if (id === undefined) return
+    for (; id.awaited > 0; id.awaited--) this.#session.holder?.stored(packetId)
   }
 
-  /** Who sent it again on a later connection waits there for an answer, and has to send it once more. */
-  #forget(packetId: number, error: BrokerError): void {
-    const isAwaited = this.#session.inbound.find(packetId)?.isAwaited
+  /**
+   * A client that sent it again on a later connection waits there for an answer, and has to send it once more.
+   * @returns how many more answers are owed
+   */
+  #forget(packetId: number, error: BrokerError): number {
+    const awaited = this.#session.inbound.find(packetId)?.awaited ?? 0
     this.#session.inbound.remove(packetId)
-    if (this.#isClosed && isAwaited) this.#session.holder?.broken(error)
+    if (this.#isClosed && awaited > 0) this.#session.holder?.broken(error)
+    return awaited
   }
 
   /** MQTT 5 says why; 3.1.1 can only close, so that the client sends it again. */
   #refuse(ack: AckSlot, error: BrokerError): void {
     const qos = ack & 3
     const packetId = ack >>> 2
-    if (qos === 2) this.#forget(packetId, error)
+    const awaited = qos === 2 ? this.#forget(packetId, error) : 0
     if (this.#isClosed || qos === 0) return
     const { isV5, wantsReasons, packetBytesMax } = this.#peer
     if (!isV5) {
@@ -352,7 +369,10 @@ export class Inbound {
     const isDenied = error.code === 'PERMISSION_DENIED'
     const text = wantsReasons && !isDenied ? error.message : undefined
     if (qos === 1) this.#pubacks.push(encodeAck(0x40, packetId, reason, text, packetBytesMax))
-    else this.#peer.output.append(encodeAck(0x50, packetId, reason, text, packetBytesMax))
+    else {
+      const pubrec = encodeAck(0x50, packetId, reason, text, packetBytesMax)
+      for (let i = 0; i <= awaited; i++) this.#peer.output.append(pubrec)
+    }
   }
 }
 

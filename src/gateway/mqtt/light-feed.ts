@@ -24,9 +24,12 @@ export interface Batch {
   readonly readAt: number
 }
 
-/** Told when a read of a feed came back or something arrived there. Must not throw. */
+/** Told what happens to a feed. Must not throw. */
 export interface FeedReader {
+  /** A read came back, or something arrived. */
   feedMoved(feed: Feed): void
+  /** A read failed; it is tried again a little later. */
+  feedFailed(feed: Feed): void
 }
 
 export class Feeds {
@@ -89,6 +92,7 @@ export class Feeds {
   failed(feed: Feed, error: unknown): void {
     this.#failing.add(feed)
     this.#failed(error, feed.topic)
+    for (const reader of feed.readers) reader.feedFailed(feed)
   }
 
   #uncache(batch: Batch): void {

@@ -58,6 +58,11 @@ export class Merge {
     return this.#cursors.size
   }
 
+  /** The offset that each subscription, by its text, reads next. */
+  *places(): Generator<readonly [text: string, offset: QueueOffset]> {
+    for (const { subscription, offset } of this.#cursors.values()) yield [subscription.text, offset]
+  }
+
   add(subscription: Subscription, offset: QueueOffset): void {
     const feed = this.#feeds.open(subscription.queue, this.#reader)
     const cursor = { subscription, feed, offset, batch: undefined }

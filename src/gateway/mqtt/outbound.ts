@@ -4,6 +4,7 @@
 import type { Receipt } from '../../model/message.ts'
 import { logPosition } from '../../model/positions.ts'
 import { filterMatches } from '../../model/topic-filter.ts'
+import { CatchUp } from './catch-up.ts'
 import { Delivery } from './delivery.ts'
 import { RELEASED, SENT, SENT_RETAINED } from './in-flight.ts'
 import type { Feed, FeedReader } from './light-feed.ts'
@@ -50,6 +51,7 @@ export class Outbound implements FeedReader {
   readonly #combiner = new Combiner()
   readonly #header = emptyHeader()
   readonly #aliases: OutboundAliases
+  readonly #catchUp: CatchUp
   /** Packet ids of a resumed session whose messages were not sent on this connection yet. */
   #unsent: number[] = []
   /** How many of what `#unsent` or `retainedDue` begins with are being read: their room is taken. */
@@ -67,6 +69,7 @@ export class Outbound implements FeedReader {
     this.#peer = peer
     this.#session = peer.session
     this.merge = new Merge(parts.feeds, this, peer.session.cursor)
+    this.#catchUp = new CatchUp(parts.context.broker.cursors)
     this.retainedDue = new RetainedDue(parts.retained, parts.context.clock, peer.session)
     this.#aliases = new OutboundAliases(Math.min(peer.aliasMax, parts.options.topicAliasMax))
   }
@@ -92,8 +95,30 @@ export class Outbound implements FeedReader {
   /** Reads at once, writes at the end of the turn. */
   feedMoved(feed: Feed): void {
     this.merge.lookAt(feed)
-    if (this.#isClosed || this.#isPumping || this.merge.next() !== 'ready') return
+    if (this.#isClosed || this.#isPumping) return
+    if (this.merge.next() !== 'ready' && !this.#catchUp.isUnderWay) return
     this.#peer.wantFlush()
+  }
+
+  feedFailed(): void {
+    this.#catchUp.end()
+  }
+
+  /**
+   * What these filters select so far is sent, as far as the window and the socket have room. Subscriptions
+   * that share have no part in it: what they do not take is another member's.
+   */
+  async catchUp(filters: readonly { readonly text: string }[]): Promise<void> {
+    const { subscriptions } = this.#session
+    const known: Subscription[] = []
+    for (const { text } of filters) {
+      const subscription = subscriptions.get(text)
+      if (subscription !== undefined && subscription.share === undefined) known.push(subscription)
+    }
+    await this.#catchUp.wait(known, () => {
+      if (this.#isClosed) this.#catchUp.end()
+      else this.#peer.wantFlush()
+    })
   }
 
   /** The socket or the window may have room. */
@@ -122,6 +147,7 @@ export class Outbound implements FeedReader {
 
   close(): void {
     this.#isClosed = true
+    this.#catchUp.end()
     this.#parts.counters.missed += this.merge.missed
     this.merge.close()
     this.#unsent = []
@@ -141,7 +167,16 @@ export class Outbound implements FeedReader {
         return
       }
     }
+    if (this.#catchUp.isUnderWay) this.#catchUp.look(this.merge.places(), this.#isStuck)
     this.merge.release()
+  }
+
+  /** Nothing more goes out until the client acknowledges or takes something. */
+  get #isStuck(): boolean {
+    if (this.isStalled) return true
+    if (this.#fetching > 0 || this.#isYielding) return false
+    const isOwed = this.#unsent.length > 0 || !this.retainedDue.isEmpty
+    return isOwed || this.merge.next() === 'ready'
   }
 
   /** Deals with one message; false when there is none that could be dealt with now. */

@@ -87,7 +87,7 @@ export class SessionTable {
       session.disconnectedMs = undefined
       session.expiryMs = request.expiryMs
       session.will = request.will
-      session.inbound.resetRepeats()
+      session.inbound.owesNothing()
       session.holder = request.holder
       this.#sessions.set(request.clientId, session)
       // One that now ends with its connection must not come back as it was saved before.

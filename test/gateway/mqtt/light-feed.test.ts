@@ -24,7 +24,7 @@ test('a feed leads past a record that damage took, and brings the others', async
   } as unknown as Broker
   const feeds = new Feeds(damaged, (error) => t.fail(String(error)))
   const feed = await new Promise<Feed>((resolve) => {
-    const opened = feeds.open(topic, { feedMoved: resolve })
+    const opened = feeds.open(topic, { feedMoved: resolve, feedFailed: () => t.fail() })
     opened.load(queueOffset(0))
   })
   const offset = feed.movedFrom(queueOffset(0)) ?? queueOffset(0)
