@@ -98,10 +98,13 @@ const unauthenticated: [string, Buffer][] = [
   ['a claimed frame of 4 GiB', hex('ffffffff 02010000')],
   ['a frame beyond 4 KiB', Buffer.concat([hex('00001001 02010000'), Buffer.alloc(64)])],
   [
-    'an array of 2^31 nulls',
-    rawFrame(hex('00 53 41 d0 0000000f 00000001 f0 00000005 7fffffff 40'), 1),
+    'an array of 4,097 nulls',
+    rawFrame(hex('00 53 41 d0 0000000f 00000001 f0 00000005 00001001 40'), 1),
   ],
-  ['an array of 2^31 nulls instead of a performative', rawFrame(hex('f0 00000005 7fffffff 40'), 1)],
+  [
+    'an array of 4,097 nulls instead of a performative',
+    rawFrame(hex('f0 00000005 00001001 40'), 1),
+  ],
   ['deep nesting', rawFrame(Buffer.concat([hex('00 53 41'), nested(4000)]), 1)],
   ['deep nesting of descriptors', rawFrame(Buffer.alloc(4000), 1)],
   ['a response before any init', saslFrame('sasl_response', { response: Buffer.from('x') })],
