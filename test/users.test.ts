@@ -4,9 +4,12 @@ import test, { type ExecutionContext } from 'ava'
 import mqtt from 'mqtt'
 import { aliOns } from '../interop-tests/support/ali-ons-client.ts'
 import { connect } from '../src/client/index.ts'
+import { systemClock } from '../src/clock.ts'
 import type { ConfigInput } from '../src/config.ts'
 import { BrokerError } from '../src/errors.ts'
 import { hashPassword } from '../src/password.ts'
+import { dial } from '../src/remoting/connection.ts'
+import { send } from './support/native-front-end.ts'
 import { connectRhea } from './support/rhea-client.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
@@ -131,6 +134,22 @@ test('RocketMQ: the unmodified ali-ons signs as we check, and may do what is gra
   await consumer.stop()
   const denied = await aliOns(t, { ...common, role: 'produce', topic: 'telemetry' }).ends()
   t.is(denied.filter(({ event }) => event === 'sent').length, 0)
+})
+
+test("a native sender cannot give its message another protocol's name: subscribers see the topic it went to", async (t) => {
+  const server = await serverWithUsers(t)
+  const subscriber = await mqttLogin(server, 'root', 'right')
+  t.teardown(() => subscriber.endAsync())
+  const names = new Promise<string>((resolve) => subscriber.on('message', (name) => resolve(name)))
+  await subscriber.subscribeAsync('#', { qos: 1 })
+  const sender = await dial({
+    ...{ host: '127.0.0.1', port: server.port('remoting'), clock: systemClock },
+    credentials: { accessKey: 'rocket', secretKey: 'secret-of-rocket' },
+  })
+  t.teardown(() => sender.close())
+  const properties = { MQTT_TOPIC: 'alarms/fire', MQTT_RETAIN: '1', RETRY_TOPIC: 'telemetry' }
+  t.is((await send(sender, { topic: 'orders', properties })).code, 0)
+  t.is(await names, 'orders')
 })
 
 const ALLOWED = 'orders'

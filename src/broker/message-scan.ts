@@ -1,6 +1,6 @@
 // One pass over a new message's encoded properties finds whether any of them concerns the broker.
 // Nearly every message passes with no more than this pass.
-import { NAME_END, PROPERTY, VALUE_END } from '../model/properties.ts'
+import { BROKER_PROPERTIES, NAME_END, PROPERTY, VALUE_END } from '../model/properties.ts'
 
 /** Bits of what `scanProperties` found. */
 export const SCAN = {
@@ -11,6 +11,8 @@ export const SCAN = {
   prepared: 4,
   /** The last property is not closed by a separator (Java 4.9.1 to 5.1). */
   unclosed: 8,
+  /** One of those that a broker writes. */
+  brokers: 16,
 } as const
 
 interface Wanted {
@@ -26,6 +28,7 @@ const WANTED: readonly Wanted[] = [
   { name: PROPERTY.timerDeliverMs, bit: SCAN.delayed },
   { name: PROPERTY.startDeliverMs, bit: SCAN.delayed },
   { name: PROPERTY.transactionPrepared, bit: SCAN.prepared },
+  ...[...BROKER_PROPERTIES].map((name) => ({ name, bit: SCAN.brokers })),
 ].map(({ name, bit }) => ({ bytes: Buffer.from(name), bit }))
 
 /** Wanted names by the sum of their first two bytes: one look-up rules out nearly every name. */

@@ -7,7 +7,12 @@ import { PROPERTIES_BYTES_MAX } from '../model/limits.ts'
 import type { NewMessage, PublishResult, StateChange } from '../model/message.ts'
 import { checkTopicName, groupOfTopic, isRetryTopic } from '../model/names.ts'
 import { queueOfKey } from '../model/ordering-key.ts'
-import { editProperties } from '../model/properties.ts'
+import {
+  BROKER_PROPERTIES,
+  editProperties,
+  RETRY_PROPERTIES,
+  withoutProperties,
+} from '../model/properties.ts'
 import { PERM_WRITE } from '../model/topic.ts'
 import type { Fact, MessageStore, RecordFact, StoreDraft } from '../store/store.ts'
 import { DELAY_PROPERTIES, dueTime } from './delay.ts'
@@ -232,10 +237,12 @@ export class Publisher {
     if (body.length > this.#options.bodyBytesMax) return bodyTooLarge(body, this.#options)
     if (given.length > PROPERTIES_ACCEPTED_BYTES_MAX) return propertiesTooLarge(given)
     const found = scanProperties(given)
+    const isForeign = (found & SCAN.brokers) !== 0 && message.ownProperties !== true
+    const allowed = isForeign ? sendersOwn(message.topic, given) : given
     const properties =
       (found & SCAN.uniqueKey) === 0
-        ? this.#ids.append(given, (found & SCAN.unclosed) !== 0)
-        : given
+        ? this.#ids.append(allowed, !isForeign && (found & SCAN.unclosed) !== 0)
+        : allowed
     if (!topic.isSaved) {
       batch.unsaved ??= new Set()
       batch.unsaved.add(topic)
@@ -285,6 +292,12 @@ const emptyBatch = (riding: Riding | undefined): Batch => ({
   changes: riding?.start(),
   hasParked: false,
 })
+
+/** What is left of a sender's properties when those that only a broker writes are gone. */
+const sendersOwn = (topic: string, properties: Uint8Array): Buffer =>
+  isRetryTopic(topic)
+    ? withoutProperties(properties, BROKER_PROPERTIES, RETRY_PROPERTIES)
+    : withoutProperties(properties, BROKER_PROPERTIES)
 
 const notWritable = (topic: string): BrokerError =>
   new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not writable`)

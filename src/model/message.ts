@@ -31,6 +31,11 @@ export interface NewMessage {
   readonly createQueues?: number | undefined
   /** Retry and dead-letter topics only: the sender's limit overrides the group's (RocketMQ 4.1). */
   readonly retryTimesMax?: number | undefined
+  /**
+   * The front-end wrote the properties itself. Otherwise they are the sender's words, and those that only a broker
+   * writes (`BROKER_PROPERTIES`) are dropped.
+   */
+  readonly ownProperties?: boolean | undefined
 }
 
 /** Durable state of a front-end (`Sessions` of the Broker port) that changes together with messages. */

@@ -63,6 +63,33 @@ export const orderingKeyOf = (property: (name: string) => string | undefined): s
   property(PROPERTY.orderingKeyAliOns) ??
   property(PROPERTY.orderingKeyGo)
 
+/**
+ * Written by a broker or a front-end about a message, and believed by those that read the record: a sender that sets
+ * one of them would choose another name, another topic or another time for its message than it is allowed to.
+ */
+export const BROKER_PROPERTIES: ReadonlySet<string> = new Set([
+  PROPERTY.retryTopic,
+  PROPERTY.originMessageId,
+  PROPERTY.realTopic,
+  PROPERTY.realQueueId,
+  PROPERTY.dueMs,
+  PROPERTY.deadLetterReason,
+  PROPERTY.receivedFrom,
+  PROPERTY.mqttTopic,
+  PROPERTY.mqttQos,
+  PROPERTY.mqttRetain,
+  PROPERTY.mqttClient,
+  PROPERTY.mqttExpires,
+  PROPERTY.mqttPayloadFormat,
+  PROPERTY.native,
+])
+
+/** Those of them that a native consumer says again in the copy that it sends to its group's retry topic. */
+export const RETRY_PROPERTIES: ReadonlySet<string> = new Set([
+  PROPERTY.retryTopic,
+  PROPERTY.originMessageId,
+])
+
 /** Properties that carry machinery; other protocols' consumers are not shown them as user properties. */
 export const INTERNAL_PROPERTIES: ReadonlySet<string> = new Set([
   ...Object.values(PROPERTY),
@@ -153,6 +180,29 @@ export function editProperties(
   for (const name of removed) properties.delete(name)
   for (const [name, value] of added) properties.set(name, value)
   return encodeProperties(properties)
+}
+
+/** The same bytes, each property closed, without those of the given names; never throws. */
+export function withoutProperties(
+  bytes: Uint8Array,
+  removed: ReadonlySet<string>,
+  kept: ReadonlySet<string> = new Set(),
+): Buffer {
+  const from = asBuffer(bytes)
+  const out = Buffer.allocUnsafe(bytes.length + 1)
+  let length = 0
+  for (let at = 0; at < from.length; ) {
+    const found = from.indexOf(VALUE_END, at)
+    const stop = found === -1 ? from.length : found
+    const nameEnd = from.subarray(at, stop).indexOf(NAME_END)
+    const name = from.latin1Slice(at, nameEnd === -1 ? stop : at + nameEnd)
+    if (!removed.has(name) || kept.has(name)) {
+      length += from.copy(out, length, at, stop)
+      out[length++] = VALUE_END
+    }
+    at = stop + 1
+  }
+  return out.subarray(0, length)
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -1,7 +1,12 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { SCAN, scanProperties } from '../../src/broker/message-scan.ts'
-import { decodeProperties, encodeProperties, hasSeparator } from '../../src/model/properties.ts'
+import {
+  BROKER_PROPERTIES,
+  decodeProperties,
+  encodeProperties,
+  hasSeparator,
+} from '../../src/model/properties.ts'
 
 const SPECIAL: Record<string, number> = {
   UNIQ_KEY: SCAN.uniqueKey,
@@ -11,6 +16,7 @@ const SPECIAL: Record<string, number> = {
   TIMER_DELIVER_MS: SCAN.delayed,
   __STARTDELIVERTIME: SCAN.delayed,
   TRAN_MSG: SCAN.prepared,
+  ...Object.fromEntries([...BROKER_PROPERTIES].map((name) => [name, SCAN.brokers])),
 }
 
 const name = fc.oneof(

@@ -3,7 +3,7 @@ import { BrokerError } from '../../src/errors.ts'
 import type { PublishReceipt, PublishResult } from '../../src/model/message.ts'
 import { queueOfKey } from '../../src/model/ordering-key.ts'
 import { queueOffset } from '../../src/model/positions.ts'
-import { PROPERTY } from '../../src/model/properties.ts'
+import { BROKER_PROPERTIES, PROPERTY } from '../../src/model/properties.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { PERM_READ } from '../../src/model/topic.ts'
 import {
@@ -202,4 +202,54 @@ test('bodies and properties belong to the caller again when the call returns', a
     rest.map((body) => body.slice(0, 4)),
     ['now', 'xxxx', 'last', 'late'],
   )
+})
+
+/** What a sender may not say, and between it what it may. */
+const claims = (): Record<string, string> => ({
+  colour: 'red',
+  ...Object.fromEntries([...BROKER_PROPERTIES].map((name) => [name, `claimed ${name}`])),
+  size: 'small',
+})
+
+test("properties that only a broker writes are dropped from a sender's message, the others are kept", async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish([
+    newMessage('orders', { queueId: 0, properties: claims(), ownProperties: false }),
+  ])
+  const { records } = await broker.pull(pullRequest('orders'))
+  const { UNIQ_KEY, ...kept } = Object.fromEntries([...recordsOf(records)][0]!.properties())
+  t.deepEqual(kept, { colour: 'red', size: 'small' })
+  t.truthy(UNIQ_KEY)
+})
+
+test('a copy that a consumer sends to its retry topic says where it comes from, and no more', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.groups.ensure('g')
+  await broker.publish([
+    newMessage('%RETRY%g', {
+      queueId: 0,
+      properties: claims(),
+      ownProperties: false,
+    }),
+  ])
+  const { records } = await broker.pull(pullRequest('%RETRY%g'))
+  const { UNIQ_KEY, ...kept } = Object.fromEntries([...recordsOf(records)][0]!.properties())
+  t.deepEqual(kept, {
+    colour: 'red',
+    RETRY_TOPIC: 'claimed RETRY_TOPIC',
+    ORIGIN_MESSAGE_ID: 'claimed ORIGIN_MESSAGE_ID',
+    size: 'small',
+  })
+})
+
+test('a property text is cleaned whatever its bytes: said twice, unclosed, without a value', async (t) => {
+  const { broker } = await startBroker(t)
+  const text =
+    'MQTT_TOPIC\u0001a\u0002x\u0001\u0001y\u0002MQTT_TOPIC\u0001b\u0002\u0002z\u0002MQTT_TOPIC\u0001c'
+  const message = newMessage('orders', { queueId: 0, ownProperties: false })
+  const [result] = await broker.publish([{ ...message, properties: Buffer.from(text) }])
+  receipt(result)
+  const { records } = await broker.pull(pullRequest('orders'))
+  t.is([...recordsOf(records)][0]!.property('MQTT_TOPIC'), undefined)
+  t.is([...recordsOf(records)][0]!.property('x'), '\u0001y')
 })

@@ -99,6 +99,8 @@ export function newMessage(topic: string, shape: MessageShape = {}): NewMessage 
     bornHost: { ip: 0x7f000001, port: 50_000 },
     reconsumeTimes: 0,
     createTopic: true,
+    // As a front-end that writes the properties itself.
+    ownProperties: true,
     ...rest,
     body: Buffer.from(body),
     properties: encodeProperties(

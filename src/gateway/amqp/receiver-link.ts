@@ -231,6 +231,7 @@ export class ReceiverLink implements Link, IngestLink {
         bornHost: this.#peer.bornHost,
         reconsumeTimes: 0,
         createTopic: route.createTopic,
+        ownProperties: true,
       },
       this,
       settled ? -1 : deliveryId,

@@ -2,7 +2,7 @@
 // the topic and payload are copied from the record's bytes as they are.
 import { getI32 } from '../../model/bytes.ts'
 import type { LogPosition } from '../../model/positions.ts'
-import { PROPERTY } from '../../model/properties.ts'
+import { NAME_END, PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
 import { toWireProperties } from './message.ts'
@@ -101,7 +101,8 @@ export class Delivery {
       while (nameEnd < end && bytes[nameEnd]! > 2) nameEnd++
       let stop = nameEnd
       while (stop < end && bytes[stop] !== 2) stop++
-      if (stop > nameEnd + 1 && hasOurPrefix(bytes, at)) this.#note(at, nameEnd, nameEnd + 1, stop)
+      const isNamed = stop > nameEnd + 1 && bytes[nameEnd] === NAME_END
+      if (isNamed && hasOurPrefix(bytes, at)) this.#note(at, nameEnd, nameEnd + 1, stop)
       at = stop + 1
     }
   }

@@ -112,4 +112,5 @@ const newMessage = (
   createTopic: route.isCatchAll,
   createQueues: undefined,
   retryTimesMax: undefined,
+  ownProperties: true,
 })

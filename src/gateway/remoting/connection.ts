@@ -327,6 +327,7 @@ export class Connection {
       version: command.version,
       mayCreate,
     })
+    for (const message of messages) this.#identity.checkOrigin(principal, message)
     this.#sends.add(command.opaque, command.codec, (command.flag & FLAG_ONE_WAY) !== 0, messages)
   }
 

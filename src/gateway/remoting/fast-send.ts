@@ -3,7 +3,7 @@
 // is declined and goes the general way, which also finds the words for what is wrong.
 import type { Host } from '../../model/host.ts'
 import { ANY_QUEUE, type NewMessage } from '../../model/message.ts'
-import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
+import { AUTO_CREATE_TOPIC, isRetryTopic } from '../../model/names.ts'
 import { SYS_FLAG } from '../../model/record.ts'
 import { VERSION } from '../../remoting/codes.ts'
 import type { HeaderScan } from '../../remoting/header-scan.ts'
@@ -57,7 +57,8 @@ export class FastSend {
     if ((sysFlag & SYS_FLAG.compressed) !== 0) return undefined
     const topic = this.#topicOf()
     const properties = this.#properties()
-    if (topic === undefined || properties === undefined) return undefined
+    // What goes to a retry topic says where it comes from, which the general way checks.
+    if (topic === undefined || properties === undefined || isRetryTopic(topic)) return undefined
     // Only what a consumer sends to its retry topic says these.
     const reconsumeTimes = send.has(SEND_SLOT.reconsumeTimes)
       ? send.integer(SEND_SLOT.reconsumeTimes)

@@ -1,6 +1,9 @@
 // Who a native peer acts for. RocketMQ signs every request, so every request is verified; what is
 // remembered is only that the peer may publish to a topic, which a send asks each time.
 import { BrokerError } from '../../errors.ts'
+import type { NewMessage } from '../../model/message.ts'
+import { isRetryTopic } from '../../model/names.ts'
+import { decodeProperties, findProperty, PROPERTY } from '../../model/properties.ts'
 import type { Command } from '../../remoting/command.ts'
 import { UNIQUE_KEY_QUERY } from '../../remoting/requests/lookup.ts'
 import { ACL_FIELD, signedContent } from '../../remoting/signature.ts'
@@ -76,6 +79,21 @@ export class PeerIdentity {
     if (this.#publishable.size >= REMEMBERED_TOPICS_MAX) this.#publishable.clear()
     this.#publishable.set(topic, mayCreate)
     return mayCreate
+  }
+
+  /**
+   * The copy that a consumer sends to its group's retry topic itself says which topic the message came from, and the
+   * group's members believe it: only who may consume there may say so.
+   * @throws BrokerError PERMISSION_DENIED
+   */
+  checkOrigin(principal: Principal, { topic, properties }: NewMessage): void {
+    if (!isRetryTopic(topic)) return
+    // Said twice, some readers believe the first and some the last.
+    const first = findProperty(properties, PROPERTY.retryTopic)
+    const last = decodeProperties(properties).get(PROPERTY.retryTopic)
+    for (const origin of [first, last]) {
+      if (origin !== undefined) this.#auth.authorize(principal, 'consume', topicResource(origin))
+    }
   }
 
   #verify(accessKey: string, command: Command): Principal {

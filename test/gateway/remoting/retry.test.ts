@@ -120,3 +120,20 @@ test('who may not read a message cannot have it sent to the retry topic of a gro
   }
   t.deepEqual(codes, [16, 0])
 })
+
+test('a copy for the retry topic may say only of a topic that its sender consumes that it comes from there', async (t) => {
+  const none = { admin: false, publish: [], create: [] }
+  const front = await startFrontEnd(t, {
+    users: { spy: { ...none, consume: ['G', 'T'], secretKey: 'spy-secret' } },
+  })
+  const spy = await front.connect({ credentials: { accessKey: 'spy', secretKey: 'spy-secret' } })
+  await front.broker.groups.ensure('G')
+  const copyOf = async (text: string): Promise<number> => {
+    const sent = await send(spy, { topic: '%RETRY%G', i: text })
+    return sent.code
+  }
+  t.is(await copyOf('RETRY_TOPIC\u0001T\u0002'), 0)
+  t.is(await copyOf('RETRY_TOPIC\u0001secret\u0002'), 16)
+  t.is(await copyOf('RETRY_TOPIC\u0001T\u0002RETRY_TOPIC\u0001secret\u0002'), 16)
+  t.is(await copyOf('RETRY_TOPIC\u0001secret\u0002RETRY_TOPIC\u0001T'), 16)
+})
