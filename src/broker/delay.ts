@@ -3,13 +3,13 @@
 // sees to that). Pure.
 import { BrokerError } from '../errors.ts'
 import { delayLevelMs } from '../model/delay-levels.ts'
-import { decodeProperties, editProperties, PROPERTY } from '../model/properties.ts'
+import { decodeProperties, PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
 import type { StoreDraft } from '../store/store.ts'
 
 /**
- * What asks for a delay; gone from the message once it is delivered, so that a retry is not delayed
- * by it.
+ * What asks for a delay. A delivered message keeps it, and where it waited for its time, as with Apache's broker:
+ * consumers read the level. Only a message that a client sends is delayed by it; copies go by what they are made with.
  */
 export const DELAY_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.delay,
@@ -17,13 +17,6 @@ export const DELAY_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.timerDelayMs,
   PROPERTY.timerDeliverMs,
   PROPERTY.startDeliverMs,
-])
-
-const PARKED_PROPERTIES: ReadonlySet<string> = new Set([
-  ...DELAY_PROPERTIES,
-  PROPERTY.dueMs,
-  PROPERTY.realTopic,
-  PROPERTY.realQueueId,
 ])
 
 /**
@@ -80,7 +73,7 @@ export function unparked(record: RecordView): StoreDraft | undefined {
     reconsumeTimes: record.reconsumeTimes,
     preparedPosition: record.preparedPosition,
     body: record.body,
-    properties: editProperties(record.propertyBytes, [], PARKED_PROPERTIES),
+    properties: record.propertyBytes,
     dueMs: undefined,
   }
 }

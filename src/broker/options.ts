@@ -64,6 +64,9 @@ export const APPEND_BYTES_TARGET = 2 * 1024 * 1024
 /** Facts in one append when many are written together. */
 export const APPEND_FACTS_MAX = 4096
 /**
- * Room within the properties' 32,767 bytes that the broker keeps for its own on retries and delays.
+ * Of a sender. As with Apache's broker the rest of the 32,767 that a record holds is for what the broker adds; what
+ * it adds for a retry or a delay may not fit.
  */
-export const PROPERTIES_RESERVED_BYTES = 512
+export const PROPERTIES_ACCEPTED_BYTES_MAX = 32_700
+/** What a parked message says of itself: when it is due, and its queue; the topic's name comes on top. */
+export const PARKED_PROPERTIES_BYTES = 64

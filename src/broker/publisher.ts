@@ -19,15 +19,19 @@ import { DELAY_PROPERTIES, dueTime } from './delay.ts'
 import type { Delays } from './delays.ts'
 import type { GroupTable } from './groups.ts'
 import { SCAN, scanProperties } from './message-scan.ts'
-import { APPEND_BYTES_TARGET, type BrokerOptions, PROPERTIES_RESERVED_BYTES } from './options.ts'
+import {
+  APPEND_BYTES_TARGET,
+  type BrokerOptions,
+  PARKED_PROPERTIES_BYTES,
+  PROPERTIES_ACCEPTED_BYTES_MAX,
+} from './options.ts'
+import { OwnProperties } from './own-properties.ts'
 import { queueInTurn } from './queue-choice.ts'
 import type { QueueLockTable } from './queue-locks.ts'
 import { Riding, type StagedChange } from './riding.ts'
 import type { SessionTable } from './sessions.ts'
 import { checkSendable, type Topic, type TopicTable } from './topics.ts'
 import { UniqueIds } from './unique-ids.ts'
-
-const PROPERTIES_ACCEPTED_BYTES_MAX = PROPERTIES_BYTES_MAX - PROPERTIES_RESERVED_BYTES
 
 /** Messages of one append; `slots` are their places in the caller's batch. */
 interface Batch {
@@ -51,6 +55,7 @@ export class Publisher {
   readonly #clock: Clock
   readonly #options: BrokerOptions
   readonly #ids: UniqueIds
+  readonly #own: OwnProperties
   /** Messages accepted since the start. */
   published = 0
 
@@ -73,6 +78,7 @@ export class Publisher {
     this.#clock = parts.clock
     this.#options = parts.options
     this.#ids = new UniqueIds(parts.clock, parts.store.storeHost)
+    this.#own = new OwnProperties(parts.options.clusterName)
   }
 
   /**
@@ -235,7 +241,9 @@ export class Publisher {
           : queueOfKey(orderingKey, definition.writeQueues)
     }
     if (body.length > this.#options.bodyBytesMax) return bodyTooLarge(body, this.#options)
-    if (given.length > PROPERTIES_ACCEPTED_BYTES_MAX) return propertiesTooLarge(given)
+    if (given.length > PROPERTIES_ACCEPTED_BYTES_MAX) {
+      return propertiesTooLarge(given, PROPERTIES_ACCEPTED_BYTES_MAX)
+    }
     const found = scanProperties(given)
     const isForeign = (found & SCAN.brokers) !== 0 && message.ownProperties !== true
     const allowed = isForeign ? sendersOwn(message.topic, given) : given
@@ -258,6 +266,7 @@ export class Publisher {
       preparedPosition: 0,
       body,
       properties,
+      brokerProperties: this.#own.behind(properties, PROPERTIES_BYTES_MAX),
       dueMs: undefined,
     }
     return (found & (SCAN.delayed | SCAN.prepared)) === 0
@@ -276,8 +285,10 @@ export class Publisher {
       const nowMs = this.#clock.now()
       const dueMs = dueTime(draft.properties, nowMs, this.#options.delayMsMax)
       if (dueMs === undefined) return draft
+      const room = PROPERTIES_BYTES_MAX - PARKED_PROPERTIES_BYTES - draft.topic.length
+      if (draft.properties.length > room) return propertiesTooLarge(draft.properties, room)
       batch.hasParked = true
-      return { ...draft, dueMs }
+      return { ...draft, brokerProperties: this.#own.behind(draft.properties, room), dueMs }
     } catch (thrown) {
       return BrokerError.from(thrown)
     }
@@ -314,8 +325,8 @@ const bodyTooLarge = (body: Uint8Array, options: BrokerOptions): BrokerError =>
     `a body of ${body.length} bytes is too large; broker.bodyBytesMax is ${options.bodyBytesMax}`,
   )
 
-const propertiesTooLarge = (properties: Uint8Array): BrokerError =>
+const propertiesTooLarge = (properties: Uint8Array, bytesMax: number): BrokerError =>
   new BrokerError(
     'MESSAGE_TOO_LARGE',
-    `properties of ${properties.length} bytes are too large; ${PROPERTIES_ACCEPTED_BYTES_MAX} are possible`,
+    `properties of ${properties.length} bytes are too large; ${bytesMax} are possible`,
   )

@@ -4,7 +4,7 @@
 // that queue.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import { delayLevelMs, retryDelayMs } from '../model/delay-levels.ts'
+import { DELAY_LEVEL_MAX, delayLevelMs, retryLevel } from '../model/delay-levels.ts'
 import { PROPERTIES_BYTES_MAX } from '../model/limits.ts'
 import type { SendBack, SettleResult } from '../model/message.ts'
 import { offsetMessageId } from '../model/message-id.ts'
@@ -13,19 +13,24 @@ import { editProperties, PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
 import { originalTopic } from '../model/routing-name.ts'
 import type { Fact, MessageStore, StoreDraft } from '../store/store.ts'
-import { DELAY_PROPERTIES } from './delay.ts'
 import type { Delays } from './delays.ts'
 import type { FactWriter } from './fact-writer.ts'
 import type { GroupQueue } from './group-queue.ts'
 import type { GroupTable } from './groups.ts'
 import { readMessage } from './lookup.ts'
-import { APPEND_BYTES_TARGET } from './options.ts'
+import { APPEND_BYTES_TARGET, PARKED_PROPERTIES_BYTES } from './options.ts'
 import { queueInTurn } from './queue-choice.ts'
 import type { Topic, TopicTable } from './topics.ts'
 import { type Entry, STATE } from './unsettled.ts'
 
 /** To the retry topic, or with a reason to the dead letters. */
-export type Destination = { readonly delayMs: number } | { readonly deadBecause: string }
+export type Destination =
+  | {
+      readonly delayMs: number
+      /** RocketMQ's delay level, where the delay has one. */
+      readonly level?: number
+    }
+  | { readonly deadBecause: string }
 
 interface Leaving {
   readonly entry: Entry
@@ -51,12 +56,20 @@ const DEAD_REASON_CHARS_MAX = 256
 /** A message that could not leave because the store takes nothing is tried again after this. */
 const STUCK_MS = 10_000
 
+/** Where the message waited before does not hold for the copy. */
 const COPY_DROPS: ReadonlySet<string> = new Set([
-  ...DELAY_PROPERTIES,
   PROPERTY.dueMs,
   PROPERTY.realTopic,
   PROPERTY.realQueueId,
   PROPERTY.deadLetterReason,
+])
+
+/** What a copy can do without where there is no room. */
+const DISPENSABLE: ReadonlySet<string> = new Set([
+  ...COPY_DROPS,
+  PROPERTY.cluster,
+  PROPERTY.messageRegion,
+  PROPERTY.traceOn,
 ])
 
 const DEAD_DROPS: ReadonlySet<string> = new Set([...COPY_DROPS, PROPERTY.receivedFrom])
@@ -120,8 +133,8 @@ export class Retries {
         ? { deadBecause: 'the consumer gave it up' }
         : failed > max
           ? { deadBecause: exhausted(max) }
-          : { delayMs: delayLevel > 0 ? delayLevelMs(delayLevel) : retryDelayMs(failed - 1) }
-    const { draft, topic } = this.#copy(record, request.group, failed, destination)
+          : atLevel(delayLevel > 0 ? delayLevel : retryLevel(failed - 1))
+    const { draft, topic } = this.#copyOrDeadLetter(record, request.group, failed, destination)
     await this.#store.append({ messages: [draft], facts: this.#topics.unsaved([topic]) })
     topic.isSaved = true
     this.#delays.arm()
@@ -221,6 +234,23 @@ export class Retries {
     this.#facts.mark(queue.cursor)
   }
 
+  /** A client that is refused would hand the same message back again and again. */
+  #copyOrDeadLetter(
+    record: RecordView,
+    group: string,
+    failed: number,
+    destination: Destination,
+  ): Copy {
+    try {
+      return this.#copy(record, group, failed, destination)
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      if (error.code !== 'MESSAGE_TOO_LARGE') throw error
+      const deadBecause = `no room for a retry beside ${error.message}`
+      return this.#copy(record, group, failed, { deadBecause })
+    }
+  }
+
   #copy(
     record: RecordView,
     group: string,
@@ -241,7 +271,7 @@ export class Retries {
       reconsumeTimes: failed,
       preparedPosition: record.preparedPosition,
       body: record.body,
-      properties: copyProperties(record, group, destination, receivedFrom),
+      properties: copyProperties(record, topic.definition.name, group, destination, receivedFrom),
       dueMs: delayMs > 0 ? this.#clock.now() + delayMs : undefined,
     }
     return { draft, topic }
@@ -255,6 +285,7 @@ const placeFact = (queue: GroupQueue): Fact => queue.cursor.factOf(queue.stateAf
 /** `receivedFrom`: the topic of the receive; undefined when the message was pulled. */
 function copyProperties(
   record: RecordView,
+  topic: string,
   group: string,
   destination: Destination,
   receivedFrom: string | undefined,
@@ -274,12 +305,20 @@ function copyProperties(
   // topic's.
   const isOwn = receivedFrom === original || receivedFrom === retryTopic(group)
   if (receivedFrom !== undefined && !isOwn) added.push([PROPERTY.receivedFrom, receivedFrom])
+  if (destination.level !== undefined) added.push([PROPERTY.delay, String(destination.level)])
+  const parking = destination.delayMs > 0 ? PARKED_PROPERTIES_BYTES + topic.length : 0
+  const room = PROPERTIES_BYTES_MAX - parking
   const properties = editProperties(record.propertyBytes, added, COPY_DROPS)
-  if (properties.length > PROPERTIES_BYTES_MAX) {
-    throw new BrokerError('MESSAGE_TOO_LARGE', `${properties.length} bytes of properties`)
-  }
-  return properties
+  if (properties.length <= room) return properties
+  const fewer = editProperties(record.propertyBytes, added, DISPENSABLE)
+  if (fewer.length <= room) return fewer
+  throw new BrokerError('MESSAGE_TOO_LARGE', `${properties.length} bytes of properties`)
 }
+
+const atLevel = (level: number): Destination => ({
+  delayMs: delayLevelMs(level),
+  level: Math.min(level, DELAY_LEVEL_MAX),
+})
 
 /** A reason comes from clients and must not tear the properties. */
 const plain = (text: string): string =>

@@ -34,9 +34,12 @@ export function delayLevelMs(level: number): number {
   return LEVELS_MS[Math.min(Math.max(1, level), DELAY_LEVEL_MAX) - 1]!
 }
 
-/** Delay before the next attempt of a message that was re-consumed `reconsumeTimes` times. */
+/** Level of the next attempt of a message that was re-consumed `reconsumeTimes` times. */
+export const retryLevel = (reconsumeTimes: number): number => FIRST_RETRY_LEVEL + reconsumeTimes
+
+/** Its delay. */
 export const retryDelayMs = (reconsumeTimes: number): number =>
-  delayLevelMs(FIRST_RETRY_LEVEL + reconsumeTimes)
+  delayLevelMs(retryLevel(reconsumeTimes))
 
 /** The level whose delay is exactly this, if one is. */
 export function delayLevelOf(delayMs: number): number | undefined {

@@ -49,6 +49,8 @@ export interface RecordDraft {
   readonly body: Uint8Array
   /** Encoded as in properties.ts. */
   readonly properties: Uint8Array
+  /** Further ones behind them; begins with a separator where `properties` does not end with one. */
+  readonly brokerProperties?: Uint8Array | undefined
 }
 
 export interface RecordPlace {
@@ -61,8 +63,11 @@ export interface RecordPlace {
 /** Bytes of the record; `topicBytes` is the topic's UTF-8 length. */
 export function recordBytes(draft: RecordDraft, topicBytes = draft.topic.length): number {
   const wide = topicBytes > TOPIC_BYTES_V1_MAX ? 1 : 0
-  return RECORD_FIXED_BYTES + wide + draft.body.length + topicBytes + draft.properties.length
+  return RECORD_FIXED_BYTES + wide + draft.body.length + topicBytes + propertiesBytes(draft)
 }
+
+export const propertiesBytes = ({ properties, brokerProperties }: RecordDraft): number =>
+  brokerProperties === undefined ? properties.length : properties.length + brokerProperties.length
 
 /** Encodes at `target[at...]` and returns the record's size. Topic names are ASCII but for light queues, which own no records. */
 export function writeRecord(
@@ -71,7 +76,7 @@ export function writeRecord(
   draft: RecordDraft,
   place: RecordPlace,
 ): number {
-  const { topic, body, properties } = draft
+  const { topic, body, properties, brokerProperties } = draft
   const wide = topic.length > TOPIC_BYTES_V1_MAX
   const size = recordBytes(draft)
   putU32(target, at, size)
@@ -102,8 +107,10 @@ export function writeRecord(
   }
   target.latin1Write(topic, next, topic.length)
   next += topic.length
-  putU16(target, next, properties.length)
-  target.set(properties, next + 2)
+  putU16(target, next, propertiesBytes(draft))
+  next += 2
+  target.set(properties, next)
+  if (brokerProperties !== undefined) target.set(brokerProperties, next + properties.length)
   return size
 }
 

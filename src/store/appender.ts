@@ -188,8 +188,10 @@ function parked(draft: StoreDraft, dueMs: number): RecordDraft {
   if (draft.topic !== SCHEDULE_TOPIC) {
     added.push([PROPERTY.realTopic, draft.topic], [PROPERTY.realQueueId, String(draft.queueId)])
   }
-  const properties = editProperties(draft.properties, added)
-  return { ...draft, topic: SCHEDULE_TOPIC, queueId: 0, properties }
+  const { properties: given, brokerProperties } = draft
+  const all = brokerProperties === undefined ? given : Buffer.concat([given, brokerProperties])
+  const properties = editProperties(all, added)
+  return { ...draft, topic: SCHEDULE_TOPIC, queueId: 0, properties, brokerProperties: undefined }
 }
 
 const viewsStuck = (): BrokerError =>

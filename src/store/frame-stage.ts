@@ -4,7 +4,7 @@ import { BrokerError } from '../errors.ts'
 import type { Host } from '../model/host.ts'
 import { PROPERTIES_BYTES_MAX, SYSTEM_TOPIC_CHARS_MAX } from '../model/limits.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
-import { type RecordDraft, recordBytes, writeRecord } from '../model/record.ts'
+import { propertiesBytes, type RecordDraft, recordBytes, writeRecord } from '../model/record.ts'
 import type { Appending } from './commit-log.ts'
 import { FRAME_HEADER_BYTES, writeFrameHeader } from './frame.ts'
 import type { Done, SealedFrame } from './group-commit.ts'
@@ -189,11 +189,12 @@ export class FrameStage {
 function bytesOf(drafts: readonly RecordDraft[]): number {
   let size = 0
   for (const draft of drafts) {
-    const { topic, properties } = draft
-    if (properties.length > PROPERTIES_BYTES_MAX || topic.length > SYSTEM_TOPIC_CHARS_MAX) {
+    const { topic } = draft
+    const properties = propertiesBytes(draft)
+    if (properties > PROPERTIES_BYTES_MAX || topic.length > SYSTEM_TOPIC_CHARS_MAX) {
       throw new BrokerError(
         'MESSAGE_INVALID',
-        `${properties.length} bytes of properties, topic of ${topic.length} characters; ` +
+        `${properties} bytes of properties, topic of ${topic.length} characters; ` +
           `the limits are ${PROPERTIES_BYTES_MAX} and ${SYSTEM_TOPIC_CHARS_MAX}`,
       )
     }

@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from 'ava'
 import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
+import type { BrokerError } from '../../src/errors.ts'
 import { delayLevelMs } from '../../src/model/delay-levels.ts'
 import { NO_HOST } from '../../src/model/host.ts'
 import { PROPERTY } from '../../src/model/properties.ts'
@@ -47,7 +48,7 @@ test('each of the 18 delay levels delivers after its time', async (t) => {
   t.is((await broker.status()).pendingDelayed, 0)
 })
 
-test('a delivered message looks as if it had never waited', async (t) => {
+test('a delivered message is as it was sent, and says where it waited for its time', async (t) => {
   const { broker, clock } = await startBroker(t)
   await broker.topics.put(topicOf('orders', 4))
   const properties = { DELAY: '1', colour: 'red', KEYS: 'k1' }
@@ -64,7 +65,22 @@ test('a delivered message looks as if it had never waited', async (t) => {
   const all = record?.properties()
   t.is(all?.get(PROPERTY.uniqueKey)?.length, 32)
   all?.delete(PROPERTY.uniqueKey)
-  t.deepEqual(Object.fromEntries(all ?? []), { TAGS: 'eu', colour: 'red', KEYS: 'k1' })
+  t.deepEqual(Object.fromEntries(all ?? []), {
+    ...{ TAGS: 'eu', colour: 'red', KEYS: 'k1' },
+    ...{ DELAY: '1', REAL_TOPIC: 'orders', REAL_QID: '2', TIMER_OUT_MS: String(clock.now()) },
+    ...{ CLUSTER: 'DefaultCluster', MSG_REGION: 'DefaultRegion', TRACE_ON: 'true' },
+  })
+})
+
+test('a delayed message whose properties leave no room for its destination spoils no other', async (t) => {
+  const { broker } = await startBroker(t)
+  const properties = { DELAY: '1', big: 'x'.repeat(32_680) }
+  const results = await broker.publish([
+    newMessage('orders', { properties }),
+    newMessage('orders', { queueId: 0, body: 'good' }),
+  ])
+  t.is((results[0] as BrokerError).code, 'MESSAGE_TOO_LARGE')
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders'))), ['good'])
 })
 
 test('a time may be a delay in seconds or ms, or a point in time', async (t) => {

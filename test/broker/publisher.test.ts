@@ -1,4 +1,5 @@
 import test from 'ava'
+import type { EmbeddedBroker } from '../../src/broker/broker.ts'
 import { BrokerError } from '../../src/errors.ts'
 import type { PublishReceipt, PublishResult } from '../../src/model/message.ts'
 import { queueOfKey } from '../../src/model/ordering-key.ts'
@@ -106,6 +107,44 @@ test('properties whose last separator is missing keep their last value beside th
   const properties = [...recordsOf(records)][0]?.properties()
   t.is(properties?.get('colour'), 'red')
   t.is(properties?.get('UNIQ_KEY')?.length, 32)
+})
+
+const propertiesOf = async (broker: EmbeddedBroker): Promise<ReadonlyMap<string, string>[]> => {
+  const { records } = await broker.pull(pullRequest('orders'))
+  return [...recordsOf(records)].map((record) => record.properties())
+}
+
+test('every message says the cluster, the region and that traces are wanted', async (t) => {
+  const { broker } = await startBroker(t, { clusterName: 'Harbour' })
+  const open = Buffer.from('UNIQ_KEY\u0001mine\u0002colour\u0001red')
+  await broker.publish([
+    newMessage('orders', { queueId: 0, properties: { UNIQ_KEY: 'mine' } }),
+    { ...newMessage('orders', { queueId: 0 }), properties: open },
+    newMessage('orders', { queueId: 0 }),
+  ])
+  const all = await propertiesOf(broker)
+  for (const properties of all) {
+    t.is(properties.get(PROPERTY.cluster), 'Harbour')
+    t.is(properties.get(PROPERTY.messageRegion), 'DefaultRegion')
+    t.is(properties.get(PROPERTY.traceOn), 'true')
+  }
+  t.is(all[1]?.get('colour'), 'red')
+})
+
+test('properties of 32,700 bytes are taken, with what fits of ours behind them', async (t) => {
+  const { broker } = await startBroker(t)
+  const sized = (bytes: number): string => 'x'.repeat(bytes - 'big\u0001\u0002'.length)
+  const results = await broker.publish(
+    [32_600, 32_700, 32_701].map((bytes) =>
+      newMessage('orders', { queueId: 0, properties: { big: sized(bytes) } }),
+    ),
+  )
+  t.deepEqual(codesOf(results), [null, null, 'MESSAGE_TOO_LARGE'])
+  const all = await propertiesOf(broker)
+  t.deepEqual(
+    all.map((properties) => properties.get(PROPERTY.cluster)),
+    ['DefaultCluster', undefined],
+  )
 })
 
 test('a topic that is not writable takes no message', async (t) => {

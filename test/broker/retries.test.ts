@@ -1,6 +1,6 @@
 import test, { type ExecutionContext } from 'ava'
 import { delayLevelMs } from '../../src/model/delay-levels.ts'
-import type { ReceivedMessage } from '../../src/model/message.ts'
+import type { PublishReceipt, ReceivedMessage } from '../../src/model/message.ts'
 import { offsetMessageId } from '../../src/model/message-id.ts'
 import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { PROPERTY } from '../../src/model/properties.ts'
@@ -83,9 +83,43 @@ test('a retried message knows where it comes from, and is otherwise the same', a
   t.is(b.property(PROPERTY.uniqueKey), a.property(PROPERTY.uniqueKey))
   t.is(b.property('colour'), 'red')
   t.is(b.property(PROPERTY.originMessageId), offsetMessageId(a.storeHost, a.position))
-  t.is(b.property(PROPERTY.delay), undefined)
-  t.is(b.property(PROPERTY.realTopic), undefined)
+  t.is(b.property(PROPERTY.delay), '1')
+  t.is(b.property(PROPERTY.realTopic), '%RETRY%billing')
   t.false(published instanceof Error)
+})
+
+test('what is handed back waits for one level, says which, and comes once', async (t) => {
+  const test = await startBroker(t)
+  const [published] = await test.broker.publish([
+    newMessage('orders', { queueId: 0, properties: { DELAY: '1' } }),
+  ])
+  t.false(published instanceof Error)
+  await test.broker.groups.ensure('billing')
+  const original = test.broker.pull(pullRequest('orders', { waitMs: 2000 }))
+  t.true(await isPending(test, original))
+  test.clock.advance(1000)
+  const [record] = [...recordsOf((await original).records)]
+  const { position } = record!
+  await test.broker.sendBack({ group: 'billing', position, delayLevel: 0 })
+  const retry = test.broker.pull(pullRequest('%RETRY%billing', { waitMs: 20_000 }))
+  t.true(await isPending(test, retry))
+  test.clock.advance(10_000)
+  const copies = [...recordsOf((await retry).records)]
+  t.deepEqual(
+    copies.map((copy) => [copy.property(PROPERTY.delay), copy.property(PROPERTY.cluster)]),
+    [['3', 'DefaultCluster']],
+  )
+  t.is((await test.broker.status()).pendingDelayed, 0)
+})
+
+test('what is handed back without room for a retry is a dead letter, not a refusal', async (t) => {
+  const test = await startBroker(t)
+  const big = newMessage('orders', { queueId: 0, properties: { big: 'x'.repeat(32_690) } })
+  const [published] = await test.broker.publish([big])
+  const { position } = published as PublishReceipt
+  await test.broker.sendBack({ group: 'billing', position, delayLevel: 0 })
+  const { records } = await test.broker.pull(pullRequest('%DLQ%billing'))
+  t.is([...recordsOf(records)][0]?.property('big')?.length, 32_690)
 })
 
 test('a delay of nothing brings the message back at once', async (t) => {
