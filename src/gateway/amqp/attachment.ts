@@ -3,10 +3,10 @@
 import { BrokerError } from '../../errors.ts'
 import type { Authenticator } from '../auth.ts'
 import { GRAMMAR } from './address.ts'
-import { type AttachFrame, Fields } from './control-frames.ts'
-import type { LinkReply, SourceReply, TargetReply } from './control-plane.ts'
+import { common, type LinkReply, writeAttach, writeSource, writeTarget } from './attach-frame.ts'
+import type { AttachFrame } from './control-frames.ts'
 import type { Outcome } from './disposition.ts'
-import { describeError, type ErrorDescription } from './errors.ts'
+import { CONDITION, describeError, type ErrorDescription } from './errors.ts'
 import type { Feed } from './feed.ts'
 import type { Ingest, IngestBudget } from './ingest.ts'
 import type { Link, Peer } from './link.ts'
@@ -16,11 +16,12 @@ import { SenderLink } from './sender-link.ts'
 import type { AmqpSession } from './session.ts'
 import { openSource } from './source.ts'
 import { type Routes, resolveTarget } from './target.ts'
-import { readSource, readTarget, type SourceTerminus, type TargetTerminus } from './terminus.ts'
-import type { Described } from './value-reader.ts'
+import { readSource, readTarget, type TargetTerminus } from './terminus.ts'
 
 export interface Attachment {
   readonly reply: LinkReply
+  /** Detach right after the attach, and why. */
+  readonly error: ErrorDescription | undefined
   /** undefined when the link is refused. */
   readonly link: Link | undefined
   /** Undoes it when the connection went away meanwhile. */
@@ -36,15 +37,10 @@ export interface AttachmentOptions {
 }
 
 const SETTLED = 1
+const UINT_MAX = 0xffff_ffff
 const SECOND = 1
-const ALL_OUTCOMES = [
-  'amqp:accepted:list',
-  'amqp:rejected:list',
-  'amqp:released:list',
-  'amqp:modified:list',
-]
-/** What a peer may ask of a node; echoed, as some clients check. */
-const KNOWN_CAPABILITIES = ['queue', 'topic', 'shared', 'global']
+/** What a link may ask of us beside its node. */
+const LINK_CAPABILITIES = ['DELAYED_DELIVERY', 'SHARED-SUBS']
 /** A delivery that was settled without a word was not accepted: it counts as failed. */
 const SILENT_OUTCOME: Outcome = {
   kind: 'modified',
@@ -61,12 +57,23 @@ export async function makeAttachment(
   options: AttachmentOptions,
 ): Promise<Attachment> {
   try {
-    return frame.isReceiver
+    const made = frame.isReceiver
       ? await attachSender(frame, session, options)
       : await attachReceiver(frame, session, options)
+    return fitting(made, frame, options.peer)
   } catch (error) {
     return refusal(frame, describeRefusal(error))
   }
+}
+
+/** The peer's own terminus comes back with ours, in one frame, which must not be longer than it takes. */
+function fitting(made: Attachment, frame: AttachFrame, peer: Peer): Attachment {
+  const { length } = writeAttach(0, UINT_MAX, made.reply)
+  const most = peer.sendFrameBytesMax
+  if (length <= most) return made
+  made.discard()
+  const description = `the answering attach has ${length} bytes; frames of ${most} are the most`
+  return refusal(frame, { condition: CONDITION.resourceLimit, description })
 }
 
 /** The peer sends. */
@@ -85,14 +92,15 @@ async function attachReceiver(
     settlesSecond: frame.rcvSettleMode === SECOND,
     routes,
   })
+  const { encodedTarget } = frame
   const reply: LinkReply = {
     ...sameModes(frame),
-    source: echoSource(frame.source),
-    target: { address: target.address, capabilities: known(target.capabilities) },
+    source: frame.encodedSource,
+    target: encodedTarget && writeTarget(encodedTarget, target),
     maxMessageSize: peer.messageBytesMax,
-    error: undefined,
+    capabilities: common(LINK_CAPABILITIES, frame.desiredCapabilities),
   }
-  return { reply, link, discard: () => link.close('gone') }
+  return { reply, error: undefined, link, discard: () => link.close('gone') }
 }
 
 /** The peer receives. */
@@ -114,21 +122,23 @@ async function attachSender(
     // Zero stands for no limit (AMQP 2.7.3).
     messageBytesMax: frame.maxMessageSize || Infinity,
   })
+  const { encodedSource } = frame
   const reply: LinkReply = {
     ...sameModes(frame),
-    source: sourceReply(source),
-    target: echoTarget(frame.target),
+    source: encodedSource && writeSource(encodedSource, source, feed.lockMs !== undefined),
+    target: frame.encodedTarget,
     maxMessageSize: undefined,
-    error: undefined,
+    capabilities: common(LINK_CAPABILITIES, frame.desiredCapabilities),
   }
-  return { reply, link, discard: () => link.close('gone') }
+  return { reply, error: undefined, link, discard: () => link.close('gone') }
 }
 
 /** Some clients close a link whose modes differ from what they asked for. */
 const sameModes = (
   frame: AttachFrame,
-): Pick<LinkReply, 'name' | 'sndSettleMode' | 'rcvSettleMode'> => ({
+): Pick<LinkReply, 'name' | 'isSender' | 'sndSettleMode' | 'rcvSettleMode'> => ({
   name: frame.name,
+  isSender: frame.isReceiver,
   sndSettleMode: frame.sndSettleMode,
   rcvSettleMode: frame.rcvSettleMode,
 })
@@ -140,9 +150,9 @@ function refusal(frame: AttachFrame, error: ErrorDescription): Attachment {
     source: undefined,
     target: undefined,
     maxMessageSize: undefined,
-    error,
+    capabilities: [],
   }
-  return { reply, link: undefined, discard: () => undefined }
+  return { reply, error, link: undefined, discard: () => undefined }
 }
 
 /** Who asks for a node that is not there is told how nodes are named. */
@@ -151,39 +161,4 @@ function describeRefusal(thrown: unknown): ErrorDescription {
   const isMissing = thrown instanceof BrokerError && thrown.code === 'TOPIC_NOT_FOUND'
   if (!isMissing || error.description.includes(GRAMMAR)) return error
   return { ...error, description: `${error.description}; addresses are ${GRAMMAR}` }
-}
-
-const sourceReply = (source: SourceTerminus): SourceReply => ({
-  address: source.address,
-  durable: source.durable,
-  expiryPolicy: source.expiryPolicy,
-  distributionMode: source.isCopy ? 'copy' : undefined,
-  outcomes: source.outcomes.length > 0 ? common(ALL_OUTCOMES, source.outcomes) : ALL_OUTCOMES,
-  filters: source.filters,
-  capabilities: known(source.capabilities),
-})
-
-/** Every name once, however often a peer asks for it. */
-const common = (ours: readonly string[], theirs: readonly string[]): string[] =>
-  ours.filter((name) => theirs.includes(name))
-
-const known = (capabilities: readonly string[]): string[] =>
-  common(KNOWN_CAPABILITIES, capabilities)
-
-/** The terminus that is the peer's own: its address and nothing more. */
-function echoSource(terminus: Described | undefined): SourceReply {
-  return {
-    ...echoTarget(terminus),
-    durable: 0,
-    expiryPolicy: undefined,
-    distributionMode: undefined,
-    outcomes: [],
-    filters: [],
-  }
-}
-
-function echoTarget(terminus: Described | undefined): TargetReply {
-  const fields = new Fields('terminus', terminus?.value ?? [])
-  const address = fields.at(0)
-  return { address: typeof address === 'string' ? address : undefined, capabilities: [] }
 }

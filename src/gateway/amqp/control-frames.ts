@@ -3,6 +3,7 @@
 import { type AmqpError, decodeError } from './errors.ts'
 import { IDLE_TIMEOUT_MS_MIN, NAME_BYTES_MAX } from './limits.ts'
 import { CODE, codeOfSymbol } from './performatives.ts'
+import { encodedFields } from './scalar-list.ts'
 import { AmqpSymbol, type AmqpValue, Described, ValueReader } from './value-reader.ts'
 
 export interface OpenFrame {
@@ -31,8 +32,12 @@ export interface AttachFrame {
   readonly rcvSettleMode: number | undefined
   readonly source: Described | undefined
   readonly target: Described | undefined
+  /** The same as they came, to be answered with. */
+  readonly encodedSource: Buffer | undefined
+  readonly encodedTarget: Buffer | undefined
   readonly initialDeliveryCount: number
   readonly maxMessageSize: number | undefined
+  readonly desiredCapabilities: readonly string[]
 }
 
 export interface DetachFrame {
@@ -178,7 +183,12 @@ export function readBegin(fields: Fields): BeginFrame {
   }
 }
 
-export function readAttach(fields: Fields): AttachFrame {
+const ATTACH_FIELDS_MAX = 14
+
+/** @throws AmqpError decode-error */
+export function readAttach(bytes: Buffer, at: number, end: number): AttachFrame {
+  const fields = readFields('attach', bytes, at, end)
+  const encoded = encodedFields(bytes.subarray(at, end), 0, ATTACH_FIELDS_MAX, 'attach')
   return {
     name: required(fields.text(0, 'name'), 'attach.name'),
     handle: required(fields.uint(1, 'handle'), 'attach.handle'),
@@ -187,8 +197,11 @@ export function readAttach(fields: Fields): AttachFrame {
     rcvSettleMode: fields.uint(4, 'rcv-settle-mode'),
     source: terminus(fields.described(5, 'source'), 'attach.source'),
     target: terminus(fields.described(6, 'target'), 'attach.target'),
+    encodedSource: kept(encoded[5]),
+    encodedTarget: kept(encoded[6]),
     initialDeliveryCount: fields.uint(9, 'initial-delivery-count') ?? 0,
     maxMessageSize: fields.ulong(10, 'max-message-size'),
+    desiredCapabilities: fields.symbols(12, 'desired-capabilities'),
   }
 }
 
@@ -223,6 +236,10 @@ function terminus(value: Described | undefined, what: string): Described | undef
   if (value !== undefined && !Array.isArray(value.value)) throw decodeError(`${what} has no fields`)
   return value
 }
+
+/** A copy: the answer goes out when the chunk that the attach came in may be gone. */
+const kept = (encoded: Buffer | undefined): Buffer | undefined =>
+  encoded === undefined || encoded[0] === 0x40 ? undefined : Buffer.from(encoded)
 
 function required<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw decodeError(`${what} is missing`)

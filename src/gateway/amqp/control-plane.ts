@@ -4,10 +4,10 @@
 // because it keeps links by name alone and mistakes a name that is used in both directions, or again
 // before its own detach went out. Transfers, flows and dispositions never pass through it.
 import rhea from 'rhea'
+import { type LinkReply, writeAttach } from './attach-frame.ts'
 import { readFields } from './control-frames.ts'
 import type { ErrorDescription } from './errors.ts'
 import { CODE, FRAME_AMQP, FRAME_HEADER_BYTES } from './performatives.ts'
-import type { AppliedFilter } from './terminus.ts'
 import { ValueWriter } from './value-writer.ts'
 
 type RheaConnection = ReturnType<typeof rhea.create_connection>
@@ -19,14 +19,12 @@ interface Announced {
     readonly channel?: number
     readonly handle?: number
     readonly begin?: Record<string, unknown>
-    readonly attach?: Record<string, unknown>
   }
 }
 
 type RheaSession = Announced & { end(error?: object): void }
 type RheaLink = Announced & {
-  set_source(fields: object): void
-  set_target(fields: object): void
+  readonly session: Announced
   detach(): void
   close(error?: object): void
 }
@@ -69,31 +67,6 @@ export interface BeginReply {
   readonly handleMax: number
 }
 
-export interface LinkReply {
-  readonly name: string
-  readonly sndSettleMode: number | undefined
-  readonly rcvSettleMode: number | undefined
-  /** undefined is null on the wire, which refuses the link. */
-  readonly source: SourceReply | undefined
-  readonly target: TargetReply | undefined
-  readonly maxMessageSize: number | undefined
-  /** Detach right after the attach, and why. */
-  readonly error: ErrorDescription | undefined
-}
-
-export interface TargetReply {
-  readonly address: string | undefined
-  readonly capabilities: readonly string[]
-}
-
-export interface SourceReply extends TargetReply {
-  readonly durable: number
-  readonly expiryPolicy: string | undefined
-  readonly distributionMode: 'move' | 'copy' | undefined
-  readonly outcomes: readonly string[]
-  readonly filters: readonly AppliedFilter[]
-}
-
 /** An endpoint as rhea numbers it, and how to take it down. */
 export interface ControlledSession {
   readonly channel: number
@@ -119,6 +92,8 @@ export class ControlPlane {
   readonly #connection: RheaConnection
   #lastLink = 0
   #isPeerClosed = false
+  /** Attaches that rhea has not written yet, by `replyKey`. */
+  readonly #replies = new Map<number, LinkReply>()
   #begun: RheaSession | undefined
   #attached: RheaLink | undefined
 
@@ -208,31 +183,25 @@ export class ControlPlane {
     return { channel: session.local.channel ?? 0, end: (error) => session.end(error) }
   }
 
+  /** With an error: attached and detached in one breath. */
   attach(
     remoteChannel: number,
     remoteHandle: number,
-    isPeerReceiver: boolean,
     reply: LinkReply,
+    error: ErrorDescription | undefined,
   ): ControlledLink {
     this.#attached = undefined
     this.#feed(remoteChannel, CODE.attach, 10, (writer) => {
       writer
         .string(String(++this.#lastLink))
         .uint(remoteHandle)
-        .boolean(isPeerReceiver)
+        .boolean(reply.isSender)
       for (let absent = 0; absent < 6; absent++) writer.null()
       writer.uint(0)
     })
     const link = present(this.#attached as RheaLink | undefined, 'attach')
-    Object.assign(link.local.attach ?? {}, {
-      name: reply.name,
-      snd_settle_mode: reply.sndSettleMode,
-      rcv_settle_mode: reply.rcvSettleMode,
-      max_message_size: reply.maxMessageSize,
-    })
-    if (reply.source !== undefined) link.set_source(sourceFields(reply.source))
-    if (reply.target !== undefined) link.set_target(targetFields(reply.target))
-    if (reply.error !== undefined) link.close(reply.error)
+    this.#replies.set(replyKey(link.session.local.channel ?? 0, link.local.handle ?? 0), reply)
+    if (error !== undefined) link.close(error)
     return {
       handle: link.local.handle ?? 0,
       suspend: () => link.detach(),
@@ -279,10 +248,20 @@ export class ControlPlane {
   #write(frame: Buffer): void {
     const code = frame.length > FRAME_HEADER_BYTES + 2 ? frame[FRAME_HEADER_BYTES + 2] : undefined
     if (code === CODE.flow || code === CODE.transfer || code === CODE.disposition) return
-    this.#sink.write(frame)
-    if (code !== CODE.attach) return
+    if (code === CODE.attach) this.#writeAttach(frame)
+    else this.#sink.write(frame)
+  }
+
+  /** rhea's frame says when and under which numbers; what it says else is ours. */
+  #writeAttach(frame: Buffer): void {
+    const channel = frame.readUInt16BE(6)
     const fields = readFields('attach', frame, FRAME_HEADER_BYTES, frame.length)
-    this.#sink.attached(frame.readUInt16BE(6), fields.uint(1, 'handle') ?? 0)
+    const handle = fields.uint(1, 'handle') ?? 0
+    const key = replyKey(channel, handle)
+    const reply = present(this.#replies.get(key), 'an attach')
+    this.#replies.delete(key)
+    this.#sink.write(writeAttach(channel, handle, reply))
+    this.#sink.attached(channel, handle)
   }
 }
 
@@ -334,27 +313,7 @@ class RheaSocket {
   }
 }
 
-function sourceFields(source: SourceReply): object {
-  const filter = Object.fromEntries(
-    source.filters.map(({ name, descriptor, value }) => [
-      name,
-      rhea.types.wrap_described(value, descriptor),
-    ]),
-  )
-  return {
-    ...targetFields(source),
-    durable: source.durable,
-    expiry_policy: source.expiryPolicy,
-    distribution_mode: source.distributionMode,
-    ...(source.filters.length > 0 && { filter }),
-    ...(source.outcomes.length > 0 && { outcomes: [...source.outcomes] }),
-  }
-}
-
-const targetFields = (target: TargetReply): object => ({
-  address: target.address,
-  ...(target.capabilities.length > 0 && { capabilities: [...target.capabilities] }),
-})
+const replyKey = (channel: number, handle: number): number => channel * 0x1_0000_0000 + handle
 
 function present<T>(value: T | undefined, what: string): T {
   if (value === undefined) throw new Error(`rhea did not take ${what}`)

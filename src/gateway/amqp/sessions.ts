@@ -68,7 +68,7 @@ export class Sessions {
         this.#onBegin(channel, readFields('begin', bytes, at, end))
         return true
       case CODE.attach:
-        return this.#onAttach(channel, readFields('attach', bytes, at, end))
+        return this.#onAttach(channel, readAttach(bytes, at, end))
       case CODE.detach:
         this.#onDetach(channel, readFields('detach', bytes, at, end))
         return this.#hold()
@@ -148,10 +148,9 @@ export class Sessions {
   }
 
   /** Held until the broker has said what is behind the address: what follows may rely on the link. */
-  #onAttach(channel: number, fields: Fields): boolean {
+  #onAttach(channel: number, frame: AttachFrame): boolean {
     const session = this.#session(channel)
     if (!session.isOpen) return true
-    const frame = readAttach(fields)
     try {
       session.checkHandle(frame.handle)
     } catch (error) {
@@ -177,14 +176,14 @@ export class Sessions {
       return
     }
     const { control, peer } = this.#options
-    const { reply, link } = attachment
-    if (reply.error !== undefined) {
-      const { condition, description } = reply.error
+    const { reply, error, link } = attachment
+    if (error !== undefined) {
+      const { condition, description } = error
       const { connectionId } = peer
       peer.log.debug({ evt: 'amqp.link-refused', connectionId, condition }, description)
     }
-    const { handle, isReceiver, name } = frame
-    const controlled = control.attach(session.remoteChannel, handle, isReceiver, reply)
+    const { handle, name } = frame
+    const controlled = control.attach(session.remoteChannel, handle, reply, error)
     session.add(link ?? new RefusedLink(name, handle), controlled)
   }
 

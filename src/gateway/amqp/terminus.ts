@@ -13,6 +13,7 @@ import { AmqpSymbol, type AmqpValue, Described, Timestamp } from './value-reader
 export interface TargetTerminus {
   /** undefined: messages say where they go (anonymous relay). */
   readonly address: string | undefined
+  readonly durable: number
   readonly capabilities: readonly string[]
 }
 
@@ -31,9 +32,8 @@ export interface SourceTerminus {
 
 export interface AppliedFilter {
   readonly name: string
-  readonly descriptor: string
-  /** As text, to be echoed. */
-  readonly value: string
+  /** Of its value. */
+  readonly chars: number
   readonly tags: TagFilter | undefined
   readonly startAt: StartAt | undefined
 }
@@ -57,7 +57,7 @@ const REFUSED_FILTERS: ReadonlyMap<string | number, string> = new Map<string | n
 
 /** @throws AmqpError not-implemented for a node to be made up, a coordinator or another kind of target */
 export function readTarget(target: Described | undefined): TargetTerminus {
-  if (target === undefined) return { address: undefined, capabilities: [] }
+  if (target === undefined) return { address: undefined, durable: 0, capabilities: [] }
   const code = codeOf(target)
   if (code === CODE.coordinator) throw notImplemented('transactions')
   if (code !== CODE.target) throw notImplemented('this kind of target')
@@ -65,6 +65,7 @@ export function readTarget(target: Described | undefined): TargetTerminus {
   if (fields.boolean(4, 'dynamic')) throw notImplemented('a dynamic target')
   return {
     address: fields.text(0, 'address'),
+    durable: fields.uint(1, 'durable') ?? 0,
     capabilities: fields.symbols(6, 'capabilities'),
   }
 }
@@ -100,10 +101,10 @@ function readFilters(filters: ReadonlyMap<AmqpValue, AmqpValue>): AppliedFilter[
     const value = textOf(filter instanceof Described ? filter.value : filter)
     if (TAGS_FILTERS.has(descriptor)) {
       const tags = parseTagFilter(value)
-      applied.push({ name: key, descriptor, value, tags, startAt: undefined })
+      applied.push({ name: key, chars: value.length, tags, startAt: undefined })
     } else if (OFFSET_FILTERS.has(descriptor)) {
       const startAt = parseStart(value)
-      applied.push({ name: key, descriptor, value, tags: undefined, startAt })
+      applied.push({ name: key, chars: value.length, tags: undefined, startAt })
     }
   }
   checkEcho(applied)
@@ -112,7 +113,7 @@ function readFilters(filters: ReadonlyMap<AmqpValue, AmqpValue>): AppliedFilter[
 
 /** All of them stand in the answering attach, which is one frame. */
 function checkEcho(applied: readonly AppliedFilter[]): void {
-  const chars = applied.reduce((sum, { name, value }) => sum + name.length + value.length, 0)
+  const chars = applied.reduce((sum, one) => sum + one.name.length + one.chars, 0)
   if (applied.length <= FILTERS_MAX && chars <= FILTER_CHARS_MAX) return
   throw new BrokerError(
     'FILTER_INVALID',
