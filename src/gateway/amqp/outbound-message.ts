@@ -6,15 +6,13 @@ import { PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { ElementCounts } from './element-counts.ts'
 import { annotationsOf, OWN_ANNOTATION, writeApplication, writeProperties } from './message.ts'
+import { headerAsSent, type OutboundHeader, OWN_HEADER } from './outbound-header.ts'
 import { CODE } from './performatives.ts'
 import { RecordMemory } from './record-memory.ts'
 import { BODY, type BodyForm, bodyHeadBytes, Sections } from './sections.ts'
-import { skipValue } from './value-size.ts'
 import { ValueWriter } from './value-writer.ts'
 import { decodeWire, eachEntry, isWide, PLAIN_WIRE, type WireForm } from './wire-form.ts'
 
-/** durable, no priority and no ttl of the sender's own. */
-const PLAIN_HEADER_FIELDS = Buffer.from([0x41, 0x40, 0x40])
 const HEX = Buffer.from('0123456789ABCDEF')
 const MESSAGE_ID_CHARS = 32
 const HOST_CHARS = 16
@@ -28,7 +26,7 @@ export class OutboundMessage {
   #form: BodyForm = BODY.data
   #bodyHead: Buffer = PLAIN_WIRE.bodyHead
   #suffix: Buffer = PLAIN_WIRE.suffix
-  #headerFields: Buffer = PLAIN_HEADER_FIELDS
+  #header: OutboundHeader = OWN_HEADER
   /** Message annotations, properties and application properties. */
   #head: Buffer = PLAIN_WIRE.sections
   #queueAt = 0
@@ -60,7 +58,7 @@ export class OutboundMessage {
     if (!isRepeated) this.#prepare(record)
     if (this.format !== 0) return this.#body.length
     return (
-      this.#headerBytes() +
+      this.#header.bytes(this.#attempt) +
       this.#head.length +
       this.#bodyHeadBytes() +
       this.#body.length +
@@ -74,7 +72,7 @@ export class OutboundMessage {
       out.set(this.#body, at)
       return at + this.#body.length
     }
-    let p = this.#writeHeader(out, at)
+    let p = this.#header.write(out, at, this.#attempt)
     out.set(this.#head, p)
     this.#fill(out, p)
     p = this.#writeBodyHead(out, p + this.#head.length)
@@ -93,7 +91,7 @@ export class OutboundMessage {
     this.#form = wire?.form ?? BODY.data
     this.#bodyHead = wire?.bodyHead ?? PLAIN_WIRE.bodyHead
     this.#suffix = wire?.suffix ?? PLAIN_WIRE.suffix
-    this.#headerFields = wire === undefined ? PLAIN_HEADER_FIELDS : headerFieldsOf(wire.header)
+    this.#header = wire === undefined ? OWN_HEADER : headerAsSent(wire.header)
     this.#host = { ip: -1, port: -1 }
     const writer = new ValueWriter()
     this.#annotate(writer, record, properties, wire)
@@ -158,35 +156,6 @@ export class OutboundMessage {
     writeHex(out, id + HOST_CHARS + 8, position >>> 0)
   }
 
-  /** 00 53 70 c0 size 5, then durable priority ttl first-acquirer delivery-count. */
-  #headerBytes(): number {
-    return 6 + this.#headerFields.length + 1 + deliveryCountBytes(this.#attempt - 1)
-  }
-
-  #writeHeader(out: Buffer, at: number): number {
-    const count = this.#attempt - 1
-    out[at] = 0
-    out[at + 1] = 0x53
-    out[at + 2] = CODE.header
-    out[at + 3] = 0xc0
-    out[at + 4] = this.#headerBytes() - 5
-    out[at + 5] = 5
-    out.set(this.#headerFields, at + 6)
-    let p = at + 6 + this.#headerFields.length
-    out[p++] = count === 0 ? 0x41 : 0x42
-    if (count === 0) {
-      out[p++] = 0x43
-    } else if (count < 256) {
-      out[p++] = 0x52
-      out[p++] = count
-    } else {
-      out[p++] = 0x70
-      putU32(out, p, count)
-      p += 4
-    }
-    return p
-  }
-
   #bodyHeadBytes(): number {
     if (this.#bodyHead.length === 0) return bodyHeadBytes(this.#form, this.#body.length)
     return this.#bodyHead.length + (isWide(this.#bodyHead) ? 4 : 1)
@@ -215,8 +184,6 @@ export class OutboundMessage {
   }
 }
 
-const deliveryCountBytes = (count: number): number => (count === 0 ? 1 : count < 256 ? 2 : 5)
-
 /** The record's own wire form, unless it is missing, another protocol's, forged or at odds with the body. */
 function wireOf(text: string | undefined, body: Buffer): WireForm | undefined {
   const wire = text === undefined ? undefined : decodeWire(text)
@@ -234,35 +201,6 @@ function isBody(body: Buffer): boolean {
     return false
   }
   return sections.bodyAt === 0 && sections.bodyEnd === body.length
-}
-
-/** durable, priority and ttl of a header's list as the sender encoded them. */
-function headerFieldsOf(header: Buffer): Buffer {
-  if (header[0] !== 0xc0 && header[0] !== 0xd0) return PLAIN_HEADER_FIELDS
-  const first = header[0] === 0xc0 ? 3 : 9
-  const count = header[first - 1]!
-  const parts: Uint8Array[] = []
-  eachValue(header, first, Math.min(count, 3), (value) => parts.push(value))
-  // A strict reader cannot decode a header with other types, and would lose the message by it.
-  if (parts.some((value, field) => !HEADER_TYPES[field]!.has(value[0]!))) return PLAIN_HEADER_FIELDS
-  while (parts.length < 3) parts.push(NULL)
-  return Buffer.concat(parts)
-}
-
-/** Type codes that durable, priority and ttl may have: null, or boolean, ubyte and uint. */
-const HEADER_TYPES: readonly ReadonlySet<number>[] = [
-  new Set([0x40, 0x41, 0x42, 0x56]),
-  new Set([0x40, 0x50]),
-  new Set([0x40, 0x43, 0x52, 0x70]),
-]
-const NULL = Buffer.from([0x40])
-
-function eachValue(bytes: Buffer, at: number, count: number, each: (value: Buffer) => void): void {
-  for (let i = 0; i < count; i++) {
-    const next = skipValue(bytes, at, bytes.length)
-    each(bytes.subarray(at, next))
-    at = next
-  }
 }
 
 /** Eight upper-case digits of an unsigned 32-bit number, as in RocketMQ's offsetMsgId. */
