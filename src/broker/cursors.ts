@@ -115,6 +115,8 @@ export class CursorTable {
     else if (stored?.next === offset && stored.unsettled.length === 0) return false
     else cursor.stored = { next: offset, unsettled: [] }
     this.#facts.mark(cursor)
+    // Where a group starts must be in the log before the messages that come after.
+    if (stored === undefined) void this.#facts.flush()
     return place !== undefined
   }
 

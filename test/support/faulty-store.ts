@@ -9,6 +9,12 @@ export interface Faults {
   /** Appends asked for so far, and the one from which on none reaches the log and none settles. */
   appends: number
   diesAt: number
+  /** Called with the first append that the process did not live to make. */
+  died: () => void
+  /** Settles when what reached the log before is durable. */
+  idle(): Promise<void>
+  /** The dead process is to let go: what it still wants from the log fails. */
+  bury(): void
   /** Called with each append before the store is. */
   beforeAppend: (group: AppendGroup) => void
   /** Reads answer in a later turn of the event loop. */
@@ -20,10 +26,19 @@ export interface Faults {
 }
 
 export function faultyStore(store: MessageStore): { store: MessageStore; faults: Faults } {
+  const underWay = new Set<Promise<unknown>>()
+  const unmade: ((error: BrokerError) => void)[] = []
+  let isBuried = false
   const faults: Faults = {
     isReadOnly: false,
     appends: 0,
     diesAt: Number.POSITIVE_INFINITY,
+    died: () => {},
+    idle: async () => void (await Promise.allSettled([...underWay])),
+    bury: () => {
+      isBuried = true
+      for (const fail of unmade.splice(0)) fail(buried())
+    },
     beforeAppend: () => {},
     readsAreSlow: false,
     readsFail: false,
@@ -32,9 +47,17 @@ export function faultyStore(store: MessageStore): { store: MessageStore; faults:
   /** Whatever ends up in the log passes here. */
   const write = <T>(group: AppendGroup, pass: () => Promise<T>): Promise<T> => {
     if (faults.isReadOnly) return Promise.reject(new BrokerError('READ_ONLY', 'the disk is full'))
-    if (faults.appends++ >= faults.diesAt) return new Promise(() => {})
+    if (isBuried) return Promise.reject(buried())
+    if (faults.appends++ >= faults.diesAt) {
+      faults.died()
+      return new Promise((_, fail) => unmade.push(fail))
+    }
     faults.beforeAppend(group)
-    return pass()
+    const made = pass()
+    underWay.add(made)
+    const done = (): void => void underWay.delete(made)
+    made.then(done, done)
+    return made
   }
   const read = (request: ReadRequest): ReadResult | Promise<ReadResult> => {
     faults.reads++
@@ -67,6 +90,8 @@ export function faultyStore(store: MessageStore): { store: MessageStore; faults:
   })
   return { store: door, faults }
 }
+
+const buried = (): BrokerError => new BrokerError('CLOSED', 'the process is dead')
 
 const later = <T>(answer: () => T | Promise<T>): Promise<T> =>
   new Promise((resolve, reject) => {

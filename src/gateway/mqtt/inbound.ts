@@ -2,7 +2,7 @@
 // batch, and each is acknowledged, in order, once it is durable.
 import { BrokerError } from '../../errors.ts'
 import { type Host, hostOf } from '../../model/host.ts'
-import type { NewMessage, PublishResult } from '../../model/message.ts'
+import type { NewMessage, PublishResult, StateChange } from '../../model/message.ts'
 import { encodeAck } from './ack-packet.ts'
 import type { Route } from './address.ts'
 import { reasonOf } from './errors.ts'
@@ -12,7 +12,6 @@ import type { Output } from './output.ts'
 import type { Parts } from './parts.ts'
 import { PACKET, ProtocolError, REASON, type ReasonCode } from './protocol.ts'
 import type { PublishPacket } from './publish-packet.ts'
-import type { RetainRequest } from './publisher.ts'
 import type { Session } from './session.ts'
 
 /** What the pipeline needs of its connection. */
@@ -59,7 +58,7 @@ export class Inbound {
   #messages: NewMessage[] = []
   #acks: AckSlot[] = []
   #noSubscribers: boolean[] = []
-  #retains: RetainRequest[] = []
+  #retained: StateChange[] = []
   #bytes = 0
   #needsIntent = false
   /** Handed to the broker, oldest first. */
@@ -158,11 +157,11 @@ export class Inbound {
       results: undefined,
       pings: 0,
     }
-    const settled = this.#publish(this.#messages, this.#retains)
+    const settled = this.#publish(this.#messages, this.#retained)
     this.#messages = []
     this.#acks = []
     this.#noSubscribers = []
-    this.#retains = []
+    this.#retained = []
     this.#bytes = 0
     this.#wait(sent)
     settled.then(
@@ -244,7 +243,10 @@ export class Inbound {
     const publisher = isV5 && session.hasNoLocal ? session.clientId : undefined
     const facts = { qos, retain, properties, publisher, uniqueKey, nowMs }
     const message = this.#parts.publisher.message(route, payload, facts, this.#bornHost)
-    if (retain) this.#retains.push({ index: this.#messages.length, name: route.name })
+    if (retain) {
+      const change = this.#parts.retained.take(route.name, message, this.#messages.length)
+      if (change !== undefined) this.#retained.push(change)
+    }
     this.#messages.push(message)
     this.#acks.push(packetId * 4 + qos)
     this.#noSubscribers.push(isV5 && qos === 1 && this.#hasNoSubscribers(route))
@@ -262,17 +264,15 @@ export class Inbound {
     return !route.isSubscribed
   }
 
-  /** The intents are saved by an earlier call than the messages, so that the log has them first. */
-  async #publish(
+  /** The intents go with the messages, so that the log has none of these without them. */
+  #publish(
     messages: readonly NewMessage[],
-    retains: readonly RetainRequest[],
+    retained: readonly StateChange[],
   ): Promise<readonly PublishResult[]> {
     const { publisher, sessions } = this.#parts
-    if (!this.#needsIntent) return publisher.publish(messages, retains)
+    if (!this.#needsIntent) return publisher.publish(messages, retained)
     this.#needsIntent = false
-    const saved = sessions.save(this.#session)
-    const [results] = await Promise.all([publisher.publish(messages, retains), saved])
-    return results
+    return publisher.publish(messages, retained, sessions.change(this.#session))
   }
 
   #allFailed(sent: Sent, error: unknown): PublishResult[] {

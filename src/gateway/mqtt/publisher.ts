@@ -1,21 +1,20 @@
-// Makes broker messages of MQTT ones and publishes them; a retained message is kept once the log has it.
+// Makes broker messages of MQTT ones and publishes them, what they retain together with them.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Host } from '../../model/host.ts'
 import { NO_HOST } from '../../model/host.ts'
-import { ANY_QUEUE, type NewMessage, type PublishResult } from '../../model/message.ts'
+import {
+  ANY_QUEUE,
+  type NewMessage,
+  type PublishResult,
+  type StateChange,
+} from '../../model/message.ts'
 import type { Broker } from '../gateway.ts'
 import type { Addresses, Route } from './address.ts'
 import { isPlain, type PublishFacts, toRecordProperties } from './message.ts'
 import type { Retained } from './retained.ts'
 import type { Will } from './session.ts'
-
-/** A message of a batch that is to be retained under its MQTT name. */
-export interface RetainRequest {
-  readonly index: number
-  readonly name: string
-}
 
 export class Publisher {
   readonly #broker: Broker
@@ -47,31 +46,24 @@ export class Publisher {
     return newMessage(route, body, encoded, orderingKey, bornHost, facts.nowMs)
   }
 
-  /** One result per message; a retained one counts as done when it is kept too. */
-  async publish(
+  /**
+   * One result per message. What the messages retain is in their append, and so is the session's state, so
+   * that one acknowledgement stands for all of it.
+   */
+  publish(
     messages: readonly NewMessage[],
-    retains: readonly RetainRequest[],
+    retained: readonly StateChange[],
+    session?: StateChange,
   ): Promise<readonly PublishResult[]> {
-    const results = await this.#broker.publish(messages)
-    if (retains.length === 0) return results
-    const settled = [...results]
-    const keeping: Promise<void>[] = []
-    for (const { index, name } of retains) {
-      const result = results[index]!
-      if (result instanceof BrokerError) continue
-      const kept = this.#retained.put(name, messages[index]!, result)
-      keeping.push(
-        kept.catch((error: unknown) => {
-          settled[index] = BrokerError.from(error)
-        }),
-      )
-    }
-    await Promise.all(keeping)
-    return settled
+    const changes = session === undefined ? retained : [session, ...retained]
+    if (changes.length === 0) return this.#broker.publish(messages)
+    const published = this.#broker.publish(messages, changes)
+    if (retained.length > 0) this.#retained.follow(retained, published)
+    return published
   }
 
-  /** Never throws: nobody is left to be told. */
-  async publishWill(will: Will, clientId: string): Promise<void> {
+  /** `session`: its state without the will. Never throws: no client is left to be told. */
+  async publishWill(will: Will, clientId: string, session?: StateChange): Promise<void> {
     try {
       const facts = {
         ...will,
@@ -81,12 +73,25 @@ export class Publisher {
       }
       const route = this.#addresses.route(will.topic)
       const message = this.message(route, will.payload, facts, NO_HOST)
-      const retains = will.retain ? [{ index: 0, name: will.topic }] : []
-      const [result] = await this.publish([message], retains)
+      const change = will.retain ? this.#retainWill(will, message, clientId) : undefined
+      const retained = change === undefined ? [] : [change]
+      const [result] = await this.publish([message], retained, session)
       if (result instanceof BrokerError) throw result
     } catch (error) {
       const fields = { evt: 'mqtt.will_lost', clientId, topic: will.topic, err: error }
-      this.#log.warn(fields, 'a will could not be published, or not be retained')
+      this.#log.warn(fields, 'a will could not be published')
+    }
+  }
+
+  /** A will comes without asking for room. */
+  #retainWill(will: Will, message: NewMessage, clientId: string): StateChange | undefined {
+    try {
+      this.#retained.check(will.topic, will.payload.length)
+      return this.#retained.take(will.topic, message, 0)
+    } catch (error) {
+      const fields = { evt: 'mqtt.will_not_retained', clientId, topic: will.topic, err: error }
+      this.#log.warn(fields, 'a will is published and not retained')
+      return undefined
     }
   }
 }

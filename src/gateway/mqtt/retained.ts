@@ -2,8 +2,8 @@
 // names are kept in memory, the messages with the broker's durable state.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import type { NewMessage, PublishReceipt } from '../../model/message.ts'
-import { checkRecord, recordBytes, writeRecord } from '../../model/record.ts'
+import type { NewMessage, PublishResult, StateChange } from '../../model/message.ts'
+import { checkRecord, RECORD_FIXED_BYTES } from '../../model/record.ts'
 import type { Broker } from '../gateway.ts'
 import { Delivery } from './delivery.ts'
 import { TopicTree } from './topic-tree.ts'
@@ -23,6 +23,8 @@ export class Retained {
   /** Bytes of each retained message, by topic name. */
   readonly #sizes = new Map<string, number>()
   #bytes = 0
+  /** What the newest change under way came to, by topic name. */
+  readonly #underWay = new Map<string, Promise<void>>()
 
   constructor(broker: Broker, clock: Clock, limits: RetainedLimits) {
     this.#broker = broker
@@ -58,16 +60,30 @@ export class Retained {
   }
 
   /**
-   * Keeps the message, or with an empty body forgets the topic's; durable when it settles. Room is asked
-   * for here too: wills come without asking, and the messages of one chunk ask before any of them is in.
-   * Rejects with QUOTA_EXCEEDED.
+   * The message takes its topic's place, or with an empty body clears it. Noted within the call, so that the
+   * next message finds that much less room; `follow` must be told before the turn is over. undefined: there is
+   * nothing to clear.
    */
-  async put(name: string, message: NewMessage, receipt: PublishReceipt): Promise<void> {
-    if (message.body.length === 0) return this.#delete(name)
-    this.check(name, message.body.length)
-    const record = retainedRecord(message, receipt, this.#clock.now())
-    this.#note(name, record.length)
-    await this.#broker.sessions.save(ID_PREFIX + name, record)
+  take(name: string, message: NewMessage, index: number): StateChange | undefined {
+    const id = ID_PREFIX + name
+    if (message.body.length > 0) {
+      this.#note(name, sizeOf(message))
+      return { id, state: 'message', message: index }
+    }
+    return this.#sizes.has(name) ? { id, state: null, message: index } : undefined
+  }
+
+  /**
+   * The changes are on their way into the log with their messages. A subscriber that asks from now on waits
+   * for what becomes of them: the broker has taken them, and the subscriber's stream begins behind them.
+   */
+  follow(changes: readonly StateChange[], published: Promise<readonly PublishResult[]>): void {
+    const last = new Map(changes.map((change) => [nameOf(change), change]))
+    const settled: Promise<void> = published.then(
+      (results) => this.#settled(last, settled, (change) => isStored(results, change)),
+      () => this.#settled(last, settled, () => false),
+    )
+    for (const name of last.keys()) this.#underWay.set(name, settled)
   }
 
   /** The first names with a retained message that the filter selects, behind `after` ('' = from the first). */
@@ -77,20 +93,46 @@ export class Retained {
 
   /** The topic's retained message; an expired one is gone. */
   async get(name: string): Promise<Delivery | undefined> {
+    await this.#underWay.get(name)
     const record = await this.#broker.sessions.load(ID_PREFIX + name)
     if (record === undefined || checkRecord(record, 0, record.length, false) === 0) return undefined
     const delivery = new Delivery(record, 0)
     if (delivery.expiresMs > this.#clock.now()) return delivery
-    await this.#delete(name)
+    // One that takes its place already must not be deleted for it.
+    if (!this.#underWay.has(name) && this.#sizes.has(name)) {
+      this.#forget(name)
+      await this.#broker.sessions.delete(ID_PREFIX + name)
+    }
     return undefined
   }
 
-  async #delete(name: string): Promise<void> {
+  async #settled(
+    last: ReadonlyMap<string, StateChange>,
+    mine: Promise<void>,
+    isStored: (change: StateChange) => boolean,
+  ): Promise<void> {
+    for (const [name, change] of last) {
+      let bytes = change.state === null ? 0 : (this.#sizes.get(name) ?? 0)
+      // It came to nothing: what was there before still holds.
+      if (!isStored(change)) bytes = await this.#keptBytes(name)
+      // A newer change decides.
+      if (this.#underWay.get(name) !== mine) continue
+      this.#underWay.delete(name)
+      if (bytes === 0) this.#forget(name)
+      else this.#note(name, bytes)
+    }
+  }
+
+  async #keptBytes(name: string): Promise<number> {
+    const record = await this.#broker.sessions.load(ID_PREFIX + name).catch(() => undefined)
+    return record?.length ?? 0
+  }
+
+  #forget(name: string): void {
     if (!this.#sizes.has(name)) return
-    this.#note(name, 0)
+    this.#bytes -= this.#sizes.get(name) ?? 0
     this.#sizes.delete(name)
     this.#tree.delete(name)
-    await this.#broker.sessions.delete(ID_PREFIX + name)
   }
 
   #note(name: string, bytes: number): void {
@@ -101,10 +143,11 @@ export class Retained {
   }
 }
 
-/** The message as the log has it, so that it is delivered by the same code. */
-function retainedRecord(message: NewMessage, receipt: PublishReceipt, nowMs: number): Buffer {
-  const draft = { ...message, queueId: receipt.queueId, preparedPosition: 0 }
-  const record = Buffer.allocUnsafe(recordBytes(draft))
-  writeRecord(record, 0, draft, { ...receipt, storeTimestamp: nowMs })
-  return record
-}
+const nameOf = ({ id }: StateChange): string => id.slice(ID_PREFIX.length)
+
+const isStored = (results: readonly PublishResult[], { message }: StateChange): boolean =>
+  !(results[message!] instanceof BrokerError)
+
+/** Of the record, but for what the broker adds to it. */
+const sizeOf = ({ topic, body, properties }: NewMessage): number =>
+  RECORD_FIXED_BYTES + topic.length + body.length + properties.length

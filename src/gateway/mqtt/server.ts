@@ -132,7 +132,7 @@ function assemble(context: GatewayContext, options: MqttOptions): Parts {
     log,
     subscribers,
     sessionsMax: options.sessionsMax,
-    publishWill: (will, clientId) => publisher.publishWill(will, clientId),
+    publishWill: (will, { clientId }, state) => publisher.publishWill(will, clientId, state),
   })
   return {
     ...{ context, options, addresses, feeds, sessions, retained, subscribers, publisher, counters },

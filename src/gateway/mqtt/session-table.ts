@@ -3,6 +3,7 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import type { StateChange } from '../../model/message.ts'
 import type { Broker } from '../gateway.ts'
 import type { FilterCounts } from './filter-counts.ts'
 import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
@@ -16,8 +17,11 @@ export interface SessionTableParts {
   readonly log: Logger
   readonly subscribers: FilterCounts
   readonly sessionsMax: number
-  /** Publishes a will; must not throw, settles when it is durable or failed. */
-  readonly publishWill: (will: Will, clientId: string) => Promise<void>
+  /**
+   * Publishes a session's will, and with it the state of the session that has it no more; must not throw,
+   * settles when both are durable or failed.
+   */
+  readonly publishWill: (will: Will, session: Session, state?: StateChange) => Promise<void>
 }
 
 export interface AttachRequest {
@@ -27,6 +31,8 @@ export interface AttachRequest {
   readonly will: Will | undefined
   readonly holder: SessionHolder
 }
+
+const idOf = ({ clientId }: Session): string => ID_PREFIX + clientId
 
 export class SessionTable {
   readonly #parts: SessionTableParts
@@ -119,15 +125,18 @@ export class SessionTable {
   detach(session: Session, isClean: boolean): void {
     session.holder = undefined
     session.disconnectedMs = this.#parts.clock.now()
-    if (isClean) session.will = undefined
-    const { will } = session
-    if (will !== undefined && (will.delayMs === 0 || !session.isPersistent)) {
+    const { will, isPersistent } = session
+    const isVoid = isClean && will !== undefined
+    if (isVoid) session.will = undefined
+    else if (will?.delayMs === 0 && isPersistent) {
       const publishing = this.#publishWill(session).finally(() => this.#wills.delete(publishing))
       this.#wills.add(publishing)
     }
     if (this.#sessions.get(session.clientId) !== session) return
-    if (session.isPersistent) {
-      this.touch(session)
+    if (isPersistent) {
+      // A crash right now must not send the will of a client that has said goodbye.
+      if (isVoid) this.#saveSoon(session)
+      else this.touch(session)
       this.#startTimers(session)
       return
     }
@@ -143,27 +152,43 @@ export class SessionTable {
 
   /** Durable when it settles. */
   async save(session: Session): Promise<void> {
-    session.isDirty = false
-    this.#dirty.delete(session)
-    this.#saved.add(session)
-    await this.#parts.broker.sessions.save(ID_PREFIX + session.clientId, encodeSession(session))
+    this.#isBeingSaved(session)
+    await this.#parts.broker.sessions.save(idOf(session), encodeSession(session))
+  }
+
+  /** Its state now, for the caller to publish with messages. */
+  change(session: Session): StateChange {
+    this.#isBeingSaved(session)
+    return { id: idOf(session), state: encodeSession(session) }
+  }
+
+  /** Handed to the broker at once; no client waits for it. */
+  #saveSoon(session: Session): void {
+    this.save(session).catch((error: unknown) => {
+      const fields = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: error }
+      this.#parts.log.warn(fields, 'a session could not be saved; trying again')
+    })
   }
 
   /** Hands what changed to the broker; called a few times a second and at the end. */
   saveDirty(): void {
     const { broker, log } = this.#parts
     for (const session of this.#dirty) {
-      session.isDirty = false
-      this.#saved.add(session)
+      this.#isBeingSaved(session)
       broker.sessions
-        .save(ID_PREFIX + session.clientId, encodeSession(session), { lazy: true })
+        .save(idOf(session), encodeSession(session), { lazy: true })
         .catch((error: unknown) => {
           this.touch(session)
           const fields = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: error }
           log.warn(fields, 'a session could not be saved; trying again')
         })
     }
-    this.#dirty.clear()
+  }
+
+  #isBeingSaved(session: Session): void {
+    session.isDirty = false
+    this.#dirty.delete(session)
+    this.#saved.add(session)
   }
 
   /** No timer fires any more; what was begun is brought to its end. */
@@ -192,32 +217,56 @@ export class SessionTable {
     }
   }
 
-  /** Ends the session: its will is due now (MQTT-3.1.2-8), its filters are let go. */
+  /** Ends the session: its filters are let go, its will is due now (MQTT-3.1.2-8). */
   async #end(session: Session): Promise<void> {
-    const { broker, subscribers, log } = this.#parts
     this.#cancelTimers(session)
     this.#sessions.delete(session.clientId)
-    this.#dirty.delete(session)
+    session.expiryMs = 0
+    // The session goes last: one that a crash leaves without its filters binds them again or ends again.
+    await this.#attempt(session, () => this.#letGo(session))
     await this.#publishWill(session)
+    if (!this.#saved.has(session)) return
+    this.#isGone(session)
+    await this.#attempt(session, () => this.#parts.broker.sessions.delete(idOf(session)))
+  }
+
+  async #letGo(session: Session): Promise<void> {
+    const { broker, subscribers } = this.#parts
+    for (const { filter, queue, durable } of session.subscriptions.values()) {
+      subscribers.remove(filter)
+      if (queue !== '' && !durable) await broker.lightQueues.unbind(filter, undefined)
+    }
+    // Also what a crash left bound that the saved copy does not know of.
+    if (this.#saved.has(session)) await broker.lightQueues.release(session.owner)
+  }
+
+  async #attempt(session: Session, work: () => Promise<void>): Promise<void> {
     try {
-      for (const { filter, queue, durable } of session.subscriptions.values()) {
-        subscribers.remove(filter)
-        if (queue !== '' && !durable) await broker.lightQueues.unbind(filter, undefined)
-      }
-      if (!this.#saved.delete(session)) return
-      // Also what a crash left bound that the saved copy does not know of.
-      const released = broker.lightQueues.release(session.owner)
-      await Promise.all([released, broker.sessions.delete(ID_PREFIX + session.clientId)])
+      await work()
     } catch (error) {
       const fields = { evt: 'mqtt.session_not_ended', clientId: session.clientId, err: error }
-      log.warn(fields, 'a session could not be removed completely')
+      this.#parts.log.warn(fields, 'a session could not be removed completely')
     }
   }
 
+  /** One append has the will and the session without it: a crash sends the will later, and once. */
   async #publishWill(session: Session): Promise<void> {
-    const will = session.will
+    const { will } = session
     session.will = undefined
-    if (will !== undefined) await this.#parts.publishWill(will, session.clientId)
+    if (will === undefined) return
+    await this.#parts.publishWill(will, session, this.#stateAfterWill(session))
+  }
+
+  #stateAfterWill(session: Session): StateChange | undefined {
+    if (!this.#saved.has(session)) return undefined
+    if (session.isPersistent) return this.change(session)
+    this.#isGone(session)
+    return { id: idOf(session), state: null }
+  }
+
+  #isGone(session: Session): void {
+    this.#dirty.delete(session)
+    this.#saved.delete(session)
   }
 
   #startTimers(session: Session): void {
@@ -242,7 +291,6 @@ export class SessionTable {
     void this.#exclusive(session.clientId, async () => {
       if (session.holder !== undefined) return
       await this.#publishWill(session)
-      this.touch(session)
     })
   }
 

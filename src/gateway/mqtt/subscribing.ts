@@ -64,8 +64,12 @@ export class Subscribing {
 
   /** Takes up the subscriptions of a resumed session where its cursor is. */
   async resume(): Promise<void> {
-    const { cursors } = this.#parts.context.broker
-    const { subscriptions, cursor } = this.#session
+    const { cursors, lightQueues } = this.#parts.context.broker
+    const { subscriptions, cursor, owner } = this.#session
+    // A crash in an UNSUBSCRIBE, or while the session ended, may have left it without its queues.
+    for (const { filter, queue, durable } of subscriptions.values()) {
+      if (queue !== '' && durable) await lightQueues.bind(filter, owner)
+    }
     await this.refresh()
     const ordinary = [...subscriptions.values()].filter(({ share }) => share === undefined)
     const offsets = await Promise.all(

@@ -1,0 +1,280 @@
+// What one acknowledgement stands for is there after a kill, whichever append the process did not live to
+// make: the real front-end and broker, killed before each append of one request, started over what the log
+// has, and a client that does what MQTT has it do then.
+import test, { type ExecutionContext } from 'ava'
+import { bodiesOf, pullRequest } from '../../support/broker.ts'
+import { type CrashingMqtt, joined, startCrashingMqtt } from '../../support/mqtt-crash.ts'
+import { ack, DISCONNECT, publish, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
+import type { RawPeer } from '../../support/raw-peer.ts'
+
+const RETAIN = 1
+const DUP = 8
+const KEPT = { clean: false }
+
+interface Scenario {
+  /** Before the request: what it finds. */
+  readonly prepare?: (mqtt: CrashingMqtt) => Promise<void>
+  /** The request, up to its acknowledgement. */
+  readonly act: (mqtt: CrashingMqtt) => Promise<unknown>
+  /** After the restart; `isAcknowledged`: the client has nothing left to send. */
+  readonly goOn?: (mqtt: CrashingMqtt, isAcknowledged: boolean) => Promise<unknown>
+  readonly check: (mqtt: CrashingMqtt, isAcknowledged: boolean) => Promise<void>
+}
+
+/** Kills before the first append of the request, before the second, and so on, and at last after it. */
+async function killBeforeEachAppend(t: ExecutionContext, scenario: Scenario): Promise<void> {
+  const { prepare, act, goOn, check } = scenario
+  for (let appends = 0, isAcknowledged = false; !isAcknowledged; appends++) {
+    const before = await startCrashingMqtt(t)
+    await prepare?.(before)
+    const death = before.dieAfter(appends).then(() => false)
+    const acting = act(before).then(() => true)
+    acting.catch(() => {})
+    isAcknowledged = await Promise.race([acting, death])
+    const after = await before.restart()
+    await goOn?.(after, isAcknowledged)
+    await check(after, isAcknowledged)
+    await after.close()
+    t.log(`killed after ${appends} appends: ${isAcknowledged ? '' : 'not '}acknowledged`)
+  }
+}
+
+const read = async (peer: RawPeer, ...bytes: number[]): Promise<Buffer> => {
+  const got = await peer.read(bytes.length)
+  if (!got.equals(Buffer.from(bytes))) throw new Error(`${got.toString('hex')} came`)
+  return got
+}
+const puback = (peer: RawPeer, id = 1) => read(peer, 0x40, 2, 0, id)
+const pubrec = (peer: RawPeer, id = 1) => read(peer, 0x50, 2, 0, id)
+const pubcomp = (peer: RawPeer, id = 1) => read(peer, 0x70, 2, 0, id)
+const suback = (peer: RawPeer, qos: number, id = 1) => read(peer, 0x90, 3, 0, id, qos)
+const unsuback = (peer: RawPeer, id = 1) => read(peer, 0xb0, 2, 0, id)
+
+/** The payloads that a new subscriber gets as retained ones, behind them a live message. */
+async function retainedOf({ port }: CrashingMqtt, filter: string): Promise<string[]> {
+  const { peer } = await joined(port, 'late')
+  peer.send(subscribe(1, [[filter, 0]]), subscribe(2, [['end', 0]]), publish('end', 'end'))
+  const payloads = await payloadsUntil(peer, 'end')
+  peer.end()
+  return payloads
+}
+
+/** Everything that comes before the payload `last`; nothing of it is acknowledged. */
+async function payloadsUntil(peer: RawPeer, last: string): Promise<string[]> {
+  const payloads: string[] = []
+  for (;;) {
+    const { first, body } = await peer.readPacket()
+    if (first >>> 4 !== 3) continue
+    const topicEnd = 2 + body.readUInt16BE(0)
+    const payload = body.subarray((first & 6) === 0 ? topicEnd : topicEnd + 2).toString()
+    if (payload === last) return payloads
+    payloads.push(payload)
+  }
+}
+
+/** The bodies of what the log has under MQTT's catch-all topic. */
+async function stored({ broker }: CrashingMqtt): Promise<string[]> {
+  const bodies: string[] = []
+  for (const { queueId } of await broker.topics.ranges('MQTT')) {
+    const { records } = await broker.pull(pullRequest('MQTT', { queueId, maxMessages: 1000 }))
+    bodies.push(...bodiesOf({ records }))
+  }
+  return bodies
+}
+
+const retain = async ({ port }: CrashingMqtt, payload: string): Promise<void> => {
+  const { peer } = await joined(port, 'first')
+  peer.send(publish('r', payload, { qos: 1, flags: RETAIN }))
+  await puback(peer)
+  peer.end()
+}
+
+for (const [name, payload, wanted] of [
+  ['set', 'v2', ['v2']],
+  ['cleared', '', []],
+] as const) {
+  test(`a retained value ${name} at QoS 1 and acknowledged is so for the next subscriber`, (t) =>
+    killBeforeEachAppend(t, {
+      prepare: (mqtt) => retain(mqtt, 'v1'),
+      act: async ({ port }) => {
+        const { peer } = await joined(port, 'p')
+        peer.send(publish('r', payload, { qos: 1, flags: RETAIN }))
+        await puback(peer)
+      },
+      goOn: async ({ port }, isAcknowledged) => {
+        if (isAcknowledged) return
+        const { peer } = await joined(port, 'p')
+        peer.send(publish('r', payload, { qos: 1, flags: RETAIN | DUP }))
+        await puback(peer)
+      },
+      check: async (mqtt) => void t.deepEqual(await retainedOf(mqtt, 'r'), [...wanted]),
+    }))
+
+  test(`a retained value ${name} at QoS 2 and sent again is so for the next subscriber, and stored once`, (t) =>
+    killBeforeEachAppend(t, {
+      prepare: (mqtt) => retain(mqtt, 'v1'),
+      act: async ({ port }) => {
+        const { peer } = await joined(port, 'p', KEPT)
+        peer.send(publish('r', payload, { qos: 2, flags: RETAIN }))
+        await pubrec(peer)
+        peer.send(ack('pubrel', 1))
+        await pubcomp(peer)
+      },
+      goOn: async ({ port }, isAcknowledged) => {
+        if (isAcknowledged) return
+        const { peer } = await joined(port, 'p', KEPT)
+        peer.send(publish('r', payload, { qos: 2, flags: RETAIN | DUP }))
+        await pubrec(peer)
+        peer.send(ack('pubrel', 1))
+        await pubcomp(peer)
+      },
+      check: async (mqtt) => {
+        t.deepEqual(await retainedOf(mqtt, 'r'), [...wanted])
+        t.is((await stored(mqtt)).filter((body) => body === payload).length, 1)
+      },
+    }))
+}
+
+for (const clean of [true, false]) {
+  test(`a will of a session ${clean ? 'that ends' : 'that stays'} goes out once, and what it retains with it`, (t) => {
+    let isConnected = false
+    return killBeforeEachAppend(t, {
+      prepare: (mqtt) => {
+        isConnected = false
+        return retain(mqtt, 'v1')
+      },
+      act: async (mqtt) => {
+        const { peer: watcher } = await joined(mqtt.port, 'watcher')
+        watcher.send(subscribe(1, [['r', 0]]))
+        await suback(watcher, 0)
+        const will = { topic: 'r', payload: 'will', flags: 0x20 | 8 }
+        const { peer } = await joined(mqtt.port, 'dies', { clean, will })
+        isConnected = true
+        peer.end()
+        await payloadsUntil(watcher, 'will')
+      },
+      goOn: async ({ clock }) => clock.advanceAsync(1),
+      check: async (mqtt) => {
+        t.deepEqual(await retainedOf(mqtt, 'r'), [isConnected ? 'will' : 'v1'])
+        const wills = (await stored(mqtt)).filter((body) => body === 'will')
+        t.is(wills.length, isConnected ? 1 : 0)
+      },
+    })
+  })
+}
+
+const subscribed = async ({ port }: CrashingMqtt, filter: string): Promise<RawPeer> => {
+  const { peer } = await joined(port, 's', KEPT)
+  peer.send(subscribe(1, [[filter, 1]]))
+  await suback(peer, 1)
+  return peer
+}
+
+const send = async ({ port }: CrashingMqtt, topic: string, payload: string): Promise<void> => {
+  const { peer } = await joined(port, 'sender')
+  peer.send(publish(topic, payload, { qos: 1 }))
+  await puback(peer)
+  peer.end()
+}
+
+/** What the session is sent when it comes back, up to a message to itself. */
+async function sentTo({ port }: CrashingMqtt): Promise<string[]> {
+  const { peer } = await joined(port, 's', KEPT)
+  peer.send(subscribe(9, [['end', 0]]))
+  peer.send(publish('end', 'end'))
+  const payloads = await payloadsUntil(peer, 'end')
+  peer.send(DISCONNECT)
+  await peer.closed()
+  return payloads
+}
+
+test('a subscription that was acknowledged gets what is sent after the restart', (t) =>
+  killBeforeEachAppend(t, {
+    act: (mqtt) => subscribed(mqtt, 'a/+'),
+    goOn: async (mqtt, isAcknowledged) => {
+      if (!isAcknowledged) await subscribed(mqtt, 'a/+').then((peer) => peer.end())
+      await send(mqtt, 'a/b', 'news')
+    },
+    check: async (mqtt) => void t.deepEqual(await sentTo(mqtt), ['news']),
+  }))
+
+test('a shared subscription that was acknowledged loses nothing that is acknowledged after it', (t) =>
+  killBeforeEachAppend(t, {
+    // A group that has read something else before is not new to the broker.
+    prepare: async (mqtt) => {
+      const peer = await subscribed(mqtt, '$share/g/other/+')
+      await mqtt.clock.advanceAsync(1000)
+      peer.end()
+    },
+    act: async (mqtt) => {
+      const peer = await subscribed(mqtt, '$share/g/a/+')
+      peer.end()
+      await send(mqtt, 'a/b', 'news')
+    },
+    goOn: async (mqtt, isAcknowledged) => {
+      if (isAcknowledged) return
+      await subscribed(mqtt, '$share/g/a/+').then((peer) => peer.end())
+      await send(mqtt, 'a/b', 'news')
+    },
+    check: async ({ port }) => {
+      const { peer } = await joined(port, 's', KEPT)
+      t.deepEqual(await payloadsUntil(peer, 'news'), [])
+    },
+  }))
+
+test('an UNSUBSCRIBE that a kill cuts off leaves a session that can be taken up, and may be sent again', (t) =>
+  killBeforeEachAppend(t, {
+    prepare: async (mqtt) => void (await subscribed(mqtt, 'a/+')),
+    act: async ({ port }) => {
+      const { peer } = await joined(port, 's', KEPT)
+      peer.send(unsubscribe(2, ['a/+']))
+      await unsuback(peer, 2)
+    },
+    goOn: async (mqtt, isAcknowledged) => {
+      if (isAcknowledged) return
+      const { peer, present } = await joined(mqtt.port, 's', KEPT)
+      t.true(present)
+      await send(mqtt, 'a/b', 'before')
+      peer.send(unsubscribe(2, ['a/+']))
+      t.deepEqual(await payloadsUntil(peer, 'before'), [])
+      await unsuback(peer, 2)
+      peer.send(ack('puback', 1), DISCONNECT)
+      await peer.closed()
+    },
+    check: async (mqtt) => {
+      await send(mqtt, 'a/b', 'after')
+      t.deepEqual(await sentTo(mqtt), [])
+    },
+  }))
+
+for (const comesBack of ['clean', 'as before'] as const) {
+  test(`a clean start that a kill cuts off leaves one session or the other (the client comes back ${comesBack})`, (t) =>
+    killBeforeEachAppend(t, {
+      prepare: async (mqtt) => {
+        const will = { topic: 'w', payload: 'will', flags: 8 }
+        const { peer } = await joined(mqtt.port, 's', { ...KEPT, will })
+        peer.send(subscribe(1, [['a/+', 1]]), subscribe(2, [['b/+', 1]]))
+        await suback(peer, 1)
+        await suback(peer, 1, 2)
+      },
+      act: async ({ port }) => {
+        // MQTT 5: a new session that stays, in place of the old one.
+        const properties = Buffer.of(0x11, 0, 0, 0x0e, 0x10)
+        await joined(port, 's', { version: 5, clean: true, properties })
+      },
+      goOn: async (mqtt, isAcknowledged) => {
+        await mqtt.clock.advanceAsync(1)
+        if (isAcknowledged) return
+        if (comesBack === 'clean') await joined(mqtt.port, 's', { clean: true })
+        else await joined(mqtt.port, 's', KEPT)
+      },
+      check: async (mqtt, isAcknowledged) => {
+        await send(mqtt, 'a/b', 'one')
+        await send(mqtt, 'b/c', 'two')
+        const got = await sentTo(mqtt)
+        if (isAcknowledged || comesBack === 'clean') t.deepEqual(got, [])
+        else t.true(got.length === 0 || got.length === 2, `${got}`)
+        t.is((await stored(mqtt)).filter((body) => body === 'will').length, 1)
+      },
+    }))
+}

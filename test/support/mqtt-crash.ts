@@ -1,0 +1,92 @@
+// The MQTT front-end over a real broker whose process can die before any append, and again over what the
+// log has then. Time stands still unless the test moves it.
+import type { ExecutionContext } from 'ava'
+import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
+import { Listener } from '../../src/gateway/listener.ts'
+import { MqttGateway } from '../../src/gateway/mqtt/server.ts'
+import type { Logger } from '../../src/log.ts'
+import { startBroker, type TestBroker } from './broker.ts'
+import { LogLines } from './log-lines.ts'
+import { connect } from './mqtt-packets.ts'
+import { RawPeer } from './raw-peer.ts'
+
+export type Users = Readonly<Record<string, User>>
+
+export interface CrashingMqtt extends TestBroker {
+  readonly port: number
+  readonly log: LogLines
+  /** The process dies before its append number `count` from now. Settles when it has. */
+  dieAfter(count: number): Promise<void>
+  /** Over what the log has now; the process is dead, and its connections are cut. */
+  restart(users?: Users): Promise<CrashingMqtt>
+}
+
+export async function startCrashingMqtt(
+  t: ExecutionContext,
+  users: Users = {},
+): Promise<CrashingMqtt> {
+  return serve(t, await startBroker(t), users)
+}
+
+async function serve(t: ExecutionContext, test: TestBroker, users: Users): Promise<CrashingMqtt> {
+  const { broker, clock, faults } = test
+  const log = new LogLines()
+  const auth = openAuthenticator(users, clock)
+  const gateway = new MqttGateway({ broker, auth, log: log as Logger, clock })
+  const listener = await Listener.open({
+    ...{ host: '127.0.0.1', port: 0, name: 'mqtt', log, clock },
+    limits: {
+      connectionsMax: 100,
+      connectionsPerAddressMax: 100,
+      unsentBytesMax: 64 * 1024 * 1024,
+      writeStallMs: 30_000,
+      silentMs: 10_000,
+    },
+  })
+  await gateway.open()
+  listener.serve(gateway)
+  let closing: Promise<void> | undefined
+  const stop = async (): Promise<void> => {
+    listener.stopAccepting()
+    const closed = gateway.close(0)
+    await clock.advanceAsync(1)
+    await closed
+    await listener.close()
+    await test.close()
+  }
+  const close = (): Promise<void> => {
+    closing ??= stop()
+    return closing
+  }
+  t.teardown(close)
+  return {
+    ...test,
+    ...{ port: listener.port, log, close },
+    dieAfter: (count) => {
+      faults.diesAt = faults.appends + count
+      return new Promise((resolve) => {
+        faults.died = resolve
+      })
+    },
+    restart: async (now = users) => {
+      faults.diesAt = 0
+      await faults.idle()
+      const after = await test.crash()
+      faults.bury()
+      await close()
+      return serve(t, after, now)
+    },
+  }
+}
+
+/** A client that is connected; `present`: the broker has its session. */
+export async function joined(
+  port: number,
+  clientId: string,
+  shape: Parameters<typeof connect>[1] = {},
+): Promise<{ peer: RawPeer; present: boolean; code: number }> {
+  const peer = await RawPeer.connect(port)
+  peer.send(connect(clientId, shape))
+  const { body } = await peer.readPacket()
+  return { peer, present: body[0] === 1, code: body[1]! }
+}
