@@ -35,6 +35,11 @@ test('only the command line uses the console', (t) => {
   t.deepEqual(hits(outside(src, 'src/cli/'), /\bconsole\./), [])
 })
 
+test('the signals of the SDK take any number of waiters', (t) => {
+  const client = src.filter(({ path }) => path.startsWith('src/client/'))
+  t.deepEqual(hits(outside(client, 'src/client/abort.ts'), /new AbortController\(/), [])
+})
+
 test('nothing is left for later', (t) => {
   const words = new RegExp(['TO', 'DO|FIX', 'ME|X', 'XX\\b'].join(''))
   const isOwnName = /SCHEDULE_TOPIC_XXXX/

@@ -1,5 +1,5 @@
 // The queues that a member reads: begins and ends their readers as its share changes, holds the locks of those
-// read in order, and commits how far each came.
+// read in order, and commits how far each came where its pulls do not carry that soon enough.
 import { BrokerError } from '../errors.ts'
 import type { TagFilter } from '../model/tag-filter.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
@@ -12,6 +12,13 @@ import { startOffset } from './start-offset.ts'
 
 /** A broker that is slow must hold up neither a rebalance nor a close. */
 const COMMIT_TIMEOUT_MS = 1000
+/**
+ * How long progress may wait for a pull to carry it. A commit follows a pull that carried one by as much, or it
+ * could overtake it at a broker that handles the two side by side.
+ */
+export const COMMIT_MS = 200
+/** After a commit that failed; the next pull carries it anyway. */
+const COMMIT_AGAIN_MS = 5000
 
 export class Assignment {
   readonly #owner: ReaderOwner
@@ -19,10 +26,10 @@ export class Assignment {
   readonly #leases: QueueLeases | undefined
   readonly #signal: AbortSignal
   readonly #readers = new Map<string, QueueReader>()
-  /** Offset last committed, by queue. */
-  readonly #committed = new Map<string, number>()
   /** Queues that a topic had when it was first looked at: one that appears later has only new messages. */
   readonly #firstSeen = new Map<string, ReadonlySet<string>>()
+  /** How often the group was moved: what a broker answered before may be the old place. */
+  #moves = 0
 
   /** @param signal no reader begins after it */
   constructor(owner: ReaderOwner, brokers: Brokers, clientId: string, signal: AbortSignal) {
@@ -99,12 +106,30 @@ export class Assignment {
     return lost.length > 0
   }
 
-  /** Where there is a connection now. */
-  commitAll(): void {
+  /** Begins a queue anew at the next `become`: an operator moved the group. Nothing where it is not read here. */
+  move(queue: QueueRef, offset: number): void {
+    this.#moves++
+    this.#readers.get(queueKey(queue))?.move(offset)
+  }
+
+  /** Where there is a connection now. Settles with when to come again for what is left; never rejects. */
+  async commitAll(): Promise<number | undefined> {
+    const now = this.#owner.clock.monotonic()
+    const commits: Promise<void>[] = []
+    let againMs: number | undefined
     for (const reader of this.#readers.values()) {
-      if (this.#brokers.open(reader.queue.brokerName) === undefined) continue
-      this.#commit(reader).catch((error) => this.#owner.failed(BrokerError.from(error)))
+      const { queue, progress, committable } = reader
+      const connection = this.#brokers.open(queue.brokerName)
+      if (connection === undefined || progress.isTold(committable, connection)) continue
+      if (now - progress.carriedAt < COMMIT_MS) againMs = COMMIT_MS
+      else commits.push(this.#commit(reader))
     }
+    for (const settled of await Promise.allSettled(commits)) {
+      if (settled.status === 'fulfilled') continue
+      this.#owner.failed(BrokerError.from(settled.reason))
+      againMs = COMMIT_AGAIN_MS
+    }
+    return againMs
   }
 
   /** Reads no more, gives `drained` its time, then commits and unlocks where there is a connection. */
@@ -113,7 +138,7 @@ export class Assignment {
     await Promise.all(readers.map((reader) => reader.stop()))
     await drained()
     const reachable = readers.filter(({ queue }) => this.#brokers.open(queue.brokerName))
-    await Promise.allSettled(reachable.map((reader) => this.#commit(reader)))
+    await Promise.allSettled(reachable.map((reader) => this.#commitLast(reader)))
     await this.#leases?.give(reachable.map(({ queue }) => queue)).catch(() => {})
     for (const reader of readers) reader.release()
   }
@@ -127,9 +152,12 @@ export class Assignment {
     const signal = this.#signal
     try {
       const connection = await this.#brokers.connection(queue.brokerName, { signal })
-      const offset = await startOffset(connection, committer, queue, from, isNew, { signal })
+      const moves = this.#moves
+      const start = await startOffset(connection, committer, queue, from, isNew, { signal })
       if (signal.aborted) return true
-      const reader = new QueueReader(queue, filter, offset, this.#owner)
+      if (moves !== this.#moves) return false
+      const reader = new QueueReader(queue, filter, start.offset, this.#owner)
+      if (start.isCommitted) reader.progress.tell(start.offset, connection)
       this.#readers.set(queueKey(queue), reader)
       reader.start()
       return true
@@ -151,22 +179,35 @@ export class Assignment {
     this.#readers.delete(queueKey(queue))
     await reader.stop()
     // Without the lock another member may have committed further already.
-    if (this.#leases?.holds(queue) !== false) await this.#commit(reader).catch(() => {})
-    this.#committed.delete(queueKey(queue))
+    if (this.#leases?.holds(queue) !== false) await this.#commitLast(reader).catch(() => {})
     await this.#leases?.give([queue]).catch(() => {})
     reader.release()
     return true
   }
 
+  /** A pull that carried less just before may be handled beside the first commit; not beside the second. */
+  async #commitLast(reader: QueueReader): Promise<void> {
+    const { progress } = reader
+    const isCloseBehind = this.#owner.clock.monotonic() - progress.carriedAt < COMMIT_MS
+    await this.#commit(reader)
+    if (!isCloseBehind) return
+    progress.forget()
+    await this.#commit(reader)
+  }
+
   async #commit(reader: QueueReader): Promise<void> {
     const { group, broadcasting } = this.#owner.options
     if (broadcasting) return
-    const { queue, committable } = reader
-    const key = queueKey(queue)
-    if (this.#committed.get(key) === committable) return
+    const { queue, progress, committable } = reader
     const options = { timeoutMs: COMMIT_TIMEOUT_MS }
     const connection = await this.#brokers.connection(queue.brokerName, options)
-    await commitOffset(connection, group, queue, committable, options)
-    this.#committed.set(key, committable)
+    if (progress.isTold(committable, connection)) return
+    progress.tell(committable, connection)
+    try {
+      await commitOffset(connection, group, queue, committable, options)
+    } catch (error) {
+      progress.forget()
+      throw error
+    }
   }
 }

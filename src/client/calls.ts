@@ -121,7 +121,12 @@ export interface PullAnswer {
   readonly nextOffset: number
   readonly minOffset: number
   readonly maxOffset: number
+  /** 'moved', because an operator moved the group. */
+  readonly isReset: boolean
 }
+
+/** By it RocketMQ 5 tells a group that was moved from one that asks for what is no longer there. */
+const RESET_REMARK = 'OFFSET_RESET'
 
 const PULL_STATUS: ReadonlyMap<number, PullAnswer['status']> = new Map([
   [RESPONSE.success, 'found'],
@@ -153,6 +158,7 @@ export async function pull(
     nextOffset: answer.nextBeginOffset,
     minOffset: answer.minOffset,
     maxOffset: answer.maxOffset,
+    isReset: status === 'moved' && response.remark === RESET_REMARK,
   }
 }
 

@@ -2,7 +2,7 @@
 // Messages with one ordering key are handled one after the other.
 import { type Clock, sleep } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import { unlessAborted } from './abort.ts'
+import { abortController, unlessAborted } from './abort.ts'
 import { BackOff } from './back-off.ts'
 import type { Delivery } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
@@ -23,7 +23,7 @@ export class Consumer implements AsyncDisposable {
   readonly #handler: Handler
   readonly #lanes: Lanes
   readonly #member: GroupMember
-  readonly #overdue = new AbortController()
+  readonly #overdue = abortController()
   readonly #onClosed: () => void
   readonly #failed: (error: BrokerError) => void
   #closing: Promise<void> | undefined

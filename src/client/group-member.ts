@@ -6,10 +6,14 @@ import { BrokerError, type ErrorCode } from '../errors.ts'
 import { isRetryTopic, retryTopic } from '../model/names.ts'
 import { EVERY_TAG, type TagFilter } from '../model/tag-filter.ts'
 import { REQUEST } from '../remoting/codes.ts'
+import type { Command } from '../remoting/command.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
+import { readFields } from '../remoting/layout.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
+import { decodeQueuePositions, RESET_CLIENT_OFFSET } from '../remoting/requests/reset.ts'
+import { abortController } from './abort.ts'
 import { allocateAveragely } from './allocation.ts'
-import { Assignment } from './assignment.ts'
+import { Assignment, COMMIT_MS } from './assignment.ts'
 import { BackOff } from './back-off.ts'
 import { Brokers } from './brokers.ts'
 import { consumerIds } from './calls.ts'
@@ -25,7 +29,6 @@ import { ROUTE_ERRORS, type Routes } from './routes.ts'
 import type { StatusFeed } from './status.ts'
 
 const REBALANCE_MS = 20_000
-const COMMIT_MS = 5000
 /** What could not be assigned yet is tried again after growing pauses: somebody may be watching. */
 const FIRST_RETRY_MS = 200
 const LONGEST_RETRY_MS = 2000
@@ -55,10 +58,11 @@ export class GroupMember implements ReaderOwner {
   readonly #presence: Presence
   readonly #brokers: Brokers
   readonly #assignment: Assignment
-  readonly #stop = new AbortController()
+  readonly #stop = abortController()
   readonly #retries = new BackOff(FIRST_RETRY_MS, LONGEST_RETRY_MS)
   #timers: Timer[] = []
   #retry: Timer | undefined
+  #commit: Timer | undefined
   #heldBytes = 0
   #rebalancing: Promise<void> | undefined
   #rebalanceAgain = false
@@ -74,9 +78,7 @@ export class GroupMember implements ReaderOwner {
       context.peers,
       { consumers: options.isRegistered ? [entry] : [], producerGroups: [] },
       {
-        push: ({ code }) => {
-          if (code === REQUEST.notifyConsumersChanged) this.#rebalanceSoon()
-        },
+        push: (command) => this.#onPush(command),
         introduced: () => this.#rebalanceSoon(),
       },
     )
@@ -103,7 +105,6 @@ export class GroupMember implements ReaderOwner {
     if (this.#stop.signal.aborted) return
     this.#timers.push(
       this.clock.every(REBALANCE_MS, () => this.#rebalanceSoon()),
-      this.clock.every(COMMIT_MS, () => this.#assignment.commitAll()),
       this.clock.every(LEASE_RENEW_MS, () => void this.#renewLeases()),
     )
   }
@@ -121,7 +122,9 @@ export class GroupMember implements ReaderOwner {
     const wasFull = this.isFull
     this.#heldBytes += bytes
     if (wasFull && !this.isFull) this.#assignment.wake()
-    if (bytes < 0) this.#sink.settled?.()
+    if (bytes >= 0) return
+    this.#commitLater(COMMIT_MS)
+    this.#sink.settled?.()
   }
 
   deliver(delivery: Delivery): void {
@@ -141,6 +144,10 @@ export class GroupMember implements ReaderOwner {
     status.emit({ type: 'reconnecting', broker: queue.brokerName, error, delayMs: retryMs ?? 0 })
   }
 
+  moved(): void {
+    this.#rebalanceSoon()
+  }
+
   connection(queue: QueueRef, signal?: AbortSignal): Promise<RemotingConnection> {
     return this.#brokers.connection(queue.brokerName, { signal })
   }
@@ -154,10 +161,31 @@ export class GroupMember implements ReaderOwner {
   async #close(drained: () => Promise<void>): Promise<void> {
     this.#stop.abort(new BrokerError('CLOSED', 'the consumer is closed'))
     this.#retry?.cancel()
+    this.#commit?.cancel()
     for (const timer of this.#timers) timer.cancel()
     await this.#rebalancing?.catch(() => {})
     await this.#assignment.close(drained)
     await this.#presence.close()
+  }
+
+  #onPush({ code, fields, body }: Command): void {
+    if (code === REQUEST.notifyConsumersChanged) this.#rebalanceSoon()
+    if (code !== REQUEST.resetConsumerOffset || this.options.broadcasting) return
+    if (readFields(RESET_CLIENT_OFFSET, fields).group !== this.options.group) return
+    for (const { queue, offset } of decodeQueuePositions(body)) this.#assignment.move(queue, offset)
+    this.#rebalanceSoon()
+  }
+
+  /** Once for everything that is settled until then. */
+  #commitLater(delayMs: number): void {
+    if (this.options.broadcasting || this.#stop.signal.aborted) return
+    this.#commit ??= this.clock.after(delayMs, () => void this.#commitAll())
+  }
+
+  async #commitAll(): Promise<void> {
+    this.#commit = undefined
+    const againMs = await this.#assignment.commitAll()
+    if (againMs !== undefined) this.#commitLater(againMs)
   }
 
   async #renewLeases(): Promise<void> {

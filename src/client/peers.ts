@@ -12,7 +12,7 @@ import {
   type RemotingConnection,
 } from '../remoting/connection.ts'
 import type { Credentials } from '../remoting/signature.ts'
-import { within } from './abort.ts'
+import { abortController, within } from './abort.ts'
 import type { CallOptions } from './calls.ts'
 import type { StatusFeed } from './status.ts'
 
@@ -36,7 +36,7 @@ export class Peers {
   readonly #listener: PeerListener
   readonly #connections = new Map<string, RemotingConnection>()
   readonly #dialling = new Map<string, Promise<RemotingConnection>>()
-  readonly #stop = new AbortController()
+  readonly #stop = abortController()
 
   constructor(options: PeerOptions, listener: PeerListener = {}) {
     this.#options = options

@@ -1,6 +1,6 @@
 // Reads one queue that is assigned to this member: pulls in a loop while there is room, keeps account of
-// what is unsettled, and says how far the group may commit. In order: one message at a time, a failed
-// one again in its place.
+// what is unsettled, and says how far the group may commit, which its pulls carry. In order: one message at a
+// time, a failed one again in its place.
 import { type Clock, sleep, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { delayLevelFor } from '../model/delay-levels.ts'
@@ -10,16 +10,19 @@ import { type TagFilter, tagMatches } from '../model/tag-filter.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
 import { PULL_FLAG } from '../remoting/requests/pull.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
+import { abortController } from './abort.ts'
 import { BackOff } from './back-off.ts'
 import { type PullAnswer, pull, sendBack } from './calls.ts'
 import { Delivery, type Settlement } from './delivery.ts'
 import type { MemberOptions } from './member-options.ts'
+import { Progress } from './progress.ts'
 import { QueueWindow } from './queue-window.ts'
 
 /** RocketMQ's clients: hold a poll this long at the broker, give up on the answer after that. */
 const SUSPEND_MS = 15_000
 const PULL_TIMEOUT_MS = 30_000
 const BATCH_MAX = 32
+const PULL_FLAGS = PULL_FLAG.suspend | PULL_FLAG.subscription | PULL_FLAG.many
 /** Offsets between the oldest unsettled message and the newest read: what a crash would repeat at most. */
 const SPAN_MAX = 2000
 const IDLE_MS = 20
@@ -42,6 +45,8 @@ export interface ReaderOwner {
   held(bytes: number): void
   /** @param retryMs when it is tried again */
   failed(error: BrokerError, queue?: QueueRef, retryMs?: number): void
+  /** An operator moved the group: the queue is to be begun anew. */
+  moved(): void
 }
 
 /** A message that is read and not settled. */
@@ -55,9 +60,10 @@ interface Held {
 
 export class QueueReader implements Settlement {
   readonly queue: QueueRef
+  readonly progress = new Progress()
   readonly #filter: TagFilter
   readonly #owner: ReaderOwner
-  readonly #stop = new AbortController()
+  readonly #stop = abortController()
   readonly #held = new Map<number, Held>()
   readonly #timers = new Set<Timer>()
   /** In order: offsets read and not yet delivered. */
@@ -67,6 +73,7 @@ export class QueueReader implements Settlement {
   #current: number | undefined
   #wake: (() => void) | undefined
   #isRetired = false
+  #movedTo: number | undefined
   #done: Promise<void> = Promise.resolve()
 
   constructor(queue: QueueRef, filter: TagFilter, startOffset: number, owner: ReaderOwner) {
@@ -77,7 +84,7 @@ export class QueueReader implements Settlement {
   }
 
   get committable(): number {
-    return this.#window.committable
+    return this.#movedTo ?? this.#window.committable
   }
 
   get unsettled(): number {
@@ -107,13 +114,28 @@ export class QueueReader implements Settlement {
     return this.#isRetired
   }
 
+  /**
+   * An operator moved the group: reads and delivers nothing further, and what is here does not count. From now
+   * on `committable` is the place to which the group was moved.
+   */
+  move(offset: number): void {
+    this.#movedTo = offset
+    this.progress.forget()
+    this.retire()
+    this.#end()
+  }
+
   /** Reads no more. What is delivered can still be settled; the rest is given up. */
   async stop(): Promise<void> {
+    this.#end()
+    await this.#done
+    for (const held of this.#held.values()) if (held.delivery === undefined) this.#giveUp(held)
+  }
+
+  #end(): void {
     this.#stop.abort()
     for (const timer of this.#timers) timer.cancel()
     this.#wake?.()
-    await this.#done
-    for (const held of this.#held.values()) if (held.delivery === undefined) this.#giveUp(held)
   }
 
   /** Gives up what is unsettled: the queue is another member's, or nobody's. */
@@ -256,6 +278,7 @@ export class QueueReader implements Settlement {
         const isIdle = this.#window.next === from && this.#owner.clock.monotonic() - began < IDLE_MS
         if (isIdle) await sleep(this.#owner.clock, IDLE_MS, signal)
       } catch (error) {
+        this.progress.forget()
         if (signal.aborted) return
         const pauseMs = backOff.nextMs()
         this.#owner.failed(BrokerError.from(error), this.queue, pauseMs)
@@ -279,8 +302,11 @@ export class QueueReader implements Settlement {
   }
 
   async #pull(signal: AbortSignal): Promise<PullAnswer> {
-    const { roomPerQueue, options } = this.#owner
+    const { roomPerQueue, options, clock } = this.#owner
     const connection = await this.#owner.connection(this.queue, signal)
+    const { committable } = this
+    const commits = !options.broadcasting && !this.progress.isTold(committable, connection)
+    if (commits) this.progress.carry(committable, connection, clock.monotonic())
     return pull(
       connection,
       {
@@ -289,8 +315,8 @@ export class QueueReader implements Settlement {
         queueId: this.queue.queueId,
         queueOffset: this.#window.next,
         maxMsgNums: Math.max(1, Math.min(BATCH_MAX, roomPerQueue - this.#held.size)),
-        sysFlag: PULL_FLAG.suspend | PULL_FLAG.subscription | PULL_FLAG.many,
-        commitOffset: 0,
+        sysFlag: PULL_FLAGS | (commits ? PULL_FLAG.commitOffset : 0),
+        commitOffset: committable,
         suspendTimeoutMillis: SUSPEND_MS,
         subscription: this.#filter.expression,
         subVersion: 0,
@@ -301,8 +327,14 @@ export class QueueReader implements Settlement {
   }
 
   #take(answer: PullAnswer): void {
+    if (this.#movedTo !== undefined) return
+    if (answer.isReset && !this.#owner.options.broadcasting) {
+      this.move(answer.nextOffset)
+      this.#owner.moved()
+      return
+    }
     if (answer.status === 'moved') {
-      this.#move(answer)
+      this.#goOn(answer)
       return
     }
     for (const record of recordsOf(answer.records)) {
@@ -330,7 +362,7 @@ export class QueueReader implements Settlement {
    * The broker no longer has, or never had, what comes next: go on where it says. What is here of a queue
    * that lost its old end is good; what is here of one that begins anew is not its own any more.
    */
-  #move({ nextOffset, minOffset, maxOffset }: PullAnswer): void {
+  #goOn({ nextOffset, minOffset, maxOffset }: PullAnswer): void {
     const { topic, queueId } = this.queue
     const from = this.#window.next
     if (nextOffset > from) this.#window.advance(nextOffset)

@@ -7,6 +7,12 @@ import { type CallOptions, committedOffset, endOffset, offsetByTime } from './ca
 /** Where a group without a committed offset starts. */
 export type StartAt = 'first' | 'last' | { readonly timestampMs: number }
 
+export interface StartOffset {
+  readonly offset: number
+  /** The broker has the group there already. */
+  readonly isCommitted: boolean
+}
+
 /**
  * @param group undefined in broadcasting: nothing is committed there
  * @param isNew the queue appeared after the subscription, so nothing in it is older than that
@@ -18,12 +24,22 @@ export async function startOffset(
   from: StartAt,
   isNew: boolean,
   options: CallOptions,
-): Promise<number> {
+): Promise<StartOffset> {
   if (group !== undefined) {
     const committed = await committedOffset(connection, group, queue, options)
-    if (committed !== undefined && committed >= 0) return committed
+    if (committed !== undefined && committed >= 0) return { offset: committed, isCommitted: true }
   }
-  if (from === 'first' || isNew || isRetryTopic(queue.topic)) {
+  const offset = await firstOffset(connection, queue, isNew ? 'first' : from, options)
+  return { offset, isCommitted: false }
+}
+
+function firstOffset(
+  connection: RemotingConnection,
+  queue: QueueRef,
+  from: StartAt,
+  options: CallOptions,
+): Promise<number> {
+  if (from === 'first' || isRetryTopic(queue.topic)) {
     return endOffset(connection, 'min', queue, options)
   }
   if (from === 'last') return endOffset(connection, 'max', queue, options)

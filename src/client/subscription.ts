@@ -2,7 +2,7 @@
 // a time. Leaving the loop ends it and returns what is not settled to the group.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import { onAbort } from './abort.ts'
+import { abortController, onAbort } from './abort.ts'
 import type { Delivery } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
 import { Mailbox } from './mailbox.ts'
@@ -128,7 +128,7 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
 
   async #firstWithin(waitMs: number, signal?: AbortSignal): Promise<Delivery | undefined> {
     if (waitMs <= 0 && !this.#mailbox.ended) return undefined
-    const late = new AbortController()
+    const late = abortController()
     const unheard = onAbort(signal, (reason) => late.abort(reason))
     const timer = this.#clock.after(waitMs, () => late.abort(TOO_LATE))
     try {

@@ -68,31 +68,6 @@ test('a notice from the broker leads to a new share at once', async (t) => {
   t.pass()
 })
 
-test('offsets are committed every five seconds, only when they changed, and at the close', async (t) => {
-  const clock = new FakeClock()
-  const { fake, mq } = await pair(t, { clock })
-  fake.store('T', 0, '0')
-  const consumer = await mq.consume(G, () => {})
-  await quiet(clock)
-  t.is(fake.committed.get('g:T:0'), undefined)
-  await clock.advanceAsync(5000)
-  await until(() => fake.committed.get('g:T:0') === 1)
-  const commits = () =>
-    fake.requests.filter(
-      ({ code, fields }) => code === REQUEST.updateConsumerOffset && fields.get('topic') === 'T',
-    ).length
-  const before = commits()
-  await clock.advanceAsync(5000)
-  await quiet(clock)
-  t.is(commits(), before)
-  const handled = fake.count(REQUEST.pullMessage)
-  fake.store('T', 0, '1')
-  await until(() => fake.count(REQUEST.pullMessage) > handled)
-  await consumer.close()
-  t.is(fake.committed.get('g:T:0'), 2)
-  t.true(fake.count(REQUEST.unregisterClient) > 0)
-})
-
 test('in broadcasting nothing is committed and nothing handed back', async (t) => {
   const { fake, mq } = await pair(t)
   fake.store('T', 0, '0')

@@ -15,7 +15,9 @@ import {
 } from '../../src/remoting/command.ts'
 import { FrameSplitter } from '../../src/remoting/frame.ts'
 import { decodeHeartbeat, encodeConsumerIds } from '../../src/remoting/requests/clients.ts'
+import { PULL_FLAG } from '../../src/remoting/requests/pull.ts'
 import { decodeLockRequest, encodeLockedQueues } from '../../src/remoting/requests/queue-locks.ts'
+import { encodeQueuePositions } from '../../src/remoting/requests/reset.ts'
 import { encodeClusterInfo, encodeRoute } from '../../src/remoting/requests/route.ts'
 
 export interface Answer {
@@ -146,12 +148,22 @@ export class FakeRocketmq {
 
   /** NOTIFY_CONSUMER_IDS_CHANGED to every member. */
   notifyMembers(group: string): void {
+    this.#push(group, REQUEST.notifyConsumersChanged, { consumerGroup: group })
+  }
+
+  /** The group is moved, and its members are told by RESET_CONSUMER_CLIENT_OFFSET. */
+  reset(group: string, topic: string, queueId: number, offset: number): void {
+    this.committed.set(`${group}:${topic}:${queueId}`, offset)
+    const queue = { brokerName: 'broker-a', topic, queueId }
+    const body = encodeQueuePositions([{ queue, offset }])
+    this.#push(group, REQUEST.resetConsumerOffset, { group, topic, timestamp: '-1' }, body)
+  }
+
+  #push(group: string, code: number, fields: Record<string, string>, body?: Buffer): void {
     for (const socket of this.#membersOf(group).keys()) {
       if (!this.#sockets.has(socket)) continue
-      const fields = new Map([['consumerGroup', group]])
-      const code = REQUEST.notifyConsumersChanged
-      const opaque = ++this.#pushes
-      socket.write(encodeCommand(requestHeader({ code, opaque, fields, oneWay: true })))
+      const head = { code, opaque: ++this.#pushes, fields: new Map(Object.entries(fields)) }
+      socket.write(encodeCommand(requestHeader({ ...head, oneWay: true }), body))
     }
   }
 
@@ -281,6 +293,9 @@ export class FakeRocketmq {
 
   #pull(command: Command): Answer | Promise<Answer> {
     const from = Number(command.fields.get('queueOffset'))
+    if ((Number(command.fields.get('sysFlag')) & PULL_FLAG.commitOffset) !== 0) {
+      this.committed.set(this.#cursor(command), Number(command.fields.get('commitOffset')))
+    }
     const queue = this.#queueOf(command)
     if (from < queue.length) return this.#found(command)
     return new Promise((resolve) => {
