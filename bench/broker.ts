@@ -68,6 +68,7 @@ function emptyStore(): MessageStore {
   })
   return {
     storeHost: HOST,
+    isDropped: () => false,
     append: ({ messages }) => Promise.resolve(append(messages)),
     read: ({ topic, queueId, offset, maxMessages }): ReadResult => {
       const { minOffset, maxOffset } = range(topic, queueId)

@@ -92,7 +92,7 @@ function assemble({ store, clock, log, options: changed }: OpenBrokerOptions) {
   const modes: GroupModes = new GroupModes((group) => receiver.isBusy(group))
   const receiver: Receiver = new Receiver({ ...common, modes, retries })
   const clients = new ClientTable({ ...common, modes, locks, receiver })
-  const removal = new Removal({ ...common, puller, receiver })
+  const removal = new Removal({ ...common, puller, receiver, locks })
   store.onArrival(arrivals.note)
   store.onWritable((writable) => {
     if (writable) delays.arm()

@@ -114,8 +114,9 @@ export class Delays {
 
   /** undefined when there is no longer anything, or any place, to deliver. */
   #destined({ position }: DueEntry, record: Buffer | undefined): StoreDraft | undefined {
-    const draft = record && unparked(new RecordView(record))
-    if (draft === undefined) {
+    const view = record && new RecordView(record)
+    const draft = view && unparked(view)
+    if (view === undefined || draft === undefined) {
       this.#log.error(
         { evt: 'delays.damaged', position },
         `the delayed message at log position ${position} is damaged and cannot be delivered`,
@@ -123,7 +124,7 @@ export class Delays {
       return undefined
     }
     const topic = this.#topics.find(draft.topic)
-    if (topic === undefined) {
+    if (topic === undefined || this.#store.isDropped(view)) {
       this.#log.info(
         { evt: 'delays.dropped', topic: draft.topic },
         'a delayed message is dropped: its topic was deleted while it waited',

@@ -7,14 +7,16 @@ import type { MessageStore } from '../store/store.ts'
 /** Of one answer. RocketMQ's own limit for a query is 64. */
 const KEY_MATCHES_MAX = 1024
 
-/** The message that starts at the position; the broker's own facts are none. */
+/** The message that starts at the position; the broker's own facts are none, nor is what went with its topic. */
 export async function readMessage(
   store: MessageStore,
   position: LogPosition,
 ): Promise<Buffer | undefined> {
   if (!Number.isSafeInteger(position) || position < 0) return undefined
   const bytes = await store.readAt(position)
-  return bytes === undefined || new RecordView(bytes).topic === FACT_TOPIC ? undefined : bytes
+  if (bytes === undefined) return undefined
+  const record = new RecordView(bytes)
+  return record.topic === FACT_TOPIC || store.isDropped(record) ? undefined : bytes
 }
 
 export const findMessages = (

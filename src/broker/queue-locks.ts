@@ -67,6 +67,18 @@ export class QueueLockTable {
     if (leases?.size === 0) this.#leases.delete(group)
   }
 
+  /** The topic is gone, and with it its queues. */
+  dropTopic(topic: string): void {
+    for (const [group, leases] of this.#leases) {
+      for (const key of leases.keys()) if (topicOf(key) === topic) leases.delete(key)
+      if (leases.size === 0) this.#leases.delete(group)
+    }
+  }
+
+  dropGroup(group: string): void {
+    this.#leases.delete(group)
+  }
+
   /** Leases that ran out take no room. */
   sweep(): void {
     const nowMs = this.#clock.monotonic()
@@ -77,4 +89,5 @@ export class QueueLockTable {
   }
 }
 
+const topicOf = (key: string): string => key.slice(key.indexOf('/') + 1)
 const keyOf = (queue: LockableQueue): string => `${queue.queueId}/${queue.topic}`

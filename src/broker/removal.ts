@@ -10,6 +10,7 @@ import { type GroupTable, groupGone } from './groups.ts'
 import type { LightQueueTable } from './light-queues.ts'
 import { APPEND_FACTS_MAX } from './options.ts'
 import type { Puller } from './puller.ts'
+import type { QueueLockTable } from './queue-locks.ts'
 import type { Receiver } from './receiver.ts'
 import type { TopicTable } from './topics.ts'
 
@@ -22,6 +23,7 @@ export class Removal {
   readonly #lightQueues: LightQueueTable
   readonly #puller: Puller
   readonly #receiver: Receiver
+  readonly #locks: QueueLockTable
 
   constructor(parts: {
     store: MessageStore
@@ -32,6 +34,7 @@ export class Removal {
     lightQueues: LightQueueTable
     puller: Puller
     receiver: Receiver
+    locks: QueueLockTable
   }) {
     this.#store = parts.store
     this.#topics = parts.topics
@@ -41,6 +44,7 @@ export class Removal {
     this.#lightQueues = parts.lightQueues
     this.#puller = parts.puller
     this.#receiver = parts.receiver
+    this.#locks = parts.locks
   }
 
   /** With its messages and every group's cursors on it. @throws TOPIC_NOT_FOUND, PERMISSION_DENIED */
@@ -65,6 +69,7 @@ export class Removal {
     this.#checkWritable()
     this.#groups.forget(name)
     this.#receiver.dropGroup(name)
+    this.#locks.dropGroup(name)
     const facts = [groupGone(name), ...this.#cursors.dropGroup(name)]
     const retry = retryTopic(name)
     if (this.#topics.find(retry) === undefined) return this.#facts.write(facts)
@@ -98,6 +103,7 @@ export class Removal {
   #endReaders(topic: string): readonly Fact[] {
     this.#puller.drop(topic)
     this.#receiver.dropTopic(topic)
+    this.#locks.dropTopic(topic)
     return this.#cursors.dropTopic(topic)
   }
 }

@@ -178,7 +178,7 @@ export class Dispatcher {
         return
       }
       case 'drop':
-        views.dropTopic(note.topic)
+        views.dropTopic(note.topic, position)
         return
       case 'queueEnd':
         this.#queueEnd(note, position)

@@ -28,6 +28,10 @@ export class FactTable {
     return this.#kinds.get(kind)?.get(key)?.value ?? undefined
   }
 
+  hasKind(kind: string): boolean {
+    return this.#kinds.has(kind)
+  }
+
   /** The value is copied; null forgets. */
   set(kind: string, key: string, value: Uint8Array | null, position: number): void {
     const kept = value && Buffer.from(value)

@@ -4,7 +4,7 @@ import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
-import { isLightQueue } from '../model/names.ts'
+import { isLightQueue, isRetryTopic } from '../model/names.ts'
 import { type LogPosition, logPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
 import { PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
@@ -131,12 +131,20 @@ export class LogStore implements MessageStore {
   read(request: ReadRequest): ReadResult | Promise<ReadResult> {
     const views = this.#views
     try {
-      return this.#reader.read(this.#find(request.topic, request.queueId), request)
+      return this.#readNow(request)
     } catch (error) {
-      return this.#afterRebuild(views, error, () =>
-        this.#reader.read(this.#find(request.topic, request.queueId), request),
-      )
+      return this.#afterRebuild(views, error, () => this.#readNow(request))
     }
+  }
+
+  #readNow(request: ReadRequest): ReadResult | Promise<ReadResult> {
+    const { topic, queueId } = request
+    const { dropped } = this.#views
+    const read = this.#reader.read(this.#find(topic, queueId), request)
+    // The records of other queues went with their entries.
+    if (dropped.isEmpty || !(isLightQueue(topic) || isRetryTopic(topic))) return read
+    if (!(read instanceof Promise)) return dropped.leaveOut(read)
+    return read.then((result) => dropped.leaveOut(result))
   }
 
   async readAt(position: LogPosition): Promise<Buffer | undefined> {
@@ -224,7 +232,7 @@ export class LogStore implements MessageStore {
         continue
       }
       if (time !== undefined && time > untilMs) continue
-      if (view.topic !== topic || !carriesKey(view, key)) continue
+      if (view.topic !== topic || !carriesKey(view, key) || this.isDropped(view)) continue
       foundBytes += record.length
       if (found.length > 0 && foundBytes > maxBytes) break
       found.push(record)
@@ -252,6 +260,12 @@ export class LogStore implements MessageStore {
   }
 
   // Views
+
+  isDropped(record: RecordView): boolean {
+    const { trimmedTo, dropped } = this.#views
+    // Before that, drops are forgotten; the file may go later.
+    return record.position < trimmedTo || dropped.holds(record)
+  }
 
   fact(kind: string, key: string): Buffer | undefined {
     return this.#views.facts.get(kind, key)

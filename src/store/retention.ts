@@ -7,10 +7,12 @@ import { SCHEDULE_TOPIC } from '../model/names.ts'
 import type { LogPosition } from '../model/positions.ts'
 import { PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
+import { originalTopic } from '../model/routing-name.ts'
 import type { Appender } from './appender.ts'
 import type { CommitLog, SegmentRange } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import type { Disk } from './disk.ts'
+import { DROP_KIND } from './dropped-topics.ts'
 import { dueTime } from './due-index.ts'
 import { recordsIn } from './frame-records.ts'
 import type { Note } from './notes.ts'
@@ -202,6 +204,8 @@ export class Retention {
   *#notesBefore(newStart: number): Generator<NoteOf> {
     const { facts, queues, light } = this.#parts.keeper.views
     for (const { kind, key } of facts.before(newStart)) {
+      // What a drop is about goes with it.
+      if (kind === DROP_KIND) continue
       yield (views) => {
         const value = views.facts.get(kind, key)
         return value && { is: 'fact', kind, key, value }
@@ -250,25 +254,29 @@ export class Retention {
     return this.#parts.keeper.views.due.has(dueOf(record), record.position)
   }
 
-  /** Appends parked messages again, the old ones fired in the same group. */
+  /** Appends parked messages again, the old ones fired in the same group. Those of dropped topics end here. */
   async #park(records: readonly RecordView[]): Promise<void> {
-    const { appender } = this.#parts
+    const { appender, keeper } = this.#parts
     const drafts: StoreDraft[] = []
-    const notes: Note[] = []
+    const moved: Fired[] = []
+    const ended: Fired[] = []
     for (const record of records) {
-      const fired: Note = { is: 'fired', dueMs: dueOf(record), position: record.position }
+      const fired: Fired = { is: 'fired', dueMs: dueOf(record), position: record.position }
       if (appender.isUnderWay(fired) || !this.#isPending(record)) continue
-      drafts.push(draftOf(record))
-      notes.push(fired)
+      // Behind a drop that is under way its copy would pass for a message of the topic made again.
+      if (topicsOf(record).some((topic) => appender.isUnderWay({ is: 'drop', topic }))) continue
+      if (keeper.views.dropped.holds(record)) ended.push(fired)
+      else {
+        drafts.push(draftOf(record))
+        moved.push(fired)
+      }
     }
-    if (drafts.length === 0) return this.#settled()
+    if (moved.length + ended.length === 0) return this.#settled()
     const move = (positions: readonly (LogPosition | undefined)[]): void => {
-      notes.forEach((note, i) => {
-        if (note.is === 'fired') appender.move(note.position, positions[i])
-      })
+      for (const [i, { position }] of moved.entries()) appender.move(position, positions[i])
     }
     try {
-      await appender.appendWith(drafts, notes, ({ positions }) => move(positions))
+      await appender.appendWith(drafts, [...moved, ...ended], ({ positions }) => move(positions))
     } catch (error) {
       move([])
       throw error
@@ -291,6 +299,14 @@ function endOf(views: Views, queue: ConsumeQueue | undefined): Note | undefined 
   const { topic, queueId, next } = queue
   return { is: 'queueEnd', topic, queueId, nextOffset: next, position: views.mark }
 }
+
+type Fired = Extract<Note, { readonly is: 'fired' }>
+
+/** Those whose drop ends a parked message. */
+const topicsOf = (record: RecordView): readonly string[] => [
+  record.property(PROPERTY.realTopic) ?? record.topic,
+  originalTopic(record),
+]
 
 const dueOf = (record: RecordView): number => dueTime(Number(record.property(PROPERTY.dueMs)))
 

@@ -3,7 +3,7 @@
 
 import type { Host } from '../model/host.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
-import type { RecordDraft } from '../model/record.ts'
+import type { RecordDraft, RecordView } from '../model/record.ts'
 import type { DamagedRange } from './commit-log.ts'
 
 export type FlushMode = 'sync' | 'async'
@@ -130,6 +130,11 @@ export interface MessageStore {
     key: string,
     options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
   ): Promise<readonly Buffer[]>
+  /**
+   * Was the topic that the record is for dropped since, or did retention let go of it? Reads by offset and by key
+   * leave such a record out.
+   */
+  isDropped(record: RecordView): boolean
   fact(kind: string, key: string): Buffer | undefined
   /** In key order, as of now; not live. */
   facts(kind: string): Iterable<readonly [key: string, value: Buffer]>

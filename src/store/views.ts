@@ -12,6 +12,7 @@ import {
   ENTRY_BYTES,
   type EntryBlock,
 } from './consume-queue.ts'
+import { DroppedTopics } from './dropped-topics.ts'
 import { DueIndex } from './due-index.ts'
 import { FactTable } from './fact-table.ts'
 import { KeyIndex } from './key-index.ts'
@@ -96,6 +97,7 @@ export class Views implements BlockStore {
   readonly queues: QueueTable
   readonly light: LightQueues
   readonly facts = new FactTable()
+  readonly dropped = new DroppedTopics(this.facts)
   readonly due: DueIndex
   readonly keys: KeyIndex
   readonly times = new StoreTimes()
@@ -171,8 +173,12 @@ export class Views implements BlockStore {
     queue.reset(0)
   }
 
-  /** Forgets the queues of a topic, or starts them anew where appends to them are under way already. */
-  dropTopic(topic: string): void {
+  /**
+   * Forgets the queues of a topic, or starts them anew where appends to them are under way already; from
+   * here on, what stands before the position is no message of the topic.
+   */
+  dropTopic(topic: string, position: number): void {
+    this.dropped.drop(topic, position)
     for (const queue of [...this.queues.of(topic)]) {
       if (queue.assigned > 0) {
         this.#garbage.push({ number: queue.number, before: BLOCK_NUMBER_MAX })
@@ -242,6 +248,8 @@ export class Views implements BlockStore {
     }
     this.times.trimBefore(position)
     this.#trimmedTo = position
+    // A batch that lacks a drop must say that nothing before it is there.
+    await this.dropped.trimBefore(position, slice)
   }
 
   #trimQueue(queue: ConsumeQueue, position: number): void {

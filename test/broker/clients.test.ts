@@ -206,6 +206,18 @@ test('a client keeps its locks while another connection of it is there', async (
   t.deepEqual(await broker.queueLocks.lock('billing', 'b', [queue]), [])
 })
 
+test('the locks of a deleted topic do not hold the queues of its namesake', async (t) => {
+  const { broker } = await startBroker(t)
+  const queue = { topic: 'orders', queueId: 0 }
+  await broker.topics.ensure('orders')
+  await broker.clients.register(client('a', consumer()))
+  await broker.clients.register(client('b', consumer()))
+  await broker.queueLocks.lock('billing', 'a', [queue])
+  await broker.topics.delete('orders')
+  await broker.topics.ensure('orders')
+  t.deepEqual(await broker.queueLocks.lock('billing', 'b', [queue]), [queue])
+})
+
 test("a queue that does not exist is nobody's", async (t) => {
   const { broker } = await startBroker(t)
   await broker.topics.ensure('orders')

@@ -229,6 +229,18 @@ test('a delayed message of a deleted topic is dropped', async (t) => {
   t.is(await broker.topics.get('orders'), undefined)
 })
 
+test('a delayed message of a deleted topic does not come to its namesake, nor after a crash', async (t) => {
+  const first = await startBroker(t)
+  await publish(first.broker, 'old', { DELAY: '1' })
+  await first.broker.topics.delete('orders')
+  await publish(first.broker, 'new', { DELAY: '1' })
+  const { broker, clock } = await first.crash()
+  const pulling = held(broker)
+  await clock.advanceAsync(1000)
+  t.deepEqual(bodiesOf(await pulling), ['new'])
+  t.is((await broker.status()).pendingDelayed, 0)
+})
+
 test('a delayed message whose queue is gone goes to one that is there', async (t) => {
   const { broker, clock } = await startBroker(t)
   await broker.topics.put(topicOf('orders', 4))

@@ -84,6 +84,18 @@ test('a deleted group forgets where it stood, and its dead letters stay', async 
   t.deepEqual(bodiesOf(again), ['a', 'b', 'c'])
 })
 
+test('a retry that waits for a deleted group does not come to its namesake', async (t) => {
+  const { broker, clock } = await startBroker(t)
+  await broker.publish([newMessage('orders', { queueId: 0, body: 'a' })])
+  const received = await broker.receive(receiveRequest('orders', 'billing'))
+  await broker.nack(receiptsOf(received), 1000)
+  await broker.groups.delete('billing')
+  await broker.groups.ensure('billing')
+  await clock.advanceAsync(1000)
+  while ((await broker.status()).pendingDelayed > 0) await clock.advanceAsync(0)
+  t.is((await broker.pull(pullRequest('%RETRY%billing'))).status, 'at-end')
+})
+
 test('deleting a group sends its waiting consumers home and voids what they hold', async (t) => {
   const { broker, clock } = await startBroker(t)
   await broker.publish([newMessage('orders')])

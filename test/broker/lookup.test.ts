@@ -14,6 +14,23 @@ test('a message is found by its place in the log', async (t) => {
   t.is(await broker.lookup.byPosition(logPosition(-1)), undefined)
 })
 
+test('a message of a deleted topic is found by neither place nor key', async (t) => {
+  const { broker } = await startBroker(t)
+  const publish = (body: string) =>
+    broker.publish([newMessage('orders', { queueId: 0, body, properties: { KEYS: 'k' } })])
+  await publish('old')
+  const { records } = await broker.pull(pullRequest('orders'))
+  const { position } = [...recordsOf(records)][0]!
+  await broker.topics.delete('orders')
+  await publish('new')
+  t.is(await broker.lookup.byPosition(position), undefined)
+  const found = await broker.lookup.byKey('orders', 'k', { max: 10 })
+  t.deepEqual(
+    found.map((record) => new RecordView(record).body.toString()),
+    ['new'],
+  )
+})
+
 test("the broker's own facts are found by nobody", async (t) => {
   const { broker, store } = await startBroker(t)
   await broker.topics.ensure('orders')

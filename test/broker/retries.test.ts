@@ -284,6 +284,23 @@ test('retries of a deleted topic are dropped and do not stand in the way', async
   t.deepEqual(bodiesOf(await from('orders')), ['new'])
 })
 
+test('retries of a deleted topic do not come to its namesake, whether they wait or not', async (t) => {
+  const test = await startBroker(t)
+  const { broker, clock } = test
+  const from = (at = broker) => at.receive(receiveRequest('orders', 'billing'))
+  await broker.publish([newMessage('orders', { body: 'a' }), newMessage('orders', { body: 'b' })])
+  const received = receiptsOf(await from())
+  await broker.nack(received.slice(0, 1), 0)
+  await broker.nack(received.slice(1), 1000)
+  await broker.topics.delete('orders')
+  await broker.publish([newMessage('orders', { body: 'new' })])
+  const second = await test.crash()
+  await clock.advanceAsync(1000)
+  t.deepEqual(bodiesOf(await from(second.broker)), ['new'])
+  t.deepEqual(await from(second.broker), [])
+  t.is((await second.broker.pull(pullRequest('%RETRY%billing'))).status, 'no-match')
+})
+
 test('deleting a topic makes room for the retries of others, and who waits for them gets them', async (t) => {
   const test = await startBroker(t, { inFlightMax: 1 })
   const { broker } = test

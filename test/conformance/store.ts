@@ -11,6 +11,7 @@ import { RecordView, recordsOf } from '../../src/model/record.ts'
 import { tagHash } from '../../src/model/tag-filter.ts'
 import type { Appended, MessageStore, ReadResult, StoreDraft } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { clockTests } from './store-clock.ts'
 
 export interface StoreDriver {
   /** Opens the store, or again what the last one left. */
@@ -185,6 +186,58 @@ function queueTests(check: Check): void {
     t.deepEqual(bodies(await readAll(store, 'T')), ['c'])
     t.is((await appendOne(store, draft('T', 'd'))).queueOffset, queueOffset(1))
   })
+
+  check(
+    'of a dropped topic nothing is left anywhere, nor of its namesake lost',
+    async (t, open) => {
+      const before = await open()
+      const of = (body: string, topic = 'T', from = 'T'): StoreDraft =>
+        draft(topic, body, {
+          properties: [
+            ['KEYS', 'k'],
+            ['RETRY_TOPIC', from],
+          ],
+        })
+      const send = (name: string) => [
+        of(name),
+        of(`other ${name}`, 'U', 'U'),
+        of(`retry ${name}`, '%RETRY%g'),
+        of(`other retry ${name}`, '%RETRY%g', 'U'),
+        of(`dead ${name}`, '%DLQ%g'),
+        { ...of(`parked ${name}`), dueMs: START_MS + 1 },
+        { ...of(`parked retry ${name}`, '%RETRY%g'), dueMs: START_MS + 2 },
+      ]
+      await before.bindLightQueue('#', true)
+      await before.append({ messages: send('old') })
+      await before.dropQueues('T')
+      await before.append({ messages: send('new') })
+      const look = async (store: MessageStore): Promise<void> => {
+        const keyed = await store.findByKey('T', 'k', { max: 10 })
+        t.deepEqual(
+          keyed.map((record) => new RecordView(record).body.toString()),
+          ['new'],
+        )
+        t.deepEqual(bodies(await readAll(store, lightQueueTopic('#'))), [
+          'other old',
+          'new',
+          'other new',
+        ])
+        const retries = await readAll(store, '%RETRY%g')
+        t.deepEqual(bodies(retries), ['other retry old', 'retry new', 'other retry new'])
+        t.deepEqual(retries.offsets, [1, 2, 3].map(queueOffset))
+        t.deepEqual(bodies(await readAll(store, '%DLQ%g')), ['dead old', 'dead new'])
+        const parked: string[] = []
+        for (const { position } of store.due(START_MS + 2, 10)) {
+          const record = new RecordView((await store.readAt(position))!)
+          if (!store.isDropped(record)) parked.push(record.body.toString())
+        }
+        t.deepEqual(parked, ['parked new', 'parked retry new'])
+      }
+      await look(before)
+      await before.close()
+      await look(await open())
+    },
+  )
 
   check('a fact may be a message of its group, whole, as the log has it', async (t, open) => {
     const before = await open()
@@ -411,65 +464,6 @@ function lightQueueTests(check: Check): void {
   check('a filter that is none is refused', async (t, open) => {
     const store = await open()
     await t.throwsAsync(store.bindLightQueue('a/#/b', true), { code: 'FILTER_INVALID' })
-  })
-}
-
-/** Of times that a clock said which was wrong for a moment. */
-function clockTests(check: Check): void {
-  const keyed = (body: string): StoreDraft => draft('T', body, { properties: [['KEYS', 'k']] })
-  const HOUR_MS = 3_600_000
-  const found = async (store: MessageStore, fromMs: number, toMs: number): Promise<string[]> =>
-    (await store.findByKey('T', 'k', { max: 10, fromMs, toMs })).map((record) =>
-      new RecordView(record).body.toString(),
-    )
-
-  check('after the clock was ahead for a moment all is found by time', async (t, open, clock) => {
-    const before = await open()
-    for (const [body, jumpMs] of [
-      ['a', 0],
-      ['ahead', 30 * HOUR_MS],
-      ['b', -30 * HOUR_MS],
-    ] as const) {
-      clock.jump(jumpMs)
-      clock.advance(60_000)
-      await appendOne(before, keyed(body))
-    }
-    const look = async (store: MessageStore): Promise<void> => {
-      const nowMs = clock.now()
-      t.deepEqual(await found(store, 0, nowMs), ['b', 'ahead', 'a'])
-      t.deepEqual(await found(store, nowMs - 30_000, nowMs), ['b', 'ahead'])
-      t.is(await store.offsetByTime('T', 0, nowMs - 90_000), queueOffset(1))
-      t.is(await store.offsetByTime('T', 0, START_MS + 60_000), queueOffset(0))
-      t.is(await store.offsetByTime('T', 0, nowMs + 1), queueOffset(3))
-    }
-    await look(before)
-    await before.close()
-    await look(await open())
-  })
-
-  check('what was stored before the clock was set is found', async (t, open, clock) => {
-    clock.jump(-START_MS)
-    const before = await open()
-    await appendOne(before, keyed('a'))
-    clock.jump(START_MS)
-    clock.advance(60_000)
-    await appendOne(before, keyed('b'))
-    const look = async (store: MessageStore): Promise<void> => {
-      t.is(await store.offsetByTime('T', 0, clock.now() - 1000), queueOffset(0))
-      t.deepEqual(await found(store, clock.now() - 1000, clock.now()), ['b', 'a'])
-    }
-    await look(before)
-    await before.close()
-    await look(await open())
-  })
-
-  check('while the clock is not set nothing counts as past', async (t, open, clock) => {
-    const store = await open()
-    await appendOne(store, keyed('a'))
-    clock.jump(-START_MS)
-    await appendOne(store, keyed('b'))
-    t.is(await store.offsetByTime('T', 0, START_MS - 1), queueOffset(0))
-    t.deepEqual(await found(store, START_MS, START_MS + HOUR_MS), ['b', 'a'])
   })
 }
 

@@ -401,6 +401,27 @@ test('a topic that is dropped while retention rests stays dropped', async (t) =>
   t.is((await reopen()).range('dropped', 0).maxOffset, queueOffset(0))
 })
 
+test('a parked message of a dropped topic does not outlive its segment', async (t) => {
+  const clock = new FakeClock()
+  const directory = await tempDir(t)
+  const store = await open(t, directory, clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const dueMs = clock.now() + DAY_MS
+  const parked = (topic: string) => draft(topic, topic, { dueMs })
+  await store.append({ messages: [parked('dropped'), parked('kept')] })
+  await store.dropQueues('dropped')
+  await load(store, 'T', 1024)
+  await check(clock, () => store.status().logStart > 0 && store.status().pendingDue === 1)
+  await store.close()
+  await rm(join(directory, 'views'), { recursive: true })
+  const rebuilt = await open(t, directory, clock)
+  const due = rebuilt.due(dueMs, 10)
+  const records = await Promise.all(due.map(({ position }) => rebuilt.readAt(position)))
+  t.deepEqual(
+    records.map((record) => new RecordView(record!).body.toString()),
+    ['kept'],
+  )
+})
+
 /** Whose files cannot be removed while it sticks. */
 function stickyDisk(): { readonly disk: Disk; readonly stick: (isStuck: boolean) => void } {
   let isStuck = false

@@ -52,8 +52,8 @@ test('of a topic that is dropped nothing is left, but where appends to it are un
   await save()
   t.is(await countOf('Q'), 2)
   queueOf('back').assigned = 1
-  views.dropTopic('gone')
-  views.dropTopic('back')
+  views.dropTopic('gone', 300)
+  views.dropTopic('back', 300)
   t.is(views.queues.find('gone', 3), undefined)
   t.is(views.queues.find('back', 3)?.next, 0)
   await save()

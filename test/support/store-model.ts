@@ -52,12 +52,14 @@ export interface Shown {
 }
 
 export class StoreModel {
-  /** By `topic/queueId`. */
-  readonly queues = new Map<string, string[]>()
+  /** By `topic/queueId`; undefined where a light queue has a message of a topic that was dropped since. */
+  readonly queues = new Map<string, (string | undefined)[]>()
   readonly facts = new Map<string, string>()
   readonly parked = new Map<string, number>()
   readonly keyed = new Map<string, string[]>()
   readonly #bound = new Set<string>()
+  /** By id. */
+  readonly #topics = new Map<string, string>()
 
   static of(groups: Iterable<ModelGroup>): StoreModel {
     const model = new StoreModel()
@@ -80,12 +82,23 @@ export class StoreModel {
       this.#bound.delete(unbind)
       this.queues.delete(`${lightQueueTopic(unbind)}/0`)
     }
-    if (drop === undefined) return
+    if (drop !== undefined) this.#drop(drop)
+  }
+
+  #drop(topic: string): void {
     for (const queue of this.queues.keys())
-      if (queue.startsWith(`${drop}/`)) this.queues.set(queue, [])
+      if (queue.startsWith(`${topic}/`)) this.queues.set(queue, [])
+    for (const key of this.keyed.keys()) if (key.startsWith(`${topic} `)) this.keyed.set(key, [])
+    for (const id of this.parked.keys()) if (this.#topics.get(id) === topic) this.parked.delete(id)
+    for (const filter of this.#bound) {
+      const entries = this.queues.get(`${lightQueueTopic(filter)}/0`)!
+      for (const [i, id] of entries.entries())
+        if (id !== undefined && this.#topics.get(id) === topic) entries[i] = undefined
+    }
   }
 
   #message({ id, topic, queueId, tag, key, dueMs }: ModelMessage): void {
+    this.#topics.set(id, topic)
     if (dueMs !== undefined) {
       this.parked.set(id, dueMs)
       return
@@ -116,7 +129,7 @@ export class StoreModel {
       const { min, max, entries } = queues.get(queue) ?? { min: 0, max: 0, entries: [] }
       if (max !== ids.length) return `${queue} ends at ${max} instead of ${ids.length}`
       if (isWhole && min > 0) return `${queue} starts at ${min} in a whole log`
-      const expected = ids.slice(min).map((id, i) => `${min + i} ${id}`)
+      const expected = ids.flatMap((id, i) => (id === undefined || i < min ? [] : [`${i} ${id}`]))
       const found = entries.map(({ offset, id }) => `${offset} ${id}`)
       const difference = differs(queue, expected.join(), found.join())
       if (difference !== undefined) return difference
@@ -143,7 +156,7 @@ export class StoreModel {
   }
 }
 
-function push(lists: Map<string, string[]>, name: string, id: string): void {
+function push(lists: Map<string, (string | undefined)[]>, name: string, id: string): void {
   const list = lists.get(name)
   if (list === undefined) lists.set(name, [id])
   else list.push(id)

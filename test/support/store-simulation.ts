@@ -413,6 +413,7 @@ export class StoreSimulation {
     const parked: string[] = []
     for (const { dueMs, position } of this.store.due(Number.MAX_SAFE_INTEGER, 10_000)) {
       const record = await this.wait(this.store.readAt(position))
+      if (record !== undefined && this.store.isDropped(new RecordView(record))) continue
       parked.push(`${dueMs} ${record === undefined ? 'nothing' : idOf(new RecordView(record))}`)
     }
     const keyed = new Map<string, readonly string[]>()
