@@ -95,7 +95,10 @@ function assemble({ store, clock, log, options: changed }: OpenBrokerOptions) {
   const removal = new Removal({ ...common, puller, receiver, locks })
   store.onArrival(arrivals.note)
   store.onWritable((writable) => {
-    if (writable) delays.arm()
+    if (!writable) return
+    delays.arm()
+    void topics.unsavedTopics.saveAll()
+    void groups.unsaved.saveAll()
   })
   topics.watch((topic) => receiver.refresh(topic))
   const startedAtMs = clock.now()

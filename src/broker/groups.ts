@@ -8,8 +8,9 @@ import type { Fact, MessageStore } from '../store/store.ts'
 import { FACT, type FactWriter } from './fact-writer.ts'
 import type { BrokerOptions } from './options.ts'
 import type { Topic, TopicTable } from './topics.ts'
+import { Unsaved } from './unsaved.ts'
 
-interface Group {
+export interface Group {
   definition: GroupDefinition
   isSaved: boolean
 }
@@ -21,6 +22,7 @@ export class GroupTable {
   readonly #topics: TopicTable
   readonly #options: BrokerOptions
   readonly #groups = new Map<string, Group>()
+  readonly unsaved = new Unsaved<Group>((group) => this.#save(group))
 
   constructor(store: MessageStore, facts: FactWriter, topics: TopicTable, options: BrokerOptions) {
     this.#facts = facts
@@ -75,8 +77,8 @@ export class GroupTable {
   }
 
   /**
-   * The group and its retry topic, durable; created when missing and allowed. @throws
-   * GROUP_NOT_FOUND
+   * The group and its retry topic, durable but while the store is read-only; created when missing
+   * and allowed. @throws GROUP_NOT_FOUND
    */
   async ensure(name: string): Promise<GroupDefinition> {
     let group = this.#groups.get(name)
@@ -88,7 +90,7 @@ export class GroupTable {
       group = { definition, isSaved: false }
       this.#groups.set(name, group)
     }
-    if (!group.isSaved) await this.#save(group)
+    if (!group.isSaved) await this.#ensureSaved(group)
     return group.definition
   }
 
@@ -108,7 +110,28 @@ export class GroupTable {
 
   /** Out of the table; the fact of it is the caller's. */
   forget(name: string): void {
+    const group = this.#groups.get(name)
+    if (group === undefined) return
     this.#groups.delete(name)
+    this.unsaved.forget(group)
+  }
+
+  async #ensureSaved(group: Group): Promise<void> {
+    try {
+      await this.unsaved.saveOrKeep(group)
+    } catch (error) {
+      const { name } = group.definition
+      const isRefused = BrokerError.from(error).code === 'READ_ONLY'
+      if (isRefused && !group.isSaved && this.#groups.get(name) === group) this.#unmake(name)
+      throw error
+    }
+  }
+
+  /** Made by its first use, and not kept: names from the wire must not fill the memory. */
+  #unmake(name: string): void {
+    this.#groups.delete(name)
+    const retry = retryTopic(name)
+    if (this.#topics.find(retry)?.isSaved === false) this.#topics.forget(retry)
   }
 
   async #save(group: Group): Promise<void> {

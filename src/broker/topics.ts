@@ -27,6 +27,7 @@ import {
 import type { Fact, MessageStore } from '../store/store.ts'
 import { FACT, type FactWriter } from './fact-writer.ts'
 import type { BrokerOptions } from './options.ts'
+import { Unsaved } from './unsaved.ts'
 
 const AUTO_CREATE_TOPIC_QUEUES = 8
 
@@ -46,6 +47,7 @@ export class TopicTable {
   readonly #facts: FactWriter
   readonly #options: BrokerOptions
   readonly #topics = new Map<string, Topic>()
+  readonly unsavedTopics = new Unsaved<Topic>((topic) => this.#save(topic))
   readonly #watchers = new Set<(name: string) => void>()
   /** Topics of users: neither built in nor a group's. */
   #userTopics = 0
@@ -128,14 +130,27 @@ export class TopicTable {
     this.#changed(name)
   }
 
-  /** The topic, durable; created when it is missing and that is allowed. @throws TOPIC_NOT_FOUND */
+  /**
+   * The topic, durable but while the store is read-only; created when it is missing and that is
+   * allowed. @throws TOPIC_NOT_FOUND
+   */
   async ensure(name: string): Promise<Topic> {
     const topic = this.findOrStage(name)
-    if (!topic.isSaved) {
-      await this.#facts.write([topicFact(topic.definition)])
-      topic.isSaved = true
+    if (topic.isSaved) return topic
+    try {
+      await this.unsavedTopics.saveOrKeep(topic)
+    } catch (error) {
+      const isRefused = BrokerError.from(error).code === 'READ_ONLY'
+      if (isRefused && !topic.isSaved && this.#topics.get(name) === topic) this.forget(name)
+      throw error
     }
     return topic
+  }
+
+  async #save(topic: Topic): Promise<void> {
+    if (topic.isSaved) return
+    await this.#facts.write([topicFact(topic.definition)])
+    topic.isSaved = true
   }
 
   /** @throws TOPIC_NOT_FOUND, NAME_INVALID, QUOTA_EXCEEDED */
@@ -164,6 +179,7 @@ export class TopicTable {
     const topic = this.#topics.get(name)
     if (topic === undefined) return
     this.#topics.delete(name)
+    this.unsavedTopics.forget(topic)
     if (!isGroupsTopic(name)) this.#userTopics--
     this.#changed(name)
   }

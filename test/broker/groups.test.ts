@@ -52,17 +52,45 @@ test('a definition that could not be written is not there', async (t) => {
   t.is(await broker.groups.get('billing'), undefined)
 })
 
-test('a group whose first use could not be written is written by the next', async (t) => {
+test('while the store is read-only a new group reads, and is written by its next use', async (t) => {
   const first = await startBroker(t)
-  await first.broker.topics.ensure('orders')
-  const receive = () => codeOf(first.broker.receive(receiveRequest('orders', 'billing')))
+  await first.broker.publish([newMessage('orders', { body: 'a' })])
+  const receive = () => first.broker.receive(receiveRequest('orders', 'billing'))
   first.faults.isReadOnly = true
-  t.is(await receive(), 'READ_ONLY')
-  t.is(await receive(), 'READ_ONLY')
+  t.deepEqual(bodiesOf(await receive()), ['a'])
+  t.deepEqual(await receive(), [])
+  t.is(await (await first.crash()).broker.groups.get('billing'), undefined)
   first.faults.isReadOnly = false
-  t.is(await receive(), 'no error')
+  t.deepEqual(await receive(), [])
   const { broker } = await first.crash()
   t.not(await broker.groups.get('billing'), undefined)
+  t.not(await broker.topics.get('%RETRY%billing'), undefined)
+})
+
+test('groups and topics that came while the store was read-only are written when it takes them', async (t) => {
+  const first = await startBroker(t)
+  first.faults.isReadOnly = true
+  await first.broker.groups.ensure('billing')
+  await first.broker.topics.ensure('orders')
+  await first.broker.groups.ensure('gone')
+  first.faults.becomesWritable()
+  await first.broker.groups.delete('gone')
+  while (!(await first.broker.groups.get('billing'))) await first.clock.advanceAsync(0)
+  await first.broker.publish([newMessage('other')])
+  const { broker } = await first.crash()
+  t.not(await broker.groups.get('billing'), undefined)
+  t.not(await broker.topics.get('orders'), undefined)
+  t.is(await broker.groups.get('gone'), undefined)
+})
+
+test('groups that cannot be written are bounded', async (t) => {
+  const { broker, faults } = await startBroker(t)
+  faults.isReadOnly = true
+  for (let i = 0; i < 1024; i++) await broker.groups.ensure(`g${i}`)
+  t.is(await codeOf(broker.groups.ensure('more')), 'READ_ONLY')
+  t.is(await broker.groups.get('more'), undefined)
+  t.is(await broker.topics.get('%RETRY%more'), undefined)
+  t.is(await codeOf(broker.groups.ensure('g7')), 'no error')
 })
 
 test('a deleted group forgets where it stood, and its dead letters stay', async (t) => {

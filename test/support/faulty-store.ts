@@ -21,6 +21,8 @@ export interface Faults {
   readsAreSlow: boolean
   /** Every slow read rejects. */
   readsFail: boolean
+  /** Appends go through again, and the broker hears of it. */
+  becomesWritable(): void
   /** How often the store was read so far. */
   reads: number
 }
@@ -42,8 +44,13 @@ export function faultyStore(store: MessageStore): { store: MessageStore; faults:
     beforeAppend: () => {},
     readsAreSlow: false,
     readsFail: false,
+    becomesWritable: () => {
+      faults.isReadOnly = false
+      heard(true, undefined)
+    },
     reads: 0,
   }
+  let heard: Parameters<MessageStore['onWritable']>[0] = () => {}
   /** Whatever ends up in the log passes here. */
   const write = <T>(group: AppendGroup, pass: () => Promise<T>): Promise<T> => {
     if (faults.isReadOnly) return Promise.reject(new BrokerError('READ_ONLY', 'the disk is full'))
@@ -79,6 +86,10 @@ export function faultyStore(store: MessageStore): { store: MessageStore; faults:
         : store.unbindLightQueue(filter, durable),
     dropQueues: (topic, facts = []) =>
       write({ messages: [], facts }, () => store.dropQueues(topic, facts)),
+    onWritable(listener) {
+      heard = listener
+      store.onWritable(listener)
+    },
     read,
   }
   const door = new Proxy(store, {
