@@ -203,7 +203,15 @@ export const configSchema = z.strictObject({
     .prefault({})
     .describe('The broker of this process.'),
   remoting: z
-    .strictObject(listening(10_911, NATIVE_SILENT_MS))
+    .strictObject({
+      ...listening(10_911, NATIVE_SILENT_MS),
+      vipChannel: z
+        .boolean()
+        .default(true)
+        .describe(
+          "Listen two ports below as well: RocketMQ's VIP channel, for Java before 4.5.1 and the dashboard.",
+        ),
+    })
     .prefault({})
     .describe("RocketMQ's native protocol."),
   mqtt: z

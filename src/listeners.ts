@@ -9,7 +9,10 @@ import type { Parts } from './parts.ts'
 
 export type ServerRole = 'start' | 'namesrv' | 'broker'
 
-export type ListenerName = 'nameServer' | 'remoting' | 'mqtt' | 'amqp'
+/** Listeners with a section of the configuration. */
+type Section = 'nameServer' | 'remoting' | 'mqtt' | 'amqp'
+/** `vip`: the native front-end's second port, which follows from its first. */
+export type ListenerName = Section | 'vip'
 
 export type Listeners = ReadonlyMap<ListenerName, Listener>
 
@@ -26,7 +29,10 @@ const FILES_RESERVED = 512
 /** Below, an operator should know at every start. */
 const CONNECTIONS_FEW = 1000
 
-const LISTENERS: Readonly<Record<ServerRole, readonly ListenerName[]>> = {
+/** RocketMQ's VIP channel: clients that use it take this from the broker's port. */
+const VIP_PORT_BELOW = 2
+
+const LISTENERS: Readonly<Record<ServerRole, readonly Section[]>> = {
   start: ['nameServer', 'remoting', 'mqtt', 'amqp'],
   namesrv: ['nameServer'],
   broker: ['remoting', 'mqtt', 'amqp'],
@@ -50,18 +56,49 @@ export async function openListeners(
     parts.add(`${name} listener`, () => listener.close())
     listeners.set(name, listener)
   }
+  const native = listeners.get('remoting')
+  const vip = native && config.remoting.vipChannel ? await openVip(native) : undefined
+  if (vip !== undefined) {
+    parts.add('VIP listener', () => vip.close())
+    listeners.set('vip', vip)
+  }
   return listeners
+}
+
+/**
+ * After all that is configured by its number. undefined, with a line of the log, where it cannot be bound: few clients
+ * need it, and a start must not fail for it.
+ */
+async function openVip({ options, port: nativePort }: Listener): Promise<Listener | undefined> {
+  const { host, log } = options
+  const port = nativePort - VIP_PORT_BELOW
+  try {
+    if (port < 1) throw new RangeError(`there is no port ${port}`)
+    return await Listener.open({ ...options, port })
+  } catch (error) {
+    const { message, cause = error } = error as Error
+    const fields = { evt: 'server.vip_port', host, port, error: message, cause: String(cause) }
+    log.warn(
+      fields,
+      `the VIP port ${port} cannot be bound, so clients with RocketMQ's VIP channel (Java before 4.5.1, ` +
+        'rocketmq-dashboard) do not reach this broker: free it, choose another remoting.port, or set ' +
+        'remoting.vipChannel to false',
+    )
+    return undefined
+  }
 }
 
 /**
  * What each listener may have when all are full: connections beyond the limit of open files would be
  * dropped by the kernel without a word, and the store could not open its files.
  */
-function connectionsLimit(names: readonly ListenerName[], config: Config, log: Logger): number {
+function connectionsLimit(names: readonly Section[], config: Config, log: Logger): number {
   const files = openFilesLimit()
   if (files === undefined || names.length === 0) return Number.POSITIVE_INFINITY
   const reserved = Math.min(FILES_RESERVED, Math.floor(files / 2))
-  const each = Math.floor((files - reserved) / names.length)
+  const ports =
+    names.includes('remoting') && config.remoting.vipChannel ? names.length + 1 : names.length
+  const each = Math.floor((files - reserved) / ports)
   const asked = Math.max(...names.map((name) => config[name].connectionsMax))
   if (asked > each) {
     const fields = { evt: 'server.open_files', openFiles: files, connectionsMax: each }
@@ -73,7 +110,7 @@ function connectionsLimit(names: readonly ListenerName[], config: Config, log: L
 
 export function addressesOf(listeners: Listeners, config: Config): readonly ServerAddress[] {
   return [...listeners].map(([name, { host, port }]) => {
-    const told = advertisedHost(config[name])
+    const told = advertisedHost(config[sectionOf(name)])
     const advertised = told === undefined ? undefined : `${bracketed(told)}:${port}`
     return { name, host, port, advertised }
   })
@@ -94,7 +131,7 @@ export async function dialAdvertised(
   clock: Clock,
 ): Promise<void> {
   for (const [name, { port }] of listeners) {
-    const host = config[name].advertisedHost
+    const host = config[sectionOf(name)].advertisedHost
     if (host === undefined || (await canDial(host, port, DIAL_TIMEOUT_MS, clock))) continue
     log.warn(
       {
@@ -102,9 +139,11 @@ export async function dialAdvertised(
         listener: name,
         address: `${bracketed(host)}:${port}`,
       },
-      `this machine does not reach itself as clients are told to; check ${name}.advertisedHost`,
+      `this machine does not reach itself as clients are told to; check ${sectionOf(name)}.advertisedHost`,
     )
   }
 }
+
+const sectionOf = (name: ListenerName): Section => (name === 'vip' ? 'remoting' : name)
 
 const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)

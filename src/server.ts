@@ -137,7 +137,7 @@ async function composeBroker(composition: Composition): Promise<void> {
   await register(composition, broker)
 }
 
-type FrontEndName = Exclude<ListenerName, 'nameServer'>
+type FrontEndName = Exclude<ListenerName, 'nameServer' | 'vip'>
 type OpenFrontEnd = (context: GatewayContext, config: Config) => Promise<Gateway>
 
 /** Each loads only when it is enabled. */
@@ -161,14 +161,17 @@ const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = 
 }
 
 interface FrontEnd {
-  readonly listener: Listener
+  readonly listeners: readonly Listener[]
   readonly open: OpenFrontEnd
 }
 
 async function loadFrontEnds(listeners: Listeners): Promise<readonly FrontEnd[]> {
-  const loading = [...listeners].flatMap(([name, listener]) =>
-    name === 'nameServer' ? [] : [FRONT_ENDS[name]().then((open) => ({ listener, open }))],
-  )
+  const vip = listeners.get('vip')
+  const loading = [...listeners].flatMap(([name, listener]) => {
+    if (name === 'nameServer' || name === 'vip') return []
+    const own = name === 'remoting' && vip !== undefined ? [listener, vip] : [listener]
+    return [FRONT_ENDS[name]().then((open) => ({ listeners: own, open }))]
+  })
   return Promise.all(loading)
 }
 
@@ -183,13 +186,13 @@ async function serveFrontEnds(
     const ends = await Promise.allSettled(closers.map((close) => close()))
     for (const end of ends) if (end.status === 'rejected') throw end.reason
   })
-  for (const { listener, open } of frontEnds) {
+  for (const { listeners, open } of frontEnds) {
     const gateway = await open(context, config)
     closers.push(() => {
-      listener.stopAccepting()
+      for (const listener of listeners) listener.stopAccepting()
       return gateway.close(config.stopDeadlineMs)
     })
-    listener.serve(gateway)
+    for (const listener of listeners) listener.serve(gateway)
   }
 }
 

@@ -1,10 +1,16 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import test from 'ava'
 import { connect as connectClient } from '../src/client/index.ts'
+import { systemClock } from '../src/clock.ts'
+import { configOf } from '../src/config.ts'
 import { BrokerError } from '../src/errors.ts'
+import { dial } from '../src/remoting/connection.ts'
+import { openServer } from '../src/server.ts'
+import { LogLines } from './support/log-lines.ts'
 import { RawPeer } from './support/raw-peer.ts'
-import { spawnServer, startServer } from './support/server.ts'
+import { freePort, isFree, spawnServer, startServer } from './support/server.ts'
+import { tempDir } from './support/temp-dir.ts'
 import { eventually } from './support/waiting.ts'
 
 async function canConnect(port: number): Promise<boolean> {
@@ -22,7 +28,7 @@ async function canConnect(port: number): Promise<boolean> {
 test('one process listens for every front-end, and closing frees every port', async (t) => {
   const { server } = await startServer(t)
   t.deepEqual(
-    server.addresses.map((address) => address.name),
+    server.addresses.map((address) => address.name).filter((name) => name !== 'vip'),
     ['nameServer', 'remoting', 'mqtt', 'amqp'],
   )
   for (const { port } of server.addresses) t.true(await canConnect(port))
@@ -48,9 +54,69 @@ test('peers that hang cost a stop one deadline, however many ports they hold', a
 test('a front-end that is disabled does not listen', async (t) => {
   const { server } = await startServer(t, { config: { amqp: { enabled: false } } })
   t.deepEqual(
-    server.addresses.map((address) => address.name),
+    server.addresses.map((address) => address.name).filter((name) => name !== 'vip'),
     ['nameServer', 'remoting', 'mqtt'],
   )
+})
+
+/** A free port with another free one two below it. */
+async function twoFreePorts(): Promise<number> {
+  for (;;) {
+    const port = await freePort()
+    if (await isFree(port - 2)) return port
+  }
+}
+
+test('the native front-end listens two ports below as well, and closing frees both', async (t) => {
+  const port = await twoFreePorts()
+  const { server } = await startServer(t, { config: { remoting: { port } } })
+  t.is(server.address('vip').port, port - 2)
+  const connection = await dial({ host: '127.0.0.1', port: port - 2, clock: systemClock })
+  t.teardown(() => connection.close())
+  const fields = new Map([
+    ['topic', 'TBW102'],
+    ['queueId', '0'],
+  ])
+  t.is((await connection.request(30, { fields })).code, 0)
+  connection.close()
+  await server.close()
+  t.false(await canConnect(port - 2))
+})
+
+test('a VIP port in use does not stop the start, and the log says what to do', async (t) => {
+  const port = await twoFreePorts()
+  const holder = createServer().listen(port - 2, '127.0.0.1')
+  await once(holder, 'listening')
+  t.teardown(() => holder.close())
+  const log = new LogLines()
+  const config = configOf({
+    dataDir: await tempDir(t),
+    nameServer: { port: 0 },
+    remoting: { port },
+    mqtt: { port: 0 },
+    amqp: { port: 0 },
+  })
+  const server = await openServer({ config, log })
+  t.teardown(() => server.close())
+  t.throws(() => server.address('vip'))
+  t.true(await canConnect(port))
+  t.deepEqual(
+    log.lines.filter(({ evt }) => evt === 'server.vip_port').map((line) => line['port']),
+    [port - 2],
+  )
+})
+
+test('a front-end may be configured to the port two below', async (t) => {
+  const port = await twoFreePorts()
+  const ports = { remoting: { port }, mqtt: { port: port - 2 } }
+  const { server } = await startServer(t, { config: ports })
+  t.is(server.address('mqtt').port, port - 2)
+})
+
+test('the VIP port can be switched off', async (t) => {
+  const port = await twoFreePorts()
+  await startServer(t, { config: { remoting: { port, vipChannel: false } } })
+  t.false(await canConnect(port - 2))
 })
 
 test('a port in use opens nothing at all', async (t) => {

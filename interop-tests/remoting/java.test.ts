@@ -1,5 +1,6 @@
 // The unmodified Java client of Apache RocketMQ 5.3 and mqadmin against our server in a process of its own.
 import test from 'ava'
+import { connect } from '../../src/client/index.ts'
 import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import {
   bodyOf,
@@ -132,6 +133,56 @@ testJava('a tag expression selects', async (t) => {
     indexes(got),
     upTo(30).filter((i) => i % 3 !== 1),
   )
+})
+
+testJava('clients with the VIP channel send and receive', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaVip' }
+  const vip = ['-Dcom.rocketmq.sendMessageWithVIPChannel=true']
+  const consumer = await java(t, 'push', { ...common, group: 'G_vip' }, vip)
+  await consumer.ready()
+  const producer = await java(t, 'produce', { ...common, count: 4 }, vip)
+  t.deepEqual(noFailures(await producer.ends()), [])
+  t.deepEqual(indexes(await consumer.receives(4)), upTo(4))
+})
+
+testJava('a trace has what the producer and what the consumer say', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaTrace', trace: true }
+  const consumer = await java(t, 'push', { ...common, group: 'G_trace' })
+  await consumer.ready()
+  const producer = await java(t, 'produce', { ...common, count: 1 })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  await consumer.receives(1)
+  // What it has not told yet it tells when it ends.
+  await consumer.stop()
+  const client = await connect({ nameServers: [nameServer()] })
+  t.teardown(() => client.close())
+  const said = new Set<string>()
+  const queues = await client.queues('RMQ_SYS_TRACE_TOPIC')
+  for (const { queueId } of queues) {
+    const pulled = await client.pull({ topic: 'RMQ_SYS_TRACE_TOPIC', queueId, offset: 0 })
+    for (const { body } of pulled.messages) {
+      for (const part of Buffer.from(body).toString().split('\u0002'))
+        said.add(part.split('\u0001')[0]!)
+    }
+  }
+  said.delete('')
+  t.deepEqual([...said].sort(), ['Pub', 'SubAfter', 'SubBefore'])
+})
+
+testJava('a delayed message says its level, and a failed one that of its retry', async (t) => {
+  const common = { nameServer: nameServer(), topic: 'JavaLevels' }
+  const producer = await java(t, 'produce', { ...common, count: 1, delayLevel: 1 })
+  t.deepEqual(noFailures(await producer.ends()), [])
+  const consumer = await java(t, 'push', {
+    ...common,
+    group: 'G_levels',
+    failures: 1,
+    retryLevel: 2,
+  })
+  const [first, second] = await consumer.receives(2)
+  t.is(first!.properties['DELAY'], '1')
+  t.is(first!.properties['REAL_TOPIC'], 'JavaLevels')
+  t.is(second!.properties['DELAY'], '2')
 })
 
 testJava('a selector by SQL is refused in words', async (t) => {

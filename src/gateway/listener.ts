@@ -47,8 +47,9 @@ interface SocketInside {
 export class Listener {
   readonly host: string
   readonly port: number
+  /** As it was opened. */
+  readonly options: ListenerOptions
   readonly #server: Server
-  readonly #options: ListenerOptions
   readonly #sockets = new Set<TcpSocket>()
   readonly #perAddress = new Map<string, number>()
   /** Accepted before there was a gateway: unread, in the order they came. */
@@ -78,7 +79,7 @@ export class Listener {
     if (address === null || typeof address === 'string') throw new Error('not a TCP listener')
     this.host = address.address
     this.port = address.port
-    this.#options = options
+    this.options = options
     this.#server = server
     server.maxConnections = options.limits.connectionsMax
     server.removeAllListeners('error')
@@ -97,7 +98,7 @@ export class Listener {
   /** Ports are taken early and served once the parts behind them are ready. */
   serve(gateway: Gateway): void {
     this.#gateway = gateway
-    this.#sweep = this.#options.clock.every(SWEEP_MS, () => this.#sweepSockets())
+    this.#sweep = this.options.clock.every(SWEEP_MS, () => this.#sweepSockets())
     const early = this.#early
     this.#early = []
     for (const socket of early) this.#hand(socket, gateway)
@@ -128,7 +129,7 @@ export class Listener {
       return
     }
     const open = this.#perAddress.get(remoteAddress) ?? 0
-    const { limits, log, clock, name } = this.#options
+    const { limits, log, clock, name } = this.options
     if (open >= limits.connectionsPerAddressMax) {
       accepted.destroy()
       this.#refuse('connectionsPerAddressMax', limits.connectionsPerAddressMax)
@@ -154,7 +155,7 @@ export class Listener {
     try {
       gateway.accept(socket)
     } catch (error) {
-      const { log, name } = this.#options
+      const { log, name } = this.options
       const fields = { evt: 'listener.failed', listener: name, remote: socket.remoteAddress }
       log.error({ ...fields, err: error }, 'a connection could not be taken and was closed')
       socket.destroy()
@@ -163,16 +164,16 @@ export class Listener {
 
   #refuse(limit: string, value: number): void {
     this.#refused++
-    const now = this.#options.clock.monotonic()
+    const now = this.options.clock.monotonic()
     if (now - this.#refusalLoggedMs < REFUSAL_LOG_MS) return
     this.#refusalLoggedMs = now
-    const { name, log } = this.#options
+    const { name, log } = this.options
     const fields = { evt: 'listener.refused', listener: name, limit, value, refused: this.#refused }
     log.warn(fields, `connections are refused; raise ${name}.${limit} if that is wrong`)
   }
 
   #sweepSockets(): void {
-    const { limits, clock, log, name } = this.#options
+    const { limits, clock, log, name } = this.options
     const now = clock.monotonic()
     for (const socket of this.#sockets) {
       const reason = socket.overdue(now, limits)

@@ -17,7 +17,7 @@ import {
 } from '../../src/server.ts'
 import { type Teardown, tempDir } from './temp-dir.ts'
 
-const NAMES: readonly ListenerName[] = ['nameServer', 'remoting', 'mqtt', 'amqp']
+const NAMES: readonly Exclude<ListenerName, 'vip'>[] = ['nameServer', 'remoting', 'mqtt', 'amqp']
 
 export interface StartOptions {
   readonly config?: ConfigInput

@@ -15,6 +15,7 @@ final class Produce {
         DefaultMQProducer producer =
             new DefaultMQProducer(options.text("group", "PG_JAVA"), options.hook());
         producer.setNamesrvAddr(options.text("nameServer"));
+        producer.setEnableTrace(options.flag("trace"));
         producer.setSendMsgTimeout(10_000);
         producer.start();
         try {

@@ -21,6 +21,7 @@ final class PushConsume {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(options.text("group"),
             options.hook(), new AllocateMessageQueueAveragely());
         consumer.setNamesrvAddr(options.text("nameServer"));
+        consumer.setEnableTrace(options.flag("trace"));
         consumer.setInstanceName(options.text("instance", "DEFAULT"));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         // Else it commits offsets while listeners still run, and what they finish comes again.
