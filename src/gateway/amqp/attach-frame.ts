@@ -77,6 +77,18 @@ export function writeSource(asked: Buffer, source: SourceTerminus, isGroup: bool
   return writer.take()
 }
 
+/** The source of a durable subscription that was looked up by its link's name. */
+export function writeSubscription(topic: string, isShared: boolean): Buffer {
+  const writer = new ValueWriter()
+  writer.descriptor(CODE.source).list(SOURCE_FIELDS_MAX, () => {
+    writer.string(topic).uint(2).symbol('never').uint(0).boolean(false).null().symbol('move')
+    writer.null().null()
+    symbols(writer, ALL_OUTCOMES)
+    symbols(writer, isShared ? ['topic', 'shared'] : ['topic'])
+  })
+  return writer.take()
+}
+
 /** A target of ours: the node stays, and nothing of what a link has under way. */
 export function writeTarget(
   asked: Buffer,

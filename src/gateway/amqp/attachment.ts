@@ -2,19 +2,27 @@
 // and a detach that says why (AMQP 2.6.3).
 import { BrokerError } from '../../errors.ts'
 import type { Authenticator } from '../auth.ts'
-import { GRAMMAR } from './address.ts'
-import { common, type LinkReply, writeAttach, writeSource, writeTarget } from './attach-frame.ts'
+import { bareName, GRAMMAR } from './address.ts'
+import {
+  common,
+  type LinkReply,
+  writeAttach,
+  writeSource,
+  writeSubscription,
+  writeTarget,
+} from './attach-frame.ts'
 import type { AttachFrame } from './control-frames.ts'
 import type { Outcome } from './disposition.ts'
 import { CONDITION, describeError, type ErrorDescription } from './errors.ts'
-import type { Feed } from './feed.ts'
 import type { Ingest, IngestBudget } from './ingest.ts'
-import type { Link, Peer } from './link.ts'
+import { type Link, type Peer, SilentLink } from './link.ts'
+import type { LinkClaim, LinkClaims } from './link-claims.ts'
 import type { Presence } from './presence.ts'
 import { type PartialBytes, ReceiverLink } from './receiver-link.ts'
 import { SenderLink } from './sender-link.ts'
 import type { AmqpSession } from './session.ts'
 import { openSource } from './source.ts'
+import type { Subscriptions } from './subscriptions.ts'
 import { type Routes, resolveTarget } from './target.ts'
 import { readSource, readTarget, type TargetTerminus } from './terminus.ts'
 
@@ -32,6 +40,8 @@ export interface AttachmentOptions {
   readonly peer: Peer
   readonly auth: Authenticator
   readonly presence: Presence
+  readonly links: LinkClaims
+  readonly subscriptions: Subscriptions
   readonly intake: { ingest: Ingest; budget: IngestBudget; partials: PartialBytes }
   readonly lockMs: number
 }
@@ -56,14 +66,28 @@ export async function makeAttachment(
   session: AmqpSession,
   options: AttachmentOptions,
 ): Promise<Attachment> {
+  const { containerId, principal } = options.peer
+  const { name, isReceiver } = frame
+  const claim = options.links.claim({ containerId, name, isReceiver, user: principal.name })
   try {
-    const made = frame.isReceiver
-      ? await attachSender(frame, session, options)
-      : await attachReceiver(frame, session, options)
+    const made = await make(frame, session, options, claim)
+    if (made.link !== undefined) made.link.claim = claim
     return fitting(made, frame, options.peer)
   } catch (error) {
+    claim.release()
     return refusal(frame, describeRefusal(error))
   }
+}
+
+function make(
+  frame: AttachFrame,
+  session: AmqpSession,
+  options: AttachmentOptions,
+  claim: LinkClaim,
+): Promise<Attachment> {
+  if (!frame.isReceiver) return attachReceiver(frame, session, options, claim)
+  if (frame.source === undefined) return attachSubscription(frame, options)
+  return attachSender(frame, session, options, claim)
 }
 
 /** The peer's own terminus comes back with ours, in one frame, which must not be longer than it takes. */
@@ -81,10 +105,12 @@ async function attachReceiver(
   frame: AttachFrame,
   session: AmqpSession,
   options: AttachmentOptions,
+  claim: LinkClaim,
 ): Promise<Attachment> {
   const { peer, auth, intake } = options
   const target: TargetTerminus = readTarget(frame.target)
   const routes: Routes = await resolveTarget(target, peer.broker, auth, peer.principal)
+  claim.take()
   const link = new ReceiverLink(peer, session, intake, {
     name: frame.name,
     remoteHandle: frame.handle,
@@ -100,7 +126,7 @@ async function attachReceiver(
     maxMessageSize: peer.messageBytesMax,
     capabilities: common(LINK_CAPABILITIES, frame.desiredCapabilities),
   }
-  return { reply, error: undefined, link, discard: () => link.close('gone') }
+  return { reply, error: undefined, link, discard: () => discard(link) }
 }
 
 /** The peer receives. */
@@ -108,11 +134,13 @@ async function attachSender(
   frame: AttachFrame,
   session: AmqpSession,
   options: AttachmentOptions,
+  claim: LinkClaim,
 ): Promise<Attachment> {
   const { peer, auth, presence, lockMs } = options
   const source = readSource(frame.source)
-  const request = { linkName: frame.name, source, lockMsDefault: lockMs }
-  const feed: Feed = await openSource(request, peer, presence, auth)
+  const request = { linkName: frame.name, source, lockMsDefault: lockMs, claim }
+  const opened = await openSource(request, peer, presence, options.subscriptions, auth)
+  const { feed } = opened
   const link = new SenderLink(peer, session, {
     name: frame.name,
     remoteHandle: frame.handle,
@@ -122,6 +150,7 @@ async function attachSender(
     // Zero stands for no limit (AMQP 2.7.3).
     messageBytesMax: frame.maxMessageSize || Infinity,
   })
+  link.subscription = opened.subscription
   const { encodedSource } = frame
   const reply: LinkReply = {
     ...sameModes(frame),
@@ -130,7 +159,35 @@ async function attachSender(
     maxMessageSize: undefined,
     capabilities: common(LINK_CAPABILITIES, frame.desiredCapabilities),
   }
-  return { reply, error: undefined, link, discard: () => link.close('gone') }
+  return { reply, error: undefined, link, discard: () => discard(link) }
+}
+
+/**
+ * A peer that receives from no source asks for what the link had when it was there last (AMQP 2.6.3): JMS
+ * looks its durable subscription up so, and closes the link to end it.
+ */
+async function attachSubscription(
+  frame: AttachFrame,
+  { peer, auth, subscriptions }: AttachmentOptions,
+): Promise<Attachment> {
+  const { containerId, principal } = peer
+  const found = await subscriptions.find(frame.name, containerId, principal)
+  auth.authorize(principal, 'consume', { kind: 'group', name: found.group })
+  const link = new SilentLink(frame.name, frame.handle, 'attaching')
+  link.subscription = found.group
+  const reply: LinkReply = {
+    ...sameModes(frame),
+    source: writeSubscription(bareName(found.topic), found.isShared),
+    target: frame.encodedTarget,
+    maxMessageSize: undefined,
+    capabilities: common(LINK_CAPABILITIES, frame.desiredCapabilities),
+  }
+  return { reply, error: undefined, link, discard: () => discard(link) }
+}
+
+function discard(link: Link): void {
+  link.claim?.release()
+  link.close('gone')
 }
 
 /** Some clients close a link whose modes differ from what they asked for. */

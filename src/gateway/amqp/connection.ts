@@ -6,7 +6,14 @@ import type { Logger } from '../../log.ts'
 import { type Host, hostOf } from '../../model/host.ts'
 import type { Principal } from '../auth.ts'
 import type { Broker, GatewayContext, GatewaySocket } from '../gateway.ts'
-import { type OpenFrame, readFields, readOpen } from './control-frames.ts'
+import type { ConnectedContainer, Containers, SolePolicy } from './containers.ts'
+import {
+  type OpenFrame,
+  type PeerError,
+  readFields,
+  readGoodbye,
+  readOpen,
+} from './control-frames.ts'
 import {
   ControlPlane,
   type ControlSink,
@@ -27,11 +34,13 @@ import {
   SLAB_BYTES,
 } from './limits.ts'
 import type { Peer } from './link.ts'
+import type { LinkClaims } from './link-claims.ts'
 import type { AmqpOptions } from './options.ts'
 import { Outbox, type OutboxTurn } from './outbox.ts'
 import { CODE, descriptorCode, FRAME_AMQP, FRAME_HEADER_BYTES } from './performatives.ts'
 import { type GroupMembers, Presence } from './presence.ts'
 import { Sessions } from './sessions.ts'
+import type { Subscriptions } from './subscriptions.ts'
 
 /** What the connections of one gateway share. */
 export interface ConnectionShare {
@@ -43,6 +52,9 @@ export interface ConnectionShare {
   readonly turn: OutboxTurn
   readonly budget: IngestBudget
   readonly members: GroupMembers
+  readonly links: LinkClaims
+  readonly subscriptions: Subscriptions
+  readonly containers: Containers
 }
 
 /** handshake -> opening -> open -> closing (goodbye was said) -> closed. */
@@ -57,7 +69,9 @@ const NOBODY: OpenRequest = {
   idleTimeoutMs: undefined,
 }
 
-export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSink {
+export class AmqpConnection
+  implements Peer, HandshakePeer, FrameSink, ControlSink, ConnectedContainer
+{
   readonly broker: Broker
   readonly clock: Clock
   readonly log: Logger
@@ -69,6 +83,7 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
   /** Set by the handshake, before anything asks. */
   principal!: Principal
   containerId = ''
+  solePolicy: SolePolicy | undefined
   sendFrameBytesMax = FRAME_BYTES_MIN
   readonly #share: ConnectionShare
   readonly #socket: GatewaySocket
@@ -215,8 +230,11 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
     if (at === end) return true
     const code = descriptorCode(bytes, at, end)
     if (this.#stage === 'open') {
-      if (code === CODE.close) this.#onPeerClose()
-      else return this.#sessions?.onFrame(code, channel, bytes, at, end) ?? true
+      if (code === CODE.close) {
+        this.#onPeerClose(readGoodbye(readFields('close', bytes, at, end)))
+        return true
+      }
+      return this.#sessions?.onFrame(code, channel, bytes, at, end) ?? true
     } else if (this.#stage === 'opening') {
       if (code !== CODE.open) {
         throw new AmqpError(CONDITION.notAllowed, 'the first frame of a connection is open')
@@ -235,10 +253,12 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
     if (open.maxFrameSize < FRAME_BYTES_MIN) {
       throw new AmqpError(CONDITION.invalidField, `open.max-frame-size below ${FRAME_BYTES_MIN}`)
     }
+    this.containerId = open.containerId
+    this.solePolicy = open.solePolicy
+    this.#share.containers.enter(this)
     this.#deadline.cancel()
     this.#stage = 'open'
     this.#touchedMs = this.clock.monotonic()
-    this.containerId = open.containerId
     this.sendFrameBytesMax = Math.min(open.maxFrameSize, SLAB_BYTES)
     this.#splitter.frameBytesMax = limits.frameBytesMax
     this.#presence = new Presence(context.broker, this.log, members, {
@@ -253,6 +273,8 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
       control: this.#control,
       auth: context.auth,
       presence: this.#presence,
+      links: this.#share.links,
+      subscriptions: this.#share.subscriptions,
       intake: { ingest: this.#ingest, budget, partials },
       channelsMax: limits.channelsMax,
       linksPerSessionMax: limits.linksPerSessionMax,
@@ -260,10 +282,14 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
       resume: () => this.resume(),
       failed: (error) => this.failed(error),
     })
-    this.#control.open(open)
+    this.#control.open(open, { isSole: open.solePolicy !== undefined })
   }
 
-  #onPeerClose(): void {
+  #onPeerClose(error: PeerError | undefined): void {
+    if (error !== undefined) {
+      const fields = { evt: 'amqp.peer-closed', connectionId: this.connectionId }
+      this.log.debug({ ...fields, condition: error.condition }, error.description)
+    }
     this.#stage = 'closing'
     this.#letGo()
     this.#control.peerClosed()
@@ -298,7 +324,7 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
     const fields = { evt: 'amqp.refused', remote: this.remoteAddress, condition }
     this.log.debug(fields, message)
     // Who said its header can read a close; ours needs an open before it (AMQP 2.4.3).
-    if (this.#stage === 'opening') this.#control.open(NOBODY)
+    if (this.#stage === 'opening') this.#control.open(NOBODY, { isRefused: true })
     else if (this.#stage !== 'open') {
       this.drop(message)
       return
@@ -308,6 +334,14 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
     this.#letGo()
     this.#control.close(describeError(error))
     this.#startGrace()
+  }
+
+  get user(): string {
+    return this.principal.name
+  }
+
+  evict(error: AmqpError): void {
+    this.#fail(error)
   }
 
   /** Without a word in AMQP: what is pending goes out and the socket closes. */
@@ -329,6 +363,7 @@ export class AmqpConnection implements Peer, HandshakePeer, FrameSink, ControlSi
 
   #letGo(): void {
     this.#handshake.close()
+    this.#share.containers.leave(this)
     // First, or every link that closes would tell the registry about those that are left.
     this.#presence?.close()
     this.#sessions?.close()

@@ -1,5 +1,6 @@
 // The rare performatives as plain values, checked field by field (AMQP 2.7): what the connection decides
 // on and what rhea is told. Fields nobody here uses are not read.
+import { SOLE_CONNECTION, type SolePolicy } from './containers.ts'
 import { type AmqpError, decodeError } from './errors.ts'
 import { IDLE_TIMEOUT_MS_MIN, NAME_BYTES_MAX } from './limits.ts'
 import { CODE, codeOfSymbol } from './performatives.ts'
@@ -14,6 +15,8 @@ export interface OpenFrame {
   readonly idleTimeoutMs: number | undefined
   /** product and version, for the client registry. */
   readonly product: string
+  /** Does the peer want its container id to be connected once only, and what else is to happen? */
+  readonly solePolicy: SolePolicy | undefined
 }
 
 export interface BeginFrame {
@@ -171,7 +174,19 @@ export function readOpen(fields: Fields): OpenFrame {
     channelMax: fields.uint(3, 'channel-max') ?? 0xffff,
     idleTimeoutMs: idleTimeoutMs === 0 ? undefined : idleTimeoutMs,
     product: product.filter((part) => typeof part === 'string').join(' '),
+    solePolicy: solePolicyOf(fields.symbols(8, 'desired-capabilities'), properties),
   }
+}
+
+const CLOSE_EXISTING = 1
+
+function solePolicyOf(
+  desired: readonly string[],
+  properties: ReadonlyMap<AmqpValue, AmqpValue>,
+): SolePolicy | undefined {
+  if (!desired.includes(SOLE_CONNECTION)) return undefined
+  const policy = properties.get('sole-connection-enforcement-policy')
+  return policy === CLOSE_EXISTING ? 'close-existing' : 'refuse-connection'
 }
 
 export function readBegin(fields: Fields): BeginFrame {

@@ -5,8 +5,9 @@
 // before its own detach went out. Transfers, flows and dispositions never pass through it.
 import rhea from 'rhea'
 import { type LinkReply, writeAttach } from './attach-frame.ts'
+import { SOLE_CONNECTION } from './containers.ts'
 import { readFields } from './control-frames.ts'
-import type { ErrorDescription } from './errors.ts'
+import type { ErrorDescription, ErrorInfo } from './errors.ts'
 import { CODE, FRAME_AMQP, FRAME_HEADER_BYTES } from './performatives.ts'
 import { ValueWriter } from './value-writer.ts'
 
@@ -60,6 +61,12 @@ export interface OpenRequest {
   readonly idleTimeoutMs: number | undefined
 }
 
+export interface OpenAnswer {
+  /** The container is connected once only, as it asked. */
+  readonly isSole?: boolean
+  readonly isRefused?: boolean
+}
+
 export interface BeginReply {
   readonly nextOutgoingId: number
   readonly incomingWindow: number
@@ -80,6 +87,8 @@ export interface ControlledLink {
   close(error: ErrorDescription): void
 }
 
+const CAPABILITIES = ['ANONYMOUS-RELAY', 'DELAYED_DELIVERY', 'SHARED-SUBS']
+const ESTABLISHMENT_FAILED = 'amqp:connection-establishment-failed'
 const AMQP_HEADER = Buffer.from('AMQP\u0000\u0001\u0000\u0000', 'latin1')
 const HEARTBEAT = Buffer.from([0, 0, 0, FRAME_HEADER_BYTES, 2, 0, 0, 0])
 
@@ -94,6 +103,8 @@ export class ControlPlane {
   #isPeerClosed = false
   /** Attaches that rhea has not written yet, by `replyKey`. */
   readonly #replies = new Map<number, LinkReply>()
+  /** Written in place of rhea's. */
+  #close: Buffer | undefined
   #begun: RheaSession | undefined
   #attached: RheaLink | undefined
 
@@ -105,7 +116,7 @@ export class ControlPlane {
       max_frame_size: options.frameBytesMax,
       channel_max: options.channelMax,
       idle_time_out: options.idleTimeoutMs,
-      offered_capabilities: ['ANONYMOUS-RELAY', 'DELAYED_DELIVERY', 'SHARED-SUBS'],
+      offered_capabilities: [...CAPABILITIES],
       properties: { product: options.product.name, version: options.product.version },
       receiver_options: { credit_window: 0, autoaccept: false, autosettle: false },
       sender_options: { autosettle: false },
@@ -152,7 +163,11 @@ export class ControlPlane {
     this.#socket.feed(AMQP_HEADER)
   }
 
-  open(request: OpenRequest): void {
+  /** With a refusal a close follows, and the peer waits for it before it takes the connection for open. */
+  open(request: OpenRequest, answer: OpenAnswer = {}): void {
+    const local = this.#connection as unknown as { local: { open: Record<string, unknown> } }
+    if (answer.isSole) local.local.open['offered_capabilities'] = [...CAPABILITIES, SOLE_CONNECTION]
+    if (answer.isRefused) local.local.open['properties'] = { [ESTABLISHMENT_FAILED]: true }
     this.#feed(0, CODE.open, 5, (writer) => {
       writer.string(request.containerId)
       if (request.hostname === undefined) writer.null()
@@ -229,7 +244,9 @@ export class ControlPlane {
   }
 
   close(error: ErrorDescription | undefined): void {
-    this.#connection.close(error)
+    if (error?.info !== undefined) this.#close = writeClose(error, error.info)
+    const { condition, description = '' } = error ?? {}
+    this.#connection.close(condition && { condition, description })
   }
 
   /** The socket is gone: rhea's timers go too. */
@@ -249,7 +266,7 @@ export class ControlPlane {
     const code = frame.length > FRAME_HEADER_BYTES + 2 ? frame[FRAME_HEADER_BYTES + 2] : undefined
     if (code === CODE.flow || code === CODE.transfer || code === CODE.disposition) return
     if (code === CODE.attach) this.#writeAttach(frame)
-    else this.#sink.write(frame)
+    else this.#sink.write(code === CODE.close ? (this.#close ?? frame) : frame)
   }
 
   /** rhea's frame says when and under which numbers; what it says else is ours. */
@@ -311,6 +328,27 @@ class RheaSocket {
   get_id_string(): string {
     return 'trivet'
   }
+}
+
+/** A close whose error has what programs read: rhea would write its names as strings, which are symbols. */
+function writeClose(error: ErrorDescription, info: ErrorInfo): Buffer {
+  const writer = new ValueWriter()
+  const entries = Object.entries(info)
+  writer.frame(FRAME_AMQP, 0, () => {
+    writer.descriptor(CODE.close).list(1, () => {
+      writer.descriptor(CODE.error).list(3, () => {
+        writer.symbol(error.condition).string(error.description)
+        writer.map(entries.length, () => {
+          for (const [name, value] of entries) {
+            writer.symbol(name)
+            if (value === true) writer.boolean(true)
+            else writer.symbol(value)
+          }
+        })
+      })
+    })
+  })
+  return writer.take()
 }
 
 const replyKey = (channel: number, handle: number): number => channel * 0x1_0000_0000 + handle

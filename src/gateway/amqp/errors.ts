@@ -18,6 +18,7 @@ export const CONDITION = {
   framingError: 'amqp:connection:framing-error',
   handleInUse: 'amqp:session:handle-in-use',
   unattachedHandle: 'amqp:session:unattached-handle',
+  stolen: 'amqp:link:stolen',
   transferLimit: 'amqp:link:transfer-limit-exceeded',
   messageSize: 'amqp:link:message-size-exceeded',
 } as const
@@ -26,15 +27,25 @@ export type Condition = (typeof CONDITION)[keyof typeof CONDITION]
 
 export type ErrorScope = 'connection' | 'session' | 'link'
 
+/** What programs read of an error, by symbols; a text is one too. */
+export type ErrorInfo = Readonly<Record<string, string | true>>
+
 export class AmqpError extends Error {
   readonly condition: Condition
   readonly scope: ErrorScope
+  readonly info: ErrorInfo | undefined
 
-  constructor(condition: Condition, message: string, scope: ErrorScope = 'connection') {
+  constructor(
+    condition: Condition,
+    message: string,
+    scope: ErrorScope = 'connection',
+    info?: ErrorInfo,
+  ) {
     super(message)
     this.name = 'AmqpError'
     this.condition = condition
     this.scope = scope
+    this.info = info
   }
 }
 
@@ -81,11 +92,13 @@ export const conditionOf = (code: ErrorCode): Condition => CONDITIONS[code]
 export interface ErrorDescription {
   readonly condition: Condition
   readonly description: string
+  readonly info?: ErrorInfo | undefined
 }
 
 export function describeError(thrown: unknown): ErrorDescription {
   if (thrown instanceof AmqpError) {
-    return { condition: thrown.condition, description: thrown.message }
+    const { condition, message, info } = thrown
+    return { condition, description: message, ...(info && { info }) }
   }
   const error = BrokerError.from(thrown)
   return { condition: conditionOf(error.code), description: error.message }

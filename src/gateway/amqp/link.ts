@@ -8,6 +8,7 @@ import type { Broker } from '../gateway.ts'
 import type { ControlledLink } from './control-plane.ts'
 import type { ErrorDescription } from './errors.ts'
 import type { Flow } from './flow.ts'
+import type { LinkClaim } from './link-claims.ts'
 import type { Outbox } from './outbox.ts'
 import type { Transfer } from './transfer.ts'
 
@@ -58,6 +59,10 @@ export interface Link {
   readonly state: LinkState
   /** Set once rhea has numbered it. */
   controlled: ControlledLink | undefined
+  /** Held as long as the link is attached. */
+  claim: LinkClaim | undefined
+  /** The group of a durable subscription, which goes when the peer closes the link for good. */
+  subscription: string | undefined
   /** Our attach is out: credit and messages may follow. */
   attached(): void
   onTransfer(transfer: Transfer, bytes: Buffer, end: number): void
@@ -66,23 +71,33 @@ export interface Link {
   close(state: 'closing' | 'gone'): void
 }
 
-/** Attached and detached in one breath; holds the peer's handle until the peer detaches too. */
-export class RefusedLink implements Link {
+/**
+ * A link that carries nothing: one that is refused, which holds the peer's handle until the peer detaches
+ * too, or one without a source, by which JMS looks a subscription up to end it.
+ */
+export class SilentLink implements Link {
   readonly name: string
   readonly remoteHandle: number
-  readonly state: LinkState = 'closing'
+  state: LinkState
   controlled: ControlledLink | undefined
+  claim: LinkClaim | undefined
+  subscription: string | undefined
 
-  constructor(name: string, remoteHandle: number) {
+  constructor(name: string, remoteHandle: number, state: 'attaching' | 'closing') {
     this.name = name
     this.remoteHandle = remoteHandle
+    this.state = state
   }
 
-  attached(): void {}
+  attached(): void {
+    this.state = 'attached'
+  }
 
   onTransfer(): void {}
 
   onFlow(): void {}
 
-  close(): void {}
+  close(state: 'closing' | 'gone'): void {
+    this.state = state
+  }
 }

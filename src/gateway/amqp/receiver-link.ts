@@ -10,6 +10,7 @@ import { InboundMessage } from './inbound-message.ts'
 import type { Ingest, IngestBudget, IngestLink } from './ingest.ts'
 import { LINK_CREDIT_MAX } from './limits.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
+import type { LinkClaim } from './link-claims.ts'
 import { serialDiff, serialNext } from './serial.ts'
 import type { Route, Routes } from './target.ts'
 import type { Transfer } from './transfer.ts'
@@ -50,6 +51,8 @@ export class ReceiverLink implements Link, IngestLink {
   readonly remoteHandle: number
   state: LinkState = 'attaching'
   controlled: ControlledLink | undefined
+  claim: LinkClaim | undefined
+  subscription: string | undefined
   readonly #peer: Peer
   readonly #session: ReceiverSession
   readonly #ingest: Ingest

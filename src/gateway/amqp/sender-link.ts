@@ -10,6 +10,7 @@ import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import type { Flow } from './flow.ts'
 import { READ_MESSAGES_MAX, UNSETTLED_PER_LINK_MAX } from './limits.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
+import type { LinkClaim } from './link-claims.ts'
 import { OutboundMessage } from './outbound-message.ts'
 import { remaining, serialAdd, serialNext } from './serial.ts'
 import { TRANSFER_HEAD_BYTES_MAX, type TransferHead, writeTransferHead } from './transfer.ts'
@@ -58,6 +59,8 @@ export class SenderLink implements Link {
   readonly defaultOutcome: Outcome
   state: LinkState = 'attaching'
   controlled: ControlledLink | undefined
+  claim: LinkClaim | undefined
+  subscription: string | undefined
   readonly #peer: Peer
   readonly #session: SenderSession
   readonly #feed: Feed

@@ -3,11 +3,14 @@ import { randomUUID } from 'node:crypto'
 import type { Timer } from '../../clock.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
 import { AmqpConnection, type ConnectionShare } from './connection.ts'
+import { Containers } from './containers.ts'
 import { createControlContainer } from './control-plane.ts'
 import { IngestBudget } from './ingest.ts'
+import { LinkClaims } from './link-claims.ts'
 import { AMQP_DEFAULTS, type AmqpOptions } from './options.ts'
 import { OutboxTurn } from './outbox.ts'
 import { GroupMembers } from './presence.ts'
+import { Subscriptions } from './subscriptions.ts'
 
 /** What peers are told of us. */
 const PRODUCT = { name: 'TrivetMQ', version: '0.1.0' }
@@ -26,6 +29,7 @@ export class AmqpGateway implements Gateway {
 
   constructor(context: GatewayContext, options: Partial<AmqpOptions> = {}) {
     const limits: AmqpOptions = { ...AMQP_DEFAULTS, ...options }
+    const members = new GroupMembers()
     const containerId = context.broker.identity.brokerName
     this.#share = {
       context,
@@ -35,7 +39,10 @@ export class AmqpGateway implements Gateway {
       container: createControlContainer(containerId),
       turn: new OutboxTurn(),
       budget: new IngestBudget(limits.unstoredBytesTotalMax),
-      members: new GroupMembers(),
+      members,
+      links: new LinkClaims(),
+      subscriptions: new Subscriptions(context.broker, members, context.log),
+      containers: new Containers(),
     }
     this.#timers = [
       context.clock.every(SWEEP_MS, () => this.#each((connection) => connection.sweep())),

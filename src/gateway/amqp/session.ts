@@ -79,6 +79,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   add(link: Link, controlled: ControlledLink): void {
     link.controlled = controlled
     this.#links.set(link.remoteHandle, link)
+    link.claim?.attached((error) => this.detach(link, error))
   }
 
   /** Our attach for this handle of ours is out. */
@@ -278,6 +279,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
 
 /** The link ends; what it sent and the peer did not settle goes back to its group. */
 function letGo(link: Link, state: 'closing' | 'gone', unsettled: readonly Receipt[]): void {
+  link.claim?.release()
   link.close(state)
   if (link instanceof SenderLink) link.abandon(unsettled)
 }

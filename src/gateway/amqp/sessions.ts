@@ -5,10 +5,12 @@ import { type Attachment, makeAttachment } from './attachment.ts'
 import {
   type AttachFrame,
   type Fields,
+  type PeerError,
   readAttach,
   readBegin,
   readDetach,
   readFields,
+  readGoodbye,
 } from './control-frames.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { Disposition } from './disposition.ts'
@@ -16,11 +18,13 @@ import { AmqpError, CONDITION, describeError } from './errors.ts'
 import { Flow } from './flow.ts'
 import type { Ingest, IngestBudget } from './ingest.ts'
 import { INCOMING_WINDOW, LINKS_PER_CONNECTION_MAX, OUTGOING_WINDOW } from './limits.ts'
-import { type Peer, RefusedLink } from './link.ts'
+import { type Link, type Peer, SilentLink } from './link.ts'
+import type { LinkClaims } from './link-claims.ts'
 import { CODE } from './performatives.ts'
 import type { Presence } from './presence.ts'
 import type { PartialBytes } from './receiver-link.ts'
 import { AmqpSession } from './session.ts'
+import type { Subscriptions } from './subscriptions.ts'
 import { Transfer } from './transfer.ts'
 
 export interface SessionsOptions {
@@ -28,6 +32,8 @@ export interface SessionsOptions {
   readonly control: ControlPlane
   readonly auth: Authenticator
   readonly presence: Presence
+  readonly links: LinkClaims
+  readonly subscriptions: Subscriptions
   readonly intake: { ingest: Ingest; budget: IngestBudget; partials: PartialBytes }
   readonly channelsMax: number
   readonly linksPerSessionMax: number
@@ -70,10 +76,9 @@ export class Sessions {
       case CODE.attach:
         return this.#onAttach(channel, readAttach(bytes, at, end))
       case CODE.detach:
-        this.#onDetach(channel, readFields('detach', bytes, at, end))
-        return this.#hold()
+        return this.#onDetach(channel, readFields('detach', bytes, at, end))
       case CODE.end:
-        this.#onEnd(channel)
+        this.#onEnd(channel, readFields('end', bytes, at, end))
         return this.#hold()
       default:
         throw notAllowed(`performative 0x${code.toString(16)} here`)
@@ -184,25 +189,56 @@ export class Sessions {
     }
     const { handle, name } = frame
     const controlled = control.attach(session.remoteChannel, handle, reply, error)
-    session.add(link ?? new RefusedLink(name, handle), controlled)
+    session.add(link ?? new SilentLink(name, handle, 'closing'), controlled)
   }
 
-  #onDetach(channel: number, fields: Fields): void {
+  #onDetach(channel: number, fields: Fields): boolean {
     const session = this.#session(channel)
-    if (!session.isOpen) return
-    const { handle, isClosed } = readDetach(fields)
+    if (!session.isOpen) return true
+    const { handle, isClosed, error } = readDetach(fields)
+    this.#note('amqp.peer-detached', error)
+    let link: Link
     try {
-      const link = session.attachedLink(handle)
-      const isAnswer = link.state === 'closing'
-      session.remove(link)
-      if (!isClosed && !isAnswer) link.controlled?.suspend()
-      this.#options.control.detach(channel, handle)
-    } catch (error) {
-      this.#endFor(session, error)
+      link = session.attachedLink(handle)
+    } catch (thrown) {
+      this.#endFor(session, thrown)
+      return true
     }
+    const isAnswer = link.state === 'closing'
+    session.remove(link)
+    if (isClosed && !isAnswer && link.subscription !== undefined) {
+      this.#unsubscribe(session, link, link.subscription)
+      return false
+    }
+    if (!isClosed && !isAnswer) link.controlled?.suspend()
+    this.#options.control.detach(channel, handle)
+    return this.#hold()
   }
 
-  #onEnd(channel: number): void {
+  /** The peer closed the link, and with it what it subscribed to: the answer waits until that is gone. */
+  #unsubscribe(session: AmqpSession, link: Link, group: string): void {
+    const { control, subscriptions, failed } = this.#options
+    subscriptions
+      .remove(group)
+      .catch((error: unknown) => link.controlled?.close(describeError(error)))
+      .then(() => {
+        if (!this.#isClosed && session.isOpen) {
+          control.detach(session.remoteChannel, link.remoteHandle)
+        }
+        this.#hold()
+      })
+      .catch((error: Error) => failed(error))
+  }
+
+  /** What a peer says went wrong, for those who look for it. */
+  #note(evt: string, error: PeerError | undefined): void {
+    if (error === undefined) return
+    const { log, connectionId } = this.#options.peer
+    log.debug({ evt, connectionId, condition: error.condition }, error.description)
+  }
+
+  #onEnd(channel: number, fields: Fields): void {
+    this.#note('amqp.peer-ended', readGoodbye(fields))
     this.#session(channel).close()
     this.#byChannel.delete(channel)
     this.#options.control.end(channel)

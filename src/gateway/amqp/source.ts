@@ -6,13 +6,15 @@ import { checkGroupName } from '../../model/names.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
 import type { Authenticator } from '../auth.ts'
-import { type Address, brokerName, GRAMMAR, parseAddress, type StartAt } from './address.ts'
+import { type Address, GRAMMAR, parseAddress, type StartAt } from './address.ts'
 import type { Feed } from './feed.ts'
 import { GroupFeed, type GroupSource } from './group-feed.ts'
 import type { Peer } from './link.ts'
+import type { LinkClaim } from './link-claims.ts'
 import { ensureTopic } from './node.ts'
 import type { Presence } from './presence.ts'
 import { type QueueCursor, QueueFeed } from './queue-feed.ts'
+import { nameSubscription, type SubscriptionName, type Subscriptions } from './subscriptions.ts'
 import type { SourceTerminus } from './terminus.ts'
 
 /** A bare topic name is a queue to AMQP's world: its readers share this group. */
@@ -22,6 +24,14 @@ export interface SourceRequest {
   readonly linkName: string
   readonly source: SourceTerminus
   readonly lockMsDefault: number
+  /** Taken when nothing else can refuse the link, before it reads. */
+  readonly claim: LinkClaim
+}
+
+export interface OpenedSource {
+  readonly feed: Feed
+  /** The group of a durable subscription, which goes when the link is closed and not just detached. */
+  readonly subscription: string | undefined
 }
 
 /** @throws BrokerError TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, PERMISSION_DENIED, GROUP_MODE_CONFLICT, ... */
@@ -29,9 +39,10 @@ export async function openSource(
   request: SourceRequest,
   peer: Peer,
   presence: Presence,
+  subscriptions: Subscriptions,
   auth: Authenticator,
-): Promise<Feed> {
-  const { source } = request
+): Promise<OpenedSource> {
+  const { source, claim } = request
   if (source.address === undefined) {
     throw new BrokerError('TOPIC_NOT_FOUND', `a source without an address; write ${GRAMMAR}`)
   }
@@ -40,13 +51,22 @@ export async function openSource(
   auth.authorize(peer.principal, 'consume', { kind: 'topic', name: topic })
   const filter = filterOf(source, address)
   const startAt = source.filters.find((one) => one.startAt)?.startAt ?? address.startAt
-  const group = groupOf(request, address, peer)
+  const isSubscription = address.group === undefined && isTopicLink(source, address)
+  const subscribed = isSubscription ? subscriptionOf(request, address, peer) : undefined
+  const group = subscribed?.group ?? groupOf(source, address)
   await ensureTopic(topic, peer.broker, auth, peer.principal)
-  if (group === undefined) return openQueues(address, filter, startAt, source, peer)
+  if (group === undefined) {
+    claim.take()
+    const feed = await openQueues(address, filter, startAt, source, peer)
+    return { feed, subscription: undefined }
+  }
   checkGroupName(group)
   auth.authorize(peer.principal, 'consume', { kind: 'group', name: group })
+  claim.take()
+  const selection = { topic, filter: filter.expression }
+  const isOwned =
+    subscribed !== undefined && (await subscriptions.open(subscribed, selection, peer.principal))
   await checkMode(group, peer)
-  const isSubscription = address.group === undefined && isTopicLink(source, address)
   const from: GroupSource = {
     topic,
     group,
@@ -58,9 +78,12 @@ export async function openSource(
   }
   await presence.join(from)
   const hasOthers = (): boolean => presence.hasOthers(group)
-  const feed = new GroupFeed(peer, from, hasOthers, () => presence.leave(from))
+  const feed = new GroupFeed(peer, from, hasOthers, () => {
+    presence.leave(from)
+    if (subscribed?.isDurable === false) subscriptions.left(group)
+  })
   if (from.startAt === 'last') await feed.start()
-  return feed
+  return { feed, subscription: isOwned ? group : undefined }
 }
 
 /** A group that is there already goes on where it is; a new one begins at the first or at the next message. */
@@ -70,29 +93,29 @@ function groupStart(startAt: StartAt | undefined, isSubscription: boolean): 'fir
 }
 
 /** undefined for reading by position. */
-function groupOf(request: SourceRequest, address: Address, peer: Peer): string | undefined {
-  const { source } = request
+function groupOf(source: SourceTerminus, address: Address): string | undefined {
   if (address.group !== undefined) return address.group
   if (address.broadcast || address.queueId !== undefined) return undefined
-  if (isTopicLink(source, address)) return subscriptionOf(request, peer)
   // To copy from a queue is to browse it.
-  return source.isCopy ? undefined : QUEUE_GROUP_PREFIX + address.topic
+  if (isTopicLink(source, address) || source.isCopy) return undefined
+  return QUEUE_GROUP_PREFIX + address.topic
 }
 
 const isTopicLink = (source: SourceTerminus, address: Address): boolean =>
   address.routing === 'topic' || source.capabilities.includes('topic')
 
-/**
- * JMS' subscriptions to a topic: a durable one is named by client and link, a shared one may be several
- * clients' (capability `global`), and its further links are named `name|2` and the like.
- */
-function subscriptionOf({ source, linkName }: SourceRequest, peer: Peer): string | undefined {
+/** JMS' subscriptions that are durable or shared; any other reader of a topic gets everything by itself. */
+function subscriptionOf(
+  { source, linkName }: SourceRequest,
+  address: Address,
+  peer: Peer,
+): SubscriptionName | undefined {
+  if (address.broadcast || address.queueId !== undefined) return undefined
   const isDurable = source.durable > 0 || source.expiryPolicy === 'never'
   const isShared = source.capabilities.includes('shared')
-  if (!isDurable && !isShared) return undefined
-  const name = isShared ? linkName.split('|', 1)[0]! : linkName
   const isGlobal = source.capabilities.includes('global')
-  return brokerName(isGlobal ? name : `${peer.containerId}.${name}`)
+  if (!isDurable && !isShared) return undefined
+  return nameSubscription(linkName, peer.containerId, { isDurable, isShared, isGlobal })
 }
 
 /** Filters win over options, for clients that can set both. */

@@ -301,9 +301,10 @@ test('a durable subscription keeps its place, named by client and link', async (
 
 test('a shared subscription is shared by its links', async (t) => {
   const { broker, client } = await setup(t)
-  const source = { address: 'orders', capabilities: ['topic', 'shared', 'global'] }
+  const capabilities = ['topic', 'shared', 'global']
+  const source = { address: 'orders', durable: 2, expiry_policy: 'never', capabilities }
   const one = await client.receiver({ name: 'sub|global', source })
-  const two = await client.receiver({ name: 'sub|global-volatile2', source })
+  const two = await client.receiver({ name: 'sub|global2', source })
   await publish(broker, 'orders', numbered(20))
   const got = [...(await one.accept(10)), ...(await two.accept(10))]
   t.deepEqual(texts(got), numbered(20).sort())

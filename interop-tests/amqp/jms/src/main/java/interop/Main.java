@@ -11,6 +11,7 @@ import javax.jms.BytesMessage;
 import javax.jms.Connection;
 import javax.jms.DeliveryMode;
 import javax.jms.Destination;
+import javax.jms.InvalidClientIDException;
 import javax.jms.InvalidDestinationException;
 import javax.jms.JMSException;
 import javax.jms.MapMessage;
@@ -73,6 +74,11 @@ public final class Main {
         checks.put("a topic's subscribers all get everything from then on", this::topic);
         checks.put("a durable subscription survives its connection", this::durable);
         checks.put("a shared durable subscription", this::shared);
+        checks.put("unsubscribing ends a durable subscription", this::unsubscribe);
+        checks.put("a client id is connected once", this::clientId);
+        checks.put("a subscription to another topic is another one", this::moved);
+        checks.put("a shared subscription that is not durable ends with its consumers", this::sharedVolatile);
+        checks.put("messages that are not persistent come as such", this::nonPersistent);
         checks.put("a delayed message", this::delayed);
         checks.put("an anonymous producer", this::anonymousProducer);
         checks.put("asynchronous sends and a listener", this::asynchronous);
@@ -349,6 +355,103 @@ public final class Main {
             }
             same(20, texts.stream().distinct().count());
             same(20, texts.size());
+        });
+    }
+
+    private void unsubscribe() throws Exception {
+        Connection connection = connect("unsubscriber-" + run);
+        try {
+            Session session = connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
+            Topic topic = session.createTopic(name("unsubscribe"));
+            MessageProducer producer = session.createProducer(topic);
+            session.createDurableSubscriber(topic, "sub").close();
+            producer.send(session.createTextMessage("old"));
+            session.unsubscribe("sub");
+            MessageConsumer again = session.createDurableSubscriber(topic, "sub");
+            same(null, again.receive(300));
+            producer.send(session.createTextMessage("new"));
+            same("new", textOf(got(again)));
+            again.close();
+            session.createSharedDurableConsumer(topic, "shared").close();
+            session.unsubscribe("shared");
+            try {
+                session.unsubscribe("shared");
+                throw new AssertionError("a subscription ended twice");
+            } catch (InvalidDestinationException expected) {
+                // It is not there any more.
+            }
+        } finally {
+            connection.close();
+        }
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            session.createSharedDurableConsumer(session.createTopic(name("global")), "global-" + run).close();
+            session.unsubscribe("global-" + run);
+        });
+    }
+
+    private void clientId() throws Exception {
+        Connection first = connect("client-id-" + run);
+        try {
+            connect("client-id-" + run).close();
+            throw new AssertionError("a client id was connected twice");
+        } catch (InvalidClientIDException expected) {
+            first.createSession(false, Session.AUTO_ACKNOWLEDGE).createProducer(null);
+        } finally {
+            first.close();
+        }
+        connect("client-id-" + run).close();
+    }
+
+    private void moved() throws Exception {
+        Connection connection = connect("mover-" + run);
+        try {
+            Session session = connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
+            Topic here = session.createTopic(name("here"));
+            Topic there = session.createTopic(name("there"));
+            session.createDurableSubscriber(here, "sub").close();
+            session.createProducer(here).send(session.createTextMessage("before"));
+            session.createDurableSubscriber(there, "sub").close();
+            MessageConsumer back = session.createDurableSubscriber(here, "sub");
+            session.createProducer(here).send(session.createTextMessage("after"));
+            same("after", textOf(got(back)));
+        } finally {
+            connection.close();
+        }
+    }
+
+    private void sharedVolatile() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Topic topic = session.createTopic(name("volatile"));
+            MessageProducer producer = session.createProducer(topic);
+            MessageConsumer one = session.createSharedConsumer(topic, "volatile-" + run);
+            MessageConsumer two = session.createSharedConsumer(topic, "volatile-" + run);
+            producer.send(session.createTextMessage("x"));
+            Message message = null;
+            long end = System.currentTimeMillis() + WAIT_MS;
+            while (message == null && System.currentTimeMillis() < end) {
+                message = one.receive(50);
+                if (message == null) message = two.receive(50);
+            }
+            same("x", textOf(message));
+            one.close();
+            two.close();
+            producer.send(session.createTextMessage("missed"));
+            MessageConsumer three = session.createSharedConsumer(topic, "volatile-" + run);
+            producer.send(session.createTextMessage("y"));
+            same("y", textOf(got(three)));
+        });
+    }
+
+    private void nonPersistent() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("nonpersistent"));
+            MessageProducer producer = session.createProducer(queue);
+            producer.setDeliveryMode(DeliveryMode.NON_PERSISTENT);
+            producer.send(session.createTextMessage("x"));
+            Message message = got(session.createConsumer(queue));
+            same(DeliveryMode.NON_PERSISTENT, message.getJMSDeliveryMode());
+            same(Message.DEFAULT_PRIORITY, message.getJMSPriority());
+            same(1, message.getIntProperty("JMSXDeliveryCount"));
         });
     }
 

@@ -1,0 +1,166 @@
+// Subscriptions to topics, as JMS names and keeps them: each is a consumer group. Of a durable one the broker
+// keeps what it selects and whose it is, so that another topic or selector is another subscription (JMS 2.0,
+// 8.3.3), and so that unsubscribing ends what was subscribed and no other group. A shared one that is not
+// durable is gone with its last link.
+import { BrokerError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import type { Principal } from '../auth.ts'
+import type { Broker } from '../gateway.ts'
+import { brokerName } from './address.ts'
+import type { GroupMembers } from './presence.ts'
+
+const ID_PREFIX = 'amqp/subscription/'
+const VOLATILE = '|volatile'
+
+/** A subscription as a link names it. */
+export interface SubscriptionName {
+  readonly group: string
+  readonly containerId: string
+  /** Several links may have it. */
+  readonly isShared: boolean
+  /** Its name alone says which it is, whatever the container. */
+  readonly isGlobal: boolean
+  readonly isDurable: boolean
+}
+
+/** What a durable one selects. */
+export interface Selection {
+  readonly topic: string
+  readonly filter: string
+}
+
+interface Kept extends Selection {
+  readonly user: string
+  readonly containerId: string
+  readonly isShared: boolean
+  readonly isGlobal: boolean
+}
+
+/** qpid-jms names the links of one shared subscription `name`, `name|2`, `name|global3`, `name|volatile4`. */
+export function nameSubscription(
+  linkName: string,
+  containerId: string,
+  kind: Pick<SubscriptionName, 'isShared' | 'isGlobal' | 'isDurable'>,
+): SubscriptionName {
+  const name = kind.isShared ? linkName.split('|', 1)[0]! : linkName
+  const group = brokerName(kind.isGlobal ? name : `${containerId}.${name}`)
+  return { ...kind, containerId, group: kind.isDurable ? group : group + VOLATILE }
+}
+
+export class Subscriptions {
+  readonly #broker: Broker
+  readonly #members: GroupMembers
+  readonly #log: Logger
+
+  constructor(broker: Broker, members: GroupMembers, log: Logger) {
+    this.#broker = broker
+    this.#members = members
+    this.#log = log
+  }
+
+  /**
+   * Before a link reads from it. What it selected before goes when it selects something else now. Answers
+   * whether the group is a durable subscription's own, which ends with its link; one that was there under
+   * the name is not. @throws BrokerError PERMISSION_DENIED, SUBSCRIPTION_CONFLICT
+   */
+  async open(name: SubscriptionName, selection: Selection, principal: Principal): Promise<boolean> {
+    const { group, containerId, isShared, isGlobal } = name
+    if (!name.isDurable) {
+      // Left over from links that ended with the process.
+      if (this.#members.count(group) === 0) await this.#deleteGroup(group)
+      return false
+    }
+    const user = isGlobal ? '' : principal.name
+    const wanted: Kept = { ...selection, user, containerId, isShared, isGlobal }
+    const kept = await this.#find(group)
+    if (kept !== undefined) {
+      check(group, kept, wanted)
+      if (kept.topic === wanted.topic && kept.filter === wanted.filter) return true
+      if (this.#members.count(group) > 0) throw inUse(group, kept)
+      await this.#deleteGroup(group)
+    } else if ((await this.#broker.groups.get(group)) !== undefined) return false
+    // Before there is a group: one without a record would be taken for another's.
+    await this.#broker.sessions.save(ID_PREFIX + group, Buffer.from(JSON.stringify(wanted)))
+    return true
+  }
+
+  /**
+   * What unsubscribing by this link name would end. @throws BrokerError GROUP_NOT_FOUND,
+   * PERMISSION_DENIED, QUEUE_LOCKED while a link has it
+   */
+  async find(
+    linkName: string,
+    containerId: string,
+    principal: Principal,
+  ): Promise<{ group: string; topic: string; isShared: boolean }> {
+    const isGlobal = linkName.endsWith('|global')
+    const kind = { isShared: isGlobal, isGlobal, isDurable: true }
+    const { group } = nameSubscription(linkName, containerId, kind)
+    const kept = await this.#find(group)
+    if (kept === undefined || kept.isGlobal !== isGlobal) {
+      throw new BrokerError('GROUP_NOT_FOUND', `there is no subscription '${linkName}'`)
+    }
+    if (!isGlobal) check(group, kept, { ...kept, containerId, user: principal.name })
+    if (this.#members.count(group) > 0) {
+      throw new BrokerError('QUEUE_LOCKED', `the subscription '${linkName}' has consumers still`)
+    }
+    return { group, topic: kept.topic, isShared: kept.isShared }
+  }
+
+  /** With its place; not while links have it. */
+  async remove(group: string): Promise<void> {
+    if (this.#members.count(group) > 0) return
+    // A record without its group counts for nothing, a group without its record could not be ended.
+    await this.#deleteGroup(group)
+    await this.#broker.sessions.delete(ID_PREFIX + group)
+  }
+
+  /** A link that had a subscription which is not durable is gone. */
+  left(group: string): void {
+    if (this.#members.count(group) > 0) return
+    this.#deleteGroup(group).catch((error: unknown) => {
+      const fields = { evt: 'amqp.subscription-left', group, error: String(error) }
+      this.#log.warn(fields, 'the group of a subscription that ended could not be deleted')
+    })
+  }
+
+  /** undefined when an operator has deleted the group. */
+  async #find(group: string): Promise<Kept | undefined> {
+    const state = await this.#broker.sessions.load(ID_PREFIX + group)
+    if (state === undefined || (await this.#broker.groups.get(group)) === undefined)
+      return undefined
+    return JSON.parse(state.toString()) as Kept
+  }
+
+  async #deleteGroup(group: string): Promise<void> {
+    if ((await this.#broker.groups.get(group)) !== undefined)
+      await this.#broker.groups.delete(group)
+  }
+}
+
+/** @throws BrokerError when it is another's, or of another kind */
+function check(group: string, kept: Kept, wanted: Kept): void {
+  if (kept.user !== wanted.user) {
+    throw new BrokerError(
+      'PERMISSION_DENIED',
+      `the subscription with the group '${group}' is another user's; an operator may delete the group`,
+    )
+  }
+  const isSame =
+    kept.isShared === wanted.isShared &&
+    kept.isGlobal === wanted.isGlobal &&
+    (kept.isGlobal || kept.containerId === wanted.containerId)
+  if (isSame) return
+  throw new BrokerError(
+    'SUBSCRIPTION_CONFLICT',
+    `the group '${group}' is another subscription's: ${kept.isShared ? '' : 'not '}shared, of container ` +
+      `'${kept.containerId}'; unsubscribe that first`,
+  )
+}
+
+const inUse = (group: string, kept: Kept): BrokerError =>
+  new BrokerError(
+    'SUBSCRIPTION_CONFLICT',
+    `the subscription with the group '${group}' has consumers of topic '${kept.topic}' and filter ` +
+      `'${kept.filter}'; close them before it selects something else`,
+  )
