@@ -78,6 +78,12 @@ async function tell(client: Client, { topic, note }: Wish): Promise<void> {
       once(isMissing ? `there is no topic '${topic}' yet; waiting for it` : status.error.message)
     }
     if (status.type === 'disconnected') once(`${status.error.message}; connecting again`)
+    if (status.type === 'unreachable') {
+      note(`the broker '${status.broker}' at ${status.address} is away; its messages wait for it`)
+    }
+    if (status.type === 'reachable') {
+      note(`the broker '${status.broker}' at ${status.address} is back`)
+    }
     if (status.type === 'error') once(status.error.message)
   }
 }

@@ -5,6 +5,7 @@ import { GroupAdmin } from './group-admin.ts'
 import { Masters } from './masters.ts'
 import { MessageLookup } from './message-lookup.ts'
 import type { Directory } from './name-servers.ts'
+import type { Outages } from './outages.ts'
 import type { Presence } from './presence.ts'
 import type { Routes } from './routes.ts'
 import { TopicAdmin } from './topic-admin.ts'
@@ -23,8 +24,8 @@ export class Admin {
   readonly #directory: Directory
   readonly #masters: Masters
 
-  constructor(directory: Directory, presence: Presence, routes: Routes) {
-    const masters = new Masters(directory, presence)
+  constructor(directory: Directory, presence: Presence, routes: Routes, outages: Outages) {
+    const masters = new Masters(directory, presence, outages)
     this.#directory = directory
     this.#masters = masters
     this.topics = new TopicAdmin(masters, directory, routes)

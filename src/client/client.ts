@@ -12,6 +12,7 @@ import type { Delivery } from './delivery.ts'
 import type { MemberContext } from './group-member.ts'
 import { type Directory, NameServers } from './name-servers.ts'
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.ts'
+import { Outages } from './outages.ts'
 import type { OutgoingMessage } from './outgoing.ts'
 import { type PeerOptions, Peers } from './peers.ts'
 import { Positions, type PullRequest, type PullResult, type QueueEnds } from './positions.ts'
@@ -60,6 +61,7 @@ interface Closable {
 export class Client implements AsyncDisposable {
   readonly admin: Admin
   readonly #status = new StatusFeed()
+  readonly #outages: Outages
   readonly #directoryPeers: Peers
   readonly #presence: Presence
   readonly #producer: Producer
@@ -74,26 +76,23 @@ export class Client implements AsyncDisposable {
   /** Use `connect`. */
   constructor(options: CheckedOptions) {
     const { clock, nameServers, broker, producerGroup, timeoutMs } = options
-    const peers: PeerOptions = {
-      clock,
-      status: this.#status,
-      credentials: options.auth,
-      tls: options.tls,
-      connectTimeoutMs: options.connectTimeoutMs,
-    }
+    const { tls, connectTimeoutMs } = options
+    const dialling = { clock, status: this.#status, tls, connectTimeoutMs }
+    this.#outages = new Outages(dialling)
+    const peers: PeerOptions = { ...dialling, credentials: options.auth, outages: this.#outages }
     this.#directoryPeers = new Peers(peers)
     const directory: Directory =
       broker === undefined
         ? new NameServers(this.#directoryPeers, nameServers)
         : new SingleBroker(this.#directoryPeers, broker)
-    const routes = new Routes(directory, clock)
+    const routes = new Routes(directory, clock, this.#outages)
     this.#presence = new Presence(peers, { consumers: [], producerGroups: [producerGroup] })
     const brokers = new Brokers(this.#presence, routes)
     const ids = new UniqueIds(clock)
     const sending = { clock, group: producerGroup, timeoutMs }
     this.#producer = new Producer(sending, brokers, routes, ids)
     this.#positions = new Positions(brokers, routes)
-    this.admin = new Admin(directory, this.#presence, routes)
+    this.admin = new Admin(directory, this.#presence, routes, this.#outages)
     this.#context = { clock, status: this.#status, routes, peers }
   }
 
@@ -184,9 +183,9 @@ export class Client implements AsyncDisposable {
     return this.#positions.offsetByTime(at, options)
   }
 
-  /** What happens in the background, from now on. */
+  /** What happens in the background, from now on, after the brokers that are away already. */
   status(): AsyncIterableIterator<Status> {
-    return this.#status.listen()
+    return this.#status.listen(this.#outages.current)
   }
 
   /**
@@ -208,6 +207,7 @@ export class Client implements AsyncDisposable {
     await Promise.all([...this.#open].map((one) => one.close({ deadlineMs })))
     this.#isDrained = true
     await this.#producer.idle(deadline - clock.monotonic())
+    this.#outages.close()
     await this.#presence.close()
     this.#directoryPeers.close()
     this.#status.close()

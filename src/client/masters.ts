@@ -4,6 +4,7 @@ import type { Command } from '../remoting/command.ts'
 import type { RemotingConnection, RequestOptions } from '../remoting/connection.ts'
 import type { CallOptions } from './calls.ts'
 import type { Directory } from './name-servers.ts'
+import type { Outages } from './outages.ts'
 import type { Presence } from './presence.ts'
 import { responseError } from './response-errors.ts'
 
@@ -23,17 +24,21 @@ export interface MasterAnswer extends Master {
 export class Masters {
   readonly #directory: Directory
   readonly #presence: Presence
+  readonly #outages: Outages
 
-  constructor(directory: Directory, presence: Presence) {
+  constructor(directory: Directory, presence: Presence, outages: Outages) {
     this.#directory = directory
     this.#presence = presence
+    this.#outages = outages
   }
 
   async list(options: CallOptions): Promise<readonly Master[]> {
     const brokers = await this.#directory.brokers(options)
     return brokers.flatMap(({ brokerName, addresses }) => {
       const address = addresses.get(MASTER_ID)
-      return address === undefined ? [] : [{ name: brokerName, address }]
+      if (address === undefined) return []
+      this.#outages.expect(brokerName, address)
+      return [{ name: brokerName, address }]
     })
   }
 

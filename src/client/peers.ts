@@ -14,6 +14,7 @@ import {
 import type { Credentials } from '../remoting/signature.ts'
 import { abortController, within } from './abort.ts'
 import type { CallOptions } from './calls.ts'
+import type { Outages } from './outages.ts'
 import type { StatusFeed } from './status.ts'
 
 export interface PeerOptions {
@@ -22,6 +23,7 @@ export interface PeerOptions {
   readonly credentials?: Credentials | undefined
   readonly tls?: DialOptions['tls']
   readonly connectTimeoutMs: number
+  readonly outages: Outages
 }
 
 export interface PeerListener {
@@ -71,7 +73,7 @@ export class Peers {
   }
 
   async #dial(address: string): Promise<RemotingConnection> {
-    const { clock, credentials, tls, connectTimeoutMs, status } = this.#options
+    const { clock, credentials, tls, connectTimeoutMs, status, outages } = this.#options
     const connection = await dial({
       ...splitAddress(address),
       clock,
@@ -80,16 +82,22 @@ export class Peers {
       connectTimeoutMs,
       signal: this.#stop.signal,
       onPush: (command) => this.#listener.push?.(command, address),
+    }).catch((error: BrokerError) => {
+      if (!this.#stop.signal.aborted) outages.failed(address, error)
+      throw error
     })
     if (this.#stop.signal.aborted) {
       connection.close()
       throw closedError()
     }
     this.#connections.set(address, connection)
+    outages.connected(address)
     status.emit({ type: 'connected', address })
     void connection.closed.then((error) => {
       if (this.#connections.get(address) === connection) this.#connections.delete(address)
-      if (error !== undefined) status.emit({ type: 'disconnected', address, error })
+      if (error === undefined) return
+      status.emit({ type: 'disconnected', address, error })
+      outages.lost(address, error)
     })
     this.#listener.connected?.(address)
     return connection

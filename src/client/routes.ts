@@ -11,6 +11,7 @@ import { compareQueues } from './allocation.ts'
 import { withRetries } from './attempts.ts'
 import type { CallOptions } from './calls.ts'
 import { type Directory, isConnectionFailure } from './name-servers.ts'
+import type { Outages } from './outages.ts'
 
 const MASTER_ID = 0
 const FRESH_MS = 30_000
@@ -40,13 +41,15 @@ interface Known {
 export class Routes {
   readonly #directory: Directory
   readonly #clock: Clock
+  readonly #outages: Outages
   readonly #known = new Map<string, Known>()
   readonly #asking = new Map<string, Promise<Queues>>()
   readonly #addresses = new Map<string, string>()
 
-  constructor(directory: Directory, clock: Clock) {
+  constructor(directory: Directory, clock: Clock, outages: Outages) {
     this.#directory = directory
     this.#clock = clock
+    this.#outages = outages
   }
 
   /** For reading. Rejects with TOPIC_NOT_FOUND, NO_ROUTE, UNREACHABLE. */
@@ -175,8 +178,12 @@ export class Routes {
   #learnBrokers(route: TopicRoute): void {
     for (const { brokerName, addresses } of route.brokers) {
       const master = addresses.get(MASTER_ID)
-      if (master === undefined) this.#addresses.delete(brokerName)
-      else this.#addresses.set(brokerName, master)
+      if (master === undefined) {
+        this.#addresses.delete(brokerName)
+        continue
+      }
+      this.#addresses.set(brokerName, master)
+      this.#outages.expect(brokerName, master)
     }
   }
 }

@@ -6,6 +6,24 @@ import { Mailbox } from './mailbox.ts'
 export type Status =
   | { readonly type: 'connected'; readonly address: string }
   | { readonly type: 'disconnected'; readonly address: string; readonly error: BrokerError }
+  /**
+   * A broker that was used cannot be reached, since `sinceMs` (epoch ms): sends go on at others, what it holds waits
+   * there. Said once; a new listener hears it of those that are away already.
+   */
+  | {
+      readonly type: 'unreachable'
+      readonly broker: string
+      readonly address: string
+      readonly sinceMs: number
+      readonly error: BrokerError
+    }
+  /** It is back; `sinceMs` is when it went. */
+  | {
+      readonly type: 'reachable'
+      readonly broker: string
+      readonly address: string
+      readonly sinceMs: number
+    }
   /** A consumer cannot read from a broker; tried again after `delayMs`. */
   | {
       readonly type: 'reconnecting'
@@ -46,11 +64,12 @@ export class StatusFeed {
     this.#listeners.clear()
   }
 
-  /** From now on, until the client is closed or the loop left. */
-  listen(): AsyncIterableIterator<Status> {
+  /** From now on, after what lasts already, until the client is closed or the loop left. */
+  listen(lasting: readonly Status[] = []): AsyncIterableIterator<Status> {
     const listener = new StatusListener(() => this.#listeners.delete(listener))
     if (this.#closed) listener.end()
     else this.#listeners.add(listener)
+    for (const status of lasting) listener.push(status)
     return listener
   }
 }

@@ -1,6 +1,8 @@
 import test from 'ava'
 import type { Directory } from '../../src/client/name-servers.ts'
+import { Outages } from '../../src/client/outages.ts'
 import { Routes } from '../../src/client/routes.ts'
+import { StatusFeed } from '../../src/client/status.ts'
 import { PERM_READ, PERM_READ_WRITE } from '../../src/model/topic.ts'
 import type { BrokerAddresses, TopicRoute } from '../../src/remoting/requests/route.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -45,10 +47,13 @@ async function passing<T>(clock: FakeClock, promise: Promise<T>): Promise<T> {
   return promise
 }
 
+const routesOver = (names: Directory, clock: FakeClock): Routes =>
+  new Routes(names, clock, new Outages({ clock, status: new StatusFeed(), connectTimeoutMs: 1000 }))
+
 test('a topic is known once the name servers have it, and its queues are its own then', async (t) => {
   const clock = new FakeClock()
   const names = directory(4)
-  const routes = new Routes(names, clock)
+  const routes = routesOver(names, clock)
   await passing(clock, routes.untilKnown('T', 1))
   t.is(names.asked(), 4)
   t.is((await routes.writableQueues('T')).length, 1)
@@ -56,7 +61,7 @@ test('a topic is known once the name servers have it, and its queues are its own
 
 test('a topic that no name server ever has ends the wait in time', async (t) => {
   const clock = new FakeClock()
-  const routes = new Routes(directory(Number.MAX_SAFE_INTEGER), clock)
+  const routes = routesOver(directory(Number.MAX_SAFE_INTEGER), clock)
   const waiting = passing(clock, routes.untilKnown('T', 1, { timeoutMs: 3000 }))
   await t.throwsAsync(waiting, {
     code: 'NO_ROUTE',
@@ -68,7 +73,7 @@ test('a topic that no name server ever has ends the wait in time', async (t) => 
 test('the queues in which a send would create the topic are not taken for its own', async (t) => {
   const clock = new FakeClock()
   const names = directory(4, TEMPLATE)
-  const routes = new Routes(names, clock)
+  const routes = routesOver(names, clock)
   await passing(clock, routes.untilKnown('T', 1))
   t.is(names.asked(), 4)
   t.is((await routes.writableQueues('T')).length, 1)
@@ -77,7 +82,7 @@ test('the queues in which a send would create the topic are not taken for its ow
 test('queues that are not the own ones are not remembered when the wait ends without others', async (t) => {
   const clock = new FakeClock()
   const names = directory(Number.MAX_SAFE_INTEGER, TEMPLATE)
-  const routes = new Routes(names, clock)
+  const routes = routesOver(names, clock)
   const waiting = passing(clock, routes.untilKnown('T', 1, { timeoutMs: 100 }))
   await t.throwsAsync(waiting, {
     code: 'NO_ROUTE',
@@ -90,7 +95,7 @@ test('queues that are not the own ones are not remembered when the wait ends wit
 
 test('a topic is known also where its broker permits only to read', async (t) => {
   const clock = new FakeClock()
-  const routes = new Routes(directory(2, TEMPLATE, routeOf(1, 1, PERM_READ)), clock)
+  const routes = routesOver(directory(2, TEMPLATE, routeOf(1, 1, PERM_READ)), clock)
   await passing(clock, routes.untilKnown('T', 1))
   t.is((await routes.queues('T')).readable.length, 1)
 })
@@ -98,7 +103,7 @@ test('a topic is known also where its broker permits only to read', async (t) =>
 test('a name server that says nothing ends the wait for a topic in time', async (t) => {
   const clock = new FakeClock()
   const silent: Directory = { ...directory(1), route: () => new Promise(() => {}) }
-  const waiting = passing(clock, new Routes(silent, clock).untilKnown('T', 1, { timeoutMs: 3000 }))
+  const waiting = passing(clock, routesOver(silent, clock).untilKnown('T', 1, { timeoutMs: 3000 }))
   await t.throwsAsync(waiting, { code: 'TIMED_OUT' })
   t.true(clock.monotonic() <= 3010)
 })
