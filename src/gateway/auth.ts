@@ -37,6 +37,11 @@ export interface Authenticator {
    */
   verifySignature(accessKey: string, signature: string, content: readonly Uint8Array[]): Principal
   /**
+   * The principal that something kept belongs to, by its name in `ownerName`, with the rights it has now;
+   * undefined when the configuration has no such user.
+   */
+  ownerOf(name: string | undefined): Principal | undefined
+  /**
    * - Anonymous and admins may do everything; `manage` is theirs alone, as are system topics.
    * - `publish` on a topic needs a `publish` grant, `consume` on a topic or group a `consume` grant.
    * - `create` on a topic needs a `create` grant; a group is created by whoever may consume with it.
@@ -47,6 +52,10 @@ export interface Authenticator {
    */
   authorize(principal: Principal, action: Action, resource: Resource): void
 }
+
+/** What is noted of a principal with what it leaves: undefined for the anonymous one, who all are the same. */
+export const ownerName = ({ name, anonymous }: Principal): string | undefined =>
+  anonymous ? undefined : name
 
 /** `authorize` as an answer. */
 export function isAllowed(
@@ -147,6 +156,11 @@ class UserStore implements Authenticator {
     const isRight = timingSafeEqual(wanted, given.length === wanted.length ? given : NO_DIGEST)
     if (isRight && user?.secretKey !== undefined) return user.principal
     throw new BrokerError('UNAUTHENTICATED', 'unknown access key or wrong signature')
+  }
+
+  ownerOf(name: string | undefined): Principal | undefined {
+    if (name !== undefined) return this.#users.get(name)?.principal
+    return this.anonymousAllowed ? ANONYMOUS : undefined
   }
 
   authorize(principal: Principal, action: Action, resource: Resource): void {

@@ -108,7 +108,10 @@ export interface Groups {
 export interface Cursors {
   /** undefined when the group never committed here. */
   committed(group: string, topic: string, queueId: number): Promise<QueueOffset | undefined>
-  /** Next offset to consume. Kept at once, durable within a second (sooner at shutdown). */
+  /**
+   * Next offset to consume. Kept at once, durable within a second (sooner at shutdown). Where a group starts, its
+   * first here, gets into the log before any message that is published after the call.
+   */
   commit(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void>
   range(topic: string, queueId: number): Promise<QueueRange>
   /** 'lower': first offset stored at or after; 'upper': last stored at or before (RocketMQ 4.3). */

@@ -7,7 +7,7 @@ import { MqttGateway } from '../../src/gateway/mqtt/server.ts'
 import type { Logger } from '../../src/log.ts'
 import { startBroker, type TestBroker } from './broker.ts'
 import { LogLines } from './log-lines.ts'
-import { connect } from './mqtt-packets.ts'
+import { ack, connect } from './mqtt-packets.ts'
 import { RawPeer } from './raw-peer.ts'
 
 export type Users = Readonly<Record<string, User>>
@@ -89,4 +89,26 @@ export async function joined(
   peer.send(connect(clientId, shape))
   const { body } = await peer.readPacket()
   return { peer, present: body[0] === 1, code: body[1]! }
+}
+
+/** The payload of the next PUBLISH, other packets passed; at QoS 1 it is acknowledged. */
+export async function nextPayload(peer: RawPeer): Promise<string> {
+  for (;;) {
+    const { first, body } = await peer.readPacket()
+    if (first >>> 4 !== 3) continue
+    const topicEnd = 2 + body.readUInt16BE(0)
+    if ((first & 6) === 0) return body.subarray(topicEnd).toString()
+    peer.send(ack('puback', body.readUInt16BE(topicEnd)))
+    return body.subarray(topicEnd + 2).toString()
+  }
+}
+
+/** The payloads before `last`. */
+export async function payloadsUntil(peer: RawPeer, last: string): Promise<string[]> {
+  const payloads: string[] = []
+  for (;;) {
+    const payload = await nextPayload(peer)
+    if (payload === last) return payloads
+    payloads.push(payload)
+  }
 }

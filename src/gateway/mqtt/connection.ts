@@ -248,7 +248,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#authorizeWill(terms, principal)
     const { clientId, expiryMs, will } = terms
     const { clean } = packet
-    const request = { clientId, clean, expiryMs, will, holder: this }
+    const request = { clientId, principal, clean, expiryMs, will, holder: this }
     const { session, present } = await sessions.attach(request)
     if (session.holder !== this) return
     if (this.#state !== 'connecting') {

@@ -130,13 +130,16 @@ export class Outbound implements FeedReader {
     } finally {
       this.#isPumping = false
     }
-    for (const roomAgain of this.roomWatchers) roomAgain()
+    // From the last: one that leaves while it is told must not hide another.
+    for (let i = this.roomWatchers.length - 1; i >= 0; i--) this.roomWatchers[i]?.()
   }
 
-  /** A message of a shared subscription. False: it may not or need not be sent, settle it. */
+  mayConsume(delivery: Delivery): boolean {
+    return this.#peer.mayConsume(delivery.recordTopic)
+  }
+
+  /** A message of a shared subscription. False: it need not be sent, settle it. */
   sendShared(delivery: Delivery, subscription: Subscription, receipt: Receipt): boolean {
-    // A topic that got its messages after the subscription was made was not asked for then.
-    if (!this.#peer.mayConsume(delivery.recordTopic)) return false
     const combined = this.#combiner.combine([subscription], false)
     if (delivery.expiresMs <= this.#parts.context.clock.now()) {
       this.#parts.counters.expired++
@@ -332,6 +335,11 @@ export class Outbound implements FeedReader {
       return
     }
     const delivery = new Delivery(record, 0)
+    if (!this.mayConsume(delivery)) {
+      // Sent when the client was allowed to see it; it is not now.
+      inFlight.remove(slot)
+      return
+    }
     const matching = [...this.#session.subscriptions.values()].filter(
       ({ share, filter }) => share === undefined && filterMatches(filter, delivery.topicName),
     )

@@ -10,14 +10,16 @@ import {
   type PublishResult,
   type StateChange,
 } from '../../model/message.ts'
+import type { Authenticator } from '../auth.ts'
 import type { Broker } from '../gateway.ts'
 import type { Addresses, Route } from './address.ts'
 import { isPlain, type PublishFacts, toRecordProperties } from './message.ts'
 import type { Retained } from './retained.ts'
-import type { Will } from './session.ts'
+import type { Session, Will } from './session.ts'
 
 export class Publisher {
   readonly #broker: Broker
+  readonly #auth: Authenticator
   readonly #clock: Clock
   readonly #log: Logger
   readonly #addresses: Addresses
@@ -25,12 +27,14 @@ export class Publisher {
 
   constructor(parts: {
     broker: Broker
+    auth: Authenticator
     clock: Clock
     log: Logger
     addresses: Addresses
     retained: Retained
   }) {
     this.#broker = parts.broker
+    this.#auth = parts.auth
     this.#clock = parts.clock
     this.#log = parts.log
     this.#addresses = parts.addresses
@@ -62,25 +66,51 @@ export class Publisher {
     return published
   }
 
-  /** `session`: its state without the will. Never throws: no client is left to be told. */
-  async publishWill(will: Will, clientId: string, session?: StateChange): Promise<void> {
-    try {
-      const facts = {
-        ...will,
-        publisher: undefined,
-        uniqueKey: undefined,
-        nowMs: this.#clock.now(),
-      }
-      const route = this.#addresses.route(will.topic)
-      const message = this.message(route, will.payload, facts, NO_HOST)
-      const change = will.retain ? this.#retainWill(will, message, clientId) : undefined
-      const retained = change === undefined ? [] : [change]
-      const [result] = await this.publish([message], retained, session)
-      if (result instanceof BrokerError) throw result
-    } catch (error) {
+  /**
+   * With `state`, the session's when it has the will no more. Its owner must be allowed now what was allowed
+   * when the will was left. Never throws: no client is left to be told.
+   */
+  async publishWill(will: Will, session: Session, state?: StateChange): Promise<void> {
+    const { clientId } = session
+    const lost = (error: unknown): void => {
       const fields = { evt: 'mqtt.will_lost', clientId, topic: will.topic, err: error }
       this.#log.warn(fields, 'a will could not be published')
     }
+    const messages: NewMessage[] = []
+    const retained: StateChange[] = []
+    try {
+      const message = this.#willMessage(will, session)
+      const change = will.retain ? this.#retainWill(will, message, clientId) : undefined
+      if (change !== undefined) retained.push(change)
+      messages.push(message)
+    } catch (error) {
+      lost(error)
+    }
+    try {
+      const [result] = await this.publish(messages, retained, state)
+      if (result instanceof BrokerError) lost(result)
+    } catch (error) {
+      lost(error)
+    }
+  }
+
+  /** @throws BrokerError PERMISSION_DENIED, MESSAGE_INVALID */
+  #willMessage(will: Will, session: Session): NewMessage {
+    const route = this.#addresses.route(will.topic)
+    this.#authorize(route, session)
+    const nowMs = this.#clock.now()
+    const facts = { ...will, publisher: undefined, uniqueKey: undefined, nowMs }
+    return this.message(route, will.payload, facts, NO_HOST)
+  }
+
+  /** @throws PERMISSION_DENIED */
+  #authorize(route: Route, { user }: Session): void {
+    const owner = this.#auth.ownerOf(user)
+    if (owner === undefined) {
+      const whose = user === undefined ? 'the session has no owner' : `there is no user '${user}'`
+      throw new BrokerError('PERMISSION_DENIED', `${whose}, who could be allowed to publish it`)
+    }
+    this.#auth.authorize(owner, 'publish', { kind: 'topic', name: route.topic })
   }
 
   /** A will comes without asking for room. */

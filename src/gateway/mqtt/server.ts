@@ -116,23 +116,24 @@ export class MqttGateway implements Gateway {
 }
 
 function assemble(context: GatewayContext, options: MqttOptions): Parts {
-  const { broker, clock, log } = context
+  const { auth, broker, clock, log } = context
   const counters = { published: 0, delivered: 0, droppedTooLarge: 0, expired: 0, missed: 0 }
   const addresses = new Addresses(broker)
   const retained = new Retained(broker, clock, options)
-  const publisher = new Publisher({ broker, clock, log, addresses, retained })
+  const publisher = new Publisher({ ...context, addresses, retained })
   const subscribers = new FilterCounts()
   const feeds = new Feeds(broker, (error, topic) => {
     if (BrokerError.from(error).code === 'CLOSED') return
     log.warn({ evt: 'mqtt.read_failed', topic, err: error }, 'reading a light queue failed')
   })
   const sessions = new SessionTable({
+    auth,
     broker,
     clock,
     log,
     subscribers,
     sessionsMax: options.sessionsMax,
-    publishWill: (will, { clientId }, state) => publisher.publishWill(will, clientId, state),
+    publishWill: (will, session, state) => publisher.publishWill(will, session, state),
   })
   return {
     ...{ context, options, addresses, feeds, sessions, retained, subscribers, publisher, counters },

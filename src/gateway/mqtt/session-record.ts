@@ -42,6 +42,7 @@ const savedSubscription = z.object({
 const savedSession = z.object({
   format: z.literal(FORMAT),
   epoch: z.string(),
+  user: z.string().optional(),
   /** null = never. */
   expiryMs: z.number().nullable(),
   cursor: count,
@@ -60,6 +61,7 @@ export function encodeSession(session: Session): Buffer {
   const saved: z.input<typeof savedSession> = {
     format: FORMAT,
     epoch: session.epoch,
+    user: session.user,
     expiryMs: session.expiryMs === NEVER ? null : session.expiryMs,
     cursor: session.cursor,
     nextId: inFlight.nextId,
@@ -86,6 +88,7 @@ export function decodeSession(clientId: string, bytes: Buffer): Session | undefi
   if (!parsed.success) return undefined
   const saved = parsed.data
   const session = new Session(clientId, saved.epoch)
+  session.user = saved.user
   session.expiryMs = saved.expiryMs ?? NEVER
   session.cursor = logPosition(saved.cursor)
   for (const one of saved.subscriptions) session.subscriptions.set(one.text, loadSubscription(one))

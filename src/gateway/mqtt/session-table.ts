@@ -4,6 +4,7 @@ import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { StateChange } from '../../model/message.ts'
+import { type Authenticator, ownerName, type Principal } from '../auth.ts'
 import type { Broker } from '../gateway.ts'
 import type { FilterCounts } from './filter-counts.ts'
 import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
@@ -16,6 +17,7 @@ export interface SessionTableParts {
   readonly clock: Clock
   readonly log: Logger
   readonly subscribers: FilterCounts
+  readonly auth: Authenticator
   readonly sessionsMax: number
   /**
    * Publishes a session's will, and with it the state of the session that has it no more; must not throw,
@@ -26,11 +28,16 @@ export interface SessionTableParts {
 
 export interface AttachRequest {
   readonly clientId: string
+  /** Who asks. */
+  readonly principal: Principal
   readonly clean: boolean
   readonly expiryMs: number
   readonly will: Will | undefined
   readonly holder: SessionHolder
 }
+
+/** A client that tries again and again costs one line of the log in this time. */
+const REFUSALS_LOGGED_EVERY_MS = 60_000
 
 const idOf = ({ clientId }: Session): string => ID_PREFIX + clientId
 
@@ -75,11 +82,13 @@ export class SessionTable {
 
   /**
    * The session of the client id for a new connection: the old one, or with `clean` (or without an old
-   * one) a new one. Whoever held it is told first.
+   * one) a new one. Whoever held it is told first. That of another user is left alone. Rejects with
+   * PERMISSION_DENIED.
    */
   attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
     return this.#exclusive(request.clientId, async () => {
       let session = this.#sessions.get(request.clientId)
+      if (session !== undefined) this.#checkOwner(session, request.principal)
       session?.holder?.takenOver()
       // Taking over ends a session that lives no longer than its connection.
       if (session !== undefined && (request.clean || !session.isPersistent)) {
@@ -91,6 +100,7 @@ export class SessionTable {
       session ??= new Session(request.clientId)
       this.#cancelTimers(session)
       session.disconnectedMs = undefined
+      session.user = ownerName(request.principal)
       session.expiryMs = request.expiryMs
       session.will = request.will
       session.inbound.owesNothing()
@@ -110,6 +120,27 @@ export class SessionTable {
       }
       return { session, present }
     })
+  }
+
+  /** Also an administrator has no part in it: what the session holds is on its way to its own client. */
+  #checkOwner(session: Session, principal: Principal): void {
+    const { user, clientId } = session
+    if (user === undefined || user === ownerName(principal)) return
+    const { auth, clock, log } = this.#parts
+    // The configuration has no such user any more, so that nobody else could have it.
+    if (auth.ownerOf(user) === undefined) return
+    const nowMs = clock.monotonic()
+    if (nowMs - session.refusedMs >= REFUSALS_LOGGED_EVERY_MS) {
+      session.refusedMs = nowMs
+      log.warn(
+        { evt: 'mqtt.session_of_another', clientId, owner: user, user: principal.name },
+        'a client was refused: the session of its client id belongs to another user',
+      )
+    }
+    throw new BrokerError(
+      'PERMISSION_DENIED',
+      `the session of the client id '${clientId}' belongs to another user; choose another client id`,
+    )
   }
 
   #checkQuota(): void {

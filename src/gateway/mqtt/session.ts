@@ -32,6 +32,11 @@ export class Session {
   readonly epoch: string
   /** How long it lives without a connection; 0 = ends with it. */
   expiryMs: number
+  /**
+   * Name of the user it belongs to. Without one it is of the time before sessions had owners, or of a broker
+   * without users: the next client with its id has it.
+   */
+  user: string | undefined = undefined
   readonly subscriptions = new Map<string, Subscription>()
   readonly inFlight = new InFlight()
   readonly inbound = new InboundIds()
@@ -43,6 +48,8 @@ export class Session {
   /** When the last connection was lost, epoch ms; undefined while connected. */
   disconnectedMs: number | undefined = undefined
   holder: SessionHolder | undefined = undefined
+  /** When it was last logged that another user asked for it, monotonic ms. */
+  refusedMs = Number.NEGATIVE_INFINITY
   /** Changed since it was last saved. */
   isDirty = false
 

@@ -21,6 +21,7 @@ export class ShareMember {
   readonly #parts: Parts
   readonly #outbound: Outbound
   readonly #clientId: string
+  readonly #denied: (topic: string) => void
   readonly #abort = new AbortController()
   /** Received and not sent: the client had no room. */
   #waiting: ReceivedMessage[] = []
@@ -28,12 +29,20 @@ export class ShareMember {
   #isPaused = false
   #retryMs = RETRY_MS_MIN
 
-  constructor(parts: Parts, outbound: Outbound, clientId: string, subscription: Subscription) {
+  /** `denied`: the client may not see messages of this topic, which the group was about to give it. */
+  constructor(
+    parts: Parts,
+    outbound: Outbound,
+    clientId: string,
+    subscription: Subscription,
+    denied: (topic: string) => void,
+  ) {
     this.subscription = subscription
     this.source = subscription.share!
     this.#parts = parts
     this.#outbound = outbound
     this.#clientId = clientId
+    this.#denied = denied
   }
 
   /** Messages held here, to be renewed with those in flight. */
@@ -45,6 +54,7 @@ export class ShareMember {
   readonly poke = (): void => {
     if (this.#abort.signal.aborted) return
     this.#send()
+    if (this.#abort.signal.aborted) return
     if (!this.#isReceiving && !this.#isPaused && this.#waiting.length === 0) this.#receive()
   }
 
@@ -105,15 +115,23 @@ export class ShareMember {
 
   #send(): void {
     const done = []
+    let denied: string | undefined
     while (this.#waiting.length > 0 && this.#outbound.newRoom > 0) {
-      const { record, receipt } = this.#waiting.shift()!
+      const { record, receipt } = this.#waiting[0]!
       const delivery = new Delivery(record, 0)
+      if (!this.#outbound.mayConsume(delivery)) {
+        denied = delivery.recordTopic
+        break
+      }
+      this.#waiting.shift()
       const isSent = this.#outbound.sendShared(delivery, this.subscription, receipt)
       // QoS 0 is done once written; what the client cannot take is done too.
       const isSettled = !isSent || Math.min(delivery.qos, this.subscription.qos) === 0
       if (isSettled) done.push(receipt)
     }
     if (done.length > 0) this.#settle(this.#parts.context.broker.ack(done))
+    // It leaves, which gives back what waits: nothing of it is settled.
+    if (denied !== undefined) this.#denied(denied)
   }
 
   #settle(settled: Promise<unknown>): void {

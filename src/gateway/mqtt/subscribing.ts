@@ -1,6 +1,6 @@
 // SUBSCRIBE and UNSUBSCRIBE: checks each filter, binds its light queue, and starts or stops its delivery.
 import { BrokerError } from '../../errors.ts'
-import { checkGroupName } from '../../model/names.ts'
+import { checkGroupName, isLightQueue } from '../../model/names.ts'
 import { queueOffset } from '../../model/positions.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
 import type { Principal } from '../auth.ts'
@@ -16,6 +16,8 @@ import type { ShareSource, Subscription } from './subscriptions.ts'
 
 /** As a resource: granted by nothing less than a grant of everything. */
 const EVERY_TOPIC = '*'
+/** Filters that one line of the log names. */
+const FILTERS_LOGGED_MAX = 10
 
 export interface SubscribingPeer {
   readonly session: Session
@@ -46,6 +48,8 @@ export class Subscribing {
   readonly #peer: SubscribingPeer
   readonly #session: Session
   readonly #members = new Map<string, ShareMember>()
+  /** Subscriptions, by text, that the session has and the client may not have any more: nothing is read for them. */
+  readonly #withheld = new Set<string>()
   /** The group that the SUBSCRIBE under way joins, and that may refuse it. */
   #entering: ShareSource | undefined
   /** The connection is gone: what is under way must leave nothing open behind it. */
@@ -62,16 +66,17 @@ export class Subscribing {
     return { [Symbol.iterator]: () => this.#members.values() }
   }
 
-  /** Takes up the subscriptions of a resumed session where its cursor is. */
+  /** Takes up the subscriptions of a resumed session where its cursor is, those that the client may have now. */
   async resume(): Promise<void> {
     const { cursors, lightQueues } = this.#parts.context.broker
-    const { subscriptions, cursor, owner } = this.#session
+    const { cursor, owner } = this.#session
+    const subscriptions = this.#granted()
     // A crash in an UNSUBSCRIBE, or while the session ended, may have left it without its queues.
-    for (const { filter, queue, durable } of subscriptions.values()) {
+    for (const { filter, queue, durable } of subscriptions) {
       if (queue !== '' && durable) await lightQueues.bind(filter, owner)
     }
     await this.refresh()
-    const ordinary = [...subscriptions.values()].filter(({ share }) => share === undefined)
+    const ordinary = subscriptions.filter(({ share }) => share === undefined)
     const offsets = await Promise.all(
       ordinary.map(({ queue }) => cursors.byPosition(queue, 0, cursor)),
     )
@@ -81,9 +86,37 @@ export class Subscribing {
       const offset = queueOffset(Math.max(offsets[i]!, subscription.from))
       this.#peer.outbound.merge.add(subscription, offset)
     })
-    for (const subscription of subscriptions.values()) {
+    for (const subscription of subscriptions) {
       if (subscription.share !== undefined) this.#join(subscription)
     }
+  }
+
+  /** What is restored is authorized as if it were asked for now. */
+  #granted(): Subscription[] {
+    const granted: Subscription[] = []
+    let reason: unknown
+    for (const subscription of this.#session.subscriptions.values()) {
+      try {
+        this.#authorize(subscription.filter, subscription.share)
+        granted.push(subscription)
+      } catch (error) {
+        this.#withheld.add(subscription.text)
+        reason ??= error
+      }
+    }
+    if (this.#withheld.size > 0) this.#report([...this.#withheld], reason)
+    return granted
+  }
+
+  /** One line, however many there are. */
+  #report(filters: readonly string[], err: unknown): void {
+    const { principal, session } = this.#peer
+    const named = filters.slice(0, FILTERS_LOGGED_MAX)
+    const fields = { clientId: session.clientId, user: principal.name, count: filters.length }
+    this.#parts.context.log.warn(
+      { evt: 'mqtt.filters_withheld', ...fields, filters: named, err },
+      'subscriptions of a session bring nothing: its user may not have them',
+    )
   }
 
   /**
@@ -147,8 +180,10 @@ export class Subscribing {
     if (name === undefined) return undefined
     const share = name.share === undefined ? undefined : this.#shareSource(name.share, name.filter)
     this.#authorize(name.filter, share)
-    const known = this.#session.subscriptions.get(text)
-    if (known === undefined) this.#checkQuota()
+    const old = this.#session.subscriptions.get(text)
+    if (old === undefined) this.#checkQuota()
+    // One that was withheld begins anew.
+    const known = this.#withheld.has(text) ? undefined : old
     const place = known ?? (await this.#bind(name.filter, share))
     const source = share && { ...share, topic: place.queue === '' ? share.topic : place.queue }
     if (source !== undefined && known === undefined) await this.#enter(source, name.filter, place)
@@ -165,7 +200,8 @@ export class Subscribing {
     }
     this.#session.subscriptions.set(text, subscription)
     this.#entering = undefined
-    if (known === undefined) this.#parts.subscribers.add(name.filter)
+    this.#withheld.delete(text)
+    if (old === undefined) this.#parts.subscribers.add(name.filter)
     return { subscription, isNew: known === undefined, request }
   }
 
@@ -186,7 +222,8 @@ export class Subscribing {
   #authorize(filter: string, share: ShareSource | undefined): void {
     const { auth } = this.#parts.context
     const { principal } = this.#peer
-    const selected = this.#parts.addresses.topicOfFilter(filter)
+    const isNative = share !== undefined && share.topic !== '' && !isLightQueue(share.topic)
+    const selected = isNative ? share.topic : this.#parts.addresses.topicOfFilter(filter)
     const topic = share === undefined ? selected : (selected ?? EVERY_TOPIC)
     if (topic !== undefined) auth.authorize(principal, 'consume', { kind: 'topic', name: topic })
     if (share !== undefined) {
@@ -228,8 +265,8 @@ export class Subscribing {
 
   #shares(): ShareSource[] {
     const shares: ShareSource[] = []
-    for (const { share } of this.#session.subscriptions.values()) {
-      if (share !== undefined) shares.push(share)
+    for (const { share, text } of this.#session.subscriptions.values()) {
+      if (share !== undefined && !this.#withheld.has(text)) shares.push(share)
     }
     return shares
   }
@@ -282,10 +319,31 @@ export class Subscribing {
   #join(subscription: Subscription): void {
     this.#leave(subscription.text)
     const { outbound } = this.#peer
-    const member = new ShareMember(this.#parts, outbound, this.#session.clientId, subscription)
+    const member = new ShareMember(
+      this.#parts,
+      outbound,
+      this.#session.clientId,
+      subscription,
+      (topic) => this.#deny(subscription, topic),
+    )
     this.#parts.shareFilters.join(subscription.share!)
     this.#members.set(subscription.text, member)
     outbound.roomWatchers.push(member.poke)
+  }
+
+  /**
+   * The member met a message that the client may not see: its topic was made after the subscription. What the
+   * group has is for members that may, so this one takes no part in it any more.
+   */
+  #deny(subscription: Subscription, topic: string): void {
+    this.#withheld.add(subscription.text)
+    const reason = `the filter selects messages of '${topic}', which the user may not consume`
+    this.#report([subscription.text], new BrokerError('PERMISSION_DENIED', reason))
+    this.#leave(subscription.text)
+    this.refresh().catch((thrown: unknown) => {
+      const fields = { evt: 'mqtt.register_failed', err: thrown }
+      this.#parts.context.log.warn(fields, 'registering a client failed')
+    })
   }
 
   #leave(text: string): void {
@@ -301,6 +359,7 @@ export class Subscribing {
   async #unsubscribeOne(subscription: Subscription): Promise<ReasonCode> {
     this.#session.subscriptions.delete(subscription.text)
     this.#session.retainedDue.delete(subscription.text)
+    this.#withheld.delete(subscription.text)
     this.#parts.subscribers.remove(subscription.filter)
     this.#peer.outbound.merge.remove(subscription.text)
     this.#leave(subscription.text)

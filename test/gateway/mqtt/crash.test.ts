@@ -3,7 +3,12 @@
 // has, and a client that does what MQTT has it do then.
 import test, { type ExecutionContext } from 'ava'
 import { bodiesOf, pullRequest } from '../../support/broker.ts'
-import { type CrashingMqtt, joined, startCrashingMqtt } from '../../support/mqtt-crash.ts'
+import {
+  type CrashingMqtt,
+  joined,
+  payloadsUntil,
+  startCrashingMqtt,
+} from '../../support/mqtt-crash.ts'
 import { ack, DISCONNECT, publish, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
 import type { RawPeer } from '../../support/raw-peer.ts'
 
@@ -57,19 +62,6 @@ async function retainedOf({ port }: CrashingMqtt, filter: string): Promise<strin
   const payloads = await payloadsUntil(peer, 'end')
   peer.end()
   return payloads
-}
-
-/** Everything that comes before the payload `last`; nothing of it is acknowledged. */
-async function payloadsUntil(peer: RawPeer, last: string): Promise<string[]> {
-  const payloads: string[] = []
-  for (;;) {
-    const { first, body } = await peer.readPacket()
-    if (first >>> 4 !== 3) continue
-    const topicEnd = 2 + body.readUInt16BE(0)
-    const payload = body.subarray((first & 6) === 0 ? topicEnd : topicEnd + 2).toString()
-    if (payload === last) return payloads
-    payloads.push(payload)
-  }
 }
 
 /** The bodies of what the log has under MQTT's catch-all topic. */
@@ -238,7 +230,7 @@ test('an UNSUBSCRIBE that a kill cuts off leaves a session that can be taken up,
       peer.send(unsubscribe(2, ['a/+']))
       t.deepEqual(await payloadsUntil(peer, 'before'), [])
       await unsuback(peer, 2)
-      peer.send(ack('puback', 1), DISCONNECT)
+      peer.send(DISCONNECT)
       await peer.closed()
     },
     check: async (mqtt) => {

@@ -288,3 +288,33 @@ test('a retained message may take the place of another when there is room for no
   const [message] = await client.messages(1)
   t.is(message!.text, 'y'.repeat(600))
 })
+
+test('a value cleared at QoS 0 is gone for a subscriber from when the broker took it', async (t) => {
+  const taken: (() => void)[] = []
+  const stored: (() => void)[] = []
+  const { port } = await startMqttOver(t, {
+    bend: (broker) =>
+      overridden(broker, {
+        // The log takes its time with what is to be cleared.
+        publish: async (messages, changes) => {
+          if (messages.some(({ body }) => body.length === 0)) {
+            taken.shift()!()
+            await new Promise<void>((resolve) => stored.push(resolve))
+          }
+          return broker.publish(messages, changes)
+        },
+      }),
+  })
+  const publisher = await mqttClient(t, port, 4)
+  await publisher.publish('r/a', 'old', { retain: true })
+  const isTaken = new Promise<void>((resolve) => taken.push(resolve))
+  await publisher.publish('r/a', '', { retain: true, qos: 0 })
+  await isTaken
+  const late = await mqttClient(t, port, 4)
+  await late.subscribe('r/#')
+  await late.subscribe('live')
+  for (const go of stored) go()
+  await late.publish('live', 'live')
+  await late.messages(2)
+  t.deepEqual(late.texts, ['', 'live'], 'the clearing itself, and not what it cleared')
+})
