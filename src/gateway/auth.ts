@@ -57,6 +57,17 @@ export interface Authenticator {
 export const ownerName = ({ name, anonymous }: Principal): string | undefined =>
   anonymous ? undefined : name
 
+/**
+ * May the principal have what `owner` has left, as `ownerName` noted it? Also where nobody else could: it has
+ * no owner, or one that the configuration no longer has.
+ */
+export const isOwn = (
+  auth: Authenticator,
+  principal: Principal,
+  owner: string | undefined,
+): boolean =>
+  owner === undefined || owner === ownerName(principal) || auth.ownerOf(owner) === undefined
+
 /** `authorize` as an answer. */
 export function isAllowed(
   auth: Authenticator,

@@ -41,7 +41,7 @@ export class AmqpGateway implements Gateway {
       budget: new IngestBudget(limits.unstoredBytesTotalMax),
       members,
       links: new LinkClaims(),
-      subscriptions: new Subscriptions(context.broker, members, context.log),
+      subscriptions: new Subscriptions(context, members),
       containers: new Containers(),
     }
     this.#timers = [

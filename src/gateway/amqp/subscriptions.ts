@@ -4,8 +4,8 @@
 // durable is gone with its last link.
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import type { Principal } from '../auth.ts'
-import type { Broker } from '../gateway.ts'
+import { type Authenticator, isOwn, ownerName, type Principal } from '../auth.ts'
+import type { Broker, GatewayContext } from '../gateway.ts'
 import { brokerName } from './address.ts'
 import type { GroupMembers } from './presence.ts'
 
@@ -30,7 +30,8 @@ export interface Selection {
 }
 
 interface Kept extends Selection {
-  readonly user: string
+  /** Its owner's name; none for a global one, and without users. */
+  readonly user?: string | undefined
   readonly containerId: string
   readonly isShared: boolean
   readonly isGlobal: boolean
@@ -49,11 +50,13 @@ export function nameSubscription(
 
 export class Subscriptions {
   readonly #broker: Broker
+  readonly #auth: Authenticator
   readonly #members: GroupMembers
   readonly #log: Logger
 
-  constructor(broker: Broker, members: GroupMembers, log: Logger) {
+  constructor({ broker, auth, log }: GatewayContext, members: GroupMembers) {
     this.#broker = broker
+    this.#auth = auth
     this.#members = members
     this.#log = log
   }
@@ -70,14 +73,15 @@ export class Subscriptions {
       if (this.#members.count(group) === 0) await this.#deleteGroup(group)
       return false
     }
-    const user = isGlobal ? '' : principal.name
+    const user = isGlobal ? undefined : ownerName(principal)
     const wanted: Kept = { ...selection, user, containerId, isShared, isGlobal }
     const kept = await this.#find(group)
     if (kept !== undefined) {
-      check(group, kept, wanted)
-      if (kept.topic === wanted.topic && kept.filter === wanted.filter) return true
-      if (this.#members.count(group) > 0) throw inUse(group, kept)
-      await this.#deleteGroup(group)
+      this.#check(group, kept, wanted, principal)
+      const isSame = kept.topic === wanted.topic && kept.filter === wanted.filter
+      if (isSame && kept.user === user) return true
+      if (!isSame && this.#members.count(group) > 0) throw inUse(group, kept)
+      if (!isSame) await this.#deleteGroup(group)
     } else if ((await this.#broker.groups.get(group)) !== undefined) return false
     // Before there is a group: one without a record would be taken for another's.
     await this.#broker.sessions.save(ID_PREFIX + group, Buffer.from(JSON.stringify(wanted)))
@@ -100,7 +104,7 @@ export class Subscriptions {
     if (kept === undefined || kept.isGlobal !== isGlobal) {
       throw new BrokerError('GROUP_NOT_FOUND', `there is no subscription '${linkName}'`)
     }
-    if (!isGlobal) check(group, kept, { ...kept, containerId, user: principal.name })
+    if (!isGlobal) this.#check(group, kept, { ...kept, containerId }, principal)
     if (this.#members.count(group) > 0) {
       throw new BrokerError('QUEUE_LOCKED', `the subscription '${linkName}' has consumers still`)
     }
@@ -124,6 +128,26 @@ export class Subscriptions {
     })
   }
 
+  /** @throws BrokerError when it is another's, or of another kind */
+  #check(group: string, kept: Kept, wanted: Kept, principal: Principal): void {
+    if (!isOwn(this.#auth, principal, kept.user)) {
+      throw new BrokerError(
+        'PERMISSION_DENIED',
+        `the subscription with the group '${group}' is another user's; an operator may delete the group`,
+      )
+    }
+    const isSame =
+      kept.isShared === wanted.isShared &&
+      kept.isGlobal === wanted.isGlobal &&
+      (kept.isGlobal || kept.containerId === wanted.containerId)
+    if (isSame) return
+    throw new BrokerError(
+      'SUBSCRIPTION_CONFLICT',
+      `the group '${group}' is another subscription's: ${kept.isShared ? '' : 'not '}shared, of container ` +
+        `'${kept.containerId}'; unsubscribe that first`,
+    )
+  }
+
   /** undefined when an operator has deleted the group. */
   async #find(group: string): Promise<Kept | undefined> {
     const state = await this.#broker.sessions.load(ID_PREFIX + group)
@@ -136,26 +160,6 @@ export class Subscriptions {
     if ((await this.#broker.groups.get(group)) !== undefined)
       await this.#broker.groups.delete(group)
   }
-}
-
-/** @throws BrokerError when it is another's, or of another kind */
-function check(group: string, kept: Kept, wanted: Kept): void {
-  if (kept.user !== wanted.user) {
-    throw new BrokerError(
-      'PERMISSION_DENIED',
-      `the subscription with the group '${group}' is another user's; an operator may delete the group`,
-    )
-  }
-  const isSame =
-    kept.isShared === wanted.isShared &&
-    kept.isGlobal === wanted.isGlobal &&
-    (kept.isGlobal || kept.containerId === wanted.containerId)
-  if (isSame) return
-  throw new BrokerError(
-    'SUBSCRIPTION_CONFLICT',
-    `the group '${group}' is another subscription's: ${kept.isShared ? '' : 'not '}shared, of container ` +
-      `'${kept.containerId}'; unsubscribe that first`,
-  )
 }
 
 const inUse = (group: string, kept: Kept): BrokerError =>

@@ -4,7 +4,7 @@ import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { StateChange } from '../../model/message.ts'
-import { type Authenticator, ownerName, type Principal } from '../auth.ts'
+import { type Authenticator, isOwn, ownerName, type Principal } from '../auth.ts'
 import type { Broker } from '../gateway.ts'
 import type { FilterCounts } from './filter-counts.ts'
 import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
@@ -125,10 +125,8 @@ export class SessionTable {
   /** Also an administrator has no part in it: what the session holds is on its way to its own client. */
   #checkOwner(session: Session, principal: Principal): void {
     const { user, clientId } = session
-    if (user === undefined || user === ownerName(principal)) return
     const { auth, clock, log } = this.#parts
-    // The configuration has no such user any more, so that nobody else could have it.
-    if (auth.ownerOf(user) === undefined) return
+    if (isOwn(auth, principal, user)) return
     const nowMs = clock.monotonic()
     if (nowMs - session.refusedMs >= REFUSALS_LOGGED_EVERY_MS) {
       session.refusedMs = nowMs

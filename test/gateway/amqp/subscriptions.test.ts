@@ -1,8 +1,13 @@
 // Subscriptions as JMS means them: what ends one, what begins it anew, and whose it is.
 import test from 'ava'
 import type { Receiver } from 'rhea'
+import { GroupMembers } from '../../../src/gateway/amqp/presence.ts'
+import { Subscriptions } from '../../../src/gateway/amqp/subscriptions.ts'
+import { openAuthenticator } from '../../../src/gateway/auth.ts'
+import { silentLogger } from '../../../src/log.ts'
 import { hashPassword } from '../../../src/password.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
+import { codeOf, startBroker } from '../../support/broker.ts'
 import {
   attachReceiver,
   begin,
@@ -163,4 +168,32 @@ test("a durable subscription is its user's own", async (t) => {
   const bob = await as('bob')
   const error = await t.throwsAsync(bob.receiver(durable()) as Promise<never>, { any: true })
   t.like(error, { condition: 'amqp:unauthorized-access' })
+})
+
+test('a subscription without an owner, or whose user is no more, belongs to the next who opens it', async (t) => {
+  const { broker, clock } = await startBroker(t)
+  const name = {
+    containerId: 'c',
+    group: 'c%2Esub',
+    isShared: false,
+    isGlobal: false,
+    isDurable: true,
+  }
+  const selection = { topic: 'orders', filter: '*' }
+  const none = { admin: true, publish: [], consume: [], create: [], password: undefined }
+  const opens = async (users: Record<string, typeof none>, user?: string): Promise<string> => {
+    const auth = openAuthenticator(users, clock)
+    const context = { broker, auth, clock, log: silentLogger }
+    const subscriptions = new Subscriptions(context, new GroupMembers())
+    const opened = codeOf(subscriptions.open(name, selection, auth.ownerOf(user)!))
+    await opened
+    await broker.groups.ensure(name.group)
+    return opened
+  }
+  const users = { alice: none, bob: none }
+  t.is(await opens({}), 'no error')
+  t.is(await opens(users, 'alice'), 'no error')
+  t.is(await opens(users, 'bob'), 'PERMISSION_DENIED')
+  t.is(await opens({ bob: none }, 'bob'), 'no error')
+  t.is(await opens(users, 'alice'), 'PERMISSION_DENIED')
 })
