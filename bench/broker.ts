@@ -162,7 +162,7 @@ async function consume(broker: EmbeddedBroker, group: string, count: number): Pr
       ordered: false,
       startAt: count === 0 ? 'last' : 'first',
       waitMs: count === 0 ? 0 : 1000,
-      clientId: 'bench',
+      memberId: 'bench',
     })
     if (count === 0) return
     received += messages.length

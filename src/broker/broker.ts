@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type {
+  HandBack,
   NewMessage,
   PublishResult,
   PullRequest,
@@ -159,14 +160,26 @@ export class EmbeddedBroker {
     return this.#parts.receiver.ack(receipts)
   }
 
-  async nack(receipts: readonly Receipt[], delayMs?: number): Promise<readonly SettleResult[]> {
+  async nack(
+    receipts: readonly Receipt[],
+    delayMs?: number,
+    handBack?: HandBack,
+  ): Promise<readonly SettleResult[]> {
     this.#checkOpen()
-    return this.#parts.receiver.nack(receipts, delayMs)
+    return this.#parts.receiver.nack(receipts, delayMs, handBack)
   }
 
-  async release(receipts: readonly Receipt[], counted: boolean): Promise<readonly SettleResult[]> {
+  async release(
+    receipts: readonly Receipt[],
+    handBack?: HandBack,
+  ): Promise<readonly SettleResult[]> {
     this.#checkOpen()
-    return this.#parts.receiver.release(receipts, counted)
+    return this.#parts.receiver.release(receipts, handBack)
+  }
+
+  async abandon(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
+    this.#checkOpen()
+    return this.#parts.receiver.abandon(receipts)
   }
 
   async extend(

@@ -12,7 +12,7 @@ import { type TagFilter, tagMatches } from '../model/tag-filter.ts'
 import type { GroupQueue } from './group-queue.ts'
 import type { BrokerOptions } from './options.ts'
 import type { QueueReader } from './queue-reader.ts'
-import { type Entry, OWNER_UNKNOWN } from './unsettled.ts'
+import { type Entry, type Holder, OWNER_UNKNOWN } from './unsettled.ts'
 
 export interface Source {
   readonly queue: GroupQueue
@@ -34,6 +34,8 @@ export interface DispensingGroup {
   readonly options: BrokerOptions
   readonly counts: ReceiveCounts
   nextSerial(): number
+  /** The consumer of this id. */
+  holder(id: string): Holder
   /** The queues of a topic and of the group's retry topic. */
   sources(topic: string): readonly Source[]
   /** Where a message of the retry topic belongs; undefined = nowhere any longer. */
@@ -90,6 +92,11 @@ export class Dispenser {
     )
   }
 
+  /** Are there messages that some consumers may have and others not? */
+  get hasAside(): boolean {
+    return this.#sources.some(({ queue }) => queue.hasAside)
+  }
+
   /** Estimate of how many. */
   get available(): number {
     let count = 0
@@ -104,7 +111,7 @@ export class Dispenser {
 
   collect(request: ReceiveRequest, maxMessages: number): ReceivedMessage[] {
     const sources = this.#sources
-    const taking = new Taking(request, maxMessages)
+    const taking = new Taking(request, this.#group.holder(request.memberId), maxMessages)
     const start = this.#turn % Math.max(1, sources.length)
     const bytesLeft = this.#bytesLeft
     for (let i = 0; i < sources.length && taking.hasRoom && taking.maySearch; i++) {
@@ -144,12 +151,13 @@ export class Dispenser {
   }
 
   #takeReady({ queue, reader }: Source, taking: Taking): void {
-    const { ordered } = taking.request
+    const { ordered, memberId } = taking.request
     while (taking.hasRoom && !(ordered && queue.isBlocked)) {
       const entry =
-        queue.firstReady(this.topic) ??
+        queue.firstReady(this.topic, memberId) ??
         (queue.isRetry ? queue.firstReady(OWNER_UNKNOWN) : undefined)
-      if (entry === undefined) return
+      // In order, one that this consumer may not have holds up what is behind it.
+      if (entry === undefined || (ordered && entry !== queue.firstReady(entry.owner))) return
       const result = reader.read(entry.offset, 1, taking.bytesLeft, undefined)
       if (result === undefined) return
       if (result.status !== 'found' || result.offsets[0] !== entry.offset) {
@@ -181,12 +189,13 @@ export class Dispenser {
   }
 
   #takeNew({ queue, reader }: Source, taking: Taking): void {
-    const { ordered } = taking.request
+    const { ordered, memberId } = taking.request
     while (taking.hasRoom && taking.maySearch && queue.next < queue.maxOffset) {
       const room = this.#group.options.inFlightMax - queue.unsettledCount
       if (room <= 0) return
       // One that waits again and did not fit into this receive must not be overtaken.
-      if (queue.hasReady(this.topic) || (ordered && queue.isBlocked)) return
+      if (queue.firstReady(this.topic, ordered ? undefined : memberId) !== undefined) return
+      if (ordered && queue.isBlocked) return
       const max = ordered ? 1 : Math.min(room, taking.messagesLeft)
       const hashes = queue.isRetry ? undefined : this.filter.hashes
       const result = reader.read(queue.next, max, taking.bytesLeft, hashes)
@@ -242,13 +251,14 @@ export class Dispenser {
     const { invisibleMs, ordered } = taking.request
     const receipt = queue.deliver(
       entry,
+      taking.holder,
       this.#group.nextSerial(),
       this.#group.clock.monotonic() + invisibleMs,
       ordered,
     )
     this.#group.expects(queue)
     const attempt = entry.reconsumeTimes + entry.attempts + 1
-    taking.add({ record, receipt, attempt }, entry.size)
+    taking.add({ record, receipt, attempt, note: entry.note }, entry.size)
     return true
   }
 }
@@ -256,14 +266,16 @@ export class Dispenser {
 /** What one receive has been given so far. */
 class Taking {
   readonly request: ReceiveRequest
+  readonly holder: Holder
   readonly messages: ReceivedMessage[] = []
   /** Entries, wanted or not. */
   lookedThrough = 0
   bytes = 0
   readonly #maxMessages: number
 
-  constructor(request: ReceiveRequest, maxMessages: number) {
+  constructor(request: ReceiveRequest, holder: Holder, maxMessages: number) {
     this.request = request
+    this.holder = holder
     this.#maxMessages = maxMessages
   }
 

@@ -6,7 +6,12 @@ import { type QueueOffset, queueOffset } from '../model/positions.ts'
 import type { CursorState, Unsettled } from './cursor-fact.ts'
 import type { Cursor, Place } from './cursors.ts'
 import { ReadyList } from './ready-list.ts'
-import { type Entry, newEntry, OWNER_UNKNOWN, STATE } from './unsettled.ts'
+import { type Entry, type Holder, newEntry, OWNER_UNKNOWN, STATE } from './unsettled.ts'
+
+/** Consumers that one message is kept from; of more the first is forgotten, it has probably gone. */
+const NOT_FOR_MAX = 32
+/** Messages that are ready for some consumers only: each receive looks through them. */
+const SET_ASIDE_MAX = 1024
 
 export class GroupQueue implements Place {
   readonly cursor: Cursor
@@ -24,6 +29,8 @@ export class GroupQueue implements Place {
   /** Ascending: an entry is added when `next` passes it and stays until it is settled. */
   readonly #unsettled = new Map<number, Entry>()
   readonly #ready = new Map<string, ReadyList>()
+  /** Ready too, but not for every consumer. */
+  readonly #aside = new Map<number, Entry>()
   #readyCount = 0
   /** On their way to another topic, and those of them whose append is under way. */
   #leavingCount = 0
@@ -63,14 +70,46 @@ export class GroupQueue implements Place {
     return this.#readyCount + this.maxOffset - this.next
   }
 
-  hasReady(owner: string): boolean {
-    return this.#ready.get(owner)?.first() !== undefined
+  /** Is one ready that not every consumer may have? */
+  get hasAside(): boolean {
+    return this.#aside.size > 0
   }
 
-  /** The lowest offset that is to be handed out again to this topic's consumers. */
-  firstReady(owner: string): Entry | undefined {
+  hasReady(owner: string): boolean {
+    return this.firstReady(owner) !== undefined
+  }
+
+  /**
+   * The lowest offset that is to be handed out again to this topic's consumers; with `holderId` the lowest
+   * that this consumer may have.
+   */
+  firstReady(owner: string, holderId?: string): Entry | undefined {
     const offset = this.#ready.get(owner)?.first()
-    return offset === undefined ? undefined : this.#unsettled.get(offset)
+    const entry = offset === undefined ? undefined : this.#unsettled.get(offset)
+    return this.#aside.size === 0 ? entry : this.#firstAside(owner, holderId, entry)
+  }
+
+  /** `entry`, or one set aside that stands before it. */
+  #firstAside(
+    owner: string,
+    holderId: string | undefined,
+    entry: Entry | undefined,
+  ): Entry | undefined {
+    let first = entry
+    for (const aside of this.#aside.values()) {
+      if (aside.owner !== owner || (first !== undefined && first.offset < aside.offset)) continue
+      if (holderId === undefined || !isKeptFrom(aside, holderId)) first = aside
+    }
+    return first
+  }
+
+  /** False when too many are set aside already. */
+  keepFrom(entry: Entry, holderId: string): boolean {
+    if (this.#aside.size >= SET_ASIDE_MAX) return false
+    entry.notFor ??= []
+    if (entry.notFor.length >= NOT_FOR_MAX) entry.notFor.shift()
+    entry.notFor.push(holderId)
+    return true
   }
 
   /** A message that was read for the first time. Deliver it or make it ready. */
@@ -81,13 +120,18 @@ export class GroupQueue implements Place {
   }
 
   /** Takes it off the ready ones when it is one of them. */
-  deliver(entry: Entry, serial: number, deadlineMs: number, isOrdered: boolean): Receipt {
+  deliver(
+    entry: Entry,
+    holder: Holder,
+    serial: number,
+    deadlineMs: number,
+    isOrdered: boolean,
+  ): Receipt {
     if (entry.state === STATE.ready) this.#takeReady(entry)
-    entry.state = STATE.inFlight
     entry.serial = serial
+    entry.holder = holder
     entry.isOrdered = isOrdered
-    this.inFlight++
-    this.inFlightBytes += entry.size
+    this.#startDelivery(entry)
     this.#setDeadline(entry, deadlineMs)
     const { group, topic, queueId } = this.cursor
     return { group, topic, queueId, queueOffset: entry.offset, serial }
@@ -104,9 +148,9 @@ export class GroupQueue implements Place {
     const entry = this.held(offset, serial)
     if (entry === undefined) return false
     this.#unsettled.delete(offset)
+    this.#endDelivery(entry)
     entry.state = STATE.settled
-    this.inFlight--
-    this.inFlightBytes -= entry.size
+    entry.holder!.suspect = undefined
     return true
   }
 
@@ -129,7 +173,8 @@ export class GroupQueue implements Place {
     this.#endDelivery(entry)
     entry.state = STATE.ready
     this.#readyCount++
-    this.#listOf(entry.owner).add(entry.offset)
+    if (entry.notFor === undefined) this.#listOf(entry.owner).add(entry.offset)
+    else this.#aside.set(entry.offset, entry)
   }
 
   /** A ready message turned out to belong to another topic's consumers. */
@@ -164,10 +209,8 @@ export class GroupQueue implements Place {
   takeBack(entry: Entry, serial: number): void {
     if (entry.state === STATE.settled) return
     this.#endDelivery(entry)
-    entry.state = STATE.inFlight
     entry.serial = serial
-    this.inFlight++
-    this.inFlightBytes += entry.size
+    this.#startDelivery(entry)
     this.#setDeadline(entry, entry.deadlineMs)
   }
 
@@ -182,6 +225,16 @@ export class GroupQueue implements Place {
       else if (entry.deadlineMs < this.soonestMs) this.soonestMs = entry.deadlineMs
     }
     for (const entry of due) over(entry)
+  }
+
+  /** Of `found` and what the consumer has of this queue, what it was handed first. */
+  firstHeldBy(holder: Holder, found: Entry | undefined): Entry | undefined {
+    let first = found
+    for (const entry of this.#unsettled.values()) {
+      if (entry.holder !== holder || entry.state !== STATE.inFlight) continue
+      if (first === undefined || entry.serial < first.serial) first = entry
+    }
+    return first
   }
 
   committed(): QueueOffset {
@@ -235,11 +288,19 @@ export class GroupQueue implements Place {
     for (const entry of [...this.#unsettled.values()]) this.forget(entry)
   }
 
+  #startDelivery(entry: Entry): void {
+    entry.state = STATE.inFlight
+    entry.holder!.held++
+    this.inFlight++
+    this.inFlightBytes += entry.size
+  }
+
   #endDelivery(entry: Entry): void {
     entry.serial = 0
     if (entry.state === STATE.left) this.#leftCount--
     if (entry.state === STATE.left || entry.state === STATE.leaving) this.#leavingCount--
     if (entry.state !== STATE.inFlight) return
+    entry.holder!.held--
     this.inFlight--
     this.inFlightBytes -= entry.size
     entry.state = STATE.parked
@@ -252,6 +313,7 @@ export class GroupQueue implements Place {
 
   #takeReady(entry: Entry): void {
     this.#readyCount--
+    if (this.#aside.delete(entry.offset)) return
     const list = this.#ready.get(entry.owner)
     list?.remove(entry.offset)
     if (list?.first() === undefined) this.#ready.delete(entry.owner)
@@ -266,3 +328,6 @@ export class GroupQueue implements Place {
     return list
   }
 }
+
+const isKeptFrom = ({ notFor }: Entry, holderId: string): boolean =>
+  notFor?.includes(holderId) === true

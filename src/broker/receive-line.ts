@@ -127,7 +127,9 @@ export class ReceiveLine {
           this.#leave(waiting)
           waiting.resolve(messages)
         } else if (this.dispenser.isSearching) break
-        else if (request.queueId === ANY_QUEUE && !request.ordered) break
+        else if (request.queueId === ANY_QUEUE && !request.ordered && !this.dispenser.hasAside) {
+          break
+        }
       } catch (error) {
         this.#leave(waiting)
         waiting.reject(BrokerError.from(error))

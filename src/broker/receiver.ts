@@ -5,6 +5,7 @@ import { BrokerError } from '../errors.ts'
 import { retryDelayMs } from '../model/delay-levels.ts'
 import {
   ANY_QUEUE,
+  type HandBack,
   type Receipt,
   type ReceivedMessage,
   type ReceiveRequest,
@@ -104,16 +105,34 @@ export class Receiver {
     return results
   }
 
-  nack(receipts: readonly Receipt[], delayMs?: number): Promise<readonly SettleResult[]> {
-    return this.#each(receipts, (held) => this.#failed(held, delayMs))
+  nack(
+    receipts: readonly Receipt[],
+    delayMs?: number,
+    handBack: HandBack = {},
+  ): Promise<readonly SettleResult[]> {
+    return this.#each(receipts, (held) => {
+      clearSuspicion(held)
+      return this.#failed(held, delayMs, handBack)
+    })
   }
 
-  release(receipts: readonly Receipt[], counted: boolean): Promise<readonly SettleResult[]> {
+  release(receipts: readonly Receipt[], handBack: HandBack = {}): Promise<readonly SettleResult[]> {
     return this.#each(receipts, (held) => {
-      if (counted) return this.#countInPlace(held)
-      held.queue.makeReady(held.entry)
-      held.group.wakeFor(held.queue.cursor.topic)
-      return null
+      // One more that this consumer does not want than can be set aside is a failure like any other.
+      const isKept = take(held, handBack)
+      return isKept ? this.#makeReady(held) : this.#failed(held, undefined, NOTHING_MORE)
+    })
+  }
+
+  /**
+   * What one consumer held when it was lost, in the order in which it was handed out. Only the first can
+   * have been worked on, so only that counts as an attempt.
+   */
+  abandon(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
+    let suspect: Entry | undefined
+    return this.#each(receipts, (held) => {
+      suspect ??= held.entry.holder?.suspect ?? held.entry
+      return held.entry === suspect ? this.#countInPlace(held) : this.#makeReady(held)
     })
   }
 
@@ -127,7 +146,10 @@ export class Receiver {
   }
 
   deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]> {
-    return this.#each(receipts, (held) => this.#move(held, { deadBecause: reason }))
+    return this.#each(receipts, (held) => {
+      clearSuspicion(held)
+      return this.#move(held, { deadBecause: reason })
+    })
   }
 
   isBusy(group: string): boolean {
@@ -209,13 +231,21 @@ export class Receiver {
     return Promise.all(results)
   }
 
-  /** A consumer says no. */
-  #failed(held: Held, delayMs: number | undefined): SettleResult | Promise<SettleResult> {
+  /** A consumer says no. The first time the message comes again at once, in its place. */
+  #failed(
+    held: Held,
+    delayMs: number | undefined,
+    handBack: HandBack,
+  ): SettleResult | Promise<SettleResult> {
     const { group, queue, entry } = held
     const failed = entry.reconsumeTimes + entry.attempts + 1
     const max = this.#retryTimesMax(group)
+    const isSetAside = take(held, handBack) && handBack.isNotHere === true
     if (failed > max) return this.#move(held, { deadBecause: exhausted(max) })
-    if (!entry.isOrdered) return this.#move(held, { delayMs: delayMs ?? retryDelayMs(failed - 1) })
+    if (delayMs === undefined && (isSetAside || failed === 1)) return this.#countInPlace(held)
+    if (!entry.isOrdered && !isSetAside) {
+      return this.#move(held, { delayMs: delayMs ?? retryDelayMs(failed - 2) })
+    }
     entry.attempts++
     queue.park(entry, this.#parts.clock.monotonic() + (delayMs ?? ORDERED_RETRY_MS))
     group.expects(queue)
@@ -223,7 +253,14 @@ export class Receiver {
     return null
   }
 
-  /** The delivery came to nothing; nobody said why. */
+  /** Available again at once, in its place. */
+  #makeReady({ group, queue, entry }: Held): SettleResult {
+    queue.makeReady(entry)
+    group.wakeFor(queue.cursor.topic)
+    return null
+  }
+
+  /** A failed attempt, and available again at once. */
   #countInPlace(held: Held): SettleResult | Promise<SettleResult> {
     const { group, queue, entry } = held
     const max = this.#retryTimesMax(group)
@@ -231,10 +268,8 @@ export class Receiver {
       return this.#move(held, { deadBecause: exhausted(max) })
     }
     entry.attempts++
-    queue.makeReady(entry)
     group.moved(queue)
-    group.wakeFor(queue.cursor.topic)
-    return null
+    return this.#makeReady(held)
   }
 
   async #move({ group, queue, entry }: Held, destination: Destination): Promise<SettleResult> {
@@ -245,20 +280,33 @@ export class Receiver {
     return result
   }
 
+  /** Of what its consumer has, only that which it was handed first can be what keeps it busy. */
   #expired(group: ReceivingGroup, queue: GroupQueue, entry: Entry): void {
-    if (entry.serial === 0) {
-      queue.makeReady(entry)
-      group.wakeFor(queue.cursor.topic)
-      return
-    }
-    // Nobody waits for the answer, and its receipt is void.
+    const held = { group, queue, entry }
+    const holder = entry.serial === 0 ? undefined : entry.holder
+    if (holder !== undefined) holder.suspect ??= group.firstHeldBy(holder)
+    // The receipt is void, so no answer is waited for.
     entry.serial = 0
-    void this.#countInPlace({ group, queue, entry })
+    if (holder?.suspect === entry) void this.#countInPlace(held)
+    else this.#makeReady(held)
   }
 
   #retryTimesMax(group: ReceivingGroup): number {
     return this.#groups.need(group.name).retryTimesMax
   }
+}
+
+const NOTHING_MORE: HandBack = {}
+
+/** Notes what comes back with the message. False when it should be set aside and there is no room for it. */
+function take({ queue, entry }: Held, { isNotHere, note }: HandBack): boolean {
+  if (note !== undefined) entry.note = note
+  return isNotHere !== true || entry.holder === undefined || queue.keepFrom(entry, entry.holder.id)
+}
+
+/** The consumer goes on: what it was handed next may be what it fails at. */
+function clearSuspicion({ entry }: Held): void {
+  if (entry.holder !== undefined) entry.holder.suspect = undefined
 }
 
 function checkCounts({ maxMessages, invisibleMs }: ReceiveRequest): void {

@@ -15,12 +15,14 @@ import type { DispensingGroup, ReceiveCounts, Source } from './dispenser.ts'
 import type { Expiry } from './expiry.ts'
 import type { FactWriter } from './fact-writer.ts'
 import { GroupQueue } from './group-queue.ts'
+import { Holders } from './holders.ts'
 import type { LightQueueTable } from './light-queues.ts'
 import type { BrokerOptions } from './options.ts'
 import { QueueReader } from './queue-reader.ts'
 import { ReceiveLine } from './receive-line.ts'
 import type { Serials } from './serials.ts'
 import type { TopicTable } from './topics.ts'
+import type { Entry, Holder } from './unsettled.ts'
 
 export interface ReceivingParts {
   readonly store: MessageStore
@@ -45,6 +47,7 @@ export class ReceivingGroup implements DispensingGroup {
   readonly counts: ReceiveCounts
   readonly #parts: ReceivingParts
   readonly #retryTopic: string
+  readonly #holders = new Holders()
   /** By topic, then queue id; the retry topic is one of them. */
   readonly #queues = new Map<string, Source[]>()
   readonly #lines = new Map<string, ReceiveLine>()
@@ -108,6 +111,19 @@ export class ReceivingGroup implements DispensingGroup {
   wakeFor(topic: string): void {
     if (topic !== this.#retryTopic) this.wake(topic)
     else for (const line of this.#lines.values()) line.wake()
+  }
+
+  holder(id: string): Holder {
+    return this.#holders.of(id)
+  }
+
+  /** Of all that a consumer has, what it was handed first. */
+  firstHeldBy(holder: Holder): Entry | undefined {
+    let first: Entry | undefined
+    for (const queues of this.#queues.values()) {
+      for (const { queue } of queues) first = queue.firstHeldBy(holder, first)
+    }
+    return first
   }
 
   nextSerial(): number {

@@ -51,6 +51,15 @@ interface Departure {
   readonly copy: Copy | undefined
 }
 
+/** How the message came to the consumer that failed. */
+interface Received {
+  /** The topic of the receive; undefined when the message was pulled. */
+  readonly from: string | undefined
+  readonly note: string | undefined
+}
+
+const NOT_RECEIVED: Received = { from: undefined, note: undefined }
+
 const LEAVING_AT_ONCE_MAX = 256
 const DEAD_REASON_CHARS_MAX = 256
 /** A message that could not leave because the store takes nothing is tried again after this. */
@@ -209,7 +218,8 @@ export class Retries {
       const result = await this.#store.read(request)
       if (result.status !== 'found' || result.offsets[0] !== offset) return undefined
       const failed = entry.reconsumeTimes + entry.attempts + 1
-      return this.#copy(new RecordView(result.records), group, failed, destination, topic)
+      const received = { from: topic, note: entry.note }
+      return this.#copy(new RecordView(result.records), group, failed, destination, received)
     } catch (thrown) {
       return BrokerError.from(thrown)
     }
@@ -242,12 +252,12 @@ export class Retries {
     destination: Destination,
   ): Copy {
     try {
-      return this.#copy(record, group, failed, destination)
+      return this.#copy(record, group, failed, destination, NOT_RECEIVED)
     } catch (thrown) {
       const error = BrokerError.from(thrown)
       if (error.code !== 'MESSAGE_TOO_LARGE') throw error
       const deadBecause = `no room for a retry beside ${error.message}`
-      return this.#copy(record, group, failed, { deadBecause })
+      return this.#copy(record, group, failed, { deadBecause }, NOT_RECEIVED)
     }
   }
 
@@ -256,7 +266,7 @@ export class Retries {
     group: string,
     failed: number,
     destination: Destination,
-    receivedFrom?: string,
+    received: Received,
   ): Copy {
     const isDead = 'deadBecause' in destination
     const delayMs = isDead ? 0 : destination.delayMs
@@ -271,7 +281,7 @@ export class Retries {
       reconsumeTimes: failed,
       preparedPosition: record.preparedPosition,
       body: record.body,
-      properties: copyProperties(record, topic.definition.name, group, destination, receivedFrom),
+      properties: copyProperties(record, topic.definition.name, group, destination, received),
       dueMs: delayMs > 0 ? this.#clock.now() + delayMs : undefined,
     }
     return { draft, topic }
@@ -282,19 +292,19 @@ export const exhausted = (max: number): string => `not consumed after ${max} ret
 
 const placeFact = (queue: GroupQueue): Fact => queue.cursor.factOf(queue.stateAfter())
 
-/** `receivedFrom`: the topic of the receive; undefined when the message was pulled. */
 function copyProperties(
   record: RecordView,
   topic: string,
   group: string,
   destination: Destination,
-  receivedFrom: string | undefined,
+  { from, note }: Received,
 ): Buffer {
   const original = originalTopic(record)
   const added: [string, string][] = [[PROPERTY.retryTopic, original]]
   if (record.property(PROPERTY.originMessageId) === undefined) {
     added.push([PROPERTY.originMessageId, offsetMessageId(record.storeHost, record.position)])
   }
+  if (note !== undefined) added.push([PROPERTY.note, note])
   if ('deadBecause' in destination) {
     added.push([PROPERTY.deadLetterReason, plain(destination.deadBecause)])
     const properties = editProperties(record.propertyBytes, added, DEAD_DROPS)
@@ -303,8 +313,8 @@ function copyProperties(
   }
   // A light queue's and a dead-letter topic's consumers get their retries back, not the original
   // topic's.
-  const isOwn = receivedFrom === original || receivedFrom === retryTopic(group)
-  if (receivedFrom !== undefined && !isOwn) added.push([PROPERTY.receivedFrom, receivedFrom])
+  const isOwn = from === original || from === retryTopic(group)
+  if (from !== undefined && !isOwn) added.push([PROPERTY.receivedFrom, from])
   if (destination.level !== undefined) added.push([PROPERTY.delay, String(destination.level)])
   const parking = destination.delayMs > 0 ? PARKED_PROPERTIES_BYTES + topic.length : 0
   const room = PROPERTIES_BYTES_MAX - parking

@@ -22,6 +22,18 @@ export type State = (typeof STATE)[keyof typeof STATE]
 /** Of a message that an earlier process left unsettled: nobody has read it again yet. */
 export const OWNER_UNKNOWN = ''
 
+/** A consumer, as far as what it holds is concerned. */
+export interface Holder {
+  readonly id: string
+  /** Messages of the group that are with it. */
+  held: number
+  /**
+   * What it is believed to be working on: of what it held when something of it was lost, what it had been
+   * handed first. Until it settles something, no other message counts a failed attempt because of it.
+   */
+  suspect: Entry | undefined
+}
+
 export interface Entry {
   readonly offset: QueueOffset
   /** The topic whose consumers get it: this queue's, or in a retry topic the original one. */
@@ -35,6 +47,12 @@ export interface Entry {
   state: State
   /** Of the latest delivery; 0 = none that could still be settled. */
   serial: number
+  /** Of the latest delivery. */
+  holder: Holder | undefined
+  /** Ids of consumers that must not be given it again. */
+  notFor: string[] | undefined
+  /** What earlier consumers said of it, for the next one. */
+  note: string | undefined
   /** Monotonic end of the invisible time, or of being parked. */
   deadlineMs: number
   /** Handed out in order: it waits in place rather than in the retry topic. */
@@ -54,6 +72,9 @@ export const newEntry = (
   attempts: 0,
   state: STATE.parked,
   serial: 0,
+  holder: undefined,
+  notFor: undefined,
+  note: undefined,
   deadlineMs: 0,
   isOrdered: false,
 })

@@ -6,6 +6,7 @@ import type { Logger } from '../log.ts'
 import type { ClientRegistration, GroupMode, Protocol } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
 import type {
+  HandBack,
   NewMessage,
   PublishResult,
   PullRequest,
@@ -51,10 +52,22 @@ export interface Broker {
   /** Competing consumers per message; empty after `waitMs` without one. @throws GROUP_MODE_CONFLICT */
   receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]>
   ack(receipts: readonly Receipt[]): Promise<readonly SettleResult[]>
-  /** Counts an attempt. Without a delay the retry ladder applies; after the last attempt: dead letter. */
-  nack(receipts: readonly Receipt[], delayMs?: number): Promise<readonly SettleResult[]>
-  /** Available again at once. `counted`: the delivery counts as an attempt (a lost connection). */
-  release(receipts: readonly Receipt[], counted: boolean): Promise<readonly SettleResult[]>
+  /**
+   * Counts an attempt. Without a delay the first failure comes again at once, a later one by the retry ladder;
+   * after the last attempt: dead letter.
+   */
+  nack(
+    receipts: readonly Receipt[],
+    delayMs?: number,
+    handBack?: HandBack,
+  ): Promise<readonly SettleResult[]>
+  /** Available again at once, and no attempt. */
+  release(receipts: readonly Receipt[], handBack?: HandBack): Promise<readonly SettleResult[]>
+  /**
+   * All that one consumer held when it was lost without a word, in the order in which it was handed out:
+   * available again at once; the first counts as an attempt, for it may be the cause.
+   */
+  abandon(receipts: readonly Receipt[]): Promise<readonly SettleResult[]>
   extend(receipts: readonly Receipt[], invisibleMs: number): Promise<readonly SettleResult[]>
   deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]>
   /**

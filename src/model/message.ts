@@ -110,8 +110,11 @@ export interface ReceiveRequest {
   /** Where a group without committed offset starts. */
   readonly startAt: 'first' | 'last'
   readonly waitMs: number
-  /** Names the consumer in status answers and logs. */
-  readonly clientId: string
+  /**
+   * The consumer, by a name of its own: one link, or one client's shared subscription. What it loses, and what
+   * must not come to it again, is told by this.
+   */
+  readonly memberId: string
   readonly signal?: AbortSignal | undefined
 }
 
@@ -132,6 +135,16 @@ export interface ReceivedMessage {
   readonly receipt: Receipt
   /** 1 for the first delivery. */
   readonly attempt: number
+  /** What was said of it when it was last handed back; undefined for most, and after a restart. */
+  readonly note: string | undefined
+}
+
+/** With what a consumer hands messages back. */
+export interface HandBack {
+  /** Not to this consumer again: they wait for another one (AMQP 3.4.5). */
+  readonly isNotHere?: boolean | undefined
+  /** For the next consumer; replaces what was said before. The front-end bounds its length. */
+  readonly note?: string | undefined
 }
 
 /** Result per receipt, in order: null, or RECEIPT_EXPIRED when the delivery is no longer the caller's. */

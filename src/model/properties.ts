@@ -39,6 +39,8 @@ export const PROPERTY = {
   deadLetterReason: 'DLQ_REASON',
   /** Retry copies only: the light queue or dead-letter topic it was received from, if not its own. */
   receivedFrom: '__RECEIVED_FROM',
+  /** Retry copies and dead letters only: what a consumer said of the message when it handed it back. */
+  note: '__NOTE',
   /** Aliyun's absolute delivery time, epoch ms; what ali-ons sets. */
   startDeliverMs: '__STARTDELIVERTIME',
   /** The MQTT topic name exactly as published. */

@@ -72,7 +72,7 @@ class Work {
           void broker.deadLetter([receipt], 'the test says so').then(([result]) => {
             if (result === null && !this.isOver) this.dead.add(id)
           })
-        } else await broker.release([receipt], false)
+        } else await broker.release([receipt])
       }
       await new Promise((resolve) => setImmediate(resolve))
     }

@@ -92,8 +92,8 @@ test('attempts that were counted in place survive a crash', async (t) => {
   const first = await start(t, 'a', 'b')
   for (let i = 0; i < 3; i++) {
     const received = await first.broker.receive(receiveRequest('orders', 'billing'))
-    await first.broker.release(receiptsOf(received.slice(0, 1)), true)
-    await first.broker.release(receiptsOf(received.slice(1)), false)
+    await first.broker.abandon(receiptsOf(received.slice(0, 1)))
+    await first.broker.release(receiptsOf(received.slice(1)))
   }
   first.clock.advance(200)
   await drain(first)

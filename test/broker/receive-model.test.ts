@@ -22,10 +22,10 @@ const INVISIBLE_MS = 60_000
 /** `pick` chooses among the messages in hand. */
 type Step =
   | { do: 'publish'; queueIds: number[] }
-  | { do: 'receive'; max: number }
+  | { do: 'receive'; max: number; memberId: string }
   | { do: 'ack' | 'deadLetter' | 'extend'; pick: number; count: number }
   | { do: 'nack'; pick: number; count: number; delayMs: number | undefined }
-  | { do: 'release'; pick: number; count: number; counted: boolean }
+  | { do: 'release' | 'abandon'; pick: number; count: number }
   | { do: 'advance'; byMs: number }
   | { do: 'full disk'; pick: number; count: number }
   | { do: 'reopen' | 'crash' | 'slow disk' }
@@ -44,6 +44,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant('receive' as const),
       max: fc.integer({ min: 1, max: 10 }),
+      memberId: fc.constantFrom('one', 'two'),
     }),
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('ack' as const), ...pick }) },
@@ -58,8 +59,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 3,
     arbitrary: fc.record({
-      do: fc.constant('release' as const),
-      counted: fc.boolean(),
+      do: fc.constantFrom('release' as const, 'abandon' as const),
       ...pick,
     }),
   },
@@ -107,7 +107,7 @@ class Run {
       case 'publish':
         return this.#publish(step.queueIds)
       case 'receive':
-        return this.#receive(step.max)
+        return this.#receive(step.max, step.memberId)
       case 'advance':
         return this.#advance(step.byMs)
       case 'full disk':
@@ -129,7 +129,7 @@ class Run {
       await this.#advance(7_200_000)
       const left = ['available', 'inFlight', 'delayed'] as const
       if (left.every((state) => this.#model.idsIn(state).length === 0)) break
-      await this.#receive(100)
+      await this.#receive(100, 'one')
       await this.#settle({ do: 'ack', pick: 0, count: 1000 })
     }
     const dead = await this.#test.broker.pull(pullRequest('%DLQ%billing', { maxMessages: 10_000 }))
@@ -148,18 +148,20 @@ class Run {
     await this.#test.broker.publish(messages)
   }
 
-  async #receive(max: number): Promise<void> {
+  async #receive(max: number, memberId: string): Promise<void> {
     const received = []
     // One receive may answer with less than there is when it loads from the disk.
     for (;;) {
-      const request = { maxMessages: max - received.length, invisibleMs: INVISIBLE_MS }
+      const left = max - received.length
+      const request = { maxMessages: left, invisibleMs: INVISIBLE_MS, memberId }
       const more = await this.#test.broker.receive(receiveRequest('orders', 'billing', request))
       received.push(...more)
       if (more.length === 0 || received.length === max) break
     }
     const ids = bodiesOf(received)
     const attempts = received.map(({ attempt }) => attempt)
-    this.#t.deepEqual(this.#model.received(ids, attempts, max, INVISIBLE_MS), [])
+    const request = { maxMessages: max, invisibleMs: INVISIBLE_MS, memberId }
+    this.#t.deepEqual(this.#model.received(ids, attempts, request), [])
     for (const [i, id] of ids.entries()) this.#held.set(id, received[i]!.receipt)
   }
 
@@ -168,8 +170,10 @@ class Run {
     const { broker, faults } = this.#test
     faults.isReadOnly = true
     allReadOnly(this.#t, await broker.publish([newMessage('orders', { body: 'never' })]))
-    allReadOnly(this.#t, await broker.nack(this.#choose(step).receipts))
-    allReadOnly(this.#t, await broker.deadLetter(this.#choose(step).receipts, 'never'))
+    const { ids, receipts } = this.#choose(step)
+    allReadOnly(this.#t, await broker.nack(receipts, 1000))
+    allReadOnly(this.#t, await broker.deadLetter(receipts, 'never'))
+    this.#model.goOn(ids)
     faults.isReadOnly = false
   }
 
@@ -196,8 +200,11 @@ class Run {
       results = await broker.nack(receipts, step.delayMs)
       for (const id of chosen) this.#model.nack(id, step.delayMs)
     } else if (step.do === 'release') {
-      results = await broker.release(receipts, step.counted)
-      for (const id of chosen) this.#model.release(id, step.counted)
+      results = await broker.release(receipts)
+      for (const id of chosen) this.#model.release(id)
+    } else if (step.do === 'abandon') {
+      results = await broker.abandon(receipts)
+      this.#model.abandon(chosen)
     } else if (step.do === 'deadLetter') {
       results = await broker.deadLetter(receipts, 'the test says so')
       for (const id of chosen) this.#model.deadLetter(id)

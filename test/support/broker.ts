@@ -124,7 +124,7 @@ export const receiveRequest = (
   ordered: false,
   startAt: 'first',
   waitMs: 0,
-  clientId: 'test',
+  memberId: 'test',
   ...shape,
 })
 

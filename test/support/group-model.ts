@@ -4,7 +4,12 @@ import { delayLevelMs } from '../../src/model/delay-levels.ts'
 
 type State =
   | { readonly is: 'available' }
-  | { readonly is: 'inFlight'; readonly untilMs: number }
+  | {
+      readonly is: 'inFlight'
+      readonly untilMs: number
+      readonly member: string
+      readonly turn: number
+    }
   /** Waits for its retry. */
   | { readonly is: 'delayed'; readonly untilMs: number }
   | { readonly is: 'acked' }
@@ -23,7 +28,10 @@ const AVAILABLE: State = { is: 'available' }
 export class GroupModel {
   readonly messages = new Map<string, ModelMessage>()
   readonly #retryTimesMax: number
+  /** By member, the message it is believed to be working on. */
+  readonly #suspects = new Map<string, string>()
   #nowMs = 0
+  #turn = 0
 
   constructor(retryTimesMax: number) {
     this.#retryTimesMax = retryTimesMax
@@ -38,7 +46,12 @@ export class GroupModel {
   }
 
   /** What the broker handed out; answers what is wrong with that. */
-  received(ids: readonly string[], attempts: readonly number[], max: number, invisibleMs: number) {
+  received(
+    ids: readonly string[],
+    attempts: readonly number[],
+    request: { maxMessages: number; invisibleMs: number; memberId: string },
+  ) {
+    const { maxMessages: max, invisibleMs, memberId: member } = request
     const wrong: string[] = []
     const available = this.idsIn('available')
     const expected = Math.min(max, available.length)
@@ -54,46 +67,99 @@ export class GroupModel {
       }
       if (!message.wasSeen && this.#isOvertaking(id, message)) wrong.push(`${id} came out of order`)
       message.wasSeen = true
-      message.state = { is: 'inFlight', untilMs: this.#nowMs + invisibleMs }
+      const untilMs = this.#nowMs + invisibleMs
+      message.state = { is: 'inFlight', untilMs, member, turn: this.#turn++ }
     }
     return wrong
   }
 
   ack(id: string): void {
+    this.goOn([id])
     this.#message(id).state = { is: 'acked' }
   }
 
   nack(id: string, delayMs: number | undefined): void {
+    this.goOn([id])
     const message = this.#message(id)
-    const waitMs = delayMs ?? delayLevelMs(3 + message.failed)
+    const waitMs = delayMs ?? (message.failed === 0 ? 0 : delayLevelMs(2 + message.failed))
     this.#fail(message, waitMs > 0 ? { is: 'delayed', untilMs: this.#nowMs + waitMs } : AVAILABLE)
   }
 
-  release(id: string, counted: boolean): void {
-    const message = this.#message(id)
-    if (counted) this.#fail(message, AVAILABLE)
-    else message.state = AVAILABLE
+  release(id: string): void {
+    this.#message(id).state = AVAILABLE
+  }
+
+  /** A member was lost: what it worked on failed, the rest is as it was. */
+  abandon(ids: readonly string[]): void {
+    const [first] = ids
+    if (first === undefined) return
+    const suspect = this.#suspects.get(this.#memberOf(first)) ?? first
+    for (const id of ids) {
+      if (id === suspect) this.#fail(this.#message(id), AVAILABLE)
+      else this.release(id)
+    }
+  }
+
+  /** The members that had these have settled something. */
+  goOn(ids: readonly string[]): void {
+    for (const id of ids) this.#suspects.delete(this.#memberOf(id))
   }
 
   deadLetter(id: string): void {
+    this.goOn([id])
     this.#message(id).state = { is: 'dead' }
   }
 
   extend(id: string, invisibleMs: number): void {
-    this.#message(id).state = { is: 'inFlight', untilMs: this.#nowMs + invisibleMs }
+    const { state } = this.#message(id)
+    const untilMs = this.#nowMs + invisibleMs
+    if (state.is === 'inFlight') this.#message(id).state = { ...state, untilMs }
   }
 
   advance(byMs: number): void {
     this.#nowMs += byMs
+    this.#expire()
     for (const message of this.messages.values()) {
       const { state } = message
-      if (state.is === 'inFlight' && state.untilMs <= this.#nowMs) this.#fail(message, AVAILABLE)
       if (state.is === 'delayed' && state.untilMs <= this.#nowMs) message.state = AVAILABLE
     }
   }
 
+  /** What ends at one time ends together; of a member only what it works on counts. */
+  #expire(): void {
+    const held = this.#held()
+    const times = new Set(held.map(({ state }) => state.untilMs).filter((ms) => ms <= this.#nowMs))
+    for (const timeMs of [...times].sort((a, b) => a - b)) {
+      const due = held.filter(({ state }) => state.untilMs === timeMs)
+      for (const { state } of due) this.#suspect(state.member)
+      for (const { id, message, state } of due) {
+        if (this.#suspects.get(state.member) === id) this.#fail(message, AVAILABLE)
+        else message.state = AVAILABLE
+      }
+    }
+  }
+
+  #suspect(member: string): void {
+    if (this.#suspects.has(member)) return
+    const theirs = this.#held().filter(({ state }) => state.member === member)
+    const first = theirs.reduce((a, b) => (a.state.turn < b.state.turn ? a : b))
+    this.#suspects.set(member, first.id)
+  }
+
+  #held() {
+    return [...this.messages].flatMap(([id, message]) =>
+      message.state.is === 'inFlight' ? [{ id, message, state: message.state }] : [],
+    )
+  }
+
+  #memberOf(id: string): string {
+    const { state } = this.#message(id)
+    return state.is === 'inFlight' ? state.member : ''
+  }
+
   /** Nobody holds anything any more, and that is nobody's failure. */
   restart(): void {
+    this.#suspects.clear()
     for (const message of this.messages.values()) {
       if (message.state.is === 'inFlight') message.state = AVAILABLE
     }

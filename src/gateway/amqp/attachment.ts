@@ -55,9 +55,10 @@ const LINK_CAPABILITIES = ['DELAYED_DELIVERY', 'SHARED-SUBS']
 const SILENT_OUTCOME: Outcome = {
   kind: 'modified',
   failed: true,
-  undeliverableHere: false,
+  isNotHere: false,
   deliverAtMs: undefined,
   delayMs: undefined,
+  note: undefined,
 }
 
 /** Never rejects: what goes wrong refuses the link. */

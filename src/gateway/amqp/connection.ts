@@ -291,7 +291,7 @@ export class AmqpConnection
       this.log.debug({ ...fields, condition: error.condition }, error.description)
     }
     this.#stage = 'closing'
-    this.#letGo()
+    this.#letGo(error !== undefined)
     this.#control.peerClosed()
     this.#startGrace()
   }
@@ -311,7 +311,7 @@ export class AmqpConnection
     this.#isLeaving = false
     if (this.#stage !== 'open') return
     this.#stage = 'closing'
-    this.#letGo()
+    this.#letGo(false)
     const description = 'the broker is shutting down'
     this.#control.close({ condition: CONDITION.connectionForced, description })
     this.#regulate()
@@ -331,7 +331,7 @@ export class AmqpConnection
     }
     this.#stage = 'closing'
     this.#isDeaf = true
-    this.#letGo()
+    this.#letGo(true)
     this.#control.close(describeError(error))
     this.#startGrace()
   }
@@ -350,7 +350,7 @@ export class AmqpConnection
     this.log.debug({ evt: 'amqp.dropped', remote: this.remoteAddress }, reason)
     this.#stage = 'closing'
     this.#isDeaf = true
-    this.#letGo()
+    this.#letGo(true)
     this.end()
     this.#regulate()
     this.#startGrace()
@@ -361,12 +361,13 @@ export class AmqpConnection
     this.#deadline = this.clock.after(CLOSE_GRACE_MS, () => this.destroy())
   }
 
-  #letGo(): void {
+  /** `isLost`: the peer did not say goodbye, or with an error, or did wrong. */
+  #letGo(isLost: boolean): void {
     this.#handshake.close()
     this.#share.containers.leave(this)
     // First, or every link that closes would tell the registry about those that are left.
     this.#presence?.close()
-    this.#sessions?.close()
+    this.#sessions?.close(isLost)
   }
 
   #onClose(error: Error | undefined): void {
@@ -374,7 +375,7 @@ export class AmqpConnection
     this.#stage = 'closed'
     this.#deadline.cancel()
     this.outbox.close()
-    this.#letGo()
+    this.#letGo(true)
     this.#control.lost()
     const fields = { evt: 'amqp.closed', remote: this.remoteAddress, error: error?.message }
     this.log.debug(fields, 'connection closed')

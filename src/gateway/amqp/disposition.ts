@@ -1,7 +1,8 @@
 // disposition and the states it carries (AMQP 2.7.6, 3.4): a range of deliveries and what became of them.
 import { putU32 } from '../../model/bytes.ts'
 import { codeOf, Fields, readError } from './control-frames.ts'
-import { decodeError, type ErrorDescription } from './errors.ts'
+import { AmqpError, CONDITION, decodeError, type ErrorDescription } from './errors.ts'
+import { noteIn } from './note.ts'
 import { CODE, descriptorBytes, descriptorCode } from './performatives.ts'
 import { listCount, listStart } from './scalar-list.ts'
 import { booleanAt, uintAt, writeFrameStart } from './transfer.ts'
@@ -20,10 +21,12 @@ export type Outcome =
   | {
       readonly kind: 'modified'
       readonly failed: boolean
-      readonly undeliverableHere: boolean
+      readonly isNotHere: boolean
       /** When to deliver again, epoch ms (annotation x-opt-delivery-time). */
       readonly deliverAtMs: number | undefined
       readonly delayMs: number | undefined
+      /** What it adds to the message's annotations, as note.ts keeps it. */
+      readonly note: string | undefined
     }
 
 export const ACCEPTED: Outcome = { kind: 'accepted' }
@@ -82,14 +85,18 @@ export class Disposition {
   }
 }
 
-/** The outcome encoded at `at`; undefined for received, a transaction's state or an unknown one. */
+/** The outcome encoded at `at`; undefined for received or an unknown one. */
 export function readOutcome(bytes: Buffer, at: number, end: number): Outcome | undefined {
   const code = descriptorCode(bytes, at, end)
   if (code === CODE.accepted) return ACCEPTED
   if (code === CODE.released) return RELEASED
+  if (code === CODE.transactionalState) {
+    throw new AmqpError(CONDITION.notImplemented, 'transactions are not offered', 'session')
+  }
   if (code !== CODE.rejected && code !== CODE.modified) return undefined
   const value = new ValueReader(bytes, at, end).read()
-  return value instanceof Described ? outcomeOf(value) : undefined
+  const outcome = value instanceof Described ? outcomeOf(value) : undefined
+  return outcome?.kind === 'modified' ? { ...outcome, note: noteIn(bytes, at, end) } : outcome
 }
 
 /** For states inside other values: a source's default-outcome. */
@@ -113,9 +120,10 @@ function modifiedOf(fields: Fields): Outcome {
   return {
     kind: 'modified',
     failed: fields.boolean(0, 'delivery-failed'),
-    undeliverableHere: fields.boolean(1, 'undeliverable-here'),
+    isNotHere: fields.boolean(1, 'undeliverable-here'),
     deliverAtMs: millisecondsOf(annotations.get('x-opt-delivery-time')),
     delayMs: millisecondsOf(annotations.get('x-opt-delivery-delay')),
+    note: undefined,
   }
 }
 

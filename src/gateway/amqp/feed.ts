@@ -10,6 +10,8 @@ export interface FeedItem {
   readonly attempt: number
   /** undefined when nobody waits for a settlement. */
   readonly receipt: Receipt | undefined
+  /** What earlier consumers added to its annotations. */
+  readonly note: string | undefined
 }
 
 export interface Feed {
@@ -19,8 +21,8 @@ export interface Feed {
   read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]>
   /** What the peer made of items it was sent; settles when that is durable. */
   settle(receipts: readonly Receipt[], outcome: Outcome): Promise<void>
-  /** Items go back. `sent`: the peer may have seen them, which counts as an attempt. */
-  giveBack(receipts: readonly Receipt[], sent: boolean): Promise<void>
+  /** Items go back as they came. `isLost`: with a peer that was lost, which may be because of the first. */
+  giveBack(receipts: readonly Receipt[], isLost: boolean): Promise<void>
   close(): void
 }
 

@@ -18,19 +18,22 @@ export interface GroupSource {
   readonly lockMs: number
 }
 
+/** Feeds of this process since its start. */
+let opened = 0
+
 export class GroupFeed implements Feed {
   readonly lockMs: number
   readonly #peer: Peer
   readonly #source: GroupSource
-  /** Does another link read for this group? Then 'not here' does not mean 'nowhere'. */
-  readonly #hasOthers: () => boolean
+  /** A link that attaches again is another consumer (AMQP 3.4.5). */
+  readonly #memberId: string
   readonly #closed: () => void
 
-  constructor(peer: Peer, source: GroupSource, hasOthers: () => boolean, closed: () => void) {
+  constructor(peer: Peer, source: GroupSource, closed: () => void) {
     this.lockMs = source.lockMs
     this.#peer = peer
     this.#source = source
-    this.#hasOthers = hasOthers
+    this.#memberId = `${peer.connectionId}/${++opened}`
     this.#closed = closed
   }
 
@@ -57,13 +60,14 @@ export class GroupFeed implements Feed {
       ordered,
       startAt,
       waitMs,
-      clientId: this.#peer.containerId,
+      memberId: this.#memberId,
       signal,
     })
-    return messages.map(({ record, receipt, attempt }) => ({
+    return messages.map(({ record, receipt, attempt, note }) => ({
       record: new RecordView(record),
       receipt,
       attempt,
+      note,
     }))
   }
 
@@ -73,7 +77,7 @@ export class GroupFeed implements Feed {
       case 'accepted':
         return this.#settled(await broker.ack(receipts))
       case 'released':
-        return this.#settled(await broker.release(receipts, false))
+        return this.#settled(await broker.release(receipts))
       case 'rejected':
         return this.#settled(await broker.deadLetter(receipts, outcome.reason))
       case 'modified':
@@ -86,18 +90,18 @@ export class GroupFeed implements Feed {
     outcome: Outcome & { kind: 'modified' },
   ): Promise<readonly SettleResult[]> {
     const { broker, clock } = this.#peer
-    const { failed, undeliverableHere, deliverAtMs, delayMs } = outcome
-    if (undeliverableHere && !this.#hasOthers()) {
-      return broker.deadLetter(receipts, 'undeliverable here, and nobody else consumes the group')
-    }
+    const { failed, deliverAtMs, delayMs } = outcome
     const delay = deliverAtMs === undefined ? delayMs : Math.max(0, deliverAtMs - clock.now())
-    // Without a count there is no delayed redelivery, so a delay or 'not here' counts too.
-    const counts = failed || undeliverableHere || delay !== undefined
-    return counts ? broker.nack(receipts, delay) : broker.release(receipts, false)
+    // Without a count there is no delayed redelivery, so a delay counts too.
+    return failed || delay !== undefined
+      ? broker.nack(receipts, delay, outcome)
+      : broker.release(receipts, outcome)
   }
 
-  async giveBack(receipts: readonly Receipt[], sent: boolean): Promise<void> {
-    if (receipts.length > 0) this.#settled(await this.#peer.broker.release(receipts, sent))
+  async giveBack(receipts: readonly Receipt[], isLost: boolean): Promise<void> {
+    const { broker } = this.#peer
+    if (receipts.length === 0) return
+    this.#settled(await (isLost ? broker.abandon(receipts) : broker.release(receipts)))
   }
 
   /** An expired receipt is no error here: the message is delivered again, as the group promises. */

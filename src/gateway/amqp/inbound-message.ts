@@ -3,13 +3,8 @@
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
 import { Fields } from './control-frames.ts'
 import { ElementCounts } from './element-counts.ts'
-import {
-  OWN_ANNOTATION,
-  type Properties,
-  takeAnnotations,
-  takeApplication,
-  takeProperties,
-} from './message.ts'
+import { type Properties, takeAnnotations, takeApplication, takeProperties } from './message.ts'
+import { OWN_ANNOTATION } from './performatives.ts'
 import { BODY, isShortest, Sections } from './sections.ts'
 import { AmqpSymbol, ValueReader } from './value-reader.ts'
 import { checkItemBytes, eachEntry, encodeWire, PLAIN_WIRE } from './wire-form.ts'

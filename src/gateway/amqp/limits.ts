@@ -27,6 +27,8 @@ export const OUTGOING_WINDOW = 0xffff_ffff
 export const LINK_CREDIT_MAX = 2000
 /** Deliveries sent and not yet settled by the peer, per link. */
 export const UNSETTLED_PER_LINK_MAX = 10_000
+/** What consumers add to a message's annotations when they hand it back, over all times. */
+export const NOTE_BYTES_MAX = 3072
 /** One read of a feed. */
 export const READ_MESSAGES_MAX = 256
 export const READ_BYTES_MAX = 1024 * 1024

@@ -19,12 +19,9 @@ import { originalTopic } from '../../model/routing-name.ts'
 import { bareName } from './address.ts'
 import type { Fields } from './control-frames.ts'
 import { millisecondsOf } from './disposition.ts'
-import { CODE } from './performatives.ts'
+import { CODE, OWN_ANNOTATION } from './performatives.ts'
 import { type AmqpMap, AmqpSymbol, type AmqpValue, Timestamp, Uuid } from './value-reader.ts'
 import type { ValueWriter } from './value-writer.ts'
-
-/** Annotations of ours; a peer's are taken as orders and then dropped, ours are made anew. */
-export const OWN_ANNOTATION = 'x-opt-rmq-'
 
 export type Properties = Map<string, string>
 

@@ -5,9 +5,10 @@ import { putU32, putU64 } from '../../model/bytes.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { ElementCounts } from './element-counts.ts'
-import { annotationsOf, OWN_ANNOTATION, writeApplication, writeProperties } from './message.ts'
+import { annotationsOf, writeApplication, writeProperties } from './message.ts'
+import { withNote } from './note.ts'
 import { headerAsSent, type OutboundHeader, OWN_HEADER } from './outbound-header.ts'
-import { CODE } from './performatives.ts'
+import { CODE, OWN_ANNOTATION } from './performatives.ts'
 import { RecordMemory } from './record-memory.ts'
 import { BODY, type BodyForm, bodyHeadBytes, Sections } from './sections.ts'
 import { ValueWriter } from './value-writer.ts'
@@ -39,23 +40,31 @@ export class OutboundMessage {
   #host = { ip: -1, port: -1 }
   /** The transfer's message-format. */
   format = 0
+  /** What consumers added to the annotations of the loaded message. */
+  note: string | undefined
+  #isNoteOurs = false
 
   #record!: RecordView
   #body!: Buffer
   #tailAt = 0
   #attempt = 1
 
-  /** Makes this the next record's message. Answers its size in bytes. */
-  load(record: RecordView, attempt: number): number {
+  /**
+   * Makes this the next record's message. Answers its size in bytes. `note`: of the delivery, where the record
+   * itself does not hold it.
+   */
+  load(record: RecordView, attempt: number, note?: string): number {
     this.#record = record
     this.#attempt = attempt
     this.#body = record.body
     // Topic and properties stand right behind the body.
     this.#tailAt = this.#body.byteOffset - record.bytes.byteOffset + this.#body.length
     const isRepeated =
+      note === undefined &&
+      !this.#isNoteOurs &&
       this.#memory.isRepeated(record, this.#tailAt) &&
       (this.#form !== BODY.encoded || this.format !== 0 || isBody(this.#body))
-    if (!isRepeated) this.#prepare(record)
+    if (!isRepeated) this.#prepare(record, note)
     if (this.format !== 0) return this.#body.length
     return (
       this.#header.bytes(this.#attempt) +
@@ -82,9 +91,11 @@ export class OutboundMessage {
     return p + this.#suffix.length
   }
 
-  #prepare(record: RecordView): void {
+  #prepare(record: RecordView, note: string | undefined): void {
     this.#memory.remember(record, this.#tailAt)
     const properties = record.properties()
+    this.#isNoteOurs = note !== undefined
+    this.note = note ?? properties.get(PROPERTY.note)
     const isAmqps = !properties.has(PROPERTY.mqttTopic)
     const wire = isAmqps ? wireOf(properties.get(PROPERTY.native), record.body) : undefined
     this.format = wire?.format ?? 0
@@ -113,7 +124,8 @@ export class OutboundMessage {
   ): void {
     const texts = annotationsOf(record, properties)
     let theirs = 0
-    const raw = wire?.annotations ?? PLAIN_WIRE.annotations
+    const own = wire?.annotations ?? PLAIN_WIRE.annotations
+    const raw = this.note === undefined ? own : withNote(own, this.note)
     eachEntry(raw, 0, raw.length, () => {
       theirs++
     })

@@ -23,6 +23,7 @@ export const CODE = {
   released: 0x26,
   modified: 0x27,
   received: 0x23,
+  transactionalState: 0x34,
   source: 0x28,
   target: 0x29,
   coordinator: 0x30,
@@ -58,6 +59,7 @@ const SYMBOLS: ReadonlyMap<string, number> = new Map([
   ['amqp:released:list', CODE.released],
   ['amqp:modified:list', CODE.modified],
   ['amqp:received:list', CODE.received],
+  ['amqp:transactional-state:list', CODE.transactionalState],
   ['amqp:source:list', CODE.source],
   ['amqp:target:list', CODE.target],
   ['amqp:coordinator:list', CODE.coordinator],
@@ -108,3 +110,6 @@ export function descriptorBytes(bytes: Buffer, at: number, end: number): number 
   }
   return length
 }
+
+/** Annotations of ours; a peer's are taken as orders and then dropped, ours are made anew. */
+export const OWN_ANNOTATION = 'x-opt-rmq-'

@@ -49,10 +49,6 @@ export class Presence {
     this.#client = client
   }
 
-  hasOthers(group: string): boolean {
-    return this.#members.count(group) > 1
-  }
-
   /** @throws BrokerError GROUP_MODE_CONFLICT when native consumers have the group by queue */
   async join(source: GroupSource): Promise<void> {
     this.#sources.add(source)

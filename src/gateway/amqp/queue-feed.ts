@@ -97,7 +97,7 @@ export class QueueFeed implements Feed {
       cursor.mayHaveMore = true
     }
     for (const record of recordsOf(result.records)) {
-      into.push({ record, attempt: 1, receipt: undefined })
+      into.push({ record, attempt: 1, receipt: undefined, note: undefined })
     }
     return result.records.length
   }

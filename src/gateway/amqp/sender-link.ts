@@ -8,9 +8,10 @@ import { ACCEPTED, type Outcome, RELEASED, STATE } from './disposition.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
 import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import type { Flow } from './flow.ts'
-import { READ_MESSAGES_MAX, UNSETTLED_PER_LINK_MAX } from './limits.ts'
+import { NOTE_BYTES_MAX, READ_MESSAGES_MAX, UNSETTLED_PER_LINK_MAX } from './limits.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
+import { mergedNote } from './note.ts'
 import { OutboundMessage } from './outbound-message.ts'
 import { remaining, serialAdd, serialNext } from './serial.ts'
 import { TRANSFER_HEAD_BYTES_MAX, type TransferHead, writeTransferHead } from './transfer.ts'
@@ -23,6 +24,8 @@ export interface Unsettled {
   readonly link: SenderLink
   /** Monotonic ms. */
   readonly lockedUntil: number
+  /** What earlier consumers added to the message's annotations. */
+  readonly note: string | undefined
 }
 
 /** What a sender link needs of its session. */
@@ -170,7 +173,7 @@ export class SenderLink implements Link {
   /** False when the peer does not take a message of this size, which costs the link. */
   #send(item: FeedItem): boolean {
     const credit = this.#credit
-    const size = this.#message.load(item.record, item.attempt)
+    const size = this.#message.load(item.record, item.attempt, item.note)
     if (size > this.#messageBytesMax) {
       this.#refuseToSend(size)
       return false
@@ -226,7 +229,13 @@ export class SenderLink implements Link {
     }
     this.#unsettled++
     const lockedUntil = this.#peer.clock.monotonic() + (this.#feed.lockMs ?? Infinity)
-    this.#session.keepUnsettled({ deliveryId, receipt, link: this, lockedUntil })
+    this.#session.keepUnsettled({
+      deliveryId,
+      receipt,
+      link: this,
+      lockedUntil,
+      note: this.#message.note,
+    })
   }
 
   /** Asks the feed for as much as the credit reaches, unless what was read before waits itself. */
@@ -288,12 +297,27 @@ export class SenderLink implements Link {
     } else this.#session.detach(this, describeError(error))
   }
 
-  /** The peer, or nobody but us, settled the delivery. `flushSettled` passes it on. */
-  settled(receipt: Receipt | undefined, outcome: Outcome): void {
+  /**
+   * The delivery is settled, by the peer or by us. `flushSettled` passes it on. `note`: what was said of the
+   * message before, to which a new note is added.
+   */
+  settled(receipt: Receipt | undefined, given: Outcome, note?: string): void {
     if (receipt === undefined) return
+    const outcome = this.#withNote(given, note)
     if (this.#outcome !== undefined && !isSameOutcome(this.#outcome, outcome)) this.#flushSettled()
     this.#outcome = outcome
     this.#settling.push(receipt)
+  }
+
+  #withNote(outcome: Outcome, earlier: string | undefined): Outcome {
+    if (outcome.kind !== 'modified' || outcome.note === undefined) return outcome
+    const note = mergedNote(earlier, outcome.note)
+    if (note === outcome.note) return outcome
+    if (note === undefined) {
+      const fields = { evt: 'amqp.annotations-dropped', link: this.name, bytesMax: NOTE_BYTES_MAX }
+      this.#peer.log.debug(fields, 'a modified outcome has more annotations than are kept')
+    }
+    return { ...outcome, note }
   }
 
   /** A delivery of this link left the session's unsettled map. */
@@ -322,9 +346,9 @@ export class SenderLink implements Link {
     this.#peer.log.warn(fields, 'a settlement could not be stored')
   }
 
-  #giveBack(receipts: readonly Receipt[], sent: boolean): void {
+  #giveBack(receipts: readonly Receipt[], isLost: boolean): void {
     if (receipts.length === 0) return
-    this.#feed.giveBack(receipts, sent).catch((error: unknown) => this.#lostSettlement(error))
+    this.#feed.giveBack(receipts, isLost).catch((error: unknown) => this.#lostSettlement(error))
   }
 
   /** Locks that ran out: the group may hand these out again, so the peer's hold on them ends. */
@@ -334,9 +358,9 @@ export class SenderLink implements Link {
     this.flushSettled()
   }
 
-  /** The session has taken this link's unsettled deliveries out and hands them over. */
-  abandon(receipts: readonly Receipt[]): void {
-    this.#giveBack(receipts, true)
+  /** The link ends: the session has taken its unsettled deliveries out and hands them over. */
+  abandon(receipts: readonly Receipt[], isLost: boolean): void {
+    this.#giveBack(receipts, isLost)
   }
 
   close(state: 'closing' | 'gone'): void {

@@ -226,9 +226,9 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     const { outcome, settled, first, last } = disposition
     if (outcome === undefined && !settled) return
     const touched = new Set<SenderLink>()
-    const found = this.#unsettled.take(first, last, ({ receipt, link }) => {
+    const found = this.#unsettled.take(first, last, ({ receipt, link, note }) => {
       link.countSettled()
-      link.settled(receipt, outcome ?? link.defaultOutcome)
+      link.settled(receipt, outcome ?? link.defaultOutcome, note)
       touched.add(link)
     })
     if (found > 0 && !settled) this.#tellSettled(first, last, disposition.state)
@@ -244,15 +244,17 @@ export class AmqpSession implements ReceiverSession, SenderSession {
 
   // ---- life
 
-  /** The peer detached, or answers our detach. */
-  remove(link: Link): void {
+  /** The peer detached, or answers our detach. `isLost`: because of an error of its own. */
+  remove(link: Link, isLost: boolean): void {
     this.#links.delete(link.remoteHandle)
-    letGo(link, 'gone', this.#unsettledOf(link))
+    letGo(link, 'gone', this.#unsettledOf(link), isLost)
   }
 
   detach(link: Link, error: ErrorDescription): void {
     if (link.state !== 'attached' && link.state !== 'attaching') return
-    letGo(link, 'closing', this.#unsettledOf(link))
+    // Taken over as a lost link is; for every other error of ours the peer is not to blame.
+    const isLost = error.condition === CONDITION.stolen
+    letGo(link, 'closing', this.#unsettledOf(link), isLost)
     link.controlled?.close(error)
   }
 
@@ -262,26 +264,34 @@ export class AmqpSession implements ReceiverSession, SenderSession {
 
   end(error: ErrorDescription): void {
     if (!this.isOpen) return
-    this.close()
+    this.close(true)
     this.#controlled?.end(error)
   }
 
-  /** The session ended or its connection did. */
-  close(): void {
+  /**
+   * The session ended or its connection did. `isLost`: not in order, or for an error of the peer's. Then what
+   * a link was sent first may be the cause.
+   */
+  close(isLost: boolean): void {
     this.isOpen = false
     const unsettled = this.#unsettled.takeAll()
     for (const link of this.#links.values()) {
-      letGo(link, 'gone', link instanceof SenderLink ? (unsettled.get(link) ?? []) : [])
+      letGo(link, 'gone', link instanceof SenderLink ? (unsettled.get(link) ?? []) : [], isLost)
     }
     this.#links.clear()
   }
 }
 
 /** The link ends; what it sent and the peer did not settle goes back to its group. */
-function letGo(link: Link, state: 'closing' | 'gone', unsettled: readonly Receipt[]): void {
+function letGo(
+  link: Link,
+  state: 'closing' | 'gone',
+  unsettled: readonly Receipt[],
+  isLost: boolean,
+): void {
   link.claim?.release()
   link.close(state)
-  if (link instanceof SenderLink) link.abandon(unsettled)
+  if (link instanceof SenderLink) link.abandon(unsettled, isLost)
 }
 
 const sessionError = (condition: AmqpError['condition'], message: string): AmqpError =>

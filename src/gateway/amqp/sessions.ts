@@ -205,7 +205,7 @@ export class Sessions {
       return true
     }
     const isAnswer = link.state === 'closing'
-    session.remove(link)
+    session.remove(link, error !== undefined)
     if (isClosed && !isAnswer && link.subscription !== undefined) {
       this.#unsubscribe(session, link, link.subscription)
       return false
@@ -238,8 +238,9 @@ export class Sessions {
   }
 
   #onEnd(channel: number, fields: Fields): void {
-    this.#note('amqp.peer-ended', readGoodbye(fields))
-    this.#session(channel).close()
+    const error = readGoodbye(fields)
+    this.#note('amqp.peer-ended', error)
+    this.#session(channel).close(error !== undefined)
     this.#byChannel.delete(channel)
     this.#options.control.end(channel)
   }
@@ -261,9 +262,9 @@ export class Sessions {
     for (const session of this.#byChannel.values()) session.expire(now)
   }
 
-  close(): void {
+  close(isLost: boolean): void {
     this.#isClosed = true
-    for (const session of this.#byChannel.values()) session.close()
+    for (const session of this.#byChannel.values()) session.close(isLost)
   }
 }
 

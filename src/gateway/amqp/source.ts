@@ -77,8 +77,7 @@ export async function openSource(
     lockMs: address.lockMs ?? request.lockMsDefault,
   }
   await presence.join(from)
-  const hasOthers = (): boolean => presence.hasOthers(group)
-  const feed = new GroupFeed(peer, from, hasOthers, () => {
+  const feed = new GroupFeed(peer, from, () => {
     presence.leave(from)
     if (subscribed?.isDurable === false) subscriptions.left(group)
   })

@@ -19,6 +19,7 @@ import {
   PACKET,
   ProtocolError,
   REASON,
+  type ReasonCode,
   type Version,
   violation,
 } from './protocol.ts'
@@ -52,7 +53,7 @@ export interface ClientConnection {
   /** Reads on after a packet that was held for. */
   release(): void
   /** The client said goodbye. */
-  goodbye(isClean: boolean): void
+  goodbye(reason: ReasonCode): void
 }
 
 const NEVER_EXPIRES = 0
@@ -238,15 +239,22 @@ export class Client {
     }
   }
 
-  /** The connection is gone: gives back what was under way. The session is the table's affair. */
-  close(): void {
+  get memberId(): string {
+    return this.#connection.id
+  }
+
+  /**
+   * The connection ends: gives back what was under way. `isLost`: without the client's goodbye. The session
+   * is the table's affair.
+   */
+  close(isLost: boolean): void {
     this.#isClosed = true
     this.inbound.flush()
     this.inbound.close()
     this.#acknowledging.flush()
     this.#subscribing.close()
     this.outbound.close()
-    this.#custody.giveBack()
+    this.#custody.giveBack(isLost)
     const { context } = this.#parts
     context.broker.clients.unregister(this.#connection.id).catch((error: unknown) => {
       context.log.warn({ evt: 'mqtt.unregister_failed', err: error }, 'a client stays registered')
@@ -365,6 +373,6 @@ export class Client {
       this.session.expiryMs = cappedExpiry(sessionExpiry, this.#parts.options)
     }
     if (!this.isV5 && reason !== REASON.success) throw malformed('DISCONNECT')
-    this.#connection.goodbye(reason === REASON.success)
+    this.#connection.goodbye(reason)
   }
 }

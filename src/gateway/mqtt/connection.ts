@@ -17,7 +17,15 @@ import { authenticate, connackProperties, type Terms, termsOf } from './handshak
 import { CONNECT_BYTES_MAX } from './limits.ts'
 import { Output } from './output.ts'
 import type { Parts } from './parts.ts'
-import { PACKET, ProtocolError, packetName, REASON, RETURN_CODE, type Version } from './protocol.ts'
+import {
+  PACKET,
+  ProtocolError,
+  packetName,
+  REASON,
+  RETURN_CODE,
+  type ReasonCode,
+  type Version,
+} from './protocol.ts'
 import type { SessionHolder } from './session.ts'
 
 type State =
@@ -144,26 +152,27 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#setReading()
   }
 
-  goodbye(isClean: boolean): void {
-    this.#end(isClean, undefined)
+  goodbye(reason: ReasonCode): void {
+    const isClean = reason === REASON.success
+    this.#end({ isClean, isLost: reason >= REASON.unspecified }, undefined)
   }
 
   fail(error: ProtocolError): void {
     const { log } = this.#parts.context
     const fields = { evt: 'mqtt.protocol_error', connection: this.id, remote: this.remoteAddress }
     log.debug({ ...fields, reason: error.reason }, error.message)
-    this.#end(false, error.silent ? undefined : error.reason)
+    this.#end(LOST, error.silent ? undefined : error.reason)
   }
 
   broken(error: unknown): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
     const fields = { evt: 'mqtt.connection_broken', connection: this.id, err: error }
     this.#parts.context.log.warn(fields, 'a connection ends because the broker failed it')
-    this.#end(false, reasonOf(error, PACKET.disconnect), BrokerError.from(error).message)
+    this.#end(OURS, reasonOf(error, PACKET.disconnect), BrokerError.from(error).message)
   }
 
   takenOver(): void {
-    this.#end(false, REASON.sessionTakenOver)
+    this.#end(LOST, REASON.sessionTakenOver)
   }
 
   stored(packetId: number): void {
@@ -172,7 +181,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   /** The gateway closes. */
   shutDown(): void {
-    this.#end(false, REASON.serverShuttingDown)
+    this.#end(OURS, REASON.serverShuttingDown)
   }
 
   destroy(): void {
@@ -191,7 +200,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
         const client = this.#client!
         const limitMs = client.keepAliveSeconds * 1000 * KEEP_ALIVE_FACTOR
         if (this.#isReadingStopped) this.#seenMs = nowMs
-        else if (limitMs > 0 && silentMs >= limitMs) this.#end(false, REASON.keepAliveTimeout)
+        else if (limitMs > 0 && silentMs >= limitMs) this.#end(LOST, REASON.keepAliveTimeout)
         if (this.#state === 'open') client.sweep(nowMs, REGISTER_EVERY_MS)
         break
       }
@@ -274,7 +283,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   #refuseVersion(error: UnsupportedVersion): void {
     this.output.append(error.answer)
-    this.#end(false, undefined)
+    this.#end(OURS, undefined)
   }
 
   /** CONNACK with a code, then the end; 3.1 and 3.1.1 have codes for a few reasons only. */
@@ -300,7 +309,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     } else if (error.reason === REASON.clientIdInvalid && this.#client === undefined) {
       this.#rejectId(version, error)
     }
-    this.#end(false, undefined)
+    this.#end(OURS, undefined)
   }
 
   /** A malformed id is answered by closing, one that may not be empty by its code (MQTT-3.1.3-8). */
@@ -339,7 +348,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   }
 
   /** The connection's part of the session ends now; the socket when its last bytes are sent. */
-  #end(isClean: boolean, reason: number | undefined, text?: string): void {
+  #end({ isClean, isLost }: Ending, reason: number | undefined, text?: string): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
     const client = this.#client
     if (this.#isSaving || this.#needsSave) {
@@ -349,7 +358,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       client.inbound.writeAcks()
       this.output.flush()
     }
-    client?.close()
+    client?.close(isLost)
     this.#detach(isClean)
     if (reason !== undefined && client?.isV5) {
       this.output.discard()
@@ -372,7 +381,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   #onClose(): void {
     if (this.#state === 'closed') return
-    this.#client?.close()
+    this.#client?.close(true)
     this.#detach(false)
     this.#state = 'closed'
     this.output.discard()
@@ -381,6 +390,17 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 }
 
 const NO_BYTES = Buffer.alloc(0)
+
+interface Ending {
+  /** The client said goodbye in order: its will is not published. */
+  readonly isClean: boolean
+  /** What it held for a group may be why it went. */
+  readonly isLost: boolean
+}
+
+const LOST: Ending = { isClean: false, isLost: true }
+/** Not the client's doing. */
+const OURS: Ending = { isClean: false, isLost: false }
 
 const silent = (message: string): ProtocolError =>
   new ProtocolError(REASON.malformedPacket, message, true)

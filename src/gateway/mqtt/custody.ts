@@ -30,10 +30,10 @@ export class Custody {
   }
 
   /**
-   * QoS 1 goes back at once, as an attempt. QoS 2 may only be finished by this session (MQTT-4.8.2-4): a
+   * QoS 1 goes back at once; of a client that was lost the oldest counts as an attempt. QoS 2 may only be finished by this session (MQTT-4.8.2-4): a
    * session that lives on owns it from here, one that ends leaves a dead letter.
    */
-  giveBack(): void {
+  giveBack(isLost: boolean): void {
     const { inFlight, isPersistent } = this.#session
     const released: Receipt[] = []
     const kept: Receipt[] = []
@@ -46,7 +46,9 @@ export class Custody {
       else inFlight.remove(slot)
     }
     const { broker } = this.#parts.context
-    if (released.length > 0) this.#settle(broker.release(released, true))
+    if (released.length > 0) {
+      this.#settle(isLost ? broker.abandon(released) : broker.release(released))
+    }
     if (kept.length === 0) return
     if (isPersistent) {
       this.#settle(this.#parts.sessions.save(this.#session).then(() => broker.ack(kept)))

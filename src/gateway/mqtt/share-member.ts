@@ -1,5 +1,5 @@
 // One connection's part in a shared subscription: takes messages of the group while the client has room, and
-// settles each as the client does. PUBACK = ack; a refusal = dead letter; a lost connection gives back.
+// settles each as the client does. PUBACK = ack; a refusal = dead letter; what a client leaves goes back.
 import { ANY_QUEUE, type ReceivedMessage } from '../../model/message.ts'
 import { Delivery } from './delivery.ts'
 import type { Outbound } from './outbound.ts'
@@ -20,7 +20,7 @@ export class ShareMember {
   readonly source: ShareSource
   readonly #parts: Parts
   readonly #outbound: Outbound
-  readonly #clientId: string
+  readonly #memberId: string
   readonly #denied: (topic: string) => void
   readonly #abort = new AbortController()
   /** Received and not sent: the client had no room. */
@@ -33,7 +33,7 @@ export class ShareMember {
   constructor(
     parts: Parts,
     outbound: Outbound,
-    clientId: string,
+    memberId: string,
     subscription: Subscription,
     denied: (topic: string) => void,
   ) {
@@ -41,7 +41,7 @@ export class ShareMember {
     this.source = subscription.share!
     this.#parts = parts
     this.#outbound = outbound
-    this.#clientId = clientId
+    this.#memberId = memberId
     this.#denied = denied
   }
 
@@ -63,7 +63,7 @@ export class ShareMember {
     this.#abort.abort()
     const receipts = this.#waiting.map(({ receipt }) => receipt)
     this.#waiting = []
-    if (receipts.length > 0) this.#settle(this.#parts.context.broker.release(receipts, false))
+    if (receipts.length > 0) this.#settle(this.#parts.context.broker.release(receipts))
   }
 
   #receive(): void {
@@ -82,7 +82,7 @@ export class ShareMember {
       ordered: false,
       startAt: 'last',
       waitMs: WAIT_MS,
-      clientId: this.#clientId,
+      memberId: this.#memberId,
       signal: this.#abort.signal,
     })
     received.then(

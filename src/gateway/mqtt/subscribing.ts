@@ -23,6 +23,8 @@ export interface SubscribingPeer {
   readonly session: Session
   readonly principal: Principal
   readonly outbound: Outbound
+  /** Names this connection to the groups it receives from. */
+  readonly memberId: string
   /** Tells the broker which groups the client consumes. @throws GROUP_MODE_CONFLICT */
   register(groups: readonly ShareSource[]): Promise<void>
 }
@@ -318,13 +320,9 @@ export class Subscribing {
 
   #join(subscription: Subscription): void {
     this.#leave(subscription.text)
-    const { outbound } = this.#peer
-    const member = new ShareMember(
-      this.#parts,
-      outbound,
-      this.#session.clientId,
-      subscription,
-      (topic) => this.#deny(subscription, topic),
+    const { outbound, memberId } = this.#peer
+    const member = new ShareMember(this.#parts, outbound, memberId, subscription, (topic) =>
+      this.#deny(subscription, topic),
     )
     this.#parts.shareFilters.join(subscription.share!)
     this.#members.set(subscription.text, member)

@@ -191,9 +191,10 @@ test("another codec's dispositions are read, with every outcome", (t) => {
       {
         kind: 'modified',
         failed: true,
-        undeliverableHere: true,
+        isNotHere: true,
         deliverAtMs: undefined,
         delayMs: undefined,
+        note: undefined,
       },
     ],
     [undefined, undefined],

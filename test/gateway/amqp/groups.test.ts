@@ -120,21 +120,20 @@ test('rejected goes to the dead letters with its reason', async (t) => {
   })
 })
 
-test('undeliverable here, and nobody else is there: dead letter', async (t) => {
-  const { broker, client } = await setup(t)
-  await publish(broker, 'orders', ['x'])
-  const receiver = await client.receiver('orders::g')
-  receiver.credit(1)
-  const { delivery } = await receiver.take()
-  delivery?.modified({ delivery_failed: true, undeliverable_here: true })
-  const dead = await client.receiver('/groups/g/dlq')
-  t.is(bodyText((await dead.accept(1))[0]!), 'x')
-})
-
-for (const [what, leave] of [
-  ['detach', async (receiver: RheaReceiver) => receiver.detach()],
+for (const [what, counted, leave] of [
+  ['detach', 0, async (receiver: RheaReceiver) => receiver.detach()],
+  [
+    'a detach for an error',
+    1,
+    async ({ link }: RheaReceiver) => {
+      const closed = next(link as never, 'receiver_close')
+      link.close({ condition: 'app:broken', description: 'cannot read it' })
+      await closed
+    },
+  ],
   [
     'the end of the session',
+    0,
     async ({ link }: RheaReceiver) => {
       const closed = next(link.session as never, 'session_close')
       link.session.close()
@@ -142,7 +141,17 @@ for (const [what, leave] of [
     },
   ],
   [
+    'the end of the session for an error',
+    1,
+    async ({ link }: RheaReceiver) => {
+      const closed = next(link.session as never, 'session_close')
+      link.session.close({ condition: 'app:broken', description: 'cannot read it' })
+      await closed
+    },
+  ],
+  [
     'the end of the connection',
+    0,
     async ({ link }: RheaReceiver) => {
       const closed = next(link.connection as never, 'connection_close')
       link.connection.close()
@@ -150,15 +159,25 @@ for (const [what, leave] of [
     },
   ],
   [
+    'the end of the connection for an error',
+    1,
+    async ({ link }: RheaReceiver) => {
+      const closed = next(link.connection as never, 'connection_close')
+      link.connection.close({ condition: 'app:broken', description: 'cannot read it' })
+      await closed
+    },
+  ],
+  [
     'the loss of the connection',
+    1,
     async ({ link }: RheaReceiver) => {
       ;(link.connection as unknown as { socket: { destroy(): void } }).socket.destroy()
     },
   ],
 ] as const) {
-  test(`after ${what} what was not settled comes to the next one, counted`, async (t) => {
+  test(`after ${what} what was not settled comes to the next one, ${counted} of it counted`, async (t) => {
     const { broker, client, port } = await setup(t)
-    await publish(broker, 'orders', numbered(5))
+    await publish(broker, 'orders', numbered(5), {}, 0)
     const receiver = await client.receiver('orders::g')
     receiver.credit(5)
     for (let i = 0; i < 5; i++) await receiver.take()
@@ -169,7 +188,7 @@ for (const [what, leave] of [
     t.deepEqual(texts(messages), numbered(5))
     t.deepEqual(
       messages.map(({ delivery_count }) => delivery_count),
-      [1, 1, 1, 1, 1],
+      [counted, 0, 0, 0, 0],
     )
   })
 }

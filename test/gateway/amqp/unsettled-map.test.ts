@@ -20,6 +20,7 @@ const delivery = (deliveryId: number, owner: SenderLink): Unsettled => ({
   link: owner,
   receipt: receipt(deliveryId),
   lockedUntil: deliveryId,
+  note: undefined,
 })
 
 const serials = (receipts: readonly Receipt[] = []): number[] => receipts.map((one) => one.serial)
