@@ -77,6 +77,7 @@ export const BROKER_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.dueMs,
   PROPERTY.deadLetterReason,
   PROPERTY.receivedFrom,
+  PROPERTY.note,
   PROPERTY.mqttTopic,
   PROPERTY.mqttQos,
   PROPERTY.mqttRetain,
