@@ -43,7 +43,7 @@ const REQUESTS: Readonly<Record<string, (test: TestBroker) => Promise<Request>>>
   },
   'the last attempt': async (test) => {
     const receipts = await received(test, 0)
-    return ({ broker }) => broker.release(receipts, true)
+    return ({ broker }) => broker.abandon(receipts)
   },
   'a message that is sent back': async ({ broker }) => {
     await broker.groups.ensure(GROUP)
