@@ -131,6 +131,20 @@ test('every message says the cluster, the region and that traces are wanted', as
   t.is(all[1]?.get('colour'), 'red')
 })
 
+test('a message that is sent on says them once, as this broker does', async (t) => {
+  const { broker } = await startBroker(t)
+  const received = { CLUSTER: 'Elsewhere', MSG_REGION: 'r', TRACE_ON: 'false', colour: 'red' }
+  const sentOn = { queueId: 0, properties: received, ownProperties: false }
+  await broker.publish([newMessage('orders', sentOn)])
+  const { records } = await broker.pull(pullRequest('orders'))
+  const [record] = [...recordsOf(records)]
+  const text = record!.propertyBytes.toString()
+  t.is(text.split('CLUSTER').length, 2)
+  t.is(record?.property(PROPERTY.cluster), 'DefaultCluster')
+  t.is(record?.property(PROPERTY.traceOn), 'true')
+  t.is(record?.property('colour'), 'red')
+})
+
 test('properties of 32,700 bytes are taken, with what fits of ours behind them', async (t) => {
   const { broker } = await startBroker(t)
   const sized = (bytes: number): string => 'x'.repeat(bytes - 'big\u0001\u0002'.length)
@@ -243,6 +257,8 @@ test('bodies and properties belong to the caller again when the call returns', a
   )
 })
 
+const OURS = { CLUSTER: 'DefaultCluster', MSG_REGION: 'DefaultRegion', TRACE_ON: 'true' }
+
 /** What a sender may not say, and between it what it may. */
 const claims = (): Record<string, string> => ({
   colour: 'red',
@@ -257,7 +273,7 @@ test("properties that only a broker writes are dropped from a sender's message, 
   ])
   const { records } = await broker.pull(pullRequest('orders'))
   const { UNIQ_KEY, ...kept } = Object.fromEntries([...recordsOf(records)][0]!.properties())
-  t.deepEqual(kept, { colour: 'red', size: 'small' })
+  t.deepEqual(kept, { colour: 'red', size: 'small', ...OURS })
   t.truthy(UNIQ_KEY)
 })
 
@@ -278,6 +294,7 @@ test('a copy that a consumer sends to its retry topic says where it comes from, 
     RETRY_TOPIC: 'claimed RETRY_TOPIC',
     ORIGIN_MESSAGE_ID: 'claimed ORIGIN_MESSAGE_ID',
     size: 'small',
+    ...OURS,
   })
 })
 
