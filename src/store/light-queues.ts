@@ -57,6 +57,13 @@ export class LightQueues {
     this.#unnumbered.add(this.bindDurable(filter))
   }
 
+  /** Of a build that was half done: those that no note has numbered yet. */
+  resumeUnnumbered(): void {
+    for (const queue of this.#durable.values()) {
+      if (queue.notePosition === -1) this.#unnumbered.add(queue)
+    }
+  }
+
   /** A note says the offset of the first entry from the position on, and that the filter is bound. @throws ViewsDamaged */
   number(filter: string, nextOffset: number, position: number): ConsumeQueue {
     const queue = this.bindDurable(filter)

@@ -9,6 +9,7 @@ import { type DamagedRange, FRAME_BYTES_MAX, type Frame } from './commit-log.ts'
 import { errorCode, isShortage } from './disk.ts'
 import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
 import { FrameScan, type ReadAt } from './frame-scan.ts'
+import type { LogStart } from './log-start.ts'
 import type { Segment, Segments } from './segments.ts'
 import type { Tail } from './tail.ts'
 
@@ -20,6 +21,7 @@ export interface LogReaderOptions {
   readonly logId: number
   /** Found by recovery. */
   readonly damage: readonly DamagedRange[]
+  readonly logStart: LogStart
   /** End of what may be read. */
   readonly end: () => number
 }
@@ -54,7 +56,8 @@ export class LogReader {
   }
 
   damage(): readonly DamagedRange[] {
-    const { start } = this
+    // What is lost before the oldest segment counts until retention has come there.
+    const start = Math.min(this.start, this.#options.logStart.position ?? this.start)
     this.#damage = this.#damage.filter((range) => range.to > start)
     return this.#damage
   }
@@ -205,6 +208,14 @@ export function tellDamage(log: Logger, range: DamagedRange): void {
     { evt: 'log.damage', segment, from, to },
     `Bytes ${from} to ${to} of the log (segment ${segment}) were durable and do not check any more; ` +
       'they stay as they are, their records are not served. Restore the segment from a copy if there is one.',
+  )
+}
+
+export function tellLoss(log: Logger, { segment, from, to }: DamagedRange): void {
+  log.error(
+    { evt: 'log.lost', segment, from, to },
+    `Bytes ${from} to ${to} at the beginning of the log (segment ${segment}) are missing, and retention did not ` +
+      'remove them. Stop, put the files back if there is a copy, and remove the views.',
   )
 }
 

@@ -66,6 +66,7 @@ export interface StoreParts extends Omit<StoreOptions, 'directory'> {
   /** Sizes that tests make small. */
   readonly logOptions?: Partial<CommitLogOptions>
   readonly cachedBlocksMax?: number
+  readonly flushEntries?: number
 }
 
 export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
@@ -81,7 +82,7 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     ...(segmentBytes !== undefined && { segmentBytes }),
     ...logOptions,
   })
-  const { viewsPath, cachedBlocksMax } = parts
+  const { viewsPath, cachedBlocksMax, flushEntries } = parts
   const keeper = new ViewKeeper({
     commitLog,
     place,
@@ -90,6 +91,7 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     clock,
     log,
     cachedBlocksMax,
+    flushEntries,
   })
   try {
     await keeper.open()

@@ -10,7 +10,8 @@ import { type Disk, type DiskFile, writeAll } from './disk.ts'
 import { type EpochMarker, readEpochMarker } from './epoch-marker.ts'
 import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
 import { FrameScan } from './frame-scan.ts'
-import { tellDamage } from './log-reader.ts'
+import { tellDamage, tellLoss } from './log-reader.ts'
+import type { LogStart } from './log-start.ts'
 import type { Segment, Segments } from './segments.ts'
 
 /** What the log goes on from. */
@@ -29,6 +30,7 @@ export interface RecoveryOptions {
   readonly directory: string
   readonly log: Logger
   readonly segments: Segments
+  readonly logStart: LogStart
 }
 
 /** Read or written at once. */
@@ -36,7 +38,7 @@ const PIECE_BYTES = 1024 * 1024
 
 /** @throws BrokerError STORE_CORRUPT when segments that were there are gone altogether */
 export function recover(options: RecoveryOptions): Recovered {
-  const { disk, directory, segments } = options
+  const { disk, directory, segments, logStart } = options
   const marker = readEpochMarker(disk, directory)
   if (segments.last === undefined) return nothingThere(directory, marker)
   const scans = new TailScan(options, marker)
@@ -46,6 +48,8 @@ export function recover(options: RecoveryOptions): Recovered {
   let end = 0
   for (; index < segments.list.length; index++) end = scans.scan(index)
   const segment = segments.last
+  const lost = logStart.missingBefore(segments)
+  if (lost !== undefined) tellLoss(options.log, lost)
   settle(options, segment, Math.max(segment.start, scans.syncedTo), end)
   return {
     end,
@@ -53,7 +57,7 @@ export function recover(options: RecoveryOptions): Recovered {
     sequence: scans.sequence,
     logId: marker?.logId ?? scans.logId,
     storeTimestamp: scans.storeTimestamp,
-    damage: scans.damage,
+    damage: lost === undefined ? scans.damage : [lost, ...scans.damage],
   }
 }
 

@@ -2,6 +2,7 @@
 // any other order a crash could bring one back with a gap behind it.
 import type { Logger } from '../log.ts'
 import { type Disk, errorCode } from './disk.ts'
+import type { LogStart } from './log-start.ts'
 import type { Segments } from './segments.ts'
 
 export interface SegmentRemovalOptions {
@@ -9,6 +10,9 @@ export interface SegmentRemovalOptions {
   readonly directory: string
   readonly log: Logger
   readonly segments: Segments
+  readonly logStart: LogStart
+  /** Files that an earlier process meant to remove. */
+  readonly leftovers: readonly string[]
   /** End of what is synced. */
   readonly syncedEnd: () => number
 }
@@ -20,9 +24,12 @@ export class SegmentRemoval {
   #to = 0
   /** The file that goes now. One that could not go is tried again before the next: else there is a gap. */
   #leaving: string | undefined
+  readonly #leftovers: string[]
 
   constructor(options: SegmentRemovalOptions) {
     this.#options = options
+    this.#leftovers = [...options.leftovers]
+    this.#removeNext()
   }
 
   /** Whole segments before the position, never the last one. */
@@ -36,14 +43,20 @@ export class SegmentRemoval {
   }
 
   #removeNext(): void {
-    const { disk, directory } = this.#options
-    if (!this.#isClosed) this.#leaving ??= this.#takeNext()
+    const { disk, directory, segments, logStart } = this.#options
+    if (!this.#isClosed) this.#leaving ??= this.#leftovers.shift() ?? this.#takeNext()
     this.#isRemoving = this.#leaving !== undefined && !this.#isClosed
-    if (this.#leaving === undefined || !this.#isRemoving) return
-    disk.removeLater(this.#leaving, (error) => {
-      if (error === null || errorCode(error) === 'ENOENT') {
-        disk.syncDirectoryLater(directory, (syncError) => this.#removed(syncError))
-      } else this.#removed(error)
+    const leaving = this.#leaving
+    if (leaving === undefined || !this.#isRemoving) return
+    // First it is said where the log starts: what is missing from there on was lost.
+    logStart.moveTo(segments.list[0]!.start, (moveError) => {
+      if (moveError !== null) this.#removed(moveError)
+      if (moveError !== null || this.#isClosed) return
+      disk.removeLater(leaving, (error) => {
+        if (error === null || errorCode(error) === 'ENOENT') {
+          disk.syncDirectoryLater(directory, (syncError) => this.#removed(syncError))
+        } else this.#removed(error)
+      })
     })
   }
 

@@ -20,6 +20,7 @@ import { FRAME_HEADER_BYTES } from './frame.ts'
 import { FrameStage } from './frame-stage.ts'
 import { type Done, GroupCommit, type SealedFrame } from './group-commit.ts'
 import { LogReader } from './log-reader.ts'
+import { LogStart } from './log-start.ts'
 import { type Recovered, recover } from './recovery.ts'
 import { Reserve } from './reserve.ts'
 import { SegmentRemoval } from './segment-removal.ts'
@@ -49,19 +50,30 @@ interface Stop {
 /** What a person, or time, can mend while the process lives. */
 const isPassing = (error: unknown): boolean => isSpaceError(error) || isShortage(error)
 
+/** What an opening finds. */
+interface Found {
+  readonly segments: Segments
+  readonly logStart: LogStart
+  readonly leftovers: readonly string[]
+  readonly recovered: Recovered
+}
+
 /** Recovers what is there, cuts a torn tail, and starts a new epoch. @throws BrokerError STORE_CORRUPT, READ_ONLY */
 export function openCommitLog(options: CommitLogOptions): CommitLog {
   const { disk, directory, log } = options
   disk.makeDirectory(directory)
   const segments = new Segments(disk, directory)
   segments.load()
-  const recovered = recover({ disk, directory, log, segments })
-  return new SegmentedLog(options, segments, recovered)
+  const logStart = new LogStart(disk, directory)
+  const leftovers = segments.dropBefore(logStart.position ?? 0)
+  const recovered = recover({ disk, directory, log, segments, logStart })
+  return new SegmentedLog(options, { segments, logStart, leftovers, recovered })
 }
 
 class SegmentedLog implements CommitLog {
   readonly #options: CommitLogOptions
   readonly #segments: Segments
+  readonly #logStart: LogStart
   readonly #tail: Tail
   readonly #stage: FrameStage
   readonly #reader: LogReader
@@ -87,10 +99,12 @@ class SegmentedLog implements CommitLog {
   #onVoid: () => void = () => {}
   #onWritable: (writable: boolean, reason: string | undefined) => void = () => {}
 
-  constructor(options: CommitLogOptions, segments: Segments, recovered: Recovered) {
+  constructor(options: CommitLogOptions, found: Found) {
+    const { segments, logStart, leftovers, recovered } = found
     const { clock, log } = options
     this.#options = options
     this.#segments = segments
+    this.#logStart = logStart
     this.#endOfTurn = options.endOfTurn ?? ((fn) => void setImmediate(fn))
     this.#tail = new Tail(this.#frameBytesMax, options.tailBytesMax ?? 64 * MIB)
     this.#logId = recovered.logId ?? randomInt(1, LOG_ID_MAX)
@@ -106,6 +120,7 @@ class SegmentedLog implements CommitLog {
       log,
       logId: this.#logId,
       damage,
+      logStart,
       end,
     })
     this.#stage = this.#makeStage(recovered)
@@ -114,8 +129,9 @@ class SegmentedLog implements CommitLog {
     this.#commit = this.#makeCommit()
     const syncedEnd = (): number => this.#commit.syncedEnd
     const { disk, directory } = options
-    this.#removal = new SegmentRemoval({ disk, directory, log, segments, syncedEnd })
     this.#begin()
+    const removal = { disk, directory, log, segments, logStart, leftovers, syncedEnd }
+    this.#removal = new SegmentRemoval(removal)
   }
 
   get id(): number {
@@ -280,6 +296,7 @@ class SegmentedLog implements CommitLog {
     if (this.#segments.last === undefined) this.#writer.startAt(this.#end)
     else this.#writer.resume(this.#end)
     this.#markEpoch()
+    this.#logStart.begin(this.start)
   }
 
   /** Zeros could not be written. Of a full disk nothing is lost yet: what was begun goes into the freed reserve. */

@@ -120,6 +120,13 @@ export class Segments {
     return segment?.path
   }
 
+  /** Forgets the segments that end at the position or before. @returns the paths of their files, which are left */
+  dropBefore(position: number): string[] {
+    const paths: string[] = []
+    while (this.#list.length > 1 && this.#list[1]!.start <= position) paths.push(this.dropFirst()!)
+    return paths
+  }
+
   /** The last segment got another file under its name. */
   replaceLast(fileBytes: number): Segment {
     const segment = this.#list.at(-1)!

@@ -4,19 +4,20 @@ import { randomBytes } from 'node:crypto'
 import { type Clock, sleep, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
-import { logPosition } from '../model/positions.ts'
+import { type LogPosition, logPosition } from '../model/positions.ts'
 import { carriedFilters } from './carried-filters.ts'
 import type { CommitLog, Frame } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import type { Disk } from './disk.ts'
 import { Dispatcher } from './dispatcher.ts'
+import { HalfBuild } from './half-build.ts'
 import type { KeyValue, KeyValuePlace } from './key-value.ts'
 import { liveBlocks } from './live-blocks.ts'
-import { recordCheck } from './record-scan.ts'
+import { checkRoot } from './root-check.ts'
 import { SealedKeyValue, ViewsDamaged } from './sealed.ts'
 import { Slice } from './slice.ts'
 import { readViewMarker, type ViewMarker, writeViewMarker } from './view-marker.ts'
-import { type Root, readRoot, Views } from './views.ts'
+import { readRoot, Views } from './views.ts'
 
 /** Changes reach the views this much later at most. */
 const FLUSH_DELAY_MS = 200
@@ -26,8 +27,12 @@ const FLUSH_ENTRIES = 65_536
 const LOAD_AHEAD_PERIOD_MS = 20_000
 /** Alive for so long, an opening counts as a success. */
 const PROBATION_MS = 60_000
-/** So many early deaths in a row put the views under suspicion: LevelDB aborts the process on some damage. */
+/** After so many openings in a row that did not come to their end, LevelDB is taken for what ended them. */
 const DEATHS_MAX = 2
+/** After so many early ends in a row the views are built again while they serve: LevelDB may abort later too. */
+const EARLY_SUSPECTED = 2
+/** And after so many they are not opened any more, but for a build that got on in between. */
+const EARLY_MAX = 4
 /** Wait before another try after a failed build; doubled each time up to the maximum. */
 const RETRY_MS = 500
 const RETRY_MS_MAX = 30_000
@@ -42,6 +47,8 @@ export interface ViewKeeperOptions {
   readonly log: Logger
   /** Tests make it small. */
   readonly cachedBlocksMax?: number | undefined
+  /** The same; default FLUSH_ENTRIES. */
+  readonly flushEntries?: number | undefined
 }
 
 /** One build of the views and the store it is kept in. */
@@ -51,6 +58,8 @@ interface Build {
   readonly stored: SealedKeyValue
   readonly views: Views
   readonly dispatcher: Dispatcher
+  /** Does the marker of half builds name it? */
+  isNoted: boolean
   /** Why it is of no use, while it is not the current one. */
   failure: unknown
 }
@@ -58,11 +67,14 @@ interface Build {
 export class ViewKeeper {
   readonly #options: ViewKeeperOptions
   readonly #liveStore = liveBlocks()
+  readonly #half: HalfBuild
+  readonly #flushEntries: number
   #build: Build | undefined
   #opening = 1
   /** Of the build that is current when it was opened. */
   #buildCount = 0
   #deaths = 0
+  #early = 0
   #probation: Timer | undefined
   #flushTimer: Timer | undefined
   #aheadTimer: Timer | undefined
@@ -73,6 +85,8 @@ export class ViewKeeper {
 
   constructor(options: ViewKeeperOptions) {
     this.#options = options
+    this.#flushEntries = options.flushEntries ?? FLUSH_ENTRIES
+    this.#half = new HalfBuild(options.disk, options.directory, options.place)
   }
 
   get views(): Views {
@@ -93,15 +107,25 @@ export class ViewKeeper {
     const { disk, directory, place, clock } = this.#options
     disk.makeDirectory(directory)
     const marker = readViewMarker(disk, directory)
-    this.#buildCount = Number(marker?.name ?? 0)
+    let half = this.#half.read()
+    if (half !== undefined && half.name === marker?.name) {
+      // It became the current one.
+      this.#half.end()
+      half = undefined
+    }
+    this.#buildCount = Math.max(Number(marker?.name ?? 0), Number(half?.name ?? 0))
     this.#opening = (marker?.opening ?? 0) + 1
     this.#deaths = (marker?.deaths ?? 0) + 1
-    const build = (await this.#reopen(marker)) ?? (await this.#buildFirst())
+    this.#early = (marker?.early ?? 0) + 1
+    const reopened = await this.#reopen(marker)
+    const build = reopened ?? (await this.#buildFirst())
     this.#build = build
-    this.#probation = clock.after(PROBATION_MS, () => this.#mark(build, 0))
+    this.#probation = clock.after(PROBATION_MS, () => this.#mark(this.#current, 0, 0))
     for (const name of await place.names()) {
-      if (/^\d+$/.test(name) && name !== build.name) await place.remove(name)
+      const isOld = /^\d+$/.test(name) && name !== build.name && name !== half?.name
+      if (isOld) await place.remove(name)
     }
+    if (reopened !== undefined) this.#buildOn(half)
     this.#aheadTimer = clock.every(LOAD_AHEAD_PERIOD_MS, () => this.#flushSoon())
   }
 
@@ -109,7 +133,7 @@ export class ViewKeeper {
     const { views, dispatcher } = this.#current
     dispatcher.apply(frame)
     dispatcher.tellTouched(tell)
-    if (views.unsavedEntries >= FLUSH_ENTRIES) this.#flushSoon()
+    if (views.unsavedEntries >= this.#flushEntries) this.#flushSoon()
     else this.#flushTimer ??= this.#options.clock.after(FLUSH_DELAY_MS, () => this.#flushSoon())
   }
 
@@ -120,6 +144,10 @@ export class ViewKeeper {
       { evt: 'views.damaged', err: error },
       'the views are damaged or cannot be written: they are built again from the log',
     )
+    this.#startRebuild()
+  }
+
+  #startRebuild(): void {
     this.#rebuilding = this.#rebuild().finally(() => {
       this.#rebuilding = undefined
     })
@@ -166,7 +194,7 @@ export class ViewKeeper {
       )
     }
     await this.#build.stored.close()
-    this.#mark(this.#build, 0)
+    this.#mark(this.#build, 0, 0)
   }
 
   /** What becomes due is loaded ahead of its time; after a jump of the clock it may be late. */
@@ -180,24 +208,18 @@ export class ViewKeeper {
   async #reopen(marker: ViewMarker | undefined): Promise<Build | undefined> {
     if (marker === undefined) return undefined
     const { commitLog, place, log } = this.#options
-    if (marker.deaths >= DEATHS_MAX) {
-      const fields = { evt: 'views.suspected', deaths: marker.deaths }
+    if (marker.deaths >= DEATHS_MAX || marker.early >= EARLY_MAX) {
+      const fields = { evt: 'views.suspected', deaths: marker.deaths, early: marker.early }
       log.warn(fields, 'the last starts ended early: the views are built again from the log')
       return undefined
     }
-    this.#mark(marker, this.#deaths, marker.opening)
+    this.#mark(marker, this.#deaths, this.#early, marker.opening)
     const inner = await place.open(marker.name, false)
     if (inner === undefined) return undefined
     const stored = new SealedKeyValue(inner)
     try {
-      const root = readRoot(stored)
-      this.#checkRoot(root, marker)
-      const build = this.#newBuild(marker.name, marker.identity, stored)
-      const { views } = build
-      await views.restore(root)
-      // The log was cut, and the process died before the views knew.
-      await views.trimBefore(commitLog.start)
-      await this.#replay(build, Math.min(views.mark, views.keysMark))
+      const build = await this.#restore(marker, stored, commitLog.start)
+      await this.#replay(build, Math.min(build.views.mark, build.views.keysMark))
       await this.#settle(build)
       return build
     } catch (error) {
@@ -207,24 +229,24 @@ export class ViewKeeper {
     }
   }
 
-  #checkRoot(root: Root | undefined, marker: ViewMarker): asserts root is Root {
-    const { commitLog } = this.#options
-    if (root === undefined) throw new ViewsDamaged('the views are empty')
-    if (root.identity !== marker.identity) throw new ViewsDamaged('the views are others')
-    if (root.opening < marker.opening) throw new ViewsDamaged('the views are older ones')
-    if (root.logId !== commitLog.id) throw new ViewsDamaged('the views are of another log')
-    if (root.mark > commitLog.end) throw new ViewsDamaged('the views are ahead of the log')
-    if (root.mark < commitLog.start) throw new ViewsDamaged('the views end before the log starts')
-    const { position, size, check } = root.last
-    // A record that is damaged since does not speak against the views.
-    const isLost = commitLog
-      .damage()
-      .some(({ from, to }) => position < to && position + size > from)
-    if (position < commitLog.start || isLost) return
-    const record = Buffer.alloc(size)
-    const isRead = commitLog.readSync(record, 0, logPosition(position), size)
-    if (isRead && recordCheck(record, 0, size) === check) return
-    throw new ViewsDamaged('the log is not the one that the views were made from')
+  /** What the store holds, cut where the log starts. @throws ViewsDamaged */
+  async #restore(marker: ViewMarker, stored: SealedKeyValue, from: number): Promise<Build> {
+    const root = readRoot(stored)
+    checkRoot(this.#options.commitLog, root, marker)
+    const build = this.#newBuild(marker.name, marker.identity, stored)
+    await build.views.restore(root)
+    // The log was cut, and the process died before the views knew.
+    await build.views.trimBefore(from)
+    return build
+  }
+
+  /** Goes on with a new build that an earlier process began, or begins one when too many ended early. */
+  #buildOn(half: ViewMarker | undefined): void {
+    const { log } = this.#options
+    if (half === undefined && this.#early <= EARLY_SUSPECTED) return
+    const fields = { evt: 'views.suspected', early: this.#early - 1 }
+    log.warn(fields, 'the views are built again from the log, and serve until that is done')
+    this.#startRebuild()
   }
 
   #newBuild(name: string, identity: string, stored: SealedKeyValue): Build {
@@ -242,7 +264,11 @@ export class ViewKeeper {
       },
     })
     const dispatcher = new Dispatcher(views, log)
-    const build: Build = { name, identity, stored, views, dispatcher, failure: undefined }
+    const build: Build = {
+      ...{ name, identity, stored, views, dispatcher },
+      isNoted: false,
+      failure: undefined,
+    }
     return build
   }
 
@@ -265,28 +291,20 @@ export class ViewKeeper {
 
   /** Views of the whole log in a new store, from now on the one that the marker names. */
   async #buildAnew(): Promise<Build> {
-    const { commitLog, place, clock, log } = this.#options
+    const { commitLog, clock, log } = this.#options
     const startedMs = clock.monotonic()
-    this.#deaths = 1
-    this.#buildCount++
-    const name = String(this.#buildCount)
-    await place.remove(name)
-    const inner = await this.#create(name)
-    const build = this.#newBuild(name, randomBytes(8).toString('hex'), new SealedKeyValue(inner))
+    // What retention has trimmed may go while this reads: it is no part of the log any more.
+    const from = logPosition(Math.max(commitLog.start, this.#build?.views.trimmedTo ?? 0))
+    const build = (await this.#resume(from)) ?? (await this.#begin(from))
     try {
-      // What retention has trimmed may go while this reads: it is no part of the log any more.
-      const from = logPosition(Math.max(commitLog.start, this.#build?.views.trimmedTo ?? 0))
-      build.views.startAt(from)
-      if (from > 0) {
-        const slice = new Slice(clock)
-        const filters = await carriedFilters(commitLog, from, slice, () => this.#rest(slice))
-        for (const filter of filters) build.views.light.bindUnnumbered(filter)
-      }
-      await this.#replay(build, from)
+      await this.#replay(build, Math.min(build.views.mark, build.views.keysMark), true)
+      this.#early = 0
       await this.#settle(build)
+      this.#half.end()
     } catch (error) {
       await build.stored.close()
-      await place.remove(name)
+      // A build that only has to wait goes on at the next start; another one needs its room.
+      if (!this.#isClosed) await this.#half.discard(build.name)
       throw error
     }
     if (build.views.mark > 0) {
@@ -295,6 +313,64 @@ export class ViewKeeper {
       log.info(fields, 'built the views from the log')
     }
     return build
+  }
+
+  /** A new build, before its first record. */
+  async #begin(from: LogPosition): Promise<Build> {
+    const { commitLog, place, clock } = this.#options
+    this.#buildCount++
+    const name = String(this.#buildCount)
+    await place.remove(name)
+    const inner = await this.#create(name)
+    const build = this.#newBuild(name, randomBytes(8).toString('hex'), new SealedKeyValue(inner))
+    const { views } = build
+    views.startAt(from)
+    views.keysMark = from
+    if (from === 0) return build
+    try {
+      const slice = new Slice(clock)
+      const filters = await carriedFilters(commitLog, from, slice, () => this.#rest(slice))
+      for (const filter of filters) views.light.bindUnnumbered(filter)
+      return build
+    } catch (error) {
+      await build.stored.close()
+      await place.remove(name)
+      throw error
+    }
+  }
+
+  /** The build that an earlier process did not end, as far as it came. */
+  async #resume(from: number): Promise<Build | undefined> {
+    const { log } = this.#options
+    const half = this.#half.read()
+    if (half === undefined || half.name === this.#build?.name) return undefined
+    let stored: SealedKeyValue | undefined
+    try {
+      const inner = await this.#half.open(half)
+      if (inner === undefined) throw new ViewsDamaged('the half build does not open')
+      stored = new SealedKeyValue(inner)
+      const build = await this.#restore(half, stored, from)
+      if (build.views.mark < from) throw new ViewsDamaged('the half build ends too early')
+      build.views.light.resumeUnnumbered()
+      const fields = { evt: 'views.resumed', mark: build.views.mark }
+      log.info(fields, 'goes on with the views that an earlier start began to build')
+      return build
+    } catch (error) {
+      log.warn({ evt: 'views.half-rejected', err: error }, 'the views are built from the beginning')
+      await stored?.close()
+      await this.#half.discard(half.name)
+      return undefined
+    }
+  }
+
+  /** What a build has written is there for the next start, and whoever gets on is not suspected anew. */
+  #noteHalf(build: Build): void {
+    if (build.isNoted) return
+    build.isNoted = true
+    this.#half.note(build)
+    const current = this.#build
+    if (current === undefined || this.#early <= EARLY_SUSPECTED) return
+    this.#mark(current, 0, EARLY_SUSPECTED)
   }
 
   /** What a failed try leaves behind would take the space that the next one needs. */
@@ -309,7 +385,7 @@ export class ViewKeeper {
   }
 
   /** Until nothing is left to replay. */
-  async #replay(build: Build, from: number): Promise<void> {
+  async #replay(build: Build, from: number, isNew = false): Promise<void> {
     const { commitLog, clock } = this.#options
     const { views, dispatcher } = build
     for (let next = from, isDone = false; !isDone; next = views.mark) {
@@ -317,9 +393,10 @@ export class ViewKeeper {
       const slice = new Slice(clock)
       for (const frame of commitLog.replay(logPosition(next))) {
         dispatcher.apply(frame)
-        const isFull = views.unsavedEntries >= FLUSH_ENTRIES
+        const isFull = views.unsavedEntries >= this.#flushEntries
         if (!isFull && !slice.isOver) continue
         if (isFull) await this.#write(build, false)
+        if (isFull && isNew) this.#noteHalf(build)
         await this.#rest(slice)
         isDone = false
       }
@@ -337,18 +414,19 @@ export class ViewKeeper {
   /** From here on the marker names this build, and no older state of it will do. */
   async #settle(build: Build): Promise<void> {
     await this.#write(build, true)
-    this.#mark(build, this.#deaths)
+    this.#mark(build, 0, this.#early)
   }
 
   #mark(
     { name, identity }: { readonly name: string; readonly identity: string },
     deaths: number,
+    early: number,
     opening = this.#opening,
   ): void {
     const { disk, directory, log } = this.#options
-    this.#deaths = deaths
+    this.#early = early
     try {
-      writeViewMarker(disk, directory, { name, identity, opening, deaths })
+      writeViewMarker(disk, directory, { name, identity, opening, deaths, early })
     } catch (error) {
       // Without it the next start builds the views again, which is slow and harmless.
       log.warn({ evt: 'views.not_marked', err: error }, 'the marker of the views was not written')
@@ -383,8 +461,10 @@ export class ViewKeeper {
   }
 
   /** Nothing that the log could still lose gets into the store. */
-  async #write({ views }: Build, sync: boolean): Promise<void> {
+  async #write({ views, failure }: Build, sync: boolean): Promise<void> {
     const { commitLog } = this.#options
+    // What is missing in it would be written as if it had never been.
+    if (failure !== undefined) throw failure
     const { mark } = views
     const batch = views.save(this.#opening)
     if (commitLog.syncedEnd < mark) {

@@ -1,11 +1,13 @@
-// The marker of the views: one small file outside LevelDB that says which of its directories is the
-// current one and how often it was opened, so that a lost, emptied, replaced or older one is seen.
+// Markers of the views: small files outside LevelDB. `current` says which of its directories is the current one and
+// how often it was opened, so that a lost, emptied, replaced or older one is seen; `building` says the same of a
+// build that is half done.
 import { crc32 } from '../model/crc32.ts'
 import { type Disk, readFile, replaceFile } from './disk.ts'
 
-const NAME = 'current'
 const PATTERN =
-  /^(views (\d{1,15}) identity ([0-9a-f]{1,64}) opening (\d{1,15}) deaths (\d{1,9})) crc (\d+)\n$/
+  /^(views (\d{1,15}) identity ([0-9a-f]{1,64}) opening (\d{1,15}) deaths (\d{1,9}) early (\d{1,9})) crc (\d+)\n$/
+
+export type MarkerName = 'current' | 'building'
 
 export interface ViewMarker {
   /** Directory beside the marker. */
@@ -14,22 +16,34 @@ export interface ViewMarker {
   readonly identity: string
   /** The views must say this or more. */
   readonly opening: number
-  /** Openings in a row after which the process ended early and not in order; LevelDB aborts on some damage. */
+  /** Openings in a row that did not come to their end; LevelDB aborts the process on some damage. */
   readonly deaths: number
+  /** Openings in a row after which the process ended soon and not in order. */
+  readonly early: number
 }
 
 /** undefined when there is none or none that checks. */
-export function readViewMarker(disk: Disk, directory: string): ViewMarker | undefined {
-  const text = readFile(disk, directory, NAME)?.toString('latin1')
+export function readViewMarker(
+  disk: Disk,
+  directory: string,
+  file: MarkerName = 'current',
+): ViewMarker | undefined {
+  const text = readFile(disk, directory, file)?.toString('latin1')
   const match = text?.match(PATTERN)
-  if (!match || crc32(Buffer.from(match[1]!, 'latin1')) !== Number(match[6])) return undefined
-  const [opening, deaths] = match.slice(4, 6).map(Number)
-  return { name: match[2]!, identity: match[3]!, opening: opening!, deaths: deaths! }
+  if (!match || crc32(Buffer.from(match[1]!, 'latin1')) !== Number(match[7])) return undefined
+  const [opening, deaths, early] = match.slice(4, 7).map(Number)
+  const counts = { opening: opening!, deaths: deaths!, early: early! }
+  return { name: match[2]!, identity: match[3]!, ...counts }
 }
 
-export function writeViewMarker(disk: Disk, directory: string, marker: ViewMarker): void {
-  const { name, identity, opening, deaths } = marker
-  const text = `views ${name} identity ${identity} opening ${opening} deaths ${deaths}`
+export function writeViewMarker(
+  disk: Disk,
+  directory: string,
+  marker: ViewMarker,
+  file: MarkerName = 'current',
+): void {
+  const { name, identity, opening, deaths, early } = marker
+  const text = `views ${name} identity ${identity} opening ${opening} deaths ${deaths} early ${early}`
   const crc = crc32(Buffer.from(text, 'latin1'))
-  replaceFile(disk, directory, NAME, Buffer.from(`${text} crc ${crc}\n`, 'latin1'))
+  replaceFile(disk, directory, file, Buffer.from(`${text} crc ${crc}\n`, 'latin1'))
 }

@@ -5,6 +5,7 @@ import { logPosition } from '../../src/model/positions.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
 import { FRAME_HEADER_BYTES, writeFrameHeader } from '../../src/store/frame.ts'
 import { LogSimulation } from '../support/log-simulation.ts'
+import { SimulatedCrash } from '../support/simulated-disk.ts'
 
 const FIRST = '/log/00000000000000000000'
 
@@ -194,6 +195,58 @@ test('A missing segment in the middle is reported as the gap it is', async (t) =
   t.like(range, { from: segments[1]!.start, to: segments[1]!.end })
   t.true(offsets.includes(0))
   t.true(offsets.includes(119))
+})
+
+test('A missing oldest segment is reported as lost, until retention has come there', (t) => {
+  const simulation = logOf(120)
+  const segments = simulation.log.segments()
+  simulation.log.dropBefore(segments[1]!.start)
+  simulation.settle()
+  t.is(simulation.log.start, segments[1]!.start)
+  simulation.disk.remove(`/log/${segments[1]!.name}`)
+  for (let opening = 0; opening < 2; opening++) {
+    reopen(simulation)
+    const [range, ...more] = simulation.log.damage()
+    t.like(range, { from: segments[1]!.start, to: segments[2]!.start, segment: segments[1]!.name })
+    t.deepEqual(more, [])
+  }
+  t.true(served(simulation).includes(119))
+  simulation.log.dropBefore(segments[3]!.start)
+  simulation.settle()
+  t.deepEqual(simulation.log.damage(), [])
+  reopen(simulation)
+  t.deepEqual(simulation.log.damage(), [])
+})
+
+test('Wherever a crash meets the removal of a segment, nothing counts as lost', (t) => {
+  let isDown = true
+  for (let call = 1; isDown; call++) {
+    const simulation = logOf(120)
+    const [, , third] = simulation.log.segments()
+    simulation.disk.crashAt(simulation.disk.calls + call)
+    try {
+      simulation.log.dropBefore(third!.start)
+      simulation.settle()
+    } catch (error) {
+      if (!(error instanceof SimulatedCrash)) throw error
+    }
+    isDown = simulation.disk.isDown
+    simulation.restart('power')
+    simulation.open()
+    t.deepEqual(simulation.log.damage(), [], `call ${call}`)
+    t.true(simulation.log.start <= third!.start)
+  }
+})
+
+test('Without a word about where it starts, a log starts where its segments do', (t) => {
+  const simulation = logOf(120)
+  const segments = simulation.log.segments()
+  for (const name of ['first', segments[0]!.name]) simulation.disk.remove(`/log/${name}`)
+  reopen(simulation)
+  t.deepEqual(simulation.log.damage(), [])
+  simulation.disk.remove(`/log/${segments[1]!.name}`)
+  reopen(simulation)
+  t.is(simulation.log.damage().length, 1)
 })
 
 test('A log whose segments are all gone refuses to start anew', async (t) => {

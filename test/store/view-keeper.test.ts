@@ -1,9 +1,13 @@
+import { cpSync, existsSync } from 'node:fs'
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import { queueOffset } from '../../src/model/positions.ts'
+import { RecordView } from '../../src/model/record.ts'
+import { nodeDisk } from '../../src/store/node-disk.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
+import { readViewMarker, writeViewMarker } from '../../src/store/view-marker.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { Random } from '../support/random.ts'
@@ -203,4 +207,98 @@ async function flipBit(level: string, random: Random): Promise<string> {
   bytes[at] = bytes[at]! ^ (1 << random.int(8))
   await writeFile(path, bytes)
   return `byte ${at} of ${path}`
+}
+
+const MANY_MESSAGES = 150_000
+
+/** A store whose views are gone and, half built again, on the disk as a kill leaves them. */
+async function halfBuilt(t: ExecutionContext): Promise<string> {
+  const directory = await tempDir(t)
+  const { store } = await open(t, directory)
+  for (let i = 0; i < MANY_MESSAGES; i += 1000) {
+    const messages = Array.from({ length: 1000 }, (_, n) => draft('A', `${i + n}`))
+    await store.append({ messages })
+  }
+  await store.close()
+  await rm(join(directory, 'views'), { recursive: true })
+  const opening = open(t, directory)
+  const copy = await tempDir(t)
+  const isHalf = (): boolean => existsSync(join(directory, 'views', 'building'))
+  while (!isHalf()) await new Promise((resolve) => setImmediate(resolve))
+  // In one go, so that it is what one moment had on the disk.
+  cpSync(directory, copy, { recursive: true, filter: isNoLock })
+  await (await opening).store.close()
+  return copy
+}
+
+async function checkMany(t: ExecutionContext, store: MessageStore): Promise<void> {
+  t.deepEqual(store.range('A', 0), {
+    minOffset: queueOffset(0),
+    maxOffset: queueOffset(MANY_MESSAGES),
+  })
+  const read = { topic: 'A', queueId: 0, maxMessages: 1, maxBytes: 1000, hashes: undefined }
+  for (const offset of [0, 70_000, MANY_MESSAGES - 1]) {
+    const { records } = await store.read({ ...read, offset: queueOffset(offset) })
+    t.is(new RecordView(records).body.toString(), `${offset}`)
+  }
+}
+
+test('a build that a kill ended goes on where it was', async (t) => {
+  const directory = await halfBuilt(t)
+  const { store, lines } = await open(t, directory)
+  t.true(lines.events().includes('views.resumed'), lines.events().join())
+  await checkMany(t, store)
+  await store.close()
+  const again = await open(t, directory)
+  t.deepEqual(
+    again.lines.events().filter((event) => event.startsWith('views.')),
+    [],
+  )
+  await checkMany(t, again.store)
+})
+
+test('a half build that is another one is begun again', async (t) => {
+  const directory = await halfBuilt(t)
+  const path = join(directory, 'views', 'building')
+  const marker = { name: '1', identity: 'abc', opening: 0, deaths: 0, early: 0 }
+  writeViewMarker(nodeDisk, join(directory, 'views'), marker, 'building')
+  const { store, lines } = await open(t, directory)
+  t.true(lines.events().includes('views.half-rejected'), lines.events().join())
+  await checkMany(t, store)
+  t.false(existsSync(path))
+})
+
+test('views under suspicion serve while they are built again, and a close keeps what is built', async (t) => {
+  const directory = await halfBuilt(t)
+  await (await open(t, directory)).store.close()
+  const views = join(directory, 'views')
+  const marker = readViewMarker(nodeDisk, views)!
+  writeViewMarker(nodeDisk, views, { ...marker, early: 2 })
+  const { store, lines } = await open(t, directory)
+  t.true(lines.events().includes('views.suspected'))
+  t.true(store.status().isRebuilding)
+  await checkMany(t, store)
+  while (!existsSync(join(views, 'building'))) {
+    t.true(store.status().isRebuilding)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  await store.close()
+  const again = await open(t, directory)
+  t.true(again.store.status().isRebuilding)
+  await checkMany(t, again.store)
+  while (again.store.status().isRebuilding) await new Promise((resolve) => setImmediate(resolve))
+  t.deepEqual(again.lines.events().slice(0, 3), ['views.suspected', 'views.resumed', BUILT])
+  await checkMany(t, again.store)
+})
+
+for (const counts of [{ deaths: 2 }, { early: 4 }]) {
+  test(`views that ${JSON.stringify(counts)} speak against are not opened`, async (t) => {
+    const { directory, contents, views } = await filled(t, 300)
+    writeViewMarker(nodeDisk, views, { ...readViewMarker(nodeDisk, views)!, ...counts })
+    const { store, lines } = await open(t, directory)
+    t.false(store.status().isRebuilding)
+    t.deepEqual(lines.events().slice(0, 2), ['views.suspected', BUILT])
+    t.deepEqual(await contentsOf(store), contents)
+    t.like(readViewMarker(nodeDisk, views), { deaths: 0, early: 0 })
+  })
 }

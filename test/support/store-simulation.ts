@@ -119,6 +119,7 @@ export class StoreSimulation {
         retentionMs: hasRetention ? 10 * MINUTE_MS : Number.MAX_SAFE_INTEGER,
         ...(hasRetention && { retentionBytes: 40_000 }),
         cachedBlocksMax: 6,
+        flushEntries: 24,
         logOptions: {
           endOfTurn: (fn) => {
             if (!process.isDead) this.#turns.endOfTurn(fn)
@@ -429,8 +430,9 @@ export class StoreSimulation {
       }
     }
     const facts = new Map([...this.store.facts('f')].map(([key, value]) => [key, shownFact(value)]))
-    const { damagedRecords } = this.store.status()
+    const { damagedRecords, damage } = this.store.status()
     if (damagedRecords > 0) throw new Error(`${damagedRecords} records are damaged`)
+    if (damage.length > 0) throw new Error(`${damage[0]!.reason} at ${damage[0]!.from}`)
     const isWhole = !this.#options.hasRetention
     return { isWhole, queues, facts, parked, keyed }
   }
