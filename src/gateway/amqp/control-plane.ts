@@ -6,7 +6,7 @@
 import rhea from 'rhea'
 import { type LinkReply, writeAttach } from './attach-frame.ts'
 import { SOLE_CONNECTION } from './containers.ts'
-import { readFields } from './control-frames.ts'
+import { readDetach, readFields } from './control-frames.ts'
 import type { ErrorDescription, ErrorInfo } from './errors.ts'
 import { CODE, FRAME_AMQP, FRAME_HEADER_BYTES } from './performatives.ts'
 import { ValueWriter } from './value-writer.ts'
@@ -105,6 +105,8 @@ export class ControlPlane {
   readonly #replies = new Map<number, LinkReply>()
   /** Written in place of rhea's. */
   #close: Buffer | undefined
+  /** Errors of detaches that rhea is about to write, by channel and handle. */
+  readonly #detaches = new Map<number, ToldError>()
   #begun: RheaSession | undefined
   #attached: RheaLink | undefined
 
@@ -217,10 +219,15 @@ export class ControlPlane {
     const link = present(this.#attached as RheaLink | undefined, 'attach')
     this.#replies.set(replyKey(link.session.local.channel ?? 0, link.local.handle ?? 0), reply)
     if (error !== undefined) link.close(error)
+    const handle = link.local.handle ?? 0
+    const key = replyKey(link.session.local.channel ?? 0, handle)
     return {
-      handle: link.local.handle ?? 0,
+      handle,
       suspend: () => link.detach(),
-      close: (error) => link.close(error),
+      close: ({ condition, description, info }) => {
+        if (info !== undefined) this.#detaches.set(key, { condition, description, info })
+        link.close({ condition, description })
+      },
     }
   }
 
@@ -266,7 +273,16 @@ export class ControlPlane {
     const code = frame.length > FRAME_HEADER_BYTES + 2 ? frame[FRAME_HEADER_BYTES + 2] : undefined
     if (code === CODE.flow || code === CODE.transfer || code === CODE.disposition) return
     if (code === CODE.attach) this.#writeAttach(frame)
+    else if (code === CODE.detach && this.#detaches.size > 0) this.#writeDetach(frame)
     else this.#sink.write(code === CODE.close ? (this.#close ?? frame) : frame)
+  }
+
+  #writeDetach(frame: Buffer): void {
+    const channel = frame.readUInt16BE(6)
+    const { handle } = readDetach(readFields('detach', frame, FRAME_HEADER_BYTES, frame.length))
+    const error = this.#detaches.get(replyKey(channel, handle))
+    this.#detaches.delete(replyKey(channel, handle))
+    this.#sink.write(error === undefined ? frame : writeDetach(channel, handle, error))
   }
 
   /** rhea's frame says when and under which numbers; what it says else is ours. */
@@ -333,23 +349,39 @@ class RheaSocket {
 /** A close whose error has what programs read: rhea would write its names as strings, which are symbols. */
 function writeClose(error: ErrorDescription, info: ErrorInfo): Buffer {
   const writer = new ValueWriter()
-  const entries = Object.entries(info)
   writer.frame(FRAME_AMQP, 0, () => {
-    writer.descriptor(CODE.close).list(1, () => {
-      writer.descriptor(CODE.error).list(3, () => {
-        writer.symbol(error.condition).string(error.description)
-        writer.map(entries.length, () => {
-          for (const [name, value] of entries) {
-            writer.symbol(name)
-            if (value === true) writer.boolean(true)
-            else writer.symbol(value)
-          }
-        })
-      })
+    writer.descriptor(CODE.close).list(1, () => writeError(writer, error, info))
+  })
+  return writer.take()
+}
+
+function writeDetach(channel: number, handle: number, error: ToldError): Buffer {
+  const writer = new ValueWriter()
+  writer.frame(FRAME_AMQP, channel, () => {
+    writer.descriptor(CODE.detach).list(3, () => {
+      writeError(writer.uint(handle).boolean(true), error, error.info)
     })
   })
   return writer.take()
 }
+
+function writeError(writer: ValueWriter, error: ErrorDescription, info: ErrorInfo): void {
+  const entries = Object.entries(info)
+  writer.descriptor(CODE.error).list(3, () => {
+    writer.symbol(error.condition).string(error.description)
+    writer.map(entries.length, () => {
+      for (const [name, value] of entries) {
+        writer.symbol(name)
+        if (value === true) writer.boolean(true)
+        else if (typeof value === 'string') writer.symbol(value)
+        else writer.binary(value)
+      }
+    })
+  })
+}
+
+/** An error with what programs read of it. */
+type ToldError = ErrorDescription & { readonly info: ErrorInfo }
 
 const replyKey = (channel: number, handle: number): number => channel * 0x1_0000_0000 + handle
 

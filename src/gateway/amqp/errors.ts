@@ -28,7 +28,7 @@ export type Condition = (typeof CONDITION)[keyof typeof CONDITION]
 export type ErrorScope = 'connection' | 'session' | 'link'
 
 /** What programs read of an error, by symbols; a text is one too. */
-export type ErrorInfo = Readonly<Record<string, string | true>>
+export type ErrorInfo = Readonly<Record<string, string | true | Uint8Array>>
 
 export class AmqpError extends Error {
   readonly condition: Condition
@@ -103,10 +103,3 @@ export function describeError(thrown: unknown): ErrorDescription {
   const error = BrokerError.from(thrown)
   return { condition: conditionOf(error.code), description: error.message }
 }
-
-/**
- * A message that could not be stored is `released` when sending it again may help and nothing more can
- * be said; a full disk is told as `rejected`, because only a rejection carries a reason.
- */
-export const isReleased = (error: BrokerError): boolean =>
-  error.retryable && error.code !== 'READ_ONLY'

@@ -8,7 +8,7 @@ import type { Logger } from '../../log.ts'
 import type { NewMessage, PublishResult } from '../../model/message.ts'
 import type { Broker } from '../gateway.ts'
 import { rejectedState, STATE } from './disposition.ts'
-import { describeError, isReleased } from './errors.ts'
+import { describeError } from './errors.ts'
 
 /** Bytes that came and are not yet durable, over all connections. */
 export class IngestBudget {
@@ -42,8 +42,10 @@ export class IngestBudget {
 
 /** A link that messages come by, as far as they are concerned. */
 export interface IngestLink {
-  /** The message with this delivery id is durable or refused; -1 needs no answer. */
+  /** The message with this delivery id is durable or refused; below zero it was sent settled, and is durable. */
   settle(deliveryId: number, state: Buffer): void
+  /** The message with this tag was sent settled and could not be stored. */
+  lose(tag: Uint8Array, error: BrokerError): void
   /** A batch with messages of this link is through: dispositions and credit may go out. */
   flush(): void
 }
@@ -102,8 +104,8 @@ export class Ingest {
   /** The end of a chunk: everything added since the last one is one publish. */
   flush(): void {
     if (this.#messages.length === 0) return
-    const batch = new Batch(this.#links, this.#ids, this.#chunkBytes)
     const messages = this.#messages
+    const batch = new Batch(messages, this.#links, this.#ids, this.#chunkBytes)
     this.#messages = []
     this.#links = []
     this.#ids = []
@@ -135,10 +137,17 @@ export class Ingest {
 
 class Batch {
   readonly bytes: number
+  readonly #messages: readonly NewMessage[]
   readonly #links: readonly IngestLink[]
   readonly #ids: readonly number[]
 
-  constructor(links: readonly IngestLink[], ids: readonly number[], bytes: number) {
+  constructor(
+    messages: readonly NewMessage[],
+    links: readonly IngestLink[],
+    ids: readonly number[],
+    bytes: number,
+  ) {
+    this.#messages = messages
     this.#links = links
     this.#ids = ids
     this.bytes = bytes
@@ -167,13 +176,25 @@ class Batch {
       if (!(result instanceof BrokerError)) link.settle(id, STATE.accepted)
       else if (id < 0) {
         unanswered++
-        link.settle(id, STATE.released)
-      } else link.settle(id, stateOf(result))
+        link.lose(tagOf(this.#messages[i]!.body, id), result)
+      } else link.settle(id, rejectedState(describeError(result)))
     }
     for (const link of touched) link.flush()
     return unanswered
   }
 }
 
-const stateOf = (error: BrokerError): Buffer =>
-  isReleased(error) ? STATE.released : rejectedState(describeError(error))
+/** A delivery-tag has at most 32 bytes. */
+const TAG_SLOTS = 64
+
+/**
+ * Stands for the delivery id of a message that was sent settled: it says where in the message's memory its
+ * delivery-tag stands, which is asked for only when the message is refused. Below zero.
+ */
+export const settledId = (tagAt: number, tagBytes: number): number =>
+  -1 - (tagAt * TAG_SLOTS + tagBytes)
+
+export function tagOf(body: Uint8Array, id: number): Uint8Array {
+  const place = -1 - id
+  return Buffer.from(body.buffer, Math.floor(place / TAG_SLOTS), place % TAG_SLOTS)
+}

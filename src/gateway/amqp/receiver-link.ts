@@ -1,5 +1,6 @@
 // A link that the peer sends messages on. Puts frames together, hands whole messages to the connection's
 // ingest, and grants credit as the bytes under way allow.
+import type { BrokerError } from '../../errors.ts'
 import { editProperties, findProperty, PROPERTY } from '../../model/properties.ts'
 import { tagHash } from '../../model/tag-filter.ts'
 import type { ControlledLink } from './control-plane.ts'
@@ -7,7 +8,7 @@ import { rejectedState } from './disposition.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
 import type { Flow } from './flow.ts'
 import { InboundMessage } from './inbound-message.ts'
-import type { Ingest, IngestBudget, IngestLink } from './ingest.ts'
+import { type Ingest, type IngestBudget, type IngestLink, settledId, tagOf } from './ingest.ts'
 import { LINK_CREDIT_MAX } from './limits.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
@@ -41,6 +42,7 @@ export interface PartialBytes {
 interface Partial {
   readonly deliveryId: number
   readonly messageFormat: number
+  readonly tag: Buffer
   settled: boolean
   readonly pieces: Buffer[]
   bytes: number
@@ -131,19 +133,16 @@ export class ReceiverLink implements Link, IngestLink {
       return
     }
     if (!transfer.more) {
-      this.#checkSize(end - transfer.payloadAt)
-      this.#complete(
-        deliveryId,
-        transfer.settled,
-        transfer.messageFormat,
-        bytes,
-        transfer.payloadAt,
-        end,
-      )
+      this.#checkSize(end - transfer.payloadAt, transfer.tagAt, transfer.tagBytes, bytes)
+      const id = transfer.settled
+        ? settledId(bytes.byteOffset + transfer.tagAt, transfer.tagBytes)
+        : deliveryId
+      this.#complete(id, transfer.messageFormat, bytes, transfer.payloadAt, end)
       return
     }
     const { messageFormat, settled } = transfer
-    this.#partial = { deliveryId, messageFormat, settled, pieces: [], bytes: 0 }
+    const tag = Buffer.from(bytes.subarray(transfer.tagAt, transfer.tagAt + transfer.tagBytes))
+    this.#partial = { deliveryId, messageFormat, tag, settled, pieces: [], bytes: 0 }
     this.#grow(this.#partial, bytes, transfer.payloadAt, end)
   }
 
@@ -161,21 +160,16 @@ export class ReceiverLink implements Link, IngestLink {
     this.#grow(partial, bytes, transfer.payloadAt, end)
     if (transfer.more) return
     this.#dropPartial()
-    const whole = Buffer.concat(partial.pieces, partial.bytes)
-    this.#complete(
-      partial.deliveryId,
-      partial.settled,
-      partial.messageFormat,
-      whole,
-      0,
-      whole.length,
-    )
+    const { tag, messageFormat } = partial
+    const whole = Buffer.concat([tag, ...partial.pieces], tag.length + partial.bytes)
+    const id = partial.settled ? settledId(whole.byteOffset, tag.length) : partial.deliveryId
+    this.#complete(id, messageFormat, whole, tag.length, whole.length)
   }
 
   /** Copies, so that small pieces do not hold on to whole chunks. */
   #grow(partial: Partial, bytes: Buffer, at: number, end: number): void {
     const more = end - at
-    this.#checkSize(partial.bytes + more)
+    this.#checkSize(partial.bytes + more, 0, partial.tag.length, partial.tag)
     if (this.#partials.bytes + more > this.#partials.bytesMax) {
       throw new AmqpError(
         CONDITION.resourceLimit,
@@ -187,11 +181,14 @@ export class ReceiverLink implements Link, IngestLink {
     this.#partials.bytes += more
   }
 
-  #checkSize(bytes: number): void {
+  /** The delivery-tag is `tagBytes` of `held` from `tagAt` on. */
+  #checkSize(bytes: number, tagAt: number, tagBytes: number, held: Buffer): void {
     const { messageBytesMax } = this.#peer
     if (bytes <= messageBytesMax) return
     this.#dropPartial()
-    throw linkError(CONDITION.messageSize, `a message beyond ${messageBytesMax} bytes`)
+    const info = { 'delivery-tag': Buffer.from(held.subarray(tagAt, tagAt + tagBytes)) }
+    const message = `a message beyond ${messageBytesMax} bytes`
+    throw new AmqpError(CONDITION.messageSize, message, 'link', info)
   }
 
   #dropPartial(): void {
@@ -199,22 +196,15 @@ export class ReceiverLink implements Link, IngestLink {
     this.#partial = undefined
   }
 
-  /** A whole message: on its way to the broker, or refused by itself. */
-  #complete(
-    deliveryId: number,
-    settled: boolean,
-    format: number,
-    bytes: Buffer,
-    at: number,
-    end: number,
-  ): void {
+  /** A whole message: on its way to the broker, or refused by itself. `id` is a `settledId` for a settled one. */
+  #complete(id: number, format: number, bytes: Buffer, at: number, end: number): void {
     const message = this.#message
     let route: Route
     try {
       message.read(bytes, at, end, format)
       route = this.#routes.fixed ?? this.#routes.find(message.to)
     } catch (error) {
-      this.#refuse(deliveryId, settled, error)
+      this.#refuse(id, bytes, error)
       return
     }
     this.#underWay++
@@ -237,19 +227,22 @@ export class ReceiverLink implements Link, IngestLink {
         ownProperties: true,
       },
       this,
-      settled ? -1 : deliveryId,
+      id,
     )
   }
 
-  #refuse(deliveryId: number, settled: boolean, error: unknown): void {
+  /** One that was sent settled has no answer: it costs the link, or it would be gone without a word. */
+  #refuse(id: number, bytes: Buffer, error: unknown): void {
     const { condition, description } = describeError(error)
     const fields = { evt: 'amqp.refused', link: this.name, condition, description }
     this.#peer.log.debug(fields, 'a message was refused')
-    if (!settled) {
-      const state = rejectedState({ condition, description })
-      this.#session.settleIncoming(deliveryId, state, !this.#settlesSecond)
-      this.#session.flushDispositions()
+    if (id < 0) {
+      const info = { 'delivery-tag': tagOf(bytes, id) }
+      throw new AmqpError(condition, description, 'link', info)
     }
+    const state = rejectedState({ condition, description })
+    this.#session.settleIncoming(id, state, !this.#settlesSecond)
+    this.#session.flushDispositions()
     // No batch will end for it, and a peer whose messages are all refused needs credit too.
     this.grant()
   }
@@ -258,6 +251,13 @@ export class ReceiverLink implements Link, IngestLink {
     this.#underWay--
     if (deliveryId < 0 || !this.#session.isOpen) return
     this.#session.settleIncoming(deliveryId, state, !this.#settlesSecond)
+  }
+
+  /** As `#refuse`, for what the broker refused (anonymous terminus 1.0, 2.2.2). */
+  lose(tag: Uint8Array, error: BrokerError): void {
+    this.#underWay--
+    const info = { 'delivery-tag': tag }
+    if (this.#session.isOpen) this.#session.detach(this, { ...describeError(error), info })
   }
 
   flush(): void {

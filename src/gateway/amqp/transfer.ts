@@ -1,10 +1,10 @@
 // transfer, the frame every message rides in (AMQP 2.7.5): read straight into one reused value, written
-// straight into an output buffer. The state and rcv-settle-mode of a transfer are skipped: nothing here
-// transfers a state before the receiver had a say.
+// straight into an output buffer. Its rcv-settle-mode is skipped, and its state but for a transaction's: nothing
+// here transfers a state before the receiver had a say.
 import { getU32, putU16, putU32 } from '../../model/bytes.ts'
-import { decodeError } from './errors.ts'
+import { AmqpError, CONDITION, decodeError } from './errors.ts'
 import { DELIVERY_TAG_BYTES_MAX } from './limits.ts'
-import { CODE, descriptorBytes } from './performatives.ts'
+import { CODE, descriptorBytes, descriptorCode } from './performatives.ts'
 import { listCount, listStart } from './scalar-list.ts'
 import { skipValue } from './value-size.ts'
 
@@ -16,6 +16,8 @@ export class Transfer {
   deliveryId = -1
   /** -1 when absent. */
   tagBytes = -1
+  /** Where the delivery-tag's bytes begin. */
+  tagAt = 0
   messageFormat = 0
   settled = false
   more = false
@@ -54,6 +56,7 @@ export class Transfer {
         break
       case 2:
         this.tagBytes = binaryBytesAt(bytes, at)
+        this.tagAt = next - this.tagBytes
         break
       case 3:
         this.messageFormat = uintAt(bytes, at)
@@ -64,6 +67,9 @@ export class Transfer {
       case 5:
         this.more = booleanAt(bytes, at)
         break
+      case 7:
+        this.#refuseTransaction(bytes, at, stop)
+        break
       case 8:
         this.resume = booleanAt(bytes, at)
         break
@@ -73,6 +79,12 @@ export class Transfer {
       default:
     }
     return next
+  }
+
+  /** What belongs to a transaction must not be stored as if it belonged to none. */
+  #refuseTransaction(bytes: Buffer, at: number, stop: number): void {
+    if (descriptorCode(bytes, at, stop) !== CODE.transactionalState) return
+    throw new AmqpError(CONDITION.notImplemented, 'transactions are not offered', 'session')
   }
 }
 

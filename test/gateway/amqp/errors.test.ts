@@ -5,7 +5,6 @@ import {
   CONDITION,
   conditionOf,
   describeError,
-  isReleased,
 } from '../../../src/gateway/amqp/errors.ts'
 
 test('every code has a condition of the specification', (t) => {
@@ -22,10 +21,4 @@ test('an error is described by its condition and its own words', (t) => {
     description: 'too much',
   })
   t.is(describeError(new Error('boom')).condition, 'amqp:internal-error')
-})
-
-test('a full disk is told in words, a busy broker is not', (t) => {
-  t.false(isReleased(new BrokerError('READ_ONLY', 'full')))
-  t.true(isReleased(new BrokerError('BUSY', 'later')))
-  t.false(isReleased(new BrokerError('TOPIC_NOT_FOUND', 'no')))
 })

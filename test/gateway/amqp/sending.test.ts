@@ -253,7 +253,7 @@ test("another broker's nodes are not found, and no topic is made of them", async
 const failures: [BrokerError, string, string | undefined][] = [
   [new BrokerError('TOPIC_NOT_FOUND', 'gone'), 'rejected', 'amqp:not-found'],
   [new BrokerError('READ_ONLY', 'the disk is full'), 'rejected', 'amqp:resource-limit-exceeded'],
-  [new BrokerError('BUSY', 'later'), 'released', undefined],
+  [new BrokerError('BUSY', 'later'), 'rejected', 'amqp:resource-limit-exceeded'],
   [
     new BrokerError('MESSAGE_TOO_LARGE', 'too large'),
     'rejected',
