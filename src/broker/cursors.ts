@@ -19,6 +19,20 @@ export interface Place {
   readonly inFlight: number
 }
 
+/**
+ * A reset of a group whose members read by position: they keep places of their own and commit them, so each cursor
+ * remembers where it was moved until a reader has been sent there and commits from there.
+ */
+interface Moved {
+  readonly to: QueueOffset
+  /** Up to where readers were given messages since one was sent to `to`; undefined: none was yet. */
+  reached: QueueOffset | undefined
+}
+
+/** Of the place that its sender had before the reset. */
+const isLate = ({ to, reached }: Moved, offset: QueueOffset): boolean =>
+  offset < to || offset > (reached ?? to)
+
 export class Cursor implements LazyFact {
   readonly group: string
   readonly topic: string
@@ -26,6 +40,7 @@ export class Cursor implements LazyFact {
   /** As loaded or committed; a group that receives per message goes on from here. */
   stored: CursorState | undefined
   place: Place | undefined
+  moved: Moved | undefined
   #isGone = false
 
   constructor(group: string, topic: string, queueId: number) {
@@ -69,6 +84,8 @@ export class CursorTable {
   readonly #facts: FactWriter
   /** By group, then by topic and queue. */
   readonly #cursors = new Map<string, Map<string, Cursor[]>>()
+  /** Those that have `moved`: mostly none, so that a pull asks no more than that. */
+  readonly #moving = new Set<Cursor>()
 
   constructor(store: MessageStore, facts: FactWriter, log: Logger) {
     this.#store = store
@@ -104,13 +121,46 @@ export class CursorTable {
   }
 
   committed(group: string, topic: string, queueId: number): QueueOffset | undefined {
-    return this.#cursors.get(group)?.get(topic)?.[queueId]?.committed
+    return this.#find(group, topic, queueId)?.committed
   }
 
-  /** True for a group that receives per message. */
+  /**
+   * Where a reader at `offset` is to go on instead, because the group was moved: the first that asks is told, once.
+   */
+  movedTo(
+    group: string,
+    topic: string,
+    queueId: number,
+    offset: QueueOffset,
+  ): QueueOffset | undefined {
+    if (this.#moving.size === 0) return undefined
+    const cursor = this.#find(group, topic, queueId)
+    if (cursor?.moved === undefined || cursor.moved.reached !== undefined) return undefined
+    const { to } = cursor.moved
+    if (cursor.committed !== to) {
+      // A member that receives per message took it on.
+      this.#settleMove(cursor)
+      return undefined
+    }
+    cursor.moved.reached = to
+    return offset === to ? undefined : to
+  }
+
+  /** A reader of the group was given everything below. */
+  given(group: string, topic: string, queueId: number, next: QueueOffset): void {
+    if (this.#moving.size === 0) return
+    const moved = this.#find(group, topic, queueId)?.moved
+    if (moved?.reached !== undefined && next > moved.reached) moved.reached = next
+  }
+
+  /** True for a group that receives per message. A late commit of a place before a reset changes nothing. */
   commit(group: string, topic: string, queueId: number, offset: QueueOffset): boolean {
     const cursor = this.at(group, topic, queueId)
-    const { place, stored } = cursor
+    const { place, stored, moved } = cursor
+    if (moved !== undefined && place === undefined) {
+      if (isLate(moved, offset)) return false
+      if (moved.reached !== undefined) this.#settleMove(cursor)
+    }
     if (place !== undefined) place.commit(offset)
     else if (stored?.next === offset && stored.unsettled.length === 0) return false
     else cursor.stored = { next: offset, unsettled: [] }
@@ -123,6 +173,10 @@ export class CursorTable {
   async reset(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void> {
     const cursor = this.at(group, topic, queueId)
     if (cursor.place !== undefined) cursor.place.restart(offset)
+    else {
+      cursor.moved = { to: offset, reached: undefined }
+      this.#moving.add(cursor)
+    }
     cursor.stored = { next: offset, unsettled: [] }
     const fact = cursor.fact()
     if (fact === undefined) this.#facts.mark(cursor)
@@ -155,15 +209,29 @@ export class CursorTable {
     const facts: Fact[] = []
     for (const topics of this.#cursors.values()) {
       for (const cursor of topics.get(topic) ?? [])
-        if (cursor !== undefined) facts.push(cursor.gone())
+        if (cursor !== undefined) facts.push(this.#drop(cursor))
       topics.delete(topic)
     }
     return facts
   }
 
   dropGroup(group: string): Fact[] {
-    const facts = this.ofGroup(group).map((cursor) => cursor.gone())
+    const facts = this.ofGroup(group).map((cursor) => this.#drop(cursor))
     this.#cursors.delete(group)
     return facts
+  }
+
+  #find(group: string, topic: string, queueId: number): Cursor | undefined {
+    return this.#cursors.get(group)?.get(topic)?.[queueId]
+  }
+
+  #drop(cursor: Cursor): Fact {
+    this.#settleMove(cursor)
+    return cursor.gone()
+  }
+
+  #settleMove(cursor: Cursor): void {
+    cursor.moved = undefined
+    this.#moving.delete(cursor)
   }
 }

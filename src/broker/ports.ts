@@ -29,7 +29,8 @@ export const groupsPort = (parts: BrokerParts) => {
     get: async (name: string): Promise<GroupDefinition | undefined> => groups.find(name),
     put: (definition: GroupDefinition): Promise<void> => groups.put(definition),
     ensure: (name: string): Promise<GroupDefinition> => groups.ensure(name),
-    delete: (name: string): Promise<void> => removal.group(name),
+    delete: (name: string, options?: { keepOffsets?: boolean }): Promise<void> =>
+      removal.group(name, options?.keepOffsets === true),
     mode: async (name: string): Promise<GroupMode | undefined> => modes.mode(name),
     lags: async (name: string): Promise<readonly QueueLag[]> => {
       groups.need(name)
@@ -39,7 +40,7 @@ export const groupsPort = (parts: BrokerParts) => {
 }
 
 export const cursorsPort = (parts: BrokerParts) => {
-  const { cursors, groups, topics, lightQueues, store, receiver } = parts
+  const { cursors, groups, topics, lightQueues, store, receiver, puller } = parts
   const checkQueue = (topic: string, queueId: number): void => {
     if (isLightQueue(topic)) lightQueues.need(topic)
     const queues = isLightQueue(topic) ? 1 : topics.need(topic).definition.readQueues
@@ -103,8 +104,9 @@ export const cursorsPort = (parts: BrokerParts) => {
     },
     reset: async (group: string, topic: string, queueId: number, offset: QueueOffset) => {
       await cursors.reset(group, topic, queueId, check(group, topic, queueId, offset))
-      // Who waits for news is to see what is there again.
+      // Members that wait for news are to see what is there again.
       receiver.wake(group, topic)
+      puller.moved(group, topic, queueId)
     },
   }
 }

@@ -13,6 +13,7 @@ import { type TagFilter, tagMatches } from '../model/tag-filter.ts'
 import { PERM_READ } from '../model/topic.ts'
 import type { MessageStore, ReadResult } from '../store/store.ts'
 import type { Arrivals } from './arrivals.ts'
+import type { CursorTable } from './cursors.ts'
 import type { LightQueueTable } from './light-queues.ts'
 import type { BrokerOptions } from './options.ts'
 import { type TopicTable, topicNotFound } from './topics.ts'
@@ -37,6 +38,7 @@ export class Puller {
   readonly #store: MessageStore
   readonly #topics: TopicTable
   readonly #lightQueues: LightQueueTable
+  readonly #cursors: CursorTable
   readonly #clock: Clock
   readonly #options: BrokerOptions
   /** By topic, then queue. */
@@ -52,6 +54,7 @@ export class Puller {
     store: MessageStore
     topics: TopicTable
     lightQueues: LightQueueTable
+    cursors: CursorTable
     arrivals: Arrivals
     clock: Clock
     options: BrokerOptions
@@ -59,6 +62,7 @@ export class Puller {
     this.#store = parts.store
     this.#topics = parts.topics
     this.#lightQueues = parts.lightQueues
+    this.#cursors = parts.cursors
     this.#clock = parts.clock
     this.#options = parts.options
     parts.arrivals.onAny((topic, queueId) => this.#arrived(topic, queueId))
@@ -72,6 +76,8 @@ export class Puller {
     const { topic, queueId } = request
     if (!this.#isThere(topic)) await this.#topics.ensure(topic)
     this.#check(topic, queueId)
+    const reset = this.#reset(request)
+    if (reset !== undefined) return reset
     for (;;) {
       const read = this.#read(request, request.offset)
       const result = read instanceof Promise ? await read : read
@@ -88,6 +94,15 @@ export class Puller {
     const queues = this.#held.get(topic)
     for (const held of queues?.values() ?? []) {
       for (const pull of held) this.#settle(pull, topicNotFound(topic))
+    }
+  }
+
+  /** The group was moved: a pull of it that waits at the old place is told. */
+  moved(group: string, topic: string, queueId: number): void {
+    for (const held of this.#held.get(topic)?.get(queueId) ?? []) {
+      if (held.request.group !== group) continue
+      const reset = this.#reset(held.request)
+      if (reset !== undefined) this.#settle(held, reset)
     }
   }
 
@@ -118,6 +133,15 @@ export class Puller {
     }
   }
 
+  /** Where the reader is to go on, if its group was moved since it last asked. */
+  #reset({ group, topic, queueId, offset }: PullRequest): PullResult | undefined {
+    if (group === undefined) return undefined
+    const nextOffset = this.#cursors.movedTo(group, topic, queueId, offset)
+    if (nextOffset === undefined) return undefined
+    const { minOffset, maxOffset } = this.#store.range(topic, queueId)
+    return { status: 'reset', records: NO_RECORDS, count: 0, nextOffset, minOffset, maxOffset }
+  }
+
   #read(request: PullRequest, offset: QueueOffset): ReadResult | Promise<ReadResult> {
     return this.#store.read({
       topic: request.topic,
@@ -133,6 +157,8 @@ export class Puller {
     const { status, nextOffset, minOffset, maxOffset } = result
     const { records, count } = matching(result, request.filter)
     this.pulled += count
+    const { group, topic, queueId } = request
+    if (group !== undefined) this.#cursors.given(group, topic, queueId, nextOffset)
     return {
       status: status === 'found' && count === 0 ? 'no-match' : status,
       records,

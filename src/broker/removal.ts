@@ -63,14 +63,14 @@ export class Removal {
     await this.#dropQueue(name, [{ kind: FACT.topic, key: name, value: null }])
   }
 
-  /** With its cursors and its retry topic. Its dead letters stay: somebody has to look at them. */
-  async group(name: string): Promise<void> {
+  /** With its retry topic, and its cursors unless they are kept. Its dead letters stay, to be looked at. */
+  async group(name: string, keepsOffsets = false): Promise<void> {
     this.#groups.need(name)
     this.#checkWritable()
     this.#groups.forget(name)
     this.#receiver.dropGroup(name)
     this.#locks.dropGroup(name)
-    const facts = [groupGone(name), ...this.#cursors.dropGroup(name)]
+    const facts = [groupGone(name), ...(keepsOffsets ? [] : this.#cursors.dropGroup(name))]
     const retry = retryTopic(name)
     if (this.#topics.find(retry) === undefined) return this.#facts.write(facts)
     this.#topics.forget(retry)

@@ -111,7 +111,8 @@ export interface Groups {
   put(definition: GroupDefinition): Promise<void>
   /** The group and its retry topic, created when allowed. @throws GROUP_NOT_FOUND */
   ensure(name: string): Promise<GroupDefinition>
-  delete(name: string): Promise<void>
+  /** `keepOffsets`: a group that is made again under the name goes on where this one was. @throws GROUP_NOT_FOUND */
+  delete(name: string, options?: { keepOffsets?: boolean }): Promise<void>
   /** undefined while nobody consumes. */
   mode(name: string): Promise<GroupMode | undefined>
   /** Every queue of every topic the group ever committed or subscribed to. @throws GROUP_NOT_FOUND */

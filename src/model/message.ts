@@ -72,6 +72,8 @@ export interface PullRequest {
   /** 0 = answer at once; else hold the answer until something matches, this long at most. */
   readonly waitMs: number
   readonly signal?: AbortSignal | undefined
+  /** Whose progress the reader shares: when the group is moved, its readers are told by 'reset'. */
+  readonly group?: string | undefined
 }
 
 export type PullStatus =
@@ -82,6 +84,8 @@ export type PullStatus =
   | 'no-match'
   /** The offset is below min or above max: go on at nextOffset. */
   | 'moved'
+  /** The group was moved by an operator: go on at nextOffset. */
+  | 'reset'
 
 export interface PullResult {
   readonly status: PullStatus

@@ -54,6 +54,11 @@ export class RouteTable {
   readonly #topics = new Map<string, Map<string, TopicDefinition>>()
   /** The same by broker name: its topics. */
   readonly #topicsOf = new Map<string, Set<string>>()
+  /**
+   * By broker name: topics that an operator closed for writing, and the permission that their broker gives them. It
+   * holds while the broker lives and tells nothing else of the topic.
+   */
+  readonly #closed = new Map<string, Map<string, number>>()
   readonly #topicsMax: number
   /** As `TOPICS_MAX` counts them. */
   #count = 0
@@ -96,6 +101,7 @@ export class RouteTable {
     const members = this.#members.get(brokerName)
     if (members?.get(brokerId) === broker) members.delete(brokerId)
     if (members?.size === 0) this.#members.delete(brokerName)
+    if (brokerId === MASTER_ID) this.#closed.delete(brokerName)
     if (brokerId === MASTER_ID || !this.#members.has(brokerName)) this.#dropTopics(brokerName)
     return true
   }
@@ -173,9 +179,14 @@ export class RouteTable {
   /** Takes a broker out of what producers see, or puts it back. @returns how many topics it has */
   setWritable(brokerName: string, isWritable: boolean): number {
     const topics = this.#topicsOf.get(brokerName) ?? new Set()
+    const closed = this.#closed.get(brokerName) ?? new Map<string, number>()
+    if (isWritable) this.#closed.delete(brokerName)
+    else this.#closed.set(brokerName, closed)
     for (const topic of topics) {
       const queues = this.#topics.get(topic)!
       const definition = queues.get(brokerName)!
+      // Closed twice, what the broker gives is what it gave before the first time.
+      if (!isWritable && !closed.has(topic)) closed.set(topic, definition.perm)
       const perm = isWritable ? PERM_READ_WRITE : definition.perm & ~PERM_WRITE
       queues.set(brokerName, { ...definition, perm })
     }
@@ -227,7 +238,19 @@ export class RouteTable {
     }
     this.#checkRoom(after.size - before.size)
     if (isWhole) this.#dropTopics(brokerName)
-    for (const topic of topics) this.#setTopic(brokerName, topic)
+    for (const topic of topics) this.#setTopic(brokerName, this.#asClosed(brokerName, topic))
+    const closed = this.#closed.get(brokerName)
+    // One that is deleted and made again is another topic.
+    for (const topic of closed?.keys() ?? []) if (!after.has(topic)) closed?.delete(topic)
+  }
+
+  /** A topic that was closed for writing stays so until its broker gives it another permission. */
+  #asClosed(brokerName: string, topic: TopicDefinition): TopicDefinition {
+    const closed = this.#closed.get(brokerName)
+    if (closed === undefined || !closed.has(topic.name)) return topic
+    if (closed.get(topic.name) === topic.perm) return { ...topic, perm: topic.perm & ~PERM_WRITE }
+    closed.delete(topic.name)
+    return topic
   }
 
   #checkRoom(more: number): void {

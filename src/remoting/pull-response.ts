@@ -54,6 +54,7 @@ export const PULL_OUTCOME = {
   'at-end': { code: RESPONSE.pullNotFound, remark: 'OFFSET_OVERFLOW_ONE' },
   'no-match': { code: RESPONSE.pullRetryImmediately, remark: 'NO_MATCHED_MESSAGE' },
   moved: { code: RESPONSE.pullOffsetMoved, remark: 'OFFSET_TOO_SMALL' },
+  reset: { code: RESPONSE.pullOffsetMoved, remark: 'OFFSET_RESET' },
 } as const
 
 export type PullOutcome = keyof typeof PULL_OUTCOME
@@ -66,6 +67,7 @@ const RESPONSES: Record<PullOutcome, PullResponse> = {
   'at-end': prefabricated('at-end'),
   'no-match': prefabricated('no-match'),
   moved: prefabricated('moved'),
+  reset: prefabricated('reset'),
 }
 
 /** The frame up to its body of `recordBytes`, in the JSON codec. */

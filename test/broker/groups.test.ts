@@ -135,3 +135,17 @@ test('deleting a group sends its waiting consumers home and voids what they hold
   t.notThrows(() => clock.advance(60_000))
   t.is(await codeOf(broker.groups.delete('billing')), 'GROUP_NOT_FOUND')
 })
+
+test('a group that is deleted with its offsets kept goes on there when it is made again', async (t) => {
+  const first = await startBroker(t)
+  const { broker } = first
+  await broker.publish(['a', 'b'].map((body) => newMessage('orders', { queueId: 0, body })))
+  await broker.ack(
+    receiptsOf(await broker.receive(receiveRequest('orders', 'billing', { maxMessages: 1 }))),
+  )
+  await broker.groups.delete('billing', { keepOffsets: true })
+  t.is(await broker.groups.get('billing'), undefined)
+  const second = await first.reopen()
+  t.is(Number(await second.broker.cursors.committed('billing', 'orders', 0)), 1)
+  t.deepEqual(bodiesOf(await second.broker.receive(receiveRequest('orders', 'billing'))), ['b'])
+})

@@ -264,3 +264,36 @@ test('names of absurd length are refused', (t) => {
     })
   }
 })
+
+const permOf = (routes: RouteTable, name: string): number => routes.route(name)!.queues[0]!.perm
+
+test('topics that were closed for writing stay so when others come into being, which are open', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  routes.setWritable('broker-a', false)
+  routes.register(registration({ counter: 1, topics: [topic('A'), topic('B'), topic('N')] }))
+  t.deepEqual([permOf(routes, 'A'), permOf(routes, 'B'), permOf(routes, 'N')], [4, 4, 6])
+  routes.setWritable('broker-a', true)
+  t.deepEqual([permOf(routes, 'A'), permOf(routes, 'B'), permOf(routes, 'N')], [6, 6, 6])
+  routes.register(registration({ counter: 2, topics: [topic('A'), topic('B'), topic('M')] }))
+  t.deepEqual([permOf(routes, 'A'), permOf(routes, 'B'), permOf(routes, 'M')], [6, 6, 6])
+})
+
+test('a closed topic is as its broker says once that gives it another permission, or makes it anew', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  routes.setWritable('broker-a', false)
+  routes.setWritable('broker-a', false)
+  routes.register(registration({ counter: 1, topics: [topic('A', 4, 7), topic('X')] }))
+  routes.register(registration({ counter: 2, topics: [topic('A', 4, 7), topic('B')] }))
+  t.deepEqual([permOf(routes, 'A'), permOf(routes, 'B')], [7, 6])
+})
+
+test('a broker that starts anew is open for writing', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  routes.setWritable('broker-a', false)
+  routes.unregister('10.0.0.1:10911')
+  routes.register(registration({ counter: 1 }))
+  t.is(permOf(routes, 'A'), 6)
+})

@@ -32,8 +32,6 @@ export interface Call {
   readonly looks: ReadBudget
   /** Aborted when the connection is gone: nobody waits for the answer any more. */
   readonly signal: AbortSignal
-  /** Sends a one-way request to every client on this front-end that consumes in the group. */
-  readonly tellGroup: (group: string, push: Push) => void
 }
 
 /** A one-way request of ours to a client. */

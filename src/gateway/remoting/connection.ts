@@ -64,7 +64,6 @@ export interface ConnectionOptions {
     joined: readonly string[],
     left: readonly string[],
   ) => void
-  readonly tellGroup: (group: string, push: Push) => void
   readonly onGone: (connection: Connection) => void
 }
 
@@ -296,7 +295,7 @@ export class Connection {
   }
 
   #callOf(command: Command, principal: Principal): Call {
-    const { context, tellGroup } = this.#options
+    const { context } = this.#options
     const { code, opaque, codec, fields, language, version } = command
     return {
       code,
@@ -313,7 +312,6 @@ export class Connection {
       reads: this.#reads,
       looks: this.#looks,
       signal: this.#gone.signal,
-      tellGroup,
     }
   }
 

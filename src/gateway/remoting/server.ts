@@ -65,7 +65,6 @@ export class RemotingGateway implements Gateway {
       partialFrames: this.#partialFrames,
       connectionId: `remoting-${++this.#serial}`,
       onGroups: (peer, joined, left) => this.#follow(peer, joined, left),
-      tellGroup: (group, push) => this.#tellGroup(group, push),
       onGone: (peer) => this.#forget(peer),
     })
     this.#connections.add(connection)

@@ -156,37 +156,6 @@ test('the progress of a group is measured', async (t) => {
   })
 })
 
-test('a group is moved, and its clients are told', async (t) => {
-  const { connect, broker } = await startFrontEnd(t)
-  let told: (command: Command) => void = () => {}
-  const push = new Promise<Command>((resolve) => (told = resolve))
-  const connection = await connect({
-    onPush: (command) => {
-      if (command.code === 220) told(command)
-      return undefined
-    },
-  })
-  await heartbeat(connection, 'c1', [{ group: 'G', topics: { T: '*' } }])
-  for (let i = 0; i < 5; i++) await send(connection, { topic: 'T' })
-  await pull(connection, { topic: 'T', sysFlag: 5, commitOffset: 5 })
-  const reset = { group: 'G', topic: 'T', timestamp: 0, isForce: true }
-  const answer = await connection.request(222, { fields: fields(reset) })
-  t.is(answer.code, 0)
-  t.deepEqual(decodeQueuePositions(answer.body)[0], {
-    queue: { brokerName: 'broker-a', queueId: 0, topic: 'T' },
-    offset: 0,
-  })
-  t.is(await broker.cursors.committed('G', 'T', 0), 0 as never)
-  const pushed = await push
-  t.is(pushed.fields.get('topic'), 'T')
-  t.deepEqual(decodeQueuePositions(pushed.body), decodeQueuePositions(answer.body))
-  const forward = { ...reset, timestamp: -1 }
-  await connection.request(222, { fields: fields({ ...forward, isForce: false }) })
-  t.is(await broker.cursors.committed('G', 'T', 0), 0 as never)
-  await connection.request(222, { fields: fields(forward) })
-  t.is(await broker.cursors.committed('G', 'T', 0), 5 as never)
-})
-
 test('mqadmin skips what a group has not consumed: it names no offset by -1', async (t) => {
   const { connect, broker } = await startFrontEnd(t)
   const connection = await connect()
@@ -250,3 +219,20 @@ test('an unknown request is answered with code 3', async (t) => {
     t.is(answer.remark, ` request type ${code} not supported`)
   }
 })
+
+for (const [cleanOffset, committed] of [
+  [undefined, 2],
+  [false, 2],
+  [true, undefined],
+] as const) {
+  test(`deleting a group with cleanOffset ${cleanOffset} leaves the offset ${committed}`, async (t) => {
+    const { connect, broker } = await startFrontEnd(t)
+    const connection = await connect()
+    for (let i = 0; i < 3; i++) await send(connection, { topic: 'T' })
+    await pull(connection, { topic: 'T', sysFlag: 5, commitOffset: 2 })
+    const asked = { groupName: 'G', ...(cleanOffset !== undefined && { cleanOffset }) }
+    t.is((await connection.request(207, { fields: fields(asked) })).code, 0)
+    t.is(await broker.groups.get('G'), undefined)
+    t.is(await broker.cursors.committed('G', 'T', 0), committed as never)
+  })
+}

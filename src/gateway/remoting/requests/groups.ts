@@ -1,8 +1,7 @@
-// Consumer groups: definitions, progress, and moving them.
+// Consumer groups: definitions and progress.
 import { isDeepStrictEqual } from 'node:util'
 import { BrokerError } from '../../../errors.ts'
 import { checkGroupName } from '../../../model/names.ts'
-import { queueOffset } from '../../../model/positions.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import {
@@ -15,11 +14,6 @@ import {
   GROUP,
   type QueueProgress,
 } from '../../../remoting/requests/groups.ts'
-import {
-  encodeQueuePositions,
-  type QueuePosition,
-  RESET_OFFSET,
-} from '../../../remoting/requests/reset.ts'
 import { CLUSTER, groupResource, topicResource } from '../address.ts'
 import {
   type Answer,
@@ -30,7 +24,7 @@ import {
   mayConsume,
   type RequestTable,
 } from '../call.ts'
-import { offsetByTime, recordAt } from '../record-at.ts'
+import { recordAt } from '../record-at.ts'
 import { tableVersion } from '../table-version.ts'
 
 export const groupRequests: RequestTable = new Map([
@@ -39,7 +33,6 @@ export const groupRequests: RequestTable = new Map([
   [REQUEST.getAllGroupConfig, allGroups],
   [REQUEST.getGroupConfig, groupConfig],
   [REQUEST.getConsumeStats, consumeStats],
-  [REQUEST.resetOffset, resetOffset],
 ])
 
 async function updateGroup(call: Call): Promise<Answer> {
@@ -55,10 +48,10 @@ async function updateGroup(call: Call): Promise<Answer> {
 }
 
 async function deleteGroup(call: Call): Promise<Answer> {
-  const { groupName } = readFields(DELETE_GROUP, call.fields)
+  const { groupName, cleanOffset } = readFields(DELETE_GROUP, call.fields)
   authorize(call, 'manage', groupResource(groupName))
   try {
-    await call.context.broker.groups.delete(groupName)
+    await call.context.broker.groups.delete(groupName, { keepOffsets: cleanOffset !== true })
   } catch (error) {
     if (BrokerError.from(error).code !== 'GROUP_NOT_FOUND') throw error
   }
@@ -104,43 +97,6 @@ async function consumeStats(call: Call): Promise<Answer> {
     })
   }
   return answerBody(encodeConsumeStats(progress))
-}
-
-/** Moves the group here and tells its clients, which would commit their own offsets again. */
-async function resetOffset(call: Call): Promise<Answer> {
-  const reset = readFields(RESET_OFFSET, call.fields)
-  authorize(call, 'manage', groupResource(reset.group))
-  const { broker } = call.context
-  const { brokerName } = broker.identity
-  const ranges = (await broker.topics.ranges(reset.topic)).filter(
-    ({ queueId }) => reset.queueId === undefined || reset.queueId < 0 || reset.queueId === queueId,
-  )
-  const { offset: given = -1 } = reset
-  const positions: QueuePosition[] = []
-  for (const { queueId, minOffset, maxOffset } of ranges) {
-    const wanted =
-      given >= 0
-        ? given
-        : reset.timestamp < 0
-          ? maxOffset
-          : await offsetByTime(call, reset.topic, queueId, reset.timestamp, 'lower')
-    const offset = queueOffset(Math.min(Math.max(wanted, minOffset), maxOffset))
-    const committed = await broker.cursors.committed(reset.group, reset.topic, queueId)
-    // Without force a group only moves back, so that no message is skipped by mistake.
-    if (!reset.isForce && committed !== undefined && offset > committed) continue
-    await broker.cursors.reset(reset.group, reset.topic, queueId, offset)
-    positions.push({ queue: { brokerName, queueId, topic: reset.topic }, offset })
-  }
-  call.tellGroup(reset.group, {
-    code: REQUEST.resetConsumerOffset,
-    fields: new Map([
-      ['group', reset.group],
-      ['topic', reset.topic],
-      ['timestamp', String(reset.timestamp)],
-    ]),
-    body: encodeQueuePositions(positions),
-  })
-  return answerBody(encodeQueuePositions(positions))
 }
 
 const groupMissing = (group: string): BrokerError =>

@@ -154,8 +154,13 @@ function requestOf(call: PullCall, pull: PullFields, filter: TagFilter): PullReq
     filter,
     waitMs: 0,
     signal: call.signal,
+    // Members that broadcast keep places of their own, which no reset of the group moves.
+    group: isBroadcasting(call, pull) ? undefined : pull.consumerGroup,
   }
 }
+
+const isBroadcasting = (call: PullCall, { consumerGroup }: PullFields): boolean =>
+  call.session.consumer(consumerGroup)?.model === 'broadcasting'
 
 const bytesWanted = (asked: number | undefined): number =>
   asked === undefined || asked <= 0 ? PULL_BYTES_DEFAULT : Math.min(asked, PULL_BYTES_MAX)

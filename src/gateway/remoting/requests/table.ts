@@ -9,6 +9,7 @@ import { offsetRequests } from './offsets.ts'
 import { presenceRequests } from './presence.ts'
 import { pullRequests } from './pull.ts'
 import { queueLockRequests } from './queue-locks.ts'
+import { resetRequests } from './reset.ts'
 import { sendBackRequests } from './send-back.ts'
 import { topicRequests } from './topics.ts'
 import { transactionRequests } from './transactions.ts'
@@ -23,6 +24,7 @@ const FAMILIES: readonly RequestTable[] = [
   transactionRequests,
   topicRequests,
   groupRequests,
+  resetRequests,
   presenceRequests,
   brokerRequests,
 ]
