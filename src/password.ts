@@ -60,6 +60,21 @@ export async function hashPassword(password: string): Promise<string> {
   return `scrypt:${COST}:${BLOCK_SIZE}:${PARALLEL}:${salt.toString('base64')}:${hash.toString('base64')}`
 }
 
+/** Of no password that anyone knows, and as dear to check as the given one, or as a new one. */
+export const dummyOf = (
+  like: Omit<PasswordHash, 'salt' | 'hash'> = {
+    cost: COST,
+    blockSize: BLOCK_SIZE,
+    parallel: PARALLEL,
+  },
+): PasswordHash => ({
+  cost: like.cost,
+  blockSize: like.blockSize,
+  parallel: like.parallel,
+  salt: randomBytes(SALT_BYTES),
+  hash: randomBytes(HASH_BYTES),
+})
+
 /** In the thread pool; compared in constant time. */
 export async function isPassword(password: string, kept: PasswordHash): Promise<boolean> {
   return timingSafeEqual(await derive(password, kept), kept.hash)

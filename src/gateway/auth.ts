@@ -3,9 +3,9 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import type { Protocol } from '../model/client.ts'
 import { DLQ_PREFIX, isSystemTopic, RETRY_PREFIX } from '../model/names.ts'
-import { isPassword, type PasswordHash, parsePasswordHash } from '../password.ts'
+import { dummyOf, type PasswordHash, parsePasswordHash } from '../password.ts'
+import { PasswordChecks } from './password-checks.ts'
 
 /** Who a connection acts for. */
 export interface Principal {
@@ -27,10 +27,10 @@ export interface Authenticator {
   /** @throws UNAUTHENTICATED when there are users */
   anonymous(): Principal
   /**
-   * User name and password. Rejects with UNAUTHENTICATED, never telling a wrong name from a wrong
-   * password, or with BUSY when too many checks wait.
+   * User name and password, and the address they come from. Rejects with UNAUTHENTICATED, never telling a
+   * wrong name from a wrong password, or with BUSY when too many checks wait.
    */
-  verifyPassword(user: string, password: string, protocol: Protocol): Promise<Principal>
+  verifyPassword(user: string, password: string, address: string): Promise<Principal>
   /**
    * RocketMQ's ACL: base64 HMAC-SHA1 over `content` with the user's secret key. Compared in constant
    * time. @throws UNAUTHENTICATED
@@ -94,12 +94,6 @@ export interface User {
   readonly create: readonly string[]
 }
 
-/** One check takes a thread of the pool for its time, and the log's syncs need threads too. */
-const CHECKS_IN_FLIGHT_MAX = 2
-const CHECKS_WAITING_MAX = 256
-const VERIFIED_MAX = 10_000
-const VERIFIED_TTL_MS = 10 * 60_000
-
 const ANONYMOUS: Principal = { name: 'anonymous', admin: true, anonymous: true }
 
 /** @throws BrokerError CONFIG_INVALID */
@@ -121,10 +115,12 @@ class UserStore implements Authenticator {
   readonly anonymousAllowed: boolean
   readonly #users = new Map<string, KnownUser>()
   readonly #checks: PasswordChecks
-  /** Checked against for unknown users, so that they take as long as known ones. */
-  readonly #nobody: PasswordHash = parsePasswordHash(
-    `scrypt:32768:8:1:${randomBytes(16).toString('base64')}:${randomBytes(32).toString('base64')}`,
-  )
+  /**
+   * Checked against for unknown users: one for each known password, of the same cost. A name has always the same,
+   * so that unknown users take as long as known ones, also where the costs of these differ.
+   */
+  #dummies: readonly PasswordHash[] = [dummyOf()]
+  readonly #dummyKey = randomBytes(32)
   readonly #nobodyKey = randomBytes(32).toString('base64')
 
   constructor(users: Readonly<Record<string, User>>, clock: Clock) {
@@ -141,6 +137,8 @@ class UserStore implements Authenticator {
         },
       })
     }
+    const known = [...this.#users.values()].flatMap(({ password }) => password ?? [])
+    if (known.length > 0) this.#dummies = known.map((password) => dummyOf(password))
     this.anonymousAllowed = this.#users.size === 0
   }
 
@@ -149,12 +147,19 @@ class UserStore implements Authenticator {
     throw new BrokerError('UNAUTHENTICATED', 'this broker has users: credentials are needed')
   }
 
-  async verifyPassword(name: string, password: string): Promise<Principal> {
+  async verifyPassword(name: string, password: string, address: string): Promise<Principal> {
     if (this.anonymousAllowed) return ANONYMOUS
     const user = this.#users.get(name)
-    const isRight = await this.#checks.check(name, password, user?.password ?? this.#nobody)
+    const dummy = this.#dummyFor(name)
+    const kept = user?.password ?? dummy
+    const isRight = await this.#checks.check({ name, password, address }, kept)
     if (isRight && user?.password !== undefined) return user.principal
     throw new BrokerError('UNAUTHENTICATED', 'unknown user or wrong password')
+  }
+
+  #dummyFor(name: string): PasswordHash {
+    const digest = createHmac('sha256', this.#dummyKey).update(name).digest()
+    return this.#dummies[digest.readUInt32BE(0) % this.#dummies.length]!
   }
 
   verifySignature(accessKey: string, signature: string, content: readonly Uint8Array[]): Principal {
@@ -225,78 +230,5 @@ class Grants {
 
   covers(name: string): boolean {
     return this.#names.has(name) || this.#prefixes.some((prefix) => name.startsWith(prefix))
-  }
-}
-
-/**
- * Runs few checks at a time, one per distinct name and password however many connections ask, and
- * remembers right ones under a keyed hash for a while.
- */
-class PasswordChecks {
-  readonly #clock: Clock
-  readonly #key = randomBytes(32)
-  /** Keyed hash -> when it expires (monotonic ms); oldest first. */
-  readonly #verified = new Map<string, number>()
-  readonly #running = new Map<string, Promise<boolean>>()
-  readonly #waiting: (() => void)[] = []
-  #inFlight = 0
-
-  constructor(clock: Clock) {
-    this.#clock = clock
-  }
-
-  check(name: string, password: string, kept: PasswordHash): Promise<boolean> {
-    const id = this.#id(name, password)
-    const expiresMs = this.#verified.get(id)
-    if (expiresMs !== undefined) {
-      if (expiresMs > this.#clock.monotonic()) return Promise.resolve(true)
-      this.#verified.delete(id)
-    }
-    const running = this.#running.get(id)
-    if (running !== undefined) return running
-    const check = this.#run(id, password, kept).finally(() => this.#running.delete(id))
-    this.#running.set(id, check)
-    return check
-  }
-
-  async #run(id: string, password: string, kept: PasswordHash): Promise<boolean> {
-    await this.#turn()
-    try {
-      const isRight = await isPassword(password, kept)
-      if (isRight) this.#remember(id)
-      return isRight
-    } finally {
-      // The place goes straight to the next in line, so that nobody slips in between.
-      const next = this.#waiting.shift()
-      if (next === undefined) this.#inFlight--
-      else next()
-    }
-  }
-
-  async #turn(): Promise<void> {
-    if (this.#inFlight < CHECKS_IN_FLIGHT_MAX) {
-      this.#inFlight++
-      return
-    }
-    if (this.#waiting.length >= CHECKS_WAITING_MAX) {
-      throw new BrokerError(
-        'BUSY',
-        `${CHECKS_WAITING_MAX} password checks wait already; connect again later`,
-      )
-    }
-    await new Promise<void>((resolve) => this.#waiting.push(resolve))
-  }
-
-  #remember(id: string): void {
-    if (this.#verified.size >= VERIFIED_MAX) {
-      const oldest = this.#verified.keys().next()
-      if (!oldest.done) this.#verified.delete(oldest.value)
-    }
-    this.#verified.set(id, this.#clock.monotonic() + VERIFIED_TTL_MS)
-  }
-
-  #id(name: string, password: string): string {
-    const hmac = createHmac('sha256', this.#key)
-    return hmac.update(`${name.length}:${name}`).update(password).digest('base64')
   }
 }

@@ -41,7 +41,7 @@ export class Handshake {
   constructor(peer: HandshakePeer, auth: Authenticator, failureDelayMs: number) {
     this.#peer = peer
     this.#failureDelayMs = failureDelayMs
-    this.#sasl = new SaslExchange(auth)
+    this.#sasl = new SaslExchange(auth, peer.remoteAddress)
     if (auth.anonymousAllowed) this.#principal = auth.anonymous()
   }
 

@@ -1,5 +1,6 @@
 // The security layer of a connection (AMQP 5.3): PLAIN and, where clients without credentials may act,
 // ANONYMOUS. One exchange per connection; any failure ends it.
+import { BrokerError } from '../../errors.ts'
 import type { Authenticator, Principal } from '../auth.ts'
 import { codeOf, Fields } from './control-frames.ts'
 import { AmqpError, CONDITION, decodeError } from './errors.ts'
@@ -10,6 +11,8 @@ import { ValueWriter } from './value-writer.ts'
 /** Codes of sasl-outcome. */
 const OUTCOME_OK = 0
 const OUTCOME_AUTH = 1
+/** Come again later. */
+const OUTCOME_SYS_TEMP = 4
 
 const CREDENTIAL_CHARS_MAX = 1024
 
@@ -22,14 +25,17 @@ type Mechanism = (response: Buffer) => SaslStep | Promise<SaslStep>
 
 export class SaslExchange {
   readonly #auth: Authenticator
+  /** Of the peer. */
+  readonly #address: string
   /** Names from the wire are looked up here and nowhere else. */
   readonly #mechanisms: ReadonlyMap<string, Mechanism>
   /** Waiting for the response that the init lacked. */
   #challenged: Mechanism | undefined
   #isStarted = false
 
-  constructor(auth: Authenticator) {
+  constructor(auth: Authenticator, address: string) {
     this.#auth = auth
+    this.#address = address
     const mechanisms: [string, Mechanism][] = [['PLAIN', (response) => this.#plain(response)]]
     if (auth.anonymousAllowed) mechanisms.push(['ANONYMOUS', () => accepted(auth.anonymous())])
     this.#mechanisms = new Map(mechanisms)
@@ -87,9 +93,10 @@ export class SaslExchange {
       return refused('credentials of absurd length')
     }
     try {
-      return accepted(await this.#auth.verifyPassword(user, password, 'amqp'))
+      return accepted(await this.#auth.verifyPassword(user, password, this.#address))
     } catch (error) {
-      return refused(error instanceof Error ? error.message : String(error))
+      const { code, message } = BrokerError.from(error)
+      return refused(message, code === 'BUSY' ? OUTCOME_SYS_TEMP : OUTCOME_AUTH)
     }
   }
 }
@@ -102,10 +109,10 @@ const accepted = (principal: Principal): SaslStep => ({
   principal,
 })
 
-/** The peer is not told why. */
-const refused = (reason: string): SaslStep => ({
+/** The peer is not told why, but for whether to come again. */
+const refused = (reason: string, outcome = OUTCOME_AUTH): SaslStep => ({
   kind: 'refused',
-  frame: outcomeFrame(OUTCOME_AUTH),
+  frame: outcomeFrame(outcome),
   reason,
 })
 

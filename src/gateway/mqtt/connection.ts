@@ -253,7 +253,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     const { context, options, sessions } = this.#parts
     const terms = termsOf(packet, options)
     const properties = connackProperties(packet, terms, options)
-    const principal = await authenticate(packet, context)
+    const principal = await authenticate(packet, context, this.#socket.remoteAddress)
     this.#authorizeWill(terms, principal)
     const { clientId, expiryMs, will } = terms
     const { clean } = packet

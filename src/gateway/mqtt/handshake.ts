@@ -81,6 +81,7 @@ export function cappedExpiry(seconds: number, options: MqttOptions): number {
 export async function authenticate(
   packet: ConnectPacket,
   context: GatewayContext,
+  address: string,
 ): Promise<Principal> {
   const { auth } = context
   // Without users there is nothing to check a password against, and everyone is anonymous.
@@ -88,7 +89,7 @@ export async function authenticate(
   if (packet.username === undefined) {
     throw new BrokerError('UNAUTHENTICATED', 'this broker wants a user name and a password')
   }
-  return auth.verifyPassword(packet.username, packet.password?.toString() ?? '', 'mqtt')
+  return auth.verifyPassword(packet.username, packet.password?.toString() ?? '', address)
 }
 
 /**

@@ -170,7 +170,7 @@ test('a reset that per-message members went on from is not told to a client that
       ordered: false,
       startAt: 'first',
     },
-    ...{ waitMs: 0, clientId: 'm' },
+    ...{ waitMs: 0, clientId: 'm', memberId: 'm' },
   })
   t.is(received.length, 5)
   await broker.ack(received.map(({ receipt }) => receipt))
