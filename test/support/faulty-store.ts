@@ -6,6 +6,8 @@ import type { AppendGroup, MessageStore, ReadRequest, ReadResult } from '../../s
 export interface Faults {
   /** Appends reject as a full disk makes them. */
   isReadOnly: boolean
+  /** Called with each append that is rejected so. */
+  refused: () => void
   /** Appends asked for so far, and the one from which on none reaches the log and none settles. */
   appends: number
   diesAt: number
@@ -33,6 +35,7 @@ export function faultyStore(store: MessageStore): { store: MessageStore; faults:
   let isBuried = false
   const faults: Faults = {
     isReadOnly: false,
+    refused: () => {},
     appends: 0,
     diesAt: Number.POSITIVE_INFINITY,
     died: () => {},
@@ -53,7 +56,10 @@ export function faultyStore(store: MessageStore): { store: MessageStore; faults:
   let heard: Parameters<MessageStore['onWritable']>[0] = () => {}
   /** Whatever ends up in the log passes here. */
   const write = <T>(group: AppendGroup, pass: () => Promise<T>): Promise<T> => {
-    if (faults.isReadOnly) return Promise.reject(new BrokerError('READ_ONLY', 'the disk is full'))
+    if (faults.isReadOnly) {
+      faults.refused()
+      return Promise.reject(new BrokerError('READ_ONLY', 'the disk is full'))
+    }
     if (isBuried) return Promise.reject(buried())
     if (faults.appends++ >= faults.diesAt) {
       faults.died()

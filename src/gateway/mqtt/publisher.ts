@@ -68,29 +68,36 @@ export class Publisher {
 
   /**
    * With `state`, the session's when it has the will no more. Its owner must be allowed now what was allowed
-   * when the will was left. Never throws: no client is left to be told.
+   * when the will was left. False: the log takes nothing now, and nothing has changed. Never throws: no client
+   * is left to be told.
    */
-  async publishWill(will: Will, session: Session, state?: StateChange): Promise<void> {
-    const { clientId } = session
-    const lost = (error: unknown): void => {
-      const fields = { evt: 'mqtt.will_lost', clientId, topic: will.topic, err: error }
-      this.#log.warn(fields, 'a will could not be published')
-    }
-    const messages: NewMessage[] = []
-    const retained: StateChange[] = []
+  async publishWill(will: Will, session: Session, state?: StateChange): Promise<boolean> {
+    const error = await this.#tryWill(will, session, state && { ...state, message: 0 })
+    if (error?.retryable) return false
+    if (error === undefined) return true
+    const fields = { clientId: session.clientId, topic: will.topic, err: error }
+    this.#log.warn({ evt: 'mqtt.will_lost', ...fields }, 'a will could not be published')
+    if (state === undefined) return true
+    await this.#broker.publish([], [state]).catch((thrown: unknown) => {
+      const about = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: thrown }
+      this.#log.warn(about, 'a session could not be saved; trying again')
+    })
+    return true
+  }
+
+  async #tryWill(
+    will: Will,
+    session: Session,
+    state: StateChange | undefined,
+  ): Promise<BrokerError | undefined> {
     try {
       const message = this.#willMessage(will, session)
-      const change = will.retain ? this.#retainWill(will, message, clientId) : undefined
-      if (change !== undefined) retained.push(change)
-      messages.push(message)
+      const change = will.retain ? this.#retainWill(will, message, session.clientId) : undefined
+      const retained = change === undefined ? [] : [change]
+      const [result] = await this.publish([message], retained, state)
+      return result instanceof BrokerError ? result : undefined
     } catch (error) {
-      lost(error)
-    }
-    try {
-      const [result] = await this.publish(messages, retained, state)
-      if (result instanceof BrokerError) lost(result)
-    } catch (error) {
-      lost(error)
+      return BrokerError.from(error)
     }
   }
 

@@ -21,9 +21,9 @@ export interface SessionTableParts {
   readonly sessionsMax: number
   /**
    * Publishes a session's will, and with it the state of the session that has it no more; must not throw,
-   * settles when both are durable or failed.
+   * settles when both are durable or failed. False: the log takes nothing now, and nothing has changed.
    */
-  readonly publishWill: (will: Will, session: Session, state?: StateChange) => Promise<void>
+  readonly publishWill: (will: Will, session: Session, state?: StateChange) => Promise<boolean>
 }
 
 export interface AttachRequest {
@@ -39,6 +39,9 @@ export interface AttachRequest {
 /** A client that tries again and again costs one line of the log in this time. */
 const REFUSALS_LOGGED_EVERY_MS = 60_000
 
+/** A will that the log does not take is tried again after this. */
+const WILL_RETRY_MS = 1_000
+
 const idOf = ({ clientId }: Session): string => ID_PREFIX + clientId
 
 export class SessionTable {
@@ -52,6 +55,7 @@ export class SessionTable {
   readonly #wills = new Set<Promise<void>>()
   /** Sessions with a durable copy. */
   readonly #saved = new Set<Session>()
+  #isClosed = false
 
   constructor(parts: SessionTableParts) {
     this.#parts = parts
@@ -92,7 +96,7 @@ export class SessionTable {
       session?.holder?.takenOver()
       // Taking over ends a session that lives no longer than its connection.
       if (session !== undefined && (request.clean || !session.isPersistent)) {
-        await this.#end(session)
+        await this.#end(session, true)
         session = undefined
       }
       const present = session !== undefined
@@ -156,16 +160,18 @@ export class SessionTable {
     session.disconnectedMs = this.#parts.clock.now()
     const { will, isPersistent } = session
     const isVoid = isClean && will !== undefined
+    const isDue = !isVoid && will?.delayMs === 0 && isPersistent
     if (isVoid) session.will = undefined
-    else if (will?.delayMs === 0 && isPersistent) {
-      const publishing = this.#publishWill(session).finally(() => this.#wills.delete(publishing))
+    if (isDue) {
+      const publishing = this.#sendWill(session).finally(() => this.#wills.delete(publishing))
       this.#wills.add(publishing)
     }
     if (this.#sessions.get(session.clientId) !== session) return
     if (isPersistent) {
       // A crash right now must not send the will of a client that has said goodbye.
       if (isVoid) this.#saveSoon(session)
-      else this.touch(session)
+      // With a will that is on its way its state is as well.
+      else if (!isDue) this.touch(session)
       this.#startTimers(session)
       return
     }
@@ -222,6 +228,7 @@ export class SessionTable {
 
   /** No timer fires any more; what was begun is brought to its end. */
   async close(): Promise<void> {
+    this.#isClosed = true
     for (const timers of this.#timers.values()) for (const timer of timers) timer.cancel()
     this.#timers.clear()
     await Promise.allSettled([...this.#wills, ...this.#locks.values()])
@@ -242,18 +249,22 @@ export class SessionTable {
 
   async #endIfDetached(session: Session): Promise<void> {
     if (session.holder === undefined && this.#sessions.get(session.clientId) === session) {
-      await this.#end(session)
+      await this.#end(session, false)
     }
   }
 
   /** Ends the session: its filters are let go, its will is due now (MQTT-3.1.2-8). */
-  async #end(session: Session): Promise<void> {
+  async #end(session: Session, isReplaced: boolean): Promise<void> {
     this.#cancelTimers(session)
     this.#sessions.delete(session.clientId)
     session.expiryMs = 0
     // The session goes last: one that a crash leaves without its filters binds them again or ends again.
     await this.#attempt(session, () => this.#letGo(session))
-    await this.#publishWill(session)
+    if (!(await this.#publishWill(session)) && !isReplaced) {
+      this.#sessions.set(session.clientId, session)
+      this.#later(session, () => this.#endIfDetached(session))
+      return
+    }
     if (!this.#saved.has(session)) return
     this.#isGone(session)
     await this.#attempt(session, () => this.#parts.broker.sessions.delete(idOf(session)))
@@ -267,6 +278,7 @@ export class SessionTable {
     }
     // Also what a crash left bound that the saved copy does not know of.
     if (this.#saved.has(session)) await broker.lightQueues.release(session.owner)
+    session.subscriptions.clear()
   }
 
   async #attempt(session: Session, work: () => Promise<void>): Promise<void> {
@@ -278,19 +290,47 @@ export class SessionTable {
     }
   }
 
-  /** One append has the will and the session without it: a crash sends the will later, and once. */
-  async #publishWill(session: Session): Promise<void> {
+  async #sendWill(session: Session): Promise<void> {
+    if (await this.#publishWill(session)) return
+    this.#later(session, async () => {
+      if (session.holder === undefined) await this.#sendWill(session)
+    })
+  }
+
+  /**
+   * One append has the will and the session without it: a crash sends the will later, and once. False: the
+   * log takes nothing now; the session has its will still, unless a client came back to it.
+   */
+  async #publishWill(session: Session): Promise<boolean> {
     const { will } = session
+    if (will === undefined) return true
     session.will = undefined
-    if (will === undefined) return
-    await this.#parts.publishWill(will, session, this.#stateAfterWill(session))
+    if (await this.#parts.publishWill(will, session, this.#stateAfterWill(session))) {
+      if (!session.isPersistent) this.#isGone(session)
+      return true
+    }
+    if (session.holder === undefined) {
+      session.will = will
+      this.touch(session)
+    }
+    return false
   }
 
   #stateAfterWill(session: Session): StateChange | undefined {
     if (!this.#saved.has(session)) return undefined
-    if (session.isPersistent) return this.change(session)
-    this.#isGone(session)
-    return { id: idOf(session), state: null }
+    return session.isPersistent ? this.change(session) : { id: idOf(session), state: null }
+  }
+
+  /** The log may take something again then. */
+  #later(session: Session, work: () => Promise<void>): void {
+    if (this.#isClosed || this.#sessions.get(session.clientId) !== session) return
+    const timers = this.#timers.get(session) ?? []
+    this.#timers.set(session, timers)
+    timers.push(
+      this.#parts.clock.after(WILL_RETRY_MS, () => {
+        void this.#exclusive(session.clientId, work)
+      }),
+    )
   }
 
   #isGone(session: Session): void {
@@ -318,8 +358,7 @@ export class SessionTable {
 
   #willDue(session: Session): void {
     void this.#exclusive(session.clientId, async () => {
-      if (session.holder !== undefined) return
-      await this.#publishWill(session)
+      if (session.holder === undefined) await this.#sendWill(session)
     })
   }
 

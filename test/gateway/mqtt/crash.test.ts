@@ -270,3 +270,30 @@ for (const comesBack of ['clean', 'as before'] as const) {
       },
     }))
 }
+
+for (const clean of [true, false]) {
+  for (const isKilled of [false, true]) {
+    const when = isKilled ? 'after a kill' : 'when there is room again'
+    test(`a will that the full disk does not take goes out ${when} (clean session ${Number(clean)})`, async (t) => {
+      const first = await startCrashingMqtt(t)
+      const will = { topic: 'r', payload: 'will', flags: 0x20 | 8 }
+      const { peer } = await joined(first.port, 'dies', { clean, will })
+      await first.clock.advanceAsync(1)
+      let refused = 0
+      first.faults.isReadOnly = true
+      first.faults.refused = () => refused++
+      peer.end()
+      while (refused === 0) await new Promise((resolve) => setImmediate(resolve))
+      await first.clock.advanceAsync(1_000)
+      t.deepEqual(await stored(first), [])
+      const last = isKilled ? await first.restart() : first
+      last.faults.isReadOnly = false
+      await last.clock.advanceAsync(2_000)
+      t.deepEqual(await retainedOf(last, 'r'), ['will'])
+      t.deepEqual(
+        (await stored(last)).filter((body) => body === 'will'),
+        ['will'],
+      )
+    })
+  }
+}

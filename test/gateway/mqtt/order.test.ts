@@ -28,9 +28,9 @@ const startSlow = (t: ExecutionContext): Promise<MqttOver> =>
   startMqttOver(t, {
     bend: (broker: EmbeddedBroker): Broker =>
       overridden(broker, {
-        publish: async (messages) => {
+        publish: async (messages, changes) => {
           await new Promise((resolve) => setImmediate(resolve))
-          return broker.publish(messages)
+          return broker.publish(messages, changes)
         },
       }),
   })
