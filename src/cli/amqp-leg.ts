@@ -1,11 +1,12 @@
 // pub and sub over AMQP 1.0, through rhea. The tag is the subject, the ordering key the group id, keys and
 // properties are application properties; a message is settled after it was shown.
 import rhea, { type Connection, type Delivery, type EventContext, type Message } from 'rhea'
-import { unlessAborted } from '../client/abort.ts'
+import { abortController, unlessAborted } from '../client/abort.ts'
 import { Mailbox } from '../client/mailbox.ts'
 import { BrokerError } from '../errors.ts'
 import { splitAddress } from '../model/host.ts'
 import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../settings.ts'
+import { AmqpSender } from './amqp-sender.ts'
 import {
   type Arrival,
   type Leg,
@@ -32,10 +33,9 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
     ...(password !== undefined && { password }),
     reconnect: false,
   })
-  const lost = untilLost(connection, address)
-  lost.catch(() => {})
+  const lost = whenLost(connection, address)
   const unlessLost = <T>(promise: Promise<T>): Promise<T> =>
-    unlessAborted(Promise.race([promise, lost]), signal)
+    unlessAborted(unlessAborted(promise, lost), signal)
   try {
     const opened = settled<void>((resolve) => {
       connection.once('connection_open', () => resolve())
@@ -46,8 +46,15 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
     if (!isTimeout(error)) throw error
     throw noBroker(address, `no answer within ${CONNECT_TIMEOUT_MS} ms`, error)
   }
+  let sender: AmqpSender | undefined
+  const senderFor = (topic: string): AmqpSender => {
+    sender ??= new AmqpSender(connection, `/topics/${encodeURIComponent(topic)}`, (error) =>
+      refused(topic, error),
+    )
+    return sender
+  }
   return {
-    publish: (letter) => unlessLost(publish(connection, letter)),
+    publish: (letters) => unlessLost(publish(senderFor(letters[0]!.topic), letters)),
     arrivals: (wish, ended) => arrivals(connection, lost, wish, ended),
     close: async () => {
       const closed = settled<void>((resolve) => {
@@ -55,19 +62,20 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
         connection.close()
       })
       const late = AbortSignal.timeout(CLOSE_TIMEOUT_MS)
-      await unlessAborted(Promise.race([closed, lost]), late).catch(() => {})
+      await unlessAborted(unlessAborted(closed, lost), late).catch(() => {})
       hangUp(connection)
     },
   }
 }
 
-/** Rejects with what ended the connection. */
-const untilLost = (connection: Connection, address: string): Promise<never> =>
-  settled((_, reject) => {
-    for (const event of ['connection_error', 'disconnected', 'error']) {
-      connection.once(event, (context: EventContext) => reject(unreachable(address, context)))
-    }
-  })
+/** Aborted with what ended the connection. */
+function whenLost(connection: Connection, address: string): AbortSignal {
+  const lost = abortController()
+  for (const event of ['connection_error', 'disconnected', 'error']) {
+    connection.once(event, (context: EventContext) => lost.abort(unreachable(address, context)))
+  }
+  return lost.signal
+}
 
 /** rhea has no way to let go of a peer that says nothing. */
 const hangUp = (connection: Connection): void =>
@@ -103,27 +111,9 @@ function conditionText(error: object): string {
   return String(description ?? message ?? condition ?? error)
 }
 
-async function publish(connection: Connection, letter: Letter) {
-  const sender = connection.open_sender(`/topics/${encodeURIComponent(letter.topic)}`)
-  try {
-    await settled<void>((resolve, reject) => {
-      sender.once('sendable', () => resolve())
-      sender.once('sender_error', () => reject(refused(letter.topic, sender.error)))
-    })
-    sender.send(messageOf(letter))
-    await settled<void>((resolve, reject) => {
-      sender.once('accepted', () => resolve())
-      for (const event of ['rejected', 'released', 'modified']) {
-        sender.once(event, ({ delivery }: EventContext) =>
-          reject(refused(letter.topic, delivery?.remote_state?.['error'])),
-        )
-      }
-      sender.once('sender_error', () => reject(refused(letter.topic, sender.error)))
-    })
-  } finally {
-    sender.close()
-  }
-  return { topic: letter.topic }
+async function publish(sender: AmqpSender, letters: readonly Letter[]) {
+  await sender.send(letters.map(messageOf))
+  return letters.map(({ topic }) => ({ topic }))
 }
 
 const refused = (topic: string, error: object | undefined): BrokerError =>
@@ -149,7 +139,7 @@ function messageOf(letter: Letter): Message {
 
 async function* arrivals(
   connection: Connection,
-  lost: Promise<never>,
+  lost: AbortSignal,
   wish: Wish,
   signal: AbortSignal,
 ): AsyncIterable<Arrival> {
@@ -163,7 +153,7 @@ async function* arrivals(
     inbox.push({ message: message!, delivery: delivery! })
   })
   receiver.on('receiver_error', () => inbox.end(refused(wish.topic, receiver.error)))
-  lost.catch((error) => inbox.end(error))
+  whenAborted(lost, () => inbox.end(lost.reason))
   whenAborted(signal, () => inbox.end())
   receiver.add_credit(CREDIT)
   for (;;) {

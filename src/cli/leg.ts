@@ -57,8 +57,8 @@ export interface Wish {
 }
 
 export interface Leg {
-  /** What the broker said of it. */
-  publish(letter: Letter): Promise<Readonly<Record<string, string | number>>>
+  /** In order, and behind those of the call before; what the broker said of each. */
+  publish(letters: readonly Letter[]): Promise<readonly Readonly<Record<string, string | number>>[]>
   /** Ends when the signal is aborted. */
   arrivals(wish: Wish, signal: AbortSignal): AsyncIterable<Arrival>
   close(): Promise<void>

@@ -1,7 +1,7 @@
 // pub and sub over MQTT 5, through mqtt.js. Level one of an MQTT topic is the topic, level two the tag; keys
 // and the ordering key travel as user properties.
 import type { IPublishPacket, MqttClient } from 'mqtt'
-import { unlessAborted } from '../client/abort.ts'
+import { abortController, unlessAborted } from '../client/abort.ts'
 import { Mailbox } from '../client/mailbox.ts'
 import { BrokerError } from '../errors.ts'
 import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../settings.ts'
@@ -45,11 +45,11 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
     reconnectPeriod: 0,
     ...(username !== undefined && { username, password: env[PASSWORD_ENV] ?? '' }),
   })
-  const lost = untilLost(client, address)
-  lost.catch((error) => inbox.end(error))
+  const lost = whenLost(client, address)
+  whenAborted(lost, () => inbox.end(lost.reason))
   // What mqtt.js waits for it forgets when the connection ends.
   const unlessLost = <T>(promise: Promise<T>): Promise<T> =>
-    unlessAborted(Promise.race([promise, lost]), signal)
+    unlessAborted(unlessAborted(promise, lost), signal)
   try {
     await unlessLost(new Promise<void>((resolve) => client.once('connect', () => resolve())))
   } catch (error) {
@@ -65,7 +65,7 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
     done()
   }
   return {
-    publish: (letter) => unlessLost(publish(client, letter)),
+    publish: (letters) => unlessLost(Promise.all(letters.map((letter) => publish(client, letter)))),
     arrivals: (wish, ended) => arrivals(client, inbox, settle, wish, ended),
     close: async () => {
       // What was not shown is not acknowledged, and must not stand before the peer's last word.
@@ -73,7 +73,7 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
       inHand?.done(NOT_SHOWN)
       if (client.connected) {
         const late = AbortSignal.timeout(CLOSE_TIMEOUT_MS)
-        await unlessAborted(Promise.race([client.endAsync(), lost]), late).catch(() => {})
+        await unlessAborted(unlessAborted(client.endAsync(), lost), late).catch(() => {})
       } else client.end(true)
       // Once it has begun to end, mqtt.js has no way to let go of a peer that says nothing.
       client.stream.destroy()
@@ -83,22 +83,24 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
 
 const NOT_SHOWN = new Error('not shown')
 
-/** Rejects with what ended the connection. */
-function untilLost(client: MqttClient, address: string): Promise<never> {
+/** Aborted with what ended the connection. */
+function whenLost(client: MqttClient, address: string): AbortSignal {
+  const lost = abortController()
   let wasOpen = false
-  return new Promise((_, reject) => {
-    client.once('connect', () => {
-      wasOpen = true
-    })
-    client.on('error', (error) => reject(wasOpen ? ended(address, error) : failure(address, error)))
-    client.on('disconnect', ({ reasonCode, properties }) =>
-      reject(ended(address, properties?.reasonString ?? `reason code ${reasonCode}`)),
-    )
-    client.on('close', () => {
-      const text = 'it closed the connection'
-      reject(wasOpen ? ended(address, text) : failure(address, text))
-    })
+  client.once('connect', () => {
+    wasOpen = true
   })
+  client.on('error', (error) =>
+    lost.abort(wasOpen ? ended(address, error) : failure(address, error)),
+  )
+  client.on('disconnect', ({ reasonCode, properties }) =>
+    lost.abort(ended(address, properties?.reasonString ?? `reason code ${reasonCode}`)),
+  )
+  client.on('close', () => {
+    const text = 'it closed the connection'
+    lost.abort(wasOpen ? ended(address, text) : failure(address, text))
+  })
+  return lost.signal
 }
 
 const textOf = (cause: unknown): string =>

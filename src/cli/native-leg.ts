@@ -15,20 +15,24 @@ export async function openNativeLeg(around: LegAround): Promise<Leg> {
   if (around.flags.at !== undefined) {
     throw new BrokerError('ARGUMENT_INVALID', '--at goes with --via; say --name-server here')
   }
-  const client = await connect(connectOptions(around))
+  const client = await connect({ ...connectOptions(around), inOrder: true })
   return {
-    publish: (letter) => publish(client, letter, around.signal),
+    publish: (letters) => publish(client, letters, around.signal),
     arrivals: (wish, signal) => arrivals(client, wish, signal),
     close: () => client.close(),
   }
 }
 
-async function publish(client: Client, letter: Letter, signal: AbortSignal) {
-  const { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId } = await client.send(
-    letter,
-    { signal },
-  )
-  return { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId }
+async function publish(client: Client, letters: readonly Letter[], signal: AbortSignal) {
+  const [first] = letters
+  const results =
+    letters.length === 1 && first !== undefined
+      ? [await client.send(first, { signal })]
+      : await client.sendBatch(letters, { signal })
+  return results.map((result) => {
+    const { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId } = result
+    return { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId }
+  })
 }
 
 async function* arrivals(client: Client, wish: Wish, signal: AbortSignal): AsyncIterable<Arrival> {

@@ -1,20 +1,20 @@
 // trivet pub: send messages and say where they went.
-import { addAbortSignal } from 'node:stream'
 import { BrokerError } from '../errors.ts'
-import { BODY_BYTES_MAX } from '../model/limits.ts'
 import { command } from './command.ts'
 import { type Leg, type Letter, legFlags } from './leg.ts'
 import { openLeg } from './open-leg.ts'
+import { readAll, readLines } from './standard-input.ts'
 import { durationMs } from './words.ts'
 
-/** Sends under way at the same time. */
-const CONCURRENCY = 64
+/** Messages that are sent together. */
+const BATCH_MAX = 64
 
 export const pub = command({
   summary: 'Send a message',
   details:
-    "A body of '-' is read from standard input. In a body, {n} becomes the number of the message.\n" +
-    'Prints the id of each message, or one JSON object per message.',
+    "A body of '-' is read from standard input, with --lines a message of each line. In a body, {n}\n" +
+    'becomes the number of the message. The messages of one command stay in order, in one queue of the\n' +
+    'topic. Prints the id of each message, or one JSON object per message.',
   positionals: [
     { name: 'topic', describe: 'Topic to send to.' },
     { name: 'body', describe: "Text of the message, or '-' for standard input." },
@@ -33,6 +33,7 @@ export const pub = command({
     'ordering-key': { type: 'text', describe: 'Messages of one key stay in order.' },
     delay: { type: 'text', value: 'time', describe: 'Deliver later: 500ms, 10s, 5m, 2h.' },
     count: { type: 'number', short: 'c', describe: 'Send this many (default: 1).' },
+    lines: { type: 'boolean', describe: "With a body of '-': a message of each line." },
     json: { type: 'boolean', describe: 'Print one JSON object per message.' },
   },
   examples: [
@@ -40,6 +41,7 @@ export const pub = command({
     "trivet pub orders 'hello {n}' --count 1000",
     "trivet pub orders 'hello' --via mqtt",
     'trivet pub documents - < letter.pdf',
+    'tail -f access.log | trivet pub accesses - --lines',
   ],
   async run(invocation) {
     const { args, flags, terminal, signal } = invocation
@@ -48,10 +50,13 @@ export const pub = command({
     if (!Number.isInteger(count) || count < 1) {
       throw new BrokerError('ARGUMENT_INVALID', `--count is ${count}; a number from 1 on is due`)
     }
-    const body = text === '-' ? await readInput(signal) : text
+    const isInput = text === '-'
+    if (flags.lines && (!isInput || flags.count !== undefined)) {
+      throw new BrokerError('ARGUMENT_INVALID', "--lines goes with a body of '-', without --count")
+    }
     const letter: Letter = {
       topic,
-      body,
+      body: isInput && !flags.lines ? await readAll(signal) : text,
       tag: flags.tag,
       keys: flags.key,
       properties: Object.fromEntries(flags.property.map(nameAndValue)),
@@ -59,8 +64,11 @@ export const pub = command({
       delayMs: flags.delay === undefined ? undefined : durationMs('--delay', flags.delay),
     }
     const leg = await openLeg(invocation)
+    const batches = flags.lines
+      ? oneOfEachLine(letter, signal)
+      : numberedCopies(letter, count, signal)
     try {
-      await sendAll(leg, letter, count, signal, (answer) => {
+      await sendAll(leg, batches, (answer) => {
         if (flags.json) terminal.json(answer)
         else terminal.print(lineOf(answer))
       })
@@ -70,20 +78,37 @@ export const pub = command({
   },
 })
 
-/** In order of the numbers; answers are told in this order too. */
+/** In order: what comes later is sent when what comes before is accepted. */
 async function sendAll(
   leg: Leg,
+  batches: AsyncIterable<readonly Letter[]>,
+  tell: (answer: Readonly<Record<string, string | number>>) => void,
+): Promise<void> {
+  for await (const letters of batches) {
+    for (const answer of await leg.publish(letters)) tell(answer)
+  }
+}
+
+async function* numberedCopies(
   letter: Letter,
   count: number,
   signal: AbortSignal,
-  tell: (answer: Readonly<Record<string, string | number>>) => void,
-): Promise<void> {
-  for (let from = 0; from < count; from += CONCURRENCY) {
+): AsyncGenerator<readonly Letter[]> {
+  for (let from = 0; from < count; from += BATCH_MAX) {
     signal.throwIfAborted()
-    const some = Array.from({ length: Math.min(CONCURRENCY, count - from) }, (_, i) =>
-      leg.publish({ ...letter, body: numbered(letter.body, from + i + 1) }),
-    )
-    for (const answer of await Promise.all(some)) tell(answer)
+    yield Array.from({ length: Math.min(BATCH_MAX, count - from) }, (_, i) => ({
+      ...letter,
+      body: numbered(letter.body, from + i + 1),
+    }))
+  }
+}
+
+async function* oneOfEachLine(
+  letter: Letter,
+  signal: AbortSignal,
+): AsyncGenerator<readonly Letter[]> {
+  for await (const lines of readLines(signal, BATCH_MAX)) {
+    yield lines.map((body) => ({ ...letter, body }))
   }
 }
 
@@ -100,22 +125,4 @@ function nameAndValue(text: string): readonly [string, string] {
   const at = text.indexOf('=')
   if (at > 0) return [text.slice(0, at), text.slice(at + 1)]
   throw new BrokerError('ARGUMENT_INVALID', `--property is '${text}'; write name=value`)
-}
-
-/** No protocol takes more than the limit, so no more of it is kept. */
-async function readInput(signal: AbortSignal): Promise<Uint8Array> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of addAbortSignal(signal, process.stdin)) {
-    chunks.push(chunk as Buffer)
-    bytes += (chunk as Buffer).length
-    if (bytes > BODY_BYTES_MAX) {
-      throw new BrokerError(
-        'MESSAGE_TOO_LARGE',
-        `standard input has more than ${BODY_BYTES_MAX} bytes, which is the most a body may have; ` +
-          'send a reference to the content instead',
-      )
-    }
-  }
-  return Buffer.concat(chunks)
 }

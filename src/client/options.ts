@@ -16,6 +16,11 @@ export interface ConnectOptions {
   readonly tls?: boolean | NonNullable<DialOptions['tls']> | undefined
   /** Under which brokers list this client as a producer. */
   readonly producerGroup?: string | undefined
+  /**
+   * Messages without an ordering key stay in order too: those of one topic go to one queue, one after the other,
+   * and to another only when its broker does not take them. Default: they go round the queues.
+   */
+  readonly inOrder?: boolean | undefined
   /** How long a send may take with all its attempts; default 10 s. */
   readonly timeoutMs?: number | undefined
   /** How long one attempt to connect may take; default 3 s. */
@@ -32,6 +37,7 @@ export interface CheckedOptions {
   readonly auth: Credentials | undefined
   readonly tls: DialOptions['tls']
   readonly producerGroup: string
+  readonly inOrder: boolean
   readonly timeoutMs: number
   readonly connectTimeoutMs: number
   readonly clock: Clock
@@ -63,6 +69,7 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
     auth,
     tls: tls === true ? {} : tls === false ? undefined : tls,
     producerGroup: options.producerGroup ?? PRODUCER_GROUP_DEFAULT,
+    inOrder: options.inOrder ?? false,
     timeoutMs: checkMs('timeoutMs', options.timeoutMs ?? TIMEOUT_MS),
     connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS),
     clock: options.clock ?? systemClock,

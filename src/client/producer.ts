@@ -45,6 +45,8 @@ export class BatchError extends BrokerError {
 export interface ProducerOptions {
   readonly clock: Clock
   readonly group: string
+  /** Messages without an ordering key stay in one queue of their topic, in order. */
+  readonly inOrder: boolean
   /** For all attempts together. */
   readonly timeoutMs: number
 }
@@ -63,7 +65,7 @@ export class Producer {
   readonly #brokers: Brokers
   readonly #routes: Routes
   readonly #ids: UniqueIds
-  /** Round robin per topic, from a random start so that clients do not march in step. */
+  /** Per topic, from a random start so that clients do not march in step: round robin, or one queue in order. */
   readonly #turns = new Map<string, number>()
   /** When the last send of an ordering key is over. */
   readonly #keys = new Map<string, Promise<void>>()
@@ -136,9 +138,9 @@ export class Producer {
     try {
       const { topic, orderingKey } = messages[0]!
       const send = () => this.#sendWithRetries(messages, options)
-      return await (orderingKey === undefined
+      return await (orderingKey === undefined && !this.#options.inOrder
         ? send()
-        : this.#inTurn(`${topic}\u0000${orderingKey}`, options.signal, send))
+        : this.#inTurn(`${topic}\u0000${orderingKey ?? ''}`, options.signal, send))
     } finally {
       this.#pending--
       if (this.#pending === 0) this.#idle?.()
@@ -221,14 +223,19 @@ export class Producer {
   }
 
   #nextQueue(topic: string, queues: readonly QueueRef[], avoided: string | undefined): QueueRef {
+    const { inOrder } = this.#options
     const turn = this.#turns.get(topic) ?? Math.floor(Math.random() * queues.length)
     if (this.#turns.size >= TOPICS_MAX) this.#turns.clear()
-    this.#turns.set(topic, (turn + 1) % Number.MAX_SAFE_INTEGER)
-    for (let i = 0; i < queues.length; i++) {
-      const queue = queues[(turn + i) % queues.length]!
-      if (queue.brokerName !== avoided) return queue
+    let steps = 0
+    while (
+      steps < queues.length &&
+      queues[(turn + steps) % queues.length]!.brokerName === avoided
+    ) {
+      steps++
     }
-    return queues[turn % queues.length]!
+    const next = inOrder ? turn + steps : turn + 1
+    this.#turns.set(topic, next % Number.MAX_SAFE_INTEGER)
+    return queues[(turn + steps) % queues.length]!
   }
 }
 

@@ -1,11 +1,12 @@
 // pub and sub over every protocol against one server: what goes in by one comes out by another.
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { runCommandLine } from '../../src/cli/run.ts'
 import { MQTT_DEFAULTS } from '../../src/gateway/mqtt/options.ts'
 import { RecordedTerminal } from '../support/recorded-terminal.ts'
-import { startServer, type TestServer } from '../support/server.ts'
+import { plainEnv, startServer, type TestServer, TRIVET } from '../support/server.ts'
 import { eventually } from '../support/waiting.ts'
 
 interface Running {
@@ -99,6 +100,18 @@ for (const to of LEGS) {
     })
   }
 
+  test(`the messages of one pub over ${to} are shown in order, with a group and without one`, async (t) => {
+    const topic = `in-order-${to}`
+    await done('topic', 'create', topic)
+    await done('pub', topic, '{n}', '-c', '200', ...via(to))
+    const numbers = Array.from({ length: 200 }, (_, i) => `${i + 1}\n`)
+    const sub = ['sub', topic, '--from', 'first', '-c', '200', '--raw']
+    for (const words of [[], ['-g', `native-${to}`], ['-g', `amqp-${to}`, ...via('amqp')]]) {
+      const { printed } = await done(...sub, ...words)
+      t.deepEqual(printed, numbers)
+    }
+  })
+
   test(`sub over ${to} ends at Ctrl-C with exit code 0`, async (t) => {
     const sub = run('sub', 'orders', '--tags', `end-${to}`, '--raw', ...via(to))
     // Once it has shown something it runs.
@@ -111,6 +124,30 @@ for (const to of LEGS) {
     t.regex(sub.terminal.output, /^(x\n)+$/)
   })
 }
+
+test('with --lines each line of standard input is a message, at once and in order', async (t) => {
+  await done('topic', 'create', 'lines')
+  const args = ['pub', 'lines', '-', '--lines', '--name-server', server.address('nameServer')]
+  const child = spawn(process.execPath, [TRIVET, ...args], {
+    env: plainEnv(),
+    stdio: ['pipe', 'ignore', 'inherit'],
+  })
+  t.teardown(() => child.kill('SIGKILL'))
+  const ended = once(child, 'exit')
+  const sub = ['sub', 'lines', '--from', 'first', '--raw', '-c']
+  child.stdin.write('first\nsecond\r\nthi')
+  t.deepEqual((await done(...sub, '2')).printed, ['first\n', 'second\n'])
+  child.stdin.end('rd\n\nlast')
+  t.deepEqual(await ended, [0, null])
+  const all = ['first', 'second', 'third', '', 'last'].map((line) => `${line}\n`)
+  t.deepEqual((await done(...sub, '5')).printed, all)
+})
+
+test('--lines without standard input is refused', async (t) => {
+  const { terminal, code } = run('pub', 'orders', 'x', '--lines')
+  t.is(await code, 2)
+  t.regex(terminal.errors, /--lines goes with a body of '-'/)
+})
 
 for (const [leg, word] of [
   ['mqtt', 'MQTT broker'],

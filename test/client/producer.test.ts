@@ -5,6 +5,7 @@ import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { type Command, isOneWay } from '../../src/remoting/command.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { type FakeOptions, type FakeRocketmq, startFakeRocketmq } from '../support/fake-rocketmq.ts'
+import { turn } from './pairing.ts'
 
 async function pair(
   t: ExecutionContext,
@@ -313,4 +314,20 @@ test('an empty batch asks nobody anything', async (t) => {
   const before = fake.requests.length
   t.deepEqual(await mq.sendBatch([]), [])
   t.is(fake.requests.length, before)
+})
+
+test('in order, messages without a key go to one queue, one after the other', async (t) => {
+  const { fake, mq } = await pair(t, { inOrder: true }, { queues: 4 })
+  let inHand = 0
+  let most = 0
+  fake.intercept(REQUEST.sendMessageV2, async () => {
+    most = Math.max(most, ++inHand)
+    await turn()
+    inHand--
+    return undefined
+  })
+  const bodies = ['0', '1', '2', '3', '4', '5', '6', '7']
+  const results = await Promise.all(bodies.map((body) => mq.send({ topic: 'T', body })))
+  t.deepEqual(fake.bodies('T', results[0]!.queueId), bodies)
+  t.is(most, 1)
 })
