@@ -8,11 +8,12 @@ import { type LogPosition, logPosition } from '../model/positions.ts'
 import { carriedFilters } from './carried-filters.ts'
 import type { CommitLog, Frame } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
-import type { Disk } from './disk.ts'
+import { type Disk, isSpaceError } from './disk.ts'
 import { Dispatcher } from './dispatcher.ts'
 import { HalfBuild } from './half-build.ts'
 import type { KeyValue, KeyValuePlace } from './key-value.ts'
 import { liveBlocks } from './live-blocks.ts'
+import { MemoryKeyValue } from './memory-key-value.ts'
 import { checkRoot } from './root-check.ts'
 import { SealedKeyValue, ViewsDamaged } from './sealed.ts'
 import { Slice } from './slice.ts'
@@ -33,6 +34,10 @@ const DEATHS_MAX = 2
 const EARLY_SUSPECTED = 2
 /** And after so many they are not opened any more, but for a build that got on in between. */
 const EARLY_MAX = 4
+/** Views that find no room on the disk are kept in memory up to so much: 10 million messages or so. */
+const MEMORY_BYTES_MAX = 512 * 1024 * 1024
+/** The name of such a build, which no marker and no directory has. */
+const IN_MEMORY = 'memory'
 /** Wait before another try after a failed build; doubled each time up to the maximum. */
 const RETRY_MS = 500
 const RETRY_MS_MAX = 30_000
@@ -125,7 +130,8 @@ export class ViewKeeper {
       const isOld = /^\d+$/.test(name) && name !== build.name && name !== half?.name
       if (isOld) await place.remove(name)
     }
-    if (reopened !== undefined) this.#buildOn(half)
+    if (build.name === IN_MEMORY) this.#startRebuild()
+    else if (reopened !== undefined) this.#buildOn(half)
     this.#aheadTimer = clock.every(LOAD_AHEAD_PERIOD_MS, () => this.#flushSoon())
   }
 
@@ -278,6 +284,7 @@ export class ViewKeeper {
       return await this.#buildAnew()
     } catch (error) {
       if (error instanceof BrokerError) throw error
+      if (isNoRoom(error)) return this.#buildInMemory(error)
       const { message, cause } = error as Error
       const why = cause instanceof Error ? cause.message : message
       throw new BrokerError(
@@ -289,13 +296,21 @@ export class ViewKeeper {
     }
   }
 
+  /** A full disk keeps no consumer from reading: the views move to the disk when there is room. */
+  async #buildInMemory(error: unknown): Promise<Build> {
+    const text = 'there is no room for the views: they are kept in memory until there is'
+    this.#options.log.error({ evt: 'views.in-memory', err: error }, text)
+    return this.#buildAnew(true)
+  }
+
   /** Views of the whole log in a new store, from now on the one that the marker names. */
-  async #buildAnew(): Promise<Build> {
+  async #buildAnew(isInMemory = false): Promise<Build> {
     const { commitLog, clock, log } = this.#options
     const startedMs = clock.monotonic()
     // What retention has trimmed may go while this reads: it is no part of the log any more.
     const from = logPosition(Math.max(commitLog.start, this.#build?.views.trimmedTo ?? 0))
-    const build = (await this.#resume(from)) ?? (await this.#begin(from))
+    const half = isInMemory ? undefined : await this.#resume(from)
+    const build = half ?? (await this.#begin(from, isInMemory))
     try {
       await this.#replay(build, Math.min(build.views.mark, build.views.keysMark), true)
       this.#early = 0
@@ -316,12 +331,10 @@ export class ViewKeeper {
   }
 
   /** A new build, before its first record. */
-  async #begin(from: LogPosition): Promise<Build> {
+  async #begin(from: LogPosition, isInMemory: boolean): Promise<Build> {
     const { commitLog, place, clock } = this.#options
-    this.#buildCount++
-    const name = String(this.#buildCount)
-    await place.remove(name)
-    const inner = await this.#create(name)
+    const name = isInMemory ? IN_MEMORY : String(++this.#buildCount)
+    const inner = isInMemory ? new MemoryKeyValue(MEMORY_BYTES_MAX) : await this.#create(name)
     const build = this.#newBuild(name, randomBytes(8).toString('hex'), new SealedKeyValue(inner))
     const { views } = build
     views.startAt(from)
@@ -365,7 +378,7 @@ export class ViewKeeper {
 
   /** What a build has written is there for the next start, and whoever gets on is not suspected anew. */
   #noteHalf(build: Build): void {
-    if (build.isNoted) return
+    if (build.isNoted || build.name === IN_MEMORY) return
     build.isNoted = true
     this.#half.note(build)
     const current = this.#build
@@ -376,6 +389,7 @@ export class ViewKeeper {
   /** What a failed try leaves behind would take the space that the next one needs. */
   async #create(name: string): Promise<KeyValue> {
     const { place } = this.#options
+    await place.remove(name)
     try {
       return (await place.open(name, true))!
     } catch (error) {
@@ -425,6 +439,7 @@ export class ViewKeeper {
   ): void {
     const { disk, directory, log } = this.#options
     this.#early = early
+    if (name === IN_MEMORY) return
     try {
       writeViewMarker(disk, directory, { name, identity, opening, deaths, early })
     } catch (error) {
@@ -511,4 +526,11 @@ export class ViewKeeper {
     await old.stored.close().catch(() => {})
     await this.#options.place.remove(old.name)
   }
+}
+
+/** LevelDB tells it in words only. */
+function isNoRoom(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const isSaid = /No space left on device|Disk quota exceeded/.test(error.message)
+  return isSaid || isSpaceError(error) || isNoRoom(error.cause)
 }

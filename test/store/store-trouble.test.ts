@@ -13,11 +13,18 @@ import { draft } from '../support/store-contents.ts'
 
 const KIB = 1024
 
-async function open(t: ExecutionContext, capacityBytes = Number.POSITIVE_INFINITY) {
+function machine(capacityBytes = Number.POSITIVE_INFINITY) {
   const random = new Random(7)
   const inPool = (fn: () => void): void => void setImmediate(fn)
   const disk = new SimulatedDisk({ random, inPool, capacityBytes })
-  const place = new MemoryPlace({ random, inPool })
+  return { disk, place: new MemoryPlace({ random, inPool }) }
+}
+
+async function open(
+  t: ExecutionContext,
+  capacityBytes?: number,
+  { disk, place } = machine(capacityBytes),
+) {
   const clock = new FakeClock()
   const log = new LogLines()
   const store = await openStoreIn({
@@ -68,6 +75,43 @@ async function bodies(store: MessageStore, topic: string): Promise<string[]> {
   }
   return found
 }
+
+test('a start that finds no room for its views serves from memory, and from the disk when there is', async (t) => {
+  const first = await open(t)
+  await first.store.append({
+    messages: [draft('T', 'a'), draft('T', 'b', { dueMs: first.clock.now() + 3_600_000 })],
+    facts: [{ kind: 'f', key: 'k', value: Buffer.from('v') }],
+  })
+  await first.store.close()
+  const { disk, place } = first
+  let isFull = true
+  const openNow = place.open.bind(place)
+  place.open = async (name, create) => {
+    if (!isFull) return openNow(name, create)
+    if (!create) return undefined
+    const cause = new Error('IO error: MANIFEST-000001: No space left on device')
+    throw new Error('Database failed to open', { cause })
+  }
+  const { store, clock, log } = await open(t, undefined, { disk, place })
+  t.true(log.events().includes('views.in-memory'))
+  t.deepEqual(await bodies(store, 'T'), ['a'])
+  await store.append({ messages: [draft('T', 'c')] })
+  await clock.advanceAsync(10_000)
+  t.deepEqual(await bodies(store, 'T'), ['a', 'c'])
+  t.is(store.fact('f', 'k')?.toString(), 'v')
+  t.is(store.status().pendingDue, 1)
+  t.true(store.status().isRebuilding)
+  isFull = false
+  await until(clock, () => !store.status().isRebuilding)
+  t.deepEqual(await bodies(store, 'T'), ['a', 'c'])
+  await store.close()
+  const again = await open(t, undefined, { disk, place })
+  t.deepEqual(
+    again.log.events().filter((event) => event.startsWith('views.')),
+    [],
+  )
+  t.deepEqual(await bodies(again.store, 'T'), ['a', 'c'])
+})
 
 test('a full disk refuses messages, lets facts and reads go on, and resumes without a hole', async (t) => {
   const { store, disk, clock } = await open(t, 700 * KIB)
