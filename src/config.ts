@@ -8,6 +8,7 @@ import { AMQP_DEFAULTS } from './gateway/amqp/options.ts'
 import { MQTT_DEFAULTS } from './gateway/mqtt/options.ts'
 import { splitAddress } from './model/host.ts'
 import { BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from './model/limits.ts'
+import { FILTER_BYTES_MAX, FILTER_LEVELS_MAX } from './model/topic-filter.ts'
 import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
 
 const port = (fallback: number) =>
@@ -236,6 +237,14 @@ export const configSchema = z.strictObject({
         .describe(
           'MQTT 5 clients that ask for a longer keep alive, or none, get this; 0: as asked.',
         ),
+      serverKeepAlive: z
+        .int()
+        .min(0)
+        .max(65_535)
+        .optional()
+        .describe(
+          "Seconds of keep alive that every MQTT 5 client is told to use; default: the client's own.",
+        ),
       sessionExpiryMs: z
         .int()
         .min(1000)
@@ -275,7 +284,27 @@ export const configSchema = z.strictObject({
         .min(0)
         .max(65_535)
         .default(MQTT_DEFAULTS.topicAliasMax)
-        .describe('Topic aliases of one MQTT 5 client, either way.'),
+        .describe('Topic aliases that one MQTT 5 client may use for what it publishes.'),
+      outboundTopicAliasMax: z
+        .int()
+        .min(0)
+        .max(65_535)
+        .default(MQTT_DEFAULTS.outboundTopicAliasMax)
+        .describe(
+          'Topic aliases used towards one MQTT 5 client that allows them; several clients cannot read them.',
+        ),
+      topicBytesMax: z
+        .int()
+        .min(256)
+        .max(FILTER_BYTES_MAX)
+        .default(MQTT_DEFAULTS.topicBytesMax)
+        .describe('Length of a topic name or filter.'),
+      topicLevelsMax: z
+        .int()
+        .min(8)
+        .max(FILTER_LEVELS_MAX)
+        .default(MQTT_DEFAULTS.topicLevelsMax)
+        .describe('Levels of a topic name or filter.'),
       undeliveredBytesMax: z
         .int()
         .min(65_536)

@@ -7,8 +7,8 @@ import type { Fact, MessageStore } from '../store/store.ts'
 import { FACT, type FactWriter, type LazyFact } from './fact-writer.ts'
 import type { StagedChange } from './riding.ts'
 
-/** A topic name of 4 KiB, as a retained message has it, behind its front-end's prefix. */
-const ID_CHARS_MAX = 4096 + 64
+/** A topic name as long as records have room for, as a retained message has it, behind its front-end's prefix. */
+const ID_CHARS_MAX = 32_000 + 64
 /** A retained message is whole, with its properties and what surrounds it in a record. */
 const STATE_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
 

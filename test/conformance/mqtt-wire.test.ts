@@ -12,9 +12,6 @@ const NOT_APPLICABLE: Readonly<Record<string, string>> = {
   'v3.1.1 PUBLISH 34 QoS 2 Dup flow*3':
     'Wants the connection closed at the third PUBLISH of one id; each is to be answered by PUBREC (MQTT-4.3.3-10).',
   'v5.0   PUBLISH 34 QoS 2 Dup flow*3': 'As in 3.1.1.',
-  'v3.1.1 OTHER subpub retain as normal qos2':
-    'Wants PUBREC ahead of the message itself; the two are independent, and ours waits for the retained copy.',
-  'v5.0   OTHER subpub retain as normal qos2': 'As in 3.1.1.',
 }
 
 /** What the data expects of the server's CONNACK. */

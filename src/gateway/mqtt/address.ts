@@ -16,7 +16,7 @@ import {
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
 import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
 import type { Broker } from '../gateway.ts'
-import { ROUTES_MAX } from './limits.ts'
+import { ROUTE_NAME_CHARS_MAX, ROUTES_MAX } from './limits.ts'
 import type { Qos } from './protocol.ts'
 import { firstLevel } from './topic-name.ts'
 
@@ -73,8 +73,9 @@ export class Addresses {
   route(name: string): Route {
     const known = this.#routes.get(name)
     if (known !== undefined) return known
-    if (this.#routes.size >= ROUTES_MAX) this.#routes.clear()
     const route = makeRoute(name, this.#topics)
+    if (name.length > ROUTE_NAME_CHARS_MAX) return route
+    if (this.#routes.size >= ROUTES_MAX) this.#routes.clear()
     this.#routes.set(name, route)
     return route
   }

@@ -10,14 +10,17 @@ import { Custody } from './custody.ts'
 import { decodeDisconnect, refuseAuth } from './disconnect-packet.ts'
 import { cappedExpiry, type Terms } from './handshake.ts'
 import { Inbound } from './inbound.ts'
+import { PUBLISH_BEGINNING_BYTES } from './limits.ts'
 import { Outbound } from './outbound.ts'
 import type { Output } from './output.ts'
 import type { Parts } from './parts.ts'
+import { tooManyUserProperties } from './properties.ts'
 import {
   checkFirstByte,
   malformed,
   PACKET,
   ProtocolError,
+  packetTooLarge,
   REASON,
   type ReasonCode,
   type Version,
@@ -138,6 +141,14 @@ export class Client {
     this.#connection.throttle(isOn)
   }
 
+  refused(error: BrokerError): void {
+    const { clientId } = this.session
+    const { remoteAddress: remote } = this.#connection
+    const fields = { evt: 'mqtt.publish_refused', clientId, remote, code: error.code }
+    const text = `a message was not taken: ${error.message}; further ones of this connection are not logged`
+    this.#parts.context.log.warn(fields, text)
+  }
+
   fail(error: ProtocolError): void {
     this.#connection.fail(error)
   }
@@ -179,6 +190,25 @@ export class Client {
     if (this.#isClosed) await context.broker.clients.unregister(this.#connection.id)
   }
 
+  /**
+   * MQTT 5 clients were told the largest packet, and end their connection with a larger one (3.2.2.3.6).
+   * Older ones cannot be told: their PUBLISH is refused like any other message that is too large.
+   */
+  oversized(first: number, packetBytes: number, bytesMax: number): number {
+    if (!this.isV5 && first >>> 4 === PACKET.publish) return PUBLISH_BEGINNING_BYTES
+    throw packetTooLarge(packetBytes, bytesMax)
+  }
+
+  /** A PUBLISH of which there is only the beginning, with its topic and packet id. @throws ProtocolError */
+  beginning(first: number, bytes: Buffer, start: number, end: number): void {
+    const packet = this.#publish
+    decodePublish(packet, first, bytes, start, end, this.isV5)
+    this.#routes.find(packet, bytes)
+    const { packetBytesMax } = this.#parts.options
+    const text = `its packet has more than ${packetBytesMax} bytes; mqtt.packetBytesMax is the most`
+    this.inbound.refuse(packet, new BrokerError('MESSAGE_TOO_LARGE', text))
+  }
+
   /** One packet; false: the next must wait for `release`. @throws ProtocolError */
   packet(first: number, bytes: Buffer, start: number, end: number, chunk: Buffer): boolean {
     const type = first >>> 4
@@ -188,6 +218,7 @@ export class Client {
       throw new ProtocolError(REASON.malformedPacket, 'a ping has a body', true)
     }
     checkFirstByte(first, this.version)
+    const { options } = this.#parts
     switch (type) {
       case PACKET.puback:
       case PACKET.pubrec:
@@ -201,10 +232,10 @@ export class Client {
         this.inbound.ping()
         return true
       case PACKET.subscribe:
-        this.#hold(this.#subscribe(decodeSubscribe(bytes, start, end, this.version)))
+        this.#hold(this.#subscribe(decodeSubscribe(bytes, start, end, this.version, options)))
         return false
       case PACKET.unsubscribe:
-        this.#hold(this.#unsubscribe(decodeUnsubscribe(bytes, start, end, this.version)))
+        this.#hold(this.#unsubscribe(decodeUnsubscribe(bytes, start, end, this.version, options)))
         return false
       case PACKET.disconnect:
         this.#disconnect(bytes, start, end)
@@ -265,10 +296,8 @@ export class Client {
     const packet = this.#publish
     decodePublish(packet, first, bytes, start, end, this.isV5)
     checkResponseTopic(packet.properties)
-    const known = this.#routes.find(packet, bytes)
-    const { route } = known
-    const refusal = known.refusal ?? (packet.retain ? this.#retainRefusal(route.name) : undefined)
-    if (refusal !== undefined) {
+    const { route, refusal } = this.#routes.find(packet, bytes)
+    if (route === undefined) {
       this.inbound.refuse(packet, refusal)
       return true
     }
@@ -277,18 +306,20 @@ export class Client {
       return false
     }
     if (this.#nowMs === 0) this.#nowMs = this.#parts.context.clock.now()
-    this.inbound.add(route, packet, this.#own(bytes, packet, chunk), this.#nowMs)
+    try {
+      if (packet.properties.hasMoreUser) throw tooManyUserProperties()
+      if (packet.retain) this.#checkRetained(route.name)
+      this.inbound.add(route, packet, this.#own(bytes, packet, chunk), this.#nowMs)
+    } catch (error) {
+      if (!(error instanceof BrokerError)) throw error
+      this.inbound.refuse(packet, error)
+    }
     return true
   }
 
-  #retainRefusal(name: string): BrokerError | undefined {
-    try {
-      const { payloadStart, payloadEnd } = this.#publish
-      this.#parts.retained.check(name, payloadEnd - payloadStart)
-      return undefined
-    } catch (error) {
-      return BrokerError.from(error)
-    }
+  #checkRetained(name: string): void {
+    const { payloadStart, payloadEnd } = this.#publish
+    this.#parts.retained.check(name, payloadEnd - payloadStart)
   }
 
   /** The payload, apart from the chunk's memory that is about to be used again. */

@@ -1,5 +1,4 @@
 // CONNECT and CONNACK.
-import { CLIENT_ID_BYTES_MAX, TOPIC_BYTES_MAX } from './limits.ts'
 import { PacketReader } from './packet-reader.ts'
 import {
   encodeProperties,
@@ -80,6 +79,13 @@ export function decodeConnect(
   }
 }
 
+/** Bytes of CONNECT that tell its version, whichever of the two protocol names it has. */
+export const VERSION_BYTES = 9
+
+/** The version of a CONNECT of which only the beginning is there. @throws as decodeConnect */
+export const versionOf = (bytes: Buffer, start: number, end: number): Version =>
+  readVersion(new PacketReader(bytes, start, end))
+
 function readVersion(reader: PacketReader): Version {
   const protocol = reader.binary('the protocol name').latin1Slice()
   if (protocol !== 'MQTT' && protocol !== 'MQIsdp') throw silent('the protocol is not MQTT')
@@ -105,7 +111,7 @@ function readConnect(reader: PacketReader, version: Version): ConnectPacket {
   if (properties.authData !== undefined && properties.authMethod === undefined) {
     throw violation('authentication data without a method')
   }
-  const clientId = readClientId(reader)
+  const clientId = reader.name('the client id', REASON.clientIdInvalid)
   const will = flags & FLAG.will ? readWill(reader, version, flags) : undefined
   const username = flags & FLAG.username ? readUsername(reader) : undefined
   const password = flags & FLAG.password ? readPassword(reader) : undefined
@@ -127,28 +133,12 @@ function checkFlags(flags: number, version: Version): void {
   }
 }
 
-function readClientId(reader: PacketReader): string {
-  const from = reader.at
-  const clientId = reader.name('the client id', REASON.clientIdInvalid)
-  if (reader.at - from - 2 > CLIENT_ID_BYTES_MAX) {
-    throw new ProtocolError(
-      REASON.clientIdInvalid,
-      `the client id is over ${CLIENT_ID_BYTES_MAX} bytes`,
-    )
-  }
-  return clientId
-}
-
 function readWill(reader: PacketReader, version: Version, flags: number): WillMessage {
   const properties: Properties = version === 5 ? readProperties(reader, WILL) : {}
   checkResponseTopic(properties)
-  const from = reader.at
   const topic = reader.name('the will topic')
-  if (!isTopicName(topic) || reader.at - from - 2 > TOPIC_BYTES_MAX) {
-    throw new ProtocolError(
-      REASON.topicNameInvalid,
-      'the will topic is empty, too long or has wildcards',
-    )
+  if (!isTopicName(topic)) {
+    throw new ProtocolError(REASON.topicNameInvalid, 'the will topic is empty or has wildcards')
   }
   return {
     topic,

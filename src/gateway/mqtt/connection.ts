@@ -9,6 +9,8 @@ import {
   decodeConnect,
   encodeConnack,
   UnsupportedVersion,
+  VERSION_BYTES,
+  versionOf,
 } from './connect-packet.ts'
 import { encodeDisconnect } from './disconnect-packet.ts'
 import { reasonOf, returnCodeOf } from './errors.ts'
@@ -21,6 +23,7 @@ import {
   PACKET,
   ProtocolError,
   packetName,
+  packetTooLarge,
   REASON,
   RETURN_CODE,
   type ReasonCode,
@@ -54,6 +57,9 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   readonly #splitter: FrameSplitter
   readonly #gone: (connection: Connection) => void
   #state: State = 'new'
+  /** Of the CONNECT that is being dealt with. */
+  #version: Version | undefined
+  #connectBytes = 0
   #client: Client | undefined
   /** The chunk that is being read. */
   #chunk: Buffer = NO_BYTES
@@ -104,9 +110,34 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       if (!goesOn) this.#setReading()
       return goesOn
     }
+    const connect = decodeConnect(first, bytes, start, end)
     this.#state = 'connecting'
-    this.#connect(decodeConnect(first, bytes, start, end))
+    this.#version = connect.version
+    this.#connectBytes = end - start
+    this.#connect(connect)
     return false
+  }
+
+  /** A CONNECT over the limit is answered once its version is known; a client knows what to do with it. */
+  oversized(first: number, packetBytes: number, bytesMax: number): number {
+    if (this.#client !== undefined) return this.#client.oversized(first, packetBytes, bytesMax)
+    if (this.#state === 'new') return VERSION_BYTES
+    throw packetTooLarge(packetBytes, bytesMax)
+  }
+
+  beginning(first: number, bytes: Buffer, start: number, end: number): void {
+    if (this.#state === 'new') {
+      throw new ConnectRefused(versionOf(bytes, start, end), connectTooLarge())
+    }
+    this.#client?.beginning(first, bytes, start, end)
+  }
+
+  /** Too much waits for CONNECTs to be answered, and this connection has the most of it. */
+  crowdedOut(): void {
+    const busy = new BrokerError('BUSY', 'too many connections are being opened; try again later')
+    const version = this.#version ?? incompleteVersion(this.#splitter.incomplete)
+    if (version === undefined) this.#end(OURS, undefined)
+    else this.#refuse(version, busy)
   }
 
   wantFlush(): void {
@@ -232,7 +263,12 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       else if (error instanceof ProtocolError) this.fail(error)
       else throw error
     }
-    if (this.#state !== 'open') return
+    if (this.#state !== 'open') {
+      if (this.#isUnanswered) {
+        this.#parts.connecting.hold(this, this.#connectBytes + this.#splitter.waitingBytes)
+      }
+      return
+    }
     this.#client?.endOfChunk()
     // What answers needs no session, yet goes out behind what does.
     const { undeliveredBytesMax } = this.#parts.options
@@ -254,6 +290,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     const terms = termsOf(packet, options)
     const properties = connackProperties(packet, terms, options)
     const principal = await authenticate(packet, context, this.#socket.remoteAddress)
+    if (this.#state !== 'connecting') return
     this.#authorizeWill(terms, principal)
     const { clientId, expiryMs, will } = terms
     const { clean } = packet
@@ -266,6 +303,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     }
     this.#client = new Client(this.#parts, this, packet, { terms, principal, session })
     this.#state = 'open'
+    this.#parts.connecting.release(this)
     this.#splitter.packetBytesMax = options.packetBytesMax
     this.output.append(encodeConnack(packet.version, present, REASON.success, properties))
     this.wantFlush()
@@ -342,6 +380,10 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     else this.#socket.resume()
   }
 
+  get #isUnanswered(): boolean {
+    return this.#state === 'new' || this.#state === 'connecting'
+  }
+
   /** Not the peer's doing: it is not read, so nothing can be heard from it. */
   get #isReadingStopped(): boolean {
     return this.#splitter.isHeld || this.#isThrottled || this.#isBacklogged
@@ -366,6 +408,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       this.output.append(encodeDisconnect(reason, reasonString, client.packetBytesMax))
     }
     this.#state = 'closing'
+    this.#parts.connecting.release(this)
+    this.#splitter.discard()
     this.#closingMs = this.#parts.context.clock.monotonic()
     this.output.flush()
     this.#socket.end()
@@ -384,6 +428,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#client?.close(true)
     this.#detach(false)
     this.#state = 'closed'
+    this.#parts.connecting.release(this)
     this.output.discard()
     this.#gone(this)
   }
@@ -401,6 +446,20 @@ interface Ending {
 const LOST: Ending = { isClean: false, isLost: true }
 /** Not the client's doing. */
 const OURS: Ending = { isClean: false, isLost: false }
+
+const connectTooLarge = (): ProtocolError =>
+  new ProtocolError(REASON.packetTooLarge, `CONNECT has more than ${CONNECT_BYTES_MAX} bytes`)
+
+/** The version of a CONNECT of which there is only a part; undefined where it is not among that. */
+function incompleteVersion(packet: Buffer): Version | undefined {
+  let at = 1
+  while (at < packet.length && packet[at]! >= 128) at++
+  try {
+    return versionOf(packet, at + 1, packet.length)
+  } catch {
+    return undefined
+  }
+}
 
 const silent = (message: string): ProtocolError =>
   new ProtocolError(REASON.malformedPacket, message, true)

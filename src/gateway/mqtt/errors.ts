@@ -7,25 +7,36 @@ interface WireCode {
   readonly reason: ReasonCode
   /** CONNACK of 3.1 and 3.1.1. */
   readonly returnCode: number
+  /** From the broker: would the same PUBLISH be refused whenever it is sent? */
+  readonly isFinal: boolean
 }
 
 const { unspecified, implementationSpecific, quotaExceeded, serverBusy, serverUnavailable } = REASON
-const refused = (reason: ReasonCode, returnCode: number): WireCode => ({ reason, returnCode })
+const refused = (reason: ReasonCode, returnCode: number): WireCode => ({
+  ...{ reason, returnCode },
+  isFinal: false,
+})
+const final = (reason: ReasonCode, returnCode: number): WireCode => ({
+  ...{ reason, returnCode },
+  isFinal: true,
+})
 const unavailable = refused(serverUnavailable, RETURN_CODE.serverUnavailable)
 const failed = refused(implementationSpecific, RETURN_CODE.serverUnavailable)
-const badName = refused(REASON.topicNameInvalid, RETURN_CODE.notAuthorized)
+const badName = final(REASON.topicNameInvalid, RETURN_CODE.notAuthorized)
+const badMessage = final(implementationSpecific, RETURN_CODE.serverUnavailable)
 
 const WIRE = {
-  TOPIC_NOT_FOUND: badName,
+  // The topic was deleted a moment ago: sent again, the message goes to the catch-all topic.
+  TOPIC_NOT_FOUND: refused(REASON.topicNameInvalid, RETURN_CODE.notAuthorized),
   TOPIC_EXISTS: failed,
   GROUP_NOT_FOUND: failed,
   QUEUE_NOT_FOUND: failed,
   MESSAGE_NOT_FOUND: failed,
   CLIENT_NOT_FOUND: failed,
   NAME_INVALID: badName,
-  ARGUMENT_INVALID: failed,
-  MESSAGE_INVALID: failed,
-  MESSAGE_TOO_LARGE: refused(REASON.packetTooLarge, RETURN_CODE.serverUnavailable),
+  ARGUMENT_INVALID: badMessage,
+  MESSAGE_INVALID: badMessage,
+  MESSAGE_TOO_LARGE: final(REASON.packetTooLarge, RETURN_CODE.serverUnavailable),
   FILTER_INVALID: refused(REASON.topicFilterInvalid, RETURN_CODE.notAuthorized),
   SUBSCRIPTION_CONFLICT: failed,
   GROUP_MODE_CONFLICT: failed,
@@ -33,8 +44,9 @@ const WIRE = {
   RECEIPT_EXPIRED: failed,
   OFFSET_OUT_OF_RANGE: failed,
   UNAUTHENTICATED: refused(REASON.badCredentials, RETURN_CODE.badCredentials),
+  // The topic takes no messages for now: grants are looked at before the broker is asked.
   PERMISSION_DENIED: refused(REASON.notAuthorized, RETURN_CODE.notAuthorized),
-  QUOTA_EXCEEDED: refused(quotaExceeded, RETURN_CODE.serverUnavailable),
+  QUOTA_EXCEEDED: final(quotaExceeded, RETURN_CODE.serverUnavailable),
   BUSY: refused(serverBusy, RETURN_CODE.serverUnavailable),
   READ_ONLY: unavailable,
   STORE_CORRUPT: unavailable,
@@ -83,6 +95,12 @@ export function reasonOf(thrown: unknown, packet: number): ReasonCode {
   if (reason === REASON.packetTooLarge || reason === serverBusy) return quotaExceeded
   return implementationSpecific
 }
+
+/**
+ * Can a PUBLISH that the broker refuses never be taken as it is? 3.1 and 3.1.1 have no code to say so, and
+ * their clients send what is not acknowledged again on every connection.
+ */
+export const isFinalRefusal = (error: BrokerError): boolean => WIRE[error.code].isFinal
 
 /** The CONNACK code of 3.1 and 3.1.1 for what was thrown. */
 export const returnCodeOf = (thrown: unknown): number =>

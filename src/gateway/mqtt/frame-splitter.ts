@@ -12,10 +12,17 @@ export interface PacketSink {
    * False: hold what follows until `resume`.
    */
   packet(first: number, bytes: Buffer, start: number, end: number): boolean
+  /**
+   * A packet over the limit begins. Answers how many bytes behind its header `beginning` is to have, if there
+   * are so many; the rest is passed over. Or throws, and nothing more is read.
+   */
+  oversized(first: number, packetBytes: number, bytesMax: number): number
+  beginning(first: number, bytes: Buffer, start: number, end: number): void
 }
 
 const HEADER_BYTES_MAX = 5
 const GATHER_BYTES_MIN = 4096
+const NOTHING = Buffer.alloc(0)
 
 export class FrameSplitter {
   readonly #sink: PacketSink
@@ -23,8 +30,12 @@ export class FrameSplitter {
   /** Bytes of a packet that is not complete, header included. */
   #gathered: Buffer | undefined
   #gatheredBytes = 0
-  /** Size of that packet with its header; 0 while the header itself is incomplete. */
+  /** Bytes of that packet to hand on, its header included; 0 while the header itself is incomplete. */
   #wantedBytes = 0
+  /** Bytes of it behind those: more than 0 where the packet is over the limit. */
+  #restBytes = 0
+  /** What is left of the last packet to pass over. */
+  #skipBytes = 0
   /** What came while held. */
   #held: Buffer | undefined
   #isHeld = false
@@ -41,6 +52,16 @@ export class FrameSplitter {
 
   get isHeld(): boolean {
     return this.#isHeld
+  }
+
+  /** Memory that waits: an incomplete packet, and what came while held. */
+  get waitingBytes(): number {
+    return (this.#gathered?.length ?? 0) + (this.#held?.length ?? 0)
+  }
+
+  /** What there is of an incomplete packet, its header included. */
+  get incomplete(): Buffer {
+    return this.#gathered?.subarray(0, this.#gatheredBytes) ?? NOTHING
   }
 
   /** @throws ProtocolError; the splitter must not be used afterwards */
@@ -62,9 +83,21 @@ export class FrameSplitter {
     if (held !== undefined) this.push(held)
   }
 
+  /** Nothing more is read: lets go of what waits. */
+  discard(): void {
+    this.#gathered = undefined
+    this.#held = undefined
+  }
+
   #split(chunk: Buffer, from: number): void {
     let at = from
     while (at < chunk.length) {
+      if (this.#skipBytes > 0) {
+        const skipped = Math.min(this.#skipBytes, chunk.length - at)
+        this.#skipBytes -= skipped
+        at += skipped
+        continue
+      }
       const first = chunk[at]!
       this.#sink.packetBegins(first)
       const header = this.#header(chunk, at, chunk.length)
@@ -74,7 +107,7 @@ export class FrameSplitter {
         return
       }
       this.#wantedBytes = 0
-      if (!this.#sink.packet(first, chunk, at + header, end)) {
+      if (!this.#hand(first, chunk, at + header, end)) {
         this.#hold(chunk, end)
         return
       }
@@ -83,8 +116,8 @@ export class FrameSplitter {
   }
 
   /**
-   * Bytes of the header at `at`, with #wantedBytes set to the packet's whole size; 0 when incomplete.
-   * @throws ProtocolError when the size is over the limit
+   * Bytes of the header at `at`, with #wantedBytes and #restBytes set; 0 when incomplete.
+   * @throws ProtocolError when the sink does not take a packet over the limit
    */
   #header(bytes: Buffer, at: number, end: number): number {
     let length = 0
@@ -93,21 +126,28 @@ export class FrameSplitter {
       const byte = bytes[at + i]!
       length += (byte & 127) << (7 * (i - 1))
       if (byte < 128) {
-        this.#wantedBytes = length + i + 1
-        this.#checkSize(this.#wantedBytes)
+        this.#measure(bytes[at]!, i + 1, length)
         return i + 1
       }
     }
     throw new ProtocolError(REASON.malformedPacket, 'the remaining length has five bytes', true)
   }
 
-  #checkSize(packetBytes: number): void {
-    if (packetBytes > this.#packetBytesMax) {
-      throw new ProtocolError(
-        REASON.packetTooLarge,
-        `a packet of ${packetBytes} bytes is over the limit of ${this.#packetBytesMax}`,
-      )
-    }
+  #measure(first: number, headerBytes: number, length: number): void {
+    const packetBytes = headerBytes + length
+    const wanted =
+      packetBytes <= this.#packetBytesMax
+        ? length
+        : this.#sink.oversized(first, packetBytes, this.#packetBytesMax)
+    this.#wantedBytes = headerBytes + Math.min(length, wanted)
+    this.#restBytes = packetBytes - this.#wantedBytes
+  }
+
+  #hand(first: number, bytes: Buffer, start: number, end: number): boolean {
+    if (this.#restBytes === 0) return this.#sink.packet(first, bytes, start, end)
+    this.#skipBytes = this.#restBytes
+    this.#sink.beginning(first, bytes, start, end)
+    return true
   }
 
   /** Starts gathering a packet of `wanted` bytes, or of a size not known yet (0). */
@@ -148,7 +188,7 @@ export class FrameSplitter {
     this.#gathered = undefined
     this.#wantedBytes = 0
     if (header === 0) throw malformed('a packet without a length')
-    if (this.#sink.packet(packet[0]!, packet, header, end)) return at
+    if (this.#hand(packet[0]!, packet, header, end)) return at
     this.#hold(chunk, at)
     return chunk.length
   }

@@ -4,12 +4,13 @@ import { randomUUID } from 'node:crypto'
 import { BrokerError } from '../../errors.ts'
 import type { Principal } from '../auth.ts'
 import type { GatewayContext } from '../gateway.ts'
-import { type ConnectPacket, encodeConnack } from './connect-packet.ts'
+import { type ConnectPacket, encodeConnack, type WillMessage } from './connect-packet.ts'
+import { CLIENT_ID_BYTES_MAX } from './limits.ts'
 import type { MqttOptions } from './options.ts'
-import type { Properties } from './properties.ts'
+import { type Properties, tooManyUserProperties } from './properties.ts'
 import { ProtocolError, REASON } from './protocol.ts'
 import { NEVER, type Will } from './session.ts'
-import { isReservedTopic } from './topic-name.ts'
+import { checkName } from './topic-name.ts'
 
 const EXPIRY_NEVER = 0xffff_ffff
 const RECEIVE_MAXIMUM_DEFAULT = 65_535
@@ -32,7 +33,7 @@ export interface Terms {
   readonly wantsReasons: boolean
 }
 
-/** @throws ProtocolError with a CONNACK code */
+/** @throws ProtocolError with a CONNACK code, BrokerError */
 export function termsOf(packet: ConnectPacket, options: MqttOptions): Terms {
   const { properties, version, clean } = packet
   if (properties.authMethod !== undefined) {
@@ -41,13 +42,10 @@ export function termsOf(packet: ConnectPacket, options: MqttOptions): Terms {
   if (packet.clientId === '' && (version === 3 || (version === 4 && !clean))) {
     throw new ProtocolError(REASON.clientIdInvalid, 'an empty client id needs a clean session')
   }
-  if (packet.will !== undefined && isReservedTopic(packet.will.topic)) {
-    throw new ProtocolError(REASON.topicNameInvalid, 'the will topic is reserved', version < 5)
-  }
+  checkClientId(packet.clientId)
+  if (packet.will !== undefined) checkWill(packet.will, options)
   const isAssigned = packet.clientId === ''
-  const limit = options.keepAliveSecondsMax
-  const asked = packet.keepAliveSeconds
-  const isKeepAliveOurs = version === 5 && limit > 0 && (asked === 0 || asked > limit)
+  const ownKeepAlive = version === 5 ? keepAliveOf(packet.keepAliveSeconds, options) : undefined
   const expiryMs = expiryOf(packet, options)
   return {
     clientId: isAssigned ? `auto-${randomUUID()}` : packet.clientId,
@@ -57,13 +55,36 @@ export function termsOf(packet: ConnectPacket, options: MqttOptions): Terms {
       ...packet.will,
       delayMs: (packet.will.properties.willDelay ?? 0) * 1000,
     },
-    keepAliveSeconds: isKeepAliveOurs ? limit : asked,
-    isKeepAliveOurs,
+    keepAliveSeconds: ownKeepAlive ?? packet.keepAliveSeconds,
+    isKeepAliveOurs: ownKeepAlive !== undefined,
     window: Math.min(properties.receiveMaximum ?? RECEIVE_MAXIMUM_DEFAULT, options.inFlightMax),
     packetBytesMax: properties.maximumPacketSize ?? Number.POSITIVE_INFINITY,
     aliasMax: properties.topicAliasMaximum ?? 0,
     wantsReasons: properties.requestProblemInfo !== 0,
   }
+}
+
+/** What the standard allows and we do not take is told by a code, in every version. */
+function checkClientId(clientId: string): void {
+  const bytes = Buffer.byteLength(clientId)
+  if (bytes <= CLIENT_ID_BYTES_MAX) return
+  throw new ProtocolError(
+    REASON.clientIdInvalid,
+    `the client id has ${bytes} bytes; ${CLIENT_ID_BYTES_MAX} is the most`,
+  )
+}
+
+/** @throws BrokerError */
+function checkWill({ topic, properties }: WillMessage, options: MqttOptions): void {
+  checkName(topic, options)
+  if (properties.hasMoreUser) throw tooManyUserProperties()
+}
+
+/** The keep alive that the client is to use instead of its own (MQTT-3.1.2-21); undefined: its own. */
+function keepAliveOf(asked: number, options: MqttOptions): number | undefined {
+  const { serverKeepAlive, keepAliveSecondsMax: limit } = options
+  if (serverKeepAlive !== undefined) return serverKeepAlive
+  return limit > 0 && (asked === 0 || asked > limit) ? limit : undefined
 }
 
 function expiryOf(packet: ConnectPacket, options: MqttOptions): number {

@@ -5,7 +5,7 @@ import { type Host, hostOf } from '../../model/host.ts'
 import type { NewMessage, PublishResult, StateChange } from '../../model/message.ts'
 import { encodeAck } from './ack-packet.ts'
 import type { Route } from './address.ts'
-import { reasonOf } from './errors.ts'
+import { isFinalRefusal, reasonOf } from './errors.ts'
 import type { InboundId } from './inbound-ids.ts'
 import { INBOUND_IDS_MAX } from './limits.ts'
 import type { Output } from './output.ts'
@@ -28,6 +28,8 @@ export interface InboundPeer {
   journal(): void
   /** Stops and resumes reading the socket. */
   throttle(isOn: boolean): void
+  /** The first message of the connection that is not taken, for the log. */
+  refused(error: BrokerError): void
   /** Closes with a code (MQTT 5). */
   fail(error: ProtocolError): void
 }
@@ -38,6 +40,8 @@ type AckSlot = number
 interface Sent {
   readonly acks: readonly AckSlot[]
   readonly noSubscribers: readonly boolean[]
+  /** Refused here, without asking the broker: no such message is ever taken. */
+  readonly isFinal: boolean
   bytes: number
   results: readonly PublishResult[] | undefined
   /** PINGREQs that came behind it; a number, as a peer may send many while the log is slow. */
@@ -65,6 +69,7 @@ export class Inbound {
   readonly #sent: Sent[] = []
   #unstoredBytes = 0
   #isThrottled = false
+  #hasRefused = false
   /** Told once everything before is answered for. */
   #whenStored: (() => void)[] = []
   /** PUBACKs for the end of the turn, behind the turn's deliveries: ids, or packets with a reason. */
@@ -100,7 +105,8 @@ export class Inbound {
     this.flush()
     const acks = [packetId * 4 + qos]
     const bytes = MESSAGE_OVERHEAD_BYTES
-    this.#wait({ acks, noSubscribers: [false], bytes, results: [error], pings: 0 })
+    const noSubscribers = [false]
+    this.#wait({ acks, noSubscribers, isFinal: true, bytes, results: [error], pings: 0 })
     this.#drain()
   }
 
@@ -153,6 +159,7 @@ export class Inbound {
     const sent: Sent = {
       acks: this.#acks,
       noSubscribers: this.#noSubscribers,
+      isFinal: false,
       bytes: this.#bytes,
       results: undefined,
       pings: 0,
@@ -309,11 +316,12 @@ export class Inbound {
     this.#peer.throttle(false)
   }
 
-  #acknowledge({ acks, noSubscribers, results, pings }: Sent): void {
+  #acknowledge({ acks, noSubscribers, isFinal, results, pings }: Sent): void {
     for (let i = 0; i < acks.length; i++) {
       const ack = acks[i]!
       const result = results![i]!
-      if (result instanceof BrokerError) this.#refuse(ack, result)
+      if (result instanceof BrokerError)
+        this.#refuse(ack, result, isFinal || isFinalRefusal(result))
       else if ((ack & 3) === 2) this.#stored(ack >>> 2)
       else if (ack !== 0) this.#puback(ack >>> 2, noSubscribers[i]!)
     }
@@ -353,15 +361,29 @@ export class Inbound {
     return awaited
   }
 
-  /** MQTT 5 says why; 3.1.1 can only close, so that the client sends it again. */
-  #refuse(ack: AckSlot, error: BrokerError): void {
+  /**
+   * MQTT 5 says why. 3.1.1 can only close, so that the client sends the message again, which is right for
+   * what may be taken later; what never will be is acknowledged and dropped.
+   */
+  #refuse(ack: AckSlot, error: BrokerError, isFinal: boolean): void {
     const qos = ack & 3
     const packetId = ack >>> 2
     const awaited = qos === 2 ? this.#forget(packetId, error) : 0
-    if (this.#isClosed || qos === 0) return
+    if (this.#isClosed) return
     const { isV5, wantsReasons, packetBytesMax } = this.#peer
-    if (!isV5) {
+    if (!isV5 && qos > 0 && !isFinal) {
       this.#peer.fail(new ProtocolError(reasonOf(error, PACKET.disconnect), error.message, true))
+      return
+    }
+    this.#parts.counters.refused++
+    if (!this.#hasRefused) {
+      this.#hasRefused = true
+      this.#peer.refused(error)
+    }
+    if (qos === 0) return
+    if (!isV5) {
+      if (qos === 1) this.#pubacks.push(packetId)
+      for (let i = 0; qos === 2 && i <= awaited; i++) this.answer(packetId)
       return
     }
     const reason: ReasonCode = reasonOf(error, PACKET.puback)

@@ -1,5 +1,6 @@
 // What an operator may set about MQTT, with the defaults.
 import { BODY_BYTES_MAX } from '../../model/limits.ts'
+import { FILTER_BYTES_MAX } from '../../model/topic-filter.ts'
 
 export interface MqttOptions {
   /** Largest packet after CONNECT, either way. */
@@ -8,6 +9,8 @@ export interface MqttOptions {
   readonly connectTimeoutMs: number
   /** A longer keep alive (or none) is set to this where the client can be told (MQTT 5); 0 = as asked. */
   readonly keepAliveSecondsMax: number
+  /** Seconds of keep alive that every MQTT 5 client is told to use; undefined = as asked. */
+  readonly serverKeepAlive: number | undefined
   /** How long a session of 3.1 and 3.1.1 without the clean flag is kept without a connection. */
   readonly sessionExpiryMs: number
   /** The longest expiry a client of MQTT 5 gets, whatever it asks for. */
@@ -20,8 +23,13 @@ export interface MqttOptions {
   readonly inFlightMax: number
   /** Told to MQTT 5 clients; held to for QoS 2, while QoS 1 is slowed down instead. */
   readonly receiveMaximum: number
-  /** Topic aliases of one MQTT 5 client, either way. */
+  /** Topic aliases that one MQTT 5 client may use. */
   readonly topicAliasMax: number
+  /** Topic aliases used towards one MQTT 5 client that allows them. */
+  readonly outboundTopicAliasMax: number
+  /** Length of a topic name or filter. */
+  readonly topicBytesMax: number
+  readonly topicLevelsMax: number
   /** Bytes on their way to one client, beyond which its messages wait in the log. */
   readonly undeliveredBytesMax: number
   /** Bytes of one client on their way into the log, beyond which it is not read. */
@@ -42,6 +50,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
   packetBytesMax: BODY_BYTES_MAX + HEADER_BYTES,
   connectTimeoutMs: 5_000,
   keepAliveSecondsMax: 0,
+  serverKeepAlive: undefined,
   sessionExpiryMs: 7 * DAY_MS,
   sessionExpiryMsMax: 365 * DAY_MS,
   sessionsMax: 100_000,
@@ -49,6 +58,10 @@ export const MQTT_DEFAULTS: MqttOptions = {
   inFlightMax: 256,
   receiveMaximum: 256,
   topicAliasMax: 64,
+  // Clients are in use that allow aliases and then hand their user an empty topic.
+  outboundTopicAliasMax: 0,
+  topicBytesMax: FILTER_BYTES_MAX,
+  topicLevelsMax: 200,
   undeliveredBytesMax: MIB,
   unstoredBytesMax: 4 * MIB,
   invisibleMs: MINUTE_MS,

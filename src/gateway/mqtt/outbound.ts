@@ -71,7 +71,9 @@ export class Outbound implements FeedReader {
     this.merge = new Merge(parts.feeds, this, peer.session.cursor)
     this.#catchUp = new CatchUp(parts.context.broker.cursors)
     this.retainedDue = new RetainedDue(parts.retained, parts.context.clock, peer.session)
-    this.#aliases = new OutboundAliases(Math.min(peer.aliasMax, parts.options.topicAliasMax))
+    this.#aliases = new OutboundAliases(
+      Math.min(peer.aliasMax, parts.options.outboundTopicAliasMax),
+    )
   }
 
   /** As `room`, for messages that have no packet id yet; what is sent again goes first. */

@@ -66,11 +66,11 @@ export class PacketReader {
   }
 
   /** Text that names something: no control characters either. `bad` is the code for what is no name. */
-  name(what: string, bad: number = REASON.malformedPacket, silent = false): string {
+  name(what: string, bad: number = REASON.malformedPacket): string {
     const start = this.#string(what)
     const text = decodeName(this.bytes, start, this.at)
     if (text === undefined) {
-      throw new ProtocolError(bad, `${what} is not valid UTF-8 without control characters`, silent)
+      throw new ProtocolError(bad, `${what} is not valid UTF-8 without control characters`)
     }
     return text
   }

@@ -1,6 +1,7 @@
 // What the connections of one gateway share.
 import type { GatewayContext } from '../gateway.ts'
 import type { Addresses } from './address.ts'
+import type { ConnectBudget } from './connect-budget.ts'
 import type { FilterCounts } from './filter-counts.ts'
 import type { Feeds } from './light-feed.ts'
 import type { MqttOptions } from './options.ts'
@@ -14,6 +15,8 @@ import type { TurnEnd } from './turn.ts'
 /** Counts since the start, for the admin's view and for tests. */
 export interface MqttCounters {
   published: number
+  /** PUBLISHes that could not be taken. */
+  refused: number
   delivered: number
   /** Larger than the client's maximum packet size. */
   droppedTooLarge: number
@@ -34,5 +37,6 @@ export interface Parts {
   readonly publisher: Publisher
   readonly turnEnd: TurnEnd
   readonly pool: BlockPool
+  readonly connecting: ConnectBudget
   readonly counters: MqttCounters
 }

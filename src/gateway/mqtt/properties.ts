@@ -1,4 +1,5 @@
 // The property section of MQTT 5 packets: one table says what each property is and where it may stand.
+import { BrokerError } from '../../errors.ts'
 import { USER_PROPERTIES_MAX, USER_PROPERTY_BYTES_MAX } from './limits.ts'
 import type { PacketReader } from './packet-reader.ts'
 import { malformed, PACKET, ProtocolError, packetName, REASON, violation } from './protocol.ts'
@@ -34,6 +35,8 @@ export interface Properties {
   wildcardAvailable?: number
   subscriptionIdsAvailable?: number
   sharedAvailable?: number
+  /** There were more user properties than are taken: those behind the limit were passed over. */
+  hasMoreUser?: true
 }
 
 type Kind = 'byte' | 'flag' | 'u16' | 'u32' | 'varint' | 'text' | 'binary' | 'pair'
@@ -43,7 +46,7 @@ const IN_ACKS = [PACKET.puback, PACKET.pubrec, PACKET.pubrel, PACKET.pubcomp]
 const EVERYWHERE = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, WILL]
 
 interface PropertyRule {
-  readonly name: keyof Properties
+  readonly name: Exclude<keyof Properties, 'hasMoreUser'>
   readonly kind: Kind
   /** Bit n set: allowed in section n. */
   readonly places: number
@@ -65,11 +68,12 @@ export function readProperties(reader: PacketReader, place: number): Properties 
     const known = RULES[id]
     if (known === undefined) throw malformed(`property 0x${id.toString(16)} does not exist`)
     const start = reader.at
-    const value = readValue(reader, known, end)
+    const isPassedOver = known.kind === 'pair' && properties.hasMoreUser === true
+    const value = isPassedOver ? passOver(reader) : readValue(reader, known, end)
     if (reader.at > end) throw malformed(`the property ${known.name} is cut off`)
     checkPlace(known, place)
     if (known.kind === 'pair') userBytes += reader.at - start
-    store(properties, known, value, userBytes, place)
+    if (!isPassedOver) store(properties, known, value, userBytes, place)
   }
   return properties
 }
@@ -97,6 +101,18 @@ function readValue(reader: PacketReader, known: PropertyRule, end: number): Valu
   }
 }
 
+export const tooManyUserProperties = (): BrokerError =>
+  new BrokerError(
+    'QUOTA_EXCEEDED',
+    `a message may carry ${USER_PROPERTIES_MAX} user properties of ${USER_PROPERTY_BYTES_MAX} bytes in all`,
+  )
+
+/** A user property that is not kept is not decoded either: a packet may be full of them. */
+function passOver(reader: PacketReader): Buffer {
+  reader.binary('a user property name')
+  return reader.binary('a user property value')
+}
+
 /**
  * A known property in the wrong packet. Packets with a list of filters are taken as malformed, the
  * others as a protocol error: either code is advice (4.13), peers' wire tests expect it so.
@@ -119,13 +135,10 @@ function store(
 ): void {
   if (known.kind === 'pair') {
     properties.user ??= []
-    properties.user.push(value as UserProperty)
-    if (properties.user.length > USER_PROPERTIES_MAX || userBytes > USER_PROPERTY_BYTES_MAX) {
-      throw new ProtocolError(
-        REASON.quotaExceeded,
-        `a packet may carry ${USER_PROPERTIES_MAX} user properties of ${USER_PROPERTY_BYTES_MAX} bytes in all`,
-      )
-    }
+    const { length } = properties.user
+    if (length < USER_PROPERTIES_MAX && userBytes <= USER_PROPERTY_BYTES_MAX) {
+      properties.user.push(value as UserProperty)
+    } else properties.hasMoreUser = true
     return
   }
   if (typeof value === 'number') {
@@ -192,7 +205,7 @@ function buildRules(): (PropertyRule | undefined)[] {
   const rules: (PropertyRule | undefined)[] = []
   const put = (
     id: number,
-    name: keyof Properties,
+    name: PropertyRule['name'],
     kind: Kind,
     in_: readonly number[],
     least = 0,

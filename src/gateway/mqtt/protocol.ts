@@ -85,6 +85,12 @@ export const malformed = (message: string): ProtocolError =>
 export const violation = (message: string): ProtocolError =>
   new ProtocolError(REASON.protocolError, message)
 
+export const packetTooLarge = (packetBytes: number, bytesMax: number): ProtocolError =>
+  new ProtocolError(
+    REASON.packetTooLarge,
+    `a packet of ${packetBytes} bytes is over the limit of ${bytesMax}`,
+  )
+
 interface PacketRule {
   readonly name: string
   /** The fixed header's flags; -1 = the packet's own decoder checks them. */

@@ -2,10 +2,9 @@
 // connection is filled again and again.
 //
 //   topic length u16, topic    packet id u16 (QoS 1, 2)    property length, properties (5)    payload
-import { TOPIC_BYTES_MAX } from './limits.ts'
 import { PacketReader } from './packet-reader.ts'
 import { type Properties, readProperties } from './properties.ts'
-import { malformed, PACKET, ProtocolError, type Qos, REASON, violation } from './protocol.ts'
+import { malformed, PACKET, type Qos, violation } from './protocol.ts'
 
 export const NO_PROPERTIES: Properties = Object.freeze({})
 
@@ -55,9 +54,6 @@ export function decodePublish(
   const topicEnd = topicStart + ((bytes[start]! << 8) | bytes[start + 1]!)
   let at = topicEnd + (qos === 0 ? 0 : 2)
   if (at > end) throw malformed('PUBLISH ends within the topic or the packet id')
-  if (topicEnd - topicStart > TOPIC_BYTES_MAX) {
-    throw new ProtocolError(REASON.topicNameInvalid, `the topic is over ${TOPIC_BYTES_MAX} bytes`)
-  }
   into.topicStart = topicStart
   into.topicEnd = topicEnd
   into.packetId = 0

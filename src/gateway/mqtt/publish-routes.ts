@@ -2,18 +2,17 @@
 import { BrokerError } from '../../errors.ts'
 import type { Principal } from '../auth.ts'
 import type { Route } from './address.ts'
-import { ROUTES_PER_CONNECTION_MAX } from './limits.ts'
+import { ROUTE_NAME_CHARS_MAX, ROUTES_PER_CONNECTION_MAX } from './limits.ts'
 import type { Parts } from './parts.ts'
 import { malformed, ProtocolError, REASON, violation } from './protocol.ts'
 import type { PublishPacket } from './publish-packet.ts'
-import { isReservedTopic, isTopicName } from './topic-name.ts'
+import { checkName, isTopicName } from './topic-name.ts'
 import { decodeName } from './utf8.ts'
 
-export interface KnownRoute {
-  readonly route: Route
-  /** Why the client may not publish there. */
-  readonly refusal: BrokerError | undefined
-}
+/** Where a message goes, or why the client may not publish there. */
+export type KnownRoute =
+  | { readonly route: Route; readonly refusal: undefined }
+  | { readonly route: undefined; readonly refusal: BrokerError }
 
 export class PublishRoutes {
   readonly #parts: Parts
@@ -36,7 +35,8 @@ export class PublishRoutes {
     const { topicStart, topicEnd, properties } = packet
     if (properties.topicAlias !== undefined) return this.#aliased(packet, bytes)
     const last = this.#last
-    if (last !== undefined && isSame(last.route.bytes, bytes, topicStart, topicEnd)) return last
+    const known = last?.route?.bytes
+    if (known !== undefined && isSame(known, bytes, topicStart, topicEnd)) return last!
     this.#last = this.#byName(nameOf(bytes, topicStart, topicEnd))
     return this.#last
   }
@@ -63,26 +63,22 @@ export class PublishRoutes {
   #byName(name: string): KnownRoute {
     const known = this.#known.get(name)
     if (known !== undefined) return known
+    const made = this.#work(name)
+    if (name.length > ROUTE_NAME_CHARS_MAX) return made
     if (this.#known.size >= ROUTES_PER_CONNECTION_MAX) this.#known.clear()
-    const route = this.#parts.addresses.route(name)
-    const made = { route, refusal: this.#refusal(route) }
     this.#known.set(name, made)
     return made
   }
 
-  #refusal(route: Route): BrokerError | undefined {
-    if (isReservedTopic(route.name)) {
-      return new BrokerError(
-        'PERMISSION_DENIED',
-        `'${route.name}' is reserved; choose another topic`,
-      )
-    }
+  #work(name: string): KnownRoute {
     try {
+      checkName(name, this.#parts.options)
+      const route = this.#parts.addresses.route(name)
       const resource = { kind: 'topic' as const, name: route.topic }
       this.#parts.context.auth.authorize(this.#principal, 'publish', resource)
-      return undefined
+      return { route, refusal: undefined }
     } catch (error) {
-      return BrokerError.from(error)
+      return { route: undefined, refusal: BrokerError.from(error) }
     }
   }
 
@@ -93,10 +89,11 @@ export class PublishRoutes {
   }
 }
 
+/** Only what the standard forbids ends the connection; what is not taken here is refused for itself. */
 function nameOf(bytes: Buffer, start: number, end: number): string {
   const name = decodeName(bytes, start, end)
   if (name === undefined) throw malformed('the topic is not valid UTF-8 without control characters')
-  if (!isTopicName(name)) throw malformed('the topic is empty, too deep or has wildcards')
+  if (!isTopicName(name)) throw malformed('the topic is empty or has wildcards')
   return name
 }
 

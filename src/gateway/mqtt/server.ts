@@ -3,9 +3,11 @@
 import { BrokerError } from '../../errors.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
 import { Addresses } from './address.ts'
+import { ConnectBudget } from './connect-budget.ts'
 import { Connection } from './connection.ts'
 import { FilterCounts } from './filter-counts.ts'
 import { Feeds } from './light-feed.ts'
+import { CONNECTING_BYTES_MAX } from './limits.ts'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.ts'
 import { BlockPool } from './output.ts'
 import type { MqttCounters, Parts } from './parts.ts'
@@ -117,7 +119,9 @@ export class MqttGateway implements Gateway {
 
 function assemble(context: GatewayContext, options: MqttOptions): Parts {
   const { auth, broker, clock, log } = context
-  const counters = { published: 0, delivered: 0, droppedTooLarge: 0, expired: 0, missed: 0 }
+  const counters: MqttCounters = {
+    ...{ published: 0, refused: 0, delivered: 0, droppedTooLarge: 0, expired: 0, missed: 0 },
+  }
   const addresses = new Addresses(broker)
   const retained = new Retained(broker, clock, options)
   const publisher = new Publisher({ ...context, addresses, retained })
@@ -140,5 +144,6 @@ function assemble(context: GatewayContext, options: MqttOptions): Parts {
     shareFilters: new ShareFilters(),
     turnEnd: new TurnEnd(),
     pool: new BlockPool(),
+    connecting: new ConnectBudget(CONNECTING_BYTES_MAX),
   }
 }

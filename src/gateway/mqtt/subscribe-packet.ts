@@ -1,18 +1,22 @@
 // SUBSCRIBE and UNSUBSCRIBE, SUBACK and UNSUBACK.
-import { FILTERS_PER_PACKET_MAX, TOPIC_BYTES_MAX } from './limits.ts'
+import { FILTERS_PER_PACKET_MAX } from './limits.ts'
 import { PacketReader } from './packet-reader.ts'
 import { encodeVarint, type Properties, readProperties, u16 } from './properties.ts'
 import {
   malformed,
   PACKET,
-  ProtocolError,
   type Qos,
-  REASON,
   type ReasonCode,
   type Version,
   violation,
 } from './protocol.ts'
-import { type FilterName, parseFilter } from './topic-name.ts'
+import {
+  type FilterName,
+  isFilter,
+  parseFilter,
+  type TopicLimits,
+  topicExcess,
+} from './topic-name.ts'
 
 export interface SubscribeOptions {
   readonly qos: Qos
@@ -25,7 +29,7 @@ export interface SubscribeOptions {
 export interface FilterRequest extends SubscribeOptions {
   /** As sent, the share included: what UNSUBSCRIBE compares with. */
   readonly text: string
-  /** undefined: no legal filter; answered per filter in MQTT 5. */
+  /** undefined: no legal filter (MQTT 5), or one that is not offered; answered per filter. */
   readonly name: FilterName | undefined
 }
 
@@ -33,11 +37,14 @@ export interface SubscribePacket {
   readonly packetId: number
   readonly subscriptionId: number | undefined
   readonly requests: readonly FilterRequest[]
+  /** Filters behind FILTERS_PER_PACKET_MAX, which are refused without a look. */
+  readonly excess: number
 }
 
 export interface UnsubscribePacket {
   readonly packetId: number
   readonly filters: readonly FilterRequest[]
+  readonly excess: number
 }
 
 export function decodeSubscribe(
@@ -45,19 +52,26 @@ export function decodeSubscribe(
   start: number,
   end: number,
   version: Version,
+  limits: TopicLimits,
 ): SubscribePacket {
   const { reader, packetId, properties } = open(bytes, start, end, version, PACKET.subscribe)
   const requests: FilterRequest[] = []
+  let excess = 0
   do {
-    const text = readFilter(reader, version)
+    if (requests.length === FILTERS_PER_PACKET_MAX) {
+      reader.binary('a topic filter')
+      reader.u8('the subscription options')
+      excess++
+      continue
+    }
+    const text = readFilter(reader, version, limits)
     const request = { ...text, ...readOptions(reader, version) }
     if (request.noLocal && request.name?.share !== undefined) {
       throw violation('No Local on a shared subscription') // MQTT-3.8.3-4
     }
     requests.push(request)
-    checkCount(requests.length)
   } while (reader.left > 0)
-  return { packetId, subscriptionId: properties.subscriptionIds?.[0], requests }
+  return { packetId, subscriptionId: properties.subscriptionIds?.[0], requests, excess }
 }
 
 export function decodeUnsubscribe(
@@ -65,15 +79,19 @@ export function decodeUnsubscribe(
   start: number,
   end: number,
   version: Version,
+  limits: TopicLimits,
 ): UnsubscribePacket {
   const { reader, packetId } = open(bytes, start, end, version, PACKET.unsubscribe)
   const filters: FilterRequest[] = []
   const options = { qos: 0 as Qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }
+  let excess = 0
   do {
-    filters.push({ ...readFilter(reader, version), ...options })
-    checkCount(filters.length)
+    if (filters.length === FILTERS_PER_PACKET_MAX) {
+      reader.binary('a topic filter')
+      excess++
+    } else filters.push({ ...readFilter(reader, version, limits), ...options })
   } while (reader.left > 0)
-  return { packetId, filters }
+  return { packetId, filters, excess }
 }
 
 function open(bytes: Buffer, start: number, end: number, version: Version, type: number) {
@@ -85,15 +103,19 @@ function open(bytes: Buffer, start: number, end: number, version: Version, type:
   return { reader, packetId, properties }
 }
 
-function readFilter(reader: PacketReader, version: Version): Pick<FilterRequest, 'text' | 'name'> {
-  const from = reader.at
+/** What the standard forbids is malformed; what is only not offered here is refused for itself. */
+function readFilter(
+  reader: PacketReader,
+  version: Version,
+  limits: TopicLimits,
+): Pick<FilterRequest, 'text' | 'name'> {
   const text = reader.name('a topic filter')
   if (text === '') throw malformed('a topic filter is empty')
-  const name = reader.at - from - 2 > TOPIC_BYTES_MAX ? undefined : parseFilter(text)
-  if (name === undefined && version < 5) {
+  if (version < 5 && !isFilter(text)) {
     throw malformed(`${JSON.stringify(text.slice(0, 80))} is no topic filter`)
   }
-  return { text, name }
+  const isTaken = topicExcess(text, limits) === undefined
+  return { text, name: isTaken ? parseFilter(text) : undefined }
 }
 
 function readOptions(reader: PacketReader, version: Version): SubscribeOptions {
@@ -109,15 +131,6 @@ function readOptions(reader: PacketReader, version: Version): SubscribeOptions {
     noLocal: (options & 4) !== 0,
     retainAsPublished: (options & 8) !== 0,
     retainHandling,
-  }
-}
-
-function checkCount(count: number): void {
-  if (count > FILTERS_PER_PACKET_MAX) {
-    throw new ProtocolError(
-      REASON.quotaExceeded,
-      `a packet may have ${FILTERS_PER_PACKET_MAX} filters`,
-    )
   }
 }
 

@@ -6,6 +6,7 @@ import { EVERY_TAG } from '../../model/tag-filter.ts'
 import type { Principal } from '../auth.ts'
 import { groupOfShare } from './address.ts'
 import { reasonOf } from './errors.ts'
+import { FILTER_BYTES_PER_SESSION_MAX, ROUTE_NAME_CHARS_MAX } from './limits.ts'
 import type { Outbound } from './outbound.ts'
 import type { Parts } from './parts.ts'
 import { PACKET, REASON, type ReasonCode } from './protocol.ts'
@@ -151,6 +152,7 @@ export class Subscribing {
         this.#parts.context.log.debug(fields, 'a subscription was refused')
       }
     }
+    for (let i = 0; i < packet.excess; i++) codes.push(REASON.quotaExceeded)
     const start = (): void => {
       if (this.#isClosed) return
       for (const one of granted) this.#start(one)
@@ -166,6 +168,7 @@ export class Subscribing {
       else if (subscription === undefined) codes.push(REASON.noSubscriptionExisted)
       else codes.push(await this.#unsubscribeOne(subscription))
     }
+    for (let i = 0; i < packet.excess; i++) codes.push(REASON.implementationSpecific)
     return codes
   }
 
@@ -183,7 +186,7 @@ export class Subscribing {
     const share = name.share === undefined ? undefined : this.#shareSource(name.share, name.filter)
     this.#authorize(name.filter, share)
     const old = this.#session.subscriptions.get(text)
-    if (old === undefined) this.#checkQuota()
+    if (old === undefined) this.#checkQuota(text)
     // One that was withheld begins anew.
     const known = this.#withheld.has(text) ? undefined : old
     const place = known ?? (await this.#bind(name.filter, share))
@@ -233,12 +236,22 @@ export class Subscribing {
     }
   }
 
-  #checkQuota(): void {
+  #checkQuota(text: string): void {
     const { filtersMax } = this.#parts.options
-    if (this.#session.subscriptions.size < filtersMax) return
+    const { subscriptions } = this.#session
+    if (subscriptions.size >= filtersMax) {
+      throw new BrokerError(
+        'QUOTA_EXCEEDED',
+        `the session has ${filtersMax} filters; mqtt.filtersMax is ${filtersMax}`,
+      )
+    }
+    if (text.length <= ROUTE_NAME_CHARS_MAX) return
+    let chars = text.length
+    for (const known of subscriptions.keys()) chars += known.length
+    if (chars <= FILTER_BYTES_PER_SESSION_MAX) return
     throw new BrokerError(
       'QUOTA_EXCEEDED',
-      `the session has ${filtersMax} filters; mqtt.filtersMax is ${filtersMax}`,
+      `a session's filters may have ${FILTER_BYTES_PER_SESSION_MAX} bytes in all`,
     )
   }
 

@@ -1,10 +1,13 @@
 // Which topic names and filters are legal on the wire, and the names with a meaning of their own.
+import { BrokerError } from '../../errors.ts'
 import { checkTopicFilter } from '../../model/topic-filter.ts'
-import { TOPIC_LEVELS_MAX } from './limits.ts'
+import type { MqttOptions } from './options.ts'
 import type { Properties } from './properties.ts'
 import { violation } from './protocol.ts'
 
 const SHARE_PREFIX = '$share/'
+/** Of a name in a message for people. */
+const SHOWN_CHARS = 80
 /** First levels that a client may neither publish to nor (but for $share and $SYS) subscribe to. */
 const RESERVED: ReadonlySet<string> = new Set([
   '$SYS',
@@ -20,16 +23,22 @@ const RESERVED: ReadonlySet<string> = new Set([
 /** Where a bridge of mosquitto says, with a retained will, whether it is connected. */
 const BRIDGE_STATE = /^\$SYS\/broker\/connection\/[^/]+\/state$/
 
-/** A name a message can be published to: not empty, no wildcards, not too many levels. */
-export function isTopicName(topic: string): boolean {
-  if (topic === '') return false
+/** How long names and filters may be here; the standard has no limit but 65,535 bytes. */
+export type TopicLimits = Pick<MqttOptions, 'topicBytesMax' | 'topicLevelsMax'>
+
+/** A name a message can be published to: not empty, no wildcards (MQTT-4.7.3-1, MQTT-3.3.2-2). */
+export const isTopicName = (topic: string): boolean =>
+  topic !== '' && !topic.includes('#') && !topic.includes('+')
+
+/** Why a legal name or filter is more than is taken here; undefined when it is not. */
+export function topicExcess(topic: string, limits: TopicLimits): string | undefined {
+  const { topicBytesMax, topicLevelsMax } = limits
+  const bytes = Buffer.byteLength(topic)
+  if (bytes > topicBytesMax) return `it has ${bytes} bytes; mqtt.topicBytesMax is ${topicBytesMax}`
   let levels = 1
-  for (let i = 0; i < topic.length; i++) {
-    const code = topic.charCodeAt(i)
-    if (code === 35 || code === 43) return false // '#', '+'
-    if (code === 47 && ++levels > TOPIC_LEVELS_MAX) return false // '/'
-  }
-  return true
+  for (let at = topic.indexOf('/'); at !== -1; at = topic.indexOf('/', at + 1)) levels++
+  if (levels <= topicLevelsMax) return undefined
+  return `it has ${levels} levels; mqtt.topicLevelsMax is ${topicLevelsMax}`
 }
 
 /** A name to which answers can be published (MQTT-3.3.2-14). @throws ProtocolError */
@@ -46,6 +55,18 @@ export function firstLevel(topic: string): string {
 export const isReservedTopic = (topic: string): boolean =>
   topic.charCodeAt(0) === 36 && RESERVED.has(firstLevel(topic)) && !BRIDGE_STATE.test(topic) // '$'
 
+/** @throws BrokerError for a legal name that is not taken here */
+export function checkName(name: string, limits: TopicLimits): void {
+  const excess = topicExcess(name, limits)
+  const shown = JSON.stringify(name.slice(0, SHOWN_CHARS))
+  if (excess !== undefined) {
+    throw new BrokerError('NAME_INVALID', `the topic ${shown} is too long: ${excess}`)
+  }
+  if (isReservedTopic(name)) {
+    throw new BrokerError('PERMISSION_DENIED', `the topic ${shown} is reserved; choose another`)
+  }
+}
+
 export interface FilterName {
   /** The filter proper, without the share. */
   readonly filter: string
@@ -53,7 +74,17 @@ export interface FilterName {
   readonly share: string | undefined
 }
 
-/** The parts of a filter as sent, or undefined when it is none (MQTT 4.7.1, 4.8.2). */
+/** Do wildcards stand where MQTT-4.7.1-1 and MQTT-4.7.1-2 have them? */
+export function isFilter(text: string): boolean {
+  const levels = text.split('/')
+  return levels.every(
+    (level, i) =>
+      (!level.includes('#') || (level === '#' && i === levels.length - 1)) &&
+      (!level.includes('+') || level === '+'),
+  )
+}
+
+/** The parts of a filter as sent, or undefined when it is none (MQTT 4.7.1, 4.8.2) or not offered. */
 export function parseFilter(text: string): FilterName | undefined {
   let filter = text
   let share: string | undefined

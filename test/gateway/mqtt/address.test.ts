@@ -116,8 +116,7 @@ test('filters are taken apart as the standard says', (t) => {
 
 test('topic names have no wildcards, and some first levels are ours', (t) => {
   for (const name of ['a', '/', ' ', 'a//b', '$other', 'ä']) t.true(isTopicName(name), name)
-  for (const name of ['', '+', 'a/#', 'a+b', Array(129).fill('a').join('/')])
-    t.false(isTopicName(name))
+  for (const name of ['', '+', 'a/#', 'a+b']) t.false(isTopicName(name))
   for (const name of ['$SYS/x', '$share/g/x', '$SYS', '$delayed/1/x']) t.true(isReservedTopic(name))
   for (const name of ['$test/x', '$SYSTEM', 'a/$SYS', 'SYS']) t.false(isReservedTopic(name), name)
 })

@@ -13,6 +13,7 @@ import {
   refuseAuth,
 } from '../../../src/gateway/mqtt/disconnect-packet.ts'
 import { FrameSplitter } from '../../../src/gateway/mqtt/frame-splitter.ts'
+import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
 import { PacketReader } from '../../../src/gateway/mqtt/packet-reader.ts'
 import {
   encodeProperties,
@@ -20,7 +21,12 @@ import {
   type Properties,
   readProperties,
 } from '../../../src/gateway/mqtt/properties.ts'
-import { PACKET, ProtocolError, type Version } from '../../../src/gateway/mqtt/protocol.ts'
+import {
+  PACKET,
+  ProtocolError,
+  packetTooLarge,
+  type Version,
+} from '../../../src/gateway/mqtt/protocol.ts'
 import { decodePublish, emptyPublish } from '../../../src/gateway/mqtt/publish-packet.ts'
 import { decodeSubscribe, decodeUnsubscribe } from '../../../src/gateway/mqtt/subscribe-packet.ts'
 import { decodeName, decodeText } from '../../../src/gateway/mqtt/utf8.ts'
@@ -39,7 +45,12 @@ interface Cut {
 }
 
 /** What a splitter makes of the chunks; `holdAt` packets are held and resumed at once. */
-function split(chunks: readonly Buffer[], limit = 1_000_000, holdEvery = 0): Cut {
+function split(
+  chunks: readonly Buffer[],
+  limit = 1_000_000,
+  holdEvery = 0,
+  beginningBytes: number | undefined = undefined,
+): Cut {
   const cut: Cut = { packets: [], heads: [] }
   const splitter = new FrameSplitter(
     {
@@ -47,6 +58,13 @@ function split(chunks: readonly Buffer[], limit = 1_000_000, holdEvery = 0): Cut
       packet: (first, bytes, start, end) => {
         cut.packets.push(`${first}:${bytes.toString('hex', start, end)}`)
         return holdEvery === 0 || cut.packets.length % holdEvery !== 0
+      },
+      oversized: (_, packetBytes, bytesMax) => {
+        if (beginningBytes === undefined) throw packetTooLarge(packetBytes, bytesMax)
+        return beginningBytes
+      },
+      beginning: (first, bytes, start, end) => {
+        cut.packets.push(`${first}~${bytes.toString('hex', start, end)}`)
       },
     },
     limit,
@@ -115,6 +133,20 @@ test('a stream in single bytes gives the same packets', (t) => {
   t.is(whole.packets.length, 3)
 })
 
+test('of a packet over the limit only the beginning is handed on, wherever it is cut', (t) => {
+  const stream = Buffer.concat([
+    frame(0x32, Buffer.alloc(98, 7)),
+    frame(0xc0),
+    frame(0x30, Buffer.alloc(40_000, 8)),
+    frame(0x30, Buffer.of(9)),
+  ])
+  const wanted = ['50~070707', '192:', '48~080808', '48:09']
+  t.deepEqual(split([stream], 99, 0, 3).packets, wanted)
+  t.deepEqual(split([stream], 99, 1, 3).packets, wanted)
+  const single = [...stream].map((byte) => Buffer.of(byte))
+  t.deepEqual(split(single, 99, 0, 3).packets, wanted)
+})
+
 test('the limit counts the whole packet, wherever it is cut', (t) => {
   const fits = frame(0x30, Buffer.alloc(97))
   const tooLong = frame(0x30, Buffer.alloc(98))
@@ -141,8 +173,9 @@ const DECODERS: Readonly<Record<string, (bytes: Buffer, version: Version) => unk
   },
   puback: (bytes, version) => decodeAck(PACKET.puback, bytes, 0, bytes.length, version === 5),
   pubrel: (bytes, version) => decodeAck(PACKET.pubrel, bytes, 0, bytes.length, version === 5),
-  subscribe: (bytes, version) => decodeSubscribe(bytes, 0, bytes.length, version),
-  unsubscribe: (bytes, version) => decodeUnsubscribe(bytes, 0, bytes.length, version),
+  subscribe: (bytes, version) => decodeSubscribe(bytes, 0, bytes.length, version, MQTT_DEFAULTS),
+  unsubscribe: (bytes, version) =>
+    decodeUnsubscribe(bytes, 0, bytes.length, version, MQTT_DEFAULTS),
   disconnect: (bytes, version) => decodeDisconnect(bytes, 0, bytes.length, version === 5),
   auth: (bytes) => refuseAuth(bytes, 0, bytes.length),
 }

@@ -243,7 +243,7 @@ test('a packet larger than the client takes is left out, and the next one comes'
 })
 
 test('a topic alias makes no packet larger than the client takes', async (t) => {
-  const { port } = await startMqttOver(t)
+  const { port } = await startMqttOver(t, { mqtt: { outboundTopicAliasMax: 64 } })
   const peer = await RawPeer.connect(port)
   const properties = Buffer.of(0x22, 0, 9, 0x27, 0, 0, 0, 60)
   peer.send(connect('small', { version: 5, properties }), subscribe(1, [['#', 0]], 5))

@@ -5,7 +5,7 @@ import { hashPassword } from '../../../src/password.ts'
 import { newMessage } from '../../support/broker.ts'
 import { mqttClient, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
-import { connect, publish, subscribe } from '../../support/mqtt-packets.ts'
+import { connect, PINGREQ, publish, subscribe } from '../../support/mqtt-packets.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 
 const none = { admin: false, publish: [], consume: [], create: [] }
@@ -50,7 +50,7 @@ test('the reason of a refused connection is left out when the client takes no pa
   t.is(answers[1], 5)
 })
 
-test('publishing needs a grant for the topic: MQTT 5 says so per message, 3.1.1 is closed', async (t) => {
+test('publishing needs a grant for the topic: MQTT 5 says so per message, 3.1.1 drops it', async (t) => {
   const { port, broker } = await startMqttOver(t, { users: await users() })
   await broker.topics.ensure('secret')
   const sensor = { username: 'sensor', password: 's' }
@@ -60,9 +60,11 @@ test('publishing needs a grant for the topic: MQTT 5 says so per message, 3.1.1 
   t.is((refused as { code?: number }).code, 0x87)
   t.true(v5.client.connected)
   const v4 = await RawPeer.connect(port)
-  v4.send(connect('c', sensor), publish('secret/x', 'no', { qos: 1 }))
-  await v4.read(4)
-  t.is((await v4.closed()).length, 0)
+  v4.send(connect('c', sensor), publish('secret/x', 'no', { qos: 1 }), PINGREQ)
+  t.deepEqual([...(await v4.read(10))], [0x20, 2, 0, 0, 0xd0, 0, 0x40, 2, 0, 1])
+  v4.end()
+  const ranges = await broker.topics.ranges('secret')
+  t.true(ranges.every(({ maxOffset }) => maxOffset === 0))
 })
 
 test('a will needs the same grant, at CONNECT', async (t) => {

@@ -223,8 +223,23 @@ test('topic aliases of mqtt.js are understood', async (t) => {
   t.deepEqual(new Set(client.received.map(({ topic }) => topic)), new Set(['alias/0', 'alias/1']))
 })
 
-test('a client that takes topic aliases gets them: the topic once, then its number', async (t) => {
+test('a client that takes topic aliases gets none by default', async (t) => {
   const { port } = await startMqtt(t)
+  const peer = await RawPeer.connect(port)
+  const properties = Buffer.of(0x22, 0, 9)
+  peer.send(connect('c', { version: 5, properties }), subscribe(1, [['al', 0]], 5))
+  await peer.readPacket()
+  await peer.readPacket()
+  const publisher = await mqttClient(t, port, 5)
+  for (let i = 0; i < 2; i++) {
+    await publisher.publish('al', 'x')
+    t.deepEqual((await peer.readPacket()).bytes, publish('al', 'x', { version: 5 }))
+  }
+  peer.end()
+})
+
+test('where aliases are set, a client that takes them gets the topic once, then its number', async (t) => {
+  const { port } = await startMqtt(t, { mqtt: { outboundTopicAliasMax: 4 } })
   const peer = await RawPeer.connect(port)
   const properties = Buffer.of(0x22, 0, 1)
   peer.send(connect('c', { version: 5, properties }), subscribe(1, [['al/#', 0]], 5))
