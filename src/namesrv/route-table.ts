@@ -29,6 +29,8 @@ const MASTER_ID = 0
 const NEW_TOPIC_QUEUES = 4
 const RETRY_TOPIC_QUEUES = 1
 const BROKERS_MAX = 10_000
+/** A broker has one connection of its own; what registers many stands for a whole cluster at most. */
+const BROKERS_PER_CONNECTION_MAX = 64
 /**
  * Of all brokers, each counted for every broker that has it, retry and dead-letter topics included; a broker has
  * 10,000 topics and as many groups by default.
@@ -77,6 +79,11 @@ export class RouteTable {
     const known = this.#knownAs(key)
     if (known === undefined && this.#brokers.size >= BROKERS_MAX) {
       throw quotaExceeded(`the name server knows ${BROKERS_MAX} brokers already`)
+    }
+    if (known === undefined && this.#countOf(connection) >= BROKERS_PER_CONNECTION_MAX) {
+      throw quotaExceeded(
+        `one connection registers ${BROKERS_PER_CONNECTION_MAX} brokers at most, each broker has its own`,
+      )
     }
     const isChanged = known === undefined || !isSameVersion(known.version, table.version)
     if (key.brokerId === MASTER_ID && isChanged) this.#setTopics(key.brokerName, table)
@@ -191,6 +198,12 @@ export class RouteTable {
       queues.set(brokerName, { ...definition, perm })
     }
     return topics.size
+  }
+
+  #countOf(connection: object): number {
+    let count = 0
+    for (const broker of this.#brokers.values()) if (broker.connection === connection) count++
+    return count
   }
 
   #brokersOfCluster(cluster: string): string[] {

@@ -36,10 +36,16 @@ export interface NameServerOptions {
   readonly scanMs?: number
   /** A connection without a request for this long is closed. Clients poll routes every 30 s. */
   readonly idleMs?: number
+  /** From the first byte to the first whole command; bytes that make none show nothing. */
+  readonly introductionMs?: number
 }
 
 const SCAN_MS = 5_000
 const IDLE_MS = 120_000
+const INTRODUCTION_MS = 10_000
+/** Lines about brokers that came or went, in one window; what is more is counted. */
+const ANNOUNCED_MAX = 100
+const ANNOUNCE_WINDOW_MS = 60_000
 /** Answers that the peer has not taken; beyond, it is not read. */
 const UNSENT_BYTES_MAX = 4 * 1024 * 1024
 /** Answers to what one chunk asks for; nobody honest asks for so much ahead of reading. */
@@ -55,6 +61,9 @@ export class NameServer implements Gateway {
   readonly #scan: Timer
   readonly #largeFrames: LargeFrames
   readonly #partialFrames = new PartialFrames()
+  #announced = 0
+  #unannounced = 0
+  #announcedMs = Number.NEGATIVE_INFINITY
   #isClosing = false
   #allGone: (() => void) | undefined
 
@@ -62,13 +71,15 @@ export class NameServer implements Gateway {
     this.#context = context
     this.#trusted = options.trusted
     this.#largeFrames = new LargeFrames(context.clock)
-    const idleMs = options.idleMs ?? IDLE_MS
+    const { idleMs = IDLE_MS, introductionMs = INTRODUCTION_MS } = options
     this.#scan = context.clock.every(options.scanMs ?? SCAN_MS, () => {
       const now = context.clock.monotonic()
       for (const address of this.routes.expire(now))
         this.#announce('namesrv.broker_expired', address)
       for (const connection of this.#connections) {
-        if (now - connection.heardMs >= idleMs) connection.destroy()
+        const { heardMs, firstHeardMs = now, hasSentFrame } = connection
+        const isLate = !hasSentFrame && now - firstHeardMs >= introductionMs
+        if (isLate || now - heardMs >= idleMs) connection.destroy()
       }
     })
   }
@@ -134,7 +145,22 @@ export class NameServer implements Gateway {
     if (this.#connections.size === 0) this.#allGone?.()
   }
 
+  /** A peer may register as many brokers as the table takes: the log is not to be filled by it. */
   #announce(evt: string, address: string): void {
+    const now = this.#context.clock.monotonic()
+    if (now - this.#announcedMs >= ANNOUNCE_WINDOW_MS) {
+      if (this.#unannounced > 0) {
+        const fields = { evt: 'namesrv.brokers_unannounced', count: this.#unannounced }
+        this.#context.log.warn(fields, 'so many brokers came and went that not each had its line')
+      }
+      this.#announcedMs = now
+      this.#announced = 0
+      this.#unannounced = 0
+    }
+    if (++this.#announced > ANNOUNCED_MAX) {
+      this.#unannounced++
+      return
+    }
     this.#context.log.info(
       { evt, address },
       `broker ${address}: ${evt.slice('namesrv.broker_'.length)}`,
@@ -157,6 +183,9 @@ class NameServerConnection {
   readonly #splitter: FrameSplitter
   /** When the peer was last heard, monotonic ms. */
   heardMs: number
+  /** When its first byte came; one that sends nothing at all is the listener's affair. */
+  firstHeardMs: number | undefined
+  hasSentFrame = false
 
   constructor(socket: GatewaySocket, options: ConnectionOptions) {
     this.#socket = socket
@@ -198,6 +227,7 @@ class NameServerConnection {
   #onData(chunk: Buffer): void {
     const { clock, log } = this.#options.context
     this.heardMs = clock.monotonic()
+    this.firstHeardMs ??= this.heardMs
     try {
       this.#splitter.push(chunk)
     } catch (error) {
@@ -210,6 +240,7 @@ class NameServerConnection {
 
   #serve(command: Command): void {
     this.#options.largeFrames.release(this)
+    this.hasSentFrame = true
     if ((command.flag & FLAG_RESPONSE) !== 0) return
     if (this.#outbox.unsentBytes > ANSWERED_BYTES_MAX) {
       throw new BrokerError(

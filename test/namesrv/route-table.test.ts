@@ -297,3 +297,14 @@ test('a broker that starts anew is open for writing', (t) => {
   routes.register(registration({ counter: 1 }))
   t.is(permOf(routes, 'A'), 6)
 })
+
+test('one connection registers a bounded number of brokers, and others still register theirs', (t) => {
+  const routes = new RouteTable()
+  const connection = {}
+  const made = (i: number, by: object): Registration =>
+    registration({ brokerName: `made-${i}`, address: `10.1.0.${i}:1`, connection: by, topics: [] })
+  for (let i = 0; i < 64; i++) routes.register(made(i, connection))
+  t.throws(() => routes.register(made(64, connection)), { code: 'QUOTA_EXCEEDED' })
+  t.notThrows(() => routes.register(made(0, connection)))
+  t.notThrows(() => routes.register(made(65, {})))
+})

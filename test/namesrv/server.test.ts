@@ -4,6 +4,7 @@ import { crc32 } from '../../src/model/crc32.ts'
 import { type Command, encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../src/remoting/connection.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { LogLines } from '../support/log-lines.ts'
 import { startNameServer } from '../support/name-server.ts'
 import { RawPeer } from '../support/raw-peer.ts'
 
@@ -320,4 +321,38 @@ test('a peer that asks for much and reads nothing is let go', async (t) => {
   t.is((await route(await connect(), names[0]!)).code, 0)
   peer.resume()
   t.true((await peer.closed()).length < 200 * 1024 * 1024)
+})
+
+test('a peer that has sent no whole command is let go after its time, one that has stays', async (t) => {
+  const clock = new FakeClock()
+  const { nameServer, port, connect } = await startNameServer(t, { clock, introductionMs: 10_000 })
+  const client = await connect()
+  await route(client, 'T1')
+  const peer = await RawPeer.connect(port)
+  t.teardown(() => peer.end())
+  peer.send([0])
+  while (nameServer.connections < 2) await new Promise((resolve) => setImmediate(resolve))
+  // Its byte was read once a later request of the other is answered.
+  await route(client, 'T1')
+  clock.advance(5_000)
+  t.is(nameServer.connections, 2)
+  // A further byte is no command either.
+  peer.send([0])
+  clock.advance(5_000)
+  while (nameServer.connections > 1) await new Promise((resolve) => setImmediate(resolve))
+  t.is((await route(client, 'T1')).code, 17)
+})
+
+test('brokers that come and go in great numbers do not fill the log', async (t) => {
+  const log = new LogLines()
+  const { connect } = await startNameServer(t, { log })
+  const connections = await Promise.all([connect(), connect(), connect()])
+  for (const [at, connection] of connections.entries()) {
+    for (let i = 0; i < 50; i++) {
+      const brokerName = `made-${at}-${i}`
+      t.is((await register(connection, { brokerName, brokerAddr: `10.1.${at}.${i}:1` })).code, 0)
+    }
+  }
+  const lines = log.lines.filter(({ evt }) => evt === 'namesrv.broker_registered')
+  t.is(lines.length, 100)
 })

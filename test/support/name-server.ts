@@ -3,7 +3,7 @@ import type { ExecutionContext } from 'ava'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
 import { Listener } from '../../src/gateway/listener.ts'
-import { silentLogger } from '../../src/log.ts'
+import { type Logger, silentLogger } from '../../src/log.ts'
 import { NameServer, type NameServerOptions } from '../../src/namesrv/server.ts'
 import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import type { Credentials } from '../../src/remoting/signature.ts'
@@ -19,6 +19,7 @@ export const GENEROUS_LIMITS = {
 
 export interface StartOptions extends NameServerOptions {
   readonly clock?: Clock
+  readonly log?: Logger
   readonly port?: number
   readonly users?: Readonly<Record<string, User>>
 }
@@ -45,8 +46,9 @@ export async function startNameServer(
     log: silentLogger,
     clock: systemClock,
   })
+  const { log = silentLogger } = options
   const auth = options.users && openAuthenticator(options.users, clock)
-  const nameServer = new NameServer({ clock, log: silentLogger, auth }, options)
+  const nameServer = new NameServer({ clock, log, auth }, options)
   listener.serve(nameServer)
   const close = async (): Promise<void> => {
     listener.stopAccepting()

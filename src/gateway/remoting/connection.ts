@@ -53,6 +53,13 @@ const SERVING_MAX = 16_384
 /** Their bytes; beyond, the peer is not read. An honest command that waits has half a KiB. */
 const SERVING_BYTES_MAX = 16 * 1024 * 1024
 
+export interface RemotingDeadlines {
+  /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
+  readonly idleMs: number
+  /** From the first byte to the first whole command, or to the first signed one. */
+  readonly introductionMs: number
+}
+
 export interface ConnectionOptions {
   readonly context: GatewayContext
   readonly responses: SendResponses
@@ -101,6 +108,9 @@ export class Connection {
   #isClosing = false
   /** When the peer was last heard, monotonic ms. */
   heardMs: number
+  /** When its first byte came; one that sends nothing at all is the listener's affair. */
+  #firstHeardMs: number | undefined
+  #hasSentFrame = false
 
   constructor(socket: GatewaySocket, options: ConnectionOptions) {
     const { context, responses } = options
@@ -145,6 +155,19 @@ export class Connection {
     return this.#serving === 0 && this.#publishingBytes === 0 && this.#outbox.unsentBytes === 0
   }
 
+  /**
+   * Why the peer should go, if it should: it was silent for too long, or did not show in time what it is, by a
+   * whole command, and a signed one where there are users. Bytes that make no command show nothing.
+   */
+  overdue(nowMs: number, { idleMs, introductionMs }: RemotingDeadlines): string | undefined {
+    if (nowMs - this.heardMs >= idleMs) return `sent nothing for ${idleMs} ms`
+    const isKnown = this.#options.context.auth.anonymousAllowed
+      ? this.#hasSentFrame
+      : this.#identity.isVerified
+    if (isKnown || nowMs - (this.#firstHeardMs ?? nowMs) < introductionMs) return undefined
+    return `did not show what it is within ${introductionMs} ms`
+  }
+
   /** A one-way request of ours. */
   push({ code, fields, body }: Push): void {
     this.#pushOpaque = (this.#pushOpaque + 1) | 0
@@ -168,6 +191,7 @@ export class Connection {
 
   readonly #onData = (chunk: Buffer): void => {
     this.heardMs = this.#options.context.clock.monotonic()
+    this.#firstHeardMs ??= this.heardMs
     fastSend.reset()
     try {
       this.#splitter.push(chunk)
@@ -186,6 +210,7 @@ export class Connection {
     codec: HeaderCodec,
   ): void => {
     this.#options.largeFrames.release(this)
+    this.#hasSentFrame = true
     if (
       codec === CODEC_JSON &&
       scan.scan(bytes, headerAt, bodyAt) &&

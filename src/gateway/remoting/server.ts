@@ -9,17 +9,16 @@ import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
 import { SendResponses } from '../../remoting/send-response.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
 import type { Push } from './call.ts'
-import { Connection } from './connection.ts'
+import { Connection, type RemotingDeadlines } from './connection.ts'
 
-export interface RemotingGatewayOptions {
-  /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
-  readonly idleMs?: number
+export interface RemotingGatewayOptions extends Partial<RemotingDeadlines> {
   /** Of frames that are not whole yet, of all connections together. */
   readonly partialBytesMax?: number
 }
 
 const IDLE_MS = 120_000
-const IDLE_SCAN_MS = 10_000
+const INTRODUCTION_MS = 10_000
+const IDLE_SCAN_MS = 5_000
 /** How often a closing front-end looks whether its connections have been answered. */
 const CLOSE_POLL_MS = 20
 
@@ -44,8 +43,9 @@ export class RemotingGateway implements Gateway {
     this.#responses = new SendResponses(context.broker.identity.storeHost)
     this.#largeFrames = new LargeFrames(context.clock)
     this.#partialFrames = new PartialFrames(options.partialBytesMax)
-    const idleMs = options.idleMs ?? IDLE_MS
-    this.#idleScan = context.clock.every(IDLE_SCAN_MS, () => this.#closeIdle(idleMs))
+    const { idleMs = IDLE_MS, introductionMs = INTRODUCTION_MS } = options
+    const deadlines = { idleMs, introductionMs }
+    this.#idleScan = context.clock.every(IDLE_SCAN_MS, () => this.#closeOverdue(deadlines))
     this.#watch = context.broker.clients.watch((group) => this.#groupChanged(group))
   }
 
@@ -128,12 +128,13 @@ export class RemotingGateway implements Gateway {
     for (const connection of this.#consumers.get(group) ?? []) connection.push(push)
   }
 
-  #closeIdle(idleMs: number): void {
+  #closeOverdue(deadlines: RemotingDeadlines): void {
     const now = this.#context.clock.monotonic()
     for (const connection of this.#connections) {
-      if (now - connection.heardMs < idleMs) continue
-      const fields = { evt: 'remoting.idle', remote: connection.session.address }
-      this.#context.log.debug(fields, `a peer sent nothing for ${idleMs} ms and is let go`)
+      const reason = connection.overdue(now, deadlines)
+      if (reason === undefined) continue
+      const fields = { evt: 'remoting.overdue', remote: connection.session.address }
+      this.#context.log.debug(fields, `a peer ${reason} and is let go`)
       connection.destroy()
     }
   }
