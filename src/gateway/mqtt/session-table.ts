@@ -260,7 +260,9 @@ export class SessionTable {
     session.expiryMs = 0
     // The session goes last: one that a crash leaves without its filters binds them again or ends again.
     await this.#attempt(session, () => this.#letGo(session))
-    if (!(await this.#publishWill(session)) && !isReplaced) {
+    const isSent = await this.#publishWill(session)
+    if (!isSent && isReplaced) this.#logReplacedWill(session)
+    if (!isSent && !isReplaced) {
       this.#sessions.set(session.clientId, session)
       this.#later(session, () => this.#endIfDetached(session))
       return
@@ -312,8 +314,13 @@ export class SessionTable {
     if (session.holder === undefined) {
       session.will = will
       this.touch(session)
-    }
+    } else this.#logReplacedWill(session)
     return false
+  }
+
+  #logReplacedWill({ clientId }: Session): void {
+    const fields = { evt: 'mqtt.will_lost', clientId }
+    this.#parts.log.warn(fields, 'a client came back before the log took the will it had left')
   }
 
   #stateAfterWill(session: Session): StateChange | undefined {

@@ -71,13 +71,10 @@ export class Subscribing {
 
   /** Takes up the subscriptions of a resumed session where its cursor is, those that the client may have now. */
   async resume(): Promise<void> {
-    const { cursors, lightQueues } = this.#parts.context.broker
-    const { cursor, owner } = this.#session
-    const subscriptions = this.#granted()
-    // A crash in an UNSUBSCRIBE, or while the session ended, may have left it without its queues.
-    for (const { filter, queue, durable } of subscriptions) {
-      if (queue !== '' && durable) await lightQueues.bind(filter, owner)
-    }
+    const { cursors } = this.#parts.context.broker
+    const { cursor } = this.#session
+    const subscriptions: Subscription[] = []
+    for (const one of this.#granted()) subscriptions.push(await this.#bindAgain(one))
     await this.refresh()
     const ordinary = subscriptions.filter(({ share }) => share === undefined)
     const offsets = await Promise.all(
@@ -92,6 +89,22 @@ export class Subscribing {
     for (const subscription of subscriptions) {
       if (subscription.share !== undefined) this.#join(subscription)
     }
+  }
+
+  /**
+   * A crash in an UNSUBSCRIBE, or while the session ended, may have left a subscription without its queue.
+   * Bound anew that begins at 0, so where the subscription began on the old one says nothing.
+   */
+  async #bindAgain(subscription: Subscription): Promise<Subscription> {
+    const { text, filter, queue, durable, from } = subscription
+    if (queue === '' || !durable) return subscription
+    const { lightQueues } = this.#parts.context.broker
+    const { offset } = await lightQueues.bind(filter, this.#session.owner)
+    if (offset >= from) return subscription
+    const bound = { ...subscription, from: offset }
+    this.#session.subscriptions.set(text, bound)
+    await this.#parts.sessions.save(this.#session)
+    return bound
   }
 
   /** What is restored is authorized as if it were asked for now. */

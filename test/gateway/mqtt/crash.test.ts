@@ -214,9 +214,42 @@ test('a shared subscription that was acknowledged loses nothing that is acknowle
     },
   }))
 
+/** The filter's queue has entries from before the subscription, and is its own by now. */
+async function subscribedLate(mqtt: CrashingMqtt): Promise<void> {
+  const { peer } = await joined(mqtt.port, 'earlier', KEPT)
+  peer.send(subscribe(1, [['a/+', 1]]))
+  await suback(peer, 1)
+  await send(mqtt, 'a/b', 'old')
+  await send(mqtt, 'a/b', 'older')
+  await subscribed(mqtt, 'a/+')
+  peer.send(unsubscribe(2, ['a/+']), DISCONNECT)
+  await peer.closed()
+}
+
+test('an UNSUBSCRIBE that a kill cuts off and that is not sent again leaves a subscription that misses nothing', (t) =>
+  killBeforeEachAppend(t, {
+    prepare: subscribedLate,
+    act: async ({ port }) => {
+      const { peer } = await joined(port, 's', KEPT)
+      peer.send(unsubscribe(2, ['a/+']))
+      await unsuback(peer, 2)
+    },
+    goOn: async (mqtt, isAcknowledged) => {
+      const { peer } = await joined(mqtt.port, 's', KEPT)
+      await send(mqtt, 'a/b', 'one')
+      if (!isAcknowledged) t.deepEqual(await payloadsUntil(peer, 'one'), [])
+      peer.send(DISCONNECT)
+      await peer.closed()
+      await send(mqtt, 'a/b', 'two')
+    },
+    check: async (mqtt, isAcknowledged) => {
+      t.deepEqual(await sentTo(mqtt), isAcknowledged ? [] : ['two'])
+    },
+  }))
+
 test('an UNSUBSCRIBE that a kill cuts off leaves a session that can be taken up, and may be sent again', (t) =>
   killBeforeEachAppend(t, {
-    prepare: async (mqtt) => void (await subscribed(mqtt, 'a/+')),
+    prepare: subscribedLate,
     act: async ({ port }) => {
       const { peer } = await joined(port, 's', KEPT)
       peer.send(unsubscribe(2, ['a/+']))
