@@ -46,7 +46,7 @@ export class GroupTable {
   /** @throws GROUP_NOT_FOUND */
   need(name: string): GroupDefinition {
     const group = this.#groups.get(name)
-    if (group === undefined) throw groupNotFound(name)
+    if (group === undefined) throw groupNotFound(name, this.#options.autoCreateGroups)
     return group.definition
   }
 
@@ -84,7 +84,7 @@ export class GroupTable {
     let group = this.#groups.get(name)
     if (group === undefined) {
       checkGroupName(name)
-      if (!this.#options.autoCreateGroups) throw groupNotFound(name)
+      if (!this.#options.autoCreateGroups) throw groupNotFound(name, false)
       const definition = groupDefaults(name)
       this.#check(definition)
       group = { definition, isSaved: false }
@@ -180,8 +180,10 @@ export class GroupTable {
 
 export const groupGone = (name: string): Fact => ({ kind: FACT.group, key: name, value: null })
 
-const groupNotFound = (name: string): BrokerError =>
+/** `isCreated`: the first consumer creates a group, but what was asked for here does not. */
+const groupNotFound = (name: string, isCreated: boolean): BrokerError =>
   new BrokerError(
     'GROUP_NOT_FOUND',
-    `the consumer group '${name.slice(0, 300)}' does not exist; create it first, or let groups be created on first use`,
+    `the consumer group '${name.slice(0, 300)}' does not exist` +
+      (isCreated ? '' : '; create it first, or set broker.autoCreateGroups'),
   )

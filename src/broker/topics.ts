@@ -74,7 +74,7 @@ export class TopicTable {
   /** @throws TOPIC_NOT_FOUND */
   need(name: string): Topic {
     const topic = this.#topics.get(name)
-    if (topic === undefined) throw topicNotFound(name)
+    if (topic === undefined) throw topicNotFound(name, this.#options.autoCreateTopics)
     return topic
   }
 
@@ -159,7 +159,7 @@ export class TopicTable {
     if (topic !== undefined) return topic
     if (!this.#options.autoCreateTopics) {
       checkTopicName(name)
-      throw topicNotFound(name)
+      throw topicNotFound(name, false)
     }
     this.#checkGroupOf(name)
     const count = isGroupsTopic(name) ? 1 : (queues ?? this.#options.queuesDefault)
@@ -248,10 +248,12 @@ export class TopicTable {
   }
 }
 
-export const topicNotFound = (name: string): BrokerError =>
+/** `isCreated`: the first use creates a topic, but what was asked for here is none. */
+export const topicNotFound = (name: string, isCreated = true): BrokerError =>
   new BrokerError(
     'TOPIC_NOT_FOUND',
-    `the topic '${name.slice(0, 300)}' does not exist; create it first, or let topics be created on first use`,
+    `the topic '${name.slice(0, 300)}' does not exist` +
+      (isCreated ? '' : '; create it first, or set broker.autoCreateTopics'),
   )
 
 /** Retry and dead-letter topics come and go with their group. */

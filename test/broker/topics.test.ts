@@ -1,4 +1,5 @@
 import test from 'ava'
+import type { BrokerOptions } from '../../src/broker/options.ts'
 import type { Broker } from '../../src/gateway/gateway.ts'
 import { ANY_QUEUE } from '../../src/model/message.ts'
 import { PERM_INHERIT, PERM_READ_WRITE } from '../../src/model/topic.ts'
@@ -59,6 +60,25 @@ test('without creation on first use a message and a pull find no topic', async (
   t.is(await codeOf(broker.pull(pullRequest('orders'))), 'TOPIC_NOT_FOUND')
   t.is(await codeOf(broker.receive(receiveRequest('orders', 'g'))), 'TOPIC_NOT_FOUND')
   t.is(await codeOf(broker.topics.ensure('orders')), 'TOPIC_NOT_FOUND')
+})
+
+test('what is missing is to be created by hand only where its use does not create it', async (t) => {
+  const missing = async (options: Partial<BrokerOptions>): Promise<string[]> => {
+    const { broker } = await startBroker(t, options)
+    const errors = await Promise.all([
+      t.throwsAsync(broker.topics.ranges('orders')),
+      t.throwsAsync(broker.groups.lags('g')),
+    ])
+    return errors.map((error) => error?.message ?? '')
+  }
+  t.deepEqual(await missing({}), [
+    "the topic 'orders' does not exist",
+    "the consumer group 'g' does not exist",
+  ])
+  t.deepEqual(await missing({ autoCreateTopics: false, autoCreateGroups: false }), [
+    "the topic 'orders' does not exist; create it first, or set broker.autoCreateTopics",
+    "the consumer group 'g' does not exist; create it first, or set broker.autoCreateGroups",
+  ])
 })
 
 test('a message that must not create its topic does not', async (t) => {

@@ -100,8 +100,11 @@ function groupOf(source: SourceTerminus, address: Address): string | undefined {
   return QUEUE_GROUP_PREFIX + address.topic
 }
 
+/** An address that says how its messages are shared goes before a capability. */
 const isTopicLink = (source: SourceTerminus, address: Address): boolean =>
-  address.routing === 'topic' || source.capabilities.includes('topic')
+  address.routing === undefined
+    ? source.capabilities.includes('topic')
+    : address.routing === 'topic'
 
 /** JMS' subscriptions that are durable or shared; any other reader of a topic gets everything by itself. */
 function subscriptionOf(

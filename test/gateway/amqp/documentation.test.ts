@@ -37,3 +37,21 @@ test('every address in its tables is one', (t) => {
     t.notThrows(() => parseAddress(address), address)
   }
 })
+
+test('the table of addresses says what each of them is', (t) => {
+  const [, table = ''] = page.split('## Addresses')
+  const rows = table
+    .split('\n## ')[0]!
+    .split('\n')
+    .filter((line) => /^\| `/.test(line))
+  t.true(rows.length >= 20)
+  for (const row of rows) {
+    const [, form = '', ...cells] = row.split('|').map((cell) => cell.trim())
+    const { topic, group, queueId, tag, broadcast, routing } = parseAddress(
+      form.replaceAll('`', ''),
+    )
+    const shared = broadcast ? 'broadcast' : routing
+    const told = [topic, group, queueId, tag, shared].map((value) => String(value ?? ''))
+    t.deepEqual(told, cells.slice(0, 5), form)
+  }
+})

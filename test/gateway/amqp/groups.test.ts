@@ -35,6 +35,13 @@ test('a bare topic is shared by its readers, a group by its own', async (t) => {
   t.truthy(await broker.groups.get('q-orders'))
 })
 
+test('an address that says how it is shared goes before a capability', async (t) => {
+  const { broker, client } = await setup(t)
+  await publish(broker, 'orders', numbered(2))
+  const source = { address: 'queue://orders', capabilities: ['topic'] }
+  t.deepEqual(texts(await (await client.receiver({ source })).accept(2)), numbered(2))
+})
+
 test('two receivers of a group compete: every message once', async (t) => {
   const { broker, client, port } = await setup(t)
   const other = await connectRhea(t, port)
