@@ -12,7 +12,7 @@ import {
   writeTarget,
 } from './attach-frame.ts'
 import type { AttachFrame } from './control-frames.ts'
-import type { Outcome } from './disposition.ts'
+import { FAILED } from './disposition.ts'
 import { CONDITION, describeError, type ErrorDescription } from './errors.ts'
 import type { Ingest, IngestBudget } from './ingest.ts'
 import { type Link, type Peer, SilentLink } from './link.ts'
@@ -51,15 +51,6 @@ const UINT_MAX = 0xffff_ffff
 const SECOND = 1
 /** What a link may ask of us beside its node. */
 const LINK_CAPABILITIES = ['DELAYED_DELIVERY', 'SHARED-SUBS']
-/** A delivery that was settled without a word was not accepted: it counts as failed. */
-const SILENT_OUTCOME: Outcome = {
-  kind: 'modified',
-  failed: true,
-  isNotHere: false,
-  deliverAtMs: undefined,
-  delayMs: undefined,
-  note: undefined,
-}
 
 /** Never rejects: what goes wrong refuses the link. */
 export async function makeAttachment(
@@ -147,7 +138,8 @@ async function attachSender(
     remoteHandle: frame.handle,
     feed,
     isSettled: frame.sndSettleMode === SETTLED,
-    defaultOutcome: source.defaultOutcome ?? SILENT_OUTCOME,
+    // A delivery that was settled without a word was not accepted.
+    defaultOutcome: source.defaultOutcome ?? FAILED,
     // Zero stands for no limit (AMQP 2.7.3).
     messageBytesMax: frame.maxMessageSize || Infinity,
   })
@@ -202,7 +194,7 @@ const sameModes = (
 })
 
 /** Without the peer's terminus too: go-amqp takes a link for open that has either of them. */
-function refusal(frame: AttachFrame, error: ErrorDescription): Attachment {
+export function refusal(frame: AttachFrame, error: ErrorDescription): Attachment {
   const reply: LinkReply = {
     ...sameModes(frame),
     source: undefined,

@@ -1,7 +1,7 @@
 // The rare performatives as plain values, checked field by field (AMQP 2.7): what the connection decides
 // on and what rhea is told. Fields nobody here uses are not read.
 import { SOLE_CONNECTION, type SolePolicy } from './containers.ts'
-import { type AmqpError, decodeError } from './errors.ts'
+import { AmqpError, CONDITION, decodeError } from './errors.ts'
 import { IDLE_TIMEOUT_MS_MIN, NAME_BYTES_MAX } from './limits.ts'
 import { CODE, codeOfSymbol } from './performatives.ts'
 import { encodedFields } from './scalar-list.ts'
@@ -104,7 +104,8 @@ export class Fields {
     const text = value instanceof AmqpSymbol ? value.text : value
     if (typeof text !== 'string') throw this.#wrong(name, 'a string')
     if (Buffer.byteLength(text) > bytesMax) {
-      throw this.#wrong(name, `at most ${bytesMax} bytes long`)
+      const message = `${this.#what}.${name} is longer than ${bytesMax} bytes`
+      throw new AmqpError(CONDITION.invalidField, message)
     }
     return text
   }
@@ -163,7 +164,8 @@ export function readOpen(fields: Fields): OpenFrame {
   if (containerId === undefined) throw decodeError('open has no container-id')
   const idleTimeoutMs = fields.uint(4, 'idle-time-out')
   if (idleTimeoutMs !== undefined && idleTimeoutMs !== 0 && idleTimeoutMs < IDLE_TIMEOUT_MS_MIN) {
-    throw decodeError(`open.idle-time-out is below ${IDLE_TIMEOUT_MS_MIN} ms`)
+    const message = `open.idle-time-out is below ${IDLE_TIMEOUT_MS_MIN} ms`
+    throw new AmqpError(CONDITION.invalidField, message)
   }
   const properties = fields.map(9, 'properties')
   const product = [properties.get('product'), properties.get('version')]
@@ -205,7 +207,8 @@ export function readAttach(bytes: Buffer, at: number, end: number): AttachFrame 
   const fields = readFields('attach', bytes, at, end)
   const encoded = encodedFields(bytes.subarray(at, end), 0, ATTACH_FIELDS_MAX, 'attach')
   return {
-    name: required(fields.text(0, 'name'), 'attach.name'),
+    // Of any length: a link can be refused by a name that is too long, and not without its name.
+    name: required(fields.text(0, 'name', Infinity), 'attach.name'),
     handle: required(fields.uint(1, 'handle'), 'attach.handle'),
     isReceiver: fields.boolean(2, 'role'),
     sndSettleMode: fields.uint(3, 'snd-settle-mode'),

@@ -31,6 +31,15 @@ export type Outcome =
 
 export const ACCEPTED: Outcome = { kind: 'accepted' }
 export const RELEASED: Outcome = { kind: 'released' }
+/** Modified with delivery-failed: counted, and delivered again after the group's delay. */
+export const FAILED: Outcome = {
+  kind: 'modified',
+  failed: true,
+  isNotHere: false,
+  deliverAtMs: undefined,
+  delayMs: undefined,
+  note: undefined,
+}
 
 export class Disposition {
   /** The peer speaks as receiver, of deliveries we sent. */

@@ -171,7 +171,8 @@ export class ReceiverLink implements Link, IngestLink {
     const more = end - at
     this.#checkSize(partial.bytes + more, 0, partial.tag.length, partial.tag)
     if (this.#partials.bytes + more > this.#partials.bytesMax) {
-      throw new AmqpError(
+      // The link alone: a client that lost its connection would send all of them again, and again too much.
+      throw linkError(
         CONDITION.resourceLimit,
         `incomplete deliveries of more than ${this.#partials.bytesMax} bytes on one connection`,
       )

@@ -4,7 +4,7 @@ import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Receipt } from '../../model/message.ts'
 import type { ControlledLink } from './control-plane.ts'
-import { ACCEPTED, type Outcome, RELEASED, STATE } from './disposition.ts'
+import { ACCEPTED, FAILED, type Outcome, RELEASED, STATE } from './disposition.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
 import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import type { Flow } from './flow.ts'
@@ -55,6 +55,8 @@ export interface SenderLinkOptions {
 /** A read of the feed waits this long before it asks again. */
 const POLL_MS = 20_000
 const RETRY_MS = 1_000
+/** Of a message that is too large for the peer: it stays out of the way of those behind it. */
+const TOO_LARGE: Outcome = { ...FAILED, delayMs: 10_000 }
 
 export class SenderLink implements Link {
   readonly name: string
@@ -175,7 +177,7 @@ export class SenderLink implements Link {
     const credit = this.#credit
     const size = this.#message.load(item.record, item.attempt, item.note)
     if (size > this.#messageBytesMax) {
-      this.#refuseToSend(size)
+      this.#refuseToSend(item, size)
       return false
     }
     const head = this.#head
@@ -201,9 +203,14 @@ export class SenderLink implements Link {
     return true
   }
 
-  /** AMQP 2.7.3: more than the peer's max-message-size is an error of the link. */
-  #refuseToSend(size: number): void {
+  /**
+   * AMQP 2.7.3: more than the peer's max-message-size is an error of the link. It counts as a failure of the
+   * message: a client that attaches again goes on with the next one, and this one has an end.
+   */
+  #refuseToSend({ receipt }: FeedItem, size: number): void {
     const most = this.#messageBytesMax
+    this.#ready.splice(this.#readyAt, 1)
+    this.settled(receipt, TOO_LARGE)
     const description = `the next message has ${size} bytes; max-message-size is ${most}`
     this.#session.detach(this, { condition: CONDITION.messageSize, description })
   }

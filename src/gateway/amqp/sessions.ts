@@ -1,7 +1,7 @@
 // The sessions of one open connection, and the frames that belong to them. A mistake within a session
 // costs the session; anything worse is thrown and costs the connection.
 import type { Authenticator } from '../auth.ts'
-import { type Attachment, makeAttachment } from './attachment.ts'
+import { type Attachment, makeAttachment, refusal } from './attachment.ts'
 import {
   type AttachFrame,
   type Fields,
@@ -14,10 +14,15 @@ import {
 } from './control-frames.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { Disposition } from './disposition.ts'
-import { AmqpError, CONDITION, describeError } from './errors.ts'
+import { AmqpError, CONDITION, describeError, type ErrorDescription } from './errors.ts'
 import { Flow } from './flow.ts'
 import type { Ingest, IngestBudget } from './ingest.ts'
-import { INCOMING_WINDOW, LINKS_PER_CONNECTION_MAX, OUTGOING_WINDOW } from './limits.ts'
+import {
+  INCOMING_WINDOW,
+  LINKS_PER_CONNECTION_MAX,
+  NAME_BYTES_MAX,
+  OUTGOING_WINDOW,
+} from './limits.ts'
 import { type Link, type Peer, SilentLink } from './link.ts'
 import type { LinkClaims } from './link-claims.ts'
 import { CODE } from './performatives.ts'
@@ -26,6 +31,9 @@ import type { PartialBytes } from './receiver-link.ts'
 import { AmqpSession } from './session.ts'
 import type { Subscriptions } from './subscriptions.ts'
 import { Transfer } from './transfer.ts'
+
+/** An attach that refuses a link, without the link's name. */
+const REFUSAL_BYTES_MAX = 128
 
 export interface SessionsOptions {
   readonly peer: Peer
@@ -162,9 +170,10 @@ export class Sessions {
       this.#endFor(session, error)
       return true
     }
-    if (this.linkCount >= LINKS_PER_CONNECTION_MAX) {
-      const message = `more than ${LINKS_PER_CONNECTION_MAX} links on one connection`
-      throw new AmqpError(CONDITION.resourceLimit, message)
+    const excess = this.#excessOf(frame)
+    if (excess !== undefined) {
+      this.#onAttachment(session, frame, refusal(frame, excess))
+      return true
     }
     makeAttachment(frame, session, this.#options)
       .then((attachment) => {
@@ -173,6 +182,25 @@ export class Sessions {
       })
       .catch((error: Error) => this.#options.failed(error))
     return false
+  }
+
+  /**
+   * What is too much about an attach costs the link alone: a client that lost its connection by it would
+   * connect and attach again, and again.
+   */
+  #excessOf({ name }: AttachFrame): ErrorDescription | undefined {
+    const nameBytes = Buffer.byteLength(name)
+    if (nameBytes > NAME_BYTES_MAX) {
+      const description = `attach.name is longer than ${NAME_BYTES_MAX} bytes`
+      // A refusal has the name in it, and must fit into a frame.
+      if (nameBytes > this.#options.peer.sendFrameBytesMax - REFUSAL_BYTES_MAX) {
+        throw new AmqpError(CONDITION.invalidField, description)
+      }
+      return { condition: CONDITION.invalidField, description }
+    }
+    if (this.linkCount < LINKS_PER_CONNECTION_MAX) return undefined
+    const description = `more than ${LINKS_PER_CONNECTION_MAX} links on one connection`
+    return { condition: CONDITION.resourceLimit, description }
   }
 
   #onAttachment(session: AmqpSession, frame: AttachFrame, attachment: Attachment): void {

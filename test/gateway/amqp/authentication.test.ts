@@ -1,5 +1,7 @@
 import test, { type ExecutionContext } from 'ava'
-import type { User } from '../../../src/gateway/auth.ts'
+import { BrokerError } from '../../../src/errors.ts'
+import { SaslExchange } from '../../../src/gateway/amqp/sasl.ts'
+import type { Authenticator, User } from '../../../src/gateway/auth.ts'
 import { hashPassword } from '../../../src/password.ts'
 import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import {
@@ -85,6 +87,23 @@ test('a wrong password is answered late', async (t) => {
   await peer.closed
   t.true(performance.now() - before >= 300)
 })
+
+for (const [failure, code, what] of [
+  [new BrokerError('BUSY', 'too many checks wait'), 4, 'told to try again'],
+  [new BrokerError('UNAUTHENTICATED', 'no such user or password'), 1, 'refused for good'],
+] as const) {
+  test(`a peer whose password check ends with ${failure.code} is ${what}`, async (t) => {
+    const auth = {
+      anonymousAllowed: false,
+      verifyPassword: () => Promise.reject(failure),
+    } as unknown as Authenticator
+    const init = { mechanism: 'PLAIN', initial_response: plain('ada', 'x') }
+    const bytes = saslFrame('sasl_init', init)
+    const step = await new SaslExchange(auth, '127.0.0.1').take(bytes, 8, bytes.length)
+    t.is(step.kind, 'refused')
+    t.is((step as { frame: Buffer }).frame.at(-1), code)
+  })
+}
 
 test('where there are users nobody is anonymous, with a security layer or without', async (t) => {
   const { port } = await startWithUsers(t)

@@ -152,7 +152,7 @@ const openings: [string, string, Buffer[]][] = [
   ],
   [
     'a heartbeat every few milliseconds',
-    'amqp:decode-error',
+    'amqp:invalid-field',
     [frame('open', { container_id: 'x', idle_time_out: 10 })],
   ],
   ['a claimed frame of 4 GiB', 'amqp:connection:framing-error', [hex('ffffffff 02000000')]],
@@ -217,9 +217,9 @@ const afterOpen: [string, string, Buffer[]][] = [
     [begin(), rawFrame(hex('00 53 12 c0 07 03 a1 02 c3 28 43 42'))],
   ],
   [
-    'a link name of absurd length',
-    'amqp:decode-error',
-    [begin(), attachSender(0, 'orders', { name: 'n'.repeat(600) })],
+    'a link name that fits into no refusal',
+    'amqp:invalid-field',
+    [begin(), attachSender(0, 'orders', { name: 'n'.repeat(65_450) })],
   ],
   [
     'a flow with text for numbers',
@@ -373,8 +373,38 @@ test('incomplete deliveries of all links together have a limit', async (t) => {
   links.forEach((_, handle) => {
     peer.send(transfer({ handle, delivery_id: handle, more: true }, piece))
   })
-  t.is(await closedWith(peer), 'amqp:resource-limit-exceeded')
+  t.is(conditionOf(await peer.frame('detach')), 'amqp:resource-limit-exceeded')
+  // The links before it go on: theirs is not more than may be.
+  peer.send(transfer({ handle: 0, delivery_id: 0, aborted: true }), flow({ echo: true }))
+  await peer.frame('flow', links.length + 1)
+  t.is(peer.came().filter(({ name }) => name === 'close').length, 0)
   await othersWork()
+})
+
+test('a link name that is too long refuses the link alone', async (t) => {
+  const { peer } = await probe(t)
+  const name = 'n'.repeat(600)
+  peer.send(handshake(), begin(), attachSender(0, 'orders', { name }))
+  t.is((await peer.frame('attach')).fields['name'], name)
+  t.is(conditionOf(await peer.frame('detach')), 'amqp:invalid-field')
+  peer.send(attachSender(1, 'orders'))
+  await peer.frame('flow')
+})
+
+test('a link too many is refused, and those before it stay', async (t) => {
+  const { peer } = await probe(t)
+  peer.send(handshake())
+  for (let channel = 0; channel < 4; channel++) {
+    const attaches = Array.from({ length: 251 }, (_, handle) => {
+      const attach = attachSender(handle, 'orders', { name: `link-${channel}-${handle}` })
+      attach.writeUInt16BE(channel, 6)
+      return attach
+    })
+    peer.send(begin(channel), ...attaches)
+    await peer.frame('attach', (channel + 1) * 251)
+  }
+  t.is(conditionOf(await peer.frame('detach', 4)), 'amqp:resource-limit-exceeded')
+  t.is(peer.came().filter(({ name }) => name === 'detach').length, 4)
 })
 
 test('a disposition over all delivery ids there can be takes no time', async (t) => {

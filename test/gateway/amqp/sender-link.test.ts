@@ -10,6 +10,7 @@ import {
   UNSETTLED_PER_LINK_MAX,
 } from '../../../src/gateway/amqp/limits.ts'
 import type { Broker } from '../../../src/gateway/gateway.ts'
+import { groupDefaults } from '../../../src/model/group.ts'
 import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import { overridden } from '../../support/overridden.ts'
 import {
@@ -86,6 +87,20 @@ test('a message beyond what the peer takes costs the link, and stays in the grou
   await eventually(async () => ((await inFlight(broker, 'g')) === 0 ? true : undefined))
   t.is(await lag(broker, 'g'), 2)
   t.is(transfersTo(peer), 1)
+})
+
+test('a message beyond what the peer takes holds up none behind it, and counts as failed', async (t) => {
+  const { broker, peer } = await reader(t)
+  await publish(broker, 'orders', ['x'.repeat(1000), 'after'], {}, 0)
+  await broker.groups.put({ ...groupDefaults('g'), retryTimesMax: 0 })
+  peer.send(attachReceiver(0, 'orders::g', { max_message_size: 500 }), grant(10))
+  await peer.frame('detach')
+  // Not even one failure is allowed here, so that it is dead now.
+  await eventually(async () => ((await broker.topics.get('%DLQ%g')) ? true : undefined))
+  peer.send(frame('detach', { handle: 0, closed: true }))
+  peer.send(attachReceiver(0, 'orders::g', { max_message_size: 500 }), grant(10))
+  const { payload } = await peer.frame('transfer')
+  t.true(payload?.includes('after'))
 })
 
 test('a max-message-size of zero is none', async (t) => {
