@@ -12,7 +12,7 @@ if (missing !== undefined) {
 }
 const testJms = missing === undefined ? test.serial : test.skip
 
-const CHECKS = 23
+const CHECKS = 24
 
 testJms('a JMS application finds its queues, topics and subscriptions', async (t) => {
   const server = await spawnServer(t)

@@ -108,8 +108,7 @@ func sections(ctx context.Context, session *amqp.Session, name string) {
 	got := must(receiver.Receive(ctx, nil))
 	same(2, len(got.Data))
 	same(true, bytes.Equal(large(), bytes.Join(got.Data, nil)))
-	same(*sent.Header, amqp.MessageHeader{Durable: got.Header.Durable, Priority: got.Header.Priority, TTL: got.Header.TTL})
-	same(true, got.Header.FirstAcquirer)
+	same(*sent.Header, *got.Header)
 	same(sent.Properties.MessageID, got.Properties.MessageID)
 	same(sent.Properties.CorrelationID, got.Properties.CorrelationID)
 	same(sent.ApplicationProperties, got.ApplicationProperties)
@@ -125,7 +124,7 @@ func outcomes(ctx context.Context, session *amqp.Session, name string) {
 	receiver := must(session.NewReceiver(ctx, name, nil))
 	done(receiver.ReleaseMessage(ctx, must(receiver.Receive(ctx, nil))))
 	again := must(receiver.Receive(ctx, nil))
-	same(0, again.Header.DeliveryCount)
+	same(0, deliveryCount(again))
 	done(receiver.ModifyMessage(ctx, again, &amqp.ModifyMessageOptions{}))
 	done(receiver.RejectMessage(ctx, must(receiver.Receive(ctx, nil)), &amqp.Error{Condition: "go:bad", Description: "so"}))
 	dead := must(session.NewReceiver(ctx, "/groups/q-"+name+"/dlq", nil))
@@ -175,4 +174,12 @@ func noNode(ctx context.Context, session *amqp.Session, _ string) {
 		panic(fmt.Sprintf("expected a refusal but got %v", err))
 	}
 	same(amqp.ErrCondNotFound, refused.Condition)
+}
+
+// A message that was sent without a header comes without one as long as no delivery failed.
+func deliveryCount(message *amqp.Message) uint32 {
+	if message.Header == nil {
+		return 0
+	}
+	return message.Header.DeliveryCount
 }

@@ -10,7 +10,8 @@ import { brokerName } from './address.ts'
 import type { GroupMembers } from './presence.ts'
 
 const ID_PREFIX = 'amqp/subscription/'
-const VOLATILE = '|volatile'
+/** With a small letter in its escape, as `brokerName` writes none: no name of a durable one ends so. */
+const VOLATILE = '%7cvolatile'
 
 /** A subscription as a link names it. */
 export interface SubscriptionName {
@@ -85,6 +86,13 @@ export class Subscriptions {
     } else if ((await this.#broker.groups.get(group)) !== undefined) return false
     // Before there is a group: one without a record would be taken for another's.
     await this.#broker.sessions.save(ID_PREFIX + group, Buffer.from(JSON.stringify(wanted)))
+    try {
+      await this.#broker.groups.ensure(group)
+    } catch (error) {
+      // Names from the wire must not fill the store.
+      await this.#broker.sessions.delete(ID_PREFIX + group)
+      throw error
+    }
     return true
   }
 

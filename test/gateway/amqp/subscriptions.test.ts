@@ -127,6 +127,13 @@ test('a shared subscription in use keeps its topic', async (t) => {
   t.is((await one.accept(1)).length, 1)
 })
 
+test('a subscription whose group may not be made leaves nothing behind', async (t) => {
+  const { broker, port } = await startAmqp(t, { broker: { autoCreateGroups: false } })
+  const client = await connectRhea(t, port)
+  await t.throwsAsync(client.receiver(durable()) as Promise<never>, { any: true })
+  t.deepEqual(await broker.sessions.list('amqp/'), [])
+})
+
 test('a shared and an unshared subscription of one name exclude each other', async (t) => {
   const { client } = await setup(t)
   await leave(await client.receiver(durable()))
@@ -143,9 +150,9 @@ test('a shared subscription that is not durable is gone with its last link', asy
   await publish(broker, 'orders', ['a', 'b'])
   t.deepEqual(texts([...(await one.accept(1)), ...(await two.accept(1))]), ['a', 'b'])
   await one.detach()
-  t.truthy(await broker.groups.get('sub|volatile'))
+  t.truthy(await broker.groups.get('sub%7cvolatile'))
   await two.detach()
-  await eventually(async () => ((await broker.groups.get('sub|volatile')) ? undefined : true))
+  await eventually(async () => ((await broker.groups.get('sub%7cvolatile')) ? undefined : true))
   await publish(broker, 'orders', ['missed'])
   const three = await client.receiver(at('sub|global-volatile1'))
   await publish(broker, 'orders', ['c'])

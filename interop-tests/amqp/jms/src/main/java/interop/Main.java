@@ -88,6 +88,7 @@ public final class Main {
         checks.put("temporary queues are refused in words", this::temporary);
         checks.put("selectors are refused in words", this::selectors);
         checks.put("a large message", this::large);
+        checks.put("a message too large fails once, with failover too", this::tooLarge);
         return checks;
     }
 
@@ -573,5 +574,25 @@ public final class Main {
             session.createProducer(queue).send(session.createTextMessage(text));
             same(text.length(), textOf(got(session.createConsumer(queue))).length());
         });
+    }
+
+    private void tooLarge() throws Exception {
+        JmsConnectionFactory factory = new JmsConnectionFactory("failover:(" + url + ")");
+        Connection connection = factory.createConnection();
+        connection.start();
+        try {
+            Session session = connection.createSession(false, Session.AUTO_ACKNOWLEDGE);
+            Queue queue = session.createQueue(name("toolarge"));
+            try {
+                session.createProducer(queue).send(session.createTextMessage("0123456789".repeat(700_000)));
+                throw new AssertionError("a message beyond the limit went through");
+            } catch (JMSException expected) {
+                // The producer is gone, and nothing else.
+            }
+            session.createProducer(queue).send(session.createTextMessage("x"));
+            same("x", textOf(got(session.createConsumer(queue))));
+        } finally {
+            connection.close();
+        }
     }
 }
