@@ -32,7 +32,7 @@ export type Outcome =
 export const ACCEPTED: Outcome = { kind: 'accepted' }
 export const RELEASED: Outcome = { kind: 'released' }
 /** Modified with delivery-failed: counted, and delivered again after the group's delay. */
-export const FAILED: Outcome = {
+export const FAILED: Outcome & { kind: 'modified' } = {
   kind: 'modified',
   failed: true,
   isNotHere: false,
