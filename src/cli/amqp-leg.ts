@@ -71,8 +71,14 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
 /** Aborted with what ended the connection. */
 function whenLost(connection: Connection, address: string): AbortSignal {
   const lost = abortController()
+  let wasOpen = false
+  connection.once('connection_open', () => {
+    wasOpen = true
+  })
   for (const event of ['connection_error', 'disconnected', 'error']) {
-    connection.once(event, (context: EventContext) => lost.abort(unreachable(address, context)))
+    connection.once(event, (context: EventContext) =>
+      lost.abort(wasOpen ? brokenOff(address, context) : unreachable(address, context)),
+    )
   }
   return lost.signal
 }
@@ -85,13 +91,21 @@ const settled = <T>(
   run: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,
 ): Promise<T> => new Promise(run)
 
+const causeOf = (context: EventContext): object | undefined =>
+  context.error ?? context.connection?.error
+
+const causeText = (cause: object | undefined): string =>
+  cause === undefined ? 'the connection ended' : conditionText(cause)
+
 function unreachable(address: string, context: EventContext): BrokerError {
-  const cause = context.error ?? context.connection?.error
-  return noBroker(
-    address,
-    cause === undefined ? 'the connection ended' : conditionText(cause),
-    cause,
-  )
+  const cause = causeOf(context)
+  return noBroker(address, causeText(cause), cause)
+}
+
+function brokenOff(address: string, context: EventContext): BrokerError {
+  const cause = causeOf(context)
+  const text = `the AMQP broker at ${address} broke off: ${causeText(cause)}`
+  return new BrokerError('CLOSED', text, { cause })
 }
 
 const noBroker = (address: string, text: string, cause: unknown): BrokerError =>

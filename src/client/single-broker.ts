@@ -1,5 +1,6 @@
 // One broker at a known address, without a name server: what it advertises is ignored, so it is reached
 // also where its own idea of its address is of no use (containers, tunnels).
+import { BrokerError } from '../errors.ts'
 import { REQUEST, RESPONSE } from '../remoting/codes.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
 import { writeFields } from '../remoting/layout.ts'
@@ -53,6 +54,7 @@ export class SingleBroker implements Directory {
     if (this.#identity === undefined) {
       const connection = await this.#connection(options)
       const response = await connection.request(REQUEST.getBrokerConfig, options)
+      if (response.code === RESPONSE.requestCodeNotSupported) throw notOne(this.#address)
       const text = accepted(response, `the configuration of ${this.#address}`).body.toString()
       this.#identity = {
         cluster: settingOf(text, 'brokerClusterName') ?? 'DefaultCluster',
@@ -63,6 +65,13 @@ export class SingleBroker implements Directory {
     return this.#identity
   }
 }
+
+const notOne = (address: string): BrokerError =>
+  new BrokerError(
+    'PROTOCOL_ERROR',
+    `what listens at ${address} is no broker; if it is a name server, say so ` +
+      "(--name-server on the command line, 'nameServers' in code)",
+  )
 
 const settingOf = (properties: string, name: string): string | undefined =>
   new RegExp(`^${name}=(.*)$`, 'm').exec(properties)?.[1]?.trim()

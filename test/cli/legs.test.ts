@@ -1,7 +1,7 @@
 // pub and sub over every protocol against one server: what goes in by one comes out by another.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { runCommandLine } from '../../src/cli/run.ts'
 import { MQTT_DEFAULTS } from '../../src/gateway/mqtt/options.ts'
@@ -318,4 +318,29 @@ test('a message that the MQTT broker hangs up on was not sent, and the command s
   const { terminal, code } = run('pub', 'orders', body, ...via('mqtt'))
   t.is(await code, 1)
   t.regex(terminal.errors, /broke off/)
+})
+
+for (const leg of ['mqtt', 'amqp'] as const) {
+  test(`a connection over ${leg} that is lost later is not said never to have been`, async (t) => {
+    const cuts: Socket[] = []
+    const address = await peer(t, (socket) => {
+      const upstream = connect(server.port(leg), '127.0.0.1').on('error', () => {})
+      cuts.push(upstream, socket)
+      socket.pipe(upstream).pipe(socket)
+    })
+    const sub = run('sub', 'orders', '--tags', `cut-${leg}`, '--via', leg, '--at', address)
+    await eventually(async () => {
+      await done('pub', 'orders', 'x', '-t', `cut-${leg}`)
+      return sub.terminal.printed.length > 0 ? true : undefined
+    })
+    for (const socket of cuts) socket.destroy()
+    t.is(await sub.code, 1)
+    t.regex(sub.terminal.errors, /broker at 127\.0\.0\.1:\d+ broke off: /)
+  })
+}
+
+test('a name server that is given as a broker is named as what it is', async (t) => {
+  const { terminal, code } = run('pub', 'orders', 'x', '--broker', server.address('nameServer'))
+  t.is(await code, 1)
+  t.regex(terminal.errors, /what listens at .* is no broker; .*--name-server/)
 })
