@@ -3,6 +3,7 @@
 import type { Clock } from './clock.ts'
 import { type Config, type ListeningConfig, openFilesLimit } from './config.ts'
 import { isWildcard } from './exposure.ts'
+import { ConnectionBudget } from './gateway/connection-budget.ts'
 import { canDial, Listener } from './gateway/listener.ts'
 import type { Logger } from './log.ts'
 import type { Parts } from './parts.ts'
@@ -48,11 +49,11 @@ export async function openListeners(
 ): Promise<Listeners> {
   const listeners = new Map<ListenerName, Listener>()
   const names = LISTENERS[role].filter((name) => config[name].enabled)
-  const affordable = connectionsLimit(names, config, log)
+  const budget = connectionBudget(names, config, log)
   for (const name of names) {
-    const { host, port, connectionsMax } = config[name]
-    const limits = { ...config[name], connectionsMax: Math.min(connectionsMax, affordable) }
-    const listener = await Listener.open({ host, port, name, limits, log, clock })
+    const { host, port } = config[name]
+    const limits = config[name]
+    const listener = await Listener.open({ host, port, name, limits, budget, log, clock })
     parts.add(`${name} listener`, () => listener.close())
     listeners.set(name, listener)
   }
@@ -89,23 +90,26 @@ async function openVip({ options, port: nativePort }: Listener): Promise<Listene
 }
 
 /**
- * What each listener may have when all are full: connections beyond the limit of open files would be
- * dropped by the kernel without a word, and the store could not open its files.
+ * What the listeners share: connections beyond the limit of open files would be dropped by the kernel without a word,
+ * and the store could not open its files.
  */
-function connectionsLimit(names: readonly Section[], config: Config, log: Logger): number {
+function connectionBudget(
+  names: readonly Section[],
+  config: Config,
+  log: Logger,
+): ConnectionBudget | undefined {
   const files = openFilesLimit()
-  if (files === undefined || names.length === 0) return Number.POSITIVE_INFINITY
+  if (files === undefined || names.length === 0) return undefined
   const reserved = Math.min(FILES_RESERVED, Math.floor(files / 2))
-  const ports =
-    names.includes('remoting') && config.remoting.vipChannel ? names.length + 1 : names.length
-  const each = Math.floor((files - reserved) / ports)
+  const all = files - reserved
   const asked = Math.max(...names.map((name) => config[name].connectionsMax))
-  if (asked > each) {
-    const fields = { evt: 'server.open_files', openFiles: files, connectionsMax: each }
-    const level = each < CONNECTIONS_FEW ? 'warn' : 'debug'
-    log[level](fields, `each listener takes ${each} connections at most; raise it with ulimit -n`)
+  if (asked > all) {
+    const fields = { evt: 'server.open_files', openFiles: files, connections: all }
+    const level = all < CONNECTIONS_FEW ? 'warn' : 'debug'
+    log[level](fields, `the listeners share ${all} connections; raise it with ulimit -n`)
   }
-  return each
+  // With the VIP port, which is opened with what the native one has.
+  return new ConnectionBudget(all, names.length + 1)
 }
 
 export function addressesOf(listeners: Listeners, config: Config): readonly ServerAddress[] {

@@ -4,6 +4,7 @@ import { connect, createServer, type Server, Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
+import type { ConnectionBudget } from './connection-budget.ts'
 import type { Gateway, GatewaySocket } from './gateway.ts'
 
 export interface ListenerLimits {
@@ -24,6 +25,8 @@ export interface ListenerOptions {
   /** Section of the configuration, for messages: 'mqtt'. */
   readonly name: string
   readonly limits: ListenerLimits
+  /** What all listeners of the process share; absent: nothing but `limits` bounds this one. */
+  readonly budget?: ConnectionBudget | undefined
   readonly log: Logger
   readonly clock: Clock
 }
@@ -37,6 +40,9 @@ const KEEP_ALIVE_MS = 60_000
 const SWEEP_MS = 1_000
 /** Refusals are logged at most this often, so that a flood costs no log. */
 const REFUSAL_LOG_MS = 10_000
+
+/** The limit that all listeners share. */
+const OPEN_FILES = 'openFiles'
 
 /** What node:net keeps to itself; every use has a fallback. */
 interface SocketInside {
@@ -129,10 +135,15 @@ export class Listener {
       return
     }
     const open = this.#perAddress.get(remoteAddress) ?? 0
-    const { limits, log, clock, name } = this.options
+    const { limits, log, clock, name, budget } = this.options
     if (open >= limits.connectionsPerAddressMax) {
       accepted.destroy()
       this.#refuse('connectionsPerAddressMax', limits.connectionsPerAddressMax)
+      return
+    }
+    if (budget?.take(name) === false) {
+      accepted.destroy()
+      this.#refuse(OPEN_FILES, budget.total)
       return
     }
     const socket = new TcpSocket(accepted, limits.unsentBytesMax, clock.monotonic(), (error) => {
@@ -142,6 +153,7 @@ export class Listener {
     this.#perAddress.set(remoteAddress, open + 1)
     this.#sockets.add(socket)
     socket.onGone(() => {
+      budget?.give(name)
       this.#sockets.delete(socket)
       const left = (this.#perAddress.get(remoteAddress) ?? 1) - 1
       if (left > 0) this.#perAddress.set(remoteAddress, left)
@@ -169,7 +181,8 @@ export class Listener {
     this.#refusalLoggedMs = now
     const { name, log } = this.options
     const fields = { evt: 'listener.refused', listener: name, limit, value, refused: this.#refused }
-    log.warn(fields, `connections are refused; raise ${name}.${limit} if that is wrong`)
+    const remedy = limit === OPEN_FILES ? 'the limit of open files (ulimit -n)' : `${name}.${limit}`
+    log.warn(fields, `connections are refused; raise ${remedy} if that is wrong`)
   }
 
   #sweepSockets(): void {

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { BrokerError } from '../../src/errors.ts'
+import { ConnectionBudget } from '../../src/gateway/connection-budget.ts'
 import type { Gateway, GatewaySocket } from '../../src/gateway/gateway.ts'
 import { Listener, type ListenerLimits } from '../../src/gateway/listener.ts'
 import { silentLogger } from '../../src/log.ts'
@@ -46,6 +47,7 @@ async function open(
   t: ExecutionContext,
   accepted: (socket: GatewaySocket) => void,
   limits: Partial<ListenerLimits> = {},
+  budget?: ConnectionBudget,
 ): Promise<{ listener: Listener; gateway: TestGateway; clock: FakeClock }> {
   const gateway = new TestGateway(accepted)
   const clock = new FakeClock()
@@ -54,6 +56,7 @@ async function open(
     port: 0,
     name: 'mqtt',
     limits: { ...LIMITS, ...limits },
+    budget,
     log: silentLogger,
     clock,
   })
@@ -328,4 +331,27 @@ test('connections made before there is a gateway wait for it, unread', async (t)
   while (listener.connections === 0) await new Promise(setImmediate)
   listener.serve(new TestGateway(echo))
   t.is((await readBytes(client, 5)).toString(), 'early')
+})
+
+test('listeners that share a budget refuse when it is used up, and one that closes makes room', async (t) => {
+  const budget = new ConnectionBudget(2, 1)
+  const { listener } = await open(t, echo, {}, budget)
+  const dialled = (): Socket => {
+    const socket = connect(listener.port, '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    return socket.on('error', () => {})
+  }
+  const first = dialled()
+  const second = dialled()
+  for (const socket of [first, second]) {
+    socket.write('x')
+    await once(socket, 'data')
+  }
+  await once(dialled(), 'close')
+  first.destroy()
+  while (listener.connections > 1) await new Promise((resolve) => setImmediate(resolve))
+  const third = dialled()
+  third.write('x')
+  await once(third, 'data')
+  t.is(listener.connections, 2)
 })
