@@ -365,6 +365,8 @@ export class ViewKeeper {
       const build = await this.#restore(half, stored, from)
       if (build.views.mark < from) throw new ViewsDamaged('the half build ends too early')
       build.views.light.resumeUnnumbered()
+      // It opens and reads: whatever ends this process now is not LevelDB's opening.
+      this.#half.note(build)
       const fields = { evt: 'views.resumed', mark: build.views.mark }
       log.info(fields, 'goes on with the views that an earlier start began to build')
       return build

@@ -28,8 +28,8 @@ async function open(
   t: ExecutionContext,
   directory: string,
   clock = new FakeClock(),
+  lines = new LogLines(),
 ): Promise<Opened> {
-  const lines = new LogLines()
   const store = await openStore({ directory, storeHost, clock, log: lines, segmentBytes: 1 << 22 })
   t.teardown(() => store.close())
   return { store, lines }
@@ -255,6 +255,21 @@ test('a build that a kill ended goes on where it was', async (t) => {
     [],
   )
   await checkMany(t, again.store)
+})
+
+test('a half build that opens is not suspected for what ends the process then', async (t) => {
+  const directory = await halfBuilt(t)
+  const views = join(directory, 'views')
+  const half = readViewMarker(nodeDisk, views, 'building')!
+  writeViewMarker(nodeDisk, views, { ...half, deaths: 1 }, 'building')
+  const lines = new LogLines()
+  const opening = open(t, directory, new FakeClock(), lines)
+  while (!lines.events().includes('views.resumed')) {
+    t.deepEqual(lines.events(), [])
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.not(readViewMarker(nodeDisk, views, 'building')?.deaths, 2)
+  await checkMany(t, (await opening).store)
 })
 
 test('a half build that is another one is begun again', async (t) => {
