@@ -2,6 +2,8 @@
 
 /** RocketMQ's default `maxMessageSize`. */
 export const BODY_BYTES_MAX = 4 * 1024 * 1024
+/** What a consumer inflates a compressed body to at most: RocketMQ bounds only the bytes that are sent. */
+export const INFLATED_BODY_BYTES_MAX = 64 * 1024 * 1024
 /** The record has a signed 16-bit length for properties. */
 export const PROPERTIES_BYTES_MAX = 32_767
 export const TOPIC_CHARS_MAX = 127

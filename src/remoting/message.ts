@@ -1,7 +1,7 @@
 // A record as a consumer wants it: plain values, its body inflated.
 import { inflateSync } from 'node:zlib'
 import { formatHost } from '../model/host.ts'
-import { BODY_BYTES_MAX } from '../model/limits.ts'
+import { INFLATED_BODY_BYTES_MAX } from '../model/limits.ts'
 import { offsetMessageId } from '../model/message-id.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import { PROPERTY } from '../model/properties.ts'
@@ -63,7 +63,7 @@ export function decodeMessage(record: RecordView): WireMessage {
   }
 }
 
-/** A body as its sender gave it. Inflates to the largest legal body and no further. */
+/** A body as its sender gave it. Inflates to `INFLATED_BODY_BYTES_MAX` and no further. */
 export function inflateBody(body: Buffer, sysFlag: number): Buffer {
   if ((sysFlag & SYS_FLAG.compressed) === 0) return body
   const kind = COMPRESSION_NAMES[(sysFlag >>> COMPRESSION_SHIFT) & COMPRESSION_MASK]
@@ -73,8 +73,13 @@ export function inflateBody(body: Buffer, sysFlag: number): Buffer {
     )
   }
   try {
-    return inflateSync(body, { maxOutputLength: BODY_BYTES_MAX })
+    return inflateSync(body, { maxOutputLength: INFLATED_BODY_BYTES_MAX })
   } catch (cause) {
-    throw protocolError(`a compressed message body cannot be read: ${String(cause).slice(0, 120)}`)
+    const { code, message } = cause as NodeJS.ErrnoException
+    if (code === 'ERR_BUFFER_TOO_LARGE') {
+      const text = `a compressed message body has more than ${INFLATED_BODY_BYTES_MAX} bytes when it is inflated`
+      throw protocolError(text)
+    }
+    throw protocolError(`a compressed message body cannot be inflated: ${message.slice(0, 120)}`)
   }
 }

@@ -32,8 +32,9 @@ import { SignedScan } from '../../remoting/signed-scan.ts'
 import type { Principal } from '../auth.ts'
 import type { GatewayContext, GatewaySocket } from '../gateway.ts'
 import type { Answer, Call, Push } from './call.ts'
-import { isOurFault, responseCodeOf } from './errors.ts'
+import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
+import { Inflation } from './inflation.ts'
 import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
@@ -81,6 +82,7 @@ type Asked = Pick<Command, 'code' | 'opaque' | 'codec' | 'flag'>
 const scan = new HeaderScan()
 const fastSend = new FastSend(scan)
 const signed = new SignedScan(scan)
+const inflation = new Inflation()
 const FAST_CODES: ReadonlySet<number> = new Set([
   REQUEST.sendMessageV2,
   REQUEST.pullMessage,
@@ -193,6 +195,7 @@ export class Connection {
     this.heardMs = this.#options.context.clock.monotonic()
     this.#firstHeardMs ??= this.heardMs
     fastSend.reset()
+    inflation.reset()
     try {
       this.#splitter.push(chunk)
     } catch (error) {
@@ -349,6 +352,7 @@ export class Connection {
       host: this.session.host,
       version: command.version,
       mayCreate,
+      inflation,
     })
     for (const message of messages) this.#identity.checkOrigin(principal, message)
     this.#sends.add(command.opaque, command.codec, (command.flag & FLAG_ONE_WAY) !== 0, messages)
@@ -378,7 +382,8 @@ export class Connection {
       const fields = { evt: 'remoting.request_failed', code: command.code, err: error }
       this.#options.context.log.error(fields, 'a request failed for a reason of our own')
     }
-    this.#answer(command, { code: responseCodeOf(error), remark: error.message })
+    const code = PULL_CODES.has(command.code) ? pullResponseCodeOf(error) : responseCodeOf(error)
+    this.#answer(command, { code, remark: error.message })
   }
 
   #onSent(): void {
@@ -428,3 +433,5 @@ const SEND_CODES: ReadonlySet<number> = new Set([
   REQUEST.sendMessageV2,
   REQUEST.sendBatchMessage,
 ])
+
+const PULL_CODES: ReadonlySet<number> = new Set([REQUEST.pullMessage, REQUEST.litePullMessage])

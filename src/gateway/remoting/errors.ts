@@ -39,6 +39,12 @@ const RESPONSE_OF_ERROR = {
 
 export const responseCodeOf = (error: BrokerError): number => RESPONSE_OF_ERROR[error.code]
 
+/** A Java consumer asks again every 20 ms on flow control, and every 3 s on any other refusal. */
+export const pullResponseCodeOf = (error: BrokerError): number => {
+  const code = responseCodeOf(error)
+  return code === RESPONSE.flowControl ? RESPONSE.systemBusy : code
+}
+
 /** Is the fault ours rather than the peer's, so that someone should read of it in the log? */
 export const isOurFault = (error: BrokerError): boolean =>
   error.code === 'INTERNAL' || error.code === 'STORE_CORRUPT'

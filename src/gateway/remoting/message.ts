@@ -8,8 +8,8 @@ import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
 import { SYS_FLAG } from '../../model/record.ts'
 import { type BatchItem, decodeBatchBody } from '../../remoting/batch-body.ts'
 import { VERSION } from '../../remoting/codes.ts'
-import { inflateBody } from '../../remoting/message.ts'
 import type { SendFields } from '../../remoting/requests/send.ts'
+import type { Inflation } from './inflation.ts'
 
 /** Compression is the only thing about a body that its sender may say here. */
 const COMPRESSION_BITS = 0x701
@@ -21,6 +21,8 @@ export interface Sender {
   readonly version: number
   /** May it create the topic that it sends to? */
   readonly mayCreate: boolean
+  /** Of the chunk that brought the message. */
+  readonly inflation: Inflation
 }
 
 /** The messages of one SEND: one, or those of its batch. Views on `body`, but for what had to be inflated. */
@@ -32,14 +34,7 @@ export function messagesOf(fields: SendFields, body: Buffer, sender: Sender): Ne
   if (body.length > BODY_BYTES_MAX) throw batchTooLarge(body.length)
   const items = decodeBatchBody(body)
   if (items.length === 0) throw new BrokerError('MESSAGE_INVALID', 'the batch has no messages')
-  let bytes = 0
-  return items.map((item) => {
-    const message = messageOf(fields, item, sender)
-    // A compressed body may become a thousand times as large.
-    bytes += message.body.length
-    if (bytes > BODY_BYTES_MAX) throw batchTooLarge(bytes)
-    return message
-  })
+  return items.map((item) => messageOf(fields, item, sender))
 }
 
 /** RocketMQ bounds a batch as a whole like one message. */
@@ -51,7 +46,7 @@ const batchTooLarge = (bytes: number): BrokerError =>
 
 /** @throws BrokerError MESSAGE_INVALID */
 export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): NewMessage {
-  const plain = plainBody(item.body, fields.sysFlag & SYS_FLAGS_KEPT)
+  const plain = plainBody(item.body, fields.sysFlag & SYS_FLAGS_KEPT, sender.inflation)
   return {
     topic: fields.topic,
     queueId: fields.queueId < 0 ? ANY_QUEUE : fields.queueId,
@@ -71,21 +66,18 @@ export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): 
   }
 }
 
-/** zlib is undone; a method that we cannot undo stays for the consumers that can. */
+/**
+ * zlib is undone; a method that we cannot undo stays for the consumers that can, and so does what is larger when it
+ * is inflated than a body may be. As with Apache's broker, the limit of a body is on the bytes that are sent.
+ */
 function plainBody(
   body: Uint8Array,
   sysFlag: number,
+  inflation: Inflation,
 ): { readonly body: Uint8Array; readonly sysFlag: number } {
   if ((sysFlag & SYS_FLAG.compressed) === 0) return { body, sysFlag: sysFlag & SYS_FLAG.multiTags }
   if (!ZLIB_KINDS.has(sysFlag & COMPRESSION_BITS & ~SYS_FLAG.compressed)) return { body, sysFlag }
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-  return { body: inflate(bytes), sysFlag: sysFlag & ~COMPRESSION_BITS }
-}
-
-function inflate(body: Buffer): Buffer {
-  try {
-    return inflateBody(body, SYS_FLAG.compressed)
-  } catch (cause) {
-    throw new BrokerError('MESSAGE_INVALID', BrokerError.from(cause).message, { cause })
-  }
+  const inflated = inflation.inflate(body)
+  if (inflated === undefined) return { body, sysFlag }
+  return { body: inflated, sysFlag: sysFlag & ~COMPRESSION_BITS }
 }

@@ -14,12 +14,22 @@ import type { SendResponses } from '../../remoting/send-response.ts'
 import type { GatewayContext } from '../gateway.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
 
+/** Messages that are published in one turn of the event loop; a native batch may have many more. */
+const PUBLISHED_AT_ONCE_MAX = 4096
+
 /** One SEND that waits for its answer; `count` messages of the batch are its own. */
 interface Waiting {
   readonly opaque: number
   readonly codec: HeaderCodec
   readonly isOneWay: boolean
   readonly count: number
+}
+
+/** What one chunk brought. */
+interface Gathered {
+  readonly messages: readonly NewMessage[]
+  readonly waiting: readonly Waiting[]
+  readonly bytes: number
 }
 
 export interface SendBatchOptions {
@@ -35,6 +45,8 @@ export class SendBatch {
   #messages: NewMessage[] = []
   #waiting: Waiting[] = []
   #bytes = 0
+  /** Chunks that are published turn by turn, in their order; undefined: none is. */
+  #line: Gathered[] | undefined
 
   constructor(options: SendBatchOptions) {
     this.#options = options
@@ -69,9 +81,41 @@ export class SendBatch {
     this.#messages = []
     this.#waiting = []
     this.#bytes = 0
-    const { context, onBytes } = this.#options
-    onBytes(bytes)
-    context.broker.publish(messages).then(
+    this.#options.onBytes(bytes)
+    const gathered = { messages, waiting, bytes }
+    if (this.#line !== undefined) this.#line.push(gathered)
+    else if (messages.length <= PUBLISHED_AT_ONCE_MAX) {
+      this.#answerTo(gathered, this.#options.context.broker.publish(messages))
+    } else {
+      this.#line = [gathered]
+      void this.#publishInTurns(this.#line)
+    }
+  }
+
+  /** What comes later on the connection waits behind it, so that order is kept. */
+  async #publishInTurns(line: Gathered[]): Promise<void> {
+    const { broker } = this.#options.context
+    for (let next = line.shift(); next !== undefined; next = line.shift()) {
+      const { messages } = next
+      const slices: Promise<readonly PublishResult[]>[] = []
+      for (let at = 0; at < messages.length; at += PUBLISHED_AT_ONCE_MAX) {
+        if (at > 0) await new Promise((resolve) => setImmediate(resolve))
+        slices.push(broker.publish(messages.slice(at, at + PUBLISHED_AT_ONCE_MAX)))
+      }
+      this.#answerTo(
+        next,
+        Promise.all(slices).then((results) => results.flat()),
+      )
+    }
+    this.#line = undefined
+  }
+
+  #answerTo(
+    { messages, waiting, bytes }: Gathered,
+    published: Promise<readonly PublishResult[]>,
+  ): void {
+    const { onBytes } = this.#options
+    published.then(
       (results) => {
         onBytes(-bytes)
         this.#answer(waiting, results)

@@ -1,6 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { FastSend } from '../../../src/gateway/remoting/fast-send.ts'
+import { Inflation } from '../../../src/gateway/remoting/inflation.ts'
 import { messagesOf } from '../../../src/gateway/remoting/message.ts'
 import type { NewMessage } from '../../../src/model/message.ts'
 import { decodeCommand } from '../../../src/remoting/command.ts'
@@ -23,7 +24,8 @@ function byGeneral(bytes: Buffer, bodyAt: number): NewMessage | undefined {
   try {
     const command = decodeCommand(bytes, 0, bodyAt, bytes.length, CODEC_JSON)
     const fields = readFields(SEND_V2, command.fields)
-    const sender = { host, version: command.version, mayCreate: true }
+    const inflation = new Inflation()
+    const sender = { host, version: command.version, mayCreate: true, inflation }
     return messagesOf(fields, command.body, sender)[0]
   } catch {
     return undefined

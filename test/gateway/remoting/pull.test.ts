@@ -202,6 +202,15 @@ test('one connection may hold the pulls of many groups on one queue', async (t) 
   for (const answer of await Promise.all(pulls)) t.is(answer.code, 0, answer.remark)
 })
 
+test('a pull beyond a quota is not told flow control, on which Java asks every 20 ms', async (t) => {
+  const { connect } = await startFrontEnd(t, { broker: { groupsMax: 1 } })
+  const connection = await connect()
+  t.is((await pull(connection, { topic: 'T', group: 'first' })).code, 19)
+  const refused = await pull(connection, { topic: 'T', group: 'second' })
+  t.is(refused.code, 2)
+  t.regex(refused.remark!, /groupsMax/)
+})
+
 test('a group that may not consume gets nothing', async (t) => {
   const { connect, broker } = await startFrontEnd(t)
   const connection = await connect()

@@ -1,0 +1,49 @@
+// Inflating of compressed bodies, with a bound on what one turn of the event loop does of it: a few bytes may be
+// thousands when they are inflated, and a chunk may bring hundreds of such bodies.
+import { inflateSync } from 'node:zlib'
+import { BrokerError } from '../../errors.ts'
+import { BODY_BYTES_MAX } from '../../model/limits.ts'
+
+/** Of the bodies of one chunk together: about 4 ms each MiB. */
+const INFLATED_BYTES_MAX = 8 * 1024 * 1024
+/** What one body counts for at least: zlib's own state is made anew for each. */
+const INFLATING_BYTES_MIN = 8 * 1024
+
+export class Inflation {
+  readonly #bytesMax: number
+  #bytes = 0
+
+  constructor(bytesMax = INFLATED_BYTES_MAX) {
+    this.#bytesMax = bytesMax
+  }
+
+  /** A new chunk. */
+  reset(): void {
+    this.#bytes = 0
+  }
+
+  /**
+   * undefined: it is larger than a body may be, or the chunk has had its share.
+   * @throws BrokerError MESSAGE_INVALID for what is no zlib stream
+   */
+  inflate(body: Uint8Array): Buffer | undefined {
+    const maxOutputLength = Math.min(BODY_BYTES_MAX, this.#bytesMax - this.#bytes)
+    if (maxOutputLength < INFLATING_BYTES_MIN) return undefined
+    let bytes = maxOutputLength
+    try {
+      const inflated = inflateSync(body, { maxOutputLength })
+      bytes = inflated.length
+      return inflated
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException
+      if (code === 'ERR_BUFFER_TOO_LARGE') return undefined
+      throw new BrokerError(
+        'MESSAGE_INVALID',
+        `the message says that its body is compressed with zlib, and it cannot be inflated: ${message}`,
+        { cause },
+      )
+    } finally {
+      this.#bytes += Math.max(INFLATING_BYTES_MIN, bytes)
+    }
+  }
+}
