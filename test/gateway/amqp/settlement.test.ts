@@ -104,11 +104,11 @@ test('a message beyond what a link takes counts nothing of what the link has', a
   receiver.credit(2)
   await receiver.take()
   await closed
+  // The large one has failed and comes later.
   const other = await client.receiver('orders::g')
-  t.deepEqual(
-    (await other.accept(2)).map(({ delivery_count }) => delivery_count),
-    [0, 0],
-  )
+  const [message] = await other.accept(1)
+  t.is(bodyText(message!), 'a')
+  t.falsy(message!.delivery_count)
 })
 
 test('the first failure brings a message back at once, before what is behind it', async (t) => {
