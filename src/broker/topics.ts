@@ -109,8 +109,11 @@ export class TopicTable {
   }
 
   async put(definition: TopicDefinition): Promise<void> {
-    const { name, readQueues, writeQueues, perm, ordered, sysFlag } = definition
-    const wanted = { name, readQueues, writeQueues, perm, ordered, sysFlag }
+    const { name, readQueues, writeQueues, perm, ordered, sysFlag, messageType } = definition
+    const wanted = {
+      ...{ name, readQueues, writeQueues, perm, ordered, sysFlag },
+      ...(messageType !== undefined && { messageType }),
+    }
     this.#check(wanted)
     const known = this.#topics.get(name)
     if (known === undefined) this.#checkGroupOf(name)

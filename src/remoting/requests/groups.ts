@@ -52,6 +52,10 @@ export function groupConfigOf(map: JsonMap): GroupDefinition {
   }
 }
 
+/** Names of RocketMQ 5's attributes that the configuration sets or takes away. */
+export const groupAttributesOf = (body: Buffer): readonly string[] =>
+  [...entriesAt(parseObject(body), 'attributes')].map(([name]) => name)
+
 export const encodeGroupConfig = (group: GroupDefinition): Buffer => jsonBody(groupConfigOut(group))
 export const decodeGroupConfig = (body: Buffer): GroupDefinition => groupConfigOf(parseObject(body))
 

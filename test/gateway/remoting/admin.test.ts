@@ -55,8 +55,35 @@ for (const attributes of ['', '+message.type=FIFO', '+queue.type=SimpleCQ,+messa
     const asked = fields({ ...made, ...rest, attributes })
     t.is((await connection.request(17, { fields: asked })).code, 0)
     t.is((await broker.topics.get('Made'))?.readQueues, 3)
+    const shown = await connection.request(351, { fields: fields({ topic: 'Made' }) })
+    const { attributes: kept } = JSON.parse(shown.body.toString()) as { attributes: object }
+    const type = /message.type=(\w+)/.exec(attributes)?.[1]
+    t.deepEqual(kept, type === undefined ? {} : { 'message.type': type })
   })
 }
+
+test('the type of messages of a topic survives an update that does not name it, and a restart', async (t) => {
+  const { connect, broker, reopen } = await startFrontEnd(t)
+  const connection = await connect()
+  const put = (attributes: string, perm: number): Promise<Command> =>
+    connection.request(17, { fields: fields({ ...made, ...rest, perm, attributes }) })
+  await put('+message.type=FIFO', 6)
+  await put('', 4)
+  t.is((await broker.topics.get('Made'))?.messageType, 'FIFO')
+  await put('+message.type=DELAY', 6)
+  const again = await reopen()
+  t.is((await again.broker.topics.get('Made'))?.messageType, 'DELAY')
+})
+
+test('a group with attributes is refused by their name, and not made', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  const connection = await connect()
+  const body = Buffer.from('{"groupName":"G","attributes":{"+priority.factor":"5"}}')
+  const answer = await connection.request(200, { body })
+  t.is(answer.code, 29)
+  t.regex(answer.remark!, /no attribute '\+priority\.factor'/)
+  t.is(await broker.groups.get('G'), undefined)
+})
 
 test('a topic with an attribute that no topic has is refused by its name, and not made', async (t) => {
   const { connect, broker } = await startFrontEnd(t)

@@ -12,6 +12,7 @@ import {
   encodeGroupTable,
   GET_CONSUME_STATS,
   GROUP,
+  groupAttributesOf,
   type QueueProgress,
 } from '../../../remoting/requests/groups.ts'
 import { CLUSTER, groupResource, topicResource } from '../address.ts'
@@ -43,8 +44,18 @@ async function updateGroup(call: Call): Promise<Answer> {
   const action = known === undefined || isDeepStrictEqual(known, group) ? 'create' : 'manage'
   authorize(call, action, groupResource(group.name))
   checkGroupName(group.name)
+  checkAttributes(groupAttributesOf(call.body))
   await groups.put(group)
   return DONE
+}
+
+/** @throws BrokerError ARGUMENT_INVALID: a group here has none, and one that is dropped in silence misleads */
+function checkAttributes([first]: readonly string[]): void {
+  if (first === undefined) return
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    `groups of this broker have no attribute '${first.slice(0, 80)}', and no other either`,
+  )
 }
 
 async function deleteGroup(call: Call): Promise<Answer> {

@@ -29,8 +29,8 @@ export const topicRequests: RequestTable = new Map([
 ])
 
 /**
- * What of RocketMQ 5's attributes is true of every topic here, so that there is nothing to keep. Of types of messages a
- * broker checks none, and operators' tools declare one for each topic that they make.
+ * What of RocketMQ 5's attributes is true of every topic here. Of types of messages a broker checks none; operators'
+ * tools declare one for each topic that they make, and read it back.
  */
 const ATTRIBUTES: ReadonlySet<string> = new Set([
   ...['UNSPECIFIED', 'NORMAL', 'FIFO', 'DELAY', 'MIXED'].map((type) => `+message.type=${type}`),
@@ -42,6 +42,9 @@ async function updateTopic(call: Call): Promise<Answer> {
   const update = readFields(UPDATE_TOPIC, call.fields)
   const { topics } = call.context.broker
   const known = await topics.get(update.topic)
+  const attributes = update.attributes ?? ''
+  // An update that does not name it leaves it as it was.
+  const messageType = messageTypeOf(attributes) ?? known?.messageType
   const wanted = {
     name: update.topic,
     readQueues: update.readQueueNums,
@@ -49,15 +52,25 @@ async function updateTopic(call: Call): Promise<Answer> {
     perm: update.perm,
     ordered: update.order,
     sysFlag: update.topicSysFlag ?? 0,
+    ...(messageType !== undefined && { messageType }),
   }
   // To create is not to change: a topic that is there already belongs to everyone who uses it.
   const action = known === undefined || isDeepStrictEqual(known, wanted) ? 'create' : 'manage'
   authorize(call, action, topicResource(update.topic))
   checkTopicName(update.topic)
-  checkAttributes(update.attributes ?? '')
+  checkAttributes(attributes)
   await topics.put(wanted)
   return DONE
 }
+
+const MESSAGE_TYPE = '+message.type='
+
+/** The last one counts. */
+const messageTypeOf = (attributes: string): string | undefined =>
+  attributes
+    .split(',')
+    .findLast((one) => one.startsWith(MESSAGE_TYPE))
+    ?.slice(MESSAGE_TYPE.length)
 
 /** As a list: `+name=value` sets, `-name` takes away. @throws BrokerError ARGUMENT_INVALID */
 function checkAttributes(text: string): void {
