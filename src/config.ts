@@ -109,7 +109,7 @@ export const configSchema = z.strictObject({
     .int()
     .min(100)
     .default(10_000)
-    .describe('How long a stop waits for connections to say goodbye.'),
+    .describe('How long a stop waits for clients at most; silent ones are cut off after 250 ms.'),
   insecureOpenToTheNetwork: z
     .boolean()
     .default(false)

@@ -32,7 +32,8 @@ export interface RegistrarOptions {
 const PERIOD_MS = 30_000
 const TIMEOUT_MS = 24_000
 const RETRY_MS_MIN = 500
-const FAREWELL_MS = 3_000
+/** A name server that does not answer holds up no stop: it forgets the broker by itself. */
+const FAREWELL_MS = 500
 /** Two missed rounds, and a third that is late. */
 const MISSED_PERIODS = 4
 
@@ -119,14 +120,22 @@ class Target {
   async unregister(): Promise<void> {
     this.#isClosed = true
     this.#retry?.cancel()
+    let late: Timer | undefined
+    const isLate = new Promise<void>((resolve) => {
+      late = this.#context.clock.after(FAREWELL_MS, resolve)
+    })
+    await Promise.race([this.#sayGoodbye(), isLate])
+    late?.cancel()
+    this.#connection?.close()
+  }
+
+  async #sayGoodbye(): Promise<void> {
     await this.#running
     const connection = this.#connection
-    if (connection?.isOpen) {
-      const fields = writeFields(BROKER, this.#key(connection))
-      const farewell = { fields, timeoutMs: FAREWELL_MS }
-      await connection.request(REQUEST.unregisterBroker, farewell).catch(() => {})
-    }
-    connection?.close()
+    if (!connection?.isOpen) return
+    const fields = writeFields(BROKER, this.#key(connection))
+    const farewell = { fields, timeoutMs: FAREWELL_MS }
+    await connection.request(REQUEST.unregisterBroker, farewell).catch(() => {})
   }
 
   async #run(): Promise<void> {

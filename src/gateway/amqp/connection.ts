@@ -296,6 +296,15 @@ export class AmqpConnection
     this.#startGrace()
   }
 
+  /** What it sent is still being stored. */
+  get isBusy(): boolean {
+    return this.#isLeaving
+  }
+
+  get unsentBytes(): number {
+    return this.outbox.pendingBytes
+  }
+
   /** Reads no more, answers what came, and says goodbye. */
   close(): void {
     if (this.#stage !== 'open') {

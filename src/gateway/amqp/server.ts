@@ -1,6 +1,7 @@
 // The AMQP 1.0 front-end: takes sockets from the listener, one connection each, and owns what they share.
 import { randomUUID } from 'node:crypto'
 import type { Timer } from '../../clock.ts'
+import { seeOff } from '../farewell.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
 import { AmqpConnection, type ConnectionShare } from './connection.ts'
 import { Containers } from './containers.ts'
@@ -74,17 +75,9 @@ export class AmqpGateway implements Gateway {
   async close(deadlineMs: number): Promise<void> {
     this.#isClosing = true
     for (const timer of this.#timers) timer.cancel()
-    if (this.#connections.size === 0) return
-    await new Promise<void>((resolve) => {
-      const late = this.#share.context.clock.after(deadlineMs, () => {
-        this.#each((connection) => connection.destroy())
-        resolve()
-      })
-      this.#whenEmpty = () => {
-        late.cancel()
-        resolve()
-      }
-      this.#each((connection) => connection.close())
+    this.#each((connection) => connection.close())
+    await seeOff(this.#connections, this.#share.context.clock, deadlineMs, (allGone) => {
+      this.#whenEmpty = allGone
     })
   }
 }

@@ -70,6 +70,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   #needsSave = false
   #isSaving = false
   #isThrottled = false
+  /** The gateway closes: what was sent is answered, nothing more is read. */
+  #isLeaving = false
   /** Too much waits for the session to be saved. */
   #isBacklogged = false
 
@@ -212,7 +214,23 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   /** The gateway closes. */
   shutDown(): void {
-    this.#end(OURS, REASON.serverShuttingDown)
+    const client = this.#client
+    if (client === undefined) {
+      this.#end(OURS, REASON.serverShuttingDown)
+      return
+    }
+    // What is on its way into the log is answered before the goodbye.
+    this.#isLeaving = true
+    this.#setReading()
+    void client.inbound.stored().then(() => this.#end(OURS, REASON.serverShuttingDown))
+  }
+
+  get isBusy(): boolean {
+    return this.#state === 'open'
+  }
+
+  get unsentBytes(): number {
+    return this.#socket.unsentBytes
   }
 
   destroy(): void {
@@ -386,7 +404,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   /** Not the peer's doing: it is not read, so nothing can be heard from it. */
   get #isReadingStopped(): boolean {
-    return this.#splitter.isHeld || this.#isThrottled || this.#isBacklogged
+    return this.#splitter.isHeld || this.#isThrottled || this.#isBacklogged || this.#isLeaving
   }
 
   /** The connection's part of the session ends now; the socket when its last bytes are sent. */

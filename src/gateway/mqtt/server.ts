@@ -1,6 +1,7 @@
 // The MQTT front-end: MQTT 3.1, 3.1.1 and 5 over the Broker port. Accepts sockets, keeps the connections and
 // what they share, and lets them go.
 import { BrokerError } from '../../errors.ts'
+import { seeOff } from '../farewell.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
 import { Addresses } from './address.ts'
 import { ConnectBudget } from './connect-budget.ts'
@@ -74,15 +75,9 @@ export class MqttGateway implements Gateway {
     const { clock, log } = this.#parts.context
     await this.#opening?.catch(() => {})
     for (const connection of this.#connections) connection.shutDown()
-    const deadline = clock.after(deadlineMs, () => {
-      for (const connection of this.#connections) connection.destroy()
+    await seeOff(this.#connections, clock, deadlineMs, (allGone) => {
+      this.#allGone = allGone
     })
-    if (this.#connections.size > 0) {
-      await new Promise<void>((resolve) => {
-        this.#allGone = resolve
-      })
-    }
-    deadline.cancel()
     await this.#parts.sessions.close()
     this.#parts.addresses.close()
     log.debug({ evt: 'mqtt.closed' }, 'the MQTT front-end is closed')

@@ -152,9 +152,17 @@ export class Connection {
     socket.resume()
   }
 
+  get isBusy(): boolean {
+    return this.#serving > 0 || this.#publishingBytes > 0
+  }
+
+  get unsentBytes(): number {
+    return this.#outbox.unsentBytes
+  }
+
   /** Nothing is being served and nothing waits to be sent. */
   get isIdle(): boolean {
-    return this.#serving === 0 && this.#publishingBytes === 0 && this.#outbox.unsentBytes === 0
+    return !this.isBusy && this.unsentBytes === 0
   }
 
   /**

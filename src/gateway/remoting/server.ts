@@ -7,6 +7,7 @@ import { writeFields } from '../../remoting/layout.ts'
 import { PartialFrames } from '../../remoting/partial-frames.ts'
 import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
 import { SendResponses } from '../../remoting/send-response.ts'
+import { seeOff } from '../farewell.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
 import type { Push } from './call.ts'
 import { Connection, type RemotingDeadlines } from './connection.ts'
@@ -19,8 +20,6 @@ export interface RemotingGatewayOptions extends Partial<RemotingDeadlines> {
 const IDLE_MS = 120_000
 const INTRODUCTION_MS = 10_000
 const IDLE_SCAN_MS = 5_000
-/** How often a closing front-end looks whether its connections have been answered. */
-const CLOSE_POLL_MS = 20
 
 export class RemotingGateway implements Gateway {
   readonly protocol = 'remoting'
@@ -76,20 +75,12 @@ export class RemotingGateway implements Gateway {
     this.#idleScan.cancel()
     for (const connection of this.#connections) connection.retire()
     const { clock } = this.#context
-    const deadline = clock.monotonic() + deadlineMs
-    if (this.#connections.size === 0) return
-    const gone = new Promise<void>((resolve) => {
-      this.#allGone = resolve
+    const told = (allGone: () => void): void => {
+      this.#allGone = allGone
+    }
+    await seeOff(this.#connections, clock, deadlineMs, told, () => {
+      for (const connection of this.#connections) if (connection.isIdle) connection.end()
     })
-    const poll = clock.every(CLOSE_POLL_MS, () => {
-      const isLate = clock.monotonic() >= deadline
-      for (const connection of this.#connections) {
-        if (isLate) connection.destroy()
-        else if (connection.isIdle) connection.end()
-      }
-    })
-    await gone
-    poll.cancel()
   }
 
   #forget(connection: Connection): void {
