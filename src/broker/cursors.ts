@@ -13,6 +13,7 @@ export interface Place {
   state(): CursorState | undefined
   /** Everything below is settled. */
   committed(): QueueOffset
+  available(): Available
   /** Somebody moved the group: forget what is in flight when it goes back, settle what is below. */
   commit(offset: QueueOffset): void
   restart(offset: QueueOffset): void
@@ -33,6 +34,14 @@ interface Moved {
 const isLate = ({ to, reached }: Moved, offset: QueueOffset): boolean =>
   offset < to || offset > (reached ?? to)
 
+/** What a group could be handed now. */
+export interface Available {
+  /** Waits to be handed out again; ascending. */
+  readonly waiting: readonly QueueOffset[]
+  /** First offset that was never handed out. */
+  readonly next: QueueOffset
+}
+
 export class Cursor implements LazyFact {
   readonly group: string
   readonly topic: string
@@ -52,6 +61,13 @@ export class Cursor implements LazyFact {
   get committed(): QueueOffset | undefined {
     if (this.place !== undefined) return this.place.committed()
     return this.stored && committedOf(this.stored)
+  }
+
+  /** undefined for a group that was never here. */
+  get available(): Available | undefined {
+    if (this.place !== undefined) return this.place.available()
+    const { stored } = this
+    return stored && { waiting: stored.unsettled.map(({ offset }) => offset), next: stored.next }
   }
 
   fact(): Fact | undefined {
@@ -122,6 +138,11 @@ export class CursorTable {
 
   committed(group: string, topic: string, queueId: number): QueueOffset | undefined {
     return this.#find(group, topic, queueId)?.committed
+  }
+
+  available(group: string, topic: string, queueId: number): Available {
+    const cursor = this.#find(group, topic, queueId)
+    return cursor?.available ?? { waiting: [], next: this.#store.range(topic, queueId).minOffset }
   }
 
   /**

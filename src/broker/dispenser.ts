@@ -100,7 +100,7 @@ export class Dispenser {
   /** Estimate of how many. */
   get available(): number {
     let count = 0
-    for (const { queue } of this.#sources) count += queue.available
+    for (const { queue } of this.#sources) count += queue.availableCount
     return count
   }
 

@@ -4,7 +4,7 @@
 import type { Receipt } from '../model/message.ts'
 import { type QueueOffset, queueOffset } from '../model/positions.ts'
 import type { CursorState, Unsettled } from './cursor-fact.ts'
-import type { Cursor, Place } from './cursors.ts'
+import type { Available, Cursor, Place } from './cursors.ts'
 import { ReadyList } from './ready-list.ts'
 import { type Entry, type Holder, newEntry, OWNER_UNKNOWN, STATE } from './unsettled.ts'
 
@@ -66,7 +66,7 @@ export class GroupQueue implements Place {
   }
 
   /** Estimate of what could be handed out. */
-  get available(): number {
+  get availableCount(): number {
     return this.#readyCount + this.maxOffset - this.next
   }
 
@@ -240,6 +240,14 @@ export class GroupQueue implements Place {
   committed(): QueueOffset {
     for (const entry of this.#unsettled.values()) return entry.offset
     return this.next
+  }
+
+  available(): Available {
+    const waiting: QueueOffset[] = []
+    for (const { offset, state } of this.#unsettled.values()) {
+      if (state === STATE.ready) waiting.push(offset)
+    }
+    return { waiting, next: this.next }
   }
 
   state(): CursorState | undefined {

@@ -71,6 +71,10 @@ export const cursorsPort = (parts: BrokerParts) => {
   return {
     committed: async (group: string, topic: string, queueId: number) =>
       cursors.committed(group, topic, queueId),
+    available: async (group: string, topic: string, queueId: number) => {
+      checkQueue(topic, queueId)
+      return cursors.available(group, topic, queueId)
+    },
     commit: async (group: string, topic: string, queueId: number, offset: QueueOffset) => {
       const isReceiving = cursors.commit(
         group,

@@ -122,6 +122,12 @@ export interface Groups {
 export interface Cursors {
   /** undefined when the group never committed here. */
   committed(group: string, topic: string, queueId: number): Promise<QueueOffset | undefined>
+  /** What the group could be handed now: what waits to be handed out again, ascending, and what it never had. */
+  available(
+    group: string,
+    topic: string,
+    queueId: number,
+  ): Promise<{ readonly waiting: readonly QueueOffset[]; readonly next: QueueOffset }>
   /**
    * Next offset to consume. Kept at once, durable within a second (sooner at shutdown). Where a group starts, its
    * first here, gets into the log before any message that is published after the call.

@@ -1,13 +1,20 @@
 // Messages read by position from some queues of a topic: broadcast, replay and browsing. Nothing is kept
 // for the reader in the broker; the cursors live and die with the link.
+
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
-import { recordsOf } from '../../model/record.ts'
+import { PROPERTY } from '../../model/properties.ts'
+import { type RecordView, recordsOf } from '../../model/record.ts'
+import { originalTopic } from '../../model/routing-name.ts'
 import type { TagFilter } from '../../model/tag-filter.ts'
 import type { Feed, FeedItem } from './feed.ts'
 import type { Peer } from './link.ts'
 
 export interface QueueCursor {
+  /** The feed's topic, or the retry topic of the group that is browsed. */
+  readonly topic: string
   readonly queueId: number
+  /** To be read before `offset`, ascending. */
+  readonly waiting: QueueOffset[]
   offset: QueueOffset
   /** False when everything up to the last known end was read. */
   mayHaveMore: boolean
@@ -38,10 +45,11 @@ export class QueueFeed implements Feed {
   }
 
   #arrived(queueId: number): void {
-    const cursor = this.#cursors.find((one) => one.queueId === queueId)
+    const cursor = this.#cursors.find((one) => one.queueId === queueId && one.topic === this.#topic)
     if (cursor !== undefined) cursor.mayHaveMore = true
     else if (this.#takesNewQueues) {
-      this.#cursors.push({ queueId, offset: queueOffset(0), mayHaveMore: true })
+      const place = { topic: this.#topic, queueId, waiting: [], offset: queueOffset(0) }
+      this.#cursors.push({ ...place, mayHaveMore: true })
     } else return
     this.#wake?.()
   }
@@ -83,20 +91,29 @@ export class QueueFeed implements Feed {
     into: FeedItem[],
   ): Promise<number> {
     cursor.mayHaveMore = false
+    const run = runOf(cursor.waiting, max)
+    const from = run > 0 ? cursor.waiting[0]! : cursor.offset
     const result = await this.#peer.broker.pull({
-      topic: this.#topic,
+      topic: cursor.topic,
       queueId: cursor.queueId,
-      offset: cursor.offset,
-      maxMessages: max,
+      offset: from,
+      maxMessages: run > 0 ? run : max,
       maxBytes,
       filter: this.#filter,
       waitMs: 0,
     })
-    cursor.offset = result.nextOffset
-    if (result.status !== 'at-end' && result.nextOffset < result.maxOffset) {
+    if (run > 0) {
+      const read = cursor.waiting.findIndex((offset) => offset >= result.nextOffset)
+      cursor.waiting.splice(0, Math.max(1, Math.min(run, read === -1 ? run : read)))
       cursor.mayHaveMore = true
+    } else {
+      cursor.offset = result.nextOffset
+      cursor.mayHaveMore = result.status !== 'at-end' && result.nextOffset < result.maxOffset
     }
     for (const record of recordsOf(result.records)) {
+      // With a filter a read goes on behind the run, where other messages stand.
+      if (run > 0 && record.queueOffset >= from + run) break
+      if (cursor.topic !== this.#topic && sourceOf(record) !== this.#topic) continue
       into.push({ record, attempt: 1, receipt: undefined, note: undefined })
     }
     return result.records.length
@@ -126,3 +143,14 @@ export class QueueFeed implements Feed {
     this.#watch[Symbol.dispose]()
   }
 }
+
+/** How many of the first offsets, `max` at most, stand without a gap. */
+function runOf(waiting: readonly QueueOffset[], max: number): number {
+  let run = 0
+  while (run < max && run < waiting.length && waiting[run] === waiting[0]! + run) run++
+  return run
+}
+
+/** The topic whose consumers a retry belongs to. */
+const sourceOf = (record: RecordView): string =>
+  record.property(PROPERTY.receivedFrom) ?? originalTopic(record)

@@ -7,6 +7,7 @@ import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
 import type { Authenticator } from '../auth.ts'
 import { type Address, GRAMMAR, parseAddress, type StartAt } from './address.ts'
+import { cursorsOfGroup } from './browsing.ts'
 import type { Feed } from './feed.ts'
 import { GroupFeed, type GroupSource } from './group-feed.ts'
 import type { Peer } from './link.ts'
@@ -53,16 +54,23 @@ export async function openSource(
   const startAt = source.filters.find((one) => one.startAt)?.startAt ?? address.startAt
   const isSubscription = address.group === undefined && isTopicLink(source, address)
   const subscribed = isSubscription ? subscriptionOf(request, address, peer) : undefined
-  const group = subscribed?.group ?? groupOf(source, address)
+  const group = subscribed?.group ?? groupOf(source, address, startAt)
+  const isBrowser = source.isCopy && subscribed === undefined && startAt === undefined
   await ensureTopic(topic, peer.broker, auth, peer.principal)
   if (group === undefined) {
     claim.take()
-    const feed = await openQueues(address, filter, startAt, source, peer)
+    const feed = await openQueues(address, filter, startAt, peer)
     return { feed, subscription: undefined }
   }
   checkGroupName(group)
   auth.authorize(peer.principal, 'consume', { kind: 'group', name: group })
   claim.take()
+  if (isBrowser) {
+    const cursors = await cursorsOfGroup(peer.broker, group, topic, address.queueId)
+    const takesNewQueues = address.queueId === undefined
+    const feed = new QueueFeed(peer, { topic, filter, cursors, takesNewQueues })
+    return { feed, subscription: undefined }
+  }
   const selection = { topic, filter: filter.expression }
   const isOwned =
     subscribed !== undefined && (await subscriptions.open(subscribed, selection, peer.principal))
@@ -92,11 +100,16 @@ function groupStart(startAt: StartAt | undefined, isSubscription: boolean): 'fir
 }
 
 /** undefined for reading by position. */
-function groupOf(source: SourceTerminus, address: Address): string | undefined {
-  if (address.group !== undefined) return address.group
+function groupOf(
+  source: SourceTerminus,
+  address: Address,
+  startAt: StartAt | undefined,
+): string | undefined {
+  // A copy that begins where it says is one of the log, not of what is left for a group.
+  const isOfLog = source.isCopy && startAt !== undefined
+  if (address.group !== undefined && !isOfLog) return address.group
   if (address.broadcast || address.queueId !== undefined) return undefined
-  // To copy from a queue is to browse it.
-  if (isTopicLink(source, address) || source.isCopy) return undefined
+  if (isTopicLink(source, address) || isOfLog) return undefined
   return QUEUE_GROUP_PREFIX + address.topic
 }
 
@@ -141,7 +154,6 @@ async function openQueues(
   address: Address,
   filter: TagFilter,
   startAt: StartAt | undefined,
-  source: SourceTerminus,
   peer: Peer,
 ): Promise<Feed> {
   const { topic, queueId } = address
@@ -153,13 +165,12 @@ async function openQueues(
       `topic '${topic}' has the queues 0 to ${ranges.length - 1}, not ${queueId}`,
     )
   }
-  // One queue and browsing begin at the beginning, a broadcast now.
-  const isReplay = queueId !== undefined || (source.isCopy && !isTopicLink(source, address))
-  const start = startAt ?? { kind: isReplay ? 'first' : 'next' }
+  // One queue begins at the beginning, a broadcast now.
+  const start = startAt ?? { kind: queueId === undefined ? 'next' : 'first' }
   const cursors: QueueCursor[] = []
   for (const range of wanted) {
     const offset = await offsetOf(start, topic, range, peer)
-    cursors.push({ queueId: range.queueId, offset, mayHaveMore: true })
+    cursors.push({ topic, queueId: range.queueId, waiting: [], offset, mayHaveMore: true })
   }
   return new QueueFeed(peer, { topic, filter, cursors, takesNewQueues: queueId === undefined })
 }

@@ -69,7 +69,10 @@ public final class Main {
         checks.put("headers", this::headers);
         checks.put("a queue is shared by its consumers", this::queueIsShared);
         checks.put("an unacknowledged message comes again", this::recover);
-        checks.put("a message that keeps failing is dead", this::redeliveryPolicy);
+        checks.put("a queue keeps the order of its sender", this::order);
+        checks.put("consumers that close count nothing of what they did not look at", this::closing);
+        checks.put("a message that keeps failing waits for another consumer", this::redeliveryPolicy);
+        checks.put("a message that keeps failing and is rejected is dead", this::rejectingPolicy);
         checks.put("a browser sees what is there and takes nothing", this::browse);
         checks.put("a topic's subscribers all get everything from then on", this::topic);
         checks.put("a durable subscription survives its connection", this::durable);
@@ -267,10 +270,57 @@ public final class Main {
         });
     }
 
+    private void order() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("order"));
+            MessageProducer producer = session.createProducer(queue);
+            for (int i = 0; i < 200; i++) producer.send(session.createTextMessage("m" + i));
+            MessageConsumer consumer = session.createConsumer(queue);
+            for (int i = 0; i < 200; i++) same("m" + i, textOf(got(consumer)));
+        });
+    }
+
+    /** The client detaches first, with its whole prefetch unsettled. */
+    private void closing() throws Exception {
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue queue = session.createQueue(name("closing"));
+            MessageProducer producer = session.createProducer(queue);
+            for (int i = 0; i < 60; i++) producer.send(session.createTextMessage("m" + i));
+            for (int i = 0; i < 20; i++) {
+                MessageConsumer consumer = session.createConsumer(queue);
+                same("m" + i, textOf(got(consumer)));
+                consumer.close();
+            }
+            MessageConsumer last = session.createConsumer(queue);
+            for (int i = 20; i < 60; i++) {
+                Message message = got(last);
+                same("m" + i, textOf(message));
+                same(1, message.getIntProperty("JMSXDeliveryCount"));
+            }
+        });
+    }
+
     private void redeliveryPolicy() throws Exception {
-        JmsConnectionFactory factory = new JmsConnectionFactory(url + "?jms.redeliveryPolicy.maxRedeliveries=1");
         String name = name("poison");
-        Connection connection = factory.createConnection();
+        failing("", name);
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            same("poison", textOf(got(session.createConsumer(session.createQueue(name)))));
+        });
+    }
+
+    private void rejectingPolicy() throws Exception {
+        String name = name("rejected");
+        failing("&jms.redeliveryPolicy.outcome=REJECTED", name);
+        inSession(Session.AUTO_ACKNOWLEDGE, session -> {
+            Queue dead = session.createQueue("/groups/q-" + name + "/dlq");
+            same("poison", textOf(got(session.createConsumer(dead))));
+        });
+    }
+
+    /** Sends a message that a consumer with one redelivery fails at until it has had enough of it. */
+    private void failing(String options, String name) throws Exception {
+        String limited = url + "?jms.redeliveryPolicy.maxRedeliveries=1" + options;
+        Connection connection = new JmsConnectionFactory(limited).createConnection();
         connection.start();
         try {
             Session session = connection.createSession(false, Session.CLIENT_ACKNOWLEDGE);
@@ -282,9 +332,6 @@ public final class Main {
             got(consumer);
             session.recover();
             same(null, consumer.receive(500));
-            String dlq = "/groups/q-" + name + "/dlq";
-            Queue dead = session.createQueue(dlq);
-            same("poison", textOf(got(session.createConsumer(dead))));
         } finally {
             connection.close();
         }
@@ -301,7 +348,16 @@ public final class Main {
             browser.close();
             same(20, seen);
             MessageConsumer consumer = session.createConsumer(queue);
-            for (int i = 0; i < 20; i++) got(consumer);
+            for (int i = 0; i < 18; i++) got(consumer);
+            consumer.close();
+            QueueBrowser later = session.createBrowser(queue);
+            Enumeration<?> left = later.getEnumeration();
+            same("m18", textOf((Message) left.nextElement()));
+            same("m19", textOf((Message) left.nextElement()));
+            same(false, left.hasMoreElements());
+            later.close();
+            MessageConsumer rest = session.createConsumer(queue);
+            for (int i = 0; i < 2; i++) got(rest);
         });
     }
 
