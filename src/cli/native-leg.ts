@@ -67,11 +67,15 @@ const arrivalOf = (message: Message, settle: () => Promise<void>): Arrival => ({
   settle,
 })
 
+/** Errors that name times or places differ each time. */
+const TOLD_MAX = 100
+
 /** Each thing once: what lasts is told when it begins, not as often as it is tried. */
 async function tell(client: Client, { topic, note }: Wish): Promise<void> {
   const told = new Set<string>()
   const once = (text: string): void => {
     if (told.has(text)) return
+    if (told.size === TOLD_MAX) told.clear()
     told.add(text)
     note(text)
   }

@@ -54,6 +54,18 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
   }
 }
 
+/** Joined with its first call; `rest` is how, beside the group and what it wants. */
+interface Receiver {
+  readonly subscription: Subscription
+  readonly rest: string
+}
+
+const unlikeFirst = (group: string): BrokerError =>
+  new BrokerError(
+    'ARGUMENT_INVALID',
+    `this client receives for group '${group}' with other options already; say the same at each call of receive`,
+  )
+
 interface Closable {
   close(options: CloseOptions): Promise<void>
 }
@@ -68,7 +80,7 @@ export class Client implements AsyncDisposable {
   readonly #positions: Positions
   readonly #context: MemberContext
   readonly #open = new Set<Closable>()
-  readonly #receivers = new Map<string, Subscription>()
+  readonly #receivers = new Map<string, Receiver>()
   readonly #hold: Timer = holdProcess()
   #closing: Promise<void> | undefined
   #isDrained = false
@@ -141,19 +153,22 @@ export class Client implements AsyncDisposable {
     const member = memberOptions({ prefetch: RECEIVE_PREFETCH, ...options })
     const filters = [...member.topics].map(([topic, { expression }]) => `${topic}=${expression}`)
     const key = [member.group, ...filters.sort()].join('\u0000')
+    const rest = JSON.stringify({ ...member, topics: undefined })
     let receiver = this.#receivers.get(key)
     if (receiver === undefined) {
-      receiver = this.#keep(
+      const subscription = this.#keep(
         (closed) =>
           new Subscription(member, this.#context, () => {
             this.#receivers.delete(key)
             closed()
           }),
       )
+      receiver = { subscription, rest }
       this.#receivers.set(key, receiver)
     }
-    await unlessAborted(receiver.ready, receive.signal)
-    return receiver.receive(receive)
+    if (receiver.rest !== rest) throw unlikeFirst(member.group)
+    await unlessAborted(receiver.subscription.ready, receive.signal)
+    return receiver.subscription.receive(receive)
   }
 
   /** A topic's messages for nobody's account, from where you say and on. */

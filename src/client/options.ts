@@ -4,6 +4,7 @@ import { BrokerError } from '../errors.ts'
 import { splitAddress } from '../model/host.ts'
 import type { DialOptions } from '../remoting/connection.ts'
 import type { Credentials } from '../remoting/signature.ts'
+import { checkNames } from './option-names.ts'
 
 export interface ConnectOptions {
   /** 'host:port', several separated by ';' or as a list. Default: localhost:9876. */
@@ -48,8 +49,22 @@ const PRODUCER_GROUP_DEFAULT = 'TRIVET_PRODUCER'
 const TIMEOUT_MS = 10_000
 const CONNECT_TIMEOUT_MS = 3000
 
+const NAMES: Readonly<Record<keyof ConnectOptions, true>> = {
+  nameServers: true,
+  broker: true,
+  auth: true,
+  tls: true,
+  producerGroup: true,
+  inOrder: true,
+  timeoutMs: true,
+  connectTimeoutMs: true,
+  signal: true,
+  clock: true,
+}
+
 /** @throws BrokerError ARGUMENT_INVALID */
 export function checkOptions(options: ConnectOptions): CheckedOptions {
+  checkNames('connect', options, NAMES)
   const { broker, auth, tls } = options
   if (broker !== undefined && options.nameServers !== undefined) {
     throw invalid("give either 'nameServers' or 'broker', not both")

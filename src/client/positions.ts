@@ -10,7 +10,7 @@ import type { Brokers } from './brokers.ts'
 import { type CallOptions, endOffset, offsetByTime, pull } from './calls.ts'
 import { Delivery, type Message } from './delivery.ts'
 import type { Routes } from './routes.ts'
-import { filterOf, type Tags } from './subscribe-options.ts'
+import { checkCount, filterOf, type Tags } from './subscribe-options.ts'
 import { TOOLS_GROUP } from './topic-reader.ts'
 
 /** An answer that is held at the broker comes this much later than asked for, at most. */
@@ -83,6 +83,7 @@ export class Positions {
 
   async pull(request: PullRequest): Promise<PullResult> {
     const { offset, waitMs = 0, max = MESSAGES_MAX, signal } = request
+    checkCount('max', max, 1, Number.MAX_SAFE_INTEGER)
     const filter = filterOf(request.tags)
     const queue = await this.#queue(request, { signal })
     const connection = await this.#connection(queue, { signal })

@@ -3,6 +3,7 @@ import { BrokerError } from '../errors.ts'
 import { checkGroupName, checkTopicName } from '../model/names.ts'
 import { parseTagFilter, type TagFilter, tagFilterOf } from '../model/tag-filter.ts'
 import type { MemberOptions } from './member-options.ts'
+import { checkNames } from './option-names.ts'
 import type { StartAt } from './start-offset.ts'
 
 /** Tags wanted: a list, or RocketMQ's expression ('A || B'). */
@@ -32,8 +33,24 @@ export interface SubscribeOptions {
 const PREFETCH_DEFAULT = 1000
 const PREFETCH_MAX = 100_000
 
+/** `concurrency` and `signal` are told to those who begin it. */
+const NAMES: Readonly<Record<keyof SubscribeOptions | 'concurrency' | 'signal', true>> = {
+  group: true,
+  topic: true,
+  tags: true,
+  topics: true,
+  broadcasting: true,
+  ordered: true,
+  from: true,
+  prefetch: true,
+  retriesMax: true,
+  concurrency: true,
+  signal: true,
+}
+
 /** @throws BrokerError ARGUMENT_INVALID, NAME_INVALID, FILTER_INVALID */
 export function memberOptions(options: SubscribeOptions): MemberOptions {
+  checkNames('a subscription', options, NAMES)
   checkGroupName(options.group)
   const { prefetch = PREFETCH_DEFAULT, retriesMax } = options
   checkCount('prefetch', prefetch, 1, PREFETCH_MAX)

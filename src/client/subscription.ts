@@ -7,6 +7,7 @@ import type { Delivery } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
 import { Mailbox } from './mailbox.ts'
 import type { MemberOptions } from './member-options.ts'
+import { checkCount } from './subscribe-options.ts'
 
 export interface ReceiveOptions {
   /** At most this many; default 1. */
@@ -22,6 +23,8 @@ export interface CloseOptions {
 }
 
 const DEADLINE_MS = 10_000
+/** As many as can be here. */
+const RECEIVE_MAX = 100_000
 
 export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDisposable {
   /** Settles when its share of the queues is known and read. Rejects as the iteration does. */
@@ -66,6 +69,8 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
   /** Empty when nothing came in time, or the subscription is closed. */
   async receive(options: ReceiveOptions = {}): Promise<Delivery[]> {
     const { max = 1, waitMs = 0, signal } = options
+    checkCount('max', max, 1, RECEIVE_MAX)
+    if (Number.isNaN(waitMs)) throw new BrokerError('ARGUMENT_INVALID', "'waitMs' is no number")
     signal?.throwIfAborted()
     const first = this.#take() ?? (await this.#firstWithin(waitMs, signal))
     const received: Delivery[] = []

@@ -4,6 +4,7 @@ import { onAbort } from './abort.ts'
 import type { Delivery, Message } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
 import { Mailbox } from './mailbox.ts'
+import { checkNames } from './option-names.ts'
 import type { StartAt } from './start-offset.ts'
 import { memberOptions, type Tags } from './subscribe-options.ts'
 
@@ -22,6 +23,14 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+const NAMES: Readonly<Record<keyof ReadOptions, true>> = {
+  topic: true,
+  tags: true,
+  from: true,
+  prefetch: true,
+  signal: true,
+}
+
 export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposable {
   /** Settles when every queue is read. Rejects as the iteration does. */
   readonly ready: Promise<void>
@@ -33,6 +42,7 @@ export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposa
 
   /** Use `client.read`. */
   constructor(options: ReadOptions, context: MemberContext, onClosed: () => void) {
+    checkNames('read', options, NAMES)
     const { topic, tags, from, prefetch = PREFETCH_DEFAULT, signal } = options
     const member = memberOptions({ group: TOOLS_GROUP, topic, tags, from, prefetch })
     this.#onClosed = onClosed

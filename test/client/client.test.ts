@@ -4,6 +4,7 @@ import { type Client, connect } from '../../src/client/index.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startFakeRocketmq } from '../support/fake-rocketmq.ts'
+import { pair } from './pairing.ts'
 
 /** An address of loopback where nobody listens. */
 async function deadAddress(): Promise<string> {
@@ -230,3 +231,33 @@ test('requests are signed with the credentials', async (t) => {
     t.regex(fields.get('Signature') ?? '', /^[A-Za-z0-9+/]{27}=$/)
   }
 })
+
+test('an option that is written wrong is refused and not left out', async (t) => {
+  const { mq } = await pair(t)
+  const wrong = { nameServer: 'mq.example:9876' } as object
+  await t.throwsAsync(connect(wrong), {
+    code: 'ARGUMENT_INVALID',
+    message: /^'nameServer' is no option of connect; it has nameServers, broker,/,
+  })
+  const subscription = { group: 'g', topic: 'T', tag: 'a' } as { group: string; topic: string }
+  t.throws(() => mq.subscribe(subscription), { code: 'ARGUMENT_INVALID', message: /^'tag' / })
+})
+
+test('a receive with other options than the first one of its group is refused', async (t) => {
+  const { fake, mq } = await pair(t)
+  const first = { group: 'g', topic: 'T', from: 'first' } as const
+  await mq.receive(first)
+  fake.store('T', 0, 'x')
+  await t.throwsAsync(mq.receive({ ...first, ordered: true }), { code: 'ARGUMENT_INVALID' })
+  t.is((await mq.receive(first, { waitMs: 10_000 })).length, 1)
+})
+
+for (const max of [0, -1, 1.5, Number.NaN]) {
+  test(`a receive or a pull of ${max} messages is refused`, async (t) => {
+    const { mq } = await pair(t)
+    const wanted = { group: 'g', topic: 'T' }
+    await t.throwsAsync(mq.receive(wanted, { max }), { code: 'ARGUMENT_INVALID' })
+    const pull = { topic: 'T', queueId: 0, offset: 0, max }
+    await t.throwsAsync(mq.pull(pull), { code: 'ARGUMENT_INVALID' })
+  })
+}
