@@ -191,19 +191,22 @@ export class Client {
   }
 
   /**
-   * MQTT 5 clients were told the largest packet, and end their connection with a larger one (3.2.2.3.6).
-   * Older ones cannot be told: their PUBLISH is refused like any other message that is too large.
+   * A PUBLISH that would be sent again on the next connection is refused like any other message that is too
+   * large. Clients of 3.1.1 cannot be told the limit; those of MQTT 5 are, and some that are widely used take
+   * no notice. What is not sent again ends the connection of an MQTT 5 client (3.2.2.3.6).
    */
   oversized(first: number, packetBytes: number, bytesMax: number): number {
-    if (!this.isV5 && first >>> 4 === PACKET.publish) return PUBLISH_BEGINNING_BYTES
+    const isPublish = first >>> 4 === PACKET.publish
+    const isResent = (first & 6) !== 0
+    if (isPublish && (isResent || !this.isV5)) return PUBLISH_BEGINNING_BYTES
     throw packetTooLarge(packetBytes, bytesMax)
   }
 
   /** A PUBLISH of which there is only the beginning, with its topic and packet id. @throws ProtocolError */
   beginning(first: number, bytes: Buffer, start: number, end: number): void {
     const packet = this.#publish
-    decodePublish(packet, first, bytes, start, end, this.isV5)
-    this.#routes.find(packet, bytes)
+    // The properties may be cut off, and the topic is not needed to refuse it.
+    decodePublish(packet, first, bytes, start, end, false)
     const { packetBytesMax } = this.#parts.options
     const text = `its packet has more than ${packetBytesMax} bytes; mqtt.packetBytesMax is the most`
     this.inbound.refuse(packet, new BrokerError('MESSAGE_TOO_LARGE', text))

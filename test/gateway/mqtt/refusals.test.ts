@@ -139,6 +139,25 @@ test('3.1.1: a PUBLISH over mqtt.packetBytesMax is passed over, acknowledged and
   peer.end()
 })
 
+test('MQTT 5: a PUBLISH of QoS 1 or 2 over mqtt.packetBytesMax is passed over and refused, the next is taken', async (t) => {
+  const { port, gateway } = await startMqttOver(t, { mqtt: { packetBytesMax: 65_536 } })
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('c', { version: 5, properties: Buffer.of(0x17, 0) }))
+  await peer.readPacket()
+  for (const [qos, first] of [
+    [1, 0x40],
+    [2, 0x50],
+  ] as const) {
+    const properties = Buffer.concat([Buffer.of(8), str('r'.repeat(60_000))])
+    peer.send(publish('large', Buffer.alloc(300_000), { qos, id: 7, version: 5, properties }))
+    t.deepEqual([...(await peer.read(5))], [first, 3, 0, 7, 0x97])
+    peer.send(publish('good', 'x', { qos, id: 8, version: 5 }))
+    t.is((await peer.readPacket()).body.readUInt16BE(0), 8)
+  }
+  t.is(gateway.counters.refused, 2)
+  peer.end()
+})
+
 for (const code of ['READ_ONLY', 'BUSY', 'PERMISSION_DENIED'] as const) {
   test(`3.1.1: a message that the broker refuses for now (${code}) is not acknowledged`, async (t) => {
     let isOpen = false
