@@ -2,10 +2,11 @@
 // ratio of this build to the other one, pair by pair, of messages per second, of messages per second of the
 // broker's CPU time, and of the broker's peak memory. Prints, asserts nothing.
 //
-//   npm run build && node dist/bench/compare.js OTHER-CHECKOUT [--rounds 5] [--only TEXT]
+//   npm run build && node dist/bench/compare.js OTHER-CHECKOUT [--passes 3] [--rounds 3] [--only TEXT]
 //
 // OTHER-CHECKOUT is a built checkout (npm ci && npm run build). --only runs the rows whose title has the text.
-// Both brokers live as long as the row they serve. AMQP's load is ../shared/tools/amqp-loadgen.mjs, a generator
+// Each pass of a row has two fresh brokers, because one process may be faster than another of the same build; each round
+// of a pass is a pair. AMQP's load is ../shared/tools/amqp-loadgen.mjs, a generator
 // over raw sockets kept beside the project.
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
@@ -40,7 +41,11 @@ interface Sample {
 }
 
 const { values, positionals } = parseArgs({
-  options: { rounds: { type: 'string', default: '5' }, only: { type: 'string', default: '' } },
+  options: {
+    passes: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '3' },
+    only: { type: 'string', default: '' },
+  },
   allowPositionals: true,
 })
 
@@ -71,7 +76,10 @@ const amqp =
 const publishing = { publishers: 16, subscribers: 0, qos: 1, payloadBytes: 100 } as const
 const fanOut = { publishers: 2, subscribers: 4, qos: 1, window: 128, payloadBytes: 64 } as const
 
-const ROWS: readonly (readonly [title: string, load: Load])[] = [
+/** A row, and what must have happened before it; without, the load itself is the warm-up. */
+type Row = readonly [title: string, load: Load, before?: Load]
+
+const ROWS: readonly Row[] = [
   ['native sends, 16 x 128', native('--connections', '16', '--in-flight', '128')],
   ['native sends, 16 x 16', native('--connections', '16', '--in-flight', '16')],
   ['native sends, one in flight', native('--connections', '1', '--in-flight', '1')],
@@ -79,7 +87,7 @@ const ROWS: readonly (readonly [title: string, load: Load])[] = [
     'native sends, binary headers, 16 x 128',
     native('--connections', '16', '--in-flight', '128', '--codec', 'binary'),
   ],
-  ['native pulls, 8 x 32', native('--mode', 'pull', '--connections', '8')],
+  ['native pulls, 8 x 32', native('--mode', 'pull', '--connections', '8'), native()],
   ['MQTT QoS 1 in, 16 x 128', mqtt({ ...publishing, window: 128, messages: 400_000 })],
   [
     'MQTT QoS 1 in, one in flight',
@@ -94,7 +102,9 @@ const ROWS: readonly (readonly [title: string, load: Load])[] = [
 async function main(): Promise<void> {
   const other = positionals[0]
   if (other === undefined || !existsSync(resolve(other, 'bin/trivet.cjs'))) {
-    console.error('usage: node dist/bench/compare.js OTHER-CHECKOUT [--rounds N] [--only TEXT]')
+    console.error(
+      'usage: node dist/bench/compare.js OTHER-CHECKOUT [--passes N] [--rounds N] [--only TEXT]',
+    )
     process.exitCode = 2
     return
   }
@@ -102,35 +112,41 @@ async function main(): Promise<void> {
     { name: 'this', trivet: TRIVET },
     { name: 'other', trivet: resolve(other, 'bin/trivet.cjs') },
   ]
+  const passes = Number(values.passes)
   const rounds = Number(values.rounds)
   const [first] = cpus()
   console.log(
     `${cpus().length} x ${first?.model}, Node ${process.version}, load ${loadavg()[0]}, ` +
-      `${rounds} pairs; this / other as median [least, most]\n`,
+      `${passes} x ${rounds} pairs; this / other as median [least, most]\n`,
   )
-  for (const [title, action] of ROWS) {
+  for (const row of ROWS) {
+    const [title] = row
     if (!title.includes(values.only)) continue
-    if (title.startsWith('AMQP') && !existsSync(AMQP)) console.log(`LEFT OUT: ${title}: no ${AMQP}`)
-    else await compare(title, action, builds, rounds)
+    if (title.startsWith('AMQP') && !existsSync(AMQP)) {
+      console.log(`LEFT OUT: ${title}: no ${AMQP}`)
+      continue
+    }
+    const samples: Sample[][] = builds.map(() => [])
+    for (let pass = 0; pass < passes; pass++) await runPass(row, builds, rounds, samples)
+    print(title, samples[0]!, samples[1]!)
   }
 }
 
-async function compare(
-  title: string,
-  action: Load,
+async function runPass(
+  [, action, before = action]: Row,
   builds: readonly Build[],
   rounds: number,
+  samples: readonly Sample[][],
 ): Promise<void> {
   const dataDirs = builds.map(({ name }) => peerDirectory(name))
   const servers = builds.map(
     ({ trivet }, i) => new SpawnedServer({ dataDir: dataDirs[i]! }, { trivet }),
   )
-  const samples: Sample[][] = builds.map(() => [])
   try {
     for (const server of servers) {
       await server.start()
       // Compiles what is hot and creates the topic; not counted.
-      await action(server)
+      await before(server)
     }
     for (let round = 0; round < rounds; round++) {
       for (const [i, server] of servers.entries()) samples[i]!.push(await sample(server, action))
@@ -139,7 +155,6 @@ async function compare(
     for (const server of servers) await server.kill()
     for (const dataDir of dataDirs) rmSync(dataDir, { recursive: true, force: true })
   }
-  print(title, samples[0]!, samples[1]!)
 }
 
 async function sample(server: SpawnedServer, action: Load): Promise<Sample> {
@@ -160,7 +175,7 @@ function print(title: string, ours: readonly Sample[], theirs: readonly Sample[]
     return `${middle.toFixed(2)} [${least.toFixed(2)}, ${most.toFixed(2)}]`
   }
   const rates = [ours, theirs].map((all) => shown(median(all.map((s) => s.perSecond))))
-  const peaks = [ours, theirs].map((all) => Math.round(all.at(-1)!.peakMib))
+  const peaks = [ours, theirs].map((all) => Math.round(Math.max(...all.map((s) => s.peakMib))))
   console.log(title)
   console.log(`  per CPU second  ${ratio((sample) => sample.perCpuSecond)}`)
   console.log(`  per second      ${ratio((sample) => sample.perSecond)}   ${rates.join(' / ')}`)
