@@ -4,11 +4,15 @@
 import { readdirSync, realpathSync } from 'node:fs'
 import { BrokerError } from '../errors.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
-import { errorCode, readFile, replaceFile } from './disk.ts'
+import { errorCode, readFile, replaceFile, writeAll } from './disk.ts'
 import { nodeDisk } from './node-disk.ts'
 
-/** Grows with every change after which an older version would misread the files. */
-export const LAYOUT_VERSION = 1
+/**
+ * Grows with every change after which an older version would misread the files. 2: a fact may be a message of its
+ * own append, which a reader of layout 1 takes for damage. Whatever layout 1 holds is read as it is.
+ */
+export const LAYOUT_VERSION = 2
+const LAYOUT_READABLE_MIN = 1
 const LAYOUT_FILE = 'layout'
 const LAYOUT_PATTERN = /^trivetmq layout (\d{1,9})\n$/
 /** What may lie in a fresh directory: our own first steps, dot files, a mount point's own. */
@@ -69,6 +73,10 @@ function readLayout(path: string): void {
   }
   const version = Number(text.match(LAYOUT_PATTERN)?.[1])
   if (version === LAYOUT_VERSION) return
+  if (version >= LAYOUT_READABLE_MIN && version < LAYOUT_VERSION) {
+    raiseLayout(path, text)
+    return
+  }
   if (version > LAYOUT_VERSION) {
     throw new BrokerError(
       'NOT_SUPPORTED',
@@ -81,6 +89,18 @@ function readLayout(path: string): void {
     `'${path}/${LAYOUT_FILE}' is unreadable; write 'trivetmq layout ${LAYOUT_VERSION}' and a line end into it ` +
       'if this directory was written by this version',
   )
+}
+
+/** From here on older versions refuse the directory. In place, for that works on a full disk as well. */
+function raiseLayout(path: string, text: string): void {
+  const raised = Buffer.from(text.replace(/\d+/, String(LAYOUT_VERSION)), 'latin1')
+  const file = nodeDisk.open(`${path}/${LAYOUT_FILE}`, 'write')
+  try {
+    writeAll(file, raised, 0, raised.length, 0)
+    file.sync()
+  } finally {
+    file.close()
+  }
 }
 
 /** What the system said, with what to do about it; anything else as it is. */
