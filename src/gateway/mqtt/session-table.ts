@@ -110,6 +110,12 @@ export class SessionTable {
       session.inbound.owesNothing()
       session.holder = request.holder
       this.#sessions.set(request.clientId, session)
+      // A new one has nothing yet that a crash could take: its first subscription, or message of QoS 2, is
+      // durable before it is acknowledged, and the session with it. CONNACK need not wait for the disk.
+      if (!present && session.will === undefined) {
+        this.#reserve(session)
+        return { session, present }
+      }
       // One that now ends with its connection must not come back as it was saved before.
       const isKept = session.isPersistent || this.#saved.has(session)
       try {
@@ -143,6 +149,13 @@ export class SessionTable {
       'PERMISSION_DENIED',
       `the session of the client id '${clientId}' belongs to another user; choose another client id`,
     )
+  }
+
+  /** Counts among the sessions that are kept from now on, and is saved soon. */
+  #reserve(session: Session): void {
+    if (!session.isPersistent) return
+    this.#saved.add(session)
+    this.touch(session)
   }
 
   #checkQuota(): void {

@@ -121,7 +121,8 @@ test('a user takes over from its own connection', async (t) => {
 
 test('a session without an owner belongs to the first user who asks for it', async (t) => {
   const open = await startCrashingMqtt(t)
-  await joined(open.port, 'device', { clean: false })
+  const { peer: nobody } = await joined(open.port, 'device', { clean: false })
+  await subscribed(nobody, 'a')
   const mqtt = await open.restart(ALL)
   const { peer, present } = await joined(mqtt.port, 'device', as('alice'))
   t.true(present)
@@ -132,7 +133,8 @@ test('a session without an owner belongs to the first user who asks for it', asy
 
 test('a session whose user is no more belongs to the next user who asks for it', async (t) => {
   const first = await startCrashingMqtt(t, ALL)
-  await joined(first.port, 'device', as('alice'))
+  const { peer } = await joined(first.port, 'device', as('alice'))
+  await subscribed(peer, 'open/+')
   const { alice: _, ...others } = ALL
   const mqtt = await first.restart(others)
   const { present, code } = await joined(mqtt.port, 'device', as('bob'))

@@ -7,6 +7,7 @@ import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { ack, connect, DISCONNECT, publish, subscribe, u16 } from '../../support/mqtt-packets.ts'
 import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
+import { eventually } from '../../support/waiting.ts'
 
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`)
 
@@ -221,6 +222,38 @@ test('topic aliases of mqtt.js are understood', async (t) => {
   await client.messages(6)
   t.deepEqual(client.texts, ['0', '1', '2', '3', '4', '5'])
   t.deepEqual(new Set(client.received.map(({ topic }) => topic)), new Set(['alias/0', 'alias/1']))
+})
+
+test('CONNACK of a new session without a will does not wait for the disk, SUBACK does', async (t) => {
+  let isSaving = false
+  let release: () => void = () => {}
+  const gate = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const { port } = await startMqttOver(t, {
+    bend: (broker) =>
+      overridden(broker, {
+        sessions: overridden(broker.sessions, {
+          save: async (id, state, options) => {
+            if (options?.lazy !== true) {
+              isSaving = true
+              await gate
+            }
+            return broker.sessions.save(id, state, options)
+          },
+        }),
+      }),
+  })
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('new', { clean: false }))
+  t.deepEqual([...(await peer.read(4))], [0x20, 2, 0, 0])
+  t.false(isSaving)
+  peer.send(subscribe(1, [['a', 1]]))
+  await eventually(async () => isSaving || undefined)
+  t.is(peer.unread.length, 0)
+  release()
+  t.is((await peer.readPacket()).first, 0x90)
+  peer.end()
 })
 
 test('a client that takes topic aliases gets none by default', async (t) => {
