@@ -20,6 +20,11 @@ const CONNECT_TIMEOUT_MS = 5000
 const CLOSE_TIMEOUT_MS = 2000
 const QOS = 1
 
+/** The part of an answer that says why. */
+interface Puback {
+  readonly properties: { readonly reasonString?: string }
+}
+
 /** A message, and how mqtt.js is told to acknowledge it and read on; with an error it only reads on. */
 interface Incoming {
   readonly packet: IPublishPacket
@@ -129,12 +134,20 @@ async function publish(client: MqttClient, letter: Letter) {
   const body = typeof letter.body === 'string' ? letter.body : Buffer.from(letter.body)
   // What mqtt.js makes of an empty object is never acknowledged.
   const isPlain = Object.keys(userProperties).length === 0
-  await client.publishAsync(topic, body, {
-    qos: QOS,
-    ...(isPlain ? {} : { properties: { userProperties } }),
+  const options = { qos: QOS, ...(isPlain ? {} : { properties: { userProperties } }) } as const
+  await new Promise<void>((resolve, reject) => {
+    client.publish(topic, body, options, (error, packet) => {
+      // What was answered, a PUBACK.
+      const { properties } = (packet ?? {}) as Partial<Puback>
+      if (error) reject(refused(topic, properties?.reasonString ?? textOf(error)))
+      else resolve()
+    })
   })
   return { topic }
 }
+
+const refused = (topic: string, reason: string): BrokerError =>
+  new BrokerError('INTERNAL', `the broker did not accept '${topic}': ${reason}`)
 
 async function* arrivals(
   client: MqttClient,
