@@ -2,6 +2,7 @@
 // behind the same durable fact the place of a group that receives per message. Kept at once,
 // durable soon after.
 import type { Logger } from '../log.ts'
+import type { PullRequest } from '../model/message.ts'
 import { type LogPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
 import { type CursorState, committedOf, decodeCursor, encodeCursor } from './cursor-fact.ts'
@@ -26,8 +27,10 @@ export interface Place {
  */
 interface Moved {
   readonly to: QueueOffset
-  /** Up to where readers were given messages since one was sent to `to`; undefined: none was yet. */
+  /** Up to where readers that went on from `to` were given messages; undefined: none was sent there yet. */
   reached: QueueOffset | undefined
+  /** Readers that know of it. Another one at the old place, as after a connection that broke, does not yet. */
+  readonly told: WeakSet<object>
 }
 
 /** Of the place that its sender had before the reset. */
@@ -145,33 +148,29 @@ export class CursorTable {
     return cursor?.available ?? { waiting: [], next: this.#store.range(topic, queueId).minOffset }
   }
 
-  /**
-   * Where a reader at `offset` is to go on instead, because the group was moved: the first that asks is told, once.
-   */
-  movedTo(
-    group: string,
-    topic: string,
-    queueId: number,
-    offset: QueueOffset,
-  ): QueueOffset | undefined {
-    if (this.#moving.size === 0) return undefined
+  /** Where the reader is to go on instead, because its group was moved: each is told once. */
+  movedTo({ group, reader, topic, queueId, offset }: PullRequest): QueueOffset | undefined {
+    if (this.#moving.size === 0 || group === undefined || reader === undefined) return undefined
     const cursor = this.#find(group, topic, queueId)
-    if (cursor?.moved === undefined || cursor.moved.reached !== undefined) return undefined
-    const { to } = cursor.moved
-    if (cursor.committed !== to) {
-      // A member that receives per message took it on.
+    const moved = cursor?.moved
+    if (cursor === undefined || moved === undefined) return undefined
+    const isElsewhere = isLate(moved, offset)
+    // A member that receives per message took the group on, or a reader that knows of the move went on elsewhere.
+    if (cursor.committed !== moved.to || (isElsewhere && moved.told.has(reader))) {
       this.#settleMove(cursor)
       return undefined
     }
-    cursor.moved.reached = to
-    return offset === to ? undefined : to
+    moved.told.add(reader)
+    moved.reached ??= moved.to
+    return isElsewhere ? moved.to : undefined
   }
 
-  /** A reader of the group was given everything below. */
-  given(group: string, topic: string, queueId: number, next: QueueOffset): void {
-    if (this.#moving.size === 0) return
+  /** The reader was given everything from its offset to below `next`. */
+  given({ group, topic, queueId, offset }: PullRequest, next: QueueOffset): void {
+    if (this.#moving.size === 0 || group === undefined) return
     const moved = this.#find(group, topic, queueId)?.moved
-    if (moved?.reached !== undefined && next > moved.reached) moved.reached = next
+    if (moved?.reached === undefined || isLate(moved, offset)) return
+    if (next > moved.reached) moved.reached = next
   }
 
   /** True for a group that receives per message. A late commit of a place before a reset changes nothing. */
@@ -195,7 +194,7 @@ export class CursorTable {
     const cursor = this.at(group, topic, queueId)
     if (cursor.place !== undefined) cursor.place.restart(offset)
     else {
-      cursor.moved = { to: offset, reached: undefined }
+      cursor.moved = { to: offset, reached: undefined, told: new WeakSet() }
       this.#moving.add(cursor)
     }
     cursor.stored = { next: offset, unsettled: [] }

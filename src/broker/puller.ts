@@ -76,9 +76,10 @@ export class Puller {
     const { topic, queueId } = request
     if (!this.#isThere(topic)) await this.#topics.ensure(topic)
     this.#check(topic, queueId)
-    const reset = this.#reset(request)
-    if (reset !== undefined) return reset
     for (;;) {
+      // Also after a read from the disk, during which the group may have been moved.
+      const reset = this.#reset(request)
+      if (reset !== undefined) return reset
       const read = this.#read(request, request.offset)
       const result = read instanceof Promise ? await read : read
       if (result.status !== 'at-end' || request.waitMs <= 0) return this.#answer(request, result)
@@ -134,10 +135,10 @@ export class Puller {
   }
 
   /** Where the reader is to go on, if its group was moved since it last asked. */
-  #reset({ group, topic, queueId, offset }: PullRequest): PullResult | undefined {
-    if (group === undefined) return undefined
-    const nextOffset = this.#cursors.movedTo(group, topic, queueId, offset)
+  #reset(request: PullRequest): PullResult | undefined {
+    const nextOffset = this.#cursors.movedTo(request)
     if (nextOffset === undefined) return undefined
+    const { topic, queueId } = request
     const { minOffset, maxOffset } = this.#store.range(topic, queueId)
     return { status: 'reset', records: NO_RECORDS, count: 0, nextOffset, minOffset, maxOffset }
   }
@@ -157,8 +158,7 @@ export class Puller {
     const { status, nextOffset, minOffset, maxOffset } = result
     const { records, count } = matching(result, request.filter)
     this.pulled += count
-    const { group, topic, queueId } = request
-    if (group !== undefined) this.#cursors.given(group, topic, queueId, nextOffset)
+    this.#cursors.given(request, nextOffset)
     return {
       status: status === 'found' && count === 0 ? 'no-match' : status,
       records,

@@ -74,6 +74,8 @@ export interface PullRequest {
   readonly signal?: AbortSignal | undefined
   /** Whose progress the reader shares: when the group is moved, its readers are told by 'reset'. */
   readonly group?: string | undefined
+  /** With `group`: the identity of the reader, a connection for instance, which is told of each move once. */
+  readonly reader?: object | undefined
 }
 
 export type PullStatus =

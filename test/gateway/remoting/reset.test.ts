@@ -70,6 +70,39 @@ test('a pull that is held when its group is moved is told at once', async (t) =>
   t.deepEqual(offsets(told), [0, 0, 5])
 })
 
+test('a client whose connection broke before it was sent to the new place is sent there by the next', async (t) => {
+  const { connection, connect, reset } = await consumed(t)
+  await reset({})
+  t.is((await pull(connection, { topic: 'T', offset: 5 })).code, 21)
+  connection.close()
+  const again = await connect()
+  await heartbeat(again, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  const told = await pull(again, { topic: 'T', offset: 5 })
+  t.is(told.code, 21)
+  t.deepEqual(offsets(told), [0, 0, 5])
+})
+
+test('what a member at the old place reads and commits does not undo a move that another was told of', async (t) => {
+  const { connection, connect, reset, commit, committed } = await consumed(t)
+  const other = await connect()
+  await heartbeat(other, 'c2', [{ group: 'G', topics: { T: '*' } }])
+  await reset({})
+  t.is((await pull(connection, { topic: 'T', offset: 5 })).code, 21)
+  await send(connection, { topic: 'T' })
+  t.is((await pull(other, { topic: 'T', offset: 5 })).code, 21)
+  await commit(6)
+  t.is(await committed(), queueOffset(0))
+})
+
+test('a member that was sent to the new place and seeks elsewhere commits from there', async (t) => {
+  const { connection, reset, commit, committed } = await consumed(t)
+  await reset({ queueId: 0, offset: 3 })
+  t.is((await pull(connection, { topic: 'T', offset: 5 })).code, 21)
+  t.is((await pull(connection, { topic: 'T', offset: 1, max: 1 })).code, 0)
+  await commit(2)
+  t.is(await committed(), queueOffset(2))
+})
+
 test('a client that begins at the new place is not told of it', async (t) => {
   const { connection, reset } = await consumed(t)
   await reset({})

@@ -156,6 +156,7 @@ function requestOf(call: PullCall, pull: PullFields, filter: TagFilter): PullReq
     signal: call.signal,
     // Members that broadcast keep places of their own, which no reset of the group moves.
     group: isBroadcasting(call, pull) ? undefined : pull.consumerGroup,
+    reader: call.session,
   }
 }
 
