@@ -63,3 +63,26 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
     signal?.addEventListener('abort', onAbort, { once: true })
   })
 }
+
+const SLICE_MS = 8
+
+/** Long work in slices, so that nothing else waits for all of it: over a log of gigabytes, over every queue. */
+export class Slice {
+  readonly #clock: Clock
+  #startedMs: number
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#startedMs = clock.monotonic()
+  }
+
+  get isOver(): boolean {
+    return this.#clock.monotonic() - this.#startedMs > SLICE_MS
+  }
+
+  /** Lets others run and begins the next slice. */
+  async rest(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#startedMs = this.#clock.monotonic()
+  }
+}

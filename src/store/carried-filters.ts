@@ -1,11 +1,11 @@
 // Which light queues were bound before the log starts: retention took the note that bound them and left a
 // later one with their next offset. A rebuild must know them from the first record on.
+import type { Slice } from '../clock.ts'
 import { FACT_TOPIC, isLightQueue, LIGHT_QUEUE_PREFIX } from '../model/names.ts'
 import type { LogPosition } from '../model/positions.ts'
 import type { CommitLog } from './commit-log.ts'
 import { recordsIn } from './frame-records.ts'
 import { decodeNotes, type Note } from './notes.ts'
-import type { Slice } from './slice.ts'
 
 /**
  * Reads the notes of the log from its start, or from where it is about to start. That may take long: `rest`

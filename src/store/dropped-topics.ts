@@ -1,6 +1,7 @@
 // Which records belong to a topic that was dropped since they were stored: they stay in the log until retention
 // takes them, where keys, light queues, retry queues and the due index may still lead to them. Each drop is kept as
 // a fact of the views, by topic: the position of its note, before which nothing of that name lives.
+import type { Slice } from '../clock.ts'
 import { getU64, putU64 } from '../model/bytes.ts'
 import { isRetryTopic } from '../model/names.ts'
 import type { QueueOffset } from '../model/positions.ts'
@@ -8,7 +9,6 @@ import { PROPERTY } from '../model/properties.ts'
 import { type RecordView, recordsOf } from '../model/record.ts'
 import { originalTopic } from '../model/routing-name.ts'
 import type { FactTable } from './fact-table.ts'
-import type { Slice } from './slice.ts'
 import type { ReadResult } from './store.ts'
 
 /** No kind of the broker's. */

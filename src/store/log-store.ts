@@ -1,6 +1,6 @@
 // The store: one commit log and the views derived from it, behind the MessageStore port. Assigns queue
 // offsets; leaves bytes to the log, entries to the views and records to the reader.
-import type { Clock } from '../clock.ts'
+import { type Clock, Slice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
@@ -19,7 +19,6 @@ import { topicHash } from './queue-table.ts'
 import { Reader } from './reader.ts'
 import { Retention, type RetentionLimits } from './retention.ts'
 import { ViewsDamaged } from './sealed.ts'
-import { Slice } from './slice.ts'
 import type {
   Appended,
   AppendGroup,

@@ -1,7 +1,7 @@
 // Lets the oldest segments go: by age, by the size of the log, and when the disk runs low. Before one goes,
 // whatever in it is still alive is appended again (facts, parked messages, the ends of quiet queues, the
 // bindings of light queues), so that the log from its new start rebuilds every view.
-import type { Clock, Timer } from '../clock.ts'
+import { type Clock, Slice, type Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import type { LogPosition } from '../model/positions.ts'
@@ -17,7 +17,6 @@ import { dueTime } from './due-index.ts'
 import { recordsIn } from './frame-records.ts'
 import type { Note } from './notes.ts'
 import { PatientClock } from './patient-clock.ts'
-import { Slice } from './slice.ts'
 import type { StoreDraft } from './store.ts'
 import type { ViewKeeper } from './view-keeper.ts'
 import type { Views } from './views.ts'
@@ -97,7 +96,7 @@ export class Retention {
     const segments = commitLog.segments()
     for (const [i, oldest] of segments.entries()) {
       const next = segments[i + 1]
-      if (next === undefined || keeper.isRebuilding || this.#isClosed) return
+      if (next === undefined || !keeper.mayTrim || this.#isClosed) return
       const reason = this.#reasonToDrop(oldest, next)
       if (reason === undefined) return
       // Else it was let go before, and its file could not.
@@ -120,7 +119,7 @@ export class Retention {
     // Acknowledged is not synced with flush: async, and a power cut must find one copy or the other.
     await this.#settled()
     await keeper.trimBefore(newStart)
-    if (keeper.isRebuilding || this.#isClosed) return false
+    if (!keeper.mayTrim || this.#isClosed) return false
     this.#times.delete(segment.start)
     return true
   }
@@ -164,7 +163,7 @@ export class Retention {
     const { keeper } = this.#parts
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const count = (await this.#saveNotes(newStart)) + (await this.#saveParked(segment, newStart))
-      if (keeper.isRebuilding || this.#isClosed) return false
+      if (!keeper.mayTrim || this.#isClosed) return false
       if (count === 0) return true
     }
     return false
@@ -194,7 +193,7 @@ export class Retention {
         bytes = 0
       }
       if (isOver) await slice.rest()
-      if (keeper.isRebuilding || this.#isClosed) return count
+      if (!keeper.mayTrim || this.#isClosed) return count
     }
     if (group.length > 0) await appender.appendWith([], group)
     else if (count > 0) await this.#settled()
@@ -244,7 +243,7 @@ export class Retention {
         bytes = 0
       }
       if (slice.isOver) await slice.rest()
-      if (keeper.isRebuilding || this.#isClosed) return count
+      if (!keeper.mayTrim || this.#isClosed) return count
     }
     await this.#park(group)
     return count

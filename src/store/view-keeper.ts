@@ -1,7 +1,7 @@
 // Keeps the views: opens those that are there or builds them from the log, writes them in the background,
 // and replaces them by a new build when anything in them turns out to be wrong or cannot be written.
 import { randomBytes } from 'node:crypto'
-import { type Clock, sleep, type Timer } from '../clock.ts'
+import { type Clock, Slice, sleep, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
@@ -16,7 +16,6 @@ import { liveBlocks } from './live-blocks.ts'
 import { MemoryKeyValue } from './memory-key-value.ts'
 import { checkRoot } from './root-check.ts'
 import { SealedKeyValue, ViewsDamaged } from './sealed.ts'
-import { Slice } from './slice.ts'
 import { readViewMarker, type ViewMarker, writeViewMarker } from './view-marker.ts'
 import { readRoot, Views } from './views.ts'
 
@@ -85,6 +84,8 @@ export class ViewKeeper {
   #aheadTimer: Timer | undefined
   #flushing: Promise<void> | undefined
   #rebuilding: Promise<void> | undefined
+  /** The try that is under way of those a rebuild may take; settles with why it failed. */
+  #trying: Promise<unknown> | undefined
   readonly #closing = new AbortController()
   #isClosed = false
 
@@ -100,6 +101,14 @@ export class ViewKeeper {
 
   get isRebuilding(): boolean {
     return this.#rebuilding !== undefined
+  }
+
+  /**
+   * May the log's old end go? Not while a build reads it, nor by views that lack something. Between two tries of a
+   * build it may: where these want room, that may be what brings it.
+   */
+  get mayTrim(): boolean {
+    return this.#trying === undefined && this.#current.failure === undefined
   }
 
   get #current(): Build {
@@ -164,17 +173,20 @@ export class ViewKeeper {
     await this.#rebuilding
   }
 
-  /** Entries before the position leave the views, and those of a build that comes meanwhile. */
+  /** Entries before the position leave the views, and those of a build that comes meanwhile. @throws ViewsDamaged */
   async trimBefore(position: number): Promise<void> {
     for (let isTrimmed = false; !isTrimmed && !this.#isClosed; ) {
       const build = this.#current
+      let failure: unknown
       try {
         await build.views.trimBefore(position)
       } catch (error) {
+        failure = error
         if (this.#build === build) this.damaged(error)
       }
-      await this.whole()
+      await this.#trying
       isTrimmed = this.#build === build
+      if (isTrimmed && failure !== undefined) throw failure
     }
     this.#flushSoon()
   }
@@ -498,16 +510,24 @@ export class ViewKeeper {
   async #rebuild(): Promise<void> {
     const { log, clock } = this.#options
     for (let waitMs = RETRY_MS; !this.#isClosed; waitMs = Math.min(RETRY_MS_MAX, waitMs * 2)) {
-      try {
-        await this.#flushing
-        await this.#replace()
-        return
-      } catch (error) {
-        if (this.#isClosed) return
-        const fields = { evt: 'views.not_built', err: error, retryMs: waitMs }
-        log.error(fields, 'the views could not be built; trying again')
-        await sleep(clock, waitMs, this.#closing.signal).catch(() => {})
-      }
+      this.#trying = this.#tryToReplace()
+      const error = await this.#trying
+      this.#trying = undefined
+      if (error === undefined || this.#isClosed) return
+      const fields = { evt: 'views.not_built', err: error, retryMs: waitMs }
+      log.error(fields, 'the views could not be built; trying again')
+      await sleep(clock, waitMs, this.#closing.signal).catch(() => {})
+    }
+  }
+
+  /** Never rejects: answers what went wrong. */
+  async #tryToReplace(): Promise<unknown> {
+    try {
+      await this.#flushing
+      await this.#replace()
+      return undefined
+    } catch (error) {
+      return error
     }
   }
 

@@ -1,7 +1,7 @@
 // Everything derived from the log, as one thing that can be built, kept, dropped and built again. In
 // memory is what changes and what is small; the rest is in a key-value store, written in batches that
 // carry the mark "every record before this position is in" and a tally of what there is.
-import type { Clock } from '../clock.ts'
+import { type Clock, Slice } from '../clock.ts'
 import { getU32, getU64, putU32, putU64 } from '../model/bytes.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../model/names.ts'
 import { BlockCache } from './block-cache.ts'
@@ -37,7 +37,6 @@ import {
   type SealedKeyValue,
   ViewsDamaged,
 } from './sealed.ts'
-import { Slice } from './slice.ts'
 import { StoreTimes, type TimeRun } from './store-times.ts'
 import { Tally, type TallyState } from './tally.ts'
 

@@ -490,3 +490,25 @@ test('a segment whose file cannot go is let go once, and goes when it can', asyn
   await check(clock, () => store.status().logEnd - store.status().logStart <= 2 * SEGMENT_BYTES)
   t.is(count('segment.dropped'), dropped.length)
 })
+
+test('what is too old goes while the views cannot be written, and those built later show the same', async (t) => {
+  const clock = new FakeClock()
+  const place = new MemoryPlace({ random: new Random(1) })
+  const log = new LogLines()
+  const store = await open(t, await tempDir(t), clock, { retentionMs: DAY_MS, place, log })
+  await store.append({ messages: [], facts: [{ kind: 'k', key: 'f', value: Buffer.from('kept') }] })
+  await load(store, 'old', 600)
+  place.failures = Number.POSITIVE_INFINITY
+  await load(store, 'young', 16)
+  await pass(clock, 1000, () => log.events().includes('views.not_built'))
+  clock.advance(2 * DAY_MS)
+  await load(store, 'young', 600)
+  await check(clock, () => store.range('old', 0).minOffset > 400)
+  t.true(store.status().isRebuilding)
+  t.true(store.status().logStart > 0)
+  place.failures = 0
+  await pass(clock, 60_000, () => !store.status().isRebuilding)
+  t.is(store.range('young', 0).minOffset, queueOffset(0))
+  t.is(await firstBody(store, 'old'), String(store.range('old', 0).minOffset))
+  t.is(store.fact('k', 'f')?.toString(), 'kept')
+})
