@@ -1,7 +1,7 @@
 // Keeps the views: opens those that are there or builds them from the log, writes them in the background,
 // and replaces them by a new build when anything in them turns out to be wrong or cannot be written.
 import { randomBytes } from 'node:crypto'
-import { type Clock, Slice, sleep, type Timer } from '../clock.ts'
+import { type Clock, Slice, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
@@ -16,6 +16,7 @@ import { liveBlocks } from './live-blocks.ts'
 import { MemoryKeyValue } from './memory-key-value.ts'
 import { checkRoot } from './root-check.ts'
 import { SealedKeyValue, ViewsDamaged } from './sealed.ts'
+import { Tries } from './tries.ts'
 import { readViewMarker, type ViewMarker, writeViewMarker } from './view-marker.ts'
 import { readRoot, Views } from './views.ts'
 
@@ -37,9 +38,6 @@ const EARLY_MAX = 4
 const MEMORY_BYTES_MAX = 512 * 1024 * 1024
 /** The name of such a build, which no marker and no directory has. */
 const IN_MEMORY = 'memory'
-/** Wait before another try after a failed build; doubled each time up to the maximum. */
-const RETRY_MS = 500
-const RETRY_MS_MAX = 30_000
 
 export interface ViewKeeperOptions {
   readonly commitLog: CommitLog
@@ -83,16 +81,21 @@ export class ViewKeeper {
   #flushTimer: Timer | undefined
   #aheadTimer: Timer | undefined
   #flushing: Promise<void> | undefined
-  #rebuilding: Promise<void> | undefined
-  /** The try that is under way of those a rebuild may take; settles with why it failed. */
-  #trying: Promise<unknown> | undefined
-  readonly #closing = new AbortController()
+  readonly #rebuild: Tries
   #isClosed = false
 
   constructor(options: ViewKeeperOptions) {
     this.#options = options
     this.#flushEntries = options.flushEntries ?? FLUSH_ENTRIES
     this.#half = new HalfBuild(options.disk, options.directory, options.place)
+    this.#rebuild = new Tries({
+      clock: options.clock,
+      work: () => this.#replace(),
+      failed: (err, retryMs) => {
+        const fields = { evt: 'views.not_built', err, retryMs }
+        options.log.error(fields, 'the views could not be built; trying again')
+      },
+    })
   }
 
   get views(): Views {
@@ -100,7 +103,7 @@ export class ViewKeeper {
   }
 
   get isRebuilding(): boolean {
-    return this.#rebuilding !== undefined
+    return this.#rebuild.all !== undefined
   }
 
   /**
@@ -108,7 +111,7 @@ export class ViewKeeper {
    * build it may: where these want room, that may be what brings it.
    */
   get mayTrim(): boolean {
-    return this.#trying === undefined && this.#current.failure === undefined
+    return this.#rebuild.one === undefined && this.#current.failure === undefined
   }
 
   get #current(): Build {
@@ -139,7 +142,7 @@ export class ViewKeeper {
       const isOld = /^\d+$/.test(name) && name !== build.name && name !== half?.name
       if (isOld) await place.remove(name)
     }
-    if (build.name === IN_MEMORY) this.#startRebuild()
+    if (build.name === IN_MEMORY) this.#rebuild.begin()
     else if (reopened !== undefined) this.#buildOn(half)
     this.#aheadTimer = clock.every(LOAD_AHEAD_PERIOD_MS, () => this.#flushSoon())
   }
@@ -154,23 +157,17 @@ export class ViewKeeper {
 
   /** Starts a new build unless one is under way; the old one serves what it can until then. */
   damaged(error: unknown): void {
-    if (this.#rebuilding !== undefined || this.#isClosed) return
+    if (this.isRebuilding || this.#isClosed) return
     this.#options.log.error(
       { evt: 'views.damaged', err: error },
       'the views are damaged or cannot be written: they are built again from the log',
     )
-    this.#startRebuild()
-  }
-
-  #startRebuild(): void {
-    this.#rebuilding = this.#rebuild().finally(() => {
-      this.#rebuilding = undefined
-    })
+    this.#rebuild.begin()
   }
 
   /** Settles once no build is under way. */
   async whole(): Promise<void> {
-    await this.#rebuilding
+    await this.#rebuild.all
   }
 
   /** Entries before the position leave the views, and those of a build that comes meanwhile. @throws ViewsDamaged */
@@ -184,7 +181,7 @@ export class ViewKeeper {
         failure = error
         if (this.#build === build) this.damaged(error)
       }
-      await this.#trying
+      await this.#rebuild.one
       isTrimmed = this.#build === build
       if (isTrimmed && failure !== undefined) throw failure
     }
@@ -195,12 +192,10 @@ export class ViewKeeper {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#closing.abort()
     this.#flushTimer?.cancel()
     this.#aheadTimer?.cancel()
     this.#probation?.cancel()
-    await this.#flushing
-    await this.#rebuilding
+    await Promise.all([this.#rebuild.close(), this.#flushing])
     if (this.#build === undefined) return
     try {
       if (this.#build.views.isDirty) await this.#write(this.#build, true)
@@ -264,7 +259,7 @@ export class ViewKeeper {
     if (half === undefined && this.#early <= EARLY_SUSPECTED) return
     const fields = { evt: 'views.suspected', early: this.#early - 1 }
     log.warn(fields, 'the views are built again from the log, and serve until that is done')
-    this.#startRebuild()
+    this.#rebuild.begin()
   }
 
   #newBuild(name: string, identity: string, stored: SealedKeyValue): Build {
@@ -467,7 +462,7 @@ export class ViewKeeper {
   #flushSoon(): void {
     this.#flushTimer?.cancel()
     this.#flushTimer = undefined
-    if (this.#flushing !== undefined || this.#rebuilding !== undefined || this.#isClosed) return
+    if (this.#flushing !== undefined || this.isRebuilding || this.#isClosed) return
     const build = this.#current
     this.#flushing = this.#flush(build)
       .catch((error: unknown) => {
@@ -507,31 +502,8 @@ export class ViewKeeper {
 
   // Replacing
 
-  async #rebuild(): Promise<void> {
-    const { log, clock } = this.#options
-    for (let waitMs = RETRY_MS; !this.#isClosed; waitMs = Math.min(RETRY_MS_MAX, waitMs * 2)) {
-      this.#trying = this.#tryToReplace()
-      const error = await this.#trying
-      this.#trying = undefined
-      if (error === undefined || this.#isClosed) return
-      const fields = { evt: 'views.not_built', err: error, retryMs: waitMs }
-      log.error(fields, 'the views could not be built; trying again')
-      await sleep(clock, waitMs, this.#closing.signal).catch(() => {})
-    }
-  }
-
-  /** Never rejects: answers what went wrong. */
-  async #tryToReplace(): Promise<unknown> {
-    try {
-      await this.#flushing
-      await this.#replace()
-      return undefined
-    } catch (error) {
-      return error
-    }
-  }
-
   async #replace(): Promise<void> {
+    await this.#flushing
     const old = this.#current
     const build = await this.#buildAnew()
     await this.#replay(build, build.views.mark)
