@@ -39,12 +39,7 @@ export class GroupFeed implements Feed {
 
   /** Fixes where a new group begins: now, and not when the peer first grants credit. */
   async start(): Promise<void> {
-    try {
-      await this.giveBack(receiptsOf(await this.read(1, 0, NEVER)), false)
-    } catch (error) {
-      this.close()
-      throw error
-    }
+    await this.giveBack(receiptsOf(await this.read(1, 0, NEVER)), false)
   }
 
   async read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]> {

@@ -64,17 +64,13 @@ export async function openSource(
   }
   checkGroupName(group)
   auth.authorize(peer.principal, 'consume', { kind: 'group', name: group })
-  claim.take()
   if (isBrowser) {
+    claim.take()
     const cursors = await cursorsOfGroup(peer.broker, group, topic, address.queueId)
     const takesNewQueues = address.queueId === undefined
     const feed = new QueueFeed(peer, { topic, filter, cursors, takesNewQueues })
     return { feed, subscription: undefined }
   }
-  const selection = { topic, filter: filter.expression }
-  const isOwned =
-    subscribed !== undefined && (await subscriptions.open(subscribed, selection, peer.principal))
-  await checkMode(group, peer)
   const from: GroupSource = {
     topic,
     group,
@@ -84,13 +80,29 @@ export async function openSource(
     startAt: groupStart(startAt, isSubscription),
     lockMs: address.lockMs ?? request.lockMsDefault,
   }
-  await presence.join(from)
-  const feed = new GroupFeed(peer, from, () => {
+  const leave = (): void => {
     presence.leave(from)
     if (subscribed?.isDurable === false) subscriptions.left(group)
-  })
-  if (from.startAt === 'last') await feed.start()
-  return { feed, subscription: isOwned ? group : undefined }
+  }
+  const join = async (): Promise<boolean> => {
+    claim.take()
+    const selection = { topic, filter: filter.expression }
+    const isOwned =
+      subscribed !== undefined && (await subscriptions.open(subscribed, selection, peer.principal))
+    await checkMode(group, peer)
+    await presence.join(from)
+    return isOwned
+  }
+  try {
+    const joined = subscribed === undefined ? join() : subscriptions.exclusively(group, join)
+    const subscription = (await joined) ? group : undefined
+    const feed = new GroupFeed(peer, from, leave)
+    if (from.startAt === 'last') await feed.start()
+    return { feed, subscription }
+  } catch (error) {
+    leave()
+    throw error
+  }
 }
 
 /** A group that is there already goes on where it is; a new one begins at the first or at the next message. */

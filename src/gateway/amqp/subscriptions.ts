@@ -5,6 +5,7 @@
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { type Authenticator, isOwn, ownerName, type Principal } from '../auth.ts'
+import { Exclusive } from '../exclusive.ts'
 import type { Broker, GatewayContext } from '../gateway.ts'
 import { brokerName } from './address.ts'
 import type { GroupMembers } from './presence.ts'
@@ -54,6 +55,9 @@ export class Subscriptions {
   readonly #auth: Authenticator
   readonly #members: GroupMembers
   readonly #log: Logger
+  readonly #exclusive = new Exclusive()
+  /** Groups of subscriptions that are not durable, from their first link to the end of their last. */
+  readonly #volatile = new Set<string>()
 
   constructor({ broker, auth, log }: GatewayContext, members: GroupMembers) {
     this.#broker = broker
@@ -62,8 +66,13 @@ export class Subscriptions {
     this.#log = log
   }
 
+  /** From opening a subscription until its link is a member, it is not ended, and no other link opens it. */
+  exclusively<T>(group: string, work: () => Promise<T>): Promise<T> {
+    return this.#exclusive.run(group, work)
+  }
+
   /**
-   * Before a link reads from it. What it selected before goes when it selects something else now. Answers
+   * Before a link reads from it, and exclusively. What it selected before goes when it selects something else now. Answers
    * whether the group is a durable subscription's own, which ends with its link; one that was there under
    * the name is not. @throws BrokerError PERMISSION_DENIED, SUBSCRIPTION_CONFLICT
    */
@@ -71,7 +80,8 @@ export class Subscriptions {
     const { group, containerId, isShared, isGlobal } = name
     if (!name.isDurable) {
       // Left over from links that ended with the process.
-      if (this.#members.count(group) === 0) await this.#deleteGroup(group)
+      if (!this.#volatile.has(group)) await this.#deleteGroup(group)
+      this.#volatile.add(group)
       return false
     }
     const user = isGlobal ? undefined : ownerName(principal)
@@ -120,17 +130,23 @@ export class Subscriptions {
   }
 
   /** With its place; not while links have it. */
-  async remove(group: string): Promise<void> {
-    if (this.#members.count(group) > 0) return
-    // A record without its group counts for nothing, a group without its record could not be ended.
-    await this.#deleteGroup(group)
-    await this.#broker.sessions.delete(ID_PREFIX + group)
+  remove(group: string): Promise<void> {
+    return this.#exclusive.run(group, async () => {
+      if (this.#members.count(group) > 0) return
+      // A record without its group counts for nothing, a group without its record could not be ended.
+      await this.#deleteGroup(group)
+      await this.#broker.sessions.delete(ID_PREFIX + group)
+    })
   }
 
   /** A link that had a subscription which is not durable is gone. */
   left(group: string): void {
-    if (this.#members.count(group) > 0) return
-    this.#deleteGroup(group).catch((error: unknown) => {
+    const end = async (): Promise<void> => {
+      if (this.#members.count(group) > 0) return
+      this.#volatile.delete(group)
+      await this.#deleteGroup(group)
+    }
+    this.#exclusive.run(group, end).catch((error: unknown) => {
       const fields = { evt: 'amqp.subscription-left', group, error: String(error) }
       this.#log.warn(fields, 'the group of a subscription that ended could not be deleted')
     })

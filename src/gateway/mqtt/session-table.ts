@@ -5,6 +5,7 @@ import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { StateChange } from '../../model/message.ts'
 import { type Authenticator, isOwn, ownerName, type Principal } from '../auth.ts'
+import { Exclusive } from '../exclusive.ts'
 import type { Broker } from '../gateway.ts'
 import type { FilterCounts } from './filter-counts.ts'
 import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
@@ -47,8 +48,8 @@ const idOf = ({ clientId }: Session): string => ID_PREFIX + clientId
 export class SessionTable {
   readonly #parts: SessionTableParts
   readonly #sessions = new Map<string, Session>()
-  /** The end of what is being done for a client id. */
-  readonly #locks = new Map<string, Promise<unknown>>()
+  /** What is being done for a client id. */
+  readonly #exclusive = new Exclusive()
   readonly #timers = new Map<Session, Timer[]>()
   readonly #dirty = new Set<Session>()
   /** Wills on their way into the log. */
@@ -90,7 +91,7 @@ export class SessionTable {
    * PERMISSION_DENIED.
    */
   attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
-    return this.#exclusive(request.clientId, async () => {
+    return this.#exclusive.run(request.clientId, async () => {
       let session = this.#sessions.get(request.clientId)
       if (session !== undefined) this.#checkOwner(session, request.principal)
       session?.holder?.takenOver()
@@ -188,7 +189,7 @@ export class SessionTable {
       this.#startTimers(session)
       return
     }
-    void this.#exclusive(session.clientId, () => this.#endIfDetached(session))
+    void this.#exclusive.run(session.clientId, () => this.#endIfDetached(session))
   }
 
   /** Changed in a way that need not be durable at once. */
@@ -244,20 +245,8 @@ export class SessionTable {
     this.#isClosed = true
     for (const timers of this.#timers.values()) for (const timer of timers) timer.cancel()
     this.#timers.clear()
-    await Promise.allSettled([...this.#wills, ...this.#locks.values()])
+    await Promise.allSettled([...this.#wills, this.#exclusive.idle()])
     this.saveDirty()
-  }
-
-  async #exclusive<T>(clientId: string, work: () => Promise<T>): Promise<T> {
-    const before = this.#locks.get(clientId) ?? Promise.resolve()
-    const mine = before.then(work, work)
-    const settled = mine.catch(() => {})
-    this.#locks.set(clientId, settled)
-    try {
-      return await mine
-    } finally {
-      if (this.#locks.get(clientId) === settled) this.#locks.delete(clientId)
-    }
   }
 
   async #endIfDetached(session: Session): Promise<void> {
@@ -348,7 +337,7 @@ export class SessionTable {
     this.#timers.set(session, timers)
     timers.push(
       this.#parts.clock.after(WILL_RETRY_MS, () => {
-        void this.#exclusive(session.clientId, work)
+        void this.#exclusive.run(session.clientId, work)
       }),
     )
   }
@@ -369,7 +358,7 @@ export class SessionTable {
     if (expiryMs !== NEVER) {
       timers.push(
         clock.after(Math.max(0, expiryMs - elapsedMs), () => {
-          void this.#exclusive(session.clientId, () => this.#endIfDetached(session))
+          void this.#exclusive.run(session.clientId, () => this.#endIfDetached(session))
         }),
       )
     }
@@ -377,7 +366,7 @@ export class SessionTable {
   }
 
   #willDue(session: Session): void {
-    void this.#exclusive(session.clientId, async () => {
+    void this.#exclusive.run(session.clientId, async () => {
       if (session.holder === undefined) await this.#sendWill(session)
     })
   }

@@ -159,6 +159,35 @@ test('a shared subscription that is not durable is gone with its last link', asy
   t.is(bodyText((await three.accept(1))[0]!), 'c')
 })
 
+test('a shared subscription that is not durable goes on when its only link is attached elsewhere', async (t) => {
+  const { port, broker } = await startAmqp(t)
+  const [client, other] = await Promise.all(
+    [1, 2].map(() => connectRhea(t, port, { container_id: 'shop' })),
+  )
+  const link = { name: 'sub|global-volatile1', source: { address: 'orders', ...shared } }
+  await client!.receiver(link)
+  await publish(broker, 'orders', ['kept'])
+  const second = await other!.receiver(link)
+  t.deepEqual(texts(await second.accept(1)), ['kept'])
+})
+
+test('a link that attaches while its subscription ends has a subscription that can be ended', async (t) => {
+  const { port } = await startAmqp(t)
+  const [one, two] = [await connectRaw(t, port), await connectRaw(t, port)]
+  const attach = (asked: object | null): Buffer =>
+    attachReceiver(0, '', { name: 'sub', source: asked && source(asked as never) })
+  const detach = (closed: boolean): Buffer => frame('detach', { handle: 0, closed })
+  one.send(handshake(), begin(), attach(durable().source), detach(false), attach(null))
+  two.send(handshake(), begin())
+  await two.frame('begin')
+  await one.frame('attach', 2)
+  one.send(detach(true))
+  two.send(attach(durable().source), detach(false), attach(null))
+  await one.frame('detach', 2)
+  const found = await two.frame('attach', 2)
+  t.is((found.fields['source'] as { value: { value: unknown }[] }).value[0]?.value, 'orders')
+})
+
 test("a durable subscription is its user's own", async (t) => {
   const user = {
     password: await hashPassword('p'),
