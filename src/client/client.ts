@@ -11,6 +11,7 @@ import { Consumer, type Handler } from './consumer.ts'
 import type { Delivery } from './delivery.ts'
 import type { MemberContext } from './group-member.ts'
 import { type Directory, NameServers } from './name-servers.ts'
+import { checkNames } from './option-names.ts'
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.ts'
 import { Outages } from './outages.ts'
 import type { OutgoingMessage } from './outgoing.ts'
@@ -244,9 +245,12 @@ export class Client implements AsyncDisposable {
   /** A handler that finishes its last message may still send. */
   #checkSend(options: CallOptions): void {
     if (this.#isDrained) throw new BrokerError('CLOSED', 'the client is closed')
+    checkNames('option of a send', options, CALL_NAMES)
     checkSignal(options.signal)
   }
 }
+
+const CALL_NAMES: Readonly<Record<keyof CallOptions, true>> = { timeoutMs: true, signal: true }
 
 /** One signal may end any number of calls, which Node takes for a leak. @throws the signal's reason */
 function checkSignal(signal: AbortSignal | undefined): void {

@@ -7,6 +7,9 @@ import { isDeadLetterTopic, isRetryTopic } from '../model/names.ts'
 import { INTERNAL_PROPERTIES, orderingKeyOf, PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
 import { inflateBody } from '../remoting/message.ts'
+import { checkNames } from './option-names.ts'
+
+const NACK_NAMES = { delayMs: true } as const
 
 /** How a consumer's messages are settled; each refuses a message that is settled already. */
 export interface Settlement {
@@ -23,9 +26,8 @@ export type Message = Omit<Delivery, 'ack' | 'nack' | 'extend' | 'isExpired'>
 export class Delivery {
   readonly #record: RecordView
   readonly #settlement: Settlement | undefined
-  readonly brokerName: string
-  /** 1 for the first delivery to its group. */
-  readonly attempt: number
+  readonly #brokerName: string
+  readonly #attempt: number
   #properties: ReadonlyMap<string, string> | undefined
   #body: Uint8Array | undefined
 
@@ -33,8 +35,8 @@ export class Delivery {
   constructor(record: RecordView, brokerName: string, settlement?: Settlement, retries = 0) {
     this.#record = record
     this.#settlement = settlement
-    this.brokerName = brokerName
-    this.attempt = record.reconsumeTimes + 1 + retries
+    this.#brokerName = brokerName
+    this.#attempt = record.reconsumeTimes + 1 + retries
   }
 
   /** It is done: the group will not see it again. */
@@ -43,7 +45,8 @@ export class Delivery {
   }
 
   /** It failed: the group gets it again later; without a delay, RocketMQ's ladder says when. */
-  nack(options: { delayMs?: number } = {}): Promise<void> {
+  async nack(options: { delayMs?: number | undefined } = {}): Promise<void> {
+    checkNames('option of nack', options, NACK_NAMES)
     return this.#settled().nack(this, options.delayMs)
   }
 
@@ -55,6 +58,15 @@ export class Delivery {
   /** It is settled, or its queue went to another member, which gets the message too. */
   get isExpired(): boolean {
     return !this.#settled().holds(this)
+  }
+
+  get brokerName(): string {
+    return this.#brokerName
+  }
+
+  /** 1 for the first delivery to its group. */
+  get attempt(): number {
+    return this.#attempt
   }
 
   /** The topic it was sent to, also when it is read from a retry or dead-letter topic. */

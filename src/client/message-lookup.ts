@@ -9,6 +9,7 @@ import { QUERY_MESSAGE, UNIQUE_KEY_QUERY, VIEW_MESSAGE } from '../remoting/reque
 import type { CallOptions } from './calls.ts'
 import { Delivery, type Message } from './delivery.ts'
 import type { Masters } from './masters.ts'
+import { checkNames } from './option-names.ts'
 import { checkCount } from './subscribe-options.ts'
 
 const FOUND_MAX = 64
@@ -22,6 +23,8 @@ export interface KeyQuery {
   readonly fromMs?: number | undefined
   readonly toMs?: number | undefined
 }
+
+const NAMES: Readonly<Record<keyof KeyQuery, true>> = { max: true, fromMs: true, toMs: true }
 
 export class MessageLookup {
   readonly #masters: Masters
@@ -56,6 +59,7 @@ export class MessageLookup {
     query: KeyQuery = {},
     options: CallOptions = {},
   ): Promise<readonly Message[]> {
+    checkNames('option of a look-up by key', query, NAMES)
     const found = await this.#query(topic, key, query, false, options)
     return found.filter((message) => message.keys.includes(key))
   }

@@ -64,7 +64,7 @@ const NAMES: Readonly<Record<keyof ConnectOptions, true>> = {
 
 /** @throws BrokerError ARGUMENT_INVALID */
 export function checkOptions(options: ConnectOptions): CheckedOptions {
-  checkNames('connect', options, NAMES)
+  checkNames('option of connect', options, NAMES)
   const { broker, auth, tls } = options
   if (broker !== undefined && options.nameServers !== undefined) {
     throw invalid("give either 'nameServers' or 'broker', not both")

@@ -5,6 +5,7 @@ import { delayLevelOf } from '../model/delay-levels.ts'
 import { BODY_BYTES_MAX, PROPERTIES_BYTES_MAX } from '../model/limits.ts'
 import { checkTopicName } from '../model/names.ts'
 import { encodeProperties, INTERNAL_PROPERTIES, PROPERTY } from '../model/properties.ts'
+import { checkNames } from './option-names.ts'
 
 export interface OutgoingMessage {
   readonly topic: string
@@ -33,8 +34,19 @@ export interface EncodedMessage {
   readonly isDelayed: boolean
 }
 
+const NAMES: Readonly<Record<keyof OutgoingMessage, true>> = {
+  topic: true,
+  body: true,
+  tag: true,
+  keys: true,
+  orderingKey: true,
+  properties: true,
+  delayMs: true,
+}
+
 /** @throws BrokerError NAME_INVALID, MESSAGE_INVALID, MESSAGE_TOO_LARGE */
 export function encodeMessage(message: OutgoingMessage, uniqueId: string): EncodedMessage {
+  checkNames('field of a message', message, NAMES, 'MESSAGE_INVALID')
   checkTopicName(message.topic)
   const body = typeof message.body === 'string' ? Buffer.from(message.body) : message.body
   if (!(body instanceof Uint8Array)) {

@@ -9,6 +9,7 @@ import type { QueueRef } from '../remoting/requests/queue.ts'
 import type { Brokers } from './brokers.ts'
 import { type CallOptions, endOffset, offsetByTime, pull } from './calls.ts'
 import { Delivery, type Message } from './delivery.ts'
+import { checkNames } from './option-names.ts'
 import type { Routes } from './routes.ts'
 import { checkCount, filterOf, type Tags } from './subscribe-options.ts'
 import { TOOLS_GROUP } from './topic-reader.ts'
@@ -38,6 +39,17 @@ export interface PullRequest {
   /** How long to wait when nothing is there yet; default: not at all. */
   readonly waitMs?: number | undefined
   readonly signal?: AbortSignal | undefined
+}
+
+const NAMES: Readonly<Record<keyof PullRequest, true>> = {
+  topic: true,
+  queueId: true,
+  brokerName: true,
+  offset: true,
+  tags: true,
+  max: true,
+  waitMs: true,
+  signal: true,
 }
 
 export interface PullResult {
@@ -82,6 +94,7 @@ export class Positions {
   }
 
   async pull(request: PullRequest): Promise<PullResult> {
+    checkNames('option of pull', request, NAMES)
     const { offset, waitMs = 0, max = MESSAGES_MAX, signal } = request
     checkCount('max', max, 1, Number.MAX_SAFE_INTEGER)
     const filter = filterOf(request.tags)

@@ -50,7 +50,7 @@ const NAMES: Readonly<Record<keyof SubscribeOptions | 'concurrency' | 'signal', 
 
 /** @throws BrokerError ARGUMENT_INVALID, NAME_INVALID, FILTER_INVALID */
 export function memberOptions(options: SubscribeOptions): MemberOptions {
-  checkNames('a subscription', options, NAMES)
+  checkNames('option of a subscription', options, NAMES)
   checkGroupName(options.group)
   const { prefetch = PREFETCH_DEFAULT, retriesMax } = options
   checkCount('prefetch', prefetch, 1, PREFETCH_MAX)

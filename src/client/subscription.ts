@@ -7,6 +7,7 @@ import type { Delivery } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
 import { Mailbox } from './mailbox.ts'
 import type { MemberOptions } from './member-options.ts'
+import { checkNames } from './option-names.ts'
 import { checkCount } from './subscribe-options.ts'
 
 export interface ReceiveOptions {
@@ -15,6 +16,12 @@ export interface ReceiveOptions {
   /** How long to wait for the first; default: not at all. */
   readonly waitMs?: number | undefined
   readonly signal?: AbortSignal | undefined
+}
+
+const NAMES: Readonly<Record<keyof ReceiveOptions, true>> = {
+  max: true,
+  waitMs: true,
+  signal: true,
 }
 
 export interface CloseOptions {
@@ -68,6 +75,7 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
 
   /** Empty when nothing came in time, or the subscription is closed. */
   async receive(options: ReceiveOptions = {}): Promise<Delivery[]> {
+    checkNames('option of receive', options, NAMES)
     const { max = 1, waitMs = 0, signal } = options
     checkCount('max', max, 1, RECEIVE_MAX)
     if (Number.isNaN(waitMs)) throw new BrokerError('ARGUMENT_INVALID', "'waitMs' is no number")

@@ -22,6 +22,7 @@ import {
 import type { CallOptions } from './calls.ts'
 import type { Masters } from './masters.ts'
 import type { Directory } from './name-servers.ts'
+import { checkNames } from './option-names.ts'
 import type { Routes } from './routes.ts'
 import { checkCount } from './subscribe-options.ts'
 
@@ -32,6 +33,8 @@ export interface NewTopic {
   /** Keeps its queues when a broker is away, for strict order. */
   readonly ordered?: boolean | undefined
 }
+
+const NAMES: Readonly<Record<keyof NewTopic, true>> = { name: true, queues: true, ordered: true }
 
 export interface TopicSummary {
   readonly name: string
@@ -76,6 +79,7 @@ export class TopicAdmin {
 
   /** Settles when clients find it. Rejects with TOPIC_EXISTS, NAME_INVALID, ARGUMENT_INVALID. */
   async create(topic: NewTopic, options: CallOptions = {}): Promise<void> {
+    checkNames('field of a new topic', topic, NAMES)
     const { name, queues = QUEUES_DEFAULT, ordered = false } = topic
     checkTopicName(name)
     checkCount('queues', queues, 1, QUEUES_PER_TOPIC_MAX)

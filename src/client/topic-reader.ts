@@ -42,7 +42,7 @@ export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposa
 
   /** Use `client.read`. */
   constructor(options: ReadOptions, context: MemberContext, onClosed: () => void) {
-    checkNames('read', options, NAMES)
+    checkNames('option of read', options, NAMES)
     const { topic, tags, from, prefetch = PREFETCH_DEFAULT, signal } = options
     const member = memberOptions({ group: TOOLS_GROUP, topic, tags, from, prefetch })
     this.#onClosed = onClosed

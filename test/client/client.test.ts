@@ -1,10 +1,16 @@
 import { createServer } from 'node:net'
 import test from 'ava'
-import { type Client, connect } from '../../src/client/index.ts'
+import {
+  type Client,
+  connect,
+  type NewTopic,
+  type OutgoingMessage,
+  type PullRequest,
+} from '../../src/client/index.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startFakeRocketmq } from '../support/fake-rocketmq.ts'
-import { pair } from './pairing.ts'
+import { G, pair } from './pairing.ts'
 
 /** An address of loopback where nobody listens. */
 async function deadAddress(): Promise<string> {
@@ -237,10 +243,53 @@ test('an option that is written wrong is refused and not left out', async (t) =>
   const wrong = { nameServer: 'mq.example:9876' } as object
   await t.throwsAsync(connect(wrong), {
     code: 'ARGUMENT_INVALID',
-    message: /^'nameServer' is no option of connect; it has nameServers, broker,/,
+    message:
+      /^'nameServer' is no option of connect \(did you mean 'nameServers'\?\); it has nameServers,/,
   })
   const subscription = { group: 'g', topic: 'T', tag: 'a' } as { group: string; topic: string }
   t.throws(() => mq.subscribe(subscription), { code: 'ARGUMENT_INVALID', message: /^'tag' / })
+})
+
+const WRONG_CALLS: Readonly<Record<string, (mq: Client) => Promise<unknown>>> = {
+  send: (mq) => mq.send({ topic: 'T', body: 'x' }, { timeout: 1 } as object),
+  receive: (mq) => mq.receive(G, { wait: 1 } as object),
+  pull: (mq) => mq.pull({ topic: 'T', queueId: 0, offset: 0, count: 1 } as PullRequest),
+  byKey: (mq) => mq.admin.messages.byKey('T', 'k', { maximum: 1 } as object),
+  create: (mq) => mq.admin.topics.create({ name: 'U', queue: 1 } as NewTopic),
+  nack: async (mq) => {
+    await mq.send({ topic: 'T', body: 'x' })
+    const [delivery] = await mq.receive(G, { waitMs: 60_000 })
+    await delivery!.nack({ delay: 1 } as object)
+  },
+}
+
+for (const [name, call] of Object.entries(WRONG_CALLS)) {
+  test(`an option of ${name} that is written wrong is refused and not left out`, async (t) => {
+    const { mq } = await pair(t)
+    const error = await t.throwsAsync(call(mq), { code: 'ARGUMENT_INVALID' })
+    t.regex(error!.message, /^'\w+' is no (option|field) of .*; it has /)
+  })
+}
+
+test('a field of a message that is written wrong is refused with the one that was meant', async (t) => {
+  const { fake, mq } = await pair(t)
+  const wrong = { topic: 'T', body: 'x', tags: 'paid' } as OutgoingMessage
+  const expected = {
+    code: 'MESSAGE_INVALID',
+    message: /^'tags' is no field of a message \(did you mean 'tag'\?\); it has topic, body,/,
+  } as const
+  await t.throwsAsync(mq.send(wrong), expected)
+  await t.throwsAsync(mq.sendOneWay(wrong), expected)
+  await t.throwsAsync(mq.sendBatch([{ topic: 'T', body: 'y' }, wrong]), expected)
+  t.deepEqual(fake.bodies('T'), [])
+})
+
+test('a message that was received can be sent on as it is', async (t) => {
+  const { fake, mq } = await pair(t)
+  await mq.send({ topic: 'T', body: 'x' })
+  const [delivery] = await mq.receive(G, { waitMs: 60_000 })
+  await mq.send(delivery!)
+  t.deepEqual(fake.bodies('T'), ['x', 'x'])
 })
 
 test('a receive with other options than the first one of its group is refused', async (t) => {
