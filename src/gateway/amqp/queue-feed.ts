@@ -71,7 +71,10 @@ export class QueueFeed implements Feed {
       const cursor = this.#cursors[this.#next++ % this.#cursors.length]!
       while (cursor.mayHaveMore && !isEnough()) {
         try {
-          bytes += await this.#pull(cursor, max - items.length, bytesMax - bytes, items)
+          const given = await this.#pull(cursor, max - items.length, bytesMax - bytes, items)
+          bytes += given
+          // There may be many more that the reader does not select.
+          if (given === 0 && cursor.mayHaveMore) await nextTurn()
         } catch (error) {
           cursor.mayHaveMore = true
           // The cursors of the other queues are behind what they gave; the failure comes up again.
@@ -83,7 +86,7 @@ export class QueueFeed implements Feed {
     return items
   }
 
-  /** Answers how many bytes were read. */
+  /** Answers how many bytes were read, 0 when nothing of them is for the reader. */
   async #pull(
     cursor: QueueCursor,
     max: number,
@@ -110,13 +113,14 @@ export class QueueFeed implements Feed {
       cursor.offset = result.nextOffset
       cursor.mayHaveMore = result.status !== 'at-end' && result.nextOffset < result.maxOffset
     }
+    const had = into.length
     for (const record of recordsOf(result.records)) {
       // With a filter a read goes on behind the run, where other messages stand.
       if (run > 0 && record.queueOffset >= from + run) break
       if (cursor.topic !== this.#topic && sourceOf(record) !== this.#topic) continue
       into.push({ record, attempt: 1, receipt: undefined, note: undefined })
     }
-    return result.records.length
+    return into.length > had ? result.records.length : 0
   }
 
   #arrival(waitMs: number, signal: AbortSignal): Promise<void> {
@@ -143,6 +147,8 @@ export class QueueFeed implements Feed {
     this.#watch[Symbol.dispose]()
   }
 }
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** How many of the first offsets, `max` at most, stand without a gap. */
 function runOf(waiting: readonly QueueOffset[], max: number): number {

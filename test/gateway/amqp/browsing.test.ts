@@ -80,3 +80,29 @@ test('a named group is browsed, and the log is read from where an offset says', 
   t.deepEqual(await browsed(client, 'orders?offset=first'), numbered(4))
   t.deepEqual(await browsed(client, '/topics/orders/queues/0'), numbered(4))
 })
+
+test('retries of another topic are passed over, however many bytes they have', async (t) => {
+  const { broker, client } = await setup(t)
+  const large = 'l'.repeat(700_000)
+  let retries = 0
+  const fail = async (topic: string, bodies: readonly string[]): Promise<void> => {
+    await publish(broker, topic, bodies, {}, 0)
+    const receiver = await client.receiver(`${topic}::g`)
+    receiver.credit(bodies.length)
+    const came = []
+    for (const _ of bodies) came.push(await receiver.take())
+    const message_annotations = { 'x-opt-delivery-time': Date.now() } as never
+    for (const { delivery } of came) {
+      delivery?.modified({ delivery_failed: true, message_annotations })
+    }
+    retries += bodies.length
+    await eventually(async () => {
+      const [range] = await broker.topics.ranges('%RETRY%g')
+      return range?.maxOffset === retries ? true : undefined
+    })
+    await receiver.detach()
+  }
+  await fail('bills', [large, large, large])
+  await fail('orders', ['retried'])
+  t.deepEqual(await browsed(client, 'orders::g'), ['retried'])
+})
