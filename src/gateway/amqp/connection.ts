@@ -351,6 +351,7 @@ export class AmqpConnection
 
   evict(error: AmqpError): void {
     this.#fail(error)
+    this.#regulate()
   }
 
   /** Without a word in AMQP: what is pending goes out and the socket closes. */

@@ -55,7 +55,7 @@ export class Disposition {
   /** @throws AmqpError decode-error */
   read(bytes: Buffer, at: number, end: number): void {
     this.outcome = undefined
-    this.settled = false
+    this.isReceiver = this.settled = false
     this.first = this.last = -1
     const list = at + descriptorBytes(bytes, at, end)
     if (skipValue(bytes, list, end) !== end) throw decodeError('bytes behind disposition')

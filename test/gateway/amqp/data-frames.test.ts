@@ -209,6 +209,15 @@ test("another codec's dispositions are read, with every outcome", (t) => {
   t.like(one, { isReceiver: false, first: 3, last: 3, settled: false })
 })
 
+test('a disposition that does not say whose it is has no role of the one before', (t) => {
+  const disposition = new Disposition()
+  const whole = theirs(frames.disposition({ role: true, first: 7 }))
+  disposition.read(whole, 8, whole.length)
+  const short = Buffer.from('005315c00402405203', 'hex')
+  disposition.read(short, 0, short.length)
+  t.like(disposition, { isReceiver: false, first: 3 })
+})
+
 test('another codec reads our dispositions', (t) => {
   const range = fc.record({
     channel: fc.nat(0xffff),
