@@ -189,6 +189,19 @@ const byMqtt: Attempt = async (server, topic) => {
   return { publish, consume }
 }
 
+test('RocketMQ: a user who may create a topic, and nothing else, creates it', async (t) => {
+  const server = await serverWithUsers(t, {
+    maker: { secretKey: 'secret-of-maker', create: ['made-*'] },
+  })
+  await using client = await connect({
+    nameServers: server.address('nameServer'),
+    auth: { accessKey: 'maker', secretKey: 'secret-of-maker' },
+  })
+  await client.admin.topics.create({ name: 'made-here' })
+  await t.throwsAsync(client.admin.topics.create({ name: 'made-here' }), { code: 'TOPIC_EXISTS' })
+  await t.throwsAsync(client.admin.topics.create({ name: 'other' }), { code: 'PERMISSION_DENIED' })
+})
+
 const byAmqp =
   (t: ExecutionContext): Attempt =>
   async (server, topic) => {

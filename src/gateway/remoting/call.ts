@@ -69,6 +69,17 @@ export function authorize(
   call.context.auth.authorize(call.principal, action, resource)
 }
 
+/** One of the actions is enough. @throws BrokerError PERMISSION_DENIED, with the last one's reason */
+export function authorizeAny(
+  call: Pick<Call, 'context' | 'principal'>,
+  actions: readonly Action[],
+  resource: Resource,
+): void {
+  const { auth } = call.context
+  if (actions.some((action) => isAllowed(auth, call.principal, action, resource))) return
+  authorize(call, actions.at(-1)!, resource)
+}
+
 /**
  * What a group does on a topic, whether it reads, commits, locks or only asks how far it is, takes the right to
  * consume both. A retry topic is its group's own. @throws BrokerError PERMISSION_DENIED

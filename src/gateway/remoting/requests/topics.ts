@@ -15,7 +15,15 @@ import {
   UPDATE_TOPIC,
 } from '../../../remoting/requests/topics.ts'
 import { CLUSTER, topicResource } from '../address.ts'
-import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
+import {
+  type Answer,
+  answerBody,
+  authorize,
+  authorizeAny,
+  type Call,
+  DONE,
+  type RequestTable,
+} from '../call.ts'
 import { recordAt } from '../record-at.ts'
 import { tableVersion } from '../table-version.ts'
 
@@ -105,9 +113,10 @@ async function allTopics(call: Call): Promise<Answer> {
   return answerBody(jsonBody(topicTableOut({ version, topics })))
 }
 
+/** Asked by producers and by those that create topics as well, who look first whether one is there. */
 async function topicConfig(call: Call): Promise<Answer> {
   const { topic } = readFields(TOPIC, call.fields)
-  authorize(call, 'consume', topicResource(topic))
+  authorizeAny(call, ['publish', 'create', 'consume'], topicResource(topic))
   const definition = await call.context.broker.topics.get(topic)
   if (definition === undefined) return topicMissing(topic)
   return answerBody(jsonBody(topicConfigOut(definition)))
