@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { DLQ_PREFIX, isSystemTopic, RETRY_PREFIX } from '../model/names.ts'
 import { dummyOf, type PasswordHash, parsePasswordHash } from '../password.ts'
+import { FailureBudget } from './failure-budget.ts'
 import { PasswordChecks } from './password-checks.ts'
 
 /** Who a connection acts for. */
@@ -36,6 +37,11 @@ export interface Authenticator {
    * time. @throws UNAUTHENTICATED
    */
   verifySignature(accessKey: string, signature: string, content: readonly Uint8Array[]): Principal
+  /**
+   * Counts a wrong signature that came from the address.
+   * @returns for how many ms its answer has to wait, 0 for the first few
+   */
+  wrongSignature(address: string): number
   /**
    * The principal that something kept belongs to, by its name in `ownerName`, with the rights it has now;
    * undefined when the configuration has no such user.
@@ -114,7 +120,10 @@ interface KnownUser {
 class UserStore implements Authenticator {
   readonly anonymousAllowed: boolean
   readonly #users = new Map<string, KnownUser>()
+  readonly #clock: Clock
   readonly #checks: PasswordChecks
+  /** By address. */
+  readonly #wrongSignatures: FailureBudget
   /**
    * Checked against for unknown users: one for each known password, of the same cost. A name has always the same,
    * so that unknown users take as long as known ones, also where the costs of these differ.
@@ -124,7 +133,9 @@ class UserStore implements Authenticator {
   readonly #nobodyKey = randomBytes(32).toString('base64')
 
   constructor(users: Readonly<Record<string, User>>, clock: Clock) {
+    this.#clock = clock
     this.#checks = new PasswordChecks(clock)
+    this.#wrongSignatures = new FailureBudget(clock)
     for (const [name, user] of Object.entries(users)) {
       this.#users.set(name, {
         principal: { name, admin: user.admin, anonymous: false },
@@ -174,6 +185,12 @@ class UserStore implements Authenticator {
     throw new BrokerError('UNAUTHENTICATED', 'unknown access key or wrong signature')
   }
 
+  wrongSignature(address: string): number {
+    this.#wrongSignatures.failed(address)
+    const delayMs = this.#wrongSignatures.readyMs(address) - this.#clock.monotonic()
+    return Math.max(0, Math.min(SIGNATURE_DELAY_MS_MAX, delayMs))
+  }
+
   ownerOf(name: string | undefined): Principal | undefined {
     if (name !== undefined) return this.#users.get(name)?.principal
     return this.anonymousAllowed ? ANONYMOUS : undefined
@@ -199,6 +216,9 @@ function hashOf(name: string, text: string): PasswordHash {
     throw new BrokerError('CONFIG_INVALID', `users.${name}.password: ${message}`, { cause: error })
   }
 }
+
+/** RocketMQ's clients wait 3 s for an answer, and this one tells what is wrong. */
+const SIGNATURE_DELAY_MS_MAX = 2_000
 
 /** No HMAC-SHA1 digest in practice: stands in for a signature of the wrong length. */
 const NO_DIGEST = Buffer.alloc(20)

@@ -1,8 +1,9 @@
-// How many wrong passwords came lately by one key (an address, a name), and how long its next check has to wait.
+// How many wrong proofs (passwords, signatures) came lately by one key (an address, a name), and how long its next
+// check or answer has to wait.
 // The first ones are free, for people mistype and fleets are misconfigured; each comes back after a while.
 import type { Clock } from '../clock.ts'
 
-/** Wrong passwords that cost nothing. */
+/** Wrong proofs that cost nothing. */
 const FREE = 20
 /** One of them is forgiven after this. */
 const FORGIVEN_MS = 3_000

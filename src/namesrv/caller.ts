@@ -48,6 +48,18 @@ export function checkCaller(
   return true
 }
 
+/** For how many ms the refusal of the command has to wait: guessing at a key is to take long. */
+export function delayOfRefusal(
+  command: Command,
+  thrown: unknown,
+  auth: GatewayContext['auth'] | undefined,
+  address: string,
+): number {
+  const isSigned = (command.fields.get(ACL_FIELD.accessKey) ?? '') !== ''
+  const isWrong = isSigned && BrokerError.from(thrown).code === 'UNAUTHENTICATED'
+  return isWrong ? (auth?.wrongSignature(address) ?? 0) : 0
+}
+
 function isSame(given: string, wanted: string): boolean {
   const [a, b] = [Buffer.from(given), Buffer.from(wanted)]
   return a.length === b.length && timingSafeEqual(a, b)

@@ -16,7 +16,7 @@ import { LargeFrames } from '../remoting/large-frames.ts'
 import { Outbox } from '../remoting/outbox.ts'
 import { PartialFrames } from '../remoting/partial-frames.ts'
 import type { Credentials } from '../remoting/signature.ts'
-import { checkCaller } from './caller.ts'
+import { checkCaller, delayOfRefusal } from './caller.ts'
 import { KeyValues } from './key-values.ts'
 import { reachableAddress } from './reachable-address.ts'
 import { failed, type NameServerAnswer, nameServerRequests, unsupported } from './requests.ts'
@@ -186,6 +186,8 @@ class NameServerConnection {
   /** When its first byte came; one that sends nothing at all is the listener's affair. */
   firstHeardMs: number | undefined
   hasSentFrame = false
+  /** A wrong signature is answered then, and the connection ends. */
+  #lateAnswer: Timer | undefined
 
   constructor(socket: GatewaySocket, options: ConnectionOptions) {
     this.#socket = socket
@@ -201,8 +203,11 @@ class NameServerConnection {
       (bytes) => options.partialFrames.hold(this, bytes, () => socket.destroy()),
     )
     socket.onData((chunk) => this.#onData(chunk))
-    socket.onDrain(() => socket.resume())
+    socket.onDrain(() => {
+      if (this.#lateAnswer === undefined) socket.resume()
+    })
     socket.onClose(() => {
+      this.#lateAnswer?.cancel()
       this.#outbox.close()
       this.#splitter.close()
       options.largeFrames.release(this)
@@ -230,7 +235,10 @@ class NameServerConnection {
     this.firstHeardMs ??= this.heardMs
     try {
       this.#splitter.push(chunk)
+      // At once: at the end of the turn it would be behind the answers to what producers and consumers sent.
+      this.#outbox.flush()
     } catch (error) {
+      if (this.#lateAnswer !== undefined) return
       const fields = { evt: 'namesrv.refused', remote: this.#socket.remoteAddress, err: error }
       log.debug(fields, 'a peer sent what is no native command')
       this.#socket.destroy()
@@ -253,7 +261,26 @@ class NameServerConnection {
       answer = this.#options.serve(command)
     } catch (error) {
       answer = failed(error)
+      this.#checkDelay(command, error, answer)
     }
+    this.#answer(command, answer)
+  }
+
+  /** A wrong signature is answered late, and nothing else that came with it is looked at: throws then. */
+  #checkDelay(command: Command, error: unknown, answer: NameServerAnswer): void {
+    const { auth, clock } = this.#options.context
+    const delayMs = delayOfRefusal(command, error, auth, this.#socket.remoteAddress)
+    if (delayMs === 0) return
+    const { opaque, codec, flag } = command
+    this.#socket.pause()
+    this.#lateAnswer = clock.after(delayMs, () => {
+      this.#answer({ opaque, codec, flag }, answer)
+      this.end()
+    })
+    throw error
+  }
+
+  #answer(command: Pick<Command, 'opaque' | 'codec' | 'flag'>, answer: NameServerAnswer): void {
     if ((command.flag & FLAG_ONE_WAY) !== 0) return
     const { code = 0, fields, remark, body } = answer
     const header = responseHeader(command.opaque, code, fields, remark)

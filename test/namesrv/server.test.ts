@@ -1,6 +1,9 @@
 import { deflateSync } from 'node:zlib'
 import test, { type ExecutionContext } from 'ava'
+import type { GatewaySocket } from '../../src/gateway/gateway.ts'
+import { silentLogger } from '../../src/log.ts'
 import { crc32 } from '../../src/model/crc32.ts'
+import { NameServer } from '../../src/namesrv/server.ts'
 import { type Command, encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../src/remoting/connection.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -275,6 +278,65 @@ test('where there are users, only admins and the own broker change routes; anyon
     t.is((await stranger.request(205, { fields: fields({ brokerName: 'broker-a' }) })).code, 16)
   }
   t.is((await route(strangers[0]!, 'T1')).code, 0)
+})
+
+test('wrong signatures beyond the first few are answered late, and routes at once', async (t) => {
+  const clock = new FakeClock()
+  const user = { admin: true, publish: [], consume: [], create: [], secretKey: 'root-secret' }
+  const { connect } = await startNameServer(t, { clock, users: { root: user } })
+  const liar = await connect({ accessKey: 'root', secretKey: 'guessed-it' })
+  for (let guess = 0; guess < 20; guess++) t.is((await register(liar)).code, 16)
+  let isAnswered = false
+  const late = register(liar).then((answer) => {
+    isAnswered = true
+    return answer
+  })
+  const unread = t.throwsAsync(register(liar), { code: 'UNREACHABLE' })
+  t.is((await route(await connect(), 'T1')).code, 17)
+  t.false(isAnswered)
+  while (!isAnswered) {
+    clock.advance(250)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.is((await late).code, 16)
+  await unread
+})
+
+/** A peer whose bytes come when the test says, and what was written to it. */
+class StillSocket implements GatewaySocket {
+  readonly remoteAddress = '10.0.0.9'
+  readonly remotePort = 1
+  readonly localAddress = '10.0.0.1'
+  readonly unsentBytes = 0
+  readonly written: Buffer[] = []
+  receive: (chunk: Buffer) => void = () => {}
+
+  onData(handler: (chunk: Buffer) => void): void {
+    this.receive = handler
+  }
+
+  write(bytes: Buffer): boolean {
+    this.written.push(bytes)
+    return true
+  }
+
+  onClose(): void {}
+  onDrain(): void {}
+  pause(): void {}
+  resume(): void {}
+  end(): void {}
+  destroy(): void {}
+}
+
+test('an answer does not wait for the end of the turn, where it would be behind those to bulk work', async (t) => {
+  const nameServer = new NameServer({ clock: new FakeClock(), log: silentLogger })
+  const socket = new StillSocket()
+  nameServer.accept(socket)
+  const ask = (topic: string): Buffer =>
+    encodeCommand(requestHeader({ code: 105, opaque: 1, fields: fields({ topic }) }))
+  socket.receive(Buffer.concat([ask('T1'), ask('T2')]))
+  t.is(socket.written.length, 1, 'the answers to one chunk are one write')
+  t.regex(socket.written[0]!.toString(), /topic: T1.*topic: T2/s)
 })
 
 test('a topic is registered for brokers that are here and for no others', async (t) => {

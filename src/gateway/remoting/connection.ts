@@ -1,6 +1,7 @@
 // One native peer: cuts its bytes into commands, checks who it is, serves each command or gathers it into
 // the chunk's batch of sends, and writes the answers. What a command means is its family's affair.
 import { setMaxListeners } from 'node:events'
+import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
 import type { NewMessage } from '../../model/message.ts'
@@ -113,6 +114,8 @@ export class Connection {
   /** When its first byte came; one that sends nothing at all is the listener's affair. */
   #firstHeardMs: number | undefined
   #hasSentFrame = false
+  /** A wrong signature is answered then, and the connection ends. */
+  #lateAnswer: Timer | undefined
 
   constructor(socket: GatewaySocket, options: ConnectionOptions) {
     const { context, responses } = options
@@ -207,7 +210,7 @@ export class Connection {
     try {
       this.#splitter.push(chunk)
     } catch (error) {
-      this.#refusePeer(BrokerError.from(error))
+      if (this.#lateAnswer === undefined) this.#refusePeer(BrokerError.from(error))
     }
     this.#sends.flush()
     this.#balance()
@@ -235,8 +238,25 @@ export class Connection {
     try {
       this.#serve(command, end - headerAt)
     } catch (error) {
-      this.#answerError(command, error)
+      const delayMs = this.#identity.delayMs(
+        command,
+        BrokerError.from(error),
+        this.#socket.remoteAddress,
+      )
+      if (delayMs === 0) this.#answerError(command, error)
+      else {
+        this.#answerLate(command, error, delayMs)
+        // Nothing else that came with it is looked at.
+        throw error
+      }
     }
+  }
+
+  #answerLate({ code, opaque, codec, flag }: Command, error: unknown, delayMs: number): void {
+    this.#lateAnswer = this.#options.context.clock.after(delayMs, () => {
+      this.#answerError({ code, opaque, codec, flag }, error)
+      this.#outbox.end()
+    })
   }
 
   /**
@@ -404,6 +424,7 @@ export class Connection {
     const isFull =
       this.#publishingBytes > PUBLISHING_BYTES_MAX ||
       this.#servingBytes > SERVING_BYTES_MAX ||
+      this.#lateAnswer !== undefined ||
       this.#outbox.unsentBytes > UNSENT_BYTES_MAX
     if (isFull === this.#isPaused) return
     this.#isPaused = isFull
@@ -421,6 +442,7 @@ export class Connection {
 
   #onClose(): void {
     this.#isClosing = true
+    this.#lateAnswer?.cancel()
     this.#gone.abort()
     this.#outbox.close()
     this.#reads.close()

@@ -16,7 +16,8 @@ const REMEMBERED_TOPICS_MAX = 256
 
 export class PeerIdentity {
   readonly #auth: Authenticator
-  #isVerified = false
+  /** Whose signature was right last. */
+  #verified: string | undefined
   #principal: Principal | undefined
   /** Topics that `#principal` may publish to, and whether it may create them. */
   readonly #publishable = new Map<string, boolean>()
@@ -27,7 +28,7 @@ export class PeerIdentity {
 
   /** A request with a valid signature came on this connection. */
   get isVerified(): boolean {
-    return this.#isVerified
+    return this.#verified !== undefined
   }
 
   /** @throws BrokerError UNAUTHENTICATED */
@@ -41,7 +42,7 @@ export class PeerIdentity {
       )
     }
     const principal = this.#verify(accessKey, command)
-    this.#isVerified = true
+    this.#verified = principal.name
     return principal
   }
 
@@ -53,11 +54,21 @@ export class PeerIdentity {
     const { accessKey, signature, content } = signed
     try {
       const principal = this.#auth.verifySignature(accessKey, signature, [content, body()])
-      this.#isVerified = true
+      this.#verified = principal.name
       return principal
     } catch {
       return undefined
     }
+  }
+
+  /**
+   * For how many ms the refusal of the command has to wait: guessing at a key is to take long. A peer that has shown
+   * that it has the key guesses nothing, whatever is wrong with its signature.
+   */
+  delayMs(command: Command, { code }: BrokerError, address: string): number {
+    const accessKey = command.fields.get(ACL_FIELD.accessKey) ?? ''
+    if (code !== 'UNAUTHENTICATED' || accessKey === '' || accessKey === this.#verified) return 0
+    return this.#auth.wrongSignature(address)
   }
 
   /**

@@ -32,6 +32,35 @@ test('unsigned and wrongly signed requests are refused where there are users', a
   t.regex(refused.remark!, /wrong signature/)
 })
 
+test('wrong signatures beyond the first few are answered late, and right ones of the same address at once', async (t) => {
+  const { connect, clock } = await startFrontEnd(t, { users })
+  const liar = await connect({ credentials: { ...WRITER, secretKey: 'guessed-it' } })
+  for (let guess = 0; guess < 20; guess++) t.is((await send(liar, { topic: 'T' })).code, 16)
+  let isAnswered = false
+  const late = send(liar, { topic: 'T' }).then((answer) => {
+    isAnswered = true
+    return answer
+  })
+  const unread = t.throwsAsync(send(liar, { topic: 'T' }), { code: 'UNREACHABLE' })
+  t.is((await send(await connect({ credentials: WRITER }), { topic: 'T' })).code, 0)
+  t.false(isAnswered)
+  while (!isAnswered) {
+    clock.advance(250)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.is((await late).code, 16)
+  await unread
+})
+
+test('whoever has signed rightly is not made to wait for a request whose signature is wrong', async (t) => {
+  const { connect } = await startFrontEnd(t, { users })
+  const credentials = { ...WRITER }
+  const writer = await connect({ credentials })
+  t.is((await send(writer, { topic: 'T' })).code, 0)
+  credentials.secretKey = 'mistyped'
+  for (let wrong = 0; wrong < 22; wrong++) t.is((await send(writer, { topic: 'T' })).code, 16)
+})
+
 test('a signed request may do what its user is granted, and nothing else', async (t) => {
   const { connect } = await startFrontEnd(t, { users })
   const writer = await connect({ credentials: WRITER })
