@@ -86,7 +86,7 @@ function assemble({ store, clock, log, options: changed }: OpenBrokerOptions) {
   }
   const delays = new Delays(store, topics, clock, log)
   const locks = new QueueLockTable(clock, options.lockLeaseMs)
-  const sessions = new SessionTable(store, facts)
+  const sessions = new SessionTable(store, facts, clock)
   const publisher = new Publisher({ ...common, delays, locks, sessions })
   const puller = new Puller(common)
   const retries = new Retries({ ...common, delays })

@@ -53,7 +53,8 @@ export class Cursor implements LazyFact {
   stored: CursorState | undefined
   place: Place | undefined
   moved: Moved | undefined
-  #isGone = false
+  /** Its topic or group was deleted: what still holds it must not bring it back. */
+  isGone = false
 
   constructor(group: string, topic: string, queueId: number) {
     this.group = group
@@ -74,19 +75,22 @@ export class Cursor implements LazyFact {
   }
 
   fact(): Fact | undefined {
-    if (this.#isGone) return undefined
+    if (this.isGone) return undefined
     const state = this.place === undefined ? this.stored : this.place.state()
     return state && this.factOf(state)
   }
 
   factOf(state: CursorState): Fact {
-    const value = this.#isGone ? null : encodeCursor(state)
+    const value = this.isGone ? null : encodeCursor(state)
     return { kind: FACT.cursor, key: this.#key, value }
   }
 
-  /** Its topic or group was deleted: whoever still holds it must not bring it back. */
-  gone(): Fact {
-    this.#isGone = true
+  /** Does it have a place? One that was only asked for has none. */
+  get isSomewhere(): boolean {
+    return this.place !== undefined || this.stored !== undefined
+  }
+
+  factGone(): Fact {
     return { kind: FACT.cursor, key: this.#key, value: null }
   }
 
@@ -224,30 +228,44 @@ export class CursorTable {
     return [...(this.#cursors.get(group)?.values() ?? [])].flat()
   }
 
-  /** Forgets a deleted topic; the facts that make it durable. */
-  dropTopic(topic: string): Fact[] {
-    const facts: Fact[] = []
+  /** Forgets a deleted topic; the facts that make it durable, to be read when they are written. */
+  dropTopic(topic: string): Iterable<Fact> {
+    const dropped: Cursor[] = []
     for (const topics of this.#cursors.values()) {
-      for (const cursor of topics.get(topic) ?? [])
-        if (cursor !== undefined) facts.push(this.#drop(cursor))
+      for (const cursor of topics.get(topic) ?? []) if (cursor !== undefined) dropped.push(cursor)
       topics.delete(topic)
     }
-    return facts
+    return this.#drop(dropped)
   }
 
-  dropGroup(group: string): Fact[] {
-    const facts = this.ofGroup(group).map((cursor) => this.#drop(cursor))
+  dropGroup(group: string): Iterable<Fact> {
+    const dropped = this.ofGroup(group)
     this.#cursors.delete(group)
-    return facts
+    return this.#drop(dropped)
   }
 
   #find(group: string, topic: string, queueId: number): Cursor | undefined {
     return this.#cursors.get(group)?.get(topic)?.[queueId]
   }
 
-  #drop(cursor: Cursor): Fact {
-    this.#settleMove(cursor)
-    return cursor.gone()
+  #drop(dropped: readonly Cursor[]): Iterable<Fact> {
+    for (const cursor of dropped) {
+      this.#settleMove(cursor)
+      cursor.isGone = true
+    }
+    return this.#dropFacts(dropped)
+  }
+
+  /** Much later perhaps: what was made again under the name has a place of its own by then. */
+  *#dropFacts(dropped: readonly Cursor[]): Generator<Fact> {
+    for (const cursor of dropped) {
+      const again = this.#find(cursor.group, cursor.topic, cursor.queueId)
+      if (again?.isSomewhere !== true) yield cursor.factGone()
+      else {
+        const fact = again.fact()
+        if (fact !== undefined) yield fact
+      }
+    }
   }
 
   #settleMove(cursor: Cursor): void {

@@ -40,14 +40,27 @@ export class FactWriter {
     this.#flushMs = flushMs
   }
 
-  /** Durable when it settles; handed to the store within the call. @throws READ_ONLY */
-  async write(facts: readonly Fact[]): Promise<void> {
-    const appends: Promise<unknown>[] = []
-    for (let at = 0; at < facts.length; at += APPEND_FACTS_MAX) {
-      const part = facts.slice(at, at + APPEND_FACTS_MAX)
-      appends.push(this.#store.append({ messages: [], facts: part }))
+  /** Durable when it settles; the first append is handed to the store within the call. @throws READ_ONLY */
+  write(facts: Iterable<Fact>): Promise<void> {
+    return this.writeBy((part) => this.#append(part), facts)
+  }
+
+  /**
+   * The same with a first append of the caller's own. Of very many facts each further part is asked for when the one
+   * before is durable, so that others have their turn in between.
+   */
+  async writeBy(first: (part: Fact[]) => Promise<unknown>, facts: Iterable<Fact>): Promise<void> {
+    const source = facts[Symbol.iterator]()
+    let part = take(source)
+    await first(part)
+    while (part.length === APPEND_FACTS_MAX) {
+      part = take(source)
+      await this.#append(part)
     }
-    await Promise.all(appends)
+  }
+
+  async #append(facts: readonly Fact[]): Promise<void> {
+    if (facts.length > 0) await this.#store.append({ messages: [], facts })
   }
 
   /** Written within the flush time; marking twice writes once. */
@@ -77,12 +90,12 @@ export class FactWriter {
       sources.push(source)
       bytes += fact.key.length + (fact.value?.length ?? 0)
       if (facts.length < APPEND_FACTS_MAX && bytes < APPEND_BYTES_TARGET) continue
-      writes.push(this.#append(facts, sources))
+      writes.push(this.#appendLazy(facts, sources))
       facts = []
       sources = []
       bytes = 0
     }
-    if (facts.length > 0) writes.push(this.#append(facts, sources))
+    if (facts.length > 0) writes.push(this.#appendLazy(facts, sources))
     await Promise.all(writes)
   }
 
@@ -93,7 +106,7 @@ export class FactWriter {
     this.#timer = undefined
   }
 
-  async #append(facts: readonly Fact[], sources: readonly LazyFact[]): Promise<void> {
+  async #appendLazy(facts: readonly Fact[], sources: readonly LazyFact[]): Promise<void> {
     try {
       await this.#store.append({ messages: [], facts })
       this.#failing = false
@@ -111,4 +124,15 @@ export class FactWriter {
       for (const source of sources) this.mark(source)
     }
   }
+}
+
+/** What fits into one append. */
+function take(source: Iterator<Fact>): Fact[] {
+  const part: Fact[] = []
+  while (part.length < APPEND_FACTS_MAX) {
+    const next = source.next()
+    if (next.done === true) break
+    part.push(next.value)
+  }
+  return part
 }

@@ -1,4 +1,5 @@
 // How far a group is behind, queue by queue.
+import { type Clock, Slice } from '../clock.ts'
 import type { QueueLag } from '../model/message.ts'
 import { isLightQueue, retryTopic } from '../model/names.ts'
 
@@ -9,6 +10,7 @@ import type { Receiver } from './receiver.ts'
 import type { TopicTable } from './topics.ts'
 
 export interface LagParts {
+  readonly clock: Clock
   readonly store: MessageStore
   readonly topics: TopicTable
   readonly cursors: CursorTable
@@ -17,7 +19,7 @@ export interface LagParts {
 }
 
 /** Every queue of every topic that the group has a cursor on or a member subscribed to. */
-export function groupLags(parts: LagParts, group: string): QueueLag[] {
+export async function groupLags(parts: LagParts, group: string): Promise<QueueLag[]> {
   const queues = new Map<string, number>()
   const atLeast = (topic: string, count: number): void => {
     queues.set(topic, Math.max(count, queues.get(topic) ?? 0))
@@ -29,8 +31,10 @@ export function groupLags(parts: LagParts, group: string): QueueLag[] {
     atLeast(topic, Math.max(queueId + 1, queueCount(parts.topics, topic)))
   }
   const lags: QueueLag[] = []
+  const slice = new Slice(parts.clock)
   for (const topic of [...queues.keys()].sort()) {
     for (let queueId = 0; queueId < queues.get(topic)!; queueId++) {
+      if (slice.isOver) await slice.rest()
       lags.push(queueLag(parts, group, topic, queueId))
     }
   }

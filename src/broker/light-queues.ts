@@ -11,7 +11,6 @@ import type { QueueOffset } from '../model/positions.ts'
 import { checkTopicFilter } from '../model/topic-filter.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
 import { FACT, type FactWriter } from './fact-writer.ts'
-import { APPEND_FACTS_MAX } from './options.ts'
 
 const OWNER_MARK = '\u0000'
 const OWNER_CHARS_MAX = 4096
@@ -69,7 +68,7 @@ export class LightQueueTable {
   async unbind(
     filter: string,
     owner: string | undefined,
-    gone: (topic: string) => readonly Fact[],
+    gone: (topic: string) => Iterable<Fact>,
   ): Promise<void> {
     if (owner === undefined) {
       if (!this.#live.has(filter) || this.#countLive(filter, -1) > 0) return
@@ -80,11 +79,11 @@ export class LightQueueTable {
     if (!this.#disown(filter, owner)) return
     const fact = bindingFact(filter, owner, null)
     if (this.#durable.has(filter)) return this.#facts.write([fact])
-    const facts = [fact, ...gone(lightQueueTopic(filter, true))]
-    await Promise.all([
-      this.#store.unbindLightQueue(filter, true, facts.slice(0, APPEND_FACTS_MAX)),
-      this.#facts.write(facts.slice(APPEND_FACTS_MAX)),
-    ])
+    const cursors = gone(lightQueueTopic(filter, true))
+    await this.#facts.writeBy(
+      (part) => this.#store.unbindLightQueue(filter, true, [fact, ...part]),
+      cursors,
+    )
   }
 
   /** Filters that the owner has bound. */

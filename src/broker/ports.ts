@@ -150,7 +150,7 @@ export const sessionsPort = ({ sessions }: BrokerParts) => ({
   save: (id: string, state: Uint8Array, options?: { lazy?: boolean }): Promise<void> =>
     sessions.save(id, state, options?.lazy === true),
   delete: (id: string): Promise<void> => sessions.delete(id),
-  list: async (prefix: string): Promise<readonly string[]> => sessions.list(prefix),
+  list: (prefix: string): Promise<readonly string[]> => sessions.list(prefix),
 })
 
 export const queueLocksPort = ({ locks, groups, topics }: BrokerParts) => ({

@@ -8,7 +8,6 @@ import type { CursorTable } from './cursors.ts'
 import { FACT, type FactWriter } from './fact-writer.ts'
 import { type GroupTable, groupGone } from './groups.ts'
 import type { LightQueueTable } from './light-queues.ts'
-import { APPEND_FACTS_MAX } from './options.ts'
 import type { Puller } from './puller.ts'
 import type { QueueLockTable } from './queue-locks.ts'
 import type { Receiver } from './receiver.ts'
@@ -70,11 +69,14 @@ export class Removal {
     this.#groups.forget(name)
     this.#receiver.dropGroup(name)
     this.#locks.dropGroup(name)
-    const facts = [groupGone(name), ...(keepsOffsets ? [] : this.#cursors.dropGroup(name))]
+    const cursors = keepsOffsets ? [] : this.#cursors.dropGroup(name)
     const retry = retryTopic(name)
-    if (this.#topics.find(retry) === undefined) return this.#facts.write(facts)
+    if (this.#topics.find(retry) === undefined) {
+      return this.#facts.write(inTurn([groupGone(name)], cursors))
+    }
     this.#topics.forget(retry)
-    await this.#dropQueue(retry, [...facts, { kind: FACT.topic, key: retry, value: null }])
+    const definitions = [groupGone(name), { kind: FACT.topic, key: retry, value: null }]
+    await this.#dropQueue(retry, definitions, cursors)
   }
 
   /**
@@ -91,19 +93,24 @@ export class Removal {
     if (!writable) throw new BrokerError('READ_ONLY', reason ?? 'the store is read-only')
   }
 
-  async #dropQueue(topic: string, facts: readonly Fact[]): Promise<void> {
-    const all = [...facts, ...this.#endReaders(topic)]
-    await Promise.all([
-      this.#store.dropQueues(topic, all.slice(0, APPEND_FACTS_MAX)),
-      this.#facts.write(all.slice(APPEND_FACTS_MAX)),
-    ])
+  async #dropQueue(
+    topic: string,
+    definitions: readonly Fact[],
+    cursors: Iterable<Fact> = [],
+  ): Promise<void> {
+    const facts = inTurn(definitions, cursors, this.#endReaders(topic))
+    await this.#facts.writeBy((part) => this.#store.dropQueues(topic, part), facts)
   }
 
   /** Answers what makes it durable that every group's place there is gone. */
-  #endReaders(topic: string): readonly Fact[] {
+  #endReaders(topic: string): Iterable<Fact> {
     this.#puller.drop(topic)
     this.#receiver.dropTopic(topic)
     this.#locks.dropTopic(topic)
     return this.#cursors.dropTopic(topic)
   }
+}
+
+function* inTurn(...lists: readonly Iterable<Fact>[]): Generator<Fact> {
+  for (const list of lists) yield* list
 }

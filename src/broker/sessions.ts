@@ -1,5 +1,6 @@
 // Durable state of front-ends, one opaque value per id. A lazy save is readable at once and written
 // soon.
+import { type Clock, Slice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { BODY_BYTES_MAX } from '../model/limits.ts'
 import type { StateChange } from '../model/message.ts'
@@ -19,11 +20,13 @@ interface Unwritten extends LazyFact {
 }
 
 export class SessionTable {
+  readonly #clock: Clock
   readonly #store: MessageStore
   readonly #facts: FactWriter
   readonly #unwritten = new Map<string, Unwritten>()
 
-  constructor(store: MessageStore, facts: FactWriter) {
+  constructor(store: MessageStore, facts: FactWriter, clock: Clock) {
+    this.#clock = clock
     this.#store = store
     this.#facts = facts
   }
@@ -85,14 +88,19 @@ export class SessionTable {
     await this.#put(id, null, false)
   }
 
-  list(prefix: string): string[] {
+  /** In no order. */
+  async list(prefix: string): Promise<string[]> {
     const ids = new Set<string>()
-    for (const [id] of this.#store.facts(FACT.session)) if (id.startsWith(prefix)) ids.add(id)
+    const slice = new Slice(this.#clock)
+    for (const [id] of this.#store.facts(FACT.session)) {
+      if (slice.isOver) await slice.rest()
+      if (id.startsWith(prefix)) ids.add(id)
+    }
     for (const [id, { state }] of this.#unwritten) {
       if (state === null) ids.delete(id)
       else if (id.startsWith(prefix)) ids.add(id)
     }
-    return [...ids].sort()
+    return [...ids]
   }
 
   #keep(id: string, state: Buffer | null): Unwritten {

@@ -62,7 +62,7 @@ export class DroppedTopics {
   /** Forgets drops before the position: what they were about is no more. */
   async trimBefore(position: number, slice: Slice): Promise<void> {
     if (this.isEmpty) return
-    for (const [topic, value] of [...this.#facts.entries(DROP_KIND)]) {
+    for (const [topic, value] of this.#facts.entries(DROP_KIND)) {
       if (getU64(value, 0) < position) this.#facts.set(DROP_KIND, topic, null, position)
       if (slice.isOver) await slice.rest()
     }

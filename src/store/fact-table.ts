@@ -47,12 +47,10 @@ export class FactTable {
     this.#dirty.push(fact)
   }
 
-  /** In key order (UTF-16 code units), as of now. */
+  /** In no order. What is set or forgotten while they are read may be among them or not. */
   *entries(kind: string): Generator<readonly [key: string, value: Buffer]> {
-    const keys = [...(this.#kinds.get(kind)?.keys() ?? [])].sort()
-    for (const key of keys) {
-      const value = this.get(kind, key)
-      if (value !== undefined) yield [key, value]
+    for (const { key, value } of this.#kinds.get(kind)?.values() ?? []) {
+      if (value !== null) yield [key, value]
     }
   }
 

@@ -136,7 +136,7 @@ export interface MessageStore {
    */
   isDropped(record: RecordView): boolean
   fact(kind: string, key: string): Buffer | undefined
-  /** In key order, as of now; not live. */
+  /** In no order. What is appended while they are read may be among them or not. */
   facts(kind: string): Iterable<readonly [key: string, value: Buffer]>
   /** Oldest due first, `max` at most, due at or before `untilMs`. */
   due(untilMs: number, max: number): readonly DueEntry[]

@@ -13,7 +13,9 @@ import {
   receiveRequest,
   startBroker,
   type TestBroker,
+  topicOf,
 } from '../support/broker.ts'
+import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
 
 const publish = (broker: EmbeddedBroker, ...bodies: string[]) =>
   broker.publish(bodies.map((body) => newMessage('orders', { queueId: 0, body })))
@@ -201,4 +203,43 @@ test('the lags of a group name every queue it has to do with', async (t) => {
   const [, first] = lags
   t.like(first, { committedOffset: 1, inFlight: 1, lag: 2 })
   t.is(await codeOf(broker.groups.lags('nobody')), 'GROUP_NOT_FOUND')
+})
+
+test('others have their turn while the lags of a group are collected', async (t) => {
+  const { broker, clock } = await start(t, 'a')
+  await broker.receive(receiveRequest('orders', 'billing'))
+  const turns = endSlicesAtOnce(t, clock)
+  const lags = await broker.groups.lags('billing')
+  // One look begins the first slice.
+  t.is(turns().size, 1 + lags.length)
+})
+
+test('a group with very many offsets goes part by part, and made again meanwhile keeps its new ones', async (t) => {
+  const first = await startBroker(t)
+  const { broker, faults } = first
+  const topics = Array.from({ length: 9 }, (_, i) => `topic-${i}`)
+  for (const topic of topics) {
+    await broker.topics.put(topicOf(topic, 1024))
+    await broker.receive(receiveRequest(topic, 'billing'))
+  }
+  await broker.publish([newMessage('topic-8', { queueId: 1023 })])
+  first.clock.advance(1000)
+  await drain(first)
+  const turn = countTurns(t)
+  const facts = new Map<number, number>()
+  faults.beforeAppend = (group) => {
+    facts.set(turn(), (facts.get(turn()) ?? 0) + (group.facts?.length ?? 0))
+  }
+  const deleted = broker.groups.delete('billing')
+  await broker.groups.ensure('billing')
+  await broker.cursors.commit('billing', 'topic-8', 1023, queueOffset(1))
+  await deleted
+  t.true(facts.size >= 2, `${[...facts.values()]}`)
+  t.true(Math.max(...facts.values()) < 5000, `${[...facts.values()]}`)
+  const after = await first.crash()
+  const found = async (topic: string, queueId: number) =>
+    (await after.broker.cursors.committed('billing', topic, queueId)) as number | undefined
+  t.is(await found('topic-8', 1023), 1)
+  t.is(await found('topic-8', 1022), undefined)
+  t.is(await found('topic-0', 0), undefined)
 })

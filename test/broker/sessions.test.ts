@@ -1,5 +1,6 @@
 import test from 'ava'
 import { codeOf, drain, startBroker } from '../support/broker.ts'
+import { endSlicesAtOnce } from '../support/turns.ts'
 
 const text = (state: Buffer | undefined) => state?.toString()
 
@@ -61,7 +62,7 @@ test('sessions are listed by the start of their id, saved or not yet', async (t)
   await broker.sessions.save('other/c', Buffer.from('1'))
   await broker.sessions.save('mqtt/gone', Buffer.from('1'), { lazy: true })
   await broker.sessions.delete('mqtt/gone')
-  t.deepEqual(await broker.sessions.list('mqtt/'), ['mqtt/a', 'mqtt/b'])
+  t.deepEqual([...(await broker.sessions.list('mqtt/'))].sort(), ['mqtt/a', 'mqtt/b'])
 })
 
 test('the state is copied, and it and its id have limits', async (t) => {
@@ -103,4 +104,12 @@ test('what a refused save left readable gets into the log once it can', async (t
   await drain(first)
   const { broker } = await first.crash()
   t.is(text(await broker.sessions.load('c')), '2')
+})
+
+test('others have their turn while sessions are listed', async (t) => {
+  const { broker, clock } = await startBroker(t)
+  for (const id of ['a', 'b', 'c']) await broker.sessions.save(id, Buffer.from('1'))
+  const turns = endSlicesAtOnce(t, clock)
+  t.is((await broker.sessions.list('')).length, 3)
+  t.is(turns().size, 4)
 })

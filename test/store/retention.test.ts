@@ -18,6 +18,7 @@ import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
 import { draft } from '../support/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
+import { endSlicesAtOnce } from '../support/turns.ts'
 
 const KIB = 1024
 const SEGMENT_BYTES = 256 * KIB
@@ -339,20 +340,10 @@ test('others run while a segment is looked through for parked messages', async (
   const store = await open(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
   await store.append({ messages: [draft('T', 'parked', { dueMs: clock.now() + DAY_MS })] })
   await load(store, 'T', 1024)
-  let turn = 0
-  let isOver = false
-  const count = (): void => {
-    turn++
-    if (!isOver) setImmediate(count)
-  }
-  count()
-  // Every look at this clock finds the slice over.
-  const looks: number[] = []
-  clock.monotonic = () => looks.push(turn) * 1000
+  const turns = endSlicesAtOnce(t, clock)
   await check(clock, () => store.status().logStart > 0)
-  isOver = true
   // A segment has some 15 frames.
-  t.true(new Set(looks).size >= 15, looks.join())
+  t.true(turns().size >= 15)
 })
 
 /** Retention has read the first note, of a topic or a fact, and rests before it goes on. */

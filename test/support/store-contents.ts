@@ -88,7 +88,9 @@ export async function contentsOf(store: MessageStore): Promise<unknown> {
     topics: [...store.topics()].sort(),
     queues,
     keys,
-    facts: KINDS.map((kind) => [...store.facts(kind)].map(([key, value]) => `${key}=${value}`)),
+    facts: KINDS.map((kind) =>
+      [...store.facts(kind)].map(([key, value]) => `${key}=${value}`).sort(),
+    ),
     pendingDue: store.status().pendingDue,
     due: parkedBodies.sort(),
     nextDueMs: store.nextDueMs(),

@@ -1,6 +1,6 @@
 // Retained messages (R8): the last one of each topic, whole, so that it outlives the log's retention. The
 // names are kept in memory, the messages with the broker's durable state.
-import type { Clock } from '../../clock.ts'
+import { type Clock, Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage, PublishResult, StateChange } from '../../model/message.ts'
 import { checkRecord, RECORD_FIXED_BYTES } from '../../model/record.ts'
@@ -37,7 +37,9 @@ export class Retained {
   }
 
   async open(): Promise<void> {
+    const slice = new Slice(this.#clock)
     for (const id of await this.#broker.sessions.list(ID_PREFIX)) {
+      if (slice.isOver) await slice.rest()
       const record = await this.#broker.sessions.load(id)
       if (record !== undefined) this.#note(id.slice(ID_PREFIX.length), record.length)
     }

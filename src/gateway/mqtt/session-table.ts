@@ -1,6 +1,6 @@
 // Every session of this gateway by client id: who may have which, when they end, and their durable copy.
 // One client id is worked on by one caller at a time.
-import type { Clock, Timer } from '../../clock.ts'
+import { type Clock, Slice, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { StateChange } from '../../model/message.ts'
@@ -69,7 +69,9 @@ export class SessionTable {
   /** Takes up the sessions of an earlier run; those that were connected count as lost now. */
   async open(): Promise<void> {
     const { broker, clock, log, subscribers } = this.#parts
+    const slice = new Slice(clock)
     for (const id of await broker.sessions.list(ID_PREFIX)) {
+      if (slice.isOver) await slice.rest()
       const clientId = id.slice(ID_PREFIX.length)
       const bytes = await broker.sessions.load(id)
       const session = bytes && decodeSession(clientId, bytes)
