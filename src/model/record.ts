@@ -105,7 +105,8 @@ export function writeRecord(
     target[next] = topic.length
     next += 1
   }
-  target.latin1Write(topic, next, topic.length)
+  // A call into Node costs more than these few bytes.
+  for (let i = 0; i < topic.length; i++) target[next + i] = topic.charCodeAt(i)
   next += topic.length
   putU16(target, next, propertiesBytes(draft))
   next += 2

@@ -8,6 +8,7 @@ import { NO_TAG_HASH, tagHash } from '../model/tag-filter.ts'
 const BODY_AT = 88
 const CHECK_SEED = 0x2f0b4c47
 const CHECK_PRIME = 0x9e3779b1
+const VALUE_END_WORD = VALUE_END * 0x01010101
 const TAGS = Buffer.from('TAGS\u0001')
 const KEYS = Buffer.from('KEYS\u0001')
 const UNIQUE_KEY = Buffer.from('UNIQ_KEY\u0001')
@@ -24,43 +25,65 @@ export class RecordScan {
   uniqueKeyEnd = 0
   /** Checks all but the body, which has its own CRC in the record. */
   check = 0
+  #hasTag = false
 
   /** The record at `bytes[start, start + size)` must be whole. */
   scan(bytes: Buffer, start: number, size: number): void {
-    const end = start + size
     const topicAt = start + BODY_AT + getI32(bytes, start + 84)
     const isWide = isWideTopic(bytes, start)
     this.topicStart = topicAt + (isWide ? 2 : 1)
     this.topicEnd = this.topicStart + (isWide ? getU16(bytes, topicAt) : bytes[topicAt]!)
-    this.#scanProperties(bytes, this.topicEnd + 2, end)
-    this.check = recordCheck(bytes, start, size)
-  }
-
-  #scanProperties(bytes: Buffer, start: number, end: number): void {
     this.tagHash = NO_TAG_HASH
+    this.#hasTag = false
     this.keysStart = this.keysEnd = 0
     this.uniqueKeyStart = this.uniqueKeyEnd = 0
-    let hasTag = false
+    const head = mix(bytes, start, start + BODY_AT, CHECK_SEED)
+    this.check = this.#scanTail(bytes, topicAt, this.topicEnd + 2, start + size, head)
+  }
+
+  /**
+   * Topic and properties word by word: each goes into the check, as in `mix`, and shows whether a property ends
+   * within it. Properties are the longest part of a small message, so they are looked at once.
+   */
+  #scanTail(bytes: Buffer, start: number, propertiesAt: number, end: number, head: number): number {
+    let h = head
     let at = start
-    while (at < end) {
-      let stop = at + 1
-      while (stop < end && bytes[stop] !== VALUE_END) stop++
-      const first = bytes[at]
-      if (first === 84 && !hasTag && startsWith(bytes, at, stop, TAGS)) {
-        hasTag = true
-        this.tagHash = hashOfTag(bytes, at + TAGS.length, stop)
-      } else if (first === 75 && this.keysEnd === 0 && startsWith(bytes, at, stop, KEYS)) {
-        this.keysStart = at + KEYS.length
-        this.keysEnd = stop
-      } else if (
-        first === 85 &&
-        this.uniqueKeyEnd === 0 &&
-        startsWith(bytes, at, stop, UNIQUE_KEY)
-      ) {
-        this.uniqueKeyStart = at + UNIQUE_KEY.length
-        this.uniqueKeyEnd = stop
+    let propertyAt = propertiesAt
+    for (; at + 4 <= end; at += 4) {
+      const word =
+        bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
+      h = mixed(h ^ word)
+      // Not 0 exactly when one of the four bytes is VALUE_END.
+      const difference = word ^ VALUE_END_WORD
+      if (((difference - 0x01010101) & ~difference & 0x80808080) === 0) continue
+      for (let stop = Math.max(at, propertiesAt); stop < at + 4; stop++) {
+        if (bytes[stop] !== VALUE_END) continue
+        this.#property(bytes, propertyAt, stop)
+        propertyAt = stop + 1
       }
-      at = stop + 1
+    }
+    for (; at < end; at++) {
+      h = mixed(h ^ bytes[at]!)
+      if (bytes[at] !== VALUE_END || at < propertiesAt) continue
+      this.#property(bytes, propertyAt, at)
+      propertyAt = at + 1
+    }
+    if (propertyAt < end) this.#property(bytes, propertyAt, end)
+    return h
+  }
+
+  /** The first one of a name counts. */
+  #property(bytes: Buffer, at: number, stop: number): void {
+    const first = bytes[at]
+    if (first === 84 && !this.#hasTag && startsWith(bytes, at, stop, TAGS)) {
+      this.#hasTag = true
+      this.tagHash = hashOfTag(bytes, at + TAGS.length, stop)
+    } else if (first === 75 && this.keysEnd === 0 && startsWith(bytes, at, stop, KEYS)) {
+      this.keysStart = at + KEYS.length
+      this.keysEnd = stop
+    } else if (first === 85 && this.uniqueKeyEnd === 0 && startsWith(bytes, at, stop, UNIQUE_KEY)) {
+      this.uniqueKeyStart = at + UNIQUE_KEY.length
+      this.uniqueKeyEnd = stop
     }
   }
 }
@@ -100,13 +123,15 @@ function mix(bytes: Buffer, start: number, end: number, seed: number): number {
   let h = seed
   let at = start
   for (; at + 4 <= end; at += 4) {
-    h ^= bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
-    h = Math.imul(h, CHECK_PRIME)
-    h ^= h >>> 15
+    const word =
+      bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
+    h = mixed(h ^ word)
   }
-  for (; at < end; at++) {
-    h = Math.imul(h ^ bytes[at]!, CHECK_PRIME)
-    h ^= h >>> 15
-  }
+  for (; at < end; at++) h = mixed(h ^ bytes[at]!)
   return h
+}
+
+function mixed(word: number): number {
+  const h = Math.imul(word, CHECK_PRIME)
+  return h ^ (h >>> 15)
 }
