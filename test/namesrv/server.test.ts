@@ -1,6 +1,5 @@
 import { deflateSync } from 'node:zlib'
 import test, { type ExecutionContext } from 'ava'
-import type { GatewaySocket } from '../../src/gateway/gateway.ts'
 import { silentLogger } from '../../src/log.ts'
 import { crc32 } from '../../src/model/crc32.ts'
 import { NameServer } from '../../src/namesrv/server.ts'
@@ -10,6 +9,7 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { startNameServer } from '../support/name-server.ts'
 import { RawPeer } from '../support/raw-peer.ts'
+import { StillSocket } from '../support/still-socket.ts'
 
 const fields = (values: Record<string, string>): Map<string, string> =>
   new Map(Object.entries(values))
@@ -302,39 +302,13 @@ test('wrong signatures beyond the first few are answered late, and routes at onc
   await unread
 })
 
-/** A peer whose bytes come when the test says, and what was written to it. */
-class StillSocket implements GatewaySocket {
-  readonly remoteAddress = '10.0.0.9'
-  readonly remotePort = 1
-  readonly localAddress = '10.0.0.1'
-  readonly unsentBytes = 0
-  readonly written: Buffer[] = []
-  receive: (chunk: Buffer) => void = () => {}
-
-  onData(handler: (chunk: Buffer) => void): void {
-    this.receive = handler
-  }
-
-  write(bytes: Buffer): boolean {
-    this.written.push(bytes)
-    return true
-  }
-
-  onClose(): void {}
-  onDrain(): void {}
-  pause(): void {}
-  resume(): void {}
-  end(): void {}
-  destroy(): void {}
-}
-
 test('an answer does not wait for the end of the turn, where it would be behind those to bulk work', async (t) => {
   const nameServer = new NameServer({ clock: new FakeClock(), log: silentLogger })
   const socket = new StillSocket()
   nameServer.accept(socket)
   const ask = (topic: string): Buffer =>
     encodeCommand(requestHeader({ code: 105, opaque: 1, fields: fields({ topic }) }))
-  socket.receive(Buffer.concat([ask('T1'), ask('T2')]))
+  socket.receive(ask('T1'), ask('T2'))
   t.is(socket.written.length, 1, 'the answers to one chunk are one write')
   t.regex(socket.written[0]!.toString(), /topic: T1.*topic: T2/s)
 })

@@ -8,7 +8,7 @@ import type { Broker } from '../../src/gateway/gateway.ts'
 import { Listener } from '../../src/gateway/listener.ts'
 import { RemotingGateway, type RemotingGatewayOptions } from '../../src/gateway/remoting/server.ts'
 import { silentLogger } from '../../src/log.ts'
-import type { Command } from '../../src/remoting/command.ts'
+import { type Command, encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import { type DialOptions, dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import { jsonBody } from '../../src/remoting/json-emitter.ts'
 import { startBroker, type TestBroker } from './broker.ts'
@@ -92,17 +92,26 @@ export interface Sent {
 }
 
 /** SEND_MESSAGE_V2 as Java writes it. */
-export function send(connection: RemotingConnection, sent: Sent): Promise<Command> {
+function sendOf(sent: Sent): { code: number; fields: Map<string, string>; body: Uint8Array } {
   const { topic, body = Buffer.from('body'), properties = {}, code = 310, ...changed } = sent
   const text = Object.entries(properties).map(([name, value]) => `${name}\u0001${value}\u0002`)
-  return connection.request(code, {
-    fields: fields({
-      ...{ a: 'PG', b: topic, c: 'TBW102', d: 4, e: 0, f: 0, g: 1_700_000_000_000, h: 0 },
-      ...{ i: text.join(''), j: 0, k: false, m: false },
-      ...(changed as Record<string, string>),
-    }),
-    body,
+  const all = fields({
+    ...{ a: 'PG', b: topic, c: 'TBW102', d: 4, e: 0, f: 0, g: 1_700_000_000_000, h: 0 },
+    ...{ i: text.join(''), j: 0, k: false, m: false },
+    ...(changed as Record<string, string>),
   })
+  return { code, fields: all, body }
+}
+
+export function send(connection: RemotingConnection, sent: Sent): Promise<Command> {
+  const { code, ...rest } = sendOf(sent)
+  return connection.request(code, rest)
+}
+
+/** The bytes of `send`. */
+export function sendFrame(opaque: number, sent: Sent): Buffer {
+  const { body, ...rest } = sendOf(sent)
+  return encodeCommand(requestHeader({ opaque, ...rest }), body)
 }
 
 export interface Pulled {

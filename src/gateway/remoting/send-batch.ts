@@ -82,12 +82,15 @@ export class SendBatch {
     this.#waiting = []
     this.#bytes = 0
     this.#options.onBytes(bytes)
-    const gathered = { messages, waiting, bytes }
-    if (this.#line !== undefined) this.#line.push(gathered)
-    else if (messages.length <= PUBLISHED_AT_ONCE_MAX) {
-      this.#answerTo(gathered, this.#options.context.broker.publish(messages))
-    } else {
-      this.#line = [gathered]
+    if (this.#line === undefined && messages.length <= PUBLISHED_AT_ONCE_MAX) {
+      const published = this.#options.context.broker.publish(messages)
+      this.#answerTo({ messages, waiting, bytes }, published)
+      return
+    }
+    const kept = { messages: keptOf(messages, waiting), waiting, bytes }
+    if (this.#line !== undefined) this.#line.push(kept)
+    else {
+      this.#line = [kept]
       void this.#publishInTurns(this.#line)
     }
   }
@@ -184,6 +187,24 @@ export class SendBatch {
     const fields = { evt: 'remoting.send_failed', err: error }
     this.#options.context.log.error(fields, 'a send failed for a reason of our own')
   }
+}
+
+/**
+ * What is published in a later turn: a message that is a SEND of its own may be a view on the chunk, whose bytes are
+ * others' by then. Those of a batch are views on a copy already.
+ */
+function keptOf(messages: readonly NewMessage[], waiting: readonly Waiting[]): NewMessage[] {
+  const kept = [...messages]
+  let at = 0
+  for (const { count } of waiting) {
+    if (count === 1) {
+      const message = kept[at]!
+      const [body, properties] = [Buffer.from(message.body), Buffer.from(message.properties)]
+      kept[at] = { ...message, body, properties }
+    }
+    at += count
+  }
+  return kept
 }
 
 /** @throws BrokerError PERMISSION_DENIED for a topic that belongs to the machinery */

@@ -6,8 +6,9 @@ import { encodeProperties } from '../../../src/model/properties.ts'
 import { BATCH_MESSAGES_MAX, encodeBatchBody } from '../../../src/remoting/batch-body.ts'
 import { CODEC_BINARY, CODEC_JSON } from '../../../src/remoting/frame.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
-import { fields, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { fields, pull, send, sendFrame, startFrontEnd } from '../../support/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
+import { StillSocket } from '../../support/still-socket.ts'
 
 for (const [name, codec] of [
   ['JSON', CODEC_JSON],
@@ -113,6 +114,33 @@ test('a batch of more messages than the limit is refused, and says so', async (t
   const refused = await send(connection, { topic: 'T', code: 320, body })
   t.is(refused.code, 13)
   t.regex(refused.remark!, /more than 32768 messages/)
+})
+
+test('what comes with a large batch and behind it is stored as it was sent', async (t) => {
+  const { gateway, broker, connect } = await startFrontEnd(t)
+  const connection = await connect()
+  await send(connection, { topic: 'T' })
+  const socket = new StillSocket()
+  gateway.accept(socket)
+  const body = emptyMessages(10_000)
+  const properties = { TAGS: 'a', text: '"quoted"' }
+  socket.receive(
+    sendFrame(1, { topic: 'T', code: 320, body }),
+    sendFrame(2, { topic: 'T', body: Buffer.from('with'), properties }),
+  )
+  socket.receive(sendFrame(3, { topic: 'T', body: Buffer.from('behind'), properties }))
+  await send(connection, { topic: 'T', i: 'text\u0001"other"\u0002'.repeat(50) })
+  const stored = async (): Promise<number> => (await broker.cursors.range('T', 0)).maxOffset
+  while ((await stored()) < 10_004) await new Promise((resolve) => setImmediate(resolve))
+  const last = decodeMessages((await pull(connection, { topic: 'T', offset: 9_990 })).body)
+  const sent = last.filter(({ properties: kept }) => kept.get('TAGS') === 'a')
+  t.deepEqual(
+    sent.map((message) => [message.body.toString(), message.properties.get('text')]),
+    [
+      ['with', '"quoted"'],
+      ['behind', '"quoted"'],
+    ],
+  )
 })
 
 test('a large batch is published some messages a turn, before what comes behind it', async (t) => {
