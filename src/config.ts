@@ -185,9 +185,13 @@ export const configSchema = z.strictObject({
       heldReceivesMax: count(BROKER_DEFAULTS.heldReceivesMax).describe(
         'Receives that wait at one time.',
       ),
-      inFlightMax: count(BROKER_DEFAULTS.inFlightMax).describe(
-        'Delivered and unsettled messages of one group on one queue.',
-      ),
+      // Each stands in the group's place on the queue, which is written and moved as a whole.
+      inFlightMax: z
+        .int()
+        .min(1)
+        .max(65_536)
+        .default(BROKER_DEFAULTS.inFlightMax)
+        .describe('Delivered and unsettled messages of one group on one queue.'),
       inFlightBytesMax: count(BROKER_DEFAULTS.inFlightBytesMax).describe(
         'Delivered and unsettled bytes of one group on one topic.',
       ),

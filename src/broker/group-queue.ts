@@ -277,6 +277,7 @@ export class GroupQueue implements Place {
 
   /** Forward only: a member that reads by position must not undo what was acknowledged here. */
   commit(offset: QueueOffset): void {
+    if (offset >= this.next) this.#forgetAll()
     for (const entry of this.#unsettled.values()) {
       if (entry.offset >= offset) break
       this.forget(entry)

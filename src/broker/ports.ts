@@ -19,7 +19,7 @@ export const topicsPort = ({ topics, removal }: BrokerParts) => ({
   ensure: async (name: string): Promise<TopicDefinition> => (await topics.ensure(name)).definition,
   delete: (name: string): Promise<void> => removal.topic(name),
   ranges: async (name: string): Promise<readonly QueueRange[]> => topics.ranges(name),
-  watch: (changed: () => void): Disposable => topics.watch(changed),
+  watch: (changed: (topic: string) => void): Disposable => topics.watch(changed),
 })
 
 export const groupsPort = (parts: BrokerParts) => {

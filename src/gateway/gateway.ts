@@ -101,8 +101,8 @@ export interface Topics {
   delete(name: string): Promise<void>
   /** min and max offset of every read queue. @throws TOPIC_NOT_FOUND */
   ranges(name: string): Promise<readonly QueueRange[]>
-  /** Called after any change, for route registration. */
-  watch(changed: () => void): Disposable
+  /** Called with the name after any change; a deleted topic is not there any more. */
+  watch(changed: (topic: string) => void): Disposable
 }
 
 export interface Groups {

@@ -3,9 +3,12 @@
 import { type Clock, Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage, PublishResult, StateChange } from '../../model/message.ts'
-import { checkRecord, RECORD_FIXED_BYTES } from '../../model/record.ts'
+import { MQTT_CATCH_ALL_TOPIC } from '../../model/names.ts'
+import { PROPERTY } from '../../model/properties.ts'
+import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../../model/record.ts'
 import type { Broker } from '../gateway.ts'
 import { Delivery } from './delivery.ts'
+import { firstLevel } from './topic-name.ts'
 import { TopicTree } from './topic-tree.ts'
 
 const ID_PREFIX = 'mqtt/retained/'
@@ -13,6 +16,13 @@ const ID_PREFIX = 'mqtt/retained/'
 export interface RetainedLimits {
   readonly retainedMax: number
   readonly retainedBytesMax: number
+}
+
+/** A name whose topic was deleted, and the change of it that was under way then. */
+interface Leaving {
+  readonly name: string
+  readonly topic: string
+  readonly underWay: Promise<void> | undefined
 }
 
 export class Retained {
@@ -25,6 +35,9 @@ export class Retained {
   #bytes = 0
   /** What the newest change under way came to, by topic name. */
   readonly #underWay = new Map<string, Promise<void>>()
+  /** By name: what goes with a deleted topic. */
+  readonly #leaving = new Map<string, Leaving>()
+  #watch: Disposable | undefined
 
   constructor(broker: Broker, clock: Clock, limits: RetainedLimits) {
     this.#broker = broker
@@ -37,12 +50,23 @@ export class Retained {
   }
 
   async open(): Promise<void> {
+    const { sessions, topics } = this.#broker
+    this.#watch = topics.watch((topic) => void this.#topicChanged(topic))
     const slice = new Slice(this.#clock)
-    for (const id of await this.#broker.sessions.list(ID_PREFIX)) {
+    for (const id of await sessions.list(ID_PREFIX)) {
       if (slice.isOver) await slice.rest()
-      const record = await this.#broker.sessions.load(id)
-      if (record !== undefined) this.#note(id.slice(ID_PREFIX.length), record.length)
+      const record = await sessions.load(id)
+      if (record === undefined) continue
+      const name = id.slice(ID_PREFIX.length)
+      this.#note(name, record.length)
+      // The process ended before it went with its topic.
+      if ((await topics.get(topicOf(record))) === undefined) await this.#remove(name)
     }
+  }
+
+  close(): void {
+    this.#watch?.[Symbol.dispose]()
+    this.#leaving.clear()
   }
 
   /** Is there room for one more? @throws QUOTA_EXCEEDED */
@@ -102,10 +126,42 @@ export class Retained {
     if (delivery.expiresMs > this.#clock.now()) return delivery
     // One that takes its place already must not be deleted for it.
     if (!this.#underWay.has(name) && this.#sizes.has(name)) {
-      this.#forget(name)
-      await this.#broker.sessions.delete(ID_PREFIX + name)
+      await this.#remove(name)
     }
     return undefined
+  }
+
+  /** What is retained of a deleted topic goes with it. */
+  async #topicChanged(topic: string): Promise<void> {
+    if ((await this.#broker.topics.get(topic)) !== undefined) return
+    const leaving: Leaving[] = []
+    for (const name of this.#sizes.keys()) {
+      if (topic !== MQTT_CATCH_ALL_TOPIC && firstLevel(name) !== topic) continue
+      const one = { name, topic, underWay: this.#underWay.get(name) }
+      this.#leaving.set(name, one)
+      leaving.push(one)
+    }
+    const slice = new Slice(this.#clock)
+    for (const one of leaving) {
+      if (slice.isOver) await slice.rest()
+      // The broker writes what the log does not take now when it does.
+      await this.#leave(one).catch(() => {})
+    }
+  }
+
+  async #leave(one: Leaving): Promise<void> {
+    const { name, topic } = one
+    while (this.#underWay.has(name)) await this.#underWay.get(name)
+    const record = await this.#broker.sessions.load(ID_PREFIX + name)
+    // What came since, to a topic made again or to the catch-all, stays.
+    if (this.#leaving.get(name) !== one) return
+    this.#leaving.delete(name)
+    if (record !== undefined && topicOf(record) === topic) await this.#remove(name)
+  }
+
+  async #remove(name: string): Promise<void> {
+    this.#forget(name)
+    await this.#broker.sessions.delete(ID_PREFIX + name)
   }
 
   async #settled(
@@ -120,6 +176,8 @@ export class Retained {
       // A newer change decides.
       if (this.#underWay.get(name) !== mine) continue
       this.#underWay.delete(name)
+      const leaving = this.#leaving.get(name)
+      if (isStored(change) && leaving?.underWay !== mine) this.#leaving.delete(name)
       if (bytes === 0) this.#forget(name)
       else this.#note(name, bytes)
     }
@@ -153,3 +211,9 @@ const isStored = (results: readonly PublishResult[], { message }: StateChange): 
 /** Of the record, but for what the broker adds to it. */
 const sizeOf = ({ topic, body, properties }: NewMessage): number =>
   RECORD_FIXED_BYTES + topic.length + body.length + properties.length
+
+/** Where the message was sent to; one that is delayed waits elsewhere. */
+function topicOf(bytes: Buffer): string {
+  const record = new RecordView(bytes)
+  return record.property(PROPERTY.realTopic) ?? record.topic
+}

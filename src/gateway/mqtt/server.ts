@@ -80,6 +80,7 @@ export class MqttGateway implements Gateway {
     })
     await this.#parts.sessions.close()
     this.#parts.addresses.close()
+    this.#parts.retained.close()
     log.debug({ evt: 'mqtt.closed' }, 'the MQTT front-end is closed')
   }
 

@@ -40,6 +40,9 @@ export interface AttachRequest {
 /** A client that tries again and again costs one line of the log in this time. */
 const REFUSALS_LOGGED_EVERY_MS = 60_000
 
+/** Time that passed by the clock while the broker was down is believed up to this. */
+const BELIEVED_MS = 3_600_000
+
 /** A will that the log does not take is tried again after this. */
 const WILL_RETRY_MS = 1_000
 
@@ -82,9 +85,22 @@ export class SessionTable {
       this.#sessions.set(clientId, session)
       this.#saved.add(session)
       for (const { filter } of session.subscriptions.values()) subscribers.add(filter)
-      session.disconnectedMs ??= clock.now()
+      this.#believe(session)
       this.#startTimers(session)
     }
+  }
+
+  /**
+   * A session is not ended for what the clock says at a start alone, for it may have been wrong then or be wrong
+   * now: one that was disconnected for more than an hour by it has an hour left, or all its time when that is less.
+   */
+  #believe(session: Session): void {
+    const nowMs = this.#parts.clock.now()
+    const { disconnectedMs = nowMs, expiryMs } = session
+    const saidMs = nowMs - disconnectedMs
+    const isDoubted = saidMs < 0 || saidMs > BELIEVED_MS
+    const believedMs = Math.max(0, Math.min(saidMs, expiryMs - BELIEVED_MS))
+    session.disconnectedMs = isDoubted ? nowMs - believedMs : disconnectedMs
   }
 
   /**

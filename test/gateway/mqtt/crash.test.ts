@@ -2,7 +2,7 @@
 // make: the real front-end and broker, killed before each append of one request, started over what the log
 // has, and a client that does what MQTT has it do then.
 import test, { type ExecutionContext } from 'ava'
-import { bodiesOf, pullRequest } from '../../support/broker.ts'
+import { bodiesOf, pullRequest, topicOf } from '../../support/broker.ts'
 import {
   type CrashingMqtt,
   joined,
@@ -339,3 +339,64 @@ for (const clean of [true, false]) {
     })
   }
 }
+
+test('what is retained of a topic goes with it when that is deleted', (t) =>
+  killBeforeEachAppend(t, {
+    prepare: async ({ port, broker }) => {
+      await broker.topics.put(topicOf('orders', 1))
+      const { peer } = await joined(port, 'p')
+      peer.send(publish('orders/a', 'bound', { qos: 1, id: 1, flags: RETAIN }))
+      await puback(peer)
+      peer.send(publish('other/a', 'stays', { qos: 1, id: 2, flags: RETAIN }))
+      await puback(peer, 2)
+      peer.end()
+    },
+    act: ({ broker }) => broker.topics.delete('orders'),
+    check: async (mqtt) => {
+      const isThere = (await mqtt.broker.topics.get('orders')) !== undefined
+      t.deepEqual(await retainedOf(mqtt, '#'), isThere ? ['bound', 'stays'] : ['stays'])
+    },
+  }))
+
+test('a name whose topic was deleted takes a new retained value', async (t) => {
+  const mqtt = await startCrashingMqtt(t)
+  const { broker, port } = mqtt
+  await broker.topics.put(topicOf('orders', 1))
+  const { peer } = await joined(port, 'p')
+  const retain = async (payload: string): Promise<void> => {
+    peer.send(publish('orders/a', payload, { qos: 1, id: 1, flags: RETAIN }))
+    await puback(peer)
+  }
+  await retain('old')
+  await broker.topics.delete('orders')
+  await broker.topics.put(topicOf('orders', 1))
+  t.deepEqual(await retainedOf(mqtt, 'orders/#'), [])
+  await retain('new')
+  t.deepEqual(await retainedOf(mqtt, 'orders/#'), ['new'])
+  const after = await mqtt.restart()
+  t.deepEqual(await retainedOf(after, 'orders/#'), ['new'])
+})
+
+/** Of MQTT 5: lives two hours. */
+const TWO_HOURS = Buffer.of(0x11, 0, 0, 0x1c, 0x20)
+const HOUR_MS = 3_600_000
+
+test('a session outlives a start at which the clock is far ahead, and ends an hour later when it was right', async (t) => {
+  const first = await startCrashingMqtt(t)
+  const shape = { clean: false, version: 5, properties: TWO_HOURS } as const
+  const { peer } = await joined(first.port, 'c', shape)
+  peer.send(DISCONNECT)
+  await peer.closed()
+  await first.clock.advanceAsync(1_000)
+  first.clock.jump(365 * 24 * HOUR_MS)
+  const second = await first.restart()
+  const again = await joined(second.port, 'c', shape)
+  t.true(again.present)
+  again.peer.send(DISCONNECT)
+  await again.peer.closed()
+  await second.clock.advanceAsync(1_000)
+  second.clock.jump(365 * 24 * HOUR_MS)
+  const third = await second.restart()
+  await third.clock.advanceAsync(HOUR_MS + 1_000)
+  t.false((await joined(third.port, 'c', shape)).present)
+})
