@@ -84,6 +84,8 @@ export class GroupCommit {
       if (isSync) this.#sync(written)
       else this.#acknowledge(written)
     }
+    // A sync on this thread may have failed.
+    if (this.#stopped) return
     this.#syncIfDue()
     this.#options.writer.makeRoom()
   }

@@ -125,4 +125,9 @@ test('A lone message whose sync fails on the thread of the loop is refused, and 
   t.is(syncs, before + 1)
   t.is(refused.fate, 'refused')
   t.regex(simulation.log.reason!, /EIO/)
+  // Nothing is left that would touch the disk again.
+  const { calls } = disk
+  simulation.clock.advance(10_000)
+  simulation.settle()
+  t.is(disk.calls, calls)
 })
