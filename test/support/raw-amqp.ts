@@ -38,6 +38,7 @@ interface RheaTerminus {
 
 interface RheaMessage {
   accepted(): { described(): object }
+  modified(fields: Fields): { described(): object }
   encode(message: Fields): Buffer
 }
 
@@ -195,6 +196,18 @@ export class RawPeer {
       found.push({ name, channel: got.channel, fields: performative, payload: got.payload })
     }
     return found
+  }
+
+  /** Bytes of the longest frame of AMQP's that came so far. */
+  get longest(): number {
+    const bytes = this.#bytes
+    let longest = 0
+    for (let at = bytes.indexOf(AMQP_HEADER) + 8; bytes.length - at >= 4; ) {
+      const size = bytes.readUInt32BE(at)
+      longest = Math.max(longest, size)
+      at += size
+    }
+    return longest
   }
 
   /** The n-th frame of this name, when it is there. */

@@ -7,7 +7,7 @@ import rhea from 'rhea'
 import { type LinkReply, writeAttach } from './attach-frame.ts'
 import { SOLE_CONNECTION } from './containers.ts'
 import { readDetach, readFields } from './control-frames.ts'
-import type { ErrorDescription, ErrorInfo } from './errors.ts'
+import { type ErrorDescription, type ErrorInfo, shortDescription } from './errors.ts'
 import { CODE, FRAME_AMQP, FRAME_HEADER_BYTES } from './performatives.ts'
 import { ValueWriter } from './value-writer.ts'
 
@@ -197,7 +197,7 @@ export class ControlPlane {
       outgoing_window: reply.outgoingWindow,
       handle_max: reply.handleMax,
     })
-    return { channel: session.local.channel ?? 0, end: (error) => session.end(error) }
+    return { channel: session.local.channel ?? 0, end: (error) => session.end(errorOf(error)) }
   }
 
   /** With an error: attached and detached in one breath. */
@@ -218,15 +218,15 @@ export class ControlPlane {
     })
     const link = present(this.#attached as RheaLink | undefined, 'attach')
     this.#replies.set(replyKey(link.session.local.channel ?? 0, link.local.handle ?? 0), reply)
-    if (error !== undefined) link.close(error)
+    if (error !== undefined) link.close(errorOf(error))
     const handle = link.local.handle ?? 0
     const key = replyKey(link.session.local.channel ?? 0, handle)
     return {
       handle,
       suspend: () => link.detach(),
-      close: ({ condition, description, info }) => {
-        if (info !== undefined) this.#detaches.set(key, { condition, description, info })
-        link.close({ condition, description })
+      close: (error) => {
+        if (error.info !== undefined) this.#detaches.set(key, { ...error, info: error.info })
+        link.close(errorOf(error))
       },
     }
   }
@@ -252,8 +252,7 @@ export class ControlPlane {
 
   close(error: ErrorDescription | undefined): void {
     if (error?.info !== undefined) this.#close = writeClose(error, error.info)
-    const { condition, description = '' } = error ?? {}
-    this.#connection.close(condition && { condition, description })
+    this.#connection.close(error && errorOf(error))
   }
 
   /** The socket is gone: rhea's timers go too. */
@@ -368,7 +367,7 @@ function writeDetach(channel: number, handle: number, error: ToldError): Buffer 
 function writeError(writer: ValueWriter, error: ErrorDescription, info: ErrorInfo): void {
   const entries = Object.entries(info)
   writer.descriptor(CODE.error).list(3, () => {
-    writer.symbol(error.condition).string(error.description)
+    writer.symbol(error.condition).string(shortDescription(error.description))
     writer.map(entries.length, () => {
       for (const [name, value] of entries) {
         writer.symbol(name)
@@ -379,6 +378,12 @@ function writeError(writer: ValueWriter, error: ErrorDescription, info: ErrorInf
     })
   })
 }
+
+/** As rhea writes it. */
+const errorOf = ({ condition, description }: ErrorDescription): object => ({
+  condition,
+  description: shortDescription(description),
+})
 
 /** An error with what programs read of it. */
 type ToldError = ErrorDescription & { readonly info: ErrorInfo }

@@ -1,7 +1,13 @@
 // disposition and the states it carries (AMQP 2.7.6, 3.4): a range of deliveries and what became of them.
 import { putU32 } from '../../model/bytes.ts'
 import { codeOf, Fields, readError } from './control-frames.ts'
-import { AmqpError, CONDITION, decodeError, type ErrorDescription } from './errors.ts'
+import {
+  AmqpError,
+  CONDITION,
+  decodeError,
+  type ErrorDescription,
+  shortDescription,
+} from './errors.ts'
 import { noteIn } from './note.ts'
 import { CODE, descriptorBytes, descriptorCode } from './performatives.ts'
 import { listCount, listStart } from './scalar-list.ts'
@@ -144,6 +150,7 @@ export function millisecondsOf(value: AmqpValue | undefined): number | undefined
 
 /** Encoded states, made once. */
 export const STATE = {
+  none: new ValueWriter().null().take(),
   accepted: new ValueWriter().descriptor(CODE.accepted).list(0, nothing).take(),
   released: new ValueWriter().descriptor(CODE.released).list(0, nothing).take(),
 } as const
@@ -152,8 +159,6 @@ function nothing(): void {
   // An empty list has no elements to write.
 }
 
-const DESCRIPTION_CHARS_MAX = 512
-
 /** A rejection and why. */
 export function rejectedState(error: ErrorDescription): Buffer {
   const writer = new ValueWriter()
@@ -161,7 +166,7 @@ export function rejectedState(error: ErrorDescription): Buffer {
     .descriptor(CODE.rejected)
     .list(1, () => {
       writer.descriptor(CODE.error).list(2, () => {
-        writer.symbol(error.condition).string(error.description.slice(0, DESCRIPTION_CHARS_MAX))
+        writer.symbol(error.condition).string(shortDescription(error.description))
       })
     })
     .take()

@@ -95,6 +95,19 @@ export interface ErrorDescription {
   readonly info?: ErrorInfo | undefined
 }
 
+/** A refusal is one frame with what belongs to it, and a peer may take no more than 512 bytes (AMQP 2.7.1). */
+const DESCRIPTION_BYTES_MAX = 320
+
+/** As much of an error's text as fits into every peer's frames. */
+export function shortDescription(text: string): string {
+  const bytes = Buffer.from(text)
+  if (bytes.length <= DESCRIPTION_BYTES_MAX) return text
+  let end = DESCRIPTION_BYTES_MAX
+  // Not in the middle of a character.
+  while ((bytes[end]! & 0xc0) === 0x80) end--
+  return bytes.toString('utf8', 0, end)
+}
+
 export function describeError(thrown: unknown): ErrorDescription {
   if (thrown instanceof AmqpError) {
     const { condition, message, info } = thrown

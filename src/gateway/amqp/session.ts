@@ -2,7 +2,7 @@
 // directions, and the deliveries we sent and have not heard of. Errors of its scope end it alone.
 import type { Receipt } from '../../model/message.ts'
 import type { ControlledLink, ControlledSession } from './control-plane.ts'
-import { DISPOSITION_BYTES_MAX, type Disposition, writeDisposition } from './disposition.ts'
+import { DISPOSITION_BYTES_MAX, type Disposition, STATE, writeDisposition } from './disposition.ts'
 import { AmqpError, CONDITION, describeError, type ErrorDescription } from './errors.ts'
 import { FLOW_BYTES_MAX, type Flow, writeFlow } from './flow.ts'
 import { INCOMING_WINDOW, OUTGOING_WINDOW } from './limits.ts'
@@ -209,9 +209,11 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     }
   }
 
-  /** Settles deliveries of ours towards the peer. */
-  #tellSettled(first: number, last: number, state: Buffer): void {
-    const { outbox } = this.#peer
+  /** Settles deliveries of ours towards the peer, without a state of its own that is too long for it. */
+  #tellSettled(first: number, last: number, given: Buffer): void {
+    const { outbox, sendFrameBytesMax } = this.#peer
+    const fits = DISPOSITION_BYTES_MAX + given.length <= sendFrameBytesMax
+    const state = fits ? given : STATE.none
     const at = outbox.reserve(DISPOSITION_BYTES_MAX + state.length)
     const range = { channel: this.channel, isReceiver: false, first, last, settled: true, state }
     outbox.commit(writeDisposition(outbox.bytes, at, range))

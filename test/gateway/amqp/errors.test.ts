@@ -5,6 +5,7 @@ import {
   CONDITION,
   conditionOf,
   describeError,
+  shortDescription,
 } from '../../../src/gateway/amqp/errors.ts'
 
 test('every code has a condition of the specification', (t) => {
@@ -21,4 +22,10 @@ test('an error is described by its condition and its own words', (t) => {
     description: 'too much',
   })
   t.is(describeError(new Error('boom')).condition, 'amqp:internal-error')
+})
+
+test("an error's text is cut where a character ends", (t) => {
+  t.is(shortDescription('short'), 'short')
+  t.is(shortDescription('x'.repeat(400)).length, 320)
+  t.is(shortDescription(`x${'é'.repeat(200)}`), `x${'é'.repeat(159)}`)
 })

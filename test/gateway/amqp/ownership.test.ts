@@ -158,6 +158,19 @@ test("another user's link is not stolen: the attach is refused", async (t) => {
   t.is(named(one, 'detach').length, 0)
 })
 
+test('a refusal fits into the frames of the peer, however much there is to say', async (t) => {
+  const [one, two] = (await peers(t, 2, { users: USERS })) as [RawPeer, RawPeer]
+  const open = { container_id: 'c'.repeat(300), max_frame_size: 512 }
+  await logIn(one, 'alice', open)
+  await logIn(two, 'bob', open)
+  const attach = attachReceiver(0, 'orders', { name: 'n'.repeat(300) })
+  one.send(begin(), attach)
+  await one.frame('attach')
+  two.send(begin(), attach)
+  t.is(conditionOf(await two.frame('detach')), 'amqp:resource-locked')
+  t.true(two.longest <= 512)
+})
+
 test('being the sole connection of a container is offered to those that desire it', async (t) => {
   const [one, two] = (await peers(t, 2)) as [RawPeer, RawPeer]
   const offered = async (peer: RawPeer, open: Record<string, unknown>): Promise<string> => {

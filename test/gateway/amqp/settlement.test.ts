@@ -13,6 +13,7 @@ import {
   flow,
   frame,
   handshake,
+  messages,
 } from '../../support/raw-amqp.ts'
 import { bodyText, connectRhea, type RheaReceiver } from '../../support/rhea-client.ts'
 import { eventually } from '../../support/waiting.ts'
@@ -230,4 +231,19 @@ test("a transaction's state is refused in words, not taken for something else", 
   peer.send(frame('disposition', { role: true, first: 0, settled: true, state }))
   t.is(conditionOf(await peer.frame('end')), 'amqp:not-implemented')
   await nothingHeld(broker, 'g')
+})
+
+test('an outcome that is longer than a frame of its receiver comes back without its words', async (t) => {
+  const { broker, port } = await startAmqp(t)
+  await publish(broker, 'orders', ['x'])
+  const peer = await connectRaw(t, port)
+  const credit = flow({ handle: 0, link_credit: 1 })
+  peer.send(handshake({ max_frame_size: 512 }), begin(), attachReceiver(0, 'orders::g'), credit)
+  await peer.frame('transfer')
+  const message_annotations = { large: 'l'.repeat(1000) }
+  const state = messages.modified({ message_annotations }).described()
+  peer.send(frame('disposition', { role: true, first: 0, settled: false, state }))
+  const { fields } = await peer.frame('disposition')
+  t.like(fields, { role: false, first: 0, settled: true, state: { value: null } })
+  t.true(peer.longest <= 512)
 })
