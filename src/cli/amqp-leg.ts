@@ -15,16 +15,21 @@ import {
   type Wish,
   whenAborted,
 } from './leg.ts'
+import { answerTimeoutMs, type Patience, whileHeard } from './patience.ts'
 
 const ADDRESS_DEFAULT = '127.0.0.1:5672'
 const CREDIT = 64
 const CONNECT_TIMEOUT_MS = 5000
+/** What the peer must say now and then; one that says nothing for twice as long is gone. */
+const IDLE_MS = 30_000
 /** For the peer's last word. */
 const CLOSE_TIMEOUT_MS = 2000
 
 export async function openAmqpLeg(around: LegAround): Promise<Leg> {
   const { flags, env, signal } = around
   const address = flags.at ?? ADDRESS_DEFAULT
+  const peer = `the AMQP broker at ${address}`
+  const patience = { peer, timeoutMs: answerTimeoutMs(flags.timeout) }
   const username = flags['access-key'] ?? env[ACCESS_KEY_ENV] ?? 'anonymous'
   const password = env[PASSWORD_ENV]
   const connection = rhea.create_container().connect({
@@ -32,6 +37,7 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
     username,
     ...(password !== undefined && { password }),
     reconnect: false,
+    idle_time_out: IDLE_MS,
   })
   const lost = whenLost(connection, address)
   const unlessLost = <T>(promise: Promise<T>): Promise<T> =>
@@ -54,8 +60,15 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
     return sender
   }
   return {
-    publish: (letters) => unlessLost(publish(senderFor(letters[0]!.topic), letters)),
-    arrivals: (wish, ended) => arrivals(connection, lost, wish, ended),
+    publish: async (letters) => {
+      const messages = letters.map(messageOf)
+      const sent = whileHeard(patience, (heard) =>
+        senderFor(letters[0]!.topic).send(messages, heard),
+      )
+      await unlessLost(sent)
+      return letters.map(({ topic }) => ({ topic }))
+    },
+    arrivals: (wish, ended) => arrivals(connection, lost, patience, wish, ended),
     close: async () => {
       const closed = settled<void>((resolve) => {
         connection.once('connection_close', () => resolve())
@@ -75,7 +88,7 @@ function whenLost(connection: Connection, address: string): AbortSignal {
   connection.once('connection_open', () => {
     wasOpen = true
   })
-  for (const event of ['connection_error', 'disconnected', 'error']) {
+  for (const event of ['connection_error', 'session_close', 'disconnected', 'error']) {
     connection.once(event, (context: EventContext) =>
       lost.abort(wasOpen ? brokenOff(address, context) : unreachable(address, context)),
     )
@@ -92,7 +105,7 @@ const settled = <T>(
 ): Promise<T> => new Promise(run)
 
 const causeOf = (context: EventContext): object | undefined =>
-  context.error ?? context.connection?.error
+  context.error ?? context.session?.error ?? context.connection?.error
 
 const causeText = (cause: object | undefined): string =>
   cause === undefined ? 'the connection ended' : conditionText(cause)
@@ -125,16 +138,14 @@ function conditionText(error: object): string {
   return String(description ?? message ?? condition ?? error)
 }
 
-async function publish(sender: AmqpSender, letters: readonly Letter[]) {
-  await sender.send(letters.map(messageOf))
-  return letters.map(({ topic }) => ({ topic }))
-}
+const reasonText = (error: object | undefined): string =>
+  error === undefined ? 'no reason given' : conditionText(error)
 
 const refused = (topic: string, error: object | undefined): BrokerError =>
-  new BrokerError(
-    'INTERNAL',
-    `the broker did not accept '${topic}': ${error === undefined ? 'no reason given' : conditionText(error)}`,
-  )
+  new BrokerError('INTERNAL', `the broker did not accept '${topic}': ${reasonText(error)}`)
+
+const ended = (topic: string, error: object | undefined): BrokerError =>
+  new BrokerError('CLOSED', `the broker ended the link for '${topic}': ${reasonText(error)}`)
 
 function messageOf(letter: Letter): Message {
   const { tag, keys, orderingKey, delayMs } = letter
@@ -154,6 +165,7 @@ function messageOf(letter: Letter): Message {
 async function* arrivals(
   connection: Connection,
   lost: AbortSignal,
+  patience: Patience,
   wish: Wish,
   signal: AbortSignal,
 ): AsyncIterable<Arrival> {
@@ -166,7 +178,9 @@ async function* arrivals(
   receiver.on('message', ({ message, delivery }: EventContext) => {
     inbox.push({ message: message!, delivery: delivery! })
   })
-  receiver.on('receiver_error', () => inbox.end(refused(wish.topic, receiver.error)))
+  receiver.on('receiver_close', () => inbox.end(ended(wish.topic, receiver.error)))
+  const attached = settled<void>((resolve) => receiver.once('receiver_open', () => resolve()))
+  whileHeard(patience, () => attached).catch((error) => inbox.end(error))
   whenAborted(lost, () => inbox.end(lost.reason))
   whenAborted(signal, () => inbox.end())
   receiver.add_credit(CREDIT)

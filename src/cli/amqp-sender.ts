@@ -29,20 +29,24 @@ export class AmqpSender {
         this.#take(delivery)?.refused(delivery?.remote_state?.['error']),
       )
     }
-    sender.on('sender_error', () => this.#end(refusal(sender.error)))
     sender.on('sender_close', () => this.#end(refusal(sender.error)))
   }
 
-  /** In order; settles when all are accepted. */
-  async send(messages: readonly Message[]): Promise<void> {
+  /**
+   * In order; settles when all are accepted.
+   *
+   * @param heard the peer took something, or is ready to
+   */
+  async send(messages: readonly Message[], heard: () => void): Promise<void> {
     const sent: Promise<void>[] = []
     for (const message of messages) {
       if (this.#ended === undefined && !this.#sender.sendable()) {
         await new Promise<void>((resolve) => {
           this.#maySend = resolve
         })
+        heard()
       }
-      const accepted = this.#sendOne(message)
+      const accepted = this.#sendOne(message).then(heard)
       // It may be refused while the next one waits for credit.
       accepted.catch(() => {})
       sent.push(accepted)

@@ -15,6 +15,11 @@ export const legFlags = {
     value: 'host:port',
     describe: 'With --via mqtt or amqp: where (default: 127.0.0.1:1883 or 127.0.0.1:5672).',
   },
+  timeout: {
+    type: 'text',
+    value: 'time',
+    describe: 'Give up when an answer does not come for this long (default: 10s).',
+  },
 } as const satisfies Flags
 
 export type LegAround = Pick<Invocation, 'env' | 'signal' | 'terminal'> & {

@@ -13,6 +13,7 @@ import {
   type Wish,
   whenAborted,
 } from './leg.ts'
+import { answerTimeoutMs, type Patience, whileHeard } from './patience.ts'
 
 const ADDRESS_DEFAULT = '127.0.0.1:1883'
 const CONNECT_TIMEOUT_MS = 5000
@@ -40,6 +41,8 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
     )
   })
   const address = flags.at ?? ADDRESS_DEFAULT
+  const peer = `the MQTT broker at ${address}`
+  const patience = { peer, timeoutMs: answerTimeoutMs(flags.timeout) }
   const username = flags['access-key'] ?? env[ACCESS_KEY_ENV]
   // Holds one at a time.
   const inbox = new Mailbox<Incoming>()
@@ -70,8 +73,13 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
     done()
   }
   return {
-    publish: (letters) => unlessLost(Promise.all(letters.map((letter) => publish(client, letter)))),
-    arrivals: (wish, ended) => arrivals(client, inbox, settle, wish, ended),
+    publish: (letters) =>
+      unlessLost(
+        whileHeard(patience, (heard) =>
+          Promise.all(letters.map((letter) => publish(client, letter, heard))),
+        ),
+      ),
+    arrivals: (wish, ended) => arrivals(client, inbox, settle, patience, wish, ended),
     close: async () => {
       // What was not shown is not acknowledged, and must not stand before the peer's last word.
       client.handleMessage = (_, done) => done(NOT_SHOWN)
@@ -123,7 +131,7 @@ const failure = (address: string, cause: unknown): BrokerError => {
   )
 }
 
-async function publish(client: MqttClient, letter: Letter) {
+async function publish(client: MqttClient, letter: Letter, heard: () => void) {
   if (letter.delayMs !== undefined) {
     throw new BrokerError('NOT_SUPPORTED', '--delay needs --via native or amqp')
   }
@@ -137,6 +145,7 @@ async function publish(client: MqttClient, letter: Letter) {
   const options = { qos: QOS, ...(isPlain ? {} : { properties: { userProperties } }) } as const
   await new Promise<void>((resolve, reject) => {
     client.publish(topic, body, options, (error, packet) => {
+      heard()
       // What was answered, a PUBACK.
       const { properties } = (packet ?? {}) as Partial<Puback>
       if (error) reject(refused(topic, properties?.reasonString ?? textOf(error)))
@@ -153,6 +162,7 @@ async function* arrivals(
   client: MqttClient,
   inbox: Mailbox<Incoming>,
   settle: (incoming: Incoming) => void,
+  patience: Patience,
   wish: Wish,
   signal: AbortSignal,
 ): AsyncIterable<Arrival> {
@@ -162,11 +172,18 @@ async function* arrivals(
   const prefix = wish.group === undefined ? '' : `$share/${wish.group}/`
   const filters = filtersOf(wish).map((filter) => prefix + filter)
   // Messages may come before the answer, which mqtt.js reads when those are settled.
-  client.subscribeAsync(filters, { qos: QOS }).catch((error) => inbox.end(error))
+  const subscribed = client.subscribeAsync(filters, { qos: QOS }).then(() => {})
+  subscribed.catch((error) => inbox.end(error))
+  let begin: () => void = () => {}
+  const begun = new Promise<void>((resolve) => {
+    begin = resolve
+  })
+  whileHeard(patience, () => Promise.race([subscribed, begun])).catch((error) => inbox.end(error))
   whenAborted(signal, () => inbox.end())
   for (;;) {
     const incoming = await inbox.next()
     if (incoming === undefined) return
+    begin()
     yield arrivalOf(incoming.packet, () => settle(incoming))
   }
 }

@@ -10,12 +10,14 @@ import {
   type Wish,
   whenAborted,
 } from './leg.ts'
+import { answerTimeoutMs } from './patience.ts'
 
 export async function openNativeLeg(around: LegAround): Promise<Leg> {
   if (around.flags.at !== undefined) {
     throw new BrokerError('ARGUMENT_INVALID', '--at goes with --via; say --name-server here')
   }
-  const client = await connect({ ...connectOptions(around), inOrder: true })
+  const timeoutMs = answerTimeoutMs(around.flags.timeout)
+  const client = await connect({ ...connectOptions(around), inOrder: true, timeoutMs })
   return {
     publish: (letters) => publish(client, letters, around.signal),
     arrivals: (wish, signal) => arrivals(client, wish, signal),

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
+import rhea, { type EventContext } from 'rhea'
 import { runCommandLine } from '../../src/cli/run.ts'
 import { MQTT_DEFAULTS } from '../../src/gateway/mqtt/options.ts'
 import { RecordedTerminal } from '../support/recorded-terminal.ts'
@@ -121,7 +122,7 @@ for (const to of LEGS) {
     })
     sub.interrupt()
     t.is(await sub.code, 0)
-    t.regex(sub.terminal.output, /^(x\n)+$/)
+    t.regex(sub.terminal.printed.join(''), /^(x\n)+$/)
   })
 }
 
@@ -229,6 +230,7 @@ for (const argv of [
   ['pub', 'orders', 'x', '--delay', 'soon'],
   ['pub', 'orders', 'x', '--count', '0'],
   ['pub', 'orders', 'x', '--at', '127.0.0.1:1'],
+  ['pub', 'orders', 'x', '--timeout', '0s'],
   ['sub', 'orders', '--group', 'g', '--broadcast'],
   ['sub', 'orders', '--via', 'carrier-pigeon'],
 ]) {
@@ -292,6 +294,60 @@ for (const leg of ['mqtt', 'amqp'] as const) {
     interrupt()
     t.is(await code, 130)
     t.true(terminal.printed.length < 1_000_000)
+  })
+}
+
+/** A way to the server that leaves out what a client says from the first bytes on in which this is. */
+function deafFrom(
+  t: ExecutionContext,
+  leg: 'mqtt' | 'amqp',
+  isUnheard: (bytes: Buffer) => boolean,
+) {
+  return peer(t, (socket) => {
+    const upstream = connect(server.port(leg), '127.0.0.1').on('error', () => {})
+    t.teardown(() => upstream.destroy())
+    let isDeaf = false
+    socket.on('data', (bytes) => {
+      isDeaf ||= isUnheard(bytes)
+      if (!isDeaf) upstream.write(bytes)
+    })
+    upstream.pipe(socket)
+  })
+}
+
+const hasPerformative = (code: number) => (bytes: Buffer) =>
+  bytes.includes(Buffer.from([0x00, 0x53, code]))
+const isPacket = (type: number) => (bytes: Buffer) => bytes[0]! >> 4 === type
+
+for (const [what, leg, isUnheard, words] of [
+  ['a begin of pub', 'amqp', hasPerformative(0x11), ['pub', 'orders', 'x']],
+  ['a transfer', 'amqp', hasPerformative(0x14), ['pub', 'orders', 'x']],
+  ['a begin of sub', 'amqp', hasPerformative(0x11), ['sub', 'orders']],
+  ['a PUBLISH', 'mqtt', isPacket(3), ['pub', 'orders', 'x']],
+  ['a SUBSCRIBE', 'mqtt', isPacket(8), ['sub', 'orders']],
+] as const) {
+  test(`a broker that does not answer ${what} is given up over ${leg} after --timeout`, async (t) => {
+    const at = await deafFrom(t, leg, isUnheard)
+    const { terminal, code } = run(...words, '--via', leg, '--at', at, '--timeout', '200ms')
+    t.is(await code, 1)
+    t.regex(terminal.errors, /^trivet: the \w+ broker at [\d.:]+ did not answer within 200 ms$/)
+  })
+}
+
+for (const [what, end] of [
+  ['link', ({ sender }: EventContext) => sender!.close()],
+  ['session', ({ session }: EventContext) => session!.close()],
+] as const) {
+  test(`sub over amqp ends when the broker ends its ${what} without a reason`, async (t) => {
+    const container = rhea.create_container()
+    container.on('sender_open', end).on('disconnected', () => {})
+    const listener = container.listen({ port: 0, host: '127.0.0.1' })
+    t.teardown(() => listener.close())
+    await once(listener, 'listening')
+    const { port } = listener.address() as AddressInfo
+    const { terminal, code } = run('sub', 'orders', '--via', 'amqp', '--at', `127.0.0.1:${port}`)
+    t.is(await code, 1)
+    t.regex(terminal.errors, /^trivet: the (broker ended the link|AMQP broker at .* broke off)/)
   })
 }
 
