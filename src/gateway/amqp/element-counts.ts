@@ -3,13 +3,14 @@
 // it, and a message of a few bytes would stop it.
 import { getU32 } from '../../model/bytes.ts'
 import { decodeError } from './errors.ts'
-import { DECODE_DEPTH_MAX, ZERO_WIDTH_ELEMENTS_MAX } from './limits.ts'
+import { DECODE_DEPTH_MAX, VALUES_PER_MESSAGE_MAX, ZERO_WIDTH_ELEMENTS_MAX } from './limits.ts'
 import { descriptorBytes } from './performatives.ts'
 import { fixedWidth } from './value-reader.ts'
 import { contentBytes } from './value-size.ts'
 
-/** For the sections of one message: elements without bytes are counted over all of them. */
+/** For the sections of one message: values, and elements without bytes, are counted over all of them. */
 export class ElementCounts {
+  #valuesLeft = VALUES_PER_MESSAGE_MAX
   #zeroWidthLeft = ZERO_WIDTH_ELEMENTS_MAX
 
   /** The sections from `at` to `end`, which `Sections.scan` found whole. @throws AmqpError decode-error */
@@ -54,6 +55,7 @@ export class ElementCounts {
     if ((code & 1) === 1 && count % 2 !== 0) {
       throw decodeError('a map has an odd number of elements')
     }
+    this.#takeValues(count)
     let at = first
     for (let i = 0; i < count; i++) at = this.#value(bytes, at, end, depth)
     checkEnd(at, end)
@@ -69,9 +71,15 @@ export class ElementCounts {
     if (kind === 0x4) this.#takeZeroWidth(count)
     else checkCount(count, end - at)
     if (kind >= 0xa) {
+      this.#takeValues(count)
       for (let i = 0; i < count; i++) at = this.#content(code, bytes, at, end, depth)
     } else if (kind > 0x4) at += count * fixedWidth(code)
     checkEnd(at, end)
+  }
+
+  #takeValues(count: number): void {
+    this.#valuesLeft -= count
+    if (this.#valuesLeft < 0) throw decodeError(`more than ${VALUES_PER_MESSAGE_MAX} values`)
   }
 
   #takeZeroWidth(count: number): void {

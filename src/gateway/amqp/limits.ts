@@ -7,6 +7,12 @@ export const HANDSHAKE_FRAME_BYTES_MAX = 4096
 export const DECODE_DEPTH_MAX = 32
 /** Array elements that take no bytes on the wire, over one whole decoded value. */
 export const ZERO_WIDTH_ELEMENTS_MAX = 4096
+/**
+ * Values in the lists, maps and arrays of one message, which are walked one by one; arrays of fixed-width values are
+ * not. And its body sections.
+ */
+export const VALUES_PER_MESSAGE_MAX = 512 * 1024
+export const SECTIONS_PER_MESSAGE_MAX = 16_384
 /** Container id, link name, address, host name. */
 export const NAME_BYTES_MAX = 512
 /** Filters of one source that are applied and echoed, and all their names and values together. */

@@ -4,6 +4,7 @@
 //   [header] [delivery-annotations] [message-annotations] | [properties] [application-properties]
 //   data* or sequence* or value [footer]                  | <- the bare message, kept byte for byte
 import { AmqpError, CONDITION } from './errors.ts'
+import { SECTIONS_PER_MESSAGE_MAX } from './limits.ts'
 import { CODE, descriptorBytes, descriptorCode } from './performatives.ts'
 import { skipValue } from './value-size.ts'
 
@@ -63,7 +64,9 @@ export class Sections {
   scan(bytes: Buffer, start: number, end: number): void {
     this.#clear(start, end)
     let last = 0
+    let left = SECTIONS_PER_MESSAGE_MAX
     for (let at = start; at < end; ) {
+      if (left-- === 0) throw badMessage(`more than ${SECTIONS_PER_MESSAGE_MAX} sections`)
       const code = descriptorCode(bytes, at, end)
       const valueAt = at + descriptorBytes(bytes, at, end)
       checkPlace(code, last)

@@ -2,7 +2,11 @@
 import test from 'ava'
 import { AmqpError } from '../../../src/gateway/amqp/errors.ts'
 import { InboundMessage } from '../../../src/gateway/amqp/inbound-message.ts'
-import { ZERO_WIDTH_ELEMENTS_MAX } from '../../../src/gateway/amqp/limits.ts'
+import {
+  SECTIONS_PER_MESSAGE_MAX,
+  VALUES_PER_MESSAGE_MAX,
+  ZERO_WIDTH_ELEMENTS_MAX,
+} from '../../../src/gateway/amqp/limits.ts'
 import { OutboundMessage } from '../../../src/gateway/amqp/outbound-message.ts'
 import { Sections } from '../../../src/gateway/amqp/sections.ts'
 import { encodeWire, PLAIN_WIRE } from '../../../src/gateway/amqp/wire-form.ts'
@@ -36,6 +40,8 @@ function compound(code: number, count: number, ...elements: Buffer[]): Buffer {
 const absurd = nulls(ZERO_WIDTH_ELEMENTS_MAX + 1)
 const half = nulls(ZERO_WIDTH_ELEMENTS_MAX / 2)
 const NULL = hex('40')
+const many = (count: number): Buffer => compound(0xd0, count, Buffer.alloc(count, NULL))
+const pieces = (count: number): Buffer => Buffer.alloc(count * data.length, data)
 
 const read = (bytes: Buffer): void => new InboundMessage(undefined).read(bytes, 0, bytes.length, 0)
 
@@ -54,6 +60,11 @@ const refused: [string, Buffer][] = [
   ['an array within an array', section(0x77, hex('f0 0000000e 00000001 f0 00000005 00001001 40'))],
   ['a list within an array', section(0x77, hex('f0 0000000e 00000001 d0 00000005 00000002 40'))],
   ['arrays that are too many together', section(0x77, compound(0xd0, 3, half, half, half))],
+  [
+    'lists that are too long together',
+    section(0x77, compound(0xd0, 2, many(VALUES_PER_MESSAGE_MAX - 1), NULL)),
+  ],
+  ['data sections', pieces(SECTIONS_PER_MESSAGE_MAX + 1)],
   ['a sequence', section(0x76, compound(0xd0, 1, absurd))],
   [
     'sequences that are too many together',
@@ -85,6 +96,8 @@ for (const [what, bytes] of refused) {
 
 const taken: [string, Buffer][] = [
   ['as many nulls as there may be', section(0x77, nulls(ZERO_WIDTH_ELEMENTS_MAX))],
+  ['as many values as there may be', section(0x77, many(VALUES_PER_MESSAGE_MAX))],
+  ['as many data sections as there may be', pieces(SECTIONS_PER_MESSAGE_MAX)],
   ['an empty array', section(0x77, hex('e0 02 00 40'))],
   ['an array of integers', section(0x77, hex('e0 0a 02 71 00000001 00000002'))],
   ['an array of strings', section(0x77, hex('e0 06 02 a1 01 61 01 62'))],
