@@ -17,6 +17,7 @@ import type {
   SettleResult,
   StateChange,
 } from '../model/message.ts'
+import { isLightQueue } from '../model/names.ts'
 import type { QueueOffset } from '../model/positions.ts'
 import type { BrokerStatus } from '../model/status.ts'
 import type { MessageStore } from '../store/store.ts'
@@ -71,6 +72,11 @@ function assemble({ store, clock, log, options: changed }: OpenBrokerOptions) {
   const groups = new GroupTable(store, facts, topics, options)
   const cursors = new CursorTable(store, facts, log)
   const lightQueues = new LightQueueTable(store, facts)
+  const orphans = cursors.dropOrphans((topic) =>
+    isLightQueue(topic) ? lightQueues.has(topic) : topics.find(topic) !== undefined,
+  )
+  // What the store does not take now is an orphan at the next start again.
+  facts.write(orphans).catch(() => {})
   const arrivals = new Arrivals(log)
   const common = {
     store,

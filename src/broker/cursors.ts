@@ -238,6 +238,15 @@ export class CursorTable {
     return this.#drop(dropped)
   }
 
+  /** The same of all topics that are no more: a deletion that a crash cut off did not get to their places. */
+  dropOrphans(isThere: (topic: string) => boolean): Fact[] {
+    const names = new Set<string>()
+    for (const topics of this.#cursors.values()) {
+      for (const topic of topics.keys()) if (!isThere(topic)) names.add(topic)
+    }
+    return [...names].flatMap((topic) => [...this.dropTopic(topic)])
+  }
+
   dropGroup(group: string): Iterable<Fact> {
     const dropped = this.ofGroup(group)
     this.#cursors.delete(group)

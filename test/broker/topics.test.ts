@@ -2,11 +2,13 @@ import test from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import type { Broker } from '../../src/gateway/gateway.ts'
 import { ANY_QUEUE } from '../../src/model/message.ts'
+import { queueOffset } from '../../src/model/positions.ts'
 import { PERM_INHERIT, PERM_READ_WRITE } from '../../src/model/topic.ts'
 import {
   bodiesOf,
   codeOf,
   codesOf,
+  drain,
   newMessage,
   pullRequest,
   receiptsOf,
@@ -216,4 +218,33 @@ test('a topic made while the disk is full is made durable by the first message t
   await first.broker.publish([newMessage('orders', { queueId: 0 })])
   const second = await first.crash()
   t.is((await second.broker.topics.get('orders'))?.writeQueues, 4)
+})
+
+test('a deletion that a crash cuts off leaves no place for a topic made again', async (t) => {
+  const first = await startBroker(t)
+  const { broker, faults } = first
+  await broker.topics.put(topicOf('orders', 1024))
+  await broker.publish([newMessage('orders', { queueId: 1023 })])
+  // More places than one append takes.
+  const groups = ['g0', 'g1', 'g2', 'g3', 'g4']
+  for (const group of groups) await broker.receive(receiveRequest('orders', group))
+  for (const group of groups) {
+    await broker.cursors.commit(group, 'orders', 1023, queueOffset(1))
+  }
+  first.clock.advance(1000)
+  await drain(first)
+  faults.diesAt = faults.appends + 1
+  const died = new Promise<void>((resolve) => {
+    faults.died = resolve
+  })
+  broker.topics.delete('orders').catch(() => {})
+  await died
+  await faults.idle()
+  const second = await first.crash()
+  t.is(await second.broker.topics.get('orders'), undefined)
+  await second.broker.topics.put(topicOf('orders', 1024))
+  for (const group of groups) {
+    t.is(await second.broker.cursors.committed(group, 'orders', 1023), undefined, group)
+  }
+  faults.bury()
 })
