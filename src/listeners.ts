@@ -5,6 +5,7 @@ import { type Config, type ListeningConfig, openFilesLimit } from './config.ts'
 import { isWildcard } from './exposure.ts'
 import { ConnectionBudget } from './gateway/connection-budget.ts'
 import { canDial, Listener } from './gateway/listener.ts'
+import { TurnBudget } from './gateway/turn-budget.ts'
 import type { Logger } from './log.ts'
 import type { Parts } from './parts.ts'
 
@@ -50,10 +51,13 @@ export async function openListeners(
   const listeners = new Map<ListenerName, Listener>()
   const names = LISTENERS[role].filter((name) => config[name].enabled)
   const budget = connectionBudget(names, config, log)
+  const bulk = new TurnBudget(clock)
   for (const name of names) {
     const { host, port } = config[name]
     const limits = config[name]
-    const listener = await Listener.open({ host, port, name, limits, budget, log, clock })
+    // Routes are asked for by short requests, which must not wait behind all that the broker is sent.
+    const turn = name === 'nameServer' ? undefined : bulk
+    const listener = await Listener.open({ host, port, name, limits, budget, turn, log, clock })
     parts.add(`${name} listener`, () => listener.close())
     listeners.set(name, listener)
   }

@@ -6,6 +6,7 @@ import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { ConnectionBudget } from './connection-budget.ts'
 import type { Gateway, GatewaySocket } from './gateway.ts'
+import type { TurnBudget } from './turn-budget.ts'
 
 export interface ListenerLimits {
   readonly connectionsMax: number
@@ -27,6 +28,8 @@ export interface ListenerOptions {
   readonly limits: ListenerLimits
   /** What all listeners of the process share; absent: nothing but `limits` bounds this one. */
   readonly budget?: ConnectionBudget | undefined
+  /** What those with bulk work share; absent: each chunk is handled as it comes. */
+  readonly turn?: TurnBudget | undefined
   readonly log: Logger
   readonly clock: Clock
 }
@@ -135,7 +138,7 @@ export class Listener {
       return
     }
     const open = this.#perAddress.get(remoteAddress) ?? 0
-    const { limits, log, clock, name, budget } = this.options
+    const { limits, log, clock, name, budget, turn } = this.options
     if (open >= limits.connectionsPerAddressMax) {
       accepted.destroy()
       this.#refuse('connectionsPerAddressMax', limits.connectionsPerAddressMax)
@@ -146,10 +149,13 @@ export class Listener {
       this.#refuse(OPEN_FILES, budget.total)
       return
     }
-    const socket = new TcpSocket(accepted, limits.unsentBytesMax, clock.monotonic(), (error) => {
+    const failed = (error: unknown): void => {
       const fields = { evt: 'listener.failed', listener: name, remote: remoteAddress, err: error }
       log.error(fields, 'a connection failed and was closed')
-    })
+    }
+    const { unsentBytesMax } = limits
+    const options = { unsentBytesMax, turn, nowMs: clock.monotonic(), failed }
+    const socket = new TcpSocket(accepted, options)
     this.#perAddress.set(remoteAddress, open + 1)
     this.#sockets.add(socket)
     socket.onGone(() => {
@@ -241,6 +247,13 @@ function bindError(options: ListenerOptions, error: NodeJS.ErrnoException): Brok
   )
 }
 
+interface TcpSocketOptions {
+  readonly unsentBytesMax: number
+  readonly turn: TurnBudget | undefined
+  readonly nowMs: number
+  readonly failed: (error: unknown) => void
+}
+
 /** A GatewaySocket over node:net, read through the shared buffer where node lets us. */
 class TcpSocket implements GatewaySocket {
   readonly remoteAddress: string
@@ -248,8 +261,13 @@ class TcpSocket implements GatewaySocket {
   readonly localAddress: string
   readonly #socket: Socket
   readonly #unsentBytesMax: number
+  readonly #turn: TurnBudget | undefined
   readonly #failed: (error: unknown) => void
   readonly #openedMs: number
+  #isPaused = true
+  /** The bytes that came when the turn was spent; the socket is not read until they are handled. */
+  #kept: Buffer | undefined
+  #isInLine = false
   #error: Error | undefined
   #hasRead = false
   #isClosed = false
@@ -263,16 +281,12 @@ class TcpSocket implements GatewaySocket {
   #sent = -1
   #queued = -1
 
-  constructor(
-    accepted: Socket,
-    unsentBytesMax: number,
-    nowMs: number,
-    failed: (error: unknown) => void,
-  ) {
+  constructor(accepted: Socket, { unsentBytesMax, turn, nowMs, failed }: TcpSocketOptions) {
     this.remoteAddress = accepted.remoteAddress ?? ''
     this.remotePort = accepted.remotePort ?? 0
     this.localAddress = accepted.localAddress ?? ''
     this.#unsentBytesMax = unsentBytesMax
+    this.#turn = turn
     this.#openedMs = nowMs
     this.#failed = failed
     const socket = withSharedBuffer(accepted, (chunk) => this.#receive(chunk))
@@ -307,11 +321,14 @@ class TcpSocket implements GatewaySocket {
   }
 
   pause(): void {
+    this.#isPaused = true
     this.#socket.pause()
   }
 
   resume(): void {
-    this.#socket.resume()
+    this.#isPaused = false
+    if (this.#kept === undefined) this.#socket.resume()
+    else this.#handleLater(this.#kept)
   }
 
   write(bytes: Buffer): boolean {
@@ -334,6 +351,7 @@ class TcpSocket implements GatewaySocket {
   }
 
   destroy(): void {
+    this.#kept = undefined
     this.#socket.destroy()
   }
 
@@ -361,6 +379,32 @@ class TcpSocket implements GatewaySocket {
 
   #receive(chunk: Buffer): void {
     this.#hasRead = true
+    if (this.#kept === undefined && this.#turn?.isSpent(chunk.length) !== true) {
+      this.#handle(chunk)
+      return
+    }
+    this.#kept = this.#kept === undefined ? Buffer.from(chunk) : Buffer.concat([this.#kept, chunk])
+    this.#socket.pause()
+    this.#handleLater(this.#kept)
+  }
+
+  #handleLater(kept: Buffer): void {
+    if (this.#isInLine) return
+    this.#isInLine = true
+    this.#turn?.handleLater(kept.length, this.#handleKept)
+  }
+
+  readonly #handleKept = (): void => {
+    this.#isInLine = false
+    const kept = this.#kept
+    // Paused in between, it goes on when it is resumed.
+    if (kept === undefined || this.#isPaused) return
+    this.#kept = undefined
+    this.#handle(kept)
+    if (!this.#isPaused) this.#socket.resume()
+  }
+
+  #handle(chunk: Buffer): void {
     try {
       this.#data?.(chunk)
     } catch (error) {
@@ -383,6 +427,10 @@ class TcpSocket implements GatewaySocket {
   #close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
+    const kept = this.#kept
+    this.#kept = undefined
+    // It came before the end.
+    if (kept !== undefined) this.#handle(kept)
     this.#gone?.()
     this.#guard(() => this.#closed?.(this.#error))
     this.#data = undefined

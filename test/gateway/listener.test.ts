@@ -5,6 +5,7 @@ import { BrokerError } from '../../src/errors.ts'
 import { ConnectionBudget } from '../../src/gateway/connection-budget.ts'
 import type { Gateway, GatewaySocket } from '../../src/gateway/gateway.ts'
 import { Listener, type ListenerLimits } from '../../src/gateway/listener.ts'
+import { TurnBudget } from '../../src/gateway/turn-budget.ts'
 import { silentLogger } from '../../src/log.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
@@ -48,6 +49,7 @@ async function open(
   accepted: (socket: GatewaySocket) => void,
   limits: Partial<ListenerLimits> = {},
   budget?: ConnectionBudget,
+  turn?: TurnBudget,
 ): Promise<{ listener: Listener; gateway: TestGateway; clock: FakeClock }> {
   const gateway = new TestGateway(accepted)
   const clock = new FakeClock()
@@ -57,6 +59,7 @@ async function open(
     name: 'mqtt',
     limits: { ...LIMITS, ...limits },
     budget,
+    turn,
     log: silentLogger,
     clock,
   })
@@ -354,4 +357,75 @@ test('listeners that share a budget refuse when it is used up, and one that clos
   third.write('x')
   await once(third, 'data')
   t.is(listener.connections, 2)
+})
+
+/** Each chunk takes a whole turn's time. */
+const slowly = (clock: FakeClock, socket: GatewaySocket, handle: (chunk: Buffer) => void): void => {
+  socket.onData((chunk) => {
+    clock.advance(20)
+    handle(chunk)
+  })
+  socket.resume()
+}
+
+test('a short request is read between the chunks of many connections with bulk work', async (t) => {
+  const served: string[] = []
+  const clock = new FakeClock()
+  const bulk = await open(t, () => {}, {}, undefined, new TurnBudget(clock))
+  const prompt = await open(t, () => {})
+  const clients = Array.from({ length: 20 }, () => dial(t, bulk.listener))
+  clients.push(dial(t, prompt.listener))
+  await Promise.all(
+    clients.map((client) => new Promise((resolve) => client.write('request', resolve))),
+  )
+  while (bulk.gateway.sockets.length < 20 || prompt.gateway.sockets.length < 1) {
+    await new Promise(setImmediate)
+  }
+  for (const socket of bulk.gateway.sockets) slowly(clock, socket, () => served.push('bulk'))
+  for (const socket of prompt.gateway.sockets) {
+    socket.onData(() => served.push('prompt'))
+    socket.resume()
+  }
+  while (served.length < 21) await new Promise(setImmediate)
+  t.true(served.indexOf('prompt') < 20, served.join(' '))
+})
+
+test('bytes that are kept for a later turn come whole and in order', async (t) => {
+  const clock = new FakeClock()
+  const turn = new TurnBudget(clock)
+  const accepted = (socket: GatewaySocket): void =>
+    slowly(clock, socket, (chunk) => socket.write(Buffer.from(chunk)))
+  const { listener } = await open(t, accepted, {}, undefined, turn)
+  const clients = Array.from({ length: 8 }, () => dial(t, listener))
+  const sent = Buffer.from(Array.from({ length: 600_000 }, (_, i) => i % 251))
+  const answers = await Promise.all(
+    clients.map((client) => {
+      client.end(sent)
+      return readBytes(client, sent.length)
+    }),
+  )
+  for (const answer of answers) t.true(answer.equals(sent))
+})
+
+test('bytes that are kept wait for a socket that is paused, and come before its end', async (t) => {
+  const clock = new FakeClock()
+  const got: string[] = []
+  const accepted = (socket: GatewaySocket): void =>
+    slowly(clock, socket, (chunk) => {
+      got.push(chunk.toString())
+      for (const other of gateway.sockets) other.pause()
+    })
+  const turn = new TurnBudget(clock)
+  const { listener, gateway } = await open(t, accepted, {}, undefined, turn)
+  const clients = Array.from({ length: 5 }, () => dial(t, listener))
+  for (const [index, client] of clients.entries()) client.end(`${index}`)
+  while (gateway.sockets.length < 5 || got.length < 1) await new Promise(setImmediate)
+  for (let turns = 0; turns < 20; turns++) await new Promise(setImmediate)
+  const before = got.length
+  while (got.length < 5) {
+    for (const socket of gateway.sockets) socket.resume()
+    await new Promise(setImmediate)
+  }
+  t.true(before < 5)
+  t.deepEqual(got.sort(), ['0', '1', '2', '3', '4'])
 })

@@ -1,0 +1,68 @@
+import test from 'ava'
+import { TurnBudget } from '../../src/gateway/turn-budget.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+const turnOver = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+test('a turn is spent when handling took its time, and the next one begins anew', async (t) => {
+  const clock = new FakeClock()
+  const turn = new TurnBudget(clock)
+  t.false(turn.isSpent(1))
+  clock.advance(19)
+  t.false(turn.isSpent(1))
+  clock.advance(1)
+  t.true(turn.isSpent(1))
+  await turnOver()
+  t.false(turn.isSpent(1))
+})
+
+test('what is kept is handled in order, no more in a turn than it has time for', async (t) => {
+  const clock = new FakeClock()
+  const turn = new TurnBudget(clock)
+  const handled: number[] = []
+  turn.isSpent(1)
+  for (let i = 0; i < 5; i++) {
+    turn.handleLater(1, () => {
+      clock.advance(10)
+      handled.push(i)
+    })
+  }
+  await turnOver()
+  t.deepEqual(handled, [], 'the sockets are looked at first')
+  await turnOver()
+  t.deepEqual(handled, [0, 1])
+  await turnOver()
+  t.deepEqual(handled, [0, 1, 2, 3])
+  await turnOver()
+  t.deepEqual(handled, [0, 1, 2, 3, 4])
+})
+
+test('what one that is kept puts in line goes behind those that wait', async (t) => {
+  const clock = new FakeClock()
+  const turn = new TurnBudget(clock)
+  const handled: string[] = []
+  turn.handleLater(1, () => {
+    clock.advance(20)
+    turn.handleLater(1, () => handled.push('added'))
+  })
+  turn.handleLater(1, () => handled.push('second'))
+  while (handled.length < 2) await turnOver()
+  t.deepEqual(handled, ['second', 'added'])
+})
+
+test('no more is kept than the limit; what comes beyond is handled at once', async (t) => {
+  const clock = new FakeClock()
+  const turn = new TurnBudget(clock, 10)
+  turn.isSpent(1)
+  clock.advance(20)
+  t.true(turn.isSpent(10))
+  let isHandled = false
+  turn.handleLater(10, () => {
+    isHandled = true
+  })
+  t.false(turn.isSpent(1))
+  while (!isHandled) await turnOver()
+  turn.isSpent(1)
+  clock.advance(20)
+  t.true(turn.isSpent(10))
+})
