@@ -11,7 +11,7 @@ if (missing !== undefined) {
 }
 const testGo = missing === undefined ? test.serial : test.skip
 
-const CHECKS = 9
+const CHECKS = 10
 
 testGo('a Go application produces and consumes in every way', async (t) => {
   const server = await spawnServer(t)

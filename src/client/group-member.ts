@@ -245,7 +245,7 @@ export class GroupMember implements ReaderOwner {
       if (signal.aborted) return true
       const error = BrokerError.from(thrown)
       if (FINAL.has(error.code)) throw error
-      // Our name servers have a route also for a topic that a send is yet to create.
+      // A name server may know a topic for longer than its broker does.
       if (ROUTE_ERRORS.has(error.code)) this.#context.routes.forget(topic)
       if (error.code === 'TOPIC_NOT_FOUND') {
         this.#assignment.missing(topic)

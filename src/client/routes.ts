@@ -78,8 +78,8 @@ export class Routes {
   }
 
   /**
-   * A broker tells its name servers of a new topic some time after it has it. Until then ours answer with
-   * the queues in which a send would create it, which are not the topic's own. Rejects with NO_ROUTE.
+   * A broker tells its name servers of a new topic some time after it has it, each broker for itself. Rejects with
+   * NO_ROUTE.
    *
    * @param queues that all brokers together made; a broker may permit only to read or only to write them
    */

@@ -37,6 +37,7 @@ import {
   dataVersionOut,
   TOPIC,
 } from '../remoting/requests/topics.ts'
+import type { FirstUse } from './first-use.ts'
 import type { KeyValues } from './key-values.ts'
 import type { RouteTable } from './route-table.ts'
 
@@ -47,6 +48,7 @@ export interface NameServerCall {
   readonly nowMs: number
   /** Identity of the caller's connection. */
   readonly connection: object
+  readonly firstUse: FirstUse
   /** An address as this caller can reach it. */
   readonly reachable: (address: string) => string
   /** A broker came or went: worth a line of the log. */
@@ -134,9 +136,11 @@ function queryDataVersion(call: NameServerCall): NameServerAnswer {
 }
 
 function getRoute(call: NameServerCall): NameServerAnswer {
-  const { topic } = readFields(GET_ROUTE, call.command.fields)
+  const { command, routes, firstUse } = call
+  const { topic } = readFields(GET_ROUTE, command.fields)
   checkTopicName(topic)
-  const route = call.routes.route(topic)
+  const known = routes.route(topic)
+  const route = known ?? (firstUse.wantsNewRoute(command) ? routes.newRoute(topic) : undefined)
   if (route === undefined) {
     // Clients depend on this code to fall back to the route of new topics.
     return {

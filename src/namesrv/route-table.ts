@@ -127,20 +127,14 @@ export class RouteTable {
     return silent.map(({ address }) => address).filter((address) => this.unregister(address))
   }
 
-  /**
-   * A legal topic that nobody has yet gets the route of a new topic, on the brokers that create topics
-   * on first use: clients that take "no route" for a failure work without preparation.
-   */
+  /** undefined when no broker has it. */
   route(topic: string): TopicRoute | undefined {
-    const queues = this.#topics.get(topic) ?? this.#newTopic(topic)
-    if (queues === undefined) return undefined
-    const reachable = [...queues].filter(([brokerName]) => this.#members.has(brokerName))
-    if (reachable.length === 0) return undefined
-    return {
-      brokers: reachable.map(([brokerName]) => this.#addressesOf(brokerName)),
-      queues: reachable.map(([brokerName, definition]) => routeQueues(brokerName, definition)),
-      orderTopicConf: undefined,
-    }
+    return this.#routeOver(this.#topics.get(topic))
+  }
+
+  /** The route that a missing topic will have: on the brokers that create topics on first use. */
+  newRoute(topic: string): TopicRoute | undefined {
+    return this.#routeOver(this.#newTopic(topic))
   }
 
   brokers(): BrokerAddresses[] {
@@ -198,6 +192,16 @@ export class RouteTable {
       queues.set(brokerName, { ...definition, perm })
     }
     return topics.size
+  }
+
+  #routeOver(queues: ReadonlyMap<string, TopicDefinition> = NO_QUEUES): TopicRoute | undefined {
+    const reachable = [...queues].filter(([brokerName]) => this.#members.has(brokerName))
+    if (reachable.length === 0) return undefined
+    return {
+      brokers: reachable.map(([brokerName]) => this.#addressesOf(brokerName)),
+      queues: reachable.map(([brokerName, definition]) => routeQueues(brokerName, definition)),
+      orderTopicConf: undefined,
+    }
   }
 
   #countOf(connection: object): number {
@@ -320,6 +324,8 @@ export class RouteTable {
     )
   }
 }
+
+const NO_QUEUES: ReadonlyMap<string, TopicDefinition> = new Map()
 
 const quotaExceeded = (text: string): BrokerError => new BrokerError('QUOTA_EXCEEDED', text)
 

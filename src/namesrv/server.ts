@@ -17,6 +17,7 @@ import { Outbox } from '../remoting/outbox.ts'
 import { PartialFrames } from '../remoting/partial-frames.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import { checkCaller, delayOfRefusal } from './caller.ts'
+import { FirstUse } from './first-use.ts'
 import { KeyValues } from './key-values.ts'
 import { reachableAddress } from './reachable-address.ts'
 import { failed, type NameServerAnswer, nameServerRequests, unsupported } from './requests.ts'
@@ -123,6 +124,7 @@ export class NameServer implements Gateway {
     connection: NameServerConnection,
     socket: GatewaySocket,
   ): NameServerAnswer {
+    connection.firstUse.hear(command)
     const serve = nameServerRequests.get(command.code)
     if (serve === undefined) return unsupported(command.code)
     if (checkCaller(command, this.#context.auth, this.#trusted)) connection.trust()
@@ -132,6 +134,7 @@ export class NameServer implements Gateway {
       values: this.#values,
       nowMs: this.#context.clock.monotonic(),
       connection,
+      firstUse: connection.firstUse,
       reachable: (address) => reachableAddress(address, socket.localAddress),
       announce: (evt, address) => this.#announce(evt, address),
     })
@@ -177,6 +180,7 @@ interface ConnectionOptions {
 }
 
 class NameServerConnection {
+  readonly firstUse = new FirstUse()
   readonly #socket: GatewaySocket
   readonly #options: ConnectionOptions
   readonly #outbox: Outbox

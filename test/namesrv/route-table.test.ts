@@ -79,26 +79,28 @@ test('a missing topic has no route while no broker creates topics', (t) => {
   const routes = new RouteTable()
   routes.register(registration())
   t.is(routes.route('missing'), undefined)
+  t.is(routes.newRoute('missing'), undefined)
 })
 
-test("a missing topic gets a new topic's route where topics are created on first use", (t) => {
+test('a missing topic will have the route of a new topic where topics are created on first use', (t) => {
   const routes = new RouteTable()
   routes.register(registration({ topics: [TEMPLATE, topic('A')] }))
-  const [queues] = routes.route('missing')!.queues
+  t.is(routes.route('missing'), undefined)
+  const [queues] = routes.newRoute('missing')!.queues
   t.deepEqual([queues!.readQueues, queues!.writeQueues, queues!.perm], [4, 4, 6])
   t.false(routes.topics().includes('missing'))
 })
 
-test('a missing retry topic gets one queue, as its group will have', (t) => {
+test('a missing retry topic will have one queue', (t) => {
   const routes = new RouteTable()
   routes.register(registration({ topics: [TEMPLATE, topic('A')] }))
-  t.is(routes.route('%RETRY%G')!.queues[0]!.readQueues, 1)
+  t.is(routes.newRoute('%RETRY%G')!.queues[0]!.readQueues, 1)
 })
 
 test('a missing dead-letter topic has no route', (t) => {
   const routes = new RouteTable()
   routes.register(registration({ topics: [TEMPLATE, topic('A')] }))
-  t.is(routes.route('%DLQ%G'), undefined)
+  t.is(routes.newRoute('%DLQ%G'), undefined)
 })
 
 test('a changed table replaces what the broker had', (t) => {

@@ -29,6 +29,7 @@ var checks = []struct {
 	run  func(name string)
 }{
 	{"every way of sending arrives whole", everyWay},
+	{"a consumer that starts first gets the first message", first},
 	{"a tag expression selects", tags},
 	{"a failed message comes again with a count", again},
 	{"a delayed message comes not before its time", delayed},
@@ -186,6 +187,15 @@ func everyWay(name string) {
 		who := message.GetProperty("who")
 		expect(who == one.GetProperty("who"), "property %s", who)
 	}
+}
+
+func first(name string) {
+	c, got := consume(name, name+"-group", name, "*", success)
+	defer c.Shutdown()
+	p := newProducer(name)
+	defer p.Shutdown()
+	send(p, message(name, "TagA", "first"))
+	until("the message", func() bool { return len(got.bodies()) == 1 })
 }
 
 func tags(name string) {

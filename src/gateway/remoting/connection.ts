@@ -73,6 +73,7 @@ export interface ConnectionOptions {
     joined: readonly string[],
     left: readonly string[],
   ) => void
+  readonly tellAgain: (group: string) => void
   readonly onGone: (connection: Connection) => void
 }
 
@@ -127,6 +128,7 @@ export class Connection {
       address: `${socket.remoteAddress}:${socket.remotePort}`,
       host: hostOf(socket.remoteAddress, socket.remotePort),
       onGroups: (joined, left) => options.onGroups(this, joined, left),
+      tellAgain: options.tellAgain,
     })
     this.#outbox = new Outbox(socket, () => this.#onSent())
     this.#reads = new ReadBudget(UNSENT_BYTES_MAX, () => this.#outbox.unsentBytes)

@@ -20,6 +20,11 @@ export interface RemotingGatewayOptions extends Partial<RemotingDeadlines> {
 const IDLE_MS = 120_000
 const INTRODUCTION_MS = 10_000
 const IDLE_SCAN_MS = 5_000
+/**
+ * A Java consumer looks for the routes of its topics before its first heartbeat makes them, again during the rebalance
+ * one second later, and takes their queues in the rebalance after that, which by itself is 20 s away.
+ */
+const TELL_AGAIN_MS = 2_000
 
 export class RemotingGateway implements Gateway {
   readonly protocol = 'remoting'
@@ -64,6 +69,9 @@ export class RemotingGateway implements Gateway {
       partialFrames: this.#partialFrames,
       connectionId: `remoting-${++this.#serial}`,
       onGroups: (peer, joined, left) => this.#follow(peer, joined, left),
+      tellAgain: (group) => {
+        this.#context.clock.after(TELL_AGAIN_MS, () => this.#groupChanged(group))
+      },
       onGone: (peer) => this.#forget(peer),
     })
     this.#connections.add(connection)

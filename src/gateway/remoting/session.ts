@@ -26,6 +26,7 @@ export interface SessionOptions {
   readonly host: Host
   /** The groups consumed on this connection changed: who is told of rebalancing. */
   readonly onGroups: (joined: readonly string[], left: readonly string[]) => void
+  readonly tellAgain: (group: string) => void
 }
 
 export class Session {
@@ -33,6 +34,8 @@ export class Session {
   readonly address: string
   /** The peer as a record's born host. */
   readonly host: Host
+  /** Its members are told of rebalancing once more, when clients have the routes of topics that were just made. */
+  readonly tellAgain: SessionOptions['tellAgain']
   readonly #onGroups: SessionOptions['onGroups']
   #registration: ClientRegistration | undefined
   #consumers: ReadonlyMap<string, ConsumerRegistration> = new Map()
@@ -42,6 +45,7 @@ export class Session {
     this.connectionId = options.connectionId
     this.address = options.address
     this.host = options.host
+    this.tellAgain = options.tellAgain
     this.#onGroups = options.onGroups
   }
 

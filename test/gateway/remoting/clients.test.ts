@@ -66,6 +66,30 @@ test('members are told to rebalance when one comes, leaves in order, or vanishes
   t.is(push.flag, 2)
 })
 
+test('members are told once more when clients have the routes of topics that a heartbeat made', async (t) => {
+  const { connect, clock } = await startFrontEnd(t)
+  const { heard, onPush } = pushes()
+  const connection = await connect({ onPush })
+  const told = (times: number): Promise<true> =>
+    eventually(async () => (heard.length >= times ? true : undefined))
+  await heartbeat(connection, 'c1', [{ group: 'G', topics: { New: '*' } }])
+  await told(1)
+  clock.advance(2_000)
+  await told(2)
+  await heartbeat(connection, 'c1', [{ group: 'G', topics: { New: '*' } }])
+  await heartbeat(connection, 'c1', [{ group: 'Other', topics: { New: '*' } }])
+  clock.advance(2_000)
+  await connection.request(38, { fields: fields({ consumerGroup: 'G' }) })
+  t.deepEqual(
+    heard.map((push) => [push.code, push.fields.get('consumerGroup')]),
+    [
+      [40, 'G'],
+      [40, 'G'],
+      [40, 'Other'],
+    ],
+  )
+})
+
 test('a heartbeat that changes nothing tells nobody', async (t) => {
   const { connect } = await startFrontEnd(t)
   const { heard, onPush } = pushes()

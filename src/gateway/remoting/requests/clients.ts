@@ -38,10 +38,14 @@ async function heartbeat(call: Call): Promise<Answer> {
   }
   for (const consumer of beat.consumers) authorizeConsumer(call, consumer)
   const consumers: ConsumerEntry[] = []
+  const withNewTopics: string[] = []
   for (const consumer of beat.consumers) {
-    if (await prepare(call, consumer)) consumers.push(consumer)
+    const { isThere, hasNewTopics } = await prepare(call, consumer)
+    if (isThere) consumers.push(consumer)
+    if (hasNewTopics) withNewTopics.push(consumer.groupName)
   }
   await call.session.register(call.context.broker, beat, consumers, call)
+  for (const group of withNewTopics) call.session.tellAgain(group)
   return DONE
 }
 
@@ -56,21 +60,29 @@ function authorizeConsumer(call: Call, consumer: ConsumerEntry): void {
  * Creates the group, its retry topic and the subscribed topics where that is allowed. A group that does
  * not exist and may not be created is left out, as Apache does: its pulls are told.
  */
-async function prepare(call: Call, consumer: ConsumerEntry): Promise<boolean> {
+async function prepare(
+  call: Call,
+  consumer: ConsumerEntry,
+): Promise<{ readonly isThere: boolean; readonly hasNewTopics: boolean }> {
   const { broker } = call.context
   try {
     await broker.groups.ensure(consumer.groupName)
   } catch (error) {
-    if (BrokerError.from(error).code === 'GROUP_NOT_FOUND') return false
-    throw error
+    if (BrokerError.from(error).code !== 'GROUP_NOT_FOUND') throw error
+    return { isThere: false, hasNewTopics: false }
   }
+  let hasNewTopics = false
   for (const { topic } of consumer.subscriptions) {
     if (isRetryTopic(topic) || !(await isThereOrMayCreate(call, topic))) continue
-    await broker.topics.ensure(topic).catch((error: unknown) => {
+    const isThere = (await broker.topics.get(topic)) !== undefined
+    try {
+      await broker.topics.ensure(topic)
+      if (!isThere) hasNewTopics = true
+    } catch (error) {
       if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error
-    })
+    }
   }
-  return true
+  return { isThere: true, hasNewTopics }
 }
 
 async function unregister(call: Call): Promise<Answer> {

@@ -9,7 +9,10 @@ import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 
-/** Sends {@code count} messages in the given {@code mode}: sync, async, oneway, batch or ordered. */
+/**
+ * Sends {@code count} messages in the given {@code mode}: sync, async, oneway, batch or ordered. In the mode fetch it
+ * sends nothing and only asks which queues the topic has.
+ */
 final class Produce {
     static void run(Options options) throws Exception {
         DefaultMQProducer producer =
@@ -77,6 +80,9 @@ final class Produce {
                 break;
             case "batch":
                 Events.sent(0, producer.send(messages));
+                break;
+            case "fetch":
+                producer.fetchPublishMessageQueues(options.text("topic"));
                 break;
             case "async":
                 sendAsync(producer, messages);
