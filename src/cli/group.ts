@@ -1,4 +1,5 @@
 // trivet group: the consumer groups and how far each is behind.
+import { Away } from './away.ts'
 import { command } from './command.ts'
 import { connectionFlags, withClient } from './connection.ts'
 import { visible } from './words.ts'
@@ -9,10 +10,13 @@ export const list = command({
   summary: 'List consumer groups',
   flags: { ...connectionFlags, json },
   async run({ flags, env, signal, terminal }) {
+    const away = new Away()
+    const { missing } = away
     const groups = await withClient({ flags, env, signal }, (client) =>
-      client.admin.groups.list({ signal }),
+      client.admin.groups.list({ signal, missing }),
     )
-    if (flags.json) return terminal.json({ groups })
+    away.tell(terminal)
+    if (flags.json) return terminal.json({ groups, ...away.json })
     if (groups.length === 0) terminal.note('there are no groups; the first consumer makes one')
     else {
       terminal.table(
@@ -28,11 +32,15 @@ export const describe = command({
   positionals: [{ name: 'group', describe: 'Name of the group.' }],
   flags: { ...connectionFlags, json },
   async run({ args, flags, env, signal, terminal }) {
+    const away = new Away()
+    const { missing } = away
     const group = await withClient({ flags, env, signal }, (client) =>
-      client.admin.groups.describe(args[0] ?? '', { signal }),
+      client.admin.groups.describe(args[0] ?? '', { signal, missing }),
     )
+    away.tell(terminal)
     if (flags.json) {
-      return terminal.json({ ...group, subscriptions: Object.fromEntries(group.subscriptions) })
+      const subscriptions = Object.fromEntries(group.subscriptions)
+      return terminal.json({ ...group, subscriptions, ...away.json })
     }
     const how =
       group.broadcasting === undefined ? '' : group.broadcasting ? ', broadcasting' : ', clustering'

@@ -1,6 +1,7 @@
 // trivet message: stored messages, found by id or by key.
 import type { Client, Message } from '../client/index.ts'
 import { BrokerError } from '../errors.ts'
+import { Away } from './away.ts'
 import { command } from './command.ts'
 import { connectionFlags, withClient } from './connection.ts'
 import { messageJson, messageLine, type ShownMessage } from './message-text.ts'
@@ -23,7 +24,11 @@ export const get = command({
     'trivet message get --topic orders --id C0A8000200005A4D666E20C7BEA40001',
   ],
   async run({ flags, env, signal, terminal }) {
-    const found = await withClient({ flags, env, signal }, (client) => find(client, flags, signal))
+    const away = new Away()
+    const found = await withClient({ flags, env, signal }, (client) =>
+      find(client, flags, signal, away),
+    )
+    away.tell(terminal)
     for (const message of found) {
       const shown = shownOf(message)
       if (flags.json) {
@@ -51,16 +56,19 @@ async function find(
   client: Client,
   { id, key, topic, max }: Question,
   signal: AbortSignal,
+  away: Away,
 ): Promise<readonly Message[]> {
+  const { missing } = away
   if ((id === undefined) === (key === undefined)) {
     throw new BrokerError('ARGUMENT_INVALID', 'say --id or --key, one of the two')
   }
-  if (id !== undefined) return [await client.admin.messages.byId(id, { topic, signal })]
+  if (id !== undefined) return [await client.admin.messages.byId(id, { topic, signal, missing })]
   if (topic === undefined) {
     throw new BrokerError('ARGUMENT_INVALID', '--key needs the --topic to look in')
   }
-  const found = await client.admin.messages.byKey(topic, key!, { max }, { signal })
+  const found = await client.admin.messages.byKey(topic, key!, { max }, { signal, missing })
   if (found.length > 0) return found
+  if (away.error !== undefined) throw away.error
   throw new BrokerError('MESSAGE_NOT_FOUND', `no message in '${topic}' has the key '${key}'`)
 }
 

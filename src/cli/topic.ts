@@ -1,4 +1,5 @@
 // trivet topic: create, list, describe and delete topics.
+import { Away } from './away.ts'
 import { command } from './command.ts'
 import { connectionFlags, withClient } from './connection.ts'
 import { instant } from './words.ts'
@@ -36,10 +37,13 @@ export const list = command({
     json,
   },
   async run({ flags, env, signal, terminal }) {
+    const away = new Away()
+    const { missing } = away
     const topics = await withClient({ flags, env, signal }, (client) =>
-      client.admin.topics.list({ all: flags.all, signal }),
+      client.admin.topics.list({ all: flags.all, signal, missing }),
     )
-    if (flags.json) return terminal.json({ topics })
+    away.tell(terminal)
+    if (flags.json) return terminal.json({ topics, ...away.json })
     if (topics.length === 0) terminal.note('there are no topics; the first message makes one')
     else {
       terminal.table(
@@ -61,10 +65,13 @@ export const describe = command({
   positionals: [topicArgument],
   flags: { ...connectionFlags, json },
   async run({ args, flags, env, signal, terminal }) {
+    const away = new Away()
+    const { missing } = away
     const topic = await withClient({ flags, env, signal }, (client) =>
-      client.admin.topics.describe(args[0] ?? '', { signal }),
+      client.admin.topics.describe(args[0] ?? '', { signal, missing }),
     )
-    if (flags.json) return terminal.json(topic)
+    away.tell(terminal)
+    if (flags.json) return terminal.json({ ...topic, ...away.json })
     terminal.print(`${topic.name}: ${topic.messages} messages`)
     terminal.print(`groups: ${topic.groups.length === 0 ? '-' : topic.groups.join(', ')}`)
     terminal.print('')

@@ -11,7 +11,7 @@ import {
   GET_CONSUME_STATS,
 } from '../remoting/requests/groups.ts'
 import type { CallOptions } from './calls.ts'
-import type { Masters } from './masters.ts'
+import { type Masters, noting, type PartialOptions } from './masters.ts'
 
 export interface GroupSummary {
   readonly name: string
@@ -55,7 +55,7 @@ export class GroupAdmin {
     this.#masters = masters
   }
 
-  async list(options: CallOptions = {}): Promise<readonly GroupSummary[]> {
+  async list(options: CallOptions & PartialOptions = {}): Promise<readonly GroupSummary[]> {
     const answers = await this.#masters.ask(REQUEST.getAllGroupConfig, 'listing groups', options)
     const groups = new Map<string, GroupSummary>()
     for (const { response } of answers) {
@@ -67,19 +67,25 @@ export class GroupAdmin {
   }
 
   /** Rejects with GROUP_NOT_FOUND. */
-  async describe(name: string, options: CallOptions = {}): Promise<GroupDescription> {
+  async describe(
+    name: string,
+    options: CallOptions & PartialOptions = {},
+  ): Promise<GroupDescription> {
     checkGroupName(name)
+    const { noted, away } = noting(options)
     // Asking for the one group makes it on brokers that create groups on first use.
-    const summary = (await this.list(options)).find((group) => group.name === name)
+    const summary = (await this.list(noted)).find((group) => group.name === name)
     if (summary === undefined) {
+      const [error] = away
+      if (error !== undefined) throw error
       throw new BrokerError(
         'GROUP_NOT_FOUND',
         `the group '${name}' does not exist: nobody ever consumed with it; see: trivet group list`,
       )
     }
     const [queues, present] = await Promise.all([
-      this.#queues(name, options),
-      this.#present(name, options),
+      this.#queues(name, noted),
+      this.#present(name, noted),
     ])
     return {
       ...summary,
@@ -89,7 +95,7 @@ export class GroupAdmin {
     }
   }
 
-  async #queues(name: string, options: CallOptions): Promise<GroupQueue[]> {
+  async #queues(name: string, options: CallOptions & PartialOptions): Promise<GroupQueue[]> {
     const answers = await this.#masters.ask(
       REQUEST.getConsumeStats,
       `the progress of group '${name}'`,
@@ -116,7 +122,7 @@ export class GroupAdmin {
 
   async #present(
     name: string,
-    options: CallOptions,
+    options: CallOptions & PartialOptions,
   ): Promise<Pick<GroupDescription, 'broadcasting' | 'members' | 'subscriptions'>> {
     const answers = await this.#masters.ask(
       REQUEST.getConsumerConnections,

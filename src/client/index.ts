@@ -14,6 +14,7 @@ export type {
   GroupQueue,
   GroupSummary,
 } from './group-admin.ts'
+export type { Master, PartialOptions } from './masters.ts'
 export type { KeyQuery, MessageLookup } from './message-lookup.ts'
 export type { ConnectOptions } from './options.ts'
 export type { OutgoingMessage } from './outgoing.ts'

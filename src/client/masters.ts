@@ -1,9 +1,11 @@
-// The masters of a cluster, for requests that each of them is to answer.
+// The masters of a cluster, for requests that each of them is to answer. What is asked of all of them fails where one
+// does not answer, unless the caller takes what the others say.
+import type { BrokerError } from '../errors.ts'
 import { RESPONSE } from '../remoting/codes.ts'
 import type { Command } from '../remoting/command.ts'
 import type { RemotingConnection, RequestOptions } from '../remoting/connection.ts'
 import type { CallOptions } from './calls.ts'
-import type { Directory } from './name-servers.ts'
+import { type Directory, isConnectionFailure } from './name-servers.ts'
 import type { Outages } from './outages.ts'
 import type { Presence } from './presence.ts'
 import { responseError } from './response-errors.ts'
@@ -19,6 +21,28 @@ export interface Master {
 
 export interface MasterAnswer extends Master {
   readonly response: Command
+}
+
+export interface PartialOptions {
+  /**
+   * Told of a master that does not answer: the call has what the others say, and rejects only when none of them does.
+   * Without it one that does not answer fails the call.
+   */
+  readonly missing?: ((master: Master, error: BrokerError) => void) | undefined
+}
+
+/** The same options, and the errors of those that did not answer: what is not found may be theirs. */
+export function noting<T extends PartialOptions>(
+  options: T,
+): { readonly noted: T; readonly away: readonly BrokerError[] } {
+  const { missing } = options
+  const away: BrokerError[] = []
+  if (missing === undefined) return { noted: options, away }
+  const note = (master: Master, error: BrokerError): void => {
+    away.push(error)
+    missing(master, error)
+  }
+  return { noted: { ...options, missing: note }, away }
 }
 
 export class Masters {
@@ -53,20 +77,38 @@ export class Masters {
   async ask(
     code: number,
     asked: string,
-    options: RequestOptions,
+    options: RequestOptions & PartialOptions,
     absent?: number,
   ): Promise<readonly MasterAnswer[]> {
-    const masters = await this.list(options)
-    const answers = await Promise.all(
-      masters.map(async ({ name, address }) => {
-        const connection = await this.connection(address, options)
-        const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
-        const response = await connection.request(code, { ...options, timeoutMs })
-        if (response.code === absent) return undefined
-        if (response.code === RESPONSE.success) return { name, address, response }
-        throw responseError(response, `${asked} at ${address}`)
-      }),
-    )
+    const { missing, ...request } = options
+    const timeoutMs = request.timeoutMs ?? TIMEOUT_MS
+    const masters = await this.list(request)
+    const answers = await this.each(masters, missing, async ({ name, address }) => {
+      const connection = await this.connection(address, request)
+      const response = await connection.request(code, { ...request, timeoutMs })
+      if (response.code === absent) return undefined
+      if (response.code === RESPONSE.success) return { name, address, response }
+      throw responseError(response, `${asked} at ${address}`)
+    })
     return answers.filter((answer) => answer !== undefined)
+  }
+
+  /** What each master says; those that do not answer are left out where `missing` is told of them. */
+  async each<T>(
+    masters: readonly Master[],
+    missing: PartialOptions['missing'],
+    ask: (master: Master) => Promise<T>,
+  ): Promise<readonly T[]> {
+    const settled = await Promise.allSettled(masters.map(ask))
+    const answers: T[] = []
+    const away: (readonly [Master, BrokerError])[] = []
+    for (const [i, one] of settled.entries()) {
+      if (one.status === 'fulfilled') answers.push(one.value)
+      else if (missing === undefined || !isConnectionFailure(one.reason)) throw one.reason
+      else away.push([masters[i]!, one.reason])
+    }
+    if (answers.length === 0 && away.length > 0) throw away[0]![1]
+    for (const [master, error] of away) missing!(master, error)
+    return answers
   }
 }

@@ -8,7 +8,8 @@ import { writeFields } from '../remoting/layout.ts'
 import { QUERY_MESSAGE, UNIQUE_KEY_QUERY, VIEW_MESSAGE } from '../remoting/requests/lookup.ts'
 import type { CallOptions } from './calls.ts'
 import { Delivery, type Message } from './delivery.ts'
-import type { Masters } from './masters.ts'
+import { type Masters, noting, type PartialOptions } from './masters.ts'
+import { isConnectionFailure } from './name-servers.ts'
 import { checkNames } from './option-names.ts'
 import { checkCount } from './subscribe-options.ts'
 
@@ -39,12 +40,14 @@ export class MessageLookup {
    */
   async byId(
     id: string,
-    options: CallOptions & { topic?: string | undefined } = {},
+    options: CallOptions & PartialOptions & { topic?: string | undefined } = {},
   ): Promise<Message> {
-    const { topic, ...call } = options
+    const { topic, ...rest } = options
+    const { noted: call, away } = noting(rest)
     const byUnique = topic === undefined ? [] : await this.#query(topic, id, {}, true, call)
     const found = byUnique[0] ?? (await this.#byPlace(id, call))
     if (found !== undefined) return found
+    if (away[0] !== undefined) throw away[0]
     const hint =
       topic === undefined
         ? "an id that the sender made is found only within its topic: give the 'topic' too"
@@ -57,7 +60,7 @@ export class MessageLookup {
     topic: string,
     key: string,
     query: KeyQuery = {},
-    options: CallOptions = {},
+    options: CallOptions & PartialOptions = {},
   ): Promise<readonly Message[]> {
     checkNames('option of a look-up by key', query, NAMES)
     const found = await this.#query(topic, key, query, false, options)
@@ -65,20 +68,28 @@ export class MessageLookup {
   }
 
   /** The record must say of itself that it stands there: offsets of one broker mean nothing to another. */
-  async #byPlace(id: string, options: CallOptions): Promise<Message | undefined> {
+  async #byPlace(
+    id: string,
+    { missing, ...options }: CallOptions & PartialOptions,
+  ): Promise<Message | undefined> {
     const { host, position } = parseOffsetMessageId(id)
     const fields = writeFields(VIEW_MESSAGE, { offset: position })
     const address = formatHost(host)
     const masters = [...(await this.#masters.list(options))].sort(
       (a, b) => Number(b.address === address) - Number(a.address === address),
     )
-    for (const { name, address: asked } of masters) {
-      const connection = await this.#masters.connection(asked, options)
-      const response = await connection.request(REQUEST.viewMessageById, { ...options, fields })
-      if (response.code !== RESPONSE.success) continue
-      for (const record of recordsOf(response.body)) {
-        const message = new Delivery(record, name)
-        if (message.offsetMessageId === id.toUpperCase()) return message
+    for (const master of masters) {
+      try {
+        const connection = await this.#masters.connection(master.address, options)
+        const response = await connection.request(REQUEST.viewMessageById, { ...options, fields })
+        if (response.code !== RESPONSE.success) continue
+        for (const record of recordsOf(response.body)) {
+          const message = new Delivery(record, master.name)
+          if (message.offsetMessageId === id.toUpperCase()) return message
+        }
+      } catch (error) {
+        if (missing === undefined || !isConnectionFailure(error)) throw error
+        missing(master, error)
       }
     }
     return undefined
@@ -89,7 +100,7 @@ export class MessageLookup {
     key: string,
     query: KeyQuery,
     isUnique: boolean,
-    options: CallOptions,
+    options: CallOptions & PartialOptions,
   ): Promise<Message[]> {
     const { max = FOUND_DEFAULT, fromMs = 0, toMs = FOREVER_MS } = query
     checkCount('max', max, 1, FOUND_MAX)

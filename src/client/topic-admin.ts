@@ -20,7 +20,7 @@ import {
   UPDATE_TOPIC,
 } from '../remoting/requests/topics.ts'
 import type { CallOptions } from './calls.ts'
-import type { Masters } from './masters.ts'
+import { type Masters, noting, type PartialOptions } from './masters.ts'
 import type { Directory } from './name-servers.ts'
 import { checkNames } from './option-names.ts'
 import type { Routes } from './routes.ts'
@@ -103,7 +103,9 @@ export class TopicAdmin {
   }
 
   /** Without retry, dead-letter and system topics unless asked for. */
-  async list(options: CallOptions & { all?: boolean } = {}): Promise<readonly TopicSummary[]> {
+  async list(
+    options: CallOptions & PartialOptions & { all?: boolean } = {},
+  ): Promise<readonly TopicSummary[]> {
     const { all = false, ...call } = options
     const answers = await this.#masters.ask(REQUEST.getAllTopicConfig, 'listing topics', call)
     return answers
@@ -116,15 +118,19 @@ export class TopicAdmin {
   }
 
   /** Rejects with TOPIC_NOT_FOUND. */
-  async describe(name: string, options: CallOptions = {}): Promise<TopicDescription> {
+  async describe(
+    name: string,
+    options: CallOptions & PartialOptions = {},
+  ): Promise<TopicDescription> {
     checkTopicName(name)
-    const brokers = await this.#configs(name, options)
-    if (brokers.length === 0) throw notFound(name)
+    const { noted, away } = noting(options)
+    const brokers = await this.#configs(name, noted)
+    if (brokers.length === 0) throw away[0] ?? notFound(name)
     const ask = async (code: number, asked: string) =>
       this.#masters.ask(
         code,
         `${asked} '${name}'`,
-        { ...options, fields: writeFields(TOPIC, { topic: name }) },
+        { ...noted, fields: writeFields(TOPIC, { topic: name }) },
         RESPONSE.topicNotExist,
       )
     const [stats, consumers] = await Promise.all([
@@ -157,7 +163,7 @@ export class TopicAdmin {
   }
 
   /** By asking the brokers: a name server may know a topic later than they do, or longer. */
-  async #configs(name: string, options: CallOptions): Promise<TopicSummary[]> {
+  async #configs(name: string, options: CallOptions & PartialOptions): Promise<TopicSummary[]> {
     const fields = writeFields(TOPIC, { topic: name })
     const answers = await this.#masters.ask(
       REQUEST.getTopicConfig,
