@@ -1,5 +1,5 @@
 // Rules of the house that no linter rule covers, held by a test instead of by memory.
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'ava'
 import { configReference } from '../src/cli/config-reference.ts'
@@ -151,4 +151,18 @@ test('who knows one front-end finds the same files in the others', (t) => {
     }
     t.true(has('session') || has('link'), `${frontEnd} has neither session.ts nor link.ts`)
   }
+})
+
+test('every finding is a script that can be run, and the table of findings names it', (t) => {
+  const table = textOf('findings/README.md')
+  const scripts = sources('findings', '.sh')
+  for (const { path, text } of scripts) {
+    t.regex(text, /^#!\/usr\/bin\/env bash\n# /, path)
+    t.not(statSync(join(ROOT, path)).mode & 0o100, 0, `${path} is not executable`)
+  }
+  const named = [...table.matchAll(/^\| `([^`]+\.sh)` \|/gm)].map(([, name]) => `findings/${name}`)
+  t.deepEqual(
+    named,
+    scripts.map(({ path }) => path),
+  )
 })
