@@ -118,7 +118,8 @@ export class QueueFeed implements Feed {
       // With a filter a read goes on behind the run, where other messages stand.
       if (run > 0 && record.queueOffset >= from + run) break
       if (cursor.topic !== this.#topic && sourceOf(record) !== this.#topic) continue
-      into.push({ record, attempt: 1, receipt: undefined, note: undefined })
+      const attempt = record.reconsumeTimes + 1
+      into.push({ record, attempt, receipt: undefined, note: undefined })
     }
     return into.length > had ? result.records.length : 0
   }
