@@ -143,6 +143,8 @@ export class GroupTable {
         readQueues: rest.retryQueues,
         writeQueues: rest.retryQueues,
       })
+      // What was deleted meanwhile must not come back.
+      if (this.#groups.get(name) !== group) throw groupNotFound(name, true)
     }
     await this.#facts.write([
       ...this.#topics.unsaved([retry]),

@@ -149,3 +149,15 @@ test('a group that is deleted with its offsets kept goes on there when it is mad
   t.is(Number(await second.broker.cursors.committed('billing', 'orders', 0)), 1)
   t.deepEqual(bodiesOf(await second.broker.receive(receiveRequest('orders', 'billing'))), ['b'])
 })
+
+test('a group that is deleted while it gets more retry queues stays deleted', async (t) => {
+  const first = await startBroker(t)
+  const { broker } = first
+  const group = { ...groupDefaults('billing'), retryQueues: 1 }
+  await broker.groups.put(group)
+  const larger = codeOf(broker.groups.put({ ...group, retryQueues: 4 }))
+  await broker.groups.delete('billing')
+  t.is(await larger, 'GROUP_NOT_FOUND')
+  const second = await first.crash()
+  t.is(await second.broker.groups.get('billing'), undefined)
+})
