@@ -119,7 +119,11 @@ export class Client {
   }
 
   /** Takes up what the session has; CONNACK is written already. */
-  async start(isPresent: boolean): Promise<void> {
+  start(isPresent: boolean): Promise<void> {
+    return this.#work(this.#takeUp(isPresent))
+  }
+
+  async #takeUp(isPresent: boolean): Promise<void> {
     if (!isPresent) {
       await this.#subscribing.refresh()
       return
@@ -334,14 +338,12 @@ export class Client {
 
   /** A QoS 2 message noted before a restart: whether it is stored is asked before it is taken again. */
   #askFirst(topic: string, first: number, body: Buffer): void {
-    this.inbound
-      .resolve(topic, this.#publish.packetId)
-      .then(() => {
-        this.#takePublish(first, body, 0, body.length, body)
-        this.endOfChunk()
-        this.#connection.release()
-      })
-      .catch((error: unknown) => this.broken(error))
+    const resolved = this.inbound.resolve(topic, this.#publish.packetId).then(() => {
+      if (this.#isClosed) return
+      this.#takePublish(first, body, 0, body.length, body)
+      this.endOfChunk()
+    })
+    this.#hold(resolved)
   }
 
   /** PUBREL; one that did not wait for its PUBREC takes effect behind the message nevertheless. */
@@ -356,15 +358,22 @@ export class Client {
 
   /** What comes behind the packet is read when the work is done. */
   #hold(work: Promise<void>): void {
-    work
+    this.#work(work)
       .then(() => this.#connection.release())
       .catch((error: unknown) => {
         this.broken(error)
       })
   }
 
+  /** The session's next connection waits for it: the two must not change its subscriptions at once. */
+  #work(work: Promise<void>): Promise<void> {
+    this.session.work = work.catch(() => {})
+    return work
+  }
+
   async #subscribe(packet: SubscribePacket): Promise<void> {
     await this.#settleBefore(packet.requests)
+    if (this.#isClosed) return
     const { codes, start } = await this.#subscribing.subscribe(packet)
     const known = this.isV5 ? codes : codes.map((code) => Math.min(code, REASON.unspecified))
     this.output.append(encodeSuback(this.version, packet.packetId, known))
@@ -375,6 +384,7 @@ export class Client {
 
   async #unsubscribe(packet: UnsubscribePacket): Promise<void> {
     await this.#settleBefore(packet.filters)
+    if (this.#isClosed) return
     const codes = await this.#subscribing.unsubscribe(packet)
     this.output.append(encodeUnsuback(this.version, packet.packetId, codes))
     this.#changed()

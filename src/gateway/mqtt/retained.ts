@@ -144,7 +144,6 @@ export class Retained {
     const slice = new Slice(this.#clock)
     for (const one of leaving) {
       if (slice.isOver) await slice.rest()
-      // The broker writes what the log does not take now when it does.
       await this.#leave(one).catch(() => {})
     }
   }
@@ -161,7 +160,8 @@ export class Retained {
 
   async #remove(name: string): Promise<void> {
     this.#forget(name)
-    await this.#broker.sessions.delete(ID_PREFIX + name)
+    // What the log does not take now the broker writes when it does; a start and subscribers go on.
+    await this.#broker.sessions.delete(ID_PREFIX + name).catch(() => {})
   }
 
   async #settled(

@@ -113,6 +113,7 @@ export class SessionTable {
       let session = this.#sessions.get(request.clientId)
       if (session !== undefined) this.#checkOwner(session, request.principal)
       session?.holder?.takenOver()
+      await session?.work
       // Taking over ends a session that lives no longer than its connection.
       if (session !== undefined && (request.clean || !session.isPersistent)) {
         await this.#end(session, true)
@@ -268,6 +269,7 @@ export class SessionTable {
   }
 
   async #endIfDetached(session: Session): Promise<void> {
+    await session.work
     if (session.holder === undefined && this.#sessions.get(session.clientId) === session) {
       await this.#end(session, false)
     }
@@ -294,13 +296,14 @@ export class SessionTable {
 
   async #letGo(session: Session): Promise<void> {
     const { broker, subscribers } = this.#parts
-    for (const { filter, queue, durable } of session.subscriptions.values()) {
+    for (const [text, { filter, queue, durable }] of session.subscriptions) {
+      // Once each: a session whose will waits for the log ends again.
+      session.subscriptions.delete(text)
       subscribers.remove(filter)
       if (queue !== '' && !durable) await broker.lightQueues.unbind(filter, undefined)
     }
     // Also what a crash left bound that the saved copy does not know of.
     if (this.#saved.has(session)) await broker.lightQueues.release(session.owner)
-    session.subscriptions.clear()
   }
 
   async #attempt(session: Session, work: () => Promise<void>): Promise<void> {

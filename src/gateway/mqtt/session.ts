@@ -18,7 +18,7 @@ export interface Will extends WillMessage {
 
 /** What the session needs of the connection that holds it. */
 export interface SessionHolder {
-  /** Another connection takes the session over, or the session is deleted by the operator. */
+  /** Another connection takes the session over. */
   takenOver(): void
   /** A QoS 2 message the peer sent again is durable now. */
   stored(packetId: number): void
@@ -48,6 +48,8 @@ export class Session {
   /** When the last connection was lost, epoch ms; undefined while connected. */
   disconnectedMs: number | undefined = undefined
   holder: SessionHolder | undefined = undefined
+  /** What its connection, or one that is gone, does to it across turns; settles when that is done. */
+  work: Promise<void> = Promise.resolve()
   /** When it was last logged that another user asked for it, monotonic ms. */
   refusedMs = Number.NEGATIVE_INFINITY
   /** Changed since it was last saved. */

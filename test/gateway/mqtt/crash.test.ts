@@ -6,6 +6,7 @@ import { bodiesOf, pullRequest, topicOf } from '../../support/broker.ts'
 import {
   type CrashingMqtt,
   joined,
+  nextPayload,
   payloadsUntil,
   startCrashingMqtt,
 } from '../../support/mqtt-crash.ts'
@@ -399,4 +400,39 @@ test('a session outlives a start at which the clock is far ahead, and ends an ho
   const third = await second.restart()
   await third.clock.advanceAsync(HOUR_MS + 1_000)
   t.false((await joined(third.port, 'c', shape)).present)
+})
+
+test('a session whose end waits for the disk lets go of its filters once, and others keep theirs', async (t) => {
+  const { port, clock, faults, log } = await startCrashingMqtt(t)
+  const { peer: other } = await joined(port, 'other')
+  for (const filter of ['live', 'w']) {
+    other.send(subscribe(1, [[filter, 0]]))
+    await suback(other, 0)
+  }
+  // The filter outlives the connection, then the session no more.
+  const kept = { version: 5, clean: false } as const
+  const { peer } = await joined(port, 's', {
+    ...kept,
+    properties: Buffer.of(0x11, 0, 0, 0x0e, 0x10),
+  })
+  peer.send(subscribe(1, [['kept', 1]], 5))
+  await peer.readPacket()
+  peer.send(DISCONNECT)
+  await peer.closed()
+  const { peer: last } = await joined(port, 's', { ...kept, will: { topic: 'w', payload: 'will' } })
+  last.send(subscribe(1, [['live', 1]], 5))
+  await last.readPacket()
+  await clock.advanceAsync(1_000)
+  let refused = 0
+  faults.isReadOnly = true
+  faults.refused = () => refused++
+  last.end()
+  while (refused < 2) await new Promise((resolve) => setImmediate(resolve))
+  for (let i = 0; i < 3; i++) await clock.advanceAsync(1_000)
+  t.true(log.events().includes('mqtt.session_not_ended'))
+  faults.becomesWritable()
+  await clock.advanceAsync(1_000)
+  t.is(await nextPayload(other), 'will')
+  other.send(publish('live', 'news'))
+  t.is(await nextPayload(other), 'news')
 })

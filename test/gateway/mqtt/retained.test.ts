@@ -1,6 +1,7 @@
 // Retained messages and wills.
 import test from 'ava'
 import { systemClock } from '../../../src/clock.ts'
+import { BrokerError } from '../../../src/errors.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
@@ -317,4 +318,30 @@ test('a value cleared at QoS 0 is gone for a subscriber from when the broker too
   await late.publish('live', 'live')
   await late.messages(2)
   t.deepEqual(late.texts, ['', 'live'], 'the clearing itself, and not what it cleared')
+})
+
+test('an expired retained message is passed over while nothing can be written, and its subscriber goes on', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await startMqttOver(t, {
+    clock,
+    bend: (broker) =>
+      overridden(broker, {
+        sessions: overridden(broker.sessions, {
+          delete: () => Promise.reject(new BrokerError('READ_ONLY', 'the disk is full')),
+        }),
+      }),
+  })
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('c', { version: 5 }))
+  await peer.readPacket()
+  const properties = Buffer.of(2, 0, 0, 0, 1)
+  peer.send(publish('r/1', 'x', { qos: 1, flags: 1, version: 5, properties }))
+  await peer.readPacket()
+  peer.send(publish('r/2', 'y', { qos: 1, flags: 1, version: 5 }))
+  await peer.readPacket()
+  await clock.advanceAsync(2_000)
+  peer.send(subscribe(1, [['r/#', 0]], 5))
+  t.is((await peer.readPacket()).first, 0x90)
+  t.true((await peer.readPacket()).bytes.includes('r/2'))
+  peer.end()
 })

@@ -55,8 +55,9 @@ for (const filter of ['a/#', '$share/g/a/#']) {
     await asked.opened
     const other = await RawPeer.connect(port)
     other.send(connect('fleeting'))
-    t.is((await other.readPacket()).first, 0x20)
+    await peer.closed()
     answered.open()
+    t.is((await other.readPacket()).first, 0x20)
     await eventually(async () => (unbound > 0 ? true : undefined))
     for (const one of [peer, other]) one.end()
     await eventually(async () => (gateway.connections === 0 ? true : undefined))
