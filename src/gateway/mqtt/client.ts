@@ -211,6 +211,7 @@ export class Client {
     const packet = this.#publish
     // The properties may be cut off, and the topic is not needed to refuse it.
     decodePublish(packet, first, bytes, start, end, false)
+    if (this.isV5) this.#routes.passOver(packet, bytes, end)
     const { packetBytesMax } = this.#parts.options
     const text = `its packet has more than ${packetBytesMax} bytes; mqtt.packetBytesMax is the most`
     this.inbound.refuse(packet, new BrokerError('MESSAGE_TOO_LARGE', text))
@@ -304,6 +305,8 @@ export class Client {
     decodePublish(packet, first, bytes, start, end, this.isV5)
     checkResponseTopic(packet.properties)
     const { route, refusal } = this.#routes.find(packet, bytes)
+    // What was taken stays taken, also where it would be refused now.
+    if (packet.qos === 2 && this.inbound.repeats(packet.packetId)) return true
     if (route === undefined) {
       this.inbound.refuse(packet, refusal)
       return true

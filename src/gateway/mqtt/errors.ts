@@ -63,11 +63,12 @@ const WIRE = {
 
 const allowed = (...codes: ReasonCode[]): ReadonlySet<ReasonCode> => new Set(codes)
 
-// Which codes a packet may carry (MQTT 5: 3.2.2.2, 3.4.2.1, 3.9.3, 3.14.2.1).
+// Which codes a packet may carry (MQTT 5: 3.2.2.2, 3.4.2.1, 3.9.3, 3.11.3, 3.14.2.1).
 const CONNACK_CODES = allowed(
   ...[0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8c, 0x90, 0x95, 0x97],
 )
 const PUBLISH_ACK_CODES = allowed(0x80, 0x83, 0x87, 0x90, 0x97, 0x99)
+const UNSUBACK_CODES = allowed(0x80, 0x83, 0x87, 0x8f)
 const SUBACK_CODES = allowed(0x80, 0x83, 0x87, 0x8f, 0x97, 0x9e)
 const DISCONNECT_CODES = allowed(
   ...[0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8b, 0x8d, 0x8e, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x97],
@@ -77,8 +78,9 @@ function codesOf(packet: number): ReadonlySet<ReasonCode> {
   switch (packet) {
     case PACKET.connack:
       return CONNACK_CODES
-    case PACKET.suback:
     case PACKET.unsuback:
+      return UNSUBACK_CODES
+    case PACKET.suback:
       return SUBACK_CODES
     case PACKET.disconnect:
       return DISCONNECT_CODES
@@ -92,7 +94,8 @@ export function reasonOf(thrown: unknown, packet: number): ReasonCode {
   const { reason } = WIRE[BrokerError.from(thrown).code]
   const codes = codesOf(packet)
   if (codes.has(reason)) return reason
-  if (reason === REASON.packetTooLarge || reason === serverBusy) return quotaExceeded
+  const isTooMuch = reason === REASON.packetTooLarge || reason === serverBusy
+  if (isTooMuch && codes.has(quotaExceeded)) return quotaExceeded
   return implementationSpecific
 }
 

@@ -88,11 +88,6 @@ export class Inbound {
     const { qos, packetId } = packet
     let uniqueKey: string | undefined
     if (qos === 2) {
-      const known = this.#session.inbound.find(packetId)
-      if (known !== undefined) {
-        this.#repeated(known)
-        return
-      }
       this.#checkIds()
       uniqueKey = this.#intend(packetId)
     }
@@ -130,6 +125,19 @@ export class Inbound {
     await new Promise<void>((resolve) => {
       this.#whenStored.push(resolve)
     })
+  }
+
+  /**
+   * Was the message of QoS 2 taken before? Each PUBLISH of the id gets its PUBREC until PUBREL (MQTT-4.3.3-10;
+   * 3.1.1: MQTT-4.3.3-2), marked as a duplicate or not: clients exist that resend without the mark, and a close
+   * would have them do it again.
+   */
+  repeats(packetId: number): boolean {
+    const known = this.#session.inbound.find(packetId)
+    if (known === undefined || known.state === 'unknown') return false
+    if (known.state === 'storing') known.awaited++
+    else this.answer(packetId)
+    return true
   }
 
   /** Is the message of QoS 2 on its way into the log, its PUBREC not sent? */
@@ -218,15 +226,6 @@ export class Inbound {
       REASON.receiveMaximumExceeded,
       `${idsMax} messages of QoS 2 wait for PUBREL already`,
     )
-  }
-
-  /**
-   * Each PUBLISH of the id gets its PUBREC until PUBREL (MQTT-4.3.3-10; 3.1.1: MQTT-4.3.3-2), marked as a
-   * duplicate or not: clients exist that resend without the mark, and a close would have them do it again.
-   */
-  #repeated(known: InboundId): void {
-    if (known.state === 'storing') known.awaited++
-    else this.answer(known.packetId)
   }
 
   /** Notes the id before the message is stored; a durable note is what makes a repeat harmless. */

@@ -3,8 +3,10 @@ import { BrokerError } from '../../errors.ts'
 import type { Principal } from '../auth.ts'
 import type { Route } from './address.ts'
 import { ROUTE_NAME_CHARS_MAX, ROUTES_PER_CONNECTION_MAX } from './limits.ts'
+import { PacketReader } from './packet-reader.ts'
 import type { Parts } from './parts.ts'
-import { malformed, ProtocolError, REASON, violation } from './protocol.ts'
+import { readProperties } from './properties.ts'
+import { malformed, PACKET, ProtocolError, REASON, violation } from './protocol.ts'
 import type { PublishPacket } from './publish-packet.ts'
 import { checkName, isTopicName } from './topic-name.ts'
 import { decodeName } from './utf8.ts'
@@ -39,6 +41,21 @@ export class PublishRoutes {
     if (known !== undefined && isSame(known, bytes, topicStart, topicEnd)) return last!
     this.#last = this.#byName(nameOf(bytes, topicStart, topicEnd))
     return this.#last
+  }
+
+  /**
+   * A PUBLISH that is too large, of which there is only the beginning, up to `end`. The alias that it gives its
+   * topic holds; where the properties are not all there, none does, as this one could mean another topic now.
+   */
+  passOver(packet: PublishPacket, bytes: Buffer, end: number): void {
+    try {
+      const reader = new PacketReader(bytes, packet.payloadStart, end)
+      packet.properties = readProperties(reader, PACKET.publish)
+    } catch {
+      this.#aliases.clear()
+      return
+    }
+    if (packet.properties.topicAlias !== undefined) this.#aliased(packet, bytes)
   }
 
   #aliased(packet: PublishPacket, bytes: Buffer): KnownRoute {

@@ -2,10 +2,12 @@
 // itself, and what the client sends behind it is taken, on the same connection.
 import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
-import { BrokerError } from '../../../src/errors.ts'
+import { BrokerError, ERROR_CODES } from '../../../src/errors.ts'
 import type { Broker } from '../../../src/gateway/gateway.ts'
 import { ConnectBudget } from '../../../src/gateway/mqtt/connect-budget.ts'
+import { reasonOf } from '../../../src/gateway/mqtt/errors.ts'
 import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
+import { PACKET } from '../../../src/gateway/mqtt/protocol.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { startMqtt } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
@@ -311,5 +313,64 @@ test('MQTT 5 clients are told the keep alive that is set for all', async (t) => 
     const { body } = await peer.readPacket()
     t.true(body.includes(Buffer.of(0x13, 0, 60)), `${keepAlive}`)
     peer.end()
+  }
+})
+
+test('an alias that a PUBLISH over mqtt.packetBytesMax gives its topic means that topic from then on', async (t) => {
+  const { port } = await startMqttOver(t, { mqtt: { packetBytesMax: 65_536 } })
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('c', { version: 5 }), subscribe(1, [['#', 0]], 5))
+  await peer.readPacket()
+  await peer.readPacket()
+  const properties = Buffer.of(0x23, 0, 1)
+  peer.send(publish('before', '1', { version: 5, properties }))
+  t.true((await peer.readPacket()).bytes.includes('before'))
+  peer.send(publish('after', Buffer.alloc(70_000), { qos: 1, version: 5, properties }))
+  t.is((await peer.readPacket()).body[2], 0x97)
+  peer.send(publish('', '2', { version: 5, properties }))
+  t.true((await peer.readPacket()).bytes.includes('after'))
+  peer.end()
+})
+
+test('no alias holds behind a PUBLISH over mqtt.packetBytesMax whose properties are too long to be seen', async (t) => {
+  const { port } = await startMqttOver(t, { mqtt: { packetBytesMax: 65_540 } })
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('c', { version: 5 }))
+  await peer.readPacket()
+  const alias = Buffer.of(0x23, 0, 1)
+  peer.send(publish('before', '1', { qos: 1, version: 5, properties: alias }))
+  await peer.readPacket()
+  const long = Buffer.concat([Buffer.of(3), str('x'.repeat(65_535))])
+  const properties = Buffer.concat([long, alias])
+  peer.send(publish('after', '', { qos: 1, version: 5, properties }))
+  t.is((await peer.readPacket()).body[2], 0x97)
+  peer.send(publish('', '2', { version: 5, properties: alias }))
+  t.deepEqual([...(await peer.readPacket()).bytes.filter((_, i) => i !== 1)], [0xe0, 0x82])
+  peer.end()
+})
+
+test('a QoS 2 message that was taken and comes again is answered so, also where it would be refused now', async (t) => {
+  const { port } = await startMqttOver(t, { mqtt: { retainedMax: 1 } })
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('c', { version: 5 }))
+  await peer.readPacket()
+  const again = publish('r/1', 'x', { qos: 2, id: 7, flags: RETAIN, version: 5 })
+  const clear = publish('r/1', '', { qos: 1, id: 8, flags: RETAIN, version: 5 })
+  const other = publish('r/2', 'x', { qos: 1, id: 9, flags: RETAIN, version: 5 })
+  const answers: number[] = []
+  for (const packet of [again, clear, other, again]) {
+    peer.send(packet)
+    const { first, body } = await peer.readPacket()
+    answers.push(first, body[1]!, body[2] ?? 0)
+  }
+  // PUBACK with 0x10: no subscribers.
+  t.deepEqual(answers, [0x50, 7, 0, 0x40, 8, 0x10, 0x40, 9, 0x10, 0x50, 7, 0])
+  peer.end()
+})
+
+test('UNSUBACK has none but its own codes', (t) => {
+  for (const code of ERROR_CODES) {
+    const reason = reasonOf(new BrokerError(code, ''), PACKET.unsuback)
+    t.true([0x80, 0x83, 0x87, 0x8f].includes(reason), `${code}: ${reason}`)
   }
 })
