@@ -4,10 +4,14 @@ import type { QueueOffset } from '../../model/positions.ts'
 import type { Cursors } from '../gateway.ts'
 import type { Subscription } from './subscriptions.ts'
 
+/** A stream that is further behind is not waited for: the client's pings wait as well. */
+export const CATCH_UP_BYTES_MAX = 8 * 1024 * 1024
+
 export class CatchUp {
   readonly #cursors: Pick<Cursors, 'range'>
   #ends: ReadonlyMap<string, QueueOffset> | undefined
   #done: () => void = () => {}
+  #bytesLeft = 0
 
   constructor(cursors: Pick<Cursors, 'range'>) {
     this.#cursors = cursors
@@ -28,9 +32,17 @@ export class CatchUp {
     if (ends.size === 0) return
     await new Promise<void>((resolve) => {
       this.#ends = ends
+      this.#bytesLeft = CATCH_UP_BYTES_MAX
       this.#done = resolve
       begin()
     })
+  }
+
+  /** The stream has brought so many bytes more. */
+  brought(bytes: number): void {
+    if (this.#ends === undefined) return
+    this.#bytesLeft -= bytes
+    if (this.#bytesLeft < 0) this.end()
   }
 
   /** `next`: the offset each subscription, by its text, reads next. `isStuck`: nothing can be sent now. */

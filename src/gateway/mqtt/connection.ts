@@ -179,7 +179,12 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#roomAgain()
   }
 
+  /** In the next turn: a chunk may hold thousands of packets that are held for, one after the other. */
   release(): void {
+    setImmediate(() => this.#readOn())
+  }
+
+  #readOn(): void {
     if (this.#state !== 'open') return
     this.#guarded(() => this.#splitter.resume())
     this.#setReading()

@@ -167,7 +167,9 @@ export class Outbound implements FeedReader {
     for (;;) {
       this.isStalled = this.#isFull
       if (this.isStalled || this.#fetching > 0 || !this.#step()) break
-      if (this.#peer.output.pendingBytes - from > TURN_BYTES_MAX) {
+      const bytes = this.#peer.output.pendingBytes - from
+      if (bytes > TURN_BYTES_MAX) {
+        this.#catchUp.brought(bytes)
         this.#yield()
         return
       }

@@ -57,6 +57,13 @@ export class PacketReader {
     return this.bytes.subarray(this.at - length, this.at)
   }
 
+  /** Passes over text or bytes that are not kept: a packet may be full of them. */
+  skip(what: string): void {
+    const length = this.u16(what)
+    this.#need(length, what)
+    this.at += length
+  }
+
   /** Any text the standard allows. */
   text(what: string): string {
     const start = this.#string(what)

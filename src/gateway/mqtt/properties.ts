@@ -69,11 +69,15 @@ export function readProperties(reader: PacketReader, place: number): Properties 
     if (known === undefined) throw malformed(`property 0x${id.toString(16)} does not exist`)
     const start = reader.at
     const isPassedOver = known.kind === 'pair' && properties.hasMoreUser === true
-    const value = isPassedOver ? passOver(reader) : readValue(reader, known, end)
+    if (isPassedOver) {
+      reader.skip('a user property name')
+      reader.skip('a user property value')
+    }
+    const value = isPassedOver ? undefined : readValue(reader, known, end)
     if (reader.at > end) throw malformed(`the property ${known.name} is cut off`)
     checkPlace(known, place)
     if (known.kind === 'pair') userBytes += reader.at - start
-    if (!isPassedOver) store(properties, known, value, userBytes, place)
+    if (value !== undefined) store(properties, known, value, userBytes, place)
   }
   return properties
 }
@@ -106,12 +110,6 @@ export const tooManyUserProperties = (): BrokerError =>
     'QUOTA_EXCEEDED',
     `a message may carry ${USER_PROPERTIES_MAX} user properties of ${USER_PROPERTY_BYTES_MAX} bytes in all`,
   )
-
-/** A user property that is not kept is not decoded either: a packet may be full of them. */
-function passOver(reader: PacketReader): Buffer {
-  reader.binary('a user property name')
-  return reader.binary('a user property value')
-}
 
 /**
  * A known property in the wrong packet. Packets with a list of filters are taken as malformed, the

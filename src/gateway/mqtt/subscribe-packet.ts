@@ -1,4 +1,5 @@
 // SUBSCRIBE and UNSUBSCRIBE, SUBACK and UNSUBACK.
+import { hasWildcardsInPlace } from '../../model/topic-filter.ts'
 import { FILTERS_PER_PACKET_MAX } from './limits.ts'
 import { PacketReader } from './packet-reader.ts'
 import { encodeVarint, type Properties, readProperties, u16 } from './properties.ts'
@@ -10,13 +11,7 @@ import {
   type Version,
   violation,
 } from './protocol.ts'
-import {
-  type FilterName,
-  isFilter,
-  parseFilter,
-  type TopicLimits,
-  topicExcess,
-} from './topic-name.ts'
+import { type FilterName, parseFilter, type TopicLimits, topicExcess } from './topic-name.ts'
 
 export interface SubscribeOptions {
   readonly qos: Qos
@@ -59,7 +54,7 @@ export function decodeSubscribe(
   let excess = 0
   do {
     if (requests.length === FILTERS_PER_PACKET_MAX) {
-      reader.binary('a topic filter')
+      reader.skip('a topic filter')
       reader.u8('the subscription options')
       excess++
       continue
@@ -87,7 +82,7 @@ export function decodeUnsubscribe(
   let excess = 0
   do {
     if (filters.length === FILTERS_PER_PACKET_MAX) {
-      reader.binary('a topic filter')
+      reader.skip('a topic filter')
       excess++
     } else filters.push({ ...readFilter(reader, version, limits), ...options })
   } while (reader.left > 0)
@@ -111,7 +106,7 @@ function readFilter(
 ): Pick<FilterRequest, 'text' | 'name'> {
   const text = reader.name('a topic filter')
   if (text === '') throw malformed('a topic filter is empty')
-  if (version < 5 && !isFilter(text)) {
+  if (version < 5 && !hasWildcardsInPlace(text)) {
     throw malformed(`${JSON.stringify(text.slice(0, 80))} is no topic filter`)
   }
   const isTaken = topicExcess(text, limits) === undefined
@@ -143,12 +138,14 @@ export function encodeUnsuback(version: Version, packetId: number, codes: readon
   return encodeList(0xb0, packetId, version === 5, version === 5 ? codes : [])
 }
 
+const NO_PROPERTIES = Buffer.alloc(0)
+
 function encodeList(
   first: number,
   packetId: number,
   isV5: boolean,
   codes: readonly ReasonCode[],
 ): Buffer {
-  const body = Buffer.from([...(isV5 ? [0] : []), ...codes])
+  const body = Buffer.concat([isV5 ? Buffer.of(0) : NO_PROPERTIES, Uint8Array.from(codes)])
   return Buffer.concat([Buffer.of(first), encodeVarint(2 + body.length), u16(packetId), body])
 }

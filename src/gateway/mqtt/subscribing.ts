@@ -14,11 +14,14 @@ import type { Session } from './session.ts'
 import { ShareMember } from './share-member.ts'
 import type { FilterRequest, SubscribePacket, UnsubscribePacket } from './subscribe-packet.ts'
 import type { ShareSource, Subscription } from './subscriptions.ts'
+import { nextTurn } from './turn.ts'
 
 /** As a resource: granted by nothing less than a grant of everything. */
 const EVERY_TOPIC = '*'
 /** Filters that one line of the log names. */
 const FILTERS_LOGGED_MAX = 10
+/** Filters of one packet that are dealt with before other connections have their turn. */
+const FILTERS_PER_TURN = 100
 
 export interface SubscribingPeer {
   readonly session: Session
@@ -154,7 +157,9 @@ export class Subscribing {
   async subscribe(packet: SubscribePacket): Promise<SubscribeOutcome> {
     const codes: ReasonCode[] = []
     const granted: Granted[] = []
-    for (const request of packet.requests) {
+    for (const [i, request] of packet.requests.entries()) {
+      if (i % FILTERS_PER_TURN === FILTERS_PER_TURN - 1) await nextTurn()
+      if (this.#isClosed) break
       try {
         const one = await this.#subscribeOne(request, packet.subscriptionId)
         if (one !== undefined) granted.push(one)
@@ -175,7 +180,9 @@ export class Subscribing {
 
   async unsubscribe(packet: UnsubscribePacket): Promise<readonly ReasonCode[]> {
     const codes: ReasonCode[] = []
-    for (const { text, name } of packet.filters) {
+    for (const [i, { text, name }] of packet.filters.entries()) {
+      if (i % FILTERS_PER_TURN === FILTERS_PER_TURN - 1) await nextTurn()
+      if (this.#isClosed) break
       const subscription = this.#session.subscriptions.get(text)
       if (name === undefined) codes.push(REASON.topicFilterInvalid)
       else if (subscription === undefined) codes.push(REASON.noSubscriptionExisted)
@@ -317,7 +324,7 @@ export class Subscribing {
     try {
       this.#parts.shareFilters.check(source)
       this.#entering = source
-      await this.refresh()
+      await this.#registerEntering(source)
       const queues =
         place.queue === '' ? await topics.ranges(topic) : [{ queueId: 0, maxOffset: place.from }]
       for (const { queueId, maxOffset } of queues) {
@@ -329,6 +336,16 @@ export class Subscribing {
       this.#entering = undefined
       await this.#unbind(filter, place)
       throw error
+    }
+  }
+
+  /** The groups that are entered already are not looked at again for each further one. */
+  async #registerEntering(source: ShareSource): Promise<void> {
+    try {
+      await this.#peer.register([...this.#shares(), source])
+    } catch {
+      // Whose fault it is shows when those that refuse are left out.
+      await this.refresh()
     }
   }
 

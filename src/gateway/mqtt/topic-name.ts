@@ -1,6 +1,6 @@
 // Which topic names and filters are legal on the wire, and the names with a meaning of their own.
 import { BrokerError } from '../../errors.ts'
-import { checkTopicFilter } from '../../model/topic-filter.ts'
+import { checkTopicFilter, levelsOf } from '../../model/topic-filter.ts'
 import type { MqttOptions } from './options.ts'
 import type { Properties } from './properties.ts'
 import { violation } from './protocol.ts'
@@ -35,8 +35,7 @@ export function topicExcess(topic: string, limits: TopicLimits): string | undefi
   const { topicBytesMax, topicLevelsMax } = limits
   const bytes = Buffer.byteLength(topic)
   if (bytes > topicBytesMax) return `it has ${bytes} bytes; mqtt.topicBytesMax is ${topicBytesMax}`
-  let levels = 1
-  for (let at = topic.indexOf('/'); at !== -1; at = topic.indexOf('/', at + 1)) levels++
+  const levels = levelsOf(topic)
   if (levels <= topicLevelsMax) return undefined
   return `it has ${levels} levels; mqtt.topicLevelsMax is ${topicLevelsMax}`
 }
@@ -72,16 +71,6 @@ export interface FilterName {
   readonly filter: string
   /** Name of the shared subscription, if it is one. */
   readonly share: string | undefined
-}
-
-/** Do wildcards stand where MQTT-4.7.1-1 and MQTT-4.7.1-2 have them? */
-export function isFilter(text: string): boolean {
-  const levels = text.split('/')
-  return levels.every(
-    (level, i) =>
-      (!level.includes('#') || (level === '#' && i === levels.length - 1)) &&
-      (!level.includes('+') || level === '+'),
-  )
 }
 
 /** The parts of a filter as sent, or undefined when it is none (MQTT 4.7.1, 4.8.2) or not offered. */
