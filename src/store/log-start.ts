@@ -23,6 +23,8 @@ export class LogStart {
   #position: number | undefined
   /** The slot that is written next. */
   #slot = 0
+  /** What a killed process wrote and did not sync can be read, and is gone after a power cut. */
+  #isDurable = false
 
   /** Reads the file, or makes it for the segments that are there. @throws what the disk says but for a lack of room */
   constructor(disk: Disk, directory: string) {
@@ -33,7 +35,8 @@ export class LogStart {
       const position = bytes && slotOf(bytes, slot)
       if (position === undefined || position < (this.#position ?? 0)) continue
       this.#position = position
-      this.#slot = (slot + 1) % SLOTS
+      // The other slot is durable for sure, and stays until this one is.
+      this.#slot = slot
     }
   }
 
@@ -57,15 +60,18 @@ export class LogStart {
     replaceFile(this.#disk, this.#directory, NAME, bytes)
     this.#position = position
     this.#slot = 1
+    this.#isDurable = true
   }
 
   /** From here on what is before the position may be missing. In the thread pool. */
   moveTo(position: number, done: Done): void {
+    const said = this.#position
     // Where nothing is said nothing is missed.
-    if (this.#position === undefined || position <= this.#position) {
+    if (said === undefined || (position <= said && this.#isDurable)) {
       done(null)
       return
     }
+    const next = Math.max(position, said)
     let file: DiskFile
     try {
       file = this.#disk.open(`${this.#directory}/${NAME}`, 'write')
@@ -76,22 +82,17 @@ export class LogStart {
     const end: Done = (error) => {
       file.close()
       if (error === null) {
-        this.#position = position
+        this.#position = next
         this.#slot = (this.#slot + 1) % SLOTS
+        this.#isDurable = true
       }
       done(error)
     }
-    file.writeLater(
-      slotBytes(position),
-      0,
-      SLOT_BYTES,
-      this.#slot * SLOT_BYTES,
-      (error, written) => {
-        if (error !== null) end(error)
-        else if (written < SLOT_BYTES) end(shortWrite(file.path, SLOT_BYTES, written))
-        else file.syncLater(end)
-      },
-    )
+    file.writeLater(slotBytes(next), 0, SLOT_BYTES, this.#slot * SLOT_BYTES, (error, written) => {
+      if (error !== null) end(error)
+      else if (written < SLOT_BYTES) end(shortWrite(file.path, SLOT_BYTES, written))
+      else file.syncLater(end)
+    })
   }
 }
 

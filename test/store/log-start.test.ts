@@ -30,6 +30,24 @@ test('a start that was moved is the same after a power cut', (t) => {
   }
 })
 
+test('a start that a killed process did not sync is synced before it is relied on', (t) => {
+  const pool: (() => void)[] = []
+  const disk = new SimulatedDisk({ random: new Random(1), inPool: (fn) => pool.push(fn) })
+  disk.makeDirectory('/log')
+  const first = new LogStart(disk, '/log')
+  first.begin(100)
+  first.moveTo(200, () => {})
+  // The write is done, its sync is not.
+  pool.shift()!()
+  disk.restart('kill')
+  const second = new LogStart(disk, '/log')
+  t.is(second.position, 200)
+  second.moveTo(200, (error) => t.is(error, null))
+  for (let fn = pool.shift(); fn !== undefined; fn = pool.shift()) fn()
+  disk.restart('power')
+  t.is(new LogStart(disk, '/log').position, 200)
+})
+
 test('a slot that does not check leaves the other one', (t) => {
   const { disk, settle, again } = opened()
   const start = new LogStart(disk, '/log')

@@ -145,7 +145,8 @@ export class SpawnedServer {
     const child = this.#child
     if (child === undefined) return null
     if (child.exitCode === null && child.signalCode === null) {
-      const gone = once(child, 'exit')
+      // After 'exit' its last lines may still be on their way.
+      const gone = once(child, 'close')
       child.kill(signal)
       await gone
     }
