@@ -234,6 +234,8 @@ class NameServerConnection {
   }
 
   #onData(chunk: Buffer): void {
+    // What comes behind a refused command is not served.
+    if (this.#lateAnswer !== undefined) return
     const { clock, log } = this.#options.context
     this.heardMs = clock.monotonic()
     this.firstHeardMs ??= this.heardMs
@@ -280,6 +282,8 @@ class NameServerConnection {
     this.#lateAnswer = clock.after(delayMs, () => {
       this.#answer({ opaque, codec, flag }, answer)
       this.end()
+      // Of a paused socket the end of the peer is not seen either.
+      this.#socket.resume()
     })
     throw error
   }
