@@ -94,6 +94,7 @@ export class Subscriptions {
       if (!isSame && this.#members.count(group) > 0) throw inUse(group, kept)
       if (!isSame) await this.#deleteGroup(group)
     } else if ((await this.#broker.groups.get(group)) !== undefined) return false
+    await this.#checkWritable()
     // Before there is a group: one without a record would be taken for another's.
     await this.#broker.sessions.save(ID_PREFIX + group, Buffer.from(JSON.stringify(wanted)))
     try {
@@ -170,6 +171,12 @@ export class Subscriptions {
       `the group '${group}' is another subscription's: ${kept.isShared ? '' : 'not '}shared, of container ` +
         `'${kept.containerId}'; unsubscribe that first`,
     )
+  }
+
+  /** A record that is refused is kept in memory to be written later, and names from the wire must not fill it. */
+  async #checkWritable(): Promise<void> {
+    const { writable, reason } = await this.#broker.status()
+    if (!writable) throw new BrokerError('READ_ONLY', reason ?? 'the store is read-only')
   }
 
   /** undefined when an operator has deleted the group. */

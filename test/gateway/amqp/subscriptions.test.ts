@@ -8,6 +8,7 @@ import { silentLogger } from '../../../src/log.ts'
 import { hashPassword } from '../../../src/password.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import { codeOf, startBroker } from '../../support/broker.ts'
+import { overridden } from '../../support/overridden.ts'
 import {
   attachReceiver,
   begin,
@@ -132,6 +133,25 @@ test('a subscription whose group may not be made leaves nothing behind', async (
   const client = await connectRhea(t, port)
   await t.throwsAsync(client.receiver(durable()) as Promise<never>, { any: true })
   t.deepEqual(await broker.sessions.list('amqp/'), [])
+})
+
+test('while nothing can be written, a new subscription is refused and leaves nothing, an old one goes on', async (t) => {
+  let isFull = false
+  const { broker, port } = await startAmqp(t, {
+    wrap: (real) =>
+      overridden(real, {
+        status: async () => ({ ...(await real.status()), writable: !isFull }),
+      }),
+  })
+  const client = await connectRhea(t, port)
+  await leave(await client.receiver(durable()))
+  const before = await broker.sessions.list('amqp/')
+  isFull = true
+  const other = { ...durable(), name: 'other' }
+  const error = await t.throwsAsync(client.receiver(other) as Promise<never>, { any: true })
+  t.like(error, { condition: 'amqp:resource-limit-exceeded' })
+  t.deepEqual(await broker.sessions.list('amqp/'), before)
+  await client.receiver(durable())
 })
 
 test('a shared and an unshared subscription of one name exclude each other', async (t) => {
