@@ -8,6 +8,7 @@ import { AMQP_DEFAULTS } from './gateway/amqp/options.ts'
 import { MQTT_DEFAULTS } from './gateway/mqtt/options.ts'
 import { splitAddress } from './model/host.ts'
 import { BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from './model/limits.ts'
+import { fillInSizes, sizeProblems } from './model/message-sizes.ts'
 import { FILTER_BYTES_MAX, FILTER_LEVELS_MAX } from './model/topic-filter.ts'
 import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
 
@@ -94,7 +95,7 @@ const user = z.strictObject({
   create: grants().describe('Topics that may be created: names, or a prefix and `*`.'),
 })
 
-export const configSchema = z.strictObject({
+const declared = z.strictObject({
   $schema: z.string().optional(),
   dataDir: z
     .string()
@@ -179,7 +180,7 @@ export const configSchema = z.strictObject({
         .min(1024)
         .max(BODY_BYTES_MAX)
         .default(BROKER_DEFAULTS.bodyBytesMax)
-        .describe('Body of one message.'),
+        .describe("Body of one message, as RocketMQ's `maxMessageSize`; clients have one too."),
       delayMsMax: count(BROKER_DEFAULTS.delayMsMax).describe('Longest delay of a message.'),
       heldPullsMax: count(BROKER_DEFAULTS.heldPullsMax).describe('Pulls that wait at one time.'),
       heldReceivesMax: count(BROKER_DEFAULTS.heldReceivesMax).describe(
@@ -226,8 +227,8 @@ export const configSchema = z.strictObject({
         .int()
         .min(64 * 1024)
         .max(268_435_460)
-        .default(MQTT_DEFAULTS.packetBytesMax)
-        .describe('Largest packet after CONNECT.'),
+        .optional()
+        .describe('Largest packet after CONNECT; default: room for the largest body.'),
       connectTimeoutMs: z
         .int()
         .min(100)
@@ -352,8 +353,8 @@ export const configSchema = z.strictObject({
         .int()
         .min(4096)
         .max(128 * 1024 * 1024)
-        .default(AMQP_DEFAULTS.messageBytesMax)
-        .describe('Longest message with all of its sections; clients are told.'),
+        .optional()
+        .describe('Longest whole message; clients are told. Default: room for the largest body.'),
       channelsMax: z
         .int()
         .min(1)
@@ -409,6 +410,12 @@ export const configSchema = z.strictObject({
     .default({})
     .describe('Who may connect, by user name. Empty: everyone, from loopback only.'),
 })
+
+export const configSchema = declared
+  .superRefine((config, context) => {
+    for (const problem of sizeProblems(config)) context.addIssue({ code: 'custom', ...problem })
+  })
+  .transform(fillInSizes)
 
 export type Config = z.output<typeof configSchema>
 /** Before the defaults are filled in. */

@@ -144,7 +144,8 @@ type OpenFrontEnd = (context: GatewayContext, config: Config) => Promise<Gateway
 const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = {
   remoting: async () => {
     const { RemotingGateway } = await import('./gateway/remoting/server.ts')
-    return async (context) => new RemotingGateway(context)
+    return async (context, config) =>
+      new RemotingGateway(context, { bodyBytesMax: config.broker.bodyBytesMax })
   },
   mqtt: async () => {
     const { MqttGateway } = await import('./gateway/mqtt/server.ts')
@@ -244,6 +245,7 @@ async function openStoreOf(composition: Composition): Promise<MessageStore> {
   return openStore({
     ...store,
     ...(retentionBytes !== undefined && { retentionBytes }),
+    bodyBytesMax: config.broker.bodyBytesMax,
     directory: config.dataDir,
     storeHost: hostOf(await advertisedIp(config.remoting), port),
     log,

@@ -155,3 +155,33 @@ test('secrets are hidden wherever they stand, everything else is shown', (t) => 
   t.notRegex(shown, /scrypt|sesame/)
   t.regex(shown, /"ann":\{.*"admin":true/)
 })
+
+test('a larger body makes room for itself in packets and messages that nobody set', (t) => {
+  const { mqtt, amqp } = configOf({ broker: { bodyBytesMax: 16 * 1024 * 1024 } })
+  t.is(mqtt.packetBytesMax, 16 * 1024 * 1024 + 128 * 1024)
+  t.is(amqp.messageBytesMax, 16 * 1024 * 1024 + 128 * 1024)
+  const set = configOf({
+    broker: { bodyBytesMax: 32 * 1024 * 1024 },
+    mqtt: { packetBytesMax: 65_536 },
+  })
+  t.is(set.mqtt.packetBytesMax, 65_536)
+})
+
+for (const [what, config, line] of [
+  [
+    'a connection that the largest message would end',
+    { broker: { bodyBytesMax: 16_777_216 }, amqp: { unsentBytesMax: 16_777_216 } },
+    /'amqp\.unsentBytesMax'.*broker\.bodyBytesMax allows \(16777216\): the largest message would end.*16908288 is the least/,
+  ],
+  [
+    'a log that could not keep the largest message',
+    { broker: { bodyBytesMax: 33_554_432 }, store: { retentionBytes: 16_777_216 } },
+    /'store\.retentionBytes'.*would not be kept; 33685504 is the least/,
+  ],
+] as const) {
+  test(`${what} is refused at the start, and says why`, (t) => {
+    const [problem, ...others] = refused(t, () => configOf(config))
+    t.regex(problem!, line)
+    t.deepEqual(others, [])
+  })
+}

@@ -1,5 +1,5 @@
 // What an operator may set about the broker, with the defaults, and the limits that are ours alone.
-import { BODY_BYTES_MAX } from '../model/limits.ts'
+import { BODY_BYTES_DEFAULT } from '../model/limits.ts'
 
 export interface BrokerOptions {
   readonly clusterName: string
@@ -45,7 +45,7 @@ export const BROKER_DEFAULTS: BrokerOptions = {
   queuesDefault: 4,
   topicsMax: 10_000,
   groupsMax: 10_000,
-  bodyBytesMax: BODY_BYTES_MAX,
+  bodyBytesMax: BODY_BYTES_DEFAULT,
   delayMsMax: 3 * DAY_MS,
   heldPullsMax: 100_000,
   heldReceivesMax: 100_000,

@@ -1,6 +1,7 @@
 // pub and sub over RocketMQ's protocol, through the SDK.
 import { type Client, connect, type Message } from '../client/index.ts'
 import { BrokerError } from '../errors.ts'
+import { BODY_BYTES_MAX } from '../model/limits.ts'
 import { connectOptions } from './connection.ts'
 import {
   type Arrival,
@@ -17,7 +18,13 @@ export async function openNativeLeg(around: LegAround): Promise<Leg> {
     throw new BrokerError('ARGUMENT_INVALID', '--at goes with --via; say --name-server here')
   }
   const timeoutMs = answerTimeoutMs(around.flags.timeout)
-  const client = await connect({ ...connectOptions(around), inOrder: true, timeoutMs })
+  const bodyBytesMax = BODY_BYTES_MAX
+  const client = await connect({
+    ...connectOptions(around),
+    inOrder: true,
+    timeoutMs,
+    bodyBytesMax,
+  })
   return {
     publish: (letters) => publish(client, letters, around.signal),
     arrivals: (wish, signal) => arrivals(client, wish, signal),

@@ -88,7 +88,7 @@ export class Client implements AsyncDisposable {
 
   /** Use `connect`. */
   constructor(options: CheckedOptions) {
-    const { clock, nameServers, broker, producerGroup, inOrder, timeoutMs } = options
+    const { clock, nameServers, broker, producerGroup, inOrder, bodyBytesMax, timeoutMs } = options
     const { tls, connectTimeoutMs } = options
     const dialling = { clock, status: this.#status, tls, connectTimeoutMs }
     this.#outages = new Outages(dialling)
@@ -102,7 +102,7 @@ export class Client implements AsyncDisposable {
     this.#presence = new Presence(peers, { consumers: [], producerGroups: [producerGroup] })
     const brokers = new Brokers(this.#presence, routes)
     const ids = new UniqueIds(clock)
-    const sending = { clock, group: producerGroup, inOrder, timeoutMs }
+    const sending = { clock, group: producerGroup, inOrder, bodyBytesMax, timeoutMs }
     this.#producer = new Producer(sending, brokers, routes, ids)
     this.#positions = new Positions(brokers, routes)
     this.admin = new Admin(directory, this.#presence, routes, this.#outages)

@@ -2,6 +2,7 @@
 import { type Clock, systemClock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { splitAddress } from '../model/host.ts'
+import { BODY_BYTES_DEFAULT, BODY_BYTES_MAX } from '../model/limits.ts'
 import type { DialOptions } from '../remoting/connection.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import { checkNames } from './option-names.ts'
@@ -22,6 +23,11 @@ export interface ConnectOptions {
    * and to another only when its broker does not take them. Default: they go round the queues.
    */
   readonly inOrder?: boolean | undefined
+  /**
+   * Longest body of a message, as RocketMQ's `maxMessageSize`; default 4 MiB, at most 32 MiB. The broker has a limit of
+   * its own, which has to be raised as well.
+   */
+  readonly bodyBytesMax?: number | undefined
   /** How long a send may take with all its attempts; default 10 s. */
   readonly timeoutMs?: number | undefined
   /** How long one attempt to connect may take; default 3 s. */
@@ -39,6 +45,7 @@ export interface CheckedOptions {
   readonly tls: DialOptions['tls']
   readonly producerGroup: string
   readonly inOrder: boolean
+  readonly bodyBytesMax: number
   readonly timeoutMs: number
   readonly connectTimeoutMs: number
   readonly clock: Clock
@@ -56,6 +63,7 @@ const NAMES: Readonly<Record<keyof ConnectOptions, true>> = {
   tls: true,
   producerGroup: true,
   inOrder: true,
+  bodyBytesMax: true,
   timeoutMs: true,
   connectTimeoutMs: true,
   signal: true,
@@ -85,6 +93,7 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
     tls: tls === true ? {} : tls === false ? undefined : tls,
     producerGroup: options.producerGroup ?? PRODUCER_GROUP_DEFAULT,
     inOrder: options.inOrder ?? false,
+    bodyBytesMax: checkBytes(options.bodyBytesMax ?? BODY_BYTES_DEFAULT),
     timeoutMs: checkMs('timeoutMs', options.timeoutMs ?? TIMEOUT_MS),
     connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS),
     clock: options.clock ?? systemClock,
@@ -94,6 +103,11 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
 function checkMs(name: string, value: number): number {
   if (Number.isFinite(value) && value > 0) return value
   throw invalid(`'${name}' is ${value}; a number of milliseconds above 0 is due`)
+}
+
+function checkBytes(value: number): number {
+  if (Number.isInteger(value) && value > 0 && value <= BODY_BYTES_MAX) return value
+  throw invalid(`'bodyBytesMax' is ${value}; a whole number from 1 to ${BODY_BYTES_MAX} is due`)
 }
 
 const invalid = (text: string): BrokerError => new BrokerError('ARGUMENT_INVALID', text)

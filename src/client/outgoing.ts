@@ -2,7 +2,7 @@
 import { Buffer } from 'node:buffer'
 import { BrokerError } from '../errors.ts'
 import { delayLevelOf } from '../model/delay-levels.ts'
-import { BODY_BYTES_MAX, PROPERTIES_BYTES_MAX } from '../model/limits.ts'
+import { BODY_BYTES_DEFAULT, PROPERTIES_BYTES_MAX } from '../model/limits.ts'
 import { checkTopicName } from '../model/names.ts'
 import { encodeProperties, INTERNAL_PROPERTIES, PROPERTY } from '../model/properties.ts'
 import { checkNames } from './option-names.ts'
@@ -45,18 +45,22 @@ const NAMES: Readonly<Record<keyof OutgoingMessage, true>> = {
 }
 
 /** @throws BrokerError NAME_INVALID, MESSAGE_INVALID, MESSAGE_TOO_LARGE */
-export function encodeMessage(message: OutgoingMessage, uniqueId: string): EncodedMessage {
+export function encodeMessage(
+  message: OutgoingMessage,
+  uniqueId: string,
+  bodyBytesMax = BODY_BYTES_DEFAULT,
+): EncodedMessage {
   checkNames('field of a message', message, NAMES, 'MESSAGE_INVALID')
   checkTopicName(message.topic)
   const body = typeof message.body === 'string' ? Buffer.from(message.body) : message.body
   if (!(body instanceof Uint8Array)) {
     throw invalid(`the body of a message to '${message.topic}' is no Uint8Array and no string`)
   }
-  if (body.length > BODY_BYTES_MAX) {
+  if (body.length > bodyBytesMax) {
     throw new BrokerError(
       'MESSAGE_TOO_LARGE',
       `the body of a message to '${message.topic}' has ${body.length} bytes; ` +
-        `${BODY_BYTES_MAX} is the most; send a reference to the content instead`,
+        `${bodyBytesMax} is the most ('bodyBytesMax' of connect, and of the broker); send a reference to the content instead`,
     )
   }
   const properties = encodeProperties(propertiesOf(message, uniqueId))

@@ -2,7 +2,7 @@
 // A message that was sent twice because an answer was lost has one messageId in both copies.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import { BODY_BYTES_MAX } from '../model/limits.ts'
+import { BODY_BYTES_DEFAULT } from '../model/limits.ts'
 import { queueOfKey } from '../model/ordering-key.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
@@ -47,6 +47,8 @@ export interface ProducerOptions {
   readonly group: string
   /** Messages without an ordering key stay in one queue of their topic, in order. */
   readonly inOrder: boolean
+  /** Longest body of a message. */
+  readonly bodyBytesMax: number
   /** For all attempts together. */
   readonly timeoutMs: number
 }
@@ -56,7 +58,7 @@ const ATTEMPT_MS = 3000
 /** Bytes that a connection may owe its socket before senders are told to wait. */
 const UNSENT_BYTES_MAX = 64 * 1024 * 1024
 /** Properties and lengths of a batch's messages count too; RocketMQ bounds the whole body. */
-const BATCH_BYTES_MAX = BODY_BYTES_MAX
+const BATCH_BYTES_MAX = BODY_BYTES_DEFAULT
 const BATCH_ITEM_FIXED_BYTES = 22
 const TOPICS_MAX = 10_000
 
@@ -80,7 +82,7 @@ export class Producer {
   }
 
   async send(message: OutgoingMessage, options: CallOptions): Promise<SendResult> {
-    const encoded = encodeMessage(message, this.#ids.next())
+    const encoded = encodeMessage(message, this.#ids.next(), this.#options.bodyBytesMax)
     const [result] = await this.#sendTogether([encoded], options)
     return result!
   }
@@ -90,7 +92,9 @@ export class Producer {
     messages: readonly OutgoingMessage[],
     options: CallOptions,
   ): Promise<readonly SendResult[]> {
-    const encoded = messages.map((message) => encodeMessage(message, this.#ids.next()))
+    const encoded = messages.map((message) =>
+      encodeMessage(message, this.#ids.next(), this.#options.bodyBytesMax),
+    )
     const results: (SendResult | BrokerError)[] = new Array(messages.length)
     const sendInTurn = async (batches: readonly number[][]): Promise<void> => {
       for (const indices of batches) {
@@ -110,7 +114,7 @@ export class Producer {
 
   /** Settles when the message is handed to the connection. Rejects with BUSY when that owes too much. */
   async sendOneWay(message: OutgoingMessage, options: CallOptions): Promise<void> {
-    const encoded = encodeMessage(message, this.#ids.next())
+    const encoded = encodeMessage(message, this.#ids.next(), this.#options.bodyBytesMax)
     const { group: producerGroup, clock, timeoutMs } = this.#options
     const leftMs = timeLeft(clock, options.timeoutMs ?? timeoutMs)
     const { queue, connection } = await this.#place(encoded, undefined, leftMs, options.signal)

@@ -4,6 +4,7 @@ import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
+import { BODY_BYTES_MAX } from '../model/limits.ts'
 import {
   type Command,
   decodeCommand,
@@ -22,6 +23,8 @@ import { type Credentials, signFields } from './signature.ts'
 
 const CONNECT_TIMEOUT_MS = 3000
 const REQUEST_TIMEOUT_MS = 3000
+/** What Apache's brokers answer at most, and one message as large as ours may be. */
+const ANSWER_BYTES_MAX = FRAME_BYTES_MAX + BODY_BYTES_MAX
 
 /** What the owner of a push answers; nothing for a one-way push. */
 export interface PushAnswer {
@@ -86,7 +89,7 @@ export class RemotingConnection {
       end: () => socket.destroySoon(),
       destroy: () => socket.destroy(),
     })
-    this.#splitter = new FrameSplitter(this.#onFrame, FRAME_BYTES_MAX)
+    this.#splitter = new FrameSplitter(this.#onFrame, ANSWER_BYTES_MAX)
     this.closed = new Promise((resolve) => {
       this.#settleClosed = resolve
     })

@@ -25,6 +25,10 @@ export type HoldFrame = (bytes: number) => void
 /** Length word, codec and header length. */
 export const FRAME_PREFIX_BYTES = 8
 
+/** Of the largest message with the longest header. */
+export const messageFrameBytes = (bodyBytes: number): number =>
+  FRAME_PREFIX_BYTES + REQUEST_HEADER_BYTES_MAX + bodyBytes
+
 export const CODEC_JSON = 0
 export const CODEC_BINARY = 1
 /** How a header is written: JSON, or RocketMQ's binary form. */
@@ -112,7 +116,7 @@ export class FrameSplitter {
 
   #isAdmitted(total: number): boolean {
     if (total === this.#admitted) return true
-    if (total > FRAME_BYTES_MAX || this.#admit?.(total) !== true) return false
+    if (this.#admit?.(total) !== true) return false
     this.#admitted = total
     return true
   }

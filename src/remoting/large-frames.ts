@@ -2,25 +2,27 @@
 // message, signed and large, and a broker's its whole topic table; a few of those may come at a time, and
 // each has to come soon, so that what strangers make us keep stays small.
 import type { Clock, Timer } from '../clock.ts'
-import { BODY_BYTES_MAX } from '../model/limits.ts'
-import { FRAME_PREFIX_BYTES, REQUEST_HEADER_BYTES_MAX } from './frame.ts'
+import { BODY_BYTES_DEFAULT } from '../model/limits.ts'
+import { messageFrameBytes } from './frame.ts'
 
 const AT_ONCE_MAX = 4
 const TIME_MS_MAX = 10_000
-/** The largest message with the longest header. */
-const FRAME_BYTES_MAX = FRAME_PREFIX_BYTES + REQUEST_HEADER_BYTES_MAX + BODY_BYTES_MAX
 
 export class LargeFrames {
   readonly #clock: Clock
   readonly #coming = new Map<object, Timer>()
 
-  constructor(clock: Clock) {
+  /** The largest message with the longest header. */
+  readonly #frameBytesMax: number
+
+  constructor(clock: Clock, bodyBytesMax = BODY_BYTES_DEFAULT) {
     this.#clock = clock
+    this.#frameBytesMax = messageFrameBytes(bodyBytesMax)
   }
 
   /** May the peer send a frame of so many bytes? `late` is called when it does not come in time. */
   admit(peer: object, bytes: number, late: () => void): boolean {
-    if (bytes > FRAME_BYTES_MAX) return false
+    if (bytes > this.#frameBytesMax) return false
     if (!this.#coming.has(peer) && this.#coming.size >= AT_ONCE_MAX) return false
     this.#coming.get(peer)?.cancel()
     this.#coming.set(peer, this.#clock.after(TIME_MS_MAX, late))

@@ -5,13 +5,18 @@ import type { Clock } from '../clock.ts'
 import type { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
+import { BODY_BYTES_MAX } from '../model/limits.ts'
 import type { LogPosition } from '../model/positions.ts'
 import type { RecordDraft } from '../model/record.ts'
 import type { Disk } from './disk.ts'
 import type { FlushMode } from './store.ts'
 
-/** What one append may take in the log, header of its frame included. */
-export const FRAME_BYTES_MAX = 8 * 1024 * 1024
+/**
+ * What one append may take in the log, header of its frame included: the largest body that can be allowed, and 4 MiB
+ * for what goes with it. It does not follow `broker.bodyBytesMax`: a message that was taken while that was larger is
+ * read, retried and moved all the same.
+ */
+export const FRAME_BYTES_MAX: number = BODY_BYTES_MAX + 4 * 1024 * 1024
 
 export interface CommitLogOptions {
   /** Holds the segments and nothing else; created when missing. */
@@ -26,7 +31,7 @@ export interface CommitLogOptions {
   readonly segmentBytes?: number
   /** flush: async only: an acknowledged record is synced this much later at most. Default 100, at most 200. */
   readonly asyncWindowMs?: number
-  /** Appended and not yet synced; beyond it an append is refused with BUSY. Default 32 MiB. */
+  /** Appended and not yet synced; beyond it an append is refused with BUSY, unless it is alone. Default 32 MiB. */
   readonly unsyncedBytesMax?: number
   /** Memory of the tail cache at most. Default 64 MiB. */
   readonly tailBytesMax?: number
@@ -34,6 +39,8 @@ export interface CommitLogOptions {
   readonly reserveBytes?: number
   /** Default FRAME_BYTES_MAX; tests make it small. */
   readonly frameBytesMax?: number
+  /** A buffer of the tail, which a larger frame has to itself. Default 8 MiB, at most `frameBytesMax`. */
+  readonly chunkBytes?: number
   /** Zeros are written this far ahead of use at least. Default 4 MiB. */
   readonly aheadBytes?: number
   /** Zeros are written in pieces of this size. Default 1 MiB. */

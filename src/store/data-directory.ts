@@ -9,7 +9,7 @@ import { nodeDisk } from './node-disk.ts'
 
 /**
  * Grows with every change after which an older version would misread the files. 2: a fact may be a message of its
- * own append, which a reader of layout 1 takes for damage. Whatever layout 1 holds is read as it is.
+ * own append, and a frame may have more than 8 MiB, which a reader of layout 1 takes for damage. Whatever layout 1 holds is read as it is.
  */
 export const LAYOUT_VERSION = 2
 const LAYOUT_READABLE_MIN = 1

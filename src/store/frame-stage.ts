@@ -131,15 +131,11 @@ export class FrameStage {
         `one append of ${needed} bytes; the limit is ${frameBytesMax}: send fewer or smaller messages at once`,
       )
     }
-    if (this.next + needed - syncedEnd() > unsyncedBytesMax) throw this.#busy()
+    const unsynced = this.next - syncedEnd()
+    // One append is always possible once everything before it is synced, however large it is.
+    if (unsynced > 0 && unsynced + needed > unsyncedBytesMax) throw this.#busy()
     const open = this.#open
-    if (
-      open !== undefined &&
-      open.length + size <= frameBytesMax &&
-      open.chunk.used + size <= open.chunk.bytes.length
-    ) {
-      return open
-    }
+    if (open !== undefined && open.chunk.used + size <= open.chunk.bytes.length) return open
     this.#seal()
     return this.#openFrame(size)
   }

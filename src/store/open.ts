@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
+import { BODY_BYTES_DEFAULT } from '../model/limits.ts'
 import type { CommitLogOptions } from './commit-log.ts'
 import { explainDisk, openDataDirectory } from './data-directory.ts'
 import type { Disk } from './disk.ts'
@@ -26,7 +27,13 @@ export interface StoreOptions extends RetentionLimits {
   readonly flush?: FlushMode
   /** Size of a segment file. Default 128 MiB. */
   readonly segmentBytes?: number
+  /** Longest body of a message: what may wait for the disk grows with it. Default 4 MiB. */
+  readonly bodyBytesMax?: number
 }
+
+const MIB = 1024 * 1024
+/** As many of the largest messages may wait for the disk at least. */
+const UNSYNCED_BODIES_MIN = 4
 
 /** @throws BrokerError BUSY when another process has the directory, CONFIG_INVALID, STORE_CORRUPT */
 export async function openStore(options: StoreOptions): Promise<MessageStore> {
@@ -71,7 +78,8 @@ export interface StoreParts extends Omit<StoreOptions, 'directory'> {
 
 export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
   const { clock, log, storeHost, flush = 'sync', disk, place, closed, logPath } = parts
-  const { segmentBytes, logOptions } = parts
+  const { segmentBytes, bodyBytesMax = BODY_BYTES_DEFAULT, logOptions } = parts
+  const unsyncedBytesMax = Math.max(32 * MIB, UNSYNCED_BODIES_MIN * (bodyBytesMax + MIB))
   const commitLog = openCommitLog({
     directory: logPath,
     disk,
@@ -79,6 +87,8 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     log,
     storeHost,
     flush,
+    unsyncedBytesMax,
+    tailBytesMax: Math.max(64 * MIB, unsyncedBytesMax),
     ...(segmentBytes !== undefined && { segmentBytes }),
     ...logOptions,
   })

@@ -99,8 +99,10 @@ export class SegmentWriter {
   /** May [position, position + length) be written now? */
   room(position: number, length: number): Room {
     const current = this.#current!
-    const stop = position + length - current.segment.start
-    if (stop > this.#capacity(current)) return 'roll'
+    const { start } = current.segment
+    const stop = position + length - start
+    // A frame that is larger than a segment gets one that is as large as the frame.
+    if (stop > this.#capacity(current) && position > start) return 'roll'
     if (this.#rolling) return 'fill'
     if (stop <= current.fill.filled) return 'ready'
     this.#needed = stop
@@ -220,7 +222,7 @@ export class SegmentWriter {
     const current = this.#current
     if (current === undefined || this.#stopped || this.#rolling || this.#filling()) return
     const { aheadBytes, fillPieceBytes, segmentBytes } = this.#options
-    const capacity = this.#capacity(current)
+    const capacity = Math.max(this.#capacity(current), needed)
     const want = this.#isSparing ? needed : Math.max(needed, current.used * 2 + aheadBytes)
     const here = Math.min(want, capacity)
     if (needed > current.fill.filled || here - current.fill.filled >= fillPieceBytes) {

@@ -106,7 +106,7 @@ class SegmentedLog implements CommitLog {
     this.#segments = segments
     this.#logStart = logStart
     this.#endOfTurn = options.endOfTurn ?? ((fn) => void setImmediate(fn))
-    this.#tail = new Tail(this.#frameBytesMax, options.tailBytesMax ?? 64 * MIB)
+    this.#tail = new Tail(this.#chunkBytes, options.tailBytesMax ?? 64 * MIB)
     this.#logId = recovered.logId ?? randomInt(1, LOG_ID_MAX)
     this.#epoch = recovered.epoch
     this.#sequence = recovered.sequence
@@ -466,6 +466,9 @@ class SegmentedLog implements CommitLog {
   get #frameBytesMax(): number {
     return this.#options.frameBytesMax ?? FRAME_BYTES_MAX
   }
+  get #chunkBytes(): number {
+    return Math.min(this.#options.chunkBytes ?? 8 * MIB, this.#frameBytesMax)
+  }
 
   #makeStage(recovered: Recovered): FrameStage {
     const { storeHost, unsyncedBytesMax } = this.#options
@@ -493,7 +496,7 @@ class SegmentedLog implements CommitLog {
       directory,
       log,
       segments: this.#segments,
-      segmentBytes: Math.max(segmentBytes ?? 128 * MIB, this.#frameBytesMax),
+      segmentBytes: Math.max(segmentBytes ?? 128 * MIB, this.#chunkBytes),
       aheadBytes: this.#aheadBytes,
       fillPieceBytes: this.#fillPieceBytes,
       roomMade: () => this.#commit.commit(),

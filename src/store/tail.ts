@@ -1,6 +1,7 @@
 // The tail of the log in memory: a bounded ring of chunks that is staging buffer and read cache in one.
 // Records are encoded into the newest chunk, written to disk from there, and read from there by everyone
-// who keeps up. Chunks are allocated when first needed and recycled, oldest first, once synced.
+// who keeps up. Chunks are allocated when first needed and recycled, oldest first, once synced. A frame that is
+// larger than a chunk gets one of its own size, which is let go instead.
 
 export interface Chunk {
   readonly bytes: Buffer
@@ -12,30 +13,32 @@ export interface Chunk {
 
 export class Tail {
   readonly #chunkBytes: number
-  readonly #chunksMax: number
+  readonly #bytesMax: number
+  /** Of all chunks. */
+  #bytes = 0
   /** Oldest first, positions back to back. */
   readonly #chunks: Chunk[] = []
 
   constructor(chunkBytes: number, tailBytesMax: number) {
     this.#chunkBytes = chunkBytes
-    this.#chunksMax = Math.max(3, Math.floor(tailBytesMax / chunkBytes))
+    this.#bytesMax = Math.max(3 * chunkBytes, tailBytesMax)
   }
 
   /** The chunk that takes `size` bytes for `position`, or undefined while all that could is not synced yet. */
   chunkFor(position: number, size: number, syncedEnd: number): Chunk | undefined {
     const newest = this.#chunks.at(-1)
-    if (newest !== undefined && newest.used + size <= this.#chunkBytes) return newest
-    let chunk: Chunk
-    if (this.#chunks.length < this.#chunksMax) {
-      chunk = { bytes: Buffer.allocUnsafeSlow(this.#chunkBytes), base: position, used: 0 }
-    } else {
+    if (newest !== undefined && newest.used + size <= newest.bytes.length) return newest
+    const length = Math.max(size, this.#chunkBytes)
+    let free: Buffer | undefined
+    while (this.#bytes + length > this.#bytesMax && this.#chunks.length > 0) {
       const oldest = this.#chunks[0]!
       if (oldest.base + oldest.used > syncedEnd) return undefined
       this.#chunks.shift()
-      chunk = oldest
-      chunk.base = position
-      chunk.used = 0
+      this.#bytes -= oldest.bytes.length
+      if (oldest.bytes.length === length) free = oldest.bytes
     }
+    const chunk = { bytes: free ?? Buffer.allocUnsafeSlow(length), base: position, used: 0 }
+    this.#bytes += length
     this.#chunks.push(chunk)
     return chunk
   }

@@ -103,6 +103,12 @@ for (const flush of ['sync', 'async'] satisfies FlushMode[]) {
   })
 }
 
+test('Crashes at every call lose nothing of frames that are larger than a chunk and a segment', async (t) => {
+  const small = { segmentBytes: 1024, chunkBytes: 1024 }
+  const crashes = await crashEverywhere(t, Math.ceil(SEEDS / 4), { flush: 'sync', ...small })
+  t.true(crashes > 500)
+})
+
 test('Crashes at every call lose nothing of a sender that waits for each answer', async (t) => {
   const crashes = await crashEverywhere(t, Math.ceil(SEEDS / 4), { flush: 'sync' }, loneLife)
   t.true(crashes > 500)

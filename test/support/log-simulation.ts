@@ -19,6 +19,10 @@ export interface SimulationOptions {
   readonly flush?: FlushMode
   readonly lies?: SimulatedDiskOptions['lies']
   readonly capacityBytes?: number
+  /** Default 12,288. */
+  readonly segmentBytes?: number
+  /** Default: as long as a frame may be. */
+  readonly chunkBytes?: number
   /** What the judge believes; a planted bug is one that differs from `flush`. */
   readonly judgedAs?: FlushMode
 }
@@ -84,8 +88,9 @@ export class LogSimulation {
       storeHost: NO_HOST,
       flush: this.#options.flush ?? 'sync',
       endOfTurn: this.#turns.endOfTurn,
-      segmentBytes: 12_288,
+      segmentBytes: this.#options.segmentBytes ?? 12_288,
       frameBytesMax: 4096,
+      chunkBytes: this.#options.chunkBytes ?? 4096,
       tailBytesMax: 16_384,
       unsyncedBytesMax: 8192,
       aheadBytes: 2048,

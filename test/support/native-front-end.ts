@@ -8,6 +8,7 @@ import type { Broker } from '../../src/gateway/gateway.ts'
 import { Listener } from '../../src/gateway/listener.ts'
 import { RemotingGateway, type RemotingGatewayOptions } from '../../src/gateway/remoting/server.ts'
 import { silentLogger } from '../../src/log.ts'
+import { BODY_BYTES_DEFAULT } from '../../src/model/limits.ts'
 import { type Command, encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import { type DialOptions, dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import { jsonBody } from '../../src/remoting/json-emitter.ts'
@@ -42,7 +43,7 @@ export async function startFrontEnd(
   const auth = openAuthenticator(users, clock)
   const gateway = new RemotingGateway(
     { broker: bend(broker), auth, clock, log: silentLogger },
-    gatewayOptions,
+    { bodyBytesMax: brokerOptions?.bodyBytesMax ?? BODY_BYTES_DEFAULT, ...gatewayOptions },
   )
   const listener = await Listener.open({
     host: '127.0.0.1',

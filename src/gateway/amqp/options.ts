@@ -1,6 +1,6 @@
 // What an operator may set about the AMQP front-end, with the defaults. Limits nobody needs to move are in
 // limits.ts.
-import { BODY_BYTES_MAX } from '../../model/limits.ts'
+import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 
 export interface AmqpOptions {
   /** Longest frame we take after `open`; announced. */
@@ -30,7 +30,7 @@ const SECTIONS_BYTES = 128 * 1024
 
 export const AMQP_DEFAULTS: AmqpOptions = {
   frameBytesMax: 64 * 1024,
-  messageBytesMax: BODY_BYTES_MAX + SECTIONS_BYTES,
+  messageBytesMax: BODY_BYTES_DEFAULT + SECTIONS_BYTES,
   channelsMax: 64,
   linksPerSessionMax: 256,
   handshakeMs: 10_000,

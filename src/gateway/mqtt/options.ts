@@ -1,5 +1,5 @@
 // What an operator may set about MQTT, with the defaults.
-import { BODY_BYTES_MAX } from '../../model/limits.ts'
+import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import { FILTER_BYTES_MAX } from '../../model/topic-filter.ts'
 
 export interface MqttOptions {
@@ -47,7 +47,7 @@ const MIB = 1024 * 1024
 const HEADER_BYTES = 128 * 1024
 
 export const MQTT_DEFAULTS: MqttOptions = {
-  packetBytesMax: BODY_BYTES_MAX + HEADER_BYTES,
+  packetBytesMax: BODY_BYTES_DEFAULT + HEADER_BYTES,
   connectTimeoutMs: 5_000,
   keepAliveSecondsMax: 0,
   serverKeepAlive: undefined,

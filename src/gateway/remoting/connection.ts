@@ -4,6 +4,7 @@ import { setMaxListeners } from 'node:events'
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
+import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import type { NewMessage } from '../../model/message.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import {
@@ -19,6 +20,7 @@ import {
   FRAME_BYTES_MAX_UNAUTHENTICATED,
   FrameSplitter,
   type HeaderCodec,
+  messageFrameBytes,
   REQUEST_HEADER_BYTES_MAX,
 } from '../../remoting/frame.ts'
 import { HeaderScan } from '../../remoting/header-scan.ts'
@@ -66,6 +68,8 @@ export interface ConnectionOptions {
   readonly context: GatewayContext
   readonly responses: SendResponses
   readonly connectionId: string
+  /** Longest body of a message. */
+  readonly bodyBytesMax: number
   readonly largeFrames: LargeFrames
   readonly partialFrames: PartialFrames
   readonly onGroups: (
@@ -101,6 +105,8 @@ export class Connection {
   readonly #identity: PeerIdentity
   readonly #reads: ReadBudget
   readonly #looks: ReadBudget
+  /** Once the peer may send large frames. */
+  readonly #frameBytesMax: number
   readonly #gone = new AbortController()
   /** Of the send that is being read. */
   #sender: Principal | undefined
@@ -132,11 +138,14 @@ export class Connection {
     })
     this.#outbox = new Outbox(socket, () => this.#onSent())
     this.#reads = new ReadBudget(UNSENT_BYTES_MAX, () => this.#outbox.unsentBytes)
-    this.#looks = new ReadBudget(UNSENT_BYTES_MAX, () => 0)
+    const largest = Math.max(BODY_BYTES_DEFAULT, options.bodyBytesMax)
+    this.#frameBytesMax = Math.max(FRAME_BYTES_MAX, messageFrameBytes(largest))
+    // As many at a time as have together what 16 of the default size have.
+    this.#looks = new ReadBudget(UNSENT_BYTES_MAX * (BODY_BYTES_DEFAULT / largest), () => 0)
     this.#identity = new PeerIdentity(context.auth)
     this.#splitter = new FrameSplitter(
       this.#onFrame,
-      context.auth.anonymousAllowed ? FRAME_BYTES_MAX : FRAME_BYTES_MAX_UNAUTHENTICATED,
+      context.auth.anonymousAllowed ? this.#frameBytesMax : FRAME_BYTES_MAX_UNAUTHENTICATED,
       REQUEST_HEADER_BYTES_MAX,
       (bytes) => options.largeFrames.admit(this, bytes, () => socket.destroy()),
       (bytes) => options.partialFrames.hold(this, bytes, () => socket.destroy()),
@@ -270,7 +279,7 @@ export class Connection {
     if (!FAST_CODES.has(code) || this.#isClosing || (flag & FLAG_RESPONSE) !== 0) return false
     const principal = this.#identity.ofScanned(signed, () => scan.bytes.subarray(bodyAt, end))
     if (principal === undefined) return false
-    if (this.#identity.isVerified) this.#splitter.frameBytesMax = FRAME_BYTES_MAX
+    if (this.#identity.isVerified) this.#splitter.frameBytesMax = this.#frameBytesMax
     const isOneWay = (flag & FLAG_ONE_WAY) !== 0
     if (code === REQUEST.sendMessageV2) {
       const message = this.#fastMessage(bodyAt, end, principal)
@@ -306,7 +315,7 @@ export class Connection {
       throw new BrokerError('CLOSED', 'the broker is shutting down; ask another one or try later')
     }
     const principal = this.#identity.of(command)
-    if (this.#identity.isVerified) this.#splitter.frameBytesMax = FRAME_BYTES_MAX
+    if (this.#identity.isVerified) this.#splitter.frameBytesMax = this.#frameBytesMax
     if (SEND_CODES.has(command.code)) {
       this.#gather(command, principal)
       return
@@ -382,6 +391,7 @@ export class Connection {
       host: this.session.host,
       version: command.version,
       mayCreate,
+      bodyBytesMax: this.#options.bodyBytesMax,
       inflation,
     })
     for (const message of messages) this.#identity.checkOrigin(principal, message)

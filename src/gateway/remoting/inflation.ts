@@ -2,7 +2,7 @@
 // thousands when they are inflated, and a chunk may bring hundreds of such bodies.
 import { inflateSync } from 'node:zlib'
 import { BrokerError } from '../../errors.ts'
-import { BODY_BYTES_MAX } from '../../model/limits.ts'
+import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 
 /** Of the bodies of one chunk together: about 4 ms each MiB. */
 const INFLATED_BYTES_MAX = 8 * 1024 * 1024
@@ -22,13 +22,17 @@ export class Inflation {
     this.#bytes = 0
   }
 
+  get #left(): number {
+    return this.#bytesMax - this.#bytes
+  }
+
   /**
-   * undefined: it is larger than a body may be, or the chunk has had its share.
+   * undefined: it is larger than a body may be, or than the default of that, or the chunk has had its share.
    * @throws BrokerError MESSAGE_INVALID for what is no zlib stream
    */
-  inflate(body: Uint8Array): Buffer | undefined {
-    const maxOutputLength = Math.min(BODY_BYTES_MAX, this.#bytesMax - this.#bytes)
-    if (maxOutputLength < INFLATING_BYTES_MIN) return undefined
+  inflate(body: Uint8Array, bodyBytesMax = BODY_BYTES_DEFAULT): Buffer | undefined {
+    const maxOutputLength = Math.min(bodyBytesMax, BODY_BYTES_DEFAULT, this.#left)
+    if (this.#left < INFLATING_BYTES_MIN) return undefined
     let bytes = maxOutputLength
     try {
       const inflated = inflateSync(body, { maxOutputLength })

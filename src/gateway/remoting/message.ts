@@ -2,7 +2,7 @@
 // inflated, because a consumer of any protocol must be able to read it.
 import { BrokerError } from '../../errors.ts'
 import type { Host } from '../../model/host.ts'
-import { BODY_BYTES_MAX } from '../../model/limits.ts'
+import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import { ANY_QUEUE, type NewMessage } from '../../model/message.ts'
 import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
 import { SYS_FLAG } from '../../model/record.ts'
@@ -22,6 +22,8 @@ export interface Sender {
   /** May it create the topic that it sends to? */
   readonly mayCreate: boolean
   /** Of the chunk that brought the message. */
+  /** Longest body of a message. */
+  readonly bodyBytesMax: number
   readonly inflation: Inflation
 }
 
@@ -31,22 +33,23 @@ export function messagesOf(fields: SendFields, body: Buffer, sender: Sender): Ne
     const properties = Buffer.from(fields.properties ?? '', 'utf8')
     return [messageOf(fields, { flag: fields.flag, body, properties }, sender)]
   }
-  if (body.length > BODY_BYTES_MAX) throw batchTooLarge(body.length)
+  const bytesMax = Math.max(BODY_BYTES_DEFAULT, sender.bodyBytesMax)
+  if (body.length > bytesMax) throw batchTooLarge(body.length, bytesMax)
   const items = decodeBatchBody(body)
   if (items.length === 0) throw new BrokerError('MESSAGE_INVALID', 'the batch has no messages')
   return items.map((item) => messageOf(fields, item, sender))
 }
 
-/** RocketMQ bounds a batch as a whole like one message. */
-const batchTooLarge = (bytes: number): BrokerError =>
+/** RocketMQ bounds a batch as a whole like one message; it may have the default where messages are smaller. */
+const batchTooLarge = (bytes: number, bytesMax: number): BrokerError =>
   new BrokerError(
     'MESSAGE_TOO_LARGE',
-    `a batch of ${bytes} bytes is too large; ${BODY_BYTES_MAX} are the most`,
+    `a batch of ${bytes} bytes is too large; ${bytesMax} are the most`,
   )
 
 /** @throws BrokerError MESSAGE_INVALID */
 export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): NewMessage {
-  const plain = plainBody(item.body, fields.sysFlag & SYS_FLAGS_KEPT, sender.inflation)
+  const plain = plainBody(item.body, fields.sysFlag & SYS_FLAGS_KEPT, sender)
   return {
     topic: fields.topic,
     queueId: fields.queueId < 0 ? ANY_QUEUE : fields.queueId,
@@ -73,11 +76,11 @@ export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): 
 function plainBody(
   body: Uint8Array,
   sysFlag: number,
-  inflation: Inflation,
+  { inflation, bodyBytesMax }: Sender,
 ): { readonly body: Uint8Array; readonly sysFlag: number } {
   if ((sysFlag & SYS_FLAG.compressed) === 0) return { body, sysFlag: sysFlag & SYS_FLAG.multiTags }
   if (!ZLIB_KINDS.has(sysFlag & COMPRESSION_BITS & ~SYS_FLAG.compressed)) return { body, sysFlag }
-  const inflated = inflation.inflate(body)
+  const inflated = inflation.inflate(body, bodyBytesMax)
   if (inflated === undefined) return { body, sysFlag }
   return { body: inflated, sysFlag: sysFlag & ~COMPRESSION_BITS }
 }

@@ -1,6 +1,7 @@
 // The native front-end: takes sockets, knows its connections, and tells consumers when their group
 // changed. Everything else happens in a connection.
 import type { Timer } from '../../clock.ts'
+import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import { REQUEST } from '../../remoting/codes.ts'
 import { LargeFrames } from '../../remoting/large-frames.ts'
 import { writeFields } from '../../remoting/layout.ts'
@@ -13,6 +14,8 @@ import type { Push } from './call.ts'
 import { Connection, type RemotingDeadlines } from './connection.ts'
 
 export interface RemotingGatewayOptions extends Partial<RemotingDeadlines> {
+  /** Longest body of a message, as the broker has it. */
+  readonly bodyBytesMax?: number
   /** Of frames that are not whole yet, of all connections together. */
   readonly partialBytesMax?: number
 }
@@ -30,6 +33,7 @@ export class RemotingGateway implements Gateway {
   readonly protocol = 'remoting'
   readonly #context: GatewayContext
   readonly #responses: SendResponses
+  readonly #bodyBytesMax: number
   readonly #largeFrames: LargeFrames
   readonly #partialFrames: PartialFrames
   readonly #connections = new Set<Connection>()
@@ -45,7 +49,8 @@ export class RemotingGateway implements Gateway {
   constructor(context: GatewayContext, options: RemotingGatewayOptions = {}) {
     this.#context = context
     this.#responses = new SendResponses(context.broker.identity.storeHost)
-    this.#largeFrames = new LargeFrames(context.clock)
+    this.#bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_DEFAULT
+    this.#largeFrames = new LargeFrames(context.clock, this.#bodyBytesMax)
     this.#partialFrames = new PartialFrames(options.partialBytesMax)
     const { idleMs = IDLE_MS, introductionMs = INTRODUCTION_MS } = options
     const deadlines = { idleMs, introductionMs }
@@ -65,6 +70,7 @@ export class RemotingGateway implements Gateway {
     const connection = new Connection(socket, {
       context: this.#context,
       responses: this.#responses,
+      bodyBytesMax: this.#bodyBytesMax,
       largeFrames: this.#largeFrames,
       partialFrames: this.#partialFrames,
       connectionId: `remoting-${++this.#serial}`,

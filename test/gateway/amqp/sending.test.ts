@@ -4,7 +4,7 @@ import test from 'ava'
 import rhea from 'rhea'
 import { BrokerError } from '../../../src/errors.ts'
 import type { Broker } from '../../../src/gateway/gateway.ts'
-import { BODY_BYTES_MAX } from '../../../src/model/limits.ts'
+import { BODY_BYTES_DEFAULT } from '../../../src/model/limits.ts'
 import type { NewMessage } from '../../../src/model/message.ts'
 import { type RecordView, recordsOf } from '../../../src/model/record.ts'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
@@ -150,10 +150,10 @@ test('the largest body is taken, and one byte more is rejected in words', async 
   const sender = await client.sender('orders')
   const send = (bytes: number) =>
     sender.send({ body: rhea.message.data_section(Buffer.alloc(bytes, 'x')) })
-  t.is((await send(BODY_BYTES_MAX)).kind, 'accepted')
-  t.like(await send(BODY_BYTES_MAX + 1), { kind: 'rejected' })
+  t.is((await send(BODY_BYTES_DEFAULT)).kind, 'accepted')
+  t.like(await send(BODY_BYTES_DEFAULT + 1), { kind: 'rejected' })
   const [record, ...others] = await stored(broker, 'orders')
-  t.is(record?.body.length, BODY_BYTES_MAX)
+  t.is(record?.body.length, BODY_BYTES_DEFAULT)
   t.is(others.length, 0)
 })
 

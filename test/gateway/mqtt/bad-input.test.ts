@@ -1,7 +1,7 @@
 // Bad input over raw sockets: each costs its own connection, at once, and nothing else.
 import test from 'ava'
 import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
-import { BODY_BYTES_MAX } from '../../../src/model/limits.ts'
+import { BODY_BYTES_DEFAULT } from '../../../src/model/limits.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, spawnMqtt, startMqtt } from '../../support/mqtt.ts'
 import {
@@ -101,7 +101,7 @@ for (const [what, bytes, code] of AFTER_CONNECT) {
 test('a payload over 4 MiB is refused in words, and the connection goes on', async (t) => {
   const { port } = await startMqtt(t)
   const client = await mqttClient(t, port, 5)
-  const tooLarge = Buffer.alloc(BODY_BYTES_MAX + 1)
+  const tooLarge = Buffer.alloc(BODY_BYTES_DEFAULT + 1)
   const error = await t.throwsAsync(client.publish('big', tooLarge, { qos: 1 }))
   t.is((error as { code?: unknown }).code, 0x97)
   await client.publish('big', 'small', { qos: 1 })

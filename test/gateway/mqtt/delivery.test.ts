@@ -1,6 +1,6 @@
 // Publishing and subscribing with unmodified mqtt.js, in both versions.
 import test from 'ava'
-import { BODY_BYTES_MAX } from '../../../src/model/limits.ts'
+import { BODY_BYTES_DEFAULT } from '../../../src/model/limits.ts'
 import { mqttClient, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 
 const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`)
@@ -114,7 +114,7 @@ for (const version of VERSIONS) {
     const { port } = await startMqtt(t)
     const client = await mqttClient(t, port, version)
     await client.subscribe('big')
-    const large = Buffer.alloc(BODY_BYTES_MAX)
+    const large = Buffer.alloc(BODY_BYTES_DEFAULT)
     for (let i = 0; i < large.length; i += 997) large[i] = i
     await client.publish('big', large)
     await client.publish('big', '')

@@ -53,7 +53,10 @@ test('the window of a client holds: no more unacknowledged messages than it take
 })
 
 test('large messages that were not acknowledged are sent again as fast as the connection takes them', async (t) => {
-  const { port } = await startMqtt(t, { mqtt: { unsentBytesMax: 2 * 1024 * 1024 } })
+  const { port } = await startMqtt(t, {
+    config: { broker: { bodyBytesMax: 1024 * 1024 } },
+    mqtt: { unsentBytesMax: 2 * 1024 * 1024 },
+  })
   const publisher = await mqttClient(t, port, 4)
   const payload = Buffer.alloc(600_000, 'x')
   const connectAgain = async (): Promise<RawPeer> => {

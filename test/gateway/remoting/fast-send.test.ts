@@ -25,7 +25,13 @@ function byGeneral(bytes: Buffer, bodyAt: number): NewMessage | undefined {
     const command = decodeCommand(bytes, 0, bodyAt, bytes.length, CODEC_JSON)
     const fields = readFields(SEND_V2, command.fields)
     const inflation = new Inflation()
-    const sender = { host, version: command.version, mayCreate: true, inflation }
+    const sender = {
+      host,
+      version: command.version,
+      mayCreate: true,
+      inflation,
+      bodyBytesMax: 4 * 1024 * 1024,
+    }
     return messagesOf(fields, command.body, sender)[0]
   } catch {
     return undefined

@@ -1,6 +1,7 @@
+import { randomBytes } from 'node:crypto'
 import { deflateSync } from 'node:zlib'
 import test from 'ava'
-import { BODY_BYTES_MAX } from '../../../src/model/limits.ts'
+import { BODY_BYTES_DEFAULT } from '../../../src/model/limits.ts'
 import { parseOffsetMessageId } from '../../../src/model/message-id.ts'
 import { encodeProperties } from '../../../src/model/properties.ts'
 import { BATCH_MESSAGES_MAX, encodeBatchBody } from '../../../src/remoting/batch-body.ts'
@@ -205,11 +206,36 @@ test('a body that does not inflate is refused with the reason', async (t) => {
 test('a body that is too large when it is inflated is stored as it was sent', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()
-  const plain = Buffer.alloc(BODY_BYTES_MAX + 1, 'large')
+  const plain = Buffer.alloc(BODY_BYTES_DEFAULT + 1, 'large')
   t.is((await send(connection, { topic: 'T', body: deflateSync(plain), f: 0x301 })).code, 0)
   const [message] = decodeMessages((await pull(connection, { topic: 'T' })).body)
   t.is(message!.sysFlag, 0x301)
   t.true(message!.body.equals(plain))
+})
+
+test('a limit below the default counts the bytes that are sent, inflated or not', async (t) => {
+  const { connect } = await startFrontEnd(t, { broker: { bodyBytesMax: 64 * 1024 } })
+  const connection = await connect()
+  const plain = Buffer.alloc(256 * 1024, 'large')
+  t.is((await send(connection, { topic: 'T', body: deflateSync(plain), f: 0x301 })).code, 0)
+  const [message] = decodeMessages((await pull(connection, { topic: 'T' })).body)
+  t.true(message!.body.equals(plain))
+  t.is((await send(connection, { topic: 'T', body: plain })).code, 13)
+  const incompressible = deflateSync(randomBytes(65 * 1024))
+  t.is((await send(connection, { topic: 'T', body: incompressible, f: 0x301 })).code, 13)
+})
+
+test('a limit above the default admits such a message and such a batch', async (t) => {
+  const { connect } = await startFrontEnd(t, { broker: { bodyBytesMax: 17 * 1024 * 1024 } })
+  const connection = await connect()
+  const body = Buffer.alloc(17 * 1024 * 1024, 'large')
+  t.is((await send(connection, { topic: 'T', body })).code, 0)
+  const { body: answered } = await pull(connection, { topic: 'T' })
+  t.true(decodeMessages(answered)[0]!.body.equals(body))
+  t.is((await send(connection, { topic: 'T', body: Buffer.alloc(body.length + 1) })).code, 13)
+  const items = [{ flag: 0, body: Buffer.alloc(9 * 1024 * 1024), properties: Buffer.alloc(0) }]
+  const batch = encodeBatchBody([items[0]!, { ...items[0]!, body: Buffer.alloc(7 * 1024 * 1024) }])
+  t.is((await send(connection, { topic: 'T', body: batch, m: true })).code, 0)
 })
 
 test('a body in a compression that we cannot undo stays for those who can', async (t) => {
