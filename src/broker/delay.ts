@@ -2,8 +2,8 @@
 // the log under RocketMQ's schedule topic, its destination in REAL_TOPIC and REAL_QID (the store
 // sees to that). Pure.
 import { BrokerError } from '../errors.ts'
-import { delayLevelMs } from '../model/delay-levels.ts'
-import { decodeProperties, PROPERTY } from '../model/properties.ts'
+import { DELAY_LEVEL_MAX, delayLevelMs } from '../model/delay-levels.ts'
+import { decodeProperties, editProperties, PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
 import type { StoreDraft } from '../store/store.ts'
 
@@ -56,6 +56,13 @@ export function dueTime(
     )
   }
   return Math.ceil(dueMs)
+}
+
+/** As Apache's broker stores it: a level beyond the last one is the last one. */
+export function withKnownLevel(properties: Uint8Array): Uint8Array {
+  const level = Number(decodeProperties(properties).get(PROPERTY.delay))
+  if (!(level > DELAY_LEVEL_MAX)) return properties
+  return editProperties(properties, [[PROPERTY.delay, String(DELAY_LEVEL_MAX)]])
 }
 
 /** The parked record as its destination gets it; undefined when it names none. */

@@ -15,7 +15,7 @@ import {
 } from '../model/properties.ts'
 import { PERM_WRITE } from '../model/topic.ts'
 import type { Fact, MessageStore, RecordFact, StoreDraft } from '../store/store.ts'
-import { DELAY_PROPERTIES, dueTime } from './delay.ts'
+import { DELAY_PROPERTIES, dueTime, withKnownLevel } from './delay.ts'
 import type { Delays } from './delays.ts'
 import type { GroupTable } from './groups.ts'
 import { SCAN, scanProperties } from './message-scan.ts'
@@ -288,7 +288,8 @@ export class Publisher {
       const room = PROPERTIES_BYTES_MAX - PARKED_PROPERTIES_BYTES - draft.topic.length
       if (draft.properties.length > room) return propertiesTooLarge(draft.properties, room)
       batch.hasParked = true
-      return { ...draft, brokerProperties: this.#own.behind(draft.properties, room), dueMs }
+      const properties = withKnownLevel(draft.properties)
+      return { ...draft, properties, brokerProperties: this.#own.behind(properties, room), dueMs }
     } catch (thrown) {
       return BrokerError.from(thrown)
     }

@@ -112,6 +112,18 @@ test('a time in the past is now, a level above 18 is 18, and a level wins over a
   t.deepEqual(bodiesOf(await pulling), ['levels'])
 })
 
+test("a level above 18 is stored as 18, as by Apache's broker", async (t) => {
+  const { broker, clock } = await startBroker(t)
+  await publish(broker, 'far', { DELAY: '99', colour: 'red' })
+  const pulling = held(broker)
+  clock.advance(7_199_999)
+  t.is((await broker.status()).pendingDelayed, 1)
+  clock.advance(1)
+  const [record] = [...recordsOf((await pulling).records)]
+  t.is(record?.property(PROPERTY.delay), '18')
+  t.is(record?.property('colour'), 'red')
+})
+
 test('a level with a fraction is the level below it', async (t) => {
   const test = await startBroker(t)
   const { broker, clock } = test

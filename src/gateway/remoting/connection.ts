@@ -57,6 +57,12 @@ const SERVING_MAX = 16_384
 /** Their bytes; beyond, the peer is not read. An honest command that waits has half a KiB. */
 const SERVING_BYTES_MAX = 16 * 1024 * 1024
 
+/**
+ * Of a request that is no send: such a body is parsed as a whole, and everything in it served, in one turn of the
+ * event loop. 1,800 subscriptions of a heartbeat, or 5,000 queues to lock, have room.
+ */
+const REQUEST_BODY_BYTES_MAX = 256 * 1024
+
 export interface RemotingDeadlines {
   /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
   readonly idleMs: number
@@ -320,6 +326,7 @@ export class Connection {
       this.#gather(command, principal)
       return
     }
+    checkBody(command.body)
     const serve = requestTable.get(command.code)
     if (serve === undefined) {
       const remark = ` request type ${command.code} not supported`
@@ -468,6 +475,15 @@ export class Connection {
     })
     onGone(this)
   }
+}
+
+/** @throws BrokerError ARGUMENT_INVALID */
+function checkBody({ length }: Uint8Array): void {
+  if (length <= REQUEST_BODY_BYTES_MAX) return
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    `a request with a body of ${length} bytes; ${REQUEST_BODY_BYTES_MAX} are the most for what is no message`,
+  )
 }
 
 const SEND_CODES: ReadonlySet<number> = new Set([

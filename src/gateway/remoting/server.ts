@@ -21,6 +21,8 @@ export interface RemotingGatewayOptions extends Partial<RemotingDeadlines> {
 }
 
 const IDLE_MS = 120_000
+/** Members that hear of a change of their group in one turn of the event loop. */
+const TOLD_AT_ONCE_MAX = 256
 const INTRODUCTION_MS = 10_000
 const IDLE_SCAN_MS = 5_000
 /**
@@ -40,8 +42,9 @@ export class RemotingGateway implements Gateway {
   readonly #consumers = new Map<string, Set<Connection>>()
   readonly #idleScan: Timer
   readonly #watch: Disposable
-  /** Groups whose members are told at the end of this turn. */
-  #changed = new Set<string>()
+  /** Groups whose members are told, from the end of this turn on. */
+  readonly #changed = new Set<string>()
+  #isTelling = false
   #serial = 0
   #isClosing = false
   #allGone: (() => void) | undefined
@@ -116,21 +119,27 @@ export class RemotingGateway implements Gateway {
   }
 
   #groupChanged(group: string): void {
-    if (this.#changed.size === 0) {
-      setImmediate(() => {
-        const changed = this.#changed
-        this.#changed = new Set()
-        for (const consumerGroup of changed) {
-          const fields = writeFields(CONSUMER_GROUP, { consumerGroup })
-          this.#tellGroup(consumerGroup, { code: REQUEST.notifyConsumersChanged, fields })
-        }
-      })
-    }
     this.#changed.add(group)
+    if (this.#isTelling) return
+    this.#isTelling = true
+    void this.#tellChanged()
   }
 
-  #tellGroup(group: string, push: Push): void {
-    for (const connection of this.#consumers.get(group) ?? []) connection.push(push)
+  /** Some members a turn: a client may be in many groups, and a group may have many members. */
+  async #tellChanged(): Promise<void> {
+    let left = 0
+    for (const consumerGroup of this.#changed) {
+      if (left === 0) left = await nextTellings()
+      this.#changed.delete(consumerGroup)
+      const fields = writeFields(CONSUMER_GROUP, { consumerGroup })
+      const push: Push = { code: REQUEST.notifyConsumersChanged, fields }
+      for (const connection of this.#consumers.get(consumerGroup) ?? []) {
+        if (left === 0) left = await nextTellings()
+        left--
+        connection.push(push)
+      }
+    }
+    this.#isTelling = false
   }
 
   #closeOverdue(deadlines: RemotingDeadlines): void {
@@ -144,3 +153,7 @@ export class RemotingGateway implements Gateway {
     }
   }
 }
+
+/** A new turn of the event loop. @returns how many members are told in it */
+const nextTellings = (): Promise<number> =>
+  new Promise((resolve) => setImmediate(() => resolve(TOLD_AT_ONCE_MAX)))

@@ -1,4 +1,5 @@
 import test from 'ava'
+import { Connection } from '../../../src/gateway/remoting/connection.ts'
 import type { Command } from '../../../src/remoting/command.ts'
 import { decodeConsumerIds } from '../../../src/remoting/requests/clients.ts'
 import {
@@ -222,4 +223,44 @@ test('a client that goes while its heartbeat is served is no member', async (t) 
   await drain(front)
   await new Promise((resolve) => setImmediate(resolve))
   t.deepEqual(await front.broker.clients.list(), [])
+})
+
+test('a heartbeat with more groups, or a longer body, than one turn may serve is refused in words', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const groups = Array.from({ length: 1001 }, (_, i) => ({ group: `G${i}` }))
+  const many = await heartbeat(connection, 'c1', groups)
+  t.regex(many.remark!, /names 1001 consumer groups; 1000 are the most/)
+  const topics = { T: 'x'.repeat(256 * 1024) }
+  const long = await heartbeat(connection, 'c1', [{ group: 'G', topics }])
+  t.regex(long.remark!, /a request with a body of \d+ bytes; 262144 are the most/)
+  t.is((await heartbeat(connection, 'c1', [{ group: 'G' }])).code, 0)
+})
+
+test('members of many groups are told some a turn, and of each change', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const { heard, onPush } = pushes()
+  const groups = Array.from({ length: 600 }, (_, i) => ({ group: `G${i}` }))
+  await heartbeat(await connect({ onPush }), 'c1', groups)
+  await eventually(async () => (heard.length >= 600 ? true : undefined))
+  const perTurn: number[] = []
+  const { prototype } = Connection
+  const { push } = prototype
+  t.teardown(() => {
+    prototype.push = push
+  })
+  prototype.push = function (this: Connection, message) {
+    if (perTurn.length === 0)
+      setImmediate(function count() {
+        perTurn.push(0)
+        if (heard.length < 1800) setImmediate(count)
+      })
+    if (perTurn.length === 0) perTurn.push(0)
+    perTurn[perTurn.length - 1]!++
+    push.call(this, message)
+  }
+  await heartbeat(await connect({ onPush }), 'c2', groups)
+  await eventually(async () => (heard.length >= 1800 ? true : undefined))
+  t.is(heard.length, 1800)
+  t.true(Math.max(...perTurn) <= 512)
 })

@@ -30,11 +30,20 @@ export const clientRequests: RequestTable = new Map<number, Serve>([
   [REQUEST.checkClientConfig, checkConfig],
 ])
 
+/** Groups of one client: each is compared with its other members when the client changes. */
+const CONSUMERS_MAX = 1000
+
 /** Answered only once the registration holds: clients ask for the group's members right after. */
 async function heartbeat(call: Call): Promise<Answer> {
   const beat = decodeHeartbeat(call.body)
   if (beat.clientId === '') {
     throw new BrokerError('ARGUMENT_INVALID', "the heartbeat lacks 'clientID'")
+  }
+  if (beat.consumers.length > CONSUMERS_MAX) {
+    throw new BrokerError(
+      'ARGUMENT_INVALID',
+      `the heartbeat names ${beat.consumers.length} consumer groups; ${CONSUMERS_MAX} are the most`,
+    )
   }
   for (const consumer of beat.consumers) authorizeConsumer(call, consumer)
   const consumers: ConsumerEntry[] = []
