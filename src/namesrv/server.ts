@@ -14,7 +14,7 @@ import {
 } from '../remoting/frame.ts'
 import { LargeFrames } from '../remoting/large-frames.ts'
 import { Outbox } from '../remoting/outbox.ts'
-import { PartialFrames } from '../remoting/partial-frames.ts'
+import { PARTIAL_BYTES_PER_MS, PartialFrames } from '../remoting/partial-frames.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import { checkCaller, delayOfRefusal } from './caller.ts'
 import { FirstUse } from './first-use.ts'
@@ -78,8 +78,9 @@ export class NameServer implements Gateway {
       for (const address of this.routes.expire(now))
         this.#announce('namesrv.broker_expired', address)
       for (const connection of this.#connections) {
-        const { heardMs, firstHeardMs = now, hasSentFrame } = connection
-        const isLate = !hasSentFrame && now - firstHeardMs >= introductionMs
+        const { heardMs, firstHeardMs = now, hasSentFrame, partialBytes } = connection
+        const allowedMs = introductionMs + Math.floor(partialBytes / PARTIAL_BYTES_PER_MS)
+        const isLate = !hasSentFrame && now - firstHeardMs >= allowedMs
         if (isLate || now - heardMs >= idleMs) connection.destroy()
       }
     })
@@ -218,6 +219,10 @@ class NameServerConnection {
       options.onGone()
     })
     socket.resume()
+  }
+
+  get partialBytes(): number {
+    return this.#splitter.partialBytes
   }
 
   /** Whoever signed as a broker or an operator may send large tables. */

@@ -97,6 +97,11 @@ export class FrameSplitter {
     if (at < chunk.length) this.#keep(chunk, at, chunk.length)
   }
 
+  /** What came of a frame that is not whole yet. */
+  get partialBytes(): number {
+    return this.#pendingBytes
+  }
+
   /** Lets go of a partial frame: its end will not come. */
   close(): void {
     this.#letGo()

@@ -4,6 +4,12 @@
 
 const BYTES_MAX = 256 * 1024 * 1024
 
+/**
+ * A first command that is large comes no faster than its client's link: what came of it adds to the time that it has,
+ * as if the link took 256 kbit/s.
+ */
+export const PARTIAL_BYTES_PER_MS = 32
+
 interface PartialFrame {
   readonly bytes: number
   readonly drop: () => void

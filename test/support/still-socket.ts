@@ -7,6 +7,7 @@ export class StillSocket implements GatewaySocket {
   readonly localAddress = '10.0.0.1'
   readonly unsentBytes = 0
   readonly written: Buffer[] = []
+  isClosed = false
   #data: (chunk: Buffer) => void = () => {}
   #close: (error: Error | undefined) => void = () => {}
 
@@ -35,6 +36,7 @@ export class StillSocket implements GatewaySocket {
   }
 
   destroy(): void {
+    this.isClosed = true
     this.#close(undefined)
   }
 

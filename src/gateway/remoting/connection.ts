@@ -27,7 +27,7 @@ import { HeaderScan } from '../../remoting/header-scan.ts'
 import type { LargeFrames } from '../../remoting/large-frames.ts'
 import { readFields } from '../../remoting/layout.ts'
 import { Outbox } from '../../remoting/outbox.ts'
-import type { PartialFrames } from '../../remoting/partial-frames.ts'
+import { PARTIAL_BYTES_PER_MS, type PartialFrames } from '../../remoting/partial-frames.ts'
 import { scanPull } from '../../remoting/pull-scan.ts'
 import { SEND, SEND_V2 } from '../../remoting/requests/send.ts'
 import type { SendResponses } from '../../remoting/send-response.ts'
@@ -66,7 +66,7 @@ const REQUEST_BODY_BYTES_MAX = 256 * 1024
 export interface RemotingDeadlines {
   /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
   readonly idleMs: number
-  /** From the first byte to the first whole command, or to the first signed one. */
+  /** From the first byte to the first whole command, or to the first signed one; more for a large one that comes. */
   readonly introductionMs: number
 }
 
@@ -194,7 +194,9 @@ export class Connection {
     const isKnown = this.#options.context.auth.anonymousAllowed
       ? this.#hasSentFrame
       : this.#identity.isVerified
-    if (isKnown || nowMs - (this.#firstHeardMs ?? nowMs) < introductionMs) return undefined
+    const allowedMs =
+      introductionMs + Math.floor(this.#splitter.partialBytes / PARTIAL_BYTES_PER_MS)
+    if (isKnown || nowMs - (this.#firstHeardMs ?? nowMs) < allowedMs) return undefined
     return `did not show what it is within ${introductionMs} ms`
   }
 

@@ -1,9 +1,19 @@
 import test from 'ava'
 import { BrokerError, ERROR_CODES } from '../../../src/errors.ts'
 import { responseCodeOf } from '../../../src/gateway/remoting/errors.ts'
+import { silentLogger } from '../../../src/log.ts'
+import { NameServer } from '../../../src/namesrv/server.ts'
 import { FRAME_BYTES_MAX_UNAUTHENTICATED } from '../../../src/remoting/frame.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
-import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import {
+  fields,
+  heartbeat,
+  pull,
+  send,
+  sendFrame,
+  startFrontEnd,
+} from '../../support/native-front-end.ts'
+import { StillSocket } from '../../support/still-socket.ts'
 import { eventually } from '../../support/waiting.ts'
 
 const WRITER = { accessKey: 'writer', secretKey: '12345678' }
@@ -221,6 +231,22 @@ test('a peer that has sent a byte and no command is let go after its time, one t
   clock.advance(5_000)
   while (gateway.connections > 1) await new Promise((resolve) => setImmediate(resolve))
   t.is((await send(client, { topic: 'T' })).code, 0)
+})
+
+test('a large first command over a slow link has the more time the more of it came', async (t) => {
+  const { gateway, clock } = await startFrontEnd(t, { introductionMs: 10_000 })
+  const nameServer = new NameServer({ clock, log: silentLogger }, { introductionMs: 10_000 })
+  const frame = sendFrame(1, { topic: 'T', body: Buffer.alloc(1024 * 1024) })
+  for (const server of [gateway, nameServer]) {
+    const socket = new StillSocket()
+    server.accept(socket)
+    socket.receive(frame.subarray(0, 640 * 1024))
+    clock.advance(25_000)
+    t.false(socket.isClosed)
+    clock.advance(10_000)
+    t.true(socket.isClosed)
+  }
+  await nameServer.close(0)
 })
 
 test('where there are users a peer has to sign within its time', async (t) => {
