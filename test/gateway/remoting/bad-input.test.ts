@@ -180,7 +180,7 @@ test('a peer that never reads its answers is not read any longer', async (t) => 
   t.true(messagesOut < 500 * 20, `${messagesOut} messages were read for a peer that reads none`)
 })
 
-/** Waits for a message, with a body of 1 MiB. */
+/** Waits for a message, with the longest body that a request may have. */
 const heldPull = (): Buffer =>
   encodeCommand(
     requestHeader({
@@ -191,7 +191,7 @@ const heldPull = (): Buffer =>
         ...{ sysFlag: 6, commitOffset: 0, suspendTimeoutMillis: 15_000, subscription: '*' },
       }),
     }),
-    Buffer.alloc(1024 * 1024),
+    Buffer.alloc(256 * 1024),
     CODEC_BINARY,
   )
 
@@ -202,14 +202,14 @@ test('a peer whose waiting requests take too much memory is not read any longer'
   const held = heldPull()
   const peer = await raw()
   const idle = clock.pending
-  for (let i = 0; i < 24; i++) peer.send(held)
+  for (let i = 0; i < 96; i++) peer.send(held)
   // Every held pull has a timer of its own.
-  await eventually(async () => (clock.pending - idle >= 16 ? true : undefined))
+  await eventually(async () => (clock.pending - idle >= 64 ? true : undefined))
   for (let i = 0; i < 20; i++) t.is((await send(healthy, { topic: 'T' })).code, 0)
-  t.true(clock.pending - idle <= 17, 'pulls beyond the limit are still read')
+  t.true(clock.pending - idle <= 65, 'pulls beyond the limit are still read')
   t.is(peer.unread.length, 0)
   clock.advance(15_000)
-  t.true((await peer.read(16 * 100)).length >= 16 * 100)
+  t.true((await peer.read(64 * 100)).length >= 64 * 100)
 })
 
 test.serial('a held pull keeps nothing of the body that came with it', async (t) => {
@@ -221,15 +221,15 @@ test.serial('a held pull keeps nothing of the body that came with it', async (t)
   gc()
   const before = process.memoryUsage().arrayBuffers
   const idle = clock.pending
-  for (let i = 0; i < 12; i++) peer.send(heldPull())
-  await eventually(async () => (clock.pending - idle === 12 ? true : undefined))
+  for (let i = 0; i < 48; i++) peer.send(heldPull())
+  await eventually(async () => (clock.pending - idle === 48 ? true : undefined))
   // An array's memory goes some time after the array.
   const kept = await eventually(async () => {
     gc()
     const bytes = process.memoryUsage().arrayBuffers - before
     return bytes < 6 * 1024 * 1024 ? bytes : undefined
   })
-  t.is(clock.pending - idle, 12, `${kept} bytes are kept`)
+  t.is(clock.pending - idle, 48, `${kept} bytes are kept`)
 })
 
 test('partial frames cost the oldest of them its connection when they take too much together', async (t) => {
