@@ -96,9 +96,17 @@ function whenLost(connection: Connection, address: string): AbortSignal {
   return lost.signal
 }
 
-/** rhea has no way to let go of a peer that says nothing. */
-const hangUp = (connection: Connection): void =>
-  (connection as { socket?: { destroy(): void } }).socket?.destroy()
+interface Insides {
+  readonly socket?: { destroy(): void }
+  readonly heartbeat_in?: NodeJS.Timeout
+}
+
+/** rhea has no way to let go of a peer that says nothing, and would go on waiting for its heartbeats. */
+function hangUp(connection: Connection): void {
+  const { socket, heartbeat_in: heartbeat } = connection as Insides
+  socket?.destroy()
+  clearTimeout(heartbeat)
+}
 
 const settled = <T>(
   run: (resolve: (value: T) => void, reject: (error: unknown) => void) => void,

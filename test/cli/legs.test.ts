@@ -334,6 +334,22 @@ for (const [what, leg, isUnheard, words] of [
   })
 }
 
+for (const words of [
+  ['pub', 'orders', 'x'],
+  ['sub', 'orders', '--from', 'first', '-c', '1'],
+]) {
+  test(`${words[0]} over amqp leaves nothing that holds its process when it is done`, async (t) => {
+    t.timeout(30_000, 'the command waits for something else')
+    await done('pub', 'orders', 'x')
+    const child = spawn(process.execPath, [TRIVET, ...words, ...via('amqp')], {
+      env: plainEnv(),
+      stdio: 'ignore',
+    })
+    t.teardown(() => child.kill('SIGKILL'))
+    t.deepEqual(await once(child, 'exit'), [0, null])
+  })
+}
+
 for (const [what, end] of [
   ['link', ({ sender }: EventContext) => sender!.close()],
   ['session', ({ session }: EventContext) => session!.close()],
