@@ -275,6 +275,10 @@ export class Connection {
     this.#lateAnswer = this.#options.context.clock.after(delayMs, () => {
       this.#answerError({ code, opaque, codec, flag }, error)
       this.#outbox.end()
+      // Read on, for its end; what else it sends is refused unseen.
+      this.#isClosing = true
+      this.#lateAnswer = undefined
+      this.#balance()
     })
   }
 
