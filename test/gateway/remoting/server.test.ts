@@ -43,7 +43,7 @@ test('unsigned and wrongly signed requests are refused where there are users', a
 })
 
 test('wrong signatures beyond the first few are answered late, and right ones of the same address at once', async (t) => {
-  const { connect, clock } = await startFrontEnd(t, { users })
+  const { gateway, connect, clock } = await startFrontEnd(t, { users })
   const liar = await connect({ credentials: { ...WRITER, secretKey: 'guessed-it' } })
   for (let guess = 0; guess < 20; guess++) t.is((await send(liar, { topic: 'T' })).code, 16)
   let isAnswered = false
@@ -60,6 +60,7 @@ test('wrong signatures beyond the first few are answered late, and right ones of
   }
   t.is((await late).code, 16)
   await unread
+  while (gateway.connections > 1) await new Promise((resolve) => setImmediate(resolve))
 })
 
 test('whoever has signed rightly is not made to wait for a request whose signature is wrong', async (t) => {
