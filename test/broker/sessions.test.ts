@@ -72,7 +72,7 @@ test('the state is copied, and it and its id have limits', async (t) => {
   state.fill(0)
   t.is(text(await broker.sessions.load('c')), 'mine')
   t.is(await codeOf(broker.sessions.save('', state)), 'ARGUMENT_INVALID')
-  t.is(await codeOf(broker.sessions.save('c', Buffer.alloc(5 * 1024 * 1024))), 'ARGUMENT_INVALID')
+  t.is(await codeOf(broker.sessions.save('c', Buffer.alloc(33 * 1024 * 1024))), 'ARGUMENT_INVALID')
 })
 
 test('a save that fails is not forgotten for an earlier one that succeeds after it', async (t) => {
