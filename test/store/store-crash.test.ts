@@ -58,16 +58,16 @@ async function liveMany(
   t.pass()
 }
 
-test('crashes lose nothing that was promised and leave no view behind', (t) => liveMany(t, 100, {}))
+test('crashes lose nothing that was promised and leave no view behind', (t) => liveMany(t, 50, {}))
 
 test('retention takes the oldest and nothing that lives', (t) =>
-  liveMany(t, 60, { hasRetention: true }))
+  liveMany(t, 30, { hasRetention: true }))
 
 test('a key-value store that loses, rots and refuses is built again', (t) =>
-  liveMany(t, 60, { hasRot: true, hasRetention: true }))
+  liveMany(t, 30, { hasRot: true, hasRetention: true }))
 
 test('with flush async only the newest can be missing after a power cut', (t) =>
-  liveMany(t, 40, { flush: 'async' }))
+  liveMany(t, 20, { flush: 'async' }))
 
 test('retention with flush async takes nothing before what it kept of it is on the disk', (t) =>
-  liveMany(t, 40, { flush: 'async', hasRetention: true }))
+  liveMany(t, 20, { flush: 'async', hasRetention: true }))

@@ -378,6 +378,7 @@ test('incomplete deliveries of all links together have a limit', async (t) => {
   peer.send(transfer({ handle: 0, delivery_id: 0, aborted: true }), flow({ echo: true }))
   await peer.frame('flow', links.length + 1)
   t.is(peer.came().filter(({ name }) => name === 'close').length, 0)
+  peer.send(frame('close'))
   await othersWork()
 })
 
