@@ -240,7 +240,7 @@ test('in order the message in hand is finished before a reset is followed', asyn
   }
   t.is(seen.length, 2)
   finish()
-  await untilWith(clock, () => seen.length === 5, 100)
+  await untilWith(clock, () => seen.length === 5, 20)
   t.deepEqual(seen, ['0', '1', '0', '1', '2'])
   t.is(most, 1)
 })
