@@ -214,37 +214,6 @@ test('a reset that skips messages takes away those that wait here', async (t) =>
   t.is((await subscription.next()).value!.text(), '3')
 })
 
-test('in order the message in hand is finished before a reset is followed', async (t) => {
-  const clock = new FakeClock()
-  const { fake, mq } = await pair(t, { clock })
-  for (const body of ['0', '1', '2']) fake.store('T', 0, body)
-  const seen: string[] = []
-  let finish: () => void = () => {}
-  let running = 0
-  let most = 0
-  await mq.consume({ ...G, ordered: true, concurrency: 4 }, async (delivery) => {
-    seen.push(delivery.text())
-    most = Math.max(most, ++running)
-    if (seen.length === 2) {
-      await new Promise<void>((resolve) => {
-        finish = resolve
-      })
-    }
-    running--
-  })
-  await until(() => seen.length === 2)
-  fake.reset('g', 'T', 0, 0)
-  for (let n = 0; n < 10; n++) {
-    await clock.advanceAsync(300)
-    await quiet(clock)
-  }
-  t.is(seen.length, 2)
-  finish()
-  await untilWith(clock, () => seen.length === 5, 20)
-  t.deepEqual(seen, ['0', '1', '0', '1', '2'])
-  t.is(most, 1)
-})
-
 test('a reset of another group, or of one that broadcasts, changes nothing', async (t) => {
   const { fake, mq } = await pair(t)
   fake.store('T', 0, '0')
