@@ -143,7 +143,7 @@ export class GroupTable {
         readQueues: rest.retryQueues,
         writeQueues: rest.retryQueues,
       })
-      // What was deleted meanwhile must not come back.
+      // A group that was deleted during the append must not come back.
       if (this.#groups.get(name) !== group) throw groupNotFound(name, true)
     }
     await this.#facts.write([

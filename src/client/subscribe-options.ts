@@ -33,7 +33,7 @@ export interface SubscribeOptions {
 const PREFETCH_DEFAULT = 1000
 const PREFETCH_MAX = 100_000
 
-/** `concurrency` and `signal` are told to those who begin it. */
+/** `concurrency` and `signal` go to the call that begins the consumption. */
 const NAMES: Readonly<Record<keyof SubscribeOptions | 'concurrency' | 'signal', true>> = {
   group: true,
   topic: true,

@@ -60,7 +60,7 @@ export class LinkClaim {
     older?.steal()
   }
 
-  /** The link is there; `detach` takes it down when it is stolen, which may have been meanwhile. */
+  /** The link is there; `detach` takes it down when it is stolen, at once if it was stolen before this call. */
   attached(detach: (error: ErrorDescription) => void): void {
     this.#detach = detach
     if (this.#isStolen) detach(STOLEN)

@@ -258,7 +258,7 @@ export class Sessions {
       .catch((error: Error) => failed(error))
   }
 
-  /** What a peer says went wrong, for those who look for it. */
+  /** The error that a peer gives with its end or detach, logged at debug. */
   #note(evt: string, error: PeerError | undefined): void {
     if (error === undefined) return
     const { log, connectionId } = this.#options.peer

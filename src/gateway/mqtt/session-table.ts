@@ -29,7 +29,7 @@ export interface SessionTableParts {
 
 export interface AttachRequest {
   readonly clientId: string
-  /** Who asks. */
+  /** The user that the client connected as. */
   readonly principal: Principal
   readonly clean: boolean
   readonly expiryMs: number
