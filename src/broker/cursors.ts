@@ -5,7 +5,13 @@ import type { Logger } from '../log.ts'
 import type { PullRequest } from '../model/message.ts'
 import { type LogPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
-import { type CursorState, committedOf, decodeCursor, encodeCursor } from './cursor-fact.ts'
+import {
+  type CursorState,
+  committedOf,
+  decodeCursor,
+  encodeCursor,
+  type Move,
+} from './cursor-fact.ts'
 import { FACT, type FactWriter, type LazyFact } from './fact-writer.ts'
 
 /** A group that receives per message keeps its place itself; the cursor asks for it. */
@@ -23,11 +29,9 @@ export interface Place {
 
 /**
  * A reset of a group whose members read by position: they keep places of their own and commit them, so each cursor
- * remembers where it was moved until a reader has been sent there and commits from there.
+ * remembers where it was moved until a reader has been sent there and commits from there, also over restarts.
  */
-interface Moved {
-  readonly to: QueueOffset
-  /** Up to where readers that went on from `to` were given messages; undefined: none was sent there yet. */
+interface Moved extends Move {
   reached: QueueOffset | undefined
   /** Readers that know of it. Another one at the old place, as after a connection that broke, does not yet. */
   readonly told: WeakSet<object>
@@ -81,8 +85,13 @@ export class Cursor implements LazyFact {
   }
 
   factOf(state: CursorState): Fact {
-    const value = this.isGone ? null : encodeCursor(state)
+    const value = this.isGone ? null : encodeCursor(state, this.#moveOf(state))
     return { kind: FACT.cursor, key: this.#key, value }
+  }
+
+  /** A group that receives per message went on from where it was moved: there is nothing to follow any more. */
+  #moveOf(state: CursorState): Move | undefined {
+    return committedOf(state) === this.moved?.to ? this.moved : undefined
   }
 
   /** Does it have a place? One that was only asked for has none. */
@@ -122,8 +131,14 @@ export class CursorTable {
         )
         continue
       }
-      this.at(group, topic, Number(queueId)).stored = decodeCursor(value)
+      this.#load(this.at(group, topic, Number(queueId)), value)
     }
+  }
+
+  #load(cursor: Cursor, value: Uint8Array): void {
+    const { state, move } = decodeCursor(value)
+    cursor.stored = state
+    if (move !== undefined) this.#startMove(cursor, move)
   }
 
   /** The one cursor of this group on this queue. */
@@ -162,31 +177,35 @@ export class CursorTable {
     // A member that receives per message took the group on, or a reader that knows of the move went on elsewhere.
     if (cursor.committed !== moved.to || (isElsewhere && moved.told.has(reader))) {
       this.#settleMove(cursor)
+      this.#facts.mark(cursor)
       return undefined
     }
     moved.told.add(reader)
-    moved.reached ??= moved.to
+    this.#reach(cursor, moved, moved.to)
     return isElsewhere ? moved.to : undefined
   }
 
   /** The reader was given everything from its offset to below `next`. */
   given({ group, topic, queueId, offset }: PullRequest, next: QueueOffset): void {
     if (this.#moving.size === 0 || group === undefined) return
-    const moved = this.#find(group, topic, queueId)?.moved
-    if (moved?.reached === undefined || isLate(moved, offset)) return
-    if (next > moved.reached) moved.reached = next
+    const cursor = this.#find(group, topic, queueId)
+    const moved = cursor?.moved
+    if (cursor === undefined || moved?.reached === undefined || isLate(moved, offset)) return
+    this.#reach(cursor, moved, next)
   }
 
   /** True for a group that receives per message. A late commit of a place before a reset changes nothing. */
   commit(group: string, topic: string, queueId: number, offset: QueueOffset): boolean {
     const cursor = this.at(group, topic, queueId)
     const { place, stored, moved } = cursor
+    let isSettled = false
     if (moved !== undefined && place === undefined) {
       if (isLate(moved, offset)) return false
-      if (moved.reached !== undefined) this.#settleMove(cursor)
+      isSettled = moved.reached !== undefined
+      if (isSettled) this.#settleMove(cursor)
     }
     if (place !== undefined) place.commit(offset)
-    else if (stored?.next === offset && stored.unsettled.length === 0) return false
+    else if (stored?.next === offset && stored.unsettled.length === 0 && !isSettled) return false
     else cursor.stored = { next: offset, unsettled: [] }
     this.#facts.mark(cursor)
     // Where a group starts must be in the log before the messages that come after.
@@ -197,10 +216,7 @@ export class CursorTable {
   async reset(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void> {
     const cursor = this.at(group, topic, queueId)
     if (cursor.place !== undefined) cursor.place.restart(offset)
-    else {
-      cursor.moved = { to: offset, reached: undefined, told: new WeakSet() }
-      this.#moving.add(cursor)
-    }
+    else this.#startMove(cursor, { to: offset, reached: undefined })
     cursor.stored = { next: offset, unsettled: [] }
     const fact = cursor.fact()
     if (fact === undefined) this.#facts.mark(cursor)
@@ -275,6 +291,17 @@ export class CursorTable {
         if (fact !== undefined) yield fact
       }
     }
+  }
+
+  #startMove(cursor: Cursor, move: Move): void {
+    cursor.moved = { ...move, told: new WeakSet() }
+    this.#moving.add(cursor)
+  }
+
+  #reach(cursor: Cursor, moved: Moved, offset: QueueOffset): void {
+    if (moved.reached !== undefined && offset <= moved.reached) return
+    moved.reached = offset
+    this.#facts.mark(cursor)
   }
 
   #settleMove(cursor: Cursor): void {

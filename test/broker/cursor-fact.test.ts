@@ -21,7 +21,18 @@ const state = fc
 test('every place of a group is read back as it was written', (t) => {
   fc.assert(
     fc.property(state, (place) => {
-      t.deepEqual(decodeCursor(encodeCursor(place)), place)
+      t.deepEqual(decodeCursor(encodeCursor(place)), { state: place, move: undefined })
+    }),
+  )
+})
+
+const offset = fc.integer({ min: 0, max: 2 ** 52 }).map(queueOffset)
+const move = fc.record({ to: offset, reached: fc.option(offset, { nil: undefined }) })
+
+test('a reset that members have to follow is read back with the place', (t) => {
+  fc.assert(
+    fc.property(state, move, (place, reset) => {
+      t.deepEqual(decodeCursor(encodeCursor(place, reset)), { state: place, move: reset })
     }),
   )
 })
@@ -41,7 +52,7 @@ test('bytes that are no place are refused, whatever they are', (t) => {
     fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
       try {
         const place = decodeCursor(bytes)
-        t.deepEqual(decodeCursor(encodeCursor(place)), place)
+        t.deepEqual(decodeCursor(encodeCursor(place.state, place.move)), place)
       } catch (error) {
         t.is(BrokerError.from(error).code, 'STORE_CORRUPT')
       }

@@ -120,6 +120,18 @@ test('a reset moves a group and voids what it had in hand', async (t) => {
   t.is(await committed(second), 1)
 })
 
+test('what was in hand before a reset does not undo it after a restart', async (t) => {
+  const before = await start(t, 'a', 'b', 'c')
+  const received = await before.broker.receive(receiveRequest('orders', 'billing'))
+  await before.broker.cursors.reset('billing', 'orders', 0, queueOffset(1))
+  const test = await before.crash()
+  const again = await test.broker.receive(receiveRequest('orders', 'billing'))
+  t.deepEqual(bodiesOf(again), ['b', 'c'])
+  const expired = Array(3).fill('RECEIPT_EXPIRED')
+  t.deepEqual(codesOf(await test.broker.ack(receiptsOf(received))), expired)
+  t.is(await committed(test), 1)
+})
+
 test('a commit beside a group that receives only moves it forward', async (t) => {
   const test = await start(t, 'a', 'b', 'c', 'd')
   const { broker } = test

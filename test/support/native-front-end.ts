@@ -24,6 +24,8 @@ export interface NativeFrontEnd extends TestBroker {
   connect(options?: Partial<DialOptions>): Promise<RemotingConnection>
   /** Sends whatever bytes it likes. */
   raw(): Promise<RawPeer>
+  /** Serves what the disk holds now, as after a kill. */
+  crash(): Promise<NativeFrontEnd>
 }
 
 export interface FrontEndOptions extends RemotingGatewayOptions {
@@ -37,8 +39,15 @@ export async function startFrontEnd(
   t: ExecutionContext,
   options: FrontEndOptions = {},
 ): Promise<NativeFrontEnd> {
+  return serve(t, await startBroker(t, options.broker), options)
+}
+
+async function serve(
+  t: ExecutionContext,
+  host: TestBroker,
+  options: FrontEndOptions,
+): Promise<NativeFrontEnd> {
   const { broker: brokerOptions, users = {}, bend = (real) => real, ...gatewayOptions } = options
-  const host = await startBroker(t, brokerOptions)
   const { broker, clock } = host
   const auth = openAuthenticator(users, clock)
   const gateway = new RemotingGateway(
@@ -76,6 +85,7 @@ export async function startFrontEnd(
       t.teardown(() => peer.end())
       return peer
     },
+    crash: async () => serve(t, await host.crash(), options),
   }
 }
 

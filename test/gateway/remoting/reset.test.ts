@@ -5,6 +5,7 @@ import { queueOffset } from '../../../src/model/positions.ts'
 import type { Command } from '../../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { decodeQueuePositions } from '../../../src/remoting/requests/reset.ts'
+import { drain } from '../../support/broker.ts'
 import {
   fields,
   heartbeat,
@@ -15,6 +16,8 @@ import {
 } from '../../support/native-front-end.ts'
 
 interface Scene extends NativeFrontEnd {
+  /** The member, connected again to the broker as a kill left it. */
+  restart(): Promise<Scene>
   readonly connection: RemotingConnection
   reset(asked: Readonly<Record<string, string | number | boolean>>): Promise<Command>
   commit(offset: number): Promise<Command>
@@ -30,17 +33,26 @@ async function consumed(t: ExecutionContext): Promise<Scene> {
   const front = await startFrontEnd(t)
   const connection = await front.connect()
   for (let i = 0; i < 5; i++) await send(connection, { topic: 'T' })
+  const scene = await joined(front, connection)
+  await scene.commit(5)
+  return scene
+}
+
+async function joined(front: NativeFrontEnd, connection: RemotingConnection): Promise<Scene> {
   await heartbeat(connection, 'c1', [{ group: 'G', topics: { T: '*' } }])
   const commit = (commitOffset: number): Promise<Command> =>
     connection.request(15, {
       fields: fields({ consumerGroup: 'G', topic: 'T', queueId: 0, commitOffset }),
     })
-  await commit(5)
   const all = { group: 'G', topic: 'T', timestamp: 0, isForce: true }
   return {
     ...front,
     connection,
     commit,
+    restart: async () => {
+      const next = await front.crash()
+      return joined(next, await next.connect())
+    },
     committed: () => front.broker.cursors.committed('G', 'T', 0),
     reset: (asked) => connection.request(222, { fields: fields({ ...all, ...asked }) }),
   }
@@ -208,4 +220,43 @@ test('a reset that per-message members went on from is not told to a client that
   t.is(received.length, 5)
   await broker.ack(received.map(({ receipt }) => receipt))
   t.is((await pull(connection, { topic: 'T', offset: 5 })).code, 19)
+})
+
+test('a late commit after a restart does not undo a move, and the member is sent to the new place', async (t) => {
+  const before = await consumed(t)
+  await before.reset({})
+  const { connection, commit, committed } = await before.restart()
+  t.is((await commit(5)).code, 0)
+  t.is(await committed(), queueOffset(0))
+  const told = await pull(connection, { topic: 'T', offset: 5 })
+  t.is(told.code, 21)
+  t.deepEqual(offsets(told), [0, 0, 5])
+})
+
+test('a member that followed a move commits from there after a restart', async (t) => {
+  const before = await consumed(t)
+  await before.reset({})
+  await pull(before.connection, { topic: 'T', offset: 5 })
+  await pull(before.connection, { topic: 'T', offset: 0, max: 2 })
+  before.clock.advance(1000)
+  await drain(before)
+  const { commit, committed } = await before.restart()
+  await commit(5)
+  t.is(await committed(), queueOffset(0))
+  await commit(2)
+  t.is(await committed(), queueOffset(2))
+})
+
+test('a move that members followed is forgotten, also after a restart', async (t) => {
+  const before = await consumed(t)
+  await before.reset({})
+  await pull(before.connection, { topic: 'T', offset: 5 })
+  await pull(before.connection, { topic: 'T', offset: 0, max: 2 })
+  await before.commit(0)
+  before.clock.advance(1000)
+  await drain(before)
+  const { connection, commit, committed } = await before.restart()
+  t.is((await pull(connection, { topic: 'T', offset: 5 })).code, 19)
+  await commit(5)
+  t.is(await committed(), queueOffset(5))
 })
