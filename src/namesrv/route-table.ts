@@ -5,6 +5,7 @@ import { AUTO_CREATE_TOPIC, isDeadLetterTopic, isRetryTopic } from '../model/nam
 import { PERM_INHERIT, PERM_READ_WRITE, PERM_WRITE, type TopicDefinition } from '../model/topic.ts'
 import type { BrokerAddresses, RouteQueues, TopicRoute } from '../remoting/requests/route.ts'
 import type { DataVersion, TopicTable } from '../remoting/requests/topics.ts'
+import { ClosedTopics } from './closed-topics.ts'
 
 export interface BrokerKey {
   readonly clusterName: string
@@ -56,17 +57,15 @@ export class RouteTable {
   readonly #topics = new Map<string, Map<string, TopicDefinition>>()
   /** The same by broker name: its topics. */
   readonly #topicsOf = new Map<string, Set<string>>()
-  /**
-   * By broker name: topics that an operator closed for writing, and the permission that their broker gives them. It
-   * holds while the broker lives and tells nothing else of the topic.
-   */
-  readonly #closed = new Map<string, Map<string, number>>()
+  readonly #closed: ClosedTopics
   readonly #topicsMax: number
   /** As `TOPICS_MAX` counts them. */
   #count = 0
 
   constructor(topicsMax = TOPICS_MAX) {
     this.#topicsMax = topicsMax
+    // Twice as many as live brokers have at most: those of brokers that are away besides.
+    this.#closed = new ClosedTopics(2 * topicsMax)
   }
 
   /**
@@ -100,7 +99,14 @@ export class RouteTable {
     return broker.version
   }
 
+  /** The broker signs off: what an operator closed of it is open when it comes again, as with Apache's name server. */
   unregister(address: string): boolean {
+    const broker = this.#brokers.get(address)
+    if (broker?.brokerId === MASTER_ID) this.#closed.open(broker.brokerName)
+    return this.#remove(address)
+  }
+
+  #remove(address: string): boolean {
     const broker = this.#brokers.get(address)
     if (broker === undefined) return false
     this.#brokers.delete(address)
@@ -108,7 +114,6 @@ export class RouteTable {
     const members = this.#members.get(brokerName)
     if (members?.get(brokerId) === broker) members.delete(brokerId)
     if (members?.size === 0) this.#members.delete(brokerName)
-    if (brokerId === MASTER_ID) this.#closed.delete(brokerName)
     if (brokerId === MASTER_ID || !this.#members.has(brokerName)) this.#dropTopics(brokerName)
     return true
   }
@@ -116,7 +121,7 @@ export class RouteTable {
   /** @returns addresses of the brokers that registered through it and are gone with it */
   unregisterConnection(connection: object): string[] {
     const gone = [...this.#brokers.values()].filter((broker) => broker.connection === connection)
-    return gone.map(({ address }) => address).filter((address) => this.unregister(address))
+    return gone.map(({ address }) => address).filter((address) => this.#remove(address))
   }
 
   /** @returns addresses of the brokers that were silent for too long */
@@ -124,7 +129,7 @@ export class RouteTable {
     const silent = [...this.#brokers.values()].filter(
       ({ seenMs, expiryMs }) => nowMs - seenMs >= expiryMs,
     )
-    return silent.map(({ address }) => address).filter((address) => this.unregister(address))
+    return silent.map(({ address }) => address).filter((address) => this.#remove(address))
   }
 
   /** undefined when no broker has it. */
@@ -180,16 +185,12 @@ export class RouteTable {
   /** Takes a broker out of what producers see, or puts it back. @returns how many topics it has */
   setWritable(brokerName: string, isWritable: boolean): number {
     const topics = this.#topicsOf.get(brokerName) ?? new Set()
-    const closed = this.#closed.get(brokerName) ?? new Map<string, number>()
-    if (isWritable) this.#closed.delete(brokerName)
-    else this.#closed.set(brokerName, closed)
-    for (const topic of topics) {
-      const queues = this.#topics.get(topic)!
-      const definition = queues.get(brokerName)!
-      // Closed twice, what the broker gives is what it gave before the first time.
-      if (!isWritable && !closed.has(topic)) closed.set(topic, definition.perm)
+    const definitions = [...topics].map((topic) => this.#topics.get(topic)!.get(brokerName)!)
+    if (isWritable) this.#closed.open(brokerName)
+    else if (topics.size > 0) this.#closed.close(brokerName, definitions)
+    for (const definition of definitions) {
       const perm = isWritable ? PERM_READ_WRITE : definition.perm & ~PERM_WRITE
-      queues.set(brokerName, { ...definition, perm })
+      this.#topics.get(definition.name)!.set(brokerName, { ...definition, perm })
     }
     return topics.size
   }
@@ -255,19 +256,8 @@ export class RouteTable {
     }
     this.#checkRoom(after.size - before.size)
     if (isWhole) this.#dropTopics(brokerName)
-    for (const topic of topics) this.#setTopic(brokerName, this.#asClosed(brokerName, topic))
-    const closed = this.#closed.get(brokerName)
-    // One that is deleted and made again is another topic.
-    for (const topic of closed?.keys() ?? []) if (!after.has(topic)) closed?.delete(topic)
-  }
-
-  /** A topic that was closed for writing stays so until its broker gives it another permission. */
-  #asClosed(brokerName: string, topic: TopicDefinition): TopicDefinition {
-    const closed = this.#closed.get(brokerName)
-    if (closed === undefined || !closed.has(topic.name)) return topic
-    if (closed.get(topic.name) === topic.perm) return { ...topic, perm: topic.perm & ~PERM_WRITE }
-    closed.delete(topic.name)
-    return topic
+    for (const topic of topics) this.#setTopic(brokerName, this.#closed.asClosed(brokerName, topic))
+    this.#closed.keepOnly(brokerName, after)
   }
 
   #checkRoom(more: number): void {

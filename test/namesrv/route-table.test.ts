@@ -291,7 +291,32 @@ test('a closed topic is as its broker says once that gives it another permission
   t.deepEqual([permOf(routes, 'A'), permOf(routes, 'B')], [7, 6])
 })
 
-test('a broker that starts anew is open for writing', (t) => {
+test('what was closed of a broker is closed when it registers anew after its connection broke or it was silent', (t) => {
+  const routes = new RouteTable()
+  const connection = {}
+  routes.register(registration({ connection }))
+  routes.setWritable('broker-a', false)
+  routes.unregisterConnection(connection)
+  routes.register(registration())
+  t.is(permOf(routes, 'A'), 4)
+  routes.expire(120_000)
+  t.is(routes.route('A'), undefined)
+  routes.register(registration({ counter: 1, topics: [topic('A'), topic('N')] }))
+  t.deepEqual([permOf(routes, 'A'), permOf(routes, 'N')], [4, 6])
+})
+
+test('a broker that is opened while it is away is open when it registers anew', (t) => {
+  const routes = new RouteTable()
+  const connection = {}
+  routes.register(registration({ connection }))
+  routes.setWritable('broker-a', false)
+  routes.unregisterConnection(connection)
+  t.is(routes.setWritable('broker-a', true), 0)
+  routes.register(registration())
+  t.is(permOf(routes, 'A'), 6)
+})
+
+test('a broker that signs off and starts anew is open for writing', (t) => {
   const routes = new RouteTable()
   routes.register(registration())
   routes.setWritable('broker-a', false)
