@@ -35,8 +35,7 @@ export class Appender {
   }
 
   append({ messages, facts, fired, isNew }: AppendGroup): Promise<readonly Appended[]> {
-    const notes: Note[] = []
-    if (facts !== undefined) for (const fact of facts) notes.push(factNote(fact, messages))
+    const notes: Note[] = facts === undefined ? [] : notesOf(facts, messages)
     if (fired !== undefined) for (const entry of fired) notes.push(this.#firedNote(entry))
     return this.appendWith(messages, notes, undefined, notes.length > 0 && isNew !== true)
   }
@@ -171,12 +170,24 @@ const appended = (
 export const factNotes = (facts: readonly Fact[]): Note[] =>
   facts.map((fact) => ({ is: 'fact', ...fact }))
 
-/** The notes stand behind the messages of their group, so what is between them is known before it is written. */
-function factNote(fact: Fact | RecordFact, messages: readonly StoreDraft[]): Note {
-  if (!('message' in fact)) return { is: 'fact', ...fact }
-  let back = 0
-  for (let i = fact.message; i < messages.length; i++) back += recordBytes(drafted(messages[i]!))
-  return { is: 'record', kind: fact.kind, key: fact.key, back }
+function notesOf(facts: readonly (Fact | RecordFact)[], messages: readonly StoreDraft[]): Note[] {
+  let distances: readonly number[] | undefined
+  return facts.map((fact) => {
+    if (!('message' in fact)) return { is: 'fact', ...fact }
+    distances ??= distancesOf(messages)
+    return { is: 'record', kind: fact.kind, key: fact.key, back: distances[fact.message]! }
+  })
+}
+
+/** From each message to the notes behind the last one: known before it is written. */
+function distancesOf(messages: readonly StoreDraft[]): readonly number[] {
+  const distances = new Array<number>(messages.length)
+  let distance = 0
+  for (let i = messages.length - 1; i >= 0; i--) {
+    distance += recordBytes(drafted(messages[i]!))
+    distances[i] = distance
+  }
+  return distances
 }
 
 const drafted = (message: StoreDraft): RecordDraft =>
