@@ -103,7 +103,10 @@ export class SendBatch {
       const slices: Promise<readonly PublishResult[]>[] = []
       for (let at = 0; at < messages.length; at += PUBLISHED_AT_ONCE_MAX) {
         if (at > 0) await new Promise((resolve) => setImmediate(resolve))
-        slices.push(broker.publish(messages.slice(at, at + PUBLISHED_AT_ONCE_MAX)))
+        const published = broker.publish(messages.slice(at, at + PUBLISHED_AT_ONCE_MAX))
+        // One that fails before the last is published is looked at with it.
+        published.catch(() => {})
+        slices.push(published)
       }
       this.#answerTo(
         next,

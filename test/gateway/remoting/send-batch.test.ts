@@ -1,0 +1,32 @@
+import test from 'ava'
+import { BrokerError } from '../../../src/errors.ts'
+import type { GatewayContext } from '../../../src/gateway/gateway.ts'
+import { SendBatch } from '../../../src/gateway/remoting/send-batch.ts'
+import { silentLogger } from '../../../src/log.ts'
+import { RESPONSE } from '../../../src/remoting/codes.ts'
+import { CODEC_JSON } from '../../../src/remoting/frame.ts'
+import type { Outbox } from '../../../src/remoting/outbox.ts'
+import { SendResponses } from '../../../src/remoting/send-response.ts'
+import { newMessage } from '../../support/broker.ts'
+
+test.serial(
+  'a batch of several turns is answered when the broker refuses it as a whole',
+  async (t) => {
+    const refused = new BrokerError('CLOSED', 'the broker is closed')
+    const broker = { publish: () => Promise.reject(refused) }
+    const unhandled = (): void => t.fail('a rejection was left alone, which ends the process')
+    process.on('unhandledRejection', unhandled)
+    t.teardown(() => process.off('unhandledRejection', unhandled))
+    const answer = await new Promise<Buffer>((push) => {
+      const sends = new SendBatch({
+        context: { broker, log: silentLogger } as unknown as GatewayContext,
+        outbox: { push } as unknown as Outbox,
+        responses: new SendResponses({ ip: 0x7f000001, port: 10_911 }),
+        onBytes: () => {},
+      })
+      sends.add(1, CODEC_JSON, false, new Array(5000).fill(newMessage('T')))
+      sends.flush()
+    })
+    t.regex(answer.toString(), new RegExp(`"code":${RESPONSE.serviceNotAvailable}\\b`))
+  },
+)
