@@ -154,6 +154,12 @@ export class GroupQueue implements Place {
     return true
   }
 
+  /** A settlement came too late. Its consumer goes on all the same: what it was handed next may be what it fails at. */
+  answeredLate(offset: QueueOffset): void {
+    const holder = this.#unsettled.get(offset)?.holder
+    if (holder !== undefined) holder.suspect = undefined
+  }
+
   /** Settles whatever the entry waits for: its record is gone or belongs to nobody. */
   forget(entry: Entry): void {
     if (entry.state === STATE.ready) this.#takeReady(entry)

@@ -32,6 +32,8 @@ interface Held {
   readonly entry: Entry
 }
 
+type Settle = (held: Held) => SettleResult | Promise<SettleResult>
+
 export class Receiver {
   readonly #parts: ReceivingParts
   readonly #groups: GroupTable
@@ -95,6 +97,7 @@ export class Receiver {
         if (group !== undefined && queue !== undefined) touched.set(queue, group)
       }
       const isAcked = queue?.ack(receipt.queueOffset, receipt.serial) === true
+      if (!isAcked) queue?.answeredLate(receipt.queueOffset)
       results[i] = isAcked ? null : expiredReceipt(receipt)
     }
     for (const [acked, of] of touched) {
@@ -110,10 +113,7 @@ export class Receiver {
     delayMs?: number,
     handBack: HandBack = {},
   ): Promise<readonly SettleResult[]> {
-    return this.#each(receipts, (held) => {
-      clearSuspicion(held)
-      return this.#failed(held, delayMs, handBack)
-    })
+    return this.#answer(receipts, (held) => this.#failed(held, delayMs, handBack))
   }
 
   release(receipts: readonly Receipt[], handBack: HandBack = {}): Promise<readonly SettleResult[]> {
@@ -146,10 +146,7 @@ export class Receiver {
   }
 
   deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]> {
-    return this.#each(receipts, (held) => {
-      clearSuspicion(held)
-      return this.#move(held, { deadBecause: reason })
-    })
+    return this.#answer(receipts, (held) => this.#move(held, { deadBecause: reason }))
   }
 
   isBusy(group: string): boolean {
@@ -215,15 +212,29 @@ export class Receiver {
     return group
   }
 
+  /** What a consumer says of messages that it worked on, in time or too late: it goes on. */
+  #answer(receipts: readonly Receipt[], settle: Settle): Promise<readonly SettleResult[]> {
+    return this.#each(
+      receipts,
+      (held) => {
+        clearSuspicion(held)
+        return settle(held)
+      },
+      (queue, { queueOffset }) => queue.answeredLate(queueOffset),
+    )
+  }
+
   async #each(
     receipts: readonly Receipt[],
-    settle: (held: Held) => SettleResult | Promise<SettleResult>,
+    settle: Settle,
+    late: (queue: GroupQueue, receipt: Receipt) => void = () => {},
   ): Promise<readonly SettleResult[]> {
     const results = receipts.map((receipt) => {
       const group = this.#receiving.get(receipt.group)
       const queue = group?.queue(receipt.topic, receipt.queueId)
       const entry = queue?.held(receipt.queueOffset, receipt.serial)
       if (group === undefined || queue === undefined || entry === undefined) {
+        if (queue !== undefined) late(queue, receipt)
         return expiredReceipt(receipt)
       }
       return settle({ group, queue, entry })

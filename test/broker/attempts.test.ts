@@ -3,6 +3,7 @@
 import test from 'ava'
 import type { EmbeddedBroker } from '../../src/broker/broker.ts'
 import { ANY_QUEUE, type ReceivedMessage } from '../../src/model/message.ts'
+import { queueOffset } from '../../src/model/positions.ts'
 import { RecordView } from '../../src/model/record.ts'
 import {
   bodiesOf,
@@ -120,6 +121,25 @@ test('a consumer that went on after a slow message may fail at the next', async 
   await broker.abandon(receiptsOf(again.slice(1)))
   t.deepEqual(attemptsOf(await receive(broker, 'other')), { m1: 2, m2: 1, m3: 1 })
 })
+
+for (const [answer, settle] of Object.entries({
+  acknowledges: (broker: EmbeddedBroker, one: ReceivedMessage) => broker.ack([one.receipt]),
+  refuses: (broker: EmbeddedBroker, one: ReceivedMessage) => broker.nack([one.receipt]),
+})) {
+  test(`a consumer that ${answer} each message too late fails at each, until they are dead letters`, async (t) => {
+    const { broker, clock } = await startBroker(t)
+    await publish(broker, 2, 0)
+    for (let i = 0; i < 2 * (RETRIES + 1); i++) {
+      const [one] = await receive(broker, 'slow', 1)
+      clock.advance(30_000)
+      t.not((await settle(broker, one!))[0], null)
+    }
+    const dead = (offset: number) =>
+      broker.pull(pullRequest('%DLQ%billing', { offset: queueOffset(offset), waitMs: 1000 }))
+    t.is(bodiesOf(await dead(0))[0], 'm0')
+    t.deepEqual(bodiesOf(await dead(1)), ['m1'])
+  })
+}
 
 test('a lost consumer whose message was counted already loses nothing more', async (t) => {
   const { broker, clock } = await startBroker(t)
