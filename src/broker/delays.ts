@@ -18,6 +18,12 @@ const READ_AT_ONCE_MAX = 16
 const LOOK_AGAIN_MS = 60_000
 const RETRY_MS = 1000
 
+/** With its record, while that is there. */
+interface Parked {
+  readonly entry: DueEntry
+  readonly record: Buffer | undefined
+}
+
 export class Delays {
   readonly #store: MessageStore
   readonly #topics: TopicTable
@@ -81,39 +87,39 @@ export class Delays {
   }
 
   async #fire(due: readonly DueEntry[]): Promise<void> {
-    let messages: StoreDraft[] = []
-    let fired: DueEntry[] = []
+    let parked: Parked[] = []
     let bytes = 0
-    for await (const [entry, record] of this.#parked(due)) {
-      const draft = this.#destined(entry, record)
-      if (draft !== undefined) {
-        const size = draft.body.length + draft.properties.length
-        if (bytes + size > APPEND_BYTES_TARGET && fired.length > 0) {
-          await this.#store.append({ messages, fired })
-          messages = []
-          fired = []
-          bytes = 0
-        }
-        messages.push(draft)
-        bytes += size
+    for await (const one of this.#parked(due)) {
+      const size = one.record?.length ?? 0
+      if (bytes + size > APPEND_BYTES_TARGET && parked.length > 0) {
+        await this.#deliver(parked)
+        parked = []
+        bytes = 0
       }
-      fired.push(entry)
+      parked.push(one)
+      bytes += size
     }
-    if (fired.length > 0) await this.#store.append({ messages, fired })
+    if (parked.length > 0) await this.#deliver(parked)
   }
 
-  /** Each with its record, while that is there. */
-  async *#parked(due: readonly DueEntry[]): AsyncGenerator<[DueEntry, Buffer | undefined]> {
+  /** Where each goes is seen now: while records are read from the disk a topic may be deleted, and made again. */
+  async #deliver(parked: readonly Parked[]): Promise<void> {
+    const messages = parked.flatMap((one) => this.#destined(one) ?? [])
+    await this.#store.append({ messages, fired: parked.map(({ entry }) => entry) })
+  }
+
+  async *#parked(due: readonly DueEntry[]): AsyncGenerator<Parked> {
     for (let at = 0; at < due.length; at += READ_AT_ONCE_MAX) {
       const entries = due.slice(at, at + READ_AT_ONCE_MAX)
       const reads = entries.map((entry) => this.#store.readAt(entry.position))
       const records = await Promise.all(reads)
-      for (const [i, entry] of entries.entries()) yield [entry, records[i]]
+      for (const [i, entry] of entries.entries()) yield { entry, record: records[i] }
     }
   }
 
   /** undefined when there is no longer anything, or any place, to deliver. */
-  #destined({ position }: DueEntry, record: Buffer | undefined): StoreDraft | undefined {
+  #destined({ entry, record }: Parked): StoreDraft | undefined {
+    const { position } = entry
     const view = record && new RecordView(record)
     const draft = view && unparked(view)
     if (view === undefined || draft === undefined) {

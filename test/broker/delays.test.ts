@@ -253,6 +253,27 @@ test('a delayed message of a deleted topic does not come to its namesake, nor af
   t.is((await broker.status()).pendingDelayed, 0)
 })
 
+test('a message that is due while its topic is deleted and made again does not come to the namesake', async (t) => {
+  const test = await startBroker(t)
+  const { broker, clock, store } = test
+  for (let i = 0; i < 20; i++) await publish(broker, 'old', { DELAY: '1' })
+  const readAt = store.readAt.bind(store)
+  let reads = 0
+  store.readAt = async (position) => {
+    // The records of the first sixteen are read by then.
+    if (++reads === 17) {
+      await broker.topics.delete('orders')
+      await publish(broker, 'new', {})
+    }
+    return readAt(position)
+  }
+  await clock.advanceAsync(1000)
+  await broker.close()
+  const { broker: after } = await test.reopen()
+  t.deepEqual(bodiesOf(await after.pull(pullRequest('orders'))), ['new'])
+  t.is((await after.status()).pendingDelayed, 0)
+})
+
 test('a delayed message whose queue is gone goes to one that is there', async (t) => {
   const { broker, clock } = await startBroker(t)
   await broker.topics.put(topicOf('orders', 4))
