@@ -84,15 +84,8 @@ export async function openSource(
     presence.leave(from)
     if (subscribed?.isDurable === false) subscriptions.left(group)
   }
-  const join = async (): Promise<boolean> => {
-    claim.take()
-    const selection = { topic, filter: filter.expression }
-    const isOwned =
-      subscribed !== undefined && (await subscriptions.open(subscribed, selection, peer.principal))
-    await checkMode(group, peer)
-    await presence.join(from)
-    return isOwned
-  }
+  const join = (): Promise<boolean> =>
+    joinGroup(from, subscribed, claim, { peer, presence, subscriptions })
   try {
     const joined = subscribed === undefined ? join() : subscriptions.exclusively(group, join)
     const subscription = (await joined) ? group : undefined
@@ -103,6 +96,32 @@ export async function openSource(
     leave()
     throw error
   }
+}
+
+/**
+ * What may refuse the link comes before it is taken from where it is attached. Answers whether the group is its
+ * subscription's own.
+ */
+async function joinGroup(
+  from: GroupSource,
+  subscribed: SubscriptionName | undefined,
+  claim: LinkClaim,
+  parts: { peer: Peer; presence: Presence; subscriptions: Subscriptions },
+): Promise<boolean> {
+  const { group, topic, filter } = from
+  const { peer, presence, subscriptions } = parts
+  if (subscribed === undefined) {
+    await checkMode(group, peer)
+    claim.take()
+    await presence.join(from)
+    return false
+  }
+  const selection = { topic, filter: filter.expression }
+  const take = (): void => claim.take()
+  const isOwned = await subscriptions.open(subscribed, selection, peer.principal, take)
+  await checkMode(group, peer)
+  await presence.join(from)
+  return isOwned
 }
 
 /** A group that is there already goes on where it is; a new one begins at the first or at the next message. */

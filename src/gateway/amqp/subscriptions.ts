@@ -72,13 +72,20 @@ export class Subscriptions {
   }
 
   /**
-   * Before a link reads from it, and exclusively. What it selected before goes when it selects something else now. Answers
-   * whether the group is a durable subscription's own, which ends with its link; one that was there under
-   * the name is not. @throws BrokerError PERMISSION_DENIED, SUBSCRIPTION_CONFLICT
+   * Before a link reads from it, and exclusively. What it selected before goes when it selects something else
+   * now. `take` has the link from wherever it is attached: called when nothing but other links can refuse it.
+   * Answers whether the group is a durable subscription's own, which ends with its link; one that was there
+   * under the name is not. @throws BrokerError PERMISSION_DENIED, SUBSCRIPTION_CONFLICT, READ_ONLY
    */
-  async open(name: SubscriptionName, selection: Selection, principal: Principal): Promise<boolean> {
+  async open(
+    name: SubscriptionName,
+    selection: Selection,
+    principal: Principal,
+    take: () => void,
+  ): Promise<boolean> {
     const { group, containerId, isShared, isGlobal } = name
     if (!name.isDurable) {
+      take()
       // Left over from links that ended with the process.
       if (!this.#volatile.has(group)) await this.#deleteGroup(group)
       this.#volatile.add(group)
@@ -87,14 +94,22 @@ export class Subscriptions {
     const user = isGlobal ? undefined : ownerName(principal)
     const wanted: Kept = { ...selection, user, containerId, isShared, isGlobal }
     const kept = await this.#find(group)
-    if (kept !== undefined) {
-      this.#check(group, kept, wanted, principal)
-      const isSame = kept.topic === wanted.topic && kept.filter === wanted.filter
-      if (isSame && kept.user === user) return true
-      if (!isSame && this.#members.count(group) > 0) throw inUse(group, kept)
-      if (!isSame) await this.#deleteGroup(group)
-    } else if ((await this.#broker.groups.get(group)) !== undefined) return false
-    await this.#checkWritable()
+    if (kept !== undefined) this.#check(group, kept, wanted, principal)
+    const isSame = kept?.topic === wanted.topic && kept.filter === wanted.filter
+    const isKept = isSame && kept.user === user
+    const isOthers = kept === undefined && (await this.#broker.groups.get(group)) !== undefined
+    if (!isKept && !isOthers) await this.#checkWritable()
+    take()
+    if (isKept || isOthers) return isKept
+    if (kept !== undefined && !isSame) {
+      if (this.#members.count(group) > 0) throw inUse(group, kept)
+      await this.#deleteGroup(group)
+    }
+    await this.#keep(group, wanted)
+    return true
+  }
+
+  async #keep(group: string, wanted: Kept): Promise<void> {
     // Before there is a group: one without a record would be taken for another's.
     await this.#broker.sessions.save(ID_PREFIX + group, Buffer.from(JSON.stringify(wanted)))
     try {
@@ -104,7 +119,6 @@ export class Subscriptions {
       await this.#broker.sessions.delete(ID_PREFIX + group)
       throw error
     }
-    return true
   }
 
   /**

@@ -18,6 +18,7 @@ import {
   type RawPeer,
   SASL_HEADER,
   saslFrame,
+  source,
   transfer,
 } from '../../support/raw-amqp.ts'
 
@@ -140,6 +141,21 @@ test('an attach that is refused steals nothing', async (t) => {
   await one.frame('attach')
   two.send(handshake(), begin(), attachReceiver(0, '/nodes/x', { name: 'link' }))
   await two.frame('detach')
+  one.send(flow({ echo: true }))
+  await one.frame('flow')
+  t.is(named(one, 'detach').length, 0)
+})
+
+test('an attach that its subscription refuses steals nothing', async (t) => {
+  const [one, two] = (await peers(t, 2)) as [RawPeer, RawPeer]
+  const subscribe = (...capabilities: string[]): Buffer => {
+    const wanted = { address: 'orders', durable: 2, expiry_policy: 'never', capabilities }
+    return attachReceiver(0, '', { name: 'link', source: source(wanted) })
+  }
+  one.send(handshake(), begin(), subscribe('topic'))
+  await one.frame('attach')
+  two.send(handshake(), begin(), subscribe('topic', 'shared'))
+  t.is(conditionOf(await two.frame('detach')), 'amqp:illegal-state')
   one.send(flow({ echo: true }))
   await one.frame('flow')
   t.is(named(one, 'detach').length, 0)

@@ -241,7 +241,7 @@ test('a subscription without an owner, or whose user is no more, belongs to the 
     const auth = openAuthenticator(users, clock)
     const context = { broker, auth, clock, log: silentLogger }
     const subscriptions = new Subscriptions(context, new GroupMembers())
-    const opened = codeOf(subscriptions.open(name, selection, auth.ownerOf(user)!))
+    const opened = codeOf(subscriptions.open(name, selection, auth.ownerOf(user)!, () => {}))
     await opened
     await broker.groups.ensure(name.group)
     return opened
