@@ -35,6 +35,8 @@ export class Retained {
   #bytes = 0
   /** What the newest change under way came to, by topic name. */
   readonly #underWay = new Map<string, Promise<void>>()
+  /** How many changes have set out. */
+  #changes = 0
   /** By name: what goes with a deleted topic. */
   readonly #leaving = new Map<string, Leaving>()
   #watch: Disposable | undefined
@@ -104,6 +106,7 @@ export class Retained {
    * for what becomes of them: the broker has taken them, and the subscriber's stream begins behind them.
    */
   follow(changes: readonly StateChange[], published: Promise<readonly PublishResult[]>): void {
+    this.#changes++
     const last = new Map(changes.map((change) => [nameOf(change), change]))
     const settled: Promise<void> = published.then(
       (results) => this.#settled(last, settled, (change) => isStored(results, change)),
@@ -120,14 +123,14 @@ export class Retained {
   /** The topic's retained message; an expired one is gone. */
   async get(name: string): Promise<Delivery | undefined> {
     await this.#underWay.get(name)
+    const changes = this.#changes
     const record = await this.#broker.sessions.load(ID_PREFIX + name)
     if (record === undefined || checkRecord(record, 0, record.length, false) === 0) return undefined
     const delivery = new Delivery(record, 0)
     if (delivery.expiresMs > this.#clock.now()) return delivery
-    // One that takes its place already must not be deleted for it.
-    if (!this.#underWay.has(name) && this.#sizes.has(name)) {
-      await this.#remove(name)
-    }
+    // One that took its place meanwhile must not be deleted for it.
+    const isLast = changes === this.#changes && !this.#underWay.has(name)
+    if (isLast && this.#sizes.has(name)) await this.#remove(name)
     return undefined
   }
 
@@ -150,8 +153,12 @@ export class Retained {
 
   async #leave(one: Leaving): Promise<void> {
     const { name, topic } = one
-    while (this.#underWay.has(name)) await this.#underWay.get(name)
-    const record = await this.#broker.sessions.load(ID_PREFIX + name)
+    let record: Buffer | undefined
+    // A change may have set out while the value before it was read.
+    do {
+      await this.#underWay.get(name)
+      record = await this.#broker.sessions.load(ID_PREFIX + name)
+    } while (this.#underWay.has(name))
     // What came since, to a topic made again or to the catch-all, stays.
     if (this.#leaving.get(name) !== one) return
     this.#leaving.delete(name)

@@ -2,6 +2,7 @@
 import test from 'ava'
 import { systemClock } from '../../../src/clock.ts'
 import { BrokerError } from '../../../src/errors.ts'
+import { topicOf } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
@@ -16,6 +17,7 @@ import {
 } from '../../support/mqtt-packets.ts'
 import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
+import { eventually } from '../../support/waiting.ts'
 
 for (const version of VERSIONS) {
   test(`version ${version}: the last retained message of each matching topic comes on SUBSCRIBE, flagged`, async (t) => {
@@ -344,4 +346,87 @@ test('an expired retained message is passed over while nothing can be written, a
   t.is((await peer.readPacket()).first, 0x90)
   t.true((await peer.readPacket()).bytes.includes('r/2'))
   peer.end()
+})
+
+test('a value retained while the one before it goes with its topic stays', async (t) => {
+  const read: (() => void)[] = []
+  const stored: (() => void)[] = []
+  let isSlow = false
+  const { port, broker } = await startMqttOver(t, {
+    bend: (real) =>
+      overridden(real, {
+        sessions: overridden(real.sessions, {
+          // What goes with the topic is being read when the next value comes.
+          load: async (id) => {
+            const state = await real.sessions.load(id)
+            if (isSlow) await new Promise<void>((resolve) => read.push(resolve))
+            return state
+          },
+        }),
+        publish: async (messages, changes) => {
+          const results = await real.publish(messages, changes)
+          if (isSlow) await new Promise<void>((resolve) => stored.push(resolve))
+          return results
+        },
+      }),
+  })
+  await broker.topics.put(topicOf('orders', 1))
+  const client = await mqttClient(t, port, 4)
+  await client.publish('orders/a', 'old', { retain: true })
+  isSlow = true
+  await broker.topics.delete('orders')
+  await eventually(async () => read.length > 0 || undefined)
+  const published = client.publish('orders/a', 'new', { retain: true })
+  await eventually(async () => stored.length > 0 || undefined)
+  isSlow = false
+  for (const goOn of read) goOn()
+  // As far as the front-end goes by itself.
+  await broker.sessions.list('mqtt/retained/')
+  for (const goOn of stored) goOn()
+  await published
+  const late = await mqttClient(t, port, 4)
+  await late.subscribe('orders/#')
+  await client.publish('orders/a', 'live')
+  t.deepEqual(
+    (await late.messages(2)).map(({ text }) => text),
+    ['new', 'live'],
+  )
+})
+
+test('a value retained while an expired one is read stays', async (t) => {
+  const clock = new FakeClock()
+  const read: (() => void)[] = []
+  let isSlow = false
+  const { port } = await startMqttOver(t, {
+    clock,
+    bend: (real) =>
+      overridden(real, {
+        sessions: overridden(real.sessions, {
+          load: async (id) => {
+            const state = await real.sessions.load(id)
+            if (isSlow) await new Promise<void>((resolve) => read.push(resolve))
+            return state
+          },
+        }),
+      }),
+  })
+  const client = await mqttClient(t, port, 5)
+  const properties = { messageExpiryInterval: 1 }
+  await client.publish('r/a', 'old', { retain: true, properties })
+  clock.advance(2_000)
+  isSlow = true
+  const early = await mqttClient(t, port, 5)
+  await early.subscribe('r/#')
+  await eventually(async () => read.length > 0 || undefined)
+  isSlow = false
+  await client.publish('r/a', 'new', { retain: true })
+  for (const goOn of read) goOn()
+  await early.messages(1)
+  const late = await mqttClient(t, port, 5)
+  await late.subscribe('r/#')
+  await client.publish('r/a', 'live')
+  t.deepEqual(
+    (await late.messages(2)).map(({ text }) => text),
+    ['new', 'live'],
+  )
 })
