@@ -243,3 +243,17 @@ for (const [grant, publish, consume] of [
     }
   })
 }
+
+test('SDK: a user without admin rights sends and consumes at one broker, without a name server', async (t) => {
+  const server = await serverWithUsers(t)
+  await using mq = await connect({
+    broker: server.address('remoting'),
+    auth: { accessKey: 'rocket', secretKey: 'secret-of-rocket' },
+  })
+  await mq.send({ topic: 'orders', body: 'hello' })
+  const wanted = { group: 'billing', topic: 'orders', from: 'first' } as const
+  for await (const delivery of mq.subscribe(wanted)) {
+    t.is(delivery.text(), 'hello')
+    break
+  }
+})

@@ -3,6 +3,7 @@ import { BrokerError, ERROR_CODES } from '../../../src/errors.ts'
 import { responseCodeOf } from '../../../src/gateway/remoting/errors.ts'
 import { silentLogger } from '../../../src/log.ts'
 import { NameServer } from '../../../src/namesrv/server.ts'
+import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { FRAME_BYTES_MAX_UNAUTHENTICATED } from '../../../src/remoting/frame.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
 import {
@@ -101,13 +102,28 @@ test('the definitions of all are for admins', async (t) => {
   const { connect } = await startFrontEnd(t, { users })
   const writer = await connect({ credentials: WRITER })
   const root = await connect({ credentials: { accessKey: 'root', secretKey: 'root-secret' } })
-  for (const code of [21, 26, 28, 43, 201]) {
+  for (const code of [21, 28, 43, 201]) {
     t.is((await writer.request(code)).code, 16, String(code))
     t.is((await root.request(code)).code, 0, String(code))
   }
   const topic = fields({ topic: 'T' })
   t.is((await writer.request(215, { fields: topic })).code, 16)
   t.is((await root.request(215, { fields: topic })).code, 0)
+})
+
+test('any user is told who the broker is, and admins the rest of its settings', async (t) => {
+  const { connect } = await startFrontEnd(t, { users })
+  const writer = await connect({ credentials: WRITER })
+  const root = await connect({ credentials: { accessKey: 'root', secretKey: 'root-secret' } })
+  const namesFor = async (connection: RemotingConnection): Promise<string[]> => {
+    const text = (await connection.request(26)).body.toString().trimEnd()
+    return text.split('\n').map((line) => line.split('=')[0]!)
+  }
+  const identity = ['brokerClusterName', 'brokerName', 'brokerId']
+  t.deepEqual(await namesFor(writer), identity)
+  t.deepEqual(await namesFor(root), [...identity, 'brokerIP1', 'flushDiskType', 'brokerRole'])
+  const stranger = await connect()
+  t.is((await stranger.request(26)).code, 16)
 })
 
 test('a changed body does not match its signature', async (t) => {

@@ -5,6 +5,7 @@ import { REQUEST } from '../../../remoting/codes.ts'
 import { emitJson } from '../../../remoting/json-emitter.ts'
 import { encodeTable } from '../../../remoting/requests/key-values.ts'
 import { dataVersionOut } from '../../../remoting/requests/topics.ts'
+import { isAllowed } from '../../auth.ts'
 import { CLUSTER } from '../address.ts'
 import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
 import { tableVersion } from '../table-version.ts'
@@ -17,23 +18,33 @@ export const brokerRequests: RequestTable = new Map([
 const VERSION_NAME = 'V5_3_3'
 const VERSION_ORDINAL = 479
 
+/** Who the broker is, any user may know: routes say it too, and a client without a name server asks here. */
 async function brokerConfig(call: Call): Promise<Answer> {
-  authorize(call, 'manage', CLUSTER)
-  const { broker, clock } = call.context
+  const { broker, clock, auth } = call.context
+  const { brokerName, clusterName, brokerId } = broker.identity
+  const identity = { brokerClusterName: clusterName, brokerName, brokerId }
+  if (!isAllowed(auth, call.principal, 'manage', CLUSTER)) return settingsAnswer(identity)
   const status = await broker.status()
-  const { brokerName, clusterName, brokerId, storeHost } = broker.identity
-  const settings = {
-    brokerClusterName: clusterName,
-    brokerName,
-    brokerId,
-    brokerIP1: formatHost(storeHost).split(':')[0],
-    flushDiskType: status.flush === 'sync' ? 'SYNC_FLUSH' : 'ASYNC_FLUSH',
-    brokerRole: brokerId === 0 ? 'ASYNC_MASTER' : 'SLAVE',
-  }
-  const text = Object.entries(settings).map(([name, value]) => `${name}=${value}\n`)
   const version = emitJson(dataVersionOut(tableVersion(status, clock.now())))
-  return { fields: new Map([['version', version]]), body: Buffer.from(text.join('')) }
+  return {
+    ...settingsAnswer({
+      ...identity,
+      brokerIP1: formatHost(broker.identity.storeHost).split(':')[0],
+      flushDiskType: status.flush === 'sync' ? 'SYNC_FLUSH' : 'ASYNC_FLUSH',
+      brokerRole: brokerId === 0 ? 'ASYNC_MASTER' : 'SLAVE',
+    }),
+    fields: new Map([['version', version]]),
+  }
 }
+
+const settingsAnswer = (settings: Readonly<Record<string, unknown>>): Answer =>
+  answerBody(
+    Buffer.from(
+      Object.entries(settings)
+        .map(([name, value]) => `${name}=${value}\n`)
+        .join(''),
+    ),
+  )
 
 async function runtimeInfo(call: Call): Promise<Answer> {
   authorize(call, 'manage', CLUSTER)
