@@ -8,6 +8,8 @@ const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1000
 /** With less than this left an attempt could only say that the time is over. */
 const SHORTEST_ATTEMPT_MS = 50
+/** An attempt that the end of the time cut off so soon says less than the error of the one before it. */
+const TELLING_ATTEMPT_MS = 500
 
 /** What is left of a time that begins now, whenever it is asked; at least 1. */
 export function timeLeft(clock: Clock, timeoutMs: number): () => number {
@@ -24,7 +26,8 @@ export interface AttemptOptions {
 
 /**
  * `attempt` is told what is left of the time whenever it asks, and the error of the attempt before. Rejects
- * with the last attempt's error, or the signal's reason.
+ * with the last attempt's error, or that of the one before where the end of the time cut the last one short, or the
+ * signal's reason.
  */
 export async function withRetries<T>(
   options: AttemptOptions,
@@ -35,11 +38,14 @@ export async function withRetries<T>(
   const backOff = new BackOff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
   let failed: BrokerError | undefined
   for (;;) {
+    const beganWithMs = leftMs()
     try {
       return await attempt(leftMs, failed)
     } catch (thrown) {
       if (signal?.aborted) throw signal.reason
       if (!(thrown instanceof BrokerError) || !thrown.retryable) throw thrown
+      const isCutShort = thrown.code === 'TIMED_OUT' && beganWithMs < TELLING_ATTEMPT_MS
+      if (failed !== undefined && isCutShort) throw failed
       failed = thrown
     }
     const pauseMs = backOff.nextMs()

@@ -1,8 +1,10 @@
 // A client with a small server that misbehaves on demand, and waiting for what the two of them do.
+import { setTimeout } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
+import type { Clock } from '../../src/clock.ts'
 import { type Client, type ConnectOptions, connect, type Status } from '../../src/client/index.ts'
 import { REQUEST } from '../../src/remoting/codes.ts'
-import type { FakeClock } from '../support/fake-clock.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { type FakeOptions, type FakeRocketmq, startFakeRocketmq } from '../support/fake-rocketmq.ts'
 
 export interface Pair {
@@ -18,7 +20,7 @@ export async function pair(
 ): Promise<Pair> {
   const fake = await startFakeRocketmq(t, fakeOptions)
   const mq = await connect({ nameServers: fake.address, ...options })
-  t.teardown(() => mq.close({ deadlineMs: 0 }))
+  t.teardown(() => closed(mq.close({ deadlineMs: 0 }), options.clock))
   const statuses: Status[] = []
   void (async () => {
     for await (const status of mq.status()) statuses.push(status)
@@ -33,12 +35,29 @@ export async function until(isTrue: () => boolean): Promise<void> {
   while (!isTrue()) await turn()
 }
 
+/**
+ * Moves the time on until it is so. The sockets are real and need real time for an answer, so no step may come close to
+ * the deadline of a request.
+ */
 export async function untilWith(
   clock: FakeClock,
   isTrue: () => boolean,
   stepMs = 10,
 ): Promise<void> {
-  while (!isTrue()) await clock.advanceAsync(stepMs)
+  while (!isTrue()) {
+    await clock.advanceAsync(stepMs)
+    await setTimeout(1)
+  }
+}
+
+/** Moves the time on, where it is a test's, until something is closed: a last commit may follow its pull by a while. */
+export async function closed(closing: Promise<void>, clock?: Clock): Promise<void> {
+  let isClosed = false
+  const done = closing.finally(() => {
+    isClosed = true
+  })
+  if (clock instanceof FakeClock) await untilWith(clock, () => isClosed)
+  await done
 }
 
 /** Everything that has been set in motion over the sockets has arrived. */

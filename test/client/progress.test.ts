@@ -4,7 +4,7 @@ import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { PULL_FLAG } from '../../src/remoting/requests/pull.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import type { FakeRocketmq } from '../support/fake-rocketmq.ts'
-import { errorsOf, G, pair, pulls, quiet, until, untilWith } from './pairing.ts'
+import { closed, errorsOf, G, pair, pulls, quiet, until, untilWith } from './pairing.ts'
 
 /** Offsets that commits of their own told for the topic, in order. */
 const commits = (fake: FakeRocketmq): number[] =>
@@ -95,7 +95,7 @@ test('a consumer that closes commits at once', async (t) => {
   let handled = 0
   const consumer = await mq.consume(G, () => void handled++)
   await until(() => handled === 1)
-  await consumer.close()
+  await closed(consumer.close(), clock)
   t.is(fake.committed.get('g:T:0'), 1)
   t.true(fake.count(REQUEST.unregisterClient) > 0)
 })
@@ -103,18 +103,28 @@ test('a consumer that closes commits at once', async (t) => {
 test('a broker that handles a pull after the commit behind it still has the last word', async (t) => {
   const clock = new FakeClock()
   const { fake, mq } = await pair(t, { clock })
-  fake.store('T', 0, '0')
+  for (const body of ['0', '1']) fake.store('T', 0, body)
+  let isClosed = false
+  let isHandled = false
   // As Apache's broker, which has threads of their own for pulls and for commits.
   fake.intercept(REQUEST.pullMessage, async ({ fields }) => {
-    if (fields.get('topic') === 'T' && fields.get('queueOffset') === '1')
-      await until(() => commits(fake).length > 0)
+    if (fields.get('topic') === 'T' && fields.get('queueOffset') === '2') {
+      await until(() => isClosed || clock.monotonic() > 100)
+      isHandled = true
+    }
     return undefined
   })
   let handled = 0
-  const consumer = await mq.consume(G, () => void handled++)
-  await until(() => handled === 1)
-  await consumer.close()
-  t.is(fake.committed.get('g:T:0'), 1)
+  const consumer = await mq.consume(G, async ({ queueOffset }) => {
+    if (queueOffset === 1) await until(() => carried(fake).at(-1) === 1)
+    handled++
+  })
+  await until(() => handled === 2)
+  await closed(consumer.close(), clock)
+  isClosed = true
+  await until(() => isHandled)
+  await quiet(clock)
+  t.is(fake.committed.get('g:T:0'), 2)
 })
 
 test('a broker that comes back without the last commit is told again', async (t) => {
@@ -200,7 +210,7 @@ for (const { title, reset } of [
     t.is(fake.committed.get('g:T:0'), 1)
     await again.ack()
     await untilWith(clock, () => fake.committed.get('g:T:0') === 2, 100)
-    await subscription.close({ deadlineMs: 0 })
+    await closed(subscription.close({ deadlineMs: 0 }), clock)
   })
 }
 
@@ -212,6 +222,39 @@ test('a reset that skips messages takes away those that wait here', async (t) =>
   fake.reset('g', 'T', 0, 3)
   await until(() => first.isExpired)
   t.is((await subscription.next()).value!.text(), '3')
+})
+
+test('in order the message in hand is finished before a reset is followed', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock })
+  for (const body of ['0', '1', '2']) fake.store('T', 0, body)
+  const seen: string[] = []
+  let finish: () => void = () => {}
+  let running = 0
+  let most = 0
+  await mq.consume({ ...G, ordered: true, concurrency: 4 }, async (delivery) => {
+    seen.push(delivery.text())
+    most = Math.max(most, ++running)
+    if (seen.length === 2) {
+      await new Promise<void>((resolve) => {
+        finish = resolve
+      })
+    }
+    running--
+  })
+  await until(() => seen.length === 2)
+  const before = fake.count(REQUEST.getConsumerList)
+  fake.reset('g', 'T', 0, 0)
+  await until(() => fake.count(REQUEST.getConsumerList) > before)
+  for (let n = 0; n < 10; n++) {
+    await clock.advanceAsync(300)
+    await quiet(clock)
+  }
+  t.is(seen.length, 2)
+  finish()
+  await untilWith(clock, () => seen.length >= 5, 20)
+  t.deepEqual(seen, ['0', '1', '0', '1', '2'])
+  t.is(most, 1)
 })
 
 test('a reset of another group, or of one that broadcasts, changes nothing', async (t) => {

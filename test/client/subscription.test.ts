@@ -1,7 +1,7 @@
 import test from 'ava'
 import type { Delivery } from '../../src/client/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { G, pair, pulls, quiet, sharesOf, turn, until } from './pairing.ts'
+import { closed, G, pair, pulls, quiet, sharesOf, turn, until } from './pairing.ts'
 
 test('messages in hand share one deadline when the subscription closes', async (t) => {
   const clock = new FakeClock()
@@ -32,7 +32,7 @@ test('an ordered subscription closes when its message in hand is settled, whatev
   const first = (await subscription.next()).value!
   const closing = subscription.close()
   await first.ack()
-  await closing
+  await closed(closing, clock)
   t.is(fake.committed.get('g:T:0'), 1)
 })
 
@@ -45,7 +45,7 @@ test('an ordered message that is handed back while the subscription closes holds
   const closing = subscription.close()
   await quiet(clock)
   await first.nack()
-  await closing
+  await closed(closing, clock)
   t.is(fake.committed.get('g:T:0') ?? 0, 0)
 })
 
