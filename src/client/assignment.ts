@@ -1,5 +1,6 @@
 // The queues that a member reads: begins and ends their readers as its share changes, holds the locks of those
 // read in order, and commits how far each came where its pulls do not carry that soon enough.
+import { sleep } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { TagFilter } from '../model/tag-filter.ts'
 import type { QueueRef } from '../remoting/requests/queue.ts'
@@ -178,19 +179,25 @@ export class Assignment {
     }
     this.#readers.delete(queueKey(queue))
     await reader.stop()
-    // Without the lock another member may have committed further already.
-    if (this.#leases?.holds(queue) !== false) await this.#commitLast(reader).catch(() => {})
+    // Without a lock the next member may commit further at once, which a second commit would undo.
+    if (this.#leases === undefined) await this.#commit(reader).catch(() => {})
+    else if (this.#leases.holds(queue)) await this.#commitLast(reader).catch(() => {})
     await this.#leases?.give([queue]).catch(() => {})
     reader.release()
     return true
   }
 
-  /** A pull that carried less just before may be handled beside the first commit; not beside the second. */
+  /**
+   * At once; and once more where a pull that carried less is on its way, which a broker may handle beside the first.
+   */
   async #commitLast(reader: QueueReader): Promise<void> {
     const { progress } = reader
-    const isCloseBehind = this.#owner.clock.monotonic() - progress.carriedAt < COMMIT_MS
     await this.#commit(reader)
-    if (!isCloseBehind) return
+    if (!progress.isCarried) return
+    const { clock } = this.#owner
+    const waitMs = progress.carriedAt + COMMIT_MS - clock.monotonic()
+    if (waitMs <= 0) return
+    await sleep(clock, waitMs)
     progress.forget()
     await this.#commit(reader)
   }

@@ -7,6 +7,7 @@ export class Progress {
   #offset: number | undefined
   #connection: RemotingConnection | undefined
   #carriedAt = Number.NEGATIVE_INFINITY
+  #isCarried = false
 
   isTold(offset: number, connection: RemotingConnection): boolean {
     return this.#offset === offset && this.#connection === connection
@@ -32,5 +33,16 @@ export class Progress {
   carry(offset: number, connection: RemotingConnection, at: number): void {
     this.tell(offset, connection)
     this.#carriedAt = at
+    this.#isCarried = true
+  }
+
+  /** The pull is answered: what it carried is the broker's. */
+  carried(): void {
+    this.#isCarried = false
+  }
+
+  /** A pull that carried it has no answer: the broker may not have looked at it yet. */
+  get isCarried(): boolean {
+    return this.#isCarried
   }
 }

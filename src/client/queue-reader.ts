@@ -272,7 +272,9 @@ export class QueueReader implements Settlement {
         if (signal.aborted) return
         const began = this.#owner.clock.monotonic()
         const from = this.#window.next
-        this.#take(await this.#pull(signal))
+        const answer = await this.#pull(signal)
+        this.progress.carried()
+        this.#take(answer)
         backOff.reset()
         // A broker that answers at once with nothing must not be asked in a tight loop.
         const isIdle = this.#window.next === from && this.#owner.clock.monotonic() - began < IDLE_MS

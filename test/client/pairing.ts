@@ -1,8 +1,8 @@
 // A client with a small server that misbehaves on demand, and waiting for what the two of them do.
 import { setTimeout } from 'node:timers/promises'
 import type { ExecutionContext } from 'ava'
-import type { Clock } from '../../src/clock.ts'
 import { type Client, type ConnectOptions, connect, type Status } from '../../src/client/index.ts'
+import type { Clock } from '../../src/clock.ts'
 import { REQUEST } from '../../src/remoting/codes.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { type FakeOptions, type FakeRocketmq, startFakeRocketmq } from '../support/fake-rocketmq.ts'
