@@ -413,6 +413,23 @@ test('a parked message of a dropped topic does not outlive its segment', async (
   )
 })
 
+test('a parked message whose topic is dropped at the moment that its segment goes is not moved behind the drop', async (t) => {
+  const clock = new FakeClock()
+  const store = await open(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const dueMs = clock.now() + DAY_MS
+  await store.append({ messages: [draft('dropped', 'parked', { dueMs })] })
+  await load(store, 'T', 1024)
+  const dropping = store.dropQueues('dropped')
+  clock.advance(60_000)
+  await dropping
+  await check(clock, () => store.status().logStart > 0)
+  const left = await Promise.all(store.due(dueMs, 10).map(({ position }) => store.readAt(position)))
+  t.deepEqual(
+    left.filter((record) => !store.isDropped(new RecordView(record!))),
+    [],
+  )
+})
+
 /** Whose files cannot be removed while it sticks. */
 function stickyDisk(): { readonly disk: Disk; readonly stick: (isStuck: boolean) => void } {
   let isStuck = false

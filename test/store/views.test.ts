@@ -1,4 +1,5 @@
 import test from 'ava'
+import { DROP_KIND } from '../../src/store/dropped-topics.ts'
 import { prefixRange } from '../../src/store/keys.ts'
 import { liveBlocks } from '../../src/store/live-blocks.ts'
 import { SealedKeyValue } from '../../src/store/sealed.ts'
@@ -76,4 +77,13 @@ test('trimmed blocks stay until a batch says that they are trimmed: a kill betwe
   await save()
   await views.clearGarbage()
   t.is(await countOf('B'), 2)
+})
+
+test('whenever a batch is written that lacks a drop, it says that what the drop is about is no more', async (t) => {
+  const { views } = await opened()
+  views.dropTopic('gone', 100)
+  const trimming = views.trimBefore(200)
+  t.true(views.trimmedTo === 200 || views.facts.get(DROP_KIND, 'gone') !== undefined)
+  await trimming
+  t.is(views.facts.get(DROP_KIND, 'gone'), undefined)
 })
