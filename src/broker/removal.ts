@@ -3,7 +3,7 @@
 // and the definition go with one append: old messages never show under a new topic.
 import { BrokerError } from '../errors.ts'
 import { groupOfTopic, isRetryTopic, retryTopic } from '../model/names.ts'
-import type { Fact, MessageStore } from '../store/store.ts'
+import type { Fact, MessageStore, StoreStatus } from '../store/store.ts'
 import type { CursorTable } from './cursors.ts'
 import { FACT, type FactWriter } from './fact-writer.ts'
 import { type GroupTable, groupGone } from './groups.ts'
@@ -84,13 +84,16 @@ export class Removal {
    * again meanwhile starts a new queue. Its entries are the store's.
    */
   async binding(filter: string, owner: string | undefined): Promise<void> {
+    if (owner !== undefined) checkNotBusy(this.#store.status())
     await this.#lightQueues.unbind(filter, owner, (gone) => this.#endReaders(gone))
   }
 
   /** What is forgotten cannot be brought back when the store refuses. */
   #checkWritable(): void {
-    const { writable, reason } = this.#store.status()
+    const status = this.#store.status()
+    const { writable, reason } = status
     if (!writable) throw new BrokerError('READ_ONLY', reason ?? 'the store is read-only')
+    checkNotBusy(status)
   }
 
   async #dropQueue(
@@ -109,6 +112,10 @@ export class Removal {
     this.#locks.dropTopic(topic)
     return this.#cursors.dropTopic(topic)
   }
+}
+
+function checkNotBusy({ isBusy }: StoreStatus): void {
+  if (isBusy) throw new BrokerError('BUSY', 'too much waits for the disk: try again soon')
 }
 
 function* inTurn(...lists: readonly Iterable<Fact>[]): Generator<Fact> {

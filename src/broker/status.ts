@@ -3,7 +3,7 @@ import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
 import type { BrokerParts } from './broker.ts'
 
 export function brokerStatus(identity: BrokerIdentity, parts: BrokerParts): BrokerStatus {
-  const { pendingDue, ...store } = parts.store.status()
+  const { pendingDue, isBusy: _, ...store } = parts.store.status()
   return {
     identity,
     startedAtMs: parts.startedAtMs,

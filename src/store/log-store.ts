@@ -308,6 +308,7 @@ export class LogStore implements MessageStore {
       flush: this.#flush,
       writable: log.writable,
       reason: log.reason,
+      isBusy: this.#appender.isBusy,
       logStart: log.start,
       logEnd: log.end,
       diskBytes: log.diskBytes,

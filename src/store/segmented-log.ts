@@ -149,6 +149,9 @@ class SegmentedLog implements CommitLog {
   get unsyncedBytes(): number {
     return this.#stage.next - this.#commit.syncedEnd
   }
+  get isBusy(): boolean {
+    return this.unsyncedBytes > this.#unsyncedBytesMax / 2
+  }
   get writable(): boolean {
     return !this.#isClosing && this.reason === undefined
   }
@@ -463,6 +466,9 @@ class SegmentedLog implements CommitLog {
     return this.#options.fillPieceBytes ?? MIB
   }
 
+  get #unsyncedBytesMax(): number {
+    return this.#options.unsyncedBytesMax ?? 32 * MIB
+  }
   get #frameBytesMax(): number {
     return this.#options.frameBytesMax ?? FRAME_BYTES_MAX
   }
@@ -471,12 +477,12 @@ class SegmentedLog implements CommitLog {
   }
 
   #makeStage(recovered: Recovered): FrameStage {
-    const { storeHost, unsyncedBytesMax } = this.#options
+    const { storeHost } = this.#options
     const options = {
       storeHost,
       tail: this.#tail,
       frameBytesMax: this.#frameBytesMax,
-      unsyncedBytesMax: unsyncedBytesMax ?? 32 * MIB,
+      unsyncedBytesMax: this.#unsyncedBytesMax,
       logId: this.#logId,
       syncedEnd: () => this.#commit.syncedEnd,
     }

@@ -91,6 +91,8 @@ export interface StoreStatus {
   readonly flush: FlushMode
   readonly writable: boolean
   readonly reason: string | undefined
+  /** So much waits for the disk that an append may be refused with BUSY. */
+  readonly isBusy: boolean
   readonly logStart: LogPosition
   /** End of what is durable and readable. */
   readonly logEnd: LogPosition
