@@ -12,6 +12,7 @@ import {
   type Leg,
   type LegAround,
   type Letter,
+  notLetIn,
   type Wish,
   whenAborted,
 } from './leg.ts'
@@ -118,8 +119,15 @@ const causeOf = (context: EventContext): object | undefined =>
 const causeText = (cause: object | undefined): string =>
   cause === undefined ? 'the connection ended' : conditionText(cause)
 
+/** As rhea says that the security layer failed. */
+const NOT_LET_IN = 'amqp:unauthorized-access'
+
 function unreachable(address: string, context: EventContext): BrokerError {
   const cause = causeOf(context)
+  const { condition } = (cause ?? {}) as { readonly condition?: unknown }
+  if (condition === NOT_LET_IN) {
+    return notLetIn(`the AMQP broker at ${address}`, causeText(cause), cause)
+  }
   return noBroker(address, causeText(cause), cause)
 }
 

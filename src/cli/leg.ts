@@ -1,10 +1,18 @@
 // A way into the broker, as `pub` and `sub` see it: the native protocol, MQTT or AMQP. The same message goes
 // in and comes out by each, as far as the protocol can say it.
+import { BrokerError } from '../errors.ts'
+import { ACCESS_KEY_ENV, PASSWORD_ENV, SECRET_KEY_ENV } from '../settings.ts'
 import type { Flags, FlagValues, Invocation } from './command.ts'
 import { connectionFlags } from './connection.ts'
 
 export const legFlags = {
   ...connectionFlags,
+  'access-key': {
+    type: 'text',
+    describe:
+      `User name, with the secret key in ${SECRET_KEY_ENV}, over MQTT and AMQP with the password in ` +
+      `${PASSWORD_ENV} (default: ${ACCESS_KEY_ENV}).`,
+  },
   via: {
     type: 'text',
     choices: ['native', 'mqtt', 'amqp'],
@@ -74,3 +82,12 @@ export function whenAborted(signal: AbortSignal, run: () => void): void {
   if (signal.aborted) run()
   else signal.addEventListener('abort', run, { once: true })
 }
+
+/** The broker answers and does not take the user name and password, or wants some. */
+export const notLetIn = (peer: string, text: string, cause: unknown): BrokerError =>
+  new BrokerError(
+    'UNAUTHENTICATED',
+    `${peer} does not let this user in (${text}); say who you are with --access-key or ${ACCESS_KEY_ENV}, ` +
+      `and ${PASSWORD_ENV}`,
+    { cause },
+  )

@@ -10,6 +10,7 @@ import {
   type Leg,
   type LegAround,
   type Letter,
+  notLetIn,
   type Wish,
   whenAborted,
 } from './leg.ts'
@@ -122,10 +123,19 @@ const textOf = (cause: unknown): string =>
 const ended = (address: string, cause: unknown): BrokerError =>
   new BrokerError('CLOSED', `the MQTT broker at ${address} broke off: ${textOf(cause)}`, { cause })
 
-const failure = (address: string, cause: unknown): BrokerError => {
+/** Of CONNACK. */
+const BAD_USER_NAME_OR_PASSWORD = 134
+
+function failure(address: string, cause: unknown): BrokerError {
+  const text = textOf(cause)
+  const { code } = cause as { readonly code?: unknown }
+  const peer = `the MQTT broker at ${address}`
+  if (code === BAD_USER_NAME_OR_PASSWORD) return notLetIn(peer, text, cause)
+  // A number is the peer's own word.
+  if (typeof code === 'number') return new BrokerError('CLOSED', `${peer}: ${text}`, { cause })
   return new BrokerError(
     'UNREACHABLE',
-    `no MQTT broker answers at ${address} (${textOf(cause)}); start one with 'trivet start', ` +
+    `no MQTT broker answers at ${address} (${text}); start one with 'trivet start', ` +
       'or say where it is with --at',
     { cause },
   )

@@ -38,7 +38,7 @@ export const broker = roleCommand(
 const LABELS: ReadonlyMap<string, string> = new Map([
   ['nameServer', 'name server'],
   ['remoting', 'RocketMQ'],
-  ['vip', 'its VIP port'],
+  ['vip', 'RocketMQ VIP'],
   ['mqtt', 'MQTT'],
   ['amqp', 'AMQP 1.0'],
 ])

@@ -6,6 +6,7 @@ import test, { type ExecutionContext } from 'ava'
 import rhea, { type EventContext } from 'rhea'
 import { runCommandLine } from '../../src/cli/run.ts'
 import { MQTT_DEFAULTS } from '../../src/gateway/mqtt/options.ts'
+import { hashPassword } from '../../src/password.ts'
 import { RecordedTerminal } from '../support/recorded-terminal.ts'
 import { plainEnv, startServer, type TestServer, TRIVET } from '../support/server.ts'
 import { eventually } from '../support/waiting.ts'
@@ -163,6 +164,20 @@ for (const [leg, word] of [
     )
   })
 }
+
+test('a wrong password is told as one over MQTT and AMQP, and not as a broker that is away', async (t) => {
+  const password = await hashPassword('right')
+  const guarded = await startServer(t, { config: { users: { alice: { password } } } })
+  for (const leg of ['mqtt', 'amqp'] as const) {
+    for (const who of [[], ['--access-key', 'alice']]) {
+      const words = ['pub', 'orders', 'x', '--via', leg, '--at', guarded.address(leg), ...who]
+      const { terminal, code } = run(...words)
+      t.is(await code, 1)
+      t.regex(terminal.errors, /does not let this user in .*TRIVET_PASSWORD/)
+      t.notRegex(terminal.errors, /trivet start/)
+    }
+  }
+})
 
 test('over the native protocol an address where nobody listens is named, with what to do', async (t) => {
   const { terminal, code } = run('sub', 'orders', '-n', '127.0.0.1:1')
