@@ -413,6 +413,8 @@ const declared = z.strictObject({
 
 export const configSchema = declared
   .superRefine((config, context) => {
+    // What follows from a value that is wrong by itself would hide that one.
+    if (context.issues.length > 0) return
     for (const problem of sizeProblems(config)) context.addIssue({ code: 'custom', ...problem })
   })
   .transform(fillInSizes)

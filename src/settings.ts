@@ -224,7 +224,10 @@ function explain(
       return `'${[...path, key].join('.')}'${where} is no setting${hint}`
     })
   }
-  return [`'${name}'${where}: ${issue.message}${accepted(schemaAt(root, path))}`]
+  // A rule of ours says itself what would do.
+  const isOurs = issue.code === 'custom' || issue.code === 'invalid_format'
+  const hint = isOurs ? '' : accepted(schemaAt(root, path))
+  return [`'${name}'${where}: ${issue.message}${hint}`]
 }
 
 function originOf(

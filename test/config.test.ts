@@ -171,12 +171,22 @@ for (const [what, config, line] of [
   [
     'a connection that the largest message would end',
     { broker: { bodyBytesMax: 16_777_216 }, amqp: { unsentBytesMax: 16_777_216 } },
-    /'amqp\.unsentBytesMax'.*broker\.bodyBytesMax allows \(16777216\): the largest message would end.*16908288 is the least/,
+    /'amqp\.unsentBytesMax'.*broker\.bodyBytesMax allows \(16777216\): the largest message would end.*16908288 is the least$/,
   ],
   [
     'a log that could not keep the largest message',
     { broker: { bodyBytesMax: 33_554_432 }, store: { retentionBytes: 16_777_216 } },
-    /'store\.retentionBytes'.*would not be kept; 33685504 is the least/,
+    /'store\.retentionBytes'.*would not be kept; 33685504 is the least$/,
+  ],
+  [
+    'a body larger than any may be',
+    { broker: { bodyBytesMax: 99_999_999 } },
+    /'broker\.bodyBytesMax'.*write a whole number, 1024 to 33554432$/,
+  ],
+  [
+    'a password that is no hash',
+    { users: { alice: { password: 'plain' } } },
+    /'users\.alice\.password'.*make one with: trivet hash-password$/,
   ],
 ] as const) {
   test(`${what} is refused at the start, and says why`, (t) => {
