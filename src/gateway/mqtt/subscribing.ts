@@ -6,7 +6,7 @@ import { EVERY_TAG } from '../../model/tag-filter.ts'
 import type { Principal } from '../auth.ts'
 import { groupOfShare } from './address.ts'
 import { reasonOf } from './errors.ts'
-import { FILTER_BYTES_PER_SESSION_MAX, ROUTE_NAME_CHARS_MAX } from './limits.ts'
+import { FILTER_BYTES_PER_SESSION_MAX } from './limits.ts'
 import type { Outbound } from './outbound.ts'
 import type { Parts } from './parts.ts'
 import { PACKET, REASON, type ReasonCode } from './protocol.ts'
@@ -56,6 +56,8 @@ export class Subscribing {
   readonly #members = new Map<string, ShareMember>()
   /** Subscriptions, by text, that the session has and the client may not have any more: nothing is read for them. */
   readonly #withheld = new Set<string>()
+  /** Of all filters of the session. */
+  #filterBytes = 0
   /** The group that the SUBSCRIBE under way joins, and that may refuse it. */
   #entering: ShareSource | undefined
   /** The connection is gone: what is under way must leave nothing open behind it. */
@@ -65,6 +67,9 @@ export class Subscribing {
     this.#parts = parts
     this.#peer = peer
     this.#session = peer.session
+    for (const text of this.#session.subscriptions.keys()) {
+      this.#filterBytes += Buffer.byteLength(text)
+    }
   }
 
   /** A live view of the shared subscriptions' members. */
@@ -226,7 +231,10 @@ export class Subscribing {
     this.#session.subscriptions.set(text, subscription)
     this.#entering = undefined
     this.#withheld.delete(text)
-    if (old === undefined) this.#parts.subscribers.add(name.filter)
+    if (old === undefined) {
+      this.#filterBytes += Buffer.byteLength(text)
+      this.#parts.subscribers.add(name.filter)
+    }
     return { subscription, isNew: known === undefined, request }
   }
 
@@ -265,10 +273,7 @@ export class Subscribing {
         `the session has ${filtersMax} filters; mqtt.filtersMax is ${filtersMax}`,
       )
     }
-    if (text.length <= ROUTE_NAME_CHARS_MAX) return
-    let chars = text.length
-    for (const known of subscriptions.keys()) chars += known.length
-    if (chars <= FILTER_BYTES_PER_SESSION_MAX) return
+    if (this.#filterBytes + Buffer.byteLength(text) <= FILTER_BYTES_PER_SESSION_MAX) return
     throw new BrokerError(
       'QUOTA_EXCEEDED',
       `a session's filters may have ${FILTER_BYTES_PER_SESSION_MAX} bytes in all`,
@@ -399,6 +404,7 @@ export class Subscribing {
 
   async #unsubscribeOne(subscription: Subscription): Promise<ReasonCode> {
     this.#session.subscriptions.delete(subscription.text)
+    this.#filterBytes -= Buffer.byteLength(subscription.text)
     this.#session.retainedDue.delete(subscription.text)
     this.#withheld.delete(subscription.text)
     this.#parts.subscribers.remove(subscription.filter)

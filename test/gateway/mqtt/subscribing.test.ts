@@ -3,7 +3,7 @@ import test from 'ava'
 import type { Broker } from '../../../src/gateway/gateway.ts'
 import { mqttClient } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
-import { connect, PINGREQ, subscribe } from '../../support/mqtt-packets.ts'
+import { connect, PINGREQ, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
 import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 import { eventually } from '../../support/waiting.ts'
@@ -108,4 +108,24 @@ test('what is sent again takes its part of the window before a group takes any',
   again.send(PINGREQ)
   t.is((await again.readPacket()).first, 0xd0)
   again.end()
+})
+
+test('the filters of a session have a bound of bytes, however short each is', async (t) => {
+  const { port } = await startMqttOver(t, { mqtt: { filtersMax: 5_000 } })
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('c', { version: 5 }))
+  await peer.readPacket()
+  // Three bytes each.
+  const filters = Array.from({ length: 600 }, (_, i) => `${1_000 + i}/${'漢'.repeat(1_000)}`)
+  const asked = filters.map((filter) => [filter, 1] as const)
+  peer.send(subscribe(1, asked, 5))
+  const codes = [...(await peer.readPacket()).body.subarray(3)]
+  const granted = codes.indexOf(0x97)
+  const bytes = Buffer.byteLength(filters[0]!)
+  t.is(granted, Math.floor((1024 * 1024) / bytes))
+  t.true(codes.slice(granted).every((code) => code === 0x97))
+  peer.send(unsubscribe(2, [filters[0]!], 5), subscribe(3, asked.slice(granted, granted + 2), 5))
+  await peer.readPacket()
+  t.deepEqual([...(await peer.readPacket()).body.subarray(3)], [1, 0x97])
+  peer.end()
 })
