@@ -29,9 +29,15 @@ export interface Authenticator {
   anonymous(): Principal
   /**
    * User name and password, and the address they come from. Rejects with UNAUTHENTICATED, never telling a
-   * wrong name from a wrong password, or with BUSY when too many checks wait.
+   * wrong name from a wrong password, with BUSY when too many checks wait, or with the signal's reason when the
+   * connection that asks ends before its turn comes.
    */
-  verifyPassword(user: string, password: string, address: string): Promise<Principal>
+  verifyPassword(
+    user: string,
+    password: string,
+    address: string,
+    signal?: AbortSignal,
+  ): Promise<Principal>
   /**
    * RocketMQ's ACL: base64 HMAC-SHA1 over `content` with the user's secret key. Compared in constant
    * time. @throws UNAUTHENTICATED
@@ -158,12 +164,17 @@ class UserStore implements Authenticator {
     throw new BrokerError('UNAUTHENTICATED', 'this broker has users: credentials are needed')
   }
 
-  async verifyPassword(name: string, password: string, address: string): Promise<Principal> {
+  async verifyPassword(
+    name: string,
+    password: string,
+    address: string,
+    signal?: AbortSignal,
+  ): Promise<Principal> {
     if (this.anonymousAllowed) return ANONYMOUS
     const user = this.#users.get(name)
     const dummy = this.#dummyFor(name)
     const kept = user?.password ?? dummy
-    const isRight = await this.#checks.check({ name, password, address }, kept)
+    const isRight = await this.#checks.check({ name, password, address }, kept, signal)
     if (isRight && user?.password !== undefined) return user.principal
     throw new BrokerError('UNAUTHENTICATED', 'unknown user or wrong password')
   }

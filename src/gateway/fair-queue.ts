@@ -42,8 +42,17 @@ export class FairQueue {
       most = others
       unwanted = one
     }
-    this.#remove(unwanted)
+    this.remove(unwanted)
     unwanted.refuse()
+  }
+
+  /** It waits no longer. Answers whether it did. */
+  remove(login: WaitingLogin): boolean {
+    if (this.#byAddress.get(login.address)?.has(login) !== true) return false
+    pull(this.#byAddress, login.address, login)
+    pull(this.#byName, login.name, login)
+    this.#size--
+    return true
   }
 
   /** The next of those that may go now; undefined when none may. */
@@ -53,7 +62,7 @@ export class FairQueue {
     for (const [key, logins] of index) {
       for (const login of logins) {
         if (!mayGo(login)) continue
-        this.#remove(login)
+        this.remove(login)
         // Behind the others.
         if (index.delete(key) && logins.size > 0) index.set(key, logins)
         return login
@@ -64,12 +73,6 @@ export class FairQueue {
 
   *[Symbol.iterator](): Iterator<WaitingLogin> {
     for (const logins of this.#byAddress.values()) yield* logins
-  }
-
-  #remove(login: WaitingLogin): void {
-    pull(this.#byAddress, login.address, login)
-    pull(this.#byName, login.name, login)
-    this.#size--
   }
 }
 

@@ -309,6 +309,8 @@ class TcpSocket implements GatewaySocket {
 
   onClose(handler: (error: Error | undefined) => void): void {
     this.#closed = handler
+    // It may have waited for its gateway until it was closed for its silence.
+    if (this.#isClosed) queueMicrotask(() => this.#guard(() => handler(this.#error)))
   }
 
   onDrain(handler: () => void): void {

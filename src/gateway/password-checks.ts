@@ -1,12 +1,14 @@
 // Runs few password checks at a time, one per distinct name and password however many connections ask, and
 // remembers right ones under a keyed hash for a while. Who waits is served by address and by name in turn, and an
-// address whose passwords are wrong again and again waits longer, so that guessing does not keep others out.
+// address whose passwords are wrong again and again waits longer, so that guessing does not keep others out. A check
+// that no connection waits for any more leaves the queue.
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { isPassword, type PasswordHash } from '../password.ts'
 import { FailureBudget } from './failure-budget.ts'
 import { FairQueue, type WaitingLogin } from './fair-queue.ts'
+import { SharedOutcome } from './shared-outcome.ts'
 
 /** One check takes a thread of the pool for its time, and the log's syncs need threads too. */
 const CHECKS_IN_FLIGHT_MAX = 2
@@ -26,7 +28,8 @@ export class PasswordChecks {
   readonly #key = randomBytes(32)
   /** Keyed hash -> when it expires (monotonic ms); oldest first. */
   readonly #verified = new Map<string, number>()
-  readonly #running = new Map<string, Promise<boolean>>()
+  /** Of the checks that run or wait, by keyed hash. */
+  readonly #outcomes = new Map<string, SharedOutcome<boolean>>()
   readonly #waiting = new FairQueue(CHECKS_WAITING_MAX)
   readonly #byAddress: FailureBudget
   readonly #byName: FailureBudget
@@ -39,42 +42,65 @@ export class PasswordChecks {
     this.#byName = new FailureBudget(clock)
   }
 
-  /** @throws BrokerError BUSY */
-  check(login: Login, kept: PasswordHash): Promise<boolean> {
+  get waitingCount(): number {
+    return this.#waiting.size
+  }
+
+  /** Rejects with BUSY when too many wait, and with the signal's reason when that is aborted first. */
+  check(login: Login, kept: PasswordHash, signal?: AbortSignal): Promise<boolean> {
     const id = this.#id(login.name, login.password)
     const expiresMs = this.#verified.get(id)
     if (expiresMs !== undefined) {
       if (expiresMs > this.#clock.monotonic()) return Promise.resolve(true)
       this.#verified.delete(id)
     }
-    const running = this.#running.get(id)
-    if (running !== undefined) return running
-    const check = this.#run(id, login, kept).finally(() => this.#running.delete(id))
-    this.#running.set(id, check)
-    return check
+    if (signal?.aborted) return Promise.reject(signal.reason)
+    const under = this.#outcomes.get(id)
+    if (under !== undefined) return under.wait(signal)
+    return this.#enqueue(id, login, kept, signal)
   }
 
-  async #run(id: string, login: Login, kept: PasswordHash): Promise<boolean> {
-    await this.#turn(login)
-    try {
-      const isRight = await isPassword(login.password, kept)
-      if (isRight) this.#remember(id)
-      else {
-        this.#byAddress.failed(login.address)
-        this.#byName.failed(login.name)
-      }
-      return isRight
-    } finally {
-      this.#inFlight--
-      this.#next()
+  #enqueue(id: string, login: Login, kept: PasswordHash, signal?: AbortSignal): Promise<boolean> {
+    const { address, name } = login
+    const waiting: WaitingLogin = {
+      ...{ address, name },
+      start: () => this.#run(id, login, kept),
+      refuse: () => this.#settle(id, (outcome) => outcome.reject(crowded())),
     }
+    // One that runs already goes on: what it comes to is remembered, and counts where it was wrong.
+    const outcome = new SharedOutcome<boolean>(() => {
+      if (this.#waiting.remove(waiting)) this.#outcomes.delete(id)
+    })
+    this.#outcomes.set(id, outcome)
+    const answer = outcome.wait(signal)
+    this.#waiting.add(waiting)
+    this.#next()
+    return answer
   }
 
-  #turn({ address, name }: Login): Promise<void> {
-    return new Promise<void>((start, reject) => {
-      this.#waiting.add({ address, name, start, refuse: () => reject(crowded()) })
-      this.#next()
-    })
+  #run(id: string, { name, password, address }: Login, kept: PasswordHash): void {
+    isPassword(password, kept)
+      .then(
+        (isRight) => {
+          if (isRight) this.#remember(id)
+          else {
+            this.#byAddress.failed(address)
+            this.#byName.failed(name)
+          }
+          this.#settle(id, (outcome) => outcome.resolve(isRight))
+        },
+        (error: unknown) => this.#settle(id, (outcome) => outcome.reject(error)),
+      )
+      .finally(() => {
+        this.#inFlight--
+        this.#next()
+      })
+  }
+
+  #settle(id: string, tell: (outcome: SharedOutcome<boolean>) => void): void {
+    const outcome = this.#outcomes.get(id)
+    this.#outcomes.delete(id)
+    if (outcome !== undefined) tell(outcome)
   }
 
   #next(): void {

@@ -142,6 +142,22 @@ test('a paused socket is not read, and goes on where it stopped', async (t) => {
   t.is((await readBytes(client, 3)).toString(), 'def')
 })
 
+test('a gateway that takes a socket after its end is told of it', async (t) => {
+  let notify = (_error: Error | undefined): void => {}
+  const told = new Promise<Error | undefined>((resolve) => {
+    notify = resolve
+  })
+  const { listener, gateway } = await open(t, () => {})
+  const client = dial(t, listener)
+  await once(client, 'connect')
+  while (gateway.sockets.length === 0) await new Promise(setImmediate)
+  const [socket] = gateway.sockets
+  socket!.destroy()
+  while (listener.connections > 0) await new Promise(setImmediate)
+  socket!.onClose(notify)
+  t.is(await told, undefined)
+})
+
 test('onClose comes once, after an end as after a reset, and the connection is no longer counted', async (t) => {
   const closed: (Error | undefined)[] = []
   let notify = (): void => {}

@@ -6,7 +6,7 @@ import type { BrokerOptions } from '../../src/broker/options.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import type { AmqpOptions } from '../../src/gateway/amqp/options.ts'
 import { AmqpGateway } from '../../src/gateway/amqp/server.ts'
-import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
+import { type Authenticator, openAuthenticator, type User } from '../../src/gateway/auth.ts'
 import type { Broker } from '../../src/gateway/gateway.ts'
 import { Listener } from '../../src/gateway/listener.ts'
 import { silentLogger } from '../../src/log.ts'
@@ -18,6 +18,8 @@ export interface AmqpServerOptions {
   readonly broker?: Partial<BrokerOptions>
   readonly clock?: Clock
   readonly users?: Readonly<Record<string, User>>
+  /** Instead of one for the users. */
+  readonly auth?: Authenticator
   /** Puts something between the front-end and the broker. */
   wrap?(broker: Broker): Broker
 }
@@ -40,7 +42,7 @@ export async function startAmqp(
   const store = await openStore({ directory, storeHost, clock, log, segmentBytes: 4 * 1024 * 1024 })
   const real = openBroker({ store, clock, log, options: options.broker ?? {} })
   const broker = options.wrap?.(real) ?? real
-  const auth = openAuthenticator(options.users ?? {}, clock)
+  const auth = options.auth ?? openAuthenticator(options.users ?? {}, clock)
   const gateway = new AmqpGateway({ broker, auth, log, clock }, options.limits ?? {})
   const listener = await Listener.open({
     host: '127.0.0.1',

@@ -3,7 +3,7 @@ import type { ExecutionContext } from 'ava'
 import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
-import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
+import { type Authenticator, openAuthenticator, type User } from '../../src/gateway/auth.ts'
 import type { Broker } from '../../src/gateway/gateway.ts'
 import { Listener } from '../../src/gateway/listener.ts'
 import { MqttGateway, type MqttOptions } from '../../src/gateway/mqtt/server.ts'
@@ -23,6 +23,8 @@ export async function startMqttOver(
     readonly mqtt?: Partial<MqttOptions>
     readonly broker?: Partial<BrokerOptions>
     readonly users?: Readonly<Record<string, User>>
+    /** Instead of one for the users. */
+    readonly auth?: Authenticator
     readonly clock?: Clock
     /** What the front-end sees instead of the broker. */
     readonly bend?: (broker: EmbeddedBroker) => Broker
@@ -33,7 +35,7 @@ export async function startMqttOver(
   const directory = await tempDir(t)
   const store = await openStore({ directory, storeHost: { ip: 0x7f000001, port: 1 }, clock, log })
   const broker = openBroker({ store, clock, log, options: options.broker ?? {} })
-  const auth = openAuthenticator(options.users ?? {}, clock)
+  const auth = options.auth ?? openAuthenticator(options.users ?? {}, clock)
   const gateway = new MqttGateway({ broker: bend(broker), auth, log, clock }, options.mqtt)
   const listener = await Listener.open({
     ...{ host: '127.0.0.1', port: 0, name: 'mqtt', log, clock },

@@ -203,7 +203,10 @@ export class AmqpConnection
   #regulate(): void {
     const { unstoredBytesMax } = this.#share.limits
     const enough = this.#isPaused ? unstoredBytesMax / 2 : unstoredBytesMax
-    const mustWait = this.#splitter.isHeld || this.#ingest.bytes > enough || this.#isLeaving
+    // Before `open` it is read while that costs nothing, so that the end of who waits for an answer is noticed.
+    const isHeld =
+      this.#splitter.isHeld && (this.#stage !== 'handshake' || this.#splitter.keptBytes > 0)
+    const mustWait = isHeld || this.#ingest.bytes > enough || this.#isLeaving
     // Who is not listened to any more is still read, or its end would not be noticed.
     const isPaused = mustWait && !this.#isDeaf
     if (isPaused === this.#isPaused || this.#stage === 'closed') return

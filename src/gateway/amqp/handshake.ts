@@ -1,6 +1,7 @@
 // A connection before its first AMQP frame: which protocol header the peer sends, and who it is
 // (AMQP 2.2, 5.3). What comes pipelined behind an answer that takes time waits for it.
 import type { Clock, Timer } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Authenticator, Principal } from '../auth.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
@@ -28,6 +29,8 @@ const AMQP_HEADER = Buffer.from('AMQP\u0000\u0001\u0000\u0000', 'latin1')
 const HEADER_AMQP = 0
 const HEADER_SASL = 3
 
+const GONE = new BrokerError('CLOSED', 'the connection has ended')
+
 export class Handshake {
   readonly #peer: HandshakePeer
   readonly #failureDelayMs: number
@@ -35,13 +38,15 @@ export class Handshake {
   #principal: Principal | undefined
   #isSaslStarted = false
   #failure: Timer | undefined
+  /** Aborted when the connection ends. */
+  readonly #ended = new AbortController()
   /** The AMQP header came: frames are the connection's own affair. */
   isDone = false
 
   constructor(peer: HandshakePeer, auth: Authenticator, failureDelayMs: number) {
     this.#peer = peer
     this.#failureDelayMs = failureDelayMs
-    this.#sasl = new SaslExchange(auth, peer.remoteAddress)
+    this.#sasl = new SaslExchange(auth, peer.remoteAddress, this.#ended.signal)
     if (auth.anonymousAllowed) this.#principal = auth.anonymous()
   }
 
@@ -81,6 +86,7 @@ export class Handshake {
 
   /** Answers whether the peer may go on. */
   #take(step: SaslStep): boolean {
+    if (this.#ended.signal.aborted) return false
     if (step.kind === 'refused') {
       this.#refuse(step)
       return false
@@ -106,5 +112,6 @@ export class Handshake {
 
   close(): void {
     this.#failure?.cancel()
+    this.#ended.abort(GONE)
   }
 }

@@ -27,15 +27,18 @@ export class SaslExchange {
   readonly #auth: Authenticator
   /** Of the peer. */
   readonly #address: string
+  /** Aborted when the connection ends. */
+  readonly #signal: AbortSignal | undefined
   /** Names from the wire are looked up here and nowhere else. */
   readonly #mechanisms: ReadonlyMap<string, Mechanism>
   /** Waiting for the response that the init lacked. */
   #challenged: Mechanism | undefined
   #isStarted = false
 
-  constructor(auth: Authenticator, address: string) {
+  constructor(auth: Authenticator, address: string, signal?: AbortSignal) {
     this.#auth = auth
     this.#address = address
+    this.#signal = signal
     const mechanisms: [string, Mechanism][] = [['PLAIN', (response) => this.#plain(response)]]
     if (auth.anonymousAllowed) mechanisms.push(['ANONYMOUS', () => accepted(auth.anonymous())])
     this.#mechanisms = new Map(mechanisms)
@@ -93,7 +96,8 @@ export class SaslExchange {
       return refused('credentials of absurd length')
     }
     try {
-      return accepted(await this.#auth.verifyPassword(user, password, this.#address))
+      const signal = this.#signal
+      return accepted(await this.#auth.verifyPassword(user, password, this.#address, signal))
     } catch (error) {
       const { code, message } = BrokerError.from(error)
       return refused(message, code === 'BUSY' ? OUTCOME_SYS_TEMP : OUTCOME_AUTH)

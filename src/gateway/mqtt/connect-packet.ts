@@ -86,6 +86,17 @@ export const VERSION_BYTES = 9
 export const versionOf = (bytes: Buffer, start: number, end: number): Version =>
   readVersion(new PacketReader(bytes, start, end))
 
+/** The version of a CONNECT of which there is only a part; undefined where it is not among that. */
+export function incompleteVersion(packet: Buffer): Version | undefined {
+  let at = 1
+  while (at < packet.length && packet[at]! >= 128) at++
+  try {
+    return versionOf(packet, at + 1, packet.length)
+  } catch {
+    return undefined
+  }
+}
+
 function readVersion(reader: PacketReader): Version {
   const protocol = reader.binary('the protocol name').latin1Slice()
   if (protocol !== 'MQTT' && protocol !== 'MQIsdp') throw silent('the protocol is not MQTT')

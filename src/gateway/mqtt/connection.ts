@@ -8,6 +8,7 @@ import {
   ConnectRefused,
   decodeConnect,
   encodeConnack,
+  incompleteVersion,
   UnsupportedVersion,
   VERSION_BYTES,
   versionOf,
@@ -16,7 +17,7 @@ import { encodeDisconnect } from './disconnect-packet.ts'
 import { reasonOf, returnCodeOf } from './errors.ts'
 import { FrameSplitter, type PacketSink } from './frame-splitter.ts'
 import { authenticate, connackProperties, type Terms, termsOf } from './handshake.ts'
-import { CONNECT_BYTES_MAX } from './limits.ts'
+import { CONNECT_BYTES_MAX, CONNECT_DECODED_FACTOR } from './limits.ts'
 import { Output } from './output.ts'
 import type { Parts } from './parts.ts'
 import {
@@ -60,6 +61,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   /** Of the CONNECT that is being dealt with. */
   #version: Version | undefined
   #connectBytes = 0
+  /** Aborted when the connection ends before it is open. */
+  #opening: AbortController | undefined
   #client: Client | undefined
   /** The chunk that is being read. */
   #chunk: Buffer = NO_BYTES
@@ -115,7 +118,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     const connect = decodeConnect(first, bytes, start, end)
     this.#state = 'connecting'
     this.#version = connect.version
-    this.#connectBytes = end - start
+    this.#connectBytes = (end - start) * CONNECT_DECODED_FACTOR
     this.#connect(connect)
     return false
   }
@@ -289,6 +292,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     if (this.#state !== 'open') {
       if (this.#isUnanswered) {
         this.#parts.connecting.hold(this, this.#connectBytes + this.#splitter.waitingBytes)
+        this.#setReading()
       }
       return
     }
@@ -312,12 +316,15 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     const { context, options, sessions } = this.#parts
     const terms = termsOf(packet, options)
     const properties = connackProperties(packet, terms, options)
-    const principal = await authenticate(packet, context, this.#socket.remoteAddress)
+    const opening = new AbortController()
+    const { signal } = opening
+    this.#opening = opening
+    const principal = await authenticate(packet, context, this.remoteAddress, signal)
     if (this.#state !== 'connecting') return
     this.#authorizeWill(terms, principal)
     const { clientId, expiryMs, will } = terms
     const { clean } = packet
-    const request = { clientId, principal, clean, expiryMs, will, holder: this }
+    const request = { clientId, principal, clean, expiryMs, will, holder: this, signal }
     const { session, present } = await sessions.attach(request)
     if (session.holder !== this) return
     if (this.#state !== 'connecting') {
@@ -326,6 +333,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     }
     this.#client = new Client(this.#parts, this, packet, { terms, principal, session })
     this.#state = 'open'
+    this.#opening = undefined
+    this.#setReading()
     this.#parts.connecting.release(this)
     this.#splitter.packetBytesMax = options.packetBytesMax
     this.output.append(encodeConnack(packet.version, present, REASON.success, properties))
@@ -399,7 +408,10 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   #setReading(): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
-    if (this.#isReadingStopped || this.#state === 'connecting') this.#socket.pause()
+    // Until it is answered it is read while that costs nothing, so that its end is noticed.
+    const isStopped =
+      this.#state === 'connecting' ? this.#splitter.waitingBytes > 0 : this.#isReadingStopped
+    if (isStopped) this.#socket.pause()
     else this.#socket.resume()
   }
 
@@ -431,13 +443,19 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       this.output.append(encodeDisconnect(reason, reasonString, client.packetBytesMax))
     }
     this.#state = 'closing'
-    this.#parts.connecting.release(this)
+    this.#letGoOfConnect()
     this.#splitter.discard()
     this.#closingMs = this.#parts.context.clock.monotonic()
     this.output.flush()
     this.#socket.end()
     // What still comes is read and thrown away, so that the last bytes are not lost to a reset.
     this.#socket.resume()
+  }
+
+  #letGoOfConnect(): void {
+    this.#parts.connecting.release(this)
+    this.#opening?.abort(new BrokerError('CLOSED', 'the connection has ended'))
+    this.#opening = undefined
   }
 
   #detach(isClean: boolean): void {
@@ -451,7 +469,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#client?.close(true)
     this.#detach(false)
     this.#state = 'closed'
-    this.#parts.connecting.release(this)
+    this.#letGoOfConnect()
     this.output.discard()
     this.#gone(this)
   }
@@ -472,17 +490,6 @@ const OURS: Ending = { isClean: false, isLost: false }
 
 const connectTooLarge = (): ProtocolError =>
   new ProtocolError(REASON.packetTooLarge, `CONNECT has more than ${CONNECT_BYTES_MAX} bytes`)
-
-/** The version of a CONNECT of which there is only a part; undefined where it is not among that. */
-function incompleteVersion(packet: Buffer): Version | undefined {
-  let at = 1
-  while (at < packet.length && packet[at]! >= 128) at++
-  try {
-    return versionOf(packet, at + 1, packet.length)
-  } catch {
-    return undefined
-  }
-}
 
 const silent = (message: string): ProtocolError =>
   new ProtocolError(REASON.malformedPacket, message, true)

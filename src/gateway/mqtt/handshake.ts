@@ -98,19 +98,20 @@ export function cappedExpiry(seconds: number, options: MqttOptions): number {
   return Math.min(asked, options.sessionExpiryMsMax)
 }
 
-/** @throws BrokerError UNAUTHENTICATED, PERMISSION_DENIED */
+/** Rejects with UNAUTHENTICATED, BUSY, or the signal's reason when the connection ends first. */
 export async function authenticate(
-  packet: ConnectPacket,
+  { username, password }: ConnectPacket,
   context: GatewayContext,
   address: string,
+  signal: AbortSignal,
 ): Promise<Principal> {
   const { auth } = context
   // Without users there is nothing to check a password against, and everyone is anonymous.
   if (auth.anonymousAllowed) return auth.anonymous()
-  if (packet.username === undefined) {
+  if (username === undefined) {
     throw new BrokerError('UNAUTHENTICATED', 'this broker wants a user name and a password')
   }
-  return auth.verifyPassword(packet.username, packet.password?.toString() ?? '', address)
+  return auth.verifyPassword(username, password?.toString() ?? '', address, signal)
 }
 
 /**

@@ -11,6 +11,8 @@ export const CONNECT_BYTES_MAX = 512 * 1024
  * refused as if the broker were busy.
  */
 export const CONNECTING_BYTES_MAX = 32 * 1024 * 1024
+/** A decoded CONNECT takes up to twice its bytes: text with one character beyond Latin-1 has two for each. */
+export const CONNECT_DECODED_FACTOR = 2
 /** The beginning of a PUBLISH that tells its topic and packet id. */
 export const PUBLISH_BEGINNING_BYTES = 65_535 + 4
 export const CLIENT_ID_BYTES_MAX = 1024

@@ -35,6 +35,8 @@ export interface AttachRequest {
   readonly expiryMs: number
   readonly will: Will | undefined
   readonly holder: SessionHolder
+  /** Aborted when the connection ends: one that waits for its turn takes nothing over any more. */
+  readonly signal: AbortSignal
 }
 
 /** A client that tries again and again costs one line of the log in this time. */
@@ -109,47 +111,50 @@ export class SessionTable {
    * PERMISSION_DENIED.
    */
   attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
-    return this.#exclusive.run(request.clientId, async () => {
-      let session = this.#sessions.get(request.clientId)
-      if (session !== undefined) this.#checkOwner(session, request.principal)
-      session?.holder?.takenOver()
-      await session?.work
-      // Taking over ends a session that lives no longer than its connection.
-      if (session !== undefined && (request.clean || !session.isPersistent)) {
-        await this.#end(session, true)
-        session = undefined
-      }
-      const present = session !== undefined
-      if (!present && request.expiryMs > 0) this.#checkQuota()
-      session ??= new Session(request.clientId)
-      this.#cancelTimers(session)
-      session.disconnectedMs = undefined
-      session.user = ownerName(request.principal)
-      session.expiryMs = request.expiryMs
-      session.will = request.will
-      session.inbound.owesNothing()
-      session.holder = request.holder
-      this.#sessions.set(request.clientId, session)
-      // A new one has nothing yet that a crash could take: its first subscription, or message of QoS 2, is
-      // durable before it is acknowledged, and the session with it. CONNACK need not wait for the disk.
-      if (!present && session.will === undefined) {
-        this.#reserve(session)
-        return { session, present }
-      }
-      // One that now ends with its connection must not come back as it was saved before.
-      const isKept = session.isPersistent || this.#saved.has(session)
-      try {
-        if (isKept || session.will !== undefined) await this.save(session)
-      } catch (error) {
-        // Who comes back to consume goes on while nothing can be written: the log has the session already.
-        const isReadOnly = BrokerError.from(error).code === 'READ_ONLY'
-        if (present && isReadOnly && session.will === undefined) return { session, present }
-        session.will = undefined
-        this.detach(session, true)
-        throw error
-      }
+    const { clientId, signal } = request
+    return this.#exclusive.run(clientId, () => this.#attach(request), signal)
+  }
+
+  async #attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
+    let session = this.#sessions.get(request.clientId)
+    if (session !== undefined) this.#checkOwner(session, request.principal)
+    session?.holder?.takenOver()
+    await session?.work
+    // Taking over ends a session that lives no longer than its connection.
+    if (session !== undefined && (request.clean || !session.isPersistent)) {
+      await this.#end(session, true)
+      session = undefined
+    }
+    const present = session !== undefined
+    if (!present && request.expiryMs > 0) this.#checkQuota()
+    session ??= new Session(request.clientId)
+    this.#cancelTimers(session)
+    session.disconnectedMs = undefined
+    session.user = ownerName(request.principal)
+    session.expiryMs = request.expiryMs
+    session.will = request.will
+    session.inbound.owesNothing()
+    session.holder = request.holder
+    this.#sessions.set(request.clientId, session)
+    // A new one has nothing yet that a crash could take: its first subscription, or message of QoS 2, is
+    // durable before it is acknowledged, and the session with it. CONNACK need not wait for the disk.
+    if (!present && session.will === undefined) {
+      this.#reserve(session)
       return { session, present }
-    })
+    }
+    // One that now ends with its connection must not come back as it was saved before.
+    const isKept = session.isPersistent || this.#saved.has(session)
+    try {
+      if (isKept || session.will !== undefined) await this.save(session)
+    } catch (error) {
+      // Who comes back to consume goes on while nothing can be written: the log has the session already.
+      const isReadOnly = BrokerError.from(error).code === 'READ_ONLY'
+      if (present && isReadOnly && session.will === undefined) return { session, present }
+      session.will = undefined
+      this.detach(session, true)
+      throw error
+    }
+    return { session, present }
   }
 
   /** Also an administrator has no part in it: what the session holds is on its way to its own client. */

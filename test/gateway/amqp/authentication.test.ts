@@ -4,6 +4,7 @@ import { SaslExchange } from '../../../src/gateway/amqp/sasl.ts'
 import type { Authenticator, User } from '../../../src/gateway/auth.ts'
 import { hashPassword } from '../../../src/password.ts'
 import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
+import { hangingAuth } from '../../support/hanging-auth.ts'
 import {
   AMQP_HEADER,
   begin,
@@ -104,6 +105,19 @@ for (const [failure, code, what] of [
     t.is((step as { frame: Buffer }).frame.at(-1), code)
   })
 }
+
+test('the password of a peer that has gone is not checked any more', async (t) => {
+  const hanging = hangingAuth()
+  const { port, gateway } = await startAmqp(t, { auth: hanging.auth })
+  const peer = await connectRaw(t, port)
+  const init = { mechanism: 'PLAIN', initial_response: plain('ada', PASSWORD) }
+  peer.send(SASL_HEADER, saslFrame('sasl_init', init))
+  await eventually(async () => hanging.asked === 1 || undefined)
+  peer.socket.destroy()
+  await eventually(async () => hanging.wanted === 0 || undefined)
+  await eventually(async () => gateway.connections === 0 || undefined)
+  t.pass()
+})
 
 test('where there are users nobody is anonymous, with a security layer or without', async (t) => {
   const { port } = await startWithUsers(t)
