@@ -72,11 +72,14 @@ function assemble({ store, clock, log, options: changed }: OpenBrokerOptions) {
   const groups = new GroupTable(store, facts, topics, options)
   const cursors = new CursorTable(store, facts, log)
   const lightQueues = new LightQueueTable(store, facts)
-  const orphans = cursors.dropOrphans((topic) =>
-    isLightQueue(topic) ? lightQueues.has(topic) : topics.find(topic) !== undefined,
-  )
-  // What the store does not take now is an orphan at the next start again.
-  facts.write(orphans).catch(() => {})
+  // What damage took of the log, a topic's definition perhaps, may be put back.
+  if (store.status().damage.length === 0) {
+    const orphans = cursors.dropOrphans((topic) =>
+      isLightQueue(topic) ? lightQueues.has(topic) : topics.find(topic) !== undefined,
+    )
+    // What the store does not take now is an orphan at the next start again.
+    facts.write(orphans).catch(() => {})
+  }
   const arrivals = new Arrivals(log)
   const common = {
     store,
