@@ -42,7 +42,9 @@ export class FactWriter {
 
   /** Durable when it settles; the first append is handed to the store within the call. @throws READ_ONLY */
   write(facts: Iterable<Fact>): Promise<void> {
-    return this.writeBy((part) => this.#append(part), facts)
+    return this.writeBy(async (part) => {
+      if (part.length > 0) await this.#append(part)
+    }, facts)
   }
 
   /**
@@ -50,17 +52,13 @@ export class FactWriter {
    * before is durable, so that others have their turn in between.
    */
   async writeBy(first: (part: Fact[]) => Promise<unknown>, facts: Iterable<Fact>): Promise<void> {
-    const source = facts[Symbol.iterator]()
-    let part = take(source)
-    await first(part)
-    while (part.length === APPEND_FACTS_MAX) {
-      part = take(source)
-      await this.#append(part)
-    }
+    const parts = inParts(facts)
+    await first(parts.next().value ?? [])
+    for (const part of parts) await this.#append(part)
   }
 
   async #append(facts: readonly Fact[]): Promise<void> {
-    if (facts.length > 0) await this.#store.append({ messages: [], facts })
+    await this.#store.append({ messages: [], facts })
   }
 
   /** Written within the flush time; marking twice writes once. */
@@ -88,7 +86,7 @@ export class FactWriter {
       if (fact === undefined) continue
       facts.push(fact)
       sources.push(source)
-      bytes += fact.key.length + (fact.value?.length ?? 0)
+      bytes += bytesOf(fact)
       if (facts.length < APPEND_FACTS_MAX && bytes < APPEND_BYTES_TARGET) continue
       writes.push(this.#appendLazy(facts, sources))
       facts = []
@@ -126,13 +124,19 @@ export class FactWriter {
   }
 }
 
-/** What fits into one append. */
-function take(source: Iterator<Fact>): Fact[] {
-  const part: Fact[] = []
-  while (part.length < APPEND_FACTS_MAX) {
-    const next = source.next()
-    if (next.done === true) break
-    part.push(next.value)
+/** Each part fits into one append. */
+function* inParts(facts: Iterable<Fact>): Generator<Fact[], undefined> {
+  let part: Fact[] = []
+  let bytes = 0
+  for (const fact of facts) {
+    part.push(fact)
+    bytes += bytesOf(fact)
+    if (part.length < APPEND_FACTS_MAX && bytes < APPEND_BYTES_TARGET) continue
+    yield part
+    part = []
+    bytes = 0
   }
-  return part
+  if (part.length > 0) yield part
 }
+
+const bytesOf = ({ key, value }: Fact): number => key.length + (value?.length ?? 0)

@@ -57,7 +57,7 @@ export const BROKER_DEFAULTS: BrokerOptions = {
 }
 
 /**
- * What one append carries at most: below the log's frame (8 MiB) by more than one record, so that the
+ * What one append carries, but for its last message or fact: below the log's frame by more than one record, so that the
  * last message that fits may be as large as a message gets.
  */
 export const APPEND_BYTES_TARGET = 2 * 1024 * 1024
