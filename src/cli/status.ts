@@ -1,7 +1,9 @@
 // trivet status: the cluster and the state of each of its brokers, as they say it themselves.
 import type { BrokerState, Client } from '../client/index.ts'
+import { BrokerError, type ErrorCode } from '../errors.ts'
 import { command } from './command.ts'
 import { connectionFlags, withClient } from './connection.ts'
+import type { Terminal } from './terminal.ts'
 
 interface BrokerRow {
   readonly cluster: string
@@ -10,8 +12,11 @@ interface BrokerRow {
   readonly role: 'master' | 'slave'
   readonly state: BrokerState | undefined
   /** Why there is no state. */
-  readonly error: string | undefined
+  readonly error: BrokerError | undefined
 }
+
+/** The broker is there, and does not tell this user. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['UNAUTHENTICATED', 'PERMISSION_DENIED'])
 
 export const status = command({
   summary: 'Show the brokers of a cluster and their state',
@@ -22,18 +27,28 @@ export const status = command({
   examples: ['trivet status', 'trivet status --name-server mq.example:9876 --json'],
   async run({ flags, env, signal, terminal }) {
     const brokers = await withClient({ flags, env, signal }, (client) => rows(client, signal))
-    if (flags.json) return terminal.json({ brokers })
-    if (brokers.length === 0) {
-      terminal.note('the name server answers, but knows no broker; start one with: trivet broker')
-      return
-    }
-    terminal.table(
-      ['CLUSTER', 'BROKER', 'ADDRESS', 'ROLE', 'STATE', 'UP', 'IN', 'OUT', 'LOG'],
-      brokers.map((row) => [row.cluster, row.broker, row.address, row.role, ...cells(row)]),
-    )
-    for (const { broker, error } of brokers) if (error) terminal.note(`${broker}: ${error}`)
+    if (flags.json) {
+      const told = brokers.map((row) => ({ ...row, error: row.error?.message }))
+      terminal.json({ brokers: told })
+    } else show(brokers, terminal)
+    const [first] = brokers
+    if (first?.error === undefined || brokers.some(({ state }) => state !== undefined)) return
+    const { code } = first.error
+    throw new BrokerError(code, 'no broker of the cluster tells its state', { cause: first.error })
   },
 })
+
+function show(brokers: readonly BrokerRow[], terminal: Terminal): void {
+  if (brokers.length === 0) {
+    terminal.note('the name server answers, but knows no broker; start one with: trivet broker')
+    return
+  }
+  terminal.table(
+    ['CLUSTER', 'BROKER', 'ADDRESS', 'ROLE', 'STATE', 'UP', 'IN', 'OUT', 'LOG'],
+    brokers.map((row) => [row.cluster, row.broker, row.address, row.role, ...cells(row)]),
+  )
+  for (const { broker, error } of brokers) if (error) terminal.note(`${broker}: ${error.message}`)
+}
 
 async function rows(client: Client, signal: AbortSignal): Promise<readonly BrokerRow[]> {
   const entries = await client.admin.brokers({ signal })
@@ -48,14 +63,17 @@ async function rows(client: Client, signal: AbortSignal): Promise<readonly Broke
         const state = await client.admin.brokerState(address, { signal })
         return { ...row, state, error: undefined }
       } catch (error) {
-        return { ...row, state: undefined, error: (error as Error).message }
+        return { ...row, state: undefined, error: BrokerError.from(error) }
       }
     }),
   )
 }
 
-function cells({ state }: BrokerRow): readonly unknown[] {
-  if (state === undefined) return ['unreachable', '-', '-', '-', '-']
+function cells({ state, error }: BrokerRow): readonly unknown[] {
+  if (state === undefined) {
+    const isRefused = error !== undefined && REFUSALS.has(error.code)
+    return [isRefused ? 'refused' : 'unreachable', '-', '-', '-', '-']
+  }
   const { writable, uptimeMs, messagesIn, messagesOut, logStart, logEnd } = state
   const bytes = logEnd === undefined ? undefined : logEnd - (logStart ?? 0)
   return [

@@ -75,3 +75,22 @@ for (const argv of [
     t.regex(terminal.errors, /^trivet: cannot connect to 127\.0\.0\.2:\d+/)
   })
 }
+
+test('status shows the brokers that answer beside the one that is away', async (t) => {
+  const { terminal, code } = await run('status')
+  t.is(code, 0)
+  t.regex(terminal.output, /^DefaultCluster +broker-a .* running /m)
+  t.regex(terminal.output, /^DefaultCluster +gone .* unreachable /m)
+  t.regex(terminal.errors, /gone: cannot connect to /)
+})
+
+test('status is an error when no broker tells its state, and says of one that refuses that it does', async (t) => {
+  const alice = { secretKey: 'a-long-secret' }
+  const guarded = await startServer(t, { config: { users: { alice } } })
+  for (const flags of [[], ['--json']]) {
+    const { terminal, code } = await run('status', '-n', guarded.address('nameServer'), ...flags)
+    t.is(code, 1)
+    t.regex(terminal.output, flags.length === 0 ? / refused / : /"error":"[^"]+not signed/)
+    t.regex(terminal.errors, /no broker of the cluster tells its state/)
+  }
+})
