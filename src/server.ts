@@ -21,6 +21,7 @@ import {
 } from './listeners.ts'
 import type { Logger } from './log.ts'
 import { hostOf } from './model/host.ts'
+import type { Registrar } from './namesrv/registrar.ts'
 import { Parts } from './parts.ts'
 import type { Credentials } from './remoting/signature.ts'
 import type { MessageStore } from './store/store.ts'
@@ -133,8 +134,12 @@ async function composeBroker(composition: Composition): Promise<void> {
     options: { ...limits, brokerName: name, autoCreateTopics: createsTopics },
   })
   parts.add('broker', () => broker.close())
-  await serveFrontEnds(composition, frontEnds, { broker, auth, log, clock })
-  await register(composition, broker)
+  const routes = await routesOf(composition, broker)
+  await serveFrontEnds(composition, frontEnds, { broker, auth, log, clock, routes })
+  if (routes === undefined) return
+  // Telling the name servers brings native clients here: the last step of a start.
+  parts.add('registrar', () => routes.close())
+  await routes.start()
 }
 
 type FrontEndName = Exclude<ListenerName, 'nameServer' | 'vip'>
@@ -210,11 +215,11 @@ function registrarCredentials(config: Config): Credentials | undefined {
   return { accessKey: `broker-${randomUUID()}`, secretKey: randomUUID() }
 }
 
-/** Tells the name servers, which is what brings native clients here: the last step of a start. */
-async function register(composition: Composition, broker: Broker): Promise<void> {
-  const { config, log, clock, listeners, parts, trusted } = composition
+/** Tells the name servers of this broker, once started; undefined where there is nothing to tell, or no name server. */
+async function routesOf(composition: Composition, broker: Broker): Promise<Registrar | undefined> {
+  const { config, log, clock, listeners, trusted } = composition
   const remoting = listeners.get('remoting')
-  if (remoting === undefined) return
+  if (remoting === undefined) return undefined
   const own = listeners.get('nameServer')
   const nameServers = [...config.broker.nameServers]
   if (own !== undefined) {
@@ -225,16 +230,11 @@ async function register(composition: Composition, broker: Broker): Promise<void>
       { evt: 'server.no_name_server' },
       'no name server knows this broker, so RocketMQ clients cannot find it; set broker.nameServers',
     )
-    return
+    return undefined
   }
   const advertised = { host: advertisedHost(config.remoting), port: remoting.port }
   const { Registrar } = await import('./namesrv/registrar.ts')
-  const registrar = new Registrar(
-    { broker, clock, log },
-    { nameServers, advertised, credentials: trusted },
-  )
-  parts.add('registrar', () => registrar.close())
-  await registrar.start()
+  return new Registrar({ broker, clock, log }, { nameServers, advertised, credentials: trusted })
 }
 
 async function openStoreOf(composition: Composition): Promise<MessageStore> {

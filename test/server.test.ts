@@ -5,6 +5,7 @@ import { connect as connectClient } from '../src/client/index.ts'
 import { systemClock } from '../src/clock.ts'
 import { configOf } from '../src/config.ts'
 import { BrokerError } from '../src/errors.ts'
+import { REQUEST, RESPONSE } from '../src/remoting/codes.ts'
 import { dial } from '../src/remoting/connection.ts'
 import { openServer } from '../src/server.ts'
 import { LogLines } from './support/log-lines.ts'
@@ -216,4 +217,31 @@ test('an advertised address that does not lead here is told of at the start', as
   )
   t.regex(child.stderr, /"listener":"mqtt","address":"192\.0\.2\.1:\d+"/)
   t.notRegex(child.stderr, /"listener":"remoting"/)
+})
+
+test('who makes or deletes a topic finds it so at the name server at once', async (t) => {
+  const server = await startServer(t)
+  const at = (name: 'nameServer' | 'remoting') => ({ host: '127.0.0.1', port: server.port(name) })
+  const broker = await dial({ ...at('remoting'), clock: systemClock })
+  t.teardown(() => broker.close())
+  const names = await dial({ ...at('nameServer'), clock: systemClock })
+  t.teardown(() => names.close())
+  const route = async (topic: string): Promise<number> => {
+    const fields = new Map([
+      ['topic', topic],
+      ['acceptStandardJsonOnly', 'true'],
+    ])
+    return (await names.request(REQUEST.getRoute, { fields })).code
+  }
+  const queues = { readQueueNums: '2', writeQueueNums: '2', perm: '6', order: 'false' }
+  const kind = { defaultTopic: 'TBW102', topicFilterType: 'SINGLE_TAG' }
+  for (let i = 0; i < 5; i++) {
+    const topic = `Made${i}`
+    const fields = new Map(Object.entries({ topic, ...queues, ...kind }))
+    t.is((await broker.request(REQUEST.updateTopic, { fields })).code, 0)
+    t.is(await route(topic), 0)
+    const gone = { fields: new Map([['topic', topic]]) }
+    t.is((await broker.request(REQUEST.deleteTopic, gone)).code, 0)
+    t.is(await route(topic), RESPONSE.topicNotExist)
+  }
 })

@@ -213,6 +213,14 @@ export interface GatewayContext {
   readonly auth: Authenticator
   readonly log: Logger
   readonly clock: Clock
+  /** Absent where no name server knows the broker. */
+  readonly routes?: Routes | undefined
+}
+
+/** What name servers have been told of this broker. */
+export interface Routes {
+  /** Settles when those that answer know every topic as it is now, or after a second. Never rejects. */
+  told(): Promise<void>
 }
 
 /** A front-end: accepts sockets that the listener hands over, and lets them go in order. */

@@ -2,7 +2,7 @@
 // changes. Name servers are independent, so one that is away costs the others nothing.
 import type { Clock, Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import type { Broker } from '../gateway/gateway.ts'
+import type { Broker, Routes } from '../gateway/gateway.ts'
 import type { Logger } from '../log.ts'
 import { splitAddress } from '../model/host.ts'
 import { REQUEST, RESPONSE } from '../remoting/codes.ts'
@@ -34,13 +34,16 @@ const TIMEOUT_MS = 24_000
 const RETRY_MS_MIN = 500
 /** A name server that does not answer holds up no stop: it forgets the broker by itself. */
 const FAREWELL_MS = 500
+/** An answer that waits for routes waits no longer: a name server that is slow holds up no tool. */
+const TOLD_MS_MAX = 1_000
 /** Two missed rounds, and a third that is late. */
 const MISSED_PERIODS = 4
 
-export class Registrar {
+export class Registrar implements Routes {
   readonly #context: RegistrarContext
   readonly #targets: readonly Target[]
   readonly #startedMs: number
+  readonly #periodMs: number
   #watch: Disposable | undefined
   #timer: Timer | undefined
   #changes = 0
@@ -49,20 +52,32 @@ export class Registrar {
     this.#context = context
     this.#startedMs = context.clock.now()
     const periodMs = options.periodMs ?? PERIOD_MS
+    this.#periodMs = periodMs
     this.#targets = options.nameServers.map(
       (nameServer) =>
         new Target(nameServer, context, { ...options, periodMs }, () => this.#table()),
     )
-    this.#timer = context.clock.every(periodMs, () => this.#registerAll())
   }
 
   /** Settles when every name server has answered or failed once; failures are retried from then on. */
   async start(): Promise<void> {
+    this.#timer = this.#context.clock.every(this.#periodMs, () => this.#registerAll())
     this.#watch = this.#context.broker.topics.watch(() => {
       this.#changes++
       this.#registerAll()
     })
     await Promise.all(this.#targets.map((target) => target.register()))
+  }
+
+  async told(): Promise<void> {
+    const telling = this.#targets.flatMap((target) => target.telling ?? [])
+    if (telling.length === 0) return
+    let late: Timer | undefined
+    const isLate = new Promise<void>((resolve) => {
+      late = this.#context.clock.after(TOLD_MS_MAX, resolve)
+    })
+    await Promise.race([Promise.all(telling), isLate])
+    late?.cancel()
   }
 
   async close(): Promise<void> {
@@ -105,6 +120,11 @@ class Target {
     this.#context = context
     this.#options = options
     this.#table = table
+  }
+
+  /** What is under way to a name server that answered last; nothing waits for one that is away. */
+  get telling(): Promise<void> | undefined {
+    return this.#failures === 0 ? this.#running : undefined
   }
 
   /** Never rejects. */

@@ -80,6 +80,34 @@ test('a new topic is registered at once', async (t) => {
   t.pass()
 })
 
+test('who waits for routes goes on when every name server knows them', async (t) => {
+  const [one, two] = [await startNameServer(t), await startNameServer(t)]
+  const topics = new Topics()
+  const made = registrar(t, topics, { nameServers: [one.address, two.address] })
+  await made.start()
+  topics.add('N')
+  await made.told()
+  for (const { nameServer } of [one, two]) t.true(nameServer.routes.topics().includes('N'))
+})
+
+test('a name server that does not answer holds up who waits for routes a second at most', async (t) => {
+  const { address, nameServer } = await startNameServer(t)
+  const clock = new FakeClock()
+  const topics = new Topics()
+  const made = registrar(t, topics, { nameServers: [address], clock })
+  await made.start()
+  let letGo = (): void => {}
+  const held = new Promise<void>((resolve) => (letGo = resolve))
+  const { list } = topics.broker.topics
+  topics.broker.topics.list = () => held.then(list)
+  topics.add('N')
+  const told = made.told()
+  clock.advance(1000)
+  await told
+  t.false(nameServer.routes.topics().includes('N'))
+  letGo()
+})
+
 test('topics that come in a burst are all registered', async (t) => {
   const { address, nameServer } = await startNameServer(t)
   const topics = new Topics()

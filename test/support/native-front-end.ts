@@ -4,7 +4,7 @@ import type { ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { systemClock } from '../../src/clock.ts'
 import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
-import type { Broker } from '../../src/gateway/gateway.ts'
+import type { Broker, Routes } from '../../src/gateway/gateway.ts'
 import { Listener } from '../../src/gateway/listener.ts'
 import { RemotingGateway, type RemotingGatewayOptions } from '../../src/gateway/remoting/server.ts'
 import { silentLogger } from '../../src/log.ts'
@@ -33,6 +33,7 @@ export interface FrontEndOptions extends RemotingGatewayOptions {
   readonly users?: Readonly<Record<string, User>>
   /** What the front-end sees instead of the broker. */
   readonly bend?: (broker: Broker) => Broker
+  readonly routes?: Routes
 }
 
 export async function startFrontEnd(
@@ -47,11 +48,17 @@ async function serve(
   host: TestBroker,
   options: FrontEndOptions,
 ): Promise<NativeFrontEnd> {
-  const { broker: brokerOptions, users = {}, bend = (real) => real, ...gatewayOptions } = options
+  const {
+    broker: brokerOptions,
+    users = {},
+    bend = (real) => real,
+    routes,
+    ...gatewayOptions
+  } = options
   const { broker, clock } = host
   const auth = openAuthenticator(users, clock)
   const gateway = new RemotingGateway(
-    { broker: bend(broker), auth, clock, log: silentLogger },
+    { broker: bend(broker), auth, clock, log: silentLogger, routes },
     { bodyBytesMax: brokerOptions?.bodyBytesMax ?? BODY_BYTES_DEFAULT, ...gatewayOptions },
   )
   const listener = await Listener.open({

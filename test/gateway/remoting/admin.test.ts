@@ -18,6 +18,7 @@ import {
   decodeTopicTable,
 } from '../../../src/remoting/requests/topics.ts'
 import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { eventually } from '../../support/waiting.ts'
 
 const made = { topic: 'Made', defaultTopic: 'TBW102', readQueueNums: 3, writeQueueNums: 2 }
 const rest = { perm: 6, topicFilterType: 'SINGLE_TAG', topicSysFlag: 0, order: true }
@@ -46,6 +47,30 @@ test('a topic is made, shown, changed and deleted', async (t) => {
     t.is((await connection.request(215, { fields: fields({ topic: 'Made' }) })).code, 0)
   }
   t.is((await show()).code, 17)
+})
+
+test('who makes or deletes a topic is answered when the name servers know', async (t) => {
+  const releases: (() => void)[] = []
+  const told = (): Promise<void> => new Promise((release) => releases.push(release))
+  const { connect } = await startFrontEnd(t, { routes: { told } })
+  const [one, other] = [await connect(), await connect()]
+  const changes = [
+    { code: 17, fields: fields({ ...made, ...rest }), after: 0 },
+    { code: 215, fields: fields({ topic: 'Made' }), after: 17 },
+  ]
+  for (const [i, { code, fields: values, after }] of changes.entries()) {
+    let isAnswered = false
+    const change = one.request(code, { fields: values }).then((answer) => {
+      isAnswered = true
+      return answer
+    })
+    const show = { fields: fields({ topic: 'Made' }) }
+    while ((await other.request(351, show)).code !== after);
+    t.false(isAnswered)
+    const release = await eventually(async () => releases[i])
+    release()
+    t.is((await change).code, 0)
+  }
 })
 
 for (const attributes of ['', '+message.type=FIFO', '+queue.type=SimpleCQ,+message.type=NORMAL']) {

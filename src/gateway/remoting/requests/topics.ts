@@ -46,6 +46,7 @@ const ATTRIBUTES: ReadonlySet<string> = new Set([
   '+cleanup.policy=DELETE',
 ])
 
+/** Answered when name servers know it: the next that its maker asks may be a name server. */
 async function updateTopic(call: Call): Promise<Answer> {
   const update = readFields(UPDATE_TOPIC, call.fields)
   const { topics } = call.context.broker
@@ -68,6 +69,7 @@ async function updateTopic(call: Call): Promise<Answer> {
   checkTopicName(update.topic)
   checkAttributes(attributes)
   await topics.put(wanted)
+  await call.context.routes?.told()
   return DONE
 }
 
@@ -102,6 +104,7 @@ async function deleteTopic(call: Call): Promise<Answer> {
     // Deleting twice is no error to mqadmin, which asks every broker of a cluster.
     if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error
   }
+  await call.context.routes?.told()
   return DONE
 }
 
