@@ -27,18 +27,22 @@ export async function javaClientMissing(): Promise<string | undefined> {
 const built = new Map<string, Promise<string>>()
 
 /** Compiles a project once per test process; answers with the class path. */
-export function classPath(project: string): Promise<string> {
-  const known = built.get(project) ?? build(project)
-  built.set(project, known)
+export function classPath(project: string, version?: string): Promise<string> {
+  const id = `${project} ${version ?? ''}`
+  const known = built.get(id) ?? build(project, version)
+  built.set(id, known)
   return known
 }
 
-async function build(project: string): Promise<string> {
-  const file = `${project}target/classpath.txt`
+/** A project of several versions has a folder below `target` for each. */
+async function build(project: string, version: string | undefined): Promise<string> {
+  const target = version === undefined ? `${project}target` : `${project}target/${version}`
+  const file = `${target}/classpath.txt`
   const goal = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:build-classpath'
   const args = ['-B', '-q', '-f', `${project}pom.xml`, 'compile', goal, `-Dmdep.outputFile=${file}`]
+  if (version !== undefined) args.push(`-Drocketmq.version=${version}`)
   await run('mvn', args, { timeout: BUILD_MS_MAX, maxBuffer: 16 * 1024 * 1024 })
-  return `${project}target/classes:${(await readFile(file, 'utf8')).trim()}`
+  return `${target}/classes:${(await readFile(file, 'utf8')).trim()}`
 }
 
 /** Starts a scenario; the JVM is gone after the test. */

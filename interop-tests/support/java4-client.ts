@@ -1,0 +1,37 @@
+// The unmodified Java client of RocketMQ 4 in the version asked for: one JVM that runs its checks of a broker
+// (interop-tests/java4) and says what became of each.
+import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { ExecutionContext } from 'ava'
+import { tempDir } from '../../test/support/temp-dir.ts'
+import { ForeignClient } from './foreign-client.ts'
+import { classPath } from './java-client.ts'
+
+/** Compiled files sit one folder deeper than their sources. */
+const PROJECT = fileURLToPath(new URL('../../../interop-tests/java4/', import.meta.url))
+
+export interface Java4 {
+  readonly version: string
+  /** Whether it dials the broker's port less two unless told otherwise. */
+  readonly isVipDefault: boolean
+}
+
+export async function java4Checks(
+  t: Pick<ExecutionContext, 'teardown'>,
+  { version, isVipDefault }: Java4,
+  nameServer: string,
+): Promise<ForeignClient> {
+  const classes = await classPath(PROJECT, version)
+  const options = ['-Xmx256m', '-XX:TieredStopAtLevel=1']
+  // Else a broadcasting consumer goes on where one of an earlier broker stopped: it keeps its place in the home.
+  options.push(`-Drocketmq.client.localOffsetStoreDir=${await tempDir(t)}`)
+  // The Netty of 4.4.0 is older than the walls between the JDK's modules.
+  for (const opened of ['java.nio', 'sun.nio.ch']) {
+    options.push('--add-opens', `java.base/${opened}=ALL-UNNAMED`)
+  }
+  const args = [...options, '-cp', classes, 'interop.Main', nameServer, String(isVipDefault)]
+  const child = spawn('java', args, { stdio: ['pipe', 'pipe', 'pipe'] })
+  const client = new ForeignClient(child, `java ${version}`)
+  t.teardown(() => client.kill())
+  return client
+}
