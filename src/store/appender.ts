@@ -86,9 +86,9 @@ export class Appender {
     for (const queue of this.#keeper.views.queues.all()) queue.assigned = queue.next
   }
 
-  /** May an append be refused with BUSY, or soon? A small one is not while this says no. */
+  /** May an append be refused with BUSY? A small one of this turn is not while this says no. */
   get isBusy(): boolean {
-    return this.#commitLog.isBusy || this.#keeper.views.unsavedEntries > UNSAVED_ENTRIES_MAX / 2
+    return this.#commitLog.isBusy || this.#keeper.views.unsavedEntries > UNSAVED_ENTRIES_MAX
   }
 
   /** Is a note of the same subject appended and not yet in the views? */

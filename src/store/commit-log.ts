@@ -123,7 +123,7 @@ export interface CommitLog {
   readonly syncedEnd: LogPosition
   /** Appended and not yet synced. */
   readonly unsyncedBytes: number
-  /** More than half of what may be unsynced is. */
+  /** An append that is not small may be refused with BUSY. */
   readonly isBusy: boolean
   /** Calls back once everything appended so far is synced. A view may keep on disk what is below `syncedEnd` only. */
   sync(done: (error: BrokerError | undefined) => void): void

@@ -35,6 +35,8 @@ const MARK_DELAY_MS = 1000
 const ASYNC_WINDOW_MS_MAX = 200
 /** async: this much unsynced starts a sync before the window is over. */
 const ASYNC_BYTES = 8 * MIB
+/** What a log that is not busy has room for. */
+const SMALL_APPEND_BYTES = 4 * MIB
 /** How often a full disk is looked at again. */
 const PROBE_MS = 1000
 
@@ -150,7 +152,8 @@ class SegmentedLog implements CommitLog {
     return this.#stage.next - this.#commit.syncedEnd
   }
   get isBusy(): boolean {
-    return this.unsyncedBytes > this.#unsyncedBytesMax / 2
+    const max = this.#unsyncedBytesMax
+    return this.unsyncedBytes > max - Math.min(SMALL_APPEND_BYTES, max / 2)
   }
   get writable(): boolean {
     return !this.#isClosing && this.reason === undefined

@@ -91,7 +91,7 @@ export interface StoreStatus {
   readonly flush: FlushMode
   readonly writable: boolean
   readonly reason: string | undefined
-  /** So much waits for the disk that an append may be refused with BUSY. */
+  /** So much waits for the disk that an append may be refused with BUSY: one of up to 4 MiB in this turn is not while false. */
   readonly isBusy: boolean
   readonly logStart: LogPosition
   /** End of what is durable and readable. */

@@ -28,6 +28,16 @@ test('a topic that cannot be deleted because too much waits for the disk is ther
   t.is(await second.broker.topics.get(NAME), undefined)
 })
 
+test('a topic is deleted while much waits for the disk, as long as there is room for that', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish([newMessage(NAME)])
+  const body = 'x'.repeat(4 * MIB)
+  const flooding = broker.publish(new Array(6).fill(newMessage('flood', { body })))
+  await broker.topics.delete(NAME)
+  t.is(await broker.topics.get(NAME), undefined)
+  await flooding
+})
+
 test('a group that cannot be deleted because too much waits for the disk is there, and can be deleted later', async (t) => {
   const first = await startBroker(t)
   const { broker } = first
