@@ -2,26 +2,25 @@
 // the queues that have one. Monotonic time, so a jump of the wall clock moves nothing.
 import type { Clock, Timer } from '../clock.ts'
 import type { GroupQueue } from './group-queue.ts'
-import type { ReceivingGroup } from './receiving-group.ts'
 import type { Entry } from './unsettled.ts'
 
-export type Expired = (group: ReceivingGroup, queue: GroupQueue, entry: Entry) => void
+export type Expired<Group> = (group: Group, queue: GroupQueue, entry: Entry) => void
 
-export class Expiry {
+export class Expiry<Group> {
   readonly #clock: Clock
-  readonly #expired: Expired
-  readonly #queues = new Map<GroupQueue, ReceivingGroup>()
+  readonly #expired: Expired<Group>
+  readonly #queues = new Map<GroupQueue, Group>()
   #timer: Timer | undefined
   #armedForMs = Number.POSITIVE_INFINITY
   #isClosed = false
 
-  constructor(clock: Clock, expired: Expired) {
+  constructor(clock: Clock, expired: Expired<Group>) {
     this.#clock = clock
     this.#expired = expired
   }
 
   /** The queue has a deadline that may be sooner than any other. */
-  expect(group: ReceivingGroup, queue: GroupQueue): void {
+  expect(group: Group, queue: GroupQueue): void {
     if (queue.soonestMs >= this.#armedForMs && this.#queues.has(queue)) return
     this.#queues.set(queue, group)
     this.#arm(queue.soonestMs)

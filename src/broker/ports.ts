@@ -7,9 +7,9 @@ import type { QueueLag, QueueRange } from '../model/message.ts'
 import { isLightQueue } from '../model/names.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { TopicDefinition } from '../model/topic.ts'
-import type { BrokerParts } from './broker.ts'
 import { groupLags } from './lags.ts'
 import { findMessages, readMessage } from './lookup.ts'
+import type { BrokerParts } from './parts.ts'
 import type { LockableQueue } from './queue-locks.ts'
 
 export const topicsPort = ({ topics, removal }: BrokerParts) => ({

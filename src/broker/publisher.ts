@@ -28,8 +28,8 @@ import {
 import { OwnProperties } from './own-properties.ts'
 import { queueInTurn } from './queue-choice.ts'
 import type { QueueLockTable } from './queue-locks.ts'
-import { Riding, type StagedChange } from './riding.ts'
-import type { SessionTable } from './sessions.ts'
+import { Riding } from './riding.ts'
+import type { SessionTable, StagedChange } from './sessions.ts'
 import { checkSendable, type Topic, type TopicTable } from './topics.ts'
 import { UniqueIds } from './unique-ids.ts'
 

@@ -49,7 +49,7 @@ export class Receiver {
       readonly retries: Retries
     },
   ) {
-    const expiry = new Expiry(parts.clock, (group, queue, entry) =>
+    const expiry = new Expiry<ReceivingGroup>(parts.clock, (group, queue, entry) =>
       this.#expired(group, queue, entry),
     )
     const serials = new Serials()

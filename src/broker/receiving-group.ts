@@ -33,7 +33,7 @@ export interface ReceivingParts {
   readonly arrivals: Arrivals
   readonly clock: Clock
   readonly options: BrokerOptions
-  readonly expiry: Expiry
+  readonly expiry: Expiry<ReceivingGroup>
   readonly serials: Serials
   readonly counts: ReceiveCounts
 }

@@ -1,15 +1,7 @@
 // The state changes of one `publish`: which of them ride with each of its appends.
 import { BrokerError } from '../errors.ts'
 import type { StateChange } from '../model/message.ts'
-import type { Fact, RecordFact } from '../store/store.ts'
-import type { SessionTable } from './sessions.ts'
-
-/** A change on its way into the log: one of the two is called for each append that it rides with. */
-export interface StagedChange {
-  readonly fact: Fact | RecordFact
-  written(): void
-  refused(): void
-}
+import type { SessionTable, StagedChange } from './sessions.ts'
 
 export class Riding {
   readonly #changes: readonly StateChange[]

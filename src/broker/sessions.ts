@@ -4,9 +4,15 @@ import { type Clock, Slice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { BODY_BYTES_MAX } from '../model/limits.ts'
 import type { StateChange } from '../model/message.ts'
-import type { Fact, MessageStore } from '../store/store.ts'
+import type { Fact, MessageStore, RecordFact } from '../store/store.ts'
 import { FACT, type FactWriter, type LazyFact } from './fact-writer.ts'
-import type { StagedChange } from './riding.ts'
+
+/** A change on its way into the log: one of the two is called for each append that it rides with. */
+export interface StagedChange {
+  readonly fact: Fact | RecordFact
+  written(): void
+  refused(): void
+}
 
 /** A topic name as long as records have room for, as a retained message has it, behind its front-end's prefix. */
 const ID_CHARS_MAX = 32_000 + 64

@@ -1,6 +1,6 @@
 // The broker's state for people, put together from its parts.
 import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
-import type { BrokerParts } from './broker.ts'
+import type { BrokerParts } from './parts.ts'
 
 export function brokerStatus(identity: BrokerIdentity, parts: BrokerParts): BrokerStatus {
   const { pendingDue, isBusy: _, ...store } = parts.store.status()

@@ -5,8 +5,9 @@ import { AUTO_CREATE_TOPIC } from '../model/names.ts'
 import { encodeProperties, PROPERTY } from '../model/properties.ts'
 import { encodeBatchBody } from '../remoting/batch-body.ts'
 import { REQUEST, RESPONSE } from '../remoting/codes.ts'
-import type { Command, Fields } from '../remoting/command.ts'
+import type { Command } from '../remoting/command.ts'
 import type { RemotingConnection } from '../remoting/connection.ts'
+import type { Fields } from '../remoting/header.ts'
 import { type Layout, readFields, type Values, writeFields } from '../remoting/layout.ts'
 import {
   CONSUMER_GROUP,

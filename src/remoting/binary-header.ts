@@ -6,7 +6,7 @@
 // The code has 16 bits: the codes of the POP family cannot travel this way.
 import { getI32, getU16, putU16, putU32 } from '../model/bytes.ts'
 import { LANGUAGE_DEFAULT, LANGUAGES } from './codes.ts'
-import type { Header } from './command.ts'
+import type { Header } from './header.ts'
 import { protocolError } from './protocol-error.ts'
 
 const REMARK_AT = 13

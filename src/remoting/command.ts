@@ -4,27 +4,11 @@ import { putU32 } from '../model/bytes.ts'
 import { decodeBinaryHeader, encodeBinaryHeader } from './binary-header.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, LANGUAGE_DEFAULT, VERSION } from './codes.ts'
 import { CODEC_BINARY, CODEC_JSON, FRAME_PREFIX_BYTES, type HeaderCodec } from './frame.ts'
+import { type Fields, type Header, NO_FIELDS } from './header.ts'
 import { decodeJsonHeader, encodeJsonHeader } from './json-header.ts'
 import { protocolError } from './protocol-error.ts'
 
-/** Header fields by their RocketMQ name; a Map, because names come from the wire. */
-export type Fields = ReadonlyMap<string, string>
-
-export const NO_FIELDS: Fields = new Map()
 export const NO_BODY: Buffer = Buffer.alloc(0)
-
-export interface Header {
-  /** Request code, or response code in a response. */
-  readonly code: number
-  readonly language: string
-  readonly version: number
-  /** Correlation id, chosen by the requester; each direction has its own. */
-  readonly opaque: number
-  readonly flag: number
-  /** Error text of a response. */
-  readonly remark: string | undefined
-  readonly fields: Fields
-}
 
 export interface Command extends Header {
   /** Valid as long as the frame's bytes are; copy what is kept. */

@@ -9,14 +9,13 @@ import {
   type Command,
   decodeCommand,
   encodeCommand,
-  type Fields,
   isResponse,
   NO_BODY,
-  NO_FIELDS,
   requestHeader,
   responseHeader,
 } from './command.ts'
 import { CODEC_JSON, FRAME_BYTES_MAX, FrameSplitter, type HeaderCodec } from './frame.ts'
+import { type Fields, NO_FIELDS } from './header.ts'
 import { Outbox } from './outbox.ts'
 import { PendingRequests } from './pending-requests.ts'
 import { type Credentials, signFields } from './signature.ts'

@@ -3,7 +3,7 @@
 // read as loosely as clients write, and as Apache's brokers take it: numbers and booleans among the field values,
 // numbers in quotes, single quotes, unknown members, and bytes that are no UTF-8 (each reads as U+FFFD, as in Java).
 import { LANGUAGE_DEFAULT } from './codes.ts'
-import type { Header } from './command.ts'
+import type { Header } from './header.ts'
 import { parseJson } from './json.ts'
 import { protocolError } from './protocol-error.ts'
 

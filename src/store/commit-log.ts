@@ -9,7 +9,8 @@ import { BODY_BYTES_MAX } from '../model/limits.ts'
 import type { LogPosition } from '../model/positions.ts'
 import type { RecordDraft } from '../model/record.ts'
 import type { Disk } from './disk.ts'
-import type { FlushMode } from './store.ts'
+
+export type FlushMode = 'sync' | 'async'
 
 /**
  * What one append may take in the log, header of its frame included: the largest body that can be allowed, and 4 MiB

@@ -7,8 +7,20 @@ import { type LogPosition, logPosition } from '../model/positions.ts'
 import { propertiesBytes, type RecordDraft, recordBytes, writeRecord } from '../model/record.ts'
 import type { Appending } from './commit-log.ts'
 import { FRAME_HEADER_BYTES, writeFrameHeader } from './frame.ts'
-import type { Done, SealedFrame } from './group-commit.ts'
 import type { Chunk, Tail } from './tail.ts'
+
+export type Done = (error: BrokerError | undefined) => void
+
+/** A frame in its chunk, header written. */
+export interface SealedFrame {
+  readonly chunk: Chunk
+  readonly at: number
+  readonly position: number
+  readonly length: number
+  readonly sequence: number
+  readonly records: number
+  readonly dones: readonly Done[]
+}
 
 export interface FrameStageOptions {
   readonly tail: Tail

@@ -3,24 +3,10 @@
 // under way the open frame grows, and the end of either starts the next. It knows frames and what they
 // wait for, not what is in them.
 import type { Clock, Timer } from '../clock.ts'
-import type { BrokerError } from '../errors.ts'
+import type { FlushMode } from './commit-log.ts'
+import type { Done, SealedFrame } from './frame-stage.ts'
 import { LoneSync } from './lone-sync.ts'
 import type { SegmentWriter } from './segment-writer.ts'
-import type { FlushMode } from './store.ts'
-import type { Chunk } from './tail.ts'
-
-export type Done = (error: BrokerError | undefined) => void
-
-/** A frame in its chunk, header written. */
-export interface SealedFrame {
-  readonly chunk: Chunk
-  readonly at: number
-  readonly position: number
-  readonly length: number
-  readonly sequence: number
-  readonly records: number
-  readonly dones: readonly Done[]
-}
 
 interface Commit {
   readonly frames: readonly SealedFrame[]

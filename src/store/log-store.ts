@@ -10,7 +10,7 @@ import { PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
 import { checkTopicFilter } from '../model/topic-filter.ts'
 import { Appender, factNotes } from './appender.ts'
-import type { CommitLog } from './commit-log.ts'
+import type { CommitLog, FlushMode } from './commit-log.ts'
 import type { ConsumeQueue } from './consume-queue.ts'
 import type { Disk } from './disk.ts'
 import { keyHash } from './key-index.ts'
@@ -24,7 +24,6 @@ import type {
   AppendGroup,
   DueEntry,
   Fact,
-  FlushMode,
   MessageStore,
   ReadRequest,
   ReadResult,

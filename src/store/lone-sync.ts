@@ -6,7 +6,7 @@
 // Each condition protects other clients: several senders (their next messages are read during a sync), all clients
 // on a slow disk (after one sync over SLOW_MS the pool has them), consumers that keep the loop busy.
 import type { Clock } from '../clock.ts'
-import type { SealedFrame } from './group-commit.ts'
+import type { SealedFrame } from './frame-stage.ts'
 
 /** This many commits of one message each must have come one after the other. */
 const STREAK = 8

@@ -7,7 +7,6 @@ import { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
 import { toWireProperties } from './message.ts'
 import type { Qos } from './protocol.ts'
-import type { PreparedPublish } from './publish-output.ts'
 import { decodeName } from './utf8.ts'
 
 /** What MQTT forbids in a topic name, or lets a client close the connection for. */
@@ -15,6 +14,13 @@ const CHARACTERS_UNSAFE = /[+#\p{Cc}\p{Noncharacter_Code_Point}]/gu
 const PLUS = 43
 const HASH = 35
 const OUR_PREFIX = Buffer.from('MQTT_')
+
+/** A whole packet as most subscribers get it, all but the flags and the packet id. */
+export interface PreparedPublish {
+  readonly bytes: Buffer
+  /** Where the packet id goes. */
+  readonly idAt: number
+}
 
 export class Delivery {
   readonly position: LogPosition

@@ -2,7 +2,7 @@
 //
 //   0x30 | dup << 3 | qos << 1 | retain    length    topic length u16, topic
 //   packet id u16 (QoS 1, 2)    property length, expiry, alias, subscription ids, the rest (5)    payload
-import type { Delivery } from './delivery.ts'
+import type { Delivery, PreparedPublish } from './delivery.ts'
 import { COPY_BYTES_MAX } from './limits.ts'
 import type { Output } from './output.ts'
 import type { Qos } from './protocol.ts'
@@ -36,13 +36,6 @@ export const emptyHeader = (): PublishHeader => ({
   alias: 0,
   isAliasKnown: false,
 })
-
-/** A whole packet as most subscribers get it, all but the flags and the packet id. */
-export interface PreparedPublish {
-  readonly bytes: Buffer
-  /** Where the packet id goes. */
-  readonly idAt: number
-}
 
 /** Larger ones are copied once only, so preparing them gains nothing. */
 const PREPARED_PAYLOAD_MAX = 4096

@@ -3,8 +3,8 @@
 
 import { isLightQueue, isRetryTopic } from '../../model/names.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
-import type { Fields } from '../../remoting/command.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
+import type { Fields } from '../../remoting/header.ts'
 import { type Action, isAllowed, type Principal, type Resource } from '../auth.ts'
 import type { GatewayContext } from '../gateway.ts'
 import { groupResource, topicResource } from './address.ts'

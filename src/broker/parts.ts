@@ -1,0 +1,86 @@
+// The parts of the broker over one store, each given what it works with. Here alone one part meets another's class.
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../log.ts'
+import { isLightQueue } from '../model/names.ts'
+import type { MessageStore } from '../store/store.ts'
+import { Arrivals } from './arrivals.ts'
+import { ClientTable } from './clients.ts'
+import { CursorTable } from './cursors.ts'
+import { Delays } from './delays.ts'
+import { FactWriter } from './fact-writer.ts'
+import { GroupModes } from './group-modes.ts'
+import { GroupTable } from './groups.ts'
+import { LightQueueTable } from './light-queues.ts'
+import { BROKER_DEFAULTS, type BrokerOptions } from './options.ts'
+import { Publisher } from './publisher.ts'
+import { Puller } from './puller.ts'
+import { QueueLockTable } from './queue-locks.ts'
+import { Receiver } from './receiver.ts'
+import { Removal } from './removal.ts'
+import { Retries } from './retries.ts'
+import { SessionTable } from './sessions.ts'
+import { TopicTable } from './topics.ts'
+
+export interface OpenBrokerOptions {
+  readonly store: MessageStore
+  readonly clock: Clock
+  readonly log: Logger
+  /** The rest has the defaults of options.ts. */
+  readonly options?: Partial<BrokerOptions>
+}
+
+export function assemble({ store, clock, log, options: changed }: OpenBrokerOptions) {
+  const options: BrokerOptions = { ...BROKER_DEFAULTS, ...changed }
+  const facts = new FactWriter(store, clock, log, options.cursorFlushMs)
+  const topics = new TopicTable(store, facts, options)
+  const groups = new GroupTable(store, facts, topics, options)
+  const cursors = new CursorTable(store, facts, log)
+  const lightQueues = new LightQueueTable(store, facts)
+  // What damage took of the log, a topic's definition perhaps, may be put back.
+  if (store.status().damage.length === 0) {
+    const orphans = cursors.dropOrphans((topic) =>
+      isLightQueue(topic) ? lightQueues.has(topic) : topics.find(topic) !== undefined,
+    )
+    // What the store does not take now is an orphan at the next start again.
+    facts.write(orphans).catch(() => {})
+  }
+  const arrivals = new Arrivals(log)
+  const common = {
+    store,
+    clock,
+    log,
+    options,
+    facts,
+    topics,
+    groups,
+    cursors,
+    lightQueues,
+    arrivals,
+  }
+  const delays = new Delays(store, topics, clock, log)
+  const locks = new QueueLockTable(clock, options.lockLeaseMs)
+  const sessions = new SessionTable(store, facts, clock)
+  const publisher = new Publisher({ ...common, delays, locks, sessions })
+  const puller = new Puller(common)
+  const retries = new Retries({ ...common, delays })
+  const modes: GroupModes = new GroupModes((group) => receiver.isBusy(group))
+  const receiver: Receiver = new Receiver({ ...common, modes, retries })
+  const clients = new ClientTable({ ...common, modes, locks, receiver })
+  const removal = new Removal({ ...common, puller, receiver, locks })
+  store.onArrival(arrivals.note)
+  store.onWritable((writable) => {
+    if (!writable) return
+    delays.arm()
+    void topics.unsavedTopics.saveAll()
+    void groups.unsaved.saveAll()
+  })
+  topics.watch((topic) => receiver.refresh(topic))
+  const startedAtMs = clock.now()
+  return {
+    ...common,
+    ...{ delays, publisher, puller, retries, locks, modes, receiver, clients, sessions, removal },
+    startedAtMs,
+  }
+}
+
+export type BrokerParts = ReturnType<typeof assemble>
