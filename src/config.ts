@@ -50,7 +50,7 @@ const listening = (portDefault: number, silentMs: number) => ({
     .int()
     .min(1)
     .default(10_000)
-    .describe('Open connections from one remote address.'),
+    .describe('Open connections from one remote address; of IPv6, from one network of 64 bits.'),
   unsentBytesMax: z
     .int()
     .min(65_536)

@@ -7,6 +7,7 @@ import { DLQ_PREFIX, isSystemTopic, RETRY_PREFIX } from '../model/names.ts'
 import { dummyOf, type PasswordHash, parsePasswordHash } from '../password.ts'
 import { FailureBudget } from './failure-budget.ts'
 import { PasswordChecks } from './password-checks.ts'
+import { networkOf } from './peer-network.ts'
 
 /** Who a connection acts for. */
 export interface Principal {
@@ -128,7 +129,7 @@ class UserStore implements Authenticator {
   readonly #users = new Map<string, KnownUser>()
   readonly #clock: Clock
   readonly #checks: PasswordChecks
-  /** By address. */
+  /** By network of the address. */
   readonly #wrongSignatures: FailureBudget
   /**
    * Checked against for unknown users: one for each known password, of the same cost. A name has always the same,
@@ -174,7 +175,8 @@ class UserStore implements Authenticator {
     const user = this.#users.get(name)
     const dummy = this.#dummyFor(name)
     const kept = user?.password ?? dummy
-    const isRight = await this.#checks.check({ name, password, address }, kept, signal)
+    const login = { name, password, address: networkOf(address) }
+    const isRight = await this.#checks.check(login, kept, signal)
     if (isRight && user?.password !== undefined) return user.principal
     throw new BrokerError('UNAUTHENTICATED', 'unknown user or wrong password')
   }
@@ -197,8 +199,9 @@ class UserStore implements Authenticator {
   }
 
   wrongSignature(address: string): number {
-    this.#wrongSignatures.failed(address)
-    const delayMs = this.#wrongSignatures.readyMs(address) - this.#clock.monotonic()
+    const network = networkOf(address)
+    this.#wrongSignatures.failed(network)
+    const delayMs = this.#wrongSignatures.readyMs(network) - this.#clock.monotonic()
     return Math.max(0, Math.min(SIGNATURE_DELAY_MS_MAX, delayMs))
   }
 

@@ -6,6 +6,7 @@ import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { ConnectionBudget } from './connection-budget.ts'
 import type { Gateway, GatewaySocket } from './gateway.ts'
+import { NetworkCounts } from './network-counts.ts'
 import type { TurnBudget } from './turn-budget.ts'
 
 export interface ListenerLimits {
@@ -60,7 +61,7 @@ export class Listener {
   readonly options: ListenerOptions
   readonly #server: Server
   readonly #sockets = new Set<TcpSocket>()
-  readonly #perAddress = new Map<string, number>()
+  readonly #perNetwork = new NetworkCounts()
   /** Accepted before there was a gateway: unread, in the order they came. */
   #early: TcpSocket[] = []
   #gateway: Gateway | undefined
@@ -137,14 +138,14 @@ export class Listener {
       accepted.destroy()
       return
     }
-    const open = this.#perAddress.get(remoteAddress) ?? 0
     const { limits, log, clock, name, budget, turn } = this.options
-    if (open >= limits.connectionsPerAddressMax) {
+    if (!this.#perNetwork.take(remoteAddress, limits.connectionsPerAddressMax)) {
       accepted.destroy()
       this.#refuse('connectionsPerAddressMax', limits.connectionsPerAddressMax)
       return
     }
     if (budget?.take(name) === false) {
+      this.#perNetwork.give(remoteAddress)
       accepted.destroy()
       this.#refuse(OPEN_FILES, budget.total)
       return
@@ -156,14 +157,11 @@ export class Listener {
     const { unsentBytesMax } = limits
     const options = { unsentBytesMax, turn, nowMs: clock.monotonic(), failed }
     const socket = new TcpSocket(accepted, options)
-    this.#perAddress.set(remoteAddress, open + 1)
     this.#sockets.add(socket)
     socket.onGone(() => {
       budget?.give(name)
       this.#sockets.delete(socket)
-      const left = (this.#perAddress.get(remoteAddress) ?? 1) - 1
-      if (left > 0) this.#perAddress.set(remoteAddress, left)
-      else this.#perAddress.delete(remoteAddress)
+      this.#perNetwork.give(remoteAddress)
     })
     if (this.#gateway === undefined) this.#early.push(socket)
     else this.#hand(socket, this.#gateway)

@@ -19,7 +19,7 @@ const VERIFIED_TTL_MS = 10 * 60_000
 export interface Login {
   readonly name: string
   readonly password: string
-  /** Where it comes from. */
+  /** Where it comes from: what counts as one place. */
   readonly address: string
 }
 

@@ -121,6 +121,7 @@ for (const [title, from] of [
   ['with one name from one address', () => ['ann', '10.6.6.6']],
   ['with many names from one address', (i: number) => [`name ${i}`, '10.6.6.6']],
   ['with one name from many addresses', (i: number) => ['ann', `10.6.6.${i}`]],
+  ['with many names from one IPv6 network', (i: number) => [`name ${i}`, `2001:db8::${i}`]],
 ] as const) {
   test(`a login does not wait for, and is not refused by, a burst of guesses ${title}`, async (t) => {
     // The clock stands still: nothing is forgiven and no pause ends.
@@ -134,6 +135,24 @@ test('guessing from elsewhere does not keep out the user whose name is guessed a
   const auth = open({ ann: user({ password: SECRET }) })
   guess(auth, 600, () => ['ann', '10.6.6.6'])
   t.is(await codeOf(auth.verifyPassword('ann', 'secret', '10.0.0.2')), 'ann')
+})
+
+test('wrong passwords beyond twenty from all over one IPv6 network are checked after pauses', async (t) => {
+  const clock = new FakeClock()
+  const auth = open({ ann: user({ password: SECRET }), bob: user({ password: SECRET }) }, clock)
+  for (let i = 0; i < 21; i++) {
+    const guessed = auth.verifyPassword('ann', `guess ${i}`, `2001:db8::${i + 1}`)
+    t.is(await codeOf(guessed), 'UNAUTHENTICATED')
+  }
+  let isAnswered = false
+  const late = codeOf(auth.verifyPassword('ann', 'secret', '2001:db8::99')).then((answer) => {
+    isAnswered = true
+    return answer
+  })
+  t.is(await codeOf(auth.verifyPassword('bob', 'wrong', '2001:db8:0:1::1')), 'UNAUTHENTICATED')
+  t.false(isAnswered)
+  clock.advance(5_000)
+  t.is(await late, 'ann')
 })
 
 test('wrong passwords beyond twenty from one address are checked after pauses', async (t) => {
@@ -156,6 +175,14 @@ test('wrong passwords beyond twenty from one address are checked after pauses', 
   t.false(isSettled)
   clock.advance(5_000)
   t.is(await late, 'ann')
+})
+
+test('wrong signatures from all over one IPv6 network count together', (t) => {
+  const auth = open({ rocket: user({ secretKey: 'key' }) })
+  const delays = Array.from({ length: 22 }, (_, i) => auth.wrongSignature(`2001:db8::${i + 1}`))
+  t.is(delays[19], 0)
+  t.is(delays[21], 500)
+  t.is(auth.wrongSignature('2001:db8:0:1::1'), 0)
 })
 
 test('more logins than may wait are told to come again, those of the crowd first', async (t) => {
