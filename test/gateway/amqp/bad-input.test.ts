@@ -408,20 +408,18 @@ test('a link too many is refused, and those before it stay', async (t) => {
   t.is(peer.came().filter(({ name }) => name === 'detach').length, 4)
 })
 
-test('a disposition over all delivery ids there can be takes no time', async (t) => {
+test('a disposition over all delivery ids there can be is answered, and others are served', async (t) => {
   const { peer, othersWork } = await probe(t)
   peer.send(handshake(), begin(), attachReceiver(0, 'orders'))
   await peer.frame('attach')
-  const before = performance.now()
   peer.send(
     frame('disposition', { role: true, first: 0, last: 0xffff_fff0, settled: true }),
     frame('disposition', { role: true, first: 0, last: 0x7fff_fff0, settled: true }),
     frame('disposition', { role: false, first: 0, last: 0xffff_ffff, settled: true }),
     frame('close'),
   )
+  // One after the other they would take so long that no test waits for it.
   await peer.frame('close')
-  // One after the other they would take minutes.
-  t.true(performance.now() - before < 10_000)
   await othersWork()
 })
 
