@@ -2,6 +2,7 @@
 // names are kept in memory, the messages with the broker's durable state.
 import { type Clock, Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
 import type { NewMessage, PublishResult, StateChange } from '../../model/message.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../../model/names.ts'
 import { PROPERTY } from '../../model/properties.ts'
@@ -28,6 +29,7 @@ interface Leaving {
 export class Retained {
   readonly #broker: Broker
   readonly #clock: Clock
+  readonly #log: Logger
   readonly #limits: RetainedLimits
   readonly #tree = new TopicTree()
   /** Bytes of each retained message, by topic name. */
@@ -41,9 +43,13 @@ export class Retained {
   readonly #leaving = new Map<string, Leaving>()
   #watch: Disposable | undefined
 
-  constructor(broker: Broker, clock: Clock, limits: RetainedLimits) {
+  constructor(
+    { broker, clock, log }: { broker: Broker; clock: Clock; log: Logger },
+    limits: RetainedLimits,
+  ) {
     this.#broker = broker
     this.#clock = clock
+    this.#log = log
     this.#limits = limits
   }
 
@@ -53,7 +59,9 @@ export class Retained {
 
   async open(): Promise<void> {
     const { sessions, topics } = this.#broker
-    this.#watch = topics.watch((topic) => void this.#topicChanged(topic))
+    this.#watch = topics.watch((topic) => {
+      this.#topicChanged(topic).catch((error: unknown) => this.#stays(topic, error))
+    })
     const slice = new Slice(this.#clock)
     for (const id of await sessions.list(ID_PREFIX)) {
       if (slice.isOver) await slice.rest()
@@ -147,8 +155,14 @@ export class Retained {
     const slice = new Slice(this.#clock)
     for (const one of leaving) {
       if (slice.isOver) await slice.rest()
-      await this.#leave(one).catch(() => {})
+      await this.#leave(one).catch((error: unknown) => this.#stays(topic, error))
     }
+  }
+
+  /** Until the next start, which removes what has no topic. */
+  #stays(topic: string, error: unknown): void {
+    const fields = { evt: 'mqtt.retained_stays', topic, err: error }
+    this.#log.warn(fields, 'retained messages of a deleted topic stay until the next start')
   }
 
   async #leave(one: Leaving): Promise<void> {

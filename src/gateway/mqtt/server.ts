@@ -119,7 +119,7 @@ function assemble(context: GatewayContext, options: MqttOptions): Parts {
     ...{ published: 0, refused: 0, delivered: 0, droppedTooLarge: 0, expired: 0, missed: 0 },
   }
   const addresses = new Addresses(broker)
-  const retained = new Retained(broker, clock, options)
+  const retained = new Retained(context, options)
   const publisher = new Publisher({ ...context, addresses, retained })
   const subscribers = new FilterCounts()
   const feeds = new Feeds(broker, (error, topic) => {

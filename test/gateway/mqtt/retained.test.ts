@@ -2,8 +2,12 @@
 import test from 'ava'
 import { systemClock } from '../../../src/clock.ts'
 import { BrokerError } from '../../../src/errors.ts'
-import { topicOf } from '../../support/broker.ts'
+import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
+import { Retained } from '../../../src/gateway/mqtt/retained.ts'
+import type { Logger } from '../../../src/log.ts'
+import { startBroker, topicOf } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { LogLines } from '../../support/log-lines.ts'
 import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import {
@@ -391,6 +395,21 @@ test('a value retained while the one before it goes with its topic stays', async
     (await late.messages(2)).map(({ text }) => text),
     ['new', 'live'],
   )
+})
+
+test('retained messages whose topic cannot be looked at stay, and the log says so', async (t) => {
+  const { broker, clock } = await startBroker(t)
+  const unreachable = new BrokerError('UNREACHABLE', 'no broker answers')
+  const bent = overridden(broker, {
+    topics: overridden(broker.topics, { get: () => Promise.reject(unreachable) }),
+  })
+  const log = new LogLines()
+  const retained = new Retained({ broker: bent, clock, log: log as Logger }, MQTT_DEFAULTS)
+  await retained.open()
+  await broker.topics.put(topicOf('orders', 1))
+  await eventually(async () => log.events().includes('mqtt.retained_stays') || undefined)
+  retained.close()
+  t.pass()
 })
 
 test('a value retained while an expired one is read stays', async (t) => {
