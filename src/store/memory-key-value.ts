@@ -4,6 +4,9 @@ import type { KeyValue, KeyValueBatch, Pair } from './key-value.ts'
 /** What a pair costs beside its bytes, roughly. */
 const PAIR_BYTES = 100
 
+/** It would take more bytes than it may. */
+export class MemoryFull extends Error {}
+
 type Change = readonly [key: string, value: Buffer | undefined]
 
 export class MemoryKeyValue implements KeyValue {
@@ -34,7 +37,7 @@ export class MemoryKeyValue implements KeyValue {
       write: async () => {
         for (const [key, value] of changes) this.#set(key, value)
         if (this.#bytes <= this.#bytesMax) return
-        throw new Error(`more than the ${this.#bytesMax} bytes of views that may be in memory`)
+        throw new MemoryFull(`views in memory may take ${this.#bytesMax} bytes`)
       },
       discard: () => {
         changes.length = 0

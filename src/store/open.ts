@@ -74,6 +74,7 @@ export interface StoreParts extends Omit<StoreOptions, 'directory'> {
   readonly logOptions?: Partial<CommitLogOptions>
   readonly cachedBlocksMax?: number
   readonly flushEntries?: number
+  readonly memoryBytesMax?: number
 }
 
 export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
@@ -92,7 +93,7 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     ...(segmentBytes !== undefined && { segmentBytes }),
     ...logOptions,
   })
-  const { viewsPath, cachedBlocksMax, flushEntries } = parts
+  const { viewsPath, cachedBlocksMax, flushEntries, memoryBytesMax } = parts
   const keeper = new ViewKeeper({
     commitLog,
     place,
@@ -102,6 +103,7 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     log,
     cachedBlocksMax,
     flushEntries,
+    memoryBytesMax,
   })
   try {
     await keeper.open()

@@ -13,7 +13,7 @@ import { Dispatcher } from './dispatcher.ts'
 import { HalfBuild } from './half-build.ts'
 import type { KeyValue, KeyValuePlace } from './key-value.ts'
 import { liveBlocks } from './live-blocks.ts'
-import { MemoryKeyValue } from './memory-key-value.ts'
+import { MemoryFull, MemoryKeyValue } from './memory-key-value.ts'
 import { checkRoot } from './root-check.ts'
 import { SealedKeyValue, ViewsDamaged } from './sealed.ts'
 import { Tries } from './tries.ts'
@@ -51,6 +51,8 @@ export interface ViewKeeperOptions {
   readonly cachedBlocksMax?: number | undefined
   /** The same; default FLUSH_ENTRIES. */
   readonly flushEntries?: number | undefined
+  /** The same; default MEMORY_BYTES_MAX. */
+  readonly memoryBytesMax?: number | undefined
 }
 
 /** One build of the views and the store it is kept in. */
@@ -294,20 +296,26 @@ export class ViewKeeper {
       if (isNoRoom(error)) return this.#buildInMemory(error)
       const { message, cause } = error as Error
       const why = cause instanceof Error ? cause.message : message
-      throw new BrokerError(
-        'CONFIG_INVALID',
-        `the views in '${this.#options.directory}' cannot be written (${why}): ` +
-          'free some space on their disk, or make it writable',
-        { cause: error },
-      )
+      throw this.#unwritable(`cannot be written (${why})`, 'or make it writable', error)
     }
+  }
+
+  #unwritable(what: string, orElse: string, cause: unknown): BrokerError {
+    const text = `the views in '${this.#options.directory}' ${what}: free some space on their disk, ${orElse}`
+    return new BrokerError('CONFIG_INVALID', text, { cause })
   }
 
   /** A full disk keeps no consumer from reading: the views move to the disk when there is room. */
   async #buildInMemory(error: unknown): Promise<Build> {
     const text = 'there is no room for the views: they are kept in memory until there is'
     this.#options.log.error({ evt: 'views.in-memory', err: error }, text)
-    return this.#buildAnew(true)
+    try {
+      return await this.#buildAnew(true)
+    } catch (thrown) {
+      if (!(thrown instanceof MemoryFull)) throw thrown
+      const what = `find no room, and are too large to be kept in memory until there is (${thrown.message})`
+      throw this.#unwritable(what, 'or move the data directory to a larger one', thrown)
+    }
   }
 
   /** Views of the whole log in a new store, from now on the one that the marker names. */
@@ -339,9 +347,9 @@ export class ViewKeeper {
 
   /** A new build, before its first record. */
   async #begin(from: LogPosition, isInMemory: boolean): Promise<Build> {
-    const { commitLog, place, clock } = this.#options
+    const { commitLog, place, clock, memoryBytesMax = MEMORY_BYTES_MAX } = this.#options
     const name = isInMemory ? IN_MEMORY : String(++this.#buildCount)
-    const inner = isInMemory ? new MemoryKeyValue(MEMORY_BYTES_MAX) : await this.#create(name)
+    const inner = isInMemory ? new MemoryKeyValue(memoryBytesMax) : await this.#create(name)
     const build = this.#newBuild(name, randomBytes(8).toString('hex'), new SealedKeyValue(inner))
     const { views } = build
     views.startAt(from)

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { MemoryKeyValue } from '../../src/store/memory-key-value.ts'
+import { MemoryFull, MemoryKeyValue } from '../../src/store/memory-key-value.ts'
 
 const bytes = (...values: number[]): Buffer => Buffer.from(values)
 
@@ -38,5 +38,5 @@ test('more than its bytes are refused', async (t) => {
   const store = new MemoryKeyValue(1000)
   const batch = store.batch()
   batch.put(bytes(1), Buffer.alloc(1001))
-  await t.throwsAsync(batch.write(true), { message: /1000 bytes/ })
+  await t.throwsAsync(batch.write(true), { instanceOf: MemoryFull, message: /1000 bytes/ })
 })

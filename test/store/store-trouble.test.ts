@@ -1,5 +1,6 @@
 // The store while its disk is full or its views cannot be written.
 import test, { type ExecutionContext } from 'ava'
+import { BrokerError } from '../../src/errors.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { openStoreIn } from '../../src/store/open.ts'
@@ -24,6 +25,7 @@ async function open(
   t: ExecutionContext,
   capacityBytes?: number,
   { disk, place } = machine(capacityBytes),
+  limits: { readonly memoryBytesMax?: number } = {},
 ) {
   const clock = new FakeClock()
   const log = new LogLines()
@@ -38,6 +40,7 @@ async function open(
     closed() {},
     segmentBytes: 256 * KIB,
     cachedBlocksMax: 4,
+    ...limits,
     logOptions: {
       aheadBytes: 16 * KIB,
       fillPieceBytes: 16 * KIB,
@@ -76,6 +79,29 @@ async function bodies(store: MessageStore, topic: string): Promise<string[]> {
   return found
 }
 
+/** Its disk, for views. */
+function fill(place: MemoryPlace): { isFull: boolean } {
+  const full = { isFull: true }
+  const openNow = place.open.bind(place)
+  place.open = async (name, create) => {
+    if (!full.isFull) return openNow(name, create)
+    if (!create) return undefined
+    const cause = new Error('IO error: MANIFEST-000001: No space left on device')
+    throw new Error('Database failed to open', { cause })
+  }
+  return full
+}
+
+test('a start that finds room for its views neither on the disk nor in memory says what to do', async (t) => {
+  const { store, disk, place } = await open(t)
+  await store.append({ messages: [draft('T', 'a')] })
+  await store.close()
+  fill(place)
+  const error = await t.throwsAsync(open(t, undefined, { disk, place }, { memoryBytesMax: 100 }))
+  t.is(BrokerError.from(error).code, 'CONFIG_INVALID')
+  t.regex(error?.message ?? '', /'\/views'.*100 bytes.*free some space/)
+})
+
 test('a start that finds no room for its views serves from memory, and from the disk when there is', async (t) => {
   const first = await open(t)
   await first.store.append({
@@ -84,14 +110,7 @@ test('a start that finds no room for its views serves from memory, and from the 
   })
   await first.store.close()
   const { disk, place } = first
-  let isFull = true
-  const openNow = place.open.bind(place)
-  place.open = async (name, create) => {
-    if (!isFull) return openNow(name, create)
-    if (!create) return undefined
-    const cause = new Error('IO error: MANIFEST-000001: No space left on device')
-    throw new Error('Database failed to open', { cause })
-  }
+  const full = fill(place)
   const { store, clock, log } = await open(t, undefined, { disk, place })
   t.true(log.events().includes('views.in-memory'))
   t.deepEqual(await bodies(store, 'T'), ['a'])
@@ -101,7 +120,7 @@ test('a start that finds no room for its views serves from memory, and from the 
   t.is(store.fact('f', 'k')?.toString(), 'v')
   t.is(store.status().pendingDue, 1)
   t.true(store.status().isRebuilding)
-  isFull = false
+  full.isFull = false
   await until(clock, () => !store.status().isRebuilding)
   t.deepEqual(await bodies(store, 'T'), ['a', 'c'])
   await store.close()
