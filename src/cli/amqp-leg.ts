@@ -61,13 +61,13 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
     return sender
   }
   return {
-    publish: async (letters) => {
+    publish: async (letters, accepted) => {
       const messages = letters.map(messageOf)
-      const sent = whileHeard(patience, (heard) =>
-        senderFor(letters[0]!.topic).send(messages, heard),
-      )
-      await unlessLost(sent)
-      return letters.map(({ topic }) => ({ topic }))
+      const { topic } = letters[0]!
+      const took = (at: number): void => accepted(at, { topic })
+      const publishAll = (heard: () => void): Promise<void> =>
+        senderFor(topic).send(messages, heard, took)
+      await unlessLost(whileHeard(patience, publishAll))
     },
     arrivals: (wish, ended) => arrivals(connection, lost, patience, wish, ended),
     close: async () => {

@@ -1,5 +1,6 @@
 // Messages into one AMQP address by one link, so that they stay in order: a link's messages go to one queue.
 import type { Connection, Delivery, EventContext, Message, Sender } from 'rhea'
+import { allAccepted } from './leg.ts'
 
 interface Waiting {
   readonly accepted: () => void
@@ -36,22 +37,30 @@ export class AmqpSender {
    * In order; settles when all are accepted.
    *
    * @param heard the peer took something, or is ready to
+   * @param took told of each that is accepted, by its place
    */
-  async send(messages: readonly Message[], heard: () => void): Promise<void> {
+  async send(
+    messages: readonly Message[],
+    heard: () => void,
+    took: (at: number) => void,
+  ): Promise<void> {
     const sent: Promise<void>[] = []
-    for (const message of messages) {
+    for (const [at, message] of messages.entries()) {
       if (this.#ended === undefined && !this.#sender.sendable()) {
         await new Promise<void>((resolve) => {
           this.#maySend = resolve
         })
         heard()
       }
-      const accepted = this.#sendOne(message).then(heard)
+      const accepted = this.#sendOne(message).then(() => {
+        heard()
+        took(at)
+      })
       // It may be refused while the next one waits for credit.
       accepted.catch(() => {})
       sent.push(accepted)
     }
-    await Promise.all(sent)
+    await allAccepted(sent)
   }
 
   #sendOne(message: Message): Promise<void> {

@@ -11,10 +11,14 @@ const HEAD = `# Commands
 standard error. Every command that reads has \`--json\` with stable names; \`pub\`, \`sub\` and \`message get\` print one
 object per line.
 
+A broker that does not answer leaves the others' answers as they are. With \`--json\` it stands in \`unreachable\` of
+\`topic list\`, \`topic describe\`, \`group list\` and \`group describe\`, a list of \`{"broker", "error"}\` that is not there when
+all answer; in \`status\` it has an \`error\` in place of its \`state\`. Commands that change something fail then.
+
 | exit code | meaning |
 |---|---|
 | 0 | done; also \`sub\` and a server that were ended by Ctrl-C in order |
-| 1 | it failed: the sentence on standard error says what and what to do |
+| 1 | it failed: the sentence on standard error says what and what to do; \`pub\` has printed what was accepted |
 | 2 | the command line or the configuration is wrong |
 | 130, 143 | SIGINT or SIGTERM ended it before it was done, or a second one at once |
 

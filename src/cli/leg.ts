@@ -69,12 +69,26 @@ export interface Wish {
   note(text: string): void
 }
 
+/** What the broker said of a message, by its place among those that are sent together. */
+export type Accepted = (at: number, answer: Readonly<Record<string, string | number>>) => void
+
 export interface Leg {
-  /** In order, and behind those of the call before; what the broker said of each. */
-  publish(letters: readonly Letter[]): Promise<readonly Readonly<Record<string, string | number>>[]>
+  /** In order, and behind those of the call before. Rejects when one was not accepted; others may have been. */
+  publish(letters: readonly Letter[], accepted: Accepted): Promise<void>
   /** Ends when the signal is aborted. */
   arrivals(wish: Wish, signal: AbortSignal): AsyncIterable<Arrival>
   close(): Promise<void>
+}
+
+/** Settles when each has its answer. @throws the first refusal, with how many there are */
+export async function allAccepted(sent: readonly Promise<unknown>[]): Promise<void> {
+  const answers = await Promise.allSettled(sent)
+  const refusals = answers.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
+  if (refusals.length === 0) return
+  if (sent.length === 1) throw refusals[0]
+  const { code, message } = BrokerError.from(refusals[0])
+  const text = `${refusals.length} of ${sent.length} messages were not accepted; the first: ${message}`
+  throw new BrokerError(code, text)
 }
 
 /** Runs once when the signal is aborted, at once when it is already. */

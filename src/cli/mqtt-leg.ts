@@ -7,6 +7,7 @@ import { BrokerError } from '../errors.ts'
 import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../settings.ts'
 import {
   type Arrival,
+  allAccepted,
   type Leg,
   type LegAround,
   type Letter,
@@ -74,12 +75,16 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
     done()
   }
   return {
-    publish: (letters) =>
-      unlessLost(
-        whileHeard(patience, (heard) =>
-          Promise.all(letters.map((letter) => publish(client, letter, heard))),
-        ),
-      ),
+    publish: async (letters, accepted) => {
+      if (letters.some(({ delayMs }) => delayMs !== undefined)) {
+        throw new BrokerError('NOT_SUPPORTED', '--delay needs --via native or amqp')
+      }
+      const publishAll = (heard: () => void): Promise<void> =>
+        allAccepted(
+          letters.map(async (letter, at) => accepted(at, await publish(client, letter, heard))),
+        )
+      await unlessLost(whileHeard(patience, publishAll))
+    },
     arrivals: (wish, ended) => arrivals(client, inbox, settle, patience, wish, ended),
     close: async () => {
       // What was not shown is not acknowledged, and must not stand before the peer's last word.
@@ -142,9 +147,6 @@ function failure(address: string, cause: unknown): BrokerError {
 }
 
 async function publish(client: MqttClient, letter: Letter, heard: () => void) {
-  if (letter.delayMs !== undefined) {
-    throw new BrokerError('NOT_SUPPORTED', '--delay needs --via native or amqp')
-  }
   const topic = letter.tag === undefined ? letter.topic : `${letter.topic}/${letter.tag}`
   const userProperties: Record<string, string> = { ...letter.properties }
   if (letter.keys.length > 0) userProperties['KEYS'] = letter.keys.join(' ')

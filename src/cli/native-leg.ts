@@ -1,10 +1,12 @@
 // pub and sub over RocketMQ's protocol, through the SDK.
-import { type Client, connect, type Message } from '../client/index.ts'
+import { BatchError, type Client, connect, type Message, type SendResult } from '../client/index.ts'
 import { BrokerError } from '../errors.ts'
 import { BODY_BYTES_MAX } from '../model/limits.ts'
 import { connectOptions } from './connection.ts'
 import {
+  type Accepted,
   type Arrival,
+  allAccepted,
   type Leg,
   type LegAround,
   type Letter,
@@ -26,22 +28,40 @@ export async function openNativeLeg(around: LegAround): Promise<Leg> {
     bodyBytesMax,
   })
   return {
-    publish: (letters) => publish(client, letters, around.signal),
+    publish: (letters, accepted) => publish(client, letters, accepted, around.signal),
     arrivals: (wish, signal) => arrivals(client, wish, signal),
     close: () => client.close(),
   }
 }
 
-async function publish(client: Client, letters: readonly Letter[], signal: AbortSignal) {
-  const [first] = letters
-  const results =
-    letters.length === 1 && first !== undefined
-      ? [await client.send(first, { signal })]
-      : await client.sendBatch(letters, { signal })
-  return results.map((result) => {
+async function publish(
+  client: Client,
+  letters: readonly Letter[],
+  accepted: Accepted,
+  signal: AbortSignal,
+): Promise<void> {
+  const results = await sendTogether(client, letters, signal)
+  const sent = results.map(async (result, at) => {
+    if (result instanceof BrokerError) throw result
     const { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId } = result
-    return { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId }
+    accepted(at, { messageId, topic, brokerName, queueId, queueOffset, offsetMessageId })
   })
+  await allAccepted(sent)
+}
+
+async function sendTogether(
+  client: Client,
+  letters: readonly Letter[],
+  signal: AbortSignal,
+): Promise<readonly (SendResult | BrokerError)[]> {
+  const [first] = letters
+  if (letters.length === 1 && first !== undefined) return [await client.send(first, { signal })]
+  try {
+    return await client.sendBatch(letters, { signal })
+  } catch (error) {
+    if (error instanceof BatchError) return error.results
+    throw error
+  }
 }
 
 async function* arrivals(client: Client, wish: Wish, signal: AbortSignal): AsyncIterable<Arrival> {

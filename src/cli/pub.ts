@@ -1,10 +1,12 @@
 // trivet pub: send messages and say where they went.
 import { BrokerError } from '../errors.ts'
 import { command } from './command.ts'
-import { type Leg, type Letter, legFlags } from './leg.ts'
+import { type Accepted, type Leg, type Letter, legFlags } from './leg.ts'
 import { openLeg } from './open-leg.ts'
 import { readAll, readLines } from './standard-input.ts'
 import { durationMs } from './words.ts'
+
+type Answer = Parameters<Accepted>[1]
 
 /** Messages that are sent together. */
 const BATCH_MAX = 64
@@ -14,7 +16,8 @@ export const pub = command({
   details:
     "A body of '-' is read from standard input, with --lines a message of each line. In a body, {n}\n" +
     'becomes the number of the message. The messages of one command stay in order, in one queue of the\n' +
-    'topic. Prints the id of each message, or one JSON object per message.',
+    'topic. Prints the id of each message that was accepted, or one JSON object. When one is refused, others\n' +
+    'of the up to 64 that are sent together may be accepted; later ones are not sent. The exit code is 1.',
   positionals: [
     { name: 'topic', describe: 'Topic to send to.' },
     { name: 'body', describe: "Text of the message, or '-' for standard input." },
@@ -78,14 +81,24 @@ export const pub = command({
   },
 })
 
-/** In order: what comes later is sent when what comes before is accepted. */
+/**
+ * In order: what comes later is sent when what comes before is accepted. What was accepted is told in any case, also
+ * when others of those that were sent together were not.
+ */
 async function sendAll(
   leg: Leg,
   batches: AsyncIterable<readonly Letter[]>,
-  tell: (answer: Readonly<Record<string, string | number>>) => void,
+  tell: (answer: Answer) => void,
 ): Promise<void> {
   for await (const letters of batches) {
-    for (const answer of await leg.publish(letters)) tell(answer)
+    const answers: (Answer | undefined)[] = []
+    try {
+      await leg.publish(letters, (at, answer) => {
+        answers[at] = answer
+      })
+    } finally {
+      for (const answer of answers) if (answer !== undefined) tell(answer)
+    }
   }
 }
 
@@ -115,7 +128,7 @@ async function* oneOfEachLine(
 const numbered = (body: string | Uint8Array, n: number): string | Uint8Array =>
   typeof body === 'string' ? body.replaceAll('{n}', String(n)) : body
 
-function lineOf(answer: Readonly<Record<string, string | number>>): string {
+function lineOf(answer: Answer): string {
   const { messageId, topic, queueId, queueOffset } = answer
   if (messageId === undefined) return `accepted for ${topic}`
   return `${messageId}  ${topic}/${queueId}@${queueOffset}`

@@ -145,6 +145,25 @@ test('with --lines each line of standard input is a message, at once and in orde
   t.deepEqual((await done(...sub, '5')).printed, all)
 })
 
+for (const leg of ['native', 'mqtt'] as const) {
+  test(`over ${leg} pub prints what was accepted although one was refused`, async (t) => {
+    const small = await startServer(t, { config: { broker: { bodyBytesMax: 1024 } } })
+    // Delayed messages are no batch of RocketMQ's, which is refused as a whole.
+    const over =
+      leg === 'native'
+        ? ['-n', small.address('nameServer'), '--delay', '1ms']
+        : ['--via', leg, '--at', small.address(leg)]
+    // The tenth has another digit in each place.
+    const { terminal, code } = run('pub', 'cut', '{n}'.repeat(600), '-c', '10', ...over)
+    t.is(await code, 1)
+    t.is(terminal.printed.length, 9)
+    t.regex(terminal.errors, /^trivet: 1 of 10 messages were not accepted; the first: .*1200 bytes/)
+    const json = run('pub', 'cut', '{n}'.repeat(600), '-c', '10', '--json', ...over)
+    t.is(await json.code, 1)
+    t.is(json.terminal.output.trimEnd().split('\n').length, 9)
+  })
+}
+
 test('--lines without standard input is refused', async (t) => {
   const { terminal, code } = run('pub', 'orders', 'x', '--lines')
   t.is(await code, 2)
