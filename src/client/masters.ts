@@ -1,6 +1,6 @@
 // The masters of a cluster, for requests that each of them is to answer. What is asked of all of them fails where one
 // does not answer, unless the caller takes what the others say.
-import type { BrokerError } from '../errors.ts'
+import { BrokerError } from '../errors.ts'
 import { RESPONSE } from '../remoting/codes.ts'
 import type { Command } from '../remoting/command.ts'
 import type { RemotingConnection, RequestOptions } from '../remoting/connection.ts'
@@ -45,6 +45,10 @@ export function noting<T extends PartialOptions>(
   return { noted: { ...options, missing: note }, away }
 }
 
+/** As sentences list names. */
+export const quoted = (names: readonly string[]): string =>
+  names.map((name) => `'${name}'`).join(', ')
+
 export class Masters {
   readonly #directory: Directory
   readonly #presence: Presence
@@ -81,16 +85,58 @@ export class Masters {
     absent?: number,
   ): Promise<readonly MasterAnswer[]> {
     const { missing, ...request } = options
-    const timeoutMs = request.timeoutMs ?? TIMEOUT_MS
     const masters = await this.list(request)
-    const answers = await this.each(masters, missing, async ({ name, address }) => {
-      const connection = await this.connection(address, request)
-      const response = await connection.request(code, { ...request, timeoutMs })
-      if (response.code === absent) return undefined
-      if (response.code === RESPONSE.success) return { name, address, response }
-      throw responseError(response, `${asked} at ${address}`)
-    })
+    const answers = await this.each(masters, missing, (master) =>
+      this.#askOne(master, code, asked, request, absent),
+    )
     return answers.filter((answer) => answer !== undefined)
+  }
+
+  /**
+   * Each of the masters is to do it, whatever becomes of the others. Rejects where one did not, and says which did: once
+   * that one answers, the same call brings it about.
+   */
+  async change(
+    masters: readonly Master[],
+    code: number,
+    doing: string,
+    options: RequestOptions,
+  ): Promise<void> {
+    const settled = await Promise.allSettled(
+      masters.map((master) => this.#askOne(master, code, doing, options)),
+    )
+    const done: string[] = []
+    const failures: { readonly name: string; readonly error: BrokerError }[] = []
+    for (const [i, one] of settled.entries()) {
+      const { name } = masters[i]!
+      if (one.status === 'fulfilled') done.push(name)
+      else if (options.signal?.aborted) throw one.reason
+      else failures.push({ name, error: BrokerError.from(one.reason) })
+    }
+    const [first] = failures
+    if (first === undefined) return
+    if (masters.length === 1) throw first.error
+    const not = failures.map(({ name, error }) => `not on '${name}' (${error.message})`).join(', ')
+    const where = done.length === 0 ? 'on none' : `on ${quoted(done)}`
+    throw new BrokerError(first.error.code, `${doing}: done ${where}, ${not}; it can be repeated`, {
+      cause: first.error,
+      retryable: failures.every(({ error }) => error.retryable),
+    })
+  }
+
+  async #askOne(
+    { name, address }: Master,
+    code: number,
+    asked: string,
+    request: RequestOptions,
+    absent?: number,
+  ): Promise<MasterAnswer | undefined> {
+    const timeoutMs = request.timeoutMs ?? TIMEOUT_MS
+    const connection = await this.connection(address, request)
+    const response = await connection.request(code, { ...request, timeoutMs })
+    if (response.code === absent) return undefined
+    if (response.code === RESPONSE.success) return { name, address, response }
+    throw responseError(response, `${asked} at ${address}`)
   }
 
   /** What each master says; those that do not answer are left out where `missing` is told of them. */

@@ -20,7 +20,7 @@ import {
   UPDATE_TOPIC,
 } from '../remoting/requests/topics.ts'
 import type { CallOptions } from './calls.ts'
-import { type Masters, noting, type PartialOptions } from './masters.ts'
+import { type Master, type Masters, noting, type PartialOptions, quoted } from './masters.ts'
 import type { Directory } from './name-servers.ts'
 import { checkNames } from './option-names.ts'
 import type { Routes } from './routes.ts'
@@ -77,13 +77,20 @@ export class TopicAdmin {
     this.#routes = routes
   }
 
-  /** Settles when clients find it. Rejects with TOPIC_EXISTS, NAME_INVALID, ARGUMENT_INVALID. */
+  /**
+   * Settles when clients find it. Rejects with TOPIC_EXISTS, NAME_INVALID, ARGUMENT_INVALID, and when a master does not
+   * answer; a topic that is on some masters only, as this makes it, is made on the others.
+   */
   async create(topic: NewTopic, options: CallOptions = {}): Promise<void> {
     checkNames('field of a new topic', topic, NAMES)
     const { name, queues = QUEUES_DEFAULT, ordered = false } = topic
     checkTopicName(name)
     checkCount('queues', queues, 1, QUEUES_PER_TOPIC_MAX)
-    if ((await this.#configs(name, options)).length > 0) {
+    const { masters, having } = await this.#whereIs(name, 'created', options)
+    const without = masters.filter((master) => !having.some(isOn(master)))
+    const isAsWanted = (one: TopicSummary): boolean =>
+      one.readQueues === queues && one.writeQueues === queues && one.ordered === ordered
+    if (having.length > 0 && (without.length === 0 || !having.every(isAsWanted))) {
       throw new BrokerError('TOPIC_EXISTS', `the topic '${name}' exists already`)
     }
     const fields = writeFields(UPDATE_TOPIC, {
@@ -97,9 +104,9 @@ export class TopicAdmin {
       order: ordered,
     })
     const asked = { ...options, fields }
-    const made = await this.#masters.ask(REQUEST.updateTopic, `creating '${name}'`, asked)
+    await this.#masters.change(without, REQUEST.updateTopic, `creating '${name}'`, asked)
     this.#routes.forget(name)
-    await this.#routes.untilKnown(name, made.length * queues, options)
+    await this.#routes.untilKnown(name, masters.length * queues, options)
   }
 
   /** Without retry, dead-letter and system topics unless asked for. */
@@ -152,14 +159,39 @@ export class TopicAdmin {
     return { name, brokers, queues, groups: [...groups].sort(), messages }
   }
 
-  /** Rejects with TOPIC_NOT_FOUND. Its messages go with it. */
+  /** Rejects with TOPIC_NOT_FOUND, and when a master does not answer. Its messages go with it. */
   async delete(name: string, options: CallOptions = {}): Promise<void> {
     checkTopicName(name)
-    if ((await this.#configs(name, options)).length === 0) throw notFound(name)
-    const fields = writeFields(TOPIC, { topic: name })
-    await this.#masters.ask(REQUEST.deleteTopic, `deleting '${name}'`, { ...options, fields })
+    const { masters, having } = await this.#whereIs(name, 'deleted', options)
+    if (having.length === 0) throw notFound(name)
+    const asked = { ...options, fields: writeFields(TOPIC, { topic: name }) }
+    const found = masters.filter((master) => having.some(isOn(master)))
+    await this.#masters.change(found, REQUEST.deleteTopic, `deleting '${name}'`, asked)
     await this.#directory.forgetTopic(name, options)
     this.#routes.forget(name)
+  }
+
+  /** The masters, and what those that have the topic say of it. Rejects when one does not answer: nothing is changed then. */
+  async #whereIs(
+    name: string,
+    done: string,
+    options: CallOptions,
+  ): Promise<{ masters: readonly Master[]; having: readonly TopicSummary[] }> {
+    const masters = await this.#masters.list(options)
+    const away: { readonly master: Master; readonly error: BrokerError }[] = []
+    const missing = (master: Master, error: BrokerError): void => void away.push({ master, error })
+    const having = await this.#configs(name, { ...options, missing })
+    const [first] = away
+    if (first === undefined) return { masters, having }
+    const { error } = first
+    const names = quoted(away.map(({ master }) => master.name))
+    const where = having.length === 0 ? 'none' : quoted(having.map((one) => one.brokerName))
+    throw new BrokerError(
+      error.code,
+      `the topic '${name}' was ${done} nowhere, for ${names} does not answer (${error.message}); ` +
+        `of the others ${where} has it`,
+      { cause: error, retryable: error.retryable },
+    )
   }
 
   /** By asking the brokers: a name server may know a topic later than they do, or longer. */
@@ -192,6 +224,11 @@ const isUserTopic = (name: string, brokerName: string): boolean =>
   name !== brokerName &&
   !name.endsWith('_REPLY_TOPIC') &&
   !MACHINERY.has(name)
+
+const isOn =
+  ({ name }: Master) =>
+  ({ brokerName }: TopicSummary): boolean =>
+    brokerName === name
 
 const notFound = (name: string): BrokerError =>
   new BrokerError(
