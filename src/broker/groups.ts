@@ -60,7 +60,12 @@ export class GroupTable {
 
   async put(definition: GroupDefinition): Promise<void> {
     const { name, consumeEnabled, broadcastEnabled, retryQueues, retryTimesMax } = definition
-    const wanted = { name, consumeEnabled, broadcastEnabled, retryQueues, retryTimesMax }
+    const { quiet, kept } = definition
+    const wanted: GroupDefinition = {
+      ...{ name, consumeEnabled, broadcastEnabled, retryQueues, retryTimesMax },
+      ...(quiet !== undefined && { quiet }),
+      ...(kept !== undefined && { kept }),
+    }
     this.#check(wanted)
     const known = this.#groups.get(name)
     const before = known?.definition

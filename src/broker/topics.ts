@@ -109,10 +109,10 @@ export class TopicTable {
   }
 
   async put(definition: TopicDefinition): Promise<void> {
-    const { name, readQueues, writeQueues, perm, ordered, sysFlag, messageType } = definition
+    const { name, readQueues, writeQueues, perm, ordered, sysFlag, attributes } = definition
     const wanted = {
       ...{ name, readQueues, writeQueues, perm, ordered, sysFlag },
-      ...(messageType !== undefined && { messageType }),
+      ...(attributes !== undefined && { attributes }),
     }
     this.#check(wanted)
     const known = this.#topics.get(name)

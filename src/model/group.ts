@@ -1,7 +1,13 @@
 // What a consumer group is, and how a new one starts.
 import { RETRY_TIMES_DEFAULT } from './limits.ts'
 
-/** A consumer group: RocketMQ's SubscriptionGroupConfig, as far as we honour it. */
+/**
+ * Fields of RocketMQ's SubscriptionGroupConfig that change nothing here, by its names and where they differ from its
+ * defaults: operators' tools set them and read them back.
+ */
+export type KeptGroupFields = Readonly<Record<string, boolean | number>>
+
+/** A consumer group: RocketMQ's SubscriptionGroupConfig, as far as we honour it, and what is kept of the rest. */
 export interface GroupDefinition {
   readonly name: string
   readonly consumeEnabled: boolean
@@ -9,6 +15,9 @@ export interface GroupDefinition {
   readonly retryQueues: number
   /** Deliveries after the first; then the dead-letter topic. */
   readonly retryTimesMax: number
+  /** Members are not told when others come and go: they find out by looking. */
+  readonly quiet?: true
+  readonly kept?: KeptGroupFields
 }
 
 export const groupDefaults = (name: string): GroupDefinition => ({

@@ -13,6 +13,6 @@ export interface TopicDefinition {
   readonly ordered: boolean
   /** RocketMQ's topicSysFlag, kept for its clients. */
   readonly sysFlag: number
-  /** The type of messages that an operator declared (RocketMQ's attribute `message.type`); nothing is checked by it. */
-  readonly messageType?: string
+  /** RocketMQ 5's attributes as an operator set them, by name; nothing is checked by them. */
+  readonly attributes?: Readonly<Record<string, string>>
 }

@@ -130,10 +130,12 @@ export class RemotingGateway implements Gateway {
     let left = 0
     for (const consumerGroup of this.#changed) {
       if (left === 0) left = await nextTellings()
+      const group = await this.#context.broker.groups.get(consumerGroup)
       this.#changed.delete(consumerGroup)
+      const members = group?.quiet === true ? NONE : this.#consumers.get(consumerGroup)
       const fields = writeFields(CONSUMER_GROUP, { consumerGroup })
       const push: Push = { code: REQUEST.notifyConsumersChanged, fields }
-      for (const connection of this.#consumers.get(consumerGroup) ?? []) {
+      for (const connection of members ?? NONE) {
         if (left === 0) left = await nextTellings()
         left--
         connection.push(push)
@@ -153,6 +155,8 @@ export class RemotingGateway implements Gateway {
     }
   }
 }
+
+const NONE: ReadonlySet<Connection> = new Set()
 
 /** A new turn of the event loop. @returns how many members are told in it */
 const nextTellings = (): Promise<number> =>

@@ -1,7 +1,7 @@
 // Consumer groups: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201),
 // DELETE_SUBSCRIPTIONGROUP (207), GET_SUBSCRIPTIONGROUP_CONFIG (352), GET_CONSUME_STATS (208) and who is
 // connected: 203, 204, 343, 345.
-import { type GroupDefinition, groupDefaults } from '../../model/group.ts'
+import { type GroupDefinition, groupDefaults, type KeptGroupFields } from '../../model/group.ts'
 import type { JsonMap } from '../json.ts'
 import { type JsonOut, jsonBody } from '../json-emitter.ts'
 import {
@@ -24,21 +24,29 @@ export const DELETE_GROUP = layout({ groupName: text, cleanOffset: optional(bool
 export const PRODUCER_GROUP = layout({ producerGroup: text })
 export const GROUP_SUBSCRIPTION = layout({ group: text, topic: text })
 
-export const groupConfigOut = (group: GroupDefinition): JsonOut => ({
-  attributes: {},
+/** What has no effect here, as Java leaves it. */
+const KEPT_DEFAULTS: KeptGroupFields = {
   brokerId: 0,
-  consumeBroadcastEnable: group.broadcastEnabled,
-  consumeEnable: group.consumeEnabled,
   consumeFromMinEnable: true,
   consumeMessageOrderly: false,
   consumeTimeoutMinute: 15,
-  groupName: group.name,
-  groupRetryPolicy: { type: 'CUSTOMIZED' },
   groupSysFlag: 0,
-  notifyConsumerIdsChangedEnable: true,
+  whichBrokerWhenConsumeSlowly: 1,
+}
+/** The only retry policy: RocketMQ's ladder of delays. */
+const RETRY_POLICY = 'CUSTOMIZED'
+
+export const groupConfigOut = (group: GroupDefinition): JsonOut => ({
+  ...KEPT_DEFAULTS,
+  ...group.kept,
+  attributes: {},
+  consumeBroadcastEnable: group.broadcastEnabled,
+  consumeEnable: group.consumeEnabled,
+  groupName: group.name,
+  groupRetryPolicy: { type: RETRY_POLICY },
+  notifyConsumerIdsChangedEnable: group.quiet !== true,
   retryMaxTimes: group.retryTimesMax,
   retryQueueNums: group.retryQueues,
-  whichBrokerWhenConsumeSlowly: 1,
 })
 
 export function groupConfigOf(map: JsonMap): GroupDefinition {
@@ -49,12 +57,40 @@ export function groupConfigOf(map: JsonMap): GroupDefinition {
     broadcastEnabled: flagAt(map, 'consumeBroadcastEnable', defaults.broadcastEnabled),
     retryQueues: numberAt(map, 'retryQueueNums', defaults.retryQueues),
     retryTimesMax: numberAt(map, 'retryMaxTimes', defaults.retryTimesMax),
+    ...(!flagAt(map, 'notifyConsumerIdsChangedEnable', true) && { quiet: true }),
+    ...keptOf(map),
   }
 }
 
-/** Names of RocketMQ 5's attributes that the configuration sets or takes away. */
-export const groupAttributesOf = (body: Buffer): readonly string[] =>
-  [...entriesAt(parseObject(body), 'attributes')].map(([name]) => name)
+/** Nothing where all are as by default, so that the same configuration is the same definition. */
+function keptOf(map: JsonMap): Pick<GroupDefinition, 'kept'> {
+  const kept = Object.entries(KEPT_DEFAULTS).flatMap(([name, absent]) => {
+    const value =
+      typeof absent === 'boolean' ? flagAt(map, name, absent) : numberAt(map, name, absent)
+    return value === absent ? [] : [[name, value] as const]
+  })
+  return kept.length === 0 ? {} : { kept: Object.fromEntries(kept) }
+}
+
+/** What of a configuration a broker would have to follow, and this one does not. */
+export interface UnfollowedGroupFields {
+  /** Names of RocketMQ 5's attributes that it sets or takes away. */
+  readonly attributes: readonly string[]
+  readonly hasRetryPolicy: boolean
+  readonly hasSubscriptions: boolean
+}
+
+export function unfollowedOf(body: Buffer): UnfollowedGroupFields {
+  const map = parseObject(body)
+  const policy = [...entriesAt(map, 'groupRetryPolicy')]
+  return {
+    attributes: [...entriesAt(map, 'attributes')].map(([name]) => name),
+    hasRetryPolicy: policy.some(([name, value]) =>
+      name === 'type' ? value !== RETRY_POLICY : value !== null,
+    ),
+    hasSubscriptions: objectsAt(map, 'subscriptionDataSet').length > 0,
+  }
+}
 
 export const encodeGroupConfig = (group: GroupDefinition): Buffer => jsonBody(groupConfigOut(group))
 export const decodeGroupConfig = (body: Buffer): GroupDefinition => groupConfigOf(parseObject(body))

@@ -52,7 +52,7 @@ export const dataVersionOf = (map: JsonMap): DataVersion => ({
 })
 
 export const topicConfigOut = (topic: TopicDefinition): JsonOut => ({
-  attributes: topic.messageType === undefined ? {} : { 'message.type': topic.messageType },
+  attributes: { ...topic.attributes },
   order: topic.ordered,
   perm: topic.perm,
   readQueueNums: topic.readQueues,

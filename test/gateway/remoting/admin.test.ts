@@ -1,5 +1,6 @@
 import test from 'ava'
 import type { Command } from '../../../src/remoting/command.ts'
+import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import {
   decodeConsumerConnections,
   decodeConsumeStats,
@@ -82,8 +83,8 @@ for (const attributes of ['', '+message.type=FIFO', '+queue.type=SimpleCQ,+messa
     t.is((await broker.topics.get('Made'))?.readQueues, 3)
     const shown = await connection.request(351, { fields: fields({ topic: 'Made' }) })
     const { attributes: kept } = JSON.parse(shown.body.toString()) as { attributes: object }
-    const type = /message.type=(\w+)/.exec(attributes)?.[1]
-    t.deepEqual(kept, type === undefined ? {} : { 'message.type': type })
+    const given = attributes.split(',').filter((one) => one !== '')
+    t.deepEqual(kept, Object.fromEntries(given.map((one) => one.slice(1).split('='))))
   })
 }
 
@@ -94,11 +95,75 @@ test('the type of messages of a topic survives an update that does not name it, 
     connection.request(17, { fields: fields({ ...made, ...rest, perm, attributes }) })
   await put('+message.type=FIFO', 6)
   await put('', 4)
-  t.is((await broker.topics.get('Made'))?.messageType, 'FIFO')
+  t.deepEqual((await broker.topics.get('Made'))?.attributes, { 'message.type': 'FIFO' })
   await put('+message.type=DELAY', 6)
   const again = await reopen()
-  t.is((await again.broker.topics.get('Made'))?.messageType, 'DELAY')
+  t.deepEqual((await again.broker.topics.get('Made'))?.attributes, { 'message.type': 'DELAY' })
 })
+
+test('a topic of more than one tag is refused in words, and not made', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  const connection = await connect()
+  const asked = fields({ ...made, ...rest, topicFilterType: 'MULTI_TAG' })
+  const answer = await connection.request(17, { fields: asked })
+  t.is(answer.code, 29)
+  t.regex(answer.remark!, /no filter type 'MULTI_TAG'/)
+  t.is(await broker.topics.get('Made'), undefined)
+})
+
+/** A configuration as mqadmin of 5.x writes it, with nothing as by default. */
+const groupConfig = {
+  attributes: {},
+  brokerId: 2,
+  consumeBroadcastEnable: false,
+  consumeEnable: false,
+  consumeFromMinEnable: false,
+  consumeMessageOrderly: true,
+  consumeTimeoutMinute: 30,
+  groupName: 'G',
+  groupRetryPolicy: { type: 'CUSTOMIZED' },
+  groupSysFlag: 1,
+  notifyConsumerIdsChangedEnable: false,
+  retryMaxTimes: 5,
+  retryQueueNums: 2,
+  whichBrokerWhenConsumeSlowly: 3,
+}
+
+test('a group is shown as it was made, after a crash too, and as by default once it is made so', async (t) => {
+  const front = await startFrontEnd(t)
+  const connection = await front.connect()
+  const put = (config: object): Promise<Command> =>
+    connection.request(200, { body: Buffer.from(JSON.stringify(config)) })
+  const shownBy = async (by: RemotingConnection): Promise<object> =>
+    JSON.parse((await by.request(352, { fields: fields({ group: 'G' }) })).body.toString())
+  t.is((await put(groupConfig)).code, 0)
+  t.deepEqual(await shownBy(connection), groupConfig)
+  const again = await front.crash()
+  t.deepEqual(await shownBy(await again.connect()), groupConfig)
+  await put({ groupName: 'G' })
+  t.deepEqual(await shownBy(connection), {
+    ...{ attributes: {}, groupName: 'G', groupRetryPolicy: { type: 'CUSTOMIZED' } },
+    ...{ brokerId: 0, whichBrokerWhenConsumeSlowly: 1, groupSysFlag: 0 },
+    ...{ consumeEnable: true, consumeBroadcastEnable: true, consumeFromMinEnable: true },
+    ...{ consumeMessageOrderly: false, consumeTimeoutMinute: 15 },
+    ...{ notifyConsumerIdsChangedEnable: true, retryMaxTimes: 16, retryQueueNums: 1 },
+  })
+})
+
+for (const [field, value] of [
+  ['groupRetryPolicy', { type: 'EXPONENTIAL', exponentialRetryPolicy: { initial: 1000 } }],
+  ['subscriptionDataSet', [{ topic: 'T', expressionType: 'TAG', expression: '*', version: 1 }]],
+] as const) {
+  test(`a group with a ${field} of its own is refused by that name, and not made`, async (t) => {
+    const { connect, broker } = await startFrontEnd(t)
+    const connection = await connect()
+    const body = Buffer.from(JSON.stringify({ ...groupConfig, [field]: value }))
+    const answer = await connection.request(200, { body })
+    t.is(answer.code, 29)
+    t.regex(answer.remark!, new RegExp(`no ${field}`))
+    t.is(await broker.groups.get('G'), undefined)
+  })
+}
 
 test('a group with attributes is refused by their name, and not made', async (t) => {
   const { connect, broker } = await startFrontEnd(t)

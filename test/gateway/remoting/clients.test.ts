@@ -91,6 +91,19 @@ test('members are told once more when clients have the routes of topics that a h
   )
 })
 
+test('members of a group that is not to be told of changes are not, those of others are', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const { heard, onPush } = pushes()
+  const connection = await connect({ onPush })
+  const config = { groupName: 'Quiet', notifyConsumerIdsChangedEnable: false }
+  const body = Buffer.from(JSON.stringify(config))
+  t.is((await connection.request(200, { body })).code, 0)
+  await heartbeat(connection, 'c1', [{ group: 'Quiet' }, { group: 'G' }])
+  const told = await eventually(async () => heard[0])
+  t.is(told.fields.get('consumerGroup'), 'G')
+  t.is(heard.length, 1)
+})
+
 test('a heartbeat that changes nothing tells nobody', async (t) => {
   const { connect } = await startFrontEnd(t)
   const { heard, onPush } = pushes()

@@ -12,8 +12,9 @@ import {
   encodeGroupTable,
   GET_CONSUME_STATS,
   GROUP,
-  groupAttributesOf,
   type QueueProgress,
+  type UnfollowedGroupFields,
+  unfollowedOf,
 } from '../../../remoting/requests/groups.ts'
 import { CLUSTER, groupResource, topicResource } from '../address.ts'
 import {
@@ -44,18 +45,28 @@ async function updateGroup(call: Call): Promise<Answer> {
   const action = known === undefined || isDeepStrictEqual(known, group) ? 'create' : 'manage'
   authorize(call, action, groupResource(group.name))
   checkGroupName(group.name)
-  checkAttributes(groupAttributesOf(call.body))
+  checkFollowed(unfollowedOf(call.body))
   await groups.put(group)
   return DONE
 }
 
-/** @throws BrokerError ARGUMENT_INVALID: a group here has none, and one that is dropped in silence misleads */
-function checkAttributes([first]: readonly string[]): void {
-  if (first === undefined) return
-  throw new BrokerError(
-    'ARGUMENT_INVALID',
-    `groups of this broker have no attribute '${first.slice(0, 80)}', and no other either`,
-  )
+/** @throws BrokerError ARGUMENT_INVALID: what is dropped in silence misleads */
+function checkFollowed(unfollowed: UnfollowedGroupFields): void {
+  const { attributes, hasRetryPolicy, hasSubscriptions } = unfollowed
+  const refused = (text: string): BrokerError =>
+    new BrokerError('ARGUMENT_INVALID', `groups of this broker have no ${text}`)
+  const [first] = attributes
+  if (first !== undefined) {
+    throw refused(`attribute '${first.slice(0, 80)}', and no other either`)
+  }
+  if (hasRetryPolicy) {
+    throw refused('groupRetryPolicy of their own: retries wait as long as the delay levels say')
+  }
+  if (hasSubscriptions) {
+    throw refused(
+      'subscriptionDataSet of their own: a group subscribes to what its members ask for',
+    )
+  }
 }
 
 async function deleteGroup(call: Call): Promise<Answer> {

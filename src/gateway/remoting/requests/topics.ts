@@ -51,9 +51,8 @@ async function updateTopic(call: Call): Promise<Answer> {
   const update = readFields(UPDATE_TOPIC, call.fields)
   const { topics } = call.context.broker
   const known = await topics.get(update.topic)
-  const attributes = update.attributes ?? ''
-  // An update that does not name it leaves it as it was.
-  const messageType = messageTypeOf(attributes) ?? known?.messageType
+  // An update leaves those that it does not name as they were.
+  const attributes = { ...known?.attributes, ...attributesOf(update.attributes ?? '') }
   const wanted = {
     name: update.topic,
     readQueues: update.readQueueNums,
@@ -61,26 +60,36 @@ async function updateTopic(call: Call): Promise<Answer> {
     perm: update.perm,
     ordered: update.order,
     sysFlag: update.topicSysFlag ?? 0,
-    ...(messageType !== undefined && { messageType }),
+    ...(Object.keys(attributes).length > 0 && { attributes }),
   }
   // To create is not to change: a topic that is there already belongs to everyone who uses it.
   const action = known === undefined || isDeepStrictEqual(known, wanted) ? 'create' : 'manage'
   authorize(call, action, topicResource(update.topic))
   checkTopicName(update.topic)
-  checkAttributes(attributes)
+  checkAttributes(update.attributes ?? '')
+  checkFilterType(update.topicFilterType)
   await topics.put(wanted)
   await call.context.routes?.told()
   return DONE
 }
 
-const MESSAGE_TYPE = '+message.type='
+/** By name those that are set; of one that is set twice the last counts. */
+const attributesOf = (text: string): Record<string, string> =>
+  Object.fromEntries(
+    text
+      .split(',')
+      .filter((one) => ATTRIBUTES.has(one))
+      .map((one) => one.slice(1).split('=', 2) as [string, string]),
+  )
 
-/** The last one counts. */
-const messageTypeOf = (attributes: string): string | undefined =>
-  attributes
-    .split(',')
-    .findLast((one) => one.startsWith(MESSAGE_TYPE))
-    ?.slice(MESSAGE_TYPE.length)
+/** A message has one tag. @throws BrokerError ARGUMENT_INVALID */
+function checkFilterType(type: string): void {
+  if (type === '' || type === 'SINGLE_TAG') return
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    `topics of this broker have no filter type '${type.slice(0, 80)}'; it takes SINGLE_TAG`,
+  )
+}
 
 /** As a list: `+name=value` sets, `-name` takes away. @throws BrokerError ARGUMENT_INVALID */
 function checkAttributes(text: string): void {
