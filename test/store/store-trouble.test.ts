@@ -13,6 +13,8 @@ import { SimulatedDisk } from '../support/simulated-disk.ts'
 import { draft } from '../support/store-contents.ts'
 
 const KIB = 1024
+/** What the keys of the blocks of queues begin with. */
+const BLOCK_KEY = 'B'.charCodeAt(0)
 
 function machine(capacityBytes = Number.POSITIVE_INFINITY) {
   const random = new Random(7)
@@ -217,6 +219,30 @@ async function openHeld(t: ExecutionContext) {
   }
   return { ...opened, first, held, letGo }
 }
+
+test('views that could not read what they go on from are not saved at the close', async (t) => {
+  const first = await open(t)
+  for (const body of ['a', 'b', 'c']) await first.store.append({ messages: [draft('T', body)] })
+  await first.store.close()
+  const { disk, place } = first
+  let isUnreadable = true
+  const openNow = place.open.bind(place)
+  place.open = async (name, create) => {
+    if (isUnreadable && create) throw new Error('no new one now')
+    const opened = await openNow(name, create)
+    if (opened === undefined) return undefined
+    const get = opened.get.bind(opened)
+    opened.get = (key) => (isUnreadable && key[0] === BLOCK_KEY ? undefined : get(key))
+    return opened
+  }
+  const second = await open(t, undefined, { disk, place })
+  await second.store.append({ messages: [draft('T', 'd')] })
+  t.true(second.log.events().includes('views.damaged'))
+  await second.store.close()
+  isUnreadable = false
+  const { store } = await open(t, undefined, { disk, place })
+  t.deepEqual(await bodies(store, 'T'), ['a', 'b', 'c', 'd'])
+})
 
 test('a search that outlives the views it began in is answered from the new ones, which are not blamed', async (t) => {
   const { store, place, clock, log, first, held, letGo } = await openHeld(t)
