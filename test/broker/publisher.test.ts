@@ -309,3 +309,15 @@ test('a property text is cleaned whatever its bytes: said twice, unclosed, witho
   t.is([...recordsOf(records)][0]!.property('MQTT_TOPIC'), undefined)
   t.is([...recordsOf(records)][0]!.property('x'), '\u0001y')
 })
+
+test('what producers send is new to the store, whatever facts go with it', async (t) => {
+  const { broker, faults } = await startBroker(t)
+  const withFacts: unknown[] = []
+  faults.beforeAppend = ({ facts = [], isNew }) => {
+    if (facts.length > 0) withFacts.push(isNew)
+  }
+  await broker.publish([newMessage('made-by-this')])
+  const state = Buffer.from('state')
+  await broker.publish([newMessage('made-by-this')], [{ id: 'session', state, message: 0 }])
+  t.deepEqual(withFacts, [true, true])
+})

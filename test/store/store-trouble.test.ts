@@ -168,6 +168,17 @@ test('a full disk refuses messages, lets facts and reads go on, and resumes with
   t.deepEqual(await bodies(store, 'T'), [...stored, 'after'])
 })
 
+test('a full disk refuses new messages whatever facts go with them, and takes what consumers need', async (t) => {
+  const { store } = await open(t, 700 * KIB)
+  const messages = [draft('T', 'x'.padEnd(KIB))]
+  const facts = [{ kind: 'session', key: 's', value: Buffer.from('1') }]
+  while (store.status().writable) await store.append({ messages }).catch(() => {})
+  await t.throwsAsync(store.append({ messages, facts, isNew: true }), { code: 'READ_ONLY' })
+  t.is(store.fact('session', 's'), undefined)
+  await store.append({ messages, facts })
+  t.is(store.fact('session', 's')?.toString(), '1')
+})
+
 test('views that cannot be written are built again once they can, and nothing waits for them', async (t) => {
   const { store, place, clock, log } = await open(t)
   await store.append({ messages: [draft('T', 'a')] })
