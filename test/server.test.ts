@@ -186,6 +186,27 @@ test('a second signal ends the process at once, while the first still waits', as
   t.notRegex(child.stderr, /server\.stopped/)
 })
 
+test('the listeners share the connections that the open files allow, and each has some of its own', async (t) => {
+  // 320 connections, of which each of five listeners keeps 16 for itself.
+  const mqtt = { silentMs: 120_000, connectTimeoutMs: 120_000 }
+  const server = await spawnServer(t, { openFiles: 640, config: { mqtt } })
+  const asked = 300
+  let refused = 0
+  for (let i = 0; i < asked; i++) {
+    const socket = connect(server.port('mqtt'), '127.0.0.1')
+    t.teardown(() => socket.destroy())
+    socket.on('error', () => {}).on('close', () => refused++)
+    await once(socket, 'connect')
+  }
+  await eventually(async () => (refused >= asked - 256 ? true : undefined))
+  const peer = await RawPeer.connect(server.port('amqp'))
+  const header = Buffer.from('AMQP\u0000\u0001\u0000\u0000', 'latin1')
+  peer.send(header)
+  t.deepEqual(await peer.read(8), header)
+  t.is(refused, asked - 256)
+  peer.end()
+})
+
 test('a broker of its own registers with every name server that is there', async (t) => {
   const first = await spawnServer(t, { role: 'namesrv' })
   const second = await startServer(t, { role: 'namesrv' })

@@ -60,6 +60,8 @@ export interface SpawnOptions {
   readonly args?: readonly string[]
   /** The command to run; by default this checkout's. */
   readonly trivet?: string
+  /** How many files it may have open; by default as many as this process. */
+  readonly openFiles?: number
 }
 
 /** A server in a child process. @throws with its output when it does not come up */
@@ -113,7 +115,10 @@ export class SpawnedServer {
     for (const [name, value] of flatten(this.#ports)) {
       settings[`TRIVET_${name}`] = value
     }
-    const child = spawn(process.execPath, args, {
+    const { openFiles } = this.#options
+    const limited = ['-c', `ulimit -n ${openFiles}; exec "$0" "$@"`, process.execPath, ...args]
+    const [program, words] = openFiles === undefined ? [process.execPath, args] : ['sh', limited]
+    const child = spawn(program, words, {
       env: { ...plainEnv(), ...settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
