@@ -113,9 +113,12 @@ const ANONYMOUS: Principal = { name: 'anonymous', admin: true, anonymous: true }
 export function openAuthenticator(
   users: Readonly<Record<string, User>>,
   clock: Clock,
+  checks: Checks = new PasswordChecks(clock),
 ): Authenticator {
-  return new UserStore(users, clock)
+  return new UserStore(users, clock, checks)
 }
+
+type Checks = Pick<PasswordChecks, 'check'>
 
 interface KnownUser {
   readonly principal: Principal
@@ -128,7 +131,7 @@ class UserStore implements Authenticator {
   readonly anonymousAllowed: boolean
   readonly #users = new Map<string, KnownUser>()
   readonly #clock: Clock
-  readonly #checks: PasswordChecks
+  readonly #checks: Checks
   /** By network of the address. */
   readonly #wrongSignatures: FailureBudget
   /**
@@ -139,9 +142,9 @@ class UserStore implements Authenticator {
   readonly #dummyKey = randomBytes(32)
   readonly #nobodyKey = randomBytes(32).toString('base64')
 
-  constructor(users: Readonly<Record<string, User>>, clock: Clock) {
+  constructor(users: Readonly<Record<string, User>>, clock: Clock, checks: Checks) {
     this.#clock = clock
-    this.#checks = new PasswordChecks(clock)
+    this.#checks = checks
     this.#wrongSignatures = new FailureBudget(clock)
     for (const [name, user] of Object.entries(users)) {
       this.#users.set(name, {

@@ -10,7 +10,6 @@ import {
   type Resource,
   type User,
 } from '../../src/gateway/auth.ts'
-import { dummyOf } from '../../src/password.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const ADDRESS = '10.0.0.1'
@@ -193,10 +192,26 @@ test('more logins than may wait are told to come again, those of the crowd first
   t.is(await crowd.at(-1), 'BUSY')
 })
 
-test('an unknown user costs a check as dear as a known one, whatever the costs of these are', (t) => {
-  const like = { cost: 1024, blockSize: 4, parallel: 2 }
-  const { cost, blockSize, parallel } = dummyOf(like)
-  t.deepEqual({ cost, blockSize, parallel }, like)
+test('an unknown user costs a check as dear as a known one, whatever the costs of these are', async (t) => {
+  const costs = new Map<string, number>()
+  const checks = {
+    check: async ({ name }: { name: string }, { cost }: { cost: number }): Promise<boolean> => {
+      t.is(costs.get(name) ?? cost, cost)
+      costs.set(name, cost)
+      // Not even who knows a dummy's password gets in.
+      return true
+    },
+  }
+  const dearer = SECRET.replace('scrypt:16:', 'scrypt:1024:')
+  const users = { ann: user({ password: SECRET }), bob: user({ password: dearer }) }
+  const auth = openAuthenticator(users, new FakeClock(), checks)
+  for (let i = 0; i < 200; i++) {
+    await unauthenticated(t, auth.verifyPassword(`nobody-${i % 100}`, 'secret', ADDRESS))
+  }
+  t.deepEqual(
+    [...new Set(costs.values())].sort((a, b) => a - b),
+    [16, 1024],
+  )
 })
 
 test("RocketMQ's signature is the base64 HMAC-SHA1 of the content under the secret key", async (t) => {

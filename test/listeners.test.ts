@@ -1,0 +1,22 @@
+// What the listeners of one process share.
+import test from 'ava'
+import { systemClock } from '../src/clock.ts'
+import { configOf } from '../src/config.ts'
+import { openListeners } from '../src/listeners.ts'
+import { silentLogger } from '../src/log.ts'
+import { Parts } from '../src/parts.ts'
+import { freePort } from './support/server.ts'
+
+test('what brings bulk work takes its turns together, and the name server waits for none of it', async (t) => {
+  const parts = new Parts(silentLogger)
+  t.teardown(() => parts.close())
+  const free = { port: 0 }
+  const remoting = { port: await freePort() }
+  const config = configOf({ remoting, nameServer: free, mqtt: free, amqp: free })
+  const listeners = await openListeners('start', config, silentLogger, systemClock, parts)
+  const { turn } = listeners.get('remoting')!.options
+  t.truthy(turn)
+  t.is(listeners.get('mqtt')?.options.turn, turn)
+  t.is(listeners.get('amqp')?.options.turn, turn)
+  t.is(listeners.get('nameServer')?.options.turn, undefined)
+})
