@@ -56,7 +56,7 @@ const LOOKED_THROUGH_MAX = 16_384
 
 export class Dispenser {
   readonly topic: string
-  filter: TagFilter
+  #filter: TagFilter
   readonly #group: DispensingGroup
   #turn = 0
   #isSearching = false
@@ -64,7 +64,17 @@ export class Dispenser {
   constructor(group: DispensingGroup, topic: string, filter: TagFilter) {
     this.#group = group
     this.topic = topic
-    this.filter = filter
+    this.#filter = filter
+  }
+
+  get filter(): TagFilter {
+    return this.#filter
+  }
+
+  /** What the one before left out may be wanted now. */
+  set filter(filter: TagFilter) {
+    this.#filter = filter
+    for (const { queue } of this.#sources) queue.offerAgain(this.topic)
   }
 
   /** Is something on its way from the disk? */
@@ -152,7 +162,7 @@ export class Dispenser {
 
   #takeReady({ queue, reader }: Source, taking: Taking): void {
     const { ordered, memberId } = taking.request
-    while (taking.hasRoom && !(ordered && queue.isBlocked)) {
+    while (taking.hasRoom && taking.maySearch && !(ordered && queue.isBlocked)) {
       const entry =
         queue.firstReady(this.topic, memberId) ??
         (queue.isRetry ? queue.firstReady(OWNER_UNKNOWN) : undefined)
@@ -168,8 +178,13 @@ export class Dispenser {
       }
       if (entry.size === 0) this.#meet(queue, entry, new RecordView(result.records))
       if (entry.owner !== this.topic) continue
-      const { size } = new RecordView(result.records)
-      if (!this.#deliver(queue, entry, result.records.subarray(0, size), taking)) return
+      const record = new RecordView(result.records)
+      if (!this.#isWanted(record)) {
+        this.#passOver(queue, entry)
+        taking.lookedThrough++
+        continue
+      }
+      if (!this.#deliver(queue, entry, result.records.subarray(0, record.size), taking)) return
     }
   }
 
@@ -197,7 +212,7 @@ export class Dispenser {
       if (queue.firstReady(this.topic, ordered ? undefined : memberId) !== undefined) return
       if (ordered && queue.isBlocked) return
       const max = ordered ? 1 : Math.min(room, taking.messagesLeft)
-      const hashes = queue.isRetry ? undefined : this.filter.hashes
+      const hashes = queue.isRetry ? undefined : this.#filter.hashes
       const result = reader.read(queue.next, max, taking.bytesLeft, hashes)
       if (result === undefined || result.status === 'at-end') return
       taking.lookedThrough += result.nextOffset - queue.next
@@ -228,8 +243,10 @@ export class Dispenser {
       const owner = this.#ownerOfNew(queue, view)
       if (owner !== undefined) {
         const entry = queue.add(offset, owner, size, view.reconsumeTimes)
-        if (owner === this.topic) this.#deliver(queue, entry, record, taking)
-        else {
+        if (owner === this.topic) {
+          if (this.#isWanted(view)) this.#deliver(queue, entry, record, taking)
+          else this.#passOver(queue, entry)
+        } else {
           queue.makeReady(entry)
           this.#group.wake(owner)
         }
@@ -242,8 +259,18 @@ export class Dispenser {
   /** undefined: nobody is to have it, for the hash of its tag collided or its topic is gone. */
   #ownerOfNew(queue: GroupQueue, record: RecordView): string | undefined {
     if (queue.isRetry) return this.#group.ownerOf(record)
-    if (this.filter.tags === undefined) return this.topic
-    return tagMatches(this.filter, record.property(PROPERTY.tags)) ? this.topic : undefined
+    return this.#isWanted(record) ? this.topic : undefined
+  }
+
+  #isWanted(record: RecordView): boolean {
+    if (this.#filter.tags === undefined) return true
+    return tagMatches(this.#filter, record.property(PROPERTY.tags))
+  }
+
+  /** Written down: to a group that had not been handed it, this filter would have stepped over it for good. */
+  #passOver(queue: GroupQueue, entry: Entry): void {
+    queue.passOver(entry)
+    this.#group.moved(queue)
   }
 
   #deliver(queue: GroupQueue, entry: Entry, record: Buffer, taking: Taking): boolean {

@@ -31,6 +31,8 @@ export class GroupQueue implements Place {
   readonly #ready = new Map<string, ReadyList>()
   /** Ready too, but not for every consumer. */
   readonly #aside = new Map<number, Entry>()
+  /** They would be ready, but the filter that the consumers have now leaves them out. */
+  readonly #unwanted = new Set<Entry>()
   #readyCount = 0
   /** On their way to another topic, and those of them whose append is under way. */
   #leavingCount = 0
@@ -57,7 +59,7 @@ export class GroupQueue implements Place {
 
   /** In order, nothing may pass a message that is with a consumer or waits for its time. */
   get isBlocked(): boolean {
-    return this.#unsettled.size > this.#readyCount
+    return this.#unsettled.size - this.#unwanted.size > this.#readyCount
   }
 
   /** Is a message with a consumer, or on its way to another topic? */
@@ -164,6 +166,7 @@ export class GroupQueue implements Place {
   forget(entry: Entry): void {
     if (entry.state === STATE.ready) this.#takeReady(entry)
     if (entry.state === STATE.settled) return
+    this.#unwanted.delete(entry)
     this.#endDelivery(entry)
     entry.state = STATE.settled
     this.#unsettled.delete(entry.offset)
@@ -181,6 +184,23 @@ export class GroupQueue implements Place {
     this.#readyCount++
     if (entry.notFor === undefined) this.#listOf(entry.owner).add(entry.offset)
     else this.#aside.set(entry.offset, entry)
+  }
+
+  /** The consumers' filter leaves out what an earlier one selected: it waits for another filter. */
+  passOver(entry: Entry): void {
+    if (entry.state === STATE.ready) this.#takeReady(entry)
+    entry.state = STATE.parked
+    entry.deadlineMs = Number.POSITIVE_INFINITY
+    this.#unwanted.add(entry)
+  }
+
+  /** This topic's consumers have another filter now. */
+  offerAgain(owner: string): void {
+    for (const entry of this.#unwanted) {
+      if (entry.owner !== owner) continue
+      this.#unwanted.delete(entry)
+      this.makeReady(entry)
+    }
   }
 
   /** A ready message turned out to belong to another topic's consumers. */
@@ -250,8 +270,8 @@ export class GroupQueue implements Place {
 
   available(): Available {
     const waiting: QueueOffset[] = []
-    for (const { offset, state } of this.#unsettled.values()) {
-      if (state === STATE.ready) waiting.push(offset)
+    for (const entry of this.#unsettled.values()) {
+      if (entry.state === STATE.ready || this.#unwanted.has(entry)) waiting.push(entry.offset)
     }
     return { waiting, next: this.next }
   }
@@ -312,6 +332,7 @@ export class GroupQueue implements Place {
     this.#unsettled.clear()
     this.#ready.clear()
     this.#aside.clear()
+    this.#unwanted.clear()
     this.#readyCount = 0
   }
 
