@@ -64,6 +64,9 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
   })
 }
 
+/** Lets the event loop look at everything else first. */
+export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
 const SLICE_MS = 8
 
 /** Long work in slices, so that nothing else waits for all of it: over a log of gigabytes, over every queue. */
@@ -82,7 +85,7 @@ export class Slice {
 
   /** Lets others run and begins the next slice. */
   async rest(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
+    await nextTurn()
     this.#startedMs = this.#clock.monotonic()
   }
 }

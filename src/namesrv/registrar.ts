@@ -1,6 +1,6 @@
 // Tells every name server what this broker has: at the start, every 30 s, and at once when a topic
 // changes. Name servers are independent, so one that is away costs the others nothing.
-import type { Clock, Timer } from '../clock.ts'
+import { type Clock, Slice, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Broker, Routes } from '../gateway/gateway.ts'
 import type { Logger } from '../log.ts'
@@ -182,7 +182,7 @@ class Target {
       compressed: false,
       bodyCrc32: 0,
     })
-    const body = encodeRegistration(await this.#table())
+    const body = await encodeRegistration(await this.#table(), new Slice(this.#context.clock))
     const answer = await connection.request(REQUEST.registerBroker, {
       fields,
       body,

@@ -1,4 +1,5 @@
 // What the name server answers: registrations of brokers, routes for clients, key-values for mqadmin.
+import { type Clock, Slice } from '../clock.ts'
 import { BrokerError, type ErrorCode } from '../errors.ts'
 import { crc32 } from '../model/crc32.ts'
 import { checkTopicName } from '../model/names.ts'
@@ -40,15 +41,19 @@ import {
 } from '../remoting/requests/topics.ts'
 import type { FirstUse } from './first-use.ts'
 import type { KeyValues } from './key-values.ts'
+import type { Registrations } from './registrations.ts'
 import type { RouteTable } from './route-table.ts'
 
 export interface NameServerCall {
+  /** Its body is the call's to keep where it registers a broker. */
   readonly command: Command
   readonly routes: RouteTable
   readonly values: KeyValues
-  readonly nowMs: number
-  /** Identity of the caller's connection. */
-  readonly connection: object
+  readonly clock: Clock
+  /** The caller's, and its identity. */
+  readonly connection: { readonly isClosed: boolean }
+  /** One after the other, as each may be large. @throws BrokerError BUSY */
+  readonly registrations: Registrations
   readonly firstUse: FirstUse
   /** An address as this caller can reach it. */
   readonly reachable: (address: string) => string
@@ -63,7 +68,10 @@ export interface NameServerAnswer {
   readonly remark?: string
 }
 
-type Serve = (call: NameServerCall) => NameServerAnswer
+type Serve = (call: NameServerCall) => NameServerAnswer | Promise<NameServerAnswer>
+
+/** Of a request that registers no broker; such a body is parsed as a whole in one turn of the event loop. */
+const REQUEST_BODY_BYTES_MAX = 256 * 1024
 
 /** Silence after which a broker counts as gone, unless it says otherwise. */
 const EXPIRY_MS_DEFAULT = 120_000
@@ -88,32 +96,50 @@ export const nameServerRequests: ReadonlyMap<number, Serve> = new Map<number, Se
   [REQUEST.getNameServerConfig, configuration],
 ])
 
-function registerBroker(call: NameServerCall): NameServerAnswer {
-  const { command, routes, values } = call
+/** @throws BrokerError ARGUMENT_INVALID */
+export function checkBody({ code, body }: Command): void {
+  if (code === REQUEST.registerBroker || body.length <= REQUEST_BODY_BYTES_MAX) return
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    `a request with a body of ${body.length} bytes; ${REQUEST_BODY_BYTES_MAX} are the most for what registers no broker`,
+  )
+}
+
+/** The table is read in slices; then everything in it holds at once. */
+async function registerBroker(call: NameServerCall): Promise<NameServerAnswer> {
+  const { command, routes, values, clock, connection } = call
   const registration = readFields(REGISTER_BROKER, command.fields)
   const { bodyCrc32 = 0 } = registration
   if (bodyCrc32 !== 0 && (crc32(command.body) & 0x7fffffff) !== bodyCrc32) {
     return { code: RESPONSE.systemError, remark: 'crc32 not match' }
   }
-  const isNew = routes.register({
-    clusterName: registration.clusterName,
-    brokerName: registration.brokerName,
-    brokerId: registration.brokerId,
-    address: registration.brokerAddr,
-    haAddress: registration.haServerAddr,
-    expiryMs: registration.heartbeatTimeoutMillis ?? EXPIRY_MS_DEFAULT,
-    connection: call.connection,
-    table: decodeRegistration(command.body),
-    nowMs: call.nowMs,
+  const { body } = command
+  return call.registrations.run(body.length, async () => {
+    const table = await decodeRegistration(body, new Slice(clock))
+    await routes.settled()
+    // With its connection the broker has gone, or has come back on another.
+    if (connection.isClosed) return {}
+    const isNew = routes.register({
+      clusterName: registration.clusterName,
+      brokerName: registration.brokerName,
+      brokerId: registration.brokerId,
+      address: registration.brokerAddr,
+      haAddress: registration.haServerAddr,
+      expiryMs: registration.heartbeatTimeoutMillis ?? EXPIRY_MS_DEFAULT,
+      connection,
+      table,
+      nowMs: clock.monotonic(),
+    })
+    if (isNew) call.announce('namesrv.broker_registered', registration.brokerAddr)
+    const master = registration.brokerId === 0 ? undefined : routes.master(registration.brokerName)
+    const fields = writeFields(REGISTER_BROKER_RESPONSE, {
+      masterAddr: master?.address,
+      haServerAddr: master?.haAddress,
+    })
+    await routes.settled()
+    const order = values.list(ORDER_TOPIC_CONFIG)
+    return order === undefined ? { fields } : { fields, body: encodeTable(order) }
   })
-  if (isNew) call.announce('namesrv.broker_registered', registration.brokerAddr)
-  const master = registration.brokerId === 0 ? undefined : routes.master(registration.brokerName)
-  const fields = writeFields(REGISTER_BROKER_RESPONSE, {
-    masterAddr: master?.address,
-    haServerAddr: master?.haAddress,
-  })
-  const order = values.list(ORDER_TOPIC_CONFIG)
-  return order === undefined ? { fields } : { fields, body: encodeTable(order) }
 }
 
 function unregisterBroker(call: NameServerCall): NameServerAnswer {
@@ -126,7 +152,7 @@ function unregisterBroker(call: NameServerCall): NameServerAnswer {
 function queryDataVersion(call: NameServerCall): NameServerAnswer {
   const { brokerAddr } = readFields(BROKER, call.command.fields)
   const asked = dataVersionOf(parseObject(call.command.body))
-  const known = call.routes.refresh(brokerAddr, call.connection, call.nowMs)
+  const known = call.routes.refresh(brokerAddr, call.connection, call.clock.monotonic())
   const changed =
     known === undefined ||
     known.counter !== asked.counter ||
@@ -164,22 +190,24 @@ function clusterInfo(call: NameServerCall): NameServerAnswer {
   return { body: encodeClusterInfo({ brokers }) }
 }
 
-function allTopics(call: NameServerCall): NameServerAnswer {
-  return { body: encodeTopicList(call.routes.topics()) }
+async function allTopics({ routes, clock }: NameServerCall): Promise<NameServerAnswer> {
+  return { body: await encodeTopicList(routes.topics(), new Slice(clock)) }
 }
 
-function topicsByCluster(call: NameServerCall): NameServerAnswer {
+async function topicsByCluster(call: NameServerCall): Promise<NameServerAnswer> {
   const { cluster } = readFields(GET_TOPICS_BY_CLUSTER, call.command.fields)
-  return { body: encodeTopicList(call.routes.topicsOfCluster(cluster)) }
+  const slice = new Slice(call.clock)
+  return { body: await encodeTopicList(call.routes.topicsOfCluster(cluster), slice) }
 }
 
 /** To the name server, clusters and brokers are topics: each broker has one of its own name. */
-function systemTopics(call: NameServerCall): NameServerAnswer {
+async function systemTopics(call: NameServerCall): Promise<NameServerAnswer> {
   const brokers = call.routes.brokers()
   const clusters = new Set(brokers.map((broker) => broker.cluster))
   const [first] = brokers.flatMap((broker) => [...broker.addresses.values()])
   const names = [...clusters, ...brokers.map((broker) => broker.brokerName)]
-  return { body: encodeTopicList(names, first && call.reachable(first)) }
+  const body = await encodeTopicList(names, new Slice(call.clock), first && call.reachable(first))
+  return { body }
 }
 
 function deleteTopic(call: NameServerCall): NameServerAnswer {
@@ -195,8 +223,10 @@ function registerTopic(call: NameServerCall): NameServerAnswer {
   return {}
 }
 
-function setWritable(call: NameServerCall, isWritable: boolean): NameServerAnswer {
+async function setWritable(call: NameServerCall, isWritable: boolean): Promise<NameServerAnswer> {
   const { brokerName } = readFields(BROKER_NAME, call.command.fields)
+  // Not of a table that is still on its way in.
+  await call.registrations.run(0, () => call.routes.settled())
   const count = call.routes.setWritable(brokerName, isWritable)
   return {
     fields: isWritable

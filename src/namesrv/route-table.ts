@@ -1,5 +1,9 @@
 // Which broker is where and which topics it has. State of one name server, in memory only: brokers tell
 // it again every 30 s. No sockets, no requests.
+//
+// Which topics a broker has changes at once (`#topicsOf`). What is found by topic (`#topics`) follows in slices, as a
+// broker may have very many: an entry that is not among its broker's topics is on its way out.
+import { type Clock, Slice, systemClock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { AUTO_CREATE_TOPIC, isDeadLetterTopic, isRetryTopic } from '../model/names.ts'
 import { PERM_INHERIT, PERM_READ_WRITE, PERM_WRITE, type TopicDefinition } from '../model/topic.ts'
@@ -53,22 +57,36 @@ export class RouteTable {
   readonly #brokers = new Map<string, BrokerEntry>()
   /** The same by broker name, then broker id. */
   readonly #members = new Map<string, Map<number, BrokerEntry>>()
-  /** Topic to broker name to its queues. */
+  /** Topic to broker name to its queues; see above for what is on its way. */
   readonly #topics = new Map<string, Map<string, TopicDefinition>>()
-  /** The same by broker name: its topics. */
+  /** By broker name: its topics. */
   readonly #topicsOf = new Map<string, Set<string>>()
   readonly #closed: ClosedTopics
+  readonly #clock: Clock
   readonly #topicsMax: number
   /** As `TOPICS_MAX` counts them. */
   #count = 0
+  /** Topics that brokers had, to be taken out of `#topics`. */
+  readonly #leaving: { readonly brokerName: string; readonly topics: Iterable<string> }[] = []
+  #isSweeping = false
+  #sweeping: Promise<void> | undefined
+  #indexing: Promise<void> | undefined
 
-  constructor(topicsMax = TOPICS_MAX) {
+  constructor(topicsMax = TOPICS_MAX, clock = systemClock) {
     this.#topicsMax = topicsMax
     // Twice as many as live brokers have at most: those of brokers that are away besides.
     this.#closed = new ClosedTopics(2 * topicsMax)
+    this.#clock = clock
+  }
+
+  /** Everything is found that was registered, and nothing else; a large table takes several turns. */
+  async settled(): Promise<void> {
+    await this.#indexing
+    await this.#sweeping
   }
 
   /**
+   * Another is registered when this one is settled.
    * @returns whether the broker was unknown
    * @throws BrokerError QUOTA_EXCEEDED, ARGUMENT_INVALID for names of absurd length
    */
@@ -85,8 +103,10 @@ export class RouteTable {
       )
     }
     const isChanged = known === undefined || !isSameVersion(known.version, table.version)
-    if (key.brokerId === MASTER_ID && isChanged) this.#setTopics(key.brokerName, table)
+    const hasNewTopics = key.brokerId === MASTER_ID && isChanged
+    if (hasNewTopics) this.#claim(key.brokerName, table.topics)
     this.#add({ ...key, connection, seenMs: nowMs, version: table.version })
+    if (hasNewTopics) this.#indexing = this.#index(key.brokerName, table.topics)
     return known === undefined
   }
 
@@ -118,28 +138,36 @@ export class RouteTable {
     return true
   }
 
-  /** @returns addresses of the brokers that registered through it and are gone with it */
-  unregisterConnection(connection: object): string[] {
-    const gone = [...this.#brokers.values()].filter((broker) => broker.connection === connection)
-    return gone.map(({ address }) => address).filter((address) => this.#remove(address))
+  /**
+   * Of the brokers that registered through the connection, one goes with it. @returns its address; undefined when
+   * there is none any more
+   */
+  unregisterOneOf(connection: object): string | undefined {
+    return this.#unregisterOne((broker) => broker.connection === connection)
   }
 
-  /** @returns addresses of the brokers that were silent for too long */
-  expire(nowMs: number): string[] {
-    const silent = [...this.#brokers.values()].filter(
-      ({ seenMs, expiryMs }) => nowMs - seenMs >= expiryMs,
-    )
-    return silent.map(({ address }) => address).filter((address) => this.#remove(address))
+  /** One of the brokers that were silent for too long goes. @returns its address; undefined when there is none */
+  expireOne(nowMs: number): string | undefined {
+    return this.#unregisterOne(({ seenMs, expiryMs }) => nowMs - seenMs >= expiryMs)
+  }
+
+  #unregisterOne(goes: (broker: BrokerEntry) => boolean): string | undefined {
+    for (const broker of this.#brokers.values()) {
+      if (!goes(broker)) continue
+      this.#remove(broker.address)
+      return broker.address
+    }
+    return undefined
   }
 
   /** undefined when no broker has it. */
   route(topic: string): TopicRoute | undefined {
-    return this.#routeOver(this.#topics.get(topic))
+    return this.#routeOver(this.#queuesOf(topic))
   }
 
   /** The route that a missing topic will have: on the brokers that create topics on first use. */
   newRoute(topic: string): TopicRoute | undefined {
-    return this.#routeOver(this.#newTopic(topic))
+    return this.#routeOver(this.#newTopic(topic) ?? NO_QUEUES)
   }
 
   brokers(): BrokerAddresses[] {
@@ -151,21 +179,33 @@ export class RouteTable {
     return this.#members.get(brokerName)?.get(MASTER_ID)
   }
 
-  topics(): string[] {
-    return [...this.#topics.keys()]
+  /** Found as they are asked for, in what there is then: there may be very many. */
+  *topics(): Generator<string> {
+    for (const [topic, queues] of this.#topics) {
+      for (const brokerName of queues.keys()) {
+        if (!this.#has(brokerName, topic)) continue
+        yield topic
+        break
+      }
+    }
   }
 
-  topicsOfCluster(cluster: string): string[] {
+  /** As `topics`. */
+  *topicsOfCluster(cluster: string): Generator<string> {
     const names = new Set(this.#brokersOfCluster(cluster))
-    return [...this.#topics].filter(([, queues]) => hasAny(queues, names)).map(([topic]) => topic)
+    for (const [topic, queues] of this.#topics) {
+      for (const brokerName of queues.keys()) {
+        if (!names.has(brokerName) || !this.#has(brokerName, topic)) continue
+        yield topic
+        break
+      }
+    }
   }
 
   /** With a cluster: only what that cluster's brokers have of it. */
   deleteTopic(topic: string, cluster: string | undefined): void {
     const brokerNames =
-      cluster === undefined
-        ? [...(this.#topics.get(topic)?.keys() ?? [])]
-        : this.#brokersOfCluster(cluster)
+      cluster === undefined ? [...this.#queuesOf(topic).keys()] : this.#brokersOfCluster(cluster)
     for (const brokerName of brokerNames) this.#dropTopic(brokerName, topic)
   }
 
@@ -185,7 +225,11 @@ export class RouteTable {
   /** Takes a broker out of what producers see, or puts it back. @returns how many topics it has */
   setWritable(brokerName: string, isWritable: boolean): number {
     const topics = this.#topicsOf.get(brokerName) ?? new Set()
-    const definitions = [...topics].map((topic) => this.#topics.get(topic)!.get(brokerName)!)
+    const definitions: TopicDefinition[] = []
+    for (const topic of topics) {
+      const definition = this.#topics.get(topic)?.get(brokerName)
+      if (definition !== undefined) definitions.push(definition)
+    }
     if (isWritable) this.#closed.open(brokerName)
     else if (topics.size > 0) this.#closed.close(brokerName, definitions)
     for (const definition of definitions) {
@@ -195,7 +239,17 @@ export class RouteTable {
     return topics.size
   }
 
-  #routeOver(queues: ReadonlyMap<string, TopicDefinition> = NO_QUEUES): TopicRoute | undefined {
+  #has(brokerName: string, topic: string): boolean {
+    return this.#topicsOf.get(brokerName)?.has(topic) === true
+  }
+
+  /** By broker name. */
+  #queuesOf(topic: string): Map<string, TopicDefinition> {
+    const queues = this.#topics.get(topic) ?? NO_QUEUES
+    return new Map([...queues].filter(([brokerName]) => this.#has(brokerName, topic)))
+  }
+
+  #routeOver(queues: ReadonlyMap<string, TopicDefinition>): TopicRoute | undefined {
     const reachable = [...queues].filter(([brokerName]) => this.#members.has(brokerName))
     if (reachable.length === 0) return undefined
     return {
@@ -244,20 +298,37 @@ export class RouteTable {
     }
   }
 
-  /** All of the table or nothing: a process that is refused must not take the topics of one of its name. */
-  #setTopics(brokerName: string, { topics }: TopicTable): void {
+  /**
+   * The topics are the broker's from now on: all of the table or nothing, as a process that is refused must not take
+   * the topics of one of its name.
+   */
+  #claim(brokerName: string, topics: readonly TopicDefinition[]): void {
     // Brokers of 5.x may announce a single new topic; a whole table replaces what was known.
     const isWhole = topics.length > 1
-    const before = this.#topicsOf.get(brokerName) ?? new Set<string>()
-    const after = new Set(isWhole ? [] : before)
+    const before = this.#topicsOf.get(brokerName) ?? NO_TOPICS
+    const after = new Set(isWhole ? undefined : before)
     for (const { name } of topics) {
-      checkLength(name)
+      if (name.length > NAME_CHARS_MAX) throw tooLong(name)
       after.add(name)
     }
     this.#checkRoom(after.size - before.size)
-    if (isWhole) this.#dropTopics(brokerName)
-    for (const topic of topics) this.#setTopic(brokerName, this.#closed.asClosed(brokerName, topic))
-    this.#closed.keepOnly(brokerName, after)
+    this.#count += after.size - before.size
+    if (after.size === 0) this.#topicsOf.delete(brokerName)
+    else this.#topicsOf.set(brokerName, after)
+    if (isWhole) this.#sweep(brokerName, before)
+  }
+
+  async #index(brokerName: string, topics: readonly TopicDefinition[]): Promise<void> {
+    const names = this.#topicsOf.get(brokerName)
+    const slice = new Slice(this.#clock)
+    for (const topic of topics) {
+      if (slice.isOver) await slice.rest()
+      // The broker went, or was replaced.
+      if (names === undefined || this.#topicsOf.get(brokerName) !== names) return
+      if (!names.has(topic.name)) continue
+      this.#put(brokerName, this.#closed.asClosed(brokerName, topic))
+    }
+    this.#closed.keepOnly(brokerName, names ?? NO_TOPICS)
   }
 
   #checkRoom(more: number): void {
@@ -268,37 +339,60 @@ export class RouteTable {
   }
 
   #setTopic(brokerName: string, topic: TopicDefinition): void {
-    let queues = this.#topics.get(topic.name)
-    if (queues?.has(brokerName) !== true) {
-      this.#count++
-      const topics = this.#topicsOf.get(brokerName)
-      if (topics) topics.add(topic.name)
-      else this.#topicsOf.set(brokerName, new Set([topic.name]))
-    }
-    if (queues === undefined) {
-      queues = new Map()
-      this.#topics.set(topic.name, queues)
-    }
-    queues.set(brokerName, topic)
+    const topics = this.#topicsOf.get(brokerName)
+    if (topics?.has(topic.name) !== true) this.#count++
+    if (topics) topics.add(topic.name)
+    else this.#topicsOf.set(brokerName, new Set([topic.name]))
+    this.#put(brokerName, topic)
+  }
+
+  #put(brokerName: string, topic: TopicDefinition): void {
+    const queues = this.#topics.get(topic.name)
+    if (queues === undefined) this.#topics.set(topic.name, new Map([[brokerName, topic]]))
+    else queues.set(brokerName, topic)
   }
 
   #dropTopics(brokerName: string): void {
-    for (const topic of this.#topicsOf.get(brokerName) ?? []) this.#dropTopic(brokerName, topic)
+    const topics = this.#topicsOf.get(brokerName)
+    if (topics === undefined) return
+    this.#topicsOf.delete(brokerName)
+    this.#count -= topics.size
+    this.#sweep(brokerName, topics)
   }
 
   #dropTopic(brokerName: string, topic: string): void {
-    const queues = this.#topics.get(topic)
-    if (queues?.delete(brokerName) !== true) return
+    const topics = this.#topicsOf.get(brokerName)
+    if (topics?.delete(topic) !== true) return
     this.#count--
-    if (queues.size === 0) this.#topics.delete(topic)
-    const topics = this.#topicsOf.get(brokerName)!
-    topics.delete(topic)
     if (topics.size === 0) this.#topicsOf.delete(brokerName)
+    this.#takeOut(brokerName, topic)
+  }
+
+  #sweep(brokerName: string, topics: Iterable<string>): void {
+    this.#leaving.push({ brokerName, topics })
+    if (!this.#isSweeping) this.#sweeping = this.#sweepAll()
+  }
+
+  async #sweepAll(): Promise<void> {
+    this.#isSweeping = true
+    const slice = new Slice(this.#clock)
+    for (let one = this.#leaving.shift(); one !== undefined; one = this.#leaving.shift()) {
+      for (const topic of one.topics) {
+        if (slice.isOver) await slice.rest()
+        if (!this.#has(one.brokerName, topic)) this.#takeOut(one.brokerName, topic)
+      }
+    }
+    this.#isSweeping = false
+  }
+
+  #takeOut(brokerName: string, topic: string): void {
+    const queues = this.#topics.get(topic)
+    if (queues?.delete(brokerName) === true && queues.size === 0) this.#topics.delete(topic)
   }
 
   #newTopic(topic: string): Map<string, TopicDefinition> | undefined {
-    const template = this.#topics.get(AUTO_CREATE_TOPIC)
-    if (template === undefined || isDeadLetterTopic(topic)) return undefined
+    const template = this.#queuesOf(AUTO_CREATE_TOPIC)
+    if (template.size === 0 || isDeadLetterTopic(topic)) return undefined
     const queues = isRetryTopic(topic) ? RETRY_TOPIC_QUEUES : NEW_TOPIC_QUEUES
     return new Map(
       [...template].map(([brokerName, definition]) => [
@@ -315,24 +409,24 @@ export class RouteTable {
   }
 }
 
+const NO_TOPICS: ReadonlySet<string> = new Set()
 const NO_QUEUES: ReadonlyMap<string, TopicDefinition> = new Map()
 
 const quotaExceeded = (text: string): BrokerError => new BrokerError('QUOTA_EXCEEDED', text)
 
 function checkLength(...names: readonly string[]): void {
   const long = names.find((name) => name.length > NAME_CHARS_MAX)
-  if (long === undefined) return
-  throw new BrokerError(
-    'ARGUMENT_INVALID',
-    `the name '${long.slice(0, 40)}...' has ${long.length} characters; ${NAME_CHARS_MAX} is the most`,
-  )
+  if (long !== undefined) throw tooLong(long)
 }
+
+const tooLong = (name: string): BrokerError =>
+  new BrokerError(
+    'ARGUMENT_INVALID',
+    `the name '${name.slice(0, 40)}...' has ${name.length} characters; ${NAME_CHARS_MAX} is the most`,
+  )
 
 const isSameVersion = (a: DataVersion, b: DataVersion): boolean =>
   a.counter === b.counter && a.stateVersion === b.stateVersion && a.timestamp === b.timestamp
-
-const hasAny = (queues: ReadonlyMap<string, unknown>, names: ReadonlySet<string>): boolean =>
-  [...queues.keys()].some((name) => names.has(name))
 
 const routeQueues = (brokerName: string, topic: TopicDefinition): RouteQueues => ({
   brokerName,

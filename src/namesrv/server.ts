@@ -1,10 +1,9 @@
 // The name server: takes sockets like a front-end, answers every request at once, and forgets brokers
 // whose connection ends or who fall silent. Holds nothing on disk and knows of no other name server.
-import type { Clock, Timer } from '../clock.ts'
-import { BrokerError } from '../errors.ts'
+import { type Clock, nextTurn, type Timer } from '../clock.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway/gateway.ts'
 import type { Logger } from '../log.ts'
-import { FLAG_ONE_WAY, FLAG_RESPONSE } from '../remoting/codes.ts'
+import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST } from '../remoting/codes.ts'
 import { type Command, decodeCommand, encodeCommand, responseHeader } from '../remoting/command.ts'
 import {
   FRAME_BYTES_MAX,
@@ -20,7 +19,14 @@ import { checkCaller, delayOfRefusal } from './caller.ts'
 import { FirstUse } from './first-use.ts'
 import { KeyValues } from './key-values.ts'
 import { reachableAddress } from './reachable-address.ts'
-import { failed, type NameServerAnswer, nameServerRequests, unsupported } from './requests.ts'
+import { Registrations } from './registrations.ts'
+import {
+  checkBody,
+  failed,
+  type NameServerAnswer,
+  nameServerRequests,
+  unsupported,
+} from './requests.ts'
 import { RouteTable } from './route-table.ts'
 
 export interface NameServerContext {
@@ -47,15 +53,14 @@ const INTRODUCTION_MS = 10_000
 /** Lines about brokers that came or went, in one window; what is more is counted. */
 const ANNOUNCED_MAX = 100
 const ANNOUNCE_WINDOW_MS = 60_000
-/** Answers that the peer has not taken; beyond, it is not read. */
+/** Answers that the peer has not taken; beyond, it is neither read nor served. */
 const UNSENT_BYTES_MAX = 4 * 1024 * 1024
-/** Answers to what one chunk asks for; nobody honest asks for so much ahead of reading. */
-const ANSWERED_BYTES_MAX = 64 * 1024 * 1024
 
 export class NameServer implements Gateway {
   readonly protocol = 'remoting'
-  readonly routes = new RouteTable()
+  readonly routes: RouteTable
   readonly #values = new KeyValues()
+  readonly #registrations = new Registrations()
   readonly #context: NameServerContext
   readonly #trusted: Credentials | undefined
   readonly #connections = new Set<NameServerConnection>()
@@ -70,13 +75,13 @@ export class NameServer implements Gateway {
 
   constructor(context: NameServerContext, options: NameServerOptions = {}) {
     this.#context = context
+    this.routes = new RouteTable(undefined, context.clock)
     this.#trusted = options.trusted
     this.#largeFrames = new LargeFrames(context.clock)
     const { idleMs = IDLE_MS, introductionMs = INTRODUCTION_MS } = options
     this.#scan = context.clock.every(options.scanMs ?? SCAN_MS, () => {
       const now = context.clock.monotonic()
-      for (const address of this.routes.expire(now))
-        this.#announce('namesrv.broker_expired', address)
+      void this.#removeEach('namesrv.broker_expired', () => this.routes.expireOne(now))
       for (const connection of this.#connections) {
         const { heardMs, firstHeardMs = now, hasSentFrame, partialBytes } = connection
         const allowedMs = introductionMs + Math.floor(partialBytes / PARTIAL_BYTES_PER_MS)
@@ -124,17 +129,19 @@ export class NameServer implements Gateway {
     command: Command,
     connection: NameServerConnection,
     socket: GatewaySocket,
-  ): NameServerAnswer {
+  ): NameServerAnswer | Promise<NameServerAnswer> {
     connection.firstUse.hear(command)
     const serve = nameServerRequests.get(command.code)
     if (serve === undefined) return unsupported(command.code)
+    checkBody(command)
     if (checkCaller(command, this.#context.auth, this.#trusted)) connection.trust()
     return serve({
       command,
       routes: this.routes,
       values: this.#values,
-      nowMs: this.#context.clock.monotonic(),
+      clock: this.#context.clock,
       connection,
+      registrations: this.#registrations,
       firstUse: connection.firstUse,
       reachable: (address) => reachableAddress(address, socket.localAddress),
       announce: (evt, address) => this.#announce(evt, address),
@@ -143,10 +150,18 @@ export class NameServer implements Gateway {
 
   #forget(connection: NameServerConnection): void {
     this.#connections.delete(connection)
-    for (const address of this.routes.unregisterConnection(connection)) {
-      this.#announce('namesrv.broker_disconnected', address)
-    }
+    void this.#removeEach('namesrv.broker_disconnected', () =>
+      this.routes.unregisterOneOf(connection),
+    )
     if (this.#connections.size === 0) this.#allGone?.()
+  }
+
+  /** The first at once, the others each in a turn of its own: a broker may have very many topics. */
+  async #removeEach(evt: string, removeOne: () => string | undefined): Promise<void> {
+    for (let address = removeOne(); address !== undefined; address = removeOne()) {
+      this.#announce(evt, address)
+      await nextTurn()
+    }
   }
 
   /** A peer may register as many brokers as the table takes: the log is not to be filled by it. */
@@ -176,7 +191,7 @@ interface ConnectionOptions {
   readonly context: NameServerContext
   readonly largeFrames: LargeFrames
   readonly partialFrames: PartialFrames
-  readonly serve: (command: Command) => NameServerAnswer
+  readonly serve: (command: Command) => NameServerAnswer | Promise<NameServerAnswer>
   readonly onGone: () => void
 }
 
@@ -191,6 +206,11 @@ class NameServerConnection {
   /** When its first byte came; one that sends nothing at all is the listener's affair. */
   firstHeardMs: number | undefined
   hasSentFrame = false
+  isClosed = false
+  /** A command takes its time; those behind it wait, and nothing more is read. */
+  #isServing = false
+  /** What a chunk had behind what is being served, or what its answers have no room for. */
+  #waiting: Command[] = []
   /** A wrong signature is answered then, and the connection ends. */
   #lateAnswer: Timer | undefined
 
@@ -201,17 +221,17 @@ class NameServerConnection {
     const { auth, clock } = options.context
     this.heardMs = clock.monotonic()
     this.#splitter = new FrameSplitter(
-      (...frame) => this.#serve(decodeCommand(...frame)),
+      (...frame) => this.#take(decodeCommand(...frame)),
       auth?.anonymousAllowed === false ? FRAME_BYTES_MAX_UNAUTHENTICATED : FRAME_BYTES_MAX,
       REQUEST_HEADER_BYTES_MAX,
       (bytes) => options.largeFrames.admit(this, bytes, () => socket.destroy()),
       (bytes) => options.partialFrames.hold(this, bytes, () => socket.destroy()),
     )
     socket.onData((chunk) => this.#onData(chunk))
-    socket.onDrain(() => {
-      if (this.#lateAnswer === undefined) socket.resume()
-    })
+    socket.onDrain(() => this.#goOn())
     socket.onClose(() => {
+      this.isClosed = true
+      this.#waiting = []
       this.#lateAnswer?.cancel()
       this.#outbox.close()
       this.#splitter.close()
@@ -241,40 +261,72 @@ class NameServerConnection {
   #onData(chunk: Buffer): void {
     // What comes behind a refused command is not served.
     if (this.#lateAnswer !== undefined) return
-    const { clock, log } = this.#options.context
-    this.heardMs = clock.monotonic()
+    this.heardMs = this.#options.context.clock.monotonic()
     this.firstHeardMs ??= this.heardMs
+    this.#guarded(() => this.#splitter.push(chunk))
+  }
+
+  #guarded(serve: () => void): void {
     try {
-      this.#splitter.push(chunk)
+      serve()
       // At once: at the end of the turn it would be behind the answers to what producers and consumers sent.
       this.#outbox.flush()
     } catch (error) {
       if (this.#lateAnswer !== undefined) return
       const fields = { evt: 'namesrv.refused', remote: this.#socket.remoteAddress, err: error }
-      log.debug(fields, 'a peer sent what is no native command')
+      this.#options.context.log.debug(fields, 'a peer sent what is no native command')
       this.#socket.destroy()
     }
-    if (this.#outbox.unsentBytes > UNSENT_BYTES_MAX) this.#socket.pause()
+    if (this.#isBusy) this.#socket.pause()
   }
 
-  #serve(command: Command): void {
+  get #isBusy(): boolean {
+    return this.#isServing || this.#outbox.unsentBytes > UNSENT_BYTES_MAX
+  }
+
+  /** Serves what waits, and reads again when nothing does. */
+  #goOn(): void {
+    if (this.isClosed || this.#lateAnswer !== undefined) return
+    this.#guarded(() => {
+      while (!this.#isBusy && this.#waiting.length > 0) this.#serve(this.#waiting.shift()!)
+    })
+    const isWaiting = this.#isBusy || this.#lateAnswer !== undefined
+    if (!isWaiting) this.#socket.resume()
+  }
+
+  /** In the order in which they came. */
+  #take(command: Command): void {
     this.#options.largeFrames.release(this)
     this.hasSentFrame = true
     if ((command.flag & FLAG_RESPONSE) !== 0) return
-    if (this.#outbox.unsentBytes > ANSWERED_BYTES_MAX) {
-      throw new BrokerError(
-        'QUOTA_EXCEEDED',
-        `${this.#outbox.unsentBytes} bytes of answers wait; ${ANSWERED_BYTES_MAX} is the most`,
-      )
-    }
-    let answer: NameServerAnswer
+    const isLater = this.#isBusy
+    const isKept = isLater || command.code === REQUEST.registerBroker
+    const own = isKept ? { ...command, body: Buffer.from(command.body) } : command
+    if (isLater) this.#waiting.push(own)
+    else this.#serve(own)
+  }
+
+  #serve(command: Command): void {
+    let answer: NameServerAnswer | Promise<NameServerAnswer>
     try {
       answer = this.#options.serve(command)
     } catch (error) {
       answer = failed(error)
       this.#checkDelay(command, error, answer)
     }
-    this.#answer(command, answer)
+    if (answer instanceof Promise) this.#serveLong(command, answer)
+    else this.#answer(command, answer)
+  }
+
+  #serveLong({ opaque, codec, flag }: Command, work: Promise<NameServerAnswer>): void {
+    this.#isServing = true
+    this.#socket.pause()
+    void work.catch(failed).then((answer) => {
+      this.#isServing = false
+      if (this.isClosed) return
+      this.#answer({ opaque, codec, flag }, answer)
+      this.#goOn()
+    })
   }
 
   /** A wrong signature is answered late, and nothing else that came with it is looked at: throws then. */

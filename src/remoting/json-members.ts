@@ -5,7 +5,11 @@ import { invalidRequest } from './protocol-error.ts'
 
 /** The body's object. @throws BrokerError ARGUMENT_INVALID */
 export function parseObject(body: Buffer): JsonMap {
-  const value = parseJson(body.toString('utf8'))
+  return wholeObject(parseJson(body.toString('utf8')))
+}
+
+/** What a whole body came to. @throws BrokerError ARGUMENT_INVALID */
+export function wholeObject(value: Json): JsonMap {
   if (!(value instanceof Map)) throw invalidRequest('the body is no JSON object')
   return value
 }

@@ -1,6 +1,7 @@
 // The JSON dialect of bodies, as Java's fastjson writes it: besides JSON itself unquoted keys
 // (`{0:"a"}`), single quotes, objects as keys (`{{"topic":"T"}:5}`) and references (`{"$ref":"$.a"}`).
 // Objects become Maps, because their keys come from the wire.
+import type { Slice } from '../clock.ts'
 import { invalidRequest } from './protocol-error.ts'
 
 export type JsonKey = string | JsonMap
@@ -23,91 +24,153 @@ const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?[LlFfDdBS]?$/
 /** @throws BrokerError ARGUMENT_INVALID */
 export function parseJson(text: string): Json {
   const parser = new Parser(text)
-  const value = parser.value(0)
-  parser.end()
-  return parser.hasReferences ? resolveReferences(value, value, []) : value
+  while (!parser.step());
+  return parser.result()
 }
+
+/** The same of a text that may be large. @throws BrokerError ARGUMENT_INVALID */
+export async function parseJsonInSlices(text: string, slice: Slice): Promise<Json> {
+  const parser = new Parser(text)
+  while (!parser.step()) if (slice.isOver) await slice.rest()
+  return parser.result()
+}
+
+/** An array or object that is not whole yet. */
+interface Open {
+  readonly list: Json[] | undefined
+  readonly map: JsonMap
+  /** Of the member whose value is due. */
+  key: JsonKey
+  /** It is itself the key of the one around it. */
+  readonly isKey: boolean
+}
+
+const NO_MEMBERS: JsonMap = new Map()
 
 class Parser {
   readonly #text: string
+  /** The innermost last. */
+  readonly #open: Open[] = []
   #at = 0
+  /** The next backslash from `#at` on, once looked for; behind the text there is none. */
+  #escapeAt = -1
   #values = 0
-  hasReferences = false
+  #root: Json | undefined
+  #hasReferences = false
 
   constructor(text: string) {
     this.#text = text
   }
 
-  value(depth: number): Json {
-    if (depth > DEPTH_MAX) throw this.#error(`nesting deeper than ${DEPTH_MAX}`)
-    const c = this.#peek()
-    if (c === '{') return this.#object(depth)
-    this.#count()
-    if (c === '[') return this.#array(depth)
-    if (c === '"' || c === "'") return this.#string(c)
-    const scalar = scalarOf(this.#bare())
-    if (scalar === undefined) throw this.#error('an unknown word')
-    return scalar
+  /** Reads one value, or one key and its value. True: that was the last. */
+  step(): boolean {
+    const top = this.#open.at(-1)
+    if (top === undefined) this.#value()
+    else if (top.list !== undefined) {
+      if (this.#peek() === ']') this.#close()
+      else this.#value()
+    } else if (this.#peek() === '}') this.#close()
+    else if (this.#key(top)) this.#value()
+    return this.#open.length === 0
   }
 
-  end(): void {
+  result(): Json {
     if (this.#peek() !== '') throw this.#error('text after the value')
+    const root = this.#root!
+    return this.#hasReferences ? resolveReferences(root, root, []) : root
   }
 
-  #object(depth: number): JsonMap {
+  #value(): void {
+    const c = this.#peek()
+    this.#checkDepth()
     this.#count()
-    const map: JsonMap = new Map()
-    this.#at++
-    while (this.#peek() !== '}') {
-      const key = this.#key(depth)
-      this.#expect(':')
-      map.set(key, this.value(depth + 1))
-      if (key === '$ref') this.hasReferences = true
-      if (this.#peek() !== ',') break
-      this.#at++
+    if (c === '{' || c === '[') this.#begin(c, false)
+    else if (c === '"' || c === "'") this.#place(this.#string(c))
+    else {
+      const scalar = scalarOf(this.#bare())
+      if (scalar === undefined) throw this.#error('an unknown word')
+      this.#place(scalar)
     }
-    this.#expect('}')
-    return map
   }
 
-  #key(depth: number): JsonKey {
+  /** False: the key is an object, which comes first. */
+  #key(top: Open): boolean {
     const c = this.#peek()
     if (c === '{') {
-      if (depth >= DEPTH_MAX) throw this.#error(`nesting deeper than ${DEPTH_MAX}`)
-      return this.#object(depth + 1)
+      this.#checkDepth()
+      this.#count()
+      this.#begin(c, true)
+      return false
     }
-    return c === '"' || c === "'" ? this.#string(c) : this.#bare()
+    top.key = c === '"' || c === "'" ? this.#string(c) : this.#bare()
+    this.#expect(':')
+    return true
   }
 
-  #array(depth: number): Json[] {
-    const list: Json[] = []
+  #begin(c: '{' | '[', isKey: boolean): void {
     this.#at++
-    while (this.#peek() !== ']') {
-      list.push(this.value(depth + 1))
-      if (this.#peek() !== ',') break
-      this.#at++
+    const isList = c === '['
+    const map = isList ? NO_MEMBERS : new Map()
+    this.#open.push({ list: isList ? [] : undefined, map, key: '', isKey })
+  }
+
+  /** A whole value into what is open. */
+  #place(value: Json): void {
+    const top = this.#open.at(-1)
+    if (top === undefined) {
+      this.#root = value
+      return
     }
-    this.#expect(']')
-    return list
+    if (top.list !== undefined) top.list.push(value)
+    else {
+      top.map.set(top.key, value)
+      if (top.key === '$ref') this.#hasReferences = true
+    }
+    if (this.#peek() === ',') this.#at++
+    else this.#close()
+  }
+
+  #close(): void {
+    const { list, map, isKey } = this.#open.at(-1)!
+    this.#expect(list === undefined ? '}' : ']')
+    this.#open.pop()
+    if (!isKey) {
+      this.#place(list ?? map)
+      return
+    }
+    this.#open.at(-1)!.key = map
+    this.#expect(':')
+    this.#value()
+  }
+
+  #checkDepth(): void {
+    if (this.#open.length > DEPTH_MAX) throw this.#error(`nesting deeper than ${DEPTH_MAX}`)
   }
 
   #string(quote: string): string {
     let from = ++this.#at
     let out = ''
+    let end = -1
     for (;;) {
-      const c = this.#text[this.#at]
-      if (c === undefined) throw this.#error('a string without end')
-      if (c === quote) break
-      if (c === '\\') {
-        out += this.#text.slice(from, this.#at) + this.#escape()
-        from = this.#at
-      } else {
-        this.#at++
+      if (end < this.#at) end = this.#text.indexOf(quote, this.#at)
+      if (end === -1) throw this.#error('a string without end')
+      if (this.#escapeAt < this.#at) this.#findEscape()
+      if (end < this.#escapeAt) {
+        this.#at = end
+        break
       }
+      this.#at = this.#escapeAt
+      out += this.#text.slice(from, this.#at) + this.#escape()
+      from = this.#at
     }
     out += this.#text.slice(from, this.#at)
     this.#at++
     return ownText(out)
+  }
+
+  #findEscape(): void {
+    const at = this.#text.indexOf('\\', this.#at)
+    this.#escapeAt = at === -1 ? this.#text.length : at
   }
 
   #count(): void {

@@ -1,5 +1,6 @@
 // What each kind of client is told of a topic that was never made, by the commands that the client sends.
 import test, { type ExecutionContext } from 'ava'
+import { Slice, systemClock } from '../../src/clock.ts'
 import { type Command, decodeCommand, encodeCommand } from '../../src/remoting/command.ts'
 import { CODEC_JSON } from '../../src/remoting/frame.ts'
 import { encodeRegistration } from '../../src/remoting/requests/registration.ts'
@@ -33,7 +34,10 @@ async function asker(t: ExecutionContext): Promise<{ ask: Ask; tool: () => Promi
       ['haServerAddr', '10.0.0.1:10912'],
       ['brokerId', '0'],
     ]),
-    body: encodeRegistration({ version: { counter: 1, stateVersion: 0, timestamp: 5 }, topics }),
+    body: await encodeRegistration(
+      { version: { counter: 1, stateVersion: 0, timestamp: 5 }, topics },
+      new Slice(systemClock),
+    ),
   })
   t.is(registered.code, 0)
   const client = await RawPeer.connect(port)

@@ -88,7 +88,7 @@ test('a missing topic will have the route of a new topic where topics are create
   t.is(routes.route('missing'), undefined)
   const [queues] = routes.newRoute('missing')!.queues
   t.deepEqual([queues!.readQueues, queues!.writeQueues, queues!.perm], [4, 4, 6])
-  t.false(routes.topics().includes('missing'))
+  t.false([...routes.topics()].includes('missing'))
 })
 
 test('a missing retry topic will have one queue', (t) => {
@@ -109,7 +109,7 @@ test('a changed table replaces what the broker had', (t) => {
   routes.register(registration({ counter: 1, topics: [topic('B', 9), topic('C')] }))
   t.is(routes.route('A'), undefined)
   t.is(routes.route('B')!.queues[0]!.readQueues, 9)
-  t.deepEqual(routes.topics().sort(), ['B', 'C'])
+  t.deepEqual([...routes.topics()].sort(), ['B', 'C'])
 })
 
 test('a table of the same version changes nothing', (t) => {
@@ -124,15 +124,15 @@ test('a single announced topic is added to the table', (t) => {
   const routes = new RouteTable()
   routes.register(registration())
   routes.register(registration({ counter: 1, topics: [topic('N')] }))
-  t.deepEqual(routes.topics().sort(), ['A', 'B', 'N'])
+  t.deepEqual([...routes.topics()].sort(), ['A', 'B', 'N'])
 })
 
 test('a broker that was silent for its expiry is forgotten with its topics', (t) => {
   const routes = new RouteTable()
   routes.register(registration({ expiryMs: 100 }))
   routes.register(registration({ brokerName: 'broker-b', address: '10.0.0.2:10911', nowMs: 50 }))
-  t.deepEqual(routes.expire(99), [])
-  t.deepEqual(routes.expire(100), ['10.0.0.1:10911'])
+  t.is(routes.expireOne(99), undefined)
+  t.is(routes.expireOne(100), '10.0.0.1:10911')
   t.deepEqual(
     routes.route('A')!.brokers.map((b) => b.brokerName),
     ['broker-b'],
@@ -143,7 +143,7 @@ test('a registration is a sign of life', (t) => {
   const routes = new RouteTable()
   routes.register(registration({ expiryMs: 100 }))
   routes.register(registration({ expiryMs: 100, nowMs: 60 }))
-  t.deepEqual(routes.expire(120), [])
+  t.is(routes.expireOne(120), undefined)
 })
 
 test('only the connection that registered a broker last takes it along', (t) => {
@@ -152,8 +152,8 @@ test('only the connection that registered a broker last takes it along', (t) => 
   const fresh = {}
   routes.register(registration({ connection: old }))
   routes.register(registration({ connection: fresh }))
-  t.deepEqual(routes.unregisterConnection(old), [])
-  t.deepEqual(routes.unregisterConnection(fresh), ['10.0.0.1:10911'])
+  t.is(routes.unregisterOneOf(old), undefined)
+  t.is(routes.unregisterOneOf(fresh), '10.0.0.1:10911')
   t.is(routes.route('A'), undefined)
 })
 
@@ -175,7 +175,7 @@ test('a topic is deleted everywhere, or in one cluster only', (t) => {
     routes.route('A')!.queues.map((q) => q.brokerName),
     ['broker-d'],
   )
-  t.deepEqual(routes.topicsOfCluster('C'), ['B'])
+  t.deepEqual([...routes.topicsOfCluster('C')], ['B'])
   routes.deleteTopic('B', undefined)
   t.is(routes.route('B'), undefined)
 })
@@ -184,13 +184,13 @@ test('a process that came back as another broker leaves nothing of the old one',
   const routes = new RouteTable()
   routes.register(registration({ topics: [topic('A'), topic('B')] }))
   routes.register(registration({ brokerName: 'broker-z', topics: [topic('C'), topic('D')] }))
-  t.deepEqual(routes.topics(), ['C', 'D'])
+  t.deepEqual([...routes.topics()], ['C', 'D'])
   t.deepEqual(
     routes.brokers().map(({ brokerName }) => brokerName),
     ['broker-z'],
   )
   routes.register(registration({ brokerName: 'broker-z', brokerId: 1 }))
-  t.deepEqual(routes.topics(), [])
+  t.deepEqual([...routes.topics()], [])
 })
 
 test('topics that were added for a broker without a master go with its last process', (t) => {
@@ -198,9 +198,9 @@ test('topics that were added for a broker without a master go with its last proc
   routes.register(registration({ brokerId: 1 }))
   const queues = { readQueues: 1, writeQueues: 1, perm: 6, topicSysFlag: 0 }
   routes.addTopic('Added', [{ brokerName: 'broker-a', ...queues }])
-  t.deepEqual(routes.topics(), ['Added'])
+  t.deepEqual([...routes.topics()], ['Added'])
   routes.unregister('10.0.0.1:10911')
-  t.deepEqual(routes.topics(), [])
+  t.deepEqual([...routes.topics()], [])
 })
 
 test('a broker whose topics found no room is not known, and is when there is room', (t) => {
@@ -230,7 +230,7 @@ test('a broker whose double found no room keeps its topics', (t) => {
   }
   t.throws(() => routes.register(registration(double)), { code: 'QUOTA_EXCEEDED' })
   routes.register(registration())
-  t.deepEqual(routes.topics(), ['A', 'B'])
+  t.deepEqual([...routes.topics()], ['A', 'B'])
   t.deepEqual([...routes.route('A')!.brokers[0]!.addresses.values()], ['10.0.0.1:10911'])
 })
 
@@ -246,7 +246,7 @@ test('what all brokers together may have is bounded, and who goes makes room', (
   })
   routes.deleteTopic('B', undefined)
   routes.register(registration({ ...third, topics: [topic('A'), topic('C'), topic('D')] }))
-  t.deepEqual(routes.topics().sort(), ['A', 'C', 'D'])
+  t.deepEqual([...routes.topics()].sort(), ['A', 'C', 'D'])
   t.is(routes.route('C')!.queues.length, 2)
 })
 
@@ -296,10 +296,10 @@ test('what was closed of a broker is closed when it registers anew after its con
   const connection = {}
   routes.register(registration({ connection }))
   routes.setWritable('broker-a', false)
-  routes.unregisterConnection(connection)
+  routes.unregisterOneOf(connection)
   routes.register(registration())
   t.is(permOf(routes, 'A'), 4)
-  routes.expire(120_000)
+  routes.expireOne(120_000)
   t.is(routes.route('A'), undefined)
   routes.register(registration({ counter: 1, topics: [topic('A'), topic('N')] }))
   t.deepEqual([permOf(routes, 'A'), permOf(routes, 'N')], [4, 6])
@@ -310,7 +310,7 @@ test('a broker that is opened while it is away is open when it registers anew', 
   const connection = {}
   routes.register(registration({ connection }))
   routes.setWritable('broker-a', false)
-  routes.unregisterConnection(connection)
+  routes.unregisterOneOf(connection)
   t.is(routes.setWritable('broker-a', true), 0)
   routes.register(registration())
   t.is(permOf(routes, 'A'), 6)

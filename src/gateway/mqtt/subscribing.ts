@@ -1,4 +1,5 @@
 // SUBSCRIBE and UNSUBSCRIBE: checks each filter, binds its light queue, and starts or stops its delivery.
+import { nextTurn } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { checkGroupName, isLightQueue } from '../../model/names.ts'
 import { queueOffset } from '../../model/positions.ts'
@@ -14,7 +15,6 @@ import type { Session } from './session.ts'
 import { ShareMember } from './share-member.ts'
 import type { FilterRequest, SubscribePacket, UnsubscribePacket } from './subscribe-packet.ts'
 import type { ShareSource, Subscription } from './subscriptions.ts'
-import { nextTurn } from './turn.ts'
 
 /** As a resource: granted by nothing less than a grant of everything. */
 const EVERY_TOPIC = '*'

@@ -1,8 +1,4 @@
-// Work put off to the end of the event-loop turn, so that each connection writes to its socket once, and to the
-// next one, so that none keeps the others waiting.
-
-/** Lets the other connections have their turn. */
-export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+// Work put off to the end of the event-loop turn, so that each connection writes to its socket once.
 
 export interface Flushable {
   flush(): void

@@ -1,9 +1,10 @@
 // Consumer groups: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201),
 // DELETE_SUBSCRIPTIONGROUP (207), GET_SUBSCRIPTIONGROUP_CONFIG (352), GET_CONSUME_STATS (208) and who is
 // connected: 203, 204, 343, 345.
+import type { Slice } from '../../clock.ts'
 import { type GroupDefinition, groupDefaults, type KeptGroupFields } from '../../model/group.ts'
 import type { JsonMap } from '../json.ts'
-import { type JsonOut, jsonBody } from '../json-emitter.ts'
+import { emitJson, emitMember, type JsonOut, jsonBody, jsonBodyInSlices } from '../json-emitter.ts'
 import {
   asObject,
   entriesAt,
@@ -98,12 +99,18 @@ export const decodeGroupConfig = (body: Buffer): GroupDefinition => groupConfigO
 export const encodeGroupTable = (
   version: DataVersion,
   groups: readonly GroupDefinition[],
-): Buffer =>
-  jsonBody({
-    dataVersion: dataVersionOut(version),
-    forbiddenTable: {},
-    subscriptionGroupTable: new Map(groups.map((group) => [group.name, groupConfigOut(group)])),
-  })
+  slice: Slice,
+): Promise<Buffer> =>
+  jsonBodyInSlices(
+    `{"dataVersion":${emitJson(dataVersionOut(version))},"forbiddenTable":{},"subscriptionGroupTable":{`,
+    groupMembers(groups),
+    '}}',
+    slice,
+  )
+
+function* groupMembers(groups: readonly GroupDefinition[]): Generator<string> {
+  for (const group of groups) yield emitMember(group.name, groupConfigOut(group))
+}
 
 export const decodeGroupTable = (body: Buffer): GroupDefinition[] =>
   [...entriesAt(parseObject(body), 'subscriptionGroupTable')].map(([name, config]) => ({
@@ -126,21 +133,22 @@ export interface QueueProgress {
   readonly lastTimestamp: number
 }
 
-export const encodeConsumeStats = (queues: readonly QueueProgress[]): Buffer =>
-  jsonBody({
-    consumeTps: 0,
-    offsetTable: new Map(
-      queues.map((progress) => [
-        queueOut(progress.queue),
-        {
-          brokerOffset: progress.brokerOffset,
-          consumerOffset: progress.consumerOffset,
-          lastTimestamp: progress.lastTimestamp,
-          pullOffset: progress.pullOffset,
-        },
-      ]),
-    ),
-  })
+export const encodeConsumeStats = (
+  queues: readonly QueueProgress[],
+  slice: Slice,
+): Promise<Buffer> =>
+  jsonBodyInSlices('{"consumeTps":0,"offsetTable":{', progressMembers(queues), '}}', slice)
+
+function* progressMembers(queues: readonly QueueProgress[]): Generator<string> {
+  for (const progress of queues) {
+    yield emitMember(queueOut(progress.queue), {
+      brokerOffset: progress.brokerOffset,
+      consumerOffset: progress.consumerOffset,
+      lastTimestamp: progress.lastTimestamp,
+      pullOffset: progress.pullOffset,
+    })
+  }
+}
 
 export function decodeConsumeStats(body: Buffer): QueueProgress[] {
   return [...objectAt(parseObject(body), 'offsetTable')].map(([key, value]) => {

@@ -1,5 +1,6 @@
 // Offsets of a queue and of a group in it: 14, 15, 29, 30, 31, 32, and all committed ones: 43.
-import type { JsonOut } from '../json-emitter.ts'
+import type { Slice } from '../../clock.ts'
+import { emitMember, jsonBodyInSlices } from '../json-emitter.ts'
 import { asObject, entriesAt, parseObject } from '../json-members.ts'
 import { bool, int, layout, long, optional, text } from '../layout.ts'
 
@@ -41,15 +42,25 @@ export interface CommittedOffset {
   readonly offset: number
 }
 
-/** GET_ALL_CONSUMER_OFFSET: `{"offsetTable":{"topic@group":{"0":5}}}`. */
-export function committedOffsetsOut(offsets: Iterable<CommittedOffset>): JsonOut {
-  const table = new Map<string, Map<number, number>>()
+/** GET_ALL_CONSUMER_OFFSET: `{"offsetTable":{"topic@group":{"0":5}}}`. Those of a topic and group stand together. */
+export const encodeCommittedOffsets = (
+  offsets: Iterable<CommittedOffset>,
+  slice: Slice,
+): Promise<Buffer> => jsonBodyInSlices('{"offsetTable":{', offsetMembers(offsets), '}}', slice)
+
+function* offsetMembers(offsets: Iterable<CommittedOffset>): Generator<string> {
+  let key: string | undefined
+  let queues = new Map<number, number>()
   for (const { group, topic, queueId, offset } of offsets) {
-    const key = `${topic}@${group}`
-    const queues = table.get(key) ?? new Map<number, number>()
-    table.set(key, queues.set(queueId, offset))
+    const next = `${topic}@${group}`
+    if (key !== undefined && next !== key) {
+      yield emitMember(key, queues)
+      queues = new Map()
+    }
+    key = next
+    queues.set(queueId, offset)
   }
-  return { offsetTable: table }
+  if (key !== undefined) yield emitMember(key, queues)
 }
 
 export function decodeCommittedOffsets(body: Buffer): CommittedOffset[] {

@@ -1,19 +1,20 @@
 // What a broker tells its name servers: REGISTER_BROKER (103), UNREGISTER_BROKER (104),
 // QUERY_DATA_VERSION (322).
-import { inflateSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { inflate } from 'node:zlib'
+import type { Slice } from '../../clock.ts'
 import { getI32 } from '../../model/bytes.ts'
 import type { TopicDefinition } from '../../model/topic.ts'
-import { parseJson } from '../json.ts'
-import { type JsonOut, jsonBody } from '../json-emitter.ts'
-import { asObject, objectAt, parseObject } from '../json-members.ts'
+import { parseJson, parseJsonInSlices } from '../json.ts'
+import { asObject, objectAt, wholeObject } from '../json-members.ts'
 import { bool, int, layout, long, optional, text } from '../layout.ts'
 import { invalidRequest } from '../protocol-error.ts'
 import {
-  type DataVersion,
   dataVersionOf,
+  encodeTopicTable,
   type TopicTable,
-  topicTableOf,
-  topicTableOut,
+  tableVersionOf,
+  topicsOf,
 } from './topics.ts'
 
 export const REGISTER_BROKER = layout({
@@ -46,60 +47,89 @@ export const BROKER = layout({
 
 export const QUERY_DATA_VERSION_RESPONSE = layout({ changed: bool })
 
-export const registrationOut = (table: TopicTable): JsonOut => ({
-  filterServerList: [],
-  topicConfigSerializeWrapper: topicTableOut(table),
-})
+const AROUND_TABLE = ['{"filterServerList":[],"topicConfigSerializeWrapper":', '}'] as const
 
-export const encodeRegistration = (table: TopicTable): Buffer => jsonBody(registrationOut(table))
+export const encodeRegistration = (table: TopicTable, slice: Slice): Promise<Buffer> =>
+  encodeTopicTable(table, slice, AROUND_TABLE)
 
+const inflated = promisify(inflate)
 /** First byte of a zlib stream; 5.x brokers compress without saying so. */
 const ZLIB_FIRST_BYTE = 0x78
 const INFLATED_BYTES_MAX = 64 * 1024 * 1024
-/** A topic costs us ten times what its sender needs for it. */
-const TOPICS_MAX = 100_000
+/** It is inflated in pieces of this size, each of which takes its turn. */
+const PIECE_BYTES = 1024 * 1024
+/** A topic costs us ten times what its sender needs for it; 16 MiB of JSON hold about as many. */
+const TOPICS_MAX = 60_000
 const NO_TOPICS: TopicTable = {
   version: { counter: 0, stateVersion: 0, timestamp: 0 },
   topics: [],
 }
 
-/** @throws BrokerError ARGUMENT_INVALID */
-export function decodeRegistration(body: Buffer): TopicTable {
+/** `body` must stay as it is meanwhile. @throws BrokerError ARGUMENT_INVALID */
+export async function decodeRegistration(body: Buffer, slice: Slice): Promise<TopicTable> {
   if (body.length === 0) return NO_TOPICS
-  if (body[0] === ZLIB_FIRST_BYTE) return decodeCompressed(body)
-  return topicTableOf(objectAt(parseObject(body), 'topicConfigSerializeWrapper'))
+  if (body[0] === ZLIB_FIRST_BYTE) return decodeCompressed(body, slice)
+  const registration = wholeObject(await parseJsonInSlices(body.toString('utf8'), slice))
+  const table = objectAt(registration, 'topicConfigSerializeWrapper')
+  return { version: tableVersionOf(table), topics: await gathered(topicsOf(table), slice) }
 }
 
-/** Inflated: i32 length, data version JSON; i32 count; per topic i32 length, text; more that we skip. */
-function decodeCompressed(body: Buffer): TopicTable {
+async function decodeCompressed(body: Buffer, slice: Slice): Promise<TopicTable> {
   let bytes: Buffer
   try {
-    bytes = inflateSync(body, { maxOutputLength: INFLATED_BYTES_MAX })
+    bytes = await inflated(body, { maxOutputLength: INFLATED_BYTES_MAX, chunkSize: PIECE_BYTES })
   } catch (cause) {
     throw invalidRequest(`a compressed registration cannot be read: ${String(cause).slice(0, 120)}`)
   }
-  let at = 0
-  const next = (): number => {
-    if (bytes.length - at < 4) throw invalidRequest('a compressed registration ends too early')
-    at += 4
-    return getI32(bytes, at - 4)
+  const texts = new Texts(bytes)
+  const version = dataVersionOf(asObject(parseJson(texts.next())))
+  return { version, topics: await gathered(topicsIn(texts), slice) }
+}
+
+async function gathered(
+  topics: Iterable<TopicDefinition>,
+  slice: Slice,
+): Promise<TopicDefinition[]> {
+  const all: TopicDefinition[] = []
+  for (const topic of topics) {
+    if (slice.isOver) await slice.rest()
+    if (all.length === TOPICS_MAX) {
+      throw invalidRequest(`a registration of more than ${TOPICS_MAX} topics`)
+    }
+    all.push(topic)
   }
-  const nextText = (): string => {
-    const length = next()
-    if (length < 0 || length > bytes.length - at) {
+  return all
+}
+
+/** Inflated: i32 length, data version JSON; i32 count; per topic i32 length, text; more that we skip. */
+class Texts {
+  readonly #bytes: Buffer
+  #at = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  number(): number {
+    if (this.#bytes.length - this.#at < 4) {
+      throw invalidRequest('a compressed registration ends too early')
+    }
+    this.#at += 4
+    return getI32(this.#bytes, this.#at - 4)
+  }
+
+  next(): string {
+    const length = this.number()
+    if (length < 0 || length > this.#bytes.length - this.#at) {
       throw invalidRequest(`a compressed registration has a text of ${length} bytes`)
     }
-    at += length
-    return bytes.toString('utf8', at - length, at)
+    this.#at += length
+    return this.#bytes.toString('utf8', this.#at - length, this.#at)
   }
-  const version: DataVersion = dataVersionOf(asObject(parseJson(nextText())))
-  const topics: TopicDefinition[] = []
-  const count = next()
-  if (count > TOPICS_MAX) {
-    throw invalidRequest(`a registration of ${count} topics; ${TOPICS_MAX} are the most`)
-  }
-  for (let left = count; left > 0; left--) topics.push(topicOfText(nextText()))
-  return { version, topics }
+}
+
+function* topicsIn(texts: Texts): Generator<TopicDefinition> {
+  for (let left = texts.number(); left > 0; left--) yield topicOfText(texts.next())
 }
 
 /** 'name readQueues writeQueues perm filterType attributes?' */

@@ -1,7 +1,8 @@
 // What clients ask the name server: GET_ROUTEINFO_BY_TOPIC (105), GET_BROKER_CLUSTER_INFO (106) and the
 // topic lists (206, 224, 304). Go's client parses `brokerAddrs` by hand: compact JSON, no white space.
+import type { Slice } from '../../clock.ts'
 import type { JsonMap } from '../json.ts'
-import { type JsonOut, jsonBody } from '../json-emitter.ts'
+import { emitJson, type JsonOut, jsonBody, jsonBodyInSlices } from '../json-emitter.ts'
 import {
   asObject,
   entriesAt,
@@ -107,8 +108,18 @@ export function decodeClusterInfo(body: Buffer): ClusterInfo {
   return { brokers: brokers.map(([, broker]) => brokerOf(asObject(broker))) }
 }
 
-export const encodeTopicList = (topics: readonly string[], brokerAddress?: string): Buffer =>
-  jsonBody({ brokerAddr: brokerAddress, topicList: topics })
+export const encodeTopicList = (
+  topics: Iterable<string>,
+  slice: Slice,
+  brokerAddress?: string,
+): Promise<Buffer> => {
+  const broker = brokerAddress === undefined ? '' : `"brokerAddr":${emitJson(brokerAddress)},`
+  return jsonBodyInSlices(`{${broker}"topicList":[`, texts(topics), ']}', slice)
+}
+
+function* texts(all: Iterable<string>): Generator<string> {
+  for (const text of all) yield emitJson(text)
+}
 
 export const decodeTopicList = (body: Buffer): readonly string[] =>
   textsAt(parseObject(body), 'topicList')

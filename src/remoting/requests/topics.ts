@@ -1,8 +1,9 @@
 // Topic definitions: UPDATE_AND_CREATE_TOPIC (17), GET_ALL_TOPIC_CONFIG (21), DELETE_TOPIC (215, 216),
 // GET_TOPIC_CONFIG (351), GET_TOPIC_STATS_INFO (202), QUERY_TOPIC_CONSUME_BY_WHO (300).
+import type { Slice } from '../../clock.ts'
 import type { TopicDefinition } from '../../model/topic.ts'
 import type { JsonMap } from '../json.ts'
-import { type JsonOut, jsonBody } from '../json-emitter.ts'
+import { emitJson, emitMember, type JsonOut, jsonBody, jsonBodyInSlices } from '../json-emitter.ts'
 import {
   asObject,
   entriesAt,
@@ -79,20 +80,38 @@ export interface TopicTable {
   readonly topics: readonly TopicDefinition[]
 }
 
-export const topicTableOut = (table: TopicTable): JsonOut => ({
-  dataVersion: dataVersionOut(table.version),
-  topicConfigTable: new Map(table.topics.map((topic) => [topic.name, topicConfigOut(topic)])),
-})
+/** `around`: what stands before and behind the table, where it is a member of something larger. */
+export const encodeTopicTable = (
+  { version, topics }: TopicTable,
+  slice: Slice,
+  around: readonly [before: string, behind: string] = ['', ''],
+): Promise<Buffer> =>
+  jsonBodyInSlices(
+    `${around[0]}{"dataVersion":${emitJson(dataVersionOut(version))},"topicConfigTable":{`,
+    topicMembers(topics),
+    `}}${around[1]}`,
+    slice,
+  )
 
-export const topicTableOf = (map: JsonMap): TopicTable => ({
-  version: dataVersionOf(objectAt(map, 'dataVersion')),
-  topics: [...entriesAt(map, 'topicConfigTable')].map(([name, config]) => ({
-    ...topicConfigOf(asObject(config)),
-    name,
-  })),
-})
+function* topicMembers(topics: readonly TopicDefinition[]): Generator<string> {
+  for (const topic of topics) yield emitMember(topic.name, topicConfigOut(topic))
+}
 
-export const decodeTopicTable = (body: Buffer): TopicTable => topicTableOf(parseObject(body))
+export const tableVersionOf = (map: JsonMap): DataVersion =>
+  dataVersionOf(objectAt(map, 'dataVersion'))
+
+/** Made as they are asked for: there may be very many. */
+export function* topicsOf(map: JsonMap): Generator<TopicDefinition> {
+  for (const [name, config] of entriesAt(map, 'topicConfigTable')) {
+    yield { ...topicConfigOf(asObject(config)), name }
+  }
+}
+
+export function decodeTopicTable(body: Buffer): TopicTable {
+  const map = parseObject(body)
+  return { version: tableVersionOf(map), topics: [...topicsOf(map)] }
+}
+
 export const decodeTopicConfig = (body: Buffer): TopicDefinition => topicConfigOf(parseObject(body))
 
 export interface QueueStats {

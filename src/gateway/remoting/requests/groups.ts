@@ -1,5 +1,6 @@
 // Consumer groups: definitions and progress.
 import { isDeepStrictEqual } from 'node:util'
+import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import { checkGroupName } from '../../../model/names.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
@@ -84,7 +85,7 @@ async function allGroups(call: Call): Promise<Answer> {
   authorize(call, 'manage', CLUSTER)
   const { broker, clock } = call.context
   const version = tableVersion(await broker.status(), clock.now())
-  return answerBody(encodeGroupTable(version, await broker.groups.list()))
+  return answerBody(await encodeGroupTable(version, await broker.groups.list(), new Slice(clock)))
 }
 
 async function groupConfig(call: Call): Promise<Answer> {
@@ -98,11 +99,13 @@ async function groupConfig(call: Call): Promise<Answer> {
 async function consumeStats(call: Call): Promise<Answer> {
   const { consumerGroup, topic, topicList } = readFields(GET_CONSUME_STATS, call.fields)
   authorize(call, 'consume', groupResource(consumerGroup))
-  const { broker } = call.context
+  const { broker, clock } = call.context
   const wanted = new Set([topic ?? '', ...(topicList ?? '').split(';')].filter((t) => t !== ''))
   for (const name of wanted) authorize(call, 'consume', topicResource(name))
   const progress: QueueProgress[] = []
+  const slice = new Slice(clock)
   for (const lag of await broker.groups.lags(consumerGroup)) {
+    if (slice.isOver) await slice.rest()
     if (wanted.size > 0 ? !wanted.has(lag.topic) : !mayConsume(call, lag.topic)) continue
     const { queueId, maxOffset, committedOffset } = lag
     const consumerOffset = Math.max(0, committedOffset)
@@ -118,7 +121,7 @@ async function consumeStats(call: Call): Promise<Answer> {
       lastTimestamp: last?.storeTimestamp ?? 0,
     })
   }
-  return answerBody(encodeConsumeStats(progress))
+  return answerBody(await encodeConsumeStats(progress, slice))
 }
 
 const groupMissing = (group: string): BrokerError =>

@@ -1,12 +1,12 @@
 // Where queues begin and end, and how far groups are in them.
+import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import { queueOffset } from '../../../model/positions.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
-import { jsonBody } from '../../../remoting/json-emitter.ts'
 import { readFields, writeFields } from '../../../remoting/layout.ts'
 import {
   type CommittedOffset,
-  committedOffsetsOut,
+  encodeCommittedOffsets,
   OFFSET,
   QUERY_OFFSET,
   QUEUE,
@@ -113,13 +113,16 @@ async function searchOffset(call: Call): Promise<Answer> {
 
 async function allOffsets(call: Call): Promise<Answer> {
   authorize(call, 'manage', CLUSTER)
-  const { groups } = call.context.broker
+  const { broker, clock } = call.context
+  const { groups } = broker
   const offsets: CommittedOffset[] = []
+  const slice = new Slice(clock)
   for (const { name } of await groups.list()) {
+    if (slice.isOver) await slice.rest()
     for (const { topic, queueId, committedOffset } of await groups.lags(name)) {
       if (committedOffset >= 0)
         offsets.push({ group: name, topic, queueId, offset: committedOffset })
     }
   }
-  return answerBody(jsonBody(committedOffsetsOut(offsets)))
+  return answerBody(await encodeCommittedOffsets(offsets, slice))
 }

@@ -1,4 +1,5 @@
 // Who is connected and who consumes what: the questions of mqadmin and the dashboard.
+import { Slice } from '../../../clock.ts'
 import type {
   ClientRegistration,
   ConsumerRegistration,
@@ -103,10 +104,20 @@ async function producerConnections(call: Call): Promise<Answer> {
 async function topicConsumers(call: Call): Promise<Answer> {
   const { topic } = readFields(TOPIC, call.fields)
   authorize(call, 'consume', topicResource(topic))
-  const { broker } = call.context
+  const { broker, clock } = call.context
+  const subscribed = new Set<string>()
+  for (const { consumers } of await broker.clients.list()) {
+    for (const { group, subscriptions } of consumers) {
+      if (subscriptions.some((subscription) => subscription.topic === topic)) subscribed.add(group)
+    }
+  }
   const groups: string[] = []
+  const slice = new Slice(clock)
   for (const { name } of await broker.groups.list()) {
-    if ((await topicsOf(broker, name)).has(topic)) groups.push(name)
+    if (slice.isOver) await slice.rest()
+    const isConsuming =
+      subscribed.has(name) || (await broker.groups.lags(name)).some((lag) => lag.topic === topic)
+    if (isConsuming) groups.push(name)
   }
   return answerBody(encodeGroupList(groups))
 }
@@ -114,16 +125,22 @@ async function topicConsumers(call: Call): Promise<Answer> {
 async function consumerTopics(call: Call): Promise<Answer> {
   const { group } = readFields(GROUP, call.fields)
   authorize(call, 'consume', groupResource(group))
-  const topics = await topicsOf(call.context.broker, group)
-  return answerBody(encodeTopicList([...topics].filter((topic) => mayConsume(call, topic))))
-}
-
-async function topicsOf(broker: Broker, group: string): Promise<Set<string>> {
-  const topics = new Set((await broker.groups.lags(group)).map((lag) => lag.topic))
+  const { broker, clock } = call.context
+  const slice = new Slice(clock)
+  const topics = new Set<string>()
+  for (const { topic } of await broker.groups.lags(group)) {
+    if (slice.isOver) await slice.rest()
+    topics.add(topic)
+  }
   for (const { consumer } of await membersOf(broker, group)) {
     for (const { topic } of consumer.subscriptions) topics.add(topic)
   }
-  return topics
+  const allowed: string[] = []
+  for (const topic of topics) {
+    if (slice.isOver) await slice.rest()
+    if (mayConsume(call, topic)) allowed.push(topic)
+  }
+  return answerBody(await encodeTopicList(allowed, slice))
 }
 
 async function consumerSubscription(call: Call): Promise<Answer> {

@@ -1,5 +1,6 @@
 // Topic definitions and statistics, for clients and for mqadmin.
 import { isDeepStrictEqual } from 'node:util'
+import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import { checkTopicName, isSystemTopic } from '../../../model/names.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
@@ -8,10 +9,10 @@ import { readFields } from '../../../remoting/layout.ts'
 import { encodeTopicList } from '../../../remoting/requests/route.ts'
 import {
   encodeTopicStats,
+  encodeTopicTable,
   type QueueStats,
   TOPIC,
   topicConfigOut,
-  topicTableOut,
   UPDATE_TOPIC,
 } from '../../../remoting/requests/topics.ts'
 import { CLUSTER, topicResource } from '../address.ts'
@@ -122,7 +123,7 @@ async function allTopics(call: Call): Promise<Answer> {
   const { broker, clock } = call.context
   const topics = await broker.topics.list()
   const version = tableVersion(await broker.status(), clock.now())
-  return answerBody(jsonBody(topicTableOut({ version, topics })))
+  return answerBody(await encodeTopicTable({ version, topics }, new Slice(clock)))
 }
 
 /** Asked by producers and by those that create topics as well, who look first whether one is there. */
@@ -151,8 +152,9 @@ async function topicStats(call: Call): Promise<Answer> {
 }
 
 async function systemTopics(call: Call): Promise<Answer> {
-  const topics = await call.context.broker.topics.list()
-  return answerBody(encodeTopicList(topics.map((topic) => topic.name).filter(isSystemTopic)))
+  const { broker, clock } = call.context
+  const names = (await broker.topics.list()).map((topic) => topic.name).filter(isSystemTopic)
+  return answerBody(await encodeTopicList(names, new Slice(clock)))
 }
 
 const topicMissing = (topic: string): Answer => ({
