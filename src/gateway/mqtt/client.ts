@@ -1,5 +1,6 @@
 // A connected client: takes its packets after CONNECT apart and hands them to the parts that deal with them.
 // Knows its session and its rights; the socket is its connection's affair.
+import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GroupMode } from '../../model/client.ts'
 import { isAllowed, type Principal } from '../auth.ts'
@@ -35,8 +36,6 @@ import {
   encodeSuback,
   encodeUnsuback,
   type FilterRequest,
-  type SubscribePacket,
-  type UnsubscribePacket,
 } from './subscribe-packet.ts'
 import { Subscribing } from './subscribing.ts'
 import type { ShareSource } from './subscriptions.ts'
@@ -226,7 +225,6 @@ export class Client {
       throw new ProtocolError(REASON.malformedPacket, 'a ping has a body', true)
     }
     checkFirstByte(first, this.version)
-    const { options } = this.#parts
     switch (type) {
       case PACKET.puback:
       case PACKET.pubrec:
@@ -240,10 +238,10 @@ export class Client {
         this.inbound.ping()
         return true
       case PACKET.subscribe:
-        this.#hold(this.#subscribe(decodeSubscribe(bytes, start, end, this.version, options)))
+        this.#hold(this.#subscribe(ownPacket(bytes, start, end, chunk)))
         return false
       case PACKET.unsubscribe:
-        this.#hold(this.#unsubscribe(decodeUnsubscribe(bytes, start, end, this.version, options)))
+        this.#hold(this.#unsubscribe(ownPacket(bytes, start, end, chunk)))
         return false
       case PACKET.disconnect:
         this.#disconnect(bytes, start, end)
@@ -364,7 +362,8 @@ export class Client {
     this.#work(work)
       .then(() => this.#connection.release())
       .catch((error: unknown) => {
-        this.broken(error)
+        if (error instanceof ProtocolError) this.fail(error)
+        else this.broken(error)
       })
   }
 
@@ -374,7 +373,11 @@ export class Client {
     return work
   }
 
-  async #subscribe(packet: SubscribePacket): Promise<void> {
+  async #subscribe(body: Buffer): Promise<void> {
+    const { context, options } = this.#parts
+    const slice = new Slice(context.clock)
+    const packet = await decodeSubscribe(body, 0, body.length, this.version, options, slice)
+    if (this.#isClosed) return
     await this.#settleBefore(packet.requests)
     if (this.#isClosed) return
     const { codes, start } = await this.#subscribing.subscribe(packet)
@@ -385,7 +388,11 @@ export class Client {
     this.outbound.pump()
   }
 
-  async #unsubscribe(packet: UnsubscribePacket): Promise<void> {
+  async #unsubscribe(body: Buffer): Promise<void> {
+    const { context, options } = this.#parts
+    const slice = new Slice(context.clock)
+    const packet = await decodeUnsubscribe(body, 0, body.length, this.version, options, slice)
+    if (this.#isClosed) return
     await this.#settleBefore(packet.filters)
     if (this.#isClosed) return
     const codes = await this.#subscribing.unsubscribe(packet)
@@ -422,4 +429,10 @@ export class Client {
     if (!this.isV5 && reason !== REASON.success) throw malformed('DISCONNECT')
     this.#connection.goodbye(reason)
   }
+}
+
+/** The packet's body to keep: what lies within a chunk is valid during the call only. */
+function ownPacket(bytes: Buffer, start: number, end: number, chunk: Buffer): Buffer {
+  const body = bytes.subarray(start, end)
+  return bytes === chunk ? Buffer.from(body) : body
 }

@@ -42,6 +42,8 @@ export class Merge {
   readonly #reader: FeedReader
   /** One per filter, and therefore per feed. */
   readonly #cursors = new Map<Feed, Cursor>()
+  /** The same by their subscriptions' texts. */
+  readonly #byText = new Map<string, Cursor>()
   /** Cursors with a message at hand. */
   #active: Cursor[] = []
   /** Cursors to look at before anything goes out. The others were seen empty since `#emptyTick`. */
@@ -67,21 +69,23 @@ export class Merge {
     const feed = this.#feeds.open(subscription.queue, this.#reader)
     const cursor = { subscription, feed, offset, batch: undefined }
     this.#cursors.set(feed, cursor)
+    this.#byText.set(subscription.text, cursor)
     this.#unsure.add(cursor)
     this.#forget()
   }
 
   /** Other options for a filter that goes on where it is. */
   replace(subscription: Subscription): void {
-    const cursor = this.#find(subscription.text)
+    const cursor = this.#byText.get(subscription.text)
     if (cursor !== undefined) cursor.subscription = subscription
     this.#forget()
   }
 
   remove(text: string): void {
-    const cursor = this.#find(text)
+    const cursor = this.#byText.get(text)
     if (cursor === undefined) return
     this.#cursors.delete(cursor.feed)
+    this.#byText.delete(text)
     this.#unsure.delete(cursor)
     this.#active = this.#active.filter((one) => one !== cursor)
     this.#feeds.close(cursor.feed, this.#reader)
@@ -91,6 +95,7 @@ export class Merge {
   close(): void {
     for (const feed of this.#cursors.keys()) this.#feeds.close(feed, this.#reader)
     this.#cursors.clear()
+    this.#byText.clear()
     this.#unsure.clear()
     this.#active = []
     this.#forget()
@@ -193,13 +198,6 @@ export class Merge {
     for (const cursor of this.#active) {
       if (deliveryAt(cursor).position === position) this.matching.push(cursor.subscription)
     }
-  }
-
-  #find(text: string): Cursor | undefined {
-    for (const cursor of this.#cursors.values()) {
-      if (cursor.subscription.text === text) return cursor
-    }
-    return undefined
   }
 
   #forget(): void {

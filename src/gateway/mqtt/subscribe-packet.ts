@@ -1,16 +1,10 @@
-// SUBSCRIBE and UNSUBSCRIBE, SUBACK and UNSUBACK.
+// SUBSCRIBE and UNSUBSCRIBE, SUBACK and UNSUBACK. A packet may be full of filters, so it is read in slices.
+import type { Slice } from '../../clock.ts'
 import { hasWildcardsInPlace } from '../../model/topic-filter.ts'
 import { FILTERS_PER_PACKET_MAX } from './limits.ts'
 import { PacketReader } from './packet-reader.ts'
 import { encodeVarint, type Properties, readProperties, u16 } from './properties.ts'
-import {
-  malformed,
-  PACKET,
-  type Qos,
-  type ReasonCode,
-  type Version,
-  violation,
-} from './protocol.ts'
+import { malformed, PACKET, type Qos, type Version, violation } from './protocol.ts'
 import { type FilterName, parseFilter, type TopicLimits, topicExcess } from './topic-name.ts'
 
 export interface SubscribeOptions {
@@ -42,17 +36,20 @@ export interface UnsubscribePacket {
   readonly excess: number
 }
 
-export function decodeSubscribe(
+/** The packet lies in `bytes[start, end)`, which must stay as they are meanwhile. @throws ProtocolError */
+export async function decodeSubscribe(
   bytes: Buffer,
   start: number,
   end: number,
   version: Version,
   limits: TopicLimits,
-): SubscribePacket {
+  slice: Slice,
+): Promise<SubscribePacket> {
   const { reader, packetId, properties } = open(bytes, start, end, version, PACKET.subscribe)
   const requests: FilterRequest[] = []
   let excess = 0
   do {
+    if (slice.isOver) await slice.rest()
     if (requests.length === FILTERS_PER_PACKET_MAX) {
       reader.skip('a topic filter')
       reader.u8('the subscription options')
@@ -69,18 +66,21 @@ export function decodeSubscribe(
   return { packetId, subscriptionId: properties.subscriptionIds?.[0], requests, excess }
 }
 
-export function decodeUnsubscribe(
+/** As decodeSubscribe. @throws ProtocolError */
+export async function decodeUnsubscribe(
   bytes: Buffer,
   start: number,
   end: number,
   version: Version,
   limits: TopicLimits,
-): UnsubscribePacket {
+  slice: Slice,
+): Promise<UnsubscribePacket> {
   const { reader, packetId } = open(bytes, start, end, version, PACKET.unsubscribe)
   const filters: FilterRequest[] = []
   const options = { qos: 0 as Qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }
   let excess = 0
   do {
+    if (slice.isOver) await slice.rest()
     if (filters.length === FILTERS_PER_PACKET_MAX) {
       reader.skip('a topic filter')
       excess++
@@ -129,23 +129,19 @@ function readOptions(reader: PacketReader, version: Version): SubscribeOptions {
   }
 }
 
-export function encodeSuback(version: Version, packetId: number, codes: readonly ReasonCode[]) {
+/** `codes`: one reason a filter. */
+export function encodeSuback(version: Version, packetId: number, codes: Uint8Array): Buffer {
   return encodeList(0x90, packetId, version === 5, codes)
 }
 
 /** 3.1 and 3.1.1 carry no codes. */
-export function encodeUnsuback(version: Version, packetId: number, codes: readonly ReasonCode[]) {
-  return encodeList(0xb0, packetId, version === 5, version === 5 ? codes : [])
+export function encodeUnsuback(version: Version, packetId: number, codes: Uint8Array): Buffer {
+  return encodeList(0xb0, packetId, version === 5, version === 5 ? codes : NOTHING)
 }
 
-const NO_PROPERTIES = Buffer.alloc(0)
+const NOTHING = Buffer.alloc(0)
 
-function encodeList(
-  first: number,
-  packetId: number,
-  isV5: boolean,
-  codes: readonly ReasonCode[],
-): Buffer {
-  const body = Buffer.concat([isV5 ? Buffer.of(0) : NO_PROPERTIES, Uint8Array.from(codes)])
+function encodeList(first: number, packetId: number, isV5: boolean, codes: Uint8Array): Buffer {
+  const body = Buffer.concat([isV5 ? Buffer.of(0) : NOTHING, codes])
   return Buffer.concat([Buffer.of(first), encodeVarint(2 + body.length), u16(packetId), body])
 }

@@ -1,5 +1,5 @@
 // SUBSCRIBE and UNSUBSCRIBE: checks each filter, binds its light queue, and starts or stops its delivery.
-import { nextTurn } from '../../clock.ts'
+import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { checkGroupName, isLightQueue } from '../../model/names.ts'
 import { queueOffset } from '../../model/positions.ts'
@@ -20,8 +20,6 @@ import type { ShareSource, Subscription } from './subscriptions.ts'
 const EVERY_TOPIC = '*'
 /** Filters that one line of the log names. */
 const FILTERS_LOGGED_MAX = 10
-/** Filters of one packet that are dealt with before other connections have their turn. */
-const FILTERS_PER_TURN = 100
 
 export interface SubscribingPeer {
   readonly session: Session
@@ -44,7 +42,8 @@ interface Granted {
 type Place = Pick<Subscription, 'queue' | 'durable' | 'from'>
 
 export interface SubscribeOutcome {
-  readonly codes: readonly ReasonCode[]
+  /** One reason a filter. */
+  readonly codes: Uint8Array
   /** Starts the deliveries. */
   start(): void
 }
@@ -82,7 +81,11 @@ export class Subscribing {
     const { cursors } = this.#parts.context.broker
     const { cursor } = this.#session
     const subscriptions: Subscription[] = []
-    for (const one of this.#granted()) subscriptions.push(await this.#bindAgain(one))
+    const slice = new Slice(this.#parts.context.clock)
+    for (const one of this.#granted()) {
+      if (slice.isOver) await slice.rest()
+      subscriptions.push(await this.#bindAgain(one))
+    }
     await this.refresh()
     const ordinary = subscriptions.filter(({ share }) => share === undefined)
     const offsets = await Promise.all(
@@ -160,22 +163,24 @@ export class Subscribing {
   }
 
   async subscribe(packet: SubscribePacket): Promise<SubscribeOutcome> {
-    const codes: ReasonCode[] = []
+    const { requests, excess } = packet
+    const codes = new Uint8Array(requests.length + excess)
+    codes.fill(REASON.quotaExceeded, requests.length)
     const granted: Granted[] = []
-    for (const [i, request] of packet.requests.entries()) {
-      if (i % FILTERS_PER_TURN === FILTERS_PER_TURN - 1) await nextTurn()
+    const slice = new Slice(this.#parts.context.clock)
+    for (const [i, request] of requests.entries()) {
+      if (slice.isOver) await slice.rest()
       if (this.#isClosed) break
       try {
         const one = await this.#subscribeOne(request, packet.subscriptionId)
         if (one !== undefined) granted.push(one)
-        codes.push(one === undefined ? REASON.topicFilterInvalid : request.qos)
+        codes[i] = one === undefined ? REASON.topicFilterInvalid : request.qos
       } catch (error) {
-        codes.push(reasonOf(error, PACKET.suback))
+        codes[i] = reasonOf(error, PACKET.suback)
         const fields = { evt: 'mqtt.subscribe_refused', filter: request.text, err: error }
         this.#parts.context.log.debug(fields, 'a subscription was refused')
       }
     }
-    for (let i = 0; i < packet.excess; i++) codes.push(REASON.quotaExceeded)
     const start = (): void => {
       if (this.#isClosed) return
       for (const one of granted) this.#start(one)
@@ -183,17 +188,18 @@ export class Subscribing {
     return { codes, start }
   }
 
-  async unsubscribe(packet: UnsubscribePacket): Promise<readonly ReasonCode[]> {
-    const codes: ReasonCode[] = []
-    for (const [i, { text, name }] of packet.filters.entries()) {
-      if (i % FILTERS_PER_TURN === FILTERS_PER_TURN - 1) await nextTurn()
+  async unsubscribe({ filters, excess }: UnsubscribePacket): Promise<Uint8Array> {
+    const codes = new Uint8Array(filters.length + excess)
+    codes.fill(REASON.implementationSpecific, filters.length)
+    const slice = new Slice(this.#parts.context.clock)
+    for (const [i, { text, name }] of filters.entries()) {
+      if (slice.isOver) await slice.rest()
       if (this.#isClosed) break
       const subscription = this.#session.subscriptions.get(text)
-      if (name === undefined) codes.push(REASON.topicFilterInvalid)
-      else if (subscription === undefined) codes.push(REASON.noSubscriptionExisted)
-      else codes.push(await this.#unsubscribeOne(subscription))
+      if (name === undefined) codes[i] = REASON.topicFilterInvalid
+      else if (subscription === undefined) codes[i] = REASON.noSubscriptionExisted
+      else codes[i] = await this.#unsubscribeOne(subscription)
     }
-    for (let i = 0; i < packet.excess; i++) codes.push(REASON.implementationSpecific)
     return codes
   }
 

@@ -1,35 +1,23 @@
 // However much one client asks for at once, the other connections have their turns in between.
-import test, { type ExecutionContext } from 'ava'
+import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import type { Broker } from '../../../src/gateway/gateway.ts'
 import { CATCH_UP_BYTES_MAX, CatchUp } from '../../../src/gateway/mqtt/catch-up.ts'
+import { FILTERS_PER_PACKET_MAX } from '../../../src/gateway/mqtt/limits.ts'
 import type { Subscription } from '../../../src/gateway/mqtt/subscriptions.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
-import { connect, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
+import { connect, PINGREQ, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
 import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
+import { countTurns, endSlicesAtOnce } from '../../support/turns.ts'
 
-async function connected(port: number): Promise<RawPeer> {
+async function connected(port: number, clientId = 'busy'): Promise<RawPeer> {
   const peer = await RawPeer.connect(port)
-  peer.send(connect('busy', { version: 5 }))
+  peer.send(connect(clientId, { version: 5 }))
   await peer.readPacket()
   return peer
-}
-
-/** Counts the turns of the event loop, which the broker shares with the test. */
-function countTurns(t: ExecutionContext): () => number {
-  let turns = 0
-  let isOver = false
-  const turn = (): void => {
-    turns++
-    if (!isOver) setImmediate(turn)
-  }
-  turn()
-  t.teardown(() => {
-    isOver = true
-  })
-  return () => turns
 }
 
 test('each of many packets in one segment that are waited for has its own turn', async (t) => {
@@ -43,15 +31,81 @@ test('each of many packets in one segment that are waited for has its own turn',
   peer.end()
 })
 
-test('the filters of one packet are dealt with in many turns', async (t) => {
-  const { port } = await startMqttOver(t)
+/** More than one packet is looked at, so that some are passed over. */
+const FILTERS = FILTERS_PER_PACKET_MAX + 100
+const names = Array.from({ length: FILTERS }, (_, i) => `f/${i}`)
+
+test('a SUBSCRIBE is read, and its filters are bound, in many turns', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await startMqttOver(t, { clock, mqtt: { filtersMax: 10 } })
   const peer = await connected(port)
-  const filters = Array.from({ length: 10_000 }, (_, i) => `f/${i}`)
+  endSlicesAtOnce(t, clock)
   const turns = countTurns(t)
-  peer.send(unsubscribe(1, filters, 5))
-  t.is((await peer.readPacket()).body.length, 2 + 1 + filters.length)
-  t.true(turns() >= 100, `${turns()} turns`)
+  const asked = names.map((name) => [name, 1] as const)
+  peer.send(subscribe(1, asked, 5))
+  const { first, body } = await peer.readPacket()
+  t.is(first, 0x90)
+  const granted: number[] = Array(10).fill(1)
+  t.deepEqual([...body.subarray(3)], [...granted, ...Array<number>(FILTERS - 10).fill(0x97)])
+  t.true(turns() >= 2 * FILTERS_PER_PACKET_MAX, `${turns()} turns`)
   peer.end()
+})
+
+test('an UNSUBSCRIBE is read, and its filters are let go, in many turns', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await startMqttOver(t, { clock })
+  const peer = await connected(port)
+  endSlicesAtOnce(t, clock)
+  const turns = countTurns(t)
+  peer.send(unsubscribe(1, names, 5))
+  const { first, body } = await peer.readPacket()
+  t.is(first, 0xb0)
+  const none: number[] = Array(FILTERS_PER_PACKET_MAX).fill(0x11)
+  t.deepEqual([...body.subarray(3)], [...none, ...Array<number>(100).fill(0x83)])
+  t.true(turns() >= 2 * FILTERS_PER_PACKET_MAX, `${turns()} turns`)
+  peer.end()
+})
+
+test('packets behind a SUBSCRIBE that takes many turns wait for it, those of others do not', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await startMqttOver(t, { clock })
+  const [peer, other] = [await connected(port), await connected(port, 'other')]
+  endSlicesAtOnce(t, clock)
+  let isAnswered = false
+  peer.send(
+    subscribe(
+      1,
+      names.slice(0, 500).map((name) => [name, 0] as const),
+      5,
+    ),
+    PINGREQ,
+  )
+  const answered = peer.readPacket().then(({ first }) => {
+    isAnswered = true
+    t.is(first, 0x90)
+  })
+  let pings = 0
+  for (; !isAnswered; pings++) {
+    other.send(PINGREQ)
+    await other.readPacket()
+  }
+  await answered
+  t.is((await peer.readPacket()).first, 0xd0)
+  t.true(pings > 10, `${pings} pings`)
+  peer.end()
+  other.end()
+})
+
+test('a SUBSCRIBE that turns out to be malformed after many turns closes with the code', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await startMqttOver(t, { clock })
+  const peer = await connected(port)
+  endSlicesAtOnce(t, clock)
+  const asked = names.slice(0, 50).map((name) => [name, 0] as const)
+  // The last options have a reserved bit.
+  peer.send(subscribe(1, [...asked, ['f', 0x80]], 5))
+  const { first, body } = await peer.readPacket()
+  t.deepEqual([first, body[0]], [0xe0, 0x81])
 })
 
 test('joining one group more does not look at all groups that the client is in', async (t) => {
