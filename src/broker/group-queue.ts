@@ -6,7 +6,14 @@ import { type QueueOffset, queueOffset } from '../model/positions.ts'
 import type { CursorState, Unsettled } from './cursor-fact.ts'
 import type { Available, Cursor, Place } from './cursors.ts'
 import { ReadyList } from './ready-list.ts'
-import { type Entry, type Holder, newEntry, OWNER_UNKNOWN, STATE } from './unsettled.ts'
+import {
+  type Entry,
+  type FirstHeld,
+  type Holder,
+  newEntry,
+  OWNER_UNKNOWN,
+  STATE,
+} from './unsettled.ts'
 
 /** Consumers that one message is kept from; of more the first is forgotten, it has probably gone. */
 const NOT_FOR_MAX = 32
@@ -253,14 +260,14 @@ export class GroupQueue implements Place {
     for (const entry of due) over(entry)
   }
 
-  /** Of `found` and what the consumer has of this queue, what it was handed first. */
-  firstHeldBy(holder: Holder, found: Entry | undefined): Entry | undefined {
-    let first = found
+  /** What each consumer was handed first, of what it has of this queue and what was found before. */
+  findFirsts(found: Map<Holder, FirstHeld>): void {
     for (const entry of this.#unsettled.values()) {
-      if (entry.holder !== holder || entry.state !== STATE.inFlight) continue
-      if (first === undefined || entry.serial < first.serial) first = entry
+      const { holder, serial } = entry
+      if (holder === undefined || entry.state !== STATE.inFlight) continue
+      const first = found.get(holder)
+      if (first === undefined || serial < first.serial) found.set(holder, { entry, serial })
     }
-    return first
   }
 
   committed(): QueueOffset {

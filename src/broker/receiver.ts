@@ -20,7 +20,6 @@ import type { GroupTable } from './groups.ts'
 import { ReceivingGroup, type ReceivingParts } from './receiving-group.ts'
 import { type Destination, exhausted, type Retries } from './retries.ts'
 import { Serials } from './serials.ts'
-import { topicNotFound } from './topics.ts'
 import type { Entry } from './unsettled.ts'
 
 /** How long an ordered message waits in place for its next attempt (RocketMQ's suspend time). */
@@ -174,7 +173,7 @@ export class Receiver {
 
   dropTopic(topic: string): void {
     for (const group of this.#receiving.values()) {
-      group.closeLine(topic, topicNotFound(topic))
+      group.closeLine(topic)
       group.drop(topic)
     }
   }

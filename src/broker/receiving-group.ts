@@ -2,7 +2,6 @@
 // waiting consumers, one per topic. Opens queues, routes news to lines; what becomes of a failed
 // message is decided elsewhere.
 import type { Clock } from '../clock.ts'
-import type { BrokerError } from '../errors.ts'
 import { isLightQueue, retryTopic } from '../model/names.ts'
 import { PROPERTY } from '../model/properties.ts'
 import type { RecordView } from '../model/record.ts'
@@ -21,8 +20,8 @@ import type { BrokerOptions } from './options.ts'
 import { QueueReader } from './queue-reader.ts'
 import { ReceiveLine } from './receive-line.ts'
 import type { Serials } from './serials.ts'
-import type { TopicTable } from './topics.ts'
-import type { Entry, Holder } from './unsettled.ts'
+import { type TopicTable, topicNotFound } from './topics.ts'
+import { type Entry, type FirstHeld, type Holder, isStillHeld } from './unsettled.ts'
 
 export interface ReceivingParts {
   readonly store: MessageStore
@@ -54,6 +53,7 @@ export class ReceivingGroup implements DispensingGroup {
   /** Queues of the topic and the retry topic, as a line wants them. */
   readonly #sources = new Map<string, readonly Source[]>()
   readonly #watches = new Map<string, Disposable>()
+  #firsts: ReadonlyMap<Holder, FirstHeld> | undefined
 
   constructor(name: string, parts: ReceivingParts) {
     this.name = name
@@ -79,8 +79,9 @@ export class ReceivingGroup implements DispensingGroup {
     return this.#lines.values()
   }
 
-  closeLine(topic: string, error: BrokerError): void {
-    this.#lines.get(topic)?.close(error)
+  /** The topic is gone. */
+  closeLine(topic: string): void {
+    this.#lines.get(topic)?.close(topicNotFound(topic))
   }
 
   queue(topic: string, queueId: number): GroupQueue | undefined {
@@ -117,13 +118,28 @@ export class ReceivingGroup implements DispensingGroup {
     return this.#holders.of(id)
   }
 
-  /** Of all that a consumer has, what it was handed first. */
+  /**
+   * Of all that a consumer has, what it was handed first. Found for all consumers in one look, which holds until it is
+   * forgotten: many may be asked for together.
+   */
   firstHeldBy(holder: Holder): Entry | undefined {
-    let first: Entry | undefined
+    this.#firsts ??= this.#findFirsts()
+    const first = this.#firsts.get(holder)
+    if (first !== undefined && isStillHeld(first, holder)) return first.entry
+    // It settled that one since.
+    return this.#findFirsts().get(holder)?.entry
+  }
+
+  forgetFirsts(): void {
+    this.#firsts = undefined
+  }
+
+  #findFirsts(): Map<Holder, FirstHeld> {
+    const firsts = new Map<Holder, FirstHeld>()
     for (const queues of this.#queues.values()) {
-      for (const { queue } of queues) first = queue.firstHeldBy(holder, first)
+      for (const { queue } of queues) queue.findFirsts(firsts)
     }
-    return first
+    return firsts
   }
 
   nextSerial(): number {

@@ -59,6 +59,16 @@ export interface Entry {
   isOrdered: boolean
 }
 
+/** What a consumer was handed first of all that it has. */
+export interface FirstHeld {
+  readonly entry: Entry
+  /** Of the delivery. */
+  readonly serial: number
+}
+
+export const isStillHeld = ({ entry, serial }: FirstHeld, holder: Holder): boolean =>
+  entry.holder === holder && entry.serial === serial && entry.state === STATE.inFlight
+
 export const newEntry = (
   offset: QueueOffset,
   owner: string,

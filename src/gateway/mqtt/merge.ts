@@ -46,8 +46,10 @@ export class Merge {
   readonly #byText = new Map<string, Cursor>()
   /** Cursors with a message at hand. */
   #active: Cursor[] = []
-  /** Cursors to look at before anything goes out. The others were seen empty since `#emptyTick`. */
+  /** Cursors to look at before anything goes out. */
   readonly #unsure = new Set<Cursor>()
+  /** Cursors whose feed is being read; it tells when it is back. The others were seen empty since `#emptyTick`. */
+  readonly #reading = new Set<Cursor>()
   #emptyTick = 0
 
   constructor(feeds: Feeds, reader: FeedReader, floor: LogPosition) {
@@ -87,6 +89,7 @@ export class Merge {
     this.#cursors.delete(cursor.feed)
     this.#byText.delete(text)
     this.#unsure.delete(cursor)
+    this.#reading.delete(cursor)
     this.#active = this.#active.filter((one) => one !== cursor)
     this.#feeds.close(cursor.feed, this.#reader)
     this.#forget()
@@ -97,6 +100,7 @@ export class Merge {
     this.#cursors.clear()
     this.#byText.clear()
     this.#unsure.clear()
+    this.#reading.clear()
     this.#active = []
     this.#forget()
   }
@@ -104,7 +108,9 @@ export class Merge {
   /** Something happened to the feed. */
   lookAt(feed: Feed): void {
     const cursor = this.#cursors.get(feed)
-    if (cursor !== undefined && cursor.batch === undefined) this.#unsure.add(cursor)
+    if (cursor === undefined || cursor.batch !== undefined) return
+    this.#reading.delete(cursor)
+    this.#unsure.add(cursor)
   }
 
   /** Finds the next message. Stays 'ready' with the same one until `advance`. */
@@ -112,7 +118,7 @@ export class Merge {
     if (this.delivery !== undefined) return 'ready'
     for (;;) {
       for (const cursor of this.#unsure) this.#look(cursor)
-      if (this.#unsure.size > 0) return 'reading'
+      if (this.#reading.size > 0) return 'reading'
       const first = this.#first()
       if (first === undefined) return 'idle'
       if (this.#emptyTick >= first.batch!.readAt || this.#active.length === this.#cursors.size) {
@@ -163,11 +169,12 @@ export class Merge {
       cursor.offset = moved
     }
     this.#findBatch(cursor)
-    if (cursor.batch !== undefined) {
-      this.#active.push(cursor)
-      this.#unsure.delete(cursor)
-    } else if (feed.isEmptySince(cursor.offset, this.#emptyTick)) this.#unsure.delete(cursor)
-    else feed.load(cursor.offset)
+    this.#unsure.delete(cursor)
+    if (cursor.batch !== undefined) this.#active.push(cursor)
+    else if (!feed.isEmptySince(cursor.offset, this.#emptyTick)) {
+      this.#reading.add(cursor)
+      feed.load(cursor.offset)
+    }
   }
 
   /** The batch with the cursor's next message that the stream has not passed. */

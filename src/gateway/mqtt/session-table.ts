@@ -300,8 +300,10 @@ export class SessionTable {
   }
 
   async #letGo(session: Session): Promise<void> {
-    const { broker, subscribers } = this.#parts
+    const { broker, clock, subscribers } = this.#parts
+    const slice = new Slice(clock)
     for (const [text, { filter, queue, durable }] of session.subscriptions) {
+      if (slice.isOver) await slice.rest()
       // Once each: a session whose will waits for the log ends again.
       session.subscriptions.delete(text)
       subscribers.remove(filter)

@@ -2,6 +2,10 @@
 // however the reads interleave.
 import test from 'ava'
 import fc from 'fast-check'
+import type { Feed, FeedReader, Feeds } from '../../../src/gateway/mqtt/light-feed.ts'
+import { Merge } from '../../../src/gateway/mqtt/merge.ts'
+import type { Subscription } from '../../../src/gateway/mqtt/subscriptions.ts'
+import { logPosition, queueOffset } from '../../../src/model/positions.ts'
 import { filterMatches } from '../../../src/model/topic-filter.ts'
 import { mqttClient, persistent, startMqtt } from '../../support/mqtt.ts'
 
@@ -62,4 +66,43 @@ test('a session sees the log in its order, filtered, without doubles, live and a
     ),
     { numRuns: 25 },
   )
+})
+
+test('one read that is back does not make the stream look at all others that are under way', (t) => {
+  const count = 50
+  let looks = 0
+  let loads = 0
+  const feeds = {
+    open: (topic: string) => ({
+      topic,
+      movedFrom: () => {
+        looks++
+        return undefined
+      },
+      batchAt: () => undefined,
+      isEmptySince: () => false,
+      load: () => {
+        loads++
+      },
+    }),
+  } as unknown as Feeds
+  const reader = {} as FeedReader
+  const merge = new Merge(feeds, reader, logPosition(0))
+  const opened: Feed[] = []
+  const { open } = feeds
+  feeds.open = (topic, by) => {
+    const feed = open.call(feeds, topic, by)
+    opened.push(feed)
+    return feed
+  }
+  for (let i = 0; i < count; i++) {
+    merge.add({ text: `f${i}`, queue: `f${i}` } as Subscription, queueOffset(0))
+  }
+  t.is(merge.next(), 'reading')
+  for (const feed of opened) {
+    merge.lookAt(feed)
+    t.is(merge.next(), 'reading')
+  }
+  t.is(looks, 2 * count)
+  t.is(loads, 2 * count)
 })
