@@ -209,7 +209,7 @@ export class CursorTable {
     else cursor.stored = { next: offset, unsettled: [] }
     this.#facts.mark(cursor)
     // Where a group starts must be in the log before the messages that come after.
-    if (stored === undefined) void this.#facts.flush()
+    if (stored === undefined) void this.#facts.writeFirst([cursor])
     return place !== undefined
   }
 

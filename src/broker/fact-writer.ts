@@ -1,6 +1,6 @@
 // Writes durable facts: at once, or coalesced for those that may lag behind memory for a moment.
 // Knows kinds and bytes, not what they mean.
-import type { Clock, Timer } from '../clock.ts'
+import { type Clock, Slice, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Fact, MessageStore } from '../store/store.ts'
@@ -31,6 +31,7 @@ export class FactWriter {
   readonly #flushMs: number
   #behind = new Set<LazyFact>()
   #timer: Timer | undefined
+  readonly #flushing = new Set<Promise<void>>()
   #failing = false
 
   constructor(store: MessageStore, clock: Clock, log: Logger, flushMs: number) {
@@ -67,9 +68,23 @@ export class FactWriter {
     this.#timer ??= this.#clock.after(this.#flushMs, () => void this.flush())
   }
 
+  /** At once, before whatever else is behind, and before anything that is appended after this call. Never rejects. */
+  async writeFirst(sources: readonly LazyFact[]): Promise<void> {
+    const facts: Fact[] = []
+    const written: LazyFact[] = []
+    for (const source of sources) {
+      this.#behind.delete(source)
+      const fact = source.fact()
+      if (fact === undefined) continue
+      facts.push(fact)
+      written.push(source)
+    }
+    if (facts.length > 0) await this.#appendLazy(facts, written)
+  }
+
   /**
-   * Writes what is behind. Never rejects: what could not be written stays behind and is tried
-   * again.
+   * Writes what is behind, in slices, as very much may be. Never rejects: what could not be written stays behind and
+   * is tried again.
    */
   async flush(): Promise<void> {
     this.#timer?.cancel()
@@ -77,11 +92,19 @@ export class FactWriter {
     const taken = this.#behind
     if (taken.size === 0) return
     this.#behind = new Set()
+    const flushing = this.#write(taken).finally(() => this.#flushing.delete(flushing))
+    this.#flushing.add(flushing)
+    await flushing
+  }
+
+  async #write(taken: Iterable<LazyFact>): Promise<void> {
     const writes: Promise<void>[] = []
     let facts: Fact[] = []
     let sources: LazyFact[] = []
     let bytes = 0
+    const slice = new Slice(this.#clock)
     for (const source of taken) {
+      if (slice.isOver) await slice.rest()
       const fact = source.fact()
       if (fact === undefined) continue
       facts.push(fact)
@@ -99,7 +122,7 @@ export class FactWriter {
 
   /** The last flush. What the store does not take now is lost with the process. */
   async close(): Promise<void> {
-    await this.flush()
+    await Promise.all([this.flush(), ...this.#flushing])
     this.#timer?.cancel()
     this.#timer = undefined
   }

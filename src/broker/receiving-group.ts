@@ -214,14 +214,14 @@ export class ReceivingGroup implements DispensingGroup {
       ? 1
       : (this.#parts.topics.find(topic)?.definition.readQueues ?? 0)
     // What a shrunken topic has left of its former queues is still consumed.
-    let isNew = false
+    const fresh: Cursor[] = []
     for (let queueId = queues.length; queueId < count; queueId++) {
       const cursor = this.#parts.cursors.at(this.name, topic, queueId)
-      isNew ||= cursor.stored === undefined
+      if (cursor.stored === undefined) fresh.push(cursor)
       queues.push(this.#start(cursor, startAt))
     }
     // Where a new group starts must be in the log before the messages that come after.
-    if (isNew) void this.#parts.facts.flush()
+    if (fresh.length > 0) void this.#parts.facts.writeFirst(fresh)
     return queues
   }
 

@@ -3,6 +3,7 @@ import { FactWriter } from '../../src/broker/fact-writer.ts'
 import { silentLogger } from '../../src/log.ts'
 import type { AppendGroup, Fact, MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
 
 const MIB = 1024 * 1024
 /** As long as the place of a group on a light queue may be. */
@@ -22,7 +23,8 @@ function started() {
     return []
   }
   const store = { append } as unknown as MessageStore
-  return { appends, facts: new FactWriter(store, new FakeClock(), silentLogger, 200) }
+  const clock = new FakeClock()
+  return { appends, clock, facts: new FactWriter(store, clock, silentLogger, 200) }
 }
 
 test('facts with long keys go in appends of bounded size, each fact once and in order', async (t) => {
@@ -48,4 +50,47 @@ test('no facts need no append', async (t) => {
   const { appends, facts } = started()
   await facts.write([])
   t.deepEqual(appends, [])
+})
+
+/** Marks so many states that are behind; answers their keys. */
+function markMany(facts: FactWriter, count: number): string[] {
+  const keys = Array.from({ length: count }, (_, i) => `behind ${i}`)
+  for (const key of keys) facts.mark({ fact: () => ({ kind: 'cursor', key, value: null }) })
+  return keys
+}
+
+const keysOf = (appends: readonly (readonly Fact[])[]): string[] =>
+  appends.flat().map(({ key }) => key)
+
+test('what is behind is written over many turns', async (t) => {
+  const { appends, clock, facts } = started()
+  const keys = markMany(facts, 50)
+  endSlicesAtOnce(t, clock)
+  const turns = countTurns(t)
+  await facts.flush()
+  t.deepEqual(keysOf(appends), keys)
+  t.true(turns() >= keys.length, `${turns()} turns`)
+})
+
+test('what must be in the log first goes before what is behind, within the call', async (t) => {
+  const { appends, clock, facts } = started()
+  const keys = markMany(facts, 50)
+  endSlicesAtOnce(t, clock)
+  const flushing = facts.flush()
+  const first = { fact: () => ({ kind: 'cursor', key: 'first', value: null }) }
+  facts.mark(first)
+  const writing = facts.writeFirst([first])
+  t.deepEqual(keysOf(appends), ['first'])
+  await Promise.all([writing, flushing])
+  await facts.close()
+  t.deepEqual(keysOf(appends), ['first', ...keys])
+})
+
+test('closing waits for what is being written', async (t) => {
+  const { appends, clock, facts } = started()
+  const keys = markMany(facts, 50)
+  endSlicesAtOnce(t, clock)
+  void facts.flush()
+  await facts.close()
+  t.deepEqual(keysOf(appends), keys)
 })
