@@ -1,7 +1,7 @@
 // The store while its disk is full or its views cannot be written.
 import test, { type ExecutionContext } from 'ava'
 import { BrokerError } from '../../src/errors.ts'
-import { queueOffset } from '../../src/model/positions.ts'
+import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { openStoreIn } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
@@ -27,7 +27,7 @@ async function open(
   t: ExecutionContext,
   capacityBytes?: number,
   { disk, place } = machine(capacityBytes),
-  limits: { readonly memoryBytesMax?: number } = {},
+  limits: { readonly memoryBytesMax?: number; readonly retentionBytes?: number } = {},
 ) {
   const clock = new FakeClock()
   const log = new LogLines()
@@ -231,28 +231,52 @@ async function openHeld(t: ExecutionContext) {
   return { ...opened, first, held, letGo }
 }
 
+/** From now on no block of a queue is found in the views, and no new views can be made. */
+function breakViews(place: MemoryPlace) {
+  const broken = { blocks: true, builds: true }
+  const openNow = place.open.bind(place)
+  place.open = async (name, create) => {
+    if (broken.builds && create) throw new Error('no new one now')
+    const opened = await openNow(name, create)
+    if (opened === undefined) return undefined
+    const get = opened.get.bind(opened)
+    opened.get = (key) => (broken.blocks && key[0] === BLOCK_KEY ? undefined : get(key))
+    return opened
+  }
+  return broken
+}
+
 test('views that could not read what they go on from are not saved at the close', async (t) => {
   const first = await open(t)
   for (const body of ['a', 'b', 'c']) await first.store.append({ messages: [draft('T', body)] })
   await first.store.close()
   const { disk, place } = first
-  let isUnreadable = true
-  const openNow = place.open.bind(place)
-  place.open = async (name, create) => {
-    if (isUnreadable && create) throw new Error('no new one now')
-    const opened = await openNow(name, create)
-    if (opened === undefined) return undefined
-    const get = opened.get.bind(opened)
-    opened.get = (key) => (isUnreadable && key[0] === BLOCK_KEY ? undefined : get(key))
-    return opened
-  }
+  const broken = breakViews(place)
   const second = await open(t, undefined, { disk, place })
   await second.store.append({ messages: [draft('T', 'd')] })
   t.true(second.log.events().includes('views.damaged'))
   await second.store.close()
-  isUnreadable = false
+  Object.assign(broken, { blocks: false, builds: false })
   const { store } = await open(t, undefined, { disk, place })
   t.deepEqual(await bodies(store, 'T'), ['a', 'b', 'c', 'd'])
+})
+
+test('retention takes nothing while the views lack something, and goes on when they are whole', async (t) => {
+  const first = await open(t)
+  const message = draft('T', 'x'.padEnd(KIB))
+  for (let i = 0; i < 1000; i++) await first.store.append({ messages: [message] })
+  await first.store.close()
+  const { disk, place } = first
+  const broken = breakViews(place)
+  const limits = { retentionBytes: 512 * KIB }
+  const { store, clock, log } = await open(t, undefined, { disk, place }, limits)
+  await store.append({ messages: [message] })
+  t.true(log.events().includes('views.damaged'))
+  broken.blocks = false
+  await clock.advanceAsync(300_000)
+  t.is(store.status().logStart, logPosition(0))
+  broken.builds = false
+  await until(clock, () => store.status().logStart > 0)
 })
 
 test('a search that outlives the views it began in is answered from the new ones, which are not blamed', async (t) => {
