@@ -419,6 +419,18 @@ testJava('mqadmin hears which attribute of a topic this broker does not have', a
   t.notRegex(refused, /success/)
 })
 
+testJava('mqadmin reads a group back as it set it', async (t) => {
+  const at = ['-n', nameServer(), '-g', 'G_kept'] as const
+  const set = ['-r', '3', '-m', 'false', '-i', '2', '-w', '4', '-a', 'false'] as const
+  await mqadmin('updateSubGroup', ...at, '-b', server.address('remoting'), ...set)
+  const shown = await mqadmin('getConsumerConfig', ...at)
+  const kept = { retryMaxTimes: 3, consumeFromMinEnable: false, brokerId: 2 }
+  const more = { whichBrokerWhenConsumeSlowly: 4, notifyConsumerIdsChangedEnable: false }
+  for (const [name, value] of Object.entries({ ...kept, ...more })) {
+    t.regex(shown, new RegExp(`^${name} += {2}${value}$`, 'm'))
+  }
+})
+
 testJava('mqadmin changes groups and moves them', async (t) => {
   const common = { nameServer: nameServer(), topic: 'JavaMoved' }
   const at = ['-n', nameServer()] as const
