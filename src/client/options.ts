@@ -24,7 +24,7 @@ export interface ConnectOptions {
    */
   readonly inOrder?: boolean | undefined
   /**
-   * Longest body of a message, as RocketMQ's `maxMessageSize`; default 4 MiB, at most 32 MiB. The broker has a limit of
+   * Longest body of a message, as RocketMQ's `maxMessageSize`; default 4 MiB, at most 16 MiB. The broker has a limit of
    * its own, which has to be raised as well.
    */
   readonly bodyBytesMax?: number | undefined
