@@ -39,7 +39,10 @@ const STAYS = Buffer.of(0x11, 0, 0, 0x0e, 0x10)
 
 async function subscribed(peer: RawPeer, filter: string, id = 1): Promise<number> {
   peer.send(subscribe(id, [[filter, 1]]))
-  return (await peer.readPacket()).body[2]!
+  const { first, body } = await peer.readPacket()
+  // A message that must not come must not pass for the answer.
+  if (first !== 0x90) throw new Error(`0x${first.toString(16)} came instead of SUBACK`)
+  return body[2]!
 }
 
 /** Sent by the administrator, whose client id is nobody else's, and stored. */
