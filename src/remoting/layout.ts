@@ -60,8 +60,9 @@ export const long: Field<number> = {
   isOptional: false,
 }
 
+/** RocketMQ's client for C++, and those for Python over it, write 0 and 1. */
 export const bool: Field<boolean> = {
-  parse: (value) => value.toLowerCase() === 'true',
+  parse: (value) => value === '1' || value.toLowerCase() === 'true',
   print: String,
   isOptional: false,
 }

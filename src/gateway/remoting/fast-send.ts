@@ -44,7 +44,7 @@ export class FastSend {
   message(bodyAt: number, end: number, host: Host, mayPublish: MayPublish): NewMessage | undefined {
     const send = this.#send
     send.index()
-    if (send.is(SEND_SLOT.batch, 'true')) return undefined
+    if (send.is(SEND_SLOT.batch, 'true') || send.is(SEND_SLOT.batch, '1')) return undefined
     const queueId = send.integer(SEND_SLOT.queueId)
     const sysFlag = send.integer(SEND_SLOT.sysFlag)
     const bornTimestamp = send.integer(SEND_SLOT.bornTimestamp)

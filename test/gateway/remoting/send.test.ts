@@ -83,6 +83,28 @@ test('a batch becomes its messages, in order, with all their ids', async (t) => 
   )
 })
 
+test('a batch that is marked by 1, as the client for C++ does it, becomes its messages too', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const item = (text: string) => ({
+    flag: 0,
+    body: Buffer.from(text),
+    properties: Buffer.alloc(0),
+  })
+  const body = encodeBatchBody([item('a'), item('b')])
+  const old = fields({
+    ...{ producerGroup: 'PG', topic: 'T', defaultTopic: 'TBW102', defaultTopicQueueNums: 4 },
+    ...{ queueId: 0, sysFlag: 0, bornTimestamp: 5, flag: 0, properties: '', unitMode: 0, batch: 1 },
+  })
+  t.is((await connection.request(10, { fields: old, body })).code, 0)
+  t.is((await send(connection, { topic: 'T', body, m: 1 })).code, 0)
+  const { body: pulled } = await pull(connection, { topic: 'T' })
+  t.deepEqual(
+    decodeMessages(pulled).map((message) => message.body.toString()),
+    ['a', 'b', 'a', 'b'],
+  )
+})
+
 test('a damaged or empty batch is refused and nothing of it stored', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()
