@@ -36,6 +36,7 @@ import {
   encodeSuback,
   encodeUnsuback,
   type FilterRequest,
+  ofBridge,
 } from './subscribe-packet.ts'
 import { Subscribing } from './subscribing.ts'
 import type { ShareSource } from './subscriptions.ts'
@@ -74,6 +75,7 @@ export class Client {
   readonly inbound: Inbound
   readonly outbound: Outbound
   readonly #parts: Parts
+  readonly isBridge: boolean
   readonly #connection: ClientConnection
   readonly #subscribing: Subscribing
   readonly #acknowledging: Acknowledging
@@ -100,6 +102,7 @@ export class Client {
     this.#connection = connection
     this.version = packet.version
     this.isV5 = packet.version === 5
+    this.isBridge = packet.isBridge
     this.session = given.session
     this.principal = given.principal
     this.output = connection.output
@@ -376,7 +379,8 @@ export class Client {
   async #subscribe(body: Buffer): Promise<void> {
     const { context, options } = this.#parts
     const slice = new Slice(context.clock)
-    const packet = await decodeSubscribe(body, 0, body.length, this.version, options, slice)
+    const asked = await decodeSubscribe(body, 0, body.length, this.version, options, slice)
+    const packet = this.isBridge ? ofBridge(asked) : asked
     if (this.#isClosed) return
     await this.#settleBefore(packet.requests)
     if (this.#isClosed) return

@@ -30,6 +30,8 @@ export interface WillMessage {
 
 export interface ConnectPacket {
   readonly version: Version
+  /** A broker that relays for its own clients; bridges of mosquitto say so in 3.1 and 3.1.1. */
+  readonly isBridge: boolean
   readonly clean: boolean
   readonly keepAliveSeconds: number
   readonly clientId: string
@@ -69,11 +71,11 @@ export function decodeConnect(
   end: number,
 ): ConnectPacket {
   const reader = new PacketReader(bytes, start, end)
-  const version = readVersion(reader)
+  const { version, isBridge } = readVersion(reader)
   // 3.1 gave the header's flags no meaning here; later versions reserve them (MQTT-3.1.2-3).
   if (version > 3 && (first & 15) !== 0) throw silent('CONNECT has header flags')
   try {
-    return readConnect(reader, version)
+    return { ...readConnect(reader, version), isBridge }
   } catch (error) {
     throw error instanceof ProtocolError ? new ConnectRefused(version, error) : error
   }
@@ -84,7 +86,7 @@ export const VERSION_BYTES = 9
 
 /** The version of a CONNECT of which only the beginning is there. @throws as decodeConnect */
 export const versionOf = (bytes: Buffer, start: number, end: number): Version =>
-  readVersion(new PacketReader(bytes, start, end))
+  readVersion(new PacketReader(bytes, start, end)).version
 
 /** The version of a CONNECT of which there is only a part; undefined where it is not among that. */
 export function incompleteVersion(packet: Buffer): Version | undefined {
@@ -97,23 +99,29 @@ export function incompleteVersion(packet: Buffer): Version | undefined {
   }
 }
 
-function readVersion(reader: PacketReader): Version {
+/** Added to the protocol level by bridges of mosquitto. */
+const BRIDGE = 0x80
+
+function readVersion(reader: PacketReader): { version: Version; isBridge: boolean } {
   const protocol = reader.binary('the protocol name').latin1Slice()
   if (protocol !== 'MQTT' && protocol !== 'MQIsdp') throw silent('the protocol is not MQTT')
   const level = reader.u8('the protocol level')
-  if (protocol === 'MQTT' ? level === 4 || level === 5 : level === 3) return level as Version
-  // A level that belongs to the other name gets the answer 3.1.1 knows, an unknown one that of 5. Bridges
-  // of mosquitto add 0x80 to 3 or 4, and try again without it only after the answer that 3.1.1 knows.
-  const known = (level & 0x7f) === 3 || (level & 0x7f) === 4
+  const plain = level & ~BRIDGE
+  const isBridge = level !== plain && plain < 5
+  const known = isBridge ? plain : level
+  if (protocol === 'MQTT' ? known === 4 || known === 5 : known === 3) {
+    return { version: known as Version, isBridge }
+  }
+  // A level that belongs to the other name gets the answer 3.1.1 knows, an unknown one that of 5.
   throw new UnsupportedVersion(
     level,
-    known
+    known === 3 || known === 4
       ? Buffer.of(0x20, 2, 0, RETURN_CODE.unacceptableVersion)
       : Buffer.of(0x20, 3, 0, REASON.unsupportedVersion, 0),
   )
 }
 
-function readConnect(reader: PacketReader, version: Version): ConnectPacket {
+function readConnect(reader: PacketReader, version: Version): Omit<ConnectPacket, 'isBridge'> {
   const flags = reader.u8('the connect flags')
   checkFlags(flags, version)
   if (reader.left < 2) throw silent('CONNECT ends within the keep alive')

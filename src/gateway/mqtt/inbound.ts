@@ -17,6 +17,7 @@ import type { Session } from './session.ts'
 /** What the pipeline needs of its connection. */
 export interface InboundPeer {
   readonly isV5: boolean
+  readonly isBridge: boolean
   readonly session: Session
   readonly output: Output
   /** May reason strings be sent? */
@@ -244,9 +245,10 @@ export class Inbound {
     nowMs: number,
   ): void {
     const { qos, retain, properties, packetId } = packet
-    const isV5 = this.#peer.isV5
+    const { isV5, isBridge } = this.#peer
     const session = this.#session
-    const publisher = isV5 && session.hasNoLocal ? session.clientId : undefined
+    const knowsNoLocal = isV5 || isBridge
+    const publisher = knowsNoLocal && session.hasNoLocal ? session.clientId : undefined
     const facts = { qos, retain, properties, publisher, uniqueKey, nowMs }
     const message = this.#parts.publisher.message(route, payload, facts, this.#bornHost)
     if (retain) {

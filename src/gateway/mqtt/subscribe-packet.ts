@@ -66,6 +66,16 @@ export async function decodeSubscribe(
   return { packetId, subscriptionId: properties.subscriptionIds?.[0], requests, excess }
 }
 
+/** A bridge is not sent its own messages back, and passes on whether they are to be retained. */
+export const ofBridge = (packet: SubscribePacket): SubscribePacket => ({
+  ...packet,
+  requests: packet.requests.map((request) => ({
+    ...request,
+    noLocal: request.name?.share === undefined,
+    retainAsPublished: true,
+  })),
+})
+
 /** As decodeSubscribe. @throws ProtocolError */
 export async function decodeUnsubscribe(
   bytes: Buffer,

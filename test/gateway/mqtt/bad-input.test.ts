@@ -223,16 +223,8 @@ test('3.1: SUBSCRIBE and PUBREL that are sent again may be marked as duplicates'
   peer.end()
 })
 
-test('a bridge of mosquitto is told in words it knows to try again, and may say where it stands', async (t) => {
+test('a bridge of mosquitto may say where it stands', async (t) => {
   const { port } = await startMqtt(t)
-  for (const version of [3, 4] as const) {
-    const marked = connect('bridge', { version })
-    const at = marked.indexOf(version, 6)
-    marked[at] = version | 0x80
-    const peer = await RawPeer.connect(port)
-    peer.send(marked)
-    t.deepEqual([...(await peer.closed())], [0x20, 2, 0, 1])
-  }
   const topic = '$SYS/broker/connection/bridge/state'
   const peer = await RawPeer.connect(port)
   peer.send(connect('bridge', { will: { topic, payload: '0', flags: 0x28 } }))
