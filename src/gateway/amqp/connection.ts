@@ -6,6 +6,7 @@ import type { Logger } from '../../log.ts'
 import { type Host, hostOf } from '../../model/host.ts'
 import type { Principal } from '../auth.ts'
 import type { Broker, GatewayContext, GatewaySocket } from '../gateway.ts'
+import type { TurnBudget } from '../turn-budget.ts'
 import type { ConnectedContainer, Containers, SolePolicy } from './containers.ts'
 import {
   type OpenFrame,
@@ -50,6 +51,8 @@ export interface ConnectionShare {
   readonly product: { readonly name: string; readonly version: string }
   readonly container: ReturnType<typeof createControlContainer>
   readonly turn: OutboxTurn
+  /** What links begin and read of all connections, some milliseconds of it in a turn of the event loop. */
+  readonly line: TurnBudget
   readonly budget: IngestBudget
   readonly members: GroupMembers
   readonly links: LinkClaims
@@ -177,8 +180,17 @@ export class AmqpConnection
     this.#regulate()
   }
 
+  /** What came behind is read now, or in a later turn where this one has had its time: a chunk has room for 700 attaches. */
   resume(): void {
-    if (this.#stage !== 'closed') this.#guard(() => this.#splitter.resume())
+    this.inTurn(() => {
+      if (this.#stage !== 'closed') this.#guard(() => this.#splitter.resume())
+    })
+  }
+
+  inTurn(work: () => void): void {
+    const { line } = this.#share
+    if (line.isSpent(0)) line.handleLater(0, work)
+    else work()
   }
 
   expectHeader(): void {

@@ -30,6 +30,8 @@ export interface Peer {
   readonly isWritable: boolean
   /** What a link may read at a time, though always one message. */
   readonly readBytesMax: number
+  /** Does it at once, or in a later turn where links of all connections have used up this one. */
+  inTurn(work: () => void): void
 }
 
 /** The numbers a link shares with all links of its session. */

@@ -263,7 +263,9 @@ export class SenderLink implements Link {
     this.#reading = reading
     const isDraining = this.#credit.drain
     this.#feed.read(room, isDraining ? 0 : POLL_MS, reading.signal).then(
-      (items) => this.#onRead(items, isDraining && !reading.signal.aborted),
+      (items) => {
+        this.#peer.inTurn(() => this.#onRead(items, isDraining && !reading.signal.aborted))
+      },
       (error: unknown) => this.#onReadFailed(error, reading.signal.aborted),
     )
   }

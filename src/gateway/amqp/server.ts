@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { Timer } from '../../clock.ts'
 import { seeOff } from '../farewell.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
+import { TurnBudget } from '../turn-budget.ts'
 import { AmqpConnection, type ConnectionShare } from './connection.ts'
 import { Containers } from './containers.ts'
 import { createControlContainer } from './control-plane.ts'
@@ -39,6 +40,7 @@ export class AmqpGateway implements Gateway {
       product: PRODUCT,
       container: createControlContainer(containerId),
       turn: new OutboxTurn(),
+      line: new TurnBudget(context.clock),
       budget: new IngestBudget(limits.unstoredBytesTotalMax),
       members,
       links: new LinkClaims(),

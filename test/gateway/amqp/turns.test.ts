@@ -1,0 +1,88 @@
+// What one chunk, or one message, gives a hundred links to do leaves other connections their turn.
+import test from 'ava'
+import type { Broker } from '../../../src/gateway/gateway.ts'
+import { startAmqp } from '../../support/amqp-server.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
+import { overridden } from '../../support/overridden.ts'
+import {
+  attachReceiver,
+  attachSender,
+  begin,
+  connectRaw,
+  flow,
+  handshake,
+  transfer,
+} from '../../support/raw-amqp.ts'
+
+const LINKS = 16
+/** Longer than links may use of one turn. */
+const STEP_MS = 25
+
+/** Counts in how many turns of the event loop `note` was called, and how often in the fullest. */
+function turnCounter(): { note: () => void; readonly most: number } {
+  let [inTurn, most] = [0, 0]
+  return {
+    note: () => {
+      if (inTurn++ === 0) {
+        setImmediate(() => {
+          inTurn = 0
+        })
+      }
+      most = Math.max(most, inTurn)
+    },
+    get most() {
+      return most
+    },
+  }
+}
+
+test('attaches of one chunk are taken a few in a turn', async (t) => {
+  const clock = new FakeClock()
+  const turns = turnCounter()
+  const wrap = (broker: Broker): Broker =>
+    overridden(broker, {
+      topics: overridden(broker.topics, {
+        get: (name: string) => {
+          turns.note()
+          clock.advance(STEP_MS)
+          return broker.topics.get(name)
+        },
+      }),
+    })
+  const { port } = await startAmqp(t, { clock, wrap })
+  const peer = await connectRaw(t, port)
+  peer.send(handshake(), begin())
+  await peer.frame('begin')
+  peer.send(...Array.from({ length: LINKS }, (_, i) => attachReceiver(i, '/topics/T/broadcast')))
+  await peer.frame('attach', LINKS)
+  t.true(turns.most <= 4, `${turns.most} in one turn`)
+})
+
+test('a message for many links is written for a few in a turn', async (t) => {
+  const clock = new FakeClock()
+  const turns = turnCounter()
+  const wrap = (broker: Broker): Broker =>
+    overridden(broker, {
+      // A link that wrote what it had asks for more.
+      receive: (request: Parameters<Broker['receive']>[0]) => {
+        if (isSent) {
+          turns.note()
+          clock.advance(STEP_MS)
+        }
+        return broker.receive(request)
+      },
+    })
+  let isSent = false
+  const { port } = await startAmqp(t, { clock, wrap })
+  const peer = await connectRaw(t, port)
+  peer.send(handshake(), begin())
+  for (let i = 0; i < LINKS; i++) peer.send(attachReceiver(i, `/topics/T/groups/g${i}`))
+  await peer.frame('attach', LINKS)
+  for (let i = 0; i < LINKS; i++) peer.send(flow({ handle: i, delivery_count: 0, link_credit: 9 }))
+  peer.send(attachSender(LINKS, 'T'))
+  await peer.frame('attach', LINKS + 1)
+  isSent = true
+  peer.send(transfer({ handle: LINKS, delivery_id: 0, settled: true }))
+  await peer.frame('transfer', LINKS)
+  t.true(turns.most > 0 && turns.most <= 4, `${turns.most} in one turn`)
+})
