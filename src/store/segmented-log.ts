@@ -312,7 +312,7 @@ class SegmentedLog implements CommitLog {
       this.#failed(error)
       return
     }
-    this.#full = `the disk of '${this.#options.directory}' is full; free some space, writing goes on by itself`
+    this.#full = `the disk of '${this.#options.directory}' is full; ${this.#roomWanted}`
     this.#writer.spare(true)
     this.#freeReserve()
     this.#options.log.error({ evt: 'log.full', position: this.#end }, this.#full)
@@ -331,7 +331,7 @@ class SegmentedLog implements CommitLog {
     const remedy = isShortage(error)
       ? 'raise the limit of open files, writing goes on by itself'
       : isResumable
-        ? 'free some space, writing goes on by itself'
+        ? this.#roomWanted
         : 'look at the disk, then start again'
     const reason = `the log is read-only after '${error.message}'; ${remedy}`
     this.#stop = { reason, isResumable, wantsRoom: isSpaceError(error) }
@@ -492,10 +492,20 @@ class SegmentedLog implements CommitLog {
     return new FrameStage(options, recovered)
   }
 
+  get #reserveBytes(): number {
+    return this.#options.reserveBytes ?? 64 * MIB
+  }
+
+  /** The reserve is gone then, and is made again first: on a small disk all that is free may be too little. */
+  get #roomWanted(): string {
+    const bytes = this.#reserveBytes + this.#aheadBytes + 2 * this.#fillPieceBytes
+    return `free some space, ${Math.ceil(bytes / MIB)} MiB are enough; writing goes on by itself`
+  }
+
   #makeReserve(): Reserve {
-    const { disk, directory, clock, log, reserveBytes } = this.#options
-    const pieceBytes = this.#fillPieceBytes
-    return new Reserve({ disk, directory, clock, log, bytes: reserveBytes ?? 64 * MIB, pieceBytes })
+    const { disk, directory, clock, log } = this.#options
+    const [bytes, pieceBytes] = [this.#reserveBytes, this.#fillPieceBytes]
+    return new Reserve({ disk, directory, clock, log, bytes, pieceBytes })
   }
 
   #makeWriter(): SegmentWriter {

@@ -330,7 +330,7 @@ test('A full disk stops messages while facts go on, and space given back resumes
   }
   t.is(simulation.unanswered, 0)
   t.deepEqual(changes, [false])
-  t.regex(simulation.log.reason!, /'\/log' is full; free some space/)
+  t.regex(simulation.log.reason!, /'\/log' is full; free some space, 1 MiB are enough/)
   const [draft] = simulation.history.plan([200]).drafts
   const answers: unknown[] = []
   const error = t.throws(() => simulation.log.append([draft!], [0], () => {}), {
