@@ -249,6 +249,11 @@ export interface GatewaySocket {
   onDrain(handler: () => void): void
   pause(): void
   resume(): void
+  /**
+   * Within the handler of data, at most once a call: the end of the chunk, which is not handled yet. It comes again
+   * as a chunk, before all others, in a later turn of the event loop, while the socket is not paused.
+   */
+  handBack(rest: Buffer): void
   /** The buffer is owned by the socket until it is sent. False: wait for drain. */
   write(bytes: Buffer): boolean
   /** Sends what is pending, then closes. */

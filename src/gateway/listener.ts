@@ -331,6 +331,11 @@ class TcpSocket implements GatewaySocket {
     else this.#handleLater(this.#kept)
   }
 
+  handBack(rest: Buffer): void {
+    if (this.#isClosed || this.#socket.destroyed) return
+    this.#keep(rest)
+  }
+
   write(bytes: Buffer): boolean {
     if (!this.#socket.writable) return true
     this.#written += bytes.length
@@ -383,6 +388,11 @@ class TcpSocket implements GatewaySocket {
       this.#handle(chunk)
       return
     }
+    this.#keep(chunk)
+  }
+
+  /** A copy: chunks come in a buffer that all sockets share. */
+  #keep(chunk: Buffer): void {
     this.#kept = this.#kept === undefined ? Buffer.from(chunk) : Buffer.concat([this.#kept, chunk])
     this.#socket.pause()
     this.#handleLater(this.#kept)
@@ -391,7 +401,8 @@ class TcpSocket implements GatewaySocket {
   #handleLater(kept: Buffer): void {
     if (this.#isInLine) return
     this.#isInLine = true
-    this.#turn?.handleLater(kept.length, this.#handleKept)
+    if (this.#turn === undefined) setImmediate(this.#handleKept)
+    else this.#turn.handleLater(kept.length, this.#handleKept)
   }
 
   readonly #handleKept = (): void => {
@@ -401,7 +412,7 @@ class TcpSocket implements GatewaySocket {
     if (kept === undefined || this.#isPaused) return
     this.#kept = undefined
     this.#handle(kept)
-    if (!this.#isPaused) this.#socket.resume()
+    if (!this.#isPaused && this.#kept === undefined) this.#socket.resume()
   }
 
   #handle(chunk: Buffer): void {

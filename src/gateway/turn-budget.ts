@@ -61,19 +61,21 @@ export class TurnBudget {
 
   readonly #serve = (): void => {
     this.#isScheduled = false
-    const startedMs = this.#clock.monotonic()
     const line = this.#line
     this.#line = []
-    let served = 0
-    while (
-      served < line.length &&
-      (served === 0 || this.#clock.monotonic() - startedMs < TURN_MS)
-    ) {
-      const { bytes, handle } = line[served++]!
-      this.#bytes -= bytes
-      handle()
+    this.#serveFrom(line, 0, this.#clock.monotonic())
+  }
+
+  /** What one of the line began and goes on with in promises is done before the time is looked at for the next. */
+  #serveFrom(line: readonly Kept[], at: number, startedMs: number): void {
+    const kept = line[at]
+    if (kept === undefined || (at > 0 && this.#clock.monotonic() - startedMs >= TURN_MS)) {
+      if (kept !== undefined) this.#line = [...line.slice(at), ...this.#line]
+      this.#schedule()
+      return
     }
-    if (served < line.length) this.#line = [...line.slice(served), ...this.#line]
-    this.#schedule()
+    this.#bytes -= kept.bytes
+    kept.handle()
+    queueMicrotask(() => process.nextTick(() => this.#serveFrom(line, at + 1, startedMs)))
   }
 }

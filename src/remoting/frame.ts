@@ -63,6 +63,7 @@ export class FrameSplitter {
   readonly #headerBytesMax: number
   /** Length of the frame that was admitted above the limit. */
   #admitted = 0
+  #isStopped = false
 
   constructor(
     sink: FrameSink,
@@ -78,9 +79,18 @@ export class FrameSplitter {
     this.#hold = hold
   }
 
-  /** Calls the sink for every frame that this chunk completes. @throws BrokerError PROTOCOL_ERROR */
-  push(chunk: Buffer): void {
+  /** From within the sink: what follows this frame in the chunk is left to the caller of `push`. */
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /**
+   * Calls the sink for every frame that this chunk completes, or until it is stopped.
+   * @returns how much of the chunk was taken @throws BrokerError PROTOCOL_ERROR
+   */
+  push(chunk: Buffer): number {
     let at = 0
+    this.#isStopped = false
     while (this.#pendingBytes > 0 && at < chunk.length) {
       const wanted = this.#pendingBytes < 4 ? 4 : this.#frameBytes(this.#pending, 0)
       at += this.#keep(chunk, at, Math.min(chunk.length, at + wanted - this.#pendingBytes), wanted)
@@ -88,13 +98,15 @@ export class FrameSplitter {
       // Its bytes stay valid until the end of this call, so the next partial frame gets other space.
       this.#deliver(this.#letGo(), 0, wanted)
     }
-    while (chunk.length - at >= 4) {
+    while (!this.#isStopped && chunk.length - at >= 4) {
       const bytes = this.#frameBytes(chunk, at)
       if (chunk.length - at < bytes) break
       this.#deliver(chunk, at, bytes)
       at += bytes
     }
+    if (this.#isStopped) return at
     if (at < chunk.length) this.#keep(chunk, at, chunk.length)
+    return chunk.length
   }
 
   /** What came of a frame that is not whole yet. */

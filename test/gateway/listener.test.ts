@@ -445,3 +445,21 @@ test('bytes that are kept wait for a socket that is paused, and come before its 
   t.true(before < 5)
   t.deepEqual(got.sort(), ['0', '1', '2', '3', '4'])
 })
+
+test('what a gateway hands back comes again in later turns, before all others', async (t) => {
+  const chunks: string[] = []
+  const { listener } = await open(t, (socket) => {
+    socket.onData((chunk) => {
+      chunks.push(chunk.toString())
+      socket.write(Buffer.from(chunk.subarray(0, 2)))
+      if (chunk.length > 2) socket.handBack(chunk.subarray(2))
+    })
+    socket.resume()
+  })
+  const client = dial(t, listener)
+  client.write('aabbcc')
+  t.is((await readBytes(client, 6)).toString(), 'aabbcc')
+  t.deepEqual(chunks, ['aabbcc', 'bbcc', 'cc'])
+  client.write('dd')
+  t.is((await readBytes(client, 2)).toString(), 'dd', 'it is read on')
+})

@@ -66,3 +66,19 @@ test('no more is kept than the limit; what comes beyond is handled at once', asy
   clock.advance(20)
   t.true(turn.isSpent(10))
 })
+
+test('what one goes on with in promises counts before the next one has its turn', async (t) => {
+  const clock = new FakeClock()
+  const turn = new TurnBudget(clock)
+  const handled: number[] = []
+  const work = async (i: number): Promise<void> => {
+    for (let step = 0; step < 4; step++) await undefined
+    clock.advance(20)
+    handled.push(i)
+  }
+  for (let i = 0; i < 3; i++) turn.handleLater(1, () => void work(i))
+  await turnOver()
+  t.deepEqual(handled, [0])
+  await turnOver()
+  t.deepEqual(handled, [0, 1])
+})

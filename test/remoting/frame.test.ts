@@ -139,3 +139,21 @@ test('a claimed large frame costs only the bytes that came', (t) => {
   t.true(process.memoryUsage().arrayBuffers - before < 16 * 1024 * 1024)
   t.is(splitters.length, 200)
 })
+
+test('a splitter that is stopped leaves what follows the frame, and begins anew with it', (t) => {
+  const heard: string[] = []
+  const splitter = new FrameSplitter((bytes, headerAt, bodyAt) => {
+    heard.push(bytes.toString('latin1', headerAt, bodyAt))
+    splitter.stop()
+  })
+  const chunk = Buffer.concat(
+    ['one', 'two'].map((name) => frame(0, Buffer.from(name), Buffer.alloc(0))),
+  )
+  const [first, second] = [chunk.subarray(0, 5), chunk.subarray(5)]
+  t.is(splitter.push(first), 5)
+  const taken = splitter.push(second)
+  t.deepEqual(heard, ['one'])
+  t.is(taken, chunk.length / 2 - 5)
+  t.is(splitter.push(second.subarray(taken)), chunk.length / 2)
+  t.deepEqual(heard, ['one', 'two'])
+})

@@ -8,6 +8,8 @@ export class StillSocket implements GatewaySocket {
   readonly unsentBytes = 0
   readonly written: Buffer[] = []
   isClosed = false
+  /** What the gateway leaves for a later turn; the test gives it again, or not. */
+  handedBack: Buffer | undefined
   #data: (chunk: Buffer) => void = () => {}
   #close: (error: Error | undefined) => void = () => {}
 
@@ -38,6 +40,10 @@ export class StillSocket implements GatewaySocket {
   destroy(): void {
     this.isClosed = true
     this.#close(undefined)
+  }
+
+  handBack(rest: Buffer): void {
+    this.handedBack = Buffer.from(rest)
   }
 
   onDrain(): void {}

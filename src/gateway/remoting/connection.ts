@@ -42,7 +42,7 @@ import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
 import { type PullCall, servePull } from './requests/pull.ts'
-import { requestTable } from './requests/table.ts'
+import { isLongRequest, requestTable } from './requests/table.ts'
 import { SendBatch } from './send-batch.ts'
 import { Session } from './session.ts'
 
@@ -62,6 +62,8 @@ const SERVING_BYTES_MAX = 16 * 1024 * 1024
  * event loop. 1,800 subscriptions of a heartbeat, or 5,000 queues to lock, have room.
  */
 const REQUEST_BODY_BYTES_MAX = 256 * 1024
+/** Requests of one chunk that are neither sends nor plain pulls are served for so long; the rest waits its turn. */
+const CHUNK_MS_MAX = 10
 
 export interface RemotingDeadlines {
   /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
@@ -121,6 +123,7 @@ export class Connection {
   #servingBytes = 0
   #publishingBytes = 0
   #isPaused = false
+  #isServingLong = false
   #isClosing = false
   /** When the peer was last heard, monotonic ms. */
   heardMs: number
@@ -227,7 +230,8 @@ export class Connection {
     fastSend.reset()
     inflation.reset()
     try {
-      this.#splitter.push(chunk)
+      const taken = this.#splitter.push(chunk)
+      if (taken < chunk.length) this.#socket.handBack(chunk.subarray(taken))
     } catch (error) {
       if (this.#lateAnswer === undefined) this.#refusePeer(BrokerError.from(error))
     }
@@ -347,9 +351,25 @@ export class Connection {
     }
     const answer = serve(this.#callOf(command, principal))
     const { code, opaque, codec, flag } = command
+    const { clock } = this.#options.context
+    const isLong = isLongRequest(code)
+    if (isLong || clock.monotonic() - this.heardMs >= CHUNK_MS_MAX) this.#splitter.stop()
+    // The end of a peer has to be seen while the groups of its heartbeat are made.
+    const isAwaited = isLong && code !== REQUEST.heartbeat
+    if (isAwaited && answer instanceof Promise) this.#waitFor(answer)
     // Not the command itself, which holds the whole frame.
     if (answer instanceof Promise) this.#settle({ code, opaque, codec, flag }, bytes, answer)
     else this.#answer(command, answer)
+  }
+
+  /** Its work may be spread over many turns: what follows is neither read nor served before it is done. */
+  #waitFor(answer: Promise<Answer>): void {
+    this.#isServingLong = true
+    const done = (): void => {
+      this.#isServingLong = false
+      this.#balance()
+    }
+    answer.then(done, done)
   }
 
   /** `bytes`: what the command keeps in memory until it is answered. */
@@ -450,6 +470,7 @@ export class Connection {
       this.#publishingBytes > PUBLISHING_BYTES_MAX ||
       this.#servingBytes > SERVING_BYTES_MAX ||
       this.#lateAnswer !== undefined ||
+      this.#isServingLong ||
       this.#outbox.unsentBytes > UNSENT_BYTES_MAX
     if (isFull === this.#isPaused) return
     this.#isPaused = isFull

@@ -3,6 +3,8 @@ import { BrokerError, ERROR_CODES } from '../../../src/errors.ts'
 import { responseCodeOf } from '../../../src/gateway/remoting/errors.ts'
 import { silentLogger } from '../../../src/log.ts'
 import { NameServer } from '../../../src/namesrv/server.ts'
+import { REQUEST } from '../../../src/remoting/codes.ts'
+import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { FRAME_BYTES_MAX_UNAUTHENTICATED } from '../../../src/remoting/frame.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
@@ -275,4 +277,16 @@ test('where there are users a peer has to sign within its time', async (t) => {
   clock.advance(10_000)
   while (gateway.connections > 1) await new Promise((resolve) => setImmediate(resolve))
   t.is((await send(writer, { topic: 'T' })).code, 0)
+})
+
+test('of the long requests in one chunk a turn serves one, and short ones go on behind it', async (t) => {
+  const { gateway } = await startFrontEnd(t)
+  const socket = new StillSocket()
+  gateway.accept(socket)
+  const request = (code: number): Buffer => encodeCommand(requestHeader({ code, opaque: 1 }))
+  const [long, short] = [request(REQUEST.getAllGroupConfig), request(REQUEST.getBrokerSystemTopics)]
+  socket.receive(short, short, long, long, short)
+  t.is(socket.handedBack!.length, long.length + short.length)
+  socket.receive(long, short)
+  t.is(socket.handedBack!.length, short.length)
 })

@@ -1,5 +1,6 @@
 // Every request that the front-end answers, by code; anything else is answered with "not supported".
 // Sends are not here: they are gathered per socket chunk (send-batch.ts).
+import { REQUEST } from '../../../remoting/codes.ts'
 import type { RequestTable, Serve } from '../call.ts'
 import { brokerRequests } from './broker.ts'
 import { clientRequests } from './clients.ts'
@@ -28,6 +29,36 @@ const FAMILIES: readonly RequestTable[] = [
   presenceRequests,
   brokerRequests,
 ]
+
+/**
+ * Those whose work grows with the broker's tables, or with a list in the request: what stands behind one in a chunk
+ * waits for a later turn, or hundreds of them would be served in one. An answer's work is done in promises, so
+ * the time that it takes is not seen where it is asked for.
+ */
+const LONG: ReadonlySet<number> = new Set([
+  REQUEST.heartbeat,
+  REQUEST.unregisterClient,
+  REQUEST.getConsumerList,
+  REQUEST.lockQueues,
+  REQUEST.unlockQueues,
+  REQUEST.updateTopic,
+  REQUEST.deleteTopic,
+  REQUEST.updateGroup,
+  REQUEST.deleteGroup,
+  REQUEST.resetOffset,
+  REQUEST.getAllTopicConfig,
+  REQUEST.getAllGroupConfig,
+  REQUEST.getAllConsumerOffset,
+  REQUEST.getTopicStats,
+  REQUEST.getConsumeStats,
+  REQUEST.getConsumerConnections,
+  REQUEST.getProducerConnections,
+  REQUEST.queryTopicConsumers,
+  REQUEST.queryConsumerTopics,
+  REQUEST.queryConsumerSubscription,
+])
+
+export const isLongRequest = (code: number): boolean => LONG.has(code)
 
 export const requestTable: RequestTable = new Map(
   FAMILIES.flatMap((family): [number, Serve][] => [...family]),
