@@ -178,6 +178,17 @@ async function scene(t: ExecutionContext, user: User): Promise<[Scene, RemotingC
   return [{ front, messageId, position }, tried]
 }
 
+/** Answered without them to users that lack the right. */
+const PARTIAL = 'GET_BROKER_CONFIG: its other settings'
+
+test(`${PARTIAL}: without admin they are left out`, async (t) => {
+  const [, connection] = await scene(t, everythingBut(['admin']))
+  const { code, body } = await connection.request(REQUEST.getBrokerConfig, {})
+  t.is(code, 0)
+  t.regex(body.toString(), /^brokerName=/m)
+  t.notRegex(body.toString(), /flushDiskType/)
+})
+
 for (const row of ROWS) {
   const name = `${row.request} (${row.code})`
   const single = row.needs.map((need) => [need])
@@ -191,6 +202,7 @@ for (const row of ROWS) {
     })
   }
 
+  if (row.request === PARTIAL) continue
   for (const missing of row.isAny ? [row.needs] : single) {
     test(`${name}: everything but ${missing.join(', ')} is not enough`, async (t) => {
       const [at, connection] = await scene(t, everythingBut(missing))
