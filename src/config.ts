@@ -250,6 +250,12 @@ const declared = z.strictObject({
         .describe(
           "Seconds of keep alive that every MQTT 5 client is told to use; default: the client's own.",
         ),
+      usernameAsClientId: z
+        .boolean()
+        .default(MQTT_DEFAULTS.usernameAsClientId)
+        .describe(
+          'The client id of a client that gives a user name is that name, whatever id it asks for.',
+        ),
       sessionExpiryMs: z
         .int()
         .min(1000)

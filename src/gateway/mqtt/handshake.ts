@@ -39,16 +39,17 @@ export function termsOf(packet: ConnectPacket, options: MqttOptions): Terms {
   if (properties.authMethod !== undefined) {
     throw new ProtocolError(REASON.badAuthMethod, 'extended authentication is not offered')
   }
-  if (packet.clientId === '' && (version === 3 || (version === 4 && !clean))) {
+  const asked = (options.usernameAsClientId && packet.username) || packet.clientId
+  if (asked === '' && (version === 3 || (version === 4 && !clean))) {
     throw new ProtocolError(REASON.clientIdInvalid, 'an empty client id needs a clean session')
   }
-  checkClientId(packet.clientId)
+  checkClientId(asked)
   if (packet.will !== undefined) checkWill(packet.will, options)
-  const isAssigned = packet.clientId === ''
+  const isAssigned = asked === ''
   const ownKeepAlive = version === 5 ? keepAliveOf(packet.keepAliveSeconds, options) : undefined
   const expiryMs = expiryOf(packet, options)
   return {
-    clientId: isAssigned ? `auto-${randomUUID()}` : packet.clientId,
+    clientId: isAssigned ? `auto-${randomUUID()}` : asked,
     isAssigned,
     expiryMs,
     will: packet.will && {

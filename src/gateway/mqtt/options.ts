@@ -11,6 +11,8 @@ export interface MqttOptions {
   readonly keepAliveSecondsMax: number
   /** Seconds of keep alive that every MQTT 5 client is told to use; undefined = as asked. */
   readonly serverKeepAlive: number | undefined
+  /** A client that gives a user name has that as its client id, whatever it asks for. */
+  readonly usernameAsClientId: boolean
   /** How long a session of 3.1 and 3.1.1 without the clean flag is kept without a connection. */
   readonly sessionExpiryMs: number
   /** The longest expiry a client of MQTT 5 gets, whatever it asks for. */
@@ -51,6 +53,7 @@ export const MQTT_DEFAULTS: MqttOptions = {
   connectTimeoutMs: 5_000,
   keepAliveSecondsMax: 0,
   serverKeepAlive: undefined,
+  usernameAsClientId: false,
   sessionExpiryMs: 7 * DAY_MS,
   sessionExpiryMsMax: 365 * DAY_MS,
   sessionsMax: 100_000,

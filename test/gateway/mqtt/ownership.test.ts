@@ -11,6 +11,7 @@ import {
   startCrashingMqtt,
   type Users,
 } from '../../support/mqtt-crash.ts'
+import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import {
   type ConnectShape,
   DISCONNECT,
@@ -113,6 +114,20 @@ test('a session that ends with its connection is its user’s while that lasts',
   peer.send(DISCONNECT)
   await peer.closed()
   t.is((await joined(mqtt.port, 'device', as('bob', { clean: true }))).code, 0)
+})
+
+test('with mqtt.usernameAsClientId no user can have the client id of another', async (t) => {
+  const mqtt = { usernameAsClientId: true }
+  const { port } = await startMqttOver(t, { users: ALL, mqtt })
+  const { peer: bob } = await joined(port, 'alice', as('bob'))
+  const { peer: alice, code } = await joined(port, 'anything', as('alice'))
+  t.is(code, 0)
+  bob.send(PINGREQ)
+  t.deepEqual(await bob.read(2), PINGRESP)
+  const { peer: again, present } = await joined(port, '', as('alice'))
+  t.true(present, 'one session for the user, whatever id it asks for')
+  await alice.closed()
+  for (const peer of [bob, again]) peer.end()
 })
 
 test('a user takes over from its own connection', async (t) => {
