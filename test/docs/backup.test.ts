@@ -1,0 +1,157 @@
+// The page about backups: its script is run as it stands against a broker that is being written to, and what it
+// says of a plain copy is shown.
+import { execFile } from 'node:child_process'
+import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import test, { type ExecutionContext } from 'ava'
+import { type Client, connect } from '../../src/client/index.ts'
+import { plainEnv, type SpawnedServer, spawnServer, TRIVET } from '../support/server.ts'
+import { textOf } from '../support/sources.ts'
+import { tempDir } from '../support/temp-dir.ts'
+import { latch } from '../support/waiting.ts'
+
+const run = promisify(execFile)
+const PAGE = 'docs/operate/backup.md'
+const KIB = 1024
+const TOPIC = 'orders'
+/** Small, so that a copy has several. */
+const SEGMENT_BYTES = 1024 * KIB
+
+interface Running {
+  readonly broker: SpawnedServer
+  readonly mq: Client
+}
+
+async function running(t: ExecutionContext, dataDir?: string): Promise<Running> {
+  const store = { segmentBytes: SEGMENT_BYTES }
+  const config = dataDir === undefined ? { store } : { store, dataDir }
+  const broker = await spawnServer(t, { config })
+  const mq = await connect({ nameServers: broker.address('nameServer') })
+  t.teardown(() => mq.close())
+  return { broker, mq }
+}
+
+/** Sends without a pause; `acknowledged` holds the numbers of what was accepted. */
+class Writers {
+  readonly acknowledged: number[] = []
+  readonly #all: Promise<unknown>
+  #isOver = false
+
+  constructor(mq: Client, count: number, onAcknowledged: () => void) {
+    let next = 0
+    const filler = '.'.repeat(4 * KIB)
+    const write = async (): Promise<void> => {
+      while (!this.#isOver) {
+        const number = next++
+        await mq.send({ topic: TOPIC, body: `${number} ${filler}` })
+        this.acknowledged.push(number)
+        onAcknowledged()
+      }
+    }
+    this.#all = Promise.all(Array.from({ length: count }, write))
+  }
+
+  async stop(): Promise<void> {
+    this.#isOver = true
+    await this.#all
+  }
+}
+
+/** Reads until all of these were seen; a missing one is a test that takes too long. */
+async function readAll(mq: Client, numbers: readonly number[]): Promise<void> {
+  const missing = new Set(numbers)
+  const deliveries = mq.subscribe({ group: 'restored', topic: TOPIC, from: 'first' })
+  for await (const delivery of deliveries) {
+    missing.delete(Number(delivery.text().split(' ')[0]))
+    await delivery.ack()
+    if (missing.size === 0) return
+  }
+}
+
+/** The page's script, with `trivet` on its path. */
+async function backUp(t: ExecutionContext, broker: SpawnedServer, copy: string): Promise<void> {
+  const folder = await tempDir(t)
+  const [script] = /^#!\/bin\/sh\n# backup\.sh[\s\S]*?(?=^```$)/m.exec(textOf(PAGE)) ?? []
+  writeFileSync(join(folder, 'backup.sh'), script!)
+  symlinkSync(TRIVET, join(folder, 'trivet'))
+  const { PATH, ...others } = plainEnv()
+  const env = {
+    ...others,
+    PATH: `${folder}:${PATH}`,
+    TRIVET_NAME_SERVERS: broker.address('nameServer'),
+  }
+  await run('sh', [join(folder, 'backup.sh'), broker.dataDir, copy], { env })
+}
+
+test('the script copies a broker that is being written to, and the copy has all that was acknowledged', async (t) => {
+  const first = await running(t)
+  await first.mq.admin.topics.create({ name: TOPIC, queues: 8 })
+  const enough = latch(1000)
+  const writers = new Writers(first.mq, 32, () => enough.count())
+  await enough.reached
+  const before = [...writers.acknowledged]
+  const copy = join(await tempDir(t), 'copy')
+  await backUp(t, first.broker, copy)
+  const during = writers.acknowledged.length - before.length
+  await writers.stop()
+  t.true(during > 0, 'nothing was written during the copy')
+  // The first broker goes on: the copy has nothing of its lock.
+  const second = await running(t, copy)
+  await readAll(second.mq, before)
+  t.notRegex(second.broker.stderr, /log\.(damage|lost|torn-tail)/)
+  t.regex(second.broker.stderr, /views\.built/)
+})
+
+interface Torn {
+  readonly dataDir: string
+  readonly acknowledged: readonly number[]
+  readonly segment: string
+  /** Where the log ended when the copy began. */
+  readonly end: number
+}
+
+/** A copy whose only segment was read in two pieces, and the log grew over the seam between the two. */
+async function tornCopy(t: ExecutionContext): Promise<Torn> {
+  const { broker, mq } = await running(t)
+  await mq.admin.topics.create({ name: TOPIC, queues: 1 })
+  const acknowledged = [0, 1, 2, 3]
+  for (const number of acknowledged) await mq.send({ topic: TOPIC, body: String(number) })
+  const [told] = await mq.admin.brokers()
+  const { logEnd } = await mq.admin.brokerState([...told!.addresses.values()][0]!)
+  const segment = join(broker.dataDir, 'log', '0'.repeat(20))
+  const early = readFileSync(segment)
+  for (const body of ['a', 'b', 'c']) await mq.send({ topic: TOPIC, body: body.repeat(4 * KIB) })
+  const late = readFileSync(segment)
+  const seam = logEnd! + 2 * KIB
+  const dataDir = join(await tempDir(t), 'copy')
+  mkdirSync(dataDir)
+  cpSync(join(broker.dataDir, 'layout'), join(dataDir, 'layout'))
+  cpSync(join(broker.dataDir, 'log'), join(dataDir, 'log'), { recursive: true })
+  const copied = join(dataDir, 'log', '0'.repeat(20))
+  writeFileSync(copied, Buffer.concat([early.subarray(0, seam), late.subarray(seam)]))
+  return { dataDir, acknowledged, segment: copied, end: logEnd! }
+}
+
+test('a plain copy of the newest segment may show damage, and has what was acknowledged before', async (t) => {
+  const torn = await tornCopy(t)
+  const { broker, mq } = await running(t, torn.dataDir)
+  t.regex(broker.stderr, /log\.damage/)
+  await readAll(mq, torn.acknowledged)
+})
+
+test('cut where the log ended when it began, the same copy shows none', async (t) => {
+  const torn = await tornCopy(t)
+  writeFileSync(torn.segment, readFileSync(torn.segment).subarray(0, torn.end))
+  const { broker, mq } = await running(t, torn.dataDir)
+  t.notRegex(broker.stderr, /log\.damage/)
+  await readAll(mq, torn.acknowledged)
+})
+
+test('a plain copy with the lock of a live broker is refused on the same machine', async (t) => {
+  const { broker } = await running(t)
+  const copy = join(await tempDir(t), 'copy')
+  cpSync(broker.dataDir, copy, { recursive: true })
+  t.true(readdirSync(copy).some((name) => name.startsWith('lock.')))
+  await t.throwsAsync(running(t, copy), { message: /is in use by process/ })
+})
