@@ -12,9 +12,9 @@ import { hostOf } from '../src/model/host.ts'
 import { logPosition } from '../src/model/positions.ts'
 import { encodeProperties } from '../src/model/properties.ts'
 import type { RecordDraft } from '../src/model/record.ts'
-import type { CommitLog, FlushMode } from '../src/store/commit-log.ts'
-import { nodeDisk } from '../src/store/node-disk.ts'
-import { openCommitLog } from '../src/store/segmented-log.ts'
+import { nodeDisk } from '../src/store/disk/node-disk.ts'
+import type { CommitLog, FlushMode } from '../src/store/log/commit-log.ts'
+import { openCommitLog } from '../src/store/log/segmented-log.ts'
 import { cpuNow } from './cpu.ts'
 
 const bodyBytes = Number(process.argv[2] ?? 100)

@@ -3,9 +3,9 @@
 import type { Clock } from './clock.ts'
 import { type Config, type ListeningConfig, openFilesLimit } from './config.ts'
 import { isWildcard } from './exposure.ts'
-import { ConnectionBudget } from './gateway/connection-budget.ts'
-import { canDial, Listener } from './gateway/listener.ts'
-import { TurnBudget } from './gateway/turn-budget.ts'
+import { ConnectionBudget } from './gateway/net/connection-budget.ts'
+import { canDial, Listener } from './gateway/net/listener.ts'
+import { TurnBudget } from './gateway/net/turn-budget.ts'
 import type { Logger } from './log.ts'
 import type { Parts } from './parts.ts'
 

@@ -6,9 +6,8 @@ import { type Clock, systemClock } from './clock.ts'
 import type { Config, ListeningConfig } from './config.ts'
 import { BrokerError } from './errors.ts'
 import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
-import { type Authenticator, openAuthenticator } from './gateway/auth.ts'
-import type { Broker, Gateway, GatewayContext } from './gateway/gateway.ts'
-import type { Listener } from './gateway/listener.ts'
+import { type Authenticator, openAuthenticator } from './gateway/access/auth.ts'
+import type { Listener } from './gateway/net/listener.ts'
 import {
   addressesOf,
   advertisedHost,
@@ -23,6 +22,8 @@ import type { Logger } from './log.ts'
 import { hostOf } from './model/host.ts'
 import type { Registrar } from './namesrv/registrar.ts'
 import { Parts } from './parts.ts'
+import type { Broker } from './port/broker.ts'
+import type { Gateway, GatewayContext } from './port/gateway.ts'
 import type { Credentials } from './remoting/signature.ts'
 import type { MessageStore } from './store/store.ts'
 

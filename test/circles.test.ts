@@ -11,10 +11,10 @@ test('no file of the source imports itself through others, types included', (t) 
 })
 
 test('a circle is found, also one of types', (t) => {
-  const text = `import type { QueueReader } from '${'./client/queue-reader.ts'}'\n`
+  const text = `import type { QueueReader } from '${'./client/consume/queue-reader.ts'}'\n`
   const planted = src.map((one) => (one.path === 'src/clock.ts' ? { ...one, text } : one))
   const circles = circlesOf(graphOf(planted))
   t.is(circles.length, 1)
   t.true(circles[0]!.includes('src/clock.ts'))
-  t.true(circles[0]!.includes('src/client/queue-reader.ts'))
+  t.true(circles[0]!.includes('src/client/consume/queue-reader.ts'))
 })

@@ -1,7 +1,7 @@
 // Unmodified Apache Qpid Proton against our server in a process of its own: every AMQP type as a body, and
 // the bare messages compared byte for byte.
 import test from 'ava'
-import { Sections } from '../../src/gateway/amqp/sections.ts'
+import { Sections } from '../../src/gateway/amqp/codec/sections.ts'
 import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import type { ClientEvent } from '../support/foreign-client.ts'
 import { findProton, proton } from '../support/proton-client.ts'

@@ -9,8 +9,8 @@ import { systemClock } from '../../src/clock.ts'
 import { silentLogger } from '../../src/log.ts'
 import { NO_HOST } from '../../src/model/host.ts'
 import { recordsOf } from '../../src/model/record.ts'
-import { nodeDisk } from '../../src/store/node-disk.ts'
-import { openCommitLog } from '../../src/store/segmented-log.ts'
+import { nodeDisk } from '../../src/store/disk/node-disk.ts'
+import { openCommitLog } from '../../src/store/log/segmented-log.ts'
 
 const [directory = '', cycles = '3', flush = 'sync'] = process.argv.slice(2)
 const image = `${directory}/image`

@@ -1,11 +1,8 @@
-// The embedded broker: puts the parts together over one store and answers the Broker port with
-// them. Decides nothing itself. The port is declared by its users in gateway/gateway.ts and
-// satisfied by shape.
+// The embedded broker: answers the Broker port with the parts over one store. Decides nothing itself.
 import { BrokerError } from '../errors.ts'
 import type {
   HandBack,
   NewMessage,
-  PublishReceipt,
   PublishResult,
   PullRequest,
   PullResult,
@@ -18,6 +15,7 @@ import type {
 } from '../model/message.ts'
 import type { QueueOffset } from '../model/positions.ts'
 import type { BrokerStatus } from '../model/status.ts'
+import type { Broker } from '../port/broker.ts'
 import { assemble, type BrokerParts, type OpenBrokerOptions } from './parts.ts'
 import {
   clientsPort,
@@ -36,7 +34,7 @@ export function openBroker(given: OpenBrokerOptions): EmbeddedBroker {
   return new EmbeddedBroker(assemble(given))
 }
 
-export class EmbeddedBroker {
+export class EmbeddedBroker implements Broker {
   readonly identity
   readonly topics
   readonly groups
@@ -69,11 +67,6 @@ export class EmbeddedBroker {
   ): Promise<readonly PublishResult[]> {
     if (this.#isClosed) return Promise.reject(closed())
     return this.#parts.publisher.publish(messages, changes)
-  }
-
-  async publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
-    this.#checkOpen()
-    return this.#parts.publisher.publishTogether(messages)
   }
 
   async pull(request: PullRequest): Promise<PullResult> {

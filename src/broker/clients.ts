@@ -3,12 +3,12 @@
 import type { Clock, Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { ClientRegistration, ConsumerRegistration } from '../model/client.ts'
-import { DifferingMembers } from './differing-members.ts'
-import type { GroupModes } from './group-modes.ts'
-import type { GroupTable } from './groups.ts'
+import { DifferingMembers } from './consume/differing-members.ts'
+import type { Receiver } from './consume/receiver.ts'
+import type { GroupModes } from './definitions/group-modes.ts'
+import type { GroupTable } from './definitions/groups.ts'
 import type { BrokerOptions } from './options.ts'
-import type { QueueLockTable } from './queue-locks.ts'
-import type { Receiver } from './receiver.ts'
+import type { QueueLockTable } from './publish/queue-locks.ts'
 
 const SWEEP_MS = 10_000
 

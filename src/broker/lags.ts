@@ -5,9 +5,9 @@ import { isLightQueue, retryTopic } from '../model/names.ts'
 
 import type { MessageStore } from '../store/store.ts'
 import type { ClientTable } from './clients.ts'
-import type { CursorTable } from './cursors.ts'
-import type { Receiver } from './receiver.ts'
-import type { TopicTable } from './topics.ts'
+import type { CursorTable } from './consume/cursors.ts'
+import type { Receiver } from './consume/receiver.ts'
+import type { TopicTable } from './definitions/topics.ts'
 
 export interface LagParts {
   readonly clock: Clock

@@ -8,10 +8,10 @@ import type { QueueLag, QueueRange } from '../model/message.ts'
 import { isLightQueue } from '../model/names.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { TopicDefinition } from '../model/topic.ts'
+import { findMessages, readMessage } from './consume/lookup.ts'
 import { groupLags } from './lags.ts'
-import { findMessages, readMessage } from './lookup.ts'
 import type { BrokerParts } from './parts.ts'
-import type { LockableQueue } from './queue-locks.ts'
+import type { LockableQueue } from './publish/queue-locks.ts'
 
 export const topicsPort = ({ topics, removal }: BrokerParts) => ({
   list: async (): Promise<readonly TopicDefinition[]> => topics.list(),

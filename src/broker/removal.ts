@@ -4,14 +4,14 @@
 import { BrokerError } from '../errors.ts'
 import { groupOfTopic, isRetryTopic, retryTopic } from '../model/names.ts'
 import type { Fact, MessageStore, StoreStatus } from '../store/store.ts'
-import type { CursorTable } from './cursors.ts'
-import { FACT, type FactWriter } from './fact-writer.ts'
-import { type GroupTable, groupGone } from './groups.ts'
-import type { LightQueueTable } from './light-queues.ts'
-import type { Puller } from './puller.ts'
-import type { QueueLockTable } from './queue-locks.ts'
-import type { Receiver } from './receiver.ts'
-import type { TopicTable } from './topics.ts'
+import type { CursorTable } from './consume/cursors.ts'
+import type { Puller } from './consume/puller.ts'
+import type { Receiver } from './consume/receiver.ts'
+import { type GroupTable, groupGone } from './definitions/groups.ts'
+import type { LightQueueTable } from './definitions/light-queues.ts'
+import type { TopicTable } from './definitions/topics.ts'
+import { FACT, type FactWriter } from './facts/fact-writer.ts'
+import type { QueueLockTable } from './publish/queue-locks.ts'
 
 export class Removal {
   readonly #store: MessageStore

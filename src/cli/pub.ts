@@ -1,9 +1,9 @@
 // trivet pub: send messages and say where they went.
 import { BrokerError } from '../errors.ts'
 import { command } from './command.ts'
-import { type Accepted, type Leg, type Letter, legFlags } from './leg.ts'
-import { openLeg } from './open-leg.ts'
 import { readAll, readLines } from './standard-input.ts'
+import { type Accepted, type Leg, type Letter, legFlags } from './wire/leg.ts'
+import { openLeg } from './wire/open-leg.ts'
 import { durationMs } from './words.ts'
 
 type Answer = Parameters<Accepted>[1]

@@ -1,9 +1,9 @@
 // trivet sub: show messages as they come, until Ctrl-C.
 import { BrokerError } from '../errors.ts'
 import { command } from './command.ts'
-import { type Arrival, type LegAround, legFlags, type Wish } from './leg.ts'
 import { messageJson, messageLine } from './message-text.ts'
-import { openLeg } from './open-leg.ts'
+import { type Arrival, type LegAround, legFlags, type Wish } from './wire/leg.ts'
+import { openLeg } from './wire/open-leg.ts'
 
 export const sub = command({
   summary: 'Show messages of a topic as they come',

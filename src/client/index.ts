@@ -1,34 +1,34 @@
 // The public face of the SDK.
 export { BrokerError, type ErrorCode } from '../errors.ts'
 export type { Credentials } from '../remoting/signature.ts'
-export type { Admin, BrokerEntry } from './admin.ts'
-export type { BrokerState } from './broker-state.ts'
-export type { CallOptions } from './calls.ts'
-export { type Client, type ConsumeOptions, connect, type SubscriptionOptions } from './client.ts'
-export type { Consumer, Handler } from './consumer.ts'
-export type { Delivery, Message } from './delivery.ts'
+export type { Admin, BrokerEntry } from './admin/admin.ts'
+export type { BrokerState } from './admin/broker-state.ts'
 export type {
   GroupAdmin,
   GroupDescription,
   GroupMemberEntry,
   GroupQueue,
   GroupSummary,
-} from './group-admin.ts'
-export type { Master, PartialOptions } from './masters.ts'
-export type { KeyQuery, MessageLookup } from './message-lookup.ts'
-export type { ConnectOptions } from './options.ts'
-export type { OutgoingMessage } from './outgoing.ts'
-export type { PullRequest, PullResult, QueueEnds } from './positions.ts'
-export { BatchError, type SendResult } from './producer.ts'
-export type { StartAt } from './start-offset.ts'
-export type { Status } from './status.ts'
-export type { SubscribeOptions, Tags } from './subscribe-options.ts'
-export type { CloseOptions, ReceiveOptions, Subscription } from './subscription.ts'
+} from './admin/group-admin.ts'
+export type { Master, PartialOptions } from './admin/masters.ts'
+export type { KeyQuery, MessageLookup } from './admin/message-lookup.ts'
 export type {
   NewTopic,
   TopicAdmin,
   TopicDescription,
   TopicQueue,
   TopicSummary,
-} from './topic-admin.ts'
-export type { ReadOptions, TopicReader } from './topic-reader.ts'
+} from './admin/topic-admin.ts'
+export type { CallOptions } from './calls/calls.ts'
+export type { OutgoingMessage } from './calls/outgoing.ts'
+export type { Status } from './calls/status.ts'
+export { type Client, type ConsumeOptions, connect, type SubscriptionOptions } from './client.ts'
+export type { Consumer, Handler } from './consume/consumer.ts'
+export type { Delivery, Message } from './consume/delivery.ts'
+export type { PullRequest, PullResult, QueueEnds } from './consume/positions.ts'
+export type { StartAt } from './consume/start-offset.ts'
+export type { SubscribeOptions, Tags } from './consume/subscribe-options.ts'
+export type { CloseOptions, ReceiveOptions, Subscription } from './consume/subscription.ts'
+export type { ReadOptions, TopicReader } from './consume/topic-reader.ts'
+export type { ConnectOptions } from './options.ts'
+export { BatchError, type SendResult } from './produce/producer.ts'

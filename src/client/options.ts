@@ -5,7 +5,7 @@ import { splitAddress } from '../model/host.ts'
 import { BODY_BYTES_DEFAULT, BODY_BYTES_MAX } from '../model/limits.ts'
 import type { DialOptions } from '../remoting/connection.ts'
 import type { Credentials } from '../remoting/signature.ts'
-import { checkNames } from './option-names.ts'
+import { checkNames } from './calls/option-names.ts'
 
 export interface ConnectOptions {
   /** 'host:port', several separated by ';' or as a list. Default: localhost:9876. */

@@ -2,7 +2,7 @@
 // the configuration has users, brokers and operators sign what changes them.
 import { timingSafeEqual } from 'node:crypto'
 import { BrokerError } from '../errors.ts'
-import type { GatewayContext } from '../gateway/gateway.ts'
+import type { GatewayContext } from '../port/gateway.ts'
 import { REQUEST } from '../remoting/codes.ts'
 import type { Command } from '../remoting/command.ts'
 import { ACL_FIELD, type Credentials, sign, signedContent } from '../remoting/signature.ts'

@@ -2,9 +2,10 @@
 // changes. Name servers are independent, so one that is away costs the others nothing.
 import { type Clock, Slice, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import type { Broker, Routes } from '../gateway/gateway.ts'
 import type { Logger } from '../log.ts'
 import { splitAddress } from '../model/host.ts'
+import type { Broker } from '../port/broker.ts'
+import type { Routes } from '../port/gateway.ts'
 import { REQUEST, RESPONSE } from '../remoting/codes.ts'
 import { dial, type RemotingConnection } from '../remoting/connection.ts'
 import { type Values, writeFields } from '../remoting/layout.ts'

@@ -5,9 +5,9 @@ import { crc32 } from '../model/crc32.ts'
 import { checkTopicName } from '../model/names.ts'
 import { REQUEST, RESPONSE } from '../remoting/codes.ts'
 import type { Command } from '../remoting/command.ts'
-import type { Fields } from '../remoting/header.ts'
-import { jsonBody } from '../remoting/json-emitter.ts'
-import { parseObject } from '../remoting/json-members.ts'
+import type { Fields } from '../remoting/header/header.ts'
+import { jsonBody } from '../remoting/json/json-emitter.ts'
+import { parseObject } from '../remoting/json/json-members.ts'
 import { readFields, writeFields } from '../remoting/layout.ts'
 import {
   encodeTable,

@@ -1,8 +1,8 @@
 // The name server: takes sockets like a front-end, answers every request at once, and forgets brokers
 // whose connection ends or who fall silent. Holds nothing on disk and knows of no other name server.
 import { type Clock, nextTurn, type Timer } from '../clock.ts'
-import type { Gateway, GatewayContext, GatewaySocket } from '../gateway/gateway.ts'
 import type { Logger } from '../log.ts'
+import type { Gateway, GatewayContext, GatewaySocket } from '../port/gateway.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST } from '../remoting/codes.ts'
 import { type Command, decodeCommand, encodeCommand, responseHeader } from '../remoting/command.ts'
 import {

@@ -1,11 +1,11 @@
 // One remoting command, request or response: a header and a body. The two header codecs differ only in
 // their bytes; an answer mirrors the codec of its request.
 import { putU32 } from '../model/bytes.ts'
-import { decodeBinaryHeader, encodeBinaryHeader } from './binary-header.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, LANGUAGE_DEFAULT, VERSION } from './codes.ts'
 import { CODEC_BINARY, CODEC_JSON, FRAME_PREFIX_BYTES, type HeaderCodec } from './frame.ts'
-import { type Fields, type Header, NO_FIELDS } from './header.ts'
-import { decodeJsonHeader, encodeJsonHeader } from './json-header.ts'
+import { decodeBinaryHeader, encodeBinaryHeader } from './header/binary-header.ts'
+import { type Fields, type Header, NO_FIELDS } from './header/header.ts'
+import { decodeJsonHeader, encodeJsonHeader } from './header/json-header.ts'
 import { protocolError } from './protocol-error.ts'
 
 export const NO_BODY: Buffer = Buffer.alloc(0)

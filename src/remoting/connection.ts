@@ -15,7 +15,7 @@ import {
   responseHeader,
 } from './command.ts'
 import { CODEC_JSON, FRAME_BYTES_MAX, FrameSplitter, type HeaderCodec } from './frame.ts'
-import { type Fields, NO_FIELDS } from './header.ts'
+import { type Fields, NO_FIELDS } from './header/header.ts'
 import { Outbox } from './outbox.ts'
 import { PendingRequests } from './pending-requests.ts'
 import { type Credentials, signFields } from './signature.ts'

@@ -1,6 +1,6 @@
 // Layouts of header fields: a request family declares its fields once, with their types, and both sides
 // read and write through the declaration. On the wire every value is a string (RocketMQ 1.9).
-import type { Fields } from './header.ts'
+import type { Fields } from './header/header.ts'
 import { invalidRequest } from './protocol-error.ts'
 
 export interface Field<T> {

@@ -1,6 +1,6 @@
 // RocketMQ's ACL: what is signed, and the signing side. Comparing is the authenticator's affair.
 import { createHmac } from 'node:crypto'
-import type { Fields } from './header.ts'
+import type { Fields } from './header/header.ts'
 
 export const ACL_FIELD = {
   accessKey: 'AccessKey',

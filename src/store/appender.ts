@@ -7,12 +7,12 @@ import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, queueOffset } from '../model/positions.ts'
 import { editProperties, PROPERTY } from '../model/properties.ts'
 import { type RecordDraft, recordBytes } from '../model/record.ts'
-import type { Appending, CommitLog } from './commit-log.ts'
-import type { ConsumeQueue } from './consume-queue.ts'
-import { dueTime } from './due-index.ts'
-import { type Note, noteDraft, noteSubject } from './notes.ts'
+import type { Appending, CommitLog } from './log/commit-log.ts'
 import type { Appended, AppendGroup, DueEntry, Fact, RecordFact, StoreDraft } from './store.ts'
-import type { ViewKeeper } from './view-keeper.ts'
+import type { ConsumeQueue } from './views/consume-queue.ts'
+import { dueTime } from './views/due-index.ts'
+import { type Note, noteDraft, noteSubject } from './views/notes.ts'
+import type { ViewKeeper } from './views/view-keeper.ts'
 
 /** Entries that wait to be written to the views; beyond it appends are refused: the views' disk is stuck. */
 const UNSAVED_ENTRIES_MAX = 4_000_000

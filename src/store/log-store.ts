@@ -10,15 +10,10 @@ import { PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
 import { checkTopicFilter } from '../model/topic-filter.ts'
 import { Appender, factNotes } from './appender.ts'
-import type { CommitLog, FlushMode } from './commit-log.ts'
-import type { ConsumeQueue } from './consume-queue.ts'
-import type { Disk } from './disk.ts'
-import { keyHash } from './key-index.ts'
-import type { Note } from './notes.ts'
-import { topicHash } from './queue-table.ts'
+import type { Disk } from './disk/disk.ts'
+import type { CommitLog, FlushMode } from './log/commit-log.ts'
 import { Reader } from './reader.ts'
 import { Retention, type RetentionLimits } from './retention.ts'
-import { ViewsDamaged } from './sealed.ts'
 import type {
   Appended,
   AppendGroup,
@@ -29,8 +24,13 @@ import type {
   ReadResult,
   StoreStatus,
 } from './store.ts'
-import type { ViewKeeper } from './view-keeper.ts'
-import type { Views } from './views.ts'
+import type { ConsumeQueue } from './views/consume-queue.ts'
+import { keyHash } from './views/key-index.ts'
+import type { Note } from './views/notes.ts'
+import { topicHash } from './views/queue-table.ts'
+import { ViewsDamaged } from './views/sealed.ts'
+import type { ViewKeeper } from './views/view-keeper.ts'
+import type { Views } from './views/views.ts'
 
 /** Builds of the views that one call waits for. */
 const REBUILDS_MAX = 2

@@ -3,18 +3,18 @@
 import type { Logger } from '../log.ts'
 import { logPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
 import { checkRecord, RecordView } from '../model/record.ts'
-import type { CommitLog } from './commit-log.ts'
+import type { CommitLog } from './log/commit-log.ts'
+import { fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
+import type { ReadRequest, ReadResult } from './store.ts'
 import {
   BLOCK_ENTRIES,
   type ConsumeQueue,
   entryCheck,
   entryPosition,
   entrySize,
-} from './consume-queue.ts'
-import { recordCheck } from './record-scan.ts'
-import { fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
-import type { ReadRequest, ReadResult } from './store.ts'
-import type { StoreTimes } from './store-times.ts'
+} from './views/consume-queue.ts'
+import { recordCheck } from './views/record-scan.ts'
+import type { StoreTimes } from './views/store-times.ts'
 
 /** So far behind the end a record is likely in the page cache, and read on this thread. */
 const PAGE_CACHE_BYTES = 256 * 1024 * 1024

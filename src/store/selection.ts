@@ -1,5 +1,6 @@
 // The entries chosen for one answer, and how their records get into one buffer with few reads.
 import { type QueueOffset, queueOffset } from '../model/positions.ts'
+import type { ReadRequest } from './store.ts'
 import {
   BLOCK_ENTRIES,
   type ConsumeQueue,
@@ -7,8 +8,7 @@ import {
   entryPosition,
   entrySize,
   entryTagHash,
-} from './consume-queue.ts'
-import type { ReadRequest } from './store.ts'
+} from './views/consume-queue.ts'
 
 /** Entries looked at by one read whose filter matches none of them. */
 const SCAN_ENTRIES_MAX = 16_384

@@ -4,7 +4,7 @@
 import type { Host } from '../model/host.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { RecordDraft, RecordView } from '../model/record.ts'
-import type { DamagedRange, FlushMode } from './commit-log.ts'
+import type { DamagedRange, FlushMode } from './log/commit-log.ts'
 
 export const FACT_KIND_BYTES_MAX = 32
 export const FACT_KEY_BYTES_MAX = 65_535

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { committedOf, decodeCursor, encodeCursor } from '../../src/broker/cursor-fact.ts'
+import { committedOf, decodeCursor, encodeCursor } from '../../src/broker/facts/cursor-fact.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 

@@ -1,6 +1,6 @@
 import test from 'ava'
 import { ClientTable } from '../../src/broker/clients.ts'
-import { GroupModes } from '../../src/broker/group-modes.ts'
+import { GroupModes } from '../../src/broker/definitions/group-modes.ts'
 import { BROKER_DEFAULTS } from '../../src/broker/options.ts'
 import type { ClientRegistration, ConsumerRegistration } from '../../src/model/client.ts'
 import { parseTagFilter } from '../../src/model/tag-filter.ts'

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { FactWriter } from '../../src/broker/fact-writer.ts'
+import { FactWriter } from '../../src/broker/facts/fact-writer.ts'
 import { silentLogger } from '../../src/log.ts'
 import type { AppendGroup, Fact, MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { SCAN, scanProperties } from '../../src/broker/message-scan.ts'
+import { SCAN, scanProperties } from '../../src/broker/publish/message-scan.ts'
 import {
   BROKER_PROPERTIES,
   decodeProperties,

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { OwnProperties } from '../../src/broker/own-properties.ts'
+import { OwnProperties } from '../../src/broker/publish/own-properties.ts'
 import { decodeProperties, encodeProperties } from '../../src/model/properties.ts'
 
 const own = new OwnProperties('Harbour')

@@ -1,10 +1,10 @@
 import test from 'ava'
 import type { EmbeddedBroker } from '../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'
-import type { Broker } from '../../src/gateway/gateway.ts'
 import { ANY_QUEUE } from '../../src/model/message.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { PERM_INHERIT, PERM_READ_WRITE } from '../../src/model/topic.ts'
+import type { Broker } from '../../src/port/broker.ts'
 import {
   bodiesOf,
   codeOf,

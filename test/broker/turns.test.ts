@@ -1,6 +1,6 @@
 // However much of a group or an owner is over at once, others have their turns in between.
 import test from 'ava'
-import { GroupQueue } from '../../src/broker/group-queue.ts'
+import { GroupQueue } from '../../src/broker/consume/group-queue.ts'
 import { newMessage, receiveRequest, startBroker } from '../support/broker.ts'
 import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
 

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { UniqueIds } from '../../src/broker/unique-ids.ts'
+import { UniqueIds } from '../../src/broker/publish/unique-ids.ts'
 import { findProperty } from '../../src/model/properties.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { allocateAveragely, compareQueues, queueKey } from '../../src/client/allocation.ts'
+import { allocateAveragely, compareQueues, queueKey } from '../../src/client/routes/allocation.ts'
 
 const queuesOf = (count: number, brokerName = 'a') =>
   Array.from({ length: count }, (_, queueId) => ({ topic: 'T', brokerName, queueId }))

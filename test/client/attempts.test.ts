@@ -1,5 +1,5 @@
 import test from 'ava'
-import { withRetries } from '../../src/client/attempts.ts'
+import { withRetries } from '../../src/client/calls/attempts.ts'
 import { sleep } from '../../src/clock.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { FakeClock } from '../support/fake-clock.ts'

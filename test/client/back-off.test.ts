@@ -1,5 +1,5 @@
 import test from 'ava'
-import { BackOff } from '../../src/client/back-off.ts'
+import { BackOff } from '../../src/client/calls/back-off.ts'
 
 test('pauses double up to the longest, and start over after a success', (t) => {
   const backOff = new BackOff(100, 1000, () => 1)

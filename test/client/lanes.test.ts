@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { Lanes } from '../../src/client/lanes.ts'
+import { Lanes } from '../../src/client/consume/lanes.ts'
 
 /** Tasks that end when the test says so. */
 function recorder() {

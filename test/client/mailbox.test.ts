@@ -1,5 +1,5 @@
 import test from 'ava'
-import { Mailbox } from '../../src/client/mailbox.ts'
+import { Mailbox } from '../../src/client/calls/mailbox.ts'
 
 test('items come out in the order they went in, to whoever waits first', async (t) => {
   const box = new Mailbox<number>()

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { encodeMessage } from '../../src/client/outgoing.ts'
+import { encodeMessage } from '../../src/client/calls/outgoing.ts'
 import { decodeProperties } from '../../src/model/properties.ts'
 
 const propertiesOf = (message: Parameters<typeof encodeMessage>[0]) =>

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { QueueWindow } from '../../src/client/queue-window.ts'
+import { QueueWindow } from '../../src/client/consume/queue-window.ts'
 
 test('nothing is committed beyond the oldest unsettled message', (t) => {
   const window = new QueueWindow(10)

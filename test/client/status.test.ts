@@ -1,5 +1,5 @@
 import test from 'ava'
-import { StatusFeed } from '../../src/client/status.ts'
+import { StatusFeed } from '../../src/client/calls/status.ts'
 
 const connected = (address: string) => ({ type: 'connected', address }) as const
 

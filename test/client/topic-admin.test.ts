@@ -1,12 +1,12 @@
 // Topics on several masters, of which one does not answer or fails at the change: nothing is half done in silence, and
 // the same call later brings it about.
 import test, { type ExecutionContext } from 'ava'
-import { Masters } from '../../src/client/masters.ts'
-import type { Directory } from '../../src/client/name-servers.ts'
-import type { Outages } from '../../src/client/outages.ts'
-import type { Presence } from '../../src/client/presence.ts'
-import type { Routes } from '../../src/client/routes.ts'
-import { TopicAdmin } from '../../src/client/topic-admin.ts'
+import { Masters } from '../../src/client/admin/masters.ts'
+import { TopicAdmin } from '../../src/client/admin/topic-admin.ts'
+import type { Directory } from '../../src/client/routes/name-servers.ts'
+import type { Outages } from '../../src/client/routes/outages.ts'
+import type { Presence } from '../../src/client/routes/presence.ts'
+import type { Routes } from '../../src/client/routes/routes.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { dial } from '../../src/remoting/connection.ts'
 import { FakeClock } from '../support/fake-clock.ts'

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { UniqueIds, uniqueClientId } from '../../src/client/unique-id.ts'
+import { UniqueIds, uniqueClientId } from '../../src/client/routes/unique-id.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 test('an id has 32 upper-case hex digits and never comes twice', (t) => {

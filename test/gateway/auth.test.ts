@@ -9,7 +9,7 @@ import {
   type Principal,
   type Resource,
   type User,
-} from '../../src/gateway/auth.ts'
+} from '../../src/gateway/access/auth.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const ADDRESS = '10.0.0.1'

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { ConnectionBudget } from '../../src/gateway/connection-budget.ts'
+import { ConnectionBudget } from '../../src/gateway/net/connection-budget.ts'
 
 const taken = (budget: ConnectionBudget, listener: string): number => {
   let count = 0

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { Exclusive } from '../../src/gateway/exclusive.ts'
+import { Exclusive } from '../../src/gateway/access/exclusive.ts'
 
 function gate() {
   let open = (): void => {}

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { FairQueue, type WaitingLogin } from '../../src/gateway/fair-queue.ts'
+import { FairQueue, type WaitingLogin } from '../../src/gateway/access/fair-queue.ts'
 
 const login = (address: string, name: string, refuse = () => {}): WaitingLogin => ({
   ...{ address, name, refuse },

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { connect as dial, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
-import { type Leaving, seeOff } from '../../src/gateway/farewell.ts'
+import { type Leaving, seeOff } from '../../src/gateway/net/farewell.ts'
 import { encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startMqttOver } from '../support/mqtt-over-broker.ts'

@@ -2,9 +2,9 @@
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
 import test from 'ava'
-import type { Gateway, GatewaySocket } from '../../src/gateway/gateway.ts'
-import { Listener } from '../../src/gateway/listener.ts'
+import { Listener } from '../../src/gateway/net/listener.ts'
 import { silentLogger } from '../../src/log.ts'
+import type { Gateway, GatewaySocket } from '../../src/port/gateway.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 /** Takes the method away from every handle of this worker; no other test runs in it. */

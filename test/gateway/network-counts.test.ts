@@ -1,5 +1,5 @@
 import test from 'ava'
-import { NetworkCounts } from '../../src/gateway/network-counts.ts'
+import { NetworkCounts } from '../../src/gateway/access/network-counts.ts'
 
 test('the addresses of one IPv6 network share what it may have, those of another do not', (t) => {
   const counts = new NetworkCounts()

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { PasswordChecks } from '../../src/gateway/password-checks.ts'
+import { PasswordChecks } from '../../src/gateway/access/password-checks.ts'
 import { parsePasswordHash } from '../../src/password.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 

@@ -1,7 +1,7 @@
 import { isIPv6 } from 'node:net'
 import test from 'ava'
 import fc from 'fast-check'
-import { networkOf } from '../../src/gateway/peer-network.ts'
+import { networkOf } from '../../src/gateway/access/peer-network.ts'
 
 for (const [address, network] of [
   ['192.0.2.7', '192.0.2.7'],

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { SharedOutcome } from '../../src/gateway/shared-outcome.ts'
+import { SharedOutcome } from '../../src/gateway/access/shared-outcome.ts'
 
 test('all that wait get the outcome', async (t) => {
   const outcome = new SharedOutcome<number>(() => t.fail())

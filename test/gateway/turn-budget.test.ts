@@ -1,5 +1,5 @@
 import test from 'ava'
-import { TurnBudget } from '../../src/gateway/turn-budget.ts'
+import { TurnBudget } from '../../src/gateway/net/turn-budget.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const turnOver = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

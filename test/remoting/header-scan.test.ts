@@ -1,8 +1,8 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { HeaderScan, integerIn } from '../../src/remoting/header-scan.ts'
-import { decodeJsonHeader, encodeJsonHeader } from '../../src/remoting/json-header.ts'
-import { unescapeJson } from '../../src/remoting/json-unescape.ts'
+import { HeaderScan, integerIn } from '../../src/remoting/fast/header-scan.ts'
+import { decodeJsonHeader, encodeJsonHeader } from '../../src/remoting/header/json-header.ts'
+import { unescapeJson } from '../../src/remoting/json/json-unescape.ts'
 
 const scan = new HeaderScan()
 

@@ -3,8 +3,8 @@ import { runInNewContext } from 'node:vm'
 import test from 'ava'
 import fc from 'fast-check'
 import { BrokerError } from '../../src/errors.ts'
-import { type Json, type JsonMap, parseJson } from '../../src/remoting/json.ts'
-import { emitJson, type JsonOut } from '../../src/remoting/json-emitter.ts'
+import { type Json, type JsonMap, parseJson } from '../../src/remoting/json/json.ts'
+import { emitJson, type JsonOut } from '../../src/remoting/json/json-emitter.ts'
 
 /** Maps as plain values, so that they compare. */
 function plain(value: Json): unknown {

@@ -2,9 +2,9 @@ import test from 'ava'
 import fc from 'fast-check'
 import { parseOffsetMessageId } from '../../src/model/message-id.ts'
 import { decodeCommand } from '../../src/remoting/command.ts'
+import { pullResponseHead } from '../../src/remoting/fast/pull-response.ts'
+import { SendResponses } from '../../src/remoting/fast/send-response.ts'
 import { FrameSplitter } from '../../src/remoting/frame.ts'
-import { pullResponseHead } from '../../src/remoting/pull-response.ts'
-import { SendResponses } from '../../src/remoting/send-response.ts'
 
 function decoded(bytes: Buffer): ReturnType<typeof decodeCommand> {
   let command: ReturnType<typeof decodeCommand> | undefined

@@ -1,10 +1,10 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { requestHeader } from '../../src/remoting/command.ts'
-import { HeaderScan } from '../../src/remoting/header-scan.ts'
-import { decodeJsonHeader, encodeJsonHeader } from '../../src/remoting/json-header.ts'
+import { HeaderScan } from '../../src/remoting/fast/header-scan.ts'
+import { SignedScan } from '../../src/remoting/fast/signed-scan.ts'
+import { decodeJsonHeader, encodeJsonHeader } from '../../src/remoting/header/json-header.ts'
 import { sign, signedContent, signFields } from '../../src/remoting/signature.ts'
-import { SignedScan } from '../../src/remoting/signed-scan.ts'
 
 const scan = new HeaderScan()
 const signed = new SignedScan(scan)

@@ -2,7 +2,7 @@ import test from 'ava'
 import { BrokerError } from '../../src/errors.ts'
 import { logPosition } from '../../src/model/positions.ts'
 import { checkRecord, RecordView } from '../../src/model/record.ts'
-import { FRAME_HEADER_BYTES } from '../../src/store/frame.ts'
+import { FRAME_HEADER_BYTES } from '../../src/store/log/frame.ts'
 import { LogSimulation } from '../support/log-simulation.ts'
 
 function opened(options: Partial<ConstructorParameters<typeof LogSimulation>[0]> = {}) {

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { BlockCache } from '../../src/store/block-cache.ts'
+import { BlockCache } from '../../src/store/views/block-cache.ts'
 import {
   BLOCK_ENTRIES,
   type BlockStore,
@@ -10,9 +10,9 @@ import {
   entryCheck,
   entrySize,
   entryTagHash,
-} from '../../src/store/consume-queue.ts'
-import { liveBlocks } from '../../src/store/live-blocks.ts'
-import { SEAL_BYTES, ViewsDamaged } from '../../src/store/sealed.ts'
+} from '../../src/store/views/consume-queue.ts'
+import { liveBlocks } from '../../src/store/views/live-blocks.ts'
+import { SEAL_BYTES, ViewsDamaged } from '../../src/store/views/sealed.ts'
 
 /** Keeps saved blocks in a Map, and a few more in memory. */
 class MapStore implements BlockStore {

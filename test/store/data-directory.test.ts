@@ -5,10 +5,10 @@ import { chmod } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import test, { type ExecutionContext } from 'ava'
 import { BrokerError } from '../../src/errors.ts'
-import { LAYOUT_VERSION, openDataDirectory } from '../../src/store/data-directory.ts'
+import { LAYOUT_VERSION, openDataDirectory } from '../../src/store/disk/data-directory.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
-const MODULE = new URL('../../src/store/data-directory.js', import.meta.url).href
+const MODULE = new URL('../../src/store/disk/data-directory.js', import.meta.url).href
 
 /** A process that holds the directory until it is killed. */
 async function startHolder(t: ExecutionContext, path: string) {

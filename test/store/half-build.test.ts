@@ -1,5 +1,5 @@
 import test from 'ava'
-import { HalfBuild } from '../../src/store/half-build.ts'
+import { HalfBuild } from '../../src/store/views/half-build.ts'
 import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
 import { SimulatedDisk } from '../support/simulated-disk.ts'

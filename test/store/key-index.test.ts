@@ -1,7 +1,7 @@
 import test from 'ava'
-import { KeyIndex, keyHash } from '../../src/store/key-index.ts'
-import { bucketKey } from '../../src/store/keys.ts'
-import { SealedKeyValue, ViewsDamaged } from '../../src/store/sealed.ts'
+import { KeyIndex, keyHash } from '../../src/store/views/key-index.ts'
+import { bucketKey } from '../../src/store/views/keys.ts'
+import { SealedKeyValue, ViewsDamaged } from '../../src/store/views/sealed.ts'
 import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
 

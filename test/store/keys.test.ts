@@ -13,7 +13,7 @@ import {
   queueKey,
   runKey,
   writeBlockKey,
-} from '../../src/store/keys.ts'
+} from '../../src/store/views/keys.ts'
 
 const POSITION_MAX = Number.MAX_SAFE_INTEGER
 const position = fc.nat(POSITION_MAX)

@@ -1,7 +1,7 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { lockByKernel } from '../../src/store/level.ts'
+import { lockByKernel } from '../../src/store/views/level.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { tempDir } from '../support/temp-dir.ts'
 

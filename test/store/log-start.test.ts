@@ -1,5 +1,5 @@
 import test from 'ava'
-import { LogStart } from '../../src/store/log-start.ts'
+import { LogStart } from '../../src/store/log/log-start.ts'
 import { Random } from '../support/random.ts'
 import { SimulatedDisk } from '../support/simulated-disk.ts'
 

@@ -1,6 +1,6 @@
 import test from 'ava'
-import type { SealedFrame } from '../../src/store/frame-stage.ts'
-import { LoneSync } from '../../src/store/lone-sync.ts'
+import type { SealedFrame } from '../../src/store/log/frame-stage.ts'
+import { LoneSync } from '../../src/store/log/lone-sync.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogSimulation } from '../support/log-simulation.ts'
 

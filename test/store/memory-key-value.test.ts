@@ -1,5 +1,5 @@
 import test from 'ava'
-import { MemoryFull, MemoryKeyValue } from '../../src/store/memory-key-value.ts'
+import { MemoryFull, MemoryKeyValue } from '../../src/store/views/memory-key-value.ts'
 
 const bytes = (...values: number[]): Buffer => Buffer.from(values)
 

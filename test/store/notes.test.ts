@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { BrokerError } from '../../src/errors.ts'
-import { decodeNotes, type Note, noteDraft, noteSubject } from '../../src/store/notes.ts'
+import { decodeNotes, type Note, noteDraft, noteSubject } from '../../src/store/views/notes.ts'
 
 const number = fc.nat(Number.MAX_SAFE_INTEGER)
 const text = fc.string({ unit: 'grapheme' })

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { encodeProperties } from '../../src/model/properties.ts'
 import { writeRecord } from '../../src/model/record.ts'
 import { NO_TAG_HASH, tagHash } from '../../src/model/tag-filter.ts'
-import { RecordScan, recordCheck } from '../../src/store/record-scan.ts'
+import { RecordScan, recordCheck } from '../../src/store/views/record-scan.ts'
 
 const HOST = { ip: 1, port: 1 }
 const MARGIN = 3

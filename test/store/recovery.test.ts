@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { BrokerError } from '../../src/errors.ts'
 import { logPosition } from '../../src/model/positions.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
-import { FRAME_HEADER_BYTES, writeFrameHeader } from '../../src/store/frame.ts'
+import { FRAME_HEADER_BYTES, writeFrameHeader } from '../../src/store/log/frame.ts'
 import { LogSimulation } from '../support/log-simulation.ts'
 import { SimulatedCrash } from '../support/simulated-disk.ts'
 

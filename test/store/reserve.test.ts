@@ -1,5 +1,5 @@
 import test from 'ava'
-import { Reserve } from '../../src/store/reserve.ts'
+import { Reserve } from '../../src/store/log/reserve.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { Random } from '../support/random.ts'

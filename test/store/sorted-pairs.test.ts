@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { SortedPairs } from '../../src/store/sorted-pairs.ts'
+import { SortedPairs } from '../../src/store/views/sorted-pairs.ts'
 
 const few = fc.nat(40)
 const step = fc.oneof(

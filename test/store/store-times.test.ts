@@ -1,5 +1,5 @@
 import test from 'ava'
-import { StoreTimes } from '../../src/store/store-times.ts'
+import { StoreTimes } from '../../src/store/views/store-times.ts'
 
 const T = 1_700_000_000_000
 

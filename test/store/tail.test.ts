@@ -1,5 +1,5 @@
 import test from 'ava'
-import { type Chunk, Tail } from '../../src/store/tail.ts'
+import { type Chunk, Tail } from '../../src/store/log/tail.ts'
 
 /** Takes the space as a frame does. */
 function take(tail: Tail, position: number, size: number, syncedEnd: number): Chunk | undefined {

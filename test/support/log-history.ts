@@ -5,7 +5,7 @@
 import { NO_HOST } from '../../src/model/host.ts'
 import type { LogPosition } from '../../src/model/positions.ts'
 import { type RecordDraft, RecordView } from '../../src/model/record.ts'
-import type { Appending } from '../../src/store/commit-log.ts'
+import type { Appending } from '../../src/store/log/commit-log.ts'
 
 type Fate =
   /** Not answered yet. */

@@ -1,6 +1,11 @@
 // A key-value store in memory that behaves as LevelDB does when things go wrong: a power cut takes a
 // tail of the batches that were not synced, a write can fail, and entries can rot or vanish without a word.
-import type { KeyValue, KeyValueBatch, KeyValuePlace, Pair } from '../../src/store/key-value.ts'
+import type {
+  KeyValue,
+  KeyValueBatch,
+  KeyValuePlace,
+  Pair,
+} from '../../src/store/views/key-value.ts'
 import type { Random } from './random.ts'
 
 /** A page of a scan ends beyond this, as LevelDB's does. */

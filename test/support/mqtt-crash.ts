@@ -1,9 +1,9 @@
 // The MQTT front-end over a real broker whose process can die before any append, and again over what the
 // log has then. Time stands still unless the test moves it.
 import type { ExecutionContext } from 'ava'
-import { openAuthenticator, type User } from '../../src/gateway/auth.ts'
-import { Listener } from '../../src/gateway/listener.ts'
+import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { MqttGateway } from '../../src/gateway/mqtt/server.ts'
+import { Listener } from '../../src/gateway/net/listener.ts'
 import type { Logger } from '../../src/log.ts'
 import { startBroker, type TestBroker } from './broker.ts'
 import { LogLines } from './log-lines.ts'

@@ -1,7 +1,7 @@
 // A disk in memory that keeps apart what the cache shows and what would survive a power cut. Every
 // write, sync, create, rename and remove is a numbered call that can crash, fail or come up short; what
 // a power cut leaves of unsynced writes and names is up to the seed, sector by sector.
-import type { Disk, DiskFile } from '../../src/store/disk.ts'
+import type { Disk, DiskFile } from '../../src/store/disk/disk.ts'
 import type { Random } from './random.ts'
 
 /** Thrown by the call in which the machine or the process dies, and by every later one. */

@@ -1,5 +1,5 @@
 // A peer whose bytes come when the test says, in one chunk each; it keeps what is written to it.
-import type { GatewaySocket } from '../../src/gateway/gateway.ts'
+import type { GatewaySocket } from '../../src/port/gateway.ts'
 
 export class StillSocket implements GatewaySocket {
   readonly remoteAddress = '10.0.0.9'

@@ -50,9 +50,15 @@ export function wallsOf(page: string = textOf('docs/internals/architecture.md'))
 /** 'src/gateway/mqtt/server.ts' is gateway/mqtt/server. */
 const nameOf = (path: string): string => path.slice('src/'.length, -'.ts'.length)
 
-/** A name may have one star, for one folder or the end of a name. */
-const matches = (pattern: string, name: string): boolean =>
-  new RegExp(`^${pattern.replaceAll('*', '[^/]+')}$`).test(name)
+/** As in a shell: one star for a part of a path, two for the rest of it, and braces for one of several. */
+const matches = (pattern: string, name: string): boolean => {
+  const text = pattern
+    .replaceAll('{', '(')
+    .replaceAll('}', ')')
+    .replaceAll(',', '|')
+    .replace(/\*+/g, (stars) => (stars.length > 1 ? '.+' : '[^/]+'))
+  return new RegExp(`^${text}$`).test(name)
+}
 
 /** The first cell of each row, without its quotes, and the words of the second. */
 function tableBehind(page: string, header: string): ReadonlyMap<string, readonly string[]> {

@@ -1,7 +1,7 @@
 // From a peer's attach to a link and our answer, or to a refusal: an attach without source and target,
 // and a detach that says why (AMQP 2.6.3).
 import { BrokerError } from '../../errors.ts'
-import type { Authenticator } from '../auth.ts'
+import type { Authenticator } from '../access/auth.ts'
 import { bareName, GRAMMAR } from './address.ts'
 import {
   common,
@@ -10,21 +10,21 @@ import {
   writeSource,
   writeSubscription,
   writeTarget,
-} from './attach-frame.ts'
-import type { AttachFrame } from './control-frames.ts'
-import { FAILED } from './disposition.ts'
+} from './codec/attach-frame.ts'
+import type { AttachFrame } from './codec/control-frames.ts'
+import { FAILED } from './codec/disposition.ts'
+import { readSource, readTarget, type TargetTerminus } from './codec/terminus.ts'
 import { CONDITION, describeError, type ErrorDescription } from './errors.ts'
-import type { Ingest, IngestBudget } from './ingest.ts'
-import { type Link, type Peer, SilentLink } from './link.ts'
-import type { LinkClaim, LinkClaims } from './link-claims.ts'
-import type { Presence } from './presence.ts'
-import { type PartialBytes, ReceiverLink } from './receiver-link.ts'
-import { SenderLink } from './sender-link.ts'
+import type { Ingest, IngestBudget } from './links/ingest.ts'
+import { type Link, type Peer, SilentLink } from './links/link.ts'
+import type { LinkClaim, LinkClaims } from './links/link-claims.ts'
+import type { Presence } from './links/presence.ts'
+import { type PartialBytes, ReceiverLink } from './links/receiver-link.ts'
+import { SenderLink } from './links/sender-link.ts'
+import { openSource } from './links/source.ts'
+import type { Subscriptions } from './links/subscriptions.ts'
+import { type Routes, resolveTarget } from './links/target.ts'
 import type { AmqpSession } from './session.ts'
-import { openSource } from './source.ts'
-import type { Subscriptions } from './subscriptions.ts'
-import { type Routes, resolveTarget } from './target.ts'
-import { readSource, readTarget, type TargetTerminus } from './terminus.ts'
 
 export interface Attachment {
   readonly reply: LinkReply

@@ -4,27 +4,30 @@
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import { type Host, hostOf } from '../../model/host.ts'
-import type { Principal } from '../auth.ts'
-import type { Broker, GatewayContext, GatewaySocket } from '../gateway.ts'
-import type { TurnBudget } from '../turn-budget.ts'
-import type { ConnectedContainer, Containers, SolePolicy } from './containers.ts'
+import type { Broker } from '../../port/broker.ts'
+import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import type { Principal } from '../access/auth.ts'
+import type { TurnBudget } from '../net/turn-budget.ts'
+import type { SolePolicy } from './codec/control-frames.ts'
 import {
   type OpenFrame,
   type PeerError,
   readFields,
   readGoodbye,
   readOpen,
-} from './control-frames.ts'
+} from './codec/control-frames.ts'
+import { type FrameSink, FrameSplitter } from './codec/frame-splitter.ts'
+import { Outbox, type OutboxTurn } from './codec/outbox.ts'
+import { CODE, descriptorCode, FRAME_AMQP, FRAME_HEADER_BYTES } from './codec/performatives.ts'
+import type { ConnectedContainer, Containers } from './control/containers.ts'
 import {
   ControlPlane,
   type ControlSink,
   type createControlContainer,
   type OpenRequest,
-} from './control-plane.ts'
+} from './control/control-plane.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
-import { type FrameSink, FrameSplitter } from './frame-splitter.ts'
 import { Handshake, type HandshakePeer } from './handshake.ts'
-import { Ingest, type IngestBudget } from './ingest.ts'
 import {
   CLOSE_GRACE_MS,
   FRAME_BYTES_MIN,
@@ -34,14 +37,13 @@ import {
   READ_BYTES_MAX,
   SLAB_BYTES,
 } from './limits.ts'
-import type { Peer } from './link.ts'
-import type { LinkClaims } from './link-claims.ts'
+import { Ingest, type IngestBudget } from './links/ingest.ts'
+import type { Peer } from './links/link.ts'
+import type { LinkClaims } from './links/link-claims.ts'
+import { type GroupMembers, Presence } from './links/presence.ts'
+import type { Subscriptions } from './links/subscriptions.ts'
 import type { AmqpOptions } from './options.ts'
-import { Outbox, type OutboxTurn } from './outbox.ts'
-import { CODE, descriptorCode, FRAME_AMQP, FRAME_HEADER_BYTES } from './performatives.ts'
-import { type GroupMembers, Presence } from './presence.ts'
 import { Sessions } from './sessions.ts'
-import type { Subscriptions } from './subscriptions.ts'
 
 /** What the connections of one gateway share. */
 export interface ConnectionShare {

@@ -3,10 +3,10 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import type { Authenticator, Principal } from '../auth.ts'
+import type { Authenticator, Principal } from '../access/auth.ts'
+import type { Outbox } from './codec/outbox.ts'
+import { FRAME_SASL } from './codec/performatives.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
-import type { Outbox } from './outbox.ts'
-import { FRAME_SASL } from './performatives.ts'
 import { SaslExchange, type SaslStep } from './sasl.ts'
 
 export interface HandshakePeer {

@@ -17,11 +17,11 @@ import {
 import type { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
 import { bareName } from './address.ts'
-import type { Fields } from './control-frames.ts'
-import { millisecondsOf } from './disposition.ts'
-import { CODE, OWN_ANNOTATION } from './performatives.ts'
-import { type AmqpMap, AmqpSymbol, type AmqpValue, Timestamp, Uuid } from './value-reader.ts'
-import type { ValueWriter } from './value-writer.ts'
+import type { Fields } from './codec/control-frames.ts'
+import { millisecondsOf } from './codec/disposition.ts'
+import { CODE, OWN_ANNOTATION } from './codec/performatives.ts'
+import { type AmqpMap, AmqpSymbol, type AmqpValue, Timestamp, Uuid } from './codec/value-reader.ts'
+import type { ValueWriter } from './codec/value-writer.ts'
 
 export type Properties = Map<string, string>
 

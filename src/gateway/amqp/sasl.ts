@@ -1,12 +1,12 @@
 // The security layer of a connection (AMQP 5.3): PLAIN and, where clients without credentials may act,
 // ANONYMOUS. One exchange per connection; any failure ends it.
 import { BrokerError } from '../../errors.ts'
-import type { Authenticator, Principal } from '../auth.ts'
-import { codeOf, Fields } from './control-frames.ts'
+import type { Authenticator, Principal } from '../access/auth.ts'
+import { codeOf, Fields } from './codec/control-frames.ts'
+import { CODE, FRAME_SASL } from './codec/performatives.ts'
+import { Described, ValueReader } from './codec/value-reader.ts'
+import { ValueWriter } from './codec/value-writer.ts'
 import { AmqpError, CONDITION, decodeError } from './errors.ts'
-import { CODE, FRAME_SASL } from './performatives.ts'
-import { Described, ValueReader } from './value-reader.ts'
-import { ValueWriter } from './value-writer.ts'
 
 /** Codes of sasl-outcome. */
 const OUTCOME_OK = 0

@@ -1,18 +1,18 @@
 // The AMQP 1.0 front-end: takes sockets from the listener, one connection each, and owns what they share.
 import { randomUUID } from 'node:crypto'
 import type { Timer } from '../../clock.ts'
-import { seeOff } from '../farewell.ts'
-import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
-import { TurnBudget } from '../turn-budget.ts'
+import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import { seeOff } from '../net/farewell.ts'
+import { TurnBudget } from '../net/turn-budget.ts'
+import { OutboxTurn } from './codec/outbox.ts'
 import { AmqpConnection, type ConnectionShare } from './connection.ts'
-import { Containers } from './containers.ts'
-import { createControlContainer } from './control-plane.ts'
-import { IngestBudget } from './ingest.ts'
-import { LinkClaims } from './link-claims.ts'
+import { Containers } from './control/containers.ts'
+import { createControlContainer } from './control/control-plane.ts'
+import { IngestBudget } from './links/ingest.ts'
+import { LinkClaims } from './links/link-claims.ts'
+import { GroupMembers } from './links/presence.ts'
+import { Subscriptions } from './links/subscriptions.ts'
 import { AMQP_DEFAULTS, type AmqpOptions } from './options.ts'
-import { OutboxTurn } from './outbox.ts'
-import { GroupMembers } from './presence.ts'
-import { Subscriptions } from './subscriptions.ts'
 
 /** What peers are told of us. */
 const PRODUCT = { name: 'TrivetMQ', version: '0.1.0' }

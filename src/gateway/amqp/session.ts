@@ -1,17 +1,22 @@
 // One session of a connection (AMQP 2.5): its links by the peer's handles, the transfer windows of both
 // directions, and the deliveries we sent and have not heard of. Errors of its scope end it alone.
 import type { Receipt } from '../../model/message.ts'
-import type { ControlledLink, ControlledSession } from './control-plane.ts'
-import { DISPOSITION_BYTES_MAX, type Disposition, STATE, writeDisposition } from './disposition.ts'
+import {
+  DISPOSITION_BYTES_MAX,
+  type Disposition,
+  STATE,
+  writeDisposition,
+} from './codec/disposition.ts'
+import { FLOW_BYTES_MAX, type Flow, writeFlow } from './codec/flow.ts'
+import { remaining, serialNext } from './codec/serial.ts'
+import type { Transfer } from './codec/transfer.ts'
+import type { ControlledLink, ControlledSession } from './control/control-plane.ts'
 import { AmqpError, CONDITION, describeError, type ErrorDescription } from './errors.ts'
-import { FLOW_BYTES_MAX, type Flow, writeFlow } from './flow.ts'
 import { INCOMING_WINDOW, OUTGOING_WINDOW } from './limits.ts'
-import type { Link, LinkCredit, Peer } from './link.ts'
-import type { ReceiverSession } from './receiver-link.ts'
-import { SenderLink, type SenderSession, type Unsettled } from './sender-link.ts'
-import { remaining, serialNext } from './serial.ts'
-import type { Transfer } from './transfer.ts'
-import { UnsettledMap } from './unsettled-map.ts'
+import type { Link, LinkCredit, Peer } from './links/link.ts'
+import type { ReceiverSession } from './links/receiver-link.ts'
+import { SenderLink, type SenderSession, type Unsettled } from './links/sender-link.ts'
+import { UnsettledMap } from './links/unsettled-map.ts'
 
 export class AmqpSession implements ReceiverSession, SenderSession {
   /** As the peer numbers it. */

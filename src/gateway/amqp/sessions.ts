@@ -1,6 +1,6 @@
 // The sessions of one open connection, and the frames that belong to them. A mistake within a session
 // costs the session; anything worse is thrown and costs the connection.
-import type { Authenticator } from '../auth.ts'
+import type { Authenticator } from '../access/auth.ts'
 import { type Attachment, makeAttachment, refusal } from './attachment.ts'
 import {
   type AttachFrame,
@@ -11,26 +11,26 @@ import {
   readDetach,
   readFields,
   readGoodbye,
-} from './control-frames.ts'
-import type { ControlPlane } from './control-plane.ts'
-import { Disposition } from './disposition.ts'
+} from './codec/control-frames.ts'
+import { Disposition } from './codec/disposition.ts'
+import { Flow } from './codec/flow.ts'
+import { CODE } from './codec/performatives.ts'
+import { Transfer } from './codec/transfer.ts'
+import type { ControlPlane } from './control/control-plane.ts'
 import { AmqpError, CONDITION, describeError, type ErrorDescription } from './errors.ts'
-import { Flow } from './flow.ts'
-import type { Ingest, IngestBudget } from './ingest.ts'
 import {
   INCOMING_WINDOW,
   LINKS_PER_CONNECTION_MAX,
   NAME_BYTES_MAX,
   OUTGOING_WINDOW,
 } from './limits.ts'
-import { type Link, type Peer, SilentLink } from './link.ts'
-import type { LinkClaims } from './link-claims.ts'
-import { CODE } from './performatives.ts'
-import type { Presence } from './presence.ts'
-import type { PartialBytes } from './receiver-link.ts'
+import type { Ingest, IngestBudget } from './links/ingest.ts'
+import { type Link, type Peer, SilentLink } from './links/link.ts'
+import type { LinkClaims } from './links/link-claims.ts'
+import type { Presence } from './links/presence.ts'
+import type { PartialBytes } from './links/receiver-link.ts'
+import type { Subscriptions } from './links/subscriptions.ts'
 import { AmqpSession } from './session.ts'
-import type { Subscriptions } from './subscriptions.ts'
-import { Transfer } from './transfer.ts'
 
 /** An attach that refuses a link, without the link's name. */
 const REFUSAL_BYTES_MAX = 128

@@ -15,10 +15,10 @@ import {
 } from '../../model/names.ts'
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
 import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
-import type { Broker } from '../gateway.ts'
+import type { Broker } from '../../port/broker.ts'
 import { ROUTE_NAME_CHARS_MAX, ROUTES_MAX } from './limits.ts'
-import type { Qos } from './protocol.ts'
-import { firstLevel } from './topic-name.ts'
+import type { Qos } from './packets/protocol.ts'
+import { firstLevel } from './packets/topic-name.ts'
 
 /** Where messages of one MQTT topic go, worked out once. */
 export interface Route {

@@ -3,19 +3,17 @@
 import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GroupMode } from '../../model/client.ts'
-import { isAllowed, type Principal } from '../auth.ts'
-import { decodeAck } from './ack-packet.ts'
-import { Acknowledging } from './acknowledging.ts'
-import type { ConnectPacket } from './connect-packet.ts'
-import { Custody } from './custody.ts'
-import { decodeDisconnect, refuseAuth } from './disconnect-packet.ts'
+import { isAllowed, type Principal } from '../access/auth.ts'
+import { Acknowledging } from './deliver/acknowledging.ts'
+import { Custody } from './deliver/custody.ts'
+import { Outbound } from './deliver/outbound.ts'
 import { cappedExpiry, type Terms } from './handshake.ts'
-import { Inbound } from './inbound.ts'
 import { PUBLISH_BEGINNING_BYTES } from './limits.ts'
-import { Outbound } from './outbound.ts'
-import type { Output } from './output.ts'
-import type { Parts } from './parts.ts'
-import { tooManyUserProperties } from './properties.ts'
+import type { Output } from './outgoing/output.ts'
+import { decodeAck } from './packets/ack-packet.ts'
+import type { ConnectPacket } from './packets/connect-packet.ts'
+import { decodeDisconnect, refuseAuth } from './packets/disconnect-packet.ts'
+import { tooManyUserProperties } from './packets/properties.ts'
 import {
   checkFirstByte,
   malformed,
@@ -26,10 +24,8 @@ import {
   type ReasonCode,
   type Version,
   violation,
-} from './protocol.ts'
-import { decodePublish, emptyPublish } from './publish-packet.ts'
-import { PublishRoutes } from './publish-routes.ts'
-import type { Session } from './session.ts'
+} from './packets/protocol.ts'
+import { decodePublish, emptyPublish } from './packets/publish-packet.ts'
 import {
   decodeSubscribe,
   decodeUnsubscribe,
@@ -37,10 +33,14 @@ import {
   encodeUnsuback,
   type FilterRequest,
   ofBridge,
-} from './subscribe-packet.ts'
+} from './packets/subscribe-packet.ts'
+import { checkResponseTopic } from './packets/topic-name.ts'
+import type { Parts } from './parts.ts'
+import { Inbound } from './publish/inbound.ts'
+import { PublishRoutes } from './publish/publish-routes.ts'
+import type { Session } from './session/session.ts'
+import type { ShareSource } from './session/subscriptions.ts'
 import { Subscribing } from './subscribing.ts'
-import type { ShareSource } from './subscriptions.ts'
-import { checkResponseTopic } from './topic-name.ts'
 
 /** What a client needs of its connection. */
 export interface ClientConnection {

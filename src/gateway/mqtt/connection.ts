@@ -1,8 +1,12 @@
 // One peer: its socket, the packets cut out of it, what is written back, and its end. Everything between
 // CONNACK and the end is the client's affair (client.ts).
 import { BrokerError } from '../../errors.ts'
-import type { GatewaySocket } from '../gateway.ts'
+import type { GatewaySocket } from '../../port/gateway.ts'
 import { Client, type ClientConnection } from './client.ts'
+import { reasonOf, returnCodeOf } from './errors.ts'
+import { authenticate, connackProperties, type Terms, termsOf } from './handshake.ts'
+import { CONNECT_BYTES_MAX, CONNECT_DECODED_FACTOR } from './limits.ts'
+import { Output } from './outgoing/output.ts'
 import {
   type ConnectPacket,
   ConnectRefused,
@@ -12,14 +16,9 @@ import {
   UnsupportedVersion,
   VERSION_BYTES,
   versionOf,
-} from './connect-packet.ts'
-import { encodeDisconnect } from './disconnect-packet.ts'
-import { reasonOf, returnCodeOf } from './errors.ts'
-import { FrameSplitter, type PacketSink } from './frame-splitter.ts'
-import { authenticate, connackProperties, type Terms, termsOf } from './handshake.ts'
-import { CONNECT_BYTES_MAX, CONNECT_DECODED_FACTOR } from './limits.ts'
-import { Output } from './output.ts'
-import type { Parts } from './parts.ts'
+} from './packets/connect-packet.ts'
+import { encodeDisconnect } from './packets/disconnect-packet.ts'
+import { FrameSplitter, type PacketSink } from './packets/frame-splitter.ts'
 import {
   PACKET,
   ProtocolError,
@@ -29,8 +28,9 @@ import {
   RETURN_CODE,
   type ReasonCode,
   type Version,
-} from './protocol.ts'
-import type { SessionHolder } from './session.ts'
+} from './packets/protocol.ts'
+import type { Parts } from './parts.ts'
+import type { SessionHolder } from './session/session.ts'
 
 type State =
   /** CONNECT has not come. */

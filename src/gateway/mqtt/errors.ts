@@ -1,6 +1,6 @@
 // Our error codes in MQTT's terms. Exhaustive: a new code does not compile until it has an answer here.
 import { BrokerError, type ErrorCode } from '../../errors.ts'
-import { PACKET, REASON, RETURN_CODE, type ReasonCode } from './protocol.ts'
+import { PACKET, REASON, RETURN_CODE, type ReasonCode } from './packets/protocol.ts'
 
 interface WireCode {
   /** MQTT 5, where the packet knows the code; else `ackReason` and `subackReason` find a substitute. */

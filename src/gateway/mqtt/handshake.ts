@@ -2,15 +2,15 @@
 
 import { randomUUID } from 'node:crypto'
 import { BrokerError } from '../../errors.ts'
-import type { Principal } from '../auth.ts'
-import type { GatewayContext } from '../gateway.ts'
-import { type ConnectPacket, encodeConnack, type WillMessage } from './connect-packet.ts'
+import type { GatewayContext } from '../../port/gateway.ts'
+import type { Principal } from '../access/auth.ts'
 import { CLIENT_ID_BYTES_MAX } from './limits.ts'
 import type { MqttOptions } from './options.ts'
-import { type Properties, tooManyUserProperties } from './properties.ts'
-import { ProtocolError, REASON } from './protocol.ts'
-import { NEVER, type Will } from './session.ts'
-import { checkName } from './topic-name.ts'
+import { type ConnectPacket, encodeConnack, type WillMessage } from './packets/connect-packet.ts'
+import { type Properties, tooManyUserProperties } from './packets/properties.ts'
+import { ProtocolError, REASON } from './packets/protocol.ts'
+import { checkName } from './packets/topic-name.ts'
+import { NEVER, type Will } from './session/session.ts'
 
 const EXPIRY_NEVER = 0xffff_ffff
 const RECEIVE_MAXIMUM_DEFAULT = 65_535

@@ -11,11 +11,16 @@ import {
 } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { addressProperties, type Route } from './address.ts'
-import { PacketReader } from './packet-reader.ts'
-import { encodeProperties, encodeVarint, type Properties, readProperties } from './properties.ts'
-import { PACKET, type Qos } from './protocol.ts'
-import { checkResponseTopic, isTopicName } from './topic-name.ts'
-import { decodeText } from './utf8.ts'
+import { PacketReader } from './packets/packet-reader.ts'
+import {
+  encodeProperties,
+  encodeVarint,
+  type Properties,
+  readProperties,
+} from './packets/properties.ts'
+import { PACKET, type Qos } from './packets/protocol.ts'
+import { checkResponseTopic, isTopicName } from './packets/topic-name.ts'
+import { decodeText } from './packets/utf8.ts'
 
 /** User properties with a meaning on PUBLISH; the ordering key is kept under RocketMQ's own name. */
 const TAGS = 'TAGS'

@@ -4,17 +4,21 @@ import { BrokerError } from '../../errors.ts'
 import { checkGroupName, isLightQueue } from '../../model/names.ts'
 import { queueOffset } from '../../model/positions.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
-import type { Principal } from '../auth.ts'
+import type { Principal } from '../access/auth.ts'
 import { groupOfShare } from './address.ts'
+import type { Outbound } from './deliver/outbound.ts'
+import { ShareMember } from './deliver/share-member.ts'
 import { reasonOf } from './errors.ts'
 import { FILTER_BYTES_PER_SESSION_MAX } from './limits.ts'
-import type { Outbound } from './outbound.ts'
+import { PACKET, REASON, type ReasonCode } from './packets/protocol.ts'
+import type {
+  FilterRequest,
+  SubscribePacket,
+  UnsubscribePacket,
+} from './packets/subscribe-packet.ts'
 import type { Parts } from './parts.ts'
-import { PACKET, REASON, type ReasonCode } from './protocol.ts'
-import type { Session } from './session.ts'
-import { ShareMember } from './share-member.ts'
-import type { FilterRequest, SubscribePacket, UnsubscribePacket } from './subscribe-packet.ts'
-import type { ShareSource, Subscription } from './subscriptions.ts'
+import type { Session } from './session/session.ts'
+import type { ShareSource, Subscription } from './session/subscriptions.ts'
 
 /** As a resource: granted by nothing less than a grant of everything. */
 const EVERY_TOPIC = '*'

@@ -3,7 +3,7 @@
 import { BrokerError } from '../../errors.ts'
 import { isRetryTopic, RETRY_PREFIX } from '../../model/names.ts'
 import { parseTagFilter, type TagFilter } from '../../model/tag-filter.ts'
-import type { Resource } from '../auth.ts'
+import type { Resource } from '../access/auth.ts'
 
 export const topicResource = (name: string): Resource => ({ kind: 'topic', name })
 export const groupResource = (name: string): Resource => ({ kind: 'group', name })

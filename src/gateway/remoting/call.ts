@@ -2,11 +2,11 @@
 // of functions from calls to answers; it sees the broker through its port and never a socket.
 
 import { isLightQueue, isRetryTopic } from '../../model/names.ts'
+import type { GatewayContext } from '../../port/gateway.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
-import type { Fields } from '../../remoting/header.ts'
-import { type Action, isAllowed, type Principal, type Resource } from '../auth.ts'
-import type { GatewayContext } from '../gateway.ts'
+import type { Fields } from '../../remoting/header/header.ts'
+import { type Action, isAllowed, type Principal, type Resource } from '../access/auth.ts'
 import { groupResource, topicResource } from './address.ts'
 import type { ReadBudget } from './read-budget.ts'
 import type { Session } from './session.ts'

@@ -6,6 +6,7 @@ import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import type { NewMessage } from '../../model/message.ts'
+import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import {
   type Command,
@@ -14,6 +15,10 @@ import {
   requestHeader,
   responseHeader,
 } from '../../remoting/command.ts'
+import { HeaderScan } from '../../remoting/fast/header-scan.ts'
+import { scanPull } from '../../remoting/fast/pull-scan.ts'
+import type { SendResponses } from '../../remoting/fast/send-response.ts'
+import { SignedScan } from '../../remoting/fast/signed-scan.ts'
 import {
   CODEC_JSON,
   FRAME_BYTES_MAX,
@@ -23,17 +28,12 @@ import {
   messageFrameBytes,
   REQUEST_HEADER_BYTES_MAX,
 } from '../../remoting/frame.ts'
-import { HeaderScan } from '../../remoting/header-scan.ts'
 import type { LargeFrames } from '../../remoting/large-frames.ts'
 import { readFields } from '../../remoting/layout.ts'
 import { Outbox } from '../../remoting/outbox.ts'
 import { PARTIAL_BYTES_PER_MS, type PartialFrames } from '../../remoting/partial-frames.ts'
-import { scanPull } from '../../remoting/pull-scan.ts'
 import { SEND, SEND_V2 } from '../../remoting/requests/send.ts'
-import type { SendResponses } from '../../remoting/send-response.ts'
-import { SignedScan } from '../../remoting/signed-scan.ts'
-import type { Principal } from '../auth.ts'
-import type { GatewayContext, GatewaySocket } from '../gateway.ts'
+import type { Principal } from '../access/auth.ts'
 import type { Answer, Call, Push } from './call.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'

@@ -6,9 +6,9 @@ import { ANY_QUEUE, type NewMessage } from '../../model/message.ts'
 import { AUTO_CREATE_TOPIC, isRetryTopic } from '../../model/names.ts'
 import { SYS_FLAG } from '../../model/record.ts'
 import { VERSION } from '../../remoting/codes.ts'
-import type { HeaderScan } from '../../remoting/header-scan.ts'
-import { unescapeJson } from '../../remoting/json-unescape.ts'
-import { SEND_SLOT, SendScan } from '../../remoting/send-scan.ts'
+import type { HeaderScan } from '../../remoting/fast/header-scan.ts'
+import { SEND_SLOT, SendScan } from '../../remoting/fast/send-scan.ts'
+import { unescapeJson } from '../../remoting/json/json-unescape.ts'
 
 /** Unescaped properties of one chunk; a chunk's escaped ones are longer, so it hardly ever overflows. */
 const SCRATCH_BYTES = 512 * 1024

@@ -2,14 +2,14 @@
 // changed. Everything else happens in a connection.
 import type { Timer } from '../../clock.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
+import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { REQUEST } from '../../remoting/codes.ts'
+import { SendResponses } from '../../remoting/fast/send-response.ts'
 import { LargeFrames } from '../../remoting/large-frames.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { PartialFrames } from '../../remoting/partial-frames.ts'
 import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
-import { SendResponses } from '../../remoting/send-response.ts'
-import { seeOff } from '../farewell.ts'
-import type { Gateway, GatewayContext, GatewaySocket } from '../gateway.ts'
+import { seeOff } from '../net/farewell.ts'
 import type { Push } from './call.ts'
 import { Connection, type RemotingDeadlines } from './connection.ts'
 

@@ -7,12 +7,12 @@ import type {
   Subscription,
 } from '../../model/client.ts'
 import type { Host } from '../../model/host.ts'
+import type { Broker } from '../../port/broker.ts'
 import type {
   ConsumerEntry,
   Heartbeat,
   SubscriptionEntry,
 } from '../../remoting/requests/clients.ts'
-import type { Broker } from '../gateway.ts'
 import { filterOf } from './address.ts'
 
 const CONSUME_POP = 'CONSUME_POP'

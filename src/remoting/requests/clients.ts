@@ -1,7 +1,7 @@
 // Presence of clients: HEART_BEAT (34), UNREGISTER_CLIENT (35), GET_CONSUMER_LIST_BY_GROUP (38),
 // NOTIFY_CONSUMER_IDS_CHANGED (40), CHECK_CLIENT_CONFIG (46).
-import type { JsonMap } from '../json.ts'
-import { type JsonOut, jsonBody } from '../json-emitter.ts'
+import type { JsonMap } from '../json/json.ts'
+import { type JsonOut, jsonBody } from '../json/json-emitter.ts'
 import {
   flagAt,
   numberAt,
@@ -10,7 +10,7 @@ import {
   parseObject,
   textAt,
   textsAt,
-} from '../json-members.ts'
+} from '../json/json-members.ts'
 import { layout, optional, text } from '../layout.ts'
 
 export interface SubscriptionEntry {

@@ -3,8 +3,14 @@
 // connected: 203, 204, 343, 345.
 import type { Slice } from '../../clock.ts'
 import { type GroupDefinition, groupDefaults, type KeptGroupFields } from '../../model/group.ts'
-import type { JsonMap } from '../json.ts'
-import { emitJson, emitMember, type JsonOut, jsonBody, jsonBodyInSlices } from '../json-emitter.ts'
+import type { JsonMap } from '../json/json.ts'
+import {
+  emitJson,
+  emitMember,
+  type JsonOut,
+  jsonBody,
+  jsonBodyInSlices,
+} from '../json/json-emitter.ts'
 import {
   asObject,
   entriesAt,
@@ -14,7 +20,7 @@ import {
   objectsAt,
   parseObject,
   textAt,
-} from '../json-members.ts'
+} from '../json/json-members.ts'
 import { bool, layout, optional, text } from '../layout.ts'
 import { type SubscriptionEntry, subscriptionOf, subscriptionOut } from './clients.ts'
 import { type QueueRef, queueOf, queueOut } from './queue.ts'

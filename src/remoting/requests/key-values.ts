@@ -1,6 +1,6 @@
 // The name server's key-value space: PUT (100), GET (101), DELETE (102), by namespace (219).
-import { type JsonOut, jsonBody } from '../json-emitter.ts'
-import { entriesAt, parseObject } from '../json-members.ts'
+import { type JsonOut, jsonBody } from '../json/json-emitter.ts'
+import { entriesAt, parseObject } from '../json/json-members.ts'
 import { layout, optional, text } from '../layout.ts'
 
 export const PUT_KEY_VALUE = layout({ namespace: text, key: text, value: text })

@@ -1,7 +1,7 @@
 // Offsets of a queue and of a group in it: 14, 15, 29, 30, 31, 32, and all committed ones: 43.
 import type { Slice } from '../../clock.ts'
-import { emitMember, jsonBodyInSlices } from '../json-emitter.ts'
-import { asObject, entriesAt, parseObject } from '../json-members.ts'
+import { emitMember, jsonBodyInSlices } from '../json/json-emitter.ts'
+import { asObject, entriesAt, parseObject } from '../json/json-members.ts'
 import { bool, int, layout, long, optional, text } from '../layout.ts'
 
 /** QUERY_CONSUMER_OFFSET; answered with OFFSET, or code 22 when nothing is stored. */

@@ -1,6 +1,6 @@
 // LOCK_BATCH_MQ (41) and UNLOCK_BATCH_MQ (42): the bodies of strictly ordered consumption.
-import { jsonBody } from '../json-emitter.ts'
-import { objectsAt, parseObject, textAt } from '../json-members.ts'
+import { jsonBody } from '../json/json-emitter.ts'
+import { objectsAt, parseObject, textAt } from '../json/json-members.ts'
 import { type QueueRef, queueOf, queueOut } from './queue.ts'
 
 export interface LockRequest {

@@ -1,7 +1,7 @@
 // A message queue in a body: `{"brokerName":"b","queueId":0,"topic":"T"}`, also as the key of a map.
-import type { JsonMap } from '../json.ts'
-import type { JsonOut } from '../json-emitter.ts'
-import { numberAt, textAt } from '../json-members.ts'
+import type { JsonMap } from '../json/json.ts'
+import type { JsonOut } from '../json/json-emitter.ts'
+import { numberAt, textAt } from '../json/json-members.ts'
 
 export interface QueueRef {
   readonly brokerName: string

@@ -1,6 +1,6 @@
 // INVOKE_BROKER_TO_RESET_OFFSET (222) and RESET_CONSUMER_CLIENT_OFFSET (220, broker to consumer).
-import { jsonBody } from '../json-emitter.ts'
-import { asObject, objectAt, parseObject } from '../json-members.ts'
+import { jsonBody } from '../json/json-emitter.ts'
+import { asObject, objectAt, parseObject } from '../json/json-members.ts'
 import { bool, int, layout, long, optional, text } from '../layout.ts'
 import { type QueueRef, queueOf, queueOut } from './queue.ts'
 

@@ -1,8 +1,8 @@
 // What clients ask the name server: GET_ROUTEINFO_BY_TOPIC (105), GET_BROKER_CLUSTER_INFO (106) and the
 // topic lists (206, 224, 304). Go's client parses `brokerAddrs` by hand: compact JSON, no white space.
 import type { Slice } from '../../clock.ts'
-import type { JsonMap } from '../json.ts'
-import { emitJson, type JsonOut, jsonBody, jsonBodyInSlices } from '../json-emitter.ts'
+import type { JsonMap } from '../json/json.ts'
+import { emitJson, type JsonOut, jsonBody, jsonBodyInSlices } from '../json/json-emitter.ts'
 import {
   asObject,
   entriesAt,
@@ -11,7 +11,7 @@ import {
   parseObject,
   textAt,
   textsAt,
-} from '../json-members.ts'
+} from '../json/json-members.ts'
 import { bool, layout, optional, text } from '../layout.ts'
 
 export const GET_ROUTE = layout({ topic: text, acceptStandardJsonOnly: optional(bool) })

@@ -2,8 +2,14 @@
 // GET_TOPIC_CONFIG (351), GET_TOPIC_STATS_INFO (202), QUERY_TOPIC_CONSUME_BY_WHO (300).
 import type { Slice } from '../../clock.ts'
 import type { TopicDefinition } from '../../model/topic.ts'
-import type { JsonMap } from '../json.ts'
-import { emitJson, emitMember, type JsonOut, jsonBody, jsonBodyInSlices } from '../json-emitter.ts'
+import type { JsonMap } from '../json/json.ts'
+import {
+  emitJson,
+  emitMember,
+  type JsonOut,
+  jsonBody,
+  jsonBodyInSlices,
+} from '../json/json-emitter.ts'
 import {
   asObject,
   entriesAt,
@@ -13,7 +19,7 @@ import {
   parseObject,
   textAt,
   textsAt,
-} from '../json-members.ts'
+} from '../json/json-members.ts'
 import { bool, int, layout, optional, text } from '../layout.ts'
 import { type QueueRef, queueOf, queueOut } from './queue.ts'
 

@@ -1,7 +1,7 @@
 import test, { type ExecutionContext } from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
+import type { Authenticator, User } from '../../../src/gateway/access/auth.ts'
 import { SaslExchange } from '../../../src/gateway/amqp/sasl.ts'
-import type { Authenticator, User } from '../../../src/gateway/auth.ts'
 import { hashPassword } from '../../../src/password.ts'
 import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import { hangingAuth } from '../../support/hanging-auth.ts'

@@ -6,10 +6,10 @@ import {
   rejectedState,
   STATE,
   writeDisposition,
-} from '../../../src/gateway/amqp/disposition.ts'
+} from '../../../src/gateway/amqp/codec/disposition.ts'
+import { Flow, writeFlow } from '../../../src/gateway/amqp/codec/flow.ts'
+import { Transfer, writeTransferHead } from '../../../src/gateway/amqp/codec/transfer.ts'
 import { AmqpError } from '../../../src/gateway/amqp/errors.ts'
-import { Flow, writeFlow } from '../../../src/gateway/amqp/flow.ts'
-import { Transfer, writeTransferHead } from '../../../src/gateway/amqp/transfer.ts'
 
 /** rhea's frame codec: another hand's reading of the same pages. */
 interface RheaFrames {

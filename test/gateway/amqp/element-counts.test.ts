@@ -1,15 +1,15 @@
 // Messages that declare more elements than they may, just over our limits, in every place a value may stand.
 import test from 'ava'
+import { Sections } from '../../../src/gateway/amqp/codec/sections.ts'
+import { encodeWire, PLAIN_WIRE } from '../../../src/gateway/amqp/codec/wire-form.ts'
 import { AmqpError } from '../../../src/gateway/amqp/errors.ts'
-import { InboundMessage } from '../../../src/gateway/amqp/inbound-message.ts'
 import {
   SECTIONS_PER_MESSAGE_MAX,
   VALUES_PER_MESSAGE_MAX,
   ZERO_WIDTH_ELEMENTS_MAX,
 } from '../../../src/gateway/amqp/limits.ts'
-import { OutboundMessage } from '../../../src/gateway/amqp/outbound-message.ts'
-import { Sections } from '../../../src/gateway/amqp/sections.ts'
-import { encodeWire, PLAIN_WIRE } from '../../../src/gateway/amqp/wire-form.ts'
+import { InboundMessage } from '../../../src/gateway/amqp/messages/inbound-message.ts'
+import { OutboundMessage } from '../../../src/gateway/amqp/messages/outbound-message.ts'
 import { encodeProperties, PROPERTY } from '../../../src/model/properties.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import { connectRhea } from '../../support/rhea-client.ts'

@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
+import { type FrameSink, FrameSplitter } from '../../../src/gateway/amqp/codec/frame-splitter.ts'
 import { AmqpError } from '../../../src/gateway/amqp/errors.ts'
-import { type FrameSink, FrameSplitter } from '../../../src/gateway/amqp/frame-splitter.ts'
 
 const HEADER = Buffer.from('AMQP\u0000\u0001\u0000\u0000', 'latin1')
 const FRAME_BYTES_MAX = 512

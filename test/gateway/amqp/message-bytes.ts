@@ -1,6 +1,6 @@
 // Arbitrary AMQP messages as bytes, and a record made of one as the log would keep it.
 import fc from 'fast-check'
-import type { InboundMessage } from '../../../src/gateway/amqp/inbound-message.ts'
+import type { InboundMessage } from '../../../src/gateway/amqp/messages/inbound-message.ts'
 import { RecordView, recordBytes, writeRecord } from '../../../src/model/record.ts'
 import { anyValue, encoded, scalar, rheaTypes as t } from './values.ts'
 

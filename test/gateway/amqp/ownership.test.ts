@@ -1,7 +1,7 @@
 // A link is attached once, a container that wants to be alone is connected once, and nobody takes what is
 // another user's.
 import test, { type ExecutionContext } from 'ava'
-import type { User } from '../../../src/gateway/auth.ts'
+import type { User } from '../../../src/gateway/access/auth.ts'
 import { hashPassword } from '../../../src/password.ts'
 import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import {

@@ -1,6 +1,6 @@
 // What the broker's client registry is told of the links of one connection.
 import test, { type ExecutionContext } from 'ava'
-import type { Broker } from '../../../src/gateway/gateway.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import { overridden } from '../../support/overridden.ts'
 import {

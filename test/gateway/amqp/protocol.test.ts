@@ -2,9 +2,9 @@
 // libraries go wrong (pipelining, serial numbers, merged dispositions, aborted deliveries, echo, drain).
 import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
-import type { Broker } from '../../../src/gateway/gateway.ts'
 import { recordsOf } from '../../../src/model/record.ts'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import {
   AMQP_HEADER,

@@ -1,9 +1,9 @@
 // What tests of receiving links share: a server with one client, messages of another protocol, lags.
 import type { ExecutionContext } from 'ava'
 import { systemClock } from '../../../src/clock.ts'
-import type { Broker } from '../../../src/gateway/gateway.ts'
 import { ANY_QUEUE, type NewMessage } from '../../../src/model/message.ts'
 import { encodeProperties } from '../../../src/model/properties.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { type AmqpServer, startAmqp } from '../../support/amqp-server.ts'
 import { bodyText, connectRhea, type Message, type RheaClient } from '../../support/rhea-client.ts'
 

@@ -9,8 +9,8 @@ import {
   READ_BYTES_MAX,
   UNSETTLED_PER_LINK_MAX,
 } from '../../../src/gateway/amqp/limits.ts'
-import type { Broker } from '../../../src/gateway/gateway.ts'
 import { groupDefaults } from '../../../src/model/group.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import { overridden } from '../../support/overridden.ts'
 import {

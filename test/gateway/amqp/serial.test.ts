@@ -1,6 +1,11 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { remaining, serialAdd, serialDiff, serialNext } from '../../../src/gateway/amqp/serial.ts'
+import {
+  remaining,
+  serialAdd,
+  serialDiff,
+  serialNext,
+} from '../../../src/gateway/amqp/codec/serial.ts'
 
 const U32 = fc.nat(0xffff_ffff)
 

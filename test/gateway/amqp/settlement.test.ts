@@ -2,8 +2,8 @@
 // unmodified rhea client, and for frames that rhea does not write with a peer made of bytes.
 import test from 'ava'
 import rhea from 'rhea'
-import type { Broker } from '../../../src/gateway/gateway.ts'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import {
   attachReceiver,

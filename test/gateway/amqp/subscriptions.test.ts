@@ -1,9 +1,9 @@
 // Subscriptions as JMS means them: what ends one, what begins it anew, and whose it is.
 import test from 'ava'
 import type { Receiver } from 'rhea'
-import { GroupMembers } from '../../../src/gateway/amqp/presence.ts'
-import { Subscriptions } from '../../../src/gateway/amqp/subscriptions.ts'
-import { openAuthenticator } from '../../../src/gateway/auth.ts'
+import { openAuthenticator } from '../../../src/gateway/access/auth.ts'
+import { GroupMembers } from '../../../src/gateway/amqp/links/presence.ts'
+import { Subscriptions } from '../../../src/gateway/amqp/links/subscriptions.ts'
 import { silentLogger } from '../../../src/log.ts'
 import { hashPassword } from '../../../src/password.ts'
 import { startAmqp } from '../../support/amqp-server.ts'

@@ -1,6 +1,6 @@
 // What one chunk, or one message, gives a hundred links to do leaves other connections their turn.
 import test from 'ava'
-import type { Broker } from '../../../src/gateway/gateway.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { overridden } from '../../support/overridden.ts'

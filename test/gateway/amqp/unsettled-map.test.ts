@@ -1,7 +1,7 @@
 // What a range of delivery ids finds, and whose deliveries are whose when links end.
 import test from 'ava'
-import type { SenderLink, Unsettled } from '../../../src/gateway/amqp/sender-link.ts'
-import { UnsettledMap } from '../../../src/gateway/amqp/unsettled-map.ts'
+import type { SenderLink, Unsettled } from '../../../src/gateway/amqp/links/sender-link.ts'
+import { UnsettledMap } from '../../../src/gateway/amqp/links/unsettled-map.ts'
 import type { Receipt } from '../../../src/model/message.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 

@@ -1,14 +1,14 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { AmqpError } from '../../../src/gateway/amqp/errors.ts'
 import {
   AmqpSymbol,
   Described,
   Timestamp,
   Uuid,
   ValueReader,
-} from '../../../src/gateway/amqp/value-reader.ts'
-import { skipValue } from '../../../src/gateway/amqp/value-size.ts'
+} from '../../../src/gateway/amqp/codec/value-reader.ts'
+import { skipValue } from '../../../src/gateway/amqp/codec/value-size.ts'
+import { AmqpError } from '../../../src/gateway/amqp/errors.ts'
 import { anyValue, encoded, rheaTypes as types } from './values.ts'
 
 const read = (bytes: Buffer) => new ValueReader(bytes).read()

@@ -1,7 +1,11 @@
 // The mapping rules: MQTT topics to topic, tag and key, and shared subscriptions to groups.
 import test from 'ava'
 import { Addresses, groupOfShare } from '../../../src/gateway/mqtt/address.ts'
-import { isReservedTopic, isTopicName, parseFilter } from '../../../src/gateway/mqtt/topic-name.ts'
+import {
+  isReservedTopic,
+  isTopicName,
+  parseFilter,
+} from '../../../src/gateway/mqtt/packets/topic-name.ts'
 import { checkGroupName } from '../../../src/model/names.ts'
 import { startBroker } from '../../support/broker.ts'
 import { eventually } from '../../support/waiting.ts'

@@ -2,35 +2,43 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { Slice, systemClock } from '../../../src/clock.ts'
-import { ackId, ackReason, decodeAck, encodeAck } from '../../../src/gateway/mqtt/ack-packet.ts'
+import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
+import {
+  ackId,
+  ackReason,
+  decodeAck,
+  encodeAck,
+} from '../../../src/gateway/mqtt/packets/ack-packet.ts'
 import {
   ConnectRefused,
   decodeConnect,
   UnsupportedVersion,
-} from '../../../src/gateway/mqtt/connect-packet.ts'
+} from '../../../src/gateway/mqtt/packets/connect-packet.ts'
 import {
   decodeDisconnect,
   encodeDisconnect,
   refuseAuth,
-} from '../../../src/gateway/mqtt/disconnect-packet.ts'
-import { FrameSplitter } from '../../../src/gateway/mqtt/frame-splitter.ts'
-import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
-import { PacketReader } from '../../../src/gateway/mqtt/packet-reader.ts'
+} from '../../../src/gateway/mqtt/packets/disconnect-packet.ts'
+import { FrameSplitter } from '../../../src/gateway/mqtt/packets/frame-splitter.ts'
+import { PacketReader } from '../../../src/gateway/mqtt/packets/packet-reader.ts'
 import {
   encodeProperties,
   encodeVarint,
   type Properties,
   readProperties,
-} from '../../../src/gateway/mqtt/properties.ts'
+} from '../../../src/gateway/mqtt/packets/properties.ts'
 import {
   PACKET,
   ProtocolError,
   packetTooLarge,
   type Version,
-} from '../../../src/gateway/mqtt/protocol.ts'
-import { decodePublish, emptyPublish } from '../../../src/gateway/mqtt/publish-packet.ts'
-import { decodeSubscribe, decodeUnsubscribe } from '../../../src/gateway/mqtt/subscribe-packet.ts'
-import { decodeName, decodeText } from '../../../src/gateway/mqtt/utf8.ts'
+} from '../../../src/gateway/mqtt/packets/protocol.ts'
+import { decodePublish, emptyPublish } from '../../../src/gateway/mqtt/packets/publish-packet.ts'
+import {
+  decodeSubscribe,
+  decodeUnsubscribe,
+} from '../../../src/gateway/mqtt/packets/subscribe-packet.ts'
+import { decodeName, decodeText } from '../../../src/gateway/mqtt/packets/utf8.ts'
 import {
   connect,
   frame,

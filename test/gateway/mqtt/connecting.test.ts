@@ -1,8 +1,8 @@
 // What waits for a CONNECT to be answered, when its connection ends before.
 import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
-import type { Broker } from '../../../src/gateway/gateway.ts'
 import { CONNECT_DECODED_FACTOR, CONNECTING_BYTES_MAX } from '../../../src/gateway/mqtt/limits.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { hangingAuth } from '../../support/hanging-auth.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { connect, PINGREQ, PINGRESP } from '../../support/mqtt-packets.ts'

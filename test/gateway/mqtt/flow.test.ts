@@ -2,7 +2,7 @@
 import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { BrokerError } from '../../../src/errors.ts'
-import type { Broker } from '../../../src/gateway/gateway.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { mqttClient, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { ack, connect, PINGREQ, PINGRESP, publish, subscribe } from '../../support/mqtt-packets.ts'

@@ -1,6 +1,6 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { InFlight, RELEASED, SENT } from '../../../src/gateway/mqtt/in-flight.ts'
+import { InFlight, RELEASED, SENT } from '../../../src/gateway/mqtt/session/in-flight.ts'
 import { logPosition } from '../../../src/model/positions.ts'
 
 const add = (inFlight: InFlight, position: number) =>

@@ -1,9 +1,9 @@
 import test from 'ava'
-import type { Broker } from '../../../src/gateway/gateway.ts'
-import { type Feed, Feeds } from '../../../src/gateway/mqtt/light-feed.ts'
+import { type Feed, Feeds } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
 import type { PullRequest, PullResult } from '../../../src/model/message.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import { recordsOf } from '../../../src/model/record.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { newMessage, pullRequest, startBroker } from '../../support/broker.ts'
 
 /** The record at offset 1 is damaged, and left out as the store does it. */

@@ -1,8 +1,8 @@
 // The examples of docs/concepts/mqtt.md, run: a table of the page that is wrong fails here.
 import test from 'ava'
 import { Addresses, groupOfShare } from '../../../src/gateway/mqtt/address.ts'
-import { Delivery } from '../../../src/gateway/mqtt/delivery.ts'
-import { parseFilter } from '../../../src/gateway/mqtt/topic-name.ts'
+import { Delivery } from '../../../src/gateway/mqtt/outgoing/delivery.ts'
+import { parseFilter } from '../../../src/gateway/mqtt/packets/topic-name.ts'
 import { encodeProperties } from '../../../src/model/properties.ts'
 import { recordBytes, writeRecord } from '../../../src/model/record.ts'
 import { startBroker } from '../../support/broker.ts'

@@ -2,9 +2,9 @@
 // however the reads interleave.
 import test from 'ava'
 import fc from 'fast-check'
-import type { Feed, FeedReader, Feeds } from '../../../src/gateway/mqtt/light-feed.ts'
-import { Merge } from '../../../src/gateway/mqtt/merge.ts'
-import type { Subscription } from '../../../src/gateway/mqtt/subscriptions.ts'
+import type { Feed, FeedReader, Feeds } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
+import { Merge } from '../../../src/gateway/mqtt/deliver/merge.ts'
+import type { Subscription } from '../../../src/gateway/mqtt/session/subscriptions.ts'
 import { logPosition, queueOffset } from '../../../src/model/positions.ts'
 import { filterMatches } from '../../../src/model/topic-filter.ts'
 import { mqttClient, persistent, startMqtt } from '../../support/mqtt.ts'

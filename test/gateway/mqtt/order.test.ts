@@ -2,7 +2,7 @@
 // behind it is looked at, also where both come in one segment.
 import test, { type ExecutionContext } from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
-import type { Broker } from '../../../src/gateway/gateway.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { VERSIONS } from '../../support/mqtt.ts'
 import { type MqttOver, startMqttOver } from '../../support/mqtt-over-broker.ts'
 import {

@@ -1,6 +1,6 @@
 // A session belongs to its user, and what is restored is authorized as if it were asked for now.
 import test from 'ava'
-import type { User } from '../../../src/gateway/auth.ts'
+import type { User } from '../../../src/gateway/access/auth.ts'
 import { hashPassword } from '../../../src/password.ts'
 import { newMessage } from '../../support/broker.ts'
 import {

@@ -1,6 +1,6 @@
 import test from 'ava'
-import { RetainedDue } from '../../../src/gateway/mqtt/retained-due.ts'
-import { Session } from '../../../src/gateway/mqtt/session.ts'
+import { RetainedDue } from '../../../src/gateway/mqtt/deliver/retained-due.ts'
+import { Session } from '../../../src/gateway/mqtt/session/session.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 

@@ -1,6 +1,6 @@
 // Who may connect, publish and subscribe.
 import test from 'ava'
-import type { User } from '../../../src/gateway/auth.ts'
+import type { User } from '../../../src/gateway/access/auth.ts'
 import { hashPassword } from '../../../src/password.ts'
 import { newMessage } from '../../support/broker.ts'
 import { mqttClient, VERSIONS } from '../../support/mqtt.ts'

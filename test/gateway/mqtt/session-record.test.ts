@@ -1,7 +1,7 @@
 import test from 'ava'
-import { RELEASED, SENT } from '../../../src/gateway/mqtt/in-flight.ts'
-import { NEVER, Session } from '../../../src/gateway/mqtt/session.ts'
-import { decodeSession, encodeSession } from '../../../src/gateway/mqtt/session-record.ts'
+import { RELEASED, SENT } from '../../../src/gateway/mqtt/session/in-flight.ts'
+import { NEVER, Session } from '../../../src/gateway/mqtt/session/session.ts'
+import { decodeSession, encodeSession } from '../../../src/gateway/mqtt/session/session-record.ts'
 import { logPosition, queueOffset } from '../../../src/model/positions.ts'
 import { tagFilterOf } from '../../../src/model/tag-filter.ts'
 

@@ -1,6 +1,6 @@
 // What a subscription leaves behind when its connection does not stay, and what it takes of the window.
 import test from 'ava'
-import type { Broker } from '../../../src/gateway/gateway.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { mqttClient } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { connect, PINGREQ, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'

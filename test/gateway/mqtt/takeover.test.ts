@@ -2,7 +2,7 @@
 // old one still does must not undo what the new one asks for.
 import test, { type ExecutionContext } from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
-import type { Broker } from '../../../src/gateway/gateway.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { connect, publish, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
 import { overridden } from '../../support/overridden.ts'

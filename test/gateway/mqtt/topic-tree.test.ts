@@ -1,7 +1,7 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { FilterCounts } from '../../../src/gateway/mqtt/filter-counts.ts'
-import { TopicTree } from '../../../src/gateway/mqtt/topic-tree.ts'
+import { TopicTree } from '../../../src/gateway/mqtt/publish/topic-tree.ts'
+import { FilterCounts } from '../../../src/gateway/mqtt/session/filter-counts.ts'
 import { filterMatches } from '../../../src/model/topic-filter.ts'
 
 const name = fc

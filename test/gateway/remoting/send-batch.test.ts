@@ -1,19 +1,19 @@
 import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
-import type { GatewayContext } from '../../../src/gateway/gateway.ts'
 import { SendBatch } from '../../../src/gateway/remoting/send-batch.ts'
 import { silentLogger } from '../../../src/log.ts'
+import type { GatewayContext } from '../../../src/port/gateway.ts'
 import { RESPONSE } from '../../../src/remoting/codes.ts'
+import { SendResponses } from '../../../src/remoting/fast/send-response.ts'
 import { CODEC_JSON } from '../../../src/remoting/frame.ts'
 import type { Outbox } from '../../../src/remoting/outbox.ts'
-import { SendResponses } from '../../../src/remoting/send-response.ts'
 import { newMessage } from '../../support/broker.ts'
 
 test.serial(
   'a batch of several turns is answered when the broker refuses it as a whole',
   async (t) => {
     const refused = new BrokerError('CLOSED', 'the broker is closed')
-    const broker = { publishTogether: () => Promise.reject(refused) }
+    const broker = { publish: () => Promise.reject(refused) }
     const unhandled = (): void => t.fail('a rejection was left alone, which ends the process')
     process.on('unhandledRejection', unhandled)
     t.teardown(() => process.off('unhandledRejection', unhandled))

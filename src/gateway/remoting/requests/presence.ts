@@ -5,6 +5,7 @@ import type {
   ConsumerRegistration,
   Subscription,
 } from '../../../model/client.ts'
+import type { Broker } from '../../../port/broker.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import { CONSUMER_GROUP, type SubscriptionEntry } from '../../../remoting/requests/clients.ts'
@@ -19,7 +20,6 @@ import {
 } from '../../../remoting/requests/groups.ts'
 import { encodeTopicList } from '../../../remoting/requests/route.ts'
 import { encodeGroupList, TOPIC } from '../../../remoting/requests/topics.ts'
-import type { Broker } from '../../gateway.ts'
 import { groupResource, topicResource } from '../address.ts'
 import {
   type Answer,

@@ -4,7 +4,7 @@ import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import { checkTopicName, isSystemTopic } from '../../../model/names.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
-import { jsonBody } from '../../../remoting/json-emitter.ts'
+import { jsonBody } from '../../../remoting/json/json-emitter.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import { encodeTopicList } from '../../../remoting/requests/route.ts'
 import {

@@ -1,0 +1,79 @@
+// News of readable entries, once per queue and event-loop turn, to whoever waits: held pulls, held
+// receives and the front-ends' watchers. Carries positions, never messages.
+import type { Logger } from '../../log.ts'
+import type { QueueOffset } from '../../model/positions.ts'
+
+export type Arrived = (topic: string, queueId: number, maxOffset: QueueOffset) => void
+type TopicWatcher = (queueId: number, maxOffset: QueueOffset) => void
+
+export class Arrivals {
+  readonly #log: Logger
+  readonly #parts: Arrived[] = []
+  readonly #watchers = new Map<string, Set<TopicWatcher>>()
+  readonly #news = new Map<string, Map<number, QueueOffset>>()
+  #isScheduled = false
+
+  constructor(log: Logger) {
+    this.#log = log
+  }
+
+  /** What the store calls, within its own commit: only noted here. */
+  readonly note: Arrived = (topic, queueId, maxOffset) => {
+    let queues = this.#news.get(topic)
+    if (queues === undefined) {
+      queues = new Map()
+      this.#news.set(topic, queues)
+    }
+    queues.set(queueId, maxOffset)
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    queueMicrotask(() => this.#tell())
+  }
+
+  /** A part of the broker that wants every arrival. */
+  onAny(arrived: Arrived): void {
+    this.#parts.push(arrived)
+  }
+
+  watch(topic: string, arrived: TopicWatcher): Disposable {
+    let watchers = this.#watchers.get(topic)
+    if (watchers === undefined) {
+      watchers = new Set()
+      this.#watchers.set(topic, watchers)
+    }
+    watchers.add(arrived)
+    return {
+      [Symbol.dispose]: () => {
+        watchers.delete(arrived)
+        if (watchers.size === 0 && this.#watchers.get(topic) === watchers) {
+          this.#watchers.delete(topic)
+        }
+      },
+    }
+  }
+
+  #tell(): void {
+    this.#isScheduled = false
+    const news = [...this.#news]
+    this.#news.clear()
+    for (const [topic, queues] of news) {
+      const watchers = this.#watchers.get(topic)
+      for (const [queueId, maxOffset] of queues) {
+        for (const part of this.#parts) this.#safely(() => part(topic, queueId, maxOffset))
+        for (const watcher of watchers ?? []) this.#safely(() => watcher(queueId, maxOffset))
+      }
+    }
+  }
+
+  /** One listener's mistake must not keep the news from the others. */
+  #safely(tell: () => void): void {
+    try {
+      tell()
+    } catch (error) {
+      this.#log.error(
+        { evt: 'arrivals.listener-failed', err: error },
+        'a listener for arrivals threw',
+      )
+    }
+  }
+}

@@ -1,0 +1,334 @@
+// Hands out messages of one topic to one group's consumers: what is ready again or new, on the
+// topic's queues and on the group's retry topic, in turn over the queues. Everything happens at
+// once from memory; what must be loaded from the disk is announced by the reader and asked for
+// again.
+import type { Clock } from '../../clock.ts'
+import { getI32 } from '../../model/bytes.ts'
+import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../../model/message.ts'
+import { type QueueOffset, queueOffset } from '../../model/positions.ts'
+import { PROPERTY } from '../../model/properties.ts'
+import { RecordView } from '../../model/record.ts'
+import { type TagFilter, tagMatches } from '../../model/tag-filter.ts'
+import type { BrokerOptions } from '../options.ts'
+import type { GroupQueue } from './group-queue.ts'
+import type { QueueReader } from './queue-reader.ts'
+import { type Entry, type Holder, OWNER_UNKNOWN } from './unsettled.ts'
+
+export interface Source {
+  readonly queue: GroupQueue
+  readonly reader: QueueReader
+}
+
+/** Of all groups together. */
+export interface ReceiveCounts {
+  /** Messages handed out since the start. */
+  received: number
+  /** Receives that wait now. */
+  waiting: number
+}
+
+/** What handing out asks of the group. */
+export interface DispensingGroup {
+  readonly name: string
+  readonly clock: Clock
+  readonly options: BrokerOptions
+  readonly counts: ReceiveCounts
+  nextSerial(): number
+  /** The consumer of this id. */
+  holder(id: string): Holder
+  /** The queues of a topic and of the group's retry topic. */
+  sources(topic: string): readonly Source[]
+  /** Where a message of the retry topic belongs; undefined = nowhere any longer. */
+  ownerOf(record: RecordView): string | undefined
+  /** Something is ready for the consumers of this topic. */
+  wake(topic: string): void
+  /** The queue's place changed and is not durable yet. */
+  moved(queue: GroupQueue): void
+  /** A delivery has a deadline now. */
+  expects(queue: GroupQueue): void
+}
+
+/**
+ * Entries that one receive looks through for what its filter wants; then the event loop has its
+ * turn. An entry that is not in memory costs about a microsecond.
+ */
+const LOOKED_THROUGH_MAX = 16_384
+
+export class Dispenser {
+  readonly topic: string
+  #filter: TagFilter
+  readonly #group: DispensingGroup
+  #turn = 0
+  #isSearching = false
+
+  constructor(group: DispensingGroup, topic: string, filter: TagFilter) {
+    this.#group = group
+    this.topic = topic
+    this.#filter = filter
+  }
+
+  get filter(): TagFilter {
+    return this.#filter
+  }
+
+  /** What the one before left out may be wanted now. */
+  set filter(filter: TagFilter) {
+    this.#filter = filter
+    for (const { queue } of this.#sources) queue.offerAgain(this.topic)
+  }
+
+  /** Is something on its way from the disk? */
+  get isLoading(): boolean {
+    return this.#sources.some(({ reader }) => reader.isLoading)
+  }
+
+  /** Did the last look end before everything was looked through? It goes on by itself. */
+  get isSearching(): boolean {
+    return this.#isSearching && this.hasMore
+  }
+
+  /** Are messages with consumers? */
+  get isBusy(): boolean {
+    return this.#sources.some(({ queue }) => !queue.isRetry && queue.isBusy)
+  }
+
+  /** Could there be something to hand out? Cheap, and wrong only by what filters leave out. */
+  get hasMore(): boolean {
+    return this.#sources.some(
+      ({ queue }) =>
+        queue.next < queue.maxOffset ||
+        queue.hasReady(this.topic) ||
+        (queue.isRetry && queue.hasReady(OWNER_UNKNOWN)),
+    )
+  }
+
+  /** Are there messages that some consumers may have and others not? */
+  get hasAside(): boolean {
+    return this.#sources.some(({ queue }) => queue.hasAside)
+  }
+
+  /** Estimate of how many. */
+  get available(): number {
+    let count = 0
+    for (const { queue } of this.#sources) count += queue.availableCount
+    return count
+  }
+
+  /** Nobody waits for what was loaded. */
+  dropLoaded(): void {
+    for (const { reader } of this.#sources) reader.drop()
+  }
+
+  collect(request: ReceiveRequest, maxMessages: number): ReceivedMessage[] {
+    const sources = this.#sources
+    const taking = new Taking(request, this.#group.holder(request.memberId), maxMessages)
+    const start = this.#turn % Math.max(1, sources.length)
+    const bytesLeft = this.#bytesLeft
+    for (let i = 0; i < sources.length && taking.hasRoom && taking.maySearch; i++) {
+      const source = sources[(start + i) % sources.length]!
+      const { queue } = source
+      const isAsked =
+        request.queueId === ANY_QUEUE || queue.isRetry || queue.cursor.queueId === request.queueId
+      if (!isAsked || source.reader.isLoading || taking.bytes >= bytesLeft) continue
+      try {
+        this.#takeReady(source, taking)
+        this.#takeNew(source, taking)
+        // This receive takes what is being loaded for it; further loads would be for nobody.
+        if (source.reader.isLoading && taking.messages.length === 0) break
+      } catch (error) {
+        // What was taken from other queues is delivered; the trouble comes up again.
+        if (taking.messages.length === 0) throw error
+        break
+      }
+    }
+    this.#isSearching = !taking.maySearch
+    if (this.#isSearching) setImmediate(() => this.#group.wake(this.topic))
+    // Only then, so that a receive comes back to the queue that was loaded for it.
+    if (taking.messages.length > 0 || this.#isSearching) this.#turn++
+    this.#group.counts.received += taking.messages.length
+    return taking.messages
+  }
+
+  get #sources(): readonly Source[] {
+    return this.#group.sources(this.topic)
+  }
+
+  /** What the consumers may be given on top of what they have. */
+  get #bytesLeft(): number {
+    let left = this.#group.options.inFlightBytesMax
+    for (const { queue } of this.#sources) left -= queue.inFlightBytes
+    return left
+  }
+
+  #takeReady({ queue, reader }: Source, taking: Taking): void {
+    const { ordered, memberId } = taking.request
+    while (taking.hasRoom && taking.maySearch && !(ordered && queue.isBlocked)) {
+      const entry =
+        queue.firstReady(this.topic, memberId) ??
+        (queue.isRetry ? queue.firstReady(OWNER_UNKNOWN) : undefined)
+      // In order, one that this consumer may not have holds up what is behind it.
+      if (entry === undefined || (ordered && entry !== queue.firstReady(entry.owner))) return
+      const result = reader.read(entry.offset, 1, taking.bytesLeft, undefined)
+      if (result === undefined) return
+      if (result.status !== 'found' || result.offsets[0] !== entry.offset) {
+        // Retention took the record: there is nothing left to deliver.
+        queue.forget(entry)
+        this.#group.moved(queue)
+        continue
+      }
+      if (entry.size === 0) this.#meet(queue, entry, new RecordView(result.records))
+      if (entry.owner !== this.topic) continue
+      const record = new RecordView(result.records)
+      if (!this.#isWanted(record)) {
+        this.#passOver(queue, entry)
+        taking.lookedThrough++
+        continue
+      }
+      if (!this.#deliver(queue, entry, result.records.subarray(0, record.size), taking)) return
+    }
+  }
+
+  /** First sight of a message that an earlier process left unsettled. */
+  #meet(queue: GroupQueue, entry: Entry, record: RecordView): void {
+    entry.size = record.size
+    entry.reconsumeTimes = record.reconsumeTimes
+    if (entry.owner !== OWNER_UNKNOWN) return
+    const owner = this.#group.ownerOf(record)
+    if (owner === undefined) {
+      queue.forget(entry)
+      this.#group.moved(queue)
+      return
+    }
+    queue.assign(entry, owner)
+    if (owner !== this.topic) this.#group.wake(owner)
+  }
+
+  #takeNew({ queue, reader }: Source, taking: Taking): void {
+    const { ordered, memberId } = taking.request
+    while (taking.hasRoom && taking.maySearch && queue.next < queue.maxOffset) {
+      const room = this.#group.options.inFlightMax - queue.unsettledCount
+      if (room <= 0) return
+      // One that waits again and did not fit into this receive must not be overtaken.
+      if (queue.firstReady(this.topic, ordered ? undefined : memberId) !== undefined) return
+      if (ordered && queue.isBlocked) return
+      const max = ordered ? 1 : Math.min(room, taking.messagesLeft)
+      const hashes = queue.isRetry ? undefined : this.#filter.hashes
+      const result = reader.read(queue.next, max, taking.bytesLeft, hashes)
+      if (result === undefined || result.status === 'at-end') return
+      taking.lookedThrough += result.nextOffset - queue.next
+      if (!this.#takeFound(queue, result.records, result.offsets, max, taking)) return
+      if (result.nextOffset > queue.next || result.status === 'moved') {
+        queue.next = result.nextOffset
+        this.#group.moved(queue)
+      }
+    }
+  }
+
+  /** False when not all of it was taken: the rest is read again. */
+  #takeFound(
+    queue: GroupQueue,
+    records: Buffer,
+    offsets: readonly QueueOffset[],
+    max: number,
+    taking: Taking,
+  ): boolean {
+    let at = 0
+    for (let i = 0; i < offsets.length; i++) {
+      const offset = offsets[i]!
+      const size = getI32(records, at)
+      const record = records.subarray(at, at + size)
+      at += size
+      if (i === max || !taking.hasRoomFor(size)) return false
+      const view = new RecordView(record)
+      const owner = this.#ownerOfNew(queue, view)
+      if (owner !== undefined) {
+        const entry = queue.add(offset, owner, size, view.reconsumeTimes)
+        if (owner === this.topic) {
+          if (this.#isWanted(view)) this.#deliver(queue, entry, record, taking)
+          else this.#passOver(queue, entry)
+        } else {
+          queue.makeReady(entry)
+          this.#group.wake(owner)
+        }
+      }
+      queue.next = queueOffset(offset + 1)
+    }
+    return true
+  }
+
+  /** undefined: nobody is to have it, for the hash of its tag collided or its topic is gone. */
+  #ownerOfNew(queue: GroupQueue, record: RecordView): string | undefined {
+    if (queue.isRetry) return this.#group.ownerOf(record)
+    return this.#isWanted(record) ? this.topic : undefined
+  }
+
+  #isWanted(record: RecordView): boolean {
+    if (this.#filter.tags === undefined) return true
+    return tagMatches(this.#filter, record.property(PROPERTY.tags))
+  }
+
+  /** Written down: to a group that had not been handed it, this filter would have stepped over it for good. */
+  #passOver(queue: GroupQueue, entry: Entry): void {
+    queue.passOver(entry)
+    this.#group.moved(queue)
+  }
+
+  #deliver(queue: GroupQueue, entry: Entry, record: Buffer, taking: Taking): boolean {
+    if (!taking.hasRoomFor(entry.size)) return false
+    const { invisibleMs, ordered } = taking.request
+    const receipt = queue.deliver(
+      entry,
+      taking.holder,
+      this.#group.nextSerial(),
+      this.#group.clock.monotonic() + invisibleMs,
+      ordered,
+    )
+    this.#group.expects(queue)
+    const attempt = entry.reconsumeTimes + entry.attempts + 1
+    taking.add({ record, receipt, attempt, note: entry.note }, entry.size)
+    return true
+  }
+}
+
+/** What one receive has been given so far. */
+class Taking {
+  readonly request: ReceiveRequest
+  readonly holder: Holder
+  readonly messages: ReceivedMessage[] = []
+  /** Entries, wanted or not. */
+  lookedThrough = 0
+  bytes = 0
+  readonly #maxMessages: number
+
+  constructor(request: ReceiveRequest, holder: Holder, maxMessages: number) {
+    this.request = request
+    this.holder = holder
+    this.#maxMessages = maxMessages
+  }
+
+  get messagesLeft(): number {
+    return this.#maxMessages - this.messages.length
+  }
+
+  get bytesLeft(): number {
+    return this.request.maxBytes - this.bytes
+  }
+
+  get hasRoom(): boolean {
+    return this.messagesLeft > 0 && (this.bytesLeft > 0 || this.messages.length === 0)
+  }
+
+  get maySearch(): boolean {
+    return this.lookedThrough < LOOKED_THROUGH_MAX
+  }
+
+  /** The first message is taken whatever its size. */
+  hasRoomFor(size: number): boolean {
+    return this.messages.length === 0 || (this.messagesLeft > 0 && size <= this.bytesLeft)
+  }
+
+  add(message: ReceivedMessage, size: number): void {
+    this.messages.push(message)
+    this.bytes += size
+  }
+}

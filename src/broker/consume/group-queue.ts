@@ -1,0 +1,388 @@
+// One group on one queue: which messages it has in hand, which wait for another attempt, and where
+// the untouched rest begins. An offset below `next` that is not listed here is settled. Knows no
+// waiting consumers and reads nothing.
+import type { Receipt } from '../../model/message.ts'
+import { type QueueOffset, queueOffset } from '../../model/positions.ts'
+import type { CursorState, Unsettled } from '../facts/cursor-fact.ts'
+import type { Available, Cursor, Place } from './cursors.ts'
+import { ReadyList } from './ready-list.ts'
+import {
+  type Entry,
+  type FirstHeld,
+  type Holder,
+  newEntry,
+  OWNER_UNKNOWN,
+  STATE,
+} from './unsettled.ts'
+
+/** Consumers that one message is kept from; of more the first is forgotten, it has probably gone. */
+const NOT_FOR_MAX = 32
+/** Messages that are ready for some consumers only: each receive looks through them. */
+const SET_ASIDE_MAX = 1024
+
+export class GroupQueue implements Place {
+  readonly cursor: Cursor
+  /** The group's retry topic, whose messages belong to several topics. */
+  readonly isRetry: boolean
+  /** First offset that was never handed out. */
+  next: QueueOffset
+  /** Offset that the next message will get. */
+  maxOffset: QueueOffset
+  /** With consumers, and the bytes of that. */
+  inFlight = 0
+  inFlightBytes = 0
+  /** No deadline is sooner. */
+  soonestMs = Number.POSITIVE_INFINITY
+  /** Ascending: an entry is added when `next` passes it and stays until it is settled. */
+  readonly #unsettled = new Map<number, Entry>()
+  readonly #ready = new Map<string, ReadyList>()
+  /** Ready too, but not for every consumer. */
+  readonly #aside = new Map<number, Entry>()
+  /** They would be ready, but the filter that the consumers have now leaves them out. */
+  readonly #unwanted = new Set<Entry>()
+  #readyCount = 0
+  /** On their way to another topic, and those of them whose append is under way. */
+  #leavingCount = 0
+  #leftCount = 0
+
+  constructor(cursor: Cursor, isRetry: boolean, start: CursorState, maxOffset: QueueOffset) {
+    this.cursor = cursor
+    this.isRetry = isRetry
+    this.maxOffset = maxOffset
+    // A topic that was deleted and made again starts over below the old offsets.
+    this.next = queueOffset(Math.min(start.next, maxOffset))
+    cursor.place = this
+    for (const { offset, attempts } of start.unsettled) {
+      if (offset >= this.next) break
+      const entry = this.add(offset, isRetry ? OWNER_UNKNOWN : cursor.topic, 0, 0)
+      entry.attempts = attempts
+      this.makeReady(entry)
+    }
+  }
+
+  get unsettledCount(): number {
+    return this.#unsettled.size
+  }
+
+  /** In order, nothing may pass a message that is with a consumer or waits for its time. */
+  get isBlocked(): boolean {
+    return this.#unsettled.size - this.#unwanted.size > this.#readyCount
+  }
+
+  /** Is a message with a consumer, or on its way to another topic? */
+  get isBusy(): boolean {
+    return this.inFlight > 0 || this.#leavingCount > 0
+  }
+
+  /** Estimate of what could be handed out. */
+  get availableCount(): number {
+    return this.#readyCount + this.maxOffset - this.next
+  }
+
+  /** Is one ready that not every consumer may have? */
+  get hasAside(): boolean {
+    return this.#aside.size > 0
+  }
+
+  hasReady(owner: string): boolean {
+    return this.firstReady(owner) !== undefined
+  }
+
+  /**
+   * The lowest offset that is to be handed out again to this topic's consumers; with `holderId` the lowest
+   * that this consumer may have.
+   */
+  firstReady(owner: string, holderId?: string): Entry | undefined {
+    const offset = this.#ready.get(owner)?.first()
+    const entry = offset === undefined ? undefined : this.#unsettled.get(offset)
+    return this.#aside.size === 0 ? entry : this.#firstAside(owner, holderId, entry)
+  }
+
+  /** `entry`, or one set aside that stands before it. */
+  #firstAside(
+    owner: string,
+    holderId: string | undefined,
+    entry: Entry | undefined,
+  ): Entry | undefined {
+    let first = entry
+    for (const aside of this.#aside.values()) {
+      if (aside.owner !== owner || (first !== undefined && first.offset < aside.offset)) continue
+      if (holderId === undefined || !isKeptFrom(aside, holderId)) first = aside
+    }
+    return first
+  }
+
+  /** False when too many are set aside already. */
+  keepFrom(entry: Entry, holderId: string): boolean {
+    if (this.#aside.size >= SET_ASIDE_MAX) return false
+    entry.notFor ??= []
+    if (entry.notFor.length >= NOT_FOR_MAX) entry.notFor.shift()
+    entry.notFor.push(holderId)
+    return true
+  }
+
+  /** A message that was read for the first time. Deliver it or make it ready. */
+  add(offset: QueueOffset, owner: string, size: number, reconsumeTimes: number): Entry {
+    const entry = newEntry(offset, owner, size, reconsumeTimes)
+    this.#unsettled.set(offset, entry)
+    return entry
+  }
+
+  /** Takes it off the ready ones when it is one of them. */
+  deliver(
+    entry: Entry,
+    holder: Holder,
+    serial: number,
+    deadlineMs: number,
+    isOrdered: boolean,
+  ): Receipt {
+    if (entry.state === STATE.ready) this.#takeReady(entry)
+    entry.serial = serial
+    entry.holder = holder
+    entry.isOrdered = isOrdered
+    this.#startDelivery(entry)
+    this.#setDeadline(entry, deadlineMs)
+    const { group, topic, queueId } = this.cursor
+    return { group, topic, queueId, queueOffset: entry.offset, serial }
+  }
+
+  /** The message of a receipt that is still good. */
+  held(offset: QueueOffset, serial: number): Entry | undefined {
+    const entry = this.#unsettled.get(offset)
+    return entry?.serial === serial && entry.state === STATE.inFlight ? entry : undefined
+  }
+
+  /** False when the delivery is no longer the caller's. */
+  ack(offset: QueueOffset, serial: number): boolean {
+    const entry = this.held(offset, serial)
+    if (entry === undefined) return false
+    this.#unsettled.delete(offset)
+    this.#endDelivery(entry)
+    entry.state = STATE.settled
+    entry.holder!.suspect = undefined
+    return true
+  }
+
+  /** A settlement came too late. Its consumer goes on all the same: what it was handed next may be what it fails at. */
+  answeredLate(offset: QueueOffset): void {
+    const holder = this.#unsettled.get(offset)?.holder
+    if (holder !== undefined) holder.suspect = undefined
+  }
+
+  /** Settles whatever the entry waits for: its record is gone or belongs to nobody. */
+  forget(entry: Entry): void {
+    if (entry.state === STATE.ready) this.#takeReady(entry)
+    if (entry.state === STATE.settled) return
+    this.#unwanted.delete(entry)
+    this.#endDelivery(entry)
+    entry.state = STATE.settled
+    this.#unsettled.delete(entry.offset)
+  }
+
+  extend(entry: Entry, deadlineMs: number): void {
+    this.#setDeadline(entry, deadlineMs)
+  }
+
+  /** To be handed out (again), at once. */
+  makeReady(entry: Entry): void {
+    if (entry.state === STATE.ready || entry.state === STATE.settled) return
+    this.#endDelivery(entry)
+    entry.state = STATE.ready
+    this.#readyCount++
+    if (entry.notFor === undefined) this.#listOf(entry.owner).add(entry.offset)
+    else this.#aside.set(entry.offset, entry)
+  }
+
+  /** The consumers' filter leaves out what an earlier one selected: it waits for another filter. */
+  passOver(entry: Entry): void {
+    if (entry.state === STATE.ready) this.#takeReady(entry)
+    entry.state = STATE.parked
+    entry.deadlineMs = Number.POSITIVE_INFINITY
+    this.#unwanted.add(entry)
+  }
+
+  /** This topic's consumers have another filter now. */
+  offerAgain(owner: string): void {
+    for (const entry of this.#unwanted) {
+      if (entry.owner !== owner) continue
+      this.#unwanted.delete(entry)
+      this.makeReady(entry)
+    }
+  }
+
+  /** A ready message turned out to belong to another topic's consumers. */
+  assign(entry: Entry, owner: string): void {
+    this.#takeReady(entry)
+    entry.state = STATE.parked
+    entry.owner = owner
+    this.makeReady(entry)
+  }
+
+  park(entry: Entry, untilMs: number): void {
+    if (entry.state === STATE.settled) return
+    this.#endDelivery(entry)
+    entry.state = STATE.parked
+    this.#setDeadline(entry, untilMs)
+  }
+
+  /** Its copy is to be written; neither time nor receipts reach it any more. */
+  leave(entry: Entry): void {
+    this.#endDelivery(entry)
+    entry.state = STATE.leaving
+    this.#leavingCount++
+  }
+
+  /** The append with its copy goes out now. */
+  markLeft(entry: Entry): void {
+    entry.state = STATE.left
+    this.#leftCount++
+  }
+
+  /** The copy was not written: the consumer still has it. */
+  takeBack(entry: Entry, serial: number): void {
+    if (entry.state === STATE.settled) return
+    this.#endDelivery(entry)
+    entry.serial = serial
+    this.#startDelivery(entry)
+    this.#setDeadline(entry, entry.deadlineMs)
+  }
+
+  /** Calls back for each message whose time is over; the callee moves it on. */
+  expire(nowMs: number, over: (entry: Entry) => void): void {
+    if (this.soonestMs > nowMs) return
+    const due: Entry[] = []
+    this.soonestMs = Number.POSITIVE_INFINITY
+    for (const entry of this.#unsettled.values()) {
+      if (entry.state !== STATE.inFlight && entry.state !== STATE.parked) continue
+      if (entry.deadlineMs <= nowMs) due.push(entry)
+      else if (entry.deadlineMs < this.soonestMs) this.soonestMs = entry.deadlineMs
+    }
+    for (const entry of due) over(entry)
+  }
+
+  /** What each consumer was handed first, of what it has of this queue and what was found before. */
+  findFirsts(found: Map<Holder, FirstHeld>): void {
+    for (const entry of this.#unsettled.values()) {
+      const { holder, serial } = entry
+      if (holder === undefined || entry.state !== STATE.inFlight) continue
+      const first = found.get(holder)
+      if (first === undefined || serial < first.serial) found.set(holder, { entry, serial })
+    }
+  }
+
+  committed(): QueueOffset {
+    for (const entry of this.#unsettled.values()) return entry.offset
+    return this.next
+  }
+
+  available(): Available {
+    const waiting: QueueOffset[] = []
+    for (const entry of this.#unsettled.values()) {
+      if (entry.state === STATE.ready || this.#unwanted.has(entry)) waiting.push(entry.offset)
+    }
+    return { waiting, next: this.next }
+  }
+
+  state(): CursorState | undefined {
+    return this.#leftCount > 0 ? undefined : this.stateAfter()
+  }
+
+  /** As it is once the append under way has succeeded. */
+  stateAfter(): CursorState {
+    const unsettled: Unsettled[] = []
+    for (const { offset, attempts, state } of this.#unsettled.values()) {
+      if (state !== STATE.left) unsettled.push({ offset, attempts })
+    }
+    return { next: this.next, unsettled }
+  }
+
+  /**
+   * A topic is gone, and with it what its consumers were to get from this retry queue. False when
+   * that was nothing.
+   */
+  forgetOwner(owner: string): boolean {
+    const before = this.#unsettled.size
+    for (const entry of this.#unsettled.values()) {
+      if (entry.owner === owner) this.forget(entry)
+    }
+    return this.#unsettled.size < before
+  }
+
+  /** Forward only: a member that reads by position must not undo what was acknowledged here. */
+  commit(offset: QueueOffset): void {
+    if (offset >= this.next) this.#forgetAll()
+    for (const entry of this.#unsettled.values()) {
+      if (entry.offset >= offset) break
+      this.forget(entry)
+    }
+    if (offset > this.next) this.next = offset
+  }
+
+  restart(offset: QueueOffset): void {
+    this.#forgetAll()
+    this.next = offset
+  }
+
+  /** The cursor goes on without this object; receipts are void. */
+  retire(): void {
+    this.cursor.stored = this.stateAfter()
+    this.cursor.place = undefined
+    this.#forgetAll()
+  }
+
+  /** Together, for there may be a quarter of a million. */
+  #forgetAll(): void {
+    for (const entry of this.#unsettled.values()) {
+      this.#endDelivery(entry)
+      entry.state = STATE.settled
+    }
+    this.#unsettled.clear()
+    this.#ready.clear()
+    this.#aside.clear()
+    this.#unwanted.clear()
+    this.#readyCount = 0
+  }
+
+  #startDelivery(entry: Entry): void {
+    entry.state = STATE.inFlight
+    entry.holder!.held++
+    this.inFlight++
+    this.inFlightBytes += entry.size
+  }
+
+  #endDelivery(entry: Entry): void {
+    entry.serial = 0
+    if (entry.state === STATE.left) this.#leftCount--
+    if (entry.state === STATE.left || entry.state === STATE.leaving) this.#leavingCount--
+    if (entry.state !== STATE.inFlight) return
+    entry.holder!.held--
+    this.inFlight--
+    this.inFlightBytes -= entry.size
+    entry.state = STATE.parked
+  }
+
+  #setDeadline(entry: Entry, deadlineMs: number): void {
+    entry.deadlineMs = deadlineMs
+    if (deadlineMs < this.soonestMs) this.soonestMs = deadlineMs
+  }
+
+  #takeReady(entry: Entry): void {
+    this.#readyCount--
+    if (this.#aside.delete(entry.offset)) return
+    const list = this.#ready.get(entry.owner)
+    list?.remove(entry.offset)
+    if (list?.first() === undefined) this.#ready.delete(entry.owner)
+  }
+
+  #listOf(owner: string): ReadyList {
+    let list = this.#ready.get(owner)
+    if (list === undefined) {
+      list = new ReadyList()
+      this.#ready.set(owner, list)
+    }
+    return list
+  }
+}
+
+const isKeptFrom = ({ notFor }: Entry, holderId: string): boolean =>
+  notFor?.includes(holderId) === true

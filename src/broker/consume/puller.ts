@@ -1,0 +1,332 @@
+// Reading by position (remoting 4.2): one read, and at the end of a queue a held answer. Keeps no
+// state for the reader beyond the pull itself; a held pull is woken by arrivals, its signal, its
+// time or the close.
+import type { Clock, Timer } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import { getI32 } from '../../model/bytes.ts'
+import type { PullRequest, PullResult } from '../../model/message.ts'
+import { isLightQueue } from '../../model/names.ts'
+import type { QueueOffset } from '../../model/positions.ts'
+import { PROPERTY } from '../../model/properties.ts'
+import { RecordView } from '../../model/record.ts'
+import { type TagFilter, tagMatches } from '../../model/tag-filter.ts'
+import { PERM_READ } from '../../model/topic.ts'
+import type { MessageStore, ReadResult } from '../../store/store.ts'
+import type { LightQueueTable } from '../definitions/light-queues.ts'
+import { type TopicTable, topicNotFound } from '../definitions/topics.ts'
+import type { BrokerOptions } from '../options.ts'
+import type { Arrivals } from './arrivals.ts'
+import type { CursorTable } from './cursors.ts'
+
+const NO_RECORDS = Buffer.alloc(0)
+/** Pulls that one arrival wakes in one turn of the event loop: each may be answered with a largest message. */
+const WOKEN_AT_ONCE_MAX = 64
+
+interface Held {
+  readonly request: PullRequest
+  readonly settle: (result: PullResult | BrokerError) => void
+  /** Where the next look starts: beyond what was seen and did not match. */
+  offset: QueueOffset
+  timer: Timer
+  onAbort: (() => void) | undefined
+  isReading: boolean
+  /** Something arrived during a read from the disk. */
+  isStale: boolean
+}
+
+export class Puller {
+  readonly #store: MessageStore
+  readonly #topics: TopicTable
+  readonly #lightQueues: LightQueueTable
+  readonly #cursors: CursorTable
+  readonly #clock: Clock
+  readonly #options: BrokerOptions
+  /** By topic, then queue. */
+  readonly #held = new Map<string, Map<number, Set<Held>>>()
+  /** Pulls of one queue that are being woken turn by turn, and whether something arrived since. */
+  readonly #waking = new Map<ReadonlySet<Held>, boolean>()
+  #heldCount = 0
+  #isClosed = false
+  /** Messages handed out since the start. */
+  pulled = 0
+
+  constructor(parts: {
+    store: MessageStore
+    topics: TopicTable
+    lightQueues: LightQueueTable
+    cursors: CursorTable
+    arrivals: Arrivals
+    clock: Clock
+    options: BrokerOptions
+  }) {
+    this.#store = parts.store
+    this.#topics = parts.topics
+    this.#lightQueues = parts.lightQueues
+    this.#cursors = parts.cursors
+    this.#clock = parts.clock
+    this.#options = parts.options
+    parts.arrivals.onAny((topic, queueId) => this.#arrived(topic, queueId))
+  }
+
+  get heldCount(): number {
+    return this.#heldCount
+  }
+
+  async pull(request: PullRequest): Promise<PullResult> {
+    const { topic, queueId } = request
+    if (!this.#isThere(topic)) await this.#topics.ensure(topic)
+    this.#check(topic, queueId)
+    for (;;) {
+      // Also after a read from the disk, during which the group may have been moved.
+      const reset = this.#reset(request)
+      if (reset !== undefined) return reset
+      const read = this.#read(request, request.offset)
+      const result = read instanceof Promise ? await read : read
+      if (result.status !== 'at-end' || request.waitMs <= 0) return this.#answer(request, result)
+      if (this.#isClosed || request.signal?.aborted) return this.#answer(request, result)
+      // Something may have arrived while a read from the disk was under way.
+      if (this.#store.range(topic, queueId).maxOffset === result.maxOffset) break
+    }
+    return this.#hold(request)
+  }
+
+  /** The topic is gone: nobody waits for it any longer. */
+  drop(topic: string): void {
+    const queues = this.#held.get(topic)
+    for (const held of queues?.values() ?? []) {
+      for (const pull of held) this.#settle(pull, topicNotFound(topic))
+    }
+  }
+
+  /** The group was moved: a pull of it that waits at the old place is told. */
+  moved(group: string, topic: string, queueId: number): void {
+    for (const held of this.#held.get(topic)?.get(queueId) ?? []) {
+      if (held.request.group !== group) continue
+      const reset = this.#reset(held.request)
+      if (reset !== undefined) this.#settle(held, reset)
+    }
+  }
+
+  /** Held pulls are answered as at their time. */
+  close(): void {
+    this.#isClosed = true
+    for (const queues of [...this.#held.values()]) {
+      for (const held of [...queues.values()]) for (const pull of [...held]) this.#expire(pull)
+    }
+  }
+
+  #isThere(topic: string): boolean {
+    return isLightQueue(topic) || this.#topics.find(topic) !== undefined
+  }
+
+  #check(topic: string, queueId: number): void {
+    if (isLightQueue(topic)) {
+      this.#lightQueues.need(topic)
+      if (queueId !== 0) throw noSuchQueue(topic, queueId, 1)
+      return
+    }
+    const { perm, readQueues } = this.#topics.need(topic).definition
+    if ((perm & PERM_READ) === 0) {
+      throw new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)
+    }
+    if (!Number.isInteger(queueId) || queueId < 0 || queueId >= readQueues) {
+      throw noSuchQueue(topic, queueId, readQueues)
+    }
+  }
+
+  /** Where the reader is to go on, if its group was moved since it last asked. */
+  #reset(request: PullRequest): PullResult | undefined {
+    const nextOffset = this.#cursors.movedTo(request)
+    if (nextOffset === undefined) return undefined
+    const { topic, queueId } = request
+    const { minOffset, maxOffset } = this.#store.range(topic, queueId)
+    return { status: 'reset', records: NO_RECORDS, count: 0, nextOffset, minOffset, maxOffset }
+  }
+
+  #read(request: PullRequest, offset: QueueOffset): ReadResult | Promise<ReadResult> {
+    return this.#store.read({
+      topic: request.topic,
+      queueId: request.queueId,
+      offset,
+      maxMessages: request.maxMessages,
+      maxBytes: request.maxBytes,
+      hashes: request.filter.hashes,
+    })
+  }
+
+  #answer(request: PullRequest, result: ReadResult): PullResult {
+    const { status, nextOffset, minOffset, maxOffset } = result
+    const { records, count } = matching(result, request.filter)
+    this.pulled += count
+    this.#cursors.given(request, nextOffset)
+    return {
+      status: status === 'found' && count === 0 ? 'no-match' : status,
+      records,
+      count,
+      nextOffset,
+      minOffset,
+      maxOffset,
+    }
+  }
+
+  #hold(request: PullRequest): Promise<PullResult> {
+    if (this.#heldCount >= this.#options.heldPullsMax) {
+      return Promise.reject(
+        new BrokerError(
+          'BUSY',
+          `${this.#heldCount} pulls are waiting for messages already; broker.heldPullsMax is ${this.#options.heldPullsMax}`,
+        ),
+      )
+    }
+    return new Promise((resolve, reject) => {
+      const held: Held = {
+        request,
+        settle: (result) => (result instanceof BrokerError ? reject(result) : resolve(result)),
+        offset: request.offset,
+        timer: this.#clock.after(request.waitMs, () => this.#expire(held)),
+        onAbort: undefined,
+        isReading: false,
+        isStale: false,
+      }
+      if (request.signal !== undefined) {
+        held.onAbort = () => this.#settle(held, new BrokerError('ABORTED', 'the pull was aborted'))
+        request.signal.addEventListener('abort', held.onAbort, { once: true })
+      }
+      this.#add(held)
+    })
+  }
+
+  #arrived(topic: string, queueId: number): void {
+    const waiting = this.#held.get(topic)?.get(queueId)
+    if (waiting === undefined) return
+    if (this.#waking.has(waiting)) this.#waking.set(waiting, true)
+    else if (waiting.size > WOKEN_AT_ONCE_MAX) void this.#wakeInTurns(waiting)
+    else for (const held of [...waiting]) this.#lookAgain(held)
+  }
+
+  /** What one turn finds is answered before the next looks, so that memory holds the answers of one. */
+  async #wakeInTurns(waiting: ReadonlySet<Held>): Promise<void> {
+    do {
+      this.#waking.set(waiting, false)
+      const round = [...waiting]
+      for (let at = 0; at < round.length; at += WOKEN_AT_ONCE_MAX) {
+        if (at > 0) await new Promise((resolve) => setImmediate(resolve))
+        for (const held of round.slice(at, at + WOKEN_AT_ONCE_MAX)) {
+          if (waiting.has(held)) this.#lookAgain(held)
+        }
+      }
+    } while (this.#waking.get(waiting) === true)
+    this.#waking.delete(waiting)
+  }
+
+  /** Reads only what is new; what does not match is stepped over and the pull held on. */
+  #lookAgain(held: Held): void {
+    if (held.isReading) {
+      held.isStale = true
+      return
+    }
+    const read = this.#read(held.request, held.offset)
+    if (!(read instanceof Promise)) {
+      this.#looked(held, read)
+      return
+    }
+    held.isReading = true
+    held.isStale = false
+    read.then(
+      (result) => {
+        held.isReading = false
+        this.#looked(held, result)
+        if (held.isStale) this.#lookAgain(held)
+      },
+      (error) => this.#settle(held, BrokerError.from(error)),
+    )
+  }
+
+  #looked(held: Held, result: ReadResult): void {
+    if (!this.#isHeld(held)) return
+    if (result.status === 'at-end') return
+    const answer = this.#answer(held.request, result)
+    if (answer.status !== 'no-match') {
+      this.#settle(held, answer)
+      return
+    }
+    held.offset = answer.nextOffset
+    if (answer.nextOffset < answer.maxOffset) this.#lookAgain(held)
+  }
+
+  #expire(held: Held): void {
+    const { topic, queueId, offset } = held.request
+    const { minOffset, maxOffset } = this.#store.range(topic, queueId)
+    this.#settle(held, {
+      status: held.offset > offset ? 'no-match' : 'at-end',
+      records: NO_RECORDS,
+      count: 0,
+      nextOffset: held.offset,
+      minOffset,
+      maxOffset,
+    })
+  }
+
+  #settle(held: Held, result: PullResult | BrokerError): void {
+    if (!this.#remove(held)) return
+    held.timer.cancel()
+    if (held.onAbort !== undefined) {
+      held.request.signal?.removeEventListener('abort', held.onAbort)
+    }
+    held.settle(result)
+  }
+
+  #isHeld(held: Held): boolean {
+    return this.#held.get(held.request.topic)?.get(held.request.queueId)?.has(held) === true
+  }
+
+  #add(held: Held): void {
+    const { topic, queueId } = held.request
+    let queues = this.#held.get(topic)
+    if (queues === undefined) {
+      queues = new Map()
+      this.#held.set(topic, queues)
+    }
+    let waiting = queues.get(queueId)
+    if (waiting === undefined) {
+      waiting = new Set()
+      queues.set(queueId, waiting)
+    }
+    waiting.add(held)
+    this.#heldCount++
+  }
+
+  #remove(held: Held): boolean {
+    const { topic, queueId } = held.request
+    const queues = this.#held.get(topic)
+    const waiting = queues?.get(queueId)
+    if (queues === undefined || waiting === undefined || !waiting.delete(held)) return false
+    this.#heldCount--
+    if (waiting.size === 0) queues.delete(queueId)
+    if (queues.size === 0) this.#held.delete(topic)
+    return true
+  }
+}
+
+const noSuchQueue = (topic: string, queueId: number, queues: number): BrokerError =>
+  new BrokerError(
+    'QUEUE_NOT_FOUND',
+    `'${topic}' has no queue ${queueId}; its queues are 0 to ${queues - 1}`,
+  )
+
+/** Entries are chosen by the hash of the tag; the rare tag that collides is taken out here. */
+function matching(
+  { records, offsets }: ReadResult,
+  filter: TagFilter,
+): { records: Buffer; count: number } {
+  if (filter.tags === undefined || offsets.length === 0) return { records, count: offsets.length }
+  const kept: Buffer[] = []
+  for (let at = 0; at < records.length; ) {
+    const size = getI32(records, at)
+    const tag = new RecordView(records, at).property(PROPERTY.tags)
+    if (tagMatches(filter, tag)) kept.push(records.subarray(at, at + size))
+    at += size
+  }
+  if (kept.length === offsets.length) return { records, count: offsets.length }
+  return { records: Buffer.concat(kept), count: kept.length }
+}

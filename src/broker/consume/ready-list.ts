@@ -1,0 +1,35 @@
+// Offsets that wait to be handed out again, the lowest first. Added in any order, nearly always
+// taken from the front: kept unsorted until somebody looks.
+import type { QueueOffset } from '../../model/positions.ts'
+
+export class ReadyList {
+  /** The lowest last once sorted, so that taking it is popping. */
+  readonly #offsets: QueueOffset[] = []
+  #isSorted = true
+
+  add(offset: QueueOffset): void {
+    const last = this.#offsets.at(-1)
+    if (last !== undefined && last < offset) this.#isSorted = false
+    this.#offsets.push(offset)
+  }
+
+  first(): QueueOffset | undefined {
+    this.#sort()
+    return this.#offsets.at(-1)
+  }
+
+  remove(offset: QueueOffset): void {
+    if (this.first() === offset) {
+      this.#offsets.pop()
+      return
+    }
+    const at = this.#offsets.indexOf(offset)
+    if (at !== -1) this.#offsets.splice(at, 1)
+  }
+
+  #sort(): void {
+    if (this.#isSorted) return
+    this.#offsets.sort((a, b) => b - a)
+    this.#isSorted = true
+  }
+}

@@ -1,0 +1,164 @@
+// The consumers of one group that wait on one topic, first come first served. What they get is the
+// dispenser's affair; when to ask it is decided here.
+import type { Timer } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../../model/message.ts'
+import { type TagFilter, wantSameTags } from '../../model/tag-filter.ts'
+import { Dispenser, type DispensingGroup } from './dispenser.ts'
+
+interface Waiting {
+  readonly request: ReceiveRequest
+  readonly resolve: (messages: readonly ReceivedMessage[]) => void
+  readonly reject: (error: BrokerError) => void
+  /** undefined: waits only until what is there was looked through. */
+  readonly timer: Timer | undefined
+  readonly onAbort: (() => void) | undefined
+}
+
+export class ReceiveLine {
+  readonly dispenser: Dispenser
+  readonly #group: DispensingGroup
+  readonly #waiting = new Set<Waiting>()
+  /** Those of them that do not wait for what is not there. */
+  #pollers = 0
+  #isWoken = false
+
+  constructor(group: DispensingGroup, topic: string, filter: TagFilter) {
+    this.#group = group
+    this.dispenser = new Dispenser(group, topic, filter)
+  }
+
+  get waitingCount(): number {
+    return this.#waiting.size
+  }
+
+  receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
+    this.#agreeOn(request.filter)
+    if (request.signal?.aborted) return Promise.reject(aborted())
+    const messages = this.dispenser.collect(request, request.maxMessages)
+    if (messages.length > 0) return Promise.resolve(messages)
+    if (request.waitMs <= 0 && !this.#isLooking) return Promise.resolve([])
+    const { counts, options } = this.#group
+    if (counts.waiting >= options.heldReceivesMax) {
+      return Promise.reject(
+        new BrokerError(
+          'BUSY',
+          `${counts.waiting} receives are waiting already; broker.heldReceivesMax is ${options.heldReceivesMax}`,
+        ),
+      )
+    }
+    return this.#wait(request)
+  }
+
+  /** Serves the waiting ones at the end of this turn. */
+  wake(): void {
+    if (this.#waiting.size === 0 || this.#isWoken) return
+    this.#isWoken = true
+    queueMicrotask(() => {
+      this.#isWoken = false
+      this.#serve()
+    })
+  }
+
+  /** Nobody waits any longer: empty-handed at a close, with the error when the topic is gone. */
+  close(error?: BrokerError): void {
+    for (const waiting of [...this.#waiting]) {
+      this.#leave(waiting)
+      if (error === undefined) waiting.resolve([])
+      else waiting.reject(error)
+    }
+  }
+
+  /** Two filters in one group would each settle what only the other one wants. */
+  #agreeOn(filter: TagFilter): void {
+    const current = this.dispenser.filter
+    if (wantSameTags(filter, current)) return
+    if (this.#waiting.size > 0 || this.dispenser.isBusy) {
+      throw new BrokerError(
+        'SUBSCRIPTION_CONFLICT',
+        `the group '${this.#group.name}' consumes '${this.dispenser.topic}' with the filter '${current.expression}'; ` +
+          `'${filter.expression}' must wait until those consumers have gone, or use another group`,
+      )
+    }
+    this.dispenser.filter = filter
+  }
+
+  #wait(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
+    return new Promise((resolve, reject) => {
+      const { signal, waitMs } = request
+      const leaveWith = (settle: () => void) => () => {
+        this.#leave(waiting)
+        settle()
+      }
+      const timer =
+        waitMs > 0
+          ? this.#group.clock.after(
+              waitMs,
+              leaveWith(() => resolve([])),
+            )
+          : undefined
+      const onAbort = signal && leaveWith(() => reject(aborted()))
+      const waiting: Waiting = { request, resolve, reject, timer, onAbort }
+      if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true })
+      this.#waiting.add(waiting)
+      if (timer === undefined) this.#pollers++
+      this.#group.counts.waiting++
+    })
+  }
+
+  #leave(waiting: Waiting): void {
+    this.#waiting.delete(waiting)
+    this.#group.counts.waiting--
+    if (waiting.timer === undefined) this.#pollers--
+    waiting.timer?.cancel()
+    if (waiting.onAbort !== undefined) {
+      waiting.request.signal?.removeEventListener('abort', waiting.onAbort)
+    }
+    if (this.#waiting.size === 0) this.dispenser.dropLoaded()
+  }
+
+  #serve(): void {
+    for (const waiting of this.#waiting) {
+      if (!this.dispenser.hasMore) break
+      const { request } = waiting
+      try {
+        const messages = this.dispenser.collect(request, this.#share(request))
+        if (messages.length > 0) {
+          this.#leave(waiting)
+          waiting.resolve(messages)
+        } else if (this.dispenser.isSearching) break
+        else if (request.queueId === ANY_QUEUE && !request.ordered && !this.dispenser.hasAside) {
+          break
+        }
+      } catch (error) {
+        this.#leave(waiting)
+        waiting.reject(BrokerError.from(error))
+      }
+    }
+    this.#letPollersGo()
+  }
+
+  /** May there be something that was not seen yet? */
+  get #isLooking(): boolean {
+    return this.dispenser.isLoading || this.dispenser.isSearching
+  }
+
+  /** Who did not want to wait has waited for the look, and in vain. */
+  #letPollersGo(): void {
+    if (this.#pollers === 0 || this.#isLooking) return
+    for (const waiting of [...this.#waiting]) {
+      if (waiting.timer !== undefined) continue
+      this.#leave(waiting)
+      waiting.resolve([])
+    }
+  }
+
+  /** Several waiting consumers share what is there, rather than the first one taking all. */
+  #share(request: ReceiveRequest): number {
+    if (this.#waiting.size === 1) return request.maxMessages
+    const share = Math.ceil(this.dispenser.available / this.#waiting.size)
+    return Math.max(1, Math.min(request.maxMessages, share))
+  }
+}
+
+const aborted = (): BrokerError => new BrokerError('ABORTED', 'the receive was aborted')

@@ -1,0 +1,346 @@
+// Receiving per message: who gets what, until when, and what becomes of it. Acknowledgements are
+// kept at once and durable soon after; failures count as attempts and lead to the retry topic and
+// in the end to the dead letters.
+import { BrokerError } from '../../errors.ts'
+import { retryDelayMs } from '../../model/delay-levels.ts'
+import {
+  ANY_QUEUE,
+  type HandBack,
+  type Receipt,
+  type ReceivedMessage,
+  type ReceiveRequest,
+  type SettleResult,
+} from '../../model/message.ts'
+import { isLightQueue } from '../../model/names.ts'
+import { PERM_READ, type TopicDefinition } from '../../model/topic.ts'
+import type { GroupModes } from '../definitions/group-modes.ts'
+import type { GroupTable } from '../definitions/groups.ts'
+import { Expiry } from './expiry.ts'
+import type { GroupQueue } from './group-queue.ts'
+import { ReceivingGroup, type ReceivingParts } from './receiving-group.ts'
+import { type Destination, exhausted, type Retries } from './retries.ts'
+import { Serials } from './serials.ts'
+import type { Entry } from './unsettled.ts'
+
+/** How long an ordered message waits in place for its next attempt (RocketMQ's suspend time). */
+const ORDERED_RETRY_MS = 1000
+
+interface Held {
+  readonly group: ReceivingGroup
+  readonly queue: GroupQueue
+  readonly entry: Entry
+}
+
+type Settle = (held: Held) => SettleResult | Promise<SettleResult>
+
+export class Receiver {
+  readonly #parts: ReceivingParts
+  readonly #groups: GroupTable
+  readonly #modes: GroupModes
+  readonly #retries: Retries
+  readonly #receiving = new Map<string, ReceivingGroup>()
+  #isClosed = false
+
+  constructor(
+    parts: Omit<ReceivingParts, 'expiry' | 'serials' | 'counts'> & {
+      readonly groups: GroupTable
+      readonly modes: GroupModes
+      readonly retries: Retries
+    },
+  ) {
+    const expiry = new Expiry<ReceivingGroup>(parts.clock, (group, queue, entry) =>
+      this.#expired(group, queue, entry),
+    )
+    const serials = new Serials()
+    this.#parts = { ...parts, expiry, serials, counts: { received: 0, waiting: 0 } }
+    this.#groups = parts.groups
+    this.#modes = parts.modes
+    this.#retries = parts.retries
+  }
+
+  async receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
+    const { topic, group, filter, startAt } = request
+    const { topics } = this.#parts
+    checkCounts(request)
+    if (!this.#groups.isSaved(group)) await this.#groups.ensure(group)
+    if (!isLightQueue(topic) && topics.find(topic) === undefined) await topics.ensure(topic)
+    // From here on nothing waits, so that what is checked holds.
+    this.#modes.checkPerMessage(group)
+    if (!this.#groups.need(group).consumeEnabled) {
+      throw new BrokerError('PERMISSION_DENIED', `the group '${group}' is not allowed to consume`)
+    }
+    if (isLightQueue(topic)) this.#parts.lightQueues.need(topic)
+    else checkReadable(topics.need(topic).definition, request.queueId)
+    if (this.#isClosed) return []
+    return this.#group(group).line(topic, filter, startAt).receive(request)
+  }
+
+  /** Settled at once; durable with the group's cursor within its flush time. */
+  ack(receipts: readonly Receipt[]): SettleResult[] {
+    const results = new Array<SettleResult>(receipts.length)
+    const touched = new Map<GroupQueue, ReceivingGroup>()
+    let group: ReceivingGroup | undefined
+    let queue: GroupQueue | undefined
+    for (let i = 0; i < receipts.length; i++) {
+      const receipt = receipts[i]!
+      const { topic, queueId } = receipt
+      // Receipts of one delivery stand together: look the queue up only when it changes.
+      if (
+        queue === undefined ||
+        queue.cursor.queueId !== queueId ||
+        queue.cursor.topic !== topic ||
+        queue.cursor.group !== receipt.group
+      ) {
+        group = this.#receiving.get(receipt.group)
+        queue = group?.queue(topic, queueId)
+        if (group !== undefined && queue !== undefined) touched.set(queue, group)
+      }
+      const isAcked = queue?.ack(receipt.queueOffset, receipt.serial) === true
+      if (!isAcked) queue?.answeredLate(receipt.queueOffset)
+      results[i] = isAcked ? null : expiredReceipt(receipt)
+    }
+    for (const [acked, of] of touched) {
+      of.moved(acked)
+      // An ordered queue, or one with its hands full, can go on.
+      of.wakeFor(acked.cursor.topic)
+    }
+    return results
+  }
+
+  nack(
+    receipts: readonly Receipt[],
+    delayMs?: number,
+    handBack: HandBack = {},
+  ): Promise<readonly SettleResult[]> {
+    return this.#answer(receipts, (held) => this.#failed(held, delayMs, handBack))
+  }
+
+  release(receipts: readonly Receipt[], handBack: HandBack = {}): Promise<readonly SettleResult[]> {
+    return this.#each(receipts, (held) => {
+      // One more that this consumer does not want than can be set aside is a failure like any other.
+      const isKept = take(held, handBack)
+      return isKept ? this.#makeReady(held) : this.#failed(held, undefined, NOTHING_MORE)
+    })
+  }
+
+  /**
+   * What one consumer held when it was lost, in the order in which it was handed out. Only the first can
+   * have been worked on, so only that counts as an attempt.
+   */
+  abandon(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
+    let suspect: Entry | undefined
+    return this.#each(receipts, (held) => {
+      suspect ??= held.entry.holder?.suspect ?? held.entry
+      return held.entry === suspect ? this.#countInPlace(held) : this.#makeReady(held)
+    })
+  }
+
+  extend(receipts: readonly Receipt[], invisibleMs: number): Promise<readonly SettleResult[]> {
+    const deadlineMs = this.#parts.clock.monotonic() + invisibleMs
+    return this.#each(receipts, ({ group, queue, entry }) => {
+      queue.extend(entry, deadlineMs)
+      group.expects(queue)
+      return null
+    })
+  }
+
+  deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]> {
+    return this.#answer(receipts, (held) => this.#move(held, { deadBecause: reason }))
+  }
+
+  isBusy(group: string): boolean {
+    return this.#receiving.get(group)?.isBusy === true
+  }
+
+  inFlight(group: string, topic: string, queueId: number): number {
+    return this.#receiving.get(group)?.queue(topic, queueId)?.inFlight ?? 0
+  }
+
+  /** Messages handed out since the start. */
+  get received(): number {
+    return this.#parts.counts.received
+  }
+
+  /** The topic's count of queues may have changed. */
+  refresh(topic: string): void {
+    for (const group of this.#receiving.values()) group.refresh(topic)
+  }
+
+  /** The group's place on the topic moved. */
+  wake(group: string, topic: string): void {
+    this.#receiving.get(group)?.wakeFor(topic)
+  }
+
+  dropTopic(topic: string): void {
+    for (const group of this.#receiving.values()) {
+      group.closeLine(topic)
+      group.drop(topic)
+    }
+  }
+
+  dropGroup(name: string): void {
+    const group = this.#receiving.get(name)
+    if (group === undefined) return
+    this.#receiving.delete(name)
+    const error = new BrokerError('GROUP_NOT_FOUND', `the consumer group '${name}' was deleted`)
+    for (const line of group.lines()) line.close(error)
+    group.close()
+  }
+
+  /** Members that share by queue took over: what was in flight here is theirs to read again. */
+  retire(name: string): void {
+    const group = this.#receiving.get(name)
+    if (group === undefined || group.isBusy) return
+    this.#receiving.delete(name)
+    group.close()
+  }
+
+  /** Waiting receives come back empty-handed. */
+  close(): void {
+    this.#isClosed = true
+    this.#parts.expiry.close()
+    for (const group of this.#receiving.values()) for (const line of group.lines()) line.close()
+  }
+
+  #group(name: string): ReceivingGroup {
+    let group = this.#receiving.get(name)
+    if (group === undefined) {
+      group = new ReceivingGroup(name, this.#parts)
+      this.#receiving.set(name, group)
+    }
+    return group
+  }
+
+  /** What a consumer says of messages that it worked on, in time or too late: it goes on. */
+  #answer(receipts: readonly Receipt[], settle: Settle): Promise<readonly SettleResult[]> {
+    return this.#each(
+      receipts,
+      (held) => {
+        clearSuspicion(held)
+        return settle(held)
+      },
+      (queue, { queueOffset }) => queue.answeredLate(queueOffset),
+    )
+  }
+
+  async #each(
+    receipts: readonly Receipt[],
+    settle: Settle,
+    late: (queue: GroupQueue, receipt: Receipt) => void = () => {},
+  ): Promise<readonly SettleResult[]> {
+    const results = receipts.map((receipt) => {
+      const group = this.#receiving.get(receipt.group)
+      const queue = group?.queue(receipt.topic, receipt.queueId)
+      const entry = queue?.held(receipt.queueOffset, receipt.serial)
+      if (group === undefined || queue === undefined || entry === undefined) {
+        if (queue !== undefined) late(queue, receipt)
+        return expiredReceipt(receipt)
+      }
+      return settle({ group, queue, entry })
+    })
+    return Promise.all(results)
+  }
+
+  /** A consumer says no. The first time the message comes again at once, in its place. */
+  #failed(
+    held: Held,
+    delayMs: number | undefined,
+    handBack: HandBack,
+  ): SettleResult | Promise<SettleResult> {
+    const { group, queue, entry } = held
+    const failed = entry.reconsumeTimes + entry.attempts + 1
+    const max = this.#retryTimesMax(group)
+    const isSetAside = take(held, handBack) && handBack.isNotHere === true
+    if (failed > max) return this.#move(held, { deadBecause: exhausted(max) })
+    if (delayMs === undefined && (isSetAside || failed === 1)) return this.#countInPlace(held)
+    if (!entry.isOrdered && !isSetAside) {
+      return this.#move(held, { delayMs: delayMs ?? retryDelayMs(failed - 2) })
+    }
+    entry.attempts++
+    queue.park(entry, this.#parts.clock.monotonic() + (delayMs ?? ORDERED_RETRY_MS))
+    group.expects(queue)
+    group.moved(queue)
+    return null
+  }
+
+  /** Available again at once, in its place. */
+  #makeReady({ group, queue, entry }: Held): SettleResult {
+    queue.makeReady(entry)
+    group.wakeFor(queue.cursor.topic)
+    return null
+  }
+
+  /** A failed attempt, and available again at once. */
+  #countInPlace(held: Held): SettleResult | Promise<SettleResult> {
+    const { group, queue, entry } = held
+    const max = this.#retryTimesMax(group)
+    if (entry.reconsumeTimes + entry.attempts + 1 > max) {
+      return this.#move(held, { deadBecause: exhausted(max) })
+    }
+    entry.attempts++
+    group.moved(queue)
+    return this.#makeReady(held)
+  }
+
+  async #move({ group, queue, entry }: Held, destination: Destination): Promise<SettleResult> {
+    const result = await this.#retries.move(queue, entry, destination)
+    // Stayed or gone, the queue may have a new deadline or room for more.
+    group.expects(queue)
+    group.wakeFor(queue.cursor.topic)
+    return result
+  }
+
+  /** Of what its consumer has, only that which it was handed first can be what keeps it busy. */
+  #expired(group: ReceivingGroup, queue: GroupQueue, entry: Entry): void {
+    const held = { group, queue, entry }
+    const holder = entry.serial === 0 ? undefined : entry.holder
+    if (holder !== undefined) holder.suspect ??= group.firstHeldBy(holder)
+    // The receipt is void, so no answer is waited for.
+    entry.serial = 0
+    if (holder?.suspect === entry) void this.#countInPlace(held)
+    else this.#makeReady(held)
+  }
+
+  #retryTimesMax(group: ReceivingGroup): number {
+    return this.#groups.need(group.name).retryTimesMax
+  }
+}
+
+const NOTHING_MORE: HandBack = {}
+
+/** Notes what comes back with the message. False when it should be set aside and there is no room for it. */
+function take({ queue, entry }: Held, { isNotHere, note }: HandBack): boolean {
+  if (note !== undefined) entry.note = note
+  return isNotHere !== true || entry.holder === undefined || queue.keepFrom(entry, entry.holder.id)
+}
+
+/** The consumer goes on: what it was handed next may be what it fails at. */
+function clearSuspicion({ entry }: Held): void {
+  if (entry.holder !== undefined) entry.holder.suspect = undefined
+}
+
+function checkCounts({ maxMessages, invisibleMs }: ReceiveRequest): void {
+  if (maxMessages >= 1 && invisibleMs > 0) return
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    `a receive of ${maxMessages} messages for ${invisibleMs} ms; 1 message and 1 ms are the least`,
+  )
+}
+
+function checkReadable({ name, perm, readQueues }: TopicDefinition, queueId: number): void {
+  if ((perm & PERM_READ) === 0) {
+    throw new BrokerError('PERMISSION_DENIED', `the topic '${name}' is not readable`)
+  }
+  if (queueId === ANY_QUEUE || (queueId >= 0 && queueId < readQueues)) return
+  throw new BrokerError(
+    'QUEUE_NOT_FOUND',
+    `the topic '${name}' has no queue ${queueId}; its queues are 0 to ${readQueues - 1}`,
+  )
+}
+
+const expiredReceipt = (receipt: Receipt): BrokerError =>
+  new BrokerError(
+    'RECEIPT_EXPIRED',
+    `the delivery of '${receipt.topic}' queue ${receipt.queueId} offset ${receipt.queueOffset} is no longer yours: ` +
+      'it was settled, released, or its invisible time is over',
+  )

@@ -1,0 +1,336 @@
+// Where failed messages go: a copy to the group's retry topic after a delay, or to its dead
+// letters. The copy and the settlement of the original are one append, so a crash leaves either
+// both or neither. One append at a time and queue, for each carries the whole place of the group on
+// that queue.
+import type { Clock } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import { DELAY_LEVEL_MAX, delayLevelMs, retryLevel } from '../../model/delay-levels.ts'
+import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
+import type { SendBack, SettleResult } from '../../model/message.ts'
+import { offsetMessageId } from '../../model/message-id.ts'
+import { retryTopic } from '../../model/names.ts'
+import { editProperties, PROPERTY } from '../../model/properties.ts'
+import { RecordView } from '../../model/record.ts'
+import { originalTopic } from '../../model/routing-name.ts'
+import type { Fact, MessageStore, StoreDraft } from '../../store/store.ts'
+import type { GroupTable } from '../definitions/groups.ts'
+import type { Topic, TopicTable } from '../definitions/topics.ts'
+import type { FactWriter } from '../facts/fact-writer.ts'
+import { APPEND_BYTES_TARGET, PARKED_PROPERTIES_BYTES } from '../options.ts'
+import type { Delays } from '../publish/delays.ts'
+import { queueInTurn } from '../publish/queue-choice.ts'
+import type { GroupQueue } from './group-queue.ts'
+import { readMessage } from './lookup.ts'
+import { type Entry, STATE } from './unsettled.ts'
+
+/** To the retry topic, or with a reason to the dead letters. */
+export type Destination =
+  | {
+      readonly delayMs: number
+      /** RocketMQ's delay level, where the delay has one. */
+      readonly level?: number
+    }
+  | { readonly deadBecause: string }
+
+interface Leaving {
+  readonly entry: Entry
+  /** Of the delivery that failed, 0 when its time was over. */
+  readonly serial: number
+  readonly destination: Destination
+  readonly settle: (result: SettleResult) => void
+}
+
+interface Copy {
+  readonly draft: StoreDraft
+  readonly topic: Topic
+}
+
+interface Departure {
+  readonly leaving: Leaving
+  /** undefined: retention took the record, there is only the settlement to write. */
+  readonly copy: Copy | undefined
+}
+
+/** How the message came to the consumer that failed. */
+interface Received {
+  /** The topic of the receive; undefined when the message was pulled. */
+  readonly from: string | undefined
+  readonly note: string | undefined
+}
+
+const NOT_RECEIVED: Received = { from: undefined, note: undefined }
+
+const LEAVING_AT_ONCE_MAX = 256
+const DEAD_REASON_CHARS_MAX = 256
+/** A message that could not leave because the store takes nothing is tried again after this. */
+const STUCK_MS = 10_000
+
+/** Where the message waited before does not hold for the copy. */
+const COPY_DROPS: ReadonlySet<string> = new Set([
+  PROPERTY.dueMs,
+  PROPERTY.realTopic,
+  PROPERTY.realQueueId,
+  PROPERTY.deadLetterReason,
+])
+
+/** What a copy can do without where there is no room. */
+const DISPENSABLE: ReadonlySet<string> = new Set([
+  ...COPY_DROPS,
+  PROPERTY.cluster,
+  PROPERTY.messageRegion,
+  PROPERTY.traceOn,
+])
+
+const DEAD_DROPS: ReadonlySet<string> = new Set([...COPY_DROPS, PROPERTY.receivedFrom])
+
+export class Retries {
+  readonly #store: MessageStore
+  readonly #topics: TopicTable
+  readonly #groups: GroupTable
+  readonly #facts: FactWriter
+  readonly #delays: Delays
+  readonly #clock: Clock
+  readonly #outboxes = new Map<GroupQueue, Leaving[]>()
+  readonly #running = new Set<Promise<void>>()
+
+  constructor(parts: {
+    store: MessageStore
+    topics: TopicTable
+    groups: GroupTable
+    facts: FactWriter
+    delays: Delays
+    clock: Clock
+  }) {
+    this.#store = parts.store
+    this.#topics = parts.topics
+    this.#groups = parts.groups
+    this.#facts = parts.facts
+    this.#delays = parts.delays
+    this.#clock = parts.clock
+  }
+
+  /** Settles when the copy is durable. On an error the message stays with its consumer. */
+  move(queue: GroupQueue, entry: Entry, destination: Destination): Promise<SettleResult> {
+    const { serial } = entry
+    queue.leave(entry)
+    return new Promise((settle) => {
+      const leaving = { entry, serial, destination, settle }
+      const outbox = this.#outboxes.get(queue)
+      if (outbox !== undefined) {
+        outbox.push(leaving)
+        return
+      }
+      this.#outboxes.set(queue, [leaving])
+      const run = this.#empty(queue).finally(() => this.#running.delete(run))
+      this.#running.add(run)
+    })
+  }
+
+  /** CONSUMER_SEND_MSG_BACK: the same copy, while the caller keeps its own offset. */
+  async sendBack(request: SendBack): Promise<void> {
+    const { position, delayLevel } = request
+    const group = await this.#groups.ensure(request.group)
+    const bytes = await readMessage(this.#store, position)
+    if (bytes === undefined) {
+      throw new BrokerError('MESSAGE_NOT_FOUND', `no message starts at log position ${position}`)
+    }
+    const record = new RecordView(bytes)
+    const max = request.retryTimesMax ?? group.retryTimesMax
+    const failed = record.reconsumeTimes + 1
+    const destination =
+      delayLevel < 0
+        ? { deadBecause: 'the consumer gave it up' }
+        : failed > max
+          ? { deadBecause: exhausted(max) }
+          : atLevel(delayLevel > 0 ? delayLevel : retryLevel(failed - 1))
+    const { draft, topic } = this.#copyOrDeadLetter(record, request.group, failed, destination)
+    await this.#store.append({ messages: [draft], facts: this.#topics.unsaved([topic]) })
+    topic.isSaved = true
+    this.#delays.arm()
+  }
+
+  /** Waits for what is under way. */
+  async close(): Promise<void> {
+    await Promise.all(this.#running)
+  }
+
+  async #empty(queue: GroupQueue): Promise<void> {
+    const outbox = this.#outboxes.get(queue)!
+    // One turn, so that what fails together leaves together.
+    await undefined
+    while (outbox.length > 0) await this.#append(queue, outbox.splice(0, LEAVING_AT_ONCE_MAX))
+    this.#outboxes.delete(queue)
+  }
+
+  async #append(queue: GroupQueue, taken: Leaving[]): Promise<void> {
+    const batch = await this.#copies(queue, taken)
+    const topics = new Set(batch.flatMap(({ copy }) => copy?.topic ?? []))
+    for (const { leaving } of batch) queue.markLeft(leaving.entry)
+    try {
+      const messages = batch.flatMap(({ copy }) => copy?.draft ?? [])
+      const facts = [...this.#topics.unsaved(topics), placeFact(queue)]
+      if (batch.length > 0) await this.#store.append({ messages, facts })
+    } catch (thrown) {
+      for (const { leaving } of batch) this.#stay(queue, leaving, BrokerError.from(thrown))
+      return
+    }
+    for (const topic of topics) topic.isSaved = true
+    this.#delays.arm()
+    for (const { leaving } of batch) {
+      queue.forget(leaving.entry)
+      leaving.settle(null)
+    }
+    // Acknowledgements that came in meanwhile are not in the fact just written.
+    this.#facts.mark(queue.cursor)
+  }
+
+  /** What goes with the next append; too much of it goes back to the outbox. */
+  async #copies(queue: GroupQueue, taken: Leaving[]): Promise<Departure[]> {
+    const departures: Departure[] = []
+    let bytes = 0
+    while (taken.length > 0 && bytes < APPEND_BYTES_TARGET) {
+      const leaving = taken.shift()!
+      const copy = await this.#copyOf(queue, leaving)
+      if (copy instanceof BrokerError) this.#stay(queue, leaving, copy)
+      else {
+        departures.push({ leaving, copy })
+        bytes += copy === undefined ? 0 : copy.draft.body.length + copy.draft.properties.length
+      }
+    }
+    this.#outboxes.get(queue)!.unshift(...taken)
+    // While records were read from the disk the group may have been moved elsewhere.
+    return departures.filter(({ leaving }) => {
+      const isLeaving = leaving.entry.state === STATE.leaving
+      if (!isLeaving) leaving.settle(new BrokerError('RECEIPT_EXPIRED', 'the group was moved'))
+      return isLeaving
+    })
+  }
+
+  /** undefined: retention took the record, there is nothing to keep. */
+  async #copyOf(
+    queue: GroupQueue,
+    { entry, destination }: Leaving,
+  ): Promise<Copy | BrokerError | undefined> {
+    const { topic, queueId, group } = queue.cursor
+    const { offset } = entry
+    try {
+      const request = { topic, queueId, offset, maxMessages: 1, maxBytes: 1, hashes: undefined }
+      const result = await this.#store.read(request)
+      if (result.status !== 'found' || result.offsets[0] !== offset) return undefined
+      const failed = entry.reconsumeTimes + entry.attempts + 1
+      const received = { from: topic, note: entry.note }
+      return this.#copy(new RecordView(result.records), group, failed, destination, received)
+    } catch (thrown) {
+      return BrokerError.from(thrown)
+    }
+  }
+
+  /**
+   * The copy cannot be made: a message too large for it waits in place, else the consumer keeps it.
+   */
+  #stay(queue: GroupQueue, leaving: Leaving, error: BrokerError): void {
+    const { entry, serial, destination, settle } = leaving
+    const nowMs = this.#clock.monotonic()
+    if (error.code === 'MESSAGE_TOO_LARGE' && 'delayMs' in destination) {
+      entry.attempts++
+      queue.park(entry, nowMs + destination.delayMs)
+      settle(null)
+    } else {
+      if (serial === 0) queue.park(entry, nowMs + STUCK_MS)
+      else queue.takeBack(entry, serial)
+      settle(error)
+    }
+    // What was acknowledged meanwhile was held back from the log.
+    this.#facts.mark(queue.cursor)
+  }
+
+  /** A client that is refused would hand the same message back again and again. */
+  #copyOrDeadLetter(
+    record: RecordView,
+    group: string,
+    failed: number,
+    destination: Destination,
+  ): Copy {
+    try {
+      return this.#copy(record, group, failed, destination, NOT_RECEIVED)
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      if (error.code !== 'MESSAGE_TOO_LARGE') throw error
+      const deadBecause = `no room for a retry beside ${error.message}`
+      return this.#copy(record, group, failed, { deadBecause }, NOT_RECEIVED)
+    }
+  }
+
+  #copy(
+    record: RecordView,
+    group: string,
+    failed: number,
+    destination: Destination,
+    received: Received,
+  ): Copy {
+    const isDead = 'deadBecause' in destination
+    const delayMs = isDead ? 0 : destination.delayMs
+    const topic = isDead ? this.#groups.deadLetterTopic(group) : this.#groups.retryTopic(group)
+    const draft: StoreDraft = {
+      topic: topic.definition.name,
+      queueId: isDead ? 0 : queueInTurn(topic),
+      flag: record.flag,
+      sysFlag: record.sysFlag,
+      bornTimestamp: record.bornTimestamp,
+      bornHost: record.bornHost,
+      reconsumeTimes: failed,
+      preparedPosition: record.preparedPosition,
+      body: record.body,
+      properties: copyProperties(record, topic.definition.name, group, destination, received),
+      dueMs: delayMs > 0 ? this.#clock.now() + delayMs : undefined,
+    }
+    return { draft, topic }
+  }
+}
+
+export const exhausted = (max: number): string => `not consumed after ${max} retries`
+
+const placeFact = (queue: GroupQueue): Fact => queue.cursor.factOf(queue.stateAfter())
+
+function copyProperties(
+  record: RecordView,
+  topic: string,
+  group: string,
+  destination: Destination,
+  { from, note }: Received,
+): Buffer {
+  const original = originalTopic(record)
+  const added: [string, string][] = [[PROPERTY.retryTopic, original]]
+  if (record.property(PROPERTY.originMessageId) === undefined) {
+    added.push([PROPERTY.originMessageId, offsetMessageId(record.storeHost, record.position)])
+  }
+  if (note !== undefined) added.push([PROPERTY.note, note])
+  if ('deadBecause' in destination) {
+    added.push([PROPERTY.deadLetterReason, plain(destination.deadBecause)])
+    const properties = editProperties(record.propertyBytes, added, DEAD_DROPS)
+    // The message counts more than what is said of it: without room for that it goes as it came.
+    return properties.length <= PROPERTIES_BYTES_MAX ? properties : record.propertyBytes
+  }
+  // A light queue's and a dead-letter topic's consumers get their retries back, not the original
+  // topic's.
+  const isOwn = from === original || from === retryTopic(group)
+  if (from !== undefined && !isOwn) added.push([PROPERTY.receivedFrom, from])
+  if (destination.level !== undefined) added.push([PROPERTY.delay, String(destination.level)])
+  const parking = destination.delayMs > 0 ? PARKED_PROPERTIES_BYTES + topic.length : 0
+  const room = PROPERTIES_BYTES_MAX - parking
+  const properties = editProperties(record.propertyBytes, added, COPY_DROPS)
+  if (properties.length <= room) return properties
+  const fewer = editProperties(record.propertyBytes, added, DISPENSABLE)
+  if (fewer.length <= room) return fewer
+  throw new BrokerError('MESSAGE_TOO_LARGE', `${properties.length} bytes of properties`)
+}
+
+const atLevel = (level: number): Destination => ({
+  delayMs: delayLevelMs(level),
+  level: Math.min(level, DELAY_LEVEL_MAX),
+})
+
+/** A reason comes from clients and must not tear the properties. */
+const plain = (text: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are the separators of properties
+  text.slice(0, DEAD_REASON_CHARS_MAX).replace(/[\u0000-\u001f]/g, ' ')

@@ -1,0 +1,160 @@
+// Light queues: filters that own an ordered list of the messages they match. Knows who is bound to
+// a filter, durably for durable ones; the entries themselves are the store's.
+import { BrokerError } from '../../errors.ts'
+import {
+  isLiveQueue,
+  LIGHT_QUEUE_PREFIX,
+  LIVE_QUEUE_PREFIX,
+  lightQueueTopic,
+} from '../../model/names.ts'
+import type { QueueOffset } from '../../model/positions.ts'
+import { checkTopicFilter } from '../../model/topic-filter.ts'
+import type { Fact, MessageStore } from '../../store/store.ts'
+import { FACT, type FactWriter } from '../facts/fact-writer.ts'
+
+const OWNER_MARK = '\u0000'
+const OWNER_CHARS_MAX = 4096
+
+export class LightQueueTable {
+  readonly #store: MessageStore
+  readonly #facts: FactWriter
+  /** Owners of the durable queue, by filter. */
+  readonly #durable = new Map<string, Set<string>>()
+  /** The same the other way round. */
+  readonly #owned = new Map<string, Set<string>>()
+  /** Live bindings by filter. */
+  readonly #live = new Map<string, number>()
+
+  constructor(store: MessageStore, facts: FactWriter) {
+    this.#store = store
+    this.#facts = facts
+    for (const [key] of store.facts(FACT.binding)) {
+      const mark = key.indexOf(OWNER_MARK)
+      this.#own(key.slice(0, mark), key.slice(mark + 1))
+    }
+  }
+
+  /** Is there such a queue? */
+  has(topic: string): boolean {
+    return isLiveQueue(topic)
+      ? this.#live.has(topic.slice(LIVE_QUEUE_PREFIX.length))
+      : this.#durable.has(topic.slice(LIGHT_QUEUE_PREFIX.length))
+  }
+
+  /** @throws TOPIC_NOT_FOUND */
+  need(topic: string): void {
+    if (this.has(topic)) return
+    throw new BrokerError(
+      'TOPIC_NOT_FOUND',
+      `the light queue '${topic.slice(0, 300)}' does not exist; bind its filter first`,
+    )
+  }
+
+  async bind(
+    filter: string,
+    owner: string | undefined,
+  ): Promise<{ topic: string; offset: QueueOffset }> {
+    checkTopicFilter(filter)
+    if (owner === undefined) await this.#bindLive(filter)
+    else await this.#bindDurable(filter, owner)
+    const topic = lightQueueTopic(filter, owner !== undefined)
+    return { topic, offset: this.#store.range(topic, 0).maxOffset }
+  }
+
+  /**
+   * `gone` is called within the call with the queue's topic when that was its last binding; what it
+   * answers is written together with that.
+   */
+  async unbind(
+    filter: string,
+    owner: string | undefined,
+    gone: (topic: string) => Iterable<Fact>,
+  ): Promise<void> {
+    if (owner === undefined) {
+      if (!this.#live.has(filter) || this.#countLive(filter, -1) > 0) return
+      const facts = gone(lightQueueTopic(filter, false))
+      await Promise.all([this.#store.unbindLightQueue(filter, false), this.#facts.write(facts)])
+      return
+    }
+    if (!this.#disown(filter, owner)) return
+    const fact = bindingFact(filter, owner, null)
+    if (this.#durable.has(filter)) return this.#facts.write([fact])
+    const cursors = gone(lightQueueTopic(filter, true))
+    await this.#facts.writeBy(
+      (part) => this.#store.unbindLightQueue(filter, true, [fact, ...part]),
+      cursors,
+    )
+  }
+
+  /** Filters that the owner has bound. */
+  boundBy(owner: string): readonly string[] {
+    return [...(this.#owned.get(owner) ?? [])]
+  }
+
+  async #bindLive(filter: string): Promise<void> {
+    if (this.#countLive(filter, 1) > 1) return
+    await this.#store.bindLightQueue(filter, false)
+  }
+
+  async #bindDurable(filter: string, owner: string): Promise<void> {
+    if (owner.length === 0 || owner.length > OWNER_CHARS_MAX) {
+      throw new BrokerError(
+        'ARGUMENT_INVALID',
+        `the owner of a light queue has 1 to ${OWNER_CHARS_MAX} characters, not ${owner.length}`,
+      )
+    }
+    // Noted before the first wait, so that another owner's unbind meanwhile does not remove it.
+    const isNew = this.#own(filter, owner)
+    const fact = bindingFact(filter, owner, BOUND)
+    const isSaved = !isNew && this.#store.fact(fact.kind, fact.key) !== undefined
+    try {
+      // The store is asked every time, whatever the facts say: it is idempotent, and a queue that is
+      // missing loses messages.
+      await this.#store.bindLightQueue(filter, true, isSaved ? [] : [fact])
+    } catch (error) {
+      if (isNew) this.#disown(filter, owner)
+      throw error
+    }
+  }
+
+  #own(filter: string, owner: string): boolean {
+    const isNew = addTo(this.#durable, filter, owner)
+    addTo(this.#owned, owner, filter)
+    return isNew
+  }
+
+  #disown(filter: string, owner: string): boolean {
+    removeFrom(this.#owned, owner, filter)
+    return removeFrom(this.#durable, filter, owner)
+  }
+
+  #countLive(filter: string, by: number): number {
+    const count = (this.#live.get(filter) ?? 0) + by
+    if (count > 0) this.#live.set(filter, count)
+    else this.#live.delete(filter)
+    return count
+  }
+}
+
+const BOUND = Buffer.from('1')
+
+const bindingFact = (filter: string, owner: string, value: Buffer | null): Fact => ({
+  kind: FACT.binding,
+  key: `${filter}${OWNER_MARK}${owner}`,
+  value,
+})
+
+function addTo(sets: Map<string, Set<string>>, key: string, member: string): boolean {
+  const set = sets.get(key)
+  if (set === undefined) sets.set(key, new Set([member]))
+  else if (set.has(member)) return false
+  else set.add(member)
+  return true
+}
+
+function removeFrom(sets: Map<string, Set<string>>, key: string, member: string): boolean {
+  const set = sets.get(key)
+  if (set === undefined || !set.delete(member)) return false
+  if (set.size === 0) sets.delete(key)
+  return true
+}

@@ -1,0 +1,55 @@
+// The state changes of one `publish`: which of them ride with each of its appends.
+import { BrokerError } from '../../errors.ts'
+import type { StateChange } from '../../model/message.ts'
+import type { SessionTable, StagedChange } from './sessions.ts'
+
+export class Riding {
+  readonly #changes: readonly StateChange[]
+  readonly #sessions: SessionTable
+  /** Those that belong to no message. */
+  readonly #common: StagedChange[] = []
+  /** The first that has not boarded. */
+  #next: number
+
+  /** @throws ARGUMENT_INVALID */
+  constructor(changes: readonly StateChange[], sessions: SessionTable) {
+    this.#changes = changes
+    this.#sessions = sessions
+    let before = -1
+    for (const { id, state, message } of changes) {
+      const bytes = state === null || state === 'message' ? 0 : state.length
+      sessions.check(id, bytes)
+      if (message === undefined ? before >= 0 || state === 'message' : message < before) {
+        throw misplaced(id)
+      }
+      if (message !== undefined) before = message
+    }
+    for (const { id, state, message } of changes) {
+      if (message !== undefined || state === 'message') break
+      this.#common.push(sessions.stageKept(id, state))
+    }
+    this.#next = this.#common.length
+  }
+
+  /** The changes that go with an append whatever its messages are. */
+  start(): StagedChange[] {
+    return [...this.#common]
+  }
+
+  /** Message `index` of the call is number `place` of its append. */
+  board(index: number, place: number, staged: StagedChange[]): void {
+    while (this.#next < this.#changes.length) {
+      const { id, state, message } = this.#changes[this.#next]!
+      if (message! > index) return
+      this.#next++
+      // What belongs to a message before was refused with it.
+      if (message === index) staged.push(this.#sessions.stage(id, state, place))
+    }
+  }
+}
+
+const misplaced = (id: string): BrokerError =>
+  new BrokerError(
+    'ARGUMENT_INVALID',
+    `the change of '${id.slice(0, 300)}' is out of the messages' order, or is to be a message and names none`,
+  )

@@ -1,0 +1,66 @@
+// One pass over a new message's encoded properties finds whether any of them concerns the broker.
+// Nearly every message passes with no more than this pass.
+import { BROKER_PROPERTIES, NAME_END, PROPERTY, VALUE_END } from '../../model/properties.ts'
+
+/** Bits of what `scanProperties` found. */
+export const SCAN = {
+  uniqueKey: 1,
+  /** DELAY, TIMER_* or Aliyun's start time: the message is not for now. */
+  delayed: 2,
+  /** A half message of a transaction. */
+  prepared: 4,
+  /** The last property is not closed by a separator (Java 4.9.1 to 5.1). */
+  unclosed: 8,
+  /** One of those that a broker writes. */
+  brokers: 16,
+} as const
+
+interface Wanted {
+  readonly bytes: Buffer
+  readonly bit: number
+}
+
+const WANTED: readonly Wanted[] = [
+  { name: PROPERTY.uniqueKey, bit: SCAN.uniqueKey },
+  { name: PROPERTY.delay, bit: SCAN.delayed },
+  { name: PROPERTY.timerDelaySeconds, bit: SCAN.delayed },
+  { name: PROPERTY.timerDelayMs, bit: SCAN.delayed },
+  { name: PROPERTY.timerDeliverMs, bit: SCAN.delayed },
+  { name: PROPERTY.startDeliverMs, bit: SCAN.delayed },
+  { name: PROPERTY.transactionPrepared, bit: SCAN.prepared },
+  ...[...BROKER_PROPERTIES].map((name) => ({ name, bit: SCAN.brokers })),
+].map(({ name, bit }) => ({ bytes: Buffer.from(name), bit }))
+
+/** Wanted names by the sum of their first two bytes: one look-up rules out nearly every name. */
+const byStart: (readonly Wanted[] | undefined)[] = []
+for (const wanted of WANTED) {
+  const start = startOf(wanted.bytes, 0)
+  byStart[start] = [...(byStart[start] ?? []), wanted]
+}
+for (let start = 0; start < 512; start++) byStart[start] ??= undefined
+
+export function scanProperties(bytes: Uint8Array): number {
+  const end = bytes.length
+  let found = 0
+  let at = 0
+  while (at < end) {
+    const wanted = at + 1 < end ? byStart[startOf(bytes, at)] : undefined
+    if (wanted !== undefined) found |= bitAt(wanted, bytes, at)
+    while (at < end && bytes[at] !== VALUE_END) at++
+    at++
+  }
+  return at > end ? found | SCAN.unclosed : found
+}
+
+function startOf(bytes: Uint8Array, at: number): number {
+  return bytes[at]! + bytes[at + 1]!
+}
+
+function bitAt(wanted: readonly Wanted[], bytes: Uint8Array, at: number): number {
+  for (const { bytes: name, bit } of wanted) {
+    let i = 0
+    while (i < name.length && bytes[at + i] === name[i]) i++
+    if (i === name.length && bytes[at + i] === NAME_END) return bit
+  }
+  return 0
+}

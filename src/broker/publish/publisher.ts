@@ -1,0 +1,333 @@
+// Takes new messages: checks them in RocketMQ's order (remoting 4.1), completes them and hands a
+// whole batch to the store in one append. The common message passes without an allocation but its
+// draft.
+import type { Clock } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
+import type { NewMessage, PublishResult, StateChange } from '../../model/message.ts'
+import { checkTopicName, groupOfTopic, isRetryTopic } from '../../model/names.ts'
+import { queueOfKey } from '../../model/ordering-key.ts'
+import {
+  BROKER_PROPERTIES,
+  editProperties,
+  RETRY_PROPERTIES,
+  withoutProperties,
+} from '../../model/properties.ts'
+import { PERM_WRITE } from '../../model/topic.ts'
+import type { Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
+import type { GroupTable } from '../definitions/groups.ts'
+import { checkSendable, type Topic, type TopicTable } from '../definitions/topics.ts'
+import { Riding } from '../facts/riding.ts'
+import type { SessionTable, StagedChange } from '../facts/sessions.ts'
+import {
+  APPEND_BYTES_TARGET,
+  type BrokerOptions,
+  PARKED_PROPERTIES_BYTES,
+  PROPERTIES_ACCEPTED_BYTES_MAX,
+} from '../options.ts'
+import { DELAY_PROPERTIES, dueTime, withKnownLevel } from './delay.ts'
+import type { Delays } from './delays.ts'
+import { SCAN, scanProperties } from './message-scan.ts'
+import { OwnProperties } from './own-properties.ts'
+import { queueInTurn } from './queue-choice.ts'
+import type { QueueLockTable } from './queue-locks.ts'
+import { UniqueIds } from './unique-ids.ts'
+
+/** Messages of one append; `slots` are their places in the caller's batch. */
+interface Batch {
+  readonly drafts: StoreDraft[]
+  readonly slots: number[]
+  bytes: number
+  /** Topics whose definitions must become durable with these messages. */
+  unsaved: Set<Topic> | undefined
+  /** State that changes with these messages. */
+  changes: StagedChange[] | undefined
+  hasParked: boolean
+}
+
+export class Publisher {
+  readonly #store: MessageStore
+  readonly #topics: TopicTable
+  readonly #groups: GroupTable
+  readonly #delays: Delays
+  readonly #locks: QueueLockTable
+  readonly #sessions: SessionTable
+  readonly #clock: Clock
+  readonly #options: BrokerOptions
+  readonly #ids: UniqueIds
+  readonly #own: OwnProperties
+  /** Messages accepted since the start. */
+  published = 0
+
+  constructor(parts: {
+    store: MessageStore
+    topics: TopicTable
+    groups: GroupTable
+    delays: Delays
+    locks: QueueLockTable
+    sessions: SessionTable
+    clock: Clock
+    options: BrokerOptions
+  }) {
+    this.#store = parts.store
+    this.#topics = parts.topics
+    this.#groups = parts.groups
+    this.#delays = parts.delays
+    this.#locks = parts.locks
+    this.#sessions = parts.sessions
+    this.#clock = parts.clock
+    this.#options = parts.options
+    this.#ids = new UniqueIds(parts.clock, parts.store.storeHost)
+    this.#own = new OwnProperties(parts.options.clusterName)
+  }
+
+  /**
+   * Everything is handed to the store within the call, so the order of calls is the order in the
+   * queues. A batch may take several appends; the state that a message changes goes with its own, the
+   * state that belongs to all of them with each.
+   */
+  publish(
+    messages: readonly NewMessage[],
+    changes?: readonly StateChange[],
+  ): Promise<readonly PublishResult[]> {
+    if (changes === undefined) return this.#publish(messages, undefined)
+    return this.#publishWith(messages, changes)
+  }
+
+  /** Runs on to the appends within the call, as an async function does up to its first wait. */
+  async #publishWith(
+    messages: readonly NewMessage[],
+    changes: readonly StateChange[],
+  ): Promise<readonly PublishResult[]> {
+    return this.#publish(messages, new Riding(changes, this.#sessions))
+  }
+
+  #publish(
+    messages: readonly NewMessage[],
+    riding: Riding | undefined,
+  ): Promise<readonly PublishResult[]> {
+    const results = new Array<PublishResult>(messages.length)
+    const appends: Promise<void>[] = []
+    let batch = emptyBatch(riding)
+    this.#ids.startBatch()
+    for (let i = 0; i < messages.length; i++) {
+      const draft = this.#draft(messages[i]!, batch)
+      if (draft instanceof BrokerError) {
+        results[i] = draft
+        continue
+      }
+      riding?.board(i, batch.drafts.length, batch.changes!)
+      batch.drafts.push(draft)
+      batch.slots.push(i)
+      batch.bytes += draft.body.length + draft.properties.length
+      if (batch.bytes < APPEND_BYTES_TARGET) continue
+      appends.push(this.#append(batch, results))
+      batch = emptyBatch(riding)
+    }
+    if (batch.drafts.length > 0) appends.push(this.#append(batch, results))
+    else if (appends.length === 0 && batch.changes !== undefined) {
+      appends.push(this.#appendChanges(batch.changes))
+    }
+    if (appends.length === 1) return appends[0]!.then(() => results)
+    return Promise.all(appends).then(() => results)
+  }
+
+  /** No message was taken. */
+  async #appendChanges(changes: readonly StagedChange[]): Promise<void> {
+    try {
+      await this.#store.append({ messages: [], facts: changes.map(({ fact }) => fact) })
+    } catch (error) {
+      for (const change of changes) change.refused()
+      throw error
+    }
+    for (const change of changes) change.written()
+  }
+
+  async #append(batch: Batch, results: PublishResult[]): Promise<void> {
+    const { drafts, slots, unsaved, changes } = batch
+    try {
+      const group =
+        unsaved === undefined && changes === undefined
+          ? { messages: drafts }
+          : { messages: drafts, facts: this.#factsOf(batch), isNew: true }
+      const appended = await this.#store.append(group)
+      const storeHost = this.#store.storeHost
+      for (let i = 0; i < slots.length; i++) {
+        const { queueOffset, position } = appended[i]!
+        results[slots[i]!] = { queueId: drafts[i]!.queueId, queueOffset, position, storeHost }
+      }
+      this.published += slots.length
+      for (const topic of unsaved ?? []) topic.isSaved = true
+      for (const change of changes ?? []) change.written()
+      if (batch.hasParked) this.#delays.arm()
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      for (const slot of slots) results[slot] = error
+      for (const change of changes ?? []) change.refused()
+    }
+  }
+
+  #factsOf({ unsaved, changes }: Batch): (Fact | RecordFact)[] {
+    const facts: (Fact | RecordFact)[] = this.#topics.unsaved(unsaved ?? [])
+    for (const { fact } of changes ?? []) facts.push(fact)
+    return facts
+  }
+
+  #draft(message: NewMessage, batch: Batch): StoreDraft | BrokerError {
+    const topic = this.#topics.find(message.topic)
+    if (topic === undefined || topic.isBuiltIn || isRetryTopic(message.topic)) {
+      return this.#rareDraft(message, topic, batch)
+    }
+    return this.#draftFor(message, topic, message.properties, batch)
+  }
+
+  /**
+   * System topics, topics that do not exist yet, and what a consumer sends to its retry topic
+   * itself.
+   */
+  #rareDraft(
+    message: NewMessage,
+    known: Topic | undefined,
+    batch: Batch,
+  ): StoreDraft | BrokerError {
+    try {
+      if (known === undefined) checkTopicName(message.topic)
+      checkSendable(message.topic)
+      if (isRetryTopic(message.topic)) return this.#retryDraft(message, batch)
+      const { createTopic, createQueues } = message
+      const topic =
+        known ??
+        (createTopic
+          ? this.#topics.findOrStage(message.topic, createQueues)
+          : this.#topics.need(message.topic))
+      return this.#draftFor(message, topic, message.properties, batch)
+    } catch (thrown) {
+      return BrokerError.from(thrown)
+    }
+  }
+
+  /**
+   * Beyond the last attempt the message goes to the dead letters instead (remoting 4.1). An orderly
+   * consumer, one that locks its queues, retries in place and sends only what it gives up.
+   */
+  #retryDraft(message: NewMessage, batch: Batch): StoreDraft | BrokerError {
+    const name = groupOfTopic(message.topic)
+    const group = this.#groups.need(name)
+    const max = message.retryTimesMax ?? group.retryTimesMax
+    if (message.reconsumeTimes <= max && !this.#locks.isLocking(name)) {
+      return this.#draftFor(message, this.#groups.retryTopic(name), message.properties, batch)
+    }
+    const properties = editProperties(message.properties, [], DELAY_PROPERTIES)
+    const dead = this.#groups.deadLetterTopic(name)
+    return this.#draftFor({ ...message, queueId: 0 }, dead, properties, batch)
+  }
+
+  #draftFor(
+    message: NewMessage,
+    topic: Topic,
+    given: Uint8Array,
+    batch: Batch,
+  ): StoreDraft | BrokerError {
+    const { definition } = topic
+    const { body, orderingKey } = message
+    let { queueId } = message
+    if ((definition.perm & PERM_WRITE) === 0) return notWritable(definition.name)
+    if (queueId >= definition.writeQueues) {
+      if (queueId >= definition.readQueues) return noSuchQueue(message, definition.writeQueues)
+    } else if (queueId < 0) {
+      queueId =
+        orderingKey === undefined
+          ? queueInTurn(topic)
+          : queueOfKey(orderingKey, definition.writeQueues)
+    }
+    if (body.length > this.#options.bodyBytesMax) return bodyTooLarge(body, this.#options)
+    if (given.length > PROPERTIES_ACCEPTED_BYTES_MAX) {
+      return propertiesTooLarge(given, PROPERTIES_ACCEPTED_BYTES_MAX)
+    }
+    const found = scanProperties(given)
+    const isForeign = (found & SCAN.brokers) !== 0 && message.ownProperties !== true
+    const allowed = isForeign ? sendersOwn(message.topic, given) : given
+    const properties =
+      (found & SCAN.uniqueKey) === 0
+        ? this.#ids.append(allowed, !isForeign && (found & SCAN.unclosed) !== 0)
+        : allowed
+    if (!topic.isSaved) {
+      batch.unsaved ??= new Set()
+      batch.unsaved.add(topic)
+    }
+    const draft = {
+      topic: definition.name,
+      queueId,
+      flag: message.flag,
+      sysFlag: message.sysFlag,
+      bornTimestamp: message.bornTimestamp,
+      bornHost: message.bornHost,
+      reconsumeTimes: message.reconsumeTimes,
+      preparedPosition: 0,
+      body,
+      properties,
+      brokerProperties: this.#own.behind(properties, PROPERTIES_BYTES_MAX),
+      dueMs: undefined,
+    }
+    return (found & (SCAN.delayed | SCAN.prepared)) === 0
+      ? draft
+      : this.#special(draft, found, batch)
+  }
+
+  #special(draft: StoreDraft, found: number, batch: Batch): StoreDraft | BrokerError {
+    if ((found & SCAN.prepared) !== 0) {
+      return new BrokerError(
+        'NOT_SUPPORTED',
+        'this broker does not take half messages of transactions yet; send without a transaction',
+      )
+    }
+    try {
+      const nowMs = this.#clock.now()
+      const dueMs = dueTime(draft.properties, nowMs, this.#options.delayMsMax)
+      if (dueMs === undefined) return draft
+      const room = PROPERTIES_BYTES_MAX - PARKED_PROPERTIES_BYTES - draft.topic.length
+      if (draft.properties.length > room) return propertiesTooLarge(draft.properties, room)
+      batch.hasParked = true
+      const properties = withKnownLevel(draft.properties)
+      return { ...draft, properties, brokerProperties: this.#own.behind(properties, room), dueMs }
+    } catch (thrown) {
+      return BrokerError.from(thrown)
+    }
+  }
+}
+
+const emptyBatch = (riding: Riding | undefined): Batch => ({
+  drafts: [],
+  slots: [],
+  bytes: 0,
+  unsaved: undefined,
+  changes: riding?.start(),
+  hasParked: false,
+})
+
+/** What is left of a sender's properties when those that only a broker writes are gone. */
+const sendersOwn = (topic: string, properties: Uint8Array): Buffer =>
+  isRetryTopic(topic)
+    ? withoutProperties(properties, BROKER_PROPERTIES, RETRY_PROPERTIES)
+    : withoutProperties(properties, BROKER_PROPERTIES)
+
+const notWritable = (topic: string): BrokerError =>
+  new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not writable`)
+
+const noSuchQueue = (message: NewMessage, queues: number): BrokerError =>
+  new BrokerError(
+    'QUEUE_NOT_FOUND',
+    `the topic '${message.topic}' has no queue ${message.queueId}; its queues are 0 to ${queues - 1}`,
+  )
+
+const bodyTooLarge = (body: Uint8Array, options: BrokerOptions): BrokerError =>
+  new BrokerError(
+    'MESSAGE_TOO_LARGE',
+    `a body of ${body.length} bytes is too large; broker.bodyBytesMax is ${options.bodyBytesMax}`,
+  )
+
+const propertiesTooLarge = (properties: Uint8Array, bytesMax: number): BrokerError =>
+  new BrokerError(
+    'MESSAGE_TOO_LARGE',
+    `properties of ${properties.length} bytes are too large; ${bytesMax} are possible`,
+  )

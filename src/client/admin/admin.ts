@@ -1,0 +1,50 @@
+// Administration of a cluster through its brokers: topics, groups, brokers, and looking messages up.
+
+import type { CallOptions } from '../calls/calls.ts'
+import type { Directory } from '../routes/name-servers.ts'
+import type { Outages } from '../routes/outages.ts'
+import type { Presence } from '../routes/presence.ts'
+import type { Routes } from '../routes/routes.ts'
+import { type BrokerState, readBrokerState } from './broker-state.ts'
+import { GroupAdmin } from './group-admin.ts'
+import { Masters } from './masters.ts'
+import { MessageLookup } from './message-lookup.ts'
+import { TopicAdmin } from './topic-admin.ts'
+
+export interface BrokerEntry {
+  readonly clusterName: string
+  readonly brokerName: string
+  /** By broker id; 0 is the master. */
+  readonly addresses: ReadonlyMap<number, string>
+}
+
+export class Admin {
+  readonly topics: TopicAdmin
+  readonly groups: GroupAdmin
+  readonly messages: MessageLookup
+  readonly #directory: Directory
+  readonly #masters: Masters
+
+  constructor(directory: Directory, presence: Presence, routes: Routes, outages: Outages) {
+    const masters = new Masters(directory, presence, outages)
+    this.#directory = directory
+    this.#masters = masters
+    this.topics = new TopicAdmin(masters, directory, routes)
+    this.groups = new GroupAdmin(masters)
+    this.messages = new MessageLookup(masters)
+  }
+
+  async brokers(options: CallOptions = {}): Promise<readonly BrokerEntry[]> {
+    const brokers = await this.#directory.brokers(options)
+    return brokers.map(({ cluster, brokerName, addresses }) => ({
+      clusterName: cluster,
+      brokerName,
+      addresses,
+    }))
+  }
+
+  /** What the broker at an address says of itself. Rejects with UNREACHABLE. */
+  async brokerState(address: string, options: CallOptions = {}): Promise<BrokerState> {
+    return readBrokerState(await this.#masters.connection(address, options), options)
+  }
+}

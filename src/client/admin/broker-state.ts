@@ -1,0 +1,55 @@
+// What a broker says of itself, read from the table of its runtime values. What it does not say is
+// undefined: Apache RocketMQ and we do not have all values in common.
+import { REQUEST } from '../../remoting/codes.ts'
+import type { RemotingConnection, RequestOptions } from '../../remoting/connection.ts'
+import { decodeTable } from '../../remoting/requests/key-values.ts'
+import { accepted } from '../calls/calls.ts'
+
+export interface BrokerState {
+  readonly version: string | undefined
+  /** False: it takes no messages, for instance because its disk is full. */
+  readonly writable: boolean
+  readonly uptimeMs: number | undefined
+  readonly messagesIn: number | undefined
+  readonly messagesOut: number | undefined
+  readonly logStart: number | undefined
+  readonly logEnd: number | undefined
+  /** Everything, in the broker's own words. */
+  readonly values: Readonly<Record<string, string>>
+}
+
+export async function readBrokerState(
+  connection: RemotingConnection,
+  options: RequestOptions,
+): Promise<BrokerState> {
+  const asked = `the state of the broker at ${connection.address}`
+  const response = await connection.request(REQUEST.getBrokerRuntimeInfo, options)
+  const table = decodeTable(accepted(response, asked).body)
+  const number = (key: string): number | undefined => {
+    const value = Number(table.get(key) ?? Number.NaN)
+    return Number.isFinite(value) ? value : undefined
+  }
+  return {
+    version: table.get('brokerVersionDesc'),
+    writable: table.get('brokerActive') !== 'false',
+    uptimeMs: uptimeMs(table.get('runtime')),
+    messagesIn: number('msgPutTotalTodayNow'),
+    messagesOut: number('msgGetTotalTodayNow'),
+    logStart: number('commitLogMinOffset'),
+    logEnd: number('commitLogMaxOffset'),
+    values: Object.fromEntries(table),
+  }
+}
+
+/** '[ 1 days, 2 hours, 3 minutes, 4 seconds ]', by the broker's own clock. */
+function uptimeMs(text: string | undefined): number | undefined {
+  const parts = /(\d+) days, (\d+) hours, (\d+) minutes, (\d+) seconds/.exec(text ?? '')
+  if (parts === null) return undefined
+  const [days, hours, minutes, seconds] = parts.slice(1).map(Number) as [
+    number,
+    number,
+    number,
+    number,
+  ]
+  return (((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000
+}

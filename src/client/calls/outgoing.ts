@@ -1,0 +1,130 @@
+// A message as the user writes it, and its RocketMQ form: body bytes and encoded properties.
+import { Buffer } from 'node:buffer'
+import { BrokerError } from '../../errors.ts'
+import { delayLevelOf } from '../../model/delay-levels.ts'
+import { BODY_BYTES_DEFAULT, PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
+import { checkTopicName } from '../../model/names.ts'
+import { encodeProperties, INTERNAL_PROPERTIES, PROPERTY } from '../../model/properties.ts'
+import { checkNames } from './option-names.ts'
+
+export interface OutgoingMessage {
+  readonly topic: string
+  /** A string is sent as UTF-8. */
+  readonly body: Uint8Array | string
+  readonly tag?: string | undefined
+  /** Business keys, by which the message can be looked up. */
+  readonly keys?: readonly string[] | undefined
+  /** Messages of one key stay on one queue, in order. */
+  readonly orderingKey?: string | undefined
+  readonly properties?: Readonly<Record<string, string>> | ReadonlyMap<string, string> | undefined
+  /**
+   * Deliver this much later; at once when it is not above zero. The 18 lengths of RocketMQ's levels work on
+   * every broker, others on 5.x.
+   */
+  readonly delayMs?: number | undefined
+}
+
+/** What does not change from one attempt to the next. */
+export interface EncodedMessage {
+  readonly topic: string
+  readonly orderingKey: string | undefined
+  readonly body: Uint8Array
+  readonly properties: Buffer
+  readonly uniqueId: string
+  readonly isDelayed: boolean
+}
+
+const NAMES: Readonly<Record<keyof OutgoingMessage, true>> = {
+  topic: true,
+  body: true,
+  tag: true,
+  keys: true,
+  orderingKey: true,
+  properties: true,
+  delayMs: true,
+}
+
+/** @throws BrokerError NAME_INVALID, MESSAGE_INVALID, MESSAGE_TOO_LARGE */
+export function encodeMessage(
+  message: OutgoingMessage,
+  uniqueId: string,
+  bodyBytesMax = BODY_BYTES_DEFAULT,
+): EncodedMessage {
+  checkNames('field of a message', message, NAMES, 'MESSAGE_INVALID')
+  checkTopicName(message.topic)
+  const body = typeof message.body === 'string' ? Buffer.from(message.body) : message.body
+  if (!(body instanceof Uint8Array)) {
+    throw invalid(`the body of a message to '${message.topic}' is no Uint8Array and no string`)
+  }
+  if (body.length > bodyBytesMax) {
+    throw new BrokerError(
+      'MESSAGE_TOO_LARGE',
+      `the body of a message to '${message.topic}' has ${body.length} bytes; ` +
+        `${bodyBytesMax} is the most ('bodyBytesMax' of connect, and of the broker); send a reference to the content instead`,
+    )
+  }
+  const properties = encodeProperties(propertiesOf(message, uniqueId))
+  if (properties.length > PROPERTIES_BYTES_MAX) {
+    throw new BrokerError(
+      'MESSAGE_TOO_LARGE',
+      `the properties of a message to '${message.topic}' have ${properties.length} bytes; ` +
+        `${PROPERTIES_BYTES_MAX} is the most`,
+    )
+  }
+  const { topic, orderingKey } = message
+  const isDelayed = message.delayMs !== undefined && message.delayMs > 0
+  return { topic, orderingKey, body, properties, uniqueId, isDelayed }
+}
+
+function propertiesOf(message: OutgoingMessage, uniqueId: string): [string, string][] {
+  const all: [string, string][] = []
+  if (message.tag !== undefined) all.push([PROPERTY.tags, checkTag(message.tag)])
+  if (message.keys !== undefined && message.keys.length > 0) {
+    all.push([PROPERTY.keys, message.keys.map(checkKey).join(' ')])
+  }
+  if (message.orderingKey !== undefined) {
+    if (message.orderingKey === '') throw invalid('the ordering key is empty; leave it out')
+    all.push([PROPERTY.orderingKey, message.orderingKey])
+  }
+  if (message.delayMs !== undefined) {
+    if (!Number.isFinite(message.delayMs)) {
+      throw invalid(`'delayMs' is ${message.delayMs}; a number is due`)
+    }
+    if (message.delayMs > 0) all.push(delayProperty(message.delayMs))
+  }
+  const given = message.properties ?? []
+  for (const [name, value] of Symbol.iterator in given ? given : Object.entries(given)) {
+    if (INTERNAL_PROPERTIES.has(name)) {
+      throw invalid(
+        `the property name '${name}' is reserved; choose another` +
+          " ('tag', 'keys', 'orderingKey' and 'delayMs' are fields of the message)",
+      )
+    }
+    if (typeof value !== 'string') throw invalid(`the property '${name}' is not a string`)
+    all.push([name, value])
+  }
+  all.push([PROPERTY.uniqueKey, uniqueId], ['WAIT', 'true'])
+  return all
+}
+
+function checkTag(tag: string): string {
+  if (tag === '' || tag.includes('|') || tag.trim() !== tag) {
+    throw invalid(`the tag ${JSON.stringify(tag)} is empty, has a '|' or blanks at its ends`)
+  }
+  return tag
+}
+
+function checkKey(key: string): string {
+  if (key === '' || /\s/.test(key)) {
+    throw invalid(`the key ${JSON.stringify(key)} is empty or has a blank in it`)
+  }
+  return key
+}
+
+function delayProperty(delayMs: number): [string, string] {
+  const level = delayLevelOf(delayMs)
+  if (level !== undefined) return [PROPERTY.delay, String(level)]
+  return [PROPERTY.timerDelayMs, String(Math.ceil(delayMs))]
+}
+
+const invalid = (text: string): BrokerError => new BrokerError('MESSAGE_INVALID', text)

@@ -1,0 +1,51 @@
+// What a response code other than success means to the caller of the SDK.
+import { BrokerError, type ErrorCode } from '../../errors.ts'
+import { RESPONSE } from '../../remoting/codes.ts'
+import type { Command } from '../../remoting/command.ts'
+
+interface Meaning {
+  readonly code: ErrorCode
+  readonly retryable?: boolean
+  /** The next thing to do, when the answer alone does not say it. */
+  readonly fix?: string
+}
+
+const MEANINGS: ReadonlyMap<number, Meaning> = new Map<number, Meaning>([
+  [RESPONSE.systemBusy, { code: 'BUSY' }],
+  [RESPONSE.requestCodeNotSupported, { code: 'NOT_SUPPORTED' }],
+  [RESPONSE.messageIllegal, { code: 'MESSAGE_INVALID' }],
+  [RESPONSE.serviceNotAvailable, { code: 'READ_ONLY' }],
+  [
+    RESPONSE.noPermission,
+    {
+      code: 'PERMISSION_DENIED',
+      fix: 'check the user, its rights and the permissions of the topic',
+    },
+  ],
+  [
+    RESPONSE.topicNotExist,
+    { code: 'TOPIC_NOT_FOUND', fix: 'create it with: trivet topic create NAME' },
+  ],
+  [RESPONSE.topicExists, { code: 'TOPIC_EXISTS' }],
+  [RESPONSE.queryNotFound, { code: 'MESSAGE_NOT_FOUND' }],
+  [RESPONSE.subscriptionParseFailed, { code: 'FILTER_INVALID' }],
+  [RESPONSE.subscriptionNotExist, { code: 'SUBSCRIPTION_CONFLICT', retryable: true }],
+  [RESPONSE.subscriptionNotLatest, { code: 'SUBSCRIPTION_CONFLICT', retryable: true }],
+  [RESPONSE.groupNotExist, { code: 'GROUP_NOT_FOUND' }],
+  [RESPONSE.invalidParameter, { code: 'ARGUMENT_INVALID' }],
+  [RESPONSE.consumerNotOnline, { code: 'CLIENT_NOT_FOUND' }],
+  [RESPONSE.flowControl, { code: 'QUOTA_EXCEEDED' }],
+  [RESPONSE.goAway, { code: 'UNREACHABLE' }],
+])
+
+/** `asked` names the request, the resource and the address, for the message. */
+export function responseError(response: Command, asked: string): BrokerError {
+  const meaning = MEANINGS.get(response.code) ?? { code: 'INTERNAL' }
+  const said = response.remark ?? `response code ${response.code} without a text`
+  const fix = meaning.fix === undefined ? '' : ` (${meaning.fix})`
+  const options = meaning.retryable === undefined ? {} : { retryable: meaning.retryable }
+  return new BrokerError(meaning.code, `${asked} was refused: ${firstLine(said)}${fix}`, options)
+}
+
+/** A Java broker appends stack traces and links. */
+const firstLine = (text: string): string => text.split('\n', 1)[0]!.slice(0, 500)

@@ -1,0 +1,220 @@
+// Which queues a topic has and where its brokers are, remembered for a while. A directory that does not
+// answer is no reason to stop: what was known last goes on being used.
+import type { Clock } from '../../clock.ts'
+import { BrokerError, type ErrorCode } from '../../errors.ts'
+import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
+import { PERM_READ, PERM_WRITE } from '../../model/topic.ts'
+import type { QueueRef } from '../../remoting/requests/queue.ts'
+import type { TopicRoute } from '../../remoting/requests/route.ts'
+import { within } from '../calls/abort.ts'
+import { withRetries } from '../calls/attempts.ts'
+import type { CallOptions } from '../calls/calls.ts'
+import { compareQueues } from './allocation.ts'
+import { type Directory, isConnectionFailure } from './name-servers.ts'
+import type { Outages } from './outages.ts'
+
+const MASTER_ID = 0
+const FRESH_MS = 30_000
+const TOPICS_MAX = 10_000
+/** Until the name servers know a topic that a broker has made. */
+const KNOWN_MS_MAX = 10_000
+/** Queues of a topic that the first send creates. */
+const AUTO_CREATE_QUEUES = 4
+/** What was known of the topic is not true any more. */
+export const ROUTE_ERRORS: ReadonlySet<ErrorCode> = new Set([
+  'TOPIC_NOT_FOUND',
+  'QUEUE_NOT_FOUND',
+  'ARGUMENT_INVALID',
+])
+
+export interface Queues {
+  readonly readable: readonly QueueRef[]
+  /** Sorted, so that a key's queue depends on nothing but their number. */
+  readonly writable: readonly QueueRef[]
+}
+
+interface Known {
+  readonly queues: Queues
+  readonly fetchedAt: number
+}
+
+export class Routes {
+  readonly #directory: Directory
+  readonly #clock: Clock
+  readonly #outages: Outages
+  readonly #known = new Map<string, Known>()
+  readonly #asking = new Map<string, Promise<Queues>>()
+  readonly #addresses = new Map<string, string>()
+
+  constructor(directory: Directory, clock: Clock, outages: Outages) {
+    this.#directory = directory
+    this.#clock = clock
+    this.#outages = outages
+  }
+
+  /** For reading. Rejects with TOPIC_NOT_FOUND, NO_ROUTE, UNREACHABLE. */
+  queues(topic: string, options: CallOptions = {}): Promise<Queues> {
+    const known = this.#known.get(topic)
+    if (known !== undefined && this.#clock.monotonic() - known.fetchedAt < FRESH_MS) {
+      return Promise.resolve(known.queues)
+    }
+    return this.#refresh(topic, options)
+  }
+
+  /** For writing: when the topic does not exist, the queues in which a send would create it. */
+  async writableQueues(topic: string, options: CallOptions = {}): Promise<readonly QueueRef[]> {
+    try {
+      const { writable } = await this.queues(topic, options)
+      if (writable.length > 0) return writable
+    } catch (error) {
+      if (!(error instanceof BrokerError) || error.code !== 'TOPIC_NOT_FOUND') throw error
+      const template = await this.#directory.route(AUTO_CREATE_TOPIC, options)
+      if (template === undefined) throw error
+      this.#learnBrokers(template)
+      const queues = queuesOf(topic, template, PERM_WRITE, AUTO_CREATE_QUEUES)
+      if (queues.length > 0) return queues
+    }
+    throw noRoute(topic, 'written to')
+  }
+
+  /**
+   * A broker tells its name servers of a new topic some time after it has it, each broker for itself. Rejects with
+   * NO_ROUTE.
+   *
+   * @param queues that all brokers together made; a broker may permit only to read or only to write them
+   */
+  untilKnown(topic: string, queues: number, options: CallOptions = {}): Promise<void> {
+    const { timeoutMs = KNOWN_MS_MAX, signal } = options
+    return withRetries({ clock: this.#clock, timeoutMs, signal }, async (leftMs) => {
+      const found = await this.#refresh(topic, { timeoutMs: leftMs(), signal }).catch(unlessMissing)
+      if (Math.max(found.readable.length, found.writable.length) === queues) return
+      this.forget(topic)
+      throw new BrokerError(
+        'NO_ROUTE',
+        `the topic '${topic}' is created, but the name servers do not know it yet`,
+        { retryable: true },
+      )
+    })
+  }
+
+  /** What is known may be wrong: ask before the next use. */
+  invalidate(topic: string): void {
+    const known = this.#known.get(topic)
+    if (known !== undefined) this.#known.set(topic, { ...known, fetchedAt: -FRESH_MS })
+  }
+
+  forget(topic: string): void {
+    this.#known.delete(topic)
+  }
+
+  /** The master's. @throws BrokerError NO_ROUTE */
+  addressOf(brokerName: string): string {
+    const address = this.#addresses.get(brokerName)
+    if (address === undefined) {
+      throw new BrokerError('NO_ROUTE', `the broker '${brokerName}' has no master now`, {
+        retryable: true,
+      })
+    }
+    return address
+  }
+
+  /** Asked once for everybody who waits; a caller that gives up leaves the question to the others. */
+  #refresh(topic: string, options: CallOptions): Promise<Queues> {
+    let asking = this.#asking.get(topic)
+    if (asking === undefined) {
+      asking = this.#ask(topic).finally(() => this.#asking.delete(topic))
+      this.#asking.set(topic, asking)
+    }
+    return within(asking, options, this.#clock, `the route of '${topic}'`)
+  }
+
+  async #ask(topic: string): Promise<Queues> {
+    const known = this.#known.get(topic)
+    let route: TopicRoute | undefined
+    try {
+      route = await this.#directory.route(topic, {})
+    } catch (error) {
+      if (known !== undefined && isConnectionFailure(error)) return known.queues
+      throw error
+    }
+    if (route === undefined) throw await this.#missing(topic, known !== undefined)
+    this.#learnBrokers(route)
+    const queues = {
+      readable: queuesOf(topic, route, PERM_READ),
+      writable: queuesOf(topic, route, PERM_WRITE),
+    }
+    if (queues.readable.length === 0 && queues.writable.length === 0) {
+      throw noRoute(topic, 'read or written')
+    }
+    if (this.#known.size >= TOPICS_MAX) this.#known.delete(this.#known.keys().next().value!)
+    this.#known.set(topic, { queues, fetchedAt: this.#clock.monotonic() })
+    return queues
+  }
+
+  /** A directory forgets the topics of a broker that is away: that is no reason to say they never were. */
+  async #missing(topic: string, wasKnown: boolean): Promise<BrokerError> {
+    const brokers = await this.#directory.brokers({})
+    if (brokers.length === 0) {
+      return new BrokerError(
+        'NO_ROUTE',
+        `the name servers know no broker, so none has the topic '${topic}'; start one with: ` +
+          'trivet broker',
+        { retryable: true },
+      )
+    }
+    if (wasKnown) {
+      return new BrokerError(
+        'NO_ROUTE',
+        `the topic '${topic}' is not known any more: its brokers are away, or it was deleted`,
+        { retryable: true },
+      )
+    }
+    return new BrokerError(
+      'TOPIC_NOT_FOUND',
+      `the topic '${topic}' does not exist; create it with: trivet topic create ${topic}`,
+    )
+  }
+
+  #learnBrokers(route: TopicRoute): void {
+    for (const { brokerName, addresses } of route.brokers) {
+      const master = addresses.get(MASTER_ID)
+      if (master === undefined) {
+        this.#addresses.delete(brokerName)
+        continue
+      }
+      this.#addresses.set(brokerName, master)
+      this.#outages.expect(brokerName, master)
+    }
+  }
+}
+
+const NO_QUEUES: Queues = { readable: [], writable: [] }
+
+function unlessMissing(error: unknown): Queues {
+  if (error instanceof BrokerError && error.code === 'TOPIC_NOT_FOUND') return NO_QUEUES
+  throw error
+}
+
+function queuesOf(topic: string, route: TopicRoute, perm: number, most?: number): QueueRef[] {
+  const masters = new Set(
+    route.brokers
+      .filter((broker) => broker.addresses.has(MASTER_ID))
+      .map((broker) => broker.brokerName),
+  )
+  const queues: QueueRef[] = []
+  for (const { brokerName, readQueues, writeQueues, perm: granted } of route.queues) {
+    if ((granted & perm) === 0 || !masters.has(brokerName)) continue
+    const all = perm === PERM_READ ? readQueues : writeQueues
+    const count = Math.min(all, most ?? all)
+    for (let queueId = 0; queueId < count; queueId++) queues.push({ topic, brokerName, queueId })
+  }
+  return queues.sort(compareQueues)
+}
+
+const noRoute = (topic: string, use: string): BrokerError =>
+  new BrokerError(
+    'NO_ROUTE',
+    `the topic '${topic}' has no queue that can be ${use} now: its brokers are away, ` +
+      "or the topic does not permit it; see 'trivet topic describe'",
+    { retryable: true },
+  )

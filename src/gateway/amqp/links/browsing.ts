@@ -1,0 +1,27 @@
+// Browsing a group: what it could be handed now, read by position and left where it is. That is what waits to be
+// handed out again, of its topic and of its retry topic, and what it never had.
+import { retryTopic } from '../../../model/names.ts'
+import type { Broker } from '../../../port/broker.ts'
+import type { QueueCursor } from './queue-feed.ts'
+
+/** As it is now; what arrives later on the topic is read too. `queueId`: of one queue only. */
+export async function cursorsOfGroup(
+  broker: Broker,
+  group: string,
+  topic: string,
+  queueId: number | undefined,
+): Promise<QueueCursor[]> {
+  const cursors: QueueCursor[] = []
+  const retries = retryTopic(group)
+  for (const from of [topic, retries]) {
+    if (from === retries && (await broker.topics.get(from)) === undefined) break
+    for (const range of await broker.topics.ranges(from)) {
+      if (from === topic && queueId !== undefined && range.queueId !== queueId) continue
+      const { waiting, next } = await broker.cursors.available(group, from, range.queueId)
+      const offset = next > range.minOffset ? next : range.minOffset
+      const place = { topic: from, queueId: range.queueId, offset, waiting: [...waiting] }
+      cursors.push({ ...place, mayHaveMore: true })
+    }
+  }
+  return cursors
+}

@@ -1,0 +1,34 @@
+// Where a sender link's messages come from and what becomes of them afterwards, the same for a consumer
+// group and for reading by position.
+import type { Receipt } from '../../../model/message.ts'
+import type { RecordView } from '../../../model/record.ts'
+import type { Outcome } from '../codec/disposition.ts'
+
+export interface FeedItem {
+  readonly record: RecordView
+  /** 1 for the first delivery. */
+  readonly attempt: number
+  /** undefined when nobody waits for a settlement. */
+  readonly receipt: Receipt | undefined
+  /** What earlier consumers added to its annotations. */
+  readonly note: string | undefined
+}
+
+export interface Feed {
+  /** How long an item stays with the link; undefined when it is nobody's and cannot be given back. */
+  readonly lockMs: number | undefined
+  /** Up to `max` messages; none after `waitMs` without one, or when the signal says so. */
+  read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]>
+  /** What the peer made of items it was sent; settles when that is durable. */
+  settle(receipts: readonly Receipt[], outcome: Outcome): Promise<void>
+  /** Items go back as they came. `isLost`: with a peer that was lost, which may be because of the first. */
+  giveBack(receipts: readonly Receipt[], isLost: boolean): Promise<void>
+  close(): void
+}
+
+/** What there is to settle or to give back of these. */
+export function receiptsOf(items: readonly FeedItem[]): Receipt[] {
+  const receipts: Receipt[] = []
+  for (const { receipt } of items) if (receipt !== undefined) receipts.push(receipt)
+  return receipts
+}

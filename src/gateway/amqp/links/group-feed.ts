@@ -1,0 +1,116 @@
+// Messages of a consumer group: the broker hands them out one by one and keeps them for us until they are
+// settled. AMQP's outcomes become the group's verbs here (accepted = ack, modified = nack, and so on).
+import type { Receipt, SettleResult } from '../../../model/message.ts'
+import { RecordView } from '../../../model/record.ts'
+import type { TagFilter } from '../../../model/tag-filter.ts'
+import type { Outcome } from '../codec/disposition.ts'
+import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
+import type { Peer } from './link.ts'
+
+export interface GroupSource {
+  readonly topic: string
+  readonly group: string
+  /** ANY_QUEUE for all. */
+  readonly queueId: number
+  readonly filter: TagFilter
+  readonly ordered: boolean
+  readonly startAt: 'first' | 'last'
+  readonly lockMs: number
+}
+
+/** Feeds of this process since its start. */
+let opened = 0
+
+export class GroupFeed implements Feed {
+  readonly lockMs: number
+  readonly #peer: Peer
+  readonly #source: GroupSource
+  /** A link that attaches again is another consumer (AMQP 3.4.5). */
+  readonly #memberId: string
+  readonly #closed: () => void
+
+  constructor(peer: Peer, source: GroupSource, closed: () => void) {
+    this.lockMs = source.lockMs
+    this.#peer = peer
+    this.#source = source
+    this.#memberId = `${peer.connectionId}/${++opened}`
+    this.#closed = closed
+  }
+
+  /** Fixes where a new group begins: now, and not when the peer first grants credit. */
+  async start(): Promise<void> {
+    await this.giveBack(receiptsOf(await this.read(1, 0, NEVER)), false)
+  }
+
+  async read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]> {
+    const { topic, group, queueId, filter, ordered, startAt, lockMs } = this.#source
+    const messages = await this.#peer.broker.receive({
+      topic,
+      queueId,
+      group,
+      filter,
+      maxMessages: max,
+      maxBytes: this.#peer.readBytesMax,
+      invisibleMs: lockMs,
+      ordered,
+      startAt,
+      waitMs,
+      memberId: this.#memberId,
+      signal,
+    })
+    return messages.map(({ record, receipt, attempt, note }) => ({
+      record: new RecordView(record),
+      receipt,
+      attempt,
+      note,
+    }))
+  }
+
+  async settle(receipts: readonly Receipt[], outcome: Outcome): Promise<void> {
+    const { broker } = this.#peer
+    switch (outcome.kind) {
+      case 'accepted':
+        return this.#settled(await broker.ack(receipts))
+      case 'released':
+        return this.#settled(await broker.release(receipts))
+      case 'rejected':
+        return this.#settled(await broker.deadLetter(receipts, outcome.reason))
+      case 'modified':
+        return this.#settled(await this.#modify(receipts, outcome))
+    }
+  }
+
+  #modify(
+    receipts: readonly Receipt[],
+    outcome: Outcome & { kind: 'modified' },
+  ): Promise<readonly SettleResult[]> {
+    const { broker, clock } = this.#peer
+    const { failed, deliverAtMs, delayMs } = outcome
+    const delay = deliverAtMs === undefined ? delayMs : Math.max(0, deliverAtMs - clock.now())
+    // Without a count there is no delayed redelivery, so a delay counts too.
+    return failed || delay !== undefined
+      ? broker.nack(receipts, delay, outcome)
+      : broker.release(receipts, outcome)
+  }
+
+  async giveBack(receipts: readonly Receipt[], isLost: boolean): Promise<void> {
+    const { broker } = this.#peer
+    if (receipts.length === 0) return
+    this.#settled(await (isLost ? broker.abandon(receipts) : broker.release(receipts)))
+  }
+
+  /** An expired receipt is no error here: the message is delivered again, as the group promises. */
+  #settled(results: readonly SettleResult[]): void {
+    const expired = results.filter((result) => result !== null).length
+    if (expired === 0) return
+    const fields = { evt: 'amqp.receipt-expired', group: this.#source.group, messages: expired }
+    this.#peer.log.debug(fields, 'settlements came too late')
+  }
+
+  close(): void {
+    this.#closed()
+  }
+}
+
+/** A read that does not wait needs no end. */
+const NEVER = new AbortController().signal

@@ -1,0 +1,310 @@
+// A link that the peer sends messages on. Puts frames together, hands whole messages to the connection's
+// ingest, and grants credit as the bytes under way allow.
+import type { BrokerError } from '../../../errors.ts'
+import { editProperties, findProperty, PROPERTY } from '../../../model/properties.ts'
+import { tagHash } from '../../../model/tag-filter.ts'
+import { rejectedState } from '../codec/disposition.ts'
+import type { Flow } from '../codec/flow.ts'
+import { serialDiff, serialNext } from '../codec/serial.ts'
+import type { Transfer } from '../codec/transfer.ts'
+import type { ControlledLink } from '../control/control-plane.ts'
+import { AmqpError, CONDITION, describeError } from '../errors.ts'
+import { LINK_CREDIT_MAX } from '../limits.ts'
+import { InboundMessage } from '../messages/inbound-message.ts'
+import { type Ingest, type IngestBudget, type IngestLink, settledId, tagOf } from './ingest.ts'
+import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
+import type { LinkClaim } from './link-claims.ts'
+import type { Route, Routes } from './target.ts'
+
+/** What a receiver link needs of its session: the place for its dispositions. */
+export interface ReceiverSession extends LinkSession {
+  /** Merged with its neighbours and written by `flushDispositions`. */
+  settleIncoming(deliveryId: number, state: Buffer, settled: boolean): void
+  flushDispositions(): void
+}
+
+export interface ReceiverLinkOptions {
+  readonly name: string
+  readonly remoteHandle: number
+  readonly initialDeliveryCount: number
+  /** The sender settles first and we answer: dispositions go out unsettled (AMQP 2.7.3). */
+  readonly settlesSecond: boolean
+  readonly routes: Routes
+}
+
+/** Bytes of incomplete deliveries, over the links of one connection. */
+export interface PartialBytes {
+  bytes: number
+  readonly bytesMax: number
+}
+
+/** A delivery whose last frame has not come. */
+interface Partial {
+  readonly deliveryId: number
+  readonly messageFormat: number
+  readonly tag: Buffer
+  settled: boolean
+  readonly pieces: Buffer[]
+  bytes: number
+}
+
+export class ReceiverLink implements Link, IngestLink {
+  readonly name: string
+  readonly remoteHandle: number
+  state: LinkState = 'attaching'
+  controlled: ControlledLink | undefined
+  claim: LinkClaim | undefined
+  subscription: string | undefined
+  readonly #peer: Peer
+  readonly #session: ReceiverSession
+  readonly #ingest: Ingest
+  readonly #budget: IngestBudget
+  readonly #partials: PartialBytes
+  readonly #routes: Routes
+  readonly #settlesSecond: boolean
+  readonly #message: InboundMessage
+  /** Keeps the messages of this link without a group-id in one queue of a topic, in their order. */
+  readonly #lane: string
+  readonly #credit: LinkCredit
+  #partial: Partial | undefined
+  #underWay = 0
+  #isWaiting = false
+
+  constructor(
+    peer: Peer,
+    session: ReceiverSession,
+    intake: { ingest: Ingest; budget: IngestBudget; partials: PartialBytes },
+    options: ReceiverLinkOptions,
+  ) {
+    this.#peer = peer
+    this.#session = session
+    this.#ingest = intake.ingest
+    this.#budget = intake.budget
+    this.#partials = intake.partials
+    this.name = options.name
+    this.remoteHandle = options.remoteHandle
+    this.#routes = options.routes
+    this.#settlesSecond = options.settlesSecond
+    this.#message = new InboundMessage(options.routes.fixed?.tag)
+    this.#lane = laneOf(peer.containerId, options.name)
+    const deliveryCount = options.initialDeliveryCount
+    this.#credit = { handle: 0, deliveryCount, linkCredit: 0, drain: false }
+  }
+
+  attached(): void {
+    if (this.state !== 'attaching') return
+    this.state = 'attached'
+    this.#credit.handle = this.controlled?.handle ?? 0
+    this.grant()
+  }
+
+  /** The sender's own count holds: it may let go of credit without sending (AMQP 2.6.7). */
+  onFlow(flow: Flow): void {
+    const credit = this.#credit
+    const unused = flow.deliveryCount < 0 ? 0 : serialDiff(flow.deliveryCount, credit.deliveryCount)
+    if (unused > 0) {
+      credit.deliveryCount = flow.deliveryCount
+      credit.linkCredit = Math.max(0, credit.linkCredit - unused)
+      this.grant()
+    }
+    if (flow.echo && this.state === 'attached') this.#session.sendFlow(credit)
+  }
+
+  onTransfer(transfer: Transfer, bytes: Buffer, end: number): void {
+    if (this.state !== 'attached') return
+    const partial = this.#partial
+    if (partial === undefined) this.#first(transfer, bytes, end)
+    else this.#next(partial, transfer, bytes, end)
+  }
+
+  #first(transfer: Transfer, bytes: Buffer, end: number): void {
+    const { deliveryId } = transfer
+    if (deliveryId < 0 || transfer.tagBytes < 0) {
+      throw linkError(CONDITION.invalidField, 'a delivery without delivery-id or delivery-tag')
+    }
+    if (transfer.resume) throw linkError(CONDITION.notImplemented, 'deliveries are not resumed')
+    if (this.#credit.linkCredit <= 0) {
+      throw linkError(CONDITION.transferLimit, 'a delivery without credit')
+    }
+    this.#credit.linkCredit--
+    this.#credit.deliveryCount = serialNext(this.#credit.deliveryCount)
+    if (transfer.aborted) {
+      this.grant()
+      return
+    }
+    if (!transfer.more) {
+      this.#checkSize(end - transfer.payloadAt, transfer.tagAt, transfer.tagBytes, bytes)
+      const id = transfer.settled
+        ? settledId(bytes.byteOffset + transfer.tagAt, transfer.tagBytes)
+        : deliveryId
+      this.#complete(id, transfer.messageFormat, bytes, transfer.payloadAt, end)
+      return
+    }
+    const { messageFormat, settled } = transfer
+    const tag = Buffer.from(bytes.subarray(transfer.tagAt, transfer.tagAt + transfer.tagBytes))
+    this.#partial = { deliveryId, messageFormat, tag, settled, pieces: [], bytes: 0 }
+    this.#grow(this.#partial, bytes, transfer.payloadAt, end)
+  }
+
+  #next(partial: Partial, transfer: Transfer, bytes: Buffer, end: number): void {
+    if (transfer.deliveryId >= 0 && transfer.deliveryId !== partial.deliveryId) {
+      const message = `delivery ${transfer.deliveryId} begins before ${partial.deliveryId} is whole`
+      throw linkError(CONDITION.notAllowed, message)
+    }
+    if (transfer.aborted) {
+      this.#dropPartial()
+      this.grant()
+      return
+    }
+    partial.settled ||= transfer.settled
+    this.#grow(partial, bytes, transfer.payloadAt, end)
+    if (transfer.more) return
+    this.#dropPartial()
+    const { tag, messageFormat } = partial
+    const whole = Buffer.concat([tag, ...partial.pieces], tag.length + partial.bytes)
+    const id = partial.settled ? settledId(whole.byteOffset, tag.length) : partial.deliveryId
+    this.#complete(id, messageFormat, whole, tag.length, whole.length)
+  }
+
+  /** Copies, so that small pieces do not hold on to whole chunks. */
+  #grow(partial: Partial, bytes: Buffer, at: number, end: number): void {
+    const more = end - at
+    this.#checkSize(partial.bytes + more, 0, partial.tag.length, partial.tag)
+    if (this.#partials.bytes + more > this.#partials.bytesMax) {
+      // The link alone: a client that lost its connection would send all of them again, and again too much.
+      throw linkError(
+        CONDITION.resourceLimit,
+        `incomplete deliveries of more than ${this.#partials.bytesMax} bytes on one connection`,
+      )
+    }
+    partial.pieces.push(Buffer.from(bytes.subarray(at, end)))
+    partial.bytes += more
+    this.#partials.bytes += more
+  }
+
+  /** The delivery-tag is `tagBytes` of `held` from `tagAt` on. */
+  #checkSize(bytes: number, tagAt: number, tagBytes: number, held: Buffer): void {
+    const { messageBytesMax } = this.#peer
+    if (bytes <= messageBytesMax) return
+    this.#dropPartial()
+    const info = { 'delivery-tag': Buffer.from(held.subarray(tagAt, tagAt + tagBytes)) }
+    const message = `a message beyond ${messageBytesMax} bytes`
+    throw new AmqpError(CONDITION.messageSize, message, 'link', info)
+  }
+
+  #dropPartial(): void {
+    if (this.#partial !== undefined) this.#partials.bytes -= this.#partial.bytes
+    this.#partial = undefined
+  }
+
+  /** A whole message: on its way to the broker, or refused by itself. `id` is a `settledId` for a settled one. */
+  #complete(id: number, format: number, bytes: Buffer, at: number, end: number): void {
+    const message = this.#message
+    let route: Route
+    try {
+      message.read(bytes, at, end, format)
+      route = this.#routes.fixed ?? this.#routes.find(message.to)
+    } catch (error) {
+      this.#refuse(id, bytes, error)
+      return
+    }
+    this.#underWay++
+    this.#ingest.add(
+      {
+        topic: route.topic,
+        queueId: route.queueId,
+        orderingKey: message.orderingKey ?? this.#lane,
+        body: message.body,
+        properties:
+          this.#routes.fixed === undefined
+            ? withTag(message.properties, route.tag)
+            : message.properties,
+        flag: 0,
+        sysFlag: 0,
+        bornTimestamp: this.#ingest.nowMs,
+        bornHost: this.#peer.bornHost,
+        reconsumeTimes: 0,
+        createTopic: route.createTopic,
+        ownProperties: true,
+      },
+      this,
+      id,
+    )
+  }
+
+  /** One that was sent settled has no answer: it costs the link, or it would be gone without a word. */
+  #refuse(id: number, bytes: Buffer, error: unknown): void {
+    const { condition, description } = describeError(error)
+    const fields = { evt: 'amqp.refused', link: this.name, condition, description }
+    this.#peer.log.debug(fields, 'a message was refused')
+    if (id < 0) {
+      const info = { 'delivery-tag': tagOf(bytes, id) }
+      throw new AmqpError(condition, description, 'link', info)
+    }
+    const state = rejectedState({ condition, description })
+    this.#session.settleIncoming(id, state, !this.#settlesSecond)
+    this.#session.flushDispositions()
+    // No batch will end for it, and a peer whose messages are all refused needs credit too.
+    this.grant()
+  }
+
+  settle(deliveryId: number, state: Buffer): void {
+    this.#underWay--
+    if (deliveryId < 0 || !this.#session.isOpen) return
+    this.#session.settleIncoming(deliveryId, state, !this.#settlesSecond)
+  }
+
+  /** As `#refuse`, for what the broker refused (anonymous terminus 1.0, 2.2.2). */
+  lose(tag: Uint8Array, error: BrokerError): void {
+    this.#underWay--
+    const info = { 'delivery-tag': tag }
+    if (this.#session.isOpen) this.#session.detach(this, { ...describeError(error), info })
+  }
+
+  flush(): void {
+    if (!this.#session.isOpen) return
+    this.#session.flushDispositions()
+    this.grant()
+  }
+
+  /**
+   * Tops the credit up when half of it is used. What is under way counts against it beyond one full
+   * window, so that a slow disk slows its senders down.
+   */
+  grant(): void {
+    if (this.state !== 'attached' || this.#isWaiting) return
+    const wanted = Math.min(LINK_CREDIT_MAX, 2 * LINK_CREDIT_MAX - this.#underWay)
+    if (wanted - this.#credit.linkCredit < LINK_CREDIT_MAX / 2) return
+    if (!this.#budget.isOpen) {
+      this.#isWaiting = true
+      this.#budget.whenOpen(() => {
+        this.#isWaiting = false
+        this.grant()
+      })
+      return
+    }
+    this.#credit.linkCredit = wanted
+    this.#session.sendFlow(this.#credit)
+  }
+
+  close(state: 'closing' | 'gone'): void {
+    this.state = state
+    this.#dropPartial()
+  }
+}
+
+/**
+ * One key for one link of one container: a link that comes back finds its queue, and many links spread.
+ * Short, because the broker hashes it for every message.
+ */
+const laneOf = (containerId: string, linkName: string): string =>
+  tagHash(`${containerId}\n${linkName}`).toString(36)
+
+const linkError = (condition: AmqpError['condition'], message: string): AmqpError =>
+  new AmqpError(condition, message, 'link')
+
+/** A relayed message takes the tag of the address it names, unless it has its own. */
+function withTag(properties: Buffer, tag: string | undefined): Buffer {
+  if (tag === undefined || findProperty(properties, PROPERTY.tags) !== undefined) return properties
+  return editProperties(properties, [[PROPERTY.tags, tag]])
+}

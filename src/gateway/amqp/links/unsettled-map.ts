@@ -1,0 +1,88 @@
+// The deliveries of a session that the peer has not settled, by delivery id. A peer may settle any range
+// of them, in any order, twice, or claim a range of four thousand million: what a range costs is bounded
+// by what is there.
+import type { Receipt } from '../../../model/message.ts'
+import { serialDiff, serialNext } from '../codec/serial.ts'
+import type { SenderLink, Unsettled } from './sender-link.ts'
+
+export class UnsettledMap {
+  readonly #byId = new Map<number, Unsettled>()
+
+  get size(): number {
+    return this.#byId.size
+  }
+
+  add(delivery: Unsettled): void {
+    this.#byId.set(delivery.deliveryId, delivery)
+  }
+
+  delete(deliveryId: number): void {
+    this.#byId.delete(deliveryId)
+  }
+
+  /** Takes out what lies in [first, last], oldest first; answers how many there were. */
+  take(first: number, last: number, each: (delivery: Unsettled) => void): number {
+    const length = serialDiff(last, first) + 1
+    if (length <= 0) return 0
+    return length <= this.#byId.size
+      ? this.#takeByRange(first, length, each)
+      : this.#takeByScan(first, length, each)
+  }
+
+  #takeByRange(first: number, length: number, each: (delivery: Unsettled) => void): number {
+    let found = 0
+    for (let id = first, left = length; left > 0; left--, id = serialNext(id)) {
+      const delivery = this.#byId.get(id)
+      if (delivery === undefined) continue
+      this.#byId.delete(id)
+      found++
+      each(delivery)
+    }
+    return found
+  }
+
+  #takeByScan(first: number, length: number, each: (delivery: Unsettled) => void): number {
+    let found = 0
+    for (const [id, delivery] of this.#byId) {
+      const ahead = serialDiff(id, first)
+      if (ahead < 0 || ahead >= length) continue
+      this.#byId.delete(id)
+      found++
+      each(delivery)
+    }
+    return found
+  }
+
+  /** The receipts of a link's deliveries. */
+  takeOf(link: SenderLink): Receipt[] {
+    const receipts: Receipt[] = []
+    for (const [id, delivery] of this.#byId) {
+      if (delivery.link !== link) continue
+      this.#byId.delete(id)
+      if (delivery.receipt !== undefined) receipts.push(delivery.receipt)
+    }
+    return receipts
+  }
+
+  /** The receipts of all deliveries by link, in one look: a session ends with many links at once. */
+  takeAll(): Map<SenderLink, Receipt[]> {
+    const byLink = new Map<SenderLink, Receipt[]>()
+    for (const { link, receipt } of this.#byId.values()) {
+      if (receipt === undefined) continue
+      const receipts = byLink.get(link)
+      if (receipts === undefined) byLink.set(link, [receipt])
+      else receipts.push(receipt)
+    }
+    this.#byId.clear()
+    return byLink
+  }
+
+  /** Deliveries whose lock ended before `now`. */
+  lockedUntil(now: number): Unsettled[] {
+    const ended: Unsettled[] = []
+    for (const delivery of this.#byId.values()) {
+      if (delivery.lockedUntil <= now) ended.push(delivery)
+    }
+    return ended
+  }
+}

@@ -1,0 +1,205 @@
+// Reads light queues for all sessions of this gateway: sessions at the same place share one read and one
+// decoded batch. Keeps recent batches within a budget of bytes; a session that falls behind reads again
+// from its own place, so that a slow one costs no memory.
+import type { PullResult } from '../../../model/message.ts'
+import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
+import { recordsOf } from '../../../model/record.ts'
+import { EVERY_TAG } from '../../../model/tag-filter.ts'
+import type { Broker } from '../../../port/broker.ts'
+import { Delivery } from '../outgoing/delivery.ts'
+
+const BATCH_MESSAGES_MAX = 256
+const BATCH_BYTES_MAX = 256 * 1024
+const CACHE_BYTES_MAX = 32 * 1024 * 1024
+/** Batches of one feed beyond this are dropped oldest first. */
+const BATCHES_PER_FEED_MAX = 16
+
+/** Back-to-back messages of one light queue. */
+export interface Batch {
+  readonly start: QueueOffset
+  readonly deliveries: readonly Delivery[]
+  readonly end: QueueOffset
+  readonly bytes: number
+  /** When the read came back, on the scale of `Feeds.tick`. */
+  readonly readAt: number
+}
+
+/** Told what happens to a feed. Must not throw. */
+export interface FeedReader {
+  /** A read came back, or something arrived. */
+  feedMoved(feed: Feed): void
+  /** A read failed; it is tried again a little later. */
+  feedFailed(feed: Feed): void
+}
+
+export class Feeds {
+  readonly broker: Broker
+  readonly #failed: (error: unknown, topic: string) => void
+  readonly #feeds = new Map<string, Feed>()
+  /** Cached batches, oldest first. */
+  readonly #cached = new Map<Batch, Feed>()
+  readonly #failing = new Set<Feed>()
+  #cachedBytes = 0
+  #tick = 0
+
+  constructor(broker: Broker, failed: (error: unknown, topic: string) => void) {
+    this.broker = broker
+    this.#failed = failed
+  }
+
+  /** Orders reads by when they were asked for and when they came back. */
+  tick(): number {
+    return ++this.#tick
+  }
+
+  open(topic: string, reader: FeedReader): Feed {
+    let feed = this.#feeds.get(topic)
+    if (feed === undefined) {
+      feed = new Feed(this, topic)
+      this.#feeds.set(topic, feed)
+    }
+    feed.readers.add(reader)
+    return feed
+  }
+
+  close(feed: Feed, reader: FeedReader): void {
+    feed.readers.delete(reader)
+    if (feed.readers.size > 0) return
+    feed.dispose()
+    this.#feeds.delete(feed.topic)
+    this.#failing.delete(feed)
+    for (const batch of feed.batches) this.#uncache(batch)
+  }
+
+  /** Readers whose last read failed try again. */
+  retry(): void {
+    for (const feed of this.#failing) feed.tell()
+    this.#failing.clear()
+  }
+
+  cache(feed: Feed, batch: Batch): void {
+    if (feed.batches.length >= BATCHES_PER_FEED_MAX) this.#uncache(feed.batches.shift()!)
+    feed.batches.push(batch)
+    this.#cached.set(batch, feed)
+    this.#cachedBytes += batch.bytes
+    for (const [oldest, owner] of this.#cached) {
+      if (this.#cachedBytes <= CACHE_BYTES_MAX) break
+      owner.batches.splice(owner.batches.indexOf(oldest), 1)
+      this.#uncache(oldest)
+    }
+  }
+
+  failed(feed: Feed, error: unknown): void {
+    this.#failing.add(feed)
+    this.#failed(error, feed.topic)
+    for (const reader of feed.readers) reader.feedFailed(feed)
+  }
+
+  #uncache(batch: Batch): void {
+    if (this.#cached.delete(batch)) this.#cachedBytes -= batch.bytes
+  }
+}
+
+export class Feed {
+  readonly topic: string
+  readonly readers = new Set<FeedReader>()
+  readonly batches: Batch[] = []
+  readonly #feeds: Feeds
+  readonly #watch: Disposable
+  /** Reads under way, by their offset. */
+  readonly #reading = new Set<QueueOffset>()
+  /** Offset of the next message that will come, as far as known. */
+  #maxOffset = queueOffset(0)
+  /** At `#emptyAt` nothing was there, as of a read asked for at `#emptyTick`. */
+  #emptyAt = queueOffset(-1)
+  #emptyTick = 0
+  /** Offsets below the first retained one lead here. */
+  #moved: { from: QueueOffset; to: QueueOffset } | undefined
+
+  constructor(feeds: Feeds, topic: string) {
+    this.#feeds = feeds
+    this.topic = topic
+    this.#watch = feeds.broker.watch(topic, (_, maxOffset) => {
+      if (maxOffset > this.#maxOffset) this.#maxOffset = maxOffset
+      this.tell()
+    })
+  }
+
+  dispose(): void {
+    this.#watch[Symbol.dispose]()
+  }
+
+  /** The cached batch with the message at the offset. */
+  batchAt(offset: QueueOffset): Batch | undefined {
+    for (let i = this.batches.length - 1; i >= 0; i--) {
+      const batch = this.batches[i]!
+      if (offset >= batch.start && offset < batch.end) return batch
+    }
+    return undefined
+  }
+
+  /** Was the queue seen to end at the offset, by a read asked for at `tick` or later? */
+  isEmptySince(offset: QueueOffset, tick: number): boolean {
+    return offset === this.#emptyAt && this.#emptyTick >= tick && offset >= this.#maxOffset
+  }
+
+  /** Where to go on when the offset is not retained any more. */
+  movedFrom(offset: QueueOffset): QueueOffset | undefined {
+    return this.#moved?.from === offset ? this.#moved.to : undefined
+  }
+
+  /** Reads from the offset; readers are told when it is back. Once per offset at a time. */
+  load(offset: QueueOffset): void {
+    if (this.#reading.has(offset)) return
+    this.#reading.add(offset)
+    const tick = this.#feeds.tick()
+    const request = {
+      topic: this.topic,
+      queueId: 0,
+      offset,
+      maxMessages: BATCH_MESSAGES_MAX,
+      maxBytes: BATCH_BYTES_MAX,
+      filter: EVERY_TAG,
+      waitMs: 0,
+    }
+    this.#feeds.broker.pull(request).then(
+      (result) => {
+        this.#reading.delete(offset)
+        if (result.maxOffset > this.#maxOffset) this.#maxOffset = result.maxOffset
+        if (result.count > 0) this.#found(offset, result)
+        else if (result.nextOffset !== offset) this.#moved = { from: offset, to: result.nextOffset }
+        if (result.nextOffset >= result.maxOffset) this.#isEmpty(result.nextOffset, tick)
+        this.tell()
+      },
+      (error: unknown) => {
+        this.#reading.delete(offset)
+        this.#feeds.failed(this, error)
+      },
+    )
+  }
+
+  #found(offset: QueueOffset, { records, count, nextOffset: end }: PullResult): void {
+    const deliveries: Delivery[] = []
+    for (const record of recordsOf(records)) deliveries.push(new Delivery(records, record.start))
+    const start = queueOffset(end - count)
+    // Damage took some of them: who reads from here goes on where the rest stands.
+    if (start !== offset) this.#moved = { from: offset, to: start }
+    const batch = {
+      start,
+      deliveries,
+      end,
+      bytes: records.length,
+      readAt: this.#feeds.tick(),
+    }
+    this.#feeds.cache(this, batch)
+  }
+
+  #isEmpty(offset: QueueOffset, tick: number): void {
+    this.#emptyAt = offset
+    this.#emptyTick = tick
+  }
+
+  tell(): void {
+    for (const reader of this.readers) reader.feedMoved(this)
+  }
+}

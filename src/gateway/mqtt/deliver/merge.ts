@@ -1,0 +1,217 @@
+// A session's ordinary subscriptions as one stream in log order: a k-way merge of its light queues by
+// position. The same position in several queues is one message with several matching subscriptions.
+//
+// A message may go out only once no other queue can still bring an earlier one: every other queue either
+// shows its next message, or was seen empty by a read asked for after this message had been read.
+import {
+  type LogPosition,
+  logPosition,
+  type QueueOffset,
+  queueOffset,
+} from '../../../model/positions.ts'
+import type { Delivery } from '../outgoing/delivery.ts'
+import type { Subscription } from '../session/subscriptions.ts'
+import type { Batch, Feed, FeedReader, Feeds } from './light-feed.ts'
+
+interface Cursor {
+  subscription: Subscription
+  readonly feed: Feed
+  /** Next entry of the queue. */
+  offset: QueueOffset
+  /** Where that entry is at hand. */
+  batch: Batch | undefined
+}
+
+export type MergeState =
+  /** `delivery` and `matching` hold the next message. */
+  | 'ready'
+  /** Reads are under way; the reader is told. */
+  | 'reading'
+  /** Nothing there. */
+  | 'idle'
+
+export class Merge {
+  /** The next message after `next()` answered 'ready'; valid until `advance`. */
+  delivery: Delivery | undefined
+  readonly matching: Subscription[] = []
+  /** Entries that retention took before they were read. */
+  missed = 0
+  /** The stream has passed everything before this: a filter that comes in later does not go back. */
+  #floor: LogPosition
+  readonly #feeds: Feeds
+  readonly #reader: FeedReader
+  /** One per filter, and therefore per feed. */
+  readonly #cursors = new Map<Feed, Cursor>()
+  /** The same by their subscriptions' texts. */
+  readonly #byText = new Map<string, Cursor>()
+  /** Cursors with a message at hand. */
+  #active: Cursor[] = []
+  /** Cursors to look at before anything goes out. */
+  readonly #unsure = new Set<Cursor>()
+  /** Cursors whose feed is being read; it tells when it is back. The others were seen empty since `#emptyTick`. */
+  readonly #reading = new Set<Cursor>()
+  #emptyTick = 0
+
+  constructor(feeds: Feeds, reader: FeedReader, floor: LogPosition) {
+    this.#feeds = feeds
+    this.#reader = reader
+    this.#floor = floor
+  }
+
+  get size(): number {
+    return this.#cursors.size
+  }
+
+  /** The offset that each subscription, by its text, reads next. */
+  *places(): Generator<readonly [text: string, offset: QueueOffset]> {
+    for (const { subscription, offset } of this.#cursors.values()) yield [subscription.text, offset]
+  }
+
+  add(subscription: Subscription, offset: QueueOffset): void {
+    const feed = this.#feeds.open(subscription.queue, this.#reader)
+    const cursor = { subscription, feed, offset, batch: undefined }
+    this.#cursors.set(feed, cursor)
+    this.#byText.set(subscription.text, cursor)
+    this.#unsure.add(cursor)
+    this.#forget()
+  }
+
+  /** Other options for a filter that goes on where it is. */
+  replace(subscription: Subscription): void {
+    const cursor = this.#byText.get(subscription.text)
+    if (cursor !== undefined) cursor.subscription = subscription
+    this.#forget()
+  }
+
+  remove(text: string): void {
+    const cursor = this.#byText.get(text)
+    if (cursor === undefined) return
+    this.#cursors.delete(cursor.feed)
+    this.#byText.delete(text)
+    this.#unsure.delete(cursor)
+    this.#reading.delete(cursor)
+    this.#active = this.#active.filter((one) => one !== cursor)
+    this.#feeds.close(cursor.feed, this.#reader)
+    this.#forget()
+  }
+
+  close(): void {
+    for (const feed of this.#cursors.keys()) this.#feeds.close(feed, this.#reader)
+    this.#cursors.clear()
+    this.#byText.clear()
+    this.#unsure.clear()
+    this.#reading.clear()
+    this.#active = []
+    this.#forget()
+  }
+
+  /** Something happened to the feed. */
+  lookAt(feed: Feed): void {
+    const cursor = this.#cursors.get(feed)
+    if (cursor === undefined || cursor.batch !== undefined) return
+    this.#reading.delete(cursor)
+    this.#unsure.add(cursor)
+  }
+
+  /** Finds the next message. Stays 'ready' with the same one until `advance`. */
+  next(): MergeState {
+    if (this.delivery !== undefined) return 'ready'
+    for (;;) {
+      for (const cursor of this.#unsure) this.#look(cursor)
+      if (this.#reading.size > 0) return 'reading'
+      const first = this.#first()
+      if (first === undefined) return 'idle'
+      if (this.#emptyTick >= first.batch!.readAt || this.#active.length === this.#cursors.size) {
+        this.#take(first)
+        return 'ready'
+      }
+      this.#emptyTick = first.batch!.readAt
+      for (const cursor of this.#cursors.values()) {
+        if (cursor.batch === undefined) this.#unsure.add(cursor)
+      }
+    }
+  }
+
+  /** The message is dealt with. */
+  advance(): void {
+    const position = this.delivery?.position
+    this.#forget()
+    if (position === undefined) return
+    this.#floor = logPosition(position + 1)
+    let hasEnded = false
+    for (const cursor of this.#active) {
+      if (deliveryAt(cursor).position !== position) continue
+      cursor.offset = queueOffset(cursor.offset + 1)
+      if (cursor.offset < cursor.batch!.end) continue
+      cursor.batch = undefined
+      this.#unsure.add(cursor)
+      hasEnded = true
+    }
+    if (hasEnded) this.#active = this.#active.filter(({ batch }) => batch !== undefined)
+  }
+
+  /** While nothing can be sent no batch is held: the feeds' cache, or the log, has it. */
+  release(): void {
+    this.#forget()
+    for (const cursor of this.#active) {
+      cursor.batch = undefined
+      this.#unsure.add(cursor)
+    }
+    this.#active = []
+  }
+
+  /** Makes the cursor sure, or has its feed read. */
+  #look(cursor: Cursor): void {
+    const { feed } = cursor
+    const moved = feed.movedFrom(cursor.offset)
+    if (moved !== undefined) {
+      this.missed += Math.max(0, moved - cursor.offset)
+      cursor.offset = moved
+    }
+    this.#findBatch(cursor)
+    this.#unsure.delete(cursor)
+    if (cursor.batch !== undefined) this.#active.push(cursor)
+    else if (!feed.isEmptySince(cursor.offset, this.#emptyTick)) {
+      this.#reading.add(cursor)
+      feed.load(cursor.offset)
+    }
+  }
+
+  /** The batch with the cursor's next message that the stream has not passed. */
+  #findBatch(cursor: Cursor): void {
+    cursor.batch = cursor.feed.batchAt(cursor.offset)
+    while (cursor.batch !== undefined && deliveryAt(cursor).position < this.#floor) {
+      cursor.offset = queueOffset(cursor.offset + 1)
+      if (cursor.offset >= cursor.batch.end) cursor.batch = cursor.feed.batchAt(cursor.offset)
+    }
+  }
+
+  #first(): Cursor | undefined {
+    let first: Cursor | undefined
+    let position = Number.POSITIVE_INFINITY
+    for (const cursor of this.#active) {
+      const at: LogPosition = deliveryAt(cursor).position
+      if (at < position) {
+        first = cursor
+        position = at
+      }
+    }
+    return first
+  }
+
+  #take(first: Cursor): void {
+    this.delivery = deliveryAt(first)
+    const { position } = this.delivery
+    for (const cursor of this.#active) {
+      if (deliveryAt(cursor).position === position) this.matching.push(cursor.subscription)
+    }
+  }
+
+  #forget(): void {
+    this.delivery = undefined
+    this.matching.length = 0
+  }
+}
+
+const deliveryAt = (cursor: Cursor): Delivery =>
+  cursor.batch!.deliveries[cursor.offset - cursor.batch!.start]!

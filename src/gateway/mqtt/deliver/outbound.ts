@@ -1,0 +1,413 @@
+// One connection's deliveries: what a resumed session still owes first, then retained messages, then the
+// session's stream from the log. Sends while the window and the socket have room, else keeps only where it
+// is; messages of QoS 0 wait in the log like the others instead of being dropped.
+import type { Receipt } from '../../../model/message.ts'
+import { logPosition } from '../../../model/positions.ts'
+import { filterMatches } from '../../../model/topic-filter.ts'
+import { Delivery } from '../outgoing/delivery.ts'
+import { NO_ALIAS, OutboundAliases } from '../outgoing/outbound-aliases.ts'
+import type { Output } from '../outgoing/output.ts'
+import {
+  ALIAS_GROWTH_MAX,
+  emptyHeader,
+  publishBytes,
+  writePublish,
+} from '../outgoing/publish-output.ts'
+import type { Qos } from '../packets/protocol.ts'
+import { RELEASED, SENT, SENT_RETAINED } from '../session/in-flight.ts'
+import type { Session } from '../session/session.ts'
+import { type Combined, Combiner, type Subscription } from '../session/subscriptions.ts'
+import { CatchUp } from './catch-up.ts'
+import type { Feed, FeedReader } from './light-feed.ts'
+import { Merge } from './merge.ts'
+import type { DeliverParts } from './parts.ts'
+import { type DueNames, RetainedDue } from './retained-due.ts'
+
+/** What the deliveries need of their connection. */
+export interface OutboundPeer {
+  readonly isV5: boolean
+  readonly session: Session
+  readonly output: Output
+  /** Messages of QoS 1 and 2 the client takes at a time. */
+  readonly window: number
+  /** Largest packet the client takes. */
+  readonly packetBytesMax: number
+  /** Topic aliases the client takes. */
+  readonly aliasMax: number
+  wantFlush(): void
+  journal(): void
+  /** May the client read messages of this topic? */
+  mayConsume(topic: string): boolean
+  /** Something in the background failed; the connection ends. */
+  broken(error: unknown): void
+}
+
+/** A turn sends so many bytes to one client before the others have theirs. */
+const TURN_BYTES_MAX = 256 * 1024
+/** Messages that are read one by one are read together up to this many, or TURN_BYTES_MAX. */
+const FETCHED_TOGETHER_MAX = 32
+
+export class Outbound implements FeedReader {
+  readonly merge: Merge
+  readonly retainedDue: RetainedDue
+  readonly #parts: DeliverParts
+  readonly #peer: OutboundPeer
+  readonly #session: Session
+  readonly #combiner = new Combiner()
+  readonly #header = emptyHeader()
+  readonly #aliases: OutboundAliases
+  readonly #catchUp: CatchUp
+  /** Packet ids of a resumed session whose messages were not sent on this connection yet. */
+  #unsent: number[] = []
+  /** How many of what `#unsent` or `retainedDue` begins with are being read: their room is taken. */
+  #fetching = 0
+  #isPumping = false
+  #isYielding = false
+  #isClosed = false
+  /** Stopped because the socket is full: pump again when it has taken some. */
+  isStalled = false
+  /** Told whenever the window or the socket may have room again. */
+  readonly roomWatchers: (() => void)[] = []
+
+  constructor(parts: DeliverParts, peer: OutboundPeer) {
+    this.#parts = parts
+    this.#peer = peer
+    this.#session = peer.session
+    this.merge = new Merge(parts.feeds, this, peer.session.cursor)
+    this.#catchUp = new CatchUp(parts.context.broker.cursors)
+    this.retainedDue = new RetainedDue(parts.retained, parts.context.clock, peer.session)
+    this.#aliases = new OutboundAliases(
+      Math.min(peer.aliasMax, parts.options.outboundTopicAliasMax),
+    )
+  }
+
+  /** As `room`, for messages that have no packet id yet; what is sent again goes first. */
+  get newRoom(): number {
+    return this.#unsent.length > 0 ? 0 : this.room
+  }
+
+  /** Messages of QoS 1 and 2 that may be sent now. */
+  get room(): number {
+    if (this.#isFull) return 0
+    const sent = this.#session.inFlight.count - this.#unsent.length + this.#fetching
+    return Math.max(0, this.#peer.window - sent)
+  }
+
+  /** A resumed session: everything unacknowledged again, in its order (MQTT-4.4.0-1). */
+  resume(): void {
+    const { inFlight } = this.#session
+    this.#unsent = [...inFlight.slots()].map((slot) => inFlight.entryAt(slot).packetId)
+  }
+
+  /** Reads at once, writes at the end of the turn. */
+  feedMoved(feed: Feed): void {
+    this.merge.lookAt(feed)
+    if (this.#isClosed || this.#isPumping) return
+    if (this.merge.next() !== 'ready' && !this.#catchUp.isUnderWay) return
+    this.#peer.wantFlush()
+  }
+
+  feedFailed(): void {
+    this.#catchUp.end()
+  }
+
+  /**
+   * What these filters select so far is sent, as far as the window and the socket have room. Subscriptions
+   * that share have no part in it: what they do not take is another member's.
+   */
+  async catchUp(filters: readonly { readonly text: string }[]): Promise<void> {
+    const { subscriptions } = this.#session
+    const known: Subscription[] = []
+    for (const { text } of filters) {
+      const subscription = subscriptions.get(text)
+      if (subscription !== undefined && subscription.share === undefined) known.push(subscription)
+    }
+    await this.#catchUp.wait(known, () => {
+      if (this.#isClosed) this.#catchUp.end()
+      else this.#peer.wantFlush()
+    })
+  }
+
+  /** The socket or the window may have room. */
+  pump(): void {
+    if (this.#isPumping || this.#isYielding || this.#isClosed) return
+    this.#isPumping = true
+    try {
+      this.#run()
+    } finally {
+      this.#isPumping = false
+    }
+    // From the last: one that leaves while it is told must not hide another.
+    for (let i = this.roomWatchers.length - 1; i >= 0; i--) this.roomWatchers[i]?.()
+  }
+
+  mayConsume(delivery: Delivery): boolean {
+    return this.#peer.mayConsume(delivery.recordTopic)
+  }
+
+  /** A message of a shared subscription. False: it need not be sent, settle it. */
+  sendShared(delivery: Delivery, subscription: Subscription, receipt: Receipt): boolean {
+    const combined = this.#combiner.combine([subscription], false)
+    if (delivery.expiresMs <= this.#parts.context.clock.now()) {
+      this.#parts.counters.expired++
+      return false
+    }
+    return this.#send(delivery, combined, receipt)
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#catchUp.end()
+    this.#parts.counters.missed += this.merge.missed
+    this.merge.close()
+    this.#unsent = []
+  }
+
+  get #isFull(): boolean {
+    return this.#peer.output.unsentBytes >= this.#parts.options.undeliveredBytesMax
+  }
+
+  #run(): void {
+    const from = this.#peer.output.pendingBytes
+    for (;;) {
+      this.isStalled = this.#isFull
+      if (this.isStalled || this.#fetching > 0 || !this.#step()) break
+      const bytes = this.#peer.output.pendingBytes - from
+      if (bytes > TURN_BYTES_MAX) {
+        this.#catchUp.brought(bytes)
+        this.#yield()
+        return
+      }
+    }
+    if (this.#catchUp.isUnderWay) this.#catchUp.look(this.merge.places(), this.#isStuck)
+    this.merge.release()
+  }
+
+  /** Nothing more goes out until the client acknowledges or takes something. */
+  get #isStuck(): boolean {
+    if (this.isStalled) return true
+    if (this.#fetching > 0 || this.#isYielding) return false
+    const isOwed = this.#unsent.length > 0 || !this.retainedDue.isEmpty
+    return isOwed || this.merge.next() === 'ready'
+  }
+
+  /** Deals with one message; false when there is none that could be dealt with now. */
+  #step(): boolean {
+    if (this.#unsent.length > 0) {
+      this.#resend()
+      return false
+    }
+    if (!this.retainedDue.isEmpty) {
+      if (this.room === 0) return false
+      const due = this.retainedDue.next(Math.min(this.room, FETCHED_TOGETHER_MAX))
+      if (due !== undefined) {
+        this.#sendRetained(due)
+        return false
+      }
+      if (!this.retainedDue.isEmpty) {
+        this.#yield()
+        return false
+      }
+    }
+    if (this.merge.next() !== 'ready') return false
+    const delivery = this.merge.delivery!
+    if (!this.#deliver(delivery)) return false
+    this.merge.advance()
+    this.#session.cursor = logPosition(delivery.position + 1)
+    return true
+  }
+
+  /** Lets the other connections have their turn. */
+  #yield(): void {
+    this.#isYielding = true
+    setImmediate(() => {
+      this.#isYielding = false
+      this.pump()
+    })
+  }
+
+  /** False when the window is full. */
+  #deliver(delivery: Delivery): boolean {
+    const isOwn = delivery.publisher !== undefined && delivery.publisher === this.#session.clientId
+    const combined = this.#combiner.combine(this.merge.matching, isOwn)
+    if (!combined.isWanted || !this.#peer.mayConsume(delivery.recordTopic)) return true
+    if (Math.min(delivery.qos, combined.qos) > 0 && this.room === 0) return false
+    if (
+      delivery.expiresMs !== Number.POSITIVE_INFINITY &&
+      delivery.expiresMs <= this.#parts.context.clock.now()
+    ) {
+      this.#parts.counters.expired++
+      return true
+    }
+    this.#send(delivery, combined, undefined)
+    this.#parts.sessions.touch(this.#session)
+    return true
+  }
+
+  /** Writes the message; false when the client does not take packets of its size (MQTT-3.1.2-24). */
+  #send(
+    delivery: Delivery,
+    combined: Combined,
+    receipt: Receipt | undefined,
+    state = SENT,
+  ): boolean {
+    const { isV5, output, packetBytesMax } = this.#peer
+    const qos = Math.min(delivery.qos, combined.qos) as Qos
+    const header = this.#header
+    header.qos = qos
+    header.dup = false
+    header.retain = combined.retainAsPublished && delivery.retain
+    header.packetId = 0
+    header.subscriptionIds = combined.subscriptionIds
+    header.expirySeconds = this.#secondsLeft(delivery)
+    header.alias = NO_ALIAS
+    if (this.#aliases.isUsed) header.alias = this.#aliases.known(delivery.topicName)
+    header.isAliasKnown = header.alias !== NO_ALIAS
+    const isLimited = packetBytesMax < Number.POSITIVE_INFINITY
+    const bytes = isLimited ? publishBytes(delivery, header, isV5) : 0
+    if (bytes > packetBytesMax) {
+      this.#parts.counters.droppedTooLarge++
+      return false
+    }
+    const hasAliasRoom = bytes + ALIAS_GROWTH_MAX <= packetBytesMax
+    if (this.#aliases.isUsed && !header.isAliasKnown && hasAliasRoom) {
+      header.alias = this.#aliases.give(delivery.topicName)
+    }
+    if (qos > 0) {
+      header.packetId = this.#session.inFlight.add(delivery.position, qos, receipt, state)
+      // A packet id of QoS 2 must mean the same message after a restart.
+      if (qos === 2 && this.#session.isPersistent) this.#peer.journal()
+    }
+    writePublish(output, delivery, header, isV5)
+    this.#parts.counters.delivered++
+    this.#peer.wantFlush()
+    return true
+  }
+
+  #secondsLeft(delivery: Delivery): number {
+    if (delivery.expiresMs === Number.POSITIVE_INFINITY) return -1
+    const leftMs = delivery.expiresMs - this.#parts.context.clock.now()
+    return Math.max(0, Math.ceil(leftMs / 1000))
+  }
+
+  /** `count`: how many messages `send` may put in flight. Other connections have their turn after it. */
+  #fetch<T>(count: number, load: () => Promise<T>, send: (loaded: T) => void): void {
+    this.#fetching = count
+    load()
+      .then((loaded) => {
+        this.#fetching = 0
+        if (!this.#isClosed) send(loaded)
+      })
+      .then(
+        () => this.#yield(),
+        (error: unknown) => {
+          this.#fetching = 0
+          if (!this.#isClosed) this.#peer.broken(error)
+        },
+      )
+  }
+
+  #resend(): void {
+    const { inFlight } = this.#session
+    const count = Math.min(this.room, FETCHED_TOGETHER_MAX, this.#unsent.length)
+    if (count === 0) return
+    const ids = this.#unsent.slice(0, count)
+    const { lookup } = this.#parts.context.broker
+    const recordOf = async (id: number): Promise<Buffer | undefined> => {
+      const slot = inFlight.find(id)
+      const isDue = slot !== -1 && inFlight.stateAt(slot) !== RELEASED
+      return isDue ? lookup.byPosition(inFlight.positionAt(slot)) : undefined
+    }
+    const load = (): Promise<(Buffer | undefined)[]> =>
+      loadSome(ids, recordOf, (record) => record?.length ?? 0)
+    this.#fetch(count, load, (records) => {
+      this.#unsent.splice(0, records.length)
+      records.forEach((record, i) => {
+        this.#resendOne(ids[i]!, record)
+      })
+      this.#peer.wantFlush()
+    })
+  }
+
+  #resendOne(packetId: number, record: Buffer | undefined): void {
+    const { inFlight } = this.#session
+    const slot = inFlight.find(packetId)
+    if (slot === -1) return
+    const qos = inFlight.qosAt(slot)
+    if (inFlight.stateAt(slot) === RELEASED) {
+      this.#peer.output.appendAck(0x62, packetId)
+      return
+    }
+    if (record === undefined) {
+      inFlight.remove(slot)
+      this.#parts.counters.missed++
+      return
+    }
+    const delivery = new Delivery(record, 0)
+    if (!this.mayConsume(delivery)) {
+      // Sent when the client was allowed to see it; it is not now.
+      inFlight.remove(slot)
+      return
+    }
+    const matching = [...this.#session.subscriptions.values()].filter(
+      ({ share, filter }) => share === undefined && filterMatches(filter, delivery.topicName),
+    )
+    const combined = this.#combiner.combine(matching, false)
+    const wasRetained = inFlight.stateAt(slot) === SENT_RETAINED
+    const header = emptyHeader()
+    header.qos = qos
+    header.dup = true
+    header.retain = wasRetained || (combined.retainAsPublished && delivery.retain)
+    header.packetId = packetId
+    header.subscriptionIds = combined.subscriptionIds
+    header.expirySeconds = this.#secondsLeft(delivery)
+    const { isV5, output, packetBytesMax } = this.#peer
+    if (publishBytes(delivery, header, isV5) > packetBytesMax) {
+      // The client takes less than it did before; to the server that is as if it were done (3.1.2.11.4).
+      inFlight.remove(slot)
+      this.#parts.counters.droppedTooLarge++
+      return
+    }
+    writePublish(output, delivery, header, isV5)
+  }
+
+  #sendRetained(due: DueNames): void {
+    const { retained } = this.#parts
+    const load = (): Promise<(Delivery | undefined)[]> =>
+      loadSome(
+        due.names,
+        (name) => retained.get(name),
+        (delivery) => delivery?.bytes.length ?? 0,
+      )
+    this.#fetch(due.names.length, load, (deliveries) => {
+      const subscription = this.#session.subscriptions.get(due.text)
+      if (!this.retainedDue.advance(due, deliveries.length) || subscription === undefined) return
+      this.#parts.sessions.touch(this.#session)
+      for (const delivery of deliveries) {
+        if (delivery === undefined || !this.#peer.mayConsume(delivery.recordTopic)) continue
+        const combined = this.#combiner.combine([subscription], false)
+        // To a new subscription the flag is always set (MQTT-3.3.1-8).
+        combined.retainAsPublished = true
+        delivery.retain = true
+        this.#send(delivery, combined, undefined, SENT_RETAINED)
+      }
+    })
+  }
+}
+
+/** Loads from the first on, one after the other, until there is enough for one turn; at least one. */
+async function loadSome<Key, Loaded>(
+  keys: readonly Key[],
+  load: (key: Key) => Promise<Loaded>,
+  bytesOf: (loaded: Loaded) => number,
+): Promise<Loaded[]> {
+  const all: Loaded[] = []
+  let bytes = 0
+  for (const key of keys) {
+    if (bytes >= TURN_BYTES_MAX) break
+    const loaded = await load(key)
+    all.push(loaded)
+    bytes += bytesOf(loaded)
+  }
+  return all
+}

@@ -1,0 +1,16 @@
+// What the connections of one gateway share for delivering messages.
+import type { GatewayContext } from '../../../port/gateway.ts'
+import type { MqttCounters } from '../counters.ts'
+import type { MqttOptions } from '../options.ts'
+import type { Retained } from '../publish/retained.ts'
+import type { SessionTable } from '../session/session-table.ts'
+import type { Feeds } from './light-feed.ts'
+
+export interface DeliverParts {
+  readonly context: GatewayContext
+  readonly options: MqttOptions
+  readonly feeds: Feeds
+  readonly sessions: SessionTable
+  readonly retained: Retained
+  readonly counters: MqttCounters
+}

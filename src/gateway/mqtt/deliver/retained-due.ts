@@ -1,0 +1,67 @@
+// The retained messages that a session is still to be sent: which subscriptions asked for theirs, and how far
+// each got. Only a few names are at hand at a time; the rest is the session's, so that what a lost connection
+// did not bring comes with the next one.
+import type { Clock } from '../../../clock.ts'
+import type { Retained } from '../publish/retained.ts'
+import type { Session } from '../session/session.ts'
+
+/** Filters are looked through so long at a time: one with wildcards may pass all names by. */
+const TURN_MS_MAX = 5
+
+/** The next names of one subscription. */
+export interface DueNames {
+  /** The subscription's text. */
+  readonly text: string
+  readonly names: readonly string[]
+}
+
+export class RetainedDue {
+  readonly #retained: Pick<Retained, 'matching'>
+  readonly #clock: Clock
+  readonly #session: Session
+  /** What is being read; undefined when it is not wanted any more. */
+  #asked: DueNames | undefined
+
+  constructor(retained: Pick<Retained, 'matching'>, clock: Clock, session: Session) {
+    this.#retained = retained
+    this.#clock = clock
+    this.#session = session
+  }
+
+  get isEmpty(): boolean {
+    return this.#session.retainedDue.size === 0
+  }
+
+  /** All that the subscription selects, from the beginning; asking again costs no memory. */
+  add(text: string): void {
+    if (this.#asked?.text === text) this.#asked = undefined
+    const due = this.#session.retainedDue
+    due.delete(text)
+    due.set(text, '')
+  }
+
+  /** At most `max` names; undefined when nothing is due any more, or, if it is not empty, in another turn. */
+  next(max: number): DueNames | undefined {
+    const { retainedDue, subscriptions } = this.#session
+    const untilMs = this.#clock.monotonic() + TURN_MS_MAX
+    for (const [text, after] of retainedDue) {
+      const filter = subscriptions.get(text)?.filter
+      const names = filter === undefined ? [] : this.#retained.matching(filter, after, max)
+      if (names.length > 0) {
+        this.#asked = { text, names }
+        return this.#asked
+      }
+      retainedDue.delete(text)
+      if (this.#clock.monotonic() >= untilMs) break
+    }
+    return undefined
+  }
+
+  /** The first `count` of the names, at least one, are about to be sent. False: they are not due any more. */
+  advance(due: DueNames, count: number): boolean {
+    // Asked again meanwhile, which begins anew, or unsubscribed.
+    if (due !== this.#asked || !this.#session.retainedDue.has(due.text)) return false
+    this.#session.retainedDue.set(due.text, due.names[count - 1]!)
+    return true
+  }
+}

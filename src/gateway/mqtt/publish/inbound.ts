@@ -1,0 +1,404 @@
+// One connection's PUBLISHes on their way into the log: those of a socket chunk go to the broker as one
+// batch, and each is acknowledged, in order, once it is durable.
+import { BrokerError } from '../../../errors.ts'
+import { type Host, hostOf } from '../../../model/host.ts'
+import type { NewMessage, PublishResult, StateChange } from '../../../model/message.ts'
+import type { Route } from '../address.ts'
+import { isFinalRefusal, reasonOf } from '../errors.ts'
+import { INBOUND_IDS_MAX } from '../limits.ts'
+import type { Output } from '../outgoing/output.ts'
+import { encodeAck } from '../packets/ack-packet.ts'
+import { PACKET, ProtocolError, REASON, type ReasonCode } from '../packets/protocol.ts'
+import type { PublishPacket } from '../packets/publish-packet.ts'
+import type { InboundId } from '../session/inbound-ids.ts'
+import type { Session } from '../session/session.ts'
+import type { PublishParts } from './parts.ts'
+
+/** What the pipeline needs of its connection. */
+export interface InboundPeer {
+  readonly isV5: boolean
+  readonly isBridge: boolean
+  readonly session: Session
+  readonly output: Output
+  /** May reason strings be sent? */
+  readonly wantsReasons: boolean
+  /** Largest packet the client takes. */
+  readonly packetBytesMax: number
+  wantFlush(): void
+  /** What is written in this turn must wait for the session to be durable. */
+  journal(): void
+  /** Stops and resumes reading the socket. */
+  throttle(isOn: boolean): void
+  /** The first message of the connection that is not taken, for the log. */
+  refused(error: BrokerError): void
+  /** Closes with a code (MQTT 5). */
+  fail(error: ProtocolError): void
+}
+
+/** A message's acknowledgement: its packet id and QoS in one number, 0 for QoS 0. */
+type AckSlot = number
+
+interface Sent {
+  readonly acks: readonly AckSlot[]
+  readonly noSubscribers: readonly boolean[]
+  /** Refused here, without asking the broker: no such message is ever taken. */
+  readonly isFinal: boolean
+  bytes: number
+  results: readonly PublishResult[] | undefined
+  /** PINGREQs that came behind it; a number, as a peer may send many while the log is slow. */
+  pings: number
+}
+
+/** What a message costs in memory beside its payload, about. */
+const MESSAGE_OVERHEAD_BYTES = 256
+const PINGRESP = Buffer.of(0xd0, 0)
+const NO_SUBSCRIBERS = REASON.noMatchingSubscribers
+
+export class Inbound {
+  readonly #parts: PublishParts
+  readonly #peer: InboundPeer
+  readonly #session: Session
+  readonly #bornHost: Host
+  /** Of the chunk that is being read. */
+  #messages: NewMessage[] = []
+  #acks: AckSlot[] = []
+  #noSubscribers: boolean[] = []
+  #retained: StateChange[] = []
+  #bytes = 0
+  #needsIntent = false
+  /** Handed to the broker, oldest first. */
+  readonly #sent: Sent[] = []
+  #unstoredBytes = 0
+  #isThrottled = false
+  #hasRefused = false
+  /** Told once everything before is answered for. */
+  #whenStored: (() => void)[] = []
+  /** PUBACKs for the end of the turn, behind the turn's deliveries: ids, or packets with a reason. */
+  #pubacks: (number | Buffer)[] = []
+  #isClosed = false
+
+  constructor(parts: PublishParts, peer: InboundPeer, address: string, port: number) {
+    this.#parts = parts
+    this.#peer = peer
+    this.#session = peer.session
+    this.#bornHost = hostOf(address, port)
+  }
+
+  /** `payload` belongs to the message from now on. @throws ProtocolError */
+  add(route: Route, packet: PublishPacket, payload: Buffer, nowMs: number): void {
+    const { qos, packetId } = packet
+    let uniqueKey: string | undefined
+    if (qos === 2) {
+      this.#checkIds()
+      uniqueKey = this.#intend(packetId)
+    }
+    this.#push(route, packet, payload, uniqueKey, nowMs)
+  }
+
+  /** A message that does not even go to the broker; answered in its turn. @throws ProtocolError */
+  refuse(packet: PublishPacket, error: BrokerError): void {
+    const { qos, packetId } = packet
+    this.flush()
+    const acks = [packetId * 4 + qos]
+    const bytes = MESSAGE_OVERHEAD_BYTES
+    const noSubscribers = [false]
+    this.#wait({ acks, noSubscribers, isFinal: true, bytes, results: [error], pings: 0 })
+    this.#drain()
+  }
+
+  /** Answered when what came before it is stored, so that a ping tells a publisher of QoS 0 as much. */
+  ping(): void {
+    this.flush()
+    const before = this.#sent.at(-1)
+    if (before === undefined) {
+      this.#pong(1)
+      return
+    }
+    before.pings++
+    before.bytes += PINGRESP.length
+    this.#count(PINGRESP.length)
+  }
+
+  /** Settles when the broker has answered for every PUBLISH that came so far; at once when none waits. */
+  async stored(): Promise<void> {
+    this.flush()
+    if (this.#sent.length === 0) return
+    await new Promise<void>((resolve) => {
+      this.#whenStored.push(resolve)
+    })
+  }
+
+  /**
+   * Was the message of QoS 2 taken before? Each PUBLISH of the id gets its PUBREC until PUBREL (MQTT-4.3.3-10;
+   * 3.1.1: MQTT-4.3.3-2), marked as a duplicate or not: clients exist that resend without the mark, and a close
+   * would have them do it again.
+   */
+  repeats(packetId: number): boolean {
+    const known = this.#session.inbound.find(packetId)
+    if (known === undefined || known.state === 'unknown') return false
+    if (known.state === 'storing') known.awaited++
+    else this.answer(packetId)
+    return true
+  }
+
+  /** Is the message of QoS 2 on its way into the log, its PUBREC not sent? */
+  isStoring(packetId: number): boolean {
+    return this.#session.inbound.find(packetId)?.state === 'storing'
+  }
+
+  /** Noted before a restart, and not known to be stored? */
+  isUnknown(packetId: number): boolean {
+    return this.#session.inbound.find(packetId)?.state === 'unknown'
+  }
+
+  /** Finds out by the message's unique key. */
+  async resolve(topic: string, packetId: number): Promise<void> {
+    const id = this.#session.inbound.find(packetId)
+    if (id?.state !== 'unknown') return
+    const { lookup } = this.#parts.context.broker
+    const found = await lookup.byKey(topic, uniqueKeyOf(this.#session, id), { max: 1 })
+    // Not there: it is taken as if it came for the first time.
+    if (found.length > 0) id.state = 'stored'
+    else this.#session.inbound.remove(packetId)
+  }
+
+  /** Hands the chunk's messages to the broker. */
+  flush(): void {
+    if (this.#messages.length === 0) return
+    const sent: Sent = {
+      acks: this.#acks,
+      noSubscribers: this.#noSubscribers,
+      isFinal: false,
+      bytes: this.#bytes,
+      results: undefined,
+      pings: 0,
+    }
+    const settled = this.#publish(this.#messages, this.#retained)
+    this.#messages = []
+    this.#acks = []
+    this.#noSubscribers = []
+    this.#retained = []
+    this.#bytes = 0
+    this.#wait(sent)
+    settled.then(
+      (results) => this.#settled(sent, results),
+      (error: unknown) => this.#settled(sent, this.#allFailed(sent, error)),
+    )
+  }
+
+  /** PUBREL came: the id is free again, and PUBCOMP goes out once that is durable. */
+  release(packetId: number): void {
+    if (this.#session.inbound.remove(packetId) && this.#session.isPersistent) this.#peer.journal()
+    this.#peer.output.appendAck(0x70, packetId)
+    this.#peer.wantFlush()
+  }
+
+  /** A message the peer sent again on this connection is durable now. */
+  answer(packetId: number): void {
+    this.#peer.output.appendAck(0x50, packetId)
+    this.#peer.wantFlush()
+  }
+
+  /** Puts the turn's PUBACKs at the end of the output. */
+  writeAcks(): void {
+    const { output } = this.#peer
+    for (const ack of this.#pubacks) {
+      if (typeof ack === 'number') output.appendAck(0x40, ack)
+      else output.append(ack)
+    }
+    this.#pubacks = []
+  }
+
+  /** Results that come later still free the session's ids; nothing is written any more. */
+  close(): void {
+    this.#isClosed = true
+    this.#pubacks = []
+  }
+
+  /**
+   * Each id is kept until PUBREL, so their number is held to the receive maximum. QoS 1 beyond it is let
+   * be: a client that sends too much is not read until the log has it, and common clients do not count.
+   */
+  #checkIds(): void {
+    const { receiveMaximum } = this.#parts.options
+    const idsMax = this.#peer.isV5 ? receiveMaximum : INBOUND_IDS_MAX
+    if (this.#session.inbound.count < idsMax) return
+    throw new ProtocolError(
+      REASON.receiveMaximumExceeded,
+      `${idsMax} messages of QoS 2 wait for PUBREL already`,
+    )
+  }
+
+  /** Notes the id before the message is stored; a durable note is what makes a repeat harmless. */
+  #intend(packetId: number): string | undefined {
+    const id = this.#session.inbound.add(packetId)
+    if (!this.#session.isPersistent) return undefined
+    this.#needsIntent = true
+    return uniqueKeyOf(this.#session, id)
+  }
+
+  #push(
+    route: Route,
+    packet: PublishPacket,
+    payload: Buffer,
+    uniqueKey: string | undefined,
+    nowMs: number,
+  ): void {
+    const { qos, retain, properties, packetId } = packet
+    const { isV5, isBridge } = this.#peer
+    const session = this.#session
+    const knowsNoLocal = isV5 || isBridge
+    const publisher = knowsNoLocal && session.hasNoLocal ? session.clientId : undefined
+    const facts = { qos, retain, properties, publisher, uniqueKey, nowMs }
+    const message = this.#parts.publisher.message(route, payload, facts, this.#bornHost)
+    if (retain) {
+      const change = this.#parts.retained.take(route.name, message, this.#messages.length)
+      if (change !== undefined) this.#retained.push(change)
+    }
+    this.#messages.push(message)
+    this.#acks.push(packetId * 4 + qos)
+    this.#noSubscribers.push(isV5 && qos === 1 && this.#hasNoSubscribers(route))
+    this.#bytes += payload.length + MESSAGE_OVERHEAD_BYTES
+  }
+
+  /** A hint for the publisher (0x10); a topic of its own may have native consumers, so it never gets it. */
+  #hasNoSubscribers(route: Route): boolean {
+    if (!route.isCatchAll) return false
+    const { subscribers } = this.#parts
+    if (route.subscribedGeneration !== subscribers.generation) {
+      route.isSubscribed = subscribers.matches(route.name)
+      route.subscribedGeneration = subscribers.generation
+    }
+    return !route.isSubscribed
+  }
+
+  /** The intents go with the messages, so that the log has none of these without them. */
+  #publish(
+    messages: readonly NewMessage[],
+    retained: readonly StateChange[],
+  ): Promise<readonly PublishResult[]> {
+    const { publisher, sessions } = this.#parts
+    if (!this.#needsIntent) return publisher.publish(messages, retained)
+    this.#needsIntent = false
+    return publisher.publish(messages, retained, sessions.change(this.#session))
+  }
+
+  #allFailed(sent: Sent, error: unknown): PublishResult[] {
+    return sent.acks.map(() => BrokerError.from(error))
+  }
+
+  #wait(sent: Sent): void {
+    this.#sent.push(sent)
+    this.#count(sent.bytes)
+  }
+
+  #count(bytes: number): void {
+    this.#unstoredBytes += bytes
+    if (this.#isThrottled || this.#unstoredBytes <= this.#parts.options.unstoredBytesMax) return
+    this.#isThrottled = true
+    this.#peer.throttle(true)
+  }
+
+  #settled(sent: Sent, results: readonly PublishResult[]): void {
+    sent.results = results
+    this.#drain()
+  }
+
+  #drain(): void {
+    while (this.#sent.length > 0 && this.#sent[0]!.results !== undefined) {
+      const sent = this.#sent.shift()!
+      this.#unstoredBytes -= sent.bytes
+      this.#acknowledge(sent)
+    }
+    if (this.#sent.length === 0) for (const tell of this.#whenStored.splice(0)) tell()
+    if (!this.#isThrottled) return
+    if (this.#unstoredBytes > this.#parts.options.unstoredBytesMax / 2) return
+    this.#isThrottled = false
+    this.#peer.throttle(false)
+  }
+
+  #acknowledge({ acks, noSubscribers, isFinal, results, pings }: Sent): void {
+    for (let i = 0; i < acks.length; i++) {
+      const ack = acks[i]!
+      const result = results![i]!
+      if (result instanceof BrokerError)
+        this.#refuse(ack, result, isFinal || isFinalRefusal(result))
+      else if ((ack & 3) === 2) this.#stored(ack >>> 2)
+      else if (ack !== 0) this.#puback(ack >>> 2, noSubscribers[i]!)
+    }
+    this.#parts.counters.published += acks.length
+    this.#pong(pings)
+  }
+
+  #pong(count: number): void {
+    if (this.#isClosed) return
+    for (let i = 0; i < count; i++) this.#peer.output.append(PINGRESP)
+    this.#peer.wantFlush()
+  }
+
+  #puback(packetId: number, noSubscribers: boolean): void {
+    if (this.#isClosed) return
+    if (!noSubscribers) this.#pubacks.push(packetId)
+    else this.#pubacks.push(Buffer.of(0x40, 3, packetId >>> 8, packetId, NO_SUBSCRIBERS))
+  }
+
+  /** PUBREC goes ahead of the turn's deliveries, as the message itself may be among them. */
+  #stored(packetId: number): void {
+    const id = this.#session.inbound.find(packetId)
+    if (id !== undefined) id.state = 'stored'
+    if (!this.#isClosed) this.#peer.output.appendAck(0x50, packetId)
+    if (id === undefined) return
+    for (; id.awaited > 0; id.awaited--) this.#session.holder?.stored(packetId)
+  }
+
+  /**
+   * A client that sent it again on a later connection waits there for an answer, and has to send it once more.
+   * @returns how many more answers are owed
+   */
+  #forget(packetId: number, error: BrokerError): number {
+    const awaited = this.#session.inbound.find(packetId)?.awaited ?? 0
+    this.#session.inbound.remove(packetId)
+    if (this.#isClosed && awaited > 0) this.#session.holder?.broken(error)
+    return awaited
+  }
+
+  /**
+   * MQTT 5 says why. 3.1.1 can only close, so that the client sends the message again, which is right for
+   * what may be taken later; what never will be is acknowledged and dropped.
+   */
+  #refuse(ack: AckSlot, error: BrokerError, isFinal: boolean): void {
+    const qos = ack & 3
+    const packetId = ack >>> 2
+    const awaited = qos === 2 ? this.#forget(packetId, error) : 0
+    if (this.#isClosed) return
+    const { isV5, wantsReasons, packetBytesMax } = this.#peer
+    if (!isV5 && qos > 0 && !isFinal) {
+      this.#peer.fail(new ProtocolError(reasonOf(error, PACKET.disconnect), error.message, true))
+      return
+    }
+    this.#parts.counters.refused++
+    if (!this.#hasRefused) {
+      this.#hasRefused = true
+      this.#peer.refused(error)
+    }
+    if (qos === 0) return
+    if (!isV5) {
+      if (qos === 1) this.#pubacks.push(packetId)
+      for (let i = 0; qos === 2 && i <= awaited; i++) this.answer(packetId)
+      return
+    }
+    const reason: ReasonCode = reasonOf(error, PACKET.puback)
+    // Who may not is not told what there is.
+    const isDenied = error.code === 'PERMISSION_DENIED'
+    const text = wantsReasons && !isDenied ? error.message : undefined
+    if (qos === 1) this.#pubacks.push(encodeAck(0x40, packetId, reason, text, packetBytesMax))
+    else {
+      const pubrec = encodeAck(0x50, packetId, reason, text, packetBytesMax)
+      for (let i = 0; i <= awaited; i++) this.#peer.output.append(pubrec)
+    }
+  }
+}
+
+/** Names one QoS 2 message of one session for good. */
+export const uniqueKeyOf = (session: Session, id: InboundId): string =>
+  `${session.epoch}-${id.serial}`

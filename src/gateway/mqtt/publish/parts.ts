@@ -1,0 +1,20 @@
+// What the connections of one gateway share for taking messages.
+import type { GatewayContext } from '../../../port/gateway.ts'
+import type { Addresses } from '../address.ts'
+import type { MqttCounters } from '../counters.ts'
+import type { MqttOptions } from '../options.ts'
+import type { FilterCounts } from '../session/filter-counts.ts'
+import type { SessionTable } from '../session/session-table.ts'
+import type { Publisher } from './publisher.ts'
+import type { Retained } from './retained.ts'
+
+export interface PublishParts {
+  readonly context: GatewayContext
+  readonly options: MqttOptions
+  readonly addresses: Addresses
+  readonly sessions: SessionTable
+  readonly subscribers: FilterCounts
+  readonly retained: Retained
+  readonly publisher: Publisher
+  readonly counters: MqttCounters
+}

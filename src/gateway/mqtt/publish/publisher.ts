@@ -1,0 +1,158 @@
+// Makes broker messages of MQTT ones and publishes them, what they retain together with them.
+import type { Clock } from '../../../clock.ts'
+import { BrokerError } from '../../../errors.ts'
+import type { Logger } from '../../../log.ts'
+import type { Host } from '../../../model/host.ts'
+import { NO_HOST } from '../../../model/host.ts'
+import {
+  ANY_QUEUE,
+  type NewMessage,
+  type PublishResult,
+  type StateChange,
+} from '../../../model/message.ts'
+import type { Broker } from '../../../port/broker.ts'
+import type { Authenticator } from '../../access/auth.ts'
+import type { Addresses, Route } from '../address.ts'
+import { isPlain, type PublishFacts, toRecordProperties } from '../message.ts'
+import type { Session, Will } from '../session/session.ts'
+import type { Retained } from './retained.ts'
+
+export class Publisher {
+  readonly #broker: Broker
+  readonly #auth: Authenticator
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #addresses: Addresses
+  readonly #retained: Retained
+
+  constructor(parts: {
+    broker: Broker
+    auth: Authenticator
+    clock: Clock
+    log: Logger
+    addresses: Addresses
+    retained: Retained
+  }) {
+    this.#broker = parts.broker
+    this.#auth = parts.auth
+    this.#clock = parts.clock
+    this.#log = parts.log
+    this.#addresses = parts.addresses
+    this.#retained = parts.retained
+  }
+
+  /** @throws BrokerError MESSAGE_INVALID */
+  message(route: Route, body: Buffer, facts: PublishFacts, bornHost: Host): NewMessage {
+    if (isPlain(facts)) {
+      return newMessage(route, body, route.properties[facts.qos], route.name, bornHost, facts.nowMs)
+    }
+    const { encoded, orderingKey } = toRecordProperties(route, facts)
+    return newMessage(route, body, encoded, orderingKey, bornHost, facts.nowMs)
+  }
+
+  /**
+   * One result per message. What the messages retain is in their append, and so is the session's state, so
+   * that one acknowledgement stands for all of it.
+   */
+  publish(
+    messages: readonly NewMessage[],
+    retained: readonly StateChange[],
+    session?: StateChange,
+  ): Promise<readonly PublishResult[]> {
+    const changes = session === undefined ? retained : [session, ...retained]
+    if (changes.length === 0) return this.#broker.publish(messages)
+    const published = this.#broker.publish(messages, changes)
+    if (retained.length > 0) this.#retained.follow(retained, published)
+    return published
+  }
+
+  /**
+   * With `state`, the session's when it has the will no more. Its owner must be allowed now what was allowed
+   * when the will was left. False: the log takes nothing now, and nothing has changed. Never throws: no client
+   * is left to be told.
+   */
+  async publishWill(will: Will, session: Session, state?: StateChange): Promise<boolean> {
+    const error = await this.#tryWill(will, session, state && { ...state, message: 0 })
+    if (error?.retryable) return false
+    if (error === undefined) return true
+    const fields = { clientId: session.clientId, topic: will.topic, err: error }
+    this.#log.warn({ evt: 'mqtt.will_lost', ...fields }, 'a will could not be published')
+    if (state === undefined) return true
+    await this.#broker.publish([], [state]).catch((thrown: unknown) => {
+      const about = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: thrown }
+      this.#log.warn(about, 'a session could not be saved; trying again')
+    })
+    return true
+  }
+
+  async #tryWill(
+    will: Will,
+    session: Session,
+    state: StateChange | undefined,
+  ): Promise<BrokerError | undefined> {
+    try {
+      const message = this.#willMessage(will, session)
+      const change = will.retain ? this.#retainWill(will, message, session.clientId) : undefined
+      const retained = change === undefined ? [] : [change]
+      const [result] = await this.publish([message], retained, state)
+      return result instanceof BrokerError ? result : undefined
+    } catch (error) {
+      return BrokerError.from(error)
+    }
+  }
+
+  /** @throws BrokerError PERMISSION_DENIED, MESSAGE_INVALID */
+  #willMessage(will: Will, session: Session): NewMessage {
+    const route = this.#addresses.route(will.topic)
+    this.#authorize(route, session)
+    const nowMs = this.#clock.now()
+    const facts = { ...will, publisher: undefined, uniqueKey: undefined, nowMs }
+    return this.message(route, will.payload, facts, NO_HOST)
+  }
+
+  /** @throws PERMISSION_DENIED */
+  #authorize(route: Route, { user }: Session): void {
+    const owner = this.#auth.ownerOf(user)
+    if (owner === undefined) {
+      const whose = user === undefined ? 'the session has no owner' : `there is no user '${user}'`
+      throw new BrokerError('PERMISSION_DENIED', `${whose}, who could be allowed to publish it`)
+    }
+    this.#auth.authorize(owner, 'publish', { kind: 'topic', name: route.topic })
+  }
+
+  /** A will comes without asking for room. */
+  #retainWill(will: Will, message: NewMessage, clientId: string): StateChange | undefined {
+    try {
+      this.#retained.check(will.topic, will.payload.length)
+      return this.#retained.take(will.topic, message, 0)
+    } catch (error) {
+      const fields = { evt: 'mqtt.will_not_retained', clientId, topic: will.topic, err: error }
+      this.#log.warn(fields, 'a will is published and not retained')
+      return undefined
+    }
+  }
+}
+
+const newMessage = (
+  route: Route,
+  body: Buffer,
+  properties: Buffer,
+  orderingKey: string,
+  bornHost: Host,
+  bornTimestamp: number,
+): NewMessage => ({
+  topic: route.topic,
+  queueId: ANY_QUEUE,
+  orderingKey,
+  body,
+  properties,
+  flag: 0,
+  sysFlag: 0,
+  bornTimestamp,
+  bornHost,
+  reconsumeTimes: 0,
+  createTopic: route.isCatchAll,
+  createQueues: undefined,
+  retryTimesMax: undefined,
+  ownProperties: true,
+})

@@ -1,0 +1,240 @@
+// Retained messages (R8): the last one of each topic, whole, so that it outlives the log's retention. The
+// names are kept in memory, the messages with the broker's durable state.
+import { type Clock, Slice } from '../../../clock.ts'
+import { BrokerError } from '../../../errors.ts'
+import type { Logger } from '../../../log.ts'
+import type { NewMessage, PublishResult, StateChange } from '../../../model/message.ts'
+import { MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
+import { PROPERTY } from '../../../model/properties.ts'
+import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../../../model/record.ts'
+import type { Broker } from '../../../port/broker.ts'
+import { Delivery } from '../outgoing/delivery.ts'
+import { firstLevel } from '../packets/topic-name.ts'
+import { TopicTree } from './topic-tree.ts'
+
+const ID_PREFIX = 'mqtt/retained/'
+
+export interface RetainedLimits {
+  readonly retainedMax: number
+  readonly retainedBytesMax: number
+}
+
+/** A name whose topic was deleted, and the change of it that was under way then. */
+interface Leaving {
+  readonly name: string
+  readonly topic: string
+  readonly underWay: Promise<void> | undefined
+}
+
+export class Retained {
+  readonly #broker: Broker
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #limits: RetainedLimits
+  readonly #tree = new TopicTree()
+  /** Bytes of each retained message, by topic name. */
+  readonly #sizes = new Map<string, number>()
+  #bytes = 0
+  /** What the newest change under way came to, by topic name. */
+  readonly #underWay = new Map<string, Promise<void>>()
+  /** How many changes have set out. */
+  #changes = 0
+  /** By name: what goes with a deleted topic. */
+  readonly #leaving = new Map<string, Leaving>()
+  #watch: Disposable | undefined
+
+  constructor(
+    { broker, clock, log }: { broker: Broker; clock: Clock; log: Logger },
+    limits: RetainedLimits,
+  ) {
+    this.#broker = broker
+    this.#clock = clock
+    this.#log = log
+    this.#limits = limits
+  }
+
+  get count(): number {
+    return this.#sizes.size
+  }
+
+  async open(): Promise<void> {
+    const { sessions, topics } = this.#broker
+    this.#watch = topics.watch((topic) => {
+      this.#topicChanged(topic).catch((error: unknown) => this.#stays(topic, error))
+    })
+    const slice = new Slice(this.#clock)
+    for (const id of await sessions.list(ID_PREFIX)) {
+      if (slice.isOver) await slice.rest()
+      const record = await sessions.load(id)
+      if (record === undefined) continue
+      const name = id.slice(ID_PREFIX.length)
+      this.#note(name, record.length)
+      // The process ended before it went with its topic.
+      if ((await topics.get(topicOf(record))) === undefined) await this.#remove(name)
+    }
+  }
+
+  close(): void {
+    this.#watch?.[Symbol.dispose]()
+    this.#leaving.clear()
+  }
+
+  /** Is there room for one more? @throws QUOTA_EXCEEDED */
+  check(name: string, payloadBytes: number): void {
+    if (payloadBytes === 0) return
+    const { retainedMax, retainedBytesMax } = this.#limits
+    const before = this.#sizes.get(name)
+    const isTooMany = before === undefined && this.count >= retainedMax
+    // What it takes the place of makes room.
+    if (isTooMany || this.#bytes - (before ?? 0) + payloadBytes > retainedBytesMax) {
+      throw new BrokerError(
+        'QUOTA_EXCEEDED',
+        `there are ${this.count} retained messages of ${this.#bytes} bytes; mqtt.retainedMax is ` +
+          `${retainedMax}, mqtt.retainedBytesMax ${retainedBytesMax}`,
+      )
+    }
+  }
+
+  /**
+   * The message takes its topic's place, or with an empty body clears it. Noted within the call, so that the
+   * next message finds that much less room; `follow` must be told before the turn is over. undefined: there is
+   * nothing to clear.
+   */
+  take(name: string, message: NewMessage, index: number): StateChange | undefined {
+    const id = ID_PREFIX + name
+    if (message.body.length > 0) {
+      this.#note(name, sizeOf(message))
+      return { id, state: 'message', message: index }
+    }
+    return this.#sizes.has(name) ? { id, state: null, message: index } : undefined
+  }
+
+  /**
+   * The changes are on their way into the log with their messages. A subscriber that asks from now on waits
+   * for what becomes of them: the broker has taken them, and the subscriber's stream begins behind them.
+   */
+  follow(changes: readonly StateChange[], published: Promise<readonly PublishResult[]>): void {
+    this.#changes++
+    const last = new Map(changes.map((change) => [nameOf(change), change]))
+    const settled: Promise<void> = published.then(
+      (results) => this.#settled(last, settled, (change) => isStored(results, change)),
+      () => this.#settled(last, settled, () => false),
+    )
+    for (const name of last.keys()) this.#underWay.set(name, settled)
+  }
+
+  /** The first names with a retained message that the filter selects, behind `after` ('' = from the first). */
+  matching(filter: string, after: string, max: number): string[] {
+    return this.#tree.match(filter, after === '' ? undefined : after, max)
+  }
+
+  /** The topic's retained message; an expired one is gone. */
+  async get(name: string): Promise<Delivery | undefined> {
+    await this.#underWay.get(name)
+    const changes = this.#changes
+    const record = await this.#broker.sessions.load(ID_PREFIX + name)
+    if (record === undefined || checkRecord(record, 0, record.length, false) === 0) return undefined
+    const delivery = new Delivery(record, 0)
+    if (delivery.expiresMs > this.#clock.now()) return delivery
+    // One that took its place meanwhile must not be deleted for it.
+    const isLast = changes === this.#changes && !this.#underWay.has(name)
+    if (isLast && this.#sizes.has(name)) await this.#remove(name)
+    return undefined
+  }
+
+  /** What is retained of a deleted topic goes with it. */
+  async #topicChanged(topic: string): Promise<void> {
+    if ((await this.#broker.topics.get(topic)) !== undefined) return
+    const leaving: Leaving[] = []
+    for (const name of this.#sizes.keys()) {
+      if (topic !== MQTT_CATCH_ALL_TOPIC && firstLevel(name) !== topic) continue
+      const one = { name, topic, underWay: this.#underWay.get(name) }
+      this.#leaving.set(name, one)
+      leaving.push(one)
+    }
+    const slice = new Slice(this.#clock)
+    for (const one of leaving) {
+      if (slice.isOver) await slice.rest()
+      await this.#leave(one).catch((error: unknown) => this.#stays(topic, error))
+    }
+  }
+
+  /** Until the next start, which removes what has no topic. */
+  #stays(topic: string, error: unknown): void {
+    const fields = { evt: 'mqtt.retained_stays', topic, err: error }
+    this.#log.warn(fields, 'retained messages of a deleted topic stay until the next start')
+  }
+
+  async #leave(one: Leaving): Promise<void> {
+    const { name, topic } = one
+    let record: Buffer | undefined
+    // A change may have set out while the value before it was read.
+    do {
+      await this.#underWay.get(name)
+      record = await this.#broker.sessions.load(ID_PREFIX + name)
+    } while (this.#underWay.has(name))
+    // What came since, to a topic made again or to the catch-all, stays.
+    if (this.#leaving.get(name) !== one) return
+    this.#leaving.delete(name)
+    if (record !== undefined && topicOf(record) === topic) await this.#remove(name)
+  }
+
+  async #remove(name: string): Promise<void> {
+    this.#forget(name)
+    // What the log does not take now the broker writes when it does; a start and subscribers go on.
+    await this.#broker.sessions.delete(ID_PREFIX + name).catch(() => {})
+  }
+
+  async #settled(
+    last: ReadonlyMap<string, StateChange>,
+    mine: Promise<void>,
+    isStored: (change: StateChange) => boolean,
+  ): Promise<void> {
+    for (const [name, change] of last) {
+      let bytes = change.state === null ? 0 : (this.#sizes.get(name) ?? 0)
+      // It came to nothing: what was there before still holds.
+      if (!isStored(change)) bytes = await this.#keptBytes(name)
+      // A newer change decides.
+      if (this.#underWay.get(name) !== mine) continue
+      this.#underWay.delete(name)
+      const leaving = this.#leaving.get(name)
+      if (isStored(change) && leaving?.underWay !== mine) this.#leaving.delete(name)
+      if (bytes === 0) this.#forget(name)
+      else this.#note(name, bytes)
+    }
+  }
+
+  async #keptBytes(name: string): Promise<number> {
+    const record = await this.#broker.sessions.load(ID_PREFIX + name).catch(() => undefined)
+    return record?.length ?? 0
+  }
+
+  #forget(name: string): void {
+    if (!this.#sizes.has(name)) return
+    this.#bytes -= this.#sizes.get(name) ?? 0
+    this.#sizes.delete(name)
+    this.#tree.delete(name)
+  }
+
+  #note(name: string, bytes: number): void {
+    const before = this.#sizes.get(name)
+    if (before === undefined) this.#tree.add(name)
+    this.#bytes += bytes - (before ?? 0)
+    this.#sizes.set(name, bytes)
+  }
+}
+
+const nameOf = ({ id }: StateChange): string => id.slice(ID_PREFIX.length)
+
+const isStored = (results: readonly PublishResult[], { message }: StateChange): boolean =>
+  !(results[message!] instanceof BrokerError)
+
+/** Of the record, but for what the broker adds to it. */
+const sizeOf = ({ topic, body, properties }: NewMessage): number =>
+  RECORD_FIXED_BYTES + topic.length + body.length + properties.length
+
+/** Where the message was sent to; one that is delayed waits elsewhere. */
+function topicOf(bytes: Buffer): string {
+  const record = new RecordView(bytes)
+  return record.property(PROPERTY.realTopic) ?? record.topic
+}

@@ -1,0 +1,406 @@
+// Every session of this gateway by client id: who may have which, when they end, and their durable copy.
+// One client id is worked on by one caller at a time.
+import { type Clock, Slice, type Timer } from '../../../clock.ts'
+import { BrokerError } from '../../../errors.ts'
+import type { Logger } from '../../../log.ts'
+import type { StateChange } from '../../../model/message.ts'
+import type { Broker } from '../../../port/broker.ts'
+import { type Authenticator, isOwn, ownerName, type Principal } from '../../access/auth.ts'
+import { Exclusive } from '../../access/exclusive.ts'
+import type { FilterCounts } from './filter-counts.ts'
+import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
+import { decodeSession, encodeSession } from './session-record.ts'
+
+const ID_PREFIX = 'mqtt/session/'
+
+export interface SessionTableParts {
+  readonly broker: Broker
+  readonly clock: Clock
+  readonly log: Logger
+  readonly subscribers: FilterCounts
+  readonly auth: Authenticator
+  readonly sessionsMax: number
+  /**
+   * Publishes a session's will, and with it the state of the session that has it no more; must not throw,
+   * settles when both are durable or failed. False: the log takes nothing now, and nothing has changed.
+   */
+  readonly publishWill: (will: Will, session: Session, state?: StateChange) => Promise<boolean>
+}
+
+export interface AttachRequest {
+  readonly clientId: string
+  /** The user that the client connected as. */
+  readonly principal: Principal
+  readonly clean: boolean
+  readonly expiryMs: number
+  readonly will: Will | undefined
+  readonly holder: SessionHolder
+  /** Aborted when the connection ends: one that waits for its turn takes nothing over any more. */
+  readonly signal: AbortSignal
+}
+
+/** A client that tries again and again costs one line of the log in this time. */
+const REFUSALS_LOGGED_EVERY_MS = 60_000
+
+/** Time that passed by the clock while the broker was down is believed up to this. */
+const BELIEVED_MS = 3_600_000
+
+/** A will that the log does not take is tried again after this. */
+const WILL_RETRY_MS = 1_000
+
+const idOf = ({ clientId }: Session): string => ID_PREFIX + clientId
+
+export class SessionTable {
+  readonly #parts: SessionTableParts
+  readonly #sessions = new Map<string, Session>()
+  /** What is being done for a client id. */
+  readonly #exclusive = new Exclusive()
+  readonly #timers = new Map<Session, Timer[]>()
+  readonly #dirty = new Set<Session>()
+  /** Wills on their way into the log. */
+  readonly #wills = new Set<Promise<void>>()
+  /** Sessions with a durable copy. */
+  readonly #saved = new Set<Session>()
+  #isClosed = false
+
+  constructor(parts: SessionTableParts) {
+    this.#parts = parts
+  }
+
+  get count(): number {
+    return this.#sessions.size
+  }
+
+  /** Takes up the sessions of an earlier run; those that were connected count as lost now. */
+  async open(): Promise<void> {
+    const { broker, clock, log, subscribers } = this.#parts
+    const slice = new Slice(clock)
+    for (const id of await broker.sessions.list(ID_PREFIX)) {
+      if (slice.isOver) await slice.rest()
+      const clientId = id.slice(ID_PREFIX.length)
+      const bytes = await broker.sessions.load(id)
+      const session = bytes && decodeSession(clientId, bytes)
+      if (session === undefined) {
+        log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
+        continue
+      }
+      this.#sessions.set(clientId, session)
+      this.#saved.add(session)
+      for (const { filter } of session.subscriptions.values()) subscribers.add(filter)
+      this.#believe(session)
+      this.#startTimers(session)
+    }
+  }
+
+  /**
+   * A session is not ended for what the clock says at a start alone, for it may have been wrong then or be wrong
+   * now: one that was disconnected for more than an hour by it has an hour left, or all its time when that is less.
+   */
+  #believe(session: Session): void {
+    const nowMs = this.#parts.clock.now()
+    const { disconnectedMs = nowMs, expiryMs } = session
+    const saidMs = nowMs - disconnectedMs
+    const isDoubted = saidMs < 0 || saidMs > BELIEVED_MS
+    const believedMs = Math.max(0, Math.min(saidMs, expiryMs - BELIEVED_MS))
+    session.disconnectedMs = isDoubted ? nowMs - believedMs : disconnectedMs
+  }
+
+  /**
+   * The session of the client id for a new connection: the old one, or with `clean` (or without an old
+   * one) a new one. Whoever held it is told first. That of another user is left alone. Rejects with
+   * PERMISSION_DENIED.
+   */
+  attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
+    const { clientId, signal } = request
+    return this.#exclusive.run(clientId, () => this.#attach(request), signal)
+  }
+
+  async #attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
+    let session = this.#sessions.get(request.clientId)
+    if (session !== undefined) this.#checkOwner(session, request.principal)
+    session?.holder?.takenOver()
+    await session?.work
+    // Taking over ends a session that lives no longer than its connection.
+    if (session !== undefined && (request.clean || !session.isPersistent)) {
+      await this.#end(session, true)
+      session = undefined
+    }
+    const present = session !== undefined
+    if (!present && request.expiryMs > 0) this.#checkQuota()
+    session ??= new Session(request.clientId)
+    this.#cancelTimers(session)
+    session.disconnectedMs = undefined
+    session.user = ownerName(request.principal)
+    session.expiryMs = request.expiryMs
+    session.will = request.will
+    session.inbound.owesNothing()
+    session.holder = request.holder
+    this.#sessions.set(request.clientId, session)
+    // A new one has nothing yet that a crash could take: its first subscription, or message of QoS 2, is
+    // durable before it is acknowledged, and the session with it. CONNACK need not wait for the disk.
+    if (!present && session.will === undefined) {
+      this.#reserve(session)
+      return { session, present }
+    }
+    // One that now ends with its connection must not come back as it was saved before.
+    const isKept = session.isPersistent || this.#saved.has(session)
+    try {
+      if (isKept || session.will !== undefined) await this.save(session)
+    } catch (error) {
+      // Who comes back to consume goes on while nothing can be written: the log has the session already.
+      const isReadOnly = BrokerError.from(error).code === 'READ_ONLY'
+      if (present && isReadOnly && session.will === undefined) return { session, present }
+      session.will = undefined
+      this.detach(session, true)
+      throw error
+    }
+    return { session, present }
+  }
+
+  /** Also an administrator has no part in it: what the session holds is on its way to its own client. */
+  #checkOwner(session: Session, principal: Principal): void {
+    const { user, clientId } = session
+    const { auth, clock, log } = this.#parts
+    if (isOwn(auth, principal, user)) return
+    const nowMs = clock.monotonic()
+    if (nowMs - session.refusedMs >= REFUSALS_LOGGED_EVERY_MS) {
+      session.refusedMs = nowMs
+      log.warn(
+        { evt: 'mqtt.session_of_another', clientId, owner: user, user: principal.name },
+        'a client was refused: the session of its client id belongs to another user',
+      )
+    }
+    throw new BrokerError(
+      'PERMISSION_DENIED',
+      `the session of the client id '${clientId}' belongs to another user; choose another client id`,
+    )
+  }
+
+  /** Counts among the sessions that are kept from now on, and is saved soon. */
+  #reserve(session: Session): void {
+    if (!session.isPersistent) return
+    this.#saved.add(session)
+    this.touch(session)
+  }
+
+  #checkQuota(): void {
+    const { sessionsMax } = this.#parts
+    if (this.#saved.size < sessionsMax) return
+    throw new BrokerError(
+      'QUOTA_EXCEEDED',
+      `${this.#saved.size} sessions are kept already; mqtt.sessionsMax is ${sessionsMax}`,
+    )
+  }
+
+  /** The connection is gone. `isClean`: the client said goodbye, so that its will is void. */
+  detach(session: Session, isClean: boolean): void {
+    session.holder = undefined
+    session.disconnectedMs = this.#parts.clock.now()
+    const { will, isPersistent } = session
+    const isVoid = isClean && will !== undefined
+    const isDue = !isVoid && will?.delayMs === 0 && isPersistent
+    if (isVoid) session.will = undefined
+    if (isDue) {
+      const publishing = this.#sendWill(session).finally(() => this.#wills.delete(publishing))
+      this.#wills.add(publishing)
+    }
+    if (this.#sessions.get(session.clientId) !== session) return
+    if (isPersistent) {
+      // A crash right now must not send the will of a client that has said goodbye.
+      if (isVoid) this.#saveSoon(session)
+      // With a will that is on its way its state is as well.
+      else if (!isDue) this.touch(session)
+      this.#startTimers(session)
+      return
+    }
+    void this.#exclusive.run(session.clientId, () => this.#endIfDetached(session))
+  }
+
+  /** Changed in a way that need not be durable at once. */
+  touch(session: Session): void {
+    if (session.isDirty || !session.isPersistent) return
+    session.isDirty = true
+    this.#dirty.add(session)
+  }
+
+  /** Durable when it settles. */
+  async save(session: Session): Promise<void> {
+    this.#isBeingSaved(session)
+    await this.#parts.broker.sessions.save(idOf(session), encodeSession(session))
+  }
+
+  /** Its state now, for the caller to publish with messages. */
+  change(session: Session): StateChange {
+    this.#isBeingSaved(session)
+    return { id: idOf(session), state: encodeSession(session) }
+  }
+
+  /** Handed to the broker at once; no client waits for it. */
+  #saveSoon(session: Session): void {
+    this.save(session).catch((error: unknown) => {
+      const fields = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: error }
+      this.#parts.log.warn(fields, 'a session could not be saved; trying again')
+    })
+  }
+
+  /** Hands what changed to the broker; called a few times a second and at the end. */
+  saveDirty(): void {
+    const { broker, log } = this.#parts
+    for (const session of this.#dirty) {
+      this.#isBeingSaved(session)
+      broker.sessions
+        .save(idOf(session), encodeSession(session), { lazy: true })
+        .catch((error: unknown) => {
+          this.touch(session)
+          const fields = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: error }
+          log.warn(fields, 'a session could not be saved; trying again')
+        })
+    }
+  }
+
+  #isBeingSaved(session: Session): void {
+    session.isDirty = false
+    this.#dirty.delete(session)
+    this.#saved.add(session)
+  }
+
+  /** No timer fires any more; what was begun is brought to its end. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    for (const timers of this.#timers.values()) for (const timer of timers) timer.cancel()
+    this.#timers.clear()
+    await Promise.allSettled([...this.#wills, this.#exclusive.idle()])
+    this.saveDirty()
+  }
+
+  async #endIfDetached(session: Session): Promise<void> {
+    await session.work
+    if (session.holder === undefined && this.#sessions.get(session.clientId) === session) {
+      await this.#end(session, false)
+    }
+  }
+
+  /** Ends the session: its filters are let go, its will is due now (MQTT-3.1.2-8). */
+  async #end(session: Session, isReplaced: boolean): Promise<void> {
+    this.#cancelTimers(session)
+    this.#sessions.delete(session.clientId)
+    session.expiryMs = 0
+    // The session goes last: one that a crash leaves without its filters binds them again or ends again.
+    await this.#attempt(session, () => this.#letGo(session))
+    const isSent = await this.#publishWill(session)
+    if (!isSent && isReplaced) this.#logReplacedWill(session)
+    if (!isSent && !isReplaced) {
+      this.#sessions.set(session.clientId, session)
+      this.#later(session, () => this.#endIfDetached(session))
+      return
+    }
+    if (!this.#saved.has(session)) return
+    this.#isGone(session)
+    await this.#attempt(session, () => this.#parts.broker.sessions.delete(idOf(session)))
+  }
+
+  async #letGo(session: Session): Promise<void> {
+    const { broker, clock, subscribers } = this.#parts
+    const slice = new Slice(clock)
+    for (const [text, { filter, queue, durable }] of session.subscriptions) {
+      if (slice.isOver) await slice.rest()
+      // Once each: a session whose will waits for the log ends again.
+      session.subscriptions.delete(text)
+      subscribers.remove(filter)
+      if (queue !== '' && !durable) await broker.lightQueues.unbind(filter, undefined)
+    }
+    // Also what a crash left bound that the saved copy does not know of.
+    if (this.#saved.has(session)) await broker.lightQueues.release(session.owner)
+  }
+
+  async #attempt(session: Session, work: () => Promise<void>): Promise<void> {
+    try {
+      await work()
+    } catch (error) {
+      const fields = { evt: 'mqtt.session_not_ended', clientId: session.clientId, err: error }
+      this.#parts.log.warn(fields, 'a session could not be removed completely')
+    }
+  }
+
+  async #sendWill(session: Session): Promise<void> {
+    if (await this.#publishWill(session)) return
+    this.#later(session, async () => {
+      if (session.holder === undefined) await this.#sendWill(session)
+    })
+  }
+
+  /**
+   * One append has the will and the session without it: a crash sends the will later, and once. False: the
+   * log takes nothing now; the session has its will still, unless a client came back to it.
+   */
+  async #publishWill(session: Session): Promise<boolean> {
+    const { will } = session
+    if (will === undefined) return true
+    session.will = undefined
+    if (await this.#parts.publishWill(will, session, this.#stateAfterWill(session))) {
+      if (!session.isPersistent) this.#isGone(session)
+      return true
+    }
+    if (session.holder === undefined) {
+      session.will = will
+      this.touch(session)
+    } else this.#logReplacedWill(session)
+    return false
+  }
+
+  #logReplacedWill({ clientId }: Session): void {
+    const fields = { evt: 'mqtt.will_lost', clientId }
+    this.#parts.log.warn(fields, 'a client came back before the log took the will it had left')
+  }
+
+  #stateAfterWill(session: Session): StateChange | undefined {
+    if (!this.#saved.has(session)) return undefined
+    return session.isPersistent ? this.change(session) : { id: idOf(session), state: null }
+  }
+
+  /** The log may take something again then. */
+  #later(session: Session, work: () => Promise<void>): void {
+    if (this.#isClosed || this.#sessions.get(session.clientId) !== session) return
+    const timers = this.#timers.get(session) ?? []
+    this.#timers.set(session, timers)
+    timers.push(
+      this.#parts.clock.after(WILL_RETRY_MS, () => {
+        void this.#exclusive.run(session.clientId, work)
+      }),
+    )
+  }
+
+  #isGone(session: Session): void {
+    this.#dirty.delete(session)
+    this.#saved.delete(session)
+  }
+
+  #startTimers(session: Session): void {
+    const timers: Timer[] = []
+    const { clock } = this.#parts
+    const elapsedMs = Math.max(0, clock.now() - (session.disconnectedMs ?? clock.now()))
+    const { will, expiryMs } = session
+    if (will !== undefined && will.delayMs < expiryMs) {
+      timers.push(clock.after(Math.max(0, will.delayMs - elapsedMs), () => this.#willDue(session)))
+    }
+    if (expiryMs !== NEVER) {
+      timers.push(
+        clock.after(Math.max(0, expiryMs - elapsedMs), () => {
+          void this.#exclusive.run(session.clientId, () => this.#endIfDetached(session))
+        }),
+      )
+    }
+    this.#timers.set(session, timers)
+  }
+
+  #willDue(session: Session): void {
+    void this.#exclusive.run(session.clientId, async () => {
+      if (session.holder === undefined) await this.#sendWill(session)
+    })
+  }
+
+  #cancelTimers(session: Session): void {
+    for (const timer of this.#timers.get(session) ?? []) timer.cancel()
+    this.#timers.delete(session)
+  }
+}

@@ -1,0 +1,79 @@
+// What outlives a connection: subscriptions, the place in the log up to which messages were sent, what is in
+// flight both ways, and the will. Knows nothing of sockets; the session table decides when it lives.
+import { randomBytes } from 'node:crypto'
+import { type LogPosition, logPosition } from '../../../model/positions.ts'
+import type { WillMessage } from '../packets/connect-packet.ts'
+import { InFlight } from './in-flight.ts'
+import { InboundIds } from './inbound-ids.ts'
+import type { Subscription } from './subscriptions.ts'
+
+/** Session expiry that never comes (MQTT 5's 0xFFFFFFFF). */
+export const NEVER = Number.POSITIVE_INFINITY
+
+const EPOCH_BYTES = 9
+
+export interface Will extends WillMessage {
+  readonly delayMs: number
+}
+
+/** What the session needs of the connection that holds it. */
+export interface SessionHolder {
+  /** Another connection takes the session over. */
+  takenOver(): void
+  /** A QoS 2 message the peer sent again is durable now. */
+  stored(packetId: number): void
+  /** One that it sent again could not be stored; the connection ends, so that it is sent anew. */
+  broken(error: unknown): void
+}
+
+export class Session {
+  readonly clientId: string
+  /** Differs from every other session, also of the same client; part of unique keys. */
+  readonly epoch: string
+  /** How long it lives without a connection; 0 = ends with it. */
+  expiryMs: number
+  /**
+   * Name of the user it belongs to. Without one it is of the time before sessions had owners, or of a broker
+   * without users: the next client with its id has it.
+   */
+  user: string | undefined = undefined
+  readonly subscriptions = new Map<string, Subscription>()
+  readonly inFlight = new InFlight()
+  readonly inbound = new InboundIds()
+  /** Subscriptions that are still owed retained messages, by text: the name up to which they were sent. */
+  readonly retainedDue = new Map<string, string>()
+  /** Everything before it was sent, or was not for this session. */
+  cursor: LogPosition = logPosition(0)
+  will: Will | undefined = undefined
+  /** When the last connection was lost, epoch ms; undefined while connected. */
+  disconnectedMs: number | undefined = undefined
+  holder: SessionHolder | undefined = undefined
+  /** What its connection, or one that is gone, does to it across turns; settles when that is done. */
+  work: Promise<void> = Promise.resolve()
+  /** When it was last logged that another user asked for it, monotonic ms. */
+  refusedMs = Number.NEGATIVE_INFINITY
+  /** Changed since it was last saved. */
+  isDirty = false
+
+  constructor(clientId: string, epoch = randomBytes(EPOCH_BYTES).toString('base64url')) {
+    this.clientId = clientId
+    this.epoch = epoch
+    this.expiryMs = 0
+  }
+
+  /** Must it survive its connection, and therefore the process? */
+  get isPersistent(): boolean {
+    return this.expiryMs > 0
+  }
+
+  /** Who holds its durable filters at the broker. */
+  get owner(): string {
+    return `mqtt/${this.clientId}`
+  }
+
+  /** Does any subscription not want the client's own messages back? */
+  get hasNoLocal(): boolean {
+    for (const subscription of this.subscriptions.values()) if (subscription.noLocal) return true
+    return false
+  }
+}

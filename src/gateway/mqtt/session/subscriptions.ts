@@ -1,0 +1,70 @@
+// What a session is subscribed to.
+import type { QueueOffset } from '../../../model/positions.ts'
+import type { TagFilter } from '../../../model/tag-filter.ts'
+import { NO_IDS } from '../outgoing/publish-output.ts'
+import type { SubscribeOptions } from '../packets/subscribe-packet.ts'
+
+/** Where a shared subscription takes its messages from: a consumer group on a topic or light queue. */
+export interface ShareSource {
+  readonly group: string
+  readonly topic: string
+  readonly filter: TagFilter
+}
+
+export interface Subscription extends SubscribeOptions {
+  /** The filter as sent, share included; the subscription's identity. */
+  readonly text: string
+  /** The filter without the share. */
+  readonly filter: string
+  /** Present for a shared subscription. */
+  readonly share: ShareSource | undefined
+  /** MQTT 5's subscription identifier. */
+  readonly id: number | undefined
+  /** The light queue's topic; '' when the share is a native group, which needs none. */
+  readonly queue: string
+  /** Does the light queue outlive the process? Kept for the unbind. */
+  readonly durable: boolean
+  /** Nothing before this entry of the light queue belongs to the subscription. */
+  readonly from: QueueOffset
+}
+
+/** What several overlapping subscriptions come to for one message (MQTT-3.3.4-2 and 3.3.4-3). */
+export interface Combined {
+  qos: number
+  retainAsPublished: boolean
+  subscriptionIds: readonly number[]
+  /** Does at least one of them want a message of this publisher? */
+  isWanted: boolean
+}
+
+/** The result is reused by the next call. */
+export class Combiner {
+  #ids: number[] | undefined
+  readonly #combined: Combined = {
+    qos: 0,
+    retainAsPublished: false,
+    subscriptionIds: NO_IDS,
+    isWanted: false,
+  }
+
+  combine(matching: readonly Subscription[], isOwn: boolean): Combined {
+    const out = this.#combined
+    out.qos = 0
+    out.retainAsPublished = false
+    out.subscriptionIds = NO_IDS
+    out.isWanted = false
+    this.#ids = undefined
+    for (const subscription of matching) {
+      if (isOwn && subscription.noLocal) continue
+      out.isWanted = true
+      if (subscription.qos > out.qos) out.qos = subscription.qos
+      if (subscription.retainAsPublished) out.retainAsPublished = true
+      if (subscription.id !== undefined) {
+        this.#ids ??= []
+        this.#ids.push(subscription.id)
+        out.subscriptionIds = this.#ids
+      }
+    }
+    return out
+  }
+}

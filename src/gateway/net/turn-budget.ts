@@ -1,0 +1,81 @@
+// How long one turn of the event loop goes on handling what bulk connections sent, over all listeners of the process.
+// A turn handles a chunk of every connection that has one; with many of them, short requests to the name server
+// would wait for all. So what comes when the turn has had its time is kept, and handled in the turns that follow,
+// each after the sockets were looked at again.
+import type { Clock } from '../../clock.ts'
+
+const TURN_MS = 20
+/** Of the chunks that are kept; beyond, they are handled at once all the same. */
+const KEPT_BYTES_MAX = 16 * 1024 * 1024
+
+interface Kept {
+  readonly bytes: number
+  readonly handle: () => void
+}
+
+export class TurnBudget {
+  readonly #clock: Clock
+  readonly #keptBytesMax: number
+  /** When the first chunk of this turn came; undefined: none did. */
+  #startedMs: number | undefined
+  #line: Kept[] = []
+  #bytes = 0
+  #isScheduled = false
+
+  constructor(clock: Clock, keptBytesMax = KEPT_BYTES_MAX) {
+    this.#clock = clock
+    this.#keptBytesMax = keptBytesMax
+  }
+
+  /** Is a chunk of so many bytes to be kept for a later turn? Asked for each, before it is handled. */
+  isSpent(bytes: number): boolean {
+    if (this.#startedMs !== undefined) {
+      return (
+        this.#clock.monotonic() - this.#startedMs >= TURN_MS &&
+        this.#bytes + bytes <= this.#keptBytesMax
+      )
+    }
+    this.#startedMs = this.#clock.monotonic()
+    setImmediate(this.#endTurn)
+    return false
+  }
+
+  /** Calls `handle` in a later turn, in the order in which this was called. */
+  handleLater(bytes: number, handle: () => void): void {
+    this.#line.push({ bytes, handle })
+    this.#bytes += bytes
+    if (this.#startedMs === undefined) this.#schedule()
+  }
+
+  readonly #endTurn = (): void => {
+    this.#startedMs = undefined
+    this.#schedule()
+  }
+
+  /** Called at the end of a turn, this runs at the end of the next: the sockets are looked at in between. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#line.length === 0) return
+    this.#isScheduled = true
+    setImmediate(this.#serve)
+  }
+
+  readonly #serve = (): void => {
+    this.#isScheduled = false
+    const line = this.#line
+    this.#line = []
+    this.#serveFrom(line, 0, this.#clock.monotonic())
+  }
+
+  /** What one of the line began and goes on with in promises is done before the time is looked at for the next. */
+  #serveFrom(line: readonly Kept[], at: number, startedMs: number): void {
+    const kept = line[at]
+    if (kept === undefined || (at > 0 && this.#clock.monotonic() - startedMs >= TURN_MS)) {
+      if (kept !== undefined) this.#line = [...line.slice(at), ...this.#line]
+      this.#schedule()
+      return
+    }
+    this.#bytes -= kept.bytes
+    kept.handle()
+    queueMicrotask(() => process.nextTick(() => this.#serveFrom(line, at + 1, startedMs)))
+  }
+}

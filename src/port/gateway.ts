@@ -1,0 +1,61 @@
+// The Gateway port: what a front-end is to its process, and what it is given: a broker, users, sockets.
+import type { Clock } from '../clock.ts'
+import type { Authenticator } from '../gateway/access/auth.ts'
+import type { Logger } from '../log.ts'
+import type { Protocol } from '../model/client.ts'
+import type { Broker } from './broker.ts'
+
+/** What every front-end is given; nothing else connects it to the process. */
+export interface GatewayContext {
+  readonly broker: Broker
+  readonly auth: Authenticator
+  readonly log: Logger
+  readonly clock: Clock
+  /** Absent where no name server knows the broker. */
+  readonly routes?: Routes | undefined
+}
+
+/** What name servers have been told of this broker. */
+export interface Routes {
+  /** Settles when those that answer know every topic as it is now, or after a second. Never rejects. */
+  told(): Promise<void>
+}
+
+/** A front-end: accepts sockets that the listener hands over, and lets them go in order. */
+export interface Gateway {
+  readonly protocol: Protocol
+  /** The socket is paused; whoever takes it resumes it. Called after the listener's limits passed. */
+  accept(socket: GatewaySocket): void
+  /** Stops taking, says goodbye in the protocol's terms, settles when every connection is gone or the deadline passed. */
+  close(deadlineMs: number): Promise<void>
+  readonly connections: number
+}
+
+/** The part of net.Socket a front-end may touch, so that tls, websocket and unix sockets fit too. */
+export interface GatewaySocket {
+  readonly remoteAddress: string
+  readonly remotePort: number
+  /** Host the client dialled, for route answers when nothing is advertised. */
+  readonly localAddress: string
+  /** Bytes written and not yet taken by the kernel. */
+  readonly unsentBytes: number
+  /** Chunks are valid only during the call: copy what is kept. At most one of these per socket. */
+  onData(handler: (chunk: Buffer) => void): void
+  /** The other side ended or the socket failed; called once, nothing follows. */
+  onClose(handler: (error: Error | undefined) => void): void
+  /** The unsent bytes fell to zero after a write that answered false. */
+  onDrain(handler: () => void): void
+  pause(): void
+  resume(): void
+  /**
+   * Within the handler of data, at most once a call: the end of the chunk, which is not handled yet. It comes again
+   * as a chunk, before all others, in a later turn of the event loop, while the socket is not paused.
+   */
+  handBack(rest: Buffer): void
+  /** The buffer is owned by the socket until it is sent. False: wait for drain. */
+  write(bytes: Buffer): boolean
+  /** Sends what is pending, then closes. */
+  end(bytes?: Buffer): void
+  /** Closes at once. */
+  destroy(): void
+}

@@ -1,0 +1,71 @@
+// A response frame with a JSON header, built once and copied per answer; the holes are blanks, into which
+// numbers are written from the left.
+import { putU32 } from '../../model/bytes.ts'
+import { CODEC_JSON, FRAME_PREFIX_BYTES } from '../frame.ts'
+
+const ZERO = 48
+const MINUS = 45
+const QUOTE = 34
+
+export class Template {
+  #bytes: Buffer = Buffer.alloc(FRAME_PREFIX_BYTES)
+
+  get length(): number {
+    return this.#bytes.length
+  }
+
+  text(text: string): void {
+    this.#append(Buffer.from(text, 'latin1'))
+  }
+
+  /** A hole of `count` blanks; returns where it starts. */
+  blanks(count: number): number {
+    return this.#append(Buffer.alloc(count, ' '))
+  }
+
+  /** Copies the frame to `target[at]`; `bodyBytes` follow it on the wire. */
+  copyTo(target: Buffer, at: number, bodyBytes = 0): void {
+    target.set(this.#bytes, at)
+    if (bodyBytes > 0) putU32(target, at, this.#bytes.length - 4 + bodyBytes)
+  }
+
+  /** The number's digits, from `at` on. @returns where they end */
+  decimal(target: Buffer, at: number, value: number): number {
+    let rest = value
+    let from = at
+    if (rest < 0) {
+      target[from++] = MINUS
+      rest = -rest
+    }
+    let digits = 1
+    for (let bound = 10; rest >= bound; bound *= 10) digits++
+    const end = from + digits
+    // Above 2^31 integer arithmetic is done on doubles; below, on small integers.
+    let i = end - 1
+    while (rest > 0x7fffffff) {
+      const next = Math.floor(rest / 10)
+      target[i--] = ZERO + (rest - next * 10)
+      rest = next
+    }
+    let small = rest | 0
+    for (; i >= from; i--) {
+      const next = (small / 10) | 0
+      target[i] = ZERO + (small - next * 10)
+      small = next
+    }
+    return end
+  }
+
+  /** As `decimal`, with the quote that ends a JSON string behind it. */
+  quoted(target: Buffer, at: number, value: number): void {
+    target[this.decimal(target, at, value)] = QUOTE
+  }
+
+  #append(bytes: Buffer): number {
+    const at = this.#bytes.length
+    this.#bytes = Buffer.concat([this.#bytes, bytes])
+    putU32(this.#bytes, 0, this.#bytes.length - 4)
+    putU32(this.#bytes, 4, (CODEC_JSON << 24) | (this.#bytes.length - FRAME_PREFIX_BYTES))
+    return at
+  }
+}

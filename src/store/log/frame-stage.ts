@@ -1,0 +1,212 @@
+// Where frames are made: drafts are encoded into the open frame, in the tail, at the position they will
+// have in the log. Assigns positions, sequence and store times; knows nothing of files and syncs.
+import { BrokerError } from '../../errors.ts'
+import type { Host } from '../../model/host.ts'
+import { PROPERTIES_BYTES_MAX, SYSTEM_TOPIC_CHARS_MAX } from '../../model/limits.ts'
+import { type LogPosition, logPosition } from '../../model/positions.ts'
+import { propertiesBytes, type RecordDraft, recordBytes, writeRecord } from '../../model/record.ts'
+import type { Appending } from './commit-log.ts'
+import { FRAME_HEADER_BYTES, writeFrameHeader } from './frame.ts'
+import type { Chunk, Tail } from './tail.ts'
+
+export type Done = (error: BrokerError | undefined) => void
+
+/** A frame in its chunk, header written. */
+export interface SealedFrame {
+  readonly chunk: Chunk
+  readonly at: number
+  readonly position: number
+  readonly length: number
+  readonly sequence: number
+  readonly records: number
+  readonly dones: readonly Done[]
+}
+
+export interface FrameStageOptions {
+  readonly tail: Tail
+  readonly frameBytesMax: number
+  readonly unsyncedBytesMax: number
+  readonly storeHost: Host
+  readonly logId: number
+  /** End of what is synced. */
+  readonly syncedEnd: () => number
+}
+
+/** A clock that is set back by less than this is waited for: the times of records stay in order. */
+const SETBACK_MS = 1000
+
+/** Where a log that was recovered goes on. */
+export interface StageStart {
+  readonly end: number
+  readonly sequence: number
+  readonly storeTimestamp: number
+}
+
+/** The frame that is being filled. */
+interface OpenFrame {
+  readonly chunk: Chunk
+  readonly at: number
+  readonly position: number
+  sequence: number
+  length: number
+  records: number
+  readonly dones: Done[]
+}
+
+export class FrameStage {
+  readonly #options: FrameStageOptions
+  readonly #place
+  #open: OpenFrame | undefined
+  /** Full frames that nobody took yet. */
+  #sealed: SealedFrame[] = []
+  #sequence: number
+  #storeTimestamp: number
+  /** `syncedTo` of the newest frame. */
+  #markedTo = 0
+  /** Where the next byte goes. */
+  next: number
+  /** Of the frames sealed from now on. */
+  epoch = 0
+
+  constructor(options: FrameStageOptions, start: StageStart) {
+    this.#options = options
+    this.#place = { queueOffset: 0, position: 0, storeTimestamp: 0, storeHost: options.storeHost }
+    this.#sequence = start.sequence
+    this.#storeTimestamp = start.storeTimestamp
+    this.next = start.end
+  }
+
+  /** All drafts go into one frame. @throws BrokerError MESSAGE_TOO_LARGE, MESSAGE_INVALID, BUSY */
+  add(
+    drafts: readonly RecordDraft[],
+    queueOffsets: readonly number[],
+    nowMs: number,
+    done: Done,
+  ): Appending {
+    const size = bytesOf(drafts)
+    const frame = this.#frameFor(size)
+    const place = this.#place
+    const setBackMs = this.#storeTimestamp - nowMs
+    place.storeTimestamp = setBackMs > 0 && setBackMs < SETBACK_MS ? this.#storeTimestamp : nowMs
+    const { bytes, base } = frame.chunk
+    const positions = new Array<LogPosition>(drafts.length)
+    let position = this.next
+    for (let i = 0; i < drafts.length; i++) {
+      place.position = position
+      place.queueOffset = queueOffsets[i]!
+      positions[i] = logPosition(position)
+      position += writeRecord(bytes, position - base, drafts[i]!, place)
+    }
+    frame.chunk.used += size
+    frame.length += size
+    frame.records += drafts.length
+    frame.dones.push(done)
+    this.next = position
+    this.#storeTimestamp = place.storeTimestamp
+    return { positions, storeTimestamp: place.storeTimestamp }
+  }
+
+  /**
+   * On a quiet log, opens a frame without records, for the sake of the `syncedTo` in its header.
+   * @returns false when the newest frame is one, or the log is not quiet
+   */
+  addMark(): boolean {
+    const syncedEnd = this.#options.syncedEnd()
+    if (this.#open !== undefined || this.next !== syncedEnd) return false
+    if (this.#markedTo + FRAME_HEADER_BYTES === syncedEnd) return false
+    this.#openFrame(0)
+    return true
+  }
+
+  /** Completes the open frame and hands over what is complete, in order. */
+  take(): readonly SealedFrame[] {
+    this.#seal()
+    const sealed = this.#sealed
+    this.#sealed = []
+    return sealed
+  }
+
+  /** Goes back to the end of the frame of this sequence; what was staged after it must have been taken. */
+  rewind(end: number, sequence: number): void {
+    this.#options.tail.rewind(end)
+    this.#sequence = sequence
+    this.next = end
+  }
+
+  /** The open frame with room for `size` bytes of records, or a new one. */
+  #frameFor(size: number): OpenFrame {
+    const { frameBytesMax, unsyncedBytesMax, syncedEnd } = this.#options
+    const needed = FRAME_HEADER_BYTES + size
+    if (needed > frameBytesMax) {
+      throw new BrokerError(
+        'MESSAGE_TOO_LARGE',
+        `one append of ${needed} bytes; the limit is ${frameBytesMax}: send fewer or smaller messages at once`,
+      )
+    }
+    const unsynced = this.next - syncedEnd()
+    // One append is always possible once everything before it is synced, however large it is.
+    if (unsynced > 0 && unsynced + needed > unsyncedBytesMax) throw this.#busy()
+    const open = this.#open
+    if (open !== undefined && open.chunk.used + size <= open.chunk.bytes.length) return open
+    this.#seal()
+    return this.#openFrame(size)
+  }
+
+  #openFrame(size: number): OpenFrame {
+    const { tail, syncedEnd } = this.#options
+    const chunk = tail.chunkFor(this.next, FRAME_HEADER_BYTES + size, syncedEnd())
+    if (chunk === undefined) throw this.#busy()
+    const position = this.next
+    const at = chunk.used
+    const length = FRAME_HEADER_BYTES
+    this.#open = { chunk, at, position, sequence: 0, length, records: 0, dones: [] }
+    chunk.used += FRAME_HEADER_BYTES
+    this.next += FRAME_HEADER_BYTES
+    return this.#open
+  }
+
+  #seal(): void {
+    const open = this.#open
+    if (open === undefined) return
+    this.#open = undefined
+    this.#markedTo = this.#options.syncedEnd()
+    open.sequence = ++this.#sequence
+    writeFrameHeader(open.chunk.bytes, open.at, {
+      length: open.length,
+      records: open.records,
+      epoch: this.epoch,
+      logId: this.#options.logId,
+      sequence: open.sequence,
+      position: open.position,
+      syncedTo: this.#markedTo,
+      storeTimestamp: this.#storeTimestamp,
+    })
+    this.#sealed.push(open)
+  }
+
+  #busy(): BrokerError {
+    const { syncedEnd, unsyncedBytesMax } = this.#options
+    return new BrokerError(
+      'BUSY',
+      `${this.next - syncedEnd()} bytes wait for the disk; the limit is ${unsyncedBytesMax}: send again later`,
+    )
+  }
+}
+
+/** @throws BrokerError MESSAGE_INVALID for what the encoding cannot hold */
+function bytesOf(drafts: readonly RecordDraft[]): number {
+  let size = 0
+  for (const draft of drafts) {
+    const { topic } = draft
+    const properties = propertiesBytes(draft)
+    if (properties > PROPERTIES_BYTES_MAX || topic.length > SYSTEM_TOPIC_CHARS_MAX) {
+      throw new BrokerError(
+        'MESSAGE_INVALID',
+        `${properties} bytes of properties, topic of ${topic.length} characters; ` +
+          `the limits are ${PROPERTIES_BYTES_MAX} and ${SYSTEM_TOPIC_CHARS_MAX}`,
+      )
+    }
+    size += recordBytes(draft)
+  }
+  return size
+}

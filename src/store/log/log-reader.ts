@@ -1,0 +1,231 @@
+// Reading the log: from the tail in memory, else from the segments. What does not check where it must is
+// damage: it is noted once, left where it is, and left out.
+import type { Clock } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import { type LogPosition, logPosition } from '../../model/positions.ts'
+import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../../model/record.ts'
+import { errorCode, isShortage } from '../disk/disk.ts'
+import { type DamagedRange, FRAME_BYTES_MAX, type Frame } from './commit-log.ts'
+import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
+import { FrameScan, type ReadAt } from './frame-scan.ts'
+import type { LogStart } from './log-start.ts'
+import type { Segment, Segments } from './segments.ts'
+import type { Tail } from './tail.ts'
+
+export interface LogReaderOptions {
+  readonly segments: Segments
+  readonly tail: Tail
+  readonly clock: Clock
+  readonly log: Logger
+  readonly logId: number
+  /** Found by recovery. */
+  readonly damage: readonly DamagedRange[]
+  readonly logStart: LogStart
+  /** End of what may be read. */
+  readonly end: () => number
+}
+
+/** Reads of a segment that fail for so long are believed; until then they may pass. */
+const BELIEVED_AFTER_MS = 30_000
+/** Failures further apart are not one trouble. */
+const FORGOTTEN_AFTER_MS = 60_000
+
+/** Of a segment whose reads fail. */
+interface Trouble {
+  /** The bytes that could not be read first: when they can, it has passed. */
+  readonly from: number
+  readonly to: number
+  readonly sinceMs: number
+  lastMs: number
+}
+
+export class LogReader {
+  readonly #options: LogReaderOptions
+  #damage: DamagedRange[]
+  /** By the segment's start. */
+  readonly #troubles = new Map<number, Trouble>()
+
+  constructor(options: LogReaderOptions) {
+    this.#options = options
+    this.#damage = [...options.damage]
+  }
+
+  get start(): LogPosition {
+    return this.#options.segments.list[0]?.start ?? logPosition(0)
+  }
+
+  damage(): readonly DamagedRange[] {
+    // What is lost before the oldest segment counts until retention has come there.
+    const start = Math.min(this.start, this.#options.logStart.position ?? this.start)
+    this.#damage = this.#damage.filter((range) => range.to > start)
+    return this.#damage
+  }
+
+  copyTail(target: Uint8Array, at: number, position: number, size: number): boolean {
+    return this.#holds(position, size) && this.#options.tail.copy(target, at, position, size)
+  }
+
+  readSync(target: Uint8Array, at: number, position: number, size: number): boolean {
+    if (!this.#holds(position, size)) return false
+    if (this.#options.tail.copy(target, at, position, size)) return true
+    try {
+      const read = this.#options.segments.readSync(target, at, position, size)
+      this.#passed(position, size)
+      return read === size
+    } catch (error) {
+      return this.#unreadable(position, size, error)
+    }
+  }
+
+  async read(target: Uint8Array, at: number, position: number, size: number): Promise<boolean> {
+    if (!this.#holds(position, size)) return false
+    if (this.#options.tail.copy(target, at, position, size)) return true
+    try {
+      const read = await this.#options.segments.read(target, at, position, size)
+      this.#passed(position, size)
+      return read === size
+    } catch (error) {
+      return this.#unreadable(position, size, error)
+    }
+  }
+
+  async readAt(position: LogPosition): Promise<Buffer | undefined> {
+    // Its own checksum covers the body alone.
+    if (this.#damage.some(({ from, to }) => position >= from && position < to)) return undefined
+    const head = Buffer.allocUnsafe(RECORD_FIXED_BYTES)
+    if (!(await this.read(head, 0, position, head.length))) return undefined
+    const size = new RecordView(head).size
+    if (size < RECORD_FIXED_BYTES || size > FRAME_BYTES_MAX) return undefined
+    const bytes = Buffer.allocUnsafe(size)
+    const isFromTail = this.copyTail(bytes, 0, position, size)
+    if (!isFromTail && !(await this.read(bytes, 0, position, size))) return undefined
+    if (checkRecord(bytes, 0, size, !isFromTail) !== size) return undefined
+    return new RecordView(bytes).position === position ? bytes : undefined
+  }
+
+  *replay(from: LogPosition): Generator<Frame> {
+    const { segments } = this.#options
+    const stop = this.#options.end()
+    // By position, not by place in the list: old segments may go while this is under way.
+    for (let at: number = from; at < stop; ) {
+      const index = Math.max(0, segments.indexOf(at))
+      const segment = segments.list[index]
+      if (segment === undefined) return
+      at = Math.min(segments.endOf(index, stop), stop)
+      yield* this.#replaySegment(segment, from, at)
+    }
+  }
+
+  *#replaySegment(segment: Segment, from: number, stop: number): Generator<Frame> {
+    const { logId } = this.#options
+    const read: ReadAt = (target, at, position, size) =>
+      this.#options.segments.readSync(target, at, position, size)
+    let scan = new FrameScan(read, Math.max(segment.start, from), stop, logId)
+    let header = scan.next()
+    if (header === undefined && from > segment.start) {
+      // Not the start of a frame: find the first one that reaches beyond it.
+      scan = new FrameScan(read, segment.start, stop, logId)
+      header = scan.next()
+    }
+    while (header !== undefined || scan.position < stop) {
+      if (header === undefined) {
+        const hole = scan.position
+        if (scan.search() === undefined) scan.position = stop
+        this.#noteDamage(segment, hole, scan.position)
+      } else if (header.records > 0 && header.position + header.length > from) {
+        yield frameAt(scan, header)
+      }
+      header = scan.next()
+    }
+  }
+
+  #noteDamage(segment: Segment, from: number, to: number): void {
+    if (this.#damage.some((range) => range.from === from)) return
+    const reason = 'no whole frame where one was durable'
+    const range = { from: logPosition(from), to: logPosition(to), segment: segment.name, reason }
+    this.#damage.push(range)
+    tellDamage(this.#options.log, range)
+  }
+
+  #holds(position: number, size: number): boolean {
+    return position >= this.start && position + size <= this.#options.end()
+  }
+
+  /** @throws BrokerError BUSY when the bytes may be fine: whoever skipped them would lose messages */
+  #unreadable(position: number, size: number, error: unknown): false {
+    const isShort = isShortage(error)
+    if (isShort || this.#mayPass(position, size, error)) {
+      const remedy = isShort ? 'raise the limit of open files' : 'look at the disk if that goes on'
+      throw new BrokerError(
+        'BUSY',
+        `the log cannot be read just now (${String(error)}): try again later, or ${remedy}`,
+        { cause: error },
+      )
+    }
+    this.#options.log.error(
+      { evt: 'log.unreadable', position, size, code: errorCode(error) },
+      `Bytes ${position} to ${position + size} of the log cannot be read: ${String(error)}.`,
+    )
+    return false
+  }
+
+  /**
+   * A disk that comes and goes says EIO too. One trouble per segment, so that a bad stretch is waited for
+   * once and not at each record.
+   */
+  #mayPass(position: number, size: number, error: unknown): boolean {
+    const { segments, clock, log } = this.#options
+    const start = segments.list[segments.indexOf(position)]?.start ?? 0
+    const nowMs = clock.monotonic()
+    const known = this.#troubles.get(start)
+    if (known !== undefined && nowMs - known.lastMs < FORGOTTEN_AFTER_MS) {
+      known.lastMs = nowMs
+      return nowMs - known.sinceMs < BELIEVED_AFTER_MS
+    }
+    for (const old of this.#troubles.keys()) if (old < this.start) this.#troubles.delete(old)
+    const trouble = { from: position, to: position + size, sinceMs: nowMs, lastMs: nowMs }
+    this.#troubles.set(start, trouble)
+    log.warn(
+      { evt: 'log.read-failed', position, size, code: errorCode(error) },
+      `Bytes ${position} to ${trouble.to} of the log cannot be read: ${String(error)}. ` +
+        `They are tried again for ${BELIEVED_AFTER_MS / 1000} s before they are given up.`,
+    )
+    return true
+  }
+
+  #passed(position: number, size: number): void {
+    if (this.#troubles.size === 0) return
+    for (const [start, { from, to }] of this.#troubles) {
+      if (position <= from && to <= position + size) this.#troubles.delete(start)
+    }
+  }
+}
+
+export function tellDamage(log: Logger, range: DamagedRange): void {
+  const { segment, from, to } = range
+  log.error(
+    { evt: 'log.damage', segment, from, to },
+    `Bytes ${from} to ${to} of the log (segment ${segment}) were durable and do not check any more; ` +
+      'they stay as they are, their records are not served. Restore the segment from a copy if there is one.',
+  )
+}
+
+export function tellLoss(log: Logger, { segment, from, to }: DamagedRange): void {
+  log.error(
+    { evt: 'log.lost', segment, from, to },
+    `Bytes ${from} to ${to} at the beginning of the log (segment ${segment}) are missing, and retention did not ` +
+      'remove them. Stop, put the files back if there is a copy, and remove the views.',
+  )
+}
+
+function frameAt(scan: FrameScan, header: FrameHeader): Frame {
+  const start = scan.offsetOf(header.position) + FRAME_HEADER_BYTES
+  return {
+    firstRecord: logPosition(header.position + FRAME_HEADER_BYTES),
+    end: logPosition(header.position + header.length),
+    bytes: scan.bytes,
+    start,
+    stop: start + header.length - FRAME_HEADER_BYTES,
+  }
+}

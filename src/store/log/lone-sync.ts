@@ -1,0 +1,91 @@
+// Decides which thread syncs a commit. The thread pool lets the event loop go on during the sync and costs two
+// changes of thread. A sender that waits for each answer pays them every time and gains nothing: there is no
+// other work that the loop could do. So while one message after the other is committed alone, on a disk that is
+// quick and a loop that has idle time, the sync runs on the event loop's own thread.
+//
+// Each condition protects other clients: several senders (their next messages are read during a sync), all clients
+// on a slow disk (after one sync over SLOW_MS the pool has them), consumers that keep the loop busy.
+import type { Clock } from '../../clock.ts'
+import type { SealedFrame } from './frame-stage.ts'
+
+/** This many commits of one message each must have come one after the other. */
+const STREAK = 8
+/** One message, and one record of notes that may go with it. */
+const RECORDS_MAX = 2
+const FRAME_BYTES_MAX = 64 * 1024
+/** A sync that took longer sends the following ones to the thread pool. */
+const SLOW_MS = 1
+/** How many commits go to the pool after a slow sync or a busy window: doubled each time it happens again. */
+const BACK_OFF_MIN = 64
+const BACK_OFF_MAX = 65_536
+/** Commits in a row on the loop's thread, after which the loop's idle time is looked at. */
+const WINDOW = 64
+/** Of the window's time, the loop must have waited for events at least this much. */
+const IDLE_SHARE_MIN = 0.02
+
+export class LoneSync {
+  readonly #clock: Clock
+  /** Commits of one message in a row. */
+  #streak = 0
+  /** Of the streak, how many are still to go to the pool. */
+  #backOff = 0
+  #nextBackOff = BACK_OFF_MIN
+  /** Syncs on this thread since the window began. */
+  #syncs = 0
+  #windowStartMs = 0
+  #windowIdleMs = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Is the commit to be synced by `run`? Ask once for each commit, in order. */
+  takes(frames: readonly SealedFrame[], isAlone: boolean): boolean {
+    if (!isAlone || !isLone(frames)) {
+      this.#streak = 0
+      return false
+    }
+    this.#streak++
+    if (this.#backOff > 0) {
+      this.#backOff--
+      return false
+    }
+    return this.#streak > STREAK
+  }
+
+  /** Runs the sync on this thread. @throws what it throws */
+  run(sync: () => void): void {
+    const startMs = this.#clock.monotonic()
+    if (this.#syncs === 0) {
+      this.#windowStartMs = startMs
+      this.#windowIdleMs = this.#clock.idle()
+    }
+    sync()
+    const endMs = this.#clock.monotonic()
+    if (endMs - startMs > SLOW_MS) this.#giveWay()
+    else if (++this.#syncs === WINDOW) this.#judge(endMs)
+  }
+
+  /** A window that left the loop no idle time had other work in it, which waited for these syncs. */
+  #judge(nowMs: number): void {
+    const idleMs = this.#clock.idle() - this.#windowIdleMs
+    if (idleMs < (nowMs - this.#windowStartMs) * IDLE_SHARE_MIN) {
+      this.#giveWay()
+      return
+    }
+    this.#syncs = 0
+    this.#nextBackOff = Math.max(BACK_OFF_MIN, this.#nextBackOff / 2)
+  }
+
+  #giveWay(): void {
+    this.#syncs = 0
+    this.#backOff = this.#nextBackOff
+    this.#nextBackOff = Math.min(BACK_OFF_MAX, this.#nextBackOff * 2)
+  }
+}
+
+const isLone = (frames: readonly SealedFrame[]): boolean => {
+  const frame = frames[0]
+  if (frame === undefined || frames.length > 1) return false
+  return frame.dones.length === 1 && frame.records <= RECORDS_MAX && frame.length <= FRAME_BYTES_MAX
+}
