@@ -3,6 +3,7 @@ import { BrokerError } from '../errors.ts'
 import type {
   HandBack,
   NewMessage,
+  PublishReceipt,
   PublishResult,
   PullRequest,
   PullResult,
@@ -67,6 +68,11 @@ export class EmbeddedBroker implements Broker {
   ): Promise<readonly PublishResult[]> {
     if (this.#isClosed) return Promise.reject(closed())
     return this.#parts.publisher.publish(messages, changes)
+  }
+
+  async publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
+    this.#checkOpen()
+    return this.#parts.publisher.publishTogether(messages)
   }
 
   async pull(request: PullRequest): Promise<PullResult> {

@@ -6,6 +6,7 @@ import type { GroupDefinition } from '../model/group.ts'
 import type {
   HandBack,
   NewMessage,
+  PublishReceipt,
   PublishResult,
   PullRequest,
   PullResult,
@@ -44,6 +45,12 @@ export interface Broker {
     messages: readonly NewMessage[],
     changes?: readonly StateChange[],
   ): Promise<readonly PublishResult[]>
+  /**
+   * Messages of one topic, at least one: all of them are stored, in one append and back to back in one queue, or none is,
+   * and then it rejects. A small batch is handed to the store within the call, a large one some turns later: what is to
+   * stand behind it waits until it has settled, and until then bodies and properties stay as they are.
+   */
+  publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]>
   /** Reading by position: no state is kept for the reader. */
   pull(request: PullRequest): Promise<PullResult>
   /** Competing consumers per message; empty after `waitMs` without one. @throws GROUP_MODE_CONFLICT */

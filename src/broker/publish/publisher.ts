@@ -4,7 +4,7 @@
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
-import type { NewMessage, PublishResult, StateChange } from '../../model/message.ts'
+import type { NewMessage, PublishReceipt, PublishResult, StateChange } from '../../model/message.ts'
 import { checkTopicName, groupOfTopic, isRetryTopic } from '../../model/names.ts'
 import { queueOfKey } from '../../model/ordering-key.ts'
 import {
@@ -32,6 +32,9 @@ import { OwnProperties } from './own-properties.ts'
 import { queueInTurn } from './queue-choice.ts'
 import type { QueueLockTable } from './queue-locks.ts'
 import { UniqueIds } from './unique-ids.ts'
+
+/** Messages of one batch that are checked in one turn of the event loop. */
+const CHECKED_AT_ONCE_MAX = 4096
 
 /** Messages of one append; `slots` are their places in the caller's batch. */
 interface Batch {
@@ -130,6 +133,37 @@ export class Publisher {
     }
     if (appends.length === 1) return appends[0]!.then(() => results)
     return Promise.all(appends).then(() => results)
+  }
+
+  /**
+   * Messages of one topic, to one queue, in one append. A large batch is checked over several turns of the event loop
+   * and appended in the last of them; a small one within the call.
+   */
+  async publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
+    const batch = emptyBatch(undefined)
+    const topicName = messages[0]!.topic
+    let topic: Topic | undefined
+    for (const [i, message] of messages.entries()) {
+      if (i % CHECKED_AT_ONCE_MAX === 0) {
+        if (i > 0) await new Promise((resolve) => setImmediate(resolve))
+        this.#ids.startBatch()
+      }
+      const queueId = batch.drafts[0]?.queueId ?? message.queueId
+      const draft = this.#draft(
+        queueId === message.queueId ? message : { ...message, queueId },
+        batch,
+      )
+      if (draft instanceof BrokerError) throw nothingStored(i, messages.length, draft)
+      topic ??= this.#topics.find(topicName)
+      batch.drafts.push(draft)
+      batch.slots.push(i)
+    }
+    if (this.#topics.find(topicName) !== topic) throw topicGone(topicName)
+    const results = new Array<PublishResult>(messages.length)
+    await this.#append(batch, results)
+    const [first] = results
+    if (first instanceof BrokerError) throw first
+    return results as PublishReceipt[]
   }
 
   /** No message was taken. */
@@ -310,6 +344,19 @@ const sendersOwn = (topic: string, properties: Uint8Array): Buffer =>
   isRetryTopic(topic)
     ? withoutProperties(properties, BROKER_PROPERTIES, RETRY_PROPERTIES)
     : withoutProperties(properties, BROKER_PROPERTIES)
+
+const nothingStored = (index: number, count: number, { code, message, retryable }: BrokerError) =>
+  new BrokerError(
+    code,
+    `nothing of the batch was stored, for message ${index + 1} of its ${count} is refused: ${message}`,
+    { retryable },
+  )
+
+const topicGone = (topic: string): BrokerError =>
+  new BrokerError(
+    'TOPIC_NOT_FOUND',
+    `the topic '${topic}' was deleted while its batch was checked, and nothing of it was stored; send it again`,
+  )
 
 const notWritable = (topic: string): BrokerError =>
   new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not writable`)

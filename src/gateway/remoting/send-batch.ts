@@ -1,5 +1,6 @@
-// The SENDs of one socket chunk: gathered while the chunk is cut into frames, published as one batch, and
-// answered together in one piece.
+// The SENDs of one socket chunk: gathered while the chunk is cut into frames, published together, and answered
+// in one piece. A native batch among them is stored whole or not at all: its sender has one answer for it, and after
+// an error sends all of it again.
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
 import { offsetMessageId } from '../../model/message-id.ts'
@@ -14,10 +15,10 @@ import type { Outbox } from '../../remoting/outbox.ts'
 import { SEND_RESPONSE } from '../../remoting/requests/send.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
 
-/** Messages that are published in one turn of the event loop; a native batch may have many more. */
+/** Messages that are published in one turn of the event loop; the broker takes a larger native batch over several. */
 const PUBLISHED_AT_ONCE_MAX = 4096
 
-/** One SEND that waits for its answer; `count` messages of the batch are its own. */
+/** One SEND that waits for its answer; `count` of the messages are its own: several are a native batch. */
 interface Waiting {
   readonly opaque: number
   readonly codec: HeaderCodec
@@ -30,6 +31,13 @@ interface Gathered {
   readonly messages: readonly NewMessage[]
   readonly waiting: readonly Waiting[]
   readonly bytes: number
+}
+
+/** Messages that are published by one call. */
+interface Part {
+  readonly from: number
+  readonly to: number
+  readonly isBatch: boolean
 }
 
 export interface SendBatchOptions {
@@ -83,7 +91,10 @@ export class SendBatch {
     this.#bytes = 0
     this.#options.onBytes(bytes)
     if (this.#line === undefined && messages.length <= PUBLISHED_AT_ONCE_MAX) {
-      const published = this.#options.context.broker.publish(messages)
+      const published =
+        messages.length === waiting.length
+          ? this.#options.context.broker.publish(messages)
+          : joined(partsOf(waiting).map((part) => this.#publishPart(messages, part)))
       this.#answerTo({ messages, waiting, bytes }, published)
       return
     }
@@ -97,23 +108,38 @@ export class SendBatch {
 
   /** What comes later on the connection waits behind it, so that order is kept. */
   async #publishInTurns(line: Gathered[]): Promise<void> {
-    const { broker } = this.#options.context
     for (let next = line.shift(); next !== undefined; next = line.shift()) {
-      const { messages } = next
-      const slices: Promise<readonly PublishResult[]>[] = []
-      for (let at = 0; at < messages.length; at += PUBLISHED_AT_ONCE_MAX) {
-        if (at > 0) await new Promise((resolve) => setImmediate(resolve))
-        const published = broker.publish(messages.slice(at, at + PUBLISHED_AT_ONCE_MAX))
-        // One that fails before the last is published is looked at with it.
-        published.catch(() => {})
-        slices.push(published)
+      const published: Promise<readonly PublishResult[]>[] = []
+      let room = PUBLISHED_AT_ONCE_MAX
+      for (const part of partsOf(next.waiting)) {
+        const count = part.to - part.from
+        if (count > room && room < PUBLISHED_AT_ONCE_MAX) {
+          await new Promise((resolve) => setImmediate(resolve))
+          room = PUBLISHED_AT_ONCE_MAX
+        }
+        room -= count
+        const results = this.#publishPart(next.messages, part)
+        published.push(results)
+        // It is with the store in a later turn.
+        if (count > PUBLISHED_AT_ONCE_MAX) await results
       }
-      this.#answerTo(
-        next,
-        Promise.all(slices).then((results) => results.flat()),
-      )
+      this.#answerTo(next, joined(published))
     }
     this.#line = undefined
+  }
+
+  /** Never rejects: each part has its own answer. */
+  async #publishPart(
+    messages: readonly NewMessage[],
+    { from, to, isBatch }: Part,
+  ): Promise<readonly PublishResult[]> {
+    const { broker } = this.#options.context
+    const own = messages.slice(from, to)
+    try {
+      return await (isBatch ? broker.publishTogether(own) : broker.publish(own))
+    } catch (error) {
+      return new Array<PublishResult>(own.length).fill(BrokerError.from(error))
+    }
   }
 
   #answerTo(
@@ -191,6 +217,28 @@ export class SendBatch {
     this.#options.context.log.error(fields, 'a send failed for a reason of our own')
   }
 }
+
+/** Each native batch by itself, and what stands between them in parts for one turn. */
+function partsOf(waiting: readonly Waiting[]): Part[] {
+  const parts: Part[] = []
+  let from = 0
+  let to = 0
+  const end = (isBatch: boolean): void => {
+    if (to > from) parts.push({ from, to, isBatch })
+    from = to
+  }
+  for (const { count } of waiting) {
+    if (count > 1 || to - from >= PUBLISHED_AT_ONCE_MAX) end(false)
+    to += count
+    if (count > 1) end(true)
+  }
+  end(false)
+  return parts
+}
+
+const joined = (
+  parts: readonly Promise<readonly PublishResult[]>[],
+): Promise<readonly PublishResult[]> => Promise.all(parts).then((results) => results.flat())
 
 /**
  * What is published in a later turn: a message that is a SEND of its own may be a view on the chunk, whose bytes are

@@ -13,7 +13,7 @@ test.serial(
   'a batch of several turns is answered when the broker refuses it as a whole',
   async (t) => {
     const refused = new BrokerError('CLOSED', 'the broker is closed')
-    const broker = { publish: () => Promise.reject(refused) }
+    const broker = { publishTogether: () => Promise.reject(refused) }
     const unhandled = (): void => t.fail('a rejection was left alone, which ends the process')
     process.on('unhandledRejection', unhandled)
     t.teardown(() => process.off('unhandledRejection', unhandled))

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { deflateSync } from 'node:zlib'
 import test from 'ava'
+import { PROPERTIES_ACCEPTED_BYTES_MAX } from '../../../src/broker/options.ts'
 import { BODY_BYTES_DEFAULT } from '../../../src/model/limits.ts'
 import { parseOffsetMessageId } from '../../../src/model/message-id.ts'
 import { encodeProperties } from '../../../src/model/properties.ts'
@@ -8,7 +9,6 @@ import { BATCH_MESSAGES_MAX, encodeBatchBody } from '../../../src/remoting/batch
 import { CODEC_BINARY, CODEC_JSON } from '../../../src/remoting/frame.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
 import { fields, pull, send, sendFrame, startFrontEnd } from '../../support/native-front-end.ts'
-import { overridden } from '../../support/overridden.ts'
 import { StillSocket } from '../../support/still-socket.ts'
 
 for (const [name, codec] of [
@@ -114,6 +114,38 @@ test('a damaged or empty batch is refused and nothing of it stored', async (t) =
   t.is((await pull(connection, { topic: 'T' })).code, 19)
 })
 
+/** The body of a batch whose messages have these properties. */
+const batchWith = (...properties: string[]): Buffer =>
+  encodeBatchBody(
+    properties.map((text, i) => ({
+      flag: 0,
+      body: Buffer.from(`${i}`),
+      properties: Buffer.from(text),
+    })),
+  )
+
+for (const [name, middle, code] of [
+  ['too large', `big\u0001${'x'.repeat(PROPERTIES_ACCEPTED_BYTES_MAX)}\u0002`, 13],
+  ['half of a transaction', 'TRAN_MSG\u0001true\u0002', 3],
+  ['delayed beyond the limit', 'TIMER_DELAY_MS\u0001999999999999\u0002', 13],
+] as const) {
+  test(`of a batch with a message that is ${name} nothing is stored, before and behind it`, async (t) => {
+    const { connect } = await startFrontEnd(t)
+    const connection = await connect()
+    const body = batchWith('', middle, '')
+    const before = send(connection, { topic: 'T', body: Buffer.from('before') })
+    const refused = await send(connection, { topic: 'T', code: 320, body, m: true })
+    await send(connection, { topic: 'T', body: Buffer.from('behind') })
+    t.is((await before).code, 0)
+    t.is(refused.code, code, refused.remark)
+    const stored = decodeMessages((await pull(connection, { topic: 'T' })).body)
+    t.deepEqual(
+      stored.map((message) => message.body.toString()),
+      ['before', 'behind'],
+    )
+  })
+}
+
 test('a batch is bounded as a whole', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()
@@ -166,41 +198,33 @@ test('what comes with a large batch and behind it is stored as it was sent', asy
   )
 })
 
-test('a large batch is published some messages a turn, before what comes behind it', async (t) => {
-  const published: number[] = []
-  let turn = 0
-  const turns: number[] = []
-  const { connect } = await startFrontEnd(t, {
-    bend: (broker) =>
-      overridden(broker, {
-        publish: (messages) => {
-          published.push(messages.length)
-          turns.push(turn)
-          return broker.publish(messages)
-        },
-      }),
-  })
+test('what comes behind a large batch on its connection stands behind it', async (t) => {
+  const { connect } = await startFrontEnd(t)
   const connection = await connect()
-  let isOver = false
-  const body = emptyMessages(10_000)
-  const batch = send(connection, { topic: 'T', code: 320, body })
+  const batch = send(connection, { topic: 'T', code: 320, body: emptyMessages(10_000) })
   const next = send(connection, { topic: 'T', body: Buffer.from('next') })
-  void Promise.all([batch, next]).then(() => {
-    isOver = true
-  })
-  while (!isOver) {
-    turn++
-    await new Promise((resolve) => setImmediate(resolve))
-  }
   t.is((await batch).code, 0, (await batch).remark)
   t.is((await batch).fields.get('msgId')!.split(',').length, 10_000)
   t.is((await next).fields.get('queueOffset'), '10000')
-  t.is(
-    published.reduce((sum, count) => sum + count),
-    10_001,
+})
+
+test('sends of one chunk keep their order around a batch', async (t) => {
+  const { gateway, connect } = await startFrontEnd(t)
+  const connection = await connect()
+  await send(connection, { topic: 'T', body: Buffer.from('first') })
+  const socket = new StillSocket()
+  gateway.accept(socket)
+  socket.receive(
+    sendFrame(1, { topic: 'T', body: Buffer.from('before') }),
+    sendFrame(2, { topic: 'T', code: 320, body: batchWith('', '') }),
+    sendFrame(3, { topic: 'T', body: Buffer.from('behind') }),
   )
-  t.true(Math.max(...published) <= 4096)
-  t.is(new Set(turns).size, published.length)
+  await send(connection, { topic: 'T', body: Buffer.from('last') })
+  const stored = decodeMessages((await pull(connection, { topic: 'T' })).body)
+  t.deepEqual(
+    stored.map((message) => message.body.toString()),
+    ['first', 'before', '0', '1', 'behind', 'last'],
+  )
 })
 
 test('a body compressed by its sender is stored as what it is', async (t) => {
