@@ -1,6 +1,7 @@
 import test, { type ExecutionContext } from 'ava'
 import { type Client, type ConnectOptions, connect } from '../../src/client/index.ts'
 import { PROPERTY } from '../../src/model/properties.ts'
+import { BATCH_MESSAGES_MAX } from '../../src/remoting/batch-body.ts'
 import { REQUEST, RESPONSE } from '../../src/remoting/codes.ts'
 import { type Command, isOneWay } from '../../src/remoting/command.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -306,6 +307,15 @@ test('a batch is cut where it would be larger than a broker takes, and keeps its
     fake.bodies('T').map((body) => body[0]),
     ['1', '2', '3', '4'],
   )
+  t.is(fake.count(REQUEST.sendBatchMessage), 2)
+})
+
+test('a batch is cut where it would have more messages than a broker takes', async (t) => {
+  const { fake, mq } = await pair(t)
+  const results = await mq.sendBatch(
+    new Array(BATCH_MESSAGES_MAX + 2).fill({ topic: 'T', orderingKey: 'k', body: '' }),
+  )
+  t.is(results.length, BATCH_MESSAGES_MAX + 2)
   t.is(fake.count(REQUEST.sendBatchMessage), 2)
 })
 

@@ -4,6 +4,7 @@ import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import { queueOfKey } from '../../model/ordering-key.ts'
+import { BATCH_MESSAGES_MAX } from '../../remoting/batch-body.ts'
 import type { RemotingConnection } from '../../remoting/connection.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import { unlessAborted } from '../calls/abort.ts'
@@ -280,8 +281,11 @@ function batchesOf(messages: readonly EncodedMessage[]): number[][][] {
     const row = rows.get(key)
     if (row === undefined) {
       rows.set(key, { batches: [[index]], bytes })
-    } else if (row.bytes + bytes <= BATCH_BYTES_MAX) {
-      row.batches.at(-1)!.push(index)
+      continue
+    }
+    const last = row.batches.at(-1)!
+    if (row.bytes + bytes <= BATCH_BYTES_MAX && last.length < BATCH_MESSAGES_MAX) {
+      last.push(index)
       row.bytes += bytes
     } else {
       row.batches.push([index])
