@@ -411,6 +411,19 @@ const declared = z.strictObject({
     })
     .prefault({})
     .describe('AMQP 1.0.'),
+  listeners: z
+    .array(
+      z.strictObject({
+        protocol: z.enum(['remoting', 'mqtt', 'amqp']),
+        host: z.string().min(1).default('127.0.0.1'),
+        port: port(0),
+      }),
+    )
+    .max(64)
+    .default([])
+    .describe(
+      'Further addresses: {"protocol": "mqtt", "host": "127.0.0.1", "port": 1884}, with the limits of their protocol.',
+    ),
   users: z
     .record(z.string().min(1), user)
     .default({})
@@ -467,21 +480,6 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
 export function configOf(changed: ConfigInput = {}): Config {
   return layer(configSchema, configJsonSchema, { file: { name: 'the options', content: changed } })
     .values
-}
-
-/**
- * How many files and sockets this process may open, where the system tells. Beyond it the kernel drops
- * connections without a word.
- */
-export function openFilesLimit(): number | undefined {
-  let text: string
-  try {
-    text = readFileSync('/proc/self/limits', 'utf8')
-  } catch {
-    return undefined
-  }
-  const soft = /^Max open files\s+(\d+)/m.exec(text)?.[1]
-  return soft === undefined ? undefined : Number(soft)
 }
 
 function readJson(path: string): unknown {

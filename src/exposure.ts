@@ -1,8 +1,7 @@
 // Whether an address is reachable from other machines, and the refusal to open it without users.
 import type { Config } from './config.ts'
 import { BrokerError } from './errors.ts'
-
-const LISTENERS = ['nameServer', 'remoting', 'mqtt', 'amqp'] as const
+import { type PlannedListener, plannedListeners } from './listening.ts'
 
 /** 127.0.0.0/8, ::1 and localhost: nothing on the network reaches them. */
 export const isLoopback = (host: string): boolean =>
@@ -12,15 +11,19 @@ export const isLoopback = (host: string): boolean =>
 export const isWildcard = (host: string): boolean => host === '0.0.0.0' || host === '::'
 
 export function isOpenToNetwork(config: Config): boolean {
-  return LISTENERS.some((name) => config[name].enabled && !isLoopback(config[name].host))
+  return openListeners(config).length > 0
 }
+
+/** In whatever role: a configuration is safe or not. */
+const openListeners = (config: Config): readonly PlannedListener[] =>
+  plannedListeners('start', config).filter(({ host }) => !isLoopback(host))
 
 /** @throws BrokerError CONFIG_INVALID when anyone on the network could do everything */
 export function checkExposure(config: Config): void {
   const hasUsers = Object.keys(config.users).length > 0
   if (hasUsers || config.insecureOpenToTheNetwork || !isOpenToNetwork(config)) return
-  const open = LISTENERS.filter((name) => config[name].enabled && !isLoopback(config[name].host))
-  const where = open.map((name) => `${name}.host = ${config[name].host}`).join(', ')
+  const open = openListeners(config)
+  const where = open.map(({ hostSetting, host }) => `${hostSetting} = ${host}`).join(', ')
   throw new BrokerError(
     'CONFIG_INVALID',
     `${where} would open the broker to the network, and no users are configured.\n` +

@@ -1,22 +1,31 @@
-// The listeners that a role has by its configuration: which, on which addresses, and with how many
-// connections. Knows no protocol.
+// Opens the planned listeners: takes their ports, and shares the connections and the turns of the event loop among
+// them. Knows no protocol.
 import type { Clock } from './clock.ts'
-import { type Config, type ListeningConfig, openFilesLimit } from './config.ts'
+import type { Config, ListeningConfig } from './config.ts'
 import { isWildcard } from './exposure.ts'
 import { ConnectionBudget } from './gateway/net/connection-budget.ts'
 import { canDial, Listener } from './gateway/net/listener.ts'
 import { TurnBudget } from './gateway/net/turn-budget.ts'
+import {
+  type ListeningProtocol,
+  type PlannedListener,
+  plannedListeners,
+  type ServerRole,
+} from './listening.ts'
 import type { Logger } from './log.ts'
+import { openFilesLimit } from './open-files.ts'
 import type { Parts } from './parts.ts'
 
-export type ServerRole = 'start' | 'namesrv' | 'broker'
-
-/** Listeners with a section of the configuration. */
-type Section = 'nameServer' | 'remoting' | 'mqtt' | 'amqp'
 /** `vip`: the native front-end's second port, which follows from its first. */
-export type ListenerName = Section | 'vip'
+export type ListenerName = ListeningProtocol | 'vip'
 
-export type Listeners = ReadonlyMap<ListenerName, Listener>
+export interface OpenListener {
+  readonly name: ListenerName
+  readonly protocol: ListeningProtocol
+  readonly listener: Listener
+}
+
+export type Listeners = readonly OpenListener[]
 
 export interface ServerAddress {
   readonly name: ListenerName
@@ -34,12 +43,6 @@ const CONNECTIONS_FEW = 1000
 /** RocketMQ's VIP channel: clients that use it take this from the broker's port. */
 const VIP_PORT_BELOW = 2
 
-const LISTENERS: Readonly<Record<ServerRole, readonly Section[]>> = {
-  start: ['nameServer', 'remoting', 'mqtt', 'amqp'],
-  namesrv: ['nameServer'],
-  broker: ['remoting', 'mqtt', 'amqp'],
-}
-
 /** Takes the ports; nothing is served yet. @throws BrokerError CONFIG_INVALID when one cannot be bound */
 export async function openListeners(
   role: ServerRole,
@@ -48,27 +51,33 @@ export async function openListeners(
   clock: Clock,
   parts: Parts,
 ): Promise<Listeners> {
-  const listeners = new Map<ListenerName, Listener>()
-  const names = LISTENERS[role].filter((name) => config[name].enabled)
-  const budget = connectionBudget(names, config, log)
+  const listeners: OpenListener[] = []
+  const planned = plannedListeners(role, config)
+  const budget = connectionBudget(planned, config, log)
   const bulk = new TurnBudget(clock)
-  for (const name of names) {
-    const { host, port } = config[name]
-    const limits = config[name]
+  for (const { protocol, host, port } of planned) {
+    const limits = config[protocol]
     // Routes are asked for by short requests, which must not wait behind all that the broker is sent.
-    const turn = name === 'nameServer' ? undefined : bulk
+    const turn = protocol === 'nameServer' ? undefined : bulk
+    const name = protocol
     const listener = await Listener.open({ host, port, name, limits, budget, turn, log, clock })
-    parts.add(`${name} listener`, () => listener.close())
-    listeners.set(name, listener)
+    parts.add(`${protocol} listener`, () => listener.close())
+    listeners.push({ name, protocol, listener })
   }
-  const native = listeners.get('remoting')
+  const native = firstListener(listeners, 'remoting')
   const vip = native && config.remoting.vipChannel ? await openVip(native) : undefined
   if (vip !== undefined) {
     parts.add('VIP listener', () => vip.close())
-    listeners.set('vip', vip)
+    listeners.push({ name: 'vip', protocol: 'remoting', listener: vip })
   }
   return listeners
 }
+
+/** The one at the protocol's own address; undefined where it is not enabled. */
+export const firstListener = (
+  listeners: Listeners,
+  protocol: ListeningProtocol,
+): Listener | undefined => listeners.find((one) => one.protocol === protocol)?.listener
 
 /**
  * After all that is configured by its number. undefined, with a line of the log, where it cannot be bound: few clients
@@ -98,27 +107,27 @@ async function openVip({ options, port: nativePort }: Listener): Promise<Listene
  * and the store could not open its files.
  */
 function connectionBudget(
-  names: readonly Section[],
+  planned: readonly PlannedListener[],
   config: Config,
   log: Logger,
 ): ConnectionBudget | undefined {
   const files = openFilesLimit()
-  if (files === undefined || names.length === 0) return undefined
+  if (files === undefined || planned.length === 0) return undefined
   const reserved = Math.min(FILES_RESERVED, Math.floor(files / 2))
   const all = files - reserved
-  const asked = Math.max(...names.map((name) => config[name].connectionsMax))
+  const asked = Math.max(...planned.map(({ protocol }) => config[protocol].connectionsMax))
   if (asked > all) {
     const fields = { evt: 'server.open_files', openFiles: files, connections: all }
     const level = all < CONNECTIONS_FEW ? 'warn' : 'debug'
     log[level](fields, `the listeners share ${all} connections; raise it with ulimit -n`)
   }
   // With the VIP port, which is opened with what the native one has.
-  return new ConnectionBudget(all, names.length + 1)
+  return new ConnectionBudget(all, planned.length + 1)
 }
 
 export function addressesOf(listeners: Listeners, config: Config): readonly ServerAddress[] {
-  return [...listeners].map(([name, { host, port }]) => {
-    const told = advertisedHost(config[sectionOf(name)])
+  return listeners.map(({ name, protocol, listener: { host, port } }) => {
+    const told = advertisedHost(config[protocol])
     const advertised = told === undefined ? undefined : `${bracketed(told)}:${port}`
     return { name, host, port, advertised }
   })
@@ -138,8 +147,9 @@ export async function dialAdvertised(
   log: Logger,
   clock: Clock,
 ): Promise<void> {
-  for (const [name, { port }] of listeners) {
-    const host = config[sectionOf(name)].advertisedHost
+  for (const { name, protocol, listener } of listeners) {
+    const host = config[protocol].advertisedHost
+    const { port } = listener
     if (host === undefined || (await canDial(host, port, DIAL_TIMEOUT_MS, clock))) continue
     log.warn(
       {
@@ -147,11 +157,9 @@ export async function dialAdvertised(
         listener: name,
         address: `${bracketed(host)}:${port}`,
       },
-      `this machine does not reach itself as clients are told to; check ${sectionOf(name)}.advertisedHost`,
+      `this machine does not reach itself as clients are told to; check ${protocol}.advertisedHost`,
     )
   }
 }
-
-const sectionOf = (name: ListenerName): Section => (name === 'vip' ? 'remoting' : name)
 
 const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)

@@ -12,12 +12,13 @@ import {
   addressesOf,
   advertisedHost,
   dialAdvertised,
+  firstListener,
   type ListenerName,
   type Listeners,
   openListeners,
   type ServerAddress,
-  type ServerRole,
 } from './listeners.ts'
+import type { ServerRole } from './listening.ts'
 import type { Logger } from './log.ts'
 import { hostOf } from './model/host.ts'
 import type { Registrar } from './namesrv/registrar.ts'
@@ -105,7 +106,7 @@ const NAME_SERVER_STOP_MS = 500
 
 async function composeNameServer(composition: Composition): Promise<void> {
   const { config, log, clock, auth, listeners, parts, trusted } = composition
-  const listener = listeners.get('nameServer')
+  const listener = firstListener(listeners, 'nameServer')
   if (listener === undefined) return
   const { NameServer } = await import('./namesrv/server.ts')
   const nameServer = new NameServer({ log, clock, auth }, { trusted })
@@ -143,7 +144,8 @@ async function composeBroker(composition: Composition): Promise<void> {
   await routes.start()
 }
 
-type FrontEndName = Exclude<ListenerName, 'nameServer' | 'vip'>
+const FRONT_END_NAMES = ['remoting', 'mqtt', 'amqp'] as const
+type FrontEndName = (typeof FRONT_END_NAMES)[number]
 type OpenFrontEnd = (context: GatewayContext, config: Config) => Promise<Gateway>
 
 /** Each loads only when it is enabled. */
@@ -167,17 +169,19 @@ const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = 
   },
 }
 
+/** One gateway for all listeners of its protocol: they share its sessions, links and clients. */
 interface FrontEnd {
   readonly listeners: readonly Listener[]
   readonly open: OpenFrontEnd
 }
 
 async function loadFrontEnds(listeners: Listeners): Promise<readonly FrontEnd[]> {
-  const vip = listeners.get('vip')
-  const loading = [...listeners].flatMap(([name, listener]) => {
-    if (name === 'nameServer' || name === 'vip') return []
-    const own = name === 'remoting' && vip !== undefined ? [listener, vip] : [listener]
-    return [FRONT_ENDS[name]().then((open) => ({ listeners: own, open }))]
+  const loading = FRONT_END_NAMES.flatMap((name) => {
+    const own = listeners.filter(({ protocol }) => protocol === name)
+    if (own.length === 0) return []
+    return [
+      FRONT_ENDS[name]().then((open) => ({ listeners: own.map((one) => one.listener), open })),
+    ]
   })
   return Promise.all(loading)
 }
@@ -219,9 +223,9 @@ function registrarCredentials(config: Config): Credentials | undefined {
 /** Tells the name servers of this broker, once started; undefined where there is nothing to tell, or no name server. */
 async function routesOf(composition: Composition, broker: Broker): Promise<Registrar | undefined> {
   const { config, log, clock, listeners, trusted } = composition
-  const remoting = listeners.get('remoting')
+  const remoting = firstListener(listeners, 'remoting')
   if (remoting === undefined) return undefined
-  const own = listeners.get('nameServer')
+  const own = firstListener(listeners, 'nameServer')
   const nameServers = [...config.broker.nameServers]
   if (own !== undefined) {
     nameServers.unshift(`${isWildcard(own.host) ? '127.0.0.1' : own.host}:${own.port}`)
@@ -242,7 +246,7 @@ async function openStoreOf(composition: Composition): Promise<MessageStore> {
   const { config, log, clock, listeners } = composition
   const { openStore } = await import('./store/open.ts')
   const { retentionBytes, ...store } = config.store
-  const port = listeners.get('remoting')?.port ?? config.remoting.port
+  const port = firstListener(listeners, 'remoting')?.port ?? config.remoting.port
   return openStore({
     ...store,
     ...(retentionBytes !== undefined && { retentionBytes }),

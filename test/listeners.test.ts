@@ -2,7 +2,7 @@
 import test from 'ava'
 import { systemClock } from '../src/clock.ts'
 import { configOf } from '../src/config.ts'
-import { openListeners } from '../src/listeners.ts'
+import { firstListener, openListeners } from '../src/listeners.ts'
 import { silentLogger } from '../src/log.ts'
 import { Parts } from '../src/parts.ts'
 import { freePort } from './support/server.ts'
@@ -14,9 +14,9 @@ test('what brings bulk work takes its turns together, and the name server waits 
   const remoting = { port: await freePort() }
   const config = configOf({ remoting, nameServer: free, mqtt: free, amqp: free })
   const listeners = await openListeners('start', config, silentLogger, systemClock, parts)
-  const { turn } = listeners.get('remoting')!.options
+  const { turn } = firstListener(listeners, 'remoting')!.options
   t.truthy(turn)
-  t.is(listeners.get('mqtt')?.options.turn, turn)
-  t.is(listeners.get('amqp')?.options.turn, turn)
-  t.is(listeners.get('nameServer')?.options.turn, undefined)
+  t.is(firstListener(listeners, 'mqtt')?.options.turn, turn)
+  t.is(firstListener(listeners, 'amqp')?.options.turn, turn)
+  t.is(firstListener(listeners, 'nameServer')?.options.turn, undefined)
 })

@@ -5,6 +5,7 @@ import { connect as connectClient } from '../src/client/index.ts'
 import { systemClock } from '../src/clock.ts'
 import { configOf } from '../src/config.ts'
 import { BrokerError } from '../src/errors.ts'
+import { PROTOCOLS } from '../src/listening.ts'
 import { REQUEST, RESPONSE } from '../src/remoting/codes.ts'
 import { dial } from '../src/remoting/connection.ts'
 import { openServer } from '../src/server.ts'
@@ -30,7 +31,7 @@ test('one process listens for every front-end, and closing frees every port', as
   const { server } = await startServer(t)
   t.deepEqual(
     server.addresses.map((address) => address.name).filter((name) => name !== 'vip'),
-    ['nameServer', 'remoting', 'mqtt', 'amqp'],
+    [...PROTOCOLS],
   )
   for (const { port } of server.addresses) t.true(await canConnect(port))
   await server.close()

@@ -67,7 +67,8 @@ export function banner(
 
 /** Commands that work as they stand, for what listens. */
 function firstCommands(addresses: readonly ListeningAddress[], trivet: string): readonly string[] {
-  const at = new Map(addresses.map((address) => [address.name, address]))
+  // Of several addresses of one protocol its own comes first.
+  const at = new Map(addresses.toReversed().map((address) => [address.name, address]))
   const lines: string[] = []
   const nameServer = at.get('nameServer')
   if (nameServer && at.has('remoting')) {

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { type Config, type ConfigInput, configOf } from '../../src/config.ts'
+import { PROTOCOLS } from '../../src/listening.ts'
 import { silentLogger } from '../../src/log.ts'
 import {
   type ListenerName,
@@ -16,8 +17,6 @@ import {
   type ServerRole,
 } from '../../src/server.ts'
 import { type Teardown, tempDir } from './temp-dir.ts'
-
-const NAMES: readonly Exclude<ListenerName, 'vip'>[] = ['nameServer', 'remoting', 'mqtt', 'amqp']
 
 export interface StartOptions {
   readonly config?: ConfigInput
@@ -170,7 +169,7 @@ export function plainEnv(): NodeJS.ProcessEnv {
 
 function onFreePorts(dataDir: string, config: ConfigInput = {}): ConfigInput {
   const changed: ConfigInput = { ...config, dataDir }
-  for (const name of NAMES) changed[name] = { port: 0, ...config[name] }
+  for (const name of PROTOCOLS) changed[name] = { port: 0, ...config[name] }
   return changed
 }
 
@@ -180,7 +179,7 @@ function onFreePorts(dataDir: string, config: ConfigInput = {}): ConfigInput {
  */
 async function portsToKeep(config: ConfigInput): Promise<ConfigInput> {
   const changed: ConfigInput = { ...config }
-  for (const name of NAMES) {
+  for (const name of PROTOCOLS) {
     if ((config[name]?.port ?? 0) === 0) changed[name] = { ...config[name], port: await freePort() }
   }
   return changed
