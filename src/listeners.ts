@@ -40,6 +40,9 @@ const FILES_RESERVED = 512
 /** Below, an operator should know at every start. */
 const CONNECTIONS_FEW = 1000
 
+/** Of a turn, for the name server's requests: many that ask for whole tables must not hold up the broker. */
+const ROUTES_MS = 5
+
 /** RocketMQ's VIP channel: clients that use it take this from the broker's port. */
 const VIP_PORT_BELOW = 2
 
@@ -55,10 +58,11 @@ export async function openListeners(
   const planned = plannedListeners(role, config)
   const budget = connectionBudget(planned, config, log)
   const bulk = new TurnBudget(clock)
+  const routes = new TurnBudget(clock, { turnMs: ROUTES_MS, countsOwnOnly: true })
   for (const { protocol, host, port } of planned) {
     const limits = config[protocol]
     // Routes are asked for by short requests, which must not wait behind all that the broker is sent.
-    const turn = protocol === 'nameServer' ? undefined : bulk
+    const turn = protocol === 'nameServer' ? routes : bulk
     const name = protocol
     const listener = await Listener.open({ host, port, name, limits, budget, turn, log, clock })
     parts.add(`${protocol} listener`, () => listener.close())

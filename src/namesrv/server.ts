@@ -55,6 +55,8 @@ const ANNOUNCED_MAX = 100
 const ANNOUNCE_WINDOW_MS = 60_000
 /** Answers that the peer has not taken; beyond, it is neither read nor served. */
 const UNSENT_BYTES_MAX = 4 * 1024 * 1024
+/** Requests of one chunk are served for so long; the rest waits its turn. */
+const CHUNK_MS_MAX = 5
 
 export class NameServer implements Gateway {
   readonly protocol = 'remoting'
@@ -209,8 +211,6 @@ class NameServerConnection {
   isClosed = false
   /** A command takes its time; those behind it wait, and nothing more is read. */
   #isServing = false
-  /** What a chunk had behind what is being served, or what its answers have no room for. */
-  #waiting: Command[] = []
   /** A wrong signature is answered then, and the connection ends. */
   #lateAnswer: Timer | undefined
 
@@ -231,7 +231,6 @@ class NameServerConnection {
     socket.onDrain(() => this.#goOn())
     socket.onClose(() => {
       this.isClosed = true
-      this.#waiting = []
       this.#lateAnswer?.cancel()
       this.#outbox.close()
       this.#splitter.close()
@@ -263,12 +262,9 @@ class NameServerConnection {
     if (this.#lateAnswer !== undefined) return
     this.heardMs = this.#options.context.clock.monotonic()
     this.firstHeardMs ??= this.heardMs
-    this.#guarded(() => this.#splitter.push(chunk))
-  }
-
-  #guarded(serve: () => void): void {
     try {
-      serve()
+      const taken = this.#splitter.push(chunk)
+      if (taken < chunk.length) this.#socket.handBack(chunk.subarray(taken))
       // At once: at the end of the turn it would be behind the answers to what producers and consumers sent.
       this.#outbox.flush()
     } catch (error) {
@@ -284,14 +280,9 @@ class NameServerConnection {
     return this.#isServing || this.#outbox.unsentBytes > UNSENT_BYTES_MAX
   }
 
-  /** Serves what waits, and reads again when nothing does. */
+  /** Reads again, what was handed back first. */
   #goOn(): void {
-    if (this.isClosed || this.#lateAnswer !== undefined) return
-    this.#guarded(() => {
-      while (!this.#isBusy && this.#waiting.length > 0) this.#serve(this.#waiting.shift()!)
-    })
-    const isWaiting = this.#isBusy || this.#lateAnswer !== undefined
-    if (!isWaiting) this.#socket.resume()
+    if (!this.isClosed && !this.#isBusy && this.#lateAnswer === undefined) this.#socket.resume()
   }
 
   /** In the order in which they came. */
@@ -299,11 +290,10 @@ class NameServerConnection {
     this.#options.largeFrames.release(this)
     this.hasSentFrame = true
     if ((command.flag & FLAG_RESPONSE) !== 0) return
-    const isLater = this.#isBusy
-    const isKept = isLater || command.code === REQUEST.registerBroker
-    const own = isKept ? { ...command, body: Buffer.from(command.body) } : command
-    if (isLater) this.#waiting.push(own)
-    else this.#serve(own)
+    const isKept = command.code === REQUEST.registerBroker
+    this.#serve(isKept ? { ...command, body: Buffer.from(command.body) } : command)
+    const servedMs = this.#options.context.clock.monotonic() - this.heardMs
+    if (this.#isBusy || servedMs >= CHUNK_MS_MAX) this.#splitter.stop()
   }
 
   #serve(command: Command): void {
@@ -325,6 +315,7 @@ class NameServerConnection {
       this.#isServing = false
       if (this.isClosed) return
       this.#answer({ opaque, codec, flag }, answer)
+      this.#outbox.flush()
       this.#goOn()
     })
   }

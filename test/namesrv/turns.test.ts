@@ -1,10 +1,13 @@
 // However large a table is, the name server answers others in between.
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
+import { silentLogger } from '../../src/log.ts'
 import { RouteTable } from '../../src/namesrv/route-table.ts'
+import { NameServer } from '../../src/namesrv/server.ts'
 import { encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startNameServer } from '../support/name-server.ts'
 import { RawPeer } from '../support/raw-peer.ts'
+import { StillSocket } from '../support/still-socket.ts'
 import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
 
 const TOPICS = 300
@@ -149,4 +152,54 @@ test('the list of all topics is written over many turns', async (t) => {
   const { body } = await connection.request(206)
   t.is((JSON.parse(body.toString()) as { topicList: string[] }).topicList.length, TOPICS)
   t.true(turns() >= TOPICS, `${turns()} turns`)
+})
+
+const request = (code: number, opaque: number, of = fields({})): Buffer =>
+  encodeCommand(requestHeader({ code, opaque, fields: of, oneWay: false }))
+
+async function peerOf(t: ExecutionContext, clock: FakeClock): Promise<StillSocket> {
+  const nameServer = new NameServer({ clock, log: silentLogger })
+  t.teardown(() => nameServer.close(0))
+  const socket = new StillSocket()
+  nameServer.accept(socket)
+  return socket
+}
+
+test('what stands behind a request that is answered in promises is left for a later turn', async (t) => {
+  const socket = await peerOf(t, new FakeClock())
+  const [list, route] = [request(206, 1), request(105, 2, fields({ topic: 'T' }))]
+  socket.receive(route, route, list, list, route)
+  t.is(socket.handedBack?.length, list.length + route.length)
+})
+
+test('of short requests in one chunk those beyond the time of a turn are left for a later one', async (t) => {
+  const clock = new FakeClock()
+  const socket = await peerOf(t, clock)
+  const route = request(105, 2, fields({ topic: 'T' }))
+  let looks = 0
+  clock.monotonic = () => looks++
+  socket.receive(...Array.from({ length: 100 }, () => route))
+  t.is(socket.written.length, 1)
+  t.is(socket.handedBack?.length, 95 * route.length)
+})
+
+test('others are answered between the tables that a connection asked for in one chunk', async (t) => {
+  const { connect, port } = await startNameServer(t)
+  const other = await connect()
+  const peer = await RawPeer.connect(port)
+  t.teardown(() => peer.end())
+  const asked = 500
+  let isAllAnswered = false
+  peer.send(...Array.from({ length: asked }, (_, i) => request(206, i)))
+  const reading = (async () => {
+    for (let i = 0; i < asked; i++) await peer.read((await peer.read(4)).readInt32BE())
+    isAllAnswered = true
+  })()
+  let answers = 0
+  while (!isAllAnswered) {
+    t.is((await other.request(105, { fields: fields({ topic: 'missing' }) })).code, 17)
+    answers++
+  }
+  await reading
+  t.true(answers > 100, `${answers} answers`)
 })

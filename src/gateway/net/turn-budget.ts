@@ -8,6 +8,13 @@ const TURN_MS = 20
 /** Of the chunks that are kept; beyond, they are handled at once all the same. */
 const KEPT_BYTES_MAX = 16 * 1024 * 1024
 
+export interface TurnBudgetOptions {
+  readonly turnMs?: number
+  readonly keptBytesMax?: number
+  /** The time that others use in the turn does not count: what comes is not kept because of them. */
+  readonly countsOwnOnly?: boolean
+}
+
 interface Kept {
   readonly bytes: number
   readonly handle: () => void
@@ -15,28 +22,41 @@ interface Kept {
 
 export class TurnBudget {
   readonly #clock: Clock
+  readonly #turnMs: number
   readonly #keptBytesMax: number
+  readonly #countsOwnOnly: boolean
+  /** What handling took in this turn, where only that counts. */
+  #ownMs = 0
   /** When the first chunk of this turn came; undefined: none did. */
   #startedMs: number | undefined
   #line: Kept[] = []
   #bytes = 0
   #isScheduled = false
 
-  constructor(clock: Clock, keptBytesMax = KEPT_BYTES_MAX) {
+  constructor(clock: Clock, options: TurnBudgetOptions = {}) {
     this.#clock = clock
-    this.#keptBytesMax = keptBytesMax
+    this.#turnMs = options.turnMs ?? TURN_MS
+    this.#keptBytesMax = options.keptBytesMax ?? KEPT_BYTES_MAX
+    this.#countsOwnOnly = options.countsOwnOnly ?? false
   }
 
   /** Is a chunk of so many bytes to be kept for a later turn? Asked for each, before it is handled. */
   isSpent(bytes: number): boolean {
-    if (this.#startedMs !== undefined) {
-      return (
-        this.#clock.monotonic() - this.#startedMs >= TURN_MS &&
-        this.#bytes + bytes <= this.#keptBytesMax
-      )
+    const now = this.#clock.monotonic()
+    if (this.#startedMs === undefined) {
+      this.#startedMs = now
+      this.#ownMs = 0
+      setImmediate(this.#endTurn)
+    } else {
+      const spentMs = this.#countsOwnOnly ? this.#ownMs : now - this.#startedMs
+      const hasRoom = this.#bytes + bytes <= this.#keptBytesMax
+      if (spentMs >= this.#turnMs && hasRoom) return true
     }
-    this.#startedMs = this.#clock.monotonic()
-    setImmediate(this.#endTurn)
+    if (this.#countsOwnOnly) {
+      afterPromises(() => {
+        this.#ownMs += this.#clock.monotonic() - now
+      })
+    }
     return false
   }
 
@@ -69,13 +89,18 @@ export class TurnBudget {
   /** What one of the line began and goes on with in promises is done before the time is looked at for the next. */
   #serveFrom(line: readonly Kept[], at: number, startedMs: number): void {
     const kept = line[at]
-    if (kept === undefined || (at > 0 && this.#clock.monotonic() - startedMs >= TURN_MS)) {
+    if (kept === undefined || (at > 0 && this.#clock.monotonic() - startedMs >= this.#turnMs)) {
       if (kept !== undefined) this.#line = [...line.slice(at), ...this.#line]
       this.#schedule()
       return
     }
     this.#bytes -= kept.bytes
     kept.handle()
-    queueMicrotask(() => process.nextTick(() => this.#serveFrom(line, at + 1, startedMs)))
+    afterPromises(() => this.#serveFrom(line, at + 1, startedMs))
   }
+}
+
+/** Once what was begun, and goes on in promises without waiting for anything, is done. */
+function afterPromises(then: () => void): void {
+  queueMicrotask(() => process.nextTick(then))
 }
