@@ -96,13 +96,13 @@ export class Appender {
     return this.#underWay.has(noteSubject(note))
   }
 
-  /** A parked message was appended again: whoever still names the old position means the new one. */
+  /** A parked message was appended again: callers that still name the old position mean the new one. */
   move(from: number, to: LogPosition | undefined): void {
     if (to === undefined) this.#moved.delete(from)
     else this.#moved.set(from, to)
   }
 
-  /** Retention begins a run: who still holds positions of the one before the last is too late. */
+  /** Retention begins a run: positions from before the previous run are no longer translated. */
   ageMoves(): void {
     this.#movedBefore = this.#moved
     this.#moved = new Map()

@@ -243,7 +243,7 @@ export class LogStore implements MessageStore {
     let views = asked
     let failure = error
     for (let n = 0; n < REBUILDS_MAX && failure instanceof ViewsDamaged; n++) {
-      // Those that were replaced meanwhile are closed, which says nothing against the new ones.
+      // Views replaced since the question are closed: their failure says nothing against the new ones.
       if (views === this.#views) this.#keeper.damaged(failure)
       await this.#keeper.whole()
       views = this.#views

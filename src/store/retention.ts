@@ -44,11 +44,11 @@ export interface RetentionParts {
 
 const RETENTION_MS_DEFAULT = 72 * 3_600_000
 const CHECK_PERIOD_MS = 60_000
-/** What is appended again goes in groups of about this size. */
+/** Records are appended again in groups of about this size. */
 const GROUP_BYTES = 256 * 1024
 const NOTE_BYTES = 128
 const LOW_DISK = 'too little free disk'
-/** Rounds over a segment, before it may go: what lives in it is written by others meanwhile. */
+/** Rounds over a segment before it may go: other writers may move its live records in between. */
 const ROUNDS_MAX = 3
 
 export class Retention {

@@ -1,5 +1,5 @@
-// The data directory as a whole: who holds it, which layout it has, where its parts are. One process holds
-// it for life; a directory of a newer layout, or one that is somebody else's, is refused before anything in
+// The data directory as a whole: the process that holds it, its layout, the places of its parts. One process
+// holds it for life; a directory of a newer layout, or one of another program, is refused before any file in
 // it is touched.
 import { readdirSync, realpathSync } from 'node:fs'
 import { BrokerError } from '../../errors.ts'

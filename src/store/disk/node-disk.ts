@@ -1,5 +1,5 @@
 // The real file system behind the Disk interface. Closing waits for what the thread pool still does with
-// the descriptor, because a number that is free again may already be somebody else's file.
+// the descriptor, because a number that is free again may already belong to another file.
 import * as fs from 'node:fs'
 import { dirname } from 'node:path'
 import { type Disk, type DiskFile, errorCode } from './disk.ts'

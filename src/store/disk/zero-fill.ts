@@ -2,7 +2,7 @@
 // zeros that are still in the cache would make the next sync of records pay for them.
 import { type DiskFile, shortWrite } from './disk.ts'
 
-/** Shared; nobody writes into it. */
+/** Shared by all fills and never written to. */
 let zeros: Buffer = Buffer.alloc(0)
 
 export class ZeroFill {

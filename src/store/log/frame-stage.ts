@@ -57,7 +57,7 @@ export class FrameStage {
   readonly #options: FrameStageOptions
   readonly #place
   #open: OpenFrame | undefined
-  /** Full frames that nobody took yet. */
+  /** Full frames not taken for a commit yet. */
   #sealed: SealedFrame[] = []
   #sequence: number
   #storeTimestamp: number

@@ -45,7 +45,7 @@ export function writeFrameHeader(bytes: Buffer, at: number, header: FrameHeader)
 
 /**
  * Length that the frame at `bytes[at]` claims, when its place, its log (undefined = any) and the claim are
- * possible; else 0. Reads the header only, so that bytes which nobody could have forged cost no checksum.
+ * possible; else 0. Reads the header only, so that bytes that cannot be a frame cost no checksum.
  */
 export function claimedLength(
   bytes: Buffer,

@@ -90,7 +90,7 @@ export class GroupCommit {
     this.syncedEnd = end
   }
 
-  /** Forgets all that is not acknowledged, and stops. @returns who waits for it, in order */
+  /** Forgets all that is not acknowledged, and stops. @returns the callbacks that wait for it, in order */
   drain(): Done[] {
     this.#stopped = true
     this.#generation++

@@ -4,7 +4,7 @@
 //
 // Three descriptors on the current file, because Linux tells each descriptor once that a write-back failed:
 // two for the syncs that may be under way at once and one for the zeros. With one for all, the sync of
-// somebody else's bytes could take the error away from the sync that must not succeed.
+// other bytes could consume the error of the sync that must not succeed.
 import type { Logger } from '../../log.ts'
 import { type Disk, type DiskFile, isShortage, writeAll } from '../disk/disk.ts'
 import { ZeroFill } from '../disk/zero-fill.ts'
@@ -234,7 +234,7 @@ export class SegmentWriter {
     try {
       this.#prepared ??= this.#create()
     } catch (error) {
-      // Nobody needs it yet: the next commit tries again, and a roll without it fails for itself.
+      // Not needed yet: the next commit tries again, and a roll without it reports its own failure.
       if (!isShortage(error)) this.#options.fillFailed(error as Error)
       return
     }
@@ -249,7 +249,7 @@ export class SegmentWriter {
     const current = this.#current
     fill.grow(to, (error) => {
       if (this.#stopped || this.#current === undefined) return
-      // A new segment took over meanwhile, and its frames may have waited for this to end.
+      // A new segment took over during the fill, and its frames may have waited for this to end.
       if (current !== this.#current) return this.#options.roomMade()
       if (error !== null) return this.#options.fillFailed(error)
       if (current !== undefined) current.segment.fileBytes = current.fill.filled

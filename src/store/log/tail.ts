@@ -1,6 +1,6 @@
 // The tail of the log in memory: a bounded ring of chunks that is staging buffer and read cache in one.
-// Records are encoded into the newest chunk, written to disk from there, and read from there by everyone
-// who keeps up. Chunks are allocated when first needed and recycled, oldest first, once synced. A frame that is
+// Records are encoded into the newest chunk, written to disk from there, and read from there by readers
+// that keep up. Chunks are allocated when first needed and recycled, oldest first, once synced. A frame that is
 // larger than a chunk gets one of its own size, which is let go instead.
 
 export interface Chunk {

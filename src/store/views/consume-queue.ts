@@ -34,7 +34,7 @@ export class EntryBlock {
   }
 }
 
-/** Where blocks come from and who must know of them. */
+/** Loads and makes the blocks, and is told of new and changed ones. */
 export interface BlockStore {
   /** A block kept outside memory, of `count` entries, seal first. @throws ViewsDamaged */
   load(queue: ConsumeQueue, block: number, count: number): Buffer
@@ -43,7 +43,7 @@ export interface BlockStore {
   opened(block: EntryBlock): void
   /** The queue has changed since the last batch. Called once until `isDirty` is cleared. */
   changed(queue: ConsumeQueue): void
-  /** A block could not be loaded where there is nobody to throw at. */
+  /** A block could not be loaded in a call that has no caller to throw to. */
   damaged(error: unknown): void
 }
 
@@ -73,7 +73,7 @@ export class ConsumeQueue {
   readonly #store: BlockStore
   /** Neighbouring blocks in memory, the tail last. */
   readonly #blocks: EntryBlock[] = []
-  /** The full block that was loaded last: who reads in order asks for it again. */
+  /** The full block that was loaded last: a reader in order asks for it again. */
   #loaded: Buffer | undefined
   #loadedNumber = -1
 

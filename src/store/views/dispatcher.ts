@@ -23,7 +23,7 @@ export class Dispatcher {
   readonly #views: Views
   readonly #log: Logger
   readonly #scan = new RecordScan()
-  /** Queues with entries that nobody was told of. */
+  /** Queues with entries that the arrival listener was not told of. */
   readonly #touched: ConsumeQueue[] = []
   /** Most records of a frame are of the topic before. */
   #topic: TopicQueues | undefined

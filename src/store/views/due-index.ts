@@ -214,7 +214,7 @@ export class DueIndex {
     this.tally.replace(before, minute.seal)
   }
 
-  /** The views, what they do not have yet, and what happens meanwhile, put together. */
+  /** Loads a minute from the views and merges the changes that they lack, also those during the load. */
   async #loadMinute(minute: number): Promise<void> {
     const added: Pairs = new Map()
     const removed: Pairs = new Map()

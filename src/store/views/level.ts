@@ -20,10 +20,10 @@ type Database = Level<Buffer, Buffer>
 
 const ENCODING = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
 
-/** What LevelDB makes, but for the file that carries the lock. */
+/** The files that LevelDB makes, but for the one that carries the lock. */
 const OWN_PATTERN = /^(CURRENT|LOG|LOG\.old|MANIFEST-\d+|\d+\.(log|ldb|sst|dbtmp))$/
 
-/** Others who clear the directory at the same moment can spoil an attempt. */
+/** Another process that clears the directory at the same moment can spoil an attempt. */
 const LOCK_ATTEMPTS = 3
 
 /** Lets the next one in. */
@@ -31,8 +31,8 @@ export type Unlock = () => Promise<void>
 
 /**
  * Takes the kernel's lock in this directory, which holds against every process that sees the same files, in
- * another container too: LevelDB's own, of a store that never holds anything. undefined when somebody has it.
- * Where it cannot be had for another reason (a full disk), nothing is locked, and whoever opens the rest is told why.
+ * another container too: LevelDB's own, of a store that never holds anything. undefined when another process has it.
+ * Where it cannot be had for another reason (a full disk), nothing is locked, and the caller that opens the rest is told why.
  */
 export async function lockByKernel(directory: string, log: Logger): Promise<Unlock | undefined> {
   for (let attempt = 1; ; attempt++) {

@@ -172,7 +172,7 @@ export class ViewKeeper {
     await this.#rebuild.all
   }
 
-  /** Entries before the position leave the views, and those of a build that comes meanwhile. @throws ViewsDamaged */
+  /** Entries before the position leave the views, also those of a build that begins during it. @throws ViewsDamaged */
   async trimBefore(position: number): Promise<void> {
     for (let isTrimmed = false; !isTrimmed && !this.#isClosed; ) {
       const build = this.#current
@@ -436,7 +436,7 @@ export class ViewKeeper {
     if (build.failure !== undefined) throw build.failure
   }
 
-  /** Lets others run. @throws when the store was closed meanwhile */
+  /** Lets other work run. @throws when the store was closed during it */
   async #rest(slice: Slice): Promise<void> {
     await slice.rest()
     if (this.#isClosed) throw new Error('the store was closed')
