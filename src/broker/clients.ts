@@ -1,4 +1,4 @@
-// Who is connected: registrations by connection, kept alive by being sent again, and the news that
+// The connected clients: registrations by connection, kept alive by being sent again, and the news that
 // a group's members or subscriptions changed. Knows no protocol and no socket.
 import type { Clock, Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'

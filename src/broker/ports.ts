@@ -83,7 +83,7 @@ export const cursorsPort = (parts: BrokerParts) => {
         queueId,
         check(group, topic, queueId, offset),
       )
-      // What it held is settled, so that who waits may go on.
+      // Messages below the offset are settled, which may let a waiting receive go on.
       if (isReceiving) receiver.wake(group, topic)
     },
     range: async (topic: string, queueId: number): Promise<QueueRange> => {

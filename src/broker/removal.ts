@@ -80,15 +80,15 @@ export class Removal {
   }
 
   /**
-   * With the last binding of a light queue what stood on it goes, at once: who binds the filter
-   * again meanwhile starts a new queue. Its entries are the store's.
+   * The last binding of a light queue takes the queue with it, at once: a bind of the same filter
+   * during the removal starts a new queue. The entries are the store's.
    */
   async binding(filter: string, owner: string | undefined): Promise<void> {
     if (owner !== undefined) checkNotBusy(this.#store.status())
     await this.#lightQueues.unbind(filter, owner, (gone) => this.#endReaders(gone))
   }
 
-  /** What is forgotten cannot be brought back when the store refuses. */
+  /** Checked first: a definition that was forgotten cannot be brought back when the store refuses. */
   #checkWritable(): void {
     const status = this.#store.status()
     const { writable, reason } = status

@@ -1,4 +1,4 @@
-// Who is connected, as the client registry knows it.
+// The connected clients, as the client registry knows them.
 import type { TagFilter } from './tag-filter.ts'
 
 export type Protocol = 'remoting' | 'mqtt' | 'amqp'

@@ -1,5 +1,5 @@
-// Settings that have to make room for the largest message: what contradicts it is refused at the start, what nobody
-// set follows it.
+// Settings that have to make room for the largest message: a set value that is too small for it is refused at
+// the start, a value that was not set follows it.
 import { BODY_BYTES_DEFAULT } from './limits.ts'
 
 export interface Sizes {
@@ -10,7 +10,7 @@ export interface Sizes {
   readonly amqp: { readonly unsentBytesMax: number; readonly messageBytesMax?: number | undefined }
 }
 
-/** What a message has besides its body, in the units of every protocol: name, properties, sections. */
+/** Room for all of a message but its body, in the units of every protocol: name, properties, sections. */
 const BESIDE_BODY_BYTES = 128 * 1024
 
 export interface SizeProblem {

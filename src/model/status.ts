@@ -1,4 +1,4 @@
-// Who a broker is and how it is: role, writability, sizes and counts.
+// A broker's identity and state: role, writability, sizes and counts.
 import type { Host } from './host.ts'
 import type { LogPosition } from './positions.ts'
 

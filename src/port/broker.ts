@@ -117,7 +117,7 @@ export interface Groups {
   ensure(name: string): Promise<GroupDefinition>
   /** `keepOffsets`: a group that is made again under the name goes on where this one was. @throws GROUP_NOT_FOUND */
   delete(name: string, options?: { keepOffsets?: boolean }): Promise<void>
-  /** undefined while nobody consumes. */
+  /** undefined while no consumer is connected. */
   mode(name: string): Promise<GroupMode | undefined>
   /** Every queue of every topic the group ever committed or subscribed to. @throws GROUP_NOT_FOUND */
   lags(name: string): Promise<readonly QueueLag[]>

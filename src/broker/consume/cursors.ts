@@ -21,8 +21,9 @@ export interface Place {
   /** Everything below is settled. */
   committed(): QueueOffset
   available(): Available
-  /** Somebody moved the group: forget what is in flight when it goes back, settle what is below. */
+  /** Settles every message below the offset. Never goes back: moving backwards is `restart`. */
   commit(offset: QueueOffset): void
+  /** Forgets the deliveries in flight and goes on at the offset, forward or back. */
   restart(offset: QueueOffset): void
   readonly inFlight: number
 }

@@ -114,7 +114,7 @@ export class Dispenser {
     return count
   }
 
-  /** Nobody waits for what was loaded. */
+  /** Drops the records loaded from the disk: no receive waits for them any longer. */
   dropLoaded(): void {
     for (const { reader } of this.#sources) reader.drop()
   }
@@ -133,7 +133,7 @@ export class Dispenser {
       try {
         this.#takeReady(source, taking)
         this.#takeNew(source, taking)
-        // This receive takes what is being loaded for it; further loads would be for nobody.
+        // This receive takes what is being loaded for it; no receive waits for further loads.
         if (source.reader.isLoading && taking.messages.length === 0) break
       } catch (error) {
         // What was taken from other queues is delivered; the trouble comes up again.
@@ -256,7 +256,7 @@ export class Dispenser {
     return true
   }
 
-  /** undefined: nobody is to have it, for the hash of its tag collided or its topic is gone. */
+  /** undefined: no consumer is to have it, for the hash of its tag collided or its topic is gone. */
   #ownerOfNew(queue: GroupQueue, record: RecordView): string | undefined {
     if (queue.isRetry) return this.#group.ownerOf(record)
     return this.#isWanted(record) ? this.topic : undefined

@@ -20,7 +20,7 @@ export class Expiry<Group extends ExpiringGroup> {
   #timer: Timer | undefined
   #armedForMs = Number.POSITIVE_INFINITY
   #isLooking = false
-  /** The timer fired meanwhile. */
+  /** The timer fired while `#look` was running: it looks once more. */
   #isDueAgain = false
   #isClosed = false
 

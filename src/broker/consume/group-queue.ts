@@ -169,7 +169,7 @@ export class GroupQueue implements Place {
     if (holder !== undefined) holder.suspect = undefined
   }
 
-  /** Settles whatever the entry waits for: its record is gone or belongs to nobody. */
+  /** Settles the entry in any state: its record is gone, or no topic's consumers may have it. */
   forget(entry: Entry): void {
     if (entry.state === STATE.ready) this.#takeReady(entry)
     if (entry.state === STATE.settled) return

@@ -90,7 +90,7 @@ export class Puller {
     return this.#hold(request)
   }
 
-  /** The topic is gone: nobody waits for it any longer. */
+  /** The topic is gone: its held pulls are refused. */
   drop(topic: string): void {
     const queues = this.#held.get(topic)
     for (const held of queues?.values() ?? []) {

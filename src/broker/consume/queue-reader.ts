@@ -1,5 +1,5 @@
-// Reads records of one queue for its group. What is in memory comes at once; what must come from
-// the disk is loaded once, kept until somebody takes it, and announced.
+// Reads records of one queue for its group. Records in memory are returned at once; records on the
+// disk are loaded once, announced, and kept until the next read.
 import { BrokerError } from '../../errors.ts'
 import type { QueueOffset } from '../../model/positions.ts'
 import type { MessageStore, ReadResult } from '../../store/store.ts'
@@ -26,7 +26,7 @@ export class QueueReader {
     this.#onLoaded = onLoaded
   }
 
-  /** undefined: on its way from the disk, `onLoaded` follows. Throws what the latest load met. */
+  /** undefined: on its way from the disk, `onLoaded` follows. Throws the latest load's error. */
   read(
     offset: QueueOffset,
     maxMessages: number,
@@ -57,7 +57,7 @@ export class QueueReader {
     return undefined
   }
 
-  /** Nobody waits for what was loaded. */
+  /** Drops the loaded records: no receive waits for them any longer. */
   drop(): void {
     this.#loaded = undefined
   }

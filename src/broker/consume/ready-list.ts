@@ -1,5 +1,5 @@
 // Offsets that wait to be handed out again, the lowest first. Added in any order, nearly always
-// taken from the front: kept unsorted until somebody looks.
+// taken from the front: sorted only when one is read.
 import type { QueueOffset } from '../../model/positions.ts'
 
 export class ReadyList {

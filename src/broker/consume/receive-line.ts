@@ -60,7 +60,7 @@ export class ReceiveLine {
     })
   }
 
-  /** Nobody waits any longer: empty-handed at a close, with the error when the topic is gone. */
+  /** Ends every waiting receive: without messages at a close, with the error when the topic is gone. */
   close(error?: BrokerError): void {
     for (const waiting of [...this.#waiting]) {
       this.#leave(waiting)
@@ -143,7 +143,7 @@ export class ReceiveLine {
     return this.dispenser.isLoading || this.dispenser.isSearching
   }
 
-  /** Who did not want to wait has waited for the look, and in vain. */
+  /** Receives without a wait are answered empty once the queues have been searched. */
   #letPollersGo(): void {
     if (this.#pollers === 0 || this.#isLooking) return
     for (const waiting of [...this.#waiting]) {

@@ -1,6 +1,6 @@
-// Receiving per message: who gets what, until when, and what becomes of it. Acknowledgements are
-// kept at once and durable soon after; failures count as attempts and lead to the retry topic and
-// in the end to the dead letters.
+// Receiving per message: which consumer holds which message, until when, and how it is settled.
+// Acknowledgements are kept at once and durable soon after; failures count as attempts and lead to the
+// retry topic and in the end to the dead letters.
 import { BrokerError } from '../../errors.ts'
 import { retryDelayMs } from '../../model/delay-levels.ts'
 import {

@@ -162,7 +162,7 @@ export class ReceivingGroup implements DispensingGroup {
     this.#parts.expiry.expect(this, queue)
   }
 
-  /** Is somebody consuming? */
+  /** Does a receive wait, or is a message in flight? */
   get isBusy(): boolean {
     for (const line of this.#lines.values()) if (line.waitingCount > 0) return true
     for (const queues of this.#queues.values()) {

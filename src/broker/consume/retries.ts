@@ -180,7 +180,7 @@ export class Retries {
       queue.forget(leaving.entry)
       leaving.settle(null)
     }
-    // Acknowledgements that came in meanwhile are not in the fact just written.
+    // Acknowledgements that came in during the append are not in the fact just written.
     this.#facts.mark(queue.cursor)
   }
 
@@ -240,7 +240,7 @@ export class Retries {
       else queue.takeBack(entry, serial)
       settle(error)
     }
-    // What was acknowledged meanwhile was held back from the log.
+    // Acknowledgements during the append were held back from the log.
     this.#facts.mark(queue.cursor)
   }
 

@@ -19,7 +19,7 @@ export const STATE = {
 
 export type State = (typeof STATE)[keyof typeof STATE]
 
-/** Of a message that an earlier process left unsettled: nobody has read it again yet. */
+/** Of a message that an earlier process left unsettled and that was not read again yet. */
 export const OWNER_UNKNOWN = ''
 
 /** A consumer, as far as what it holds is concerned. */

@@ -1,5 +1,5 @@
 // Consumer groups: definitions in memory, each a durable fact. A group brings its retry topic
-// along; who its members are is the client registry's affair.
+// along; its members are in the client registry.
 import { BrokerError } from '../../errors.ts'
 import { type GroupDefinition, groupDefaults } from '../../model/group.ts'
 import { QUEUES_PER_TOPIC_MAX } from '../../model/limits.ts'

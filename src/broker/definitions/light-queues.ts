@@ -1,4 +1,4 @@
-// Light queues: filters that own an ordered list of the messages they match. Knows who is bound to
+// Light queues: filters that own an ordered list of the messages they match. Knows the owners bound to
 // a filter, durably for durable ones; the entries themselves are the store's.
 import { BrokerError } from '../../errors.ts'
 import {
@@ -103,7 +103,7 @@ export class LightQueueTable {
         `the owner of a light queue has 1 to ${OWNER_CHARS_MAX} characters, not ${owner.length}`,
       )
     }
-    // Noted before the first wait, so that another owner's unbind meanwhile does not remove it.
+    // Noted before the first wait, so that another owner's unbind during it does not remove the queue.
     const isNew = this.#own(filter, owner)
     const fact = bindingFact(filter, owner, BOUND)
     const isSaved = !isNew && this.#store.fact(fact.kind, fact.key) !== undefined

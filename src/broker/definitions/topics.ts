@@ -36,7 +36,7 @@ export interface Topic {
   definition: TopicDefinition
   /** Is the definition durable? Until then every append that needs it carries it along. */
   isSaved: boolean
-  /** Made anew at every start unless somebody changed it; cannot be deleted. */
+  /** Made anew at every start unless an operator changed it; cannot be deleted. */
   readonly isBuiltIn: boolean
   /** Where round robin goes on. */
   turn: number
@@ -101,7 +101,7 @@ export class TopicTable {
     return topic
   }
 
-  /** The facts that must be durable before anybody may rely on these topics. */
+  /** The facts that must be durable before a client may rely on these topics. */
   unsaved(topics: Iterable<Topic>): Fact[] {
     const facts: Fact[] = []
     for (const topic of topics) if (!topic.isSaved) facts.push(topicFact(topic.definition))
@@ -201,8 +201,8 @@ export class TopicTable {
   }
 
   /**
-   * A group's topics do not count as topics of users, so nobody makes them for groups that are not
-   * there: names from the wire must not fill the memory. Every group has a retry topic.
+   * A group's topics do not count as topics of users, so they are made only for groups that exist:
+   * names from the wire must not fill the memory. Every group has a retry topic.
    */
   #checkGroupOf(name: string): void {
     if (!isGroupsTopic(name)) return
@@ -295,9 +295,12 @@ function builtInTopics(options: BrokerOptions): TopicDefinition[] {
   ]
 }
 
-/** @throws PERMISSION_DENIED for what holds the broker's own records */
+/** @throws PERMISSION_DENIED for topics that hold the broker's own records */
 export function checkSendable(name: string): void {
   if (isSendForbidden(name)) {
-    throw new BrokerError('PERMISSION_DENIED', `nobody may send to the system topic '${name}'`)
+    throw new BrokerError(
+      'PERMISSION_DENIED',
+      `'${name}' is a system topic: clients may not send to it`,
+    )
   }
 }

@@ -12,7 +12,7 @@ export const FACT = {
   group: 'group',
   cursor: 'cursor',
   session: 'session',
-  /** Key: a durable filter, NUL, and who bound it. */
+  /** Key: a durable filter, NUL, and the owner of the binding. */
   binding: 'binding',
 } as const
 

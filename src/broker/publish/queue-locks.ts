@@ -51,7 +51,7 @@ export class QueueLockTable {
     if (leases?.size === 0) this.#leases.delete(group)
   }
 
-  /** Does anybody hold a queue of the group? */
+  /** Does a client hold a queue of the group? */
   isLocking(group: string): boolean {
     const nowMs = this.#clock.monotonic()
     for (const lease of this.#leases.get(group)?.values() ?? []) {
