@@ -129,7 +129,7 @@ export class Client implements AsyncDisposable {
     return this.#producer.sendBatch(messages, options)
   }
 
-  /** Settles when the message is on its way; whether it arrives nobody says. */
+  /** Settles when the message is written to the socket; the broker does not confirm it. */
   async sendOneWay(message: OutgoingMessage, options: CallOptions = {}): Promise<void> {
     this.#checkSend(options)
     return this.#producer.sendOneWay(message, options)
@@ -177,7 +177,7 @@ export class Client implements AsyncDisposable {
     return receiver.subscription.receive(receive)
   }
 
-  /** A topic's messages for nobody's account, from where you say and on. */
+  /** A topic's messages without a consumer group, from the given place on. */
   read(options: ReadOptions): TopicReader {
     this.#check(options)
     return this.#keep((closed) => new TopicReader(options, this.#context, closed))

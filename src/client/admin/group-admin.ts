@@ -1,4 +1,4 @@
-// Consumer groups: which there are, who is connected, and how far each is behind.
+// Consumer groups: their names, their connected members, and how far each is behind.
 import { BrokerError } from '../../errors.ts'
 import { checkGroupName } from '../../model/names.ts'
 import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
@@ -35,7 +35,7 @@ export interface GroupMemberEntry {
 }
 
 export interface GroupDescription extends GroupSummary {
-  /** undefined while nobody is connected. */
+  /** undefined while no consumer is connected. */
   readonly broadcasting: boolean | undefined
   readonly members: readonly GroupMemberEntry[]
   /** Tag expression by topic, as the connected members want it. */
@@ -80,7 +80,7 @@ export class GroupAdmin {
       if (error !== undefined) throw error
       throw new BrokerError(
         'GROUP_NOT_FOUND',
-        `the group '${name}' does not exist: nobody ever consumed with it; see: trivet group list`,
+        `the group '${name}' does not exist: no consumer ever used it; see: trivet group list`,
       )
     }
     const [queues, present] = await Promise.all([

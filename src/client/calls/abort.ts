@@ -1,4 +1,4 @@
-// Waiting for what others wait for too: who gives up stops waiting, what was begun goes on.
+// Waits that an AbortSignal or a time limit ends: the caller stops waiting, the work it shares goes on.
 import { setMaxListeners } from 'node:events'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'

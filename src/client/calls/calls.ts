@@ -238,7 +238,7 @@ export async function unregister(
   await call(connection, code, UNREGISTER_CLIENT, { clientID, ...role }, 'signing off', options)
 }
 
-/** Empty when the broker knows nobody of the group. */
+/** Empty when the broker knows no member of the group. */
 export async function consumerIds(
   connection: RemotingConnection,
   consumerGroup: string,

@@ -1,5 +1,5 @@
-// A queue between something that pushes and somebody who awaits. Its bound is the pusher's duty: readers
-// push only what the prefetch allows, a status listener drops its oldest.
+// A queue between a pusher and a caller that awaits. Its bound is the pusher's duty: readers push only
+// what the prefetch allows, a status listener drops its oldest.
 
 interface Waiter<T> {
   readonly resolve: (item: T | undefined) => void
@@ -73,7 +73,7 @@ export class Mailbox<T> {
     }
   }
 
-  /** Takes out everything that nobody took. */
+  /** Takes out every item that no caller took. */
   clear(): T[] {
     const items = this.#items
     this.#items = []

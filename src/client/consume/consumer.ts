@@ -94,7 +94,7 @@ export class Consumer implements AsyncDisposable {
       this.#failed(BrokerError.from(thrown))
       return this.#handBack(delivery)
     }
-    // A handler may settle by itself, and a queue may have gone to another member meanwhile.
+    // A handler may settle by itself, and its queue may have gone to another member since.
     await delivery.ack().catch((error) => {
       if (!isExpired(error)) this.#failed(BrokerError.from(error))
     })

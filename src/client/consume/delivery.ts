@@ -20,7 +20,7 @@ export interface Settlement {
   holds(delivery: Delivery): boolean
 }
 
-/** A message that nobody waits to have settled: read by position, or looked up. */
+/** A message that needs no settlement: read by position, or looked up. */
 export type Message = Omit<Delivery, 'ack' | 'nack' | 'extend' | 'isExpired'>
 
 export class Delivery {
@@ -50,7 +50,7 @@ export class Delivery {
     return this.#settled().nack(this, options.delayMs)
   }
 
-  /** More time before the broker gives it to somebody else, where it does that by time. */
+  /** More time before the broker gives it to another consumer, where it does that by time. */
   extend(options: { ms: number }): Promise<void> {
     return this.#settled().extend(this, options.ms)
   }

@@ -29,7 +29,7 @@ import { LEASE_RENEW_MS } from './queue-leases.ts'
 import type { ReaderOwner } from './queue-reader.ts'
 
 const REBALANCE_MS = 20_000
-/** What could not be assigned yet is tried again after growing pauses: somebody may be watching. */
+/** Pauses between tries while queues could not be assigned: short at first, a user may be watching. */
 const FIRST_RETRY_MS = 200
 const LONGEST_RETRY_MS = 2000
 const HELD_BYTES_MAX = 64 * 1024 * 1024
@@ -41,7 +41,7 @@ export interface MemberContext {
   readonly peers: PeerOptions
 }
 
-/** Who takes a member's messages. */
+/** Takes a member's messages. */
 export interface DeliverySink {
   deliver(delivery: Delivery): void
   /** One more message is settled, or given up. */

@@ -18,7 +18,7 @@ export class Lanes {
     return this.#running + this.#waiting
   }
 
-  /** `run` must not reject; without a lane it waits for nobody. */
+  /** `run` must not reject; without a lane it waits for no other task's end. */
   add(lane: string | undefined, run: () => Promise<void>): void {
     const task = { lane, run }
     this.#waiting++

@@ -7,7 +7,7 @@ export interface MemberOptions {
   readonly topics: ReadonlyMap<string, TagFilter>
   readonly broadcasting: boolean
   readonly ordered: boolean
-  /** Whether brokers are told of it: a reader for nobody's account is no member of a group. */
+  /** Whether brokers are told of it: a reader without a group is no member of one. */
   readonly isRegistered: boolean
   readonly from: StartAt
   /** Unsettled messages that the member may hold: an even share for each queue, at least one. */

@@ -50,7 +50,7 @@ export class QueueLeases {
     await Promise.all(
       byBroker(queues).map(async (some) => {
         const leases = await this.#lock(some)
-        // What was given back meanwhile stays given back.
+        // Queues given back during the call stay given back.
         const kept = leases.filter(({ queue }) => this.#leases.has(queueKey(queue)))
         for (const queue of some) this.#leases.delete(queueKey(queue))
         for (const lease of kept) this.#keep(lease)

@@ -138,7 +138,7 @@ export class QueueReader implements Settlement {
     this.#wake?.()
   }
 
-  /** Gives up what is unsettled: the queue is another member's, or nobody's. */
+  /** Gives up the unsettled messages: the queue is another member's, or has no member. */
   release(): void {
     for (const held of this.#held.values()) this.#owner.held(-held.record.size)
     this.#held.clear()

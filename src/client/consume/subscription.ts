@@ -155,7 +155,7 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
     }
   }
 
-  /** What nobody took is given up; what was handed out has until the deadline. */
+  /** Deliveries no caller took are given up; those handed out may be settled until the deadline. */
   async #untilSettled(deadlineMs: number): Promise<void> {
     const givenUp = this.#late + this.#mailbox.clear().filter((one) => !one.isExpired).length
     if (deadlineMs <= 0) return

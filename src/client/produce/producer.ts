@@ -165,7 +165,7 @@ export class Producer {
   ): Promise<T> {
     const before = this.#keys.get(key)
     const sent = before === undefined ? send() : unlessAborted(before, signal).then(send)
-    // Who gives up in the row leaves it to those before and behind.
+    // A send that is aborted in the row leaves the sends before and behind it as they are.
     const settled = Promise.allSettled([before, sent]).then(() => {
       if (this.#keys.get(key) === settled) this.#keys.delete(key)
     })

@@ -1,6 +1,6 @@
-// One connection per address, dialled when it is needed and shared by everybody who needs it. Who owns
-// several roles towards a broker (each member of a group is a client of its own to RocketMQ) has a
-// Peers of each.
+// One connection per address, dialled when it is needed and shared by all calls to it. A caller with
+// several roles towards a broker (each member of a group is a client of its own to RocketMQ) has one
+// Peers for each role.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { splitAddress } from '../../model/host.ts'

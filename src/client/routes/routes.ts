@@ -118,7 +118,7 @@ export class Routes {
     return address
   }
 
-  /** Asked once for everybody who waits; a caller that gives up leaves the question to the others. */
+  /** One request for all callers that wait; a caller that gives up leaves it to the others. */
   #refresh(topic: string, options: CallOptions): Promise<Queues> {
     let asking = this.#asking.get(topic)
     if (asking === undefined) {
