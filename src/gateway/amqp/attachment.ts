@@ -32,7 +32,7 @@ export interface Attachment {
   readonly error: ErrorDescription | undefined
   /** undefined when the link is refused. */
   readonly link: Link | undefined
-  /** Undoes it when the connection went away meanwhile. */
+  /** Undoes it when the connection ended during the attach. */
   discard(): void
 }
 
@@ -205,7 +205,7 @@ export function refusal(frame: AttachFrame, error: ErrorDescription): Attachment
   return { reply, error, link: undefined, discard: () => undefined }
 }
 
-/** Who asks for a node that is not there is told how nodes are named. */
+/** A peer that asks for a node that does not exist is told how nodes are named. */
 function describeRefusal(thrown: unknown): ErrorDescription {
   const error = describeError(thrown)
   const isMissing = thrown instanceof BrokerError && thrown.code === 'TOPIC_NOT_FOUND'

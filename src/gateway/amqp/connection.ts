@@ -217,11 +217,11 @@ export class AmqpConnection
   #regulate(): void {
     const { unstoredBytesMax } = this.#share.limits
     const enough = this.#isPaused ? unstoredBytesMax / 2 : unstoredBytesMax
-    // Before `open` it is read while that costs nothing, so that the end of who waits for an answer is noticed.
+    // Before `open` the socket is read while that costs nothing, so that its end is noticed during the login.
     const isHeld =
       this.#splitter.isHeld && (this.#stage !== 'handshake' || this.#splitter.keptBytes > 0)
     const mustWait = isHeld || this.#ingest.bytes > enough || this.#isLeaving
-    // Who is not listened to any more is still read, or its end would not be noticed.
+    // A peer whose frames are ignored is still read, or its end would not be noticed.
     const isPaused = mustWait && !this.#isDeaf
     if (isPaused === this.#isPaused || this.#stage === 'closed') return
     this.#isPaused = isPaused
@@ -349,7 +349,7 @@ export class AmqpConnection
     const { condition, message } = error
     const fields = { evt: 'amqp.refused', remote: this.remoteAddress, condition }
     this.log.debug(fields, message)
-    // Who said its header can read a close; ours needs an open before it (AMQP 2.4.3).
+    // A peer that has sent its header can read a close; ours needs an open before it (AMQP 2.4.3).
     if (this.#stage === 'opening') this.#control.open(NOBODY, { isRefused: true })
     else if (this.#stage !== 'open') {
       this.drop(message)

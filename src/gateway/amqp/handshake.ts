@@ -1,5 +1,5 @@
-// A connection before its first AMQP frame: which protocol header the peer sends, and who it is
-// (AMQP 2.2, 5.3). What comes pipelined behind an answer that takes time waits for it.
+// A connection before its first AMQP frame: the peer's protocol header, and its login by SASL
+// (AMQP 2.2, 5.3). Bytes pipelined behind an answer that takes time wait for it.
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
@@ -18,9 +18,9 @@ export interface HandshakePeer {
   expectHeader(): void
   /** AMQP begins: the peer sent its header and acts for the principal. */
   begin(principal: Principal): void
-  /** Goes on with what came meanwhile. */
+  /** Goes on with the bytes that came during the login. */
   resume(): void
-  /** What is pending goes out and the socket closes. */
+  /** Pending output is sent and the socket closes. */
   drop(reason: string): void
 }
 

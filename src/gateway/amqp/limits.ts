@@ -27,7 +27,7 @@ export const IDLE_TIMEOUT_MS_MIN = 50
 export const PARTIAL_MESSAGES_MAX = 4
 /** Transfer frames a peer may send before our next session flow. */
 export const INCOMING_WINDOW = 8192
-/** Transfer frames we may send in all; peers track it, nobody is bound by it. */
+/** Transfer frames we may send in all; peers track it, and it limits neither side. */
 export const OUTGOING_WINDOW = 0xffff_ffff
 /** Deliveries a sending peer may have under way on one link. */
 export const LINK_CREDIT_MAX = 2000

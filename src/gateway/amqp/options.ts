@@ -1,4 +1,4 @@
-// What an operator may set about the AMQP front-end, with the defaults. Limits nobody needs to move are in
+// The settings of the AMQP front-end, with their defaults. Limits that no operator needs to move are in
 // limits.ts.
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 

@@ -9,7 +9,7 @@ const PROTOCOL_HEADER_BYTES = 8
 const MAGIC = Buffer.from('AMQP')
 const NOTHING = Buffer.alloc(0)
 
-/** Who takes the pieces. A sink that answers false gets the next piece only after `resume`. */
+/** Takes the pieces. A sink that answers false gets the next piece only after `resume`. */
 export interface FrameSink {
   /** `id` is 0 for AMQP, 2 for TLS, 3 for SASL; -1 when it is no AMQP 1.0 header at all. */
   onHeader(id: number): boolean
@@ -48,7 +48,7 @@ export class FrameSplitter {
     return this.#kept.length
   }
 
-  /** The chunk is handed on as it is: who passes a reused one passes a copy. @throws AmqpError */
+  /** The chunk is handed on as it is: a caller that reuses its chunks passes copies. @throws AmqpError */
   push(chunk: Buffer): void {
     const bytes = this.#kept.length === 0 ? chunk : Buffer.concat([this.#kept, chunk])
     this.#kept = NOTHING

@@ -1,5 +1,5 @@
-// Where a sender link's messages come from and what becomes of them afterwards, the same for a consumer
-// group and for reading by position.
+// The source of a sender link's messages, which is also told how they were settled: one interface for a
+// consumer group and for reading by position.
 import type { Receipt } from '../../../model/message.ts'
 import type { RecordView } from '../../../model/record.ts'
 import type { Outcome } from '../codec/disposition.ts'
@@ -8,18 +8,18 @@ export interface FeedItem {
   readonly record: RecordView
   /** 1 for the first delivery. */
   readonly attempt: number
-  /** undefined when nobody waits for a settlement. */
+  /** undefined for a message that needs no settlement. */
   readonly receipt: Receipt | undefined
   /** What earlier consumers added to its annotations. */
   readonly note: string | undefined
 }
 
 export interface Feed {
-  /** How long an item stays with the link; undefined when it is nobody's and cannot be given back. */
+  /** How long an item stays with the link; undefined when items are not locked and cannot be given back. */
   readonly lockMs: number | undefined
   /** Up to `max` messages; none after `waitMs` without one, or when the signal says so. */
   read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]>
-  /** What the peer made of items it was sent; settles when that is durable. */
+  /** The peer's outcome for items it was sent; settles when that is durable. */
   settle(receipts: readonly Receipt[], outcome: Outcome): Promise<void>
   /** Items go back as they came. `isLost`: with a peer that was lost, which may be because of the first. */
   giveBack(receipts: readonly Receipt[], isLost: boolean): Promise<void>

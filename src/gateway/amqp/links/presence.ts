@@ -1,4 +1,4 @@
-// Who of this front-end consumes what: the broker's client registry is told, and told again before it
+// The consumers of this front-end: the broker's client registry is told of them, and told again before it
 // forgets, and links of one group know whether they are alone.
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'

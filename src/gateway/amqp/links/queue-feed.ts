@@ -139,7 +139,7 @@ export class QueueFeed implements Feed {
     })
   }
 
-  /** A reader by position has nobody to tell. */
+  /** A reader by position has no group whose offset a settlement could move. */
   async settle(): Promise<void> {}
 
   async giveBack(): Promise<void> {}

@@ -19,7 +19,7 @@ import type { LinkClaim } from './link-claims.ts'
 /** A delivery that the peer has and we wait to hear of. Its message is not kept: it may be large. */
 export interface Unsettled {
   readonly deliveryId: number
-  /** undefined when nobody waits for the settlement. */
+  /** undefined for a message that needs no settlement. */
   readonly receipt: Receipt | undefined
   readonly link: SenderLink
   /** Monotonic ms. */
@@ -348,7 +348,7 @@ export class SenderLink implements Link {
     this.#feed.settle(receipts, outcome).catch((error: unknown) => this.#lostSettlement(error))
   }
 
-  /** The group gets the messages again when their locks run out; there is nobody to tell. */
+  /** The group gets the messages again when their locks run out; AMQP has no way to tell the peer. */
   #lostSettlement(thrown: unknown): void {
     const { message } = BrokerError.from(thrown)
     const fields = { evt: 'amqp.settle-failed', link: this.name, error: message }
