@@ -192,7 +192,7 @@ export class Client {
       })),
       producerGroups: [],
     })
-    // It went meanwhile, and the registry may have heard of that first.
+    // The connection may end during the registration, and the registry may hear of its end first.
     if (this.#isClosed) await context.broker.clients.unregister(this.#connection.id)
   }
 

@@ -429,7 +429,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     if (this.#state === 'closing' || this.#state === 'closed') return
     const client = this.#client
     if (this.#isSaving || this.#needsSave) {
-      // Nothing of it may be said before the session is saved, and nobody will be there to hear it.
+      // These answers need the session saved first, and by then the socket is gone.
       this.output.discard()
     } else if (client !== undefined) {
       client.inbound.writeAcks()

@@ -1,4 +1,4 @@
-// From a decoded CONNECT to what the connection works with: who it is, what it may ask for, its session.
+// From a decoded CONNECT to what the connection works with: its user, its limits, its session.
 
 import { randomUUID } from 'node:crypto'
 import { BrokerError } from '../../errors.ts'

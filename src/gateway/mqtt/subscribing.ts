@@ -151,7 +151,7 @@ export class Subscribing {
   }
 
   /**
-   * Tells the broker who the client is, again now and then, or it is forgotten. A group that cannot take it
+   * Registers the client with the broker, again now and then, or it is forgotten. A group that cannot take it
    * now ends nothing and is left out: the client's part in it begins when it can, and till then its member
    * says why.
    */
@@ -160,7 +160,7 @@ export class Subscribing {
     for (const { group } of this.#shares()) {
       if (!(await this.#isOpen(group))) refusing.add(group)
     }
-    // Looked at anew: what was subscribed meanwhile must not be undone.
+    // Read again: subscriptions made since must not be undone.
     const sources = this.#shares().filter(({ group }) => !refusing.has(group))
     if (this.#entering !== undefined) sources.push(this.#entering)
     await this.#peer.register(sources)
@@ -321,7 +321,7 @@ export class Subscribing {
     return shares
   }
 
-  /** False: it was deleted and cannot be made again, or others share it by queue meanwhile. */
+  /** False: it was deleted and cannot be made again, or native members share it by queue now. */
   async #isOpen(group: string): Promise<boolean> {
     const { groups } = this.#parts.context.broker
     try {

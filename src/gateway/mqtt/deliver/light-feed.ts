@@ -182,7 +182,7 @@ export class Feed {
     const deliveries: Delivery[] = []
     for (const record of recordsOf(records)) deliveries.push(new Delivery(records, record.start))
     const start = queueOffset(end - count)
-    // Damage took some of them: who reads from here goes on where the rest stands.
+    // Damage took some of them: readers at `offset` go on at `start`.
     if (start !== offset) this.#moved = { from: offset, to: start }
     const batch = {
       start,

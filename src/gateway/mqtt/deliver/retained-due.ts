@@ -59,7 +59,7 @@ export class RetainedDue {
 
   /** The first `count` of the names, at least one, are about to be sent. False: they are not due any more. */
   advance(due: DueNames, count: number): boolean {
-    // Asked again meanwhile, which begins anew, or unsubscribed.
+    // The filter was subscribed again, which begins anew, or unsubscribed.
     if (due !== this.#asked || !this.#session.retainedDue.has(due.text)) return false
     this.#session.retainedDue.set(due.text, due.names[count - 1]!)
     return true

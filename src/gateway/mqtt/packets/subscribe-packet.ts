@@ -36,7 +36,7 @@ export interface UnsubscribePacket {
   readonly excess: number
 }
 
-/** The packet lies in `bytes[start, end)`, which must stay as they are meanwhile. @throws ProtocolError */
+/** The packet is `bytes[start, end)`, which must not change before the promise settles. @throws ProtocolError */
 export async function decodeSubscribe(
   bytes: Buffer,
   start: number,

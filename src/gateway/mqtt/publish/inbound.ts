@@ -388,7 +388,7 @@ export class Inbound {
       return
     }
     const reason: ReasonCode = reasonOf(error, PACKET.puback)
-    // Who may not is not told what there is.
+    // The text could name topics: a client without the right is told the code alone.
     const isDenied = error.code === 'PERMISSION_DENIED'
     const text = wantsReasons && !isDenied ? error.message : undefined
     if (qos === 1) this.#pubacks.push(encodeAck(0x40, packetId, reason, text, packetBytesMax))

@@ -115,7 +115,10 @@ export class Publisher {
     const owner = this.#auth.ownerOf(user)
     if (owner === undefined) {
       const whose = user === undefined ? 'the session has no owner' : `there is no user '${user}'`
-      throw new BrokerError('PERMISSION_DENIED', `${whose}, who could be allowed to publish it`)
+      throw new BrokerError(
+        'PERMISSION_DENIED',
+        `${whose}, so no right to publish it can be checked`,
+      )
     }
     this.#auth.authorize(owner, 'publish', { kind: 'topic', name: route.topic })
   }

@@ -136,7 +136,7 @@ export class Retained {
     if (record === undefined || checkRecord(record, 0, record.length, false) === 0) return undefined
     const delivery = new Delivery(record, 0)
     if (delivery.expiresMs > this.#clock.now()) return delivery
-    // One that took its place meanwhile must not be deleted for it.
+    // A new message may have replaced it during the read, and must not be deleted in its place.
     const isLast = changes === this.#changes && !this.#underWay.has(name)
     if (isLast && this.#sizes.has(name)) await this.#remove(name)
     return undefined

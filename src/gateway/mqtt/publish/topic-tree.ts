@@ -1,6 +1,6 @@
 // Topic names by their levels, to find those that a filter selects: the mirror of FilterTrie, which finds
-// the filters that select a name. They stand in the order of their levels, so that who takes them a few at
-// a time goes on behind the last one, with nothing kept for him in between.
+// the filters that select a name. They stand in the order of their levels, so that a caller that takes a few
+// at a time goes on behind the last one, with no state kept in between.
 
 interface Node {
   readonly level: string

@@ -1,4 +1,4 @@
-// Every session of this gateway by client id: who may have which, when they end, and their durable copy.
+// Every session of this gateway by client id: their owners, when they end, and their durable copies.
 // One client id is worked on by one caller at a time.
 import { type Clock, Slice, type Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
@@ -147,7 +147,7 @@ export class SessionTable {
     try {
       if (isKept || session.will !== undefined) await this.save(session)
     } catch (error) {
-      // Who comes back to consume goes on while nothing can be written: the log has the session already.
+      // A client that returns to consume goes on while the disk is full: the log has its session already.
       const isReadOnly = BrokerError.from(error).code === 'READ_ONLY'
       if (present && isReadOnly && session.will === undefined) return { session, present }
       session.will = undefined

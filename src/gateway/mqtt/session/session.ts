@@ -66,7 +66,7 @@ export class Session {
     return this.expiryMs > 0
   }
 
-  /** Who holds its durable filters at the broker. */
+  /** The owner of its durable filters at the broker. */
   get owner(): string {
     return `mqtt/${this.clientId}`
   }
