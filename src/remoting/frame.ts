@@ -10,7 +10,7 @@ import { protocolError } from './protocol-error.ts'
 
 /** RocketMQ's own limit (com.rocketmq.remoting.frameMaxLength). */
 export const FRAME_BYTES_MAX = 16 * 1024 * 1024
-/** While nobody is authenticated on the connection. */
+/** Before the connection has authenticated. */
 export const FRAME_BYTES_MAX_UNAUTHENTICATED = 64 * 1024
 /**
  * Of a request: the longest properties with every character escaped, and room for the other fields. A header is
@@ -19,7 +19,7 @@ export const FRAME_BYTES_MAX_UNAUTHENTICATED = 64 * 1024
 export const REQUEST_HEADER_BYTES_MAX = 256 * 1024
 /** A frame above the limit: may this one come nevertheless? Asked once per frame. */
 export type AdmitFrame = (bytes: number) => boolean
-/** What came of a large frame takes so many bytes now; 0 = it is whole, or let go. */
+/** The bytes that the received part of a large frame takes now; 0 = it is whole, or let go. */
 export type HoldFrame = (bytes: number) => void
 
 /** Length word, codec and header length. */
@@ -47,7 +47,7 @@ export type FrameSink = (
 ) => void
 
 const PENDING_BYTES_MIN = 4096
-/** Partial frames up to this size are nobody's affair. */
+/** Partial frames up to this size are not counted: HoldFrame is not called for them. */
 const UNTOLD_BYTES_MAX = 64 * 1024
 const NOTHING = Buffer.alloc(0)
 

@@ -64,7 +64,7 @@ export class PendingRequests {
     })
   }
 
-  /** False when nobody waits for it (any more). */
+  /** False when no request waits for it (any more). */
   settle(response: Command): boolean {
     const pending = this.#take(response.opaque)
     pending?.resolve(response)

@@ -9,7 +9,7 @@ export const topicResource = (name: string): Resource => ({ kind: 'topic', name 
 export const groupResource = (name: string): Resource => ({ kind: 'group', name })
 export const CLUSTER: Resource = { kind: 'cluster' }
 
-/** A retry topic belongs to its group: who may consume the group may read it and send to it. */
+/** A retry topic belongs to its group: the right to consume in the group is the right to read it and send to it. */
 export const retryGroupOf = (topic: string): string | undefined =>
   isRetryTopic(topic) ? topic.slice(RETRY_PREFIX.length) : undefined
 

@@ -30,7 +30,7 @@ export interface Call {
    * link took the answers before theirs.
    */
   readonly looks: ReadBudget
-  /** Aborted when the connection is gone: nobody waits for the answer any more. */
+  /** Aborted when the connection is gone and with it the receiver of the answer. */
   readonly signal: AbortSignal
 }
 
@@ -97,7 +97,10 @@ export function authorizeConsuming(
 export const mayConsume = (call: Pick<Call, 'context' | 'principal'>, topic: string): boolean =>
   isAllowed(call.context.auth, call.principal, 'consume', topicResource(topic))
 
-/** To subscribe to a missing topic, or to pull from it, makes it where that is on: who may not, may not. */
+/**
+ * With broker.autoCreateTopics a subscription to a missing topic, or a pull from it, creates it: the caller
+ * needs the right to create.
+ */
 export async function isThereOrMayCreate(
   { context, principal }: Pick<Call, 'context' | 'principal'>,
   topic: string,

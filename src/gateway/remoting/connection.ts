@@ -1,5 +1,5 @@
-// One native peer: cuts its bytes into commands, checks who it is, serves each command or gathers it into
-// the chunk's batch of sends, and writes the answers. What a command means is its family's affair.
+// One native peer: cuts its bytes into commands, checks its identity, serves each command or gathers it into
+// the chunk's batch of sends, and writes the answers. The meaning of a command is in requests/.
 import { setMaxListeners } from 'node:events'
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -50,7 +50,7 @@ import { Session } from './session.ts'
 const PUBLISHING_BYTES_MAX = 8 * 1024 * 1024
 /** Answers that the peer has not taken; beyond, it is not read. */
 const UNSENT_BYTES_MAX = 4 * 1024 * 1024
-/** Answers to what came before the reading stopped; nobody honest asks for so much ahead. */
+/** Answers to requests read before the reading stopped; no real client asks for so much ahead. */
 const ANSWERED_BYTES_MAX = 64 * 1024 * 1024
 /** Commands being served, held pulls among them; beyond, the peer is told to slow down. */
 const SERVING_MAX = 16_384
@@ -478,7 +478,7 @@ export class Connection {
     else this.#socket.resume()
   }
 
-  /** Bytes that are no commands: nobody to answer to, so the connection ends. */
+  /** The bytes are no command, so there is no request to answer: the connection ends. */
   #refusePeer(error: BrokerError): void {
     const remote = this.session.address
     const fields = { evt: 'remoting.refused', remote, reason: error.message }

@@ -1,5 +1,5 @@
-// Who a native peer acts for. RocketMQ signs every request, so every request is verified; what is
-// remembered is only that the peer may publish to a topic, which a send asks each time.
+// The user that a native peer acts for. RocketMQ signs every request, so every request is verified; only
+// the right to publish to a topic, which each send asks for, is remembered.
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage } from '../../model/message.ts'
 import { isRetryTopic } from '../../model/names.ts'
@@ -94,7 +94,7 @@ export class PeerIdentity {
 
   /**
    * The copy that a consumer sends to its group's retry topic itself says which topic the message came from, and the
-   * group's members believe it: only who may consume there may say so.
+   * group's members believe it: only a peer that may consume the topic may say so.
    * @throws BrokerError PERMISSION_DENIED
    */
   checkOrigin(principal: Principal, { topic, properties }: NewMessage): void {

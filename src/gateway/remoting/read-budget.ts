@@ -1,5 +1,5 @@
-// How much one peer may have read for it and not taken yet. Pulls beyond wait in line until the peer has
-// read its answers, so that asking costs the asker, not our memory.
+// The bytes that may be read for one peer before it has taken them. Pulls beyond wait in line until the peer
+// has read its answers, so that asking costs the peer, not our memory.
 import { BrokerError } from '../../errors.ts'
 
 /**
@@ -51,8 +51,8 @@ export class ReadBudget {
   }
 
   /**
-   * What was taken is read: from now on it counts as unsent. Who waits in line gets its turn in a later one of
-   * the event loop, so that reads from memory leave room for everybody else.
+   * The bytes of a `take` are read: from now on they count as unsent. Reads in line go on in a later turn of
+   * the event loop, so that reads from memory leave room for other connections.
    */
   give(bytes: number): void {
     this.#reading -= bytes
@@ -64,7 +64,7 @@ export class ReadBudget {
     })
   }
 
-  /** Something was sent: lets in who fits. */
+  /** Bytes were sent: lets in the reads that fit. */
   next(): void {
     while (this.#line.length > 0 && this.#fits(this.#line[0]!.bytes)) {
       const { bytes, go } = this.#line.shift()!

@@ -24,7 +24,7 @@ export interface SessionOptions {
   /** 'ip:port' of the peer, as the admin answers show it. */
   readonly address: string
   readonly host: Host
-  /** The groups consumed on this connection changed: who is told of rebalancing. */
+  /** The groups consumed on this connection changed: it is told when those rebalance. */
   readonly onGroups: (joined: readonly string[], left: readonly string[]) => void
   readonly tellAgain: (group: string) => void
 }
@@ -84,7 +84,7 @@ export class Session {
     // Known before the registry tells others, so that this client is told too.
     this.#remember(registration)
     await broker.clients.register(registration)
-    // It went meanwhile, and the registry may have heard of that first.
+    // The connection may end during the registration, and the registry may hear of its end first.
     if (this.#hasEnded) await broker.clients.unregister(this.connectionId)
   }
 

@@ -197,11 +197,11 @@ export class HeaderScan {
   #skipScalar(at: number): number {
     if (this.bytes[at] !== QUOTE) return this.#bare(at, true)
     const end = this.#string(at + 1)
-    // Its escapes are nobody's business, but whether they are legal is the general decoder's.
+    // The text of this field is not needed, but whether its escapes are legal is for the general decoder.
     return end === -1 || this.#sawEscape ? -1 : end + 1
   }
 
-  /** An integer, true or false (null where nobody reads it) that is its own text; the index behind it, or -1. */
+  /** An integer, true or false (null in a field that is not read) that is its own text; the index behind it, or -1. */
   #bare(at: number, mayBeNull = false): number {
     const c = this.bytes[at]
     if (c === 116) return this.#word('true', at)

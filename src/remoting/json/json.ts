@@ -214,7 +214,7 @@ class Parser {
   }
 }
 
-/** A slice would keep the whole body in memory for as long as somebody remembers one name of it. */
+/** A slice would keep the whole body in memory for as long as one name of it is remembered. */
 const ownText = (slice: string): string =>
   slice.length < SLICE_CHARS_MIN ? slice : ` ${slice}`.slice(1)
 

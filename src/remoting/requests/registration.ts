@@ -65,7 +65,7 @@ const NO_TOPICS: TopicTable = {
   topics: [],
 }
 
-/** `body` must stay as it is meanwhile. @throws BrokerError ARGUMENT_INVALID */
+/** `body` must not change before the promise settles. @throws BrokerError ARGUMENT_INVALID */
 export async function decodeRegistration(body: Buffer, slice: Slice): Promise<TopicTable> {
   if (body.length === 0) return NO_TOPICS
   if (body[0] === ZLIB_FIRST_BYTE) return decodeCompressed(body, slice)

@@ -1,4 +1,4 @@
-// Presence: heartbeats, leaving, and who else consumes in a group.
+// Presence: heartbeats, leaving, and the list of a group's members.
 import { BrokerError } from '../../../errors.ts'
 import { isRetryTopic } from '../../../model/names.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'

@@ -42,7 +42,7 @@ async function updateGroup(call: Call): Promise<Answer> {
   const group = decodeGroupConfig(call.body)
   const { groups } = call.context.broker
   const known = await groups.get(group.name)
-  // To create is not to change: a group that is there already belongs to everyone who consumes in it.
+  // To create is not to change: a group that is there already belongs to all its consumers.
   const action = known === undefined || isDeepStrictEqual(known, group) ? 'create' : 'manage'
   authorize(call, action, groupResource(group.name))
   checkGroupName(group.name)

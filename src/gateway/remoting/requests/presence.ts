@@ -1,4 +1,4 @@
-// Who is connected and who consumes what: the questions of mqadmin and the dashboard.
+// The connected clients and their subscriptions: the questions of mqadmin and the dashboard.
 import { Slice } from '../../../clock.ts'
 import type {
   ClientRegistration,

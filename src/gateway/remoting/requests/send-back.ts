@@ -26,10 +26,10 @@ async function sendBack(call: Call): Promise<Answer> {
   return DONE
 }
 
-/** Who consumes in the group reads the copy, so the caller must be allowed to read the message itself. */
+/** The group's consumers read the copy, so the caller must be allowed to read the message itself. */
 async function authorizeMessage(call: Call, position: LogPosition): Promise<void> {
   const record = await call.context.broker.lookup.byPosition(position)
-  // That nothing is there is for the broker to say.
+  // The broker's sendBack reports a missing message.
   if (record === undefined) return
   authorize(call, 'consume', topicResource(new RecordView(record).topic))
 }

@@ -63,7 +63,7 @@ async function updateTopic(call: Call): Promise<Answer> {
     sysFlag: update.topicSysFlag ?? 0,
     ...(Object.keys(attributes).length > 0 && { attributes }),
   }
-  // To create is not to change: a topic that is there already belongs to everyone who uses it.
+  // To create is not to change: a topic that is there already belongs to all its users.
   const action = known === undefined || isDeepStrictEqual(known, wanted) ? 'create' : 'manage'
   authorize(call, action, topicResource(update.topic))
   checkTopicName(update.topic)
@@ -126,7 +126,7 @@ async function allTopics(call: Call): Promise<Answer> {
   return answerBody(await encodeTopicTable({ version, topics }, new Slice(clock)))
 }
 
-/** Asked by producers and by those that create topics as well, who look first whether one is there. */
+/** Asked by producers and by tools that create topics, which look first whether one is there. */
 async function topicConfig(call: Call): Promise<Answer> {
   const { topic } = readFields(TOPIC, call.fields)
   authorizeAny(call, ['publish', 'create', 'consume'], topicResource(topic))
