@@ -9,7 +9,7 @@ import { FailureBudget } from './failure-budget.ts'
 import { PasswordChecks } from './password-checks.ts'
 import { networkOf } from './peer-network.ts'
 
-/** Who a connection acts for. */
+/** The user that a connection acts for. */
 export interface Principal {
   readonly name: string
   readonly admin: boolean
@@ -61,7 +61,7 @@ export interface Authenticator {
    * - A retry or dead-letter topic is its group's: reading it, and sending a failed message back to
    *   it, needs `consume` on the group.
    * - Whatever is not granted is denied.
-   * @throws PERMISSION_DENIED naming who, what and which resource
+   * @throws PERMISSION_DENIED naming the user, the action and the resource
    */
   authorize(principal: Principal, action: Action, resource: Resource): void
 }
@@ -71,8 +71,8 @@ export const ownerName = ({ name, anonymous }: Principal): string | undefined =>
   anonymous ? undefined : name
 
 /**
- * May the principal have what `owner` has left, as `ownerName` noted it? Also where nobody else could: it has
- * no owner, or one that the configuration no longer has.
+ * May the principal have what `owner` has left, as `ownerName` noted it? Also when no other user could: it
+ * has no owner, or one that the configuration no longer has.
  */
 export const isOwn = (
   auth: Authenticator,

@@ -1,5 +1,5 @@
 // Runs few password checks at a time, one per distinct name and password however many connections ask, and
-// remembers right ones under a keyed hash for a while. Who waits is served by address and by name in turn, and an
+// remembers right ones under a keyed hash for a while. Logins wait by address and by name, served in turn, and an
 // address whose passwords are wrong again and again waits longer, so that guessing does not keep others out. A check
 // that no connection waits for any more leaves the queue.
 import { createHmac, randomBytes } from 'node:crypto'
@@ -122,7 +122,7 @@ export class PasswordChecks {
     this.#pause = this.#clock.after(readyMs - this.#clock.monotonic(), () => this.#next())
   }
 
-  /** A name under attack does not keep its user out, who comes from an address where no password was wrong. */
+  /** A name under attack does not keep its user out at an address from which no password was wrong. */
   #readyMs({ address, name }: WaitingLogin): number {
     const readyMs = this.#byAddress.readyMs(address)
     return this.#byAddress.count(address) > 0
