@@ -42,7 +42,7 @@ export const systemClock: Clock = {
   },
 }
 
-/** Keeps the process alive until cancelled; for who waits with nothing open, to try again later. */
+/** Keeps the process alive until cancelled; for a caller that has nothing open and waits to try again. */
 export function holdProcess(): Timer {
   const handle = setInterval(() => {}, TIMER_MAX_MS)
   return { cancel: () => clearInterval(handle) }

@@ -114,7 +114,9 @@ const declared = z.strictObject({
   insecureOpenToTheNetwork: z
     .boolean()
     .default(false)
-    .describe('Bind beyond loopback without users: anyone who reaches a port may do everything.'),
+    .describe(
+      'Bind beyond loopback without users: every client that reaches a port may do everything.',
+    ),
   store: z
     .strictObject({
       flush: z
@@ -427,7 +429,7 @@ const declared = z.strictObject({
   users: z
     .record(z.string().min(1), user)
     .default({})
-    .describe('Who may connect, by user name. Empty: everyone, from loopback only.'),
+    .describe('The users, by name. Without users every client may connect, from loopback only.'),
 })
 
 export const configSchema = declared

@@ -28,6 +28,6 @@ export function checkExposure(config: Config): void {
     'CONFIG_INVALID',
     `${where} would open the broker to the network, and no users are configured.\n` +
       "  Add users (make a password's text with: trivet hash-password), bind 127.0.0.1,\n" +
-      '  or let everyone who reaches the port do everything: --insecure-open-to-the-network',
+      '  or let every client that reaches the port do everything: --insecure-open-to-the-network',
   )
 }

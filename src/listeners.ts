@@ -137,7 +137,7 @@ export function addressesOf(listeners: Listeners, config: Config): readonly Serv
   })
 }
 
-/** undefined: nobody said how clients reach this machine, so they are told what they dialled. */
+/** undefined without a configured host on a wildcard bind: clients are told the address they dialled. */
 export function advertisedHost(config: ListeningConfig): string | undefined {
   return config.advertisedHost ?? (isWildcard(config.host) ? undefined : config.host)
 }

@@ -93,14 +93,14 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const composition = { config, log, clock, auth, listeners, parts, trusted }
   await composeNameServer(composition)
   if (role !== 'namesrv') await composeBroker(composition)
-  // Nobody waits for it: it never rejects, and only writes a line of the log.
+  // Not awaited: it never rejects, and only writes a line of the log.
   void dialAdvertised(listeners, config, log, clock)
   return new Server(addressesOf(listeners, config), parts)
 }
 
 /**
- * It answers at once and closes after the front-ends, so it waits for nobody but the kernel: a stop would
- * otherwise take two deadlines where a client hangs.
+ * The name server answers at once and closes after the front-ends, so it has no client to wait for: a stop
+ * would otherwise take two deadlines where a client hangs.
  */
 const NAME_SERVER_STOP_MS = 500
 

@@ -21,7 +21,7 @@ const CHANGES: ReadonlySet<number> = new Set([
 
 /**
  * `trusted`: the broker of the same process, which needs no user.
- * @returns whether the caller showed who it is
+ * @returns whether the caller's signature was checked
  * @throws BrokerError UNAUTHENTICATED, PERMISSION_DENIED
  */
 export function checkCaller(

@@ -1,5 +1,5 @@
 // The name server: takes sockets like a front-end, answers every request at once, and forgets brokers
-// whose connection ends or who fall silent. Holds nothing on disk and knows of no other name server.
+// whose connection ends or falls silent. Holds nothing on disk and knows of no other name server.
 import { type Clock, nextTurn, type Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../port/gateway.ts'

@@ -62,7 +62,7 @@ export interface Arrival {
 export interface Wish {
   readonly topic: string
   readonly tags: string | undefined
-  /** undefined: every message, for nobody's account. */
+  /** undefined: every message is read, without a consumer group. */
   readonly group: string | undefined
   readonly from: 'first' | 'last' | undefined
   /** Something that people want to know while they wait. */
@@ -101,7 +101,7 @@ export function whenAborted(signal: AbortSignal, run: () => void): void {
 export const notLetIn = (peer: string, text: string, cause: unknown): BrokerError =>
   new BrokerError(
     'UNAUTHENTICATED',
-    `${peer} does not let this user in (${text}); say who you are with --access-key or ${ACCESS_KEY_ENV}, ` +
+    `${peer} does not let this user in (${text}); name the user with --access-key or ${ACCESS_KEY_ENV}, ` +
       `and ${PASSWORD_ENV}`,
     { cause },
   )
