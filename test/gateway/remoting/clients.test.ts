@@ -1,5 +1,6 @@
 import test from 'ava'
 import { Connection } from '../../../src/gateway/remoting/connection.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import type { Command } from '../../../src/remoting/command.ts'
 import { decodeConsumerIds } from '../../../src/remoting/requests/clients.ts'
 import {
@@ -9,6 +10,7 @@ import {
 import { drain } from '../../support/broker.ts'
 import { fields, heartbeat, startFrontEnd } from '../../support/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
+import { countTurns } from '../../support/turns.ts'
 import { eventually } from '../../support/waiting.ts'
 
 /** Keeps what the broker pushes. */
@@ -39,6 +41,29 @@ test('a heartbeat makes the group, its retry topic and the topics it names', asy
   t.truthy(await broker.groups.get('G'))
   t.is((await broker.topics.get('%RETRY%G'))?.readQueues, 1)
   t.truthy(await broker.topics.get('T'))
+})
+
+test('the groups of a heartbeat are made together, and so are its topics', async (t) => {
+  const turn = countTurns(t)
+  const turns = new Set<number>()
+  const counted = <T extends { ensure: (name: string) => Promise<unknown> }>(table: T): T =>
+    overridden(table, {
+      ensure: (name: string) => {
+        turns.add(turn())
+        return table.ensure(name)
+      },
+    } as Partial<T>)
+  const bend = (broker: Broker): Broker =>
+    overridden(broker, { topics: counted(broker.topics), groups: counted(broker.groups) })
+  const { connect, broker } = await startFrontEnd(t, { bend })
+  const groups = Array.from({ length: 100 }, (_, i) => ({
+    group: `G${i}`,
+    topics: { [`T${i}`]: '*' },
+  }))
+  t.is((await heartbeat(await connect(), 'c1', groups)).code, 0)
+  t.is(turns.size, 2)
+  t.truthy(await broker.groups.get('G99'))
+  t.truthy(await broker.topics.get('T99'))
 })
 
 test('members are told to rebalance when one comes, leaves in order, or vanishes', async (t) => {

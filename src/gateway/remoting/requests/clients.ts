@@ -32,6 +32,8 @@ export const clientRequests: RequestTable = new Map<number, Serve>([
 
 /** Groups of one client: each is compared with its other members when the client changes. */
 const CONSUMERS_MAX = 1000
+/** Groups, or topics, of one heartbeat that are made in one turn of the event loop. */
+const MADE_AT_A_TIME = 128
 
 /** Answered only once the registration holds: clients ask for the group's members right after. */
 async function heartbeat(call: Call): Promise<Answer> {
@@ -46,15 +48,13 @@ async function heartbeat(call: Call): Promise<Answer> {
     )
   }
   for (const consumer of beat.consumers) authorizeConsumer(call, consumer)
-  const consumers: ConsumerEntry[] = []
-  const withNewTopics: string[] = []
-  for (const consumer of beat.consumers) {
-    const { isThere, hasNewTopics } = await prepare(call, consumer)
-    if (isThere) consumers.push(consumer)
-    if (hasNewTopics) withNewTopics.push(consumer.groupName)
-  }
+  const consumers = await withGroups(call, beat.consumers)
+  const made = await makeTopics(call, consumers)
+  const withNewTopics = consumers.filter((consumer) =>
+    consumer.subscriptions.some(({ topic }) => made.has(topic)),
+  )
   await call.session.register(call.context.broker, beat, consumers, call)
-  for (const group of withNewTopics) call.session.tellAgain(group)
+  for (const { groupName } of withNewTopics) call.session.tellAgain(groupName)
   return DONE
 }
 
@@ -66,32 +66,56 @@ function authorizeConsumer(call: Call, consumer: ConsumerEntry): void {
 }
 
 /**
- * Creates the group, its retry topic and the subscribed topics where that is allowed. A group that does
- * not exist and may not be created is left out, as Apache does: its pulls are told.
+ * Creates groups and their retry topics where that is allowed. One that does not exist and may not be created is
+ * left out, as Apache does: its pulls are told.
  */
-async function prepare(
-  call: Call,
-  consumer: ConsumerEntry,
-): Promise<{ readonly isThere: boolean; readonly hasNewTopics: boolean }> {
-  const { broker } = call.context
-  try {
-    await broker.groups.ensure(consumer.groupName)
-  } catch (error) {
-    if (BrokerError.from(error).code !== 'GROUP_NOT_FOUND') throw error
-    return { isThere: false, hasNewTopics: false }
-  }
-  let hasNewTopics = false
-  for (const { topic } of consumer.subscriptions) {
-    if (isRetryTopic(topic) || !(await isThereOrMayCreate(call, topic))) continue
-    const isThere = (await broker.topics.get(topic)) !== undefined
+async function withGroups(
+  { context }: Call,
+  consumers: readonly ConsumerEntry[],
+): Promise<readonly ConsumerEntry[]> {
+  const names = new Set(consumers.map(({ groupName }) => groupName))
+  const missing = new Set<string>()
+  await together(names, async (name) => {
     try {
-      await broker.topics.ensure(topic)
-      if (!isThere) hasNewTopics = true
+      await context.broker.groups.ensure(name)
+    } catch (error) {
+      if (BrokerError.from(error).code !== 'GROUP_NOT_FOUND') throw error
+      missing.add(name)
+    }
+  })
+  return consumers.filter(({ groupName }) => !missing.has(groupName))
+}
+
+/** Creates the subscribed topics where that is allowed. @returns the new ones */
+async function makeTopics(
+  call: Call,
+  consumers: readonly ConsumerEntry[],
+): Promise<ReadonlySet<string>> {
+  const { topics } = call.context.broker
+  const named = consumers.flatMap(({ subscriptions }) => subscriptions.map(({ topic }) => topic))
+  const made = new Set<string>()
+  await together(new Set(named), async (name) => {
+    if (isRetryTopic(name) || !(await isThereOrMayCreate(call, name))) return
+    const isThere = (await topics.get(name)) !== undefined
+    try {
+      await topics.ensure(name)
+      if (!isThere) made.add(name)
     } catch (error) {
       if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error
     }
+  })
+  return made
+}
+
+/** So many at the same time: those made in one turn share an append, and what is told to name servers. */
+async function together(
+  names: Iterable<string>,
+  make: (name: string) => Promise<void>,
+): Promise<void> {
+  const all = [...names]
+  for (let at = 0; at < all.length; at += MADE_AT_A_TIME) {
+    await Promise.all(all.slice(at, at + MADE_AT_A_TIME).map(make))
   }
-  return { isThere: true, hasNewTopics }
 }
 
 async function unregister(call: Call): Promise<Answer> {
