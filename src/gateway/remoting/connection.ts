@@ -42,7 +42,7 @@ import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
 import { type PullCall, servePull } from './requests/pull.ts'
-import { isLongRequest, requestTable } from './requests/table.ts'
+import { isLongRequest, isStartedOnly, requestTable } from './requests/table.ts'
 import { SendBatch } from './send-batch.ts'
 import { Session } from './session.ts'
 
@@ -354,9 +354,7 @@ export class Connection {
     const { clock } = this.#options.context
     const isLong = isLongRequest(code)
     if (isLong || clock.monotonic() - this.heardMs >= CHUNK_MS_MAX) this.#splitter.stop()
-    // The end of a peer has to be seen while the groups of its heartbeat are made.
-    const isAwaited = isLong && code !== REQUEST.heartbeat
-    if (isAwaited && answer instanceof Promise) this.#waitFor(answer)
+    if (isLong && !isStartedOnly(code) && answer instanceof Promise) this.#waitFor(answer)
     // Not the command itself, which holds the whole frame.
     if (answer instanceof Promise) this.#settle({ code, opaque, codec, flag }, bytes, answer)
     else this.#answer(command, answer)

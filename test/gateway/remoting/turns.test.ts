@@ -1,6 +1,9 @@
 // However much an answer holds, the other connections have their turns while it is gathered and written.
 import test, { type ExecutionContext } from 'ava'
+import type { Broker } from '../../../src/port/broker.ts'
+import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import { fields, startFrontEnd } from '../../support/native-front-end.ts'
+import { overridden } from '../../support/overridden.ts'
 import { countTurns, endSlicesAtOnce } from '../../support/turns.ts'
 
 const COUNT = 50
@@ -36,3 +39,32 @@ for (const [what, code, asked] of [
     t.true(turns() >= COUNT, `${turns()} turns`)
   })
 }
+
+test('groups that are changed in one chunk begin each in a turn of its own, and do not wait for each other', async (t) => {
+  const turn = countTurns(t)
+  const turns: number[] = []
+  let allBegun = (): void => {}
+  const begun = new Promise<void>((resolve) => {
+    allBegun = resolve
+  })
+  const bend = (broker: Broker): Broker =>
+    overridden(broker, {
+      groups: overridden(broker.groups, {
+        put: () => {
+          turns.push(turn())
+          if (turns.length === 3) allBegun()
+          return begun
+        },
+      }),
+    })
+  const { raw } = await startFrontEnd(t, { bend })
+  const peer = await raw()
+  const update = (name: string): Buffer =>
+    encodeCommand(
+      requestHeader({ code: 200, opaque: 1, oneWay: false }),
+      Buffer.from(JSON.stringify({ groupName: name })),
+    )
+  peer.send(update('A'), update('B'), update('C'))
+  for (let i = 0; i < 3; i++) await peer.read((await peer.read(4)).readInt32BE())
+  t.is(new Set(turns).size, 3)
+})

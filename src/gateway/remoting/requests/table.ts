@@ -58,7 +58,20 @@ const LONG: ReadonlySet<number> = new Set([
   REQUEST.queryConsumerSubscription,
 ])
 
+/**
+ * Those of them whose work is done when they wait for the disk or for name servers: what stands behind one begins in a
+ * later turn, but not after it, and hundreds share appends and registrations. And while the groups of a heartbeat are
+ * made, the end of its peer has to be seen.
+ */
+const STARTED_ONLY: ReadonlySet<number> = new Set([
+  REQUEST.heartbeat,
+  REQUEST.updateTopic,
+  REQUEST.updateGroup,
+])
+
 export const isLongRequest = (code: number): boolean => LONG.has(code)
+
+export const isStartedOnly = (code: number): boolean => STARTED_ONLY.has(code)
 
 export const requestTable: RequestTable = new Map(
   FAMILIES.flatMap((family): [number, Serve][] => [...family]),
