@@ -9,7 +9,7 @@ const JUMP_MS = 60_000
 
 export class PatientClock {
   readonly #clock: Clock
-  /** What is believed: how far the wall clock is ahead of the monotonic one. */
+  /** By how much the wall clock is believed to be ahead of the monotonic one. */
   #aheadMs: number
   /** Monotonic time since which the wall clock says more. */
   #doubtedSinceMs: number | undefined

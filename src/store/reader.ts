@@ -89,7 +89,7 @@ export class Reader {
     return true
   }
 
-  /** What came from the disk and is what was indexed; the rest is left out and reported. */
+  /** The records read from the disk that match their index entries; others are left out and reported. */
   #checked(queue: ConsumeQueue, selection: Selection, records: Buffer): ReadResult {
     const { sizes, checks, offsets, next } = selection
     const kept: QueueOffset[] = []
@@ -137,7 +137,7 @@ export class Reader {
       const low = i === 0 ? queue.min : queue.offsetAt(runs[i]!.from)
       const next = runs[i + 1]
       const high = next === undefined ? queue.next : queue.offsetAt(next.from)
-      // What was stored while no clock stood has one time, and that is late enough.
+      // Records stored before the clock was set share one time, and that is late enough.
       const found = believed.isUnset(i) ? low : await this.#searchRun(queue, low, high, timestampMs)
       if (found < Math.min(high, queue.next)) return Math.max(found, queue.min)
     }

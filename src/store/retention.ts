@@ -66,7 +66,7 @@ export class Retention {
     this.#timer = parts.clock.every(CHECK_PERIOD_MS, () => this.#start())
   }
 
-  /** What the clock said when the newest record was stored. */
+  /** The store time of the newest record. */
   #newestMs(): number | undefined {
     return this.#parts.keeper.views.times.runs.at(-1)?.lastMs
   }
@@ -180,13 +180,13 @@ export class Retention {
       count++
       // As it is now: the views may be others by now than those that are looked through.
       const note = noteOf(keeper.views)
-      // What is under way stands further back in the log and says it anew.
+      // A note under way stands further on in the log and says the same anew.
       if (note !== undefined && !appender.isUnderWay(note)) {
         group.push(note)
         bytes += NOTE_BYTES + (note.is === 'fact' ? (note.value?.length ?? 0) : 0)
       }
       const { isOver } = slice
-      // What was read goes into the log before others write, or it would stand behind what they say anew.
+      // Notes that were read go into the log before other writes, or they would stand behind newer ones.
       if (isOver || bytes >= GROUP_BYTES) {
         await appender.appendWith([], group)
         group = []
@@ -203,7 +203,7 @@ export class Retention {
   *#notesBefore(newStart: number): Generator<NoteOf> {
     const { facts, queues, light } = this.#parts.keeper.views
     for (const { kind, key } of facts.before(newStart)) {
-      // What a drop is about goes with it.
+      // A drop goes with the records that it is about.
       if (kind === DROP_KIND) continue
       yield (views) => {
         const value = views.facts.get(kind, key)
@@ -282,7 +282,7 @@ export class Retention {
     }
   }
 
-  /** What is under way now will be on the disk and in the views, or void. */
+  /** Settles when the appends under way are on the disk and in the views, or void. */
   #settled(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#parts.commitLog.sync((error) => (error === undefined ? resolve() : reject(error)))

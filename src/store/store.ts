@@ -34,7 +34,7 @@ export interface DueEntry {
   readonly position: LogPosition
 }
 
-/** What one append writes: all of it survives a crash or nothing does. At most FRAME_BYTES_MAX. */
+/** One append: all of it survives a crash or nothing does. At most FRAME_BYTES_MAX. */
 export interface AppendGroup {
   readonly messages: readonly StoreDraft[]
   /** Of two with one key the later holds. */

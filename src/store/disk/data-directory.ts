@@ -15,7 +15,7 @@ export const LAYOUT_VERSION = 2
 const LAYOUT_READABLE_MIN = 1
 const LAYOUT_FILE = 'layout'
 const LAYOUT_PATTERN = /^trivetmq layout (\d{1,9})\n$/
-/** What may lie in a fresh directory: our own first steps, dot files, a mount point's own. */
+/** Names that a fresh directory may have: our own first files, dot files, a mount point's lost+found. */
 const HARMLESS_PATTERN = /^(\..*|lock\..*|layout\.new|lost\+found)$/
 
 /** ENOSPC, not ERR_INVALID_ARG_TYPE: that would be a defect of ours. */
@@ -25,7 +25,7 @@ export interface DataDirectory {
   readonly path: string
   /** Segments of the commit log. */
   readonly logPath: string
-  /** Whatever can be rebuilt from the log. */
+  /** The views, which can be rebuilt from the log. */
   readonly viewsPath: string
   /** Lets others in. Idempotent. */
   close(): void
@@ -103,7 +103,7 @@ function raiseLayout(path: string, text: string): void {
   }
 }
 
-/** What the system said, with what to do about it; anything else as it is. */
+/** An error of the system with what to do about it; any other error as it is. */
 export function explainDisk(path: string, error: unknown): unknown {
   const code = String(errorCode(error))
   if (!SYSTEM_CODE.test(code)) return error

@@ -1,4 +1,4 @@
-// What the store asks of a file system, and nothing more: small enough to be simulated call by call.
+// The calls that the store makes to a file system, few enough to be simulated one by one.
 // Every write, sync, create, rename and remove of the store goes through here, so that a test can
 // crash, tear, shorten or fail each of them.
 
@@ -47,7 +47,7 @@ export interface Disk {
   removeLater(path: string, done: (error: Error | null) => void): void
   syncDirectory(path: string): void
   syncDirectoryLater(path: string, done: (error: Error | null) => void): void
-  /** What an unprivileged process may still write, bytes. */
+  /** The bytes that an unprivileged process may still write. */
   freeBytes(directory: string): number
 }
 

@@ -141,7 +141,7 @@ export const nodeDisk: Disk = {
   },
 }
 
-/** What is stored is for the user that runs the broker alone. */
+/** Only the user that runs the broker may read the stored files. */
 const OWNER_ONLY = 0o700
 const ANYONE = 0o777
 

@@ -44,7 +44,7 @@ export class ZeroFill {
     })
   }
 
-  /** What is under way ends unheard. */
+  /** A write under way ends without a callback. */
   close(): void {
     this.#closed = true
     this.#file.close()

@@ -13,9 +13,9 @@ import type { Disk } from '../disk/disk.ts'
 export type FlushMode = 'sync' | 'async'
 
 /**
- * What one append may take in the log, header of its frame included: the largest body that can be allowed, and 4 MiB
- * for what goes with it. It does not follow `broker.bodyBytesMax`: a message that was taken while that was larger is
- * read, retried and moved all the same.
+ * The largest append, header of its frame included: the largest body that can be allowed, and 4 MiB for the rest
+ * of its group. It does not follow `broker.bodyBytesMax`: a message that was taken while that was larger is read,
+ * retried and moved all the same.
  */
 export const FRAME_BYTES_MAX: number = BODY_BYTES_MAX + 4 * 1024 * 1024
 
@@ -54,7 +54,7 @@ export interface CommitLogOptions {
 export interface Appending {
   /** One per draft, ascending. */
   readonly positions: readonly LogPosition[]
-  /** What the clock said, which may be less than for an earlier append. */
+  /** The wall clock's time, which may be less than for an earlier append. */
   readonly storeTimestamp: number
 }
 

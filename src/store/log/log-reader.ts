@@ -56,7 +56,7 @@ export class LogReader {
   }
 
   damage(): readonly DamagedRange[] {
-    // What is lost before the oldest segment counts until retention has come there.
+    // Damage before the oldest segment counts until retention has passed it.
     const start = Math.min(this.start, this.#options.logStart.position ?? this.start)
     this.#damage = this.#damage.filter((range) => range.to > start)
     return this.#damage

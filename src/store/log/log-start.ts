@@ -23,10 +23,10 @@ export class LogStart {
   #position: number | undefined
   /** The slot that is written next. */
   #slot = 0
-  /** What a killed process wrote and did not sync can be read, and is gone after a power cut. */
+  /** Bytes that a killed process wrote and did not sync can be read, and are gone after a power cut. */
   #isDurable = false
 
-  /** Reads the file, or makes it for the segments that are there. @throws what the disk says but for a lack of room */
+  /** Reads the file, or makes it for the segments that are there. @throws the disk's errors but for a lack of room */
   constructor(disk: Disk, directory: string) {
     this.#disk = disk
     this.#directory = directory
@@ -44,7 +44,7 @@ export class LogStart {
     return this.#position
   }
 
-  /** What was there once and is no more: from where the log must start to the oldest segment. */
+  /** The lost beginning of the log: from where it must start to the oldest segment. */
   missingBefore({ list: [oldest] }: Segments): DamagedRange | undefined {
     const from = this.#position
     if (oldest === undefined || from === undefined || from >= oldest.start) return undefined

@@ -14,7 +14,7 @@ import { tellDamage, tellLoss } from './log-reader.ts'
 import type { LogStart } from './log-start.ts'
 import type { Segment, Segments } from './segments.ts'
 
-/** What the log goes on from. */
+/** The state from which the log goes on. */
 export interface Recovered {
   readonly end: number
   readonly epoch: number

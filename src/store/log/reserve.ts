@@ -114,7 +114,7 @@ export class Reserve {
     try {
       this.free()
     } catch {
-      // Whoever needs the space meets the error of the disk himself.
+      // A write that needs the space reports the disk's error itself.
     }
   }
 }

@@ -35,7 +35,7 @@ const MARK_DELAY_MS = 1000
 const ASYNC_WINDOW_MS_MAX = 200
 /** async: this much unsynced starts a sync before the window is over. */
 const ASYNC_BYTES = 8 * MIB
-/** What a log that is not busy has room for. */
+/** A log that is not busy has room for an append of this size. */
 const SMALL_APPEND_BYTES = 4 * MIB
 /** How often a full disk is looked at again. */
 const PROBE_MS = 1000
@@ -49,10 +49,10 @@ interface Stop {
   wantsRoom: boolean
 }
 
-/** What a person, or time, can mend while the process lives. */
+/** Errors that an operator, or time, can mend while the process lives. */
 const isPassing = (error: unknown): boolean => isSpaceError(error) || isShortage(error)
 
-/** What an opening finds. */
+/** The parts that an opening finds. */
 interface Found {
   readonly segments: Segments
   readonly logStart: LogStart

@@ -43,7 +43,7 @@ export class DroppedTopics {
     return isRetryTopic(topic) && this.#isBefore(originalTopic(record), position)
   }
 
-  /** What was read from a queue whose records are of many topics, without those of dropped ones. */
+  /** A read of a queue whose records are of many topics, without those of dropped topics. */
   leaveOut(read: ReadResult): ReadResult {
     const kept: Buffer[] = []
     const offsets: QueueOffset[] = []

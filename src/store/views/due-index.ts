@@ -28,7 +28,7 @@ const LOADING_MS = 50
 /** Keys hold 48 bits of due time. */
 const DUE_MS_MAX = 2 ** 48 - 1
 
-/** What the views hold of one minute. */
+/** The entries of one minute that the views hold. */
 interface Minute {
   count: number
   sum: number

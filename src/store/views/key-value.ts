@@ -1,4 +1,4 @@
-// What the views ask of an ordered key-value store: exact gets, batches that are all there or not at
+// The ordered key-value store as the views use it: exact gets, batches that are all there or not at
 // all, scans in pages. LevelDB is one (level.ts); the simulator has its own.
 
 export type Pair = readonly [key: Buffer, value: Buffer]

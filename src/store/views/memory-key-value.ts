@@ -1,7 +1,7 @@
 // An ordered key-value store in memory: for views that find no room on the disk, until they do. Bounded in bytes.
 import type { KeyValue, KeyValueBatch, Pair } from './key-value.ts'
 
-/** What a pair costs beside its bytes, roughly. */
+/** Memory of a pair beside its bytes, roughly. */
 const PAIR_BYTES = 100
 
 /** It would take more bytes than it may. */

@@ -1,4 +1,4 @@
-// What the views need of a record, taken from its bytes in one pass and without allocation. The same
+// The fields of a record that the views need, taken from its bytes in one pass and without allocation. The same
 // scan serves the live path and the replay, so that both build the same views.
 import { getI32, getU16 } from '../../model/bytes.ts'
 import { NAME_END, VALUE_END } from '../../model/properties.ts'

@@ -1,4 +1,4 @@
-// What the store times of records are worth. A record says what the wall clock said, and the clock may
+// How far the store times of records can be trusted. A record has the wall clock's time, and the clock may
 // have been wrong: ahead for a moment, or not set at all after a boot. So records are ordered by position alone,
 // and their times rise only within a run: a new one begins where the clock went back, or was set for the first time.
 // A run that ends ahead of the present, or that no clock stood for, takes its time from the run after it.

@@ -212,7 +212,7 @@ export class ViewKeeper {
     this.#mark(this.#build, 0, 0)
   }
 
-  /** What becomes due is loaded ahead of its time; after a jump of the clock it may be late. */
+  /** Due entries are loaded ahead of their time; after a jump of the clock they may be late. */
   loadDue(): void {
     if (this.views.due.wantsLoad) this.#flushSoon()
   }
@@ -244,7 +244,7 @@ export class ViewKeeper {
     }
   }
 
-  /** What the store holds, cut where the log starts. @throws ViewsDamaged */
+  /** The views that the store holds, cut where the log starts. @throws ViewsDamaged */
   async #restore(marker: ViewMarker, stored: SealedKeyValue, from: number): Promise<Build> {
     const root = readRoot(stored)
     checkRoot(this.#options.commitLog, root, marker)
@@ -322,7 +322,7 @@ export class ViewKeeper {
   async #buildAnew(isInMemory = false): Promise<Build> {
     const { commitLog, clock, log } = this.#options
     const startedMs = clock.monotonic()
-    // What retention has trimmed may go while this reads: it is no part of the log any more.
+    // Segments that retention has trimmed may go while this reads: they are no part of the log any more.
     const from = logPosition(Math.max(commitLog.start, this.#build?.views.trimmedTo ?? 0))
     const half = isInMemory ? undefined : await this.#resume(from)
     const build = half ?? (await this.#begin(from, isInMemory))
@@ -393,7 +393,7 @@ export class ViewKeeper {
     }
   }
 
-  /** What a build has written is there for the next start, and whoever gets on is not suspected anew. */
+  /** The entries that a build has written are kept for the next start, and a build that gets on is not suspected anew. */
   #noteHalf(build: Build): void {
     if (build.isNoted || build.name === IN_MEMORY) return
     build.isNoted = true
@@ -403,7 +403,7 @@ export class ViewKeeper {
     this.#mark(current, 0, EARLY_SUSPECTED)
   }
 
-  /** What a failed try leaves behind would take the space that the next one needs. */
+  /** The files that a failed try leaves behind would take the space that the next one needs. */
   async #create(name: string): Promise<KeyValue> {
     const { place } = this.#options
     await place.remove(name)
@@ -495,7 +495,7 @@ export class ViewKeeper {
   /** Nothing that the log could still lose gets into the store. */
   async #write({ views, failure }: Build, sync: boolean): Promise<void> {
     const { commitLog } = this.#options
-    // What is missing in it would be written as if it had never been.
+    // Entries missing in it would be written as if they had never been.
     if (failure !== undefined) throw failure
     const { mark } = views
     const batch = views.save(this.#opening)
@@ -515,7 +515,7 @@ export class ViewKeeper {
     const old = this.#current
     const build = await this.#buildAnew()
     await this.#replay(build, build.views.mark)
-    // What came in since: in this turn, so that no frame falls between the two.
+    // The frames that came in since: in this turn, so that none falls between the two.
     const { queues, light } = build.views
     const rest = this.#options.commitLog.replay(logPosition(build.views.mark))
     for (const frame of rest) build.dispatcher.apply(frame)

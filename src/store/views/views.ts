@@ -52,7 +52,7 @@ interface Garbage {
   readonly before: number
 }
 
-/** What the newest batch says of itself and of everything before it. */
+/** The newest batch's record of itself and of everything before it. */
 export interface Root {
   /** Of this build of the views. */
   readonly identity: string
