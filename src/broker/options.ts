@@ -1,4 +1,4 @@
-// What an operator may set about the broker, with the defaults, and the limits that are ours alone.
+// The broker's settings with their defaults, and its limits that are no settings.
 import { BODY_BYTES_DEFAULT } from '../model/limits.ts'
 
 export interface BrokerOptions {
@@ -57,7 +57,7 @@ export const BROKER_DEFAULTS: BrokerOptions = {
 }
 
 /**
- * What one append carries, but for its last message or fact: below the log's frame by more than one record, so that the
+ * The bytes of one append without its last message or fact: below the log's frame by more than one record, so that the
  * last message that fits may be as large as a message gets.
  */
 export const APPEND_BYTES_TARGET = 2 * 1024 * 1024
@@ -68,5 +68,5 @@ export const APPEND_FACTS_MAX = 4096
  * it adds for a retry or a delay may not fit.
  */
 export const PROPERTIES_ACCEPTED_BYTES_MAX = 32_700
-/** What a parked message says of itself: when it is due, and its queue; the topic's name comes on top. */
+/** The properties that parking adds: the due time and the queue; the topic's name comes on top. */
 export const PARKED_PROPERTIES_BYTES = 64

@@ -36,12 +36,12 @@ export function assemble({ store, clock, log, options: changed }: OpenBrokerOpti
   const groups = new GroupTable(store, facts, topics, options)
   const cursors = new CursorTable(store, facts, log)
   const lightQueues = new LightQueueTable(store, facts)
-  // What damage took of the log, a topic's definition perhaps, may be put back.
+  // Not with a damaged log: the damaged part, which may hold a topic's definition, may be put back.
   if (store.status().damage.length === 0) {
     const orphans = cursors.dropOrphans((topic) =>
       isLightQueue(topic) ? lightQueues.has(topic) : topics.find(topic) !== undefined,
     )
-    // What the store does not take now is an orphan at the next start again.
+    // A fact that the store refuses now is an orphan again at the next start.
     facts.write(orphans).catch(() => {})
   }
   const arrivals = new Arrivals(log)

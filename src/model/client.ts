@@ -4,7 +4,7 @@ import type { TagFilter } from './tag-filter.ts'
 export type Protocol = 'remoting' | 'mqtt' | 'amqp'
 export type MessageModel = 'clustering' | 'broadcasting'
 
-/** How a group's members share its messages; one at a time (design 4). */
+/** How a group's members share its messages; one at a time. */
 export type GroupMode =
   /** Members rebalance by queue among themselves (native push and pull consumers). */
   | 'queue-assigned'

@@ -29,7 +29,7 @@ export const DELAY_LEVEL_MAX = LEVELS_MS.length
 /** The first retry waits level 3 (10 s), each further one a level more. */
 const FIRST_RETRY_LEVEL = 3
 
-/** Delay of level 1..18 in ms; above 18 counts as 18 (RocketMQ 4.16). */
+/** Delay of level 1..18 in ms; above 18 counts as 18. */
 export function delayLevelMs(level: number): number {
   return LEVELS_MS[Math.min(Math.max(1, level), DELAY_LEVEL_MAX) - 1]!
 }

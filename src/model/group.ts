@@ -1,4 +1,4 @@
-// What a consumer group is, and how a new one starts.
+// The definition of a consumer group, and the defaults of a new one.
 import { RETRY_TIMES_DEFAULT } from './limits.ts'
 
 /**

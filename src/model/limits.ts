@@ -2,9 +2,9 @@
 
 /** RocketMQ's default `maxMessageSize`, and the default of `broker.bodyBytesMax`. */
 export const BODY_BYTES_DEFAULT = 4 * 1024 * 1024
-/** What `broker.bodyBytesMax` may be raised to: a body is copied, summed and written within one turn of the event loop. */
+/** The highest `broker.bodyBytesMax`: a body is copied, summed and written within one turn of the event loop. */
 export const BODY_BYTES_MAX = 16 * 1024 * 1024
-/** What a consumer inflates a compressed body to at most: RocketMQ bounds only the bytes that are sent. */
+/** The largest body that a consumer inflates: RocketMQ bounds only the bytes that are sent. */
 export const INFLATED_BODY_BYTES_MAX = 64 * 1024 * 1024
 /** The record has a signed 16-bit length for properties. */
 export const PROPERTIES_BYTES_MAX = 32_767

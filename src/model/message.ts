@@ -13,7 +13,7 @@ export interface NewMessage {
   readonly queueId: number
   /** Messages of one key go to one queue, in order. Not stored; front-ends also set the property. */
   readonly orderingKey?: string | undefined
-  /** What a client of any protocol sees as the body. At most the configured body limit. */
+  /** The body, as a client of any protocol sees it. At most the configured body limit. */
   readonly body: Uint8Array
   /** Encoded as in properties.ts; tag, keys and delay are read from here. */
   readonly properties: Uint8Array
@@ -29,7 +29,7 @@ export interface NewMessage {
   readonly createTopic: boolean
   /** Queues of a topic created by this message; the broker's default when absent. */
   readonly createQueues?: number | undefined
-  /** Retry and dead-letter topics only: the sender's limit overrides the group's (RocketMQ 4.1). */
+  /** Retry and dead-letter topics only: the sender's limit overrides the group's. */
   readonly retryTimesMax?: number | undefined
   /**
    * The front-end wrote the properties itself. Otherwise they are the sender's words, and those that only a broker
@@ -141,7 +141,7 @@ export interface ReceivedMessage {
   readonly receipt: Receipt
   /** 1 for the first delivery. */
   readonly attempt: number
-  /** What was said of it when it was last handed back; undefined for most, and after a restart. */
+  /** The consumer's note from when it was last handed back; undefined for most, and after a restart. */
   readonly note: string | undefined
 }
 
@@ -156,7 +156,7 @@ export interface HandBack {
 /** Result per receipt, in order: null, or RECEIPT_EXPIRED when the delivery is no longer the caller's. */
 export type SettleResult = BrokerError | null
 
-/** A consumer that reads by position hands a message back for a later delivery (RocketMQ 4.4). */
+/** A consumer that reads by position hands a message back for a later delivery. */
 export interface SendBack {
   readonly group: string
   /** Where the record stands in the log. */

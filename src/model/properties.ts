@@ -1,4 +1,4 @@
-// The properties of a record: `name 0x01 value 0x02` repeated, UTF-8, no escaping (RocketMQ 2.3). Kept
+// The properties of a record: `name 0x01 value 0x02` repeated, UTF-8, no escaping. Kept
 // as bytes on the hot path; a lookup scans, and only a front-end that shows properties builds a Map.
 import { BrokerError } from '../errors.ts'
 
@@ -55,7 +55,7 @@ export const PROPERTY = {
   mqttExpires: 'MQTT_EXPIRES',
   /** MQTT 5's payload format indicator. */
   mqttPayloadFormat: 'MQTT_PFI',
-  /** What only the sender's own protocol understands: its exact wire form, base64 (design 3). */
+  /** The exact wire form, which only the sender's own protocol understands, base64. */
   native: '__WIRE',
 } as const
 

@@ -23,7 +23,7 @@ const BODY_AT = 88
 export const STORE_TIMESTAMP_AT = 56
 const CRC_MASK = 0x7fffffff
 
-/** sysFlag bits (RocketMQ 2.2). */
+/** sysFlag bits. */
 export const SYS_FLAG = {
   compressed: 0x1,
   multiTags: 0x2,
@@ -35,7 +35,7 @@ export const SYS_FLAG = {
   storeHostV6: 0x20,
 } as const
 
-/** What is known of a message before it has its place in the log. */
+/** A record before it has its place in the log. */
 export interface RecordDraft {
   readonly topic: string
   readonly queueId: number

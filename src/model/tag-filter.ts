@@ -8,7 +8,7 @@ export function tagHash(tag: string): number {
   return h
 }
 
-/** A message without a tag has hash 0 and matches only '*' (RocketMQ 4.2). */
+/** A message without a tag has hash 0 and matches only '*'. */
 export const NO_TAG_HASH = 0
 
 export interface TagFilter {

@@ -126,7 +126,7 @@ export interface Groups {
 export interface Cursors {
   /** undefined when the group never committed here. */
   committed(group: string, topic: string, queueId: number): Promise<QueueOffset | undefined>
-  /** What the group could be handed now: what waits to be handed out again, ascending, and what it never had. */
+  /** The offsets that the group could be handed now: those that wait to be handed out again, ascending, and new ones. */
   available(
     group: string,
     topic: string,
@@ -138,7 +138,7 @@ export interface Cursors {
    */
   commit(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void>
   range(topic: string, queueId: number): Promise<QueueRange>
-  /** 'lower': first offset stored at or after; 'upper': last stored at or before (RocketMQ 4.3). */
+  /** 'lower': first offset stored at or after; 'upper': last stored at or before. */
   byTime(
     topic: string,
     queueId: number,
@@ -204,7 +204,7 @@ export interface QueueName {
   readonly queueId: number
 }
 
-/** Strictly ordered consumption: one consumer at a time per queue (RocketMQ 4.9). Leases of 60 s. */
+/** Strictly ordered consumption: one consumer at a time per queue. Leases of 60 s. */
 export interface QueueLocks {
   /** The queues that `clientId` holds now, out of those asked for. */
   lock(group: string, clientId: string, queues: readonly QueueName[]): Promise<readonly QueueName[]>

@@ -5,7 +5,7 @@ import type { Logger } from '../log.ts'
 import type { Protocol } from '../model/client.ts'
 import type { Broker } from './broker.ts'
 
-/** What every front-end is given; nothing else connects it to the process. */
+/** The context that every front-end is given; nothing else connects it to the process. */
 export interface GatewayContext {
   readonly broker: Broker
   readonly auth: Authenticator
@@ -15,7 +15,7 @@ export interface GatewayContext {
   readonly routes?: Routes | undefined
 }
 
-/** What name servers have been told of this broker. */
+/** This broker's routes at the name servers. */
 export interface Routes {
   /** Settles when those that answer know every topic as it is now, or after a second. Never rejects. */
   told(): Promise<void>

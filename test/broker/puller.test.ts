@@ -15,7 +15,7 @@ import {
 const publish = (broker: EmbeddedBroker, ...bodies: string[]) =>
   broker.publish(bodies.map((body) => newMessage('orders', { queueId: 0, body })))
 
-test('where a pull stands decides its status (RocketMQ 4.2)', async (t) => {
+test('where a pull stands decides its status', async (t) => {
   const { broker } = await startBroker(t)
   const at = async (offset: number) => {
     const { status, nextOffset, minOffset, maxOffset } = await broker.pull(

@@ -17,7 +17,7 @@ export class Arrivals {
     this.#log = log
   }
 
-  /** What the store calls, within its own commit: only noted here. */
+  /** The store's arrival listener, called within its own commit: the arrival is only noted here. */
   readonly note: Arrived = (topic, queueId, maxOffset) => {
     let queues = this.#news.get(topic)
     if (queues === undefined) {

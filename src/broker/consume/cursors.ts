@@ -42,7 +42,7 @@ interface Moved extends Move {
 const isLate = ({ to, reached }: Moved, offset: QueueOffset): boolean =>
   offset < to || offset > (reached ?? to)
 
-/** What a group could be handed now. */
+/** The offsets that a group could be handed now. */
 export interface Available {
   /** Waits to be handed out again; ascending. */
   readonly waiting: readonly QueueOffset[]

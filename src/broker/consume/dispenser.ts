@@ -27,7 +27,7 @@ export interface ReceiveCounts {
   waiting: number
 }
 
-/** What handing out asks of the group. */
+/** The group, as handing out needs it. */
 export interface DispensingGroup {
   readonly name: string
   readonly clock: Clock
@@ -71,7 +71,7 @@ export class Dispenser {
     return this.#filter
   }
 
-  /** What the one before left out may be wanted now. */
+  /** Messages that the filter before left out may be wanted now. */
   set filter(filter: TagFilter) {
     this.#filter = filter
     for (const { queue } of this.#sources) queue.offerAgain(this.topic)
@@ -136,7 +136,7 @@ export class Dispenser {
         // This receive takes what is being loaded for it; no receive waits for further loads.
         if (source.reader.isLoading && taking.messages.length === 0) break
       } catch (error) {
-        // What was taken from other queues is delivered; the trouble comes up again.
+        // Messages taken from other queues are delivered first; the next receive meets the error again.
         if (taking.messages.length === 0) throw error
         break
       }
@@ -153,7 +153,7 @@ export class Dispenser {
     return this.#group.sources(this.topic)
   }
 
-  /** What the consumers may be given on top of what they have. */
+  /** The bytes that consumers may be given beyond those in flight. */
   get #bytesLeft(): number {
     let left = this.#group.options.inFlightBytesMax
     for (const { queue } of this.#sources) left -= queue.inFlightBytes
@@ -290,7 +290,7 @@ export class Dispenser {
   }
 }
 
-/** What one receive has been given so far. */
+/** The messages that one receive has been given so far. */
 class Taking {
   readonly request: ReceiveRequest
   readonly holder: Holder

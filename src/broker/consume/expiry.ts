@@ -7,9 +7,9 @@ import type { Entry } from './unsettled.ts'
 
 export type Expired<Group> = (group: Group, queue: GroupQueue, entry: Entry) => void
 
-/** What the queues belong to. */
+/** The group that the queues belong to. */
 export interface ExpiringGroup {
-  /** The look is over: what was found in it holds no longer. */
+  /** The look is over: forgets the consumers' first messages, which hold for one look. */
   forgetFirsts(): void
 }
 

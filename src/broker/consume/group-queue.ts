@@ -260,7 +260,7 @@ export class GroupQueue implements Place {
     for (const entry of due) over(entry)
   }
 
-  /** What each consumer was handed first, of what it has of this queue and what was found before. */
+  /** The message that each consumer was handed first, of those it holds of this queue and those in `found`. */
   findFirsts(found: Map<Holder, FirstHeld>): void {
     for (const entry of this.#unsettled.values()) {
       const { holder, serial } = entry

@@ -204,7 +204,7 @@ export class Puller {
     else for (const held of [...waiting]) this.#lookAgain(held)
   }
 
-  /** What one turn finds is answered before the next looks, so that memory holds the answers of one. */
+  /** The pulls of one turn are answered before the next turn reads, so that memory holds the answers of one. */
   async #wakeInTurns(waiting: ReadonlySet<Held>): Promise<void> {
     do {
       this.#waking.set(waiting, false)

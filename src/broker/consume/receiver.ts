@@ -124,8 +124,8 @@ export class Receiver {
   }
 
   /**
-   * What one consumer held when it was lost, in the order in which it was handed out. Only the first can
-   * have been worked on, so only that counts as an attempt.
+   * The messages that one consumer held when it was lost, in the order in which they were handed out. It can
+   * have worked on the first alone, so only that counts as an attempt.
    */
   abandon(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
     let suspect: Entry | undefined
@@ -211,7 +211,7 @@ export class Receiver {
     return group
   }
 
-  /** What a consumer says of messages that it worked on, in time or too late: it goes on. */
+  /** A consumer settles messages that it worked on. Also a late settlement shows that the consumer goes on. */
   #answer(receipts: readonly Receipt[], settle: Settle): Promise<readonly SettleResult[]> {
     return this.#each(
       receipts,

@@ -213,7 +213,7 @@ export class ReceivingGroup implements DispensingGroup {
     const count = isLightQueue(topic)
       ? 1
       : (this.#parts.topics.find(topic)?.definition.readQueues ?? 0)
-    // What a shrunken topic has left of its former queues is still consumed.
+    // The former queues of a shrunken topic are still consumed.
     const fresh: Cursor[] = []
     for (let queueId = queues.length; queueId < count; queueId++) {
       const cursor = this.#parts.cursors.at(this.name, topic, queueId)

@@ -73,7 +73,7 @@ const COPY_DROPS: ReadonlySet<string> = new Set([
   PROPERTY.deadLetterReason,
 ])
 
-/** What a copy can do without where there is no room. */
+/** The properties that a copy leaves out when there is no room for all. */
 const DISPENSABLE: ReadonlySet<string> = new Set([
   ...COPY_DROPS,
   PROPERTY.cluster,
@@ -184,7 +184,7 @@ export class Retries {
     this.#facts.mark(queue.cursor)
   }
 
-  /** What goes with the next append; too much of it goes back to the outbox. */
+  /** The copies for the next append; messages beyond its size go back to the outbox. */
   async #copies(queue: GroupQueue, taken: Leaving[]): Promise<Departure[]> {
     const departures: Departure[] = []
     let bytes = 0

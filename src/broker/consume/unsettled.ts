@@ -2,7 +2,7 @@
 // group's queue moves it on.
 import type { QueueOffset } from '../../model/positions.ts'
 
-/** What is the matter with an unsettled message. */
+/** The states of an unsettled message. */
 export const STATE = {
   /** To be handed out (again). */
   ready: 0,
@@ -28,8 +28,8 @@ export interface Holder {
   /** Messages of the group that are with it. */
   held: number
   /**
-   * What it is believed to be working on: of what it held when something of it was lost, what it had been
-   * handed first. Until it settles something, no other message counts a failed attempt because of it.
+   * The message that it is believed to be working on: the one it was handed first, of those it held when it lost
+   * one. Until it settles a message, no other message counts a failed attempt because of it.
    */
   suspect: Entry | undefined
 }
@@ -51,7 +51,7 @@ export interface Entry {
   holder: Holder | undefined
   /** Ids of consumers that must not be given it again. */
   notFor: string[] | undefined
-  /** What earlier consumers said of it, for the next one. */
+  /** The note of earlier consumers for the next one. */
   note: string | undefined
   /** Monotonic end of the invisible time, or of being parked. */
   deadlineMs: number
@@ -59,7 +59,7 @@ export interface Entry {
   isOrdered: boolean
 }
 
-/** What a consumer was handed first of all that it has. */
+/** The message that a consumer was handed first, of all that it holds. */
 export interface FirstHeld {
   readonly entry: Entry
   /** Of the delivery. */

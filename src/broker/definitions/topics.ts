@@ -268,7 +268,7 @@ const topicFact = (definition: TopicDefinition): Fact => {
 }
 
 /**
- * What RocketMQ's clients and tools expect a broker to have (RocketMQ 3.7), and MQTT's catch-all.
+ * The topics that RocketMQ's clients and tools expect a broker to have, and MQTT's catch-all.
  */
 function builtInTopics(options: BrokerOptions): TopicDefinition[] {
   const { clusterName, brokerName, autoCreateTopics, queuesDefault } = options

@@ -42,7 +42,7 @@ export class Riding {
       const { id, state, message } = this.#changes[this.#next]!
       if (message! > index) return
       this.#next++
-      // What belongs to a message before was refused with it.
+      // A state that belongs to an earlier message was refused with it.
       if (message === index) staged.push(this.#sessions.stage(id, state, place))
     }
   }

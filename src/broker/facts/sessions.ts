@@ -66,7 +66,7 @@ export class SessionTable {
     return {
       fact: sessionFact(id, unwritten.state),
       written: () => this.#wrote(id, version),
-      // What is readable from now on must get into the log in the end.
+      // The change is readable from now on, so it must get into the log in the end.
       refused: () => this.#facts.mark(unwritten),
     }
   }
@@ -127,7 +127,7 @@ export class SessionTable {
     try {
       await this.#facts.write([sessionFact(id, state)])
     } catch (error) {
-      // What is readable from now on must get into the log in the end.
+      // The change is readable from now on, so it must get into the log in the end.
       this.#facts.mark(unwritten)
       throw error
     }

@@ -8,8 +8,8 @@ import type { RecordView } from '../../model/record.ts'
 import type { StoreDraft } from '../../store/store.ts'
 
 /**
- * What asks for a delay. A delivered message keeps it, and where it waited for its time, as with Apache's broker:
- * consumers read the level. Only a message that a client sends is delayed by it; copies go by what they are made with.
+ * The properties that ask for a delay. A delivered message keeps them, and where it waited for its time, as with Apache's broker:
+ * consumers read the level. Only a message that a client sends is delayed by them; copies go by what they are made with.
  */
 export const DELAY_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.delay,
@@ -21,7 +21,7 @@ export const DELAY_PROPERTIES: ReadonlySet<string> = new Set([
 
 /**
  * When the properties ask for the message to be delivered; undefined = now. A level wins over the
- * timers (RocketMQ 4.17), a time in the past is now.
+ * timers, a time in the past is now.
  * @throws MESSAGE_INVALID for a time that is no number or too far away
  */
 export function dueTime(

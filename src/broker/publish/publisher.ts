@@ -339,7 +339,7 @@ const emptyBatch = (riding: Riding | undefined): Batch => ({
   hasParked: false,
 })
 
-/** What is left of a sender's properties when those that only a broker writes are gone. */
+/** A sender's properties without those that only a broker writes. */
 const sendersOwn = (topic: string, properties: Uint8Array): Buffer =>
   isRetryTopic(topic)
     ? withoutProperties(properties, BROKER_PROPERTIES, RETRY_PROPERTIES)

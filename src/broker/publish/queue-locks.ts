@@ -1,4 +1,4 @@
-// Strictly ordered consumption by queue (RocketMQ 4.9): one client at a time holds a queue of a
+// Strictly ordered consumption by queue: one client at a time holds a queue of a
 // group, by a lease that it renews. In memory only: after a restart the clients lock again.
 import type { Clock } from '../../clock.ts'
 
