@@ -183,7 +183,7 @@ export class Client implements AsyncDisposable {
     return this.#keep((closed) => new TopicReader(options, this.#context, closed))
   }
 
-  /** What stands in one queue from an offset on. */
+  /** The messages of one queue from an offset on. */
   async pull(request: PullRequest): Promise<PullResult> {
     this.#check(request)
     return this.#positions.pull(request)
@@ -204,7 +204,7 @@ export class Client implements AsyncDisposable {
     return this.#positions.offsetByTime(at, options)
   }
 
-  /** What happens in the background, from now on, after the brokers that are away already. */
+  /** The unreachable brokers first, then events in the background from now on. */
   status(): AsyncIterableIterator<Status> {
     return this.#status.listen(this.#outages.current)
   }

@@ -1,4 +1,4 @@
-// What a user says when connecting, checked and with its defaults.
+// The options of `connect`, checked and with their defaults.
 import { type Clock, systemClock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { splitAddress } from '../model/host.ts'

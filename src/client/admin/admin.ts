@@ -43,7 +43,7 @@ export class Admin {
     }))
   }
 
-  /** What the broker at an address says of itself. Rejects with UNREACHABLE. */
+  /** The state of the broker at an address. Rejects with UNREACHABLE. */
   async brokerState(address: string, options: CallOptions = {}): Promise<BrokerState> {
     return readBrokerState(await this.#masters.connection(address, options), options)
   }

@@ -139,7 +139,7 @@ export class Masters {
     throw responseError(response, `${asked} at ${address}`)
   }
 
-  /** What each master says; those that do not answer are left out where `missing` is told of them. */
+  /** The answer of each master; with `missing`, masters that do not answer are left out and reported to it. */
   async each<T>(
     masters: readonly Master[],
     missing: PartialOptions['missing'],

@@ -11,7 +11,7 @@ const SHORTEST_ATTEMPT_MS = 50
 /** An attempt that the end of the time cut off so soon says less than the error of the one before it. */
 const TELLING_ATTEMPT_MS = 500
 
-/** What is left of a time that begins now, whenever it is asked; at least 1. */
+/** A function that tells the rest of `timeoutMs`, which begins now; at least 1. */
 export function timeLeft(clock: Clock, timeoutMs: number): () => number {
   const deadline = clock.monotonic() + timeoutMs
   return () => Math.max(1, deadline - clock.monotonic())

@@ -61,7 +61,7 @@ export class Mailbox<T> {
     })
   }
 
-  /** What was pushed is still handed out, then the end shows. The first end counts. */
+  /** Items pushed before are still handed out, then the end shows. The first end counts. */
   end(error?: unknown): void {
     if (this.#end !== undefined) return
     this.#end = { error }

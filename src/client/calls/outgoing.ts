@@ -24,7 +24,7 @@ export interface OutgoingMessage {
   readonly delayMs?: number | undefined
 }
 
-/** What does not change from one attempt to the next. */
+/** The parts of a send that are the same in every attempt. */
 export interface EncodedMessage {
   readonly topic: string
   readonly orderingKey: string | undefined

@@ -1,4 +1,4 @@
-// What a response code other than success means to the caller of the SDK.
+// Response codes other than success, as the SDK's errors.
 import { BrokerError, type ErrorCode } from '../../errors.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import type { Command } from '../../remoting/command.ts'

@@ -1,4 +1,4 @@
-// What happens to a client beside the answers to its calls. Background failures end here (and, when they
+// Events of a client beside the answers to its calls. Background failures end here (and, when they
 // are final, in the iterator or handler they belong to), never in an unhandled rejection.
 import type { BrokerError } from '../../errors.ts'
 import { Mailbox } from './mailbox.ts'

@@ -31,7 +31,7 @@ const LONGEST_PAUSE_MS = 10_000
 /** Before a failed message of an ordered queue comes again, unless its consumer says otherwise. */
 const ORDERED_RETRY_MS = 1000
 
-/** What a reader needs of the member it reads for. */
+/** The group member, as its readers need it. */
 export interface ReaderOwner {
   readonly options: MemberOptions
   readonly clock: Clock

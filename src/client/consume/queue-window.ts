@@ -1,4 +1,4 @@
-// What a consumer holds of one queue: offsets that were read and are not settled yet. The committed
+// The messages of one queue that a consumer holds: offsets that were read and are not settled yet. The committed
 // offset is the smallest of them, so nothing that is unsettled is ever skipped after a crash.
 
 /** Offsets are added in rising order and settled in any. */

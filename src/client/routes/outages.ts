@@ -46,7 +46,7 @@ export class Outages {
     this.#options = options
   }
 
-  /** What is going on now, oldest first. */
+  /** The outages that last, oldest first. */
   get current(): readonly Unreachable[] {
     return [...this.#outages.values()].filter(({ isTold }) => isTold).map(statusOf)
   }

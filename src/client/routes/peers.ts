@@ -65,7 +65,7 @@ export class Peers {
     return known?.isOpen ? known : undefined
   }
 
-  /** What was written is sent; what waits for an answer fails with CLOSED. Idempotent. */
+  /** Written requests are still sent; requests that wait for an answer fail with CLOSED. Idempotent. */
   close(): void {
     this.#stop.abort(closedError())
     for (const connection of this.#connections.values()) connection.close()

@@ -91,7 +91,7 @@ export class Presence {
         introduction.isAnswered = true
         this.#listener.introduced?.(address)
       },
-      // Whoever waits for the connection gets the error, and the next one a new connection.
+      // Calls that wait for the connection get the error; the next call dials a new one.
       () => connection.close(),
     )
   }

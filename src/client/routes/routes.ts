@@ -20,7 +20,7 @@ const TOPICS_MAX = 10_000
 const KNOWN_MS_MAX = 10_000
 /** Queues of a topic that the first send creates. */
 const AUTO_CREATE_QUEUES = 4
-/** What was known of the topic is not true any more. */
+/** Errors that show a cached route to be out of date. */
 export const ROUTE_ERRORS: ReadonlySet<ErrorCode> = new Set([
   'TOPIC_NOT_FOUND',
   'QUEUE_NOT_FOUND',
@@ -97,7 +97,7 @@ export class Routes {
     })
   }
 
-  /** What is known may be wrong: ask before the next use. */
+  /** The cached route may be wrong: it is fetched again before the next use. */
   invalidate(topic: string): void {
     const known = this.#known.get(topic)
     if (known !== undefined) this.#known.set(topic, { ...known, fetchedAt: -FRESH_MS })
