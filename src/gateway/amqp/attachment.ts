@@ -49,10 +49,10 @@ export interface AttachmentOptions {
 const SETTLED = 1
 const UINT_MAX = 0xffff_ffff
 const SECOND = 1
-/** What a link may ask of us beside its node. */
+/** The capabilities that a link, as opposed to its node, may ask for. */
 const LINK_CAPABILITIES = ['DELAYED_DELIVERY', 'SHARED-SUBS']
 
-/** Never rejects: what goes wrong refuses the link. */
+/** Never rejects: an error refuses the link. */
 export async function makeAttachment(
   frame: AttachFrame,
   session: AmqpSession,

@@ -45,7 +45,7 @@ import type { Subscriptions } from './links/subscriptions.ts'
 import type { AmqpOptions } from './options.ts'
 import { Sessions } from './sessions.ts'
 
-/** What the connections of one gateway share. */
+/** The state that the connections of one gateway share. */
 export interface ConnectionShare {
   readonly context: GatewayContext
   readonly limits: AmqpOptions
@@ -53,7 +53,7 @@ export interface ConnectionShare {
   readonly product: { readonly name: string; readonly version: string }
   readonly container: ReturnType<typeof createControlContainer>
   readonly turn: OutboxTurn
-  /** What links begin and read of all connections, some milliseconds of it in a turn of the event loop. */
+  /** Attaches and reads of the links of all connections get some milliseconds of each turn of the event loop. */
   readonly line: TurnBudget
   readonly budget: IngestBudget
   readonly members: GroupMembers
@@ -182,7 +182,7 @@ export class AmqpConnection
     this.#regulate()
   }
 
-  /** What came behind is read now, or in a later turn where this one has had its time: a chunk has room for 700 attaches. */
+  /** Reads the held bytes now, or in a later turn when this one has used its time: a chunk has room for 700 attaches. */
   resume(): void {
     this.inTurn(() => {
       if (this.#stage !== 'closed') this.#guard(() => this.#splitter.resume())
@@ -313,7 +313,7 @@ export class AmqpConnection
     this.#startGrace()
   }
 
-  /** What it sent is still being stored. */
+  /** Messages that it sent are still being stored. */
   get isBusy(): boolean {
     return this.#isLeaving
   }

@@ -27,7 +27,7 @@ export type Condition = (typeof CONDITION)[keyof typeof CONDITION]
 
 export type ErrorScope = 'connection' | 'session' | 'link'
 
-/** What programs read of an error, by symbols; a text is one too. */
+/** The `info` map of an AMQP error, by symbols, for programs; a text is a symbol too. */
 export type ErrorInfo = Readonly<Record<string, string | true | Uint8Array>>
 
 export class AmqpError extends Error {
@@ -88,7 +88,7 @@ const CONDITIONS = {
 
 export const conditionOf = (code: ErrorCode): Condition => CONDITIONS[code]
 
-/** What an AMQP `error` carries. */
+/** The fields of an AMQP `error`. */
 export interface ErrorDescription {
   readonly condition: Condition
   readonly description: string

@@ -33,12 +33,12 @@ export const OUTGOING_WINDOW = 0xffff_ffff
 export const LINK_CREDIT_MAX = 2000
 /** Deliveries sent and not yet settled by the peer, per link. */
 export const UNSETTLED_PER_LINK_MAX = 10_000
-/** What consumers add to a message's annotations when they hand it back, over all times. */
+/** Annotations that consumers add to a message when they hand it back, in all. */
 export const NOTE_BYTES_MAX = 3072
 /** One read of a feed. */
 export const READ_MESSAGES_MAX = 256
 export const READ_BYTES_MAX = 1024 * 1024
-/** What all links of a connection read at a time, each its share; one message may be larger than that. */
+/** Bytes that all links of a connection read at a time, each its share; one message may be larger than that. */
 export const READ_AHEAD_BYTES_MAX = 16 * READ_BYTES_MAX
 /** Links of one connection. */
 export const LINKS_PER_CONNECTION_MAX = 1000

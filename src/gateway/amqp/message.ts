@@ -25,7 +25,7 @@ import type { ValueWriter } from './codec/value-writer.ts'
 
 export type Properties = Map<string, string>
 
-/** What the sender orders by its message annotations. */
+/** Reads the properties that a sender sets by its message annotations. */
 export function takeAnnotations(annotations: AmqpMap, into: Properties): void {
   put(into, PROPERTY.tags, legalTag(wordOf(annotations.get(`${OWN_ANNOTATION}tag`))))
   put(into, PROPERTY.keys, wordOf(annotations.get(`${OWN_ANNOTATION}keys`)))
@@ -61,7 +61,7 @@ export function takeProperties(fields: Fields, into: Properties): string | undef
 const textAt = (fields: Fields, index: number, name: string): string | undefined =>
   fields.text(index, name, Infinity)
 
-/** What a record tells a receiver about itself, in words; numbers and ids are filled in per message. */
+/** The annotations that a receiver gets of a record: its texts; numbers and ids are filled in per message. */
 export function annotationsOf(
   record: RecordView,
   properties: ReadonlyMap<string, string>,

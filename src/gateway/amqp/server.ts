@@ -14,7 +14,7 @@ import { GroupMembers } from './links/presence.ts'
 import { Subscriptions } from './links/subscriptions.ts'
 import { AMQP_DEFAULTS, type AmqpOptions } from './options.ts'
 
-/** What peers are told of us. */
+/** The properties of our `open`. */
 const PRODUCT = { name: 'TrivetMQ', version: '0.1.0' }
 const SWEEP_MS = 1_000
 const RENEW_MS = 60_000

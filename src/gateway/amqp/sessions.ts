@@ -185,8 +185,8 @@ export class Sessions {
   }
 
   /**
-   * What is too much about an attach costs the link alone: a client that lost its connection by it would
-   * connect and attach again, and again.
+   * An attach beyond a limit is refused and costs the link alone: a client that lost its connection by it
+   * would connect and attach again, and again.
    */
   #excessOf({ name }: AttachFrame): ErrorDescription | undefined {
     const nameBytes = Buffer.byteLength(name)

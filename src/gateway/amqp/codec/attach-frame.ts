@@ -31,7 +31,7 @@ const ALL_OUTCOMES = [
   'amqp:released:list',
   'amqp:modified:list',
 ]
-/** What a peer may ask of a node; what it asks and there is comes back, as some clients check. */
+/** The capabilities of nodes. Those that a peer asks for are answered, because some clients check. */
 const NODE_CAPABILITIES = ['queue', 'topic', 'shared', 'global']
 
 export function writeAttach(channel: number, handle: number, reply: LinkReply): Buffer {

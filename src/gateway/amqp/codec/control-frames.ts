@@ -6,7 +6,7 @@ import { CODE, codeOfSymbol } from './performatives.ts'
 import { encodedFields } from './scalar-list.ts'
 import { AmqpSymbol, type AmqpValue, Described, ValueReader } from './value-reader.ts'
 
-/** What a container wants done about a second connection of its id. */
+/** The action that a container wants on a second connection with its id. */
 export type SolePolicy = 'refuse-connection' | 'close-existing'
 
 export const SOLE_CONNECTION = 'sole-connection-for-container'
@@ -253,7 +253,7 @@ const DESCRIPTION_CHARS_MAX = 256
 const describedShort = (value: AmqpValue): string =>
   typeof value === 'string' ? value.slice(0, DESCRIPTION_CHARS_MAX) : ''
 
-/** Whatever kind of terminus it is, its fields are a list. */
+/** The fields of a terminus of any kind are a list. */
 function terminus(value: Described | undefined, what: string): Described | undefined {
   if (value !== undefined && !Array.isArray(value.value)) throw decodeError(`${what} has no fields`)
   return value

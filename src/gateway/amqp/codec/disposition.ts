@@ -19,7 +19,7 @@ import { ValueWriter } from './value-writer.ts'
 const FIELDS_MAX = 6
 const NOTHING = Buffer.alloc(0)
 
-/** What a receiver makes of a delivery. */
+/** A receiver's outcome for a delivery. */
 export type Outcome =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'released' }
@@ -31,7 +31,7 @@ export type Outcome =
       /** When to deliver again, epoch ms (annotation x-opt-delivery-time). */
       readonly deliverAtMs: number | undefined
       readonly delayMs: number | undefined
-      /** What it adds to the message's annotations, as note.ts keeps it. */
+      /** The receiver's additions to the message's annotations, in the form of note.ts. */
       readonly note: string | undefined
     }
 

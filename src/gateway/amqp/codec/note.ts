@@ -1,6 +1,6 @@
-// What a consumer adds to a message's annotations when it hands the message back (AMQP 3.4.5). The broker keeps
-// it with the message as a text that only this front-end reads: base64 of keys and values, back to back. A
-// native client can write such a property too, so reading trusts nothing.
+// Annotations that a consumer adds to a message when it hands the message back (AMQP 3.4.5). The broker keeps
+// them with the message as a text that only this front-end reads: base64 of keys and values, back to back. A
+// native client can write such a property too, so reading checks every byte.
 import { NOTE_BYTES_MAX } from '../limits.ts'
 import { descriptorBytes, OWN_ANNOTATION } from './performatives.ts'
 import { listCount, listStart } from './scalar-list.ts'

@@ -66,7 +66,7 @@ export class Outbox {
     return this.#at
   }
 
-  /** What was reserved has been written up to `at`. */
+  /** The reserved bytes have been written up to `at`. */
   commit(at: number): void {
     this.#at = at
     if (this.#isWaiting) return

@@ -8,7 +8,7 @@ import { SECTIONS_PER_MESSAGE_MAX } from '../limits.ts'
 import { CODE, descriptorBytes, descriptorCode } from './performatives.ts'
 import { skipValue } from './value-size.ts'
 
-/** What the body is to a reader of another protocol. */
+/** The form of the body for readers of another protocol. */
 export const BODY = {
   /** One data section: its bytes. */
   data: 0,

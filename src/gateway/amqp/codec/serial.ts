@@ -9,7 +9,7 @@ export const serialAdd = (n: number, by: number): number => (n + by) >>> 0
 export const serialDiff = (a: number, b: number): number => (a - b) | 0
 
 /**
- * What is left of `allowed` (any uint) for the side that has counted to `sent`, when the side that allowed it had
+ * The rest of `allowed` (any uint) for the side that has counted to `sent`, when the side that allowed it had
  * seen up to `seen`: a session's window or a link's credit (AMQP 2.5.6, 2.6.7). Only the two counts are compared as
  * serial numbers; the sum of both may be anywhere.
  */

@@ -81,7 +81,7 @@ export class Transfer {
     return next
   }
 
-  /** What belongs to a transaction must not be stored as if it belonged to none. */
+  /** A message of a transaction must not be stored as if it belonged to none. */
   #refuseTransaction(bytes: Buffer, at: number, stop: number): void {
     if (descriptorCode(bytes, at, stop) !== CODE.transactionalState) return
     throw new AmqpError(CONDITION.notImplemented, 'transactions are not offered', 'session')

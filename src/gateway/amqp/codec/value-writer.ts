@@ -13,7 +13,7 @@ export class ValueWriter {
     return this.#at
   }
 
-  /** What was written so far; the writer must not be used after it. */
+  /** The bytes written so far; the writer must not be used after it. */
   take(): Buffer {
     return this.#bytes.subarray(0, this.#at)
   }

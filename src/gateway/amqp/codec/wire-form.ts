@@ -1,5 +1,5 @@
-// What of an AMQP message no other protocol understands, as the record's `__WIRE` property keeps it: with
-// it and the record's body the bare message is rebuilt byte for byte. Base64 of
+// The parts of an AMQP message that no other protocol understands, as the record's `__WIRE` property keeps them:
+// with them and the record's body the bare message is rebuilt byte for byte. Base64 of
 //
 //   u8 mark 0xa1   u8 body form   { u8 item   u16 length   bytes }*
 //

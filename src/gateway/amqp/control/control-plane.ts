@@ -13,7 +13,7 @@ import { type ErrorDescription, type ErrorInfo, shortDescription } from '../erro
 type RheaConnection = ReturnType<typeof rhea.create_connection>
 type RheaContainer = ReturnType<typeof rhea.create_container>
 
-/** What rhea keeps of an endpoint it will announce; its typings leave these fields out. */
+/** Fields of an endpoint that rhea will announce; its typings leave them out. */
 interface Announced {
   readonly local: {
     readonly channel?: number
@@ -38,7 +38,7 @@ export interface ControlPlaneOptions {
   readonly product: { readonly name: string; readonly version: string }
 }
 
-/** What rhea wants done. */
+/** Carries out rhea's requests. */
 export interface ControlSink {
   /** A protocol header or a whole frame for the wire. */
   write(frame: Buffer): void

@@ -10,7 +10,7 @@ export interface FeedItem {
   readonly attempt: number
   /** undefined for a message that needs no settlement. */
   readonly receipt: Receipt | undefined
-  /** What earlier consumers added to its annotations. */
+  /** Additions of earlier consumers to its annotations. */
   readonly note: string | undefined
 }
 
@@ -26,7 +26,7 @@ export interface Feed {
   close(): void
 }
 
-/** What there is to settle or to give back of these. */
+/** The receipts of the items that have one. */
 export function receiptsOf(items: readonly FeedItem[]): Receipt[] {
   const receipts: Receipt[] = []
   for (const { receipt } of items) if (receipt !== undefined) receipts.push(receipt)

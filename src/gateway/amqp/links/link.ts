@@ -1,5 +1,5 @@
-// What a link is to its session, whichever way messages go, and what sessions and links use of the
-// connection they live on.
+// The interfaces between a session and its links, whichever way messages go, and of the connection that
+// both use.
 import type { Clock } from '../../../clock.ts'
 import type { Logger } from '../../../log.ts'
 import type { Host } from '../../../model/host.ts'
@@ -28,7 +28,7 @@ export interface Peer {
   readonly messageBytesMax: number
   /** May more messages be written, or do enough bytes wait for the peer already? */
   readonly isWritable: boolean
-  /** What a link may read at a time, though always one message. */
+  /** Bytes that a link may read at a time, though always one message. */
   readonly readBytesMax: number
   /** Does it at once, or in a later turn where links of all connections have used up this one. */
   inTurn(work: () => void): void

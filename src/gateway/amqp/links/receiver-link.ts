@@ -16,7 +16,7 @@ import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
 import type { Route, Routes } from './target.ts'
 
-/** What a receiver link needs of its session: the place for its dispositions. */
+/** The session, as a receiver link needs it: it takes the link's dispositions. */
 export interface ReceiverSession extends LinkSession {
   /** Merged with its neighbours and written by `flushDispositions`. */
   settleIncoming(deliveryId: number, state: Buffer, settled: boolean): void

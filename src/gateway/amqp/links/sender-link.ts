@@ -24,11 +24,11 @@ export interface Unsettled {
   readonly link: SenderLink
   /** Monotonic ms. */
   readonly lockedUntil: number
-  /** What earlier consumers added to the message's annotations. */
+  /** Additions of earlier consumers to the message's annotations. */
   readonly note: string | undefined
 }
 
-/** What a sender link needs of its session. */
+/** The session, as a sender link needs it. */
 export interface SenderSession extends LinkSession {
   /** Transfer frames the peer takes now. */
   readonly sendWindow: number
@@ -79,7 +79,7 @@ export class SenderLink implements Link {
   /** Read and not yet sent. */
   #ready: FeedItem[] = []
   #readyAt = 0
-  /** What is left of a message whose first frames are out. */
+  /** The rest of a message whose first frames are out. */
   #rest: Buffer | undefined
   #reading: AbortController | undefined
   #retry: Timer | undefined
@@ -140,7 +140,7 @@ export class SenderLink implements Link {
     this.pump()
   }
 
-  /** What was read beyond the credit there is now goes back to the others, if there are any. */
+  /** Messages read beyond the link's credit go back to the group, whose other links may take them. */
   #shed(): void {
     if (this.#feed.lockMs === undefined) return
     const keep = this.#readyAt + this.#credit.linkCredit

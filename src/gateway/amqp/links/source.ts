@@ -99,8 +99,8 @@ export async function openSource(
 }
 
 /**
- * What may refuse the link comes before it is taken from where it is attached. Answers whether the group is its
- * subscription's own.
+ * Every check that may refuse the link is made before the link is taken from where it is attached. Answers whether
+ * the group is its subscription's own.
  */
 async function joinGroup(
   from: GroupSource,

@@ -26,7 +26,7 @@ export interface SubscriptionName {
   readonly isDurable: boolean
 }
 
-/** What a durable one selects. */
+/** The messages that a durable subscription selects. */
 export interface Selection {
   readonly topic: string
   readonly filter: string
@@ -123,7 +123,7 @@ export class Subscriptions {
   }
 
   /**
-   * What unsubscribing by this link name would end. @throws BrokerError GROUP_NOT_FOUND,
+   * The subscription that unsubscribing by this link name would end. @throws BrokerError GROUP_NOT_FOUND,
    * PERMISSION_DENIED, QUEUE_LOCKED while a link has it
    */
   async find(

@@ -71,7 +71,7 @@ export function headerAsSent(header: Buffer): OutboundHeader {
     const [durable = NULL, priority = NULL, ttl = NULL, acquired = NULL, count = NULL] =
       encodedFields(first, 0, FIELDS, 'header')
     checkTypes(durable, priority, ttl, acquired)
-    // What comes again has been acquired before.
+    // A message that is delivered again has been acquired before.
     const isAcquiredFirst = acquired[0] !== 0x40 && booleanAt(acquired, 0)
     const later = isAcquiredFirst ? Buffer.from([FALSE]) : acquired
     const reported = count[0] === 0x40 ? 0 : uintAt(count, 0)

@@ -19,8 +19,8 @@ const MESSAGE_ID_CHARS = 32
 const HOST_CHARS = 16
 
 /**
- * What all messages with the same properties share: everything before the body, with holes for what
- * differs. Most streams of messages repeat their properties, so one is kept per link.
+ * The bytes that all messages with the same properties share: everything before the body, with gaps for the
+ * fields that differ. Most streams of messages repeat their properties, so one is kept per link.
  */
 export class OutboundMessage {
   readonly #memory = new RecordMemory()
@@ -40,7 +40,7 @@ export class OutboundMessage {
   #host = { ip: -1, port: -1 }
   /** The transfer's message-format. */
   format = 0
-  /** What consumers added to the annotations of the loaded message. */
+  /** Additions of consumers to the annotations of the loaded message. */
   note: string | undefined
   #isNoteOurs = false
 
