@@ -42,7 +42,7 @@ import type { Session } from './session/session.ts'
 import type { ShareSource } from './session/subscriptions.ts'
 import { Subscribing } from './subscribing.ts'
 
-/** What a client needs of its connection. */
+/** The connection, as its client needs it. */
 export interface ClientConnection {
   readonly id: string
   readonly remoteAddress: string
@@ -306,7 +306,7 @@ export class Client {
     decodePublish(packet, first, bytes, start, end, this.isV5)
     checkResponseTopic(packet.properties)
     const { route, refusal } = this.#routes.find(packet, bytes)
-    // What was taken stays taken, also where it would be refused now.
+    // A QoS 2 message that was taken stays taken, also where it would be refused now.
     if (packet.qos === 2 && this.inbound.repeats(packet.packetId)) return true
     if (route === undefined) {
       this.inbound.refuse(packet, refusal)
@@ -360,7 +360,7 @@ export class Client {
     return false
   }
 
-  /** What comes behind the packet is read when the work is done. */
+  /** Packets behind this one are read when the work is done. */
   #hold(work: Promise<void>): void {
     this.#work(work)
       .then(() => this.#connection.release())

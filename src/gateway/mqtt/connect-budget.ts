@@ -1,5 +1,5 @@
-// What all connections that no CONNECT has been answered for keep in memory: bounded as a whole, so that
-// strangers, however many, cost no more.
+// The memory of all connections without an answered CONNECT: bounded as a whole, so that unauthenticated
+// peers, however many, cost no more.
 
 /** A connection whose CONNECT is not answered. */
 export interface Connecting {

@@ -69,7 +69,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   #seenMs: number
   #closingMs = 0
   #isFlushQueued = false
-  /** What is written now must not leave before the session is saved. */
+  /** Packets written now must not leave before the session is saved. */
   #needsSave = false
   #isSaving = false
   #isThrottled = false
@@ -227,7 +227,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       this.#end(OURS, REASON.serverShuttingDown)
       return
     }
-    // What is on its way into the log is answered before the goodbye.
+    // Messages on their way into the log are answered before the DISCONNECT.
     this.#isLeaving = true
     this.#setReading()
     void client.inbound.stored().then(() => this.#end(OURS, REASON.serverShuttingDown))
@@ -297,7 +297,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       return
     }
     this.#client?.endOfChunk()
-    // What answers needs no session, yet goes out behind what does.
+    // Answers that need no saved session still go out behind those that do.
     const { undeliveredBytesMax } = this.#parts.options
     if (!this.#isSaving || this.output.pendingBytes <= undeliveredBytesMax) return
     this.#isBacklogged = true
@@ -448,7 +448,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#closingMs = this.#parts.context.clock.monotonic()
     this.output.flush()
     this.#socket.end()
-    // What still comes is read and thrown away, so that the last bytes are not lost to a reset.
+    // Further input is read and thrown away, so that the last bytes sent are not lost to a reset.
     this.#socket.resume()
   }
 
@@ -480,7 +480,7 @@ const NO_BYTES = Buffer.alloc(0)
 interface Ending {
   /** The client said goodbye in order: its will is not published. */
   readonly isClean: boolean
-  /** What it held for a group may be why it went. */
+  /** The connection broke: a message that it held for a group may be the cause. */
   readonly isLost: boolean
 }
 

@@ -1,4 +1,4 @@
-// What the MQTT front-end counts.
+// The counters of the MQTT front-end.
 
 /** Counts since the start, for the admin's view and for tests. */
 export interface MqttCounters {

@@ -15,7 +15,7 @@ import { NEVER, type Will } from './session/session.ts'
 const EXPIRY_NEVER = 0xffff_ffff
 const RECEIVE_MAXIMUM_DEFAULT = 65_535
 
-/** What CONNECT comes to, before the session is known. */
+/** The outcome of a CONNECT, before the session is known. */
 export interface Terms {
   readonly clientId: string
   /** The client left the choice of its id to us. */
@@ -65,7 +65,7 @@ export function termsOf(packet: ConnectPacket, options: MqttOptions): Terms {
   }
 }
 
-/** What the standard allows and we do not take is told by a code, in every version. */
+/** Client ids that the standard allows and we do not take are refused by a code, in every version. */
 function checkClientId(clientId: string): void {
   const bytes = Buffer.byteLength(clientId)
   if (bytes <= CLIENT_ID_BYTES_MAX) return

@@ -1,5 +1,5 @@
-// What one MQTT client may ask for. Everything a peer can make grow has its bound here or in
-// MqttOptions (server.ts), which an operator may move.
+// The limits of one MQTT client. Everything a peer can make grow has its bound here or in MqttOptions
+// (options.ts), which an operator may move.
 
 /**
  * CONNECT. The largest of 3.1.1 (client id, will topic, will message, user name and password of 65,535 bytes

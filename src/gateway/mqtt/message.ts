@@ -27,7 +27,7 @@ const TAGS = 'TAGS'
 const KEYS = 'KEYS'
 const SHARDING_KEY = 'SHARDING_KEY'
 
-/** What is known of a message beside its route, payload and properties. */
+/** The fields of a message beside its route, payload and properties. */
 export interface PublishFacts {
   readonly qos: Qos
   readonly retain: boolean

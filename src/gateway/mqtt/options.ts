@@ -1,4 +1,4 @@
-// What an operator may set about MQTT, with the defaults.
+// The settings of the MQTT front-end, with their defaults.
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import { FILTER_BYTES_MAX } from '../../model/topic-filter.ts'
 

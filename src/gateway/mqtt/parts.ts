@@ -1,4 +1,4 @@
-// What the connections of one gateway share.
+// The state that the connections of one gateway share.
 import type { ConnectBudget } from './connect-budget.ts'
 import type { DeliverParts } from './deliver/parts.ts'
 import type { ShareFilters } from './deliver/share-filters.ts'

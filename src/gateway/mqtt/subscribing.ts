@@ -122,7 +122,7 @@ export class Subscribing {
     return bound
   }
 
-  /** What is restored is authorized as if it were asked for now. */
+  /** Restored subscriptions are authorized as if they were asked for now. */
   #granted(): Subscription[] {
     const granted: Subscription[] = []
     let reason: unknown

@@ -23,7 +23,7 @@ import { Merge } from './merge.ts'
 import type { DeliverParts } from './parts.ts'
 import { type DueNames, RetainedDue } from './retained-due.ts'
 
-/** What the deliveries need of their connection. */
+/** The connection, as its deliveries need it. */
 export interface OutboundPeer {
   readonly isV5: boolean
   readonly session: Session
@@ -112,8 +112,8 @@ export class Outbound implements FeedReader {
   }
 
   /**
-   * What these filters select so far is sent, as far as the window and the socket have room. Subscriptions
-   * that share have no part in it: what they do not take is another member's.
+   * Sends the stored messages that these filters select, as far as the window and the socket have room. Shared
+   * subscriptions have no part in it: a message that they do not take is another member's.
    */
   async catchUp(filters: readonly { readonly text: string }[]): Promise<void> {
     const { subscriptions } = this.#session

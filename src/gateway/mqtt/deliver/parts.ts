@@ -1,4 +1,4 @@
-// What the connections of one gateway share for delivering messages.
+// The state that the connections of one gateway share for delivering messages.
 import type { GatewayContext } from '../../../port/gateway.ts'
 import type { MqttCounters } from '../counters.ts'
 import type { MqttOptions } from '../options.ts'

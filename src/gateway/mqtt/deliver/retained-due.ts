@@ -19,7 +19,7 @@ export class RetainedDue {
   readonly #retained: Pick<Retained, 'matching'>
   readonly #clock: Clock
   readonly #session: Session
-  /** What is being read; undefined when it is not wanted any more. */
+  /** The names being read; undefined when they are not wanted any more. */
   #asked: DueNames | undefined
 
   constructor(retained: Pick<Retained, 'matching'>, clock: Clock, session: Session) {

@@ -9,7 +9,7 @@ import { toWireProperties } from '../message.ts'
 import type { Qos } from '../packets/protocol.ts'
 import { decodeName } from '../packets/utf8.ts'
 
-/** What MQTT forbids in a topic name, or lets a client close the connection for. */
+/** Characters that MQTT forbids in a topic name, or for which a client may close the connection. */
 const CHARACTERS_UNSAFE = /[+#\p{Cc}\p{Noncharacter_Code_Point}]/gu
 const PLUS = 43
 const HASH = 35

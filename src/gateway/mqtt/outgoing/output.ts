@@ -1,4 +1,4 @@
-// What one connection is about to send: packets are written back to back into a block and leave in one
+// The output of one connection: packets are written back to back into a block and leave in one
 // socket write per event-loop turn. Blocks are shared among connections and reused once the kernel took
 // their bytes.
 import type { GatewaySocket } from '../../../port/gateway.ts'
@@ -28,7 +28,7 @@ export class Output {
   at = 0
   /** Full pieces that wait for the turn's end. */
   #pieces: Buffer[] = []
-  /** What waits for something to become durable first. */
+  /** Packets that wait for a session or message to become durable first. */
   #sealed: Buffer[] = []
   #pieceBytes = 0
   #sealedBytes = 0

@@ -8,7 +8,7 @@ import type { Qos } from '../packets/protocol.ts'
 import type { Delivery, PreparedPublish } from './delivery.ts'
 import type { Output } from './output.ts'
 
-/** What differs from subscriber to subscriber. One object serves a connection again and again. */
+/** The fields that differ from subscriber to subscriber. One object serves a connection again and again. */
 export interface PublishHeader {
   qos: Qos
   dup: boolean
@@ -42,7 +42,7 @@ export const emptyHeader = (): PublishHeader => ({
 const PREPARED_PAYLOAD_MAX = 4096
 const EXPIRY_BYTES = 5
 const ALIAS_BYTES = 3
-/** What an alias adds to a packet at most: itself, and a byte to each of the two lengths. */
+/** The most that an alias adds to a packet: itself, and a byte to each of the two lengths. */
 export const ALIAS_GROWTH_MAX = ALIAS_BYTES + 2
 const TOPIC_ALIAS = 0x23
 const SUBSCRIPTION_ID = 0x0b

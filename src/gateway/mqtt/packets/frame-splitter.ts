@@ -34,9 +34,9 @@ export class FrameSplitter {
   #wantedBytes = 0
   /** Bytes of it behind those: more than 0 where the packet is over the limit. */
   #restBytes = 0
-  /** What is left of the last packet to pass over. */
+  /** Bytes of the current packet that are still to be skipped. */
   #skipBytes = 0
-  /** What came while held. */
+  /** The bytes that came while held. */
   #held: Buffer | undefined
   #isHeld = false
 
@@ -59,7 +59,7 @@ export class FrameSplitter {
     return (this.#gathered?.length ?? 0) + (this.#held?.length ?? 0)
   }
 
-  /** What there is of an incomplete packet, its header included. */
+  /** The received bytes of an incomplete packet, its header included. */
   get incomplete(): Buffer {
     return this.#gathered?.subarray(0, this.#gatheredBytes) ?? NOTHING
   }

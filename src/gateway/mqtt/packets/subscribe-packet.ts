@@ -108,7 +108,7 @@ function open(bytes: Buffer, start: number, end: number, version: Version, type:
   return { reader, packetId, properties }
 }
 
-/** What the standard forbids is malformed; what is only not offered here is refused for itself. */
+/** A filter that the standard forbids makes the packet malformed; one that we do not offer is refused alone. */
 function readFilter(
   reader: PacketReader,
   version: Version,

@@ -14,7 +14,7 @@ import type { InboundId } from '../session/inbound-ids.ts'
 import type { Session } from '../session/session.ts'
 import type { PublishParts } from './parts.ts'
 
-/** What the pipeline needs of its connection. */
+/** The connection, as the pipeline needs it. */
 export interface InboundPeer {
   readonly isV5: boolean
   readonly isBridge: boolean
@@ -25,7 +25,7 @@ export interface InboundPeer {
   /** Largest packet the client takes. */
   readonly packetBytesMax: number
   wantFlush(): void
-  /** What is written in this turn must wait for the session to be durable. */
+  /** Packets written in this turn must wait for the session to be durable. */
   journal(): void
   /** Stops and resumes reading the socket. */
   throttle(isOn: boolean): void
@@ -49,7 +49,7 @@ interface Sent {
   pings: number
 }
 
-/** What a message costs in memory beside its payload, about. */
+/** Memory of a message beside its payload, about. */
 const MESSAGE_OVERHEAD_BYTES = 256
 const PINGRESP = Buffer.of(0xd0, 0)
 const NO_SUBSCRIBERS = REASON.noMatchingSubscribers

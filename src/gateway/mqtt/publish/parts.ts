@@ -1,4 +1,4 @@
-// What the connections of one gateway share for taking messages.
+// The state that the connections of one gateway share for taking messages.
 import type { GatewayContext } from '../../../port/gateway.ts'
 import type { Addresses } from '../address.ts'
 import type { MqttCounters } from '../counters.ts'

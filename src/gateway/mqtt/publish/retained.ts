@@ -35,7 +35,7 @@ export class Retained {
   /** Bytes of each retained message, by topic name. */
   readonly #sizes = new Map<string, number>()
   #bytes = 0
-  /** What the newest change under way came to, by topic name. */
+  /** The newest change under way, by topic name. */
   readonly #underWay = new Map<string, Promise<void>>()
   /** How many changes have set out. */
   #changes = 0
@@ -85,7 +85,7 @@ export class Retained {
     const { retainedMax, retainedBytesMax } = this.#limits
     const before = this.#sizes.get(name)
     const isTooMany = before === undefined && this.count >= retainedMax
-    // What it takes the place of makes room.
+    // The payload that it replaces makes room.
     if (isTooMany || this.#bytes - (before ?? 0) + payloadBytes > retainedBytesMax) {
       throw new BrokerError(
         'QUOTA_EXCEEDED',
@@ -142,7 +142,7 @@ export class Retained {
     return undefined
   }
 
-  /** What is retained of a deleted topic goes with it. */
+  /** The retained messages of a deleted topic go with it. */
   async #topicChanged(topic: string): Promise<void> {
     if ((await this.#broker.topics.get(topic)) !== undefined) return
     const leaving: Leaving[] = []
@@ -173,7 +173,7 @@ export class Retained {
       await this.#underWay.get(name)
       record = await this.#broker.sessions.load(ID_PREFIX + name)
     } while (this.#underWay.has(name))
-    // What came since, to a topic made again or to the catch-all, stays.
+    // A retained message that came since, to a topic made again or to the catch-all, stays.
     if (this.#leaving.get(name) !== one) return
     this.#leaving.delete(name)
     if (record !== undefined && topicOf(record) === topic) await this.#remove(name)
@@ -181,7 +181,7 @@ export class Retained {
 
   async #remove(name: string): Promise<void> {
     this.#forget(name)
-    // What the log does not take now the broker writes when it does; a start and subscribers go on.
+    // The broker keeps a deletion that the log refuses, and writes it later; a start and subscribers go on.
     await this.#broker.sessions.delete(ID_PREFIX + name).catch(() => {})
   }
 

@@ -53,7 +53,7 @@ const idOf = ({ clientId }: Session): string => ID_PREFIX + clientId
 export class SessionTable {
   readonly #parts: SessionTableParts
   readonly #sessions = new Map<string, Session>()
-  /** What is being done for a client id. */
+  /** The work under way, by client id. */
   readonly #exclusive = new Exclusive()
   readonly #timers = new Map<Session, Timer[]>()
   readonly #dirty = new Set<Session>()

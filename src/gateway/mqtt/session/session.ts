@@ -1,5 +1,5 @@
-// What outlives a connection: subscriptions, the place in the log up to which messages were sent, what is in
-// flight both ways, and the will. Knows nothing of sockets; the session table decides when it lives.
+// The state that outlives a connection: subscriptions, the place in the log up to which messages were sent, the
+// messages in flight both ways, and the will. Knows nothing of sockets; the session table decides when it lives.
 import { randomBytes } from 'node:crypto'
 import { type LogPosition, logPosition } from '../../../model/positions.ts'
 import type { WillMessage } from '../packets/connect-packet.ts'
@@ -16,7 +16,7 @@ export interface Will extends WillMessage {
   readonly delayMs: number
 }
 
-/** What the session needs of the connection that holds it. */
+/** The connection that holds the session, as the session needs it. */
 export interface SessionHolder {
   /** Another connection takes the session over. */
   takenOver(): void
@@ -48,7 +48,7 @@ export class Session {
   /** When the last connection was lost, epoch ms; undefined while connected. */
   disconnectedMs: number | undefined = undefined
   holder: SessionHolder | undefined = undefined
-  /** What its connection, or one that is gone, does to it across turns; settles when that is done. */
+  /** Work across turns of its connection, or of one that is gone; settles when that is done. */
   work: Promise<void> = Promise.resolve()
   /** When it was last logged that another user asked for it, monotonic ms. */
   refusedMs = Number.NEGATIVE_INFINITY

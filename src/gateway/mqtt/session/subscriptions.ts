@@ -1,4 +1,4 @@
-// What a session is subscribed to.
+// The subscriptions of a session.
 import type { QueueOffset } from '../../../model/positions.ts'
 import type { TagFilter } from '../../../model/tag-filter.ts'
 import { NO_IDS } from '../outgoing/publish-output.ts'
@@ -28,7 +28,7 @@ export interface Subscription extends SubscribeOptions {
   readonly from: QueueOffset
 }
 
-/** What several overlapping subscriptions come to for one message (MQTT-3.3.4-2 and 3.3.4-3). */
+/** Several overlapping subscriptions combined for one message (MQTT-3.3.4-2 and 3.3.4-3). */
 export interface Combined {
   qos: number
   retainAsPublished: boolean
