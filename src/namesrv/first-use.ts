@@ -10,7 +10,7 @@ const REQUEST_TYPE = 'ReqT'
 /** Sent by our client, which falls back to the template or waits, and by newer tools. */
 const STANDARD_JSON = 'acceptStandardJsonOnly'
 
-/** What the requests of one connection have shown of its client. */
+/** The kind of client on a connection, as its requests have shown it. */
 export class FirstUse {
   #isPushConsumer = false
   #isTool = false

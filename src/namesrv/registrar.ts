@@ -23,7 +23,7 @@ export interface RegistrarContext {
 export interface RegistrarOptions {
   /** host:port each. */
   readonly nameServers: readonly string[]
-  /** What clients are told. Without a host: whichever of this machine's they can reach. */
+  /** The broker's address for clients. Without a host: one of this machine's that they can reach. */
   readonly advertised: { readonly host?: string | undefined; readonly port: number }
   readonly periodMs?: number
   readonly timeoutMs?: number
@@ -123,7 +123,7 @@ class Target {
     this.#table = table
   }
 
-  /** What is under way to a name server that answered last; nothing waits for one that is away. */
+  /** The registration under way, if the name server answered last; callers do not wait for one that is away. */
   get telling(): Promise<void> | undefined {
     return this.#failures === 0 ? this.#running : undefined
   }

@@ -1,4 +1,4 @@
-// What the name server answers: registrations of brokers, routes for clients, key-values for mqadmin.
+// The requests of the name server: registrations of brokers, routes for clients, key-values for mqadmin.
 import { type Clock, Slice } from '../clock.ts'
 import { BrokerError, type ErrorCode } from '../errors.ts'
 import { crc32 } from '../model/crc32.ts'

@@ -244,7 +244,7 @@ class NameServerConnection {
     return this.#splitter.partialBytes
   }
 
-  /** Whoever signed as a broker or an operator may send large tables. */
+  /** A peer that signed as a broker or an operator may send large tables. */
   trust(): void {
     this.#splitter.frameBytesMax = FRAME_BYTES_MAX
   }
@@ -258,7 +258,7 @@ class NameServerConnection {
   }
 
   #onData(chunk: Buffer): void {
-    // What comes behind a refused command is not served.
+    // Commands behind a refused one are not served.
     if (this.#lateAnswer !== undefined) return
     this.heardMs = this.#options.context.clock.monotonic()
     this.firstHeardMs ??= this.heardMs

@@ -114,7 +114,7 @@ export const VERSION = {
   v3_4_9: 121,
   /** From here on a compressed registration carries queue mappings. */
   v5_0_0: 413,
-  /** What we say of ourselves: the 5.x request set in the JSON of every version. */
+  /** Our own version: the 5.x request set in the JSON of every version. */
   v5_3_3: 479,
 } as const
 

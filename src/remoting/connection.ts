@@ -22,10 +22,10 @@ import { type Credentials, signFields } from './signature.ts'
 
 const CONNECT_TIMEOUT_MS = 3000
 const REQUEST_TIMEOUT_MS = 3000
-/** What Apache's brokers answer at most, and one message as large as ours may be. */
+/** The largest answer of Apache's brokers, and one message of our largest size. */
 const ANSWER_BYTES_MAX = FRAME_BYTES_MAX + BODY_BYTES_MAX
 
-/** What the owner of a push answers; nothing for a one-way push. */
+/** The answer of a push's receiver; none for a one-way push. */
 export interface PushAnswer {
   readonly code: number
   readonly fields?: Fields

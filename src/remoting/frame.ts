@@ -109,7 +109,7 @@ export class FrameSplitter {
     return chunk.length
   }
 
-  /** What came of a frame that is not whole yet. */
+  /** The received bytes of a frame that is not whole yet. */
   get partialBytes(): number {
     return this.#pendingBytes
   }

@@ -66,7 +66,10 @@ export interface Authenticator {
   authorize(principal: Principal, action: Action, resource: Resource): void
 }
 
-/** What is noted of a principal with what it leaves: undefined for the anonymous principal, which all clients without a user share. */
+/**
+ * The owner to store with a principal's sessions and subscriptions: undefined for the anonymous principal, which
+ * all clients without a user share.
+ */
 export const ownerName = ({ name, anonymous }: Principal): string | undefined =>
   anonymous ? undefined : name
 

@@ -17,7 +17,7 @@ export class Exclusive {
     }
   }
 
-  /** What was asked for so far is over. */
+  /** Settles when all work asked for so far is done. */
   async idle(): Promise<void> {
     await Promise.all([...this.#lines.keys()].map((name) => this.run(name, async () => {})))
   }

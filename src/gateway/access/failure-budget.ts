@@ -7,7 +7,7 @@ import type { Clock } from '../../clock.ts'
 const FREE = 20
 /** One of them is forgiven after this. */
 const FORGIVEN_MS = 3_000
-/** What each one beyond adds to the pause before the next check. */
+/** Each failure beyond adds this to the pause before the next check. */
 const STEP_MS = 250
 const PAUSE_MS_MAX = 5_000
 /** Keys that are remembered; beyond, the one that failed longest ago is forgotten. */
@@ -36,7 +36,7 @@ export class FailureBudget {
     if (!oldest.done) this.#failures.delete(oldest.value)
   }
 
-  /** What is not forgiven yet. */
+  /** The failures that are not forgiven yet. */
   count(key: string): number {
     const known = this.#failures.get(key)
     if (known === undefined) return 0

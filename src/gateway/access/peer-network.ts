@@ -1,5 +1,5 @@
-// What counts as one remote place where connections or failures are counted: an IPv4 address, or of IPv6 the network
-// of its first 64 bits, for whoever has one address of such a network has them all.
+// The key by which connections and failures of remote hosts are counted: an IPv4 address, or of IPv6 the network
+// of its first 64 bits, for a host that has one address of such a network has them all.
 
 const GROUPS = 8
 const NETWORK_GROUPS = 4

@@ -27,9 +27,9 @@ export interface ListenerOptions {
   /** Section of the configuration, for messages: 'mqtt'. */
   readonly name: string
   readonly limits: ListenerLimits
-  /** What all listeners of the process share; absent: nothing but `limits` bounds this one. */
+  /** Connections that all listeners of the process share; absent: only `limits` bounds this one. */
   readonly budget?: ConnectionBudget | undefined
-  /** What those with bulk work share; absent: each chunk is handled as it comes. */
+  /** Time that listeners with bulk work share; absent: each chunk is handled as it comes. */
   readonly turn?: TurnBudget | undefined
   readonly log: Logger
   readonly clock: Clock
@@ -48,7 +48,7 @@ const REFUSAL_LOG_MS = 10_000
 /** The limit that all listeners share. */
 const OPEN_FILES = 'openFiles'
 
-/** What node:net keeps to itself; every use has a fallback. */
+/** Undocumented fields of node:net's sockets; every use has a fallback. */
 interface SocketInside {
   _handle?: { useUserBuffer?: unknown; writeQueueSize?: number } | null
   _server?: unknown

@@ -25,7 +25,7 @@ export class TurnBudget {
   readonly #turnMs: number
   readonly #keptBytesMax: number
   readonly #countsOwnOnly: boolean
-  /** What handling took in this turn, where only that counts. */
+  /** The time that handling took in this turn, where only that counts. */
   #ownMs = 0
   /** When the first chunk of this turn came; undefined: none did. */
   #startedMs: number | undefined
@@ -86,7 +86,7 @@ export class TurnBudget {
     this.#serveFrom(line, 0, this.#clock.monotonic())
   }
 
-  /** What one of the line began and goes on with in promises is done before the time is looked at for the next. */
+  /** The promise steps that one chunk of the line began are done before the time is checked for the next chunk. */
   #serveFrom(line: readonly Kept[], at: number, startedMs: number): void {
     const kept = line[at]
     if (kept === undefined || (at > 0 && this.#clock.monotonic() - startedMs >= this.#turnMs)) {

@@ -23,11 +23,11 @@ export interface Call {
   readonly principal: Principal
   readonly session: Session
   readonly context: GatewayContext
-  /** What reads for an answer have to fit into. */
+  /** Bounds the bytes that are read for answers. */
   readonly reads: ReadBudget
   /**
-   * What looks at records have to fit into whose answers hold none of them: they must not wait until a slow
-   * link took the answers before theirs.
+   * Bounds reads of records that the answer does not contain: such a request must not wait until a slow link
+   * has taken the answers before it.
    */
   readonly looks: ReadBudget
   /** Aborted when the connection is gone and with it the receiver of the answer. */
@@ -81,7 +81,7 @@ export function authorizeAny(
 }
 
 /**
- * What a group does on a topic, whether it reads, commits, locks or only asks how far it is, takes the right to
+ * To read, commit or lock a topic's queues for a group, or to ask how far the group is, takes the right to
  * consume both. A retry topic is its group's own. @throws BrokerError PERMISSION_DENIED
  */
 export function authorizeConsuming(

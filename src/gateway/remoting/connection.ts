@@ -89,7 +89,7 @@ export interface ConnectionOptions {
   readonly onGone: (connection: Connection) => void
 }
 
-/** What an answer needs to know of its request. */
+/** The fields of a request that its answer needs. */
 type Asked = Pick<Command, 'code' | 'opaque' | 'codec' | 'flag'>
 
 /** Chunks are taken one after the other, so all connections share these. */

@@ -57,7 +57,7 @@ export class FastSend {
     if ((sysFlag & SYS_FLAG.compressed) !== 0) return undefined
     const topic = this.#topicOf()
     const properties = this.#properties()
-    // What goes to a retry topic says where it comes from, which the general way checks.
+    // A message for a retry topic names its topic of origin, which the general way checks.
     if (topic === undefined || properties === undefined || isRetryTopic(topic)) return undefined
     // Only what a consumer sends to its retry topic says these.
     const reconsumeTimes = send.has(SEND_SLOT.reconsumeTimes)

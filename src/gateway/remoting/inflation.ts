@@ -6,7 +6,7 @@ import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 
 /** Of the bodies of one chunk together: about 4 ms each MiB. */
 const INFLATED_BYTES_MAX = 8 * 1024 * 1024
-/** What one body counts for at least: zlib's own state is made anew for each. */
+/** The least that one body counts for: zlib's own state is made anew for each. */
 const INFLATING_BYTES_MIN = 8 * 1024
 
 export class Inflation {

@@ -3,8 +3,8 @@
 import { BrokerError } from '../../errors.ts'
 
 /**
- * What looking at one record counts for. It may be as large as a message can be, but no more of them are in
- * memory at once than fit by this.
+ * The bytes that a look at one record counts for. The record may be as large as a message can be, but no more
+ * of them are in memory at once than fit by this.
  */
 export const RECORD_BYTES = 256 * 1024
 

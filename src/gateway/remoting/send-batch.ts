@@ -26,7 +26,7 @@ interface Waiting {
   readonly count: number
 }
 
-/** What one chunk brought. */
+/** The sends of one chunk. */
 interface Gathered {
   readonly messages: readonly NewMessage[]
   readonly waiting: readonly Waiting[]
@@ -106,7 +106,7 @@ export class SendBatch {
     }
   }
 
-  /** What comes later on the connection waits behind it, so that order is kept. */
+  /** Later sends on the connection wait behind it, so that order is kept. */
   async #publishInTurns(line: Gathered[]): Promise<void> {
     for (let next = line.shift(); next !== undefined; next = line.shift()) {
       const published: Promise<readonly PublishResult[]>[] = []
@@ -241,8 +241,8 @@ const joined = (
 ): Promise<readonly PublishResult[]> => Promise.all(parts).then((results) => results.flat())
 
 /**
- * What is published in a later turn: a message that is a SEND of its own may be a view on the chunk, whose bytes are
- * others' by then. Those of a batch are views on a copy already.
+ * The messages for a later turn: a message that is a SEND of its own may be a view on the chunk, which is reused
+ * by then. Those of a batch are views on a copy already.
  */
 function keptOf(messages: readonly NewMessage[], waiting: readonly Waiting[]): NewMessage[] {
   const kept = [...messages]

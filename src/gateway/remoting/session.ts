@@ -1,4 +1,4 @@
-// What one native client has told of itself on a connection: its id, its groups and their subscriptions.
+// One native client's registration on a connection: its id, its groups and their subscriptions.
 // Pulls refer to these subscriptions; the broker's registry of clients is kept in step.
 import type {
   ClientRegistration,

@@ -26,7 +26,7 @@ const PLAIN = Uint8Array.from({ length: 256 }, (_, c) =>
   c >= SPACE && c < 128 && c !== QUOTE && c !== BACKSLASH ? 1 : 0,
 )
 
-/** What may follow a backslash, besides u. */
+/** The bytes that may follow a backslash, besides u. */
 const ESCAPABLE = Uint8Array.from({ length: 256 }, (_, c) =>
   '"\\/bfnrt'.includes(String.fromCharCode(c)) ? 1 : 0,
 )
@@ -48,7 +48,7 @@ function isName(bytes: Buffer, at: number, end: number, name: Buffer): boolean {
 const isWhite = (c: number | undefined): boolean => c === SPACE || c === 10 || c === 13 || c === 9
 
 export class HeaderScan {
-  /** What was scanned. */
+  /** The scanned bytes. */
   bytes: Buffer = Buffer.alloc(0)
   code = 0
   flag = 0

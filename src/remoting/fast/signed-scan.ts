@@ -1,5 +1,5 @@
-// What a scanned request signs, without making a Map or a string of its fields: the same bytes as
-// `signedContent` builds from decoded ones.
+// The signed content of a scanned request, without making a Map or a string of its fields: the same bytes
+// as `signedContent` builds from decoded ones.
 
 import { unescapeJson } from '../json/json-unescape.ts'
 import { ACL_FIELD } from '../signature.ts'

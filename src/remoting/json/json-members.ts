@@ -9,7 +9,7 @@ export function parseObject(body: Buffer): JsonMap {
   return wholeObject(parseJson(body.toString('utf8')))
 }
 
-/** What a whole body came to. @throws BrokerError ARGUMENT_INVALID */
+/** The body as an object. @throws BrokerError ARGUMENT_INVALID when it is something else */
 export function wholeObject(value: Json): JsonMap {
   if (!(value instanceof Map)) throw invalidRequest('the body is no JSON object')
   return value

@@ -31,7 +31,7 @@ export const DELETE_GROUP = layout({ groupName: text, cleanOffset: optional(bool
 export const PRODUCER_GROUP = layout({ producerGroup: text })
 export const GROUP_SUBSCRIPTION = layout({ group: text, topic: text })
 
-/** What has no effect here, as Java leaves it. */
+/** Fields without effect here, with Java's defaults. */
 const KEPT_DEFAULTS: KeptGroupFields = {
   brokerId: 0,
   consumeFromMinEnable: true,
@@ -79,7 +79,7 @@ function keptOf(map: JsonMap): Pick<GroupDefinition, 'kept'> {
   return kept.length === 0 ? {} : { kept: Object.fromEntries(kept) }
 }
 
-/** What of a configuration a broker would have to follow, and this one does not. */
+/** The fields of a configuration that a broker would have to follow, and this one does not. */
 export interface UnfollowedGroupFields {
   /** Names of RocketMQ 5's attributes that it sets or takes away. */
   readonly attributes: readonly string[]

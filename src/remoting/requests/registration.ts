@@ -1,4 +1,4 @@
-// What a broker tells its name servers: REGISTER_BROKER (103), UNREGISTER_BROKER (104),
+// The requests of a broker to its name servers: REGISTER_BROKER (103), UNREGISTER_BROKER (104),
 // QUERY_DATA_VERSION (322).
 import { promisify } from 'node:util'
 import { inflate } from 'node:zlib'

@@ -54,7 +54,7 @@ async function runtimeInfo(call: Call): Promise<Answer> {
   )
 }
 
-/** What we do not count per time span stands as the count since the start, or as 0. */
+/** Values that we do not count per time span are the counts since the start, or 0. */
 function runtimeTable(status: BrokerStatus, nowMs: number): Record<string, string> {
   const seconds = Math.max(1, (nowMs - status.startedAtMs) / 1000)
   const rate = (count: number): string => {

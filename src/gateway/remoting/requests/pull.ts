@@ -35,7 +35,7 @@ export const pullRequests: RequestTable = new Map([
   [REQUEST.litePullMessage, serveAnyPull],
 ])
 
-/** What a pull needs of its call. */
+/** The fields of its call that a pull needs. */
 export type PullCall = Pick<
   Call,
   'opaque' | 'codec' | 'principal' | 'session' | 'context' | 'reads' | 'signal'

@@ -38,7 +38,7 @@ export const topicRequests: RequestTable = new Map([
 ])
 
 /**
- * What of RocketMQ 5's attributes is true of every topic here. Of types of messages a broker checks none; operators'
+ * The attributes of RocketMQ 5 that are true of every topic here. A broker checks no message types; operators'
  * tools declare one for each topic that they make, and read it back.
  */
 const ATTRIBUTES: ReadonlySet<string> = new Set([
