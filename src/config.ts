@@ -31,7 +31,7 @@ function isAddress(text: string): boolean {
   }
 }
 
-/** What every listening front-end has. */
+/** The settings that every listening front-end has. */
 const listening = (portDefault: number, silentMs: number) => ({
   enabled: z.boolean().default(true).describe('Listen at all.'),
   host: z
@@ -434,7 +434,7 @@ const declared = z.strictObject({
 
 export const configSchema = declared
   .superRefine((config, context) => {
-    // What follows from a value that is wrong by itself would hide that one.
+    // A problem that follows from a value that is wrong by itself would hide that one.
     if (context.issues.length > 0) return
     for (const problem of sizeProblems(config)) context.addIssue({ code: 'custom', ...problem })
   })

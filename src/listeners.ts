@@ -107,7 +107,7 @@ async function openVip({ options, port: nativePort }: Listener): Promise<Listene
 }
 
 /**
- * What the listeners share: connections beyond the limit of open files would be dropped by the kernel without a word,
+ * The listeners share one budget: connections beyond the limit of open files would be dropped by the kernel without a word,
  * and the store could not open its files.
  */
 function connectionBudget(

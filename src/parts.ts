@@ -1,4 +1,4 @@
-// What a server has open, in the order it was opened; closed backwards, whatever fails.
+// The open parts of a server, in the order they were opened; closed backwards, whichever close fails.
 import type { Logger } from './log.ts'
 
 export class Parts {

@@ -22,7 +22,7 @@ const BLOCK_SIZE = 8
 const PARALLEL = 1
 const SALT_BYTES = 16
 const HASH_BYTES = 32
-/** What one check may take at most, whatever the text says. */
+/** The memory that one check may take, whatever cost the stored hash asks for. */
 const MEMORY_BYTES_MAX = 256 * 1024 * 1024
 
 /** @throws BrokerError CONFIG_INVALID */

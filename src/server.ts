@@ -73,7 +73,7 @@ export class Server {
   }
 }
 
-/** What every step of the composition needs. */
+/** The context of every step of the composition. */
 interface Composition {
   readonly config: Config
   readonly log: Logger
@@ -119,7 +119,7 @@ async function composeNameServer(composition: Composition): Promise<void> {
 
 async function composeBroker(composition: Composition): Promise<void> {
   const { config, log, clock, auth, listeners, parts } = composition
-  // Whatever loads does so while the store recovers.
+  // Modules load while the store recovers.
   const [{ openBroker }, frontEnds, store] = await Promise.all([
     import('./broker/broker.ts'),
     loadFrontEnds(listeners),

@@ -213,7 +213,7 @@ function explain(
 ): string[] {
   const path = issue.path.map(String)
   const name = path.join('.')
-  // What is no setting of its own can only stand in the file.
+  // A path that is no setting of its own can only stand in the file.
   const origin = originOf(path, origins) ?? file
   const where = origin === undefined || origin === 'default' ? '' : ` (from ${origin})`
   if (issue.code === 'unrecognized_keys') {

@@ -1,11 +1,11 @@
-// What a command is: its words, its flags declared once, and what running it may touch. Parsing, help
-// and completion of errors all derive from the declaration.
+// The declaration of a command: its words, its flags and the context of its run. Parsing, help and the
+// suggestions in errors all derive from it.
 import type { Config } from '../config.ts'
 import type { Terminal } from './terminal.ts'
 
 export interface Flag {
   readonly type: 'text' | 'number' | 'boolean'
-  /** What it does, for help. */
+  /** Its description in help. */
   readonly describe: string
   readonly short?: string
   /** Word for the value in help; default: the type. */
@@ -77,7 +77,7 @@ export interface ListeningAddress {
   readonly name: string
   readonly host: string
   readonly port: number
-  /** What clients are told; undefined: whatever they dialled. */
+  /** The address that clients are told; undefined: the one they dialled. */
   readonly advertised: string | undefined
 }
 

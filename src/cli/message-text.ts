@@ -2,7 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { visible } from './words.ts'
 
-/** What every protocol can tell of a message. */
+/** The fields of a message that every protocol can show. */
 export interface ShownMessage {
   readonly topic: string
   readonly tag: string | undefined

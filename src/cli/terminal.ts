@@ -1,5 +1,4 @@
-// What a command says to people and to pipes: results on standard output, everything else on standard
-// error.
+// A command's output: results on standard output, everything else on standard error.
 import { createInterface } from 'node:readline'
 import { visible } from './words.ts'
 

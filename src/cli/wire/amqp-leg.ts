@@ -21,7 +21,7 @@ import {
 const ADDRESS_DEFAULT = '127.0.0.1:5672'
 const CREDIT = 64
 const CONNECT_TIMEOUT_MS = 5000
-/** What the peer must say now and then; one that says nothing for twice as long is gone. */
+/** The idle time-out: a peer that sends nothing for twice as long is gone. */
 const IDLE_MS = 30_000
 /** For the peer's last word. */
 const CLOSE_TIMEOUT_MS = 2000

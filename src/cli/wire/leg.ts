@@ -53,7 +53,7 @@ export interface Arrival {
   readonly orderingKey: string | undefined
   readonly properties: Readonly<Record<string, string>>
   readonly body: Uint8Array
-  /** What only this protocol tells: ids, positions. */
+  /** The fields that only this protocol has: ids, positions. */
   readonly details: Readonly<Record<string, string | number>>
   /** It was shown: the group need not see it again. */
   settle(): Promise<void>
@@ -69,7 +69,7 @@ export interface Wish {
   note(text: string): void
 }
 
-/** What the broker said of a message, by its place among those that are sent together. */
+/** Takes the broker's answer to a message, by its place among those sent together. */
 export type Accepted = (at: number, answer: Readonly<Record<string, string | number>>) => void
 
 export interface Leg {

@@ -57,7 +57,7 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
   })
   const lost = whenLost(client, address)
   whenAborted(lost, () => inbox.end(lost.reason))
-  // What mqtt.js waits for it forgets when the connection ends.
+  // mqtt.js drops the callbacks of pending requests when the connection ends.
   const unlessLost = <T>(promise: Promise<T>): Promise<T> =>
     unlessAborted(unlessAborted(promise, lost), signal)
   try {
@@ -87,7 +87,7 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
     },
     arrivals: (wish, ended) => arrivals(client, inbox, settle, patience, wish, ended),
     close: async () => {
-      // What was not shown is not acknowledged, and must not stand before the peer's last word.
+      // Messages not shown are not acknowledged, and must not keep mqtt.js from the packets behind them.
       client.handleMessage = (_, done) => done(NOT_SHOWN)
       inHand?.done(NOT_SHOWN)
       if (client.connected) {
@@ -152,13 +152,13 @@ async function publish(client: MqttClient, letter: Letter, heard: () => void) {
   if (letter.keys.length > 0) userProperties['KEYS'] = letter.keys.join(' ')
   if (letter.orderingKey !== undefined) userProperties['SHARDING_KEY'] = letter.orderingKey
   const body = typeof letter.body === 'string' ? letter.body : Buffer.from(letter.body)
-  // What mqtt.js makes of an empty object is never acknowledged.
+  // With an empty object mqtt.js writes a PUBLISH that is never acknowledged.
   const isPlain = Object.keys(userProperties).length === 0
   const options = { qos: QOS, ...(isPlain ? {} : { properties: { userProperties } }) } as const
   await new Promise<void>((resolve, reject) => {
     client.publish(topic, body, options, (error, packet) => {
       heard()
-      // What was answered, a PUBACK.
+      // The answer is a PUBACK.
       const { properties } = (packet ?? {}) as Partial<Puback>
       if (error) reject(refused(topic, properties?.reasonString ?? textOf(error)))
       else resolve()
