@@ -1,0 +1,146 @@
+// The page about deploying: its configurations are taken, its unit and its image start what there is, and TLS
+// works where it says so.
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { connect as connectTo } from 'node:net'
+import { join } from 'node:path'
+import { createServer } from 'node:tls'
+import { promisify } from 'node:util'
+import test, { type ExecutionContext } from 'ava'
+import mqtt from 'mqtt'
+import { COMMANDS } from '../../src/cli/commands.ts'
+import { type ConfigInput, configOf } from '../../src/config.ts'
+import { checkExposure } from '../../src/exposure.ts'
+import { hashPassword } from '../../src/password.ts'
+import { connectRhea } from '../support/rhea-client.ts'
+import { spawnServer, startServer, TRIVET } from '../support/server.ts'
+import { ROOT, textOf } from '../support/sources.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+const run = promisify(execFile)
+const page = textOf('docs/operate/deploying.md')
+
+const snippets = (language: string): readonly string[] =>
+  Array.from(page.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms')), ([, s]) => s!)
+
+const hasTool = (name: string): boolean => spawnSync(name, ['--version']).error === undefined
+
+test('the configurations are taken, and none is open', async (t) => {
+  const password = await hashPassword('secret')
+  const texts = snippets('json')
+  t.is(texts.length, 2)
+  for (const text of texts) {
+    const input = JSON.parse(text.replaceAll('scrypt:32768:8:1:...', password)) as ConfigInput
+    const config = configOf(input)
+    t.notThrows(() => checkExposure(config))
+    t.false(config.broker.autoCreateTopics)
+    t.true(config.remoting.advertisedHost !== undefined)
+  }
+})
+
+test('the unit starts a command that there is, with flags that there are', async (t) => {
+  const [unit = ''] = snippets('ini')
+  const [, program, command = '', ...flags] = /^ExecStart=(\S+) (\S+) (.*)$/m.exec(unit)!
+  t.is(program, '/usr/local/bin/trivet')
+  t.true(command in COMMANDS)
+  const [name = ''] = flags.join(' ').split(' ')
+  const { stdout } = await run(process.execPath, [TRIVET, command, '--help'])
+  t.true(stdout.includes(`  ${name} `))
+  const [, stopS] = /^TimeoutStopSec=(\d+)$/m.exec(unit)!
+  t.true(Number(stopS) * 1000 > configOf().stopDeadlineMs + 5000)
+})
+
+test('systemd finds nothing wrong with the unit', async (t) => {
+  if (!hasTool('systemd-analyze')) {
+    t.log('systemd-analyze is NOT INSTALLED: the unit was not verified')
+    t.pass()
+    return
+  }
+  const file = join(await tempDir(t), 'trivetmq.service')
+  writeFileSync(file, snippets('ini')[0]!.replace('/usr/local/bin/trivet', TRIVET))
+  const { status, stderr } = spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' })
+  t.is(status, 0, stderr)
+})
+
+test('what the image copies is enough to start, and it stops in order', async (t) => {
+  const [dockerfile = ''] = snippets('Dockerfile')
+  const folder = await tempDir(t)
+  const copied = Array.from(
+    dockerfile.matchAll(/^COPY --from=build \/src\/(\S+) \.\/(\S*)$/gm),
+    ([, from]) => from!,
+  )
+  t.deepEqual(copied, ['package.json', 'node_modules', 'bin', 'dist/src'])
+  mkdirSync(join(folder, 'dist'))
+  for (const path of copied) {
+    if (path === 'node_modules') symlinkSync(join(ROOT, path), join(folder, path))
+    else cpSync(join(ROOT, path), join(folder, path), { recursive: true })
+  }
+  const [, entry] = /^ENTRYPOINT \["(\w+)"\]$/m.exec(dockerfile)!
+  const [, command = ''] = /^CMD \["(\w+)"\]$/m.exec(dockerfile)!
+  t.is(entry, 'trivet')
+  t.true(command in COMMANDS)
+  const server = await spawnServer(t, { trivet: join(folder, 'bin', 'trivet.cjs') })
+  t.is(await server.stop(), 0)
+})
+
+test('the ports of the image, the proxy and the cluster are the defaults', (t) => {
+  const { nameServer, remoting, mqtt: mqttPort, amqp } = configOf()
+  const all = [nameServer.port, remoting.port, mqttPort.port, amqp.port]
+  const [, exposed = ''] = /^EXPOSE (.*)$/m.exec(page)!
+  t.deepEqual(exposed.split(' ').map(Number), [9876, 10_909, ...all.slice(1)])
+  const numbers = (pattern: RegExp): number[] =>
+    Array.from(page.matchAll(pattern), ([, n]) => Number(n))
+  const ascending = (list: readonly number[]): number[] => list.toSorted((a, b) => a - b)
+  t.deepEqual(ascending(numbers(/server trivet 127\.0\.0\.1:(\d+)/g)), ascending(all))
+  t.deepEqual(numbers(/containerPort: (\d+)/g), all)
+  t.deepEqual(numbers(/name: \w+, port: (\d+)/g), all)
+})
+
+/** A certificate of the test's own, or undefined where there is no openssl. */
+async function certificate(t: ExecutionContext) {
+  if (spawnSync('openssl', ['version']).error !== undefined) {
+    t.log('openssl is NOT INSTALLED: TLS was not tried')
+    t.pass()
+    return undefined
+  }
+  const folder = await tempDir(t)
+  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
+  const kind = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1']
+  execFileSync('openssl', [...kind, ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' })
+  return { key: readFileSync(key), cert: readFileSync(cert) }
+}
+
+/** Ends TLS and passes the bytes on, as the proxies of the page do. */
+async function proxyTo(t: ExecutionContext, port: number, pair: { key: Buffer; cert: Buffer }) {
+  const server = createServer(pair, (outer) => {
+    const inner = connectTo(port, '127.0.0.1')
+    outer.pipe(inner).pipe(outer)
+    outer.on('error', () => inner.destroy())
+    inner.on('error', () => outer.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return (server.address() as { port: number }).port
+}
+
+test('MQTT clients reach the broker through a proxy that ends TLS', async (t) => {
+  const pair = await certificate(t)
+  if (pair === undefined) return
+  const port = await proxyTo(t, (await startServer(t)).port('mqtt'), pair)
+  const client = await mqtt.connectAsync(`mqtts://localhost:${port}`, { ca: pair.cert })
+  t.teardown(() => client.endAsync(true))
+  await t.notThrowsAsync(client.publishAsync('orders', 'over TLS', { qos: 1 }))
+})
+
+test('AMQP clients reach the broker through a proxy that ends TLS', async (t) => {
+  const pair = await certificate(t)
+  if (pair === undefined) return
+  const port = await proxyTo(t, (await startServer(t)).port('amqp'), pair)
+  const transport = { transport: 'tls', host: 'localhost', ca: [pair.cert] }
+  const peer = await connectRhea(t, port, transport as never)
+  const sender = await peer.sender('/topics/orders')
+  t.like(await sender.send({ body: 'over TLS' }), { kind: 'accepted' })
+})
