@@ -1,6 +1,6 @@
-// The writing half of the store: gives messages their queue offsets, turns facts and the like into notes,
-// and hands both to the log as one group. Knows what is under way, so that retention does not write an
-// old value behind a newer one.
+// The writing half of the store: gives messages their queue offsets, turns facts and the like into
+// notes, and hands both to the log as one group. Knows what is under way, so that retention does
+// not write an old value behind a newer one.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
@@ -14,7 +14,10 @@ import { dueTime } from './views/due-index.ts'
 import { type Note, noteDraft, noteSubject } from './views/notes.ts'
 import type { ViewKeeper } from './views/view-keeper.ts'
 
-/** Entries that wait to be written to the views; beyond it appends are refused: the views' disk is stuck. */
+/**
+ * Entries that wait to be written to the views; beyond it appends are refused: the views' disk is
+ * stuck.
+ */
 const UNSAVED_ENTRIES_MAX = 4_000_000
 
 export class Appender {
@@ -45,7 +48,8 @@ export class Appender {
     messages: readonly StoreDraft[],
     notes: readonly Note[],
     accepted?: (appending: Appending) => void,
-    // Notes are what consumers need to go on while the disk is full, and what makes room in the end.
+    // Notes are what consumers need to go on while the disk is full, and what makes room in the
+    // end.
     isEssential = notes.length > 0,
   ): Promise<readonly Appended[]> {
     if (messages.length + notes.length === 0) return Promise.resolve([])
@@ -96,7 +100,9 @@ export class Appender {
     return this.#underWay.has(noteSubject(note))
   }
 
-  /** A parked message was appended again: callers that still name the old position mean the new one. */
+  /**
+   * A parked message was appended again: callers that still name the old position mean the new one.
+   */
   move(from: number, to: LogPosition | undefined): void {
     if (to === undefined) this.#moved.delete(from)
     else this.#moved.set(from, to)

@@ -1,5 +1,5 @@
-// The store: one commit log and the views derived from it, behind the MessageStore port. Assigns queue
-// offsets; leaves bytes to the log, entries to the views and records to the reader.
+// The store: one commit log and the views derived from it, behind the MessageStore port. Assigns
+// queue offsets; leaves bytes to the log, entries to the views and records to the reader.
 import { type Clock, Slice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -243,7 +243,8 @@ export class LogStore implements MessageStore {
     let views = asked
     let failure = error
     for (let n = 0; n < REBUILDS_MAX && failure instanceof ViewsDamaged; n++) {
-      // Views replaced since the question are closed: their failure says nothing against the new ones.
+      // Views replaced since the question are closed: their failure says nothing against the new
+      // ones.
       if (views === this.#views) this.#keeper.damaged(failure)
       await this.#keeper.whole()
       views = this.#views

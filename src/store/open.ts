@@ -1,4 +1,5 @@
-// Opens the store in a data directory: takes the lock, recovers the log, brings the views up to its end.
+// Opens the store in a data directory: takes the lock, recovers the log, brings the views up to its
+// end.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -35,11 +36,14 @@ const MIB = 1024 * 1024
 /** As many of the largest messages may wait for the disk at least. */
 const UNSYNCED_BODIES_MIN = 4
 
-/** @throws BrokerError BUSY when another process has the directory, CONFIG_INVALID, STORE_CORRUPT */
+/**
+ * @throws BrokerError BUSY when another process has the directory, CONFIG_INVALID, STORE_CORRUPT
+ */
 export async function openStore(options: StoreOptions): Promise<MessageStore> {
   const { path, logPath, viewsPath, close } = openDataDirectory(options.directory)
   const { log } = options
-  // Before anything is read: what recovery takes for a torn tail may be what a living process is writing.
+  // Before anything is read: what recovery takes for a torn tail may be what a living process is
+  // writing.
   const unlock = await lockByKernel(`${path}/lock.kernel`, log)
   if (unlock === undefined) {
     close()

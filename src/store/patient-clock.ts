@@ -1,6 +1,6 @@
-// The present, for what cannot be undone. A wall clock that jumps ahead may be wrong for a moment, and all that
-// is kept would be too old at once: it is believed when it has said so for an hour. A clock that goes back is
-// believed at once, for then things only stay longer.
+// The present, for what cannot be undone. A wall clock that jumps ahead may be wrong for a moment,
+// and all that is kept would be too old at once: it is believed when it has said so for an hour. A
+// clock that goes back is believed at once, for then things only stay longer.
 import type { Clock } from '../clock.ts'
 
 const BELIEVED_AFTER_MS = 3_600_000

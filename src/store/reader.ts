@@ -1,5 +1,6 @@
-// Answers reads by queue offset: entries first, then their records in one buffer, from the tail cache
-// when it has them all, else from the disk in spans. A record that does not check is never served.
+// Answers reads by queue offset: entries first, then their records in one buffer, from the tail
+// cache when it has them all, else from the disk in spans. A record that does not check is never
+// served.
 import type { Logger } from '../log.ts'
 import { logPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
 import { checkRecord, RecordView } from '../model/record.ts'
@@ -89,7 +90,10 @@ export class Reader {
     return true
   }
 
-  /** The records read from the disk that match their index entries; others are left out and reported. */
+  /**
+   * The records read from the disk that match their index entries; others are left out and
+   * reported.
+   */
   #checked(queue: ConsumeQueue, selection: Selection, records: Buffer): ReadResult {
     const { sizes, checks, offsets, next } = selection
     const kept: QueueOffset[] = []
@@ -121,8 +125,8 @@ export class Reader {
   }
 
   /**
-   * First offset in [min, next] whose record was stored at or after the time. Retention or a drop may overtake
-   * the search. @throws ViewsDamaged
+   * First offset in [min, next] whose record was stored at or after the time. Retention or a drop
+   * may overtake the search. @throws ViewsDamaged
    */
   async offsetByTime(
     queue: ConsumeQueue,

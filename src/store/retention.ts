@@ -1,6 +1,7 @@
-// Lets the oldest segments go: by age, by the size of the log, and when the disk runs low. Before one goes,
-// whatever in it is still alive is appended again (facts, parked messages, the ends of quiet queues, the
-// bindings of light queues), so that the log from its new start rebuilds every view.
+// Lets the oldest segments go: by age, by the size of the log, and when the disk runs low. Before
+// one goes, whatever in it is still alive is appended again (facts, parked messages, the ends of
+// quiet queues, the bindings of light queues), so that the log from its new start rebuilds every
+// view.
 import { type Clock, Slice, type Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
@@ -26,7 +27,10 @@ export interface RetentionLimits {
   readonly retentionMs?: number
   /** The log is cut to this size from its old end. Default: no limit but the disk. */
   readonly retentionBytes?: number
-  /** While the disk has less free than this, the oldest segment goes before its time. Default: never. */
+  /**
+   * While the disk has less free than this, the oldest segment goes before its time. Default:
+   * never.
+   */
   readonly diskFreeBytesMin?: number
 }
 
@@ -116,7 +120,8 @@ export class Retention {
   async #letGo(segment: SegmentRange, newStart: LogPosition): Promise<boolean> {
     const { keeper } = this.#parts
     if (!(await this.#saveWhatLives(segment, newStart))) return false
-    // Acknowledged is not synced with flush: async, and a power cut must find one copy or the other.
+    // Acknowledged is not synced with flush: async, and a power cut must find one copy or the
+    // other.
     await this.#settled()
     await keeper.trimBefore(newStart)
     if (!keeper.mayTrim || this.#isClosed) return false
@@ -136,8 +141,8 @@ export class Retention {
   }
 
   /**
-   * When the newest record of the segment was stored at the latest: its times go up to that of the first record
-   * after it, as far as they are believed.
+   * When the newest record of the segment was stored at the latest: its times go up to that of the
+   * first record after it, as far as they are believed.
    */
   #newestIn(segment: SegmentRange, next: SegmentRange): number | undefined {
     const { keeper, clock } = this.#parts
@@ -186,7 +191,8 @@ export class Retention {
         bytes += NOTE_BYTES + (note.is === 'fact' ? (note.value?.length ?? 0) : 0)
       }
       const { isOver } = slice
-      // Notes that were read go into the log before other writes, or they would stand behind newer ones.
+      // Notes that were read go into the log before other writes, or they would stand behind newer
+      // ones.
       if (isOver || bytes >= GROUP_BYTES) {
         await appender.appendWith([], group)
         group = []
@@ -253,7 +259,10 @@ export class Retention {
     return this.#parts.keeper.views.due.has(dueOf(record), record.position)
   }
 
-  /** Appends parked messages again, the old ones fired in the same group. Those of dropped topics end here. */
+  /**
+   * Appends parked messages again, the old ones fired in the same group. Those of dropped topics
+   * end here.
+   */
   async #park(records: readonly RecordView[]): Promise<void> {
     const { appender, keeper } = this.#parts
     const drafts: StoreDraft[] = []

@@ -82,8 +82,8 @@ export interface Fetch {
 }
 
 /**
- * The reads that fill `records`; answer each with whether it worked. What cannot be read becomes zeros.
- * Spans with gaps go through `room`, which must do until the next read is asked for.
+ * The reads that fill `records`; answer each with whether it worked. What cannot be read becomes
+ * zeros. Spans with gaps go through `room`, which must do until the next read is asked for.
  */
 export function* fetches(
   selection: Selection,

@@ -1,5 +1,5 @@
-// The MessageStore port: one log, everything else a view derived from it. Knows bytes and positions;
-// no protocols, no consumers. The broker is its only user.
+// The MessageStore port: one log, everything else a view derived from it. Knows bytes and
+// positions; no protocols, no consumers. The broker is its only user.
 
 import type { Host } from '../model/host.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
@@ -18,8 +18,8 @@ export interface Fact {
 }
 
 /**
- * A fact whose value is a message of the same group: its whole record, as the log has it. The record is
- * not written twice, so the group takes no more room for it.
+ * A fact whose value is a message of the same group: its whole record, as the log has it. The
+ * record is not written twice, so the group takes no more room for it.
  */
 export interface RecordFact {
   readonly kind: string
@@ -42,8 +42,8 @@ export interface AppendGroup {
   /** Parked messages that are done: they leave the due index. */
   readonly fired?: readonly DueEntry[]
   /**
-   * The messages are producers' new ones: while the disk is full they are refused, whatever facts come
-   * with them. Without this a group with facts goes into the room that is kept for it.
+   * The messages are producers' new ones: while the disk is full they are refused, whatever facts
+   * come with them. Without this a group with facts goes into the room that is kept for it.
    */
   readonly isNew?: boolean
 }
@@ -51,7 +51,8 @@ export interface AppendGroup {
 export interface StoreDraft extends RecordDraft {
   /**
    * Park until this wall time (epoch ms): indexed as due, in no consume queue. The record is of
-   * SCHEDULE_TOPIC and says TIMER_OUT_MS, and REAL_TOPIC and REAL_QID when the draft is of another topic.
+   * SCHEDULE_TOPIC and says TIMER_OUT_MS, and REAL_TOPIC and REAL_QID when the draft is of another
+   * topic.
    */
   readonly dueMs?: number | undefined
 }
@@ -89,7 +90,10 @@ export interface StoreStatus {
   readonly flush: FlushMode
   readonly writable: boolean
   readonly reason: string | undefined
-  /** So much waits for the disk that an append may be refused with BUSY: one of up to 4 MiB in this turn is not while false. */
+  /**
+   * So much waits for the disk that an append may be refused with BUSY: one of up to 4 MiB in this
+   * turn is not while false.
+   */
   readonly isBusy: boolean
   readonly logStart: LogPosition
   /** End of what is durable and readable. */
@@ -108,22 +112,25 @@ export interface MessageStore {
   readonly storeHost: Host
   /**
    * Settles in order of the calls, after the group's durability is reached and its entries are
-   * readable. @throws READ_ONLY (nothing written, retry after space is back), MESSAGE_TOO_LARGE, CLOSED
+   * readable. @throws READ_ONLY (nothing written, retry after space is back), MESSAGE_TOO_LARGE,
+   * CLOSED
    */
   append(group: AppendGroup): Promise<readonly Appended[]>
   /** At once from memory, later from disk. */
   read(request: ReadRequest): ReadResult | Promise<ReadResult>
   /** The record that starts at the position, or undefined when none does. */
   readAt(position: LogPosition): Promise<Buffer | undefined>
-  /** min = first retained, max = next to be assigned among the readable; 0, 0 for an unknown queue. */
+  /**
+   * min = first retained, max = next to be assigned among the readable; 0, 0 for an unknown queue.
+   */
   range(topic: string, queueId: number): { minOffset: QueueOffset; maxOffset: QueueOffset }
   /** First offset stored at or after the time; max beyond the end. */
   offsetByTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset>
   /** First offset at or after the position; max beyond the end. */
   offsetByPosition(topic: string, queueId: number, position: LogPosition): QueueOffset
   /**
-   * Newest first, one at least whatever its size. Keys and unique ids (KEYS, UNIQ_KEY) share one index,
-   * exact by topic and key.
+   * Newest first, one at least whatever its size. Keys and unique ids (KEYS, UNIQ_KEY) share one
+   * index, exact by topic and key.
    */
   findByKey(
     topic: string,
@@ -131,8 +138,8 @@ export interface MessageStore {
     options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
   ): Promise<readonly Buffer[]>
   /**
-   * Was the topic that the record is for dropped since, or did retention let go of it? Reads by offset and by key
-   * leave such a record out.
+   * Was the topic that the record is for dropped since, or did retention let go of it? Reads by
+   * offset and by key leave such a record out.
    */
   isDropped(record: RecordView): boolean
   fact(kind: string, key: string): Buffer | undefined
@@ -145,19 +152,21 @@ export interface MessageStore {
   /**
    * Entries for matching records exist from the next append on, in queue 0 of
    * `lightQueueTopic(filter, durable)`: a durable and a live queue of one filter are two queues.
-   * Idempotent for a durable filter; a live one counts its binders and keeps a bounded number of entries.
-   * `facts`: written in the same append, also when the filter is bound already.
+   * Idempotent for a durable filter; a live one counts its binders and keeps a bounded number of
+   * entries. `facts`: written in the same append, also when the filter is bound already.
    */
   bindLightQueue(filter: string, durable: boolean, facts?: readonly Fact[]): Promise<void>
   unbindLightQueue(filter: string, durable: boolean, facts?: readonly Fact[]): Promise<void>
   /**
-   * Forgets the queues of a topic (its records stay in the log until retention); offsets restart at 0.
-   * `facts`: written in the same append.
+   * Forgets the queues of a topic (its records stay in the log until retention); offsets restart at
+   * 0. `facts`: written in the same append.
    */
   dropQueues(topic: string, facts?: readonly Fact[]): Promise<void>
   /** Topics with at least one entry. */
   topics(): Iterable<string>
-  /** The one listener for "entries up to maxOffset are readable"; light queues by their topic name. */
+  /**
+   * The one listener for "entries up to maxOffset are readable"; light queues by their topic name.
+   */
   onArrival(listener: (topic: string, queueId: number, maxOffset: QueueOffset) => void): void
   /** The one listener for read-only and back. */
   onWritable(listener: (writable: boolean, reason: string | undefined) => void): void

@@ -1,6 +1,6 @@
-// The data directory as a whole: the process that holds it, its layout, the places of its parts. One process
-// holds it for life; a directory of a newer layout, or one of another program, is refused before any file in
-// it is touched.
+// The data directory as a whole: the process that holds it, its layout, the places of its parts.
+// One process holds it for life; a directory of a newer layout, or one of another program, is
+// refused before any file in it is touched.
 import { readdirSync, realpathSync } from 'node:fs'
 import { BrokerError } from '../../errors.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
@@ -8,14 +8,18 @@ import { errorCode, readFile, replaceFile, writeAll } from './disk.ts'
 import { nodeDisk } from './node-disk.ts'
 
 /**
- * Grows with every change after which an older version would misread the files. 2: a fact may be a message of its
- * own append, and a frame may have more than 8 MiB, which a reader of layout 1 takes for damage. Whatever layout 1 holds is read as it is.
+ * Grows with every change after which an older version would misread the files. 2: a fact may be a
+ * message of its own append, and a frame may have more than 8 MiB, which a reader of layout 1 takes
+ * for damage. Whatever layout 1 holds is read as it is.
  */
 export const LAYOUT_VERSION = 2
 const LAYOUT_READABLE_MIN = 1
 const LAYOUT_FILE = 'layout'
 const LAYOUT_PATTERN = /^trivetmq layout (\d{1,9})\n$/
-/** Names that a fresh directory may have: our own first files, dot files, a mount point's lost+found. */
+/**
+ * Names that a fresh directory may have: our own first files, dot files, a mount point's
+ * lost+found.
+ */
 const HARMLESS_PATTERN = /^(\..*|lock\..*|layout\.new|lost\+found)$/
 
 /** ENOSPC, not ERR_INVALID_ARG_TYPE: that would be a defect of ours. */
@@ -31,7 +35,10 @@ export interface DataDirectory {
   close(): void
 }
 
-/** @throws BrokerError BUSY when another process has it, CONFIG_INVALID, NOT_SUPPORTED for a newer layout */
+/**
+ * @throws BrokerError BUSY when another process has it, CONFIG_INVALID, NOT_SUPPORTED for a newer
+ * layout
+ */
 export function openDataDirectory(path: string): DataDirectory {
   let lock: DirectoryLock | undefined
   try {
@@ -91,7 +98,10 @@ function readLayout(path: string): void {
   )
 }
 
-/** From here on older versions refuse the directory. In place, for that works on a full disk as well. */
+/**
+ * From here on older versions refuse the directory. In place, for that works on a full disk as
+ * well.
+ */
 function raiseLayout(path: string, text: string): void {
   const raised = Buffer.from(text.replace(/\d+/, String(LAYOUT_VERSION)), 'latin1')
   const file = nodeDisk.open(`${path}/${LAYOUT_FILE}`, 'write')

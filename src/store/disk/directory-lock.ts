@@ -1,11 +1,12 @@
-// One process per data directory. Node offers no flock, so a holder is a file whose *name* identifies the
-// process: pid, start time, boot and pid namespace. Each contender first creates its own file and then looks
-// at the others; of two that race at least one sees the other, and a dead process's file can be removed
-// without a race because no later process has its name. (Nothing is written into the file, so a full disk is
-// no obstacle.)
+// One process per data directory. Node offers no flock, so a holder is a file whose *name*
+// identifies the process: pid, start time, boot and pid namespace. Each contender first creates its
+// own file and then looks at the others; of two that race at least one sees the other, and a dead
+// process's file can be removed without a race because no later process has its name. (Nothing is
+// written into the file, so a full disk is no obstacle.)
 //
-// A holder in another pid namespace (another container on the same volume) cannot be asked for signs of
-// life and passes for a dead one: against it there is a lock of the kernel besides (level.ts).
+// A holder in another pid namespace (another container on the same volume) cannot be asked for
+// signs of life and passes for a dead one: against it there is a lock of the kernel besides
+// (level.ts).
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, unlinkSync } from 'node:fs'
 import { BrokerError } from '../../errors.ts'
 

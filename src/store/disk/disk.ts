@@ -2,7 +2,9 @@
 // Every write, sync, create, rename and remove of the store goes through here, so that a test can
 // crash, tear, shorten or fail each of them.
 
-/** An open file. Positions are bytes from its start. Errors carry Node's `code` (ENOSPC, EIO, ...). */
+/**
+ * An open file. Positions are bytes from its start. Errors carry Node's `code` (ENOSPC, EIO, ...).
+ */
 export interface DiskFile {
   readonly path: string
   /** On the calling thread. May write less than asked without an error: check the count. */

@@ -1,5 +1,5 @@
-// The real file system behind the Disk interface. Closing waits for what the thread pool still does with
-// the descriptor, because a number that is free again may already belong to another file.
+// The real file system behind the Disk interface. Closing waits for what the thread pool still does
+// with the descriptor, because a number that is free again may already belong to another file.
 import * as fs from 'node:fs'
 import { dirname } from 'node:path'
 import { type Disk, type DiskFile, errorCode } from './disk.ts'
@@ -145,7 +145,9 @@ export const nodeDisk: Disk = {
 const OWNER_ONLY = 0o700
 const ANYONE = 0o777
 
-/** Node's own recursive mkdir never returns where the parent exists and takes no children (/proc). */
+/**
+ * Node's own recursive mkdir never returns where the parent exists and takes no children (/proc).
+ */
 function makeDirectory(path: string, mode: number): void {
   try {
     fs.mkdirSync(path, mode)

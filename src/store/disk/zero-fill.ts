@@ -1,5 +1,5 @@
-// Writes zeros at the end of one file, piece by piece in the thread pool, each synced before it counts:
-// zeros that are still in the cache would make the next sync of records pay for them.
+// Writes zeros at the end of one file, piece by piece in the thread pool, each synced before it
+// counts: zeros that are still in the cache would make the next sync of records pay for them.
 import { type DiskFile, shortWrite } from './disk.ts'
 
 /** Shared by all fills and never written to. */

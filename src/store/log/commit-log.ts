@@ -1,6 +1,6 @@
-// The commit log as its user, the store, needs it: records in frames, frames in segments, one group commit
-// per event-loop turn. It assigns positions, makes frames durable in order and tells one listener; it knows
-// no topics and no queues. segmented-log.ts implements it.
+// The commit log as its user, the store, needs it: records in frames, frames in segments, one group
+// commit per event-loop turn. It assigns positions, makes frames durable in order and tells one
+// listener; it knows no topics and no queues. segmented-log.ts implements it.
 import type { Clock } from '../../clock.ts'
 import type { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
@@ -13,9 +13,9 @@ import type { Disk } from '../disk/disk.ts'
 export type FlushMode = 'sync' | 'async'
 
 /**
- * The largest append, header of its frame included: the largest body that can be allowed, and 4 MiB for the rest
- * of its group. It does not follow `broker.bodyBytesMax`: a message that was taken while that was larger is read,
- * retried and moved all the same.
+ * The largest append, header of its frame included: the largest body that can be allowed, and 4 MiB
+ * for the rest of its group. It does not follow `broker.bodyBytesMax`: a message that was taken
+ * while that was larger is read, retried and moved all the same.
  */
 export const FRAME_BYTES_MAX: number = BODY_BYTES_MAX + 4 * 1024 * 1024
 
@@ -30,9 +30,15 @@ export interface CommitLogOptions {
   readonly flush: FlushMode
   /** Size of a segment file. Default 128 MiB. */
   readonly segmentBytes?: number
-  /** flush: async only: an acknowledged record is synced this much later at most. Default 100, at most 200. */
+  /**
+   * flush: async only: an acknowledged record is synced this much later at most. Default 100, at
+   * most 200.
+   */
   readonly asyncWindowMs?: number
-  /** Appended and not yet synced; beyond it an append is refused with BUSY, unless it is alone. Default 32 MiB. */
+  /**
+   * Appended and not yet synced; beyond it an append is refused with BUSY, unless it is alone.
+   * Default 32 MiB.
+   */
   readonly unsyncedBytesMax?: number
   /** Memory of the tail cache at most. Default 64 MiB. */
   readonly tailBytesMax?: number
@@ -40,7 +46,10 @@ export interface CommitLogOptions {
   readonly reserveBytes?: number
   /** Default FRAME_BYTES_MAX; tests make it small. */
   readonly frameBytesMax?: number
-  /** A buffer of the tail, which a larger frame has to itself. Default 8 MiB, at most `frameBytesMax`. */
+  /**
+   * A buffer of the tail, which a larger frame has to itself. Default 8 MiB, at most
+   * `frameBytesMax`.
+   */
   readonly chunkBytes?: number
   /** Zeros are written this far ahead of use at least. Default 4 MiB. */
   readonly aheadBytes?: number
@@ -90,10 +99,11 @@ export interface CommitLog {
   /**
    * Encodes the drafts with the queue offsets of the same index; all survive a crash or none does.
    * `done` is called once, never from within this call, in the order of the calls: after the frame
-   * listener saw the records, or with the error READ_ONLY or CLOSED, and then every append that is not done
-   * yet gets one (`onVoid` tells first).
-   * `isEssential`: what must go on while the disk is full, because it is small or makes room.
-   * @throws READ_ONLY, BUSY, MESSAGE_TOO_LARGE, MESSAGE_INVALID, CLOSED: nothing was written, no `done`
+   * listener saw the records, or with the error READ_ONLY or CLOSED, and then every append that is
+   * not done yet gets one (`onVoid` tells first). `isEssential`: what must go on while the disk is
+   * full, because it is small or makes room.
+   * @throws READ_ONLY, BUSY, MESSAGE_TOO_LARGE, MESSAGE_INVALID, CLOSED: nothing was written, no
+   * `done`
    */
   append(
     drafts: readonly RecordDraft[],
@@ -101,43 +111,69 @@ export interface CommitLog {
     done: (error: BrokerError | undefined) => void,
     isEssential?: boolean,
   ): Appending
-  /** The one listener: every frame with records, in order, once durable as `flush` says, before the `done`s. */
+  /**
+   * The one listener: every frame with records, in order, once durable as `flush` says, before the
+   * `done`s.
+   */
   onFrame(listener: (frame: Frame) => void): void
-  /** Every whole frame that ends after the position, up to the end as of now. Damage is skipped and noted. */
+  /**
+   * Every whole frame that ends after the position, up to the end as of now. Damage is skipped and
+   * noted.
+   */
   replay(from: LogPosition): Generator<Frame>
-  /** Copies `size` bytes at the position out of the tail cache; false when they are not (all) there. */
+  /**
+   * Copies `size` bytes at the position out of the tail cache; false when they are not (all) there.
+   */
   copyTail(target: Uint8Array, at: number, position: LogPosition, size: number): boolean
   /**
-   * Fills `target[at, at + size)`, from memory or from the disk on this thread. False: beyond the log, or
-   * unreadable. Nothing is checked: a caller that knows the sum of a record gets the whole ones of a damaged frame.
+   * Fills `target[at, at + size)`, from memory or from the disk on this thread. False: beyond the
+   * log, or unreadable. Nothing is checked: a caller that knows the sum of a record gets the whole
+   * ones of a damaged frame.
    */
   readSync(target: Uint8Array, at: number, position: LogPosition, size: number): boolean
-  /** The same in the thread pool when it is not in memory; for laggards. `target` is the log's until it settles. */
+  /**
+   * The same in the thread pool when it is not in memory; for laggards. `target` is the log's until
+   * it settles.
+   */
   read(target: Uint8Array, at: number, position: LogPosition, size: number): Promise<boolean>
-  /** The record that starts here, checked with its body's CRC; undefined when none does, or in a damaged range. */
+  /**
+   * The record that starts here, checked with its body's CRC; undefined when none does, or in a
+   * damaged range.
+   */
   readAt(position: LogPosition): Promise<Buffer | undefined>
   /** Start of the oldest segment. */
   readonly start: LogPosition
   /** End of what is acknowledged and readable. */
   readonly end: LogPosition
-  /** End of what fdatasync confirmed: `end` with flush: sync, up to the window behind with async. */
+  /**
+   * End of what fdatasync confirmed: `end` with flush: sync, up to the window behind with async.
+   */
   readonly syncedEnd: LogPosition
   /** Appended and not yet synced. */
   readonly unsyncedBytes: number
   /** An append that is not small may be refused with BUSY. */
   readonly isBusy: boolean
-  /** Calls back once everything appended so far is synced. A view may keep on disk what is below `syncedEnd` only. */
+  /**
+   * Calls back once everything appended so far is synced. A view may keep on disk what is below
+   * `syncedEnd` only.
+   */
   sync(done: (error: BrokerError | undefined) => void): void
   readonly writable: boolean
   readonly reason: string | undefined
-  /** The one listener for "appends that are not done are void": queue offsets go back to what is readable. */
+  /**
+   * The one listener for "appends that are not done are void": queue offsets go back to what is
+   * readable.
+   */
   onVoid(listener: () => void): void
   /** The one listener for read-only and back. */
   onWritable(listener: (writable: boolean, reason: string | undefined) => void): void
   readonly diskBytes: number
   segments(): readonly SegmentRange[]
   damage(): readonly DamagedRange[]
-  /** Removes the whole segments before the position, oldest first, in the background; never the current one. */
+  /**
+   * Removes the whole segments before the position, oldest first, in the background; never the
+   * current one.
+   */
   dropBefore(position: LogPosition): void
   /** Syncs, marks the end as clean, lets the files go. Appends under way are settled. */
   close(): Promise<void>

@@ -1,5 +1,6 @@
-// The epoch marker: one small file beside the segments that says which opening of the log is the current
-// one and what was certain about its end then. It is replaced whole (write, sync, rename, sync the directory).
+// The epoch marker: one small file beside the segments that says which opening of the log is the
+// current one and what was certain about its end then. It is replaced whole (write, sync, rename,
+// sync the directory).
 import { crc32 } from '../../model/crc32.ts'
 import { type Disk, readFile, replaceFile } from '../disk/disk.ts'
 
@@ -11,11 +12,16 @@ export interface EpochMarker {
   readonly logId: number
   /** Everything before this position was durable when the marker was written. */
   readonly synced: number
-  /** Everything from this position on is void: the log was closed here, or what followed was refused. */
+  /**
+   * Everything from this position on is void: the log was closed here, or what followed was
+   * refused.
+   */
   readonly end: number | undefined
 }
 
-/** undefined when there is none, or none that checks: the log then finds its epoch in the frames. */
+/**
+ * undefined when there is none, or none that checks: the log then finds its epoch in the frames.
+ */
 export function readEpochMarker(disk: Disk, directory: string): EpochMarker | undefined {
   const text = readFile(disk, directory, NAME)?.toString('latin1')
   const match = text?.match(

@@ -1,5 +1,6 @@
-// Walks the frames of a range of the log by reading it in windows. It says where whole frames are and where
-// they stop; what a stop means (the end, a torn tail, damage) is for its callers to judge.
+// Walks the frames of a range of the log by reading it in windows. It says where whole frames are
+// and where they stop; what a stop means (the end, a torn tail, damage) is for its callers to
+// judge.
 import { FRAME_BYTES_MAX } from './commit-log.ts'
 import {
   checkFrame,
@@ -44,7 +45,9 @@ export class FrameScan {
     return position - this.#base
   }
 
-  /** The whole frame at `position`, which moves behind it; undefined and no move when there is none. */
+  /**
+   * The whole frame at `position`, which moves behind it; undefined and no move when there is none.
+   */
   next(accept: (header: FrameHeader) => boolean = () => true): FrameHeader | undefined {
     const header = this.#frameAt(this.position)
     if (header === undefined || !accept(header)) return undefined

@@ -1,5 +1,6 @@
-// Where frames are made: drafts are encoded into the open frame, in the tail, at the position they will
-// have in the log. Assigns positions, sequence and store times; knows nothing of files and syncs.
+// Where frames are made: drafts are encoded into the open frame, in the tail, at the position they
+// will have in the log. Assigns positions, sequence and store times; knows nothing of files and
+// syncs.
 import { BrokerError } from '../../errors.ts'
 import type { Host } from '../../model/host.ts'
 import { PROPERTIES_BYTES_MAX, SYSTEM_TOPIC_CHARS_MAX } from '../../model/limits.ts'
@@ -126,7 +127,10 @@ export class FrameStage {
     return sealed
   }
 
-  /** Goes back to the end of the frame of this sequence; what was staged after it must have been taken. */
+  /**
+   * Goes back to the end of the frame of this sequence; what was staged after it must have been
+   * taken.
+   */
   rewind(end: number, sequence: number): void {
     this.#options.tail.rewind(end)
     this.#sequence = sequence

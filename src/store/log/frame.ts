@@ -4,11 +4,12 @@
 //  16 u32 epoch  20 u32 log id  24 u64 sequence   32 u64 position of this header   40 u64 syncedTo
 //  48 u64 storeTimestamp of the last record   56 records, back to back (model/record.ts)
 //
-// The header names its own position, so that bytes that landed elsewhere never pass. The epoch grows
-// with every opening of the log, the sequence with every frame. `syncedTo` is the end of what fdatasync had
-// confirmed when the frame was made: the proof, for whoever finds a hole before it, that the hole is damage
-// and not a write that never finished (docs/internals/store.md). The log's id is a random number that no client
-// ever sees: a message body cannot carry something that passes for a frame.
+// The header names its own position, so that bytes that landed elsewhere never pass. The epoch
+// grows with every opening of the log, the sequence with every frame. `syncedTo` is the end of what
+// fdatasync had confirmed when the frame was made: the proof, for whoever finds a hole before it,
+// that the hole is damage and not a write that never finished (docs/internals/store.md). The log's
+// id is a random number that no client ever sees: a message body cannot carry something that passes
+// for a frame.
 import { getU32, getU64, putU32, putU64 } from '../../model/bytes.ts'
 import { crc32 } from '../../model/crc32.ts'
 import { RECORD_FIXED_BYTES } from '../../model/record.ts'
@@ -44,8 +45,9 @@ export function writeFrameHeader(bytes: Buffer, at: number, header: FrameHeader)
 }
 
 /**
- * Length that the frame at `bytes[at]` claims, when its place, its log (undefined = any) and the claim are
- * possible; else 0. Reads the header only, so that bytes that cannot be a frame cost no checksum.
+ * Length that the frame at `bytes[at]` claims, when its place, its log (undefined = any) and the
+ * claim are possible; else 0. Reads the header only, so that bytes that cannot be a frame cost no
+ * checksum.
  */
 export function claimedLength(
   bytes: Buffer,
@@ -60,7 +62,10 @@ export function claimedLength(
   return length >= atLeast ? length : 0
 }
 
-/** The header of the frame of this claimed length at `bytes[at]`, or undefined when its checksum is wrong. */
+/**
+ * The header of the frame of this claimed length at `bytes[at]`, or undefined when its checksum is
+ * wrong.
+ */
 export function checkFrame(bytes: Buffer, at: number, length: number): FrameHeader | undefined {
   if (getU32(bytes, at + 4) !== crc32(bytes, at + 8, at + length)) return undefined
   return {

@@ -1,7 +1,7 @@
-// Group commit: sealed frames go to the segment at the end of the event-loop turn, their sync goes to the
-// thread pool (of a lone message: see `LoneSync`), and whoever waits is told in order. There is no timer in sync mode: while two syncs are
-// under way the open frame grows, and the end of either starts the next. It knows frames and what they
-// wait for, not what is in them.
+// Group commit: sealed frames go to the segment at the end of the event-loop turn, their sync goes
+// to the thread pool (of a lone message: see `LoneSync`), and whoever waits is told in order. There
+// is no timer in sync mode: while two syncs are under way the open frame grows, and the end of
+// either starts the next. It knows frames and what they wait for, not what is in them.
 import type { Clock, Timer } from '../../clock.ts'
 import type { FlushMode } from './commit-log.ts'
 import type { Done, SealedFrame } from './frame-stage.ts'
@@ -52,7 +52,10 @@ export class GroupCommit {
     this.syncedEnd = end
   }
 
-  /** Writes and starts to sync what can be. Called at the end of a turn and whenever something got free. */
+  /**
+   * Writes and starts to sync what can be. Called at the end of a turn and whenever something got
+   * free.
+   */
   commit(): void {
     if (this.#stopped) return
     const isSync = this.#options.flush === 'sync'
@@ -90,7 +93,10 @@ export class GroupCommit {
     this.syncedEnd = end
   }
 
-  /** Forgets all that is not acknowledged, and stops. @returns the callbacks that wait for it, in order */
+  /**
+   * Forgets all that is not acknowledged, and stops.
+   * @returns the callbacks that wait for it, in order
+   */
   drain(): Done[] {
     this.#stopped = true
     this.#generation++
@@ -122,7 +128,8 @@ export class GroupCommit {
       this.#queue.shift()
       return true
     }
-    // Everything in a segment is durable before the next one begins, so that only the last can have a hole.
+    // Everything in a segment is durable before the next one begins, so that only the last can have
+    // a hole.
     if (room === 'roll' && written.length === 0 && this.syncedEnd === frame.position) {
       writer.roll(frame.position)
     }

@@ -1,5 +1,5 @@
-// Reading the log: from the tail in memory, else from the segments. What does not check where it must is
-// damage: it is noted once, left where it is, and left out.
+// Reading the log: from the tail in memory, else from the segments. What does not check where it
+// must is damage: it is noted once, left where it is, and left out.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
@@ -152,7 +152,9 @@ export class LogReader {
     return position >= this.start && position + size <= this.#options.end()
   }
 
-  /** @throws BrokerError BUSY when the bytes may be fine: whoever skipped them would lose messages */
+  /**
+   * @throws BrokerError BUSY when the bytes may be fine: whoever skipped them would lose messages
+   */
   #unreadable(position: number, size: number, error: unknown): false {
     const isShort = isShortage(error)
     if (isShort || this.#mayPass(position, size, error)) {
@@ -171,8 +173,8 @@ export class LogReader {
   }
 
   /**
-   * A disk that comes and goes says EIO too. One trouble per segment, so that a bad stretch is waited for
-   * once and not at each record.
+   * A disk that comes and goes says EIO too. One trouble per segment, so that a bad stretch is
+   * waited for once and not at each record.
    */
   #mayPass(position: number, size: number, error: unknown): boolean {
     const { segments, clock, log } = this.#options

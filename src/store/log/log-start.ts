@@ -1,6 +1,7 @@
-// Where the log starts, in a small file beside the segments: retention writes it before a segment goes, so that
-// one that is missing without a word is seen as lost and not taken for retention. Two slots are written in turn and
-// in place, which needs no room on a full disk; of the whole ones the greater holds.
+// Where the log starts, in a small file beside the segments: retention writes it before a segment
+// goes, so that one that is missing without a word is seen as lost and not taken for retention. Two
+// slots are written in turn and in place, which needs no room on a full disk; of the whole ones the
+// greater holds.
 //
 //   at 0 and at 512:  "first POSITION crc SUM", the rest zeros
 import { crc32 } from '../../model/crc32.ts'
@@ -23,10 +24,15 @@ export class LogStart {
   #position: number | undefined
   /** The slot that is written next. */
   #slot = 0
-  /** Bytes that a killed process wrote and did not sync can be read, and are gone after a power cut. */
+  /**
+   * Bytes that a killed process wrote and did not sync can be read, and are gone after a power cut.
+   */
   #isDurable = false
 
-  /** Reads the file, or makes it for the segments that are there. @throws the disk's errors but for a lack of room */
+  /**
+   * Reads the file, or makes it for the segments that are there.
+   * @throws the disk's errors but for a lack of room
+   */
   constructor(disk: Disk, directory: string) {
     this.#disk = disk
     this.#directory = directory

@@ -1,10 +1,12 @@
-// Decides which thread syncs a commit. The thread pool lets the event loop go on during the sync and costs two
-// changes of thread. A sender that waits for each answer pays them every time and gains nothing: there is no
-// other work that the loop could do. So while one message after the other is committed alone, on a disk that is
-// quick and a loop that has idle time, the sync runs on the event loop's own thread.
+// Decides which thread syncs a commit. The thread pool lets the event loop go on during the sync
+// and costs two changes of thread. A sender that waits for each answer pays them every time and
+// gains nothing: there is no other work that the loop could do. So while one message after the
+// other is committed alone, on a disk that is quick and a loop that has idle time, the sync runs on
+// the event loop's own thread.
 //
-// Each condition protects other clients: several senders (their next messages are read during a sync), all clients
-// on a slow disk (after one sync over SLOW_MS the pool has them), consumers that keep the loop busy.
+// Each condition protects other clients: several senders (their next messages are read during a
+// sync), all clients on a slow disk (after one sync over SLOW_MS the pool has them), consumers that
+// keep the loop busy.
 import type { Clock } from '../../clock.ts'
 import type { SealedFrame } from './frame-stage.ts'
 
@@ -15,7 +17,10 @@ const RECORDS_MAX = 2
 const FRAME_BYTES_MAX = 64 * 1024
 /** A sync that took longer sends the following ones to the thread pool. */
 const SLOW_MS = 1
-/** How many commits go to the pool after a slow sync or a busy window: doubled each time it happens again. */
+/**
+ * How many commits go to the pool after a slow sync or a busy window: doubled each time it happens
+ * again.
+ */
 const BACK_OFF_MIN = 64
 const BACK_OFF_MAX = 65_536
 /** Commits in a row on the loop's thread, after which the loop's idle time is looked at. */
@@ -66,7 +71,9 @@ export class LoneSync {
     else if (++this.#syncs === WINDOW) this.#judge(endMs)
   }
 
-  /** A window that left the loop no idle time had other work in it, which waited for these syncs. */
+  /**
+   * A window that left the loop no idle time had other work in it, which waited for these syncs.
+   */
   #judge(nowMs: number): void {
     const idleMs = this.#clock.idle() - this.#windowIdleMs
     if (idleMs < (nowMs - this.#windowStartMs) * IDLE_SHARE_MIN) {

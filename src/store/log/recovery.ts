@@ -1,7 +1,8 @@
-// Finds the end of the log after any kind of stop, and leaves nothing behind it. A hole that may be a write
-// which never finished is cut; a hole that was durable once is damage: it stays, is reported, and what follows
-// it is served. The reasoning is in docs/internals/store.md. Recovery changes the files only by writing
-// zeros over what it cut and by writing again what it keeps: crashing in it and running it once more is harmless.
+// Finds the end of the log after any kind of stop, and leaves nothing behind it. A hole that may be
+// a write which never finished is cut; a hole that was durable once is damage: it stays, is
+// reported, and what follows it is served. The reasoning is in docs/internals/store.md. Recovery
+// changes the files only by writing zeros over what it cut and by writing again what it keeps:
+// crashing in it and running it once more is harmless.
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { logPosition } from '../../model/positions.ts'
@@ -150,7 +151,10 @@ class TailScan {
     }
   }
 
-  /** Looks at every whole frame beyond the hole: the first one, and the most that one of them says was durable. */
+  /**
+   * Looks at every whole frame beyond the hole: the first one, and the most that one of them says
+   * was durable.
+   */
   #proofBeyond(scan: FrameScan, isLater: (header: FrameHeader) => boolean): Proof {
     const proof: Proof = { first: undefined, firstSequence: 0, syncedTo: 0 }
     const hole = scan.position
@@ -183,8 +187,8 @@ interface Proof {
 }
 
 /**
- * Makes [syncedTo, end) surely durable and all beyond it zero. The kept bytes are written again, because
- * after a failed sync the cache may hold, as clean, what the disk never got.
+ * Makes [syncedTo, end) surely durable and all beyond it zero. The kept bytes are written again,
+ * because after a failed sync the cache may hold, as clean, what the disk never got.
  */
 function settle(options: RecoveryOptions, segment: Segment, syncedTo: number, end: number): void {
   const file = options.disk.open(segment.path, 'write')
@@ -212,7 +216,10 @@ function rewrite(file: DiskFile, from: number, to: number): void {
   }
 }
 
-/** Zeroes what is not zero from `from` to the end of the file. @returns how far that reached, in bytes */
+/**
+ * Zeroes what is not zero from `from` to the end of the file.
+ * @returns how far that reached, in bytes
+ */
 function clear(file: DiskFile, from: number): number | undefined {
   const size = file.size()
   const zeros = Buffer.alloc(Math.min(PIECE_BYTES, Math.max(size - from, 0)))

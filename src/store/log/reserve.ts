@@ -1,6 +1,6 @@
-// The reserve: a file of zeros whose only use is to be removed when the disk is full, so that what must
-// still be written (acknowledgements, committed offsets, the views) has room until an operator frees some.
-// Putting it back in full is also the proof that there is space again.
+// The reserve: a file of zeros whose only use is to be removed when the disk is full, so that what
+// must still be written (acknowledgements, committed offsets, the views) has room until an operator
+// frees some. Putting it back in full is also the proof that there is space again.
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import type { Disk } from '../disk/disk.ts'

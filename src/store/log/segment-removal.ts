@@ -1,5 +1,5 @@
-// Removes old segments in the background, one after the other, each gone for certain before the next: in
-// any other order a crash could bring one back with a gap behind it.
+// Removes old segments in the background, one after the other, each gone for certain before the
+// next: in any other order a crash could bring one back with a gap behind it.
 import type { Logger } from '../../log.ts'
 import { type Disk, errorCode } from '../disk/disk.ts'
 import type { LogStart } from './log-start.ts'
@@ -22,7 +22,10 @@ export class SegmentRemoval {
   #isRemoving = false
   #isClosed = false
   #to = 0
-  /** The file that goes now. One that could not go is tried again before the next: else there is a gap. */
+  /**
+   * The file that goes now. One that could not go is tried again before the next: else there is a
+   * gap.
+   */
   #leaving: string | undefined
   readonly #leftovers: string[]
 

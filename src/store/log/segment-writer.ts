@@ -1,10 +1,10 @@
-// The writing end of the segments: the current file, and the zeros ahead of the write position in it and
-// in the next one. Zeros are real blocks, so that a sync of records needs no journal commit and a full disk
-// shows while there is still room for what was begun.
+// The writing end of the segments: the current file, and the zeros ahead of the write position in
+// it and in the next one. Zeros are real blocks, so that a sync of records needs no journal commit
+// and a full disk shows while there is still room for what was begun.
 //
-// Three descriptors on the current file, because Linux tells each descriptor once that a write-back failed:
-// two for the syncs that may be under way at once and one for the zeros. With one for all, the sync of
-// other bytes could consume the error of the sync that must not succeed.
+// Three descriptors on the current file, because Linux tells each descriptor once that a write-back
+// failed: two for the syncs that may be under way at once and one for the zeros. With one for all,
+// the sync of other bytes could consume the error of the sync that must not succeed.
 import type { Logger } from '../../log.ts'
 import { type Disk, type DiskFile, isShortage, writeAll } from '../disk/disk.ts'
 import { ZeroFill } from '../disk/zero-fill.ts'
@@ -66,8 +66,8 @@ export class SegmentWriter {
   }
 
   /**
-   * Starts a new segment here and now: durable, with these bytes first and a piece of zeros behind them. It
-   * takes the place of a segment of the same name. Start-up and repair only.
+   * Starts a new segment here and now: durable, with these bytes first and a piece of zeros behind
+   * them. It takes the place of a segment of the same name. Start-up and repair only.
    */
   startAt(position: number, first: readonly Buffer[] = []): void {
     // An attempt before this one may have come so far.
@@ -133,7 +133,10 @@ export class SegmentWriter {
     this.#advance(needed)
   }
 
-  /** Goes over to a new segment at the position; everything before must be synced. `roomMade` follows. */
+  /**
+   * Goes over to a new segment at the position; everything before must be synced. `roomMade`
+   * follows.
+   */
   roll(position: number): void {
     const { disk, directory, segments, log } = this.#options
     if (this.#rolling || this.#filling()) return
@@ -195,7 +198,9 @@ export class SegmentWriter {
     return { segment, files: [first, second], fill: new ZeroFill(third, filled), used }
   }
 
-  /** The next segment's file, or what an earlier run left of one: nothing but zeros was ever in it. */
+  /**
+   * The next segment's file, or what an earlier run left of one: nothing but zeros was ever in it.
+   */
   #create(): ZeroFill {
     const { disk, directory } = this.#options
     const path = `${directory}/${PREPARED}`
@@ -215,8 +220,8 @@ export class SegmentWriter {
   }
 
   /**
-   * Keeps the zeros at twice what is used: an idle log costs nothing, a fresh one has no 128 MiB to wait for,
-   * and a full one finds the next segment complete.
+   * Keeps the zeros at twice what is used: an idle log costs nothing, a fresh one has no 128 MiB to
+   * wait for, and a full one finds the next segment complete.
    */
   #advance(needed: number): void {
     const current = this.#current

@@ -1,5 +1,6 @@
-// The commit log over segment files. Making frames, committing, reading, recovery have their own files; this
-// one puts them together and owns what lies between: the end, whether it writes, and why not.
+// The commit log over segment files. Making frames, committing, reading, recovery have their own
+// files; this one puts them together and owns what lies between: the end, whether it writes, and
+// why not.
 import { randomInt } from 'node:crypto'
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -60,7 +61,7 @@ interface Found {
   readonly recovered: Recovered
 }
 
-/** Recovers what is there, cuts a torn tail, and starts a new epoch. @throws BrokerError STORE_CORRUPT, READ_ONLY */
+/** Recovers, cuts a torn tail, starts a new epoch. @throws BrokerError STORE_CORRUPT, READ_ONLY */
 export function openCommitLog(options: CommitLogOptions): CommitLog {
   const { disk, directory, log } = options
   disk.makeDirectory(directory)
@@ -272,8 +273,8 @@ class SegmentedLog implements CommitLog {
   }
 
   /**
-   * When the log went quiet: a frame without records that says what is synced. Without it, damage to the
-   * newest records could not be told from a write that never finished.
+   * When the log went quiet: a frame without records that says what is synced. Without it, damage
+   * to the newest records could not be told from a write that never finished.
    */
   #mark(): void {
     this.#markTimer = undefined
@@ -305,7 +306,7 @@ class SegmentedLog implements CommitLog {
     this.#logStart.begin(this.start)
   }
 
-  /** Zeros could not be written. Of a full disk nothing is lost yet: what was begun goes into the freed reserve. */
+  /** Zeros could not be written. On a full disk, appends under way go into the freed reserve. */
   #fillFailed(error: Error): void {
     if (this.#stop !== undefined) return
     if (!isSpaceError(error) || this.#full !== undefined) {
@@ -322,8 +323,9 @@ class SegmentedLog implements CommitLog {
   }
 
   /**
-   * A write or sync failed: the segment is poisoned and never touched again, for a failed sync may succeed
-   * when repeated although the data is gone. Nothing under way is acknowledged any more; reads go on.
+   * A write or sync failed: the segment is poisoned and never touched again, for a failed sync may
+   * succeed when repeated although the data is gone. Nothing under way is acknowledged any more;
+   * reads go on.
    */
   #failed(error: Error): void {
     if (this.#stop !== undefined) return
@@ -401,8 +403,8 @@ class SegmentedLog implements CommitLog {
   }
 
   /**
-   * Leaves the poisoned segment behind: its successor's name says where it ends. What was acknowledged and
-   * not synced (async mode) moves over from memory.
+   * Leaves the poisoned segment behind: its successor's name says where it ends. What was
+   * acknowledged and not synced (async mode) moves over from memory.
    */
   #startSegment(): void {
     const from = this.#commit.syncedEnd
@@ -438,7 +440,7 @@ class SegmentedLog implements CommitLog {
     writeEpochMarker(disk, directory, marker)
   }
 
-  /** Nothing follows in this epoch. Without this note a refused record could come back at the next opening. */
+  /** Ends the epoch: without this note a refused record could come back at the next opening. */
   #markEnd(): void {
     const { disk, directory, log } = this.#options
     const { syncedEnd } = this.#commit
@@ -496,7 +498,7 @@ class SegmentedLog implements CommitLog {
     return this.#options.reserveBytes ?? 64 * MIB
   }
 
-  /** The reserve is gone then, and is made again first: on a small disk all that is free may be too little. */
+  /** Room for the reserve too, which is gone then and is made again first. */
   get #roomWanted(): string {
     const bytes = this.#reserveBytes + this.#aheadBytes + 2 * this.#fillPieceBytes
     return `free some space, ${Math.ceil(bytes / MIB)} MiB are enough; writing goes on by itself`

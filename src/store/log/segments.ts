@@ -1,6 +1,6 @@
-// The segments of the log as a list: which file holds a position, reading across them, removing the oldest.
-// A segment is named by the position of its first byte, and ends where the next one starts: what lies in the
-// file beyond that was never acknowledged or is zero fill.
+// The segments of the log as a list: which file holds a position, reading across them, removing the
+// oldest. A segment is named by the position of its first byte, and ends where the next one starts:
+// what lies in the file beyond that was never acknowledged or is zero fill.
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import type { Disk, DiskFile } from '../disk/disk.ts'
 
@@ -120,7 +120,10 @@ export class Segments {
     return segment?.path
   }
 
-  /** Forgets the segments that end at the position or before. @returns the paths of their files, which are left */
+  /**
+   * Forgets the segments that end at the position or before.
+   * @returns the paths of their files, which are left
+   */
   dropBefore(position: number): string[] {
     const paths: string[] = []
     while (this.#list.length > 1 && this.#list[1]!.start <= position) paths.push(this.dropFirst()!)

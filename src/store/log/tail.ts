@@ -1,7 +1,7 @@
-// The tail of the log in memory: a bounded ring of chunks that is staging buffer and read cache in one.
-// Records are encoded into the newest chunk, written to disk from there, and read from there by readers
-// that keep up. Chunks are allocated when first needed and recycled, oldest first, once synced. A frame that is
-// larger than a chunk gets one of its own size, which is let go instead.
+// The tail of the log in memory: a bounded ring of chunks that is staging buffer and read cache in
+// one. Records are encoded into the newest chunk, written to disk from there, and read from there
+// by readers that keep up. Chunks are allocated when first needed and recycled, oldest first, once
+// synced. A frame that is larger than a chunk gets one of its own size, which is let go instead.
 
 export interface Chunk {
   readonly bytes: Buffer
@@ -24,7 +24,10 @@ export class Tail {
     this.#bytesMax = Math.max(3 * chunkBytes, tailBytesMax)
   }
 
-  /** The chunk that takes `size` bytes for `position`, or undefined while all that could is not synced yet. */
+  /**
+   * The chunk that takes `size` bytes for `position`, or undefined while all that could is not
+   * synced yet.
+   */
   chunkFor(position: number, size: number, syncedEnd: number): Chunk | undefined {
     const newest = this.#chunks.at(-1)
     if (newest !== undefined && newest.used + size <= newest.bytes.length) return newest

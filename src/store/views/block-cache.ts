@@ -1,5 +1,6 @@
-// The blocks in memory, oldest first, and their buffers, used again when a block goes. A block of the
-// views may go once a finished batch holds it; one of a live light queue takes its entries along.
+// The blocks in memory, oldest first, and their buffers, used again when a block goes. A block of
+// the views may go once a finished batch holds it; one of a live light queue takes its entries
+// along.
 import { BLOCK_BYTES, type EntryBlock } from './consume-queue.ts'
 
 const SLAB_BLOCKS = 64
@@ -32,13 +33,18 @@ export class BlockCache {
     return slab.subarray(0, BLOCK_BYTES)
   }
 
-  /** Makes room first: the new block has nothing to save yet and must not be taken for one that may go. */
+  /**
+   * Makes room first: the new block has nothing to save yet and must not be taken for one that may
+   * go.
+   */
   add(block: EntryBlock): void {
     this.#trimTo(this.#blocksMax - 1)
     this.#blocks.push(block)
   }
 
-  /** Lets the oldest go while there are too many. One that must stay goes to the end of the line. */
+  /**
+   * Lets the oldest go while there are too many. One that must stay goes to the end of the line.
+   */
   trim(): void {
     this.#trimTo(this.#blocksMax)
   }

@@ -1,5 +1,5 @@
-// Which light queues were bound before the log starts: retention took the note that bound them and left a
-// later one with their next offset. A rebuild must know them from the first record on.
+// Which light queues were bound before the log starts: retention took the note that bound them and
+// left a later one with their next offset. A rebuild must know them from the first record on.
 import type { Slice } from '../../clock.ts'
 import { FACT_TOPIC, isLightQueue, LIGHT_QUEUE_PREFIX } from '../../model/names.ts'
 import type { LogPosition } from '../../model/positions.ts'
@@ -8,8 +8,8 @@ import { recordsIn } from '../log/frame-records.ts'
 import { decodeNotes, type Note } from './notes.ts'
 
 /**
- * Reads the notes of the log from its start, or from where it is about to start. That may take long: `rest`
- * is awaited whenever a slice of it is over.
+ * Reads the notes of the log from its start, or from where it is about to start. That may take
+ * long: `rest` is awaited whenever a slice of it is over.
  */
 export async function carriedFilters(
   commitLog: CommitLog,

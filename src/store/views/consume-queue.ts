@@ -1,9 +1,10 @@
-// One queue's entries: where each record stands, in aligned blocks of 32 so that a block is one value of
-// the views. Knows offsets and positions; reads no records. An entry is
+// One queue's entries: where each record stands, in aligned blocks of 32 so that a block is one
+// value of the views. Knows offsets and positions; reads no records. An entry is
 //
 //   0 u64 position   8 u32 size   12 i32 tagHash   16 i32 check (record-scan.ts)
 //
-// An entry of size 0 stands for a record that was lost. A light queue is the same thing with offsets of its own.
+// An entry of size 0 stands for a record that was lost. A light queue is the same thing with
+// offsets of its own.
 import { getI32, getU32, getU64, putU32, putU64 } from '../../model/bytes.ts'
 import { SEAL_BYTES } from './sealed.ts'
 
@@ -62,7 +63,10 @@ export class ConsumeQueue {
   lastPosition = -1
   /** Position of the newest note that says the queue's next offset; -1 for none. */
   notePosition = -1
-  /** Offset minus place in the blocks: a light queue rebuilt from a late start learns its offsets last. */
+  /**
+   * Offset minus place in the blocks: a light queue rebuilt from a late start learns its offsets
+   * last.
+   */
   shift = 0
   isDirty = false
   /** Has new entries that the arrival listener was not told of. */
@@ -105,7 +109,10 @@ export class ConsumeQueue {
     this.#store.changed(this)
   }
 
-  /** Entries of a block that has some in [min, next), seal first. Valid in this turn. @throws ViewsDamaged */
+  /**
+   * Entries of a block that has some in [min, next), seal first. Valid in this turn.
+   * @throws ViewsDamaged
+   */
   block(number: number): Buffer {
     const first = this.#blocks[0]
     const cached = first && this.#blocks[number - first.number]

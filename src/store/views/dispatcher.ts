@@ -1,5 +1,5 @@
-// Takes the records of each durable frame in log order and updates the views. The same code runs live
-// and in replay, so that views rebuilt from the log equal views that were never lost.
+// Takes the records of each durable frame in log order and updates the views. The same code runs
+// live and in replay, so that views rebuilt from the log equal views that were never lost.
 import type { Logger } from '../../log.ts'
 import { getI32, getU64 } from '../../model/bytes.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../../model/names.ts'

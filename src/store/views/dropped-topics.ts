@@ -1,6 +1,7 @@
-// Which records belong to a topic that was dropped since they were stored: they stay in the log until retention
-// takes them, where keys, light queues, retry queues and the due index may still lead to them. Each drop is kept as
-// a fact of the views, by topic: the position of its note, before which nothing of that name lives.
+// Which records belong to a topic that was dropped since they were stored: they stay in the log
+// until retention takes them, where keys, light queues, retry queues and the due index may still
+// lead to them. Each drop is kept as a fact of the views, by topic: the position of its note,
+// before which nothing of that name lives.
 import type { Slice } from '../../clock.ts'
 import { getU64, putU64 } from '../../model/bytes.ts'
 import { isRetryTopic } from '../../model/names.ts'
@@ -32,8 +33,8 @@ export class DroppedTopics {
   }
 
   /**
-   * Is the topic gone that the record was for? For a parked one that is the topic it waits for, for a retry
-   * also the one it was first sent to. Dead letters stay: a person looks at them.
+   * Is the topic gone that the record was for? For a parked one that is the topic it waits for, for
+   * a retry also the one it was first sent to. Dead letters stay: a person looks at them.
    */
   holds(record: RecordView): boolean {
     if (this.isEmpty) return false

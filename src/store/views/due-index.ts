@@ -1,6 +1,7 @@
-// Parked messages by due time: which are due, and when the next one may be. The nearest are in memory,
-// all of them while they are few; later minutes are a count and a sum here and pairs of (due time, position)
-// in the views, loaded whole before their time comes. Nothing looks into the views to learn whether anything is due.
+// Parked messages by due time: which are due, and when the next one may be. The nearest are in
+// memory, all of them while they are few; later minutes are a count and a sum here and pairs of
+// (due time, position) in the views, loaded whole before their time comes. Nothing looks into the
+// views to learn whether anything is due.
 import type { Clock } from '../../clock.ts'
 import { getU32, putU32 } from '../../model/bytes.ts'
 import { logPosition } from '../../model/positions.ts'
@@ -214,7 +215,10 @@ export class DueIndex {
     this.tally.replace(before, minute.seal)
   }
 
-  /** Loads a minute from the views and merges the changes that they lack, also those during the load. */
+  /**
+   * Loads a minute from the views and merges the changes that they lack, also those during the
+   * load.
+   */
   async #loadMinute(minute: number): Promise<void> {
     const added: Pairs = new Map()
     const removed: Pairs = new Map()
@@ -223,7 +227,8 @@ export class DueIndex {
     this.#loading = { minute, added, removed }
     // It is the earliest one stored, so whatever comes in before it is complete in memory.
     this.#horizon = minute
-    // A minute may have a million: all work but for the newest is spread over the pages of the scan.
+    // A minute may have a million: all work but for the newest is spread over the pages of the
+    // scan.
     const loaded = new SortedPairs()
     let sum = 0
     const from = dueKey(minute * MINUTE_MS, 0)

@@ -1,5 +1,6 @@
 // The newest value of every fact, in memory: facts are definitions, cursors and sessions, which the
-// broker reads at once and lists by kind. The views keep them so that a start need not replay the log.
+// broker reads at once and lists by kind. The views keep them so that a start need not replay the
+// log.
 import { getU64, putU64 } from '../../model/bytes.ts'
 import { factKey, parseFactKey, prefixRange } from './keys.ts'
 import { readSeal, SEAL_BYTES, type SealedBatch, type SealedKeyValue } from './sealed.ts'

@@ -1,5 +1,6 @@
-// A build of the views that is half done: a marker beside them names it once it has written something, so that the
-// next start goes on with it instead of beginning again. Knows files; what is in the build is checked elsewhere.
+// A build of the views that is half done: a marker beside them names it once it has written
+// something, so that the next start goes on with it instead of beginning again. Knows files; what
+// is in the build is checked elsewhere.
 import type { Disk } from '../disk/disk.ts'
 import type { KeyValue, KeyValuePlace } from './key-value.ts'
 import { readViewMarker, type ViewMarker, writeViewMarker } from './view-marker.ts'

@@ -1,6 +1,7 @@
-// Where the records of a key may stand: hashes of (topic, key) in runs, newest last. The current run is
-// in memory; a full one goes to the views as up to 64 values, by the first bits of the hash, so that a lookup
-// reads one of them per run. A hit is a hint that the caller verifies; a miss is certain.
+// Where the records of a key may stand: hashes of (topic, key) in runs, newest last. The current
+// run is in memory; a full one goes to the views as up to 64 values, by the first bits of the hash,
+// so that a lookup reads one of them per run. A hit is a hint that the caller verifies; a miss is
+// certain.
 //
 //   run      seal, u8 bits, u32 entries, u64 end        buckets = 2^bits
 //   bucket   seal, repeated: i32 hash, u32 position - runStart
@@ -85,7 +86,10 @@ export class KeyIndex {
     this.#stored = stored
   }
 
-  /** Keys of records before this position are in the views once the next batch is; `mark` when all are. */
+  /**
+   * Keys of records before this position are in the views once the next batch is; `mark` when all
+   * are.
+   */
   keptTo(mark: number): number {
     return this.#current?.start ?? mark
   }
@@ -105,9 +109,9 @@ export class KeyIndex {
   }
 
   /**
-   * Positions of records that may carry the key, newest first, each once: runs may move on to the views
-   * while the caller looks at a record. undefined after each value that was read from the views, of which there
-   * may be thousands: a place to let others run. @throws ViewsDamaged
+   * Positions of records that may carry the key, newest first, each once: runs may move on to the
+   * views while the caller looks at a record. undefined after each value that was read from the
+   * views, of which there may be thousands: a place to let others run. @throws ViewsDamaged
    */
   *candidates(hash: number): Generator<number | undefined> {
     let last = Number.POSITIVE_INFINITY

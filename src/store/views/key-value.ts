@@ -17,7 +17,10 @@ export interface KeyValue {
   /** On this thread: for values that are likely in memory or the page cache. */
   get(key: Uint8Array): Buffer | undefined
   batch(): KeyValueBatch
-  /** from <= key < to, in key order, `limit` pairs at most, fewer when they are large, none only at the end. */
+  /**
+   * from <= key < to, in key order, `limit` pairs at most, fewer when they are large, none only at
+   * the end.
+   */
   scan(from: Uint8Array, to: Uint8Array, limit: number): Promise<readonly Pair[]>
   /** Removes from <= key < to; not atomic. */
   clear(from: Uint8Array, to: Uint8Array): Promise<void>

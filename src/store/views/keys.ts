@@ -1,4 +1,5 @@
-// Keys of the views, in byte order as their parts are ordered. The first byte says what a key is of:
+// Keys of the views, in byte order as their parts are ordered. The first byte says what a key is
+// of:
 //
 //   'R'                                    the root: identity, mark, sums
 //   'Q' topic 00 u32 queueId               a queue: its range, and the number its blocks go by

@@ -1,6 +1,6 @@
-// The one opener of LevelDB. It loses entries silently (a flipped bit in its log, a missing CURRENT), so
-// nothing lives only here and every value is sealed (sealed.ts). A directory is opened once per process:
-// a second attempt would drop the process lock.
+// The one opener of LevelDB. It loses entries silently (a flipped bit in its log, a missing
+// CURRENT), so nothing lives only here and every value is sealed (sealed.ts). A directory is opened
+// once per process: a second attempt would drop the process lock.
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Level } from 'level'
@@ -30,9 +30,10 @@ const LOCK_ATTEMPTS = 3
 export type Unlock = () => Promise<void>
 
 /**
- * Takes the kernel's lock in this directory, which holds against every process that sees the same files, in
- * another container too: LevelDB's own, of a store that never holds anything. undefined when another process has it.
- * Where it cannot be had for another reason (a full disk), nothing is locked, and the caller that opens the rest is told why.
+ * Takes the kernel's lock in this directory, which holds against every process that sees the same
+ * files, in another container too: LevelDB's own, of a store that never holds anything. undefined
+ * when another process has it. Where it cannot be had for another reason (a full disk), nothing is
+ * locked, and the caller that opens the rest is told why.
  */
 export async function lockByKernel(directory: string, log: Logger): Promise<Unlock | undefined> {
   for (let attempt = 1; ; attempt++) {

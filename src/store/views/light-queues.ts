@@ -1,5 +1,5 @@
-// Light queues: an entry list per bound topic filter. A durable one is bound by a note in the log, so
-// that replay rebuilds it; a live one is counted, kept in memory only and bounded. The two have
+// Light queues: an entry list per bound topic filter. A durable one is bound by a note in the log,
+// so that replay rebuilds it; a live one is counted, kept in memory only and bounded. The two have
 // queues and offsets of their own even for the same filter.
 import { LIVE_QUEUE_PREFIX, lightQueueTopic } from '../../model/names.ts'
 import { FilterTrie } from '../../model/topic-filter.ts'
@@ -64,7 +64,10 @@ export class LightQueues {
     }
   }
 
-  /** A note says the offset of the first entry from the position on, and that the filter is bound. @throws ViewsDamaged */
+  /**
+   * A note says the offset of the first entry from the position on, and that the filter is bound.
+   * @throws ViewsDamaged
+   */
   number(filter: string, nextOffset: number, position: number): ConsumeQueue {
     const queue = this.bindDurable(filter)
     if (this.#unnumbered.delete(queue)) queue.renumber(queue.offsetAt(position), nextOffset)

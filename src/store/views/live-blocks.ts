@@ -1,4 +1,5 @@
-// Blocks of light queues that only live readers are bound to: in memory, bounded in all, oldest first out.
+// Blocks of light queues that only live readers are bound to: in memory, bounded in all, oldest
+// first out.
 import { BlockCache } from './block-cache.ts'
 import { BLOCK_ENTRIES, type BlockStore, type EntryBlock } from './consume-queue.ts'
 import { ViewsDamaged } from './sealed.ts'

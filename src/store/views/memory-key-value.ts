@@ -1,4 +1,5 @@
-// An ordered key-value store in memory: for views that find no room on the disk, until they do. Bounded in bytes.
+// An ordered key-value store in memory: for views that find no room on the disk, until they do.
+// Bounded in bytes.
 import type { KeyValue, KeyValueBatch, Pair } from './key-value.ts'
 
 /** Memory of a pair beside its bytes, roughly. */

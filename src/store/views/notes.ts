@@ -1,5 +1,6 @@
 // Notes: what the log says beside messages. One record of FACT_TOPIC carries all notes of an append
-// group, in the same frame as its messages, so that replay rebuilds every view. The body of the record:
+// group, in the same frame as its messages, so that replay rebuilds every view. The body of the
+// record:
 //
 //   repeated:  u8 tag, then by tag
 //   1 fact      u8 kindLength, kind, u16 keyLength, key, i32 valueLength (-1 = forgotten), value
@@ -8,8 +9,8 @@
 //   4 unbind    u16 filterLength, filter
 //   5 drop      u16 topicLength, topic
 //   6 queueEnd  u16 topicLength, topic, u32 queueId, u64 nextOffset, u64 position
-//   7 record    u8 kindLength, kind, u16 keyLength, key, u32 back: a fact whose value is the record that
-//               starts so many bytes before the record of the notes
+//   7 record    u8 kindLength, kind, u16 keyLength, key, u32 back: a fact whose value is the
+//               record that starts so many bytes before the record of the notes
 import { BrokerError } from '../../errors.ts'
 import { getI32, getU16, getU32, getU64, putU16, putU32, putU64 } from '../../model/bytes.ts'
 import { NO_HOST } from '../../model/host.ts'
@@ -28,7 +29,8 @@ export type Note =
 
 /**
  * The next offset of a queue after every record before the position. Retention writes it before the
- * last trace of a queue goes with its segment; for a light queue it also says that the filter is bound.
+ * last trace of a queue goes with its segment; for a light queue it also says that the filter is
+ * bound.
  */
 export interface QueueEnd {
   readonly is: 'queueEnd'
@@ -38,7 +40,10 @@ export interface QueueEnd {
   readonly position: number
 }
 
-/** Two notes of one subject replace each other: a later one must not say what an earlier one changed. */
+/**
+ * Two notes of one subject replace each other: a later one must not say what an earlier one
+ * changed.
+ */
 export function noteSubject(note: Note): string {
   switch (note.is) {
     case 'fact':

@@ -1,5 +1,5 @@
-// The fields of a record that the views need, taken from its bytes in one pass and without allocation. The same
-// scan serves the live path and the replay, so that both build the same views.
+// The fields of a record that the views need, taken from its bytes in one pass and without
+// allocation. The same scan serves the live path and the replay, so that both build the same views.
 import { getI32, getU16 } from '../../model/bytes.ts'
 import { NAME_END, VALUE_END } from '../../model/properties.ts'
 import { RECORD_MAGIC_V2 } from '../../model/record.ts'
@@ -42,8 +42,9 @@ export class RecordScan {
   }
 
   /**
-   * Topic and properties word by word: each goes into the check, as in `mix`, and shows whether a property ends
-   * within it. Properties are the longest part of a small message, so they are looked at once.
+   * Topic and properties word by word: each goes into the check, as in `mix`, and shows whether a
+   * property ends within it. Properties are the longest part of a small message, so they are looked
+   * at once.
    */
   #scanTail(bytes: Buffer, start: number, propertiesAt: number, end: number, head: number): number {
     let h = head
@@ -110,8 +111,9 @@ function hashOfTag(bytes: Buffer, start: number, end: number): number {
 }
 
 /**
- * A sum over header, topic and properties, kept in the consume queue. Every step is one-to-one, so a
- * change within one 4-byte word is always seen and any other with all but 2^-32; three times as fast as a CRC.
+ * A sum over header, topic and properties, kept in the consume queue. Every step is one-to-one, so
+ * a change within one 4-byte word is always seen and any other with all but 2^-32; three times as
+ * fast as a CRC.
  */
 export function recordCheck(bytes: Buffer, start: number, size: number): number {
   const bodyEnd = start + BODY_AT + getI32(bytes, start + 84)

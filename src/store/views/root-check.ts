@@ -1,5 +1,5 @@
-// Do stored views fit the log and the marker that names them? LevelDB loses entries and files with a clean open,
-// and copies of a directory get mixed up: what the root says must agree with both.
+// Do stored views fit the log and the marker that names them? LevelDB loses entries and files with
+// a clean open, and copies of a directory get mixed up: what the root says must agree with both.
 import { logPosition } from '../../model/positions.ts'
 import type { CommitLog } from '../log/commit-log.ts'
 import { recordCheck } from './record-scan.ts'

@@ -116,7 +116,10 @@ const emptyChunk = (): Chunk => ({
   count: 0,
 })
 
-/** Moves the upper half out; of a chunk that grows at its end only the last pair, so that it stays full. */
+/**
+ * Moves the upper half out; of a chunk that grows at its end only the last pair, so that it stays
+ * full.
+ */
 function splitChunk(chunk: Chunk, insertAt: number): Chunk {
   const upper = emptyChunk()
   const from = insertAt === chunk.count ? chunk.count - 1 : chunk.count >>> 1

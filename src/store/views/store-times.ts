@@ -1,7 +1,8 @@
-// How far the store times of records can be trusted. A record has the wall clock's time, and the clock may
-// have been wrong: ahead for a moment, or not set at all after a boot. So records are ordered by position alone,
-// and their times rise only within a run: a new one begins where the clock went back, or was set for the first time.
-// A run that ends ahead of the present, or that no clock stood for, takes its time from the run after it.
+// How far the store times of records can be trusted. A record has the wall clock's time, and the
+// clock may have been wrong: ahead for a moment, or not set at all after a boot. So records are
+// ordered by position alone, and their times rise only within a run: a new one begins where the
+// clock went back, or was set for the first time. A run that ends ahead of the present, or that no
+// clock stood for, takes its time from the run after it.
 
 export interface TimeRun {
   /** Position of its first record. */
@@ -11,11 +12,15 @@ export interface TimeRun {
   lastMs: number
 }
 
-/** No clock that was set says less (2020-01-01): a machine without a battery boots in 1970 or 2000. */
+/**
+ * No clock that was set says less (2020-01-01): a machine without a battery boots in 1970 or 2000.
+ */
 const CLOCK_SET_MS = 1_577_836_800_000
 /** Views of before runs were known: times up to where the next run begins. */
 const UNKNOWN: TimeRun = { from: 0, firstMs: CLOCK_SET_MS, lastMs: Number.MAX_SAFE_INTEGER }
-/** With more runs the two oldest become one: a search by time in it may end too late or too early. */
+/**
+ * With more runs the two oldest become one: a search by time in it may end too late or too early.
+ */
 const RUNS_MAX = 256
 
 export class StoreTimes {
@@ -80,7 +85,9 @@ export class BelievedTimes {
     }
   }
 
-  /** When the record at the position was stored, which says `storedMs`; undefined = not known yet. */
+  /**
+   * When the record at the position was stored, which says `storedMs`; undefined = not known yet.
+   */
   at(position: number, storedMs: number): number | undefined {
     const index = this.#indexOf(position)
     return index < 0 ? storedMs : this.#believed(index, storedMs)
@@ -98,14 +105,17 @@ export class BelievedTimes {
     return newest === undefined || newest >= timeMs
   }
 
-  /** Did no clock stand for the run of this index? Its records then have one time, that of the run after it. */
+  /**
+   * Did no clock stand for the run of this index? Its records then have one time, that of the run
+   * after it.
+   */
   isUnset(index: number): boolean {
     return this.#runs[index]!.lastMs < CLOCK_SET_MS
   }
 
   /**
-   * When the newest record in [from, to) was stored at the latest, where the record at `to` says `nextMs`;
-   * undefined = not known yet.
+   * When the newest record in [from, to) was stored at the latest, where the record at `to` says
+   * `nextMs`; undefined = not known yet.
    */
   newestIn(from: number, to: number, nextMs: number): number | undefined {
     let newest = Number.NEGATIVE_INFINITY

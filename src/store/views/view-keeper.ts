@@ -1,5 +1,6 @@
-// Keeps the views: opens those that are there or builds them from the log, writes them in the background,
-// and replaces them by a new build when anything in them turns out to be wrong or cannot be written.
+// Keeps the views: opens those that are there or builds them from the log, writes them in the
+// background, and replaces them by a new build when anything in them turns out to be wrong or
+// cannot be written.
 import { randomBytes } from 'node:crypto'
 import { type Clock, Slice, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -28,13 +29,13 @@ const FLUSH_ENTRIES = 65_536
 const LOAD_AHEAD_PERIOD_MS = 20_000
 /** Alive for so long, an opening counts as a success. */
 const PROBATION_MS = 60_000
-/** After so many openings in a row that did not come to their end, LevelDB is taken for what ended them. */
+/** After so many openings in a row that did not finish, LevelDB is taken for the cause. */
 const DEATHS_MAX = 2
-/** After so many early ends in a row the views are built again while they serve: LevelDB may abort later too. */
+/** After so many early ends in a row the serving views are built again: LevelDB may abort later. */
 const EARLY_SUSPECTED = 2
 /** And after so many they are not opened any more, but for a build that got on in between. */
 const EARLY_MAX = 4
-/** Views that find no room on the disk are kept in memory up to so much: 10 million messages or so. */
+/** Views without room on the disk stay in memory up to so much: some 10 million messages. */
 const MEMORY_BYTES_MAX = 512 * 1024 * 1024
 /** The name of such a build, which no marker and no directory has. */
 const IN_MEMORY = 'memory'
@@ -109,8 +110,8 @@ export class ViewKeeper {
   }
 
   /**
-   * May the log's old end go? Not while a build reads it, nor by views that lack something. Between two tries of a
-   * build it may: where these want room, that may be what brings it.
+   * May the log's old end go? Not while a build reads it, nor by views that lack something. Between
+   * two tries of a build it may: where these want room, that may be what brings it.
    */
   get mayTrim(): boolean {
     return this.#rebuild.one === undefined && this.#current.failure === undefined
@@ -172,7 +173,7 @@ export class ViewKeeper {
     await this.#rebuild.all
   }
 
-  /** Entries before the position leave the views, also those of a build that begins during it. @throws ViewsDamaged */
+  /** Trims the views before the position, and a build that begins during it. @throws ViewsDamaged */
   async trimBefore(position: number): Promise<void> {
     for (let isTrimmed = false; !isTrimmed && !this.#isClosed; ) {
       const build = this.#current
@@ -255,7 +256,7 @@ export class ViewKeeper {
     return build
   }
 
-  /** Goes on with a new build that an earlier process began, or begins one when too many ended early. */
+  /** Goes on with an earlier process's build, or begins one when too many ended early. */
   #buildOn(half: ViewMarker | undefined): void {
     const { log } = this.#options
     if (half === undefined && this.#early <= EARLY_SUSPECTED) return
@@ -322,7 +323,8 @@ export class ViewKeeper {
   async #buildAnew(isInMemory = false): Promise<Build> {
     const { commitLog, clock, log } = this.#options
     const startedMs = clock.monotonic()
-    // Segments that retention has trimmed may go while this reads: they are no part of the log any more.
+    // Segments that retention has trimmed may go while this reads: they are no part of the log any
+    // more.
     const from = logPosition(Math.max(commitLog.start, this.#build?.views.trimmedTo ?? 0))
     const half = isInMemory ? undefined : await this.#resume(from)
     const build = half ?? (await this.#begin(from, isInMemory))
@@ -393,7 +395,7 @@ export class ViewKeeper {
     }
   }
 
-  /** The entries that a build has written are kept for the next start, and a build that gets on is not suspected anew. */
+  /** Keeps a build's written entries for the next start, and lifts suspicion from one that gets on. */
   #noteHalf(build: Build): void {
     if (build.isNoted || build.name === IN_MEMORY) return
     build.isNoted = true

@@ -1,6 +1,6 @@
-// Markers of the views: small files outside LevelDB. `current` says which of its directories is the current one and
-// how often it was opened, so that a lost, emptied, replaced or older one is seen; `building` says the same of a
-// build that is half done.
+// Markers of the views: small files outside LevelDB. `current` says which of its directories is the
+// current one and how often it was opened, so that a lost, emptied, replaced or older one is seen;
+// `building` says the same of a build that is half done.
 import { crc32 } from '../../model/crc32.ts'
 import { type Disk, readFile, replaceFile } from '../disk/disk.ts'
 
@@ -16,7 +16,9 @@ export interface ViewMarker {
   readonly identity: string
   /** The views must say this or more. */
   readonly opening: number
-  /** Openings in a row that did not come to their end; LevelDB aborts the process on some damage. */
+  /**
+   * Openings in a row that did not come to their end; LevelDB aborts the process on some damage.
+   */
   readonly deaths: number
   /** Openings in a row after which the process ended soon and not in order. */
   readonly early: number

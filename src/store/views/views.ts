@@ -1,6 +1,6 @@
-// Everything derived from the log, as one thing that can be built, kept, dropped and built again. In
-// memory is what changes and what is small; the rest is in a key-value store, written in batches that
-// carry the mark "every record before this position is in" and a tally of what there is.
+// Everything derived from the log, as one thing that can be built, kept, dropped and built again.
+// In memory is what changes and what is small; the rest is in a key-value store, written in batches
+// that carry the mark "every record before this position is in" and a tally of what there is.
 import { type Clock, Slice } from '../../clock.ts'
 import { getU32, getU64, putU32, putU64 } from '../../model/bytes.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../../model/names.ts'
@@ -110,7 +110,10 @@ export class Views implements BlockStore {
   readonly #cache: BlockCache
   readonly #queueTally = new Tally()
   #dirtyQueues: ConsumeQueue[] = []
-  /** Blocks of queues that are no more, or were trimmed: to be cleared once a batch says so, not before. */
+  /**
+   * Blocks of queues that are no more, or were trimmed: to be cleared once a batch says so, not
+   * before.
+   */
   #garbage: Garbage[] = []
   #clearable: Garbage[] = []
   /** Where the log starts, or is about to. */
@@ -173,8 +176,8 @@ export class Views implements BlockStore {
   }
 
   /**
-   * Forgets the queues of a topic, or starts them anew where appends to them are under way already; from
-   * here on, what stands before the position is no message of the topic.
+   * Forgets the queues of a topic, or starts them anew where appends to them are under way already;
+   * from here on, what stands before the position is no message of the topic.
    */
   dropTopic(topic: string, position: number): void {
     this.dropped.drop(topic, position)
