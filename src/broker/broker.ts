@@ -1,4 +1,5 @@
-// The embedded broker: answers the Broker port with the parts over one store. Decides nothing itself.
+// The embedded broker: answers the Broker port with the parts over one store. Decides nothing
+// itself.
 import { BrokerError } from '../errors.ts'
 import type {
   HandBack,

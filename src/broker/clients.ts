@@ -1,5 +1,5 @@
-// The connected clients: registrations by connection, kept alive by being sent again, and the news that
-// a group's members or subscriptions changed. Knows no protocol and no socket.
+// The connected clients: registrations by connection, kept alive by being sent again, and the news
+// that a group's members or subscriptions changed. Knows no protocol and no socket.
 import type { Clock, Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { ClientRegistration, ConsumerRegistration } from '../model/client.ts'

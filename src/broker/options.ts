@@ -57,15 +57,15 @@ export const BROKER_DEFAULTS: BrokerOptions = {
 }
 
 /**
- * The bytes of one append without its last message or fact: below the log's frame by more than one record, so that the
- * last message that fits may be as large as a message gets.
+ * The bytes of one append without its last message or fact: below the log's frame by more than one
+ * record, so that the last message that fits may be as large as a message gets.
  */
 export const APPEND_BYTES_TARGET = 2 * 1024 * 1024
 /** Facts in one append when many are written together. */
 export const APPEND_FACTS_MAX = 4096
 /**
- * Of a sender. As with Apache's broker the rest of the 32,767 that a record holds is for what the broker adds; what
- * it adds for a retry or a delay may not fit.
+ * Of a sender. As with Apache's broker the rest of the 32,767 that a record holds is for what the
+ * broker adds; what it adds for a retry or a delay may not fit.
  */
 export const PROPERTIES_ACCEPTED_BYTES_MAX = 32_700
 /** The properties that parking adds: the due time and the queue; the topic's name comes on top. */

@@ -1,5 +1,5 @@
-// Big-endian integers over plain byte arrays. Four byte stores beat Buffer's checked writers several
-// times over and need no DataView beside the buffer.
+// Big-endian integers over plain byte arrays. Four byte stores beat Buffer's checked writers
+// several times over and need no DataView beside the buffer.
 
 const TWO_32 = 4_294_967_296
 

@@ -2,12 +2,15 @@
 import { RETRY_TIMES_DEFAULT } from './limits.ts'
 
 /**
- * Fields of RocketMQ's SubscriptionGroupConfig that change nothing here, by its names and where they differ from its
- * defaults: operators' tools set them and read them back.
+ * Fields of RocketMQ's SubscriptionGroupConfig that change nothing here, by its names and where
+ * they differ from its defaults: operators' tools set them and read them back.
  */
 export type KeptGroupFields = Readonly<Record<string, boolean | number>>
 
-/** A consumer group: RocketMQ's SubscriptionGroupConfig, as far as we honour it, and what is kept of the rest. */
+/**
+ * A consumer group: RocketMQ's SubscriptionGroupConfig, as far as we honour it, and what is kept of
+ * the rest.
+ */
 export interface GroupDefinition {
   readonly name: string
   readonly consumeEnabled: boolean

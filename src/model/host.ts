@@ -1,5 +1,5 @@
-// A host as a record keeps it: IPv4 address and port, 4 bytes each. Some clients (ali-ons) read only
-// this width, so a genuine IPv6 address is stored as 0.0.0.0.
+// A host as a record keeps it: IPv4 address and port, 4 bytes each. Some clients (ali-ons) read
+// only this width, so a genuine IPv6 address is stored as 0.0.0.0.
 import { BrokerError } from '../errors.ts'
 
 export interface Host {

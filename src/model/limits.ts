@@ -2,7 +2,10 @@
 
 /** RocketMQ's default `maxMessageSize`, and the default of `broker.bodyBytesMax`. */
 export const BODY_BYTES_DEFAULT = 4 * 1024 * 1024
-/** The highest `broker.bodyBytesMax`: a body is copied, summed and written within one turn of the event loop. */
+/**
+ * The highest `broker.bodyBytesMax`: a body is copied, summed and written within one turn of the
+ * event loop.
+ */
 export const BODY_BYTES_MAX = 16 * 1024 * 1024
 /** The largest body that a consumer inflates: RocketMQ bounds only the bytes that are sent. */
 export const INFLATED_BODY_BYTES_MAX = 64 * 1024 * 1024

@@ -1,5 +1,5 @@
-// RocketMQ's offsetMsgId: store host and log position as 32 upper-case hex digits. Clients decode it
-// (transactions, lookup by id), so it must be well formed.
+// RocketMQ's offsetMsgId: store host and log position as 32 upper-case hex digits. Clients decode
+// it (transactions, lookup by id), so it must be well formed.
 import { BrokerError } from '../errors.ts'
 import type { Host } from './host.ts'
 import { type LogPosition, logPosition } from './positions.ts'

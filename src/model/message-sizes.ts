@@ -1,5 +1,5 @@
-// Settings that have to make room for the largest message: a set value that is too small for it is refused at
-// the start, a value that was not set follows it.
+// Settings that have to make room for the largest message: a set value that is too small for it is
+// refused at the start, a value that was not set follows it.
 import { BODY_BYTES_DEFAULT } from './limits.ts'
 
 export interface Sizes {
@@ -10,7 +10,10 @@ export interface Sizes {
   readonly amqp: { readonly unsentBytesMax: number; readonly messageBytesMax?: number | undefined }
 }
 
-/** Room for all of a message but its body, in the units of every protocol: name, properties, sections. */
+/**
+ * Room for all of a message but its body, in the units of every protocol: name, properties,
+ * sections.
+ */
 const BESIDE_BODY_BYTES = 128 * 1024
 
 export interface SizeProblem {
@@ -37,7 +40,10 @@ export function sizeProblems(config: Sizes): SizeProblem[] {
   return problems
 }
 
-/** Room for the largest body, and for the default one where that is more: a refusal can then be in words. */
+/**
+ * Room for the largest body, and for the default one where that is more: a refusal can then be in
+ * words.
+ */
 export function fillInSizes<C extends Sizes>(config: C) {
   const largest = Math.max(BODY_BYTES_DEFAULT, config.broker.bodyBytesMax) + BESIDE_BODY_BYTES
   const { packetBytesMax = largest } = config.mqtt

@@ -1,4 +1,5 @@
-// The values that cross the Broker port. Plain data, no behaviour: they can travel to another process.
+// The values that cross the Broker port. Plain data, no behaviour: they can travel to another
+// process.
 import type { BrokerError } from '../errors.ts'
 import type { Host } from './host.ts'
 import type { LogPosition, QueueOffset } from './positions.ts'
@@ -11,7 +12,9 @@ export interface NewMessage {
   readonly topic: string
   /** 0 .. writeQueues-1, or ANY_QUEUE. */
   readonly queueId: number
-  /** Messages of one key go to one queue, in order. Not stored; front-ends also set the property. */
+  /**
+   * Messages of one key go to one queue, in order. Not stored; front-ends also set the property.
+   */
   readonly orderingKey?: string | undefined
   /** The body, as a client of any protocol sees it. At most the configured body limit. */
   readonly body: Uint8Array
@@ -32,18 +35,22 @@ export interface NewMessage {
   /** Retry and dead-letter topics only: the sender's limit overrides the group's. */
   readonly retryTimesMax?: number | undefined
   /**
-   * The front-end wrote the properties itself. Otherwise they are the sender's words, and those that only a broker
-   * writes (`BROKER_PROPERTIES`) are dropped.
+   * The front-end wrote the properties itself. Otherwise they are the sender's words, and those
+   * that only a broker writes (`BROKER_PROPERTIES`) are dropped.
    */
   readonly ownProperties?: boolean | undefined
 }
 
-/** Durable state of a front-end (`Sessions` of the Broker port) that changes together with messages. */
+/**
+ * Durable state of a front-end (`Sessions` of the Broker port) that changes together with messages.
+ */
 export interface StateChange {
   readonly id: string
   /** `message`: the message that the change belongs to, whole, as the log has it. null: deleted. */
   readonly state: Uint8Array | 'message' | null
-  /** Index of the message it belongs to; without one it belongs to all that are published with it. */
+  /**
+   * Index of the message it belongs to; without one it belongs to all that are published with it.
+   */
   readonly message?: number | undefined
 }
 
@@ -74,7 +81,10 @@ export interface PullRequest {
   readonly signal?: AbortSignal | undefined
   /** Whose progress the reader shares: when the group is moved, its readers are told by 'reset'. */
   readonly group?: string | undefined
-  /** With `group`: the identity of the reader, a connection for instance, which is told of each move once. */
+  /**
+   * With `group`: the identity of the reader, a connection for instance, which is told of each move
+   * once.
+   */
   readonly reader?: object | undefined
 }
 
@@ -117,8 +127,8 @@ export interface ReceiveRequest {
   readonly startAt: 'first' | 'last'
   readonly waitMs: number
   /**
-   * The consumer, by a name of its own: one link, or one client's shared subscription. What it loses, and what
-   * must not come to it again, is told by this.
+   * The consumer, by a name of its own: one link, or one client's shared subscription. What it
+   * loses, and what must not come to it again, is told by this.
    */
   readonly memberId: string
   readonly signal?: AbortSignal | undefined
@@ -136,12 +146,17 @@ export interface Receipt {
 }
 
 export interface ReceivedMessage {
-  /** One record (record.ts). Its topic is the retry topic for a retried message; `originalTopic` undoes that. */
+  /**
+   * One record (record.ts). Its topic is the retry topic for a retried message; `originalTopic`
+   * undoes that.
+   */
   readonly record: Buffer
   readonly receipt: Receipt
   /** 1 for the first delivery. */
   readonly attempt: number
-  /** The consumer's note from when it was last handed back; undefined for most, and after a restart. */
+  /**
+   * The consumer's note from when it was last handed back; undefined for most, and after a restart.
+   */
   readonly note: string | undefined
 }
 
@@ -153,7 +168,10 @@ export interface HandBack {
   readonly note?: string | undefined
 }
 
-/** Result per receipt, in order: null, or RECEIPT_EXPIRED when the delivery is no longer the caller's. */
+/**
+ * Result per receipt, in order: null, or RECEIPT_EXPIRED when the delivery is no longer the
+ * caller's.
+ */
 export type SettleResult = BrokerError | null
 
 /** A consumer that reads by position hands a message back for a later delivery. */

@@ -1,11 +1,14 @@
-// Which names are legal, and the names RocketMQ derives from others. Names from the wire are keys of
-// Maps, never of plain objects and never paths.
+// Which names are legal, and the names RocketMQ derives from others. Names from the wire are keys
+// of Maps, never of plain objects and never paths.
 import { BrokerError } from '../errors.ts'
 import { GROUP_CHARS_MAX, SYSTEM_TOPIC_CHARS_MAX, TOPIC_CHARS_MAX } from './limits.ts'
 
 export const RETRY_PREFIX = '%RETRY%'
 export const DLQ_PREFIX = '%DLQ%'
-/** The topic a client copies when its own does not exist yet; it exists while topics are auto-created. */
+/**
+ * The topic a client copies when its own does not exist yet; it exists while topics are
+ * auto-created.
+ */
 export const AUTO_CREATE_TOPIC = 'TBW102'
 /** Delayed messages wait here; RocketMQ's own name. */
 export const SCHEDULE_TOPIC = 'SCHEDULE_TOPIC_XXXX'
@@ -17,7 +20,9 @@ export const MQTT_CATCH_ALL_TOPIC = 'MQTT'
 export const FACT_TOPIC = 'rmq_sys_TRIVET_FACTS'
 /** A light queue is addressed as a topic of one queue: this prefix and its filter. */
 export const LIGHT_QUEUE_PREFIX = '%LMQ%'
-/** The same for a live light queue, which has offsets of its own and is gone with its last binder. */
+/**
+ * The same for a live light queue, which has offsets of its own and is gone with its last binder.
+ */
 export const LIVE_QUEUE_PREFIX = '%LIVE%'
 
 const LEGAL = /^[%|a-zA-Z0-9_-]+$/

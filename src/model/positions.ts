@@ -1,4 +1,5 @@
-// Three numbers that must never be mixed up. All stay below 2^53 (8 PiB of log), asserted at the edges.
+// Three numbers that must never be mixed up. All stay below 2^53 (8 PiB of log), asserted at the
+// edges.
 
 /** Byte position in the commit log; what RocketMQ calls the physical offset. */
 export type LogPosition = number & { readonly __brand: 'LogPosition' }

@@ -1,5 +1,6 @@
 // The properties of a record: `name 0x01 value 0x02` repeated, UTF-8, no escaping. Kept
-// as bytes on the hot path; a lookup scans, and only a front-end that shows properties builds a Map.
+// as bytes on the hot path; a lookup scans, and only a front-end that shows properties builds a
+// Map.
 import { BrokerError } from '../errors.ts'
 
 export const NAME_END = 1
@@ -37,9 +38,13 @@ export const PROPERTY = {
   dueMs: 'TIMER_OUT_MS',
   /** Why a message was dead-lettered. */
   deadLetterReason: 'DLQ_REASON',
-  /** Retry copies only: the light queue or dead-letter topic it was received from, if not its own. */
+  /**
+   * Retry copies only: the light queue or dead-letter topic it was received from, if not its own.
+   */
   receivedFrom: '__RECEIVED_FROM',
-  /** Retry copies and dead letters only: what a consumer said of the message when it handed it back. */
+  /**
+   * Retry copies and dead letters only: what a consumer said of the message when it handed it back.
+   */
   note: '__NOTE',
   /** Aliyun's absolute delivery time, epoch ms; what ali-ons sets. */
   startDeliverMs: '__STARTDELIVERTIME',
@@ -66,8 +71,9 @@ export const orderingKeyOf = (property: (name: string) => string | undefined): s
   property(PROPERTY.orderingKeyGo)
 
 /**
- * Written by a broker or a front-end about a message, and believed by those that read the record: a sender that sets
- * one of them would choose another name, another topic or another time for its message than it is allowed to.
+ * Written by a broker or a front-end about a message, and believed by those that read the record: a
+ * sender that sets one of them would choose another name, another topic or another time for its
+ * message than it is allowed to.
  */
 export const BROKER_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.retryTopic,
@@ -90,13 +96,19 @@ export const BROKER_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.native,
 ])
 
-/** Those of them that a native consumer says again in the copy that it sends to its group's retry topic. */
+/**
+ * Those of them that a native consumer says again in the copy that it sends to its group's retry
+ * topic.
+ */
 export const RETRY_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.retryTopic,
   PROPERTY.originMessageId,
 ])
 
-/** Properties that carry machinery; other protocols' consumers are not shown them as user properties. */
+/**
+ * Properties that carry machinery; other protocols' consumers are not shown them as user
+ * properties.
+ */
 export const INTERNAL_PROPERTIES: ReadonlySet<string> = new Set([
   ...Object.values(PROPERTY),
   'MIN_OFFSET',

@@ -1,4 +1,5 @@
-// A message as the log keeps it and as RocketMQ's clients read it (MessageDecoder, version 1 and 2):
+// A message as the log keeps it and as RocketMQ's clients read it (MessageDecoder, version 1 and
+// 2):
 //
 //   0 i32 size   4 i32 magic   8 i32 bodyCrc   12 i32 queueId   16 i32 flag   20 i64 queueOffset
 //  28 i64 position   36 i32 sysFlag   40 i64 bornTimestamp   48 bornHost (ip 4, port 4)
@@ -69,7 +70,10 @@ export function recordBytes(draft: RecordDraft, topicBytes = draft.topic.length)
 export const propertiesBytes = ({ properties, brokerProperties }: RecordDraft): number =>
   brokerProperties === undefined ? properties.length : properties.length + brokerProperties.length
 
-/** Encodes at `target[at...]` and returns the record's size. Topic names are ASCII but for light queues, which own no records. */
+/**
+ * Encodes at `target[at...]` and returns the record's size. Topic names are ASCII but for light
+ * queues, which own no records.
+ */
 export function writeRecord(
   target: Buffer,
   at: number,
@@ -115,7 +119,10 @@ export function writeRecord(
   return size
 }
 
-/** Lazily decoded view of one record at `bytes[start...]`; holds on to the buffer, so copy what must live long. */
+/**
+ * Lazily decoded view of one record at `bytes[start...]`; holds on to the buffer, so copy what must
+ * live long.
+ */
 export class RecordView {
   readonly bytes: Buffer
   readonly start: number
@@ -234,7 +241,10 @@ export function checkRecord(bytes: Buffer, start: number, end: number, withBody:
   return size
 }
 
-/** Walks back-to-back records, the form in which every read answers. @throws BrokerError STORE_CORRUPT */
+/**
+ * Walks back-to-back records, the form in which every read answers.
+ * @throws BrokerError STORE_CORRUPT
+ */
 export function* recordsOf(bytes: Buffer): Generator<RecordView> {
   for (let at = 0; at < bytes.length; ) {
     const size = checkRecord(bytes, at, bytes.length, false)

@@ -1,10 +1,14 @@
 // Filters with MQTT's wildcards over a message's routing name: its MQTT topic, or for a message of
-// another protocol `topic` or `topic/tag` (protocol mapping R2). The trie answers, for one name, every
-// bound filter that matches; cost grows with the name's levels, not with the number of filters.
+// another protocol `topic` or `topic/tag` (protocol mapping R2). The trie answers, for one name,
+// every bound filter that matches; cost grows with the name's levels, not with the number of
+// filters.
 import { BrokerError } from '../errors.ts'
 
 export const FILTER_LEVELS_MAX = 1024
-/** A record has no room for longer names, so a longer filter selects nothing that a shorter one does not. */
+/**
+ * A record has no room for longer names, so a longer filter selects nothing that a shorter one does
+ * not.
+ */
 export const FILTER_BYTES_MAX = 32_000
 
 /** A wildcard beside something else in its level, or '#' before the last level. */
@@ -86,7 +90,10 @@ export class FilterTrie<T> {
     return true
   }
 
-  /** Calls `each` for every matching filter, each once. Wildcards in the first level do not match '$...' (MQTT-4.7.2-1). */
+  /**
+   * Calls `each` for every matching filter, each once. Wildcards in the first level do not match
+   * '$...' (MQTT-4.7.2-1).
+   */
   match(name: string, each: (value: T) => void): void {
     if (this.#size > 0) descend(this.#root, name, 0, each)
   }
@@ -110,7 +117,9 @@ export class FilterTrie<T> {
   }
 }
 
-/** `from` is the index where the next level starts; beyond the end of the name there is none left. */
+/**
+ * `from` is the index where the next level starts; beyond the end of the name there is none left.
+ */
 function descend<T>(node: Node<T>, name: string, from: number, each: (value: T) => void): void {
   const hidden = from === 0 && name.charCodeAt(0) === 36 // '$'
   if (node.rest !== undefined && !hidden) each(node.rest)

@@ -1,6 +1,6 @@
 // The Broker port: what the front-ends ask of a broker, and the broker answers. Everything here is
-// location-transparent: names, ids, offsets, receipts and values, so that a front-end can stand before a remote
-// cluster as well as before the broker in its own process.
+// location-transparent: names, ids, offsets, receipts and values, so that a front-end can stand
+// before a remote cluster as well as before the broker in its own process.
 import type { ClientRegistration, GroupMode } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
 import type {
@@ -30,15 +30,16 @@ export interface Broker {
    * Settles after the topic's durability is reached; one result per message, in order. Bodies and
    * properties are copied within the call: they may be views on a buffer that is reused after it.
    *
-   * `changes`: state of the front-end that one acknowledgement stands for together with the messages.
+   * `changes`: state of the front-end that one acknowledgement stands for together with the
+   * messages.
    * - One that belongs to a message is durable exactly when the message is: a crash leaves both or
-   *   neither, and a message that is refused leaves the state as it was. `load` answers the new state
-   *   once the call has settled.
-   * - One that belongs to no message is durable before or with each message of the call, and by itself
-   *   when all are refused. It is kept like a `save`: `load` answers it at once, and what the log refuses
-   *   is written as soon as the log takes it.
-   * - Those of the messages come in the messages' order, behind those of no message; of two with one id the
-   *   later holds, as do later calls over earlier ones.
+   *   neither, and a message that is refused leaves the state as it was. `load` answers the new
+   *   state once the call has settled.
+   * - One that belongs to no message is durable before or with each message of the call, and by
+   *   itself when all are refused. It is kept like a `save`: `load` answers it at once, and what
+   *   the log refuses is written as soon as the log takes it.
+   * - Those of the messages come in the messages' order, behind those of no message; of two with
+   *   one id the later holds, as do later calls over earlier ones.
    * Without messages it rejects when the changes could not be written.
    */
   publish(
@@ -46,19 +47,23 @@ export interface Broker {
     changes?: readonly StateChange[],
   ): Promise<readonly PublishResult[]>
   /**
-   * Messages of one topic, at least one: all of them are stored, in one append and back to back in one queue, or none is,
-   * and then it rejects. A small batch is handed to the store within the call, a large one some turns later: what is to
-   * stand behind it waits until it has settled, and until then bodies and properties stay as they are.
+   * Messages of one topic, at least one: all of them are stored, in one append and back to back in
+   * one queue, or none is, and then it rejects. A small batch is handed to the store within the
+   * call, a large one some turns later: what is to stand behind it waits until it has settled, and
+   * until then bodies and properties stay as they are.
    */
   publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]>
   /** Reading by position: no state is kept for the reader. */
   pull(request: PullRequest): Promise<PullResult>
-  /** Competing consumers per message; empty after `waitMs` without one. @throws GROUP_MODE_CONFLICT */
+  /**
+   * Competing consumers per message; empty after `waitMs` without one.
+   * @throws GROUP_MODE_CONFLICT
+   */
   receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]>
   ack(receipts: readonly Receipt[]): Promise<readonly SettleResult[]>
   /**
-   * Counts an attempt. Without a delay the first failure comes again at once, a later one by the retry ladder;
-   * after the last attempt: dead letter.
+   * Counts an attempt. Without a delay the first failure comes again at once, a later one by the
+   * retry ladder; after the last attempt: dead letter.
    */
   nack(
     receipts: readonly Receipt[],
@@ -68,18 +73,22 @@ export interface Broker {
   /** Available again at once, and no attempt. */
   release(receipts: readonly Receipt[], handBack?: HandBack): Promise<readonly SettleResult[]>
   /**
-   * All that one consumer held when it was lost without a word, in the order in which it was handed out:
-   * available again at once; the first counts as an attempt, for it may be the cause.
+   * All that one consumer held when it was lost without a word, in the order in which it was handed
+   * out: available again at once; the first counts as an attempt, for it may be the cause.
    */
   abandon(receipts: readonly Receipt[]): Promise<readonly SettleResult[]>
   extend(receipts: readonly Receipt[], invisibleMs: number): Promise<readonly SettleResult[]>
   deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]>
   /**
-   * The native protocol's nack: a copy goes to the group's retry topic, or after the last attempt to its
-   * dead letters; the caller's own offset is its own affair. @throws GROUP_NOT_FOUND, MESSAGE_NOT_FOUND
+   * The native protocol's nack: a copy goes to the group's retry topic, or after the last attempt
+   * to its dead letters; the caller's own offset is its own affair. @throws GROUP_NOT_FOUND,
+   * MESSAGE_NOT_FOUND
    */
   sendBack(request: SendBack): Promise<void>
-  /** Calls `arrived` (never with messages) after new entries are readable; coalesced, no ordering promised. */
+  /**
+   * Calls `arrived` (never with messages) after new entries are readable; coalesced, no ordering
+   * promised.
+   */
   watch(topic: string, arrived: (queueId: number, maxOffset: QueueOffset) => void): Disposable
 
   readonly topics: Topics
@@ -97,9 +106,15 @@ export interface Broker {
 export interface Topics {
   list(): Promise<readonly TopicDefinition[]>
   get(name: string): Promise<TopicDefinition | undefined>
-  /** Creates or changes; durable when it settles. @throws NAME_INVALID, ARGUMENT_INVALID, QUOTA_EXCEEDED */
+  /**
+   * Creates or changes; durable when it settles.
+   * @throws NAME_INVALID, ARGUMENT_INVALID, QUOTA_EXCEEDED
+   */
   put(definition: TopicDefinition): Promise<void>
-  /** The topic, created with the defaults when it does not exist and that is allowed. @throws TOPIC_NOT_FOUND */
+  /**
+   * The topic, created with the defaults when it does not exist and that is allowed.
+   * @throws TOPIC_NOT_FOUND
+   */
   ensure(name: string): Promise<TopicDefinition>
   /** Messages and cursors of it go too. @throws TOPIC_NOT_FOUND */
   delete(name: string): Promise<void>
@@ -115,26 +130,36 @@ export interface Groups {
   put(definition: GroupDefinition): Promise<void>
   /** The group and its retry topic, created when allowed. @throws GROUP_NOT_FOUND */
   ensure(name: string): Promise<GroupDefinition>
-  /** `keepOffsets`: a group that is made again under the name goes on where this one was. @throws GROUP_NOT_FOUND */
+  /**
+   * `keepOffsets`: a group that is made again under the name goes on where this one was.
+   * @throws GROUP_NOT_FOUND
+   */
   delete(name: string, options?: { keepOffsets?: boolean }): Promise<void>
   /** undefined while no consumer is connected. */
   mode(name: string): Promise<GroupMode | undefined>
-  /** Every queue of every topic the group ever committed or subscribed to. @throws GROUP_NOT_FOUND */
+  /**
+   * Every queue of every topic the group ever committed or subscribed to.
+   * @throws GROUP_NOT_FOUND
+   */
   lags(name: string): Promise<readonly QueueLag[]>
 }
 
 export interface Cursors {
   /** undefined when the group never committed here. */
   committed(group: string, topic: string, queueId: number): Promise<QueueOffset | undefined>
-  /** The offsets that the group could be handed now: those that wait to be handed out again, ascending, and new ones. */
+  /**
+   * The offsets that the group could be handed now: those that wait to be handed out again,
+   * ascending, and new ones.
+   */
   available(
     group: string,
     topic: string,
     queueId: number,
   ): Promise<{ readonly waiting: readonly QueueOffset[]; readonly next: QueueOffset }>
   /**
-   * Next offset to consume. Kept at once, durable within a second (sooner at shutdown). Where a group starts, its
-   * first here, gets into the log before any message that is published after the call.
+   * Next offset to consume. Kept at once, durable within a second (sooner at shutdown). Where a
+   * group starts, its first here, gets into the log before any message that is published after the
+   * call.
    */
   commit(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void>
   range(topic: string, queueId: number): Promise<QueueRange>
@@ -151,7 +176,9 @@ export interface Cursors {
   reset(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void>
 }
 
-/** Filters over routing names; each bound filter owns one queue, addressed as a topic of one queue. */
+/**
+ * Filters over routing names; each bound filter owns one queue, addressed as a topic of one queue.
+ */
 export interface LightQueues {
   /**
    * Entries exist from now on. With an owner the queue is durable: it survives restarts, and each
@@ -167,7 +194,10 @@ export interface LightQueues {
 
 export interface Lookup {
   byPosition(position: LogPosition): Promise<Buffer | undefined>
-  /** Newest first, one at least whatever its size; business keys and client-made message ids share one index. */
+  /**
+   * Newest first, one at least whatever its size; business keys and client-made message ids share
+   * one index.
+   */
   byKey(
     topic: string,
     key: string,
@@ -191,8 +221,8 @@ export interface Clients {
 export interface Sessions {
   load(id: string): Promise<Buffer | undefined>
   /**
-   * `lazy`: kept at once, durable within a second. What the log refuses (READ_ONLY) is kept too, and durable
-   * as soon as the log takes it.
+   * `lazy`: kept at once, durable within a second. What the log refuses (READ_ONLY) is kept too,
+   * and durable as soon as the log takes it.
    */
   save(id: string, state: Uint8Array, options?: { lazy?: boolean }): Promise<void>
   delete(id: string): Promise<void>

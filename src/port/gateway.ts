@@ -1,4 +1,5 @@
-// The Gateway port: what a front-end is to its process, and what it is given: a broker, users, sockets.
+// The Gateway port: what a front-end is to its process, and what it is given: a broker, users,
+// sockets.
 import type { Clock } from '../clock.ts'
 import type { Authenticator } from '../gateway/access/auth.ts'
 import type { Logger } from '../log.ts'
@@ -17,21 +18,30 @@ export interface GatewayContext {
 
 /** This broker's routes at the name servers. */
 export interface Routes {
-  /** Settles when those that answer know every topic as it is now, or after a second. Never rejects. */
+  /**
+   * Settles when those that answer know every topic as it is now, or after a second. Never rejects.
+   */
   told(): Promise<void>
 }
 
 /** A front-end: accepts sockets that the listener hands over, and lets them go in order. */
 export interface Gateway {
   readonly protocol: Protocol
-  /** The socket is paused; whoever takes it resumes it. Called after the listener's limits passed. */
+  /**
+   * The socket is paused; whoever takes it resumes it. Called after the listener's limits passed.
+   */
   accept(socket: GatewaySocket): void
-  /** Stops taking, says goodbye in the protocol's terms, settles when every connection is gone or the deadline passed. */
+  /**
+   * Stops taking, says goodbye in the protocol's terms, settles when every connection is gone or
+   * the deadline passed.
+   */
   close(deadlineMs: number): Promise<void>
   readonly connections: number
 }
 
-/** The part of net.Socket a front-end may touch, so that tls, websocket and unix sockets fit too. */
+/**
+ * The part of net.Socket a front-end may touch, so that tls, websocket and unix sockets fit too.
+ */
 export interface GatewaySocket {
   readonly remoteAddress: string
   readonly remotePort: number
@@ -48,8 +58,9 @@ export interface GatewaySocket {
   pause(): void
   resume(): void
   /**
-   * Within the handler of data, at most once a call: the end of the chunk, which is not handled yet. It comes again
-   * as a chunk, before all others, in a later turn of the event loop, while the socket is not paused.
+   * Within the handler of data, at most once a call: the end of the chunk, which is not handled
+   * yet. It comes again as a chunk, before all others, in a later turn of the event loop, while the
+   * socket is not paused.
    */
   handBack(rest: Buffer): void
   /** The buffer is owned by the socket until it is sent. False: wait for drain. */

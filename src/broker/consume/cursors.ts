@@ -29,12 +29,16 @@ export interface Place {
 }
 
 /**
- * A reset of a group whose members read by position: they keep places of their own and commit them, so each cursor
- * remembers where it was moved until a reader has been sent there and commits from there, also over restarts.
+ * A reset of a group whose members read by position: they keep places of their own and commit them,
+ * so each cursor remembers where it was moved until a reader has been sent there and commits from
+ * there, also over restarts.
  */
 interface Moved extends Move {
   reached: QueueOffset | undefined
-  /** Readers that know of it. Another one at the old place, as after a connection that broke, does not yet. */
+  /**
+   * Readers that know of it. Another one at the old place, as after a connection that broke, does
+   * not yet.
+   */
   readonly told: WeakSet<object>
 }
 
@@ -90,7 +94,10 @@ export class Cursor implements LazyFact {
     return { kind: FACT.cursor, key: this.#key, value }
   }
 
-  /** A group that receives per message went on from where it was moved: there is nothing to follow any more. */
+  /**
+   * A group that receives per message went on from where it was moved: there is nothing to follow
+   * any more.
+   */
   #moveOf(state: CursorState): Move | undefined {
     return committedOf(state) === this.moved?.to ? this.moved : undefined
   }
@@ -175,7 +182,8 @@ export class CursorTable {
     const moved = cursor?.moved
     if (cursor === undefined || moved === undefined) return undefined
     const isElsewhere = isLate(moved, offset)
-    // A member that receives per message took the group on, or a reader that knows of the move went on elsewhere.
+    // A member that receives per message took the group on, or a reader that knows of the move went
+    // on elsewhere.
     if (cursor.committed !== moved.to || (isElsewhere && moved.told.has(reader))) {
       this.#settleMove(cursor)
       this.#facts.mark(cursor)
@@ -195,7 +203,10 @@ export class CursorTable {
     this.#reach(cursor, moved, next)
   }
 
-  /** True for a group that receives per message. A late commit of a place before a reset changes nothing. */
+  /**
+   * True for a group that receives per message. A late commit of a place before a reset changes
+   * nothing.
+   */
   commit(group: string, topic: string, queueId: number, offset: QueueOffset): boolean {
     const cursor = this.at(group, topic, queueId)
     const { place, stored, moved } = cursor
@@ -255,7 +266,10 @@ export class CursorTable {
     return this.#drop(dropped)
   }
 
-  /** The same of all topics that are no more: a deletion that a crash cut off did not get to their places. */
+  /**
+   * The same of all topics that are no more: a deletion that a crash cut off did not get to their
+   * places.
+   */
   dropOrphans(isThere: (topic: string) => boolean): Fact[] {
     const names = new Set<string>()
     for (const topics of this.#cursors.values()) {

@@ -1,5 +1,6 @@
-// Members of one group that share its queues and choose by different tags: each is given whole queues, so what it
-// does not want in them is lost to the others. RocketMQ allows it, and so do we, with one line of the log.
+// Members of one group that share its queues and choose by different tags: each is given whole
+// queues, so what it does not want in them is lost to the others. RocketMQ allows it, and so do we,
+// with one line of the log.
 import type { Logger } from '../../log.ts'
 import type { ClientRegistration, ConsumerRegistration } from '../../model/client.ts'
 import type { TagFilter } from '../../model/tag-filter.ts'

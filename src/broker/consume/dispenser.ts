@@ -136,7 +136,8 @@ export class Dispenser {
         // This receive takes what is being loaded for it; no receive waits for further loads.
         if (source.reader.isLoading && taking.messages.length === 0) break
       } catch (error) {
-        // Messages taken from other queues are delivered first; the next receive meets the error again.
+        // Messages taken from other queues are delivered first; the next receive meets the error
+        // again.
         if (taking.messages.length === 0) throw error
         break
       }
@@ -256,7 +257,9 @@ export class Dispenser {
     return true
   }
 
-  /** undefined: no consumer is to have it, for the hash of its tag collided or its topic is gone. */
+  /**
+   * undefined: no consumer is to have it, for the hash of its tag collided or its topic is gone.
+   */
   #ownerOfNew(queue: GroupQueue, record: RecordView): string | undefined {
     if (queue.isRetry) return this.#group.ownerOf(record)
     return this.#isWanted(record) ? this.topic : undefined
@@ -267,7 +270,10 @@ export class Dispenser {
     return tagMatches(this.#filter, record.property(PROPERTY.tags))
   }
 
-  /** Written down: to a group that had not been handed it, this filter would have stepped over it for good. */
+  /**
+   * Written down: to a group that had not been handed it, this filter would have stepped over it
+   * for good.
+   */
   #passOver(queue: GroupQueue, entry: Entry): void {
     queue.passOver(entry)
     this.#group.moved(queue)

@@ -15,7 +15,9 @@ import {
   STATE,
 } from './unsettled.ts'
 
-/** Consumers that one message is kept from; of more the first is forgotten, it has probably gone. */
+/**
+ * Consumers that one message is kept from; of more the first is forgotten, it has probably gone.
+ */
 const NOT_FOR_MAX = 32
 /** Messages that are ready for some consumers only: each receive looks through them. */
 const SET_ASIDE_MAX = 1024
@@ -89,8 +91,8 @@ export class GroupQueue implements Place {
   }
 
   /**
-   * The lowest offset that is to be handed out again to this topic's consumers; with `holderId` the lowest
-   * that this consumer may have.
+   * The lowest offset that is to be handed out again to this topic's consumers; with `holderId` the
+   * lowest that this consumer may have.
    */
   firstReady(owner: string, holderId?: string): Entry | undefined {
     const offset = this.#ready.get(owner)?.first()
@@ -163,7 +165,10 @@ export class GroupQueue implements Place {
     return true
   }
 
-  /** A settlement came too late. Its consumer goes on all the same: what it was handed next may be what it fails at. */
+  /**
+   * A settlement came too late. Its consumer goes on all the same: what it was handed next may be
+   * what it fails at.
+   */
   answeredLate(offset: QueueOffset): void {
     const holder = this.#unsettled.get(offset)?.holder
     if (holder !== undefined) holder.suspect = undefined
@@ -260,7 +265,10 @@ export class GroupQueue implements Place {
     for (const entry of due) over(entry)
   }
 
-  /** The message that each consumer was handed first, of those it holds of this queue and those in `found`. */
+  /**
+   * The message that each consumer was handed first, of those it holds of this queue and those in
+   * `found`.
+   */
   findFirsts(found: Map<Holder, FirstHeld>): void {
     for (const entry of this.#unsettled.values()) {
       const { holder, serial } = entry

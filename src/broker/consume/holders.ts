@@ -1,5 +1,6 @@
-// The consumers that hold messages of one group, by the id each gives with its receives. What a lost consumer
-// held does not all count as failed: only what it was working on, as far as the broker can tell.
+// The consumers that hold messages of one group, by the id each gives with its receives. What a
+// lost consumer held does not all count as failed: only what it was working on, as far as the
+// broker can tell.
 import type { Holder } from './unsettled.ts'
 
 const SWEPT_FROM = 64

@@ -7,7 +7,10 @@ import type { MessageStore } from '../../store/store.ts'
 /** Of one answer. RocketMQ's own limit for a query is 64. */
 const KEY_MATCHES_MAX = 1024
 
-/** The message that starts at the position; the broker's own facts are none, nor is what went with its topic. */
+/**
+ * The message that starts at the position; the broker's own facts are none, nor is what went with
+ * its topic.
+ */
 export async function readMessage(
   store: MessageStore,
   position: LogPosition,

@@ -19,7 +19,10 @@ import type { Arrivals } from './arrivals.ts'
 import type { CursorTable } from './cursors.ts'
 
 const NO_RECORDS = Buffer.alloc(0)
-/** Pulls that one arrival wakes in one turn of the event loop: each may be answered with a largest message. */
+/**
+ * Pulls that one arrival wakes in one turn of the event loop: each may be answered with a largest
+ * message.
+ */
 const WOKEN_AT_ONCE_MAX = 64
 
 interface Held {
@@ -204,7 +207,10 @@ export class Puller {
     else for (const held of [...waiting]) this.#lookAgain(held)
   }
 
-  /** The pulls of one turn are answered before the next turn reads, so that memory holds the answers of one. */
+  /**
+   * The pulls of one turn are answered before the next turn reads, so that memory holds the answers
+   * of one.
+   */
   async #wakeInTurns(waiting: ReadonlySet<Held>): Promise<void> {
     do {
       this.#waking.set(waiting, false)

@@ -60,7 +60,9 @@ export class ReceiveLine {
     })
   }
 
-  /** Ends every waiting receive: without messages at a close, with the error when the topic is gone. */
+  /**
+   * Ends every waiting receive: without messages at a close, with the error when the topic is gone.
+   */
   close(error?: BrokerError): void {
     for (const waiting of [...this.#waiting]) {
       this.#leave(waiting)

@@ -1,6 +1,6 @@
 // Receiving per message: which consumer holds which message, until when, and how it is settled.
-// Acknowledgements are kept at once and durable soon after; failures count as attempts and lead to the
-// retry topic and in the end to the dead letters.
+// Acknowledgements are kept at once and durable soon after; failures count as attempts and lead to
+// the retry topic and in the end to the dead letters.
 import { BrokerError } from '../../errors.ts'
 import { retryDelayMs } from '../../model/delay-levels.ts'
 import {
@@ -117,15 +117,16 @@ export class Receiver {
 
   release(receipts: readonly Receipt[], handBack: HandBack = {}): Promise<readonly SettleResult[]> {
     return this.#each(receipts, (held) => {
-      // One more that this consumer does not want than can be set aside is a failure like any other.
+      // One more that this consumer does not want than can be set aside is a failure like any
+      // other.
       const isKept = take(held, handBack)
       return isKept ? this.#makeReady(held) : this.#failed(held, undefined, NOTHING_MORE)
     })
   }
 
   /**
-   * The messages that one consumer held when it was lost, in the order in which they were handed out. It can
-   * have worked on the first alone, so only that counts as an attempt.
+   * The messages that one consumer held when it was lost, in the order in which they were handed
+   * out. It can have worked on the first alone, so only that counts as an attempt.
    */
   abandon(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
     let suspect: Entry | undefined
@@ -211,7 +212,10 @@ export class Receiver {
     return group
   }
 
-  /** A consumer settles messages that it worked on. Also a late settlement shows that the consumer goes on. */
+  /**
+   * A consumer settles messages that it worked on. Also a late settlement shows that the consumer
+   * goes on.
+   */
   #answer(receipts: readonly Receipt[], settle: Settle): Promise<readonly SettleResult[]> {
     return this.#each(
       receipts,
@@ -308,7 +312,10 @@ export class Receiver {
 
 const NOTHING_MORE: HandBack = {}
 
-/** Notes what comes back with the message. False when it should be set aside and there is no room for it. */
+/**
+ * Notes what comes back with the message. False when it should be set aside and there is no room
+ * for it.
+ */
 function take({ queue, entry }: Held, { isNotHere, note }: HandBack): boolean {
   if (note !== undefined) entry.note = note
   return isNotHere !== true || entry.holder === undefined || queue.keepFrom(entry, entry.holder.id)

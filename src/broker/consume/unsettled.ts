@@ -1,5 +1,5 @@
-// A message that a group was given and has not settled: what is the matter with it. Plain state; the
-// group's queue moves it on.
+// A message that a group was given and has not settled: what is the matter with it. Plain state;
+// the group's queue moves it on.
 import type { QueueOffset } from '../../model/positions.ts'
 
 /** The states of an unsettled message. */
@@ -28,8 +28,9 @@ export interface Holder {
   /** Messages of the group that are with it. */
   held: number
   /**
-   * The message that it is believed to be working on: the one it was handed first, of those it held when it lost
-   * one. Until it settles a message, no other message counts a failed attempt because of it.
+   * The message that it is believed to be working on: the one it was handed first, of those it held
+   * when it lost one. Until it settles a message, no other message counts a failed attempt because
+   * of it.
    */
   suspect: Entry | undefined
 }

@@ -4,10 +4,12 @@
 // entry.
 //
 //   u8 version . varint next . varint count . count x { varint gap . varint attempts }
-//   version 2, after a reset that members have to follow yet:  . varint to . varint reached + 1 (0: none)
+//   version 2, after a reset that members have to follow yet:
+//   . varint to . varint reached + 1 (0: none)
 //
 // Offsets are ascending; a gap counts from the offset before (the first one from 0). `attempts` are
-// the failed deliveries in place, beside those the record itself carries. Version 1 is written while there is no reset.
+// the failed deliveries in place, beside those the record itself carries. Version 1 is written
+// while there is no reset.
 import { BrokerError } from '../../errors.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 
@@ -22,7 +24,10 @@ export interface CursorState {
   readonly unsettled: readonly Unsettled[]
 }
 
-/** A reset of a group: where to, and up to where readers that went on from there were given messages. */
+/**
+ * A reset of a group: where to, and up to where readers that went on from there were given
+ * messages.
+ */
 export interface Move {
   readonly to: QueueOffset
   /** undefined: none was sent there yet. */

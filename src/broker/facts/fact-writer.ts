@@ -41,7 +41,10 @@ export class FactWriter {
     this.#flushMs = flushMs
   }
 
-  /** Durable when it settles; the first append is handed to the store within the call. @throws READ_ONLY */
+  /**
+   * Durable when it settles; the first append is handed to the store within the call.
+   * @throws READ_ONLY
+   */
   write(facts: Iterable<Fact>): Promise<void> {
     return this.writeBy(async (part) => {
       if (part.length > 0) await this.#append(part)
@@ -49,8 +52,8 @@ export class FactWriter {
   }
 
   /**
-   * The same with a first append of the caller's own. Of very many facts each further part is asked for when the one
-   * before is durable, so that others have their turn in between.
+   * The same with a first append of the caller's own. Of very many facts each further part is asked
+   * for when the one before is durable, so that others have their turn in between.
    */
   async writeBy(first: (part: Fact[]) => Promise<unknown>, facts: Iterable<Fact>): Promise<void> {
     const parts = inParts(facts)
@@ -68,7 +71,10 @@ export class FactWriter {
     this.#timer ??= this.#clock.after(this.#flushMs, () => void this.flush())
   }
 
-  /** At once, before whatever else is behind, and before anything that is appended after this call. Never rejects. */
+  /**
+   * At once, before whatever else is behind, and before anything that is appended after this call.
+   * Never rejects.
+   */
   async writeFirst(sources: readonly LazyFact[]): Promise<void> {
     const facts: Fact[] = []
     const written: LazyFact[] = []
@@ -83,8 +89,8 @@ export class FactWriter {
   }
 
   /**
-   * Writes what is behind, in slices, as very much may be. Never rejects: what could not be written stays behind and
-   * is tried again.
+   * Writes what is behind, in slices, as very much may be. Never rejects: what could not be written
+   * stays behind and is tried again.
    */
   async flush(): Promise<void> {
     this.#timer?.cancel()

@@ -7,14 +7,19 @@ import type { StateChange } from '../../model/message.ts'
 import type { Fact, MessageStore, RecordFact } from '../../store/store.ts'
 import { FACT, type FactWriter, type LazyFact } from './fact-writer.ts'
 
-/** A change on its way into the log: one of the two is called for each append that it rides with. */
+/**
+ * A change on its way into the log: one of the two is called for each append that it rides with.
+ */
 export interface StagedChange {
   readonly fact: Fact | RecordFact
   written(): void
   refused(): void
 }
 
-/** A topic name as long as records have room for, as a retained message has it, behind its front-end's prefix. */
+/**
+ * A topic name as long as records have room for, as a retained message has it, behind its
+ * front-end's prefix.
+ */
 const ID_CHARS_MAX = 32_000 + 64
 /** A retained message is whole, with its properties and what surrounds it in a record. */
 const STATE_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024

@@ -1,5 +1,6 @@
-// Definitions that were made by their first use and that the store did not take: while it is read-only they are
-// there for consuming, and are written once it takes them. Bounded, for their names come from the wire.
+// Definitions that were made by their first use and that the store did not take: while it is
+// read-only they are there for consuming, and are written once it takes them. Bounded, for their
+// names come from the wire.
 import { BrokerError } from '../../errors.ts'
 
 const UNSAVED_MAX = 1024

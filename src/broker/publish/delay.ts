@@ -8,8 +8,9 @@ import type { RecordView } from '../../model/record.ts'
 import type { StoreDraft } from '../../store/store.ts'
 
 /**
- * The properties that ask for a delay. A delivered message keeps them, and where it waited for its time, as with Apache's broker:
- * consumers read the level. Only a message that a client sends is delayed by them; copies go by what they are made with.
+ * The properties that ask for a delay. A delivered message keeps them, and where it waited for its
+ * time, as with Apache's broker: consumers read the level. Only a message that a client sends is
+ * delayed by them; copies go by what they are made with.
  */
 export const DELAY_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.delay,

@@ -102,7 +102,10 @@ export class Delays {
     if (parked.length > 0) await this.#deliver(parked)
   }
 
-  /** Where each goes is seen now: while records are read from the disk a topic may be deleted, and made again. */
+  /**
+   * Where each goes is seen now: while records are read from the disk a topic may be deleted, and
+   * made again.
+   */
   async #deliver(parked: readonly Parked[]): Promise<void> {
     const messages = parked.flatMap((one) => this.#destined(one) ?? [])
     await this.#store.append({ messages, fired: parked.map(({ entry }) => entry) })

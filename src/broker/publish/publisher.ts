@@ -86,8 +86,8 @@ export class Publisher {
 
   /**
    * Everything is handed to the store within the call, so the order of calls is the order in the
-   * queues. A batch may take several appends; the state that a message changes goes with its own, the
-   * state that belongs to all of them with each.
+   * queues. A batch may take several appends; the state that a message changes goes with its own,
+   * the state that belongs to all of them with each.
    */
   publish(
     messages: readonly NewMessage[],
@@ -136,8 +136,8 @@ export class Publisher {
   }
 
   /**
-   * Messages of one topic, to one queue, in one append. A large batch is checked over several turns of the event loop
-   * and appended in the last of them; a small one within the call.
+   * Messages of one topic, to one queue, in one append. A large batch is checked over several turns
+   * of the event loop and appended in the last of them; a small one within the call.
    */
   async publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
     const batch = emptyBatch(undefined)
