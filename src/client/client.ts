@@ -1,5 +1,5 @@
-// The client: one entry to producing, consuming, reading and administration over RocketMQ's protocol.
-// Owns what the parts share, and closes them in order.
+// The client: one entry to producing, consuming, reading and administration over RocketMQ's
+// protocol. Owns what the parts share, and closes them in order.
 import { setMaxListeners } from 'node:events'
 import { holdProcess, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
@@ -48,7 +48,9 @@ const CONCURRENCY_MAX = 10_000
 const RECEIVE_PREFETCH = 64
 const CLOSE_DEADLINE_MS = 10_000
 
-/** Dials, so that a wrong address shows at once. Rejects with UNREACHABLE and what to do about it. */
+/**
+ * Dials, so that a wrong address shows at once. Rejects with UNREACHABLE and what to do about it.
+ */
 export async function connect(options: ConnectOptions = {}): Promise<Client> {
   const client = new Client(checkOptions(options))
   try {
@@ -114,13 +116,17 @@ export class Client implements AsyncDisposable {
     this.#context = { clock, status: this.#status, routes, peers }
   }
 
-  /** Settles when the broker has accepted the message, after as many attempts as the time allows. */
+  /**
+   * Settles when the broker has accepted the message, after as many attempts as the time allows.
+   */
   async send(message: OutgoingMessage, options: CallOptions = {}): Promise<SendResult> {
     this.#checkSend(options)
     return this.#producer.send(message, options)
   }
 
-  /** In one request per topic and ordering key. Rejects with a BatchError when any was not accepted. */
+  /**
+   * In one request per topic and ordering key. Rejects with a BatchError when any was not accepted.
+   */
   async sendBatch(
     messages: readonly OutgoingMessage[],
     options: CallOptions = {},
@@ -153,7 +159,10 @@ export class Client implements AsyncDisposable {
     return consumer
   }
 
-  /** Some messages of a group now. The first call joins the group, which it stays in until the close. */
+  /**
+   * Some messages of a group now. The first call joins the group, which it stays in until the
+   * close.
+   */
   async receive(options: SubscribeOptions, receive: ReceiveOptions = {}): Promise<Delivery[]> {
     this.#check(receive)
     const member = memberOptions({ prefetch: RECEIVE_PREFETCH, ...options })
@@ -210,8 +219,9 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Consumers finish what they have in hand until the deadline, commit and sign off, sends under way get
-   * their answers, then the connections go. Idempotent, never rejects, and does not wait for a broker that is down.
+   * Consumers finish what they have in hand until the deadline, commit and sign off, sends under
+   * way get their answers, then the connections go. Idempotent, never rejects, and does not wait
+   * for a broker that is down.
    */
   close(options: CloseOptions = {}): Promise<void> {
     this.#closing ??= this.#close(options.deadlineMs ?? CLOSE_DEADLINE_MS)
@@ -257,7 +267,10 @@ export class Client implements AsyncDisposable {
 
 const CALL_NAMES: Readonly<Record<keyof CallOptions, true>> = { timeoutMs: true, signal: true }
 
-/** One signal may end any number of calls, which Node takes for a leak. @throws the signal's reason */
+/**
+ * One signal may end any number of calls, which Node takes for a leak.
+ * @throws the signal's reason
+ */
 function checkSignal(signal: AbortSignal | undefined): void {
   if (signal === undefined) return
   signal.throwIfAborted()

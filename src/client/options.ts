@@ -19,13 +19,14 @@ export interface ConnectOptions {
   /** Under which brokers list this client as a producer. */
   readonly producerGroup?: string | undefined
   /**
-   * Messages without an ordering key stay in order too: those of one topic go to one queue, one after the other,
-   * and to another only when its broker does not take them. Default: they go round the queues.
+   * Messages without an ordering key stay in order too: those of one topic go to one queue, one
+   * after the other, and to another only when its broker does not take them. Default: they go round
+   * the queues.
    */
   readonly inOrder?: boolean | undefined
   /**
-   * Longest body of a message, as RocketMQ's `maxMessageSize`; default 4 MiB, at most 16 MiB. The broker has a limit of
-   * its own, which has to be raised as well.
+   * Longest body of a message, as RocketMQ's `maxMessageSize`; default 4 MiB, at most 16 MiB. The
+   * broker has a limit of its own, which has to be raised as well.
    */
   readonly bodyBytesMax?: number | undefined
   /** How long a send may take with all its attempts; default 10 s. */

@@ -1,4 +1,5 @@
-// Administration of a cluster through its brokers: topics, groups, brokers, and looking messages up.
+// Administration of a cluster through its brokers: topics, groups, brokers, and looking messages
+// up.
 
 import type { CallOptions } from '../calls/calls.ts'
 import type { Directory } from '../routes/name-servers.ts'

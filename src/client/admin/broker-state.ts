@@ -1,5 +1,5 @@
-// A broker's state, read from the table of its runtime values. Values that the table lacks are undefined:
-// Apache RocketMQ and we do not have all values in common.
+// A broker's state, read from the table of its runtime values. Values that the table lacks are
+// undefined: Apache RocketMQ and we do not have all values in common.
 import { REQUEST } from '../../remoting/codes.ts'
 import type { RemotingConnection, RequestOptions } from '../../remoting/connection.ts'
 import { decodeTable } from '../../remoting/requests/key-values.ts'

@@ -1,5 +1,5 @@
-// The masters of a cluster, for requests that each of them is to answer. What is asked of all of them fails where one
-// does not answer, unless the caller takes what the others say.
+// The masters of a cluster, for requests that each of them is to answer. What is asked of all of
+// them fails where one does not answer, unless the caller takes what the others say.
 import { BrokerError } from '../../errors.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import type { Command } from '../../remoting/command.ts'
@@ -25,13 +25,15 @@ export interface MasterAnswer extends Master {
 
 export interface PartialOptions {
   /**
-   * Told of a master that does not answer: the call has what the others say, and rejects only when none of them does.
-   * Without it one that does not answer fails the call.
+   * Told of a master that does not answer: the call has what the others say, and rejects only when
+   * none of them does. Without it one that does not answer fails the call.
    */
   readonly missing?: ((master: Master, error: BrokerError) => void) | undefined
 }
 
-/** The same options, and the errors of those that did not answer: what is not found may be theirs. */
+/**
+ * The same options, and the errors of those that did not answer: what is not found may be theirs.
+ */
 export function noting<T extends PartialOptions>(
   options: T,
 ): { readonly noted: T; readonly away: readonly BrokerError[] } {
@@ -75,8 +77,8 @@ export class Masters {
   }
 
   /**
-   * The answer of every master that has one; `absent` is the response code of those that do not have what
-   * is asked for.
+   * The answer of every master that has one; `absent` is the response code of those that do not
+   * have what is asked for.
    */
   async ask(
     code: number,
@@ -93,8 +95,8 @@ export class Masters {
   }
 
   /**
-   * Each of the masters is to do it, whatever becomes of the others. Rejects where one did not, and says which did: once
-   * that one answers, the same call brings it about.
+   * Each of the masters is to do it, whatever becomes of the others. Rejects where one did not, and
+   * says which did: once that one answers, the same call brings it about.
    */
   async change(
     masters: readonly Master[],
@@ -139,7 +141,10 @@ export class Masters {
     throw responseError(response, `${asked} at ${address}`)
   }
 
-  /** The answer of each master; with `missing`, masters that do not answer are left out and reported to it. */
+  /**
+   * The answer of each master; with `missing`, masters that do not answer are left out and reported
+   * to it.
+   */
   async each<T>(
     masters: readonly Master[],
     missing: PartialOptions['missing'],

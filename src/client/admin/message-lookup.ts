@@ -35,8 +35,8 @@ export class MessageLookup {
   }
 
   /**
-   * By either id. The sender's id is looked up within a topic; without one only the id that says where a
-   * message stands is tried. Rejects with MESSAGE_NOT_FOUND.
+   * By either id. The sender's id is looked up within a topic; without one only the id that says
+   * where a message stands is tried. Rejects with MESSAGE_NOT_FOUND.
    */
   async byId(
     id: string,
@@ -67,7 +67,10 @@ export class MessageLookup {
     return found.filter((message) => message.keys.includes(key))
   }
 
-  /** The record must say of itself that it stands there: offsets of one broker mean nothing to another. */
+  /**
+   * The record must say of itself that it stands there: offsets of one broker mean nothing to
+   * another.
+   */
   async #byPlace(
     id: string,
     { missing, ...options }: CallOptions & PartialOptions,

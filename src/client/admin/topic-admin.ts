@@ -78,8 +78,9 @@ export class TopicAdmin {
   }
 
   /**
-   * Settles when clients find it. Rejects with TOPIC_EXISTS, NAME_INVALID, ARGUMENT_INVALID, and when a master does not
-   * answer; a topic that is on some masters only, as this makes it, is made on the others.
+   * Settles when clients find it. Rejects with TOPIC_EXISTS, NAME_INVALID, ARGUMENT_INVALID, and
+   * when a master does not answer; a topic that is on some masters only, as this makes it, is made
+   * on the others.
    */
   async create(topic: NewTopic, options: CallOptions = {}): Promise<void> {
     checkNames('field of a new topic', topic, NAMES)
@@ -171,7 +172,10 @@ export class TopicAdmin {
     this.#routes.forget(name)
   }
 
-  /** The masters, and what those that have the topic say of it. Rejects when one does not answer: nothing is changed then. */
+  /**
+   * The masters, and what those that have the topic say of it. Rejects when one does not answer:
+   * nothing is changed then.
+   */
   async #whereIs(
     name: string,
     done: string,
@@ -210,7 +214,9 @@ export class TopicAdmin {
   }
 }
 
-/** RocketMQ's brokers also have topics of their own name and their cluster's, and some for tests. */
+/**
+ * RocketMQ's brokers also have topics of their own name and their cluster's, and some for tests.
+ */
 const MACHINERY: ReadonlySet<string> = new Set([
   'BenchmarkTest',
   'DefaultCluster',

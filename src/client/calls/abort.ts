@@ -1,10 +1,14 @@
-// Waits that an AbortSignal or a time limit ends: the caller stops waiting, the work it shares goes on.
+// Waits that an AbortSignal or a time limit ends: the caller stops waiting, the work it shares goes
+// on.
 import { setMaxListeners } from 'node:events'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { CallOptions } from './calls.ts'
 
-/** Its signal ends any number of waits at a time: Node takes more than ten for a leak unless it is told. */
+/**
+ * Its signal ends any number of waits at a time: Node takes more than ten for a leak unless it is
+ * told.
+ */
 export function abortController(): AbortController {
   const controller = new AbortController()
   setMaxListeners(0, controller.signal)

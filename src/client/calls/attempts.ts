@@ -1,5 +1,5 @@
-// Trying again within one deadline: what may succeed later without a change by the caller is repeated
-// with growing pauses, everything else ends the call at once.
+// Trying again within one deadline: what may succeed later without a change by the caller is
+// repeated with growing pauses, everything else ends the call at once.
 import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { BackOff } from './back-off.ts'
@@ -8,7 +8,10 @@ const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1000
 /** With less than this left an attempt could only say that the time is over. */
 const SHORTEST_ATTEMPT_MS = 50
-/** An attempt that the end of the time cut off so soon says less than the error of the one before it. */
+/**
+ * An attempt that the end of the time cut off so soon says less than the error of the one before
+ * it.
+ */
 const TELLING_ATTEMPT_MS = 500
 
 /** A function that tells the rest of `timeoutMs`, which begins now; at least 1. */
@@ -25,9 +28,9 @@ export interface AttemptOptions {
 }
 
 /**
- * `attempt` is told what is left of the time whenever it asks, and the error of the attempt before. Rejects
- * with the last attempt's error, or that of the one before where the end of the time cut the last one short, or the
- * signal's reason.
+ * `attempt` is told what is left of the time whenever it asks, and the error of the attempt before.
+ * Rejects with the last attempt's error, or that of the one before where the end of the time cut
+ * the last one short, or the signal's reason.
  */
 export async function withRetries<T>(
   options: AttemptOptions,

@@ -1,5 +1,5 @@
-// How long to wait before trying again: doubling from a first delay up to a longest one, with a random
-// part so that many clients of a broker that came back do not all arrive in the same moment.
+// How long to wait before trying again: doubling from a first delay up to a longest one, with a
+// random part so that many clients of a broker that came back do not all arrive in the same moment.
 
 export class BackOff {
   readonly #firstMs: number

@@ -1,5 +1,5 @@
-// A queue between a pusher and a caller that awaits. Its bound is the pusher's duty: readers push only
-// what the prefetch allows, a status listener drops its oldest.
+// A queue between a pusher and a caller that awaits. Its bound is the pusher's duty: readers push
+// only what the prefetch allows, a status listener drops its oldest.
 
 interface Waiter<T> {
   readonly resolve: (item: T | undefined) => void
@@ -31,7 +31,9 @@ export class Mailbox<T> {
     return this.#items.shift()
   }
 
-  /** The oldest item; undefined after the end. Rejects with the end's error or the signal's reason. */
+  /**
+   * The oldest item; undefined after the end. Rejects with the end's error or the signal's reason.
+   */
   next(signal?: AbortSignal): Promise<T | undefined> {
     const item = this.#items.shift()
     if (item !== undefined) return Promise.resolve(item)

@@ -1,5 +1,5 @@
-// Options and messages are written in JavaScript as well as in TypeScript, where a name that is written wrong would
-// be left out without a word.
+// Options and messages are written in JavaScript as well as in TypeScript, where a name that is
+// written wrong would be left out without a word.
 import { didYouMean } from '../../did-you-mean.ts'
 import { BrokerError, type ErrorCode } from '../../errors.ts'
 

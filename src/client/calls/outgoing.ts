@@ -18,8 +18,8 @@ export interface OutgoingMessage {
   readonly orderingKey?: string | undefined
   readonly properties?: Readonly<Record<string, string>> | ReadonlyMap<string, string> | undefined
   /**
-   * Deliver this much later; at once when it is not above zero. The 18 lengths of RocketMQ's levels work on
-   * every broker, others on 5.x.
+   * Deliver this much later; at once when it is not above zero. The 18 lengths of RocketMQ's levels
+   * work on every broker, others on 5.x.
    */
   readonly delayMs?: number | undefined
 }

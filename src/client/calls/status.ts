@@ -7,8 +7,8 @@ export type Status =
   | { readonly type: 'connected'; readonly address: string }
   | { readonly type: 'disconnected'; readonly address: string; readonly error: BrokerError }
   /**
-   * A broker that was used cannot be reached, since `sinceMs` (epoch ms): sends go on at others, what it holds waits
-   * there. Said once; a new listener hears it of those that are away already.
+   * A broker that was used cannot be reached, since `sinceMs` (epoch ms): sends go on at others,
+   * what it holds waits there. Said once; a new listener hears it of those that are away already.
    */
   | {
       readonly type: 'unreachable'

@@ -1,5 +1,6 @@
-// The queues that a member reads: begins and ends their readers as its share changes, holds the locks of those
-// read in order, and commits how far each came where its pulls do not carry that soon enough.
+// The queues that a member reads: begins and ends their readers as its share changes, holds the
+// locks of those read in order, and commits how far each came where its pulls do not carry that
+// soon enough.
 import { sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { TagFilter } from '../../model/tag-filter.ts'
@@ -14,8 +15,8 @@ import { startOffset } from './start-offset.ts'
 /** A broker that is slow must hold up neither a rebalance nor a close. */
 const COMMIT_TIMEOUT_MS = 1000
 /**
- * How long progress may wait for a pull to carry it. A commit follows a pull that carried one by as much, or it
- * could overtake it at a broker that handles the two side by side.
+ * How long progress may wait for a pull to carry it. A commit follows a pull that carried one by as
+ * much, or it could overtake it at a broker that handles the two side by side.
  */
 export const COMMIT_MS = 200
 /** After a commit that failed; the next pull carries it anyway. */
@@ -27,7 +28,10 @@ export class Assignment {
   readonly #leases: QueueLeases | undefined
   readonly #signal: AbortSignal
   readonly #readers = new Map<string, QueueReader>()
-  /** Queues that a topic had when it was first looked at: one that appears later has only new messages. */
+  /**
+   * Queues that a topic had when it was first looked at: one that appears later has only new
+   * messages.
+   */
   readonly #firstSeen = new Map<string, ReadonlySet<string>>()
   /** How often the group was moved: what a broker answered before may be the old place. */
   #moves = 0
@@ -72,8 +76,8 @@ export class Assignment {
   }
 
   /**
-   * Makes the readers of a topic those of the share out of all its queues: whether anything changed, and
-   * whether all could begin or end yet. Rejects with what a broker refuses.
+   * Makes the readers of a topic those of the share out of all its queues: whether anything
+   * changed, and whether all could begin or end yet. Rejects with what a broker refuses.
    */
   async become(
     topic: string,
@@ -107,13 +111,19 @@ export class Assignment {
     return lost.length > 0
   }
 
-  /** Begins a queue anew at the next `become`: an operator moved the group. Nothing where it is not read here. */
+  /**
+   * Begins a queue anew at the next `become`: an operator moved the group. Nothing where it is not
+   * read here.
+   */
   move(queue: QueueRef, offset: number): void {
     this.#moves++
     this.#readers.get(queueKey(queue))?.move(offset)
   }
 
-  /** Where there is a connection now. Settles with when to come again for what is left; never rejects. */
+  /**
+   * Where there is a connection now. Settles with when to come again for what is left; never
+   * rejects.
+   */
   async commitAll(): Promise<number | undefined> {
     const now = this.#owner.clock.monotonic()
     const commits: Promise<void>[] = []
@@ -133,7 +143,9 @@ export class Assignment {
     return againMs
   }
 
-  /** Reads no more, gives `drained` its time, then commits and unlocks where there is a connection. */
+  /**
+   * Reads no more, gives `drained` its time, then commits and unlocks where there is a connection.
+   */
   async close(drained: () => Promise<void>): Promise<void> {
     const readers = [...this.#readers.values()]
     await Promise.all(readers.map((reader) => reader.stop()))
@@ -188,7 +200,8 @@ export class Assignment {
   }
 
   /**
-   * At once; and once more where a pull that carried less is on its way, which a broker may handle beside the first.
+   * At once; and once more where a pull that carried less is on its way, which a broker may handle
+   * beside the first.
    */
   async #commitLast(reader: QueueReader): Promise<void> {
     const { progress } = reader

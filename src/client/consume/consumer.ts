@@ -1,5 +1,5 @@
-// Runs a handler for every message of a group: returning settles it, throwing hands it back for later.
-// Messages with one ordering key are handled one after the other.
+// Runs a handler for every message of a group: returning settles it, throwing hands it back for
+// later. Messages with one ordering key are handled one after the other.
 import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { abortController, unlessAborted } from '../calls/abort.ts'
@@ -59,8 +59,8 @@ export class Consumer implements AsyncDisposable {
   }
 
   /**
-   * Starts no further message, waits for the running ones until the deadline, then aborts their signal,
-   * commits and signs off. Idempotent, never rejects.
+   * Starts no further message, waits for the running ones until the deadline, then aborts their
+   * signal, commits and signs off. Idempotent, never rejects.
    */
   close({ deadlineMs = DEADLINE_MS }: CloseOptions = {}): Promise<void> {
     this.#closing ??= this.#close(deadlineMs)
@@ -100,7 +100,9 @@ export class Consumer implements AsyncDisposable {
     })
   }
 
-  /** Until it is handed back it counts as unsettled: a crash before repeats it, nothing loses it. */
+  /**
+   * Until it is handed back it counts as unsettled: a crash before repeats it, nothing loses it.
+   */
   async #handBack(delivery: Delivery): Promise<void> {
     const backOff = new BackOff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
     for (;;) {

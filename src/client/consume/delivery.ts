@@ -1,5 +1,5 @@
-// A stored message as the user reads it, decoded on demand from the record's bytes, which it keeps; and
-// for a consumer of a group the means to settle it.
+// A stored message as the user reads it, decoded on demand from the record's bytes, which it keeps;
+// and for a consumer of a group the means to settle it.
 import { BrokerError } from '../../errors.ts'
 import { formatHost } from '../../model/host.ts'
 import { offsetMessageId } from '../../model/message-id.ts'

@@ -1,6 +1,7 @@
-// One member of a consumer group, as RocketMQ's own clients are: it makes itself known to the brokers,
-// computes its share of the queues together with the other members, and does so again whenever something
-// changes. A member is a RocketMQ client of its own, with its own client id and connections.
+// One member of a consumer group, as RocketMQ's own clients are: it makes itself known to the
+// brokers, computes its share of the queues together with the other members, and does so again
+// whenever something changes. A member is a RocketMQ client of its own, with its own client id and
+// connections.
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError, type ErrorCode } from '../../errors.ts'
 import { isRetryTopic, retryTopic } from '../../model/names.ts'
@@ -29,7 +30,9 @@ import { LEASE_RENEW_MS } from './queue-leases.ts'
 import type { ReaderOwner } from './queue-reader.ts'
 
 const REBALANCE_MS = 20_000
-/** Pauses between tries while queues could not be assigned: short at first, a user may be watching. */
+/**
+ * Pauses between tries while queues could not be assigned: short at first, a user may be watching.
+ */
 const FIRST_RETRY_MS = 200
 const LONGEST_RETRY_MS = 2000
 const HELD_BYTES_MAX = 64 * 1024 * 1024
@@ -110,8 +113,8 @@ export class GroupMember implements ReaderOwner {
   }
 
   /**
-   * Reads no more, gives `drained` its time, then commits, signs off and disconnects. Never rejects; a
-   * broker that is down takes no time.
+   * Reads no more, gives `drained` its time, then commits, signs off and disconnects. Never
+   * rejects; a broker that is down takes no time.
    */
   close(drained: () => Promise<void> = async () => {}): Promise<void> {
     this.#closing ??= this.#close(drained)

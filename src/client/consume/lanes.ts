@@ -1,10 +1,13 @@
-// Runs tasks side by side, a bounded number at a time, and those of one lane strictly one after another
-// in the order they came.
+// Runs tasks side by side, a bounded number at a time, and those of one lane strictly one after
+// another in the order they came.
 
 export class Lanes {
   readonly #concurrency: number
   readonly #ready: Task[] = []
-  /** Tasks that wait for an earlier one of their lane; a lane is here while one of its tasks runs or is ready. */
+  /**
+   * Tasks that wait for an earlier one of their lane; a lane is here while one of its tasks runs or
+   * is ready.
+   */
   readonly #lanes = new Map<string, Task[]>()
   #running = 0
   #waiting = 0

@@ -1,5 +1,5 @@
-// Reading by position: which queues a topic has, how far they reach, and what stands from an offset on.
-// No state is kept for the reader, here or at the broker.
+// Reading by position: which queues a topic has, how far they reach, and what stands from an offset
+// on. No state is kept for the reader, here or at the broker.
 import { BrokerError } from '../../errors.ts'
 import { recordsOf } from '../../model/record.ts'
 import { tagMatches } from '../../model/tag-filter.ts'

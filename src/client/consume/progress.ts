@@ -1,6 +1,7 @@
-// How far a group has come on one queue, as its broker was told: by a pull, which carries it, or by a commit of
-// its own where no pull goes out soon. What was told counts on the connection on which it was told: a broker that
-// comes back after a crash may have lost the last of it, so it is told again.
+// How far a group has come on one queue, as its broker was told: by a pull, which carries it, or by
+// a commit of its own where no pull goes out soon. What was told counts on the connection on which
+// it was told: a broker that comes back after a crash may have lost the last of it, so it is told
+// again.
 import type { RemotingConnection } from '../../remoting/connection.ts'
 
 export class Progress {

@@ -1,6 +1,6 @@
 // The right to read a queue in order, which the broker gives to one member at a time for 60 seconds
-// (LOCK_BATCH_MQ). Renewed every 20; a member that could not renew for 30 stops by itself, well before
-// the broker gives the queue to another.
+// (LOCK_BATCH_MQ). Renewed every 20; a member that could not renew for 30 stops by itself, well
+// before the broker gives the queue to another.
 import type { Clock } from '../../clock.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import { lockQueues, type QueueHolder, unlockQueues } from '../calls/calls.ts'

@@ -1,6 +1,6 @@
-// Reads one queue that is assigned to this member: pulls in a loop while there is room, keeps account of
-// what is unsettled, and says how far the group may commit, which its pulls carry. In order: one message at a
-// time, a failed one again in its place.
+// Reads one queue that is assigned to this member: pulls in a loop while there is room, keeps
+// account of what is unsettled, and says how far the group may commit, which its pulls carry. In
+// order: one message at a time, a failed one again in its place.
 import { type Clock, sleep, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { delayLevelFor } from '../../model/delay-levels.ts'
@@ -23,7 +23,10 @@ const SUSPEND_MS = 15_000
 const PULL_TIMEOUT_MS = 30_000
 const BATCH_MAX = 32
 const PULL_FLAGS = PULL_FLAG.suspend | PULL_FLAG.subscription | PULL_FLAG.many
-/** Offsets between the oldest unsettled message and the newest read: what a crash would repeat at most. */
+/**
+ * Offsets between the oldest unsettled message and the newest read: what a crash would repeat at
+ * most.
+ */
 const SPAN_MAX = 2000
 const IDLE_MS = 20
 const FIRST_PAUSE_MS = 200
@@ -101,8 +104,8 @@ export class QueueReader implements Settlement {
   }
 
   /**
-   * In order: delivers nothing further, because its queue is to be, or already is, another member's. What
-   * waits to come again here comes again there.
+   * In order: delivers nothing further, because its queue is to be, or already is, another
+   * member's. What waits to come again here comes again there.
    */
   retire(): void {
     this.#isRetired = true
@@ -115,8 +118,8 @@ export class QueueReader implements Settlement {
   }
 
   /**
-   * An operator moved the group: reads and delivers nothing further, and what is here does not count. From now
-   * on `committable` is the place to which the group was moved.
+   * An operator moved the group: reads and delivers nothing further, and what is here does not
+   * count. From now on `committable` is the place to which the group was moved.
    */
   move(offset: number): void {
     this.#movedTo = offset
@@ -361,8 +364,9 @@ export class QueueReader implements Settlement {
   }
 
   /**
-   * The broker no longer has, or never had, what comes next: go on where it says. What is here of a queue
-   * that lost its old end is good; what is here of one that begins anew is not its own any more.
+   * The broker no longer has, or never had, what comes next: go on where it says. What is here of a
+   * queue that lost its old end is good; what is here of one that begins anew is not its own any
+   * more.
    */
   #goOn({ nextOffset, minOffset, maxOffset }: PullAnswer): void {
     const { topic, queueId } = this.queue

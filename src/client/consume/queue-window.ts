@@ -1,5 +1,6 @@
-// The messages of one queue that a consumer holds: offsets that were read and are not settled yet. The committed
-// offset is the smallest of them, so nothing that is unsettled is ever skipped after a crash.
+// The messages of one queue that a consumer holds: offsets that were read and are not settled yet.
+// The committed offset is the smallest of them, so nothing that is unsettled is ever skipped after
+// a crash.
 
 /** Offsets are added in rising order and settled in any. */
 export class QueueWindow {

@@ -17,16 +17,21 @@ export interface SubscribeOptions {
   /** Several topics, each with its tags ('*': all). All members of a group must want the same. */
   readonly topics?: Readonly<Record<string, Tags>> | ReadonlyMap<string, Tags> | undefined
   readonly broadcasting?: boolean | undefined
-  /** One message of a queue at a time, by one member of the group at a time; failures repeat in place. */
+  /**
+   * One message of a queue at a time, by one member of the group at a time; failures repeat in
+   * place.
+   */
   readonly ordered?: boolean | undefined
   /** Where the group starts when it never committed; default: what is sent from now on. */
   readonly from?: StartAt | undefined
   /**
-   * Messages that may be here unsettled, shared out evenly over the queues read (the retry topic's too), at
-   * least one for each; reading waits at this bound.
+   * Messages that may be here unsettled, shared out evenly over the queues read (the retry topic's
+   * too), at least one for each; reading waits at this bound.
    */
   readonly prefetch?: number | undefined
-  /** Deliveries after the first before the dead-letter topic; default: as the group is defined (16). */
+  /**
+   * Deliveries after the first before the dead-letter topic; default: as the group is defined (16).
+   */
   readonly retriesMax?: number | undefined
 }
 

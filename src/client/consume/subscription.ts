@@ -1,5 +1,5 @@
-// Messages of a group as they come, to be settled one by one: an async iterable, or `receive` for some at
-// a time. Leaving the loop ends it and returns what is not settled to the group.
+// Messages of a group as they come, to be settled one by one: an async iterable, or `receive` for
+// some at a time. Leaving the loop ends it and returns what is not settled to the group.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { abortController, onAbort } from '../calls/abort.ts'
@@ -95,7 +95,10 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
     return { done: true, value: undefined }
   }
 
-  /** Ends the iteration, waits for messages in hand, commits and signs off. Idempotent, never rejects. */
+  /**
+   * Ends the iteration, waits for messages in hand, commits and signs off. Idempotent, never
+   * rejects.
+   */
   close({ deadlineMs = DEADLINE_MS }: CloseOptions = {}): Promise<void> {
     this.#closing ??= this.#close(deadlineMs)
     return this.#closing

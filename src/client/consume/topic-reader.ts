@@ -1,5 +1,5 @@
-// Reads a topic without a consumer group, from a given place on: no settlement, no committed offset.
-// For watching, replay and tools.
+// Reads a topic without a consumer group, from a given place on: no settlement, no committed
+// offset. For watching, replay and tools.
 import { onAbort } from '../calls/abort.ts'
 import { Mailbox } from '../calls/mailbox.ts'
 import { checkNames } from '../calls/option-names.ts'

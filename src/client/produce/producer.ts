@@ -1,5 +1,5 @@
-// Sends: chooses the queue, waits for the broker's acceptance, tries again elsewhere while there is time.
-// A message that was sent twice because an answer was lost has one messageId in both copies.
+// Sends: chooses the queue, waits for the broker's acceptance, tries again elsewhere while there is
+// time. A message that was sent twice because an answer was lost has one messageId in both copies.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
@@ -73,7 +73,10 @@ export class Producer {
   readonly #brokers: Brokers
   readonly #routes: Routes
   readonly #ids: UniqueIds
-  /** Per topic, from a random start so that clients do not march in step: round robin, or one queue in order. */
+  /**
+   * Per topic, from a random start so that clients do not march in step: round robin, or one queue
+   * in order.
+   */
   readonly #turns = new Map<string, number>()
   /** When the last send of an ordering key is over. */
   readonly #keys = new Map<string, Promise<void>>()
@@ -118,7 +121,10 @@ export class Producer {
     return accepted
   }
 
-  /** Settles when the message is handed to the connection. Rejects with BUSY when that owes too much. */
+  /**
+   * Settles when the message is handed to the connection. Rejects with BUSY when that owes too
+   * much.
+   */
   async sendOneWay(message: OutgoingMessage, options: CallOptions): Promise<void> {
     const encoded = encodeMessage(message, this.#ids.next(), this.#options.bodyBytesMax)
     const { group: producerGroup, clock, timeoutMs } = this.#options
@@ -157,7 +163,9 @@ export class Producer {
     }
   }
 
-  /** One send of a key at a time: brokers may handle requests side by side, and retries overtake. */
+  /**
+   * One send of a key at a time: brokers may handle requests side by side, and retries overtake.
+   */
   async #inTurn<T>(
     key: string,
     signal: AbortSignal | undefined,
@@ -265,8 +273,8 @@ function resultsOf(
 }
 
 /**
- * Indices of messages that travel together: one topic, one key, no delay, within the size. Batches of one
- * key form a row, which is sent in turn.
+ * Indices of messages that travel together: one topic, one key, no delay, within the size. Batches
+ * of one key form a row, which is sent in turn.
  */
 function batchesOf(messages: readonly EncodedMessage[]): number[][][] {
   const rows = new Map<string, { batches: number[][]; bytes: number }>()

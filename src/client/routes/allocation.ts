@@ -1,5 +1,6 @@
-// Shares the queues out over a group's members. Every member computes this alone from the same two lists,
-// so the rule and both orders must be RocketMQ's to the letter (AllocateMessageQueueAveragely).
+// Shares the queues out over a group's members. Every member computes this alone from the same two
+// lists, so the rule and both orders must be RocketMQ's to the letter
+// (AllocateMessageQueueAveragely).
 
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 

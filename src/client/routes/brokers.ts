@@ -14,7 +14,9 @@ export class Brokers {
     this.#routes = routes
   }
 
-  /** Rejects with NO_ROUTE, UNREACHABLE, TIMED_OUT, the broker's refusal, or the signal's reason. */
+  /**
+   * Rejects with NO_ROUTE, UNREACHABLE, TIMED_OUT, the broker's refusal, or the signal's reason.
+   */
   async connection(brokerName: string, options: CallOptions = {}): Promise<RemotingConnection> {
     const address = this.#routes.addressOf(brokerName)
     const known = this.#presence.open(address) !== undefined

@@ -1,5 +1,5 @@
-// The name servers as one: a question goes to the one that answered last, and on to the next when that
-// does not answer. They hold the same, so the first answer counts.
+// The name servers as one: a question goes to the one that answered last, and on to the next when
+// that does not answer. They hold the same, so the first answer counts.
 import { BrokerError } from '../../errors.ts'
 import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import type { Command } from '../../remoting/command.ts'
@@ -47,7 +47,10 @@ export class NameServers implements Directory {
     return decodeClusterInfo(accepted(response, 'the list of brokers').body).brokers
   }
 
-  /** One that is away hears of it from the brokers, which no longer name the topic when they register. */
+  /**
+   * One that is away hears of it from the brokers, which no longer name the topic when they
+   * register.
+   */
   async forgetTopic(topic: string, options: CallOptions): Promise<void> {
     const fields = writeFields(DELETE_TOPIC_ROUTE, { topic })
     const code = REQUEST.deleteTopicInNameServer

@@ -1,6 +1,6 @@
-// Brokers that this client used and cannot reach now. A cluster goes on without one of its masters, and its name
-// servers name that one no more, so nothing else would tell: the status says when an outage begins and when it
-// ends, for which the broker is dialled now and then.
+// Brokers that this client used and cannot reach now. A cluster goes on without one of its masters,
+// and its name servers name that one no more, so nothing else would tell: the status says when an
+// outage begins and when it ends, for which the broker is dialled now and then.
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { splitAddress } from '../../model/host.ts'

@@ -1,6 +1,6 @@
-// One connection per address, dialled when it is needed and shared by all calls to it. A caller with
-// several roles towards a broker (each member of a group is a client of its own to RocketMQ) has one
-// Peers for each role.
+// One connection per address, dialled when it is needed and shared by all calls to it. A caller
+// with several roles towards a broker (each member of a group is a client of its own to RocketMQ)
+// has one Peers for each role.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { splitAddress } from '../../model/host.ts'
@@ -65,7 +65,9 @@ export class Peers {
     return known?.isOpen ? known : undefined
   }
 
-  /** Written requests are still sent; requests that wait for an answer fail with CLOSED. Idempotent. */
+  /**
+   * Written requests are still sent; requests that wait for an answer fail with CLOSED. Idempotent.
+   */
   close(): void {
     this.#stop.abort(closedError())
     for (const connection of this.#connections.values()) connection.close()

@@ -1,6 +1,6 @@
-// One RocketMQ client as brokers see it: a client id, its connections, and what it registers as on each of
-// them, again after every reconnect and every 30 seconds. Without it a broker neither counts a consumer as
-// a member of its group nor tells it of changes.
+// One RocketMQ client as brokers see it: a client id, its connections, and what it registers as on
+// each of them, again after every reconnect and every 30 seconds. Without it a broker neither
+// counts a consumer as a member of its group nor tells it of changes.
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Command } from '../../remoting/command.ts'
@@ -56,7 +56,9 @@ export class Presence {
     this.#heartbeats = options.clock.every(HEARTBEAT_MS, () => this.#beat())
   }
 
-  /** A connection to a broker that knows us. Rejects as Peers does, and with the broker's refusal. */
+  /**
+   * A connection to a broker that knows us. Rejects as Peers does, and with the broker's refusal.
+   */
   async connection(address: string, options: CallOptions = {}): Promise<RemotingConnection> {
     const connection = this.#peers.open(address) ?? (await this.#peers.connection(address, options))
     const introduction = this.#introductions.get(address)

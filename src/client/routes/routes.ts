@@ -1,5 +1,5 @@
-// Which queues a topic has and where its brokers are, remembered for a while. A directory that does not
-// answer is no reason to stop: what was known last goes on being used.
+// Which queues a topic has and where its brokers are, remembered for a while. A directory that does
+// not answer is no reason to stop: what was known last goes on being used.
 import type { Clock } from '../../clock.ts'
 import { BrokerError, type ErrorCode } from '../../errors.ts'
 import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
@@ -78,10 +78,11 @@ export class Routes {
   }
 
   /**
-   * A broker tells its name servers of a new topic some time after it has it, each broker for itself. Rejects with
-   * NO_ROUTE.
+   * A broker tells its name servers of a new topic some time after it has it, each broker for
+   * itself. Rejects with NO_ROUTE.
    *
-   * @param queues that all brokers together made; a broker may permit only to read or only to write them
+   * @param queues that all brokers together made; a broker may permit only to read or only to write
+   * them
    */
   untilKnown(topic: string, queues: number, options: CallOptions = {}): Promise<void> {
     const { timeoutMs = KNOWN_MS_MAX, signal } = options
@@ -151,7 +152,10 @@ export class Routes {
     return queues
   }
 
-  /** A directory forgets the topics of a broker that is away: that is no reason to say they never were. */
+  /**
+   * A directory forgets the topics of a broker that is away: that is no reason to say they never
+   * were.
+   */
   async #missing(topic: string, wasKnown: boolean): Promise<BrokerError> {
     const brokers = await this.#directory.brokers({})
     if (brokers.length === 0) {

@@ -2,8 +2,8 @@
 //
 //   0 ip   4 u16 process id   6 u32 random   10 u32 ms since the month began   14 u16 counter
 //
-// It is made before the first attempt to send, so every copy of a message that was sent twice has the
-// same one and a consumer can tell.
+// It is made before the first attempt to send, so every copy of a message that was sent twice has
+// the same one and a consumer can tell.
 import { randomBytes } from 'node:crypto'
 import { networkInterfaces } from 'node:os'
 import type { Clock } from '../../clock.ts'
@@ -19,7 +19,9 @@ export function ownAddress(): string {
   return '127.0.0.1'
 }
 
-/** One clientId per group member and producer, as RocketMQ's tools expect it: ip@pid#what is unique. */
+/**
+ * One clientId per group member and producer, as RocketMQ's tools expect it: ip@pid#what is unique.
+ */
 export const uniqueClientId = (): string =>
   `${ownAddress()}@${process.pid}#${randomBytes(6).toString('hex')}`
 
