@@ -1,15 +1,17 @@
 // The address grammar of links, and nothing about what stands behind an address:
 //
 //   target  T | /topics/T[/tags/TAG][/queues/N]
-//   source  T | /topics/T[/groups/G][/queues/N] | /topics/T/broadcast | /groups/G/dlq | /groups/G/retry
+//   source  T | /topics/T[/groups/G][/queues/N] | /topics/T/broadcast
+//           /groups/G/dlq | /groups/G/retry
 //   aliases T::G   queue://T   topic://T   /queues/T   /exchanges/T[/TAG]   T/Subscriptions/G
 //           T/ConsumerGroups/G/Partitions/N
-//   options ?key=value[&key=value]: tag=A||B, offset=first|last|next|<n>|@<epoch ms>, order=1, lock=<s>
+//   options ?key=value[&key=value]:
+//           tag=A||B, offset=first|last|next|<n>|@<epoch ms>, order=1, lock=<s>
 //
-// RocketMQ's names have none of / : ? . so these delimit. Segments are percent-decoded, a bare name is
-// not. Characters that RocketMQ forbids stand as %XX in the broker's name, so that every JMS name is a
-// topic and is found again. Names with a segment that begins with $ are other brokers' own nodes ($cbs,
-// $management, T/$DeadLetterQueue): there is none here, and none is made.
+// RocketMQ's names have none of / : ? . so these delimit. Segments are percent-decoded, a bare name
+// is not. Characters that RocketMQ forbids stand as %XX in the broker's name, so that every JMS
+// name is a topic and is found again. Names with a segment that begins with $ are other brokers'
+// own nodes ($cbs, $management, T/$DeadLetterQueue): there is none here, and none is made.
 import { BrokerError } from '../../errors.ts'
 import { checkGroupName, checkTopicName, deadLetterTopic, retryTopic } from '../../model/names.ts'
 import { parseTagFilter, type TagFilter } from '../../model/tag-filter.ts'
@@ -43,7 +45,10 @@ export interface Address {
 
 type Draft = { -readonly [K in keyof Address]: Address[K] }
 
-/** @throws BrokerError NAME_INVALID, ARGUMENT_INVALID, FILTER_INVALID, each quoting the grammar or option */
+/**
+ * @throws BrokerError NAME_INVALID, ARGUMENT_INVALID, FILTER_INVALID, each quoting the grammar or
+ * option
+ */
 export function parseAddress(text: string): Address {
   if (Buffer.byteLength(text) > NAME_BYTES_MAX) {
     throw new BrokerError('NAME_INVALID', `an address is longer than ${NAME_BYTES_MAX} bytes`)

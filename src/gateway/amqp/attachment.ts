@@ -1,5 +1,5 @@
-// From a peer's attach to a link and our answer, or to a refusal: an attach without source and target,
-// and a detach that says why (AMQP 2.6.3).
+// From a peer's attach to a link and our answer, or to a refusal: an attach without source and
+// target, and a detach that says why (AMQP 2.6.3).
 import { BrokerError } from '../../errors.ts'
 import type { Authenticator } from '../access/auth.ts'
 import { bareName, GRAMMAR } from './address.ts'
@@ -82,7 +82,10 @@ function make(
   return attachSender(frame, session, options, claim)
 }
 
-/** The peer's own terminus comes back with ours, in one frame, which must not be longer than it takes. */
+/**
+ * The peer's own terminus comes back with ours, in one frame, which must not be longer than it
+ * takes.
+ */
 function fitting(made: Attachment, frame: AttachFrame, peer: Peer): Attachment {
   const { length } = writeAttach(0, UINT_MAX, made.reply)
   const most = peer.sendFrameBytesMax
@@ -156,8 +159,8 @@ async function attachSender(
 }
 
 /**
- * A peer that receives from no source asks for what the link had when it was there last (AMQP 2.6.3): JMS
- * looks its durable subscription up so, and closes the link to end it.
+ * A peer that receives from no source asks for what the link had when it was there last (AMQP
+ * 2.6.3): JMS looks its durable subscription up so, and closes the link to end it.
  */
 async function attachSubscription(
   frame: AttachFrame,

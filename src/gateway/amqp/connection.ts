@@ -1,6 +1,6 @@
-// One AMQP peer, from its first byte to its last: shares what comes out between the handshake, the control
-// plane (rhea) and the sessions, keeps reading and writing within bounds, and ends the connection for
-// whatever reason there is, in AMQP's words where it may.
+// One AMQP peer, from its first byte to its last: shares what comes out between the handshake, the
+// control plane (rhea) and the sessions, keeps reading and writing within bounds, and ends the
+// connection for whatever reason there is, in AMQP's words where it may.
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import { type Host, hostOf } from '../../model/host.ts'
@@ -53,7 +53,10 @@ export interface ConnectionShare {
   readonly product: { readonly name: string; readonly version: string }
   readonly container: ReturnType<typeof createControlContainer>
   readonly turn: OutboxTurn
-  /** Attaches and reads of the links of all connections get some milliseconds of each turn of the event loop. */
+  /**
+   * Attaches and reads of the links of all connections get some milliseconds of each turn of the
+   * event loop.
+   */
   readonly line: TurnBudget
   readonly budget: IngestBudget
   readonly members: GroupMembers
@@ -182,7 +185,10 @@ export class AmqpConnection
     this.#regulate()
   }
 
-  /** Reads the held bytes now, or in a later turn when this one has used its time: a chunk has room for 700 attaches. */
+  /**
+   * Reads the held bytes now, or in a later turn when this one has used its time: a chunk has room
+   * for 700 attaches.
+   */
   resume(): void {
     this.inTurn(() => {
       if (this.#stage !== 'closed') this.#guard(() => this.#splitter.resume())
@@ -217,7 +223,8 @@ export class AmqpConnection
   #regulate(): void {
     const { unstoredBytesMax } = this.#share.limits
     const enough = this.#isPaused ? unstoredBytesMax / 2 : unstoredBytesMax
-    // Before `open` the socket is read while that costs nothing, so that its end is noticed during the login.
+    // Before `open` the socket is read while that costs nothing, so that its end is noticed during
+    // the login.
     const isHeld =
       this.#splitter.isHeld && (this.#stage !== 'handshake' || this.#splitter.keptBytes > 0)
     const mustWait = isHeld || this.#ingest.bytes > enough || this.#isLeaving

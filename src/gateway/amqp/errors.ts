@@ -1,5 +1,6 @@
-// Our codes in AMQP's terms, and the one error class with which this front-end refuses what a peer does.
-// The scope says what is lost by it: the delivery's link, its session or the whole connection.
+// Our codes in AMQP's terms, and the one error class with which this front-end refuses what a peer
+// does. The scope says what is lost by it: the delivery's link, its session or the whole
+// connection.
 import { BrokerError, type ErrorCode } from '../../errors.ts'
 
 /** Conditions of AMQP 2.8.15 to 2.8.18 that we use. */
@@ -95,7 +96,10 @@ export interface ErrorDescription {
   readonly info?: ErrorInfo | undefined
 }
 
-/** A refusal is one frame with what belongs to it, and a peer may take no more than 512 bytes (AMQP 2.7.1). */
+/**
+ * A refusal is one frame with what belongs to it, and a peer may take no more than 512 bytes (AMQP
+ * 2.7.1).
+ */
 const DESCRIPTION_BYTES_MAX = 320
 
 /** As much of an error's text as fits into every peer's frames. */

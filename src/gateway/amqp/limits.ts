@@ -1,5 +1,5 @@
-// Limits of the AMQP front-end that no operator needs to move; what an operator may move is an option
-// of AmqpGateway. Every buffer, table and loop of this folder ends at one of these.
+// Limits of the AMQP front-end that no operator needs to move; what an operator may move is an
+// option of AmqpGateway. Every buffer, table and loop of this folder ends at one of these.
 
 /** Frames before the peer's `open` was accepted. */
 export const HANDSHAKE_FRAME_BYTES_MAX = 4096
@@ -8,8 +8,8 @@ export const DECODE_DEPTH_MAX = 32
 /** Array elements that take no bytes on the wire, over one whole decoded value. */
 export const ZERO_WIDTH_ELEMENTS_MAX = 4096
 /**
- * Values in the lists, maps and arrays of one message, which are walked one by one; arrays of fixed-width values are
- * not. And its body sections.
+ * Values in the lists, maps and arrays of one message, which are walked one by one; arrays of
+ * fixed-width values are not. And its body sections.
  */
 export const VALUES_PER_MESSAGE_MAX = 512 * 1024
 export const SECTIONS_PER_MESSAGE_MAX = 16_384
@@ -38,7 +38,10 @@ export const NOTE_BYTES_MAX = 3072
 /** One read of a feed. */
 export const READ_MESSAGES_MAX = 256
 export const READ_BYTES_MAX = 1024 * 1024
-/** Bytes that all links of a connection read at a time, each its share; one message may be larger than that. */
+/**
+ * Bytes that all links of a connection read at a time, each its share; one message may be larger
+ * than that.
+ */
 export const READ_AHEAD_BYTES_MAX = 16 * READ_BYTES_MAX
 /** Links of one connection. */
 export const LINKS_PER_CONNECTION_MAX = 1000

@@ -1,4 +1,5 @@
-// The whole truth about how AMQP's sections and a record's properties stand for each other, both ways:
+// The whole truth about how AMQP's sections and a record's properties stand for each other, both
+// ways:
 //
 //   message-id       UNIQ_KEY              subject            TAGS, when it is a legal tag
 //   group-id         __SHARDINGKEY         correlation-id     CORRELATION_ID
@@ -61,7 +62,10 @@ export function takeProperties(fields: Fields, into: Properties): string | undef
 const textAt = (fields: Fields, index: number, name: string): string | undefined =>
   fields.text(index, name, Infinity)
 
-/** The annotations that a receiver gets of a record: its texts; numbers and ids are filled in per message. */
+/**
+ * The annotations that a receiver gets of a record: its texts; numbers and ids are filled in per
+ * message.
+ */
 export function annotationsOf(
   record: RecordView,
   properties: ReadonlyMap<string, string>,

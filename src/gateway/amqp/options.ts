@@ -1,5 +1,5 @@
-// The settings of the AMQP front-end, with their defaults. Limits that no operator needs to move are in
-// limits.ts.
+// The settings of the AMQP front-end, with their defaults. Limits that no operator needs to move
+// are in limits.ts.
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 
 export interface AmqpOptions {

@@ -1,5 +1,5 @@
-// The security layer of a connection (AMQP 5.3): PLAIN and, where clients without credentials may act,
-// ANONYMOUS. One exchange per connection; any failure ends it.
+// The security layer of a connection (AMQP 5.3): PLAIN and, where clients without credentials may
+// act, ANONYMOUS. One exchange per connection; any failure ends it.
 import { BrokerError } from '../../errors.ts'
 import type { Authenticator, Principal } from '../access/auth.ts'
 import { codeOf, Fields } from './codec/control-frames.ts'

@@ -1,4 +1,5 @@
-// The AMQP 1.0 front-end: takes sockets from the listener, one connection each, and owns what they share.
+// The AMQP 1.0 front-end: takes sockets from the listener, one connection each, and owns what they
+// share.
 import { randomUUID } from 'node:crypto'
 import type { Timer } from '../../clock.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'

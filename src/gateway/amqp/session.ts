@@ -1,5 +1,6 @@
-// One session of a connection (AMQP 2.5): its links by the peer's handles, the transfer windows of both
-// directions, and the deliveries we sent and have not heard of. Errors of its scope end it alone.
+// One session of a connection (AMQP 2.5): its links by the peer's handles, the transfer windows of
+// both directions, and the deliveries we sent and have not heard of. Errors of its scope end it
+// alone.
 import type { Receipt } from '../../model/message.ts'
 import {
   DISPOSITION_BYTES_MAX,
@@ -214,7 +215,10 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     }
   }
 
-  /** Settles deliveries of ours towards the peer, without a state of its own that is too long for it. */
+  /**
+   * Settles deliveries of ours towards the peer, without a state of its own that is too long for
+   * it.
+   */
   #tellSettled(first: number, last: number, given: Buffer): void {
     const { outbox, sendFrameBytesMax } = this.#peer
     const fits = DISPOSITION_BYTES_MAX + given.length <= sendFrameBytesMax
@@ -225,8 +229,8 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   }
 
   /**
-   * The peer settled, or asks us to: what a range means for deliveries of ours. For deliveries that came
-   * there is nothing to learn, since we are done with one when we have answered it.
+   * The peer settled, or asks us to: what a range means for deliveries of ours. For deliveries that
+   * came there is nothing to learn, since we are done with one when we have answered it.
    */
   onDisposition(disposition: Disposition): void {
     if (!disposition.isReceiver) return
@@ -276,8 +280,8 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   }
 
   /**
-   * The session ended or its connection did. `isLost`: not in order, or for an error of the peer's. Then what
-   * a link was sent first may be the cause.
+   * The session ended or its connection did. `isLost`: not in order, or for an error of the peer's.
+   * Then what a link was sent first may be the cause.
    */
   close(isLost: boolean): void {
     this.isOpen = false

@@ -1,5 +1,5 @@
-// The sessions of one open connection, and the frames that belong to them. A mistake within a session
-// costs the session; anything worse is thrown and costs the connection.
+// The sessions of one open connection, and the frames that belong to them. A mistake within a
+// session costs the session; anything worse is thrown and costs the connection.
 import type { Authenticator } from '../access/auth.ts'
 import { type Attachment, makeAttachment, refusal } from './attachment.ts'
 import {
@@ -94,8 +94,9 @@ export class Sessions {
   }
 
   /**
-   * rhea lets an ended session's channel or a detached link's handle go some ticks later. What follows
-   * waits for that, or it would be answered on a number above the peer's own channel-max or handle-max.
+   * rhea lets an ended session's channel or a detached link's handle go some ticks later. What
+   * follows waits for that, or it would be answered on a number above the peer's own channel-max or
+   * handle-max.
    */
   #hold(): false {
     setImmediate(() => this.#options.resume())
@@ -160,7 +161,9 @@ export class Sessions {
     session.begun(controlled)
   }
 
-  /** Held until the broker has said what is behind the address: what follows may rely on the link. */
+  /**
+   * Held until the broker has said what is behind the address: what follows may rely on the link.
+   */
   #onAttach(channel: number, frame: AttachFrame): boolean {
     const session = this.#session(channel)
     if (!session.isOpen) return true
@@ -185,8 +188,8 @@ export class Sessions {
   }
 
   /**
-   * An attach beyond a limit is refused and costs the link alone: a client that lost its connection by it
-   * would connect and attach again, and again.
+   * An attach beyond a limit is refused and costs the link alone: a client that lost its connection
+   * by it would connect and attach again, and again.
    */
   #excessOf({ name }: AttachFrame): ErrorDescription | undefined {
     const nameBytes = Buffer.byteLength(name)
@@ -243,7 +246,10 @@ export class Sessions {
     return this.#hold()
   }
 
-  /** The peer closed the link, and with it what it subscribed to: the answer waits until that is gone. */
+  /**
+   * The peer closed the link, and with it what it subscribed to: the answer waits until that is
+   * gone.
+   */
   #unsubscribe(session: AmqpSession, link: Link, group: string): void {
     const { control, subscriptions, failed } = this.#options
     subscriptions

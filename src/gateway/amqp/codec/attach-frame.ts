@@ -1,6 +1,7 @@
-// Our attach, byte for byte; rhea says which handle it has and when it goes out. Each end of a link states
-// its own terminus as it really is and repeats the other's as it came (AMQP 2.6.3), so a terminus of the
-// peer's is passed on encoded, and so is every field of ours that is as the peer asked.
+// Our attach, byte for byte; rhea says which handle it has and when it goes out. Each end of a link
+// states its own terminus as it really is and repeats the other's as it came (AMQP 2.6.3), so a
+// terminus of the peer's is passed on encoded, and so is every field of ours that is as the peer
+// asked.
 import { CODE, FRAME_AMQP } from './performatives.ts'
 import { encodedFields } from './scalar-list.ts'
 import type { SourceTerminus } from './terminus.ts'
@@ -31,7 +32,9 @@ const ALL_OUTCOMES = [
   'amqp:released:list',
   'amqp:modified:list',
 ]
-/** The capabilities of nodes. Those that a peer asks for are answered, because some clients check. */
+/**
+ * The capabilities of nodes. Those that a peer asks for are answered, because some clients check.
+ */
 const NODE_CAPABILITIES = ['queue', 'topic', 'shared', 'global']
 
 export function writeAttach(channel: number, handle: number, reply: LinkReply): Buffer {
@@ -56,7 +59,10 @@ export function writeAttach(channel: number, handle: number, reply: LinkReply): 
   return writer.take()
 }
 
-/** A source of ours that the peer asked for. A group keeps its place; a reader by position keeps nothing. */
+/**
+ * A source of ours that the peer asked for. A group keeps its place; a reader by position keeps
+ * nothing.
+ */
 export function writeSource(asked: Buffer, source: SourceTerminus, isGroup: boolean): Buffer {
   const fields = encodedFields(asked, 0, SOURCE_FIELDS_MAX, 'source')
   const field = (index: number): Buffer => fields[index] ?? NULL

@@ -1,5 +1,5 @@
-// The rare performatives as plain values, checked field by field (AMQP 2.7): what the connection decides
-// on and what rhea is told. Fields that neither uses are not read.
+// The rare performatives as plain values, checked field by field (AMQP 2.7): what the connection
+// decides on and what rhea is told. Fields that neither uses are not read.
 import { AmqpError, CONDITION, decodeError } from '../errors.ts'
 import { IDLE_TIMEOUT_MS_MIN, NAME_BYTES_MAX } from '../limits.ts'
 import { CODE, codeOfSymbol } from './performatives.ts'

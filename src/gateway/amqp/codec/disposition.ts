@@ -1,4 +1,5 @@
-// disposition and the states it carries (AMQP 2.7.6, 3.4): a range of deliveries and what became of them.
+// disposition and the states it carries (AMQP 2.7.6, 3.4): a range of deliveries and what became of
+// them.
 import { putU32 } from '../../../model/bytes.ts'
 import {
   AmqpError,

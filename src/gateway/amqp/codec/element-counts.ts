@@ -1,6 +1,6 @@
-// Whether the parts of a message that pass through undecoded declare no more elements than they may: the
-// rules of ValueReader, held by a walk that makes no values. A reader that trusts a count makes room for
-// it, and a message of a few bytes would stop it.
+// Whether the parts of a message that pass through undecoded declare no more elements than they
+// may: the rules of ValueReader, held by a walk that makes no values. A reader that trusts a count
+// makes room for it, and a message of a few bytes would stop it.
 import { getU32 } from '../../../model/bytes.ts'
 import { decodeError } from '../errors.ts'
 import { DECODE_DEPTH_MAX, VALUES_PER_MESSAGE_MAX, ZERO_WIDTH_ELEMENTS_MAX } from '../limits.ts'
@@ -8,12 +8,18 @@ import { descriptorBytes } from './performatives.ts'
 import { fixedWidth } from './value-reader.ts'
 import { contentBytes } from './value-size.ts'
 
-/** For the sections of one message: values, and elements without bytes, are counted over all of them. */
+/**
+ * For the sections of one message: values, and elements without bytes, are counted over all of
+ * them.
+ */
 export class ElementCounts {
   #valuesLeft = VALUES_PER_MESSAGE_MAX
   #zeroWidthLeft = ZERO_WIDTH_ELEMENTS_MAX
 
-  /** The sections from `at` to `end`, which `Sections.scan` found whole. @throws AmqpError decode-error */
+  /**
+   * The sections from `at` to `end`, which `Sections.scan` found whole.
+   * @throws AmqpError decode-error
+   */
   check(bytes: Buffer, at: number, end: number): void {
     while (at < end) at = this.#value(bytes, at + descriptorBytes(bytes, at, end), end, 0)
   }

@@ -1,5 +1,5 @@
-// flow, the session's windows and a link's credit (AMQP 2.7.4). Clients send one for every few messages,
-// so it is read into one reused value.
+// flow, the session's windows and a link's credit (AMQP 2.7.4). Clients send one for every few
+// messages, so it is read into one reused value.
 import { putU32 } from '../../../model/bytes.ts'
 import { decodeError } from '../errors.ts'
 import { CODE, descriptorBytes } from './performatives.ts'

@@ -1,6 +1,6 @@
 // Cuts one peer's byte stream into protocol headers and whole frames, wherever the chunks end, and
-// refuses what no frame may be before a byte of it is kept. Holds at most one incomplete frame. Knows no
-// performative.
+// refuses what no frame may be before a byte of it is kept. Holds at most one incomplete frame.
+// Knows no performative.
 import { getU16, getU32 } from '../../../model/bytes.ts'
 import { AmqpError, CONDITION } from '../errors.ts'
 import { FRAME_AMQP, FRAME_HEADER_BYTES, FRAME_SASL } from './performatives.ts'
@@ -48,7 +48,10 @@ export class FrameSplitter {
     return this.#kept.length
   }
 
-  /** The chunk is handed on as it is: a caller that reuses its chunks passes copies. @throws AmqpError */
+  /**
+   * The chunk is handed on as it is: a caller that reuses its chunks passes copies.
+   * @throws AmqpError
+   */
   push(chunk: Buffer): void {
     const bytes = this.#kept.length === 0 ? chunk : Buffer.concat([this.#kept, chunk])
     this.#kept = NOTHING

@@ -1,6 +1,7 @@
-// Annotations that a consumer adds to a message when it hands the message back (AMQP 3.4.5). The broker keeps
-// them with the message as a text that only this front-end reads: base64 of keys and values, back to back. A
-// native client can write such a property too, so reading checks every byte.
+// Annotations that a consumer adds to a message when it hands the message back (AMQP 3.4.5). The
+// broker keeps them with the message as a text that only this front-end reads: base64 of keys and
+// values, back to back. A native client can write such a property too, so reading checks every
+// byte.
 import { NOTE_BYTES_MAX } from '../limits.ts'
 import { descriptorBytes, OWN_ANNOTATION } from './performatives.ts'
 import { listCount, listStart } from './scalar-list.ts'
@@ -12,7 +13,9 @@ const MODIFIED_FIELDS = 3
 const ANNOTATIONS_FIELD = 2
 const NOTHING = Buffer.alloc(0)
 
-/** The note in the state `modified` at `at`, which is known to decode; undefined when it has none. */
+/**
+ * The note in the state `modified` at `at`, which is known to decode; undefined when it has none.
+ */
 export function noteIn(bytes: Buffer, at: number, end: number): string | undefined {
   const list = at + descriptorBytes(bytes, at, end)
   if (listCount(bytes, list, MODIFIED_FIELDS, 'modified') <= ANNOTATIONS_FIELD) return undefined

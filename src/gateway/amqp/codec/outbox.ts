@@ -1,5 +1,5 @@
-// Frames on their way to one peer, gathered in a slab and written once per turn of the event loop. Slabs
-// are lent by the gateway, so an idle connection holds none.
+// Frames on their way to one peer, gathered in a slab and written once per turn of the event loop.
+// Slabs are lent by the gateway, so an idle connection holds none.
 import type { GatewaySocket } from '../../../port/gateway.ts'
 import { SLAB_BYTES } from '../limits.ts'
 

@@ -1,5 +1,5 @@
-// Codes of frames, performatives, sections and outcomes (AMQP 2.7, 3.2, 3.4, 5.3), and how a descriptor
-// is read wherever one may stand: a small or full ulong, or a symbol.
+// Codes of frames, performatives, sections and outcomes (AMQP 2.7, 3.2, 3.4, 5.3), and how a
+// descriptor is read wherever one may stand: a small or full ulong, or a symbol.
 import { getU32 } from '../../../model/bytes.ts'
 import { decodeError } from '../errors.ts'
 

@@ -1,10 +1,14 @@
-// The outside of a performative's or a terminus' list, for the readers that take its fields one by one.
+// The outside of a performative's or a terminus' list, for the readers that take its fields one by
+// one.
 import { getU32 } from '../../../model/bytes.ts'
 import { decodeError } from '../errors.ts'
 import { descriptorBytes } from './performatives.ts'
 import { skipValue } from './value-size.ts'
 
-/** Elements of the list at `at`, which is known to be whole. @throws AmqpError when there are too many */
+/**
+ * Elements of the list at `at`, which is known to be whole.
+ * @throws AmqpError when there are too many
+ */
 export function listCount(bytes: Buffer, at: number, most: number, what: string): number {
   const code = bytes[at]
   const count =
@@ -19,7 +23,10 @@ export function listStart(bytes: Buffer, at: number): number {
   return at + (code === 0xc0 ? 3 : code === 0xd0 ? 9 : 1)
 }
 
-/** The encoded fields of the described list at `at`, each as it came. @throws AmqpError decode-error */
+/**
+ * The encoded fields of the described list at `at`, each as it came.
+ * @throws AmqpError decode-error
+ */
 export function encodedFields(bytes: Buffer, at: number, most: number, what: string): Buffer[] {
   const list = at + descriptorBytes(bytes, at, bytes.length)
   const end = skipValue(bytes, list, bytes.length)

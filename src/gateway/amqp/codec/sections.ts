@@ -1,5 +1,5 @@
-// Where the sections of an encoded message lie (AMQP 3.2), found by sizes alone: a body passes through
-// without being decoded. One instance is reused for message after message.
+// Where the sections of an encoded message lie (AMQP 3.2), found by sizes alone: a body passes
+// through without being decoded. One instance is reused for message after message.
 //
 //   [header] [delivery-annotations] [message-annotations] | [properties] [application-properties]
 //   data* or sequence* or value [footer]                  | <- the bare message, kept byte for byte

@@ -1,5 +1,5 @@
-// Source and target as a peer asks for them (AMQP 3.5.3, 3.5.4), and the filters we understand. What
-// stands behind an address is not known here.
+// Source and target as a peer asks for them (AMQP 3.5.3, 3.5.4), and the filters we understand.
+// What stands behind an address is not known here.
 import { BrokerError } from '../../../errors.ts'
 import { parseTagFilter, type TagFilter } from '../../../model/tag-filter.ts'
 import { parseStart, type StartAt } from '../address.ts'
@@ -45,8 +45,8 @@ const OFFSET_FILTERS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * JMS' own filters, as symbols and as the codes registered for them. A JMS client takes what comes for
- * selected without a look at what was granted, and would accept what was never meant for it.
+ * JMS' own filters, as symbols and as the codes registered for them. A JMS client takes what comes
+ * for selected without a look at what was granted, and would accept what was never meant for it.
  */
 const REFUSED_FILTERS: ReadonlyMap<string | number, string> = new Map<string | number, string>([
   ['apache.org:selector-filter:string', 'a message selector'],
@@ -55,7 +55,10 @@ const REFUSED_FILTERS: ReadonlyMap<string | number, string> = new Map<string | n
   [0x468c_0000_0003, 'leaving out what the connection sent itself'],
 ])
 
-/** @throws AmqpError not-implemented for a node to be made up, a coordinator or another kind of target */
+/**
+ * @throws AmqpError not-implemented for a node to be made up, a coordinator or another kind of
+ * target
+ */
 export function readTarget(target: Described | undefined): TargetTerminus {
   if (target === undefined) return { address: undefined, durable: 0, capabilities: [] }
   const code = codeOf(target)

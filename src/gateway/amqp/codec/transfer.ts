@@ -1,6 +1,6 @@
-// transfer, the frame every message rides in (AMQP 2.7.5): read straight into one reused value, written
-// straight into an output buffer. Its rcv-settle-mode is skipped, and its state but for a transaction's: nothing
-// here transfers a state before the receiver had a say.
+// transfer, the frame every message rides in (AMQP 2.7.5): read straight into one reused value,
+// written straight into an output buffer. Its rcv-settle-mode is skipped, and its state but for a
+// transaction's: nothing here transfers a state before the receiver had a say.
 import { getU32, putU16, putU32 } from '../../../model/bytes.ts'
 import { AmqpError, CONDITION, decodeError } from '../errors.ts'
 import { DELIVERY_TAG_BYTES_MAX } from '../limits.ts'
@@ -118,10 +118,11 @@ function binaryBytesAt(bytes: Buffer, at: number): number {
 export const TRANSFER_HEAD_BYTES_MAX = 48
 
 /**
- * Writes frame header and performative at `out[at...]`; the message follows. The delivery tag is the
- * delivery id: unique among the unsettled of every link of the session.
+ * Writes frame header and performative at `out[at...]`; the message follows. The delivery tag is
+ * the delivery id: unique among the unsettled of every link of the session.
  *
- *   size 4 | 02 00 channel 2 | 00 53 14 | c0 size count | handle | 70 id | a0 04 tag | format | settled | more
+ *   size 4 | 02 00 channel 2 | 00 53 14 | c0 size count
+ *   handle | 70 id | a0 04 tag | format | settled | more
  */
 export function writeTransferHead(
   out: Buffer,

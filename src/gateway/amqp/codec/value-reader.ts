@@ -1,6 +1,7 @@
-// Decodes AMQP values into plain ones, within bounds: depth, counts no larger than the bytes left, and a
-// budget for elements that take no bytes. For control frames and message sections with names; transfer,
-// flow and disposition have their own straight-line code. Throws AmqpError and nothing else.
+// Decodes AMQP values into plain ones, within bounds: depth, counts no larger than the bytes left,
+// and a budget for elements that take no bytes. For control frames and message sections with names;
+// transfer, flow and disposition have their own straight-line code. Throws AmqpError and nothing
+// else.
 import { isUtf8 } from 'node:buffer'
 import { getI32, getU16, getU32 } from '../../../model/bytes.ts'
 import { decodeError } from '../errors.ts'

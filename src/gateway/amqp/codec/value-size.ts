@@ -1,10 +1,14 @@
-// How many bytes an encoded value takes, without decoding it: for bodies, which pass through untouched.
+// How many bytes an encoded value takes, without decoding it: for bodies, which pass through
+// untouched.
 import { getU32 } from '../../../model/bytes.ts'
 import { decodeError } from '../errors.ts'
 import { DECODE_DEPTH_MAX } from '../limits.ts'
 import { fixedWidth } from './value-reader.ts'
 
-/** The position behind the value at `at`. @throws AmqpError decode-error when it does not end by `end` */
+/**
+ * The position behind the value at `at`.
+ * @throws AmqpError decode-error when it does not end by `end`
+ */
 export function skipValue(bytes: Buffer, at: number, end: number, depth = 0): number {
   if (at >= end) throw decodeError('a value is missing')
   const code = bytes[at]!
@@ -23,7 +27,10 @@ function skipDescribed(bytes: Buffer, at: number, end: number, depth: number): n
   return skipValue(bytes, skipValue(bytes, at + 1, end, depth + 1), end, depth + 1)
 }
 
-/** Bytes of a value whose type code is known and whose content begins at `at`. @throws AmqpError decode-error */
+/**
+ * Bytes of a value whose type code is known and whose content begins at `at`.
+ * @throws AmqpError decode-error
+ */
 export function contentBytes(code: number, bytes: Buffer, at: number, end: number): number {
   switch (code >>> 4) {
     case 0x4:

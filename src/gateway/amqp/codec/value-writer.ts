@@ -1,5 +1,6 @@
-// Encodes AMQP values into a growing buffer: control frames and message sections of our own making. The
-// caller names the type, as the specification does field by field; shortest encodings are chosen.
+// Encodes AMQP values into a growing buffer: control frames and message sections of our own making.
+// The caller names the type, as the specification does field by field; shortest encodings are
+// chosen.
 import { putU16, putU32, putU64 } from '../../../model/bytes.ts'
 
 const FIRST_BYTES = 256

@@ -1,5 +1,6 @@
-// The parts of an AMQP message that no other protocol understands, as the record's `__WIRE` property keeps them:
-// with them and the record's body the bare message is rebuilt byte for byte. Base64 of
+// The parts of an AMQP message that no other protocol understands, as the record's `__WIRE`
+// property keeps them: with them and the record's body the bare message is rebuilt byte for byte.
+// Base64 of
 //
 //   u8 mark 0xa1   u8 body form   { u8 item   u16 length   bytes }*
 //
@@ -83,7 +84,10 @@ export function checkItemBytes(bytes: number): void {
   )
 }
 
-/** undefined for a value that another protocol wrote, or that would put a malformed message on the wire. */
+/**
+ * undefined for a value that another protocol wrote, or that would put a malformed message on the
+ * wire.
+ */
 export function decodeWire(text: string): WireForm | undefined {
   const bytes = Buffer.from(text, 'base64')
   const form = bytes[1]

@@ -1,6 +1,6 @@
 // Which containers are connected, for those that want to be so once only: the capability
-// sole-connection-for-container of "AMQP Enforcing Connection Uniqueness 1.0", by which JMS keeps a client
-// id to one connection.
+// sole-connection-for-container of "AMQP Enforcing Connection Uniqueness 1.0", by which JMS keeps a
+// client id to one connection.
 import type { SolePolicy } from '../codec/control-frames.ts'
 import { AmqpError, CONDITION } from '../errors.ts'
 
@@ -18,8 +18,8 @@ export class Containers {
   readonly #byId = new Map<string, Set<ConnectedContainer>>()
 
   /**
-   * A connection opens. What the one before asked for goes before what this one asks for, and no user's
-   * connection is closed for another's. @throws AmqpError when it may not
+   * A connection opens. What the one before asked for goes before what this one asks for, and no
+   * user's connection is closed for another's. @throws AmqpError when it may not
    */
   enter(container: ConnectedContainer): void {
     const { containerId, user } = container

@@ -1,8 +1,9 @@
-// rhea as the control plane of one connection: open, begin, attach, detach, end, close and heartbeats, in
-// the right order and with the right numbers. It sits behind something like a socket and sees no byte a
-// peer sent: every frame it reads is written here from checked values, under link names of our own,
-// because it keeps links by name alone and mistakes a name that is used in both directions, or again
-// before its own detach went out. Transfers, flows and dispositions never pass through it.
+// rhea as the control plane of one connection: open, begin, attach, detach, end, close and
+// heartbeats, in the right order and with the right numbers. It sits behind something like a socket
+// and sees no byte a peer sent: every frame it reads is written here from checked values, under
+// link names of our own, because it keeps links by name alone and mistakes a name that is used in
+// both directions, or again before its own detach went out. Transfers, flows and dispositions never
+// pass through it.
 import rhea from 'rhea'
 import { type LinkReply, writeAttach } from '../codec/attach-frame.ts'
 import { readDetach, readFields, SOLE_CONNECTION } from '../codec/control-frames.ts'
@@ -164,7 +165,10 @@ export class ControlPlane {
     this.#socket.feed(AMQP_HEADER)
   }
 
-  /** With a refusal a close follows, and the peer waits for it before it takes the connection for open. */
+  /**
+   * With a refusal a close follows, and the peer waits for it before it takes the connection for
+   * open.
+   */
   open(request: OpenRequest, answer: OpenAnswer = {}): void {
     const local = this.#connection as unknown as { local: { open: Record<string, unknown> } }
     if (answer.isSole) local.local.open['offered_capabilities'] = [...CAPABILITIES, SOLE_CONNECTION]
@@ -344,7 +348,10 @@ class RheaSocket {
   }
 }
 
-/** A close whose error has what programs read: rhea would write its names as strings, which are symbols. */
+/**
+ * A close whose error has what programs read: rhea would write its names as strings, which are
+ * symbols.
+ */
 function writeClose(error: ErrorDescription, info: ErrorInfo): Buffer {
   const writer = new ValueWriter()
   writer.frame(FRAME_AMQP, 0, () => {

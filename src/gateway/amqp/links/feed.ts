@@ -1,5 +1,5 @@
-// The source of a sender link's messages, which is also told how they were settled: one interface for a
-// consumer group and for reading by position.
+// The source of a sender link's messages, which is also told how they were settled: one interface
+// for a consumer group and for reading by position.
 import type { Receipt } from '../../../model/message.ts'
 import type { RecordView } from '../../../model/record.ts'
 import type { Outcome } from '../codec/disposition.ts'
@@ -15,13 +15,19 @@ export interface FeedItem {
 }
 
 export interface Feed {
-  /** How long an item stays with the link; undefined when items are not locked and cannot be given back. */
+  /**
+   * How long an item stays with the link; undefined when items are not locked and cannot be given
+   * back.
+   */
   readonly lockMs: number | undefined
   /** Up to `max` messages; none after `waitMs` without one, or when the signal says so. */
   read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]>
   /** The peer's outcome for items it was sent; settles when that is durable. */
   settle(receipts: readonly Receipt[], outcome: Outcome): Promise<void>
-  /** Items go back as they came. `isLost`: with a peer that was lost, which may be because of the first. */
+  /**
+   * Items go back as they came. `isLost`: with a peer that was lost, which may be because of the
+   * first.
+   */
   giveBack(receipts: readonly Receipt[], isLost: boolean): Promise<void>
   close(): void
 }

@@ -1,5 +1,6 @@
-// Messages of a consumer group: the broker hands them out one by one and keeps them for us until they are
-// settled. AMQP's outcomes become the group's verbs here (accepted = ack, modified = nack, and so on).
+// Messages of a consumer group: the broker hands them out one by one and keeps them for us until
+// they are settled. AMQP's outcomes become the group's verbs here (accepted = ack, modified = nack,
+// and so on).
 import type { Receipt, SettleResult } from '../../../model/message.ts'
 import { RecordView } from '../../../model/record.ts'
 import type { TagFilter } from '../../../model/tag-filter.ts'

@@ -1,6 +1,6 @@
-// Messages of one connection on their way into the broker: everything that one chunk of the socket held
-// is one publish, and its dispositions go out when that is durable. Counts the bytes under way, here and
-// for the whole front-end, and says when to grant no more.
+// Messages of one connection on their way into the broker: everything that one chunk of the socket
+// held is one publish, and its dispositions go out when that is durable. Counts the bytes under
+// way, here and for the whole front-end, and says when to grant no more.
 
 import type { Clock } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
@@ -42,7 +42,10 @@ export class IngestBudget {
 
 /** A link that messages come by, as far as they are concerned. */
 export interface IngestLink {
-  /** The message with this delivery id is durable or refused; below zero it was sent settled, and is durable. */
+  /**
+   * The message with this delivery id is durable or refused; below zero it was sent settled, and is
+   * durable.
+   */
   settle(deliveryId: number, state: Buffer): void
   /** The message with this tag was sent settled and could not be stored. */
   lose(tag: Uint8Array, error: BrokerError): void
@@ -188,8 +191,8 @@ class Batch {
 const TAG_SLOTS = 64
 
 /**
- * Stands for the delivery id of a message that was sent settled: it says where in the message's memory its
- * delivery-tag stands, which is asked for only when the message is refused. Below zero.
+ * Stands for the delivery id of a message that was sent settled: it says where in the message's
+ * memory its delivery-tag stands, which is asked for only when the message is refused. Below zero.
  */
 export const settledId = (tagAt: number, tagBytes: number): number =>
   -1 - (tagAt * TAG_SLOTS + tagBytes)

@@ -1,6 +1,6 @@
-// Which links there are, over all connections. A link is its name, its direction and the ids of both
-// containers (AMQP 2.6.1), of which ours is one: attached once more, it is stolen from where it was, be
-// that another connection, another session or the same one.
+// Which links there are, over all connections. A link is its name, its direction and the ids of
+// both containers (AMQP 2.6.1), of which ours is one: attached once more, it is stolen from where
+// it was, be that another connection, another session or the same one.
 import { AmqpError, CONDITION, type ErrorDescription } from '../errors.ts'
 
 export interface ClaimedLink {
@@ -42,7 +42,8 @@ export class LinkClaim {
   }
 
   /**
-   * Takes the link from wherever it is attached: when it comes back, that one has let go of its deliveries.
+   * Takes the link from wherever it is attached: when it comes back, that one has let go of its
+   * deliveries.
    * @throws AmqpError when it is attached for another user
    */
   take(): void {
@@ -60,7 +61,10 @@ export class LinkClaim {
     older?.steal()
   }
 
-  /** The link is there; `detach` takes it down when it is stolen, at once if it was stolen before this call. */
+  /**
+   * The link is there; `detach` takes it down when it is stolen, at once if it was stolen before
+   * this call.
+   */
   attached(detach: (error: ErrorDescription) => void): void {
     this.#detach = detach
     if (this.#isStolen) detach(STOLEN)

@@ -1,5 +1,5 @@
-// The interfaces between a session and its links, whichever way messages go, and of the connection that
-// both use.
+// The interfaces between a session and its links, whichever way messages go, and of the connection
+// that both use.
 import type { Clock } from '../../../clock.ts'
 import type { Logger } from '../../../log.ts'
 import type { Host } from '../../../model/host.ts'
@@ -74,8 +74,8 @@ export interface Link {
 }
 
 /**
- * A link that carries nothing: one that is refused, which holds the peer's handle until the peer detaches
- * too, or one without a source, by which JMS looks a subscription up to end it.
+ * A link that carries nothing: one that is refused, which holds the peer's handle until the peer
+ * detaches too, or one without a source, by which JMS looks a subscription up to end it.
  */
 export class SilentLink implements Link {
   readonly name: string

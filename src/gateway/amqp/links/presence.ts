@@ -1,5 +1,5 @@
-// The consumers of this front-end: the broker's client registry is told of them, and told again before it
-// forgets, and links of one group know whether they are alone.
+// The consumers of this front-end: the broker's client registry is told of them, and told again
+// before it forgets, and links of one group know whether they are alone.
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { ConsumerRegistration } from '../../../model/client.ts'

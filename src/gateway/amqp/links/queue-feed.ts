@@ -1,5 +1,5 @@
-// Messages read by position from some queues of a topic: broadcast, replay and browsing. Nothing is kept
-// for the reader in the broker; the cursors live and die with the link.
+// Messages read by position from some queues of a topic: broadcast, replay and browsing. Nothing is
+// kept for the reader in the broker; the cursors live and die with the link.
 
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { PROPERTY } from '../../../model/properties.ts'

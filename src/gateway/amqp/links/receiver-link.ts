@@ -1,5 +1,5 @@
-// A link that the peer sends messages on. Puts frames together, hands whole messages to the connection's
-// ingest, and grants credit as the bytes under way allow.
+// A link that the peer sends messages on. Puts frames together, hands whole messages to the
+// connection's ingest, and grants credit as the bytes under way allow.
 import type { BrokerError } from '../../../errors.ts'
 import { editProperties, findProperty, PROPERTY } from '../../../model/properties.ts'
 import { tagHash } from '../../../model/tag-filter.ts'
@@ -171,7 +171,8 @@ export class ReceiverLink implements Link, IngestLink {
     const more = end - at
     this.#checkSize(partial.bytes + more, 0, partial.tag.length, partial.tag)
     if (this.#partials.bytes + more > this.#partials.bytesMax) {
-      // The link alone: a client that lost its connection would send all of them again, and again too much.
+      // The link alone: a client that lost its connection would send all of them again, and again
+      // too much.
       throw linkError(
         CONDITION.resourceLimit,
         `incomplete deliveries of more than ${this.#partials.bytesMax} bytes on one connection`,
@@ -197,7 +198,10 @@ export class ReceiverLink implements Link, IngestLink {
     this.#partial = undefined
   }
 
-  /** A whole message: on its way to the broker, or refused by itself. `id` is a `settledId` for a settled one. */
+  /**
+   * A whole message: on its way to the broker, or refused by itself. `id` is a `settledId` for a
+   * settled one.
+   */
   #complete(id: number, format: number, bytes: Buffer, at: number, end: number): void {
     const message = this.#message
     let route: Route
@@ -232,7 +236,9 @@ export class ReceiverLink implements Link, IngestLink {
     )
   }
 
-  /** One that was sent settled has no answer: it costs the link, or it would be gone without a word. */
+  /**
+   * One that was sent settled has no answer: it costs the link, or it would be gone without a word.
+   */
   #refuse(id: number, bytes: Buffer, error: unknown): void {
     const { condition, description } = describeError(error)
     const fields = { evt: 'amqp.refused', link: this.name, condition, description }
@@ -294,8 +300,8 @@ export class ReceiverLink implements Link, IngestLink {
 }
 
 /**
- * One key for one link of one container: a link that comes back finds its queue, and many links spread.
- * Short, because the broker hashes it for every message.
+ * One key for one link of one container: a link that comes back finds its queue, and many links
+ * spread. Short, because the broker hashes it for every message.
  */
 const laneOf = (containerId: string, linkName: string): string =>
   tagHash(`${containerId}\n${linkName}`).toString(36)

@@ -1,5 +1,5 @@
-// A link that the peer receives messages on: reads its feed as far as credit reaches, writes transfers
-// while the peer takes them, and keeps what was sent until it is settled.
+// A link that the peer receives messages on: reads its feed as far as credit reaches, writes
+// transfers while the peer takes them, and keeps what was sent until it is settled.
 import type { Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Receipt } from '../../../model/message.ts'
@@ -16,7 +16,9 @@ import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
 
-/** A delivery that the peer has and we wait to hear of. Its message is not kept: it may be large. */
+/**
+ * A delivery that the peer has and we wait to hear of. Its message is not kept: it may be large.
+ */
 export interface Unsettled {
   readonly deliveryId: number
   /** undefined for a message that needs no settlement. */
@@ -140,7 +142,9 @@ export class SenderLink implements Link {
     this.pump()
   }
 
-  /** Messages read beyond the link's credit go back to the group, whose other links may take them. */
+  /**
+   * Messages read beyond the link's credit go back to the group, whose other links may take them.
+   */
   #shed(): void {
     if (this.#feed.lockMs === undefined) return
     const keep = this.#readyAt + this.#credit.linkCredit
@@ -204,8 +208,9 @@ export class SenderLink implements Link {
   }
 
   /**
-   * AMQP 2.7.3: more than the peer's max-message-size is an error of the link. It counts as a failure of the
-   * message: a client that attaches again goes on with the next one, and this one has an end.
+   * AMQP 2.7.3: more than the peer's max-message-size is an error of the link. It counts as a
+   * failure of the message: a client that attaches again goes on with the next one, and this one
+   * has an end.
    */
   #refuseToSend({ receipt }: FeedItem, size: number): void {
     const most = this.#messageBytesMax
@@ -307,8 +312,8 @@ export class SenderLink implements Link {
   }
 
   /**
-   * The delivery is settled, by the peer or by us. `flushSettled` passes it on. `note`: what was said of the
-   * message before, to which a new note is added.
+   * The delivery is settled, by the peer or by us. `flushSettled` passes it on. `note`: what was
+   * said of the message before, to which a new note is added.
    */
   settled(receipt: Receipt | undefined, given: Outcome, note?: string): void {
     if (receipt === undefined) return
@@ -348,7 +353,9 @@ export class SenderLink implements Link {
     this.#feed.settle(receipts, outcome).catch((error: unknown) => this.#lostSettlement(error))
   }
 
-  /** The group gets the messages again when their locks run out; AMQP has no way to tell the peer. */
+  /**
+   * The group gets the messages again when their locks run out; AMQP has no way to tell the peer.
+   */
   #lostSettlement(thrown: unknown): void {
     const { message } = BrokerError.from(thrown)
     const fields = { evt: 'amqp.settle-failed', link: this.name, error: message }

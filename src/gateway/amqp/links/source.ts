@@ -31,11 +31,15 @@ export interface SourceRequest {
 
 export interface OpenedSource {
   readonly feed: Feed
-  /** The group of a durable subscription, which goes when the link is closed and not just detached. */
+  /**
+   * The group of a durable subscription, which goes when the link is closed and not just detached.
+   */
   readonly subscription: string | undefined
 }
 
-/** @throws BrokerError TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, PERMISSION_DENIED, GROUP_MODE_CONFLICT, ... */
+/**
+ * @throws BrokerError TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, PERMISSION_DENIED, GROUP_MODE_CONFLICT, ...
+ */
 export async function openSource(
   request: SourceRequest,
   peer: Peer,
@@ -99,8 +103,8 @@ export async function openSource(
 }
 
 /**
- * Every check that may refuse the link is made before the link is taken from where it is attached. Answers whether
- * the group is its subscription's own.
+ * Every check that may refuse the link is made before the link is taken from where it is attached.
+ * Answers whether the group is its subscription's own.
  */
 async function joinGroup(
   from: GroupSource,
@@ -124,7 +128,10 @@ async function joinGroup(
   return isOwned
 }
 
-/** A group that is there already goes on where it is; a new one begins at the first or at the next message. */
+/**
+ * A group that is there already goes on where it is; a new one begins at the first or at the next
+ * message.
+ */
 function groupStart(startAt: StartAt | undefined, isSubscription: boolean): 'first' | 'last' {
   if (startAt === undefined) return isSubscription ? 'last' : 'first'
   return startAt.kind === 'next' || startAt.kind === 'last' ? 'last' : 'first'
@@ -150,7 +157,10 @@ const isTopicLink = (source: SourceTerminus, address: Address): boolean =>
     ? source.capabilities.includes('topic')
     : address.routing === 'topic'
 
-/** JMS' subscriptions that are durable or shared; any other reader of a topic gets everything by itself. */
+/**
+ * JMS' subscriptions that are durable or shared; any other reader of a topic gets everything by
+ * itself.
+ */
 function subscriptionOf(
   { source, linkName }: SourceRequest,
   address: Address,

@@ -1,7 +1,7 @@
-// Subscriptions to topics, as JMS names and keeps them: each is a consumer group. Of a durable one the broker
-// keeps what it selects and whose it is, so that another topic or selector is another subscription (JMS 2.0,
-// 8.3.3), and so that unsubscribing ends what was subscribed and no other group. A shared one that is not
-// durable is gone with its last link.
+// Subscriptions to topics, as JMS names and keeps them: each is a consumer group. Of a durable one
+// the broker keeps what it selects and whose it is, so that another topic or selector is another
+// subscription (JMS 2.0, 8.3.3), and so that unsubscribing ends what was subscribed and no other
+// group. A shared one that is not durable is gone with its last link.
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { Broker } from '../../../port/broker.ts'
@@ -12,7 +12,9 @@ import { brokerName } from '../address.ts'
 import type { GroupMembers } from './presence.ts'
 
 const ID_PREFIX = 'amqp/subscription/'
-/** With a small letter in its escape, as `brokerName` writes none: no name of a durable one ends so. */
+/**
+ * With a small letter in its escape, as `brokerName` writes none: no name of a durable one ends so.
+ */
 const VOLATILE = '%7cvolatile'
 
 /** A subscription as a link names it. */
@@ -40,7 +42,10 @@ interface Kept extends Selection {
   readonly isGlobal: boolean
 }
 
-/** qpid-jms names the links of one shared subscription `name`, `name|2`, `name|global3`, `name|volatile4`. */
+/**
+ * qpid-jms names the links of one shared subscription `name`, `name|2`, `name|global3`,
+ * `name|volatile4`.
+ */
 export function nameSubscription(
   linkName: string,
   containerId: string,
@@ -57,7 +62,9 @@ export class Subscriptions {
   readonly #members: GroupMembers
   readonly #log: Logger
   readonly #exclusive = new Exclusive()
-  /** Groups of subscriptions that are not durable, from their first link to the end of their last. */
+  /**
+   * Groups of subscriptions that are not durable, from their first link to the end of their last.
+   */
   readonly #volatile = new Set<string>()
 
   constructor({ broker, auth, log }: GatewayContext, members: GroupMembers) {
@@ -67,16 +74,20 @@ export class Subscriptions {
     this.#log = log
   }
 
-  /** From opening a subscription until its link is a member, it is not ended, and no other link opens it. */
+  /**
+   * From opening a subscription until its link is a member, it is not ended, and no other link
+   * opens it.
+   */
   exclusively<T>(group: string, work: () => Promise<T>): Promise<T> {
     return this.#exclusive.run(group, work)
   }
 
   /**
-   * Before a link reads from it, and exclusively. What it selected before goes when it selects something else
-   * now. `take` has the link from wherever it is attached: called when nothing but other links can refuse it.
-   * Answers whether the group is a durable subscription's own, which ends with its link; one that was there
-   * under the name is not. @throws BrokerError PERMISSION_DENIED, SUBSCRIPTION_CONFLICT, READ_ONLY
+   * Before a link reads from it, and exclusively. What it selected before goes when it selects
+   * something else now. `take` has the link from wherever it is attached: called when nothing but
+   * other links can refuse it. Answers whether the group is a durable subscription's own, which
+   * ends with its link; one that was there under the name is not. @throws BrokerError
+   * PERMISSION_DENIED, SUBSCRIPTION_CONFLICT, READ_ONLY
    */
   async open(
     name: SubscriptionName,
@@ -123,8 +134,8 @@ export class Subscriptions {
   }
 
   /**
-   * The subscription that unsubscribing by this link name would end. @throws BrokerError GROUP_NOT_FOUND,
-   * PERMISSION_DENIED, QUEUE_LOCKED while a link has it
+   * The subscription that unsubscribing by this link name would end. @throws BrokerError
+   * GROUP_NOT_FOUND, PERMISSION_DENIED, QUEUE_LOCKED while a link has it
    */
   async find(
     linkName: string,
@@ -149,7 +160,8 @@ export class Subscriptions {
   remove(group: string): Promise<void> {
     return this.#exclusive.run(group, async () => {
       if (this.#members.count(group) > 0) return
-      // A record without its group counts for nothing, a group without its record could not be ended.
+      // A record without its group counts for nothing, a group without its record could not be
+      // ended.
       await this.#deleteGroup(group)
       await this.#broker.sessions.delete(ID_PREFIX + group)
     })
@@ -188,7 +200,10 @@ export class Subscriptions {
     )
   }
 
-  /** A record that is refused is kept in memory to be written later, and names from the wire must not fill it. */
+  /**
+   * A record that is refused is kept in memory to be written later, and names from the wire must
+   * not fill it.
+   */
   async #checkWritable(): Promise<void> {
     const { writable, reason } = await this.#broker.status()
     if (!writable) throw new BrokerError('READ_ONLY', reason ?? 'the store is read-only')

@@ -1,5 +1,5 @@
-// Where the messages of a sending peer go: one topic, or for the anonymous relay whatever each message's
-// `to` names. Resolves an attach's target against the broker and the peer's rights.
+// Where the messages of a sending peer go: one topic, or for the anonymous relay whatever each
+// message's `to` names. Resolves an attach's target against the broker and the peer's rights.
 import { BrokerError } from '../../../errors.ts'
 import { ANY_QUEUE } from '../../../model/message.ts'
 import { isSendForbidden } from '../../../model/names.ts'

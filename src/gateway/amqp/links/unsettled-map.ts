@@ -1,6 +1,6 @@
-// The deliveries of a session that the peer has not settled, by delivery id. A peer may settle any range
-// of them, in any order, twice, or claim a range of four thousand million: what a range costs is bounded
-// by what is there.
+// The deliveries of a session that the peer has not settled, by delivery id. A peer may settle any
+// range of them, in any order, twice, or claim a range of four thousand million: what a range costs
+// is bounded by what is there.
 import type { Receipt } from '../../../model/message.ts'
 import { serialDiff, serialNext } from '../codec/serial.ts'
 import type { SenderLink, Unsettled } from './sender-link.ts'
@@ -64,7 +64,9 @@ export class UnsettledMap {
     return receipts
   }
 
-  /** The receipts of all deliveries by link, in one look: a session ends with many links at once. */
+  /**
+   * The receipts of all deliveries by link, in one look: a session ends with many links at once.
+   */
   takeAll(): Map<SenderLink, Receipt[]> {
     const byLink = new Map<SenderLink, Receipt[]>()
     for (const { link, receipt } of this.#byId.values()) {

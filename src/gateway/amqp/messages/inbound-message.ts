@@ -1,5 +1,5 @@
-// From an AMQP message to what a record is made of. The message's bytes are scanned, not decoded; only
-// the sections with names are, and those only when they differ from the previous message's.
+// From an AMQP message to what a record is made of. The message's bytes are scanned, not decoded;
+// only the sections with names are, and those only when they differ from the previous message's.
 import { encodeProperties, PROPERTY } from '../../../model/properties.ts'
 import { Fields } from '../codec/control-frames.ts'
 import { ElementCounts } from '../codec/element-counts.ts'

@@ -1,5 +1,6 @@
-// The header section of a message that goes out (AMQP 3.2.1): on the first delivery as its sender wrote it, or
-// none where there was none; on a later one with the failed attempts added and no longer acquired first.
+// The header section of a message that goes out (AMQP 3.2.1): on the first delivery as its sender
+// wrote it, or none where there was none; on a later one with the failed attempts added and no
+// longer acquired first.
 
 import { CODE } from '../codec/performatives.ts'
 import { encodedFields } from '../codec/scalar-list.ts'

@@ -1,6 +1,6 @@
-// From a record to an AMQP message. A record that came by AMQP gets its own sections and body back byte
-// for byte; any other is rendered the same way every time. Header and message annotations are ours to
-// write in both cases; they are no part of the bare message.
+// From a record to an AMQP message. A record that came by AMQP gets its own sections and body back
+// byte for byte; any other is rendered the same way every time. Header and message annotations are
+// ours to write in both cases; they are no part of the bare message.
 import { putU32, putU64 } from '../../../model/bytes.ts'
 import { PROPERTY } from '../../../model/properties.ts'
 import type { RecordView } from '../../../model/record.ts'
@@ -19,8 +19,9 @@ const MESSAGE_ID_CHARS = 32
 const HOST_CHARS = 16
 
 /**
- * The bytes that all messages with the same properties share: everything before the body, with gaps for the
- * fields that differ. Most streams of messages repeat their properties, so one is kept per link.
+ * The bytes that all messages with the same properties share: everything before the body, with gaps
+ * for the fields that differ. Most streams of messages repeat their properties, so one is kept per
+ * link.
  */
 export class OutboundMessage {
   readonly #memory = new RecordMemory()
@@ -50,8 +51,8 @@ export class OutboundMessage {
   #attempt = 1
 
   /**
-   * Makes this the next record's message. Answers its size in bytes. `note`: of the delivery, where the record
-   * itself does not hold it.
+   * Makes this the next record's message. Answers its size in bytes. `note`: of the delivery, where
+   * the record itself does not hold it.
    */
   load(record: RecordView, attempt: number, note?: string): number {
     this.#record = record
@@ -196,7 +197,10 @@ export class OutboundMessage {
   }
 }
 
-/** The record's own wire form, unless it is missing, another protocol's, forged or at odds with the body. */
+/**
+ * The record's own wire form, unless it is missing, another protocol's, forged or at odds with the
+ * body.
+ */
 function wireOf(text: string | undefined, body: Buffer): WireForm | undefined {
   const wire = text === undefined ? undefined : decodeWire(text)
   if (wire === undefined || wire.format !== 0) return wire

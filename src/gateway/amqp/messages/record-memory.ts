@@ -1,5 +1,5 @@
-// Tells whether a record repeats the one before it in topic and properties. Streams of messages mostly
-// do, but for the unique id that every message has; so that one value may differ.
+// Tells whether a record repeats the one before it in topic and properties. Streams of messages
+// mostly do, but for the unique id that every message has; so that one value may differ.
 import { NAME_END, PROPERTY, VALUE_END } from '../../../model/properties.ts'
 import type { RecordView } from '../../../model/record.ts'
 
