@@ -1,10 +1,11 @@
-// MQTT topic names <-> topic, tag and key (mapping rules R1 and R2), and shared subscriptions <-> groups.
+// MQTT topic names <-> topic, tag and key (mapping rules R1 and R2), and shared subscriptions <->
+// groups.
 //
 //   orders/eu/42   topic `orders` exists: that topic, TAGS=eu, KEYS=42
 //   a/b/c          no topic `a`: the catch-all topic MQTT
 //
-// Which topics exist is a snapshot that follows the broker's changes; a message is found by subscribers
-// under its MQTT name whichever topic it went to.
+// Which topics exist is a snapshot that follows the broker's changes; a message is found by
+// subscribers under its MQTT name whichever topic it went to.
 import { BrokerError } from '../../errors.ts'
 import {
   isDeadLetterTopic,
@@ -87,7 +88,9 @@ export class Addresses {
     return this.#topics.has(first) ? first : MQTT_CATCH_ALL_TOPIC
   }
 
-  /** `T/#`, `T/tag` and `T/tag/#` of an existing topic T are native groups; any other filter is not. */
+  /**
+   * `T/#`, `T/tag` and `T/tag/#` of an existing topic T are native groups; any other filter is not.
+   */
   nativeShare(filter: string): NativeShare | undefined {
     const levels = filter.split('/')
     const [topic, second, third] = levels
@@ -125,7 +128,10 @@ export class Addresses {
   }
 }
 
-/** Would a native member name this tag by it alone? To RocketMQ '*' is any tag and '||' joins several. */
+/**
+ * Would a native member name this tag by it alone? To RocketMQ '*' is any tag and '||' joins
+ * several.
+ */
 const isTag = (level: string): boolean =>
   !['', '+', '*'].includes(level) && !level.includes('||') && level === level.trim()
 

@@ -1,9 +1,11 @@
-// The memory of all connections without an answered CONNECT: bounded as a whole, so that unauthenticated
-// peers, however many, cost no more.
+// The memory of all connections without an answered CONNECT: bounded as a whole, so that
+// unauthenticated peers, however many, cost no more.
 
 /** A connection whose CONNECT is not answered. */
 export interface Connecting {
-  /** Refuses the connection, as too much waits right now; it lets go of its part within the call. */
+  /**
+   * Refuses the connection, as too much waits right now; it lets go of its part within the call.
+   */
   crowdedOut(): void
 }
 
@@ -20,7 +22,9 @@ export class ConnectBudget {
     return this.#bytes
   }
 
-  /** The connection keeps so many bytes now. May crowd out the one with the most, itself among them. */
+  /**
+   * The connection keeps so many bytes now. May crowd out the one with the most, itself among them.
+   */
   hold(connection: Connecting, bytes: number): void {
     const before = this.#held.get(connection) ?? 0
     if (bytes === before) return

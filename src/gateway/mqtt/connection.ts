@@ -1,5 +1,5 @@
-// One peer: its socket, the packets cut out of it, what is written back, and its end. Everything between
-// CONNACK and the end is the client's affair (client.ts).
+// One peer: its socket, the packets cut out of it, what is written back, and its end. Everything
+// between CONNACK and the end is the client's affair (client.ts).
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { Client, type ClientConnection } from './client.ts'
@@ -123,7 +123,10 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     return false
   }
 
-  /** A CONNECT over the limit is answered once its version is known; a client knows what to do with it. */
+  /**
+   * A CONNECT over the limit is answered once its version is known; a client knows what to do with
+   * it.
+   */
   oversized(first: number, packetBytes: number, bytesMax: number): number {
     if (this.#client !== undefined) return this.#client.oversized(first, packetBytes, bytesMax)
     if (this.#state === 'new') return VERSION_BYTES
@@ -182,7 +185,9 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#roomAgain()
   }
 
-  /** In the next turn: a chunk may hold thousands of packets that are held for, one after the other. */
+  /**
+   * In the next turn: a chunk may hold thousands of packets that are held for, one after the other.
+   */
   release(): void {
     setImmediate(() => this.#readOn())
   }
@@ -382,7 +387,9 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#end(OURS, undefined)
   }
 
-  /** A malformed id is answered by closing, one that may not be empty by its code (MQTT-3.1.3-8). */
+  /**
+   * A malformed id is answered by closing, one that may not be empty by its code (MQTT-3.1.3-8).
+   */
   #rejectId(version: Version, error: ProtocolError): void {
     if (error instanceof ConnectRefused) return
     this.output.append(encodeConnack(version, false, RETURN_CODE.identifierRejected))

@@ -1,9 +1,12 @@
-// Our error codes in MQTT's terms. Exhaustive: a new code does not compile until it has an answer here.
+// Our error codes in MQTT's terms. Exhaustive: a new code does not compile until it has an answer
+// here.
 import { BrokerError, type ErrorCode } from '../../errors.ts'
 import { PACKET, REASON, RETURN_CODE, type ReasonCode } from './packets/protocol.ts'
 
 interface WireCode {
-  /** MQTT 5, where the packet knows the code; else `ackReason` and `subackReason` find a substitute. */
+  /**
+   * MQTT 5, where the packet knows the code; else `ackReason` and `subackReason` find a substitute.
+   */
   readonly reason: ReasonCode
   /** CONNACK of 3.1 and 3.1.1. */
   readonly returnCode: number
@@ -100,8 +103,8 @@ export function reasonOf(thrown: unknown, packet: number): ReasonCode {
 }
 
 /**
- * Can a PUBLISH that the broker refuses never be taken as it is? 3.1 and 3.1.1 have no code to say so, and
- * their clients send what is not acknowledged again on every connection.
+ * Can a PUBLISH that the broker refuses never be taken as it is? 3.1 and 3.1.1 have no code to say
+ * so, and their clients send what is not acknowledged again on every connection.
  */
 export const isFinalRefusal = (error: BrokerError): boolean => WIRE[error.code].isFinal
 

@@ -65,7 +65,9 @@ export function termsOf(packet: ConnectPacket, options: MqttOptions): Terms {
   }
 }
 
-/** Client ids that the standard allows and we do not take are refused by a code, in every version. */
+/**
+ * Client ids that the standard allows and we do not take are refused by a code, in every version.
+ */
 function checkClientId(clientId: string): void {
   const bytes = Buffer.byteLength(clientId)
   if (bytes <= CLIENT_ID_BYTES_MAX) return
@@ -81,7 +83,9 @@ function checkWill({ topic, properties }: WillMessage, options: MqttOptions): vo
   if (properties.hasMoreUser) throw tooManyUserProperties()
 }
 
-/** The keep alive that the client is to use instead of its own (MQTT-3.1.2-21); undefined: its own. */
+/**
+ * The keep alive that the client is to use instead of its own (MQTT-3.1.2-21); undefined: its own.
+ */
 function keepAliveOf(asked: number, options: MqttOptions): number | undefined {
   const { serverKeepAlive, keepAliveSecondsMax: limit } = options
   if (serverKeepAlive !== undefined) return serverKeepAlive

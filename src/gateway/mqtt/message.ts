@@ -1,6 +1,7 @@
-// A PUBLISH's properties <-> a record's properties. The record carries what every protocol can read; what
-// only MQTT can express exactly (order and duplicates of user properties, binary correlation data) rides
-// along in one internal property whenever the plain form would not bring it back.
+// A PUBLISH's properties <-> a record's properties. The record carries what every protocol can
+// read; what only MQTT can express exactly (order and duplicates of user properties, binary
+// correlation data) rides along in one internal property whenever the plain form would not bring it
+// back.
 
 import {
   encodeProperties as encodeRecordProperties,
@@ -22,7 +23,9 @@ import { PACKET, type Qos } from './packets/protocol.ts'
 import { checkResponseTopic, isTopicName } from './packets/topic-name.ts'
 import { decodeText } from './packets/utf8.ts'
 
-/** User properties with a meaning on PUBLISH; the ordering key is kept under RocketMQ's own name. */
+/**
+ * User properties with a meaning on PUBLISH; the ordering key is kept under RocketMQ's own name.
+ */
 const TAGS = 'TAGS'
 const KEYS = 'KEYS'
 const SHARDING_KEY = 'SHARDING_KEY'
@@ -170,8 +173,8 @@ function isSpecial(name: string, value: string, out: UserProperties): boolean {
 const isHidden = (name: string): boolean => INTERNAL_PROPERTIES.has(name)
 
 /**
- * The section that an MQTT 5 subscriber gets, without its length, expiry and subscription identifiers.
- * `isMqtt`: published by MQTT, so that nothing may be added to what was sent.
+ * The section that an MQTT 5 subscriber gets, without its length, expiry and subscription
+ * identifiers. `isMqtt`: published by MQTT, so that nothing may be added to what was sent.
  */
 export function toWireProperties(record: RecordView, isMqtt: boolean): Buffer {
   const properties = record.properties()

@@ -7,7 +7,10 @@ export interface MqttOptions {
   readonly packetBytesMax: number
   /** From the connection to a whole CONNECT. */
   readonly connectTimeoutMs: number
-  /** A longer keep alive (or none) is set to this where the client can be told (MQTT 5); 0 = as asked. */
+  /**
+   * A longer keep alive (or none) is set to this where the client can be told (MQTT 5); 0 = as
+   * asked.
+   */
   readonly keepAliveSecondsMax: number
   /** Seconds of keep alive that every MQTT 5 client is told to use; undefined = as asked. */
   readonly serverKeepAlive: number | undefined

@@ -1,5 +1,5 @@
-// The MQTT front-end: MQTT 3.1, 3.1.1 and 5 over the Broker port. Accepts sockets, keeps the connections and
-// what they share, and lets them go.
+// The MQTT front-end: MQTT 3.1, 3.1.1 and 5 over the Broker port. Accepts sockets, keeps the
+// connections and what they share, and lets them go.
 import { BrokerError } from '../../errors.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { seeOff } from '../net/farewell.ts'
@@ -45,7 +45,9 @@ export class MqttGateway implements Gateway {
     return this.#connections.size
   }
 
-  /** Reads what an earlier run left: wills that are due go out, whoever connects or not. Idempotent. */
+  /**
+   * Reads what an earlier run left: wills that are due go out, whoever connects or not. Idempotent.
+   */
   open(): Promise<void> {
     this.#opening ??= this.#open()
     return this.#opening

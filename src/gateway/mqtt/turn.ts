@@ -1,4 +1,5 @@
-// Work put off to the end of the event-loop turn, so that each connection writes to its socket once.
+// Work put off to the end of the event-loop turn, so that each connection writes to its socket
+// once.
 
 export interface Flushable {
   flush(): void

@@ -1,5 +1,5 @@
-// PUBACK, PUBREC and PUBCOMP from the client: what they do to the messages in flight, and to the group a
-// message was received for.
+// PUBACK, PUBREC and PUBCOMP from the client: what they do to the messages in flight, and to the
+// group a message was received for.
 import type { Receipt } from '../../../model/message.ts'
 import type { Output } from '../outgoing/output.ts'
 import { ackId, ackReason } from '../packets/ack-packet.ts'
@@ -31,7 +31,10 @@ export class Acknowledging {
     this.#session = peer.session
   }
 
-  /** `ack` as decoded. Unknown ids are let be: they may be of before a reconnect. @throws ProtocolError */
+  /**
+   * `ack` as decoded. Unknown ids are let be: they may be of before a reconnect.
+   * @throws ProtocolError
+   */
   take(type: number, ack: number): void {
     const id = ackId(ack)
     const { inFlight } = this.#session

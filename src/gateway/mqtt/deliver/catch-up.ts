@@ -1,5 +1,6 @@
-// Before a subscription changes, what its light queue holds already is sent as the client had subscribed:
-// the ends of the queues as they are now, and the wait until the stream has passed them or cannot go on.
+// Before a subscription changes, what its light queue holds already is sent as the client had
+// subscribed: the ends of the queues as they are now, and the wait until the stream has passed them
+// or cannot go on.
 import type { QueueOffset } from '../../../model/positions.ts'
 import type { Cursors } from '../../../port/broker.ts'
 import type { Subscription } from '../session/subscriptions.ts'
@@ -45,7 +46,10 @@ export class CatchUp {
     if (this.#bytesLeft < 0) this.end()
   }
 
-  /** `next`: the offset each subscription, by its text, reads next. `isStuck`: nothing can be sent now. */
+  /**
+   * `next`: the offset each subscription, by its text, reads next. `isStuck`: nothing can be sent
+   * now.
+   */
   look(next: Iterable<readonly [text: string, offset: QueueOffset]>, isStuck: boolean): void {
     if (this.#ends === undefined) return
     if (!isStuck) {

@@ -1,4 +1,5 @@
-// Messages that are with one client for a consumer group: renewed while it is here, given back when it goes.
+// Messages that are with one client for a consumer group: renewed while it is here, given back when
+// it goes.
 import type { Receipt } from '../../../model/message.ts'
 import type { Session } from '../session/session.ts'
 import type { DeliverParts } from './parts.ts'
@@ -30,8 +31,9 @@ export class Custody {
   }
 
   /**
-   * QoS 1 goes back at once; of a client that was lost the oldest counts as an attempt. QoS 2 may only be finished by this session (MQTT-4.8.2-4): a
-   * session that lives on owns it from here, one that ends leaves a dead letter.
+   * QoS 1 goes back at once; of a client that was lost the oldest counts as an attempt. QoS 2 may
+   * only be finished by this session (MQTT-4.8.2-4): a session that lives on owns it from here, one
+   * that ends leaves a dead letter.
    */
   giveBack(isLost: boolean): void {
     const { inFlight, isPersistent } = this.#session

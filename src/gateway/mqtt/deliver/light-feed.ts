@@ -1,6 +1,6 @@
-// Reads light queues for all sessions of this gateway: sessions at the same place share one read and one
-// decoded batch. Keeps recent batches within a budget of bytes; a session that falls behind reads again
-// from its own place, so that a slow one costs no memory.
+// Reads light queues for all sessions of this gateway: sessions at the same place share one read
+// and one decoded batch. Keeps recent batches within a budget of bytes; a session that falls behind
+// reads again from its own place, so that a slow one costs no memory.
 import type { PullResult } from '../../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { recordsOf } from '../../../model/record.ts'

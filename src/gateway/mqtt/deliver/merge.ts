@@ -1,8 +1,10 @@
-// A session's ordinary subscriptions as one stream in log order: a k-way merge of its light queues by
-// position. The same position in several queues is one message with several matching subscriptions.
+// A session's ordinary subscriptions as one stream in log order: a k-way merge of its light queues
+// by position. The same position in several queues is one message with several matching
+// subscriptions.
 //
-// A message may go out only once no other queue can still bring an earlier one: every other queue either
-// shows its next message, or was seen empty by a read asked for after this message had been read.
+// A message may go out only once no other queue can still bring an earlier one: every other queue
+// either shows its next message, or was seen empty by a read asked for after this message had been
+// read.
 import {
   type LogPosition,
   logPosition,
@@ -36,7 +38,9 @@ export class Merge {
   readonly matching: Subscription[] = []
   /** Entries that retention took before they were read. */
   missed = 0
-  /** The stream has passed everything before this: a filter that comes in later does not go back. */
+  /**
+   * The stream has passed everything before this: a filter that comes in later does not go back.
+   */
   #floor: LogPosition
   readonly #feeds: Feeds
   readonly #reader: FeedReader
@@ -48,7 +52,10 @@ export class Merge {
   #active: Cursor[] = []
   /** Cursors to look at before anything goes out. */
   readonly #unsure = new Set<Cursor>()
-  /** Cursors whose feed is being read; it tells when it is back. The others were seen empty since `#emptyTick`. */
+  /**
+   * Cursors whose feed is being read; it tells when it is back. The others were seen empty since
+   * `#emptyTick`.
+   */
   readonly #reading = new Set<Cursor>()
   #emptyTick = 0
 

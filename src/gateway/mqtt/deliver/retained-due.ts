@@ -1,6 +1,6 @@
-// The retained messages that a session is still to be sent: which subscriptions asked for theirs, and how far
-// each got. Only a few names are at hand at a time; the rest is the session's, so that what a lost connection
-// did not bring comes with the next one.
+// The retained messages that a session is still to be sent: which subscriptions asked for theirs,
+// and how far each got. Only a few names are at hand at a time; the rest is the session's, so that
+// what a lost connection did not bring comes with the next one.
 import type { Clock } from '../../../clock.ts'
 import type { Retained } from '../publish/retained.ts'
 import type { Session } from '../session/session.ts'
@@ -40,7 +40,10 @@ export class RetainedDue {
     due.set(text, '')
   }
 
-  /** At most `max` names; undefined when nothing is due any more, or, if it is not empty, in another turn. */
+  /**
+   * At most `max` names; undefined when nothing is due any more, or, if it is not empty, in another
+   * turn.
+   */
   next(max: number): DueNames | undefined {
     const { retainedDue, subscriptions } = this.#session
     const untilMs = this.#clock.monotonic() + TURN_MS_MAX
@@ -57,7 +60,10 @@ export class RetainedDue {
     return undefined
   }
 
-  /** The first `count` of the names, at least one, are about to be sent. False: they are not due any more. */
+  /**
+   * The first `count` of the names, at least one, are about to be sent. False: they are not due any
+   * more.
+   */
   advance(due: DueNames, count: number): boolean {
     // The filter was subscribed again, which begins anew, or unsubscribed.
     if (due !== this.#asked || !this.#session.retainedDue.has(due.text)) return false

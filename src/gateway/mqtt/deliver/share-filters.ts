@@ -1,6 +1,6 @@
-// The tag filter that a group's members here have on a topic. A group settles what its filter leaves out, so
-// two filters at once would take each other's messages; the broker refuses that when it reads, this when
-// a client subscribes, where it can still be told.
+// The tag filter that a group's members here have on a topic. A group settles what its filter
+// leaves out, so two filters at once would take each other's messages; the broker refuses that when
+// it reads, this when a client subscribes, where it can still be told.
 import { BrokerError } from '../../../errors.ts'
 import { type TagFilter, wantSameTags } from '../../../model/tag-filter.ts'
 import type { ShareSource } from '../session/subscriptions.ts'

@@ -1,5 +1,6 @@
-// One connection's part in a shared subscription: takes messages of the group while the client has room, and
-// settles each as the client does. PUBACK = ack; a refusal = dead letter; what a client leaves goes back.
+// One connection's part in a shared subscription: takes messages of the group while the client has
+// room, and settles each as the client does. PUBACK = ack; a refusal = dead letter; what a client
+// leaves goes back.
 import { ANY_QUEUE, type ReceivedMessage } from '../../../model/message.ts'
 import { Delivery } from '../outgoing/delivery.ts'
 import type { ShareSource, Subscription } from '../session/subscriptions.ts'
@@ -29,7 +30,9 @@ export class ShareMember {
   #isPaused = false
   #retryMs = RETRY_MS_MIN
 
-  /** `denied`: the client may not see messages of this topic, which the group was about to give it. */
+  /**
+   * `denied`: the client may not see messages of this topic, which the group was about to give it.
+   */
   constructor(
     parts: DeliverParts,
     outbound: Outbound,

@@ -1,5 +1,5 @@
-// One record as MQTT subscribers get it. Made once per read and shared by every session that delivers it:
-// the topic and payload are copied from the record's bytes as they are.
+// One record as MQTT subscribers get it. Made once per read and shared by every session that
+// delivers it: the topic and payload are copied from the record's bytes as they are.
 import { getI32 } from '../../../model/bytes.ts'
 import type { LogPosition } from '../../../model/positions.ts'
 import { NAME_END, PROPERTY } from '../../../model/properties.ts'

@@ -1,5 +1,5 @@
-// Topic aliases towards one MQTT 5 client: the first topics it is sent get one each, up to the number the
-// client allows, and are then sent as two bytes.
+// Topic aliases towards one MQTT 5 client: the first topics it is sent get one each, up to the
+// number the client allows, and are then sent as two bytes.
 
 export const NO_ALIAS = 0
 

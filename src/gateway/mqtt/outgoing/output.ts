@@ -1,6 +1,6 @@
 // The output of one connection: packets are written back to back into a block and leave in one
-// socket write per event-loop turn. Blocks are shared among connections and reused once the kernel took
-// their bytes.
+// socket write per event-loop turn. Blocks are shared among connections and reused once the kernel
+// took their bytes.
 import type { GatewaySocket } from '../../../port/gateway.ts'
 import { COPY_BYTES_MAX } from '../limits.ts'
 
@@ -48,7 +48,10 @@ export class Output {
     return this.pendingBytes + this.#socket.unsentBytes
   }
 
-  /** A block with room for `count` bytes (at most BLOCK_BYTES) at `this.at`; advance `at` after writing. */
+  /**
+   * A block with room for `count` bytes (at most BLOCK_BYTES) at `this.at`; advance `at` after
+   * writing.
+   */
   reserve(count: number): Buffer {
     if (this.block !== undefined && this.block.length - this.at < count) this.#closeBlock()
     this.block ??= this.#pool.take()

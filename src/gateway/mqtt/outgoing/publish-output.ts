@@ -1,14 +1,18 @@
 // Writes a delivery as PUBLISH into a connection's output.
 //
 //   0x30 | dup << 3 | qos << 1 | retain    length    topic length u16, topic
-//   packet id u16 (QoS 1, 2)    property length, expiry, alias, subscription ids, the rest (5)    payload
+//   packet id u16 (QoS 1, 2)    property length, expiry, alias, subscription ids, the rest (5)
+//   payload
 
 import { COPY_BYTES_MAX } from '../limits.ts'
 import type { Qos } from '../packets/protocol.ts'
 import type { Delivery, PreparedPublish } from './delivery.ts'
 import type { Output } from './output.ts'
 
-/** The fields that differ from subscriber to subscriber. One object serves a connection again and again. */
+/**
+ * The fields that differ from subscriber to subscriber. One object serves a connection again and
+ * again.
+ */
 export interface PublishHeader {
   qos: Qos
   dup: boolean

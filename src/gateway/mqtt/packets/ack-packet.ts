@@ -8,7 +8,10 @@ const PUBLISH_REASONS: ReadonlySet<ReasonCode> = new Set([
 ])
 const RELEASE_REASONS: ReadonlySet<ReasonCode> = new Set([0x00, REASON.packetIdNotFound])
 
-/** Packet id and reason code as one number: `id << 8 | reason`, so that the hot path allocates nothing. */
+/**
+ * Packet id and reason code as one number: `id << 8 | reason`, so that the hot path allocates
+ * nothing.
+ */
 export function decodeAck(
   type: number,
   bytes: Buffer,

@@ -26,7 +26,10 @@ export function decodeDisconnect(
   return { reason, properties }
 }
 
-/** Extended authentication is not offered, so that any AUTH is out of place; its form is checked first. */
+/**
+ * Extended authentication is not offered, so that any AUTH is out of place; its form is checked
+ * first.
+ */
 export function refuseAuth(bytes: Buffer, start: number, end: number): never {
   const reader = new PacketReader(bytes, start, end)
   const reason = reader.left > 0 ? reader.u8('the reason code') : AUTH_SUCCESS

@@ -1,20 +1,22 @@
-// Cuts a byte stream into MQTT packets. A packet that lies within one chunk is handed on where it lies;
-// only one that straddles chunks is gathered. Memory follows the bytes that came, not the length claimed.
+// Cuts a byte stream into MQTT packets. A packet that lies within one chunk is handed on where it
+// lies; only one that straddles chunks is gathered. Memory follows the bytes that came, not the
+// length claimed.
 //
-//   first byte: type << 4 | flags    1..4 bytes: remaining length, 7 bits each, low first    the rest
+//   first byte: type << 4 | flags    1..4 bytes: remaining length, 7 bits each, low first
+//   the rest
 import { malformed, ProtocolError, REASON } from './protocol.ts'
 
 export interface PacketSink {
   /** Called as soon as a packet's first byte is known, before its length. May throw. */
   packetBegins(first: number): void
   /**
-   * The packet's variable header and payload lie in `bytes[start, end)`, valid during the call only.
-   * False: hold what follows until `resume`.
+   * The packet's variable header and payload lie in `bytes[start, end)`, valid during the call
+   * only. False: hold what follows until `resume`.
    */
   packet(first: number, bytes: Buffer, start: number, end: number): boolean
   /**
-   * A packet over the limit begins. Answers how many bytes behind its header `beginning` is to have, if there
-   * are so many; the rest is passed over. Or throws, and nothing more is read.
+   * A packet over the limit begins. Answers how many bytes behind its header `beginning` is to
+   * have, if there are so many; the rest is passed over. Or throws, and nothing more is read.
    */
   oversized(first: number, packetBytes: number, bytesMax: number): number
   beginning(first: number, bytes: Buffer, start: number, end: number): void
@@ -30,7 +32,9 @@ export class FrameSplitter {
   /** Bytes of a packet that is not complete, header included. */
   #gathered: Buffer | undefined
   #gatheredBytes = 0
-  /** Bytes of that packet to hand on, its header included; 0 while the header itself is incomplete. */
+  /**
+   * Bytes of that packet to hand on, its header included; 0 while the header itself is incomplete.
+   */
   #wantedBytes = 0
   /** Bytes of it behind those: more than 0 where the packet is over the limit. */
   #restBytes = 0
@@ -162,7 +166,10 @@ export class FrameSplitter {
     this.#wantedBytes = wanted
   }
 
-  /** Adds to the gathered packet and hands it on when complete. @returns how much of the chunk it took */
+  /**
+   * Adds to the gathered packet and hands it on when complete.
+   * @returns how much of the chunk it took
+   */
   #gather(chunk: Buffer): number {
     let at = 0
     if (this.#wantedBytes === 0) {

@@ -1,5 +1,5 @@
-// Reads the fields of one whole packet. Never goes beyond the packet's end: what is missing there is a
-// malformed packet, never an exception of another kind.
+// Reads the fields of one whole packet. Never goes beyond the packet's end: what is missing there
+// is a malformed packet, never an exception of another kind.
 import { malformed, ProtocolError, REASON } from './protocol.ts'
 import { decodeName, decodeText } from './utf8.ts'
 
@@ -72,7 +72,9 @@ export class PacketReader {
     return text
   }
 
-  /** Text that names something: no control characters either. `bad` is the code for what is no name. */
+  /**
+   * Text that names something: no control characters either. `bad` is the code for what is no name.
+   */
   name(what: string, bad: number = REASON.malformedPacket): string {
     const start = this.#string(what)
     const text = decodeName(this.bytes, start, this.at)

@@ -1,4 +1,5 @@
-// The property section of MQTT 5 packets: one table says what each property is and where it may stand.
+// The property section of MQTT 5 packets: one table says what each property is and where it may
+// stand.
 import { BrokerError } from '../../../errors.ts'
 import { USER_PROPERTIES_MAX, USER_PROPERTY_BYTES_MAX } from '../limits.ts'
 import type { PacketReader } from './packet-reader.ts'
@@ -156,7 +157,10 @@ function store(
   ;(properties as Record<string, Value>)[known.name] = value
 }
 
-/** The section without its length, in ascending order of identifiers, user properties in their order. */
+/**
+ * The section without its length, in ascending order of identifiers, user properties in their
+ * order.
+ */
 export function encodeProperties(properties: Properties): Buffer {
   const parts: Buffer[] = []
   for (let id = 0; id < RULES.length; id++) {

@@ -1,4 +1,5 @@
-// The numbers of MQTT 3.1, 3.1.1 and 5: packet types, reason codes, and the error that bad input is.
+// The numbers of MQTT 3.1, 3.1.1 and 5: packet types, reason codes, and the error that bad input
+// is.
 
 export const PACKET = {
   connect: 1,
@@ -64,8 +65,8 @@ export const RETURN_CODE = {
 } as const
 
 /**
- * A peer broke the protocol: its connection ends, nothing else does. `silent`: the stream or the peer
- * cannot be trusted far enough for an answer, so it is closed without one.
+ * A peer broke the protocol: its connection ends, nothing else does. `silent`: the stream or the
+ * peer cannot be trusted far enough for an answer, so it is closed without one.
  */
 export class ProtocolError extends Error {
   readonly reason: ReasonCode
@@ -108,8 +109,8 @@ const rule = (
   badFlags: ReasonCode,
 ): PacketRule => ({ name, flags, fromClient, badFlags })
 
-// Wrong flags are a malformed packet (MQTT-2.1.3-1); which of the two codes the peer is told is only
-// advice, and here follows what peers' published wire tests expect.
+// Wrong flags are a malformed packet (MQTT-2.1.3-1); which of the two codes the peer is told is
+// only advice, and here follows what peers' published wire tests expect.
 const RULES: readonly (PacketRule | undefined)[] = [
   undefined,
   rule('CONNECT', -1, true, protocolError),

@@ -1,7 +1,8 @@
-// PUBLISH, the hot packet. Decoding notes where things lie and copies nothing; one packet object per
-// connection is filled again and again.
+// PUBLISH, the hot packet. Decoding notes where things lie and copies nothing; one packet object
+// per connection is filled again and again.
 //
-//   topic length u16, topic    packet id u16 (QoS 1, 2)    property length, properties (5)    payload
+//   topic length u16, topic    packet id u16 (QoS 1, 2)    property length, properties (5)
+//   payload
 import { PacketReader } from './packet-reader.ts'
 import { type Properties, readProperties } from './properties.ts'
 import { malformed, PACKET, type Qos, violation } from './protocol.ts'

@@ -1,4 +1,5 @@
-// SUBSCRIBE and UNSUBSCRIBE, SUBACK and UNSUBACK. A packet may be full of filters, so it is read in slices.
+// SUBSCRIBE and UNSUBSCRIBE, SUBACK and UNSUBACK. A packet may be full of filters, so it is read in
+// slices.
 import type { Slice } from '../../../clock.ts'
 import { hasWildcardsInPlace } from '../../../model/topic-filter.ts'
 import { FILTERS_PER_PACKET_MAX } from '../limits.ts'
@@ -36,7 +37,10 @@ export interface UnsubscribePacket {
   readonly excess: number
 }
 
-/** The packet is `bytes[start, end)`, which must not change before the promise settles. @throws ProtocolError */
+/**
+ * The packet is `bytes[start, end)`, which must not change before the promise settles.
+ * @throws ProtocolError
+ */
 export async function decodeSubscribe(
   bytes: Buffer,
   start: number,
@@ -108,7 +112,10 @@ function open(bytes: Buffer, start: number, end: number, version: Version, type:
   return { reader, packetId, properties }
 }
 
-/** A filter that the standard forbids makes the packet malformed; one that we do not offer is refused alone. */
+/**
+ * A filter that the standard forbids makes the packet malformed; one that we do not offer is
+ * refused alone.
+ */
 function readFilter(
   reader: PacketReader,
   version: Version,

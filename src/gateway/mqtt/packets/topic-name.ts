@@ -73,7 +73,9 @@ export interface FilterName {
   readonly share: string | undefined
 }
 
-/** The parts of a filter as sent, or undefined when it is none (MQTT 4.7.1, 4.8.2) or not offered. */
+/**
+ * The parts of a filter as sent, or undefined when it is none (MQTT 4.7.1, 4.8.2) or not offered.
+ */
 export function parseFilter(text: string): FilterName | undefined {
   let filter = text
   let share: string | undefined

@@ -1,5 +1,6 @@
-// Strict UTF-8 strings (MQTT 1.5.3 / 1.5.4): well-formed, no U+0000. Names (topics, filters, client ids,
-// user names) are held to the stricter reading that also refuses control characters and non-characters.
+// Strict UTF-8 strings (MQTT 1.5.3 / 1.5.4): well-formed, no U+0000. Names (topics, filters, client
+// ids, user names) are held to the stricter reading that also refuses control characters and
+// non-characters.
 import { isUtf8 } from 'node:buffer'
 
 /** All of `bytes[start, end)` between 0x20 and 0x7e: valid as they are, one byte a character. */

@@ -1,5 +1,5 @@
-// One connection's PUBLISHes on their way into the log: those of a socket chunk go to the broker as one
-// batch, and each is acknowledged, in order, once it is durable.
+// One connection's PUBLISHes on their way into the log: those of a socket chunk go to the broker as
+// one batch, and each is acknowledged, in order, once it is durable.
 import { BrokerError } from '../../../errors.ts'
 import { type Host, hostOf } from '../../../model/host.ts'
 import type { NewMessage, PublishResult, StateChange } from '../../../model/message.ts'
@@ -73,7 +73,9 @@ export class Inbound {
   #hasRefused = false
   /** Told once everything before is answered for. */
   #whenStored: (() => void)[] = []
-  /** PUBACKs for the end of the turn, behind the turn's deliveries: ids, or packets with a reason. */
+  /**
+   * PUBACKs for the end of the turn, behind the turn's deliveries: ids, or packets with a reason.
+   */
   #pubacks: (number | Buffer)[] = []
   #isClosed = false
 
@@ -106,7 +108,9 @@ export class Inbound {
     this.#drain()
   }
 
-  /** Answered when what came before it is stored, so that a ping tells a publisher of QoS 0 as much. */
+  /**
+   * Answered when what came before it is stored, so that a ping tells a publisher of QoS 0 as much.
+   */
   ping(): void {
     this.flush()
     const before = this.#sent.at(-1)
@@ -119,7 +123,10 @@ export class Inbound {
     this.#count(PINGRESP.length)
   }
 
-  /** Settles when the broker has answered for every PUBLISH that came so far; at once when none waits. */
+  /**
+   * Settles when the broker has answered for every PUBLISH that came so far; at once when none
+   * waits.
+   */
   async stored(): Promise<void> {
     this.flush()
     if (this.#sent.length === 0) return
@@ -129,9 +136,9 @@ export class Inbound {
   }
 
   /**
-   * Was the message of QoS 2 taken before? Each PUBLISH of the id gets its PUBREC until PUBREL (MQTT-4.3.3-10;
-   * 3.1.1: MQTT-4.3.3-2), marked as a duplicate or not: clients exist that resend without the mark, and a close
-   * would have them do it again.
+   * Was the message of QoS 2 taken before? Each PUBLISH of the id gets its PUBREC until PUBREL
+   * (MQTT-4.3.3-10; 3.1.1: MQTT-4.3.3-2), marked as a duplicate or not: clients exist that resend
+   * without the mark, and a close would have them do it again.
    */
   repeats(packetId: number): boolean {
     const known = this.#session.inbound.find(packetId)
@@ -216,8 +223,9 @@ export class Inbound {
   }
 
   /**
-   * Each id is kept until PUBREL, so their number is held to the receive maximum. QoS 1 beyond it is let
-   * be: a client that sends too much is not read until the log has it, and common clients do not count.
+   * Each id is kept until PUBREL, so their number is held to the receive maximum. QoS 1 beyond it
+   * is let be: a client that sends too much is not read until the log has it, and common clients do
+   * not count.
    */
   #checkIds(): void {
     const { receiveMaximum } = this.#parts.options
@@ -261,7 +269,10 @@ export class Inbound {
     this.#bytes += payload.length + MESSAGE_OVERHEAD_BYTES
   }
 
-  /** A hint for the publisher (0x10); a topic of its own may have native consumers, so it never gets it. */
+  /**
+   * A hint for the publisher (0x10); a topic of its own may have native consumers, so it never gets
+   * it.
+   */
   #hasNoSubscribers(route: Route): boolean {
     if (!route.isCatchAll) return false
     const { subscribers } = this.#parts
@@ -352,7 +363,8 @@ export class Inbound {
   }
 
   /**
-   * A client that sent it again on a later connection waits there for an answer, and has to send it once more.
+   * A client that sent it again on a later connection waits there for an answer, and has to send it
+   * once more.
    * @returns how many more answers are owed
    */
   #forget(packetId: number, error: BrokerError): number {
@@ -363,8 +375,8 @@ export class Inbound {
   }
 
   /**
-   * MQTT 5 says why. 3.1.1 can only close, so that the client sends the message again, which is right for
-   * what may be taken later; what never will be is acknowledged and dropped.
+   * MQTT 5 says why. 3.1.1 can only close, so that the client sends the message again, which is
+   * right for what may be taken later; what never will be is acknowledged and dropped.
    */
   #refuse(ack: AckSlot, error: BrokerError, isFinal: boolean): void {
     const qos = ack & 3

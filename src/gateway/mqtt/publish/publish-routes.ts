@@ -1,4 +1,5 @@
-// The topic of each PUBLISH of one connection: aliases, checks and rights, worked out once per topic.
+// The topic of each PUBLISH of one connection: aliases, checks and rights, worked out once per
+// topic.
 import { BrokerError } from '../../../errors.ts'
 import type { Principal } from '../../access/auth.ts'
 import type { Route } from '../address.ts'
@@ -44,8 +45,9 @@ export class PublishRoutes {
   }
 
   /**
-   * A PUBLISH that is too large, of which there is only the beginning, up to `end`. The alias that it gives its
-   * topic holds; where the properties are not all there, none does, as this one could mean another topic now.
+   * A PUBLISH that is too large, of which there is only the beginning, up to `end`. The alias that
+   * it gives its topic holds; where the properties are not all there, none does, as this one could
+   * mean another topic now.
    */
   passOver(packet: PublishPacket, bytes: Buffer, end: number): void {
     try {
@@ -106,7 +108,9 @@ export class PublishRoutes {
   }
 }
 
-/** Only what the standard forbids ends the connection; what is not taken here is refused for itself. */
+/**
+ * Only what the standard forbids ends the connection; what is not taken here is refused for itself.
+ */
 function nameOf(bytes: Buffer, start: number, end: number): string {
   const name = decodeName(bytes, start, end)
   if (name === undefined) throw malformed('the topic is not valid UTF-8 without control characters')

@@ -51,8 +51,8 @@ export class Publisher {
   }
 
   /**
-   * One result per message. What the messages retain is in their append, and so is the session's state, so
-   * that one acknowledgement stands for all of it.
+   * One result per message. What the messages retain is in their append, and so is the session's
+   * state, so that one acknowledgement stands for all of it.
    */
   publish(
     messages: readonly NewMessage[],
@@ -67,9 +67,9 @@ export class Publisher {
   }
 
   /**
-   * With `state`, the session's when it has the will no more. Its owner must be allowed now what was allowed
-   * when the will was left. False: the log takes nothing now, and nothing has changed. Never throws: no client
-   * is left to be told.
+   * With `state`, the session's when it has the will no more. Its owner must be allowed now what
+   * was allowed when the will was left. False: the log takes nothing now, and nothing has changed.
+   * Never throws: no client is left to be told.
    */
   async publishWill(will: Will, session: Session, state?: StateChange): Promise<boolean> {
     const error = await this.#tryWill(will, session, state && { ...state, message: 0 })

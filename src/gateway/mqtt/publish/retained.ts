@@ -1,5 +1,5 @@
-// Retained messages (R8): the last one of each topic, whole, so that it outlives the log's retention. The
-// names are kept in memory, the messages with the broker's durable state.
+// Retained messages (R8): the last one of each topic, whole, so that it outlives the log's
+// retention. The names are kept in memory, the messages with the broker's durable state.
 import { type Clock, Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
@@ -96,9 +96,9 @@ export class Retained {
   }
 
   /**
-   * The message takes its topic's place, or with an empty body clears it. Noted within the call, so that the
-   * next message finds that much less room; `follow` must be told before the turn is over. undefined: there is
-   * nothing to clear.
+   * The message takes its topic's place, or with an empty body clears it. Noted within the call, so
+   * that the next message finds that much less room; `follow` must be told before the turn is over.
+   * undefined: there is nothing to clear.
    */
   take(name: string, message: NewMessage, index: number): StateChange | undefined {
     const id = ID_PREFIX + name
@@ -110,8 +110,9 @@ export class Retained {
   }
 
   /**
-   * The changes are on their way into the log with their messages. A subscriber that asks from now on waits
-   * for what becomes of them: the broker has taken them, and the subscriber's stream begins behind them.
+   * The changes are on their way into the log with their messages. A subscriber that asks from now
+   * on waits for what becomes of them: the broker has taken them, and the subscriber's stream
+   * begins behind them.
    */
   follow(changes: readonly StateChange[], published: Promise<readonly PublishResult[]>): void {
     this.#changes++
@@ -123,7 +124,10 @@ export class Retained {
     for (const name of last.keys()) this.#underWay.set(name, settled)
   }
 
-  /** The first names with a retained message that the filter selects, behind `after` ('' = from the first). */
+  /**
+   * The first names with a retained message that the filter selects, behind `after` ('' = from the
+   * first).
+   */
   matching(filter: string, after: string, max: number): string[] {
     return this.#tree.match(filter, after === '' ? undefined : after, max)
   }
@@ -181,7 +185,8 @@ export class Retained {
 
   async #remove(name: string): Promise<void> {
     this.#forget(name)
-    // The broker keeps a deletion that the log refuses, and writes it later; a start and subscribers go on.
+    // The broker keeps a deletion that the log refuses, and writes it later; a start and
+    // subscribers go on.
     await this.#broker.sessions.delete(ID_PREFIX + name).catch(() => {})
   }
 

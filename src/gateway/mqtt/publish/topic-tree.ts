@@ -1,6 +1,6 @@
-// Topic names by their levels, to find those that a filter selects: the mirror of FilterTrie, which finds
-// the filters that select a name. They stand in the order of their levels, so that a caller that takes a few
-// at a time goes on behind the last one, with no state kept in between.
+// Topic names by their levels, to find those that a filter selects: the mirror of FilterTrie, which
+// finds the filters that select a name. They stand in the order of their levels, so that a caller
+// that takes a few at a time goes on behind the last one, with no state kept in between.
 
 interface Node {
   readonly level: string
@@ -49,8 +49,8 @@ export class TopicTree {
   }
 
   /**
-   * The first `max` names that the filter selects, in their order, behind the name `after` or from the
-   * beginning; wildcards in the first level skip '$...' names.
+   * The first `max` names that the filter selects, in their order, behind the name `after` or from
+   * the beginning; wildcards in the first level skip '$...' names.
    */
   match(filter: string, after: string | undefined, max: number): string[] {
     const search = { filter: filter.split('/'), after: after?.split('/') ?? [], max, names: [] }
@@ -66,7 +66,10 @@ interface Search {
   readonly names: string[]
 }
 
-/** `isBefore`: the node's name is `after` or begins it, so it has had its turn; its children may not. */
+/**
+ * `isBefore`: the node's name is `after` or begins it, so it has had its turn; its children may
+ * not.
+ */
 function walk(search: Search, node: Node, depth: number, isBefore: boolean): void {
   const { filter, after, max, names } = search
   const level = filter[depth] ?? (filter.at(-1) === '#' ? '#' : undefined)

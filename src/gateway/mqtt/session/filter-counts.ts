@@ -1,4 +1,5 @@
-// How many sessions of this gateway subscribe to each filter: enough to tell a publisher that none does.
+// How many sessions of this gateway subscribe to each filter: enough to tell a publisher that none
+// does.
 import { FilterTrie } from '../../../model/topic-filter.ts'
 
 export class FilterCounts {

@@ -1,6 +1,6 @@
-// The messages sent to one session at QoS 1 and 2 and not finished yet, in the order they were sent, and
-// the packet ids they hold. Columns instead of objects; what finished out of order leaves a gap until the
-// oldest is done.
+// The messages sent to one session at QoS 1 and 2 and not finished yet, in the order they were
+// sent, and the packet ids they hold. Columns instead of objects; what finished out of order leaves
+// a gap until the oldest is done.
 import type { Receipt } from '../../../model/message.ts'
 import { type LogPosition, logPosition } from '../../../model/positions.ts'
 import type { Qos } from '../packets/protocol.ts'

@@ -1,5 +1,6 @@
-// The packet ids of QoS 2 messages a session has taken and not been released from: what makes a repeated
-// PUBLISH the same message. Kept with the session, so that it holds across reconnects and restarts.
+// The packet ids of QoS 2 messages a session has taken and not been released from: what makes a
+// repeated PUBLISH the same message. Kept with the session, so that it holds across reconnects and
+// restarts.
 
 export type InboundState =
   /** On its way into the log. */

@@ -1,5 +1,5 @@
-// A session as it is saved: JSON, so that it can be read in an emergency and grow fields. What does not
-// parse is treated as no session, never as a reason not to start.
+// A session as it is saved: JSON, so that it can be read in an emergency and grow fields. What does
+// not parse is treated as no session, never as a reason not to start.
 import { z } from 'zod'
 import { type LogPosition, logPosition, queueOffset } from '../../../model/positions.ts'
 import { parseTagFilter } from '../../../model/tag-filter.ts'

@@ -1,5 +1,5 @@
-// Every session of this gateway by client id: their owners, when they end, and their durable copies.
-// One client id is worked on by one caller at a time.
+// Every session of this gateway by client id: their owners, when they end, and their durable
+// copies. One client id is worked on by one caller at a time.
 import { type Clock, Slice, type Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
@@ -21,8 +21,9 @@ export interface SessionTableParts {
   readonly auth: Authenticator
   readonly sessionsMax: number
   /**
-   * Publishes a session's will, and with it the state of the session that has it no more; must not throw,
-   * settles when both are durable or failed. False: the log takes nothing now, and nothing has changed.
+   * Publishes a session's will, and with it the state of the session that has it no more; must not
+   * throw, settles when both are durable or failed. False: the log takes nothing now, and nothing
+   * has changed.
    */
   readonly publishWill: (will: Will, session: Session, state?: StateChange) => Promise<boolean>
 }
@@ -93,8 +94,9 @@ export class SessionTable {
   }
 
   /**
-   * A session is not ended for what the clock says at a start alone, for it may have been wrong then or be wrong
-   * now: one that was disconnected for more than an hour by it has an hour left, or all its time when that is less.
+   * A session is not ended for what the clock says at a start alone, for it may have been wrong
+   * then or be wrong now: one that was disconnected for more than an hour by it has an hour left,
+   * or all its time when that is less.
    */
   #believe(session: Session): void {
     const nowMs = this.#parts.clock.now()
@@ -106,9 +108,9 @@ export class SessionTable {
   }
 
   /**
-   * The session of the client id for a new connection: the old one, or with `clean` (or without an old
-   * one) a new one. Whoever held it is told first. That of another user is left alone. Rejects with
-   * PERMISSION_DENIED.
+   * The session of the client id for a new connection: the old one, or with `clean` (or without an
+   * old one) a new one. Whoever held it is told first. That of another user is left alone. Rejects
+   * with PERMISSION_DENIED.
    */
   attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
     const { clientId, signal } = request
@@ -136,8 +138,9 @@ export class SessionTable {
     session.inbound.owesNothing()
     session.holder = request.holder
     this.#sessions.set(request.clientId, session)
-    // A new one has nothing yet that a crash could take: its first subscription, or message of QoS 2, is
-    // durable before it is acknowledged, and the session with it. CONNACK need not wait for the disk.
+    // A new one has nothing yet that a crash could take: its first subscription, or message of QoS
+    // 2, is durable before it is acknowledged, and the session with it. CONNACK need not wait for
+    // the disk.
     if (!present && session.will === undefined) {
       this.#reserve(session)
       return { session, present }
@@ -147,7 +150,8 @@ export class SessionTable {
     try {
       if (isKept || session.will !== undefined) await this.save(session)
     } catch (error) {
-      // A client that returns to consume goes on while the disk is full: the log has its session already.
+      // A client that returns to consume goes on while the disk is full: the log has its session
+      // already.
       const isReadOnly = BrokerError.from(error).code === 'READ_ONLY'
       if (present && isReadOnly && session.will === undefined) return { session, present }
       session.will = undefined
@@ -157,7 +161,10 @@ export class SessionTable {
     return { session, present }
   }
 
-  /** Also an administrator has no part in it: what the session holds is on its way to its own client. */
+  /**
+   * Also an administrator has no part in it: what the session holds is on its way to its own
+   * client.
+   */
   #checkOwner(session: Session, principal: Principal): void {
     const { user, clientId } = session
     const { auth, clock, log } = this.#parts
@@ -285,7 +292,8 @@ export class SessionTable {
     this.#cancelTimers(session)
     this.#sessions.delete(session.clientId)
     session.expiryMs = 0
-    // The session goes last: one that a crash leaves without its filters binds them again or ends again.
+    // The session goes last: one that a crash leaves without its filters binds them again or ends
+    // again.
     await this.#attempt(session, () => this.#letGo(session))
     const isSent = await this.#publishWill(session)
     if (!isSent && isReplaced) this.#logReplacedWill(session)
@@ -330,8 +338,9 @@ export class SessionTable {
   }
 
   /**
-   * One append has the will and the session without it: a crash sends the will later, and once. False: the
-   * log takes nothing now; the session has its will still, unless a client came back to it.
+   * One append has the will and the session without it: a crash sends the will later, and once.
+   * False: the log takes nothing now; the session has its will still, unless a client came back to
+   * it.
    */
   async #publishWill(session: Session): Promise<boolean> {
     const { will } = session

@@ -1,5 +1,6 @@
-// The state that outlives a connection: subscriptions, the place in the log up to which messages were sent, the
-// messages in flight both ways, and the will. Knows nothing of sockets; the session table decides when it lives.
+// The state that outlives a connection: subscriptions, the place in the log up to which messages
+// were sent, the messages in flight both ways, and the will. Knows nothing of sockets; the session
+// table decides when it lives.
 import { randomBytes } from 'node:crypto'
 import { type LogPosition, logPosition } from '../../../model/positions.ts'
 import type { WillMessage } from '../packets/connect-packet.ts'
@@ -33,14 +34,17 @@ export class Session {
   /** How long it lives without a connection; 0 = ends with it. */
   expiryMs: number
   /**
-   * Name of the user it belongs to. Without one it is of the time before sessions had owners, or of a broker
-   * without users: the next client with its id has it.
+   * Name of the user it belongs to. Without one it is of the time before sessions had owners, or of
+   * a broker without users: the next client with its id has it.
    */
   user: string | undefined = undefined
   readonly subscriptions = new Map<string, Subscription>()
   readonly inFlight = new InFlight()
   readonly inbound = new InboundIds()
-  /** Subscriptions that are still owed retained messages, by text: the name up to which they were sent. */
+  /**
+   * Subscriptions that are still owed retained messages, by text: the name up to which they were
+   * sent.
+   */
   readonly retainedDue = new Map<string, string>()
   /** Everything before it was sent, or was not for this session. */
   cursor: LogPosition = logPosition(0)
