@@ -1,5 +1,5 @@
-// Whether a caller may change what the name server says. Routes are read by anyone, as with Apache's; where
-// the configuration has users, brokers and operators sign what changes them.
+// Whether a caller may change what the name server says. Routes are read by anyone, as with
+// Apache's; where the configuration has users, brokers and operators sign what changes them.
 import { timingSafeEqual } from 'node:crypto'
 import { BrokerError } from '../errors.ts'
 import type { GatewayContext } from '../port/gateway.ts'

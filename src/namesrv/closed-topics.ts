@@ -1,6 +1,6 @@
-// Topics that an operator closed for writing (wipeWritePerm), and the permission that their broker gives them. Holds
-// until the operator opens them, or the broker gives another permission, deletes the topic or signs off; a broker
-// whose connection broke finds them closed when it registers anew.
+// Topics that an operator closed for writing (wipeWritePerm), and the permission that their broker
+// gives them. Holds until the operator opens them, or the broker gives another permission, deletes
+// the topic or signs off; a broker whose connection broke finds them closed when it registers anew.
 import { PERM_WRITE, type TopicDefinition } from '../model/topic.ts'
 
 export class ClosedTopics {

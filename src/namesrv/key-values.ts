@@ -1,4 +1,5 @@
-// The name server's key-value space, by namespace; in memory, written by mqadmin to every name server.
+// The name server's key-value space, by namespace; in memory, written by mqadmin to every name
+// server.
 import { BrokerError } from '../errors.ts'
 
 const ENTRIES_MAX = 10_000

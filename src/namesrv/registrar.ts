@@ -23,7 +23,9 @@ export interface RegistrarContext {
 export interface RegistrarOptions {
   /** host:port each. */
   readonly nameServers: readonly string[]
-  /** The broker's address for clients. Without a host: one of this machine's that they can reach. */
+  /**
+   * The broker's address for clients. Without a host: one of this machine's that they can reach.
+   */
   readonly advertised: { readonly host?: string | undefined; readonly port: number }
   readonly periodMs?: number
   readonly timeoutMs?: number
@@ -60,7 +62,9 @@ export class Registrar implements Routes {
     )
   }
 
-  /** Settles when every name server has answered or failed once; failures are retried from then on. */
+  /**
+   * Settles when every name server has answered or failed once; failures are retried from then on.
+   */
   async start(): Promise<void> {
     this.#timer = this.#context.clock.every(this.#periodMs, () => this.#registerAll())
     this.#watch = this.#context.broker.topics.watch(() => {
@@ -123,7 +127,10 @@ class Target {
     this.#table = table
   }
 
-  /** The registration under way, if the name server answered last; callers do not wait for one that is away. */
+  /**
+   * The registration under way, if the name server answered last; callers do not wait for one that
+   * is away.
+   */
   get telling(): Promise<void> | undefined {
     return this.#failures === 0 ? this.#running : undefined
   }
@@ -213,7 +220,9 @@ class Target {
     return { brokerName, brokerAddr: this.#address(connection), clusterName, brokerId }
   }
 
-  /** This machine as the name server sees it; one on the same machine fills in what clients dial. */
+  /**
+   * This machine as the name server sees it; one on the same machine fills in what clients dial.
+   */
   #address(connection: RemotingConnection): string {
     const { host, port } = this.#options.advertised
     if (host !== undefined) return `${host}:${port}`

@@ -1,5 +1,6 @@
-// Tables of brokers on their way in: one is read at a time, in the order in which they came, so that they do not fill
-// the memory together, nor overtake one another. Knows nothing of what is in them.
+// Tables of brokers on their way in: one is read at a time, in the order in which they came, so
+// that they do not fill the memory together, nor overtake one another. Knows nothing of what is in
+// them.
 import { BrokerError } from '../errors.ts'
 
 /** Of all that wait; a broker that is told so tries again. */

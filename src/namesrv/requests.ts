@@ -1,4 +1,5 @@
-// The requests of the name server: registrations of brokers, routes for clients, key-values for mqadmin.
+// The requests of the name server: registrations of brokers, routes for clients, key-values for
+// mqadmin.
 import { type Clock, Slice } from '../clock.ts'
 import { BrokerError, type ErrorCode } from '../errors.ts'
 import { crc32 } from '../model/crc32.ts'
@@ -70,7 +71,10 @@ export interface NameServerAnswer {
 
 type Serve = (call: NameServerCall) => NameServerAnswer | Promise<NameServerAnswer>
 
-/** Of a request that registers no broker; such a body is parsed as a whole in one turn of the event loop. */
+/**
+ * Of a request that registers no broker; such a body is parsed as a whole in one turn of the event
+ * loop.
+ */
 const REQUEST_BODY_BYTES_MAX = 256 * 1024
 
 /** Silence after which a broker counts as gone, unless it says otherwise. */

@@ -1,8 +1,9 @@
-// Which broker is where and which topics it has. State of one name server, in memory only: brokers tell
-// it again every 30 s. No sockets, no requests.
+// Which broker is where and which topics it has. State of one name server, in memory only: brokers
+// tell it again every 30 s. No sockets, no requests.
 //
-// Which topics a broker has changes at once (`#topicsOf`). What is found by topic (`#topics`) follows in slices, as a
-// broker may have very many: an entry that is not among its broker's topics is on its way out.
+// Which topics a broker has changes at once (`#topicsOf`). What is found by topic (`#topics`)
+// follows in slices, as a broker may have very many: an entry that is not among its broker's topics
+// is on its way out.
 import { type Clock, Slice, systemClock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { AUTO_CREATE_TOPIC, isDeadLetterTopic, isRetryTopic } from '../model/names.ts'
@@ -34,11 +35,13 @@ const MASTER_ID = 0
 const NEW_TOPIC_QUEUES = 4
 const RETRY_TOPIC_QUEUES = 1
 const BROKERS_MAX = 10_000
-/** A broker has one connection of its own; what registers many stands for a whole cluster at most. */
+/**
+ * A broker has one connection of its own; what registers many stands for a whole cluster at most.
+ */
 const BROKERS_PER_CONNECTION_MAX = 64
 /**
- * Of all brokers, each counted for every broker that has it, retry and dead-letter topics included; a broker has
- * 10,000 topics and as many groups by default.
+ * Of all brokers, each counted for every broker that has it, retry and dead-letter topics included;
+ * a broker has 10,000 topics and as many groups by default.
  */
 const TOPICS_MAX = 500_000
 /** Of a broker, a cluster, an address or a topic. */
@@ -79,7 +82,9 @@ export class RouteTable {
     this.#clock = clock
   }
 
-  /** Everything is found that was registered, and nothing else; a large table takes several turns. */
+  /**
+   * Everything is found that was registered, and nothing else; a large table takes several turns.
+   */
   async settled(): Promise<void> {
     await this.#indexing
     await this.#sweeping
@@ -119,7 +124,10 @@ export class RouteTable {
     return broker.version
   }
 
-  /** The broker signs off: what an operator closed of it is open when it comes again, as with Apache's name server. */
+  /**
+   * The broker signs off: what an operator closed of it is open when it comes again, as with
+   * Apache's name server.
+   */
   unregister(address: string): boolean {
     const broker = this.#brokers.get(address)
     if (broker?.brokerId === MASTER_ID) this.#closed.open(broker.brokerName)
@@ -139,14 +147,17 @@ export class RouteTable {
   }
 
   /**
-   * Of the brokers that registered through the connection, one goes with it. @returns its address; undefined when
-   * there is none any more
+   * Of the brokers that registered through the connection, one goes with it. @returns its address;
+   * undefined when there is none any more
    */
   unregisterOneOf(connection: object): string | undefined {
     return this.#unregisterOne((broker) => broker.connection === connection)
   }
 
-  /** One of the brokers that were silent for too long goes. @returns its address; undefined when there is none */
+  /**
+   * One of the brokers that were silent for too long goes.
+   * @returns its address; undefined when there is none
+   */
   expireOne(nowMs: number): string | undefined {
     return this.#unregisterOne(({ seenMs, expiryMs }) => nowMs - seenMs >= expiryMs)
   }
@@ -210,8 +221,8 @@ export class RouteTable {
   }
 
   /**
-   * Adds a topic to brokers that did not say they have it (REGISTER_TOPIC). An entry of a broker that is
-   * not here would stay for ever, so there is none.
+   * Adds a topic to brokers that did not say they have it (REGISTER_TOPIC). An entry of a broker
+   * that is not here would stay for ever, so there is none.
    */
   addTopic(topic: string, queues: readonly RouteQueues[]): void {
     checkLength(topic)
@@ -299,8 +310,8 @@ export class RouteTable {
   }
 
   /**
-   * The topics are the broker's from now on: all of the table or nothing, as a process that is refused must not take
-   * the topics of one of its name.
+   * The topics are the broker's from now on: all of the table or nothing, as a process that is
+   * refused must not take the topics of one of its name.
    */
   #claim(brokerName: string, topics: readonly TopicDefinition[]): void {
     // Brokers of 5.x may announce a single new topic; a whole table replaces what was known.

@@ -1,5 +1,6 @@
-// The name server: takes sockets like a front-end, answers every request at once, and forgets brokers
-// whose connection ends or falls silent. Holds nothing on disk and knows of no other name server.
+// The name server: takes sockets like a front-end, answers every request at once, and forgets
+// brokers whose connection ends or falls silent. Holds nothing on disk and knows of no other name
+// server.
 import { type Clock, nextTurn, type Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../port/gateway.ts'
@@ -158,7 +159,9 @@ export class NameServer implements Gateway {
     if (this.#connections.size === 0) this.#allGone?.()
   }
 
-  /** The first at once, the others each in a turn of its own: a broker may have very many topics. */
+  /**
+   * The first at once, the others each in a turn of its own: a broker may have very many topics.
+   */
   async #removeEach(evt: string, removeOne: () => string | undefined): Promise<void> {
     for (let address = removeOne(); address !== undefined; address = removeOne()) {
       this.#announce(evt, address)
@@ -265,7 +268,8 @@ class NameServerConnection {
     try {
       const taken = this.#splitter.push(chunk)
       if (taken < chunk.length) this.#socket.handBack(chunk.subarray(taken))
-      // At once: at the end of the turn it would be behind the answers to what producers and consumers sent.
+      // At once: at the end of the turn it would be behind the answers to what producers and
+      // consumers sent.
       this.#outbox.flush()
     } catch (error) {
       if (this.#lateAnswer !== undefined) return
@@ -320,7 +324,10 @@ class NameServerConnection {
     })
   }
 
-  /** A wrong signature is answered late, and nothing else that came with it is looked at: throws then. */
+  /**
+   * A wrong signature is answered late, and nothing else that came with it is looked at: throws
+   * then.
+   */
   #checkDelay(command: Command, error: unknown, answer: NameServerAnswer): void {
     const { auth, clock } = this.#options.context
     const delayMs = delayOfRefusal(command, error, auth, this.#socket.remoteAddress)

@@ -1,6 +1,7 @@
 // The body of SEND_BATCH_MESSAGE, repeated per message:
 //
-//   0 i32 size   4 i32 magic (0)   8 i32 crc (0)   12 i32 flag   16 i32 length, body   . i16 length, properties
+//   0 i32 size   4 i32 magic (0)   8 i32 crc (0)   12 i32 flag
+//   16 i32 length, body   . i16 length, properties
 import { BrokerError } from '../errors.ts'
 import { getI32, getU16, putU16, putU32 } from '../model/bytes.ts'
 import { invalidRequest } from './protocol-error.ts'
@@ -9,8 +10,8 @@ const ITEM_FIXED_BYTES = 22
 const BODY_AT = 20
 
 /**
- * Of one batch. Each costs us hundreds of bytes and 2 us, however little it says; Java's have 64 bytes at least beside
- * their body.
+ * Of one batch. Each costs us hundreds of bytes and 2 us, however little it says; Java's have 64
+ * bytes at least beside their body.
  */
 export const BATCH_MESSAGES_MAX = 32_768
 

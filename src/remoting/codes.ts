@@ -1,5 +1,6 @@
-// RocketMQ's numeric request and response codes: the contract with every native client. Only the codes
-// that we serve or send have a name here; any other number is answered with `requestCodeNotSupported`.
+// RocketMQ's numeric request and response codes: the contract with every native client. Only the
+// codes that we serve or send have a name here; any other number is answered with
+// `requestCodeNotSupported`.
 
 export const REQUEST = {
   // Client to broker.

@@ -1,5 +1,5 @@
-// One remoting command, request or response: a header and a body. The two header codecs differ only in
-// their bytes; an answer mirrors the codec of its request.
+// One remoting command, request or response: a header and a body. The two header codecs differ only
+// in their bytes; an answer mirrors the codec of its request.
 import { putU32 } from '../model/bytes.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, LANGUAGE_DEFAULT, VERSION } from './codes.ts'
 import { CODEC_BINARY, CODEC_JSON, FRAME_PREFIX_BYTES, type HeaderCodec } from './frame.ts'

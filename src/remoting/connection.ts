@@ -1,5 +1,6 @@
-// The client side of one native connection: dials, correlates requests with responses, sends one-way
-// commands, and hands the peer's own requests (pushes) to its owner. Reconnecting is the owner's affair.
+// The client side of one native connection: dials, correlates requests with responses, sends
+// one-way commands, and hands the peer's own requests (pushes) to its owner. Reconnecting is the
+// owner's affair.
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { Clock } from '../clock.ts'
@@ -64,7 +65,10 @@ export async function dial(options: DialOptions): Promise<RemotingConnection> {
 export class RemotingConnection {
   /** 'host:port' as dialled. */
   readonly address: string
-  /** Resolves, never rejects, when the connection is gone; with the reason unless `close` was called. */
+  /**
+   * Resolves, never rejects, when the connection is gone; with the reason unless `close` was
+   * called.
+   */
   readonly closed: Promise<BrokerError | undefined>
   readonly #socket: Socket
   readonly #options: DialOptions
@@ -117,7 +121,10 @@ export class RemotingConnection {
     return this.#pending.size
   }
 
-  /** The response, whatever its code; its body is the caller's. Rejects with TIMED_OUT, UNREACHABLE, CLOSED, BUSY. */
+  /**
+   * The response, whatever its code; its body is the caller's. Rejects with TIMED_OUT, UNREACHABLE,
+   * CLOSED, BUSY.
+   */
   request(code: number, options: RequestOptions = {}): Promise<Command> {
     if (this.#isClosed) return Promise.reject(this.#closedError())
     const opaque = this.#pending.nextOpaque()
@@ -137,7 +144,9 @@ export class RemotingConnection {
     this.#send(code, this.#pending.nextOpaque(), options, true)
   }
 
-  /** Sends what is gathered, then closes. What waits for an answer fails with CLOSED. Idempotent. */
+  /**
+   * Sends what is gathered, then closes. What waits for an answer fails with CLOSED. Idempotent.
+   */
   close(): void {
     if (this.#isClosed) return
     this.#outbox.end()
@@ -169,7 +178,8 @@ export class RemotingConnection {
     codec: HeaderCodec,
   ): void => {
     const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
-    // Chunks are ours to keep ('data' events allocate them), but the splitter reuses its own buffer.
+    // Chunks are ours to keep ('data' events allocate them), but the splitter reuses its own
+    // buffer.
     const owned = { ...command, body: Buffer.from(command.body) }
     if (isResponse(command)) this.#pending.settle(owned)
     else this.#onPush(owned)

@@ -3,8 +3,8 @@
 //   0 i32 total (bytes after this field)   4 u8 header codec   5 u24 header length
 //   8 header   8 + header length: body, to 4 + total
 //
-// It knows nothing of what a header means. Bytes that do not arrive are never allocated: the space for a
-// frame grows with the bytes that came, so a claimed length costs nothing.
+// It knows nothing of what a header means. Bytes that do not arrive are never allocated: the space
+// for a frame grows with the bytes that came, so a claimed length costs nothing.
 import { getI32 } from '../model/bytes.ts'
 import { protocolError } from './protocol-error.ts'
 
@@ -13,8 +13,9 @@ export const FRAME_BYTES_MAX = 16 * 1024 * 1024
 /** Before the connection has authenticated. */
 export const FRAME_BYTES_MAX_UNAUTHENTICATED = 64 * 1024
 /**
- * Of a request: the longest properties with every character escaped, and room for the other fields. A header is
- * parsed as a whole, so it must cost little. (Answers may be longer: a batch's has an id for every message.)
+ * Of a request: the longest properties with every character escaped, and room for the other fields.
+ * A header is parsed as a whole, so it must cost little. (Answers may be longer: a batch's has an
+ * id for every message.)
  */
 export const REQUEST_HEADER_BYTES_MAX = 256 * 1024
 /** A frame above the limit: may this one come nevertheless? Asked once per frame. */
@@ -95,7 +96,8 @@ export class FrameSplitter {
       const wanted = this.#pendingBytes < 4 ? 4 : this.#frameBytes(this.#pending, 0)
       at += this.#keep(chunk, at, Math.min(chunk.length, at + wanted - this.#pendingBytes), wanted)
       if (this.#pendingBytes < wanted || wanted === 4) continue
-      // Its bytes stay valid until the end of this call, so the next partial frame gets other space.
+      // Its bytes stay valid until the end of this call, so the next partial frame gets other
+      // space.
       this.#deliver(this.#letGo(), 0, wanted)
     }
     while (!this.#isStopped && chunk.length - at >= 4) {
@@ -165,7 +167,10 @@ export class FrameSplitter {
     return held
   }
 
-  /** Appends `chunk[from, to)` to the pending bytes of a frame of `wanted`; returns how many those are. */
+  /**
+   * Appends `chunk[from, to)` to the pending bytes of a frame of `wanted`; returns how many those
+   * are.
+   */
   #keep(chunk: Buffer, from: number, to: number, wanted = 0): number {
     const needed = this.#pendingBytes + to - from
     if (needed > this.#pending.length) {

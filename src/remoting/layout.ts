@@ -1,5 +1,5 @@
-// Layouts of header fields: a request family declares its fields once, with their types, and both sides
-// read and write through the declaration. On the wire every value is a string.
+// Layouts of header fields: a request family declares its fields once, with their types, and both
+// sides read and write through the declaration. On the wire every value is a string.
 import type { Fields } from './header/header.ts'
 import { invalidRequest } from './protocol-error.ts'
 

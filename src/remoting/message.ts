@@ -9,7 +9,9 @@ import { type RecordView, recordsOf, SYS_FLAG } from '../model/record.ts'
 import { protocolError } from './protocol-error.ts'
 
 export interface WireMessage {
-  /** The topic of the record; a retried message says in RETRY_TOPIC where it was first published. */
+  /**
+   * The topic of the record; a retried message says in RETRY_TOPIC where it was first published.
+   */
   readonly topic: string
   readonly queueId: number
   readonly queueOffset: QueueOffset

@@ -1,11 +1,13 @@
 // One write per connection and event-loop turn: the socket write is the unit of cost, not the byte.
-// Frames gather until the turn ends; what the socket has not taken is counted, so that its owner can
-// stop producing.
+// Frames gather until the turn ends; what the socket has not taken is counted, so that its owner
+// can stop producing.
 
 /** The part of a socket that the kit uses; any byte stream fits. */
 export interface ByteSocket {
   readonly unsentBytes: number
-  /** The buffer is owned by the socket until it is sent. False: the kernel takes no more for now. */
+  /**
+   * The buffer is owned by the socket until it is sent. False: the kernel takes no more for now.
+   */
   write(bytes: Buffer): boolean
   end(bytes?: Buffer): void
   destroy(): void
@@ -22,7 +24,9 @@ export class Outbox {
   #closed = false
   readonly #onFlushed: (() => void) | undefined
 
-  /** `onFlushed`: a turn's frames were handed to the socket, which may have taken them all at once. */
+  /**
+   * `onFlushed`: a turn's frames were handed to the socket, which may have taken them all at once.
+   */
   constructor(socket: ByteSocket, onFlushed?: () => void) {
     this.#socket = socket
     this.#onFlushed = onFlushed
@@ -33,7 +37,9 @@ export class Outbox {
     return this.#bytes + this.#socket.unsentBytes
   }
 
-  /** Sent at the end of this turn of the event loop, in order. The buffer is owned by the outbox. */
+  /**
+   * Sent at the end of this turn of the event loop, in order. The buffer is owned by the outbox.
+   */
   push(piece: Buffer): void {
     if (this.#closed) return
     this.#pieces.push(piece)

@@ -1,12 +1,12 @@
-// The received bytes of frames that are not whole yet, of all peers together. Each may be as large as a frame
-// can be, so beyond a sum the oldest is given up: an honest one is whole soon. To refuse the newest would let
-// peers that never send the rest keep out all others.
+// The received bytes of frames that are not whole yet, of all peers together. Each may be as large
+// as a frame can be, so beyond a sum the oldest is given up: an honest one is whole soon. To refuse
+// the newest would let peers that never send the rest keep out all others.
 
 const BYTES_MAX = 256 * 1024 * 1024
 
 /**
- * A first command that is large comes no faster than its client's link: each received byte adds to the time that
- * the command has, as if the link took 256 kbit/s.
+ * A first command that is large comes no faster than its client's link: each received byte adds to
+ * the time that the command has, as if the link took 256 kbit/s.
  */
 export const PARTIAL_BYTES_PER_MS = 32
 

@@ -1,4 +1,5 @@
-// Requests that wait for their response: correlation by opaque, one timeout each, a bound on how many.
+// Requests that wait for their response: correlation by opaque, one timeout each, a bound on how
+// many.
 import type { Clock, Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Command } from './command.ts'

@@ -9,8 +9,8 @@ export const ACL_FIELD = {
 } as const
 
 /**
- * The signed bytes: the values of all fields but the signature, sorted by field name, then the body.
- * The access key is a field like the others.
+ * The signed bytes: the values of all fields but the signature, sorted by field name, then the
+ * body. The access key is a field like the others.
  */
 export function signedContent(fields: Fields, body: Uint8Array): readonly Uint8Array[] {
   let values = ''

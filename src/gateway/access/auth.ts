@@ -1,5 +1,5 @@
-// One user store for every protocol and one decision for every path. Knows names, proofs and grants;
-// no sockets, no packets.
+// One user store for every protocol and one decision for every path. Knows names, proofs and
+// grants; no sockets, no packets.
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -29,9 +29,9 @@ export interface Authenticator {
   /** @throws UNAUTHENTICATED when there are users */
   anonymous(): Principal
   /**
-   * User name and password, and the address they come from. Rejects with UNAUTHENTICATED, never telling a
-   * wrong name from a wrong password, with BUSY when too many checks wait, or with the signal's reason when the
-   * connection that asks ends before its turn comes.
+   * User name and password, and the address they come from. Rejects with UNAUTHENTICATED, never
+   * telling a wrong name from a wrong password, with BUSY when too many checks wait, or with the
+   * signal's reason when the connection that asks ends before its turn comes.
    */
   verifyPassword(
     user: string,
@@ -40,8 +40,8 @@ export interface Authenticator {
     signal?: AbortSignal,
   ): Promise<Principal>
   /**
-   * RocketMQ's ACL: base64 HMAC-SHA1 over `content` with the user's secret key. Compared in constant
-   * time. @throws UNAUTHENTICATED
+   * RocketMQ's ACL: base64 HMAC-SHA1 over `content` with the user's secret key. Compared in
+   * constant time. @throws UNAUTHENTICATED
    */
   verifySignature(accessKey: string, signature: string, content: readonly Uint8Array[]): Principal
   /**
@@ -50,14 +50,16 @@ export interface Authenticator {
    */
   wrongSignature(address: string): number
   /**
-   * The principal that something kept belongs to, by its name in `ownerName`, with the rights it has now;
-   * undefined when the configuration has no such user.
+   * The principal that something kept belongs to, by its name in `ownerName`, with the rights it
+   * has now; undefined when the configuration has no such user.
    */
   ownerOf(name: string | undefined): Principal | undefined
   /**
    * - Anonymous and admins may do everything; `manage` is theirs alone, as are system topics.
-   * - `publish` on a topic needs a `publish` grant, `consume` on a topic or group a `consume` grant.
-   * - `create` on a topic needs a `create` grant; a group is created by whoever may consume with it.
+   * - `publish` on a topic needs a `publish` grant, `consume` on a topic or group a `consume`
+   *   grant.
+   * - `create` on a topic needs a `create` grant; a group is created by whoever may consume with
+   *   it.
    * - A retry or dead-letter topic is its group's: reading it, and sending a failed message back to
    *   it, needs `consume` on the group.
    * - Whatever is not granted is denied.
@@ -67,15 +69,15 @@ export interface Authenticator {
 }
 
 /**
- * The owner to store with a principal's sessions and subscriptions: undefined for the anonymous principal, which
- * all clients without a user share.
+ * The owner to store with a principal's sessions and subscriptions: undefined for the anonymous
+ * principal, which all clients without a user share.
  */
 export const ownerName = ({ name, anonymous }: Principal): string | undefined =>
   anonymous ? undefined : name
 
 /**
- * May the principal have what `owner` has left, as `ownerName` noted it? Also when no other user could: it
- * has no owner, or one that the configuration no longer has.
+ * May the principal have what `owner` has left, as `ownerName` noted it? Also when no other user
+ * could: it has no owner, or one that the configuration no longer has.
  */
 export const isOwn = (
   auth: Authenticator,
@@ -138,8 +140,9 @@ class UserStore implements Authenticator {
   /** By network of the address. */
   readonly #wrongSignatures: FailureBudget
   /**
-   * Checked against for unknown users: one for each known password, of the same cost. A name has always the same,
-   * so that unknown users take as long as known ones, also where the costs of these differ.
+   * Checked against for unknown users: one for each known password, of the same cost. A name has
+   * always the same, so that unknown users take as long as known ones, also where the costs of
+   * these differ.
    */
   #dummies: readonly PasswordHash[] = [dummyOf()]
   readonly #dummyKey = randomBytes(32)

@@ -1,5 +1,6 @@
-// Work that takes several steps on something named by a client: for one name one after the other, in the order
-// in which it was asked for, so that no step of another comes between. What is not wanted any more leaves the line.
+// Work that takes several steps on something named by a client: for one name one after the other,
+// in the order in which it was asked for, so that no step of another comes between. What is not
+// wanted any more leaves the line.
 
 export class Exclusive {
   /** Behind the work that is under way on each name: what starts those that wait. */

@@ -1,6 +1,6 @@
-// How many wrong proofs (passwords, signatures) came lately by one key (an address, a name), and how long its next
-// check or answer has to wait.
-// The first ones are free, for people mistype and fleets are misconfigured; each comes back after a while.
+// How many wrong proofs (passwords, signatures) came lately by one key (an address, a name), and
+// how long its next check or answer has to wait. The first ones are free, for people mistype and
+// fleets are misconfigured; each comes back after a while.
 import type { Clock } from '../../clock.ts'
 
 /** Wrong proofs that cost nothing. */

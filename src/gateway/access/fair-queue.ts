@@ -1,5 +1,6 @@
-// Logins that wait for a password check, taken in turn by address and by name: many from one address, or for one
-// name from many addresses, take half of the checks at most from the others. Knows no passwords and no clock.
+// Logins that wait for a password check, taken in turn by address and by name: many from one
+// address, or for one name from many addresses, take half of the checks at most from the others.
+// Knows no passwords and no clock.
 
 export interface WaitingLogin {
   readonly address: string
@@ -27,7 +28,10 @@ export class FairQueue {
     return this.#size
   }
 
-  /** When there is no room, the newest goes of the address and the name that have most; it may be this one. */
+  /**
+   * When there is no room, the newest goes of the address and the name that have most; it may be
+   * this one.
+   */
   add(login: WaitingLogin): void {
     push(this.#byAddress, login.address, login)
     push(this.#byName, login.name, login)

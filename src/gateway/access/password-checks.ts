@@ -1,7 +1,8 @@
-// Runs few password checks at a time, one per distinct name and password however many connections ask, and
-// remembers right ones under a keyed hash for a while. Logins wait by address and by name, served in turn, and an
-// address whose passwords are wrong again and again waits longer, so that guessing does not keep others out. A check
-// that no connection waits for any more leaves the queue.
+// Runs few password checks at a time, one per distinct name and password however many connections
+// ask, and remembers right ones under a keyed hash for a while. Logins wait by address and by name,
+// served in turn, and an address whose passwords are wrong again and again waits longer, so that
+// guessing does not keep others out. A check that no connection waits for any more leaves the
+// queue.
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -46,7 +47,9 @@ export class PasswordChecks {
     return this.#waiting.size
   }
 
-  /** Rejects with BUSY when too many wait, and with the signal's reason when that is aborted first. */
+  /**
+   * Rejects with BUSY when too many wait, and with the signal's reason when that is aborted first.
+   */
   check(login: Login, kept: PasswordHash, signal?: AbortSignal): Promise<boolean> {
     const id = this.#id(login.name, login.password)
     const expiresMs = this.#verified.get(id)
@@ -122,7 +125,9 @@ export class PasswordChecks {
     this.#pause = this.#clock.after(readyMs - this.#clock.monotonic(), () => this.#next())
   }
 
-  /** A name under attack does not keep its user out at an address from which no password was wrong. */
+  /**
+   * A name under attack does not keep its user out at an address from which no password was wrong.
+   */
   #readyMs({ address, name }: WaitingLogin): number {
     const readyMs = this.#byAddress.readyMs(address)
     return this.#byAddress.count(address) > 0

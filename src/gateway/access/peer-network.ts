@@ -1,10 +1,13 @@
-// The key by which connections and failures of remote hosts are counted: an IPv4 address, or of IPv6 the network
-// of its first 64 bits, for a host that has one address of such a network has them all.
+// The key by which connections and failures of remote hosts are counted: an IPv4 address, or of
+// IPv6 the network of its first 64 bits, for a host that has one address of such a network has them
+// all.
 
 const GROUPS = 8
 const NETWORK_GROUPS = 4
 
-/** Of an address as the operating system writes it; text that is no such address counts as it is. */
+/**
+ * Of an address as the operating system writes it; text that is no such address counts as it is.
+ */
 export function networkOf(address: string): string {
   if (!address.includes(':')) return address
   const [text, zone] = address.split('%', 2)

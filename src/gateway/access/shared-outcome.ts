@@ -1,5 +1,5 @@
-// One outcome that several callers wait for, each until its signal is aborted. A caller that leaves is
-// forgotten; `abandoned` is called when the last one leaves before the outcome is there.
+// One outcome that several callers wait for, each until its signal is aborted. A caller that leaves
+// is forgotten; `abandoned` is called when the last one leaves before the outcome is there.
 
 interface Waiting<T> {
   readonly resolve: (value: T) => void

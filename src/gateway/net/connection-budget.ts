@@ -1,6 +1,6 @@
-// The connections that all listeners of a process may have together, which the limit of open files bounds. Each
-// listener has a small reserve of its own, so that one that is flooded leaves room for operators on the others; the
-// rest goes to those that need it.
+// The connections that all listeners of a process may have together, which the limit of open files
+// bounds. Each listener has a small reserve of its own, so that one that is flooded leaves room for
+// operators on the others; the rest goes to those that need it.
 
 /** Of each listener. */
 const RESERVE_MAX = 256

@@ -1,5 +1,5 @@
-// The end of a front-end's connections: each may finish what is under way and take its last bytes, and a
-// silent one is not waited for. So a stop is as quick as its live clients.
+// The end of a front-end's connections: each may finish what is under way and take its last bytes,
+// and a silent one is not waited for. So a stop is as quick as its live clients.
 import type { Clock } from '../../clock.ts'
 
 /** A connection that was told to go. */
@@ -21,8 +21,9 @@ interface Seen {
 }
 
 /**
- * Settles when every connection is gone: by itself, cut off for its silence, or at the deadline. `look` is
- * called before each look at the connections; `left` is told to whom to report that the last one went.
+ * Settles when every connection is gone: by itself, cut off for its silence, or at the deadline.
+ * `look` is called before each look at the connections; `left` is told to whom to report that the
+ * last one went.
  */
 export async function seeOff(
   connections: ReadonlySet<Leaving>,

@@ -1,5 +1,6 @@
-// The one place that owns listening sockets: binds, counts and limits connections, reads them into one
-// shared buffer and hands each to its gateway as a GatewaySocket. Knows bytes; no protocol, no broker.
+// The one place that owns listening sockets: binds, counts and limits connections, reads them into
+// one shared buffer and hands each to its gateway as a GatewaySocket. Knows bytes; no protocol, no
+// broker.
 import { connect, createServer, type Server, Socket } from 'node:net'
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -450,9 +451,9 @@ class TcpSocket implements GatewaySocket {
 }
 
 /**
- * net.Server cannot make sockets with `onread`, so the accepted handle moves into a second socket that
- * has it. That saves a buffer and an event per chunk; on a node without these insides the accepted
- * socket is used as it is.
+ * net.Server cannot make sockets with `onread`, so the accepted handle moves into a second socket
+ * that has it. That saves a buffer and an event per chunk; on a node without these insides the
+ * accepted socket is used as it is.
  */
 function withSharedBuffer(accepted: Socket, received: (chunk: Buffer) => void): Socket {
   const from = accepted as Socket & SocketInside

@@ -1,7 +1,8 @@
-// How long one turn of the event loop goes on handling what bulk connections sent, over all listeners of the process.
-// A turn handles a chunk of every connection that has one; with many of them, short requests to the name server
-// would wait for all. So what comes when the turn has had its time is kept, and handled in the turns that follow,
-// each after the sockets were looked at again.
+// How long one turn of the event loop goes on handling what bulk connections sent, over all
+// listeners of the process. A turn handles a chunk of every connection that has one; with many of
+// them, short requests to the name server would wait for all. So what comes when the turn has had
+// its time is kept, and handled in the turns that follow, each after the sockets were looked at
+// again.
 import type { Clock } from '../../clock.ts'
 
 const TURN_MS = 20
@@ -11,7 +12,9 @@ const KEPT_BYTES_MAX = 16 * 1024 * 1024
 export interface TurnBudgetOptions {
   readonly turnMs?: number
   readonly keptBytesMax?: number
-  /** The time that others use in the turn does not count: what comes is not kept because of them. */
+  /**
+   * The time that others use in the turn does not count: what comes is not kept because of them.
+   */
   readonly countsOwnOnly?: boolean
 }
 
@@ -40,7 +43,9 @@ export class TurnBudget {
     this.#countsOwnOnly = options.countsOwnOnly ?? false
   }
 
-  /** Is a chunk of so many bytes to be kept for a later turn? Asked for each, before it is handled. */
+  /**
+   * Is a chunk of so many bytes to be kept for a later turn? Asked for each, before it is handled.
+   */
   isSpent(bytes: number): boolean {
     const now = this.#clock.monotonic()
     if (this.#startedMs === undefined) {
@@ -72,7 +77,10 @@ export class TurnBudget {
     this.#schedule()
   }
 
-  /** Called at the end of a turn, this runs at the end of the next: the sockets are looked at in between. */
+  /**
+   * Called at the end of a turn, this runs at the end of the next: the sockets are looked at in
+   * between.
+   */
   #schedule(): void {
     if (this.#isScheduled || this.#line.length === 0) return
     this.#isScheduled = true
@@ -86,7 +94,10 @@ export class TurnBudget {
     this.#serveFrom(line, 0, this.#clock.monotonic())
   }
 
-  /** The promise steps that one chunk of the line began are done before the time is checked for the next chunk. */
+  /**
+   * The promise steps that one chunk of the line began are done before the time is checked for the
+   * next chunk.
+   */
   #serveFrom(line: readonly Kept[], at: number, startedMs: number): void {
     const kept = line[at]
     if (kept === undefined || (at > 0 && this.#clock.monotonic() - startedMs >= this.#turnMs)) {

@@ -1,5 +1,5 @@
-// One request on its way through the front-end, and the form of its answer. A request family is a table
-// of functions from calls to answers; it sees the broker through its port and never a socket.
+// One request on its way through the front-end, and the form of its answer. A request family is a
+// table of functions from calls to answers; it sees the broker through its port and never a socket.
 
 import { isLightQueue, isRetryTopic } from '../../model/names.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
@@ -26,8 +26,8 @@ export interface Call {
   /** Bounds the bytes that are read for answers. */
   readonly reads: ReadBudget
   /**
-   * Bounds reads of records that the answer does not contain: such a request must not wait until a slow link
-   * has taken the answers before it.
+   * Bounds reads of records that the answer does not contain: such a request must not wait until a
+   * slow link has taken the answers before it.
    */
   readonly looks: ReadBudget
   /** Aborted when the connection is gone and with it the receiver of the answer. */
@@ -69,7 +69,10 @@ export function authorize(
   call.context.auth.authorize(call.principal, action, resource)
 }
 
-/** One of the actions is enough. @throws BrokerError PERMISSION_DENIED, with the last one's reason */
+/**
+ * One of the actions is enough.
+ * @throws BrokerError PERMISSION_DENIED, with the last one's reason
+ */
 export function authorizeAny(
   call: Pick<Call, 'context' | 'principal'>,
   actions: readonly Action[],
@@ -81,8 +84,8 @@ export function authorizeAny(
 }
 
 /**
- * To read, commit or lock a topic's queues for a group, or to ask how far the group is, takes the right to
- * consume both. A retry topic is its group's own. @throws BrokerError PERMISSION_DENIED
+ * To read, commit or lock a topic's queues for a group, or to ask how far the group is, takes the
+ * right to consume both. A retry topic is its group's own. @throws BrokerError PERMISSION_DENIED
  */
 export function authorizeConsuming(
   call: Pick<Call, 'context' | 'principal'>,
@@ -98,8 +101,8 @@ export const mayConsume = (call: Pick<Call, 'context' | 'principal'>, topic: str
   isAllowed(call.context.auth, call.principal, 'consume', topicResource(topic))
 
 /**
- * With broker.autoCreateTopics a subscription to a missing topic, or a pull from it, creates it: the caller
- * needs the right to create.
+ * With broker.autoCreateTopics a subscription to a missing topic, or a pull from it, creates it:
+ * the caller needs the right to create.
  */
 export async function isThereOrMayCreate(
   { context, principal }: Pick<Call, 'context' | 'principal'>,

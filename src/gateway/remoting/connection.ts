@@ -1,5 +1,6 @@
-// One native peer: cuts its bytes into commands, checks its identity, serves each command or gathers it into
-// the chunk's batch of sends, and writes the answers. The meaning of a command is in requests/.
+// One native peer: cuts its bytes into commands, checks its identity, serves each command or
+// gathers it into the chunk's batch of sends, and writes the answers. The meaning of a command is
+// in requests/.
 import { setMaxListeners } from 'node:events'
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -58,17 +59,24 @@ const SERVING_MAX = 16_384
 const SERVING_BYTES_MAX = 16 * 1024 * 1024
 
 /**
- * Of a request that is no send: such a body is parsed as a whole, and everything in it served, in one turn of the
- * event loop. 1,800 subscriptions of a heartbeat, or 5,000 queues to lock, have room.
+ * Of a request that is no send: such a body is parsed as a whole, and everything in it served, in
+ * one turn of the event loop. 1,800 subscriptions of a heartbeat, or 5,000 queues to lock, have
+ * room.
  */
 const REQUEST_BODY_BYTES_MAX = 256 * 1024
-/** Requests of one chunk that are neither sends nor plain pulls are served for so long; the rest waits its turn. */
+/**
+ * Requests of one chunk that are neither sends nor plain pulls are served for so long; the rest
+ * waits its turn.
+ */
 const CHUNK_MS_MAX = 10
 
 export interface RemotingDeadlines {
   /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
   readonly idleMs: number
-  /** From the first byte to the first whole command, or to the first signed one; more for a large one that comes. */
+  /**
+   * From the first byte to the first whole command, or to the first signed one; more for a large
+   * one that comes.
+   */
   readonly introductionMs: number
 }
 
@@ -189,8 +197,9 @@ export class Connection {
   }
 
   /**
-   * Why the peer should go, if it should: it was silent for too long, or did not show in time what it is, by a
-   * whole command, and a signed one where there are users. Bytes that make no command show nothing.
+   * Why the peer should go, if it should: it was silent for too long, or did not show in time what
+   * it is, by a whole command, and a signed one where there are users. Bytes that make no command
+   * show nothing.
    */
   overdue(nowMs: number, { idleMs, introductionMs }: RemotingDeadlines): string | undefined {
     if (nowMs - this.heardMs >= idleMs) return `sent nothing for ${idleMs} ms`
@@ -360,7 +369,10 @@ export class Connection {
     else this.#answer(command, answer)
   }
 
-  /** Its work may be spread over many turns: what follows is neither read nor served before it is done. */
+  /**
+   * Its work may be spread over many turns: what follows is neither read nor served before it is
+   * done.
+   */
   #waitFor(answer: Promise<Answer>): void {
     this.#isServingLong = true
     const done = (): void => {

@@ -1,5 +1,6 @@
-// Our error codes in RocketMQ's words. Java producers repeat a send on 1, 2, 14, 16 and 17, and show any
-// other code to their caller at once, so a code for a mistake of the caller must be none of those.
+// Our error codes in RocketMQ's words. Java producers repeat a send on 1, 2, 14, 16 and 17, and
+// show any other code to their caller at once, so a code for a mistake of the caller must be none
+// of those.
 import type { BrokerError, ErrorCode } from '../../errors.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 

@@ -1,6 +1,7 @@
-// The hot path of the native front-end: a plain SEND_MESSAGE_V2 becomes a message without a Map, a JSON
-// tree or a string of its own. Whatever is not plain (compressed, batched, malformed, unusually written)
-// is declined and goes the general way, which also finds the words for what is wrong.
+// The hot path of the native front-end: a plain SEND_MESSAGE_V2 becomes a message without a Map, a
+// JSON tree or a string of its own. Whatever is not plain (compressed, batched, malformed,
+// unusually written) is declined and goes the general way, which also finds the words for what is
+// wrong.
 import type { Host } from '../../model/host.ts'
 import { ANY_QUEUE, type NewMessage } from '../../model/message.ts'
 import { AUTO_CREATE_TOPIC, isRetryTopic } from '../../model/names.ts'
@@ -10,14 +11,19 @@ import type { HeaderScan } from '../../remoting/fast/header-scan.ts'
 import { SEND_SLOT, SendScan } from '../../remoting/fast/send-scan.ts'
 import { unescapeJson } from '../../remoting/json/json-unescape.ts'
 
-/** Unescaped properties of one chunk; a chunk's escaped ones are longer, so it hardly ever overflows. */
+/**
+ * Unescaped properties of one chunk; a chunk's escaped ones are longer, so it hardly ever
+ * overflows.
+ */
 const SCRATCH_BYTES = 512 * 1024
 const NO_PROPERTIES = Buffer.alloc(0)
 
 /** Answers whether the topic may be sent to, and created; throws when not. */
 export type MayPublish = (topic: string) => boolean
 
-/** One for the process: chunks are taken one after the other, and published before the next comes. */
+/**
+ * One for the process: chunks are taken one after the other, and published before the next comes.
+ */
 export class FastSend {
   readonly #scan: HeaderScan
   readonly #send: SendScan
@@ -37,8 +43,8 @@ export class FastSend {
   }
 
   /**
-   * The message of the scanned SEND, or undefined. Its body is a view on the frame, its properties on
-   * the frame or on scratch space that lives until `reset`.
+   * The message of the scanned SEND, or undefined. Its body is a view on the frame, its properties
+   * on the frame or on scratch space that lives until `reset`.
    * @throws BrokerError PERMISSION_DENIED
    */
   message(bodyAt: number, end: number, host: Host, mayPublish: MayPublish): NewMessage | undefined {

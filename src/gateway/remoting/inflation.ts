@@ -1,5 +1,5 @@
-// Inflating of compressed bodies, with a bound on what one turn of the event loop does of it: a few bytes may be
-// thousands when they are inflated, and a chunk may bring hundreds of such bodies.
+// Inflating of compressed bodies, with a bound on what one turn of the event loop does of it: a few
+// bytes may be thousands when they are inflated, and a chunk may bring hundreds of such bodies.
 import { inflateSync } from 'node:zlib'
 import { BrokerError } from '../../errors.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
@@ -27,7 +27,8 @@ export class Inflation {
   }
 
   /**
-   * undefined: it is larger than a body may be, or than the default of that, or the chunk has had its share.
+   * undefined: it is larger than a body may be, or than the default of that, or the chunk has had
+   * its share.
    * @throws BrokerError MESSAGE_INVALID for what is no zlib stream
    */
   inflate(body: Uint8Array, bodyBytesMax = BODY_BYTES_DEFAULT): Buffer | undefined {

@@ -27,7 +27,10 @@ export interface Sender {
   readonly inflation: Inflation
 }
 
-/** The messages of one SEND: one, or those of its batch. Views on `body`, but for what had to be inflated. */
+/**
+ * The messages of one SEND: one, or those of its batch. Views on `body`, but for what had to be
+ * inflated.
+ */
 export function messagesOf(fields: SendFields, body: Buffer, sender: Sender): NewMessage[] {
   if (!fields.batch) {
     const properties = Buffer.from(fields.properties ?? '', 'utf8')
@@ -40,7 +43,10 @@ export function messagesOf(fields: SendFields, body: Buffer, sender: Sender): Ne
   return items.map((item) => messageOf(fields, item, sender))
 }
 
-/** RocketMQ bounds a batch as a whole like one message; it may have the default where messages are smaller. */
+/**
+ * RocketMQ bounds a batch as a whole like one message; it may have the default where messages are
+ * smaller.
+ */
 const batchTooLarge = (bytes: number, bytesMax: number): BrokerError =>
   new BrokerError(
     'MESSAGE_TOO_LARGE',
@@ -70,8 +76,9 @@ export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): 
 }
 
 /**
- * zlib is undone; a method that we cannot undo stays for the consumers that can, and so does what is larger when it
- * is inflated than a body may be. As with Apache's broker, the limit of a body is on the bytes that are sent.
+ * zlib is undone; a method that we cannot undo stays for the consumers that can, and so does what
+ * is larger when it is inflated than a body may be. As with Apache's broker, the limit of a body is
+ * on the bytes that are sent.
  */
 function plainBody(
   body: Uint8Array,

@@ -1,5 +1,5 @@
-// The user that a native peer acts for. RocketMQ signs every request, so every request is verified; only
-// the right to publish to a topic, which each send asks for, is remembered.
+// The user that a native peer acts for. RocketMQ signs every request, so every request is verified;
+// only the right to publish to a topic, which each send asks for, is remembered.
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage } from '../../model/message.ts'
 import { isRetryTopic } from '../../model/names.ts'
@@ -62,8 +62,8 @@ export class PeerIdentity {
   }
 
   /**
-   * For how many ms the refusal of the command has to wait: guessing at a key is to take long. A peer that has shown
-   * that it has the key guesses nothing, whatever is wrong with its signature.
+   * For how many ms the refusal of the command has to wait: guessing at a key is to take long. A
+   * peer that has shown that it has the key guesses nothing, whatever is wrong with its signature.
    */
   delayMs(command: Command, { code }: BrokerError, address: string): number {
     const accessKey = command.fields.get(ACL_FIELD.accessKey) ?? ''
@@ -93,8 +93,9 @@ export class PeerIdentity {
   }
 
   /**
-   * The copy that a consumer sends to its group's retry topic itself says which topic the message came from, and the
-   * group's members believe it: only a peer that may consume the topic may say so.
+   * The copy that a consumer sends to its group's retry topic itself says which topic the message
+   * came from, and the group's members believe it: only a peer that may consume the topic may say
+   * so.
    * @throws BrokerError PERMISSION_DENIED
    */
   checkOrigin(principal: Principal, { topic, properties }: NewMessage): void {

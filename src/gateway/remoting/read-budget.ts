@@ -1,10 +1,10 @@
-// The bytes that may be read for one peer before it has taken them. Pulls beyond wait in line until the peer
-// has read its answers, so that asking costs the peer, not our memory.
+// The bytes that may be read for one peer before it has taken them. Pulls beyond wait in line until
+// the peer has read its answers, so that asking costs the peer, not our memory.
 import { BrokerError } from '../../errors.ts'
 
 /**
- * The bytes that a look at one record counts for. The record may be as large as a message can be, but no more
- * of them are in memory at once than fit by this.
+ * The bytes that a look at one record counts for. The record may be as large as a message can be,
+ * but no more of them are in memory at once than fit by this.
  */
 export const RECORD_BYTES = 256 * 1024
 
@@ -29,7 +29,9 @@ export class ReadBudget {
     this.#unsentBytes = unsentBytes
   }
 
-  /** Settles when `bytes` may be read; undefined = at once. Rejects with ABORTED when the peer goes. */
+  /**
+   * Settles when `bytes` may be read; undefined = at once. Rejects with ABORTED when the peer goes.
+   */
   take(bytes: number): Promise<void> | undefined {
     if (this.#isClosed) return Promise.reject(gone())
     if (this.#line.length === 0 && this.#fits(bytes)) {
@@ -51,8 +53,8 @@ export class ReadBudget {
   }
 
   /**
-   * The bytes of a `take` are read: from now on they count as unsent. Reads in line go on in a later turn of
-   * the event loop, so that reads from memory leave room for other connections.
+   * The bytes of a `take` are read: from now on they count as unsent. Reads in line go on in a
+   * later turn of the event loop, so that reads from memory leave room for other connections.
    */
   give(bytes: number): void {
     this.#reading -= bytes
@@ -78,7 +80,9 @@ export class ReadBudget {
     for (const { fail } of this.#line.splice(0)) fail(gone())
   }
 
-  /** One read is always possible, however large, once the peer is about to have taken everything. */
+  /**
+   * One read is always possible, however large, once the peer is about to have taken everything.
+   */
   #fits(bytes: number): boolean {
     const unsent = this.#unsentBytes()
     if (this.#reading === 0 && unsent <= NEARLY_SENT_BYTES) return true

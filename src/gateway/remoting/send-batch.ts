@@ -1,6 +1,6 @@
-// The SENDs of one socket chunk: gathered while the chunk is cut into frames, published together, and answered
-// in one piece. A native batch among them is stored whole or not at all: its sender has one answer for it, and after
-// an error sends all of it again.
+// The SENDs of one socket chunk: gathered while the chunk is cut into frames, published together,
+// and answered in one piece. A native batch among them is stored whole or not at all: its sender
+// has one answer for it, and after an error sends all of it again.
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
 import { offsetMessageId } from '../../model/message-id.ts'
@@ -15,10 +15,16 @@ import type { Outbox } from '../../remoting/outbox.ts'
 import { SEND_RESPONSE } from '../../remoting/requests/send.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
 
-/** Messages that are published in one turn of the event loop; the broker takes a larger native batch over several. */
+/**
+ * Messages that are published in one turn of the event loop; the broker takes a larger native batch
+ * over several.
+ */
 const PUBLISHED_AT_ONCE_MAX = 4096
 
-/** One SEND that waits for its answer; `count` of the messages are its own: several are a native batch. */
+/**
+ * One SEND that waits for its answer; `count` of the messages are its own: several are a native
+ * batch.
+ */
 interface Waiting {
   readonly opaque: number
   readonly codec: HeaderCodec
@@ -241,8 +247,8 @@ const joined = (
 ): Promise<readonly PublishResult[]> => Promise.all(parts).then((results) => results.flat())
 
 /**
- * The messages for a later turn: a message that is a SEND of its own may be a view on the chunk, which is reused
- * by then. Those of a batch are views on a copy already.
+ * The messages for a later turn: a message that is a SEND of its own may be a view on the chunk,
+ * which is reused by then. Those of a batch are views on a copy already.
  */
 function keptOf(messages: readonly NewMessage[], waiting: readonly Waiting[]): NewMessage[] {
   const kept = [...messages]

@@ -26,8 +26,9 @@ const TOLD_AT_ONCE_MAX = 256
 const INTRODUCTION_MS = 10_000
 const IDLE_SCAN_MS = 5_000
 /**
- * A Java consumer looks for the routes of its topics before its first heartbeat makes them, again during the rebalance
- * one second later, and takes their queues in the rebalance after that, which by itself is 20 s away.
+ * A Java consumer looks for the routes of its topics before its first heartbeat makes them, again
+ * during the rebalance one second later, and takes their queues in the rebalance after that, which
+ * by itself is 20 s away.
  */
 const TELL_AGAIN_MS = 2_000
 

@@ -34,7 +34,10 @@ export class Session {
   readonly address: string
   /** The peer as a record's born host. */
   readonly host: Host
-  /** Its members are told of rebalancing once more, when clients have the routes of topics that were just made. */
+  /**
+   * Its members are told of rebalancing once more, when clients have the routes of topics that were
+   * just made.
+   */
   readonly tellAgain: SessionOptions['tellAgain']
   readonly #onGroups: SessionOptions['onGroups']
   #registration: ClientRegistration | undefined

@@ -1,6 +1,7 @@
-// Reads a JSON header without building anything: one pass over the bytes notes where each field is, and
-// the caller decodes the few that it needs. A header in an unusual form (nested fields, escaped names,
-// fractions) is left to the general decoder, so a scan never means something else than JSON.parse.
+// Reads a JSON header without building anything: one pass over the bytes notes where each field is,
+// and the caller decodes the few that it needs. A header in an unusual form (nested fields, escaped
+// names, fractions) is left to the general decoder, so a scan never means something else than
+// JSON.parse.
 import { isUtf8 } from 'node:buffer'
 import { hexDigit } from '../json/json-unescape.ts'
 
@@ -54,7 +55,10 @@ export class HeaderScan {
   flag = 0
   opaque = 0
   version = 0
-  /** Fields found; field `i` has its name in [nameAt[i], nameEnd[i]), its value in [valueAt[i], valueEnd[i]). */
+  /**
+   * Fields found; field `i` has its name in [nameAt[i], nameEnd[i]), its value in [valueAt[i],
+   * valueEnd[i]).
+   */
   count = 0
   readonly nameAt = new Int32Array(FIELDS_MAX)
   readonly nameEnd = new Int32Array(FIELDS_MAX)
@@ -197,11 +201,15 @@ export class HeaderScan {
   #skipScalar(at: number): number {
     if (this.bytes[at] !== QUOTE) return this.#bare(at, true)
     const end = this.#string(at + 1)
-    // The text of this field is not needed, but whether its escapes are legal is for the general decoder.
+    // The text of this field is not needed, but whether its escapes are legal is for the general
+    // decoder.
     return end === -1 || this.#sawEscape ? -1 : end + 1
   }
 
-  /** An integer, true or false (null in a field that is not read) that is its own text; the index behind it, or -1. */
+  /**
+   * An integer, true or false (null in a field that is not read) that is its own text; the index
+   * behind it, or -1.
+   */
   #bare(at: number, mayBeNull = false): number {
     const c = this.bytes[at]
     if (c === 116) return this.#word('true', at)

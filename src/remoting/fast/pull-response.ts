@@ -1,5 +1,5 @@
-// The head of an answer to a PULL, prefabricated like the answer to a SEND; the records follow as they
-// came from the log. One template per outcome, since code and remark differ.
+// The head of an answer to a PULL, prefabricated like the answer to a SEND; the records follow as
+// they came from the log. One template per outcome, since code and remark differ.
 import { FLAG_RESPONSE, LANGUAGE_DEFAULT, RESPONSE, VERSION } from '../codes.ts'
 import { Template } from './template.ts'
 

@@ -1,6 +1,6 @@
-// The answer to an accepted SEND, prefabricated: a JSON header with blanks where the numbers go. Copying
-// it and patching digits costs a twentieth of building the header anew. JSON allows blanks after a value,
-// so every answer has the same length.
+// The answer to an accepted SEND, prefabricated: a JSON header with blanks where the numbers go.
+// Copying it and patching digits costs a twentieth of building the header anew. JSON allows blanks
+// after a value, so every answer has the same length.
 import type { Host } from '../../model/host.ts'
 import { offsetMessageId } from '../../model/message-id.ts'
 import { logPosition } from '../../model/positions.ts'

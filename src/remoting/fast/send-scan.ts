@@ -1,5 +1,5 @@
-// The fields of SEND_MESSAGE_V2 straight from a scanned header: their names are single letters, so finding
-// them costs one look at each. Everything unusual is left to the general way.
+// The fields of SEND_MESSAGE_V2 straight from a scanned header: their names are single letters, so
+// finding them costs one look at each. Everything unusual is left to the general way.
 import { type HeaderScan, integerIn } from './header-scan.ts'
 
 const LETTER_A = 97

@@ -1,5 +1,5 @@
-// The signed content of a scanned request, without making a Map or a string of its fields: the same bytes
-// as `signedContent` builds from decoded ones.
+// The signed content of a scanned request, without making a Map or a string of its fields: the same
+// bytes as `signedContent` builds from decoded ones.
 
 import { unescapeJson } from '../json/json-unescape.ts'
 import { ACL_FIELD } from '../signature.ts'
@@ -52,7 +52,10 @@ export class SignedScan {
     }
   }
 
-  /** Field indices by name. @returns false for a name that comes twice, of which only the last counts */
+  /**
+   * Field indices by name.
+   * @returns false for a name that comes twice, of which only the last counts
+   */
   #sort(): boolean {
     const { count } = this.#scan
     const order = this.#order

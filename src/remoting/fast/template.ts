@@ -1,5 +1,5 @@
-// A response frame with a JSON header, built once and copied per answer; the holes are blanks, into which
-// numbers are written from the left.
+// A response frame with a JSON header, built once and copied per answer; the holes are blanks, into
+// which numbers are written from the left.
 import { putU32 } from '../../model/bytes.ts'
 import { CODEC_JSON, FRAME_PREFIX_BYTES } from '../frame.ts'
 

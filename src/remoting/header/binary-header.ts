@@ -47,7 +47,10 @@ function decodeFields(bytes: Buffer, start: number, end: number): Map<string, st
   return fields
 }
 
-/** Where a text of `length` bytes at `at` ends. @throws BrokerError PROTOCOL_ERROR beyond `limit` */
+/**
+ * Where a text of `length` bytes at `at` ends.
+ * @throws BrokerError PROTOCOL_ERROR beyond `limit`
+ */
 function textEnd(at: number, length: number, limit: number): number {
   if (length < 0 || at + length > limit) {
     throw protocolError(`a text of ${length} bytes in a binary header runs over its end`)

@@ -1,7 +1,8 @@
 // The JSON header codec: `{"code":..,"extFields":{..},"flag":..,"language":"..","opaque":..,...}`.
-// Written as Java writes it (members in alphabetical order, field values always strings, nothing null),
-// read as loosely as clients write, and as Apache's brokers take it: numbers and booleans among the field values,
-// numbers in quotes, single quotes, unknown members, and bytes that are no UTF-8 (each reads as U+FFFD, as in Java).
+// Written as Java writes it (members in alphabetical order, field values always strings, nothing
+// null), read as loosely as clients write, and as Apache's brokers take it: numbers and booleans
+// among the field values, numbers in quotes, single quotes, unknown members, and bytes that are no
+// UTF-8 (each reads as U+FFFD, as in Java).
 import { LANGUAGE_DEFAULT } from '../codes.ts'
 import { parseJson } from '../json/json.ts'
 import { protocolError } from '../protocol-error.ts'

@@ -1,5 +1,6 @@
-// Writes bodies so that every client reads them: standard JSON, compact, members without value left out;
-// a Map with objects as keys becomes fastjson's `{{..}:..}`, the only form its readers take there.
+// Writes bodies so that every client reads them: standard JSON, compact, members without value left
+// out; a Map with objects as keys becomes fastjson's `{{..}:..}`, the only form its readers take
+// there.
 
 import type { Slice } from '../../clock.ts'
 
@@ -32,8 +33,8 @@ export const jsonBody = (value: JsonOut): Buffer => Buffer.from(emitJson(value),
 const PIECE_CHARS_MIN = 64 * 1024
 
 /**
- * A body with one list or table that may be large: `items`, joined by commas, between `open` and `close`. Written in
- * slices, so that the items are best made as they are asked for.
+ * A body with one list or table that may be large: `items`, joined by commas, between `open` and
+ * `close`. Written in slices, so that the items are best made as they are asked for.
  */
 export async function jsonBodyInSlices(
   open: string,

@@ -1,5 +1,5 @@
-// Reading members of a parsed body as loosely as Java does: a missing member takes its default, a number
-// may come as text. Only a body of the wrong kind altogether is refused.
+// Reading members of a parsed body as loosely as Java does: a missing member takes its default, a
+// number may come as text. Only a body of the wrong kind altogether is refused.
 
 import { invalidRequest } from '../protocol-error.ts'
 import { type Json, type JsonMap, parseJson } from './json.ts'

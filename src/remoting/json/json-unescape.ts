@@ -1,5 +1,5 @@
-// The bytes that an escaped JSON string stands for, written straight as UTF-8: message properties come
-// full of \u0001 and \u0002 and go to the log as bytes, so no string is ever made of them.
+// The bytes that an escaped JSON string stands for, written straight as UTF-8: message properties
+// come full of \u0001 and \u0002 and go to the log as bytes, so no string is ever made of them.
 const BACKSLASH = 92
 const LETTER_U = 117
 const SIMPLE = new Map([

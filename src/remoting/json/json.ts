@@ -1,6 +1,6 @@
 // The JSON dialect of bodies, as Java's fastjson writes it: besides JSON itself unquoted keys
-// (`{0:"a"}`), single quotes, objects as keys (`{{"topic":"T"}:5}`) and references (`{"$ref":"$.a"}`).
-// Objects become Maps, because their keys come from the wire.
+// (`{0:"a"}`), single quotes, objects as keys (`{{"topic":"T"}:5}`) and references
+// (`{"$ref":"$.a"}`). Objects become Maps, because their keys come from the wire.
 import type { Slice } from '../../clock.ts'
 import { invalidRequest } from '../protocol-error.ts'
 
@@ -10,8 +10,9 @@ export type Json = null | boolean | number | string | Json[] | JsonMap
 
 const DEPTH_MAX = 64
 /**
- * Values of one body, keys that are objects among them: an empty object costs its sender three bytes and us two
- * hundred. Registrations are the largest bodies; each topic has nine values, and 16 MiB hold about 60,000 topics.
+ * Values of one body, keys that are objects among them: an empty object costs its sender three
+ * bytes and us two hundred. Registrations are the largest bodies; each topic has nine values, and
+ * 16 MiB hold about 60,000 topics.
  */
 const VALUES_MAX = 600_000
 /** V8 copies what is shorter out of a longer string by itself. */

@@ -1,6 +1,6 @@
-// Consumer groups: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201),
-// DELETE_SUBSCRIPTIONGROUP (207), GET_SUBSCRIPTIONGROUP_CONFIG (352), GET_CONSUME_STATS (208) and the
-// connected clients: 203, 204, 343, 345.
+// Consumer groups: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG
+// (201), DELETE_SUBSCRIPTIONGROUP (207), GET_SUBSCRIPTIONGROUP_CONFIG (352), GET_CONSUME_STATS
+// (208) and the connected clients: 203, 204, 343, 345.
 import type { Slice } from '../../clock.ts'
 import { type GroupDefinition, groupDefaults, type KeptGroupFields } from '../../model/group.ts'
 import type { JsonMap } from '../json/json.ts'

@@ -42,7 +42,10 @@ export interface CommittedOffset {
   readonly offset: number
 }
 
-/** GET_ALL_CONSUMER_OFFSET: `{"offsetTable":{"topic@group":{"0":5}}}`. Those of a topic and group stand together. */
+/**
+ * GET_ALL_CONSUMER_OFFSET: `{"offsetTable":{"topic@group":{"0":5}}}`. Those of a topic and group
+ * stand together.
+ */
 export const encodeCommittedOffsets = (
   offsets: Iterable<CommittedOffset>,
   slice: Slice,

@@ -26,8 +26,8 @@ export const PULL_FLAG = {
   classFilter: 8,
   lite: 16,
   /**
-   * Ours, and unread by Apache's broker: the client takes as many messages in one answer as it asks for, where
-   * every other client is given 32 at most.
+   * Ours, and unread by Apache's broker: the client takes as many messages in one answer as it asks
+   * for, where every other client is given 32 at most.
    */
   many: 1 << 16,
 } as const

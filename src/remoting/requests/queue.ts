@@ -1,4 +1,5 @@
-// A message queue in a body: `{"brokerName":"b","queueId":0,"topic":"T"}`, also as the key of a map.
+// A message queue in a body: `{"brokerName":"b","queueId":0,"topic":"T"}`, also as the key of a
+// map.
 import type { JsonMap } from '../json/json.ts'
 import type { JsonOut } from '../json/json-emitter.ts'
 import { numberAt, textAt } from '../json/json-members.ts'

@@ -101,7 +101,10 @@ async function gathered(
   return all
 }
 
-/** Inflated: i32 length, data version JSON; i32 count; per topic i32 length, text; more that we skip. */
+/**
+ * Inflated: i32 length, data version JSON; i32 count; per topic i32 length, text; more that we
+ * skip.
+ */
 class Texts {
   readonly #bytes: Buffer
   #at = 0

@@ -1,5 +1,6 @@
-// The requests of clients to the name server: GET_ROUTEINFO_BY_TOPIC (105), GET_BROKER_CLUSTER_INFO (106) and
-// the topic lists (206, 224, 304). Go's client parses `brokerAddrs` by hand: compact JSON, no white space.
+// The requests of clients to the name server: GET_ROUTEINFO_BY_TOPIC (105), GET_BROKER_CLUSTER_INFO
+// (106) and the topic lists (206, 224, 304). Go's client parses `brokerAddrs` by hand: compact
+// JSON, no white space.
 import type { Slice } from '../../clock.ts'
 import type { JsonMap } from '../json/json.ts'
 import { emitJson, type JsonOut, jsonBody, jsonBodyInSlices } from '../json/json-emitter.ts'

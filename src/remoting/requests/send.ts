@@ -1,5 +1,5 @@
-// SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320) and the replies (324, 325): the same
-// fields by full name or by letter. The body is the message's, or batch-body.ts.
+// SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320) and the replies (324, 325):
+// the same fields by full name or by letter. The body is the message's, or batch-body.ts.
 import { bool, int, layout, long, named, optional, text, type Values } from '../layout.ts'
 
 export const SEND = layout({

@@ -1,5 +1,5 @@
-// Topic definitions: UPDATE_AND_CREATE_TOPIC (17), GET_ALL_TOPIC_CONFIG (21), DELETE_TOPIC (215, 216),
-// GET_TOPIC_CONFIG (351), GET_TOPIC_STATS_INFO (202), QUERY_TOPIC_CONSUME_BY_WHO (300).
+// Topic definitions: UPDATE_AND_CREATE_TOPIC (17), GET_ALL_TOPIC_CONFIG (21), DELETE_TOPIC (215,
+// 216), GET_TOPIC_CONFIG (351), GET_TOPIC_STATS_INFO (202), QUERY_TOPIC_CONSUME_BY_WHO (300).
 import type { Slice } from '../../clock.ts'
 import type { TopicDefinition } from '../../model/topic.ts'
 import type { JsonMap } from '../json/json.ts'

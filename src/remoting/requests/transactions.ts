@@ -1,4 +1,5 @@
-// END_TRANSACTION (37) and CHECK_TRANSACTION_STATE (39, broker to producer; its body is the half record).
+// END_TRANSACTION (37) and CHECK_TRANSACTION_STATE (39, broker to producer; its body is the half
+// record).
 import { bool, int, layout, long, optional, text } from '../layout.ts'
 
 export const END_TRANSACTION = layout({

@@ -18,7 +18,10 @@ export const brokerRequests: RequestTable = new Map([
 const VERSION_NAME = 'V5_3_3'
 const VERSION_ORDINAL = 479
 
-/** Any user may read the broker's identity: routes tell it too, and a client without a name server asks here. */
+/**
+ * Any user may read the broker's identity: routes tell it too, and a client without a name server
+ * asks here.
+ */
 async function brokerConfig(call: Call): Promise<Answer> {
   const { broker, clock, auth } = call.context
   const { brokerName, clusterName, brokerId } = broker.identity

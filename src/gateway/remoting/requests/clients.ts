@@ -66,8 +66,8 @@ function authorizeConsumer(call: Call, consumer: ConsumerEntry): void {
 }
 
 /**
- * Creates groups and their retry topics where that is allowed. One that does not exist and may not be created is
- * left out, as Apache does: its pulls are told.
+ * Creates groups and their retry topics where that is allowed. One that does not exist and may not
+ * be created is left out, as Apache does: its pulls are told.
  */
 async function withGroups(
   { context }: Call,
@@ -107,7 +107,10 @@ async function makeTopics(
   return made
 }
 
-/** So many at the same time: those made in one turn share an append, and what is told to name servers. */
+/**
+ * So many at the same time: those made in one turn share an append, and what is told to name
+ * servers.
+ */
 async function together(
   names: Iterable<string>,
   make: (name: string) => Promise<void>,

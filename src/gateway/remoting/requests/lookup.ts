@@ -43,7 +43,8 @@ async function queryMessage(call: Call): Promise<Answer> {
     fromMs: Math.max(0, query.beginTimestamp),
     toMs: query.endTimestamp,
   }
-  // How large messages are shows only when they are read, so each lookup takes the most it may need.
+  // How large messages are shows only when they are read, so each lookup takes the most it may
+  // need.
   const records = await call.reads.within(ANSWER_BYTES_MAX, () =>
     broker.lookup.byKey(query.topic, query.key, wanted),
   )

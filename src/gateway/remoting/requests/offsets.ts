@@ -39,9 +39,9 @@ export const offsetRequests: RequestTable = new Map([
 ])
 
 /**
- * A queue whose first message is still here and lies no further back than this counts as young: a group
- * that is new to it starts at its beginning, wherever it asked to start. Apache's rule is the same, with
- * a share of the machine's memory as the measure.
+ * A queue whose first message is still here and lies no further back than this counts as young: a
+ * group that is new to it starts at its beginning, wherever it asked to start. Apache's rule is the
+ * same, with a share of the machine's memory as the measure.
  */
 const YOUNG_QUEUE_BYTES_MAX = 1024 * 1024 * 1024
 

@@ -1,5 +1,5 @@
-// PULL_MESSAGE and LITE_PULL_MESSAGE: reading a queue by offset, held until something comes when the
-// client asks for that.
+// PULL_MESSAGE and LITE_PULL_MESSAGE: reading a queue by offset, held until something comes when
+// the client asks for that.
 import { BrokerError } from '../../../errors.ts'
 import type { GroupDefinition } from '../../../model/group.ts'
 import type { PullRequest, PullResult } from '../../../model/message.ts'
@@ -41,7 +41,10 @@ export type PullCall = Pick<
   'opaque' | 'codec' | 'principal' | 'session' | 'context' | 'reads' | 'signal'
 >
 
-/** A held pull keeps its call for long, so that has no more than it needs: neither the fields nor a body. */
+/**
+ * A held pull keeps its call for long, so that has no more than it needs: neither the fields nor a
+ * body.
+ */
 function serveAnyPull(call: Call): Promise<Answer> {
   const { opaque, codec, principal, session, context, reads, signal } = call
   const kept: PullCall = { opaque, codec, principal, session, context, reads, signal }
@@ -134,9 +137,10 @@ function chooseFilter(
   if (consumer?.model === 'broadcasting' && !group.broadcastEnabled) {
     throw new BrokerError('PERMISSION_DENIED', `the group '${group.name}' may not broadcast`)
   }
-  // A client with a newer version will tell of it by a heartbeat, up to 30 s from now: Java counts the version
-  // up whenever its queues change, and leaves the heartbeat out while another one is under way. Until then it
-  // gets every message. Clients sort out tags themselves, because Apache's broker only compares their hashes.
+  // A client with a newer version will tell of it by a heartbeat, up to 30 s from now: Java counts
+  // the version up whenever its queues change, and leaves the heartbeat out while another one is
+  // under way. Until then it gets every message. Clients sort out tags themselves, because Apache's
+  // broker only compares their hashes.
   if (subscription.version < (pull.subVersion ?? 0)) return EVERY_TAG
   return subscription.filter
 }
@@ -148,7 +152,8 @@ function requestOf(call: PullCall, pull: PullFields, filter: TagFilter): PullReq
     topic: pull.topic,
     queueId: pull.queueId,
     offset: queueOffset(pull.queueOffset),
-    // Apache's broker gives one message to a client that asks for none, as Go's PullConsumer does by default.
+    // Apache's broker gives one message to a client that asks for none, as Go's PullConsumer does
+    // by default.
     maxMessages: Math.max(1, Math.min(pull.maxMsgNums, most)),
     maxBytes: bytesWanted(pull.maxMsgBytes),
     filter,

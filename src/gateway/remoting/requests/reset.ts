@@ -1,6 +1,7 @@
-// INVOKE_BROKER_TO_RESET_OFFSET: an operator moves a group. Members that read by position are sent there by their next
-// pull (`PullStatus` reset), those that receive per message by the broker: nothing depends on what a client makes of
-// a push. `isForce` changes nothing, as on Apache's broker of 5.5.
+// INVOKE_BROKER_TO_RESET_OFFSET: an operator moves a group. Members that read by position are sent
+// there by their next pull (`PullStatus` reset), those that receive per message by the broker:
+// nothing depends on what a client makes of a push. `isForce` changes nothing, as on Apache's
+// broker of 5.5.
 import { BrokerError } from '../../../errors.ts'
 import type { QueueRange } from '../../../model/message.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX, MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
@@ -74,7 +75,10 @@ async function placeAt(
   return Math.max(minOffset, await offsetByTime(call, topic, queueId, timestamp, 'lower'))
 }
 
-/** Members over MQTT may read messages of the topic from a light queue: the group's place there moves as well. */
+/**
+ * Members over MQTT may read messages of the topic from a light queue: the group's place there
+ * moves as well.
+ */
 async function lightTargets(
   call: Call,
   group: string,

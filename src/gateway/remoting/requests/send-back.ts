@@ -26,7 +26,9 @@ async function sendBack(call: Call): Promise<Answer> {
   return DONE
 }
 
-/** The group's consumers read the copy, so the caller must be allowed to read the message itself. */
+/**
+ * The group's consumers read the copy, so the caller must be allowed to read the message itself.
+ */
 async function authorizeMessage(call: Call, position: LogPosition): Promise<void> {
   const record = await call.context.broker.lookup.byPosition(position)
   // The broker's sendBack reports a missing message.

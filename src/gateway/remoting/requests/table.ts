@@ -1,5 +1,5 @@
-// Every request that the front-end answers, by code; anything else is answered with "not supported".
-// Sends are not here: they are gathered per socket chunk (send-batch.ts).
+// Every request that the front-end answers, by code; anything else is answered with "not
+// supported". Sends are not here: they are gathered per socket chunk (send-batch.ts).
 import { REQUEST } from '../../../remoting/codes.ts'
 import type { RequestTable, Serve } from '../call.ts'
 import { brokerRequests } from './broker.ts'
@@ -31,9 +31,9 @@ const FAMILIES: readonly RequestTable[] = [
 ]
 
 /**
- * Those whose work grows with the broker's tables, or with a list in the request: what stands behind one in a chunk
- * waits for a later turn, or hundreds of them would be served in one. An answer's work is done in promises, so
- * the time that it takes is not seen where it is asked for.
+ * Those whose work grows with the broker's tables, or with a list in the request: what stands
+ * behind one in a chunk waits for a later turn, or hundreds of them would be served in one. An
+ * answer's work is done in promises, so the time that it takes is not seen where it is asked for.
  */
 const LONG: ReadonlySet<number> = new Set([
   REQUEST.heartbeat,
@@ -59,9 +59,9 @@ const LONG: ReadonlySet<number> = new Set([
 ])
 
 /**
- * Those of them whose work is done when they wait for the disk or for name servers: what stands behind one begins in a
- * later turn, but not after it, and hundreds share appends and registrations. And while the groups of a heartbeat are
- * made, the end of its peer has to be seen.
+ * Those of them whose work is done when they wait for the disk or for name servers: what stands
+ * behind one begins in a later turn, but not after it, and hundreds share appends and
+ * registrations. And while the groups of a heartbeat are made, the end of its peer has to be seen.
  */
 const STARTED_ONLY: ReadonlySet<number> = new Set([
   REQUEST.heartbeat,

@@ -38,8 +38,8 @@ export const topicRequests: RequestTable = new Map([
 ])
 
 /**
- * The attributes of RocketMQ 5 that are true of every topic here. A broker checks no message types; operators'
- * tools declare one for each topic that they make, and read it back.
+ * The attributes of RocketMQ 5 that are true of every topic here. A broker checks no message types;
+ * operators' tools declare one for each topic that they make, and read it back.
  */
 const ATTRIBUTES: ReadonlySet<string> = new Set([
   ...['UNSPECIFIED', 'NORMAL', 'FIFO', 'DELAY', 'MIXED'].map((type) => `+message.type=${type}`),
