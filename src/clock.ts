@@ -10,7 +10,9 @@ export interface Clock {
   now(): number
   /** Monotonic ms from an arbitrary start, with a fraction. */
   monotonic(): number
-  /** Ms that the event loop has waited for events since the process started; grows with `monotonic`. */
+  /**
+   * Ms that the event loop has waited for events since the process started; grows with `monotonic`.
+   */
   idle(): number
   /** Calls `fn` once after `delayMs`. A timer does not keep the process alive. */
   after(delayMs: number, fn: () => void): Timer
@@ -42,7 +44,10 @@ export const systemClock: Clock = {
   },
 }
 
-/** Keeps the process alive until cancelled; for a caller that has nothing open and waits to try again. */
+/**
+ * Keeps the process alive until cancelled; for a caller that has nothing open and waits to try
+ * again.
+ */
 export function holdProcess(): Timer {
   const handle = setInterval(() => {}, TIMER_MAX_MS)
   return { cancel: () => clearInterval(handle) }
@@ -69,7 +74,10 @@ export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmedia
 
 const SLICE_MS = 8
 
-/** Long work in slices, so that nothing else waits for all of it: over a log of gigabytes, over every queue. */
+/**
+ * Long work in slices, so that nothing else waits for all of it: over a log of gigabytes, over
+ * every queue.
+ */
 export class Slice {
   readonly #clock: Clock
   #startedMs: number

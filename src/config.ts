@@ -17,7 +17,9 @@ const port = (fallback: number) =>
 
 const count = (fallback: number) => z.int().min(1).default(fallback)
 
-/** RocketMQ's clients connect to servers they may need later, and its own servers wait two minutes. */
+/**
+ * RocketMQ's clients connect to servers they may need later, and its own servers wait two minutes.
+ */
 const NATIVE_SILENT_MS = 120_000
 /** MQTT and AMQP clients have nothing to wait for before they speak. */
 const SILENT_MS = 10_000

@@ -62,7 +62,9 @@ export class BrokerError extends Error {
     this.retryable = options.retryable ?? RETRYABLE.has(code)
   }
 
-  /** Any thrown value as a BrokerError: one of another kind becomes INTERNAL with its cause kept. */
+  /**
+   * Any thrown value as a BrokerError: one of another kind becomes INTERNAL with its cause kept.
+   */
   static from(thrown: unknown): BrokerError {
     if (thrown instanceof BrokerError) return thrown
     const text = thrown instanceof Error ? thrown.message : String(thrown)

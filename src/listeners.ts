@@ -1,5 +1,5 @@
-// Opens the planned listeners: takes their ports, and shares the connections and the turns of the event loop among
-// them. Knows no protocol.
+// Opens the planned listeners: takes their ports, and shares the connections and the turns of the
+// event loop among them. Knows no protocol.
 import type { Clock } from './clock.ts'
 import type { Config, ListeningConfig } from './config.ts'
 import { isWildcard } from './exposure.ts'
@@ -40,13 +40,19 @@ const FILES_RESERVED = 512
 /** Below, an operator should know at every start. */
 const CONNECTIONS_FEW = 1000
 
-/** Of a turn, for the name server's requests: many that ask for whole tables must not hold up the broker. */
+/**
+ * Of a turn, for the name server's requests: many that ask for whole tables must not hold up the
+ * broker.
+ */
 const ROUTES_MS = 5
 
 /** RocketMQ's VIP channel: clients that use it take this from the broker's port. */
 const VIP_PORT_BELOW = 2
 
-/** Takes the ports; nothing is served yet. @throws BrokerError CONFIG_INVALID when one cannot be bound */
+/**
+ * Takes the ports; nothing is served yet.
+ * @throws BrokerError CONFIG_INVALID when one cannot be bound
+ */
 export async function openListeners(
   role: ServerRole,
   config: Config,
@@ -61,7 +67,8 @@ export async function openListeners(
   const routes = new TurnBudget(clock, { turnMs: ROUTES_MS, countsOwnOnly: true })
   for (const { protocol, host, port } of planned) {
     const limits = config[protocol]
-    // Routes are asked for by short requests, which must not wait behind all that the broker is sent.
+    // Routes are asked for by short requests, which must not wait behind all that the broker is
+    // sent.
     const turn = protocol === 'nameServer' ? routes : bulk
     const name = protocol
     const listener = await Listener.open({ host, port, name, limits, budget, turn, log, clock })
@@ -84,8 +91,8 @@ export const firstListener = (
 ): Listener | undefined => listeners.find((one) => one.protocol === protocol)?.listener
 
 /**
- * After all that is configured by its number. undefined, with a line of the log, where it cannot be bound: few clients
- * need it, and a start must not fail for it.
+ * After all that is configured by its number. undefined, with a line of the log, where it cannot be
+ * bound: few clients need it, and a start must not fail for it.
  */
 async function openVip({ options, port: nativePort }: Listener): Promise<Listener | undefined> {
   const { host, log } = options
@@ -107,8 +114,8 @@ async function openVip({ options, port: nativePort }: Listener): Promise<Listene
 }
 
 /**
- * The listeners share one budget: connections beyond the limit of open files would be dropped by the kernel without a word,
- * and the store could not open its files.
+ * The listeners share one budget: connections beyond the limit of open files would be dropped by
+ * the kernel without a word, and the store could not open its files.
  */
 function connectionBudget(
   planned: readonly PlannedListener[],
@@ -137,14 +144,19 @@ export function addressesOf(listeners: Listeners, config: Config): readonly Serv
   })
 }
 
-/** undefined without a configured host on a wildcard bind: clients are told the address they dialled. */
+/**
+ * undefined without a configured host on a wildcard bind: clients are told the address they
+ * dialled.
+ */
 export function advertisedHost(config: ListeningConfig): string | undefined {
   return config.advertisedHost ?? (isWildcard(config.host) ? undefined : config.host)
 }
 
 const DIAL_TIMEOUT_MS = 3_000
 
-/** Clients come by the advertised address, so a wrong one shows here first, as a line of the log. */
+/**
+ * Clients come by the advertised address, so a wrong one shows here first, as a line of the log.
+ */
 export async function dialAdvertised(
   listeners: Listeners,
   config: Config,

@@ -1,4 +1,5 @@
-// The open parts of a server, in the order they were opened; closed backwards, whichever close fails.
+// The open parts of a server, in the order they were opened; closed backwards, whichever close
+// fails.
 import type { Logger } from './log.ts'
 
 export class Parts {
@@ -14,7 +15,10 @@ export class Parts {
     this.#open.push({ name, close })
   }
 
-  /** Idempotent, and never rejects: a part that fails is logged, and the next one closes all the same. */
+  /**
+   * Idempotent, and never rejects: a part that fails is logged, and the next one closes all the
+   * same.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#closeAll()
     return this.#closing

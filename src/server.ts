@@ -1,5 +1,5 @@
-// The one composition root: opens the parts in order, wires them to each other, and closes them in the
-// reverse order. The only file that knows all of them.
+// The one composition root: opens the parts in order, wires them to each other, and closes them in
+// the reverse order. The only file that knows all of them.
 import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import { type Clock, systemClock } from './clock.ts'
@@ -99,8 +99,8 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
 }
 
 /**
- * The name server answers at once and closes after the front-ends, so it has no client to wait for: a stop
- * would otherwise take two deadlines where a client hangs.
+ * The name server answers at once and closes after the front-ends, so it has no client to wait for:
+ * a stop would otherwise take two deadlines where a client hangs.
  */
 const NAME_SERVER_STOP_MS = 500
 
@@ -186,7 +186,9 @@ async function loadFrontEnds(listeners: Listeners): Promise<readonly FrontEnd[]>
   return Promise.all(loading)
 }
 
-/** They say goodbye to their clients at the same time, so that a stop takes one deadline at most. */
+/**
+ * They say goodbye to their clients at the same time, so that a stop takes one deadline at most.
+ */
 async function serveFrontEnds(
   { config, parts }: Composition,
   frontEnds: readonly FrontEnd[],
@@ -208,8 +210,8 @@ async function serveFrontEnds(
 }
 
 /**
- * As the first admin with a secret key, which name servers of the same users accept. Without one, with a
- * secret that only the name server of this process knows.
+ * As the first admin with a secret key, which name servers of the same users accept. Without one,
+ * with a secret that only the name server of this process knows.
  */
 function registrarCredentials(config: Config): Credentials | undefined {
   const users = Object.entries(config.users)
@@ -220,7 +222,10 @@ function registrarCredentials(config: Config): Credentials | undefined {
   return { accessKey: `broker-${randomUUID()}`, secretKey: randomUUID() }
 }
 
-/** Tells the name servers of this broker, once started; undefined where there is nothing to tell, or no name server. */
+/**
+ * Tells the name servers of this broker, once started; undefined where there is nothing to tell, or
+ * no name server.
+ */
 async function routesOf(composition: Composition, broker: Broker): Promise<Registrar | undefined> {
   const { config, log, clock, listeners, trusted } = composition
   const remoting = firstListener(listeners, 'remoting')

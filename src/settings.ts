@@ -1,6 +1,6 @@
-// A strict schema as a flat list of settings, each with one name in every layer: key path in the file,
-// environment variable, flag. Layers them and remembers where each value came from. Knows no single
-// setting: those are declared in config.ts.
+// A strict schema as a flat list of settings, each with one name in every layer: key path in the
+// file, environment variable, flag. Layers them and remembers where each value came from. Knows no
+// single setting: those are declared in config.ts.
 import { z } from 'zod'
 import { didYouMean, nearest } from './did-you-mean.ts'
 import { BrokerError } from './errors.ts'
@@ -35,7 +35,9 @@ export interface JsonSchema {
   readonly additionalProperties?: boolean | JsonSchema
 }
 
-/** Where a value came from, in words: 'default', 'trivet.json', 'TRIVET_MQTT__PORT', '--mqtt.port'. */
+/**
+ * Where a value came from, in words: 'default', 'trivet.json', 'TRIVET_MQTT__PORT', '--mqtt.port'.
+ */
 export type Origin = string
 
 export interface Layers {
@@ -98,7 +100,9 @@ export function settingsOf(root: JsonSchema): readonly Setting[] {
   return settings
 }
 
-/** @throws BrokerError CONFIG_INVALID naming every bad value, where it came from and what would do */
+/**
+ * @throws BrokerError CONFIG_INVALID naming every bad value, where it came from and what would do
+ */
 export function layer<S extends z.ZodType>(
   schema: S,
   root: JsonSchema,

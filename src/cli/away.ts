@@ -1,4 +1,5 @@
-// Masters that did not answer a question that all were asked: what the others said is shown, and they are named.
+// Masters that did not answer a question that all were asked: what the others said is shown, and
+// they are named.
 import type { BrokerError, Master } from '../client/index.ts'
 import type { Terminal } from './terminal.ts'
 

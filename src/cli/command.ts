@@ -1,5 +1,5 @@
-// The declaration of a command: its words, its flags and the context of its run. Parsing, help and the
-// suggestions in errors all derive from it.
+// The declaration of a command: its words, its flags and the context of its run. Parsing, help and
+// the suggestions in errors all derive from it.
 import type { Config } from '../config.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -1,4 +1,5 @@
-// How every command that talks to a cluster finds it: flags, else the environment, else this machine.
+// How every command that talks to a cluster finds it: flags, else the environment, else this
+// machine.
 import type { Client, ConnectOptions } from '../client/index.ts'
 import { BrokerError } from '../errors.ts'
 import { ACCESS_KEY_ENV, NAME_SERVERS_ENV, SECRET_KEY_ENV } from '../settings.ts'
@@ -27,7 +28,9 @@ export type ConnectionFlags = FlagValues<typeof connectionFlags>
 
 type Around = Pick<Invocation, 'env' | 'signal'> & { readonly flags: ConnectionFlags }
 
-/** A secret is taken from the environment only: a command line is open to every user of a machine. */
+/**
+ * A secret is taken from the environment only: a command line is open to every user of a machine.
+ */
 export function connectOptions({ flags, env, signal }: Around): ConnectOptions {
   const accessKey = flags['access-key'] ?? env[ACCESS_KEY_ENV]
   const secretKey = env[SECRET_KEY_ENV]

@@ -1,5 +1,5 @@
-// How long a peer that owes an answer may say nothing: one that went silent with its connection open would hold a
-// command for ever.
+// How long a peer that owes an answer may say nothing: one that went silent with its connection
+// open would hold a command for ever.
 import { unlessAborted } from '../client/calls/abort.ts'
 import { BrokerError } from '../errors.ts'
 import { durationMs } from './words.ts'
@@ -22,7 +22,10 @@ export function answerTimeoutMs(text: string | undefined): number {
   throw new BrokerError('ARGUMENT_INVALID', `--timeout is '${text}'; a time above 0 is due`)
 }
 
-/** Rejects with TIMED_OUT when the peer is not heard of from one look to the next; `heard` says that it was. */
+/**
+ * Rejects with TIMED_OUT when the peer is not heard of from one look to the next; `heard` says that
+ * it was.
+ */
 export async function whileHeard<T>(
   { peer, timeoutMs }: Patience,
   run: (heard: () => void) => Promise<T>,

@@ -1,5 +1,5 @@
-// The shell of the command line: finds the command, parses for it, runs it, and turns what went wrong
-// into a sentence and an exit code.
+// The shell of the command line: finds the command, parses for it, runs it, and turns what went
+// wrong into a sentence and an exit code.
 import { setMaxListeners } from 'node:events'
 import { settings as allSettings } from '../config.ts'
 import { didYouMean } from '../did-you-mean.ts'

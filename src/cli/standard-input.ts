@@ -20,7 +20,10 @@ export async function readAll(signal: AbortSignal): Promise<Uint8Array> {
   return Buffer.concat(chunks)
 }
 
-/** Lines without their ends, as soon as they are there, at most `max` at a time; what follows waits unread. */
+/**
+ * Lines without their ends, as soon as they are there, at most `max` at a time; what follows waits
+ * unread.
+ */
 export async function* readLines(
   signal: AbortSignal,
   max: number,

@@ -1,5 +1,5 @@
-// pub and sub over AMQP 1.0, through rhea. The tag is the subject, the ordering key the group id, keys and
-// properties are application properties; a message is settled after it was shown.
+// pub and sub over AMQP 1.0, through rhea. The tag is the subject, the ordering key the group id,
+// keys and properties are application properties; a message is settled after it was shown.
 import rhea, { type Connection, type Delivery, type EventContext, type Message } from 'rhea'
 import { abortController, unlessAborted } from '../../client/calls/abort.ts'
 import { Mailbox } from '../../client/calls/mailbox.ts'
@@ -102,7 +102,10 @@ interface Insides {
   readonly heartbeat_in?: NodeJS.Timeout
 }
 
-/** rhea has no way to let go of a peer that says nothing, and would go on waiting for its heartbeats. */
+/**
+ * rhea has no way to let go of a peer that says nothing, and would go on waiting for its
+ * heartbeats.
+ */
 function hangUp(connection: Connection): void {
   const { socket, heartbeat_in: heartbeat } = connection as Insides
   socket?.destroy()

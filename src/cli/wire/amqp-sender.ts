@@ -1,4 +1,5 @@
-// Messages into one AMQP address by one link, so that they stay in order: a link's messages go to one queue.
+// Messages into one AMQP address by one link, so that they stay in order: a link's messages go to
+// one queue.
 import type { Connection, Delivery, EventContext, Message, Sender } from 'rhea'
 import { allAccepted } from './leg.ts'
 

@@ -1,5 +1,5 @@
-// A way into the broker, as `pub` and `sub` see it: the native protocol, MQTT or AMQP. The same message goes
-// in and comes out by each, as far as the protocol can say it.
+// A way into the broker, as `pub` and `sub` see it: the native protocol, MQTT or AMQP. The same
+// message goes in and comes out by each, as far as the protocol can say it.
 import { BrokerError } from '../../errors.ts'
 import { ACCESS_KEY_ENV, PASSWORD_ENV, SECRET_KEY_ENV } from '../../settings.ts'
 import type { Flags, FlagValues, Invocation } from '../command.ts'
@@ -73,7 +73,10 @@ export interface Wish {
 export type Accepted = (at: number, answer: Readonly<Record<string, string | number>>) => void
 
 export interface Leg {
-  /** In order, and behind those of the call before. Rejects when one was not accepted; others may have been. */
+  /**
+   * In order, and behind those of the call before. Rejects when one was not accepted; others may
+   * have been.
+   */
   publish(letters: readonly Letter[], accepted: Accepted): Promise<void>
   /** Ends when the signal is aborted. */
   arrivals(wish: Wish, signal: AbortSignal): AsyncIterable<Arrival>

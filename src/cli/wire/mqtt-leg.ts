@@ -1,5 +1,5 @@
-// pub and sub over MQTT 5, through mqtt.js. Level one of an MQTT topic is the topic, level two the tag; keys
-// and the ordering key travel as user properties.
+// pub and sub over MQTT 5, through mqtt.js. Level one of an MQTT topic is the topic, level two the
+// tag; keys and the ordering key travel as user properties.
 import type { IPublishPacket, MqttClient } from 'mqtt'
 import { abortController, unlessAborted } from '../../client/calls/abort.ts'
 import { Mailbox } from '../../client/calls/mailbox.ts'
@@ -28,7 +28,9 @@ interface Puback {
   readonly properties: { readonly reasonString?: string }
 }
 
-/** A message, and how mqtt.js is told to acknowledge it and read on; with an error it only reads on. */
+/**
+ * A message, and how mqtt.js is told to acknowledge it and read on; with an error it only reads on.
+ */
 interface Incoming {
   readonly packet: IPublishPacket
   readonly done: (error?: Error) => void
@@ -87,7 +89,8 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
     },
     arrivals: (wish, ended) => arrivals(client, inbox, settle, patience, wish, ended),
     close: async () => {
-      // Messages not shown are not acknowledged, and must not keep mqtt.js from the packets behind them.
+      // Messages not shown are not acknowledged, and must not keep mqtt.js from the packets behind
+      // them.
       client.handleMessage = (_, done) => done(NOT_SHOWN)
       inHand?.done(NOT_SHOWN)
       if (client.connected) {
