@@ -1,10 +1,11 @@
-// AMQP 1.0 sends beside RabbitMQ, durable before they are accepted on both: RabbitMQ syncs only messages whose header
-// says so, of queues that were made durable. Rounds alternate, so that both meet the same neighbours; the median
-// counts. Prints, never asserts.
+// AMQP 1.0 sends beside RabbitMQ, durable before they are accepted on both: RabbitMQ syncs only
+// messages whose header says so, of queues that were made durable. Rounds alternate, so that both
+// meet the same neighbours; the median counts. Prints, never asserts.
 //
 //   npm run build && node dist/bench/amqp.js [rounds]
 //
-// The load comes from ../shared/tools/amqp-loadgen.mjs, a generator over raw sockets kept beside the project.
+// The load comes from ../shared/tools/amqp-loadgen.mjs, a generator over raw sockets kept beside
+// the project.
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, rmSync } from 'node:fs'
@@ -62,7 +63,10 @@ async function main(): Promise<void> {
   }
 }
 
-/** A link whose target is durable makes a durable queue; one without, as the generator's, a queue in memory. */
+/**
+ * A link whose target is durable makes a durable queue; one without, as the generator's, a queue in
+ * memory.
+ */
 async function makeDurable(port: number, queue: string): Promise<void> {
   const connection = rhea.create_container().connect({ host: '127.0.0.1', port, reconnect: false })
   connection.open_sender({ target: { address: `/queue/${queue}`, durable: 2 } })

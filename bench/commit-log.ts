@@ -1,6 +1,7 @@
-// What the commit log alone costs: appends by depth and flush mode, their latency beside that of one raw
-// fdatasync of the same run, recovery and replay. One process, bounded; prints, never asserts. CPU is this
-// thread's and the others'; on a busy machine it says more than the wall clock.
+// What the commit log alone costs: appends by depth and flush mode, their latency beside that of
+// one raw fdatasync of the same run, recovery and replay. One process, bounded; prints, never
+// asserts. CPU is this thread's and the others'; on a busy machine it says more than the wall
+// clock.
 //
 //   npx tsc -b && node dist/bench/commit-log.js [bodyBytes] [seconds per line]
 import { closeSync, fdatasync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'

@@ -1,13 +1,15 @@
-// Two builds of TrivetMQ under the same loads over the native protocol, MQTT and AMQP, in turn (A B A B ...): the
-// ratio of this build to the other one, pair by pair, of messages per second, of messages per second of the
-// broker's CPU time, and of the broker's peak memory. Prints, asserts nothing.
+// Two builds of TrivetMQ under the same loads over the native protocol, MQTT and AMQP, in turn (A B
+// A B ...): the ratio of this build to the other one, pair by pair, of messages per second, of
+// messages per second of the broker's CPU time, and of the broker's peak memory. Prints, asserts
+// nothing.
 //
-//   npm run build && node dist/bench/compare.js OTHER-CHECKOUT [--passes 3] [--rounds 3] [--only TEXT]
+//   npm run build
+//   node dist/bench/compare.js OTHER-CHECKOUT [--passes 3] [--rounds 3] [--only TEXT]
 //
-// OTHER-CHECKOUT is a built checkout (npm ci && npm run build). --only runs the rows whose title has the text.
-// Each pass of a row has two fresh brokers, because one process may be faster than another of the same build; each round
-// of a pass is a pair. AMQP's load is ../shared/tools/amqp-loadgen.mjs, a generator
-// over raw sockets kept beside the project.
+// OTHER-CHECKOUT is a built checkout (npm ci && npm run build). --only runs the rows whose title
+// has the text. Each pass of a row has two fresh brokers, because one process may be faster than
+// another of the same build; each round of a pass is a pair. AMQP's load is
+// ../shared/tools/amqp-loadgen.mjs, a generator over raw sockets kept beside the project.
 import { execFile } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'

@@ -1,6 +1,7 @@
-// MQTT beside mosquitto: publishing at QoS 0 and 1, and fan-out. Ours is durable before it acknowledges,
-// mosquitto keeps nothing. Rounds alternate, so that both meet the same neighbours; the median counts, and
-// messages per CPU second of the server tell more than per second on a shared machine. Prints, never asserts.
+// MQTT beside mosquitto: publishing at QoS 0 and 1, and fan-out. Ours is durable before it
+// acknowledges, mosquitto keeps nothing. Rounds alternate, so that both meet the same neighbours;
+// the median counts, and messages per CPU second of the server tell more than per second on a
+// shared machine. Prints, never asserts.
 //
 //   npx tsc -b && node dist/bench/mqtt.js [rounds]
 import { readFileSync, rmSync } from 'node:fs'

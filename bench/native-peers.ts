@@ -1,5 +1,5 @@
-// Sends over the native protocol, durable before they are answered, beside Apache RocketMQ on the same
-// machine: the same generator, the two in turn, several rounds. Prints, asserts nothing.
+// Sends over the native protocol, durable before they are answered, beside Apache RocketMQ on the
+// same machine: the same generator, the two in turn, several rounds. Prints, asserts nothing.
 //
 //   npx tsc -b && node dist/bench/native-peers.js [rounds] [seconds]
 import { execFile } from 'node:child_process'

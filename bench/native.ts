@@ -1,5 +1,6 @@
-// Load over RocketMQ's native protocol, against us or against Apache RocketMQ: raw sockets, frames encoded
-// before the start, only the correlation id patched per message. Bounded in time; prints, asserts nothing.
+// Load over RocketMQ's native protocol, against us or against Apache RocketMQ: raw sockets, frames
+// encoded before the start, only the correlation id patched per message. Bounded in time; prints,
+// asserts nothing.
 //
 //   npx tsc -b && node dist/bench/native.js --namesrv 127.0.0.1:9876
 //

@@ -1,5 +1,6 @@
-// What a newcomer meets first: the time from process start to the first accepted message on an empty store,
-// memory when idle, and what one sender who waits for each answer pays on top of the disk. Prints, never asserts.
+// What a newcomer meets first: the time from process start to the first accepted message on an
+// empty store, memory when idle, and what one sender who waits for each answer pays on top of the
+// disk. Prints, never asserts.
 //
 //   npm run build && node dist/bench/start.js [rounds]
 import { closeSync, fdatasyncSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs'
@@ -60,7 +61,10 @@ async function p50Ms(count: number, action: () => Promise<unknown>): Promise<num
   return median(times)
 }
 
-/** As the log writes: into blocks that are there already, so that a sync is a flush and no journal commit. */
+/**
+ * As the log writes: into blocks that are there already, so that a sync is a flush and no journal
+ * commit.
+ */
 function syncP50Ms(): number {
   const directory = peerDirectory('sync')
   const file = openSync(join(directory, 'file'), 'w')

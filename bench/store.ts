@@ -1,5 +1,6 @@
-// What the store costs: append and dispatch, reads from the tail and from the disk, building the views,
-// opening after a kill. One process, bounded; prints, never asserts. CPU is this thread's and the others'.
+// What the store costs: append and dispatch, reads from the tail and from the disk, building the
+// views, opening after a kill. One process, bounded; prints, never asserts. CPU is this thread's
+// and the others'.
 //
 //   npx tsc -b && node dist/bench/store.js [messages] [bodyBytes]
 //

@@ -1,5 +1,5 @@
-// Messages beyond RocketMQ's default size, where the operator allows them: in every protocol, over a kill, and
-// after the limit is lowered again.
+// Messages beyond RocketMQ's default size, where the operator allows them: in every protocol, over
+// a kill, and after the limit is lowered again.
 import { createHash, randomBytes } from 'node:crypto'
 import test from 'ava'
 import { type Client, connect } from '../src/client/index.ts'

@@ -1,4 +1,5 @@
-// The walls between folders: every import of the source is one that the tables in architecture.md grant.
+// The walls between folders: every import of the source is one that the tables in architecture.md
+// grant.
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'ava'

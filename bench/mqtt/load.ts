@@ -1,5 +1,5 @@
-// An MQTT 3.1.1 load over raw sockets: publishers with a window each, subscribers that count. Frames are built
-// once and patched, so that the server is the limit.
+// An MQTT 3.1.1 load over raw sockets: publishers with a window each, subscribers that count.
+// Frames are built once and patched, so that the server is the limit.
 import { connect, type Socket } from 'node:net'
 
 export interface Shape {

@@ -1,4 +1,5 @@
-// Latencies in microseconds, in buckets of 1/32 of their size: exact enough to print, cheap to count.
+// Latencies in microseconds, in buckets of 1/32 of their size: exact enough to print, cheap to
+// count.
 const SUB_BITS = 5
 const SUB = 1 << SUB_BITS
 const BUCKETS = 32 * SUB

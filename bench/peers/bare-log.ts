@@ -1,5 +1,6 @@
-// The least that an acknowledged message costs on this machine: a server of its own process that writes what a
-// socket sends into a zeroed file, calls fdatasync, and answers. No protocol, no index, one connection at a time.
+// The least that an acknowledged message costs on this machine: a server of its own process that
+// writes what a socket sends into a zeroed file, calls fdatasync, and answers. No protocol, no
+// index, one connection at a time.
 import { fork } from 'node:child_process'
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from 'node:fs'
 import { connect, createServer } from 'node:net'

@@ -1,5 +1,5 @@
-// What counts as an attempt: what a consumer says it failed at, and of what a lost or silent consumer held
-// only the message that it was handed first.
+// What counts as an attempt: what a consumer says it failed at, and of what a lost or silent
+// consumer held only the message that it was handed first.
 import test from 'ava'
 import type { EmbeddedBroker } from '../../src/broker/broker.ts'
 import { ANY_QUEUE, type ReceivedMessage } from '../../src/model/message.ts'

@@ -336,7 +336,10 @@ test('many large messages that are due at once are not all read into memory at o
   t.true(most <= 16, `${most} records at once`)
 })
 
-/** A broker on a disk whose reads the test can make fail, with a delayed message that is in no memory. */
+/**
+ * A broker on a disk whose reads the test can make fail, with a delayed message that is in no
+ * memory.
+ */
 async function startWithParked(t: ExecutionContext) {
   const inPool = (fn: () => void): void => void setImmediate(fn)
   const disk = new SimulatedDisk({ random: new Random(1), inPool })

@@ -1,4 +1,5 @@
-// What one acknowledgement of the broker stands for is one append, so that no kill falls between its parts.
+// What one acknowledgement of the broker stands for is one append, so that no kill falls between
+// its parts.
 import test, { type ExecutionContext } from 'ava'
 import { BrokerError } from '../../src/errors.ts'
 import { groupDefaults } from '../../src/model/group.ts'

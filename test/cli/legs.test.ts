@@ -331,7 +331,9 @@ for (const leg of ['mqtt', 'amqp'] as const) {
   })
 }
 
-/** A way to the server that leaves out what a client says from the first bytes on in which this is. */
+/**
+ * A way to the server that leaves out what a client says from the first bytes on in which this is.
+ */
 function deafFrom(
   t: ExecutionContext,
   leg: 'mqtt' | 'amqp',

@@ -36,8 +36,8 @@ export async function until(isTrue: () => boolean): Promise<void> {
 }
 
 /**
- * Moves the time on until it is so. The sockets are real and need real time for an answer, so no step may come close to
- * the deadline of a request.
+ * Moves the time on until it is so. The sockets are real and need real time for an answer, so no
+ * step may come close to the deadline of a request.
  */
 export async function untilWith(
   clock: FakeClock,
@@ -50,7 +50,10 @@ export async function untilWith(
   }
 }
 
-/** Moves the time on, where it is a test's, until something is closed: a last commit may follow its pull by a while. */
+/**
+ * Moves the time on, where it is a test's, until something is closed: a last commit may follow its
+ * pull by a while.
+ */
 export async function closed(closing: Promise<void>, clock?: Clock): Promise<void> {
   let isClosed = false
   const done = closing.finally(() => {

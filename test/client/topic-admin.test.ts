@@ -1,5 +1,5 @@
-// Topics on several masters, of which one does not answer or fails at the change: nothing is half done in silence, and
-// the same call later brings it about.
+// Topics on several masters, of which one does not answer or fails at the change: nothing is half
+// done in silence, and the same call later brings it about.
 import test, { type ExecutionContext } from 'ava'
 import { Masters } from '../../src/client/admin/masters.ts'
 import { TopicAdmin } from '../../src/client/admin/topic-admin.ts'

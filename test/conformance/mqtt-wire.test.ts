@@ -1,5 +1,6 @@
-// The published MQTT wire sequences against our server. What does not pass is listed by name with the reason
-// why the standard does not ask for it; everything else must pass, and nothing listed may pass unnoticed.
+// The published MQTT wire sequences against our server. What does not pass is listed by name with
+// the reason why the standard does not ask for it; everything else must pass, and nothing listed
+// may pass unnoticed.
 import { join } from 'node:path'
 import test from 'ava'
 import { startServer } from '../support/server.ts'

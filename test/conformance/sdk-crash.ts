@@ -4,7 +4,10 @@ import type { Delivery } from '../../src/client/index.ts'
 import { eventually } from '../support/waiting.ts'
 import { type MakeClient, type MakeTopic, nameOf } from './sdk-support.ts'
 
-/** Sends and a consumer go on across a crash of the broker; what was accepted is delivered, in order of its key. */
+/**
+ * Sends and a consumer go on across a crash of the broker; what was accepted is delivered, in order
+ * of its key.
+ */
 export async function survives(
   t: ExecutionContext,
   client: MakeClient,

@@ -1,5 +1,5 @@
-// What the SDK promises, checked against any RocketMQ: our broker in the default tests, Apache's in the
-// interop tests. One suite for both says that the protocol between them is the real one.
+// What the SDK promises, checked against any RocketMQ: our broker in the default tests, Apache's in
+// the interop tests. One suite for both says that the protocol between them is the real one.
 import test, { type ExecutionContext } from 'ava'
 import { type Client, type ConnectOptions, connect } from '../../src/client/index.ts'
 import { consuming, inOrder, retrying, sharing } from './sdk-consuming.ts'

@@ -1,4 +1,5 @@
-// Of times that a clock said which was wrong for a moment: part of the suite of every MessageStore (store.ts).
+// Of times that a clock said which was wrong for a moment: part of the suite of every MessageStore
+// (store.ts).
 import type { ExecutionContext } from 'ava'
 import { queueOffset } from '../../src/model/positions.ts'
 import { encodeProperties } from '../../src/model/properties.ts'

@@ -1,5 +1,5 @@
-// What every MessageStore must do, as one suite: a driver says how to open a store and how to open what
-// an earlier one left behind.
+// What every MessageStore must do, as one suite: a driver says how to open a store and how to open
+// what an earlier one left behind.
 import anyTest, { type ExecutionContext, type TestFn } from 'ava'
 import type { Clock } from '../../src/clock.ts'
 import { BrokerError } from '../../src/errors.ts'

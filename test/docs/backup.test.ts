@@ -1,5 +1,5 @@
-// The page about backups: its script is run as it stands against a broker that is being written to, and what it
-// says of a plain copy is shown.
+// The page about backups: its script is run as it stands against a broker that is being written to,
+// and what it says of a plain copy is shown.
 import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -111,7 +111,9 @@ interface Torn {
   readonly end: number
 }
 
-/** A copy whose only segment was read in two pieces, and the log grew over the seam between the two. */
+/**
+ * A copy whose only segment was read in two pieces, and the log grew over the seam between the two.
+ */
 async function tornCopy(t: ExecutionContext): Promise<Torn> {
   const { broker, mq } = await running(t)
   await mq.admin.topics.create({ name: TOPIC, queues: 1 })

@@ -1,4 +1,5 @@
-// What each kind of client is told of a topic that was never made, by the commands that the client sends.
+// What each kind of client is told of a topic that was never made, by the commands that the client
+// sends.
 import test, { type ExecutionContext } from 'ava'
 import { Slice, systemClock } from '../../src/clock.ts'
 import { type Command, decodeCommand, encodeCommand } from '../../src/remoting/command.ts'
@@ -20,7 +21,10 @@ interface Peer {
 
 type Ask = (peer: Peer, topic: string, more?: Record<string, string>) => Promise<number | string>
 
-/** A broker that makes topics on first use, and `ask`: queues of the route, or the code and its remark. */
+/**
+ * A broker that makes topics on first use, and `ask`: queues of the route, or the code and its
+ * remark.
+ */
 async function asker(t: ExecutionContext): Promise<{ ask: Ask; tool: () => Promise<void> }> {
   const { port, connect } = await startNameServer(t)
   const template = { readQueues: 8, writeQueues: 8, perm: 7, ordered: false, sysFlag: 0 }

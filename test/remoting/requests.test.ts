@@ -1,5 +1,5 @@
-// Bodies of requests: what we write in the form that foreign readers demand, what we read in the form that
-// foreign writers send.
+// Bodies of requests: what we write in the form that foreign readers demand, what we read in the
+// form that foreign writers send.
 import { deflateSync } from 'node:zlib'
 import test from 'ava'
 import { Slice, systemClock } from '../../src/clock.ts'

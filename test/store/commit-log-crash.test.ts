@@ -1,5 +1,5 @@
-// The real commit log through thousands of crashes on a simulated disk. A failing seed is printed; run it
-// alone with TRIVET_SEED=<seed>.
+// The real commit log through thousands of crashes on a simulated disk. A failing seed is printed;
+// run it alone with TRIVET_SEED=<seed>.
 import test, { type ExecutionContext } from 'ava'
 import type { FlushMode } from '../../src/store/log/commit-log.ts'
 import { LogSimulation, type SimulationOptions } from '../support/log-simulation.ts'

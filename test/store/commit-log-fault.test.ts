@@ -1,5 +1,5 @@
-// The real commit log on a simulated disk whose n-th call fails or comes up short, for every n, with
-// crashes after it; and on one that is too small.
+// The real commit log on a simulated disk whose n-th call fails or comes up short, for every n,
+// with crashes after it; and on one that is too small.
 import test, { type ExecutionContext } from 'ava'
 import { LogSimulation, type SimulationOptions } from '../support/log-simulation.ts'
 import { Random } from '../support/random.ts'
@@ -11,7 +11,10 @@ const STEPS = 30
 const PROBE_MS = 1000
 const chosenSeed = process.env['TRIVET_SEED']
 
-/** The call fails once; what follows must keep every promise. @returns true when the log went on by itself */
+/**
+ * The call fails once; what follows must keep every promise.
+ * @returns true when the log went on by itself
+ */
 async function failAt(options: SimulationOptions, call: number, fault: Fault): Promise<boolean> {
   const simulation = new LogSimulation(options)
   const random = new Random(options.seed * 1000 + call)
@@ -55,7 +58,10 @@ function openTwice(simulation: LogSimulation, random: Random, fault: Fault): voi
   }
 }
 
-/** The call fails once, and soon after, while the log may still be dealing with it, everything crashes. */
+/**
+ * The call fails once, and soon after, while the log may still be dealing with it, everything
+ * crashes.
+ */
 function failAndCrash(options: SimulationOptions, call: number, fault: Fault): void {
   const simulation = new LogSimulation(options)
   const random = new Random(options.seed * 1000 + call)
@@ -105,6 +111,7 @@ for (const fault of ['ENOSPC', 'short'] satisfies Fault[]) {
 }
 
 test('Frames of a segment that takes over do not wait for ever for zeros begun before it', async (t) => {
-  // Call 29 is a write of records; the next file's zeros are under way when its segment is left behind.
+  // Call 29 is a write of records; the next file's zeros are under way when its segment is left
+  // behind.
   await t.notThrowsAsync(failAt({ seed: 741_162_687, flush: 'async' }, 29, 'short'))
 })

@@ -85,7 +85,8 @@ for (const flush of ['sync', 'async']) {
 
 test('A process whose files may not grow further stops accepting and loses nothing', async (t) => {
   const directory = `${await tempDir(t)}/log`
-  // 500 KiB per file (or 1000 KiB, by the shell): less than a segment, so the zeros ahead hit the limit first.
+  // 500 KiB per file (or 1000 KiB, by the shell): less than a segment, so the zeros ahead hit the
+  // limit first.
   const command = 'ulimit -f 1000; exec "$0" "$@"'
   const child = spawn('sh', ['-c', command, process.execPath, APPENDER, directory, '0'], {
     stdio: ['ignore', 'pipe', 'inherit'],

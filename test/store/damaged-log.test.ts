@@ -1,4 +1,5 @@
-// One flipped bit anywhere in the log: what is served is what was stored, and what is not is reported.
+// One flipped bit anywhere in the log: what is served is what was stored, and what is not is
+// reported.
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'

@@ -1,11 +1,15 @@
-// The judge of the crash tests is judged itself: each kind of broken promise, planted, must be found.
+// The judge of the crash tests is judged itself: each kind of broken promise, planted, must be
+// found.
 import test from 'ava'
 import { NO_HOST } from '../../src/model/host.ts'
 import { logPosition } from '../../src/model/positions.ts'
 import { RecordView, recordBytes, writeRecord } from '../../src/model/record.ts'
 import { type Found, foundRecord, LogHistory } from '../support/log-history.ts'
 
-/** Five calls of two records, the last two unanswered, and all that a perfect log would show of them. */
+/**
+ * Five calls of two records, the last two unanswered, and all that a perfect log would show of
+ * them.
+ */
 function perfect(): { history: LogHistory; found: Found[] } {
   const history = new LogHistory()
   const found: Found[] = []

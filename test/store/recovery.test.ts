@@ -326,7 +326,8 @@ test('One frame behind a hole that says the hole was synced makes it damage', (t
 
 test('A message body that looks like a frame is not taken for one', (t) => {
   const simulation = logOf(2)
-  // The torn last record carries bytes that are a frame but for the log's id, which no client knows.
+  // The torn last record carries bytes that are a frame but for the log's id, which no client
+  // knows.
   const position = simulation.log.end
   const at = position + FRAME_HEADER_BYTES + 100
   const forged = Buffer.alloc(FRAME_HEADER_BYTES)

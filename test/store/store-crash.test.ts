@@ -1,5 +1,6 @@
-// The whole store through crashes on a simulated disk and key-value store, against a plain model. A failing
-// seed is printed; run it alone with TRIVET_SEED=<seed>, or more of them with TRIVET_SEEDS=<count>.
+// The whole store through crashes on a simulated disk and key-value store, against a plain model. A
+// failing seed is printed; run it alone with TRIVET_SEED=<seed>, or more of them with
+// TRIVET_SEEDS=<count>.
 import test, { type ExecutionContext } from 'ava'
 import { Random } from '../support/random.ts'
 import { StoreSimulation, type StoreSimulationOptions } from '../support/store-simulation.ts'

@@ -201,7 +201,10 @@ test('views that cannot be written are built again once they can, and nothing wa
   t.is(next!.queueOffset, queueOffset(4))
 })
 
-/** 400 messages, one in each millisecond from `first` on, and a disk whose reads are held until they are let go. */
+/**
+ * 400 messages, one in each millisecond from `first` on, and a disk whose reads are held until they
+ * are let go.
+ */
 async function openHeld(t: ExecutionContext) {
   const opened = await open(t)
   const { store, disk, clock } = opened

@@ -1,5 +1,5 @@
-// The AMQP front-end over a real broker and store, behind a real listener on a free port, with real time
-// unless told otherwise.
+// The AMQP front-end over a real broker and store, behind a real listener on a free port, with real
+// time unless told otherwise.
 import type { ExecutionContext } from 'ava'
 import { openBroker } from '../../src/broker/broker.ts'
 import type { BrokerOptions } from '../../src/broker/options.ts'

@@ -3,7 +3,10 @@
 /** By file: the files it imports. */
 export type ImportGraph = ReadonlyMap<string, readonly string[]>
 
-/** Groups of files that import each other, directly or through others (Tarjan's strongly connected components). */
+/**
+ * Groups of files that import each other, directly or through others (Tarjan's strongly connected
+ * components).
+ */
 export function circlesOf(graph: ImportGraph): readonly (readonly string[])[] {
   const found: string[][] = []
   const number = new Map<string, number>()

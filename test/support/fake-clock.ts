@@ -57,7 +57,10 @@ export class FakeClock implements Clock {
     this.#move(untilMs)
   }
 
-  /** As `advance`, with a turn of the event loop for promises and sockets before and after each timer. */
+  /**
+   * As `advance`, with a turn of the event loop for promises and sockets before and after each
+   * timer.
+   */
   async advanceAsync(byMs: number): Promise<void> {
     const untilMs = this.#monotonicMs + byMs
     await turn()

@@ -27,7 +27,10 @@ export interface Answer {
   readonly remark?: string
 }
 
-/** undefined: as usual. 'silence': no answer. 'cut': the connection ends, in the middle of an answer. */
+/**
+ * undefined: as usual. 'silence': no answer. 'cut': the connection ends, in the middle of an
+ * answer.
+ */
 export type Interception = Answer | undefined | 'silence' | 'cut'
 type Interceptor = (command: Command, socket: Socket) => Interception | Promise<Interception>
 

@@ -1,5 +1,5 @@
-// A real store behind a door that the test can close: appends fail, reads come late as from a disk, or
-// the process is dead from some append on.
+// A real store behind a door that the test can close: appends fail, reads come late as from a disk,
+// or the process is dead from some append on.
 import { BrokerError } from '../../src/errors.ts'
 import type { AppendGroup, MessageStore, ReadRequest, ReadResult } from '../../src/store/store.ts'
 

@@ -1,4 +1,5 @@
-// An authenticator whose password checks never come to an end: what a test learns is which are still wanted.
+// An authenticator whose password checks never come to an end: what a test learns is which are
+// still wanted.
 import { type Authenticator, openAuthenticator } from '../../src/gateway/access/auth.ts'
 import { FakeClock } from './fake-clock.ts'
 import { overridden } from './overridden.ts'

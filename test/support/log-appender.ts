@@ -1,5 +1,5 @@
-// A program of its own: appends to a commit log in the directory it is given and prints the number of
-// every record that was acknowledged, until it is killed. First number: where to begin.
+// A program of its own: appends to a commit log in the directory it is given and prints the number
+// of every record that was acknowledged, until it is killed. First number: where to begin.
 import { systemClock } from '../../src/clock.ts'
 import { silentLogger } from '../../src/log.ts'
 import { NO_HOST } from '../../src/model/host.ts'

@@ -1,6 +1,6 @@
-// What a simulated client asked of a commit log, what it was told, and the judgement over what is found
-// after a crash: nothing acknowledged lost, nothing half there, nothing out of order, nothing invented,
-// nothing back that was refused or gone.
+// What a simulated client asked of a commit log, what it was told, and the judgement over what is
+// found after a crash: nothing acknowledged lost, nothing half there, nothing out of order, nothing
+// invented, nothing back that was refused or gone.
 
 import { NO_HOST } from '../../src/model/host.ts'
 import type { LogPosition } from '../../src/model/positions.ts'
@@ -13,7 +13,9 @@ type Fate =
   | 'acknowledged'
   /** Answered with an error. */
   | 'refused'
-  /** Not answered before a crash, or acknowledged within the async window, and not found after it. */
+  /**
+   * Not answered before a crash, or acknowledged within the async window, and not found after it.
+   */
   | 'gone'
   /** Removed with its segment. */
   | 'dropped'

@@ -1,5 +1,6 @@
-// The real commit log on a simulated disk, driven by a seed: lives of random appends, syncs and removals,
-// each ended by a crash at a chosen call or a clean close, and a judgement of what the next life finds.
+// The real commit log on a simulated disk, driven by a seed: lives of random appends, syncs and
+// removals, each ended by a crash at a chosen call or a clean close, and a judgement of what the
+// next life finds.
 import { BrokerError } from '../../src/errors.ts'
 import { silentLogger } from '../../src/log.ts'
 import { NO_HOST } from '../../src/model/host.ts'
@@ -30,7 +31,10 @@ const DIRECTORY = '/log'
 
 export class LogSimulation {
   readonly #options: SimulationOptions
-  /** What happens, and what a crash leaves, are drawn apart: the same life can be crashed at each of its calls. */
+  /**
+   * What happens, and what a crash leaves, are drawn apart: the same life can be crashed at each of
+   * its calls.
+   */
   readonly #random: Random
   readonly #turns: SimulatedTurns
   clock = new FakeClock()
@@ -102,7 +106,10 @@ export class LogSimulation {
     this.#log.onFrame((frame) => this.#onFrame(frame))
   }
 
-  /** Everything that the log shows, each record also read by its position. @throws when damage is reported */
+  /**
+   * Everything that the log shows, each record also read by its position.
+   * @throws when damage is reported
+   */
   judge(): void {
     const found: Found[] = []
     for (const frame of this.log.replay(this.log.start)) {

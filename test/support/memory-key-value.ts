@@ -1,5 +1,6 @@
-// A key-value store in memory that behaves as LevelDB does when things go wrong: a power cut takes a
-// tail of the batches that were not synced, a write can fail, and entries can rot or vanish without a word.
+// A key-value store in memory that behaves as LevelDB does when things go wrong: a power cut takes
+// a tail of the batches that were not synced, a write can fail, and entries can rot or vanish
+// without a word.
 import type {
   KeyValue,
   KeyValueBatch,

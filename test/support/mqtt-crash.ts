@@ -1,5 +1,5 @@
-// The MQTT front-end over a real broker whose process can die before any append, and again over what the
-// log has then. Time stands still unless the test moves it.
+// The MQTT front-end over a real broker whose process can die before any append, and again over
+// what the log has then. Time stands still unless the test moves it.
 import type { ExecutionContext } from 'ava'
 import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { MqttGateway } from '../../src/gateway/mqtt/server.ts'

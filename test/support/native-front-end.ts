@@ -1,5 +1,5 @@
-// The native front-end over a real broker and store, on a free port of loopback; the broker's clock stands
-// still until the test moves it.
+// The native front-end over a real broker and store, on a free port of loopback; the broker's clock
+// stands still until the test moves it.
 import type { ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { systemClock } from '../../src/clock.ts'

@@ -1,4 +1,5 @@
-// An object with some of its members replaced, for what a test puts between a front-end and the broker.
+// An object with some of its members replaced, for what a test puts between a front-end and the
+// broker.
 
 export function overridden<T extends object>(original: T, changed: Partial<T>): T {
   return new Proxy(original, {

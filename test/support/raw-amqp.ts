@@ -1,5 +1,5 @@
-// An AMQP peer made of bytes: says exactly what a test wants, right or wrong, in frames that rhea's codec
-// writes. Reads everything and keeps it, unless told to stop.
+// An AMQP peer made of bytes: says exactly what a test wants, right or wrong, in frames that rhea's
+// codec writes. Reads everything and keeps it, unless told to stop.
 import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import { connect, type Socket } from 'node:net'

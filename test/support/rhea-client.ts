@@ -1,5 +1,5 @@
-// An unmodified rhea client with what tests wait for as promises. Errors of the peer reject, nothing is
-// retried behind the test's back.
+// An unmodified rhea client with what tests wait for as promises. Errors of the peer reject,
+// nothing is retried behind the test's back.
 import type { ExecutionContext } from 'ava'
 import rhea, {
   type Connection,

@@ -105,7 +105,9 @@ export class SpawnedServer {
     return `127.0.0.1:${this.port(name)}`
   }
 
-  /** Comes up on free ports the first time, on the same ones and the same data after a kill or stop. */
+  /**
+   * Comes up on free ports the first time, on the same ones and the same data after a kill or stop.
+   */
   async start(): Promise<void> {
     if (this.#ports === undefined) this.#ports = await portsToKeep(this.#config)
     const role = this.#options.role ?? 'start'
@@ -174,8 +176,8 @@ function onFreePorts(dataDir: string, config: ConfigInput = {}): ConfigInput {
 }
 
 /**
- * Free ports below the range from which the system takes ports of outgoing connections: between a kill and
- * the next start nobody else is given them.
+ * Free ports below the range from which the system takes ports of outgoing connections: between a
+ * kill and the next start nobody else is given them.
  */
 async function portsToKeep(config: ConfigInput): Promise<ConfigInput> {
   const changed: ConfigInput = { ...config }

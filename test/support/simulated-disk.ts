@@ -1,6 +1,6 @@
 // A disk in memory that keeps apart what the cache shows and what would survive a power cut. Every
-// write, sync, create, rename and remove is a numbered call that can crash, fail or come up short; what
-// a power cut leaves of unsynced writes and names is up to the seed, sector by sector.
+// write, sync, create, rename and remove is a numbered call that can crash, fail or come up short;
+// what a power cut leaves of unsynced writes and names is up to the seed, sector by sector.
 import type { Disk, DiskFile } from '../../src/store/disk/disk.ts'
 import type { Random } from './random.ts'
 
@@ -144,7 +144,9 @@ export class SimulatedDisk implements Disk {
   capacityBytes: number
   /** While set, every read fails with this code. */
   readFault: string | undefined
-  /** While set, no file is created or opened when so many are open: the call fails with this code. */
+  /**
+   * While set, no file is created or opened when so many are open: the call fails with this code.
+   */
   openFault: string | undefined
   openFilesMax = 0
   /** Opened in this life and not closed. */
@@ -259,7 +261,9 @@ export class SimulatedDisk implements Disk {
     throw diskError(this.openFault, path)
   }
 
-  /** Counts a call that changes something, and lets it crash before or after its effect, or fail. */
+  /**
+   * Counts a call that changes something, and lets it crash before or after its effect, or fail.
+   */
   #call(path: string, effect: () => void, partly?: () => void): Fault | undefined {
     if (this.#isDown) throw new SimulatedCrash()
     this.calls++

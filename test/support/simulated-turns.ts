@@ -1,5 +1,5 @@
-// The event loop and the thread pool of a simulation: what is due at the end of the turn keeps its order,
-// what the pool does finishes in any order, and the seed decides what comes next.
+// The event loop and the thread pool of a simulation: what is due at the end of the turn keeps its
+// order, what the pool does finishes in any order, and the seed decides what comes next.
 import type { Random } from './random.ts'
 
 export class SimulatedTurns {

@@ -37,7 +37,10 @@ export function importsOf(source: Source): readonly string[] {
 const PACKAGE =
   /^(?:(?:import|export|\}) .*?from |import )'([^.'\n][^'\n]*)'|\bimport\('([^.'\n][^'\n]*)'\)/gm
 
-/** Packages and modules of Node that a source imports, types and lazy imports included: 'node:net', 'level'. */
+/**
+ * Packages and modules of Node that a source imports, types and lazy imports included: 'node:net',
+ * 'level'.
+ */
 export function packagesOf(source: Source): readonly string[] {
   const names = codeOf(source.text).matchAll(PACKAGE)
   return Array.from(names, ([, stated, lazy]) => (stated ?? lazy)!)

@@ -1,5 +1,6 @@
-// What a MessageStore must show after a row of groups, computed in the plainest way, and the comparison
-// with what it does show. Retention may have taken the oldest entries of a queue, never other ones.
+// What a MessageStore must show after a row of groups, computed in the plainest way, and the
+// comparison with what it does show. Retention may have taken the oldest entries of a queue, never
+// other ones.
 import { lightQueueTopic } from '../../src/model/names.ts'
 import { filterMatches } from '../../src/model/topic-filter.ts'
 
@@ -52,7 +53,10 @@ export interface Shown {
 }
 
 export class StoreModel {
-  /** By `topic/queueId`; undefined where a light queue has a message of a topic that was dropped since. */
+  /**
+   * By `topic/queueId`; undefined where a light queue has a message of a topic that was dropped
+   * since.
+   */
   readonly queues = new Map<string, (string | undefined)[]>()
   readonly facts = new Map<string, string>()
   readonly parked = new Map<string, number>()

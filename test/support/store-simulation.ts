@@ -1,5 +1,6 @@
-// The real store on a simulated disk and key-value store, driven by a seed: lives of random groups, reads,
-// time and trouble, each ended by a crash at a chosen call or a clean close, and compared with the model.
+// The real store on a simulated disk and key-value store, driven by a seed: lives of random groups,
+// reads, time and trouble, each ended by a crash at a chosen call or a clean close, and compared
+// with the model.
 import { BrokerError } from '../../src/errors.ts'
 import { NO_HOST } from '../../src/model/host.ts'
 import { lightQueueTopic } from '../../src/model/names.ts'
@@ -465,7 +466,10 @@ export class StoreSimulation {
   }
 }
 
-/** What a dead process still does, for what rests for a real turn comes back, reaches no disk and nobody hears of it. */
+/**
+ * What a dead process still does, for what rests for a real turn comes back, reaches no disk and
+ * nobody hears of it.
+ */
 class SimulatedProcess {
   #isDead = false
   readonly disk: Disk
@@ -515,7 +519,10 @@ function shownFact(value: Buffer): string {
 
 const idOf = (record: RecordView): string => record.body.toString().split(' ')[0]!
 
-/** Promises under way get as far as they can without the pool; now and then also what waits for a real turn. */
+/**
+ * Promises under way get as far as they can without the pool; now and then also what waits for a
+ * real turn.
+ */
 async function turn(): Promise<void> {
   for (let i = 0; i < 12; i++) await undefined
   turns++
@@ -524,7 +531,9 @@ async function turn(): Promise<void> {
 
 let turns = 0
 
-/** Every third look at it finds that long work has taken its time, so that it rests in many places. */
+/**
+ * Every third look at it finds that long work has taken its time, so that it rests in many places.
+ */
 function busyClock(wallMs?: number): FakeClock {
   const clock = new FakeClock(wallMs)
   const monotonic = clock.monotonic.bind(clock)

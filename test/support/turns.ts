@@ -17,7 +17,9 @@ export function countTurns(t: ExecutionContext): () => number {
   return () => turn
 }
 
-/** From now on every look at the clock finds the slice over. Answers in which turns there was one. */
+/**
+ * From now on every look at the clock finds the slice over. Answers in which turns there was one.
+ */
 export function endSlicesAtOnce(t: ExecutionContext, clock: FakeClock): () => ReadonlySet<number> {
   const turn = countTurns(t)
   const looks: number[] = []

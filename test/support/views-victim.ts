@@ -1,5 +1,5 @@
-// A process that opens a store with damaged views and says what it shows. LevelDB aborts the process on
-// some damage; then it is started again, as a supervisor would, until it answers.
+// A process that opens a store with damaged views and says what it shows. LevelDB aborts the
+// process on some damage; then it is started again, as a supervisor would, until it answers.
 import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { openStore } from '../../src/store/open.ts'

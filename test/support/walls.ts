@@ -50,7 +50,10 @@ export function wallsOf(page: string = textOf('docs/internals/architecture.md'))
 /** 'src/gateway/mqtt/server.ts' is gateway/mqtt/server. */
 const nameOf = (path: string): string => path.slice('src/'.length, -'.ts'.length)
 
-/** As in a shell: one star for a part of a path, two for the rest of it, and braces for one of several. */
+/**
+ * As in a shell: one star for a part of a path, two for the rest of it, and braces for one of
+ * several.
+ */
 const matches = (pattern: string, name: string): boolean => {
   const text = pattern
     .replaceAll('{', '(')

@@ -1,5 +1,5 @@
-// Data-driven wire tests: packet sequences with a small grammar, one TCP connection each, run against any
-// MQTT server. The data lies beside the checkout, not in it.
+// Data-driven wire tests: packet sequences with a small grammar, one TCP connection each, run
+// against any MQTT server. The data lies beside the checkout, not in it.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import {
@@ -181,7 +181,10 @@ async function publishByOther(port: number, message: Message): Promise<void> {
 const text = (value: string): Buffer =>
   Buffer.concat([u16(Buffer.byteLength(value)), Buffer.from(value)])
 
-/** The data's grammar: hex bytes, decimal numbers of some width, variable-length integers, quoted text. */
+/**
+ * The data's grammar: hex bytes, decimal numbers of some width, variable-length integers, quoted
+ * text.
+ */
 export function parsePayload(payload: string): Buffer {
   const items = payload.match(/'[^']*'|\S+/g) ?? []
   return Buffer.concat(items.map(parseItem))

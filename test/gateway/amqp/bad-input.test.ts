@@ -1,5 +1,5 @@
-// What a peer may do wrong, on raw sockets: each costs at most its own connection, at once, in AMQP's
-// terms where there are any, and everybody else goes on.
+// What a peer may do wrong, on raw sockets: each costs at most its own connection, at once, in
+// AMQP's terms where there are any, and everybody else goes on.
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
 import rhea from 'rhea'
@@ -452,7 +452,8 @@ test('a reader with boundless credit that does not read costs a bounded number o
   )
   const left = async (): Promise<number> =>
     (await broker.groups.lags('g')).reduce((sum, lag) => sum + lag.lag, 0)
-  // The kernel takes some megabytes; then the group's backlog stands still, while others are served.
+  // The kernel takes some megabytes; then the group's backlog stands still, while others are
+  // served.
   const other = await connectRhea(t, server.port)
   const sender = await other.sender('healthy')
   let now = await left()

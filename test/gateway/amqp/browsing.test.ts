@@ -1,4 +1,5 @@
-// Browsing (distribution-mode copy, JMS' QueueBrowser) shows what a group could be handed now, and takes nothing.
+// Browsing (distribution-mode copy, JMS' QueueBrowser) shows what a group could be handed now, and
+// takes nothing.
 import test from 'ava'
 import { bodyText, type Message, type RheaClient } from '../../support/rhea-client.ts'
 import { eventually } from '../../support/waiting.ts'

@@ -1,4 +1,5 @@
-// docs/concepts/amqp.md says what is so: its examples run as they stand, its addresses are understood.
+// docs/concepts/amqp.md says what is so: its examples run as they stand, its addresses are
+// understood.
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import test from 'ava'

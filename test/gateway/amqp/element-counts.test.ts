@@ -1,4 +1,5 @@
-// Messages that declare more elements than they may, just over our limits, in every place a value may stand.
+// Messages that declare more elements than they may, just over our limits, in every place a value
+// may stand.
 import test from 'ava'
 import { Sections } from '../../../src/gateway/amqp/codec/sections.ts'
 import { encodeWire, PLAIN_WIRE } from '../../../src/gateway/amqp/codec/wire-form.ts'

@@ -1,5 +1,5 @@
-// Receiving as a consumer group with an unmodified rhea client: competing, every outcome, who comes after
-// whom, and what is refused.
+// Receiving as a consumer group with an unmodified rhea client: competing, every outcome, who comes
+// after whom, and what is refused.
 import test from 'ava'
 import rhea from 'rhea'
 import { startAmqp } from '../../support/amqp-server.ts'

@@ -1,5 +1,5 @@
-// The order of one sender: the messages of one link stand in one queue of a topic, and the only receiver of a
-// group has them as they were sent, over a topic of four queues.
+// The order of one sender: the messages of one link stand in one queue of a topic, and the only
+// receiver of a group has them as they were sent, over a topic of four queues.
 import test from 'ava'
 import type { Broker } from '../../../src/port/broker.ts'
 import { startAmqp } from '../../support/amqp-server.ts'

@@ -1,5 +1,6 @@
-// What the specification asks of a server, frame by frame on raw sockets: above all where stock server
-// libraries go wrong (pipelining, serial numbers, merged dispositions, aborted deliveries, echo, drain).
+// What the specification asks of a server, frame by frame on raw sockets: above all where stock
+// server libraries go wrong (pipelining, serial numbers, merged dispositions, aborted deliveries,
+// echo, drain).
 import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
 import { recordsOf } from '../../../src/model/record.ts'

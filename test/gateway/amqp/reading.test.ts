@@ -1,5 +1,5 @@
-// Receiving with an unmodified rhea client: how messages look, broadcast, one queue at an offset, credit and
-// drain.
+// Receiving with an unmodified rhea client: how messages look, broadcast, one queue at an offset,
+// credit and drain.
 import test from 'ava'
 import rhea from 'rhea'
 import { startAmqp } from '../../support/amqp-server.ts'

@@ -1,4 +1,5 @@
-// What tests of receiving links share: a server with one client, messages of another protocol, lags.
+// What tests of receiving links share: a server with one client, messages of another protocol,
+// lags.
 import type { ExecutionContext } from 'ava'
 import { systemClock } from '../../../src/clock.ts'
 import { ANY_QUEUE, type NewMessage } from '../../../src/model/message.ts'

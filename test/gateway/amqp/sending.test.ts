@@ -1,5 +1,5 @@
-// Sending with an unmodified rhea client: to one topic, to a tag, to a queue, by relay; what is accepted
-// is in the log, and what is not is told why.
+// Sending with an unmodified rhea client: to one topic, to a tag, to a queue, by relay; what is
+// accepted is in the log, and what is not is told why.
 import test from 'ava'
 import rhea from 'rhea'
 import { BrokerError } from '../../../src/errors.ts'

@@ -1,5 +1,5 @@
-// Messages that are sent settled have no answer: one that cannot be stored costs its link, with the reason and
-// the message's delivery-tag, and is not gone without a word.
+// Messages that are sent settled have no answer: one that cannot be stored costs its link, with the
+// reason and the message's delivery-tag, and is not gone without a word.
 import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
 import { startAmqp } from '../../support/amqp-server.ts'

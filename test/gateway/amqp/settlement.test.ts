@@ -1,5 +1,6 @@
-// What becomes of a message by what its receiver says, or by the way in which the receiver goes: with an
-// unmodified rhea client, and for frames that rhea does not write with a peer made of bytes.
+// What becomes of a message by what its receiver says, or by the way in which the receiver goes:
+// with an unmodified rhea client, and for frames that rhea does not write with a peer made of
+// bytes.
 import test from 'ava'
 import rhea from 'rhea'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'

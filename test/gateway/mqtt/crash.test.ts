@@ -1,6 +1,6 @@
-// What one acknowledgement stands for is there after a kill, whichever append the process did not live to
-// make: the real front-end and broker, killed before each append of one request, started over what the log
-// has, and a client that does what MQTT has it do then.
+// What one acknowledgement stands for is there after a kill, whichever append the process did not
+// live to make: the real front-end and broker, killed before each append of one request, started
+// over what the log has, and a client that does what MQTT has it do then.
 import test, { type ExecutionContext } from 'ava'
 import { bodiesOf, pullRequest, topicOf } from '../../support/broker.ts'
 import {
@@ -27,7 +27,9 @@ interface Scenario {
   readonly check: (mqtt: CrashingMqtt, isAcknowledged: boolean) => Promise<void>
 }
 
-/** Kills before the first append of the request, before the second, and so on, and at last after it. */
+/**
+ * Kills before the first append of the request, before the second, and so on, and at last after it.
+ */
 async function killBeforeEachAppend(t: ExecutionContext, scenario: Scenario): Promise<void> {
   const { prepare, act, goOn, check } = scenario
   for (let appends = 0, isAcknowledged = false; !isAcknowledged; appends++) {
@@ -75,7 +77,10 @@ async function stored({ broker }: CrashingMqtt): Promise<string[]> {
   return bodies
 }
 
-/** A subscriber that comes while the will is on its way has it twice, as retained and as a live message. */
+/**
+ * A subscriber that comes while the will is on its way has it twice, as retained and as a live
+ * message.
+ */
 async function willStored(mqtt: CrashingMqtt): Promise<void> {
   while (!(await stored(mqtt)).includes('will')) await new Promise((go) => setImmediate(go))
 }

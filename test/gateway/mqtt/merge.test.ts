@@ -1,5 +1,5 @@
-// Overlapping filters as one stream: the order of the log, each message once, whatever the filters and
-// however the reads interleave.
+// Overlapping filters as one stream: the order of the log, each message once, whatever the filters
+// and however the reads interleave.
 import test from 'ava'
 import fc from 'fast-check'
 import type { Feed, FeedReader, Feeds } from '../../../src/gateway/mqtt/deliver/light-feed.ts'

@@ -1,5 +1,5 @@
-// Packets of one connection take effect in the order sent: what a PUBLISH does is done before the packet
-// behind it is looked at, also where both come in one segment.
+// Packets of one connection take effect in the order sent: what a PUBLISH does is done before the
+// packet behind it is looked at, also where both come in one segment.
 import test, { type ExecutionContext } from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import type { Broker } from '../../../src/port/broker.ts'
@@ -23,7 +23,10 @@ const NO_LOCAL = 4
 const AS_PUBLISHED = 8
 const NO_RETAINED = 0x20
 
-/** Appends take a turn of the event loop longer, so that whatever does not wait for one overtakes it. */
+/**
+ * Appends take a turn of the event loop longer, so that whatever does not wait for one overtakes
+ * it.
+ */
 const startSlow = (t: ExecutionContext): Promise<MqttOver> =>
   startMqttOver(t, {
     bend: (broker: EmbeddedBroker): Broker =>

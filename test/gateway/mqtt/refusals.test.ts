@@ -1,5 +1,5 @@
-// What a client that resends does after a refusal: the message or filter that is refused is answered for
-// itself, and what the client sends behind it is taken, on the same connection.
+// What a client that resends does after a refusal: the message or filter that is refused is
+// answered for itself, and what the client sends behind it is taken, on the same connection.
 import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { BrokerError, ERROR_CODES } from '../../../src/errors.ts'

@@ -1,5 +1,5 @@
-// What counts as an attempt for a member of a shared subscription: of what a lost client held the oldest, of
-// one that said goodbye nothing.
+// What counts as an attempt for a member of a shared subscription: of what a lost client held the
+// oldest, of one that said goodbye nothing.
 import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'

@@ -1,4 +1,5 @@
-// What a subscription leaves behind when its connection does not stay, and what it takes of the window.
+// What a subscription leaves behind when its connection does not stay, and what it takes of the
+// window.
 import test from 'ava'
 import type { Broker } from '../../../src/port/broker.ts'
 import { mqttClient } from '../../support/mqtt.ts'

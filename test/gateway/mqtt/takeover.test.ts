@@ -1,5 +1,5 @@
-// A connection goes while a packet of it waits, and the next one of its session is there already: what the
-// old one still does must not undo what the new one asks for.
+// A connection goes while a packet of it waits, and the next one of its session is there already:
+// what the old one still does must not undo what the new one asks for.
 import test, { type ExecutionContext } from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import type { Broker } from '../../../src/port/broker.ts'

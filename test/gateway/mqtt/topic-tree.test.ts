@@ -16,7 +16,9 @@ const filter = fc
   .map(([levels, rest]) => [...levels, ...(rest ? ['#'] : [])].join('/'))
   .filter((text) => text !== '')
 
-/** In the order of their levels, which is not that of the characters: '/' comes before all of them. */
+/**
+ * In the order of their levels, which is not that of the characters: '/' comes before all of them.
+ */
 const inOrder = (names: Iterable<string>): string[] =>
   [...names]
     .map((one) => one.split('/'))

@@ -1,5 +1,5 @@
-// Bytes that no client of ours sends: each costs at most its own connection, and never memory for what did
-// not come.
+// Bytes that no client of ours sends: each costs at most its own connection, and never memory for
+// what did not come.
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import test from 'ava'

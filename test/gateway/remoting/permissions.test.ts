@@ -1,5 +1,5 @@
-// The table in docs/operate/security.md, row by row: a user with what the row says and no more is served, and
-// one that lacks any of it, whatever else is granted, is refused.
+// The table in docs/operate/security.md, row by row: a user with what the row says and no more is
+// served, and one that lacks any of it, whatever else is granted, is refused.
 import test, { type ExecutionContext } from 'ava'
 import type { User } from '../../../src/gateway/access/auth.ts'
 import { requestTable } from '../../../src/gateway/remoting/requests/table.ts'

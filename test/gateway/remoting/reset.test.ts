@@ -1,5 +1,5 @@
-// An operator moves a group while its members go on: the first pull is sent to the new place, and what a
-// member still commits of the old one changes nothing.
+// An operator moves a group while its members go on: the first pull is sent to the new place, and
+// what a member still commits of the old one changes nothing.
 import test, { type ExecutionContext } from 'ava'
 import { queueOffset } from '../../../src/model/positions.ts'
 import type { Command } from '../../../src/remoting/command.ts'

@@ -1,4 +1,5 @@
-// However much an answer holds, the other connections have their turns while it is gathered and written.
+// However much an answer holds, the other connections have their turns while it is gathered and
+// written.
 import test, { type ExecutionContext } from 'ava'
 import type { Broker } from '../../../src/port/broker.ts'
 import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
