@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import { type Client, connect } from '../../src/client/index.ts'
+import { mqttClient, persistent } from '../support/mqtt.ts'
 import { plainEnv, type SpawnedServer, spawnServer, TRIVET } from '../support/server.ts'
 import { textOf } from '../support/sources.ts'
 import { tempDir } from '../support/temp-dir.ts'
@@ -15,6 +16,9 @@ const run = promisify(execFile)
 const PAGE = 'docs/operate/backup.md'
 const KIB = 1024
 const TOPIC = 'orders'
+const GROUP = 'billing'
+/** Longer than the copy takes. */
+const DELAY_MS = 5000
 /** Small, so that a copy has several. */
 const SEGMENT_BYTES = 1024 * KIB
 
@@ -69,12 +73,29 @@ async function readAll(mq: Client, numbers: readonly number[]): Promise<void> {
   }
 }
 
+/** The next message of the group, acknowledged. */
+async function readOne(mq: Client): Promise<string> {
+  for await (const delivery of mq.subscribe({ group: GROUP, topic: TOPIC, from: 'first' })) {
+    await delivery.ack()
+    return delivery.text()
+  }
+  throw new Error('the subscription ended')
+}
+
+interface Source {
+  readonly broker: SpawnedServer
+  readonly copy: string
+  /** A program in place of `trivet`. */
+  readonly trivet?: string
+}
+
 /** The page's script, with `trivet` on its path. */
-async function backUp(t: ExecutionContext, broker: SpawnedServer, copy: string): Promise<void> {
+async function backUp(t: ExecutionContext, { broker, copy, trivet }: Source): Promise<void> {
   const folder = await tempDir(t)
   const [script] = /^#!\/bin\/sh\n# backup\.sh[\s\S]*?(?=^```$)/m.exec(textOf(PAGE)) ?? []
   writeFileSync(join(folder, 'backup.sh'), script!)
-  symlinkSync(TRIVET, join(folder, 'trivet'))
+  if (trivet === undefined) symlinkSync(TRIVET, join(folder, 'trivet'))
+  else writeFileSync(join(folder, 'trivet'), trivet, { mode: 0o700 })
   const { PATH, ...others } = plainEnv()
   const env = {
     ...others,
@@ -92,7 +113,7 @@ test('the script copies a broker that is being written to, and the copy has all 
   await enough.reached
   const before = [...writers.acknowledged]
   const copy = join(await tempDir(t), 'copy')
-  await backUp(t, first.broker, copy)
+  await backUp(t, { broker: first.broker, copy })
   const during = writers.acknowledged.length - before.length
   await writers.stop()
   t.true(during > 0, 'nothing was written during the copy')
@@ -101,6 +122,55 @@ test('the script copies a broker that is being written to, and the copy has all 
   await readAll(second.mq, before)
   t.notRegex(second.broker.stderr, /log\.(damage|lost|torn-tail)/)
   t.regex(second.broker.stderr, /views\.built/)
+})
+
+test('the copy has places of groups, sessions, retained and delayed messages', async (t) => {
+  const first = await running(t)
+  await first.mq.admin.topics.create({ name: TOPIC, queues: 1 })
+  for (const body of ['one', 'two']) await first.mq.send({ topic: TOPIC, body })
+  const reader = await connect({ nameServers: first.broker.address('nameServer') })
+  t.teardown(() => reader.close())
+  t.is(await readOne(reader), 'one')
+  // Commits what was acknowledged.
+  await reader.close()
+  await first.mq.send({ topic: TOPIC, body: 'late', delayMs: DELAY_MS })
+  const device = await mqttClient(t, first.broker.port('mqtt'), 5, persistent('device'))
+  await device.subscribe('devices/7/cmd')
+  await device.end()
+  const sender = await mqttClient(t, first.broker.port('mqtt'), 5)
+  await sender.publish('devices/7/cmd', 'reboot')
+  await sender.publish('devices/7/state', 'on', { retain: true })
+  const copy = join(await tempDir(t), 'copy')
+  await backUp(t, { broker: first.broker, copy })
+  const { broker, mq } = await running(t, copy)
+  t.is(await readOne(mq), 'two')
+  t.is(await readOne(mq), 'late')
+  const again = await mqttClient(t, broker.port('mqtt'), 5, persistent('device'))
+  const [missed] = await again.messages(1)
+  t.is(missed!.text, 'reboot')
+  await again.subscribe('devices/7/state')
+  const [, state] = await again.messages(2)
+  t.like(state, { text: 'on', retain: true })
+})
+
+test('the script says so when retention cut the log while it copied', async (t) => {
+  const { broker } = await running(t)
+  // In place of retention: the file changes between the first look at it and the last.
+  const trivet = `#!/bin/sh\necho >>'${broker.dataDir}/log/first'\necho '{"brokers":[{"state":{"logEnd":1}}]}'\n`
+  const copy = join(await tempDir(t), 'copy')
+  await t.throwsAsync(backUp(t, { broker, copy, trivet }), { message: /try again/ })
+})
+
+test('layout and log of a stopped broker are a whole copy', async (t) => {
+  const first = await running(t)
+  await first.mq.admin.topics.create({ name: TOPIC, queues: 1 })
+  await first.mq.send({ topic: TOPIC, body: 'one' })
+  await first.broker.stop()
+  const copy = join(await tempDir(t), 'copy')
+  for (const name of ['layout', 'log']) {
+    cpSync(join(first.broker.dataDir, name), join(copy, name), { recursive: true })
+  }
+  t.is(await readOne((await running(t, copy)).mq), 'one')
 })
 
 interface Torn {

@@ -3,7 +3,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import test from 'ava'
-import { parseAddress } from '../../../src/gateway/amqp/address.ts'
+import { parseAddress, type StartAt } from '../../../src/gateway/amqp/address.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import { ROOT, textOf } from '../../support/sources.ts'
 
@@ -39,15 +39,57 @@ test('every address in its tables is one', (t) => {
   }
 })
 
-test('the table of addresses says what each of them is', (t) => {
-  const [, table = ''] = page.split('## Addresses')
-  const rows = table
-    .split('\n## ')[0]!
+/** Cells of the table with this beginning of a heading. */
+function rowsUnder(heading: string): readonly (readonly string[])[] {
+  const [, table = ''] = page.split(heading)
+  const lines = table
+    .split('\n\n')[0]!
     .split('\n')
     .filter((line) => /^\| `/.test(line))
+  // A bar in a cell is escaped.
+  return lines.map((line) =>
+    line
+      .split(/(?<!\\)\|/)
+      .slice(1)
+      .map((cell) => cell.trim().replaceAll('\\|', '|')),
+  )
+}
+
+test('the table of options says what each of them is', (t) => {
+  const rows = rowsUnder('| address with an option |')
+  t.true(rows.length >= 10)
+  for (const [form = '', ...cells] of rows) {
+    const { filter, startAt, ordered, lockMs } = parseAddress(form.replaceAll('`', ''))
+    const told = [filter?.expression, startText(startAt), ordered ? 'yes' : undefined, lockMs]
+    t.deepEqual(
+      told.map((value) => String(value ?? '')),
+      cells.slice(0, 4),
+      form,
+    )
+  }
+})
+
+test('the tables leave out no word of the grammar', (t) => {
+  const forms = ['| address | topic |', '| address with an option |'].flatMap(rowsUnder)
+  const shown = forms.map(([form]) => form).join(' ')
+  const grammar = textOf('src/gateway/amqp/address.ts').matchAll(/(?:case|===) '(\w+)'/g)
+  const words = Array.from(grammar, ([, word]) => word!)
+  t.true(words.length > 15)
+  t.deepEqual(
+    words.filter((word) => !shown.includes(word)),
+    [],
+  )
+})
+
+function startText(start: StartAt | undefined): string | undefined {
+  if (start?.kind === 'offset') return String(start.offset)
+  return start?.kind === 'time' ? `@${start.epochMs}` : start?.kind
+}
+
+test('the table of addresses says what each of them is', (t) => {
+  const rows = rowsUnder('| address | topic |')
   t.true(rows.length >= 20)
-  for (const row of rows) {
-    const [, form = '', ...cells] = row.split('|').map((cell) => cell.trim())
+  for (const [form = '', ...cells] of rows) {
     const { topic, group, queueId, tag, broadcast, routing } = parseAddress(
       form.replaceAll('`', ''),
     )
