@@ -2,20 +2,16 @@
 // environment < flags. Declares values and limits with their units; decides nothing.
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
-import { BROKER_DEFAULTS } from './broker/options.ts'
+import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
 import { BrokerError } from './errors.ts'
-import { AMQP_DEFAULTS } from './gateway/amqp/options.ts'
-import { MQTT_DEFAULTS } from './gateway/mqtt/options.ts'
+import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
+import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
 import { splitAddress } from './model/host.ts'
-import { BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from './model/limits.ts'
 import { fillInSizes, sizeProblems } from './model/message-sizes.ts'
-import { FILTER_BYTES_MAX, FILTER_LEVELS_MAX } from './model/topic-filter.ts'
 import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
 
 const port = (fallback: number) =>
   z.int().min(0).max(65_535).default(fallback).describe('TCP port; 0 takes a free one.')
-
-const count = (fallback: number) => z.int().min(1).default(fallback)
 
 /**
  * RocketMQ's clients connect to servers they may need later, and its own servers wait two minutes.
@@ -157,8 +153,16 @@ const declared = z.strictObject({
     .describe('The name server of this process.'),
   broker: z
     .strictObject({
-      clusterName: z.string().min(1).default('DefaultCluster').describe('As in RocketMQ.'),
-      name: z.string().min(1).default('broker-a').describe('Unique per master in the cluster.'),
+      clusterName: z
+        .string()
+        .min(1)
+        .default(BROKER_DEFAULTS.clusterName)
+        .describe('As in RocketMQ.'),
+      name: z
+        .string()
+        .min(1)
+        .default(BROKER_DEFAULTS.brokerName)
+        .describe('Unique per master in the cluster.'),
       nameServers: z
         .array(z.string().refine(isAddress, { error: 'not host:port' }))
         .default([])
@@ -167,48 +171,7 @@ const declared = z.strictObject({
         .union([z.boolean(), z.literal('loopback')])
         .default('loopback')
         .describe('Create topics on first use; `loopback`: while every listener is loopback.'),
-      autoCreateGroups: z
-        .boolean()
-        .default(BROKER_DEFAULTS.autoCreateGroups)
-        .describe('Create consumer groups on first use.'),
-      queuesDefault: z
-        .int()
-        .min(1)
-        .max(QUEUES_PER_TOPIC_MAX)
-        .default(BROKER_DEFAULTS.queuesDefault)
-        .describe('Queues of a topic that is created without a count.'),
-      topicsMax: count(BROKER_DEFAULTS.topicsMax).describe('Topics, besides those of groups.'),
-      groupsMax: count(BROKER_DEFAULTS.groupsMax).describe('Consumer groups.'),
-      bodyBytesMax: z
-        .int()
-        .min(1024)
-        .max(BODY_BYTES_MAX)
-        .default(BROKER_DEFAULTS.bodyBytesMax)
-        .describe("Body of one message, as RocketMQ's `maxMessageSize`; clients have one too."),
-      delayMsMax: count(BROKER_DEFAULTS.delayMsMax).describe('Longest delay of a message.'),
-      heldPullsMax: count(BROKER_DEFAULTS.heldPullsMax).describe('Pulls that wait at one time.'),
-      heldReceivesMax: count(BROKER_DEFAULTS.heldReceivesMax).describe(
-        'Receives that wait at one time.',
-      ),
-      // Each stands in the group's place on the queue, which is written and moved as a whole.
-      inFlightMax: z
-        .int()
-        .min(1)
-        .max(65_536)
-        .default(BROKER_DEFAULTS.inFlightMax)
-        .describe('Delivered and unsettled messages of one group on one queue.'),
-      inFlightBytesMax: count(BROKER_DEFAULTS.inFlightBytesMax).describe(
-        'Delivered and unsettled bytes of one group on one topic.',
-      ),
-      clientExpiryMs: count(BROKER_DEFAULTS.clientExpiryMs).describe(
-        'A client that is silent this long is forgotten.',
-      ),
-      lockLeaseMs: count(BROKER_DEFAULTS.lockLeaseMs).describe(
-        'A lock on an ordered queue that is not renewed this long is free.',
-      ),
-      cursorFlushMs: count(BROKER_DEFAULTS.cursorFlushMs).describe(
-        'Acknowledgements and committed offsets are durable this long after at most.',
-      ),
+      ...BROKER_SETTINGS,
     })
     .prefault({})
     .describe('The broker of this process.'),
@@ -227,191 +190,14 @@ const declared = z.strictObject({
   mqtt: z
     .strictObject({
       ...listening(1883, SILENT_MS),
-      packetBytesMax: z
-        .int()
-        .min(64 * 1024)
-        .max(268_435_460)
-        .optional()
-        .describe('Largest packet after CONNECT; default: room for the largest body.'),
-      connectTimeoutMs: z
-        .int()
-        .min(100)
-        .default(MQTT_DEFAULTS.connectTimeoutMs)
-        .describe('From the connection to a whole CONNECT.'),
-      keepAliveSecondsMax: z
-        .int()
-        .min(0)
-        .max(65_535)
-        .default(MQTT_DEFAULTS.keepAliveSecondsMax)
-        .describe(
-          'MQTT 5 clients that ask for a longer keep alive, or none, get this; 0: as asked.',
-        ),
-      serverKeepAlive: z
-        .int()
-        .min(0)
-        .max(65_535)
-        .optional()
-        .describe(
-          "Seconds of keep alive that every MQTT 5 client is told to use; default: the client's own.",
-        ),
-      usernameAsClientId: z
-        .boolean()
-        .default(MQTT_DEFAULTS.usernameAsClientId)
-        .describe(
-          'The client id of a client that gives a user name is that name, whatever id it asks for.',
-        ),
-      sessionExpiryMs: z
-        .int()
-        .min(1000)
-        .default(MQTT_DEFAULTS.sessionExpiryMs)
-        .describe('How long a 3.1.1 session without the clean flag is kept without a connection.'),
-      sessionExpiryMsMax: z
-        .int()
-        .min(0)
-        .default(MQTT_DEFAULTS.sessionExpiryMsMax)
-        .describe('The longest session expiry of MQTT 5 clients, whatever they ask for.'),
-      sessionsMax: z
-        .int()
-        .min(1)
-        .default(MQTT_DEFAULTS.sessionsMax)
-        .describe('Sessions that are kept beyond their connections.'),
-      filtersMax: z
-        .int()
-        .min(1)
-        .default(MQTT_DEFAULTS.filtersMax)
-        .describe('Topic filters of one session.'),
-      inFlightMax: z
-        .int()
-        .min(1)
-        .max(65_535)
-        .default(MQTT_DEFAULTS.inFlightMax)
-        .describe('Messages of QoS 1 and 2 on their way to one client.'),
-      receiveMaximum: z
-        .int()
-        .min(1)
-        .max(65_535)
-        .default(MQTT_DEFAULTS.receiveMaximum)
-        .describe(
-          'Receive maximum for MQTT 5 clients: enforced for QoS 2, QoS 1 is slowed down instead.',
-        ),
-      topicAliasMax: z
-        .int()
-        .min(0)
-        .max(65_535)
-        .default(MQTT_DEFAULTS.topicAliasMax)
-        .describe('Topic aliases that one MQTT 5 client may use for what it publishes.'),
-      outboundTopicAliasMax: z
-        .int()
-        .min(0)
-        .max(65_535)
-        .default(MQTT_DEFAULTS.outboundTopicAliasMax)
-        .describe(
-          'Topic aliases used towards one MQTT 5 client that allows them; several clients cannot read them.',
-        ),
-      topicBytesMax: z
-        .int()
-        .min(256)
-        .max(FILTER_BYTES_MAX)
-        .default(MQTT_DEFAULTS.topicBytesMax)
-        .describe('Length of a topic name or filter.'),
-      topicLevelsMax: z
-        .int()
-        .min(8)
-        .max(FILTER_LEVELS_MAX)
-        .default(MQTT_DEFAULTS.topicLevelsMax)
-        .describe('Levels of a topic name or filter.'),
-      undeliveredBytesMax: z
-        .int()
-        .min(65_536)
-        .default(MQTT_DEFAULTS.undeliveredBytesMax)
-        .describe('Bytes on their way to one client, beyond which its messages wait in the log.'),
-      unstoredBytesMax: z
-        .int()
-        .min(65_536)
-        .default(MQTT_DEFAULTS.unstoredBytesMax)
-        .describe('Bytes of one client on their way into the log, beyond which it is not read.'),
-      invisibleMs: z
-        .int()
-        .min(1000)
-        .default(MQTT_DEFAULTS.invisibleMs)
-        .describe(
-          'Lease of a message of a shared subscription; renewed while its client is there.',
-        ),
-      retainedMax: z
-        .int()
-        .min(0)
-        .default(MQTT_DEFAULTS.retainedMax)
-        .describe('Retained messages in total.'),
-      retainedBytesMax: z
-        .int()
-        .min(0)
-        .default(MQTT_DEFAULTS.retainedBytesMax)
-        .describe('Bytes of retained messages in total.'),
+      ...MQTT_SETTINGS,
     })
     .prefault({})
     .describe('MQTT 3.1, 3.1.1 and 5.'),
   amqp: z
     .strictObject({
       ...listening(5672, SILENT_MS),
-      frameBytesMax: z
-        .int()
-        .min(4096)
-        .max(1024 * 1024)
-        .default(AMQP_DEFAULTS.frameBytesMax)
-        .describe('Longest frame after the handshake; clients are told.'),
-      messageBytesMax: z
-        .int()
-        .min(4096)
-        .max(128 * 1024 * 1024)
-        .optional()
-        .describe('Longest whole message; clients are told. Default: room for the largest body.'),
-      channelsMax: z
-        .int()
-        .min(1)
-        .max(65_535)
-        .default(AMQP_DEFAULTS.channelsMax)
-        .describe('Sessions of one connection.'),
-      linksPerSessionMax: z
-        .int()
-        .min(1)
-        .max(65_535)
-        .default(AMQP_DEFAULTS.linksPerSessionMax)
-        .describe('Links of one session.'),
-      handshakeMs: z
-        .int()
-        .min(100)
-        .default(AMQP_DEFAULTS.handshakeMs)
-        .describe('From the connection to `open`.'),
-      idleMs: z
-        .int()
-        .min(1000)
-        .default(AMQP_DEFAULTS.idleMs)
-        .describe('A connection without a frame for this long is closed; clients are told half.'),
-      sendAheadBytesMax: z
-        .int()
-        .min(65_536)
-        .default(AMQP_DEFAULTS.sendAheadBytesMax)
-        .describe('Bytes waiting for a slow reader, beyond which it is sent no more messages.'),
-      unstoredBytesMax: z
-        .int()
-        .min(65_536)
-        .default(AMQP_DEFAULTS.unstoredBytesMax)
-        .describe('Bytes of one client on their way into the log, beyond which it is not read.'),
-      unstoredBytesTotalMax: z
-        .int()
-        .min(65_536)
-        .default(AMQP_DEFAULTS.unstoredBytesTotalMax)
-        .describe('The same over all clients, beyond which none is granted credit.'),
-      authFailureDelayMs: z
-        .int()
-        .min(0)
-        .default(AMQP_DEFAULTS.authFailureDelayMs)
-        .describe('Wrong credentials are answered this late.'),
-      lockMs: z
-        .int()
-        .min(1000)
-        .default(AMQP_DEFAULTS.lockMs)
-        .describe('A message that its consumer does not settle within this is given to another.'),
+      ...AMQP_SETTINGS,
     })
     .prefault({})
     .describe('AMQP 1.0.'),

@@ -1,59 +1,78 @@
-// The broker's settings with their defaults, and its limits that are no settings.
-import { BODY_BYTES_DEFAULT } from '../model/limits.ts'
+// The settings of the broker: their bounds, defaults and meaning; and its limits that are no settings.
+import { z } from 'zod'
+import { BODY_BYTES_DEFAULT, BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from '../model/limits.ts'
 
-export interface BrokerOptions {
+const DAY_MS = 86_400_000
+
+export const BROKER_SETTINGS = {
+  autoCreateGroups: z.boolean().default(true).describe('Create consumer groups on first use.'),
+  queuesDefault: z
+    .int()
+    .min(1)
+    .max(QUEUES_PER_TOPIC_MAX)
+    .default(4)
+    .describe('Queues of a topic that is created without a count.'),
+  topicsMax: z.int().min(1).default(10_000).describe('Topics, besides those of groups.'),
+  groupsMax: z.int().min(1).default(10_000).describe('Consumer groups.'),
+  bodyBytesMax: z
+    .int()
+    .min(1024)
+    .max(BODY_BYTES_MAX)
+    .default(BODY_BYTES_DEFAULT)
+    .describe("Body of one message, as RocketMQ's `maxMessageSize`; clients have one too."),
+  delayMsMax: z
+    .int()
+    .min(1)
+    .default(3 * DAY_MS)
+    .describe('Longest delay of a message.'),
+  heldPullsMax: z.int().min(1).default(100_000).describe('Pulls that wait at one time.'),
+  heldReceivesMax: z.int().min(1).default(100_000).describe('Receives that wait at one time.'),
+  // Each stands in the group's place on the queue, which is written and moved as a whole.
+  inFlightMax: z
+    .int()
+    .min(1)
+    .max(65_536)
+    .default(16_384)
+    .describe('Delivered and unsettled messages of one group on one queue.'),
+  inFlightBytesMax: z
+    .int()
+    .min(1)
+    .default(256 * 1024 * 1024)
+    .describe('Delivered and unsettled bytes of one group on one topic.'),
+  clientExpiryMs: z
+    .int()
+    .min(1)
+    .default(120_000)
+    .describe('A client that is silent this long is forgotten.'),
+  lockLeaseMs: z
+    .int()
+    .min(1)
+    .default(60_000)
+    .describe('A lock on an ordered queue that is not renewed this long is free.'),
+  cursorFlushMs: z
+    .int()
+    .min(1)
+    .default(200)
+    .describe('Acknowledgements and committed offsets are durable this long after at most.'),
+}
+
+type Settings = Readonly<z.output<z.ZodObject<typeof BROKER_SETTINGS>>>
+
+export interface BrokerOptions extends Settings {
   readonly clusterName: string
   readonly brokerName: string
   /** 0 = master. */
   readonly brokerId: number
   /** Create a topic at its first use. */
   readonly autoCreateTopics: boolean
-  /** Create a consumer group at its first use. */
-  readonly autoCreateGroups: boolean
-  /** Queues of a topic that is created without a count. */
-  readonly queuesDefault: number
-  /** Topics of users; retry and dead-letter topics come on top. */
-  readonly topicsMax: number
-  readonly groupsMax: number
-  readonly bodyBytesMax: number
-  /** Longest delay of a message. RocketMQ's default is three days. */
-  readonly delayMsMax: number
-  /** Pulls that wait for a message at the same time. */
-  readonly heldPullsMax: number
-  /** Receives that wait for a message at the same time. */
-  readonly heldReceivesMax: number
-  /** Delivered and unsettled messages of one group on one queue. */
-  readonly inFlightMax: number
-  /** Delivered and unsettled bytes of one group on one topic, its retry topic included. */
-  readonly inFlightBytesMax: number
-  /** A client that is silent this long is forgotten (RocketMQ's 120 s). */
-  readonly clientExpiryMs: number
-  /** A queue lock that is not renewed this long is free (RocketMQ's 60 s). */
-  readonly lockLeaseMs: number
-  /** Acks and committed offsets are durable this long after the call at most. */
-  readonly cursorFlushMs: number
 }
 
-const DAY_MS = 86_400_000
-
 export const BROKER_DEFAULTS: BrokerOptions = {
+  ...z.object(BROKER_SETTINGS).parse({}),
   clusterName: 'DefaultCluster',
   brokerName: 'broker-a',
   brokerId: 0,
   autoCreateTopics: true,
-  autoCreateGroups: true,
-  queuesDefault: 4,
-  topicsMax: 10_000,
-  groupsMax: 10_000,
-  bodyBytesMax: BODY_BYTES_DEFAULT,
-  delayMsMax: 3 * DAY_MS,
-  heldPullsMax: 100_000,
-  heldReceivesMax: 100_000,
-  inFlightMax: 16_384,
-  inFlightBytesMax: 256 * 1024 * 1024,
-  clientExpiryMs: 120_000,
-  lockLeaseMs: 60_000,
-  cursorFlushMs: 200,
 }
 
 /**

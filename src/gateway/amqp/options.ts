@@ -1,43 +1,67 @@
-// The settings of the AMQP front-end, with their defaults. Limits that no operator needs to move
-// are in limits.ts.
+// The settings of the AMQP front-end: their bounds, defaults and meaning. Limits that no operator needs to move are
+// in limits.ts.
+import { z } from 'zod'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
-
-export interface AmqpOptions {
-  /** Longest frame we take after `open`; announced. */
-  readonly frameBytesMax: number
-  /** Longest message we take; announced. */
-  readonly messageBytesMax: number
-  readonly channelsMax: number
-  readonly linksPerSessionMax: number
-  /** From the connection to `open`. */
-  readonly handshakeMs: number
-  /** Without a frame for this long a connection is closed; half of it is announced. */
-  readonly idleMs: number
-  /** Bytes waiting for one slow reader; beyond, it is sent no more. */
-  readonly sendAheadBytesMax: number
-  /** Bytes of one connection that came and are not yet durable; beyond, it is not read. */
-  readonly unstoredBytesMax: number
-  /** The same over all connections; beyond, no credit is granted. */
-  readonly unstoredBytesTotalMax: number
-  readonly authFailureDelayMs: number
-  /** How long a message stays with a link that says nothing of it. */
-  readonly lockMs: number
-}
 
 const MIB = 1024 * 1024
 /** The other sections of a message whose body is as large as bodies get. */
 const SECTIONS_BYTES = 128 * 1024
 
+export const AMQP_SETTINGS = {
+  frameBytesMax: z
+    .int()
+    .min(4096)
+    .max(1024 * 1024)
+    .default(64 * 1024)
+    .describe('Longest frame after the handshake; clients are told.'),
+  messageBytesMax: z
+    .int()
+    .min(4096)
+    .max(128 * 1024 * 1024)
+    .optional()
+    .describe('Longest whole message; clients are told. Default: room for the largest body.'),
+  channelsMax: z.int().min(1).max(65_535).default(64).describe('Sessions of one connection.'),
+  linksPerSessionMax: z.int().min(1).max(65_535).default(256).describe('Links of one session.'),
+  handshakeMs: z.int().min(100).default(10_000).describe('From the connection to `open`.'),
+  idleMs: z
+    .int()
+    .min(1000)
+    .default(60_000)
+    .describe('A connection without a frame for this long is closed; clients are told half.'),
+  sendAheadBytesMax: z
+    .int()
+    .min(65_536)
+    .default(MIB)
+    .describe('Bytes waiting for a slow reader, beyond which it is sent no more messages.'),
+  unstoredBytesMax: z
+    .int()
+    .min(65_536)
+    .default(16 * MIB)
+    .describe('Bytes of one client on their way into the log, beyond which it is not read.'),
+  unstoredBytesTotalMax: z
+    .int()
+    .min(65_536)
+    .default(64 * MIB)
+    .describe('The same over all clients, beyond which none is granted credit.'),
+  authFailureDelayMs: z
+    .int()
+    .min(0)
+    .default(500)
+    .describe('Wrong credentials are answered this late.'),
+  lockMs: z
+    .int()
+    .min(1000)
+    .default(15 * 60_000)
+    .describe('A message that its consumer does not settle within this is given to another.'),
+}
+
+type Settings = Readonly<z.output<z.ZodObject<typeof AMQP_SETTINGS>>>
+
+export interface AmqpOptions extends Settings {
+  readonly messageBytesMax: number
+}
+
 export const AMQP_DEFAULTS: AmqpOptions = {
-  frameBytesMax: 64 * 1024,
+  ...z.object(AMQP_SETTINGS).parse({}),
   messageBytesMax: BODY_BYTES_DEFAULT + SECTIONS_BYTES,
-  channelsMax: 64,
-  linksPerSessionMax: 256,
-  handshakeMs: 10_000,
-  idleMs: 60_000,
-  sendAheadBytesMax: MIB,
-  unstoredBytesMax: 16 * MIB,
-  unstoredBytesTotalMax: 64 * MIB,
-  authFailureDelayMs: 500,
-  lockMs: 15 * 60_000,
 }
