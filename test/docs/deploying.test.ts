@@ -3,13 +3,14 @@
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
-import { connect as connectTo } from 'node:net'
+import { connect as connectTo, type ListenOptions } from 'node:net'
 import { join } from 'node:path'
 import { createServer } from 'node:tls'
 import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import mqtt from 'mqtt'
 import { COMMANDS } from '../../src/cli/commands.ts'
+import { connect } from '../../src/client/index.ts'
 import { type ConfigInput, configOf } from '../../src/config.ts'
 import { checkExposure } from '../../src/exposure.ts'
 import { hashPassword } from '../../src/password.ts'
@@ -106,21 +107,31 @@ async function certificate(t: ExecutionContext) {
   }
   const folder = await tempDir(t)
   const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
+  const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.2']
   const kind = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1']
   execFileSync('openssl', [...kind, ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' })
   return { key: readFileSync(key), cert: readFileSync(cert) }
 }
 
+interface Pair {
+  readonly key: Buffer
+  readonly cert: Buffer
+}
+
 /** Ends TLS and passes the bytes on, as the proxies of the page do. */
-async function proxyTo(t: ExecutionContext, port: number, pair: { key: Buffer; cert: Buffer }) {
+async function proxyTo(
+  t: ExecutionContext,
+  port: number,
+  pair: Pair,
+  outside: ListenOptions = { port: 0 },
+) {
   const server = createServer(pair, (outer) => {
     const inner = connectTo(port, '127.0.0.1')
     outer.pipe(inner).pipe(outer)
     outer.on('error', () => inner.destroy())
     inner.on('error', () => outer.destroy())
   })
-  server.listen(0, '127.0.0.1')
+  server.listen({ host: '127.0.0.1', ...outside })
   await once(server, 'listening')
   t.teardown(() => server.close())
   return (server.address() as { port: number }).port
@@ -143,4 +154,20 @@ test('AMQP clients reach the broker through a proxy that ends TLS', async (t) =>
   const peer = await connectRhea(t, port, transport as never)
   const sender = await peer.sender('/topics/orders')
   t.like(await sender.send({ body: 'over TLS' }), { kind: 'accepted' })
+})
+
+test('the SDK finds and uses the broker through proxies on the same ports of another address', async (t) => {
+  const pair = await certificate(t)
+  if (pair === undefined) return
+  const host = '127.0.0.2'
+  const { port } = await startServer(t, { config: { remoting: { advertisedHost: host } } })
+  for (const name of ['nameServer', 'remoting'] as const) {
+    await proxyTo(t, port(name), pair, { host, port: port(name) })
+  }
+  const nameServers = `${host}:${port('nameServer')}`
+  const mq = await connect({ nameServers, tls: { ca: pair.cert } })
+  t.teardown(() => mq.close())
+  await mq.admin.topics.create({ name: 'orders', queues: 1 })
+  const sent = await mq.send({ topic: 'orders', body: 'over TLS' })
+  t.is(sent.topic, 'orders')
 })
