@@ -73,6 +73,7 @@ export function assemble({ store, clock, log, options: changed }: OpenBrokerOpti
     delays.arm()
     void topics.unsavedTopics.saveAll()
     void groups.unsaved.saveAll()
+    void removal.unwantedBindings()
   })
   topics.watch((topic) => receiver.refresh(topic))
   const startedAtMs = clock.now()

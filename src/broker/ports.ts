@@ -1,6 +1,5 @@
 // The smaller parts of the Broker port in its asynchronous form, each over the table that does the
 // work. A broker in its own process may answer at once; one across a network may not.
-import { Slice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { ClientRegistration, GroupMode } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
@@ -116,7 +115,7 @@ export const cursorsPort = (parts: BrokerParts) => {
   }
 }
 
-export const lightQueuesPort = ({ lightQueues, removal, clock }: BrokerParts) => ({
+export const lightQueuesPort = ({ lightQueues, removal }: BrokerParts) => ({
   bind: (
     filter: string,
     owner: string | undefined,
@@ -124,20 +123,7 @@ export const lightQueuesPort = ({ lightQueues, removal, clock }: BrokerParts) =>
   unbind: (filter: string, owner: string | undefined): Promise<void> =>
     removal.binding(filter, owner),
   /** Many at a time go with one sync; each looks at all groups. */
-  release: async (owner: string): Promise<void> => {
-    const slice = new Slice(clock)
-    const failures: unknown[] = []
-    const releasing: Promise<void>[] = []
-    for (const filter of lightQueues.boundBy(owner)) {
-      if (slice.isOver) await slice.rest()
-      const released = removal.binding(filter, owner).catch((error: unknown) => {
-        failures.push(error)
-      })
-      releasing.push(released)
-    }
-    await Promise.all(releasing)
-    if (failures.length > 0) throw failures[0]
-  },
+  release: (owner: string): Promise<void> => removal.owner(owner),
 })
 
 export const lookupPort = ({ store }: BrokerParts) => ({

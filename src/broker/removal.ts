@@ -1,6 +1,7 @@
 // Deleting a topic or a group: what goes with it, and in which order. Everything is forgotten and
 // handed to the store in one go, so that a topic made anew by the next message comes after. The queues
 // and the definition go with one append: old messages never show under a new topic.
+import { type Clock, Slice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { groupOfTopic, isRetryTopic, retryTopic } from '../model/names.ts'
 import type { Fact, MessageStore, StoreStatus } from '../store/store.ts'
@@ -23,6 +24,7 @@ export class Removal {
   readonly #puller: Puller
   readonly #receiver: Receiver
   readonly #locks: QueueLockTable
+  readonly #clock: Clock
 
   constructor(parts: {
     store: MessageStore
@@ -34,6 +36,7 @@ export class Removal {
     puller: Puller
     receiver: Receiver
     locks: QueueLockTable
+    clock: Clock
   }) {
     this.#store = parts.store
     this.#topics = parts.topics
@@ -44,6 +47,7 @@ export class Removal {
     this.#puller = parts.puller
     this.#receiver = parts.receiver
     this.#locks = parts.locks
+    this.#clock = parts.clock
   }
 
   /** With its messages and every group's cursors on it. @throws TOPIC_NOT_FOUND, PERMISSION_DENIED */
@@ -86,6 +90,33 @@ export class Removal {
   async binding(filter: string, owner: string | undefined): Promise<void> {
     if (owner !== undefined) checkNotBusy(this.#store.status())
     await this.#lightQueues.unbind(filter, owner, (gone) => this.#endReaders(gone))
+  }
+
+  /**
+   * Every binding of an owner that is no more: what the log does not take is tried again when it does, unless the
+   * filter is bound for a new owner of the name by then. Rejects with the first failure, once all were tried.
+   */
+  async owner(owner: string): Promise<void> {
+    const slice = new Slice(this.#clock)
+    const failures: unknown[] = []
+    const releasing: Promise<void>[] = []
+    for (const filter of this.#lightQueues.boundBy(owner)) {
+      if (slice.isOver) await slice.rest()
+      const released = this.binding(filter, owner).catch((error: unknown) => {
+        this.#lightQueues.isUnwanted(filter, owner)
+        failures.push(error)
+      })
+      releasing.push(released)
+    }
+    await Promise.all(releasing)
+    if (failures.length > 0) throw failures[0]
+  }
+
+  /** The store takes writes again. Never rejects: what fails waits on. */
+  async unwantedBindings(): Promise<void> {
+    for (const { filter, owner } of this.#lightQueues.takeUnwanted()) {
+      await this.binding(filter, owner).catch(() => this.#lightQueues.isUnwanted(filter, owner))
+    }
   }
 
   /** Checked first: a definition that was forgotten cannot be brought back when the store refuses. */

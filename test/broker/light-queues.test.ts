@@ -149,3 +149,32 @@ test('an owner without a name, or with too long a one, is refused', async (t) =>
     t.is(await codeOf(broker.lightQueues.bind('a', owner)), 'ARGUMENT_INVALID')
   }
 })
+
+test('what a release could not undo while the store took nothing is undone when it takes something', async (t) => {
+  const first = await startBroker(t)
+  const { broker, faults } = first
+  const { topic } = await broker.lightQueues.bind('a/+', 'owner')
+  await broker.lightQueues.bind('b/+', 'owner')
+  faults.isReadOnly = true
+  await t.throwsAsync(broker.lightQueues.release('owner'), { code: 'READ_ONLY' })
+  // Bound again for whoever has the name now.
+  faults.isReadOnly = false
+  const { topic: kept } = await broker.lightQueues.bind('b/+', 'owner')
+  faults.becomesWritable()
+  await faults.idle()
+  const { broker: after } = await first.crash()
+  t.is(await codeOf(after.pull(pullRequest(topic))), 'TOPIC_NOT_FOUND')
+  await t.notThrowsAsync(after.pull(pullRequest(kept)))
+})
+
+test('a binding that could not be undone is there, with its queue', async (t) => {
+  const { broker, faults } = await startBroker(t)
+  const { topic } = await broker.lightQueues.bind('orders/+', 'owner')
+  faults.isReadOnly = true
+  await t.throwsAsync(broker.lightQueues.unbind('orders/+', 'owner'), { code: 'READ_ONLY' })
+  faults.isReadOnly = false
+  await broker.publish([eu('a')])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest(topic))), ['a'])
+  await broker.lightQueues.unbind('orders/+', 'owner')
+  await t.throwsAsync(broker.pull(pullRequest(topic)), { code: 'TOPIC_NOT_FOUND' })
+})

@@ -22,6 +22,10 @@ export class LightQueueTable {
   readonly #durable = new Map<string, Set<string>>()
   /** The same the other way round. */
   readonly #owned = new Map<string, Set<string>>()
+  /** Filters whose last binding is on its way out of the log: their queues can be read till then. */
+  readonly #leaving = new Set<string>()
+  /** Bindings whose owner is no more and that the log has still, by their facts' keys. */
+  readonly #unwanted = new Map<string, { readonly filter: string; readonly owner: string }>()
   /** Live bindings by filter. */
   readonly #live = new Map<string, number>()
 
@@ -36,9 +40,9 @@ export class LightQueueTable {
 
   /** Is there such a queue? */
   has(topic: string): boolean {
-    return isLiveQueue(topic)
-      ? this.#live.has(topic.slice(LIVE_QUEUE_PREFIX.length))
-      : this.#durable.has(topic.slice(LIGHT_QUEUE_PREFIX.length))
+    if (isLiveQueue(topic)) return this.#live.has(topic.slice(LIVE_QUEUE_PREFIX.length))
+    const filter = topic.slice(LIGHT_QUEUE_PREFIX.length)
+    return this.#durable.has(filter) || this.#leaving.has(filter)
   }
 
   /** @throws TOPIC_NOT_FOUND */
@@ -63,32 +67,69 @@ export class LightQueueTable {
 
   /**
    * `gone` is called within the call with the queue's topic when that was its last binding; what it
-   * answers is written together with that.
+   * answers is written together with that. What the log does not take leaves the binding as it was.
    */
   async unbind(
     filter: string,
     owner: string | undefined,
     gone: (topic: string) => Iterable<Fact>,
   ): Promise<void> {
-    if (owner === undefined) {
-      if (!this.#live.has(filter) || this.#countLive(filter, -1) > 0) return
-      const facts = gone(lightQueueTopic(filter, false))
-      await Promise.all([this.#store.unbindLightQueue(filter, false), this.#facts.write(facts)])
-      return
-    }
+    if (owner === undefined) return this.#unbindLive(filter, gone)
     if (!this.#disown(filter, owner)) return
     const fact = bindingFact(filter, owner, null)
-    if (this.#durable.has(filter)) return this.#facts.write([fact])
+    try {
+      if (this.#durable.has(filter)) await this.#facts.write([fact])
+      else await this.#removeQueue(filter, fact, gone)
+    } catch (error) {
+      if (this.#isSaved(fact)) this.#own(filter, owner)
+      throw error
+    }
+  }
+
+  async #unbindLive(filter: string, gone: (topic: string) => Iterable<Fact>): Promise<void> {
+    if (!this.#live.has(filter) || this.#countLive(filter, -1) > 0) return
+    const facts = gone(lightQueueTopic(filter, false))
+    const writing = this.#facts.write(facts)
+    try {
+      await Promise.all([this.#store.unbindLightQueue(filter, false), writing])
+    } catch (error) {
+      // The queue is gone. Its readers' places that the log still has go at the next start.
+      if (BrokerError.from(error).code !== 'READ_ONLY') throw error
+    }
+  }
+
+  async #removeQueue(
+    filter: string,
+    fact: Fact,
+    gone: (topic: string) => Iterable<Fact>,
+  ): Promise<void> {
+    this.#leaving.add(filter)
     const cursors = gone(lightQueueTopic(filter, true))
-    await this.#facts.writeBy(
-      (part) => this.#store.unbindLightQueue(filter, true, [fact, ...part]),
-      cursors,
-    )
+    try {
+      await this.#facts.writeBy(
+        (part) => this.#store.unbindLightQueue(filter, true, [fact, ...part]),
+        cursors,
+      )
+    } finally {
+      this.#leaving.delete(filter)
+    }
   }
 
   /** Filters that the owner has bound. */
   boundBy(owner: string): readonly string[] {
     return [...(this.#owned.get(owner) ?? [])]
+  }
+
+  /** The binding is to be undone when the store takes that. */
+  isUnwanted(filter: string, owner: string): void {
+    if (!this.#durable.get(filter)?.has(owner)) return
+    this.#unwanted.set(bindingFact(filter, owner, null).key, { filter, owner })
+  }
+
+  takeUnwanted(): readonly { readonly filter: string; readonly owner: string }[] {
+    const unwanted = [...this.#unwanted.values()]
+    this.#unwanted.clear()
+    return unwanted
   }
 
   async #bindLive(filter: string): Promise<void> {
@@ -106,15 +147,20 @@ export class LightQueueTable {
     // Noted before the first wait, so that another owner's unbind during it does not remove the queue.
     const isNew = this.#own(filter, owner)
     const fact = bindingFact(filter, owner, BOUND)
-    const isSaved = !isNew && this.#store.fact(fact.kind, fact.key) !== undefined
+    this.#unwanted.delete(fact.key)
+    const isSaved = !isNew && this.#isSaved(fact)
     try {
       // The store is asked every time, whatever the facts say: it is idempotent, and a queue that is
       // missing loses messages.
       await this.#store.bindLightQueue(filter, true, isSaved ? [] : [fact])
     } catch (error) {
-      if (isNew) this.#disown(filter, owner)
+      if (isNew && !this.#isSaved(fact)) this.#disown(filter, owner)
       throw error
     }
+  }
+
+  #isSaved({ kind, key }: Fact): boolean {
+    return this.#store.fact(kind, key) !== undefined
   }
 
   #own(filter: string, owner: string): boolean {
