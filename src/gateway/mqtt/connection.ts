@@ -3,6 +3,7 @@
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { Client, type ClientConnection } from './client.ts'
+import { type Ending, LOST, OURS } from './ending.ts'
 import { reasonOf, returnCodeOf } from './errors.ts'
 import { authenticate, connackProperties, type Terms, termsOf } from './handshake.ts'
 import { CONNECT_BYTES_MAX, CONNECT_DECODED_FACTOR } from './limits.ts'
@@ -42,7 +43,7 @@ type State =
   | 'closing'
   | 'closed'
 
-/** A peer that does not close its side after ours is cut off. */
+/** A peer that does not close its side after ours is cut off; what a faulty one sent before is waited for as long. */
 const LINGER_MS = 2_000
 const KEEP_ALIVE_FACTOR = 1.5
 /** The broker forgets a client after two minutes of silence. */
@@ -77,6 +78,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   #isLeaving = false
   /** Too much waits for the session to be saved. */
   #isBacklogged = false
+  /** The peer broke the protocol: the end comes behind the answers to what it sent before. */
+  #fault: { readonly error: ProtocolError; readonly atMs: number } | undefined
 
   constructor(
     parts: Parts,
@@ -193,7 +196,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   }
 
   #readOn(): void {
-    if (this.#state !== 'open') return
+    if (this.#state !== 'open' || this.#fault !== undefined) return
     this.#guarded(() => this.#splitter.resume())
     this.#setReading()
   }
@@ -204,10 +207,19 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   }
 
   fail(error: ProtocolError): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return
     const { log } = this.#parts.context
     const fields = { evt: 'mqtt.protocol_error', connection: this.id, remote: this.remoteAddress }
     log.debug({ ...fields, reason: error.reason }, error.message)
     this.#end(LOST, error.silent ? undefined : error.reason)
+  }
+
+  /** As `fail`, once what came before is durable and answered, or when that takes too long. */
+  failBehind(error: ProtocolError): void {
+    this.#fault = { error, atMs: this.#parts.context.clock.monotonic() }
+    this.#setReading()
+    if (this.#client === undefined) this.fail(error)
+    else void this.#client.inbound.stored().then(() => this.fail(error))
   }
 
   broken(error: unknown): void {
@@ -263,6 +275,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
         const limitMs = client.keepAliveSeconds * 1000 * KEEP_ALIVE_FACTOR
         if (this.#isReadingStopped) this.#seenMs = nowMs
         else if (limitMs > 0 && silentMs >= limitMs) this.#end(LOST, REASON.keepAliveTimeout)
+        const fault = this.#fault
+        if (fault !== undefined && nowMs - fault.atMs >= LINGER_MS) this.fail(fault.error)
         if (this.#state === 'open') client.sweep(nowMs, REGISTER_EVERY_MS)
         break
       }
@@ -275,7 +289,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   }
 
   #onData(chunk: Buffer): void {
-    if (this.#state === 'closing' || this.#state === 'closed') return
+    if (this.#state === 'closing' || this.#state === 'closed' || this.#fault !== undefined) return
     if (this.#state !== 'new') this.#seenMs = this.#parts.context.clock.monotonic()
     this.#guarded(() => {
       this.#chunk = chunk
@@ -291,7 +305,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       this.#client?.inbound.flush()
       if (error instanceof UnsupportedVersion) this.#refuseVersion(error)
       else if (error instanceof ConnectRefused) this.#refuse(error.version, error)
-      else if (error instanceof ProtocolError) this.fail(error)
+      else if (error instanceof ProtocolError) this.failBehind(error)
       else throw error
     }
     if (this.#state !== 'open') {
@@ -428,7 +442,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   /** Not the peer's doing: it is not read, so nothing can be heard from it. */
   get #isReadingStopped(): boolean {
-    return this.#splitter.isHeld || this.#isThrottled || this.#isBacklogged || this.#isLeaving
+    const isLast = this.#isLeaving || this.#fault !== undefined
+    return isLast || this.#splitter.isHeld || this.#isThrottled || this.#isBacklogged
   }
 
   /** The connection's part of the session ends now; the socket when its last bytes are sent. */
@@ -483,17 +498,6 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 }
 
 const NO_BYTES = Buffer.alloc(0)
-
-interface Ending {
-  /** The client said goodbye in order: its will is not published. */
-  readonly isClean: boolean
-  /** The connection broke: a message that it held for a group may be the cause. */
-  readonly isLost: boolean
-}
-
-const LOST: Ending = { isClean: false, isLost: true }
-/** Not the client's doing. */
-const OURS: Ending = { isClean: false, isLost: false }
 
 const connectTooLarge = (): ProtocolError =>
   new ProtocolError(REASON.packetTooLarge, `CONNECT has more than ${CONNECT_BYTES_MAX} bytes`)

@@ -2,8 +2,10 @@
 import test from 'ava'
 import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
 import { BODY_BYTES_DEFAULT } from '../../../src/model/limits.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, spawnMqtt, startMqtt } from '../../support/mqtt.ts'
+import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import {
   ack,
   connect,
@@ -15,6 +17,7 @@ import {
   u16,
   varint,
 } from '../../support/mqtt-packets.ts'
+import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 import { rssMiB } from '../../support/rss.ts'
 
@@ -231,4 +234,34 @@ test('a bridge of mosquitto may say where it stands', async (t) => {
   peer.send(publish(topic, '1', { qos: 1, flags: 1 }))
   t.deepEqual([...(await peer.read(8))], [0x20, 2, 0, 0, 0x40, 2, 0, 1])
   peer.end()
+})
+
+test('what was sent in order before a fault is acknowledged ahead of the goodbye', async (t) => {
+  const { port } = await startMqttOver(t)
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('faulty', { version: 5 }))
+  await peer.readPacket()
+  peer.send(publish('a', 'b', { qos: 1, version: 5 }), Buffer.of(0))
+  t.is((await peer.readPacket()).first, 0x40)
+  const { first, body } = await peer.readPacket()
+  t.deepEqual([first, body[0]], [0xe0, 0x82])
+})
+
+test('a fault behind a message that the log is slow to take ends the connection all the same', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await startMqttOver(t, {
+    clock,
+    bend: (broker: Broker) => overridden(broker, { publish: () => new Promise(() => {}) }),
+  })
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('faulty', { version: 5 }))
+  await peer.readPacket()
+  let isOver = false
+  peer.send(publish('a', 'b', { qos: 1, version: 5 }), Buffer.of(0))
+  const ended = peer.readPacket().then(({ first, body }) => {
+    isOver = true
+    t.deepEqual([first, body[0]], [0xe0, 0x82])
+  })
+  while (!isOver) await clock.advanceAsync(250)
+  await ended
 })
