@@ -52,6 +52,7 @@ export interface ClientConnection {
   journal(): void
   throttle(isOn: boolean): void
   fail(error: ProtocolError): void
+  failBehind(error: ProtocolError): void
   broken(error: unknown): void
   /** Reads on after a packet that was held for. */
   release(): void
@@ -365,7 +366,7 @@ export class Client {
     this.#work(work)
       .then(() => this.#connection.release())
       .catch((error: unknown) => {
-        if (error instanceof ProtocolError) this.fail(error)
+        if (error instanceof ProtocolError) this.#connection.failBehind(error)
         else this.broken(error)
       })
   }
@@ -384,12 +385,12 @@ export class Client {
     if (this.#isClosed) return
     await this.#settleBefore(packet.requests)
     if (this.#isClosed) return
-    const { codes, start } = await this.#subscribing.subscribe(packet)
+    const codes = await this.#subscribing.subscribe(packet)
     const known = this.isV5 ? codes : codes.map((code) => Math.min(code, REASON.unspecified))
+    if (this.#isClosed) return
     this.output.append(encodeSuback(this.version, packet.packetId, known))
-    this.#changed()
-    start()
-    this.outbound.pump()
+    this.wantFlush()
+    this.outbound.goOn()
   }
 
   async #unsubscribe(body: Buffer): Promise<void> {
@@ -400,8 +401,9 @@ export class Client {
     await this.#settleBefore(packet.filters)
     if (this.#isClosed) return
     const codes = await this.#subscribing.unsubscribe(packet)
+    if (this.#isClosed) return
     this.output.append(encodeUnsuback(this.version, packet.packetId, codes))
-    this.#changed()
+    this.wantFlush()
     await this.#subscribing.refresh()
   }
 
@@ -413,12 +415,6 @@ export class Client {
     await this.inbound.stored()
     await this.outbound.catchUp(filters)
     this.inbound.writeAcks()
-  }
-
-  /** The subscriptions changed: durable before the client is told. */
-  #changed(): void {
-    if (this.session.isPersistent) this.journal()
-    this.wantFlush()
   }
 
   #disconnect(bytes: Buffer, start: number, end: number): void {

@@ -11,6 +11,7 @@ import { Output } from './outgoing/output.ts'
 import {
   type ConnectPacket,
   ConnectRefused,
+  connectTooLarge,
   decodeConnect,
   encodeConnack,
   incompleteVersion,
@@ -28,6 +29,7 @@ import {
   REASON,
   RETURN_CODE,
   type ReasonCode,
+  silentViolation,
   type Version,
 } from './packets/protocol.ts'
 import type { Parts } from './parts.ts'
@@ -43,7 +45,7 @@ type State =
   | 'closing'
   | 'closed'
 
-/** A peer that does not close its side after ours is cut off; what a faulty one sent before is waited for as long. */
+/** For a peer to close its side after ours, and for the answers to what a faulty one sent before. */
 const LINGER_MS = 2_000
 const KEEP_ALIVE_FACTOR = 1.5
 /** The broker forgets a client after two minutes of silence. */
@@ -105,7 +107,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   packetBegins(first: number): void {
     const type = first >>> 4
     if (this.#state === 'new' && type !== PACKET.connect) {
-      throw silent(`${packetName(type)} before CONNECT`)
+      throw silentViolation(`${packetName(type)} before CONNECT`)
     }
     if (type === 0) throw new ProtocolError(REASON.protocolError, 'there is no packet type 0')
   }
@@ -498,9 +500,3 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 }
 
 const NO_BYTES = Buffer.alloc(0)
-
-const connectTooLarge = (): ProtocolError =>
-  new ProtocolError(REASON.packetTooLarge, `CONNECT has more than ${CONNECT_BYTES_MAX} bytes`)
-
-const silent = (message: string): ProtocolError =>
-  new ProtocolError(REASON.malformedPacket, message, true)

@@ -1,14 +1,12 @@
 // SUBSCRIBE and UNSUBSCRIBE: checks each filter, binds its light queue, and starts or stops its delivery.
 import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import { checkGroupName, isLightQueue } from '../../model/names.ts'
-import { queueOffset } from '../../model/positions.ts'
-import { EVERY_TAG } from '../../model/tag-filter.ts'
+import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import type { Principal } from '../access/auth.ts'
-import { groupOfShare } from './address.ts'
 import type { Outbound } from './deliver/outbound.ts'
 import { ShareMember } from './deliver/share-member.ts'
 import { reasonOf } from './errors.ts'
+import { authorizeFilter, shareSource } from './filter-rights.ts'
 import { FILTER_BYTES_PER_SESSION_MAX } from './limits.ts'
 import { PACKET, REASON, type ReasonCode } from './packets/protocol.ts'
 import type {
@@ -18,10 +16,8 @@ import type {
 } from './packets/subscribe-packet.ts'
 import type { Parts } from './parts.ts'
 import type { Session } from './session/session.ts'
-import type { ShareSource, Subscription } from './session/subscriptions.ts'
+import { isSame, type ShareSource, type Subscription } from './session/subscriptions.ts'
 
-/** As a resource: granted by nothing less than a grant of everything. */
-const EVERY_TOPIC = '*'
 /** Filters that one line of the log names. */
 const FILTERS_LOGGED_MAX = 10
 
@@ -35,22 +31,20 @@ export interface SubscribingPeer {
   register(groups: readonly ShareSource[]): Promise<void>
 }
 
-/** One filter's outcome, applied to the deliveries once SUBACK is written. */
+/** One filter's outcome, which holds once the session is saved. */
 interface Granted {
   readonly subscription: Subscription
+  /** What the filter had before. */
+  readonly old: Subscription | undefined
+  /** Its place is new, also where a withheld one begins anew. */
   readonly isNew: boolean
   readonly request: FilterRequest
+  /** Which of the packet's filters it is. */
+  readonly index: number
 }
 
 /** Where a subscription reads. */
 type Place = Pick<Subscription, 'queue' | 'durable' | 'from'>
-
-export interface SubscribeOutcome {
-  /** One reason a filter. */
-  readonly codes: Uint8Array
-  /** Starts the deliveries. */
-  start(): void
-}
 
 export class Subscribing {
   readonly #parts: Parts
@@ -88,7 +82,8 @@ export class Subscribing {
     const slice = new Slice(this.#parts.context.clock)
     for (const one of this.#granted()) {
       if (slice.isOver) await slice.rest()
-      subscriptions.push(await this.#bindAgain(one))
+      const bound = await this.#bindAgain(one)
+      if (bound !== undefined) subscriptions.push(bound)
     }
     await this.refresh()
     const ordinary = subscriptions.filter(({ share }) => share === undefined)
@@ -108,18 +103,27 @@ export class Subscribing {
 
   /**
    * A crash in an UNSUBSCRIBE, or while the session ended, may have left a subscription without its queue.
-   * Bound anew that begins at 0, so where the subscription began on the old one says nothing.
+   * Bound anew that begins at 0, where the subscription begins then: what is sent while it is being
+   * bound belongs to it. A log that takes nothing costs that one subscription, not the connection,
+   * or its client would come back at once, for ever.
    */
-  async #bindAgain(subscription: Subscription): Promise<Subscription> {
+  async #bindAgain(subscription: Subscription): Promise<Subscription | undefined> {
     const { text, filter, queue, durable, from } = subscription
     if (queue === '' || !durable) return subscription
     const { lightQueues } = this.#parts.context.broker
-    const { offset } = await lightQueues.bind(filter, this.#session.owner)
-    if (offset >= from) return subscription
-    const bound = { ...subscription, from: offset }
-    this.#session.subscriptions.set(text, bound)
-    await this.#parts.sessions.save(this.#session)
-    return bound
+    try {
+      const { offset } = await lightQueues.bind(filter, this.#session.owner)
+      if (offset >= from) return subscription
+      const bound = { ...subscription, from: queueOffset(0) }
+      this.#session.subscriptions.set(text, bound)
+      await this.#parts.sessions.save(this.#session)
+      return bound
+    } catch (error) {
+      if (BrokerError.from(error).code !== 'READ_ONLY') throw error
+      this.#withheld.add(text)
+      this.#report([text], error)
+      return undefined
+    }
   }
 
   /** Restored subscriptions are authorized as if they were asked for now. */
@@ -146,7 +150,7 @@ export class Subscribing {
     const fields = { clientId: session.clientId, user: principal.name, count: filters.length }
     this.#parts.context.log.warn(
       { evt: 'mqtt.filters_withheld', ...fields, filters: named, err },
-      'subscriptions of a session bring nothing: its user may not have them',
+      'subscriptions of a session bring nothing: the reason stands with them',
     )
   }
 
@@ -166,45 +170,106 @@ export class Subscribing {
     await this.#peer.register(sources)
   }
 
-  async subscribe(packet: SubscribePacket): Promise<SubscribeOutcome> {
+  /**
+   * Answers one reason a filter. What is granted is durable then; nothing of it is sent before `outbound` may
+   * send again, which is the caller's to say.
+   */
+  async subscribe(packet: SubscribePacket): Promise<Uint8Array> {
     const { requests, excess } = packet
     const codes = new Uint8Array(requests.length + excess)
     codes.fill(REASON.quotaExceeded, requests.length)
     const granted: Granted[] = []
     const slice = new Slice(this.#parts.context.clock)
-    for (const [i, request] of requests.entries()) {
+    for (const [index, request] of requests.entries()) {
       if (slice.isOver) await slice.rest()
       if (this.#isClosed) break
       try {
-        const one = await this.#subscribeOne(request, packet.subscriptionId)
+        const one = await this.#subscribeOne(request, packet.subscriptionId, index)
         if (one !== undefined) granted.push(one)
-        codes[i] = one === undefined ? REASON.topicFilterInvalid : request.qos
+        codes[index] = one === undefined ? REASON.topicFilterInvalid : request.qos
       } catch (error) {
-        codes[i] = reasonOf(error, PACKET.suback)
-        const fields = { evt: 'mqtt.subscribe_refused', filter: request.text, err: error }
-        this.#parts.context.log.debug(fields, 'a subscription was refused')
+        codes[index] = this.#refusal(request.text, error)
       }
     }
-    const start = (): void => {
-      if (this.#isClosed) return
-      for (const one of granted) this.#start(one)
+    if (this.#isClosed || granted.length === 0) return codes
+    this.#peer.outbound.hold()
+    for (const one of granted) this.#start(one)
+    await this.#saveGranted(granted, codes)
+    return codes
+  }
+
+  /**
+   * What the log does not take now is refused filter by filter: an end of the connection would have the client
+   * connect and subscribe again, for ever.
+   */
+  async #saveGranted(granted: readonly Granted[], codes: Uint8Array): Promise<void> {
+    if (!this.#session.isPersistent) return
+    try {
+      await this.#parts.sessions.save(this.#session)
+    } catch (error) {
+      // From the last: of several for one filter the first knows what was there before.
+      for (const one of granted.toReversed()) {
+        if (isSame(one.subscription, one.old)) continue
+        codes[one.index] = this.#refusal(one.subscription.text, error)
+        await this.#takeBack(one)
+      }
+      this.#parts.sessions.touch(this.#session)
     }
-    return { codes, start }
+  }
+
+  #refusal(filter: string, err: unknown): ReasonCode {
+    const fields = { evt: 'mqtt.subscribe_refused', filter, err }
+    this.#parts.context.log.debug(fields, 'a subscription was refused')
+    return reasonOf(err, PACKET.suback)
+  }
+
+  /** A queue that was bound a moment ago and cannot be let go now is the session's still, and ends with it. */
+  async #takeBack({ subscription, old, isNew }: Granted): Promise<void> {
+    const { text, filter } = subscription
+    if (old === undefined) {
+      this.#remove(subscription)
+      await this.#unbind(filter, subscription).catch(() => {})
+      return
+    }
+    this.#session.subscriptions.set(text, old)
+    if (this.#isClosed) return
+    if (isNew) {
+      this.#withheld.add(text)
+      this.#peer.outbound.merge.remove(text)
+      this.#leave(text)
+    } else if (old.share !== undefined) this.#join(old)
+    else this.#peer.outbound.merge.replace(old)
   }
 
   async unsubscribe({ filters, excess }: UnsubscribePacket): Promise<Uint8Array> {
     const codes = new Uint8Array(filters.length + excess)
     codes.fill(REASON.implementationSpecific, filters.length)
     const slice = new Slice(this.#parts.context.clock)
+    const removed: number[] = []
     for (const [i, { text, name }] of filters.entries()) {
       if (slice.isOver) await slice.rest()
       if (this.#isClosed) break
       const subscription = this.#session.subscriptions.get(text)
       if (name === undefined) codes[i] = REASON.topicFilterInvalid
       else if (subscription === undefined) codes[i] = REASON.noSubscriptionExisted
-      else codes[i] = await this.#unsubscribeOne(subscription)
+      else {
+        codes[i] = await this.#unsubscribeOne(subscription)
+        if (codes[i] === REASON.success) removed.push(i)
+      }
     }
+    await this.#saveRemoved(removed, codes)
     return codes
+  }
+
+  /** What is removed and not saved is gone for now; a restart before the log takes it would bring it back. */
+  async #saveRemoved(removed: readonly number[], codes: Uint8Array): Promise<void> {
+    if (removed.length === 0 || this.#isClosed || !this.#session.isPersistent) return
+    try {
+      await this.#parts.sessions.save(this.#session)
+    } catch (error) {
+      const reason = reasonOf(error, PACKET.unsuback)
+      for (const i of removed) codes[i] = reason
+    }
   }
 
   close(): void {
@@ -215,10 +280,12 @@ export class Subscribing {
   async #subscribeOne(
     request: FilterRequest,
     id: number | undefined,
+    index: number,
   ): Promise<Granted | undefined> {
     const { name, text, qos, noLocal, retainAsPublished, retainHandling } = request
     if (name === undefined) return undefined
-    const share = name.share === undefined ? undefined : this.#shareSource(name.share, name.filter)
+    const share =
+      name.share === undefined ? undefined : shareSource(this.#parts, name.share, name.filter)
     this.#authorize(name.filter, share)
     const old = this.#session.subscriptions.get(text)
     if (old === undefined) this.#checkQuota(text)
@@ -245,33 +312,11 @@ export class Subscribing {
       this.#filterBytes += Buffer.byteLength(text)
       this.#parts.subscribers.add(name.filter)
     }
-    return { subscription, isNew: known === undefined, request }
+    return { subscription, old, isNew: known === undefined, request, index }
   }
 
-  /** The group that the share means (R6): a native one, or one over the filter's own light queue. */
-  #shareSource(share: string, filter: string): ShareSource {
-    const group = groupOfShare(share)
-    checkGroupName(group)
-    const native = this.#parts.addresses.nativeShare(filter)
-    return native === undefined
-      ? { group, topic: '', filter: EVERY_TAG }
-      : { group, topic: native.topic, filter: native.filter }
-  }
-
-  /**
-   * A filter that may select several topics is checked again for each message. A group settles what its
-   * member may not see, so a member of a group over all topics must be allowed to see them all.
-   */
   #authorize(filter: string, share: ShareSource | undefined): void {
-    const { auth } = this.#parts.context
-    const { principal } = this.#peer
-    const isNative = share !== undefined && share.topic !== '' && !isLightQueue(share.topic)
-    const selected = isNative ? share.topic : this.#parts.addresses.topicOfFilter(filter)
-    const topic = share === undefined ? selected : (selected ?? EVERY_TOPIC)
-    if (topic !== undefined) auth.authorize(principal, 'consume', { kind: 'topic', name: topic })
-    if (share !== undefined) {
-      auth.authorize(principal, 'consume', { kind: 'group', name: share.group })
-    }
+    authorizeFilter(this.#parts, this.#peer.principal, filter, share)
   }
 
   #checkQuota(text: string): void {
@@ -301,10 +346,10 @@ export class Subscribing {
   }
 
   /** A durable queue is the session's, however many of its subscriptions read it. */
-  async #unbind(filter: string, { queue, durable }: Place): Promise<void> {
+  async #unbind(filter: string, { queue, durable }: Place, reader?: Subscription): Promise<void> {
     if (queue === '') return
     for (const other of this.#session.subscriptions.values()) {
-      if (durable && other.queue === queue) return
+      if (durable && other.queue === queue && other !== reader) return
     }
     await this.#parts.context.broker.lightQueues.unbind(filter, this.#owner(durable))
   }
@@ -412,19 +457,42 @@ export class Subscribing {
     member.close()
   }
 
+  /** What the log does not take leaves the subscription as it was, and the client is told why. */
   async #unsubscribeOne(subscription: Subscription): Promise<ReasonCode> {
-    this.#session.subscriptions.delete(subscription.text)
-    this.#filterBytes -= Buffer.byteLength(subscription.text)
-    this.#session.retainedDue.delete(subscription.text)
-    this.#withheld.delete(subscription.text)
-    this.#parts.subscribers.remove(subscription.filter)
-    this.#peer.outbound.merge.remove(subscription.text)
-    this.#leave(subscription.text)
+    const { text, filter, share } = subscription
+    this.#leave(text)
+    const place = share && (await this.#placeOf(share))
     try {
-      await this.#unbind(subscription.filter, subscription)
-      return REASON.success
+      await this.#unbind(filter, subscription, subscription)
     } catch (error) {
+      if (share !== undefined) await this.#rejoin(subscription, place)
       return reasonOf(error, PACKET.unsuback)
     }
+    this.#remove(subscription)
+    return REASON.success
+  }
+
+  #placeOf({ group, topic }: ShareSource): Promise<QueueOffset | undefined> {
+    return this.#parts.context.broker.cursors.committed(group, topic, 0)
+  }
+
+  /** The group's place on the queue may have been forgotten already. */
+  async #rejoin(subscription: Subscription, place: QueueOffset | undefined): Promise<void> {
+    const { group, topic } = subscription.share!
+    const isForgotten = (await this.#placeOf(subscription.share!)) === undefined
+    if (place !== undefined && isForgotten) {
+      await this.#parts.context.broker.cursors.commit(group, topic, 0, place)
+    }
+    if (!this.#isClosed) this.#join(subscription)
+  }
+
+  #remove({ text, filter }: Subscription): void {
+    this.#session.subscriptions.delete(text)
+    this.#filterBytes -= Buffer.byteLength(text)
+    this.#session.retainedDue.delete(text)
+    this.#withheld.delete(text)
+    this.#parts.subscribers.remove(filter)
+    this.#peer.outbound.merge.remove(text)
+    this.#leave(text)
   }
 }

@@ -1,7 +1,9 @@
 // What a subscription leaves behind when its connection does not stay, and what it takes of the
 // window.
 import test from 'ava'
+import { queueOffset } from '../../../src/model/positions.ts'
 import type { Broker } from '../../../src/port/broker.ts'
+import { newMessage } from '../../support/broker.ts'
 import { mqttClient } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { connect, PINGREQ, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
@@ -129,4 +131,32 @@ test('the filters of a session have a bound of bytes, however short each is', as
   await peer.readPacket()
   t.deepEqual([...(await peer.readPacket()).body.subarray(3)], [1, 0x97])
   peer.end()
+})
+
+test('a subscription whose queue is bound anew as its client comes back gets what is sent while that goes on', async (t) => {
+  let isLate = false
+  const { port, broker } = await startMqttOver(t, {
+    bend: (real: Broker) =>
+      overridden(real, {
+        lightQueues: overridden(real.lightQueues, {
+          bind: async (filter, owner) => {
+            const { topic } = await real.lightQueues.bind(filter, owner)
+            if (isLate) await real.publish([newMessage('a', { tag: 'b', body: 'news' })])
+            // As the offset stands when the binding and the message became durable together.
+            return { topic, offset: queueOffset(isLate ? 1 : 5) }
+          },
+        }),
+      }),
+  })
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('s', { clean: false }), subscribe(1, [['a/+', 0]]))
+  await peer.readPacket()
+  await peer.readPacket()
+  peer.end()
+  await broker.lightQueues.unbind('a/+', 'mqtt/s')
+  isLate = true
+  const again = await RawPeer.connect(port)
+  again.send(connect('s', { clean: false }))
+  t.is((await again.readPacket()).body[0], 1)
+  t.true((await again.readPacket()).body.toString().endsWith('news'))
 })

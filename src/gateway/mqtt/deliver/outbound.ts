@@ -63,6 +63,8 @@ export class Outbound implements FeedReader {
   #fetching = 0
   #isPumping = false
   #isYielding = false
+  /** A SUBACK is to go out first. */
+  #isHeld = false
   #isClosed = false
   /** Stopped because the socket is full: pump again when it has taken some. */
   isStalled = false
@@ -88,7 +90,7 @@ export class Outbound implements FeedReader {
 
   /** Messages of QoS 1 and 2 that may be sent now. */
   get room(): number {
-    if (this.#isFull) return 0
+    if (this.#isFull || this.#isHeld) return 0
     const sent = this.#session.inFlight.count - this.#unsent.length + this.#fetching
     return Math.max(0, this.#peer.window - sent)
   }
@@ -128,9 +130,19 @@ export class Outbound implements FeedReader {
     })
   }
 
+  /** Nothing new is sent until `goOn`. */
+  hold(): void {
+    this.#isHeld = true
+  }
+
+  goOn(): void {
+    this.#isHeld = false
+    this.pump()
+  }
+
   /** The socket or the window may have room. */
   pump(): void {
-    if (this.#isPumping || this.#isYielding || this.#isClosed) return
+    if (this.#isPumping || this.#isYielding || this.#isClosed || this.#isHeld) return
     this.#isPumping = true
     try {
       this.#run()

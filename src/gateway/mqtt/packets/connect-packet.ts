@@ -1,4 +1,5 @@
 // CONNECT and CONNACK.
+import { CONNECT_BYTES_MAX } from '../limits.ts'
 import { PacketReader } from './packet-reader.ts'
 import {
   encodeProperties,
@@ -205,3 +206,6 @@ export function encodeConnack(
   const total = encodeVarint(2 + length.length + section.length)
   return Buffer.concat([Buffer.of(0x20), total, Buffer.from(head), length, section])
 }
+
+export const connectTooLarge = (): ProtocolError =>
+  new ProtocolError(REASON.packetTooLarge, `CONNECT has more than ${CONNECT_BYTES_MAX} bytes`)

@@ -149,3 +149,7 @@ export function checkFirstByte(first: number, version: Version): void {
   }
   if (!known.fromClient) throw violation(`${known.name} is sent by servers only`)
 }
+
+/** By a peer that no answer would be understood by. */
+export const silentViolation = (message: string): ProtocolError =>
+  new ProtocolError(REASON.malformedPacket, message, true)

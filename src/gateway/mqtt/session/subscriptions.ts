@@ -28,6 +28,16 @@ export interface Subscription extends SubscribeOptions {
   readonly from: QueueOffset
 }
 
+/** Is there nothing in the one that the saved other does not have? */
+export const isSame = (now: Subscription, old: Subscription | undefined): boolean =>
+  old !== undefined &&
+  now.queue === old.queue &&
+  now.from === old.from &&
+  now.id === old.id &&
+  now.qos === old.qos &&
+  now.noLocal === old.noLocal &&
+  now.retainAsPublished === old.retainAsPublished
+
 /** Several overlapping subscriptions combined for one message (MQTT-3.3.4-2 and 3.3.4-3). */
 export interface Combined {
   qos: number
