@@ -85,7 +85,7 @@ async function compare(
   const rates = contenders.map((): number[] => [])
   for (let round = 0; round < ROUNDS; round++) {
     for (const [i, { port, address }] of contenders.entries()) {
-      // An address of its own per shape, so that nobody reads what another shape left behind.
+      // An address of its own per shape, so that no reader gets what another shape left behind.
       const where = ['--port', String(port), '--address', `${address}-${mode}`]
       rates[i]!.push(await rate([...where, '--mode', mode, ...options]))
     }

@@ -1,5 +1,5 @@
 // What a newcomer meets first: the time from process start to the first accepted message on an
-// empty store, memory when idle, and what one sender who waits for each answer pays on top of the
+// empty store, memory when idle, and what one sender that waits for each answer pays on top of the
 // disk. Prints, never asserts.
 //
 //   npm run build && node dist/bench/start.js [rounds]

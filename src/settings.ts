@@ -55,7 +55,7 @@ export interface Layered<T> {
 const ENV_PREFIX = 'TRIVET_'
 /** Names the file itself, so it is no setting. */
 export const CONFIG_FILE_ENV = 'TRIVET_CONFIG'
-/** Where commands find a cluster, and as whom; a server started beside them lets them pass. */
+/** The address and user of a cluster for commands; a server started beside them lets them pass. */
 export const NAME_SERVERS_ENV = 'TRIVET_NAME_SERVERS'
 export const ACCESS_KEY_ENV = 'TRIVET_ACCESS_KEY'
 export const SECRET_KEY_ENV = 'TRIVET_SECRET_KEY'

@@ -156,7 +156,7 @@ test('secrets are hidden wherever they stand, everything else is shown', (t) => 
   t.regex(shown, /"ann":\{.*"admin":true/)
 })
 
-test('a larger body makes room for itself in packets and messages that nobody set', (t) => {
+test('a larger body makes room for itself in packet and message limits that were not set', (t) => {
   const { mqtt, amqp } = configOf({ broker: { bodyBytesMax: 16 * 1024 * 1024 } })
   t.is(mqtt.packetBytesMax, 16 * 1024 * 1024 + 128 * 1024)
   t.is(amqp.messageBytesMax, 16 * 1024 * 1024 + 128 * 1024)

@@ -34,9 +34,9 @@ async function run(args: readonly string[], input?: string): Promise<Ended> {
 }
 
 for (const [what, failure, evt] of [
-  ['a rejection that nobody handles', "Promise.reject(new Error('boom'))", 'unhandled_rejection'],
+  ['a rejection without a handler', "Promise.reject(new Error('boom'))", 'unhandled_rejection'],
   [
-    'an exception that nobody catches',
+    'an exception that is not caught',
     "setImmediate(() => { throw new Error('boom') })",
     'uncaught_exception',
   ],

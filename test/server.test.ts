@@ -241,7 +241,7 @@ test('an advertised address that does not lead here is told of at the start', as
   t.notRegex(child.stderr, /"listener":"remoting"/)
 })
 
-test('who makes or deletes a topic finds it so at the name server at once', async (t) => {
+test('a client that makes or deletes a topic finds it so at the name server at once', async (t) => {
   const server = await startServer(t)
   const at = (name: 'nameServer' | 'remoting') => ({ host: '127.0.0.1', port: server.port(name) })
   const broker = await dial({ ...at('remoting'), clock: systemClock })

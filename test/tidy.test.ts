@@ -5,7 +5,15 @@ import test from 'ava'
 import { configReference } from '../src/cli/config-reference.ts'
 import { configJsonSchema, settings } from '../src/config.ts'
 import { ERROR_CODES } from '../src/errors.ts'
-import { codeOf, importsOf, ROOT, type Source, sources, textOf } from './support/sources.ts'
+import {
+  codeOf,
+  commentsOf,
+  importsOf,
+  ROOT,
+  type Source,
+  sources,
+  textOf,
+} from './support/sources.ts'
 
 const src = sources('src')
 const everything = [...src, ...sources('test')]
@@ -45,6 +53,36 @@ test('nothing is left for later', (t) => {
   const isOwnName = /SCHEDULE_TOPIC_XXXX/
   const left = hits(everything, words, (text) => text).filter((line) => !isOwnName.test(line))
   t.deepEqual(left, [])
+})
+
+/** Words in whose place a noun is due: the client, the caller, the group's owner. */
+const VAGUE = /\b(nobody|somebody|anybody|everybody|meanwhile|who|whom)\b/i
+
+test('comments and messages name the client, the caller or the moment', (t) => {
+  // The `open` that stands for a peer's own before that came.
+  const isConstant = /\bNOBODY\b/
+  const vague = hits([...src, ...sources('bench')], VAGUE, (text) => text)
+  t.deepEqual(
+    vague.filter((line) => !isConstant.test(line)),
+    [],
+  )
+})
+
+test('comments and titles of tests name the client, the caller or the moment', (t) => {
+  const titles = (text: string): string => text.replaceAll(/^(?!\s*test\().*$/gm, '')
+  const tests = sources('test')
+  t.deepEqual(hits(tests, VAGUE, commentsOf), [])
+  t.deepEqual(hits(tests, VAGUE, titles), [])
+})
+
+test('no comment is longer than a line of code may be', (t) => {
+  // An instruction to the linter stands on one line.
+  const isInstruction = /biome-ignore/
+  const long = hits([...everything, ...sources('bench')], /^.{101}/, commentsOf)
+  t.deepEqual(
+    long.filter((line) => !isInstruction.test(line)),
+    [],
+  )
 })
 
 test('no file is long, and most are short', (t) => {
@@ -164,7 +202,7 @@ test('no folder has so many files beside each other that they hide its structure
   )
 })
 
-test('who knows one front-end finds the same files in the others', (t) => {
+test('a reader of one front-end finds the same files in the others', (t) => {
   const paths = new Set(src.map(({ path }) => path))
   for (const frontEnd of ['remoting', 'mqtt', 'amqp']) {
     const has = (noun: string): boolean => paths.has(`src/gateway/${frontEnd}/${noun}.ts`)

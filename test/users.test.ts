@@ -189,7 +189,7 @@ const byMqtt: Attempt = async (server, topic) => {
   return { publish, consume }
 }
 
-test('RocketMQ: a user who may create a topic, and nothing else, creates it', async (t) => {
+test('RocketMQ: a user that may create a topic, and nothing else, creates it', async (t) => {
   const server = await serverWithUsers(t, {
     maker: { secretKey: 'secret-of-maker', create: ['made-*'] },
   })

@@ -125,7 +125,7 @@ test('a refused registration leaves the earlier one as it was', async (t) => {
   t.deepEqual(await broker.clients.consumerIds('billing'), ['native'])
 })
 
-test('broadcasting members conflict with nobody', async (t) => {
+test('broadcasting members conflict with no other member', async (t) => {
   const { broker } = await startBroker(t)
   await broker.clients.register(client('native', consumer()))
   const broadcasting = consumer({ ...PER_MESSAGE, model: 'broadcasting' })
@@ -218,7 +218,7 @@ test('the locks of a deleted topic do not hold the queues of its namesake', asyn
   t.deepEqual(await broker.queueLocks.lock('billing', 'b', [queue]), [queue])
 })
 
-test("a queue that does not exist is nobody's", async (t) => {
+test('a queue that does not exist is locked by no client', async (t) => {
   const { broker } = await startBroker(t)
   await broker.topics.ensure('orders')
   await broker.clients.register(client('a', consumer()))

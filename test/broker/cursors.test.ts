@@ -226,7 +226,7 @@ test('others have their turn while the lags of a group are collected', async (t)
   t.is(turns().size, 1 + lags.length)
 })
 
-test('a group with very many offsets goes part by part, and made again meanwhile keeps its new ones', async (t) => {
+test('a group with very many offsets goes part by part, and made again during it keeps its new ones', async (t) => {
   const first = await startBroker(t)
   const { broker, faults } = first
   const topics = Array.from({ length: 9 }, (_, i) => `topic-${i}`)

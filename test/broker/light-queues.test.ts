@@ -84,7 +84,7 @@ test('a binding that could not be written is not there', async (t) => {
   t.is(await codeOf(broker.pull(pullRequest('%LMQ%orders/#'))), 'TOPIC_NOT_FOUND')
 })
 
-test('two who bind one filter at once both get its queue', async (t) => {
+test('two owners that bind one filter at once both get its queue', async (t) => {
   const { broker } = await startBroker(t)
   const both = await Promise.all([
     broker.lightQueues.bind('orders/#', 'one'),
@@ -107,7 +107,7 @@ test('an owner binds a filter once, however often it says so', async (t) => {
   t.is(await codeOf(broker.pull(pullRequest(topic))), 'TOPIC_NOT_FOUND')
 })
 
-test('releasing an owner undoes all its bindings, and nobody else feels it', async (t) => {
+test("releasing an owner undoes all its bindings and no other owner's", async (t) => {
   const first = await startBroker(t)
   const a = await first.broker.lightQueues.bind('a/#', 'one')
   const b = await first.broker.lightQueues.bind('b/#', 'one')

@@ -31,7 +31,7 @@ test('a message of a deleted topic is found by neither place nor key', async (t)
   )
 })
 
-test("the broker's own facts are found by nobody", async (t) => {
+test("the broker's own facts are found by no lookup", async (t) => {
   const { broker, store } = await startBroker(t)
   await broker.topics.ensure('orders')
   const { logStart, logEnd } = store.status()

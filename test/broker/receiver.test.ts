@@ -201,7 +201,7 @@ test('a long stretch without a matching tag is stepped over', async (t) => {
   t.deepEqual(bodiesOf(received), ['found'])
 })
 
-test('what no filter wants is looked through bit by bit, also for who does not wait', async (t) => {
+test('what no filter wants is looked through bit by bit, also for a receive that does not wait', async (t) => {
   const { broker, faults } = await startBroker(t)
   await broker.groups.ensure('billing')
   await broker.topics.ensure('orders')

@@ -303,7 +303,7 @@ test('retries of a deleted topic do not come to its namesake, whether they wait 
   t.is((await second.broker.pull(pullRequest('%RETRY%billing'))).status, 'no-match')
 })
 
-test('deleting a topic makes room for the retries of others, and who waits for them gets them', async (t) => {
+test('deleting a topic makes room for the retries of others, and their waiting consumers get them', async (t) => {
   const test = await startBroker(t, { inFlightMax: 1 })
   const { broker } = test
   const from = (topic: string, waitMs = 0) =>
@@ -400,7 +400,7 @@ test('a refused message whose properties have no room for the copy waits in plac
   t.is((await again)[0]?.attempt, 3)
 })
 
-test('a dead letter without room for its reason goes as it came, and holds up nobody', async (t) => {
+test('a dead letter without room for its reason goes as it came, and holds up no other', async (t) => {
   const { broker } = await startBroker(t)
   // Written anew as UTF-8 these are three times as long.
   const properties = Buffer.alloc(20_000, 0xff)

@@ -121,7 +121,7 @@ test('the count of topics has a limit', async (t) => {
   await t.notThrowsAsync(broker.topics.ensure('c'))
 })
 
-test('nobody makes the topics of a group that is not there, for they have no limit of their own', async (t) => {
+test('the topics of a group that is not there are not made, for they have no limit of their own', async (t) => {
   const { broker } = await startBroker(t)
   t.deepEqual(codesOf(await broker.publish([newMessage('%DLQ%nobody')])), ['TOPIC_NOT_FOUND'])
   for (const topic of ['%DLQ%nobody', '%RETRY%nobody']) {
@@ -150,7 +150,7 @@ test('a deleted topic is gone with its messages, even after it was made again', 
   t.deepEqual(bodiesOf(await second.broker.receive(receiveRequest('orders', 'billing'))), ['new'])
 })
 
-test('deleting a topic sends home those who wait for it', async (t) => {
+test('deleting a topic ends the pulls and receives that wait for it', async (t) => {
   const { broker } = await startBroker(t)
   await broker.topics.ensure('orders')
   await broker.groups.ensure('billing')

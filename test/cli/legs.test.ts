@@ -174,7 +174,7 @@ for (const [leg, word] of [
   ['mqtt', 'MQTT broker'],
   ['amqp', 'AMQP broker'],
 ] as const) {
-  test(`over ${leg} an address where nobody listens is named, with what to do`, async (t) => {
+  test(`over ${leg} an address where nothing listens is named, with what to do`, async (t) => {
     const { terminal, code } = run('pub', 'orders', 'x', '--via', leg, '--at', '127.0.0.1:1')
     t.is(await code, 1)
     t.regex(
@@ -198,7 +198,7 @@ test('a wrong password is told as one over MQTT and AMQP, and not as a broker th
   }
 })
 
-test('over the native protocol an address where nobody listens is named, with what to do', async (t) => {
+test('over the native protocol an address where nothing listens is named, with what to do', async (t) => {
   const { terminal, code } = run('sub', 'orders', '-n', '127.0.0.1:1')
   t.is(await code, 1)
   t.regex(terminal.errors, /127\.0\.0\.1:1.*trivet start.*--name-server/)
@@ -287,7 +287,7 @@ test('what a member over MQTT has not shown at its end is for the next', async (
   t.deepEqual(shown.sort(), Array.from({ length: 20 }, (_, i) => `n${i + 1}`).sort())
 })
 
-/** Where somebody listens who does this with a connection. */
+/** The address of a listener that does this with a connection. */
 async function peer(t: ExecutionContext, accept: (socket: Socket) => void): Promise<string> {
   const sockets: Socket[] = []
   const listener = createServer({ allowHalfOpen: true }, (socket) => {

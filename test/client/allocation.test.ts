@@ -62,7 +62,7 @@ test('every queue has exactly one reader, whoever computes it in whatever order'
   t.pass()
 })
 
-test('who is not among the members reads nothing', (t) => {
+test('a client that is not among the members reads nothing', (t) => {
   t.deepEqual(allocateAveragely(queuesOf(4), ['other'], 'me'), [])
 })
 

@@ -12,7 +12,7 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { startFakeRocketmq } from '../support/fake-rocketmq.ts'
 import { G, pair } from './pairing.ts'
 
-/** An address of loopback where nobody listens. */
+/** An address of loopback where nothing listens. */
 async function deadAddress(): Promise<string> {
   const server = createServer().listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
@@ -21,7 +21,7 @@ async function deadAddress(): Promise<string> {
   return `127.0.0.1:${typeof address === 'object' ? address?.port : 0}`
 }
 
-test('connecting where nobody listens says which address and what to do', async (t) => {
+test('connecting where nothing listens says which address and what to do', async (t) => {
   const nameServers = await deadAddress()
   const error = await t.throwsAsync(connect({ nameServers }), { code: 'UNREACHABLE' })
   t.true(error.message.includes(nameServers))

@@ -295,7 +295,7 @@ test('a handler beyond the deadline is told by its signal, and its message is no
   t.is(fake.committed.get('g:T:0') ?? 0, 0)
 })
 
-test('a queue in order is read only by who has its lock, which is asked for again', async (t) => {
+test('a queue in order is read only by the member with its lock, which is asked for again', async (t) => {
   const clock = new FakeClock()
   const { fake, mq } = await pair(t, { clock })
   fake.store('T', 0, 'x')
@@ -406,7 +406,7 @@ test('leaving the loop settles nothing by itself and signs off', async (t) => {
   t.true(signedOff)
 })
 
-test('reading for nobody registers no group', async (t) => {
+test('reading without a group registers no group', async (t) => {
   const { fake, mq } = await pair(t)
   fake.store('T', 0, 'x')
   const { value } = await mq.read({ topic: 'T', from: 'first' }).next()
@@ -495,7 +495,7 @@ test('a broker that moved is found again', async (t) => {
   t.deepEqual(seen, ['here', 'and on'])
 })
 
-test('an address that the name server gives and nobody answers at is explained', async (t) => {
+test('an address that the name server gives and that does not answer is explained', async (t) => {
   const { fake, mq } = await pair(t)
   const gone = await startFakeRocketmq(t)
   const { address } = gone

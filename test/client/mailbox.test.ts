@@ -20,7 +20,7 @@ test('what was pushed before the end is still handed out', async (t) => {
   t.is(await box.next(), undefined)
 })
 
-test('an error at the end reaches who waits and who comes later', async (t) => {
+test('an error at the end reaches callers that wait and later ones', async (t) => {
   const box = new Mailbox<number>()
   const waiting = box.next()
   box.end(new Error('gone'))
@@ -28,7 +28,7 @@ test('an error at the end reaches who waits and who comes later', async (t) => {
   await t.throwsAsync(box.next(), { message: 'gone' })
 })
 
-test('who gives up waiting loses no item', async (t) => {
+test('a caller that gives up waiting loses no item', async (t) => {
   const box = new Mailbox<number>()
   const given = new AbortController()
   const waiting = box.next(given.signal)

@@ -319,7 +319,7 @@ test('a batch is cut where it would have more messages than a broker takes', asy
   t.is(fake.count(REQUEST.sendBatchMessage), 2)
 })
 
-test('an empty batch asks nobody anything', async (t) => {
+test('an empty batch makes no request', async (t) => {
   const { fake, mq } = await pair(t)
   const before = fake.requests.length
   t.deepEqual(await mq.sendBatch([]), [])

@@ -55,7 +55,7 @@ test('without users everyone is anonymous and may do everything', async (t) => {
   t.true(auth.verifySignature('whoever', '', []).anonymous)
 })
 
-test('with users nobody is anonymous', (t) => {
+test('with users no client is anonymous', (t) => {
   const auth = open({ ann: user({ password: SECRET }) })
   t.false(auth.anonymousAllowed)
   t.throws(() => auth.anonymous(), { code: 'UNAUTHENTICATED' })
@@ -108,7 +108,7 @@ const codeOf = (attempt: Promise<Principal>): Promise<string> =>
     (error: BrokerError) => error.code,
   )
 
-/** Guesses that nobody answers before the test ends. */
+/** Guesses that are not answered before the test ends. */
 function guess(auth: Authenticator, count: number, from: (i: number) => [string, string]): void {
   for (let i = 0; i < count; i++) {
     const [name, address] = from(i)
@@ -198,7 +198,7 @@ test('an unknown user costs a check as dear as a known one, whatever the costs o
     check: async ({ name }: { name: string }, { cost }: { cost: number }): Promise<boolean> => {
       t.is(costs.get(name) ?? cost, cost)
       costs.set(name, cost)
-      // Not even who knows a dummy's password gets in.
+      // Not even a client that knows a dummy's password gets in.
       return true
     },
   }

@@ -49,7 +49,7 @@ test('a login that comes again behind one that is not wanted any more is checked
   await Promise.all(running)
 })
 
-test('a wrong password counts once though who tried it has gone', async (t) => {
+test('a wrong password counts once though the connection that tried it has gone', async (t) => {
   const clock = new FakeClock()
   const checks = new PasswordChecks(clock)
   const guessed = async (count: number): Promise<void> => {

@@ -56,7 +56,7 @@ function registrar(
   return made
 }
 
-/** Looks every few milliseconds, because a name server tells nobody of what it learns. */
+/** Looks every few milliseconds, because a name server announces nothing that it learns. */
 async function until(condition: () => boolean): Promise<void> {
   while (!condition())
     await new Promise((resolve) => systemClock.after(5, () => resolve(undefined)))
@@ -80,7 +80,7 @@ test('a new topic is registered at once', async (t) => {
   t.pass()
 })
 
-test('who waits for routes goes on when every name server knows them', async (t) => {
+test('a wait for routes ends when every name server knows them', async (t) => {
   const [one, two] = [await startNameServer(t), await startNameServer(t)]
   const topics = new Topics()
   const made = registrar(t, topics, { nameServers: [one.address, two.address] })
@@ -90,7 +90,7 @@ test('who waits for routes goes on when every name server knows them', async (t)
   for (const { nameServer } of [one, two]) t.true([...nameServer.routes.topics()].includes('N'))
 })
 
-test('a name server that does not answer holds up who waits for routes a second at most', async (t) => {
+test('a name server that does not answer holds up a wait for routes a second at most', async (t) => {
   const { address, nameServer } = await startNameServer(t)
   const clock = new FakeClock()
   const topics = new Topics()

@@ -234,7 +234,7 @@ test('a broker whose double found no room keeps its topics', (t) => {
   t.deepEqual([...routes.route('A')!.brokers[0]!.addresses.values()], ['10.0.0.1:10911'])
 })
 
-test('what all brokers together may have is bounded, and who goes makes room', (t) => {
+test('what all brokers together may have is bounded, and a broker that goes makes room', (t) => {
   const routes = new RouteTable(5)
   const second = { brokerName: 'broker-b', address: '10.0.0.2:10911' }
   const third = { brokerName: 'broker-c', address: '10.0.0.3:10911' }

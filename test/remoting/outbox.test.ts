@@ -63,7 +63,7 @@ test('an end sends what is gathered; after it nothing is taken', async (t) => {
   t.true(socket.isEnded)
 })
 
-test('who wants to know is told when a turn was handed over', async (t) => {
+test('the listener is told when a turn was handed over', async (t) => {
   let flushes = 0
   const outbox = new Outbox(new FakeSocket(), () => flushes++)
   outbox.push(Buffer.from('a'))

@@ -67,7 +67,7 @@ test('a frame that grows keeps its age', (t) => {
   t.deepEqual([first!.dropped, second!.dropped, third!.dropped], [1, 0, 0])
 })
 
-test("small partial frames are nobody's affair", (t) => {
+test('small partial frames are not counted', (t) => {
   const frames = new PartialFrames(0)
   const peer = peerOf(frames)
   peer.send(START.subarray(0, 64 * KIB))

@@ -72,7 +72,7 @@ test('The appends of one turn share one frame, one write and one sync', (t) => {
   t.is(ofSegment.filter((line) => line.startsWith('write')).length, 1)
 })
 
-test('Two syncs are under way at most, on two descriptors, and the open frame grows meanwhile', (t) => {
+test('Two syncs are under way at most, on two descriptors, and the open frame grows during them', (t) => {
   const simulation = opened()
   const pending: ((error: Error | null) => void)[] = []
   const files = new Set<unknown>()
@@ -506,7 +506,7 @@ test('Records are only ever written over zeros that are in the file already', (t
   t.true(simulation.log.segments().length > 3)
 })
 
-test('While the log closes, whoever appends from an answer is refused and nobody waits for ever', async (t) => {
+test('While the log closes, an append from a callback is refused and none waits for ever', async (t) => {
   const simulation = opened({ flush: 'async' })
   const [draft] = simulation.history.plan([10]).drafts
   const answers: string[] = []

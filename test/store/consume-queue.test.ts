@@ -111,7 +111,7 @@ test('a live queue keeps a bounded number of entries, the newest', (t) => {
   for (let offset = queue.min; offset < 1000; offset++) t.is(queue.positionOf(offset), offset)
 })
 
-test('live queues share the bound: who is quiet loses to who is not', (t) => {
+test('live queues share the bound: a quiet one loses to one that is not', (t) => {
   const store = liveBlocks(4)
   const quiet = new ConsumeQueue('quiet', 0, 0, store)
   const busy = new ConsumeQueue('busy', 0, 0, store)

@@ -97,7 +97,7 @@ test('a missing bucket is damage, not an empty answer', async (t) => {
   t.throws(() => positionsOf(index.candidates(hashOf(7))), { instanceOf: ViewsDamaged })
 })
 
-test('a search brings each position once, though runs move to the views meanwhile', async (t) => {
+test('a search brings each position once, though runs move to the views during it', async (t) => {
   const kept = await stored()
   const index = new KeyIndex(kept)
   fill(index, RUN)

@@ -7,7 +7,7 @@ import { tempDir } from '../support/temp-dir.ts'
 
 const FILES = [/^000003\.log$/, /^CURRENT$/, /^LOCK$/, /^LOG$/, /^MANIFEST-000002$/]
 
-/** Takes the lock and lets it go. @returns what lay in the directory meanwhile */
+/** Takes the lock and lets it go. @returns the directory's files while it was held */
 async function takeLock(t: ExecutionContext, directory: string): Promise<string[]> {
   const log = new LogLines()
   const unlock = await lockByKernel(directory, log)

@@ -48,7 +48,7 @@ const BROKEN: Record<string, [spoil: (found: Found[]) => Found[], message: RegEx
     (found) => found.toSpliced(6, 2),
     /before it is not/,
   ],
-  'a record nobody sent': [(found) => [...found, { ...found[9]!, callId: 77 }], /invented/],
+  'a record that was not sent': [(found) => [...found, { ...found[9]!, callId: 77 }], /invented/],
   'a record at another place than was told': [
     (found) => found.with(0, { ...found[0]!, position: 5 }),
     /told was/,

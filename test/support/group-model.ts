@@ -157,7 +157,7 @@ export class GroupModel {
     return state.is === 'inFlight' ? state.member : ''
   }
 
-  /** Nobody holds anything any more, and that is nobody's failure. */
+  /** No consumer holds a message any more, and that is no consumer's failure. */
   restart(): void {
     this.#suspects.clear()
     for (const message of this.messages.values()) {

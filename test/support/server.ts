@@ -177,7 +177,7 @@ function onFreePorts(dataDir: string, config: ConfigInput = {}): ConfigInput {
 
 /**
  * Free ports below the range from which the system takes ports of outgoing connections: between a
- * kill and the next start nobody else is given them.
+ * kill and the next start no other process is given them.
  */
 async function portsToKeep(config: ConfigInput): Promise<ConfigInput> {
   const changed: ConfigInput = { ...config }

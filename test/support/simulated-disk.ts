@@ -338,7 +338,7 @@ export class SimulatedDisk implements Disk {
       heard = inode.failures
       if (failure !== undefined) throw failure
     }
-    /** What has begun goes on when the file is closed meanwhile. */
+    /** A call that has begun goes on when the file is closed during it. */
     const later = <T>(
       work: () => T,
       none: T,

@@ -25,6 +25,9 @@ export const textOf = (path: string): string => readFileSync(join(ROOT, path), '
 export const codeOf = (text: string): string =>
   text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/(^|[^:'"`])\/\/.*$/gm, '$1')
 
+/** Its lines that are comments; the others are empty. */
+export const commentsOf = (text: string): string => text.replaceAll(/^(?!\s*(\/\/|\/?\*)).*$/gm, '')
+
 /** Paths of the project's files that a source imports, types and lazy imports included. */
 export function importsOf(source: Source): readonly string[] {
   const found: string[] = []

@@ -467,8 +467,8 @@ export class StoreSimulation {
 }
 
 /**
- * What a dead process still does, for what rests for a real turn comes back, reaches no disk and
- * nobody hears of it.
+ * A process that can be killed. Work of a dead one that rested for a real turn goes on, but reaches
+ * no disk and calls no callback.
  */
 class SimulatedProcess {
   #isDead = false

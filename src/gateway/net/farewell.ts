@@ -22,8 +22,8 @@ interface Seen {
 
 /**
  * Settles when every connection is gone: by itself, cut off for its silence, or at the deadline.
- * `look` is called before each look at the connections; `left` is told to whom to report that the
- * last one went.
+ * `look` is called before each look at the connections; `left` is given the callback to call when
+ * the last one goes.
  */
 export async function seeOff(
   connections: ReadonlySet<Leaving>,

@@ -119,7 +119,7 @@ test('the password of a peer that has gone is not checked any more', async (t) =
   t.pass()
 })
 
-test('where there are users nobody is anonymous, with a security layer or without', async (t) => {
+test('where there are users no client is anonymous, with a security layer or without', async (t) => {
   const { port } = await startWithUsers(t)
   const layered = await connectRaw(t, port)
   layered.send(SASL_HEADER, saslFrame('sasl_init', { mechanism: 'ANONYMOUS' }))

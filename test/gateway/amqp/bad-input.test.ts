@@ -1,5 +1,5 @@
 // What a peer may do wrong, on raw sockets: each costs at most its own connection, at once, in
-// AMQP's terms where there are any, and everybody else goes on.
+// AMQP's terms where there are any, and all other connections go on.
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
 import rhea from 'rhea'
@@ -72,7 +72,7 @@ function rawFrame(body: Buffer, type = 0, channel = 0): Buffer {
   return Buffer.concat([head, body])
 }
 
-// ---- before anybody knows who it is
+// ---- before the peer has authenticated
 
 const strangers: [string, Buffer][] = [
   ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: x\r\n\r\n')],
@@ -132,7 +132,7 @@ for (const mechanism of ['__proto__', 'constructor', 'toString', 'enable_plain',
   })
 }
 
-test('who never finishes the handshake is closed', async (t) => {
+test('a peer that never finishes the handshake is closed', async (t) => {
   const clock = new FakeClock()
   const { peer, othersWork } = await probe(t, { clock, limits: { handshakeMs: 200 } })
   peer.send(SASL_HEADER)
@@ -274,13 +274,17 @@ test('what a peer asks of a source comes back in an attach of bounded size', asy
 
 const sessionMistakes: [string, string, Buffer[]][] = [
   [
-    'a transfer on a handle nobody attached',
+    'a transfer on a handle that is not attached',
     'amqp:session:unattached-handle',
     [transfer({ handle: 7, delivery_id: 0 })],
   ],
-  ['a flow for a handle nobody attached', 'amqp:session:unattached-handle', [flow({ handle: 7 })]],
   [
-    'a detach of a handle nobody attached',
+    'a flow for a handle that is not attached',
+    'amqp:session:unattached-handle',
+    [flow({ handle: 7 })],
+  ],
+  [
+    'a detach of a handle that is not attached',
     'amqp:session:unattached-handle',
     [frame('detach', { handle: 7, closed: true })],
   ],
@@ -470,7 +474,7 @@ test('a reader with boundless credit that does not read costs a bounded number o
   t.pass()
 })
 
-test('whatever follows the handshake, in any state, hurts nobody else', async (t) => {
+test('whatever follows the handshake, in any state, hurts no other connection', async (t) => {
   const { server } = await probe(t)
   const pieces = [
     begin(),
@@ -504,7 +508,7 @@ test('whatever follows the handshake, in any state, hurts nobody else', async (t
   t.is((await sender.send({ body: 'x' })).kind, 'accepted')
 })
 
-test('random bytes in place of a handshake hurt nobody else', async (t) => {
+test('random bytes in place of a handshake hurt no other connection', async (t) => {
   const { server } = await probe(t)
   const start = fc.constantFrom(Buffer.alloc(0), SASL_HEADER, AMQP_HEADER)
   await fc.assert(

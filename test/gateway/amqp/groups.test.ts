@@ -1,5 +1,5 @@
-// Receiving as a consumer group with an unmodified rhea client: competing, every outcome, who comes
-// after whom, and what is refused.
+// Receiving as a consumer group with an unmodified rhea client: competing, every outcome, the order
+// of consumers, and what is refused.
 import test from 'ava'
 import rhea from 'rhea'
 import { startAmqp } from '../../support/amqp-server.ts'
@@ -287,7 +287,7 @@ test('consumers are in the client registry while they are there', async (t) => {
   t.pass()
 })
 
-test('a message nobody settles goes to another when its lock runs out', async (t) => {
+test('a message that is not settled goes to another when its lock runs out', async (t) => {
   const server = await startAmqp(t, { limits: { lockMs: 1000 } })
   const client = await connectRhea(t, server.port)
   await publish(server.broker, 'orders', ['x'])

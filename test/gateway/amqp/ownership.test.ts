@@ -1,5 +1,5 @@
-// A link is attached once, a container that wants to be alone is connected once, and nobody takes
-// what is another user's.
+// A link is attached once, a container that wants to be alone is connected once, and no user takes
+// the links of another.
 import test, { type ExecutionContext } from 'ava'
 import type { User } from '../../../src/gateway/access/auth.ts'
 import { hashPassword } from '../../../src/password.ts'

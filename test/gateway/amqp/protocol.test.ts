@@ -67,7 +67,7 @@ test('a client without a security layer is anonymous where that is allowed', asy
   t.deepEqual(peer.bytes.subarray(0, 8), AMQP_HEADER)
 })
 
-test('open says who we are and what we take', async (t) => {
+test('open tells our container id and our limits', async (t) => {
   const { port } = await startAmqp(t, { limits: { frameBytesMax: 8192 } })
   const peer = await connectRaw(t, port)
   peer.send(handshake())
@@ -307,7 +307,7 @@ test('a settlement told twice, or late, settles nothing else', async (t) => {
   await eventually(async () => ((await inFlight()) === 0 ? true : undefined))
 })
 
-test('one delivery that is never settled holds up nobody', async (t) => {
+test('one delivery that is never settled holds up no other', async (t) => {
   const { port } = await startAmqp(t)
   const peer = await connectRaw(t, port)
   peer.send(handshake(), begin(), attachSender(0, 'orders'))

@@ -215,7 +215,7 @@ test('a missing topic is refused with the grammar when topics are not made', asy
   t.is((await relay.send({ to: 'orders', body: 'x' })).error?.condition, 'amqp:not-found')
 })
 
-test('names nobody may send to are refused', async (t) => {
+test('names that no client may send to are refused', async (t) => {
   const { port } = await startAmqp(t)
   const client = await connectRhea(t, port)
   const cases: [string, string][] = [

@@ -226,7 +226,7 @@ test("a durable subscription is its user's own", async (t) => {
   t.like(error, { condition: 'amqp:unauthorized-access' })
 })
 
-test('a subscription without an owner, or whose user is no more, belongs to the next who opens it', async (t) => {
+test('a subscription without an owner, or whose user is no more, belongs to the next user that opens it', async (t) => {
   const { broker, clock } = await startBroker(t)
   const name = {
     containerId: 'c',

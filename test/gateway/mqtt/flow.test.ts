@@ -138,7 +138,7 @@ test('QoS 0 passes a full window', async (t) => {
 })
 
 for (const version of VERSIONS) {
-  test(`version ${version}: a stalled subscriber slows nobody, and gets all in order when it goes on`, async (t) => {
+  test(`version ${version}: a stalled subscriber slows no other, and gets all in order when it goes on`, async (t) => {
     const { port } = await startMqtt(t)
     const stalled = await RawPeer.connect(port)
     stalled.send(connect('stalled', { version }), subscribe(1, [['flood', 0]], version))
@@ -256,7 +256,7 @@ test('PUBACK waits until the message is stored', async (t) => {
   peer.send(connect('c'), publish('x', 'y', { qos: 1, id: 5 }))
   await peer.read(4)
   await isCalled
-  // Others are served meanwhile.
+  // Others are served during it.
   await mqttClient(t, port, 4)
   t.is(peer.unread.length, 0)
   release()

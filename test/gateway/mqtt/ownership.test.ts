@@ -46,7 +46,7 @@ async function subscribed(peer: RawPeer, filter: string, id = 1): Promise<number
   return body[2]!
 }
 
-/** Sent by the administrator, whose client id is nobody else's, and stored. */
+/** Sent by the administrator under a client id of its own, and stored. */
 async function send({ port }: CrashingMqtt, topic: string, payload: string): Promise<void> {
   const { peer } = await joined(port, 'root', as('root', { clean: true }))
   peer.send(publish(topic, payload, { qos: 1 }))
@@ -137,7 +137,7 @@ test('a user takes over from its own connection', async (t) => {
   await old.closed()
 })
 
-test('a session without an owner belongs to the first user who asks for it', async (t) => {
+test('a session without an owner belongs to the first user that asks for it', async (t) => {
   const open = await startCrashingMqtt(t)
   const { peer: nobody } = await joined(open.port, 'device', { clean: false })
   await subscribed(nobody, 'a')
@@ -149,7 +149,7 @@ test('a session without an owner belongs to the first user who asks for it', asy
   t.is((await joined(again.port, 'device', as('bob'))).code, 5)
 })
 
-test('a session whose user is no more belongs to the next user who asks for it', async (t) => {
+test('a session whose user is no more belongs to the next user that asks for it', async (t) => {
   const first = await startCrashingMqtt(t, ALL)
   const { peer } = await joined(first.port, 'device', as('alice'))
   await subscribed(peer, 'open/+')
@@ -179,7 +179,7 @@ test('a filter whose grant is gone brings nothing and is reported; what is still
   t.is(await subscribed(back, 'secret/+'), 0x80, 'asked for again it is refused')
 })
 
-test('what is in flight is not sent again to a user who may not have it any more', async (t) => {
+test('what is in flight is not sent again to a user that may not have it any more', async (t) => {
   const first = await startCrashingMqtt(t, ALL)
   await first.broker.topics.ensure('secret')
   const { peer } = await joined(first.port, 'device', as('alice'))

@@ -176,7 +176,7 @@ test('subscription identifiers of every matching filter come with the message', 
   t.deepEqual(ids.toSorted(), [300, 7].toSorted())
 })
 
-test('No Local keeps a client from its own messages, also across a reconnect, and from nobody else', async (t) => {
+test('No Local keeps a client from its own messages, also across a reconnect, and no other client', async (t) => {
   const { port } = await startMqtt(t)
   const shape = { clientId: 'own', clean: false, expiry: 100 }
   const own = await mqttClient(t, port, 5, shape)

@@ -176,7 +176,7 @@ test('the will of a session that ends with its connection does not wait', async 
   peer.send(DISCONNECT)
 })
 
-test('a stop publishes the wills of who is connected, before the log is closed', async (t) => {
+test('a stop publishes the wills of connected clients, before the log is closed', async (t) => {
   const first = await startMqtt(t)
   const watcher = await mqttClient(t, first.port, 4, persistent('watcher'))
   await watcher.subscribe('wills/#')

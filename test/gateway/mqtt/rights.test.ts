@@ -1,4 +1,4 @@
-// Who may connect, publish and subscribe.
+// The rights to connect, publish and subscribe.
 import test from 'ava'
 import type { User } from '../../../src/gateway/access/auth.ts'
 import { hashPassword } from '../../../src/password.ts'

@@ -397,7 +397,7 @@ test('a session that was resumed to end with its connection is gone after kill -
   t.is(await present({}), 0)
 })
 
-test('who comes back to consume is let in while nothing can be written', async (t) => {
+test('a client that comes back to consume is let in while nothing can be written', async (t) => {
   let isFull = false
   const { port } = await startMqttOver(t, {
     bend: (broker) => {

@@ -69,7 +69,7 @@ test('names are gone on with behind one that went, and with those that came', (t
   t.deepEqual(tree.match('a/b/c', 'a/b/c', 9), [])
 })
 
-test('a filter counts as long as somebody has it', (t) => {
+test('a filter counts as long as a session has it', (t) => {
   const counts = new FilterCounts()
   counts.add('a/+')
   counts.add('a/+')

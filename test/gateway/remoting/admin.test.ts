@@ -50,7 +50,7 @@ test('a topic is made, shown, changed and deleted', async (t) => {
   t.is((await show()).code, 17)
 })
 
-test('who makes or deletes a topic is answered when the name servers know', async (t) => {
+test('a request that makes or deletes a topic is answered when the name servers know', async (t) => {
   const releases: (() => void)[] = []
   const told = (): Promise<void> => new Promise((release) => releases.push(release))
   const { connect } = await startFrontEnd(t, { routes: { told } })
@@ -292,7 +292,7 @@ test('mqadmin skips what a group has not consumed: it names no offset by -1', as
   t.is(await broker.cursors.committed('G', 'T', 0), 3 as never)
 })
 
-test('who is connected is told', async (t) => {
+test('the connected clients are listed', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()
   const of = (code: number, values: Record<string, string>): Promise<Command> =>

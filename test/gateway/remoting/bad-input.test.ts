@@ -82,7 +82,7 @@ for (const [what, header, code] of [
   })
 }
 
-test('an answer that nobody asked for, and a truncated frame, are waited out', async (t) => {
+test('an answer without a request, and a truncated frame, are waited out', async (t) => {
   const { connect, raw, gateway } = await startFrontEnd(t)
   const healthy = await connect()
   const peer = await raw()

@@ -129,7 +129,7 @@ test('members of a group that is not to be told of changes are not, those of oth
   t.is(heard.length, 1)
 })
 
-test('a heartbeat that changes nothing tells nobody', async (t) => {
+test('a heartbeat that changes nothing is not told to other members', async (t) => {
   const { connect } = await startFrontEnd(t)
   const { heard, onPush } = pushes()
   const connection = await connect({ onPush })

@@ -32,7 +32,7 @@ test('a peer that does not read has few messages looked up for it, however many 
   peer.send(...requests)
   for (let i = 0; i < 50; i++) t.is((await send(healthy, { topic: 'T' })).code, 0)
   t.true(looked > 0)
-  t.true(looked < 10, `${looked} messages of 4 MB were read for somebody who takes none`)
+  t.true(looked < 10, `${looked} messages of 4 MB were read for a peer that takes none`)
 })
 
 test('a peer that reads gets every message it looks up', async (t) => {

@@ -24,7 +24,7 @@ test('reads beyond the budget wait in line, and leave the event loop a turn in b
   t.is(ran, 6)
 })
 
-test('who waits in line when the peer goes is told', async (t) => {
+test('a read that waits in line when the peer goes is refused', async (t) => {
   const budget = new ReadBudget(RECORD_BYTES, () => 0)
   const first = budget.within(RECORD_BYTES, turn)
   const second = budget.within(RECORD_BYTES, turn)
@@ -63,7 +63,7 @@ test('a peer has few records read at once, however many questions it asks', asyn
   t.true(most <= 16, `${most} records were read at once`)
 })
 
-test('a peer that is slow to take its pulls is answered a question about one record meanwhile', async (t) => {
+test('a peer that is slow to take its pulls is answered a question about one record before them', async (t) => {
   const pulls = latch(3)
   const questions = latch(2)
   const { connect, raw } = await startFrontEnd(t, {

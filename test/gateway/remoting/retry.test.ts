@@ -83,7 +83,7 @@ test('a consumer that re-sends to the retry topic itself is counted and limited'
   t.is((await pull(connection, { topic: '%DLQ%G', group: 'Reader' })).code, 0)
 })
 
-test('a transaction that nobody began is answered with what is the matter', async (t) => {
+test('a transaction that was not begun is answered with what is the matter', async (t) => {
   const { connection } = await failing(t)
   const answer = await connection.request(37, {
     fields: fields({
@@ -98,7 +98,7 @@ test('a transaction that nobody began is answered with what is the matter', asyn
   t.regex(answer.remark!, /transactional messages are not served/)
 })
 
-test('who may not read a message cannot have it sent to the retry topic of a group', async (t) => {
+test('a user that may not read a message cannot have it sent to the retry topic of a group', async (t) => {
   const none = { admin: false, publish: [], create: [] }
   const front = await startFrontEnd(t, {
     users: {

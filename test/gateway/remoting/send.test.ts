@@ -284,7 +284,7 @@ test('a limit above the default admits such a message and such a batch', async (
   t.is((await send(connection, { topic: 'T', body: batch, m: true })).code, 0)
 })
 
-test('a body in a compression that we cannot undo stays for those who can', async (t) => {
+test('a body in a compression that we cannot undo stays for consumers that can', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()
   const f = 0x1 | 0x100

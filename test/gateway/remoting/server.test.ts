@@ -94,7 +94,7 @@ test('a signed request may do what its user is granted, and nothing else', async
   t.is((await heartbeat(reader, 'c1', [{ group: 'G', topics: { U: '*' } }])).code, 16)
 })
 
-test('who may publish but not create does not create', async (t) => {
+test('a user that may publish but not create does not create', async (t) => {
   const { connect } = await startFrontEnd(t, { users })
   const writer = await connect({ credentials: WRITER })
   t.is((await send(writer, { topic: 'Old' })).code, 17)
@@ -113,7 +113,7 @@ test('the definitions of all are for admins', async (t) => {
   t.is((await root.request(215, { fields: topic })).code, 0)
 })
 
-test('any user is told who the broker is, and admins the rest of its settings', async (t) => {
+test("any user is told the broker's identity, and admins the rest of its settings", async (t) => {
   const { connect } = await startFrontEnd(t, { users })
   const writer = await connect({ credentials: WRITER })
   const root = await connect({ credentials: { accessKey: 'root', secretKey: 'root-secret' } })
@@ -137,7 +137,7 @@ test('a changed body does not match its signature', async (t) => {
   t.is(forged.code, 16)
 })
 
-test('who may consume a topic but not create it makes none by subscribing or pulling', async (t) => {
+test('a user that may consume a topic but not create it makes none by subscribing or pulling', async (t) => {
   const { connect, broker } = await startFrontEnd(t, { users })
   const reader = await connect({ credentials: READER })
   t.is((await heartbeat(reader, 'c1', [{ group: 'G', topics: { T: '*' } }])).code, 0)
@@ -176,7 +176,7 @@ test('strangers send few large frames at a time, and each in time', async (t) =>
     return closed.length === 2 ? closed : undefined
   })
   t.is(refused.length, 2)
-  // Who has signed something already is no stranger.
+  // A peer that has signed a request already is no stranger.
   const known = await connect({ credentials: WRITER })
   t.is((await send(known, { topic: 'T' })).code, 0)
   t.is((await send(known, { topic: 'T', body: Buffer.alloc(100_000) })).code, 0)
