@@ -1,4 +1,5 @@
-// The settings of the broker: their bounds, defaults and meaning; and its limits that are no settings.
+// The settings of the broker: their bounds, defaults and meaning; and its limits that are no
+// settings.
 import { z } from 'zod'
 import { BODY_BYTES_DEFAULT, BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from '../model/limits.ts'
 

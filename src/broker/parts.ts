@@ -1,4 +1,5 @@
-// The parts of the broker over one store, each given what it works with. Here alone one part meets another's class.
+// The parts of the broker over one store, each given what it works with. Here alone one part meets
+// another's class.
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import { isLightQueue } from '../model/names.ts'

@@ -52,7 +52,8 @@ export const cursorsPort = (parts: BrokerParts) => {
   }
   /**
    * The offset as it may be kept. Only what exists gets a cursor: names from the wire must not fill
-   * the memory. No cursor stands beyond the end: what comes up to there would be taken for consumed.
+   * the memory. No cursor stands beyond the end: what comes up to there would be taken for
+   * consumed.
    */
   const check = (
     group: string,

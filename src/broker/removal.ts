@@ -1,6 +1,6 @@
 // Deleting a topic or a group: what goes with it, and in which order. Everything is forgotten and
-// handed to the store in one go, so that a topic made anew by the next message comes after. The queues
-// and the definition go with one append: old messages never show under a new topic.
+// handed to the store in one go, so that a topic made anew by the next message comes after. The
+// queues and the definition go with one append: old messages never show under a new topic.
 import { type Clock, Slice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { groupOfTopic, isRetryTopic, retryTopic } from '../model/names.ts'
@@ -50,7 +50,10 @@ export class Removal {
     this.#clock = parts.clock
   }
 
-  /** With its messages and every group's cursors on it. @throws TOPIC_NOT_FOUND, PERMISSION_DENIED */
+  /**
+   * With its messages and every group's cursors on it.
+   * @throws TOPIC_NOT_FOUND, PERMISSION_DENIED
+   */
   async topic(name: string): Promise<void> {
     if (this.#topics.need(name).isBuiltIn) {
       throw new BrokerError('PERMISSION_DENIED', `the broker needs the topic '${name}' itself`)
@@ -66,7 +69,10 @@ export class Removal {
     await this.#dropQueue(name, [{ kind: FACT.topic, key: name, value: null }])
   }
 
-  /** With its retry topic, and its cursors unless they are kept. Its dead letters stay, to be looked at. */
+  /**
+   * With its retry topic, and its cursors unless they are kept. Its dead letters stay, to be looked
+   * at.
+   */
   async group(name: string, keepsOffsets = false): Promise<void> {
     this.#groups.need(name)
     this.#checkWritable()
@@ -93,8 +99,9 @@ export class Removal {
   }
 
   /**
-   * Every binding of an owner that is no more: what the log does not take is tried again when it does, unless the
-   * filter is bound for a new owner of the name by then. Rejects with the first failure, once all were tried.
+   * Every binding of an owner that is no more: what the log does not take is tried again when it
+   * does, unless the filter is bound for a new owner of the name by then. Rejects with the first
+   * failure, once all were tried.
    */
   async owner(owner: string): Promise<void> {
     const slice = new Slice(this.#clock)
@@ -119,7 +126,9 @@ export class Removal {
     }
   }
 
-  /** Checked first: a definition that was forgotten cannot be brought back when the store refuses. */
+  /**
+   * Checked first: a definition that was forgotten cannot be brought back when the store refuses.
+   */
   #checkWritable(): void {
     const status = this.#store.status()
     const { writable, reason } = status

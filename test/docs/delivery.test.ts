@@ -1,4 +1,5 @@
-// The page about delivery: how one group is shared over several protocols, and how a light queue is made.
+// The page about delivery: how one group is shared over several protocols, and how a light queue is
+// made.
 import { execFile, spawnSync } from 'node:child_process'
 import { promisify } from 'node:util'
 import test from 'ava'

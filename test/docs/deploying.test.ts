@@ -1,5 +1,5 @@
-// The page about deploying: its configurations are taken, its unit and its image start what there is, and TLS
-// works where it says so.
+// The page about deploying: its configurations are taken, its unit and its image start what there
+// is, and TLS works where it says so.
 import { execFile, execFileSync, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// The page about monitoring names what a broker shows: each event is one that the source logs, and the
-// other way round; each field is in what the commands print.
+// The page about monitoring names what a broker shows: each event is one that the source logs, and
+// the other way round; each field is in what the commands print.
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import test from 'ava'
@@ -31,7 +31,9 @@ const EVENT = /\bevt: '([^']+)'/g
 const BEFORE = /[lL]og\??\.(\w+)\(\s*\{\s*$/
 const AFTER = /[lL]og(?:\??\.(\w+)|\[\w+\])\(/
 
-/** What is logged with its fields in sight. A level that is chosen at run time counts as a warning. */
+/**
+ * What is logged with its fields in sight. A level that is chosen at run time counts as a warning.
+ */
 function logged(): readonly Event[] {
   return src.flatMap(({ text }) =>
     Array.from(text.matchAll(EVENT), ({ 1: name, index }) => {

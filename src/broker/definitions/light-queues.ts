@@ -1,5 +1,5 @@
-// Light queues: filters that own an ordered list of the messages they match. Knows the owners bound to
-// a filter, durably for durable ones; the entries themselves are the store's.
+// Light queues: filters that own an ordered list of the messages they match. Knows the owners bound
+// to a filter, durably for durable ones; the entries themselves are the store's.
 import { BrokerError } from '../../errors.ts'
 import {
   isLiveQueue,
@@ -22,7 +22,9 @@ export class LightQueueTable {
   readonly #durable = new Map<string, Set<string>>()
   /** The same the other way round. */
   readonly #owned = new Map<string, Set<string>>()
-  /** Filters whose last binding is on its way out of the log: their queues can be read till then. */
+  /**
+   * Filters whose last binding is on its way out of the log: their queues can be read till then.
+   */
   readonly #leaving = new Set<string>()
   /** Bindings whose owner is no more and that the log has still, by their facts' keys. */
   readonly #unwanted = new Map<string, { readonly filter: string; readonly owner: string }>()
@@ -144,14 +146,15 @@ export class LightQueueTable {
         `the owner of a light queue has 1 to ${OWNER_CHARS_MAX} characters, not ${owner.length}`,
       )
     }
-    // Noted before the first wait, so that another owner's unbind during it does not remove the queue.
+    // Noted before the first wait, so that another owner's unbind during it does not remove the
+    // queue.
     const isNew = this.#own(filter, owner)
     const fact = bindingFact(filter, owner, BOUND)
     this.#unwanted.delete(fact.key)
     const isSaved = !isNew && this.#isSaved(fact)
     try {
-      // The store is asked every time, whatever the facts say: it is idempotent, and a queue that is
-      // missing loses messages.
+      // The store is asked every time, whatever the facts say: it is idempotent, and a queue that
+      // is missing loses messages.
       await this.#store.bindLightQueue(filter, true, isSaved ? [] : [fact])
     } catch (error) {
       if (isNew && !this.#isSaved(fact)) this.#disown(filter, owner)

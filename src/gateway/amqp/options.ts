@@ -1,5 +1,5 @@
-// The settings of the AMQP front-end: their bounds, defaults and meaning. Limits that no operator needs to move are
-// in limits.ts.
+// The settings of the AMQP front-end: their bounds, defaults and meaning. Limits that no operator
+// needs to move are in limits.ts.
 import { z } from 'zod'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 

@@ -1,5 +1,5 @@
-// A connected client: takes its packets after CONNECT apart and hands them to the parts that deal with them.
-// Knows its session and its rights; the socket is its connection's affair.
+// A connected client: takes its packets after CONNECT apart and hands them to the parts that deal
+// with them. Knows its session and its rights; the socket is its connection's affair.
 import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GroupMode } from '../../model/client.ts'
@@ -198,9 +198,10 @@ export class Client {
   }
 
   /**
-   * A PUBLISH that would be sent again on the next connection is refused like any other message that is too
-   * large. Clients of 3.1.1 cannot be told the limit; those of MQTT 5 are, and some that are widely used take
-   * no notice. What is not sent again ends the connection of an MQTT 5 client (3.2.2.3.6).
+   * A PUBLISH that would be sent again on the next connection is refused like any other message
+   * that is too large. Clients of 3.1.1 cannot be told the limit; those of MQTT 5 are, and some
+   * that are widely used take no notice. What is not sent again ends the connection of an MQTT 5
+   * client (3.2.2.3.6).
    */
   oversized(first: number, packetBytes: number, bytesMax: number): number {
     const isPublish = first >>> 4 === PACKET.publish
@@ -209,7 +210,10 @@ export class Client {
     throw packetTooLarge(packetBytes, bytesMax)
   }
 
-  /** A PUBLISH of which there is only the beginning, with its topic and packet id. @throws ProtocolError */
+  /**
+   * A PUBLISH of which there is only the beginning, with its topic and packet id.
+   * @throws ProtocolError
+   */
   beginning(first: number, bytes: Buffer, start: number, end: number): void {
     const packet = this.#publish
     // The properties may be cut off, and the topic is not needed to refuse it.
@@ -285,8 +289,8 @@ export class Client {
   }
 
   /**
-   * The connection ends: gives back what was under way. `isLost`: without the client's goodbye. The session
-   * is the table's affair.
+   * The connection ends: gives back what was under way. `isLost`: without the client's goodbye. The
+   * session is the table's affair.
    */
   close(isLost: boolean): void {
     this.#isClosed = true
@@ -341,7 +345,9 @@ export class Client {
     return this.#owned.subarray(packet.payloadStart, packet.payloadEnd)
   }
 
-  /** A QoS 2 message noted before a restart: whether it is stored is asked before it is taken again. */
+  /**
+   * A QoS 2 message noted before a restart: whether it is stored is asked before it is taken again.
+   */
   #askFirst(topic: string, first: number, body: Buffer): void {
     const resolved = this.inbound.resolve(topic, this.#publish.packetId).then(() => {
       if (this.#isClosed) return
@@ -371,7 +377,9 @@ export class Client {
       })
   }
 
-  /** The session's next connection waits for it: the two must not change its subscriptions at once. */
+  /**
+   * The session's next connection waits for it: the two must not change its subscriptions at once.
+   */
   #work(work: Promise<void>): Promise<void> {
     this.session.work = work.catch(() => {})
     return work
@@ -408,8 +416,9 @@ export class Client {
   }
 
   /**
-   * Packets of one connection take effect in the order sent: the log has the PUBLISHes before this one, and
-   * those that the filters select are on their way to the client as it had subscribed, as far as it takes more.
+   * Packets of one connection take effect in the order sent: the log has the PUBLISHes before this
+   * one, and those that the filters select are on their way to the client as it had subscribed, as
+   * far as it takes more.
    */
   async #settleBefore(filters: readonly FilterRequest[]): Promise<void> {
     await this.inbound.stored()

@@ -45,7 +45,9 @@ type State =
   | 'closing'
   | 'closed'
 
-/** For a peer to close its side after ours, and for the answers to what a faulty one sent before. */
+/**
+ * For a peer to close its side after ours, and for the answers to what a faulty one sent before.
+ */
 const LINGER_MS = 2_000
 const KEEP_ALIVE_FACTOR = 1.5
 /** The broker forgets a client after two minutes of silence. */

@@ -20,8 +20,8 @@ export function shareSource({ addresses }: Parts, share: string, filter: string)
 }
 
 /**
- * A filter that may select several topics is checked again for each message. A group settles what its
- * member may not see, so a member of a group over all topics must be allowed to see them all.
+ * A filter that may select several topics is checked again for each message. A group settles what
+ * its member may not see, so a member of a group over all topics must be allowed to see them all.
  * @throws PERMISSION_DENIED
  */
 export function authorizeFilter(

@@ -1,4 +1,5 @@
-// SUBSCRIBE and UNSUBSCRIBE: checks each filter, binds its light queue, and starts or stops its delivery.
+// SUBSCRIBE and UNSUBSCRIBE: checks each filter, binds its light queue, and starts or stops its
+// delivery.
 import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
@@ -51,7 +52,10 @@ export class Subscribing {
   readonly #peer: SubscribingPeer
   readonly #session: Session
   readonly #members = new Map<string, ShareMember>()
-  /** Subscriptions, by text, that the session has and the client may not have any more: nothing is read for them. */
+  /**
+   * Subscriptions, by text, that the session has and the client may not have any more: nothing is
+   * read for them.
+   */
   readonly #withheld = new Set<string>()
   /** Of all filters of the session. */
   #filterBytes = 0
@@ -74,7 +78,10 @@ export class Subscribing {
     return { [Symbol.iterator]: () => this.#members.values() }
   }
 
-  /** Takes up the subscriptions of a resumed session where its cursor is, those that the client may have now. */
+  /**
+   * Takes up the subscriptions of a resumed session where its cursor is, those that the client may
+   * have now.
+   */
   async resume(): Promise<void> {
     const { cursors } = this.#parts.context.broker
     const { cursor } = this.#session
@@ -102,10 +109,10 @@ export class Subscribing {
   }
 
   /**
-   * A crash in an UNSUBSCRIBE, or while the session ended, may have left a subscription without its queue.
-   * Bound anew that begins at 0, where the subscription begins then: what is sent while it is being
-   * bound belongs to it. A log that takes nothing costs that one subscription, not the connection,
-   * or its client would come back at once, for ever.
+   * A crash in an UNSUBSCRIBE, or while the session ended, may have left a subscription without its
+   * queue. Bound anew that begins at 0, where the subscription begins then: what is sent while it
+   * is being bound belongs to it. A log that takes nothing costs that one subscription, not the
+   * connection, or its client would come back at once, for ever.
    */
   async #bindAgain(subscription: Subscription): Promise<Subscription | undefined> {
     const { text, filter, queue, durable, from } = subscription
@@ -155,9 +162,9 @@ export class Subscribing {
   }
 
   /**
-   * Registers the client with the broker, again now and then, or it is forgotten. A group that cannot take it
-   * now ends nothing and is left out: the client's part in it begins when it can, and till then its member
-   * says why.
+   * Registers the client with the broker, again now and then, or it is forgotten. A group that
+   * cannot take it now ends nothing and is left out: the client's part in it begins when it can,
+   * and till then its member says why.
    */
   async refresh(): Promise<void> {
     const refusing = new Set<string>()
@@ -171,8 +178,8 @@ export class Subscribing {
   }
 
   /**
-   * Answers one reason a filter. What is granted is durable then; nothing of it is sent before `outbound` may
-   * send again, which is the caller's to say.
+   * Answers one reason a filter. What is granted is durable then; nothing of it is sent before
+   * `outbound` may send again, which is the caller's to say.
    */
   async subscribe(packet: SubscribePacket): Promise<Uint8Array> {
     const { requests, excess } = packet
@@ -199,8 +206,8 @@ export class Subscribing {
   }
 
   /**
-   * What the log does not take now is refused filter by filter: an end of the connection would have the client
-   * connect and subscribe again, for ever.
+   * What the log does not take now is refused filter by filter: an end of the connection would have
+   * the client connect and subscribe again, for ever.
    */
   async #saveGranted(granted: readonly Granted[], codes: Uint8Array): Promise<void> {
     if (!this.#session.isPersistent) return
@@ -223,7 +230,10 @@ export class Subscribing {
     return reasonOf(err, PACKET.suback)
   }
 
-  /** A queue that was bound a moment ago and cannot be let go now is the session's still, and ends with it. */
+  /**
+   * A queue that was bound a moment ago and cannot be let go now is the session's still, and ends
+   * with it.
+   */
   async #takeBack({ subscription, old, isNew }: Granted): Promise<void> {
     const { text, filter } = subscription
     if (old === undefined) {
@@ -261,7 +271,10 @@ export class Subscribing {
     return codes
   }
 
-  /** What is removed and not saved is gone for now; a restart before the log takes it would bring it back. */
+  /**
+   * What is removed and not saved is gone for now; a restart before the log takes it would bring it
+   * back.
+   */
   async #saveRemoved(removed: readonly number[], codes: Uint8Array): Promise<void> {
     if (removed.length === 0 || this.#isClosed || !this.#session.isPersistent) return
     try {
@@ -433,8 +446,9 @@ export class Subscribing {
   }
 
   /**
-   * The member met a message that the client may not see: its topic was made after the subscription. What the
-   * group has is for members that may, so this one takes no part in it any more.
+   * The member met a message that the client may not see: its topic was made after the
+   * subscription. What the group has is for members that may, so this one takes no part in it any
+   * more.
    */
   #deny(subscription: Subscription, topic: string): void {
     this.#withheld.add(subscription.text)

@@ -173,7 +173,7 @@ export class ViewKeeper {
     await this.#rebuild.all
   }
 
-  /** Trims the views before the position, and a build that begins during it. @throws ViewsDamaged */
+  /** Trims the views, and a build that begins during it. @throws ViewsDamaged */
   async trimBefore(position: number): Promise<void> {
     for (let isTrimmed = false; !isTrimmed && !this.#isClosed; ) {
       const build = this.#current
@@ -395,7 +395,7 @@ export class ViewKeeper {
     }
   }
 
-  /** Keeps a build's written entries for the next start, and lifts suspicion from one that gets on. */
+  /** Keeps a build's entries for the next start, and lifts suspicion from one that gets on. */
   #noteHalf(build: Build): void {
     if (build.isNoted || build.name === IN_MEMORY) return
     build.isNoted = true

@@ -1,5 +1,5 @@
-// While the log takes nothing, what a client asks for is refused for itself and the connection goes on: a client
-// that is cut off connects and asks again, for ever.
+// While the log takes nothing, what a client asks for is refused for itself and the connection goes
+// on: a client that is cut off connects and asks again, for ever.
 import test, { type ExecutionContext } from 'ava'
 import { type CrashingMqtt, joined, startCrashingMqtt } from '../../support/mqtt-crash.ts'
 import { PINGREQ, publish, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'

@@ -1,6 +1,7 @@
-// One connection's deliveries: what a resumed session still owes first, then retained messages, then the
-// session's stream from the log. Sends while the window and the socket have room, else keeps only where it
-// is; messages of QoS 0 wait in the log like the others instead of being dropped.
+// One connection's deliveries: what a resumed session still owes first, then retained messages,
+// then the session's stream from the log. Sends while the window and the socket have room, else
+// keeps only where it is; messages of QoS 0 wait in the log like the others instead of being
+// dropped.
 import type { Receipt } from '../../../model/message.ts'
 import { logPosition } from '../../../model/positions.ts'
 import { filterMatches } from '../../../model/topic-filter.ts'
@@ -59,7 +60,9 @@ export class Outbound implements FeedReader {
   readonly #catchUp: CatchUp
   /** Packet ids of a resumed session whose messages were not sent on this connection yet. */
   #unsent: number[] = []
-  /** How many of what `#unsent` or `retainedDue` begins with are being read: their room is taken. */
+  /**
+   * How many of what `#unsent` or `retainedDue` begins with are being read: their room is taken.
+   */
   #fetching = 0
   #isPumping = false
   #isYielding = false
@@ -114,8 +117,9 @@ export class Outbound implements FeedReader {
   }
 
   /**
-   * Sends the stored messages that these filters select, as far as the window and the socket have room. Shared
-   * subscriptions have no part in it: a message that they do not take is another member's.
+   * Sends the stored messages that these filters select, as far as the window and the socket have
+   * room. Shared subscriptions have no part in it: a message that they do not take is another
+   * member's.
    */
   async catchUp(filters: readonly { readonly text: string }[]): Promise<void> {
     const { subscriptions } = this.#session
@@ -256,7 +260,9 @@ export class Outbound implements FeedReader {
     return true
   }
 
-  /** Writes the message; false when the client does not take packets of its size (MQTT-3.1.2-24). */
+  /**
+   * Writes the message; false when the client does not take packets of its size (MQTT-3.1.2-24).
+   */
   #send(
     delivery: Delivery,
     combined: Combined,
@@ -302,7 +308,10 @@ export class Outbound implements FeedReader {
     return Math.max(0, Math.ceil(leftMs / 1000))
   }
 
-  /** `count`: how many messages `send` may put in flight. Other connections have their turn after it. */
+  /**
+   * `count`: how many messages `send` may put in flight. Other connections have their turn after
+   * it.
+   */
   #fetch<T>(count: number, load: () => Promise<T>, send: (loaded: T) => void): void {
     this.#fetching = count
     load()
@@ -375,7 +384,8 @@ export class Outbound implements FeedReader {
     header.expirySeconds = this.#secondsLeft(delivery)
     const { isV5, output, packetBytesMax } = this.#peer
     if (publishBytes(delivery, header, isV5) > packetBytesMax) {
-      // The client takes less than it did before; to the server that is as if it were done (3.1.2.11.4).
+      // The client takes less than it did before; to the server that is as if it were done
+      // (3.1.2.11.4).
       inFlight.remove(slot)
       this.#parts.counters.droppedTooLarge++
       return
@@ -407,7 +417,9 @@ export class Outbound implements FeedReader {
   }
 }
 
-/** Loads from the first on, one after the other, until there is enough for one turn; at least one. */
+/**
+ * Loads from the first on, one after the other, until there is enough for one turn; at least one.
+ */
 async function loadSome<Key, Loaded>(
   keys: readonly Key[],
   load: (key: Key) => Promise<Loaded>,

@@ -4,7 +4,9 @@ import type { TagFilter } from '../../../model/tag-filter.ts'
 import { NO_IDS } from '../outgoing/publish-output.ts'
 import type { SubscribeOptions } from '../packets/subscribe-packet.ts'
 
-/** Where a shared subscription takes its messages from: a consumer group on a topic or light queue. */
+/**
+ * Where a shared subscription takes its messages from: a consumer group on a topic or light queue.
+ */
 export interface ShareSource {
   readonly group: string
   readonly topic: string
