@@ -34,7 +34,7 @@ export class ReceiveLine {
 
   receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
     this.#agreeOn(request.filter)
-    if (request.signal?.aborted) return Promise.reject(aborted())
+    if (request.signal?.aborted) return Promise.reject(ABORTED)
     const messages = this.dispenser.collect(request, request.maxMessages)
     if (messages.length > 0) return Promise.resolve(messages)
     if (request.waitMs <= 0 && !this.#isLooking) return Promise.resolve([])
@@ -99,7 +99,7 @@ export class ReceiveLine {
               leaveWith(() => resolve([])),
             )
           : undefined
-      const onAbort = signal && leaveWith(() => reject(aborted()))
+      const onAbort = signal && leaveWith(() => reject(ABORTED))
       const waiting: Waiting = { request, resolve, reject, timer, onAbort }
       if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true })
       this.#waiting.add(waiting)
@@ -163,4 +163,8 @@ export class ReceiveLine {
   }
 }
 
-const aborted = (): BrokerError => new BrokerError('ABORTED', 'the receive was aborted')
+/**
+ * One for all: a consumer that is lost ends thousands of receives at once, and each would cost its
+ * stack.
+ */
+const ABORTED = new BrokerError('ABORTED', 'the receive was aborted')

@@ -42,6 +42,7 @@ import type { Peer } from './links/link.ts'
 import type { LinkClaims } from './links/link-claims.ts'
 import { type GroupMembers, Presence } from './links/presence.ts'
 import type { Subscriptions } from './links/subscriptions.ts'
+import { UnsettledBudget } from './links/unsettled-budget.ts'
 import type { AmqpOptions } from './options.ts'
 import { Sessions } from './sessions.ts'
 
@@ -87,6 +88,7 @@ export class AmqpConnection
   readonly remoteAddress: string
   readonly bornHost: Host
   readonly outbox: Outbox
+  readonly unsettled: UnsettledBudget
   readonly messageBytesMax: number
   /** Set by the handshake, before anything asks. */
   principal!: Principal
@@ -129,6 +131,9 @@ export class AmqpConnection
     this.#socket = socket
     this.#gone = gone
     this.outbox = new Outbox(socket, share.turn)
+    this.unsettled = new UnsettledBudget(() => {
+      share.line.handleLater(0, () => this.#sessions?.pump())
+    })
     this.#splitter = new FrameSplitter(this, HANDSHAKE_FRAME_BYTES_MAX)
     this.#handshake = new Handshake(this, context.auth, limits.authFailureDelayMs)
     this.#ingest = new Ingest(this, share.budget, () => this.#onIngest())
@@ -155,6 +160,7 @@ export class AmqpConnection
   }
 
   get isWritable(): boolean {
+    if (this.#stage === 'closed') return false
     return this.outbox.pendingBytes < this.#share.limits.sendAheadBytesMax
   }
 
@@ -409,11 +415,14 @@ export class AmqpConnection
     this.#stage = 'closed'
     this.#deadline.cancel()
     this.outbox.close()
-    this.#letGo(true)
-    this.#control.lost()
     const fields = { evt: 'amqp.closed', remote: this.remoteAddress, error: error?.message }
     this.log.debug(fields, 'connection closed')
-    this.#gone()
+    // Many may be lost at once, each with a thousand links.
+    this.inTurn(() => {
+      this.#letGo(true)
+      this.#control.lost()
+      this.#gone()
+    })
   }
 
   // ---- what rhea wants done
@@ -447,7 +456,7 @@ export class AmqpConnection
 
   /** Every few seconds: locks that ran out. */
   sweep(): void {
-    this.#sessions?.expire(this.clock.monotonic())
+    this.inTurn(() => this.#sessions?.expire(this.clock.monotonic()))
   }
 
   /** Before the client registry forgets. */

@@ -33,6 +33,9 @@ export const OUTGOING_WINDOW = 0xffff_ffff
 export const LINK_CREDIT_MAX = 2000
 /** Deliveries sent and not yet settled by the peer, per link. */
 export const UNSETTLED_PER_LINK_MAX = 10_000
+/** The same over all links of a connection; then nothing more is sent until so many are left. */
+export const UNSETTLED_PER_CONNECTION_MAX = 20_000
+export const UNSETTLED_PER_CONNECTION_RESUMED = 15_000
 /** Annotations that consumers add to a message when they hand it back, in all. */
 export const NOTE_BYTES_MAX = 3072
 /** One read of a feed. */

@@ -27,7 +27,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   readonly #peer: Peer
   #controlled: ControlledSession | undefined
   readonly #links = new Map<number, Link>()
-  readonly #unsettled = new UnsettledMap()
+  readonly #unsettled: UnsettledMap
   #nextIncomingId: number
   #incomingWindow = INCOMING_WINDOW
   #nextOutgoingId = 0
@@ -58,6 +58,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     handleMax: number,
   ) {
     this.#peer = peer
+    this.#unsettled = new UnsettledMap(peer.unsettled)
     this.remoteChannel = remoteChannel
     this.handleMax = handleMax
     this.#nextIncomingId = begin.nextOutgoingId
@@ -248,9 +249,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
 
   /** Deliveries whose lock ran out before `now` (monotonic ms). */
   expire(now: number): void {
-    const expired = this.#unsettled.lockedUntil(now)
-    const links = new Set(expired.map(({ link }) => link))
-    for (const link of links) link.expire(expired.filter((delivery) => delivery.link === link))
+    for (const [link, expired] of this.#unsettled.lockedUntil(now)) link.expire(expired)
   }
 
   // ---- life

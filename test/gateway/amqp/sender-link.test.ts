@@ -7,6 +7,7 @@ import { BrokerError } from '../../../src/errors.ts'
 import {
   READ_AHEAD_BYTES_MAX,
   READ_BYTES_MAX,
+  UNSETTLED_PER_CONNECTION_MAX,
   UNSETTLED_PER_LINK_MAX,
 } from '../../../src/gateway/amqp/limits.ts'
 import { groupDefaults } from '../../../src/model/group.ts'
@@ -124,6 +125,26 @@ test('to a peer that drains with as much unsettled as there may be, that is all 
   const { fields } = await peer.frame('flow')
   t.is(fields['link_credit'], 0)
   t.is(fields['delivery_count'], 2 * UNSETTLED_PER_LINK_MAX)
+})
+
+test('with too much unsettled on a connection its other links wait, and go on once much is settled', async (t) => {
+  const { broker, peer } = await reader(t)
+  const half = UNSETTLED_PER_CONNECTION_MAX / 2
+  for (let i = 0; i < 4; i++) await publish(broker, 'orders', numbered(half / 4))
+  await publish(broker, 'few', ['one', 'two'])
+  const to = (handle: number, credit: number, drain = false): Buffer =>
+    grant(credit, { handle, drain })
+  for (let i = 0; i < 2; i++) peer.send(attachReceiver(i, `orders::g${i}`), to(i, half))
+  await peer.frame('transfer', UNSETTLED_PER_CONNECTION_MAX)
+  peer.send(attachReceiver(2, 'few::g'), to(2, 2, true))
+  const { fields } = await peer.frame('flow', 1)
+  t.is(fields['link_credit'], 0, 'to one that drains, that is all there is')
+  t.is(await inFlight(broker, 'g'), 0)
+  peer.send(grant(2, { handle: 2, delivery_count: 2 }))
+  const settled = { role: true, settled: true, state: accepted() }
+  peer.send(frame('disposition', { ...settled, first: 0, last: half - 1 }))
+  await peer.frame('transfer', UNSETTLED_PER_CONNECTION_MAX + 2)
+  t.is(await inFlight(broker, 'g'), 2)
 })
 
 test('what arrives for a reader by position while it takes nothing is there for its next credit', async (t) => {

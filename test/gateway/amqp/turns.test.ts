@@ -13,6 +13,7 @@ import {
   handshake,
   transfer,
 } from '../../support/raw-amqp.ts'
+import { eventually } from '../../support/waiting.ts'
 
 const LINKS = 16
 /** Longer than links may use of one turn. */
@@ -85,4 +86,34 @@ test('a message for many links is written for a few in a turn', async (t) => {
   peer.send(transfer({ handle: LINKS, delivery_id: 0, settled: true }))
   await peer.frame('transfer', LINKS)
   t.true(turns.most > 0 && turns.most <= 4, `${turns.most} in one turn`)
+})
+
+test('of connections that are lost at once a few give back what they had in a turn', async (t) => {
+  const clock = new FakeClock()
+  const turns = turnCounter()
+  const wrap = (broker: Broker): Broker =>
+    overridden(broker, {
+      abandon: (receipts: Parameters<Broker['abandon']>[0]) => {
+        turns.note()
+        clock.advance(STEP_MS)
+        given++
+        return broker.abandon(receipts)
+      },
+    })
+  let given = 0
+  const { port } = await startAmqp(t, { clock, wrap })
+  const peers = await Promise.all(Array.from({ length: LINKS }, () => connectRaw(t, port)))
+  for (const [i, peer] of peers.entries()) {
+    peer.send(handshake({ container_id: `c${i}` }), begin(), attachReceiver(0, `T::g${i}`))
+    await peer.frame('attach')
+    peer.send(flow({ handle: 0, delivery_count: 0, link_credit: 9 }))
+  }
+  const [first] = peers
+  first!.send(attachSender(1, 'T'))
+  await first!.frame('attach', 2)
+  first!.send(transfer({ handle: 1, delivery_id: 0, settled: true }))
+  await Promise.all(peers.map((peer) => peer.frame('transfer')))
+  for (const peer of peers) peer.socket.destroy()
+  await eventually(async () => (given === LINKS ? true : undefined))
+  t.true(turns.most <= 4, `${turns.most} in one turn`)
 })

@@ -11,6 +11,7 @@ import type { Transfer } from '../codec/transfer.ts'
 import type { ControlledLink } from '../control/control-plane.ts'
 import type { ErrorDescription } from '../errors.ts'
 import type { LinkClaim } from './link-claims.ts'
+import type { UnsettledBudget } from './unsettled-budget.ts'
 
 export interface Peer {
   readonly broker: Broker
@@ -26,6 +27,8 @@ export interface Peer {
   /** The longest frame the peer takes, and no longer than a slab. */
   readonly sendFrameBytesMax: number
   readonly messageBytesMax: number
+  /** Deliveries of all its links that it has not settled. */
+  readonly unsettled: UnsettledBudget
   /** May more messages be written, or do enough bytes wait for the peer already? */
   readonly isWritable: boolean
   /** Bytes that a link may read at a time, though always one message. */

@@ -54,6 +54,8 @@ export interface SenderLinkOptions {
   readonly messageBytesMax: number
 }
 
+/** Why a read ends early. One for all: each would cost its stack. */
+const NOT_NEEDED = new Error('the link has no use for what it asked for')
 /** A read of the feed waits this long before it asks again. */
 const POLL_MS = 20_000
 const RETRY_MS = 1_000
@@ -138,7 +140,7 @@ export class SenderLink implements Link {
     }
     if (flow.echo) this.#session.sendFlow(credit)
     // A poll that waits is of no use to a peer that wants to know what is there now.
-    if (flow.drain) this.#reading?.abort()
+    if (flow.drain) this.#reading?.abort(NOT_NEEDED)
     this.pump()
   }
 
@@ -157,8 +159,14 @@ export class SenderLink implements Link {
     if (this.state !== 'attached') return
     if (!this.#sendReady()) return
     this.#flushSettled()
-    if (this.#credit.drain && this.#credit.linkCredit === 0) this.#drained()
+    if (this.#credit.drain && (this.#credit.linkCredit === 0 || !this.#maySend)) this.#drained()
     this.#read()
+  }
+
+  /** Or does the peer have too much that it has not settled? */
+  get #maySend(): boolean {
+    if (this.#isSettled) return true
+    return this.#unsettled < UNSETTLED_PER_LINK_MAX && this.#peer.unsettled.hasRoom
   }
 
   /** False when the link ended by it. */
@@ -166,7 +174,7 @@ export class SenderLink implements Link {
     while (this.#rest !== undefined || this.#readyAt < this.#ready.length) {
       if (!this.#peer.isWritable || this.#session.sendWindow <= 0) return true
       if (this.#rest !== undefined) this.#sendRest(this.#rest)
-      else if (this.#credit.linkCredit > 0 && this.#unsettled < UNSETTLED_PER_LINK_MAX) {
+      else if (this.#credit.linkCredit > 0 && this.#maySend) {
         if (!this.#send(this.#ready[this.#readyAt]!)) return false
         this.#readyAt++
       } else return true
@@ -259,7 +267,7 @@ export class SenderLink implements Link {
       READ_MESSAGES_MAX,
       UNSETTLED_PER_LINK_MAX - this.#unsettled,
     )
-    if (room <= 0) {
+    if (room <= 0 || !this.#maySend) {
       // Too much is unsettled to read more: to a peer that drains, that is all there is.
       this.#drained()
       return
@@ -290,12 +298,13 @@ export class SenderLink implements Link {
   /** Nothing is left to send: the credit is used up and the peer is told (AMQP 2.6.7). */
   #drained(): void {
     const credit = this.#credit
-    const hasMore = credit.linkCredit > 0 && this.#readyAt < this.#ready.length
+    const hasMore = credit.linkCredit > 0 && this.#readyAt < this.#ready.length && this.#maySend
     if (!credit.drain || hasMore || this.#rest !== undefined) return
     credit.deliveryCount = serialAdd(credit.deliveryCount, credit.linkCredit)
     credit.linkCredit = 0
     this.#session.sendFlow(credit)
     credit.drain = false
+    this.#shed()
   }
 
   #onReadFailed(thrown: unknown, isAborted: boolean): void {
@@ -388,7 +397,7 @@ export class SenderLink implements Link {
     this.#ready = []
     this.#readyAt = 0
     this.#rest = undefined
-    this.#reading?.abort()
+    this.#reading?.abort(NOT_NEEDED)
     this.#retry?.cancel()
     this.#feed.close()
   }

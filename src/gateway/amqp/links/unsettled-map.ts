@@ -4,9 +4,15 @@
 import type { Receipt } from '../../../model/message.ts'
 import { serialDiff, serialNext } from '../codec/serial.ts'
 import type { SenderLink, Unsettled } from './sender-link.ts'
+import type { UnsettledBudget } from './unsettled-budget.ts'
 
 export class UnsettledMap {
   readonly #byId = new Map<number, Unsettled>()
+  readonly #budget: UnsettledBudget
+
+  constructor(budget: UnsettledBudget) {
+    this.#budget = budget
+  }
 
   get size(): number {
     return this.#byId.size
@@ -14,19 +20,23 @@ export class UnsettledMap {
 
   add(delivery: Unsettled): void {
     this.#byId.set(delivery.deliveryId, delivery)
+    this.#budget.take()
   }
 
   delete(deliveryId: number): void {
-    this.#byId.delete(deliveryId)
+    if (this.#byId.delete(deliveryId)) this.#budget.give(1)
   }
 
   /** Takes out what lies in [first, last], oldest first; answers how many there were. */
   take(first: number, last: number, each: (delivery: Unsettled) => void): number {
     const length = serialDiff(last, first) + 1
     if (length <= 0) return 0
-    return length <= this.#byId.size
-      ? this.#takeByRange(first, length, each)
-      : this.#takeByScan(first, length, each)
+    const found =
+      length <= this.#byId.size
+        ? this.#takeByRange(first, length, each)
+        : this.#takeByScan(first, length, each)
+    this.#budget.give(found)
+    return found
   }
 
   #takeByRange(first: number, length: number, each: (delivery: Unsettled) => void): number {
@@ -58,7 +68,7 @@ export class UnsettledMap {
     const receipts: Receipt[] = []
     for (const [id, delivery] of this.#byId) {
       if (delivery.link !== link) continue
-      this.#byId.delete(id)
+      this.delete(id)
       if (delivery.receipt !== undefined) receipts.push(delivery.receipt)
     }
     return receipts
@@ -75,15 +85,19 @@ export class UnsettledMap {
       if (receipts === undefined) byLink.set(link, [receipt])
       else receipts.push(receipt)
     }
+    this.#budget.give(this.#byId.size)
     this.#byId.clear()
     return byLink
   }
 
-  /** Deliveries whose lock ended before `now`. */
-  lockedUntil(now: number): Unsettled[] {
-    const ended: Unsettled[] = []
+  /** Deliveries whose lock ended before `now`, by link. */
+  lockedUntil(now: number): Map<SenderLink, Unsettled[]> {
+    const ended = new Map<SenderLink, Unsettled[]>()
     for (const delivery of this.#byId.values()) {
-      if (delivery.lockedUntil <= now) ended.push(delivery)
+      if (delivery.lockedUntil > now) continue
+      const ofLink = ended.get(delivery.link)
+      if (ofLink === undefined) ended.set(delivery.link, [delivery])
+      else ofLink.push(delivery)
     }
     return ended
   }
