@@ -68,6 +68,14 @@ test('comments and messages name the client, the caller or the moment', (t) => {
   )
 })
 
+test('pages name the client, the user or the moment', (t) => {
+  const pages = [...sources('docs', '.md'), { path: 'README.md', text: textOf('README.md') }]
+  t.deepEqual(
+    hits(pages, VAGUE, (text) => text),
+    [],
+  )
+})
+
 test('comments and titles of tests name the client, the caller or the moment', (t) => {
   const titles = (text: string): string => text.replaceAll(/^(?!\s*test\().*$/gm, '')
   const tests = sources('test')
