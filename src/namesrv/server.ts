@@ -4,6 +4,7 @@
 import { type Clock, nextTurn, type Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../port/gateway.ts'
+import { tooLongForAnswer } from '../remoting/answer-bytes.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST } from '../remoting/codes.ts'
 import { type Command, decodeCommand, encodeCommand, responseHeader } from '../remoting/command.ts'
 import {
@@ -345,7 +346,8 @@ class NameServerConnection {
 
   #answer(command: Pick<Command, 'opaque' | 'codec' | 'flag'>, answer: NameServerAnswer): void {
     if ((command.flag & FLAG_ONE_WAY) !== 0) return
-    const { code = 0, fields, remark, body } = answer
+    const error = answer.body && tooLongForAnswer(answer.body)
+    const { code = 0, fields, remark, body } = error === undefined ? answer : failed(error)
     const header = responseHeader(command.opaque, code, fields, remark)
     this.#outbox.push(encodeCommand(header, body, command.codec))
   }

@@ -400,3 +400,16 @@ test('brokers that come and go in great numbers do not fill the log', async (t) 
   const lines = log.lines.filter(({ evt }) => evt === 'namesrv.broker_registered')
   t.is(lines.length, 100)
 })
+
+test('a list that is longer than clients take is refused in words', async (t) => {
+  const { connect, nameServer } = await startNameServer(t)
+  const name = 'T'.repeat(127)
+  nameServer.routes.topics = function* () {
+    for (let i = 0; i < 140_000; i++) yield name
+  }
+  const connection = await connect()
+  const answer = await connection.request(206)
+  t.is(answer.code, 29)
+  t.regex(answer.remark!, /bytes, and clients take/)
+  t.is((await connection.request(106)).code, 0)
+})

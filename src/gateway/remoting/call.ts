@@ -3,6 +3,7 @@
 
 import { isLightQueue, isRetryTopic } from '../../model/names.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
+import { tooLongForAnswer } from '../../remoting/answer-bytes.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
 import type { Fields } from '../../remoting/header/header.ts'
@@ -56,7 +57,12 @@ export type Serve = (call: Call) => Answer | Promise<Answer>
 export type RequestTable = ReadonlyMap<number, Serve>
 
 export const DONE: Answer = {}
-export const answerBody = (body: Uint8Array): Answer => ({ body })
+/** @throws BrokerError ARGUMENT_INVALID when no frame is long enough for it */
+export function answerBody(body: Uint8Array): Answer {
+  const error = tooLongForAnswer(body)
+  if (error !== undefined) throw error
+  return { body }
+}
 export const answerFields = (fields: Fields): Answer => ({ fields })
 export const notFound = (remark: string): Answer => ({ code: RESPONSE.queryNotFound, remark })
 

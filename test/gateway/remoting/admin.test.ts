@@ -1,4 +1,7 @@
 import test from 'ava'
+import type { QueueLag } from '../../../src/model/message.ts'
+import { queueOffset } from '../../../src/model/positions.ts'
+import { TABLE_BYTES_MAX } from '../../../src/remoting/answer-bytes.ts'
 import type { Command } from '../../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import {
@@ -19,6 +22,7 @@ import {
   decodeTopicTable,
 } from '../../../src/remoting/requests/topics.ts'
 import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { overridden } from '../../support/overridden.ts'
 import { eventually } from '../../support/waiting.ts'
 
 const made = { topic: 'Made', defaultTopic: 'TBW102', readQueueNums: 3, writeQueueNums: 2 }
@@ -353,3 +357,26 @@ for (const [cleanOffset, committed] of [
     t.is(await broker.cursors.committed('G', 'T', 0), committed as never)
   })
 }
+
+test('a table that is longer than clients take is refused in words, and a part of it is told', async (t) => {
+  const names = ['A', 'B'].map((letter) => letter.repeat(127))
+  const lags = names.flatMap((topic) =>
+    Array.from({ length: 40_000 }, (_, queueId): QueueLag => {
+      const [minOffset, maxOffset] = [queueOffset(0), queueOffset(0)]
+      return { topic, queueId, minOffset, maxOffset, committedOffset: -1, inFlight: 0, lag: 0 }
+    }),
+  )
+  const { connect } = await startFrontEnd(t, {
+    bend: (broker) =>
+      overridden(broker, { groups: overridden(broker.groups, { lags: async () => lags }) }),
+  })
+  const connection = await connect()
+  const ask = (asked: Record<string, string>): Promise<Command> =>
+    connection.request(208, { fields: fields({ consumerGroup: 'G', ...asked }) })
+  const refused = await ask({})
+  t.is(refused.code, 29)
+  t.regex(refused.remark!, new RegExp(`bytes, and clients take ${TABLE_BYTES_MAX} at most`))
+  const part = await ask({ topic: names[1]! })
+  t.is(part.code, 0)
+  t.is(decodeConsumeStats(part.body).length, 40_000)
+})

@@ -11,14 +11,7 @@ import {
   VIEW_MESSAGE,
 } from '../../../remoting/requests/lookup.ts'
 import { topicResource } from '../address.ts'
-import {
-  type Answer,
-  answerBody,
-  authorize,
-  type Call,
-  notFound,
-  type RequestTable,
-} from '../call.ts'
+import { type Answer, authorize, type Call, notFound, type RequestTable } from '../call.ts'
 
 /** As Apache's limit for one answer (maxMsgsNumBatch). */
 const MESSAGES_MAX = 64
@@ -71,5 +64,6 @@ async function viewMessage(call: Call): Promise<Answer> {
     return { code: RESPONSE.systemError, remark }
   }
   authorize(call, 'consume', topicResource(new RecordView(record).topic))
-  return answerBody(record)
+  // As long as a message may be: where that was raised, so are the clients' frames.
+  return { body: record }
 }
