@@ -134,15 +134,14 @@ export interface ReceiveRequest {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Proof of one delivery; worthless once settled, released or expired. */
+declare const SEALED: unique symbol
+
+/**
+ * Proof of one delivery, to be handed back to the broker that made it; worthless once settled,
+ * released or expired. What is in it is that broker's affair.
+ */
 export interface Receipt {
-  readonly group: string
-  /** Where the record was read: the topic asked for, or the group's retry topic. */
-  readonly topic: string
-  readonly queueId: number
-  readonly queueOffset: QueueOffset
-  /** Distinguishes deliveries of the same message. */
-  readonly serial: number
+  readonly [SEALED]: never
 }
 
 export interface ReceivedMessage {

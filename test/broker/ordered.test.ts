@@ -1,5 +1,6 @@
 import test from 'ava'
 import type { EmbeddedBroker } from '../../src/broker/broker.ts'
+import { openReceipt } from '../../src/broker/consume/receipt.ts'
 import type { ReceiveRequest } from '../../src/model/message.ts'
 import {
   bodiesOf,
@@ -26,7 +27,7 @@ test('in order, a queue gives one message at a time, and queues do not wait for 
   t.deepEqual(bodiesOf(first).sort(), ['0a', '1a'])
   t.deepEqual(await broker.receive(ordered()), [])
   const waiting = broker.receive(ordered({ waitMs: 5000 }))
-  const [a0] = first.filter(({ receipt }) => receipt.queueId === 0)
+  const [a0] = first.filter(({ receipt }) => openReceipt(receipt).queueId === 0)
   await broker.ack([a0!.receipt])
   t.deepEqual(bodiesOf(await waiting), ['0b'])
   t.deepEqual(await broker.receive(ordered()), [])
@@ -117,12 +118,12 @@ test('in order, many consumers never see two messages of one queue at once', asy
     while (seen.length < 60) {
       const received = await broker.receive(ordered({ maxMessages: 2, waitMs: 5000 }))
       for (const { receipt } of received) {
-        t.false(busy.has(receipt.queueId))
-        busy.add(receipt.queueId)
+        t.false(busy.has(openReceipt(receipt).queueId))
+        busy.add(openReceipt(receipt).queueId)
       }
       await new Promise((resolve) => setImmediate(resolve))
       seen.push(...bodiesOf(received))
-      for (const { receipt } of received) busy.delete(receipt.queueId)
+      for (const { receipt } of received) busy.delete(openReceipt(receipt).queueId)
       await broker.ack(receiptsOf(received))
       if (seen.length === 60) await broker.close()
     }

@@ -1,6 +1,7 @@
 // However much of a group or an owner is over at once, others have their turns in between.
 import test from 'ava'
 import { GroupQueue } from '../../src/broker/consume/group-queue.ts'
+import { openReceipt } from '../../src/broker/consume/receipt.ts'
 import { newMessage, receiveRequest, startBroker } from '../support/broker.ts'
 import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
 
@@ -40,7 +41,7 @@ test.serial('messages whose time is over at once are made available over many tu
   while (again.size < QUEUES) {
     await new Promise((resolve) => setImmediate(resolve))
     const received = await broker.receive(receiveRequest('orders', 'billing', { maxMessages: 1 }))
-    for (const { receipt } of received) again.add(receipt.queueId)
+    for (const { receipt } of received) again.add(openReceipt(receipt).queueId)
   }
   t.true(turns.size >= QUEUES / 2, `${turns.size} turns`)
 })

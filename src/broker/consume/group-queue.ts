@@ -6,6 +6,7 @@ import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import type { CursorState, Unsettled } from '../facts/cursor-fact.ts'
 import type { Available, Cursor, Place } from './cursors.ts'
 import { ReadyList } from './ready-list.ts'
+import { sealReceipt } from './receipt.ts'
 import {
   type Entry,
   type FirstHeld,
@@ -145,7 +146,7 @@ export class GroupQueue implements Place {
     this.#startDelivery(entry)
     this.#setDeadline(entry, deadlineMs)
     const { group, topic, queueId } = this.cursor
-    return { group, topic, queueId, queueOffset: entry.offset, serial }
+    return sealReceipt({ group, topic, queueId, queueOffset: entry.offset, serial })
   }
 
   /** The message of a receipt that is still good. */

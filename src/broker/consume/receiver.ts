@@ -17,6 +17,7 @@ import type { GroupModes } from '../definitions/group-modes.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import { Expiry } from './expiry.ts'
 import type { GroupQueue } from './group-queue.ts'
+import { type OpenReceipt, openReceipt } from './receipt.ts'
 import { ReceivingGroup, type ReceivingParts } from './receiving-group.ts'
 import { type Destination, exhausted, type Retries } from './retries.ts'
 import { Serials } from './serials.ts'
@@ -82,7 +83,7 @@ export class Receiver {
     let group: ReceivingGroup | undefined
     let queue: GroupQueue | undefined
     for (let i = 0; i < receipts.length; i++) {
-      const receipt = receipts[i]!
+      const receipt = openReceipt(receipts[i]!)
       const { topic, queueId } = receipt
       // Receipts of one delivery stand together: look the queue up only when it changes.
       if (
@@ -230,9 +231,10 @@ export class Receiver {
   async #each(
     receipts: readonly Receipt[],
     settle: Settle,
-    late: (queue: GroupQueue, receipt: Receipt) => void = () => {},
+    late: (queue: GroupQueue, receipt: OpenReceipt) => void = () => {},
   ): Promise<readonly SettleResult[]> {
-    const results = receipts.map((receipt) => {
+    const results = receipts.map((sealed) => {
+      const receipt = openReceipt(sealed)
       const group = this.#receiving.get(receipt.group)
       const queue = group?.queue(receipt.topic, receipt.queueId)
       const entry = queue?.held(receipt.queueOffset, receipt.serial)
@@ -345,7 +347,7 @@ function checkReadable({ name, perm, readQueues }: TopicDefinition, queueId: num
   )
 }
 
-const expiredReceipt = (receipt: Receipt): BrokerError =>
+const expiredReceipt = (receipt: OpenReceipt): BrokerError =>
   new BrokerError(
     'RECEIPT_EXPIRED',
     `the delivery of '${receipt.topic}' queue ${receipt.queueId} offset ${receipt.queueOffset} is no longer yours: ` +

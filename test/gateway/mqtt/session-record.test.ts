@@ -2,6 +2,7 @@ import test from 'ava'
 import { RELEASED, SENT } from '../../../src/gateway/mqtt/session/in-flight.ts'
 import { NEVER, Session } from '../../../src/gateway/mqtt/session/session.ts'
 import { decodeSession, encodeSession } from '../../../src/gateway/mqtt/session/session-record.ts'
+import type { Receipt } from '../../../src/model/message.ts'
 import { logPosition, queueOffset } from '../../../src/model/positions.ts'
 import { tagFilterOf } from '../../../src/model/tag-filter.ts'
 
@@ -57,7 +58,7 @@ test('a session comes back as it was saved', (t) => {
 
 test('QoS 1 of a group is not kept with the session, QoS 2 is', (t) => {
   const session = new Session('c')
-  const receipt = { group: 'g', topic: 't', queueId: 0, queueOffset: queueOffset(1), serial: 1 }
+  const receipt = {} as Receipt
   session.inFlight.add(logPosition(1), 1, receipt)
   session.inFlight.add(logPosition(2), 2, receipt)
   const again = decodeSession('c', encodeSession(session))!
