@@ -31,7 +31,7 @@ export interface ServerAddress {
   readonly name: ListenerName
   readonly host: string
   readonly port: number
-  /** host:port as clients are told; undefined: whatever they dialled. */
+  /** host:port as clients are told; undefined: the address they dialled. */
   readonly advertised: string | undefined
 }
 

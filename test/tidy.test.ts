@@ -56,7 +56,7 @@ test('nothing is left for later', (t) => {
 })
 
 /** Words in whose place a noun is due: the client, the caller, the group's owner. */
-const VAGUE = /\b(nobody|somebody|anybody|everybody|meanwhile|who|whom)\b/i
+const VAGUE = /\b(nobody|somebody|anybody|everybody|meanwhile|who|whom|whoever)\b/i
 
 test('comments and messages name the client, the caller or the moment', (t) => {
   // The `open` that stands for a peer's own before that came.

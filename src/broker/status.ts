@@ -1,4 +1,4 @@
-// The broker's state for people, put together from its parts.
+// The broker's state for operators, put together from its parts.
 import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
 import type { BrokerParts } from './parts.ts'
 

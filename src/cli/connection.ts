@@ -49,7 +49,7 @@ export function connectOptions({ flags, env, signal }: Around): ConnectOptions {
   }
 }
 
-/** Connects, runs, and lets go whatever happens. */
+/** Connects, runs, and disconnects also after an error. */
 export async function withClient<T>(around: Around, run: (client: Client) => Promise<T>) {
   const { connect } = await import('../client/index.ts')
   const client = await connect(connectOptions(around))

@@ -20,7 +20,7 @@ export function durationMs(flag: string, text: string): number {
   return Number(amount) * UNITS_MS.get(unit)!
 }
 
-/** Text of strangers on one line, and without what a terminal would obey. */
+/** Text from the network on one line, without control sequences of the terminal. */
 export const visible = (text: string): string =>
   text.replaceAll(/[\p{Cc}\u2028\u2029]/gu, (char) => {
     const short = { '\n': '\\n', '\r': '\\r', '\t': '\\t' }[char]

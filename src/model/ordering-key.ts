@@ -1,4 +1,4 @@
-// Which queue a key belongs to, for whoever chooses one: a client that routes, or the broker.
+// The queue of an ordering key, for the side that chooses it: a client that routes, or the broker.
 import { tagHash } from './tag-filter.ts'
 
 /** One key, one queue; the same queue that Java's SelectMessageQueueByHash takes for a String. */

@@ -1,4 +1,4 @@
-// The name by which topic filters select a message, whatever protocol it came by (mapping R2).
+// The name by which topic filters select a message, whatever protocol it came by.
 import { PROPERTY } from './properties.ts'
 import type { RecordView } from './record.ts'
 

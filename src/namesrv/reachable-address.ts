@@ -1,6 +1,7 @@
 // How clients are told of a broker that does not know by which address the world reaches it. A name
 // server on another machine is told the address that leads there; one on the same machine is told
-// an unspecified one, because whoever dialled it on a host reaches the broker on that host too.
+// an unspecified one, because a client that dialled it on a host reaches the broker on that host
+// too.
 
 const UNSPECIFIED = '0.0.0.0'
 const MAPPED_PREFIX = '::ffff:'

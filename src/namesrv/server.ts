@@ -209,7 +209,7 @@ class NameServerConnection {
   readonly #splitter: FrameSplitter
   /** When the peer was last heard, monotonic ms. */
   heardMs: number
-  /** When its first byte came; one that sends nothing at all is the listener's affair. */
+  /** When its first byte came; the listener closes one that sends nothing at all. */
   firstHeardMs: number | undefined
   hasSentFrame = false
   isClosed = false

@@ -81,7 +81,7 @@ export interface Broker {
   deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]>
   /**
    * The native protocol's nack: a copy goes to the group's retry topic, or after the last attempt
-   * to its dead letters; the caller's own offset is its own affair. @throws GROUP_NOT_FOUND,
+   * to its dead letters; the caller commits its own offset. @throws GROUP_NOT_FOUND,
    * MESSAGE_NOT_FOUND
    */
   sendBack(request: SendBack): Promise<void>
@@ -99,7 +99,7 @@ export interface Broker {
   readonly clients: Clients
   readonly sessions: Sessions
   readonly queueLocks: QueueLocks
-  /** Messages for people: role, state, flush mode, disk, counts. */
+  /** The state for operators: role, writability, flush mode, disk, counts. */
   status(): Promise<BrokerStatus>
 }
 

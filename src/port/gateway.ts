@@ -28,7 +28,7 @@ export interface Routes {
 export interface Gateway {
   readonly protocol: Protocol
   /**
-   * The socket is paused; whoever takes it resumes it. Called after the listener's limits passed.
+   * The socket is paused; the gateway resumes it. Called after the listener's limits passed.
    */
   accept(socket: GatewaySocket): void
   /**

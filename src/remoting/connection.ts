@@ -1,6 +1,5 @@
 // The client side of one native connection: dials, correlates requests with responses, sends
-// one-way commands, and hands the peer's own requests (pushes) to its owner. Reconnecting is the
-// owner's affair.
+// one-way commands, and hands the peer's own requests (pushes) to its owner. The owner reconnects.
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { Clock } from '../clock.ts'

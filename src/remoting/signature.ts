@@ -1,4 +1,4 @@
-// RocketMQ's ACL: what is signed, and the signing side. Comparing is the authenticator's affair.
+// RocketMQ's ACL: the signed content and the signing side. The authenticator compares.
 import { createHmac } from 'node:crypto'
 import type { Fields } from './header/header.ts'
 

@@ -1,5 +1,5 @@
-// News of readable entries, once per queue and event-loop turn, to whoever waits: held pulls, held
-// receives and the front-ends' watchers. Carries positions, never messages.
+// News of readable entries, once per queue and event-loop turn, to the requests that wait: held
+// pulls, held receives and the front-ends' watchers. Carries positions, never messages.
 import type { Logger } from '../../log.ts'
 import type { QueueOffset } from '../../model/positions.ts'
 

@@ -1,5 +1,5 @@
-// The consumers of one group that wait on one topic, first come first served. What they get is the
-// dispenser's affair; when to ask it is decided here.
+// The consumers of one group that wait on one topic, first come first served. The dispenser chooses
+// their messages; when to ask it is decided here.
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../../model/message.ts'

@@ -65,7 +65,7 @@ export interface Wish {
   /** undefined: every message is read, without a consumer group. */
   readonly group: string | undefined
   readonly from: 'first' | 'last' | undefined
-  /** Something that people want to know while they wait. */
+  /** Progress for a user that waits. */
   note(text: string): void
 }
 

@@ -95,7 +95,7 @@ export class Masters {
   }
 
   /**
-   * Each of the masters is to do it, whatever becomes of the others. Rejects where one did not, and
+   * Each of the masters is to do it, also when others fail. Rejects where one did not, and
    * says which did: once that one answers, the same call brings it about.
    */
   async change(

@@ -229,7 +229,7 @@ export class QueueReader implements Settlement {
     this.#wake?.()
   }
 
-  /** Not settled, so the group gets it again from whoever reads the queue next. */
+  /** Not settled, so the next reader of the queue delivers it to the group again. */
   #giveUp(held: Held): void {
     const offset = held.record.queueOffset
     this.#held.delete(offset)

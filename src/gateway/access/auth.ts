@@ -58,8 +58,8 @@ export interface Authenticator {
    * - Anonymous and admins may do everything; `manage` is theirs alone, as are system topics.
    * - `publish` on a topic needs a `publish` grant, `consume` on a topic or group a `consume`
    *   grant.
-   * - `create` on a topic needs a `create` grant; a group is created by whoever may consume with
-   *   it.
+   * - `create` on a topic needs a `create` grant; a group is created by a user that may consume
+   *   with it.
    * - A retry or dead-letter topic is its group's: reading it, and sending a failed message back to
    *   it, needs `consume` on the group.
    * - Whatever is not granted is denied.

@@ -1,6 +1,6 @@
 // One AMQP peer, from its first byte to its last: shares what comes out between the handshake, the
 // control plane (rhea) and the sessions, keeps reading and writing within bounds, and ends the
-// connection for whatever reason there is, in AMQP's words where it may.
+// connection for any reason, by AMQP's close where it may.
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import { type Host, hostOf } from '../../model/host.ts'

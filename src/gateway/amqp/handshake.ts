@@ -40,7 +40,7 @@ export class Handshake {
   #failure: Timer | undefined
   /** Aborted when the connection ends. */
   readonly #ended = new AbortController()
-  /** The AMQP header came: frames are the connection's own affair. */
+  /** The AMQP header came: the connection itself handles frames. */
   isDone = false
 
   constructor(peer: HandshakePeer, auth: Authenticator, failureDelayMs: number) {

@@ -1,5 +1,5 @@
 // A connected client: takes its packets after CONNECT apart and hands them to the parts that deal
-// with them. Knows its session and its rights; the socket is its connection's affair.
+// with them. Knows its session and its rights; the socket belongs to its connection.
 import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { GroupMode } from '../../model/client.ts'
@@ -290,7 +290,7 @@ export class Client {
 
   /**
    * The connection ends: gives back what was under way. `isLost`: without the client's goodbye. The
-   * session is the table's affair.
+   * session belongs to the table.
    */
   close(isLost: boolean): void {
     this.#isClosed = true

@@ -1,5 +1,5 @@
 // One peer: its socket, the packets cut out of it, what is written back, and its end. Everything
-// between CONNACK and the end is the client's affair (client.ts).
+// between CONNACK and the end is in client.ts.
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { Client, type ClientConnection } from './client.ts'

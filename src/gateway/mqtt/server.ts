@@ -46,7 +46,8 @@ export class MqttGateway implements Gateway {
   }
 
   /**
-   * Reads what an earlier run left: wills that are due go out, whoever connects or not. Idempotent.
+   * Reads what an earlier run left: wills that are due go out, also before any client connects.
+   * Idempotent.
    */
   open(): Promise<void> {
     this.#opening ??= this.#open()

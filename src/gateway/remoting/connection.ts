@@ -135,7 +135,7 @@ export class Connection {
   #isClosing = false
   /** When the peer was last heard, monotonic ms. */
   heardMs: number
-  /** When its first byte came; one that sends nothing at all is the listener's affair. */
+  /** When its first byte came; the listener closes one that sends nothing at all. */
   #firstHeardMs: number | undefined
   #hasSentFrame = false
   /** A wrong signature is answered then, and the connection ends. */

@@ -8,7 +8,10 @@ const CLOSED = -1
 
 class NodeFile implements DiskFile {
   readonly path: string
-  /** -1 once closed: the call then fails with EBADF instead of meeting whoever got the number. */
+  /**
+   * -1 once closed: the call then fails with EBADF instead of reaching the file that got the
+   * number.
+   */
   #fd: number
   #underWay = 0
   #closing = false

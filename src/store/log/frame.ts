@@ -6,10 +6,10 @@
 //
 // The header names its own position, so that bytes that landed elsewhere never pass. The epoch
 // grows with every opening of the log, the sequence with every frame. `syncedTo` is the end of what
-// fdatasync had confirmed when the frame was made: the proof, for whoever finds a hole before it,
-// that the hole is damage and not a write that never finished (docs/internals/store.md). The log's
-// id is a random number that no client ever sees: a message body cannot carry something that passes
-// for a frame.
+// fdatasync had confirmed when the frame was made: the proof, for a recovery that finds a hole
+// before it, that the hole is damage and not a write that never finished (docs/internals/store.md).
+// The log's id is a random number that no client ever sees: a message body cannot carry something
+// that passes for a frame.
 import { getU32, getU64, putU32, putU64 } from '../../model/bytes.ts'
 import { crc32 } from '../../model/crc32.ts'
 import { RECORD_FIXED_BYTES } from '../../model/record.ts'

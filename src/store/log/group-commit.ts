@@ -1,5 +1,5 @@
 // Group commit: sealed frames go to the segment at the end of the event-loop turn, their sync goes
-// to the thread pool (of a lone message: see `LoneSync`), and whoever waits is told in order. There
+// to the thread pool (of a lone message: see `LoneSync`), and callbacks are called in order. There
 // is no timer in sync mode: while two syncs are under way the open frame grows, and the end of
 // either starts the next. It knows frames and what they wait for, not what is in them.
 import type { Clock, Timer } from '../../clock.ts'
@@ -140,7 +140,7 @@ export class GroupCommit {
     for (const frame of frames) this.#options.deliver(frame)
   }
 
-  /** async mode, and whoever asked for a sync. */
+  /** async mode, and callers that asked for a sync. */
   #syncIfDue(): void {
     if (this.#inFlight.length > 0 || this.syncedEnd === this.writtenEnd) return
     const { clock, asyncBytes, asyncWindowMs } = this.#options

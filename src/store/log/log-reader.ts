@@ -153,7 +153,8 @@ export class LogReader {
   }
 
   /**
-   * @throws BrokerError BUSY when the bytes may be fine: whoever skipped them would lose messages
+   * @throws BrokerError BUSY when the bytes may be fine: a caller that skipped them would lose
+   * messages
    */
   #unreadable(position: number, size: number, error: unknown): false {
     const isShort = isShortage(error)

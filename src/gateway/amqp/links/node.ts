@@ -1,4 +1,4 @@
-// The topic behind an address: there already, or made for whoever may make it.
+// The topic behind an address: there already, or made for a peer that may make it.
 import type { TopicDefinition } from '../../../model/topic.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { Authenticator, Principal } from '../../access/auth.ts'

@@ -86,7 +86,7 @@ export class Delivery {
     return this.#properties
   }
 
-  /** The record's bytes, for whoever keeps it. */
+  /** The record's bytes, for a caller that keeps it. */
   get record(): Buffer {
     return this.bytes.subarray(this.#start, this.#start + getI32(this.bytes, this.#start))
   }

@@ -109,8 +109,8 @@ export class SessionTable {
 
   /**
    * The session of the client id for a new connection: the old one, or with `clean` (or without an
-   * old one) a new one. Whoever held it is told first. That of another user is left alone. Rejects
-   * with PERMISSION_DENIED.
+   * old one) a new one. The connection that held it is told first. That of another user is left
+   * alone. Rejects with PERMISSION_DENIED.
    */
   attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
     const { clientId, signal } = request

@@ -1,5 +1,5 @@
 // END_TRANSACTION. This broker accepts no half messages (a prepared SEND is refused), so there is
-// none to commit; whoever asks is told so.
+// none to commit; a peer that asks is told so.
 import { BrokerError } from '../../../errors.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
