@@ -1,4 +1,4 @@
-// The parts of the broker over one store, each given what it works with. Here alone one part meets
+// The parts of the broker over one store, each given its collaborators. Here alone one part meets
 // another's class.
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'

@@ -1,5 +1,5 @@
-// Deleting a topic or a group: what goes with it, and in which order. Everything is forgotten and
-// handed to the store in one go, so that a topic made anew by the next message comes after. The
+// Deleting a topic or a group and all that belongs to it, in a fixed order. Everything is forgotten
+// and handed to the store in one go, so that a topic made anew by the next message comes after. The
 // queues and the definition go with one append: old messages never show under a new topic.
 import { type Clock, Slice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'

@@ -1,4 +1,4 @@
-// A command line against a command's declaration: flags, positionals and what is wrong with them.
+// A command line against a command's declaration: flags, positionals and their errors.
 import { parseArgs } from 'node:util'
 import { didYouMean } from '../did-you-mean.ts'
 import { BrokerError } from '../errors.ts'

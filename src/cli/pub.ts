@@ -82,7 +82,7 @@ export const pub = command({
 })
 
 /**
- * In order: what comes later is sent when what comes before is accepted. What was accepted is told
+ * In order: a later message is sent when the one before is accepted. What was accepted is told
  * in any case, also when others of those that were sent together were not.
  */
 async function sendAll(

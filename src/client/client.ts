@@ -62,7 +62,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
   }
 }
 
-/** Joined with its first call; `rest` is how, beside the group and what it wants. */
+/** Joined with its first call; `rest` are its other options beside group and topics. */
 interface Receiver {
   readonly subscription: Subscription
   readonly rest: string

@@ -10,7 +10,7 @@ import { checkNames } from './calls/option-names.ts'
 export interface ConnectOptions {
   /** 'host:port', several separated by ';' or as a list. Default: localhost:9876. */
   readonly nameServers?: string | readonly string[] | undefined
-  /** Only this broker, without a name server; what it says of its own address is not used. */
+  /** Only this broker, without a name server; the address that it advertises is not used. */
   readonly broker?: string | undefined
   /** RocketMQ's ACL: every request is signed. */
   readonly auth?: Credentials | undefined

@@ -172,7 +172,7 @@ export interface Cursors {
   ): Promise<QueueOffset>
   /** First entry at or after the position; how a session resumes on a light queue. */
   byPosition(topic: string, queueId: number, position: LogPosition): Promise<QueueOffset>
-  /** Moves a group, forgetting what is in flight. */
+  /** Moves a group, forgetting its deliveries in flight. */
   reset(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void>
 }
 

@@ -1,4 +1,4 @@
-// The Gateway port: what a front-end is to its process, and what it is given: a broker, users,
+// The Gateway port: the front-end, as its process calls it, and its context: a broker, users,
 // sockets.
 import type { Clock } from '../clock.ts'
 import type { Authenticator } from '../gateway/access/auth.ts'
@@ -49,7 +49,7 @@ export interface GatewaySocket {
   readonly localAddress: string
   /** Bytes written and not yet taken by the kernel. */
   readonly unsentBytes: number
-  /** Chunks are valid only during the call: copy what is kept. At most one of these per socket. */
+  /** Chunks are valid only during the call: copy bytes to keep. At most one of these per socket. */
   onData(handler: (chunk: Buffer) => void): void
   /** The other side ended or the socket failed; called once, nothing follows. */
   onClose(handler: (error: Error | undefined) => void): void
@@ -65,7 +65,7 @@ export interface GatewaySocket {
   handBack(rest: Buffer): void
   /** The buffer is owned by the socket until it is sent. False: wait for drain. */
   write(bytes: Buffer): boolean
-  /** Sends what is pending, then closes. */
+  /** Sends pending output, then closes. */
   end(bytes?: Buffer): void
   /** Closes at once. */
   destroy(): void

@@ -11,7 +11,7 @@ import { protocolError } from './protocol-error.ts'
 export const NO_BODY: Buffer = Buffer.alloc(0)
 
 export interface Command extends Header {
-  /** Valid as long as the frame's bytes are; copy what is kept. */
+  /** Valid as long as the frame's bytes are; copy bytes to keep. */
   readonly body: Buffer
   readonly codec: HeaderCodec
 }

@@ -144,7 +144,8 @@ export class RemotingConnection {
   }
 
   /**
-   * Sends what is gathered, then closes. What waits for an answer fails with CLOSED. Idempotent.
+   * Sends gathered commands, then closes. Requests that wait for an answer fail with CLOSED.
+   * Idempotent.
    */
   close(): void {
     if (this.#isClosed) return

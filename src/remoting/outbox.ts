@@ -50,7 +50,7 @@ export class Outbox {
     }
   }
 
-  /** Sends what is gathered now. */
+  /** Sends the gathered bytes now. */
   flush(): void {
     if (this.#pieces.length === 0 || this.#closed) return
     const pieces = this.#pieces
@@ -71,14 +71,14 @@ export class Outbox {
     }
   }
 
-  /** Sends what is gathered, then closes the socket. */
+  /** Sends the gathered bytes, then closes the socket. */
   end(): void {
     this.flush()
     this.#closed = true
     this.#socket.end()
   }
 
-  /** Forgets what is gathered: the socket is gone. */
+  /** Forgets the gathered bytes: the socket is gone. */
   close(): void {
     this.#closed = true
     this.#pieces = []

@@ -96,7 +96,7 @@ export interface StoreStatus {
    */
   readonly isBusy: boolean
   readonly logStart: LogPosition
-  /** End of what is durable and readable. */
+  /** End of the durable and readable bytes. */
   readonly logEnd: LogPosition
   readonly diskBytes: number
   /** Bytes of the log that were durable and do not check any more: kept, reported, not served. */
@@ -143,7 +143,7 @@ export interface MessageStore {
    */
   isDropped(record: RecordView): boolean
   fact(kind: string, key: string): Buffer | undefined
-  /** In no order. What is appended while they are read may be among them or not. */
+  /** In no order. Messages appended during the reading may be among them or not. */
   facts(kind: string): Iterable<readonly [key: string, value: Buffer]>
   /** Oldest due first, `max` at most, due at or before `untilMs`. */
   due(untilMs: number, max: number): readonly DueEntry[]

@@ -157,7 +157,7 @@ test('what a release could not undo while the store took nothing is undone when 
   await broker.lightQueues.bind('b/+', 'owner')
   faults.isReadOnly = true
   await t.throwsAsync(broker.lightQueues.release('owner'), { code: 'READ_ONLY' })
-  // Bound again for whoever has the name now.
+  // Bound again for the owner that has the name now.
   faults.isReadOnly = false
   const { topic: kept } = await broker.lightQueues.bind('b/+', 'owner')
   faults.becomesWritable()

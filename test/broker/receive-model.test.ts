@@ -165,7 +165,7 @@ class Run {
     for (const [i, id] of ids.entries()) this.#held.set(id, received[i]!.receipt)
   }
 
-  /** Nothing goes in, and whoever holds a message still holds it. */
+  /** Nothing goes in, and every holder of a message still holds it. */
   async #fullDisk(step: { pick: number; count: number }): Promise<void> {
     const { broker, faults } = this.#test
     faults.isReadOnly = true

@@ -45,7 +45,7 @@ test("every member's share is the one that RocketMQ's formula states", (t) => {
   t.pass()
 })
 
-test('every queue has exactly one reader, whoever computes it in whatever order', (t) => {
+test('every queue has exactly one reader, whichever member computes it, in any order', (t) => {
   fc.assert(
     fc.property(
       fc.uniqueArray(fc.string({ minLength: 1 }), { minLength: 1, maxLength: 12 }),

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { Mailbox } from '../../src/client/calls/mailbox.ts'
 
-test('items come out in the order they went in, to whoever waits first', async (t) => {
+test('items come out in the order they went in, to the caller that waits first', async (t) => {
   const box = new Mailbox<number>()
   const first = box.next()
   const second = box.next()

@@ -9,7 +9,7 @@ const login = (address: string, name: string, refuse = () => {}): WaitingLogin =
 
 const ALL = (): boolean => true
 
-test('whoever is alone with an address and a name is among the next two, however many wait', (t) => {
+test('a login that is alone with an address and a name is among the next two, however many wait', (t) => {
   const queue = new FairQueue(1000)
   for (let i = 0; i < 100; i++) queue.add(login('crowd', `name ${i}`))
   for (let i = 0; i < 100; i++) queue.add(login(`address ${i}`, 'crowd'))

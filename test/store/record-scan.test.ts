@@ -66,7 +66,8 @@ test('Every flipped bit of header, topic and properties changes the check', (t) 
   const { bytes, size } = recordOf('orders', Buffer.alloc(0), properties)
   const check = recordCheck(bytes, MARGIN, size)
   const scan = new RecordScan()
-  // The length of the body says where the rest is, and is checked by whoever cuts records apart.
+  // The length of the body says where the rest is, and is checked by the code that cuts records
+  // apart.
   for (let at = MARGIN; at < MARGIN + size; at++) {
     if (at >= MARGIN + 84 && at < MARGIN + 89) continue
     for (let bit = 0; bit < 8; bit++) {

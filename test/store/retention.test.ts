@@ -227,7 +227,7 @@ test('with the views gone too, everything alive is rebuilt from what is left', a
   t.is(appended!.queueOffset, queueOffset(2))
 })
 
-test('whoever holds the old position of a parked message still means it', async (t) => {
+test('a reader with the old position of a parked message still means it', async (t) => {
   const clock = new FakeClock()
   const store = await open(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
   const dueMs = clock.now() + DAY_MS

@@ -163,7 +163,7 @@ export class SpawnedServer {
 /** The command as it is installed. */
 export const TRIVET = fileURLToPath(new URL('../../../bin/trivet.cjs', import.meta.url))
 
-/** Without settings of whoever runs the tests. */
+/** Without the settings of the user that runs the tests. */
 export function plainEnv(): NodeJS.ProcessEnv {
   const entries = Object.entries(process.env).filter(([name]) => !name.startsWith('TRIVET_'))
   return Object.fromEntries(entries)

@@ -333,7 +333,7 @@ export class SimulatedDisk implements Disk {
         inode.failure = error
         failure = error
       }
-      // Each open file hears of a failed write-back once, whoever's sync met it.
+      // Each open file hears of a failed write-back once, on whichever file the sync met it.
       if (heard < inode.failures) failure ??= inode.failure
       heard = inode.failures
       if (failure !== undefined) throw failure

@@ -52,7 +52,7 @@ const MINUTE_MS = 60_000
 const START_MS = 1_700_000_000_000
 /** Of the wall clock; the first is none. */
 const SETTINGS_MS = [0, START_MS, START_MS + 30 * MINUTE_MS, START_MS + 500 * MINUTE_MS]
-/** So many without anything due, and whoever rests for a real turn has had two. */
+/** So many without anything due, and work that rests for a real turn has had two. */
 const QUIET_TURNS = 130
 /** A slice of long work is over after less. */
 const BUSY_MS = 9

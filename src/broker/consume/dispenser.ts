@@ -167,7 +167,7 @@ export class Dispenser {
       const entry =
         queue.firstReady(this.topic, memberId) ??
         (queue.isRetry ? queue.firstReady(OWNER_UNKNOWN) : undefined)
-      // In order, one that this consumer may not have holds up what is behind it.
+      // In order, a message that this consumer may not have holds up those behind it.
       if (entry === undefined || (ordered && entry !== queue.firstReady(entry.owner))) return
       const result = reader.read(entry.offset, 1, taking.bytesLeft, undefined)
       if (result === undefined) return

@@ -10,7 +10,7 @@ interface Waiting {
   readonly request: ReceiveRequest
   readonly resolve: (messages: readonly ReceivedMessage[]) => void
   readonly reject: (error: BrokerError) => void
-  /** undefined: waits only until what is there was looked through. */
+  /** undefined: waits only until the stored messages were searched. */
   readonly timer: Timer | undefined
   readonly onAbort: (() => void) | undefined
 }
@@ -19,7 +19,7 @@ export class ReceiveLine {
   readonly dispenser: Dispenser
   readonly #group: DispensingGroup
   readonly #waiting = new Set<Waiting>()
-  /** Those of them that do not wait for what is not there. */
+  /** The receives among them that do not wait for new messages. */
   #pollers = 0
   #isWoken = false
 
@@ -155,7 +155,7 @@ export class ReceiveLine {
     }
   }
 
-  /** Several waiting consumers share what is there, rather than the first one taking all. */
+  /** Several waiting consumers share the messages, rather than the first one taking all. */
   #share(request: ReceiveRequest): number {
     if (this.#waiting.size === 1) return request.maxMessages
     const share = Math.ceil(this.dispenser.available / this.#waiting.size)

@@ -315,8 +315,8 @@ export class Receiver {
 const NOTHING_MORE: HandBack = {}
 
 /**
- * Notes what comes back with the message. False when it should be set aside and there is no room
- * for it.
+ * Keeps the note that comes back with the message. False when it should be set aside and there is
+ * no room for it.
  */
 function take({ queue, entry }: Held, { isNotHere, note }: HandBack): boolean {
   if (note !== undefined) entry.note = note

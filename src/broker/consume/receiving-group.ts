@@ -119,8 +119,8 @@ export class ReceivingGroup implements DispensingGroup {
   }
 
   /**
-   * Of all that a consumer has, what it was handed first. Found for all consumers in one look,
-   * which holds until it is forgotten: many may be asked for together.
+   * The message that a consumer was handed first, of all that it has. Found for all consumers in
+   * one look, which holds until it is forgotten: many may be asked for together.
    */
   firstHeldBy(holder: Holder): Entry | undefined {
     this.#firsts ??= this.#findFirsts()

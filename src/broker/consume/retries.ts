@@ -149,7 +149,7 @@ export class Retries {
     this.#delays.arm()
   }
 
-  /** Waits for what is under way. */
+  /** Waits for the copies under way. */
   async close(): Promise<void> {
     await Promise.all(this.#running)
   }
@@ -308,7 +308,7 @@ function copyProperties(
   if ('deadBecause' in destination) {
     added.push([PROPERTY.deadLetterReason, plain(destination.deadBecause)])
     const properties = editProperties(record.propertyBytes, added, DEAD_DROPS)
-    // The message counts more than what is said of it: without room for that it goes as it came.
+    // The message counts more than its note: without room for the note it goes as it came.
     return properties.length <= PROPERTIES_BYTES_MAX ? properties : record.propertyBytes
   }
   // A light queue's and a dead-letter topic's consumers get their retries back, not the original

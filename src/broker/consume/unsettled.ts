@@ -1,5 +1,5 @@
-// A message that a group was given and has not settled: what is the matter with it. Plain state;
-// the group's queue moves it on.
+// A message that a group was given and has not settled: its state, holder and deadline. Plain
+// state; the group's queue moves it on.
 import type { QueueOffset } from '../../model/positions.ts'
 
 /** The states of an unsettled message. */

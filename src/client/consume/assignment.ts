@@ -121,7 +121,7 @@ export class Assignment {
   }
 
   /**
-   * Where there is a connection now. Settles with when to come again for what is left; never
+   * Where there is a connection now. Settles with when to come again for the rest; never
    * rejects.
    */
   async commitAll(): Promise<number | undefined> {

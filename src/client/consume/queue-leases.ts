@@ -44,7 +44,7 @@ export class QueueLeases {
     )
   }
 
-  /** Rejects when a broker does not answer; what is held then ages. */
+  /** Rejects when a broker does not answer; the leases then age. */
   async renew(): Promise<void> {
     const queues = [...this.#leases.values()].map((lease) => lease.queue)
     await Promise.all(

@@ -128,7 +128,7 @@ export class QueueReader implements Settlement {
     this.#end()
   }
 
-  /** Reads no more. What is delivered can still be settled; the rest is given up. */
+  /** Reads no more. Delivered messages can still be settled; the rest are given up. */
   async stop(): Promise<void> {
     this.#end()
     await this.#done

@@ -1,4 +1,4 @@
-// How a consumer says what it wants, and the same checked and with its defaults.
+// A consumer's options, and the same checked and with their defaults.
 import { BrokerError } from '../../errors.ts'
 import { checkGroupName, checkTopicName } from '../../model/names.ts'
 import { parseTagFilter, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
@@ -22,7 +22,7 @@ export interface SubscribeOptions {
    * place.
    */
   readonly ordered?: boolean | undefined
-  /** Where the group starts when it never committed; default: what is sent from now on. */
+  /** Where the group starts when it never committed; default: messages sent from now on. */
   readonly from?: StartAt | undefined
   /**
    * Messages that may be here unsettled, shared out evenly over the queues read (the retry topic's

@@ -1,5 +1,5 @@
 // Messages of a group as they come, to be settled one by one: an async iterable, or `receive` for
-// some at a time. Leaving the loop ends it and returns what is not settled to the group.
+// some at a time. Leaving the loop ends it and returns unsettled messages to the group.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { abortController, onAbort } from '../calls/abort.ts'

@@ -15,7 +15,7 @@ const PREFETCH_DEFAULT = 256
 export interface ReadOptions {
   readonly topic: string
   readonly tags?: Tags | undefined
-  /** Default: what is sent from now on. */
+  /** Default: messages sent from now on. */
   readonly from?: StartAt | undefined
   /** Messages that may wait here, shared out evenly over the queues, at least one for each. */
   readonly prefetch?: number | undefined

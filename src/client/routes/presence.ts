@@ -13,7 +13,7 @@ import { uniqueClientId } from './unique-id.ts'
 
 const HEARTBEAT_MS = 30_000
 const HEARTBEAT_TIMEOUT_MS = 5000
-/** Of what is asked while closing. */
+/** Time limit of the calls made while closing. */
 const FAREWELL_MS = 1000
 
 export interface PresenceRole {

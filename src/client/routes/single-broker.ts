@@ -1,5 +1,5 @@
-// One broker at a known address, without a name server: what it advertises is ignored, so it is
-// reached also where its own idea of its address is of no use (containers, tunnels).
+// One broker at a known address, without a name server: the address that it advertises is ignored,
+// so it is reached also where its own idea of its address is of no use (containers, tunnels).
 import { BrokerError } from '../../errors.ts'
 import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import type { RemotingConnection } from '../../remoting/connection.ts'

@@ -240,7 +240,7 @@ function hashOf(name: string, text: string): PasswordHash {
   }
 }
 
-/** RocketMQ's clients wait 3 s for an answer, and this one tells what is wrong. */
+/** RocketMQ's clients wait 3 s for an answer, and this one names the error. */
 const SIGNATURE_DELAY_MS_MAX = 2_000
 
 /** No HMAC-SHA1 digest in practice: stands in for a signature of the wrong length. */

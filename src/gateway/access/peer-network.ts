@@ -20,7 +20,7 @@ export function networkOf(address: string): string {
   return `${network.join(':')}::/64${zone === undefined ? '' : `%${zone}`}`
 }
 
-/** The eight groups, or undefined for what is no IPv6 address. */
+/** The eight groups, or undefined for a text that is no IPv6 address. */
 function groupsOf(text: string): readonly number[] | undefined {
   const [before, after, ...more] = text.split('::')
   if (more.length > 0) return undefined
@@ -32,7 +32,7 @@ function groupsOf(text: string): readonly number[] | undefined {
   return groups.every((group) => group >= 0 && group <= 0xffff) ? groups : undefined
 }
 
-/** NaN for what is no number. The last two groups may be written as an IPv4 address. */
+/** NaN for a text that is no number. The last two groups may be written as an IPv4 address. */
 function numbersOf(text: string): readonly number[] {
   if (text === '') return []
   return text.split(':').flatMap((part) => {

@@ -1,4 +1,4 @@
-// The address grammar of links, and nothing about what stands behind an address:
+// The address grammar of links, and nothing about the node behind an address:
 //
 //   target  T | /topics/T[/tags/TAG][/queues/N]
 //   source  T | /topics/T[/groups/G][/queues/N] | /topics/T/broadcast

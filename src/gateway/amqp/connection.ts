@@ -1,4 +1,4 @@
-// One AMQP peer, from its first byte to its last: shares what comes out between the handshake, the
+// One AMQP peer, from its first byte to its last: shares its frames out between the handshake, the
 // control plane (rhea) and the sessions, keeps reading and writing within bounds, and ends the
 // connection for any reason, by AMQP's close where it may.
 import type { Clock, Timer } from '../../clock.ts'
@@ -110,7 +110,7 @@ export class AmqpConnection
   #isPaused = true
   /** The peer did wrong: nothing it sends is read any more. */
   #isDeaf = false
-  /** Goodbye is said as soon as what came is stored and answered. */
+  /** The close is sent as soon as received messages are stored and answered. */
   #isLeaving = false
 
   constructor(
@@ -179,7 +179,7 @@ export class AmqpConnection
     this.#touch()
   }
 
-  /** Runs what the peer's bytes cause, and makes the peer pay for what is wrong with them. */
+  /** Runs the work of the peer's bytes, and ends the session or connection for an error in them. */
   #guard(work: () => void): void {
     try {
       work()
@@ -335,7 +335,7 @@ export class AmqpConnection
     return this.outbox.pendingBytes
   }
 
-  /** Reads no more, answers what came, and says goodbye. */
+  /** Reads no more, answers received messages, and sends the close. */
   close(): void {
     if (this.#stage !== 'open') {
       this.drop('the broker is shutting down')
@@ -384,7 +384,7 @@ export class AmqpConnection
     this.#regulate()
   }
 
-  /** Without a word in AMQP: what is pending goes out and the socket closes. */
+  /** Without an AMQP close: pending output is sent and the socket closes. */
   drop(reason: string): void {
     if (this.#stage === 'closed') return
     this.log.debug({ evt: 'amqp.dropped', remote: this.remoteAddress }, reason)

@@ -292,7 +292,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   }
 }
 
-/** The link ends; what it sent and the peer did not settle goes back to its group. */
+/** The link ends; messages that it sent and the peer did not settle go back to its group. */
 function letGo(
   link: Link,
   state: 'closing' | 'gone',

@@ -162,7 +162,7 @@ export class Sessions {
   }
 
   /**
-   * Held until the broker has said what is behind the address: what follows may rely on the link.
+   * Held until the broker has found the node: later frames may rely on the link.
    */
   #onAttach(channel: number, frame: AttachFrame): boolean {
     const session = this.#session(channel)

@@ -440,7 +440,7 @@ export class Client {
   }
 }
 
-/** The packet's body to keep: what lies within a chunk is valid during the call only. */
+/** The packet's body to keep: a view on a chunk is valid during the call only. */
 function ownPacket(bytes: Buffer, start: number, end: number, chunk: Buffer): Buffer {
   const body = bytes.subarray(start, end)
   return bytes === chunk ? Buffer.from(body) : body

@@ -82,7 +82,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   #isLeaving = false
   /** Too much waits for the session to be saved. */
   #isBacklogged = false
-  /** The peer broke the protocol: the end comes behind the answers to what it sent before. */
+  /** The peer broke the protocol: the end comes behind the answers to its earlier packets. */
   #fault: { readonly error: ProtocolError; readonly atMs: number } | undefined
 
   constructor(
@@ -218,7 +218,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#end(LOST, error.silent ? undefined : error.reason)
   }
 
-  /** As `fail`, once what came before is durable and answered, or when that takes too long. */
+  /** As `fail`, once earlier packets are durable and answered, or when that takes too long. */
   failBehind(error: ProtocolError): void {
     this.#fault = { error, atMs: this.#parts.context.clock.monotonic() }
     this.#setReading()

@@ -97,7 +97,7 @@ function expiryOf(packet: ConnectPacket, options: MqttOptions): number {
   return cappedExpiry(packet.properties.sessionExpiry ?? 0, options)
 }
 
-/** Seconds as MQTT 5 gives them, as ms within what is allowed. */
+/** Seconds as MQTT 5 gives them, as ms within the allowed range. */
 export function cappedExpiry(seconds: number, options: MqttOptions): number {
   const asked = seconds === EXPIRY_NEVER ? NEVER : seconds * 1000
   return Math.min(asked, options.sessionExpiryMsMax)

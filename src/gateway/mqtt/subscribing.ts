@@ -61,7 +61,7 @@ export class Subscribing {
   #filterBytes = 0
   /** The group that the SUBSCRIBE under way joins, and that may refuse it. */
   #entering: ShareSource | undefined
-  /** The connection is gone: what is under way must leave nothing open behind it. */
+  /** The connection is gone: work under way must leave nothing open behind it. */
   #isClosed = false
 
   constructor(parts: Parts, peer: SubscribingPeer) {
@@ -390,7 +390,7 @@ export class Subscribing {
     }
   }
 
-  /** Joins the group; one that never consumed here starts with what comes from now on. */
+  /** Joins the group; one that never consumed here starts with the messages from now on. */
   async #enter(source: ShareSource, filter: string, place: Place): Promise<void> {
     const { cursors, topics } = this.#parts.context.broker
     const { group, topic } = source

@@ -1,4 +1,4 @@
-// The end of a front-end's connections: each may finish what is under way and take its last bytes,
+// The end of a front-end's connections: each may finish its work under way and take its last bytes,
 // and a silent one is not waited for. So a stop is as quick as its live clients.
 import type { Clock } from '../../clock.ts'
 

@@ -293,7 +293,7 @@ class TcpSocket implements GatewaySocket {
     socket.on('error', (error) => {
       this.#error = error
     })
-    // The other side ended: what is pending is still sent, then the socket closes by itself.
+    // The other side ended: pending output is still sent, then the socket closes by itself.
     socket.on('close', () => this.#close())
     socket.on('drain', () => this.#guard(this.#drain))
   }

@@ -219,7 +219,7 @@ export class Connection {
     this.#outbox.push(encodeCommand(header, body))
   }
 
-  /** Ends held pulls and refuses new commands; what is being published is still answered. */
+  /** Ends held pulls and refuses new commands; messages being published are still answered. */
   retire(): void {
     this.#isClosing = true
     this.#gone.abort()
@@ -474,7 +474,7 @@ export class Connection {
     this.#reads.next()
   }
 
-  /** Reads the peer only while what it causes stays within bounds. */
+  /** Reads the peer only while its work and its answers stay within bounds. */
   #balance(): void {
     const isFull =
       this.#publishingBytes > PUBLISHING_BYTES_MAX ||

@@ -29,7 +29,7 @@ export class Inflation {
   /**
    * undefined: it is larger than a body may be, or than the default of that, or the chunk has had
    * its share.
-   * @throws BrokerError MESSAGE_INVALID for what is no zlib stream
+   * @throws BrokerError MESSAGE_INVALID for a body that is no zlib stream
    */
   inflate(body: Uint8Array, bodyBytesMax = BODY_BYTES_DEFAULT): Buffer | undefined {
     const maxOutputLength = Math.min(bodyBytesMax, BODY_BYTES_DEFAULT, this.#left)

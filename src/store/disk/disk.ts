@@ -31,7 +31,7 @@ export interface DiskFile {
   /** fdatasync in the thread pool. */
   syncLater(done: (error: Error | null) => void): void
   size(): number
-  /** Waits for what is under way in the thread pool. Idempotent. */
+  /** Waits for the calls under way in the thread pool. Idempotent. */
   close(): void
 }
 

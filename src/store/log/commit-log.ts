@@ -143,7 +143,7 @@ export interface CommitLog {
   readAt(position: LogPosition): Promise<Buffer | undefined>
   /** Start of the oldest segment. */
   readonly start: LogPosition
-  /** End of what is acknowledged and readable. */
+  /** End of the acknowledged and readable bytes. */
   readonly end: LogPosition
   /**
    * End of what fdatasync confirmed: `end` with flush: sync, up to the window behind with async.

@@ -29,7 +29,7 @@ export interface FrameStageOptions {
   readonly unsyncedBytesMax: number
   readonly storeHost: Host
   readonly logId: number
-  /** End of what is synced. */
+  /** End of the synced bytes. */
   readonly syncedEnd: () => number
 }
 
@@ -119,7 +119,7 @@ export class FrameStage {
     return true
   }
 
-  /** Completes the open frame and hands over what is complete, in order. */
+  /** Completes the open frame and hands over the complete frames, in order. */
   take(): readonly SealedFrame[] {
     this.#seal()
     const sealed = this.#sealed

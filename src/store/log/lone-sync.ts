@@ -58,7 +58,7 @@ export class LoneSync {
     return this.#streak > STREAK
   }
 
-  /** Runs the sync on this thread. @throws what it throws */
+  /** Runs the sync on this thread. @throws its error */
   run(sync: () => void): void {
     const startMs = this.#clock.monotonic()
     if (this.#syncs === 0) {

@@ -13,7 +13,7 @@ export interface SegmentRemovalOptions {
   readonly logStart: LogStart
   /** Files that an earlier process meant to remove. */
   readonly leftovers: readonly string[]
-  /** End of what is synced. */
+  /** End of the synced bytes. */
   readonly syncedEnd: () => number
 }
 

@@ -116,12 +116,12 @@ export class SegmentWriter {
     current.used = position + length - current.segment.start
   }
 
-  /** Syncs what is written so far. Two at once at most, on different slots. */
+  /** Syncs the bytes written so far. Two at once at most, on different slots. */
   sync(slot: 0 | 1, done: (error: Error | null) => void): void {
     this.#current!.files[slot].syncLater(done)
   }
 
-  /** Syncs what is written so far on this thread. @throws what the disk says */
+  /** Syncs the bytes written so far on this thread. @throws the error of the disk */
   syncNow(slot: 0 | 1): void {
     this.#current!.files[slot].sync()
   }

@@ -92,7 +92,7 @@ class SegmentedLog implements CommitLog {
   #sequence: number
   #isScheduled = false
   #stop: Stop | undefined
-  /** Why only what is essential is written. */
+  /** Why only essential appends are written. */
   #full: string | undefined
   #isClosing = false
   #closed: Promise<void> | undefined

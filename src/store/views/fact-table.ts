@@ -48,7 +48,7 @@ export class FactTable {
     this.#dirty.push(fact)
   }
 
-  /** In no order. What is set or forgotten while they are read may be among them or not. */
+  /** In no order. Facts set or forgotten during the reading may be among them or not. */
   *entries(kind: string): Generator<readonly [key: string, value: Buffer]> {
     for (const { key, value } of this.#kinds.get(kind)?.values() ?? []) {
       if (value !== null) yield [key, value]

@@ -150,7 +150,10 @@ const tooLong = (noun: string, text: string, longest: number): BrokerError =>
     `the ${noun} '${text.slice(0, 40)}...' is longer than ${longest} bytes`,
   )
 
-/** Values of facts are views into the body: copy what is kept. @throws BrokerError STORE_CORRUPT */
+/**
+ * Values of facts are views into the body: copy values to keep.
+ * @throws BrokerError STORE_CORRUPT
+ */
 export function* decodeNotes(body: Buffer): Generator<Note> {
   let at = 0
   const need = (bytes: number): number => {

@@ -20,7 +20,7 @@ const unreadable = (cause: unknown): ViewsDamaged =>
 const sealOf = (key: Uint8Array, value: Uint8Array): number =>
   crc32(value, SEAL_BYTES, value.length, crc32(key))
 
-/** A batch that seals what it takes. */
+/** A batch that seals the values it takes. */
 export class SealedBatch {
   readonly #batch: KeyValueBatch
 

@@ -191,7 +191,7 @@ export class ViewKeeper {
     this.#flushSoon()
   }
 
-  /** Writes what is new and lets the store go. The log must be closed before. */
+  /** Writes the new entries and closes the store. The log must be closed before. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true

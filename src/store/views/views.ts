@@ -1,5 +1,5 @@
 // Everything derived from the log, as one thing that can be built, kept, dropped and built again.
-// In memory is what changes and what is small; the rest is in a key-value store, written in batches
+// Changing and small parts are in memory; the rest is in a key-value store, written in batches
 // that carry the mark "every record before this position is in" and a tally of what there is.
 import { type Clock, Slice } from '../../clock.ts'
 import { getU32, getU64, putU32, putU64 } from '../../model/bytes.ts'
@@ -88,7 +88,7 @@ export interface ViewsOptions {
   readonly cachedBlocksMax?: number | undefined
   /** Of queues without durable binding: outlives this build of the views. */
   readonly liveStore: BlockStore
-  /** Told once something in the store is not what it should be. */
+  /** Called once a value in the store proves wrong. */
   readonly damaged: (error: unknown) => void
 }
 

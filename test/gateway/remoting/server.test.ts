@@ -66,7 +66,7 @@ test('wrong signatures beyond the first few are answered late, and right ones of
   while (gateway.connections > 1) await new Promise((resolve) => setImmediate(resolve))
 })
 
-test('whoever has signed rightly is not made to wait for a request whose signature is wrong', async (t) => {
+test('a peer that has signed rightly is not made to wait for a request whose signature is wrong', async (t) => {
   const { connect } = await startFrontEnd(t, { users })
   const credentials = { ...WRITER }
   const writer = await connect({ credentials })

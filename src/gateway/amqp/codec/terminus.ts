@@ -1,5 +1,5 @@
 // Source and target as a peer asks for them (AMQP 3.5.3, 3.5.4), and the filters we understand.
-// What stands behind an address is not known here.
+// The node behind an address is not known here.
 import { BrokerError } from '../../../errors.ts'
 import { parseTagFilter, type TagFilter } from '../../../model/tag-filter.ts'
 import { parseStart, type StartAt } from '../address.ts'

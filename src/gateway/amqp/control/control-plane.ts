@@ -45,7 +45,7 @@ export interface ControlSink {
   write(frame: Buffer): void
   /** Our attach with this channel and handle goes out now: the link may be used. */
   attached(channel: number, handle: number): void
-  /** Nothing more will be written: send what is pending and close. */
+  /** Nothing more will be written: send the pending output and close. */
   end(): void
   /** Close at once. */
   destroy(): void

@@ -1,5 +1,5 @@
-// Browsing a group: what it could be handed now, read by position and left where it is. That is
-// what waits to be handed out again, of its topic and of its retry topic, and what it never had.
+// Browsing a group: the messages it could be handed now, read by position and left in place. That
+// is those that wait to be handed out again, of its topic and of its retry topic, and new ones.
 import { retryTopic } from '../../../model/names.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { QueueCursor } from './queue-feed.ts'

@@ -27,7 +27,7 @@ export class UnsettledMap {
     if (this.#byId.delete(deliveryId)) this.#budget.give(1)
   }
 
-  /** Takes out what lies in [first, last], oldest first; answers how many there were. */
+  /** Takes out the deliveries in [first, last], oldest first; answers how many there were. */
   take(first: number, last: number, each: (delivery: Unsettled) => void): number {
     const length = serialDiff(last, first) + 1
     if (length <= 0) return 0

@@ -86,7 +86,7 @@ export class Outbound implements FeedReader {
     )
   }
 
-  /** As `room`, for messages that have no packet id yet; what is sent again goes first. */
+  /** As `room`, for messages that have no packet id yet; repeated ones go first. */
   get newRoom(): number {
     return this.#unsent.length > 0 ? 0 : this.room
   }

@@ -58,7 +58,7 @@ export class FrameSplitter {
     return this.#isHeld
   }
 
-  /** Memory that waits: an incomplete packet, and what came while held. */
+  /** Memory that waits: an incomplete packet, and the bytes that came while held. */
   get waitingBytes(): number {
     return (this.#gathered?.length ?? 0) + (this.#held?.length ?? 0)
   }

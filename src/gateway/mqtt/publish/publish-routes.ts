@@ -109,7 +109,8 @@ export class PublishRoutes {
 }
 
 /**
- * Only what the standard forbids ends the connection; what is not taken here is refused for itself.
+ * Only a PUBLISH that the standard forbids ends the connection; one that we do not take is refused
+ * alone.
  */
 function nameOf(bytes: Buffer, start: number, end: number): string {
   const name = decodeName(bytes, start, end)

@@ -39,7 +39,7 @@ export class Retained {
   readonly #underWay = new Map<string, Promise<void>>()
   /** How many changes have set out. */
   #changes = 0
-  /** By name: what goes with a deleted topic. */
+  /** By name: retained messages that go with a deleted topic. */
   readonly #leaving = new Map<string, Leaving>()
   #watch: Disposable | undefined
 

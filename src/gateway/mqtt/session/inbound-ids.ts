@@ -46,7 +46,7 @@ export class InboundIds {
     return this.#ids.delete(packetId)
   }
 
-  /** A new connection: it is owed answers to what it sends itself, no others. */
+  /** A new connection: it is owed answers to its own packets, no others. */
   owesNothing(): void {
     for (const id of this.#ids.values()) id.awaited = 0
   }

@@ -51,7 +51,7 @@ async function updateGroup(call: Call): Promise<Answer> {
   return DONE
 }
 
-/** @throws BrokerError ARGUMENT_INVALID: what is dropped in silence misleads */
+/** @throws BrokerError ARGUMENT_INVALID: a field that is dropped in silence misleads */
 function checkFollowed(unfollowed: UnfollowedGroupFields): void {
   const { attributes, hasRetryPolicy, hasSubscriptions } = unfollowed
   const refused = (text: string): BrokerError =>

@@ -62,7 +62,7 @@ export async function servePull(call: PullCall, pull: PullFields): Promise<Answe
   if ('remark' in filter) return filter
   if ((pull.sysFlag & PULL_FLAG.commitOffset) !== 0 && pull.commitOffset >= 0) {
     const offset = queueOffset(pull.commitOffset)
-    // A commit that rides along is a hint; the pull itself tells what is wrong with the queue.
+    // A commit that rides along is a hint; the pull itself reports an error of the queue.
     await broker.cursors.commit(group.name, pull.topic, pull.queueId, offset).catch(() => {})
   }
   return answerOf(call, await read(call, pull, filter))
