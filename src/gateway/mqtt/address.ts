@@ -33,9 +33,9 @@ export interface Route {
   readonly properties: readonly [Buffer, Buffer, Buffer]
   /** No topic of its own: the catch-all takes it. */
   readonly isCatchAll: boolean
-  /** Whether any filter of this gateway selects the name, as of a generation of FilterCounts. */
-  isSubscribed: boolean
-  subscribedGeneration: number
+  /** Filters of this gateway that select the name, as of a generation of FilterCounts. */
+  filters: number
+  filtersGeneration: number
 }
 
 /** The native group that a shared subscription's filter means (R6). */
@@ -166,8 +166,8 @@ function makeRoute(name: string, topics: ReadonlySet<string>): Route {
     key,
     properties: [properties(0), properties(1), properties(2)],
     isCatchAll: !isBound,
-    isSubscribed: false,
-    subscribedGeneration: -1,
+    filters: 0,
+    filtersGeneration: -1,
   }
 }
 

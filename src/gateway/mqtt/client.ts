@@ -306,7 +306,15 @@ export class Client {
     })
   }
 
-  #takePublish(first: number, bytes: Buffer, start: number, end: number, chunk: Buffer): boolean {
+  /** `hasWaited`: it has had its turn, or follows what had. */
+  #takePublish(
+    first: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+    chunk: Buffer,
+    hasWaited = false,
+  ): boolean {
     const packet = this.#publish
     decodePublish(packet, first, bytes, start, end, this.isV5)
     checkResponseTopic(packet.properties)
@@ -319,6 +327,10 @@ export class Client {
     }
     if (packet.qos === 2 && this.inbound.isUnknown(packet.packetId)) {
       this.#askFirst(route.topic, first, Buffer.from(bytes.subarray(start, end)))
+      return false
+    }
+    if (!hasWaited && this.inbound.isCrowded(route)) {
+      this.#waitForRoom(first, Buffer.from(bytes.subarray(start, end)))
       return false
     }
     if (this.#nowMs === 0) this.#nowMs = this.#parts.context.clock.now()
@@ -351,10 +363,28 @@ export class Client {
   #askFirst(topic: string, first: number, body: Buffer): void {
     const resolved = this.inbound.resolve(topic, this.#publish.packetId).then(() => {
       if (this.#isClosed) return
-      this.#takePublish(first, body, 0, body.length, body)
+      this.#takePublish(first, body, 0, body.length, body, true)
       this.endOfChunk()
     })
     this.#hold(resolved)
+  }
+
+  /** Very many filters select the message, and enough of its kind is on its way into the log. */
+  #waitForRoom(first: number, body: Buffer): void {
+    const taken = new Promise<void>((resolve, reject) => {
+      this.#parts.fanOut.wait(() => {
+        try {
+          if (!this.#isClosed) {
+            this.#takePublish(first, body, 0, body.length, body, true)
+            this.endOfChunk()
+          }
+          resolve()
+        } catch (error) {
+          reject(error)
+        }
+      })
+    })
+    this.#hold(taken)
   }
 
   /** PUBREL; one that did not wait for its PUBREC takes effect behind the message nevertheless. */

@@ -13,6 +13,7 @@ import { CONNECTING_BYTES_MAX } from './limits.ts'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.ts'
 import { BlockPool } from './outgoing/output.ts'
 import type { Parts } from './parts.ts'
+import { FanOut } from './publish/fan-out.ts'
 import { Publisher } from './publish/publisher.ts'
 import { Retained } from './publish/retained.ts'
 import { FilterCounts } from './session/filter-counts.ts'
@@ -142,6 +143,7 @@ function assemble(context: GatewayContext, options: MqttOptions): Parts {
   return {
     ...{ context, options, addresses, feeds, sessions, retained, subscribers, publisher, counters },
     shareFilters: new ShareFilters(),
+    fanOut: new FanOut(),
     turnEnd: new TurnEnd(),
     pool: new BlockPool(),
     connecting: new ConnectBudget(CONNECTING_BYTES_MAX),

@@ -94,9 +94,11 @@ export class Subscribing {
     }
     await this.refresh()
     const ordinary = subscriptions.filter(({ share }) => share === undefined)
-    const offsets = await Promise.all(
-      ordinary.map(({ queue }) => cursors.byPosition(queue, 0, cursor)),
-    )
+    const offsets: QueueOffset[] = []
+    for (const { queue } of ordinary) {
+      if (slice.isOver) await slice.rest()
+      offsets.push(await cursors.byPosition(queue, 0, cursor))
+    }
     if (this.#isClosed) return
     // All at once, or a message could pass by a filter that is not there yet.
     ordinary.forEach((subscription, i) => {

@@ -2,7 +2,7 @@
 // and one decoded batch. Keeps recent batches within a budget of bytes; a session that falls behind
 // reads again from its own place, so that a slow one costs no memory.
 import type { PullResult } from '../../../model/message.ts'
-import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
+import { type LogPosition, type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { recordsOf } from '../../../model/record.ts'
 import { EVERY_TAG } from '../../../model/tag-filter.ts'
 import type { Broker } from '../../../port/broker.ts'
@@ -13,6 +13,12 @@ const BATCH_BYTES_MAX = 256 * 1024
 const CACHE_BYTES_MAX = 32 * 1024 * 1024
 /** Batches of one feed beyond this are dropped oldest first. */
 const BATCHES_PER_FEED_MAX = 16
+
+/** Records that one turn of the event loop reads and decodes for all feeds. */
+export const TURN_RECORDS_MAX = 2_048
+
+/** With fewer reads in a turn none looks for what another one has decoded. */
+const READS_ALONE = 8
 
 /** Back-to-back messages of one light queue. */
 export interface Batch {
@@ -41,6 +47,14 @@ export class Feeds {
   readonly #failing = new Set<Feed>()
   #cachedBytes = 0
   #tick = 0
+  /** Records that the reads of this turn brought, or may bring. */
+  #records = 0
+  /** Reads for later turns. */
+  #line: { readonly recordsMax: number; readonly read: () => void }[] = []
+  #isTurnCounted = false
+  #reads = 0
+  /** What this turn decoded since it reads many feeds, as they may well bring the same records. */
+  readonly #decoded = new Map<LogPosition, Delivery>()
 
   constructor(broker: Broker, failed: (error: unknown, topic: string) => void) {
     this.broker = broker
@@ -50,6 +64,56 @@ export class Feeds {
   /** Orders reads by when they were asked for and when they came back. */
   tick(): number {
     return ++this.#tick
+  }
+
+  /** Calls `read`, which brings at most so many records, in this turn or a later one, in order. */
+  inTurn(recordsMax: number, read: () => void): void {
+    if (this.#line.length > 0 || this.#records >= TURN_RECORDS_MAX) {
+      this.#line.push({ recordsMax, read })
+      return
+    }
+    this.#count(recordsMax)
+    read()
+  }
+
+  /** A read brought so many fewer. */
+  broughtLess(records: number): void {
+    this.#records = Math.max(0, this.#records - records)
+  }
+
+  /** The record at `start` of `records`, decoded once a turn for all feeds that bring it. */
+  delivery(records: Buffer, start: number, position: LogPosition): Delivery {
+    if (this.#reads < READS_ALONE) return new Delivery(records, start)
+    let delivery = this.#decoded.get(position)
+    if (delivery === undefined) {
+      delivery = new Delivery(records, start)
+      this.#decoded.set(position, delivery)
+    }
+    return delivery
+  }
+
+  #count(records: number): void {
+    this.#reads++
+    this.#records += records
+    if (this.#isTurnCounted) return
+    this.#isTurnCounted = true
+    setImmediate(() => this.#endTurn())
+  }
+
+  #endTurn(): void {
+    this.#isTurnCounted = false
+    this.#reads = 0
+    this.#records = 0
+    this.#decoded.clear()
+    const line = this.#line
+    this.#line = []
+    let at = 0
+    while (at < line.length && this.#records < TURN_RECORDS_MAX) {
+      const { recordsMax, read } = line[at++]!
+      this.#count(recordsMax)
+      read()
+    }
+    if (at < line.length) this.#line = [...line.slice(at), ...this.#line]
   }
 
   open(topic: string, reader: FeedReader): Feed {
@@ -152,6 +216,14 @@ export class Feed {
   load(offset: QueueOffset): void {
     if (this.#reading.has(offset)) return
     this.#reading.add(offset)
+    const known = this.#maxOffset - offset
+    const recordsMax = known > 0 ? Math.min(known, BATCH_MESSAGES_MAX) : BATCH_MESSAGES_MAX
+    this.#feeds.inTurn(recordsMax, () => this.#read(offset, recordsMax))
+  }
+
+  #read(offset: QueueOffset, recordsMax: number): void {
+    // Closed while it waited for its turn.
+    if (this.readers.size === 0) return
     const tick = this.#feeds.tick()
     const request = {
       topic: this.topic,
@@ -165,6 +237,7 @@ export class Feed {
     this.#feeds.broker.pull(request).then(
       (result) => {
         this.#reading.delete(offset)
+        this.#feeds.broughtLess(recordsMax - result.count)
         if (result.maxOffset > this.#maxOffset) this.#maxOffset = result.maxOffset
         if (result.count > 0) this.#found(offset, result)
         else if (result.nextOffset !== offset) this.#moved = { from: offset, to: result.nextOffset }
@@ -180,7 +253,9 @@ export class Feed {
 
   #found(offset: QueueOffset, { records, count, nextOffset: end }: PullResult): void {
     const deliveries: Delivery[] = []
-    for (const record of recordsOf(records)) deliveries.push(new Delivery(records, record.start))
+    for (const { start, position } of recordsOf(records)) {
+      deliveries.push(this.#feeds.delivery(records, start, position))
+    }
     const start = queueOffset(end - count)
     // Damage took some of them: readers at `offset` go on at `start`.
     if (start !== offset) this.#moved = { from: offset, to: start }

@@ -38,6 +38,8 @@ export class Merge {
   readonly matching: Subscription[] = []
   /** Entries that retention took before they were read. */
   missed = 0
+  /** Entries compared so far: what the choice of messages costs. */
+  compared = 0
   /**
    * The stream has passed everything before this: a filter that comes in later does not go back.
    */
@@ -209,6 +211,7 @@ export class Merge {
   #take(first: Cursor): void {
     this.delivery = deliveryAt(first)
     const { position } = this.delivery
+    this.compared += this.#active.length
     for (const cursor of this.#active) {
       if (deliveryAt(cursor).position === position) this.matching.push(cursor.subscription)
     }

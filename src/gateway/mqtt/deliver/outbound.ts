@@ -45,6 +45,8 @@ export interface OutboundPeer {
 
 /** A turn sends so many bytes to one client before the others have theirs. */
 const TURN_BYTES_MAX = 256 * 1024
+/** And so many entries of its light queues are compared, for a session with very many filters. */
+const TURN_COMPARED_MAX = 200_000
 /** Messages that are read one by one are read together up to this many, or TURN_BYTES_MAX. */
 const FETCHED_TOGETHER_MAX = 32
 
@@ -185,11 +187,12 @@ export class Outbound implements FeedReader {
 
   #run(): void {
     const from = this.#peer.output.pendingBytes
+    const comparedMax = this.merge.compared + TURN_COMPARED_MAX
     for (;;) {
       this.isStalled = this.#isFull
       if (this.isStalled || this.#fetching > 0 || !this.#step()) break
       const bytes = this.#peer.output.pendingBytes - from
-      if (bytes > TURN_BYTES_MAX) {
+      if (bytes > TURN_BYTES_MAX || this.merge.compared > comparedMax) {
         this.#catchUp.brought(bytes)
         this.#yield()
         return

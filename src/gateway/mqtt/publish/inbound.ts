@@ -43,6 +43,8 @@ interface Sent {
   readonly noSubscribers: readonly boolean[]
   /** Refused here, without asking the broker: no such message is ever taken. */
   readonly isFinal: boolean
+  /** Of its messages, for `FanOut`. */
+  readonly weight: number
   bytes: number
   results: readonly PublishResult[] | undefined
   /** PINGREQs that came behind it; a number, as a peer may send many while the log is slow. */
@@ -65,6 +67,7 @@ export class Inbound {
   #noSubscribers: boolean[] = []
   #retained: StateChange[] = []
   #bytes = 0
+  #weight = 0
   #needsIntent = false
   /** Handed to the broker, oldest first. */
   readonly #sent: Sent[] = []
@@ -97,6 +100,12 @@ export class Inbound {
     this.#push(route, packet, payload, uniqueKey, nowMs)
   }
 
+  /** Do so many filters select the messages there that the next must wait for `FanOut`? */
+  isCrowded(route: Route): boolean {
+    const { fanOut } = this.#parts
+    return fanOut.isCrowded(fanOut.weight(this.#filtersOf(route)))
+  }
+
   /** A message that does not even go to the broker; answered in its turn. @throws ProtocolError */
   refuse(packet: PublishPacket, error: BrokerError): void {
     const { qos, packetId } = packet
@@ -104,7 +113,7 @@ export class Inbound {
     const acks = [packetId * 4 + qos]
     const bytes = MESSAGE_OVERHEAD_BYTES
     const noSubscribers = [false]
-    this.#wait({ acks, noSubscribers, isFinal: true, bytes, results: [error], pings: 0 })
+    this.#wait({ acks, noSubscribers, isFinal: true, weight: 0, bytes, results: [error], pings: 0 })
     this.#drain()
   }
 
@@ -176,6 +185,7 @@ export class Inbound {
       acks: this.#acks,
       noSubscribers: this.#noSubscribers,
       isFinal: false,
+      weight: this.#weight,
       bytes: this.#bytes,
       results: undefined,
       pings: 0,
@@ -186,6 +196,7 @@ export class Inbound {
     this.#noSubscribers = []
     this.#retained = []
     this.#bytes = 0
+    this.#weight = 0
     this.#wait(sent)
     settled.then(
       (results) => this.#settled(sent, results),
@@ -267,6 +278,9 @@ export class Inbound {
     this.#acks.push(packetId * 4 + qos)
     this.#noSubscribers.push(isV5 && qos === 1 && this.#hasNoSubscribers(route))
     this.#bytes += payload.length + MESSAGE_OVERHEAD_BYTES
+    const weight = this.#parts.fanOut.weight(this.#filtersOf(route))
+    this.#weight += weight
+    this.#parts.fanOut.add(weight)
   }
 
   /**
@@ -275,12 +289,16 @@ export class Inbound {
    */
   #hasNoSubscribers(route: Route): boolean {
     if (!route.isCatchAll) return false
+    return this.#filtersOf(route) === 0
+  }
+
+  #filtersOf(route: Route): number {
     const { subscribers } = this.#parts
-    if (route.subscribedGeneration !== subscribers.generation) {
-      route.isSubscribed = subscribers.matches(route.name)
-      route.subscribedGeneration = subscribers.generation
+    if (route.filtersGeneration !== subscribers.generation) {
+      route.filters = subscribers.matching(route.name)
+      route.filtersGeneration = subscribers.generation
     }
-    return !route.isSubscribed
+    return route.filters
   }
 
   /** The intents go with the messages, so that the log has none of these without them. */
@@ -313,6 +331,7 @@ export class Inbound {
   #settled(sent: Sent, results: readonly PublishResult[]): void {
     sent.results = results
     this.#drain()
+    this.#parts.fanOut.remove(sent.weight)
   }
 
   #drain(): void {

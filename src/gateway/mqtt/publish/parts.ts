@@ -5,6 +5,7 @@ import type { MqttCounters } from '../counters.ts'
 import type { MqttOptions } from '../options.ts'
 import type { FilterCounts } from '../session/filter-counts.ts'
 import type { SessionTable } from '../session/session-table.ts'
+import type { FanOut } from './fan-out.ts'
 import type { Publisher } from './publisher.ts'
 import type { Retained } from './retained.ts'
 
@@ -16,5 +17,6 @@ export interface PublishParts {
   readonly subscribers: FilterCounts
   readonly retained: Retained
   readonly publisher: Publisher
+  readonly fanOut: FanOut
   readonly counters: MqttCounters
 }

@@ -24,11 +24,12 @@ export class FilterCounts {
     this.generation++
   }
 
-  matches(name: string): boolean {
-    let isMatched = false
+  /** How many filters select the name. */
+  matching(name: string): number {
+    let count = 0
     this.#trie.match(name, () => {
-      isMatched = true
+      count++
     })
-    return isMatched
+    return count
   }
 }
