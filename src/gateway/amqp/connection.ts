@@ -179,7 +179,7 @@ export class AmqpConnection
     this.#touch()
   }
 
-  /** Runs the work of the peer's bytes, and ends the session or connection for an error in them. */
+  /** Runs the work of the peer's bytes, and ends the connection for an error in them. */
   #guard(work: () => void): void {
     try {
       work()
