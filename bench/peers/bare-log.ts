@@ -43,7 +43,7 @@ function serve(): void {
   const zeros = Buffer.alloc(1024 * 1024)
   for (let at = 0; at < FILE_BYTES; at += zeros.length) writeSync(file, zeros, 0, zeros.length, at)
   fdatasyncSync(file)
-  // What is open stays readable and writable: nothing is left behind when this process is killed.
+  // The open file stays readable and writable: nothing is left behind when this process is killed.
   rmSync(directory, { recursive: true })
   let at = 0
   const server = createServer({ noDelay: true }, (socket) => {

@@ -26,7 +26,7 @@ export class Away {
 
   tell(terminal: Terminal): void {
     for (const [broker, { message }] of this.#errors) {
-      terminal.note(`trivet: without what the broker '${broker}' has: ${message}`)
+      terminal.note(`trivet: the broker '${broker}' is left out: ${message}`)
     }
   }
 }

@@ -275,7 +275,7 @@ class NameServerConnection {
     } catch (error) {
       if (this.#lateAnswer !== undefined) return
       const fields = { evt: 'namesrv.refused', remote: this.#socket.remoteAddress, err: error }
-      this.#options.context.log.debug(fields, 'a peer sent what is no native command')
+      this.#options.context.log.debug(fields, 'a peer sent bytes that are no native command')
       this.#socket.destroy()
     }
     if (this.#isBusy) this.#socket.pause()

@@ -51,7 +51,7 @@ for (const [argv, shown] of [
     t.regex(terminal.output, shown)
     t.regex(
       terminal.errors,
-      /^trivet: without what the broker 'gone' has: cannot connect to 127\.0\.0\.2:\d+/,
+      /^trivet: the broker 'gone' is left out: cannot connect to 127\.0\.0\.2:\d+/,
     )
     t.is(terminal.noted.length, 1)
   })

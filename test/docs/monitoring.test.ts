@@ -32,7 +32,8 @@ const BEFORE = /[lL]og\??\.(\w+)\(\s*\{\s*$/
 const AFTER = /[lL]og(?:\??\.(\w+)|\[\w+\])\(/
 
 /**
- * What is logged with its fields in sight. A level that is chosen at run time counts as a warning.
+ * The calls of the logger with their fields in sight. A level that is chosen at run time counts as
+ * a warning.
  */
 function logged(): readonly Event[] {
   return src.flatMap(({ text }) =>

@@ -462,7 +462,8 @@ test('views that are built again while an old segment cannot go show the same', 
   await load(store, 'T', 1024)
   stick(true)
   const light = lightQueueTopic('T')
-  // What is behind it, some 1.1 KiB each, is within the limit: no more is trimmed at this check.
+  // The records behind it, some 1.1 KiB each, are within the limit: no more is trimmed at this
+  // check.
   await check(clock, () => store.range(light, 0).minOffset > 560)
   const ranges = (): unknown => [store.range('T', 0), store.range(light, 0)]
   for (let builds = 0; builds < 2; builds++) {

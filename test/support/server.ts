@@ -73,7 +73,7 @@ export async function spawnServer(t: Teardown, options: SpawnOptions = {}): Prom
 }
 
 export class SpawnedServer {
-  /** What it wrote to standard error so far: its log. */
+  /** Its standard error so far: its log. */
   stderr = ''
   readonly #config: ConfigInput
   readonly #options: SpawnOptions

@@ -148,7 +148,7 @@ export class StoreSimulation {
       if (this.disk.isDown) throw new SimulatedCrash()
       if (i > 100_000) throw new Error('the simulation never comes to rest')
       quiet = this.#turns.step() ? 0 : quiet + 1
-      // What is left waits for the clock, as a build of the views does that is tried again.
+      // The rest waits for the clock, as a build of the views does that is tried again.
       if (quiet % QUIET_TURNS === QUIET_TURNS - 1) this.clock.advance(500)
       await turn()
     }

@@ -76,7 +76,7 @@ export const MQTT_SETTINGS = {
     .min(0)
     .max(65_535)
     .default(64)
-    .describe('Topic aliases that one MQTT 5 client may use for what it publishes.'),
+    .describe('Topic aliases that one MQTT 5 client may use in its PUBLISHes.'),
   // Clients are in use that allow aliases and then hand their user an empty topic.
   outboundTopicAliasMax: z
     .int()

@@ -492,7 +492,7 @@ export class Connection {
   #refusePeer(error: BrokerError): void {
     const remote = this.session.address
     const fields = { evt: 'remoting.refused', remote, reason: error.message }
-    this.#options.context.log.debug(fields, 'a peer sent what is no native command')
+    this.#options.context.log.debug(fields, 'a peer sent bytes that are no native command')
     this.#socket.destroy()
   }
 
@@ -519,7 +519,7 @@ function checkBody({ length }: Uint8Array): void {
   if (length <= REQUEST_BODY_BYTES_MAX) return
   throw new BrokerError(
     'ARGUMENT_INVALID',
-    `a request with a body of ${length} bytes; ${REQUEST_BODY_BYTES_MAX} are the most for what is no message`,
+    `a request with a body of ${length} bytes; ${REQUEST_BODY_BYTES_MAX} are the most for a request that is no send`,
   )
 }
 

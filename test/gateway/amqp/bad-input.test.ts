@@ -306,7 +306,7 @@ for (const [what, condition, bytes] of sessionMistakes) {
     peer.send(handshake(), begin(), ...bytes)
     const end = await peer.frame('end')
     t.is(conditionOf(end), condition)
-    // What was on its way is ignored, and the channel is free again after the peer's own end.
+    // Frames on their way are ignored, and the channel is free again after the peer's own end.
     peer.send(transfer({ handle: 3, delivery_id: 1 }), frame('end'), begin())
     await peer.frame('begin', 2)
     t.pass()

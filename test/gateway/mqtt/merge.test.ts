@@ -54,7 +54,7 @@ test('a session sees the log in its order, filtered, without doubles, live and a
           await reader.messages(reader.received.length + 1)
         }
         const seen = all()
-        // What was on its way when the session left comes again, marked; nothing else may be twice.
+        // Messages on their way when the session left come again, marked; no other may come twice.
         const again = new Set(reader.received.filter(({ dup }) => dup).map(({ text }) => text))
         t.deepEqual(
           [...half.texts.filter((text) => !again.has(text)), ...reader.texts],

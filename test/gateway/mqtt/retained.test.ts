@@ -360,7 +360,7 @@ test('a value retained while the one before it goes with its topic stays', async
     bend: (real) =>
       overridden(real, {
         sessions: overridden(real.sessions, {
-          // What goes with the topic is being read when the next value comes.
+          // The retained message that goes with the topic is being read when the next value comes.
           load: async (id) => {
             const state = await real.sessions.load(id)
             if (isSlow) await new Promise<void>((resolve) => read.push(resolve))

@@ -11,7 +11,7 @@ import { latch } from '../../support/waiting.ts'
 
 const KEPT = { clean: false }
 
-/** What comes to it waits until it is opened. */
+/** Callers wait at it until it is opened. */
 function gate() {
   let open = (): void => {}
   const opened = new Promise<void>((resolve) => {

@@ -51,8 +51,8 @@ const OFFSET_FILTERS: ReadonlySet<string> = new Set([
 const REFUSED_FILTERS: ReadonlyMap<string | number, string> = new Map<string | number, string>([
   ['apache.org:selector-filter:string', 'a message selector'],
   [0x468c_0000_0004, 'a message selector'],
-  ['apache.org:no-local-filter:list', 'leaving out what the connection sent itself'],
-  [0x468c_0000_0003, 'leaving out what the connection sent itself'],
+  ['apache.org:no-local-filter:list', 'leaving out messages of the same connection'],
+  [0x468c_0000_0003, 'leaving out messages of the same connection'],
 ])
 
 /**
