@@ -7,8 +7,8 @@ import { connect } from '../src/client/index.ts'
 import { systemClock } from '../src/clock.ts'
 import type { ConfigInput } from '../src/config.ts'
 import { BrokerError } from '../src/errors.ts'
-import { hashPassword } from '../src/password.ts'
 import { dial } from '../src/remoting/connection.ts'
+import { cheapHash } from './support/cheap-password.ts'
 import { send } from './support/native-front-end.ts'
 import { connectRhea } from './support/rhea-client.ts'
 import { startServer, type TestServer } from './support/server.ts'
@@ -20,11 +20,11 @@ async function serverWithUsers(
   const users = {
     ...more,
     sensor: {
-      password: await hashPassword('right'),
+      password: cheapHash('right'),
       publish: ['telemetry'],
     },
     rocket: { secretKey: 'secret-of-rocket', publish: ['orders'], consume: ['orders', 'billing'] },
-    root: { password: await hashPassword('right'), secretKey: 'secret-of-root', admin: true },
+    root: { password: cheapHash('right'), secretKey: 'secret-of-root', admin: true },
   }
   const server = await startServer(t, { config: { users } })
   await using admin = await connect({
@@ -232,7 +232,7 @@ for (const [grant, publish, consume] of [
   ['to do both', [ALLOWED], [ALLOWED, 'both']],
 ] as const) {
   test(`a grant ${grant} is decided the same in every protocol`, async (t) => {
-    const both = { password: await hashPassword('right'), secretKey: 'secret-of-both' }
+    const both = { password: cheapHash('right'), secretKey: 'secret-of-both' }
     const server = await serverWithUsers(t, {
       both: { ...both, publish: [...publish], consume: [...consume] },
     })

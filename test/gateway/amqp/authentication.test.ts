@@ -2,8 +2,8 @@ import test, { type ExecutionContext } from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
 import type { Authenticator, User } from '../../../src/gateway/access/auth.ts'
 import { SaslExchange } from '../../../src/gateway/amqp/sasl.ts'
-import { hashPassword } from '../../../src/password.ts'
 import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
+import { cheapHash } from '../../support/cheap-password.ts'
 import { hangingAuth } from '../../support/hanging-auth.ts'
 import {
   AMQP_HEADER,
@@ -22,7 +22,7 @@ async function startWithUsers(
   t: ExecutionContext,
   options: AmqpServerOptions = {},
 ): Promise<AmqpServer> {
-  const password = await hashPassword(PASSWORD)
+  const password = cheapHash(PASSWORD)
   const user = (rights: Partial<User>): User => ({
     password,
     admin: false,

@@ -2,8 +2,8 @@
 // the links of another.
 import test, { type ExecutionContext } from 'ava'
 import type { User } from '../../../src/gateway/access/auth.ts'
-import { hashPassword } from '../../../src/password.ts'
 import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
+import { cheapHash } from '../../support/cheap-password.ts'
 import {
   AMQP_HEADER,
   attachReceiver,
@@ -23,7 +23,7 @@ import {
 } from '../../support/raw-amqp.ts'
 
 const user: User = {
-  password: await hashPassword('a'),
+  password: cheapHash('a'),
   admin: true,
   publish: [],
   consume: [],

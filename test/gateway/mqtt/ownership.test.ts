@@ -1,8 +1,8 @@
 // A session belongs to its user, and what is restored is authorized as if it were asked for now.
 import test from 'ava'
 import type { User } from '../../../src/gateway/access/auth.ts'
-import { hashPassword } from '../../../src/password.ts'
 import { newMessage } from '../../support/broker.ts'
+import { cheapHash } from '../../support/cheap-password.ts'
 import {
   type CrashingMqtt,
   joined,
@@ -22,7 +22,7 @@ import {
 } from '../../support/mqtt-packets.ts'
 import type { RawPeer } from '../../support/raw-peer.ts'
 
-const password = await hashPassword('pw')
+const password = cheapHash('pw')
 const user = (grants: Partial<User> = {}): User => ({
   ...{ admin: false, publish: [], consume: [], create: [], password },
   ...grants,
