@@ -98,6 +98,13 @@ export class RawPeer {
     this.#socket.destroy()
   }
 
+  /** Ends its side and waits until the server, which has seen that, has closed too. */
+  async leave(): Promise<void> {
+    this.#socket.end()
+    await this.closed()
+    this.#socket.destroy()
+  }
+
   async #until(isThere: () => boolean, waitMs: number, problem: () => string): Promise<void> {
     if (isThere()) return
     await new Promise<void>((resolve, reject) => {

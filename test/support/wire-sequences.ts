@@ -87,6 +87,8 @@ export async function runWireCase(test: WireCase, port: number): Promise<void> {
     }
     peer.send(PINGREQ)
     await expectBytes(peer, PINGRESP)
+    // The next case must not find this one's subscriptions.
+    await peer.leave()
   } finally {
     peer.end()
   }
