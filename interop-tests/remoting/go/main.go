@@ -269,9 +269,11 @@ func broadcast(name string) {
 	defer p.Shutdown()
 	send(p, message(name, "TagA", "before"))
 	everyone := consumer.WithConsumerModel(consumer.BroadCasting)
-	one, gotOne := consume(name+"-one", name+"-group", name, "*", success, everyone)
+	// The client keeps the places of a broadcasting group in the home directory, over all runs.
+	group := fmt.Sprintf("%s-group-%d", name, time.Now().UnixNano())
+	one, gotOne := consume(name+"-one", group, name, "*", success, everyone)
 	defer one.Shutdown()
-	two, gotTwo := consume(name+"-two", name+"-group", name, "*", success, everyone)
+	two, gotTwo := consume(name+"-two", group, name, "*", success, everyone)
 	defer two.Shutdown()
 	for i := 0; i < 10; i++ {
 		send(p, message(name, "TagA", fmt.Sprint("message", i)))
