@@ -85,3 +85,19 @@ test('a disk that fails leaves the start where it was', (t) => {
   t.is(start.position, 100)
   t.is(again(), 100)
 })
+
+test('a start that could not be made durable is said before anything goes', (t) => {
+  const { disk, settle, again } = opened()
+  const start = new LogStart(disk, '/log')
+  // The last call of the file's making: what it says may be there or not.
+  disk.failAt(disk.calls + 5, 'ENOSPC')
+  t.throws(() => start.begin(100), { message: /ENOSPC/ })
+  let result: Error | null | undefined
+  start.moveTo(200, (error) => {
+    result = error
+  })
+  settle()
+  t.is(result, null)
+  disk.restart('power')
+  t.is(again(), 200)
+})

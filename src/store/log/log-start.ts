@@ -28,6 +28,8 @@ export class LogStart {
    * Bytes that a killed process wrote and did not sync can be read, and are gone after a power cut.
    */
   #isDurable = false
+  /** The file may be there although it could not be made durable. */
+  #isUncertain = false
 
   /**
    * Reads the file, or makes it for the segments that are there.
@@ -63,14 +65,29 @@ export class LogStart {
     if (this.#position !== undefined) return
     const bytes = Buffer.alloc(SLOTS * SLOT_BYTES)
     slotBytes(position).copy(bytes)
+    this.#isUncertain = true
     replaceFile(this.#disk, this.#directory, NAME, bytes)
+    this.#isUncertain = false
     this.#position = position
     this.#slot = 1
     this.#isDurable = true
   }
 
+  #beginAgain(position: number): Error | null {
+    try {
+      this.begin(position)
+      return null
+    } catch (error) {
+      return error as Error
+    }
+  }
+
   /** From here on what is before the position may be missing. In the thread pool. */
   moveTo(position: number, done: Done): void {
+    if (this.#isUncertain) {
+      done(this.#beginAgain(position))
+      return
+    }
     const said = this.#position
     // Where nothing is said nothing is missed.
     if (said === undefined || (position <= said && this.#isDurable)) {

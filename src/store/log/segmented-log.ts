@@ -303,7 +303,6 @@ class SegmentedLog implements CommitLog {
     if (this.#segments.last === undefined) this.#writer.startAt(this.#end)
     else this.#writer.resume(this.#end)
     this.#markEpoch()
-    this.#logStart.begin(this.start)
   }
 
   /** Zeros could not be written. On a full disk, appends under way go into the freed reserve. */
@@ -431,13 +430,14 @@ class SegmentedLog implements CommitLog {
     }
   }
 
-  /** A new epoch begins: everything so far is durable. */
+  /** A new epoch begins: everything so far is durable, and the log says where it starts. */
   #markEpoch(): void {
     const { disk, directory } = this.#options
     this.#epoch++
     this.#stage.epoch = this.#epoch
     const marker = { epoch: this.#epoch, logId: this.#logId, synced: this.#end, end: undefined }
     writeEpochMarker(disk, directory, marker)
+    this.#logStart.begin(this.start)
   }
 
   /** Ends the epoch: without this note a refused record could come back at the next opening. */
