@@ -9,7 +9,7 @@ import { openStore } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
-import { Random } from '../support/random.ts'
+import { freshSeed, Random } from '../support/random.ts'
 import { fill } from '../support/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -60,9 +60,7 @@ async function flipEach(t: ExecutionContext, hasViews: boolean): Promise<void> {
   const { logEnd } = store.status()
   const whole = await recordsIn(store)
   await store.close()
-  const seed = Number(process.env['TRIVET_SEED'] ?? Date.now() % 1_000_000)
-  t.log(`TRIVET_SEED=${seed}`)
-  const random = new Random(seed)
+  const random = new Random(freshSeed(t))
   const copy = join(await tempDir(t), 'copy')
   let lost = 0
   for (let flip = 0; flip < FLIPS; flip++) {

@@ -10,7 +10,7 @@ import type { MessageStore } from '../../src/store/store.ts'
 import { readViewMarker, writeViewMarker } from '../../src/store/views/view-marker.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
-import { Random } from '../support/random.ts'
+import { freshSeed, Random } from '../support/random.ts'
 import { contentsOf, draft, fill } from '../support/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { ViewsVictim } from '../support/views-victim.ts'
@@ -181,9 +181,7 @@ test('no flipped bit in LevelDB goes unnoticed', async (t) => {
   const { directory, contents } = await filled(t, 1500)
   // Opened once more, the entries of LevelDB's log are in a table.
   await (await open(t, directory)).store.close()
-  const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
-  t.log(`SEED=${seed}`)
-  const random = new Random(seed)
+  const random = new Random(freshSeed(t))
   const copy = join(await tempDir(t), 'copy')
   const victim = new ViewsVictim(copy)
   t.teardown(() => victim.end())

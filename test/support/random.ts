@@ -1,5 +1,12 @@
 // Random numbers from a seed, so that a failing run can be run again.
 
+/** Another one in every run, printed; `TRIVET_SEED=n` runs that one again. */
+export function freshSeed(t: { log(...values: unknown[]): void }): number {
+  const seed = Number(process.env['TRIVET_SEED'] ?? Date.now() % 1_000_000)
+  t.log(`TRIVET_SEED=${seed}`)
+  return seed
+}
+
 export class Random {
   #state: number
 

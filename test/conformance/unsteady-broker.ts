@@ -1,0 +1,233 @@
+// The Broker port as over a bad network: in front of any broker, it makes each call arrive and each
+// answer return some turns of the event loop later, lets calls that are independent overtake each
+// other, keeps answers back as long as a test likes, and lets calls fail. What the port promises of
+// order holds (`laneOf`), so whatever rests on the port alone must work over it.
+import { BrokerError, ERROR_CODES, type ErrorCode } from '../../src/errors.ts'
+import type { NewMessage, PublishResult, StateChange } from '../../src/model/message.ts'
+import type { Broker } from '../../src/port/broker.ts'
+import { Random } from '../support/random.ts'
+
+/** 'publish', 'sessions.save', ... */
+export type CallName = string
+
+/** How a call ends. */
+export type Fate =
+  | 'done'
+  /** It never reached the broker. */
+  | { readonly refused: ErrorCode }
+  /** The broker did it, and the answer was lost. */
+  | { readonly lost: ErrorCode }
+
+export interface UnsteadyOptions {
+  /** Print it: a failing run can be run again. */
+  readonly seed: number
+  /** How many turns of the event loop a call takes at most, and its answer as well. */
+  readonly turnsMax?: number
+  /** What becomes of a call; nothing fails without it. */
+  readonly fate?: (call: CallName, random: Random) => Fate
+  /** The error of this one message of a `publish`, which does not reach the broker then. */
+  readonly refuses?: (message: NewMessage, random: Random) => ErrorCode | undefined
+}
+
+const TURNS_MAX = 6
+
+/** A fate for `UnsteadyOptions`: any code, of any call, in one of so many calls. */
+export const oneIn =
+  (calls: number) =>
+  (_call: CallName, random: Random): Fate => {
+    if (random.int(calls) > 0) return 'done'
+    return random.chance(0.5) ? { refused: random.pick(ERROR_CODES) } : { lost: random.pick(LOST) }
+  }
+
+/** How a caller learns that there will be no answer. */
+const LOST = ['TIMED_OUT', 'UNREACHABLE', 'CLOSED'] as const satisfies readonly ErrorCode[]
+
+export class UnsteadyBroker {
+  /** To be given to a front-end, or to the suite of the port. */
+  readonly port: Broker
+  readonly random: Random
+  /** Calls of each name so far, and failures of each code. */
+  readonly calls = new Map<CallName, number>()
+  readonly failures = new Map<ErrorCode, number>()
+  fate: NonNullable<UnsteadyOptions['fate']>
+  refuses: NonNullable<UnsteadyOptions['refuses']>
+  turnsMax: number
+  /** Where the last call of a lane was handed to the broker. */
+  readonly #lanes = new Map<string, Promise<void>>()
+  readonly #held = new Map<CallName, Promise<void>>()
+
+  constructor(real: Broker, options: UnsteadyOptions) {
+    this.random = new Random(options.seed)
+    this.turnsMax = options.turnsMax ?? TURNS_MAX
+    this.fate = options.fate ?? (() => 'done')
+    this.refuses = options.refuses ?? (() => undefined)
+    this.port = this.#wrapped(real, '')
+  }
+
+  /** From now on nothing fails and nothing is late. */
+  calm(): void {
+    this.turnsMax = 0
+    this.fate = () => 'done'
+    this.refuses = () => undefined
+  }
+
+  /** Keeps the answers of these calls back until the function that it returns is called. */
+  hold(call: CallName): () => void {
+    let letGo = (): void => {}
+    const held = new Promise<void>((resolve) => {
+      letGo = resolve
+    })
+    this.#held.set(call, held)
+    return () => {
+      if (this.#held.get(call) === held) this.#held.delete(call)
+      letGo()
+    }
+  }
+
+  #wrapped<T extends object>(target: T, prefix: string): T {
+    return new Proxy(target, {
+      get: (_, key) => {
+        const value = Reflect.get(target, key) as unknown
+        const name = `${prefix}${String(key)}`
+        if (typeof value === 'function') {
+          const method = value.bind(target) as (...args: unknown[]) => unknown
+          if (key === 'watch') return this.#watch(method)
+          return (...args: unknown[]) => this.#call(name, args, method)
+        }
+        const isPart = typeof value === 'object' && value !== null && key !== 'identity'
+        return isPart ? this.#wrapped(value, `${name}.`) : value
+      },
+    })
+  }
+
+  async #call(
+    name: CallName,
+    args: unknown[],
+    method: (...args: unknown[]) => unknown,
+  ): Promise<unknown> {
+    this.calls.set(name, (this.calls.get(name) ?? 0) + 1)
+    // Copied within the call, as the port promises of bodies, properties and states.
+    const sent = name === 'publish' ? copied(args) : args
+    const fate = this.fate(name, this.random)
+    const lane = laneOf(name, args)
+    const before = lane === undefined ? undefined : this.#lanes.get(lane)
+    const arrived = Promise.all([before, this.#someTurns()])
+    let answer: Promise<unknown> = Promise.resolve()
+    const handed = arrived.then(() => {
+      if (typeof fate === 'object' && 'refused' in fate) return
+      answer = name === 'publish' ? this.#publish(sent, method) : (async () => method(...sent))()
+      // Looked at below.
+      answer.catch(() => {})
+    })
+    if (lane !== undefined) this.#lanes.set(lane, handed)
+    await handed
+    const outcome = answer.then(
+      (value) => () => value,
+      (error: unknown) => () => {
+        throw error
+      },
+    )
+    const settle = await outcome
+    await this.#held.get(name)
+    await this.#someTurns()
+    if (typeof fate === 'object') throw this.#failure(name, fate)
+    return settle()
+  }
+
+  #failure(name: CallName, fate: Exclude<Fate, 'done'>): BrokerError {
+    const code = 'refused' in fate ? fate.refused : fate.lost
+    this.failures.set(code, (this.failures.get(code) ?? 0) + 1)
+    return new BrokerError(code, `${name} failed, for a test`)
+  }
+
+  /** The broker's own `publish`, of those messages that are not refused on the way. */
+  async #publish(args: unknown[], method: (...args: unknown[]) => unknown): Promise<unknown> {
+    const [messages, changes = []] = args as Parameters<Broker['publish']>
+    const refused = messages.map((message) => this.refuses(message, this.random))
+    if (refused.every((code) => code === undefined)) return method(...args)
+    const index = new Map<number, number>()
+    for (const [at, code] of refused.entries()) if (code === undefined) index.set(at, index.size)
+    const taken = messages.filter((_, at) => index.has(at))
+    const kept = changes
+      .filter(({ message }) => message === undefined || index.has(message))
+      .map((change) =>
+        change.message === undefined ? change : { ...change, message: index.get(change.message)! },
+      )
+    const isNothing = taken.length + kept.length === 0
+    const results = isNothing ? [] : ((await method(taken, kept)) as readonly PublishResult[])
+    return refused.map((code, at) =>
+      code === undefined ? results[index.get(at)!] : this.#failure('publish', { refused: code }),
+    )
+  }
+
+  /** News comes late too, but never after its end. */
+  #watch(method: (...args: unknown[]) => unknown) {
+    return (...args: unknown[]): Disposable => {
+      const listener = args.pop() as (...news: unknown[]) => void
+      let isOver = false
+      const late = async (...news: unknown[]): Promise<void> => {
+        await this.#someTurns()
+        if (!isOver) listener(...news)
+      }
+      const watch = method(...args, (...news: unknown[]) => void late(...news)) as Disposable
+      return {
+        [Symbol.dispose]: () => {
+          isOver = true
+          watch[Symbol.dispose]()
+        },
+      }
+    }
+  }
+
+  async #someTurns(): Promise<void> {
+    for (let left = this.random.int(this.turnsMax + 1); left > 0; left--) {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+}
+
+/**
+ * Calls of one lane reach the broker in the order in which they were made; undefined: in any order
+ * among all others. Answers overtake each other everywhere.
+ */
+function laneOf(name: CallName, args: readonly unknown[]): string | undefined {
+  const [part, method] = name.split('.')
+  switch (part) {
+    // Messages in call order; state that was saved before them is durable before them; where a
+    // group starts gets into the log before what is published after it.
+    case 'publish':
+    case 'publishTogether':
+    case 'sessions':
+      return 'log'
+    case 'cursors':
+      return /^(commit|committed|available|reset)$/.test(method ?? '') ? 'log' : undefined
+    // An owner binds and unbinds in order.
+    case 'lightQueues':
+      return 'light queues'
+    case 'clients':
+      return /^(un)?register$/.test(method ?? '') ? 'clients' : undefined
+    case 'queueLocks':
+      return `locks of ${String(args[0])} ${String(args[1])}`
+    case 'topics':
+    case 'groups':
+      return method === 'list' ? undefined : `definition of ${nameOf(args[0])}`
+    default:
+      return undefined
+  }
+}
+
+const nameOf = (subject: unknown): string =>
+  typeof subject === 'string' ? subject : (subject as { name: string }).name
+
+function copied(args: readonly unknown[]): unknown[] {
+  const [messages, changes] = args as [readonly NewMessage[], (readonly StateChange[])?]
+  const copies = messages.map((message) => ({
+    ...message,
+    body: Buffer.from(message.body),
+    properties: Buffer.from(message.properties),
+  }))
+  const states = changes?.map((change) =>
+    change.state instanceof Uint8Array ? { ...change, state: Buffer.from(change.state) } : change,
+  )
+  return states === undefined ? [copies] : [copies, states]
+}
