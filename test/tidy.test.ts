@@ -39,6 +39,10 @@ test('only clock.ts reads a clock or sets a timer', (t) => {
   t.deepEqual(hits(outside(src, 'src/clock.ts'), timers), [])
 })
 
+test('events are named area.words_with_underscores', (t) => {
+  t.deepEqual(hits(src, /\bevt: '(?![a-z]+\.[a-z_]+')/), [])
+})
+
 test('only the command line uses the console', (t) => {
   t.deepEqual(hits(outside(src, 'src/cli/'), /\bconsole\./), [])
 })

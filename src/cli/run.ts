@@ -4,12 +4,12 @@ import { setMaxListeners } from 'node:events'
 import { settings as allSettings } from '../config.ts'
 import { didYouMean } from '../did-you-mean.ts'
 import { BrokerError } from '../errors.ts'
+import { ownVersion } from '../version.ts'
 import { parseArguments } from './arguments.ts'
 import type { Command, Roles } from './command.ts'
 import { COMMANDS, type Entry } from './commands.ts'
 import { commandHelp, nounHelp, overview } from './help.ts'
 import type { Terminal } from './terminal.ts'
-import { ownVersion } from './version.ts'
 
 export const EXIT_OK = 0
 export const EXIT_FAILED = 1

@@ -48,6 +48,6 @@ test('where no lock can be had it is said, and nothing is refused', async (t) =>
   await writeFile(path, 'a file where a directory is due')
   const log = new LogLines()
   const unlock = await lockByKernel(path, log)
-  t.deepEqual(log.events(), ['lock.not-taken'])
+  t.deepEqual(log.events(), ['lock.not_taken'])
   await unlock!()
 })

@@ -488,8 +488,8 @@ test('a segment whose file cannot go is let go once, and goes when it can', asyn
   const count = (evt: string): number => log.events().filter((event) => event === evt).length
   await check(clock, () => count('segment.dropped') >= 3)
   for (let checks = 0; checks < 2; checks++) {
-    const before = count('segment.not-removed')
-    await check(clock, () => count('segment.not-removed') > before)
+    const before = count('segment.not_removed')
+    await check(clock, () => count('segment.not_removed') > before)
     for (let i = 0; i < 100; i++) await new Promise((resolve) => setImmediate(resolve))
   }
   const dropped = log.lines.flatMap((line) =>

@@ -114,7 +114,7 @@ test('a start that finds no room for its views serves from memory, and from the 
   const { disk, place } = first
   const full = fill(place)
   const { store, clock, log } = await open(t, undefined, { disk, place })
-  t.true(log.events().includes('views.in-memory'))
+  t.true(log.events().includes('views.in_memory'))
   t.deepEqual(await bodies(store, 'T'), ['a'])
   await store.append({ messages: [draft('T', 'c')] })
   await clock.advanceAsync(10_000)
@@ -351,7 +351,7 @@ test('a disk that does not read is believed once that has lasted, for the whole 
   await t.throwsAsync(bodies(store, 'T'), { code: 'BUSY' })
   t.deepEqual(
     log.events().filter((event) => event.startsWith('log.')),
-    ['log.read-failed'],
+    ['log.read_failed'],
   )
   clock.advance(1000)
   t.is(await readParked(), undefined)

@@ -276,7 +276,7 @@ test('a half build that is another one is begun again', async (t) => {
   const marker = { name: '1', identity: 'abc', opening: 0, deaths: 0, early: 0 }
   writeViewMarker(nodeDisk, join(directory, 'views'), marker, 'building')
   const { store, lines } = await open(t, directory)
-  t.true(lines.events().includes('views.half-rejected'), lines.events().join())
+  t.true(lines.events().includes('views.half_rejected'), lines.events().join())
   await checkMany(t, store)
   t.false(existsSync(path))
 })

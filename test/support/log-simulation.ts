@@ -85,7 +85,7 @@ export class LogSimulation {
       log: {
         ...silentLogger,
         warn: (fields) => {
-          if (fields.evt === 'log.end-not-noted') this.#endNotNoted = true
+          if (fields.evt === 'log.end_not_noted') this.#endNotNoted = true
         },
       },
       storeHost: NO_HOST,

@@ -71,7 +71,7 @@ export class Arrivals {
       tell()
     } catch (error) {
       this.#log.error(
-        { evt: 'arrivals.listener-failed', err: error },
+        { evt: 'arrivals.listener_failed', err: error },
         'a listener for arrivals threw',
       )
     }

@@ -317,7 +317,7 @@ export class AmqpConnection
 
   #onPeerClose(error: PeerError | undefined): void {
     if (error !== undefined) {
-      const fields = { evt: 'amqp.peer-closed', connectionId: this.connectionId }
+      const fields = { evt: 'amqp.peer_closed', connectionId: this.connectionId }
       this.log.debug({ ...fields, condition: error.condition }, error.description)
     }
     this.#stage = 'closing'
@@ -448,7 +448,7 @@ export class AmqpConnection
   }
 
   failed(error: Error): void {
-    this.log.error({ evt: 'amqp.control-failed', err: error }, 'the control plane failed')
+    this.log.error({ evt: 'amqp.control_failed', err: error }, 'the control plane failed')
     this.destroy()
   }
 

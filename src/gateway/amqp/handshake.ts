@@ -102,7 +102,7 @@ export class Handshake {
   /** A guesser waits for the answer, and gets one answer a connection. */
   #refuse(step: SaslStep & { kind: 'refused' }): void {
     const { log, remoteAddress, clock } = this.#peer
-    const fields = { evt: 'amqp.auth-failed', remote: remoteAddress }
+    const fields = { evt: 'amqp.auth_failed', remote: remoteAddress }
     log.info(fields, `authentication failed: ${step.reason}`)
     this.#failure = clock.after(this.#failureDelayMs, () => {
       this.#peer.outbox.append(step.frame)

@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Timer } from '../../clock.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import { ownVersion } from '../../version.ts'
 import { seeOff } from '../net/farewell.ts'
 import { TurnBudget } from '../net/turn-budget.ts'
 import { OutboxTurn } from './codec/outbox.ts'
@@ -15,8 +16,6 @@ import { GroupMembers } from './links/presence.ts'
 import { Subscriptions } from './links/subscriptions.ts'
 import { AMQP_DEFAULTS, type AmqpOptions } from './options.ts'
 
-/** The properties of our `open`. */
-const PRODUCT = { name: 'TrivetMQ', version: '0.1.0' }
 const SWEEP_MS = 1_000
 const RENEW_MS = 60_000
 
@@ -38,7 +37,7 @@ export class AmqpGateway implements Gateway {
       context,
       limits,
       containerId,
-      product: PRODUCT,
+      product: { name: 'TrivetMQ', version: ownVersion() },
       container: createControlContainer(containerId),
       turn: new OutboxTurn(),
       line: new TurnBudget(context.clock),

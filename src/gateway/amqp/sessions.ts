@@ -132,7 +132,7 @@ export class Sessions {
   #endFor(session: AmqpSession, error: unknown): void {
     if (!(error instanceof AmqpError) || error.scope !== 'session') throw error
     const { log, connectionId } = this.#options.peer
-    const fields = { evt: 'amqp.session-ended', connectionId, condition: error.condition }
+    const fields = { evt: 'amqp.session_ended', connectionId, condition: error.condition }
     log.debug(fields, error.message)
     session.end(describeError(error))
   }
@@ -216,7 +216,7 @@ export class Sessions {
     if (error !== undefined) {
       const { condition, description } = error
       const { connectionId } = peer
-      peer.log.debug({ evt: 'amqp.link-refused', connectionId, condition }, description)
+      peer.log.debug({ evt: 'amqp.link_refused', connectionId, condition }, description)
     }
     const { handle, name } = frame
     const controlled = control.attach(session.remoteChannel, handle, reply, error)
@@ -227,7 +227,7 @@ export class Sessions {
     const session = this.#session(channel)
     if (!session.isOpen) return true
     const { handle, isClosed, error } = readDetach(fields)
-    this.#note('amqp.peer-detached', error)
+    this.#note('amqp.peer_detached', error)
     let link: Link
     try {
       link = session.attachedLink(handle)
@@ -273,7 +273,7 @@ export class Sessions {
 
   #onEnd(channel: number, fields: Fields): void {
     const error = readGoodbye(fields)
-    this.#note('amqp.peer-ended', error)
+    this.#note('amqp.peer_ended', error)
     this.#session(channel).close(error !== undefined)
     this.#byChannel.delete(channel)
     this.#options.control.end(channel)

@@ -190,7 +190,7 @@ export class LogReader {
     const trouble = { from: position, to: position + size, sinceMs: nowMs, lastMs: nowMs }
     this.#troubles.set(start, trouble)
     log.warn(
-      { evt: 'log.read-failed', position, size, code: errorCode(error) },
+      { evt: 'log.read_failed', position, size, code: errorCode(error) },
       `Bytes ${position} to ${trouble.to} of the log cannot be read: ${String(error)}. ` +
         `They are tried again for ${BELIEVED_AFTER_MS / 1000} s before they are given up.`,
     )

@@ -198,7 +198,7 @@ function settle(options: RecoveryOptions, segment: Segment, syncedTo: number, en
     file.sync()
     if (cut === undefined) return
     options.log.warn(
-      { evt: 'log.torn-tail', position: end, bytes: cut, segment: segment.name },
+      { evt: 'log.torn_tail', position: end, bytes: cut, segment: segment.name },
       `Cut ${cut} bytes of unfinished writes after position ${end}; nothing acknowledged was in them.`,
     )
   } finally {

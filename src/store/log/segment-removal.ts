@@ -80,7 +80,7 @@ export class SegmentRemoval {
     }
     this.#isRemoving = false
     this.#options.log.error(
-      { evt: 'segment.not-removed', code: errorCode(error) },
+      { evt: 'segment.not_removed', code: errorCode(error) },
       `The oldest segment could not be removed: ${error.message}.`,
     )
   }

@@ -340,7 +340,7 @@ class SegmentedLog implements CommitLog {
     for (const frame of this.#stage.take()) dones.push(...frame.dones)
     this.#stage.rewind(this.#end, this.#sequence)
     this.#writer.abandon()
-    const fields = { evt: 'log.read-only', code: errorCode(error), position: this.#end }
+    const fields = { evt: 'log.read_only', code: errorCode(error), position: this.#end }
     this.#options.log.error(fields, reason)
     this.#markEnd()
     this.#onVoid()
@@ -389,7 +389,7 @@ class SegmentedLog implements CommitLog {
 
   #notResumed(error: Error): void {
     const text = `Writing could not be taken up again: ${error.message}.`
-    this.#options.log.warn({ evt: 'log.not-resumed', code: errorCode(error) }, text)
+    this.#options.log.warn({ evt: 'log.not_resumed', code: errorCode(error) }, text)
     if (!isShortage(error)) this.#freeReserve()
     if (isPassing(error)) {
       if (this.#stop !== undefined && isSpaceError(error)) this.#stop.wantsRoom = true
@@ -453,7 +453,7 @@ class SegmentedLog implements CommitLog {
         return
       }
       const text = `The end of the log could not be noted: ${String(error)}.`
-      log.warn({ evt: 'log.end-not-noted', code: errorCode(error) }, text)
+      log.warn({ evt: 'log.end_not_noted', code: errorCode(error) }, text)
     }
   }
 

@@ -44,7 +44,7 @@ export async function lockByKernel(directory: string, log: Logger): Promise<Unlo
       if (errorCode(cause) === 'LEVEL_LOCKED') return undefined
       if (attempt < LOCK_ATTEMPTS) continue
       log.warn(
-        { evt: 'lock.not-taken', err: error },
+        { evt: 'lock.not_taken', err: error },
         `no lock in '${directory}': only its files' names are checked`,
       )
       return async () => {}

@@ -309,7 +309,7 @@ export class ViewKeeper {
   /** A full disk keeps no consumer from reading: the views move to the disk when there is room. */
   async #buildInMemory(error: unknown): Promise<Build> {
     const text = 'there is no room for the views: they are kept in memory until there is'
-    this.#options.log.error({ evt: 'views.in-memory', err: error }, text)
+    this.#options.log.error({ evt: 'views.in_memory', err: error }, text)
     try {
       return await this.#buildAnew(true)
     } catch (thrown) {
@@ -388,7 +388,7 @@ export class ViewKeeper {
       log.info(fields, 'goes on with the views that an earlier start began to build')
       return build
     } catch (error) {
-      log.warn({ evt: 'views.half-rejected', err: error }, 'the views are built from the beginning')
+      log.warn({ evt: 'views.half_rejected', err: error }, 'the views are built from the beginning')
       await stored?.close()
       await this.#half.discard(half.name)
       return undefined

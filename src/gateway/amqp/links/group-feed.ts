@@ -104,7 +104,7 @@ export class GroupFeed implements Feed {
   #settled(results: readonly SettleResult[]): void {
     const expired = results.filter((result) => result !== null).length
     if (expired === 0) return
-    const fields = { evt: 'amqp.receipt-expired', group: this.#source.group, messages: expired }
+    const fields = { evt: 'amqp.receipt_expired', group: this.#source.group, messages: expired }
     this.#peer.log.debug(fields, 'settlements came too late')
   }
 

@@ -131,7 +131,7 @@ export class Ingest {
       results.length === batch.count ? results : batch.failed(new Error('a result is missing')),
     )
     if (unanswered > 0) {
-      const fields = { evt: 'amqp.settled-lost', messages: unanswered }
+      const fields = { evt: 'amqp.settled_lost', messages: unanswered }
       this.#log.warn(fields, 'messages that were sent settled could not be stored')
     }
     this.#changed()

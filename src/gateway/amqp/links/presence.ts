@@ -120,7 +120,7 @@ export class Presence {
   #quietly(work: Promise<void>): void {
     work.catch((thrown: unknown) => {
       const { message } = BrokerError.from(thrown)
-      const fields = { evt: 'amqp.registry-failed', error: message }
+      const fields = { evt: 'amqp.registry_failed', error: message }
       this.#log.warn(fields, 'the client registry could not be told')
     })
   }

@@ -337,7 +337,7 @@ export class SenderLink implements Link {
     const note = mergedNote(earlier, outcome.note)
     if (note === outcome.note) return outcome
     if (note === undefined) {
-      const fields = { evt: 'amqp.annotations-dropped', link: this.name, bytesMax: NOTE_BYTES_MAX }
+      const fields = { evt: 'amqp.annotations_dropped', link: this.name, bytesMax: NOTE_BYTES_MAX }
       this.#peer.log.debug(fields, 'a modified outcome has more annotations than are kept')
     }
     return { ...outcome, note }
@@ -367,7 +367,7 @@ export class SenderLink implements Link {
    */
   #lostSettlement(thrown: unknown): void {
     const { message } = BrokerError.from(thrown)
-    const fields = { evt: 'amqp.settle-failed', link: this.name, error: message }
+    const fields = { evt: 'amqp.settle_failed', link: this.name, error: message }
     this.#peer.log.warn(fields, 'a settlement could not be stored')
   }
 

@@ -175,7 +175,7 @@ export class Subscriptions {
       await this.#deleteGroup(group)
     }
     this.#exclusive.run(group, end).catch((error: unknown) => {
-      const fields = { evt: 'amqp.subscription-left', group, error: String(error) }
+      const fields = { evt: 'amqp.subscription_left', group, error: String(error) }
       this.#log.warn(fields, 'the group of a subscription that ended could not be deleted')
     })
   }

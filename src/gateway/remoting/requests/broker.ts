@@ -1,7 +1,7 @@
 // The broker's own settings and state, in the words that mqadmin and the dashboard parse.
 import { formatHost } from '../../../model/host.ts'
 import type { BrokerStatus } from '../../../model/status.ts'
-import { REQUEST } from '../../../remoting/codes.ts'
+import { REQUEST, VERSION } from '../../../remoting/codes.ts'
 import { emitJson } from '../../../remoting/json/json-emitter.ts'
 import { encodeTable } from '../../../remoting/requests/key-values.ts'
 import { dataVersionOut } from '../../../remoting/requests/topics.ts'
@@ -16,7 +16,6 @@ export const brokerRequests: RequestTable = new Map([
 ])
 
 const VERSION_NAME = 'V5_3_3'
-const VERSION_ORDINAL = 479
 
 /**
  * Any user may read the broker's identity: routes tell it too, and a client without a name server
@@ -69,7 +68,7 @@ function runtimeTable(status: BrokerStatus, nowMs: number): Record<string, strin
     bootTimestamp: String(status.startedAtMs),
     runtime: `[ ${days} days, ${Math.floor((seconds / 3600) % 24)} hours, ${Math.floor((seconds / 60) % 60)} minutes, ${Math.floor(seconds % 60)} seconds ]`,
     brokerVersionDesc: VERSION_NAME,
-    brokerVersion: String(VERSION_ORDINAL),
+    brokerVersion: String(VERSION.v5_3_3),
     brokerActive: String(status.writable),
     putMessageTimesTotal: String(status.messagesIn),
     putMessageFailedTimes: '0',
