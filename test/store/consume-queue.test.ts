@@ -18,7 +18,11 @@ import { SEAL_BYTES, ViewsDamaged } from '../../src/store/views/sealed.ts'
 class MapStore implements BlockStore {
   readonly saved = new Map<number, Buffer>()
   readonly errors: unknown[] = []
-  readonly #cache = new BlockCache(2, (block) => !block.isDirty && block.queue.evict(block))
+  readonly #cache: BlockCache
+
+  constructor(blocksMax = 2) {
+    this.#cache = new BlockCache(blocksMax, (block) => !block.isDirty && block.queue.evict(block))
+  }
 
   load(_queue: ConsumeQueue, block: number, count: number): Buffer {
     const value = this.saved.get(block)
@@ -51,9 +55,10 @@ const check = (i: number): number => (i * 2_654_435_761) | 0
 
 test('entries are what was appended, in memory, saved and let go', (t) => {
   const runs = fc.array(fc.nat(100), { minLength: 1, maxLength: 20 })
+  const inMemory = fc.integer({ min: 1, max: 12 })
   fc.assert(
-    fc.property(runs, fc.nat(1000), (counts, start) => {
-      const store = new MapStore()
+    fc.property(runs, fc.nat(1000), inMemory, (counts, start, blocksMax) => {
+      const store = new MapStore(blocksMax)
       const queue = new ConsumeQueue('T', 0, 1, store)
       queue.reset(start)
       for (const count of counts) {

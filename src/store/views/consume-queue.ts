@@ -75,8 +75,9 @@ export class ConsumeQueue {
   /** Seal of its value in the views; -1 while it has none. */
   seal = -1
   readonly #store: BlockStore
-  /** Neighbouring blocks in memory, the tail last. */
-  readonly #blocks: EntryBlock[] = []
+  /** Neighbouring blocks in memory from `#head` on, the tail last. */
+  #blocks: EntryBlock[] = []
+  #head = 0
   /** The full block that was loaded last: a reader in order asks for it again. */
   #loaded: Buffer | undefined
   #loadedNumber = -1
@@ -114,8 +115,8 @@ export class ConsumeQueue {
    * @throws ViewsDamaged
    */
   block(number: number): Buffer {
-    const first = this.#blocks[0]
-    const cached = first && this.#blocks[number - first.number]
+    const first = this.#blocks[this.#head]
+    const cached = first && this.#blocks[this.#head + number - first.number]
     if (cached !== undefined) return cached.bytes
     if (this.#loaded !== undefined && this.#loadedNumber === number) return this.#loaded
     const count = this.#countOf(number)
@@ -149,14 +150,16 @@ export class ConsumeQueue {
   /** Blocks with entries that no batch has taken, oldest first. */
   *dirtyBlocks(): Generator<EntryBlock> {
     let from = this.#blocks.length
-    while (from > 0 && this.#blocks[from - 1]!.isDirty) from--
+    while (from > this.#head && this.#blocks[from - 1]!.isDirty) from--
     for (; from < this.#blocks.length; from++) yield this.#blocks[from]!
   }
 
   /** Lets go of a block when it is the oldest in memory. */
   evict(block: EntryBlock): boolean {
-    if (this.#blocks[0] !== block) return false
-    this.#blocks.shift()
+    if (this.#blocks[this.#head] !== block) return false
+    this.#blocks[this.#head++] = undefined as never
+    // To move the blocks that are left costs as much as there are: once for so many that went.
+    if (this.#head * 2 > this.#blocks.length) this.#letGo(this.#head)
     block.isGone = true
     return true
   }
@@ -175,8 +178,9 @@ export class ConsumeQueue {
 
   /** Forgets every entry; the next one gets the offset `next`. */
   reset(next: number): void {
+    this.#letGo(this.#head)
     for (const block of this.#blocks) block.isGone = true
-    this.#blocks.length = 0
+    this.#letGo(this.#blocks.length)
     this.#loaded = undefined
     this.min = next
     this.next = next
@@ -193,6 +197,11 @@ export class ConsumeQueue {
     this.min += by
     this.next += by
     this.markDirty()
+  }
+
+  #letGo(blocks: number): void {
+    this.#blocks = this.#blocks.slice(blocks)
+    this.#head = 0
   }
 
   /** Entries that the block must have, lost ones before `min` included. */
