@@ -7,10 +7,10 @@ import { type Clock, systemClock } from '../../src/clock.ts'
 import { type Authenticator, openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import type { AmqpOptions } from '../../src/gateway/amqp/options.ts'
 import { AmqpGateway } from '../../src/gateway/amqp/server.ts'
-import { Listener } from '../../src/gateway/net/listener.ts'
 import { silentLogger } from '../../src/log.ts'
 import type { Broker } from '../../src/port/broker.ts'
 import { openStore } from '../../src/store/open.ts'
+import { openFrontEnd } from './front-end.ts'
 import { tempDir } from './temp-dir.ts'
 
 export interface AmqpServerOptions {
@@ -44,29 +44,13 @@ export async function startAmqp(
   const broker = options.wrap?.(real) ?? real
   const auth = options.auth ?? openAuthenticator(options.users ?? {}, clock)
   const gateway = new AmqpGateway({ broker, auth, log, clock }, options.limits ?? {})
-  const listener = await Listener.open({
-    host: '127.0.0.1',
-    port: 0,
-    name: 'amqp',
-    limits: {
-      connectionsMax: 1000,
-      connectionsPerAddressMax: 1000,
-      unsentBytesMax: 64 * 1024 * 1024,
-      writeStallMs: 30_000,
-      silentMs: 30_000,
-    },
-    log,
-    clock,
-  })
-  listener.serve(gateway)
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
-    listener.stopAccepting()
-    await gateway.close(1000)
-    await listener.close()
+    await frontEnd.close()
     await real.close()
     await store.close()
   }
   t.teardown(() => (closing ??= close()))
-  return { port: listener.port, broker, gateway, close: () => (closing ??= close()) }
+  const frontEnd = await openFrontEnd(t, gateway, { clock })
+  return { port: frontEnd.port, broker, gateway, close: () => (closing ??= close()) }
 }

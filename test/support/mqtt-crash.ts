@@ -3,9 +3,9 @@
 import type { ExecutionContext } from 'ava'
 import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { MqttGateway } from '../../src/gateway/mqtt/server.ts'
-import { Listener } from '../../src/gateway/net/listener.ts'
 import type { Logger } from '../../src/log.ts'
 import { startBroker, type TestBroker } from './broker.ts'
+import { openFrontEnd } from './front-end.ts'
 import { LogLines } from './log-lines.ts'
 import { ack, connect } from './mqtt-packets.ts'
 import { RawPeer } from './raw-peer.ts'
@@ -33,35 +33,14 @@ async function serve(t: ExecutionContext, test: TestBroker, users: Users): Promi
   const log = new LogLines()
   const auth = openAuthenticator(users, clock)
   const gateway = new MqttGateway({ broker, auth, log: log as Logger, clock })
-  const listener = await Listener.open({
-    ...{ host: '127.0.0.1', port: 0, name: 'mqtt', log, clock },
-    limits: {
-      connectionsMax: 100,
-      connectionsPerAddressMax: 100,
-      unsentBytesMax: 64 * 1024 * 1024,
-      writeStallMs: 30_000,
-      silentMs: 10_000,
-    },
-  })
-  await gateway.open()
-  listener.serve(gateway)
-  let closing: Promise<void> | undefined
-  const stop = async (): Promise<void> => {
-    listener.stopAccepting()
-    const closed = gateway.close(0)
-    await clock.advanceAsync(1)
-    await closed
-    await listener.close()
+  const frontEnd = await openFrontEnd(t, gateway, { clock })
+  const close = async (): Promise<void> => {
+    await frontEnd.close(0)
     await test.close()
   }
-  const close = (): Promise<void> => {
-    closing ??= stop()
-    return closing
-  }
-  t.teardown(close)
   return {
     ...test,
-    ...{ port: listener.port, log, close },
+    ...{ port: frontEnd.port, log, close },
     dieAfter: (count) => {
       faults.diesAt = faults.appends + count
       return new Promise((resolve) => {

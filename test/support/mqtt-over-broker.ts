@@ -5,10 +5,10 @@ import type { BrokerOptions } from '../../src/broker/options.ts'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { type Authenticator, openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { MqttGateway, type MqttOptions } from '../../src/gateway/mqtt/server.ts'
-import { Listener } from '../../src/gateway/net/listener.ts'
 import { silentLogger } from '../../src/log.ts'
 import type { Broker } from '../../src/port/broker.ts'
 import { openStore } from '../../src/store/open.ts'
+import { openFrontEnd } from './front-end.ts'
 import { tempDir } from './temp-dir.ts'
 
 export interface MqttOver {
@@ -37,24 +37,10 @@ export async function startMqttOver(
   const broker = openBroker({ store, clock, log, options: options.broker ?? {} })
   const auth = options.auth ?? openAuthenticator(options.users ?? {}, clock)
   const gateway = new MqttGateway({ broker: bend(broker), auth, log, clock }, options.mqtt)
-  const listener = await Listener.open({
-    ...{ host: '127.0.0.1', port: 0, name: 'mqtt', log, clock },
-    limits: {
-      connectionsMax: 1_000,
-      connectionsPerAddressMax: 1_000,
-      unsentBytesMax: 64 * 1024 * 1024,
-      writeStallMs: 30_000,
-      silentMs: 10_000,
-    },
-  })
-  await gateway.open()
-  listener.serve(gateway)
   t.teardown(async () => {
-    listener.stopAccepting()
-    await gateway.close(1_000)
-    await listener.close()
     await broker.close()
     await store.close()
   })
-  return { port: listener.port, broker, gateway }
+  const { port } = await openFrontEnd(t, gateway, { clock })
+  return { port, broker, gateway }
 }

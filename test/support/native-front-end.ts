@@ -4,7 +4,6 @@ import type { ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { systemClock } from '../../src/clock.ts'
 import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
-import { Listener } from '../../src/gateway/net/listener.ts'
 import { RemotingGateway, type RemotingGatewayOptions } from '../../src/gateway/remoting/server.ts'
 import { silentLogger } from '../../src/log.ts'
 import { BODY_BYTES_DEFAULT } from '../../src/model/limits.ts'
@@ -15,7 +14,7 @@ import { type DialOptions, dial, type RemotingConnection } from '../../src/remot
 import { jsonBody } from '../../src/remoting/json/json-emitter.ts'
 import { startBroker, type TestBroker } from './broker.ts'
 import { FakeClock } from './fake-clock.ts'
-import { GENEROUS_LIMITS } from './name-server.ts'
+import { openFrontEnd } from './front-end.ts'
 import { RawPeer } from './raw-peer.ts'
 
 export interface NativeFrontEnd extends TestBroker {
@@ -62,23 +61,13 @@ async function serve(
     { broker: bend(broker), auth, clock, log: silentLogger, routes },
     { bodyBytesMax: brokerOptions?.bodyBytesMax ?? BODY_BYTES_DEFAULT, ...gatewayOptions },
   )
-  const listener = await Listener.open({
-    host: '127.0.0.1',
-    port: 0,
-    name: 'remoting',
-    limits: GENEROUS_LIMITS,
-    log: silentLogger,
-    clock: systemClock,
-  })
-  listener.serve(gateway)
+  const frontEnd = await openFrontEnd(t, gateway, { clock: systemClock })
   t.teardown(async () => {
-    listener.stopAccepting()
-    const closing = gateway.close(0)
+    const closing = frontEnd.close(0)
     clock.advance(1000)
     await closing
-    await listener.close()
   })
-  const { port } = listener
+  const { port } = frontEnd
   return {
     ...host,
     gateway,
