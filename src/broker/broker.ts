@@ -13,9 +13,9 @@ import type {
   ReceiveRequest,
   SendBack,
   SettleResult,
-  StateChange,
 } from '../model/message.ts'
 import type { QueueOffset } from '../model/positions.ts'
+import type { StateChange } from '../model/state.ts'
 import type { BrokerStatus } from '../model/status.ts'
 import type { Broker } from '../port/broker.ts'
 import { assemble, type BrokerParts, type OpenBrokerOptions } from './parts.ts'
@@ -26,7 +26,7 @@ import {
   lightQueuesPort,
   lookupPort,
   queueLocksPort,
-  sessionsPort,
+  statesPort,
   topicsPort,
 } from './ports.ts'
 import { brokerStatus } from './status.ts'
@@ -44,7 +44,7 @@ export class EmbeddedBroker implements Broker {
   readonly lightQueues
   readonly lookup
   readonly clients
-  readonly sessions
+  readonly states
   readonly queueLocks
   readonly #parts: BrokerParts
   #isClosed = false
@@ -58,7 +58,7 @@ export class EmbeddedBroker implements Broker {
     this.lightQueues = lightQueuesPort(parts)
     this.lookup = lookupPort(parts)
     this.clients = clientsPort(parts)
-    this.sessions = sessionsPort(parts)
+    this.states = statesPort(parts)
     this.queueLocks = queueLocksPort(parts)
     this.#parts = parts
   }
@@ -139,14 +139,15 @@ export class EmbeddedBroker implements Broker {
     return brokerStatus(this.identity, this.#parts)
   }
 
-  /** Held pulls and receives come back, cursors and sessions become durable. Idempotent. */
+  /** Held pulls and receives come back, cursors and states become durable. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    const { puller, receiver, clients, delays, retries, facts } = this.#parts
+    const { puller, receiver, clients, states, delays, retries, facts } = this.#parts
     puller.close()
     receiver.close()
     clients.close()
+    states.claims.close()
     await delays.close()
     await retries.close()
     await facts.close()

@@ -15,7 +15,7 @@ import { GroupTable } from './definitions/groups.ts'
 import { LightQueueTable } from './definitions/light-queues.ts'
 import { TopicTable } from './definitions/topics.ts'
 import { FactWriter } from './facts/fact-writer.ts'
-import { SessionTable } from './facts/sessions.ts'
+import { StateTable } from './facts/states.ts'
 import { BROKER_DEFAULTS, type BrokerOptions } from './options.ts'
 import { Delays } from './publish/delays.ts'
 import { Publisher } from './publish/publisher.ts'
@@ -60,8 +60,8 @@ export function assemble({ store, clock, log, options: changed }: OpenBrokerOpti
   }
   const delays = new Delays(store, topics, clock, log)
   const locks = new QueueLockTable(clock, options.lockLeaseMs)
-  const sessions = new SessionTable(store, facts, clock)
-  const publisher = new Publisher({ ...common, delays, locks, sessions })
+  const states = new StateTable(store, facts, clock, log)
+  const publisher = new Publisher({ ...common, delays, locks, states })
   const puller = new Puller(common)
   const retries = new Retries({ ...common, delays })
   const modes: GroupModes = new GroupModes((group) => receiver.isBusy(group))
@@ -80,7 +80,7 @@ export function assemble({ store, clock, log, options: changed }: OpenBrokerOpti
   const startedAtMs = clock.now()
   return {
     ...common,
-    ...{ delays, publisher, puller, retries, locks, modes, receiver, clients, sessions, removal },
+    ...{ delays, publisher, puller, retries, locks, modes, receiver, clients, states, removal },
     startedAtMs,
   }
 }

@@ -6,6 +6,14 @@ import type { GroupDefinition } from '../model/group.ts'
 import type { QueueLag, QueueRange } from '../model/message.ts'
 import { isLightQueue } from '../model/names.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
+import type {
+  Claim,
+  State,
+  StateEntry,
+  StateGuard,
+  StateNews,
+  StateVersion,
+} from '../model/state.ts'
 import type { TopicDefinition } from '../model/topic.ts'
 import { findMessages, readMessage } from './consume/lookup.ts'
 import { groupLags } from './lags.ts'
@@ -145,12 +153,19 @@ export const clientsPort = ({ clients }: BrokerParts) => ({
   watch: (changed: (group: string) => void): Disposable => clients.watch(changed),
 })
 
-export const sessionsPort = ({ sessions }: BrokerParts) => ({
-  load: async (id: string): Promise<Buffer | undefined> => sessions.load(id),
-  save: (id: string, state: Uint8Array, options?: { lazy?: boolean }): Promise<void> =>
-    sessions.save(id, state, options?.lazy === true),
-  delete: (id: string): Promise<void> => sessions.delete(id),
-  list: (prefix: string): Promise<readonly string[]> => sessions.list(prefix),
+export const statesPort = ({ states }: BrokerParts) => ({
+  load: async (id: string): Promise<State | undefined> => states.load(id),
+  save: (id: string, value: Uint8Array, guard?: StateGuard): Promise<StateVersion> =>
+    states.save(id, value, guard),
+  saveSoon: async (id: string, value: Uint8Array, claim?: Claim): Promise<void> =>
+    states.saveSoon(id, value, { claim }),
+  delete: (id: string, guard?: StateGuard): Promise<void> => states.delete(id, guard),
+  list: (prefix: string): AsyncIterable<readonly StateEntry[]> => states.list(prefix),
+  watch: (prefix: string, changed: (news: StateNews) => void): Disposable =>
+    states.watch(prefix, changed),
+  claim: (id: string, lost: () => void, signal?: AbortSignal): Promise<Claim> =>
+    states.claims.claim(id, lost, signal),
+  release: async (claim: Claim): Promise<void> => states.claims.release(claim),
 })
 
 export const queueLocksPort = ({ locks, groups, topics }: BrokerParts) => ({

@@ -41,19 +41,6 @@ export interface NewMessage {
   readonly ownProperties?: boolean | undefined
 }
 
-/**
- * Durable state of a front-end (`Sessions` of the Broker port) that changes together with messages.
- */
-export interface StateChange {
-  readonly id: string
-  /** `message`: the message that the change belongs to, whole, as the log has it. null: deleted. */
-  readonly state: Uint8Array | 'message' | null
-  /**
-   * Index of the message it belongs to; without one it belongs to all that are published with it.
-   */
-  readonly message?: number | undefined
-}
-
 /** Where an accepted message stands. Its offsetMsgId is `offsetMessageId(storeHost, position)`. */
 export interface PublishReceipt {
   readonly queueId: number

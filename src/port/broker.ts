@@ -17,11 +17,12 @@ import type {
   ReceiveRequest,
   SendBack,
   SettleResult,
-  StateChange,
 } from '../model/message.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
+import type { StateChange } from '../model/state.ts'
 import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
 import type { TopicDefinition } from '../model/topic.ts'
+import type { States } from './states.ts'
 
 /** Every method rejects with a BrokerError. */
 export interface Broker {
@@ -36,11 +37,13 @@ export interface Broker {
    *   neither, and a message that is refused leaves the state as it was. `load` answers the new
    *   state once the call has settled.
    * - One that belongs to no message is durable before or with each message of the call, and by
-   *   itself when all are refused. It is kept like a `save`: `load` answers it at once, and what
-   *   the log refuses is written as soon as the log takes it.
+   *   itself when all are refused. It is kept like a `States.save`: `load` answers it at once, and
+   *   what the log refuses is written as soon as the log takes it.
    * - Those of the messages come in the messages' order, behind those of no message; of two with
    *   one id the later holds, as do later calls over earlier ones.
+   * - When the guard of one does not hold, the call rejects and nothing of it is stored.
    * Without messages it rejects when the changes could not be written.
+   * @throws STATE_CONFLICT, CLAIM_LOST
    */
   publish(
     messages: readonly NewMessage[],
@@ -97,7 +100,7 @@ export interface Broker {
   readonly lightQueues: LightQueues
   readonly lookup: Lookup
   readonly clients: Clients
-  readonly sessions: Sessions
+  readonly states: States
   readonly queueLocks: QueueLocks
   /** The state for operators: role, writability, flush mode, disk, counts. */
   status(): Promise<BrokerStatus>
@@ -215,18 +218,6 @@ export interface Clients {
   consumerIds(group: string): Promise<readonly string[]>
   /** A group's members or subscriptions changed: tell its clients to rebalance. */
   watch(changed: (group: string) => void): Disposable
-}
-
-/** Durable state of front-ends, one opaque value per id; MQTT keeps its sessions here. */
-export interface Sessions {
-  load(id: string): Promise<Buffer | undefined>
-  /**
-   * `lazy`: kept at once, durable within a second. What the log refuses (READ_ONLY) is kept too,
-   * and durable as soon as the log takes it.
-   */
-  save(id: string, state: Uint8Array, options?: { lazy?: boolean }): Promise<void>
-  delete(id: string): Promise<void>
-  list(prefix: string): Promise<readonly string[]>
 }
 
 export interface QueueName {

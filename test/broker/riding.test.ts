@@ -1,8 +1,9 @@
 // State of front-ends that is published together with messages.
 import test from 'ava'
 import { BrokerError } from '../../src/errors.ts'
-import type { PublishReceipt, StateChange } from '../../src/model/message.ts'
+import type { PublishReceipt } from '../../src/model/message.ts'
 import { checkRecord, RecordView } from '../../src/model/record.ts'
+import type { StateChange } from '../../src/model/state.ts'
 import {
   bodiesOf,
   codeOf,
@@ -18,7 +19,7 @@ const KEPT = 'state'
 const bytes = (text: string): Buffer => Buffer.from(text)
 
 async function load({ broker }: TestBroker, id: string): Promise<string | undefined> {
-  return (await broker.sessions.load(id))?.toString()
+  return (await broker.states.load(id))?.value.toString()
 }
 
 const receiptOf = (results: readonly unknown[], index = 0): PublishReceipt => {
@@ -36,7 +37,7 @@ test('a message that is state is its record as the log has it', async (t) => {
     changes,
   )
   for (const at of [first, await first.crash()]) {
-    const state = await at.broker.sessions.load(KEPT)
+    const state = (await at.broker.states.load(KEPT))?.value
     t.is(state && checkRecord(state, 0, state.length, true), state?.length)
     t.is(state && new RecordView(state).body.toString(), 'b')
     t.deepEqual(state, await at.broker.lookup.byPosition(receiptOf(results, 1).position))
@@ -45,7 +46,7 @@ test('a message that is state is its record as the log has it', async (t) => {
 
 test('a message that is refused leaves its state as it was, those beside it change theirs', async (t) => {
   const test = await startBroker(t, { bodyBytesMax: 10 })
-  for (const id of ['a', 'b', 'c']) await test.broker.sessions.save(id, bytes('old'))
+  for (const id of ['a', 'b', 'c']) await test.broker.states.save(id, bytes('old'))
   const results = await test.broker.publish(
     [
       newMessage('orders', { body: 'good' }),
@@ -94,7 +95,7 @@ test('state of all messages is written by itself when every message is refused',
 
 test('state of all messages is readable at once, that of one message with it', async (t) => {
   const test = await startBroker(t)
-  await test.broker.sessions.save('own', bytes('old'))
+  await test.broker.states.save('own', bytes('old'))
   const published = test.broker.publish(
     [newMessage('orders')],
     [
@@ -110,7 +111,7 @@ test('state of all messages is readable at once, that of one message with it', a
 
 test('what the log refuses: state of all messages is written when it takes it, that of one is not', async (t) => {
   const first = await startBroker(t)
-  await first.broker.sessions.save('own', bytes('old'))
+  await first.broker.states.save('own', bytes('old'))
   first.faults.isReadOnly = true
   const results = await first.broker.publish(
     [newMessage('orders')],
@@ -133,7 +134,7 @@ test('what the log refuses: state of all messages is written when it takes it, t
 
 test('a lazy save before does not get into the log behind the state of a message', async (t) => {
   const first = await startBroker(t)
-  await first.broker.sessions.save(KEPT, bytes('lazy'), { lazy: true })
+  await first.broker.states.saveSoon(KEPT, bytes('lazy'))
   const published = first.broker.publish(
     [newMessage('orders')],
     [{ id: KEPT, state: bytes('new'), message: 0 }],
@@ -146,7 +147,7 @@ test('a lazy save before does not get into the log behind the state of a message
 
 test('a lazy save is not lost to a message that is refused', async (t) => {
   const first = await startBroker(t)
-  await first.broker.sessions.save(KEPT, bytes('lazy'), { lazy: true })
+  await first.broker.states.saveSoon(KEPT, bytes('lazy'))
   first.faults.isReadOnly = true
   await first.broker.publish([newMessage('orders')], [{ id: KEPT, state: null, message: 0 }])
   t.is(await load(first, KEPT), 'lazy')
@@ -178,4 +179,15 @@ test('changes out of order, or of no message to be, are refused before anything 
     t.is(await codeOf(published), 'ARGUMENT_INVALID')
   }
   t.is(await test.broker.topics.get('orders'), undefined)
+})
+
+test('what was saved lazily is readable while the state of a message is on its way', async (t) => {
+  const test = await startBroker(t)
+  await test.broker.states.save(KEPT, bytes('old'))
+  await test.broker.states.saveSoon(KEPT, bytes('lazy'))
+  const change = { id: KEPT, state: bytes('new'), message: 0 }
+  const published = test.broker.publish([newMessage('orders')], [change])
+  t.is(await load(test, KEPT), 'lazy')
+  await published
+  t.is(await load(test, KEPT), 'new')
 })

@@ -1,6 +1,13 @@
 import test from 'ava'
 import { BrokerError, ERROR_CODES } from '../../src/errors.ts'
-import { bodiesOf, newMessage, pullRequest, startBroker, topicOf } from '../support/broker.ts'
+import {
+  bodiesOf,
+  newMessage,
+  pullRequest,
+  startBroker,
+  stateIds,
+  topicOf,
+} from '../support/broker.ts'
 import { freshSeed } from '../support/random.ts'
 import { oneIn, UnsteadyBroker } from './unsteady-broker.ts'
 
@@ -58,7 +65,7 @@ test('a message that is refused takes its change of state with it', async (t) =>
   )
   t.is((results[1] as BrokerError).code, 'BUSY')
   t.deepEqual(bodiesOf(await broker.pull(pullRequest('T'))), ['a', 'c'])
-  t.deepEqual(await broker.sessions.list('s/'), ['s/0', 's/2'])
+  t.deepEqual(await stateIds(broker, 's/'), ['s/0', 's/2'])
 })
 
 test('an answer that is held comes when the test lets it go', async (t) => {

@@ -3,11 +3,13 @@
 // other, keeps answers back as long as a test likes, and lets calls fail. What the port promises of
 // order holds (`laneOf`), so whatever rests on the port alone must work over it.
 import { BrokerError, ERROR_CODES, type ErrorCode } from '../../src/errors.ts'
-import type { NewMessage, PublishResult, StateChange } from '../../src/model/message.ts'
+import type { NewMessage, PublishResult } from '../../src/model/message.ts'
+import type { StateChange, StateEntry } from '../../src/model/state.ts'
 import type { Broker } from '../../src/port/broker.ts'
+import type { States } from '../../src/port/states.ts'
 import { Random } from '../support/random.ts'
 
-/** 'publish', 'sessions.save', ... */
+/** 'publish', 'states.save', ... */
 export type CallName = string
 
 /** How a call ends. */
@@ -92,6 +94,8 @@ export class UnsteadyBroker {
         if (typeof value === 'function') {
           const method = value.bind(target) as (...args: unknown[]) => unknown
           if (key === 'watch') return this.#watch(method)
+          if (name === 'states.list')
+            return (prefix: string) => this.#list(target as States, prefix)
           return (...args: unknown[]) => this.#call(name, args, method)
         }
         const isPart = typeof value === 'object' && value !== null && key !== 'identity'
@@ -107,7 +111,7 @@ export class UnsteadyBroker {
   ): Promise<unknown> {
     this.calls.set(name, (this.calls.get(name) ?? 0) + 1)
     // Copied within the call, as the port promises of bodies, properties and states.
-    const sent = name === 'publish' ? copied(args) : args
+    const sent = name === 'publish' ? copied(args) : args.map(copiedBytes)
     const fate = this.fate(name, this.random)
     const lane = laneOf(name, args)
     const before = lane === undefined ? undefined : this.#lanes.get(lane)
@@ -160,16 +164,31 @@ export class UnsteadyBroker {
     )
   }
 
-  /** News comes late too, but never after its end. */
+  /** Each page is a call of its own. */
+  async *#list(states: States, prefix: string): AsyncGenerator<readonly StateEntry[]> {
+    const pages = states.list(prefix)[Symbol.asyncIterator]()
+    for (;;) {
+      const next = () => pages.next()
+      const page = (await this.#call('states.list', [], next)) as IteratorResult<StateEntry[]>
+      if (page.done) return
+      yield page.value
+    }
+  }
+
+  /** News comes late too, in its order, but never after its end. */
   #watch(method: (...args: unknown[]) => unknown) {
     return (...args: unknown[]): Disposable => {
       const listener = args.pop() as (...news: unknown[]) => void
       let isOver = false
-      const late = async (...news: unknown[]): Promise<void> => {
-        await this.#someTurns()
-        if (!isOver) listener(...news)
+      let told = Promise.resolve()
+      const late = (...news: unknown[]): void => {
+        const turns = this.#someTurns()
+        told = told.then(async () => {
+          await turns
+          if (!isOver) listener(...news)
+        })
       }
-      const watch = method(...args, (...news: unknown[]) => void late(...news)) as Disposable
+      const watch = method(...args, late) as Disposable
       return {
         [Symbol.dispose]: () => {
           isOver = true
@@ -197,7 +216,7 @@ function laneOf(name: CallName, args: readonly unknown[]): string | undefined {
     // group starts gets into the log before what is published after it.
     case 'publish':
     case 'publishTogether':
-    case 'sessions':
+    case 'states':
       return 'log'
     case 'cursors':
       return /^(commit|committed|available|reset)$/.test(method ?? '') ? 'log' : undefined
@@ -218,6 +237,8 @@ function laneOf(name: CallName, args: readonly unknown[]): string | undefined {
 
 const nameOf = (subject: unknown): string =>
   typeof subject === 'string' ? subject : (subject as { name: string }).name
+
+const copiedBytes = (arg: unknown): unknown => (arg instanceof Uint8Array ? Buffer.from(arg) : arg)
 
 function copied(args: readonly unknown[]): unknown[] {
   const [messages, changes] = args as [readonly NewMessage[], (readonly StateChange[])?]

@@ -19,6 +19,7 @@ import { encodeProperties } from '../../src/model/properties.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
 import { EVERY_TAG } from '../../src/model/tag-filter.ts'
 import { PERM_READ_WRITE, type TopicDefinition } from '../../src/model/topic.ts'
+import type { Broker } from '../../src/port/broker.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from './fake-clock.ts'
@@ -163,6 +164,13 @@ export const bodiesOf = (
 export const viewOf = ({ record }: ReceivedMessage): RecordView => new RecordView(record)
 export const receiptsOf = (messages: readonly ReceivedMessage[]): Receipt[] =>
   messages.map(({ receipt }) => receipt)
+
+/** Sorted, without doubles. */
+export async function stateIds({ states }: Pick<Broker, 'states'>, prefix: string) {
+  const ids = new Set<string>()
+  for await (const page of states.list(prefix)) for (const { id } of page) ids.add(id)
+  return [...ids].sort()
+}
 
 /** What settled, or the code of the error. */
 export const codesOf = (results: readonly unknown[]): (string | null)[] =>

@@ -11,7 +11,7 @@ export const FACT = {
   topic: 'topic',
   group: 'group',
   cursor: 'cursor',
-  session: 'session',
+  state: 'session',
   /** Key: a durable filter, NUL, and the owner of the binding. */
   binding: 'binding',
 } as const

@@ -1,24 +1,25 @@
 // The state changes of one `publish`: which of them ride with each of its appends.
 import { BrokerError } from '../../errors.ts'
-import type { StateChange } from '../../model/message.ts'
-import type { SessionTable, StagedChange } from './sessions.ts'
+import type { StateChange } from '../../model/state.ts'
+import type { StagedChange, StateTable } from './states.ts'
 
 export class Riding {
   readonly #changes: readonly StateChange[]
-  readonly #sessions: SessionTable
+  readonly #states: StateTable
   /** Those that belong to no message. */
   readonly #common: StagedChange[] = []
   /** The first that has not boarded. */
   #next: number
 
-  /** @throws ARGUMENT_INVALID */
-  constructor(changes: readonly StateChange[], sessions: SessionTable) {
+  /** @throws ARGUMENT_INVALID, STATE_CONFLICT, CLAIM_LOST */
+  constructor(changes: readonly StateChange[], states: StateTable) {
     this.#changes = changes
-    this.#sessions = sessions
+    this.#states = states
     let before = -1
-    for (const { id, state, message } of changes) {
+    for (const change of changes) {
+      const { id, state, message } = change
       const bytes = state === null || state === 'message' ? 0 : state.length
-      sessions.check(id, bytes)
+      states.check(id, bytes, change)
       if (message === undefined ? before >= 0 || state === 'message' : message < before) {
         throw misplaced(id)
       }
@@ -26,7 +27,7 @@ export class Riding {
     }
     for (const { id, state, message } of changes) {
       if (message !== undefined || state === 'message') break
-      this.#common.push(sessions.stageKept(id, state))
+      this.#common.push(states.stageKept(id, state))
     }
     this.#next = this.#common.length
   }
@@ -43,7 +44,7 @@ export class Riding {
       if (message! > index) return
       this.#next++
       // A state that belongs to an earlier message was refused with it.
-      if (message === index) staged.push(this.#sessions.stage(id, state, place))
+      if (message === index) staged.push(this.#states.stage(id, state, place))
     }
   }
 }

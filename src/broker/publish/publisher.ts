@@ -4,7 +4,7 @@
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
-import type { NewMessage, PublishReceipt, PublishResult, StateChange } from '../../model/message.ts'
+import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
 import { checkTopicName, groupOfTopic, isRetryTopic } from '../../model/names.ts'
 import { queueOfKey } from '../../model/ordering-key.ts'
 import {
@@ -13,12 +13,13 @@ import {
   RETRY_PROPERTIES,
   withoutProperties,
 } from '../../model/properties.ts'
+import type { StateChange } from '../../model/state.ts'
 import { PERM_WRITE } from '../../model/topic.ts'
 import type { Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import { checkSendable, type Topic, type TopicTable } from '../definitions/topics.ts'
 import { Riding } from '../facts/riding.ts'
-import type { SessionTable, StagedChange } from '../facts/sessions.ts'
+import type { StagedChange, StateTable } from '../facts/states.ts'
 import {
   APPEND_BYTES_TARGET,
   type BrokerOptions,
@@ -54,7 +55,7 @@ export class Publisher {
   readonly #groups: GroupTable
   readonly #delays: Delays
   readonly #locks: QueueLockTable
-  readonly #sessions: SessionTable
+  readonly #states: StateTable
   readonly #clock: Clock
   readonly #options: BrokerOptions
   readonly #ids: UniqueIds
@@ -68,7 +69,7 @@ export class Publisher {
     groups: GroupTable
     delays: Delays
     locks: QueueLockTable
-    sessions: SessionTable
+    states: StateTable
     clock: Clock
     options: BrokerOptions
   }) {
@@ -77,7 +78,7 @@ export class Publisher {
     this.#groups = parts.groups
     this.#delays = parts.delays
     this.#locks = parts.locks
-    this.#sessions = parts.sessions
+    this.#states = parts.states
     this.#clock = parts.clock
     this.#options = parts.options
     this.#ids = new UniqueIds(parts.clock, parts.store.storeHost)
@@ -102,7 +103,7 @@ export class Publisher {
     messages: readonly NewMessage[],
     changes: readonly StateChange[],
   ): Promise<readonly PublishResult[]> {
-    return this.#publish(messages, new Riding(changes, this.#sessions))
+    return this.#publish(messages, new Riding(changes, this.#states))
   }
 
   #publish(

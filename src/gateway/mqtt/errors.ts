@@ -45,6 +45,8 @@ const WIRE = {
   GROUP_MODE_CONFLICT: failed,
   QUEUE_LOCKED: failed,
   RECEIPT_EXPIRED: failed,
+  STATE_CONFLICT: failed,
+  CLAIM_LOST: refused(REASON.sessionTakenOver, RETURN_CODE.serverUnavailable),
   OFFSET_OUT_OF_RANGE: failed,
   UNAUTHENTICATED: refused(REASON.badCredentials, RETURN_CODE.badCredentials),
   // The topic takes no messages for now: grants are looked at before the broker is asked.

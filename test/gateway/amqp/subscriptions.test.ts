@@ -6,7 +6,7 @@ import { GroupMembers } from '../../../src/gateway/amqp/links/presence.ts'
 import { Subscriptions } from '../../../src/gateway/amqp/links/subscriptions.ts'
 import { silentLogger } from '../../../src/log.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
-import { codeOf, startBroker } from '../../support/broker.ts'
+import { codeOf, startBroker, stateIds } from '../../support/broker.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
 import { overridden } from '../../support/overridden.ts'
 import {
@@ -132,7 +132,7 @@ test('a subscription whose group may not be made leaves nothing behind', async (
   const { broker, port } = await startAmqp(t, { broker: { autoCreateGroups: false } })
   const client = await connectRhea(t, port)
   await t.throwsAsync(client.receiver(durable()) as Promise<never>, { any: true })
-  t.deepEqual(await broker.sessions.list('amqp/'), [])
+  t.deepEqual(await stateIds(broker, 'amqp/'), [])
 })
 
 test('while nothing can be written, a new subscription is refused and leaves nothing, an old one goes on', async (t) => {
@@ -145,12 +145,12 @@ test('while nothing can be written, a new subscription is refused and leaves not
   })
   const client = await connectRhea(t, port)
   await leave(await client.receiver(durable()))
-  const before = await broker.sessions.list('amqp/')
+  const before = await stateIds(broker, 'amqp/')
   isFull = true
   const other = { ...durable(), name: 'other' }
   const error = await t.throwsAsync(client.receiver(other) as Promise<never>, { any: true })
   t.like(error, { condition: 'amqp:resource-limit-exceeded' })
-  t.deepEqual(await broker.sessions.list('amqp/'), before)
+  t.deepEqual(await stateIds(broker, 'amqp/'), before)
   await client.receiver(durable())
 })
 

@@ -50,11 +50,11 @@ test('a CONNECT whose peer has gone before its turn takes no session over', asyn
   const { port, gateway } = await startMqttOver(t, {
     bend: (broker: EmbeddedBroker): Broker =>
       overridden(broker, {
-        sessions: overridden(broker.sessions, {
-          save: async (id, state, options) => {
+        states: overridden(broker.states, {
+          save: async (...state) => {
             reached = true
             await opened
-            return broker.sessions.save(id, state, options)
+            return broker.states.save(...state)
           },
         }),
       }),

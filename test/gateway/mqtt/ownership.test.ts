@@ -248,7 +248,7 @@ test('a will is authorized when it is sent', async (t) => {
   t.deepEqual(lost.map(({ clientId }) => clientId).sort(), ['device', 'ends'])
   const again = await mqtt.restart(ALL)
   await again.clock.advanceAsync(1_000)
-  t.deepEqual(await again.broker.sessions.load('mqtt/session/ends'), undefined)
+  t.deepEqual(await again.broker.states.load('mqtt/session/ends'), undefined)
   const { peer: late } = await joined(again.port, 'late', as('root'))
   await subscribed(late, 'w')
   await subscribed(late, 'end')

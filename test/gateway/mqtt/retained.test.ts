@@ -5,7 +5,7 @@ import { BrokerError } from '../../../src/errors.ts'
 import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
 import { Retained } from '../../../src/gateway/mqtt/publish/retained.ts'
 import type { Logger } from '../../../src/log.ts'
-import { startBroker, topicOf } from '../../support/broker.ts'
+import { startBroker, stateIds, topicOf } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { LogLines } from '../../support/log-lines.ts'
 import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
@@ -332,7 +332,7 @@ test('an expired retained message is passed over while nothing can be written, a
     clock,
     bend: (broker) =>
       overridden(broker, {
-        sessions: overridden(broker.sessions, {
+        states: overridden(broker.states, {
           delete: () => Promise.reject(new BrokerError('READ_ONLY', 'the disk is full')),
         }),
       }),
@@ -359,10 +359,10 @@ test('a value retained while the one before it goes with its topic stays', async
   const { port, broker } = await startMqttOver(t, {
     bend: (real) =>
       overridden(real, {
-        sessions: overridden(real.sessions, {
+        states: overridden(real.states, {
           // The retained message that goes with the topic is being read when the next value comes.
           load: async (id) => {
-            const state = await real.sessions.load(id)
+            const state = await real.states.load(id)
             if (isSlow) await new Promise<void>((resolve) => read.push(resolve))
             return state
           },
@@ -385,7 +385,7 @@ test('a value retained while the one before it goes with its topic stays', async
   isSlow = false
   for (const goOn of read) goOn()
   // As far as the front-end goes by itself.
-  await broker.sessions.list('mqtt/retained/')
+  await stateIds(broker, 'mqtt/retained/')
   for (const goOn of stored) goOn()
   await published
   const late = await mqttClient(t, port, 4)
@@ -420,9 +420,9 @@ test('a value retained while an expired one is read stays', async (t) => {
     clock,
     bend: (real) =>
       overridden(real, {
-        sessions: overridden(real.sessions, {
+        states: overridden(real.states, {
           load: async (id) => {
-            const state = await real.sessions.load(id)
+            const state = await real.states.load(id)
             if (isSlow) await new Promise<void>((resolve) => read.push(resolve))
             return state
           },

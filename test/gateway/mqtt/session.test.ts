@@ -233,13 +233,11 @@ test('CONNACK of a new session without a will does not wait for the disk, SUBACK
   const { port } = await startMqttOver(t, {
     bend: (broker) =>
       overridden(broker, {
-        sessions: overridden(broker.sessions, {
-          save: async (id, state, options) => {
-            if (options?.lazy !== true) {
-              isSaving = true
-              await gate
-            }
-            return broker.sessions.save(id, state, options)
+        states: overridden(broker.states, {
+          save: async (...state) => {
+            isSaving = true
+            await gate
+            return broker.states.save(...state)
           },
         }),
       }),
@@ -401,12 +399,11 @@ test('a client that comes back to consume is let in while nothing can be written
   let isFull = false
   const { port } = await startMqttOver(t, {
     bend: (broker) => {
-      const save: typeof broker.sessions.save = async (...state) => {
+      const save: typeof broker.states.save = async (...state) => {
         if (isFull) throw new BrokerError('READ_ONLY', 'the disk is full')
-        await broker.sessions.save(...state)
+        return broker.states.save(...state)
       }
-      const sessions = overridden(broker.sessions, { save })
-      return overridden(broker, { sessions })
+      return overridden(broker, { states: overridden(broker.states, { save }) })
     },
   })
   const away = await mqttClient(t, port, 4, persistent('away'))

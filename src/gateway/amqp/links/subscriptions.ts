@@ -123,12 +123,12 @@ export class Subscriptions {
 
   async #keep(group: string, wanted: Kept): Promise<void> {
     // Before there is a group: one without a record would be taken for another's.
-    await this.#broker.sessions.save(ID_PREFIX + group, Buffer.from(JSON.stringify(wanted)))
+    await this.#broker.states.save(ID_PREFIX + group, Buffer.from(JSON.stringify(wanted)))
     try {
       await this.#broker.groups.ensure(group)
     } catch (error) {
       // Names from the wire must not fill the store.
-      await this.#broker.sessions.delete(ID_PREFIX + group)
+      await this.#broker.states.delete(ID_PREFIX + group)
       throw error
     }
   }
@@ -163,7 +163,7 @@ export class Subscriptions {
       // A record without its group counts for nothing, a group without its record could not be
       // ended.
       await this.#deleteGroup(group)
-      await this.#broker.sessions.delete(ID_PREFIX + group)
+      await this.#broker.states.delete(ID_PREFIX + group)
     })
   }
 
@@ -211,10 +211,10 @@ export class Subscriptions {
 
   /** undefined when an operator has deleted the group. */
   async #find(group: string): Promise<Kept | undefined> {
-    const state = await this.#broker.sessions.load(ID_PREFIX + group)
+    const state = await this.#broker.states.load(ID_PREFIX + group)
     if (state === undefined || (await this.#broker.groups.get(group)) === undefined)
       return undefined
-    return JSON.parse(state.toString()) as Kept
+    return JSON.parse(state.value.toString()) as Kept
   }
 
   async #deleteGroup(group: string): Promise<void> {

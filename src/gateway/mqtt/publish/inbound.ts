@@ -2,7 +2,8 @@
 // one batch, and each is acknowledged, in order, once it is durable.
 import { BrokerError } from '../../../errors.ts'
 import { type Host, hostOf } from '../../../model/host.ts'
-import type { NewMessage, PublishResult, StateChange } from '../../../model/message.ts'
+import type { NewMessage, PublishResult } from '../../../model/message.ts'
+import type { StateChange } from '../../../model/state.ts'
 import type { Route } from '../address.ts'
 import { isFinalRefusal, reasonOf } from '../errors.ts'
 import { INBOUND_IDS_MAX } from '../limits.ts'

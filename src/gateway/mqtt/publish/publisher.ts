@@ -4,12 +4,8 @@ import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { Host } from '../../../model/host.ts'
 import { NO_HOST } from '../../../model/host.ts'
-import {
-  ANY_QUEUE,
-  type NewMessage,
-  type PublishResult,
-  type StateChange,
-} from '../../../model/message.ts'
+import { ANY_QUEUE, type NewMessage, type PublishResult } from '../../../model/message.ts'
+import type { StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { Authenticator } from '../../access/auth.ts'
 import type { Addresses, Route } from '../address.ts'

@@ -3,10 +3,11 @@
 import { type Clock, Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
-import type { NewMessage, PublishResult, StateChange } from '../../../model/message.ts'
+import type { NewMessage, PublishResult } from '../../../model/message.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
 import { PROPERTY } from '../../../model/properties.ts'
 import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../../../model/record.ts'
+import type { StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
 import { Delivery } from '../outgoing/delivery.ts'
 import { firstLevel } from '../packets/topic-name.ts'
@@ -58,19 +59,19 @@ export class Retained {
   }
 
   async open(): Promise<void> {
-    const { sessions, topics } = this.#broker
+    const { states, topics } = this.#broker
     this.#watch = topics.watch((topic) => {
       this.#topicChanged(topic).catch((error: unknown) => this.#stays(topic, error))
     })
     const slice = new Slice(this.#clock)
-    for (const id of await sessions.list(ID_PREFIX)) {
-      if (slice.isOver) await slice.rest()
-      const record = await sessions.load(id)
-      if (record === undefined) continue
-      const name = id.slice(ID_PREFIX.length)
-      this.#note(name, record.length)
-      // The process ended before it went with its topic.
-      if ((await topics.get(topicOf(record))) === undefined) await this.#remove(name)
+    for await (const page of states.list(ID_PREFIX)) {
+      for (const { id, value } of page) {
+        if (slice.isOver) await slice.rest()
+        const name = id.slice(ID_PREFIX.length)
+        this.#note(name, value.length)
+        // The process ended before it went with its topic.
+        if ((await topics.get(topicOf(value))) === undefined) await this.#remove(name)
+      }
     }
   }
 
@@ -136,7 +137,7 @@ export class Retained {
   async get(name: string): Promise<Delivery | undefined> {
     await this.#underWay.get(name)
     const changes = this.#changes
-    const record = await this.#broker.sessions.load(ID_PREFIX + name)
+    const record = await this.#load(name)
     if (record === undefined || checkRecord(record, 0, record.length, false) === 0) return undefined
     const delivery = new Delivery(record, 0)
     if (delivery.expiresMs > this.#clock.now()) return delivery
@@ -175,7 +176,7 @@ export class Retained {
     // A change may have set out while the value before it was read.
     do {
       await this.#underWay.get(name)
-      record = await this.#broker.sessions.load(ID_PREFIX + name)
+      record = await this.#load(name)
     } while (this.#underWay.has(name))
     // A retained message that came since, to a topic made again or to the catch-all, stays.
     if (this.#leaving.get(name) !== one) return
@@ -187,7 +188,7 @@ export class Retained {
     this.#forget(name)
     // The broker keeps a deletion that the log refuses, and writes it later; a start and
     // subscribers go on.
-    await this.#broker.sessions.delete(ID_PREFIX + name).catch(() => {})
+    await this.#broker.states.delete(ID_PREFIX + name).catch(() => {})
   }
 
   async #settled(
@@ -209,8 +210,12 @@ export class Retained {
     }
   }
 
+  async #load(name: string): Promise<Buffer | undefined> {
+    return (await this.#broker.states.load(ID_PREFIX + name))?.value
+  }
+
   async #keptBytes(name: string): Promise<number> {
-    const record = await this.#broker.sessions.load(ID_PREFIX + name).catch(() => undefined)
+    const record = await this.#load(name).catch(() => undefined)
     return record?.length ?? 0
   }
 

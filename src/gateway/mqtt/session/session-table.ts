@@ -3,7 +3,7 @@
 import { type Clock, Slice, type Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
-import type { StateChange } from '../../../model/message.ts'
+import type { StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
 import { type Authenticator, isOwn, ownerName, type Principal } from '../../access/auth.ts'
 import { Exclusive } from '../../access/exclusive.ts'
@@ -76,20 +76,21 @@ export class SessionTable {
   async open(): Promise<void> {
     const { broker, clock, log, subscribers } = this.#parts
     const slice = new Slice(clock)
-    for (const id of await broker.sessions.list(ID_PREFIX)) {
-      if (slice.isOver) await slice.rest()
-      const clientId = id.slice(ID_PREFIX.length)
-      const bytes = await broker.sessions.load(id)
-      const session = bytes && decodeSession(clientId, bytes)
-      if (session === undefined) {
-        log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
-        continue
+    for await (const page of broker.states.list(ID_PREFIX)) {
+      for (const { id, value } of page) {
+        if (slice.isOver) await slice.rest()
+        const clientId = id.slice(ID_PREFIX.length)
+        const session = decodeSession(clientId, value)
+        if (session === undefined) {
+          log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
+          continue
+        }
+        this.#sessions.set(clientId, session)
+        this.#saved.add(session)
+        for (const { filter } of session.subscriptions.values()) subscribers.add(filter)
+        this.#believe(session)
+        this.#startTimers(session)
       }
-      this.#sessions.set(clientId, session)
-      this.#saved.add(session)
-      for (const { filter } of session.subscriptions.values()) subscribers.add(filter)
-      this.#believe(session)
-      this.#startTimers(session)
     }
   }
 
@@ -233,7 +234,7 @@ export class SessionTable {
   /** Durable when it settles. */
   async save(session: Session): Promise<void> {
     this.#isBeingSaved(session)
-    await this.#parts.broker.sessions.save(idOf(session), encodeSession(session))
+    await this.#parts.broker.states.save(idOf(session), encodeSession(session))
   }
 
   /** Its state now, for the caller to publish with messages. */
@@ -255,13 +256,11 @@ export class SessionTable {
     const { broker, log } = this.#parts
     for (const session of this.#dirty) {
       this.#isBeingSaved(session)
-      broker.sessions
-        .save(idOf(session), encodeSession(session), { lazy: true })
-        .catch((error: unknown) => {
-          this.touch(session)
-          const fields = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: error }
-          log.warn(fields, 'a session could not be saved; trying again')
-        })
+      broker.states.saveSoon(idOf(session), encodeSession(session)).catch((error: unknown) => {
+        this.touch(session)
+        const fields = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: error }
+        log.warn(fields, 'a session could not be saved; trying again')
+      })
     }
   }
 
@@ -304,7 +303,7 @@ export class SessionTable {
     }
     if (!this.#saved.has(session)) return
     this.#isGone(session)
-    await this.#attempt(session, () => this.#parts.broker.sessions.delete(idOf(session)))
+    await this.#attempt(session, () => this.#parts.broker.states.delete(idOf(session)))
   }
 
   async #letGo(session: Session): Promise<void> {

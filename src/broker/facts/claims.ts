@@ -1,0 +1,108 @@
+// The owners of ids of the states. The claims of an embedded broker live as long as its process,
+// for its front-ends live no longer. As many as there are connections with a durable session.
+import type { Clock, Timer } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import { CLAIM_HANDOVER_MS, type Claim } from '../../model/state.ts'
+
+interface Owner {
+  readonly number: number
+  readonly lost: () => void
+  /** Since it was told. */
+  timer: Timer | undefined
+  next: Newcomer | undefined
+}
+
+interface Newcomer {
+  readonly grant: () => void
+  readonly refuse: (error: BrokerError) => void
+}
+
+export class ClaimTable {
+  readonly #clock: Clock
+  readonly #owners = new Map<string, Owner>()
+  #last = 0
+  #isClosed = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** @throws CLAIM_LOST, ABORTED, CLOSED */
+  claim(id: string, lost: () => void, signal: AbortSignal | undefined): Promise<Claim> {
+    if (this.#isClosed) return Promise.reject(closed())
+    if (signal?.aborted) return Promise.reject(aborted(id))
+    const claim = { id, number: ++this.#last }
+    const owner = this.#owners.get(id)
+    if (owner === undefined) {
+      this.#own(claim, lost)
+      return Promise.resolve(claim)
+    }
+    owner.next?.refuse(claimLost(id))
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        owner.next = undefined
+        signal?.removeEventListener('abort', onAbort)
+      }
+      const refuse = (error: BrokerError): void => {
+        settle()
+        reject(error)
+      }
+      const onAbort = (): void => refuse(aborted(id))
+      const grant = (): void => {
+        settle()
+        this.#own(claim, lost)
+        resolve(claim)
+      }
+      owner.next = { grant, refuse }
+      signal?.addEventListener('abort', onAbort)
+      this.#tell(id, owner)
+    })
+  }
+
+  /** @throws CLAIM_LOST */
+  check({ id, number }: Claim, changedId: string): void {
+    if (id !== changedId || this.#owners.get(id)?.number !== number) throw claimLost(changedId)
+  }
+
+  release({ id, number }: Claim): void {
+    const owner = this.#owners.get(id)
+    if (owner?.number === number) this.#pass(id, owner)
+  }
+
+  /** Without a word to the owners, which end as well. */
+  close(): void {
+    this.#isClosed = true
+    for (const { timer, next } of this.#owners.values()) {
+      timer?.cancel()
+      next?.refuse(closed())
+    }
+    this.#owners.clear()
+  }
+
+  #own({ id, number }: Claim, lost: () => void): void {
+    this.#owners.set(id, { number, lost, timer: undefined, next: undefined })
+  }
+
+  #tell(id: string, owner: Owner): void {
+    if (owner.timer !== undefined) return
+    owner.timer = this.#clock.after(CLAIM_HANDOVER_MS, () => this.#pass(id, owner))
+    queueMicrotask(() => {
+      if (this.#owners.get(id) === owner) owner.lost()
+    })
+  }
+
+  #pass(id: string, owner: Owner): void {
+    if (this.#owners.get(id) !== owner) return
+    owner.timer?.cancel()
+    this.#owners.delete(id)
+    owner.next?.grant()
+  }
+}
+
+const claimLost = (id: string): BrokerError =>
+  new BrokerError('CLAIM_LOST', `'${id.slice(0, 300)}' was claimed anew and is another's now`)
+
+const aborted = (id: string): BrokerError =>
+  new BrokerError('ABORTED', `the claim of '${id.slice(0, 300)}' was given up`)
+
+const closed = (): BrokerError => new BrokerError('CLOSED', 'the broker is closed')
