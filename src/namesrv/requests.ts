@@ -6,7 +6,6 @@ import { crc32 } from '../model/crc32.ts'
 import { checkTopicName } from '../model/names.ts'
 import { REQUEST, RESPONSE } from '../remoting/codes.ts'
 import type { Command } from '../remoting/command.ts'
-import type { Fields } from '../remoting/header/header.ts'
 import { jsonBody } from '../remoting/json/json-emitter.ts'
 import { parseObject } from '../remoting/json/json-members.ts'
 import { readFields, writeFields } from '../remoting/layout.ts'
@@ -40,6 +39,7 @@ import {
   dataVersionOut,
   TOPIC,
 } from '../remoting/requests/topics.ts'
+import type { Answer } from '../remoting/serving/connection.ts'
 import type { FirstUse } from './first-use.ts'
 import type { KeyValues } from './key-values.ts'
 import type { Registrations } from './registrations.ts'
@@ -62,20 +62,7 @@ export interface NameServerCall {
   readonly announce: (evt: string, address: string) => void
 }
 
-export interface NameServerAnswer {
-  readonly code?: number
-  readonly fields?: Fields
-  readonly body?: Buffer
-  readonly remark?: string
-}
-
-type Serve = (call: NameServerCall) => NameServerAnswer | Promise<NameServerAnswer>
-
-/**
- * Of a request that registers no broker; such a body is parsed as a whole in one turn of the event
- * loop.
- */
-const REQUEST_BODY_BYTES_MAX = 256 * 1024
+type Serve = (call: NameServerCall) => Answer | Promise<Answer>
 
 /** Silence after which a broker counts as gone, unless it says otherwise. */
 const EXPIRY_MS_DEFAULT = 120_000
@@ -100,17 +87,8 @@ export const nameServerRequests: ReadonlyMap<number, Serve> = new Map<number, Se
   [REQUEST.getNameServerConfig, configuration],
 ])
 
-/** @throws BrokerError ARGUMENT_INVALID */
-export function checkBody({ code, body }: Command): void {
-  if (code === REQUEST.registerBroker || body.length <= REQUEST_BODY_BYTES_MAX) return
-  throw new BrokerError(
-    'ARGUMENT_INVALID',
-    `a request with a body of ${body.length} bytes; ${REQUEST_BODY_BYTES_MAX} are the most for what registers no broker`,
-  )
-}
-
 /** The table is read in slices; then everything in it holds at once. */
-async function registerBroker(call: NameServerCall): Promise<NameServerAnswer> {
+async function registerBroker(call: NameServerCall): Promise<Answer> {
   const { command, routes, values, clock, connection } = call
   const registration = readFields(REGISTER_BROKER, command.fields)
   const { bodyCrc32 = 0 } = registration
@@ -146,14 +124,14 @@ async function registerBroker(call: NameServerCall): Promise<NameServerAnswer> {
   })
 }
 
-function unregisterBroker(call: NameServerCall): NameServerAnswer {
+function unregisterBroker(call: NameServerCall): Answer {
   const { brokerAddr } = readFields(BROKER, call.command.fields)
   if (call.routes.unregister(brokerAddr)) call.announce('namesrv.broker_unregistered', brokerAddr)
   return {}
 }
 
 /** Also a sign of life. */
-function queryDataVersion(call: NameServerCall): NameServerAnswer {
+function queryDataVersion(call: NameServerCall): Answer {
   const { brokerAddr } = readFields(BROKER, call.command.fields)
   const asked = dataVersionOf(parseObject(call.command.body))
   const known = call.routes.refresh(brokerAddr, call.connection, call.clock.monotonic())
@@ -166,7 +144,7 @@ function queryDataVersion(call: NameServerCall): NameServerAnswer {
   return known === undefined ? { fields } : { fields, body: jsonBody(dataVersionOut(known)) }
 }
 
-function getRoute(call: NameServerCall): NameServerAnswer {
+function getRoute(call: NameServerCall): Answer {
   const { command, routes, firstUse } = call
   const { topic } = readFields(GET_ROUTE, command.fields)
   checkTopicName(topic)
@@ -186,7 +164,7 @@ function getRoute(call: NameServerCall): NameServerAnswer {
   return { body: encodeRoute({ ...route, brokers }) }
 }
 
-function clusterInfo(call: NameServerCall): NameServerAnswer {
+function clusterInfo(call: NameServerCall): Answer {
   const brokers = call.routes.brokers().map((broker) => ({
     ...broker,
     addresses: new Map([...broker.addresses].map(([id, address]) => [id, call.reachable(address)])),
@@ -194,18 +172,18 @@ function clusterInfo(call: NameServerCall): NameServerAnswer {
   return { body: encodeClusterInfo({ brokers }) }
 }
 
-async function allTopics({ routes, clock }: NameServerCall): Promise<NameServerAnswer> {
+async function allTopics({ routes, clock }: NameServerCall): Promise<Answer> {
   return { body: await encodeTopicList(routes.topics(), new Slice(clock)) }
 }
 
-async function topicsByCluster(call: NameServerCall): Promise<NameServerAnswer> {
+async function topicsByCluster(call: NameServerCall): Promise<Answer> {
   const { cluster } = readFields(GET_TOPICS_BY_CLUSTER, call.command.fields)
   const slice = new Slice(call.clock)
   return { body: await encodeTopicList(call.routes.topicsOfCluster(cluster), slice) }
 }
 
 /** To the name server, clusters and brokers are topics: each broker has one of its own name. */
-async function systemTopics(call: NameServerCall): Promise<NameServerAnswer> {
+async function systemTopics(call: NameServerCall): Promise<Answer> {
   const brokers = call.routes.brokers()
   const clusters = new Set(brokers.map((broker) => broker.cluster))
   const [first] = brokers.flatMap((broker) => [...broker.addresses.values()])
@@ -214,20 +192,20 @@ async function systemTopics(call: NameServerCall): Promise<NameServerAnswer> {
   return { body }
 }
 
-function deleteTopic(call: NameServerCall): NameServerAnswer {
+function deleteTopic(call: NameServerCall): Answer {
   const { topic, clusterName } = readFields(DELETE_TOPIC_ROUTE, call.command.fields)
   call.routes.deleteTopic(topic, clusterName === '' ? undefined : clusterName)
   return {}
 }
 
-function registerTopic(call: NameServerCall): NameServerAnswer {
+function registerTopic(call: NameServerCall): Answer {
   const { topic } = readFields(TOPIC, call.command.fields)
   checkTopicName(topic)
   call.routes.addTopic(topic, decodeRoute(call.command.body).queues)
   return {}
 }
 
-async function setWritable(call: NameServerCall, isWritable: boolean): Promise<NameServerAnswer> {
+async function setWritable(call: NameServerCall, isWritable: boolean): Promise<Answer> {
   const { brokerName } = readFields(BROKER_NAME, call.command.fields)
   // Not of a table that is still on its way in.
   await call.registrations.run(0, () => call.routes.settled())
@@ -239,13 +217,13 @@ async function setWritable(call: NameServerCall, isWritable: boolean): Promise<N
   }
 }
 
-function putValue(call: NameServerCall): NameServerAnswer {
+function putValue(call: NameServerCall): Answer {
   const { namespace, key, value } = readFields(PUT_KEY_VALUE, call.command.fields)
   call.values.put(namespace, key, value)
   return {}
 }
 
-function getValue(call: NameServerCall): NameServerAnswer {
+function getValue(call: NameServerCall): Answer {
   const { namespace, key } = readFields(KEY, call.command.fields)
   const value = call.values.get(namespace, key)
   if (value !== undefined) return { fields: writeFields(VALUE, { value }) }
@@ -255,13 +233,13 @@ function getValue(call: NameServerCall): NameServerAnswer {
   }
 }
 
-function deleteValue(call: NameServerCall): NameServerAnswer {
+function deleteValue(call: NameServerCall): Answer {
   const { namespace, key } = readFields(KEY, call.command.fields)
   call.values.delete(namespace, key)
   return {}
 }
 
-function listValues(call: NameServerCall): NameServerAnswer {
+function listValues(call: NameServerCall): Answer {
   const { namespace } = readFields(NAMESPACE, call.command.fields)
   const entries = call.values.list(namespace)
   if (entries !== undefined) return { body: encodeTable(entries) }
@@ -269,11 +247,11 @@ function listValues(call: NameServerCall): NameServerAnswer {
 }
 
 /** There is nothing to configure while it runs. */
-function configuration(): NameServerAnswer {
+function configuration(): Answer {
   return { body: Buffer.from('orderMessageEnable=false\n') }
 }
 
-export const unsupported = (code: number): NameServerAnswer => ({
+export const unsupported = (code: number): Answer => ({
   code: RESPONSE.requestCodeNotSupported,
   remark: ` request type ${code} not supported`,
 })
@@ -285,7 +263,7 @@ const CODE_OF_ERROR: ReadonlyMap<ErrorCode, number> = new Map<ErrorCode, number>
   ['PERMISSION_DENIED', RESPONSE.noPermission],
 ])
 
-export function failed(thrown: unknown): NameServerAnswer {
+export function failed(thrown: unknown): Answer {
   const { code, message } = BrokerError.from(thrown)
   return { code: CODE_OF_ERROR.get(code) ?? RESPONSE.systemError, remark: message }
 }

@@ -1,34 +1,31 @@
 // The name server: takes sockets like a front-end, answers every request at once, and forgets
 // brokers whose connection ends or falls silent. Holds nothing on disk and knows of no other name
 // server.
-import { type Clock, nextTurn, type Timer } from '../clock.ts'
+import { type Clock, nextTurn } from '../clock.ts'
+import { Connections } from '../gateway/net/connections.ts'
 import type { Logger } from '../log.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../port/gateway.ts'
 import { tooLongForAnswer } from '../remoting/answer-bytes.ts'
-import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST } from '../remoting/codes.ts'
-import { type Command, decodeCommand, encodeCommand, responseHeader } from '../remoting/command.ts'
+import { REQUEST } from '../remoting/codes.ts'
+import { type Command, decodeCommand, isResponse } from '../remoting/command.ts'
+import { FRAME_BYTES_MAX, type FrameSink } from '../remoting/frame.ts'
 import {
-  FRAME_BYTES_MAX,
-  FRAME_BYTES_MAX_UNAUTHENTICATED,
-  FrameSplitter,
-  REQUEST_HEADER_BYTES_MAX,
-} from '../remoting/frame.ts'
-import { LargeFrames } from '../remoting/large-frames.ts'
-import { Outbox } from '../remoting/outbox.ts'
-import { PARTIAL_BYTES_PER_MS, PartialFrames } from '../remoting/partial-frames.ts'
+  type Answer,
+  type Asked,
+  askedOf,
+  checkRequestBody,
+  ServerConnection,
+  Serving,
+  type ServingOptions,
+  UNSENT_BYTES_MAX,
+} from '../remoting/serving/connection.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import { checkCaller, delayOfRefusal } from './caller.ts'
 import { FirstUse } from './first-use.ts'
 import { KeyValues } from './key-values.ts'
 import { reachableAddress } from './reachable-address.ts'
 import { Registrations } from './registrations.ts'
-import {
-  checkBody,
-  failed,
-  type NameServerAnswer,
-  nameServerRequests,
-  unsupported,
-} from './requests.ts'
+import { failed, nameServerRequests, unsupported } from './requests.ts'
 import { RouteTable } from './route-table.ts'
 
 export interface NameServerContext {
@@ -38,25 +35,17 @@ export interface NameServerContext {
   readonly auth?: GatewayContext['auth'] | undefined
 }
 
-export interface NameServerOptions {
+export interface NameServerOptions extends Pick<ServingOptions, 'idleMs' | 'introductionMs'> {
   /** The broker of the same process signs with these, and needs no user. */
   readonly trusted?: Credentials | undefined
   /** How often silent brokers and idle connections are looked for. */
   readonly scanMs?: number
-  /** A connection without a request for this long is closed. Clients poll routes every 30 s. */
-  readonly idleMs?: number
-  /** From the first byte to the first whole command; bytes that make none show nothing. */
-  readonly introductionMs?: number
 }
 
 const SCAN_MS = 5_000
-const IDLE_MS = 120_000
-const INTRODUCTION_MS = 10_000
 /** Lines about brokers that came or went, in one window; what is more is counted. */
 const ANNOUNCED_MAX = 100
 const ANNOUNCE_WINDOW_MS = 60_000
-/** Answers that the peer has not taken; beyond, it is neither read nor served. */
-const UNSENT_BYTES_MAX = 4 * 1024 * 1024
 /** Requests of one chunk are served for so long; the rest waits its turn. */
 const CHUNK_MS_MAX = 5
 
@@ -67,31 +56,21 @@ export class NameServer implements Gateway {
   readonly #registrations = new Registrations()
   readonly #context: NameServerContext
   readonly #trusted: Credentials | undefined
-  readonly #connections = new Set<NameServerConnection>()
-  readonly #scan: Timer
-  readonly #largeFrames: LargeFrames
-  readonly #partialFrames = new PartialFrames()
+  readonly #connections: Connections<NameServerConnection>
+  readonly #serving: Serving
   #announced = 0
   #unannounced = 0
   #announcedMs = Number.NEGATIVE_INFINITY
-  #isClosing = false
-  #allGone: (() => void) | undefined
 
   constructor(context: NameServerContext, options: NameServerOptions = {}) {
     this.#context = context
     this.routes = new RouteTable(undefined, context.clock)
     this.#trusted = options.trusted
-    this.#largeFrames = new LargeFrames(context.clock)
-    const { idleMs = IDLE_MS, introductionMs = INTRODUCTION_MS } = options
-    this.#scan = context.clock.every(options.scanMs ?? SCAN_MS, () => {
-      const now = context.clock.monotonic()
-      void this.#removeEach('namesrv.broker_expired', () => this.routes.expireOne(now))
-      for (const connection of this.#connections) {
-        const { heardMs, firstHeardMs = now, hasSentFrame, partialBytes } = connection
-        const allowedMs = introductionMs + Math.floor(partialBytes / PARTIAL_BYTES_PER_MS)
-        const isLate = !hasSentFrame && now - firstHeardMs >= allowedMs
-        if (isLate || now - heardMs >= idleMs) connection.destroy()
-      }
+    this.#serving = new Serving(context, options)
+    this.#connections = new Connections(context.clock)
+    this.#connections.every(options.scanMs ?? SCAN_MS, (nowMs) => {
+      void this.#removeEach('namesrv.broker_expired', () => this.routes.expireOne(nowMs))
+      for (const connection of this.#connections) connection.sweep(nowMs)
     })
   }
 
@@ -100,44 +79,36 @@ export class NameServer implements Gateway {
   }
 
   accept(socket: GatewaySocket): void {
-    if (this.#isClosing) {
-      socket.destroy()
-      return
-    }
-    const connection: NameServerConnection = new NameServerConnection(socket, {
-      context: this.#context,
-      largeFrames: this.#largeFrames,
-      partialFrames: this.#partialFrames,
-      serve: (command) => this.#serve(command, connection, socket),
-      onGone: () => this.#forget(connection),
+    this.#connections.accept(socket, (_serial, gone) => {
+      const connection: NameServerConnection = new NameServerConnection(
+        socket,
+        this.#context,
+        this.#serving,
+        (command) => this.#serve(command, connection, socket),
+        () => {
+          void this.#removeEach('namesrv.broker_disconnected', () =>
+            this.routes.unregisterOneOf(connection),
+          )
+          gone()
+        },
+      )
+      return connection
     })
-    this.#connections.add(connection)
   }
 
-  async close(deadlineMs: number): Promise<void> {
-    this.#isClosing = true
-    this.#scan.cancel()
-    if (this.#connections.size === 0) return
-    const gone = new Promise<void>((resolve) => {
-      this.#allGone = resolve
-    })
-    for (const connection of this.#connections) connection.end()
-    const late = this.#context.clock.after(deadlineMs, () => {
-      for (const connection of this.#connections) connection.destroy()
-    })
-    await gone
-    late.cancel()
+  close(deadlineMs: number): Promise<void> {
+    return this.#connections.close(deadlineMs)
   }
 
   #serve(
     command: Command,
     connection: NameServerConnection,
     socket: GatewaySocket,
-  ): NameServerAnswer | Promise<NameServerAnswer> {
+  ): Answer | Promise<Answer> {
     connection.firstUse.hear(command)
     const serve = nameServerRequests.get(command.code)
     if (serve === undefined) return unsupported(command.code)
-    checkBody(command)
+    if (command.code !== REQUEST.registerBroker) checkRequestBody(command.body)
     if (checkCaller(command, this.#context.auth, this.#trusted)) connection.trust()
     return serve({
       command,
@@ -150,14 +121,6 @@ export class NameServer implements Gateway {
       reachable: (address) => reachableAddress(address, socket.localAddress),
       announce: (evt, address) => this.#announce(evt, address),
     })
-  }
-
-  #forget(connection: NameServerConnection): void {
-    this.#connections.delete(connection)
-    void this.#removeEach('namesrv.broker_disconnected', () =>
-      this.routes.unregisterOneOf(connection),
-    )
-    if (this.#connections.size === 0) this.#allGone?.()
   }
 
   /**
@@ -193,162 +156,93 @@ export class NameServer implements Gateway {
   }
 }
 
-interface ConnectionOptions {
-  readonly context: NameServerContext
-  readonly largeFrames: LargeFrames
-  readonly partialFrames: PartialFrames
-  readonly serve: (command: Command) => NameServerAnswer | Promise<NameServerAnswer>
-  readonly onGone: () => void
-}
+type Serve = (command: Command) => Answer | Promise<Answer>
 
-class NameServerConnection {
+/** One peer: its commands are served one after the other. */
+class NameServerConnection extends ServerConnection {
   readonly firstUse = new FirstUse()
-  readonly #socket: GatewaySocket
-  readonly #options: ConnectionOptions
-  readonly #outbox: Outbox
-  readonly #splitter: FrameSplitter
-  /** When the peer was last heard, monotonic ms. */
-  heardMs: number
-  /** When its first byte came; the listener closes one that sends nothing at all. */
-  firstHeardMs: number | undefined
-  hasSentFrame = false
-  isClosed = false
+  readonly isBusy = false
+  readonly #context: NameServerContext
+  readonly #serve: Serve
+  readonly #gone: () => void
   /** A command takes its time; those behind it wait, and nothing more is read. */
-  #isServing = false
-  /** A wrong signature is answered then, and the connection ends. */
-  #lateAnswer: Timer | undefined
+  isFull = false
 
-  constructor(socket: GatewaySocket, options: ConnectionOptions) {
-    this.#socket = socket
-    this.#options = options
-    this.#outbox = new Outbox(socket)
-    const { auth, clock } = options.context
-    this.heardMs = clock.monotonic()
-    this.#splitter = new FrameSplitter(
-      (...frame) => this.#take(decodeCommand(...frame)),
-      auth?.anonymousAllowed === false ? FRAME_BYTES_MAX_UNAUTHENTICATED : FRAME_BYTES_MAX,
-      REQUEST_HEADER_BYTES_MAX,
-      (bytes) => options.largeFrames.admit(this, bytes, () => socket.destroy()),
-      (bytes) => options.partialFrames.hold(this, bytes, () => socket.destroy()),
-    )
-    socket.onData((chunk) => this.#onData(chunk))
-    socket.onDrain(() => this.#goOn())
-    socket.onClose(() => {
-      this.isClosed = true
-      this.#lateAnswer?.cancel()
-      this.#outbox.close()
-      this.#splitter.close()
-      options.largeFrames.release(this)
-      options.onGone()
-    })
-    socket.resume()
+  constructor(
+    socket: GatewaySocket,
+    context: NameServerContext,
+    serving: Serving,
+    serve: Serve,
+    gone: () => void,
+  ) {
+    const isTrusted = context.auth?.anonymousAllowed !== false
+    super(socket, serving, { bytesMax: FRAME_BYTES_MAX, isTrusted })
+    this.#context = context
+    this.#serve = serve
+    this.#gone = gone
   }
 
-  get partialBytes(): number {
-    return this.#splitter.partialBytes
-  }
-
-  /** A peer that signed as a broker or an operator may send large tables. */
-  trust(): void {
-    this.#splitter.frameBytesMax = FRAME_BYTES_MAX
-  }
-
-  end(): void {
-    this.#outbox.end()
-  }
-
-  destroy(): void {
-    this.#socket.destroy()
-  }
-
-  #onData(chunk: Buffer): void {
-    // Commands behind a refused one are not served.
-    if (this.#lateAnswer !== undefined) return
-    this.heardMs = this.#options.context.clock.monotonic()
-    this.firstHeardMs ??= this.heardMs
-    try {
-      const taken = this.#splitter.push(chunk)
-      if (taken < chunk.length) this.#socket.handBack(chunk.subarray(taken))
-      // At once: at the end of the turn it would be behind the answers to what producers and
-      // consumers sent.
-      this.#outbox.flush()
-    } catch (error) {
-      if (this.#lateAnswer !== undefined) return
-      const fields = { evt: 'namesrv.refused', remote: this.#socket.remoteAddress, err: error }
-      this.#options.context.log.debug(fields, 'a peer sent bytes that are no native command')
-      this.#socket.destroy()
-    }
-    if (this.#isBusy) this.#socket.pause()
-  }
-
-  get #isBusy(): boolean {
-    return this.#isServing || this.#outbox.unsentBytes > UNSENT_BYTES_MAX
-  }
-
-  /** Reads again, what was handed back first. */
-  #goOn(): void {
-    if (!this.isClosed && !this.#isBusy && this.#lateAnswer === undefined) this.#socket.resume()
+  shutDown(): void {
+    this.end()
   }
 
   /** In the order in which they came. */
-  #take(command: Command): void {
-    this.#options.largeFrames.release(this)
-    this.hasSentFrame = true
-    if ((command.flag & FLAG_RESPONSE) !== 0) return
+  onFrame(...frame: Parameters<FrameSink>): void {
+    const command = decodeCommand(...frame)
+    if (isResponse(command)) return
     const isKept = command.code === REQUEST.registerBroker
-    this.#serve(isKept ? { ...command, body: Buffer.from(command.body) } : command)
-    const servedMs = this.#options.context.clock.monotonic() - this.heardMs
-    if (this.#isBusy || servedMs >= CHUNK_MS_MAX) this.#splitter.stop()
+    this.#take(isKept ? { ...command, body: Buffer.from(command.body) } : command)
+    const servedMs = this.#context.clock.monotonic() - this.heardMs
+    if (this.isFull || this.unsentBytes > UNSENT_BYTES_MAX || servedMs >= CHUNK_MS_MAX) {
+      this.stop()
+    }
   }
 
-  #serve(command: Command): void {
-    let answer: NameServerAnswer | Promise<NameServerAnswer>
+  /**
+   * At once: at the end of the turn the answers would be behind those to what producers and
+   * consumers sent.
+   */
+  onChunkEnd(): void {
+    this.outbox.flush()
+  }
+
+  onClose(): void {
+    this.#gone()
+  }
+
+  #take(command: Command): void {
+    let answer: Answer | Promise<Answer>
     try {
-      answer = this.#options.serve(command)
+      answer = this.#serve(command)
     } catch (error) {
       answer = failed(error)
       this.#checkDelay(command, error, answer)
     }
-    if (answer instanceof Promise) this.#serveLong(command, answer)
-    else this.#answer(command, answer)
+    if (answer instanceof Promise) this.#serveLong(askedOf(command), answer)
+    else this.answer(command, answer)
   }
 
-  #serveLong({ opaque, codec, flag }: Command, work: Promise<NameServerAnswer>): void {
-    this.#isServing = true
-    this.#socket.pause()
+  #serveLong(asked: Asked, work: Promise<Answer>): void {
+    this.isFull = true
     void work.catch(failed).then((answer) => {
-      this.#isServing = false
-      if (this.isClosed) return
-      this.#answer({ opaque, codec, flag }, answer)
-      this.#outbox.flush()
-      this.#goOn()
+      this.isFull = false
+      this.answer(asked, answer)
+      this.outbox.flush()
+      this.balance()
     })
   }
 
-  /**
-   * A wrong signature is answered late, and nothing else that came with it is looked at: throws
-   * then.
-   */
-  #checkDelay(command: Command, error: unknown, answer: NameServerAnswer): void {
-    const { auth, clock } = this.#options.context
-    const delayMs = delayOfRefusal(command, error, auth, this.#socket.remoteAddress)
+  /** A wrong signature is answered late: throws then. */
+  #checkDelay(command: Command, error: unknown, answer: Answer): void {
+    const delayMs = delayOfRefusal(command, error, this.#context.auth, this.remoteAddress)
     if (delayMs === 0) return
-    const { opaque, codec, flag } = command
-    this.#socket.pause()
-    this.#lateAnswer = clock.after(delayMs, () => {
-      this.#answer({ opaque, codec, flag }, answer)
-      this.end()
-      // Of a paused socket the end of the peer is not seen either.
-      this.#socket.resume()
-    })
+    const asked = askedOf(command)
+    this.answerLate(delayMs, () => this.answer(asked, answer))
     throw error
   }
 
-  #answer(command: Pick<Command, 'opaque' | 'codec' | 'flag'>, answer: NameServerAnswer): void {
-    if ((command.flag & FLAG_ONE_WAY) !== 0) return
+  override answer(asked: Asked, answer: Answer): void {
     const error = answer.body && tooLongForAnswer(answer.body)
-    const { code = 0, fields, remark, body } = error === undefined ? answer : failed(error)
-    const header = responseHeader(command.opaque, code, fields, remark)
-    this.#outbox.push(encodeCommand(header, body, command.codec))
+    super.answer(asked, error === undefined ? answer : failed(error))
   }
 }

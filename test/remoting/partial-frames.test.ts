@@ -1,6 +1,6 @@
 import test from 'ava'
 import { FrameSplitter } from '../../src/remoting/frame.ts'
-import { PartialFrames } from '../../src/remoting/partial-frames.ts'
+import { PartialFrames } from '../../src/remoting/serving/partial-frames.ts'
 
 const KIB = 1024
 /** A frame of 200 KiB. */

@@ -4,7 +4,7 @@ import type { ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { systemClock } from '../../src/clock.ts'
 import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
-import { RemotingGateway, type RemotingGatewayOptions } from '../../src/gateway/remoting/server.ts'
+import { RemotingGateway } from '../../src/gateway/remoting/server.ts'
 import { silentLogger } from '../../src/log.ts'
 import { BODY_BYTES_DEFAULT } from '../../src/model/limits.ts'
 import type { Broker } from '../../src/port/broker.ts'
@@ -12,6 +12,7 @@ import type { Routes } from '../../src/port/gateway.ts'
 import { type Command, encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import { type DialOptions, dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import { jsonBody } from '../../src/remoting/json/json-emitter.ts'
+import type { ServingOptions } from '../../src/remoting/serving/connection.ts'
 import { startBroker, type TestBroker } from './broker.ts'
 import { FakeClock } from './fake-clock.ts'
 import { openFrontEnd } from './front-end.ts'
@@ -28,7 +29,7 @@ export interface NativeFrontEnd extends TestBroker {
   crash(): Promise<NativeFrontEnd>
 }
 
-export interface FrontEndOptions extends RemotingGatewayOptions {
+export interface FrontEndOptions extends ServingOptions {
   readonly broker?: Partial<BrokerOptions>
   readonly users?: Readonly<Record<string, User>>
   /** What the front-end sees instead of the broker. */

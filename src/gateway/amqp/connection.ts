@@ -336,7 +336,7 @@ export class AmqpConnection
   }
 
   /** Reads no more, answers received messages, and sends the close. */
-  close(): void {
+  shutDown(): void {
     if (this.#stage !== 'open') {
       this.drop('the broker is shutting down')
       return

@@ -1,10 +1,9 @@
 // The AMQP 1.0 front-end: takes sockets from the listener, one connection each, and owns what they
 // share.
 import { randomUUID } from 'node:crypto'
-import type { Timer } from '../../clock.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { ownVersion } from '../../version.ts'
-import { seeOff } from '../net/farewell.ts'
+import { Connections } from '../net/connections.ts'
 import { TurnBudget } from '../net/turn-budget.ts'
 import { OutboxTurn } from './codec/outbox.ts'
 import { AmqpConnection, type ConnectionShare } from './connection.ts'
@@ -22,12 +21,8 @@ const RENEW_MS = 60_000
 export class AmqpGateway implements Gateway {
   readonly protocol = 'amqp'
   readonly #share: ConnectionShare
-  readonly #connections = new Set<AmqpConnection>()
-  readonly #timers: Timer[]
+  readonly #connections: Connections<AmqpConnection>
   readonly #name = randomUUID().slice(0, 8)
-  #accepted = 0
-  #isClosing = false
-  #whenEmpty: (() => void) | undefined
 
   constructor(context: GatewayContext, options: Partial<AmqpOptions> = {}) {
     const limits: AmqpOptions = { ...AMQP_DEFAULTS, ...options }
@@ -47,10 +42,13 @@ export class AmqpGateway implements Gateway {
       subscriptions: new Subscriptions(context, members),
       containers: new Containers(),
     }
-    this.#timers = [
-      context.clock.every(SWEEP_MS, () => this.#each((connection) => connection.sweep())),
-      context.clock.every(RENEW_MS, () => this.#each((connection) => connection.renew())),
-    ]
+    this.#connections = new Connections(context.clock)
+    this.#connections.every(SWEEP_MS, () => {
+      for (const connection of this.#connections) connection.sweep()
+    })
+    this.#connections.every(RENEW_MS, () => {
+      for (const connection of this.#connections) connection.renew()
+    })
   }
 
   get connections(): number {
@@ -58,28 +56,14 @@ export class AmqpGateway implements Gateway {
   }
 
   accept(socket: GatewaySocket): void {
-    if (this.#isClosing) {
-      socket.destroy()
-      return
-    }
-    const connectionId = `amqp-${this.#name}-${++this.#accepted}`
-    const connection = new AmqpConnection(socket, connectionId, this.#share, () => {
-      this.#connections.delete(connection)
-      if (this.#connections.size === 0) this.#whenEmpty?.()
-    })
-    this.#connections.add(connection)
+    this.#connections.accept(
+      socket,
+      (serial, gone) =>
+        new AmqpConnection(socket, `amqp-${this.#name}-${serial}`, this.#share, gone),
+    )
   }
 
-  #each(visit: (connection: AmqpConnection) => void): void {
-    for (const connection of this.#connections) visit(connection)
-  }
-
-  async close(deadlineMs: number): Promise<void> {
-    this.#isClosing = true
-    for (const timer of this.#timers) timer.cancel()
-    this.#each((connection) => connection.close())
-    await seeOff(this.#connections, this.#share.context.clock, deadlineMs, (allGone) => {
-      this.#whenEmpty = allGone
-    })
+  close(deadlineMs: number): Promise<void> {
+    return this.#connections.close(deadlineMs)
   }
 }

@@ -61,7 +61,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   readonly #parts: Parts
   readonly #socket: GatewaySocket
   readonly #splitter: FrameSplitter
-  readonly #gone: (connection: Connection) => void
+  readonly #gone: () => void
   #state: State = 'new'
   /** Of the CONNECT that is being dealt with. */
   #version: Version | undefined
@@ -85,12 +85,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   /** The peer broke the protocol: the end comes behind the answers to its earlier packets. */
   #fault: { readonly error: ProtocolError; readonly atMs: number } | undefined
 
-  constructor(
-    parts: Parts,
-    socket: GatewaySocket,
-    id: string,
-    gone: (connection: Connection) => void,
-  ) {
+  constructor(parts: Parts, socket: GatewaySocket, id: string, gone: () => void) {
     this.#parts = parts
     this.#socket = socket
     this.#gone = gone
@@ -497,7 +492,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#state = 'closed'
     this.#letGoOfConnect()
     this.output.discard()
-    this.#gone(this)
+    this.#gone()
   }
 }
 

@@ -1,8 +1,8 @@
-// The MQTT front-end: MQTT 3.1, 3.1.1 and 5 over the Broker port. Accepts sockets, keeps the
-// connections and what they share, and lets them go.
+// The MQTT front-end: MQTT 3.1, 3.1.1 and 5 over the Broker port. Accepts sockets once the saved
+// sessions are read, and keeps what its connections share.
 import { BrokerError } from '../../errors.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
-import { seeOff } from '../net/farewell.ts'
+import { Connections } from '../net/connections.ts'
 import { Addresses } from './address.ts'
 import { ConnectBudget } from './connect-budget.ts'
 import { Connection } from './connection.ts'
@@ -28,18 +28,15 @@ export class MqttGateway implements Gateway {
   readonly protocol = 'mqtt'
   readonly counters: MqttCounters
   readonly #parts: Parts
-  readonly #connections = new Set<Connection>()
-  readonly #sweeping
+  readonly #connections: Connections<Connection>
   /** Saved sessions and retained messages are being read; sockets wait. */
   #opening: Promise<void> | undefined
-  #serial = 0
-  #isClosing = false
-  #allGone: (() => void) | undefined
 
   constructor(context: GatewayContext, options: Partial<MqttOptions> = {}) {
     this.#parts = assemble(context, { ...MQTT_DEFAULTS, ...options })
     this.counters = this.#parts.counters
-    this.#sweeping = context.clock.every(SWEEP_MS, () => this.#sweep())
+    this.#connections = new Connections(context.clock)
+    this.#connections.every(SWEEP_MS, (nowMs) => this.#sweep(nowMs))
   }
 
   get connections(): number {
@@ -56,12 +53,13 @@ export class MqttGateway implements Gateway {
   }
 
   accept(socket: GatewaySocket): void {
-    if (this.#isClosing) {
-      socket.destroy()
-      return
-    }
     this.open().then(
-      () => this.#take(socket),
+      () => {
+        this.#connections.accept(
+          socket,
+          (serial, gone) => new Connection(this.#parts, socket, `mqtt-${serial}`, gone),
+        )
+      },
       (error: unknown) => {
         const { log } = this.#parts.context
         log.error(
@@ -75,18 +73,12 @@ export class MqttGateway implements Gateway {
   }
 
   async close(deadlineMs: number): Promise<void> {
-    this.#isClosing = true
-    this.#sweeping.cancel()
-    const { clock, log } = this.#parts.context
     await this.#opening?.catch(() => {})
-    for (const connection of this.#connections) connection.shutDown()
-    await seeOff(this.#connections, clock, deadlineMs, (allGone) => {
-      this.#allGone = allGone
-    })
+    await this.#connections.close(deadlineMs)
     await this.#parts.sessions.close()
     this.#parts.addresses.close()
     this.#parts.retained.close()
-    log.debug({ evt: 'mqtt.closed' }, 'the MQTT front-end is closed')
+    this.#parts.context.log.debug({ evt: 'mqtt.closed' }, 'the MQTT front-end is closed')
   }
 
   async #open(): Promise<void> {
@@ -96,22 +88,7 @@ export class MqttGateway implements Gateway {
     await sessions.open()
   }
 
-  #take(socket: GatewaySocket): void {
-    if (this.#isClosing) {
-      socket.destroy()
-      return
-    }
-    const id = `mqtt-${++this.#serial}`
-    this.#connections.add(new Connection(this.#parts, socket, id, (gone) => this.#gone(gone)))
-  }
-
-  #gone(connection: Connection): void {
-    this.#connections.delete(connection)
-    if (this.#connections.size === 0) this.#allGone?.()
-  }
-
-  #sweep(): void {
-    const nowMs = this.#parts.context.clock.monotonic()
+  #sweep(nowMs: number): void {
     for (const connection of this.#connections) connection.sweep(nowMs)
     this.#parts.sessions.saveDirty()
     this.#parts.feeds.retry()

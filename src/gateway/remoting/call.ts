@@ -7,10 +7,13 @@ import { tooLongForAnswer } from '../../remoting/answer-bytes.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
 import type { Fields } from '../../remoting/header/header.ts'
+import type { Answer } from '../../remoting/serving/connection.ts'
 import { type Action, isAllowed, type Principal, type Resource } from '../access/auth.ts'
 import { groupResource, topicResource } from './address.ts'
 import type { ReadBudget } from './read-budget.ts'
 import type { Session } from './session.ts'
+
+export type { Answer }
 
 export interface Call {
   readonly code: number
@@ -40,16 +43,6 @@ export interface Push {
   readonly code: number
   readonly fields: Fields
   readonly body?: Uint8Array
-}
-
-export interface Answer {
-  /** Default: success. */
-  readonly code?: number
-  readonly fields?: Fields | undefined
-  readonly body?: Uint8Array | undefined
-  readonly remark?: string
-  /** The answer as whole frames, in place of all the above: from a prefabricated head. */
-  readonly frames?: readonly Buffer[]
 }
 
 export type Serve = (call: Call) => Answer | Promise<Answer>

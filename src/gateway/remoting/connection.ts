@@ -1,8 +1,7 @@
-// One native peer: cuts its bytes into commands, checks its identity, serves each command or
-// gathers it into the chunk's batch of sends, and writes the answers. The meaning of a command is
-// in requests/.
+// One native peer: checks the identity behind each command, serves it or gathers it into the
+// chunk's batch of sends, and answers. The meaning of a command is in requests/, its bytes are cut
+// by the class that this one extends.
 import { setMaxListeners } from 'node:events'
-import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
@@ -13,8 +12,9 @@ import {
   type Command,
   decodeCommand,
   encodeCommand,
+  isOneWay,
+  isResponse,
   requestHeader,
-  responseHeader,
 } from '../../remoting/command.ts'
 import { HeaderScan } from '../../remoting/fast/header-scan.ts'
 import { scanPull } from '../../remoting/fast/pull-scan.ts'
@@ -23,17 +23,19 @@ import { SignedScan } from '../../remoting/fast/signed-scan.ts'
 import {
   CODEC_JSON,
   FRAME_BYTES_MAX,
-  FRAME_BYTES_MAX_UNAUTHENTICATED,
-  FrameSplitter,
   type HeaderCodec,
   messageFrameBytes,
-  REQUEST_HEADER_BYTES_MAX,
 } from '../../remoting/frame.ts'
-import type { LargeFrames } from '../../remoting/large-frames.ts'
 import { readFields } from '../../remoting/layout.ts'
-import { Outbox } from '../../remoting/outbox.ts'
-import { PARTIAL_BYTES_PER_MS, type PartialFrames } from '../../remoting/partial-frames.ts'
 import { SEND, SEND_V2 } from '../../remoting/requests/send.ts'
+import {
+  type Asked,
+  askedOf,
+  checkRequestBody,
+  ServerConnection,
+  type Serving,
+  UNSENT_BYTES_MAX,
+} from '../../remoting/serving/connection.ts'
 import type { Principal } from '../access/auth.ts'
 import type { Answer, Call, Push } from './call.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
@@ -49,36 +51,16 @@ import { Session } from './session.ts'
 
 /** Message bytes that wait for the disk; beyond, the peer is not read. */
 const PUBLISHING_BYTES_MAX = 8 * 1024 * 1024
-/** Answers that the peer has not taken; beyond, it is not read. */
-const UNSENT_BYTES_MAX = 4 * 1024 * 1024
-/** Answers to requests read before the reading stopped; no real client asks for so much ahead. */
-const ANSWERED_BYTES_MAX = 64 * 1024 * 1024
 /** Commands being served, held pulls among them; beyond, the peer is told to slow down. */
 const SERVING_MAX = 16_384
 /** Their bytes; beyond, the peer is not read. An honest command that waits has half a KiB. */
 const SERVING_BYTES_MAX = 16 * 1024 * 1024
 
 /**
- * Of a request that is no send: such a body is parsed as a whole, and everything in it served, in
- * one turn of the event loop. 1,800 subscriptions of a heartbeat, or 5,000 queues to lock, have
- * room.
- */
-const REQUEST_BODY_BYTES_MAX = 256 * 1024
-/**
  * Requests of one chunk that are neither sends nor plain pulls are served for so long; the rest
  * waits its turn.
  */
 const CHUNK_MS_MAX = 10
-
-export interface RemotingDeadlines {
-  /** A connection without a command for this long is closed. Clients send heartbeats every 30 s. */
-  readonly idleMs: number
-  /**
-   * From the first byte to the first whole command, or to the first signed one; more for a large
-   * one that comes.
-   */
-  readonly introductionMs: number
-}
 
 export interface ConnectionOptions {
   readonly context: GatewayContext
@@ -86,19 +68,15 @@ export interface ConnectionOptions {
   readonly connectionId: string
   /** Longest body of a message. */
   readonly bodyBytesMax: number
-  readonly largeFrames: LargeFrames
-  readonly partialFrames: PartialFrames
+  readonly serving: Serving
   readonly onGroups: (
     connection: Connection,
     joined: readonly string[],
     left: readonly string[],
   ) => void
   readonly tellAgain: (group: string) => void
-  readonly onGone: (connection: Connection) => void
+  readonly onGone: () => void
 }
-
-/** The fields of a request that its answer needs. */
-type Asked = Pick<Command, 'code' | 'opaque' | 'codec' | 'flag'>
 
 /** Chunks are taken one after the other, so all connections share these. */
 const scan = new HeaderScan()
@@ -111,18 +89,13 @@ const FAST_CODES: ReadonlySet<number> = new Set([
   REQUEST.litePullMessage,
 ])
 
-export class Connection {
+export class Connection extends ServerConnection {
   readonly session: Session
-  readonly #socket: GatewaySocket
   readonly #options: ConnectionOptions
-  readonly #outbox: Outbox
-  readonly #splitter: FrameSplitter
   readonly #sends: SendBatch
   readonly #identity: PeerIdentity
   readonly #reads: ReadBudget
   readonly #looks: ReadBudget
-  /** Once the peer may send large frames. */
-  readonly #frameBytesMax: number
   readonly #gone = new AbortController()
   /** Of the send that is being read. */
   #sender: Principal | undefined
@@ -130,22 +103,17 @@ export class Connection {
   #serving = 0
   #servingBytes = 0
   #publishingBytes = 0
-  #isPaused = false
   #isServingLong = false
   #isClosing = false
-  /** When the peer was last heard, monotonic ms. */
-  heardMs: number
-  /** When its first byte came; the listener closes one that sends nothing at all. */
-  #firstHeardMs: number | undefined
-  #hasSentFrame = false
-  /** A wrong signature is answered then, and the connection ends. */
-  #lateAnswer: Timer | undefined
 
   constructor(socket: GatewaySocket, options: ConnectionOptions) {
     const { context, responses } = options
-    this.#socket = socket
+    const largest = Math.max(BODY_BYTES_DEFAULT, options.bodyBytesMax)
+    super(socket, options.serving, {
+      bytesMax: Math.max(FRAME_BYTES_MAX, messageFrameBytes(largest)),
+      isTrusted: context.auth.anonymousAllowed,
+    })
     this.#options = options
-    this.heardMs = context.clock.monotonic()
     this.session = new Session({
       connectionId: options.connectionId,
       address: `${socket.remoteAddress}:${socket.remotePort}`,
@@ -153,110 +121,57 @@ export class Connection {
       onGroups: (joined, left) => options.onGroups(this, joined, left),
       tellAgain: options.tellAgain,
     })
-    this.#outbox = new Outbox(socket, () => this.#onSent())
-    this.#reads = new ReadBudget(UNSENT_BYTES_MAX, () => this.#outbox.unsentBytes)
-    const largest = Math.max(BODY_BYTES_DEFAULT, options.bodyBytesMax)
-    this.#frameBytesMax = Math.max(FRAME_BYTES_MAX, messageFrameBytes(largest))
+    this.#reads = new ReadBudget(UNSENT_BYTES_MAX, () => this.unsentBytes)
     // As many at a time as have together what 16 of the default size have.
     this.#looks = new ReadBudget(UNSENT_BYTES_MAX * (BODY_BYTES_DEFAULT / largest), () => 0)
     this.#identity = new PeerIdentity(context.auth)
-    this.#splitter = new FrameSplitter(
-      this.#onFrame,
-      context.auth.anonymousAllowed ? this.#frameBytesMax : FRAME_BYTES_MAX_UNAUTHENTICATED,
-      REQUEST_HEADER_BYTES_MAX,
-      (bytes) => options.largeFrames.admit(this, bytes, () => socket.destroy()),
-      (bytes) => options.partialFrames.hold(this, bytes, () => socket.destroy()),
-    )
     this.#sends = new SendBatch({
       context,
-      outbox: this.#outbox,
+      outbox: this.outbox,
       responses,
       onBytes: (change) => {
         this.#publishingBytes += change
-        this.#balance()
+        this.balance()
+        if (this.#isClosing) this.#endIfDone()
       },
     })
     setMaxListeners(0, this.#gone.signal)
-    socket.onData(this.#onData)
-    socket.onDrain(() => this.#onSent())
-    socket.onClose(() => this.#onClose())
-    socket.resume()
   }
 
   get isBusy(): boolean {
     return this.#serving > 0 || this.#publishingBytes > 0
   }
 
-  get unsentBytes(): number {
-    return this.#outbox.unsentBytes
+  /** By a whole command, and a signed one where there are users. */
+  override get isKnown(): boolean {
+    const { anonymousAllowed } = this.#options.context.auth
+    return anonymousAllowed ? this.hasSentFrame : this.#identity.isVerified
   }
 
-  /** Nothing is being served and nothing waits to be sent. */
-  get isIdle(): boolean {
-    return !this.isBusy && this.unsentBytes === 0
-  }
-
-  /**
-   * Why the peer should go, if it should: it was silent for too long, or did not show in time what
-   * it is, by a whole command, and a signed one where there are users. Bytes that make no command
-   * show nothing.
-   */
-  overdue(nowMs: number, { idleMs, introductionMs }: RemotingDeadlines): string | undefined {
-    if (nowMs - this.heardMs >= idleMs) return `sent nothing for ${idleMs} ms`
-    const isKnown = this.#options.context.auth.anonymousAllowed
-      ? this.#hasSentFrame
-      : this.#identity.isVerified
-    const allowedMs =
-      introductionMs + Math.floor(this.#splitter.partialBytes / PARTIAL_BYTES_PER_MS)
-    if (isKnown || nowMs - (this.#firstHeardMs ?? nowMs) < allowedMs) return undefined
-    return `did not show what it is within ${introductionMs} ms`
+  /** Its work is to stay within bounds. */
+  get isFull(): boolean {
+    return (
+      this.#publishingBytes > PUBLISHING_BYTES_MAX ||
+      this.#servingBytes > SERVING_BYTES_MAX ||
+      this.#isServingLong
+    )
   }
 
   /** A one-way request of ours. */
   push({ code, fields, body }: Push): void {
     this.#pushOpaque = (this.#pushOpaque + 1) | 0
     const header = requestHeader({ code, opaque: this.#pushOpaque, fields, oneWay: true })
-    this.#outbox.push(encodeCommand(header, body))
+    this.outbox.push(encodeCommand(header, body))
   }
 
   /** Ends held pulls and refuses new commands; messages being published are still answered. */
-  retire(): void {
+  shutDown(): void {
     this.#isClosing = true
     this.#gone.abort()
+    this.#endIfDone()
   }
 
-  end(): void {
-    this.#outbox.end()
-  }
-
-  destroy(): void {
-    this.#socket.destroy()
-  }
-
-  readonly #onData = (chunk: Buffer): void => {
-    this.heardMs = this.#options.context.clock.monotonic()
-    this.#firstHeardMs ??= this.heardMs
-    fastSend.reset()
-    inflation.reset()
-    try {
-      const taken = this.#splitter.push(chunk)
-      if (taken < chunk.length) this.#socket.handBack(chunk.subarray(taken))
-    } catch (error) {
-      if (this.#lateAnswer === undefined) this.#refusePeer(BrokerError.from(error))
-    }
-    this.#sends.flush()
-    this.#balance()
-  }
-
-  readonly #onFrame = (
-    bytes: Buffer,
-    headerAt: number,
-    bodyAt: number,
-    end: number,
-    codec: HeaderCodec,
-  ): void => {
-    this.#options.largeFrames.release(this)
-    this.#hasSentFrame = true
+  onFrame(bytes: Buffer, headerAt: number, bodyAt: number, end: number, codec: HeaderCodec): void {
     if (
       codec === CODEC_JSON &&
       scan.scan(bytes, headerAt, bodyAt) &&
@@ -266,33 +181,43 @@ export class Connection {
     }
     const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
     // We push one-way requests only, so an answer belongs to nothing.
-    if ((command.flag & FLAG_RESPONSE) !== 0) return
+    if (isResponse(command)) return
     try {
       this.#serve(command, end - headerAt)
     } catch (error) {
-      const delayMs = this.#identity.delayMs(
-        command,
-        BrokerError.from(error),
-        this.#socket.remoteAddress,
-      )
+      const from = this.remoteAddress
+      const delayMs = this.#identity.delayMs(command, BrokerError.from(error), from)
       if (delayMs === 0) this.#answerError(command, error)
       else {
-        this.#answerLate(command, error, delayMs)
-        // Nothing else that came with it is looked at.
+        const asked = askedOf(command)
+        this.answerLate(delayMs, () => this.#answerError(asked, error))
         throw error
       }
     }
   }
 
-  #answerLate({ code, opaque, codec, flag }: Command, error: unknown, delayMs: number): void {
-    this.#lateAnswer = this.#options.context.clock.after(delayMs, () => {
-      this.#answerError({ code, opaque, codec, flag }, error)
-      this.#outbox.end()
-      // Read on, for its end; what else it sends is refused unseen.
-      this.#isClosing = true
-      this.#lateAnswer = undefined
-      this.#balance()
+  onChunkEnd(): void {
+    this.#sends.flush()
+    fastSend.reset()
+    inflation.reset()
+  }
+
+  override onSent(): void {
+    this.#reads.next()
+    if (this.#isClosing) this.#endIfDone()
+  }
+
+  onClose(): void {
+    this.#isClosing = true
+    this.#gone.abort()
+    this.#reads.close()
+    this.#looks.close()
+    const { context, onGone } = this.#options
+    this.session.end(context.broker).catch((error: unknown) => {
+      const fields = { evt: 'remoting.unregister_failed', err: error }
+      context.log.error(fields, 'a client that left could not be unregistered')
     })
+    onGone()
   }
 
   /**
@@ -304,14 +229,14 @@ export class Connection {
     if (!FAST_CODES.has(code) || this.#isClosing || (flag & FLAG_RESPONSE) !== 0) return false
     const principal = this.#identity.ofScanned(signed, () => scan.bytes.subarray(bodyAt, end))
     if (principal === undefined) return false
-    if (this.#identity.isVerified) this.#splitter.frameBytesMax = this.#frameBytesMax
-    const isOneWay = (flag & FLAG_ONE_WAY) !== 0
+    if (this.#identity.isVerified) this.trust()
+    const isSilent = (flag & FLAG_ONE_WAY) !== 0
     if (code === REQUEST.sendMessageV2) {
       const message = this.#fastMessage(bodyAt, end, principal)
-      if (message !== undefined) this.#sends.addOne(opaque, isOneWay, message)
+      if (message !== undefined) this.#sends.addOne(opaque, isSilent, message)
       return message !== undefined
     }
-    const pull = isOneWay || this.#serving >= SERVING_MAX ? undefined : scanPull(scan)
+    const pull = isSilent || this.#serving >= SERVING_MAX ? undefined : scanPull(scan)
     if (pull === undefined) return false
     const { context } = this.#options
     const { session } = this
@@ -340,16 +265,16 @@ export class Connection {
       throw new BrokerError('CLOSED', 'the broker is shutting down; ask another one or try later')
     }
     const principal = this.#identity.of(command)
-    if (this.#identity.isVerified) this.#splitter.frameBytesMax = this.#frameBytesMax
+    if (this.#identity.isVerified) this.trust()
     if (SEND_CODES.has(command.code)) {
       this.#gather(command, principal)
       return
     }
-    checkBody(command.body)
+    checkRequestBody(command.body)
     const serve = requestTable.get(command.code)
     if (serve === undefined) {
       const remark = ` request type ${command.code} not supported`
-      this.#answer(command, { code: RESPONSE.requestCodeNotSupported, remark })
+      this.answer(command, { code: RESPONSE.requestCodeNotSupported, remark })
       return
     }
     if (this.#serving >= SERVING_MAX) {
@@ -359,14 +284,12 @@ export class Connection {
       )
     }
     const answer = serve(this.#callOf(command, principal))
-    const { code, opaque, codec, flag } = command
-    const { clock } = this.#options.context
-    const isLong = isLongRequest(code)
-    if (isLong || clock.monotonic() - this.heardMs >= CHUNK_MS_MAX) this.#splitter.stop()
-    if (isLong && !isStartedOnly(code) && answer instanceof Promise) this.#waitFor(answer)
-    // Not the command itself, which holds the whole frame.
-    if (answer instanceof Promise) this.#settle({ code, opaque, codec, flag }, bytes, answer)
-    else this.#answer(command, answer)
+    const servedMs = this.#options.context.clock.monotonic() - this.heardMs
+    const isLong = isLongRequest(command.code)
+    if (isLong || servedMs >= CHUNK_MS_MAX) this.stop()
+    if (isLong && !isStartedOnly(command.code) && answer instanceof Promise) this.#waitFor(answer)
+    if (answer instanceof Promise) this.#settle(askedOf(command), bytes, answer)
+    else this.answer(command, answer)
   }
 
   /**
@@ -377,7 +300,7 @@ export class Connection {
     this.#isServingLong = true
     const done = (): void => {
       this.#isServingLong = false
-      this.#balance()
+      this.balance()
     }
     answer.then(done, done)
   }
@@ -388,12 +311,12 @@ export class Connection {
     this.#servingBytes += bytes
     answer.then(
       (value) => {
+        this.answer(command, value)
         this.#served(bytes)
-        this.#answer(command, value)
       },
       (error: unknown) => {
-        this.#served(bytes)
         this.#answerError(command, error)
+        this.#served(bytes)
       },
     )
   }
@@ -401,7 +324,13 @@ export class Connection {
   #served(bytes: number): void {
     this.#serving--
     this.#servingBytes -= bytes
-    this.#balance()
+    this.balance()
+    if (this.#isClosing) this.#endIfDone()
+  }
+
+  /** What was sent is answered: nothing else comes. */
+  #endIfDone(): void {
+    if (!this.isBusy) this.end()
   }
 
   #callOf(command: Command, principal: Principal): Call {
@@ -438,25 +367,7 @@ export class Connection {
       inflation,
     })
     for (const message of messages) this.#identity.checkOrigin(principal, message)
-    this.#sends.add(command.opaque, command.codec, (command.flag & FLAG_ONE_WAY) !== 0, messages)
-  }
-
-  #answer(command: Asked, answer: Answer): void {
-    if ((command.flag & FLAG_ONE_WAY) !== 0) return
-    const { unsentBytes } = this.#outbox
-    if (unsentBytes > ANSWERED_BYTES_MAX) {
-      const text = `${unsentBytes} bytes of answers wait; ${ANSWERED_BYTES_MAX} is the most`
-      this.#refusePeer(new BrokerError('QUOTA_EXCEEDED', text))
-      return
-    }
-    if (answer.frames !== undefined) {
-      for (const piece of answer.frames) this.#outbox.push(piece)
-    } else {
-      const { code = RESPONSE.success, fields, remark, body } = answer
-      const header = responseHeader(command.opaque, code, fields, remark)
-      this.#outbox.push(encodeCommand(header, body, command.codec))
-    }
-    this.#balance()
+    this.#sends.add(command.opaque, command.codec, isOneWay(command), messages)
   }
 
   #answerError(command: Asked, thrown: unknown): void {
@@ -466,61 +377,8 @@ export class Connection {
       this.#options.context.log.error(fields, 'a request failed for a reason of our own')
     }
     const code = PULL_CODES.has(command.code) ? pullResponseCodeOf(error) : responseCodeOf(error)
-    this.#answer(command, { code, remark: error.message })
+    this.answer(command, { code, remark: error.message })
   }
-
-  #onSent(): void {
-    this.#balance()
-    this.#reads.next()
-  }
-
-  /** Reads the peer only while its work and its answers stay within bounds. */
-  #balance(): void {
-    const isFull =
-      this.#publishingBytes > PUBLISHING_BYTES_MAX ||
-      this.#servingBytes > SERVING_BYTES_MAX ||
-      this.#lateAnswer !== undefined ||
-      this.#isServingLong ||
-      this.#outbox.unsentBytes > UNSENT_BYTES_MAX
-    if (isFull === this.#isPaused) return
-    this.#isPaused = isFull
-    if (isFull) this.#socket.pause()
-    else this.#socket.resume()
-  }
-
-  /** The bytes are no command, so there is no request to answer: the connection ends. */
-  #refusePeer(error: BrokerError): void {
-    const remote = this.session.address
-    const fields = { evt: 'remoting.refused', remote, reason: error.message }
-    this.#options.context.log.debug(fields, 'a peer sent bytes that are no native command')
-    this.#socket.destroy()
-  }
-
-  #onClose(): void {
-    this.#isClosing = true
-    this.#lateAnswer?.cancel()
-    this.#gone.abort()
-    this.#outbox.close()
-    this.#reads.close()
-    this.#looks.close()
-    this.#splitter.close()
-    this.#options.largeFrames.release(this)
-    const { context, onGone } = this.#options
-    this.session.end(context.broker).catch((error: unknown) => {
-      const fields = { evt: 'remoting.unregister_failed', err: error }
-      context.log.error(fields, 'a client that left could not be unregistered')
-    })
-    onGone(this)
-  }
-}
-
-/** @throws BrokerError ARGUMENT_INVALID */
-function checkBody({ length }: Uint8Array): void {
-  if (length <= REQUEST_BODY_BYTES_MAX) return
-  throw new BrokerError(
-    'ARGUMENT_INVALID',
-    `a request with a body of ${length} bytes; ${REQUEST_BODY_BYTES_MAX} are the most for a request that is no send`,
-  )
 }
 
 const SEND_CODES: ReadonlySet<number> = new Set([

@@ -155,13 +155,13 @@ export class SendBatch {
     const { onBytes } = this.#options
     published.then(
       (results) => {
-        onBytes(-bytes)
         this.#answer(waiting, results)
+        onBytes(-bytes)
       },
       (error: unknown) => {
-        onBytes(-bytes)
         const failed = BrokerError.from(error)
         this.#answer(waiting, new Array<PublishResult>(messages.length).fill(failed))
+        onBytes(-bytes)
       },
     )
   }

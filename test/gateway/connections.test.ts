@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { connect as dial, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
-import { type Leaving, seeOff } from '../../src/gateway/net/farewell.ts'
+import { Connections, type Leaving } from '../../src/gateway/net/connections.ts'
 import { encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startMqttOver } from '../support/mqtt-over-broker.ts'
@@ -11,43 +11,43 @@ import { overridden } from '../support/overridden.ts'
 import { begin, handshake } from '../support/raw-amqp.ts'
 import { RawPeer } from '../support/raw-peer.ts'
 import { startServer } from '../support/server.ts'
+import { StillSocket } from '../support/still-socket.ts'
 
 interface Peer extends Leaving {
   isBusy: boolean
   unsentBytes: number
 }
 
-/** Connections in a set, as a front-end has them, and which were cut off at what time. */
+/** The connections of a front-end that closes, and which were cut off at what time. */
 function front(clock: FakeClock, deadlineMs: number, names: readonly string[]) {
-  const connections = new Set<Peer>()
+  const connections = new Connections<Peer>(clock)
   const cut: string[] = []
-  let allGone: () => void = () => {}
-  const leave = (peer: Peer): void => {
-    if (connections.delete(peer) && connections.size === 0) allGone()
-  }
+  const leave = new Map<Peer, () => void>()
   const peers = names.map((name) => {
     const peer: Peer = {
       isBusy: false,
       unsentBytes: 0,
+      shutDown: () => {},
       destroy: () => {
         cut.push(`${name} at ${clock.monotonic()}`)
-        leave(peer)
+        leave.get(peer)!()
       },
     }
-    connections.add(peer)
+    connections.accept(new StillSocket(), (_serial, gone) => {
+      leave.set(peer, gone)
+      return peer
+    })
     return peer
   })
-  const done = seeOff(connections, clock, deadlineMs, (tell) => {
-    allGone = tell
-  })
-  return { peers, cut, done, leave }
+  const done = connections.close(deadlineMs)
+  return { peers, cut, done, leave, connections }
 }
 
 test('a silent connection is cut off after a moment, one that closes is not waited for longer', async (t) => {
   const clock = new FakeClock()
   const { peers, cut, done, leave } = front(clock, 10_000, ['silent', 'closes'])
   await clock.advanceAsync(100)
-  leave(peers[1]!)
+  leave.get(peers[1]!)!()
   await clock.advanceAsync(200)
   await done
   t.deepEqual(cut, ['silent at 260'])
@@ -67,6 +67,14 @@ test('one that takes its bytes, or has something under way, is given until the d
   }
   await done
   t.deepEqual(cut, ['stuck at 280', 'slow at 1000', 'busy at 1000'])
+})
+
+test('a socket that comes while the front-end closes is let go', (t) => {
+  const { connections } = front(new FakeClock(), 1_000, ['silent'])
+  const late = new StillSocket()
+  connections.accept(late, () => t.fail() as never)
+  t.true(late.isClosed)
+  t.is(connections.size, 1)
 })
 
 /** A peer that never answers a goodbye nor closes its side. */

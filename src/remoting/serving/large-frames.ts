@@ -1,9 +1,9 @@
 // Large frames of peers that have not signed anything yet. A producer's first request may be its
 // first message, signed and large, and a broker's its whole topic table; a few of those may come at
 // a time, and each has to come soon, so that unauthenticated peers cannot make us keep much.
-import type { Clock, Timer } from '../clock.ts'
-import { BODY_BYTES_DEFAULT } from '../model/limits.ts'
-import { messageFrameBytes } from './frame.ts'
+import type { Clock, Timer } from '../../clock.ts'
+import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
+import { messageFrameBytes } from '../frame.ts'
 
 const AT_ONCE_MAX = 4
 const TIME_MS_MAX = 10_000
