@@ -31,3 +31,23 @@ export const getU32 = (b: Uint8Array, at: number): number => getI32(b, at) >>> 0
 /** Exact below 2^53; a negative or larger value comes back rounded, callers check their range. */
 export const getU64 = (b: Uint8Array, at: number): number =>
   getU32(b, at) * TWO_32 + getU32(b, at + 4)
+
+let viewed: Uint8Array = new Uint8Array(0)
+let view = new DataView(viewed.buffer)
+
+/**
+ * A view of the bytes, for many words one after the other: one load each. The last one is kept, as
+ * records that follow each other lie in one buffer.
+ */
+export function viewOf(bytes: Uint8Array): DataView {
+  if (bytes === viewed) return view
+  viewed = bytes
+  view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return view
+}
+
+/** As `putU64`. */
+export function setU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value / TWO_32)
+  view.setUint32(at + 4, value)
+}

@@ -7,7 +7,7 @@
 //  76 i64 preparedPosition   84 i32 bodyLength, body
 //   . i8 (version 1) or i16 (version 2) topicLength, topic   . i16 propertiesLength, properties
 import { BrokerError } from '../errors.ts'
-import { getI32, getU16, getU32, getU64, putU16, putU32, putU64 } from './bytes.ts'
+import { getI32, getU16, getU32, getU64, putU16, setU64, viewOf } from './bytes.ts'
 import { crc32 } from './crc32.ts'
 import type { Host } from './host.ts'
 import { type LogPosition, logPosition, type QueueOffset, queueOffset } from './positions.ts'
@@ -83,23 +83,24 @@ export function writeRecord(
   const { topic, body, properties, brokerProperties } = draft
   const wide = topic.length > TOPIC_BYTES_V1_MAX
   const size = recordBytes(draft)
-  putU32(target, at, size)
-  putU32(target, at + 4, wide ? RECORD_MAGIC_V2 : RECORD_MAGIC_V1)
-  putU32(target, at + 8, crc32(body) & CRC_MASK)
-  putU32(target, at + 12, draft.queueId)
-  putU32(target, at + 16, draft.flag)
-  putU64(target, at + 20, place.queueOffset)
-  putU64(target, at + 28, place.position)
-  putU32(target, at + 36, draft.sysFlag & ~(SYS_FLAG.bornHostV6 | SYS_FLAG.storeHostV6))
-  putU64(target, at + 40, draft.bornTimestamp)
-  putU32(target, at + 48, draft.bornHost.ip)
-  putU32(target, at + 52, draft.bornHost.port)
-  putU64(target, at + STORE_TIMESTAMP_AT, place.storeTimestamp)
-  putU32(target, at + 64, place.storeHost.ip)
-  putU32(target, at + 68, place.storeHost.port)
-  putU32(target, at + 72, draft.reconsumeTimes)
-  putU64(target, at + 76, draft.preparedPosition)
-  putU32(target, at + 84, body.length)
+  const view = viewOf(target)
+  view.setInt32(at, size)
+  view.setUint32(at + 4, wide ? RECORD_MAGIC_V2 : RECORD_MAGIC_V1)
+  view.setInt32(at + 8, crc32(body) & CRC_MASK)
+  view.setInt32(at + 12, draft.queueId)
+  view.setInt32(at + 16, draft.flag)
+  setU64(view, at + 20, place.queueOffset)
+  setU64(view, at + 28, place.position)
+  view.setInt32(at + 36, draft.sysFlag & ~(SYS_FLAG.bornHostV6 | SYS_FLAG.storeHostV6))
+  setU64(view, at + 40, draft.bornTimestamp)
+  view.setUint32(at + 48, draft.bornHost.ip)
+  view.setInt32(at + 52, draft.bornHost.port)
+  setU64(view, at + STORE_TIMESTAMP_AT, place.storeTimestamp)
+  view.setUint32(at + 64, place.storeHost.ip)
+  view.setInt32(at + 68, place.storeHost.port)
+  view.setInt32(at + 72, draft.reconsumeTimes)
+  setU64(view, at + 76, draft.preparedPosition)
+  view.setInt32(at + 84, body.length)
   target.set(body, at + BODY_AT)
   let next = at + BODY_AT + body.length
   if (wide) {

@@ -1,6 +1,6 @@
 // The fields of a record that the views need, taken from its bytes in one pass and without
 // allocation. The same scan serves the live path and the replay, so that both build the same views.
-import { getI32, getU16 } from '../../model/bytes.ts'
+import { getI32, getU16, viewOf } from '../../model/bytes.ts'
 import { NAME_END, VALUE_END } from '../../model/properties.ts'
 import { RECORD_MAGIC_V2 } from '../../model/record.ts'
 import { NO_TAG_HASH, tagHash } from '../../model/tag-filter.ts'
@@ -37,7 +37,7 @@ export class RecordScan {
     this.#hasTag = false
     this.keysStart = this.keysEnd = 0
     this.uniqueKeyStart = this.uniqueKeyEnd = 0
-    const head = mix(bytes, start, start + BODY_AT, CHECK_SEED)
+    const head = mix(viewOf(bytes), start, start + BODY_AT, CHECK_SEED)
     this.check = this.#scanTail(bytes, topicAt, this.topicEnd + 2, start + size, head)
   }
 
@@ -47,12 +47,12 @@ export class RecordScan {
    * at once.
    */
   #scanTail(bytes: Buffer, start: number, propertiesAt: number, end: number, head: number): number {
+    const view = viewOf(bytes)
     let h = head
     let at = start
     let propertyAt = propertiesAt
     for (; at + 4 <= end; at += 4) {
-      const word =
-        bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
+      const word = view.getInt32(at, true)
       h = mixed(h ^ word)
       // Not 0 exactly when one of the four bytes is VALUE_END.
       const difference = word ^ VALUE_END_WORD
@@ -117,19 +117,15 @@ function hashOfTag(bytes: Buffer, start: number, end: number): number {
  */
 export function recordCheck(bytes: Buffer, start: number, size: number): number {
   const bodyEnd = start + BODY_AT + getI32(bytes, start + 84)
-  const h = mix(bytes, start, start + BODY_AT, CHECK_SEED)
-  return mix(bytes, bodyEnd, start + size, h)
+  const view = viewOf(bytes)
+  return mix(view, bodyEnd, start + size, mix(view, start, start + BODY_AT, CHECK_SEED))
 }
 
-function mix(bytes: Buffer, start: number, end: number, seed: number): number {
+function mix(view: DataView, start: number, end: number, seed: number): number {
   let h = seed
   let at = start
-  for (; at + 4 <= end; at += 4) {
-    const word =
-      bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
-    h = mixed(h ^ word)
-  }
-  for (; at < end; at++) h = mixed(h ^ bytes[at]!)
+  for (; at + 4 <= end; at += 4) h = mixed(h ^ view.getInt32(at, true))
+  for (; at < end; at++) h = mixed(h ^ view.getUint8(at))
   return h
 }
 
