@@ -36,6 +36,12 @@ export const SYS_FLAG = {
   storeHostV6: 0x20,
 } as const
 
+/** An encoded property that is written where the record is. */
+export interface WrittenProperty {
+  readonly length: number
+  write(target: Uint8Array, at: number): void
+}
+
 /** A record before it has its place in the log. */
 export interface RecordDraft {
   readonly topic: string
@@ -50,6 +56,8 @@ export interface RecordDraft {
   readonly body: Uint8Array
   /** Encoded as in properties.ts. */
   readonly properties: Uint8Array
+  /** Of a message without one: behind `properties`, which end with a separator then. */
+  readonly uniqueKey?: WrittenProperty | undefined
   /** Further ones behind them; begins with a separator where `properties` does not end with one. */
   readonly brokerProperties?: Uint8Array | undefined
 }
@@ -67,8 +75,8 @@ export function recordBytes(draft: RecordDraft, topicBytes = draft.topic.length)
   return RECORD_FIXED_BYTES + wide + draft.body.length + topicBytes + propertiesBytes(draft)
 }
 
-export const propertiesBytes = ({ properties, brokerProperties }: RecordDraft): number =>
-  brokerProperties === undefined ? properties.length : properties.length + brokerProperties.length
+export const propertiesBytes = (draft: RecordDraft): number =>
+  draft.properties.length + (draft.uniqueKey?.length ?? 0) + (draft.brokerProperties?.length ?? 0)
 
 /**
  * Encodes at `target[at...]` and returns the record's size. Topic names are ASCII but for light
@@ -80,7 +88,7 @@ export function writeRecord(
   draft: RecordDraft,
   place: RecordPlace,
 ): number {
-  const { topic, body, properties, brokerProperties } = draft
+  const { topic, body, properties, uniqueKey, brokerProperties } = draft
   const wide = topic.length > TOPIC_BYTES_V1_MAX
   const size = recordBytes(draft)
   const view = viewOf(target)
@@ -116,7 +124,12 @@ export function writeRecord(
   putU16(target, next, propertiesBytes(draft))
   next += 2
   target.set(properties, next)
-  if (brokerProperties !== undefined) target.set(brokerProperties, next + properties.length)
+  next += properties.length
+  if (uniqueKey !== undefined) {
+    uniqueKey.write(target, next)
+    next += uniqueKey.length
+  }
+  if (brokerProperties !== undefined) target.set(brokerProperties, next)
   return size
 }
 

@@ -13,6 +13,7 @@ import {
   RETRY_PROPERTIES,
   withoutProperties,
 } from '../../model/properties.ts'
+import type { WrittenProperty } from '../../model/record.ts'
 import type { StateChange } from '../../model/state.ts'
 import { PERM_WRITE } from '../../model/topic.ts'
 import type { Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
@@ -281,11 +282,14 @@ export class Publisher {
     }
     const found = scanProperties(given)
     const isForeign = (found & SCAN.brokers) !== 0 && message.ownProperties !== true
-    const allowed = isForeign ? sendersOwn(message.topic, given) : given
-    const properties =
-      (found & SCAN.uniqueKey) === 0
-        ? this.#ids.append(allowed, !isForeign && (found & SCAN.unclosed) !== 0)
-        : allowed
+    let properties = isForeign ? sendersOwn(message.topic, given) : given
+    let uniqueKey: WrittenProperty | undefined
+    if ((found & SCAN.uniqueKey) === 0) {
+      const isUnclosed = !isForeign && (found & SCAN.unclosed) !== 0
+      if (isUnclosed || (found & SCAN.delayed) !== 0)
+        properties = this.#ids.append(properties, isUnclosed)
+      else uniqueKey = this.#ids.next()
+    }
     if (!topic.isSaved) {
       batch.unsaved ??= new Set()
       batch.unsaved.add(topic)
@@ -301,7 +305,11 @@ export class Publisher {
       preparedPosition: 0,
       body,
       properties,
-      brokerProperties: this.#own.behind(properties, PROPERTIES_BYTES_MAX),
+      uniqueKey,
+      brokerProperties: this.#own.behind(
+        properties,
+        PROPERTIES_BYTES_MAX - (uniqueKey?.length ?? 0),
+      ),
       dueMs: undefined,
     }
     return (found & (SCAN.delayed | SCAN.prepared)) === 0

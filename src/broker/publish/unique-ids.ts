@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import type { Clock } from '../../clock.ts'
 import type { Host } from '../../model/host.ts'
 import { NAME_END, PROPERTY, VALUE_END } from '../../model/properties.ts'
+import type { WrittenProperty } from '../../model/record.ts'
 
 const HEX = Buffer.from('0123456789ABCDEF')
 const FIXED_DIGITS = 20
@@ -15,10 +16,32 @@ const RANDOM_DIGIT = 12
 /** A clock that is set back by less is waited for. */
 const SETBACK_MS = 1000
 
+/** One id as an encoded property: written where the record is, so that it needs no buffer. */
+class UniqueKey implements WrittenProperty {
+  readonly length: number
+  readonly #property: Buffer
+  readonly #ms: number
+  readonly #counter: number
+
+  constructor(property: Buffer, ms: number, counter: number) {
+    this.length = property.length
+    this.#property = property
+    this.#ms = ms
+    this.#counter = counter
+  }
+
+  write(target: Uint8Array, start: number): void {
+    target.set(this.#property, start)
+    let at = start + NAME.length + 1 + FIXED_DIGITS
+    for (let shift = 28; shift >= 0; shift -= 4) target[at++] = HEX[(this.#ms >>> shift) & 15]!
+    for (let shift = 12; shift >= 0; shift -= 4) target[at++] = HEX[(this.#counter >>> shift) & 15]!
+  }
+}
+
 export class UniqueIds {
   readonly #clock: Clock
-  /** A whole encoded property; the last 12 digits are written anew for every id. */
-  readonly #property: Buffer
+  /** A whole encoded property; the last 12 digits are each id's own. Never changed: ids use it. */
+  #property: Buffer
   #monthStartMs = 0
   #monthEndMs = 0
   #counter = 0
@@ -52,33 +75,30 @@ export class UniqueIds {
     this.#monthEndMs = new Date(date.getFullYear(), date.getMonth() + 1, 1).getTime()
   }
 
+  /** A fresh id. */
+  next(): WrittenProperty {
+    this.#counter = (this.#counter + 1) & 0xffff
+    // While the clock stands behind `#lastMs`, the count alone would come round.
+    if (this.#counter === 0) this.#lastMs++
+    return new UniqueKey(this.#property, this.#lastMs - this.#monthStartMs, this.#counter)
+  }
+
   /** The properties with a fresh id behind them. */
   append(properties: Uint8Array, isUnclosed: boolean): Buffer {
-    const property = this.#property
-    const length = properties.length
+    const key = this.next()
+    const { length } = properties
     const closed = isUnclosed ? length + 1 : length
-    const target = Buffer.allocUnsafe(closed + property.length)
+    const target = Buffer.allocUnsafe(closed + key.length)
     target.set(properties, 0)
     if (isUnclosed) target[length] = VALUE_END
-    this.#stamp()
-    target.set(property, closed)
+    key.write(target, closed)
     return target
   }
 
   /** Two processes never share this, so ids stay unique across restarts within a millisecond. */
   #renew(): void {
     const random = randomBytes(4).toString('hex').toUpperCase()
+    this.#property = Buffer.from(this.#property)
     this.#property.write(random, NAME.length + 1 + RANDOM_DIGIT, 'latin1')
-  }
-
-  #stamp(): void {
-    const p = this.#property
-    this.#counter = (this.#counter + 1) & 0xffff
-    // While the clock stands behind `#lastMs`, the count alone would come round.
-    if (this.#counter === 0) this.#lastMs++
-    let at = NAME.length + 1 + FIXED_DIGITS
-    const ms = this.#lastMs - this.#monthStartMs
-    for (let shift = 28; shift >= 0; shift -= 4) p[at++] = HEX[(ms >>> shift) & 15]!
-    for (let shift = 12; shift >= 0; shift -= 4) p[at++] = HEX[(this.#counter >>> shift) & 15]!
   }
 }
