@@ -7,6 +7,7 @@ import { NO_HOST } from '../../src/model/host.ts'
 import { logPosition } from '../../src/model/positions.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import type { CommitLog, FlushMode, Frame } from '../../src/store/log/commit-log.ts'
+import type { Followed } from '../../src/store/log/following.ts'
 import { openCommitLog } from '../../src/store/log/segmented-log.ts'
 import { FakeClock } from './fake-clock.ts'
 import { type Call, type Found, foundRecord, LogHistory } from './log-history.ts'
@@ -25,6 +26,7 @@ export interface SimulationOptions {
   readonly chunkBytes?: number
   /** What the judge believes; a planted bug is one that differs from `flush`. */
   readonly judgedAs?: FlushMode
+  readonly follows?: Followed
 }
 
 const DIRECTORY = '/log'
@@ -90,6 +92,7 @@ export class LogSimulation {
       },
       storeHost: NO_HOST,
       flush: this.#options.flush ?? 'sync',
+      follows: this.#options.follows,
       endOfTurn: this.#turns.endOfTurn,
       segmentBytes: this.#options.segmentBytes ?? 12_288,
       frameBytesMax: 4096,

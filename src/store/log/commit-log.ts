@@ -9,6 +9,7 @@ import { BODY_BYTES_MAX } from '../../model/limits.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import type { RecordDraft } from '../../model/record.ts'
 import type { Disk } from '../disk/disk.ts'
+import type { AcknowledgementHold, Followed, FrameFeed } from './following.ts'
 
 export type FlushMode = 'sync' | 'async'
 
@@ -22,6 +23,8 @@ export const FRAME_BYTES_MAX: number = BODY_BYTES_MAX + 4 * 1024 * 1024
 export interface CommitLogOptions {
   /** Holds the segments and nothing else; created when missing. */
   readonly directory: string
+  /** Opens a passive log: it takes the frames of another one, and appends nothing of its own. */
+  readonly follows?: Followed | undefined
   readonly disk: Disk
   readonly clock: Clock
   readonly log: Logger
@@ -100,10 +103,11 @@ export interface CommitLog {
    * Encodes the drafts with the queue offsets of the same index; all survive a crash or none does.
    * `done` is called once, never from within this call, in the order of the calls: after the frame
    * listener saw the records, or with the error READ_ONLY or CLOSED, and then every append that is
-   * not done yet gets one (`onVoid` tells first). `isEssential`: what must go on while the disk is
+   * not done yet gets one (`onVoid` tells first). An error from a hold comes after the listener saw
+   * the records: they stand in the log. `isEssential`: what must go on while the disk is
    * full, because it is small or makes room.
    * @throws READ_ONLY, BUSY, MESSAGE_TOO_LARGE, MESSAGE_INVALID, CLOSED: nothing was written, no
-   * `done`
+   * `done`; always READ_ONLY while passive
    */
   append(
     drafts: readonly RecordDraft[],
@@ -111,6 +115,27 @@ export interface CommitLog {
     done: (error: BrokerError | undefined) => void,
     isEssential?: boolean,
   ): Appending
+  /**
+   * Passive only: takes a frame of the log that this one follows, as it is, from `bytes[at]` on. It
+   * must be whole and exactly what comes next. `done` as for `append`. @returns its length
+   * @throws PROTOCOL_ERROR, OFFSET_OUT_OF_RANGE (a gap or an overlap), ABORTED (a lower epoch),
+   * CONFIG_INVALID (another log), MESSAGE_TOO_LARGE, BUSY, READ_ONLY, NOT_SUPPORTED, CLOSED:
+   * nothing was written, no `done`
+   */
+  appendFrame(bytes: Buffer, at: number, done: (error: BrokerError | undefined) => void): number
+  readonly isPassive: boolean
+  /** Of the newest frame, or of the next append. */
+  readonly epoch: number
+  /**
+   * From here on the log takes its own appends, in this epoch or the next one. Every frame must be
+   * done. @throws BUSY, ARGUMENT_INVALID for an epoch that is not higher, READ_ONLY, CLOSED, and
+   * errors of the disk: it is as passive as before
+   */
+  activate(epoch?: number): void
+  /** Frames as they are, marks included, from the start of any of them on, once they are synced. */
+  feed(from: LogPosition): FrameFeed
+  /** One more condition for acknowledgements, of what is under way too. */
+  hold(): AcknowledgementHold
   /**
    * The one listener: every frame with records, in order, once durable as `flush` says, before the
    * `done`s.

@@ -17,6 +17,11 @@ export interface EpochMarker {
    * refused.
    */
   readonly end: number | undefined
+  /**
+   * The frames from `synced` on are of another log than this disk's: how far they say that it was
+   * synced is true of that disk alone.
+   */
+  readonly isPassive: boolean
 }
 
 /**
@@ -25,17 +30,19 @@ export interface EpochMarker {
 export function readEpochMarker(disk: Disk, directory: string): EpochMarker | undefined {
   const text = readFile(disk, directory, NAME)?.toString('latin1')
   const match = text?.match(
-    /^(log (\d{1,10}) epoch (\d{1,10}) synced (\d{1,16})(?: end (\d{1,16}))?) crc (\d+)\n$/,
+    /^(log (\d{1,10}) epoch (\d{1,10}) synced (\d{1,16})(?: end (\d{1,16}))?( passive)?) crc (\d+)\n$/,
   )
-  if (!match || crc32(Buffer.from(match[1]!, 'latin1')) !== Number(match[6])) return undefined
+  if (!match || crc32(Buffer.from(match[1]!, 'latin1')) !== Number(match[7])) return undefined
   const [logId, epoch, synced] = match.slice(2, 5).map(Number)
   const end = match[5] === undefined ? undefined : Number(match[5])
-  return { logId: logId!, epoch: epoch!, synced: synced!, end }
+  const isPassive = match[6] !== undefined
+  return { logId: logId!, epoch: epoch!, synced: synced!, end, isPassive }
 }
 
 export function writeEpochMarker(disk: Disk, directory: string, marker: EpochMarker): void {
   const end = marker.end === undefined ? '' : ` end ${marker.end}`
-  const text = `log ${marker.logId} epoch ${marker.epoch} synced ${marker.synced}${end}`
+  const passive = marker.isPassive ? ' passive' : ''
+  const text = `log ${marker.logId} epoch ${marker.epoch} synced ${marker.synced}${end}${passive}`
   const bytes = Buffer.from(`${text} crc ${crc32(Buffer.from(text, 'latin1'))}\n`, 'latin1')
   replaceFile(disk, directory, NAME, bytes)
 }

@@ -7,7 +7,9 @@ import { PROPERTIES_BYTES_MAX, SYSTEM_TOPIC_CHARS_MAX } from '../../model/limits
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import { propertiesBytes, type RecordDraft, recordBytes, writeRecord } from '../../model/record.ts'
 import type { Appending } from './commit-log.ts'
-import { FRAME_HEADER_BYTES, writeFrameHeader } from './frame.ts'
+import { checkForeignFrame } from './foreign-frame.ts'
+import { FRAME_HEADER_BYTES, type FrameHeader, writeFrameHeader } from './frame.ts'
+import type { LogEpoch } from './log-epoch.ts'
 import type { Chunk, Tail } from './tail.ts'
 
 export type Done = (error: BrokerError | undefined) => void
@@ -29,8 +31,11 @@ export interface FrameStageOptions {
   readonly unsyncedBytesMax: number
   readonly storeHost: Host
   readonly logId: number
+  readonly epoch: LogEpoch
   /** End of the synced bytes. */
   readonly syncedEnd: () => number
+  /** End of what is synced and acknowledged: memory from there on is in use. */
+  readonly settledEnd: () => number
 }
 
 /** A clock that is set back by less than this is waited for: the times of records stay in order. */
@@ -66,8 +71,6 @@ export class FrameStage {
   #markedTo = 0
   /** Where the next byte goes. */
   next: number
-  /** Of the frames sealed from now on. */
-  epoch = 0
 
   constructor(options: FrameStageOptions, start: StageStart) {
     this.#options = options
@@ -107,6 +110,25 @@ export class FrameStage {
     return { positions, storeTimestamp: place.storeTimestamp }
   }
 
+  /** Takes the frame at `bytes[at]`, which another log made, as it is. @throws BrokerError */
+  addFrame(bytes: Buffer, at: number, done: Done): FrameHeader {
+    const { tail, logId, frameBytesMax, epoch, settledEnd } = this.#options
+    const sequence = this.#sequence === 0 ? 0 : this.#sequence + 1
+    const wanted = { logId, position: this.next, epoch: epoch.number, sequence, frameBytesMax }
+    const header = checkForeignFrame(bytes, at, wanted)
+    const { length } = header
+    this.#assertRoom(length)
+    const chunk = tail.chunkFor(this.next, length, settledEnd())
+    if (chunk === undefined) throw this.#busy()
+    bytes.copy(chunk.bytes, chunk.used, at, at + length)
+    this.#sealed.push({ ...header, chunk, at: chunk.used, dones: [done] })
+    chunk.used += length
+    this.next += length
+    this.#sequence = header.sequence
+    this.#storeTimestamp = header.storeTimestamp
+    return header
+  }
+
   /**
    * On a quiet log, opens a frame without records, for the sake of the `syncedTo` in its header.
    * @returns false when the newest frame is one, or the log is not quiet
@@ -139,7 +161,7 @@ export class FrameStage {
 
   /** The open frame with room for `size` bytes of records, or a new one. */
   #frameFor(size: number): OpenFrame {
-    const { frameBytesMax, unsyncedBytesMax, syncedEnd } = this.#options
+    const { frameBytesMax } = this.#options
     const needed = FRAME_HEADER_BYTES + size
     if (needed > frameBytesMax) {
       throw new BrokerError(
@@ -147,18 +169,23 @@ export class FrameStage {
         `one append of ${needed} bytes; the limit is ${frameBytesMax}: send fewer or smaller messages at once`,
       )
     }
-    const unsynced = this.next - syncedEnd()
-    // One append is always possible once everything before it is synced, however large it is.
-    if (unsynced > 0 && unsynced + needed > unsyncedBytesMax) throw this.#busy()
+    this.#assertRoom(needed)
     const open = this.#open
     if (open !== undefined && open.chunk.used + size <= open.chunk.bytes.length) return open
     this.#seal()
     return this.#openFrame(size)
   }
 
+  /** One append is always possible once everything before it is settled, however large it is. */
+  #assertRoom(needed: number): void {
+    const { unsyncedBytesMax, settledEnd } = this.#options
+    const unsettled = this.next - settledEnd()
+    if (unsettled > 0 && unsettled + needed > unsyncedBytesMax) throw this.#busy()
+  }
+
   #openFrame(size: number): OpenFrame {
-    const { tail, syncedEnd } = this.#options
-    const chunk = tail.chunkFor(this.next, FRAME_HEADER_BYTES + size, syncedEnd())
+    const { tail, settledEnd } = this.#options
+    const chunk = tail.chunkFor(this.next, FRAME_HEADER_BYTES + size, settledEnd())
     if (chunk === undefined) throw this.#busy()
     const position = this.next
     const at = chunk.used
@@ -178,7 +205,7 @@ export class FrameStage {
     writeFrameHeader(open.chunk.bytes, open.at, {
       length: open.length,
       records: open.records,
-      epoch: this.epoch,
+      epoch: this.#options.epoch.number,
       logId: this.#options.logId,
       sequence: open.sequence,
       position: open.position,
@@ -189,10 +216,10 @@ export class FrameStage {
   }
 
   #busy(): BrokerError {
-    const { syncedEnd, unsyncedBytesMax } = this.#options
+    const { settledEnd, unsyncedBytesMax } = this.#options
     return new BrokerError(
       'BUSY',
-      `${this.next - syncedEnd()} bytes wait for the disk; the limit is ${unsyncedBytesMax}: send again later`,
+      `${this.next - settledEnd()} bytes wait for the disk; the limit is ${unsyncedBytesMax}: send again later`,
     )
   }
 }

@@ -68,8 +68,18 @@ export function claimedLength(
  */
 export function checkFrame(bytes: Buffer, at: number, length: number): FrameHeader | undefined {
   if (getU32(bytes, at + 4) !== crc32(bytes, at + 8, at + length)) return undefined
+  return headerOf(bytes, at)
+}
+
+/** What the bytes say when they begin as a frame does; nothing of it is checked. */
+export function headerAt(bytes: Buffer, at: number): FrameHeader | undefined {
+  if (at + FRAME_HEADER_BYTES > bytes.length || getU32(bytes, at) !== MAGIC) return undefined
+  return headerOf(bytes, at)
+}
+
+function headerOf(bytes: Buffer, at: number): FrameHeader {
   return {
-    length,
+    length: getU32(bytes, at + 8),
     records: getU32(bytes, at + 12),
     epoch: getU32(bytes, at + 16),
     logId: getU32(bytes, at + 20),

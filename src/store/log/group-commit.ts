@@ -26,6 +26,8 @@ export interface GroupCommitOptions {
   readonly seal: () => readonly SealedFrame[]
   /** The frame is as durable as the mode promises. */
   readonly deliver: (frame: SealedFrame) => void
+  /** `syncedEnd` has grown. */
+  readonly synced: () => void
   /** A write, sync or roll failed; nothing goes to that segment any more. */
   readonly failed: (error: Error) => void
 }
@@ -195,6 +197,7 @@ export class GroupCommit {
     while (this.#inFlight[0]?.synced === true) {
       const commit = this.#inFlight.shift()!
       this.syncedEnd = commit.end
+      this.#options.synced()
       this.#acknowledge(commit.frames)
       if (generation !== this.#generation) return
     }

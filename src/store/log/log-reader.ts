@@ -7,7 +7,7 @@ import { type LogPosition, logPosition } from '../../model/positions.ts'
 import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../../model/record.ts'
 import { errorCode, isShortage } from '../disk/disk.ts'
 import { type DamagedRange, FRAME_BYTES_MAX, type Frame } from './commit-log.ts'
-import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
+import { checkFrame, claimedLength, FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
 import { FrameScan, type ReadAt } from './frame-scan.ts'
 import type { LogStart } from './log-start.ts'
 import type { Segment, Segments } from './segments.ts'
@@ -39,6 +39,8 @@ interface Trouble {
   readonly sinceMs: number
   lastMs: number
 }
+
+const NO_BYTES = Buffer.alloc(0)
 
 export class LogReader {
   readonly #options: LogReaderOptions
@@ -102,6 +104,37 @@ export class LogReader {
     if (!isFromTail && !(await this.read(bytes, 0, position, size))) return undefined
     if (checkRecord(bytes, 0, size, !isFromTail) !== size) return undefined
     return new RecordView(bytes).position === position ? bytes : undefined
+  }
+
+  /**
+   * Whole frames in [from, to), as many as fit or the first one; `to` may be beyond the end that
+   * records are read to. @throws BrokerError STORE_CORRUPT, BUSY
+   */
+  async readFrames(from: number, to: number, bytesMax: number): Promise<Buffer> {
+    const { logId } = this.#options
+    const bytes = await this.#bytesAt(from, Math.min(bytesMax, to - from))
+    const whole = wholeFrames(bytes, from, logId)
+    if (whole > 0) return bytes.subarray(0, whole)
+    const length = bytes.length < FRAME_HEADER_BYTES ? 0 : claimedLength(bytes, 0, from, logId)
+    const isPossible = length > bytes.length && length <= Math.min(FRAME_BYTES_MAX, to - from)
+    const large = isPossible ? await this.#bytesAt(from, length) : bytes
+    if (isPossible && wholeFrames(large, from, logId) === length) return large
+    throw new BrokerError('STORE_CORRUPT', `no whole frame starts at position ${from} of the log`)
+  }
+
+  /** From memory or from the disk; nothing when it cannot be read. */
+  async #bytesAt(position: number, size: number): Promise<Buffer> {
+    const { tail, segments } = this.#options
+    const bytes = Buffer.allocUnsafe(size)
+    if (tail.copy(bytes, 0, position, size)) return bytes
+    try {
+      const read = await segments.read(bytes, 0, position, size)
+      this.#passed(position, read)
+      return bytes.subarray(0, read)
+    } catch (error) {
+      this.#unreadable(position, size, error)
+      return NO_BYTES
+    }
   }
 
   *replay(from: LogPosition): Generator<Frame> {
@@ -220,6 +253,18 @@ export function tellLoss(log: Logger, { segment, from, to }: DamagedRange): void
     `Bytes ${from} to ${to} at the beginning of the log (segment ${segment}) are missing, and retention did not ` +
       'remove them. Stop, put the files back if there is a copy, and remove the views.',
   )
+}
+
+/** How many of the bytes are whole frames, the first one at the start. */
+function wholeFrames(bytes: Buffer, position: number, logId: number): number {
+  let at = 0
+  while (at + FRAME_HEADER_BYTES <= bytes.length) {
+    const length = claimedLength(bytes, at, position + at, logId)
+    if (length === 0 || at + length > bytes.length) break
+    if (checkFrame(bytes, at, length) === undefined) break
+    at += length
+  }
+  return at
 }
 
 function frameAt(scan: FrameScan, header: FrameHeader): Frame {

@@ -145,7 +145,7 @@ class TailScan {
       this.sequence = header.sequence
       this.logId = header.logId
       scan.logId = header.logId
-      this.syncedTo = Math.max(this.syncedTo, header.syncedTo)
+      this.syncedTo = Math.max(this.syncedTo, this.#syncedBy(header))
       this.storeTimestamp = header.storeTimestamp
       header = scan.next(follows)
     }
@@ -164,12 +164,18 @@ class TailScan {
         proof.first = header.position
         proof.firstSequence = header.sequence
       }
-      proof.syncedTo = Math.max(proof.syncedTo, header.syncedTo)
+      proof.syncedTo = Math.max(proof.syncedTo, this.#syncedBy(header))
       if (proof.syncedTo > hole) break
       header = scan.search(isLater)
     }
     scan.position = hole
     return proof
+  }
+
+  /** What the frame proves of this disk: one that was taken from another log proves nothing. */
+  #syncedBy({ position, syncedTo }: FrameHeader): number {
+    const marker = this.#marker
+    return marker?.isPassive === true && position >= marker.synced ? 0 : syncedTo
   }
 
   #note(segment: Segment, from: number, to: number): void {

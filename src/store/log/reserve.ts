@@ -3,7 +3,7 @@
 // frees some. Putting it back in full is also the proof that there is space again.
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
-import type { Disk } from '../disk/disk.ts'
+import { type Disk, errorCode } from '../disk/disk.ts'
 import { ZeroFill } from '../disk/zero-fill.ts'
 
 const NAME = 'reserve'
@@ -78,6 +78,17 @@ export class Reserve {
     disk.syncDirectory(directory)
     log.info({ evt: 'reserve.freed' }, 'The reserve is freed: only what must go on is written.')
     return true
+  }
+
+  /** The same where an error is no answer. */
+  giveBack(): boolean {
+    try {
+      return this.free()
+    } catch (error) {
+      const text = `The reserve could not be freed: ${String(error)}.`
+      this.#options.log.warn({ evt: 'reserve.stuck', code: errorCode(error) }, text)
+      return false
+    }
   }
 
   close(): void {

@@ -7,26 +7,30 @@ import { BrokerError } from '../../errors.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import type { RecordDraft } from '../../model/record.ts'
 import { errorCode, isShortage, isSpaceError } from '../disk/disk.ts'
-import {
-  type Appending,
-  type CommitLog,
-  type CommitLogOptions,
-  type DamagedRange,
-  FRAME_BYTES_MAX,
-  type Frame,
-  type SegmentRange,
+import { Acknowledgements } from './acknowledgements.ts'
+import type {
+  Appending,
+  CommitLog,
+  CommitLogOptions,
+  DamagedRange,
+  Frame,
+  SegmentRange,
 } from './commit-log.ts'
-import { writeEpochMarker } from './epoch-marker.ts'
+import type { AcknowledgementHold, FrameFeed } from './following.ts'
+import { type FoundLog, findLog } from './found-log.ts'
 import { FRAME_HEADER_BYTES } from './frame.ts'
+import { FrameFeeds } from './frame-feed.ts'
 import { type Done, FrameStage, type SealedFrame } from './frame-stage.ts'
 import { GroupCommit } from './group-commit.ts'
+import { LogEpoch } from './log-epoch.ts'
 import { LogReader } from './log-reader.ts'
-import { LogStart } from './log-start.ts'
-import { type Recovered, recover } from './recovery.ts'
+import { type LogSizes, sizesOf } from './log-sizes.ts'
+import type { LogStart } from './log-start.ts'
+import type { Recovered } from './recovery.ts'
 import { Reserve } from './reserve.ts'
 import { SegmentRemoval } from './segment-removal.ts'
 import { SegmentWriter } from './segment-writer.ts'
-import { Segments } from './segments.ts'
+import type { Segments } from './segments.ts'
 import { Tail } from './tail.ts'
 
 const MIB = 1024 * 1024
@@ -40,6 +44,7 @@ const ASYNC_BYTES = 8 * MIB
 const SMALL_APPEND_BYTES = 4 * MIB
 /** How often a full disk is looked at again. */
 const PROBE_MS = 1000
+const PASSIVE = 'this log follows the log of a master: send to the master'
 
 /** Why nothing at all is written. */
 interface Stop {
@@ -53,25 +58,9 @@ interface Stop {
 /** Errors that an operator, or time, can mend while the process lives. */
 const isPassing = (error: unknown): boolean => isSpaceError(error) || isShortage(error)
 
-/** The parts that an opening finds. */
-interface Found {
-  readonly segments: Segments
-  readonly logStart: LogStart
-  readonly leftovers: readonly string[]
-  readonly recovered: Recovered
-}
-
 /** Recovers, cuts a torn tail, starts a new epoch. @throws BrokerError STORE_CORRUPT, READ_ONLY */
-export function openCommitLog(options: CommitLogOptions): CommitLog {
-  const { disk, directory, log } = options
-  disk.makeDirectory(directory)
-  const segments = new Segments(disk, directory)
-  segments.load()
-  const logStart = new LogStart(disk, directory)
-  const leftovers = segments.dropBefore(logStart.position ?? 0)
-  const recovered = recover({ disk, directory, log, segments, logStart })
-  return new SegmentedLog(options, { segments, logStart, leftovers, recovered })
-}
+export const openCommitLog = (options: CommitLogOptions): CommitLog =>
+  new SegmentedLog(options, findLog(options))
 
 class SegmentedLog implements CommitLog {
   readonly #options: CommitLogOptions
@@ -84,9 +73,14 @@ class SegmentedLog implements CommitLog {
   readonly #commit: GroupCommit
   readonly #reserve: Reserve
   readonly #removal: SegmentRemoval
+  readonly #acknowledgements = new Acknowledgements((frame, refusal) =>
+    this.#deliver(frame, refusal),
+  )
+  readonly #feeds = this.#makeFeeds()
+  readonly #sizes: LogSizes
   readonly #endOfTurn: (fn: () => void) => void
   readonly #logId: number
-  #epoch: number
+  readonly #epoch: LogEpoch
   #end: number
   /** Of the newest acknowledged frame. */
   #sequence: number
@@ -102,36 +96,29 @@ class SegmentedLog implements CommitLog {
   #onVoid: () => void = () => {}
   #onWritable: (writable: boolean, reason: string | undefined) => void = () => {}
 
-  constructor(options: CommitLogOptions, found: Found) {
+  constructor(options: CommitLogOptions, found: FoundLog) {
     const { segments, logStart, leftovers, recovered } = found
-    const { clock, log } = options
+    const { disk, directory, clock, log, follows } = options
     this.#options = options
+    this.#sizes = sizesOf(options)
     this.#segments = segments
     this.#logStart = logStart
     this.#endOfTurn = options.endOfTurn ?? ((fn) => void setImmediate(fn))
-    this.#tail = new Tail(this.#chunkBytes, options.tailBytesMax ?? 64 * MIB)
+    this.#tail = new Tail(this.#sizes.chunkBytes, this.#sizes.tailBytesMax)
     this.#logId = recovered.logId ?? randomInt(1, LOG_ID_MAX)
-    this.#epoch = recovered.epoch
+    const state = { epoch: recovered.epoch, isPassive: follows !== undefined }
+    this.#epoch = new LogEpoch({ disk, directory, log, logId: this.#logId, ...state })
     this.#sequence = recovered.sequence
     this.#end = recovered.end
     const { damage } = recovered
     const end = (): number => this.#end
-    this.#reader = new LogReader({
-      segments,
-      tail: this.#tail,
-      clock,
-      log,
-      logId: this.#logId,
-      damage,
-      logStart,
-      end,
-    })
+    const reading = { segments, tail: this.#tail, clock, log, logId: this.#logId, damage, logStart }
+    this.#reader = new LogReader({ ...reading, end })
     this.#stage = this.#makeStage(recovered)
     this.#reserve = this.#makeReserve()
     this.#writer = this.#makeWriter()
     this.#commit = this.#makeCommit()
     const syncedEnd = (): number => this.#commit.syncedEnd
-    const { disk, directory } = options
     this.#begin()
     const removal = { disk, directory, log, segments, logStart, leftovers, syncedEnd }
     this.#removal = new SegmentRemoval(removal)
@@ -152,15 +139,29 @@ class SegmentedLog implements CommitLog {
   get unsyncedBytes(): number {
     return this.#stage.next - this.#commit.syncedEnd
   }
+  /** End of what is synced and acknowledged. */
+  get #settledEnd(): number {
+    return Math.min(this.#commit.syncedEnd, this.#end)
+  }
   get isBusy(): boolean {
-    const max = this.#unsyncedBytesMax
-    return this.unsyncedBytes > max - Math.min(SMALL_APPEND_BYTES, max / 2)
+    const max = this.#sizes.unsyncedBytesMax
+    return this.#stage.next - this.#settledEnd > max - Math.min(SMALL_APPEND_BYTES, max / 2)
+  }
+  get isPassive(): boolean {
+    return this.#epoch.isPassive
+  }
+  get epoch(): number {
+    return this.#epoch.number
   }
   get writable(): boolean {
     return !this.#isClosing && this.reason === undefined
   }
   get reason(): string | undefined {
-    return this.#stop?.reason ?? this.#full
+    return this.#stop?.reason ?? this.#full ?? (this.isPassive ? PASSIVE : undefined)
+  }
+  /** Does the disk take what there is to write? */
+  get #isWriting(): boolean {
+    return this.#stop === undefined && this.#full === undefined
   }
   get diskBytes(): number {
     return this.#segments.fileBytes + this.#writer.preparedBytes + this.#reserve.fileBytes
@@ -182,11 +183,38 @@ class SegmentedLog implements CommitLog {
     done: Done,
     isEssential = false,
   ): Appending {
-    if (this.#isClosing || this.#stop !== undefined) throw this.#refusal()
+    if (this.#isClosing || this.#stop !== undefined || this.isPassive) throw this.#refusal()
     if (this.#full !== undefined && !isEssential) throw this.#refusal()
     const appending = this.#stage.add(drafts, queueOffsets, this.#options.clock.now(), done)
     this.#schedule()
     return appending
+  }
+
+  appendFrame(bytes: Buffer, at: number, done: Done): number {
+    if (!this.isPassive) {
+      throw new BrokerError('NOT_SUPPORTED', 'this log takes its own appends and follows no other')
+    }
+    if (this.#isClosing || !this.#isWriting) throw this.#refusal()
+    const { length, epoch } = this.#stage.addFrame(bytes, at, done)
+    this.#epoch.number = epoch
+    this.#schedule()
+    return length
+  }
+
+  activate(epoch = this.#epoch.number + 1): void {
+    if (this.#isClosing || !this.#isWriting) throw this.#refusal()
+    if (this.#stage.next !== this.#settledEnd || this.#settledEnd !== this.#commit.syncedEnd) {
+      throw new BrokerError('BUSY', 'frames of the log that was followed are under way: wait')
+    }
+    this.#epoch.activate(epoch, this.#end)
+    this.#onWritable(true, undefined)
+  }
+
+  feed(from: LogPosition): FrameFeed {
+    return this.#feeds.open(from)
+  }
+  hold(): AcknowledgementHold {
+    return this.#acknowledgements.hold()
   }
 
   replay(from: LogPosition): Generator<Frame> {
@@ -236,7 +264,9 @@ class SegmentedLog implements CommitLog {
     this.#markTimer?.cancel()
     this.#probeTimer?.cancel()
     this.#removal.close()
+    this.#feeds.close()
     await new Promise<void>((resolve) => this.sync(() => resolve()))
+    this.#acknowledgements.refuseAll(this.#refusal())
     this.#writer.close()
     this.#segments.close()
     this.#reserve.close()
@@ -254,7 +284,7 @@ class SegmentedLog implements CommitLog {
     })
   }
 
-  #deliver(frame: SealedFrame): void {
+  #deliver(frame: SealedFrame, refusal: BrokerError | undefined): void {
     this.#end = frame.position + frame.length
     this.#sequence = frame.sequence
     if (frame.records > 0) {
@@ -266,7 +296,7 @@ class SegmentedLog implements CommitLog {
         stop: frame.at + frame.length,
       })
     }
-    for (const done of frame.dones) done(undefined)
+    for (const done of frame.dones) done(refusal)
     if (!this.#isClosing) {
       this.#markTimer ??= this.#options.clock.after(MARK_DELAY_MS, () => this.#mark())
     }
@@ -278,7 +308,8 @@ class SegmentedLog implements CommitLog {
    */
   #mark(): void {
     this.#markTimer = undefined
-    if (this.writable && this.#stage.addMark()) this.#schedule()
+    if (this.isPassive && this.#isWriting) this.#epoch.note(this.#commit.syncedEnd)
+    else if (this.writable && this.#stage.addMark()) this.#schedule()
   }
 
   // Failing and going on
@@ -314,7 +345,7 @@ class SegmentedLog implements CommitLog {
     }
     this.#full = `the disk of '${this.#options.directory}' is full; ${this.#roomWanted}`
     this.#writer.spare(true)
-    this.#freeReserve()
+    this.#reserve.giveBack()
     this.#options.log.error({ evt: 'log.full', position: this.#end }, this.#full)
     this.#onWritable(false, this.#full)
     this.#probeLater()
@@ -336,6 +367,7 @@ class SegmentedLog implements CommitLog {
         : 'look at the disk, then start again'
     const reason = `the log is read-only after '${error.message}'; ${remedy}`
     this.#stop = { reason, isResumable, wantsRoom: isSpaceError(error) }
+    this.#acknowledgements.refuseAll(this.#refusal())
     const dones = this.#commit.drain()
     for (const frame of this.#stage.take()) dones.push(...frame.dones)
     this.#stage.rewind(this.#end, this.#sequence)
@@ -358,7 +390,8 @@ class SegmentedLog implements CommitLog {
 
   #probe(): void {
     const { disk, directory } = this.#options
-    const wanted = this.#reserve.missingBytes + this.#aheadBytes + 2 * this.#fillPieceBytes
+    const { aheadBytes, fillPieceBytes } = this.#sizes
+    const wanted = this.#reserve.missingBytes + aheadBytes + 2 * fillPieceBytes
     try {
       const wantsRoom = this.#full !== undefined || this.#stop?.wantsRoom === true
       if (!wantsRoom) this.#resume(null)
@@ -370,7 +403,7 @@ class SegmentedLog implements CommitLog {
   }
 
   #resume(error: Error | null): void {
-    if (this.#isClosing || this.writable || this.#stop?.isResumable === false) return
+    if (this.#isClosing || this.#isWriting || this.#stop?.isResumable === false) return
     try {
       if (error !== null) throw error
       if (this.#stop !== undefined) this.#startSegment()
@@ -383,14 +416,14 @@ class SegmentedLog implements CommitLog {
     this.#writer.spare(false)
     const fields = { evt: 'log.resumed', position: this.#end }
     this.#options.log.info(fields, `There is room again: the log goes on at ${this.#end}.`)
-    this.#onWritable(true, undefined)
+    this.#onWritable(this.writable, this.reason)
     this.#commit.commit()
   }
 
   #notResumed(error: Error): void {
     const text = `Writing could not be taken up again: ${error.message}.`
     this.#options.log.warn({ evt: 'log.not_resumed', code: errorCode(error) }, text)
-    if (!isShortage(error)) this.#freeReserve()
+    if (!isShortage(error)) this.#reserve.giveBack()
     if (isPassing(error)) {
       if (this.#stop !== undefined && isSpaceError(error)) this.#stop.wantsRoom = true
       this.#probeLater()
@@ -407,54 +440,20 @@ class SegmentedLog implements CommitLog {
    */
   #startSegment(): void {
     const from = this.#commit.syncedEnd
-    const pieces: Buffer[] = []
-    for (let position = from; position < this.#end; ) {
-      const piece = this.#tail.pieceAt(position)
-      if (piece === undefined) throw new Error(`position ${position} is not in memory any more`)
-      pieces.push(piece)
-      position += piece.length
-    }
-    this.#writer.startAt(from, pieces)
+    this.#writer.startAt(from, this.#tail.piecesOf(from, this.#end))
     this.#markEpoch()
     this.#commit.restart(this.#end)
   }
 
-  /** @returns true when there was something to give back */
-  #freeReserve(): boolean {
-    try {
-      return this.#reserve.free()
-    } catch (error) {
-      const text = `The reserve could not be freed: ${String(error)}.`
-      this.#options.log.warn({ evt: 'reserve.stuck', code: errorCode(error) }, text)
-      return false
-    }
-  }
-
   /** A new epoch begins: everything so far is durable, and the log says where it starts. */
   #markEpoch(): void {
-    const { disk, directory } = this.#options
-    this.#epoch++
-    this.#stage.epoch = this.#epoch
-    const marker = { epoch: this.#epoch, logId: this.#logId, synced: this.#end, end: undefined }
-    writeEpochMarker(disk, directory, marker)
+    this.#epoch.begin(this.#end)
     this.#logStart.begin(this.start)
   }
 
   /** Ends the epoch: without this note a refused record could come back at the next opening. */
   #markEnd(): void {
-    const { disk, directory, log } = this.#options
-    const { syncedEnd } = this.#commit
-    const marker = { epoch: this.#epoch, logId: this.#logId, synced: syncedEnd, end: this.#end }
-    try {
-      writeEpochMarker(disk, directory, marker)
-    } catch (error) {
-      if (isSpaceError(error) && this.#freeReserve()) {
-        this.#markEnd()
-        return
-      }
-      const text = `The end of the log could not be noted: ${String(error)}.`
-      log.warn({ evt: 'log.end_not_noted', code: errorCode(error) }, text)
-    }
+    this.#epoch.end(this.#commit.syncedEnd, this.#end, () => this.#reserve.giveBack())
   }
 
   #refusal(): BrokerError {
@@ -464,62 +463,53 @@ class SegmentedLog implements CommitLog {
 
   // Parts
 
-  get #aheadBytes(): number {
-    return this.#options.aheadBytes ?? 4 * MIB
-  }
-  get #fillPieceBytes(): number {
-    return this.#options.fillPieceBytes ?? MIB
-  }
-
-  get #unsyncedBytesMax(): number {
-    return this.#options.unsyncedBytesMax ?? 32 * MIB
-  }
-  get #frameBytesMax(): number {
-    return this.#options.frameBytesMax ?? FRAME_BYTES_MAX
-  }
-  get #chunkBytes(): number {
-    return Math.min(this.#options.chunkBytes ?? 8 * MIB, this.#frameBytesMax)
-  }
-
   #makeStage(recovered: Recovered): FrameStage {
     const { storeHost } = this.#options
     const options = {
       storeHost,
       tail: this.#tail,
-      frameBytesMax: this.#frameBytesMax,
-      unsyncedBytesMax: this.#unsyncedBytesMax,
+      frameBytesMax: this.#sizes.frameBytesMax,
+      unsyncedBytesMax: this.#sizes.unsyncedBytesMax,
       logId: this.#logId,
+      epoch: this.#epoch,
       syncedEnd: () => this.#commit.syncedEnd,
+      settledEnd: () => this.#settledEnd,
     }
     return new FrameStage(options, recovered)
   }
 
-  get #reserveBytes(): number {
-    return this.#options.reserveBytes ?? 64 * MIB
+  #makeFeeds(): FrameFeeds {
+    return new FrameFeeds({
+      start: () => this.start,
+      syncedEnd: () => this.#commit.syncedEnd,
+      read: (from, to, bytesMax) => this.#reader.readFrames(from, to, bytesMax),
+    })
   }
 
   /** Room for the reserve too, which is gone then and is made again first. */
   get #roomWanted(): string {
-    const bytes = this.#reserveBytes + this.#aheadBytes + 2 * this.#fillPieceBytes
+    const { reserveBytes, aheadBytes, fillPieceBytes } = this.#sizes
+    const bytes = reserveBytes + aheadBytes + 2 * fillPieceBytes
     return `free some space, ${Math.ceil(bytes / MIB)} MiB are enough; writing goes on by itself`
   }
 
   #makeReserve(): Reserve {
     const { disk, directory, clock, log } = this.#options
-    const [bytes, pieceBytes] = [this.#reserveBytes, this.#fillPieceBytes]
+    const { reserveBytes: bytes, fillPieceBytes: pieceBytes } = this.#sizes
     return new Reserve({ disk, directory, clock, log, bytes, pieceBytes })
   }
 
   #makeWriter(): SegmentWriter {
-    const { disk, directory, log, segmentBytes } = this.#options
+    const { disk, directory, log } = this.#options
+    const { segmentBytes, aheadBytes, fillPieceBytes } = this.#sizes
     return new SegmentWriter({
       disk,
       directory,
       log,
       segments: this.#segments,
-      segmentBytes: Math.max(segmentBytes ?? 128 * MIB, this.#chunkBytes),
-      aheadBytes: this.#aheadBytes,
-      fillPieceBytes: this.#fillPieceBytes,
+      segmentBytes,
+      aheadBytes,
+      fillPieceBytes,
       roomMade: () => this.#commit.commit(),
       fillFailed: (error) => this.#fillFailed(error),
       rollFailed: (error) => this.#failed(error),
@@ -535,7 +525,8 @@ class SegmentedLog implements CommitLog {
       asyncWindowMs: Math.min(asyncWindowMs ?? 100, ASYNC_WINDOW_MS_MAX),
       asyncBytes: ASYNC_BYTES,
       seal: () => this.#stage.take(),
-      deliver: (frame: SealedFrame) => this.#deliver(frame),
+      deliver: (frame: SealedFrame) => this.#acknowledgements.take(frame),
+      synced: () => this.#feeds.wake(),
       failed: (error: Error) => this.#failed(error),
     }
     return new GroupCommit(options, this.#end)

@@ -66,9 +66,21 @@ export class Tail {
   }
 
   /** The bytes from the position to the end of its chunk; not a copy. */
-  pieceAt(position: number): Buffer | undefined {
+  #pieceAt(position: number): Buffer | undefined {
     const chunk = this.find(position, 1)
     return chunk?.bytes.subarray(position - chunk.base, chunk.used)
+  }
+
+  /** All bytes in [from, to), which must be here; not copies. */
+  piecesOf(from: number, to: number): Buffer[] {
+    const pieces: Buffer[] = []
+    for (let position = from; position < to; ) {
+      const piece = this.#pieceAt(position)
+      if (piece === undefined) throw new Error(`position ${position} is not in memory any more`)
+      pieces.push(piece)
+      position += piece.length
+    }
+    return pieces
   }
 
   /** Forgets what was appended at or after the position. */

@@ -1,0 +1,119 @@
+// The log as a follower reads it: whole frames, those without records too, byte for byte and in
+// order, from any frame's position on, up to what is synced here. A feed is a position and nothing
+// else: no frame waits for its reader in memory, and no segment stays for it. A reader that is so
+// slow that retention overtakes it is told so, and starts anew where the log starts.
+import { BrokerError } from '../../errors.ts'
+import { type LogPosition, logPosition } from '../../model/positions.ts'
+import type { FrameBatch, FrameFeed } from './following.ts'
+
+/** Feeds of one log at a time. */
+const FEEDS_MAX = 64
+/** Of one batch, unless a single frame is larger. */
+const BATCH_BYTES_MAX = 1024 * 1024
+
+export interface FrameFeedOptions {
+  readonly start: () => number
+  readonly syncedEnd: () => number
+  /** Whole frames in [from, to), as many as fit or the first one. @throws BrokerError */
+  readonly read: (from: number, to: number, bytesMax: number) => Promise<Buffer>
+}
+
+export class FrameFeeds {
+  readonly #options: FrameFeedOptions
+  readonly #open = new Set<Feed>()
+  #isClosed = false
+
+  constructor(options: FrameFeedOptions) {
+    this.#options = options
+  }
+
+  /** @throws BrokerError OFFSET_OUT_OF_RANGE, QUOTA_EXCEEDED, CLOSED */
+  open(from: LogPosition): FrameFeed {
+    if (this.#isClosed) throw new BrokerError('CLOSED', 'the log is closed')
+    if (this.#open.size >= FEEDS_MAX) {
+      throw new BrokerError('QUOTA_EXCEEDED', `${FEEDS_MAX} feeds are the most of one log`)
+    }
+    const { start, syncedEnd } = this.#options
+    if (from < start() || from > syncedEnd()) throw outside(from, start(), syncedEnd())
+    const feed = new Feed(this.#options, from, () => this.#open.delete(feed))
+    this.#open.add(feed)
+    return feed
+  }
+
+  /** More is synced. */
+  wake(): void {
+    for (const feed of this.#open) feed.wake()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    for (const feed of this.#open) feed.close()
+  }
+}
+
+class Feed implements FrameFeed {
+  readonly #options: FrameFeedOptions
+  readonly #ended: () => void
+  #position: number
+  #waiting: (() => void) | undefined
+  #isReading = false
+  #isClosed = false
+
+  constructor(options: FrameFeedOptions, from: number, ended: () => void) {
+    this.#options = options
+    this.#position = from
+    this.#ended = ended
+  }
+
+  async next(): Promise<FrameBatch | undefined> {
+    if (this.#isReading) throw new Error('a feed is asked for one batch at a time')
+    this.#isReading = true
+    try {
+      const { syncedEnd } = this.#options
+      while (!this.#isClosed && this.#position >= syncedEnd()) {
+        await new Promise<void>((resolve) => {
+          this.#waiting = resolve
+        })
+      }
+      return this.#isClosed ? undefined : await this.#read()
+    } finally {
+      this.#isReading = false
+    }
+  }
+
+  wake(): void {
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    waiting?.()
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#ended()
+    this.wake()
+  }
+
+  async #read(): Promise<FrameBatch | undefined> {
+    const { start, syncedEnd, read } = this.#options
+    const from = this.#position
+    const logStart = logPosition(start())
+    const logEnd = logPosition(syncedEnd())
+    if (from < logStart) throw outside(from, logStart, logEnd)
+    try {
+      const bytes = await read(from, logEnd, BATCH_BYTES_MAX)
+      if (this.#isClosed) return undefined
+      this.#position = from + bytes.length
+      return { bytes, from: logPosition(from), to: logPosition(this.#position), logStart, logEnd }
+    } catch (error) {
+      // Retention took the segment during the read.
+      if (from < start()) throw outside(from, start(), logEnd)
+      throw error
+    }
+  }
+}
+
+function outside(position: number, start: number, end: number): BrokerError {
+  const text = `the log has positions ${start} to ${end}, and ${position} is asked for`
+  const remedy = position < start ? 'follow it anew from its start' : 'this is another history'
+  return new BrokerError('OFFSET_OUT_OF_RANGE', `${text}: ${remedy}`)
+}
