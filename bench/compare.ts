@@ -1,7 +1,7 @@
 // Two builds of TrivetMQ under the same loads over the native protocol, MQTT and AMQP, in turn (A B
 // A B ...): the ratio of this build to the other one, pair by pair, of messages per second, of
-// messages per second of the broker's CPU time, and of the broker's peak memory. Prints, asserts
-// nothing.
+// messages per second of the broker's CPU time, and of the broker's peak memory. Rows "of JSON" are
+// two loads on this build: headers in the binary codec and in JSON. Prints, asserts nothing.
 //
 //   npm run build
 //   node dist/bench/compare.js OTHER-CHECKOUT [--passes 3] [--rounds 3] [--only TEXT]
@@ -85,27 +85,43 @@ const amqp =
 const publishing = { publishers: 16, subscribers: 0, qos: 1, payloadBytes: 100 } as const
 const fanOut = { publishers: 2, subscribers: 4, qos: 1, window: 128, payloadBytes: 64 } as const
 
-/** A row, and what must have happened before it; without, the load itself is the warm-up. */
-type Row = readonly [title: string, load: Load, before?: Load]
+interface Row {
+  readonly title: string
+  readonly load: Load
+  /** What must have happened before; without, the load itself is the warm-up. */
+  readonly before?: Load
+  /** Both sides are this build, and the other one has this load. */
+  readonly beside?: Load
+}
+
+const row = (title: string, load: Load, more: Omit<Row, 'title' | 'load'> = {}): Row => ({
+  ...{ title, load },
+  ...more,
+})
+
+const sends = (...options: string[]): Load =>
+  native('--connections', '16', '--in-flight', '128', ...options)
+const pulls = (...options: string[]): Load =>
+  native('--mode', 'pull', '--connections', '8', ...options)
+const binary = ['--codec', 'binary'] as const
 
 const ROWS: readonly Row[] = [
-  ['native sends, 16 x 128', native('--connections', '16', '--in-flight', '128')],
-  ['native sends, 16 x 16', native('--connections', '16', '--in-flight', '16')],
-  ['native sends, one in flight', native('--connections', '1', '--in-flight', '1')],
-  [
-    'native sends, binary headers, 16 x 128',
-    native('--connections', '16', '--in-flight', '128', '--codec', 'binary'),
-  ],
-  ['native pulls, 8 x 32', native('--mode', 'pull', '--connections', '8'), fill],
-  ['MQTT QoS 1 in, 16 x 128', mqtt({ ...publishing, window: 128, messages: 400_000 })],
-  [
+  row('native sends, 16 x 128', sends()),
+  row('native sends, 16 x 16', native('--connections', '16', '--in-flight', '16')),
+  row('native sends, one in flight', native('--connections', '1', '--in-flight', '1')),
+  row('native sends, binary headers, 16 x 128', sends(...binary)),
+  row('native sends, binary headers of JSON', sends(...binary), { beside: sends() }),
+  row('native pulls, 8 x 32', pulls(), { before: fill }),
+  row('native pulls, binary headers of JSON', pulls(...binary), { before: fill, beside: pulls() }),
+  row('MQTT QoS 1 in, 16 x 128', mqtt({ ...publishing, window: 128, messages: 400_000 })),
+  row(
     'MQTT QoS 1 in, one in flight',
     mqtt({ ...publishing, publishers: 1, window: 1, messages: 6_000 }),
-  ],
-  ['MQTT QoS 1, 2 publishers to 4 subscribers', mqtt({ ...fanOut, messages: 100_000 })],
-  ['AMQP sends, 4 x 1,000', amqp('send', '--conns', '4')],
-  ['AMQP sends, one in flight', amqp('send', '--window', '1')],
-  ['AMQP end to end, one sender, one receiver', amqp('pair')],
+  ),
+  row('MQTT QoS 1, 2 publishers to 4 subscribers', mqtt({ ...fanOut, messages: 100_000 })),
+  row('AMQP sends, 4 x 1,000', amqp('send', '--conns', '4')),
+  row('AMQP sends, one in flight', amqp('send', '--window', '1')),
+  row('AMQP end to end, one sender, one receiver', amqp('pair')),
 ]
 
 async function main(): Promise<void> {
@@ -129,7 +145,7 @@ async function main(): Promise<void> {
       `${passes} x ${rounds} pairs; this / other as median [least, most]\n`,
   )
   for (const row of ROWS) {
-    const [title] = row
+    const { title } = row
     if (!title.includes(values.only)) continue
     if (title.startsWith('AMQP') && !existsSync(AMQP)) {
       console.log(`LEFT OUT: ${title}: no ${AMQP}`)
@@ -142,15 +158,18 @@ async function main(): Promise<void> {
 }
 
 async function runPass(
-  [, action, before = action]: Row,
+  { load, before = load, beside }: Row,
   builds: readonly Build[],
   rounds: number,
   samples: readonly Sample[][],
 ): Promise<void> {
   const dataDirs = builds.map(({ name }) => peerDirectory(name))
-  const servers = builds.map(
-    ({ trivet }, i) => new SpawnedServer({ dataDir: dataDirs[i]! }, { trivet }),
-  )
+  const loads = [load, beside ?? load]
+  const [own] = builds
+  const servers = builds.map((build, i) => {
+    const { trivet } = beside === undefined ? build : own!
+    return new SpawnedServer({ dataDir: dataDirs[i]! }, { trivet })
+  })
   try {
     for (const server of servers) {
       await server.start()
@@ -158,7 +177,7 @@ async function runPass(
       await before(server)
     }
     for (let round = 0; round < rounds; round++) {
-      for (const [i, server] of servers.entries()) samples[i]!.push(await sample(server, action))
+      for (const [i, server] of servers.entries()) samples[i]!.push(await sample(server, loads[i]!))
     }
   } finally {
     for (const server of servers) await server.kill()

@@ -16,6 +16,7 @@ import {
   isResponse,
   requestHeader,
 } from '../../remoting/command.ts'
+import { scanBinaryHeader } from '../../remoting/fast/binary-scan.ts'
 import { HeaderScan } from '../../remoting/fast/header-scan.ts'
 import { scanPull } from '../../remoting/fast/pull-scan.ts'
 import type { SendResponses } from '../../remoting/fast/send-response.ts'
@@ -172,13 +173,11 @@ export class Connection extends ServerConnection {
   }
 
   onFrame(bytes: Buffer, headerAt: number, bodyAt: number, end: number, codec: HeaderCodec): void {
-    if (
-      codec === CODEC_JSON &&
-      scan.scan(bytes, headerAt, bodyAt) &&
-      this.#serveFast(headerAt, bodyAt, end)
-    ) {
-      return
-    }
+    const isScanned =
+      codec === CODEC_JSON
+        ? scan.scan(bytes, headerAt, bodyAt)
+        : scanBinaryHeader(scan, bytes, headerAt, bodyAt)
+    if (isScanned && this.#serveFast(headerAt, bodyAt, end, codec)) return
     const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
     // We push one-way requests only, so an answer belongs to nothing.
     if (isResponse(command)) return
@@ -224,7 +223,7 @@ export class Connection extends ServerConnection {
    * Sends and pulls in their plain form, straight from the scanned header.
    * @returns false for everything else, and for what the general way has to find words for
    */
-  #serveFast(headerAt: number, bodyAt: number, end: number): boolean {
+  #serveFast(headerAt: number, bodyAt: number, end: number, codec: HeaderCodec): boolean {
     const { code, opaque, flag } = scan
     if (!FAST_CODES.has(code) || this.#isClosing || (flag & FLAG_RESPONSE) !== 0) return false
     const principal = this.#identity.ofScanned(signed, () => scan.bytes.subarray(bodyAt, end))
@@ -233,7 +232,7 @@ export class Connection extends ServerConnection {
     const isSilent = (flag & FLAG_ONE_WAY) !== 0
     if (code === REQUEST.sendMessageV2) {
       const message = this.#fastMessage(bodyAt, end, principal)
-      if (message !== undefined) this.#sends.addOne(opaque, isSilent, message)
+      if (message !== undefined) this.#sends.addOne(opaque, codec, isSilent, message)
       return message !== undefined
     }
     const pull = isSilent || this.#serving >= SERVING_MAX ? undefined : scanPull(scan)
@@ -242,8 +241,8 @@ export class Connection extends ServerConnection {
     const { session } = this
     const { signal } = this.#gone
     const reads = this.#reads
-    const call: PullCall = { opaque, codec: CODEC_JSON, principal, session, context, reads, signal }
-    const asked = { code, opaque, codec: CODEC_JSON, flag: 0 } as const
+    const call: PullCall = { opaque, codec, principal, session, context, reads, signal }
+    const asked = { code, opaque, codec, flag: 0 }
     this.#settle(asked, bodyAt - headerAt, servePull(call, pull))
     return true
   }

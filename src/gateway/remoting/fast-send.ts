@@ -50,7 +50,8 @@ export class FastSend {
   message(bodyAt: number, end: number, host: Host, mayPublish: MayPublish): NewMessage | undefined {
     const send = this.#send
     send.index()
-    if (send.is(SEND_SLOT.batch, 'true') || send.is(SEND_SLOT.batch, '1')) return undefined
+    if (!send.has(SEND_SLOT.producerGroup) || !send.has(SEND_SLOT.defaultTopic)) return undefined
+    if (!this.#isAlone()) return undefined
     const queueId = send.integer(SEND_SLOT.queueId)
     const sysFlag = send.integer(SEND_SLOT.sysFlag)
     const bornTimestamp = send.integer(SEND_SLOT.bornTimestamp)
@@ -72,7 +73,8 @@ export class FastSend {
     const retryTimesMax = send.has(SEND_SLOT.maxReconsumeTimes)
       ? send.integer(SEND_SLOT.maxReconsumeTimes)
       : undefined
-    if ((reconsumeTimes | 0) !== reconsumeTimes || Number.isNaN(retryTimesMax)) return undefined
+    if ((reconsumeTimes | 0) !== reconsumeTimes) return undefined
+    if (retryTimesMax !== undefined && (retryTimesMax | 0) !== retryTimesMax) return undefined
     const mayCreate = mayPublish(topic)
     return {
       topic,
@@ -88,6 +90,13 @@ export class FastSend {
       createQueues: createQueues > 0 ? createQueues : undefined,
       retryTimesMax: this.#scan.version >= VERSION.v3_4_9 ? retryTimesMax : undefined,
     }
+  }
+
+  /** Is it no batch? What is neither of the usual words, the general way reads. */
+  #isAlone(): boolean {
+    const send = this.#send
+    if (!send.has(SEND_SLOT.batch)) return true
+    return send.is(SEND_SLOT.batch, 'false') || send.is(SEND_SLOT.batch, '0')
   }
 
   #topicOf(): string | undefined {

@@ -9,7 +9,7 @@ import type { GatewayContext } from '../../port/gateway.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import { encodeCommand, responseHeader } from '../../remoting/command.ts'
 import type { SendResponses } from '../../remoting/fast/send-response.ts'
-import { CODEC_JSON, type HeaderCodec } from '../../remoting/frame.ts'
+import type { HeaderCodec } from '../../remoting/frame.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import type { Outbox } from '../../remoting/outbox.ts'
 import { SEND_RESPONSE } from '../../remoting/requests/send.ts'
@@ -79,11 +79,11 @@ export class SendBatch {
     this.#waiting.push({ opaque, codec, isOneWay, count: messages.length })
   }
 
-  /** As `add` with one message, in the JSON codec. */
-  addOne(opaque: number, isOneWay: boolean, message: NewMessage): void {
+  /** As `add` with one message. */
+  addOne(opaque: number, codec: HeaderCodec, isOneWay: boolean, message: NewMessage): void {
     this.#messages.push(message)
     this.#bytes += message.body.length + message.properties.length
-    this.#waiting.push({ opaque, codec: CODEC_JSON, isOneWay, count: 1 })
+    this.#waiting.push({ opaque, codec, isOneWay, count: 1 })
   }
 
   /** Publishes what the chunk brought. */
@@ -168,7 +168,7 @@ export class SendBatch {
 
   #answer(waiting: readonly Waiting[], results: readonly PublishResult[]): void {
     const { outbox, responses } = this.#options
-    const answerBytes = responses.bytes
+    const { bytesMax } = responses
     let out: Buffer | undefined
     let used = 0
     let first = 0
@@ -177,11 +177,11 @@ export class SendBatch {
       first += entry.count
       if (entry.isOneWay) continue
       const result = results[from]!
-      if (entry.count === 1 && entry.codec === CODEC_JSON && !(result instanceof BrokerError)) {
-        out ??= Buffer.allocUnsafe((waiting.length - index) * answerBytes)
+      if (entry.count === 1 && !(result instanceof BrokerError)) {
+        out ??= Buffer.allocUnsafe((waiting.length - index) * bytesMax)
+        const { opaque, codec } = entry
         const { queueId, queueOffset, position } = result
-        responses.write(out, used, entry.opaque, queueId, queueOffset, position)
-        used += answerBytes
+        used = responses.write(out, used, codec, opaque, queueId, queueOffset, position)
         continue
       }
       // Answers keep the order of their requests.
@@ -193,7 +193,7 @@ export class SendBatch {
     if (out !== undefined) outbox.push(out.subarray(0, used))
   }
 
-  /** A failure, a batch, or the binary codec. */
+  /** A failure, or a batch. */
   #slowAnswer({ opaque, codec }: Waiting, results: readonly PublishResult[]): Buffer {
     const failed = results.find((result) => result instanceof BrokerError)
     if (failed !== undefined) {

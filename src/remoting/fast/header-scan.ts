@@ -1,7 +1,7 @@
 // Reads a JSON header without building anything: one pass over the bytes notes where each field is,
 // and the caller decodes the few that it needs. A header in an unusual form (nested fields, escaped
 // names, fractions) is left to the general decoder, so a scan never means something else than
-// JSON.parse.
+// JSON.parse. binary-scan.ts fills the same of a binary header.
 import { isUtf8 } from 'node:buffer'
 import { hexDigit } from '../json/json-unescape.ts'
 
@@ -18,7 +18,7 @@ const NINE = 57
 const SPACE = 32
 
 /** More fields than any request has; one with more goes the general way. */
-const FIELDS_MAX = 64
+export const FIELDS_MAX = 64
 /** Digits that a bare number may have to be its own text. */
 const BARE_DIGITS_MAX = 15
 

@@ -1,10 +1,12 @@
 // The head of an answer to a PULL, prefabricated like the answer to a SEND; the records follow as
-// they came from the log. One template per outcome, since code and remark differ.
+// they came from the log. One template per outcome and codec, since code and remark differ.
 import { FLAG_RESPONSE, LANGUAGE_DEFAULT, RESPONSE, VERSION } from '../codes.ts'
+import { CODEC_JSON, type HeaderCodec } from '../frame.ts'
+import { BinaryAnswer } from './binary-answer.ts'
+import { LONG_DIGITS, putDecimal } from './decimal.ts'
 import { Template } from './template.ts'
 
 const INT_DIGITS = 10
-const LONG_DIGITS = 16
 
 export interface PullOffsets {
   readonly nextOffset: number
@@ -18,6 +20,7 @@ class PullResponse {
   readonly #minAt: number
   readonly #nextAt: number
   readonly #opaqueAt: number
+  readonly #binary: BinaryAnswer
 
   constructor(code: number, remark: string) {
     const template = this.#template
@@ -34,22 +37,37 @@ class PullResponse {
     template.text(
       `,"remark":"${remark}","serializeTypeCurrentRPC":"JSON","version":${VERSION.v5_3_3}}`,
     )
+    const fields = new Map([['suggestWhichBrokerId', '0']])
+    const numbers = ['maxOffset', 'minOffset', 'nextBeginOffset']
+    this.#binary = new BinaryAnswer(code, remark, fields, numbers)
   }
 
-  head(opaque: number, offsets: PullOffsets, recordBytes: number): Buffer {
+  head(codec: HeaderCodec, opaque: number, offsets: PullOffsets, recordBytes: number): Buffer {
+    if (codec !== CODEC_JSON) return this.#binaryHead(opaque, offsets, recordBytes)
     const template = this.#template
     const head = Buffer.allocUnsafe(template.length)
     template.copyTo(head, 0, recordBytes)
     template.quoted(head, this.#maxAt, offsets.maxOffset)
     template.quoted(head, this.#minAt, offsets.minOffset)
     template.quoted(head, this.#nextAt, offsets.nextOffset)
-    template.decimal(head, this.#opaqueAt, opaque)
+    putDecimal(head, this.#opaqueAt, opaque)
     return head
+  }
+
+  #binaryHead(opaque: number, offsets: PullOffsets, recordBytes: number): Buffer {
+    const answer = this.#binary
+    const head = Buffer.allocUnsafe(answer.bytesMax)
+    let end = answer.begin(head, 0, opaque)
+    end = answer.number(head, end, 0, offsets.maxOffset)
+    end = answer.number(head, end, 1, offsets.minOffset)
+    end = answer.number(head, end, 2, offsets.nextOffset)
+    answer.finish(head, 0, end, recordBytes)
+    return head.subarray(0, end)
   }
 }
 
 /** Outcome of a pull: response code and RocketMQ's name for the status, which clients log. */
-export const PULL_OUTCOME = {
+const PULL_OUTCOME = {
   found: { code: RESPONSE.success, remark: 'FOUND' },
   'at-end': { code: RESPONSE.pullNotFound, remark: 'OFFSET_OVERFLOW_ONE' },
   'no-match': { code: RESPONSE.pullRetryImmediately, remark: 'NO_MATCHED_MESSAGE' },
@@ -70,10 +88,11 @@ const RESPONSES: Record<PullOutcome, PullResponse> = {
   reset: prefabricated('reset'),
 }
 
-/** The frame up to its body of `recordBytes`, in the JSON codec. */
+/** The frame up to its body of `recordBytes`. */
 export const pullResponseHead = (
   outcome: PullOutcome,
+  codec: HeaderCodec,
   opaque: number,
   offsets: PullOffsets,
   recordBytes: number,
-): Buffer => RESPONSES[outcome].head(opaque, offsets, recordBytes)
+): Buffer => RESPONSES[outcome].head(codec, opaque, offsets, recordBytes)

@@ -1,14 +1,16 @@
-// The answer to an accepted SEND, prefabricated: a JSON header with blanks where the numbers go.
-// Copying it and patching digits costs a twentieth of building the header anew. JSON allows blanks
-// after a value, so every answer has the same length.
+// The answer to an accepted SEND, prefabricated in both codecs: a header into which the numbers are
+// written. Copying it and patching digits costs a twentieth of building the header anew. JSON
+// allows blanks after a value, so every such answer has the same length.
 import type { Host } from '../../model/host.ts'
 import { offsetMessageId } from '../../model/message-id.ts'
 import { logPosition } from '../../model/positions.ts'
-import { FLAG_RESPONSE, LANGUAGE_DEFAULT, VERSION } from '../codes.ts'
+import { FLAG_RESPONSE, LANGUAGE_DEFAULT, RESPONSE, VERSION } from '../codes.ts'
+import { CODEC_JSON, type HeaderCodec } from '../frame.ts'
+import { BinaryAnswer } from './binary-answer.ts'
+import { LONG_DIGITS, putDecimal } from './decimal.ts'
 import { Template } from './template.ts'
 
 const INT_DIGITS = 10
-const LONG_DIGITS = 16
 const POSITION_DIGITS = 16
 const HEX = Buffer.from('0123456789ABCDEF')
 
@@ -18,12 +20,14 @@ export class SendResponses {
   readonly #queueAt: number
   readonly #offsetAt: number
   readonly #opaqueAt: number
+  readonly #binary: BinaryAnswer
 
   /** Message ids name the store host. */
   constructor(storeHost: Host) {
+    const firstId = offsetMessageId(storeHost, logPosition(0))
     const template = new Template()
     template.text('{"code":0,"extFields":{"MSG_REGION":"DefaultRegion","TRACE_ON":"true","msgId":"')
-    template.text(offsetMessageId(storeHost, logPosition(0)).slice(0, -POSITION_DIGITS))
+    template.text(firstId.slice(0, -POSITION_DIGITS))
     this.#positionAt = template.blanks(POSITION_DIGITS)
     template.text('","queueId":"')
     this.#queueAt = template.blanks(INT_DIGITS + 1)
@@ -33,28 +37,58 @@ export class SendResponses {
     this.#opaqueAt = template.blanks(INT_DIGITS + 1)
     template.text(`,"serializeTypeCurrentRPC":"JSON","version":${VERSION.v5_3_3}}`)
     this.#template = template
+    // The id last, where its position is found.
+    const fields = new Map([['MSG_REGION', 'DefaultRegion']])
+    fields.set('TRACE_ON', 'true').set('msgId', firstId)
+    const numbers = ['queueId', 'queueOffset']
+    this.#binary = new BinaryAnswer(RESPONSE.success, undefined, fields, numbers)
   }
 
-  /** Bytes of one answer. */
-  get bytes(): number {
-    return this.#template.length
+  /** The most bytes that one answer has. */
+  get bytesMax(): number {
+    return Math.max(this.#template.length, this.#binary.bytesMax)
   }
 
-  /** Writes the answer at `target[at]`, which must have room for `bytes`. */
+  /**
+   * Writes the answer at `target[at]`, which must have room for `bytesMax`.
+   * @returns where it ends
+   */
   write(
+    target: Buffer,
+    at: number,
+    codec: HeaderCodec,
+    opaque: number,
+    queueId: number,
+    queueOffset: number,
+    position: number,
+  ): number {
+    if (codec !== CODEC_JSON) {
+      return this.#writeBinary(target, at, opaque, queueId, queueOffset, position)
+    }
+    const template = this.#template
+    template.copyTo(target, at)
+    putHex(target, at + this.#positionAt, position)
+    template.quoted(target, at + this.#queueAt, queueId)
+    template.quoted(target, at + this.#offsetAt, queueOffset)
+    putDecimal(target, at + this.#opaqueAt, opaque)
+    return at + template.length
+  }
+
+  #writeBinary(
     target: Buffer,
     at: number,
     opaque: number,
     queueId: number,
     queueOffset: number,
     position: number,
-  ): void {
-    const template = this.#template
-    template.copyTo(target, at)
-    putHex(target, at + this.#positionAt, position)
-    template.quoted(target, at + this.#queueAt, queueId)
-    template.quoted(target, at + this.#offsetAt, queueOffset)
-    template.decimal(target, at + this.#opaqueAt, opaque)
+  ): number {
+    const answer = this.#binary
+    let end = answer.begin(target, at, opaque)
+    putHex(target, end - POSITION_DIGITS, position)
+    end = answer.number(target, end, 0, queueId)
+    end = answer.number(target, end, 1, queueOffset)
+    answer.finish(target, at, end)
+    return end
   }
 }
 

@@ -41,7 +41,7 @@ export class SignedScan {
     for (let k = 0; k <= last; k++) {
       const i = this.#order[k]!
       if (i === signature) continue
-      end = unescapeJson(scan.bytes, scan.valueAt[i]!, scan.valueEnd[i]!, this.#content, end)
+      end = this.#copy(i, end)
       if (end === -1) return undefined
     }
     const text = (i: number): string => scan.bytes.latin1Slice(scan.valueAt[i]!, scan.valueEnd[i]!)
@@ -50,6 +50,15 @@ export class SignedScan {
       signature: text(signature),
       content: this.#content.subarray(0, end),
     }
+  }
+
+  /** The value of a field at `content[at]`; where it ends, or -1 for an illegal escape. */
+  #copy(i: number, at: number): number {
+    const { bytes, valueAt, valueEnd, isEscaped } = this.#scan
+    const [from, to] = [valueAt[i]!, valueEnd[i]!]
+    if (isEscaped[i] === 1) return unescapeJson(bytes, from, to, this.#content, at)
+    for (let k = from; k < to; k++) this.#content[at + k - from] = bytes[k]!
+    return at + to - from
   }
 
   /**

@@ -2,9 +2,8 @@
 // which numbers are written from the left.
 import { putU32 } from '../../model/bytes.ts'
 import { CODEC_JSON, FRAME_PREFIX_BYTES } from '../frame.ts'
+import { putDecimal } from './decimal.ts'
 
-const ZERO = 48
-const MINUS = 45
 const QUOTE = 34
 
 export class Template {
@@ -29,36 +28,9 @@ export class Template {
     if (bodyBytes > 0) putU32(target, at, this.#bytes.length - 4 + bodyBytes)
   }
 
-  /** The number's digits, from `at` on. @returns where they end */
-  decimal(target: Buffer, at: number, value: number): number {
-    let rest = value
-    let from = at
-    if (rest < 0) {
-      target[from++] = MINUS
-      rest = -rest
-    }
-    let digits = 1
-    for (let bound = 10; rest >= bound; bound *= 10) digits++
-    const end = from + digits
-    // Above 2^31 integer arithmetic is done on doubles; below, on small integers.
-    let i = end - 1
-    while (rest > 0x7fffffff) {
-      const next = Math.floor(rest / 10)
-      target[i--] = ZERO + (rest - next * 10)
-      rest = next
-    }
-    let small = rest | 0
-    for (; i >= from; i--) {
-      const next = (small / 10) | 0
-      target[i] = ZERO + (small - next * 10)
-      small = next
-    }
-    return end
-  }
-
-  /** As `decimal`, with the quote that ends a JSON string behind it. */
+  /** The number's digits, from `at` on, with the quote that ends a JSON string behind them. */
   quoted(target: Buffer, at: number, value: number): void {
-    target[this.decimal(target, at, value)] = QUOTE
+    target[putDecimal(target, at, value)] = QUOTE
   }
 
   #append(bytes: Buffer): number {

@@ -9,8 +9,10 @@ import { LANGUAGE_DEFAULT, LANGUAGES } from '../codes.ts'
 import { protocolError } from '../protocol-error.ts'
 import type { Header } from './header.ts'
 
-const REMARK_AT = 13
-const HEADER_BYTES_MIN = 21
+export const VERSION_AT = 3
+export const OPAQUE_AT = 5
+export const REMARK_AT = 13
+export const HEADER_BYTES_MIN = 21
 const LANGUAGE_OTHER = 7
 
 /** @throws BrokerError PROTOCOL_ERROR */
@@ -24,15 +26,15 @@ export function decodeBinaryHeader(bytes: Buffer, start: number, end: number): H
   return {
     code: signed16(getU16(bytes, start)),
     language: LANGUAGES[bytes[start + 2]!] ?? LANGUAGE_DEFAULT,
-    version: signed16(getU16(bytes, start + 3)),
-    opaque: getI32(bytes, start + 5),
+    version: signed16(getU16(bytes, start + VERSION_AT)),
+    opaque: getI32(bytes, start + OPAQUE_AT),
     flag: getI32(bytes, start + 9),
     remark: remarkEnd > remarkAt ? bytes.utf8Slice(remarkAt, remarkEnd) : undefined,
     fields: decodeFields(bytes, remarkEnd + 4, fieldsEnd),
   }
 }
 
-const signed16 = (value: number): number => (value << 16) >> 16
+export const signed16 = (value: number): number => (value << 16) >> 16
 
 function decodeFields(bytes: Buffer, start: number, end: number): Map<string, string> {
   const fields = new Map<string, string>()
@@ -58,35 +60,36 @@ function textEnd(at: number, length: number, limit: number): number {
   return at + length
 }
 
+/** Of a UTF-16 unit in UTF-8. */
+const UNIT_BYTES_MAX = 3
+
 export function encodeBinaryHeader(header: Header): Buffer {
-  const remark = Buffer.from(header.remark ?? '', 'utf8')
-  const fields = encodeFields(header.fields)
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES_MIN + remark.length + fields.length)
+  const remark = header.remark ?? ''
+  let bytesMax = HEADER_BYTES_MIN + remark.length * UNIT_BYTES_MAX
+  for (const [name, value] of header.fields) {
+    bytesMax += 6 + (name.length + value.length) * UNIT_BYTES_MAX
+  }
+  const bytes = Buffer.allocUnsafe(bytesMax)
   const language = (LANGUAGES as readonly string[]).indexOf(header.language)
   putU16(bytes, 0, header.code)
   bytes[2] = language === -1 ? LANGUAGE_OTHER : language
-  putU16(bytes, 3, header.version)
-  putU32(bytes, 5, header.opaque)
-  putU32(bytes, 9, header.flag)
-  putU32(bytes, REMARK_AT, remark.length)
-  bytes.set(remark, REMARK_AT + 4)
-  const fieldsAt = REMARK_AT + 4 + remark.length + 4
-  putU32(bytes, fieldsAt - 4, fields.length)
-  bytes.set(fields, fieldsAt)
-  return bytes
+  putU16(bytes, VERSION_AT, header.version)
+  putU32(bytes, OPAQUE_AT, header.opaque)
+  putU32(bytes, OPAQUE_AT + 4, header.flag)
+  const fieldsAt = putText(bytes, REMARK_AT, remark) + 4
+  let end = fieldsAt
+  for (const [name, value] of header.fields) {
+    const nameEnd = end + 2 + bytes.utf8Write(name, end + 2)
+    putU16(bytes, end, nameEnd - end - 2)
+    end = putText(bytes, nameEnd, value)
+  }
+  putU32(bytes, fieldsAt - 4, end - fieldsAt)
+  return bytes.subarray(0, end)
 }
 
-function encodeFields(fields: Header['fields']): Buffer {
-  const pieces: Buffer[] = []
-  for (const [name, value] of fields) {
-    const nameBytes = Buffer.from(name, 'utf8')
-    const valueBytes = Buffer.from(value, 'utf8')
-    const piece = Buffer.allocUnsafe(6 + nameBytes.length + valueBytes.length)
-    putU16(piece, 0, nameBytes.length)
-    piece.set(nameBytes, 2)
-    putU32(piece, 2 + nameBytes.length, valueBytes.length)
-    piece.set(valueBytes, 6 + nameBytes.length)
-    pieces.push(piece)
-  }
-  return Buffer.concat(pieces)
+/** @returns where the text ends */
+function putText(bytes: Buffer, at: number, text: string): number {
+  const length = bytes.utf8Write(text, at + 4)
+  putU32(bytes, at, length)
+  return at + 4 + length
 }

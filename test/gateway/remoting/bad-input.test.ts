@@ -5,7 +5,7 @@ import { runInNewContext } from 'node:vm'
 import test from 'ava'
 import fc from 'fast-check'
 import { decodeCommand, encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
-import { CODEC_BINARY, FrameSplitter } from '../../../src/remoting/frame.ts'
+import { FrameSplitter } from '../../../src/remoting/frame.ts'
 import { fields, send, startFrontEnd } from '../../support/native-front-end.ts'
 import { eventually } from '../../support/waiting.ts'
 
@@ -180,7 +180,10 @@ test('a peer that never reads its answers is not read any longer', async (t) => 
   t.true(messagesOut < 500 * 20, `${messagesOut} messages were read for a peer that reads none`)
 })
 
-/** Waits for a message, with the longest body that a request may have. */
+/**
+ * Waits for a message, with the longest body that a request may have, and a number that the hot
+ * path leaves to the general way.
+ */
 const heldPull = (): Buffer =>
   encodeCommand(
     requestHeader({
@@ -188,11 +191,11 @@ const heldPull = (): Buffer =>
       opaque: 1,
       fields: fields({
         ...{ consumerGroup: 'G', topic: 'T', queueId: 1, queueOffset: 0, maxMsgNums: 1 },
-        ...{ sysFlag: 6, commitOffset: 0, suspendTimeoutMillis: 15_000, subscription: '*' },
+        ...{ sysFlag: 6, commitOffset: 10 ** 16, suspendTimeoutMillis: 15_000 },
+        subscription: '*',
       }),
     }),
     Buffer.alloc(256 * 1024),
-    CODEC_BINARY,
   )
 
 test('a peer whose waiting requests take too much memory is not read any longer', async (t) => {

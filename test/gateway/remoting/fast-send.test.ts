@@ -5,8 +5,10 @@ import { Inflation } from '../../../src/gateway/remoting/inflation.ts'
 import { messagesOf } from '../../../src/gateway/remoting/message.ts'
 import type { NewMessage } from '../../../src/model/message.ts'
 import { decodeCommand } from '../../../src/remoting/command.ts'
+import { scanBinaryHeader } from '../../../src/remoting/fast/binary-scan.ts'
 import { HeaderScan } from '../../../src/remoting/fast/header-scan.ts'
-import { CODEC_JSON } from '../../../src/remoting/frame.ts'
+import { CODEC_BINARY, CODEC_JSON, type HeaderCodec } from '../../../src/remoting/frame.ts'
+import { encodeBinaryHeader } from '../../../src/remoting/header/binary-header.ts'
 import { readFields } from '../../../src/remoting/layout.ts'
 import { SEND_V2 } from '../../../src/remoting/requests/send.ts'
 
@@ -14,15 +16,19 @@ const scan = new HeaderScan()
 const fast = new FastSend(scan)
 const host = { ip: 1, port: 2 }
 
-function byFast(bytes: Buffer, bodyAt: number): NewMessage | undefined {
+type Taken = NewMessage | undefined
+
+function byFast(bytes: Buffer, bodyAt: number, codec: HeaderCodec = CODEC_JSON): Taken {
   fast.reset()
-  if (!scan.scan(bytes, 0, bodyAt)) return undefined
+  const isScanned =
+    codec === CODEC_JSON ? scan.scan(bytes, 0, bodyAt) : scanBinaryHeader(scan, bytes, 0, bodyAt)
+  if (!isScanned) return undefined
   return fast.message(bodyAt, bytes.length, host, () => true)
 }
 
-function byGeneral(bytes: Buffer, bodyAt: number): NewMessage | undefined {
+function byGeneral(bytes: Buffer, bodyAt: number, codec: HeaderCodec): Taken {
   try {
-    const command = decodeCommand(bytes, 0, bodyAt, bytes.length, CODEC_JSON)
+    const command = decodeCommand(bytes, 0, bodyAt, bytes.length, codec)
     const fields = readFields(SEND_V2, command.fields)
     const inflation = new Inflation()
     const sender = {
@@ -80,11 +86,34 @@ test('what the hot path takes is what the general way makes of it', (t) => {
       const message = byFast(bytes, json.length)
       if (message === undefined) return
       taken++
-      t.deepEqual(plain(message), plain(byGeneral(bytes, json.length)!))
+      t.deepEqual(plain(message), plain(byGeneral(bytes, json.length, CODEC_JSON)!))
     }),
     { numRuns: 1000 },
   )
   t.true(taken > 100, `the hot path took only ${taken} of 1000`)
+})
+
+test('what the hot path takes of binary headers is what the general way makes of it', (t) => {
+  let taken = 0
+  const damage = fc.option(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })))
+  fc.assert(
+    fc.property(header, damage, fc.uint8Array({ maxLength: 40 }), (head, damaged, body) => {
+      const values = Object.entries(head.extFields)
+      const encoded = encodeBinaryHeader({
+        ...{ code: 310, language: 'CPP', version: head.version, opaque: 1, flag: 0 },
+        remark: undefined,
+        fields: new Map(values.map(([name, value]) => [name, String(value)])),
+      })
+      if (damaged !== null) encoded[damaged[0] % encoded.length] = damaged[1]
+      const bytes = Buffer.concat([encoded, body])
+      const message = byFast(bytes, encoded.length, CODEC_BINARY)
+      if (message === undefined) return
+      taken++
+      t.deepEqual(plain(message), plain(byGeneral(bytes, encoded.length, CODEC_BINARY)!))
+    }),
+    { numRuns: 2000 },
+  )
+  t.true(taken > 40, `the hot path took only ${taken} of 2000`)
 })
 
 const usual = {
@@ -104,10 +133,14 @@ test('an ordinary send is taken', (t) => {
 
 for (const [what, changed] of [
   ['a batch', { m: 'true' }],
+  ['a batch, in capitals', { m: 'TRUE' }],
   ['compressed', { f: '1' }],
+  ['without a group', { a: undefined }],
   ['without a topic', { b: undefined }],
+  ['without a topic to create it after', { c: undefined }],
   ['with a queue that is no number', { e: 'x' }],
   ['with a queue beyond 32 bits', { e: '4294967297' }],
+  ['with an end of attempts beyond 32 bits', { l: '4294967297' }],
   ['born before time', { g: '-1' }],
 ] as const) {
   test(`a send that is ${what} is left to the general way`, (t) => {

@@ -7,10 +7,9 @@ import { queueOffset } from '../../../model/positions.ts'
 import { EVERY_TAG, type TagFilter } from '../../../model/tag-filter.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { NO_BODY } from '../../../remoting/command.ts'
-import { PULL_OUTCOME, pullResponseHead } from '../../../remoting/fast/pull-response.ts'
-import { CODEC_JSON } from '../../../remoting/frame.ts'
-import { readFields, writeFields } from '../../../remoting/layout.ts'
-import { PULL, PULL_FLAG, PULL_RESPONSE, type PullFields } from '../../../remoting/requests/pull.ts'
+import { pullResponseHead } from '../../../remoting/fast/pull-response.ts'
+import { readFields } from '../../../remoting/layout.ts'
+import { PULL, PULL_FLAG, type PullFields } from '../../../remoting/requests/pull.ts'
 import { filterOf } from '../address.ts'
 import {
   type Answer,
@@ -172,17 +171,9 @@ const bytesWanted = (asked: number | undefined): number =>
   asked === undefined || asked <= 0 ? PULL_BYTES_DEFAULT : Math.min(asked, PULL_BYTES_MAX)
 
 function answerOf(call: PullCall, result: PullResult): Answer {
+  const { codec, opaque } = call
   const { status, records } = result
   const body = status === 'found' ? records : undefined
-  if (call.codec === CODEC_JSON) {
-    const head = pullResponseHead(status, call.opaque, result, body?.length ?? 0)
-    return { frames: body === undefined ? [head] : [head, body] }
-  }
-  const fields = writeFields(PULL_RESPONSE, {
-    suggestWhichBrokerId: 0,
-    nextBeginOffset: result.nextOffset,
-    minOffset: result.minOffset,
-    maxOffset: result.maxOffset,
-  })
-  return { ...PULL_OUTCOME[status], fields, body }
+  const head = pullResponseHead(status, codec, opaque, result, body?.length ?? 0)
+  return { frames: body === undefined ? [head] : [head, body] }
 }
