@@ -178,6 +178,7 @@ async function pull(broker: EmbeddedBroker): Promise<void> {
     for (;;) {
       const { count, nextOffset } = await broker.pull({
         topic: 'bench',
+        brokerName: broker.identity.brokerName,
         queueId,
         offset: pulled[queueId]!,
         maxMessages: 32,

@@ -14,10 +14,9 @@ import type {
   SendBack,
   SettleResult,
 } from '../model/message.ts'
-import type { QueueOffset } from '../model/positions.ts'
 import type { StateChange } from '../model/state.ts'
 import type { BrokerStatus } from '../model/status.ts'
-import type { Broker } from '../port/broker.ts'
+import type { Arrived, Broker } from '../port/broker.ts'
 import { assemble, type BrokerParts, type OpenBrokerOptions } from './parts.ts'
 import {
   clientsPort,
@@ -78,11 +77,13 @@ export class EmbeddedBroker implements Broker {
 
   async pull(request: PullRequest): Promise<PullResult> {
     this.#checkOpen()
+    this.#parts.checkOwn(request)
     return this.#parts.puller.pull(request)
   }
 
   async receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
     this.#checkOpen()
+    this.#parts.checkOwn(request)
     return this.#parts.receiver.receive(request)
   }
 
@@ -128,11 +129,15 @@ export class EmbeddedBroker implements Broker {
 
   async sendBack(request: SendBack): Promise<void> {
     this.#checkOpen()
+    this.#parts.checkOwn(request)
     return this.#parts.retries.sendBack(request)
   }
 
-  watch(topic: string, arrived: (queueId: number, maxOffset: QueueOffset) => void): Disposable {
-    return this.#parts.arrivals.watch(topic, arrived)
+  watch(topic: string, arrived: Arrived): Disposable {
+    const { brokerName } = this.identity
+    return this.#parts.arrivals.watch(topic, (queueId, maxOffset) =>
+      arrived(brokerName, queueId, maxOffset),
+    )
   }
 
   async status(): Promise<BrokerStatus> {

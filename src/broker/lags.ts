@@ -8,9 +8,11 @@ import type { ClientTable } from './clients.ts'
 import type { CursorTable } from './consume/cursors.ts'
 import type { Receiver } from './consume/receiver.ts'
 import type { TopicTable } from './definitions/topics.ts'
+import type { BrokerOptions } from './options.ts'
 
 export interface LagParts {
   readonly clock: Clock
+  readonly options: BrokerOptions
   readonly store: MessageStore
   readonly topics: TopicTable
   readonly cursors: CursorTable
@@ -46,8 +48,7 @@ function queueLag(parts: LagParts, group: string, topic: string, queueId: number
   const committed = parts.cursors.committed(group, topic, queueId)
   const from = Math.max(committed ?? minOffset, minOffset)
   return {
-    topic,
-    queueId,
+    ...{ topic, brokerName: parts.options.brokerName, queueId },
     minOffset,
     maxOffset,
     committedOffset: committed ?? -1,

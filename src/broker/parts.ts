@@ -13,7 +13,7 @@ import { Retries } from './consume/retries.ts'
 import { GroupModes } from './definitions/group-modes.ts'
 import { GroupTable } from './definitions/groups.ts'
 import { LightQueueTable } from './definitions/light-queues.ts'
-import { TopicTable } from './definitions/topics.ts'
+import { noSuchBroker, TopicTable } from './definitions/topics.ts'
 import { FactWriter } from './facts/fact-writer.ts'
 import { StateTable } from './facts/states.ts'
 import { BROKER_DEFAULTS, type BrokerOptions } from './options.ts'
@@ -78,11 +78,20 @@ export function assemble({ store, clock, log, options: changed }: OpenBrokerOpti
   })
   topics.watch((topic) => receiver.refresh(topic))
   const startedAtMs = clock.now()
+  const checkOwn = ownQueueCheck(options.brokerName)
   return {
     ...common,
     ...{ delays, publisher, puller, retries, locks, modes, receiver, clients, states, removal },
     startedAtMs,
+    checkOwn,
   }
 }
+
+/** @throws QUEUE_NOT_FOUND for a queue of another broker */
+const ownQueueCheck =
+  (own: string) =>
+  ({ brokerName = own }: { readonly brokerName?: string | undefined }): void => {
+    if (brokerName !== own) throw noSuchBroker(brokerName)
+  }
 
 export type BrokerParts = ReturnType<typeof assemble>

@@ -3,7 +3,7 @@
 import { BrokerError } from '../errors.ts'
 import type { ClientRegistration, GroupMode } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
-import type { QueueLag, QueueRange } from '../model/message.ts'
+import type { QueueLag, QueueName, QueueRange } from '../model/message.ts'
 import { isLightQueue } from '../model/names.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type {
@@ -18,7 +18,6 @@ import type { TopicDefinition } from '../model/topic.ts'
 import { findMessages, readMessage } from './consume/lookup.ts'
 import { groupLags } from './lags.ts'
 import type { BrokerParts } from './parts.ts'
-import type { LockableQueue } from './publish/queue-locks.ts'
 
 export const topicsPort = ({ topics, removal }: BrokerParts) => ({
   list: async (): Promise<readonly TopicDefinition[]> => topics.list(),
@@ -48,8 +47,10 @@ export const groupsPort = (parts: BrokerParts) => {
 }
 
 export const cursorsPort = (parts: BrokerParts) => {
-  const { cursors, groups, topics, lightQueues, store, receiver, puller } = parts
-  const checkQueue = (topic: string, queueId: number): void => {
+  const { cursors, groups, topics, lightQueues, store, receiver, puller, checkOwn } = parts
+  const checkQueue = (queue: QueueName): void => {
+    checkOwn(queue)
+    const { topic, queueId } = queue
     if (isLightQueue(topic)) lightQueues.need(topic)
     const queues = isLightQueue(topic) ? 1 : topics.need(topic).definition.readQueues
     if (Number.isInteger(queueId) && queueId >= 0 && queueId < queues) return
@@ -63,60 +64,50 @@ export const cursorsPort = (parts: BrokerParts) => {
    * the memory. No cursor stands beyond the end: what comes up to there would be taken for
    * consumed.
    */
-  const check = (
-    group: string,
-    topic: string,
-    queueId: number,
-    offset: QueueOffset,
-  ): QueueOffset => {
+  const check = (group: string, queue: QueueName, offset: QueueOffset): QueueOffset => {
     groups.need(group)
-    checkQueue(topic, queueId)
+    checkQueue(queue)
     if (!Number.isSafeInteger(offset) || offset < 0) {
       throw new BrokerError('ARGUMENT_INVALID', `${offset} is not a queue offset`)
     }
-    const { maxOffset } = store.range(topic, queueId)
+    const { maxOffset } = store.range(queue.topic, queue.queueId)
     return offset < maxOffset ? offset : maxOffset
   }
   return {
-    committed: async (group: string, topic: string, queueId: number) =>
-      cursors.committed(group, topic, queueId),
-    available: async (group: string, topic: string, queueId: number) => {
-      checkQueue(topic, queueId)
-      return cursors.available(group, topic, queueId)
+    committed: async (group: string, queue: QueueName) => {
+      checkOwn(queue)
+      return cursors.committed(group, queue.topic, queue.queueId)
     },
-    commit: async (group: string, topic: string, queueId: number, offset: QueueOffset) => {
-      const isReceiving = cursors.commit(
-        group,
-        topic,
-        queueId,
-        check(group, topic, queueId, offset),
-      )
+    available: async (group: string, queue: QueueName) => {
+      checkQueue(queue)
+      return cursors.available(group, queue.topic, queue.queueId)
+    },
+    commit: async (group: string, queue: QueueName, offset: QueueOffset) => {
+      const { topic, queueId } = queue
+      const isReceiving = cursors.commit(group, topic, queueId, check(group, queue, offset))
       // Messages below the offset are settled, which may let a waiting receive go on.
       if (isReceiving) receiver.wake(group, topic)
     },
-    range: async (topic: string, queueId: number): Promise<QueueRange> => {
-      checkQueue(topic, queueId)
-      return { queueId, ...store.range(topic, queueId) }
+    range: async (queue: QueueName): Promise<QueueRange> => {
+      checkQueue(queue)
+      const { topic, brokerName, queueId } = queue
+      return { topic, brokerName, queueId, ...store.range(topic, queueId) }
     },
     byTime: async (
-      topic: string,
-      queueId: number,
+      queue: QueueName,
       timestampMs: number,
       boundary: 'lower' | 'upper',
     ): Promise<QueueOffset> => {
-      checkQueue(topic, queueId)
-      return cursors.byTime(topic, queueId, timestampMs, boundary)
+      checkQueue(queue)
+      return cursors.byTime(queue.topic, queue.queueId, timestampMs, boundary)
     },
-    byPosition: async (
-      topic: string,
-      queueId: number,
-      position: LogPosition,
-    ): Promise<QueueOffset> => {
-      checkQueue(topic, queueId)
-      return cursors.byPosition(topic, queueId, position)
+    byPosition: async (queue: QueueName, position: LogPosition): Promise<QueueOffset> => {
+      checkQueue(queue)
+      return cursors.byPosition(queue.topic, queue.queueId, position)
     },
-    reset: async (group: string, topic: string, queueId: number, offset: QueueOffset) => {
-      await cursors.reset(group, topic, queueId, check(group, topic, queueId, offset))
+    reset: async (group: string, queue: QueueName, offset: QueueOffset) => {
+      const { topic, queueId } = queue
+      await cursors.reset(group, topic, queueId, check(group, queue, offset))
       // Members that wait for news are to see what is there again.
       receiver.wake(group, topic)
       puller.moved(group, topic, queueId)
@@ -124,19 +115,23 @@ export const cursorsPort = (parts: BrokerParts) => {
   }
 }
 
-export const lightQueuesPort = ({ lightQueues, removal }: BrokerParts) => ({
-  bind: (
+export const lightQueuesPort = ({ lightQueues, removal, options }: BrokerParts) => ({
+  bind: async (
     filter: string,
     owner: string | undefined,
-  ): Promise<{ topic: string; offset: QueueOffset }> => lightQueues.bind(filter, owner),
+  ): Promise<QueueName & { offset: QueueOffset }> => {
+    const { topic, offset } = await lightQueues.bind(filter, owner)
+    return { topic, brokerName: options.brokerName, queueId: 0, offset }
+  },
   unbind: (filter: string, owner: string | undefined): Promise<void> =>
     removal.binding(filter, owner),
   /** Many at a time go with one sync; each looks at all groups. */
   release: (owner: string): Promise<void> => removal.owner(owner),
 })
 
-export const lookupPort = ({ store }: BrokerParts) => ({
-  byPosition: (position: LogPosition): Promise<Buffer | undefined> => readMessage(store, position),
+export const lookupPort = ({ store, options }: BrokerParts) => ({
+  byPosition: async (brokerName: string, position: LogPosition): Promise<Buffer | undefined> =>
+    brokerName === options.brokerName ? readMessage(store, position) : undefined,
   byKey: (
     topic: string,
     key: string,
@@ -168,23 +163,25 @@ export const statesPort = ({ states }: BrokerParts) => ({
   release: async (claim: Claim): Promise<void> => states.claims.release(claim),
 })
 
-export const queueLocksPort = ({ locks, groups, topics }: BrokerParts) => ({
+export const queueLocksPort = ({ locks, groups, topics, options }: BrokerParts) => ({
   /** Only queues that exist are locked: names from the wire must not fill the memory. */
   lock: async (
     group: string,
     clientId: string,
-    queues: readonly LockableQueue[],
-  ): Promise<readonly LockableQueue[]> => {
+    queues: readonly QueueName[],
+  ): Promise<readonly QueueName[]> => {
     groups.need(group)
-    const known = queues.filter(({ topic, queueId }) => {
+    const known = queues.filter(({ topic, brokerName, queueId }) => {
+      if (brokerName !== options.brokerName) return false
       const count = topics.find(topic)?.definition.readQueues ?? 0
       return Number.isInteger(queueId) && queueId >= 0 && queueId < count
     })
     return locks.lock(group, clientId, known)
   },
-  unlock: async (
-    group: string,
-    clientId: string,
-    queues: readonly LockableQueue[],
-  ): Promise<void> => locks.unlock(group, clientId, queues),
+  unlock: async (group: string, clientId: string, queues: readonly QueueName[]): Promise<void> =>
+    locks.unlock(
+      group,
+      clientId,
+      queues.filter(({ brokerName }) => brokerName === options.brokerName),
+    ),
 })

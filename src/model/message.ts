@@ -8,10 +8,19 @@ import type { TagFilter } from './tag-filter.ts'
 /** The broker chooses the queue: by ordering key when there is one, else round robin. */
 export const ANY_QUEUE = -1
 
+/** One queue. Its id alone names none: each broker of a topic has queues from 0 on. */
+export interface QueueName {
+  readonly topic: string
+  readonly brokerName: string
+  readonly queueId: number
+}
+
 export interface NewMessage {
   readonly topic: string
   /** 0 .. writeQueues-1, or ANY_QUEUE. */
   readonly queueId: number
+  /** Whose queue that is; the broker of the port's choice when absent. */
+  readonly brokerName?: string | undefined
   /**
    * Messages of one key go to one queue, in order. Not stored; front-ends also set the property.
    */
@@ -43,6 +52,7 @@ export interface NewMessage {
 
 /** Where an accepted message stands. Its offsetMsgId is `offsetMessageId(storeHost, position)`. */
 export interface PublishReceipt {
+  readonly brokerName: string
   readonly queueId: number
   readonly queueOffset: QueueOffset
   readonly position: LogPosition
@@ -52,10 +62,8 @@ export interface PublishReceipt {
 /** Errors are per message: one bad message does not spoil its batch. */
 export type PublishResult = PublishReceipt | BrokerError
 
-export interface PullRequest {
-  /** A topic, or a light queue's `lightQueueTopic(filter)`, whose only queue is 0. */
-  readonly topic: string
-  readonly queueId: number
+/** The topic may be a light queue's `lightQueueTopic(filter)`, whose only queue is 0. */
+export interface PullRequest extends QueueName {
   /** First offset wanted. */
   readonly offset: QueueOffset
   /** 1 or more. */
@@ -88,7 +96,7 @@ export type PullStatus =
 
 export interface PullResult {
   readonly status: PullStatus
-  /** Back-to-back records (record.ts), empty unless 'found'. */
+  /** Back-to-back records (record.ts) of the queue's broker, empty unless 'found'. */
   readonly records: Buffer
   readonly count: number
   readonly nextOffset: QueueOffset
@@ -100,8 +108,10 @@ export interface PullResult {
 export interface ReceiveRequest {
   /** A topic, or a light queue's `lightQueueTopic(filter)`. */
   readonly topic: string
-  /** One queue only, or ANY_QUEUE. */
+  /** The queues of this id only, or ANY_QUEUE. */
   readonly queueId: number
+  /** The queues of this broker only; of all when absent. */
+  readonly brokerName?: string | undefined
   readonly group: string
   readonly filter: TagFilter
   readonly maxMessages: number
@@ -137,6 +147,8 @@ export interface ReceivedMessage {
    * undoes that.
    */
   readonly record: Buffer
+  /** Where it stands. */
+  readonly brokerName: string
   readonly receipt: Receipt
   /** 1 for the first delivery. */
   readonly attempt: number
@@ -163,7 +175,8 @@ export type SettleResult = BrokerError | null
 /** A consumer that reads by position hands a message back for a later delivery. */
 export interface SendBack {
   readonly group: string
-  /** Where the record stands in the log. */
+  /** Where the record stands, in this broker's log. */
+  readonly brokerName: string
   readonly position: LogPosition
   /** Below 0: dead letter at once; 0: the retry ladder; else RocketMQ's delay level. */
   readonly delayLevel: number
@@ -171,14 +184,12 @@ export interface SendBack {
   readonly retryTimesMax?: number | undefined
 }
 
-export interface QueueRange {
-  readonly queueId: number
+export interface QueueRange extends QueueName {
   readonly minOffset: QueueOffset
   readonly maxOffset: QueueOffset
 }
 
 export interface QueueLag extends QueueRange {
-  readonly topic: string
   /** -1 when the group never committed here. */
   readonly committedOffset: number
   readonly inFlight: number

@@ -11,6 +11,7 @@ import type {
   PullRequest,
   PullResult,
   QueueLag,
+  QueueName,
   QueueRange,
   Receipt,
   ReceivedMessage,
@@ -92,7 +93,7 @@ export interface Broker {
    * Calls `arrived` (never with messages) after new entries are readable; coalesced, no ordering
    * promised.
    */
-  watch(topic: string, arrived: (queueId: number, maxOffset: QueueOffset) => void): Disposable
+  watch(topic: string, arrived: Arrived): Disposable
 
   readonly topics: Topics
   readonly groups: Groups
@@ -105,6 +106,8 @@ export interface Broker {
   /** The state for operators: role, writability, flush mode, disk, counts. */
   status(): Promise<BrokerStatus>
 }
+
+export type Arrived = (brokerName: string, queueId: number, maxOffset: QueueOffset) => void
 
 export interface Topics {
   list(): Promise<readonly TopicDefinition[]>
@@ -121,7 +124,7 @@ export interface Topics {
   ensure(name: string): Promise<TopicDefinition>
   /** Messages and cursors of it go too. @throws TOPIC_NOT_FOUND */
   delete(name: string): Promise<void>
-  /** min and max offset of every read queue. @throws TOPIC_NOT_FOUND */
+  /** min and max offset of every read queue, of all brokers. @throws TOPIC_NOT_FOUND */
   ranges(name: string): Promise<readonly QueueRange[]>
   /** Called with the name after any change; a deleted topic is not there any more. */
   watch(changed: (topic: string) => void): Disposable
@@ -149,34 +152,28 @@ export interface Groups {
 
 export interface Cursors {
   /** undefined when the group never committed here. */
-  committed(group: string, topic: string, queueId: number): Promise<QueueOffset | undefined>
+  committed(group: string, queue: QueueName): Promise<QueueOffset | undefined>
   /**
    * The offsets that the group could be handed now: those that wait to be handed out again,
    * ascending, and new ones.
    */
   available(
     group: string,
-    topic: string,
-    queueId: number,
+    queue: QueueName,
   ): Promise<{ readonly waiting: readonly QueueOffset[]; readonly next: QueueOffset }>
   /**
    * Next offset to consume. Kept at once, durable within a second (sooner at shutdown). Where a
    * group starts, its first here, gets into the log before any message that is published after the
    * call.
    */
-  commit(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void>
-  range(topic: string, queueId: number): Promise<QueueRange>
+  commit(group: string, queue: QueueName, offset: QueueOffset): Promise<void>
+  range(queue: QueueName): Promise<QueueRange>
   /** 'lower': first offset stored at or after; 'upper': last stored at or before. */
-  byTime(
-    topic: string,
-    queueId: number,
-    timestampMs: number,
-    boundary: 'lower' | 'upper',
-  ): Promise<QueueOffset>
+  byTime(queue: QueueName, timestampMs: number, boundary: 'lower' | 'upper'): Promise<QueueOffset>
   /** First entry at or after the position; how a session resumes on a light queue. */
-  byPosition(topic: string, queueId: number, position: LogPosition): Promise<QueueOffset>
+  byPosition(queue: QueueName, position: LogPosition): Promise<QueueOffset>
   /** Moves a group, forgetting its deliveries in flight. */
-  reset(group: string, topic: string, queueId: number, offset: QueueOffset): Promise<void>
+  reset(group: string, queue: QueueName, offset: QueueOffset): Promise<void>
 }
 
 /**
@@ -188,7 +185,7 @@ export interface LightQueues {
    * owner binds it once however often it says so. Without one it is live: bindings are counted, the
    * queue is kept in memory and gone with its last one. Settles with the queue's next offset.
    */
-  bind(filter: string, owner: string | undefined): Promise<{ topic: string; offset: QueueOffset }>
+  bind(filter: string, owner: string | undefined): Promise<QueueName & { offset: QueueOffset }>
   /** Once per owner, or per live `bind`. */
   unbind(filter: string, owner: string | undefined): Promise<void>
   /** Undoes every binding of the owner. */
@@ -196,7 +193,7 @@ export interface LightQueues {
 }
 
 export interface Lookup {
-  byPosition(position: LogPosition): Promise<Buffer | undefined>
+  byPosition(brokerName: string, position: LogPosition): Promise<Buffer | undefined>
   /**
    * Newest first, one at least whatever its size; business keys and client-made message ids share
    * one index.
@@ -218,11 +215,6 @@ export interface Clients {
   consumerIds(group: string): Promise<readonly string[]>
   /** A group's members or subscriptions changed: tell its clients to rebalance. */
   watch(changed: (group: string) => void): Disposable
-}
-
-export interface QueueName {
-  readonly topic: string
-  readonly queueId: number
 }
 
 /** Strictly ordered consumption: one consumer at a time per queue. Leases of 60 s. */

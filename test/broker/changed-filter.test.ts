@@ -4,7 +4,14 @@ import type { EmbeddedBroker } from '../../src/broker/broker.ts'
 import type { ReceivedMessage } from '../../src/model/message.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../src/model/tag-filter.ts'
-import { bodiesOf, newMessage, receiptsOf, receiveRequest, startBroker } from '../support/broker.ts'
+import {
+  bodiesOf,
+  newMessage,
+  queueOf,
+  receiptsOf,
+  receiveRequest,
+  startBroker,
+} from '../support/broker.ts'
 import { eventually } from '../support/waiting.ts'
 
 const EU = tagFilterOf(['eu'])
@@ -82,6 +89,6 @@ test('a reset of the group brings back what waits for another filter', async (t)
   await publish(broker, 'eu')
   await broker.release(receiptsOf(await receive(broker, EU)))
   t.deepEqual(await receive(broker, US), [])
-  await broker.cursors.reset('billing', 'orders', 0, queueOffset(0))
+  await broker.cursors.reset('billing', queueOf('orders'), queueOffset(0))
   t.deepEqual(bodiesOf(await receive(broker, EU)), ['eu0'])
 })

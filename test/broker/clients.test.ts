@@ -1,12 +1,14 @@
 import test from 'ava'
 import { BrokerError } from '../../src/errors.ts'
 import type { ClientRegistration, ConsumerRegistration } from '../../src/model/client.ts'
+import type { QueueName } from '../../src/model/message.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { EVERY_TAG, tagFilterOf } from '../../src/model/tag-filter.ts'
 import {
   bodiesOf,
   codeOf,
   newMessage,
+  queueOf,
   receiptsOf,
   receiveRequest,
   startBroker,
@@ -153,9 +155,9 @@ test('a group that changes its mode goes on where it stood', async (t) => {
   await broker.ack(receiptsOf(received.slice(2, 3)))
   await broker.release(receiptsOf([received[1]!, received[3]!]))
   await broker.clients.register(client('n', consumer()))
-  t.is((await broker.cursors.committed('billing', 'orders', 0)) as number | undefined, 1)
-  await broker.cursors.commit('billing', 'orders', 0, queueOffset(3))
-  await broker.cursors.commit('billing', 'orders', 0, queueOffset(2))
+  t.is((await broker.cursors.committed('billing', queueOf('orders'))) as number | undefined, 1)
+  await broker.cursors.commit('billing', queueOf('orders'), queueOffset(3))
+  await broker.cursors.commit('billing', queueOf('orders'), queueOffset(2))
   await broker.clients.unregister('connection of n')
   t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'billing'))), ['c', 'd'])
 })
@@ -167,24 +169,26 @@ test('retries that wait to be handed out again are still there after a change of
   await broker.nack(receiptsOf(await receive()), 0)
   await broker.release(receiptsOf(await receive()))
   await broker.clients.register(client('n', consumer()))
-  t.is((await broker.cursors.committed('billing', '%RETRY%billing', 0)) as number | undefined, 0)
+  t.is(
+    (await broker.cursors.committed('billing', queueOf('%RETRY%billing'))) as number | undefined,
+    0,
+  )
   await broker.clients.unregister('connection of n')
   t.deepEqual(bodiesOf(await receive()), ['a'])
 })
 
 test('one client holds a queue until it lets go, leaves, or its lease runs out', async (t) => {
   const { broker, clock } = await startBroker(t)
-  const [q0, q1] = [0, 1].map((queueId) => ({ topic: 'orders', queueId }))
+  const [q0, q1] = [queueOf('orders', 0), queueOf('orders', 1)]
   await broker.topics.ensure('orders')
   await broker.clients.register(client('a', consumer()))
   await broker.clients.register(client('b', consumer()))
-  const lock = (id: string, ...queues: (typeof q0)[]) =>
-    broker.queueLocks.lock('billing', id, queues as { topic: string; queueId: number }[])
+  const lock = (id: string, ...queues: QueueName[]) => broker.queueLocks.lock('billing', id, queues)
   t.deepEqual(await lock('a', q0), [q0])
   t.deepEqual(await lock('b', q0, q1), [q1])
-  await broker.queueLocks.unlock('billing', 'b', [q0!])
+  await broker.queueLocks.unlock('billing', 'b', [q0])
   t.deepEqual(await lock('b', q0), [])
-  await broker.queueLocks.unlock('billing', 'a', [q0!])
+  await broker.queueLocks.unlock('billing', 'a', [q0])
   t.deepEqual(await lock('b', q0), [q0])
   clock.advance(59_000)
   t.deepEqual(await lock('b', q0), [q0])
@@ -197,7 +201,7 @@ test('one client holds a queue until it lets go, leaves, or its lease runs out',
 
 test('a client keeps its locks while another connection of it is there', async (t) => {
   const { broker } = await startBroker(t)
-  const queue = { topic: 'orders', queueId: 0 }
+  const queue = queueOf('orders')
   await broker.topics.ensure('orders')
   await broker.clients.register(client('a', consumer()))
   await broker.clients.register({ ...client('a', consumer()), connectionId: 'second' })
@@ -208,7 +212,7 @@ test('a client keeps its locks while another connection of it is there', async (
 
 test('the locks of a deleted topic do not hold the queues of its namesake', async (t) => {
   const { broker } = await startBroker(t)
-  const queue = { topic: 'orders', queueId: 0 }
+  const queue = queueOf('orders')
   await broker.topics.ensure('orders')
   await broker.clients.register(client('a', consumer()))
   await broker.clients.register(client('b', consumer()))
@@ -222,10 +226,6 @@ test('a queue that does not exist is locked by no client', async (t) => {
   const { broker } = await startBroker(t)
   await broker.topics.ensure('orders')
   await broker.clients.register(client('a', consumer()))
-  const queues = [
-    { topic: 'orders', queueId: 2_000_000_000 },
-    { topic: 'orders', queueId: -1 },
-    { topic: 'nowhere', queueId: 0 },
-  ]
+  const queues = [queueOf('orders', 2_000_000_000), queueOf('orders', -1), queueOf('nowhere')]
   t.deepEqual(await broker.queueLocks.lock('billing', 'a', queues), [])
 })

@@ -9,6 +9,7 @@ import {
   drain,
   newMessage,
   pullRequest,
+  queueOf,
   receiptsOf,
   receiveRequest,
   startBroker,
@@ -21,7 +22,7 @@ const publish = (broker: EmbeddedBroker, ...bodies: string[]) =>
   broker.publish(bodies.map((body) => newMessage('orders', { queueId: 0, body })))
 
 const committed = async ({ broker }: TestBroker) =>
-  (await broker.cursors.committed('billing', 'orders', 0)) as number | undefined
+  (await broker.cursors.committed('billing', queueOf('orders'))) as number | undefined
 
 async function start(t: Parameters<typeof startBroker>[0], ...bodies: string[]) {
   const test = await startBroker(t)
@@ -33,7 +34,7 @@ async function start(t: Parameters<typeof startBroker>[0], ...bodies: string[]) 
 test('a committed offset is kept at once and durable within a second', async (t) => {
   const first = await start(t, 'a', 'b')
   t.is(await committed(first), undefined)
-  await first.broker.cursors.commit('billing', 'orders', 0, queueOffset(2))
+  await first.broker.cursors.commit('billing', queueOf('orders'), queueOffset(2))
   t.is(await committed(first), 2)
   first.clock.advance(1000)
   await drain(first)
@@ -42,14 +43,14 @@ test('a committed offset is kept at once and durable within a second', async (t)
 
 test('a close makes the latest offsets durable', async (t) => {
   const first = await start(t, 'a', 'b')
-  await first.broker.cursors.commit('billing', 'orders', 0, queueOffset(1))
+  await first.broker.cursors.commit('billing', queueOf('orders'), queueOffset(1))
   t.is(await committed(await first.reopen()), 1)
 })
 
 test('offsets that could not be written are written when the store takes them again', async (t) => {
   const first = await start(t, 'a', 'b')
   first.faults.isReadOnly = true
-  await first.broker.cursors.commit('billing', 'orders', 0, queueOffset(1))
+  await first.broker.cursors.commit('billing', queueOf('orders'), queueOffset(1))
   await first.clock.advanceAsync(2000)
   first.faults.isReadOnly = false
   await first.clock.advanceAsync(1000)
@@ -60,7 +61,7 @@ test('offsets that could not be written are written when the store takes them ag
 test('a cursor needs a group, a topic, a queue and an offset that can be', async (t) => {
   const { broker } = await start(t, 'a')
   const commit = (group: string, topic: string, queueId: number, offset: number) =>
-    codeOf(broker.cursors.commit(group, topic, queueId, queueOffset(offset)))
+    codeOf(broker.cursors.commit(group, queueOf(topic, queueId), queueOffset(offset)))
   t.is(await commit('nobody', 'orders', 0, 1), 'GROUP_NOT_FOUND')
   t.is(await commit('billing', 'nothing', 0, 1), 'TOPIC_NOT_FOUND')
   t.is(await commit('billing', 'orders', 4, 1), 'QUEUE_NOT_FOUND')
@@ -112,7 +113,7 @@ test('a reset moves a group and voids what it had in hand', async (t) => {
   const { broker } = test
   const received = await broker.receive(receiveRequest('orders', 'billing'))
   await broker.ack(receiptsOf(received.slice(0, 2)))
-  await broker.cursors.reset('billing', 'orders', 0, queueOffset(1))
+  await broker.cursors.reset('billing', queueOf('orders'), queueOffset(1))
   t.is(await committed(test), 1)
   t.deepEqual(codesOf(await broker.ack(receiptsOf(received.slice(2)))), ['RECEIPT_EXPIRED'])
   t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'billing'))), ['b', 'c'])
@@ -123,7 +124,7 @@ test('a reset moves a group and voids what it had in hand', async (t) => {
 test('what was in hand before a reset does not undo it after a restart', async (t) => {
   const before = await start(t, 'a', 'b', 'c')
   const received = await before.broker.receive(receiveRequest('orders', 'billing'))
-  await before.broker.cursors.reset('billing', 'orders', 0, queueOffset(1))
+  await before.broker.cursors.reset('billing', queueOf('orders'), queueOffset(1))
   const test = await before.crash()
   const again = await test.broker.receive(receiveRequest('orders', 'billing'))
   t.deepEqual(bodiesOf(again), ['b', 'c'])
@@ -137,9 +138,9 @@ test('a commit beside a group that receives only moves it forward', async (t) =>
   const { broker } = test
   const received = await broker.receive(receiveRequest('orders', 'billing', { maxMessages: 3 }))
   await broker.ack(receiptsOf(received.slice(1, 2)))
-  await broker.cursors.commit('billing', 'orders', 0, queueOffset(1))
+  await broker.cursors.commit('billing', queueOf('orders'), queueOffset(1))
   t.is(await committed(test), 2)
-  await broker.cursors.commit('billing', 'orders', 0, queueOffset(0))
+  await broker.cursors.commit('billing', queueOf('orders'), queueOffset(0))
   t.is(await committed(test), 2)
   t.deepEqual(codesOf(await broker.ack(receiptsOf([received[0]!, received[2]!]))), [
     'RECEIPT_EXPIRED',
@@ -153,19 +154,19 @@ test('a receive in order goes on when a commit settles what holds its queue up',
     broker.receive(receiveRequest('orders', 'billing', { ordered: true, waitMs }))
   t.deepEqual(bodiesOf(await ordered(0)), ['a'])
   const waiting = ordered(60_000)
-  await broker.cursors.commit('billing', 'orders', 0, queueOffset(1))
+  await broker.cursors.commit('billing', queueOf('orders'), queueOffset(1))
   t.deepEqual(bodiesOf(await waiting), ['b'])
 })
 
 test('an offset beyond the end skips nothing that comes later', async (t) => {
   const test = await start(t, 'a', 'b')
   const { broker } = test
-  await broker.cursors.commit('billing', 'orders', 0, queueOffset(100))
+  await broker.cursors.commit('billing', queueOf('orders'), queueOffset(100))
   t.is(await committed(test), 2)
   const receive = () => broker.receive(receiveRequest('orders', 'billing'))
   t.deepEqual(await receive(), [])
   for (const [i, move] of (['commit', 'reset'] as const).entries()) {
-    await broker.cursors[move]('billing', 'orders', 0, queueOffset(100))
+    await broker.cursors[move]('billing', queueOf('orders'), queueOffset(100))
     await broker.publish([newMessage('orders', { queueId: 0, body: `${i}` })])
     const received = await receive()
     t.deepEqual(bodiesOf(received), [`${i}`])
@@ -184,10 +185,10 @@ test('ranges, times and positions lead to offsets', async (t) => {
     const { records } = await broker.pull(pullRequest('orders', { offset: positions.length }))
     positions.push([...recordsOf(records)][0]!.position)
   }
-  const { minOffset, maxOffset } = await broker.cursors.range('orders', 0)
+  const { minOffset, maxOffset } = await broker.cursors.range(queueOf('orders'))
   t.deepEqual([minOffset, maxOffset].map(Number), [0, 3])
   const byTime = async (ms: number, boundary: 'lower' | 'upper') =>
-    Number(await broker.cursors.byTime('orders', 0, start_ + ms, boundary))
+    Number(await broker.cursors.byTime(queueOf('orders'), start_ + ms, boundary))
   t.is(await byTime(-5, 'lower'), 0)
   t.is(await byTime(1000, 'lower'), 1)
   t.is(await byTime(1001, 'lower'), 2)
@@ -197,7 +198,7 @@ test('ranges, times and positions lead to offsets', async (t) => {
   t.is(await byTime(1999, 'upper'), 1)
   t.is(await byTime(9999, 'upper'), 2)
   const byPosition = async (position: number) =>
-    Number(await broker.cursors.byPosition('orders', 0, position as never))
+    Number(await broker.cursors.byPosition(queueOf('orders'), position as never))
   t.deepEqual(await Promise.all(positions.map(byPosition)), [0, 1, 2])
   t.is(await byPosition(positions[1]! + 1), 2)
 })
@@ -244,13 +245,13 @@ test('a group with very many offsets goes part by part, and made again during it
   }
   const deleted = broker.groups.delete('billing')
   await broker.groups.ensure('billing')
-  await broker.cursors.commit('billing', 'topic-8', 1023, queueOffset(1))
+  await broker.cursors.commit('billing', queueOf('topic-8', 1023), queueOffset(1))
   await deleted
   t.true(facts.size >= 2, `${[...facts.values()]}`)
   t.true(Math.max(...facts.values()) < 5000, `${[...facts.values()]}`)
   const after = await first.crash()
   const found = async (topic: string, queueId: number) =>
-    (await after.broker.cursors.committed('billing', topic, queueId)) as number | undefined
+    (await after.broker.cursors.committed('billing', queueOf(topic, queueId))) as number | undefined
   t.is(await found('topic-8', 1023), 1)
   t.is(await found('topic-8', 1022), undefined)
   t.is(await found('topic-0', 0), undefined)

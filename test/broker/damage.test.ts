@@ -6,7 +6,7 @@ import { openBroker } from '../../src/broker/broker.ts'
 import { silentLogger } from '../../src/log.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { openStore } from '../../src/store/open.ts'
-import { newMessage } from '../support/broker.ts'
+import { newMessage, queueOf } from '../support/broker.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -35,7 +35,7 @@ test('places on a topic whose definition was lost are kept, for it may be put ba
   await broker.groups.ensure('billing')
   const filler = newMessage('other', { body: 'x'.repeat(MIB) })
   for (let i = 0; i < 12; i++) await broker.publish([filler])
-  await broker.cursors.commit('billing', 'orders', 0, queueOffset(1))
+  await broker.cursors.commit('billing', queueOf('orders'), queueOffset(1))
   await close()
   const files = await readdir(join(directory, 'log'))
   const [oldest, ...younger] = files.filter((name) => /^\d+$/.test(name)).sort()
@@ -44,5 +44,5 @@ test('places on a topic whose definition was lost are kept, for it may be put ba
   await rm(join(directory, 'views'), { recursive: true })
   const again = await started(t, directory)
   t.is(await again.broker.topics.get('orders'), undefined)
-  t.is(await again.broker.cursors.committed('billing', 'orders', 0), queueOffset(1))
+  t.is(await again.broker.cursors.committed('billing', queueOf('orders')), queueOffset(1))
 })

@@ -13,6 +13,7 @@ import {
   isPending,
   newMessage,
   pullRequest,
+  queueOf,
   startBroker,
   topicOf,
 } from '../support/broker.ts'
@@ -171,7 +172,7 @@ test('a message that is due is delivered once, whenever the broker is killed', a
     all.push(...bodiesOf(more))
   }
   await drain(test)
-  t.is((await test.broker.cursors.range('orders', 0)).maxOffset as number, 40)
+  t.is((await test.broker.cursors.range(queueOf('orders'))).maxOffset as number, 40)
   t.deepEqual(all.sort(), [...bodies].sort())
   t.is((await test.broker.status()).pendingDelayed, 0)
 })

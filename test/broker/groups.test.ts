@@ -5,6 +5,7 @@ import {
   codeOf,
   newMessage,
   pullRequest,
+  queueOf,
   receiptsOf,
   receiveRequest,
   startBroker,
@@ -104,7 +105,7 @@ test('a deleted group forgets where it stood, and its dead letters stay', async 
   await broker.groups.delete('billing')
   t.is(await broker.groups.get('billing'), undefined)
   t.is(await broker.topics.get('%RETRY%billing'), undefined)
-  t.is(await broker.cursors.committed('billing', 'orders', 0), undefined)
+  t.is(await broker.cursors.committed('billing', queueOf('orders')), undefined)
   t.deepEqual(bodiesOf(await broker.pull(pullRequest('%DLQ%billing'))), ['b'])
   const second = await first.crash()
   t.is(await second.broker.groups.get('billing'), undefined)
@@ -146,7 +147,7 @@ test('a group that is deleted with its offsets kept goes on there when it is mad
   await broker.groups.delete('billing', { keepOffsets: true })
   t.is(await broker.groups.get('billing'), undefined)
   const second = await first.reopen()
-  t.is(Number(await second.broker.cursors.committed('billing', 'orders', 0)), 1)
+  t.is(Number(await second.broker.cursors.committed('billing', queueOf('orders'))), 1)
   t.deepEqual(bodiesOf(await second.broker.receive(receiveRequest('orders', 'billing'))), ['b'])
 })
 

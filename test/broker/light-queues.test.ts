@@ -5,6 +5,7 @@ import {
   codeOf,
   newMessage,
   pullRequest,
+  queueOf,
   receiptsOf,
   receiveRequest,
   startBroker,
@@ -51,14 +52,14 @@ test('a light queue lives until its last binding is undone, also across a crash'
   const { broker } = await first.crash()
   await broker.groups.ensure('devices')
   t.is((await broker.pull(pullRequest(topic))).status, 'at-end')
-  await broker.cursors.commit('devices', topic, 0, queueOffset(0))
+  await broker.cursors.commit('devices', queueOf(topic), queueOffset(0))
   const waiting = codeOf(broker.pull(pullRequest(topic, { waitMs: 5000 })))
   await broker.topics.list()
   await broker.lightQueues.unbind('orders/#', 'one')
   t.is(await waiting, 'TOPIC_NOT_FOUND')
   t.is(await codeOf(broker.pull(pullRequest(topic))), 'TOPIC_NOT_FOUND')
   t.is(await codeOf(broker.receive(receiveRequest(topic, 'devices'))), 'TOPIC_NOT_FOUND')
-  t.is(await broker.cursors.committed('devices', topic, 0), undefined)
+  t.is(await broker.cursors.committed('devices', queueOf(topic)), undefined)
 })
 
 test('undoing a binding that is not there changes nothing', async (t) => {

@@ -1,17 +1,17 @@
 import test from 'ava'
 import { logPosition } from '../../src/model/positions.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
-import { newMessage, pullRequest, startBroker } from '../support/broker.ts'
+import { BROKER, newMessage, pullRequest, startBroker } from '../support/broker.ts'
 
 test('a message is found by its place in the log', async (t) => {
   const { broker } = await startBroker(t)
   await broker.publish([newMessage('orders', { queueId: 0, body: 'a' })])
   const { records } = await broker.pull(pullRequest('orders'))
   const { position } = [...recordsOf(records)][0]!
-  const found = await broker.lookup.byPosition(position)
+  const found = await broker.lookup.byPosition(BROKER, position)
   t.is(found && new RecordView(found).body.toString(), 'a')
-  t.is(await broker.lookup.byPosition(logPosition(position + 1)), undefined)
-  t.is(await broker.lookup.byPosition(logPosition(-1)), undefined)
+  t.is(await broker.lookup.byPosition(BROKER, logPosition(position + 1)), undefined)
+  t.is(await broker.lookup.byPosition(BROKER, logPosition(-1)), undefined)
 })
 
 test('a message of a deleted topic is found by neither place nor key', async (t) => {
@@ -23,7 +23,7 @@ test('a message of a deleted topic is found by neither place nor key', async (t)
   const { position } = [...recordsOf(records)][0]!
   await broker.topics.delete('orders')
   await publish('new')
-  t.is(await broker.lookup.byPosition(position), undefined)
+  t.is(await broker.lookup.byPosition(BROKER, position), undefined)
   const found = await broker.lookup.byKey('orders', 'k', { max: 10 })
   t.deepEqual(
     found.map((record) => new RecordView(record).body.toString()),
@@ -36,7 +36,7 @@ test("the broker's own facts are found by no lookup", async (t) => {
   await broker.topics.ensure('orders')
   const { logStart, logEnd } = store.status()
   for (let position: number = logStart; position < logEnd; position++) {
-    t.is(await broker.lookup.byPosition(logPosition(position)), undefined)
+    t.is(await broker.lookup.byPosition(BROKER, logPosition(position)), undefined)
   }
 })
 

@@ -5,6 +5,7 @@ import { BrokerError } from '../../src/errors.ts'
 import { groupDefaults } from '../../src/model/group.ts'
 import {
   newMessage,
+  queueOf,
   receiptsOf,
   receiveRequest,
   startBroker,
@@ -50,7 +51,8 @@ const REQUESTS: Readonly<Record<string, (test: TestBroker) => Promise<Request>>>
     await broker.groups.ensure(GROUP)
     const [sent] = await broker.publish([newMessage('orders')])
     if (sent === undefined || sent instanceof BrokerError) throw new Error('not sent')
-    const request = { group: GROUP, position: sent.position, delayLevel: -1 }
+    const { brokerName, position } = sent
+    const request = { group: GROUP, brokerName, position, delayLevel: -1 }
     return (test) => test.broker.sendBack(request)
   },
   'a group and its retry topic': async () => (test) => test.broker.groups.ensure(GROUP),
@@ -58,7 +60,7 @@ const REQUESTS: Readonly<Record<string, (test: TestBroker) => Promise<Request>>>
   'the end of a light queue, its owner and the places on it': async ({ broker }) => {
     const { topic, offset } = await broker.lightQueues.bind('a/+', 'me')
     await broker.groups.ensure(GROUP)
-    await broker.cursors.commit(GROUP, topic, 0, offset)
+    await broker.cursors.commit(GROUP, queueOf(topic), offset)
     return (test) => test.broker.lightQueues.unbind('a/+', 'me')
   },
   'a deleted topic with the places on it': async (test) => {
@@ -90,10 +92,10 @@ test('where a group starts is in the log before what is sent after its first com
   await broker.topics.put(topicOf('orders', 1))
   await broker.groups.ensure(GROUP)
   await broker.publish([newMessage('orders')])
-  const { maxOffset } = await broker.cursors.range('orders', 0)
-  await broker.cursors.commit(GROUP, 'orders', 0, maxOffset)
+  const { maxOffset } = await broker.cursors.range(queueOf('orders'))
+  await broker.cursors.commit(GROUP, queueOf('orders'), maxOffset)
   await broker.publish([newMessage('orders')])
   await faults.idle()
   const after = await first.crash()
-  t.is(await after.broker.cursors.committed(GROUP, 'orders', 0), maxOffset)
+  t.is(await after.broker.cursors.committed(GROUP, queueOf('orders')), maxOffset)
 })

@@ -2,7 +2,14 @@
 import test from 'ava'
 import { APPEND_BYTES_TARGET } from '../../src/broker/options.ts'
 import { BrokerError } from '../../src/errors.ts'
-import { bodiesOf, newMessage, pullRequest, startBroker, topicOf } from '../support/broker.ts'
+import {
+  bodiesOf,
+  newMessage,
+  pullRequest,
+  queueOf,
+  startBroker,
+  topicOf,
+} from '../support/broker.ts'
 
 test('a batch without a queue goes to one queue, back to back', async (t) => {
   const { broker } = await startBroker(t)
@@ -36,7 +43,7 @@ test('of a batch with a refused message none is stored, and the error names it',
     error.message,
     /nothing of the batch was stored.* message 2 of its 3 .*bodyBytesMax is 10/,
   )
-  t.is((await broker.cursors.range('orders', 0)).maxOffset as number, 0)
+  t.is((await broker.cursors.range(queueOf('orders'))).maxOffset as number, 0)
 })
 
 test('a batch larger than several appends usually are is one append', async (t) => {

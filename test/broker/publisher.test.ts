@@ -12,6 +12,7 @@ import {
   codesOf,
   newMessage,
   pullRequest,
+  queueOf,
   startBroker,
   topicOf,
 } from '../support/broker.ts'
@@ -220,7 +221,7 @@ test('what an orderly consumer sends to its retry topic is a dead letter at once
   const given = (body: string) =>
     newMessage('%RETRY%billing', { body, reconsumeTimes: 3, retryTimesMax: 3 })
   await broker.topics.ensure('orders')
-  await broker.queueLocks.lock('billing', 'client', [{ topic: 'orders', queueId: 0 }])
+  await broker.queueLocks.lock('billing', 'client', [queueOf('orders')])
   await broker.publish([given('orderly')])
   clock.advance(60_000)
   await broker.publish([given('concurrent')])

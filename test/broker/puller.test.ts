@@ -182,7 +182,7 @@ test('a closing broker answers the pulls it holds', async (t) => {
 test('watchers of a topic hear how far its queues are readable', async (t) => {
   const { broker } = await startBroker(t)
   const heard: string[] = []
-  const watch = broker.watch('orders', (queueId, max) => heard.push(`${queueId}:${max}`))
+  const watch = broker.watch('orders', (_, queueId, max) => heard.push(`${queueId}:${max}`))
   await publish(broker, 'a', 'b')
   await broker.publish([newMessage('orders', { queueId: 3 })])
   t.deepEqual(heard, ['0:2', '3:1'])

@@ -8,6 +8,7 @@ import {
   drain,
   newMessage,
   pullRequest,
+  queueOf,
   receiveRequest,
   startBroker,
   type TestBroker,
@@ -229,7 +230,7 @@ class Run {
       await drain(this.#test)
       const { pendingDelayed } = await broker.status()
       const dead = await broker.topics.get('%DLQ%billing')
-      const range = dead && (await broker.cursors.range('%DLQ%billing', 0))
+      const range = dead && (await broker.cursors.range(queueOf('%DLQ%billing')))
       const isDone =
         pendingDelayed === this.#model.idsIn('delayed').length &&
         ((range?.maxOffset ?? 0) as number) === this.#model.idsIn('dead').length

@@ -8,6 +8,7 @@ import {
   codesOf,
   isPending,
   newMessage,
+  queueOf,
   receiptsOf,
   receiveRequest,
   startBroker,
@@ -418,6 +419,6 @@ test('a receive that waits gets what a reset brings back', async (t) => {
   await broker.publish([newMessage('orders', { queueId: 0, body: 'a' })])
   await broker.ack(receiptsOf(await broker.receive(receiveRequest('orders', 'billing'))))
   const waiting = broker.receive(receiveRequest('orders', 'billing', { waitMs: 60_000 }))
-  await broker.cursors.reset('billing', 'orders', 0, queueOffset(0))
+  await broker.cursors.reset('billing', queueOf('orders'), queueOffset(0))
   t.deepEqual(bodiesOf(await waiting), ['a'])
 })

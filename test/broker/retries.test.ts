@@ -7,12 +7,14 @@ import { PROPERTY } from '../../src/model/properties.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { originalTopic } from '../../src/model/routing-name.ts'
 import {
+  BROKER,
   bodiesOf,
   codeOf,
   codesOf,
   isPending,
   newMessage,
   pullRequest,
+  queueOf,
   receiptsOf,
   receiveRequest,
   startBroker,
@@ -101,7 +103,7 @@ test('what is handed back waits for one level, says which, and comes once', asyn
   test.clock.advance(1000)
   const [record] = [...recordsOf((await original).records)]
   const { position } = record!
-  await test.broker.sendBack({ group: 'billing', position, delayLevel: 0 })
+  await test.broker.sendBack({ group: 'billing', brokerName: BROKER, position, delayLevel: 0 })
   const retry = test.broker.pull(pullRequest('%RETRY%billing', { waitMs: 20_000 }))
   t.true(await isPending(test, retry))
   test.clock.advance(10_000)
@@ -118,7 +120,7 @@ test('what is handed back without room for a retry is a dead letter, not a refus
   const big = newMessage('orders', { queueId: 0, properties: { big: 'x'.repeat(32_690) } })
   const [published] = await test.broker.publish([big])
   const { position } = published as PublishReceipt
-  await test.broker.sendBack({ group: 'billing', position, delayLevel: 0 })
+  await test.broker.sendBack({ group: 'billing', brokerName: BROKER, position, delayLevel: 0 })
   const { records } = await test.broker.pull(pullRequest('%DLQ%billing'))
   t.is([...recordsOf(records)][0]?.property('big')?.length, 32_690)
 })
@@ -194,7 +196,7 @@ test('a group that is moved while a refused message is on its way keeps no copy 
   const received = await receive(test)
   test.faults.readsAreSlow = true
   const refusing = test.broker.nack(receiptsOf(received), 0)
-  await test.broker.cursors.reset('billing', 'orders', 0, queueOffset(0))
+  await test.broker.cursors.reset('billing', queueOf('orders'), queueOffset(0))
   t.deepEqual(codesOf(await refusing), ['RECEIPT_EXPIRED'])
   const again = await receive(test, 1000)
   t.deepEqual(bodiesOf(again), ['again'])
@@ -337,7 +339,7 @@ test('a message that a pulling consumer sends back returns by the retry topic', 
   const { records } = await broker.pull(pullRequest('orders'))
   const [record] = [...recordsOf(records)]
   const position = record!.position
-  await broker.sendBack({ group: 'billing', position, delayLevel: 0 })
+  await broker.sendBack({ group: 'billing', brokerName: BROKER, position, delayLevel: 0 })
   const retry = broker.pull(pullRequest('%RETRY%billing', { waitMs: DAY_MS }))
   clock.advance(9999)
   t.true(await isPending(test, retry))
@@ -348,9 +350,15 @@ test('a message that a pulling consumer sends back returns by the retry topic', 
   t.is(copy?.property(PROPERTY.originMessageId), offsetMessageId(record!.storeHost, position))
 
   const back = copy!.position
-  await broker.sendBack({ group: 'billing', position: back, delayLevel: 1, retryTimesMax: 1 })
+  await broker.sendBack({
+    group: 'billing',
+    brokerName: BROKER,
+    position: back,
+    delayLevel: 1,
+    retryTimesMax: 1,
+  })
   t.deepEqual(await deadLetters(test), ['bad'])
-  await broker.sendBack({ group: 'billing', position, delayLevel: -1 })
+  await broker.sendBack({ group: 'billing', brokerName: BROKER, position, delayLevel: -1 })
   t.deepEqual(await deadLetters(test), ['bad', 'bad'])
 })
 
@@ -358,7 +366,8 @@ test('sending back what is no message is refused', async (t) => {
   const { broker } = await startBroker(t)
   await broker.publish([newMessage('orders')])
   for (const position of [1, 1e15, -1, 0.5, 0]) {
-    const request = { group: 'billing', position: logPosition(position), delayLevel: 0 }
+    const at = { brokerName: BROKER, position: logPosition(position) }
+    const request = { group: 'billing', ...at, delayLevel: 0 }
     t.is(await codeOf(broker.sendBack(request)), 'MESSAGE_NOT_FOUND', `${position}`)
   }
 })

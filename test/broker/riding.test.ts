@@ -5,6 +5,7 @@ import type { PublishReceipt } from '../../src/model/message.ts'
 import { checkRecord, RecordView } from '../../src/model/record.ts'
 import type { StateChange } from '../../src/model/state.ts'
 import {
+  BROKER,
   bodiesOf,
   codeOf,
   codesOf,
@@ -40,7 +41,7 @@ test('a message that is state is its record as the log has it', async (t) => {
     const state = (await at.broker.states.load(KEPT))?.value
     t.is(state && checkRecord(state, 0, state.length, true), state?.length)
     t.is(state && new RecordView(state).body.toString(), 'b')
-    t.deepEqual(state, await at.broker.lookup.byPosition(receiptOf(results, 1).position))
+    t.deepEqual(state, await at.broker.lookup.byPosition(BROKER, receiptOf(results, 1).position))
   }
 })
 

@@ -12,6 +12,7 @@ import {
   drain,
   newMessage,
   pullRequest,
+  queueOf,
   receiptsOf,
   receiveRequest,
   startBroker,
@@ -142,7 +143,7 @@ test('a deleted topic is gone with its messages, even after it was made again', 
   await broker.ack(receiptsOf(received))
   await broker.topics.delete('orders')
   t.is(await broker.topics.get('orders'), undefined)
-  t.is(await broker.cursors.committed('billing', 'orders', 0), undefined)
+  t.is(await broker.cursors.committed('billing', queueOf('orders')), undefined)
   await broker.publish([newMessage('orders', { queueId: 0, body: 'new' })])
   t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders'))), ['new'])
   const second = await first.crash()
@@ -156,7 +157,7 @@ test('deleting a topic ends the pulls and receives that wait for it', async (t) 
   await broker.groups.ensure('billing')
   const pulling = codeOf(broker.pull(pullRequest('orders', { waitMs: 15_000 })))
   const receiving = codeOf(broker.receive(receiveRequest('orders', 'billing', { waitMs: 15_000 })))
-  await broker.cursors.range('orders', 0)
+  await broker.cursors.range(queueOf('orders'))
   await broker.topics.delete('orders')
   t.is(await pulling, 'TOPIC_NOT_FOUND')
   t.is(await receiving, 'TOPIC_NOT_FOUND')
@@ -230,7 +231,7 @@ test('a deletion that a crash cuts off leaves no place for a topic made again', 
   const groups = ['g0', 'g1', 'g2', 'g3', 'g4']
   for (const group of groups) await broker.receive(receiveRequest('orders', group))
   for (const group of groups) {
-    await broker.cursors.commit(group, 'orders', 1023, queueOffset(1))
+    await broker.cursors.commit(group, queueOf('orders', 1023), queueOffset(1))
   }
   first.clock.advance(1000)
   await drain(first)
@@ -245,7 +246,7 @@ test('a deletion that a crash cuts off leaves no place for a topic made again', 
   t.is(await second.broker.topics.get('orders'), undefined)
   await second.broker.topics.put(topicOf('orders', 1024))
   const places = async ({ cursors }: EmbeddedBroker) =>
-    await Promise.all(groups.map((group) => cursors.committed(group, 'orders', 1023)))
+    await Promise.all(groups.map((group) => cursors.committed(group, queueOf('orders', 1023))))
   const none = groups.map(() => undefined)
   t.deepEqual(await places(second.broker), none)
   t.deepEqual(await places((await second.reopen()).broker), none)

@@ -2,7 +2,7 @@
 import { cpSync } from 'node:fs'
 import type { ExecutionContext } from 'ava'
 import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
-import type { BrokerOptions } from '../../src/broker/options.ts'
+import { BROKER_DEFAULTS, type BrokerOptions } from '../../src/broker/options.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { silentLogger } from '../../src/log.ts'
 import {
@@ -10,6 +10,7 @@ import {
   type NewMessage,
   type PullRequest,
   type PullResult,
+  type QueueName,
   type Receipt,
   type ReceivedMessage,
   type ReceiveRequest,
@@ -110,6 +111,15 @@ export function newMessage(topic: string, shape: MessageShape = {}): NewMessage 
   }
 }
 
+/** The broker's own. */
+export const BROKER = BROKER_DEFAULTS.brokerName
+
+export const queueOf = (topic: string, queueId = 0): QueueName => ({
+  topic,
+  brokerName: BROKER,
+  queueId,
+})
+
 export const receiveRequest = (
   topic: string,
   group: string,
@@ -133,8 +143,7 @@ export const pullRequest = (
   topic: string,
   shape: Partial<Omit<PullRequest, 'offset'>> & { offset?: number } = {},
 ): PullRequest => ({
-  topic,
-  queueId: 0,
+  ...queueOf(topic),
   maxMessages: 32,
   maxBytes: 1024 * 1024,
   filter: EVERY_TAG,

@@ -291,7 +291,8 @@ export class Dispenser {
     )
     this.#group.expects(queue)
     const attempt = entry.reconsumeTimes + entry.attempts + 1
-    taking.add({ record, receipt, attempt, note: entry.note }, entry.size)
+    const { brokerName } = this.#group.options
+    taking.add({ record, brokerName, receipt, attempt, note: entry.note }, entry.size)
     return true
   }
 }

@@ -171,8 +171,9 @@ export class TopicTable {
 
   ranges(name: string): QueueRange[] {
     const { readQueues } = this.need(name).definition
+    const { brokerName } = this.#options
     return Array.from({ length: readQueues }, (_, queueId) => ({
-      queueId,
+      ...{ topic: name, brokerName, queueId },
       ...this.#store.range(name, queueId),
     }))
   }
@@ -250,6 +251,12 @@ export class TopicTable {
     }
   }
 }
+
+export const noSuchBroker = (brokerName: string): BrokerError =>
+  new BrokerError(
+    'QUEUE_NOT_FOUND',
+    `no queue of a broker '${brokerName.slice(0, 300)}' is here; the topic's ranges name its queues`,
+  )
 
 /** `isCreated`: the first use creates a topic, but what was asked for here is none. */
 export const topicNotFound = (name: string, isCreated = true): BrokerError =>

@@ -18,7 +18,7 @@ import type { StateChange } from '../../model/state.ts'
 import { PERM_WRITE } from '../../model/topic.ts'
 import type { Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
-import { checkSendable, type Topic, type TopicTable } from '../definitions/topics.ts'
+import { checkSendable, noSuchBroker, type Topic, type TopicTable } from '../definitions/topics.ts'
 import { Riding } from '../facts/riding.ts'
 import type { StagedChange, StateTable } from '../facts/states.ts'
 import {
@@ -187,10 +187,12 @@ export class Publisher {
           ? { messages: drafts }
           : { messages: drafts, facts: this.#factsOf(batch), isNew: true }
       const appended = await this.#store.append(group)
-      const storeHost = this.#store.storeHost
+      const { storeHost } = this.#store
+      const { brokerName } = this.#options
       for (let i = 0; i < slots.length; i++) {
         const { queueOffset, position } = appended[i]!
-        results[slots[i]!] = { queueId: drafts[i]!.queueId, queueOffset, position, storeHost }
+        const { queueId } = drafts[i]!
+        results[slots[i]!] = { brokerName, queueId, queueOffset, position, storeHost }
       }
       this.published += slots.length
       for (const topic of unsaved ?? []) topic.isSaved = true
@@ -268,6 +270,8 @@ export class Publisher {
     const { body, orderingKey } = message
     let { queueId } = message
     if ((definition.perm & PERM_WRITE) === 0) return notWritable(definition.name)
+    const { brokerName = this.#options.brokerName } = message
+    if (brokerName !== this.#options.brokerName) return noSuchBroker(brokerName)
     if (queueId >= definition.writeQueues) {
       if (queueId >= definition.readQueues) return noSuchQueue(message, definition.writeQueues)
     } else if (queueId < 0) {

@@ -17,7 +17,12 @@ import type {
 } from './packets/subscribe-packet.ts'
 import type { Parts } from './parts.ts'
 import type { Session } from './session/session.ts'
-import { isSame, type ShareSource, type Subscription } from './session/subscriptions.ts'
+import {
+  isSame,
+  lightQueueOf,
+  type ShareSource,
+  type Subscription,
+} from './session/subscriptions.ts'
 
 /** Filters that one line of the log names. */
 const FILTERS_LOGGED_MAX = 10
@@ -83,7 +88,7 @@ export class Subscribing {
    * have now.
    */
   async resume(): Promise<void> {
-    const { cursors } = this.#parts.context.broker
+    const { broker } = this.#parts.context
     const { cursor } = this.#session
     const subscriptions: Subscription[] = []
     const slice = new Slice(this.#parts.context.clock)
@@ -97,7 +102,7 @@ export class Subscribing {
     const offsets: QueueOffset[] = []
     for (const { queue } of ordinary) {
       if (slice.isOver) await slice.rest()
-      offsets.push(await cursors.byPosition(queue, 0, cursor))
+      offsets.push(await broker.cursors.byPosition(lightQueueOf(broker, queue), cursor))
     }
     if (this.#isClosed) return
     // All at once, or a message could pass by a filter that is not there yet.
@@ -394,17 +399,20 @@ export class Subscribing {
 
   /** Joins the group; one that never consumed here starts with the messages from now on. */
   async #enter(source: ShareSource, filter: string, place: Place): Promise<void> {
-    const { cursors, topics } = this.#parts.context.broker
+    const { broker } = this.#parts.context
+    const { cursors, topics } = broker
     const { group, topic } = source
     try {
       this.#parts.shareFilters.check(source)
       this.#entering = source
       await this.#registerEntering(source)
       const queues =
-        place.queue === '' ? await topics.ranges(topic) : [{ queueId: 0, maxOffset: place.from }]
-      for (const { queueId, maxOffset } of queues) {
-        if ((await cursors.committed(group, topic, queueId)) === undefined) {
-          await cursors.commit(group, topic, queueId, maxOffset)
+        place.queue === ''
+          ? await topics.ranges(topic)
+          : [{ ...lightQueueOf(broker, topic), maxOffset: place.from }]
+      for (const queue of queues) {
+        if ((await cursors.committed(group, queue)) === undefined) {
+          await cursors.commit(group, queue, queue.maxOffset)
         }
       }
     } catch (error) {
@@ -489,7 +497,8 @@ export class Subscribing {
   }
 
   #placeOf({ group, topic }: ShareSource): Promise<QueueOffset | undefined> {
-    return this.#parts.context.broker.cursors.committed(group, topic, 0)
+    const { broker } = this.#parts.context
+    return broker.cursors.committed(group, lightQueueOf(broker, topic))
   }
 
   /** The group's place on the queue may have been forgotten already. */
@@ -497,7 +506,8 @@ export class Subscribing {
     const { group, topic } = subscription.share!
     const isForgotten = (await this.#placeOf(subscription.share!)) === undefined
     if (place !== undefined && isForgotten) {
-      await this.#parts.context.broker.cursors.commit(group, topic, 0, place)
+      const { broker } = this.#parts.context
+      await broker.cursors.commit(group, lightQueueOf(broker, topic), place)
     }
     if (!this.#isClosed) this.#join(subscription)
   }

@@ -1,6 +1,7 @@
 // One request on its way through the front-end, and the form of its answer. A request family is a
 // table of functions from calls to answers; it sees the broker through its port and never a socket.
 
+import type { QueueName } from '../../model/message.ts'
 import { isLightQueue, isRetryTopic } from '../../model/names.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
 import { tooLongForAnswer } from '../../remoting/answer-bytes.ts'
@@ -98,6 +99,13 @@ export function authorizeConsuming(
 /** For answers about several topics: those that the caller may not consume are left out. */
 export const mayConsume = (call: Pick<Call, 'context' | 'principal'>, topic: string): boolean =>
   isAllowed(call.context.auth, call.principal, 'consume', topicResource(topic))
+
+/** A queue of this broker, the only one that a native client asks here. */
+export const ownQueue = (
+  { context }: Pick<Call, 'context'>,
+  topic: string,
+  queueId: number,
+): QueueName => ({ topic, brokerName: context.broker.identity.brokerName, queueId })
 
 /**
  * With broker.autoCreateTopics a subscription to a missing topic, or a pull from it, creates it:

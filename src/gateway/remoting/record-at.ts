@@ -1,4 +1,5 @@
 // One record by its place in a queue: for answers about times and positions, off the hot path.
+import type { QueueName } from '../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
@@ -8,14 +9,14 @@ import { RECORD_BYTES } from './read-budget.ts'
 /** undefined when there is none at the offset (any more). */
 export async function recordAt(
   { context, looks }: Pick<Call, 'context' | 'looks'>,
-  topic: string,
-  queueId: number,
+  queue: QueueName,
   offset: number,
 ): Promise<RecordView | undefined> {
   const result = await looks.within(RECORD_BYTES, () =>
     context.broker.pull({
-      topic,
-      queueId,
+      topic: queue.topic,
+      brokerName: queue.brokerName,
+      queueId: queue.queueId,
       offset: queueOffset(offset),
       maxMessages: 1,
       maxBytes: 1,
@@ -29,11 +30,8 @@ export async function recordAt(
 /** Where a time is in a queue: found by looking at the times of records. */
 export const offsetByTime = (
   { context, looks }: Pick<Call, 'context' | 'looks'>,
-  topic: string,
-  queueId: number,
+  queue: QueueName,
   timestampMs: number,
   boundary: 'lower' | 'upper',
 ): Promise<QueueOffset> =>
-  looks.within(RECORD_BYTES, () =>
-    context.broker.cursors.byTime(topic, queueId, timestampMs, boundary),
-  )
+  looks.within(RECORD_BYTES, () => context.broker.cursors.byTime(queue, timestampMs, boundary))

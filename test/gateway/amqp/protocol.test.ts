@@ -29,8 +29,8 @@ import { eventually } from '../../support/waiting.ts'
 
 async function bodies(broker: Broker, topic: string): Promise<string[]> {
   const all: string[] = []
-  for (const { queueId, minOffset } of await broker.topics.ranges(topic)) {
-    const request = { topic, queueId, offset: minOffset, maxMessages: 1000, maxBytes: 1 << 24 }
+  for (const range of await broker.topics.ranges(topic)) {
+    const request = { ...range, offset: range.minOffset, maxMessages: 1000, maxBytes: 1 << 24 }
     const { records } = await broker.pull({ ...request, filter: EVERY_TAG, waitMs: 0 })
     for (const record of recordsOf(records)) all.push(record.body.toString())
   }

@@ -14,8 +14,8 @@ import { connectRhea, next } from '../../support/rhea-client.ts'
 
 async function stored(broker: Broker, topic: string): Promise<RecordView[]> {
   const records: RecordView[] = []
-  for (const { queueId, minOffset } of await broker.topics.ranges(topic)) {
-    const request = { topic, queueId, offset: minOffset, maxMessages: 10_000, maxBytes: 1 << 26 }
+  for (const range of await broker.topics.ranges(topic)) {
+    const request = { ...range, offset: range.minOffset, maxMessages: 10_000, maxBytes: 1 << 26 }
     const result = await broker.pull({ ...request, filter: EVERY_TAG, waitMs: 0 })
     records.push(...recordsOf(result.records))
   }

@@ -15,9 +15,9 @@ import { RawPeer } from '../../support/raw-peer.ts'
 /** Every record of a topic. */
 async function recordsIn(broker: EmbeddedBroker, topic: string): Promise<RecordView[]> {
   const records: RecordView[] = []
-  for (const { queueId } of await broker.topics.ranges(topic)) {
+  for (const range of await broker.topics.ranges(topic)) {
     const { records: bytes } = await broker.pull({
-      ...{ topic, queueId, offset: queueOffset(0), maxMessages: 100, maxBytes: 1_000_000 },
+      ...{ ...range, offset: queueOffset(0), maxMessages: 100, maxBytes: 1_000_000 },
       ...{ filter: EVERY_TAG, waitMs: 0 },
     })
     records.push(...recordsOf(bytes))

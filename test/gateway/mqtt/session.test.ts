@@ -1,6 +1,7 @@
 // Sessions that outlive their connection and the process: unmodified mqtt.js in both versions.
 import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
+import { queueOf } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, persistent, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
@@ -328,7 +329,7 @@ test('a filter of two subscriptions is bound until the second one goes, too', as
   await publisher.publish('x/1', 'shared')
   await member.messages(1)
   await member.client.unsubscribeAsync('$share/g/x/#')
-  await t.throwsAsync(broker.cursors.range('%LMQ%x/#', 0), { code: 'TOPIC_NOT_FOUND' })
+  await t.throwsAsync(broker.cursors.range(queueOf('%LMQ%x/#')), { code: 'TOPIC_NOT_FOUND' })
 })
 
 test('the end of a session lets go of what a crash left bound in its name', async (t) => {
@@ -340,7 +341,9 @@ test('the end of a session lets go of what a crash left bound in its name', asyn
   await first.end()
   const clean = await mqttClient(t, port, 5, { clientId: 'c', clean: true })
   for (const filter of ['kept', 'left/#']) {
-    await t.throwsAsync(broker.cursors.range(`%LMQ%${filter}`, 0), { code: 'TOPIC_NOT_FOUND' })
+    await t.throwsAsync(broker.cursors.range(queueOf(`%LMQ%${filter}`)), {
+      code: 'TOPIC_NOT_FOUND',
+    })
   }
   await clean.end()
 })

@@ -7,7 +7,7 @@ import { deadLetterTopic } from '../../../src/model/names.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import { RecordView } from '../../../src/model/record.ts'
 import { EVERY_TAG, tagFilterOf } from '../../../src/model/tag-filter.ts'
-import { newMessage, receiveRequest } from '../../support/broker.ts'
+import { newMessage, queueOf, receiveRequest } from '../../support/broker.ts'
 import { mqttClient, persistent, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { ack, connect, frame, subscribe, u16 } from '../../support/mqtt-packets.ts'
@@ -144,8 +144,8 @@ test('a PUBACK with a failure sends the message to the dead letters of the group
   t.is((await peer.readPacket()).first, 0x32)
   peer.send(frame(0x40, u16(1), Buffer.of(0x83)))
   const dead = await broker.pull({
-    topic: await deadLetterTopicOf(broker, 'g'),
-    ...{ queueId: 0, offset: queueOffset(0), maxMessages: 1, maxBytes: 1024, filter: EVERY_TAG },
+    ...queueOf(await deadLetterTopicOf(broker, 'g')),
+    ...{ offset: queueOffset(0), maxMessages: 1, maxBytes: 1024, filter: EVERY_TAG },
     waitMs: 10_000,
   })
   t.is(new RecordView(dead.records).body.toString(), 'poison')

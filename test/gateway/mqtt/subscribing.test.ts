@@ -76,9 +76,9 @@ test('what is sent again takes its part of the window before a group takes any',
     bend: (real: Broker) =>
       overridden(real, {
         lookup: overridden(real.lookup, {
-          byPosition: async (position) => {
+          byPosition: async (...at) => {
             await found.opened
-            return real.lookup.byPosition(position)
+            return real.lookup.byPosition(...at)
           },
         }),
       }),
@@ -140,10 +140,10 @@ test('a subscription whose queue is bound anew as its client comes back gets wha
       overridden(real, {
         lightQueues: overridden(real.lightQueues, {
           bind: async (filter, owner) => {
-            const { topic } = await real.lightQueues.bind(filter, owner)
+            const queue = await real.lightQueues.bind(filter, owner)
             if (isLate) await real.publish([newMessage('a', { tag: 'b', body: 'news' })])
             // As the offset stands when the binding and the message became durable together.
-            return { topic, offset: queueOffset(isLate ? 1 : 5) }
+            return { ...queue, offset: queueOffset(isLate ? 1 : 5) }
           },
         }),
       }),

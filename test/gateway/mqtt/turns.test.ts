@@ -6,6 +6,7 @@ import { FILTERS_PER_PACKET_MAX } from '../../../src/gateway/mqtt/limits.ts'
 import type { Subscription } from '../../../src/gateway/mqtt/session/subscriptions.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import type { Broker } from '../../../src/port/broker.ts'
+import { queueOf, startBroker } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { connect, PINGREQ, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
@@ -131,8 +132,11 @@ test('joining one group more does not look at all groups that the client is in',
 })
 
 test('a packet is not held back for a stream that is very far behind', async (t) => {
-  const range = { queueId: 0, minOffset: queueOffset(0), maxOffset: queueOffset(9) }
-  const catchUp = new CatchUp({ range: async () => range })
+  const { broker } = await startBroker(t)
+  const range = { ...queueOf('f'), minOffset: queueOffset(0), maxOffset: queueOffset(9) }
+  const catchUp = new CatchUp(
+    overridden(broker, { cursors: overridden(broker.cursors, { range: async () => range }) }),
+  )
   const subscription = { text: 'f', queue: 'f' } as Subscription
   let isOver = false
   let begun = (): void => {}

@@ -21,6 +21,7 @@ import {
   decodeTopicStats,
   decodeTopicTable,
 } from '../../../src/remoting/requests/topics.ts'
+import { queueOf } from '../../support/broker.ts'
 import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
 import { eventually } from '../../support/waiting.ts'
@@ -293,7 +294,7 @@ test('mqadmin skips what a group has not consumed: it names no offset by -1', as
       [3, 0],
     ],
   )
-  t.is(await broker.cursors.committed('G', 'T', 0), 3 as never)
+  t.is(await broker.cursors.committed('G', queueOf('T')), 3 as never)
 })
 
 test('the connected clients are listed', async (t) => {
@@ -354,7 +355,7 @@ for (const [cleanOffset, committed] of [
     const asked = { groupName: 'G', ...(cleanOffset !== undefined && { cleanOffset }) }
     t.is((await connection.request(207, { fields: fields(asked) })).code, 0)
     t.is(await broker.groups.get('G'), undefined)
-    t.is(await broker.cursors.committed('G', 'T', 0), committed as never)
+    t.is(await broker.cursors.committed('G', queueOf('T')), committed as never)
   })
 }
 
@@ -362,8 +363,8 @@ test('a table that is longer than clients take is refused in words, and a part o
   const names = ['A', 'B'].map((letter) => letter.repeat(127))
   const lags = names.flatMap((topic) =>
     Array.from({ length: 40_000 }, (_, queueId): QueueLag => {
-      const [minOffset, maxOffset] = [queueOffset(0), queueOffset(0)]
-      return { topic, queueId, minOffset, maxOffset, committedOffset: -1, inFlight: 0, lag: 0 }
+      const ends = { minOffset: queueOffset(0), maxOffset: queueOffset(0) }
+      return { ...queueOf(topic, queueId), ...ends, committedOffset: -1, inFlight: 0, lag: 0 }
     }),
   )
   const { connect } = await startFrontEnd(t, {

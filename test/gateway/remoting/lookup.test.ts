@@ -19,9 +19,9 @@ test('a peer that does not read has few messages looked up for it, however many 
   const lookup = broker.lookup as { byPosition: typeof broker.lookup.byPosition }
   const { byPosition } = lookup
   let looked = 0
-  lookup.byPosition = (position) => {
+  lookup.byPosition = (...at) => {
     looked++
-    return byPosition(position)
+    return byPosition(...at)
   }
   const peer = await raw()
   peer.pause()

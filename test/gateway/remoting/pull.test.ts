@@ -2,6 +2,7 @@ import test from 'ava'
 import { CODEC_BINARY } from '../../../src/remoting/frame.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
 import { PULL_FLAG } from '../../../src/remoting/requests/pull.ts'
+import { queueOf } from '../../support/broker.ts'
 import type { FakeClock } from '../../support/fake-clock.ts'
 import { heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
 import { eventually } from '../../support/waiting.ts'
@@ -119,9 +120,9 @@ test('a commit rides along with a pull', async (t) => {
   const connection = await connect()
   for (let i = 0; i < 3; i++) await send(connection, { topic: 'T' })
   await pull(connection, { topic: 'T', sysFlag: 5, commitOffset: 2 })
-  t.is(await broker.cursors.committed('G', 'T', 0), 2 as never)
+  t.is(await broker.cursors.committed('G', queueOf('T')), 2 as never)
   await pull(connection, { topic: 'T', sysFlag: 5, commitOffset: -1 })
-  t.is(await broker.cursors.committed('G', 'T', 0), 2 as never)
+  t.is(await broker.cursors.committed('G', queueOf('T')), 2 as never)
 })
 
 test('an answer has no more messages and bytes than asked for, but one at least', async (t) => {

@@ -5,7 +5,7 @@ import { queueOffset } from '../../../src/model/positions.ts'
 import type { Command } from '../../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { decodeQueuePositions } from '../../../src/remoting/requests/reset.ts'
-import { drain } from '../../support/broker.ts'
+import { drain, queueOf } from '../../support/broker.ts'
 import {
   fields,
   heartbeat,
@@ -53,7 +53,7 @@ async function joined(front: NativeFrontEnd, connection: RemotingConnection): Pr
       const next = await front.crash()
       return joined(next, await next.connect())
     },
-    committed: () => front.broker.cursors.committed('G', 'T', 0),
+    committed: () => front.broker.cursors.committed('G', queueOf('T')),
     reset: (asked) => connection.request(222, { fields: fields({ ...all, ...asked }) }),
   }
 }
@@ -190,7 +190,7 @@ test('members that broadcast are not sent anywhere', async (t) => {
 test("the place of a group's members that receive per message moves, also on their light queues", async (t) => {
   const { broker, reset } = await consumed(t)
   const { topic } = await broker.lightQueues.bind('T/+/#', 'G')
-  await broker.cursors.commit('G', topic, 0, queueOffset(0))
+  await broker.cursors.commit('G', queueOf(topic), queueOffset(0))
   const answer = await reset({ timestamp: -1 })
   const moved = decodeQueuePositions(answer.body).map(({ queue }) => queue.topic)
   t.true(moved.includes(topic))

@@ -8,6 +8,7 @@ import { encodeProperties } from '../../../src/model/properties.ts'
 import { BATCH_MESSAGES_MAX, encodeBatchBody } from '../../../src/remoting/batch-body.ts'
 import { CODEC_BINARY, CODEC_JSON } from '../../../src/remoting/frame.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
+import { queueOf } from '../../support/broker.ts'
 import { fields, pull, send, sendFrame, startFrontEnd } from '../../support/native-front-end.ts'
 import { StillSocket } from '../../support/still-socket.ts'
 
@@ -185,7 +186,7 @@ test('what comes with a large batch and behind it is stored as it was sent', asy
   )
   socket.receive(sendFrame(3, { topic: 'T', body: Buffer.from('behind'), properties }))
   await send(connection, { topic: 'T', i: 'text\u0001"other"\u0002'.repeat(50) })
-  const stored = async (): Promise<number> => (await broker.cursors.range('T', 0)).maxOffset
+  const stored = async (): Promise<number> => (await broker.cursors.range(queueOf('T'))).maxOffset
   while ((await stored()) < 10_004) await new Promise((resolve) => setImmediate(resolve))
   const last = decodeMessages((await pull(connection, { topic: 'T', offset: 9_990 })).body)
   const sent = last.filter(({ properties: kept }) => kept.get('TAGS') === 'a')

@@ -3,6 +3,7 @@
 import test, { type ExecutionContext } from 'ava'
 import type { Broker } from '../../../src/port/broker.ts'
 import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
+import { queueOf } from '../../support/broker.ts'
 import { fields, startFrontEnd } from '../../support/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
 import { countTurns, endSlicesAtOnce } from '../../support/turns.ts'
@@ -16,8 +17,8 @@ async function filled(t: ExecutionContext) {
   for (const name of names) {
     await broker.topics.ensure(name)
     await broker.groups.ensure(name)
-    await broker.cursors.commit(name, name, 0, 0 as never)
-    await broker.cursors.commit('N0', name, 0, 0 as never)
+    await broker.cursors.commit(name, queueOf(name), 0 as never)
+    await broker.cursors.commit('N0', queueOf(name), 0 as never)
   }
   const connection = await connect()
   endSlicesAtOnce(t, clock)

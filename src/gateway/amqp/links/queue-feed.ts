@@ -1,6 +1,7 @@
 // Messages read by position from some queues of a topic: broadcast, replay and browsing. Nothing is
 // kept for the reader in the broker; the cursors live and die with the link.
 
+import type { QueueName } from '../../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { PROPERTY } from '../../../model/properties.ts'
 import { type RecordView, recordsOf } from '../../../model/record.ts'
@@ -9,10 +10,8 @@ import type { TagFilter } from '../../../model/tag-filter.ts'
 import type { Feed, FeedItem } from './feed.ts'
 import type { Peer } from './link.ts'
 
-export interface QueueCursor {
-  /** The feed's topic, or the retry topic of the group that is browsed. */
-  readonly topic: string
-  readonly queueId: number
+/** Of the feed's topic, or of the retry topic of the group that is browsed. */
+export interface QueueCursor extends QueueName {
   /** To be read before `offset`, ascending. */
   readonly waiting: QueueOffset[]
   offset: QueueOffset
@@ -41,15 +40,16 @@ export class QueueFeed implements Feed {
     this.#filter = source.filter
     this.#cursors = source.cursors
     this.#takesNewQueues = source.takesNewQueues
-    this.#watch = peer.broker.watch(source.topic, (queueId) => this.#arrived(queueId))
+    this.#watch = peer.broker.watch(source.topic, (brokerName, queueId) =>
+      this.#arrived({ topic: source.topic, brokerName, queueId }),
+    )
   }
 
-  #arrived(queueId: number): void {
-    const cursor = this.#cursors.find((one) => one.queueId === queueId && one.topic === this.#topic)
+  #arrived(queue: QueueName): void {
+    const cursor = this.#cursors.find((one) => isSame(one, queue))
     if (cursor !== undefined) cursor.mayHaveMore = true
     else if (this.#takesNewQueues) {
-      const place = { topic: this.#topic, queueId, waiting: [], offset: queueOffset(0) }
-      this.#cursors.push({ ...place, mayHaveMore: true })
+      this.#cursors.push({ ...queue, waiting: [], offset: queueOffset(0), mayHaveMore: true })
     } else return
     this.#wake?.()
   }
@@ -98,6 +98,7 @@ export class QueueFeed implements Feed {
     const from = run > 0 ? cursor.waiting[0]! : cursor.offset
     const result = await this.#peer.broker.pull({
       topic: cursor.topic,
+      brokerName: cursor.brokerName,
       queueId: cursor.queueId,
       offset: from,
       maxMessages: run > 0 ? run : max,
@@ -148,6 +149,9 @@ export class QueueFeed implements Feed {
     this.#watch[Symbol.dispose]()
   }
 }
+
+const isSame = (one: QueueName, other: QueueName): boolean =>
+  one.queueId === other.queueId && one.brokerName === other.brokerName && one.topic === other.topic
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 

@@ -210,19 +210,18 @@ async function openQueues(
   const start = startAt ?? { kind: queueId === undefined ? 'next' : 'first' }
   const cursors: QueueCursor[] = []
   for (const range of wanted) {
-    const offset = await offsetOf(start, topic, range, peer)
-    cursors.push({ topic, queueId: range.queueId, waiting: [], offset, mayHaveMore: true })
+    const offset = await offsetOf(start, range, peer)
+    const { brokerName } = range
+    cursors.push({
+      ...{ topic, brokerName, queueId: range.queueId },
+      ...{ waiting: [], offset, mayHaveMore: true },
+    })
   }
   return new QueueFeed(peer, { topic, filter, cursors, takesNewQueues: queueId === undefined })
 }
 
-async function offsetOf(
-  start: StartAt,
-  topic: string,
-  range: QueueRange,
-  peer: Peer,
-): Promise<QueueOffset> {
-  const { queueId, minOffset, maxOffset } = range
+async function offsetOf(start: StartAt, range: QueueRange, peer: Peer): Promise<QueueOffset> {
+  const { minOffset, maxOffset } = range
   switch (start.kind) {
     case 'first':
       return minOffset
@@ -233,6 +232,6 @@ async function offsetOf(
     case 'offset':
       return queueOffset(start.offset)
     case 'time':
-      return peer.broker.cursors.byTime(topic, queueId, start.epochMs, 'lower')
+      return peer.broker.cursors.byTime(range, start.epochMs, 'lower')
   }
 }

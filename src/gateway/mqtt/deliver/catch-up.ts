@@ -2,20 +2,20 @@
 // subscribed: the ends of the queues as they are now, and the wait until the stream has passed them
 // or cannot go on.
 import type { QueueOffset } from '../../../model/positions.ts'
-import type { Cursors } from '../../../port/broker.ts'
-import type { Subscription } from '../session/subscriptions.ts'
+import type { Broker } from '../../../port/broker.ts'
+import { lightQueueOf, type Subscription } from '../session/subscriptions.ts'
 
 /** A stream that is further behind is not waited for: the client's pings wait as well. */
 export const CATCH_UP_BYTES_MAX = 8 * 1024 * 1024
 
 export class CatchUp {
-  readonly #cursors: Pick<Cursors, 'range'>
+  readonly #broker: Pick<Broker, 'cursors' | 'identity'>
   #ends: ReadonlyMap<string, QueueOffset> | undefined
   #done: () => void = () => {}
   #bytesLeft = 0
 
-  constructor(cursors: Pick<Cursors, 'range'>) {
-    this.#cursors = cursors
+  constructor(broker: Pick<Broker, 'cursors' | 'identity'>) {
+    this.#broker = broker
   }
 
   /** Does a caller wait? */
@@ -69,7 +69,7 @@ export class CatchUp {
 
   async #endOf(queue: string): Promise<QueueOffset | undefined> {
     try {
-      return (await this.#cursors.range(queue, 0)).maxOffset
+      return (await this.#broker.cursors.range(lightQueueOf(this.#broker, queue))).maxOffset
     } catch {
       // The queue is gone, so nothing of it can be sent.
       return undefined

@@ -183,7 +183,7 @@ export class Feed {
   constructor(feeds: Feeds, topic: string) {
     this.#feeds = feeds
     this.topic = topic
-    this.#watch = feeds.broker.watch(topic, (_, maxOffset) => {
+    this.#watch = feeds.broker.watch(topic, (_broker, _queueId, maxOffset) => {
       if (maxOffset > this.#maxOffset) this.#maxOffset = maxOffset
       this.tell()
     })
@@ -227,6 +227,7 @@ export class Feed {
     const tick = this.#feeds.tick()
     const request = {
       topic: this.topic,
+      brokerName: this.#feeds.broker.identity.brokerName,
       queueId: 0,
       offset,
       maxMessages: BATCH_MESSAGES_MAX,

@@ -81,7 +81,7 @@ export class Outbound implements FeedReader {
     this.#peer = peer
     this.#session = peer.session
     this.merge = new Merge(parts.feeds, this, peer.session.cursor)
-    this.#catchUp = new CatchUp(parts.context.broker.cursors)
+    this.#catchUp = new CatchUp(parts.context.broker)
     this.retainedDue = new RetainedDue(parts.retained, parts.context.clock, peer.session)
     this.#aliases = new OutboundAliases(
       Math.min(peer.aliasMax, parts.options.outboundTopicAliasMax),
@@ -336,11 +336,11 @@ export class Outbound implements FeedReader {
     const count = Math.min(this.room, FETCHED_TOGETHER_MAX, this.#unsent.length)
     if (count === 0) return
     const ids = this.#unsent.slice(0, count)
-    const { lookup } = this.#parts.context.broker
+    const { identity, lookup } = this.#parts.context.broker
     const recordOf = async (id: number): Promise<Buffer | undefined> => {
       const slot = inFlight.find(id)
       const isDue = slot !== -1 && inFlight.stateAt(slot) !== RELEASED
-      return isDue ? lookup.byPosition(inFlight.positionAt(slot)) : undefined
+      return isDue ? lookup.byPosition(identity.brokerName, inFlight.positionAt(slot)) : undefined
     }
     const load = (): Promise<(Buffer | undefined)[]> =>
       loadSome(ids, recordOf, (record) => record?.length ?? 0)

@@ -1,6 +1,8 @@
 // The subscriptions of a session.
+import type { QueueName } from '../../../model/message.ts'
 import type { QueueOffset } from '../../../model/positions.ts'
 import type { TagFilter } from '../../../model/tag-filter.ts'
+import type { Broker } from '../../../port/broker.ts'
 import { NO_IDS } from '../outgoing/publish-output.ts'
 import type { SubscribeOptions } from '../packets/subscribe-packet.ts'
 
@@ -80,3 +82,10 @@ export class Combiner {
     return out
   }
 }
+
+/** A light queue, by its topic. */
+export const lightQueueOf = ({ identity }: Pick<Broker, 'identity'>, topic: string): QueueName => ({
+  topic,
+  brokerName: identity.brokerName,
+  queueId: 0,
+})

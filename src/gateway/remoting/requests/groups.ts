@@ -107,14 +107,12 @@ async function consumeStats(call: Call): Promise<Answer> {
   for (const lag of await broker.groups.lags(consumerGroup)) {
     if (slice.isOver) await slice.rest()
     if (wanted.size > 0 ? !wanted.has(lag.topic) : !mayConsume(call, lag.topic)) continue
-    const { queueId, maxOffset, committedOffset } = lag
+    const { brokerName, queueId, maxOffset, committedOffset } = lag
     const consumerOffset = Math.max(0, committedOffset)
     const last =
-      consumerOffset > lag.minOffset
-        ? await recordAt(call, lag.topic, queueId, consumerOffset - 1)
-        : undefined
+      consumerOffset > lag.minOffset ? await recordAt(call, lag, consumerOffset - 1) : undefined
     progress.push({
-      queue: { brokerName: broker.identity.brokerName, queueId, topic: lag.topic },
+      queue: { brokerName, queueId, topic: lag.topic },
       brokerOffset: maxOffset,
       consumerOffset,
       pullOffset: consumerOffset,

@@ -55,9 +55,9 @@ async function queryMessage(call: Call): Promise<Answer> {
 async function viewMessage(call: Call): Promise<Answer> {
   const { offset } = readFields(VIEW_MESSAGE, call.fields)
   if (offset < 0) throw new BrokerError('ARGUMENT_INVALID', `${offset} is no position of a message`)
-  const { lookup } = call.context.broker
+  const { identity, lookup } = call.context.broker
   const record = await call.reads.within(ANSWER_BYTES_MAX, () =>
-    lookup.byPosition(logPosition(offset)),
+    lookup.byPosition(identity.brokerName, logPosition(offset)),
   )
   if (record === undefined) {
     const remark = `can not find message by the offset, ${offset}`

@@ -1,6 +1,7 @@
 // Where queues begin and end, and how far groups are in them.
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
+import type { QueueName } from '../../../model/message.ts'
 import { queueOffset } from '../../../model/positions.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import { readFields, writeFields } from '../../../remoting/layout.ts'
@@ -24,6 +25,7 @@ import {
   type Call,
   DONE,
   notFound,
+  ownQueue,
   type RequestTable,
 } from '../call.ts'
 import { offsetByTime, recordAt } from '../record-at.ts'
@@ -51,19 +53,20 @@ async function queryOffset(call: Call): Promise<Answer> {
   const { consumerGroup, topic, queueId, setZeroIfNotFound } = readFields(QUERY_OFFSET, call.fields)
   authorizeConsuming(call, consumerGroup, topic)
   const { cursors } = call.context.broker
-  const committed = await cursors.committed(consumerGroup, topic, queueId)
+  const queue = ownQueue(call, topic, queueId)
+  const committed = await cursors.committed(consumerGroup, queue)
   if (committed !== undefined) return offsetAnswer(committed)
-  if (setZeroIfNotFound !== false && (await isYoung(call, topic, queueId))) return offsetAnswer(0)
+  if (setZeroIfNotFound !== false && (await isYoung(call, queue))) return offsetAnswer(0)
   return notFound('Not found, maybe this group consumer boot first')
 }
 
-async function isYoung(call: Call, topic: string, queueId: number): Promise<boolean> {
+async function isYoung(call: Call, queue: QueueName): Promise<boolean> {
   const { broker } = call.context
-  if ((await broker.topics.get(topic)) === undefined) return true
-  const { minOffset, maxOffset } = await broker.cursors.range(topic, queueId)
+  if ((await broker.topics.get(queue.topic)) === undefined) return true
+  const { minOffset, maxOffset } = await broker.cursors.range(queue)
   if (minOffset > 0) return false
   if (maxOffset === 0) return true
-  const first = await recordAt(call, topic, queueId, minOffset)
+  const first = await recordAt(call, queue, minOffset)
   if (first === undefined) return false
   const { logEnd } = await broker.status()
   return logEnd - first.position <= YOUNG_QUEUE_BYTES_MAX
@@ -75,7 +78,7 @@ async function updateOffset(call: Call): Promise<Answer> {
   // ali-ons says -1 where it knows no offset.
   if (commitOffset >= 0) {
     const { cursors } = call.context.broker
-    await cursors.commit(consumerGroup, topic, queueId, queueOffset(commitOffset))
+    await cursors.commit(consumerGroup, ownQueue(call, topic, queueId), queueOffset(commitOffset))
   }
   return DONE
 }
@@ -83,7 +86,7 @@ async function updateOffset(call: Call): Promise<Answer> {
 async function queueEnd(call: Call, end: 'minOffset' | 'maxOffset'): Promise<Answer> {
   const { topic, queueId } = readFields(QUEUE, call.fields)
   authorize(call, 'consume', topicResource(topic))
-  const range = await call.context.broker.cursors.range(topic, queueId)
+  const range = await call.context.broker.cursors.range(ownQueue(call, topic, queueId))
   return offsetAnswer(range[end])
 }
 
@@ -91,9 +94,9 @@ async function queueEnd(call: Call, end: 'minOffset' | 'maxOffset'): Promise<Ans
 async function earliestStoreTime(call: Call): Promise<Answer> {
   const { topic, queueId } = readFields(QUEUE, call.fields)
   authorize(call, 'consume', topicResource(topic))
-  const { broker } = call.context
-  const { minOffset, maxOffset } = await broker.cursors.range(topic, queueId)
-  const first = maxOffset > minOffset ? await recordAt(call, topic, queueId, minOffset) : undefined
+  const queue = ownQueue(call, topic, queueId)
+  const { minOffset, maxOffset } = await call.context.broker.cursors.range(queue)
+  const first = maxOffset > minOffset ? await recordAt(call, queue, minOffset) : undefined
   return answerFields(writeFields(TIMESTAMP, { timestamp: first?.storeTimestamp ?? -1 }))
 }
 
@@ -107,8 +110,9 @@ async function searchOffset(call: Call): Promise<Answer> {
       `the boundaryType '${boundary.slice(0, 40)}' is neither 'lower' nor 'upper'`,
     )
   }
+  const queue = ownQueue(call, search.topic, search.queueId)
   const timestampMs = Math.max(0, search.timestamp)
-  return offsetAnswer(await offsetByTime(call, search.topic, search.queueId, timestampMs, boundary))
+  return offsetAnswer(await offsetByTime(call, queue, timestampMs, boundary))
 }
 
 async function allOffsets(call: Call): Promise<Answer> {

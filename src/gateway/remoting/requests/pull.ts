@@ -16,6 +16,7 @@ import {
   authorizeConsuming,
   type Call,
   isThereOrMayCreate,
+  ownQueue,
   type RequestTable,
 } from '../call.ts'
 
@@ -62,7 +63,9 @@ export async function servePull(call: PullCall, pull: PullFields): Promise<Answe
   if ((pull.sysFlag & PULL_FLAG.commitOffset) !== 0 && pull.commitOffset >= 0) {
     const offset = queueOffset(pull.commitOffset)
     // A commit that rides along is a hint; the pull itself reports an error of the queue.
-    await broker.cursors.commit(group.name, pull.topic, pull.queueId, offset).catch(() => {})
+    await broker.cursors
+      .commit(group.name, ownQueue(call, pull.topic, pull.queueId), offset)
+      .catch(() => {})
   }
   return answerOf(call, await read(call, pull, filter))
 }
@@ -88,7 +91,8 @@ async function read(call: PullCall, pull: PullFields, filter: TagFilter): Promis
 
 /** An offset below 0 is below the queue's first, as every other that retention took. */
 async function beforeTheQueue(call: PullCall, pull: PullFields): Promise<PullResult> {
-  const range = await call.context.broker.cursors.range(pull.topic, pull.queueId)
+  const queue = ownQueue(call, pull.topic, pull.queueId)
+  const range = await call.context.broker.cursors.range(queue)
   return { status: 'moved', records: NO_BODY, count: 0, nextOffset: range.minOffset, ...range }
 }
 
@@ -149,6 +153,7 @@ function requestOf(call: PullCall, pull: PullFields, filter: TagFilter): PullReq
   const most = takesMany ? PULL_MESSAGES_MAX_MANY : PULL_MESSAGES_MAX
   return {
     topic: pull.topic,
+    brokerName: call.context.broker.identity.brokerName,
     queueId: pull.queueId,
     offset: queueOffset(pull.queueOffset),
     // Apache's broker gives one message to a client that asks for none, as Go's PullConsumer does

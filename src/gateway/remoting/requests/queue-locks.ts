@@ -9,21 +9,22 @@ export const queueLockRequests: RequestTable = new Map([
   [REQUEST.unlockQueues, unlock],
 ])
 
-/** @throws BrokerError PERMISSION_DENIED for the first queue that is not the caller's to consume */
+/**
+ * Of this broker, whatever name of it a client has. @throws BrokerError PERMISSION_DENIED for the
+ * first queue that is not the caller's to consume
+ */
 function allowedQueues(call: Call): ReturnType<typeof decodeLockRequest> {
   const asked = decodeLockRequest(call.body)
   authorize(call, 'consume', groupResource(asked.consumerGroup))
   for (const { topic } of asked.queues) authorize(call, 'consume', topicResource(topic))
-  return asked
+  const { brokerName } = call.context.broker.identity
+  return { ...asked, queues: asked.queues.map((queue) => ({ ...queue, brokerName })) }
 }
 
 async function lock(call: Call): Promise<Answer> {
   const { clientId, consumerGroup, queues } = allowedQueues(call)
-  const { queueLocks, identity } = call.context.broker
-  const held = await queueLocks.lock(consumerGroup, clientId, queues)
-  return answerBody(
-    encodeLockedQueues(held.map((queue) => ({ ...queue, brokerName: identity.brokerName }))),
-  )
+  const { queueLocks } = call.context.broker
+  return answerBody(encodeLockedQueues(await queueLocks.lock(consumerGroup, clientId, queues)))
 }
 
 async function unlock(call: Call): Promise<Answer> {

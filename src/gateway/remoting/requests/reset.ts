@@ -3,21 +3,27 @@
 // nothing depends on what a client makes of a push. `isForce` changes nothing, as on Apache's
 // broker of 5.5.
 import { BrokerError } from '../../../errors.ts'
-import type { QueueRange } from '../../../model/message.ts'
+import type { QueueName, QueueRange } from '../../../model/message.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX, MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import { encodeQueuePositions, RESET_OFFSET } from '../../../remoting/requests/reset.ts'
 import { groupResource } from '../address.ts'
-import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
+import {
+  type Answer,
+  answerBody,
+  authorize,
+  type Call,
+  ownQueue,
+  type RequestTable,
+} from '../call.ts'
 import { offsetByTime } from '../record-at.ts'
 
 export const resetRequests: RequestTable = new Map([[REQUEST.resetOffset, resetOffset]])
 
 interface Target {
-  readonly topic: string
-  readonly queueId: number
+  readonly queue: QueueName
   readonly offset: QueueOffset
 }
 
@@ -40,39 +46,26 @@ async function resetOffset(call: Call): Promise<Answer> {
     if (offset > range.maxOffset || (offset >= 0 && offset < range.minOffset)) {
       return outOfRange(offset, range)
     }
-    const at = offset >= 0 ? offset : await placeAt(call, topic, range, timestamp)
-    targets.push({ topic, queueId: range.queueId, offset: queueOffset(at) })
+    const at = offset >= 0 ? offset : await placeAt(call, range, timestamp)
+    targets.push({ queue: range, offset: queueOffset(at) })
   }
   if (offset < 0 && queueId < 0)
     targets.push(...(await lightTargets(call, group, topic, timestamp)))
-  for (const target of targets) {
-    await broker.cursors.reset(group, target.topic, target.queueId, target.offset)
-  }
-  const { brokerName } = broker.identity
-  return answerBody(
-    encodeQueuePositions(
-      targets.map((target) => ({
-        queue: { brokerName, queueId: target.queueId, topic: target.topic },
-        offset: target.offset,
-      })),
-    ),
-  )
+  for (const target of targets) await broker.cursors.reset(group, target.queue, target.offset)
+  return answerBody(encodeQueuePositions(targets))
 }
 
-async function rangesOf({ context }: Call, topic: string): Promise<readonly QueueRange[]> {
-  const { topics, cursors } = context.broker
-  return isLightQueue(topic) ? [await cursors.range(topic, 0)] : topics.ranges(topic)
+async function rangesOf(call: Call, topic: string): Promise<readonly QueueRange[]> {
+  const { topics, cursors } = call.context.broker
+  return isLightQueue(topic)
+    ? [await cursors.range(ownQueue(call, topic, 0))]
+    : topics.ranges(topic)
 }
 
 /** @param timestamp epoch ms; below 0: the end */
-async function placeAt(
-  call: Call,
-  topic: string,
-  { queueId, minOffset, maxOffset }: QueueRange,
-  timestamp: number,
-): Promise<number> {
-  if (timestamp < 0) return maxOffset
-  return Math.max(minOffset, await offsetByTime(call, topic, queueId, timestamp, 'lower'))
+async function placeAt(call: Call, range: QueueRange, timestamp: number): Promise<number> {
+  if (timestamp < 0) return range.maxOffset
+  return Math.max(range.minOffset, await offsetByTime(call, range, timestamp, 'lower'))
 }
 
 /**
@@ -94,8 +87,7 @@ async function lightTargets(
       first === topic ||
       (topic === MQTT_CATCH_ALL_TOPIC && (await broker.topics.get(first)) === undefined)
     if (!isOfTopic) continue
-    const offset = queueOffset(await placeAt(call, queue.topic, queue, timestamp))
-    targets.push({ topic: queue.topic, queueId: 0, offset })
+    targets.push({ queue, offset: queueOffset(await placeAt(call, queue, timestamp)) })
   }
   return targets
 }

@@ -21,7 +21,9 @@ async function sendBack(call: Call): Promise<Answer> {
   const retryTimesMax = call.version >= VERSION.v3_4_9 ? maxReconsumeTimes : undefined
   await call.looks.within(RECORD_BYTES, async () => {
     if (!call.principal.admin) await authorizeMessage(call, position)
-    await call.context.broker.sendBack({ group, position, delayLevel, retryTimesMax })
+    const { broker } = call.context
+    const { brokerName } = broker.identity
+    await broker.sendBack({ group, brokerName, position, delayLevel, retryTimesMax })
   })
   return DONE
 }
@@ -30,7 +32,8 @@ async function sendBack(call: Call): Promise<Answer> {
  * The group's consumers read the copy, so the caller must be allowed to read the message itself.
  */
 async function authorizeMessage(call: Call, position: LogPosition): Promise<void> {
-  const record = await call.context.broker.lookup.byPosition(position)
+  const { identity, lookup } = call.context.broker
+  const record = await lookup.byPosition(identity.brokerName, position)
   // The broker's sendBack reports a missing message.
   if (record === undefined) return
   authorize(call, 'consume', topicResource(new RecordView(record).topic))

@@ -140,11 +140,10 @@ async function topicStats(call: Call): Promise<Answer> {
   authorize(call, 'consume', topicResource(topic))
   const { broker } = call.context
   if ((await broker.topics.get(topic)) === undefined) return topicMissing(topic)
-  const { brokerName } = broker.identity
   const stats: QueueStats[] = []
-  for (const { queueId, minOffset, maxOffset } of await broker.topics.ranges(topic)) {
-    const last =
-      maxOffset > minOffset ? await recordAt(call, topic, queueId, maxOffset - 1) : undefined
+  for (const range of await broker.topics.ranges(topic)) {
+    const { brokerName, queueId, minOffset, maxOffset } = range
+    const last = maxOffset > minOffset ? await recordAt(call, range, maxOffset - 1) : undefined
     const queue = { brokerName, queueId, topic }
     stats.push({ queue, minOffset, maxOffset, lastUpdateTimestamp: last?.storeTimestamp ?? 0 })
   }
