@@ -51,3 +51,7 @@ export function setU64(view: DataView, at: number, value: number): void {
   view.setUint32(at, value / TWO_32)
   view.setUint32(at + 4, value)
 }
+
+/** `bytes[start, end)`, not a copy: a third of the price of a Buffer's `subarray`. */
+export const partOf = (bytes: Uint8Array, start: number, end: number): Uint8Array =>
+  new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start)

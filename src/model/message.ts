@@ -50,6 +50,45 @@ export interface NewMessage {
   readonly ownProperties?: boolean | undefined
 }
 
+/** Where a front-end's message goes. */
+export interface Destination {
+  readonly topic: string
+  readonly queueId: number
+  readonly createTopic: boolean
+}
+
+/** A new message whose properties its front-end wrote itself. */
+export const newMessage = (
+  { topic, queueId, createTopic }: Destination,
+  orderingKey: string | undefined,
+  body: Uint8Array,
+  properties: Uint8Array,
+  bornHost: Host,
+  bornTimestamp: number,
+): NewMessage => ({
+  topic,
+  queueId,
+  orderingKey,
+  body,
+  properties,
+  flag: 0,
+  sysFlag: 0,
+  bornTimestamp,
+  bornHost,
+  reconsumeTimes: 0,
+  createTopic,
+  createQueues: undefined,
+  retryTimesMax: undefined,
+  ownProperties: true,
+})
+
+/** The message with bytes of its own, for a publish when the memory of its views is used again. */
+export const withOwnBytes = (message: NewMessage): NewMessage => ({
+  ...message,
+  body: Buffer.from(message.body),
+  properties: Buffer.from(message.properties),
+})
+
 /** Where an accepted message stands. Its offsetMsgId is `offsetMessageId(storeHost, position)`. */
 export interface PublishReceipt {
   readonly brokerName: string

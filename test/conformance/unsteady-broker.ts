@@ -3,7 +3,7 @@
 // other, keeps answers back as long as a test likes, and lets calls fail. What the port promises of
 // order holds (`laneOf`), so whatever rests on the port alone must work over it.
 import { BrokerError, ERROR_CODES, type ErrorCode } from '../../src/errors.ts'
-import type { NewMessage, PublishResult } from '../../src/model/message.ts'
+import { type NewMessage, type PublishResult, withOwnBytes } from '../../src/model/message.ts'
 import type { StateChange, StateEntry } from '../../src/model/state.ts'
 import type { Broker } from '../../src/port/broker.ts'
 import type { States } from '../../src/port/states.ts'
@@ -242,11 +242,7 @@ const copiedBytes = (arg: unknown): unknown => (arg instanceof Uint8Array ? Buff
 
 function copied(args: readonly unknown[]): unknown[] {
   const [messages, changes] = args as [readonly NewMessage[], (readonly StateChange[])?]
-  const copies = messages.map((message) => ({
-    ...message,
-    body: Buffer.from(message.body),
-    properties: Buffer.from(message.properties),
-  }))
+  const copies = messages.map(withOwnBytes)
   const states = changes?.map((change) =>
     change.state instanceof Uint8Array ? { ...change, state: Buffer.from(change.state) } : change,
   )

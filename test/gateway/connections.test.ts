@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { connect as dial, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { Connections, type Leaving } from '../../src/gateway/net/connections.ts'
+import { withOwnBytes } from '../../src/model/message.ts'
 import { encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { startMqttOver } from '../support/mqtt-over-broker.ts'
@@ -147,10 +148,11 @@ test('what an MQTT client sent before a stop is acknowledged before the goodbye'
   const { port, gateway } = await startMqttOver(t, {
     bend: (broker) =>
       overridden(broker, {
-        publish: async (...batch) => {
+        publish: async (messages, ...rest) => {
+          const all = messages.map(withOwnBytes)
           published()
           await gate
-          return broker.publish(...batch)
+          return broker.publish(all, ...rest)
         },
       }),
   })

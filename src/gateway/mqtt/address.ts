@@ -7,6 +7,7 @@
 // Which topics exist is a snapshot that follows the broker's changes; a message is found by
 // subscribers under its MQTT name whichever topic it went to.
 import { BrokerError } from '../../errors.ts'
+import { ANY_QUEUE, type Destination } from '../../model/message.ts'
 import {
   isDeadLetterTopic,
   isLightQueue,
@@ -22,17 +23,14 @@ import type { Qos } from './packets/protocol.ts'
 import { firstLevel } from './packets/topic-name.ts'
 
 /** Where messages of one MQTT topic go, worked out once. */
-export interface Route {
+export interface Route extends Destination {
   /** The MQTT topic name, also the ordering key of its messages (R7). */
   readonly name: string
   readonly bytes: Buffer
-  readonly topic: string
   readonly tag: string | undefined
   readonly key: string | undefined
   /** Encoded properties of a message that has no properties of its own, by QoS. */
   readonly properties: readonly [Buffer, Buffer, Buffer]
-  /** No topic of its own: the catch-all takes it. */
-  readonly isCatchAll: boolean
   /** Filters of this gateway that select the name, as of a generation of FilterCounts. */
   filters: number
   filtersGeneration: number
@@ -162,10 +160,12 @@ function makeRoute(name: string, topics: ReadonlySet<string>): Route {
     name,
     bytes: Buffer.from(name),
     topic,
+    queueId: ANY_QUEUE,
+    // Only the catch-all may have gone since.
+    createTopic: !isBound,
     tag,
     key,
     properties: [properties(0), properties(1), properties(2)],
-    isCatchAll: !isBound,
     filters: 0,
     filtersGeneration: -1,
   }

@@ -2,6 +2,7 @@
 // with them. Knows its session and its rights; the socket belongs to its connection.
 import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
+import { partOf } from '../../model/bytes.ts'
 import type { GroupMode } from '../../model/client.ts'
 import { isAllowed, type Principal } from '../access/auth.ts'
 import { Acknowledging } from './deliver/acknowledging.ts'
@@ -50,7 +51,7 @@ export interface ClientConnection {
   readonly output: Output
   wantFlush(): void
   journal(): void
-  throttle(isOn: boolean): void
+  setReading(): void
   fail(error: ProtocolError): void
   failBehind(error: ProtocolError): void
   broken(error: unknown): void
@@ -84,9 +85,6 @@ export class Client {
   readonly #routes: PublishRoutes
   readonly #publish = emptyPublish()
   readonly #consumable = new Map<string, boolean>()
-  /** A copy of the chunk that is being read, made when a payload in it must outlive it. */
-  #owned: Buffer | undefined
-  #nowMs = 0
   #isClosed = false
   /** Deliveries may have room since the last chunk. */
   #hasAcked = false
@@ -144,8 +142,8 @@ export class Client {
     this.#connection.journal()
   }
 
-  throttle(isOn: boolean): void {
-    this.#connection.throttle(isOn)
+  setReading(): void {
+    this.#connection.setReading()
   }
 
   refused(error: BrokerError): void {
@@ -225,9 +223,9 @@ export class Client {
   }
 
   /** One packet; false: the next must wait for `release`. @throws ProtocolError */
-  packet(first: number, bytes: Buffer, start: number, end: number, chunk: Buffer): boolean {
+  packet(first: number, bytes: Buffer, start: number, end: number): boolean {
     const type = first >>> 4
-    if (type === PACKET.publish) return this.#takePublish(first, bytes, start, end, chunk)
+    if (type === PACKET.publish) return this.#takePublish(first, bytes, start, end)
     if ((type === PACKET.pingreq || type === PACKET.pingresp) && end > start) {
       // A stream whose pings have a body is out of step: no answer would be understood.
       throw new ProtocolError(REASON.malformedPacket, 'a ping has a body', true)
@@ -246,10 +244,10 @@ export class Client {
         this.inbound.ping()
         return true
       case PACKET.subscribe:
-        this.#hold(this.#subscribe(ownPacket(bytes, start, end, chunk)))
+        this.#hold(this.#subscribe(Buffer.from(bytes.subarray(start, end))))
         return false
       case PACKET.unsubscribe:
-        this.#hold(this.#unsubscribe(ownPacket(bytes, start, end, chunk)))
+        this.#hold(this.#unsubscribe(Buffer.from(bytes.subarray(start, end))))
         return false
       case PACKET.disconnect:
         this.#disconnect(bytes, start, end)
@@ -262,8 +260,6 @@ export class Client {
   }
 
   endOfChunk(): void {
-    this.#owned = undefined
-    this.#nowMs = 0
     this.inbound.flush()
     this.#acknowledging.flush()
     if (this.#hasAcked) {
@@ -312,7 +308,6 @@ export class Client {
     bytes: Buffer,
     start: number,
     end: number,
-    chunk: Buffer,
     hasWaited = false,
   ): boolean {
     const packet = this.#publish
@@ -333,11 +328,10 @@ export class Client {
       this.#waitForRoom(first, Buffer.from(bytes.subarray(start, end)))
       return false
     }
-    if (this.#nowMs === 0) this.#nowMs = this.#parts.context.clock.now()
     try {
       if (packet.properties.hasMoreUser) throw tooManyUserProperties()
       if (packet.retain) this.#checkRetained(route.name)
-      this.inbound.add(route, packet, this.#own(bytes, packet, chunk), this.#nowMs)
+      this.inbound.add(route, packet, partOf(bytes, packet.payloadStart, packet.payloadEnd))
     } catch (error) {
       if (!(error instanceof BrokerError)) throw error
       this.inbound.refuse(packet, error)
@@ -350,20 +344,13 @@ export class Client {
     this.#parts.retained.check(name, payloadEnd - payloadStart)
   }
 
-  /** The payload, apart from the chunk's memory that is about to be used again. */
-  #own(bytes: Buffer, packet: { payloadStart: number; payloadEnd: number }, chunk: Buffer): Buffer {
-    if (bytes !== chunk) return bytes.subarray(packet.payloadStart, packet.payloadEnd)
-    this.#owned ??= Buffer.from(chunk)
-    return this.#owned.subarray(packet.payloadStart, packet.payloadEnd)
-  }
-
   /**
    * A QoS 2 message noted before a restart: whether it is stored is asked before it is taken again.
    */
   #askFirst(topic: string, first: number, body: Buffer): void {
     const resolved = this.inbound.resolve(topic, this.#publish.packetId).then(() => {
       if (this.#isClosed) return
-      this.#takePublish(first, body, 0, body.length, body, true)
+      this.#takePublish(first, body, 0, body.length, true)
       this.endOfChunk()
     })
     this.#hold(resolved)
@@ -375,7 +362,7 @@ export class Client {
       this.#parts.fanOut.wait(() => {
         try {
           if (!this.#isClosed) {
-            this.#takePublish(first, body, 0, body.length, body, true)
+            this.#takePublish(first, body, 0, body.length, true)
             this.endOfChunk()
           }
           resolve()
@@ -468,10 +455,4 @@ export class Client {
     if (!this.isV5 && reason !== REASON.success) throw malformed('DISCONNECT')
     this.#connection.goodbye(reason)
   }
-}
-
-/** The packet's body to keep: a view on a chunk is valid during the call only. */
-function ownPacket(bytes: Buffer, start: number, end: number, chunk: Buffer): Buffer {
-  const body = bytes.subarray(start, end)
-  return bytes === chunk ? Buffer.from(body) : body
 }

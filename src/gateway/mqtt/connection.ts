@@ -69,15 +69,12 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   /** Aborted when the connection ends before it is open. */
   #opening: AbortController | undefined
   #client: Client | undefined
-  /** The chunk that is being read. */
-  #chunk: Buffer = NO_BYTES
   #seenMs: number
   #closingMs = 0
   #isFlushQueued = false
   /** Packets written now must not leave before the session is saved. */
   #needsSave = false
   #isSaving = false
-  #isThrottled = false
   /** The gateway closes: what was sent is answered, nothing more is read. */
   #isLeaving = false
   /** Too much waits for the session to be saved. */
@@ -113,8 +110,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     if (this.#state === 'closing' || this.#state === 'closed') return true
     const client = this.#client
     if (client !== undefined) {
-      const goesOn = client.packet(first, bytes, start, end, this.#chunk)
-      if (!goesOn) this.#setReading()
+      const goesOn = client.packet(first, bytes, start, end)
+      if (!goesOn) this.setReading()
       return goesOn
     }
     const connect = decodeConnect(first, bytes, start, end)
@@ -161,11 +158,6 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.wantFlush()
   }
 
-  throttle(isOn: boolean): void {
-    this.#isThrottled = isOn
-    this.#setReading()
-  }
-
   /** The end of the turn: one write, or one save and then the write. */
   flush(): void {
     this.#isFlushQueued = false
@@ -197,7 +189,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   #readOn(): void {
     if (this.#state !== 'open' || this.#fault !== undefined) return
     this.#guarded(() => this.#splitter.resume())
-    this.#setReading()
+    this.setReading()
   }
 
   goodbye(reason: ReasonCode): void {
@@ -216,7 +208,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   /** As `fail`, once earlier packets are durable and answered, or when that takes too long. */
   failBehind(error: ProtocolError): void {
     this.#fault = { error, atMs: this.#parts.context.clock.monotonic() }
-    this.#setReading()
+    this.setReading()
     if (this.#client === undefined) this.fail(error)
     else void this.#client.inbound.stored().then(() => this.fail(error))
   }
@@ -245,7 +237,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     }
     // Messages on their way into the log are answered before the DISCONNECT.
     this.#isLeaving = true
-    this.#setReading()
+    this.setReading()
     void client.inbound.stored().then(() => this.#end(OURS, REASON.serverShuttingDown))
   }
 
@@ -290,11 +282,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   #onData(chunk: Buffer): void {
     if (this.#state === 'closing' || this.#state === 'closed' || this.#fault !== undefined) return
     if (this.#state !== 'new') this.#seenMs = this.#parts.context.clock.monotonic()
-    this.#guarded(() => {
-      this.#chunk = chunk
-      this.#splitter.push(chunk)
-    })
-    this.#chunk = NO_BYTES
+    this.#guarded(() => this.#splitter.push(chunk))
   }
 
   #guarded(read: () => void): void {
@@ -310,7 +298,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     if (this.#state !== 'open') {
       if (this.#isUnanswered) {
         this.#parts.connecting.hold(this, this.#connectBytes + this.#splitter.waitingBytes)
-        this.#setReading()
+        this.setReading()
       }
       return
     }
@@ -319,11 +307,11 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     const { undeliveredBytesMax } = this.#parts.options
     if (!this.#isSaving || this.output.pendingBytes <= undeliveredBytesMax) return
     this.#isBacklogged = true
-    this.#setReading()
+    this.setReading()
   }
 
   #connect(packet: ConnectPacket): void {
-    this.#setReading()
+    this.setReading()
     const { version, properties } = packet
     this.#open(packet).catch((error: unknown) =>
       this.#refuse(version, error, properties.maximumPacketSize),
@@ -352,7 +340,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#client = new Client(this.#parts, this, packet, { terms, principal, session })
     this.#state = 'open'
     this.#opening = undefined
-    this.#setReading()
+    this.setReading()
     this.#parts.connecting.release(this)
     this.#splitter.packetBytesMax = options.packetBytesMax
     this.output.append(encodeConnack(packet.version, present, REASON.success, properties))
@@ -415,7 +403,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     if (this.#state === 'closing') return
     if (this.#isBacklogged) {
       this.#isBacklogged = false
-      this.#setReading()
+      this.setReading()
     }
     this.wantFlush()
     this.#roomAgain()
@@ -426,7 +414,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     if (outbound?.isStalled) outbound.pump()
   }
 
-  #setReading(): void {
+  /** Pauses the socket, or reads on. */
+  setReading(): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
     // Until it is answered it is read while that costs nothing, so that its end is noticed.
     const isStopped =
@@ -442,7 +431,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   /** Not the peer's doing: it is not read, so nothing can be heard from it. */
   get #isReadingStopped(): boolean {
     const isLast = this.#isLeaving || this.#fault !== undefined
-    return isLast || this.#splitter.isHeld || this.#isThrottled || this.#isBacklogged
+    const isFull = this.#client?.inbound.isFull ?? false
+    return isLast || this.#splitter.isHeld || isFull || this.#isBacklogged
   }
 
   /** The connection's part of the session ends now; the socket when its last bytes are sent. */
@@ -495,5 +485,3 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#gone()
   }
 }
-
-const NO_BYTES = Buffer.alloc(0)

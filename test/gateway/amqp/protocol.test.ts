@@ -3,6 +3,7 @@
 // echo, drain).
 import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
+import { withOwnBytes } from '../../../src/model/message.ts'
 import { recordsOf } from '../../../src/model/record.ts'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
 import type { Broker } from '../../../src/port/broker.ts'
@@ -448,9 +449,10 @@ test('a gateway that closes answers first what came before', async (t) => {
     wrap: (real) =>
       Object.assign(Object.create(real) as Broker, {
         publish: async (batch: Parameters<Broker['publish']>[0]) => {
+          const all = batch.map(withOwnBytes)
           came()
           await gate
-          return real.publish(batch)
+          return real.publish(all)
         },
       }),
   })

@@ -2,6 +2,7 @@
 import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { BrokerError } from '../../../src/errors.ts'
+import { withOwnBytes } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { mqttClient, spawnMqtt, startMqtt, VERSIONS } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
@@ -92,9 +93,10 @@ for (const [what, packet, answerBytes] of [
       mqtt: { unstoredBytesMax: 65_536 },
       bend: (broker) =>
         withPublish(broker, async (messages) => {
-          for (const { body } of messages) published.push(body.toString())
+          const all = messages.map(withOwnBytes)
+          for (const { body } of all) published.push(body.toString())
           await gate
-          return broker.publish(messages)
+          return broker.publish(all)
         }),
     })
     const flooding = await RawPeer.connect(port)
@@ -193,8 +195,9 @@ test('a publisher that outruns the log is not read, and every message arrives', 
     mqtt: { unstoredBytesMax: 200_000 },
     bend: (broker) =>
       withPublish(broker, async (messages) => {
+        const all = messages.map(withOwnBytes)
         await gate
-        return broker.publish(messages)
+        return broker.publish(all)
       }),
   })
   const peer = await RawPeer.connect(port)
@@ -248,8 +251,9 @@ test('PUBACK waits until the message is stored', async (t) => {
     bend: (broker) =>
       withPublish(broker, async (messages) => {
         called()
+        const all = messages.map(withOwnBytes)
         await gate
-        return broker.publish(messages)
+        return broker.publish(all)
       }),
   })
   const peer = await RawPeer.connect(port)

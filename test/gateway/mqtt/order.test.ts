@@ -2,6 +2,7 @@
 // packet behind it is looked at, also where both come in one segment.
 import test, { type ExecutionContext } from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
+import { withOwnBytes } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { VERSIONS } from '../../support/mqtt.ts'
 import { type MqttOver, startMqttOver } from '../../support/mqtt-over-broker.ts'
@@ -32,8 +33,9 @@ const startSlow = (t: ExecutionContext): Promise<MqttOver> =>
     bend: (broker: EmbeddedBroker): Broker =>
       overridden(broker, {
         publish: async (messages, changes) => {
+          const all = messages.map(withOwnBytes)
           await new Promise((resolve) => setImmediate(resolve))
-          return broker.publish(messages, changes)
+          return broker.publish(all, changes)
         },
       }),
   })

@@ -5,6 +5,7 @@ import { BrokerError } from '../../../src/errors.ts'
 import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
 import { Retained } from '../../../src/gateway/mqtt/publish/retained.ts'
 import type { Logger } from '../../../src/log.ts'
+import { withOwnBytes } from '../../../src/model/message.ts'
 import { startBroker, stateIds, topicOf } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { LogLines } from '../../support/log-lines.ts'
@@ -304,11 +305,12 @@ test('a value cleared at QoS 0 is gone for a subscriber from when the broker too
       overridden(broker, {
         // The log takes its time with what is to be cleared.
         publish: async (messages, changes) => {
-          if (messages.some(({ body }) => body.length === 0)) {
+          const all = messages.map(withOwnBytes)
+          if (all.some(({ body }) => body.length === 0)) {
             taken.shift()!()
             await new Promise<void>((resolve) => stored.push(resolve))
           }
-          return broker.publish(messages, changes)
+          return broker.publish(all, changes)
         },
       }),
   })

@@ -2,6 +2,7 @@
 // what the old one still does must not undo what the new one asks for.
 import test, { type ExecutionContext } from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
+import { withOwnBytes } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { connect, publish, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
@@ -61,8 +62,9 @@ test('an UNSUBSCRIBE of a connection that is gone does not end a subscription of
     bend: (broker: EmbeddedBroker): Broker =>
       overridden(broker, {
         publish: async (messages, changes) => {
-          if (isHeld && messages[0]?.body.toString() === 'slow') await held.pass()
-          return broker.publish(messages, changes)
+          const all = messages.map(withOwnBytes)
+          if (isHeld && all[0]?.body.toString() === 'slow') await held.pass()
+          return broker.publish(all, changes)
         },
       }),
   })

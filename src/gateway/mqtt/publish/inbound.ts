@@ -3,7 +3,9 @@
 import { BrokerError } from '../../../errors.ts'
 import { type Host, hostOf } from '../../../model/host.ts'
 import type { NewMessage, PublishResult } from '../../../model/message.ts'
+import { MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
 import type { StateChange } from '../../../model/state.ts'
+import { type PublishBatch, PublishLine } from '../../net/publish-line.ts'
 import type { Route } from '../address.ts'
 import { isFinalRefusal, reasonOf } from '../errors.ts'
 import { INBOUND_IDS_MAX } from '../limits.ts'
@@ -28,55 +30,58 @@ export interface InboundPeer {
   wantFlush(): void
   /** Packets written in this turn must wait for the session to be durable. */
   journal(): void
-  /** Stops and resumes reading the socket. */
-  throttle(isOn: boolean): void
+  /** `isFull` may have changed. */
+  setReading(): void
   /** The first message of the connection that is not taken, for the log. */
   refused(error: BrokerError): void
   /** Closes with a code (MQTT 5). */
   fail(error: ProtocolError): void
 }
 
-/** A message's acknowledgement: its packet id and QoS in one number, 0 for QoS 0. */
+/**
+ * A message's acknowledgement in one number: packet id * 8 + QoS, 0 for QoS 0, and NO_SUBSCRIBERS
+ * where the publisher is to be told that.
+ */
 type AckSlot = number
+const NO_SUBSCRIBERS = 4
 
-interface Sent {
-  readonly acks: readonly AckSlot[]
-  readonly noSubscribers: readonly boolean[]
-  /** Refused here, without asking the broker: no such message is ever taken. */
-  readonly isFinal: boolean
+/** The PUBLISHes of one chunk. */
+class AckBatch implements PublishBatch {
+  readonly messages: NewMessage[] = []
+  readonly acks: AckSlot[] = []
+  /** What they retain. */
+  readonly retained: StateChange[] = []
+  bytes = 0
   /** Of its messages, for `FanOut`. */
-  readonly weight: number
-  bytes: number
-  results: readonly PublishResult[] | undefined
+  weight = 0
+  /** Ids of QoS 2 that must be in the log before or with their messages. */
+  needsIntent = false
+  /** Refused here, without asking the broker: no such message is ever taken. */
+  isFinal = false
   /** PINGREQs that came behind it; a number, as a peer may send many while the log is slow. */
-  pings: number
+  pings = 0
+  readonly #acknowledge: (batch: AckBatch, results: readonly PublishResult[]) => void
+
+  constructor(acknowledge: (batch: AckBatch, results: readonly PublishResult[]) => void) {
+    this.#acknowledge = acknowledge
+  }
+
+  settle(results: readonly PublishResult[]): void {
+    this.#acknowledge(this, results)
+  }
 }
 
 /** Memory of a message beside its payload, about. */
 const MESSAGE_OVERHEAD_BYTES = 256
 const PINGRESP = Buffer.of(0xd0, 0)
-const NO_SUBSCRIBERS = REASON.noMatchingSubscribers
 
 export class Inbound {
   readonly #parts: PublishParts
   readonly #peer: InboundPeer
   readonly #session: Session
   readonly #bornHost: Host
-  /** Of the chunk that is being read. */
-  #messages: NewMessage[] = []
-  #acks: AckSlot[] = []
-  #noSubscribers: boolean[] = []
-  #retained: StateChange[] = []
-  #bytes = 0
-  #weight = 0
-  #needsIntent = false
-  /** Handed to the broker, oldest first. */
-  readonly #sent: Sent[] = []
-  #unstoredBytes = 0
-  #isThrottled = false
+  readonly #line: PublishLine<AckBatch>
   #hasRefused = false
-  /** Told once everything before is answered for. */
-  #whenStored: (() => void)[] = []
   /**
    * PUBACKs for the end of the turn, behind the turn's deliveries: ids, or packets with a reason.
    */
@@ -88,17 +93,29 @@ export class Inbound {
     this.#peer = peer
     this.#session = peer.session
     this.#bornHost = hostOf(address, port)
+    this.#line = new PublishLine({
+      clock: parts.context.clock,
+      unstoredBytesMax: parts.options.unstoredBytesMax,
+      newBatch: () => new AckBatch(this.#acknowledge),
+      publish: (batch) => this.#publish(batch),
+      changed: () => peer.setReading(),
+    })
   }
 
-  /** `payload` belongs to the message from now on. @throws ProtocolError */
-  add(route: Route, packet: PublishPacket, payload: Buffer, nowMs: number): void {
+  /** Does so much wait for the log that the socket must not be read? */
+  get isFull(): boolean {
+    return this.#line.isFull
+  }
+
+  /** `payload` is copied by `flush` at the latest. @throws ProtocolError */
+  add(route: Route, packet: PublishPacket, payload: Uint8Array): void {
     const { qos, packetId } = packet
     let uniqueKey: string | undefined
     if (qos === 2) {
       this.#checkIds()
       uniqueKey = this.#intend(packetId)
     }
-    this.#push(route, packet, payload, uniqueKey, nowMs)
+    this.#push(route, packet, payload, uniqueKey)
   }
 
   /** Do so many filters select the messages there that the next must wait for `FanOut`? */
@@ -111,11 +128,11 @@ export class Inbound {
   refuse(packet: PublishPacket, error: BrokerError): void {
     const { qos, packetId } = packet
     this.flush()
-    const acks = [packetId * 4 + qos]
-    const bytes = MESSAGE_OVERHEAD_BYTES
-    const noSubscribers = [false]
-    this.#wait({ acks, noSubscribers, isFinal: true, weight: 0, bytes, results: [error], pings: 0 })
-    this.#drain()
+    const batch = new AckBatch(this.#acknowledge)
+    batch.acks.push(packetId * 8 + qos)
+    batch.bytes = MESSAGE_OVERHEAD_BYTES
+    batch.isFinal = true
+    this.#line.answer(batch, [error])
   }
 
   /**
@@ -123,26 +140,18 @@ export class Inbound {
    */
   ping(): void {
     this.flush()
-    const before = this.#sent.at(-1)
+    const before = this.#line.last
     if (before === undefined) {
       this.#pong(1)
       return
     }
     before.pings++
-    before.bytes += PINGRESP.length
-    this.#count(PINGRESP.length)
+    this.#line.grow(before, PINGRESP.length)
   }
 
-  /**
-   * Settles when the broker has answered for every PUBLISH that came so far; at once when none
-   * waits.
-   */
-  async stored(): Promise<void> {
-    this.flush()
-    if (this.#sent.length === 0) return
-    await new Promise<void>((resolve) => {
-      this.#whenStored.push(resolve)
-    })
+  /** Settles when the broker has answered for every PUBLISH that came so far. */
+  stored(): Promise<void> {
+    return this.#line.whenIdle()
   }
 
   /**
@@ -181,28 +190,7 @@ export class Inbound {
 
   /** Hands the chunk's messages to the broker. */
   flush(): void {
-    if (this.#messages.length === 0) return
-    const sent: Sent = {
-      acks: this.#acks,
-      noSubscribers: this.#noSubscribers,
-      isFinal: false,
-      weight: this.#weight,
-      bytes: this.#bytes,
-      results: undefined,
-      pings: 0,
-    }
-    const settled = this.#publish(this.#messages, this.#retained)
-    this.#messages = []
-    this.#acks = []
-    this.#noSubscribers = []
-    this.#retained = []
-    this.#bytes = 0
-    this.#weight = 0
-    this.#wait(sent)
-    settled.then(
-      (results) => this.#settled(sent, results),
-      (error: unknown) => this.#settled(sent, this.#allFailed(sent, error)),
-    )
+    this.#line.flush()
   }
 
   /** PUBREL came: the id is free again, and PUBCOMP goes out once that is durable. */
@@ -253,34 +241,34 @@ export class Inbound {
   #intend(packetId: number): string | undefined {
     const id = this.#session.inbound.add(packetId)
     if (!this.#session.isPersistent) return undefined
-    this.#needsIntent = true
+    this.#line.batch.needsIntent = true
     return uniqueKeyOf(this.#session, id)
   }
 
   #push(
     route: Route,
     packet: PublishPacket,
-    payload: Buffer,
+    payload: Uint8Array,
     uniqueKey: string | undefined,
-    nowMs: number,
   ): void {
     const { qos, retain, properties, packetId } = packet
     const { isV5, isBridge } = this.#peer
     const session = this.#session
+    const { nowMs, batch } = this.#line
     const knowsNoLocal = isV5 || isBridge
     const publisher = knowsNoLocal && session.hasNoLocal ? session.clientId : undefined
     const facts = { qos, retain, properties, publisher, uniqueKey, nowMs }
     const message = this.#parts.publisher.message(route, payload, facts, this.#bornHost)
     if (retain) {
-      const change = this.#parts.retained.take(route.name, message, this.#messages.length)
-      if (change !== undefined) this.#retained.push(change)
+      const change = this.#parts.retained.take(route.name, message, batch.messages.length)
+      if (change !== undefined) batch.retained.push(change)
     }
-    this.#messages.push(message)
-    this.#acks.push(packetId * 4 + qos)
-    this.#noSubscribers.push(isV5 && qos === 1 && this.#hasNoSubscribers(route))
-    this.#bytes += payload.length + MESSAGE_OVERHEAD_BYTES
+    batch.messages.push(message)
+    const isUnheard = isV5 && qos === 1 && this.#hasNoSubscribers(route)
+    batch.acks.push(packetId * 8 + qos + (isUnheard ? NO_SUBSCRIBERS : 0))
+    batch.bytes += payload.length + MESSAGE_OVERHEAD_BYTES
     const weight = this.#parts.fanOut.weight(this.#filtersOf(route))
-    this.#weight += weight
+    batch.weight += weight
     this.#parts.fanOut.add(weight)
   }
 
@@ -289,7 +277,7 @@ export class Inbound {
    * it.
    */
   #hasNoSubscribers(route: Route): boolean {
-    if (!route.isCatchAll) return false
+    if (route.topic !== MQTT_CATCH_ALL_TOPIC) return false
     return this.#filtersOf(route) === 0
   }
 
@@ -303,62 +291,26 @@ export class Inbound {
   }
 
   /** The intents go with the messages, so that the log has none of these without them. */
-  #publish(
-    messages: readonly NewMessage[],
-    retained: readonly StateChange[],
-  ): Promise<readonly PublishResult[]> {
+  #publish({ messages, retained, needsIntent }: AckBatch): Promise<readonly PublishResult[]> {
     const { publisher, sessions } = this.#parts
-    if (!this.#needsIntent) return publisher.publish(messages, retained)
-    this.#needsIntent = false
-    return publisher.publish(messages, retained, sessions.change(this.#session))
+    const intent = needsIntent ? sessions.change(this.#session) : undefined
+    return publisher.publish(messages, retained, intent)
   }
 
-  #allFailed(sent: Sent, error: unknown): PublishResult[] {
-    return sent.acks.map(() => BrokerError.from(error))
-  }
-
-  #wait(sent: Sent): void {
-    this.#sent.push(sent)
-    this.#count(sent.bytes)
-  }
-
-  #count(bytes: number): void {
-    this.#unstoredBytes += bytes
-    if (this.#isThrottled || this.#unstoredBytes <= this.#parts.options.unstoredBytesMax) return
-    this.#isThrottled = true
-    this.#peer.throttle(true)
-  }
-
-  #settled(sent: Sent, results: readonly PublishResult[]): void {
-    sent.results = results
-    this.#drain()
-    this.#parts.fanOut.remove(sent.weight)
-  }
-
-  #drain(): void {
-    while (this.#sent.length > 0 && this.#sent[0]!.results !== undefined) {
-      const sent = this.#sent.shift()!
-      this.#unstoredBytes -= sent.bytes
-      this.#acknowledge(sent)
-    }
-    if (this.#sent.length === 0) for (const tell of this.#whenStored.splice(0)) tell()
-    if (!this.#isThrottled) return
-    if (this.#unstoredBytes > this.#parts.options.unstoredBytesMax / 2) return
-    this.#isThrottled = false
-    this.#peer.throttle(false)
-  }
-
-  #acknowledge({ acks, noSubscribers, isFinal, results, pings }: Sent): void {
+  readonly #acknowledge = (batch: AckBatch, results: readonly PublishResult[]): void => {
+    const { acks, isFinal, pings, weight } = batch
     for (let i = 0; i < acks.length; i++) {
       const ack = acks[i]!
-      const result = results![i]!
-      if (result instanceof BrokerError)
-        this.#refuse(ack, result, isFinal || isFinalRefusal(result))
-      else if ((ack & 3) === 2) this.#stored(ack >>> 2)
-      else if (ack !== 0) this.#puback(ack >>> 2, noSubscribers[i]!)
+      const result = results[i]!
+      const packetId = ack >>> 3
+      if (result instanceof BrokerError) {
+        this.#refuse(packetId, ack & 3, result, isFinal || isFinalRefusal(result))
+      } else if ((ack & 3) === 2) this.#stored(packetId)
+      else if (ack !== 0) this.#puback(packetId, (ack & NO_SUBSCRIBERS) !== 0)
     }
     this.#parts.counters.published += acks.length
     this.#pong(pings)
+    this.#parts.fanOut.remove(weight)
   }
 
   #pong(count: number): void {
@@ -370,7 +322,8 @@ export class Inbound {
   #puback(packetId: number, noSubscribers: boolean): void {
     if (this.#isClosed) return
     if (!noSubscribers) this.#pubacks.push(packetId)
-    else this.#pubacks.push(Buffer.of(0x40, 3, packetId >>> 8, packetId, NO_SUBSCRIBERS))
+    else
+      this.#pubacks.push(Buffer.of(0x40, 3, packetId >>> 8, packetId, REASON.noMatchingSubscribers))
   }
 
   /** PUBREC goes ahead of the turn's deliveries, as the message itself may be among them. */
@@ -398,9 +351,7 @@ export class Inbound {
    * MQTT 5 says why. 3.1.1 can only close, so that the client sends the message again, which is
    * right for what may be taken later; what never will be is acknowledged and dropped.
    */
-  #refuse(ack: AckSlot, error: BrokerError, isFinal: boolean): void {
-    const qos = ack & 3
-    const packetId = ack >>> 2
+  #refuse(packetId: number, qos: number, error: BrokerError, isFinal: boolean): void {
     const awaited = qos === 2 ? this.#forget(packetId, error) : 0
     if (this.#isClosed) return
     const { isV5, wantsReasons, packetBytesMax } = this.#peer

@@ -4,7 +4,7 @@ import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { Host } from '../../../model/host.ts'
 import { NO_HOST } from '../../../model/host.ts'
-import { ANY_QUEUE, type NewMessage, type PublishResult } from '../../../model/message.ts'
+import { type NewMessage, newMessage, type PublishResult } from '../../../model/message.ts'
 import type { StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { Authenticator } from '../../access/auth.ts'
@@ -38,12 +38,13 @@ export class Publisher {
   }
 
   /** @throws BrokerError MESSAGE_INVALID */
-  message(route: Route, body: Buffer, facts: PublishFacts, bornHost: Host): NewMessage {
+  message(route: Route, body: Uint8Array, facts: PublishFacts, bornHost: Host): NewMessage {
+    const { qos, nowMs } = facts
     if (isPlain(facts)) {
-      return newMessage(route, body, route.properties[facts.qos], route.name, bornHost, facts.nowMs)
+      return newMessage(route, route.name, body, route.properties[qos], bornHost, nowMs)
     }
     const { encoded, orderingKey } = toRecordProperties(route, facts)
-    return newMessage(route, body, encoded, orderingKey, bornHost, facts.nowMs)
+    return newMessage(route, orderingKey, body, encoded, bornHost, nowMs)
   }
 
   /**
@@ -131,27 +132,3 @@ export class Publisher {
     }
   }
 }
-
-const newMessage = (
-  route: Route,
-  body: Buffer,
-  properties: Buffer,
-  orderingKey: string,
-  bornHost: Host,
-  bornTimestamp: number,
-): NewMessage => ({
-  topic: route.topic,
-  queueId: ANY_QUEUE,
-  orderingKey,
-  body,
-  properties,
-  flag: 0,
-  sysFlag: 0,
-  bornTimestamp,
-  bornHost,
-  reconsumeTimes: 0,
-  createTopic: route.isCatchAll,
-  createQueues: undefined,
-  retryTimesMax: undefined,
-  ownProperties: true,
-})
