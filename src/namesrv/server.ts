@@ -203,7 +203,7 @@ class NameServerConnection extends ServerConnection {
    * consumers sent.
    */
   onChunkEnd(): void {
-    this.outbox.flush()
+    this.output.flush()
   }
 
   onClose(): void {
@@ -227,7 +227,7 @@ class NameServerConnection extends ServerConnection {
     void work.catch(failed).then((answer) => {
       this.isFull = false
       this.answer(asked, answer)
-      this.outbox.flush()
+      this.output.flush()
       this.balance()
     })
   }

@@ -5,6 +5,7 @@ import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { BODY_BYTES_MAX } from '../model/limits.ts'
+import { Output } from '../output.ts'
 import {
   type Command,
   decodeCommand,
@@ -16,7 +17,6 @@ import {
 } from './command.ts'
 import { CODEC_JSON, FRAME_BYTES_MAX, FrameSplitter, type HeaderCodec } from './frame.ts'
 import { type Fields, NO_FIELDS } from './header/header.ts'
-import { Outbox } from './outbox.ts'
 import { PendingRequests } from './pending-requests.ts'
 import { type Credentials, signFields } from './signature.ts'
 
@@ -71,7 +71,7 @@ export class RemotingConnection {
   readonly closed: Promise<BrokerError | undefined>
   readonly #socket: Socket
   readonly #options: DialOptions
-  readonly #outbox: Outbox
+  readonly #output: Output
   readonly #pending: PendingRequests
   readonly #splitter: FrameSplitter
   #isClosed = false
@@ -83,13 +83,12 @@ export class RemotingConnection {
     this.#socket = socket
     this.#options = options
     this.#pending = new PendingRequests(options.clock)
-    this.#outbox = new Outbox({
+    this.#output = new Output({
       get unsentBytes() {
         return socket.writableLength
       },
       write: (bytes) => socket.write(bytes),
       end: () => socket.destroySoon(),
-      destroy: () => socket.destroy(),
     })
     this.#splitter = new FrameSplitter(this.#onFrame, ANSWER_BYTES_MAX)
     this.closed = new Promise((resolve) => {
@@ -112,7 +111,7 @@ export class RemotingConnection {
 
   /** Bytes given and not yet taken by the kernel; a sender that cares waits while it is high. */
   get unsentBytes(): number {
-    return this.#outbox.unsentBytes
+    return this.#output.unsentBytes
   }
 
   /** Requests that wait for their answer. */
@@ -149,7 +148,7 @@ export class RemotingConnection {
    */
   close(): void {
     if (this.#isClosed) return
-    this.#outbox.end()
+    this.#output.end()
     this.#finish(this.#closedError(), undefined)
   }
 
@@ -159,7 +158,7 @@ export class RemotingConnection {
     let fields = options.fields ?? NO_FIELDS
     if (credentials) fields = signFields(credentials, fields, body)
     const header = requestHeader({ code, opaque, fields, oneWay, language })
-    this.#outbox.push(encodeCommand(header, body, codec ?? CODEC_JSON))
+    this.#output.push(encodeCommand(header, body, codec ?? CODEC_JSON))
   }
 
   #onData(chunk: Buffer): void {
@@ -189,12 +188,12 @@ export class RemotingConnection {
     const answer = this.#options.onPush?.(command)
     if (answer === undefined) return
     const header = responseHeader(command.opaque, answer.code, answer.fields, answer.remark)
-    this.#outbox.push(encodeCommand(header, answer.body, command.codec))
+    this.#output.push(encodeCommand(header, answer.body, command.codec))
   }
 
   #onGone(reason: BrokerError): void {
     if (this.#isClosed) return
-    this.#outbox.close()
+    this.#output.close()
     this.#socket.destroy()
     this.#finish(reason, reason)
   }

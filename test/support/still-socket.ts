@@ -29,7 +29,8 @@ export class StillSocket implements GatewaySocket {
   }
 
   write(bytes: Buffer): boolean {
-    this.written.push(bytes)
+    // As the kernel, which has its own copy.
+    this.written.push(Buffer.from(bytes))
     return true
   }
 

@@ -4,6 +4,7 @@
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import { type Host, hostOf } from '../../model/host.ts'
+import { BLOCK_BYTES, Output } from '../../output.ts'
 import type { Broker } from '../../port/broker.ts'
 import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import type { Principal } from '../access/auth.ts'
@@ -17,7 +18,6 @@ import {
   readOpen,
 } from './codec/control-frames.ts'
 import { type FrameSink, FrameSplitter } from './codec/frame-splitter.ts'
-import { Outbox, type OutboxTurn } from './codec/outbox.ts'
 import { CODE, descriptorCode, FRAME_AMQP, FRAME_HEADER_BYTES } from './codec/performatives.ts'
 import type { ConnectedContainer, Containers } from './control/containers.ts'
 import {
@@ -35,7 +35,6 @@ import {
   PARTIAL_MESSAGES_MAX,
   READ_AHEAD_BYTES_MAX,
   READ_BYTES_MAX,
-  SLAB_BYTES,
 } from './limits.ts'
 import { Ingest, type IngestBudget } from './links/ingest.ts'
 import type { Peer } from './links/link.ts'
@@ -53,7 +52,6 @@ export interface ConnectionShare {
   readonly containerId: string
   readonly product: { readonly name: string; readonly version: string }
   readonly container: ReturnType<typeof createControlContainer>
-  readonly turn: OutboxTurn
   /**
    * Attaches and reads of the links of all connections get some milliseconds of each turn of the
    * event loop.
@@ -87,7 +85,7 @@ export class AmqpConnection
   readonly connectionId: string
   readonly remoteAddress: string
   readonly bornHost: Host
-  readonly outbox: Outbox
+  readonly output: Output
   readonly unsettled: UnsettledBudget
   readonly messageBytesMax: number
   /** Set by the handshake, before anything asks. */
@@ -130,7 +128,7 @@ export class AmqpConnection
     this.#share = share
     this.#socket = socket
     this.#gone = gone
-    this.outbox = new Outbox(socket, share.turn)
+    this.output = new Output(socket)
     this.unsettled = new UnsettledBudget(() => {
       share.line.handleLater(0, () => this.#sessions?.pump())
     })
@@ -161,7 +159,7 @@ export class AmqpConnection
 
   get isWritable(): boolean {
     if (this.#stage === 'closed') return false
-    return this.outbox.pendingBytes < this.#share.limits.sendAheadBytesMax
+    return this.output.unsentBytes < this.#share.limits.sendAheadBytesMax
   }
 
   get readBytesMax(): number {
@@ -289,7 +287,7 @@ export class AmqpConnection
     this.#deadline.cancel()
     this.#stage = 'open'
     this.#touchedMs = this.clock.monotonic()
-    this.sendFrameBytesMax = Math.min(open.maxFrameSize, SLAB_BYTES)
+    this.sendFrameBytesMax = Math.min(open.maxFrameSize, BLOCK_BYTES)
     this.#splitter.frameBytesMax = limits.frameBytesMax
     this.#presence = new Presence(context.broker, this.log, members, {
       clientId: open.containerId,
@@ -332,7 +330,7 @@ export class AmqpConnection
   }
 
   get unsentBytes(): number {
-    return this.outbox.pendingBytes
+    return this.output.unsentBytes
   }
 
   /** Reads no more, answers received messages, and sends the close. */
@@ -414,7 +412,7 @@ export class AmqpConnection
     if (this.#stage === 'closed') return
     this.#stage = 'closed'
     this.#deadline.cancel()
-    this.outbox.close()
+    this.output.close()
     const fields = { evt: 'amqp.closed', remote: this.remoteAddress, error: error?.message }
     this.log.debug(fields, 'connection closed')
     // Many may be lost at once, each with a thousand links.
@@ -428,7 +426,7 @@ export class AmqpConnection
   // ---- what rhea wants done
 
   write(frame: Buffer): void {
-    this.outbox.append(frame)
+    this.output.push(frame)
     const code = frame.length > FRAME_HEADER_BYTES + 2 ? frame[FRAME_HEADER_BYTES + 2] : undefined
     // A peer that did wrong is not waited for.
     if (code === CODE.close && this.#isDeaf) this.end()
@@ -439,7 +437,7 @@ export class AmqpConnection
   }
 
   end(): void {
-    this.outbox.flush()
+    this.output.flush()
     this.#socket.end()
   }
 

@@ -3,8 +3,8 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import type { Output } from '../../output.ts'
 import type { Authenticator, Principal } from '../access/auth.ts'
-import type { Outbox } from './codec/outbox.ts'
 import { FRAME_SASL } from './codec/performatives.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
 import { SaslExchange, type SaslStep } from './sasl.ts'
@@ -13,7 +13,7 @@ export interface HandshakePeer {
   readonly clock: Clock
   readonly log: Logger
   readonly remoteAddress: string
-  readonly outbox: Outbox
+  readonly output: Output
   /** The next bytes are a protocol header. */
   expectHeader(): void
   /** AMQP begins: the peer sent its header and acts for the principal. */
@@ -53,8 +53,8 @@ export class Handshake {
   onHeader(id: number): boolean {
     if (id === HEADER_SASL && !this.#isSaslStarted) {
       this.#isSaslStarted = true
-      this.#peer.outbox.append(SASL_HEADER)
-      this.#peer.outbox.append(this.#sasl.mechanismsFrame())
+      this.#peer.output.push(SASL_HEADER)
+      this.#peer.output.push(this.#sasl.mechanismsFrame())
       return true
     }
     if (id === HEADER_AMQP && this.#principal !== undefined) {
@@ -63,7 +63,7 @@ export class Handshake {
       return true
     }
     // The peer learns what would do.
-    this.#peer.outbox.append(this.#isSaslStarted ? AMQP_HEADER : SASL_HEADER)
+    this.#peer.output.push(this.#isSaslStarted ? AMQP_HEADER : SASL_HEADER)
     this.#peer.drop('a protocol header other than the one expected')
     return false
   }
@@ -91,7 +91,7 @@ export class Handshake {
       this.#refuse(step)
       return false
     }
-    this.#peer.outbox.append(step.frame)
+    this.#peer.output.push(step.frame)
     if (step.kind === 'accepted') {
       this.#principal = step.principal
       this.#peer.expectHeader()
@@ -105,7 +105,7 @@ export class Handshake {
     const fields = { evt: 'amqp.auth_failed', remote: remoteAddress }
     log.info(fields, `authentication failed: ${step.reason}`)
     this.#failure = clock.after(this.#failureDelayMs, () => {
-      this.#peer.outbox.append(step.frame)
+      this.#peer.output.push(step.frame)
       this.#peer.drop('authentication failed')
     })
   }

@@ -48,7 +48,5 @@ export const READ_BYTES_MAX = 1024 * 1024
 export const READ_AHEAD_BYTES_MAX = 16 * READ_BYTES_MAX
 /** Links of one connection. */
 export const LINKS_PER_CONNECTION_MAX = 1000
-/** Bytes of one output buffer; a fuller one is written at once. */
-export const SLAB_BYTES = 64 * 1024
 /** A peer that was told goodbye has this long to close. */
 export const CLOSE_GRACE_MS = 2000

@@ -5,7 +5,6 @@ import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.
 import { ownVersion } from '../../version.ts'
 import { Connections } from '../net/connections.ts'
 import { TurnBudget } from '../net/turn-budget.ts'
-import { OutboxTurn } from './codec/outbox.ts'
 import { AmqpConnection, type ConnectionShare } from './connection.ts'
 import { Containers } from './control/containers.ts'
 import { createControlContainer } from './control/control-plane.ts'
@@ -34,7 +33,6 @@ export class AmqpGateway implements Gateway {
       containerId,
       product: { name: 'TrivetMQ', version: ownVersion() },
       container: createControlContainer(containerId),
-      turn: new OutboxTurn(),
       line: new TurnBudget(context.clock),
       budget: new IngestBudget(limits.unstoredBytesTotalMax),
       members,

@@ -154,9 +154,9 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     window.nextIncomingId = this.#nextIncomingId
     window.incomingWindow = INCOMING_WINDOW
     window.nextOutgoingId = this.#nextOutgoingId
-    const { outbox } = this.#peer
-    const at = outbox.reserve(FLOW_BYTES_MAX)
-    outbox.commit(writeFlow(outbox.bytes, at, window, link))
+    const { output } = this.#peer
+    const block = output.reserve(FLOW_BYTES_MAX)
+    output.commit(writeFlow(block, output.at, window, link))
   }
 
   // ---- deliveries that came
@@ -182,9 +182,9 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   flushDispositions(): void {
     if (!this.#hasRange) return
     this.#hasRange = false
-    const { outbox } = this.#peer
-    const at = outbox.reserve(DISPOSITION_BYTES_MAX + this.#range.state.length)
-    outbox.commit(writeDisposition(outbox.bytes, at, this.#range))
+    const { output } = this.#peer
+    const block = output.reserve(DISPOSITION_BYTES_MAX + this.#range.state.length)
+    output.commit(writeDisposition(block, output.at, this.#range))
   }
 
   // ---- deliveries that went
@@ -221,12 +221,12 @@ export class AmqpSession implements ReceiverSession, SenderSession {
    * it.
    */
   #tellSettled(first: number, last: number, given: Buffer): void {
-    const { outbox, sendFrameBytesMax } = this.#peer
+    const { output, sendFrameBytesMax } = this.#peer
     const fits = DISPOSITION_BYTES_MAX + given.length <= sendFrameBytesMax
     const state = fits ? given : STATE.none
-    const at = outbox.reserve(DISPOSITION_BYTES_MAX + state.length)
+    const block = output.reserve(DISPOSITION_BYTES_MAX + state.length)
     const range = { channel: this.channel, isReceiver: false, first, last, settled: true, state }
-    outbox.commit(writeDisposition(outbox.bytes, at, range))
+    output.commit(writeDisposition(block, output.at, range))
   }
 
   /**

@@ -10,7 +10,7 @@ import { Custody } from './deliver/custody.ts'
 import { Outbound } from './deliver/outbound.ts'
 import { cappedExpiry, type Terms } from './handshake.ts'
 import { PUBLISH_BEGINNING_BYTES } from './limits.ts'
-import type { Output } from './outgoing/output.ts'
+import type { PacketOutput } from './outgoing/packet-output.ts'
 import { decodeAck } from './packets/ack-packet.ts'
 import type { ConnectPacket } from './packets/connect-packet.ts'
 import { decodeDisconnect, refuseAuth } from './packets/disconnect-packet.ts'
@@ -48,7 +48,7 @@ export interface ClientConnection {
   readonly id: string
   readonly remoteAddress: string
   readonly remotePort: number
-  readonly output: Output
+  readonly output: PacketOutput
   wantFlush(): void
   journal(): void
   setReading(): void
@@ -68,7 +68,7 @@ export class Client {
   readonly version: Version
   readonly session: Session
   readonly principal: Principal
-  readonly output: Output
+  readonly output: PacketOutput
   readonly window: number
   readonly packetBytesMax: number
   readonly aliasMax: number

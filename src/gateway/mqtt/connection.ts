@@ -7,7 +7,7 @@ import { type Ending, LOST, OURS } from './ending.ts'
 import { reasonOf, returnCodeOf } from './errors.ts'
 import { authenticate, connackProperties, type Terms, termsOf } from './handshake.ts'
 import { CONNECT_BYTES_MAX, CONNECT_DECODED_FACTOR } from './limits.ts'
-import { Output } from './outgoing/output.ts'
+import { PacketOutput } from './outgoing/packet-output.ts'
 import {
   type ConnectPacket,
   ConnectRefused,
@@ -57,7 +57,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   readonly id: string
   readonly remoteAddress: string
   readonly remotePort: number
-  readonly output: Output
+  readonly output: PacketOutput
   readonly #parts: Parts
   readonly #socket: GatewaySocket
   readonly #splitter: FrameSplitter
@@ -71,7 +71,6 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   #client: Client | undefined
   #seenMs: number
   #closingMs = 0
-  #isFlushQueued = false
   /** Packets written now must not leave before the session is saved. */
   #needsSave = false
   #isSaving = false
@@ -89,7 +88,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.id = id
     this.remoteAddress = socket.remoteAddress
     this.remotePort = socket.remotePort
-    this.output = new Output(socket, parts.pool)
+    this.output = new PacketOutput(socket, () => this.#flush())
     this.#splitter = new FrameSplitter(this, CONNECT_BYTES_MAX)
     this.#seenMs = parts.context.clock.monotonic()
     socket.onData((chunk) => this.#onData(chunk))
@@ -148,9 +147,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   }
 
   wantFlush(): void {
-    if (this.#isFlushQueued) return
-    this.#isFlushQueued = true
-    this.#parts.turnEnd.add(this)
+    this.output.wantFlush()
   }
 
   journal(): void {
@@ -159,8 +156,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   }
 
   /** The end of the turn: one write, or one save and then the write. */
-  flush(): void {
-    this.#isFlushQueued = false
+  #flush(): void {
     if (this.#state === 'closed' || this.#isSaving) return
     // PUBRECs stand in the output already; then what arrived, then the PUBACKs.
     this.#client?.outbound.pump()

@@ -33,8 +33,6 @@ export const INBOUND_IDS_MAX = 65_535
 export const FILTERS_PER_PACKET_MAX = 10_000
 /** Bytes of all filters of one session: its durable copy holds them, and has room for so many. */
 export const FILTER_BYTES_PER_SESSION_MAX = 1024 * 1024
-/** Payloads from here on are handed to the socket as they are instead of being copied. */
-export const COPY_BYTES_MAX = 16 * 1024
 /**
  * Topics whose route is remembered, per connection and per gateway; beyond, the memory starts
  * afresh.

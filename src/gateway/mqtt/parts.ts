@@ -2,13 +2,9 @@
 import type { ConnectBudget } from './connect-budget.ts'
 import type { DeliverParts } from './deliver/parts.ts'
 import type { ShareFilters } from './deliver/share-filters.ts'
-import type { BlockPool } from './outgoing/output.ts'
 import type { PublishParts } from './publish/parts.ts'
-import type { TurnEnd } from './turn.ts'
 
 export interface Parts extends PublishParts, DeliverParts {
   readonly shareFilters: ShareFilters
-  readonly turnEnd: TurnEnd
-  readonly pool: BlockPool
   readonly connecting: ConnectBudget
 }

@@ -11,14 +11,12 @@ import { Feeds } from './deliver/light-feed.ts'
 import { ShareFilters } from './deliver/share-filters.ts'
 import { CONNECTING_BYTES_MAX } from './limits.ts'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.ts'
-import { BlockPool } from './outgoing/output.ts'
 import type { Parts } from './parts.ts'
 import { FanOut } from './publish/fan-out.ts'
 import { Publisher } from './publish/publisher.ts'
 import { Retained } from './publish/retained.ts'
 import { FilterCounts } from './session/filter-counts.ts'
 import { SessionTable } from './session/session-table.ts'
-import { TurnEnd } from './turn.ts'
 
 export type { MqttOptions } from './options.ts'
 
@@ -121,8 +119,6 @@ function assemble(context: GatewayContext, options: MqttOptions): Parts {
     ...{ context, options, addresses, feeds, sessions, retained, subscribers, publisher, counters },
     shareFilters: new ShareFilters(),
     fanOut: new FanOut(),
-    turnEnd: new TurnEnd(),
-    pool: new BlockPool(),
     connecting: new ConnectBudget(CONNECTING_BYTES_MAX),
   }
 }

@@ -128,7 +128,7 @@ export class Connection extends ServerConnection {
     this.#identity = new PeerIdentity(context.auth)
     this.#sends = new SendBatch({
       context,
-      outbox: this.outbox,
+      output: this.output,
       responses,
       onBytes: (change) => {
         this.#publishingBytes += change
@@ -162,7 +162,7 @@ export class Connection extends ServerConnection {
   push({ code, fields, body }: Push): void {
     this.#pushOpaque = (this.#pushOpaque + 1) | 0
     const header = requestHeader({ code, opaque: this.#pushOpaque, fields, oneWay: true })
-    this.outbox.push(encodeCommand(header, body))
+    this.output.push(encodeCommand(header, body))
   }
 
   /** Ends held pulls and refuses new commands; messages being published are still answered. */

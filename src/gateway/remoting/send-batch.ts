@@ -5,13 +5,13 @@ import { BrokerError } from '../../errors.ts'
 import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
 import { offsetMessageId } from '../../model/message-id.ts'
 import { isSendForbidden } from '../../model/names.ts'
+import type { Output } from '../../output.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import { encodeCommand, responseHeader } from '../../remoting/command.ts'
 import type { SendResponses } from '../../remoting/fast/send-response.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
 import { writeFields } from '../../remoting/layout.ts'
-import type { Outbox } from '../../remoting/outbox.ts'
 import { SEND_RESPONSE } from '../../remoting/requests/send.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
 
@@ -48,7 +48,7 @@ interface Part {
 
 export interface SendBatchOptions {
   readonly context: GatewayContext
-  readonly outbox: Outbox
+  readonly output: Output
   readonly responses: SendResponses
   /** Told of the bytes that wait for the disk, so that reading can pause. */
   readonly onBytes: (change: number) => void
@@ -167,7 +167,7 @@ export class SendBatch {
   }
 
   #answer(waiting: readonly Waiting[], results: readonly PublishResult[]): void {
-    const { outbox, responses } = this.#options
+    const { output, responses } = this.#options
     const { bytesMax } = responses
     let out: Buffer | undefined
     let used = 0
@@ -185,12 +185,12 @@ export class SendBatch {
         continue
       }
       // Answers keep the order of their requests.
-      if (out !== undefined) outbox.push(out.subarray(0, used))
+      if (out !== undefined) output.push(out.subarray(0, used))
       out = undefined
       used = 0
-      outbox.push(this.#slowAnswer(entry, results.slice(from, first)))
+      output.push(this.#slowAnswer(entry, results.slice(from, first)))
     }
-    if (out !== undefined) outbox.push(out.subarray(0, used))
+    if (out !== undefined) output.push(out.subarray(0, used))
   }
 
   /** A failure, or a batch. */

@@ -5,6 +5,7 @@ import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Leaving } from '../../gateway/net/connections.ts'
 import type { Logger } from '../../log.ts'
+import { Output } from '../../output.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { FLAG_ONE_WAY, RESPONSE } from '../codes.ts'
 import { type Command, encodeCommand, responseHeader } from '../command.ts'
@@ -15,7 +16,6 @@ import {
   REQUEST_HEADER_BYTES_MAX,
 } from '../frame.ts'
 import type { Fields } from '../header/header.ts'
-import { Outbox } from '../outbox.ts'
 import { LargeFrames } from './large-frames.ts'
 import { PARTIAL_BYTES_PER_MS, PartialFrames } from './partial-frames.ts'
 
@@ -93,7 +93,7 @@ export function checkRequestBody({ length }: Uint8Array): void {
 }
 
 export abstract class ServerConnection implements Leaving {
-  readonly outbox: Outbox
+  readonly output: Output
   /** When the peer was last heard, monotonic ms. */
   heardMs: number
   hasSentFrame = false
@@ -120,7 +120,10 @@ export abstract class ServerConnection implements Leaving {
     this.#serving = serving
     this.#frameBytesMax = frames.bytesMax
     this.heardMs = serving.clock.monotonic()
-    this.outbox = new Outbox(socket, () => this.#onSent())
+    this.output = new Output(socket, () => {
+      this.output.flush()
+      this.#onSent()
+    })
     const drop = (): void => socket.destroy()
     this.#splitter = new FrameSplitter(
       (bytes, headerAt, bodyAt, end, codec) => {
@@ -161,7 +164,7 @@ export abstract class ServerConnection implements Leaving {
   }
 
   get unsentBytes(): number {
-    return this.outbox.unsentBytes
+    return this.output.unsentBytes
   }
 
   /** The peer has signed: it may send large frames. */
@@ -184,8 +187,8 @@ export abstract class ServerConnection implements Leaving {
     const { code = RESPONSE.success, fields, remark, body, frames } = answer
     if (frames === undefined) {
       const header = responseHeader(asked.opaque, code, fields, remark)
-      this.outbox.push(encodeCommand(header, body, asked.codec))
-    } else for (const piece of frames) this.outbox.push(piece)
+      this.output.push(encodeCommand(header, body, asked.codec))
+    } else for (const piece of frames) this.output.push(piece)
     this.balance()
   }
 
@@ -227,7 +230,7 @@ export abstract class ServerConnection implements Leaving {
   }
 
   end(): void {
-    this.outbox.end()
+    this.output.end()
   }
 
   destroy(): void {
@@ -256,7 +259,7 @@ export abstract class ServerConnection implements Leaving {
   #onClose(): void {
     this.isClosed = true
     this.#lateAnswer?.cancel()
-    this.outbox.close()
+    this.output.close()
     this.#splitter.close()
     this.#serving.largeFrames.release(this)
     this.onClose()

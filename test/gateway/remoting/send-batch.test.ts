@@ -2,11 +2,11 @@ import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
 import { SendBatch } from '../../../src/gateway/remoting/send-batch.ts'
 import { silentLogger } from '../../../src/log.ts'
+import type { Output } from '../../../src/output.ts'
 import type { GatewayContext } from '../../../src/port/gateway.ts'
 import { RESPONSE } from '../../../src/remoting/codes.ts'
 import { SendResponses } from '../../../src/remoting/fast/send-response.ts'
 import { CODEC_JSON } from '../../../src/remoting/frame.ts'
-import type { Outbox } from '../../../src/remoting/outbox.ts'
 import { newMessage } from '../../support/broker.ts'
 
 test.serial(
@@ -20,7 +20,7 @@ test.serial(
     const answer = await new Promise<Buffer>((push) => {
       const sends = new SendBatch({
         context: { broker, log: silentLogger } as unknown as GatewayContext,
-        outbox: { push } as unknown as Outbox,
+        output: { push } as unknown as Output,
         responses: new SendResponses({ ip: 0x7f000001, port: 10_911 }),
         onBytes: () => {},
       })

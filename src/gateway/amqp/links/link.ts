@@ -3,10 +3,10 @@
 import type { Clock } from '../../../clock.ts'
 import type { Logger } from '../../../log.ts'
 import type { Host } from '../../../model/host.ts'
+import type { Output } from '../../../output.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { Principal } from '../../access/auth.ts'
 import type { Flow } from '../codec/flow.ts'
-import type { Outbox } from '../codec/outbox.ts'
 import type { Transfer } from '../codec/transfer.ts'
 import type { ControlledLink } from '../control/control-plane.ts'
 import type { ErrorDescription } from '../errors.ts'
@@ -23,7 +23,7 @@ export interface Peer {
   readonly connectionId: string
   /** Where its messages are born. */
   readonly bornHost: Host
-  readonly outbox: Outbox
+  readonly output: Output
   /** The longest frame the peer takes, and no longer than a slab. */
   readonly sendFrameBytesMax: number
   readonly messageBytesMax: number

@@ -200,11 +200,11 @@ export class SenderLink implements Link {
     credit.linkCredit--
     credit.deliveryCount = serialNext(credit.deliveryCount)
     if (TRANSFER_HEAD_BYTES_MAX + size <= this.#peer.sendFrameBytesMax) {
-      const { outbox } = this.#peer
-      const at = outbox.reserve(TRANSFER_HEAD_BYTES_MAX + size)
+      const { output } = this.#peer
+      const block = output.reserve(TRANSFER_HEAD_BYTES_MAX + size)
       head.more = false
-      const out = outbox.bytes
-      outbox.commit(this.#message.write(out, writeTransferHead(out, at, head, size)))
+      const from = writeTransferHead(block, output.at, head, size)
+      output.commit(this.#message.write(block, from))
       this.#session.countTransfer()
     } else {
       const whole = Buffer.allocUnsafe(size)
@@ -230,13 +230,13 @@ export class SenderLink implements Link {
 
   /** One frame of a message that takes several. */
   #sendRest(rest: Buffer): void {
-    const { outbox, sendFrameBytesMax } = this.#peer
+    const { output, sendFrameBytesMax } = this.#peer
     const length = Math.min(rest.length, sendFrameBytesMax - TRANSFER_HEAD_BYTES_MAX)
     this.#head.more = length < rest.length
-    const at = outbox.reserve(TRANSFER_HEAD_BYTES_MAX + length)
-    const from = writeTransferHead(outbox.bytes, at, this.#head, length)
-    outbox.bytes.set(rest.subarray(0, length), from)
-    outbox.commit(from + length)
+    const block = output.reserve(TRANSFER_HEAD_BYTES_MAX + length)
+    const from = writeTransferHead(block, output.at, this.#head, length)
+    block.set(rest.subarray(0, length), from)
+    output.commit(from + length)
     this.#session.countTransfer()
     this.#head.isFirst = false
     this.#rest = this.#head.more ? rest.subarray(length) : undefined

@@ -1,7 +1,7 @@
 // PUBACK, PUBREC and PUBCOMP from the client: what they do to the messages in flight, and to the
 // group a message was received for.
 import type { Receipt } from '../../../model/message.ts'
-import type { Output } from '../outgoing/output.ts'
+import type { PacketOutput } from '../outgoing/packet-output.ts'
 import { ackId, ackReason } from '../packets/ack-packet.ts'
 import { PACKET, type ReasonCode, violation } from '../packets/protocol.ts'
 import { RELEASED } from '../session/in-flight.ts'
@@ -10,7 +10,7 @@ import type { DeliverParts } from './parts.ts'
 
 export interface AcknowledgingPeer {
   readonly session: Session
-  readonly output: Output
+  readonly output: PacketOutput
   wantFlush(): void
   journal(): void
 }

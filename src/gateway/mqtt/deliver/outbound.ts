@@ -7,7 +7,7 @@ import { logPosition } from '../../../model/positions.ts'
 import { filterMatches } from '../../../model/topic-filter.ts'
 import { Delivery } from '../outgoing/delivery.ts'
 import { NO_ALIAS, OutboundAliases } from '../outgoing/outbound-aliases.ts'
-import type { Output } from '../outgoing/output.ts'
+import type { PacketOutput } from '../outgoing/packet-output.ts'
 import {
   ALIAS_GROWTH_MAX,
   emptyHeader,
@@ -28,7 +28,7 @@ import { type DueNames, RetainedDue } from './retained-due.ts'
 export interface OutboundPeer {
   readonly isV5: boolean
   readonly session: Session
-  readonly output: Output
+  readonly output: PacketOutput
   /** Messages of QoS 1 and 2 the client takes at a time. */
   readonly window: number
   /** Largest packet the client takes. */

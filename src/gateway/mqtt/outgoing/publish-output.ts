@@ -4,10 +4,9 @@
 //   packet id u16 (QoS 1, 2)    property length, expiry, alias, subscription ids, the rest (5)
 //   payload
 
-import { COPY_BYTES_MAX } from '../limits.ts'
+import { COPY_BYTES_MAX, type Output } from '../../../output.ts'
 import type { Qos } from '../packets/protocol.ts'
 import type { Delivery, PreparedPublish } from './delivery.ts'
-import type { Output } from './output.ts'
 
 /**
  * The fields that differ from subscriber to subscriber. One object serves a connection again and

@@ -9,7 +9,7 @@ import { type PublishBatch, PublishLine } from '../../net/publish-line.ts'
 import type { Route } from '../address.ts'
 import { isFinalRefusal, reasonOf } from '../errors.ts'
 import { INBOUND_IDS_MAX } from '../limits.ts'
-import type { Output } from '../outgoing/output.ts'
+import type { PacketOutput } from '../outgoing/packet-output.ts'
 import { encodeAck } from '../packets/ack-packet.ts'
 import { PACKET, ProtocolError, REASON, type ReasonCode } from '../packets/protocol.ts'
 import type { PublishPacket } from '../packets/publish-packet.ts'
@@ -22,7 +22,7 @@ export interface InboundPeer {
   readonly isV5: boolean
   readonly isBridge: boolean
   readonly session: Session
-  readonly output: Output
+  readonly output: PacketOutput
   /** May reason strings be sent? */
   readonly wantsReasons: boolean
   /** Largest packet the client takes. */
