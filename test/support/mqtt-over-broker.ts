@@ -36,11 +36,23 @@ export async function startMqttOver(
   const store = await openStore({ directory, storeHost: { ip: 0x7f000001, port: 1 }, clock, log })
   const broker = openBroker({ store, clock, log, options: options.broker ?? {} })
   const auth = options.auth ?? openAuthenticator(options.users ?? {}, clock)
-  const gateway = new MqttGateway({ broker: bend(broker), auth, log, clock }, options.mqtt)
   t.teardown(async () => {
     await broker.close()
     await store.close()
   })
-  const { port } = await openFrontEnd(t, gateway, { clock })
+  const { port, gateway } = await openGateway(t, bend(broker), auth, clock, options.mqtt)
   return { port, broker, gateway }
+}
+
+/** One more gateway over a broker, on a listener of its own. */
+export async function openGateway(
+  t: ExecutionContext,
+  broker: Broker,
+  auth: Authenticator = openAuthenticator({}, systemClock),
+  clock: Clock = systemClock,
+  mqtt: Partial<MqttOptions> = {},
+): Promise<{ port: number; gateway: MqttGateway }> {
+  const gateway = new MqttGateway({ broker, auth, log: silentLogger, clock }, mqtt)
+  const { port } = await openFrontEnd(t, gateway, { clock })
+  return { port, gateway }
 }

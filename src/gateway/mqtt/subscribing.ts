@@ -2,7 +2,9 @@
 // delivery.
 import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import { type QueueOffset, queueOffset } from '../../model/positions.ts'
+import { logPosition, type QueueOffset, queueOffset } from '../../model/positions.ts'
+import { RecordView } from '../../model/record.ts'
+import { EVERY_TAG } from '../../model/tag-filter.ts'
 import type { Principal } from '../access/auth.ts'
 import type { Outbound } from './deliver/outbound.ts'
 import { ShareMember } from './deliver/share-member.ts'
@@ -17,12 +19,7 @@ import type {
 } from './packets/subscribe-packet.ts'
 import type { Parts } from './parts.ts'
 import type { Session } from './session/session.ts'
-import {
-  isSame,
-  lightQueueOf,
-  type ShareSource,
-  type Subscription,
-} from './session/subscriptions.ts'
+import { isSame, type Place, type ShareSource, type Subscription } from './session/subscriptions.ts'
 
 /** Filters that one line of the log names. */
 const FILTERS_LOGGED_MAX = 10
@@ -49,8 +46,8 @@ interface Granted {
   readonly index: number
 }
 
-/** Where a subscription reads. */
-type Place = Pick<Subscription, 'queue' | 'durable' | 'from'>
+/** What a subscription reads. */
+type Binding = Pick<Subscription, 'places' | 'durable'>
 
 export class Subscribing {
   readonly #parts: Parts
@@ -84,59 +81,75 @@ export class Subscribing {
   }
 
   /**
-   * Takes up the subscriptions of a resumed session where its cursor is, those that the client may
-   * have now.
+   * Takes up the subscriptions of a resumed session where they are, those that the client may have
+   * now.
    */
   async resume(): Promise<void> {
-    const { broker } = this.#parts.context
-    const { cursor } = this.#session
     const subscriptions: Subscription[] = []
     const slice = new Slice(this.#parts.context.clock)
     for (const one of this.#granted()) {
       if (slice.isOver) await slice.rest()
-      const bound = await this.#bindAgain(one)
-      if (bound !== undefined) subscriptions.push(bound)
+      if (await this.#bindAgain(one)) subscriptions.push(one)
     }
     await this.refresh()
     const ordinary = subscriptions.filter(({ share }) => share === undefined)
-    const offsets: QueueOffset[] = []
-    for (const { queue } of ordinary) {
+    for (const { places } of ordinary) {
       if (slice.isOver) await slice.rest()
-      offsets.push(await broker.cursors.byPosition(lightQueueOf(broker, queue), cursor))
+      for (const place of places) await this.#pass(place)
     }
     if (this.#isClosed) return
     // All at once, or a message could pass by a filter that is not there yet.
-    ordinary.forEach((subscription, i) => {
-      const offset = queueOffset(Math.max(offsets[i]!, subscription.from))
-      this.#peer.outbound.merge.add(subscription, offset)
-    })
+    for (const subscription of ordinary) this.#peer.outbound.streams.add(subscription)
     for (const subscription of subscriptions) {
       if (subscription.share !== undefined) this.#join(subscription)
     }
+  }
+
+  /** Goes over what the session had before by other filters, however much that is. */
+  async #pass(place: Place): Promise<void> {
+    if (place.floor === 0) return
+    const { topic, brokerName, queueId, floor } = place
+    const { broker } = this.#parts.context
+    const { minOffset, maxOffset } = await broker.cursors.range(place)
+    let low: number = Math.max(place.next, minOffset)
+    let high: number = maxOffset
+    while (low < high) {
+      const offset = queueOffset(Math.floor((low + high) / 2))
+      const { records, count, nextOffset } = await broker.pull({
+        ...{ topic, brokerName, queueId, offset, filter: EVERY_TAG },
+        ...{ maxMessages: 1, maxBytes: 1, waitMs: 0 },
+      })
+      if (count > 0 && new RecordView(records).position >= floor) high = offset
+      else low = Math.max(offset + 1, nextOffset)
+    }
+    if (low > place.next) place.next = queueOffset(low)
+    place.floor = logPosition(0)
   }
 
   /**
    * A crash in an UNSUBSCRIBE, or while the session ended, may have left a subscription without its
    * queue. Bound anew that begins at 0, where the subscription begins then: what is sent while it
    * is being bound belongs to it. A log that takes nothing costs that one subscription, not the
-   * connection, or its client would come back at once, for ever.
+   * connection, or its client would come back at once, for ever. False: it cannot be read now.
    */
-  async #bindAgain(subscription: Subscription): Promise<Subscription | undefined> {
-    const { text, filter, queue, durable, from } = subscription
-    if (queue === '' || !durable) return subscription
+  async #bindAgain({ text, filter, places, durable }: Subscription): Promise<boolean> {
+    const [place] = places
+    if (place === undefined || !durable) return true
     const { lightQueues } = this.#parts.context.broker
     try {
       const { offset } = await lightQueues.bind(filter, this.#session.owner)
-      if (offset >= from) return subscription
-      const bound = { ...subscription, from: queueOffset(0) }
-      this.#session.subscriptions.set(text, bound)
+      if (offset >= place.next) return true
+      // Behind the subscription's beginning: the queue is another one. Otherwise the log lost its
+      // end in a crash of the machine.
+      place.next = offset >= place.from ? offset : queueOffset(0)
+      place.from = queueOffset(Math.min(place.from, place.next))
       await this.#parts.sessions.save(this.#session)
-      return bound
+      return true
     } catch (error) {
       if (BrokerError.from(error).code !== 'READ_ONLY') throw error
       this.#withheld.add(text)
       this.#report([text], error)
-      return undefined
+      return false
     }
   }
 
@@ -252,10 +265,10 @@ export class Subscribing {
     if (this.#isClosed) return
     if (isNew) {
       this.#withheld.add(text)
-      this.#peer.outbound.merge.remove(text)
+      this.#peer.outbound.streams.remove(subscription)
       this.#leave(text)
     } else if (old.share !== undefined) this.#join(old)
-    else this.#peer.outbound.merge.replace(old)
+    else this.#peer.outbound.streams.replace(old)
   }
 
   async unsubscribe({ filters, excess }: UnsubscribePacket): Promise<Uint8Array> {
@@ -311,19 +324,18 @@ export class Subscribing {
     if (old === undefined) this.#checkQuota(text)
     // One that was withheld begins anew.
     const known = this.#withheld.has(text) ? undefined : old
-    const place = known ?? (await this.#bind(name.filter, share))
-    const source = share && { ...share, topic: place.queue === '' ? share.topic : place.queue }
-    if (source !== undefined && known === undefined) await this.#enter(source, name.filter, place)
+    const { places, durable } = known ?? (await this.#bind(name.filter, share))
+    const binding = { places, durable }
+    const source = share && { ...share, topic: places[0]?.topic ?? share.topic }
+    if (source !== undefined && known === undefined) await this.#enter(source, name.filter, binding)
     if (this.#isClosed) {
-      if (known === undefined) await this.#unbind(name.filter, place)
+      if (known === undefined) await this.#unbind(name.filter, binding)
       throw new BrokerError('CLOSED', 'the client went before it could be subscribed')
     }
     const subscription: Subscription = {
       ...{ text, filter: name.filter, id, qos, noLocal, retainAsPublished, retainHandling },
       share: source,
-      queue: place.queue,
-      durable: place.durable,
-      from: place.from,
+      ...binding,
     }
     this.#session.subscriptions.set(text, subscription)
     this.#entering = undefined
@@ -355,21 +367,21 @@ export class Subscribing {
     )
   }
 
-  async #bind(filter: string, share: ShareSource | undefined): Promise<Place> {
+  async #bind(filter: string, share: ShareSource | undefined): Promise<Binding> {
     const durable = this.#session.isPersistent
-    if (share !== undefined && share.topic !== '') {
-      return { queue: '', durable, from: queueOffset(0) }
-    }
+    if (share !== undefined && share.topic !== '') return { places: [], durable }
     const { lightQueues } = this.#parts.context.broker
-    const { topic, offset } = await lightQueues.bind(filter, this.#owner(durable))
-    return { queue: topic, durable, from: offset }
+    const { offset, ...queue } = await lightQueues.bind(filter, this.#owner(durable))
+    return { places: [{ ...queue, from: offset, next: offset, floor: logPosition(0) }], durable }
   }
 
   /** A durable queue is the session's, however many of its subscriptions read it. */
-  async #unbind(filter: string, { queue, durable }: Place, reader?: Subscription): Promise<void> {
-    if (queue === '') return
+  async #unbind(filter: string, binding: Binding, reader?: Subscription): Promise<void> {
+    const { places, durable } = binding
+    if (places.length === 0) return
     for (const other of this.#session.subscriptions.values()) {
-      if (durable && other.queue === queue && other !== reader) return
+      const isReader = other.durable && other.places.length > 0 && other.filter === filter
+      if (durable && isReader && other !== reader) return
     }
     await this.#parts.context.broker.lightQueues.unbind(filter, this.#owner(durable))
   }
@@ -398,26 +410,24 @@ export class Subscribing {
   }
 
   /** Joins the group; one that never consumed here starts with the messages from now on. */
-  async #enter(source: ShareSource, filter: string, place: Place): Promise<void> {
-    const { broker } = this.#parts.context
-    const { cursors, topics } = broker
+  async #enter(source: ShareSource, filter: string, binding: Binding): Promise<void> {
+    const { cursors, topics } = this.#parts.context.broker
     const { group, topic } = source
     try {
       this.#parts.shareFilters.check(source)
       this.#entering = source
       await this.#registerEntering(source)
-      const queues =
-        place.queue === ''
-          ? await topics.ranges(topic)
-          : [{ ...lightQueueOf(broker, topic), maxOffset: place.from }]
-      for (const queue of queues) {
+      const { places } = binding
+      const ranges = places.length === 0 ? await topics.ranges(topic) : []
+      const ends = ranges.map((range) => ({ ...range, from: range.maxOffset }))
+      for (const queue of [...places, ...ends]) {
         if ((await cursors.committed(group, queue)) === undefined) {
-          await cursors.commit(group, queue, queue.maxOffset)
+          await cursors.commit(group, queue, queue.from)
         }
       }
     } catch (error) {
       this.#entering = undefined
-      await this.#unbind(filter, place)
+      await this.#unbind(filter, binding)
       throw error
     }
   }
@@ -438,8 +448,8 @@ export class Subscribing {
       this.#join(subscription)
       return
     }
-    if (isNew) outbound.merge.add(subscription, subscription.from)
-    else outbound.merge.replace(subscription)
+    if (isNew) outbound.streams.add(subscription)
+    else outbound.streams.replace(subscription)
     const wantsRetained = request.retainHandling === 0 || (request.retainHandling === 1 && isNew)
     if (wantsRetained) outbound.retainedDue.add(subscription.text)
   }
@@ -485,40 +495,41 @@ export class Subscribing {
   async #unsubscribeOne(subscription: Subscription): Promise<ReasonCode> {
     const { text, filter, share } = subscription
     this.#leave(text)
-    const place = share && (await this.#placeOf(share))
+    const offset = await this.#committed(subscription)
     try {
       await this.#unbind(filter, subscription, subscription)
     } catch (error) {
-      if (share !== undefined) await this.#rejoin(subscription, place)
+      if (share !== undefined) await this.#rejoin(subscription, offset)
       return reasonOf(error, PACKET.unsuback)
     }
     this.#remove(subscription)
     return REASON.success
   }
 
-  #placeOf({ group, topic }: ShareSource): Promise<QueueOffset | undefined> {
-    const { broker } = this.#parts.context
-    return broker.cursors.committed(group, lightQueueOf(broker, topic))
+  /** Where the group is on a light queue. */
+  async #committed({ share, places }: Subscription): Promise<QueueOffset | undefined> {
+    const [queue] = places
+    if (share === undefined || queue === undefined) return undefined
+    return this.#parts.context.broker.cursors.committed(share.group, queue)
   }
 
-  /** The group's place on the queue may have been forgotten already. */
-  async #rejoin(subscription: Subscription, place: QueueOffset | undefined): Promise<void> {
-    const { group, topic } = subscription.share!
-    const isForgotten = (await this.#placeOf(subscription.share!)) === undefined
-    if (place !== undefined && isForgotten) {
-      const { broker } = this.#parts.context
-      await broker.cursors.commit(group, lightQueueOf(broker, topic), place)
+  /** The group's offset on the queue may have been forgotten already. */
+  async #rejoin(subscription: Subscription, offset: QueueOffset | undefined): Promise<void> {
+    const { share, places } = subscription
+    if (offset !== undefined && (await this.#committed(subscription)) === undefined) {
+      await this.#parts.context.broker.cursors.commit(share!.group, places[0]!, offset)
     }
     if (!this.#isClosed) this.#join(subscription)
   }
 
-  #remove({ text, filter }: Subscription): void {
+  #remove(subscription: Subscription): void {
+    const { text, filter } = subscription
     this.#session.subscriptions.delete(text)
     this.#filterBytes -= Buffer.byteLength(text)
     this.#session.retainedDue.delete(text)
     this.#withheld.delete(text)
     this.#parts.subscribers.remove(filter)
-    this.#peer.outbound.merge.remove(text)
+    this.#peer.outbound.streams.remove(subscription)
     this.#leave(text)
   }
 }

@@ -1,10 +1,10 @@
 import test from 'ava'
 import fc from 'fast-check'
+import type { Home } from '../../../src/gateway/mqtt/outgoing/home.ts'
 import { InFlight, RELEASED, SENT } from '../../../src/gateway/mqtt/session/in-flight.ts'
-import { logPosition } from '../../../src/model/positions.ts'
+import { homeOf } from '../../support/mqtt-places.ts'
 
-const add = (inFlight: InFlight, position: number) =>
-  inFlight.add(logPosition(position), 1, undefined)
+const add = (inFlight: InFlight, offset: number) => inFlight.add(homeOf(offset), 1, undefined)
 
 test('ids start at 1, go up, and wrap to 1 without 0', (t) => {
   const inFlight = new InFlight()
@@ -25,15 +25,15 @@ test('an id that is held is never given again, however far the others go', (t) =
     inFlight.remove(inFlight.find(id))
   }
   t.is(inFlight.count, 2)
-  t.is(inFlight.positionAt(inFlight.find(1)), logPosition(7))
+  t.deepEqual(inFlight.homeAt(inFlight.find(1)), homeOf(7))
 })
 
 test('what is restored keeps its ids, its states and its order', (t) => {
   const inFlight = new InFlight()
   inFlight.restore(
     [
-      { packetId: 65_535, position: logPosition(10), qos: 1, state: SENT },
-      { packetId: 1, position: logPosition(20), qos: 2, state: RELEASED },
+      { packetId: 65_535, home: homeOf(10), qos: 1, state: SENT },
+      { packetId: 1, home: homeOf(20), qos: 2, state: RELEASED },
     ],
     65_535,
   )
@@ -47,20 +47,21 @@ test('what is restored keeps its ids, its states and its order', (t) => {
 
 interface Entry {
   readonly id: number
-  readonly position: number
+  readonly home: Home
 }
 
 test('any order of sending and finishing agrees with a plain list', (t) => {
   const steps = fc.array(fc.oneof(fc.constant(-1), fc.nat(300)), { maxLength: 800 })
   fc.assert(
-    fc.property(steps, (list) => {
+    fc.property(steps, fc.integer({ min: 1, max: 40 }), (list, topics) => {
       const inFlight = new InFlight()
       const model: Entry[] = []
-      let position = 0
+      let offset = 2 ** 40
       for (const step of list) {
         if (step === -1 || model.length === 0) {
-          position++
-          model.push({ id: add(inFlight, position), position })
+          offset++
+          const home = homeOf(offset, `t${offset % topics}`, `b${offset % 3}`)
+          model.push({ id: inFlight.add(home, 1, undefined), home })
         } else {
           const [gone] = model.splice(step % model.length, 1)
           inFlight.remove(inFlight.find(gone!.id))
@@ -68,7 +69,7 @@ test('any order of sending and finishing agrees with a plain list', (t) => {
       }
       const entries = [...inFlight.slots()].map((slot) => inFlight.entryAt(slot))
       t.deepEqual(
-        entries.map((entry) => ({ id: entry.packetId, position: entry.position as number })),
+        entries.map(({ packetId, home }) => ({ id: packetId, home })),
         model,
       )
       t.is(inFlight.count, model.length)

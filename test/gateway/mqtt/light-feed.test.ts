@@ -1,11 +1,11 @@
 import test from 'ava'
 import { type Feed, Feeds } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
-import type { PullResult } from '../../../src/model/message.ts'
+import type { PullRequest, PullResult } from '../../../src/model/message.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import { recordsOf } from '../../../src/model/record.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { newMessage, pullRequest, startBroker } from '../../support/broker.ts'
-import { overridden } from '../../support/overridden.ts'
+import { placeOn } from '../../support/mqtt-places.ts'
 
 /** The record at offset 1 is damaged, and left out as the store does it. */
 function withoutSecond(result: PullResult): PullResult {
@@ -19,12 +19,13 @@ test('a feed leads past a record that damage took, and brings the others', async
   const { broker } = await startBroker(t)
   const { topic } = await broker.lightQueues.bind('#', undefined)
   await broker.publish(['a', 'b', 'c'].map((body) => newMessage('T', { queueId: 0, body })))
-  const damaged = overridden<Broker>(broker, {
-    pull: async (request) => withoutSecond(await broker.pull(request)),
-  })
+  const damaged = {
+    watch: broker.watch.bind(broker),
+    pull: async (request: PullRequest) => withoutSecond(await broker.pull(request)),
+  } as unknown as Broker
   const feeds = new Feeds(damaged, (error) => t.fail(String(error)))
   const feed = await new Promise<Feed>((resolve) => {
-    const opened = feeds.open(topic, { feedMoved: resolve, feedFailed: () => t.fail() })
+    const opened = feeds.open(placeOn(topic), { feedMoved: resolve, feedFailed: () => t.fail() })
     opened.load(queueOffset(0))
   })
   const offset = feed.movedFrom(queueOffset(0)) ?? queueOffset(0)

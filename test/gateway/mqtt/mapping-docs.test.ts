@@ -52,7 +52,7 @@ test('native messages get the MQTT topics that the page shows', (t) => {
     const record = Buffer.alloc(recordBytes(draft))
     const place = { queueOffset: 0, position: 0, storeTimestamp: 1, storeHost: { ip: 0, port: 0 } }
     writeRecord(record, 0, draft, place)
-    t.is(new Delivery(record, 0).topicName, name!)
+    t.is(new Delivery(record, 0, 'broker-a').topicName, name!)
   }
 })
 

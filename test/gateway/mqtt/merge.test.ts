@@ -4,10 +4,10 @@ import test from 'ava'
 import fc from 'fast-check'
 import type { Feed, FeedReader, Feeds } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
 import { Merge } from '../../../src/gateway/mqtt/deliver/merge.ts'
-import type { Subscription } from '../../../src/gateway/mqtt/session/subscriptions.ts'
-import { logPosition, queueOffset } from '../../../src/model/positions.ts'
+import type { Place } from '../../../src/gateway/mqtt/session/subscriptions.ts'
 import { filterMatches } from '../../../src/model/topic-filter.ts'
 import { mqttClient, persistent, startMqtt } from '../../support/mqtt.ts'
+import { placeOn, subscriptionOf } from '../../support/mqtt-places.ts'
 
 const level = fc.constantFrom('a', 'b', 'c')
 const topic = fc.array(level, { minLength: 1, maxLength: 3 }).map((levels) => levels.join('/'))
@@ -73,8 +73,8 @@ test('one read that is back does not make the stream look at all others that are
   let looks = 0
   let loads = 0
   const feeds = {
-    open: (topic: string) => ({
-      topic,
+    open: (queue: Place) => ({
+      queue,
       movedFrom: () => {
         looks++
         return undefined
@@ -87,16 +87,17 @@ test('one read that is back does not make the stream look at all others that are
     }),
   } as unknown as Feeds
   const reader = {} as FeedReader
-  const merge = new Merge(feeds, reader, logPosition(0))
+  const merge = new Merge(feeds, reader)
   const opened: Feed[] = []
   const { open } = feeds
-  feeds.open = (topic, by) => {
-    const feed = open.call(feeds, topic, by)
+  feeds.open = (queue, by) => {
+    const feed = open.call(feeds, queue, by)
     opened.push(feed)
     return feed
   }
   for (let i = 0; i < count; i++) {
-    merge.add({ text: `f${i}`, queue: `f${i}` } as Subscription, queueOffset(0))
+    const place = placeOn(`f${i}`)
+    merge.add(subscriptionOf(`f${i}`, [place]), place)
   }
   t.is(merge.next(), 'reading')
   for (const feed of opened) {

@@ -1,18 +1,14 @@
 import test from 'ava'
 import { RetainedDue } from '../../../src/gateway/mqtt/deliver/retained-due.ts'
 import { Session } from '../../../src/gateway/mqtt/session/session.ts'
-import { queueOffset } from '../../../src/model/positions.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { subscriptionOf } from '../../support/mqtt-places.ts'
 
 /** A session with these filters, all of which asked. */
 function asking(filters: readonly string[]): Session {
   const session = new Session('c')
   for (const filter of filters) {
-    session.subscriptions.set(filter, {
-      ...{ text: filter, filter, id: undefined, qos: 1, share: undefined },
-      ...{ noLocal: false, retainAsPublished: false, retainHandling: 0 },
-      ...{ queue: '', durable: false, from: queueOffset(0) },
-    })
+    session.subscriptions.set(filter, subscriptionOf(filter, []))
     session.retainedDue.set(filter, '')
   }
   return session

@@ -75,12 +75,11 @@ test('what is sent again takes its part of the window before a group takes any',
     mqtt: { inFlightMax: 2 },
     bend: (real: Broker) =>
       overridden(real, {
-        lookup: overridden(real.lookup, {
-          byPosition: async (...at) => {
-            await found.opened
-            return real.lookup.byPosition(...at)
-          },
-        }),
+        // As a message that is sent again is read.
+        pull: async (request) => {
+          if (request.maxMessages === 1) await found.opened
+          return real.pull(request)
+        },
       }),
   })
   const open = connect('c', { clean: false })
@@ -140,10 +139,10 @@ test('a subscription whose queue is bound anew as its client comes back gets wha
       overridden(real, {
         lightQueues: overridden(real.lightQueues, {
           bind: async (filter, owner) => {
-            const queue = await real.lightQueues.bind(filter, owner)
+            const bound = await real.lightQueues.bind(filter, owner)
             if (isLate) await real.publish([newMessage('a', { tag: 'b', body: 'news' })])
             // As the offset stands when the binding and the message became durable together.
-            return { ...queue, offset: queueOffset(isLate ? 1 : 5) }
+            return { ...bound, offset: queueOffset(isLate ? 1 : 5) }
           },
         }),
       }),

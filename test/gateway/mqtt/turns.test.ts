@@ -3,13 +3,12 @@ import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { CATCH_UP_BYTES_MAX, CatchUp } from '../../../src/gateway/mqtt/deliver/catch-up.ts'
 import { FILTERS_PER_PACKET_MAX } from '../../../src/gateway/mqtt/limits.ts'
-import type { Subscription } from '../../../src/gateway/mqtt/session/subscriptions.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import type { Broker } from '../../../src/port/broker.ts'
-import { queueOf, startBroker } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { connect, PINGREQ, subscribe, unsubscribe } from '../../support/mqtt-packets.ts'
+import { placeOn } from '../../support/mqtt-places.ts'
 import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 import { countTurns, endSlicesAtOnce } from '../../support/turns.ts'
@@ -132,23 +131,21 @@ test('joining one group more does not look at all groups that the client is in',
 })
 
 test('a packet is not held back for a stream that is very far behind', async (t) => {
-  const { broker } = await startBroker(t)
-  const range = { ...queueOf('f'), minOffset: queueOffset(0), maxOffset: queueOffset(9) }
-  const catchUp = new CatchUp(
-    overridden(broker, { cursors: overridden(broker.cursors, { range: async () => range }) }),
-  )
-  const subscription = { text: 'f', queue: 'f' } as Subscription
+  const range = { ...placeOn('f'), minOffset: queueOffset(0), maxOffset: queueOffset(9) }
+  const catchUp = new CatchUp({ range: async () => range })
+  const place = placeOn('f')
   let isOver = false
   let begun = (): void => {}
   const begins = new Promise<void>((resolve) => {
     begun = resolve
   })
-  const waiting = catchUp.wait([subscription], begun).then(() => {
+  const waiting = catchUp.wait([place], begun).then(() => {
     isOver = true
   })
   await begins
   catchUp.brought(CATCH_UP_BYTES_MAX)
-  catchUp.look([['f', queueOffset(3)]], false)
+  place.next = queueOffset(3)
+  catchUp.look(false)
   await Promise.resolve()
   t.false(isOver)
   catchUp.brought(1)

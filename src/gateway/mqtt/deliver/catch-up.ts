@@ -2,20 +2,20 @@
 // subscribed: the ends of the queues as they are now, and the wait until the stream has passed them
 // or cannot go on.
 import type { QueueOffset } from '../../../model/positions.ts'
-import type { Broker } from '../../../port/broker.ts'
-import { lightQueueOf, type Subscription } from '../session/subscriptions.ts'
+import type { Cursors } from '../../../port/broker.ts'
+import type { Place } from '../session/subscriptions.ts'
 
 /** A stream that is further behind is not waited for: the client's pings wait as well. */
 export const CATCH_UP_BYTES_MAX = 8 * 1024 * 1024
 
 export class CatchUp {
-  readonly #broker: Pick<Broker, 'cursors' | 'identity'>
-  #ends: ReadonlyMap<string, QueueOffset> | undefined
+  readonly #cursors: Pick<Cursors, 'range'>
+  #ends: ReadonlyMap<Place, QueueOffset> | undefined
   #done: () => void = () => {}
   #bytesLeft = 0
 
-  constructor(broker: Pick<Broker, 'cursors' | 'identity'>) {
-    this.#broker = broker
+  constructor(cursors: Pick<Cursors, 'range'>) {
+    this.#cursors = cursors
   }
 
   /** Does a caller wait? */
@@ -24,11 +24,11 @@ export class CatchUp {
   }
 
   /** One caller at a time. `begin` sets the stream going. */
-  async wait(subscriptions: readonly Subscription[], begin: () => void): Promise<void> {
-    const ends = new Map<string, QueueOffset>()
-    for (const { text, queue } of subscriptions) {
-      const end = await this.#endOf(queue)
-      if (end !== undefined) ends.set(text, end)
+  async wait(places: readonly Place[], begin: () => void): Promise<void> {
+    const ends = new Map<Place, QueueOffset>()
+    for (const place of places) {
+      const end = await this.#endOf(place)
+      if (end !== undefined) ends.set(place, end)
     }
     if (ends.size === 0) return
     await new Promise<void>((resolve) => {
@@ -46,18 +46,10 @@ export class CatchUp {
     if (this.#bytesLeft < 0) this.end()
   }
 
-  /**
-   * `next`: the offset each subscription, by its text, reads next. `isStuck`: nothing can be sent
-   * now.
-   */
-  look(next: Iterable<readonly [text: string, offset: QueueOffset]>, isStuck: boolean): void {
+  /** `isStuck`: nothing can be sent now. */
+  look(isStuck: boolean): void {
     if (this.#ends === undefined) return
-    if (!isStuck) {
-      for (const [text, offset] of next) {
-        const end = this.#ends.get(text)
-        if (end !== undefined && offset < end) return
-      }
-    }
+    if (!isStuck) for (const [place, end] of this.#ends) if (place.next < end) return
     this.end()
   }
 
@@ -67,9 +59,9 @@ export class CatchUp {
     this.#done()
   }
 
-  async #endOf(queue: string): Promise<QueueOffset | undefined> {
+  async #endOf(queue: Place): Promise<QueueOffset | undefined> {
     try {
-      return (await this.#broker.cursors.range(lightQueueOf(this.#broker, queue))).maxOffset
+      return (await this.#cursors.range(queue)).maxOffset
     } catch {
       // The queue is gone, so nothing of it can be sent.
       return undefined

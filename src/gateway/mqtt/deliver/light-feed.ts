@@ -1,7 +1,7 @@
 // Reads light queues for all sessions of this gateway: sessions at the same place share one read
 // and one decoded batch. Keeps recent batches within a budget of bytes; a session that falls behind
 // reads again from its own place, so that a slow one costs no memory.
-import type { PullResult } from '../../../model/message.ts'
+import type { PullResult, QueueName } from '../../../model/message.ts'
 import { type LogPosition, type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { recordsOf } from '../../../model/record.ts'
 import { EVERY_TAG } from '../../../model/tag-filter.ts'
@@ -53,8 +53,11 @@ export class Feeds {
   #line: { readonly recordsMax: number; readonly read: () => void }[] = []
   #isTurnCounted = false
   #reads = 0
-  /** What this turn decoded since it reads many feeds, as they may well bring the same records. */
-  readonly #decoded = new Map<LogPosition, Delivery>()
+  /**
+   * What this turn decoded since it reads many feeds, by broker and position, as feeds of one
+   * broker may well bring the same records.
+   */
+  readonly #decoded = new Map<string, Map<LogPosition, Delivery>>()
 
   constructor(broker: Broker, failed: (error: unknown, topic: string) => void) {
     this.broker = broker
@@ -81,15 +84,26 @@ export class Feeds {
     this.#records = Math.max(0, this.#records - records)
   }
 
-  /** The record at `start` of `records`, decoded once a turn for all feeds that bring it. */
-  delivery(records: Buffer, start: number, position: LogPosition): Delivery {
-    if (this.#reads < READS_ALONE) return new Delivery(records, start)
-    let delivery = this.#decoded.get(position)
-    if (delivery === undefined) {
-      delivery = new Delivery(records, start)
-      this.#decoded.set(position, delivery)
+  /** The records of one read, each decoded once a turn for all feeds that bring it. */
+  deliveries(records: Buffer, brokerName: string): readonly Delivery[] {
+    const deliveries: Delivery[] = []
+    const decoded = this.#decodedOf(brokerName)
+    for (const { start, position } of recordsOf(records)) {
+      const delivery = decoded?.get(position) ?? new Delivery(records, start, brokerName)
+      decoded?.set(position, delivery)
+      deliveries.push(delivery)
     }
-    return delivery
+    return deliveries
+  }
+
+  #decodedOf(brokerName: string): Map<LogPosition, Delivery> | undefined {
+    if (this.#reads < READS_ALONE) return undefined
+    let decoded = this.#decoded.get(brokerName)
+    if (decoded === undefined) {
+      decoded = new Map()
+      this.#decoded.set(brokerName, decoded)
+    }
+    return decoded
   }
 
   #count(records: number): void {
@@ -116,11 +130,16 @@ export class Feeds {
     if (at < line.length) this.#line = [...line.slice(at), ...this.#line]
   }
 
-  open(topic: string, reader: FeedReader): Feed {
-    let feed = this.#feeds.get(topic)
+  find(queue: QueueName): Feed | undefined {
+    return this.#feeds.get(keyOf(queue))
+  }
+
+  open(queue: QueueName, reader: FeedReader): Feed {
+    const key = keyOf(queue)
+    let feed = this.#feeds.get(key)
     if (feed === undefined) {
-      feed = new Feed(this, topic)
-      this.#feeds.set(topic, feed)
+      feed = new Feed(this, queue)
+      this.#feeds.set(key, feed)
     }
     feed.readers.add(reader)
     return feed
@@ -130,7 +149,7 @@ export class Feeds {
     feed.readers.delete(reader)
     if (feed.readers.size > 0) return
     feed.dispose()
-    this.#feeds.delete(feed.topic)
+    this.#feeds.delete(keyOf(feed.queue))
     this.#failing.delete(feed)
     for (const batch of feed.batches) this.#uncache(batch)
   }
@@ -155,7 +174,7 @@ export class Feeds {
 
   failed(feed: Feed, error: unknown): void {
     this.#failing.add(feed)
-    this.#failed(error, feed.topic)
+    this.#failed(error, feed.queue.topic)
     for (const reader of feed.readers) reader.feedFailed(feed)
   }
 
@@ -165,7 +184,7 @@ export class Feeds {
 }
 
 export class Feed {
-  readonly topic: string
+  readonly queue: QueueName
   readonly readers = new Set<FeedReader>()
   readonly batches: Batch[] = []
   readonly #feeds: Feeds
@@ -180,10 +199,11 @@ export class Feed {
   /** Offsets below the first retained one lead here. */
   #moved: { from: QueueOffset; to: QueueOffset } | undefined
 
-  constructor(feeds: Feeds, topic: string) {
+  constructor(feeds: Feeds, { brokerName, topic, queueId }: QueueName) {
     this.#feeds = feeds
-    this.topic = topic
-    this.#watch = feeds.broker.watch(topic, (_broker, _queueId, maxOffset) => {
+    this.queue = { brokerName, topic, queueId }
+    this.#watch = feeds.broker.watch(topic, (arrivedAt, arrivedId, maxOffset) => {
+      if (arrivedId !== queueId || arrivedAt !== brokerName) return
       if (maxOffset > this.#maxOffset) this.#maxOffset = maxOffset
       this.tell()
     })
@@ -226,9 +246,7 @@ export class Feed {
     if (this.readers.size === 0) return
     const tick = this.#feeds.tick()
     const request = {
-      topic: this.topic,
-      brokerName: this.#feeds.broker.identity.brokerName,
-      queueId: 0,
+      ...this.queue,
       offset,
       maxMessages: BATCH_MESSAGES_MAX,
       maxBytes: BATCH_BYTES_MAX,
@@ -253,10 +271,7 @@ export class Feed {
   }
 
   #found(offset: QueueOffset, { records, count, nextOffset: end }: PullResult): void {
-    const deliveries: Delivery[] = []
-    for (const { start, position } of recordsOf(records)) {
-      deliveries.push(this.#feeds.delivery(records, start, position))
-    }
+    const deliveries = this.#feeds.deliveries(records, this.queue.brokerName)
     const start = queueOffset(end - count)
     // Damage took some of them: readers at `offset` go on at `start`.
     if (start !== offset) this.#moved = { from: offset, to: start }
@@ -279,3 +294,7 @@ export class Feed {
     for (const reader of this.readers) reader.feedMoved(this)
   }
 }
+
+/** A line feed is in no broker's name. */
+const keyOf = ({ brokerName, topic, queueId }: QueueName): string =>
+  `${brokerName}\n${queueId}\n${topic}`

@@ -1,26 +1,20 @@
-// A session's ordinary subscriptions as one stream in log order: a k-way merge of its light queues
-// by position. The same position in several queues is one message with several matching
-// subscriptions.
+// What a session's ordinary subscriptions read from one broker, as one stream in the order of its
+// log: a k-way merge of light queues by position. The same position in several queues is one
+// message with several matching subscriptions.
 //
 // A message may go out only once no other queue can still bring an earlier one: every other queue
 // either shows its next message, or was seen empty by a read asked for after this message had been
 // read.
-import {
-  type LogPosition,
-  logPosition,
-  type QueueOffset,
-  queueOffset,
-} from '../../../model/positions.ts'
+import { type LogPosition, logPosition, queueOffset } from '../../../model/positions.ts'
 import type { Delivery } from '../outgoing/delivery.ts'
-import type { Subscription } from '../session/subscriptions.ts'
+import type { Place, Subscription } from '../session/subscriptions.ts'
 import type { Batch, Feed, FeedReader, Feeds } from './light-feed.ts'
 
 interface Cursor {
   subscription: Subscription
+  readonly place: Place
   readonly feed: Feed
-  /** Next entry of the queue. */
-  offset: QueueOffset
-  /** Where that entry is at hand. */
+  /** Where the entry at `place.next` is at hand. */
   batch: Batch | undefined
 }
 
@@ -43,13 +37,11 @@ export class Merge {
   /**
    * The stream has passed everything before this: a filter that comes in later does not go back.
    */
-  #floor: LogPosition
+  #floor: LogPosition = logPosition(0)
   readonly #feeds: Feeds
   readonly #reader: FeedReader
   /** One per filter, and therefore per feed. */
   readonly #cursors = new Map<Feed, Cursor>()
-  /** The same by their subscriptions' texts. */
-  readonly #byText = new Map<string, Cursor>()
   /** Cursors with a message at hand. */
   #active: Cursor[] = []
   /** Cursors to look at before anything goes out. */
@@ -61,42 +53,36 @@ export class Merge {
   readonly #reading = new Set<Cursor>()
   #emptyTick = 0
 
-  constructor(feeds: Feeds, reader: FeedReader, floor: LogPosition) {
+  constructor(feeds: Feeds, reader: FeedReader) {
     this.#feeds = feeds
     this.#reader = reader
-    this.#floor = floor
   }
 
   get size(): number {
     return this.#cursors.size
   }
 
-  /** The offset that each subscription, by its text, reads next. */
-  *places(): Generator<readonly [text: string, offset: QueueOffset]> {
-    for (const { subscription, offset } of this.#cursors.values()) yield [subscription.text, offset]
-  }
-
-  add(subscription: Subscription, offset: QueueOffset): void {
-    const feed = this.#feeds.open(subscription.queue, this.#reader)
-    const cursor = { subscription, feed, offset, batch: undefined }
+  /** Goes on where the place is. */
+  add(subscription: Subscription, place: Place): void {
+    const feed = this.#feeds.open(place, this.#reader)
+    const cursor = { subscription, place, feed, batch: undefined }
+    if (place.floor < this.#floor) place.floor = this.#floor
     this.#cursors.set(feed, cursor)
-    this.#byText.set(subscription.text, cursor)
     this.#unsure.add(cursor)
     this.#forget()
   }
 
   /** Other options for a filter that goes on where it is. */
-  replace(subscription: Subscription): void {
-    const cursor = this.#byText.get(subscription.text)
+  replace(subscription: Subscription, place: Place): void {
+    const cursor = this.#find(place)
     if (cursor !== undefined) cursor.subscription = subscription
     this.#forget()
   }
 
-  remove(text: string): void {
-    const cursor = this.#byText.get(text)
+  remove(place: Place): void {
+    const cursor = this.#find(place)
     if (cursor === undefined) return
     this.#cursors.delete(cursor.feed)
-    this.#byText.delete(text)
     this.#unsure.delete(cursor)
     this.#reading.delete(cursor)
     this.#active = this.#active.filter((one) => one !== cursor)
@@ -104,10 +90,13 @@ export class Merge {
     this.#forget()
   }
 
+  has(place: Place): boolean {
+    return this.#find(place) !== undefined
+  }
+
   close(): void {
     for (const feed of this.#cursors.keys()) this.#feeds.close(feed, this.#reader)
     this.#cursors.clear()
-    this.#byText.clear()
     this.#unsure.clear()
     this.#reading.clear()
     this.#active = []
@@ -150,8 +139,9 @@ export class Merge {
     let hasEnded = false
     for (const cursor of this.#active) {
       if (deliveryAt(cursor).position !== position) continue
-      cursor.offset = queueOffset(cursor.offset + 1)
-      if (cursor.offset < cursor.batch!.end) continue
+      const { place } = cursor
+      place.next = queueOffset(place.next + 1)
+      if (place.next < cursor.batch!.end) continue
       cursor.batch = undefined
       this.#unsure.add(cursor)
       hasEnded = true
@@ -169,30 +159,40 @@ export class Merge {
     this.#active = []
   }
 
+  #find(place: Place): Cursor | undefined {
+    const feed = this.#feeds.find(place)
+    const cursor = feed && this.#cursors.get(feed)
+    return cursor?.place === place ? cursor : undefined
+  }
+
   /** Makes the cursor sure, or has its feed read. */
   #look(cursor: Cursor): void {
-    const { feed } = cursor
-    const moved = feed.movedFrom(cursor.offset)
+    const { feed, place } = cursor
+    const moved = feed.movedFrom(place.next)
     if (moved !== undefined) {
-      this.missed += Math.max(0, moved - cursor.offset)
-      cursor.offset = moved
+      this.missed += Math.max(0, moved - place.next)
+      place.next = moved
     }
     this.#findBatch(cursor)
     this.#unsure.delete(cursor)
     if (cursor.batch !== undefined) this.#active.push(cursor)
-    else if (!feed.isEmptySince(cursor.offset, this.#emptyTick)) {
+    else if (!feed.isEmptySince(place.next, this.#emptyTick)) {
       this.#reading.add(cursor)
-      feed.load(cursor.offset)
+      feed.load(place.next)
     }
   }
 
-  /** The batch with the cursor's next message that the stream has not passed. */
+  /** The batch with the cursor's next message that the session has not passed. */
   #findBatch(cursor: Cursor): void {
-    cursor.batch = cursor.feed.batchAt(cursor.offset)
-    while (cursor.batch !== undefined && deliveryAt(cursor).position < this.#floor) {
-      cursor.offset = queueOffset(cursor.offset + 1)
-      if (cursor.offset >= cursor.batch.end) cursor.batch = cursor.feed.batchAt(cursor.offset)
+    const { feed, place } = cursor
+    cursor.batch = feed.batchAt(place.next)
+    if (place.floor === 0 || cursor.batch === undefined) return
+    while (cursor.batch !== undefined && deliveryAt(cursor).position < place.floor) {
+      place.next = queueOffset(place.next + 1)
+      if (place.next >= cursor.batch.end) cursor.batch = feed.batchAt(place.next)
     }
+    // Positions go up with the offsets: from here on no entry is below the floor.
+    if (cursor.batch !== undefined) place.floor = logPosition(0)
   }
 
   #first(): Cursor | undefined {
@@ -223,5 +223,5 @@ export class Merge {
   }
 }
 
-const deliveryAt = (cursor: Cursor): Delivery =>
-  cursor.batch!.deliveries[cursor.offset - cursor.batch!.start]!
+const deliveryAt = ({ batch, place }: Cursor): Delivery =>
+  batch!.deliveries[place.next - batch!.start]!

@@ -2,10 +2,11 @@
 // then the session's stream from the log. Sends while the window and the socket have room, else
 // keeps only where it is; messages of QoS 0 wait in the log like the others instead of being
 // dropped.
+import { BrokerError } from '../../../errors.ts'
 import type { Receipt } from '../../../model/message.ts'
-import { logPosition } from '../../../model/positions.ts'
 import { filterMatches } from '../../../model/topic-filter.ts'
 import { Delivery } from '../outgoing/delivery.ts'
+import { recordAt } from '../outgoing/home.ts'
 import { NO_ALIAS, OutboundAliases } from '../outgoing/outbound-aliases.ts'
 import type { PacketOutput } from '../outgoing/packet-output.ts'
 import {
@@ -20,9 +21,9 @@ import type { Session } from '../session/session.ts'
 import { type Combined, Combiner, type Subscription } from '../session/subscriptions.ts'
 import { CatchUp } from './catch-up.ts'
 import type { Feed, FeedReader } from './light-feed.ts'
-import { Merge } from './merge.ts'
 import type { DeliverParts } from './parts.ts'
 import { type DueNames, RetainedDue } from './retained-due.ts'
+import { Streams } from './streams.ts'
 
 /** The connection, as its deliveries need it. */
 export interface OutboundPeer {
@@ -51,7 +52,7 @@ const TURN_COMPARED_MAX = 200_000
 const FETCHED_TOGETHER_MAX = 32
 
 export class Outbound implements FeedReader {
-  readonly merge: Merge
+  readonly streams: Streams
   readonly retainedDue: RetainedDue
   readonly #parts: DeliverParts
   readonly #peer: OutboundPeer
@@ -80,8 +81,8 @@ export class Outbound implements FeedReader {
     this.#parts = parts
     this.#peer = peer
     this.#session = peer.session
-    this.merge = new Merge(parts.feeds, this, peer.session.cursor)
-    this.#catchUp = new CatchUp(parts.context.broker)
+    this.streams = new Streams(parts.feeds, this)
+    this.#catchUp = new CatchUp(parts.context.broker.cursors)
     this.retainedDue = new RetainedDue(parts.retained, parts.context.clock, peer.session)
     this.#aliases = new OutboundAliases(
       Math.min(peer.aliasMax, parts.options.outboundTopicAliasMax),
@@ -108,9 +109,9 @@ export class Outbound implements FeedReader {
 
   /** Reads at once, writes at the end of the turn. */
   feedMoved(feed: Feed): void {
-    this.merge.lookAt(feed)
+    this.streams.lookAt(feed)
     if (this.#isClosed || this.#isPumping) return
-    if (this.merge.next() !== 'ready' && !this.#catchUp.isUnderWay) return
+    if (this.streams.next() !== 'ready' && !this.#catchUp.isUnderWay) return
     this.#peer.wantFlush()
   }
 
@@ -125,12 +126,10 @@ export class Outbound implements FeedReader {
    */
   async catchUp(filters: readonly { readonly text: string }[]): Promise<void> {
     const { subscriptions } = this.#session
-    const known: Subscription[] = []
-    for (const { text } of filters) {
-      const subscription = subscriptions.get(text)
-      if (subscription !== undefined && subscription.share === undefined) known.push(subscription)
-    }
-    await this.#catchUp.wait(known, () => {
+    const places = filters
+      .flatMap(({ text }) => subscriptions.get(text)?.places ?? [])
+      .filter((place) => this.streams.has(place))
+    await this.#catchUp.wait(places, () => {
       if (this.#isClosed) this.#catchUp.end()
       else this.#peer.wantFlush()
     })
@@ -176,8 +175,8 @@ export class Outbound implements FeedReader {
   close(): void {
     this.#isClosed = true
     this.#catchUp.end()
-    this.#parts.counters.missed += this.merge.missed
-    this.merge.close()
+    this.#parts.counters.missed += this.streams.missed
+    this.streams.close()
     this.#unsent = []
   }
 
@@ -187,19 +186,19 @@ export class Outbound implements FeedReader {
 
   #run(): void {
     const from = this.#peer.output.pendingBytes
-    const comparedMax = this.merge.compared + TURN_COMPARED_MAX
+    const comparedMax = this.streams.compared + TURN_COMPARED_MAX
     for (;;) {
       this.isStalled = this.#isFull
       if (this.isStalled || this.#fetching > 0 || !this.#step()) break
       const bytes = this.#peer.output.pendingBytes - from
-      if (bytes > TURN_BYTES_MAX || this.merge.compared > comparedMax) {
+      if (bytes > TURN_BYTES_MAX || this.streams.compared > comparedMax) {
         this.#catchUp.brought(bytes)
         this.#yield()
         return
       }
     }
-    if (this.#catchUp.isUnderWay) this.#catchUp.look(this.merge.places(), this.#isStuck)
-    this.merge.release()
+    if (this.#catchUp.isUnderWay) this.#catchUp.look(this.#isStuck)
+    this.streams.release()
   }
 
   /** Nothing more goes out until the client acknowledges or takes something. */
@@ -207,7 +206,7 @@ export class Outbound implements FeedReader {
     if (this.isStalled) return true
     if (this.#fetching > 0 || this.#isYielding) return false
     const isOwed = this.#unsent.length > 0 || !this.retainedDue.isEmpty
-    return isOwed || this.merge.next() === 'ready'
+    return isOwed || this.streams.next() === 'ready'
   }
 
   /** Deals with one message; false when there is none that could be dealt with now. */
@@ -228,11 +227,10 @@ export class Outbound implements FeedReader {
         return false
       }
     }
-    if (this.merge.next() !== 'ready') return false
-    const delivery = this.merge.delivery!
+    if (this.streams.next() !== 'ready') return false
+    const delivery = this.streams.delivery!
     if (!this.#deliver(delivery)) return false
-    this.merge.advance()
-    this.#session.cursor = logPosition(delivery.position + 1)
+    this.streams.advance()
     return true
   }
 
@@ -248,7 +246,7 @@ export class Outbound implements FeedReader {
   /** False when the window is full. */
   #deliver(delivery: Delivery): boolean {
     const isOwn = delivery.publisher !== undefined && delivery.publisher === this.#session.clientId
-    const combined = this.#combiner.combine(this.merge.matching, isOwn)
+    const combined = this.#combiner.combine(this.streams.matching, isOwn)
     if (!combined.isWanted || !this.#peer.mayConsume(delivery.recordTopic)) return true
     if (Math.min(delivery.qos, combined.qos) > 0 && this.room === 0) return false
     if (
@@ -295,7 +293,7 @@ export class Outbound implements FeedReader {
       header.alias = this.#aliases.give(delivery.topicName)
     }
     if (qos > 0) {
-      header.packetId = this.#session.inFlight.add(delivery.position, qos, receipt, state)
+      header.packetId = this.#session.inFlight.add(delivery, qos, receipt, state)
       // A packet id of QoS 2 must mean the same message after a restart.
       if (qos === 2 && this.#session.isPersistent) this.#peer.journal()
     }
@@ -336,24 +334,26 @@ export class Outbound implements FeedReader {
     const count = Math.min(this.room, FETCHED_TOGETHER_MAX, this.#unsent.length)
     if (count === 0) return
     const ids = this.#unsent.slice(0, count)
-    const { identity, lookup } = this.#parts.context.broker
-    const recordOf = async (id: number): Promise<Buffer | undefined> => {
+    const { broker } = this.#parts.context
+    const repeatOf = async (id: number): Promise<Repeat> => {
       const slot = inFlight.find(id)
-      const isDue = slot !== -1 && inFlight.stateAt(slot) !== RELEASED
-      return isDue ? lookup.byPosition(identity.brokerName, inFlight.positionAt(slot)) : undefined
+      if (slot === -1 || inFlight.stateAt(slot) === RELEASED) return undefined
+      const home = inFlight.homeAt(slot)
+      const record = await recordAt(broker, home).catch(unlessUnreadable)
+      return record && (record === UNREADABLE ? record : new Delivery(record, 0, home.brokerName))
     }
-    const load = (): Promise<(Buffer | undefined)[]> =>
-      loadSome(ids, recordOf, (record) => record?.length ?? 0)
-    this.#fetch(count, load, (records) => {
-      this.#unsent.splice(0, records.length)
-      records.forEach((record, i) => {
-        this.#resendOne(ids[i]!, record)
+    const load = (): Promise<Repeat[]> =>
+      loadSome(ids, repeatOf, (repeat) => (repeat instanceof Delivery ? repeat.bytes.length : 0))
+    this.#fetch(count, load, (repeats) => {
+      this.#unsent.splice(0, repeats.length)
+      repeats.forEach((repeat, i) => {
+        this.#resendOne(ids[i]!, repeat)
       })
       this.#peer.wantFlush()
     })
   }
 
-  #resendOne(packetId: number, record: Buffer | undefined): void {
+  #resendOne(packetId: number, delivery: Repeat): void {
     const { inFlight } = this.#session
     const slot = inFlight.find(packetId)
     if (slot === -1) return
@@ -362,12 +362,12 @@ export class Outbound implements FeedReader {
       this.#peer.output.appendAck(0x62, packetId)
       return
     }
-    if (record === undefined) {
+    if (delivery === UNREADABLE) return
+    if (delivery === undefined) {
       inFlight.remove(slot)
       this.#parts.counters.missed++
       return
     }
-    const delivery = new Delivery(record, 0)
     if (!this.mayConsume(delivery)) {
       // Sent when the client was allowed to see it; it is not now.
       inFlight.remove(slot)
@@ -418,6 +418,18 @@ export class Outbound implements FeedReader {
       }
     })
   }
+}
+
+/** A message to be sent again. undefined: there is none any more, or no need of it. */
+type Repeat = Delivery | typeof UNREADABLE | undefined
+
+/** The queue cannot be read now, as the topic was changed: it stays in flight until it can. */
+const UNREADABLE = 'unreadable'
+
+function unlessUnreadable(error: unknown): typeof UNREADABLE {
+  const { code } = BrokerError.from(error)
+  if (code === 'PERMISSION_DENIED' || code === 'QUEUE_NOT_FOUND') return UNREADABLE
+  throw error
 }
 
 /**

@@ -120,8 +120,8 @@ export class ShareMember {
     const done = []
     let denied: string | undefined
     while (this.#waiting.length > 0 && this.#outbound.newRoom > 0) {
-      const { record, receipt } = this.#waiting[0]!
-      const delivery = new Delivery(record, 0)
+      const { record, brokerName, receipt } = this.#waiting[0]!
+      const delivery = new Delivery(record, 0, brokerName)
       if (!this.#outbound.mayConsume(delivery)) {
         denied = delivery.recordTopic
         break

@@ -1,13 +1,14 @@
 // One record as MQTT subscribers get it. Made once per read and shared by every session that
 // delivers it: the topic and payload are copied from the record's bytes as they are.
 import { getI32 } from '../../../model/bytes.ts'
-import type { LogPosition } from '../../../model/positions.ts'
+import type { LogPosition, QueueOffset } from '../../../model/positions.ts'
 import { NAME_END, PROPERTY } from '../../../model/properties.ts'
 import { RecordView } from '../../../model/record.ts'
 import { originalTopic } from '../../../model/routing-name.ts'
 import { toWireProperties } from '../message.ts'
 import type { Qos } from '../packets/protocol.ts'
 import { decodeName } from '../packets/utf8.ts'
+import { type Home, stampOf } from './home.ts'
 
 /** Characters that MQTT forbids in a topic name, or for which a client may close the connection. */
 const CHARACTERS_UNSAFE = /[+#\p{Cc}\p{Noncharacter_Code_Point}]/gu
@@ -22,7 +23,10 @@ export interface PreparedPublish {
   readonly idAt: number
 }
 
-export class Delivery {
+export class Delivery implements Home {
+  /** The broker that has the record. */
+  readonly brokerName: string
+  /** Comparable among the records of one broker. */
   readonly position: LogPosition
   /** The topic name's UTF-8 bytes are `topicSource[topicStart, topicEnd)`. */
   topicSource: Buffer
@@ -46,12 +50,14 @@ export class Delivery {
   prepared: (PreparedPublish | undefined)[] | undefined = undefined
   readonly #start: number
   #properties: Buffer | undefined = undefined
+  #topic: string | undefined = undefined
   #recordTopic: string | undefined = undefined
   #topicName: string | undefined = undefined
 
   /** The record at `bytes[start...]`; holds on to the buffer. */
-  constructor(bytes: Buffer, start: number) {
+  constructor(bytes: Buffer, start: number, brokerName: string) {
     const record = new RecordView(bytes, start)
+    this.brokerName = brokerName
     this.bytes = bytes
     this.#start = start
     this.position = record.position
@@ -74,9 +80,28 @@ export class Delivery {
     return this.#topicName
   }
 
+  /** The topic whose queue has the record. */
+  get topic(): string {
+    this.#topic ??= new RecordView(this.bytes, this.#start).topic
+    return this.#topic
+  }
+
+  get queueId(): number {
+    return new RecordView(this.bytes, this.#start).queueId
+  }
+
+  get offset(): QueueOffset {
+    return new RecordView(this.bytes, this.#start).queueOffset
+  }
+
+  get stamp(): number {
+    return stampOf(new RecordView(this.bytes, this.#start))
+  }
+
   /** The topic the record was published to, for authorization. */
   get recordTopic(): string {
-    this.#recordTopic ??= originalTopic(new RecordView(this.bytes, this.#start))
+    this.#recordTopic ??=
+      new RecordView(this.bytes, this.#start).property(PROPERTY.retryTopic) ?? this.topic
     return this.#recordTopic
   }
 

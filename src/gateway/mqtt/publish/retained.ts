@@ -139,7 +139,7 @@ export class Retained {
     const changes = this.#changes
     const record = await this.#load(name)
     if (record === undefined || checkRecord(record, 0, record.length, false) === 0) return undefined
-    const delivery = new Delivery(record, 0)
+    const delivery = new Delivery(record, 0, this.#broker.identity.brokerName)
     if (delivery.expiresMs > this.#clock.now()) return delivery
     // A new message may have replaced it during the read, and must not be deleted in its place.
     const isLast = changes === this.#changes && !this.#underWay.has(name)

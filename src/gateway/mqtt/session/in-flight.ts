@@ -2,8 +2,10 @@
 // sent, and the packet ids they hold. Columns instead of objects; what finished out of order leaves
 // a gap until the oldest is done.
 import type { Receipt } from '../../../model/message.ts'
-import { type LogPosition, logPosition } from '../../../model/positions.ts'
+import { queueOffset } from '../../../model/positions.ts'
+import type { Home } from '../outgoing/home.ts'
 import type { Qos } from '../packets/protocol.ts'
+import { HomeNames } from './home-names.ts'
 
 /** Where a delivery stands. */
 export const SENT = 1
@@ -15,20 +17,33 @@ const DONE = 0
 
 const CAPACITY_MIN = 16
 const PACKET_ID_MAX = 65_535
+/** The index of a name has 16 bits. */
+const NAMES_MAX = 65_536
+
+/**
+ * Words of a slot: packet id 16 bits, QoS 8, state 8 · index of the home's name 16, queue id 16 ·
+ * stamp of the home.
+ */
+const WORDS = 3
+const STATE_MASK = 0xff
+const QOS_SHIFT = 8
+const ID_SHIFT = 16
 
 export interface InFlightEntry {
   readonly packetId: number
-  readonly position: LogPosition
+  readonly home: Home
   readonly qos: Qos
   readonly state: number
 }
 
 export class InFlight {
-  #ids = new Uint16Array(CAPACITY_MIN)
-  #positions = new Float64Array(CAPACITY_MIN)
-  #qos = new Uint8Array(CAPACITY_MIN)
-  #states = new Uint8Array(CAPACITY_MIN)
-  #receipts: (Receipt | undefined)[] = new Array(CAPACITY_MIN).fill(undefined)
+  #capacity = 0
+  #words = new Uint32Array(0)
+  /** Of the homes. */
+  #offsets = new Float64Array(0)
+  #names = new HomeNames()
+  /** By slot; undefined until a shared subscription brings one. */
+  #receipts: (Receipt | undefined)[] | undefined
   /** Slots [head, tail) modulo the capacity; `#count` of them are not done. */
   #head = 0
   #used = 0
@@ -47,16 +62,16 @@ export class InFlight {
   }
 
   /** Takes a free packet id for a message and notes it as sent. */
-  add(position: LogPosition, qos: Qos, receipt: Receipt | undefined, state = SENT): number {
+  add(home: Home, qos: Qos, receipt: Receipt | undefined, state = SENT): number {
     const id = this.#takeId()
-    this.#push(id, position, qos, state, receipt)
+    this.#push(id, home, qos, state, receipt)
     return id
   }
 
   /** Back from a saved session. */
   restore(entries: readonly InFlightEntry[], nextId: number): void {
-    for (const { packetId, position, qos, state } of entries) {
-      this.#push(packetId, position, qos, state, undefined)
+    for (const { packetId, home, qos, state } of entries) {
+      this.#push(packetId, home, qos, state, undefined)
     }
     this.#nextId = nextId
     this.#givenSinceEmpty = PACKET_ID_MAX
@@ -64,46 +79,51 @@ export class InFlight {
 
   /** Slot of the id, or -1. The oldest is tried first: peers acknowledge in order. */
   find(id: number): number {
-    const mask = this.#ids.length - 1
+    const mask = this.#capacity - 1
     for (let i = 0; i < this.#used; i++) {
       const slot = (this.#head + i) & mask
-      if (this.#ids[slot] === id && this.#states[slot] !== DONE) return slot
+      const word = this.#words[slot * WORDS]!
+      if (word >>> ID_SHIFT === id && (word & STATE_MASK) !== DONE) return slot
     }
     return -1
   }
 
   qosAt(slot: number): Qos {
-    return this.#qos[slot] as Qos
+    return ((this.#words[slot * WORDS]! >>> QOS_SHIFT) & 0xff) as Qos
   }
 
   stateAt(slot: number): number {
-    return this.#states[slot]!
+    return this.#words[slot * WORDS]! & STATE_MASK
   }
 
-  positionAt(slot: number): LogPosition {
-    return logPosition(this.#positions[slot]!)
+  homeAt(slot: number): Home {
+    const at = slot * WORDS
+    const { brokerName, topic } = this.#names.at(this.#words[at + 1]! >>> 16)
+    const queueId = this.#words[at + 1]! & 0xffff
+    const offset = queueOffset(this.#offsets[slot]!)
+    return { brokerName, topic, queueId, offset, stamp: this.#words[at + 2]! }
   }
 
   receiptAt(slot: number): Receipt | undefined {
-    return this.#receipts[slot]
+    return this.#receipts?.[slot]
   }
 
   dropReceipt(slot: number): void {
-    this.#receipts[slot] = undefined
+    if (this.#receipts !== undefined) this.#receipts[slot] = undefined
   }
 
   /** PUBREC came for it. */
   release(slot: number): void {
-    this.#states[slot] = RELEASED
+    this.#setState(slot, RELEASED)
   }
 
   /** The delivery is finished, its id is free. */
   remove(slot: number): void {
-    this.#states[slot] = DONE
-    this.#receipts[slot] = undefined
+    this.#setState(slot, DONE)
+    this.dropReceipt(slot)
     this.#count--
-    const mask = this.#ids.length - 1
-    while (this.#used > 0 && this.#states[this.#head] === DONE) {
+    const mask = this.#capacity - 1
+    while (this.#used > 0 && this.stateAt(this.#head) === DONE) {
       this.#head = (this.#head + 1) & mask
       this.#used--
     }
@@ -112,20 +132,25 @@ export class InFlight {
 
   /** Unfinished ones in the order they were sent. */
   *slots(): Generator<number> {
-    const mask = this.#ids.length - 1
+    const mask = this.#capacity - 1
     for (let i = 0; i < this.#used; i++) {
       const slot = (this.#head + i) & mask
-      if (this.#states[slot] !== DONE) yield slot
+      if (this.stateAt(slot) !== DONE) yield slot
     }
   }
 
   entryAt(slot: number): InFlightEntry {
     return {
-      packetId: this.#ids[slot]!,
-      position: this.positionAt(slot),
+      packetId: this.#words[slot * WORDS]! >>> ID_SHIFT,
+      home: this.homeAt(slot),
       qos: this.qosAt(slot),
       state: this.stateAt(slot),
     }
+  }
+
+  #setState(slot: number, state: number): void {
+    const at = slot * WORDS
+    this.#words[at] = (this.#words[at]! & ~STATE_MASK) | state
   }
 
   #takeId(): number {
@@ -137,44 +162,40 @@ export class InFlight {
     return id
   }
 
-  #push(
-    id: number,
-    position: LogPosition,
-    qos: Qos,
-    state: number,
-    receipt: Receipt | undefined,
-  ): void {
-    if (this.#used === this.#ids.length) this.#makeRoom()
-    const slot = (this.#head + this.#used) & (this.#ids.length - 1)
-    this.#ids[slot] = id
-    this.#positions[slot] = position
-    this.#qos[slot] = qos
-    this.#states[slot] = state
-    this.#receipts[slot] = receipt
+  #push(id: number, home: Home, qos: Qos, state: number, receipt: Receipt | undefined): void {
+    const namesMax = Math.min(this.#capacity, NAMES_MAX)
+    if (this.#used === this.#capacity || this.#names.count >= namesMax) this.#makeRoom()
+    const slot = (this.#head + this.#used) & (this.#capacity - 1)
+    const at = slot * WORDS
+    this.#words[at] = (id << ID_SHIFT) | (qos << QOS_SHIFT) | state
+    this.#words[at + 1] = (this.#names.indexOf(home) << 16) | home.queueId
+    this.#words[at + 2] = home.stamp
+    this.#offsets[slot] = home.offset
+    if (receipt !== undefined) {
+      this.#receipts ??= new Array(this.#capacity).fill(undefined)
+      this.#receipts[slot] = receipt
+    }
     this.#used++
     this.#count++
   }
 
-  /** Closes the gaps, into twice the room when there are few. */
+  /** Closes the gaps, into twice the room when there are few; names of no message are forgotten. */
   #makeRoom(): void {
-    const old = { ids: this.#ids, positions: this.#positions, qos: this.#qos, states: this.#states }
-    const receipts = this.#receipts
     const slots = [...this.slots()]
-    const capacity = slots.length * 2 > old.ids.length ? old.ids.length * 2 : old.ids.length
-    this.#ids = new Uint16Array(capacity)
-    this.#positions = new Float64Array(capacity)
-    this.#qos = new Uint8Array(capacity)
-    this.#states = new Uint8Array(capacity)
-    this.#receipts = new Array(capacity).fill(undefined)
-    slots.forEach((slot, i) => {
-      this.#ids[i] = old.ids[slot]!
-      this.#positions[i] = old.positions[slot]!
-      this.#qos[i] = old.qos[slot]!
-      this.#states[i] = old.states[slot]!
-      this.#receipts[i] = receipts[slot]
-    })
+    const entries = slots.map((slot) => this.entryAt(slot))
+    const receipts = this.#receipts && slots.map((slot) => this.receiptAt(slot))
+    if (slots.length * 2 > this.#capacity) this.#capacity *= 2
+    else this.#capacity ||= CAPACITY_MIN
+    this.#words = new Uint32Array(this.#capacity * WORDS)
+    this.#offsets = new Float64Array(this.#capacity)
+    this.#names = new HomeNames()
+    this.#receipts = undefined
     this.#head = 0
-    this.#used = slots.length
+    this.#used = 0
+    this.#count = 0
+    entries.forEach(({ packetId, home, qos, state }, i) => {
+      this.#push(packetId, home, qos, state, receipts?.[i])
+    })
   }
 }
 

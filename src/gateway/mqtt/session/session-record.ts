@@ -1,15 +1,18 @@
 // A session as it is saved: JSON, so that it can be read in an emergency and grow fields. What does
 // not parse is treated as no session, never as a reason not to start.
 import { z } from 'zod'
-import { type LogPosition, logPosition, queueOffset } from '../../../model/positions.ts'
+import { logPosition, queueOffset } from '../../../model/positions.ts'
 import { parseTagFilter } from '../../../model/tag-filter.ts'
 import type { Properties } from '../packets/properties.ts'
-import type { Qos } from '../packets/protocol.ts'
+import type { Home } from '../outgoing/home.ts'
+import { HomeNames } from './home-names.ts'
 import type { InFlightEntry } from './in-flight.ts'
 import { NEVER, Session, type Will } from './session.ts'
-import type { Subscription } from './subscriptions.ts'
+import type { Place, Subscription } from './subscriptions.ts'
 
-const FORMAT = 1
+const FORMAT = 2
+/** For the name of a broker in the gateway's own process, which may get another name. */
+export const OWN_BROKER = ''
 
 const qos = z.union([z.literal(0), z.literal(1), z.literal(2)])
 const count = z.int().min(0)
@@ -25,14 +28,16 @@ const savedWill = z.object({
   delayMs: z.number(),
 })
 
+/** Broker, topic, queue id, from, next, floor. */
+const savedPlace = z.tuple([z.string(), z.string(), count, count, count, count])
+
 const savedSubscription = z.object({
   text: z.string(),
   filter: z.string(),
   share: z.object({ group: z.string(), topic: z.string(), tags: z.string() }).optional(),
   id: count.optional(),
-  queue: z.string(),
+  places: z.array(savedPlace),
   durable: z.boolean(),
-  from: count,
   qos,
   noLocal: z.boolean(),
   retainAsPublished: z.boolean(),
@@ -45,35 +50,39 @@ const savedSession = z.object({
   user: z.string().optional(),
   /** null = never. */
   expiryMs: z.number().nullable(),
-  cursor: count,
   nextId: count,
   nextSerial: count,
   subscriptions: z.array(savedSubscription),
-  inFlight: z.array(z.tuple([count, count, qos, count])),
+  /** Broker and topic of the homes below. */
+  homes: z.array(z.tuple([z.string(), z.string()])),
+  /** Packet id, index of the home, its queue id, offset and stamp, QoS, state. */
+  inFlight: z.array(z.tuple([count, count, count, count, count, qos, count])),
   inbound: z.array(z.tuple([count, count])),
   retainedDue: z.array(z.tuple([z.string(), z.string()])).optional(),
   will: savedWill.optional(),
   disconnectedMs: z.number().optional(),
 })
 
-export function encodeSession(session: Session): Buffer {
+/** `ownBroker`: the name of the broker that the gateway's port is. */
+export function encodeSession(session: Session, ownBroker: string): Buffer {
   const { inFlight, inbound, retainedDue, will } = session
+  const names = new HomeNames()
+  // QoS 1 of a shared subscription goes back to its group when the connection is lost.
+  const entries = [...inFlight.slots()]
+    .filter((slot) => inFlight.receiptAt(slot) === undefined || inFlight.qosAt(slot) === 2)
+    .map((slot) => saveInFlight(inFlight.entryAt(slot), names))
   const saved: z.input<typeof savedSession> = {
     format: FORMAT,
     epoch: session.epoch,
     user: session.user,
     expiryMs: session.expiryMs === NEVER ? null : session.expiryMs,
-    cursor: session.cursor,
     nextId: inFlight.nextId,
     nextSerial: inbound.nextSerial,
-    subscriptions: [...session.subscriptions.values()].map(saveSubscription),
-    // QoS 1 of a shared subscription goes back to its group when the connection is lost.
-    inFlight: [...inFlight.slots()]
-      .filter((slot) => inFlight.receiptAt(slot) === undefined || inFlight.qosAt(slot) === 2)
-      .map((slot) => {
-        const { packetId, position, qos, state } = inFlight.entryAt(slot)
-        return [packetId, position, qos, state]
-      }),
+    subscriptions: [...session.subscriptions.values()].map((one) =>
+      saveSubscription(one, ownBroker),
+    ),
+    homes: [...names].map(({ brokerName, topic }) => [saveBroker(brokerName, ownBroker), topic]),
+    inFlight: entries,
     inbound: inbound.saved(),
     retainedDue: retainedDue.size === 0 ? undefined : [...retainedDue],
     will: will && saveWill(will),
@@ -83,16 +92,29 @@ export function encodeSession(session: Session): Buffer {
 }
 
 /** undefined when the bytes are no session of a format we know. */
-export function decodeSession(clientId: string, bytes: Buffer): Session | undefined {
+export function decodeSession(
+  clientId: string,
+  bytes: Buffer,
+  ownBroker: string,
+): Session | undefined {
   const parsed = savedSession.safeParse(parseJson(bytes))
   if (!parsed.success) return undefined
   const saved = parsed.data
+  const homes = saved.homes.map(([name, topic]) => ({
+    brokerName: loadBroker(name, ownBroker),
+    topic,
+  }))
+  if (saved.inFlight.some(([, name]) => name >= homes.length)) return undefined
   const session = new Session(clientId, saved.epoch)
   session.user = saved.user
   session.expiryMs = saved.expiryMs ?? NEVER
-  session.cursor = logPosition(saved.cursor)
-  for (const one of saved.subscriptions) session.subscriptions.set(one.text, loadSubscription(one))
-  session.inFlight.restore(saved.inFlight.map(loadInFlight), saved.nextId)
+  for (const one of saved.subscriptions) {
+    session.subscriptions.set(one.text, loadSubscription(one, ownBroker))
+  }
+  session.inFlight.restore(
+    saved.inFlight.map((one) => loadInFlight(one, homes)),
+    saved.nextId,
+  )
   session.inbound.restore(saved.inbound, saved.nextSerial)
   for (const [text, after] of saved.retainedDue ?? []) session.retainedDue.set(text, after)
   session.will = saved.will && loadWill(saved.will)
@@ -108,20 +130,33 @@ function parseJson(bytes: Buffer): unknown {
   }
 }
 
-function saveSubscription(subscription: Subscription): z.input<typeof savedSubscription> {
-  const { share, ...rest } = subscription
+const saveBroker = (name: string, own: string): string => (name === own ? OWN_BROKER : name)
+const loadBroker = (name: string, own: string): string => (name === OWN_BROKER ? own : name)
+
+function saveSubscription(
+  subscription: Subscription,
+  ownBroker: string,
+): z.input<typeof savedSubscription> {
+  const { share, places, ...rest } = subscription
   return {
     ...rest,
+    places: places.map((place) => {
+      const { brokerName, topic, queueId, from, next, floor } = place
+      return [saveBroker(brokerName, ownBroker), topic, queueId, from, next, floor]
+    }),
     share: share && { group: share.group, topic: share.topic, tags: share.filter.expression },
   }
 }
 
-function loadSubscription(saved: z.output<typeof savedSubscription>): Subscription {
-  const { share, id, from, ...rest } = saved
+function loadSubscription(
+  saved: z.output<typeof savedSubscription>,
+  ownBroker: string,
+): Subscription {
+  const { share, id, places, ...rest } = saved
   return {
     ...rest,
     id,
-    from: queueOffset(from),
+    places: places.map((place) => loadPlace(place, ownBroker)),
     share: share && {
       group: share.group,
       topic: share.topic,
@@ -130,17 +165,37 @@ function loadSubscription(saved: z.output<typeof savedSubscription>): Subscripti
   }
 }
 
-const loadInFlight = ([packetId, position, level, state]: [
-  number,
-  number,
-  Qos,
-  number,
-]): InFlightEntry => ({
+function loadPlace(saved: z.output<typeof savedPlace>, ownBroker: string): Place {
+  const [name, topic, queueId, from, next, floor] = saved
+  return {
+    ...{ topic, brokerName: loadBroker(name, ownBroker), queueId },
+    ...{ from: queueOffset(from), next: queueOffset(next), floor: logPosition(floor) },
+  }
+}
+
+const saveInFlight = (
+  { packetId, home, qos, state }: InFlightEntry,
+  names: HomeNames,
+): z.input<typeof savedSession>['inFlight'][number] => [
   packetId,
-  position: logPosition(position) as LogPosition,
-  qos: level,
+  names.indexOf(home),
+  home.queueId,
+  home.offset,
+  home.stamp,
+  qos,
   state,
-})
+]
+
+function loadInFlight(
+  saved: z.output<typeof savedSession>['inFlight'][number],
+  homes: readonly Pick<Home, 'brokerName' | 'topic'>[],
+): InFlightEntry {
+  const [packetId, name, queueId, offset, stamp, qos, state] = saved
+  return {
+    ...{ packetId, qos, state },
+    home: { ...homes[name]!, queueId, offset: queueOffset(offset), stamp },
+  }
+}
 
 function saveWill(will: Will): z.input<typeof savedWill> {
   const { correlationData, ...properties } = will.properties

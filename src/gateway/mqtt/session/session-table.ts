@@ -10,6 +10,7 @@ import { Exclusive } from '../../access/exclusive.ts'
 import type { FilterCounts } from './filter-counts.ts'
 import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
 import { decodeSession, encodeSession } from './session-record.ts'
+import { upgraded } from './session-upgrade.ts'
 
 const ID_PREFIX = 'mqtt/session/'
 
@@ -80,7 +81,8 @@ export class SessionTable {
       for (const { id, value } of page) {
         if (slice.isOver) await slice.rest()
         const clientId = id.slice(ID_PREFIX.length)
-        const session = decodeSession(clientId, value)
+        const bytes = await upgraded(value, broker)
+        const session = decodeSession(clientId, bytes, broker.identity.brokerName)
         if (session === undefined) {
           log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
           continue
@@ -234,13 +236,13 @@ export class SessionTable {
   /** Durable when it settles. */
   async save(session: Session): Promise<void> {
     this.#isBeingSaved(session)
-    await this.#parts.broker.states.save(idOf(session), encodeSession(session))
+    await this.#parts.broker.states.save(idOf(session), this.#encoded(session))
   }
 
   /** Its state now, for the caller to publish with messages. */
   change(session: Session): StateChange {
     this.#isBeingSaved(session)
-    return { id: idOf(session), state: encodeSession(session) }
+    return { id: idOf(session), state: this.#encoded(session) }
   }
 
   /** Handed to the broker at once; no client waits for it. */
@@ -256,12 +258,16 @@ export class SessionTable {
     const { broker, log } = this.#parts
     for (const session of this.#dirty) {
       this.#isBeingSaved(session)
-      broker.states.saveSoon(idOf(session), encodeSession(session)).catch((error: unknown) => {
+      broker.states.saveSoon(idOf(session), this.#encoded(session)).catch((error: unknown) => {
         this.touch(session)
         const fields = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: error }
         log.warn(fields, 'a session could not be saved; trying again')
       })
     }
+  }
+
+  #encoded(session: Session): Buffer {
+    return encodeSession(session, this.#parts.broker.identity.brokerName)
   }
 
   #isBeingSaved(session: Session): void {
@@ -309,12 +315,12 @@ export class SessionTable {
   async #letGo(session: Session): Promise<void> {
     const { broker, clock, subscribers } = this.#parts
     const slice = new Slice(clock)
-    for (const [text, { filter, queue, durable }] of session.subscriptions) {
+    for (const [text, { filter, places, durable }] of session.subscriptions) {
       if (slice.isOver) await slice.rest()
       // Once each: a session whose will waits for the log ends again.
       session.subscriptions.delete(text)
       subscribers.remove(filter)
-      if (queue !== '' && !durable) await broker.lightQueues.unbind(filter, undefined)
+      if (places.length > 0 && !durable) await broker.lightQueues.unbind(filter, undefined)
     }
     // Also what a crash left bound that the saved copy does not know of.
     if (this.#saved.has(session)) await broker.lightQueues.release(session.owner)

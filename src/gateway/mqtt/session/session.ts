@@ -1,8 +1,6 @@
-// The state that outlives a connection: subscriptions, the place in the log up to which messages
-// were sent, the messages in flight both ways, and the will. Knows nothing of sockets; the session
-// table decides when it lives.
+// The state that outlives a connection: subscriptions with how far each got, the messages in flight
+// both ways, and the will. Knows nothing of sockets; the session table decides when it lives.
 import { randomBytes } from 'node:crypto'
-import { type LogPosition, logPosition } from '../../../model/positions.ts'
 import type { WillMessage } from '../packets/connect-packet.ts'
 import { InFlight } from './in-flight.ts'
 import { InboundIds } from './inbound-ids.ts'
@@ -46,8 +44,6 @@ export class Session {
    * sent.
    */
   readonly retainedDue = new Map<string, string>()
-  /** Everything before it was sent, or was not for this session. */
-  cursor: LogPosition = logPosition(0)
   will: Will | undefined = undefined
   /** When the last connection was lost, epoch ms; undefined while connected. */
   disconnectedMs: number | undefined = undefined

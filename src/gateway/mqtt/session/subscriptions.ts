@@ -1,8 +1,7 @@
 // The subscriptions of a session.
 import type { QueueName } from '../../../model/message.ts'
-import type { QueueOffset } from '../../../model/positions.ts'
+import type { LogPosition, QueueOffset } from '../../../model/positions.ts'
 import type { TagFilter } from '../../../model/tag-filter.ts'
-import type { Broker } from '../../../port/broker.ts'
 import { NO_IDS } from '../outgoing/publish-output.ts'
 import type { SubscribeOptions } from '../packets/subscribe-packet.ts'
 
@@ -15,6 +14,19 @@ export interface ShareSource {
   readonly filter: TagFilter
 }
 
+/** How far a subscription got on a queue that it reads. */
+export interface Place extends QueueName {
+  /** Nothing before this entry belongs to the subscription. */
+  from: QueueOffset
+  /** The first entry that is not dealt with. */
+  next: QueueOffset
+  /**
+   * Entries before this position of the broker's log are passed over: the session had them by
+   * other filters before it had this one. 0: none.
+   */
+  floor: LogPosition
+}
+
 export interface Subscription extends SubscribeOptions {
   /** The filter as sent, share included; the subscription's identity. */
   readonly text: string
@@ -24,19 +36,16 @@ export interface Subscription extends SubscribeOptions {
   readonly share: ShareSource | undefined
   /** MQTT 5's subscription identifier. */
   readonly id: number | undefined
-  /** The light queue's topic; '' when the share is a native group, which needs none. */
-  readonly queue: string
-  /** Does the light queue outlive the process? Kept for the unbind. */
+  /** Its light queue, on each broker; none for a share of a native group. */
+  readonly places: readonly Place[]
+  /** Do its light queues outlive the process? Kept for the unbind. */
   readonly durable: boolean
-  /** Nothing before this entry of the light queue belongs to the subscription. */
-  readonly from: QueueOffset
 }
 
 /** Is there nothing in the one that the saved other does not have? */
 export const isSame = (now: Subscription, old: Subscription | undefined): boolean =>
   old !== undefined &&
-  now.queue === old.queue &&
-  now.from === old.from &&
+  now.places === old.places &&
   now.id === old.id &&
   now.qos === old.qos &&
   now.noLocal === old.noLocal &&
@@ -82,10 +91,3 @@ export class Combiner {
     return out
   }
 }
-
-/** A light queue, by its topic. */
-export const lightQueueOf = ({ identity }: Pick<Broker, 'identity'>, topic: string): QueueName => ({
-  topic,
-  brokerName: identity.brokerName,
-  queueId: 0,
-})

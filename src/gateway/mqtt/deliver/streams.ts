@@ -1,0 +1,102 @@
+// All that a session's ordinary subscriptions read: one merge for each broker, as positions of one
+// log say nothing of another's. Messages of different brokers go out in turn, in no order.
+import type { Delivery } from '../outgoing/delivery.ts'
+import type { Place, Subscription } from '../session/subscriptions.ts'
+import type { Feed, FeedReader, Feeds } from './light-feed.ts'
+import { Merge, type MergeState } from './merge.ts'
+
+const NO_SUBSCRIPTIONS: readonly Subscription[] = []
+
+export class Streams {
+  readonly #feeds: Feeds
+  readonly #reader: FeedReader
+  readonly #merges: { readonly brokerName: string; readonly merge: Merge }[] = []
+  /** Index of the merge with the next message, or of the one to be asked first. */
+  #turn = 0
+
+  constructor(feeds: Feeds, reader: FeedReader) {
+    this.#feeds = feeds
+    this.#reader = reader
+  }
+
+  /** The next message after `next()` answered 'ready'; valid until `advance`. */
+  get delivery(): Delivery | undefined {
+    return this.#merges[this.#turn]?.merge.delivery
+  }
+
+  get matching(): readonly Subscription[] {
+    return this.#merges[this.#turn]?.merge.matching ?? NO_SUBSCRIPTIONS
+  }
+
+  /** Entries that retention took before they were read. */
+  get missed(): number {
+    return this.#merges.reduce((sum, { merge }) => sum + merge.missed, 0)
+  }
+
+  /** Entries compared so far: what the choice of messages costs. */
+  get compared(): number {
+    return this.#merges.reduce((sum, { merge }) => sum + merge.compared, 0)
+  }
+
+  /** Every queue of the subscription goes on where its place is. */
+  add(subscription: Subscription): void {
+    for (const place of subscription.places) this.#of(place).add(subscription, place)
+  }
+
+  /** Other options for a filter that goes on where it is. */
+  replace(subscription: Subscription): void {
+    for (const place of subscription.places) this.#of(place).replace(subscription, place)
+  }
+
+  remove({ places }: Subscription): void {
+    for (const place of places) this.#of(place).remove(place)
+  }
+
+  has(place: Place): boolean {
+    return this.#merges.some(({ merge }) => merge.has(place))
+  }
+
+  close(): void {
+    for (const { merge } of this.#merges) merge.close()
+  }
+
+  lookAt(feed: Feed): void {
+    for (const { brokerName, merge } of this.#merges) {
+      if (brokerName === feed.queue.brokerName) merge.lookAt(feed)
+    }
+  }
+
+  /** Finds the next message. Stays 'ready' with the same one until `advance`. */
+  next(): MergeState {
+    let state: MergeState = 'idle'
+    for (let i = 0; i < this.#merges.length; i++) {
+      const turn = (this.#turn + i) % this.#merges.length
+      const found = this.#merges[turn]!.merge.next()
+      if (found === 'ready') {
+        this.#turn = turn
+        return found
+      }
+      if (found === 'reading') state = found
+    }
+    return state
+  }
+
+  /** The message is dealt with. */
+  advance(): void {
+    this.#merges[this.#turn]?.merge.advance()
+    this.#turn = (this.#turn + 1) % this.#merges.length
+  }
+
+  /** While nothing can be sent no batch is held. */
+  release(): void {
+    for (const { merge } of this.#merges) merge.release()
+  }
+
+  #of({ brokerName }: Place): Merge {
+    const known = this.#merges.find((one) => one.brokerName === brokerName)
+    if (known !== undefined) return known.merge
+    const merge = new Merge(this.#feeds, this.#reader)
+    this.#merges.push({ brokerName, merge })
+    return merge
+  }
+}
