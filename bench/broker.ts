@@ -86,7 +86,6 @@ function emptyStore(): MessageStore {
     readAt: () => Promise.resolve(undefined),
     range,
     offsetByTime: () => Promise.resolve(queueOffset(0)),
-    offsetByPosition: () => queueOffset(0),
     findByKey: () => Promise.resolve([]),
     fact: () => undefined,
     facts: () => [],

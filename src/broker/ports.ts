@@ -101,10 +101,6 @@ export const cursorsPort = (parts: BrokerParts) => {
       checkQueue(queue)
       return cursors.byTime(queue.topic, queue.queueId, timestampMs, boundary)
     },
-    byPosition: async (queue: QueueName, position: LogPosition): Promise<QueueOffset> => {
-      checkQueue(queue)
-      return cursors.byPosition(queue.topic, queue.queueId, position)
-    },
     reset: async (group: string, queue: QueueName, offset: QueueOffset) => {
       const { topic, queueId } = queue
       await cursors.reset(group, topic, queueId, check(group, queue, offset))

@@ -170,8 +170,6 @@ export interface Cursors {
   range(queue: QueueName): Promise<QueueRange>
   /** 'lower': first offset stored at or after; 'upper': last stored at or before. */
   byTime(queue: QueueName, timestampMs: number, boundary: 'lower' | 'upper'): Promise<QueueOffset>
-  /** First entry at or after the position; how a session resumes on a light queue. */
-  byPosition(queue: QueueName, position: LogPosition): Promise<QueueOffset>
   /** Moves a group, forgetting its deliveries in flight. */
   reset(group: string, queue: QueueName, offset: QueueOffset): Promise<void>
 }

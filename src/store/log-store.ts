@@ -177,17 +177,6 @@ export class LogStore implements MessageStore {
     return queueOffset(await this.#reader.offsetByTime(queue, timestampMs, times, nowMs))
   }
 
-  offsetByPosition(topic: string, queueId: number, position: LogPosition): QueueOffset {
-    try {
-      return queueOffset(this.#find(topic, queueId)?.offsetAt(position) ?? 0)
-    } catch (error) {
-      if (!(error instanceof ViewsDamaged)) throw error
-      this.#keeper.damaged(error)
-      const text = `the entries of '${topic}' are being built again from the log: try again soon`
-      throw new BrokerError('BUSY', text, { cause: error })
-    }
-  }
-
   async findByKey(
     topic: string,
     key: string,

@@ -126,8 +126,6 @@ export interface MessageStore {
   range(topic: string, queueId: number): { minOffset: QueueOffset; maxOffset: QueueOffset }
   /** First offset stored at or after the time; max beyond the end. */
   offsetByTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset>
-  /** First offset at or after the position; max beyond the end. */
-  offsetByPosition(topic: string, queueId: number, position: LogPosition): QueueOffset
   /**
    * Newest first, one at least whatever its size. Keys and unique ids (KEYS, UNIQ_KEY) share one
    * index, exact by topic and key.

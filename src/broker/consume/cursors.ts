@@ -3,7 +3,7 @@
 // durable soon after.
 import type { Logger } from '../../log.ts'
 import type { PullRequest } from '../../model/message.ts'
-import { type LogPosition, type QueueOffset, queueOffset } from '../../model/positions.ts'
+import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import type { Fact, MessageStore } from '../../store/store.ts'
 import {
   type CursorState,
@@ -245,10 +245,6 @@ export class CursorTable {
     if (boundary === 'lower') return this.#store.offsetByTime(topic, queueId, timestampMs)
     const after = await this.#store.offsetByTime(topic, queueId, timestampMs + 1)
     return queueOffset(Math.max(minOffset, after - 1))
-  }
-
-  byPosition(topic: string, queueId: number, position: LogPosition): QueueOffset {
-    return this.#store.offsetByPosition(topic, queueId, position)
   }
 
   /** Every cursor of the group. */

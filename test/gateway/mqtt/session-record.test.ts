@@ -95,5 +95,6 @@ test('what is no session is none, and never an exception', (t) => {
     Buffer.from(whole.toString().replace(/"homes":\[\[.*?\]\]/, '"homes":[]')),
     Buffer.from(whole.toString().replace('"nextId":', '"nextId":-')),
   ]
-  for (const bytes of broken) t.is(decodeSession('c', bytes, 'broker-a'), undefined, bytes.toString())
+  for (const bytes of broken)
+    t.is(decodeSession('c', bytes, 'broker-a'), undefined, bytes.toString())
 })
