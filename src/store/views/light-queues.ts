@@ -2,7 +2,7 @@
 // so that replay rebuilds it; a live one is counted, kept in memory only and bounded. The two have
 // queues and offsets of their own even for the same filter.
 import { LIVE_QUEUE_PREFIX, lightQueueTopic } from '../../model/names.ts'
-import { FilterTrie } from '../../model/topic-filter.ts'
+import { FilterTrie } from '../../model/filter-trie.ts'
 import { type BlockStore, ConsumeQueue } from './consume-queue.ts'
 
 interface Bound {

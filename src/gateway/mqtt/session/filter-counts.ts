@@ -1,6 +1,6 @@
 // How many sessions of this gateway subscribe to each filter: enough to tell a publisher that none
 // does.
-import { FilterTrie } from '../../../model/topic-filter.ts'
+import { FilterTrie } from '../../../model/filter-trie.ts'
 
 export class FilterCounts {
   readonly #trie = new FilterTrie<number>()
