@@ -365,6 +365,7 @@ export class Connection extends ServerConnection {
       bodyBytesMax: this.#options.bodyBytesMax,
       inflation,
     })
+    if (inflation.isEnough) this.stop()
     for (const message of messages) this.#identity.checkOrigin(principal, message)
     this.#sends.add(command.opaque, command.codec, isOneWay(command), messages)
   }

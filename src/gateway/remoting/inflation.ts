@@ -4,8 +4,10 @@ import { inflateSync } from 'node:zlib'
 import { BrokerError } from '../../errors.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 
-/** Of the bodies of one chunk together: about 4 ms each MiB. */
+/** Of the bodies that are looked at in one turn together: about 4 ms each MiB. */
 const INFLATED_BYTES_MAX = 8 * 1024 * 1024
+/** From then on, what is behind a request waits for another turn. */
+const ENOUGH_BYTES = 2 * 1024 * 1024
 /** The least that one body counts for: zlib's own state is made anew for each. */
 const INFLATING_BYTES_MIN = 8 * 1024
 
@@ -17,9 +19,14 @@ export class Inflation {
     this.#bytesMax = bytesMax
   }
 
-  /** A new chunk. */
+  /** A new turn. */
   reset(): void {
     this.#bytes = 0
+  }
+
+  /** Is it time for others? The request under way may bring more, a batch for example. */
+  get isEnough(): boolean {
+    return this.#bytes >= ENOUGH_BYTES
   }
 
   get #left(): number {
@@ -27,7 +34,7 @@ export class Inflation {
   }
 
   /**
-   * undefined: it is larger than a body may be, or than the default of that, or the chunk has had
+   * undefined: it is larger than a body may be, or than the default of that, or the turn has had
    * its share.
    * @throws BrokerError MESSAGE_INVALID for a body that is no zlib stream
    */

@@ -10,7 +10,9 @@ import { CODEC_BINARY, CODEC_JSON } from '../../../src/remoting/frame.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
 import { queueOf } from '../../support/broker.ts'
 import { fields, pull, send, sendFrame, startFrontEnd } from '../../support/native-front-end.ts'
+import { overridden } from '../../support/overridden.ts'
 import { StillSocket } from '../../support/still-socket.ts'
+import { countTurns } from '../../support/turns.ts'
 
 for (const [name, codec] of [
   ['JSON', CODEC_JSON],
@@ -240,6 +242,37 @@ test('a body compressed by its sender is stored as what it is', async (t) => {
     t.is(message.sysFlag, 0)
     t.deepEqual(message.body, plain)
   }
+})
+
+test('however many bodies one chunk brings, all are inflated, over several turns', async (t) => {
+  const turns: number[] = []
+  const turn = countTurns(t)
+  const { connect, raw } = await startFrontEnd(t, {
+    bend: (broker) =>
+      overridden(broker, {
+        publish: (messages) => {
+          turns.push(turn())
+          return broker.publish(messages)
+        },
+      }),
+  })
+  const connection = await connect()
+  const plain = Buffer.alloc(1_500_000, 'large')
+  const peer = await raw()
+  const frame = sendFrame(1, { topic: 'T', body: deflateSync(plain), f: 0x301 })
+  const count = 8
+  peer.send(Buffer.concat(Array<Buffer>(count).fill(frame)))
+  for (let i = 0; i < count; i++) await peer.read((await peer.read(4)).readInt32BE())
+  let offset = 0
+  while (offset < count) {
+    const { body } = await pull(connection, { topic: 'T', offset })
+    for (const message of decodeMessages(body)) {
+      t.is(message.sysFlag, 0)
+      t.true(message.body.equals(plain))
+      offset++
+    }
+  }
+  t.is(new Set(turns).size, count / 2)
 })
 
 test('a body that does not inflate is refused with the reason', async (t) => {
