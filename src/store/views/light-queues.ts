@@ -1,8 +1,9 @@
 // Light queues: an entry list per bound topic filter. A durable one is bound by a note in the log,
 // so that replay rebuilds it; a live one is counted, kept in memory only and bounded. The two have
 // queues and offsets of their own even for the same filter.
-import { LIVE_QUEUE_PREFIX, lightQueueTopic } from '../../model/names.ts'
+
 import { FilterTrie } from '../../model/filter-trie.ts'
+import { LIVE_QUEUE_PREFIX, lightQueueTopic } from '../../model/names.ts'
 import { type BlockStore, ConsumeQueue } from './consume-queue.ts'
 
 interface Bound {
