@@ -54,6 +54,7 @@ export interface NewMessage {
 export interface Destination {
   readonly topic: string
   readonly queueId: number
+  /** May a message make the topic? */
   readonly createTopic: boolean
 }
 

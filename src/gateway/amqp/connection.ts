@@ -36,7 +36,7 @@ import {
   READ_AHEAD_BYTES_MAX,
   READ_BYTES_MAX,
 } from './limits.ts'
-import { Ingest, type IngestBudget } from './links/ingest.ts'
+import { type Ingest, type IngestBudget, openIngest } from './links/ingest.ts'
 import type { Peer } from './links/link.ts'
 import type { LinkClaims } from './links/link-claims.ts'
 import { type GroupMembers, Presence } from './links/presence.ts'
@@ -134,7 +134,8 @@ export class AmqpConnection
     })
     this.#splitter = new FrameSplitter(this, HANDSHAKE_FRAME_BYTES_MAX)
     this.#handshake = new Handshake(this, context.auth, limits.authFailureDelayMs)
-    this.#ingest = new Ingest(this, share.budget, () => this.#onIngest())
+    const { unstoredBytesMax } = limits
+    this.#ingest = openIngest(this, share.budget, unstoredBytesMax, () => this.#regulate())
     this.#control = this.#newControlPlane()
     this.#deadline = context.clock.after(limits.handshakeMs, () => {
       this.drop(`no open within ${limits.handshakeMs} ms`)
@@ -218,20 +219,13 @@ export class AmqpConnection
     this.#control.touch()
   }
 
-  #onIngest(): void {
-    this.#regulate()
-    if (this.#isLeaving && this.#ingest.isIdle) this.#sayGoodbye()
-  }
-
   /** Reads while nothing that came before has to be waited for and the disk keeps up. */
   #regulate(): void {
-    const { unstoredBytesMax } = this.#share.limits
-    const enough = this.#isPaused ? unstoredBytesMax / 2 : unstoredBytesMax
     // Before `open` the socket is read while that costs nothing, so that its end is noticed during
     // the login.
     const isHeld =
       this.#splitter.isHeld && (this.#stage !== 'handshake' || this.#splitter.keptBytes > 0)
-    const mustWait = isHeld || this.#ingest.bytes > enough || this.#isLeaving
+    const mustWait = isHeld || this.#ingest.isFull || this.#isLeaving
     // A peer whose frames are ignored is still read, or its end would not be noticed.
     const isPaused = mustWait && !this.#isDeaf
     if (isPaused === this.#isPaused || this.#stage === 'closed') return
@@ -340,7 +334,8 @@ export class AmqpConnection
       return
     }
     this.#isLeaving = true
-    this.#onIngest()
+    this.#regulate()
+    void this.#ingest.whenIdle().then(() => this.#sayGoodbye())
   }
 
   /** The socket closes when the peer answered or the grace is over. */

@@ -129,14 +129,14 @@ test('a message becomes what other protocols understand', (t) => {
 })
 
 test('text and bytes as a value are plain bodies to others', (t) => {
-  t.is(read(rheaMessage.encode({ body: 'grüß' })).body.toString(), 'grüß')
-  t.deepEqual(read(rheaMessage.encode({ body: Buffer.from([9]) })).body, Buffer.from([9]))
+  t.is(String(Buffer.from(read(rheaMessage.encode({ body: 'grüß' })).body)), 'grüß')
+  t.deepEqual([...read(rheaMessage.encode({ body: Buffer.from([9]) })).body], [9])
 })
 
 test('a body of another kind is kept as its encoded section', (t) => {
   const body = section(0x77, types.wrap({ a: [1, 2] }))
   const message = read(Buffer.concat([section(0x73, types.List32([])), body]))
-  t.deepEqual(message.body, body)
+  t.deepEqual(Buffer.from(message.body), body)
 })
 
 test('a subject that is no legal tag stays a subject', (t) => {

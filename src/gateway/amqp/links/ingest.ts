@@ -1,12 +1,12 @@
-// Messages of one connection on their way into the broker: everything that one chunk of the socket
-// held is one publish, and its dispositions go out when that is durable. Counts the bytes under
-// way, here and for the whole front-end, and says when to grant no more.
-
+// Messages of one connection on their way into the broker, of all its links: their dispositions go
+// out when they are durable. Counts the bytes under way for the whole front-end, and says when to
+// grant no more.
 import type { Clock } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { NewMessage, PublishResult } from '../../../model/message.ts'
 import type { Broker } from '../../../port/broker.ts'
+import { type PublishBatch, PublishLine } from '../../net/publish-line.ts'
 import { rejectedState, STATE } from '../codec/disposition.ts'
 import { describeError } from '../errors.ts'
 
@@ -53,120 +53,29 @@ export interface IngestLink {
   flush(): void
 }
 
-export interface IngestPeer {
-  readonly broker: Broker
-  readonly clock: Clock
-  readonly log: Logger
-}
-
-export class Ingest {
-  readonly #broker: Broker
-  readonly #clock: Clock
+/** The messages of one chunk: each with its link, and its delivery id or `settledId`. */
+export class LinkBatch implements PublishBatch {
+  readonly messages: NewMessage[] = []
+  bytes = 0
+  readonly #links: IngestLink[] = []
+  readonly #ids: number[] = []
   readonly #budget: IngestBudget
   readonly #log: Logger
-  /** Told after every change of `bytes`. */
-  readonly #changed: () => void
-  #messages: NewMessage[] = []
-  #links: IngestLink[] = []
-  #ids: number[] = []
-  #chunkBytes = 0
-  #bytes = 0
-  #batches = 0
-  #nowMs = 0
 
-  constructor(peer: IngestPeer, budget: IngestBudget, changed: () => void) {
-    this.#broker = peer.broker
-    this.#clock = peer.clock
-    this.#log = peer.log
+  constructor(budget: IngestBudget, log: Logger) {
     this.#budget = budget
-    this.#changed = changed
-  }
-
-  /** Bytes that came and are not yet durable. */
-  get bytes(): number {
-    return this.#bytes
-  }
-
-  /** When the messages of this chunk came; one look at the clock for all of them. */
-  get nowMs(): number {
-    if (this.#messages.length === 0) this.#nowMs = this.#clock.now()
-    return this.#nowMs
-  }
-
-  get isIdle(): boolean {
-    return this.#batches === 0
+    this.#log = log
   }
 
   add(message: NewMessage, link: IngestLink, deliveryId: number): void {
-    this.#messages.push(message)
+    this.messages.push(message)
     this.#links.push(link)
     this.#ids.push(deliveryId)
-    this.#chunkBytes += message.body.length + message.properties.length
+    this.bytes += message.body.length + message.properties.length
   }
 
-  /** The end of a chunk: everything added since the last one is one publish. */
-  flush(): void {
-    if (this.#messages.length === 0) return
-    const messages = this.#messages
-    const batch = new Batch(messages, this.#links, this.#ids, this.#chunkBytes)
-    this.#messages = []
-    this.#links = []
-    this.#ids = []
-    this.#chunkBytes = 0
-    this.#batches++
-    this.#bytes += batch.bytes
-    this.#budget.take(batch.bytes)
-    this.#broker.publish(messages).then(
-      (results) => this.#done(batch, results),
-      (error: unknown) => this.#done(batch, batch.failed(error)),
-    )
-    this.#changed()
-  }
-
-  #done(batch: Batch, results: readonly PublishResult[]): void {
-    this.#batches--
-    this.#bytes -= batch.bytes
-    this.#budget.give(batch.bytes)
-    const unanswered = batch.settle(
-      results.length === batch.count ? results : batch.failed(new Error('a result is missing')),
-    )
-    if (unanswered > 0) {
-      const fields = { evt: 'amqp.settled_lost', messages: unanswered }
-      this.#log.warn(fields, 'messages that were sent settled could not be stored')
-    }
-    this.#changed()
-  }
-}
-
-class Batch {
-  readonly bytes: number
-  readonly #messages: readonly NewMessage[]
-  readonly #links: readonly IngestLink[]
-  readonly #ids: readonly number[]
-
-  constructor(
-    messages: readonly NewMessage[],
-    links: readonly IngestLink[],
-    ids: readonly number[],
-    bytes: number,
-  ) {
-    this.#messages = messages
-    this.#links = links
-    this.#ids = ids
-    this.bytes = bytes
-  }
-
-  get count(): number {
-    return this.#ids.length
-  }
-
-  failed(thrown: unknown): BrokerError[] {
-    const error = BrokerError.from(thrown)
-    return this.#ids.map(() => error)
-  }
-
-  /** Answers how many refused messages could not be told. */
-  settle(results: readonly PublishResult[]): number {
+  settle(results: readonly PublishResult[]): void {
+    this.#budget.give(this.bytes)
     let unanswered = 0
     let last: IngestLink | undefined
     const touched = new Set<IngestLink>()
@@ -179,12 +88,35 @@ class Batch {
       if (!(result instanceof BrokerError)) link.settle(id, STATE.accepted)
       else if (id < 0) {
         unanswered++
-        link.lose(tagOf(this.#messages[i]!.body, id), result)
+        link.lose(tagOf(this.messages[i]!.body, id), result)
       } else link.settle(id, rejectedState(describeError(result)))
     }
     for (const link of touched) link.flush()
-    return unanswered
+    if (unanswered === 0) return
+    const fields = { evt: 'amqp.settled_lost', messages: unanswered }
+    this.#log.warn(fields, 'messages that were sent settled could not be stored')
   }
+}
+
+export type Ingest = PublishLine<LinkBatch>
+
+/** `changed`: `isFull` of the connection's ingest has changed. */
+export function openIngest(
+  { broker, clock, log }: { broker: Broker; clock: Clock; log: Logger },
+  budget: IngestBudget,
+  unstoredBytesMax: number,
+  changed: () => void,
+): Ingest {
+  return new PublishLine({
+    clock,
+    unstoredBytesMax,
+    newBatch: () => new LinkBatch(budget, log),
+    publish: ({ messages, bytes }) => {
+      budget.take(bytes)
+      return broker.publish(messages)
+    },
+    changed,
+  })
 }
 
 /** A delivery-tag has at most 32 bytes. */

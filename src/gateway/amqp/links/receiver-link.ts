@@ -1,6 +1,7 @@
 // A link that the peer sends messages on. Puts frames together, hands whole messages to the
 // connection's ingest, and grants credit as the bytes under way allow.
 import type { BrokerError } from '../../../errors.ts'
+import { newMessage } from '../../../model/message.ts'
 import { editProperties, findProperty, PROPERTY } from '../../../model/properties.ts'
 import { tagHash } from '../../../model/tag-filter.ts'
 import { rejectedState } from '../codec/disposition.ts'
@@ -213,27 +214,11 @@ export class ReceiverLink implements Link, IngestLink {
       return
     }
     this.#underWay++
-    this.#ingest.add(
-      {
-        topic: route.topic,
-        queueId: route.queueId,
-        orderingKey: message.orderingKey ?? this.#lane,
-        body: message.body,
-        properties:
-          this.#routes.fixed === undefined
-            ? withTag(message.properties, route.tag)
-            : message.properties,
-        flag: 0,
-        sysFlag: 0,
-        bornTimestamp: this.#ingest.nowMs,
-        bornHost: this.#peer.bornHost,
-        reconsumeTimes: 0,
-        createTopic: route.createTopic,
-        ownProperties: true,
-      },
-      this,
-      id,
-    )
+    const { properties, orderingKey = this.#lane } = message
+    const tagged = this.#routes.fixed === undefined ? withTag(properties, route.tag) : properties
+    const { nowMs, batch } = this.#ingest
+    const { bornHost } = this.#peer
+    batch.add(newMessage(route, orderingKey, message.body, tagged, bornHost, nowMs), this, id)
   }
 
   /**

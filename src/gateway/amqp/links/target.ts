@@ -1,7 +1,7 @@
 // Where the messages of a sending peer go: one topic, or for the anonymous relay whatever each
 // message's `to` names. Resolves an attach's target against the broker and the peer's rights.
 import { BrokerError } from '../../../errors.ts'
-import { ANY_QUEUE } from '../../../model/message.ts'
+import { ANY_QUEUE, type Destination } from '../../../model/message.ts'
 import { isSendForbidden } from '../../../model/names.ts'
 import type { Broker } from '../../../port/broker.ts'
 import { type Authenticator, isAllowed, type Principal } from '../../access/auth.ts'
@@ -9,13 +9,9 @@ import { type Address, GRAMMAR, parseAddress } from '../address.ts'
 import type { TargetTerminus } from '../codec/terminus.ts'
 import { ensureTopic } from './node.ts'
 
-export interface Route {
-  readonly topic: string
-  readonly queueId: number
+export interface Route extends Destination {
   /** For messages without a tag of their own. */
   readonly tag: string | undefined
-  /** May a message make the topic? */
-  readonly createTopic: boolean
 }
 
 export interface Routes {

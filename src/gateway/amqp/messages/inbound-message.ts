@@ -1,5 +1,6 @@
 // From an AMQP message to what a record is made of. The message's bytes are scanned, not decoded;
 // only the sections with names are, and those only when they differ from the previous message's.
+import { partOf } from '../../../model/bytes.ts'
 import { encodeProperties, PROPERTY } from '../../../model/properties.ts'
 import { Fields } from '../codec/control-frames.ts'
 import { ElementCounts } from '../codec/element-counts.ts'
@@ -16,7 +17,7 @@ const NOTHING = Buffer.alloc(0)
 /** Reads the messages of one link, one at a time; the fields hold until the next. */
 export class InboundMessage {
   /** A view of the bytes read. */
-  body: Buffer = NOTHING
+  body: Uint8Array = NOTHING
   /** Encoded as in properties.ts. */
   properties: Buffer = NOTHING
   orderingKey: string | undefined
@@ -41,7 +42,7 @@ export class InboundMessage {
   #known(bytes: Buffer, at: number, end: number): void {
     const s = this.#sections
     s.scan(bytes, at, end)
-    this.body = bytes.subarray(s.contentAt, s.contentEnd)
+    this.body = partOf(bytes, s.contentAt, s.contentEnd)
     const isPlainBody = isShortest(s) && s.bodyEnd === end
     const isSame = isPlainBody && this.#isSameHead(bytes, at, s)
     // A repeated head was checked before, and a body of one length has no elements.
