@@ -1,6 +1,32 @@
-// The Broker port: what the front-ends ask of a broker, and the broker answers. Everything here is
-// location-transparent: names, ids, offsets, receipts and values, so that a front-end can stand
-// before a remote cluster as well as before the broker in its own process.
+// The Broker port: what the front-ends ask of a broker, and the broker answers: names, ids,
+// offsets, receipts and values, so that a front-end can stand before a cluster across a network as
+// well as before the broker in its own process. test/conformance/broker.ts holds each broker to it.
+//
+// Failures. A call rejects with a BrokerError, or has one in its place of a list of results. After
+// one of `UNCERTAIN_CODES` the call may have been done, or be done later: a message may have been
+// stored, and sent again it is there twice. After any other the call changed nothing. Retryable
+// ones may be tried again as they are. What a call asks for beyond this broker, of a cluster
+// without light queues for instance, is refused with NOT_SUPPORTED, never left out in silence.
+//
+// Order. Calls overtake each other, and so do their answers, but:
+// - messages of one topic with one ordering key, or for one named queue, are stored in the order in
+//   which they were given, over all calls of `publish` and within each. One that fails leaves a
+//   gap; those behind it go on;
+// - changes of one state (`States`), also those that go with messages, hold in the order of the
+//   calls;
+// - calls about one binding of a light queue, one client's connection, one group's place on a
+//   queue, one client's locks, or one definition by its name, take effect in the order of the
+//   calls.
+// What must come before a call of another kind is awaited first.
+//
+// Staleness. What a settled call has changed is there for later calls through the same port.
+// Messages are there for readers soon after `publish` has settled; reads that wait see them then.
+// What other gateways change is seen within seconds.
+//
+// Watching starts within the call, so what a later read shows and what is told leave no gap between
+// them. News comes late, coalesced, and also without a change: after an interruption all watchers
+// are told. No watcher is called after its end.
+import type { ErrorCode } from '../errors.ts'
 import type { ClientRegistration, GroupMode } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
 import type {
@@ -25,18 +51,35 @@ import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
 import type { TopicDefinition } from '../model/topic.ts'
 import type { States } from './states.ts'
 
-/** Every method rejects with a BrokerError. */
+/**
+ * After these it is not known whether the call was done. READ_ONLY is among them for a disk that
+ * failed while it wrote: what it has is found at the next start.
+ */
+export const UNCERTAIN_CODES: ReadonlySet<ErrorCode> = new Set([
+  'TIMED_OUT',
+  'UNREACHABLE',
+  'CLOSED',
+  'READ_ONLY',
+  'INTERNAL',
+])
+
 export interface Broker {
+  /**
+   * Of the port, as its clients are told of it; never changes. Only where the broker is in this
+   * process is its name that of the queues.
+   */
   readonly identity: BrokerIdentity
   /**
-   * Settles after the topic's durability is reached; one result per message, in order. Bodies and
-   * properties are copied within the call: they may be views on a buffer that is reused after it.
+   * Settles after the topic's durability is reached; one result per message, in order: an error of
+   * one leaves the others alone. Not idempotent. Bodies and properties are copied within the call:
+   * they may be views on a buffer that is reused after it.
    *
    * `changes`: state of the front-end that one acknowledgement stands for together with the
    * messages.
-   * - One that belongs to a message is durable exactly when the message is: a crash leaves both or
-   *   neither, and a message that is refused leaves the state as it was. `load` answers the new
-   *   state once the call has settled.
+   * - One that belongs to a message holds once the message is stored, and a message that is refused
+   *   leaves the state as it was. In one process a crash leaves both or neither; across a network
+   *   it may leave the message alone, which is sent again then, for it was not acknowledged. `load`
+   *   answers the new state once the call has settled.
    * - One that belongs to no message is durable before or with each message of the call, and by
    *   itself when all are refused. It is kept like a `States.save`: `load` answers it at once, and
    *   what the log refuses is written as soon as the log takes it.
@@ -57,42 +100,58 @@ export interface Broker {
    * until then bodies and properties stay as they are.
    */
   publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]>
-  /** Reading by position: no state is kept for the reader. */
+  /**
+   * Reading by position: no state is kept for the reader. Records come in the order of their
+   * offsets. An answer that may wait comes by `waitMs`, 'at-end' or sooner as well: go on at
+   * `nextOffset`. What retention or damage took is stepped over.
+   * @throws TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, PERMISSION_DENIED, BUSY; ABORTED by its signal
+   */
   pull(request: PullRequest): Promise<PullResult>
   /**
-   * Competing consumers per message; empty after `waitMs` without one.
-   * @throws GROUP_MODE_CONFLICT
+   * Competing consumers per message; empty by `waitMs` without one, or sooner. The messages are the
+   * caller's until it settles them, or their time is over: not before `invisibleMs`, counted from
+   * when they were handed out. A call that fails or is aborted may have been handed some, which
+   * come to another consumer when their time is over, and sooner where the port knows of them. A
+   * broker that crashed may hand out again what was acknowledged in its last seconds.
+   *
+   * Settling: one result per receipt, in order. null: it holds. RECEIPT_EXPIRED: the message is the
+   * caller's no longer, and nothing is changed by this receipt; settled twice, the first holds.
+   * After any other error the message stays the caller's until its time is over; the same call may
+   * be made again.
+   * @throws TOPIC_NOT_FOUND, GROUP_NOT_FOUND, QUEUE_NOT_FOUND, PERMISSION_DENIED, BUSY,
+   * GROUP_MODE_CONFLICT, SUBSCRIPTION_CONFLICT, ARGUMENT_INVALID; ABORTED by its signal
    */
   receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]>
+  /** Done for the group. Durable within a second: after a crash it may come once more. */
   ack(receipts: readonly Receipt[]): Promise<readonly SettleResult[]>
   /**
-   * Counts an attempt. Without a delay the first failure comes again at once, a later one by the
-   * retry ladder; after the last attempt: dead letter.
+   * Counts an attempt. Without a delay the first failure comes again as soon as the broker can, a
+   * later one by the retry ladder; after the last attempt: dead letter. `handBack` is a wish: a
+   * broker that cannot keep a message from a consumer, or its note, hands it out without.
    */
   nack(
     receipts: readonly Receipt[],
     delayMs?: number,
     handBack?: HandBack,
   ): Promise<readonly SettleResult[]>
-  /** Available again at once, and no attempt. */
+  /** Available again as soon as the broker can, and no attempt. */
   release(receipts: readonly Receipt[], handBack?: HandBack): Promise<readonly SettleResult[]>
   /**
    * All that one consumer held when it was lost without a word, in the order in which it was handed
-   * out: available again at once; the first counts as an attempt, for it may be the cause.
+   * out: as a release, but that the first counts as an attempt, for it may be the cause.
    */
   abandon(receipts: readonly Receipt[]): Promise<readonly SettleResult[]>
+  /** The time starts again; idempotent. */
   extend(receipts: readonly Receipt[], invisibleMs: number): Promise<readonly SettleResult[]>
+  /** Its copy, with the reason where it has room, is durable when it settles; then it is done. */
   deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]>
   /**
    * The native protocol's nack: a copy goes to the group's retry topic, or after the last attempt
-   * to its dead letters; the caller commits its own offset. @throws GROUP_NOT_FOUND,
-   * MESSAGE_NOT_FOUND
+   * to its dead letters, durable when it settles; the caller commits its own offset. Not
+   * idempotent. @throws GROUP_NOT_FOUND, MESSAGE_NOT_FOUND, QUEUE_NOT_FOUND
    */
   sendBack(request: SendBack): Promise<void>
-  /**
-   * Calls `arrived` (never with messages) after new entries are readable; coalesced, no ordering
-   * promised.
-   */
+  /** Calls `arrived` (never with messages) after new entries are readable. */
   watch(topic: string, arrived: Arrived): Disposable
 
   readonly topics: Topics
@@ -103,98 +162,110 @@ export interface Broker {
   readonly clients: Clients
   readonly states: States
   readonly queueLocks: QueueLocks
-  /** The state for operators: role, writability, flush mode, disk, counts. */
+  /** The state for operators: role, writability, flush mode, disk, counts; as last known. */
   status(): Promise<BrokerStatus>
 }
 
 export type Arrived = (brokerName: string, queueId: number, maxOffset: QueueOffset) => void
 
+/** Lists and definitions are as last known: a topic that another gateway made shows in seconds. */
 export interface Topics {
   list(): Promise<readonly TopicDefinition[]>
   get(name: string): Promise<TopicDefinition | undefined>
   /**
-   * Creates or changes; durable when it settles.
-   * @throws NAME_INVALID, ARGUMENT_INVALID, QUOTA_EXCEEDED
+   * Creates or changes; durable when it settles. Idempotent.
+   * @throws NAME_INVALID, ARGUMENT_INVALID, QUOTA_EXCEEDED, PERMISSION_DENIED
    */
   put(definition: TopicDefinition): Promise<void>
   /**
    * The topic, created with the defaults when it does not exist and that is allowed.
-   * @throws TOPIC_NOT_FOUND
+   * TOPIC_NOT_FOUND means that there is none: while it cannot be known, UNREACHABLE. Idempotent.
+   * @throws TOPIC_NOT_FOUND, NAME_INVALID, QUOTA_EXCEEDED
    */
   ensure(name: string): Promise<TopicDefinition>
   /** Messages and cursors of it go too. @throws TOPIC_NOT_FOUND */
   delete(name: string): Promise<void>
-  /** min and max offset of every read queue, of all brokers. @throws TOPIC_NOT_FOUND */
+  /**
+   * min and max offset of every read queue, of all brokers; all of them or UNREACHABLE. What was
+   * stored while they were asked may be missing. @throws TOPIC_NOT_FOUND
+   */
   ranges(name: string): Promise<readonly QueueRange[]>
   /** Called with the name after any change; a deleted topic is not there any more. */
   watch(changed: (topic: string) => void): Disposable
 }
 
+/** As last known, like topics. */
 export interface Groups {
   list(): Promise<readonly GroupDefinition[]>
   get(name: string): Promise<GroupDefinition | undefined>
+  /** Creates or changes; durable when it settles. Idempotent. @throws as `Topics.put` */
   put(definition: GroupDefinition): Promise<void>
-  /** The group and its retry topic, created when allowed. @throws GROUP_NOT_FOUND */
+  /** The group and its retry topic, created when allowed. Idempotent. @throws GROUP_NOT_FOUND */
   ensure(name: string): Promise<GroupDefinition>
   /**
    * `keepOffsets`: a group that is made again under the name goes on where this one was.
    * @throws GROUP_NOT_FOUND
    */
   delete(name: string, options?: { keepOffsets?: boolean }): Promise<void>
-  /** undefined while no consumer is connected. */
+  /** Of the members of all gateways; undefined while no consumer is connected. */
   mode(name: string): Promise<GroupMode | undefined>
   /**
-   * Every queue of every topic the group ever committed or subscribed to.
+   * Every queue of every topic the group ever committed or subscribed to, as of the call.
    * @throws GROUP_NOT_FOUND
    */
   lags(name: string): Promise<readonly QueueLag[]>
 }
 
+/** Where groups stand. @throws GROUP_NOT_FOUND, TOPIC_NOT_FOUND, QUEUE_NOT_FOUND */
 export interface Cursors {
   /** undefined when the group never committed here. */
   committed(group: string, queue: QueueName): Promise<QueueOffset | undefined>
   /**
    * The offsets that the group could be handed now: those that wait to be handed out again,
-   * ascending, and new ones.
+   * ascending, and new ones. @throws NOT_SUPPORTED where only the broker knows
    */
   available(
     group: string,
     queue: QueueName,
   ): Promise<{ readonly waiting: readonly QueueOffset[]; readonly next: QueueOffset }>
   /**
-   * Next offset to consume. Kept at once, durable within a second (sooner at shutdown). Where a
-   * group starts, its first here, gets into the log before any message that is published after the
-   * call.
+   * Next offset to consume, at most the queue's end. Kept at once, durable within a second (sooner
+   * at shutdown): after a crash the group may be handed again what it had in the last seconds.
+   * Where a group starts, its first here, holds from when it has settled: messages that are
+   * published after that are the group's, also after a crash. Idempotent.
    */
   commit(group: string, queue: QueueName, offset: QueueOffset): Promise<void>
   range(queue: QueueName): Promise<QueueRange>
   /** 'lower': first offset stored at or after; 'upper': last stored at or before. */
   byTime(queue: QueueName, timestampMs: number, boundary: 'lower' | 'upper'): Promise<QueueOffset>
-  /** Moves a group, forgetting its deliveries in flight. */
+  /** Moves a group, forgetting its deliveries in flight; durable when it settles. Idempotent. */
   reset(group: string, queue: QueueName, offset: QueueOffset): Promise<void>
 }
 
 /**
  * Filters over routing names; each bound filter owns one queue, addressed as a topic of one queue.
+ * @throws NOT_SUPPORTED where the broker has none
  */
 export interface LightQueues {
   /**
    * Entries exist from now on. With an owner the queue is durable: it survives restarts, and each
    * owner binds it once however often it says so. Without one it is live: bindings are counted, the
    * queue is kept in memory and gone with its last one. Settles with the queue's next offset.
+   * Idempotent with an owner. @throws FILTER_INVALID, ARGUMENT_INVALID
    */
   bind(filter: string, owner: string | undefined): Promise<QueueName & { offset: QueueOffset }>
-  /** Once per owner, or per live `bind`. */
+  /** Once per owner, or per live `bind`; what is not bound is no error. */
   unbind(filter: string, owner: string | undefined): Promise<void>
   /** Undoes every binding of the owner. */
   release(owner: string): Promise<void>
 }
 
 export interface Lookup {
+  /** undefined when no message is there (any more). */
   byPosition(brokerName: string, position: LogPosition): Promise<Buffer | undefined>
   /**
    * Newest first, one at least whatever its size; business keys and client-made message ids share
-   * one index.
+   * one index, which may lag behind by a second.
    */
   byKey(
     topic: string,
@@ -203,10 +274,13 @@ export interface Lookup {
   ): Promise<readonly Buffer[]>
 }
 
+/**
+ * The clients of all gateways, as last known: those of a gateway that died are forgotten in time.
+ */
 export interface Clients {
-  /** New or refreshed. @throws GROUP_MODE_CONFLICT, GROUP_NOT_FOUND */
+  /** New or refreshed; idempotent. @throws GROUP_MODE_CONFLICT, GROUP_NOT_FOUND */
   register(registration: ClientRegistration): Promise<void>
-  /** All of a connection, or one group of it. */
+  /** All of a connection, or one group of it; what is not registered is no error. */
   unregister(connectionId: string, group?: string): Promise<void>
   list(): Promise<readonly ClientRegistration[]>
   /** Client ids of a group's consumers, sorted, without doubles. */
@@ -217,7 +291,10 @@ export interface Clients {
 
 /** Strictly ordered consumption: one consumer at a time per queue. Leases of 60 s. */
 export interface QueueLocks {
-  /** The queues that `clientId` holds now, out of those asked for. */
+  /**
+   * The queues that `clientId` holds now, out of those asked for; a lease of its own is renewed.
+   * After an error it holds none that it may use. @throws GROUP_NOT_FOUND
+   */
   lock(group: string, clientId: string, queues: readonly QueueName[]): Promise<readonly QueueName[]>
   unlock(group: string, clientId: string, queues: readonly QueueName[]): Promise<void>
 }

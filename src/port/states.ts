@@ -21,9 +21,7 @@ import type {
 export interface States {
   /** What `saveSoon` keeps is answered too; on a cluster it may have to be written first. */
   load(id: string): Promise<State | undefined>
-  /**
-   * Durable when it settles, and in the log before any message that is published after the call.
-   */
+  /** Durable when it settles. */
   save(id: string, value: Uint8Array, guard?: StateGuard): Promise<StateVersion>
   /** Kept when it settles, durable within a second; of several in that time the last is written. */
   saveSoon(id: string, value: Uint8Array, claim?: Claim): Promise<void>

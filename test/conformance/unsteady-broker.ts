@@ -1,11 +1,12 @@
 // The Broker port as over a bad network: in front of any broker, it makes each call arrive and each
 // answer return some turns of the event loop later, lets calls that are independent overtake each
 // other, keeps answers back as long as a test likes, and lets calls fail. What the port promises of
-// order holds (`laneOf`), so whatever rests on the port alone must work over it.
+// order holds (`lanesOf`), so whatever rests on the port alone must work over it.
 import { BrokerError, ERROR_CODES, type ErrorCode } from '../../src/errors.ts'
+import type { ClientRegistration } from '../../src/model/client.ts'
 import { type NewMessage, type PublishResult, withOwnBytes } from '../../src/model/message.ts'
-import type { StateChange, StateEntry } from '../../src/model/state.ts'
-import type { Broker } from '../../src/port/broker.ts'
+import type { Claim, StateChange, StateEntry } from '../../src/model/state.ts'
+import { type Broker, UNCERTAIN_CODES } from '../../src/port/broker.ts'
 import type { States } from '../../src/port/states.ts'
 import { Random } from '../support/random.ts'
 
@@ -42,7 +43,7 @@ export const oneIn =
   }
 
 /** How a caller learns that there will be no answer. */
-const LOST = ['TIMED_OUT', 'UNREACHABLE', 'CLOSED'] as const satisfies readonly ErrorCode[]
+const LOST = [...UNCERTAIN_CODES]
 
 export class UnsteadyBroker {
   /** To be given to a front-end, or to the suite of the port. */
@@ -113,9 +114,9 @@ export class UnsteadyBroker {
     // Copied within the call, as the port promises of bodies, properties and states.
     const sent = name === 'publish' ? copied(args) : args.map(copiedBytes)
     const fate = this.fate(name, this.random)
-    const lane = laneOf(name, args)
-    const before = lane === undefined ? undefined : this.#lanes.get(lane)
-    const arrived = Promise.all([before, this.#someTurns()])
+    const lanes = lanesOf(name, args)
+    const before = lanes.map((lane) => this.#lanes.get(lane))
+    const arrived = Promise.all([...before, this.#someTurns()])
     let answer: Promise<unknown> = Promise.resolve()
     const handed = arrived.then(() => {
       if (typeof fate === 'object' && 'refused' in fate) return
@@ -123,7 +124,7 @@ export class UnsteadyBroker {
       // Looked at below.
       answer.catch(() => {})
     })
-    if (lane !== undefined) this.#lanes.set(lane, handed)
+    for (const lane of lanes) this.#lanes.set(lane, handed)
     await handed
     const outcome = answer.then(
       (value) => () => value,
@@ -206,34 +207,43 @@ export class UnsteadyBroker {
 }
 
 /**
- * Calls of one lane reach the broker in the order in which they were made; undefined: in any order
- * among all others. Answers overtake each other everywhere.
+ * Calls that share a lane reach the broker in the order in which they were made, as the port
+ * promises; all others in any order. Answers overtake each other everywhere.
  */
-function laneOf(name: CallName, args: readonly unknown[]): string | undefined {
+function lanesOf(name: CallName, args: readonly unknown[]): readonly string[] {
   const [part, method] = name.split('.')
   switch (part) {
-    // Messages in call order; state that was saved before them is durable before them; where a
-    // group starts gets into the log before what is published after it.
-    case 'publish':
+    case 'publish': {
+      const [, changes = []] = args as Parameters<Broker['publish']>
+      return ['messages', ...changes.map(({ id }) => `state ${id}`)]
+    }
     case 'publishTogether':
+      return ['messages']
     case 'states':
-      return 'log'
+      return typeof args[0] === 'string' ? [`state ${args[0]}`] : claimLane(args[0])
     case 'cursors':
-      return /^(commit|committed|available|reset)$/.test(method ?? '') ? 'log' : undefined
-    // An owner binds and unbinds in order.
+      return /^(commit|committed|available|reset)$/.test(method ?? '')
+        ? [`place ${JSON.stringify(args.slice(0, 2))}`]
+        : []
     case 'lightQueues':
-      return 'light queues'
+      return method === 'release' ? [`owner ${args[0]}`] : [`owner ${args[1]}`]
     case 'clients':
-      return /^(un)?register$/.test(method ?? '') ? 'clients' : undefined
+      return /^(un)?register$/.test(method ?? '') ? [`client ${connectionOf(args[0])}`] : []
     case 'queueLocks':
-      return `locks of ${String(args[0])} ${String(args[1])}`
+      return [`locks ${String(args[0])} ${String(args[1])}`]
     case 'topics':
     case 'groups':
-      return method === 'list' ? undefined : `definition of ${nameOf(args[0])}`
+      return method === 'list' ? [] : [`definition ${nameOf(args[0])}`]
     default:
-      return undefined
+      return []
   }
 }
+
+const claimLane = (claim: unknown): readonly string[] =>
+  claim === undefined ? [] : [`state ${(claim as Claim).id}`]
+
+const connectionOf = (subject: unknown): string =>
+  typeof subject === 'string' ? subject : (subject as ClientRegistration).connectionId
 
 const nameOf = (subject: unknown): string =>
   typeof subject === 'string' ? subject : (subject as { name: string }).name
