@@ -185,15 +185,6 @@ testJava('a delayed message says its level, and a failed one that of its retry',
   t.is(second!.properties['DELAY'], '2')
 })
 
-testJava('a selector by SQL is refused in words', async (t) => {
-  const common = { nameServer: nameServer(), topic: 'JavaSql' }
-  // Java asks a broker to check the expression once the topic has a route.
-  await (await java(t, 'produce', { ...common, count: 1 })).ends()
-  const consumer = await java(t, 'push', { ...common, group: 'G_sql', sql: 'a > 1' })
-  await consumer.ends()
-  t.regex(String(consumer.of('failed')[0]?.['message']), /filter message by SQL92/)
-})
-
 testJava('consumers of one group share the queues, and take over from one that ends', async (t) => {
   const common = { nameServer: nameServer(), topic: 'JavaCluster' }
   const group = { ...common, group: 'G_cluster' }

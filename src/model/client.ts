@@ -1,5 +1,5 @@
 // The connected clients, as the client registry knows them.
-import type { TagFilter } from './tag-filter.ts'
+import type { MessageFilter } from './message-filter.ts'
 
 export type Protocol = 'remoting' | 'mqtt' | 'amqp'
 export type MessageModel = 'clustering' | 'broadcasting'
@@ -13,7 +13,7 @@ export type GroupMode =
 
 export interface Subscription {
   readonly topic: string
-  readonly filter: TagFilter
+  readonly filter: MessageFilter
   /** RocketMQ's subVersion: a newer one replaces. */
   readonly version: number
 }

@@ -2,8 +2,8 @@
 // process.
 import type { BrokerError } from '../errors.ts'
 import type { Host } from './host.ts'
+import type { MessageFilter } from './message-filter.ts'
 import type { LogPosition, QueueOffset } from './positions.ts'
-import type { TagFilter } from './tag-filter.ts'
 
 /** The broker chooses the queue: by ordering key when there is one, else round robin. */
 export const ANY_QUEUE = -1
@@ -110,7 +110,7 @@ export interface PullRequest extends QueueName {
   readonly maxMessages: number
   /** At least one message is returned even when it is larger. */
   readonly maxBytes: number
-  readonly filter: TagFilter
+  readonly filter: MessageFilter
   /** 0 = answer at once; else hold the answer until something matches, this long at most. */
   readonly waitMs: number
   readonly signal?: AbortSignal | undefined
@@ -153,7 +153,7 @@ export interface ReceiveRequest {
   /** The queues of this broker only; of all when absent. */
   readonly brokerName?: string | undefined
   readonly group: string
-  readonly filter: TagFilter
+  readonly filter: MessageFilter
   readonly maxMessages: number
   readonly maxBytes: number
   /** How long the messages stay with this consumer unless settled or extended. */

@@ -12,6 +12,7 @@ export function tagHash(tag: string): number {
 export const NO_TAG_HASH = 0
 
 export interface TagFilter {
+  readonly kind: 'tags'
   /** Canonical text: '*' or tags joined by ' || ' in the order given. */
   readonly expression: string
   /** undefined = every message. */
@@ -19,7 +20,12 @@ export interface TagFilter {
   readonly hashes: ReadonlySet<number> | undefined
 }
 
-export const EVERY_TAG: TagFilter = { expression: '*', tags: undefined, hashes: undefined }
+export const EVERY_TAG: TagFilter = {
+  kind: 'tags',
+  expression: '*',
+  tags: undefined,
+  hashes: undefined,
+}
 
 const TAGS_PER_FILTER_MAX = 1024
 
@@ -46,6 +52,7 @@ export function parseTagFilter(expression: string | undefined): TagFilter {
 export function tagFilterOf(tags: readonly string[]): TagFilter {
   const unique = new Set(tags)
   return {
+    kind: 'tags',
     expression: [...unique].join(' || '),
     tags: unique,
     hashes: new Set([...unique].map(tagHash)),

@@ -98,6 +98,7 @@ export const RESPONSE = {
   subscriptionNotExist: 24,
   subscriptionNotLatest: 25,
   groupNotExist: 26,
+  filterDataNotLatest: 28,
   invalidParameter: 29,
   consumerNotOnline: 206,
   /** A limit that waiting does not lift. */

@@ -3,7 +3,7 @@
 // with one line of the log.
 import type { Logger } from '../../log.ts'
 import type { ClientRegistration, ConsumerRegistration } from '../../model/client.ts'
-import type { TagFilter } from '../../model/tag-filter.ts'
+import { wantTheSame } from '../../model/message-filter.ts'
 
 export class DifferingMembers {
   readonly #log: Logger
@@ -21,7 +21,7 @@ export class DifferingMembers {
     const theirs = sharing(other, group)
     for (const { topic, filter } of mine?.subscriptions ?? []) {
       const subscribed = theirs?.subscriptions.find((entry) => entry.topic === topic)
-      if (subscribed === undefined || isSame(filter, subscribed.filter)) continue
+      if (subscribed === undefined || wantTheSame(filter, subscribed.filter)) continue
       this.#told.add(group)
       const fields = { evt: 'group.tags_differ', group, topic, clientId: member.clientId }
       this.#log.warn(
@@ -46,9 +46,4 @@ function sharing(client: ClientRegistration, group: string): ConsumerRegistratio
       consumer.model === 'clustering' &&
       consumer.mode === 'queue-assigned',
   )
-}
-
-function isSame(a: TagFilter, b: TagFilter): boolean {
-  if (a.tags === undefined || b.tags === undefined) return a.tags === b.tags
-  return a.tags.size === b.tags.size && [...a.tags].every((tag) => b.tags!.has(tag))
 }

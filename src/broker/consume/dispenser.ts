@@ -5,10 +5,9 @@
 import type { Clock } from '../../clock.ts'
 import { getI32 } from '../../model/bytes.ts'
 import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../../model/message.ts'
+import { type MessageFilter, recordsInTimeOf, selects } from '../../model/message-filter.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
-import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
-import { type TagFilter, tagMatches } from '../../model/tag-filter.ts'
 import type { BrokerOptions } from '../options.ts'
 import type { GroupQueue } from './group-queue.ts'
 import type { QueueReader } from './queue-reader.ts'
@@ -56,23 +55,23 @@ const LOOKED_THROUGH_MAX = 16_384
 
 export class Dispenser {
   readonly topic: string
-  #filter: TagFilter
+  #filter: MessageFilter
   readonly #group: DispensingGroup
   #turn = 0
   #isSearching = false
 
-  constructor(group: DispensingGroup, topic: string, filter: TagFilter) {
+  constructor(group: DispensingGroup, topic: string, filter: MessageFilter) {
     this.#group = group
     this.topic = topic
     this.#filter = filter
   }
 
-  get filter(): TagFilter {
+  get filter(): MessageFilter {
     return this.#filter
   }
 
   /** Messages that the filter before left out may be wanted now. */
-  set filter(filter: TagFilter) {
+  set filter(filter: MessageFilter) {
     this.#filter = filter
     for (const { queue } of this.#sources) queue.offerAgain(this.topic)
   }
@@ -266,8 +265,7 @@ export class Dispenser {
   }
 
   #isWanted(record: RecordView): boolean {
-    if (this.#filter.tags === undefined) return true
-    return tagMatches(this.#filter, record.property(PROPERTY.tags))
+    return selects(this.#filter, record)
   }
 
   /**
@@ -326,7 +324,7 @@ class Taking {
   }
 
   get maySearch(): boolean {
-    return this.lookedThrough < LOOKED_THROUGH_MAX
+    return this.lookedThrough < recordsInTimeOf(LOOKED_THROUGH_MAX, this.request.filter)
   }
 
   /** The first message is taken whatever its size. */

@@ -5,11 +5,15 @@ import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { getI32 } from '../../model/bytes.ts'
 import type { PullRequest, PullResult } from '../../model/message.ts'
+import {
+  type MessageFilter,
+  recordsInTimeOf,
+  selects,
+  selectsAll,
+} from '../../model/message-filter.ts'
 import { isLightQueue } from '../../model/names.ts'
 import type { QueueOffset } from '../../model/positions.ts'
-import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
-import { type TagFilter, tagMatches } from '../../model/tag-filter.ts'
 import { PERM_READ } from '../../model/topic.ts'
 import type { MessageStore, ReadResult } from '../../store/store.ts'
 import type { LightQueueTable } from '../definitions/light-queues.ts'
@@ -24,6 +28,12 @@ const NO_RECORDS = Buffer.alloc(0)
  * message.
  */
 const WOKEN_AT_ONCE_MAX = 64
+
+/** What one turn of the event loop looks through for a condition, in checks by tags. */
+const SEARCHED_PER_TURN = 8_192
+const SEARCHED_BYTES_PER_TURN = 1024 * 1024
+/** Turns of one pull without a match; then the answer is that there is none so far. */
+const SEARCH_TURNS_MAX = 16
 
 interface Held {
   readonly request: PullRequest
@@ -83,14 +93,15 @@ export class Puller {
       // Also after a read from the disk, during which the group may have been moved.
       const reset = this.#reset(request)
       if (reset !== undefined) return reset
-      const read = this.#read(request, request.offset)
+      const read = this.#search(request)
       const result = read instanceof Promise ? await read : read
       if (result.status !== 'at-end' || request.waitMs <= 0) return this.#answer(request, result)
       if (this.#isClosed || request.signal?.aborted) return this.#answer(request, result)
       // Something may have arrived while a read from the disk was under way.
-      if (this.#store.range(topic, queueId).maxOffset === result.maxOffset) break
+      if (this.#store.range(topic, queueId).maxOffset === result.maxOffset) {
+        return this.#hold(request, result.nextOffset)
+      }
     }
-    return this.#hold(request)
   }
 
   /** The topic is gone: its held pulls are refused. */
@@ -157,13 +168,36 @@ export class Puller {
     })
   }
 
+  /** One read; with a condition as many as it takes until something matches, within a limit. */
+  #search(request: PullRequest): ReadResult | Promise<ReadResult> {
+    return request.filter.kind === 'sql'
+      ? this.#searchByCondition(request, request.filter)
+      : this.#read(request, request.offset)
+  }
+
+  async #searchByCondition(request: PullRequest, filter: MessageFilter): Promise<ReadResult> {
+    const turnMax = recordsInTimeOf(SEARCHED_PER_TURN, filter)
+    let { offset, maxMessages, maxBytes } = request
+    for (let left = SEARCH_TURNS_MAX; ; left--) {
+      const result = await this.#read({ ...request, maxMessages, maxBytes }, offset)
+      const hasEnded = result.status !== 'found' || request.signal?.aborted === true
+      if (hasEnded || left === 0 || matching(result, request).count > 0) return result
+      offset = result.nextOffset
+      maxMessages = Math.min(maxMessages * 4, turnMax)
+      maxBytes = Math.max(maxBytes, SEARCHED_BYTES_PER_TURN)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
   #answer(request: PullRequest, result: ReadResult): PullResult {
-    const { status, nextOffset, minOffset, maxOffset } = result
-    const { records, count } = matching(result, request.filter)
+    const { status, minOffset, maxOffset } = result
+    const { records, count, nextOffset } = matching(result, request)
     this.pulled += count
     this.#cursors.given(request, nextOffset)
+    const isNoMatch =
+      (status === 'found' && count === 0) || (status === 'at-end' && nextOffset > request.offset)
     return {
-      status: status === 'found' && count === 0 ? 'no-match' : status,
+      status: isNoMatch ? 'no-match' : status,
       records,
       count,
       nextOffset,
@@ -172,7 +206,7 @@ export class Puller {
     }
   }
 
-  #hold(request: PullRequest): Promise<PullResult> {
+  #hold(request: PullRequest, offset: QueueOffset): Promise<PullResult> {
     if (this.#heldCount >= this.#options.heldPullsMax) {
       return Promise.reject(
         new BrokerError(
@@ -185,7 +219,7 @@ export class Puller {
       const held: Held = {
         request,
         settle: (result) => (result instanceof BrokerError ? reject(result) : resolve(result)),
-        offset: request.offset,
+        offset,
         timer: this.#clock.after(request.waitMs, () => this.#expire(held)),
         onAbort: undefined,
         isReading: false,
@@ -320,19 +354,30 @@ const noSuchQueue = (topic: string, queueId: number, queues: number): BrokerErro
     `'${topic}' has no queue ${queueId}; its queues are 0 to ${queues - 1}`,
   )
 
-/** Entries are chosen by the hash of the tag; the rare tag that collides is taken out here. */
+/**
+ * Entries are chosen by the hash of the tag; the rare tag that collides is taken out here, and what
+ * a condition leaves out. A search may bring more than was asked for: the rest is read again.
+ */
 function matching(
-  { records, offsets }: ReadResult,
-  filter: TagFilter,
-): { records: Buffer; count: number } {
-  if (filter.tags === undefined || offsets.length === 0) return { records, count: offsets.length }
+  { records, offsets, nextOffset }: ReadResult,
+  { filter, maxMessages, maxBytes }: PullRequest,
+): { records: Buffer; count: number; nextOffset: QueueOffset } {
+  if (selectsAll(filter) || offsets.length === 0) {
+    return { records, count: offsets.length, nextOffset }
+  }
   const kept: Buffer[] = []
-  for (let at = 0; at < records.length; ) {
+  let bytes = 0
+  for (let at = 0, i = 0; at < records.length; i++) {
     const size = getI32(records, at)
-    const tag = new RecordView(records, at).property(PROPERTY.tags)
-    if (tagMatches(filter, tag)) kept.push(records.subarray(at, at + size))
+    if (selects(filter, new RecordView(records, at))) {
+      if (kept.length === maxMessages || (bytes > 0 && bytes + size > maxBytes)) {
+        return { records: Buffer.concat(kept), count: kept.length, nextOffset: offsets[i]! }
+      }
+      kept.push(records.subarray(at, at + size))
+      bytes += size
+    }
     at += size
   }
-  if (kept.length === offsets.length) return { records, count: offsets.length }
-  return { records: Buffer.concat(kept), count: kept.length }
+  if (kept.length === offsets.length) return { records, count: offsets.length, nextOffset }
+  return { records: Buffer.concat(kept), count: kept.length, nextOffset }
 }

@@ -3,7 +3,7 @@
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../../model/message.ts'
-import { type TagFilter, wantSameTags } from '../../model/tag-filter.ts'
+import { type MessageFilter, wantTheSame } from '../../model/message-filter.ts'
 import { Dispenser, type DispensingGroup } from './dispenser.ts'
 
 interface Waiting {
@@ -23,7 +23,7 @@ export class ReceiveLine {
   #pollers = 0
   #isWoken = false
 
-  constructor(group: DispensingGroup, topic: string, filter: TagFilter) {
+  constructor(group: DispensingGroup, topic: string, filter: MessageFilter) {
     this.#group = group
     this.dispenser = new Dispenser(group, topic, filter)
   }
@@ -72,9 +72,9 @@ export class ReceiveLine {
   }
 
   /** Two filters in one group would each settle what only the other one wants. */
-  #agreeOn(filter: TagFilter): void {
+  #agreeOn(filter: MessageFilter): void {
     const current = this.dispenser.filter
-    if (wantSameTags(filter, current)) return
+    if (wantTheSame(filter, current)) return
     if (this.#waiting.size > 0 || this.dispenser.isBusy) {
       throw new BrokerError(
         'SUBSCRIPTION_CONFLICT',

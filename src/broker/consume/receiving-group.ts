@@ -2,11 +2,11 @@
 // waiting consumers, one per topic. Opens queues, routes news to lines; what becomes of a failed
 // message is decided elsewhere.
 import type { Clock } from '../../clock.ts'
+import type { MessageFilter } from '../../model/message-filter.ts'
 import { isLightQueue, retryTopic } from '../../model/names.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
-import type { TagFilter } from '../../model/tag-filter.ts'
 import type { MessageStore } from '../../store/store.ts'
 import type { LightQueueTable } from '../definitions/light-queues.ts'
 import { type TopicTable, topicNotFound } from '../definitions/topics.ts'
@@ -65,7 +65,7 @@ export class ReceivingGroup implements DispensingGroup {
   }
 
   /** The line for a topic that exists. */
-  line(topic: string, filter: TagFilter, startAt: StartAt): ReceiveLine {
+  line(topic: string, filter: MessageFilter, startAt: StartAt): ReceiveLine {
     let line = this.#lines.get(topic)
     if (line === undefined) {
       this.#open(topic, startAt)

@@ -3,7 +3,7 @@
 // soon enough.
 import { sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import type { TagFilter } from '../../model/tag-filter.ts'
+import type { MessageFilter } from '../../model/message-filter.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import { commitOffset } from '../calls/calls.ts'
 import { queueKey } from '../routes/allocation.ts'
@@ -81,7 +81,7 @@ export class Assignment {
    */
   async become(
     topic: string,
-    filter: TagFilter,
+    filter: MessageFilter,
     share: readonly QueueRef[],
     all: readonly QueueRef[],
   ): Promise<{ isChanged: boolean; isComplete: boolean }> {
@@ -157,7 +157,7 @@ export class Assignment {
   }
 
   /** False when it cannot begin yet: another member has its lock, or its broker is away. */
-  async #begin(queue: QueueRef, filter: TagFilter): Promise<boolean> {
+  async #begin(queue: QueueRef, filter: MessageFilter): Promise<boolean> {
     if (this.#leases?.holds(queue) === false) return false
     const { group, from, broadcasting } = this.#owner.options
     const committer = broadcasting ? undefined : group

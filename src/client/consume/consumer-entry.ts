@@ -1,13 +1,13 @@
 // How a member of a group registers: the part of a heartbeat that brokers keep of a consumer.
-import type { TagFilter } from '../../model/tag-filter.ts'
-import type { ConsumerEntry } from '../../remoting/requests/clients.ts'
+import type { MessageFilter } from '../../model/message-filter.ts'
+import { type ConsumerEntry, expressionOf } from '../../remoting/requests/clients.ts'
 import type { MemberOptions } from './member-options.ts'
 import type { StartAt } from './start-offset.ts'
 
 /** @param subVersion a newer one replaces what the broker had of the group's subscriptions */
 export function consumerEntry(
   options: MemberOptions,
-  topics: Iterable<readonly [string, TagFilter]>,
+  topics: Iterable<readonly [string, MessageFilter]>,
   subVersion: number,
 ): ConsumerEntry {
   return {
@@ -17,11 +17,8 @@ export function consumerEntry(
     consumeFromWhere: whereOf(options.from),
     subscriptions: Array.from(topics, ([topic, filter]) => ({
       topic,
-      subString: filter.expression,
-      expressionType: 'TAG',
+      ...expressionOf(filter),
       subVersion,
-      tagsSet: [...(filter.tags ?? [])],
-      codeSet: [...(filter.hashes ?? [])],
     })),
   }
 }

@@ -4,8 +4,9 @@
 // connections.
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError, type ErrorCode } from '../../errors.ts'
+import type { MessageFilter } from '../../model/message-filter.ts'
 import { isRetryTopic, retryTopic } from '../../model/names.ts'
-import { EVERY_TAG, type TagFilter } from '../../model/tag-filter.ts'
+import { EVERY_TAG } from '../../model/tag-filter.ts'
 import { REQUEST } from '../../remoting/codes.ts'
 import type { Command } from '../../remoting/command.ts'
 import type { RemotingConnection } from '../../remoting/connection.ts'
@@ -156,7 +157,7 @@ export class GroupMember implements ReaderOwner {
   }
 
   /** The retry topic belongs to a group's subscription; broadcasting has no retry. */
-  *#topics(): Iterable<readonly [string, TagFilter]> {
+  *#topics(): Iterable<readonly [string, MessageFilter]> {
     yield* this.options.topics
     if (!this.options.broadcasting) yield [retryTopic(this.options.group), EVERY_TAG]
   }
@@ -238,7 +239,7 @@ export class GroupMember implements ReaderOwner {
   }
 
   /** False when something is to be tried again soon. Rejects with what will not mend itself. */
-  async #rebalanceTopic(topic: string, filter: TagFilter): Promise<boolean> {
+  async #rebalanceTopic(topic: string, filter: MessageFilter): Promise<boolean> {
     const { signal } = this.#stop
     try {
       const { readable } = await this.#context.routes.queues(topic, { signal })
@@ -262,7 +263,7 @@ export class GroupMember implements ReaderOwner {
 
   async #become(
     topic: string,
-    filter: TagFilter,
+    filter: MessageFilter,
     share: readonly QueueRef[],
     all: readonly QueueRef[],
   ): Promise<boolean> {

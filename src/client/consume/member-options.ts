@@ -1,10 +1,10 @@
 // How one member of a group consumes, checked and with every default filled in.
-import type { TagFilter } from '../../model/tag-filter.ts'
+import type { MessageFilter } from '../../model/message-filter.ts'
 import type { StartAt } from './start-offset.ts'
 
 export interface MemberOptions {
   readonly group: string
-  readonly topics: ReadonlyMap<string, TagFilter>
+  readonly topics: ReadonlyMap<string, MessageFilter>
   readonly broadcasting: boolean
   readonly ordered: boolean
   /** Whether brokers are told of it: a reader without a group is no member of one. */

@@ -1,8 +1,8 @@
 // Reading by position: which queues a topic has, how far they reach, and what stands from an offset
 // on. No state is kept for the reader, here or at the broker.
 import { BrokerError } from '../../errors.ts'
+import { EXPRESSION_TYPE, selects } from '../../model/message-filter.ts'
 import { recordsOf } from '../../model/record.ts'
-import { tagMatches } from '../../model/tag-filter.ts'
 import type { RemotingConnection } from '../../remoting/connection.ts'
 import { PULL_FLAG } from '../../remoting/requests/pull.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
@@ -34,6 +34,8 @@ export interface PullRequest {
   readonly brokerName?: string | undefined
   readonly offset: number
   readonly tags?: Tags | undefined
+  /** Instead of tags: a condition over properties, in RocketMQ's SQL92. */
+  readonly sql?: string | undefined
   /** At most this many; default and most 32. */
   readonly max?: number | undefined
   /** How long to wait when nothing is there yet; default: not at all. */
@@ -47,6 +49,7 @@ const NAMES: Readonly<Record<keyof PullRequest, true>> = {
   brokerName: true,
   offset: true,
   tags: true,
+  sql: true,
   max: true,
   waitMs: true,
   signal: true,
@@ -97,7 +100,7 @@ export class Positions {
     checkNames('option of pull', request, NAMES)
     const { offset, waitMs = 0, max = MESSAGES_MAX, signal } = request
     checkCount('max', max, 1, Number.MAX_SAFE_INTEGER)
-    const filter = filterOf(request.tags)
+    const filter = filterOf(request.sql === undefined ? request.tags : { sql: request.sql })
     const queue = await this.#queue(request, { signal })
     const connection = await this.#connection(queue, { signal })
     const answer = await pull(
@@ -113,14 +116,13 @@ export class Positions {
         suspendTimeoutMillis: waitMs,
         subscription: filter.expression,
         subVersion: 0,
-        expressionType: 'TAG',
+        expressionType: EXPRESSION_TYPE[filter.kind],
       },
       { timeoutMs: waitMs + ANSWER_MS, signal },
     )
-    const messages = Array.from(
-      recordsOf(answer.records),
-      (record) => new Delivery(record, queue.brokerName),
-    ).filter((message) => tagMatches(filter, message.tag))
+    const messages = [...recordsOf(answer.records)]
+      .filter((record) => selects(filter, record))
+      .map((record) => new Delivery(record, queue.brokerName))
     const { nextOffset, minOffset, maxOffset } = answer
     return { messages, nextOffset, minOffset, maxOffset }
   }

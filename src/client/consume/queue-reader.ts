@@ -4,9 +4,8 @@
 import { type Clock, sleep, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { delayLevelFor } from '../../model/delay-levels.ts'
-import { PROPERTY } from '../../model/properties.ts'
+import { EXPRESSION_TYPE, type MessageFilter, selects } from '../../model/message-filter.ts'
 import { type RecordView, recordsOf } from '../../model/record.ts'
-import { type TagFilter, tagMatches } from '../../model/tag-filter.ts'
 import type { RemotingConnection } from '../../remoting/connection.ts'
 import { PULL_FLAG } from '../../remoting/requests/pull.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
@@ -64,7 +63,7 @@ interface Held {
 export class QueueReader implements Settlement {
   readonly queue: QueueRef
   readonly progress = new Progress()
-  readonly #filter: TagFilter
+  readonly #filter: MessageFilter
   readonly #owner: ReaderOwner
   readonly #stop = abortController()
   readonly #held = new Map<number, Held>()
@@ -79,7 +78,7 @@ export class QueueReader implements Settlement {
   #movedTo: number | undefined
   #done: Promise<void> = Promise.resolve()
 
-  constructor(queue: QueueRef, filter: TagFilter, startOffset: number, owner: ReaderOwner) {
+  constructor(queue: QueueRef, filter: MessageFilter, startOffset: number, owner: ReaderOwner) {
     this.queue = queue
     this.#filter = filter
     this.#owner = owner
@@ -325,7 +324,7 @@ export class QueueReader implements Settlement {
         suspendTimeoutMillis: SUSPEND_MS,
         subscription: this.#filter.expression,
         subVersion: 0,
-        expressionType: 'TAG',
+        expressionType: EXPRESSION_TYPE[this.#filter.kind],
       },
       { timeoutMs: PULL_TIMEOUT_MS, signal },
     )
@@ -345,7 +344,7 @@ export class QueueReader implements Settlement {
     for (const record of recordsOf(answer.records)) {
       const offset = record.queueOffset
       if (offset < this.#window.next) continue
-      if (!tagMatches(this.#filter, record.property(PROPERTY.tags))) continue
+      if (!selects(this.#filter, record)) continue
       this.#hold(offset, { record, retries: 0, delivery: undefined })
     }
     this.#window.advance(answer.nextOffset)

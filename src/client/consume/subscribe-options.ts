@@ -1,7 +1,9 @@
 // A consumer's options, and the same checked and with their defaults.
 import { BrokerError } from '../../errors.ts'
+import type { MessageFilter } from '../../model/message-filter.ts'
 import { checkGroupName, checkTopicName } from '../../model/names.ts'
-import { parseTagFilter, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
+import { parseSqlFilter } from '../../model/sql92/sql-filter.ts'
+import { EVERY_TAG, parseTagFilter, tagFilterOf } from '../../model/tag-filter.ts'
 import { checkNames } from '../calls/option-names.ts'
 import type { MemberOptions } from './member-options.ts'
 import type { StartAt } from './start-offset.ts'
@@ -9,13 +11,18 @@ import type { StartAt } from './start-offset.ts'
 /** Tags wanted: a list, or RocketMQ's expression ('A || B'). */
 export type Tags = string | readonly string[]
 
+/** What is wanted of one of several topics. */
+export type Selection = Tags | { readonly sql: string }
+
 export interface SubscribeOptions {
   /** Its members share the messages; in broadcasting each gets all of them. */
   readonly group: string
   readonly topic?: string | undefined
   readonly tags?: Tags | undefined
+  /** Instead of tags: a condition over the messages' properties, in RocketMQ's SQL92. */
+  readonly sql?: string | undefined
   /** Several topics, each with its tags ('*': all). All members of a group must want the same. */
-  readonly topics?: Readonly<Record<string, Tags>> | ReadonlyMap<string, Tags> | undefined
+  readonly topics?: Readonly<Record<string, Selection>> | ReadonlyMap<string, Selection> | undefined
   readonly broadcasting?: boolean | undefined
   /**
    * One message of a queue at a time, by one member of the group at a time; failures repeat in
@@ -43,6 +50,7 @@ const NAMES: Readonly<Record<keyof SubscribeOptions | 'concurrency' | 'signal', 
   group: true,
   topic: true,
   tags: true,
+  sql: true,
   topics: true,
   broadcasting: true,
   ordered: true,
@@ -72,10 +80,14 @@ export function memberOptions(options: SubscribeOptions): MemberOptions {
   }
 }
 
-function topicsOf({ topic, tags, topics }: SubscribeOptions): ReadonlyMap<string, TagFilter> {
-  const wanted = new Map<string, TagFilter>()
-  if (topic !== undefined) wanted.set(topic, filterOf(tags))
-  else if (tags !== undefined) throw invalid("'tags' belong to a 'topic', which is missing")
+function topicsOf(options: SubscribeOptions): ReadonlyMap<string, MessageFilter> {
+  const { topic, tags, sql, topics } = options
+  const wanted = new Map<string, MessageFilter>()
+  if (tags !== undefined && sql !== undefined) throw invalid("give 'tags' or 'sql', not both")
+  if (topic !== undefined) wanted.set(topic, filterOf(sql === undefined ? tags : { sql }))
+  else if (tags !== undefined || sql !== undefined) {
+    throw invalid("'tags' and 'sql' belong to a 'topic', which is missing")
+  }
   if (topics !== undefined) {
     const entries = Symbol.iterator in topics ? topics : Object.entries(topics)
     for (const [name, some] of entries) wanted.set(name, filterOf(some))
@@ -86,10 +98,11 @@ function topicsOf({ topic, tags, topics }: SubscribeOptions): ReadonlyMap<string
 }
 
 /** @throws BrokerError FILTER_INVALID */
-export const filterOf = (tags: Tags | undefined): TagFilter =>
-  typeof tags === 'string' || tags === undefined || tags.length === 0
-    ? parseTagFilter(tags?.length === 0 ? undefined : (tags as string | undefined))
-    : tagFilterOf(tags)
+export function filterOf(selection: Selection | undefined): MessageFilter {
+  if (selection === undefined || typeof selection === 'string') return parseTagFilter(selection)
+  if ('sql' in selection) return parseSqlFilter(selection.sql)
+  return selection.length === 0 ? EVERY_TAG : tagFilterOf(selection)
+}
 
 /** @throws BrokerError ARGUMENT_INVALID */
 export function checkCount(name: string, value: number, least: number, most: number): void {

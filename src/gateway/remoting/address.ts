@@ -1,9 +1,7 @@
 // Names on the native wire are RocketMQ's own, so a topic, group or queue means itself. What is
 // left to decide here: which resource a name stands for, and what a subscription expression
 // selects.
-import { BrokerError } from '../../errors.ts'
 import { isRetryTopic, RETRY_PREFIX } from '../../model/names.ts'
-import { parseTagFilter, type TagFilter } from '../../model/tag-filter.ts'
 import type { Resource } from '../access/auth.ts'
 
 export const topicResource = (name: string): Resource => ({ kind: 'topic', name })
@@ -16,16 +14,3 @@ export const CLUSTER: Resource = { kind: 'cluster' }
  */
 export const retryGroupOf = (topic: string): string | undefined =>
   isRetryTopic(topic) ? topic.slice(RETRY_PREFIX.length) : undefined
-
-const TAG_EXPRESSION = 'TAG'
-
-/** @throws BrokerError FILTER_INVALID, NOT_SUPPORTED for SQL */
-export function filterOf(expression: string | undefined, type: string | undefined): TagFilter {
-  if (type !== undefined && type !== '' && type !== TAG_EXPRESSION) {
-    throw new BrokerError(
-      'NOT_SUPPORTED',
-      `The broker does not support consumer to filter message by ${type}; subscribe by tags`,
-    )
-  }
-  return parseTagFilter(expression)
-}

@@ -1,5 +1,6 @@
 // One native client's registration on a connection: its id, its groups and their subscriptions.
 // Pulls refer to these subscriptions; the broker's registry of clients is kept in step.
+
 import type {
   ClientRegistration,
   ConsumerRegistration,
@@ -7,13 +8,13 @@ import type {
   Subscription,
 } from '../../model/client.ts'
 import type { Host } from '../../model/host.ts'
+import { parseMessageFilter } from '../../model/message-filter.ts'
 import type { Broker } from '../../port/broker.ts'
 import type {
   ConsumerEntry,
   Heartbeat,
   SubscriptionEntry,
 } from '../../remoting/requests/clients.ts'
-import { filterOf } from './address.ts'
 
 const CONSUME_POP = 'CONSUME_POP'
 const BROADCASTING = 'BROADCASTING'
@@ -141,7 +142,7 @@ export class Session {
 /** An expression that the broker cannot serve subscribes to nothing; the pull says why. */
 function subscriptionOf(entry: SubscriptionEntry): Subscription[] {
   try {
-    const filter = filterOf(entry.subString, entry.expressionType)
+    const filter = parseMessageFilter(entry.subString, entry.expressionType)
     return [{ topic: entry.topic, filter, version: entry.subVersion }]
   } catch {
     return []

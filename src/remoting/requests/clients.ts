@@ -1,5 +1,6 @@
 // Presence of clients: HEART_BEAT (34), UNREGISTER_CLIENT (35), GET_CONSUMER_LIST_BY_GROUP (38),
 // NOTIFY_CONSUMER_IDS_CHANGED (40), CHECK_CLIENT_CONFIG (46).
+import { EXPRESSION_TYPE, type MessageFilter } from '../../model/message-filter.ts'
 import type { JsonMap } from '../json/json.ts'
 import { type JsonOut, jsonBody } from '../json/json-emitter.ts'
 import {
@@ -67,6 +68,16 @@ export const subscriptionOf = (map: JsonMap): SubscriptionEntry => ({
   subVersion: numberAt(map, 'subVersion'),
   tagsSet: textsAt(map, 'tagsSet'),
   codeSet: textsAt(map, 'codeSet').map(Number),
+})
+
+/** A filter as heartbeats write it. */
+export const expressionOf = (
+  filter: MessageFilter,
+): Omit<SubscriptionEntry, 'topic' | 'subVersion'> => ({
+  subString: filter.expression,
+  expressionType: EXPRESSION_TYPE[filter.kind],
+  tagsSet: filter.kind === 'tags' ? [...(filter.tags ?? [])] : [],
+  codeSet: [...(filter.hashes ?? [])],
 })
 
 export const encodeHeartbeat = (heartbeat: Heartbeat): Buffer =>

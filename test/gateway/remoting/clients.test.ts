@@ -210,23 +210,27 @@ test('a queue is locked by one client at a time, and free again once it is gone'
   await eventually(async () => ((await lock(two, 'c2', [0])).length === 1 ? true : undefined))
 })
 
-test('only tags are accepted as a way to select', async (t) => {
+test('a client that asks is told whether its way to select works', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()
-  const check = (expressionType: string): Promise<Command> =>
+  const check = (expressionType: string, subString: string): Promise<Command> =>
     connection.request(46, {
       body: Buffer.from(
         JSON.stringify({
           clientId: 'c1',
           group: 'G',
-          subscriptionData: { topic: 'T', subString: 'a', expressionType },
+          subscriptionData: { topic: 'T', subString, expressionType },
         }),
       ),
     })
-  t.is((await check('TAG')).code, 0)
-  const refused = await check('SQL92')
-  t.is(refused.code, 3)
-  t.regex(refused.remark!, /filter message by SQL92/)
+  t.is((await check('TAG', 'a')).code, 0)
+  t.is((await check('SQL92', 'a > 5')).code, 0)
+  const invalid = await check('SQL92', 'a >')
+  t.is(invalid.code, 23)
+  t.regex(invalid.remark!, /expected a value/)
+  const unknown = await check('REGEX', 'a')
+  t.is(unknown.code, 3)
+  t.regex(unknown.remark!, /filter message by REGEX; use TAG or SQL92/)
 })
 
 test('a client that goes while its heartbeat is served is no member', async (t) => {

@@ -147,7 +147,8 @@ test('a peer that reads its answers gets all of them, however much it asks for a
 for (const [what, changed, code] of [
   ['a negative queue', { queueId: -1 }, 29],
   ['a queue that does not exist', { queueId: 99 }, 29],
-  ['SQL', { expressionType: 'SQL92', subscription: 'a > 1' }, 3],
+  ['a condition that is none', { expressionType: 'SQL92', subscription: 'a >' }, 23],
+  ['a kind of expression that is none', { expressionType: 'REGEX', subscription: 'a' }, 3],
   ['an empty tag list', { subscription: '||' }, 23],
   ['an illegal topic', { topic: 'a b' }, 29],
   ['an illegal group', { group: 'a b' }, 29],
@@ -218,4 +219,37 @@ test('a group that may not consume gets nothing', async (t) => {
   const group = await broker.groups.ensure('G')
   await broker.groups.put({ ...group, consumeEnabled: false })
   t.is((await pull(connection, { topic: 'T' })).code, 16)
+})
+
+test('a pull by a condition brings what matches, read past what does not', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  for (let i = 0; i < 100; i++) await send(connection, { topic: 'T', properties: { n: `${i}` } })
+  const select = { topic: 'T', expressionType: 'SQL92', max: 4 }
+  const first = await pull(connection, { ...select, subscription: 'n >= 90' })
+  const got = decodeMessages(first.body).map(({ properties }) => properties.get('n'))
+  t.deepEqual(got, ['90', '91', '92', '93'])
+  t.is(first.fields.get('nextBeginOffset'), '94')
+  const offset = 94
+  const last = await pull(connection, { ...select, max: 32, offset, subscription: 'n = 99' })
+  t.is(decodeMessages(last.body)[0]!.properties.get('n'), '99')
+  const none = await pull(connection, { ...select, subscription: 'n > 1000' })
+  t.deepEqual([none.code, none.fields.get('nextBeginOffset')], [20, '100'])
+})
+
+test('a held pull by a condition waits for what matches', async (t) => {
+  const { connect, clock } = await startFrontEnd(t)
+  const [reader, writer] = [await connect(), await connect()]
+  const select = { expressionType: 'SQL92', subscription: "kind = 'large'" }
+  await send(writer, { topic: 'T' })
+  const idle = clock.pending
+  const pulled = pull(reader, { topic: 'T', offset: 1, sysFlag: 6, ...select })
+  await held(clock, idle, 1)
+  for (const kind of ['small', 'small', 'large']) {
+    await send(writer, { topic: 'T', properties: { kind }, body: Buffer.from(kind) })
+  }
+  t.deepEqual(
+    decodeMessages((await pulled).body).map(({ body }) => body.toString()),
+    ['large'],
+  )
 })

@@ -2,6 +2,7 @@
 // what a member still commits of the old one changes nothing.
 import test, { type ExecutionContext } from 'ava'
 import { queueOffset } from '../../../src/model/positions.ts'
+import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
 import type { Command } from '../../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { decodeQueuePositions } from '../../../src/remoting/requests/reset.ts'
@@ -206,7 +207,7 @@ test('a reset that per-message members went on from is not told to a client that
       topic: 'T',
       queueId: 0,
       group: 'G',
-      filter: { expression: '*', tags: undefined, hashes: undefined },
+      filter: EVERY_TAG,
     },
     ...{
       maxMessages: 10,

@@ -1,5 +1,7 @@
 // Presence: heartbeats, leaving, and the list of a group's members.
+
 import { BrokerError } from '../../../errors.ts'
+import { parseMessageFilter } from '../../../model/message-filter.ts'
 import { isRetryTopic } from '../../../model/names.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
@@ -11,7 +13,7 @@ import {
   encodeConsumerIds,
   UNREGISTER_CLIENT,
 } from '../../../remoting/requests/clients.ts'
-import { filterOf, groupResource, topicResource } from '../address.ts'
+import { groupResource, topicResource } from '../address.ts'
 import {
   type Answer,
   answerBody,
@@ -146,6 +148,6 @@ async function consumerList(call: Call): Promise<Answer> {
 function checkConfig(call: Call): Answer {
   const { group, subscription } = decodeClientConfigCheck(call.body)
   authorize(call, 'consume', groupResource(group))
-  filterOf(subscription.subString, subscription.expressionType)
+  parseMessageFilter(subscription.subString, subscription.expressionType)
   return DONE
 }

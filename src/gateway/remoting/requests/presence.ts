@@ -8,7 +8,11 @@ import type {
 import type { Broker } from '../../../port/broker.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
-import { CONSUMER_GROUP, type SubscriptionEntry } from '../../../remoting/requests/clients.ts'
+import {
+  CONSUMER_GROUP,
+  expressionOf,
+  type SubscriptionEntry,
+} from '../../../remoting/requests/clients.ts'
 import {
   type ConnectionEntry,
   encodeConsumerConnections,
@@ -46,13 +50,10 @@ const connectionOf = (client: ClientRegistration): ConnectionEntry => ({
   version: client.version,
 })
 
-const subscriptionEntry = (subscription: Subscription): SubscriptionEntry => ({
-  topic: subscription.topic,
-  subString: subscription.filter.expression,
-  expressionType: 'TAG',
-  subVersion: subscription.version,
-  tagsSet: [...(subscription.filter.tags ?? [])],
-  codeSet: [...(subscription.filter.hashes ?? [])],
+const subscriptionEntry = ({ topic, filter, version }: Subscription): SubscriptionEntry => ({
+  topic,
+  ...expressionOf(filter),
+  subVersion: version,
 })
 
 interface Member {

@@ -3,14 +3,14 @@
 import { BrokerError } from '../../../errors.ts'
 import type { GroupDefinition } from '../../../model/group.ts'
 import type { PullRequest, PullResult } from '../../../model/message.ts'
+import { type MessageFilter, parseMessageFilter } from '../../../model/message-filter.ts'
 import { queueOffset } from '../../../model/positions.ts'
-import { EVERY_TAG, type TagFilter } from '../../../model/tag-filter.ts'
+import { EVERY_TAG } from '../../../model/tag-filter.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { NO_BODY } from '../../../remoting/command.ts'
 import { pullResponseHead } from '../../../remoting/fast/pull-response.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import { PULL, PULL_FLAG, type PullFields } from '../../../remoting/requests/pull.ts'
-import { filterOf } from '../address.ts'
 import {
   type Answer,
   authorizeConsuming,
@@ -71,7 +71,7 @@ export async function servePull(call: PullCall, pull: PullFields): Promise<Answe
 }
 
 /** A read within the peer's budget; a pull that has to wait for messages holds none of it. */
-async function read(call: PullCall, pull: PullFields, filter: TagFilter): Promise<PullResult> {
+async function read(call: PullCall, pull: PullFields, filter: MessageFilter): Promise<PullResult> {
   const { broker } = call.context
   if (pull.queueOffset < 0) return beforeTheQueue(call, pull)
   const request = requestOf(call, pull, filter)
@@ -125,9 +125,9 @@ function chooseFilter(
   call: PullCall,
   pull: PullFields,
   group: GroupDefinition,
-): TagFilter | Refusal {
+): MessageFilter | Refusal {
   if ((pull.sysFlag & PULL_FLAG.subscription) !== 0) {
-    return filterOf(pull.subscription, pull.expressionType)
+    return parseMessageFilter(pull.subscription, pull.expressionType)
   }
   const consumer = call.session.consumer(group.name)
   const subscription = call.session.subscription(group.name, pull.topic)
@@ -144,11 +144,16 @@ function chooseFilter(
   // the version up whenever its queues change, and leaves the heartbeat out while another one is
   // under way. Until then it gets every message. Clients sort out tags themselves, because Apache's
   // broker only compares their hashes.
-  if (subscription.version < (pull.subVersion ?? 0)) return EVERY_TAG
-  return subscription.filter
+  const { filter } = subscription
+  if (subscription.version >= (pull.subVersion ?? 0)) return filter
+  if (filter.kind === 'tags') return EVERY_TAG
+  return {
+    code: RESPONSE.filterDataNotLatest,
+    remark: `the consumer's consumer filter data not latest: '${group.name}' has told of a newer subscription of '${pull.topic}'`,
+  }
 }
 
-function requestOf(call: PullCall, pull: PullFields, filter: TagFilter): PullRequest {
+function requestOf(call: PullCall, pull: PullFields, filter: MessageFilter): PullRequest {
   const takesMany = (pull.sysFlag & PULL_FLAG.many) !== 0
   const most = takesMany ? PULL_MESSAGES_MAX_MANY : PULL_MESSAGES_MAX
   return {
