@@ -17,6 +17,11 @@ export const sub = command({
     group: { type: 'text', short: 'g', describe: 'Consume as a member of this group.' },
     broadcast: { type: 'boolean', describe: 'Show every message; the same as no group.' },
     tags: { type: 'text', value: 'expression', describe: "Only these tags: 'paid || sent'." },
+    sql: {
+      type: 'text',
+      value: 'condition',
+      describe: 'Only messages whose properties meet it: "price > 10 AND region = \'eu\'".',
+    },
     from: {
       type: 'text',
       choices: ['first', 'last'],
@@ -29,11 +34,15 @@ export const sub = command({
   examples: [
     'trivet sub orders',
     "trivet sub orders --group billing --tags 'paid || sent'",
+    'trivet sub orders --sql "price > 10 AND region = \'eu\'"',
     'trivet sub orders --from first --count 10 --json',
     'trivet sub orders --via amqp',
   ],
   async run(invocation) {
     const { args, flags, terminal, signal } = invocation
+    if (flags.tags !== undefined && flags.sql !== undefined) {
+      throw new BrokerError('ARGUMENT_INVALID', '--tags and --sql exclude each other')
+    }
     if (flags.broadcast && flags.group !== undefined) {
       throw new BrokerError('ARGUMENT_INVALID', '--broadcast and --group exclude each other')
     }
@@ -45,6 +54,7 @@ export const sub = command({
     const wish = {
       topic: args[0] ?? '',
       tags: flags.tags,
+      sql: flags.sql,
       group: flags.group,
       from: flags.from as 'first' | 'last' | undefined,
       note: (text: string) => terminal.note(`trivet: ${text}`),

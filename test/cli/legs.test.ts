@@ -212,6 +212,22 @@ test('pub numbers its messages and says where each went', async (t) => {
   t.is(sub.printed.join(''), Array.from({ length: 100 }, (_, i) => `n${i + 1}\n`).join(''))
 })
 
+for (const to of ['native', 'amqp'] as const) {
+  test(`a condition selects what is shown over ${to}`, async (t) => {
+    const topic = `conditions-${to}`
+    for (const price of [9, 10, 11]) await done('pub', topic, `${price}`, '-p', `price=${price}`)
+    const sub = ['sub', topic, '--sql', 'price > 9', '--from', 'first', '-g', `g-${to}`, '--raw']
+    const { printed } = await done(...sub, '-c', '2', ...via(to))
+    t.deepEqual(printed.toSorted(), ['10\n', '11\n'])
+  })
+}
+
+test('MQTT cannot select by a condition, and says so', async (t) => {
+  const { terminal, code } = run('sub', 'orders', '--sql', 'price > 9', ...via('mqtt'))
+  t.is(await code, 1)
+  t.regex(terminal.errors, /MQTT cannot select by --sql/)
+})
+
 test('a broker is reached without a name server', async (t) => {
   const broker = ['--broker', server.address('remoting')]
   await done('pub', 'alone', 'x', ...broker)

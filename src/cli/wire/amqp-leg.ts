@@ -213,12 +213,13 @@ async function* arrivals(
   }
 }
 
-function sourceOf({ topic, tags, group, from }: Wish): string {
+function sourceOf({ topic, tags, sql, group, from }: Wish): string {
   const path = `/topics/${encodeURIComponent(topic)}`
-  const options = new URLSearchParams()
-  if (tags !== undefined && tags.trim() !== '*') options.set('tag', tags.replaceAll(' ', ''))
-  if (from !== undefined) options.set('offset', from)
-  const query = options.size === 0 ? '' : `?${options}`
+  const options: string[] = []
+  if (tags !== undefined && tags.trim() !== '*') options.push(`tag=${encodeURIComponent(tags)}`)
+  if (sql !== undefined) options.push(`sql=${encodeURIComponent(sql)}`)
+  if (from !== undefined) options.push(`offset=${from}`)
+  const query = options.length === 0 ? '' : `?${options.join('&')}`
   const end = group === undefined ? '/broadcast' : `/groups/${encodeURIComponent(group)}`
   return path + end + query
 }

@@ -62,6 +62,7 @@ export interface Arrival {
 export interface Wish {
   readonly topic: string
   readonly tags: string | undefined
+  readonly sql: string | undefined
   /** undefined: every message is read, without a consumer group. */
   readonly group: string | undefined
   readonly from: 'first' | 'last' | undefined

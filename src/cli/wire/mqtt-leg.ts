@@ -203,7 +203,10 @@ async function* arrivals(
   }
 }
 
-function filtersOf({ topic, tags }: Wish): string[] {
+function filtersOf({ topic, tags, sql }: Wish): string[] {
+  if (sql !== undefined) {
+    throw new BrokerError('NOT_SUPPORTED', 'MQTT cannot select by --sql; leave out --via mqtt')
+  }
   if (tags === undefined || tags.trim() === '*') return [`${topic}/#`]
   return tags.split('||').map((tag) => `${topic}/${tag.trim()}/#`)
 }

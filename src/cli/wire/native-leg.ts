@@ -71,14 +71,14 @@ async function sendTogether(
 }
 
 async function* arrivals(client: Client, wish: Wish, signal: AbortSignal): AsyncIterable<Arrival> {
-  const { topic, tags, group, from } = wish
+  const { topic, tags, sql, group, from } = wish
   void tell(client, wish)
   if (group === undefined) {
-    await using reader = client.read({ topic, tags, from })
+    await using reader = client.read({ topic, tags, sql, from })
     whenAborted(signal, () => void reader.close())
     for await (const message of reader) yield arrivalOf(message, async () => {})
   } else {
-    await using subscription = client.subscribe({ group, topic, tags, from })
+    await using subscription = client.subscribe({ group, topic, tags, sql, from })
     whenAborted(signal, () => void subscription.close())
     for await (const delivery of subscription) yield arrivalOf(delivery, () => delivery.ack())
   }

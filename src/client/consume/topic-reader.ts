@@ -15,6 +15,8 @@ const PREFETCH_DEFAULT = 256
 export interface ReadOptions {
   readonly topic: string
   readonly tags?: Tags | undefined
+  /** Instead of tags: a condition over properties, in RocketMQ's SQL92. */
+  readonly sql?: string | undefined
   /** Default: messages sent from now on. */
   readonly from?: StartAt | undefined
   /** Messages that may wait here, shared out evenly over the queues, at least one for each. */
@@ -26,6 +28,7 @@ export interface ReadOptions {
 const NAMES: Readonly<Record<keyof ReadOptions, true>> = {
   topic: true,
   tags: true,
+  sql: true,
   from: true,
   prefetch: true,
   signal: true,
@@ -43,8 +46,8 @@ export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposa
   /** Use `client.read`. */
   constructor(options: ReadOptions, context: MemberContext, onClosed: () => void) {
     checkNames('option of read', options, NAMES)
-    const { topic, tags, from, prefetch = PREFETCH_DEFAULT, signal } = options
-    const member = memberOptions({ group: TOOLS_GROUP, topic, tags, from, prefetch })
+    const { topic, tags, sql, from, prefetch = PREFETCH_DEFAULT, signal } = options
+    const member = memberOptions({ group: TOOLS_GROUP, topic, tags, sql, from, prefetch })
     this.#onClosed = onClosed
     this.#member = new GroupMember(
       { ...member, broadcasting: true, isRegistered: false },

@@ -13,8 +13,12 @@
 // name is a topic and is found again. Names with a segment that begins with $ are other brokers'
 // own nodes ($cbs, $management, T/$DeadLetterQueue): there is none here, and none is made.
 import { BrokerError } from '../../errors.ts'
+import {
+  EXPRESSION_TYPE,
+  type MessageFilter,
+  parseMessageFilter,
+} from '../../model/message-filter.ts'
 import { checkGroupName, checkTopicName, deadLetterTopic, retryTopic } from '../../model/names.ts'
-import { parseTagFilter, type TagFilter } from '../../model/tag-filter.ts'
 import { NAME_BYTES_MAX } from './limits.ts'
 
 export const GRAMMAR =
@@ -37,7 +41,7 @@ export interface Address {
   readonly broadcast: boolean
   /** The name says how to share: queue://T; undefined when it says nothing. */
   readonly routing: 'queue' | 'topic' | undefined
-  readonly filter: TagFilter | undefined
+  readonly filter: MessageFilter | undefined
   readonly startAt: StartAt | undefined
   readonly ordered: boolean
   readonly lockMs: number | undefined
@@ -160,7 +164,9 @@ function readOptions(address: Draft, text: string): void {
     const value = at === -1 ? '' : percentDecoded(pair.slice(at + 1))
     switch (key) {
       case 'tag':
-        address.filter = parseTagFilter(value)
+      case 'sql':
+        if (address.filter !== undefined) throw chosenTwice()
+        address.filter = parseMessageFilter(value, EXPRESSION_TYPE[key === 'tag' ? 'tags' : 'sql'])
         break
       case 'offset':
         address.startAt = parseStart(value)
@@ -174,11 +180,14 @@ function readOptions(address: Draft, text: string): void {
       default:
         throw new BrokerError(
           'ARGUMENT_INVALID',
-          `the address option '${key.slice(0, 40)}' is unknown; tag, offset, order and lock are`,
+          `the address option '${key.slice(0, 40)}' is unknown; tag, sql, offset, order and lock are`,
         )
     }
   }
 }
+
+const chosenTwice = (): BrokerError =>
+  new BrokerError('ARGUMENT_INVALID', 'an address selects by one of the options tag and sql, once')
 
 /** @throws BrokerError ARGUMENT_INVALID */
 export function parseStart(text: string): StartAt {

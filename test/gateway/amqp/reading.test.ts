@@ -111,6 +111,17 @@ test('an offset and tags can be given as filters, which are echoed', async (t) =
   t.is(bodyText((await receiver.accept(1))[0]!), 'b')
 })
 
+test('a condition can be given in the address or as a filter', async (t) => {
+  const { broker, client } = await setup(t)
+  for (const price of ['9', '10', '11']) await publish(broker, 'orders', [price], { price }, 0)
+  const address = `/topics/orders/queues/0?offset=first&sql=${encodeURIComponent('price > 9')}`
+  const byAddress = await client.receiver(address)
+  t.deepEqual((await byAddress.accept(2)).map(bodyText), ['10', '11'])
+  const filter = { 'rmq:sql': rhea.types.wrap_described('price < 10', 'rmq:sql') }
+  const byFilter = await client.receiver({ source: { address: 'orders::cheap', filter } })
+  t.deepEqual((await byFilter.accept(1)).map(bodyText), ['9'])
+})
+
 test('no credit, no message; as much as there is credit', async (t) => {
   const { broker, client } = await setup(t)
   await publish(broker, 'orders', numbered(10))

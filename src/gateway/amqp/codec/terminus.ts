@@ -1,7 +1,11 @@
 // Source and target as a peer asks for them (AMQP 3.5.3, 3.5.4), and the filters we understand.
 // The node behind an address is not known here.
 import { BrokerError } from '../../../errors.ts'
-import { parseTagFilter, type TagFilter } from '../../../model/tag-filter.ts'
+import {
+  EXPRESSION_TYPE,
+  type MessageFilter,
+  parseMessageFilter,
+} from '../../../model/message-filter.ts'
 import { parseStart, type StartAt } from '../address.ts'
 import { AmqpError, CONDITION } from '../errors.ts'
 import { FILTER_CHARS_MAX, FILTERS_MAX } from '../limits.ts'
@@ -34,11 +38,15 @@ export interface AppliedFilter {
   readonly name: string
   /** Of its value. */
   readonly chars: number
-  readonly tags: TagFilter | undefined
+  readonly selects: MessageFilter | undefined
   readonly startAt: StartAt | undefined
 }
 
-const TAGS_FILTERS: ReadonlySet<string> = new Set(['rmq:tags'])
+/** Filters that select messages, and RocketMQ's type of their expression. */
+const SELECTING_FILTERS: ReadonlyMap<string, string> = new Map([
+  ['rmq:tags', EXPRESSION_TYPE.tags],
+  ['rmq:sql', EXPRESSION_TYPE.sql],
+])
 const OFFSET_FILTERS: ReadonlySet<string> = new Set([
   'rmq:offset-spec',
   'rabbitmq:stream-offset-spec',
@@ -102,12 +110,13 @@ function readFilters(filters: ReadonlyMap<AmqpValue, AmqpValue>): AppliedFilter[
     const refused = REFUSED_FILTERS.get(typeof described === 'number' ? described : descriptor)
     if (refused !== undefined) throw notImplemented(refused)
     const value = textOf(filter instanceof Described ? filter.value : filter)
-    if (TAGS_FILTERS.has(descriptor)) {
-      const tags = parseTagFilter(value)
-      applied.push({ name: key, chars: value.length, tags, startAt: undefined })
+    const type = SELECTING_FILTERS.get(descriptor)
+    if (type !== undefined) {
+      const selects = parseMessageFilter(value, type)
+      applied.push({ name: key, chars: value.length, selects, startAt: undefined })
     } else if (OFFSET_FILTERS.has(descriptor)) {
       const startAt = parseStart(value)
-      applied.push({ name: key, chars: value.length, tags: undefined, startAt })
+      applied.push({ name: key, chars: value.length, selects: undefined, startAt })
     }
   }
   checkEcho(applied)

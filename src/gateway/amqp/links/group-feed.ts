@@ -2,8 +2,8 @@
 // they are settled. AMQP's outcomes become the group's verbs here (accepted = ack, modified = nack,
 // and so on).
 import type { Receipt, SettleResult } from '../../../model/message.ts'
+import type { MessageFilter } from '../../../model/message-filter.ts'
 import { RecordView } from '../../../model/record.ts'
-import type { TagFilter } from '../../../model/tag-filter.ts'
 import type { Outcome } from '../codec/disposition.ts'
 import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import type { Peer } from './link.ts'
@@ -13,7 +13,7 @@ export interface GroupSource {
   readonly group: string
   /** ANY_QUEUE for all. */
   readonly queueId: number
-  readonly filter: TagFilter
+  readonly filter: MessageFilter
   readonly ordered: boolean
   readonly startAt: 'first' | 'last'
   readonly lockMs: number

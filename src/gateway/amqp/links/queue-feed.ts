@@ -2,11 +2,11 @@
 // kept for the reader in the broker; the cursors live and die with the link.
 
 import type { QueueName } from '../../../model/message.ts'
+import type { MessageFilter } from '../../../model/message-filter.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { PROPERTY } from '../../../model/properties.ts'
 import { type RecordView, recordsOf } from '../../../model/record.ts'
 import { originalTopic } from '../../../model/routing-name.ts'
-import type { TagFilter } from '../../../model/tag-filter.ts'
 import type { Feed, FeedItem } from './feed.ts'
 import type { Peer } from './link.ts'
 
@@ -23,7 +23,7 @@ export class QueueFeed implements Feed {
   readonly lockMs = undefined
   readonly #peer: Peer
   readonly #topic: string
-  readonly #filter: TagFilter
+  readonly #filter: MessageFilter
   readonly #cursors: QueueCursor[]
   /** Queues that the topic gets later are read too; not when one queue was asked for. */
   readonly #takesNewQueues: boolean
@@ -33,7 +33,12 @@ export class QueueFeed implements Feed {
 
   constructor(
     peer: Peer,
-    source: { topic: string; filter: TagFilter; cursors: QueueCursor[]; takesNewQueues: boolean },
+    source: {
+      topic: string
+      filter: MessageFilter
+      cursors: QueueCursor[]
+      takesNewQueues: boolean
+    },
   ) {
     this.#peer = peer
     this.#topic = source.topic

@@ -2,9 +2,10 @@
 // Resolves an attach's source against the broker and the peer's rights.
 import { BrokerError } from '../../../errors.ts'
 import { ANY_QUEUE, type QueueRange } from '../../../model/message.ts'
+import type { MessageFilter } from '../../../model/message-filter.ts'
 import { checkGroupName } from '../../../model/names.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
-import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../../model/tag-filter.ts'
+import { EVERY_TAG, tagFilterOf } from '../../../model/tag-filter.ts'
 import type { Authenticator } from '../../access/auth.ts'
 import { type Address, GRAMMAR, parseAddress, type StartAt } from '../address.ts'
 import type { SourceTerminus } from '../codec/terminus.ts'
@@ -175,8 +176,8 @@ function subscriptionOf(
 }
 
 /** Filters win over options, for clients that can set both. */
-function filterOf(source: SourceTerminus, address: Address): TagFilter {
-  const chosen = source.filters.find((one) => one.tags)?.tags ?? address.filter
+function filterOf(source: SourceTerminus, address: Address): MessageFilter {
+  const chosen = source.filters.find((one) => one.selects)?.selects ?? address.filter
   if (chosen !== undefined) return chosen
   return address.tag === undefined ? EVERY_TAG : tagFilterOf([address.tag])
 }
@@ -193,7 +194,7 @@ async function checkMode(group: string, peer: Peer): Promise<void> {
 
 async function openQueues(
   address: Address,
-  filter: TagFilter,
+  filter: MessageFilter,
   startAt: StartAt | undefined,
   peer: Peer,
 ): Promise<Feed> {
