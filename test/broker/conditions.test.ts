@@ -1,7 +1,14 @@
 // Messages that a group is handed by a condition over their properties.
 import test from 'ava'
 import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
-import { bodiesOf, newMessage, receiptsOf, receiveRequest, startBroker } from '../support/broker.ts'
+import {
+  bodiesOf,
+  newMessage,
+  queueOf,
+  receiptsOf,
+  receiveRequest,
+  startBroker,
+} from '../support/broker.ts'
 
 const priced = (price: number) =>
   newMessage('orders', { queueId: 0, properties: { price: `${price}` }, body: `${price}` })
@@ -13,7 +20,7 @@ test('a receive by a condition steps over what it does not select', async (t) =>
   const messages = await broker.receive(receiveRequest('orders', 'billing', { filter }))
   t.deepEqual(bodiesOf(messages), ['7', '298', '299'])
   await broker.ack(receiptsOf(messages))
-  t.is(await broker.cursors.committed('billing', 'orders', 0), 300 as never)
+  t.is(await broker.cursors.committed('billing', queueOf('orders')), 300 as never)
 })
 
 test('a message that came back is handed out by the condition of that time', async (t) => {
