@@ -1,8 +1,11 @@
 // A consumer's options, and the same checked and with their defaults.
 import { BrokerError } from '../../errors.ts'
-import type { MessageFilter } from '../../model/message-filter.ts'
+import {
+  EXPRESSION_TYPE,
+  type MessageFilter,
+  parseMessageFilter,
+} from '../../model/message-filter.ts'
 import { checkGroupName, checkTopicName } from '../../model/names.ts'
-import { parseSqlFilter } from '../../model/sql92/sql-filter.ts'
 import { EVERY_TAG, parseTagFilter, tagFilterOf } from '../../model/tag-filter.ts'
 import { checkNames } from '../calls/option-names.ts'
 import type { MemberOptions } from './member-options.ts'
@@ -100,7 +103,7 @@ function topicsOf(options: SubscribeOptions): ReadonlyMap<string, MessageFilter>
 /** @throws BrokerError FILTER_INVALID */
 export function filterOf(selection: Selection | undefined): MessageFilter {
   if (selection === undefined || typeof selection === 'string') return parseTagFilter(selection)
-  if ('sql' in selection) return parseSqlFilter(selection.sql)
+  if ('sql' in selection) return parseMessageFilter(selection.sql, EXPRESSION_TYPE.sql)
   return selection.length === 0 ? EVERY_TAG : tagFilterOf(selection)
 }
 
