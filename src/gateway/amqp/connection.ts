@@ -141,7 +141,7 @@ export class AmqpConnection
       this.drop(`no open within ${limits.handshakeMs} ms`)
     })
     socket.onData((chunk) => this.#onData(chunk))
-    socket.onClose((error) => this.#onClose(error))
+    socket.onClose((error) => this.#onSocketClose(error))
     socket.onDrain(() => this.#sessions?.pump())
     this.#regulate()
   }
@@ -238,7 +238,7 @@ export class AmqpConnection
     return this.#handshake.onHeader(id)
   }
 
-  begin(principal: Principal): void {
+  onAuthenticated(principal: Principal): void {
     this.principal = principal
     this.#stage = 'opening'
     this.#control.start()
@@ -253,7 +253,7 @@ export class AmqpConnection
     const code = descriptorCode(bytes, at, end)
     if (this.#stage === 'open') {
       if (code === CODE.close) {
-        this.#onPeerClose(readGoodbye(readFields('close', bytes, at, end)))
+        this.#onClose(readGoodbye(readFields('close', bytes, at, end)))
         return true
       }
       return this.#sessions?.onFrame(code, channel, bytes, at, end) ?? true
@@ -307,7 +307,7 @@ export class AmqpConnection
     this.#control.open(open, { isSole: open.solePolicy !== undefined })
   }
 
-  #onPeerClose(error: PeerError | undefined): void {
+  #onClose(error: PeerError | undefined): void {
     if (error !== undefined) {
       const fields = { evt: 'amqp.peer_closed', connectionId: this.connectionId }
       this.log.debug({ ...fields, condition: error.condition }, error.description)
@@ -403,7 +403,7 @@ export class AmqpConnection
     this.#sessions?.close(isLost)
   }
 
-  #onClose(error: Error | undefined): void {
+  #onSocketClose(error: Error | undefined): void {
     if (this.#stage === 'closed') return
     this.#stage = 'closed'
     this.#deadline.cancel()

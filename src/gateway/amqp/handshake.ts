@@ -17,7 +17,7 @@ export interface HandshakePeer {
   /** The next bytes are a protocol header. */
   expectHeader(): void
   /** AMQP begins: the peer sent its header and acts for the principal. */
-  begin(principal: Principal): void
+  onAuthenticated(principal: Principal): void
   /** Goes on with the bytes that came during the login. */
   resume(): void
   /** Pending output is sent and the socket closes. */
@@ -59,7 +59,7 @@ export class Handshake {
     }
     if (id === HEADER_AMQP && this.#principal !== undefined) {
       this.isDone = true
-      this.#peer.begin(this.#principal)
+      this.#peer.onAuthenticated(this.#principal)
       return true
     }
     // The peer learns what would do.

@@ -172,14 +172,14 @@ export class AmqpSession implements ReceiverSession, SenderSession {
       range.last = deliveryId
       return
     }
-    this.flushDispositions()
+    this.sendDispositions()
     range.first = range.last = deliveryId
     range.state = state
     range.settled = settled
     this.#hasRange = true
   }
 
-  flushDispositions(): void {
+  sendDispositions(): void {
     if (!this.#hasRange) return
     this.#hasRange = false
     const { output } = this.#peer
@@ -212,7 +212,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     for (const { deliveryId, link } of deliveries) {
       this.#unsettled.delete(deliveryId)
       link.countSettled()
-      this.#tellSettled(deliveryId, deliveryId, state)
+      this.#sendDisposition(deliveryId, deliveryId, state)
     }
   }
 
@@ -220,7 +220,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
    * Settles deliveries of ours towards the peer, without a state of its own that is too long for
    * it.
    */
-  #tellSettled(first: number, last: number, given: Buffer): void {
+  #sendDisposition(first: number, last: number, given: Buffer): void {
     const { output, sendFrameBytesMax } = this.#peer
     const fits = DISPOSITION_BYTES_MAX + given.length <= sendFrameBytesMax
     const state = fits ? given : STATE.none
@@ -243,7 +243,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
       link.settled(receipt, outcome ?? link.defaultOutcome, note)
       touched.add(link)
     })
-    if (found > 0 && !settled) this.#tellSettled(first, last, disposition.state)
+    if (found > 0 && !settled) this.#sendDisposition(first, last, disposition.state)
     for (const link of touched) link.flushSettled()
   }
 

@@ -39,6 +39,7 @@ import { checkResponseTopic } from './packets/topic-name.ts'
 import type { Parts } from './parts.ts'
 import { Inbound } from './publish/inbound.ts'
 import { PublishRoutes } from './publish/publish-routes.ts'
+import type { Peer } from './session/peer.ts'
 import type { Session } from './session/session.ts'
 import type { ShareSource } from './session/subscriptions.ts'
 import { Subscribing } from './subscribing.ts'
@@ -56,14 +57,14 @@ export interface ClientConnection {
   failBehind(error: ProtocolError): void
   broken(error: unknown): void
   /** Reads on after a packet that was held for. */
-  release(): void
+  readOn(): void
   /** The client said goodbye. */
-  goodbye(reason: ReasonCode): void
+  onDisconnect(reason: ReasonCode): void
 }
 
 const NEVER_EXPIRES = 0
 
-export class Client {
+export class Client implements Peer {
   readonly isV5: boolean
   readonly version: Version
   readonly session: Session
@@ -113,7 +114,7 @@ export class Client {
     this.#registeredMs = parts.context.clock.monotonic()
     this.inbound = new Inbound(parts, this, connection.remoteAddress, connection.remotePort)
     this.outbound = new Outbound(parts, this)
-    this.#subscribing = new Subscribing(parts, this)
+    this.#subscribing = new Subscribing(parts, this, this.outbound)
     this.#acknowledging = new Acknowledging(parts, this)
     this.#custody = new Custody(parts, this.session, this.#subscribing.members)
     this.#routes = new PublishRoutes(parts, this.principal)
@@ -222,10 +223,10 @@ export class Client {
     this.inbound.refuse(packet, new BrokerError('MESSAGE_TOO_LARGE', text))
   }
 
-  /** One packet; false: the next must wait for `release`. @throws ProtocolError */
+  /** One packet; false: the next must wait for `readOn`. @throws ProtocolError */
   packet(first: number, bytes: Buffer, start: number, end: number): boolean {
     const type = first >>> 4
-    if (type === PACKET.publish) return this.#takePublish(first, bytes, start, end)
+    if (type === PACKET.publish) return this.#onPublish(first, bytes, start, end)
     if ((type === PACKET.pingreq || type === PACKET.pingresp) && end > start) {
       // A stream whose pings have a body is out of step: no answer would be understood.
       throw new ProtocolError(REASON.malformedPacket, 'a ping has a body', true)
@@ -235,22 +236,22 @@ export class Client {
       case PACKET.puback:
       case PACKET.pubrec:
       case PACKET.pubcomp:
-        this.#acknowledging.take(type, decodeAck(type, bytes, start, end, this.isV5))
+        this.#acknowledging.onAck(type, decodeAck(type, bytes, start, end, this.isV5))
         this.#hasAcked = true
         return true
       case PACKET.pubrel:
-        return this.#release(decodeAck(type, bytes, start, end, this.isV5) >>> 8)
+        return this.#onPubrel(decodeAck(type, bytes, start, end, this.isV5) >>> 8)
       case PACKET.pingreq:
-        this.inbound.ping()
+        this.inbound.onPingreq()
         return true
       case PACKET.subscribe:
-        this.#hold(this.#subscribe(Buffer.from(bytes.subarray(start, end))))
+        this.#hold(this.#onSubscribe(Buffer.from(bytes.subarray(start, end))))
         return false
       case PACKET.unsubscribe:
-        this.#hold(this.#unsubscribe(Buffer.from(bytes.subarray(start, end))))
+        this.#hold(this.#onUnsubscribe(Buffer.from(bytes.subarray(start, end))))
         return false
       case PACKET.disconnect:
-        this.#disconnect(bytes, start, end)
+        this.#onDisconnect(bytes, start, end)
         return true
       case PACKET.auth:
         return refuseAuth(bytes, start, end)
@@ -303,13 +304,7 @@ export class Client {
   }
 
   /** `hasWaited`: it has had its turn, or follows what had. */
-  #takePublish(
-    first: number,
-    bytes: Buffer,
-    start: number,
-    end: number,
-    hasWaited = false,
-  ): boolean {
+  #onPublish(first: number, bytes: Buffer, start: number, end: number, hasWaited = false): boolean {
     const packet = this.#publish
     decodePublish(packet, first, bytes, start, end, this.isV5)
     checkResponseTopic(packet.properties)
@@ -350,7 +345,7 @@ export class Client {
   #askFirst(topic: string, first: number, body: Buffer): void {
     const resolved = this.inbound.resolve(topic, this.#publish.packetId).then(() => {
       if (this.#isClosed) return
-      this.#takePublish(first, body, 0, body.length, true)
+      this.#onPublish(first, body, 0, body.length, true)
       this.endOfChunk()
     })
     this.#hold(resolved)
@@ -362,7 +357,7 @@ export class Client {
       this.#parts.fanOut.wait(() => {
         try {
           if (!this.#isClosed) {
-            this.#takePublish(first, body, 0, body.length, true)
+            this.#onPublish(first, body, 0, body.length, true)
             this.endOfChunk()
           }
           resolve()
@@ -375,19 +370,19 @@ export class Client {
   }
 
   /** PUBREL; one that did not wait for its PUBREC takes effect behind the message nevertheless. */
-  #release(packetId: number): boolean {
+  #onPubrel(packetId: number): boolean {
     if (!this.inbound.isStoring(packetId)) {
-      this.inbound.release(packetId)
+      this.inbound.onPubrel(packetId)
       return true
     }
-    this.#hold(this.inbound.stored().then(() => this.inbound.release(packetId)))
+    this.#hold(this.inbound.stored().then(() => this.inbound.onPubrel(packetId)))
     return false
   }
 
   /** Packets behind this one are read when the work is done. */
   #hold(work: Promise<void>): void {
     this.#work(work)
-      .then(() => this.#connection.release())
+      .then(() => this.#connection.readOn())
       .catch((error: unknown) => {
         if (error instanceof ProtocolError) this.#connection.failBehind(error)
         else this.broken(error)
@@ -402,7 +397,7 @@ export class Client {
     return work
   }
 
-  async #subscribe(body: Buffer): Promise<void> {
+  async #onSubscribe(body: Buffer): Promise<void> {
     const { context, options } = this.#parts
     const slice = new Slice(context.clock)
     const asked = await decodeSubscribe(body, 0, body.length, this.version, options, slice)
@@ -418,7 +413,7 @@ export class Client {
     this.outbound.goOn()
   }
 
-  async #unsubscribe(body: Buffer): Promise<void> {
+  async #onUnsubscribe(body: Buffer): Promise<void> {
     const { context, options } = this.#parts
     const slice = new Slice(context.clock)
     const packet = await decodeUnsubscribe(body, 0, body.length, this.version, options, slice)
@@ -440,10 +435,10 @@ export class Client {
   async #settleBefore(filters: readonly FilterRequest[]): Promise<void> {
     await this.inbound.stored()
     await this.outbound.catchUp(filters)
-    this.inbound.writeAcks()
+    this.inbound.sendPubacks()
   }
 
-  #disconnect(bytes: Buffer, start: number, end: number): void {
+  #onDisconnect(bytes: Buffer, start: number, end: number): void {
     const { reason, properties } = decodeDisconnect(bytes, start, end, this.isV5)
     const { sessionExpiry } = properties
     if (sessionExpiry !== undefined) {
@@ -453,6 +448,6 @@ export class Client {
       this.session.expiryMs = cappedExpiry(sessionExpiry, this.#parts.options)
     }
     if (!this.isV5 && reason !== REASON.success) throw malformed('DISCONNECT')
-    this.#connection.goodbye(reason)
+    this.#connection.onDisconnect(reason)
   }
 }

@@ -2,10 +2,11 @@
 // between CONNACK and the end is in client.ts.
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
+import type { Principal } from '../access/auth.ts'
 import { Client, type ClientConnection } from './client.ts'
 import { type Ending, LOST, OURS } from './ending.ts'
-import { reasonOf, returnCodeOf } from './errors.ts'
-import { authenticate, connackProperties, type Terms, termsOf } from './handshake.ts'
+import { reasonOf } from './errors.ts'
+import { authenticate, connackProperties, refusedConnack, termsOf } from './handshake.ts'
 import { CONNECT_BYTES_MAX, CONNECT_DECODED_FACTOR } from './limits.ts'
 import { PacketOutput } from './outgoing/packet-output.ts'
 import {
@@ -27,7 +28,6 @@ import {
   packetName,
   packetTooLarge,
   REASON,
-  RETURN_CODE,
   type ReasonCode,
   silentViolation,
   type Version,
@@ -117,7 +117,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#state = 'connecting'
     this.#version = connect.version
     this.#connectBytes = (end - start) * CONNECT_DECODED_FACTOR
-    this.#connect(connect)
+    this.#onConnect(connect)
     return false
   }
 
@@ -160,7 +160,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     if (this.#state === 'closed' || this.#isSaving) return
     // PUBRECs stand in the output already; then what arrived, then the PUBACKs.
     this.#client?.outbound.pump()
-    this.#client?.inbound.writeAcks()
+    this.#client?.inbound.sendPubacks()
     if (this.#needsSave && this.#client !== undefined) {
       this.#needsSave = false
       this.#isSaving = true
@@ -178,17 +178,17 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   /**
    * In the next turn: a chunk may hold thousands of packets that are held for, one after the other.
    */
-  release(): void {
-    setImmediate(() => this.#readOn())
+  readOn(): void {
+    setImmediate(() => this.#resume())
   }
 
-  #readOn(): void {
+  #resume(): void {
     if (this.#state !== 'open' || this.#fault !== undefined) return
     this.#guarded(() => this.#splitter.resume())
     this.setReading()
   }
 
-  goodbye(reason: ReasonCode): void {
+  onDisconnect(reason: ReasonCode): void {
     const isClean = reason === REASON.success
     this.#end({ isClean, isLost: reason >= REASON.unspecified }, undefined)
   }
@@ -221,7 +221,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   }
 
   stored(packetId: number): void {
-    this.#client?.inbound.answer(packetId)
+    this.#client?.inbound.sendPubrec(packetId)
   }
 
   /** The gateway closes. */
@@ -286,8 +286,10 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       read()
     } catch (error) {
       this.#client?.inbound.flush()
-      if (error instanceof UnsupportedVersion) this.#refuseVersion(error)
-      else if (error instanceof ConnectRefused) this.#refuse(error.version, error)
+      if (error instanceof UnsupportedVersion) {
+        this.output.append(error.answer)
+        this.#end(OURS, undefined)
+      } else if (error instanceof ConnectRefused) this.#refuse(error.version, error)
       else if (error instanceof ProtocolError) this.failBehind(error)
       else throw error
     }
@@ -306,7 +308,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.setReading()
   }
 
-  #connect(packet: ConnectPacket): void {
+  #onConnect(packet: ConnectPacket): void {
     this.setReading()
     const { version, properties } = packet
     this.#open(packet).catch((error: unknown) =>
@@ -323,7 +325,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#opening = opening
     const principal = await authenticate(packet, context, this.remoteAddress, signal)
     if (this.#state !== 'connecting') return
-    this.#authorizeWill(terms, principal)
+    if (terms.will !== undefined) this.#authorizeWill(terms.will.topic, principal)
     const { clientId, expiryMs, will } = terms
     const { clean } = packet
     const request = { clientId, principal, clean, expiryMs, will, holder: this, signal }
@@ -343,53 +345,27 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.wantFlush()
     this.#seenMs = context.clock.monotonic()
     await this.#client.start(present)
-    this.release()
+    this.readOn()
   }
 
-  #authorizeWill(terms: Terms, principal: Parameters<Parts['context']['auth']['authorize']>[0]) {
-    if (terms.will === undefined) return
-    const { auth } = this.#parts.context
-    const { topic } = this.#parts.addresses.route(terms.will.topic)
-    auth.authorize(principal, 'publish', { kind: 'topic', name: topic })
+  #authorizeWill(name: string, principal: Principal): void {
+    const { addresses, context } = this.#parts
+    const { topic } = addresses.route(name)
+    context.auth.authorize(principal, 'publish', { kind: 'topic', name: topic })
   }
 
-  #refuseVersion(error: UnsupportedVersion): void {
-    this.output.append(error.answer)
-    this.#end(OURS, undefined)
-  }
-
-  /** CONNACK with a code, then the end; 3.1 and 3.1.1 have codes for a few reasons only. */
+  /** CONNACK with a code, then the end. */
   #refuse(version: Version, error: unknown, packetBytesMax = Number.POSITIVE_INFINITY): void {
     if (this.#state === 'closing' || this.#state === 'closed') return
-    const isProtocol = error instanceof ProtocolError
     const log = { evt: 'mqtt.connect_refused', connection: this.id, remote: this.remoteAddress }
     this.#parts.context.log.debug({ ...log, err: error }, 'a connection was refused')
     if (this.#client !== undefined) {
       this.broken(error)
       return
     }
-    if (isProtocol && error.silent) {
-      // Nothing that the peer would understand.
-    } else if (version === 5) {
-      const reason = isProtocol ? error.reason : reasonOf(error, PACKET.connack)
-      const properties = isProtocol ? {} : { reasonString: BrokerError.from(error).message }
-      const told = encodeConnack(version, false, reason, properties)
-      const fits = told.length <= packetBytesMax
-      this.output.append(fits ? told : encodeConnack(version, false, reason))
-    } else if (!isProtocol) {
-      this.output.append(encodeConnack(version, false, returnCodeOf(error)))
-    } else if (error.reason === REASON.clientIdInvalid && this.#client === undefined) {
-      this.#rejectId(version, error)
-    }
+    const connack = refusedConnack(version, error, packetBytesMax)
+    if (connack !== undefined) this.output.append(connack)
     this.#end(OURS, undefined)
-  }
-
-  /**
-   * A malformed id is answered by closing, one that may not be empty by its code (MQTT-3.1.3-8).
-   */
-  #rejectId(version: Version, error: ProtocolError): void {
-    if (error instanceof ConnectRefused) return
-    this.output.append(encodeConnack(version, false, RETURN_CODE.identifierRejected))
   }
 
   #saved(): void {
@@ -439,7 +415,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       // These answers need the session saved first, and by then the socket is gone.
       this.output.discard()
     } else if (client !== undefined) {
-      client.inbound.writeAcks()
+      client.inbound.sendPubacks()
       this.output.flush()
     }
     client?.close(isLost)

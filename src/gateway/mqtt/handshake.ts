@@ -4,11 +4,17 @@ import { randomUUID } from 'node:crypto'
 import { BrokerError } from '../../errors.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
 import type { Principal } from '../access/auth.ts'
+import { reasonOf, returnCodeOf } from './errors.ts'
 import { CLIENT_ID_BYTES_MAX } from './limits.ts'
 import type { MqttOptions } from './options.ts'
-import { type ConnectPacket, encodeConnack, type WillMessage } from './packets/connect-packet.ts'
+import {
+  type ConnectPacket,
+  ConnectRefused,
+  encodeConnack,
+  type WillMessage,
+} from './packets/connect-packet.ts'
 import { type Properties, tooManyUserProperties } from './packets/properties.ts'
-import { ProtocolError, REASON } from './packets/protocol.ts'
+import { PACKET, ProtocolError, REASON, RETURN_CODE, type Version } from './packets/protocol.ts'
 import { checkName } from './packets/topic-name.ts'
 import { NEVER, type Will } from './session/session.ts'
 
@@ -143,4 +149,30 @@ export function connackProperties(
     throw new ProtocolError(REASON.packetTooLarge, 'CONNACK is too large for the client', true)
   }
   return properties
+}
+
+/**
+ * 3.1 and 3.1.1 have codes for a few reasons only; undefined: nothing that the peer would
+ * understand. A malformed client id is answered by closing, one that may not be empty by its code
+ * (MQTT-3.1.3-8).
+ */
+export function refusedConnack(
+  version: Version,
+  error: unknown,
+  packetBytesMax: number,
+): Buffer | undefined {
+  if (!(error instanceof ProtocolError)) {
+    if (version < 5) return encodeConnack(version, false, returnCodeOf(error))
+    return connackOf5(reasonOf(error, PACKET.connack), BrokerError.from(error), packetBytesMax)
+  }
+  if (error.silent) return undefined
+  if (version === 5) return encodeConnack(version, false, error.reason, {})
+  const isIdRefused = error.reason === REASON.clientIdInvalid && !(error instanceof ConnectRefused)
+  return isIdRefused ? encodeConnack(version, false, RETURN_CODE.identifierRejected) : undefined
+}
+
+/** With the reason as text where the client takes so long a packet. */
+function connackOf5(reason: number, { message }: BrokerError, packetBytesMax: number): Buffer {
+  const connack = encodeConnack(5, false, reason, { reasonString: message })
+  return connack.length <= packetBytesMax ? connack : encodeConnack(5, false, reason)
 }

@@ -5,12 +5,12 @@ import { BrokerError } from '../../errors.ts'
 import { logPosition, type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
-import type { Principal } from '../access/auth.ts'
 import type { Outbound } from './deliver/outbound.ts'
-import { ShareMember } from './deliver/share-member.ts'
+import type { ShareMember } from './deliver/share-member.ts'
 import { reasonOf } from './errors.ts'
 import { authorizeFilter, shareSource } from './filter-rights.ts'
 import { FILTER_BYTES_PER_SESSION_MAX } from './limits.ts'
+import { Memberships } from './memberships.ts'
 import { PACKET, REASON, type ReasonCode } from './packets/protocol.ts'
 import type {
   FilterRequest,
@@ -18,21 +18,12 @@ import type {
   UnsubscribePacket,
 } from './packets/subscribe-packet.ts'
 import type { Parts } from './parts.ts'
+import type { Peer } from './session/peer.ts'
 import type { Session } from './session/session.ts'
 import { isSame, type Place, type ShareSource, type Subscription } from './session/subscriptions.ts'
 
 /** Filters that one line of the log names. */
 const FILTERS_LOGGED_MAX = 10
-
-export interface SubscribingPeer {
-  readonly session: Session
-  readonly principal: Principal
-  readonly outbound: Outbound
-  /** Names this connection to the groups it receives from. */
-  readonly memberId: string
-  /** Tells the broker which groups the client consumes. @throws GROUP_MODE_CONFLICT */
-  register(groups: readonly ShareSource[]): Promise<void>
-}
 
 /** One filter's outcome, which holds once the session is saved. */
 interface Granted {
@@ -51,9 +42,10 @@ type Binding = Pick<Subscription, 'places' | 'durable'>
 
 export class Subscribing {
   readonly #parts: Parts
-  readonly #peer: SubscribingPeer
+  readonly #peer: Peer
+  readonly #outbound: Outbound
   readonly #session: Session
-  readonly #members = new Map<string, ShareMember>()
+  readonly #memberships: Memberships
   /**
    * Subscriptions, by text, that the session has and the client may not have any more: nothing is
    * read for them.
@@ -61,15 +53,18 @@ export class Subscribing {
   readonly #withheld = new Set<string>()
   /** Of all filters of the session. */
   #filterBytes = 0
-  /** The group that the SUBSCRIBE under way joins, and that may refuse it. */
-  #entering: ShareSource | undefined
   /** The connection is gone: work under way must leave nothing open behind it. */
   #isClosed = false
 
-  constructor(parts: Parts, peer: SubscribingPeer) {
+  constructor(parts: Parts, peer: Peer, outbound: Outbound) {
     this.#parts = parts
     this.#peer = peer
+    this.#outbound = outbound
     this.#session = peer.session
+    this.#memberships = new Memberships(parts, peer, outbound, {
+      withheld: this.#withheld,
+      denied: (subscription, topic) => this.#deny(subscription, topic),
+    })
     for (const text of this.#session.subscriptions.keys()) {
       this.#filterBytes += Buffer.byteLength(text)
     }
@@ -77,7 +72,7 @@ export class Subscribing {
 
   /** A live view of the shared subscriptions' members. */
   get members(): Iterable<ShareMember> {
-    return { [Symbol.iterator]: () => this.#members.values() }
+    return this.#memberships.members
   }
 
   /**
@@ -99,9 +94,9 @@ export class Subscribing {
     }
     if (this.#isClosed) return
     // All at once, or a message could pass by a filter that is not there yet.
-    for (const subscription of ordinary) this.#peer.outbound.streams.add(subscription)
+    for (const subscription of ordinary) this.#outbound.streams.add(subscription)
     for (const subscription of subscriptions) {
-      if (subscription.share !== undefined) this.#join(subscription)
+      if (subscription.share !== undefined) this.#memberships.join(subscription)
     }
   }
 
@@ -181,20 +176,9 @@ export class Subscribing {
     )
   }
 
-  /**
-   * Registers the client with the broker, again now and then, or it is forgotten. A group that
-   * cannot take it now ends nothing and is left out: the client's part in it begins when it can,
-   * and till then its member says why.
-   */
-  async refresh(): Promise<void> {
-    const refusing = new Set<string>()
-    for (const { group } of this.#shares()) {
-      if (!(await this.#isOpen(group))) refusing.add(group)
-    }
-    // Read again: subscriptions made since must not be undone.
-    const sources = this.#shares().filter(({ group }) => !refusing.has(group))
-    if (this.#entering !== undefined) sources.push(this.#entering)
-    await this.#peer.register(sources)
+  /** Registers the client with the broker, again now and then, or it is forgotten. */
+  refresh(): Promise<void> {
+    return this.#memberships.refresh()
   }
 
   /**
@@ -219,7 +203,7 @@ export class Subscribing {
       }
     }
     if (this.#isClosed || granted.length === 0) return codes
-    this.#peer.outbound.hold()
+    this.#outbound.hold()
     for (const one of granted) this.#start(one)
     await this.#saveGranted(granted, codes)
     return codes
@@ -265,10 +249,10 @@ export class Subscribing {
     if (this.#isClosed) return
     if (isNew) {
       this.#withheld.add(text)
-      this.#peer.outbound.streams.remove(subscription)
-      this.#leave(text)
-    } else if (old.share !== undefined) this.#join(old)
-    else this.#peer.outbound.streams.replace(old)
+      this.#outbound.streams.remove(subscription)
+      this.#memberships.leave(text)
+    } else if (old.share !== undefined) this.#memberships.join(old)
+    else this.#outbound.streams.replace(old)
   }
 
   async unsubscribe({ filters, excess }: UnsubscribePacket): Promise<Uint8Array> {
@@ -307,7 +291,7 @@ export class Subscribing {
 
   close(): void {
     this.#isClosed = true
-    for (const text of [...this.#members.keys()]) this.#leave(text)
+    this.#memberships.close()
   }
 
   async #subscribeOne(
@@ -327,7 +311,12 @@ export class Subscribing {
     const { places, durable } = known ?? (await this.#bind(name.filter, share))
     const binding = { places, durable }
     const source = share && { ...share, topic: places[0]?.topic ?? share.topic }
-    if (source !== undefined && known === undefined) await this.#enter(source, name.filter, binding)
+    if (source !== undefined && known === undefined) {
+      await this.#memberships.enter(source, places).catch(async (error: unknown) => {
+        await this.#unbind(name.filter, binding)
+        throw error
+      })
+    }
     if (this.#isClosed) {
       if (known === undefined) await this.#unbind(name.filter, binding)
       throw new BrokerError('CLOSED', 'the client went before it could be subscribed')
@@ -338,7 +327,7 @@ export class Subscribing {
       ...binding,
     }
     this.#session.subscriptions.set(text, subscription)
-    this.#entering = undefined
+    this.#memberships.entered()
     this.#withheld.delete(text)
     if (old === undefined) {
       this.#filterBytes += Buffer.byteLength(text)
@@ -390,79 +379,15 @@ export class Subscribing {
     return durable ? this.#session.owner : undefined
   }
 
-  #shares(): ShareSource[] {
-    const shares: ShareSource[] = []
-    for (const { share, text } of this.#session.subscriptions.values()) {
-      if (share !== undefined && !this.#withheld.has(text)) shares.push(share)
-    }
-    return shares
-  }
-
-  /** False: it was deleted and cannot be made again, or native members share it by queue now. */
-  async #isOpen(group: string): Promise<boolean> {
-    const { groups } = this.#parts.context.broker
-    try {
-      await groups.ensure(group)
-      return (await groups.mode(group)) !== 'queue-assigned'
-    } catch {
-      return false
-    }
-  }
-
-  /** Joins the group; one that never consumed here starts with the messages from now on. */
-  async #enter(source: ShareSource, filter: string, binding: Binding): Promise<void> {
-    const { cursors, topics } = this.#parts.context.broker
-    const { group, topic } = source
-    try {
-      this.#parts.shareFilters.check(source)
-      this.#entering = source
-      await this.#registerEntering(source)
-      const { places } = binding
-      const ranges = places.length === 0 ? await topics.ranges(topic) : []
-      const ends = ranges.map((range) => ({ ...range, from: range.maxOffset }))
-      for (const queue of [...places, ...ends]) {
-        if ((await cursors.committed(group, queue)) === undefined) {
-          await cursors.commit(group, queue, queue.from)
-        }
-      }
-    } catch (error) {
-      this.#entering = undefined
-      await this.#unbind(filter, binding)
-      throw error
-    }
-  }
-
-  /** The groups that are entered already are not looked at again for each further one. */
-  async #registerEntering(source: ShareSource): Promise<void> {
-    try {
-      await this.#peer.register([...this.#shares(), source])
-    } catch {
-      // Whose fault it is shows when those that refuse are left out.
-      await this.refresh()
-    }
-  }
-
   #start({ subscription, isNew, request }: Granted): void {
-    const { outbound } = this.#peer
     if (subscription.share !== undefined) {
-      this.#join(subscription)
+      this.#memberships.join(subscription)
       return
     }
-    if (isNew) outbound.streams.add(subscription)
-    else outbound.streams.replace(subscription)
+    if (isNew) this.#outbound.streams.add(subscription)
+    else this.#outbound.streams.replace(subscription)
     const wantsRetained = request.retainHandling === 0 || (request.retainHandling === 1 && isNew)
-    if (wantsRetained) outbound.retainedDue.add(subscription.text)
-  }
-
-  #join(subscription: Subscription): void {
-    this.#leave(subscription.text)
-    const { outbound, memberId } = this.#peer
-    const member = new ShareMember(this.#parts, outbound, memberId, subscription, (topic) =>
-      this.#deny(subscription, topic),
-    )
-    this.#parts.shareFilters.join(subscription.share!)
-    this.#members.set(subscription.text, member)
-    outbound.roomWatchers.push(member.poke)
+    if (wantsRetained) this.#outbound.retainedDue.add(subscription.text)
   }
 
   /**
@@ -474,27 +399,17 @@ export class Subscribing {
     this.#withheld.add(subscription.text)
     const reason = `the filter selects messages of '${topic}', which the user may not consume`
     this.#report([subscription.text], new BrokerError('PERMISSION_DENIED', reason))
-    this.#leave(subscription.text)
+    this.#memberships.leave(subscription.text)
     this.refresh().catch((thrown: unknown) => {
       const fields = { evt: 'mqtt.register_failed', err: thrown }
       this.#parts.context.log.warn(fields, 'registering a client failed')
     })
   }
 
-  #leave(text: string): void {
-    const member = this.#members.get(text)
-    if (member === undefined) return
-    this.#members.delete(text)
-    const { roomWatchers } = this.#peer.outbound
-    roomWatchers.splice(roomWatchers.indexOf(member.poke), 1)
-    this.#parts.shareFilters.leave(member.source)
-    member.close()
-  }
-
   /** What the log does not take leaves the subscription as it was, and the client is told why. */
   async #unsubscribeOne(subscription: Subscription): Promise<ReasonCode> {
     const { text, filter, share } = subscription
-    this.#leave(text)
+    this.#memberships.leave(text)
     const offset = await this.#committed(subscription)
     try {
       await this.#unbind(filter, subscription, subscription)
@@ -519,7 +434,7 @@ export class Subscribing {
     if (offset !== undefined && (await this.#committed(subscription)) === undefined) {
       await this.#parts.context.broker.cursors.commit(share!.group, places[0]!, offset)
     }
-    if (!this.#isClosed) this.#join(subscription)
+    if (!this.#isClosed) this.#memberships.join(subscription)
   }
 
   #remove(subscription: Subscription): void {
@@ -529,7 +444,7 @@ export class Subscribing {
     this.#session.retainedDue.delete(text)
     this.#withheld.delete(text)
     this.#parts.subscribers.remove(filter)
-    this.#peer.outbound.streams.remove(subscription)
-    this.#leave(text)
+    this.#outbound.streams.remove(subscription)
+    this.#memberships.leave(text)
   }
 }

@@ -19,9 +19,9 @@ import type { Route, Routes } from './target.ts'
 
 /** The session, as a receiver link needs it: it takes the link's dispositions. */
 export interface ReceiverSession extends LinkSession {
-  /** Merged with its neighbours and written by `flushDispositions`. */
+  /** Merged with its neighbours and written by `sendDispositions`. */
   settleIncoming(deliveryId: number, state: Buffer, settled: boolean): void
-  flushDispositions(): void
+  sendDispositions(): void
 }
 
 export interface ReceiverLinkOptions {
@@ -234,7 +234,7 @@ export class ReceiverLink implements Link, IngestLink {
     }
     const state = rejectedState({ condition, description })
     this.#session.settleIncoming(id, state, !this.#settlesSecond)
-    this.#session.flushDispositions()
+    this.#session.sendDispositions()
     // No batch will end for it, and a peer whose messages are all refused needs credit too.
     this.grant()
   }
@@ -254,7 +254,7 @@ export class ReceiverLink implements Link, IngestLink {
 
   flush(): void {
     if (!this.#session.isOpen) return
-    this.#session.flushDispositions()
+    this.#session.sendDispositions()
     this.grant()
   }
 

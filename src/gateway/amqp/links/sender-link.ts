@@ -175,7 +175,7 @@ export class SenderLink implements Link {
       if (!this.#peer.isWritable || this.#session.sendWindow <= 0) return true
       if (this.#rest !== undefined) this.#sendRest(this.#rest)
       else if (this.#credit.linkCredit > 0 && this.#maySend) {
-        if (!this.#send(this.#ready[this.#readyAt]!)) return false
+        if (!this.#sendTransfer(this.#ready[this.#readyAt]!)) return false
         this.#readyAt++
       } else return true
     }
@@ -185,7 +185,7 @@ export class SenderLink implements Link {
   }
 
   /** False when the peer does not take a message of this size, which costs the link. */
-  #send(item: FeedItem): boolean {
+  #sendTransfer(item: FeedItem): boolean {
     const credit = this.#credit
     const size = this.#message.load(item.record, item.attempt, item.note)
     if (size > this.#messageBytesMax) {

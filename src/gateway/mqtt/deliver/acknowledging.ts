@@ -1,31 +1,24 @@
 // PUBACK, PUBREC and PUBCOMP from the client: what they do to the messages in flight, and to the
 // group a message was received for.
 import type { Receipt } from '../../../model/message.ts'
-import type { PacketOutput } from '../outgoing/packet-output.ts'
 import { ackId, ackReason } from '../packets/ack-packet.ts'
 import { PACKET, type ReasonCode, violation } from '../packets/protocol.ts'
 import { RELEASED } from '../session/in-flight.ts'
+import type { Peer } from '../session/peer.ts'
 import type { Session } from '../session/session.ts'
 import type { DeliverParts } from './parts.ts'
-
-export interface AcknowledgingPeer {
-  readonly session: Session
-  readonly output: PacketOutput
-  wantFlush(): void
-  journal(): void
-}
 
 const FAILED_FROM: ReasonCode = 0x80
 
 export class Acknowledging {
   readonly #parts: DeliverParts
-  readonly #peer: AcknowledgingPeer
+  readonly #peer: Peer
   readonly #session: Session
   /** Of the chunk that is being read. */
   #acked: Receipt[] = []
   #refused: Receipt[] = []
 
-  constructor(parts: DeliverParts, peer: AcknowledgingPeer) {
+  constructor(parts: DeliverParts, peer: Peer) {
     this.#parts = parts
     this.#peer = peer
     this.#session = peer.session
@@ -35,13 +28,13 @@ export class Acknowledging {
    * `ack` as decoded. Unknown ids are let be: they may be of before a reconnect.
    * @throws ProtocolError
    */
-  take(type: number, ack: number): void {
+  onAck(type: number, ack: number): void {
     const id = ackId(ack)
     const { inFlight } = this.#session
     const slot = inFlight.find(id)
     if (slot === -1) {
       // Nothing is known of it any more, so the client may forget it too.
-      if (type === PACKET.pubrec && ackReason(ack) < FAILED_FROM) this.#pubrel(id)
+      if (type === PACKET.pubrec && ackReason(ack) < FAILED_FROM) this.#sendPubrel(id)
       return
     }
     const isReleased = inFlight.stateAt(slot) === RELEASED
@@ -49,7 +42,7 @@ export class Acknowledging {
     if (type === PACKET.pubcomp ? !isReleased : type !== expected) {
       throw violation(`the wrong acknowledgement for packet id ${id}`)
     }
-    if (type === PACKET.pubrec && ackReason(ack) < FAILED_FROM) this.#received(slot, id)
+    if (type === PACKET.pubrec && ackReason(ack) < FAILED_FROM) this.#onPubrec(slot, id)
     else this.#finish(slot, ackReason(ack) >= FAILED_FROM)
     this.#parts.sessions.touch(this.#session)
   }
@@ -68,14 +61,14 @@ export class Acknowledging {
   }
 
   /** PUBREC: from now on only PUBREL may follow, so that is durable before it is sent. */
-  #received(slot: number, id: number): void {
+  #onPubrec(slot: number, id: number): void {
     const { inFlight } = this.#session
     const receipt = inFlight.receiptAt(slot)
     if (receipt !== undefined) this.#acked.push(receipt)
     inFlight.dropReceipt(slot)
     inFlight.release(slot)
     if (this.#session.isPersistent) this.#peer.journal()
-    this.#pubrel(id)
+    this.#sendPubrel(id)
   }
 
   #finish(slot: number, isRefused: boolean): void {
@@ -85,7 +78,7 @@ export class Acknowledging {
     inFlight.remove(slot)
   }
 
-  #pubrel(id: number): void {
+  #sendPubrel(id: number): void {
     this.#peer.output.appendAck(0x62, id)
     this.#peer.wantFlush()
   }

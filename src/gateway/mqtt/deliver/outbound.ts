@@ -8,7 +8,6 @@ import { filterMatches } from '../../../model/topic-filter.ts'
 import { Delivery } from '../outgoing/delivery.ts'
 import { recordAt } from '../outgoing/home.ts'
 import { NO_ALIAS, OutboundAliases } from '../outgoing/outbound-aliases.ts'
-import type { PacketOutput } from '../outgoing/packet-output.ts'
 import {
   ALIAS_GROWTH_MAX,
   emptyHeader,
@@ -17,6 +16,7 @@ import {
 } from '../outgoing/publish-output.ts'
 import type { Qos } from '../packets/protocol.ts'
 import { RELEASED, SENT, SENT_RETAINED } from '../session/in-flight.ts'
+import type { Peer } from '../session/peer.ts'
 import type { Session } from '../session/session.ts'
 import { type Combined, Combiner, type Subscription } from '../session/subscriptions.ts'
 import { CatchUp } from './catch-up.ts'
@@ -24,25 +24,6 @@ import type { Feed, FeedReader } from './light-feed.ts'
 import type { DeliverParts } from './parts.ts'
 import { type DueNames, RetainedDue } from './retained-due.ts'
 import { Streams } from './streams.ts'
-
-/** The connection, as its deliveries need it. */
-export interface OutboundPeer {
-  readonly isV5: boolean
-  readonly session: Session
-  readonly output: PacketOutput
-  /** Messages of QoS 1 and 2 the client takes at a time. */
-  readonly window: number
-  /** Largest packet the client takes. */
-  readonly packetBytesMax: number
-  /** Topic aliases the client takes. */
-  readonly aliasMax: number
-  wantFlush(): void
-  journal(): void
-  /** May the client read messages of this topic? */
-  mayConsume(topic: string): boolean
-  /** Something in the background failed; the connection ends. */
-  broken(error: unknown): void
-}
 
 /** A turn sends so many bytes to one client before the others have theirs. */
 const TURN_BYTES_MAX = 256 * 1024
@@ -55,7 +36,7 @@ export class Outbound implements FeedReader {
   readonly streams: Streams
   readonly retainedDue: RetainedDue
   readonly #parts: DeliverParts
-  readonly #peer: OutboundPeer
+  readonly #peer: Peer
   readonly #session: Session
   readonly #combiner = new Combiner()
   readonly #header = emptyHeader()
@@ -77,7 +58,7 @@ export class Outbound implements FeedReader {
   /** Told whenever the window or the socket may have room again. */
   readonly roomWatchers: (() => void)[] = []
 
-  constructor(parts: DeliverParts, peer: OutboundPeer) {
+  constructor(parts: DeliverParts, peer: Peer) {
     this.#parts = parts
     this.#peer = peer
     this.#session = peer.session

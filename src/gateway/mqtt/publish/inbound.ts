@@ -9,34 +9,13 @@ import { type PublishBatch, PublishLine } from '../../net/publish-line.ts'
 import type { Route } from '../address.ts'
 import { isFinalRefusal, reasonOf } from '../errors.ts'
 import { INBOUND_IDS_MAX } from '../limits.ts'
-import type { PacketOutput } from '../outgoing/packet-output.ts'
 import { encodeAck } from '../packets/ack-packet.ts'
 import { PACKET, ProtocolError, REASON, type ReasonCode } from '../packets/protocol.ts'
 import type { PublishPacket } from '../packets/publish-packet.ts'
 import type { InboundId } from '../session/inbound-ids.ts'
+import type { Peer } from '../session/peer.ts'
 import type { Session } from '../session/session.ts'
 import type { PublishParts } from './parts.ts'
-
-/** The connection, as the pipeline needs it. */
-export interface InboundPeer {
-  readonly isV5: boolean
-  readonly isBridge: boolean
-  readonly session: Session
-  readonly output: PacketOutput
-  /** May reason strings be sent? */
-  readonly wantsReasons: boolean
-  /** Largest packet the client takes. */
-  readonly packetBytesMax: number
-  wantFlush(): void
-  /** Packets written in this turn must wait for the session to be durable. */
-  journal(): void
-  /** `isFull` may have changed. */
-  setReading(): void
-  /** The first message of the connection that is not taken, for the log. */
-  refused(error: BrokerError): void
-  /** Closes with a code (MQTT 5). */
-  fail(error: ProtocolError): void
-}
 
 /**
  * A message's acknowledgement in one number: packet id * 8 + QoS, 0 for QoS 0, and NO_SUBSCRIBERS
@@ -77,7 +56,7 @@ const PINGRESP = Buffer.of(0xd0, 0)
 
 export class Inbound {
   readonly #parts: PublishParts
-  readonly #peer: InboundPeer
+  readonly #peer: Peer
   readonly #session: Session
   readonly #bornHost: Host
   readonly #line: PublishLine<AckBatch>
@@ -88,7 +67,7 @@ export class Inbound {
   #pubacks: (number | Buffer)[] = []
   #isClosed = false
 
-  constructor(parts: PublishParts, peer: InboundPeer, address: string, port: number) {
+  constructor(parts: PublishParts, peer: Peer, address: string, port: number) {
     this.#parts = parts
     this.#peer = peer
     this.#session = peer.session
@@ -138,11 +117,11 @@ export class Inbound {
   /**
    * Answered when what came before it is stored, so that a ping tells a publisher of QoS 0 as much.
    */
-  ping(): void {
+  onPingreq(): void {
     this.flush()
     const before = this.#line.last
     if (before === undefined) {
-      this.#pong(1)
+      this.#sendPingresp(1)
       return
     }
     before.pings++
@@ -163,7 +142,7 @@ export class Inbound {
     const known = this.#session.inbound.find(packetId)
     if (known === undefined || known.state === 'unknown') return false
     if (known.state === 'storing') known.awaited++
-    else this.answer(packetId)
+    else this.sendPubrec(packetId)
     return true
   }
 
@@ -194,20 +173,20 @@ export class Inbound {
   }
 
   /** PUBREL came: the id is free again, and PUBCOMP goes out once that is durable. */
-  release(packetId: number): void {
+  onPubrel(packetId: number): void {
     if (this.#session.inbound.remove(packetId) && this.#session.isPersistent) this.#peer.journal()
     this.#peer.output.appendAck(0x70, packetId)
     this.#peer.wantFlush()
   }
 
   /** A message the peer sent again on this connection is durable now. */
-  answer(packetId: number): void {
+  sendPubrec(packetId: number): void {
     this.#peer.output.appendAck(0x50, packetId)
     this.#peer.wantFlush()
   }
 
   /** Puts the turn's PUBACKs at the end of the output. */
-  writeAcks(): void {
+  sendPubacks(): void {
     const { output } = this.#peer
     for (const ack of this.#pubacks) {
       if (typeof ack === 'number') output.appendAck(0x40, ack)
@@ -306,20 +285,20 @@ export class Inbound {
       if (result instanceof BrokerError) {
         this.#refuse(packetId, ack & 3, result, isFinal || isFinalRefusal(result))
       } else if ((ack & 3) === 2) this.#stored(packetId)
-      else if (ack !== 0) this.#puback(packetId, (ack & NO_SUBSCRIBERS) !== 0)
+      else if (ack !== 0) this.#addPuback(packetId, (ack & NO_SUBSCRIBERS) !== 0)
     }
     this.#parts.counters.published += acks.length
-    this.#pong(pings)
+    this.#sendPingresp(pings)
     this.#parts.fanOut.remove(weight)
   }
 
-  #pong(count: number): void {
+  #sendPingresp(count: number): void {
     if (this.#isClosed) return
     for (let i = 0; i < count; i++) this.#peer.output.append(PINGRESP)
     this.#peer.wantFlush()
   }
 
-  #puback(packetId: number, noSubscribers: boolean): void {
+  #addPuback(packetId: number, noSubscribers: boolean): void {
     if (this.#isClosed) return
     if (!noSubscribers) this.#pubacks.push(packetId)
     else
@@ -367,7 +346,7 @@ export class Inbound {
     if (qos === 0) return
     if (!isV5) {
       if (qos === 1) this.#pubacks.push(packetId)
-      for (let i = 0; qos === 2 && i <= awaited; i++) this.answer(packetId)
+      for (let i = 0; qos === 2 && i <= awaited; i++) this.sendPubrec(packetId)
       return
     }
     const reason: ReasonCode = reasonOf(error, PACKET.puback)
