@@ -13,6 +13,7 @@ import {
   type ServerRole,
 } from './listening.ts'
 import type { Logger } from './log.ts'
+import type { Numbers } from './numbers/numbers.ts'
 import { openFilesLimit } from './open-files.ts'
 import type { Parts } from './parts.ts'
 
@@ -59,6 +60,7 @@ export async function openListeners(
   log: Logger,
   clock: Clock,
   parts: Parts,
+  numbers: Numbers,
 ): Promise<Listeners> {
   const listeners: OpenListener[] = []
   const planned = plannedListeners(role, config)
@@ -71,7 +73,8 @@ export async function openListeners(
     // sent.
     const turn = protocol === 'nameServer' ? routes : bulk
     const name = protocol
-    const listener = await Listener.open({ host, port, name, limits, budget, turn, log, clock })
+    const shared = { budget, turn, log, clock, numbers }
+    const listener = await Listener.open({ host, port, name, limits, ...shared })
     parts.add(`${protocol} listener`, () => listener.close())
     listeners.push({ name, protocol, listener })
   }

@@ -22,6 +22,8 @@ import type { ServerRole } from './listening.ts'
 import type { Logger } from './log.ts'
 import { hostOf } from './model/host.ts'
 import type { Registrar } from './namesrv/registrar.ts'
+import { Numbers } from './numbers/numbers.ts'
+import { watchProcess } from './numbers/process.ts'
 import { Parts } from './parts.ts'
 import type { Broker } from './port/broker.ts'
 import type { Gateway, GatewayContext } from './port/gateway.ts'
@@ -52,11 +54,14 @@ export async function openServer(options: ServerOptions): Promise<Server> {
 
 export class Server {
   readonly addresses: readonly ServerAddress[]
+  /** Of this server, which may be one of several in its process. */
+  readonly numbers: Numbers
   readonly #parts: Parts
 
   /** Use `openServer`. */
-  constructor(addresses: readonly ServerAddress[], parts: Parts) {
+  constructor(addresses: readonly ServerAddress[], numbers: Numbers, parts: Parts) {
     this.addresses = addresses
+    this.numbers = numbers
     this.#parts = parts
   }
 
@@ -81,6 +86,7 @@ interface Composition {
   readonly auth: Authenticator
   readonly listeners: Listeners
   readonly parts: Parts
+  readonly numbers: Numbers
   /** How the broker signs towards its name servers. */
   readonly trusted: Credentials | undefined
 }
@@ -88,14 +94,17 @@ interface Composition {
 async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const { config, log, clock = systemClock, role = 'start' } = options
   const auth = openAuthenticator(config.users, clock)
-  const listeners = await openListeners(role, config, log, clock, parts)
+  const numbers = new Numbers()
+  const watching = watchProcess(numbers, clock)
+  parts.add('numbers', async () => watching.cancel())
+  const listeners = await openListeners(role, config, log, clock, parts, numbers)
   const trusted = registrarCredentials(config)
-  const composition = { config, log, clock, auth, listeners, parts, trusted }
+  const composition = { config, log, clock, auth, listeners, parts, numbers, trusted }
   await composeNameServer(composition)
   if (role !== 'namesrv') await composeBroker(composition)
   // Not awaited: it never rejects, and only writes a line of the log.
   void dialAdvertised(listeners, config, log, clock)
-  return new Server(addressesOf(listeners, config), parts)
+  return new Server(addressesOf(listeners, config), numbers, parts)
 }
 
 /**
@@ -118,7 +127,7 @@ async function composeNameServer(composition: Composition): Promise<void> {
 }
 
 async function composeBroker(composition: Composition): Promise<void> {
-  const { config, log, clock, auth, listeners, parts } = composition
+  const { config, log, clock, auth, listeners, parts, numbers } = composition
   // Modules load while the store recovers.
   const [{ openBroker }, frontEnds, store] = await Promise.all([
     import('./broker/broker.ts'),
@@ -133,11 +142,12 @@ async function composeBroker(composition: Composition): Promise<void> {
     store,
     clock,
     log,
+    numbers,
     options: { ...limits, brokerName: name, autoCreateTopics: createsTopics },
   })
   parts.add('broker', () => broker.close())
   const routes = await routesOf(composition, broker)
-  await serveFrontEnds(composition, frontEnds, { broker, auth, log, clock, routes })
+  await serveFrontEnds(composition, frontEnds, { broker, auth, log, clock, numbers, routes })
   if (routes === undefined) return
   // Telling the name servers brings native clients here: the last step of a start.
   parts.add('registrar', () => routes.close())
@@ -248,7 +258,7 @@ async function routesOf(composition: Composition, broker: Broker): Promise<Regis
 }
 
 async function openStoreOf(composition: Composition): Promise<MessageStore> {
-  const { config, log, clock, listeners } = composition
+  const { config, log, clock, listeners, numbers } = composition
   const { openStore } = await import('./store/open.ts')
   const { retentionBytes, ...store } = config.store
   const port = firstListener(listeners, 'remoting')?.port ?? config.remoting.port
@@ -260,6 +270,7 @@ async function openStoreOf(composition: Composition): Promise<MessageStore> {
     storeHost: hostOf(await advertisedIp(config.remoting), port),
     log,
     clock,
+    numbers,
   })
 }
 

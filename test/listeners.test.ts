@@ -4,6 +4,7 @@ import { systemClock } from '../src/clock.ts'
 import { configOf } from '../src/config.ts'
 import { firstListener, openListeners } from '../src/listeners.ts'
 import { silentLogger } from '../src/log.ts'
+import { Numbers } from '../src/numbers/numbers.ts'
 import { Parts } from '../src/parts.ts'
 import { freePort } from './support/server.ts'
 
@@ -13,7 +14,8 @@ test('what brings bulk work takes its turns together, and the name server waits 
   const free = { port: 0 }
   const remoting = { port: await freePort() }
   const config = configOf({ remoting, nameServer: free, mqtt: free, amqp: free })
-  const listeners = await openListeners('start', config, silentLogger, systemClock, parts)
+  const numbers = new Numbers()
+  const listeners = await openListeners('start', config, silentLogger, systemClock, parts, numbers)
   const { turn } = firstListener(listeners, 'remoting')!.options
   t.truthy(turn)
   t.is(firstListener(listeners, 'mqtt')?.options.turn, turn)

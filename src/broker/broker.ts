@@ -17,6 +17,7 @@ import type {
 import type { StateChange } from '../model/state.ts'
 import type { BrokerStatus } from '../model/status.ts'
 import type { Arrived, Broker } from '../port/broker.ts'
+import { showBroker } from './numbers.ts'
 import { assemble, type BrokerParts, type OpenBrokerOptions } from './parts.ts'
 import {
   clientsPort,
@@ -32,7 +33,9 @@ import { brokerStatus } from './status.ts'
 
 /** Everything durable is read back. The store stays its owner's to close, after the broker. */
 export function openBroker(given: OpenBrokerOptions): EmbeddedBroker {
-  return new EmbeddedBroker(assemble(given))
+  const parts = assemble(given)
+  showBroker(parts.numbers, parts)
+  return new EmbeddedBroker(parts)
 }
 
 export class EmbeddedBroker implements Broker {
@@ -148,7 +151,8 @@ export class EmbeddedBroker implements Broker {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    const { puller, receiver, clients, states, delays, retries, facts } = this.#parts
+    const { puller, receiver, clients, states, delays, retries, facts, rates } = this.#parts
+    rates.close()
     puller.close()
     receiver.close()
     clients.close()

@@ -3,10 +3,12 @@
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import { isLightQueue } from '../model/names.ts'
+import { Numbers } from '../numbers/numbers.ts'
 import type { MessageStore } from '../store/store.ts'
 import { ClientTable } from './clients.ts'
 import { Arrivals } from './consume/arrivals.ts'
 import { CursorTable } from './consume/cursors.ts'
+import { READ, READS_EMPTY, READS_FOUND } from './consume/numbers.ts'
 import { Puller } from './consume/puller.ts'
 import { Receiver } from './consume/receiver.ts'
 import { Retries } from './consume/retries.ts'
@@ -18,19 +20,24 @@ import { FactWriter } from './facts/fact-writer.ts'
 import { StateTable } from './facts/states.ts'
 import { BROKER_DEFAULTS, type BrokerOptions } from './options.ts'
 import { Delays } from './publish/delays.ts'
+import { STORED } from './publish/numbers.ts'
 import { Publisher } from './publish/publisher.ts'
 import { QueueLockTable } from './publish/queue-locks.ts'
+import { Rates } from './rates.ts'
 import { Removal } from './removal.ts'
 
 export interface OpenBrokerOptions {
   readonly store: MessageStore
   readonly clock: Clock
   readonly log: Logger
+  /** Of the process; default: numbers that are not read. */
+  readonly numbers?: Numbers
   /** The rest has the defaults of options.ts. */
   readonly options?: Partial<BrokerOptions>
 }
 
-export function assemble({ store, clock, log, options: changed }: OpenBrokerOptions) {
+export function assemble(given: OpenBrokerOptions) {
+  const { store, clock, log, numbers = new Numbers(), options: changed } = given
   const options: BrokerOptions = { ...BROKER_DEFAULTS, ...changed }
   const facts = new FactWriter(store, clock, log, options.cursorFlushMs)
   const topics = new TopicTable(store, facts, options)
@@ -57,6 +64,7 @@ export function assemble({ store, clock, log, options: changed }: OpenBrokerOpti
     cursors,
     lightQueues,
     arrivals,
+    numbers,
   }
   const delays = new Delays(store, topics, clock, log)
   const locks = new QueueLockTable(clock, options.lockLeaseMs)
@@ -77,13 +85,19 @@ export function assemble({ store, clock, log, options: changed }: OpenBrokerOpti
     void removal.unwantedBindings()
   })
   topics.watch((topic) => receiver.refresh(topic))
+  const counters = {
+    stored: numbers.counter(STORED),
+    read: numbers.counter(READ),
+    readsFound: numbers.counter(READS_FOUND),
+    readsEmpty: numbers.counter(READS_EMPTY),
+  }
+  const rates = new Rates(clock, counters)
   const startedAtMs = clock.now()
   const checkOwn = ownQueueCheck(options.brokerName)
   return {
     ...common,
     ...{ delays, publisher, puller, retries, locks, modes, receiver, clients, states, removal },
-    startedAtMs,
-    checkOwn,
+    ...{ counters, rates, startedAtMs, checkOwn },
   }
 }
 

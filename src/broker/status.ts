@@ -11,8 +11,9 @@ export function brokerStatus(identity: BrokerIdentity, parts: BrokerParts): Brok
     topics: parts.topics.list().length,
     groups: parts.groups.size,
     clients: parts.clients.size,
-    messagesIn: parts.publisher.published,
-    messagesOut: parts.puller.pulled + parts.receiver.received,
+    messagesIn: parts.counters.stored.value,
+    messagesOut: parts.counters.read.value,
+    rates: parts.rates.now(),
     pendingDelayed: pendingDue,
   }
 }

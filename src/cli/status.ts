@@ -47,7 +47,56 @@ function show(brokers: readonly BrokerRow[], terminal: Terminal): void {
     ['CLUSTER', 'BROKER', 'ADDRESS', 'ROLE', 'STATE', 'UP', 'IN', 'OUT', 'LOG'],
     brokers.map((row) => [row.cluster, row.broker, row.address, row.role, ...cells(row)]),
   )
-  for (const { broker, error } of brokers) if (error) terminal.note(`${broker}: ${error.message}`)
+  const protocols = brokers.flatMap(protocolRows)
+  if (protocols.length > 0) {
+    terminal.print('')
+    terminal.table(['BROKER', 'PROTOCOL', 'CONNECTIONS', 'IN', 'OUT', 'REFUSED'], protocols)
+  }
+  for (const { broker, error, state } of brokers) {
+    if (error) terminal.note(`${broker}: ${error.message}`)
+    for (const text of state === undefined ? [] : troubles(state)) {
+      terminal.note(`${broker}: ${text}`)
+    }
+  }
+}
+
+const PROTOCOLS = ['remoting', 'mqtt', 'amqp']
+
+/** Of the protocols that the broker listens for. */
+function protocolRows({ broker, state }: BrokerRow): readonly (readonly unknown[])[] {
+  return PROTOCOLS.flatMap((protocol) => {
+    const sum = (name: string): number | undefined => {
+      const begin = `${name}{protocol_type="${protocol}"`
+      const found = Object.entries(state?.numbers ?? {}).filter(([key]) => key.startsWith(begin))
+      return found.length === 0 ? undefined : found.reduce((all, [, value]) => all + value, 0)
+    }
+    const connections = sum('trivet_connections')
+    if (connections === undefined) return []
+    const [messagesIn, messagesOut] = [
+      sum('rocketmq_messages_in_total'),
+      sum('rocketmq_messages_out_total'),
+    ]
+    const refused = sum('trivet_messages_refused_total') ?? 0
+    return [[broker, protocol, connections, messagesIn, messagesOut, refused]]
+  })
+}
+
+/** What an operator should know, in sentences. */
+export function troubles({ numbers, values }: BrokerState): readonly string[] {
+  const ranges = numbers['trivet_store_damaged_ranges'] ?? 0
+  const bytes = numbers['trivet_store_damaged_bytes'] ?? 0
+  const records = numbers['trivet_store_damaged_records_total'] ?? 0
+  const reason = values['readOnlyReason'] ?? ''
+  return [
+    ...(reason === '' ? [] : [`takes no messages: ${reason}`]),
+    ...(ranges === 0
+      ? []
+      : [`${ranges} ranges of the log, ${size(bytes)}, are damaged and not served`]),
+    ...(records === 0 ? [] : [`${records} damaged messages were skipped since the start`]),
+    ...(numbers['trivet_views_rebuilding'] === 1
+      ? ['the views are being built again from the log: some reads have to wait']
+      : []),
+  ]
 }
 
 async function rows(client: Client, signal: AbortSignal): Promise<readonly BrokerRow[]> {

@@ -22,6 +22,9 @@ const TOPIC_BYTES_V1_MAX = 127
 const BODY_AT = 88
 /** Where in a record its store time stands. */
 export const STORE_TIMESTAMP_AT = 56
+/** The store time of the record that starts there. */
+export const storeTimestampOf = (bytes: Uint8Array, start: number): number =>
+  getU64(bytes, start + STORE_TIMESTAMP_AT)
 const CRC_MASK = 0x7fffffff
 
 /** sysFlag bits. */
@@ -177,7 +180,7 @@ export class RecordView {
     return { ip: getU32(this.bytes, this.start + 48), port: getI32(this.bytes, this.start + 52) }
   }
   get storeTimestamp(): number {
-    return getU64(this.bytes, this.start + STORE_TIMESTAMP_AT)
+    return storeTimestampOf(this.bytes, this.start)
   }
   get storeHost(): Host {
     return { ip: getU32(this.bytes, this.start + 64), port: getI32(this.bytes, this.start + 68) }

@@ -26,5 +26,25 @@ export interface BrokerStatus {
   readonly clients: number
   readonly messagesIn: number
   readonly messagesOut: number
+  readonly rates: BrokerRates
   readonly pendingDelayed: number
+}
+
+/** Of `messagesIn`, of `messagesOut`, and of the reads that found messages or none. */
+export interface BrokerRates {
+  readonly stored: Rate
+  readonly read: Rate
+  readonly readsFound: Rate
+  readonly readsEmpty: Rate
+}
+
+export interface Rate {
+  /**
+   * Over the last 10 seconds, minute and ten minutes; each span begins with the sample that is as
+   * old at least, or with the start.
+   */
+  readonly perSecond: readonly number[]
+  /** The count at the last midnight, and at the one before; 0 before the start. */
+  readonly thisMorning: number
+  readonly yesterdayMorning: number
 }

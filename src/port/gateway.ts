@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts'
 import type { Authenticator } from '../gateway/access/auth.ts'
 import type { Logger } from '../log.ts'
 import type { Protocol } from '../model/client.ts'
+import type { Numbers } from '../numbers/numbers.ts'
 import type { Broker } from './broker.ts'
 
 /** The context that every front-end is given; nothing else connects it to the process. */
@@ -12,6 +13,8 @@ export interface GatewayContext {
   readonly auth: Authenticator
   readonly log: Logger
   readonly clock: Clock
+  /** Of the process. */
+  readonly numbers: Numbers
   /** Absent where no name server knows the broker. */
   readonly routes?: Routes | undefined
 }

@@ -9,9 +9,11 @@ import { type LogPosition, logPosition, type QueueOffset, queueOffset } from '..
 import { PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
 import { checkTopicFilter } from '../model/topic-filter.ts'
+import type { Numbers } from '../numbers/numbers.ts'
 import { Appender, factNotes } from './appender.ts'
 import type { Disk } from './disk/disk.ts'
 import type { CommitLog, FlushMode } from './log/commit-log.ts'
+import { showStore } from './numbers.ts'
 import { Reader } from './reader.ts'
 import { Retention, type RetentionLimits } from './retention.ts'
 import type {
@@ -49,6 +51,7 @@ export interface LogStoreParts {
   /** Of the log. */
   readonly directory: string
   readonly limits: RetentionLimits
+  readonly numbers: Numbers
   /** Called after everything else is closed. */
   readonly closed: () => void | Promise<void>
 }
@@ -76,13 +79,14 @@ export class LogStore implements MessageStore {
     this.#clock = clock
     this.#flush = parts.flush
     this.#closed = parts.closed
-    this.#reader = new Reader(commitLog, log)
+    this.#reader = new Reader(commitLog, log, parts.numbers)
     this.#appender = new Appender(commitLog, keeper, clock)
     this.#retention = new Retention({ ...parts, appender: this.#appender })
     const tell = (queue: ConsumeQueue): void => {
       this.#arrived(queue.topic, queue.queueId, queueOffset(queue.next))
     }
     commitLog.onFrame((frame) => keeper.apply(frame, tell))
+    showStore(parts.numbers, () => this.status(), parts.disk, parts.directory)
     commitLog.onVoid(() => this.#appender.takeOffsetsBack())
     commitLog.onWritable((writable, reason) => this.#writableChanged(writable, reason))
   }

@@ -5,12 +5,15 @@ import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
 import { BODY_BYTES_DEFAULT } from '../model/limits.ts'
+import { Numbers } from '../numbers/numbers.ts'
 import { explainDisk, openDataDirectory } from './disk/data-directory.ts'
 import type { Disk } from './disk/disk.ts'
 import { nodeDisk } from './disk/node-disk.ts'
 import type { CommitLogOptions, FlushMode } from './log/commit-log.ts'
+import { SYNC_SECONDS } from './log/numbers.ts'
 import { openCommitLog } from './log/segmented-log.ts'
 import { LogStore } from './log-store.ts'
+import { REBUILDS } from './numbers.ts'
 import type { RetentionLimits } from './retention.ts'
 import type { MessageStore } from './store.ts'
 import type { KeyValuePlace } from './views/key-value.ts'
@@ -24,6 +27,8 @@ export interface StoreOptions extends RetentionLimits {
   readonly storeHost: Host
   readonly clock: Clock
   readonly log: Logger
+  /** Of the process; default: numbers that are not read. */
+  readonly numbers?: Numbers | undefined
   /** Default 'sync': acknowledged = on the disk. */
   readonly flush?: FlushMode
   /** Size of a segment file. Default 128 MiB. */
@@ -84,12 +89,14 @@ export interface StoreParts extends Omit<StoreOptions, 'directory'> {
 export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
   const { clock, log, storeHost, flush = 'sync', disk, place, closed, logPath } = parts
   const { segmentBytes, bodyBytesMax = BODY_BYTES_DEFAULT, logOptions } = parts
+  const { numbers = new Numbers() } = parts
   const unsyncedBytesMax = Math.max(32 * MIB, UNSYNCED_BODIES_MIN * (bodyBytesMax + MIB))
   const commitLog = openCommitLog({
     directory: logPath,
     disk,
     clock,
     log,
+    syncSeconds: numbers.histogram(SYNC_SECONDS),
     storeHost,
     flush,
     unsyncedBytesMax,
@@ -105,6 +112,7 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     directory: viewsPath,
     clock,
     log,
+    rebuilds: numbers.counter(REBUILDS),
     cachedBlocksMax,
     flushEntries,
     memoryBytesMax,
@@ -125,6 +133,7 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     disk,
     directory: logPath,
     limits: parts,
+    numbers,
     closed,
   })
 }

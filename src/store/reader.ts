@@ -4,7 +4,9 @@
 import type { Logger } from '../log.ts'
 import { logPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
 import { checkRecord, RecordView } from '../model/record.ts'
+import type { Counter, Numbers } from '../numbers/numbers.ts'
 import type { CommitLog } from './log/commit-log.ts'
+import { DAMAGED_RECORDS } from './numbers.ts'
 import { fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
 import type { ReadRequest, ReadResult } from './store.ts'
 import {
@@ -31,12 +33,17 @@ export class Reader {
   /** For spans that are read on this thread: warm memory instead of fresh pages. */
   #room: Buffer | undefined
   readonly #shared = (size: number): Buffer => this.#room!.subarray(0, size)
-  /** Records that did not check when they were to be served. */
-  damagedRecords = 0
+  readonly #damaged: Counter
 
-  constructor(commitLog: CommitLog, log: Logger) {
+  constructor(commitLog: CommitLog, log: Logger, numbers: Numbers) {
+    this.#damaged = numbers.counter(DAMAGED_RECORDS)
     this.#commitLog = commitLog
     this.#log = log
+  }
+
+  /** Records that did not check when they were to be served. */
+  get damagedRecords(): number {
+    return this.#damaged.value
   }
 
   /** @throws ViewsDamaged */
@@ -115,7 +122,7 @@ export class Reader {
   #reportDamage(queue: ConsumeQueue, offset: number, position: number, size: number): void {
     // Retention took the segment between the look at the entries and the read.
     if (position < this.#commitLog.start) return
-    this.damagedRecords++
+    this.#damaged.value++
     const { topic, queueId } = queue
     this.#log.error(
       { evt: 'record.damaged', topic, queueId, offset, position, size },

@@ -96,7 +96,7 @@ test('the commands print the fields of the page', async (t) => {
     [],
   )
   // All that is said to be always 0, and what else is named of RocketMQ's own.
-  const others = ['putTps', 'dispatchBehindBytes', 'putMessageFailedTimes', 'commitLogDiskRatio']
+  const others = ['putTps', 'dispatchBehindBytes', 'putMessageDistributeTime', 'putLatency99']
   for (const name of [...others, 'brokerVersionDesc']) {
     t.true(page.includes(`\`${name}\``) && status.includes(`brokers[].state.values.${name}`), name)
   }

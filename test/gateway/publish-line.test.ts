@@ -3,6 +3,8 @@ import { BrokerError } from '../../src/errors.ts'
 import { type PublishBatch, PublishLine } from '../../src/gateway/net/publish-line.ts'
 import { NO_HOST } from '../../src/model/host.ts'
 import { type NewMessage, newMessage, type PublishResult } from '../../src/model/message.ts'
+import { Numbers } from '../../src/numbers/numbers.ts'
+import { Traffic } from '../../src/port/traffic.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
 const place = { topic: 'T', queueId: 0, createTopic: false }
@@ -41,6 +43,7 @@ function lineOf(unstoredBytesMax = 100) {
   }
   const line: PublishLine<Batch> = new PublishLine({
     clock: new FakeClock(),
+    traffic: new Traffic(new Numbers(), 'mqtt'),
     unstoredBytesMax,
     newBatch: () => new Batch(answered),
     publish: () => new Promise((settle, fail) => calls.push({ settle, fail })),

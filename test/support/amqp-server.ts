@@ -8,6 +8,7 @@ import { type Authenticator, openAuthenticator, type User } from '../../src/gate
 import type { AmqpOptions } from '../../src/gateway/amqp/options.ts'
 import { AmqpGateway } from '../../src/gateway/amqp/server.ts'
 import { silentLogger } from '../../src/log.ts'
+import { Numbers } from '../../src/numbers/numbers.ts'
 import type { Broker } from '../../src/port/broker.ts'
 import { openStore } from '../../src/store/open.ts'
 import { openFrontEnd } from './front-end.ts'
@@ -43,7 +44,8 @@ export async function startAmqp(
   const real = openBroker({ store, clock, log, options: options.broker ?? {} })
   const broker = options.wrap?.(real) ?? real
   const auth = options.auth ?? openAuthenticator(options.users ?? {}, clock)
-  const gateway = new AmqpGateway({ broker, auth, log, clock }, options.limits ?? {})
+  const numbers = new Numbers()
+  const gateway = new AmqpGateway({ broker, auth, log, clock, numbers }, options.limits ?? {})
   let closing: Promise<void> | undefined
   const close = async (): Promise<void> => {
     await frontEnd.close()

@@ -20,6 +20,7 @@ import { encodeProperties } from '../../src/model/properties.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
 import { EVERY_TAG } from '../../src/model/tag-filter.ts'
 import { PERM_READ_WRITE, type TopicDefinition } from '../../src/model/topic.ts'
+import { Numbers } from '../../src/numbers/numbers.ts'
 import type { Broker } from '../../src/port/broker.ts'
 import { openStore } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
@@ -33,6 +34,7 @@ export interface TestBroker {
   readonly broker: EmbeddedBroker
   readonly store: MessageStore
   readonly clock: FakeClock
+  readonly numbers: Numbers
   readonly faults: Faults
   /** Closes in order and opens again over the same directory. */
   reopen(): Promise<TestBroker>
@@ -56,9 +58,11 @@ async function open(
 ): Promise<TestBroker> {
   const log = silentLogger
   const storeHost = { ip: 0x7f000001, port: 10_911 }
-  const real = await openStore({ directory, storeHost, clock, log, segmentBytes: SEGMENT_BYTES })
+  const numbers = new Numbers()
+  const parts = { clock, log, numbers }
+  const real = await openStore({ ...parts, directory, storeHost, segmentBytes: SEGMENT_BYTES })
   const { store, faults } = faultyStore(real)
-  const broker = openBroker({ store, clock, log, options })
+  const broker = openBroker({ ...parts, store, options })
   let closing: Promise<void> | undefined
   const close = (): Promise<void> => {
     closing ??= broker.close().then(() => store.close())
@@ -69,6 +73,7 @@ async function open(
     broker,
     store,
     clock,
+    numbers,
     faults,
     close,
     reopen: async () => {

@@ -4,6 +4,7 @@ import type { ExecutionContext } from 'ava'
 import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { MqttGateway } from '../../src/gateway/mqtt/server.ts'
 import type { Logger } from '../../src/log.ts'
+import { Numbers } from '../../src/numbers/numbers.ts'
 import { startBroker, type TestBroker } from './broker.ts'
 import { openFrontEnd } from './front-end.ts'
 import { LogLines } from './log-lines.ts'
@@ -32,7 +33,8 @@ async function serve(t: ExecutionContext, test: TestBroker, users: Users): Promi
   const { broker, clock, faults } = test
   const log = new LogLines()
   const auth = openAuthenticator(users, clock)
-  const gateway = new MqttGateway({ broker, auth, log: log as Logger, clock })
+  const numbers = new Numbers()
+  const gateway = new MqttGateway({ broker, auth, log: log as Logger, clock, numbers })
   const frontEnd = await openFrontEnd(t, gateway, { clock })
   const close = async (): Promise<void> => {
     await frontEnd.close(0)

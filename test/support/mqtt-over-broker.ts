@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '../../src/clock.ts'
 import { type Authenticator, openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { MqttGateway, type MqttOptions } from '../../src/gateway/mqtt/server.ts'
 import { silentLogger } from '../../src/log.ts'
+import { Numbers } from '../../src/numbers/numbers.ts'
 import type { Broker } from '../../src/port/broker.ts'
 import { openStore } from '../../src/store/open.ts'
 import { openFrontEnd } from './front-end.ts'
@@ -15,6 +16,7 @@ export interface MqttOver {
   readonly port: number
   readonly broker: EmbeddedBroker
   readonly gateway: MqttGateway
+  readonly numbers: Numbers
 }
 
 export async function startMqttOver(
@@ -40,8 +42,7 @@ export async function startMqttOver(
     await broker.close()
     await store.close()
   })
-  const { port, gateway } = await openGateway(t, bend(broker), auth, clock, options.mqtt)
-  return { port, broker, gateway }
+  return { broker, ...(await openGateway(t, bend(broker), auth, clock, options.mqtt)) }
 }
 
 /** One more gateway over a broker, on a listener of its own. */
@@ -51,8 +52,9 @@ export async function openGateway(
   auth: Authenticator = openAuthenticator({}, systemClock),
   clock: Clock = systemClock,
   mqtt: Partial<MqttOptions> = {},
-): Promise<{ port: number; gateway: MqttGateway }> {
-  const gateway = new MqttGateway({ broker, auth, log: silentLogger, clock }, mqtt)
+): Promise<{ port: number; gateway: MqttGateway; numbers: Numbers }> {
+  const numbers = new Numbers()
+  const gateway = new MqttGateway({ broker, auth, log: silentLogger, clock, numbers }, mqtt)
   const { port } = await openFrontEnd(t, gateway, { clock })
-  return { port, gateway }
+  return { port, gateway, numbers }
 }

@@ -56,10 +56,10 @@ async function serve(
     routes,
     ...gatewayOptions
   } = options
-  const { broker, clock } = host
+  const { broker, clock, numbers } = host
   const auth = openAuthenticator(users, clock)
   const gateway = new RemotingGateway(
-    { broker: bend(broker), auth, clock, log: silentLogger, routes },
+    { broker: bend(broker), auth, clock, log: silentLogger, numbers, routes },
     { bodyBytesMax: brokerOptions?.bodyBytesMax ?? BODY_BYTES_DEFAULT, ...gatewayOptions },
   )
   const frontEnd = await openFrontEnd(t, gateway, { clock: systemClock })

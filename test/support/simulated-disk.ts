@@ -250,6 +250,10 @@ export class SimulatedDisk implements Disk {
     this.#later(() => this.syncDirectory(path), done)
   }
 
+  totalBytes(): number {
+    return this.capacityBytes
+  }
+
   freeBytes(): number {
     return Math.max(0, this.capacityBytes - this.#usedBytes())
   }

@@ -494,6 +494,7 @@ class SimulatedProcess {
       removeLater: (path, done) => alive().removeLater(path, done),
       syncDirectoryLater: (path, done) => alive().syncDirectoryLater(path, done),
       freeBytes: (directory) => alive().freeBytes(directory),
+      totalBytes: (directory) => alive().totalBytes(directory),
     }
   }
 

@@ -8,6 +8,7 @@ import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../../mode
 import { type MessageFilter, recordsInTimeOf, selects } from '../../model/message-filter.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
+import type { Counter } from '../../numbers/numbers.ts'
 import type { BrokerOptions } from '../options.ts'
 import type { GroupQueue } from './group-queue.ts'
 import type { QueueReader } from './queue-reader.ts'
@@ -20,8 +21,8 @@ export interface Source {
 
 /** Of all groups together. */
 export interface ReceiveCounts {
-  /** Messages handed out since the start. */
-  received: number
+  readonly messages: Counter
+  readonly found: Counter
   /** Receives that wait now. */
   waiting: number
 }
@@ -145,7 +146,10 @@ export class Dispenser {
     if (this.#isSearching) setImmediate(() => this.#group.wake(this.topic))
     // Only then, so that a receive comes back to the queue that was loaded for it.
     if (taking.messages.length > 0 || this.#isSearching) this.#turn++
-    this.#group.counts.received += taking.messages.length
+    if (taking.messages.length > 0) {
+      this.#group.counts.messages.value += taking.messages.length
+      this.#group.counts.found.value++
+    }
     return taking.messages
   }
 

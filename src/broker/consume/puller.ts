@@ -15,12 +15,14 @@ import { isLightQueue } from '../../model/names.ts'
 import type { QueueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
 import { PERM_READ } from '../../model/topic.ts'
+import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { MessageStore, ReadResult } from '../../store/store.ts'
 import type { LightQueueTable } from '../definitions/light-queues.ts'
 import { type TopicTable, topicNotFound } from '../definitions/topics.ts'
 import type { BrokerOptions } from '../options.ts'
 import type { Arrivals } from './arrivals.ts'
 import type { CursorTable } from './cursors.ts'
+import { READ, READS_EMPTY, READS_FOUND } from './numbers.ts'
 
 const NO_RECORDS = Buffer.alloc(0)
 /**
@@ -60,8 +62,9 @@ export class Puller {
   readonly #waking = new Map<ReadonlySet<Held>, boolean>()
   #heldCount = 0
   #isClosed = false
-  /** Messages handed out since the start. */
-  pulled = 0
+  readonly #messages: Counter
+  readonly #found: Counter
+  readonly #empty: Counter
 
   constructor(parts: {
     store: MessageStore
@@ -71,6 +74,7 @@ export class Puller {
     arrivals: Arrivals
     clock: Clock
     options: BrokerOptions
+    numbers: Numbers
   }) {
     this.#store = parts.store
     this.#topics = parts.topics
@@ -78,6 +82,9 @@ export class Puller {
     this.#cursors = parts.cursors
     this.#clock = parts.clock
     this.#options = parts.options
+    this.#messages = parts.numbers.counter(READ)
+    this.#found = parts.numbers.counter(READS_FOUND)
+    this.#empty = parts.numbers.counter(READS_EMPTY)
     parts.arrivals.onAny((topic, queueId) => this.#arrived(topic, queueId))
   }
 
@@ -192,7 +199,9 @@ export class Puller {
   #answer(request: PullRequest, result: ReadResult): PullResult {
     const { status, minOffset, maxOffset } = result
     const { records, count, nextOffset } = matching(result, request)
-    this.pulled += count
+    if (count > 0) this.#found.value++
+    else this.#empty.value++
+    this.#messages.value += count
     this.#cursors.given(request, nextOffset)
     const isNoMatch =
       (status === 'found' && count === 0) || (status === 'at-end' && nextOffset > request.offset)
@@ -215,6 +224,7 @@ export class Puller {
         ),
       )
     }
+    this.#empty.value++
     return new Promise((resolve, reject) => {
       const held: Held = {
         request,

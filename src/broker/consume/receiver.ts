@@ -13,10 +13,12 @@ import {
 } from '../../model/message.ts'
 import { isLightQueue } from '../../model/names.ts'
 import { PERM_READ, type TopicDefinition } from '../../model/topic.ts'
+import type { Numbers } from '../../numbers/numbers.ts'
 import type { GroupModes } from '../definitions/group-modes.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import { Expiry } from './expiry.ts'
 import type { GroupQueue } from './group-queue.ts'
+import { READ, READS_FOUND } from './numbers.ts'
 import { type OpenReceipt, openReceipt } from './receipt.ts'
 import { ReceivingGroup, type ReceivingParts } from './receiving-group.ts'
 import { type Destination, exhausted, type Retries } from './retries.ts'
@@ -47,13 +49,16 @@ export class Receiver {
       readonly groups: GroupTable
       readonly modes: GroupModes
       readonly retries: Retries
+      readonly numbers: Numbers
     },
   ) {
     const expiry = new Expiry<ReceivingGroup>(parts.clock, (group, queue, entry) =>
       this.#expired(group, queue, entry),
     )
     const serials = new Serials()
-    this.#parts = { ...parts, expiry, serials, counts: { received: 0, waiting: 0 } }
+    const { numbers } = parts
+    const [messages, found] = [numbers.counter(READ), numbers.counter(READS_FOUND)]
+    this.#parts = { ...parts, expiry, serials, counts: { messages, found, waiting: 0 } }
     this.#groups = parts.groups
     this.#modes = parts.modes
     this.#retries = parts.retries
@@ -158,9 +163,9 @@ export class Receiver {
     return this.#receiving.get(group)?.queue(topic, queueId)?.inFlight ?? 0
   }
 
-  /** Messages handed out since the start. */
-  get received(): number {
-    return this.#parts.counts.received
+  /** Receives that wait for a message. */
+  get heldCount(): number {
+    return this.#parts.counts.waiting
   }
 
   /** The topic's count of queues may have changed. */

@@ -8,16 +8,18 @@ import { DELAY_LEVEL_MAX, delayLevelMs, retryLevel } from '../../model/delay-lev
 import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
 import type { SendBack, SettleResult } from '../../model/message.ts'
 import { offsetMessageId } from '../../model/message-id.ts'
-import { retryTopic } from '../../model/names.ts'
+import { isRetryTopic, retryTopic } from '../../model/names.ts'
 import { editProperties, PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
+import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { Fact, MessageStore, StoreDraft } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import type { Topic, TopicTable } from '../definitions/topics.ts'
 import type { FactWriter } from '../facts/fact-writer.ts'
 import { APPEND_BYTES_TARGET, PARKED_PROPERTIES_BYTES } from '../options.ts'
 import type { Delays } from '../publish/delays.ts'
+import { DEAD_LETTERS, RETRIES } from '../publish/numbers.ts'
 import { queueInTurn } from '../publish/queue-choice.ts'
 import type { GroupQueue } from './group-queue.ts'
 import { readMessage } from './lookup.ts'
@@ -90,6 +92,8 @@ export class Retries {
   readonly #facts: FactWriter
   readonly #delays: Delays
   readonly #clock: Clock
+  readonly #retried: Counter
+  readonly #deadLetters: Counter
   readonly #outboxes = new Map<GroupQueue, Leaving[]>()
   readonly #running = new Set<Promise<void>>()
 
@@ -100,6 +104,7 @@ export class Retries {
     facts: FactWriter
     delays: Delays
     clock: Clock
+    numbers: Numbers
   }) {
     this.#store = parts.store
     this.#topics = parts.topics
@@ -107,6 +112,8 @@ export class Retries {
     this.#facts = parts.facts
     this.#delays = parts.delays
     this.#clock = parts.clock
+    this.#retried = parts.numbers.counter(RETRIES)
+    this.#deadLetters = parts.numbers.counter(DEAD_LETTERS)
   }
 
   /** Settles when the copy is durable. On an error the message stays with its consumer. */
@@ -146,7 +153,13 @@ export class Retries {
     const { draft, topic } = this.#copyOrDeadLetter(record, request.group, failed, destination)
     await this.#store.append({ messages: [draft], facts: this.#topics.unsaved([topic]) })
     topic.isSaved = true
+    this.#count(draft)
     this.#delays.arm()
+  }
+
+  #count({ topic }: StoreDraft): void {
+    const counter = isRetryTopic(topic) ? this.#retried : this.#deadLetters
+    counter.value++
   }
 
   /** Waits for the copies under way. */
@@ -176,7 +189,8 @@ export class Retries {
     }
     for (const topic of topics) topic.isSaved = true
     this.#delays.arm()
-    for (const { leaving } of batch) {
+    for (const { leaving, copy } of batch) {
+      if (copy !== undefined) this.#count(copy.draft)
       queue.forget(leaving.entry)
       leaving.settle(null)
     }

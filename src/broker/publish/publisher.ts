@@ -16,6 +16,7 @@ import {
 import type { WrittenProperty } from '../../model/record.ts'
 import type { StateChange } from '../../model/state.ts'
 import { PERM_WRITE } from '../../model/topic.ts'
+import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import { checkSendable, noSuchBroker, type Topic, type TopicTable } from '../definitions/topics.ts'
@@ -30,6 +31,7 @@ import {
 import { DELAY_PROPERTIES, dueTime, withKnownLevel } from './delay.ts'
 import type { Delays } from './delays.ts'
 import { SCAN, scanProperties } from './message-scan.ts'
+import { DEAD_LETTERS, RETRIES, STORED } from './numbers.ts'
 import { OwnProperties } from './own-properties.ts'
 import { queueInTurn } from './queue-choice.ts'
 import type { QueueLockTable } from './queue-locks.ts'
@@ -48,6 +50,9 @@ interface Batch {
   /** State that changes with these messages. */
   changes: StagedChange[] | undefined
   hasParked: boolean
+  /** Messages that a consumer sends to its retry topic, and those of them that go to the dead. */
+  retries: number
+  deadLetters: number
 }
 
 export class Publisher {
@@ -61,8 +66,9 @@ export class Publisher {
   readonly #options: BrokerOptions
   readonly #ids: UniqueIds
   readonly #own: OwnProperties
-  /** Messages accepted since the start. */
-  published = 0
+  readonly #stored: Counter
+  readonly #retries: Counter
+  readonly #deadLetters: Counter
 
   constructor(parts: {
     store: MessageStore
@@ -73,6 +79,7 @@ export class Publisher {
     states: StateTable
     clock: Clock
     options: BrokerOptions
+    numbers: Numbers
   }) {
     this.#store = parts.store
     this.#topics = parts.topics
@@ -84,6 +91,9 @@ export class Publisher {
     this.#options = parts.options
     this.#ids = new UniqueIds(parts.clock, parts.store.storeHost)
     this.#own = new OwnProperties(parts.options.clusterName)
+    this.#stored = parts.numbers.counter(STORED)
+    this.#retries = parts.numbers.counter(RETRIES)
+    this.#deadLetters = parts.numbers.counter(DEAD_LETTERS)
   }
 
   /**
@@ -194,7 +204,9 @@ export class Publisher {
         const { queueId } = drafts[i]!
         results[slots[i]!] = { brokerName, queueId, queueOffset, position, storeHost }
       }
-      this.published += slots.length
+      this.#stored.value += slots.length
+      this.#retries.value += batch.retries
+      this.#deadLetters.value += batch.deadLetters
       for (const topic of unsaved ?? []) topic.isSaved = true
       for (const change of changes ?? []) change.written()
       if (batch.hasParked) this.#delays.arm()
@@ -253,8 +265,10 @@ export class Publisher {
     const group = this.#groups.need(name)
     const max = message.retryTimesMax ?? group.retryTimesMax
     if (message.reconsumeTimes <= max && !this.#locks.isLocking(name)) {
+      batch.retries++
       return this.#draftFor(message, this.#groups.retryTopic(name), message.properties, batch)
     }
+    batch.deadLetters++
     const properties = editProperties(message.properties, [], DELAY_PROPERTIES)
     const dead = this.#groups.deadLetterTopic(name)
     return this.#draftFor({ ...message, queueId: 0 }, dead, properties, batch)
@@ -350,6 +364,8 @@ const emptyBatch = (riding: Riding | undefined): Batch => ({
   unsaved: undefined,
   changes: riding?.start(),
   hasParked: false,
+  retries: 0,
+  deadLetters: 0,
 })
 
 /** A sender's properties without those that only a broker writes. */

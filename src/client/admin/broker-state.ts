@@ -14,9 +14,17 @@ export interface BrokerState {
   readonly messagesOut: number | undefined
   readonly logStart: number | undefined
   readonly logEnd: number | undefined
-  /** Everything, in the broker's own words. */
+  /**
+   * What the broker counts, by the names of docs/reference/numbers.md with their labels, as
+   * Prometheus writes them: 'trivet_connections{protocol_type="mqtt",listener="0.0.0.0:1883"}'.
+   */
+  readonly numbers: Readonly<Record<string, number>>
+  /** Everything else, in the broker's own words. */
   readonly values: Readonly<Record<string, string>>
 }
+
+/** RocketMQ's own values have no such names. */
+const IS_NUMBER = /^(trivet|rocketmq|process)_/
 
 export async function readBrokerState(
   connection: RemotingConnection,
@@ -37,7 +45,10 @@ export async function readBrokerState(
     messagesOut: number('msgGetTotalTodayNow'),
     logStart: number('commitLogMinOffset'),
     logEnd: number('commitLogMaxOffset'),
-    values: Object.fromEntries(table),
+    numbers: Object.fromEntries(
+      [...table].filter(([key]) => IS_NUMBER.test(key)).map(([key, text]) => [key, Number(text)]),
+    ),
+    values: Object.fromEntries([...table].filter(([key]) => !IS_NUMBER.test(key))),
   }
 }
 

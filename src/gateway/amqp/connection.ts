@@ -7,6 +7,7 @@ import { type Host, hostOf } from '../../model/host.ts'
 import { BLOCK_BYTES, Output } from '../../output.ts'
 import type { Broker } from '../../port/broker.ts'
 import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import type { Traffic } from '../../port/traffic.ts'
 import type { Principal } from '../access/auth.ts'
 import type { TurnBudget } from '../net/turn-budget.ts'
 import type { SolePolicy } from './codec/control-frames.ts'
@@ -48,6 +49,7 @@ import { Sessions } from './sessions.ts'
 /** The state that the connections of one gateway share. */
 export interface ConnectionShare {
   readonly context: GatewayContext
+  readonly traffic: Traffic
   readonly limits: AmqpOptions
   readonly containerId: string
   readonly product: { readonly name: string; readonly version: string }
@@ -82,6 +84,7 @@ export class AmqpConnection
   readonly broker: Broker
   readonly clock: Clock
   readonly log: Logger
+  readonly traffic: Traffic
   readonly connectionId: string
   readonly remoteAddress: string
   readonly bornHost: Host
@@ -121,6 +124,7 @@ export class AmqpConnection
     this.broker = context.broker
     this.clock = context.clock
     this.log = context.log
+    this.traffic = share.traffic
     this.connectionId = connectionId
     this.remoteAddress = socket.remoteAddress
     this.bornHost = hostOf(socket.remoteAddress, socket.remotePort)

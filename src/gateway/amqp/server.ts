@@ -2,6 +2,7 @@
 // share.
 import { randomUUID } from 'node:crypto'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import { Traffic } from '../../port/traffic.ts'
 import { ownVersion } from '../../version.ts'
 import { Connections } from '../net/connections.ts'
 import { TurnBudget } from '../net/turn-budget.ts'
@@ -29,6 +30,7 @@ export class AmqpGateway implements Gateway {
     const containerId = context.broker.identity.brokerName
     this.#share = {
       context,
+      traffic: new Traffic(context.numbers, this.protocol),
       limits,
       containerId,
       product: { name: 'TrivetMQ', version: ownVersion() },

@@ -2,14 +2,16 @@
 // sessions are read, and keeps what its connections share.
 import { BrokerError } from '../../errors.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import { Traffic } from '../../port/traffic.ts'
 import { Connections } from '../net/connections.ts'
 import { Addresses } from './address.ts'
+import { showMqtt } from './backlog.ts'
 import { ConnectBudget } from './connect-budget.ts'
 import { Connection } from './connection.ts'
-import type { MqttCounters } from './counters.ts'
 import { Feeds } from './deliver/light-feed.ts'
 import { ShareFilters } from './deliver/share-filters.ts'
 import { CONNECTING_BYTES_MAX } from './limits.ts'
+import { mqttCounters } from './numbers.ts'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.ts'
 import type { Parts } from './parts.ts'
 import { FanOut } from './publish/fan-out.ts'
@@ -24,7 +26,6 @@ const SWEEP_MS = 250
 
 export class MqttGateway implements Gateway {
   readonly protocol = 'mqtt'
-  readonly counters: MqttCounters
   readonly #parts: Parts
   readonly #connections: Connections<Connection>
   /** Saved sessions and retained messages are being read; sockets wait. */
@@ -32,7 +33,7 @@ export class MqttGateway implements Gateway {
 
   constructor(context: GatewayContext, options: Partial<MqttOptions> = {}) {
     this.#parts = assemble(context, { ...MQTT_DEFAULTS, ...options })
-    this.counters = this.#parts.counters
+    showMqtt(this.#parts)
     this.#connections = new Connections(context.clock)
     this.#connections.every(SWEEP_MS, (nowMs) => this.#sweep(nowMs))
   }
@@ -95,9 +96,6 @@ export class MqttGateway implements Gateway {
 
 function assemble(context: GatewayContext, options: MqttOptions): Parts {
   const { auth, broker, clock, log } = context
-  const counters: MqttCounters = {
-    ...{ published: 0, refused: 0, delivered: 0, droppedTooLarge: 0, expired: 0, missed: 0 },
-  }
   const addresses = new Addresses(broker)
   const retained = new Retained(context, options)
   const publisher = new Publisher({ ...context, addresses, retained })
@@ -116,7 +114,9 @@ function assemble(context: GatewayContext, options: MqttOptions): Parts {
     publishWill: (will, session, state) => publisher.publishWill(will, session, state),
   })
   return {
-    ...{ context, options, addresses, feeds, sessions, retained, subscribers, publisher, counters },
+    ...{ context, options, addresses, feeds, sessions, retained, subscribers, publisher },
+    counters: mqttCounters(context.numbers),
+    traffic: new Traffic(context.numbers, 'mqtt'),
     shareFilters: new ShareFilters(),
     fanOut: new FanOut(),
     connecting: new ConnectBudget(CONNECTING_BYTES_MAX),

@@ -5,9 +5,11 @@ import { connect, createServer, type Server, Socket } from 'node:net'
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { Numbers } from '../../numbers/numbers.ts'
 import type { Gateway, GatewaySocket } from '../../port/gateway.ts'
 import { NetworkCounts } from '../access/network-counts.ts'
 import type { ConnectionBudget } from './connection-budget.ts'
+import { CONNECTIONS, CONNECTIONS_REFUSED, type ConnectionLimit } from './numbers.ts'
 import type { TurnBudget } from './turn-budget.ts'
 
 export interface ListenerLimits {
@@ -34,6 +36,8 @@ export interface ListenerOptions {
   readonly turn?: TurnBudget | undefined
   readonly log: Logger
   readonly clock: Clock
+  /** Of the process; default: numbers that are not read. */
+  readonly numbers?: Numbers
 }
 
 /** Pending connections the kernel keeps; Linux caps it at net.core.somaxconn. */
@@ -47,7 +51,7 @@ const SWEEP_MS = 1_000
 const REFUSAL_LOG_MS = 10_000
 
 /** The limit that all listeners share. */
-const OPEN_FILES = 'openFiles'
+const OPEN_FILES: ConnectionLimit = 'openFiles'
 
 /** Undocumented fields of node:net's sockets; every use has a fallback. */
 interface SocketInside {
@@ -66,8 +70,9 @@ export class Listener {
   /** Accepted before there was a gateway: unread, in the order they came. */
   #early: TcpSocket[] = []
   #gateway: Gateway | undefined
+  readonly #numbers: Numbers
+  readonly #shown: Disposable
   #sweep: Timer | undefined
-  #refused = 0
   #refusalLoggedMs = Number.NEGATIVE_INFINITY
 
   /** @throws BrokerError CONFIG_INVALID when the address cannot be bound, with what to do */
@@ -92,6 +97,10 @@ export class Listener {
     this.port = address.port
     this.options = options
     this.#server = server
+    const labels = { protocol_type: options.name, listener: `${this.host}:${this.port}` }
+    this.#numbers = options.numbers ?? new Numbers()
+    this.#numbers.declare(CONNECTIONS_REFUSED)
+    this.#shown = this.#numbers.gauge(CONNECTIONS, () => this.connections, labels)
     server.maxConnections = options.limits.connectionsMax
     server.removeAllListeners('error')
     server.on('error', (error) => {
@@ -123,6 +132,7 @@ export class Listener {
   /** Destroys whatever is still open; settles when every socket is gone. */
   async close(): Promise<void> {
     this.#sweep?.cancel()
+    this.#shown[Symbol.dispose]()
     const closed = new Promise<void>((resolve) => {
       // Answers ERR_SERVER_NOT_RUNNING when stopAccepting came first and all is gone already.
       this.#server.close(() => resolve())
@@ -179,13 +189,15 @@ export class Listener {
     }
   }
 
-  #refuse(limit: string, value: number): void {
-    this.#refused++
+  #refuse(limit: ConnectionLimit, value: number): void {
+    const { name, log } = this.options
+    const labels = { protocol_type: name, reason: limit }
+    const refused = this.#numbers.counter(CONNECTIONS_REFUSED, labels)
+    refused.value++
     const now = this.options.clock.monotonic()
     if (now - this.#refusalLoggedMs < REFUSAL_LOG_MS) return
     this.#refusalLoggedMs = now
-    const { name, log } = this.options
-    const fields = { evt: 'listener.refused', listener: name, limit, value, refused: this.#refused }
+    const fields = { evt: 'listener.refused', listener: name, limit, value, refused: refused.value }
     const remedy = limit === OPEN_FILES ? 'the limit of open files (ulimit -n)' : `${name}.${limit}`
     log.warn(fields, `connections are refused; raise ${remedy} if that is wrong`)
   }

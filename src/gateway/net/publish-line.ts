@@ -5,6 +5,7 @@
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage, PublishResult } from '../../model/message.ts'
+import type { Traffic } from '../../port/traffic.ts'
 
 /** The messages of one chunk, with what their protocol needs to answer them. */
 export interface PublishBatch {
@@ -17,6 +18,8 @@ export interface PublishBatch {
 
 export interface PublishLineOptions<Batch extends PublishBatch> {
   readonly clock: Clock
+  /** Counts the messages. */
+  readonly traffic: Traffic
   readonly unstoredBytesMax: number
   /** For the next chunk. */
   readonly newBatch: () => Batch
@@ -28,6 +31,8 @@ export interface PublishLineOptions<Batch extends PublishBatch> {
 
 interface Waiting<Batch> {
   readonly batch: Batch
+  /** When it was handed to the broker, monotonic ms. */
+  readonly sinceMs: number
   results: readonly PublishResult[] | undefined
 }
 
@@ -102,7 +107,7 @@ export class PublishLine<Batch extends PublishBatch> {
   }
 
   #take(batch: Batch): Waiting<Batch> {
-    const waiting = { batch, results: undefined }
+    const waiting = { batch, sinceMs: this.#options.clock.monotonic(), results: undefined }
     this.#waiting.push(waiting)
     this.#bytes += batch.bytes
     return waiting
@@ -117,6 +122,8 @@ export class PublishLine<Batch extends PublishBatch> {
   }
 
   #settled(waiting: Waiting<Batch>, results: readonly PublishResult[]): void {
+    const { traffic, clock } = this.#options
+    traffic.published(waiting.batch.messages, results, clock.monotonic() - waiting.sinceMs)
     waiting.results = results
     for (let next = this.#waiting[0]; next?.results !== undefined; next = this.#waiting[0]) {
       this.#waiting.shift()

@@ -4,6 +4,7 @@
 import type { QueueName } from '../../model/message.ts'
 import { isLightQueue, isRetryTopic } from '../../model/names.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
+import type { Traffic } from '../../port/traffic.ts'
 import { tooLongForAnswer } from '../../remoting/answer-bytes.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
@@ -16,6 +17,10 @@ import type { Session } from './session.ts'
 
 export type { Answer }
 
+export interface RemotingContext extends GatewayContext {
+  readonly traffic: Traffic
+}
+
 export interface Call {
   readonly code: number
   readonly opaque: number
@@ -27,7 +32,7 @@ export interface Call {
   readonly version: number
   readonly principal: Principal
   readonly session: Session
-  readonly context: GatewayContext
+  readonly context: RemotingContext
   /** Bounds the bytes that are read for answers. */
   readonly reads: ReadBudget
   /**

@@ -6,7 +6,7 @@ import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import type { NewMessage } from '../../model/message.ts'
-import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import type { GatewaySocket } from '../../port/gateway.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import {
   type Command,
@@ -38,7 +38,7 @@ import {
   UNSENT_BYTES_MAX,
 } from '../../remoting/serving/connection.ts'
 import type { Principal } from '../access/auth.ts'
-import type { Answer, Call, Push } from './call.ts'
+import type { Answer, Call, Push, RemotingContext } from './call.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
 import { Inflation } from './inflation.ts'
@@ -64,7 +64,7 @@ const SERVING_BYTES_MAX = 16 * 1024 * 1024
 const CHUNK_MS_MAX = 10
 
 export interface ConnectionOptions {
-  readonly context: GatewayContext
+  readonly context: RemotingContext
   readonly responses: SendResponses
   readonly connectionId: string
   /** Longest body of a message. */
@@ -196,7 +196,7 @@ export class Connection extends ServerConnection {
   }
 
   onChunkEnd(): void {
-    this.#sends.flush()
+    this.#sends.flush(this.heardMs)
     fastSend.reset()
     inflation.reset()
   }
@@ -376,6 +376,7 @@ export class Connection extends ServerConnection {
       const fields = { evt: 'remoting.request_failed', code: command.code, err: error }
       this.#options.context.log.error(fields, 'a request failed for a reason of our own')
     }
+    if (SEND_CODES.has(command.code)) this.#options.context.traffic.refused(error.code)
     const code = PULL_CODES.has(command.code) ? pullResponseCodeOf(error) : responseCodeOf(error)
     this.answer(command, { code, remark: error.message })
   }

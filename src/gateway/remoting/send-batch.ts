@@ -6,13 +6,13 @@ import type { NewMessage, PublishReceipt, PublishResult } from '../../model/mess
 import { offsetMessageId } from '../../model/message-id.ts'
 import { isSendForbidden } from '../../model/names.ts'
 import type { Output } from '../../output.ts'
-import type { GatewayContext } from '../../port/gateway.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import { encodeCommand, responseHeader } from '../../remoting/command.ts'
 import type { SendResponses } from '../../remoting/fast/send-response.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { SEND_RESPONSE } from '../../remoting/requests/send.ts'
+import type { RemotingContext } from './call.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
 
 /**
@@ -37,6 +37,8 @@ interface Gathered {
   readonly messages: readonly NewMessage[]
   readonly waiting: readonly Waiting[]
   readonly bytes: number
+  /** When they were read, monotonic ms. */
+  readonly readMs: number
 }
 
 /** Messages that are published by one call. */
@@ -47,7 +49,7 @@ interface Part {
 }
 
 export interface SendBatchOptions {
-  readonly context: GatewayContext
+  readonly context: RemotingContext
   readonly output: Output
   readonly responses: SendResponses
   /** Told of the bytes that wait for the disk, so that reading can pause. */
@@ -86,8 +88,8 @@ export class SendBatch {
     this.#waiting.push({ opaque, codec, isOneWay, count: 1 })
   }
 
-  /** Publishes what the chunk brought. */
-  flush(): void {
+  /** Publishes what the chunk brought. `readMs`: when it was read, monotonic. */
+  flush(readMs: number): void {
     if (this.#waiting.length === 0) return
     const messages = this.#messages
     const waiting = this.#waiting
@@ -101,10 +103,10 @@ export class SendBatch {
         messages.length === waiting.length
           ? this.#options.context.broker.publish(messages)
           : joined(partsOf(waiting).map((part) => this.#publishPart(messages, part)))
-      this.#answerTo({ messages, waiting, bytes }, published)
+      this.#answerTo({ messages, waiting, bytes, readMs }, published)
       return
     }
-    const kept = { messages: keptOf(messages, waiting), waiting, bytes }
+    const kept = { messages: keptOf(messages, waiting), waiting, bytes, readMs }
     if (this.#line !== undefined) this.#line.push(kept)
     else {
       this.#line = [kept]
@@ -149,21 +151,19 @@ export class SendBatch {
   }
 
   #answerTo(
-    { messages, waiting, bytes }: Gathered,
+    { messages, waiting, bytes, readMs }: Gathered,
     published: Promise<readonly PublishResult[]>,
   ): void {
-    const { onBytes } = this.#options
-    published.then(
-      (results) => {
-        this.#answer(waiting, results)
-        onBytes(-bytes)
-      },
-      (error: unknown) => {
-        const failed = BrokerError.from(error)
-        this.#answer(waiting, new Array<PublishResult>(messages.length).fill(failed))
-        onBytes(-bytes)
-      },
-    )
+    const { clock, traffic } = this.#options.context
+    const answer = (results: readonly PublishResult[]): void => {
+      traffic.published(messages, results, clock.monotonic() - readMs)
+      this.#answer(waiting, results)
+      this.#options.onBytes(-bytes)
+    }
+    published.then(answer, (error: unknown) => {
+      const failed = BrokerError.from(error)
+      answer(new Array<PublishResult>(messages.length).fill(failed))
+    })
   }
 
   #answer(waiting: readonly Waiting[], results: readonly PublishResult[]): void {

@@ -2,13 +2,14 @@
 // changed. Everything else happens in a connection.
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
+import { Traffic } from '../../port/traffic.ts'
 import { REQUEST } from '../../remoting/codes.ts'
 import { SendResponses } from '../../remoting/fast/send-response.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
 import { Serving, type ServingOptions } from '../../remoting/serving/connection.ts'
 import { Connections } from '../net/connections.ts'
-import type { Push } from './call.ts'
+import type { Push, RemotingContext } from './call.ts'
 import { Connection } from './connection.ts'
 
 /** Members that hear of a change of their group in one turn of the event loop. */
@@ -23,7 +24,7 @@ const TELL_AGAIN_MS = 2_000
 
 export class RemotingGateway implements Gateway {
   readonly protocol = 'remoting'
-  readonly #context: GatewayContext
+  readonly #context: RemotingContext
   readonly #responses: SendResponses
   readonly #bodyBytesMax: number
   readonly #serving: Serving
@@ -35,7 +36,7 @@ export class RemotingGateway implements Gateway {
   #isTelling = false
 
   constructor(context: GatewayContext, options: ServingOptions = {}) {
-    this.#context = context
+    this.#context = { ...context, traffic: new Traffic(context.numbers, this.protocol) }
     this.#responses = new SendResponses(context.broker.identity.storeHost)
     this.#bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_DEFAULT
     this.#serving = new Serving(context, options)

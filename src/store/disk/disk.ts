@@ -51,6 +51,8 @@ export interface Disk {
   syncDirectoryLater(path: string, done: (error: Error | null) => void): void
   /** The bytes that an unprivileged process may still write. */
   freeBytes(directory: string): number
+  /** The size of the file system. */
+  totalBytes(directory: string): number
 }
 
 /** Codes of "no room": what a person or retention can mend while the process lives. */

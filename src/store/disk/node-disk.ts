@@ -138,6 +138,11 @@ export const nodeDisk: Disk = {
       )
     })
   },
+  totalBytes(directory) {
+    const { blocks, bsize } = fs.statfsSync(directory)
+    return blocks * bsize
+  },
+
   freeBytes(directory) {
     const { bavail, bsize } = fs.statfsSync(directory)
     return bavail * bsize

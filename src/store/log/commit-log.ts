@@ -8,6 +8,7 @@ import type { Host } from '../../model/host.ts'
 import { BODY_BYTES_MAX } from '../../model/limits.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import type { RecordDraft } from '../../model/record.ts'
+import type { Histogram } from '../../numbers/histogram.ts'
 import type { Disk } from '../disk/disk.ts'
 import type { AcknowledgementHold, Followed, FrameFeed } from './following.ts'
 
@@ -28,6 +29,8 @@ export interface CommitLogOptions {
   readonly disk: Disk
   readonly clock: Clock
   readonly log: Logger
+  /** Told how long each sync took. */
+  readonly syncSeconds?: Histogram
   /** Written into every record. */
   readonly storeHost: Host
   readonly flush: FlushMode

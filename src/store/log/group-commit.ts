@@ -3,6 +3,7 @@
 // is no timer in sync mode: while two syncs are under way the open frame grows, and the end of
 // either starts the next. It knows frames and what they wait for, not what is in them.
 import type { Clock, Timer } from '../../clock.ts'
+import type { Histogram } from '../../numbers/histogram.ts'
 import type { FlushMode } from './commit-log.ts'
 import type { Done, SealedFrame } from './frame-stage.ts'
 import { LoneSync } from './lone-sync.ts'
@@ -28,6 +29,7 @@ export interface GroupCommitOptions {
   readonly deliver: (frame: SealedFrame) => void
   /** `syncedEnd` has grown. */
   readonly synced: () => void
+  readonly syncSeconds: Histogram | undefined
   /** A write, sync or roll failed; nothing goes to that segment any more. */
   readonly failed: (error: Error) => void
 }
@@ -172,7 +174,10 @@ export class GroupCommit {
       return
     }
     const generation = this.#generation
+    const { clock, syncSeconds } = this.#options
+    const startedMs = clock.monotonic()
     this.#options.writer.sync(slot, (error) => {
+      syncSeconds?.observe((clock.monotonic() - startedMs) / 1000)
       if (generation !== this.#generation) return
       if (error !== null) return this.#options.failed(error)
       commit.synced = true
@@ -182,7 +187,8 @@ export class GroupCommit {
 
   #syncNow(commit: Commit): void {
     try {
-      this.#loneSync.run(() => this.#options.writer.syncNow(commit.slot))
+      const tookMs = this.#loneSync.run(() => this.#options.writer.syncNow(commit.slot))
+      this.#options.syncSeconds?.observe(tookMs / 1000)
     } catch (error) {
       this.#options.failed(error as Error)
       return

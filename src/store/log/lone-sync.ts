@@ -58,8 +58,8 @@ export class LoneSync {
     return this.#streak > STREAK
   }
 
-  /** Runs the sync on this thread. @throws its error */
-  run(sync: () => void): void {
+  /** Runs the sync on this thread. @returns how many ms it took @throws its error */
+  run(sync: () => void): number {
     const startMs = this.#clock.monotonic()
     if (this.#syncs === 0) {
       this.#windowStartMs = startMs
@@ -69,6 +69,7 @@ export class LoneSync {
     const endMs = this.#clock.monotonic()
     if (endMs - startMs > SLOW_MS) this.#giveWay()
     else if (++this.#syncs === WINDOW) this.#judge(endMs)
+    return endMs - startMs
   }
 
   /**

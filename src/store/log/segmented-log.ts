@@ -517,11 +517,9 @@ class SegmentedLog implements CommitLog {
   }
 
   #makeCommit(): GroupCommit {
-    const { clock, flush, asyncWindowMs } = this.#options
+    const { clock, flush, asyncWindowMs, syncSeconds } = this.#options
     const options = {
-      writer: this.#writer,
-      clock,
-      flush,
+      ...{ writer: this.#writer, clock, flush, syncSeconds },
       asyncWindowMs: Math.min(asyncWindowMs ?? 100, ASYNC_WINDOW_MS_MAX),
       asyncBytes: ASYNC_BYTES,
       seal: () => this.#stage.take(),

@@ -6,6 +6,7 @@ import { type Clock, Slice, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
+import type { Counter } from '../../numbers/numbers.ts'
 import { type Disk, isSpaceError } from '../disk/disk.ts'
 import { Tries } from '../disk/tries.ts'
 import type { CommitLog, Frame } from '../log/commit-log.ts'
@@ -48,11 +49,11 @@ export interface ViewKeeperOptions {
   readonly directory: string
   readonly clock: Clock
   readonly log: Logger
-  /** Tests make it small. */
+  /** Counts the builds from the log. */
+  readonly rebuilds: Counter
+  /** Tests make these small; the last two are FLUSH_ENTRIES and MEMORY_BYTES_MAX by default. */
   readonly cachedBlocksMax?: number | undefined
-  /** The same; default FLUSH_ENTRIES. */
   readonly flushEntries?: number | undefined
-  /** The same; default MEMORY_BYTES_MAX. */
   readonly memoryBytesMax?: number | undefined
 }
 
@@ -161,10 +162,8 @@ export class ViewKeeper {
   /** Starts a new build unless one is under way; the old one serves what it can until then. */
   damaged(error: unknown): void {
     if (this.isRebuilding || this.#isClosed) return
-    this.#options.log.error(
-      { evt: 'views.damaged', err: error },
-      'the views are damaged or cannot be written: they are built again from the log',
-    )
+    const text = 'the views are damaged or cannot be written: they are built again from the log'
+    this.#options.log.error({ evt: 'views.damaged', err: error }, text)
     this.#rebuild.begin()
   }
 
@@ -321,7 +320,8 @@ export class ViewKeeper {
 
   /** Views of the whole log in a new store, from now on the one that the marker names. */
   async #buildAnew(isInMemory = false): Promise<Build> {
-    const { commitLog, clock, log } = this.#options
+    const { commitLog, clock, log, rebuilds } = this.#options
+    rebuilds.value++
     const startedMs = clock.monotonic()
     // Segments that retention has trimmed may go while this reads: they are no part of the log any
     // more.

@@ -5,6 +5,7 @@ import { openAuthenticator } from '../../../src/gateway/access/auth.ts'
 import { GroupMembers } from '../../../src/gateway/amqp/links/presence.ts'
 import { Subscriptions } from '../../../src/gateway/amqp/links/subscriptions.ts'
 import { silentLogger } from '../../../src/log.ts'
+import { Numbers } from '../../../src/numbers/numbers.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import { codeOf, startBroker, stateIds } from '../../support/broker.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
@@ -239,7 +240,7 @@ test('a subscription without an owner, or whose user is no more, belongs to the 
   const none = { admin: true, publish: [], consume: [], create: [], password: undefined }
   const opens = async (users: Record<string, typeof none>, user?: string): Promise<string> => {
     const auth = openAuthenticator(users, clock)
-    const context = { broker, auth, clock, log: silentLogger }
+    const context = { broker, auth, clock, log: silentLogger, numbers: new Numbers() }
     const subscriptions = new Subscriptions(context, new GroupMembers())
     const opened = codeOf(subscriptions.open(name, selection, auth.ownerOf(user)!, () => {}))
     await opened

@@ -15,6 +15,7 @@ import {
   subscribe,
   unsubscribe,
 } from '../../support/mqtt-packets.ts'
+import { numberOf } from '../../support/numbers.ts'
 import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 
@@ -187,7 +188,7 @@ test('PUBREL in one segment with its PUBLISH is answered behind PUBREC, and free
 
 for (const version of VERSIONS) {
   test(`MQTT ${version}: each PUBLISH of one QoS 2 id gets a PUBREC, on one live connection`, async (t) => {
-    const { port, gateway } = await startSlow(t)
+    const { port, numbers } = await startSlow(t)
     const peer = await connected(port, 'again', version)
     peer.send(
       publish('o', 'x', { qos: 2, id: 3, version }),
@@ -198,7 +199,7 @@ for (const version of VERSIONS) {
     t.deepEqual(await firsts(peer, 3), [0x50, 0x50, 0x50])
     peer.send(ack('pubrel', 3))
     t.deepEqual(await firsts(peer, 1), [0x70])
-    t.is(gateway.counters.published, 1)
+    t.is(await numberOf(numbers, 'rocketmq_messages_in_total'), 1)
     peer.end()
   })
 }

@@ -10,6 +10,7 @@ import { FakeClock } from '../../support/fake-clock.ts'
 import { mqttClient, startMqtt } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { connect, publish, str, subscribe } from '../../support/mqtt-packets.ts'
+import { numberOf } from '../../support/numbers.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 
 /** Every record of a topic. */
@@ -195,7 +196,7 @@ test('No Local keeps a client from its own messages, also across a reconnect, an
 
 test('a message that expired is not delivered, and one that did not says what is left', async (t) => {
   const clock = new FakeClock()
-  const { port, gateway } = await startMqttOver(t, { clock })
+  const { port, numbers } = await startMqttOver(t, { clock })
   const open = { clean: false, version: 5, properties: Buffer.of(0x11, 0, 0, 1, 0) } as const
   const away = await RawPeer.connect(port)
   away.send(connect('away', open), subscribe(1, [['e', 1]], 5))
@@ -225,13 +226,13 @@ test('a message that expired is not delivered, and one that did not says what is
     properties: Buffer.of(2, 0, 0, 0, 40),
   })
   t.deepEqual(bytes, wanted)
-  t.is(gateway.counters.expired, 1)
+  t.is(await numberOf(numbers, 'trivet_mqtt_expired_total'), 1)
   back.end()
   peer.end()
 })
 
 test('a packet larger than the client takes is left out, and the next one comes', async (t) => {
-  const { port, gateway } = await startMqttOver(t)
+  const { port, numbers } = await startMqttOver(t)
   const small = await mqttClient(t, port, 5, { properties: { maximumPacketSize: 100 } })
   await small.subscribe('m')
   const publisher = await mqttClient(t, port, 5)
@@ -239,7 +240,7 @@ test('a packet larger than the client takes is left out, and the next one comes'
   await publisher.publish('m', 'fits')
   await small.messages(1)
   t.deepEqual(small.texts, ['fits'])
-  t.is(gateway.counters.droppedTooLarge, 1)
+  t.is(await numberOf(numbers, 'trivet_mqtt_too_large_total'), 1)
 })
 
 test('a topic alias makes no packet larger than the client takes', async (t) => {
@@ -263,7 +264,7 @@ test('a topic alias makes no packet larger than the client takes', async (t) => 
 })
 
 test('what is sent again is left out, too, when the client takes smaller packets than before', async (t) => {
-  const { port, gateway } = await startMqttOver(t)
+  const { port, numbers } = await startMqttOver(t)
   const connectAgain = async (packetBytes: number): Promise<RawPeer> => {
     const peer = await RawPeer.connect(port)
     const properties = Buffer.of(0x11, 0, 0, 0, 99, 0x27, 0, 0, 0, packetBytes)
@@ -283,7 +284,7 @@ test('what is sent again is left out, too, when the client takes smaller packets
   const small = await connectAgain(100)
   const { first, body } = await small.readPacket()
   t.deepEqual([first, body.subarray(-4).toString()], [0x3a, 'fits'])
-  t.is(gateway.counters.droppedTooLarge, 1)
+  t.is(await numberOf(numbers, 'trivet_mqtt_too_large_total'), 1)
   small.end()
 })
 

@@ -23,6 +23,7 @@ import {
   unsubscribe,
   varint,
 } from '../../support/mqtt-packets.ts'
+import { numberOf } from '../../support/numbers.ts'
 import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 
@@ -43,13 +44,14 @@ const REFUSED: readonly (readonly [string, string, number, number, number])[] = 
   ['a retained message more than mqtt.retainedMax', 'kept', RETAIN, 1, 0x97],
 ]
 
+const REFUSED_COUNT = 'trivet_messages_refused_total{protocol_type="mqtt"'
 const LIMITS = { mqtt: { retainedMax: 0 }, broker: { bodyBytesMax: 1_024 } }
 
 for (const [what, topic, flags, bytes, code] of REFUSED) {
   for (const qos of [1, 2]) {
     const answer = qos === 1 ? 0x40 : 0x50
     test(`MQTT 5, QoS ${qos}: ${what} is refused by code, and the next message is taken`, async (t) => {
-      const { port, gateway } = await startMqttOver(t, LIMITS)
+      const { port, numbers } = await startMqttOver(t, LIMITS)
       const peer = await RawPeer.connect(port)
       peer.send(connect('c', { version: 5, properties: Buffer.of(0x17, 0) }))
       await peer.readPacket()
@@ -63,12 +65,12 @@ for (const [what, topic, flags, bytes, code] of REFUSED) {
         0,
         2,
       ])
-      t.is(gateway.counters.refused, 1)
+      t.is(await numberOf(numbers, REFUSED_COUNT), 1)
       peer.end()
     })
 
     test(`3.1.1, QoS ${qos}: ${what} is acknowledged and dropped, and the next message is taken`, async (t) => {
-      const { port, gateway, broker } = await startMqttOver(t, LIMITS)
+      const { port, numbers, broker } = await startMqttOver(t, LIMITS)
       const before = await stored(broker)
       const peer = await RawPeer.connect(port)
       peer.send(connect('c'))
@@ -80,7 +82,7 @@ for (const [what, topic, flags, bytes, code] of REFUSED) {
         peer.send(ack('pubrel', 1), ack('pubrel', 2))
         t.deepEqual([...(await peer.read(8))], [0x70, 2, 0, 1, 0x70, 2, 0, 2])
       }
-      t.is(gateway.counters.refused, 1)
+      t.is(await numberOf(numbers, REFUSED_COUNT), 1)
       t.is((await stored(broker)) - before, 1)
       peer.end()
     })
@@ -127,7 +129,7 @@ test('a response topic of any depth is carried on', async (t) => {
 })
 
 test('3.1.1: a PUBLISH over mqtt.packetBytesMax is passed over, acknowledged and dropped', async (t) => {
-  const { port, gateway } = await startMqttOver(t, { mqtt: { packetBytesMax: 65_536 } })
+  const { port, numbers } = await startMqttOver(t, { mqtt: { packetBytesMax: 65_536 } })
   const peer = await RawPeer.connect(port)
   peer.send(connect('c'))
   await peer.readPacket()
@@ -136,13 +138,13 @@ test('3.1.1: a PUBLISH over mqtt.packetBytesMax is passed over, acknowledged and
   const answers: string[] = []
   for (let i = 0; i < 4; i++) answers.push((await peer.readPacket()).bytes.toString('hex'))
   t.deepEqual(answers.sort(), ['40020001', '40020009', '50020002', 'd000'])
-  t.is(gateway.counters.refused, 3)
-  t.is(gateway.counters.published, 4)
+  t.is(await numberOf(numbers, REFUSED_COUNT), 3)
+  t.is(await numberOf(numbers, 'rocketmq_messages_in_total'), 1)
   peer.end()
 })
 
 test('MQTT 5: a PUBLISH of QoS 1 or 2 over mqtt.packetBytesMax is passed over and refused, the next is taken', async (t) => {
-  const { port, gateway } = await startMqttOver(t, { mqtt: { packetBytesMax: 65_536 } })
+  const { port, numbers } = await startMqttOver(t, { mqtt: { packetBytesMax: 65_536 } })
   const peer = await RawPeer.connect(port)
   peer.send(connect('c', { version: 5, properties: Buffer.of(0x17, 0) }))
   await peer.readPacket()
@@ -156,7 +158,7 @@ test('MQTT 5: a PUBLISH of QoS 1 or 2 over mqtt.packetBytesMax is passed over an
     peer.send(publish('good', 'x', { qos, id: 8, version: 5 }))
     t.is((await peer.readPacket()).body.readUInt16BE(0), 8)
   }
-  t.is(gateway.counters.refused, 2)
+  t.is(await numberOf(numbers, REFUSED_COUNT), 2)
   peer.end()
 })
 

@@ -329,6 +329,20 @@ test('the broker tells its settings and its state in the words that mqadmin pars
   t.is(state.get('msgPutTotalTodayNow'), '3')
   t.is(state.get('brokerVersionDesc'), 'V5_3_3')
   t.is(state.get('putTps')!.split(' ').length, 3)
+  t.is(state.get('getTransferedTps'), state.get('getTransferredTps'))
+  // As rocketmq-exporter cuts them up.
+  const steps = state.get('putMessageDistributeTime')!.split(' ')
+  t.is(steps.length, 13)
+  t.is(
+    steps.reduce((sum, step) => sum + Number(step.split(':')[1]), 0),
+    3,
+  )
+  t.regex(
+    state.get('commitLogDirCapacity')!,
+    /^Total : [0-9.]+ [KMGTP]?i?B, Free : [0-9.]+ [KMGTP]?i?B\.$/,
+  )
+  t.true(Number(state.get('commitLogDiskRatio')) > 0)
+  t.is(state.get('rocketmq_messages_in_total{protocol_type="remoting"}'), '3')
   t.true(decodeTopicList((await connection.request(305)).body).includes('TBW102'))
 })
 

@@ -1,31 +1,36 @@
 import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
+import type { RemotingContext } from '../../../src/gateway/remoting/call.ts'
 import { SendBatch } from '../../../src/gateway/remoting/send-batch.ts'
 import { silentLogger } from '../../../src/log.ts'
+import { Numbers } from '../../../src/numbers/numbers.ts'
 import type { Output } from '../../../src/output.ts'
-import type { GatewayContext } from '../../../src/port/gateway.ts'
+import { Traffic } from '../../../src/port/traffic.ts'
 import { RESPONSE } from '../../../src/remoting/codes.ts'
 import { SendResponses } from '../../../src/remoting/fast/send-response.ts'
 import { CODEC_JSON } from '../../../src/remoting/frame.ts'
 import { newMessage } from '../../support/broker.ts'
+import { FakeClock } from '../../support/fake-clock.ts'
 
 test.serial(
   'a batch of several turns is answered when the broker refuses it as a whole',
   async (t) => {
     const refused = new BrokerError('CLOSED', 'the broker is closed')
+    const clock = new FakeClock()
+    const traffic = new Traffic(new Numbers(), 'remoting')
     const broker = { publishTogether: () => Promise.reject(refused) }
     const unhandled = (): void => t.fail('a rejection was left alone, which ends the process')
     process.on('unhandledRejection', unhandled)
     t.teardown(() => process.off('unhandledRejection', unhandled))
     const answer = await new Promise<Buffer>((push) => {
       const sends = new SendBatch({
-        context: { broker, log: silentLogger } as unknown as GatewayContext,
+        context: { broker, log: silentLogger, clock, traffic } as unknown as RemotingContext,
         output: { push } as unknown as Output,
         responses: new SendResponses({ ip: 0x7f000001, port: 10_911 }),
         onBytes: () => {},
       })
       sends.add(1, CODEC_JSON, false, new Array(5000).fill(newMessage('T')))
-      sends.flush()
+      sends.flush(0)
     })
     t.regex(answer.toString(), new RegExp(`"code":${RESPONSE.serviceNotAvailable}\\b`))
   },

@@ -6,6 +6,7 @@ import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { NewMessage, PublishResult } from '../../../model/message.ts'
 import type { Broker } from '../../../port/broker.ts'
+import type { Traffic } from '../../../port/traffic.ts'
 import { type PublishBatch, PublishLine } from '../../net/publish-line.ts'
 import { rejectedState, STATE } from '../codec/disposition.ts'
 import { describeError } from '../errors.ts'
@@ -100,15 +101,23 @@ export class LinkBatch implements PublishBatch {
 
 export type Ingest = PublishLine<LinkBatch>
 
+interface IngestPeer {
+  readonly broker: Broker
+  readonly clock: Clock
+  readonly log: Logger
+  readonly traffic: Traffic
+}
+
 /** `changed`: `isFull` of the connection's ingest has changed. */
 export function openIngest(
-  { broker, clock, log }: { broker: Broker; clock: Clock; log: Logger },
+  { broker, clock, log, traffic }: IngestPeer,
   budget: IngestBudget,
   unstoredBytesMax: number,
   changed: () => void,
 ): Ingest {
   return new PublishLine({
     clock,
+    traffic,
     unstoredBytesMax,
     newBatch: () => new LinkBatch(budget, log),
     publish: ({ messages, bytes }) => {

@@ -5,6 +5,7 @@ import type { Logger } from '../../../log.ts'
 import type { Host } from '../../../model/host.ts'
 import type { Output } from '../../../output.ts'
 import type { Broker } from '../../../port/broker.ts'
+import type { Traffic } from '../../../port/traffic.ts'
 import type { Principal } from '../../access/auth.ts'
 import type { Flow } from '../codec/flow.ts'
 import type { Transfer } from '../codec/transfer.ts'
@@ -17,6 +18,7 @@ export interface Peer {
   readonly broker: Broker
   readonly clock: Clock
   readonly log: Logger
+  readonly traffic: Traffic
   readonly principal: Principal
   readonly containerId: string
   /** For logs and the client registry. */

@@ -1,6 +1,6 @@
 // A link that the peer sends messages on. Puts frames together, hands whole messages to the
 // connection's ingest, and grants credit as the bytes under way allow.
-import type { BrokerError } from '../../../errors.ts'
+import { BrokerError } from '../../../errors.ts'
 import { newMessage } from '../../../model/message.ts'
 import { editProperties, findProperty, PROPERTY } from '../../../model/properties.ts'
 import { tagHash } from '../../../model/tag-filter.ts'
@@ -228,6 +228,7 @@ export class ReceiverLink implements Link, IngestLink {
     const { condition, description } = describeError(error)
     const fields = { evt: 'amqp.refused', link: this.name, condition, description }
     this.#peer.log.debug(fields, 'a message was refused')
+    this.#peer.traffic.refused(BrokerError.from(error).code)
     if (id < 0) {
       const info = { 'delivery-tag': tagOf(bytes, id) }
       throw new AmqpError(condition, description, 'link', info)

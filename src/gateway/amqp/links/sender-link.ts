@@ -88,6 +88,8 @@ export class SenderLink implements Link {
   #reading: AbortController | undefined
   #retry: Timer | undefined
   #unsettled = 0
+  /** When the sending of this turn began, wall clock. */
+  #nowMs = 0
   /** Outcomes of this turn, in runs of the same kind. */
   #settling: Receipt[] = []
   #outcome: Outcome | undefined
@@ -171,6 +173,7 @@ export class SenderLink implements Link {
 
   /** False when the link ended by it. */
   #sendReady(): boolean {
+    if (this.#readyAt < this.#ready.length) this.#nowMs = this.#peer.clock.now()
     while (this.#rest !== undefined || this.#readyAt < this.#ready.length) {
       if (!this.#peer.isWritable || this.#session.sendWindow <= 0) return true
       if (this.#rest !== undefined) this.#sendRest(this.#rest)
@@ -211,6 +214,7 @@ export class SenderLink implements Link {
       this.#message.write(whole, 0)
       this.#sendRest(whole)
     }
+    this.#peer.traffic.delivered(1, size, this.#nowMs - this.#message.storedMs)
     this.#sent(deliveryId, item.receipt)
     return true
   }

@@ -50,6 +50,11 @@ export class OutboundMessage {
   #tailAt = 0
   #attempt = 1
 
+  /** When the message was stored, epoch ms. */
+  get storedMs(): number {
+    return this.#record.storeTimestamp
+  }
+
   /**
    * Makes this the next record's message. Answers its size in bytes. `note`: of the delivery, where
    * the record itself does not hold it.

@@ -48,6 +48,8 @@ export class Outbound implements FeedReader {
    * How many of what `#unsent` or `retainedDue` begins with are being read: their room is taken.
    */
   #fetching = 0
+  /** When the sending of this turn began, wall clock. */
+  #nowMs = 0
   #isPumping = false
   #isYielding = false
   /** A SUBACK is to go out first. */
@@ -146,8 +148,9 @@ export class Outbound implements FeedReader {
   /** A message of a shared subscription. False: it need not be sent, settle it. */
   sendShared(delivery: Delivery, subscription: Subscription, receipt: Receipt): boolean {
     const combined = this.#combiner.combine([subscription], false)
-    if (delivery.expiresMs <= this.#parts.context.clock.now()) {
-      this.#parts.counters.expired++
+    this.#nowMs = this.#parts.context.clock.now()
+    if (delivery.expiresMs <= this.#nowMs) {
+      this.#parts.counters.expired.value++
       return false
     }
     return this.#send(delivery, combined, receipt)
@@ -156,7 +159,7 @@ export class Outbound implements FeedReader {
   close(): void {
     this.#isClosed = true
     this.#catchUp.end()
-    this.#parts.counters.missed += this.streams.missed
+    this.#parts.counters.missed.value += this.streams.missed
     this.streams.close()
     this.#unsent = []
   }
@@ -167,6 +170,7 @@ export class Outbound implements FeedReader {
 
   #run(): void {
     const from = this.#peer.output.pendingBytes
+    this.#nowMs = this.#parts.context.clock.now()
     const comparedMax = this.streams.compared + TURN_COMPARED_MAX
     for (;;) {
       this.isStalled = this.#isFull
@@ -234,7 +238,7 @@ export class Outbound implements FeedReader {
       delivery.expiresMs !== Number.POSITIVE_INFINITY &&
       delivery.expiresMs <= this.#parts.context.clock.now()
     ) {
-      this.#parts.counters.expired++
+      this.#parts.counters.expired.value++
       return true
     }
     this.#send(delivery, combined, undefined)
@@ -266,7 +270,7 @@ export class Outbound implements FeedReader {
     const isLimited = packetBytesMax < Number.POSITIVE_INFINITY
     const bytes = isLimited ? publishBytes(delivery, header, isV5) : 0
     if (bytes > packetBytesMax) {
-      this.#parts.counters.droppedTooLarge++
+      this.#parts.counters.tooLarge.value++
       return false
     }
     const hasAliasRoom = bytes + ALIAS_GROWTH_MAX <= packetBytesMax
@@ -279,7 +283,9 @@ export class Outbound implements FeedReader {
       if (qos === 2 && this.#session.isPersistent) this.#peer.journal()
     }
     writePublish(output, delivery, header, isV5)
-    this.#parts.counters.delivered++
+    const payloadBytes = delivery.payloadEnd - delivery.payloadStart
+    const ageMs = state === SENT_RETAINED ? undefined : this.#nowMs - delivery.storedMs
+    this.#parts.traffic.delivered(1, payloadBytes, ageMs)
     this.#peer.wantFlush()
     return true
   }
@@ -346,7 +352,7 @@ export class Outbound implements FeedReader {
     if (delivery === UNREADABLE) return
     if (delivery === undefined) {
       inFlight.remove(slot)
-      this.#parts.counters.missed++
+      this.#parts.counters.missed.value++
       return
     }
     if (!this.mayConsume(delivery)) {
@@ -371,7 +377,7 @@ export class Outbound implements FeedReader {
       // The client takes less than it did before; to the server that is as if it were done
       // (3.1.2.11.4).
       inFlight.remove(slot)
-      this.#parts.counters.droppedTooLarge++
+      this.#parts.counters.tooLarge.value++
       return
     }
     writePublish(output, delivery, header, isV5)

@@ -1,6 +1,7 @@
 // The state that the connections of one gateway share for delivering messages.
 import type { GatewayContext } from '../../../port/gateway.ts'
-import type { MqttCounters } from '../counters.ts'
+import type { Traffic } from '../../../port/traffic.ts'
+import type { MqttCounters } from '../numbers.ts'
 import type { MqttOptions } from '../options.ts'
 import type { Retained } from '../publish/retained.ts'
 import type { SessionTable } from '../session/session-table.ts'
@@ -13,4 +14,5 @@ export interface DeliverParts {
   readonly sessions: SessionTable
   readonly retained: Retained
   readonly counters: MqttCounters
+  readonly traffic: Traffic
 }

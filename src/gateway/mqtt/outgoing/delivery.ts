@@ -3,7 +3,7 @@
 import { getI32 } from '../../../model/bytes.ts'
 import type { LogPosition, QueueOffset } from '../../../model/positions.ts'
 import { NAME_END, PROPERTY } from '../../../model/properties.ts'
-import { RecordView } from '../../../model/record.ts'
+import { RecordView, storeTimestampOf } from '../../../model/record.ts'
 import { originalTopic } from '../../../model/routing-name.ts'
 import { toWireProperties } from '../message.ts'
 import type { Qos } from '../packets/protocol.ts'
@@ -109,6 +109,11 @@ export class Delivery implements Home {
   get properties(): Buffer {
     this.#properties ??= toWireProperties(new RecordView(this.bytes, this.#start), this.isMqtt)
     return this.#properties
+  }
+
+  /** When the message was stored, epoch ms. */
+  get storedMs(): number {
+    return storeTimestampOf(this.bytes, this.#start)
   }
 
   /** The record's bytes, for a caller that keeps it. */

@@ -74,6 +74,7 @@ export class Inbound {
     this.#bornHost = hostOf(address, port)
     this.#line = new PublishLine({
       clock: parts.context.clock,
+      traffic: parts.traffic,
       unstoredBytesMax: parts.options.unstoredBytesMax,
       newBatch: () => new AckBatch(this.#acknowledge),
       publish: (batch) => this.#publish(batch),
@@ -287,7 +288,6 @@ export class Inbound {
       } else if ((ack & 3) === 2) this.#stored(packetId)
       else if (ack !== 0) this.#addPuback(packetId, (ack & NO_SUBSCRIBERS) !== 0)
     }
-    this.#parts.counters.published += acks.length
     this.#sendPingresp(pings)
     this.#parts.fanOut.remove(weight)
   }
@@ -338,7 +338,6 @@ export class Inbound {
       this.#peer.fail(new ProtocolError(reasonOf(error, PACKET.disconnect), error.message, true))
       return
     }
-    this.#parts.counters.refused++
     if (!this.#hasRefused) {
       this.#hasRefused = true
       this.#peer.refused(error)

@@ -1,7 +1,7 @@
 // The state that the connections of one gateway share for taking messages.
 import type { GatewayContext } from '../../../port/gateway.ts'
+import type { Traffic } from '../../../port/traffic.ts'
 import type { Addresses } from '../address.ts'
-import type { MqttCounters } from '../counters.ts'
 import type { MqttOptions } from '../options.ts'
 import type { FilterCounts } from '../session/filter-counts.ts'
 import type { SessionTable } from '../session/session-table.ts'
@@ -18,5 +18,5 @@ export interface PublishParts {
   readonly retained: Retained
   readonly publisher: Publisher
   readonly fanOut: FanOut
-  readonly counters: MqttCounters
+  readonly traffic: Traffic
 }

@@ -58,6 +58,10 @@ export class Retained {
     return this.#sizes.size
   }
 
+  get bytes(): number {
+    return this.#bytes
+  }
+
   async open(): Promise<void> {
     const { states, topics } = this.#broker
     this.#watch = topics.watch((topic) => {

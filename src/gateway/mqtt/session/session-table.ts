@@ -69,6 +69,10 @@ export class SessionTable {
     this.#parts = parts
   }
 
+  all(): Iterable<Session> {
+    return this.#sessions.values()
+  }
+
   get count(): number {
     return this.#sessions.size
   }

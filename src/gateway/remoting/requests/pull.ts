@@ -5,6 +5,7 @@ import type { GroupDefinition } from '../../../model/group.ts'
 import type { PullRequest, PullResult } from '../../../model/message.ts'
 import { type MessageFilter, parseMessageFilter } from '../../../model/message-filter.ts'
 import { queueOffset } from '../../../model/positions.ts'
+import { storeTimestampOf } from '../../../model/record.ts'
 import { EVERY_TAG } from '../../../model/tag-filter.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { NO_BODY } from '../../../remoting/command.ts'
@@ -184,6 +185,10 @@ function answerOf(call: PullCall, result: PullResult): Answer {
   const { codec, opaque } = call
   const { status, records } = result
   const body = status === 'found' ? records : undefined
+  if (body !== undefined) {
+    const { traffic, clock } = call.context
+    traffic.delivered(result.count, body.length, clock.now() - storeTimestampOf(body, 0))
+  }
   const head = pullResponseHead(status, codec, opaque, result, body?.length ?? 0)
   return { frames: body === undefined ? [head] : [head, body] }
 }

@@ -1,0 +1,96 @@
+// What the gateway keeps, in numbers: sessions with how far each is behind, and retained messages.
+import { Slice } from '../../clock.ts'
+import type { Declared } from '../../numbers/declared.ts'
+import type { SetGauge } from '../../numbers/numbers.ts'
+import type { Broker } from '../../port/broker.ts'
+import type { Parts } from './parts.ts'
+import type { Session } from './session/session.ts'
+
+const SESSIONS: Declared<'gauge'> = {
+  kind: 'gauge',
+  name: 'trivet_mqtt_sessions',
+  help: 'MQTT sessions, with a connection or waiting for one.',
+  unit: 'sessions',
+  labels: { state: ['connected', 'away'] },
+}
+const SUBSCRIPTIONS: Declared<'gauge'> = {
+  kind: 'gauge',
+  name: 'trivet_mqtt_subscriptions',
+  help: 'Subscriptions of all sessions, shared ones included.',
+  unit: 'subscriptions',
+}
+const RETAINED: Declared<'gauge'> = {
+  kind: 'gauge',
+  name: 'trivet_mqtt_retained_messages',
+  help: 'Retained messages.',
+  unit: 'messages',
+}
+const RETAINED_BYTES: Declared<'gauge'> = {
+  kind: 'gauge',
+  name: 'trivet_mqtt_retained_bytes',
+  help: 'Bytes of the retained messages.',
+  unit: 'bytes',
+}
+/** Of the sessions that are furthest behind. */
+const LAGS_MAX = 100
+const BACKLOG: Declared<'gauge'> = {
+  kind: 'gauge',
+  name: 'trivet_mqtt_backlog_messages',
+  help:
+    'Messages that sessions have still to be sent, of all sessions together; one that several ' +
+    'filters of a session select counts for each. Shared subscriptions are consumer groups.',
+  unit: 'messages',
+}
+const LAG: Declared<'gauge'> = {
+  kind: 'gauge',
+  name: 'trivet_mqtt_session_lag_messages',
+  help: `The same for each of the ${LAGS_MAX} sessions that are furthest behind.`,
+  unit: 'messages',
+  labels: { client_id: LAGS_MAX },
+}
+
+export function showMqtt(parts: Parts): void {
+  const { sessions, retained } = parts
+  const { numbers } = parts.context
+  numbers.gauge(RETAINED, () => retained.count)
+  numbers.gauge(RETAINED_BYTES, () => retained.bytes)
+  numbers.gauges([SESSIONS, SUBSCRIPTIONS], (set) => {
+    const counts = { connected: 0, away: 0 }
+    let subscriptions = 0
+    for (const session of sessions.all()) {
+      counts[session.holder === undefined ? 'away' : 'connected']++
+      subscriptions += session.subscriptions.size
+    }
+    set(SESSIONS, counts.connected, { state: 'connected' })
+    set(SESSIONS, counts.away, { state: 'away' })
+    set(SUBSCRIPTIONS, subscriptions)
+  })
+  numbers.gauges([BACKLOG, LAG], (set) => showLags(parts, set))
+}
+
+async function showLags({ sessions, context }: Parts, set: SetGauge): Promise<void> {
+  const slice = new Slice(context.clock)
+  const behind: { readonly clientId: string; readonly lag: number }[] = []
+  for (const session of [...sessions.all()]) {
+    if (slice.isOver) await slice.rest()
+    const lag = await lagOf(session, context.broker)
+    if (lag > 0) behind.push({ clientId: session.clientId, lag })
+  }
+  set(
+    BACKLOG,
+    behind.reduce((sum, { lag }) => sum + lag, 0),
+  )
+  behind.sort((a, b) => b.lag - a.lag)
+  for (const { clientId, lag } of behind.slice(0, LAGS_MAX)) set(LAG, lag, { client_id: clientId })
+}
+
+async function lagOf({ subscriptions }: Session, { cursors }: Broker): Promise<number> {
+  let lag = 0
+  for (const { share, places } of subscriptions.values()) {
+    for (const place of share === undefined ? places : []) {
+      const { maxOffset } = await cursors.range(place)
+      lag += Math.max(0, maxOffset - place.next)
+    }
+  }
+  return lag
+}

@@ -1,0 +1,46 @@
+// What a number is: its name, meaning, unit and labels, declared once beside what it counts. Names
+// are Prometheus's, and Apache RocketMQ's where it has the number, so that an exporter can only
+// read them out.
+
+export type Kind = 'counter' | 'gauge' | 'histogram'
+export type Unit =
+  | 'messages'
+  | 'bytes'
+  | 'seconds'
+  | 'ratio'
+  | 'connections'
+  | 'requests'
+  | 'records'
+  | 'ranges'
+  | 'links'
+  | 'sessions'
+  | 'subscriptions'
+  | 'topics'
+  | 'groups'
+  | 'clients'
+  | 'builds'
+  | '0 or 1'
+
+export interface Declared<K extends Kind = Kind> {
+  readonly kind: K
+  readonly name: string
+  /** A whole sentence. */
+  readonly help: string
+  readonly unit: Unit
+  /** By name: every value there is, or how many there may be at most. */
+  readonly labels?: Readonly<Record<string, readonly string[] | number>>
+  /** Upper ends of a histogram's buckets, ascending; values above the last are counted too. */
+  readonly bounds?: readonly number[]
+}
+
+export type Labels = Readonly<Record<string, string>>
+
+export const NO_LABELS: Labels = {}
+
+/** What has nothing to do with one protocol may be counted by any. */
+export const PROTOCOL_LABEL = { protocol_type: ['remoting', 'mqtt', 'amqp'] } as const
+
+/** Of a time in a broker; RocketMQ's own steps (`putMessageDistributeTime`) are among them. */
+export const SECONDS_BOUNDS: readonly number[] = [
+  0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 3, 4, 5, 10,
+]

@@ -1,0 +1,122 @@
+// What every front-end counts of its messages, in and out.
+import { BrokerError, ERROR_CODES, type ErrorCode } from '../errors.ts'
+import type { Protocol } from '../model/client.ts'
+import type { NewMessage, PublishResult } from '../model/message.ts'
+import { type Declared, PROTOCOL_LABEL, SECONDS_BOUNDS } from '../numbers/declared.ts'
+import type { Histogram } from '../numbers/histogram.ts'
+import type { Counter, Numbers } from '../numbers/numbers.ts'
+
+/** The first four by RocketMQ's names. */
+const MESSAGES_IN: Declared<'counter'> = {
+  kind: 'counter',
+  name: 'rocketmq_messages_in_total',
+  help: 'Messages of clients that were stored.',
+  unit: 'messages',
+  labels: PROTOCOL_LABEL,
+}
+const BYTES_IN: Declared<'counter'> = {
+  kind: 'counter',
+  name: 'rocketmq_throughput_in_total',
+  help: 'Bytes of their bodies and properties.',
+  unit: 'bytes',
+  labels: PROTOCOL_LABEL,
+}
+const MESSAGES_OUT: Declared<'counter'> = {
+  kind: 'counter',
+  name: 'rocketmq_messages_out_total',
+  help: 'Messages written to clients; one that comes again counts again.',
+  unit: 'messages',
+  labels: PROTOCOL_LABEL,
+}
+const BYTES_OUT: Declared<'counter'> = {
+  kind: 'counter',
+  name: 'rocketmq_throughput_out_total',
+  help: 'Bytes of these messages: whole records, AMQP messages, MQTT payloads.',
+  unit: 'bytes',
+  labels: PROTOCOL_LABEL,
+}
+const PUBLISH_SECONDS: Declared<'histogram'> = {
+  kind: 'histogram',
+  name: 'trivet_publish_seconds',
+  help: 'From the message being read to its being durable, as its acknowledgement promises.',
+  unit: 'seconds',
+  labels: PROTOCOL_LABEL,
+  bounds: SECONDS_BOUNDS,
+}
+const DELIVER_SECONDS: Declared<'histogram'> = {
+  kind: 'histogram',
+  name: 'trivet_deliver_seconds',
+  help:
+    'From the message being stored to its being written to a client, by the wall clock; of the ' +
+    'messages of one pull, the oldest for all. Consumers that catch up show here.',
+  unit: 'seconds',
+  labels: PROTOCOL_LABEL,
+  bounds: [...SECONDS_BOUNDS, 60, 600, 3600, 86_400],
+}
+const REFUSED: Declared<'counter'> = {
+  kind: 'counter',
+  name: 'trivet_messages_refused_total',
+  help: 'Messages of clients that were not taken, by error code.',
+  unit: 'messages',
+  labels: { ...PROTOCOL_LABEL, reason: ERROR_CODES },
+}
+
+export class Traffic {
+  readonly #numbers: Numbers
+  readonly #protocol: Protocol
+  readonly #messagesIn: Counter
+  readonly #bytesIn: Counter
+  readonly #messagesOut: Counter
+  readonly #bytesOut: Counter
+  readonly #publishSeconds: Histogram
+  readonly #deliverSeconds: Histogram
+
+  constructor(numbers: Numbers, protocol: Protocol) {
+    const labels = { protocol_type: protocol }
+    this.#numbers = numbers
+    this.#protocol = protocol
+    this.#messagesIn = numbers.counter(MESSAGES_IN, labels)
+    this.#bytesIn = numbers.counter(BYTES_IN, labels)
+    this.#messagesOut = numbers.counter(MESSAGES_OUT, labels)
+    this.#bytesOut = numbers.counter(BYTES_OUT, labels)
+    this.#publishSeconds = numbers.histogram(PUBLISH_SECONDS, labels)
+    this.#deliverSeconds = numbers.histogram(DELIVER_SECONDS, labels)
+    numbers.declare(REFUSED)
+  }
+
+  /**
+   * The broker's answer to one publish. Of the messages only the lengths are looked at; one that
+   * did not get as far as the broker may be missing among them.
+   */
+  published(
+    messages: readonly NewMessage[],
+    results: readonly PublishResult[],
+    tookMs: number,
+  ): void {
+    let [stored, bytes] = [0, 0]
+    for (let i = 0; i < results.length; i++) {
+      const result = results[i]!
+      if (result instanceof BrokerError) this.refused(result.code)
+      else {
+        const { body, properties } = messages[i]!
+        bytes += body.length + properties.length
+        stored++
+      }
+    }
+    if (stored === 0) return
+    this.#messagesIn.value += stored
+    this.#bytesIn.value += bytes
+    this.#publishSeconds.observe(tookMs / 1000, stored)
+  }
+
+  refused(reason: ErrorCode): void {
+    this.#numbers.counter(REFUSED, { protocol_type: this.#protocol, reason }).value++
+  }
+
+  /** `ageMs`: since the messages were stored; undefined where that says nothing. */
+  delivered(messages: number, bytes: number, ageMs: number | undefined): void {
+    this.#messagesOut.value += messages
+    this.#bytesOut.value += bytes
+    if (ageMs !== undefined) this.#deliverSeconds.observe(Math.max(0, ageMs) / 1000, messages)
+  }
+}
