@@ -47,7 +47,7 @@ import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
 import { type PullCall, servePull } from './requests/pull.ts'
 import { isLongRequest, isStartedOnly, requestTable } from './requests/table.ts'
-import { SendBatch } from './send-batch.ts'
+import { openSends, type Sends } from './send-batch.ts'
 import { Session } from './session.ts'
 
 /** Message bytes that wait for the disk; beyond, the peer is not read. */
@@ -93,7 +93,7 @@ const FAST_CODES: ReadonlySet<number> = new Set([
 export class Connection extends ServerConnection {
   readonly session: Session
   readonly #options: ConnectionOptions
-  readonly #sends: SendBatch
+  readonly #sends: Sends
   readonly #identity: PeerIdentity
   readonly #reads: ReadBudget
   readonly #looks: ReadBudget
@@ -103,7 +103,6 @@ export class Connection extends ServerConnection {
   #pushOpaque = 0
   #serving = 0
   #servingBytes = 0
-  #publishingBytes = 0
   #isServingLong = false
   #isClosing = false
 
@@ -126,21 +125,15 @@ export class Connection extends ServerConnection {
     // As many at a time as have together what 16 of the default size have.
     this.#looks = new ReadBudget(UNSENT_BYTES_MAX * (BODY_BYTES_DEFAULT / largest), () => 0)
     this.#identity = new PeerIdentity(context.auth)
-    this.#sends = new SendBatch({
-      context,
-      output: this.output,
-      responses,
-      onBytes: (change) => {
-        this.#publishingBytes += change
-        this.balance()
-        if (this.#isClosing) this.#endIfDone()
-      },
-    })
+    const { output } = this
+    this.#sends = openSends({ context, output, responses }, PUBLISHING_BYTES_MAX, () =>
+      this.balance(),
+    )
     setMaxListeners(0, this.#gone.signal)
   }
 
   get isBusy(): boolean {
-    return this.#serving > 0 || this.#publishingBytes > 0
+    return this.#serving > 0 || !this.#sends.isIdle
   }
 
   /** By a whole command, and a signed one where there are users. */
@@ -151,11 +144,7 @@ export class Connection extends ServerConnection {
 
   /** Its work is to stay within bounds. */
   get isFull(): boolean {
-    return (
-      this.#publishingBytes > PUBLISHING_BYTES_MAX ||
-      this.#servingBytes > SERVING_BYTES_MAX ||
-      this.#isServingLong
-    )
+    return this.#sends.isFull || this.#servingBytes > SERVING_BYTES_MAX || this.#isServingLong
   }
 
   /** A one-way request of ours. */
@@ -169,7 +158,7 @@ export class Connection extends ServerConnection {
   shutDown(): void {
     this.#isClosing = true
     this.#gone.abort()
-    this.#endIfDone()
+    void this.#sends.whenIdle().then(() => this.#endIfDone())
   }
 
   onFrame(bytes: Buffer, headerAt: number, bodyAt: number, end: number, codec: HeaderCodec): void {
@@ -196,7 +185,7 @@ export class Connection extends ServerConnection {
   }
 
   onChunkEnd(): void {
-    this.#sends.flush(this.heardMs)
+    this.#sends.flush()
     fastSend.reset()
     inflation.reset()
   }
@@ -232,7 +221,7 @@ export class Connection extends ServerConnection {
     const isSilent = (flag & FLAG_ONE_WAY) !== 0
     if (code === REQUEST.sendMessageV2) {
       const message = this.#fastMessage(bodyAt, end, principal)
-      if (message !== undefined) this.#sends.addOne(opaque, codec, isSilent, message)
+      if (message !== undefined) this.#sends.batch.addOne(opaque, codec, isSilent, message)
       return message !== undefined
     }
     const pull = isSilent || this.#serving >= SERVING_MAX ? undefined : scanPull(scan)
@@ -367,7 +356,7 @@ export class Connection extends ServerConnection {
     })
     if (inflation.isEnough) this.stop()
     for (const message of messages) this.#identity.checkOrigin(principal, message)
-    this.#sends.add(command.opaque, command.codec, isOneWay(command), messages)
+    this.#sends.batch.add(command.opaque, command.codec, isOneWay(command), messages)
   }
 
   #answerError(command: Asked, thrown: unknown): void {

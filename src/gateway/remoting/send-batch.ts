@@ -2,16 +2,23 @@
 // and answered in one piece. A native batch among them is stored whole or not at all: its sender
 // has one answer for it, and after an error sends all of it again.
 import { BrokerError } from '../../errors.ts'
-import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
+import {
+  type NewMessage,
+  type PublishReceipt,
+  type PublishResult,
+  withOwnBytes,
+} from '../../model/message.ts'
 import { offsetMessageId } from '../../model/message-id.ts'
 import { isSendForbidden } from '../../model/names.ts'
 import type { Output } from '../../output.ts'
+import type { Broker } from '../../port/broker.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import { encodeCommand, responseHeader } from '../../remoting/command.ts'
 import type { SendResponses } from '../../remoting/fast/send-response.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { SEND_RESPONSE } from '../../remoting/requests/send.ts'
+import { type PublishBatch, PublishLine } from '../net/publish-line.ts'
 import type { RemotingContext } from './call.ts'
 import { isOurFault, responseCodeOf } from './errors.ts'
 
@@ -32,15 +39,6 @@ interface Waiting {
   readonly count: number
 }
 
-/** The sends of one chunk. */
-interface Gathered {
-  readonly messages: readonly NewMessage[]
-  readonly waiting: readonly Waiting[]
-  readonly bytes: number
-  /** When they were read, monotonic ms. */
-  readonly readMs: number
-}
-
 /** Messages that are published by one call. */
 interface Part {
   readonly from: number
@@ -48,23 +46,19 @@ interface Part {
   readonly isBatch: boolean
 }
 
-export interface SendBatchOptions {
+export interface SendOptions {
   readonly context: RemotingContext
   readonly output: Output
   readonly responses: SendResponses
-  /** Told of the bytes that wait for the disk, so that reading can pause. */
-  readonly onBytes: (change: number) => void
 }
 
-export class SendBatch {
-  readonly #options: SendBatchOptions
-  #messages: NewMessage[] = []
-  #waiting: Waiting[] = []
-  #bytes = 0
-  /** Chunks that are published turn by turn, in their order; undefined: none is. */
-  #line: Gathered[] | undefined
+export class SendBatch implements PublishBatch {
+  readonly messages: NewMessage[] = []
+  readonly waiting: Waiting[] = []
+  bytes = 0
+  readonly #options: SendOptions
 
-  constructor(options: SendBatchOptions) {
+  constructor(options: SendOptions) {
     this.#options = options
   }
 
@@ -74,99 +68,23 @@ export class SendBatch {
     isOneWay: boolean,
     messages: readonly NewMessage[],
   ): void {
-    for (const message of messages) {
-      this.#messages.push(message)
-      this.#bytes += message.body.length + message.properties.length
-    }
-    this.#waiting.push({ opaque, codec, isOneWay, count: messages.length })
+    for (const message of messages) this.#push(message)
+    this.waiting.push({ opaque, codec, isOneWay, count: messages.length })
   }
 
   /** As `add` with one message. */
   addOne(opaque: number, codec: HeaderCodec, isOneWay: boolean, message: NewMessage): void {
-    this.#messages.push(message)
-    this.#bytes += message.body.length + message.properties.length
-    this.#waiting.push({ opaque, codec, isOneWay, count: 1 })
+    this.#push(message)
+    this.waiting.push({ opaque, codec, isOneWay, count: 1 })
   }
 
-  /** Publishes what the chunk brought. `readMs`: when it was read, monotonic. */
-  flush(readMs: number): void {
-    if (this.#waiting.length === 0) return
-    const messages = this.#messages
-    const waiting = this.#waiting
-    const bytes = this.#bytes
-    this.#messages = []
-    this.#waiting = []
-    this.#bytes = 0
-    this.#options.onBytes(bytes)
-    if (this.#line === undefined && messages.length <= PUBLISHED_AT_ONCE_MAX) {
-      const published =
-        messages.length === waiting.length
-          ? this.#options.context.broker.publish(messages)
-          : joined(partsOf(waiting).map((part) => this.#publishPart(messages, part)))
-      this.#answerTo({ messages, waiting, bytes, readMs }, published)
-      return
-    }
-    const kept = { messages: keptOf(messages, waiting), waiting, bytes, readMs }
-    if (this.#line !== undefined) this.#line.push(kept)
-    else {
-      this.#line = [kept]
-      void this.#publishInTurns(this.#line)
-    }
+  #push(message: NewMessage): void {
+    this.messages.push(message)
+    this.bytes += message.body.length + message.properties.length
   }
 
-  /** Later sends on the connection wait behind it, so that order is kept. */
-  async #publishInTurns(line: Gathered[]): Promise<void> {
-    for (let next = line.shift(); next !== undefined; next = line.shift()) {
-      const published: Promise<readonly PublishResult[]>[] = []
-      let room = PUBLISHED_AT_ONCE_MAX
-      for (const part of partsOf(next.waiting)) {
-        const count = part.to - part.from
-        if (count > room && room < PUBLISHED_AT_ONCE_MAX) {
-          await new Promise((resolve) => setImmediate(resolve))
-          room = PUBLISHED_AT_ONCE_MAX
-        }
-        room -= count
-        const results = this.#publishPart(next.messages, part)
-        published.push(results)
-        // It is with the store in a later turn.
-        if (count > PUBLISHED_AT_ONCE_MAX) await results
-      }
-      this.#answerTo(next, joined(published))
-    }
-    this.#line = undefined
-  }
-
-  /** Never rejects: each part has its own answer. */
-  async #publishPart(
-    messages: readonly NewMessage[],
-    { from, to, isBatch }: Part,
-  ): Promise<readonly PublishResult[]> {
-    const { broker } = this.#options.context
-    const own = messages.slice(from, to)
-    try {
-      return await (isBatch ? broker.publishTogether(own) : broker.publish(own))
-    } catch (error) {
-      return new Array<PublishResult>(own.length).fill(BrokerError.from(error))
-    }
-  }
-
-  #answerTo(
-    { messages, waiting, bytes, readMs }: Gathered,
-    published: Promise<readonly PublishResult[]>,
-  ): void {
-    const { clock, traffic } = this.#options.context
-    const answer = (results: readonly PublishResult[]): void => {
-      traffic.published(messages, results, clock.monotonic() - readMs)
-      this.#answer(waiting, results)
-      this.#options.onBytes(-bytes)
-    }
-    published.then(answer, (error: unknown) => {
-      const failed = BrokerError.from(error)
-      answer(new Array<PublishResult>(messages.length).fill(failed))
-    })
-  }
-
-  #answer(waiting: readonly Waiting[], results: readonly PublishResult[]): void {
+  settle(results: readonly PublishResult[]): void {
+    const { waiting } = this
     const { output, responses } = this.#options
     const { bytesMax } = responses
     let out: Buffer | undefined
@@ -224,6 +142,83 @@ export class SendBatch {
   }
 }
 
+export type Sends = PublishLine<SendBatch>
+
+/** `changed`: `isFull` of the connection's sends has changed. */
+export function openSends(
+  options: SendOptions,
+  unstoredBytesMax: number,
+  changed: () => void,
+): Sends {
+  const { broker, clock, traffic } = options.context
+  const turns = new SendTurns(broker)
+  const newBatch = () => new SendBatch(options)
+  const publish = (batch: SendBatch) => turns.publish(batch)
+  return new PublishLine({ clock, traffic, unstoredBytesMax, newBatch, publish, changed })
+}
+
+/** Spreads what is too much for one turn of the event loop over several. */
+class SendTurns {
+  readonly #broker: Broker
+  /** Settles when all batches before are with the broker; undefined: they are. */
+  #before: Promise<void> | undefined
+
+  constructor(broker: Broker) {
+    this.#broker = broker
+  }
+
+  publish({ messages, waiting }: SendBatch): Promise<readonly PublishResult[]> {
+    if (this.#before === undefined && messages.length <= PUBLISHED_AT_ONCE_MAX) {
+      return messages.length === waiting.length
+        ? this.#broker.publish(messages)
+        : joined(partsOf(waiting).map((part) => this.#publishPart(messages, part)))
+    }
+    const handed = this.#inTurns(keptOf(messages, waiting), partsOf(waiting), this.#before)
+    const before: Promise<void> = handed.then(() => {
+      if (this.#before === before) this.#before = undefined
+    })
+    this.#before = before
+    return handed.then(joined)
+  }
+
+  /** Later sends on the connection wait behind it, so that order is kept. */
+  async #inTurns(
+    messages: readonly NewMessage[],
+    parts: readonly Part[],
+    before: Promise<void> | undefined,
+  ): Promise<readonly Promise<readonly PublishResult[]>[]> {
+    await before
+    const published: Promise<readonly PublishResult[]>[] = []
+    let room = PUBLISHED_AT_ONCE_MAX
+    for (const part of parts) {
+      const count = part.to - part.from
+      if (count > room && room < PUBLISHED_AT_ONCE_MAX) {
+        await new Promise((resolve) => setImmediate(resolve))
+        room = PUBLISHED_AT_ONCE_MAX
+      }
+      room -= count
+      const results = this.#publishPart(messages, part)
+      published.push(results)
+      // It is with the store in a later turn.
+      if (count > PUBLISHED_AT_ONCE_MAX) await results
+    }
+    return published
+  }
+
+  /** Never rejects: each part has its own answer. */
+  async #publishPart(
+    messages: readonly NewMessage[],
+    { from, to, isBatch }: Part,
+  ): Promise<readonly PublishResult[]> {
+    const own = messages.slice(from, to)
+    try {
+      return await (isBatch ? this.#broker.publishTogether(own) : this.#broker.publish(own))
+    } catch (error) {
+      return new Array<PublishResult>(own.length).fill(BrokerError.from(error))
+    }
+  }
+}
+
 /** Each native batch by itself, and what stands between them in parts for one turn. */
 function partsOf(waiting: readonly Waiting[]): Part[] {
   const parts: Part[] = []
@@ -254,11 +249,7 @@ function keptOf(messages: readonly NewMessage[], waiting: readonly Waiting[]): N
   const kept = [...messages]
   let at = 0
   for (const { count } of waiting) {
-    if (count === 1) {
-      const message = kept[at]!
-      const [body, properties] = [Buffer.from(message.body), Buffer.from(message.properties)]
-      kept[at] = { ...message, body, properties }
-    }
+    if (count === 1) kept[at] = withOwnBytes(kept[at]!)
     at += count
   }
   return kept

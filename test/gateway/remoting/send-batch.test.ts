@@ -1,7 +1,7 @@
 import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
 import type { RemotingContext } from '../../../src/gateway/remoting/call.ts'
-import { SendBatch } from '../../../src/gateway/remoting/send-batch.ts'
+import { openSends } from '../../../src/gateway/remoting/send-batch.ts'
 import { silentLogger } from '../../../src/log.ts'
 import { Numbers } from '../../../src/numbers/numbers.ts'
 import type { Output } from '../../../src/output.ts'
@@ -23,14 +23,14 @@ test.serial(
     process.on('unhandledRejection', unhandled)
     t.teardown(() => process.off('unhandledRejection', unhandled))
     const answer = await new Promise<Buffer>((push) => {
-      const sends = new SendBatch({
+      const options = {
         context: { broker, log: silentLogger, clock, traffic } as unknown as RemotingContext,
         output: { push } as unknown as Output,
         responses: new SendResponses({ ip: 0x7f000001, port: 10_911 }),
-        onBytes: () => {},
-      })
-      sends.add(1, CODEC_JSON, false, new Array(5000).fill(newMessage('T')))
-      sends.flush(0)
+      }
+      const sends = openSends(options, 1024, () => {})
+      sends.batch.add(1, CODEC_JSON, false, new Array(5000).fill(newMessage('T')))
+      sends.flush()
     })
     t.regex(answer.toString(), new RegExp(`"code":${RESPONSE.serviceNotAvailable}\\b`))
   },
