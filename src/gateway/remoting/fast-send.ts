@@ -2,6 +2,7 @@
 // JSON tree or a string of its own. Whatever is not plain (compressed, batched, malformed,
 // unusually written) is declined and goes the general way, which also finds the words for what is
 // wrong.
+import { partOf } from '../../model/bytes.ts'
 import type { Host } from '../../model/host.ts'
 import { ANY_QUEUE, type NewMessage } from '../../model/message.ts'
 import { AUTO_CREATE_TOPIC, isRetryTopic } from '../../model/names.ts'
@@ -79,7 +80,7 @@ export class FastSend {
     return {
       topic,
       queueId: queueId < 0 ? ANY_QUEUE : queueId,
-      body: this.#scan.bytes.subarray(bodyAt, end),
+      body: partOf(this.#scan.bytes, bodyAt, end),
       properties,
       flag,
       sysFlag: sysFlag & SYS_FLAG.multiTags,
@@ -116,12 +117,12 @@ export class FastSend {
     const { bytes } = this.#scan
     const at = send.start(slot)
     const to = send.end(slot)
-    if (!send.isEscaped(slot)) return bytes.subarray(at, to)
+    if (!send.isEscaped(slot)) return partOf(bytes, at, to)
     if (this.#used + to - at > SCRATCH_BYTES) return undefined
     const from = this.#used
     const end = unescapeJson(bytes, at, to, this.#scratch, from)
     if (end === -1) return undefined
     this.#used = end
-    return this.#scratch.subarray(from, end)
+    return partOf(this.#scratch, from, end)
   }
 }
