@@ -53,6 +53,7 @@ export const REQUEST = {
   notifyConsumersChanged: 40,
   resetConsumerOffset: 220,
   getConsumerStatus: 221,
+  /** This one and the next come from mqadmin, and the broker passes them on. */
   getConsumerRunningInfo: 307,
   consumeMessageDirectly: 309,
   pushReply: 326,

@@ -6,10 +6,12 @@ import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { BODY_BYTES_MAX } from '../model/limits.ts'
 import { Output } from '../output.ts'
+import { RESPONSE } from './codes.ts'
 import {
   type Command,
   decodeCommand,
   encodeCommand,
+  isOneWay,
   isResponse,
   NO_BODY,
   requestHeader,
@@ -25,7 +27,7 @@ const REQUEST_TIMEOUT_MS = 3000
 /** The largest answer of Apache's brokers, and one message of our largest size. */
 const ANSWER_BYTES_MAX = FRAME_BYTES_MAX + BODY_BYTES_MAX
 
-/** The answer of a push's receiver; none for a one-way push. */
+/** The answer of a push's receiver; without, a push that wants one is told that it is unknown. */
 export interface PushAnswer {
   readonly code: number
   readonly fields?: Fields
@@ -186,9 +188,10 @@ export class RemotingConnection {
 
   #onPush(command: Command): void {
     const answer = this.#options.onPush?.(command)
-    if (answer === undefined) return
-    const header = responseHeader(command.opaque, answer.code, answer.fields, answer.remark)
-    this.#output.push(encodeCommand(header, answer.body, command.codec))
+    if (isOneWay(command)) return
+    const { code, fields, remark, body } = answer ?? notSupported(command)
+    const header = responseHeader(command.opaque, code, fields, remark)
+    this.#output.push(encodeCommand(header, body, command.codec))
   }
 
   #onGone(reason: BrokerError): void {
@@ -215,6 +218,11 @@ export class RemotingConnection {
     return new BrokerError('CLOSED', `the connection to ${this.address} is closed`)
   }
 }
+
+const notSupported = ({ code }: Command): PushAnswer => ({
+  code: RESPONSE.requestCodeNotSupported,
+  remark: ` request type ${code} not supported`,
+})
 
 function openSocket(options: DialOptions): Promise<Socket> {
   const { host, port, signal } = options

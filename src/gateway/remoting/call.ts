@@ -40,16 +40,26 @@ export interface Call {
    * slow link has taken the answers before it.
    */
   readonly looks: ReadBudget
+  readonly memberOf: MemberOf
   /** Aborted when the connection is gone and with it the receiver of the answer. */
   readonly signal: AbortSignal
 }
 
-/** A one-way request of ours to a client. */
+/** A request of ours to a client. */
 export interface Push {
   readonly code: number
   readonly fields: Fields
   readonly body?: Uint8Array
 }
+
+/** A client that is connected. */
+export interface Peer {
+  /** Its answer, or a rejection with TIMED_OUT, BUSY or UNREACHABLE. */
+  request(push: Push, signal: AbortSignal): Promise<Answer>
+}
+
+/** undefined: no such member of the group is connected here. */
+export type MemberOf = (group: string, clientId: string) => Peer | undefined
 
 export type Serve = (call: Call) => Answer | Promise<Answer>
 /** By request code. */

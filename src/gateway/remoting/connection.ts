@@ -28,6 +28,7 @@ import {
   messageFrameBytes,
 } from '../../remoting/frame.ts'
 import { readFields } from '../../remoting/layout.ts'
+import { PendingRequests } from '../../remoting/pending-requests.ts'
 import { SEND, SEND_V2 } from '../../remoting/requests/send.ts'
 import {
   type Asked,
@@ -38,7 +39,7 @@ import {
   UNSENT_BYTES_MAX,
 } from '../../remoting/serving/connection.ts'
 import type { Principal } from '../access/auth.ts'
-import type { Answer, Call, Push, RemotingContext } from './call.ts'
+import type { Answer, Call, MemberOf, Peer, Push, RemotingContext } from './call.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
 import { Inflation } from './inflation.ts'
@@ -63,6 +64,9 @@ const SERVING_BYTES_MAX = 16 * 1024 * 1024
  */
 const CHUNK_MS_MAX = 10
 
+/** For a client's answer to a request of ours; as Apache's broker. */
+const ASKED_MS_MAX = 10_000
+
 export interface ConnectionOptions {
   readonly context: RemotingContext
   readonly responses: SendResponses
@@ -76,6 +80,7 @@ export interface ConnectionOptions {
     left: readonly string[],
   ) => void
   readonly tellAgain: (group: string) => void
+  readonly memberOf: MemberOf
   readonly onGone: () => void
 }
 
@@ -90,7 +95,7 @@ const FAST_CODES: ReadonlySet<number> = new Set([
   REQUEST.litePullMessage,
 ])
 
-export class Connection extends ServerConnection {
+export class Connection extends ServerConnection implements Peer {
   readonly session: Session
   readonly #options: ConnectionOptions
   readonly #sends: Sends
@@ -100,7 +105,8 @@ export class Connection extends ServerConnection {
   readonly #gone = new AbortController()
   /** Of the send that is being read. */
   #sender: Principal | undefined
-  #pushOpaque = 0
+  /** Requests of ours that the peer is to answer. */
+  readonly #pending: PendingRequests
   #serving = 0
   #servingBytes = 0
   #isServingLong = false
@@ -121,6 +127,7 @@ export class Connection extends ServerConnection {
       onGroups: (joined, left) => options.onGroups(this, joined, left),
       tellAgain: options.tellAgain,
     })
+    this.#pending = new PendingRequests(context.clock)
     this.#reads = new ReadBudget(UNSENT_BYTES_MAX, () => this.unsentBytes)
     // As many at a time as have together what 16 of the default size have.
     this.#looks = new ReadBudget(UNSENT_BYTES_MAX * (BODY_BYTES_DEFAULT / largest), () => 0)
@@ -149,9 +156,22 @@ export class Connection extends ServerConnection {
 
   /** A one-way request of ours. */
   push({ code, fields, body }: Push): void {
-    this.#pushOpaque = (this.#pushOpaque + 1) | 0
-    const header = requestHeader({ code, opaque: this.#pushOpaque, fields, oneWay: true })
+    const header = requestHeader({ code, opaque: this.#pending.nextOpaque(), fields, oneWay: true })
     this.output.push(encodeCommand(header, body))
+  }
+
+  async request({ code, fields, body }: Push, signal: AbortSignal): Promise<Answer> {
+    const what = `request ${code} to ${this.session.address}`
+    if (this.unsentBytes > UNSENT_BYTES_MAX) {
+      throw new BrokerError('BUSY', `too much is on its way to the client: ${what}`)
+    }
+    const opaque = this.#pending.nextOpaque()
+    const answer = this.#pending.wait(opaque, { timeoutMs: ASKED_MS_MAX, signal, what })
+    if (this.#pending.has(opaque)) {
+      this.output.push(encodeCommand(requestHeader({ code, opaque, fields }), body))
+    }
+    const { code: answered, fields: told, remark, body: bytes } = await answer
+    return { code: answered, fields: told, body: bytes, ...(remark !== undefined && { remark }) }
   }
 
   /** Ends held pulls and refuses new commands; messages being published are still answered. */
@@ -168,8 +188,11 @@ export class Connection extends ServerConnection {
         : scanBinaryHeader(scan, bytes, headerAt, bodyAt)
     if (isScanned && this.#serveFast(headerAt, bodyAt, end, codec)) return
     const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
-    // We push one-way requests only, so an answer belongs to nothing.
-    if (isResponse(command)) return
+    if (isResponse(command)) {
+      // Its bytes are the chunk's, which is reused.
+      this.#pending.settle({ ...command, body: Buffer.from(command.body) })
+      return
+    }
     try {
       this.#serve(command, end - headerAt)
     } catch (error) {
@@ -200,6 +223,7 @@ export class Connection extends ServerConnection {
     this.#gone.abort()
     this.#reads.close()
     this.#looks.close()
+    this.#pending.failAll(new BrokerError('UNREACHABLE', 'the client is gone'))
     const { context, onGone } = this.#options
     this.session.end(context.broker).catch((error: unknown) => {
       const fields = { evt: 'remoting.unregister_failed', err: error }
@@ -338,6 +362,7 @@ export class Connection extends ServerConnection {
       context,
       reads: this.#reads,
       looks: this.#looks,
+      memberOf: this.#options.memberOf,
       signal: this.#gone.signal,
     }
   }

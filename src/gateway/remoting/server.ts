@@ -9,7 +9,7 @@ import { writeFields } from '../../remoting/layout.ts'
 import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
 import { Serving, type ServingOptions } from '../../remoting/serving/connection.ts'
 import { Connections } from '../net/connections.ts'
-import type { Push, RemotingContext } from './call.ts'
+import type { Peer, Push, RemotingContext } from './call.ts'
 import { Connection } from './connection.ts'
 
 /** Members that hear of a change of their group in one turn of the event loop. */
@@ -65,6 +65,7 @@ export class RemotingGateway implements Gateway {
           tellAgain: (group) => {
             this.#context.clock.after(TELL_AGAIN_MS, () => this.#groupChanged(group))
           },
+          memberOf: (group, clientId) => this.#memberOf(group, clientId),
           onGone: gone,
         }),
     )
@@ -73,6 +74,13 @@ export class RemotingGateway implements Gateway {
   close(deadlineMs: number): Promise<void> {
     this.#watch[Symbol.dispose]()
     return this.#connections.close(deadlineMs)
+  }
+
+  #memberOf(group: string, clientId: string): Peer | undefined {
+    for (const member of this.#consumers.get(group) ?? NONE) {
+      if (member.session.clientId === clientId) return member
+    }
+    return undefined
   }
 
   #follow(connection: Connection, joined: readonly string[], left: readonly string[]): void {

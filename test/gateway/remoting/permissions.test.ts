@@ -122,7 +122,7 @@ async function ask({
       commitOrRollback: 8,
       fromTransactionCheck: false,
     },
-    ...{ msgId: 'x', transactionId: 'x' },
+    ...{ msgId: scene.messageId, transactionId: 'x', clientId: 'c' },
   }
   switch (code) {
     case REQUEST.sendMessageV2:

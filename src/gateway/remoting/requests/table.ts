@@ -10,6 +10,7 @@ import { offsetRequests } from './offsets.ts'
 import { presenceRequests } from './presence.ts'
 import { pullRequests } from './pull.ts'
 import { queueLockRequests } from './queue-locks.ts'
+import { relayRequests } from './relay.ts'
 import { resetRequests } from './reset.ts'
 import { sendBackRequests } from './send-back.ts'
 import { topicRequests } from './topics.ts'
@@ -27,6 +28,7 @@ const FAMILIES: readonly RequestTable[] = [
   groupRequests,
   resetRequests,
   presenceRequests,
+  relayRequests,
   brokerRequests,
 ]
 

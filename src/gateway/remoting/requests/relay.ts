@@ -1,0 +1,61 @@
+// Questions of mqadmin and the dashboard that a member of a group answers itself: they are passed
+// on to its connection, and the member's answer back.
+import { BrokerError } from '../../../errors.ts'
+import { parseOffsetMessageId } from '../../../model/message-id.ts'
+import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
+import { type Layout, readFields, type Values, writeFields } from '../../../remoting/layout.ts'
+import { CONSUME_DIRECTLY, CONSUMER_RUNNING_INFO } from '../../../remoting/requests/relay.ts'
+import { groupResource } from '../address.ts'
+import { type Answer, authorize, type Call, type RequestTable } from '../call.ts'
+import { RECORD_BYTES } from '../read-budget.ts'
+
+export const relayRequests: RequestTable = new Map([
+  [REQUEST.getConsumerRunningInfo, runningInfo],
+  [REQUEST.consumeMessageDirectly, consumeDirectly],
+])
+
+/** The signature of the caller is not among the fields that go on. */
+interface Asked {
+  readonly consumerGroup: string
+  readonly clientId: string
+}
+
+async function runningInfo(call: Call): Promise<Answer> {
+  const asked = readFields(CONSUMER_RUNNING_INFO, call.fields)
+  authorize(call, 'manage', groupResource(asked.consumerGroup))
+  return passOn(call, CONSUMER_RUNNING_INFO, asked)
+}
+
+/** The member consumes the message once more, whatever the group's place is. */
+async function consumeDirectly(call: Call): Promise<Answer> {
+  const asked = readFields(CONSUME_DIRECTLY, call.fields)
+  authorize(call, 'manage', groupResource(asked.consumerGroup))
+  const { identity, lookup } = call.context.broker
+  const { position } = parseOffsetMessageId(asked.msgId)
+  const record = await call.looks.within(RECORD_BYTES, () =>
+    lookup.byPosition(identity.brokerName, position),
+  )
+  if (record === undefined) {
+    throw new BrokerError('ARGUMENT_INVALID', `there is no message with the id '${asked.msgId}'`)
+  }
+  const { brokerName } = identity
+  return passOn(call, CONSUME_DIRECTLY, { ...asked, brokerName }, record)
+}
+
+async function passOn<L extends Layout>(
+  { code, memberOf, signal }: Call,
+  shape: L,
+  asked: Values<L> & Asked,
+  body?: Uint8Array,
+): Promise<Answer> {
+  const { consumerGroup, clientId } = asked
+  const member = memberOf(consumerGroup, clientId)
+  if (member === undefined) {
+    return {
+      code: RESPONSE.systemError,
+      remark: `The Consumer <${consumerGroup}> <${clientId}> not online`,
+    }
+  }
+  const fields = writeFields(shape, asked)
+  return member.request({ code, fields, ...(body !== undefined && { body }) }, signal)
+}
