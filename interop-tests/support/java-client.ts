@@ -62,8 +62,17 @@ export async function java(
 }
 
 /** Runs mqadmin; answers with what it printed. */
-export async function mqadmin(...args: readonly string[]): Promise<string> {
-  const child = await startJvm(['mqadmin', ...args])
+export const mqadmin = (...args: readonly string[]): Promise<string> => runMqadmin(args)
+
+/** The same by the broker's VIP port. */
+export const mqadminByVip = (...args: readonly string[]): Promise<string> =>
+  runMqadmin(args, ['-Dcom.rocketmq.sendMessageWithVIPChannel=true'])
+
+async function runMqadmin(
+  args: readonly string[],
+  jvmOptions: readonly string[] = [],
+): Promise<string> {
+  const child = await startJvm(['mqadmin', ...args], jvmOptions)
   let out = ''
   child.stdout!.on('data', (chunk) => (out += chunk))
   child.stderr!.on('data', (chunk) => (out += chunk))
