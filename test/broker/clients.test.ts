@@ -221,11 +221,3 @@ test('the locks of a deleted topic do not hold the queues of its namesake', asyn
   await broker.topics.ensure('orders')
   t.deepEqual(await broker.queueLocks.lock('billing', 'b', [queue]), [queue])
 })
-
-test('a queue that does not exist is locked by no client', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.topics.ensure('orders')
-  await broker.clients.register(client('a', consumer()))
-  const queues = [queueOf('orders', 2_000_000_000), queueOf('orders', -1), queueOf('nowhere')]
-  t.deepEqual(await broker.queueLocks.lock('billing', 'a', queues), [])
-})

@@ -56,18 +56,6 @@ test('offsets that could not be written are written when the store takes them ag
   t.is(await committed(await first.crash()), 1)
 })
 
-test('a cursor needs a group, a topic, a queue and an offset that can be', async (t) => {
-  const { broker } = await start(t, 'a')
-  const commit = (group: string, topic: string, queueId: number, offset: number) =>
-    codeOf(broker.cursors.commit(group, queueOf(topic, queueId), queueOffset(offset)))
-  t.is(await commit('nobody', 'orders', 0, 1), 'GROUP_NOT_FOUND')
-  t.is(await commit('billing', 'nothing', 0, 1), 'TOPIC_NOT_FOUND')
-  t.is(await commit('billing', 'orders', 4, 1), 'QUEUE_NOT_FOUND')
-  t.is(await commit('billing', 'orders', 1e9, 1), 'QUEUE_NOT_FOUND')
-  t.is(await commit('billing', 'orders', 0, -1), 'ARGUMENT_INVALID')
-  t.is(await commit('billing', '%LMQ%x/y', 0, 1), 'TOPIC_NOT_FOUND')
-})
-
 test('the offset of a group that receives stops before the first message that is not settled', async (t) => {
   const test = await start(t, 'a', 'b', 'c', 'd')
   const received = await test.broker.receive(receiveRequest('orders', 'billing'))
@@ -170,28 +158,6 @@ test('an offset beyond the end skips nothing that comes later', async (t) => {
     t.deepEqual(bodiesOf(received), [`${i}`])
     await broker.ack(receiptsOf(received))
   }
-})
-
-test('ranges and times lead to offsets', async (t) => {
-  const test = await start(t)
-  const { broker, clock } = test
-  const start_ = clock.now()
-  for (const body of 'abc') {
-    await publish(broker, body)
-    clock.advance(1000)
-  }
-  const { minOffset, maxOffset } = await broker.cursors.range(queueOf('orders'))
-  t.deepEqual([minOffset, maxOffset].map(Number), [0, 3])
-  const byTime = async (ms: number, boundary: 'lower' | 'upper') =>
-    Number(await broker.cursors.byTime(queueOf('orders'), start_ + ms, boundary))
-  t.is(await byTime(-5, 'lower'), 0)
-  t.is(await byTime(1000, 'lower'), 1)
-  t.is(await byTime(1001, 'lower'), 2)
-  t.is(await byTime(9999, 'lower'), 3)
-  t.is(await byTime(-5, 'upper'), 0)
-  t.is(await byTime(1000, 'upper'), 1)
-  t.is(await byTime(1999, 'upper'), 1)
-  t.is(await byTime(9999, 'upper'), 2)
 })
 
 test('the lags of a group name every queue it has to do with', async (t) => {

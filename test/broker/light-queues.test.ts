@@ -13,15 +13,6 @@ import {
 
 const eu = (body: string) => newMessage('orders', { tag: 'eu', body })
 
-test('a bound filter owns a queue of what it matches from now on', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.publish([eu('before')])
-  const { topic, offset } = await broker.lightQueues.bind('orders/+', 'one')
-  await broker.publish([eu('a'), newMessage('orders', { body: 'untagged' }), eu('b')])
-  const pulled = await broker.pull(pullRequest(topic, { offset }))
-  t.deepEqual(bodiesOf(pulled), ['a', 'b'])
-})
-
 test('a pull holds on a light queue as on any other', async (t) => {
   const { broker } = await startBroker(t)
   const { topic, offset } = await broker.lightQueues.bind('orders/#', undefined)
@@ -69,13 +60,6 @@ test('undoing a binding that is not there changes nothing', async (t) => {
   await broker.lightQueues.unbind('orders/#', 'one')
   const { topic } = await broker.lightQueues.bind('orders/#', undefined)
   t.is((await broker.pull(pullRequest(topic))).status, 'at-end')
-})
-
-test('a filter that MQTT forbids is refused', async (t) => {
-  const { broker } = await startBroker(t)
-  for (const filter of ['', 'a/#/b', 'a+']) {
-    t.is(await codeOf(broker.lightQueues.bind(filter, 'one')), 'FILTER_INVALID', filter)
-  }
 })
 
 test('a binding that could not be written is not there', async (t) => {

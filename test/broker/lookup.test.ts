@@ -3,17 +3,6 @@ import { logPosition } from '../../src/model/positions.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
 import { BROKER, newMessage, pullRequest, startBroker } from '../support/broker.ts'
 
-test('a message is found by its place in the log', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.publish([newMessage('orders', { queueId: 0, body: 'a' })])
-  const { records } = await broker.pull(pullRequest('orders'))
-  const { position } = [...recordsOf(records)][0]!
-  const found = await broker.lookup.byPosition(BROKER, position)
-  t.is(found && new RecordView(found).body.toString(), 'a')
-  t.is(await broker.lookup.byPosition(BROKER, logPosition(position + 1)), undefined)
-  t.is(await broker.lookup.byPosition(BROKER, logPosition(-1)), undefined)
-})
-
 test('a message of a deleted topic is found by neither place nor key', async (t) => {
   const { broker } = await startBroker(t)
   const publish = (body: string) =>
@@ -38,24 +27,6 @@ test("the broker's own facts are found by no lookup", async (t) => {
   for (let position: number = logStart; position < logEnd; position++) {
     t.is(await broker.lookup.byPosition(BROKER, logPosition(position)), undefined)
   }
-})
-
-test('messages are found by business key and by unique id, newest first', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.publish(
-    ['1', '2', '3'].map((body) =>
-      newMessage('orders', { body, properties: { KEYS: `k${body} all`, UNIQ_KEY: `u${body}` } }),
-    ),
-  )
-  const find = async (key: string, max = 10) =>
-    (await broker.lookup.byKey('orders', key, { max })).map((record) =>
-      new RecordView(record).body.toString(),
-    )
-  t.deepEqual(await find('all'), ['3', '2', '1'])
-  t.deepEqual(await find('all', 2), ['3', '2'])
-  t.deepEqual(await find('k2'), ['2'])
-  t.deepEqual(await find('u3'), ['3'])
-  t.deepEqual(await find('nothing'), [])
 })
 
 test('the status counts what went in and out', async (t) => {

@@ -11,23 +11,6 @@ import {
   topicOf,
 } from '../support/broker.ts'
 
-test('a batch without a queue goes to one queue, back to back', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.topics.put(topicOf('orders', 4))
-  await broker.publish([newMessage('orders')])
-  const receipts = await broker.publishTogether(
-    ['a', 'b', 'c'].map((body) => newMessage('orders', { body })),
-  )
-  t.deepEqual(
-    receipts.map(({ queueId, queueOffset }) => [queueId, Number(queueOffset)]),
-    [
-      [1, 0],
-      [1, 1],
-      [1, 2],
-    ],
-  )
-})
-
 test('of a batch with a refused message none is stored, and the error names it', async (t) => {
   const { broker } = await startBroker(t, { bodyBytesMax: 10 })
   await broker.topics.put(topicOf('orders', 1))

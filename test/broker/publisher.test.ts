@@ -22,18 +22,6 @@ const receipt = (result: PublishResult | undefined): PublishReceipt => {
   return result
 }
 
-test('a batch gets consecutive offsets in its queue', async (t) => {
-  const { broker } = await startBroker(t)
-  const results = await broker.publish(
-    ['a', 'b', 'c'].map((body) => newMessage('orders', { queueId: 1, body })),
-  )
-  t.deepEqual(
-    results.map((result) => Number(receipt(result).queueOffset)),
-    [0, 1, 2],
-  )
-  t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders', { queueId: 1 }))), ['a', 'b', 'c'])
-})
-
 test('one bad message of a batch does not spoil the others', async (t) => {
   const { broker } = await startBroker(t, { bodyBytesMax: 10 })
   await broker.topics.put(topicOf('orders', 2))

@@ -1,7 +1,6 @@
 import test from 'ava'
 import type { EmbeddedBroker } from '../../src/broker/broker.ts'
 import { tagFilterOf } from '../../src/model/tag-filter.ts'
-import { PERM_WRITE } from '../../src/model/topic.ts'
 import {
   bodiesOf,
   codeOf,
@@ -9,29 +8,10 @@ import {
   newMessage,
   pullRequest,
   startBroker,
-  topicOf,
 } from '../support/broker.ts'
 
 const publish = (broker: EmbeddedBroker, ...bodies: string[]) =>
   broker.publish(bodies.map((body) => newMessage('orders', { queueId: 0, body })))
-
-test('where a pull stands decides its status', async (t) => {
-  const { broker } = await startBroker(t)
-  const at = async (offset: number) => {
-    const { status, nextOffset, minOffset, maxOffset } = await broker.pull(
-      pullRequest('orders', { offset }),
-    )
-    return [status, nextOffset, minOffset, maxOffset].map((value) =>
-      typeof value === 'string' ? value : Number(value),
-    )
-  }
-  t.deepEqual(await at(0), ['at-end', 0, 0, 0])
-  t.deepEqual(await at(5), ['moved', 0, 0, 0])
-  await publish(broker, 'a', 'b')
-  t.deepEqual(await at(0), ['found', 2, 0, 2])
-  t.deepEqual(await at(2), ['at-end', 2, 0, 2])
-  t.deepEqual(await at(3), ['moved', 2, 0, 2])
-})
 
 test('a pull answers at once when what is there does not match', async (t) => {
   const { broker } = await startBroker(t)
@@ -55,27 +35,6 @@ test('tags with the same hash are told apart', async (t) => {
   t.is(pulled.count, 1)
   const none = await broker.pull(pullRequest('orders', { filter, maxMessages: 1 }))
   t.is(none.status, 'no-match')
-})
-
-test('a held pull is woken by the first message, and only by its own queue', async (t) => {
-  const test = await startBroker(t)
-  const { broker } = test
-  const pulling = broker.pull(pullRequest('orders', { waitMs: 15_000 }))
-  await broker.publish([newMessage('orders', { queueId: 1 })])
-  t.true(await isPending(test, pulling))
-  await publish(broker, 'mine')
-  t.deepEqual(bodiesOf(await pulling), ['mine'])
-})
-
-test('a held pull is woken by a tag that matches and steps over the others', async (t) => {
-  const test = await startBroker(t)
-  const filter = tagFilterOf(['eu'])
-  await test.broker.topics.ensure('orders')
-  const pulling = test.broker.pull(pullRequest('orders', { filter, waitMs: 15_000 }))
-  await test.broker.publish([newMessage('orders', { queueId: 0, tag: 'us' })])
-  t.true(await isPending(test, pulling))
-  await test.broker.publish([newMessage('orders', { queueId: 0, tag: 'eu', body: 'mine' })])
-  t.deepEqual(bodiesOf(await pulling), ['mine'])
 })
 
 test('many pulls of one queue are woken some at a turn', async (t) => {
@@ -118,18 +77,6 @@ test('a held pull comes back at its time, with how far it looked', async (t) => 
   t.is(Number((await filtered).nextOffset), 1)
 })
 
-test('a held pull ends with its signal', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.topics.ensure('orders')
-  const stop = new AbortController()
-  const pulling = codeOf(
-    broker.pull(pullRequest('orders', { waitMs: 15_000, signal: stop.signal })),
-  )
-  await broker.topics.list()
-  stop.abort()
-  t.is(await pulling, 'ABORTED')
-})
-
 test('the count of held pulls has a limit', async (t) => {
   const { broker } = await startBroker(t, { heldPullsMax: 1 })
   await broker.topics.ensure('orders')
@@ -151,24 +98,6 @@ test('a message that arrives while a read from the disk is under way is not miss
   t.deepEqual(bodiesOf(await pulling), ['meanwhile'])
 })
 
-test('a pull takes one message at least, however large, and no more bytes than asked', async (t) => {
-  const { broker } = await startBroker(t)
-  await publish(broker, 'x'.repeat(5000), 'y'.repeat(5000))
-  t.is((await broker.pull(pullRequest('orders', { maxBytes: 1 }))).count, 1)
-  t.is((await broker.pull(pullRequest('orders', { maxBytes: 6000 }))).count, 1)
-  t.is((await broker.pull(pullRequest('orders', { maxBytes: 20_000 }))).count, 2)
-})
-
-test('a pull needs a queue that exists and a topic that is readable', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.topics.put(topicOf('orders', 2))
-  for (const queueId of [-1, 2, 0.5]) {
-    t.is(await codeOf(broker.pull(pullRequest('orders', { queueId }))), 'QUEUE_NOT_FOUND')
-  }
-  await broker.topics.put({ ...topicOf('inbox', 1), perm: PERM_WRITE })
-  t.is(await codeOf(broker.pull(pullRequest('inbox'))), 'PERMISSION_DENIED')
-})
-
 test('a closing broker answers the pulls it holds', async (t) => {
   const { broker } = await startBroker(t)
   await broker.topics.ensure('orders')
@@ -177,18 +106,6 @@ test('a closing broker answers the pulls it holds', async (t) => {
   await broker.close()
   t.is((await pulling).status, 'at-end')
   t.is(await codeOf(broker.pull(pullRequest('orders'))), 'CLOSED')
-})
-
-test('watchers of a topic hear how far its queues are readable', async (t) => {
-  const { broker } = await startBroker(t)
-  const heard: string[] = []
-  const watch = broker.watch('orders', (_, queueId, max) => heard.push(`${queueId}:${max}`))
-  await publish(broker, 'a', 'b')
-  await broker.publish([newMessage('orders', { queueId: 3 })])
-  t.deepEqual(heard, ['0:2', '3:1'])
-  watch[Symbol.dispose]()
-  await publish(broker, 'c')
-  t.is(heard.length, 2)
 })
 
 test('a watcher that throws does not keep the news from others', async (t) => {

@@ -18,47 +18,6 @@ import {
 const publish = (broker: EmbeddedBroker, ...bodies: string[]) =>
   broker.publish(bodies.map((body) => newMessage('orders', { queueId: 0, body })))
 
-const lagOf = async (broker: EmbeddedBroker, group: string) =>
-  (await broker.groups.lags(group)).find(
-    ({ topic, queueId }) => topic === 'orders' && queueId === 0,
-  )
-
-test('a message is received once and, when acknowledged, never again', async (t) => {
-  const { broker } = await startBroker(t)
-  await publish(broker, 'a', 'b')
-  const received = await broker.receive(receiveRequest('orders', 'billing'))
-  t.deepEqual(bodiesOf(received), ['a', 'b'])
-  t.deepEqual(
-    received.map(({ attempt }) => attempt),
-    [1, 1],
-  )
-  t.deepEqual(await broker.receive(receiveRequest('orders', 'billing')), [])
-  t.deepEqual(await broker.ack(receiptsOf(received)), [null, null])
-  t.deepEqual(codesOf(await broker.ack(receiptsOf(received))), [
-    'RECEIPT_EXPIRED',
-    'RECEIPT_EXPIRED',
-  ])
-  t.deepEqual(await broker.receive(receiveRequest('orders', 'billing')), [])
-})
-
-test('consumers of one group compete, groups do not', async (t) => {
-  const { broker } = await startBroker(t)
-  await publish(broker, 'a', 'b')
-  const one = { maxMessages: 1 }
-  t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'billing', one))), ['a'])
-  t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'billing', one))), ['b'])
-  t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'audit'))), ['a', 'b'])
-})
-
-test('a new group starts at the first message or at the end, as its first consumer says', async (t) => {
-  const { broker } = await startBroker(t)
-  await publish(broker, 'old')
-  t.deepEqual(await broker.receive(receiveRequest('orders', 'late', { startAt: 'last' })), [])
-  await publish(broker, 'new')
-  t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'late'))), ['new'])
-  t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'early'))), ['old', 'new'])
-})
-
 test('where a new group started survives a crash', async (t) => {
   const first = await startBroker(t)
   await publish(first.broker, 'old')
@@ -67,20 +26,6 @@ test('where a new group started survives a crash', async (t) => {
   const { broker } = await first.crash()
   const received = await broker.receive(receiveRequest('orders', 'late', { startAt: 'last' }))
   t.deepEqual(bodiesOf(received), ['new'])
-})
-
-test('a receive waits for a message and comes back empty-handed at its time', async (t) => {
-  const test = await startBroker(t)
-  const { broker, clock } = test
-  await broker.topics.ensure('orders')
-  await broker.groups.ensure('billing')
-  const first = broker.receive(receiveRequest('orders', 'billing', { waitMs: 5000 }))
-  const second = broker.receive(receiveRequest('orders', 'billing', { waitMs: 5000 }))
-  t.true(await isPending(test, first))
-  await publish(broker, 'a')
-  t.deepEqual(bodiesOf(await first), ['a'])
-  clock.advance(5000)
-  t.deepEqual(await second, [])
 })
 
 test('waiting consumers share what arrives', async (t) => {
@@ -98,23 +43,6 @@ test('waiting consumers share what arrives', async (t) => {
     ['c', 'd'],
     ['e', 'f'],
   ])
-})
-
-test('a waiting receive ends with its signal and takes no message with it', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.topics.ensure('orders')
-  await broker.groups.ensure('billing')
-  const stop = new AbortController()
-  const receiving = codeOf(
-    broker.receive(receiveRequest('orders', 'billing', { waitMs: 5000, signal: stop.signal })),
-  )
-  await broker.topics.list()
-  stop.abort()
-  t.is(await receiving, 'ABORTED')
-  await publish(broker, 'a')
-  t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'billing'))), ['a'])
-  const late = receiveRequest('orders', 'billing', { signal: stop.signal })
-  t.is(await codeOf(broker.receive(late)), 'ABORTED')
 })
 
 test('the count of waiting receives has a limit', async (t) => {
@@ -142,49 +70,6 @@ test('a receive goes over all queues of the topic in turn', async (t) => {
   }
   t.deepEqual([...first].sort(), bodies)
   t.deepEqual([...new Set(first.slice(0, 3).map((body) => body[0]))].sort(), ['0', '1', '2'])
-})
-
-test('a receive may ask for one queue only', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.publish(
-    [0, 1].map((queueId) => newMessage('orders', { queueId, body: `${queueId}` })),
-  )
-  const received = await broker.receive(receiveRequest('orders', 'billing', { queueId: 1 }))
-  t.deepEqual(bodiesOf(received), ['1'])
-})
-
-test('a receive asks for a queue that is there, and for one message and one ms at least', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.topics.put(topicOf('orders', 2))
-  const ask = (shape: object) => codeOf(broker.receive(receiveRequest('orders', 'billing', shape)))
-  t.is(await ask({ queueId: 2 }), 'QUEUE_NOT_FOUND')
-  t.is(await ask({ maxMessages: 0 }), 'ARGUMENT_INVALID')
-  t.is(await ask({ invisibleMs: 0 }), 'ARGUMENT_INVALID')
-})
-
-test('a receive takes no more bytes than asked, but one message at least', async (t) => {
-  const { broker } = await startBroker(t)
-  await publish(broker, 'x'.repeat(3000), 'y'.repeat(3000), 'z'.repeat(3000))
-  const receive = async (maxBytes: number) =>
-    bodiesOf(await broker.receive(receiveRequest('orders', 'billing', { maxBytes }))).map(
-      (b) => b[0],
-    )
-  t.deepEqual(await receive(1), ['x'])
-  t.deepEqual(await receive(10_000), ['y', 'z'])
-})
-
-test('only messages whose tag is wanted are received; the others are done for the group', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.publish(
-    ['eu', 'us', 'eu', 'Aa', 'BB'].map((tag) =>
-      newMessage('orders', { queueId: 0, tag, body: tag }),
-    ),
-  )
-  const filter = tagFilterOf(['eu', 'Aa'])
-  const received = await broker.receive(receiveRequest('orders', 'billing', { filter }))
-  t.deepEqual(bodiesOf(received), ['eu', 'eu', 'Aa'])
-  await broker.ack(receiptsOf(received))
-  t.is((await lagOf(broker, 'billing'))?.lag, 0)
 })
 
 test('a long stretch without a matching tag is stepped over', async (t) => {
@@ -245,42 +130,6 @@ test('members that name the same tags in another order agree', async (t) => {
   t.deepEqual(bodiesOf(await receive('us', 'eu')), ['us'])
 })
 
-test('after its invisible time a message is received again, as another attempt', async (t) => {
-  const test = await startBroker(t)
-  const { broker, clock } = test
-  await publish(broker, 'a', 'b')
-  const first = await broker.receive(
-    receiveRequest('orders', 'billing', { invisibleMs: 10_000, maxMessages: 1 }),
-  )
-  const waiting = broker.receive(
-    receiveRequest('orders', 'billing', { queueId: 0, waitMs: 60_000, maxMessages: 1 }),
-  )
-  t.deepEqual(bodiesOf(await waiting), ['b'])
-  const again = broker.receive(receiveRequest('orders', 'billing', { waitMs: 60_000 }))
-  clock.advance(9999)
-  t.true(await isPending(test, again))
-  clock.advance(1)
-  t.deepEqual(bodiesOf(await again), ['a'])
-  t.is((await again)[0]?.attempt, 2)
-  t.deepEqual(codesOf(await broker.ack(receiptsOf(first))), ['RECEIPT_EXPIRED'])
-  t.deepEqual(await broker.ack(receiptsOf(await again)), [null])
-})
-
-test('an extended message stays with its consumer', async (t) => {
-  const test = await startBroker(t)
-  const { broker, clock } = test
-  await publish(broker, 'a')
-  const received = await broker.receive(receiveRequest('orders', 'billing', { invisibleMs: 1000 }))
-  clock.advance(900)
-  t.deepEqual(await broker.extend(receiptsOf(received), 5000), [null])
-  const again = broker.receive(receiveRequest('orders', 'billing', { waitMs: 60_000 }))
-  clock.advance(4999)
-  t.true(await isPending(test, again))
-  clock.advance(1)
-  t.deepEqual(bodiesOf(await again), ['a'])
-  t.deepEqual(codesOf(await broker.extend(receiptsOf(received), 5000)), ['RECEIPT_EXPIRED'])
-})
-
 test('a jump of the wall clock ends no invisible time', async (t) => {
   const test = await startBroker(t)
   await publish(test.broker, 'a')
@@ -288,31 +137,6 @@ test('a jump of the wall clock ends no invisible time', async (t) => {
   test.clock.jump(86_400_000)
   test.clock.advance(1000)
   t.deepEqual(await test.broker.receive(receiveRequest('orders', 'billing')), [])
-})
-
-test('a released message is available at once and not counted, that of a lost consumer is', async (t) => {
-  const { broker } = await startBroker(t)
-  await publish(broker, 'a')
-  const receive = () => broker.receive(receiveRequest('orders', 'billing'))
-  const first = await receive()
-  t.deepEqual(await broker.release(receiptsOf(first)), [null])
-  const second = await receive()
-  t.is(second[0]?.attempt, 1)
-  t.deepEqual(await broker.abandon(receiptsOf(second)), [null])
-  const third = await receive()
-  t.is(third[0]?.attempt, 2)
-  t.deepEqual(codesOf(await broker.abandon(receiptsOf(second))), ['RECEIPT_EXPIRED'])
-})
-
-test('released messages come back in their order, before new ones', async (t) => {
-  const { broker } = await startBroker(t)
-  await publish(broker, 'a', 'b', 'c')
-  const received = await broker.receive(receiveRequest('orders', 'billing'))
-  await publish(broker, 'd')
-  await broker.release(receiptsOf([received[2]!, received[0]!]))
-  await broker.release(receiptsOf([received[1]!]))
-  const again = await broker.receive(receiveRequest('orders', 'billing'))
-  t.deepEqual(bodiesOf(again), ['a', 'b', 'c', 'd'])
 })
 
 test('unsettled messages of a group are bounded by count and by bytes', async (t) => {
@@ -393,13 +217,6 @@ test('a receipt of an earlier process settles nothing', async (t) => {
   const received = await broker.receive(receiveRequest('orders', 'billing'))
   t.deepEqual(bodiesOf(received), ['a'])
   t.deepEqual(codesOf(await broker.ack(receiptsOf(old))), ['RECEIPT_EXPIRED'])
-})
-
-test('a group that may not consume receives nothing', async (t) => {
-  const { broker } = await startBroker(t)
-  const group = await broker.groups.ensure('billing')
-  await broker.groups.put({ ...group, consumeEnabled: false })
-  t.is(await codeOf(broker.receive(receiveRequest('orders', 'billing'))), 'PERMISSION_DENIED')
 })
 
 test('a closing broker sends waiting receives home empty-handed', async (t) => {

@@ -134,15 +134,6 @@ test('a delay of nothing brings the message back at once', async (t) => {
   t.is(received[0]?.attempt, 2)
 })
 
-test('a group decides how often it retries', async (t) => {
-  const test = await startBroker(t)
-  const group = await test.broker.groups.ensure('billing')
-  await test.broker.groups.put({ ...group, retryTimesMax: 0 })
-  await test.broker.publish([newMessage('orders', { body: 'bad' })])
-  await test.broker.nack(receiptsOf(await receive(test)))
-  t.deepEqual(await deadLetters(test), ['bad'])
-})
-
 test('a message that a consumer rejects is a dead letter at once, with the reason', async (t) => {
   const test = await startBroker(t)
   await test.broker.publish([newMessage('orders', { tag: 'eu', body: 'bad' })])

@@ -3,7 +3,6 @@ import test from 'ava'
 import { BrokerError } from '../../src/errors.ts'
 import type { PublishReceipt } from '../../src/model/message.ts'
 import { checkRecord, RecordView } from '../../src/model/record.ts'
-import type { StateChange } from '../../src/model/state.ts'
 import {
   BROKER,
   bodiesOf,
@@ -43,21 +42,6 @@ test('a message that is state is its record as the log has it', async (t) => {
     t.is(state && new RecordView(state).body.toString(), 'b')
     t.deepEqual(state, await at.broker.lookup.byPosition(BROKER, receiptOf(results, 1).position))
   }
-})
-
-test('a message that is refused leaves its state as it was, those beside it change theirs', async (t) => {
-  const test = await startBroker(t, { bodyBytesMax: 10 })
-  for (const id of ['a', 'b', 'c']) await test.broker.states.save(id, bytes('old'))
-  const results = await test.broker.publish(
-    [
-      newMessage('orders', { body: 'good' }),
-      newMessage('orders', { body: 'more than ten bytes' }),
-      newMessage('orders', { body: 'good too' }),
-    ],
-    ['a', 'b', 'c'].map((id, message) => ({ id, state: bytes('new'), message })),
-  )
-  t.deepEqual(codesOf(results), [null, 'MESSAGE_TOO_LARGE', null])
-  t.deepEqual(await Promise.all(['a', 'b', 'c'].map((id) => load(test, id))), ['new', 'old', 'new'])
 })
 
 test('each append of a large batch has the state of its own messages, and that of them all', async (t) => {
@@ -164,22 +148,6 @@ test('changes alone are written, and refused aloud', async (t) => {
   t.is(await load(await first.crash(), KEPT), '1')
   first.faults.isReadOnly = true
   t.is(await codeOf(first.broker.publish([], [{ id: KEPT, state: null }])), 'READ_ONLY')
-})
-
-test('changes out of order, or of no message to be, are refused before anything is written', async (t) => {
-  const test = await startBroker(t)
-  const own = (message: number) => ({ id: KEPT, state: null, message })
-  const wrong: StateChange[][] = [
-    [own(1), own(0)],
-    [own(0), { id: KEPT, state: null }],
-    [{ id: KEPT, state: 'message' }],
-    [{ id: '', state: null }],
-  ]
-  for (const changes of wrong) {
-    const published = test.broker.publish([newMessage('orders'), newMessage('orders')], changes)
-    t.is(await codeOf(published), 'ARGUMENT_INVALID')
-  }
-  t.is(await test.broker.topics.get('orders'), undefined)
 })
 
 test('what was saved lazily is readable while the state of a message is on its way', async (t) => {

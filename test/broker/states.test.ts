@@ -1,6 +1,6 @@
 import test from 'ava'
-import { NO_STATE, type State } from '../../src/model/state.ts'
-import { codeOf, drain, newMessage, startBroker, stateIds } from '../support/broker.ts'
+import type { State } from '../../src/model/state.ts'
+import { codeOf, drain, startBroker, stateIds } from '../support/broker.ts'
 import { endSlicesAtOnce } from '../support/turns.ts'
 
 const text = (state: State | undefined) => state?.value.toString()
@@ -56,26 +56,6 @@ test('a deleted state stays deleted', async (t) => {
   t.is(await broker.states.load('c'), undefined)
 })
 
-test('states are listed by the start of their id, saved or not yet', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.states.save('mqtt/b', Buffer.from('1'))
-  await broker.states.saveSoon('mqtt/a', Buffer.from('1'))
-  await broker.states.save('other/c', Buffer.from('1'))
-  await broker.states.saveSoon('mqtt/gone', Buffer.from('1'))
-  await broker.states.delete('mqtt/gone')
-  t.deepEqual(await stateIds(broker, 'mqtt/'), ['mqtt/a', 'mqtt/b'])
-})
-
-test('the state is copied, and it and its id have limits', async (t) => {
-  const { broker } = await startBroker(t)
-  const state = Buffer.from('mine')
-  await broker.states.saveSoon('c', state)
-  state.fill(0)
-  t.is(text(await broker.states.load('c')), 'mine')
-  t.is(await codeOf(broker.states.save('', state)), 'ARGUMENT_INVALID')
-  t.is(await codeOf(broker.states.save('c', Buffer.alloc(33 * 1024 * 1024))), 'ARGUMENT_INVALID')
-})
-
 test('a save that fails is not forgotten for an earlier one that succeeds after it', async (t) => {
   const first = await startBroker(t)
   const { states } = first.broker
@@ -115,33 +95,6 @@ test('others have their turn while states are listed', async (t) => {
   t.is(turns().size, 4)
 })
 
-test('a change that expects another version changes nothing', async (t) => {
-  const { broker } = await startBroker(t)
-  const { states } = broker
-  const first = await states.save('c', Buffer.from('1'), { expected: NO_STATE })
-  t.is(await codeOf(states.save('c', Buffer.from('x'), { expected: NO_STATE })), 'STATE_CONFLICT')
-  const second = await states.save('c', Buffer.from('2'), { expected: first })
-  t.is(await codeOf(states.delete('c', { expected: first })), 'STATE_CONFLICT')
-  const change = { id: 'c', state: null, expected: first }
-  t.is(await codeOf(broker.publish([newMessage('T')], [change])), 'STATE_CONFLICT')
-  t.is(await broker.topics.get('T'), undefined)
-  t.deepEqual(await states.load('c'), { value: Buffer.from('2'), version: second })
-  await states.delete('c', { expected: second })
-  t.is(await codeOf(states.save('c', Buffer.from('x'), { expected: second })), 'STATE_CONFLICT')
-})
-
-test('of two changes that expect one version one holds, also while one is on its way', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.states.save('c', Buffer.from('1'))
-  const { version: expected } = (await broker.states.load('c'))!
-  const change = { id: 'c', state: Buffer.from('2'), message: 0, expected }
-  const published = broker.publish([newMessage('T')], [change])
-  t.is(await codeOf(broker.states.save('c', Buffer.from('3'), { expected })), 'STATE_CONFLICT')
-  await published
-  t.is(await codeOf(broker.states.save('c', Buffer.from('3'), { expected })), 'STATE_CONFLICT')
-  t.is(text(await broker.states.load('c')), '2')
-})
-
 test('versions only grow, and those that a start finds may be expected', async (t) => {
   const first = await startBroker(t)
   const before = await first.broker.states.save('c', Buffer.from('1'))
@@ -152,48 +105,11 @@ test('versions only grow, and those that a start finds may be expected', async (
   t.true((await broker.states.save('c', Buffer.from('3'), { expected })) > expected)
 })
 
-test('watchers are told of every change of their ids, the newest version last', async (t) => {
+test('claims that wait end with the broker', async (t) => {
   const { broker } = await startBroker(t)
-  const { states } = broker
-  const news: string[] = []
-  const watch = states.watch('a/', ({ id, value, version }) => {
-    news.push(`${id} ${value?.toString() ?? 'deleted'}`)
-    t.true(version > (versions.get(id) ?? 0))
-    versions.set(id, version)
-  })
-  const versions = new Map<string, number>()
-  await states.save('a/1', Buffer.from('saved'))
-  await states.save('b/1', Buffer.from('not watched'))
-  await states.saveSoon('a/2', Buffer.from('soon'))
-  await states.delete('a/1')
-  const message = { id: 'a/3', state: Buffer.from('with a message'), message: 0 }
-  await broker.publish([newMessage('T')], [{ id: 'a/4', state: Buffer.from('all') }, message])
-  t.deepEqual(news.sort(), [
-    'a/1 deleted',
-    'a/1 saved',
-    'a/2 soon',
-    'a/3 with a message',
-    'a/4 all',
-  ])
-  watch[Symbol.dispose]()
-  await states.delete('a/2')
-  t.is(news.length, 5)
-})
-
-test('a listing that is read while states change has all that stay', async (t) => {
-  const { broker } = await startBroker(t)
-  const { states } = broker
-  const value = Buffer.alloc(1024 * 1024)
-  for (const id of ['stays', 'goes', 'changes']) await states.save(id, value)
-  await states.saveSoon('soon', value)
-  const found: string[] = []
-  for await (const page of states.list('')) {
-    t.is(page.length, 1)
-    found.push(page[0]!.id)
-    if (found.length > 1) continue
-    await states.delete('goes')
-    await states.save('changes', Buffer.from('2'))
-    await states.save('soon', Buffer.from('2'))
-  }
-  t.deepEqual(found.sort(), ['changes', 'soon', 'stays'])
+  await broker.states.claim('c', () => {})
+  const claiming = broker.states.claim('c', () => {})
+  await broker.close()
+  t.is(await codeOf(claiming), 'CLOSED')
+  t.is(await codeOf(broker.states.claim('c', () => {})), 'CLOSED')
 })

@@ -4,7 +4,6 @@ import type { BrokerOptions } from '../../src/broker/options.ts'
 import { ANY_QUEUE } from '../../src/model/message.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { PERM_INHERIT, PERM_READ_WRITE } from '../../src/model/topic.ts'
-import type { Broker } from '../../src/port/broker.ts'
 import {
   bodiesOf,
   codeOf,
@@ -18,12 +17,6 @@ import {
   startBroker,
   topicOf,
 } from '../support/broker.ts'
-
-test('the embedded broker satisfies the Broker port', async (t) => {
-  const { broker } = await startBroker(t)
-  const port: Broker = broker
-  t.is(port.identity.brokerName, 'broker-a')
-})
 
 test('the topics that clients of RocketMQ expect are there from the start', async (t) => {
   const { broker } = await startBroker(t, { clusterName: 'C', brokerName: 'b' })
@@ -90,23 +83,6 @@ test('a message that must not create its topic does not', async (t) => {
   const message = newMessage('orders', { createTopic: false })
   t.deepEqual(codesOf(await broker.publish([message])), ['TOPIC_NOT_FOUND'])
   t.is(await broker.topics.get('orders'), undefined)
-})
-
-test('names that RocketMQ does not allow are refused', async (t) => {
-  const { broker } = await startBroker(t)
-  for (const name of ['', 'a/b', 'grün', 'x'.repeat(128), '%LMQ%x', '__proto__ ']) {
-    t.is(await codeOf(broker.topics.put(topicOf(name, 1))), 'NAME_INVALID', name)
-    t.deepEqual(codesOf(await broker.publish([newMessage(name)])), ['NAME_INVALID'], name)
-  }
-})
-
-test('a topic has 1 to 1024 queues', async (t) => {
-  const { broker } = await startBroker(t)
-  for (const queues of [0, 1025, -1, 1.5, Number.NaN]) {
-    t.is(await codeOf(broker.topics.put(topicOf('orders', queues))), 'ARGUMENT_INVALID')
-  }
-  await broker.topics.put(topicOf('orders', 1024))
-  t.is((await broker.topics.ranges('orders')).length, 1024)
 })
 
 test('the count of topics has a limit', async (t) => {

@@ -1,6 +1,5 @@
 // A broker over a real store in a directory of its own, with a clock that the test moves.
 import { cpSync } from 'node:fs'
-import type { ExecutionContext } from 'ava'
 import { type EmbeddedBroker, openBroker } from '../../src/broker/broker.ts'
 import { BROKER_DEFAULTS, type BrokerOptions } from '../../src/broker/options.ts'
 import { BrokerError } from '../../src/errors.ts'
@@ -26,7 +25,7 @@ import { openStore } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from './fake-clock.ts'
 import { type Faults, faultyStore } from './faulty-store.ts'
-import { tempDir } from './temp-dir.ts'
+import { type Teardown, tempDir } from './temp-dir.ts'
 
 const SEGMENT_BYTES = 4 * 1024 * 1024
 
@@ -44,14 +43,14 @@ export interface TestBroker {
 }
 
 export async function startBroker(
-  t: ExecutionContext,
+  t: Teardown,
   options: Partial<BrokerOptions> = {},
 ): Promise<TestBroker> {
   return open(t, await tempDir(t), new FakeClock(), options)
 }
 
 async function open(
-  t: ExecutionContext,
+  t: Teardown,
   directory: string,
   clock: FakeClock,
   options: Partial<BrokerOptions>,

@@ -1,0 +1,62 @@
+// What the Broker port promises (src/port/broker.ts), as one suite over any broker: nothing here
+// looks behind the port. A driver says what its broker lacks; each such flag is a difference that
+// the documentation names.
+import anyTest, { type ExecutionContext, type TestFn } from 'ava'
+import type { Broker } from '../../src/port/broker.ts'
+import { definitions } from './broker-definitions.ts'
+import { failing } from './broker-failing.ts'
+import { membership } from './broker-membership.ts'
+import { publishing } from './broker-publishing.ts'
+import { reading } from './broker-reading.ts'
+import { receiving } from './broker-receiving.ts'
+import { settling } from './broker-settling.ts'
+import { claims, states } from './broker-states.ts'
+
+/** One broker for all tests of a file; each test has names of its own. */
+export interface BrokerUnderTest {
+  readonly port: Broker
+  /** Time passes by the broker's clock; calls made before have reached the broker. */
+  pass(ms: number): Promise<void>
+  /** From now on calls fail now and then, until what it answers is called. */
+  fail?(): () => void
+}
+
+/** What a broker may lack or do otherwise. */
+export interface Differences {
+  /** No light queues: NOT_SUPPORTED. */
+  readonly lightQueues?: true
+  /** `available` is not known: NOT_SUPPORTED. */
+  readonly available?: true
+  /** A message is not kept from a consumer, and notes are lost. */
+  readonly handBack?: true
+  /** What is released, refused or abandoned does not come again at once, nor in its order. */
+  readonly promptReturn?: true
+  /** Members by queue and per message may be in one group. */
+  readonly groupMode?: true
+}
+
+export type Case = (
+  title: string,
+  body: (t: ExecutionContext, broker: BrokerUnderTest) => Promise<void>,
+  /** The test does not apply to a broker with this difference. */
+  unless?: keyof Differences,
+) => void
+
+const test: TestFn = anyTest
+
+export function brokerSuite(brokerOf: () => BrokerUnderTest, differences: Differences = {}): void {
+  // One after the other, as they share the clock.
+  const run: Case = (title, body, unless) => {
+    if (unless !== undefined && differences[unless]) return
+    test.serial(title, (t) => body(t, brokerOf()))
+  }
+  publishing(run)
+  reading(run)
+  receiving(run)
+  settling(run)
+  definitions(run)
+  membership(run)
+  states(run)
+  claims(run)
+  failing(run)
+}
