@@ -108,7 +108,8 @@ export class RemotingGateway implements Gateway {
     let left = 0
     for (const consumerGroup of this.#changed) {
       if (left === 0) left = await nextTellings()
-      const group = await this.#context.broker.groups.get(consumerGroup)
+      // One told without need looks again, one that is not told goes on beside the new member.
+      const group = await this.#context.broker.groups.get(consumerGroup).catch(() => undefined)
       this.#changed.delete(consumerGroup)
       const members = group?.quiet === true ? NONE : this.#consumers.get(consumerGroup)
       const fields = writeFields(CONSUMER_GROUP, { consumerGroup })

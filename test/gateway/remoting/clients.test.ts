@@ -1,4 +1,5 @@
 import test from 'ava'
+import { BrokerError } from '../../../src/errors.ts'
 import { Connection } from '../../../src/gateway/remoting/connection.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import type { Command } from '../../../src/remoting/command.ts'
@@ -90,6 +91,22 @@ test('members are told to rebalance when one comes, leaves in order, or vanishes
   t.is(push.code, 40)
   t.is(push.fields.get('consumerGroup'), 'G')
   t.is(push.flag, 2)
+})
+
+test('members are told of a change although the broker fails to say what the group is', async (t) => {
+  const failed = new BrokerError('UNREACHABLE', 'no answer')
+  const { connect } = await startFrontEnd(t, {
+    bend: (broker) =>
+      overridden(broker, {
+        groups: overridden(broker.groups, { get: () => Promise.reject(failed) }),
+      }),
+  })
+  const { heard, onPush } = pushes()
+  const watching = await connect({ onPush })
+  await heartbeat(watching, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  await heartbeat(await connect(), 'c2', [{ group: 'G', topics: { T: '*' } }])
+  await eventually(async () => heard.length > 0 || undefined)
+  t.is(heard[0]!.code, 40)
 })
 
 test('members are told once more when clients have the routes of topics that a heartbeat made', async (t) => {
