@@ -34,12 +34,12 @@ export interface UnsteadyOptions {
 
 const TURNS_MAX = 6
 
-/** A fate for `UnsteadyOptions`: any code, of any call, in one of so many calls. */
+/** A fate for `UnsteadyOptions`: one in so many calls fails, with any of the codes. */
 export const oneIn =
-  (calls: number) =>
+  (calls: number, codes: readonly ErrorCode[] = ERROR_CODES) =>
   (_call: CallName, random: Random): Fate => {
     if (random.int(calls) > 0) return 'done'
-    return random.chance(0.5) ? { refused: random.pick(ERROR_CODES) } : { lost: random.pick(LOST) }
+    return random.chance(0.5) ? { refused: random.pick(codes) } : { lost: random.pick(LOST) }
   }
 
 /** How a caller learns that there will be no answer. */

@@ -24,6 +24,10 @@ export class Random {
     return this.#next() < probability * 4_294_967_296
   }
 
+  bytes(length: number): Buffer {
+    return Buffer.from(Array.from({ length }, () => this.int(256)))
+  }
+
   pick<T>(values: readonly T[]): T {
     return values[this.int(values.length)]!
   }

@@ -6,7 +6,9 @@ const WAIT_MS = 60_000
 
 export class RawPeer {
   readonly #socket: Socket
-  #received = Buffer.alloc(0)
+  /** Received and not read: joined when it is looked at. */
+  #chunks: Buffer[] = []
+  #bytes = 0
   #isClosed = false
   #news: () => void = () => {}
 
@@ -20,7 +22,8 @@ export class RawPeer {
     this.#socket = socket
     socket.on('error', () => {})
     socket.on('data', (chunk) => {
-      this.#received = Buffer.concat([this.#received, chunk])
+      this.#chunks.push(chunk)
+      this.#bytes += chunk.length
       this.#news()
     })
     // The end, or a reset.
@@ -38,7 +41,13 @@ export class RawPeer {
 
   /** Received and not read. */
   get unread(): Buffer {
-    return this.#received
+    if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)]
+    return this.#chunks[0]!
+  }
+
+  /** How many bytes are received and not read. */
+  get unreadBytes(): number {
+    return this.#bytes
   }
 
   send(...bytes: readonly (Uint8Array | readonly number[])[]): void {
@@ -56,14 +65,16 @@ export class RawPeer {
   /** The next `count` bytes; fewer when the peer closed before. @throws when they do not come */
   async read(count: number, waitMs = WAIT_MS): Promise<Buffer> {
     await this.#until(
-      () => this.#received.length >= count || this.#isClosed,
+      () => this.#bytes >= count || this.#isClosed,
       waitMs,
       () => {
-        return `${count} bytes did not come, only ${this.#received.toString('hex')}`
+        return `${count} bytes did not come, only ${this.unread.toString('hex')}`
       },
     )
-    const taken = this.#received.subarray(0, count)
-    this.#received = this.#received.subarray(taken.length)
+    const { unread } = this
+    const taken = unread.subarray(0, count)
+    this.#chunks = [unread.subarray(taken.length)]
+    this.#bytes -= taken.length
     return taken
   }
 
@@ -88,10 +99,10 @@ export class RawPeer {
       () => this.#isClosed,
       waitMs,
       () => {
-        return `the connection is still open, with ${this.#received.toString('hex')} unread`
+        return `the connection is still open, with ${this.unread.toString('hex')} unread`
       },
     )
-    return this.#received
+    return this.unread
   }
 
   end(): void {

@@ -175,6 +175,7 @@ export class RheaReceiver {
     if (came !== undefined) return Promise.resolve(came as never)
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error('no message came')), WAIT_MS)
+      timer.unref()
       this.#waiting.push((context) => {
         clearTimeout(timer)
         resolve(context as never)

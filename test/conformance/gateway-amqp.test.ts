@@ -1,0 +1,4 @@
+import { amqp } from './drivers/amqp.ts'
+import { gatewaySuite } from './gateway.ts'
+
+gatewaySuite(amqp)
