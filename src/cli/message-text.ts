@@ -10,6 +10,8 @@ export interface ShownMessage {
   readonly orderingKey: string | undefined
   readonly properties: Readonly<Record<string, string>>
   readonly body: Uint8Array
+  /** MQTT: the topic's retained message, which was there before. */
+  readonly isRetained?: boolean
 }
 
 const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
@@ -18,7 +20,7 @@ const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
 /** A body that is no text is given in base64, under another name. */
 export function messageJson(
   message: ShownMessage,
-  details: Readonly<Record<string, string | number>>,
+  details: Readonly<Record<string, string | number | boolean>>,
 ): Readonly<Record<string, unknown>> {
   const { topic, tag, keys, orderingKey, properties, body } = message
   const content = isUtf8(body)
@@ -27,10 +29,11 @@ export function messageJson(
   return { topic, tag, keys, orderingKey, properties, ...content, ...details }
 }
 
-/** 'orders tag=paid keys=a,b source=web  hello' */
+/** 'orders tag=paid keys=a,b source=web  hello', and behind the topic (retained) if it is. */
 export function messageLine(message: ShownMessage): string {
-  const { topic, tag, keys, orderingKey, properties, body } = message
+  const { topic, tag, keys, orderingKey, properties, body, isRetained } = message
   const head = [topic]
+  if (isRetained === true) head.push('(retained)')
   if (tag !== undefined) head.push(`tag=${tag}`)
   if (keys.length > 0) head.push(`keys=${keys.join(',')}`)
   if (orderingKey !== undefined) head.push(`ordering-key=${orderingKey}`)

@@ -10,7 +10,8 @@ export const sub = command({
   details:
     'Without a group every message is shown and nothing is remembered. The members of a group share\n' +
     'its messages, and the group goes on where it stopped. Ends at Ctrl-C with exit code 0. When the broker\n' +
-    'is lost it waits for it over the native protocol, and ends with exit code 1 over MQTT and AMQP.',
+    'is lost it waits for it over the native protocol, and ends with exit code 1 over MQTT and AMQP.\n' +
+    'Over MQTT retained messages come first, by the names of their topics, and are marked.',
   positionals: [{ name: 'topic', describe: 'Topic to read.' }],
   flags: {
     ...legFlags,

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
+import mqtt from 'mqtt'
 import rhea, { type EventContext } from 'rhea'
 import { runCommandLine } from '../../src/cli/run.ts'
 import { MQTT_DEFAULTS } from '../../src/gateway/mqtt/options.ts'
@@ -221,6 +222,26 @@ for (const to of ['native', 'amqp'] as const) {
     t.deepEqual(printed.toSorted(), ['10\n', '11\n'])
   })
 }
+
+test('retained messages come first over MQTT, by the names of their topics, and are marked', async (t) => {
+  const client = await mqtt.connectAsync(`mqtt://${server.address('mqtt')}`)
+  t.teardown(() => client.endAsync(true))
+  for (const name of ['b', 'a', 'c']) {
+    await client.publishAsync(`kept/${name}`, name, { qos: 1, retain: true })
+  }
+  const sub = run('sub', 'kept', '-c', '4', ...via('mqtt'))
+  await eventually(async () => sub.terminal.printed.length === 3 || undefined)
+  await client.publishAsync('kept/a', 'new', { qos: 1, retain: true })
+  t.is(await sub.code, 0)
+  t.deepEqual(sub.terminal.printed, [
+    'kept (retained) tag=a  a',
+    'kept (retained) tag=b  b',
+    'kept (retained) tag=c  c',
+    'kept tag=a  new',
+  ])
+  const { output } = await done('sub', 'kept', '-c', '1', '--json', ...via('mqtt'))
+  t.like(JSON.parse(output), { tag: 'a', body: 'new', retained: true })
+})
 
 test('MQTT cannot select by a condition, and says so', async (t) => {
   const { terminal, code } = run('sub', 'orders', '--sql', 'price > 9', ...via('mqtt'))

@@ -53,8 +53,10 @@ export interface Arrival {
   readonly orderingKey: string | undefined
   readonly properties: Readonly<Record<string, string>>
   readonly body: Uint8Array
+  /** MQTT: the topic's retained message, which was there before. */
+  readonly isRetained?: boolean
   /** The fields that only this protocol has: ids, positions. */
-  readonly details: Readonly<Record<string, string | number>>
+  readonly details: Readonly<Record<string, string | number | boolean>>
   /** It was shown: the group need not see it again. */
   settle(): Promise<void>
 }

@@ -212,7 +212,7 @@ function filtersOf({ topic, tags, sql }: Wish): string[] {
 }
 
 function arrivalOf(
-  { topic, payload, properties, qos }: IPublishPacket,
+  { topic, payload, properties, qos, retain }: IPublishPacket,
   settle: () => void,
 ): Arrival {
   const [parent = topic, level] = topic.split('/')
@@ -229,7 +229,8 @@ function arrivalOf(
     orderingKey,
     properties: own,
     body: Buffer.from(payload),
-    details: { mqttTopic: topic, qos },
+    isRetained: retain,
+    details: { mqttTopic: topic, qos, retained: retain },
     settle: async () => settle(),
   }
 }
