@@ -37,6 +37,13 @@ const TIMEOUT_MS = 24_000
 const RETRY_MS_MIN = 500
 /** A name server that does not answer holds up no stop: it forgets the broker by itself. */
 const FAREWELL_MS = 500
+/**
+ * Each registration brings the whole table, so many new topics would keep both sides busy with
+ * nothing else: after one, the next waits for so many times as long as it took, within a bound
+ * that a tool's answer has room for.
+ */
+const PAUSE_SHARE = 4
+const PAUSE_MS_MAX = 500
 /** An answer that waits for routes waits no longer: a name server that is slow holds up no tool. */
 const TOLD_MS_MAX = 1_000
 /** Two missed rounds, and a third that is late. */
@@ -114,6 +121,8 @@ class Target {
   #isClosed = false
   #failures = 0
   #retry: Timer | undefined
+  #notBeforeMs = Number.NEGATIVE_INFINITY
+  #endPause: (() => void) | undefined
 
   constructor(
     nameServer: string,
@@ -148,6 +157,7 @@ class Target {
   async unregister(): Promise<void> {
     this.#isClosed = true
     this.#retry?.cancel()
+    this.#endPause?.()
     let late: Timer | undefined
     const isLate = new Promise<void>((resolve) => {
       late = this.#context.clock.after(FAREWELL_MS, resolve)
@@ -167,8 +177,11 @@ class Target {
   }
 
   async #run(): Promise<void> {
+    const { clock } = this.#context
     while (this.#isStale && !this.#isClosed) {
+      await this.#pause(this.#notBeforeMs - clock.monotonic())
       this.#isStale = false
+      const startedMs = clock.monotonic()
       try {
         await this.#registerOnce()
         this.#succeeded()
@@ -176,7 +189,22 @@ class Target {
         this.#failed(BrokerError.from(error))
         return
       }
+      const endedMs = clock.monotonic()
+      this.#notBeforeMs = endedMs + Math.min((endedMs - startedMs) * PAUSE_SHARE, PAUSE_MS_MAX)
     }
+  }
+
+  /** Ends early at the close. */
+  async #pause(ms: number): Promise<void> {
+    if (ms < 1) return
+    await new Promise<void>((resolve) => {
+      const pause = this.#context.clock.after(ms, resolve)
+      this.#endPause = () => {
+        pause.cancel()
+        resolve()
+      }
+    })
+    this.#endPause = undefined
   }
 
   async #registerOnce(): Promise<void> {

@@ -117,6 +117,53 @@ test('topics that come in a burst are all registered', async (t) => {
   t.pass()
 })
 
+test('a registration waits four times as long as the one before took, half a second at most', async (t) => {
+  const { address, nameServer } = await startNameServer(t)
+  const clock = new FakeClock()
+  const topics = new Topics()
+  const made = registrar(t, topics, { nameServers: [address], clock })
+  const { list } = topics.broker.topics
+  let lists = 0
+  let tookMs = 0
+  topics.broker.topics.list = () => {
+    lists++
+    clock.advance(tookMs)
+    return list()
+  }
+  tookMs = 50
+  await made.start()
+  for (const waitMs of [200, 500]) {
+    tookMs = 1000
+    const before = lists
+    topics.add(`N${waitMs}`)
+    topics.add(`M${waitMs}`)
+    clock.advance(waitMs - 1)
+    await new Promise((resolve) => setImmediate(resolve))
+    t.is(lists, before)
+    clock.advance(1)
+    await until(() => [...nameServer.routes.topics()].includes(`M${waitMs}`))
+    await made.told()
+    t.is(lists, before + 1)
+  }
+})
+
+test('a stop waits for no registration that is due later', async (t) => {
+  const { address, nameServer } = await startNameServer(t)
+  const clock = new FakeClock()
+  const topics = new Topics()
+  const made = registrar(t, topics, { nameServers: [address], clock })
+  const { list } = topics.broker.topics
+  topics.broker.topics.list = () => {
+    clock.advance(50)
+    return list()
+  }
+  await made.start()
+  topics.add('N')
+  await made.close()
+  await until(() => [...nameServer.routes.topics()].length === 0)
+  t.pass()
+})
+
 test('a name server that is away is tried again and costs the others nothing', async (t) => {
   const away = await startNameServer(t)
   const { port } = away
