@@ -140,6 +140,22 @@ test('a late commit of the old place does not undo a move back', async (t) => {
   t.is(await committed(), queueOffset(2))
 })
 
+test('a commit that changes nothing, because no member has followed a move, says so', async (t) => {
+  const { connection, connect, reset, commit, committed } = await consumed(t)
+  t.is((await commit(5)).remark, undefined)
+  await reset({})
+  connection.close()
+  const tool = await connect()
+  const asked = { consumerGroup: 'G', topic: 'T', queueId: 0, commitOffset: 3 }
+  const answer = await tool.request(15, { fields: fields(asked) })
+  t.is(answer.code, 0)
+  t.regex(answer.remark!, /stays at offset 0: it was reset there/)
+  t.is(await committed(), queueOffset(0))
+  const all = { group: 'G', topic: 'T', timestamp: 0, isForce: true }
+  await tool.request(222, { fields: fields({ ...all, queueId: 0, offset: 3 }) })
+  t.is(await committed(), queueOffset(3))
+})
+
 test('a late commit of the old place does not undo a move ahead', async (t) => {
   const { connection, reset, commit, committed } = await consumed(t)
   await reset({ timestamp: 0 })

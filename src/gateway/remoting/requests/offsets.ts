@@ -76,12 +76,21 @@ async function updateOffset(call: Call): Promise<Answer> {
   const { consumerGroup, topic, queueId, commitOffset } = readFields(UPDATE_OFFSET, call.fields)
   authorizeConsuming(call, consumerGroup, topic)
   // ali-ons says -1 where it knows no offset.
-  if (commitOffset >= 0) {
-    const { cursors } = call.context.broker
-    await cursors.commit(consumerGroup, ownQueue(call, topic, queueId), queueOffset(commitOffset))
-  }
-  return DONE
+  if (commitOffset < 0) return DONE
+  const { cursors } = call.context.broker
+  const queue = ownQueue(call, topic, queueId)
+  await cursors.commit(consumerGroup, queue, queueOffset(commitOffset))
+  const kept = await cursors.committed(consumerGroup, queue)
+  return kept === commitOffset ? DONE : { remark: staysAt(consumerGroup, kept) }
 }
+
+/**
+ * As Apache's broker, which ignores commits from a reset until a member has pulled, and answers
+ * SUCCESS with a remark: a member's late commit must not undo it, and a tool's looks the same.
+ */
+const staysAt = (group: string, kept: number | undefined): string =>
+  `the group '${group}' stays at offset ${kept ?? 'none'}: it was reset there and no member has ` +
+  'followed yet, or the offset is beyond what it can be; reset it to move it'
 
 async function queueEnd(call: Call, end: 'minOffset' | 'maxOffset'): Promise<Answer> {
   const { topic, queueId } = readFields(QUEUE, call.fields)
