@@ -2,6 +2,7 @@
 // packet behind it is looked at, also where both come in one segment.
 import test, { type ExecutionContext } from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
+import { BrokerError } from '../../../src/errors.ts'
 import { withOwnBytes } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { VERSIONS } from '../../support/mqtt.ts'
@@ -184,6 +185,36 @@ test('PUBREL in one segment with its PUBLISH is answered behind PUBREC, and free
   )
   t.deepEqual(await firsts(peer, 4), [0x50, 0x70, 0x50, 0x70])
   peer.end()
+})
+
+test('a PUBREL that cannot be made durable gets no PUBCOMP, and one when the client is back', async (t) => {
+  let isFailing = false
+  const { port } = await startMqttOver(t, {
+    bend: (broker) =>
+      overridden(broker, {
+        states: overridden(broker.states, {
+          save: async (...state) => {
+            if (isFailing) throw new BrokerError('READ_ONLY', 'the disk fails')
+            return broker.states.save(...state)
+          },
+        }),
+      }),
+  })
+  const properties = Buffer.of(0x11, 0, 0, 0, 60)
+  const peer = await RawPeer.connect(port)
+  peer.send(connect('kept', { version: 5, properties }))
+  await peer.readPacket()
+  peer.send(publish('o', 'x', { qos: 2, id: 3, version: 5 }))
+  t.is((await peer.readPacket()).first, 0x50)
+  isFailing = true
+  peer.send(ack('pubrel', 3))
+  t.is((await peer.readPacket()).first, 0xe0)
+  await peer.closed()
+  isFailing = false
+  const back = await RawPeer.connect(port)
+  back.send(connect('kept', { version: 5, clean: false, properties }), ack('pubrel', 3))
+  t.deepEqual(await firsts(back, 2), [0x20, 0x70])
+  back.end()
 })
 
 for (const version of VERSIONS) {
