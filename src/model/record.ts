@@ -232,6 +232,20 @@ export class RecordView {
   }
 }
 
+/** The record's message as a new draft: views of it, not copies. */
+export const draftOf = (record: RecordView): RecordDraft => ({
+  topic: record.topic,
+  queueId: record.queueId,
+  flag: record.flag,
+  sysFlag: record.sysFlag,
+  bornTimestamp: record.bornTimestamp,
+  bornHost: record.bornHost,
+  reconsumeTimes: record.reconsumeTimes,
+  preparedPosition: record.preparedPosition,
+  body: record.body,
+  properties: record.propertyBytes,
+})
+
 /**
  * Checks that a whole, self-consistent record starts at `bytes[start]` and ends by `end`.
  * @returns its size, or 0 when it does not. The body's CRC is checked only on request.

@@ -7,7 +7,7 @@ import type { Logger } from '../log.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import type { LogPosition } from '../model/positions.ts'
 import { PROPERTY } from '../model/properties.ts'
-import { RecordView } from '../model/record.ts'
+import { draftOf, RecordView } from '../model/record.ts'
 import { originalTopic } from '../model/routing-name.ts'
 import type { Appender } from './appender.ts'
 import type { Disk } from './disk/disk.ts'
@@ -275,7 +275,7 @@ export class Retention {
       if (topicsOf(record).some((topic) => appender.isUnderWay({ is: 'drop', topic }))) continue
       if (keeper.views.dropped.holds(record)) ended.push(fired)
       else {
-        drafts.push(draftOf(record))
+        drafts.push({ ...draftOf(record), dueMs: dueOf(record) })
         moved.push(fired)
       }
     }
@@ -317,17 +317,3 @@ const topicsOf = (record: RecordView): readonly string[] => [
 ]
 
 const dueOf = (record: RecordView): number => dueTime(Number(record.property(PROPERTY.dueMs)))
-
-const draftOf = (record: RecordView): StoreDraft => ({
-  topic: SCHEDULE_TOPIC,
-  queueId: record.queueId,
-  flag: record.flag,
-  sysFlag: record.sysFlag,
-  bornTimestamp: record.bornTimestamp,
-  bornHost: record.bornHost,
-  reconsumeTimes: record.reconsumeTimes,
-  preparedPosition: record.preparedPosition,
-  body: record.body,
-  properties: record.propertyBytes,
-  dueMs: dueOf(record),
-})

@@ -10,7 +10,7 @@ import type { SendBack, SettleResult } from '../../model/message.ts'
 import { offsetMessageId } from '../../model/message-id.ts'
 import { isRetryTopic, retryTopic } from '../../model/names.ts'
 import { editProperties, PROPERTY } from '../../model/properties.ts'
-import { RecordView } from '../../model/record.ts'
+import { draftOf, RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { Fact, MessageStore, StoreDraft } from '../../store/store.ts'
@@ -285,17 +285,13 @@ export class Retries {
     const isDead = 'deadBecause' in destination
     const delayMs = isDead ? 0 : destination.delayMs
     const topic = isDead ? this.#groups.deadLetterTopic(group) : this.#groups.retryTopic(group)
+    const { name } = topic.definition
     const draft: StoreDraft = {
-      topic: topic.definition.name,
+      ...draftOf(record),
+      topic: name,
       queueId: isDead ? 0 : queueInTurn(topic),
-      flag: record.flag,
-      sysFlag: record.sysFlag,
-      bornTimestamp: record.bornTimestamp,
-      bornHost: record.bornHost,
       reconsumeTimes: failed,
-      preparedPosition: record.preparedPosition,
-      body: record.body,
-      properties: copyProperties(record, topic.definition.name, group, destination, received),
+      properties: copyProperties(record, name, group, destination, received),
       dueMs: delayMs > 0 ? this.#clock.now() + delayMs : undefined,
     }
     return { draft, topic }

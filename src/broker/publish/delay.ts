@@ -4,7 +4,7 @@
 import { BrokerError } from '../../errors.ts'
 import { DELAY_LEVEL_MAX, delayLevelMs } from '../../model/delay-levels.ts'
 import { decodeProperties, editProperties, PROPERTY } from '../../model/properties.ts'
-import type { RecordView } from '../../model/record.ts'
+import { draftOf, type RecordView } from '../../model/record.ts'
 import type { StoreDraft } from '../../store/store.ts'
 
 /**
@@ -71,17 +71,5 @@ export function unparked(record: RecordView): StoreDraft | undefined {
   const topic = record.property(PROPERTY.realTopic)
   const queueId = Number(record.property(PROPERTY.realQueueId) ?? 0)
   if (topic === undefined || !Number.isInteger(queueId)) return undefined
-  return {
-    topic,
-    queueId,
-    flag: record.flag,
-    sysFlag: record.sysFlag,
-    bornTimestamp: record.bornTimestamp,
-    bornHost: record.bornHost,
-    reconsumeTimes: record.reconsumeTimes,
-    preparedPosition: record.preparedPosition,
-    body: record.body,
-    properties: record.propertyBytes,
-    dueMs: undefined,
-  }
+  return { ...draftOf(record), topic, queueId }
 }
