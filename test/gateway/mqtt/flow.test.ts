@@ -360,3 +360,25 @@ test('retained messages have a limit, said before anything is stored', async (t)
   await client.publish('one', '', { retain: true })
   await client.publish('two', 'x', { retain: true })
 })
+
+test('messages of many connections at once are kept apart', async (t) => {
+  const { port } = await startMqtt(t)
+  const reader = await mqttClient(t, port, 4)
+  await reader.subscribe('apart/#')
+  const payloadOf = (c: number, i: number): string =>
+    `${c}-${i}-`.padEnd(50 + ((i * 37) % 900), String(c))
+  const clients = await Promise.all(Array.from({ length: 8 }, () => mqttClient(t, port, 4)))
+  await Promise.all(
+    clients.flatMap((client, c) =>
+      Array.from({ length: 200 }, (_, i) => client.publish(`apart/${c}`, payloadOf(c, i))),
+    ),
+  )
+  const received = await reader.messages(1600)
+  for (const c of clients.keys()) {
+    const texts = received.filter(({ topic }) => topic === `apart/${c}`).map(({ text }) => text)
+    t.deepEqual(
+      texts,
+      Array.from({ length: 200 }, (_, i) => payloadOf(c, i)),
+    )
+  }
+})
