@@ -156,6 +156,8 @@ export const statesPort = ({ states }: BrokerParts) => ({
     states.watch(prefix, changed),
   claim: (id: string, lost: () => void, signal?: AbortSignal): Promise<Claim> =>
     states.claims.claim(id, lost, signal),
+  claimFree: async (id: string, lost: () => void): Promise<Claim | undefined> =>
+    states.claims.claimFree(id, lost),
   release: async (claim: Claim): Promise<void> => states.claims.release(claim),
 })
 

@@ -49,6 +49,8 @@ export interface States {
    * @throws CLAIM_LOST when a newer claim came while this one waited; ABORTED
    */
   claim(id: string, lost: () => void, signal?: AbortSignal): Promise<Claim>
+  /** As `claim`, for an id that has no owner; undefined when it has one. */
+  claimFree(id: string, lost: () => void): Promise<Claim | undefined>
   /** All changes made with the claim hold. Idempotent; a claim that is lost is none. */
   release(claim: Claim): Promise<void>
 }

@@ -258,6 +258,18 @@ export function claims(test: Case): void {
     await states.release(await states.claim(id, ignore))
   })
 
+  test('an id that has an owner is not free, one that was released is', async (t, { port }) => {
+    const { states } = port
+    const id = nameOf('claim')
+    const { claim } = await owner(states, id)
+    t.is(await states.claimFree(id, ignore), undefined)
+    await states.save(id, Buffer.from('1'), { claim })
+    await states.release(claim)
+    const free = await states.claimFree(id, ignore)
+    t.true(free!.number > claim.number)
+    await states.save(id, Buffer.from('2'), { claim: free })
+  })
+
   test('an owner that released is not told', async (t, { port, pass }) => {
     const { states } = port
     const id = nameOf('claim')

@@ -59,6 +59,15 @@ export class ClaimTable {
     })
   }
 
+  /** undefined when another owns it. @throws CLOSED */
+  claimFree(id: string, lost: () => void): Claim | undefined {
+    if (this.#isClosed) throw closed()
+    if (this.#owners.has(id)) return undefined
+    const claim = { id, number: ++this.#last }
+    this.#own(claim, lost)
+    return claim
+  }
+
   /** @throws CLAIM_LOST */
   check({ id, number }: Claim, changedId: string): void {
     if (id !== changedId || this.#owners.get(id)?.number !== number) throw claimLost(changedId)

@@ -273,8 +273,11 @@ export class Inbound {
   /** The intents go with the messages, so that the log has none of these without them. */
   #publish({ messages, retained, needsIntent }: AckBatch): Promise<readonly PublishResult[]> {
     const { publisher, sessions } = this.#parts
-    const intent = needsIntent ? sessions.change(this.#session) : undefined
-    return publisher.publish(messages, retained, intent)
+    if (!needsIntent) return publisher.publish(messages, retained)
+    const session = this.#session
+    const published = publisher.publish(messages, retained, sessions.change(session))
+    session.storing = Promise.allSettled([session.storing, published])
+    return published
   }
 
   readonly #acknowledge = (batch: AckBatch, results: readonly PublishResult[]): void => {

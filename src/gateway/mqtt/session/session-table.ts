@@ -1,9 +1,10 @@
-// Every session of this gateway by client id: their owners, when they end, and their durable
-// copies. One client id is worked on by one caller at a time.
+// Every session that this gateway owns, by client id: their users, when they end, and their durable
+// copies. Ownership is a claim of the state's id: a client that connects to another gateway takes
+// its session there. One client id is worked on by one caller at a time.
 import { type Clock, Slice, type Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
-import type { StateChange } from '../../../model/state.ts'
+import type { Claim, StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
 import { type Authenticator, isOwn, ownerName, type Principal } from '../../access/auth.ts'
 import { Exclusive } from '../../access/exclusive.ts'
@@ -60,7 +61,7 @@ export class SessionTable {
   readonly #timers = new Map<Session, Timer[]>()
   readonly #dirty = new Set<Session>()
   /** Wills on their way into the log. */
-  readonly #wills = new Set<Promise<void>>()
+  readonly #wills = new Map<Session, Promise<void>>()
   /** Sessions with a durable copy. */
   readonly #saved = new Set<Session>()
   #isClosed = false
@@ -77,27 +78,51 @@ export class SessionTable {
     return this.#sessions.size
   }
 
-  /** Takes up the sessions of an earlier run; those that were connected count as lost now. */
+  /**
+   * Takes up the sessions of an earlier run, and of gateways that are no more; those that were
+   * connected count as lost now.
+   */
   async open(): Promise<void> {
-    const { broker, clock, log, subscribers } = this.#parts
-    const slice = new Slice(clock)
-    for await (const page of broker.states.list(ID_PREFIX)) {
-      for (const { id, value } of page) {
+    const { states } = this.#parts.broker
+    const slice = new Slice(this.#parts.clock)
+    for await (const page of states.list(ID_PREFIX)) {
+      for (const { id } of page) {
         if (slice.isOver) await slice.rest()
         const clientId = id.slice(ID_PREFIX.length)
-        const bytes = await upgraded(value, broker)
-        const session = decodeSession(clientId, bytes, broker.identity.brokerName)
+        const claim = await states.claimFree(id, () => this.#claimLost(clientId))
+        if (claim === undefined) continue
+        const session = await this.#load(clientId, claim)
         if (session === undefined) {
-          log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
+          await states.release(claim)
           continue
         }
-        this.#sessions.set(clientId, session)
-        this.#saved.add(session)
-        for (const { filter } of session.subscriptions.values()) subscribers.add(filter)
         this.#believe(session)
         this.#startTimers(session)
       }
     }
+  }
+
+  /** The session as its last owner saved it. */
+  async #load(clientId: string, claim: Claim): Promise<Session | undefined> {
+    const { broker, subscribers } = this.#parts
+    const state = await broker.states.load(claim.id)
+    const session = state && (await this.#decoded(clientId, state.value))
+    if (session === undefined) return undefined
+    session.claim = claim
+    this.#sessions.set(clientId, session)
+    this.#saved.add(session)
+    for (const { filter } of session.subscriptions.values()) subscribers.add(filter)
+    return session
+  }
+
+  async #decoded(clientId: string, value: Buffer): Promise<Session | undefined> {
+    const { broker, log } = this.#parts
+    const bytes = await upgraded(value, broker)
+    const session = decodeSession(clientId, bytes, broker.identity.brokerName)
+    if (session === undefined) {
+      log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
+    }
+    return session
   }
 
   /**
@@ -116,8 +141,8 @@ export class SessionTable {
 
   /**
    * The session of the client id for a new connection: the old one, or with `clean` (or without an
-   * old one) a new one. The connection that held it is told first. That of another user is left
-   * alone. Rejects with PERMISSION_DENIED.
+   * old one) a new one. The connection that held it is told first, here or at another gateway. That
+   * of another user is left alone. Rejects with PERMISSION_DENIED, CLAIM_LOST.
    */
   attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
     const { clientId, signal } = request
@@ -125,7 +150,65 @@ export class SessionTable {
   }
 
   async #attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
-    let session = this.#sessions.get(request.clientId)
+    const { clientId } = request
+    const claim = this.#sessions.get(clientId)?.claim ?? (await this.#claim(request))
+    try {
+      if (!this.#sessions.has(clientId)) await this.#load(clientId, claim)
+      return await this.#attachTo(this.#sessions.get(clientId), claim, request)
+    } finally {
+      // Nothing came of it.
+      if (!this.#sessions.has(clientId)) this.#release(claim)
+    }
+  }
+
+  /** The user is known before the owner is told. */
+  async #claim({ clientId, principal, signal }: AttachRequest): Promise<Claim> {
+    const { states } = this.#parts.broker
+    const id = ID_PREFIX + clientId
+    const state = await states.load(id)
+    const saved = state && (await this.#decoded(clientId, state.value))
+    if (saved !== undefined) this.#checkOwner(saved, principal)
+    return states.claim(id, () => this.#claimLost(clientId), signal)
+  }
+
+  #claimLost(clientId: string): void {
+    void this.#exclusive.run(clientId, () => this.#handOver(clientId))
+  }
+
+  /** To another gateway, which loads what is saved here. */
+  async #handOver(clientId: string): Promise<void> {
+    const session = this.#sessions.get(clientId)
+    if (session?.claim === undefined) return
+    session.holder?.takenOver()
+    session.holder = undefined
+    await session.work
+    if (session.isPersistent) {
+      await Promise.allSettled([session.storing, this.#wills.get(session)])
+      this.#cancelTimers(session)
+      if (session.isDirty) this.#saveLater(session)
+      this.#isGone(session)
+      this.#sessions.delete(clientId)
+      for (const { filter } of session.subscriptions.values()) {
+        this.#parts.subscribers.remove(filter)
+      }
+    } else await this.#end(session, true)
+    this.#release(session.claim)
+  }
+
+  #release(claim: Claim | undefined): void {
+    if (claim === undefined) return
+    this.#parts.broker.states.release(claim).catch((error: unknown) => {
+      const fields = { evt: 'mqtt.claim_not_released', id: claim.id, err: error }
+      this.#parts.log.warn(fields, 'a session could not be let go for another gateway')
+    })
+  }
+
+  async #attachTo(
+    known: Session | undefined,
+    claim: Claim,
+    request: AttachRequest,
+  ): Promise<{ session: Session; present: boolean }> {
+    let session = known
     if (session !== undefined) this.#checkOwner(session, request.principal)
     session?.holder?.takenOver()
     await session?.work
@@ -138,6 +221,7 @@ export class SessionTable {
     if (!present && request.expiryMs > 0) this.#checkQuota()
     session ??= new Session(request.clientId)
     this.#cancelTimers(session)
+    session.claim = claim
     session.disconnectedMs = undefined
     session.user = ownerName(request.principal)
     session.expiryMs = request.expiryMs
@@ -215,8 +299,8 @@ export class SessionTable {
     const isDue = !isVoid && will?.delayMs === 0 && isPersistent
     if (isVoid) session.will = undefined
     if (isDue) {
-      const publishing = this.#sendWill(session).finally(() => this.#wills.delete(publishing))
-      this.#wills.add(publishing)
+      const publishing = this.#sendWill(session).finally(() => this.#wills.delete(session))
+      this.#wills.set(session, publishing)
     }
     if (this.#sessions.get(session.clientId) !== session) return
     if (isPersistent) {
@@ -240,34 +324,43 @@ export class SessionTable {
   /** Durable when it settles. */
   async save(session: Session): Promise<void> {
     this.#isBeingSaved(session)
-    await this.#parts.broker.states.save(idOf(session), this.#encoded(session))
+    const { claim } = session
+    await this.#parts.broker.states.save(idOf(session), this.#encoded(session), { claim })
   }
 
   /** Its state now, for the caller to publish with messages. */
   change(session: Session): StateChange {
     this.#isBeingSaved(session)
-    return { id: idOf(session), state: this.#encoded(session) }
+    return { id: idOf(session), state: this.#encoded(session), claim: session.claim }
   }
 
   /** Handed to the broker at once; no client waits for it. */
   #saveSoon(session: Session): void {
-    this.save(session).catch((error: unknown) => {
-      const fields = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: error }
-      this.#parts.log.warn(fields, 'a session could not be saved; trying again')
-    })
+    this.save(session).catch((error: unknown) => this.#notSaved(session, error))
   }
 
   /** Hands what changed to the broker; called a few times a second and at the end. */
   saveDirty(): void {
-    const { broker, log } = this.#parts
-    for (const session of this.#dirty) {
-      this.#isBeingSaved(session)
-      broker.states.saveSoon(idOf(session), this.#encoded(session)).catch((error: unknown) => {
+    for (const session of this.#dirty) this.#saveLater(session)
+  }
+
+  /** Kept within the call. */
+  #saveLater(session: Session): void {
+    this.#isBeingSaved(session)
+    const { states } = this.#parts.broker
+    states
+      .saveSoon(idOf(session), this.#encoded(session), session.claim)
+      .catch((error: unknown) => {
+        // Another gateway has it; this one is about to hear of it.
+        if (BrokerError.from(error).code === 'CLAIM_LOST') return
         this.touch(session)
-        const fields = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: error }
-        log.warn(fields, 'a session could not be saved; trying again')
+        this.#notSaved(session, error)
       })
-    }
+  }
+
+  #notSaved({ clientId }: Session, err: unknown): void {
+    const fields = { evt: 'mqtt.session_not_saved', clientId, err }
+    this.#parts.log.warn(fields, 'a session could not be saved; trying again')
   }
 
   #encoded(session: Session): Buffer {
@@ -285,8 +378,9 @@ export class SessionTable {
     this.#isClosed = true
     for (const timers of this.#timers.values()) for (const timer of timers) timer.cancel()
     this.#timers.clear()
-    await Promise.allSettled([...this.#wills, this.#exclusive.idle()])
+    await Promise.allSettled([...this.#wills.values(), this.#exclusive.idle()])
     this.saveDirty()
+    for (const { claim } of this.#sessions.values()) this.#release(claim)
   }
 
   async #endIfDetached(session: Session): Promise<void> {
@@ -311,9 +405,14 @@ export class SessionTable {
       this.#later(session, () => this.#endIfDetached(session))
       return
     }
-    if (!this.#saved.has(session)) return
-    this.#isGone(session)
-    await this.#attempt(session, () => this.#parts.broker.states.delete(idOf(session)))
+    if (this.#saved.has(session)) {
+      this.#isGone(session)
+      const { claim } = session
+      const { states } = this.#parts.broker
+      await this.#attempt(session, () => states.delete(idOf(session), { claim }))
+    }
+    // Its successor, or its end here, has the claim otherwise.
+    if (!isReplaced) this.#release(session.claim)
   }
 
   async #letGo(session: Session): Promise<void> {
@@ -373,7 +472,9 @@ export class SessionTable {
 
   #stateAfterWill(session: Session): StateChange | undefined {
     if (!this.#saved.has(session)) return undefined
-    return session.isPersistent ? this.change(session) : { id: idOf(session), state: null }
+    return session.isPersistent
+      ? this.change(session)
+      : { id: idOf(session), state: null, claim: session.claim }
   }
 
   /** The log may take something again then. */

@@ -1,6 +1,7 @@
 // The state that outlives a connection: subscriptions with how far each got, the messages in flight
 // both ways, and the will. Knows nothing of sockets; the session table decides when it lives.
 import { randomBytes } from 'node:crypto'
+import type { Claim } from '../../../model/state.ts'
 import type { WillMessage } from '../packets/connect-packet.ts'
 import { InFlight } from './in-flight.ts'
 import { InboundIds } from './inbound-ids.ts'
@@ -45,11 +46,15 @@ export class Session {
    */
   readonly retainedDue = new Map<string, string>()
   will: Will | undefined = undefined
+  /** The ownership of its client id, without which it cannot be saved. */
+  claim: Claim | undefined = undefined
   /** When the last connection was lost, epoch ms; undefined while connected. */
   disconnectedMs: number | undefined = undefined
   holder: SessionHolder | undefined = undefined
   /** Work across turns of its connection, or of one that is gone; settles when that is done. */
   work: Promise<void> = Promise.resolve()
+  /** Settles when the log has answered for all messages of QoS 2 that are on their way into it. */
+  storing: Promise<unknown> = Promise.resolve()
   /** When it was last logged that another user asked for it, monotonic ms. */
   refusedMs = Number.NEGATIVE_INFINITY
   /** Changed since it was last saved. */
