@@ -1,5 +1,6 @@
 // Retained messages (R8): the last one of each topic, whole, so that it outlives the log's
-// retention. The names are kept in memory, the messages with the broker's durable state.
+// retention. The names are kept in memory, the messages with the broker's durable state, where
+// every gateway sees what another one changes.
 import { type Clock, Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
@@ -7,7 +8,7 @@ import type { NewMessage, PublishResult } from '../../../model/message.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
 import { PROPERTY } from '../../../model/properties.ts'
 import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../../../model/record.ts'
-import type { StateChange } from '../../../model/state.ts'
+import type { StateChange, StateNews, StateVersion } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
 import { Delivery } from '../outgoing/delivery.ts'
 import { firstLevel } from '../packets/topic-name.ts'
@@ -42,7 +43,9 @@ export class Retained {
   #changes = 0
   /** By name: retained messages that go with a deleted topic. */
   readonly #leaving = new Map<string, Leaving>()
-  #watch: Disposable | undefined
+  /** Names that were changed, here or elsewhere, while a change was under way here. */
+  readonly #overtaken = new Set<string>()
+  readonly #watches: Disposable[] = []
 
   constructor(
     { broker, clock, log }: { broker: Broker; clock: Clock; log: Logger },
@@ -64,9 +67,10 @@ export class Retained {
 
   async open(): Promise<void> {
     const { states, topics } = this.#broker
-    this.#watch = topics.watch((topic) => {
+    const watch = topics.watch((topic) => {
       this.#topicChanged(topic).catch((error: unknown) => this.#stays(topic, error))
     })
+    this.#watches.push(watch)
     const slice = new Slice(this.#clock)
     for await (const page of states.list(ID_PREFIX)) {
       for (const { id, value } of page) {
@@ -77,11 +81,20 @@ export class Retained {
         if ((await topics.get(topicOf(value))) === undefined) await this.#remove(name)
       }
     }
+    this.#watches.push(states.watch(ID_PREFIX, (news) => this.#changed(news)))
   }
 
   close(): void {
-    this.#watch?.[Symbol.dispose]()
+    for (const watch of this.#watches) watch[Symbol.dispose]()
     this.#leaving.clear()
+  }
+
+  /** By any gateway, this one too. */
+  #changed({ id, value }: StateNews): void {
+    const name = id.slice(ID_PREFIX.length)
+    if (this.#underWay.has(name)) this.#overtaken.add(name)
+    else if (value === undefined) this.#forget(name)
+    else this.#note(name, value.length)
   }
 
   /** Is there room for one more? @throws QUOTA_EXCEEDED */
@@ -141,13 +154,14 @@ export class Retained {
   async get(name: string): Promise<Delivery | undefined> {
     await this.#underWay.get(name)
     const changes = this.#changes
-    const record = await this.#load(name)
+    const state = await this.#broker.states.load(ID_PREFIX + name)
+    const record = state?.value
     if (record === undefined || checkRecord(record, 0, record.length, false) === 0) return undefined
     const delivery = new Delivery(record, 0, this.#broker.identity.brokerName)
     if (delivery.expiresMs > this.#clock.now()) return delivery
     // A new message may have replaced it during the read, and must not be deleted in its place.
     const isLast = changes === this.#changes && !this.#underWay.has(name)
-    if (isLast && this.#sizes.has(name)) await this.#remove(name)
+    if (isLast && this.#sizes.has(name)) await this.#remove(name, state?.version)
     return undefined
   }
 
@@ -188,11 +202,12 @@ export class Retained {
     if (record !== undefined && topicOf(record) === topic) await this.#remove(name)
   }
 
-  async #remove(name: string): Promise<void> {
+  /** `expected`: another one by now stays. */
+  async #remove(name: string, expected?: StateVersion): Promise<void> {
     this.#forget(name)
     // The broker keeps a deletion that the log refuses, and writes it later; a start and
     // subscribers go on.
-    await this.#broker.states.delete(ID_PREFIX + name).catch(() => {})
+    await this.#broker.states.delete(ID_PREFIX + name, { expected }).catch(() => {})
   }
 
   async #settled(
@@ -202,8 +217,9 @@ export class Retained {
   ): Promise<void> {
     for (const [name, change] of last) {
       let bytes = change.state === null ? 0 : (this.#sizes.get(name) ?? 0)
-      // It came to nothing: what was there before still holds.
-      if (!isStored(change)) bytes = await this.#keptBytes(name)
+      // It came to nothing, so that what was there before still holds; or another gateway's change
+      // came as well.
+      if (!isStored(change) || this.#overtaken.delete(name)) bytes = await this.#keptBytes(name)
       // A newer change decides.
       if (this.#underWay.get(name) !== mine) continue
       this.#underWay.delete(name)
