@@ -26,7 +26,7 @@ export class AmqpGateway implements Gateway {
 
   constructor(context: GatewayContext, options: Partial<AmqpOptions> = {}) {
     const limits: AmqpOptions = { ...AMQP_DEFAULTS, ...options }
-    const members = new GroupMembers()
+    const members = new GroupMembers(context.broker.clients)
     const containerId = context.broker.identity.brokerName
     this.#share = {
       context,

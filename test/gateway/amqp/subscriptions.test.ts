@@ -241,7 +241,7 @@ test('a subscription without an owner, or whose user is no more, belongs to the 
   const opens = async (users: Record<string, typeof none>, user?: string): Promise<string> => {
     const auth = openAuthenticator(users, clock)
     const context = { broker, auth, clock, log: silentLogger, numbers: new Numbers() }
-    const subscriptions = new Subscriptions(context, new GroupMembers())
+    const subscriptions = new Subscriptions(context, new GroupMembers(broker.clients))
     const opened = codeOf(subscriptions.open(name, selection, auth.ownerOf(user)!, () => {}))
     await opened
     await broker.groups.ensure(name.group)

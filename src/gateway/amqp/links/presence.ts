@@ -1,27 +1,48 @@
 // The consumers of this front-end: the broker's client registry is told of them, and told again
-// before it forgets, and links of one group know whether they are alone.
+// before it forgets, and is asked for all members that a group has.
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { ConsumerRegistration } from '../../../model/client.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { GroupSource } from './group-feed.ts'
 
-/** Links per group, over all connections of the front-end. */
+/** The members of groups: links of this front-end, and all that the registry knows of. */
 export class GroupMembers {
+  readonly #clients: Broker['clients']
+  /** Links per group, over all connections of the front-end. */
   readonly #links = new Map<string, number>()
+  /** What the registry is being told. */
+  readonly #telling = new Set<Promise<void>>()
 
-  count(group: string): number {
-    return this.#links.get(group) ?? 0
+  constructor(clients: Broker['clients']) {
+    this.#clients = clients
+  }
+
+  /** Has it links of this front-end? */
+  hasLinks(group: string): boolean {
+    return this.#links.has(group)
+  }
+
+  /** Has it a member, here or anywhere else? */
+  async isConsumed(group: string): Promise<boolean> {
+    if (this.hasLinks(group)) return true
+    // Links that left here are members to the registry until it has heard.
+    await Promise.all(this.#telling)
+    return this.hasLinks(group) || (await this.#clients.consumerIds(group)).length > 0
   }
 
   join(group: string): void {
-    this.#links.set(group, this.count(group) + 1)
+    this.#links.set(group, (this.#links.get(group) ?? 0) + 1)
   }
 
-  leave(group: string): void {
-    const left = this.count(group) - 1
+  /** `told`: the registry has heard of it; never rejects. */
+  leave(group: string, told: Promise<void>): void {
+    const left = (this.#links.get(group) ?? 0) - 1
     if (left > 0) this.#links.set(group, left)
     else this.#links.delete(group)
+    if (this.#telling.has(told)) return
+    this.#telling.add(told)
+    void told.then(() => this.#telling.delete(told))
   }
 }
 
@@ -40,7 +61,8 @@ export class Presence {
   readonly #members: GroupMembers
   readonly #client: PresenceClient
   readonly #sources = new Set<GroupSource>()
-  #isStale = false
+  /** The registry is about to be told, once for all links that a session takes with it. */
+  #telling: Promise<void> | undefined
 
   constructor(broker: Broker, log: Logger, members: GroupMembers, client: PresenceClient) {
     this.#broker = broker
@@ -63,26 +85,23 @@ export class Presence {
 
   leave(source: GroupSource): void {
     if (!this.#sources.delete(source)) return
-    this.#members.leave(source.group)
-    if (this.#isStale) return
-    this.#isStale = true
-    // Once for all links that a session takes with it.
-    queueMicrotask(() => {
-      this.#isStale = false
-      this.#quietly(this.#sources.size > 0 ? this.#register() : this.#unregister())
+    this.#telling ??= Promise.resolve().then(() => {
+      this.#telling = undefined
+      return this.#quietly(this.#sources.size > 0 ? this.#register() : this.#unregister())
     })
+    this.#members.leave(source.group, this.#telling)
   }
 
   /** Before the registry forgets. */
   renew(): void {
-    if (this.#sources.size > 0) this.#quietly(this.#register())
+    if (this.#sources.size > 0) void this.#quietly(this.#register())
   }
 
   close(): void {
     if (this.#sources.size === 0) return
-    for (const { group } of this.#sources) this.#members.leave(group)
+    const told = this.#quietly(this.#unregister())
+    for (const { group } of this.#sources) this.#members.leave(group, told)
     this.#sources.clear()
-    this.#quietly(this.#unregister())
   }
 
   #unregister(): Promise<void> {
@@ -117,8 +136,8 @@ export class Presence {
     return [...byGroup].map(([group, sources]) => consumerOf(group, [...sources.values()]))
   }
 
-  #quietly(work: Promise<void>): void {
-    work.catch((thrown: unknown) => {
+  #quietly(work: Promise<void>): Promise<void> {
+    return work.catch((thrown: unknown) => {
       const { message } = BrokerError.from(thrown)
       const fields = { evt: 'amqp.registry_failed', error: message }
       this.#log.warn(fields, 'the client registry could not be told')

@@ -98,8 +98,9 @@ export class Subscriptions {
     const { group, containerId, isShared, isGlobal } = name
     if (!name.isDurable) {
       take()
-      // Left over from links that ended with the process.
-      if (!this.#volatile.has(group)) await this.#deleteGroup(group)
+      // Left over from links that ended with their process.
+      const isLeft = !this.#volatile.has(group) && !(await this.#members.isConsumed(group))
+      if (isLeft) await this.#deleteGroup(group)
       this.#volatile.add(group)
       return false
     }
@@ -114,7 +115,7 @@ export class Subscriptions {
     take()
     if (isKept || isOthers) return isKept
     if (kept !== undefined && !isSame) {
-      if (this.#members.count(group) > 0) throw inUse(group, kept)
+      if (await this.#members.isConsumed(group)) throw inUse(group, kept)
       await this.#deleteGroup(group)
     }
     await this.#keep(group, wanted)
@@ -150,7 +151,7 @@ export class Subscriptions {
       throw new BrokerError('GROUP_NOT_FOUND', `there is no subscription '${linkName}'`)
     }
     if (!isGlobal) this.#check(group, kept, { ...kept, containerId }, principal)
-    if (this.#members.count(group) > 0) {
+    if (await this.#members.isConsumed(group)) {
       throw new BrokerError('QUEUE_LOCKED', `the subscription '${linkName}' has consumers still`)
     }
     return { group, topic: kept.topic, isShared: kept.isShared }
@@ -159,7 +160,7 @@ export class Subscriptions {
   /** With its place; not while links have it. */
   remove(group: string): Promise<void> {
     return this.#exclusive.run(group, async () => {
-      if (this.#members.count(group) > 0) return
+      if (await this.#members.isConsumed(group)) return
       // A record without its group counts for nothing, a group without its record could not be
       // ended.
       await this.#deleteGroup(group)
@@ -170,9 +171,9 @@ export class Subscriptions {
   /** A link that had a subscription which is not durable is gone. */
   left(group: string): void {
     const end = async (): Promise<void> => {
-      if (this.#members.count(group) > 0) return
+      if (this.#members.hasLinks(group)) return
       this.#volatile.delete(group)
-      await this.#deleteGroup(group)
+      if (!(await this.#members.isConsumed(group))) await this.#deleteGroup(group)
     }
     this.#exclusive.run(group, end).catch((error: unknown) => {
       const fields = { evt: 'amqp.subscription_left', group, error: String(error) }
