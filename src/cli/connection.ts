@@ -22,6 +22,11 @@ export const connectionFlags = {
     type: 'text',
     describe: `User name, with the secret key in ${SECRET_KEY_ENV} (default: ${ACCESS_KEY_ENV}).`,
   },
+  tls: {
+    type: 'boolean',
+    describe:
+      'Over TLS, where a proxy before the broker ends it. NODE_EXTRA_CA_CERTS names a file with a CA of your own.',
+  },
 } as const satisfies Flags
 
 export type ConnectionFlags = FlagValues<typeof connectionFlags>
@@ -45,6 +50,7 @@ export function connectOptions({ flags, env, signal }: Around): ConnectOptions {
   return {
     ...(flags.broker === undefined ? { nameServers } : { broker: flags.broker }),
     auth: accessKey === undefined ? undefined : { accessKey, secretKey: secretKey ?? '' },
+    tls: flags.tls,
     signal,
   }
 }

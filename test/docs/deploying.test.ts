@@ -15,7 +15,7 @@ import { type ConfigInput, configOf } from '../../src/config.ts'
 import { checkExposure } from '../../src/exposure.ts'
 import { hashPassword } from '../../src/password.ts'
 import { connectRhea } from '../support/rhea-client.ts'
-import { spawnServer, startServer, TRIVET } from '../support/server.ts'
+import { plainEnv, spawnServer, startServer, TRIVET } from '../support/server.ts'
 import { ROOT, textOf } from '../support/sources.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -110,7 +110,7 @@ async function certificate(t: ExecutionContext) {
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.2']
   const kind = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1']
   execFileSync('openssl', [...kind, ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' })
-  return { key: readFileSync(key), cert: readFileSync(cert) }
+  return { key: readFileSync(key), cert: readFileSync(cert), path: cert }
 }
 
 interface Pair {
@@ -170,4 +170,26 @@ test('the SDK finds and uses the broker through proxies on the same ports of ano
   await mq.admin.topics.create({ name: 'orders', queues: 1 })
   const sent = await mq.send({ topic: 'orders', body: 'over TLS' })
   t.is(sent.topic, 'orders')
+})
+
+test('trivet reaches the broker over TLS by each protocol, and trusts no certificate that it does not know', async (t) => {
+  const pair = await certificate(t)
+  if (pair === undefined) return
+  const host = '127.0.0.2'
+  const { port } = await startServer(t, { config: { remoting: { advertisedHost: host } } })
+  for (const name of ['nameServer', 'remoting', 'mqtt', 'amqp'] as const) {
+    await proxyTo(t, port(name), pair, { host, port: port(name) })
+  }
+  const pub = (trusted: NodeJS.ProcessEnv, ...words: readonly string[]): Promise<unknown> =>
+    run(process.execPath, [TRIVET, 'pub', 'orders', 'x', '--tls', ...words], {
+      env: { ...plainEnv(), ...trusted, TRIVET_NAME_SERVERS: `${host}:${port('nameServer')}` },
+    })
+  const legs = [
+    [],
+    ...(['mqtt', 'amqp'] as const).map((via) => ['--via', via, '--at', `${host}:${port(via)}`]),
+  ]
+  for (const words of legs) {
+    await t.notThrowsAsync(pub({ NODE_EXTRA_CA_CERTS: pair.path }, ...words))
+    await t.throwsAsync(pub({}, ...words), { message: /certificate/ })
+  }
 })

@@ -35,6 +35,7 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
   const password = env[PASSWORD_ENV]
   const connection = rhea.create_container().connect({
     ...splitAddress(address),
+    ...(flags.tls && { transport: 'tls' as const }),
     username,
     ...(password !== undefined && { password }),
     reconnect: false,

@@ -51,7 +51,7 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
   // Holds one at a time.
   const inbox = new Mailbox<Incoming>()
   let inHand: Incoming | undefined
-  const client = connect(`mqtt://${address}`, {
+  const client = connect(`${flags.tls ? 'mqtts' : 'mqtt'}://${address}`, {
     protocolVersion: 5,
     connectTimeout: CONNECT_TIMEOUT_MS,
     reconnectPeriod: 0,
