@@ -23,17 +23,18 @@ export interface LagParts {
 /** Every queue of every topic that the group has a cursor on or a member subscribed to. */
 export async function groupLags(parts: LagParts, group: string): Promise<QueueLag[]> {
   const queues = new Map<string, number>()
+  const slice = new Slice(parts.clock)
   const atLeast = (topic: string, count: number): void => {
     queues.set(topic, Math.max(count, queues.get(topic) ?? 0))
   }
   for (const topic of [...parts.clients.subscribedTopics(group), retryTopic(group)]) {
     atLeast(topic, queueCount(parts.topics, topic))
   }
-  for (const { topic, queueId } of parts.cursors.ofGroup(group)) {
-    atLeast(topic, Math.max(queueId + 1, queueCount(parts.topics, topic)))
+  for (const [topic, count] of parts.cursors.topicsOf(group)) {
+    if (slice.isOver) await slice.rest()
+    atLeast(topic, Math.max(count, queueCount(parts.topics, topic)))
   }
   const lags: QueueLag[] = []
-  const slice = new Slice(parts.clock)
   for (const topic of [...queues.keys()].sort()) {
     for (let queueId = 0; queueId < queues.get(topic)!; queueId++) {
       if (slice.isOver) await slice.rest()

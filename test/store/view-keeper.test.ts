@@ -315,3 +315,23 @@ for (const counts of [{ deaths: 2 }, { early: 4 }]) {
     t.like(readViewMarker(nodeDisk, views), { deaths: 0, early: 0 })
   })
 }
+
+test('very many facts do not wait for the time at which views are written: a batch is one turn', async (t) => {
+  const clock = new FakeClock()
+  const directory = await tempDir(t)
+  const { store } = await open(t, directory, clock)
+  const append = (count: number): Promise<unknown> =>
+    store.append({
+      messages: [],
+      facts: Array.from({ length: count }, (_, i) => ({
+        kind: 'k',
+        key: `${i}`,
+        value: Buffer.from('v'),
+      })),
+    })
+  await append(4095)
+  const idle = clock.pending
+  await append(4096)
+  // Nothing waits for the flush any more: it is under way.
+  t.is(clock.pending, idle - 1)
+})

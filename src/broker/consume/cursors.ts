@@ -247,9 +247,9 @@ export class CursorTable {
     return queueOffset(Math.max(minOffset, after - 1))
   }
 
-  /** Every cursor of the group. */
-  ofGroup(group: string): Cursor[] {
-    return [...(this.#cursors.get(group)?.values() ?? [])].flat()
+  /** Topics that the group has cursors on, each with the number of queues up to the last one. */
+  *topicsOf(group: string): Generator<readonly [topic: string, queues: number]> {
+    for (const [topic, cursors] of this.#cursors.get(group) ?? []) yield [topic, cursors.length]
   }
 
   /** Forgets a deleted topic; the facts that make it durable, to be read when they are written. */
@@ -275,7 +275,10 @@ export class CursorTable {
   }
 
   dropGroup(group: string): Iterable<Fact> {
-    const dropped = this.ofGroup(group)
+    const dropped: Cursor[] = []
+    for (const cursors of this.#cursors.get(group)?.values() ?? []) {
+      for (const cursor of cursors) if (cursor !== undefined) dropped.push(cursor)
+    }
     this.#cursors.delete(group)
     return this.#drop(dropped)
   }
@@ -286,7 +289,7 @@ export class CursorTable {
 
   #drop(dropped: readonly Cursor[]): Iterable<Fact> {
     for (const cursor of dropped) {
-      this.#settleMove(cursor)
+      if (cursor.moved !== undefined) this.#settleMove(cursor)
       cursor.isGone = true
     }
     return this.#dropFacts(dropped)

@@ -25,6 +25,11 @@ export class FactTable {
   #dirty: StoredFact[] = []
   readonly tally = new Tally()
 
+  /** Facts that the next batch writes. */
+  get unsaved(): number {
+    return this.#dirty.length
+  }
+
   get(kind: string, key: string): Buffer | undefined {
     return this.#kinds.get(kind)?.get(key)?.value ?? undefined
   }

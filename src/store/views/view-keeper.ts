@@ -155,7 +155,7 @@ export class ViewKeeper {
     const { views, dispatcher } = this.#current
     dispatcher.apply(frame)
     dispatcher.tellTouched(tell)
-    if (views.unsavedEntries >= this.#flushEntries) this.#flushSoon()
+    if (views.isFull(this.#flushEntries)) this.#flushSoon()
     else this.#flushTimer ??= this.#options.clock.after(FLUSH_DELAY_MS, () => this.#flushSoon())
   }
 
@@ -426,7 +426,7 @@ export class ViewKeeper {
       const slice = new Slice(clock)
       for (const frame of commitLog.replay(logPosition(next))) {
         dispatcher.apply(frame)
-        const isFull = views.unsavedEntries >= this.#flushEntries
+        const isFull = views.isFull(this.#flushEntries)
         if (!isFull && !slice.isOver) continue
         if (isFull) await this.#write(build, false)
         if (isFull && isNew) this.#noteHalf(build)

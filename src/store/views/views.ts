@@ -92,6 +92,9 @@ export interface ViewsOptions {
   readonly damaged: (error: unknown) => void
 }
 
+/** Each is a value of its own in the batch, which is made in one turn. */
+const FACTS_PER_BATCH = 4_096
+
 export class Views implements BlockStore {
   readonly queues: QueueTable
   readonly light: LightQueues
@@ -196,6 +199,11 @@ export class Views implements BlockStore {
   /** Entries before this position are no more. */
   get trimmedTo(): number {
     return this.#trimmedTo
+  }
+
+  /** Is it time for a batch? With so many entries, or many facts. */
+  isFull(entries: number): boolean {
+    return this.unsavedEntries >= entries || this.facts.unsaved >= FACTS_PER_BATCH
   }
 
   get isDirty(): boolean {
