@@ -16,10 +16,7 @@
 #
 # Needs Debian 12 with apt's lists (apt-get update), and node and npm.
 set -euo pipefail
-if [ -z "${FINDING_BOUNDED-}" ]; then FINDING_BOUNDED=1 exec timeout 300 bash "$0"; fi
-temp=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$temp"' EXIT
-cd "$temp"
+. "$(dirname "$0")/support.sh"
 
 npm install --silent --no-audit --no-fund --prefix "$temp" aedes@1.2.0 mqtt@5.16.0 >npm.log
 # Unpacked and not installed: a package that is there already stays as it is.
@@ -101,7 +98,7 @@ listening "$aedes_port"
   timeout 60 node take-over.mjs aedes "$aedes_port" 4
 } | tee seen
 
-cat >expected <<'TEXT'
+as_described <<'TEXT'
 mosquitto 2.0.11-1.2+deb12u2
 aedes 1.2.0
 mqtt 5.16.0
@@ -118,5 +115,3 @@ aedes, MQTT 3.1.1, session clean, taken over: gone, back
 aedes, MQTT 3.1.1, session kept, cut: gone, back
 aedes, MQTT 3.1.1, session kept, taken over: gone, back
 TEXT
-diff -u expected seen || { echo 'the behaviour has changed'; exit 1; }
-echo 'seen as described'

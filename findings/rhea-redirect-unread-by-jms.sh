@@ -15,10 +15,7 @@
 #
 # Needs node and npm, and a JDK 11 or later with Maven.
 set -euo pipefail
-if [ -z "${FINDING_BOUNDED-}" ]; then FINDING_BOUNDED=1 exec timeout 300 bash "$0"; fi
-temp=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$temp"' EXIT
-cd "$temp"
+. "$(dirname "$0")/support.sh"
 
 npm install --silent --no-audit --no-fund --prefix "$temp" rhea@3.0.5 >npm.log
 cat >pom.xml <<'XML'
@@ -105,11 +102,9 @@ for _ in $(seq 100); do [ -s ports.strings ] && [ -s ports.symbols ] && break; s
   done
 } | tee seen
 
-cat >expected <<'TEXT'
+as_described <<'TEXT'
 rhea 3.0.5
 qpid-jms-client-1.12.0
 keys of info are strings: go there [condition = amqp:connection:redirect] : Redirection information not set, missing network host.
 keys of info are symbols: followed
 TEXT
-diff -u expected seen || { echo 'the behaviour has changed'; exit 1; }
-echo 'seen as described'

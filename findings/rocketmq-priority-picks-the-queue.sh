@@ -15,64 +15,25 @@
 #
 # Needs a JDK 11 or later with Maven.
 set -euo pipefail
-if [ -z "${FINDING_BOUNDED-}" ]; then FINDING_BOUNDED=1 exec timeout 300 bash "$0"; fi
-temp=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$temp"' EXIT
-cd "$temp"
+. "$(dirname "$0")/support.sh"
 
-cat >pom.xml <<'XML'
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>finding</groupId>
-  <artifactId>finding</artifactId>
-  <version>1</version>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.rocketmq</groupId>
-      <artifactId>rocketmq-client</artifactId>
-      <version>5.5.0</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.rocketmq</groupId>
-      <artifactId>rocketmq-broker</artifactId>
-      <version>5.5.0</version>
-    </dependency>
-    <dependency>
-      <groupId>org.apache.rocketmq</groupId>
-      <artifactId>rocketmq-namesrv</artifactId>
-      <version>5.5.0</version>
-    </dependency>
-  </dependencies>
-</project>
-XML
-mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
-  -DincludeScope=runtime -DoutputDirectory=lib >mvn.log 2>&1 || { cat mvn.log; exit 1; }
+rocketmq_jars
 
 cat >Priority.java <<'JAVA'
-import java.net.ServerSocket;
 import java.util.*;
-import org.apache.rocketmq.broker.BrokerController;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.*;
-import org.apache.rocketmq.common.BrokerConfig;
 import org.apache.rocketmq.common.message.*;
-import org.apache.rocketmq.common.namesrv.NamesrvConfig;
-import org.apache.rocketmq.namesrv.NamesrvController;
-import org.apache.rocketmq.remoting.netty.*;
-import org.apache.rocketmq.store.config.MessageStoreConfig;
 
 public class Priority {
-  static String home;
   static String names;
   static DefaultMQProducer producer;
 
   public static void main(String[] args) {
     int status = 1;
     try {
-      home = args[0];
-      startNameServer();
-      startBroker();
+      names = RocketMq.start(args[0]);
       producer = new DefaultMQProducer("producers");
       producer.setNamesrvAddr(names);
       producer.start();
@@ -128,58 +89,11 @@ public class Priority {
       }
     }
   }
-
-  static void startNameServer() throws Exception {
-    NamesrvConfig config = new NamesrvConfig();
-    config.setRocketmqHome(home);
-    config.setKvConfigPath(home + "/kv.json");
-    NettyServerConfig server = new NettyServerConfig();
-    server.setBindAddress("127.0.0.1");
-    server.setListenPort(freePort());
-    NamesrvController controller = new NamesrvController(config, server, new NettyClientConfig());
-    if (!controller.initialize()) throw new IllegalStateException("the name server does not start");
-    controller.start();
-    names = "127.0.0.1:" + server.getListenPort();
-  }
-
-  /** Only places, addresses and file sizes are set: no setting of how messages are treated. */
-  static void startBroker() throws Exception {
-    BrokerConfig config = new BrokerConfig();
-    config.setRocketmqHome(home);
-    config.setNamesrvAddr(names);
-    config.setBrokerIP1("127.0.0.1");
-    config.setBrokerIP2("127.0.0.1");
-    NettyServerConfig server = new NettyServerConfig();
-    server.setBindAddress("127.0.0.1");
-    // The broker listens on the port two below this one too.
-    server.setListenPort(freePort());
-    config.setListenPort(server.getListenPort());
-    MessageStoreConfig store = new MessageStoreConfig();
-    store.setStorePathRootDir(home + "/store");
-    store.setStorePathCommitLog(home + "/store/commitlog");
-    store.setMappedFileSizeCommitLog(16 << 20);
-    store.setHaListenPort(freePort());
-    BrokerController broker = new BrokerController(config, server, new NettyClientConfig(), store);
-    if (!broker.initialize()) throw new IllegalStateException("the broker does not start");
-    broker.start();
-  }
-
-  static int freePort() throws Exception {
-    try (ServerSocket socket = new ServerSocket(0)) {
-      return socket.getLocalPort();
-    }
-  }
 }
 JAVA
-mkdir home
-{
-  for name in client broker namesrv; do basename lib/rocketmq-$name-5*.jar .jar; done
-  timeout 150 java -Xmx512m -XX:MaxDirectMemorySize=512m -Duser.home="$temp/home" -cp 'lib/*' \
-    Priority.java "$temp/home" >java.log 2>&1 || { grep -v '|-' java.log >&2; exit 1; }
-  sed -n 's/^> //p' java.log
-} | tee seen
+rocketmq_run Priority.java | tee seen
 
-cat >expected <<'TEXT'
+as_described <<'TEXT'
 rocketmq-client-5.5.0
 rocketmq-broker-5.5.0
 rocketmq-namesrv-5.5.0
@@ -196,5 +110,3 @@ topic of 1: priority 5 sent to queue 0: SEND_OK, queue 0
 topic of 1: priority 1 sent to queue 0: SEND_OK, queue 0
 topic of 1: read from queue 0: [priority 0, priority 3, priority 9, priority 5, priority 1]
 TEXT
-diff -u expected seen || { echo 'the behaviour has changed'; exit 1; }
-echo 'seen as described'
