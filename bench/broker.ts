@@ -68,6 +68,9 @@ function emptyStore(): MessageStore {
   })
   return {
     storeHost: HOST,
+    get replication(): never {
+      throw new Error('a store in memory has no replicas')
+    },
     isDropped: () => false,
     append: ({ messages }) => Promise.resolve(append(messages)),
     read: ({ topic, queueId, offset, maxMessages }): ReadResult => {

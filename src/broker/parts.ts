@@ -1,6 +1,7 @@
 // The parts of the broker over one store, each given its collaborators. Here alone one part meets
 // another's class.
 import type { Clock } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { isLightQueue } from '../model/names.ts'
 import { Numbers } from '../numbers/numbers.ts'
@@ -39,6 +40,10 @@ export interface OpenBrokerOptions {
 export function assemble(given: OpenBrokerOptions) {
   const { store, clock, log, numbers = new Numbers(), options: changed } = given
   const options: BrokerOptions = { ...BROKER_DEFAULTS, ...changed }
+  if (store.status().isPassive) {
+    const text = 'the store follows a master: promote it before a broker is opened over it'
+    throw new BrokerError('NOT_SUPPORTED', text)
+  }
   const facts = new FactWriter(store, clock, log, options.cursorFlushMs)
   const topics = new TopicTable(store, facts, options)
   const groups = new GroupTable(store, facts, topics, options)

@@ -12,9 +12,12 @@ import { checkTopicFilter } from '../model/topic-filter.ts'
 import type { Numbers } from '../numbers/numbers.ts'
 import { Appender, factNotes } from './appender.ts'
 import type { Disk } from './disk/disk.ts'
+import { Follower } from './follower.ts'
 import type { CommitLog, FlushMode } from './log/commit-log.ts'
+import type { FrameBatch } from './log/following.ts'
 import { showStore } from './numbers.ts'
 import { Reader } from './reader.ts'
+import type { Replication } from './replication.ts'
 import { Retention, type RetentionLimits } from './retention.ts'
 import type {
   Appended,
@@ -58,11 +61,16 @@ export interface LogStoreParts {
 
 export class LogStore implements MessageStore {
   readonly storeHost: Host
+  readonly replication: Replication
   readonly #commitLog: CommitLog
   readonly #keeper: ViewKeeper
   readonly #reader: Reader
   readonly #appender: Appender
-  readonly #retention: Retention
+  readonly #parts: LogStoreParts
+  /** Of a passive store there is none. */
+  #retention: Retention | undefined
+  /** Of a passive store only. */
+  #follower: Follower | undefined
   readonly #clock: Clock
   readonly #flush: FlushMode
   readonly #closed: () => void | Promise<void>
@@ -81,7 +89,10 @@ export class LogStore implements MessageStore {
     this.#closed = parts.closed
     this.#reader = new Reader(commitLog, log, parts.numbers)
     this.#appender = new Appender(commitLog, keeper, clock)
-    this.#retention = new Retention({ ...parts, appender: this.#appender })
+    this.#parts = parts
+    if (commitLog.isPassive) this.#follower = new Follower(parts)
+    else this.#retention = this.#makeRetention()
+    this.replication = this.#makeReplication()
     const tell = (queue: ConsumeQueue): void => {
       this.#arrived(queue.topic, queue.queueId, queueOffset(queue.next))
     }
@@ -91,8 +102,48 @@ export class LogStore implements MessageStore {
     commitLog.onWritable((writable, reason) => this.#writableChanged(writable, reason))
   }
 
-  get #views(): Views {
+  get views(): Views {
     return this.#keeper.views
+  }
+
+  #makeReplication(): Replication {
+    const log = this.#commitLog
+    return {
+      logId: log.id,
+      get epoch() {
+        return log.epoch
+      },
+      get isPassive() {
+        return log.isPassive
+      },
+      feed: (from) => log.feed(from),
+      hold: () => log.hold(),
+      take: (batch) => this.#take(batch),
+      promote: (epoch) => this.#promote(epoch),
+    }
+  }
+
+  async #take(batch: FrameBatch): Promise<LogPosition> {
+    if (this.#follower !== undefined) return this.#follower.take(batch)
+    throw new BrokerError('NOT_SUPPORTED', 'this store is a master and takes no frames')
+  }
+
+  async #promote(epoch?: number): Promise<void> {
+    const log = this.#commitLog
+    await this.#follower?.close()
+    this.#appender.takeOffsetsBack()
+    try {
+      log.activate(epoch)
+    } catch (error) {
+      if (log.isPassive) this.#follower = new Follower(this.#parts)
+      throw error
+    }
+    this.#follower = undefined
+    this.#retention = this.#makeRetention()
+  }
+
+  #makeRetention(): Retention {
+    return new Retention({ ...this.#parts, appender: this.#appender })
   }
 
   append(group: AppendGroup): Promise<readonly Appended[]> {
@@ -105,7 +156,7 @@ export class LogStore implements MessageStore {
     facts: readonly Fact[] = [],
   ): Promise<void> {
     checkTopicFilter(filter)
-    const { light } = this.#views
+    const { light } = this.views
     if (!durable) return light.bindLive(filter)
     const note: Note = { is: 'bind', filter }
     const isBound = light.hasDurable(filter) && !this.#appender.isUnderWay(note)
@@ -117,7 +168,7 @@ export class LogStore implements MessageStore {
     durable: boolean,
     facts: readonly Fact[] = [],
   ): Promise<void> {
-    const { light } = this.#views
+    const { light } = this.views
     if (!durable) return light.unbindLive(filter)
     const note: Note = { is: 'unbind', filter }
     const isBound = light.hasDurable(filter) || this.#appender.isUnderWay(note)
@@ -131,7 +182,7 @@ export class LogStore implements MessageStore {
   // Reading
 
   read(request: ReadRequest): ReadResult | Promise<ReadResult> {
-    const views = this.#views
+    const views = this.views
     try {
       return this.#readNow(request)
     } catch (error) {
@@ -141,7 +192,7 @@ export class LogStore implements MessageStore {
 
   #readNow(request: ReadRequest): ReadResult | Promise<ReadResult> {
     const { topic, queueId } = request
-    const { dropped } = this.#views
+    const { dropped } = this.views
     const read = this.#reader.read(this.#find(topic, queueId), request)
     // The records of other queues went with their entries.
     if (dropped.isEmpty || !(isLightQueue(topic) || isRetryTopic(topic))) return read
@@ -165,7 +216,7 @@ export class LogStore implements MessageStore {
   }
 
   async offsetByTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset> {
-    const views = this.#views
+    const views = this.views
     try {
       return await this.#searchTime(topic, queueId, timestampMs)
     } catch (error) {
@@ -176,7 +227,7 @@ export class LogStore implements MessageStore {
   async #searchTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset> {
     const queue = this.#find(topic, queueId)
     if (queue === undefined) return queueOffset(0)
-    const { times } = this.#views
+    const { times } = this.views
     const nowMs = this.#clock.now()
     return queueOffset(await this.#reader.offsetByTime(queue, timestampMs, times, nowMs))
   }
@@ -186,7 +237,7 @@ export class LogStore implements MessageStore {
     key: string,
     options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
   ): Promise<readonly Buffer[]> {
-    const views = this.#views
+    const views = this.views
     try {
       return await this.#searchKey(topic, key, options)
     } catch (error) {
@@ -207,10 +258,10 @@ export class LogStore implements MessageStore {
     const hash = keyHash(bytes, 0, bytes.length, topicHash(topic))
     const slice = new Slice(this.#clock)
     const nowMs = this.#clock.now()
-    const believed = this.#views.times.believedAt(nowMs)
+    const believed = this.views.times.believedAt(nowMs)
     // Nothing was stored after now, whatever the clock said then.
     const untilMs = toMs >= nowMs ? Number.POSITIVE_INFINITY : toMs
-    for (const position of this.#views.keys.candidates(hash)) {
+    for (const position of this.views.keys.candidates(hash)) {
       if (slice.isOver) await slice.rest()
       if (position === undefined) continue
       if (found.length >= max || position < this.#commitLog.start) break
@@ -238,9 +289,9 @@ export class LogStore implements MessageStore {
     for (let n = 0; n < REBUILDS_MAX && failure instanceof ViewsDamaged; n++) {
       // Views replaced since the question are closed: their failure says nothing against the new
       // ones.
-      if (views === this.#views) this.#keeper.damaged(failure)
+      if (views === this.views) this.#keeper.damaged(failure)
       await this.#keeper.whole()
-      views = this.#views
+      views = this.views
       try {
         return await again()
       } catch (next) {
@@ -254,35 +305,35 @@ export class LogStore implements MessageStore {
   // Views
 
   isDropped(record: RecordView): boolean {
-    const { trimmedTo, dropped } = this.#views
+    const { trimmedTo, dropped } = this.views
     // Before that, drops are forgotten; the file may go later.
     return record.position < trimmedTo || dropped.holds(record)
   }
 
   fact(kind: string, key: string): Buffer | undefined {
-    return this.#views.facts.get(kind, key)
+    return this.views.facts.get(kind, key)
   }
 
   facts(kind: string): Iterable<readonly [key: string, value: Buffer]> {
-    return this.#views.facts.entries(kind)
+    return this.views.facts.entries(kind)
   }
 
   due(untilMs: number, max: number): readonly DueEntry[] {
     this.#keeper.loadDue()
-    return this.#views.due.due(untilMs, max)
+    return this.views.due.due(untilMs, max)
   }
 
   nextDueMs(): number | undefined {
-    return this.#views.due.nextDueMs
+    return this.views.due.nextDueMs
   }
 
   topics(): Iterable<string> {
-    return this.#views.queues.names()
+    return this.views.queues.names()
   }
 
   #find(topic: string, queueId: number): ConsumeQueue | undefined {
-    if (isLightQueue(topic)) return queueId === 0 ? this.#views.light.find(topic) : undefined
-    return this.#views.queues.find(topic, queueId)
+    if (isLightQueue(topic)) return queueId === 0 ? this.views.light.find(topic) : undefined
+    return this.views.queues.find(topic, queueId)
   }
 
   // Life
@@ -301,12 +352,13 @@ export class LogStore implements MessageStore {
       flush: this.#flush,
       writable: log.writable,
       reason: log.reason,
+      isPassive: log.isPassive,
       isBusy: this.#appender.isBusy,
       logStart: log.start,
       logEnd: log.end,
       diskBytes: log.diskBytes,
       damage: log.damage(),
-      pendingDue: this.#views.due.size,
+      pendingDue: this.views.due.size,
       damagedRecords: this.#reader.damagedRecords,
       isRebuilding: this.#keeper.isRebuilding,
     }
@@ -318,7 +370,10 @@ export class LogStore implements MessageStore {
   }
 
   async #close(): Promise<void> {
-    await this.#retention.close()
+    // Retention waits for its appends.
+    this.#commitLog.endHolds()
+    await this.#follower?.close()
+    await this.#retention?.close()
     await this.#commitLog.close()
     await this.#keeper.close()
     await this.#closed()

@@ -10,6 +10,7 @@ import { explainDisk, openDataDirectory } from './disk/data-directory.ts'
 import type { Disk } from './disk/disk.ts'
 import { nodeDisk } from './disk/node-disk.ts'
 import type { CommitLogOptions, FlushMode } from './log/commit-log.ts'
+import type { Followed } from './log/following.ts'
 import { SYNC_SECONDS } from './log/numbers.ts'
 import { openCommitLog } from './log/segmented-log.ts'
 import { LogStore } from './log-store.ts'
@@ -33,6 +34,8 @@ export interface StoreOptions extends RetentionLimits {
   readonly flush?: FlushMode
   /** Size of a segment file. Default 128 MiB. */
   readonly segmentBytes?: number
+  /** Opens a passive store, which follows the log of a master (`Replication`). */
+  readonly follows?: Followed
   /** Longest body of a message: what may wait for the disk grows with it. Default 4 MiB. */
   readonly bodyBytesMax?: number
 }
@@ -88,7 +91,7 @@ export interface StoreParts extends Omit<StoreOptions, 'directory'> {
 
 export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
   const { clock, log, storeHost, flush = 'sync', disk, place, closed, logPath } = parts
-  const { segmentBytes, bodyBytesMax = BODY_BYTES_DEFAULT, logOptions } = parts
+  const { segmentBytes, bodyBytesMax = BODY_BYTES_DEFAULT, follows, logOptions } = parts
   const { numbers = new Numbers() } = parts
   const unsyncedBytesMax = Math.max(32 * MIB, UNSYNCED_BODIES_MIN * (bodyBytesMax + MIB))
   const commitLog = openCommitLog({
@@ -99,6 +102,7 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     syncSeconds: numbers.histogram(SYNC_SECONDS),
     storeHost,
     flush,
+    follows,
     unsyncedBytesMax,
     tailBytesMax: Math.max(64 * MIB, unsyncedBytesMax),
     ...(segmentBytes !== undefined && { segmentBytes }),

@@ -5,6 +5,7 @@ import type { Host } from '../model/host.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { RecordDraft, RecordView } from '../model/record.ts'
 import type { DamagedRange, FlushMode } from './log/commit-log.ts'
+import type { Replication } from './replication.ts'
 
 export const FACT_KIND_BYTES_MAX = 32
 export const FACT_KEY_BYTES_MAX = 65_535
@@ -90,6 +91,8 @@ export interface StoreStatus {
   readonly flush: FlushMode
   readonly writable: boolean
   readonly reason: string | undefined
+  /** It follows a master, and appends nothing. */
+  readonly isPassive: boolean
   /**
    * So much waits for the disk that an append may be refused with BUSY: one of up to 4 MiB in this
    * turn is not while false.
@@ -110,6 +113,7 @@ export interface StoreStatus {
 
 export interface MessageStore {
   readonly storeHost: Host
+  readonly replication: Replication
   /**
    * Settles in order of the calls, after the group's durability is reached and its entries are
    * readable. @throws READ_ONLY (nothing written, retry after space is back), MESSAGE_TOO_LARGE,

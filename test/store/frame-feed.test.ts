@@ -48,6 +48,7 @@ test('a mark without records is in the feed too', async (t) => {
   const simulation = opened()
   frame(simulation, 10)
   const feed = simulation.log.feed(simulation.log.end)
+  t.is((await simulation.wait(feed.next()))?.bytes.length, 0)
   simulation.clock.advance(1500)
   simulation.settle()
   const batch = (await simulation.wait(feed.next()))!
@@ -57,6 +58,7 @@ test('a mark without records is in the feed too', async (t) => {
 test('feeds of different paces get the same bytes, from memory and from segments', async (t) => {
   const simulation = opened()
   const quick = simulation.log.feed(logPosition(0))
+  await quick.next()
   const pieces: Buffer[] = []
   for (let i = 0; i < 60; i++) {
     frame(simulation, 300 + i)
@@ -77,6 +79,7 @@ test('what is written and not synced is in no feed', async (t) => {
   const simulation = opened({ flush: 'async' })
   const feed = simulation.log.feed(logPosition(0))
   let got: FrameBatch | undefined
+  await feed.next()
   void feed.next().then((batch) => {
     got = batch
   })
@@ -104,6 +107,21 @@ test('a feed that retention overtook says so, and holds no segment back', async 
   t.regex(error!.message, /follow it anew from its start/)
 })
 
+test('a feed that has all is told when the log starts later', async (t) => {
+  const simulation = opened()
+  for (let i = 0; i < 60; i++) frame(simulation, 300)
+  const { log } = simulation
+  const feed = log.feed(log.end)
+  t.is((await feed.next())?.logStart, logPosition(0))
+  const next = feed.next()
+  const last = log.segments().at(-1)!
+  log.dropBefore(last.start)
+  simulation.settle()
+  const batch = await next
+  t.is(batch?.logStart, last.start)
+  t.is(batch?.bytes.length, 0)
+})
+
 test('a position that the log does not have, or where no frame starts, is refused', async (t) => {
   const simulation = opened()
   frame(simulation, 10)
@@ -127,6 +145,7 @@ test('a frame with a flipped bit goes to no follower', async (t) => {
 test('a closed log ends its feeds', async (t) => {
   const simulation = opened()
   const feed = simulation.log.feed(logPosition(0))
+  await feed.next()
   const next = feed.next()
   await simulation.close()
   t.is(await next, undefined)

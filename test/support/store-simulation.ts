@@ -7,15 +7,15 @@ import { lightQueueTopic } from '../../src/model/names.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { encodeProperties } from '../../src/model/properties.ts'
 import { checkRecord, RecordView, recordsOf } from '../../src/model/record.ts'
-import type { Disk } from '../../src/store/disk/disk.ts'
 import type { FlushMode } from '../../src/store/log/commit-log.ts'
+import type { Followed } from '../../src/store/log/following.ts'
 import { openStoreIn } from '../../src/store/open.ts'
 import type { Fact, MessageStore, StoreDraft } from '../../src/store/store.ts'
-import { FakeClock } from './fake-clock.ts'
 import { LogLines } from './log-lines.ts'
 import { MemoryPlace } from './memory-key-value.ts'
 import { Random } from './random.ts'
 import { SimulatedCrash, SimulatedDisk } from './simulated-disk.ts'
+import { busyClock, SimulatedProcess, turn } from './simulated-process.ts'
 import { SimulatedTurns } from './simulated-turns.ts'
 import { draft } from './store-contents.ts'
 import {
@@ -54,8 +54,6 @@ const START_MS = 1_700_000_000_000
 const SETTINGS_MS = [0, START_MS, START_MS + 30 * MINUTE_MS, START_MS + 500 * MINUTE_MS]
 /** So many without anything due, and work that rests for a real turn has had two. */
 const QUIET_TURNS = 130
-/** A slice of long work is over after less. */
-const BUSY_MS = 9
 
 export class StoreSimulation {
   readonly #options: StoreSimulationOptions
@@ -102,7 +100,8 @@ export class StoreSimulation {
     }
   }
 
-  async open(): Promise<void> {
+  /** `follows`: as a replica. */
+  async open(follows?: Followed): Promise<void> {
     const { flush = 'sync', hasRetention = false } = this.#options
     this.disk.makeDirectory('/log')
     const process = this.#process
@@ -116,6 +115,7 @@ export class StoreSimulation {
         log: this.lines,
         storeHost: NO_HOST,
         flush,
+        ...(follows !== undefined && { follows }),
         closed() {},
         segmentBytes: 12_288,
         retentionMs: hasRetention ? 10 * MINUTE_MS : Number.MAX_SAFE_INTEGER,
@@ -195,16 +195,28 @@ export class StoreSimulation {
     }
   }
 
+  /** Goes on with what another store was asked for, as its promoted replica. */
+  inherit(master: StoreSimulation): void {
+    this.#kept = master.#kept
+    this.#calls = master.#calls
+    this.#count = master.#count
+    master.#calls = []
+  }
+
+  /** Builds of the views and retention come to their end: what is shown is of one moment. */
+  async rest(): Promise<void> {
+    this.#place.failures = 0
+    for (; this.store.status().isRebuilding; await this.settle()) this.clock.advance(MINUTE_MS)
+    await this.settle()
+  }
+
   /** Compares what the store shows with the groups that must, and those that may, be there. */
   async judge(): Promise<void> {
     const earlier = this.#calls
     this.#calls = []
     const probe = await this.#probe()
     if (this.#options.flush === 'async') await this.#passWindow()
-    // Builds of the views and retention come to their end: what is shown is of one moment.
-    this.#place.failures = 0
-    for (; this.store.status().isRebuilding; await this.settle()) this.clock.advance(MINUTE_MS)
-    await this.settle()
+    await this.rest()
     const shown = await this.#look()
     const surely = earlier.filter(({ fate }) => fate === 'acknowledged').length
     const maybe = earlier.filter(({ fate }) => fate !== 'refused').map(({ group }) => group)
@@ -251,7 +263,7 @@ export class StoreSimulation {
     else if (choice < 46) this.#bindOrUnbind(random.pick(FILTERS))
     else if (choice < 48) this.#call({ ...NOTHING, drop: random.pick(TOPICS) })
     else if (choice < 52) await this.#fire()
-    else if (choice < 88) await this.#steps(random.int(8))
+    else if (choice < 88) await this.steps(random.int(8))
     else if (choice < 97) this.clock.advance(random.pick([10, 250, 1500, 20_000]))
     else if (choice < 98) this.#passTime()
     else if (choice < 99) await this.wait(Promise.resolve(this.#readSome()))
@@ -264,7 +276,7 @@ export class StoreSimulation {
     this.clock.advance(MINUTE_MS)
   }
 
-  async #steps(count: number): Promise<void> {
+  async steps(count: number): Promise<void> {
     for (let i = 0; i <= count; i++) {
       this.#turns.step()
       await turn()
@@ -466,43 +478,6 @@ export class StoreSimulation {
   }
 }
 
-/**
- * A process that can be killed. Work of a dead one that rested for a real turn goes on, but reaches
- * no disk and calls no callback.
- */
-class SimulatedProcess {
-  #isDead = false
-  readonly disk: Disk
-
-  get isDead(): boolean {
-    return this.#isDead
-  }
-
-  constructor(disk: Disk) {
-    const alive = (): Disk => {
-      if (this.#isDead) throw new SimulatedCrash()
-      return disk
-    }
-    this.disk = {
-      list: (directory) => alive().list(directory),
-      makeDirectory: (path) => alive().makeDirectory(path),
-      create: (path) => alive().create(path),
-      open: (path, mode) => alive().open(path, mode),
-      rename: (from, to) => alive().rename(from, to),
-      remove: (path) => alive().remove(path),
-      syncDirectory: (path) => alive().syncDirectory(path),
-      removeLater: (path, done) => alive().removeLater(path, done),
-      syncDirectoryLater: (path, done) => alive().syncDirectoryLater(path, done),
-      freeBytes: (directory) => alive().freeBytes(directory),
-      totalBytes: (directory) => alive().totalBytes(directory),
-    }
-  }
-
-  die(): void {
-    this.#isDead = true
-  }
-}
-
 const NOTHING: ModelGroup = { messages: [], facts: [], fired: [] }
 
 const factOf = ({ key, value }: ModelFact): Fact => ({
@@ -519,26 +494,3 @@ function shownFact(value: Buffer): string {
 }
 
 const idOf = (record: RecordView): string => record.body.toString().split(' ')[0]!
-
-/**
- * Promises under way get as far as they can without the pool; now and then also what waits for a
- * real turn.
- */
-async function turn(): Promise<void> {
-  for (let i = 0; i < 12; i++) await undefined
-  turns++
-  if (turns % 64 === 0) await new Promise((resolve) => setImmediate(resolve))
-}
-
-let turns = 0
-
-/**
- * Every third look at it finds that long work has taken its time, so that it rests in many places.
- */
-function busyClock(wallMs?: number): FakeClock {
-  const clock = new FakeClock(wallMs)
-  const monotonic = clock.monotonic.bind(clock)
-  let looks = 0
-  clock.monotonic = () => monotonic() + Math.floor(looks++ / 3) * BUSY_MS
-  return clock
-}

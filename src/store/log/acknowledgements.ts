@@ -21,6 +21,8 @@ export class Acknowledgements {
   readonly #conditions = new Set<Condition>()
   /** Durable here, oldest first. */
   #held: SealedFrame[] = []
+  /** Why nothing waits any more. */
+  #ended: BrokerError | undefined
 
   constructor(deliver: Deliver) {
     this.#deliver = deliver
@@ -61,6 +63,12 @@ export class Acknowledgements {
     }
   }
 
+  /** From here on nothing waits: what is not confirmed is answered with the error. */
+  end(error: BrokerError): void {
+    this.#ended = error
+    this.#settle()
+  }
+
   /** Answers what is held back with the error; it stays in the log. */
   refuseAll(error: BrokerError): void {
     for (let next = this.#held.shift(); next !== undefined; next = this.#held.shift()) {
@@ -71,7 +79,7 @@ export class Acknowledgements {
   #settle(): void {
     for (let frame = this.#held[0]; frame !== undefined; frame = this.#held[0]) {
       const end = frame.position + frame.length
-      let refusal: BrokerError | undefined
+      let refusal = this.#ended
       let isConfirmed = true
       for (const condition of this.#conditions) {
         if (condition.confirmedTo >= end) continue
@@ -80,7 +88,7 @@ export class Acknowledgements {
       }
       if (!isConfirmed && refusal === undefined) return
       this.#held.shift()
-      this.#deliver(frame, refusal)
+      this.#deliver(frame, isConfirmed ? undefined : refusal)
     }
   }
 }

@@ -139,6 +139,8 @@ export interface CommitLog {
   feed(from: LogPosition): FrameFeed
   /** One more condition for acknowledgements, of what is under way too. */
   hold(): AcknowledgementHold
+  /** Before a close: what is held back, now or from here on, is answered with CLOSED. */
+  endHolds(): void
   /**
    * The one listener: every frame with records, in order, once durable as `flush` says, before the
    * `done`s.

@@ -25,7 +25,8 @@ export interface FrameBatch {
 
 export interface FrameFeed {
   /**
-   * The frames that follow, as soon as there is one: a megabyte at most, or one frame. undefined
+   * The frames that follow, as soon as there is one: a megabyte at most, or one frame. The first
+   * answer, and that of a log that starts later than it did, comes even without one. undefined
    * once the feed or the log is closed. One call at a time.
    * @throws BrokerError OFFSET_OUT_OF_RANGE: the log does not have the position, or not any more;
    * STORE_CORRUPT: no whole frame starts there; BUSY: it cannot be read just now, ask again

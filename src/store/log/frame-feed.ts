@@ -10,6 +10,7 @@ import type { FrameBatch, FrameFeed } from './following.ts'
 const FEEDS_MAX = 64
 /** Of one batch, unless a single frame is larger. */
 const BATCH_BYTES_MAX = 1024 * 1024
+const NO_BYTES = Buffer.alloc(0)
 
 export interface FrameFeedOptions {
   readonly start: () => number
@@ -40,7 +41,7 @@ export class FrameFeeds {
     return feed
   }
 
-  /** More is synced. */
+  /** More is synced, or the log starts later. */
   wake(): void {
     for (const feed of this.#open) feed.wake()
   }
@@ -56,6 +57,7 @@ class Feed implements FrameFeed {
   readonly #ended: () => void
   #position: number
   #waiting: (() => void) | undefined
+  #toldStart: number | undefined
   #isReading = false
   #isClosed = false
 
@@ -69,8 +71,8 @@ class Feed implements FrameFeed {
     if (this.#isReading) throw new Error('a feed is asked for one batch at a time')
     this.#isReading = true
     try {
-      const { syncedEnd } = this.#options
-      while (!this.#isClosed && this.#position >= syncedEnd()) {
+      const { start, syncedEnd } = this.#options
+      while (!this.#isClosed && this.#position >= syncedEnd() && start() === this.#toldStart) {
         await new Promise<void>((resolve) => {
           this.#waiting = resolve
         })
@@ -100,8 +102,9 @@ class Feed implements FrameFeed {
     const logEnd = logPosition(syncedEnd())
     if (from < logStart) throw outside(from, logStart, logEnd)
     try {
-      const bytes = await read(from, logEnd, BATCH_BYTES_MAX)
+      const bytes = from < logEnd ? await read(from, logEnd, BATCH_BYTES_MAX) : NO_BYTES
       if (this.#isClosed) return undefined
+      this.#toldStart = logStart
       this.#position = from + bytes.length
       return { bytes, from: logPosition(from), to: logPosition(this.#position), logStart, logEnd }
     } catch (error) {

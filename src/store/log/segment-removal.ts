@@ -15,6 +15,8 @@ export interface SegmentRemovalOptions {
   readonly leftovers: readonly string[]
   /** End of the synced bytes. */
   readonly syncedEnd: () => number
+  /** The oldest segment is no part of the log any more. */
+  readonly removed: () => void
 }
 
 export class SegmentRemoval {
@@ -65,11 +67,13 @@ export class SegmentRemoval {
 
   /** Forgets the oldest segment when it may go. @returns the path of its file */
   #takeNext(): string | undefined {
-    const { segments, syncedEnd } = this.#options
+    const { segments, syncedEnd, removed } = this.#options
     const next = segments.list[1]
     // The name of the segment that stays is surely durable when something in it is.
     if (next === undefined || next.start >= syncedEnd() || next.start > this.#to) return undefined
-    return segments.dropFirst()
+    const path = segments.dropFirst()
+    removed()
+    return path
   }
 
   #removed(error: Error | null): void {

@@ -121,7 +121,7 @@ class SegmentedLog implements CommitLog {
     const syncedEnd = (): number => this.#commit.syncedEnd
     this.#begin()
     const removal = { disk, directory, log, segments, logStart, leftovers, syncedEnd }
-    this.#removal = new SegmentRemoval(removal)
+    this.#removal = new SegmentRemoval({ ...removal, removed: () => this.#feeds.wake() })
   }
 
   get id(): number {
@@ -216,6 +216,9 @@ class SegmentedLog implements CommitLog {
   hold(): AcknowledgementHold {
     return this.#acknowledgements.hold()
   }
+  endHolds(): void {
+    this.#acknowledgements.end(new BrokerError('CLOSED', 'the log is about to close'))
+  }
 
   replay(from: LogPosition): Generator<Frame> {
     return this.#reader.replay(from)
@@ -265,8 +268,8 @@ class SegmentedLog implements CommitLog {
     this.#probeTimer?.cancel()
     this.#removal.close()
     this.#feeds.close()
+    this.endHolds()
     await new Promise<void>((resolve) => this.sync(() => resolve()))
-    this.#acknowledgements.refuseAll(this.#refusal())
     this.#writer.close()
     this.#segments.close()
     this.#reserve.close()

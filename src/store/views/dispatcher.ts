@@ -13,6 +13,7 @@ import { KEYS_PER_RECORD_MAX, keyHash } from './key-index.ts'
 import { decodeNotes, type Note, type QueueEnd } from './notes.ts'
 import type { TopicQueues } from './queue-table.ts'
 import { RecordScan } from './record-scan.ts'
+import { ViewsDamaged } from './sealed.ts'
 import type { Views } from './views.ts'
 
 type RecordNote = Extract<Note, { readonly is: 'record' }>
@@ -22,6 +23,7 @@ const BLANK = 32
 export class Dispatcher {
   readonly #views: Views
   readonly #log: Logger
+  readonly #isPassive: () => boolean
   readonly #scan = new RecordScan()
   /** Queues with entries that the arrival listener was not told of. */
   readonly #touched: ConsumeQueue[] = []
@@ -29,9 +31,11 @@ export class Dispatcher {
   #topic: TopicQueues | undefined
   #topicBytes: Buffer = Buffer.alloc(0)
 
-  constructor(views: Views, log: Logger) {
+  /** `isPassive`: the log may have begun where another one starts by then. */
+  constructor(views: Views, log: Logger, isPassive: () => boolean) {
     this.#views = views
     this.#log = log
+    this.#isPassive = isPassive
   }
 
   apply(frame: Frame): void {
@@ -198,6 +202,7 @@ export class Dispatcher {
     const { topic, queueId, nextOffset } = note
     if (isLightQueue(topic)) {
       const filter = topic.slice(LIGHT_QUEUE_PREFIX.length)
+      if (this.#isPassive() && !light.hasDurable(filter)) this.#views.damaged(boundBefore(filter))
       try {
         this.#noted(light.number(filter, nextOffset, note.position), position)
       } catch (error) {
@@ -215,3 +220,10 @@ export class Dispatcher {
     queue.markDirty()
   }
 }
+
+/**
+ * A log that is read from its start knows such a filter beforehand (carried-filters.ts); one that
+ * began to follow another where that one starts by then hears of it here.
+ */
+const boundBefore = (filter: string): ViewsDamaged =>
+  new ViewsDamaged(`the light queue '${filter}' was bound before this log begins: it lacks entries`)

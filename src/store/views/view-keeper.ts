@@ -278,12 +278,9 @@ export class ViewKeeper {
         if (this.#build === build) this.damaged(error)
       },
     })
-    const dispatcher = new Dispatcher(views, log)
-    const build: Build = {
-      ...{ name, identity, stored, views, dispatcher },
-      isNoted: false,
-      failure: undefined,
-    }
+    const dispatcher = new Dispatcher(views, log, () => commitLog.isPassive)
+    const state = { isNoted: false, failure: undefined }
+    const build: Build = { name, identity, stored, views, dispatcher, ...state }
     return build
   }
 
@@ -337,6 +334,8 @@ export class ViewKeeper {
       await build.stored.close()
       // A build that only has to wait goes on at the next start; another one needs its room.
       if (!this.#isClosed) await this.#half.discard(build.name)
+      // The log of a replica may say by now what the half build had to know from its beginning.
+      if (half !== undefined && error === build.failure) return this.#buildAnew()
       throw error
     }
     if (build.views.mark > 0) {

@@ -1,0 +1,34 @@
+// What a store gives to its replicas, and takes from its master. A store is one or the other:
+// a replica appends nothing by itself until it is promoted.
+import type { LogPosition } from '../model/positions.ts'
+import type { AcknowledgementHold, FrameBatch, FrameFeed } from './log/following.ts'
+
+export interface Replication {
+  /** Of the log: the same in all copies of it. */
+  readonly logId: number
+  /** Of the newest frame, or of the next append. */
+  readonly epoch: number
+  /** This store follows a master. */
+  readonly isPassive: boolean
+  /**
+   * The log's frames from the start of one of them on, as they are synced, byte for byte.
+   * @throws OFFSET_OUT_OF_RANGE, QUOTA_EXCEEDED, CLOSED
+   */
+  feed(from: LogPosition): FrameFeed
+  /** One more condition for every acknowledgement. @throws QUOTA_EXCEEDED */
+  hold(): AcknowledgementHold
+  /**
+   * Takes what the master's feed gave, from the log's end on. Settles in order of the calls, when
+   * it is durable and in the views. @returns the end of the log
+   * @throws OFFSET_OUT_OF_RANGE (a gap or an overlap), ABORTED (a lower epoch), CONFIG_INVALID
+   * (another log), PROTOCOL_ERROR, BUSY, READ_ONLY, NOT_SUPPORTED, CLOSED: the frames before the
+   * refused one are kept
+   */
+  take(batch: FrameBatch): Promise<LogPosition>
+  /**
+   * From here on this store is the master: in this epoch, which must be higher than any that its
+   * log has, or in the next one. What is due, retention and all else go on from what is in the log.
+   * @throws ARGUMENT_INVALID, READ_ONLY, BUSY, CLOSED: it is as passive as before, and takes frames
+   */
+  promote(epoch?: number): Promise<void>
+}
