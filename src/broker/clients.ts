@@ -17,14 +17,19 @@ interface Client {
   seenMs: number
 }
 
+interface Parts {
+  readonly groups: GroupTable
+  readonly modes: GroupModes
+  readonly locks: QueueLockTable
+  readonly clock: Clock
+  readonly log: Logger
+  readonly options: BrokerOptions
+  readonly receiver: Receiver
+}
+
 export class ClientTable {
-  readonly #groups: GroupTable
-  readonly #modes: GroupModes
-  readonly #locks: QueueLockTable
-  readonly #clock: Clock
-  readonly #log: Logger
+  readonly #parts: Parts
   readonly #expiryMs: number
-  readonly #receiver: Receiver
   readonly #clients = new Map<string, Client>()
   /** Client ids of a group's consumers, by connection. */
   readonly #consumers = new Map<string, Map<string, string>>()
@@ -32,24 +37,11 @@ export class ClientTable {
   readonly #watchers = new Set<(group: string) => void>()
   readonly #sweeping: Timer
 
-  constructor(parts: {
-    groups: GroupTable
-    modes: GroupModes
-    locks: QueueLockTable
-    clock: Clock
-    log: Logger
-    options: BrokerOptions
-    receiver: Receiver
-  }) {
-    this.#groups = parts.groups
-    this.#modes = parts.modes
-    this.#locks = parts.locks
-    this.#clock = parts.clock
-    this.#log = parts.log
+  constructor(parts: Parts) {
+    this.#parts = parts
     this.#expiryMs = parts.options.clientExpiryMs
-    this.#receiver = parts.receiver
     this.#differing = new DifferingMembers(parts.log)
-    this.#sweeping = this.#clock.every(SWEEP_MS, () => this.#sweep())
+    this.#sweeping = this.#parts.clock.every(SWEEP_MS, () => this.#sweep())
   }
 
   get size(): number {
@@ -59,16 +51,16 @@ export class ClientTable {
   /** Takes effect before it settles. @throws GROUP_MODE_CONFLICT, GROUP_NOT_FOUND */
   async register(registration: ClientRegistration): Promise<void> {
     for (const { group } of registration.consumers) {
-      if (!this.#groups.isSaved(group)) await this.#groups.ensure(group)
+      if (!this.#parts.groups.isSaved(group)) await this.#parts.groups.ensure(group)
     }
-    this.#modes.check(registration)
+    this.#parts.modes.check(registration)
     const { connectionId } = registration
     const before = this.#clients.get(connectionId)?.registration
-    this.#clients.set(connectionId, { registration, seenMs: this.#clock.monotonic() })
+    this.#clients.set(connectionId, { registration, seenMs: this.#parts.clock.monotonic() })
     for (const { group } of before?.consumers ?? []) this.#leave(connectionId, group)
     this.#join(registration)
     for (const { group, model, mode } of registration.consumers) {
-      if (model === 'clustering' && mode === 'queue-assigned') this.#receiver.retire(group)
+      if (model === 'clustering' && mode === 'queue-assigned') this.#parts.receiver.retire(group)
     }
     const changed = changedGroups(before, registration)
     for (const group of changed) {
@@ -129,16 +121,16 @@ export class ClientTable {
   }
 
   #sweep(): void {
-    const silentSinceMs = this.#clock.monotonic() - this.#expiryMs
+    const silentSinceMs = this.#parts.clock.monotonic() - this.#expiryMs
     for (const [connectionId, { registration, seenMs }] of [...this.#clients]) {
       if (seenMs > silentSinceMs) continue
-      this.#log.debug(
+      this.#parts.log.debug(
         { evt: 'client.expired', clientId: registration.clientId, address: registration.address },
         'a client was silent for too long and is forgotten',
       )
       this.unregister(connectionId)
     }
-    this.#locks.sweep()
+    this.#parts.locks.sweep()
   }
 
   #join(registration: ClientRegistration): void {
@@ -151,7 +143,7 @@ export class ClientTable {
       }
       consumers.set(connectionId, clientId)
     }
-    this.#modes.join(registration)
+    this.#parts.modes.join(registration)
   }
 
   #leave(connectionId: string, group: string): void {
@@ -160,7 +152,7 @@ export class ClientTable {
       this.#consumers.delete(group)
       this.#differing.forget(group)
     }
-    this.#modes.leave(connectionId, group)
+    this.#parts.modes.leave(connectionId, group)
   }
 
   /** With one other member: all of them subscribe alike, or the log has its line already. */
@@ -175,9 +167,9 @@ export class ClientTable {
 
   /** A client that is still a member by another connection keeps its locks. */
   #freeLocks(group: string, clientId: string): void {
-    if (!this.#locks.isLocking(group)) return
+    if (!this.#parts.locks.isLocking(group)) return
     for (const id of this.#consumers.get(group)?.values() ?? []) if (id === clientId) return
-    this.#locks.unlockAll(group, clientId)
+    this.#parts.locks.unlockAll(group, clientId)
   }
 
   #tell(groups: Iterable<string>): void {

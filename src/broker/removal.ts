@@ -14,40 +14,24 @@ import type { TopicTable } from './definitions/topics.ts'
 import { FACT, type FactWriter } from './facts/fact-writer.ts'
 import type { QueueLockTable } from './publish/queue-locks.ts'
 
-export class Removal {
-  readonly #store: MessageStore
-  readonly #topics: TopicTable
-  readonly #groups: GroupTable
-  readonly #cursors: CursorTable
-  readonly #facts: FactWriter
-  readonly #lightQueues: LightQueueTable
-  readonly #puller: Puller
-  readonly #receiver: Receiver
-  readonly #locks: QueueLockTable
-  readonly #clock: Clock
+interface Parts {
+  readonly store: MessageStore
+  readonly topics: TopicTable
+  readonly groups: GroupTable
+  readonly cursors: CursorTable
+  readonly facts: FactWriter
+  readonly lightQueues: LightQueueTable
+  readonly puller: Puller
+  readonly receiver: Receiver
+  readonly locks: QueueLockTable
+  readonly clock: Clock
+}
 
-  constructor(parts: {
-    store: MessageStore
-    topics: TopicTable
-    groups: GroupTable
-    cursors: CursorTable
-    facts: FactWriter
-    lightQueues: LightQueueTable
-    puller: Puller
-    receiver: Receiver
-    locks: QueueLockTable
-    clock: Clock
-  }) {
-    this.#store = parts.store
-    this.#topics = parts.topics
-    this.#groups = parts.groups
-    this.#cursors = parts.cursors
-    this.#facts = parts.facts
-    this.#lightQueues = parts.lightQueues
-    this.#puller = parts.puller
-    this.#receiver = parts.receiver
-    this.#locks = parts.locks
-    this.#clock = parts.clock
+export class Removal {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
   }
 
   /**
@@ -55,17 +39,17 @@ export class Removal {
    * @throws TOPIC_NOT_FOUND, PERMISSION_DENIED
    */
   async topic(name: string): Promise<void> {
-    if (this.#topics.need(name).isBuiltIn) {
+    if (this.#parts.topics.need(name).isBuiltIn) {
       throw new BrokerError('PERMISSION_DENIED', `the broker needs the topic '${name}' itself`)
     }
-    if (isRetryTopic(name) && this.#groups.find(groupOfTopic(name)) !== undefined) {
+    if (isRetryTopic(name) && this.#parts.groups.find(groupOfTopic(name)) !== undefined) {
       throw new BrokerError(
         'PERMISSION_DENIED',
         `the topic '${name}' goes with its group; delete the group '${groupOfTopic(name)}'`,
       )
     }
     this.#checkWritable()
-    this.#topics.forget(name)
+    this.#parts.topics.forget(name)
     await this.#dropQueue(name, [{ kind: FACT.topic, key: name, value: null }])
   }
 
@@ -74,17 +58,17 @@ export class Removal {
    * at.
    */
   async group(name: string, keepsOffsets = false): Promise<void> {
-    this.#groups.need(name)
+    this.#parts.groups.need(name)
     this.#checkWritable()
-    this.#groups.forget(name)
-    this.#receiver.dropGroup(name)
-    this.#locks.dropGroup(name)
-    const cursors = keepsOffsets ? [] : this.#cursors.dropGroup(name)
+    this.#parts.groups.forget(name)
+    this.#parts.receiver.dropGroup(name)
+    this.#parts.locks.dropGroup(name)
+    const cursors = keepsOffsets ? [] : this.#parts.cursors.dropGroup(name)
     const retry = retryTopic(name)
-    if (this.#topics.find(retry) === undefined) {
-      return this.#facts.write(inTurn([groupGone(name)], cursors))
+    if (this.#parts.topics.find(retry) === undefined) {
+      return this.#parts.facts.write(inTurn([groupGone(name)], cursors))
     }
-    this.#topics.forget(retry)
+    this.#parts.topics.forget(retry)
     const definitions = [groupGone(name), { kind: FACT.topic, key: retry, value: null }]
     await this.#dropQueue(retry, definitions, cursors)
   }
@@ -94,8 +78,8 @@ export class Removal {
    * during the removal starts a new queue. The entries are the store's.
    */
   async binding(filter: string, owner: string | undefined): Promise<void> {
-    if (owner !== undefined) checkNotBusy(this.#store.status())
-    await this.#lightQueues.unbind(filter, owner, (gone) => this.#endReaders(gone))
+    if (owner !== undefined) checkNotBusy(this.#parts.store.status())
+    await this.#parts.lightQueues.unbind(filter, owner, (gone) => this.#endReaders(gone))
   }
 
   /**
@@ -104,13 +88,13 @@ export class Removal {
    * failure, once all were tried.
    */
   async owner(owner: string): Promise<void> {
-    const slice = new Slice(this.#clock)
+    const slice = new Slice(this.#parts.clock)
     const failures: unknown[] = []
     const releasing: Promise<void>[] = []
-    for (const filter of this.#lightQueues.boundBy(owner)) {
+    for (const filter of this.#parts.lightQueues.boundBy(owner)) {
       if (slice.isOver) await slice.rest()
       const released = this.binding(filter, owner).catch((error: unknown) => {
-        this.#lightQueues.isUnwanted(filter, owner)
+        this.#parts.lightQueues.isUnwanted(filter, owner)
         failures.push(error)
       })
       releasing.push(released)
@@ -121,8 +105,10 @@ export class Removal {
 
   /** The store takes writes again. Never rejects: what fails waits on. */
   async unwantedBindings(): Promise<void> {
-    for (const { filter, owner } of this.#lightQueues.takeUnwanted()) {
-      await this.binding(filter, owner).catch(() => this.#lightQueues.isUnwanted(filter, owner))
+    for (const { filter, owner } of this.#parts.lightQueues.takeUnwanted()) {
+      await this.binding(filter, owner).catch(() =>
+        this.#parts.lightQueues.isUnwanted(filter, owner),
+      )
     }
   }
 
@@ -130,7 +116,7 @@ export class Removal {
    * Checked first: a definition that was forgotten cannot be brought back when the store refuses.
    */
   #checkWritable(): void {
-    const status = this.#store.status()
+    const status = this.#parts.store.status()
     const { writable, reason } = status
     if (!writable) throw new BrokerError('READ_ONLY', reason ?? 'the store is read-only')
     checkNotBusy(status)
@@ -142,15 +128,15 @@ export class Removal {
     cursors: Iterable<Fact> = [],
   ): Promise<void> {
     const facts = inTurn(definitions, cursors, this.#endReaders(topic))
-    await this.#facts.writeBy((part) => this.#store.dropQueues(topic, part), facts)
+    await this.#parts.facts.writeBy((part) => this.#parts.store.dropQueues(topic, part), facts)
   }
 
   /** Answers what makes it durable that every group's place there is gone. */
   #endReaders(topic: string): Iterable<Fact> {
-    this.#puller.drop(topic)
-    this.#receiver.dropTopic(topic)
-    this.#locks.dropTopic(topic)
-    return this.#cursors.dropTopic(topic)
+    this.#parts.puller.drop(topic)
+    this.#parts.receiver.dropTopic(topic)
+    this.#parts.locks.dropTopic(topic)
+    return this.#parts.cursors.dropTopic(topic)
   }
 }
 

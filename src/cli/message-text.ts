@@ -1,18 +1,7 @@
 // A message for people (one line) and for programs (one object with stable names).
 import { isUtf8 } from 'node:buffer'
+import type { ShownMessage } from './wire/leg.ts'
 import { visible } from './words.ts'
-
-/** The fields of a message that every protocol can show. */
-export interface ShownMessage {
-  readonly topic: string
-  readonly tag: string | undefined
-  readonly keys: readonly string[]
-  readonly orderingKey: string | undefined
-  readonly properties: Readonly<Record<string, string>>
-  readonly body: Uint8Array
-  /** MQTT: the topic's retained message, which was there before. */
-  readonly isRetained?: boolean
-}
 
 const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
   Buffer.from(buffer, byteOffset, byteLength)

@@ -4,7 +4,8 @@ import { BrokerError } from '../errors.ts'
 import { Away } from './away.ts'
 import { command } from './command.ts'
 import { connectionFlags, withClient } from './connection.ts'
-import { messageJson, messageLine, type ShownMessage } from './message-text.ts'
+import { messageJson, messageLine } from './message-text.ts'
+import { shownOf } from './wire/native-leg.ts'
 import { instant, visible } from './words.ts'
 
 export const get = command({
@@ -71,15 +72,6 @@ async function find(
   if (away.error !== undefined) throw away.error
   throw new BrokerError('MESSAGE_NOT_FOUND', `no message in '${topic}' has the key '${key}'`)
 }
-
-const shownOf = (message: Message): ShownMessage => ({
-  topic: message.topic,
-  tag: message.tag,
-  keys: message.keys,
-  orderingKey: message.orderingKey,
-  properties: Object.fromEntries(message.properties),
-  body: message.body,
-})
 
 const detailsOf = (message: Message): Record<string, string | number> => ({
   messageId: message.messageId,

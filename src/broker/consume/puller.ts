@@ -49,13 +49,19 @@ interface Held {
   isStale: boolean
 }
 
+interface Parts {
+  readonly store: MessageStore
+  readonly topics: TopicTable
+  readonly lightQueues: LightQueueTable
+  readonly cursors: CursorTable
+  readonly arrivals: Arrivals
+  readonly clock: Clock
+  readonly options: BrokerOptions
+  readonly numbers: Numbers
+}
+
 export class Puller {
-  readonly #store: MessageStore
-  readonly #topics: TopicTable
-  readonly #lightQueues: LightQueueTable
-  readonly #cursors: CursorTable
-  readonly #clock: Clock
-  readonly #options: BrokerOptions
+  readonly #parts: Parts
   /** By topic, then queue. */
   readonly #held = new Map<string, Map<number, Set<Held>>>()
   /** Pulls of one queue that are being woken turn by turn, and whether something arrived since. */
@@ -66,22 +72,8 @@ export class Puller {
   readonly #found: Counter
   readonly #empty: Counter
 
-  constructor(parts: {
-    store: MessageStore
-    topics: TopicTable
-    lightQueues: LightQueueTable
-    cursors: CursorTable
-    arrivals: Arrivals
-    clock: Clock
-    options: BrokerOptions
-    numbers: Numbers
-  }) {
-    this.#store = parts.store
-    this.#topics = parts.topics
-    this.#lightQueues = parts.lightQueues
-    this.#cursors = parts.cursors
-    this.#clock = parts.clock
-    this.#options = parts.options
+  constructor(parts: Parts) {
+    this.#parts = parts
     this.#messages = parts.numbers.counter(READ)
     this.#found = parts.numbers.counter(READS_FOUND)
     this.#empty = parts.numbers.counter(READS_EMPTY)
@@ -94,7 +86,7 @@ export class Puller {
 
   async pull(request: PullRequest): Promise<PullResult> {
     const { topic, queueId } = request
-    if (!this.#isThere(topic)) await this.#topics.ensure(topic)
+    if (!this.#isThere(topic)) await this.#parts.topics.ensure(topic)
     this.#check(topic, queueId)
     for (;;) {
       // Also after a read from the disk, during which the group may have been moved.
@@ -105,7 +97,7 @@ export class Puller {
       if (result.status !== 'at-end' || request.waitMs <= 0) return this.#answer(request, result)
       if (this.#isClosed || request.signal?.aborted) return this.#answer(request, result)
       // Something may have arrived while a read from the disk was under way.
-      if (this.#store.range(topic, queueId).maxOffset === result.maxOffset) {
+      if (this.#parts.store.range(topic, queueId).maxOffset === result.maxOffset) {
         return this.#hold(request, result.nextOffset)
       }
     }
@@ -137,16 +129,16 @@ export class Puller {
   }
 
   #isThere(topic: string): boolean {
-    return isLightQueue(topic) || this.#topics.find(topic) !== undefined
+    return isLightQueue(topic) || this.#parts.topics.find(topic) !== undefined
   }
 
   #check(topic: string, queueId: number): void {
     if (isLightQueue(topic)) {
-      this.#lightQueues.need(topic)
+      this.#parts.lightQueues.need(topic)
       if (queueId !== 0) throw noSuchQueue(topic, queueId, 1)
       return
     }
-    const { perm, readQueues } = this.#topics.need(topic).definition
+    const { perm, readQueues } = this.#parts.topics.need(topic).definition
     if ((perm & PERM_READ) === 0) {
       throw new BrokerError('PERMISSION_DENIED', `the topic '${topic}' is not readable`)
     }
@@ -157,15 +149,15 @@ export class Puller {
 
   /** Where the reader is to go on, if its group was moved since it last asked. */
   #reset(request: PullRequest): PullResult | undefined {
-    const nextOffset = this.#cursors.movedTo(request)
+    const nextOffset = this.#parts.cursors.movedTo(request)
     if (nextOffset === undefined) return undefined
     const { topic, queueId } = request
-    const { minOffset, maxOffset } = this.#store.range(topic, queueId)
+    const { minOffset, maxOffset } = this.#parts.store.range(topic, queueId)
     return { status: 'reset', records: NO_RECORDS, count: 0, nextOffset, minOffset, maxOffset }
   }
 
   #read(request: PullRequest, offset: QueueOffset): ReadResult | Promise<ReadResult> {
-    return this.#store.read({
+    return this.#parts.store.read({
       topic: request.topic,
       queueId: request.queueId,
       offset,
@@ -202,7 +194,7 @@ export class Puller {
     if (count > 0) this.#found.value++
     else this.#empty.value++
     this.#messages.value += count
-    this.#cursors.given(request, nextOffset)
+    this.#parts.cursors.given(request, nextOffset)
     const isNoMatch =
       (status === 'found' && count === 0) || (status === 'at-end' && nextOffset > request.offset)
     return {
@@ -216,11 +208,11 @@ export class Puller {
   }
 
   #hold(request: PullRequest, offset: QueueOffset): Promise<PullResult> {
-    if (this.#heldCount >= this.#options.heldPullsMax) {
+    if (this.#heldCount >= this.#parts.options.heldPullsMax) {
       return Promise.reject(
         new BrokerError(
           'BUSY',
-          `${this.#heldCount} pulls are waiting for messages already; broker.heldPullsMax is ${this.#options.heldPullsMax}`,
+          `${this.#heldCount} pulls are waiting for messages already; broker.heldPullsMax is ${this.#parts.options.heldPullsMax}`,
         ),
       )
     }
@@ -230,7 +222,7 @@ export class Puller {
         request,
         settle: (result) => (result instanceof BrokerError ? reject(result) : resolve(result)),
         offset,
-        timer: this.#clock.after(request.waitMs, () => this.#expire(held)),
+        timer: this.#parts.clock.after(request.waitMs, () => this.#expire(held)),
         onAbort: undefined,
         isReading: false,
         isStale: false,
@@ -306,7 +298,7 @@ export class Puller {
 
   #expire(held: Held): void {
     const { topic, queueId, offset } = held.request
-    const { minOffset, maxOffset } = this.#store.range(topic, queueId)
+    const { minOffset, maxOffset } = this.#parts.store.range(topic, queueId)
     this.#settle(held, {
       status: held.offset > offset ? 'no-match' : 'at-end',
       records: NO_RECORDS,

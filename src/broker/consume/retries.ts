@@ -85,33 +85,25 @@ const DISPENSABLE: ReadonlySet<string> = new Set([
 
 const DEAD_DROPS: ReadonlySet<string> = new Set([...COPY_DROPS, PROPERTY.receivedFrom])
 
+interface Parts {
+  readonly store: MessageStore
+  readonly topics: TopicTable
+  readonly groups: GroupTable
+  readonly facts: FactWriter
+  readonly delays: Delays
+  readonly clock: Clock
+  readonly numbers: Numbers
+}
+
 export class Retries {
-  readonly #store: MessageStore
-  readonly #topics: TopicTable
-  readonly #groups: GroupTable
-  readonly #facts: FactWriter
-  readonly #delays: Delays
-  readonly #clock: Clock
+  readonly #parts: Parts
   readonly #retried: Counter
   readonly #deadLetters: Counter
   readonly #outboxes = new Map<GroupQueue, Leaving[]>()
   readonly #running = new Set<Promise<void>>()
 
-  constructor(parts: {
-    store: MessageStore
-    topics: TopicTable
-    groups: GroupTable
-    facts: FactWriter
-    delays: Delays
-    clock: Clock
-    numbers: Numbers
-  }) {
-    this.#store = parts.store
-    this.#topics = parts.topics
-    this.#groups = parts.groups
-    this.#facts = parts.facts
-    this.#delays = parts.delays
-    this.#clock = parts.clock
+  constructor(parts: Parts) {
+    this.#parts = parts
     this.#retried = parts.numbers.counter(RETRIES)
     this.#deadLetters = parts.numbers.counter(DEAD_LETTERS)
   }
@@ -136,8 +128,8 @@ export class Retries {
   /** CONSUMER_SEND_MSG_BACK: the same copy, while the caller keeps its own offset. */
   async sendBack(request: SendBack): Promise<void> {
     const { position, delayLevel } = request
-    const group = await this.#groups.ensure(request.group)
-    const bytes = await readMessage(this.#store, position)
+    const group = await this.#parts.groups.ensure(request.group)
+    const bytes = await readMessage(this.#parts.store, position)
     if (bytes === undefined) {
       throw new BrokerError('MESSAGE_NOT_FOUND', `no message starts at log position ${position}`)
     }
@@ -151,10 +143,13 @@ export class Retries {
           ? { deadBecause: exhausted(max) }
           : atLevel(delayLevel > 0 ? delayLevel : retryLevel(failed - 1))
     const { draft, topic } = this.#copyOrDeadLetter(record, request.group, failed, destination)
-    await this.#store.append({ messages: [draft], facts: this.#topics.unsaved([topic]) })
+    await this.#parts.store.append({
+      messages: [draft],
+      facts: this.#parts.topics.unsaved([topic]),
+    })
     topic.isSaved = true
     this.#count(draft)
-    this.#delays.arm()
+    this.#parts.delays.arm()
   }
 
   #count({ topic }: StoreDraft): void {
@@ -181,21 +176,21 @@ export class Retries {
     for (const { leaving } of batch) queue.markLeft(leaving.entry)
     try {
       const messages = batch.flatMap(({ copy }) => copy?.draft ?? [])
-      const facts = [...this.#topics.unsaved(topics), placeFact(queue)]
-      if (batch.length > 0) await this.#store.append({ messages, facts })
+      const facts = [...this.#parts.topics.unsaved(topics), placeFact(queue)]
+      if (batch.length > 0) await this.#parts.store.append({ messages, facts })
     } catch (thrown) {
       for (const { leaving } of batch) this.#stay(queue, leaving, BrokerError.from(thrown))
       return
     }
     for (const topic of topics) topic.isSaved = true
-    this.#delays.arm()
+    this.#parts.delays.arm()
     for (const { leaving, copy } of batch) {
       if (copy !== undefined) this.#count(copy.draft)
       queue.forget(leaving.entry)
       leaving.settle(null)
     }
     // Acknowledgements that came in during the append are not in the fact just written.
-    this.#facts.mark(queue.cursor)
+    this.#parts.facts.mark(queue.cursor)
   }
 
   /** The copies for the next append; messages beyond its size go back to the outbox. */
@@ -229,7 +224,7 @@ export class Retries {
     const { offset } = entry
     try {
       const request = { topic, queueId, offset, maxMessages: 1, maxBytes: 1, hashes: undefined }
-      const result = await this.#store.read(request)
+      const result = await this.#parts.store.read(request)
       if (result.status !== 'found' || result.offsets[0] !== offset) return undefined
       const failed = entry.reconsumeTimes + entry.attempts + 1
       const received = { from: topic, note: entry.note }
@@ -244,7 +239,7 @@ export class Retries {
    */
   #stay(queue: GroupQueue, leaving: Leaving, error: BrokerError): void {
     const { entry, serial, destination, settle } = leaving
-    const nowMs = this.#clock.monotonic()
+    const nowMs = this.#parts.clock.monotonic()
     if (error.code === 'MESSAGE_TOO_LARGE' && 'delayMs' in destination) {
       entry.attempts++
       queue.park(entry, nowMs + destination.delayMs)
@@ -255,7 +250,7 @@ export class Retries {
       settle(error)
     }
     // Acknowledgements during the append were held back from the log.
-    this.#facts.mark(queue.cursor)
+    this.#parts.facts.mark(queue.cursor)
   }
 
   /** A client that is refused would hand the same message back again and again. */
@@ -284,7 +279,9 @@ export class Retries {
   ): Copy {
     const isDead = 'deadBecause' in destination
     const delayMs = isDead ? 0 : destination.delayMs
-    const topic = isDead ? this.#groups.deadLetterTopic(group) : this.#groups.retryTopic(group)
+    const topic = isDead
+      ? this.#parts.groups.deadLetterTopic(group)
+      : this.#parts.groups.retryTopic(group)
     const { name } = topic.definition
     const draft: StoreDraft = {
       ...draftOf(record),
@@ -292,7 +289,7 @@ export class Retries {
       queueId: isDead ? 0 : queueInTurn(topic),
       reconsumeTimes: failed,
       properties: copyProperties(record, name, group, destination, received),
-      dueMs: delayMs > 0 ? this.#clock.now() + delayMs : undefined,
+      dueMs: delayMs > 0 ? this.#parts.clock.now() + delayMs : undefined,
     }
     return { draft, topic }
   }

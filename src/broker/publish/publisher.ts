@@ -55,40 +55,28 @@ interface Batch {
   deadLetters: number
 }
 
+interface Parts {
+  readonly store: MessageStore
+  readonly topics: TopicTable
+  readonly groups: GroupTable
+  readonly delays: Delays
+  readonly locks: QueueLockTable
+  readonly states: StateTable
+  readonly clock: Clock
+  readonly options: BrokerOptions
+  readonly numbers: Numbers
+}
+
 export class Publisher {
-  readonly #store: MessageStore
-  readonly #topics: TopicTable
-  readonly #groups: GroupTable
-  readonly #delays: Delays
-  readonly #locks: QueueLockTable
-  readonly #states: StateTable
-  readonly #clock: Clock
-  readonly #options: BrokerOptions
+  readonly #parts: Parts
   readonly #ids: UniqueIds
   readonly #own: OwnProperties
   readonly #stored: Counter
   readonly #retries: Counter
   readonly #deadLetters: Counter
 
-  constructor(parts: {
-    store: MessageStore
-    topics: TopicTable
-    groups: GroupTable
-    delays: Delays
-    locks: QueueLockTable
-    states: StateTable
-    clock: Clock
-    options: BrokerOptions
-    numbers: Numbers
-  }) {
-    this.#store = parts.store
-    this.#topics = parts.topics
-    this.#groups = parts.groups
-    this.#delays = parts.delays
-    this.#locks = parts.locks
-    this.#states = parts.states
-    this.#clock = parts.clock
-    this.#options = parts.options
+  constructor(parts: Parts) {
+    this.#parts = parts
     this.#ids = new UniqueIds(parts.clock, parts.store.storeHost)
     this.#own = new OwnProperties(parts.options.clusterName)
     this.#stored = parts.numbers.counter(STORED)
@@ -114,7 +102,7 @@ export class Publisher {
     messages: readonly NewMessage[],
     changes: readonly StateChange[],
   ): Promise<readonly PublishResult[]> {
-    return this.#publish(messages, new Riding(changes, this.#states))
+    return this.#publish(messages, new Riding(changes, this.#parts.states))
   }
 
   #publish(
@@ -166,11 +154,11 @@ export class Publisher {
         batch,
       )
       if (draft instanceof BrokerError) throw nothingStored(i, messages.length, draft)
-      topic ??= this.#topics.find(topicName)
+      topic ??= this.#parts.topics.find(topicName)
       batch.drafts.push(draft)
       batch.slots.push(i)
     }
-    if (this.#topics.find(topicName) !== topic) throw topicGone(topicName)
+    if (this.#parts.topics.find(topicName) !== topic) throw topicGone(topicName)
     const results = new Array<PublishResult>(messages.length)
     await this.#append(batch, results)
     const [first] = results
@@ -181,7 +169,7 @@ export class Publisher {
   /** No message was taken. */
   async #appendChanges(changes: readonly StagedChange[]): Promise<void> {
     try {
-      await this.#store.append({ messages: [], facts: changes.map(({ fact }) => fact) })
+      await this.#parts.store.append({ messages: [], facts: changes.map(({ fact }) => fact) })
     } catch (error) {
       for (const change of changes) change.refused()
       throw error
@@ -196,9 +184,9 @@ export class Publisher {
         unsaved === undefined && changes === undefined
           ? { messages: drafts }
           : { messages: drafts, facts: this.#factsOf(batch), isNew: true }
-      const appended = await this.#store.append(group)
-      const { storeHost } = this.#store
-      const { brokerName } = this.#options
+      const appended = await this.#parts.store.append(group)
+      const { storeHost } = this.#parts.store
+      const { brokerName } = this.#parts.options
       for (let i = 0; i < slots.length; i++) {
         const { queueOffset, position } = appended[i]!
         const { queueId } = drafts[i]!
@@ -209,7 +197,7 @@ export class Publisher {
       this.#deadLetters.value += batch.deadLetters
       for (const topic of unsaved ?? []) topic.isSaved = true
       for (const change of changes ?? []) change.written()
-      if (batch.hasParked) this.#delays.arm()
+      if (batch.hasParked) this.#parts.delays.arm()
     } catch (thrown) {
       const error = BrokerError.from(thrown)
       for (const slot of slots) results[slot] = error
@@ -218,13 +206,13 @@ export class Publisher {
   }
 
   #factsOf({ unsaved, changes }: Batch): (Fact | RecordFact)[] {
-    const facts: (Fact | RecordFact)[] = this.#topics.unsaved(unsaved ?? [])
+    const facts: (Fact | RecordFact)[] = this.#parts.topics.unsaved(unsaved ?? [])
     for (const { fact } of changes ?? []) facts.push(fact)
     return facts
   }
 
   #draft(message: NewMessage, batch: Batch): StoreDraft | BrokerError {
-    const topic = this.#topics.find(message.topic)
+    const topic = this.#parts.topics.find(message.topic)
     if (topic === undefined || topic.isBuiltIn || isRetryTopic(message.topic)) {
       return this.#rareDraft(message, topic, batch)
     }
@@ -248,8 +236,8 @@ export class Publisher {
       const topic =
         known ??
         (createTopic
-          ? this.#topics.findOrStage(message.topic, createQueues)
-          : this.#topics.need(message.topic))
+          ? this.#parts.topics.findOrStage(message.topic, createQueues)
+          : this.#parts.topics.need(message.topic))
       return this.#draftFor(message, topic, message.properties, batch)
     } catch (thrown) {
       return BrokerError.from(thrown)
@@ -262,15 +250,15 @@ export class Publisher {
    */
   #retryDraft(message: NewMessage, batch: Batch): StoreDraft | BrokerError {
     const name = groupOfTopic(message.topic)
-    const group = this.#groups.need(name)
+    const group = this.#parts.groups.need(name)
     const max = message.retryTimesMax ?? group.retryTimesMax
-    if (message.reconsumeTimes <= max && !this.#locks.isLocking(name)) {
+    if (message.reconsumeTimes <= max && !this.#parts.locks.isLocking(name)) {
       batch.retries++
-      return this.#draftFor(message, this.#groups.retryTopic(name), message.properties, batch)
+      return this.#draftFor(message, this.#parts.groups.retryTopic(name), message.properties, batch)
     }
     batch.deadLetters++
     const properties = editProperties(message.properties, [], DELAY_PROPERTIES)
-    const dead = this.#groups.deadLetterTopic(name)
+    const dead = this.#parts.groups.deadLetterTopic(name)
     return this.#draftFor({ ...message, queueId: 0 }, dead, properties, batch)
   }
 
@@ -284,8 +272,8 @@ export class Publisher {
     const { body, orderingKey } = message
     let { queueId } = message
     if ((definition.perm & PERM_WRITE) === 0) return notWritable(definition.name)
-    const { brokerName = this.#options.brokerName } = message
-    if (brokerName !== this.#options.brokerName) return noSuchBroker(brokerName)
+    const { brokerName = this.#parts.options.brokerName } = message
+    if (brokerName !== this.#parts.options.brokerName) return noSuchBroker(brokerName)
     if (queueId >= definition.writeQueues) {
       if (queueId >= definition.readQueues) return noSuchQueue(message, definition.writeQueues)
     } else if (queueId < 0) {
@@ -294,7 +282,8 @@ export class Publisher {
           ? queueInTurn(topic)
           : queueOfKey(orderingKey, definition.writeQueues)
     }
-    if (body.length > this.#options.bodyBytesMax) return bodyTooLarge(body, this.#options)
+    if (body.length > this.#parts.options.bodyBytesMax)
+      return bodyTooLarge(body, this.#parts.options)
     if (given.length > PROPERTIES_ACCEPTED_BYTES_MAX) {
       return propertiesTooLarge(given, PROPERTIES_ACCEPTED_BYTES_MAX)
     }
@@ -343,8 +332,8 @@ export class Publisher {
       )
     }
     try {
-      const nowMs = this.#clock.now()
-      const dueMs = dueTime(draft.properties, nowMs, this.#options.delayMsMax)
+      const nowMs = this.#parts.clock.now()
+      const dueMs = dueTime(draft.properties, nowMs, this.#parts.options.delayMsMax)
       if (dueMs === undefined) return draft
       const room = PROPERTIES_BYTES_MAX - PARKED_PROPERTIES_BYTES - draft.topic.length
       if (draft.properties.length > room) return propertiesTooLarge(draft.properties, room)

@@ -45,8 +45,8 @@ export interface Letter {
   readonly delayMs: number | undefined
 }
 
-/** A message that came. */
-export interface Arrival {
+/** The fields of a message that every protocol can show. */
+export interface ShownMessage {
   readonly topic: string
   readonly tag: string | undefined
   readonly keys: readonly string[]
@@ -55,6 +55,10 @@ export interface Arrival {
   readonly body: Uint8Array
   /** MQTT: the topic's retained message, which was there before. */
   readonly isRetained?: boolean
+}
+
+/** A message that came. */
+export interface Arrival extends ShownMessage {
   /** The fields that only this protocol has: ids, positions. */
   readonly details: Readonly<Record<string, string | number | boolean>>
   /** It was shown: the group need not see it again. */

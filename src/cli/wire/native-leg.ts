@@ -17,6 +17,7 @@ import {
   type Leg,
   type LegAround,
   type Letter,
+  type ShownMessage,
   type Wish,
   whenAborted,
 } from './leg.ts'
@@ -84,13 +85,17 @@ async function* arrivals(client: Client, wish: Wish, signal: AbortSignal): Async
   }
 }
 
-const arrivalOf = (message: Message, settle: () => Promise<void>): Arrival => ({
+export const shownOf = (message: Message): ShownMessage => ({
   topic: message.topic,
   tag: message.tag,
   keys: message.keys,
   orderingKey: message.orderingKey,
   properties: Object.fromEntries(message.properties),
   body: message.body,
+})
+
+const arrivalOf = (message: Message, settle: () => Promise<void>): Arrival => ({
+  ...shownOf(message),
   details: {
     messageId: message.messageId,
     brokerName: message.brokerName,

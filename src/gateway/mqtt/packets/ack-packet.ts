@@ -1,6 +1,6 @@
 // PUBACK, PUBREC, PUBREL, PUBCOMP: a packet id, and in MQTT 5 a reason code and properties.
 import { PacketReader } from './packet-reader.ts'
-import { encodeProperties, encodeVarint, readProperties, u16 } from './properties.ts'
+import { encodeReason, readProperties } from './properties.ts'
 import { malformed, PACKET, packetName, REASON, type ReasonCode, violation } from './protocol.ts'
 
 const PUBLISH_REASONS: ReadonlySet<ReasonCode> = new Set([
@@ -43,21 +43,12 @@ function readReason(type: number, bytes: Buffer, start: number, end: number): Re
   return reason
 }
 
-/** MQTT 5, with a reason; the text rides along when there is one and it fits. */
-export function encodeAck(
+/** MQTT 5, with a reason. */
+export const encodeAck = (
   first: number,
   packetId: number,
   reason: ReasonCode,
   reasonString: string | undefined,
   packetBytesMax: number,
-): Buffer {
-  if (reasonString !== undefined) {
-    const section = encodeProperties({ reasonString })
-    const length = encodeVarint(section.length)
-    const total = encodeVarint(3 + length.length + section.length)
-    const head = [Buffer.of(first), total, u16(packetId), Buffer.of(reason)]
-    const packet = Buffer.concat([...head, length, section])
-    if (packet.length <= packetBytesMax) return packet
-  }
-  return Buffer.of(first, 3, packetId >>> 8, packetId, reason)
-}
+): Buffer =>
+  encodeReason(first, [packetId >>> 8, packetId & 0xff, reason], reasonString, packetBytesMax)

@@ -1,6 +1,6 @@
 // DISCONNECT and AUTH.
 import { PacketReader } from './packet-reader.ts'
-import { encodeProperties, encodeVarint, type Properties, readProperties } from './properties.ts'
+import { encodeReason, type Properties, readProperties } from './properties.ts'
 import { malformed, PACKET, REASON, type ReasonCode, violation } from './protocol.ts'
 
 export interface DisconnectPacket {
@@ -39,18 +39,9 @@ export function refuseAuth(bytes: Buffer, start: number, end: number): never {
   throw violation('AUTH without an authentication method in CONNECT')
 }
 
-/** MQTT 5 only; the text rides along when it is there and fits. */
-export function encodeDisconnect(
+/** MQTT 5 only. */
+export const encodeDisconnect = (
   reason: ReasonCode,
   reasonString: string | undefined,
   packetBytesMax: number,
-): Buffer {
-  if (reasonString !== undefined) {
-    const section = encodeProperties({ reasonString })
-    const length = encodeVarint(section.length)
-    const total = encodeVarint(1 + length.length + section.length)
-    const packet = Buffer.concat([Buffer.of(0xe0), total, Buffer.of(reason), length, section])
-    if (packet.length <= packetBytesMax) return packet
-  }
-  return Buffer.of(0xe0, 1, reason)
-}
+): Buffer => encodeReason(0xe0, [reason], reasonString, packetBytesMax)

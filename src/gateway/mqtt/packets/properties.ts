@@ -244,3 +244,20 @@ function buildRules(): (PropertyRule | undefined)[] {
   put(0x2a, 'sharedAvailable', 'flag', [connack])
   return rules
 }
+
+/** A packet of `fields`, with a reason as text where there is one and it fits. */
+export function encodeReason(
+  first: number,
+  fields: readonly number[],
+  reasonString: string | undefined,
+  packetBytesMax: number,
+): Buffer {
+  if (reasonString !== undefined) {
+    const section = encodeProperties({ reasonString })
+    const length = encodeVarint(section.length)
+    const total = encodeVarint(fields.length + length.length + section.length)
+    const packet = Buffer.concat([Buffer.of(first), total, Buffer.from(fields), length, section])
+    if (packet.length <= packetBytesMax) return packet
+  }
+  return Buffer.of(first, fields.length, ...fields)
+}

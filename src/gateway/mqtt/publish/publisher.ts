@@ -13,28 +13,20 @@ import { isPlain, type PublishFacts, toRecordProperties } from '../message.ts'
 import type { Session, Will } from '../session/session.ts'
 import type { Retained } from './retained.ts'
 
-export class Publisher {
-  readonly #broker: Broker
-  readonly #auth: Authenticator
-  readonly #clock: Clock
-  readonly #log: Logger
-  readonly #addresses: Addresses
-  readonly #retained: Retained
+interface Parts {
+  readonly broker: Broker
+  readonly auth: Authenticator
+  readonly clock: Clock
+  readonly log: Logger
+  readonly addresses: Addresses
+  readonly retained: Retained
+}
 
-  constructor(parts: {
-    broker: Broker
-    auth: Authenticator
-    clock: Clock
-    log: Logger
-    addresses: Addresses
-    retained: Retained
-  }) {
-    this.#broker = parts.broker
-    this.#auth = parts.auth
-    this.#clock = parts.clock
-    this.#log = parts.log
-    this.#addresses = parts.addresses
-    this.#retained = parts.retained
+export class Publisher {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
   }
 
   /** @throws BrokerError MESSAGE_INVALID */
@@ -57,9 +49,9 @@ export class Publisher {
     session?: StateChange,
   ): Promise<readonly PublishResult[]> {
     const changes = session === undefined ? retained : [session, ...retained]
-    if (changes.length === 0) return this.#broker.publish(messages)
-    const published = this.#broker.publish(messages, changes)
-    if (retained.length > 0) this.#retained.follow(retained, published)
+    if (changes.length === 0) return this.#parts.broker.publish(messages)
+    const published = this.#parts.broker.publish(messages, changes)
+    if (retained.length > 0) this.#parts.retained.follow(retained, published)
     return published
   }
 
@@ -73,11 +65,11 @@ export class Publisher {
     if (error?.retryable) return false
     if (error === undefined) return true
     const fields = { clientId: session.clientId, topic: will.topic, err: error }
-    this.#log.warn({ evt: 'mqtt.will_lost', ...fields }, 'a will could not be published')
+    this.#parts.log.warn({ evt: 'mqtt.will_lost', ...fields }, 'a will could not be published')
     if (state === undefined) return true
-    await this.#broker.publish([], [state]).catch((thrown: unknown) => {
+    await this.#parts.broker.publish([], [state]).catch((thrown: unknown) => {
       const about = { evt: 'mqtt.session_not_saved', clientId: session.clientId, err: thrown }
-      this.#log.warn(about, 'a session could not be saved; trying again')
+      this.#parts.log.warn(about, 'a session could not be saved; trying again')
     })
     return true
   }
@@ -100,16 +92,16 @@ export class Publisher {
 
   /** @throws BrokerError PERMISSION_DENIED, MESSAGE_INVALID */
   #willMessage(will: Will, session: Session): NewMessage {
-    const route = this.#addresses.route(will.topic)
+    const route = this.#parts.addresses.route(will.topic)
     this.#authorize(route, session)
-    const nowMs = this.#clock.now()
+    const nowMs = this.#parts.clock.now()
     const facts = { ...will, publisher: undefined, uniqueKey: undefined, nowMs }
     return this.message(route, will.payload, facts, NO_HOST)
   }
 
   /** @throws PERMISSION_DENIED */
   #authorize(route: Route, { user }: Session): void {
-    const owner = this.#auth.ownerOf(user)
+    const owner = this.#parts.auth.ownerOf(user)
     if (owner === undefined) {
       const whose = user === undefined ? 'the session has no owner' : `there is no user '${user}'`
       throw new BrokerError(
@@ -117,17 +109,17 @@ export class Publisher {
         `${whose}, so no right to publish it can be checked`,
       )
     }
-    this.#auth.authorize(owner, 'publish', { kind: 'topic', name: route.topic })
+    this.#parts.auth.authorize(owner, 'publish', { kind: 'topic', name: route.topic })
   }
 
   /** A will comes without asking for room. */
   #retainWill(will: Will, message: NewMessage, clientId: string): StateChange | undefined {
     try {
-      this.#retained.check(will.topic, will.payload.length)
-      return this.#retained.take(will.topic, message, 0)
+      this.#parts.retained.check(will.topic, will.payload.length)
+      return this.#parts.retained.take(will.topic, message, 0)
     } catch (error) {
       const fields = { evt: 'mqtt.will_not_retained', clientId, topic: will.topic, err: error }
-      this.#log.warn(fields, 'a will is published and not retained')
+      this.#parts.log.warn(fields, 'a will is published and not retained')
       return undefined
     }
   }
