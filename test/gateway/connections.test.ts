@@ -3,14 +3,10 @@ import { once } from 'node:events'
 import { connect as dial, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { Connections, type Leaving } from '../../src/gateway/net/connections.ts'
-import { withOwnBytes } from '../../src/model/message.ts'
 import { encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { startMqttOver } from '../support/mqtt-over-broker.ts'
-import { connect, publish } from '../support/mqtt-packets.ts'
-import { overridden } from '../support/overridden.ts'
+import { connect } from '../support/mqtt-packets.ts'
 import { begin, handshake } from '../support/raw-amqp.ts'
-import { RawPeer } from '../support/raw-peer.ts'
 import { startServer } from '../support/server.ts'
 import { StillSocket } from '../support/still-socket.ts'
 
@@ -134,35 +130,4 @@ test('silent clients of all three protocols, one with a held pull, hold no stop'
   for (let i = 0; i < 20; i++) await clock.advanceAsync(20)
   await closed
   t.pass()
-})
-
-test('what an MQTT client sent before a stop is acknowledged before the goodbye', async (t) => {
-  let release: () => void = () => {}
-  const gate = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  let published: () => void = () => {}
-  const isPublished = new Promise<void>((resolve) => {
-    published = resolve
-  })
-  const { port, gateway } = await startMqttOver(t, {
-    bend: (broker) =>
-      overridden(broker, {
-        publish: async (messages, ...rest) => {
-          const all = messages.map(withOwnBytes)
-          published()
-          await gate
-          return broker.publish(all, ...rest)
-        },
-      }),
-  })
-  const peer = await RawPeer.connect(port)
-  peer.send(connect('c', { version: 5 }), publish('a', 'x', { qos: 1, version: 5 }))
-  await peer.readPacket()
-  await isPublished
-  const closing = gateway.close(60_000)
-  release()
-  t.is((await peer.readPacket()).first, 0x40)
-  t.deepEqual([...(await peer.closed())], [0xe0, 1, 0x8b])
-  await closing
 })

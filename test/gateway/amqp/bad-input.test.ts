@@ -1,7 +1,6 @@
 // What a peer may do wrong, on raw sockets: each costs at most its own connection, at once, in
 // AMQP's terms where there are any, and all other connections go on.
 import test, { type ExecutionContext } from 'ava'
-import fc from 'fast-check'
 import rhea from 'rhea'
 import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -183,9 +182,6 @@ async function closedWith(peer: RawPeer): Promise<string | undefined> {
 }
 
 const afterOpen: [string, string, Buffer[]][] = [
-  ['a frame beyond the limit', 'amqp:connection:framing-error', [hex('00010001 02000000')]],
-  ['a claimed frame of 4 GiB', 'amqp:connection:framing-error', [hex('ffffffff 02000000')]],
-  ['a frame of no bytes', 'amqp:connection:framing-error', [hex('00000000 02000000')]],
   ['a SASL frame', 'amqp:connection:framing-error', [rawFrame(hex('00 53 41 45'), 1)]],
   ['garbage in a frame', 'amqp:decode-error', [rawFrame(Buffer.from('garbage'))]],
   [
@@ -425,101 +421,4 @@ test('a disposition over all delivery ids there can be is answered, and others a
   // One after the other they would take so long that no test waits for it.
   await peer.frame('close')
   await othersWork()
-})
-
-test('a reader with boundless credit that does not read costs a bounded number of bytes', async (t) => {
-  const server = await startAmqp(t)
-  const { broker } = server
-  const body = Buffer.alloc(64 * 1024)
-  for (let i = 0; i < 60; i++) {
-    const batch = Array.from({ length: 20 }, () => ({
-      topic: 'big',
-      queueId: 0,
-      body,
-      properties: Buffer.alloc(0),
-      flag: 0,
-      sysFlag: 0,
-      bornTimestamp: 0,
-      bornHost: { ip: 0, port: 0 },
-      reconsumeTimes: 0,
-      createTopic: true,
-    }))
-    await broker.publish(batch)
-  }
-  const peer = await connectRaw(t, server.port)
-  peer.send(handshake(), begin(0, { incoming_window: 0x7fff_ffff }))
-  peer.send(attachReceiver(0, 'big::g', { snd_settle_mode: 1 }))
-  await peer.frame('attach')
-  peer.socket.pause()
-  peer.send(
-    flow({ incoming_window: 0x7fff_ffff, handle: 0, delivery_count: 0, link_credit: 1_000_000 }),
-  )
-  const left = async (): Promise<number> =>
-    (await broker.groups.lags('g')).reduce((sum, lag) => sum + lag.lag, 0)
-  // The kernel takes some megabytes; then the group's backlog stands still, while others are
-  // served.
-  const other = await connectRhea(t, server.port)
-  const sender = await other.sender('healthy')
-  let now = await left()
-  for (let unchanged = 0; unchanged < 50; ) {
-    const before = now
-    t.is((await sender.send({ body: 'x' })).kind, 'accepted')
-    now = await left()
-    unchanged = now === before && now < 1200 ? unchanged + 1 : 0
-  }
-  t.true(now > 600, `${now} of 1200 messages of 64 KiB are left`)
-  peer.keeps = false
-  peer.socket.resume()
-  await peer.until(() => (peer.received > 1200 * 65_536 ? true : undefined), 'the rest')
-  t.pass()
-})
-
-test('whatever follows the handshake, in any state, hurts no other connection', async (t) => {
-  const { server } = await probe(t)
-  const pieces = [
-    begin(),
-    attachSender(0, 'orders'),
-    attachReceiver(1, 'orders'),
-    flow({ handle: 1, delivery_count: 0, link_credit: 10 }),
-    transfer({ handle: 0, delivery_id: 0 }),
-    frame('disposition', { role: true, first: 0, settled: true }),
-    frame('detach', { handle: 0, closed: true }),
-    frame('end'),
-    frame('close'),
-  ]
-  const change = fc.tuple(fc.nat(), fc.nat(255))
-  const stream = fc.tuple(
-    fc.array(fc.constantFrom(...pieces), { minLength: 1, maxLength: 10 }),
-    fc.array(change, { maxLength: 4 }),
-  )
-  await fc.assert(
-    fc.asyncProperty(stream, async ([chosen, changes]) => {
-      const bytes = Buffer.concat(chosen)
-      for (const [at, byte] of changes) bytes[at % bytes.length] = byte
-      const peer = await connectRaw(t, server.port)
-      peer.send(handshake(), bytes)
-      peer.socket.end()
-      await peer.closed
-    }),
-    { numRuns: 150 },
-  )
-  const client = await connectRhea(t, server.port)
-  const sender = await client.sender('after')
-  t.is((await sender.send({ body: 'x' })).kind, 'accepted')
-})
-
-test('random bytes in place of a handshake hurt no other connection', async (t) => {
-  const { server } = await probe(t)
-  const start = fc.constantFrom(Buffer.alloc(0), SASL_HEADER, AMQP_HEADER)
-  await fc.assert(
-    fc.asyncProperty(start, fc.uint8Array({ maxLength: 200 }), async (header, bytes) => {
-      const peer = await connectRaw(t, server.port)
-      peer.send(header, Buffer.from(bytes))
-      peer.socket.end()
-      await peer.closed
-    }),
-    { numRuns: 150 },
-  )
-  const client = await connectRhea(t, server.port)
-  t.is((await (await client.sender('after')).send({ body: 'x' })).kind, 'accepted')
 })

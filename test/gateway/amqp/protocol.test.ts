@@ -3,7 +3,6 @@
 // echo, drain).
 import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
-import { withOwnBytes } from '../../../src/model/message.ts'
 import { recordsOf } from '../../../src/model/record.ts'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
 import type { Broker } from '../../../src/port/broker.ts'
@@ -422,57 +421,6 @@ test('a close is answered and the socket ends', async (t) => {
   await peer.frame('close')
   await peer.closed
   t.pass()
-})
-
-test('a gateway that closes says so to everyone', async (t) => {
-  const { port, close } = await startAmqp(t)
-  const peer = await connectRaw(t, port)
-  peer.send(handshake(), begin())
-  await peer.frame('begin')
-  const closing = close()
-  t.is(conditionOf(await peer.frame('close')), 'amqp:connection:forced')
-  peer.send(frame('close'))
-  await peer.closed
-  await closing
-})
-
-test('a gateway that closes answers first what came before', async (t) => {
-  let release: () => void = () => {}
-  const gate = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  let came: () => void = () => {}
-  const published = new Promise<void>((resolve) => {
-    came = resolve
-  })
-  const { port, gateway } = await startAmqp(t, {
-    wrap: (real) =>
-      Object.assign(Object.create(real) as Broker, {
-        publish: async (batch: Parameters<Broker['publish']>[0]) => {
-          const all = batch.map(withOwnBytes)
-          came()
-          await gate
-          return real.publish(all)
-        },
-      }),
-  })
-  const peer = await connectRaw(t, port)
-  peer.send(handshake(), begin(), attachSender(0, 'orders'))
-  await peer.frame('flow')
-  peer.send(transfer({ handle: 0, delivery_id: 0 }))
-  await published
-  const closing = gateway.close(10_000)
-  release()
-  await peer.frame('close')
-  t.deepEqual(
-    peer
-      .came()
-      .map(({ name }) => name)
-      .slice(-2),
-    ['disposition', 'close'],
-  )
-  peer.send(frame('close'))
-  await closing
 })
 
 test('the peer is told when its hold on a message ends', async (t) => {

@@ -42,33 +42,6 @@ test('a message is accepted and then in the log, with tag, keys, ordering key an
   t.is(record?.property('color'), 'red')
 })
 
-test('accepted comes only after the broker has settled the publish', async (t) => {
-  let release: () => void = () => {}
-  const gate = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const events: string[] = []
-  const { port } = await startAmqp(t, {
-    wrap: (real) =>
-      overridden(real, {
-        publish: async (messages) => {
-          await gate
-          const results = await real.publish(messages)
-          events.push('durable')
-          return results
-        },
-      }),
-  })
-  const client = await connectRhea(t, port)
-  const sender = await client.sender('orders')
-  const sent = sender.send({ body: 'x' }).then(({ kind }) => events.push(kind))
-  await roundTrip(client.connection)
-  t.deepEqual(events, [])
-  release()
-  await sent
-  t.deepEqual(events, ['durable', 'accepted'])
-})
-
 test('a thousand messages of one key keep their order', async (t) => {
   const { port, broker } = await startAmqp(t)
   const client = await connectRhea(t, port)

@@ -186,35 +186,6 @@ test('what a stalled subscriber misses waits in the log, not in memory', async (
   stalled.end()
 })
 
-test('a publisher that outruns the log is not read, and every message arrives', async (t) => {
-  let release: () => void = () => {}
-  const gate = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const { port } = await startMqttOver(t, {
-    mqtt: { unstoredBytesMax: 200_000 },
-    bend: (broker) =>
-      withPublish(broker, async (messages) => {
-        const all = messages.map(withOwnBytes)
-        await gate
-        return broker.publish(all)
-      }),
-  })
-  const peer = await RawPeer.connect(port)
-  peer.send(connect('fast', { keepAlive: 0 }))
-  await peer.read(4)
-  const payload = Buffer.alloc(10_000, 'y')
-  for (let id = 1; id <= 1_000; id++) peer.send(publish('x', payload, { qos: 1, id }))
-  const subscriber = await mqttClient(t, port, 4)
-  await subscriber.subscribe('x')
-  t.is(peer.unread.length, 0)
-  release()
-  await subscriber.messages(1_000)
-  const acks = await peer.read(4_000)
-  for (let id = 1; id <= 1_000; id++) t.is(acks.readUInt16BE(id * 4 - 2), id)
-  peer.end()
-})
-
 test('PUBACKs come in the order of the PUBLISHes although the broker settles in another', async (t) => {
   const settle: (() => void)[] = []
   const { port } = await startMqttOver(t, {
@@ -235,36 +206,6 @@ test('PUBACKs come in the order of the PUBLISHes although the broker settles in 
   for (const one of settle.toReversed()) one()
   const acks = await peer.read(12)
   t.deepEqual([...acks], [0x40, 2, 0, 1, 0x40, 2, 0, 2, 0x40, 2, 0, 3])
-  peer.end()
-})
-
-test('PUBACK waits until the message is stored', async (t) => {
-  let release: () => void = () => {}
-  let called: () => void = () => {}
-  const gate = new Promise<void>((resolve) => {
-    release = resolve
-  })
-  const isCalled = new Promise<void>((resolve) => {
-    called = resolve
-  })
-  const { port } = await startMqttOver(t, {
-    bend: (broker) =>
-      withPublish(broker, async (messages) => {
-        called()
-        const all = messages.map(withOwnBytes)
-        await gate
-        return broker.publish(all)
-      }),
-  })
-  const peer = await RawPeer.connect(port)
-  peer.send(connect('c'), publish('x', 'y', { qos: 1, id: 5 }))
-  await peer.read(4)
-  await isCalled
-  // Others are served during it.
-  await mqttClient(t, port, 4)
-  t.is(peer.unread.length, 0)
-  release()
-  t.deepEqual([...(await peer.read(4))], [0x40, 2, 0, 5])
   peer.end()
 })
 

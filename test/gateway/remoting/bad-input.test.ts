@@ -3,9 +3,7 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import test from 'ava'
-import fc from 'fast-check'
-import { decodeCommand, encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
-import { FrameSplitter } from '../../../src/remoting/frame.ts'
+import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import { fields, send, startFrontEnd } from '../../support/native-front-end.ts'
 import { eventually } from '../../support/waiting.ts'
 
@@ -23,15 +21,9 @@ const frame = (
 const json = (header: object): Buffer => frame(JSON.stringify(header))
 
 for (const [what, bytes] of [
-  ['a claimed 2 GiB', Buffer.from('7fffffff00000010', 'hex')],
-  ['a negative length', Buffer.from('ffffffff00000010', 'hex')],
   ['a length of nothing', Buffer.from('0000000000000000', 'hex')],
   ['a header longer than its frame', Buffer.from('0000000c00ffffff0000000000000000', 'hex')],
   ['a header codec that does not exist', frame('{"code":1}', undefined, 9)],
-  ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n')],
-  ['an MQTT CONNECT', Buffer.from('101000044d5154540502003c0000047465737400', 'hex')],
-  ['an AMQP header', Buffer.from('AMQP\x00\x01\x00\x00', 'latin1')],
-  ['a TLS hello', Buffer.from(`16030100f8010000f40303${'00'.repeat(64)}`, 'hex')],
   ['a header that is no JSON', frame('code=310')],
   ['a header that is a list', frame('[310]')],
   ['a code beyond 32 bits', frame('{"code":99999999999}')],
@@ -101,83 +93,6 @@ test('a header with hostile names is served like any other', async (t) => {
   const answer = (await peer.read(length)).toString('utf8', 4)
   t.regex(answer, /"code":29,.*lacks the field 'a'/)
   t.is(({} as Record<string, unknown>)['code'], undefined)
-})
-
-test('random bytes close the connection or wait for more, and nothing breaks', async (t) => {
-  const { connect, raw, gateway } = await startFrontEnd(t)
-  const healthy = await connect()
-  await fc.assert(
-    fc.asyncProperty(fc.uint8Array({ minLength: 1, maxLength: 200 }), async (bytes) => {
-      const peer = await raw()
-      peer.send(bytes)
-      peer.end()
-    }),
-    { numRuns: 200 },
-  )
-  t.is((await send(healthy, { topic: 'T' })).code, 0)
-  while (gateway.connections > 1) await new Promise((resolve) => setImmediate(resolve))
-  t.pass()
-})
-
-test('mutated requests of every kind are answered, or cost their own connection', async (t) => {
-  const { connect, raw, gateway } = await startFrontEnd(t)
-  const healthy = await connect()
-  const body =
-    '{"clientID":"c","consumerDataSet":[{"groupName":"G","subscriptionDataSet":[{"topic":"T"}]}]}'
-  const some = { topic: 'T', queueId: '0', consumerGroup: 'G', queueOffset: '0', maxMsgNums: '1' }
-  const rest = { sysFlag: '4', commitOffset: '0', suspendTimeoutMillis: '0', subVersion: '0' }
-  const codes = [10, 11, 12, 14, 15, 17, 21, 26, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 41, 42]
-  const more = [
-    43, 46, 200, 201, 202, 203, 204, 207, 208, 215, 222, 300, 305, 310, 320, 343, 345, 351, 352,
-    361,
-  ]
-  await fc.assert(
-    fc.asyncProperty(
-      fc.constantFrom(...codes, ...more),
-      fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 3 }),
-      async (code, mutations) => {
-        const bytes = frame(
-          JSON.stringify({ code, opaque: 1, extFields: { ...some, ...rest } }),
-          Buffer.from(body),
-        )
-        for (const [at, byte] of mutations) bytes[8 + (at % (bytes.length - 8))] = byte
-        const peer = await raw()
-        peer.send(bytes)
-        peer.end()
-      },
-    ),
-    { numRuns: 300 },
-  )
-  t.is((await send(healthy, { topic: 'T' })).code, 0)
-  while (gateway.connections > 1) await new Promise((resolve) => setImmediate(resolve))
-})
-
-test('a peer that never reads its answers is not read any longer', async (t) => {
-  const { connect, raw, broker } = await startFrontEnd(t)
-  const healthy = await connect()
-  for (let i = 0; i < 20; i++) await send(healthy, { topic: 'T', body: Buffer.alloc(200_000) })
-  const peer = await raw()
-  peer.pause()
-  const pull = (opaque: number): Buffer =>
-    json({
-      code: 11,
-      opaque,
-      extFields: {
-        ...{ consumerGroup: 'G', topic: 'T', queueId: '0', queueOffset: '0', maxMsgNums: '32' },
-        ...{ sysFlag: '4', commitOffset: '0', suspendTimeoutMillis: '0', subscription: '*' },
-        ...{ subVersion: '0', maxMsgBytes: '4000000' },
-      },
-    })
-  for (let i = 0; i < 500; i++) peer.send(pull(i))
-  // Its pulls are served until its answers wait, while others go on.
-  let messagesOut = 0
-  for (let unchanged = 0; unchanged < 50; ) {
-    const before = messagesOut
-    t.is((await send(healthy, { topic: 'T' })).code, 0)
-    messagesOut = (await broker.status()).messagesOut
-    unchanged = messagesOut === before && messagesOut > 0 ? unchanged + 1 : 0
-  }
-  t.true(messagesOut < 500 * 20, `${messagesOut} messages were read for a peer that reads none`)
 })
 
 /**
@@ -250,22 +165,4 @@ test('partial frames cost the oldest of them its connection when they take too m
     peer.send(request.subarray(400_000))
     t.is((await peer.read(4)).length, 4)
   }
-})
-
-test('requests cut into single bytes are served', async (t) => {
-  const { raw } = await startFrontEnd(t)
-  const peer = await raw()
-  const bytes = json({ code: 30, opaque: 9, extFields: { topic: 'TBW102', queueId: 0 } })
-  for (const byte of bytes) {
-    peer.send([byte])
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-  const length = (await peer.read(4)).readInt32BE()
-  const answer = Buffer.concat([Buffer.alloc(4), await peer.read(length)])
-  answer.writeInt32BE(length)
-  let offset: string | undefined
-  new FrameSplitter((...found) => {
-    offset = decodeCommand(...found).fields.get('offset')
-  }).push(answer)
-  t.is(offset, '0')
 })

@@ -235,23 +235,6 @@ test("only what may succeed elsewhere or later gets a code on which Java's produ
   for (const code of ERROR_CODES) t.not(responseCodeOf(new BrokerError(code, '')), 0, code)
 })
 
-test('a peer that has sent a byte and no command is let go after its time, one that has stays', async (t) => {
-  const { gateway, clock, connect, raw } = await startFrontEnd(t, { introductionMs: 10_000 })
-  const client = await connect()
-  t.is((await send(client, { topic: 'T' })).code, 0)
-  const peer = await raw()
-  peer.send([0])
-  while (gateway.connections < 2) await new Promise((resolve) => setImmediate(resolve))
-  // Its byte was read once a later request of the other is answered.
-  t.is((await send(client, { topic: 'T' })).code, 0)
-  clock.advance(5_000)
-  t.is(gateway.connections, 2)
-  peer.send([0])
-  clock.advance(5_000)
-  while (gateway.connections > 1) await new Promise((resolve) => setImmediate(resolve))
-  t.is((await send(client, { topic: 'T' })).code, 0)
-})
-
 test('a large first command over a slow link has the more time the more of it came', async (t) => {
   const { gateway, clock } = await startFrontEnd(t, { introductionMs: 10_000 })
   const nameServer = new NameServer({ clock, log: silentLogger }, { introductionMs: 10_000 })
