@@ -140,6 +140,6 @@ test('killed at any moment, the broker loses and doubles nothing that it confirm
       await judge(t, work, after)
       await after.close()
     }),
-    { numRuns: 25 },
+    { numRuns: 12 },
   )
 })

@@ -13,7 +13,7 @@ import { freshSeed, Random } from '../support/random.ts'
 import { fill } from '../support/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
-const FLIPS = 30
+const FLIPS = 12
 const QUEUES: readonly (readonly [string, number])[] = ['A', 'B', '%RETRY%g'].flatMap((topic) =>
   [0, 1, 2].map((id) => [topic, id] as const),
 )

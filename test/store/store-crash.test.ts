@@ -59,16 +59,16 @@ async function liveMany(
   t.pass()
 }
 
-test('crashes lose nothing that was promised and leave no view behind', (t) => liveMany(t, 16, {}))
+test('crashes lose nothing that was promised and leave no view behind', (t) => liveMany(t, 8, {}))
 
 test('retention takes the oldest and nothing that lives', (t) =>
-  liveMany(t, 10, { hasRetention: true }))
+  liveMany(t, 5, { hasRetention: true }))
 
 test('a key-value store that loses, rots and refuses is built again', (t) =>
-  liveMany(t, 10, { hasRot: true, hasRetention: true }))
+  liveMany(t, 5, { hasRot: true, hasRetention: true }))
 
 test('with flush async only the newest can be missing after a power cut', (t) =>
-  liveMany(t, 8, { flush: 'async' }))
+  liveMany(t, 4, { flush: 'async' }))
 
 test('retention with flush async takes nothing before what it kept of it is on the disk', (t) =>
-  liveMany(t, 8, { flush: 'async', hasRetention: true }))
+  liveMany(t, 4, { flush: 'async', hasRetention: true }))

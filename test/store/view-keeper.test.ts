@@ -12,12 +12,12 @@ import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { freshSeed, Random } from '../support/random.ts'
 import { contentsOf, draft, fill } from '../support/store-contents.ts'
-import { tempDir } from '../support/temp-dir.ts'
+import { type Teardown, tempDir } from '../support/temp-dir.ts'
 import { ViewsVictim } from '../support/views-victim.ts'
 
 const storeHost = { ip: 0x7f000001, port: 10_911 }
 const BUILT = 'views.built'
-const FLIPS = 40
+const FLIPS = 16
 
 interface Opened {
   readonly store: MessageStore
@@ -25,7 +25,7 @@ interface Opened {
 }
 
 async function open(
-  t: ExecutionContext,
+  t: Teardown,
   directory: string,
   clock = new FakeClock(),
   lines = new LogLines(),
@@ -207,10 +207,25 @@ async function flipBit(level: string, random: Random): Promise<string> {
   return `byte ${at} of ${path}`
 }
 
+/** More than one part of a build. */
 const MANY_MESSAGES = 150_000
 
 /** A store whose views are gone and, half built again, on the disk as a kill leaves them. */
 async function halfBuilt(t: ExecutionContext): Promise<string> {
+  half ??= buildHalf(ofAll)
+  const copy = await tempDir(t)
+  await cp(await half, copy, { recursive: true })
+  return copy
+}
+
+let half: Promise<string> | undefined
+const afterAll: (() => unknown)[] = []
+const ofAll: Teardown = { teardown: (done) => void afterAll.push(done) }
+test.after.always(async () => {
+  for (const done of afterAll.reverse()) await done()
+})
+
+async function buildHalf(t: Teardown): Promise<string> {
   const directory = await tempDir(t)
   const { store } = await open(t, directory)
   for (let i = 0; i < MANY_MESSAGES; i += 1000) {

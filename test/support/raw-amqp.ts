@@ -148,6 +148,9 @@ export class RawPeer {
   keeps = true
   received = 0
   #bytes: Buffer = Buffer.alloc(0)
+  /** Frames that were read before, and where the next one begins. */
+  readonly #came: Came[] = []
+  #cameBytes = 0
   #wake: (() => void) | undefined
   #isClosed = false
 
@@ -179,23 +182,26 @@ export class RawPeer {
 
   /** Every frame of AMQP's that came so far, heartbeats left out. */
   came(): Came[] {
-    const found: Came[] = []
-    let at = this.#bytes.indexOf(AMQP_HEADER)
-    if (at === -1) return found
-    at += AMQP_HEADER.length
+    let at = this.#cameBytes
+    if (at === 0) {
+      at = this.#bytes.indexOf(AMQP_HEADER)
+      if (at === -1) return []
+      at += AMQP_HEADER.length
+    }
     while (this.#bytes.length - at >= 4) {
       const size = this.#bytes.readUInt32BE(at)
       if (this.#bytes.length - at < size) break
       const got = frames.read_frame(copy(this.#bytes.subarray(at, at + size)))
       at += size
+      this.#cameBytes = at
       if (got.performative === undefined) continue
       const performative = got.performative as Fields & {
         constructor: { descriptor: { symbolic: string } }
       }
       const name = performative.constructor.descriptor.symbolic.split(':')[1] ?? ''
-      found.push({ name, channel: got.channel, fields: performative, payload: got.payload })
+      this.#came.push({ name, channel: got.channel, fields: performative, payload: got.payload })
     }
-    return found
+    return [...this.#came]
   }
 
   /** Bytes of the longest frame of AMQP's that came so far. */
