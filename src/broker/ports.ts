@@ -155,9 +155,9 @@ export const statesPort = ({ states }: BrokerParts) => ({
   watch: (prefix: string, changed: (news: StateNews) => void): Disposable =>
     states.watch(prefix, changed),
   claim: (id: string, lost: () => void, signal?: AbortSignal): Promise<Claim> =>
-    states.claims.claim(id, lost, signal),
+    states.claim(id, lost, signal),
   claimFree: async (id: string, lost: () => void): Promise<Claim | undefined> =>
-    states.claims.claimFree(id, lost),
+    states.claimFree(id, lost),
   release: async (claim: Claim): Promise<void> => states.claims.release(claim),
 })
 

@@ -46,7 +46,7 @@ export interface States {
    *
    * `lost` is called once, never within this call: the id is to be saved with the claim, and
    * released. It is not called after `release`.
-   * @throws CLAIM_LOST when a newer claim came while this one waited; ABORTED
+   * @throws ARGUMENT_INVALID, CLAIM_LOST when a newer claim came while this one waited; ABORTED
    */
   claim(id: string, lost: () => void, signal?: AbortSignal): Promise<Claim>
   /** As `claim`, for an id that has no owner; undefined when it has one. */

@@ -103,6 +103,8 @@ export function states(test: Case): void {
     const refused = async (call: Promise<unknown>) => t.is(await codeOf(call), 'ARGUMENT_INVALID')
     await refused(port.states.save('', Buffer.from('1')))
     await refused(port.states.save('x'.repeat(40_000), Buffer.from('1')))
+    await refused(port.states.claim('x'.repeat(40_000), ignore))
+    await refused(port.states.claimFree('', ignore))
     const own = (message: number) => ({ id, state: null, message })
     const two = [newMessage(topic), newMessage(topic)]
     await refused(port.publish(two, [own(1), own(0)]))

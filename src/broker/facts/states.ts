@@ -5,6 +5,7 @@ import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { BODY_BYTES_MAX } from '../../model/limits.ts'
 import {
+  type Claim,
   NO_STATE,
   type State,
   type StateChange,
@@ -101,6 +102,18 @@ export class StateTable {
 
   watch(prefix: string, changed: (news: StateNews) => void): Disposable {
     return this.#watchers.watch(prefix, changed)
+  }
+
+  /** @throws ARGUMENT_INVALID, CLAIM_LOST, ABORTED, CLOSED */
+  async claim(id: string, lost: () => void, signal: AbortSignal | undefined): Promise<Claim> {
+    this.check(id, 0, undefined)
+    return this.claims.claim(id, lost, signal)
+  }
+
+  /** @throws ARGUMENT_INVALID, CLOSED */
+  claimFree(id: string, lost: () => void): Claim | undefined {
+    this.check(id, 0, undefined)
+    return this.claims.claimFree(id, lost)
   }
 
   /** @throws ARGUMENT_INVALID, STATE_CONFLICT, CLAIM_LOST */
