@@ -1,10 +1,10 @@
-// The consumers of one group that wait on one topic, first come first served. The dispenser chooses
+// The consumers of one group that wait on one topic, first come first served. The handout chooses
 // their messages; when to ask it is decided here.
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../../model/message.ts'
 import { type MessageFilter, wantTheSame } from '../../model/message-filter.ts'
-import { Dispenser, type DispensingGroup } from './dispenser.ts'
+import { Handout, type HandoutGroup } from './handout.ts'
 
 interface Waiting {
   readonly request: ReceiveRequest
@@ -16,16 +16,16 @@ interface Waiting {
 }
 
 export class ReceiveLine {
-  readonly dispenser: Dispenser
-  readonly #group: DispensingGroup
+  readonly handout: Handout
+  readonly #group: HandoutGroup
   readonly #waiting = new Set<Waiting>()
   /** The receives among them that do not wait for new messages. */
   #pollers = 0
   #isWoken = false
 
-  constructor(group: DispensingGroup, topic: string, filter: MessageFilter) {
+  constructor(group: HandoutGroup, topic: string, filter: MessageFilter) {
     this.#group = group
-    this.dispenser = new Dispenser(group, topic, filter)
+    this.handout = new Handout(group, topic, filter)
   }
 
   get waitingCount(): number {
@@ -35,7 +35,7 @@ export class ReceiveLine {
   receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
     this.#agreeOn(request.filter)
     if (request.signal?.aborted) return Promise.reject(ABORTED)
-    const messages = this.dispenser.collect(request, request.maxMessages)
+    const messages = this.handout.collect(request, request.maxMessages)
     if (messages.length > 0) return Promise.resolve(messages)
     if (request.waitMs <= 0 && !this.#isLooking) return Promise.resolve([])
     const { counts, options } = this.#group
@@ -73,16 +73,16 @@ export class ReceiveLine {
 
   /** Two filters in one group would each settle what only the other one wants. */
   #agreeOn(filter: MessageFilter): void {
-    const current = this.dispenser.filter
+    const current = this.handout.filter
     if (wantTheSame(filter, current)) return
-    if (this.#waiting.size > 0 || this.dispenser.isBusy) {
+    if (this.#waiting.size > 0 || this.handout.isBusy) {
       throw new BrokerError(
         'SUBSCRIPTION_CONFLICT',
-        `the group '${this.#group.name}' consumes '${this.dispenser.topic}' with the filter '${current.expression}'; ` +
+        `the group '${this.#group.name}' consumes '${this.handout.topic}' with the filter '${current.expression}'; ` +
           `'${filter.expression}' must wait until those consumers have gone, or use another group`,
       )
     }
-    this.dispenser.filter = filter
+    this.handout.filter = filter
   }
 
   #wait(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
@@ -116,20 +116,20 @@ export class ReceiveLine {
     if (waiting.onAbort !== undefined) {
       waiting.request.signal?.removeEventListener('abort', waiting.onAbort)
     }
-    if (this.#waiting.size === 0) this.dispenser.dropLoaded()
+    if (this.#waiting.size === 0) this.handout.dropLoaded()
   }
 
   #serve(): void {
     for (const waiting of this.#waiting) {
-      if (!this.dispenser.hasMore) break
+      if (!this.handout.hasMore) break
       const { request } = waiting
       try {
-        const messages = this.dispenser.collect(request, this.#share(request))
+        const messages = this.handout.collect(request, this.#share(request))
         if (messages.length > 0) {
           this.#leave(waiting)
           waiting.resolve(messages)
-        } else if (this.dispenser.isSearching) break
-        else if (request.queueId === ANY_QUEUE && !request.ordered && !this.dispenser.hasAside) {
+        } else if (this.handout.isSearching) break
+        else if (request.queueId === ANY_QUEUE && !request.ordered && !this.handout.hasAside) {
           break
         }
       } catch (error) {
@@ -142,7 +142,7 @@ export class ReceiveLine {
 
   /** May there be something that was not seen yet? */
   get #isLooking(): boolean {
-    return this.dispenser.isLoading || this.dispenser.isSearching
+    return this.handout.isLoading || this.handout.isSearching
   }
 
   /** Receives without a wait are answered empty once the queues have been searched. */
@@ -158,7 +158,7 @@ export class ReceiveLine {
   /** Several waiting consumers share the messages, rather than the first one taking all. */
   #share(request: ReceiveRequest): number {
     if (this.#waiting.size === 1) return request.maxMessages
-    const share = Math.ceil(this.dispenser.available / this.#waiting.size)
+    const share = Math.ceil(this.handout.available / this.#waiting.size)
     return Math.max(1, Math.min(request.maxMessages, share))
   }
 }

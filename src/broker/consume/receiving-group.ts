@@ -14,9 +14,9 @@ import type { FactWriter } from '../facts/fact-writer.ts'
 import type { BrokerOptions } from '../options.ts'
 import type { Arrivals } from './arrivals.ts'
 import type { Cursor, CursorTable } from './cursors.ts'
-import type { DispensingGroup, ReceiveCounts, Source } from './dispenser.ts'
 import type { Expiry } from './expiry.ts'
 import { GroupQueue } from './group-queue.ts'
+import type { HandoutGroup, ReceiveCounts, Source } from './handout.ts'
 import { Holders } from './holders.ts'
 import { QueueReader } from './queue-reader.ts'
 import { ReceiveLine } from './receive-line.ts'
@@ -39,7 +39,7 @@ export interface ReceivingParts {
 
 type StartAt = 'first' | 'last'
 
-export class ReceivingGroup implements DispensingGroup {
+export class ReceivingGroup implements HandoutGroup {
   readonly name: string
   readonly clock: Clock
   readonly options: BrokerOptions

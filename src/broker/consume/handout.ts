@@ -28,7 +28,7 @@ export interface ReceiveCounts {
 }
 
 /** The group, as handing out needs it. */
-export interface DispensingGroup {
+export interface HandoutGroup {
   readonly name: string
   readonly clock: Clock
   readonly options: BrokerOptions
@@ -54,14 +54,14 @@ export interface DispensingGroup {
  */
 const LOOKED_THROUGH_MAX = 16_384
 
-export class Dispenser {
+export class Handout {
   readonly topic: string
   #filter: MessageFilter
-  readonly #group: DispensingGroup
+  readonly #group: HandoutGroup
   #turn = 0
   #isSearching = false
 
-  constructor(group: DispensingGroup, topic: string, filter: MessageFilter) {
+  constructor(group: HandoutGroup, topic: string, filter: MessageFilter) {
     this.#group = group
     this.topic = topic
     this.#filter = filter
