@@ -1,7 +1,7 @@
 // What every front-end counts of its messages, in and out.
 import { BrokerError, ERROR_CODES, type ErrorCode } from '../errors.ts'
 import type { Protocol } from '../model/client.ts'
-import type { NewMessage, PublishResult } from '../model/message.ts'
+import type { PublishResult } from '../model/message.ts'
 import { type Declared, PROTOCOL_LABEL, SECONDS_BOUNDS } from '../numbers/declared.ts'
 import type { Histogram } from '../numbers/histogram.ts'
 import type { Counter, Numbers } from '../numbers/numbers.ts'
@@ -85,21 +85,16 @@ export class Traffic {
   }
 
   /**
-   * The broker's answer to one publish. Of the messages only the lengths are looked at; one that
-   * did not get as far as the broker may be missing among them.
+   * The broker's answer to one publish, with the bytes of each message; one that did not get as far
+   * as the broker may be missing among them.
    */
-  published(
-    messages: readonly NewMessage[],
-    results: readonly PublishResult[],
-    tookMs: number,
-  ): void {
+  published(sizes: readonly number[], results: readonly PublishResult[], tookMs: number): void {
     let [stored, bytes] = [0, 0]
     for (let i = 0; i < results.length; i++) {
       const result = results[i]!
       if (result instanceof BrokerError) this.refused(result.code)
       else {
-        const { body, properties } = messages[i]!
-        bytes += body.length + properties.length
+        bytes += sizes[i]!
         stored++
       }
     }

@@ -52,7 +52,9 @@ export class Appender {
     // end.
     isEssential = notes.length > 0,
   ): Promise<readonly Appended[]> {
-    if (messages.length + notes.length === 0) return Promise.resolve([])
+    // The callback holds on to no message: they are encoded within the call.
+    const count = messages.length
+    if (count + notes.length === 0) return Promise.resolve([])
     return new Promise((resolve, reject) => {
       const drafts: RecordDraft[] = []
       const offsets: number[] = []
@@ -66,7 +68,7 @@ export class Appender {
         const done = (error: BrokerError | undefined): void => {
           this.#count(notes, -1)
           if (error !== undefined) reject(error)
-          else resolve(messages.map((_, i) => appended(appending, i, offsets[i]!)))
+          else resolve(appendedOf(appending, offsets, count))
         }
         const appending = this.#commitLog.append(drafts, offsets, done, isEssential)
         this.#count(notes, 1)
@@ -172,11 +174,17 @@ export class Appender {
   }
 }
 
-const appended = (
+function appendedOf(
   { positions, storeTimestamp }: Appending,
-  index: number,
-  offset: number,
-): Appended => ({ position: positions[index]!, queueOffset: queueOffset(offset), storeTimestamp })
+  offsets: readonly number[],
+  count: number,
+): Appended[] {
+  const all = new Array<Appended>(count)
+  for (let i = 0; i < count; i++) {
+    all[i] = { position: positions[i]!, queueOffset: queueOffset(offsets[i]!), storeTimestamp }
+  }
+  return all
+}
 
 export const factNotes = (facts: readonly Fact[]): Note[] =>
   facts.map((fact) => ({ is: 'fact', ...fact }))

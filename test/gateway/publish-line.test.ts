@@ -13,8 +13,9 @@ const message = (body: string): NewMessage =>
 const RESULT = {} as PublishResult
 
 class Batch implements PublishBatch {
-  readonly messages: NewMessage[] = []
+  messages: NewMessage[] = []
   bytes = 0
+  text = ''
   readonly #answered: (batch: Batch, results: readonly PublishResult[]) => void
 
   constructor(answered: (batch: Batch, results: readonly PublishResult[]) => void) {
@@ -23,6 +24,7 @@ class Batch implements PublishBatch {
 
   add(body: string): void {
     this.messages.push(message(body))
+    this.text += body
     this.bytes += body.length
   }
 
@@ -37,9 +39,8 @@ function lineOf(unstoredBytesMax = 100) {
   const answers: string[] = []
   const changes: boolean[] = []
   const answered = (batch: Batch, results: readonly PublishResult[]): void => {
-    const text = batch.messages.map(({ body }) => body.toString()).join('')
     const codes = results.map((result) => (result instanceof BrokerError ? result.code : 'stored'))
-    answers.push(`${text} ${codes.join(' ')}`)
+    answers.push(`${batch.text} ${codes.join(' ')}`)
   }
   const line: PublishLine<Batch> = new PublishLine({
     clock: new FakeClock(),

@@ -177,32 +177,36 @@ export class Publisher {
     for (const change of changes) change.written()
   }
 
-  async #append(batch: Batch, results: PublishResult[]): Promise<void> {
-    const { drafts, slots, unsaved, changes } = batch
-    try {
-      const group =
-        unsaved === undefined && changes === undefined
-          ? { messages: drafts }
-          : { messages: drafts, facts: this.#factsOf(batch), isNew: true }
-      const appended = await this.#parts.store.append(group)
-      const { storeHost } = this.#parts.store
-      const { brokerName } = this.#parts.options
-      for (let i = 0; i < slots.length; i++) {
-        const { queueOffset, position } = appended[i]!
-        const { queueId } = drafts[i]!
-        results[slots[i]!] = { brokerName, queueId, queueOffset, position, storeHost }
-      }
-      this.#stored.value += slots.length
-      this.#retries.value += batch.retries
-      this.#deadLetters.value += batch.deadLetters
-      for (const topic of unsaved ?? []) topic.isSaved = true
-      for (const change of changes ?? []) change.written()
-      if (batch.hasParked) this.#parts.delays.arm()
-    } catch (thrown) {
-      const error = BrokerError.from(thrown)
-      for (const slot of slots) results[slot] = error
-      for (const change of changes ?? []) change.refused()
-    }
+  #append(batch: Batch, results: PublishResult[]): Promise<void> {
+    const { drafts, slots, unsaved, changes, hasParked, retries, deadLetters } = batch
+    // All of the drafts that waits for the sync: they are encoded within the call.
+    const queueIds = drafts.map(({ queueId }) => queueId)
+    const group =
+      unsaved === undefined && changes === undefined
+        ? { messages: drafts }
+        : { messages: drafts, facts: this.#factsOf(batch), isNew: true }
+    return this.#parts.store.append(group).then(
+      (appended) => {
+        const { storeHost } = this.#parts.store
+        const { brokerName } = this.#parts.options
+        for (let i = 0; i < slots.length; i++) {
+          const { queueOffset, position } = appended[i]!
+          const queueId = queueIds[i]!
+          results[slots[i]!] = { brokerName, queueId, queueOffset, position, storeHost }
+        }
+        this.#stored.value += slots.length
+        this.#retries.value += retries
+        this.#deadLetters.value += deadLetters
+        for (const topic of unsaved ?? []) topic.isSaved = true
+        for (const change of changes ?? []) change.written()
+        if (hasParked) this.#parts.delays.arm()
+      },
+      (thrown: unknown) => {
+        const error = BrokerError.from(thrown)
+        for (const slot of slots) results[slot] = error
+        for (const change of changes ?? []) change.refused()
+      },
+    )
   }
 
   #factsOf({ unsaved, changes }: Batch): (Fact | RecordFact)[] {

@@ -9,7 +9,8 @@ import type { Traffic } from '../../port/traffic.ts'
 
 /** The messages of one chunk, with what their protocol needs to answer them. */
 export interface PublishBatch {
-  readonly messages: readonly NewMessage[]
+  /** Until they are published: then the broker has them, and the batch holds none. */
+  messages: NewMessage[]
   /** Memory that it takes until it is answered, about. */
   bytes: number
   /** One result for each message, in their order. */
@@ -31,6 +32,8 @@ export interface PublishLineOptions<Batch extends PublishBatch> {
 
 interface Waiting<Batch> {
   readonly batch: Batch
+  /** Of each message's body and properties. */
+  readonly sizes: readonly number[]
   /** When it was handed to the broker, monotonic ms. */
   readonly sinceMs: number
   results: readonly PublishResult[] | undefined
@@ -79,9 +82,10 @@ export class PublishLine<Batch extends PublishBatch> {
     this.batch = this.#options.newBatch()
     const waiting = this.#take(batch)
     this.#options.publish(batch).then(
-      (results) => this.#settled(waiting, checked(results, batch)),
-      (error: unknown) => this.#settled(waiting, failed(error, batch)),
+      (results) => this.#settled(waiting, checked(results, waiting.sizes.length)),
+      (error: unknown) => this.#settled(waiting, failed(error, waiting.sizes.length)),
     )
+    batch.messages = []
     this.#look()
   }
 
@@ -107,7 +111,9 @@ export class PublishLine<Batch extends PublishBatch> {
   }
 
   #take(batch: Batch): Waiting<Batch> {
-    const waiting = { batch, sinceMs: this.#options.clock.monotonic(), results: undefined }
+    const sizes = batch.messages.map(({ body, properties }) => body.length + properties.length)
+    const sinceMs = this.#options.clock.monotonic()
+    const waiting = { batch, sizes, sinceMs, results: undefined }
     this.#waiting.push(waiting)
     this.#bytes += batch.bytes
     return waiting
@@ -123,7 +129,7 @@ export class PublishLine<Batch extends PublishBatch> {
 
   #settled(waiting: Waiting<Batch>, results: readonly PublishResult[]): void {
     const { traffic, clock } = this.#options
-    traffic.published(waiting.batch.messages, results, clock.monotonic() - waiting.sinceMs)
+    traffic.published(waiting.sizes, results, clock.monotonic() - waiting.sinceMs)
     waiting.results = results
     for (let next = this.#waiting[0]; next?.results !== undefined; next = this.#waiting[0]) {
       this.#waiting.shift()
@@ -135,8 +141,8 @@ export class PublishLine<Batch extends PublishBatch> {
   }
 }
 
-const checked = (results: readonly PublishResult[], batch: PublishBatch) =>
-  results.length === batch.messages.length ? results : failed(new Error('missing results'), batch)
+const checked = (results: readonly PublishResult[], count: number) =>
+  results.length === count ? results : failed(new Error('missing results'), count)
 
-const failed = (error: unknown, { messages }: PublishBatch): readonly PublishResult[] =>
-  new Array<PublishResult>(messages.length).fill(BrokerError.from(error))
+const failed = (error: unknown, count: number): readonly PublishResult[] =>
+  new Array<PublishResult>(count).fill(BrokerError.from(error))

@@ -53,7 +53,7 @@ export interface SendOptions {
 }
 
 export class SendBatch implements PublishBatch {
-  readonly messages: NewMessage[] = []
+  messages: NewMessage[] = []
   readonly waiting: Waiting[] = []
   bytes = 0
   readonly #options: SendOptions

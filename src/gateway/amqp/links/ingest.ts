@@ -56,8 +56,10 @@ export interface IngestLink {
 
 /** The messages of one chunk: each with its link, and its delivery id or `settledId`. */
 export class LinkBatch implements PublishBatch {
-  readonly messages: NewMessage[] = []
+  messages: NewMessage[] = []
   bytes = 0
+  /** Of messages that were sent settled, whose tag is asked for when one is refused: by place. */
+  #settled: Map<number, Uint8Array> | undefined
   readonly #links: IngestLink[] = []
   readonly #ids: number[] = []
   readonly #budget: IngestBudget
@@ -69,6 +71,10 @@ export class LinkBatch implements PublishBatch {
   }
 
   add(message: NewMessage, link: IngestLink, deliveryId: number): void {
+    if (deliveryId < 0) {
+      this.#settled ??= new Map()
+      this.#settled.set(this.#ids.length, message.body)
+    }
     this.messages.push(message)
     this.#links.push(link)
     this.#ids.push(deliveryId)
@@ -89,7 +95,7 @@ export class LinkBatch implements PublishBatch {
       if (!(result instanceof BrokerError)) link.settle(id, STATE.accepted)
       else if (id < 0) {
         unanswered++
-        link.lose(tagOf(this.messages[i]!.body, id), result)
+        link.lose(tagOf(this.#settled!.get(i)!, id), result)
       } else link.settle(id, rejectedState(describeError(result)))
     }
     for (const link of touched) link.flush()

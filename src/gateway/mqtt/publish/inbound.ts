@@ -26,7 +26,7 @@ const NO_SUBSCRIBERS = 4
 
 /** The PUBLISHes of one chunk. */
 class AckBatch implements PublishBatch {
-  readonly messages: NewMessage[] = []
+  messages: NewMessage[] = []
   readonly acks: AckSlot[] = []
   /** What they retain. */
   readonly retained: StateChange[] = []
