@@ -12,10 +12,7 @@
 #
 # Needs a JDK 11 or later with Maven.
 set -euo pipefail
-if [ -z "${FINDING_BOUNDED-}" ]; then FINDING_BOUNDED=1 exec timeout 300 bash "$0"; fi
-temp=$(mktemp -d)
-trap 'rm -rf "$temp"' EXIT
-cd "$temp"
+. "$(dirname "$0")/support.sh"
 
 cat >pom.xml <<'XML'
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -70,9 +67,9 @@ ask() { java -cp 'lib/*:.' Select "$1" "$2" "$3" 2>/dev/null; }
   ask "region LIKE 'eu%'" region eu-west
   ask 'price > 1 + 8' price 7
   ask 'price > 5 AND' price 7
-} | tee seen.txt
+} | tee seen
 
-diff seen.txt - <<'EXPECTED' && echo "as described"
+as_described <<'EXPECTED'
 price > 5) AND region = 'eu' price=7            true
 region LIKE 'eu%'            region=eu-west      false
 price > 1 + 8                price=7            true

@@ -4,18 +4,15 @@
 #
 # Expected: 7.5 and 3000000000 are greater than 5, and zero may be written 0.0.
 # Seen: the literal chooses the type that the property is read as. Beside 5 it is read as a Java Integer, which
-#   7.5 and 3000000000 are not: the evaluation ends with an exception, after which a broker
-#   leaves the message out, also when the other side of an OR would have been true. Beside 5.0 both match. The literal 0.0 is
-#   refused as too small, as is any number that is zero with a point.
+#   7.5 and 3000000000 are not: the evaluation ends with an exception, after which a broker leaves
+#   the message out, also when the other side of an OR would have been true. Beside 5.0 both match. The literal 0.0
+#   is refused as too small, as is any number that is zero with a point.
 # Why it matters: "price > 5" selects prices until one has a fraction or grows large; those messages are never
 #   delivered, and only the log of the broker tells.
 #
 # Needs a JDK 11 or later with Maven.
 set -euo pipefail
-if [ -z "${FINDING_BOUNDED-}" ]; then FINDING_BOUNDED=1 exec timeout 300 bash "$0"; fi
-temp=$(mktemp -d)
-trap 'rm -rf "$temp"' EXIT
-cd "$temp"
+. "$(dirname "$0")/support.sh"
 
 cat >pom.xml <<'XML'
 <project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -73,9 +70,9 @@ ask() { java -cp 'lib/*:.' Select "$1" "$2" "$3" 2>/dev/null; }
   ask 'price > 5.0' price 3000000000
   ask 'price > 5 OR price > 5.0' price 7.5
   ask 'price > 0.0' price 7.5
-} | tee seen.txt
+} | tee seen
 
-diff seen.txt - <<'EXPECTED' && echo "as described"
+as_described <<'EXPECTED'
 price > 5                    price=7            true
 price > 5                    price=7.5          RuntimeException
 price > 5                    price=3000000000   RuntimeException
