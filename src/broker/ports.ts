@@ -122,7 +122,7 @@ export const lightQueuesPort = ({ lightQueues, removal, options }: BrokerParts) 
   unbind: (filter: string, owner: string | undefined): Promise<void> =>
     removal.binding(filter, owner),
   /** Many at a time go with one sync; each looks at all groups. */
-  release: (owner: string): Promise<void> => removal.owner(owner),
+  unbindAll: (owner: string): Promise<void> => removal.owner(owner),
 })
 
 export const lookupPort = ({ store, options }: BrokerParts) => ({

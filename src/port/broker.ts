@@ -257,7 +257,7 @@ export interface LightQueues {
   /** Once per owner, or per live `bind`; what is not bound is no error. */
   unbind(filter: string, owner: string | undefined): Promise<void>
   /** Undoes every binding of the owner. */
-  release(owner: string): Promise<void>
+  unbindAll(owner: string): Promise<void>
 }
 
 export interface Lookup {

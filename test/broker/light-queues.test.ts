@@ -97,8 +97,8 @@ test("releasing an owner undoes all its bindings and no other owner's", async (t
   const a = await first.broker.lightQueues.bind('a/#', 'one')
   const b = await first.broker.lightQueues.bind('b/#', 'one')
   await first.broker.lightQueues.bind('b/#', 'two')
-  await first.broker.lightQueues.release('one')
-  await first.broker.lightQueues.release('nobody')
+  await first.broker.lightQueues.unbindAll('one')
+  await first.broker.lightQueues.unbindAll('nobody')
   for (const { broker } of [first, await first.crash()]) {
     t.is(await codeOf(broker.pull(pullRequest(a.topic))), 'TOPIC_NOT_FOUND')
     t.is((await broker.pull(pullRequest(b.topic))).status, 'at-end')
@@ -141,7 +141,7 @@ test('what a release could not undo while the store took nothing is undone when 
   const { topic } = await broker.lightQueues.bind('a/+', 'owner')
   await broker.lightQueues.bind('b/+', 'owner')
   faults.isReadOnly = true
-  await t.throwsAsync(broker.lightQueues.release('owner'), { code: 'READ_ONLY' })
+  await t.throwsAsync(broker.lightQueues.unbindAll('owner'), { code: 'READ_ONLY' })
   // Bound again for the owner that has the name now.
   faults.isReadOnly = false
   const { topic: kept } = await broker.lightQueues.bind('b/+', 'owner')

@@ -70,6 +70,6 @@ test('the filters of an owner are let go over many turns', async (t) => {
   for (let i = 0; i < count; i++) await broker.lightQueues.bind(`f/${i}`, 'owner')
   endSlicesAtOnce(t, clock)
   const turns = countTurns(t)
-  await broker.lightQueues.release('owner')
+  await broker.lightQueues.unbindAll('owner')
   t.true(turns() >= count, `${turns()} turns`)
 })

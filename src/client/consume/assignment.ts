@@ -153,7 +153,7 @@ export class Assignment {
     const reachable = readers.filter(({ queue }) => this.#brokers.open(queue.brokerName))
     await Promise.allSettled(reachable.map((reader) => this.#commitLast(reader)))
     await this.#leases?.give(reachable.map(({ queue }) => queue)).catch(() => {})
-    for (const reader of readers) reader.release()
+    for (const reader of readers) reader.giveUp()
   }
 
   /** False when it cannot begin yet: another member has its lock, or its broker is away. */
@@ -195,7 +195,7 @@ export class Assignment {
     if (this.#leases === undefined) await this.#commit(reader).catch(() => {})
     else if (this.#leases.holds(queue)) await this.#commitLast(reader).catch(() => {})
     await this.#leases?.give([queue]).catch(() => {})
-    reader.release()
+    reader.giveUp()
     return true
   }
 

@@ -141,7 +141,7 @@ export class QueueReader implements Settlement {
   }
 
   /** Gives up the unsettled messages: the queue is another member's, or has no member. */
-  release(): void {
+  giveUp(): void {
     for (const held of this.#held.values()) this.#owner.held(-held.record.size)
     this.#held.clear()
     this.#backlog.length = 0
@@ -372,7 +372,7 @@ export class QueueReader implements Settlement {
     const from = this.#window.next
     if (nextOffset > from) this.#window.advance(nextOffset)
     else {
-      this.release()
+      this.giveUp()
       this.#window = new QueueWindow(nextOffset)
     }
     this.#owner.failed(

@@ -23,7 +23,7 @@ import { type PartialBytes, ReceiverLink } from './links/receiver-link.ts'
 import { SenderLink } from './links/sender-link.ts'
 import { openSource } from './links/source.ts'
 import type { Subscriptions } from './links/subscriptions.ts'
-import { type Routes, resolveTarget } from './links/target.ts'
+import { resolveTarget, type SendAddresses } from './links/target.ts'
 import type { AmqpSession } from './session.ts'
 
 export interface Attachment {
@@ -104,7 +104,7 @@ async function attachReceiver(
 ): Promise<Attachment> {
   const { peer, auth, intake } = options
   const target: TargetTerminus = readTarget(frame.target)
-  const routes: Routes = await resolveTarget(target, peer.broker, auth, peer.principal)
+  const routes: SendAddresses = await resolveTarget(target, peer.broker, auth, peer.principal)
   claim.take()
   const link = new ReceiverLink(peer, session, intake, {
     name: frame.name,

@@ -23,7 +23,7 @@ import type { Qos } from './packets/protocol.ts'
 import { firstLevel } from './packets/topic-name.ts'
 
 /** Where messages of one MQTT topic go, worked out once. */
-export interface Route extends Destination {
+export interface MessageAddress extends Destination {
   /** The MQTT topic name, also the ordering key of its messages (R7). */
   readonly name: string
   readonly bytes: Buffer
@@ -47,7 +47,7 @@ const GROUP_CHARACTER = /[^|a-zA-Z0-9_-]/gu
 export class Addresses {
   readonly #broker: Broker
   #topics: ReadonlySet<string> = new Set()
-  readonly #routes = new Map<string, Route>()
+  readonly #routes = new Map<string, MessageAddress>()
   #watch: Disposable | undefined
   #isRefreshing = false
   #isStale = false
@@ -69,7 +69,7 @@ export class Addresses {
   }
 
   /** `name` must be a legal topic name. */
-  route(name: string): Route {
+  route(name: string): MessageAddress {
     const known = this.#routes.get(name)
     if (known !== undefined) return known
     const route = makeRoute(name, this.#topics)
@@ -149,7 +149,7 @@ const isAddressable = (topic: string): boolean =>
   !isDeadLetterTopic(topic) &&
   !isLightQueue(topic)
 
-function makeRoute(name: string, topics: ReadonlySet<string>): Route {
+function makeRoute(name: string, topics: ReadonlySet<string>): MessageAddress {
   const [first = '', second = '', third = ''] = name.split('/', 3)
   const isBound = topics.has(first)
   const topic = isBound ? first : MQTT_CATCH_ALL_TOPIC

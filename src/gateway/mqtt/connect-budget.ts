@@ -34,7 +34,7 @@ export class ConnectBudget {
     while (this.#bytes > this.#bytesMax) this.#crowdOut()
   }
 
-  release(connection: Connecting): void {
+  leave(connection: Connecting): void {
     this.hold(connection, 0)
   }
 
@@ -47,7 +47,7 @@ export class ConnectBudget {
       mostBytes = bytes
     }
     if (most === undefined) return
-    this.release(most)
+    this.leave(most)
     most.crowdedOut()
   }
 }

@@ -339,7 +339,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#state = 'open'
     this.#opening = undefined
     this.setReading()
-    this.#parts.connecting.release(this)
+    this.#parts.connecting.leave(this)
     this.#splitter.packetBytesMax = options.packetBytesMax
     this.output.append(encodeConnack(packet.version, present, REASON.success, properties))
     this.wantFlush()
@@ -436,7 +436,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   }
 
   #letGoOfConnect(): void {
-    this.#parts.connecting.release(this)
+    this.#parts.connecting.leave(this)
     this.#opening?.abort(new BrokerError('CLOSED', 'the connection has ended'))
     this.#opening = undefined
   }

@@ -11,7 +11,7 @@ import {
   PROPERTY,
 } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
-import { addressProperties, type Route } from './address.ts'
+import { addressProperties, type MessageAddress } from './address.ts'
 import { PacketReader } from './packets/packet-reader.ts'
 import {
   encodeProperties,
@@ -48,7 +48,7 @@ export interface RecordProperties {
 }
 
 /** @throws BrokerError MESSAGE_INVALID */
-export function toRecordProperties(route: Route, facts: PublishFacts): RecordProperties {
+export function toRecordProperties(route: MessageAddress, facts: PublishFacts): RecordProperties {
   const { properties } = facts
   const user = splitUserProperties(properties)
   const entries = addressProperties(

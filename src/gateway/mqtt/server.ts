@@ -8,7 +8,7 @@ import { Addresses } from './address.ts'
 import { showMqtt } from './backlog.ts'
 import { ConnectBudget } from './connect-budget.ts'
 import { Connection } from './connection.ts'
-import { Feeds } from './deliver/light-feed.ts'
+import { LightFeeds } from './deliver/light-feed.ts'
 import { ShareFilters } from './deliver/share-filters.ts'
 import { CONNECTING_BYTES_MAX } from './limits.ts'
 import { mqttCounters } from './numbers.ts'
@@ -100,7 +100,7 @@ function assemble(context: GatewayContext, options: MqttOptions): Parts {
   const retained = new Retained(context, options)
   const publisher = new Publisher({ ...context, addresses, retained })
   const subscribers = new FilterCounts()
-  const feeds = new Feeds(broker, (error, topic) => {
+  const feeds = new LightFeeds(broker, (error, topic) => {
     if (BrokerError.from(error).code === 'CLOSED') return
     log.warn({ evt: 'mqtt.read_failed', topic, err: error }, 'reading a light queue failed')
   })

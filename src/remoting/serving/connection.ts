@@ -127,7 +127,7 @@ export abstract class ServerConnection implements Leaving {
     const drop = (): void => socket.destroy()
     this.#splitter = new FrameSplitter(
       (bytes, headerAt, bodyAt, end, codec) => {
-        serving.largeFrames.release(this)
+        serving.largeFrames.leave(this)
         this.hasSentFrame = true
         this.onFrame(bytes, headerAt, bodyAt, end, codec)
       },
@@ -261,7 +261,7 @@ export abstract class ServerConnection implements Leaving {
     this.#lateAnswer?.cancel()
     this.output.close()
     this.#splitter.close()
-    this.#serving.largeFrames.release(this)
+    this.#serving.largeFrames.leave(this)
     this.onClose()
   }
 

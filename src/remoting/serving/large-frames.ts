@@ -30,7 +30,7 @@ export class LargeFrames {
   }
 
   /** The frame came, or the peer went. */
-  release(peer: object): void {
+  leave(peer: object): void {
     if (this.#coming.size === 0) return
     this.#coming.get(peer)?.cancel()
     this.#coming.delete(peer)

@@ -1,6 +1,6 @@
 // Messages that very many filters select: a few of them at a time, however many came at once.
 import test from 'ava'
-import { Feeds, TURN_RECORDS_MAX } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
+import { LightFeeds, TURN_RECORDS_MAX } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
 import { FAN_OUT_MAX, FanOut } from '../../../src/gateway/mqtt/publish/fan-out.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
@@ -80,7 +80,7 @@ test('a burst that a thousand filters select is published in parts, acknowledged
 })
 
 test('no turn reads more than its share of records for all feeds, and the rest is read in order', async (t) => {
-  const feeds = new Feeds({} as Broker, () => {})
+  const feeds = new LightFeeds({} as Broker, () => {})
   const reads: number[] = []
   for (let i = 0; i < 5; i++) feeds.inTurn(TURN_RECORDS_MAX / 2, () => reads.push(i))
   t.deepEqual(reads, [0, 1])

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { type Feed, Feeds } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
+import { type LightFeed, LightFeeds } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
 import type { PullRequest, PullResult } from '../../../src/model/message.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import { recordsOf } from '../../../src/model/record.ts'
@@ -23,8 +23,8 @@ test('a feed leads past a record that damage took, and brings the others', async
     watch: broker.watch.bind(broker),
     pull: async (request: PullRequest) => withoutSecond(await broker.pull(request)),
   } as unknown as Broker
-  const feeds = new Feeds(damaged, (error) => t.fail(String(error)))
-  const feed = await new Promise<Feed>((resolve) => {
+  const feeds = new LightFeeds(damaged, (error) => t.fail(String(error)))
+  const feed = await new Promise<LightFeed>((resolve) => {
     const opened = feeds.open(placeOn(topic), { feedMoved: resolve, feedFailed: () => t.fail() })
     opened.load(queueOffset(0))
   })

@@ -1,7 +1,7 @@
 // The examples of docs/concepts/mqtt.md, run: a table of the page that is wrong fails here.
 import test from 'ava'
 import { Addresses, groupOfShare } from '../../../src/gateway/mqtt/address.ts'
-import { Delivery } from '../../../src/gateway/mqtt/outgoing/delivery.ts'
+import { OutgoingMessage } from '../../../src/gateway/mqtt/outgoing/outgoing-message.ts'
 import { parseFilter } from '../../../src/gateway/mqtt/packets/topic-name.ts'
 import { encodeProperties } from '../../../src/model/properties.ts'
 import { recordBytes, writeRecord } from '../../../src/model/record.ts'
@@ -52,7 +52,7 @@ test('native messages get the MQTT topics that the page shows', (t) => {
     const record = Buffer.alloc(recordBytes(draft))
     const place = { queueOffset: 0, position: 0, storeTimestamp: 1, storeHost: { ip: 0, port: 0 } }
     writeRecord(record, 0, draft, place)
-    t.is(new Delivery(record, 0, 'broker-a').topicName, name!)
+    t.is(new OutgoingMessage(record, 0, 'broker-a').topicName, name!)
   }
 })
 

@@ -2,7 +2,11 @@
 // and however the reads interleave.
 import test from 'ava'
 import fc from 'fast-check'
-import type { Feed, FeedReader, Feeds } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
+import type {
+  LightFeed,
+  LightFeedReader,
+  LightFeeds,
+} from '../../../src/gateway/mqtt/deliver/light-feed.ts'
 import { Merge } from '../../../src/gateway/mqtt/deliver/merge.ts'
 import type { Place } from '../../../src/gateway/mqtt/session/subscriptions.ts'
 import { filterMatches } from '../../../src/model/topic-filter.ts'
@@ -85,10 +89,10 @@ test('one read that is back does not make the stream look at all others that are
         loads++
       },
     }),
-  } as unknown as Feeds
-  const reader = {} as FeedReader
+  } as unknown as LightFeeds
+  const reader = {} as LightFeedReader
   const merge = new Merge(feeds, reader)
-  const opened: Feed[] = []
+  const opened: LightFeed[] = []
   const { open } = feeds
   feeds.open = (queue, by) => {
     const feed = open.call(feeds, queue, by)

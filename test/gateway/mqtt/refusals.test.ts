@@ -290,7 +290,7 @@ test('the connection with the most is crowded out when CONNECTs wait for more th
   budget.hold(small!, 20)
   t.deepEqual(out, ['large'])
   t.is(budget.bytes, 50)
-  for (const one of [small!, last!, large!]) budget.release(one)
+  for (const one of [small!, last!, large!]) budget.leave(one)
   t.is(budget.bytes, 0)
 })
 

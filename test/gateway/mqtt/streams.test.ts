@@ -3,24 +3,25 @@ import test from 'ava'
 import fc from 'fast-check'
 import type {
   Batch,
-  Feed,
-  FeedReader,
-  Feeds,
+  LightFeed,
+  LightFeedReader,
+  LightFeeds,
 } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
 import { Streams } from '../../../src/gateway/mqtt/deliver/streams.ts'
-import type { Delivery } from '../../../src/gateway/mqtt/outgoing/delivery.ts'
+import type { OutgoingMessage } from '../../../src/gateway/mqtt/outgoing/outgoing-message.ts'
 import type { Place } from '../../../src/gateway/mqtt/session/subscriptions.ts'
 import { logPosition, type QueueOffset, queueOffset } from '../../../src/model/positions.ts'
 import { placeOn, subscriptionOf } from '../../support/mqtt-places.ts'
 
-const READER = {} as FeedReader
+const READER = {} as LightFeedReader
 
 /** Queues with these positions, all of them read already. */
-function feedsOf(queues: ReadonlyMap<Place, readonly number[]>): Feeds {
-  const feeds = new Map<Place, Feed>()
+function feedsOf(queues: ReadonlyMap<Place, readonly number[]>): LightFeeds {
+  const feeds = new Map<Place, LightFeed>()
   for (const [queue, positions] of queues) {
     const deliveries = positions.map(
-      (position) => ({ brokerName: queue.brokerName, position: logPosition(position) }) as Delivery,
+      (position) =>
+        ({ brokerName: queue.brokerName, position: logPosition(position) }) as OutgoingMessage,
     )
     const end = queueOffset(positions.length)
     const batch: Batch = { start: queueOffset(0), deliveries, end, bytes: 0, readAt: 1 }
@@ -29,10 +30,10 @@ function feedsOf(queues: ReadonlyMap<Place, readonly number[]>): Feeds {
       movedFrom: () => undefined,
       batchAt: (offset: QueueOffset) => (offset < end ? batch : undefined),
       isEmptySince: () => true,
-    } as unknown as Feed)
+    } as unknown as LightFeed)
   }
   const find = (queue: Place) => feeds.get(queue)
-  return { find, open: find, close: () => {} } as unknown as Feeds
+  return { find, open: find, close: () => {} } as unknown as LightFeeds
 }
 
 /** `broker position filters`, of everything that comes. */

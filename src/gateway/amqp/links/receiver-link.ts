@@ -15,7 +15,7 @@ import { InboundMessage } from '../messages/inbound-message.ts'
 import { type Ingest, type IngestBudget, type IngestLink, settledId, tagOf } from './ingest.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
-import type { Route, Routes } from './target.ts'
+import type { SendAddress, SendAddresses } from './target.ts'
 
 /** The session, as a receiver link needs it: it takes the link's dispositions. */
 export interface ReceiverSession extends LinkSession {
@@ -30,7 +30,7 @@ export interface ReceiverLinkOptions {
   readonly initialDeliveryCount: number
   /** The sender settles first and we answer: dispositions go out unsettled (AMQP 2.7.3). */
   readonly settlesSecond: boolean
-  readonly routes: Routes
+  readonly routes: SendAddresses
 }
 
 /** Bytes of incomplete deliveries, over the links of one connection. */
@@ -61,7 +61,7 @@ export class ReceiverLink implements Link, IngestLink {
   readonly #ingest: Ingest
   readonly #budget: IngestBudget
   readonly #partials: PartialBytes
-  readonly #routes: Routes
+  readonly #routes: SendAddresses
   readonly #settlesSecond: boolean
   readonly #message: InboundMessage
   /** Keeps the messages of this link without a group-id in one queue of a topic, in their order. */
@@ -205,7 +205,7 @@ export class ReceiverLink implements Link, IngestLink {
    */
   #complete(id: number, format: number, bytes: Buffer, at: number, end: number): void {
     const message = this.#message
-    let route: Route
+    let route: SendAddress
     try {
       message.read(bytes, at, end, format)
       route = this.#routes.fixed ?? this.#routes.find(message.to)

@@ -9,16 +9,16 @@ import { type Address, GRAMMAR, parseAddress } from '../address.ts'
 import type { TargetTerminus } from '../codec/terminus.ts'
 import { ensureTopic } from './node.ts'
 
-export interface Route extends Destination {
+export interface SendAddress extends Destination {
   /** For messages without a tag of their own. */
   readonly tag: string | undefined
 }
 
-export interface Routes {
+export interface SendAddresses {
   /** Set for a link to one node. */
-  readonly fixed: Route | undefined
+  readonly fixed: SendAddress | undefined
   /** For the anonymous relay. @throws BrokerError for a `to` that is no target or not allowed */
-  find(to: string | undefined): Route
+  find(to: string | undefined): SendAddress
 }
 
 /** Addresses a relay link remembers. */
@@ -30,8 +30,8 @@ export async function resolveTarget(
   broker: Broker,
   auth: Authenticator,
   principal: Principal,
-): Promise<Routes> {
-  const allowed = (address: string): Route => {
+): Promise<SendAddresses> {
+  const allowed = (address: string): SendAddress => {
     const route = placeOf(parseAddress(address))
     const topic = { kind: 'topic', name: route.topic } as const
     auth.authorize(principal, 'publish', topic)
@@ -49,7 +49,7 @@ export async function resolveTarget(
   return { fixed, find: () => fixed }
 }
 
-function placeOf(address: Address): Omit<Route, 'createTopic'> {
+function placeOf(address: Address): Omit<SendAddress, 'createTopic'> {
   const { topic, tag, queueId, group, broadcast } = address
   if (group !== undefined || broadcast) {
     throw new BrokerError('TOPIC_NOT_FOUND', `a group is no target; write ${GRAMMAR}`)
@@ -60,16 +60,16 @@ function placeOf(address: Address): Omit<Route, 'createTopic'> {
   return { topic, queueId: queueId ?? ANY_QUEUE, tag }
 }
 
-class RelayRoutes implements Routes {
-  readonly fixed: Route | undefined = undefined
-  readonly #resolve: (address: string) => Route
-  readonly #known = new Map<string, Route>()
+class RelayRoutes implements SendAddresses {
+  readonly fixed: SendAddress | undefined = undefined
+  readonly #resolve: (address: string) => SendAddress
+  readonly #known = new Map<string, SendAddress>()
 
-  constructor(resolve: (address: string) => Route) {
+  constructor(resolve: (address: string) => SendAddress) {
     this.#resolve = resolve
   }
 
-  find(to: string | undefined): Route {
+  find(to: string | undefined): SendAddress {
     if (to === undefined) {
       throw new BrokerError(
         'TOPIC_NOT_FOUND',

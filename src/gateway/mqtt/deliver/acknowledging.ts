@@ -66,7 +66,7 @@ export class Acknowledging {
     const receipt = inFlight.receiptAt(slot)
     if (receipt !== undefined) this.#acked.push(receipt)
     inFlight.dropReceipt(slot)
-    inFlight.release(slot)
+    inFlight.markReceived(slot)
     if (this.#session.isPersistent) this.#peer.journal()
     this.#sendPubrel(id)
   }

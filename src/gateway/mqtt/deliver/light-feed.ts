@@ -6,7 +6,7 @@ import { type LogPosition, type QueueOffset, queueOffset } from '../../../model/
 import { recordsOf } from '../../../model/record.ts'
 import { EVERY_TAG } from '../../../model/tag-filter.ts'
 import type { Broker } from '../../../port/broker.ts'
-import { Delivery } from '../outgoing/delivery.ts'
+import { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 
 const BATCH_MESSAGES_MAX = 256
 const BATCH_BYTES_MAX = 256 * 1024
@@ -23,7 +23,7 @@ const READS_ALONE = 8
 /** Back-to-back messages of one light queue. */
 export interface Batch {
   readonly start: QueueOffset
-  readonly deliveries: readonly Delivery[]
+  readonly deliveries: readonly OutgoingMessage[]
   readonly end: QueueOffset
   readonly bytes: number
   /** When the read came back, on the scale of `Feeds.tick`. */
@@ -31,20 +31,20 @@ export interface Batch {
 }
 
 /** Told what happens to a feed. Must not throw. */
-export interface FeedReader {
+export interface LightFeedReader {
   /** A read came back, or something arrived. */
-  feedMoved(feed: Feed): void
+  feedMoved(feed: LightFeed): void
   /** A read failed; it is tried again a little later. */
-  feedFailed(feed: Feed): void
+  feedFailed(feed: LightFeed): void
 }
 
-export class Feeds {
+export class LightFeeds {
   readonly broker: Broker
   readonly #failed: (error: unknown, topic: string) => void
-  readonly #feeds = new Map<string, Feed>()
+  readonly #feeds = new Map<string, LightFeed>()
   /** Cached batches, oldest first. */
-  readonly #cached = new Map<Batch, Feed>()
-  readonly #failing = new Set<Feed>()
+  readonly #cached = new Map<Batch, LightFeed>()
+  readonly #failing = new Set<LightFeed>()
   #cachedBytes = 0
   #tick = 0
   /** Records that the reads of this turn brought, or may bring. */
@@ -57,7 +57,7 @@ export class Feeds {
    * What this turn decoded since it reads many feeds, by broker and position, as feeds of one
    * broker may well bring the same records.
    */
-  readonly #decoded = new Map<string, Map<LogPosition, Delivery>>()
+  readonly #decoded = new Map<string, Map<LogPosition, OutgoingMessage>>()
 
   constructor(broker: Broker, failed: (error: unknown, topic: string) => void) {
     this.broker = broker
@@ -85,18 +85,18 @@ export class Feeds {
   }
 
   /** The records of one read, each decoded once a turn for all feeds that bring it. */
-  deliveries(records: Buffer, brokerName: string): readonly Delivery[] {
-    const deliveries: Delivery[] = []
+  deliveries(records: Buffer, brokerName: string): readonly OutgoingMessage[] {
+    const deliveries: OutgoingMessage[] = []
     const decoded = this.#decodedOf(brokerName)
     for (const { start, position } of recordsOf(records)) {
-      const delivery = decoded?.get(position) ?? new Delivery(records, start, brokerName)
+      const delivery = decoded?.get(position) ?? new OutgoingMessage(records, start, brokerName)
       decoded?.set(position, delivery)
       deliveries.push(delivery)
     }
     return deliveries
   }
 
-  #decodedOf(brokerName: string): Map<LogPosition, Delivery> | undefined {
+  #decodedOf(brokerName: string): Map<LogPosition, OutgoingMessage> | undefined {
     if (this.#reads < READS_ALONE) return undefined
     let decoded = this.#decoded.get(brokerName)
     if (decoded === undefined) {
@@ -130,22 +130,22 @@ export class Feeds {
     if (at < line.length) this.#line = [...line.slice(at), ...this.#line]
   }
 
-  find(queue: QueueName): Feed | undefined {
+  find(queue: QueueName): LightFeed | undefined {
     return this.#feeds.get(keyOf(queue))
   }
 
-  open(queue: QueueName, reader: FeedReader): Feed {
+  open(queue: QueueName, reader: LightFeedReader): LightFeed {
     const key = keyOf(queue)
     let feed = this.#feeds.get(key)
     if (feed === undefined) {
-      feed = new Feed(this, queue)
+      feed = new LightFeed(this, queue)
       this.#feeds.set(key, feed)
     }
     feed.readers.add(reader)
     return feed
   }
 
-  close(feed: Feed, reader: FeedReader): void {
+  close(feed: LightFeed, reader: LightFeedReader): void {
     feed.readers.delete(reader)
     if (feed.readers.size > 0) return
     feed.dispose()
@@ -160,7 +160,7 @@ export class Feeds {
     this.#failing.clear()
   }
 
-  cache(feed: Feed, batch: Batch): void {
+  cache(feed: LightFeed, batch: Batch): void {
     if (feed.batches.length >= BATCHES_PER_FEED_MAX) this.#uncache(feed.batches.shift()!)
     feed.batches.push(batch)
     this.#cached.set(batch, feed)
@@ -172,7 +172,7 @@ export class Feeds {
     }
   }
 
-  failed(feed: Feed, error: unknown): void {
+  failed(feed: LightFeed, error: unknown): void {
     this.#failing.add(feed)
     this.#failed(error, feed.queue.topic)
     for (const reader of feed.readers) reader.feedFailed(feed)
@@ -183,11 +183,11 @@ export class Feeds {
   }
 }
 
-export class Feed {
+export class LightFeed {
   readonly queue: QueueName
-  readonly readers = new Set<FeedReader>()
+  readonly readers = new Set<LightFeedReader>()
   readonly batches: Batch[] = []
-  readonly #feeds: Feeds
+  readonly #feeds: LightFeeds
   readonly #watch: Disposable
   /** Reads under way, by their offset. */
   readonly #reading = new Set<QueueOffset>()
@@ -199,7 +199,7 @@ export class Feed {
   /** Offsets below the first retained one lead here. */
   #moved: { from: QueueOffset; to: QueueOffset } | undefined
 
-  constructor(feeds: Feeds, { brokerName, topic, queueId }: QueueName) {
+  constructor(feeds: LightFeeds, { brokerName, topic, queueId }: QueueName) {
     this.#feeds = feeds
     this.queue = { brokerName, topic, queueId }
     this.#watch = feeds.broker.watch(topic, (arrivedAt, arrivedId, maxOffset) => {

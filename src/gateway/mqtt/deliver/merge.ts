@@ -6,14 +6,14 @@
 // either shows its next message, or was seen empty by a read asked for after this message had been
 // read.
 import { type LogPosition, logPosition, queueOffset } from '../../../model/positions.ts'
-import type { Delivery } from '../outgoing/delivery.ts'
+import type { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import type { Place, Subscription } from '../session/subscriptions.ts'
-import type { Batch, Feed, FeedReader, Feeds } from './light-feed.ts'
+import type { Batch, LightFeed, LightFeedReader, LightFeeds } from './light-feed.ts'
 
 interface Cursor {
   subscription: Subscription
   readonly place: Place
-  readonly feed: Feed
+  readonly feed: LightFeed
   /** Where the entry at `place.next` is at hand. */
   batch: Batch | undefined
 }
@@ -28,7 +28,7 @@ export type MergeState =
 
 export class Merge {
   /** The next message after `next()` answered 'ready'; valid until `advance`. */
-  delivery: Delivery | undefined
+  delivery: OutgoingMessage | undefined
   readonly matching: Subscription[] = []
   /** Entries that retention took before they were read. */
   missed = 0
@@ -38,10 +38,10 @@ export class Merge {
    * The stream has passed everything before this: a filter that comes in later does not go back.
    */
   #floor: LogPosition = logPosition(0)
-  readonly #feeds: Feeds
-  readonly #reader: FeedReader
+  readonly #feeds: LightFeeds
+  readonly #reader: LightFeedReader
   /** One per filter, and therefore per feed. */
-  readonly #cursors = new Map<Feed, Cursor>()
+  readonly #cursors = new Map<LightFeed, Cursor>()
   /** Cursors with a message at hand. */
   #active: Cursor[] = []
   /** Cursors to look at before anything goes out. */
@@ -53,7 +53,7 @@ export class Merge {
   readonly #reading = new Set<Cursor>()
   #emptyTick = 0
 
-  constructor(feeds: Feeds, reader: FeedReader) {
+  constructor(feeds: LightFeeds, reader: LightFeedReader) {
     this.#feeds = feeds
     this.#reader = reader
   }
@@ -104,7 +104,7 @@ export class Merge {
   }
 
   /** Something happened to the feed. */
-  lookAt(feed: Feed): void {
+  lookAt(feed: LightFeed): void {
     const cursor = this.#cursors.get(feed)
     if (cursor === undefined || cursor.batch !== undefined) return
     this.#reading.delete(cursor)
@@ -150,7 +150,7 @@ export class Merge {
   }
 
   /** While nothing can be sent no batch is held: the feeds' cache, or the log, has it. */
-  release(): void {
+  dropBatches(): void {
     this.#forget()
     for (const cursor of this.#active) {
       cursor.batch = undefined
@@ -223,5 +223,5 @@ export class Merge {
   }
 }
 
-const deliveryAt = ({ batch, place }: Cursor): Delivery =>
+const deliveryAt = ({ batch, place }: Cursor): OutgoingMessage =>
   batch!.deliveries[place.next - batch!.start]!

@@ -5,9 +5,9 @@
 import { BrokerError } from '../../../errors.ts'
 import type { Receipt } from '../../../model/message.ts'
 import { filterMatches } from '../../../model/topic-filter.ts'
-import { Delivery } from '../outgoing/delivery.ts'
 import { recordAt } from '../outgoing/home.ts'
 import { NO_ALIAS, OutboundAliases } from '../outgoing/outbound-aliases.ts'
+import { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import {
   ALIAS_GROWTH_MAX,
   emptyHeader,
@@ -20,7 +20,7 @@ import type { Peer } from '../session/peer.ts'
 import type { Session } from '../session/session.ts'
 import { type Combined, Combiner, type Subscription } from '../session/subscriptions.ts'
 import { CatchUp } from './catch-up.ts'
-import type { Feed, FeedReader } from './light-feed.ts'
+import type { LightFeed, LightFeedReader } from './light-feed.ts'
 import type { DeliverParts } from './parts.ts'
 import { type DueNames, RetainedDue } from './retained-due.ts'
 import { Streams } from './streams.ts'
@@ -32,7 +32,7 @@ const TURN_COMPARED_MAX = 200_000
 /** Messages that are read one by one are read together up to this many, or TURN_BYTES_MAX. */
 const FETCHED_TOGETHER_MAX = 32
 
-export class Outbound implements FeedReader {
+export class Outbound implements LightFeedReader {
   readonly streams: Streams
   readonly retainedDue: RetainedDue
   readonly #parts: DeliverParts
@@ -91,7 +91,7 @@ export class Outbound implements FeedReader {
   }
 
   /** Reads at once, writes at the end of the turn. */
-  feedMoved(feed: Feed): void {
+  feedMoved(feed: LightFeed): void {
     this.streams.lookAt(feed)
     if (this.#isClosed || this.#isPumping) return
     if (this.streams.next() !== 'ready' && !this.#catchUp.isUnderWay) return
@@ -141,12 +141,12 @@ export class Outbound implements FeedReader {
     for (let i = this.roomWatchers.length - 1; i >= 0; i--) this.roomWatchers[i]?.()
   }
 
-  mayConsume(delivery: Delivery): boolean {
+  mayConsume(delivery: OutgoingMessage): boolean {
     return this.#peer.mayConsume(delivery.recordTopic)
   }
 
   /** A message of a shared subscription. False: it need not be sent, settle it. */
-  sendShared(delivery: Delivery, subscription: Subscription, receipt: Receipt): boolean {
+  sendShared(delivery: OutgoingMessage, subscription: Subscription, receipt: Receipt): boolean {
     const combined = this.#combiner.combine([subscription], false)
     this.#nowMs = this.#parts.context.clock.now()
     if (delivery.expiresMs <= this.#nowMs) {
@@ -183,7 +183,7 @@ export class Outbound implements FeedReader {
       }
     }
     if (this.#catchUp.isUnderWay) this.#catchUp.look(this.#isStuck)
-    this.streams.release()
+    this.streams.dropBatches()
   }
 
   /** Nothing more goes out until the client acknowledges or takes something. */
@@ -229,7 +229,7 @@ export class Outbound implements FeedReader {
   }
 
   /** False when the window is full. */
-  #deliver(delivery: Delivery): boolean {
+  #deliver(delivery: OutgoingMessage): boolean {
     const isOwn = delivery.publisher !== undefined && delivery.publisher === this.#session.clientId
     const combined = this.#combiner.combine(this.streams.matching, isOwn)
     if (!combined.isWanted || !this.#peer.mayConsume(delivery.recordTopic)) return true
@@ -250,7 +250,7 @@ export class Outbound implements FeedReader {
    * Writes the message; false when the client does not take packets of its size (MQTT-3.1.2-24).
    */
   #send(
-    delivery: Delivery,
+    delivery: OutgoingMessage,
     combined: Combined,
     receipt: Receipt | undefined,
     state = SENT,
@@ -290,7 +290,7 @@ export class Outbound implements FeedReader {
     return true
   }
 
-  #secondsLeft(delivery: Delivery): number {
+  #secondsLeft(delivery: OutgoingMessage): number {
     if (delivery.expiresMs === Number.POSITIVE_INFINITY) return -1
     const leftMs = delivery.expiresMs - this.#parts.context.clock.now()
     return Math.max(0, Math.ceil(leftMs / 1000))
@@ -327,10 +327,14 @@ export class Outbound implements FeedReader {
       if (slot === -1 || inFlight.stateAt(slot) === RELEASED) return undefined
       const home = inFlight.homeAt(slot)
       const record = await recordAt(broker, home).catch(unlessUnreadable)
-      return record && (record === UNREADABLE ? record : new Delivery(record, 0, home.brokerName))
+      return (
+        record && (record === UNREADABLE ? record : new OutgoingMessage(record, 0, home.brokerName))
+      )
     }
     const load = (): Promise<Repeat[]> =>
-      loadSome(ids, repeatOf, (repeat) => (repeat instanceof Delivery ? repeat.bytes.length : 0))
+      loadSome(ids, repeatOf, (repeat) =>
+        repeat instanceof OutgoingMessage ? repeat.bytes.length : 0,
+      )
     this.#fetch(count, load, (repeats) => {
       this.#unsent.splice(0, repeats.length)
       repeats.forEach((repeat, i) => {
@@ -385,7 +389,7 @@ export class Outbound implements FeedReader {
 
   #sendRetained(due: DueNames): void {
     const { retained } = this.#parts
-    const load = (): Promise<(Delivery | undefined)[]> =>
+    const load = (): Promise<(OutgoingMessage | undefined)[]> =>
       loadSome(
         due.names,
         (name) => retained.get(name),
@@ -408,7 +412,7 @@ export class Outbound implements FeedReader {
 }
 
 /** A message to be sent again. undefined: there is none any more, or no need of it. */
-type Repeat = Delivery | typeof UNREADABLE | undefined
+type Repeat = OutgoingMessage | typeof UNREADABLE | undefined
 
 /** The queue cannot be read now, as the topic was changed: it stays in flight until it can. */
 const UNREADABLE = 'unreadable'

@@ -2,7 +2,7 @@
 // room, and settles each as the client does. PUBACK = ack; a refusal = dead letter; what a client
 // leaves goes back.
 import { ANY_QUEUE, type ReceivedMessage } from '../../../model/message.ts'
-import { Delivery } from '../outgoing/delivery.ts'
+import { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import type { ShareSource, Subscription } from '../session/subscriptions.ts'
 import type { Outbound } from './outbound.ts'
 import type { DeliverParts } from './parts.ts'
@@ -121,7 +121,7 @@ export class ShareMember {
     let denied: string | undefined
     while (this.#waiting.length > 0 && this.#outbound.newRoom > 0) {
       const { record, brokerName, receipt } = this.#waiting[0]!
-      const delivery = new Delivery(record, 0, brokerName)
+      const delivery = new OutgoingMessage(record, 0, brokerName)
       if (!this.#outbound.mayConsume(delivery)) {
         denied = delivery.recordTopic
         break

@@ -1,26 +1,26 @@
 // All that a session's ordinary subscriptions read: one merge for each broker, as positions of one
 // log say nothing of another's. Messages of different brokers go out in turn, in no order.
-import type { Delivery } from '../outgoing/delivery.ts'
+import type { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import type { Place, Subscription } from '../session/subscriptions.ts'
-import type { Feed, FeedReader, Feeds } from './light-feed.ts'
+import type { LightFeed, LightFeedReader, LightFeeds } from './light-feed.ts'
 import { Merge, type MergeState } from './merge.ts'
 
 const NO_SUBSCRIPTIONS: readonly Subscription[] = []
 
 export class Streams {
-  readonly #feeds: Feeds
-  readonly #reader: FeedReader
+  readonly #feeds: LightFeeds
+  readonly #reader: LightFeedReader
   readonly #merges: { readonly brokerName: string; readonly merge: Merge }[] = []
   /** Index of the merge with the next message, or of the one to be asked first. */
   #turn = 0
 
-  constructor(feeds: Feeds, reader: FeedReader) {
+  constructor(feeds: LightFeeds, reader: LightFeedReader) {
     this.#feeds = feeds
     this.#reader = reader
   }
 
   /** The next message after `next()` answered 'ready'; valid until `advance`. */
-  get delivery(): Delivery | undefined {
+  get delivery(): OutgoingMessage | undefined {
     return this.#merges[this.#turn]?.merge.delivery
   }
 
@@ -60,7 +60,7 @@ export class Streams {
     for (const { merge } of this.#merges) merge.close()
   }
 
-  lookAt(feed: Feed): void {
+  lookAt(feed: LightFeed): void {
     for (const { brokerName, merge } of this.#merges) {
       if (brokerName === feed.queue.brokerName) merge.lookAt(feed)
     }
@@ -88,8 +88,8 @@ export class Streams {
   }
 
   /** While nothing can be sent no batch is held. */
-  release(): void {
-    for (const { merge } of this.#merges) merge.release()
+  dropBatches(): void {
+    for (const { merge } of this.#merges) merge.dropBatches()
   }
 
   #of({ brokerName }: Place): Merge {

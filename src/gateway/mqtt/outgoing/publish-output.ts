@@ -6,7 +6,7 @@
 
 import { COPY_BYTES_MAX, type Output } from '../../../output.ts'
 import type { Qos } from '../packets/protocol.ts'
-import type { Delivery, PreparedPublish } from './delivery.ts'
+import type { OutgoingMessage, PreparedPublish } from './outgoing-message.ts'
 
 /**
  * The fields that differ from subscriber to subscriber. One object serves a connection again and
@@ -52,14 +52,18 @@ const SUBSCRIPTION_ID = 0x0b
 const MESSAGE_EXPIRY = 0x02
 
 /** Bytes of the whole packet. */
-export function publishBytes(delivery: Delivery, header: PublishHeader, isV5: boolean): number {
+export function publishBytes(
+  delivery: OutgoingMessage,
+  header: PublishHeader,
+  isV5: boolean,
+): number {
   const length = remainingLength(delivery, header, isV5)
   return 1 + varintBytes(length) + length
 }
 
 export function writePublish(
   out: Output,
-  delivery: Delivery,
+  delivery: OutgoingMessage,
   header: PublishHeader,
   isV5: boolean,
 ): void {
@@ -85,7 +89,7 @@ export function writePublish(
 
 /** From the second subscriber on a message is encoded once and copied. */
 function preparedFor(
-  delivery: Delivery,
+  delivery: OutgoingMessage,
   header: PublishHeader,
   isV5: boolean,
 ): PreparedPublish | undefined {
@@ -128,7 +132,7 @@ const firstByte = (header: PublishHeader): number =>
 function putHead(
   block: Buffer,
   from: number,
-  delivery: Delivery,
+  delivery: OutgoingMessage,
   header: PublishHeader,
   length: number,
   isV5: boolean,
@@ -149,7 +153,7 @@ function putHead(
   return isV5 ? putProperties(block, at, delivery, header) : at
 }
 
-function remainingLength(delivery: Delivery, header: PublishHeader, isV5: boolean): number {
+function remainingLength(delivery: OutgoingMessage, header: PublishHeader, isV5: boolean): number {
   const fixed =
     2 +
     topicBytesOf(delivery, header) +
@@ -160,10 +164,10 @@ function remainingLength(delivery: Delivery, header: PublishHeader, isV5: boolea
   return fixed + varintBytes(section) + section
 }
 
-const topicBytesOf = (delivery: Delivery, header: PublishHeader): number =>
+const topicBytesOf = (delivery: OutgoingMessage, header: PublishHeader): number =>
   header.isAliasKnown ? 0 : delivery.topicEnd - delivery.topicStart
 
-function sectionBytes(delivery: Delivery, header: PublishHeader): number {
+function sectionBytes(delivery: OutgoingMessage, header: PublishHeader): number {
   let bytes = delivery.properties.length
   if (header.expirySeconds >= 0) bytes += EXPIRY_BYTES
   if (header.alias > 0) bytes += ALIAS_BYTES
@@ -171,7 +175,12 @@ function sectionBytes(delivery: Delivery, header: PublishHeader): number {
   return bytes
 }
 
-function putProperties(block: Buffer, from: number, delivery: Delivery, header: PublishHeader) {
+function putProperties(
+  block: Buffer,
+  from: number,
+  delivery: OutgoingMessage,
+  header: PublishHeader,
+) {
   let at = putVarint(block, from, sectionBytes(delivery, header))
   if (header.expirySeconds >= 0) {
     block[at] = MESSAGE_EXPIRY

@@ -6,7 +6,7 @@ import type { NewMessage, PublishResult } from '../../../model/message.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
 import type { StateChange } from '../../../model/state.ts'
 import { type PublishBatch, PublishLine } from '../../net/publish-line.ts'
-import type { Route } from '../address.ts'
+import type { MessageAddress } from '../address.ts'
 import { isFinalRefusal, reasonOf } from '../errors.ts'
 import { INBOUND_IDS_MAX } from '../limits.ts'
 import { encodeAck } from '../packets/ack-packet.ts'
@@ -88,7 +88,7 @@ export class Inbound {
   }
 
   /** `payload` is copied by `flush` at the latest. @throws ProtocolError */
-  add(route: Route, packet: PublishPacket, payload: Uint8Array): void {
+  add(route: MessageAddress, packet: PublishPacket, payload: Uint8Array): void {
     const { qos, packetId } = packet
     let uniqueKey: string | undefined
     if (qos === 2) {
@@ -99,7 +99,7 @@ export class Inbound {
   }
 
   /** Do so many filters select the messages there that the next must wait for `FanOut`? */
-  isCrowded(route: Route): boolean {
+  isCrowded(route: MessageAddress): boolean {
     const { fanOut } = this.#parts
     return fanOut.isCrowded(fanOut.weight(this.#filtersOf(route)))
   }
@@ -226,7 +226,7 @@ export class Inbound {
   }
 
   #push(
-    route: Route,
+    route: MessageAddress,
     packet: PublishPacket,
     payload: Uint8Array,
     uniqueKey: string | undefined,
@@ -256,12 +256,12 @@ export class Inbound {
    * A hint for the publisher (0x10); a topic of its own may have native consumers, so it never gets
    * it.
    */
-  #hasNoSubscribers(route: Route): boolean {
+  #hasNoSubscribers(route: MessageAddress): boolean {
     if (route.topic !== MQTT_CATCH_ALL_TOPIC) return false
     return this.#filtersOf(route) === 0
   }
 
-  #filtersOf(route: Route): number {
+  #filtersOf(route: MessageAddress): number {
     const { subscribers } = this.#parts
     if (route.filtersGeneration !== subscribers.generation) {
       route.filters = subscribers.matching(route.name)

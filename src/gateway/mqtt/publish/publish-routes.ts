@@ -2,7 +2,7 @@
 // topic.
 import { BrokerError } from '../../../errors.ts'
 import type { Principal } from '../../access/auth.ts'
-import type { Route } from '../address.ts'
+import type { MessageAddress } from '../address.ts'
 import { ROUTE_NAME_CHARS_MAX, ROUTES_PER_CONNECTION_MAX } from '../limits.ts'
 import { PacketReader } from '../packets/packet-reader.ts'
 import { readProperties } from '../packets/properties.ts'
@@ -14,7 +14,7 @@ import type { PublishParts } from './parts.ts'
 
 /** Where a message goes, or why the client may not publish there. */
 export type KnownRoute =
-  | { readonly route: Route; readonly refusal: undefined }
+  | { readonly route: MessageAddress; readonly refusal: undefined }
   | { readonly route: undefined; readonly refusal: BrokerError }
 
 export class PublishRoutes {

@@ -8,7 +8,7 @@ import { type NewMessage, newMessage, type PublishResult } from '../../../model/
 import type { StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { Authenticator } from '../../access/auth.ts'
-import type { Addresses, Route } from '../address.ts'
+import type { Addresses, MessageAddress } from '../address.ts'
 import { isPlain, type PublishFacts, toRecordProperties } from '../message.ts'
 import type { Session, Will } from '../session/session.ts'
 import type { Retained } from './retained.ts'
@@ -30,7 +30,12 @@ export class Publisher {
   }
 
   /** @throws BrokerError MESSAGE_INVALID */
-  message(route: Route, body: Uint8Array, facts: PublishFacts, bornHost: Host): NewMessage {
+  message(
+    route: MessageAddress,
+    body: Uint8Array,
+    facts: PublishFacts,
+    bornHost: Host,
+  ): NewMessage {
     const { qos, nowMs } = facts
     if (isPlain(facts)) {
       return newMessage(route, route.name, body, route.properties[qos], bornHost, nowMs)
@@ -100,7 +105,7 @@ export class Publisher {
   }
 
   /** @throws PERMISSION_DENIED */
-  #authorize(route: Route, { user }: Session): void {
+  #authorize(route: MessageAddress, { user }: Session): void {
     const owner = this.#parts.auth.ownerOf(user)
     if (owner === undefined) {
       const whose = user === undefined ? 'the session has no owner' : `there is no user '${user}'`

@@ -10,7 +10,7 @@ import { PROPERTY } from '../../../model/properties.ts'
 import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../../../model/record.ts'
 import type { StateChange, StateNews, StateVersion } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
-import { Delivery } from '../outgoing/delivery.ts'
+import { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import { firstLevel } from '../packets/topic-name.ts'
 import { TopicTree } from './topic-tree.ts'
 
@@ -151,13 +151,13 @@ export class Retained {
   }
 
   /** The topic's retained message; an expired one is gone. */
-  async get(name: string): Promise<Delivery | undefined> {
+  async get(name: string): Promise<OutgoingMessage | undefined> {
     await this.#underWay.get(name)
     const changes = this.#changes
     const state = await this.#broker.states.load(ID_PREFIX + name)
     const record = state?.value
     if (record === undefined || checkRecord(record, 0, record.length, false) === 0) return undefined
-    const delivery = new Delivery(record, 0, this.#broker.identity.brokerName)
+    const delivery = new OutgoingMessage(record, 0, this.#broker.identity.brokerName)
     if (delivery.expiresMs > this.#clock.now()) return delivery
     // A new message may have replaced it during the read, and must not be deleted in its place.
     const isLast = changes === this.#changes && !this.#underWay.has(name)

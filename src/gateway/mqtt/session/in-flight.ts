@@ -113,7 +113,7 @@ export class InFlight {
   }
 
   /** PUBREC came for it. */
-  release(slot: number): void {
+  markReceived(slot: number): void {
     this.#setState(slot, RELEASED)
   }
 

@@ -426,7 +426,7 @@ export class SessionTable {
       if (places.length > 0 && !durable) await broker.lightQueues.unbind(filter, undefined)
     }
     // Also what a crash left bound that the saved copy does not know of.
-    if (this.#saved.has(session)) await broker.lightQueues.release(session.owner)
+    if (this.#saved.has(session)) await broker.lightQueues.unbindAll(session.owner)
   }
 
   async #attempt(session: Session, work: () => Promise<void>): Promise<void> {

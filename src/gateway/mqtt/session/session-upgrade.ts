@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { logPosition } from '../../../model/positions.ts'
 import type { Broker } from '../../../port/broker.ts'
-import { Delivery } from '../outgoing/delivery.ts'
+import { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import { RELEASED } from './in-flight.ts'
 import { OWN_BROKER } from './session-record.ts'
 
@@ -37,7 +37,9 @@ export async function upgraded(bytes: Buffer, broker: Broker): Promise<Buffer> {
     const record = await broker.lookup.byPosition(brokerName, logPosition(position))
     // What is gone cannot be sent again, but PUBREL of it can.
     if (record === undefined && state !== RELEASED) continue
-    const { topic, queueId, offset, stamp } = record ? new Delivery(record, 0, brokerName) : NOWHERE
+    const { topic, queueId, offset, stamp } = record
+      ? new OutgoingMessage(record, 0, brokerName)
+      : NOWHERE
     if (!homes.has(topic)) homes.set(topic, homes.size)
     entries.push([packetId, homes.get(topic)!, queueId, offset, stamp, qos, state])
   }

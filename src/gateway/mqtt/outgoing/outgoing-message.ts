@@ -23,7 +23,7 @@ export interface PreparedPublish {
   readonly idAt: number
 }
 
-export class Delivery implements Home {
+export class OutgoingMessage implements Home {
   /** The broker that has the record. */
   readonly brokerName: string
   /** Comparable among the records of one broker. */
