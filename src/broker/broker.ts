@@ -151,13 +151,13 @@ export class EmbeddedBroker implements Broker {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    const { puller, receiver, clients, states, delays, retries, facts, rates } = this.#parts
+    const { puller, receiver, clients, states, dueTimer, retries, facts, rates } = this.#parts
     rates.close()
     puller.close()
     receiver.close()
     clients.close()
     states.claims.close()
-    await delays.close()
+    await dueTimer.close()
     await retries.close()
     await facts.close()
   }

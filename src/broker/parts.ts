@@ -20,7 +20,8 @@ import { noSuchBroker, TopicTable } from './definitions/topics.ts'
 import { FactWriter } from './facts/fact-writer.ts'
 import { StateTable } from './facts/states.ts'
 import { BROKER_DEFAULTS, type BrokerOptions } from './options.ts'
-import { Delays } from './publish/delays.ts'
+import { delayedMessages } from './publish/delays.ts'
+import { DELAYED, DueTimer } from './publish/due-timer.ts'
 import { STORED } from './publish/numbers.ts'
 import { Publisher } from './publish/publisher.ts'
 import { QueueLockTable } from './publish/queue-locks.ts'
@@ -71,12 +72,14 @@ export function assemble(given: OpenBrokerOptions) {
     arrivals,
     numbers,
   }
-  const delays = new Delays(store, topics, clock, log)
+  const dueTimer = new DueTimer(store, clock, log)
+  dueTimer.handle(DELAYED, delayedMessages(store, topics, log))
+  dueTimer.arm()
   const locks = new QueueLockTable(clock, options.lockLeaseMs)
   const states = new StateTable(store, facts, clock, log)
-  const publisher = new Publisher({ ...common, delays, locks, states })
+  const publisher = new Publisher({ ...common, dueTimer, locks, states })
   const puller = new Puller(common)
-  const retries = new Retries({ ...common, delays })
+  const retries = new Retries({ ...common, dueTimer })
   const modes: GroupModes = new GroupModes((group) => receiver.isBusy(group))
   const receiver: Receiver = new Receiver({ ...common, modes, retries })
   const clients = new ClientTable({ ...common, modes, locks, receiver })
@@ -84,7 +87,7 @@ export function assemble(given: OpenBrokerOptions) {
   store.onArrival(arrivals.note)
   store.onWritable((writable) => {
     if (!writable) return
-    delays.arm()
+    dueTimer.arm()
     void topics.unsavedTopics.saveAll()
     void groups.unsaved.saveAll()
     void removal.unwantedBindings()
@@ -101,7 +104,7 @@ export function assemble(given: OpenBrokerOptions) {
   const checkOwn = ownQueueCheck(options.brokerName)
   return {
     ...common,
-    ...{ delays, publisher, puller, retries, locks, modes, receiver, clients, states, removal },
+    ...{ dueTimer, publisher, puller, retries, locks, modes, receiver, clients, states, removal },
     ...{ counters, rates, startedAtMs, checkOwn },
   }
 }

@@ -36,6 +36,8 @@ export const PROPERTY = {
   timerDeliverMs: 'TIMER_DELIVER_MS',
   /** When a parked message is due, epoch ms; RocketMQ's TIMER_OUT_MS. */
   dueMs: 'TIMER_OUT_MS',
+  /** What a parked record waits for; absent: a delayed message. */
+  dueKind: '__DUE_KIND',
   /** Why a message was dead-lettered. */
   deadLetterReason: 'DLQ_REASON',
   /**
@@ -81,6 +83,7 @@ export const BROKER_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.realTopic,
   PROPERTY.realQueueId,
   PROPERTY.dueMs,
+  PROPERTY.dueKind,
   PROPERTY.cluster,
   PROPERTY.messageRegion,
   PROPERTY.traceOn,

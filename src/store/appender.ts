@@ -218,7 +218,8 @@ function parked(draft: StoreDraft, dueMs: number): RecordDraft {
   if (draft.topic !== SCHEDULE_TOPIC) {
     added.push([PROPERTY.realTopic, draft.topic], [PROPERTY.realQueueId, String(draft.queueId)])
   }
-  const { properties: given, brokerProperties } = draft
+  const { properties: given, brokerProperties, dueKind } = draft
+  if (dueKind !== undefined) added.push([PROPERTY.dueKind, dueKind])
   const all = brokerProperties === undefined ? given : Buffer.concat([given, brokerProperties])
   const properties = editProperties(all, added)
   return { ...draft, topic: SCHEDULE_TOPIC, queueId: 0, properties, brokerProperties: undefined }

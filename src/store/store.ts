@@ -29,7 +29,7 @@ export interface RecordFact {
   readonly message: number
 }
 
-/** A parked message that waits for its time. */
+/** A parked record that waits for its time: a delayed message, or of another kind. */
 export interface DueEntry {
   readonly dueMs: number
   readonly position: LogPosition
@@ -56,6 +56,11 @@ export interface StoreDraft extends RecordDraft {
    * topic.
    */
   readonly dueMs?: number | undefined
+  /**
+   * With `dueMs`: what the record waits for, kept in its property `dueKind`; absent: a delayed
+   * message. Kinds are the broker's: the store looks at the time alone.
+   */
+  readonly dueKind?: string | undefined
 }
 
 export interface Appended {

@@ -18,7 +18,7 @@ import type { GroupTable } from '../definitions/groups.ts'
 import type { Topic, TopicTable } from '../definitions/topics.ts'
 import type { FactWriter } from '../facts/fact-writer.ts'
 import { APPEND_BYTES_TARGET, PARKED_PROPERTIES_BYTES } from '../options.ts'
-import type { Delays } from '../publish/delays.ts'
+import type { DueTimer } from '../publish/due-timer.ts'
 import { DEAD_LETTERS, RETRIES } from '../publish/numbers.ts'
 import { queueInTurn } from '../publish/queue-choice.ts'
 import type { GroupQueue } from './group-queue.ts'
@@ -90,7 +90,7 @@ interface Parts {
   readonly topics: TopicTable
   readonly groups: GroupTable
   readonly facts: FactWriter
-  readonly delays: Delays
+  readonly dueTimer: DueTimer
   readonly clock: Clock
   readonly numbers: Numbers
 }
@@ -149,7 +149,7 @@ export class Retries {
     })
     topic.isSaved = true
     this.#count(draft)
-    this.#parts.delays.arm()
+    this.#parts.dueTimer.arm()
   }
 
   #count({ topic }: StoreDraft): void {
@@ -183,7 +183,7 @@ export class Retries {
       return
     }
     for (const topic of topics) topic.isSaved = true
-    this.#parts.delays.arm()
+    this.#parts.dueTimer.arm()
     for (const { leaving, copy } of batch) {
       if (copy !== undefined) this.#count(copy.draft)
       queue.forget(leaving.entry)

@@ -73,3 +73,9 @@ export function unparked(record: RecordView): StoreDraft | undefined {
   if (topic === undefined || !Number.isInteger(queueId)) return undefined
   return { ...draftOf(record), topic, queueId }
 }
+
+/** The parked record parked again, for another time. */
+export const postponed = (record: RecordView, dueMs: number): StoreDraft => ({
+  ...draftOf(record),
+  dueMs,
+})

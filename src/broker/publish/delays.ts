@@ -1,140 +1,29 @@
-// Delivers parked messages when they are due: the copy for the real topic and the mark that the
-// parked one is done go into one append, so a crash leaves both or neither. One timer for the next
-// due; the wall clock decides, and it may jump: nothing fires before its time is there by the
-// clock, and a jump ahead is noticed within a minute.
-import type { Clock, Timer } from '../../clock.ts'
-import { BrokerError } from '../../errors.ts'
+// A delayed message that is due: it goes to the topic and queue that it was sent to, as the topic
+// is by then.
 import type { Logger } from '../../log.ts'
-import { RecordView } from '../../model/record.ts'
-import type { DueEntry, MessageStore, StoreDraft } from '../../store/store.ts'
+import type { RecordView } from '../../model/record.ts'
+import type { MessageStore, StoreDraft } from '../../store/store.ts'
 import type { TopicTable } from '../definitions/topics.ts'
-import { APPEND_BYTES_TARGET } from '../options.ts'
 import { unparked } from './delay.ts'
+import type { DueHandler } from './due-timer.ts'
 
-const FIRED_AT_ONCE_MAX = 1024
-/** Records in memory beside those of the next append: each may be as large as a message gets. */
-const READ_AT_ONCE_MAX = 16
-/** Timers count time that passed, dues are points of the wall clock: look again this often. */
-const LOOK_AGAIN_MS = 60_000
-const RETRY_MS = 1000
-
-/** With its record, while that is there. */
-interface Parked {
-  readonly entry: DueEntry
-  readonly record: Buffer | undefined
-}
-
-export class Delays {
-  readonly #store: MessageStore
-  readonly #topics: TopicTable
-  readonly #clock: Clock
-  readonly #log: Logger
-  #timer: Timer | undefined
-  #armedForMs = Number.POSITIVE_INFINITY
-  #firing: Promise<void> | undefined
-  #isClosed = false
-
-  constructor(store: MessageStore, topics: TopicTable, clock: Clock, log: Logger) {
-    this.#store = store
-    this.#topics = topics
-    this.#clock = clock
-    this.#log = log
-    this.arm()
-  }
-
-  /** A message was parked, the store is writable again, or the broker starts. */
-  arm(): void {
-    const dueMs = this.#store.nextDueMs()
-    if (dueMs === undefined || this.#isClosed || this.#firing !== undefined) return
-    if (this.#timer !== undefined && this.#armedForMs <= dueMs) return
-    this.#wait(dueMs, dueMs - this.#clock.now())
-  }
-
-  async close(): Promise<void> {
-    this.#isClosed = true
-    this.#timer?.cancel()
-    await this.#firing
-  }
-
-  #wait(dueMs: number, delayMs: number): void {
-    this.#timer?.cancel()
-    this.#armedForMs = dueMs
-    this.#timer = this.#clock.after(Math.min(Math.max(0, delayMs), LOOK_AGAIN_MS), () => {
-      this.#timer = undefined
-      this.#firing ??= this.#fireDue().finally(() => {
-        this.#firing = undefined
-        if (this.#timer === undefined) this.arm()
-      })
-    })
-  }
-
-  async #fireDue(): Promise<void> {
-    try {
-      while (!this.#isClosed) {
-        const due = this.#store.due(this.#clock.now(), FIRED_AT_ONCE_MAX)
-        if (due.length === 0) return
-        await this.#fire(due)
-      }
-    } catch (thrown) {
-      const error = BrokerError.from(thrown)
-      if (error.code === 'CLOSED') return
-      this.#log.warn(
-        { evt: 'delays.late', code: error.code },
-        `delayed messages wait longer: ${error.message}`,
-      )
-      if (!this.#isClosed) this.#wait(this.#clock.now() + RETRY_MS, RETRY_MS)
-    }
-  }
-
-  async #fire(due: readonly DueEntry[]): Promise<void> {
-    let parked: Parked[] = []
-    let bytes = 0
-    for await (const one of this.#parked(due)) {
-      const size = one.record?.length ?? 0
-      if (bytes + size > APPEND_BYTES_TARGET && parked.length > 0) {
-        await this.#deliver(parked)
-        parked = []
-        bytes = 0
-      }
-      parked.push(one)
-      bytes += size
-    }
-    if (parked.length > 0) await this.#deliver(parked)
-  }
-
-  /**
-   * Where each goes is seen now: while records are read from the disk a topic may be deleted, and
-   * made again.
-   */
-  async #deliver(parked: readonly Parked[]): Promise<void> {
-    const messages = parked.flatMap((one) => this.#destined(one) ?? [])
-    await this.#store.append({ messages, fired: parked.map(({ entry }) => entry) })
-  }
-
-  async *#parked(due: readonly DueEntry[]): AsyncGenerator<Parked> {
-    for (let at = 0; at < due.length; at += READ_AT_ONCE_MAX) {
-      const entries = due.slice(at, at + READ_AT_ONCE_MAX)
-      const reads = entries.map((entry) => this.#store.readAt(entry.position))
-      const records = await Promise.all(reads)
-      for (const [i, entry] of entries.entries()) yield { entry, record: records[i] }
-    }
-  }
-
-  /** undefined when there is no longer anything, or any place, to deliver. */
-  #destined({ entry, record }: Parked): StoreDraft | undefined {
-    const { position } = entry
-    const view = record && new RecordView(record)
-    const draft = view && unparked(view)
-    if (view === undefined || draft === undefined) {
-      this.#log.error(
-        { evt: 'delays.damaged', position },
-        `the delayed message at log position ${position} is damaged and cannot be delivered`,
-      )
+export function delayedMessages(store: MessageStore, topics: TopicTable, log: Logger): DueHandler {
+  return (record) => {
+    const draft = unparked(record)
+    if (draft === undefined) {
+      const { position } = record
+      const text = `the delayed message at log position ${position} is damaged and cannot be delivered`
+      log.error({ evt: 'delays.damaged', position }, text)
       return undefined
     }
-    const topic = this.#topics.find(draft.topic)
-    if (topic === undefined || this.#store.isDropped(view)) {
-      this.#log.info(
+    return destined(draft, record)
+  }
+
+  /** undefined when there is no longer any place to deliver it to. */
+  function destined(draft: StoreDraft, record: RecordView): StoreDraft | undefined {
+    const topic = topics.find(draft.topic)
+    if (topic === undefined || store.isDropped(record)) {
+      log.info(
         { evt: 'delays.dropped', topic: draft.topic },
         'a delayed message is dropped: its topic was deleted while it waited',
       )

@@ -29,7 +29,7 @@ import {
   PROPERTIES_ACCEPTED_BYTES_MAX,
 } from '../options.ts'
 import { DELAY_PROPERTIES, dueTime, withKnownLevel } from './delay.ts'
-import type { Delays } from './delays.ts'
+import type { DueTimer } from './due-timer.ts'
 import { SCAN, scanProperties } from './message-scan.ts'
 import { DEAD_LETTERS, RETRIES, STORED } from './numbers.ts'
 import { OwnProperties } from './own-properties.ts'
@@ -59,7 +59,7 @@ interface Parts {
   readonly store: MessageStore
   readonly topics: TopicTable
   readonly groups: GroupTable
-  readonly delays: Delays
+  readonly dueTimer: DueTimer
   readonly locks: QueueLockTable
   readonly states: StateTable
   readonly clock: Clock
@@ -199,7 +199,7 @@ export class Publisher {
         this.#deadLetters.value += deadLetters
         for (const topic of unsaved ?? []) topic.isSaved = true
         for (const change of changes ?? []) change.written()
-        if (hasParked) this.#parts.delays.arm()
+        if (hasParked) this.#parts.dueTimer.arm()
       },
       (thrown: unknown) => {
         const error = BrokerError.from(thrown)

@@ -1,0 +1,156 @@
+// Hands parked records to what they wait for when they are due. Each has a kind, and each kind a
+// handler: what comes of a record and the mark that it is done go into one append, so a crash
+// leaves both or neither. One timer for the next due; the wall clock decides, and it may jump:
+// nothing fires before its time is there by the clock, and a jump ahead is noticed within a minute.
+import type { Clock, Timer } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import { PROPERTY } from '../../model/properties.ts'
+import { RecordView } from '../../model/record.ts'
+import type { DueEntry, MessageStore, StoreDraft } from '../../store/store.ts'
+import { APPEND_BYTES_TARGET } from '../options.ts'
+import { postponed } from './delay.ts'
+
+const FIRED_AT_ONCE_MAX = 1024
+/** Records in memory beside those of the next append: each may be as large as a message gets. */
+const READ_AT_ONCE_MAX = 16
+/** Timers count time that passed, dues are points of the wall clock: look again this often. */
+const LOOK_AGAIN_MS = 60_000
+const RETRY_MS = 1000
+/** A record of a kind without a handler is looked at again after this time. */
+const POSTPONED_MS = 3_600_000
+
+/** The kind of a record that says none: a delayed message. */
+export const DELAYED = ''
+
+/**
+ * What is appended when the record is due, parked again or not; undefined: nothing comes of it.
+ * Called when the append is made: what a handler looks up is as it is then.
+ */
+export type DueHandler = (record: RecordView) => StoreDraft | undefined
+
+/** With its record, while that is there. */
+interface Parked {
+  readonly entry: DueEntry
+  readonly record: Buffer | undefined
+}
+
+export class DueTimer {
+  readonly #store: MessageStore
+  readonly #handlers = new Map<string, DueHandler>()
+  readonly #clock: Clock
+  readonly #log: Logger
+  #timer: Timer | undefined
+  #armedForMs = Number.POSITIVE_INFINITY
+  #firing: Promise<void> | undefined
+  #isClosed = false
+
+  constructor(store: MessageStore, clock: Clock, log: Logger) {
+    this.#store = store
+    this.#clock = clock
+    this.#log = log
+  }
+
+  /** Of records whose `dueKind` this is. Before the first `arm`. */
+  handle(kind: string, handler: DueHandler): void {
+    this.#handlers.set(kind, handler)
+  }
+
+  /** A record was parked, the store is writable again, or the broker starts. */
+  arm(): void {
+    const dueMs = this.#store.nextDueMs()
+    if (dueMs === undefined || this.#isClosed || this.#firing !== undefined) return
+    if (this.#timer !== undefined && this.#armedForMs <= dueMs) return
+    this.#wait(dueMs, dueMs - this.#clock.now())
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#timer?.cancel()
+    await this.#firing
+  }
+
+  #wait(dueMs: number, delayMs: number): void {
+    this.#timer?.cancel()
+    this.#armedForMs = dueMs
+    this.#timer = this.#clock.after(Math.min(Math.max(0, delayMs), LOOK_AGAIN_MS), () => {
+      this.#timer = undefined
+      this.#firing ??= this.#fireDue().finally(() => {
+        this.#firing = undefined
+        if (this.#timer === undefined) this.arm()
+      })
+    })
+  }
+
+  async #fireDue(): Promise<void> {
+    try {
+      while (!this.#isClosed) {
+        const due = this.#store.due(this.#clock.now(), FIRED_AT_ONCE_MAX)
+        if (due.length === 0) return
+        await this.#fire(due)
+      }
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      if (error.code === 'CLOSED') return
+      this.#log.warn(
+        { evt: 'delays.late', code: error.code },
+        `what is due waits longer: ${error.message}`,
+      )
+      if (!this.#isClosed) this.#wait(this.#clock.now() + RETRY_MS, RETRY_MS)
+    }
+  }
+
+  async #fire(due: readonly DueEntry[]): Promise<void> {
+    let parked: Parked[] = []
+    let bytes = 0
+    for await (const one of this.#parked(due)) {
+      const size = one.record?.length ?? 0
+      if (bytes + size > APPEND_BYTES_TARGET && parked.length > 0) {
+        await this.#deliver(parked)
+        parked = []
+        bytes = 0
+      }
+      parked.push(one)
+      bytes += size
+    }
+    if (parked.length > 0) await this.#deliver(parked)
+  }
+
+  /**
+   * What comes of each is seen now: while records are read from the disk a topic may be deleted,
+   * and made again.
+   */
+  async #deliver(parked: readonly Parked[]): Promise<void> {
+    const messages = parked.flatMap((one) => this.#handled(one) ?? [])
+    await this.#store.append({ messages, fired: parked.map(({ entry }) => entry) })
+  }
+
+  async *#parked(due: readonly DueEntry[]): AsyncGenerator<Parked> {
+    for (let at = 0; at < due.length; at += READ_AT_ONCE_MAX) {
+      const entries = due.slice(at, at + READ_AT_ONCE_MAX)
+      const reads = entries.map((entry) => this.#store.readAt(entry.position))
+      const records = await Promise.all(reads)
+      for (const [i, entry] of entries.entries()) yield { entry, record: records[i] }
+    }
+  }
+
+  #handled({ entry, record }: Parked): StoreDraft | undefined {
+    const { position } = entry
+    if (record === undefined) {
+      this.#log.error(
+        { evt: 'delays.damaged', position },
+        `the delayed message at log position ${position} is damaged and cannot be delivered`,
+      )
+      return undefined
+    }
+    const view = new RecordView(record)
+    const kind = view.property(PROPERTY.dueKind) ?? DELAYED
+    const handler = this.#handlers.get(kind)
+    if (handler !== undefined) return handler(view)
+    this.#log.error(
+      { evt: 'delays.unknown', kind, position },
+      `nothing handles the kind '${kind}' of what is due: it waits for another hour`,
+    )
+    return postponed(view, this.#clock.now() + POSTPONED_MS)
+  }
+}
