@@ -3,7 +3,7 @@ import { openBroker } from '../../src/broker/broker.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { silentLogger } from '../../src/log.ts'
 import { NO_HOST } from '../../src/model/host.ts'
-import { queueOffset } from '../../src/model/positions.ts'
+import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { RecordView } from '../../src/model/record.ts'
 import { openStoreIn } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
@@ -129,6 +129,26 @@ test('a promotion to an epoch that was there already is refused, and the replica
   t.deepEqual(await contentsOf(replica), await contentsOf(master))
   t.is(await codeOf(master.replication.promote()), 'ARGUMENT_INVALID')
 })
+
+test('a replica starts where its master does once it has what the master had then', async (t) => {
+  const { store: master } = await opened(t)
+  const [first] = await master.append({ messages: [draft('A', 'one')] })
+  const { store: replica } = await opened(t, master)
+  const feed = master.replication.feed(replica.status().logEnd)
+  const early = (await feed.next())!
+  await master.append({ messages: [draft('A', 'two')] })
+  const logStart = logPosition(first!.position + 1)
+  await replica.replication.take({ ...early, logStart, logEnd: logPosition(early.to + 1) })
+  await rested()
+  t.deepEqual(replica.range('A', 0).minOffset, queueOffset(0))
+  await replica.replication.take({ ...(await feed.next())!, logStart })
+  await rested()
+  t.deepEqual(replica.range('A', 0).minOffset, queueOffset(1))
+})
+
+async function rested(): Promise<void> {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
+}
 
 test('frames are for passive stores alone', async (t) => {
   const { store: master } = await opened(t)
