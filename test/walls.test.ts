@@ -3,7 +3,8 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'ava'
-import { importsOf, packagesOf, ROOT, sources } from './support/sources.ts'
+import { circlesOf } from './support/circles.ts'
+import { importsOf, packagesOf, ROOT, type Source, sources } from './support/sources.ts'
 import { wallsOf } from './support/walls.ts'
 
 const src = sources('src')
@@ -52,4 +53,20 @@ test('the table names files and folders that are there, and every folder has a r
     (folder) => !walls.rows.some((row) => `${folder}/`.startsWith(`src/${row}/`)),
   )
   t.deepEqual(without, [])
+})
+
+const graphOf = (files: readonly Source[]) =>
+  new Map(files.map((one) => [one.path, importsOf(one)]))
+
+test('no file of the source imports itself through others, types included', (t) => {
+  t.deepEqual(circlesOf(graphOf(src)), [])
+})
+
+test('a circle is found, also one of types', (t) => {
+  const text = `import type { QueueReader } from '${'./client/consume/queue-reader.ts'}'\n`
+  const planted = src.map((one) => (one.path === 'src/clock.ts' ? { ...one, text } : one))
+  const circles = circlesOf(graphOf(planted))
+  t.is(circles.length, 1)
+  t.true(circles[0]!.includes('src/clock.ts'))
+  t.true(circles[0]!.includes('src/client/consume/queue-reader.ts'))
 })

@@ -1,6 +1,9 @@
 import test from 'ava'
+import { commandReference } from '../../src/cli/command-reference.ts'
+import { messageLine } from '../../src/cli/message-text.ts'
 import { troubles } from '../../src/cli/status.ts'
 import type { BrokerState } from '../../src/client/index.ts'
+import { textOf } from '../support/sources.ts'
 
 const healthy: BrokerState = {
   version: 'V5_3_3',
@@ -36,4 +39,25 @@ test('damage, a rebuild of the views and a full disk are told in sentences', (t)
     '3 damaged messages were skipped since the start',
     'the views are being built again from the log: some reads have to wait',
   ])
+})
+
+const MESSAGE = {
+  topic: 'orders',
+  tag: undefined,
+  keys: [],
+  orderingKey: undefined,
+  properties: {},
+}
+
+test('a message is one line, in which a terminal finds nothing to obey', (t) => {
+  const body = Buffer.from('red: \u001b[31m\nand \u0007 \u009b2J, but grüße 👋')
+  const properties = { 'a\tb': 'c\rd' }
+  t.is(
+    messageLine({ ...MESSAGE, properties, body }),
+    'orders a\\tb=c\\rd  red: \\u001b[31m\\nand \\u0007 \\u009b2J, but grüße 👋',
+  )
+})
+
+test('the reference page of the commands is current (npm run docs)', async (t) => {
+  t.is(textOf('docs/reference/cli.md').trimEnd(), (await commandReference()).trimEnd())
 })
