@@ -91,7 +91,11 @@ export class Output {
   /** Hands everything to the socket. */
   flush(): void {
     const { block, at } = this
-    if (at === 0) return
+    if (at === 0) {
+      // Its bytes went another way.
+      this.letGo()
+      return
+    }
     this.block = NO_BYTES
     this.at = 0
     const bytes = block.subarray(0, at)
@@ -117,6 +121,11 @@ export class Output {
 
   /** Forgets what was not handed over. */
   discard(): void {
+    this.letGo()
+  }
+
+  /** The block is others' to use. */
+  protected letGo(): void {
     give(this.block)
     this.block = NO_BYTES
     this.at = 0

@@ -36,6 +36,7 @@ export class PacketOutput extends Output {
   /** Sets aside what was written so far, until `flushSealed`. */
   seal(): void {
     this.makeRoom()
+    this.letGo()
     this.#sealed = this.#pieces
     this.#sealedBytes = this.#pieceBytes
     this.#pieces = []
