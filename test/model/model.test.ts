@@ -226,6 +226,21 @@ test('a long chain is one level, and its operations have a limit', (t) => {
   t.throws(() => parseSqlFilter(chain(SQL_OPERATIONS_MAX + 1)), refused)
 })
 
+for (const bare of ['a', 'TRUE', 'NOT a']) {
+  test(`a chain of '${bare}' counts too`, (t) => {
+    const chain = (count: number): string => Array(count).fill(bare).join(' AND ')
+    t.is(parseSqlFilter(chain(3)).operations, 3)
+    t.notThrows(() => parseSqlFilter(chain(SQL_OPERATIONS_MAX)))
+    t.throws(() => parseSqlFilter(chain(SQL_OPERATIONS_MAX + 1)), refused)
+  })
+}
+
+test('what is nearly a number costs time linear in its length', (t) => {
+  // The longest properties that a message has; with its square the test would take minutes.
+  const nearly = `${'1'.repeat(32_000)}x`
+  for (let i = 0; i < 100; i++) t.false(matches('a > 1.5', { a: nearly }))
+})
+
 for (const [what, nested] of [
   ['parentheses', (depth: number) => `${'('.repeat(depth)}a${')'.repeat(depth)}`],
   ['NOT', (depth: number) => `${'NOT '.repeat(depth)}a`],

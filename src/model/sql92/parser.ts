@@ -25,7 +25,7 @@ import { integerOf } from './value.ts'
 
 /** Longer expressions are refused. */
 export const SQL_CHARS_MAX = 16_384
-/** Comparisons, calls and listed values of one expression: what a message costs. */
+/** Comparisons, bare conditions, NOTs and listed values of one expression: what a message costs. */
 export const SQL_OPERATIONS_MAX = 1_024
 
 export class Parser {
@@ -53,7 +53,7 @@ export class Parser {
 
   /** The whole text as a condition. @throws BrokerError FILTER_INVALID */
   parse(): Expression {
-    const expression = condition(this.#or())
+    const expression = this.#condition(this.#or())
     // RocketMQ ignores what follows the first complete expression, and so half of a filter.
     if (this.#token.kind !== 'end') throw this.#unexpected('AND, OR or the end')
     return expression
@@ -73,8 +73,8 @@ export class Parser {
   #junction(word: string, decisive: boolean, operand: () => Expression): Expression {
     const first = operand()
     if (!this.#is(word)) return first
-    const all = [condition(first)]
-    while (this.#skip(word)) all.push(condition(operand()))
+    const all = [this.#condition(first)]
+    while (this.#skip(word)) all.push(this.#condition(operand()))
     return junction(decisive, all)
   }
 
@@ -138,8 +138,13 @@ export class Parser {
   #unary(): Expression {
     if (this.#skip('+')) return this.#signed()
     if (this.#skip('-')) return negative(this.#signed())
-    if (this.#skip('NOT')) return not(condition(this.#signed()))
+    if (this.#skip('NOT')) return this.#counted(not(condition(this.#signed())))
     return this.#primary()
+  }
+
+  /** A property or a constant that stands as a condition costs as much as a comparison. */
+  #condition(of: Expression): Expression {
+    return of.kind === 'condition' ? of : this.#counted(condition(of))
   }
 
   #primary(): Expression {
@@ -193,7 +198,7 @@ export class Parser {
   #count(): void {
     if (++this.operations <= SQL_OPERATIONS_MAX) return
     throw filterInvalid(
-      `the SQL92 expression has more than ${SQL_OPERATIONS_MAX} comparisons and listed values`,
+      `the SQL92 expression has more than ${SQL_OPERATIONS_MAX} comparisons and values`,
     )
   }
 

@@ -10,7 +10,7 @@ export interface SqlFilter {
   readonly hashes: undefined
   /** The properties that it reads. */
   readonly names: ReadonlySet<string>
-  /** Comparisons and listed values: what a message costs. */
+  /** Comparisons and the like (parser.ts): what a message costs. */
   readonly operations: number
   /** False where the condition is not true: unknown, or values that cannot be compared. */
   matches(properties: Properties): boolean

@@ -32,7 +32,8 @@ export function negated({ type, value }: SqlNumber): SqlNumber {
   return { type, value: type !== 'double' && value === 0 ? 0 : -value }
 }
 
-const DOUBLE = /^([+-]?)(NaN|Infinity|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)[fFdD]?$/
+/** Each digit has one place in it: two would cost the square of a long text's length. */
+const DOUBLE = /^([+-]?)(NaN|Infinity|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)[fFdD]?$/
 
 /** As Java's Double.valueOf, without its hexadecimal form; undefined when it is no number. */
 export function readDouble(text: string): number | undefined {
