@@ -8,7 +8,9 @@ const HEADER_BYTES = 4096
 export const TABLE_BYTES_MAX = FRAME_BYTES_MAX - HEADER_BYTES
 
 /** Why the body cannot be sent; undefined when it can. */
-export const tooLongForAnswer = ({ length }: Uint8Array): BrokerError | undefined =>
+export const tooLongForAnswer = ({
+  length,
+}: Pick<Uint8Array, 'length'>): BrokerError | undefined =>
   length <= TABLE_BYTES_MAX
     ? undefined
     : new BrokerError(

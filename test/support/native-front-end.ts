@@ -5,7 +5,7 @@ import type { BrokerOptions } from '../../src/broker/options.ts'
 import { systemClock } from '../../src/clock.ts'
 import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { RemotingGateway } from '../../src/gateway/remoting/server.ts'
-import { silentLogger } from '../../src/log.ts'
+import { type Logger, silentLogger } from '../../src/log.ts'
 import { BODY_BYTES_DEFAULT } from '../../src/model/limits.ts'
 import type { Broker } from '../../src/port/broker.ts'
 import type { Routes } from '../../src/port/gateway.ts'
@@ -35,6 +35,7 @@ export interface FrontEndOptions extends ServingOptions {
   /** What the front-end sees instead of the broker. */
   readonly bend?: (broker: Broker) => Broker
   readonly routes?: Routes
+  readonly log?: Logger
 }
 
 export async function startFrontEnd(
@@ -54,12 +55,13 @@ async function serve(
     users = {},
     bend = (real) => real,
     routes,
+    log = silentLogger,
     ...gatewayOptions
   } = options
   const { broker, clock, numbers } = host
   const auth = openAuthenticator(users, clock)
   const gateway = new RemotingGateway(
-    { broker: bend(broker), auth, clock, log: silentLogger, numbers, routes },
+    { broker: bend(broker), auth, clock, log, numbers, routes },
     { bodyBytesMax: brokerOptions?.bodyBytesMax ?? BODY_BYTES_DEFAULT, ...gatewayOptions },
   )
   const frontEnd = await openFrontEnd(t, gateway, { clock: systemClock })

@@ -54,7 +54,10 @@ export interface Push {
 
 /** A client that is connected. */
 export interface Peer {
-  /** Its answer, or a rejection with TIMED_OUT, BUSY or UNREACHABLE. */
+  /**
+   * Its answer without the fields, or a rejection with TIMED_OUT, BUSY, UNREACHABLE or the signal's
+   * reason.
+   */
   request(push: Push, signal: AbortSignal): Promise<Answer>
 }
 

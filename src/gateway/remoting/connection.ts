@@ -170,14 +170,14 @@ export class Connection extends ServerConnection implements Peer {
     if (this.#pending.has(opaque)) {
       this.output.push(encodeCommand(requestHeader({ code, opaque, fields }), body))
     }
-    const { code: answered, fields: told, remark, body: bytes } = await answer
-    return { code: answered, fields: told, body: bytes, ...(remark !== undefined && { remark }) }
+    const { code: answered, remark, body: bytes } = await answer
+    return { code: answered, body: bytes, ...(remark !== undefined && { remark }) }
   }
 
   /** Ends held pulls and refuses new commands; messages being published are still answered. */
   shutDown(): void {
     this.#isClosing = true
-    this.#gone.abort()
+    this.#gone.abort(new BrokerError('ABORTED', 'the connection is closing'))
     void this.#sends.whenIdle().then(() => this.#endIfDone())
   }
 
@@ -220,7 +220,7 @@ export class Connection extends ServerConnection implements Peer {
 
   onClose(): void {
     this.#isClosing = true
-    this.#gone.abort()
+    this.#gone.abort(new BrokerError('ABORTED', 'the connection is gone'))
     this.#reads.close()
     this.#looks.close()
     this.#pending.failAll(new BrokerError('UNREACHABLE', 'the client is gone'))

@@ -1,8 +1,13 @@
 import test, { type ExecutionContext } from 'ava'
+import { nextTurn } from '../../../src/clock.ts'
 import { RecordView } from '../../../src/model/record.ts'
-import type { Command } from '../../../src/remoting/command.ts'
+import { TABLE_BYTES_MAX } from '../../../src/remoting/answer-bytes.ts'
+import { REQUEST } from '../../../src/remoting/codes.ts'
+import { type Command, encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import type { PushAnswer, RemotingConnection } from '../../../src/remoting/connection.ts'
+import { jsonBody } from '../../../src/remoting/json/json-emitter.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
+import { LogLines } from '../../support/log-lines.ts'
 import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
 import { eventually } from '../../support/waiting.ts'
 
@@ -205,6 +210,48 @@ test('a member that goes away is an answer too', async (t) => {
   const answer = await askInfo(joined.admin)
   t.not(answer.code, 0)
   t.regex(answer.remark!, /the client is gone/)
+})
+
+test("a member's fields are not passed on: one caller's codec may have no room for them", async (t) => {
+  const { admin } = await member(t, () => ({
+    code: 0,
+    fields: fields({ ['x'.repeat(70_000)]: 1 }),
+  }))
+  const answer = await askInfo(admin)
+  t.is(answer.code, 0)
+  t.is(answer.fields.size, 0)
+})
+
+test('an answer that is longer than clients take is refused in words', async (t) => {
+  let length = TABLE_BYTES_MAX
+  const { admin } = await member(t, () => ({ code: 0, body: Buffer.alloc(length) }))
+  t.is((await askInfo(admin)).body.length, length)
+  length++
+  const refused = await askInfo(admin)
+  t.not(refused.code, 0)
+  t.regex(refused.remark!, /would have 16773121 bytes/)
+})
+
+test('a caller that goes before the answer is no fault to log', async (t) => {
+  const log = new LogLines()
+  const { connect, gateway, raw } = await startFrontEnd(t, { log })
+  const silent = await raw()
+  const group = { groupName: 'G', consumeType: 'CONSUME_PASSIVELY', messageModel: 'CLUSTERING' }
+  const body = jsonBody({
+    ...{ clientID: 'c1', producerDataSet: [] },
+    consumerDataSet: [{ ...group, consumeFromWhere: '', subscriptionDataSet: [] }],
+  })
+  silent.send(encodeCommand(requestHeader({ code: REQUEST.heartbeat, opaque: 1 }), body))
+  await silent.read(8)
+  const admin = await connect()
+  const gone = t.throwsAsync(askInfo(admin), { code: 'CLOSED' })
+  // Answered behind it, so the member has been asked.
+  t.is((await admin.request(REQUEST.getBrokerSystemTopics)).code, 0)
+  admin.close()
+  await gone
+  while (gateway.connections > 1) await nextTurn()
+  await nextTurn()
+  t.deepEqual(log.events(), [])
 })
 
 test('a message that a member consumes once more comes to it whole', async (t) => {

@@ -2,6 +2,7 @@
 // on to its connection, and the member's answer back.
 import { BrokerError } from '../../../errors.ts'
 import { parseOffsetMessageId } from '../../../model/message-id.ts'
+import { tooLongForAnswer } from '../../../remoting/answer-bytes.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { type Layout, readFields, type Values, writeFields } from '../../../remoting/layout.ts'
 import { CONSUME_DIRECTLY, CONSUMER_RUNNING_INFO } from '../../../remoting/requests/relay.ts'
@@ -57,5 +58,13 @@ async function passOn<L extends Layout>(
     }
   }
   const fields = writeFields(shape, asked)
-  return member.request({ code, fields, ...(body !== undefined && { body }) }, signal)
+  const push = { code, fields, ...(body !== undefined && { body }) }
+  const answer = await member.request(push, signal)
+  const length = (answer.body?.length ?? 0) + (answer.remark?.length ?? 0) * ESCAPED_BYTES_MAX
+  const error = tooLongForAnswer({ length })
+  if (error !== undefined) throw error
+  return answer
 }
+
+/** Of a character in the JSON of a header. */
+const ESCAPED_BYTES_MAX = 6
