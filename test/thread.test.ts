@@ -1,6 +1,5 @@
 // The thread through the whole: a foreign client of one protocol publishes, foreign clients of the
 // others receive, and what was acknowledged is there after kill -9.
-
 import test, { type ExecutionContext } from 'ava'
 import mqtt from 'mqtt'
 import { aliOns } from '../interop-tests/support/ali-ons-client.ts'

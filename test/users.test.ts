@@ -1,5 +1,4 @@
 // One list of users for every protocol, seen by unmodified clients over real sockets.
-
 import test, { type ExecutionContext } from 'ava'
 import mqtt from 'mqtt'
 import { aliOns } from '../interop-tests/support/ali-ons-client.ts'
