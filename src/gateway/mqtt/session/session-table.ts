@@ -89,17 +89,25 @@ export class SessionTable {
       for (const { id } of page) {
         if (slice.isOver) await slice.rest()
         const clientId = id.slice(ID_PREFIX.length)
-        const claim = await states.claimFree(id, () => this.#claimLost(clientId))
-        if (claim === undefined) continue
-        const session = await this.#load(clientId, claim)
-        if (session === undefined) {
-          await states.release(claim)
-          continue
-        }
-        this.#believe(session)
-        this.#startTimers(session)
+        // A gateway that claims it by now waits until it is read.
+        await this.#exclusive.run(clientId, () => this.#takeUp(clientId))
       }
     }
+  }
+
+  async #takeUp(clientId: string): Promise<void> {
+    const { states } = this.#parts.broker
+    const claim = await states.claimFree(ID_PREFIX + clientId, () => this.#claimLost(clientId))
+    if (claim === undefined) return
+    const session = await this.#load(clientId, claim)
+    if (session === undefined) await states.release(claim)
+    else this.#keep(session)
+  }
+
+  /** Until its client comes, or its time is over. */
+  #keep(session: Session): void {
+    this.#believe(session)
+    this.#startTimers(session)
   }
 
   /** The session as its last owner saved it. */
@@ -150,25 +158,33 @@ export class SessionTable {
   }
 
   async #attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
-    const { clientId } = request
+    const { clientId, signal } = request
     const claim = this.#sessions.get(clientId)?.claim ?? (await this.#claim(request))
     try {
-      if (!this.#sessions.has(clientId)) await this.#load(clientId, claim)
+      if (!this.#sessions.has(clientId)) {
+        await this.#load(clientId, claim)
+        signal.throwIfAborted()
+      }
       return await this.#attachTo(this.#sessions.get(clientId), claim, request)
     } finally {
-      // Nothing came of it.
-      if (!this.#sessions.has(clientId)) this.#release(claim)
+      const session = this.#sessions.get(clientId)
+      // Nothing came of it, but a session that came with the claim stays.
+      if (session === undefined) this.#release(claim)
+      else if (session.holder === undefined && !this.#timers.has(session)) this.#keep(session)
     }
   }
 
-  /** The user is known before the owner is told. */
-  async #claim({ clientId, principal, signal }: AttachRequest): Promise<Claim> {
+  /**
+   * The user is known before the owner is told. Once that is told the session is on its way here,
+   * also for a client that does not wait for it.
+   */
+  async #claim({ clientId, principal }: AttachRequest): Promise<Claim> {
     const { states } = this.#parts.broker
     const id = ID_PREFIX + clientId
     const state = await states.load(id)
     const saved = state && (await this.#decoded(clientId, state.value))
     if (saved !== undefined) this.#checkOwner(saved, principal)
-    return states.claim(id, () => this.#claimLost(clientId), signal)
+    return states.claim(id, () => this.#claimLost(clientId))
   }
 
   #claimLost(clientId: string): void {
@@ -385,9 +401,7 @@ export class SessionTable {
 
   async #endIfDetached(session: Session): Promise<void> {
     await session.work
-    if (session.holder === undefined && this.#sessions.get(session.clientId) === session) {
-      await this.#end(session, false)
-    }
+    if (this.#isWaiting(session)) await this.#end(session, false)
   }
 
   /** Ends the session: its filters are let go, its will is due now (MQTT-3.1.2-8). */
@@ -441,7 +455,7 @@ export class SessionTable {
   async #sendWill(session: Session): Promise<void> {
     if (await this.#publishWill(session)) return
     this.#later(session, async () => {
-      if (session.holder === undefined) await this.#sendWill(session)
+      if (this.#isWaiting(session)) await this.#sendWill(session)
     })
   }
 
@@ -495,6 +509,7 @@ export class SessionTable {
   }
 
   #startTimers(session: Session): void {
+    if (this.#isClosed) return
     const timers: Timer[] = []
     const { clock } = this.#parts
     const elapsedMs = Math.max(0, clock.now() - (session.disconnectedMs ?? clock.now()))
@@ -514,8 +529,13 @@ export class SessionTable {
 
   #willDue(session: Session): void {
     void this.#exclusive.run(session.clientId, async () => {
-      if (session.holder === undefined) await this.#sendWill(session)
+      if (this.#isWaiting(session)) await this.#sendWill(session)
     })
+  }
+
+  /** Is it here, without a client? */
+  #isWaiting(session: Session): boolean {
+    return session.holder === undefined && this.#sessions.get(session.clientId) === session
   }
 
   #cancelTimers(session: Session): void {
