@@ -130,12 +130,16 @@ export class LogStore implements MessageStore {
 
   async #promote(epoch?: number): Promise<void> {
     const log = this.#commitLog
-    await this.#follower?.close()
+    const follower = this.#follower
+    // Of a master, offsets may be under way.
+    if (follower === undefined) throw isMaster('is not promoted again')
+    await follower.close()
+    if (this.#follower !== follower) throw isMaster('was promoted by another call')
     this.#appender.takeOffsetsBack()
     try {
       log.activate(epoch)
     } catch (error) {
-      if (log.isPassive) this.#follower = new Follower(this.#parts)
+      if (this.#closing === undefined) this.#follower = new Follower(this.#parts)
       throw error
     }
     this.#follower = undefined
@@ -379,6 +383,9 @@ export class LogStore implements MessageStore {
     await this.#closed()
   }
 }
+
+const isMaster = (why: string): BrokerError =>
+  new BrokerError('ARGUMENT_INVALID', `this store is a master and ${why}`)
 
 function carriesKey(record: RecordView, key: string): boolean {
   if (record.property(PROPERTY.uniqueKey) === key) return true

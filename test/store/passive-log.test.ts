@@ -123,6 +123,9 @@ test('what is no whole frame is refused', async (t) => {
     flipped,
     resealed(frame, 12, 1),
     resealed(frame, FRAME_HEADER_BYTES, 0),
+    // A body that ends before it begins, and one that ends beyond the record.
+    resealed(frame, FRAME_HEADER_BYTES + 84, 0x8000_0000),
+    resealed(frame, FRAME_HEADER_BYTES + 84, 1000),
   ]
   for (const bytes of others) t.is(append(bytes), 'PROTOCOL_ERROR')
   t.is(follower.log.syncedEnd, logPosition(0))

@@ -130,6 +130,24 @@ test('a promotion to an epoch that was there already is refused, and the replica
   t.is(await codeOf(master.replication.promote()), 'ARGUMENT_INVALID')
 })
 
+test('to promote a master changes no offset of what is under way', async (t) => {
+  const { store: master } = await opened(t)
+  const before = master.append({ messages: [draft('A', 'one')] })
+  t.is(await codeOf(master.replication.promote()), 'ARGUMENT_INVALID')
+  const after = master.append({ messages: [draft('A', 'two')] })
+  t.is((await before)[0]!.queueOffset, queueOffset(0))
+  t.is((await after)[0]!.queueOffset, queueOffset(1))
+})
+
+test('of two promotions at once one is refused', async (t) => {
+  const { store: master } = await opened(t)
+  const { store: replica } = await opened(t, master)
+  const promotions = [replica.replication.promote(), replica.replication.promote()]
+  t.deepEqual(await Promise.all(promotions.map(codeOf)), ['done', 'ARGUMENT_INVALID'])
+  const [appended] = await replica.append({ messages: [draft('A', 'one')] })
+  t.is(appended!.queueOffset, queueOffset(0))
+})
+
 test('a replica starts where its master does once it has what the master had then', async (t) => {
   const { store: master } = await opened(t)
   const [first] = await master.append({ messages: [draft('A', 'one')] })

@@ -1,8 +1,7 @@
 // A frame that another log made, as it may be taken into this one: whole, of the same log, and
 // exactly what comes next. Anything else is refused before a byte of it is kept.
 import { BrokerError } from '../../errors.ts'
-import { getI32 } from '../../model/bytes.ts'
-import { RECORD_FIXED_BYTES } from '../../model/record.ts'
+import { checkRecord } from '../../model/record.ts'
 import { FRAME_BYTES_MAX } from './commit-log.ts'
 import { checkFrame, FRAME_HEADER_BYTES, type FrameHeader, headerAt } from './frame.ts'
 
@@ -50,14 +49,13 @@ export function checkForeignFrame(bytes: Buffer, at: number, wanted: FrameWanted
   return claimed
 }
 
-/** Do the sizes of the records fill the frame? */
+/** Do whole records fill the frame? The views read them unchecked. */
 function hasRecords(bytes: Buffer, at: number, { length, records }: FrameHeader): boolean {
   let count = 0
   let next = at + FRAME_HEADER_BYTES
   for (const end = at + length; next < end; count++) {
-    if (next + RECORD_FIXED_BYTES > end) return false
-    const size = getI32(bytes, next)
-    if (size < RECORD_FIXED_BYTES) return false
+    const size = checkRecord(bytes, next, end, false)
+    if (size === 0) return false
     next += size
   }
   return next === at + length && count === records
