@@ -2,6 +2,7 @@
 import { BrokerError } from '../errors.ts'
 import { PROPERTY } from './properties.ts'
 import type { RecordView } from './record.ts'
+import type { Properties } from './sql92/expression.ts'
 import { parseSqlFilter, type SqlFilter } from './sql92/sql-filter.ts'
 import { parseTagFilter, type TagFilter, tagMatches, wantSameTags } from './tag-filter.ts'
 
@@ -28,7 +29,16 @@ export const selectsAll = (filter: MessageFilter): boolean =>
 export const selects = (filter: MessageFilter, record: RecordView): boolean =>
   filter.kind === 'tags'
     ? filter.tags === undefined || tagMatches(filter, record.property(PROPERTY.tags))
-    : filter.matches((name) => record.property(name))
+    : filter.matches(propertiesFor(filter, record))
+
+/** Lookups of one record, each of which scans its properties; above that they are decoded once. */
+const SCANS_MAX = 4
+
+function propertiesFor({ operations }: SqlFilter, record: RecordView): Properties {
+  if (operations <= SCANS_MAX) return (name) => record.property(name)
+  const values = record.firstProperties()
+  return (name) => values.get(name)
+}
 
 export function wantTheSame(a: MessageFilter, b: MessageFilter): boolean {
   if (a.kind === 'tags' && b.kind === 'tags') return wantSameTags(a, b)

@@ -169,6 +169,18 @@ export function decodeProperties(
   return properties
 }
 
+/** Of a name that is there twice the first value, as `findProperty` answers. */
+export function firstProperties(bytes: Buffer, start: number, end: number): Map<string, string> {
+  const properties = new Map<string, string>()
+  for (const piece of bytes.toString('utf8', start, end).split('\u0002')) {
+    const at = piece.indexOf('\u0001')
+    if (at <= 0 || at === piece.length - 1) continue
+    const name = piece.slice(0, at)
+    if (!properties.has(name)) properties.set(name, piece.slice(at + 1))
+  }
+  return properties
+}
+
 /** The value of the ASCII-named property, or undefined; scans bytes and decodes only the hit. */
 export function findProperty(
   bytes: Uint8Array,

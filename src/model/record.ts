@@ -11,7 +11,7 @@ import { getI32, getU16, getU32, getU64, putU16, setU64, viewOf } from './bytes.
 import { crc32 } from './crc32.ts'
 import type { Host } from './host.ts'
 import { type LogPosition, logPosition, type QueueOffset, queueOffset } from './positions.ts'
-import { decodeProperties, findProperty } from './properties.ts'
+import { decodeProperties, findProperty, firstProperties } from './properties.ts'
 
 export const RECORD_MAGIC_V1 = 0xdaa320a7
 export const RECORD_MAGIC_V2 = 0xdaa320ab
@@ -226,6 +226,10 @@ export class RecordView {
   }
   property(name: string): string | undefined {
     return findProperty(this.bytes, name, this.propertiesStart, this.propertiesEnd)
+  }
+  /** What `property` answers, of all names. */
+  firstProperties(): Map<string, string> {
+    return firstProperties(this.bytes, this.propertiesStart, this.propertiesEnd)
   }
   properties(): Map<string, string> {
     return decodeProperties(this.bytes, this.propertiesStart, this.propertiesEnd)

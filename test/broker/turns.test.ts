@@ -1,8 +1,11 @@
 // However much of a group or an owner is over at once, others have their turns in between.
-import test from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { GroupQueue } from '../../src/broker/consume/group-queue.ts'
 import { openReceipt } from '../../src/broker/consume/receipt.ts'
-import { newMessage, receiveRequest, startBroker } from '../support/broker.ts'
+import { recordsOf } from '../../src/model/record.ts'
+import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
+import { LogStore } from '../../src/store/log-store.ts'
+import { newMessage, pullRequest, receiveRequest, startBroker } from '../support/broker.ts'
 import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
 
 const QUEUES = 20
@@ -72,4 +75,57 @@ test('the filters of an owner are let go over many turns', async (t) => {
   const turns = countTurns(t)
   await broker.lightQueues.unbindAll('owner')
   t.true(turns() >= count, `${turns()} turns`)
+})
+
+const priced = (price: number) =>
+  newMessage('orders', { queueId: 0, properties: { price: `${price}` }, body: `${price}` })
+
+/** A broker whose slices are over at once, and the most reads that it made in one turn. */
+async function searched(t: ExecutionContext) {
+  const { broker, clock } = await startBroker(t)
+  await broker.publish(Array.from({ length: 100 }, (_, i) => priced(i)))
+  endSlicesAtOnce(t, clock)
+  const turn = countTurns(t)
+  const reads = new Map<number, number>()
+  const { read } = LogStore.prototype
+  LogStore.prototype.read = function (this: LogStore, request) {
+    reads.set(turn(), (reads.get(turn()) ?? 0) + 1)
+    return read.call(this, request)
+  }
+  t.teardown(() => {
+    LogStore.prototype.read = read
+  })
+  const most = () => Math.max(...reads.values())
+  return { broker, most }
+}
+
+test.serial('searches of many pulls by conditions take turns', async (t) => {
+  const { broker, most } = await searched(t)
+  const filter = parseSqlFilter('price = 99')
+  const request = pullRequest('orders', { filter, maxMessages: 4 })
+  const pulls = await Promise.all(Array.from({ length: 20 }, () => broker.pull(request)))
+  for (const { records } of pulls) {
+    t.deepEqual(
+      [...recordsOf(records)].map(({ body }) => `${body}`),
+      ['99'],
+    )
+  }
+  t.is(most(), 1)
+})
+
+test.serial('held pulls by conditions search what arrives in turns, and are held on', async (t) => {
+  const { broker, most } = await searched(t)
+  const filter = parseSqlFilter('price = 1000')
+  const request = pullRequest('orders', { filter, offset: 100, maxMessages: 4, waitMs: 20_000 })
+  const pulls = Array.from({ length: 20 }, () => broker.pull(request))
+  await broker.publish(Array.from({ length: 100 }, (_, i) => priced(i)))
+  await broker.publish([priced(1000)])
+  for (const { records, nextOffset } of await Promise.all(pulls)) {
+    t.deepEqual(
+      [...recordsOf(records)].map(({ body }) => `${body}`),
+      ['1000'],
+    )
+    t.is(nextOffset, 201 as never)
+  }
+  t.is(most(), 1)
 })

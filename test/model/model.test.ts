@@ -4,11 +4,18 @@ import test from 'ava'
 import fc from 'fast-check'
 import { getI32, getU64, setU64, viewOf } from '../../src/model/bytes.ts'
 import { FilterTrie } from '../../src/model/filter-trie.ts'
+import { NO_HOST } from '../../src/model/host.ts'
+import { selects as selectsRecord } from '../../src/model/message-filter.ts'
 import { encodeProperties } from '../../src/model/properties.ts'
-import { checkRecord, RecordView, writeRecord } from '../../src/model/record.ts'
+import { checkRecord, RecordView, recordBytes, writeRecord } from '../../src/model/record.ts'
 import { SQL_DEPTH_MAX } from '../../src/model/sql92/expression.ts'
-import { SQL_CHARS_MAX, SQL_OPERATIONS_MAX } from '../../src/model/sql92/parser.ts'
+import {
+  SQL_CHARS_MAX,
+  SQL_CONTAINS_CHARS_MAX,
+  SQL_OPERATIONS_MAX,
+} from '../../src/model/sql92/parser.ts'
 import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
+import { NUMBER_CHARS_MAX } from '../../src/model/sql92/value.ts'
 import { tagHash } from '../../src/model/tag-filter.ts'
 import { ROOT } from '../support/sources.ts'
 
@@ -240,6 +247,50 @@ test('what is nearly a number costs time linear in its length', (t) => {
   const nearly = `${'1'.repeat(32_000)}x`
   for (let i = 0; i < 100; i++) t.false(matches('a > 1.5', { a: nearly }))
 })
+
+test('a text to look for has a limit, and a long one counts as several operations', (t) => {
+  const contains = (length: number): string => `a CONTAINS '${'x'.repeat(length)}'`
+  t.true(matches(contains(SQL_CONTAINS_CHARS_MAX), { a: 'x'.repeat(SQL_CONTAINS_CHARS_MAX) }))
+  t.throws(() => parseSqlFilter(contains(SQL_CONTAINS_CHARS_MAX + 1)), refused)
+  t.true(parseSqlFilter(contains(80)).operations > parseSqlFilter(contains(1)).operations + 5)
+})
+
+test('a text that is longer than numbers are is no number', (t) => {
+  const digits = (length: number): string => `${'0'.repeat(length - 1)}7`
+  for (const expression of ['a > 5', 'a = 7.0']) {
+    t.true(matches(expression, { a: digits(NUMBER_CHARS_MAX) }))
+    t.false(matches(expression, { a: digits(NUMBER_CHARS_MAX + 1) }))
+  }
+})
+
+test('a condition of many operations decodes the properties of a message once', (t) => {
+  const record = recordWith('a\u00011\u0002b\u0001x\u0002a\u00012\u0002')
+  for (const more of ['', ' OR b = 5'.repeat(20)]) {
+    t.true(selectsRecord(parseSqlFilter(`a = '1'${more}`), record))
+    t.false(selectsRecord(parseSqlFilter(`a = '2'${more}`), record))
+  }
+  let looks = 0
+  record.property = () => {
+    looks++
+    return undefined
+  }
+  selectsRecord(parseSqlFilter(`a = '2'${" OR b = 'y'".repeat(20)}`), record)
+  t.is(looks, 0)
+})
+
+function recordWith(properties: string): RecordView {
+  const draft = {
+    ...{ topic: 'orders', queueId: 0, flag: 0, sysFlag: 0, bornTimestamp: 0, bornHost: NO_HOST },
+    ...{ reconsumeTimes: 0, preparedPosition: 0 },
+    body: Buffer.alloc(0),
+    properties: Buffer.from(properties),
+  }
+  const bytes = Buffer.alloc(recordBytes(draft))
+  writeRecord(bytes, 0, draft, {
+    ...{ queueOffset: 0, position: 0, storeTimestamp: 0, storeHost: NO_HOST },
+  })
+  return new RecordView(bytes)
+}
 
 for (const [what, nested] of [
   ['parentheses', (depth: number) => `${'('.repeat(depth)}a${')'.repeat(depth)}`],

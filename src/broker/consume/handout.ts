@@ -53,6 +53,8 @@ export interface HandoutGroup {
  * turn. An entry that is not in memory costs about a microsecond.
  */
 const LOOKED_THROUGH_MAX = 16_384
+/** So many bytes that a condition looks through count as one more record. */
+const LOOKED_BYTES_PER_RECORD = 512
 
 export class Handout {
   readonly topic: string
@@ -185,7 +187,7 @@ export class Handout {
       const record = new RecordView(result.records)
       if (!this.#isWanted(record)) {
         this.#passOver(queue, entry)
-        taking.lookedThrough++
+        taking.look(1, entry.size)
         continue
       }
       if (!this.#deliver(queue, entry, result.records.subarray(0, record.size), taking)) return
@@ -219,7 +221,7 @@ export class Handout {
       const hashes = queue.isRetry ? undefined : this.#filter.hashes
       const result = reader.read(queue.next, max, taking.bytesLeft, hashes)
       if (result === undefined || result.status === 'at-end') return
-      taking.lookedThrough += result.nextOffset - queue.next
+      taking.look(result.nextOffset - queue.next, result.records.length)
       if (!this.#takeFound(queue, result.records, result.offsets, max, taking)) return
       if (result.nextOffset > queue.next || result.status === 'moved') {
         queue.next = result.nextOffset
@@ -329,6 +331,11 @@ class Taking {
 
   get maySearch(): boolean {
     return this.lookedThrough < recordsInTimeOf(LOOKED_THROUGH_MAX, this.request.filter)
+  }
+
+  look(records: number, bytes: number): void {
+    this.lookedThrough += records
+    if (this.request.filter.kind === 'sql') this.lookedThrough += bytes / LOOKED_BYTES_PER_RECORD
   }
 
   /** The first message is taken whatever its size. */

@@ -5,12 +5,7 @@ import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { getI32 } from '../../model/bytes.ts'
 import type { PullRequest, PullResult } from '../../model/message.ts'
-import {
-  type MessageFilter,
-  recordsInTimeOf,
-  selects,
-  selectsAll,
-} from '../../model/message-filter.ts'
+import { recordsInTimeOf, selects, selectsAll } from '../../model/message-filter.ts'
 import { isLightQueue } from '../../model/names.ts'
 import type { QueueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
@@ -23,6 +18,7 @@ import type { BrokerOptions } from '../options.ts'
 import type { Arrivals } from './arrivals.ts'
 import type { CursorTable } from './cursors.ts'
 import { READ, READS_EMPTY, READS_FOUND } from './numbers.ts'
+import { SearchLine } from './search-line.ts'
 
 const NO_RECORDS = Buffer.alloc(0)
 /**
@@ -31,11 +27,11 @@ const NO_RECORDS = Buffer.alloc(0)
  */
 const WOKEN_AT_ONCE_MAX = 64
 
-/** What one turn of the event loop looks through for a condition, in checks by tags. */
-const SEARCHED_PER_TURN = 8_192
-const SEARCHED_BYTES_PER_TURN = 1024 * 1024
-/** Turns of one pull without a match; then the answer is that there is none so far. */
-const SEARCH_TURNS_MAX = 16
+/** What one step of a search for a condition looks through, in checks by tags. */
+const SEARCHED_AT_ONCE = 8_192
+const SEARCHED_BYTES_AT_ONCE = 4 * 1024 * 1024
+/** Steps of one search without a match; then the answer is that there is none so far. */
+const SEARCH_STEPS_MAX = 16
 
 interface Held {
   readonly request: PullRequest
@@ -68,12 +64,14 @@ export class Puller {
   readonly #waking = new Map<ReadonlySet<Held>, boolean>()
   #heldCount = 0
   #isClosed = false
+  readonly #searches: SearchLine
   readonly #messages: Counter
   readonly #found: Counter
   readonly #empty: Counter
 
   constructor(parts: Parts) {
     this.#parts = parts
+    this.#searches = new SearchLine(parts.clock)
     this.#messages = parts.numbers.counter(READ)
     this.#found = parts.numbers.counter(READS_FOUND)
     this.#empty = parts.numbers.counter(READS_EMPTY)
@@ -88,11 +86,11 @@ export class Puller {
     const { topic, queueId } = request
     if (!this.#isThere(topic)) await this.#parts.topics.ensure(topic)
     this.#check(topic, queueId)
-    for (;;) {
+    for (let { offset } = request; ; ) {
       // Also after a read from the disk, during which the group may have been moved.
       const reset = this.#reset(request)
       if (reset !== undefined) return reset
-      const read = this.#search(request)
+      const read = this.#search(request, offset)
       const result = read instanceof Promise ? await read : read
       if (result.status !== 'at-end' || request.waitMs <= 0) return this.#answer(request, result)
       if (this.#isClosed || request.signal?.aborted) return this.#answer(request, result)
@@ -100,6 +98,7 @@ export class Puller {
       if (this.#parts.store.range(topic, queueId).maxOffset === result.maxOffset) {
         return this.#hold(request, result.nextOffset)
       }
+      offset = result.nextOffset
     }
   }
 
@@ -168,29 +167,33 @@ export class Puller {
   }
 
   /** One read; with a condition as many as it takes until something matches, within a limit. */
-  #search(request: PullRequest): ReadResult | Promise<ReadResult> {
-    return request.filter.kind === 'sql'
-      ? this.#searchByCondition(request, request.filter)
-      : this.#read(request, request.offset)
+  #search(request: PullRequest, offset: QueueOffset): ReadResult | Promise<ReadResult> {
+    if (request.filter.kind === 'sql') return this.#searchByCondition(request, offset)
+    const read = this.#read(request, offset)
+    if (!(read instanceof Promise)) return matching(read, request)
+    return read.then((result) => matching(result, request))
   }
 
-  async #searchByCondition(request: PullRequest, filter: MessageFilter): Promise<ReadResult> {
-    const turnMax = recordsInTimeOf(SEARCHED_PER_TURN, filter)
-    let { offset, maxMessages, maxBytes } = request
-    for (let left = SEARCH_TURNS_MAX; ; left--) {
-      const result = await this.#read({ ...request, maxMessages, maxBytes }, offset)
-      const hasEnded = result.status !== 'found' || request.signal?.aborted === true
-      if (hasEnded || left === 0 || matching(result, request).count > 0) return result
+  async #searchByCondition(request: PullRequest, from: QueueOffset): Promise<ReadResult> {
+    const { filter } = request
+    const messagesMax = recordsInTimeOf(SEARCHED_AT_ONCE, filter)
+    const maxBytes = recordsInTimeOf(SEARCHED_BYTES_AT_ONCE, filter)
+    let maxMessages = Math.min(request.maxMessages, messagesMax)
+    for (let [offset, left] = [from, SEARCH_STEPS_MAX]; ; left--) {
+      const step = { ...request, maxMessages, maxBytes }
+      const result = await this.#searches.run(async () =>
+        matching(await this.#read(step, offset), request),
+      )
+      const hasEnded = result.status !== 'found' || this.#isClosed || request.signal?.aborted
+      if (hasEnded || left === 0 || result.offsets.length > 0) return result
       offset = result.nextOffset
-      maxMessages = Math.min(maxMessages * 4, turnMax)
-      maxBytes = Math.max(maxBytes, SEARCHED_BYTES_PER_TURN)
-      await new Promise((resolve) => setImmediate(resolve))
+      maxMessages = Math.min(maxMessages * 4, messagesMax)
     }
   }
 
   #answer(request: PullRequest, result: ReadResult): PullResult {
-    const { status, minOffset, maxOffset } = result
-    const { records, count, nextOffset } = matching(result, request)
+    const { status, records, nextOffset, minOffset, maxOffset } = result
+    const count = result.offsets.length
     if (count > 0) this.#found.value++
     else this.#empty.value++
     this.#messages.value += count
@@ -267,7 +270,7 @@ export class Puller {
       held.isStale = true
       return
     }
-    const read = this.#read(held.request, held.offset)
+    const read = this.#search(held.request, held.offset)
     if (!(read instanceof Promise)) {
       this.#looked(held, read)
       return
@@ -286,7 +289,10 @@ export class Puller {
 
   #looked(held: Held, result: ReadResult): void {
     if (!this.#isHeld(held)) return
-    if (result.status === 'at-end') return
+    if (result.status === 'at-end') {
+      held.offset = result.nextOffset
+      return
+    }
     const answer = this.#answer(held.request, result)
     if (answer.status !== 'no-match') {
       this.#settle(held, answer)
@@ -360,26 +366,26 @@ const noSuchQueue = (topic: string, queueId: number, queues: number): BrokerErro
  * Entries are chosen by the hash of the tag; the rare tag that collides is taken out here, and what
  * a condition leaves out. A search may bring more than was asked for: the rest is read again.
  */
-function matching(
-  { records, offsets, nextOffset }: ReadResult,
-  { filter, maxMessages, maxBytes }: PullRequest,
-): { records: Buffer; count: number; nextOffset: QueueOffset } {
-  if (selectsAll(filter) || offsets.length === 0) {
-    return { records, count: offsets.length, nextOffset }
-  }
+function matching(result: ReadResult, { filter, maxMessages, maxBytes }: PullRequest): ReadResult {
+  const { records, offsets } = result
+  if (selectsAll(filter) || offsets.length === 0) return result
   const kept: Buffer[] = []
+  const keptOffsets: QueueOffset[] = []
+  let { nextOffset } = result
   let bytes = 0
   for (let at = 0, i = 0; at < records.length; i++) {
     const size = getI32(records, at)
     if (selects(filter, new RecordView(records, at))) {
       if (kept.length === maxMessages || (bytes > 0 && bytes + size > maxBytes)) {
-        return { records: Buffer.concat(kept), count: kept.length, nextOffset: offsets[i]! }
+        nextOffset = offsets[i]!
+        break
       }
       kept.push(records.subarray(at, at + size))
+      keptOffsets.push(offsets[i]!)
       bytes += size
     }
     at += size
   }
-  if (kept.length === offsets.length) return { records, count: offsets.length, nextOffset }
-  return { records: Buffer.concat(kept), count: kept.length, nextOffset }
+  if (kept.length === offsets.length) return result
+  return { ...result, records: Buffer.concat(kept), offsets: keptOffsets, nextOffset }
 }

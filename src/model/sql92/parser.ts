@@ -27,6 +27,10 @@ import { integerOf } from './value.ts'
 export const SQL_CHARS_MAX = 16_384
 /** Comparisons, bare conditions, NOTs and listed values of one expression: what a message costs. */
 export const SQL_OPERATIONS_MAX = 1_024
+/** Longer text to look for is refused: finding it may cost its length for each character. */
+export const SQL_CONTAINS_CHARS_MAX = 512
+/** So many characters of it count as one more operation. */
+const CONTAINS_CHARS_PER_OPERATION = 8
 
 export class Parser {
   /** Names of the properties that it reads. */
@@ -117,7 +121,9 @@ export class Parser {
     if (this.#skip('IN')) return among(left, this.#texts(), isNot)
     const part = this.#oneOf(['CONTAINS', 'STARTSWITH', 'ENDSWITH'])
     if (part === undefined) throw this.#unexpected('BETWEEN, IN, CONTAINS, STARTSWITH or ENDSWITH')
-    return having(left, part as Part, this.#text(), isNot)
+    const text = this.#text()
+    if (part === 'CONTAINS') this.#countContains(text)
+    return having(left, part as Part, text, isNot)
   }
 
   #texts(): readonly string[] {
@@ -195,8 +201,18 @@ export class Parser {
     return expression
   }
 
-  #count(): void {
-    if (++this.operations <= SQL_OPERATIONS_MAX) return
+  #countContains({ length }: string): void {
+    if (length > SQL_CONTAINS_CHARS_MAX) {
+      throw filterInvalid(
+        `a text after CONTAINS has ${length} characters; at most ${SQL_CONTAINS_CHARS_MAX} are taken`,
+      )
+    }
+    this.#count(Math.floor(length / CONTAINS_CHARS_PER_OPERATION))
+  }
+
+  #count(operations = 1): void {
+    this.operations += operations
+    if (this.operations <= SQL_OPERATIONS_MAX) return
     throw filterInvalid(
       `the SQL92 expression has more than ${SQL_OPERATIONS_MAX} comparisons and values`,
     )

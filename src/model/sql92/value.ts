@@ -35,8 +35,12 @@ export function negated({ type, value }: SqlNumber): SqlNumber {
 /** Each digit has one place in it: two would cost the square of a long text's length. */
 const DOUBLE = /^([+-]?)(NaN|Infinity|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)[fFdD]?$/
 
+/** Longer text is taken for no number: reading it costs as much as it is long. */
+export const NUMBER_CHARS_MAX = 1_024
+
 /** As Java's Double.valueOf, without its hexadecimal form; undefined when it is no number. */
 export function readDouble(text: string): number | undefined {
+  if (text.length > NUMBER_CHARS_MAX) return undefined
   const found = DOUBLE.exec(trimmed(text))
   if (found === null) return undefined
   const [, sign, size] = found
@@ -54,6 +58,7 @@ function trimmed(text: string): string {
 
 /** As Java's Long.valueOf; undefined when it is no integer of 64 bits. */
 function readInteger(text: string): number | bigint | undefined {
+  if (text.length > NUMBER_CHARS_MAX) return undefined
   if (!/^[+-]?\d+$/.test(text)) return undefined
   const value = Number(text)
   if (Number.isSafeInteger(value)) return value === 0 ? 0 : value
@@ -73,7 +78,7 @@ function numberOf(text: string, type: SqlNumber['type']): SqlNumber | undefined 
 }
 
 /** Java's Boolean.valueOf. */
-const booleanOf = (text: string): boolean => text.toLowerCase() === 'true'
+const booleanOf = (text: string): boolean => text.length === 4 && text.toLowerCase() === 'true'
 
 const orderOf = (a: number | bigint | boolean, b: number | bigint | boolean): number =>
   a < b ? -1 : a > b ? 1 : 0
