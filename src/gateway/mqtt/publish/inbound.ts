@@ -276,7 +276,10 @@ export class Inbound {
     if (!needsIntent) return publisher.publish(messages, retained)
     const session = this.#session
     const published = publisher.publish(messages, retained, sessions.change(session))
-    session.storing = Promise.allSettled([session.storing, published])
+    const { storing } = session
+    // Its value is none, or each would hold all answers before it.
+    const before = (): Promise<void> => storing
+    session.storing = published.then(before, before)
     return published
   }
 

@@ -54,7 +54,7 @@ export class Session {
   /** Work across turns of its connection, or of one that is gone; settles when that is done. */
   work: Promise<void> = Promise.resolve()
   /** Settles when the log has answered for all messages of QoS 2 that are on their way into it. */
-  storing: Promise<unknown> = Promise.resolve()
+  storing: Promise<void> = Promise.resolve()
   /** When it was last logged that another user asked for it, monotonic ms. */
   refusedMs = Number.NEGATIVE_INFINITY
   /** Changed since it was last saved. */
