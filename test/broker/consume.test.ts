@@ -48,6 +48,17 @@ test('tags with the same hash are told apart', async (t) => {
   t.is(none.status, 'no-match')
 })
 
+test('a held pull steps over however many messages come at once', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.ensure('orders')
+  const [wanted, other] = ['Aa', 'BB']
+  const filter = tagFilterOf([wanted])
+  const held = broker.pull(pullRequest('orders', { filter, maxMessages: 1, waitMs: 15_000 }))
+  const tagged = (tag: string) => newMessage('orders', { queueId: 0, tag, body: tag })
+  await broker.publish([...Array.from({ length: 60_000 }, () => tagged(other)), tagged(wanted)])
+  t.deepEqual(bodiesOf(await held), [wanted])
+})
+
 test('many pulls of one queue are woken some at a turn', async (t) => {
   const { broker } = await startBroker(t)
   await broker.topics.ensure('orders')

@@ -270,36 +270,43 @@ export class Puller {
       held.isStale = true
       return
     }
-    const read = this.#search(held.request, held.offset)
-    if (!(read instanceof Promise)) {
-      this.#looked(held, read)
-      return
+    // Not by recursion: one arrival may bring more messages than the stack has room for.
+    for (let hasMore = true; hasMore; ) {
+      const read = this.#search(held.request, held.offset)
+      if (read instanceof Promise) {
+        this.#lookWhenRead(held, read)
+        return
+      }
+      hasMore = this.#looked(held, read)
     }
+  }
+
+  #lookWhenRead(held: Held, read: Promise<ReadResult>): void {
     held.isReading = true
     held.isStale = false
     read.then(
       (result) => {
         held.isReading = false
-        this.#looked(held, result)
-        if (held.isStale) this.#lookAgain(held)
+        if (this.#looked(held, result) || held.isStale) this.#lookAgain(held)
       },
       (error) => this.#settle(held, BrokerError.from(error)),
     )
   }
 
-  #looked(held: Held, result: ReadResult): void {
-    if (!this.#isHeld(held)) return
+  /** @returns whether there is more to look at */
+  #looked(held: Held, result: ReadResult): boolean {
+    if (!this.#isHeld(held)) return false
     if (result.status === 'at-end') {
       held.offset = result.nextOffset
-      return
+      return false
     }
     const answer = this.#answer(held.request, result)
     if (answer.status !== 'no-match') {
       this.#settle(held, answer)
-      return
+      return false
     }
     held.offset = answer.nextOffset
-    if (answer.nextOffset < answer.maxOffset) this.#lookAgain(held)
+    return answer.nextOffset < answer.maxOffset
   }
 
   #expire(held: Held): void {
