@@ -89,6 +89,7 @@ export class SendBatch implements PublishBatch {
     const { bytesMax } = responses
     let out: Buffer | undefined
     let used = 0
+    let handed = 0
     let first = 0
     for (const [index, entry] of waiting.entries()) {
       const from = first
@@ -103,12 +104,11 @@ export class SendBatch implements PublishBatch {
         continue
       }
       // Answers keep the order of their requests.
-      if (out !== undefined) output.push(out.subarray(0, used))
-      out = undefined
-      used = 0
+      if (out !== undefined && used > handed) output.push(out.subarray(handed, used))
+      handed = used
       output.push(this.#slowAnswer(entry, results.slice(from, first)))
     }
-    if (out !== undefined) output.push(out.subarray(0, used))
+    if (out !== undefined && used > handed) output.push(out.subarray(handed, used))
   }
 
   /** A failure, or a batch. */

@@ -1,7 +1,7 @@
 import test from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
 import type { RemotingContext } from '../../../src/gateway/remoting/call.ts'
-import { openSends } from '../../../src/gateway/remoting/send-batch.ts'
+import { openSends, SendBatch } from '../../../src/gateway/remoting/send-batch.ts'
 import { silentLogger } from '../../../src/log.ts'
 import { Numbers } from '../../../src/numbers/numbers.ts'
 import type { Output } from '../../../src/output.ts'
@@ -35,3 +35,29 @@ test.serial(
     t.regex(answer.toString(), new RegExp(`"code":${RESPONSE.serviceNotAvailable}\\b`))
   },
 )
+
+test('answers between refusals come from one piece of memory', (t) => {
+  const pieces: Buffer[] = []
+  const responses = new SendResponses({ ip: 0x7f000001, port: 10_911 })
+  const batch = new SendBatch({
+    context: { log: silentLogger } as unknown as RemotingContext,
+    output: { push: (piece: Buffer) => pieces.push(piece) } as unknown as Output,
+    responses,
+  })
+  const refused = new BrokerError('TOPIC_NOT_FOUND', 'there is no such topic')
+  const receipt = { queueId: 0, queueOffset: 0, position: 0 } as never
+  const results = Array.from({ length: 1000 }, (_, i) => (i % 2 === 0 ? receipt : refused))
+  for (const i of results.keys()) batch.addOne(i, CODEC_JSON, false, newMessage('T'))
+  batch.settle(results)
+  const opaques = [
+    ...Buffer.concat(pieces)
+      .toString('latin1')
+      .matchAll(/"opaque":(\d+)/g),
+  ]
+  t.deepEqual(
+    opaques.map(([, opaque]) => Number(opaque)),
+    [...results.keys()],
+  )
+  const accepted = pieces.filter((_, i) => i % 2 === 0)
+  t.is(new Set(accepted.map(({ buffer }) => buffer)).size, 1)
+})
