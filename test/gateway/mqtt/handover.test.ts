@@ -1,4 +1,4 @@
-// A session goes from one gateway to another, and something comes in between.
+// State goes from one gateway to another, and something comes in between.
 import test, { type ExecutionContext } from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { openAuthenticator } from '../../../src/gateway/access/auth.ts'
@@ -10,6 +10,7 @@ import type { Broker } from '../../../src/port/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { openGateway, startMqttOver } from '../../support/mqtt-over-broker.ts'
 import { connect, frame, publish, str, subscribe, u16, u32 } from '../../support/mqtt-packets.ts'
+import { numberOf } from '../../support/numbers.ts'
 import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 import { eventually, latch } from '../../support/waiting.ts'
@@ -154,4 +155,35 @@ test('a session that is claimed while a gateway starts goes to the claimer, once
   t.deepEqual([type, body[0], body[1]], [0x20, 1, 0])
   await starting.close(1_000)
   for (const peer of [early, second]) peer.end()
+})
+
+test('a retained message that is set while a gateway starts is known there', async (t) => {
+  const { broker, port } = await startMqttOver(t)
+  const early = await joined(port, connect('early'))
+  const retain = async (topic: string, text: string): Promise<void> => {
+    early.send(publish(topic, text, { qos: 1, flags: 1 }))
+    await early.readPacket()
+  }
+  await retain('late/1', 'old')
+  const held = gate()
+  const states = {
+    list: async function* (prefix: string) {
+      const pages = []
+      for await (const page of broker.states.list(prefix)) pages.push(page)
+      if (prefix.includes('retained')) await held.pass()
+      yield* pages
+    },
+  }
+  const starting = openGateway(t, bentStates(broker, states))
+  await held.reached
+  await retain('late/1', '')
+  await retain('late/2', 'new')
+  held.open()
+  const { port: other, numbers } = await starting
+  t.is(await numberOf(numbers, 'trivet_mqtt_retained_messages'), 1)
+  const reader = await joined(other, connect('reader'))
+  reader.send(subscribe(1, [['late/#', 0]]))
+  await reader.readPacket()
+  t.is((await reader.readPacket()).body.subarray(2).toString(), 'late/2new')
+  for (const peer of [early, reader]) peer.end()
 })

@@ -45,6 +45,8 @@ export class Retained {
   readonly #leaving = new Map<string, Leaving>()
   /** Names that were changed, here or elsewhere, while a change was under way here. */
   readonly #overtaken = new Set<string>()
+  /** While what there is is being read: names that news came of. */
+  #told: Set<string> | undefined
   readonly #watches: Disposable[] = []
 
   constructor(
@@ -71,17 +73,22 @@ export class Retained {
       this.#topicChanged(topic).catch((error: unknown) => this.#stays(topic, error))
     })
     this.#watches.push(watch)
+    // Before the list, which may have an id as it was when the reading began.
+    const told = new Set<string>()
+    this.#told = told
+    this.#watches.push(states.watch(ID_PREFIX, (news) => this.#changed(news)))
     const slice = new Slice(this.#clock)
     for await (const page of states.list(ID_PREFIX)) {
       for (const { id, value } of page) {
         if (slice.isOver) await slice.rest()
         const name = id.slice(ID_PREFIX.length)
+        if (told.has(name)) continue
         this.#note(name, value.length)
         // The process ended before it went with its topic.
         if ((await topics.get(topicOf(value))) === undefined) await this.#remove(name)
       }
     }
-    this.#watches.push(states.watch(ID_PREFIX, (news) => this.#changed(news)))
+    this.#told = undefined
   }
 
   close(): void {
@@ -92,6 +99,7 @@ export class Retained {
   /** By any gateway, this one too. */
   #changed({ id, value }: StateNews): void {
     const name = id.slice(ID_PREFIX.length)
+    this.#told?.add(name)
     if (this.#underWay.has(name)) this.#overtaken.add(name)
     else if (value === undefined) this.#forget(name)
     else this.#note(name, value.length)
@@ -219,7 +227,8 @@ export class Retained {
       let bytes = change.state === null ? 0 : (this.#sizes.get(name) ?? 0)
       // It came to nothing, so that what was there before still holds; or another gateway's change
       // came as well.
-      if (!isStored(change) || this.#overtaken.delete(name)) bytes = await this.#keptBytes(name)
+      const isOvertaken = this.#overtaken.delete(name)
+      if (!isStored(change) || isOvertaken) bytes = await this.#keptBytes(name)
       // A newer change decides.
       if (this.#underWay.get(name) !== mine) continue
       this.#underWay.delete(name)
