@@ -13,6 +13,7 @@ import { READ, READS_EMPTY, READS_FOUND } from './consume/numbers.ts'
 import { Puller } from './consume/puller.ts'
 import { Receiver } from './consume/receiver.ts'
 import { Retries } from './consume/retries.ts'
+import { SearchLine } from './consume/search-line.ts'
 import { GroupModes } from './definitions/group-modes.ts'
 import { GroupTable } from './definitions/groups.ts'
 import { LightQueueTable } from './definitions/light-queues.ts'
@@ -71,6 +72,7 @@ export function assemble(given: OpenBrokerOptions) {
     lightQueues,
     arrivals,
     numbers,
+    searches: new SearchLine(clock),
   }
   const dueTimer = new DueTimer(store, clock, log)
   dueTimer.handle(DELAYED, delayedMessages(store, topics, log))

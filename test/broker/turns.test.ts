@@ -5,8 +5,16 @@ import { openReceipt } from '../../src/broker/consume/receipt.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
 import { LogStore } from '../../src/store/log-store.ts'
-import { newMessage, pullRequest, receiveRequest, startBroker } from '../support/broker.ts'
+import {
+  bodiesOf,
+  newMessage,
+  pullRequest,
+  receiveRequest,
+  startBroker,
+} from '../support/broker.ts'
+import { numberOf } from '../support/numbers.ts'
 import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
+import { eventually } from '../support/waiting.ts'
 
 const QUEUES = 20
 
@@ -82,7 +90,7 @@ const priced = (price: number) =>
 
 /** A broker whose slices are over at once, and the most reads that it made in one turn. */
 async function searched(t: ExecutionContext) {
-  const { broker, clock } = await startBroker(t)
+  const { broker, numbers, clock } = await startBroker(t)
   await broker.publish(Array.from({ length: 100 }, (_, i) => priced(i)))
   endSlicesAtOnce(t, clock)
   const turn = countTurns(t)
@@ -96,7 +104,7 @@ async function searched(t: ExecutionContext) {
     LogStore.prototype.read = read
   })
   const most = () => Math.max(...reads.values())
-  return { broker, most }
+  return { broker, numbers, reads, most }
 }
 
 test.serial('searches of many pulls by conditions take turns', async (t) => {
@@ -110,6 +118,23 @@ test.serial('searches of many pulls by conditions take turns', async (t) => {
       ['99'],
     )
   }
+  t.is(most(), 1)
+})
+
+test.serial('receives of many groups by conditions search what arrives in turns', async (t) => {
+  const { broker, numbers, reads, most } = await searched(t)
+  const filter = parseSqlFilter('price = 1000')
+  const shape = { filter, waitMs: 20_000 }
+  const receives = Array.from({ length: 20 }, (_, i) =>
+    broker.receive(receiveRequest('orders', `group-${i}`, shape)),
+  )
+  // All have looked through what was there, and wait.
+  await eventually(
+    async () => (await numberOf(numbers, 'trivet_held_requests')) === 20 || undefined,
+  )
+  reads.clear()
+  await broker.publish([priced(1000)])
+  for (const messages of await Promise.all(receives)) t.deepEqual(bodiesOf(messages), ['1000'])
   t.is(most(), 1)
 })
 

@@ -12,6 +12,7 @@ import type { Counter } from '../../numbers/numbers.ts'
 import type { BrokerOptions } from '../options.ts'
 import type { GroupQueue } from './group-queue.ts'
 import type { QueueReader } from './queue-reader.ts'
+import type { SearchLine } from './search-line.ts'
 import { type Entry, type Holder, OWNER_UNKNOWN } from './unsettled.ts'
 
 export interface Source {
@@ -31,6 +32,7 @@ export interface ReceiveCounts {
 export interface HandoutGroup {
   readonly name: string
   readonly clock: Clock
+  readonly searches: SearchLine
   readonly options: BrokerOptions
   readonly counts: ReceiveCounts
   nextSerial(): number

@@ -18,7 +18,7 @@ import type { BrokerOptions } from '../options.ts'
 import type { Arrivals } from './arrivals.ts'
 import type { CursorTable } from './cursors.ts'
 import { READ, READS_EMPTY, READS_FOUND } from './numbers.ts'
-import { SearchLine } from './search-line.ts'
+import type { SearchLine } from './search-line.ts'
 
 const NO_RECORDS = Buffer.alloc(0)
 /**
@@ -54,6 +54,7 @@ interface Parts {
   readonly clock: Clock
   readonly options: BrokerOptions
   readonly numbers: Numbers
+  readonly searches: SearchLine
 }
 
 export class Puller {
@@ -64,14 +65,12 @@ export class Puller {
   readonly #waking = new Map<ReadonlySet<Held>, boolean>()
   #heldCount = 0
   #isClosed = false
-  readonly #searches: SearchLine
   readonly #messages: Counter
   readonly #found: Counter
   readonly #empty: Counter
 
   constructor(parts: Parts) {
     this.#parts = parts
-    this.#searches = new SearchLine(parts.clock)
     this.#messages = parts.numbers.counter(READ)
     this.#found = parts.numbers.counter(READS_FOUND)
     this.#empty = parts.numbers.counter(READS_EMPTY)
@@ -181,7 +180,7 @@ export class Puller {
     let maxMessages = Math.min(request.maxMessages, messagesMax)
     for (let [offset, left] = [from, SEARCH_STEPS_MAX]; ; left--) {
       const step = { ...request, maxMessages, maxBytes }
-      const result = await this.#searches.run(async () =>
+      const result = await this.#parts.searches.run(async () =>
         matching(await this.#read(step, offset), request),
       )
       const hasEnded = result.status !== 'found' || this.#isClosed || request.signal?.aborted

@@ -50,14 +50,16 @@ export class ReceiveLine {
     return this.#wait(request)
   }
 
-  /** Serves the waiting ones at the end of this turn. */
+  /** Serves the waiting ones at the end of this turn; by a condition, in the turn of its search. */
   wake(): void {
     if (this.#waiting.size === 0 || this.#isWoken) return
     this.#isWoken = true
-    queueMicrotask(() => {
+    const serve = (): void => {
       this.#isWoken = false
       this.#serve()
-    })
+    }
+    if (this.handout.filter.kind === 'sql') void this.#group.searches.run(async () => serve())
+    else queueMicrotask(serve)
   }
 
   /**

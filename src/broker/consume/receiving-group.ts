@@ -20,6 +20,7 @@ import type { HandoutGroup, ReceiveCounts, Source } from './handout.ts'
 import { Holders } from './holders.ts'
 import { QueueReader } from './queue-reader.ts'
 import { ReceiveLine } from './receive-line.ts'
+import type { SearchLine } from './search-line.ts'
 import type { Serials } from './serials.ts'
 import { type Entry, type FirstHeld, type Holder, isStillHeld } from './unsettled.ts'
 
@@ -35,6 +36,7 @@ export interface ReceivingParts {
   readonly expiry: Expiry<ReceivingGroup>
   readonly serials: Serials
   readonly counts: ReceiveCounts
+  readonly searches: SearchLine
 }
 
 type StartAt = 'first' | 'last'
@@ -44,6 +46,7 @@ export class ReceivingGroup implements HandoutGroup {
   readonly clock: Clock
   readonly options: BrokerOptions
   readonly counts: ReceiveCounts
+  readonly searches: SearchLine
   readonly #parts: ReceivingParts
   readonly #retryTopic: string
   readonly #holders = new Holders()
@@ -60,6 +63,7 @@ export class ReceivingGroup implements HandoutGroup {
     this.clock = parts.clock
     this.options = parts.options
     this.counts = parts.counts
+    this.searches = parts.searches
     this.#parts = parts
     this.#retryTopic = retryTopic(name)
   }
