@@ -2,6 +2,8 @@
 // end of the event-loop turn: the write is the unit of cost, not the byte. Blocks are used again
 // once the kernel has their bytes, by all sockets of the process, so an idle one holds none.
 
+import { afterTurnEnd } from './turn-end.ts'
+
 /** The part of a socket that is needed; any byte stream fits. */
 export interface ByteSocket {
   /** Bytes written and not yet taken by the kernel. */
@@ -84,7 +86,7 @@ export class Output {
   wantFlush(): void {
     if (this.#isDue) return
     this.#isDue = true
-    if (Output.#due.length === 0) setImmediate(Output.#flushDue)
+    if (Output.#due.length === 0) afterTurnEnd(Output.#flushDue)
     Output.#due.push(this)
   }
 

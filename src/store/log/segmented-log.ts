@@ -1,11 +1,13 @@
 // The commit log over segment files. Making frames, committing, reading, recovery have their own
 // files; this one puts them together and owns what lies between: the end, whether it writes, and
 // why not.
+
 import { randomInt } from 'node:crypto'
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import type { RecordDraft } from '../../model/record.ts'
+import { atTurnEnd } from '../../turn-end.ts'
 import { errorCode, isShortage, isSpaceError } from '../disk/disk.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import type {
@@ -103,7 +105,7 @@ class SegmentedLog implements CommitLog {
     this.#sizes = sizesOf(options)
     this.#segments = segments
     this.#logStart = logStart
-    this.#endOfTurn = options.endOfTurn ?? ((fn) => void setImmediate(fn))
+    this.#endOfTurn = options.endOfTurn ?? atTurnEnd
     this.#tail = new Tail(this.#sizes.chunkBytes, this.#sizes.tailBytesMax)
     this.#logId = recovered.logId ?? randomInt(1, LOG_ID_MAX)
     const state = { epoch: recovered.epoch, isPassive: follows !== undefined }
