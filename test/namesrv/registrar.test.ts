@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect as connectTo, createServer } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { silentLogger } from '../../src/log.ts'
@@ -145,6 +147,33 @@ test('a registration waits four times as long as the one before took, half a sec
     await made.told()
     t.is(lists, before + 1)
   }
+})
+
+test('a name server that closes as soon as it has answered is told again half a second later', async (t) => {
+  const { port } = await startNameServer(t)
+  let connections = 0
+  const proxy = createServer((socket) => {
+    connections++
+    const upstream = connectTo(port, '127.0.0.1')
+    for (const end of [socket, upstream]) end.on('error', () => {})
+    socket.pipe(upstream)
+    upstream.once('data', (answer) => {
+      socket.end(answer)
+      upstream.destroy()
+    })
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => proxy.close())
+  await once(proxy, 'listening')
+  const clock = new FakeClock()
+  const nameServers = [`127.0.0.1:${(proxy.address() as AddressInfo).port}`]
+  const made = registrar(t, new Topics(), { nameServers, clock })
+  const idle = clock.pending
+  await made.start()
+  const timers = clock.pending
+  await until(() => clock.pending > Math.max(idle, timers) || connections > 1)
+  t.is(connections, 1)
+  clock.advance(500)
+  await until(() => connections === 2)
 })
 
 test('a stop waits for no registration that is due later', async (t) => {
