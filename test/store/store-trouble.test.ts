@@ -383,7 +383,7 @@ test('failures that are far apart are not one trouble', async (t) => {
   }
 })
 
-test('many facts are written at once, as many entries are, and not all in one batch some time later', async (t) => {
+test('many facts are written in batches of one turn each, and not all of them some time later', async (t) => {
   const { store, place } = await open(t)
   const before = place.batches
   for (let n = 0; n < 70; n++) {
@@ -392,5 +392,5 @@ test('many facts are written at once, as many entries are, and not all in one ba
     await store.append({ messages: [], facts })
   }
   // The clock stands still, so it was not for the time.
-  t.is(place.batches, before + 1)
+  t.true(place.batches > before + 1, `${place.batches - before} batches`)
 })
