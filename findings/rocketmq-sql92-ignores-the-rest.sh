@@ -14,59 +14,13 @@
 set -euo pipefail
 . "$(dirname "$0")/support.sh"
 
-cat >pom.xml <<'XML'
-<project xmlns="http://maven.apache.org/POM/4.0.0">
-  <modelVersion>4.0.0</modelVersion>
-  <groupId>finding</groupId>
-  <artifactId>finding</artifactId>
-  <version>1</version>
-  <dependencies>
-    <dependency>
-      <groupId>org.apache.rocketmq</groupId>
-      <artifactId>rocketmq-filter</artifactId>
-      <version>5.5.0</version>
-    </dependency>
-  </dependencies>
-</project>
-XML
-mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies \
-  -DincludeScope=runtime -DoutputDirectory=lib >mvn.log 2>&1 || { cat mvn.log; exit 1; }
+sql92_filter
 
-cat >Select.java <<'JAVA'
-import java.util.Map;
-import org.apache.rocketmq.filter.FilterFactory;
-import org.apache.rocketmq.filter.expression.EvaluationContext;
-
-/** Arguments: an expression, a property's name and its value. Prints what a broker makes of them. */
-class Select {
-    public static void main(String[] args) throws Exception {
-        Map<String, Object> properties = Map.of(args[1], args[2]);
-        Object answer;
-        try {
-            answer = FilterFactory.INSTANCE.get("SQL92").compile(args[0]).evaluate(new EvaluationContext() {
-                public Object get(String name) {
-                    return properties.get(name);
-                }
-
-                public Map<String, Object> keyValues() {
-                    return properties;
-                }
-            });
-        } catch (Exception error) {
-            answer = error.getClass().getSimpleName();
-        }
-        System.out.printf("%-28s %s=%-12s %s%n", args[0], args[1], args[2], answer);
-    }
-}
-JAVA
-javac -cp 'lib/*' Select.java
-
-ask() { java -cp 'lib/*:.' Select "$1" "$2" "$3" 2>/dev/null; }
 {
-  ask "price > 5) AND region = 'eu'" price 7
-  ask "region LIKE 'eu%'" region eu-west
-  ask 'price > 1 + 8' price 7
-  ask 'price > 5 AND' price 7
+  sql92_ask "price > 5) AND region = 'eu'" price 7
+  sql92_ask "region LIKE 'eu%'" region eu-west
+  sql92_ask 'price > 1 + 8' price 7
+  sql92_ask 'price > 5 AND' price 7
 } | tee seen
 
 as_described <<'EXPECTED'

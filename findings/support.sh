@@ -10,13 +10,14 @@ as_described() {
   echo 'seen as described'
 }
 
-# The client, broker and name server of Apache RocketMQ 5.5.0 in lib/.
+# The named parts of Apache RocketMQ 5.5.0 in lib/; without names its client, broker and name server.
 rocketmq_jars() {
   local name
+  if [ $# = 0 ]; then set -- client broker namesrv; fi
   {
     echo '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
     echo '<groupId>finding</groupId><artifactId>finding</artifactId><version>1</version><dependencies>'
-    for name in client broker namesrv; do
+    for name; do
       echo "<dependency><groupId>org.apache.rocketmq</groupId><artifactId>rocketmq-$name</artifactId>"
       echo '<version>5.5.0</version></dependency>'
     done
@@ -95,3 +96,39 @@ class RocketMq {
 }
 JAVA
 }
+
+# The filter that its broker compiles a consumer's MessageSelector.bySql with, for sql92_ask.
+sql92_filter() {
+  rocketmq_jars filter
+  cat >Select.java <<'JAVA'
+import java.util.Map;
+import org.apache.rocketmq.filter.FilterFactory;
+import org.apache.rocketmq.filter.expression.EvaluationContext;
+
+/** Arguments: an expression, a property's name and its value. Prints what a broker makes of them. */
+class Select {
+    public static void main(String[] args) throws Exception {
+        Map<String, Object> properties = Map.of(args[1], args[2]);
+        Object answer;
+        try {
+            answer = FilterFactory.INSTANCE.get("SQL92").compile(args[0]).evaluate(new EvaluationContext() {
+                public Object get(String name) {
+                    return properties.get(name);
+                }
+
+                public Map<String, Object> keyValues() {
+                    return properties;
+                }
+            });
+        } catch (Exception error) {
+            answer = error.getClass().getSimpleName();
+        }
+        System.out.printf("%-28s %s=%-12s %s%n", args[0], args[1], args[2], answer);
+    }
+}
+JAVA
+  javac -cp 'lib/*' Select.java
+}
+
+# An expression, a property's name and its value: what the filter makes of them.
+sql92_ask() { java -cp 'lib/*:.' Select "$1" "$2" "$3" 2>/dev/null; }

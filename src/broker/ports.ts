@@ -154,8 +154,7 @@ export const statesPort = ({ states }: BrokerParts) => ({
   list: (prefix: string): AsyncIterable<readonly StateEntry[]> => states.list(prefix),
   watch: (prefix: string, changed: (news: StateNews) => void): Disposable =>
     states.watch(prefix, changed),
-  claim: (id: string, lost: () => void, signal?: AbortSignal): Promise<Claim> =>
-    states.claim(id, lost, signal),
+  claim: (id: string, lost: () => void): Promise<Claim> => states.claim(id, lost),
   claimFree: async (id: string, lost: () => void): Promise<Claim | undefined> =>
     states.claimFree(id, lost),
   release: async (claim: Claim): Promise<void> => states.claims.release(claim),

@@ -46,9 +46,9 @@ export interface States {
    *
    * `lost` is called once, never within this call: the id is to be saved with the claim, and
    * released. It is not called after `release`.
-   * @throws ARGUMENT_INVALID, CLAIM_LOST when a newer claim came while this one waited; ABORTED
+   * @throws ARGUMENT_INVALID, CLAIM_LOST when a newer claim came while this one waited
    */
-  claim(id: string, lost: () => void, signal?: AbortSignal): Promise<Claim>
+  claim(id: string, lost: () => void): Promise<Claim>
   /** As `claim`, for an id that has no owner; undefined when it has one. */
   claimFree(id: string, lost: () => void): Promise<Claim | undefined>
   /** All changes made with the claim hold. Idempotent; a claim that is lost is none. */

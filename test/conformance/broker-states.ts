@@ -246,20 +246,6 @@ export function claims(test: Case): void {
     await states.save(id, Buffer.from('1'), { claim: await last })
   })
 
-  test('a claim that is given up leaves the id to the next', async (t, { port }) => {
-    const { states } = port
-    const id = nameOf('claim')
-    const first = await owner(states, id)
-    const givenUp = new AbortController()
-    const claiming = states.claim(id, ignore, givenUp.signal)
-    await first.lost
-    givenUp.abort()
-    t.is(await codeOf(claiming), 'ABORTED')
-    t.is(await codeOf(states.claim(id, ignore, givenUp.signal)), 'ABORTED')
-    await states.release(first.claim)
-    await states.release(await states.claim(id, ignore))
-  })
-
   test('an id that has an owner is not free, one that was released is', async (t, { port }) => {
     const { states } = port
     const id = nameOf('claim')

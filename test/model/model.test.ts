@@ -217,10 +217,6 @@ test('a comment may end the expression', (t) => {
   t.true(matches('a > 5 -- only large ones', { a: '6' }))
 })
 
-test('the properties that a condition reads are known', (t) => {
-  t.deepEqual([...parseSqlFilter("a > 5 AND (b = 'x' OR a < 1)").names], ['a', 'b'])
-})
-
 test('an expression of the most characters is taken, and one more refused', (t) => {
   const padded = (length: number): string => `a > 5${' '.repeat(length - 5)}`
   t.true(matches(padded(SQL_CHARS_MAX), { a: '6' }))

@@ -27,10 +27,9 @@ export class ClaimTable {
     this.#clock = clock
   }
 
-  /** @throws CLAIM_LOST, ABORTED, CLOSED */
-  claim(id: string, lost: () => void, signal: AbortSignal | undefined): Promise<Claim> {
+  /** @throws CLAIM_LOST, CLOSED */
+  claim(id: string, lost: () => void): Promise<Claim> {
     if (this.#isClosed) return Promise.reject(closed())
-    if (signal?.aborted) return Promise.reject(aborted(id))
     const claim = { id, number: ++this.#last }
     const owner = this.#owners.get(id)
     if (owner === undefined) {
@@ -39,22 +38,16 @@ export class ClaimTable {
     }
     owner.next?.refuse(claimLost(id))
     return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        owner.next = undefined
-        signal?.removeEventListener('abort', onAbort)
-      }
       const refuse = (error: BrokerError): void => {
-        settle()
+        owner.next = undefined
         reject(error)
       }
-      const onAbort = (): void => refuse(aborted(id))
       const grant = (): void => {
-        settle()
+        owner.next = undefined
         this.#own(claim, lost)
         resolve(claim)
       }
       owner.next = { grant, refuse }
-      signal?.addEventListener('abort', onAbort)
       this.#tell(id, owner)
     })
   }
@@ -110,8 +103,5 @@ export class ClaimTable {
 
 const claimLost = (id: string): BrokerError =>
   new BrokerError('CLAIM_LOST', `'${id.slice(0, 300)}' was claimed anew and is another's now`)
-
-const aborted = (id: string): BrokerError =>
-  new BrokerError('ABORTED', `the claim of '${id.slice(0, 300)}' was given up`)
 
 const closed = (): BrokerError => new BrokerError('CLOSED', 'the broker is closed')

@@ -104,10 +104,10 @@ export class StateTable {
     return this.#watchers.watch(prefix, changed)
   }
 
-  /** @throws ARGUMENT_INVALID, CLAIM_LOST, ABORTED, CLOSED */
-  async claim(id: string, lost: () => void, signal: AbortSignal | undefined): Promise<Claim> {
+  /** @throws ARGUMENT_INVALID, CLAIM_LOST, CLOSED */
+  async claim(id: string, lost: () => void): Promise<Claim> {
     this.check(id, 0, undefined)
-    return this.claims.claim(id, lost, signal)
+    return this.claims.claim(id, lost)
   }
 
   /** @throws ARGUMENT_INVALID, CLOSED */

@@ -33,8 +33,6 @@ export const SQL_CONTAINS_CHARS_MAX = 512
 const CONTAINS_CHARS_PER_OPERATION = 8
 
 export class Parser {
-  /** Names of the properties that it reads. */
-  readonly names = new Set<string>()
   /** Operations counted so far. */
   operations = 0
   readonly #source: string
@@ -168,7 +166,6 @@ export class Parser {
     if (kind === 'double') return this.#double()
     this.#advance()
     if (kind === 'text') return constant(text, `'${text}'`)
-    this.names.add(text)
     return property(text)
   }
 

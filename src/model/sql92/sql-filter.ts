@@ -8,8 +8,6 @@ export interface SqlFilter {
   readonly expression: string
   /** A condition chooses no entries by the hashes of their tags. */
   readonly hashes: undefined
-  /** The properties that it reads. */
-  readonly names: ReadonlySet<string>
   /** Comparisons and the like (parser.ts): what a message costs. */
   readonly operations: number
   /** False where the condition is not true: unknown, or values that cannot be compared. */
@@ -36,7 +34,7 @@ const COMPILED_MAX = 128
 function compile(expression: string): SqlFilter {
   const parser = new Parser(expression)
   const condition = parser.parse()
-  const { names, operations } = parser
+  const { operations } = parser
   const matches = (properties: Properties): boolean => condition.evaluate(properties) === true
-  return { kind: 'sql', expression, hashes: undefined, names, operations, matches }
+  return { kind: 'sql', expression, hashes: undefined, operations, matches }
 }
