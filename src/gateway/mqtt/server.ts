@@ -82,9 +82,16 @@ export class MqttGateway implements Gateway {
 
   async #open(): Promise<void> {
     const { addresses, retained, sessions } = this.#parts
-    await addresses.open()
-    await retained.open()
-    await sessions.open()
+    try {
+      await addresses.open()
+      await retained.open()
+      await sessions.open()
+    } catch (error) {
+      // The next client has it opened anew, with watchers of its own.
+      addresses.close()
+      retained.close()
+      throw error
+    }
   }
 
   #sweep(nowMs: number): void {

@@ -187,3 +187,35 @@ test('a retained message that is set while a gateway starts is known there', asy
   t.is((await reader.readPacket()).body.subarray(2).toString(), 'late/2new')
   for (const peer of [early, reader]) peer.end()
 })
+
+test('a gateway that cannot read its state leaves no watcher behind', async (t) => {
+  const clock = new FakeClock()
+  const { broker } = await startMqttOver(t, { clock })
+  let watchers = 0
+  const counted = (watch: Disposable): Disposable => {
+    watchers++
+    return {
+      [Symbol.dispose]: () => {
+        watchers--
+        watch[Symbol.dispose]()
+      },
+    }
+  }
+  const { states, topics } = broker
+  const bent = overridden<Broker>(broker, {
+    states: overridden(states, {
+      watch: (prefix, changed) => counted(states.watch(prefix, changed)),
+      // biome-ignore lint/correctness/useYield: it fails before the first page.
+      list: async function* () {
+        throw new Error('unreadable')
+      },
+    }),
+    topics: overridden(topics, { watch: (changed) => counted(topics.watch(changed)) }),
+  })
+  const gateway = new MqttGateway({
+    ...{ broker: bent, auth: authOf(clock), log: silentLogger, clock },
+    numbers: new Numbers(),
+  })
+  await t.throwsAsync(gateway.open(), { message: 'unreadable' })
+  t.is(watchers, 0)
+})

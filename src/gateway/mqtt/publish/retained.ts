@@ -92,7 +92,7 @@ export class Retained {
   }
 
   close(): void {
-    for (const watch of this.#watches) watch[Symbol.dispose]()
+    for (const watch of this.#watches.splice(0)) watch[Symbol.dispose]()
     this.#leaving.clear()
   }
 
