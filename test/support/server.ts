@@ -66,10 +66,18 @@ export interface SpawnOptions {
 /** A server in a child process. @throws with its output when it does not come up */
 export async function spawnServer(t: Teardown, options: SpawnOptions = {}): Promise<SpawnedServer> {
   const config = onFreePorts(options.config?.dataDir ?? (await tempDir(t)), options.config)
-  const spawned = new SpawnedServer(config, options)
-  t.teardown(() => spawned.kill())
-  await spawned.start()
-  return spawned
+  for (let triesLeft = 3; ; triesLeft--) {
+    const spawned = new SpawnedServer(config, options)
+    t.teardown(() => spawned.kill())
+    try {
+      await spawned.start()
+      return spawned
+    } catch (error) {
+      // Another test's process took a port that was free when it was chosen.
+      const isTaken = (error as Error).message.includes('another process listens there')
+      if (!isTaken || triesLeft === 1) throw error
+    }
+  }
 }
 
 export class SpawnedServer {
