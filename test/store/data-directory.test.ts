@@ -97,12 +97,14 @@ test('A directory of a newer layout is refused untouched', async (t) => {
   t.deepEqual(readdirSync(path), ['layout'])
 })
 
-test('A directory of an older layout is opened, and from then on older versions refuse it', async (t) => {
-  const path = await tempDir(t)
-  writeFileSync(`${path}/layout`, 'trivetmq layout 1\n')
-  openDataDirectory(path).close()
-  t.is(readFileSync(`${path}/layout`, 'latin1'), `trivetmq layout ${LAYOUT_VERSION}\n`)
-})
+for (const layout of [1, 2]) {
+  test(`A directory of layout ${layout} is opened, and from then on older versions refuse it`, async (t) => {
+    const path = await tempDir(t)
+    writeFileSync(`${path}/layout`, `trivetmq layout ${layout}\n`)
+    openDataDirectory(path).close()
+    t.is(readFileSync(`${path}/layout`, 'latin1'), 'trivetmq layout 3\n')
+  })
+}
 
 test('A layout that never was is refused as unreadable', async (t) => {
   const path = await tempDir(t)

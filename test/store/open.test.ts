@@ -7,7 +7,7 @@ import { systemClock } from '../../src/clock.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { silentLogger } from '../../src/log.ts'
 import { openStore } from '../../src/store/open.ts'
-import { storeSuite } from '../conformance/store.ts'
+import { draft, storeSuite } from '../conformance/store.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 storeSuite('on disk', async (t) => {
@@ -28,6 +28,21 @@ for (const name of ['log', 'views']) {
     t.regex(error.message, /the data directory '.*' cannot be used .*name another directory/)
   })
 }
+
+test('a directory of layout 2 keeps its messages and those that wait', async (t) => {
+  const directory = await tempDir(t)
+  const storeHost = { ip: 0x7f000001, port: 10_911 }
+  const open = () => openStore({ directory, storeHost, clock: systemClock, log: silentLogger })
+  const before = await open()
+  const delayed = { ...draft('orders', 'later'), dueMs: 4_000_000_000_000 }
+  await before.append({ messages: [draft('orders', 'now'), delayed] })
+  await before.close()
+  writeFileSync(join(directory, 'layout'), 'trivetmq layout 2\n')
+  const after = await open()
+  t.is(Number(after.range('orders', 0).maxOffset), 1)
+  t.is(after.status().pendingDue, 1)
+  await after.close()
+})
 
 const moduleOf = (name: string): string =>
   JSON.stringify(new URL(`../../src/${name}.js`, import.meta.url).href)

@@ -10,9 +10,10 @@ import { nodeDisk } from './node-disk.ts'
 /**
  * Grows with every change after which an older version would misread the files. 2: a fact may be a
  * message of its own append, and a frame may have more than 8 MiB, which a reader of layout 1 takes
- * for damage. Whatever layout 1 holds is read as it is.
+ * for damage. 3: a parked record may be of a kind (`DUE_KIND`) that a reader of layout 2 would
+ * deliver as a delayed message. What older layouts hold is read as it is.
  */
-export const LAYOUT_VERSION = 2
+export const LAYOUT_VERSION = 3
 const LAYOUT_READABLE_MIN = 1
 const LAYOUT_FILE = 'layout'
 const LAYOUT_PATTERN = /^trivetmq layout (\d{1,9})\n$/
