@@ -13,6 +13,6 @@ export interface TopicDefinition {
   readonly ordered: boolean
   /** RocketMQ's topicSysFlag, kept for its clients. */
   readonly sysFlag: number
-  /** RocketMQ 5's attributes as an operator set them, by name; nothing is checked by them. */
+  /** RocketMQ 5's attributes as an operator set them, by name; no message is checked by them. */
   readonly attributes?: Readonly<Record<string, string>>
 }

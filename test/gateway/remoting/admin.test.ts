@@ -79,8 +79,11 @@ test('a request that makes or deletes a topic is answered when the name servers 
   }
 })
 
-for (const attributes of ['', '+message.type=FIFO', '+queue.type=SimpleCQ,+message.type=NORMAL']) {
-  test(`a topic is made with the attributes '${attributes}', which every topic has`, async (t) => {
+for (const attributes of [
+  ...['', '+message.type=FIFO', '+queue.type=SimpleCQ,+message.type=NORMAL'],
+  ...['TRANSACTION', 'PRIORITY', 'LITE', 'MIXED'].map((type) => `+message.type=${type}`),
+]) {
+  test(`a topic is made with the attributes '${attributes}', and shows them`, async (t) => {
     const { connect, broker } = await startFrontEnd(t)
     const connection = await connect()
     const asked = fields({ ...made, ...rest, attributes })
@@ -180,19 +183,55 @@ test('a group with attributes is refused by their name, and not made', async (t)
   t.is(await broker.groups.get('G'), undefined)
 })
 
-test('a topic with an attribute that no topic has is refused by its name, and not made', async (t) => {
+test('a topic with an attribute that is true of none here is refused by its name, and not made', async (t) => {
   const { connect, broker } = await startFrontEnd(t)
   const connection = await connect()
   for (const attribute of [
-    ...['+message.type=TRANSACTION', '+queue.type=BatchCQ', '+cleanup.policy=COMPACTION'],
-    ...['+reserve.time=60', '+colour=red', '-message.type', 'message.type=FIFO'],
+    ...['+queue.type=BatchCQ', '+cleanup.policy=COMPACTION', '+reserve.time=60'],
+    '+lite.topic.expiration=5',
   ]) {
     const asked = fields({ ...made, ...rest, attributes: `+message.type=NORMAL,${attribute}` })
     const answer = await connection.request(17, { fields: asked })
     t.is(answer.code, 29, attribute)
-    t.true(answer.remark!.includes(`no attribute '${attribute}'`), answer.remark)
+    t.true(answer.remark!.includes(`the attribute '${attribute.slice(1)}'`), answer.remark)
   }
   t.is(await broker.topics.get('Made'), undefined)
+})
+
+for (const [what, attributes, remark] of [
+  ['is not known', '+colour=red', /^unsupported key: colour$/],
+  ['has a value of its own making', '+message.type=BOGUS', /^value is not in set: \[.*PRIORITY/],
+  ['is no number', '+reserve.time=long', /^For input string: "long"$/],
+  ['is out of range', '+reserve.time=-2', /^value is not in range\(-1, 9223372036854775807\)$/],
+  ['is set without a sign', 'message.type=FIFO', /^add\/alter attribute format is wrong: message/],
+  ['is taken away without a sign', 'message.type', /^delete attribute format is wrong: message/],
+  ['is there twice', '+message.type=FIFO,+message.type=DELAY', /^key duplication: \+message/],
+  ['has two signs', '++message.type=FIFO', /^kv string format wrong\.$/],
+  ['is taken from a new topic', '-message.type', /^only add attribute is supported while creating/],
+] as const) {
+  test(`an attribute of a topic that ${what} is refused in the words of Apache's broker`, async (t) => {
+    const { connect, broker } = await startFrontEnd(t)
+    const connection = await connect()
+    const answer = await connection.request(17, {
+      fields: fields({ ...made, ...rest, attributes }),
+    })
+    t.is(answer.code, 1)
+    t.regex(answer.remark!, remark)
+    t.is(await broker.topics.get('Made'), undefined)
+  })
+}
+
+test('of a topic that is there, attributes change and go as with Apache', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  const connection = await connect()
+  const update = (attributes: string): Promise<Command> =>
+    connection.request(17, { fields: fields({ ...made, ...rest, attributes }) })
+  await update('+message.type=FIFO,+queue.type=SimpleCQ')
+  const unchangeable = await update('+queue.type=SimpleCQ')
+  t.regex(unchangeable.remark!, /^attempt to update an unchangeable attribute. key: queue.type$/)
+  t.regex((await update('-reserve.time')).remark!, /^attempt to delete a nonexistent key: reserve/)
+  t.is((await update('-message.type')).code, 0)
+  t.deepEqual((await broker.topics.get('Made'))?.attributes, { 'queue.type': 'SimpleCQ' })
 })
 
 test('a topic that makes no sense, or belongs to the machinery, is refused', async (t) => {

@@ -27,6 +27,7 @@ import {
 } from '../call.ts'
 import { recordAt } from '../record-at.ts'
 import { tableVersion } from '../table-version.ts'
+import { alterAttributes } from '../topic-attributes.ts'
 
 export const topicRequests: RequestTable = new Map([
   [REQUEST.updateTopic, updateTopic],
@@ -37,23 +38,17 @@ export const topicRequests: RequestTable = new Map([
   [REQUEST.getBrokerSystemTopics, systemTopics],
 ])
 
-/**
- * The attributes of RocketMQ 5 that are true of every topic here. A broker checks no message types;
- * operators' tools declare one for each topic that they make, and read it back.
- */
-const ATTRIBUTES: ReadonlySet<string> = new Set([
-  ...['UNSPECIFIED', 'NORMAL', 'FIFO', 'DELAY', 'MIXED'].map((type) => `+message.type=${type}`),
-  '+queue.type=SimpleCQ',
-  '+cleanup.policy=DELETE',
-])
-
 /** Answered when name servers know it: the next that its maker asks may be a name server. */
 async function updateTopic(call: Call): Promise<Answer> {
   const update = readFields(UPDATE_TOPIC, call.fields)
   const { topics } = call.context.broker
   const known = await topics.get(update.topic)
   // An update leaves those that it does not name as they were.
-  const attributes = { ...known?.attributes, ...attributesOf(update.attributes ?? '') }
+  const attributes = alterAttributes(known && (known.attributes ?? {}), update.attributes ?? '')
+  if (typeof attributes === 'string') {
+    authorize(call, known === undefined ? 'create' : 'manage', topicResource(update.topic))
+    return { code: RESPONSE.systemError, remark: attributes }
+  }
   const wanted = {
     name: update.topic,
     readQueues: update.readQueueNums,
@@ -67,21 +62,11 @@ async function updateTopic(call: Call): Promise<Answer> {
   const action = known === undefined || isDeepStrictEqual(known, wanted) ? 'create' : 'manage'
   authorize(call, action, topicResource(update.topic))
   checkTopicName(update.topic)
-  checkAttributes(update.attributes ?? '')
   checkFilterType(update.topicFilterType)
   await topics.put(wanted)
   await call.context.routes?.told()
   return DONE
 }
-
-/** By name those that are set; of one that is set twice the last counts. */
-const attributesOf = (text: string): Record<string, string> =>
-  Object.fromEntries(
-    text
-      .split(',')
-      .filter((one) => ATTRIBUTES.has(one))
-      .map((one) => one.slice(1).split('=', 2) as [string, string]),
-  )
 
 /** A message has one tag. @throws BrokerError ARGUMENT_INVALID */
 function checkFilterType(type: string): void {
@@ -89,16 +74,6 @@ function checkFilterType(type: string): void {
   throw new BrokerError(
     'ARGUMENT_INVALID',
     `topics of this broker have no filter type '${type.slice(0, 80)}'; it takes SINGLE_TAG`,
-  )
-}
-
-/** As a list: `+name=value` sets, `-name` takes away. @throws BrokerError ARGUMENT_INVALID */
-function checkAttributes(text: string): void {
-  const other = text.split(',').find((one) => one !== '' && !ATTRIBUTES.has(one))
-  if (other === undefined) return
-  throw new BrokerError(
-    'ARGUMENT_INVALID',
-    `topics of this broker have no attribute '${other.slice(0, 80)}'; it takes ${[...ATTRIBUTES].join(', ')}`,
   )
 }
 
