@@ -12,6 +12,7 @@ import type {
   ReceivedMessage,
   ReceiveRequest,
   SendBack,
+  Settlement,
   SettleResult,
 } from '../model/message.ts'
 import type { StateChange } from '../model/state.ts'
@@ -76,6 +77,16 @@ export class EmbeddedBroker implements Broker {
   async publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
     this.#checkOpen()
     return this.#parts.publisher.publishTogether(messages)
+  }
+
+  async publishAndSettle(
+    messages: readonly NewMessage[],
+    settlements: readonly Settlement[],
+  ): Promise<readonly PublishReceipt[]> {
+    this.#checkOpen()
+    const { publisher, receiver } = this.#parts
+    if (settlements.length === 0) return publisher.publishAll(messages)
+    return receiver.settleTogether(settlements, (also) => publisher.publishAll(messages, also))
   }
 
   async pull(request: PullRequest): Promise<PullResult> {

@@ -11,6 +11,7 @@ import { Arrivals } from './consume/arrivals.ts'
 import { CursorTable } from './consume/cursors.ts'
 import { READ, READS_EMPTY, READS_FOUND } from './consume/numbers.ts'
 import { Puller } from './consume/puller.ts'
+import { QueueLanes } from './consume/queue-lanes.ts'
 import { Receiver } from './consume/receiver.ts'
 import { Retries } from './consume/retries.ts'
 import { SearchLine } from './consume/search-line.ts'
@@ -81,9 +82,10 @@ export function assemble(given: OpenBrokerOptions) {
   const states = new StateTable(store, facts, clock, log)
   const publisher = new Publisher({ ...common, dueTimer, locks, states })
   const puller = new Puller(common)
-  const retries = new Retries({ ...common, dueTimer })
+  const lanes = new QueueLanes()
+  const retries = new Retries({ ...common, dueTimer, lanes })
   const modes: GroupModes = new GroupModes((group) => receiver.isBusy(group))
-  const receiver: Receiver = new Receiver({ ...common, modes, retries })
+  const receiver: Receiver = new Receiver({ ...common, modes, retries, lanes })
   const clients = new ClientTable({ ...common, modes, locks, receiver })
   const removal = new Removal({ ...common, puller, receiver, locks })
   store.onArrival(arrivals.note)

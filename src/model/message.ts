@@ -206,6 +206,18 @@ export interface HandBack {
   readonly note?: string | undefined
 }
 
+/** What becomes of a received message: one of the ways to settle it (`Broker.ack`, ...). */
+export type Verdict =
+  | { readonly kind: 'ack' }
+  | { readonly kind: 'nack'; readonly delayMs?: number | undefined; readonly handBack?: HandBack }
+  | { readonly kind: 'release'; readonly handBack?: HandBack }
+  | { readonly kind: 'deadLetter'; readonly reason: string }
+
+export interface Settlement {
+  readonly receipt: Receipt
+  readonly verdict: Verdict
+}
+
 /**
  * Result per receipt, in order: null, or RECEIPT_EXPIRED when the delivery is no longer the
  * caller's.

@@ -43,6 +43,7 @@ import type {
   ReceivedMessage,
   ReceiveRequest,
   SendBack,
+  Settlement,
   SettleResult,
 } from '../model/message.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
@@ -100,6 +101,22 @@ export interface Broker {
    * until then bodies and properties stay as they are.
    */
   publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]>
+  /**
+   * New messages of any topics together with settlements of received ones, as one transaction: all
+   * messages are stored and all settlements hold, durable in one append when it settles, or none of
+   * it, and then it rejects. One receipt for each message, in order. Not idempotent.
+   *
+   * The messages keep their order. Without settlements they are handed to the store within the
+   * call; with some, later: what is to stand behind them waits until the call has settled, and
+   * until then bodies and properties stay as they are. A message that is being settled is the
+   * caller's until then. After any but an uncertain error it still is, until its time is over.
+   * @throws RECEIPT_EXPIRED for one receipt that is no longer good; MESSAGE_TOO_LARGE when all of
+   * it does not fit into one append; what `publish` answers for one message
+   */
+  publishAndSettle(
+    messages: readonly NewMessage[],
+    settlements: readonly Settlement[],
+  ): Promise<readonly PublishReceipt[]>
   /**
    * Reading by position: no state is kept for the reader. Records come in the order of their
    * offsets. An answer that may wait comes by `waitMs`, 'at-end' or sooner as well: go on at

@@ -47,6 +47,14 @@ const REQUESTS: Readonly<Record<string, (test: TestBroker) => Promise<Request>>>
     const receipts = await received(test, 0)
     return ({ broker }) => broker.abandon(receipts)
   },
+  'messages with the settlements of others': async (test) => {
+    const receipts = await received(test)
+    return ({ broker }) =>
+      broker.publishAndSettle(
+        bodies(3),
+        receipts.map((receipt) => ({ receipt, verdict: { kind: 'deadLetter', reason: 'no' } })),
+      )
+  },
   'a message that is sent back': async ({ broker }) => {
     await broker.groups.ensure(GROUP)
     const [sent] = await broker.publish([newMessage('orders')])

@@ -7,6 +7,7 @@ import { definitions } from './broker-definitions.ts'
 import { failing } from './broker-failing.ts'
 import { membership } from './broker-membership.ts'
 import { publishing } from './broker-publishing.ts'
+import { publishingAndSettling } from './broker-publishing-and-settling.ts'
 import { reading } from './broker-reading.ts'
 import { receiving } from './broker-receiving.ts'
 import { settling } from './broker-settling.ts'
@@ -54,6 +55,7 @@ export function brokerSuite(brokerOf: () => BrokerUnderTest, differences: Differ
   reading(run)
   receiving(run)
   settling(run)
+  publishingAndSettling(run)
   definitions(run)
   membership(run)
   states(run)

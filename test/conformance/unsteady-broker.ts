@@ -112,7 +112,7 @@ export class UnsteadyBroker {
   ): Promise<unknown> {
     this.calls.set(name, (this.calls.get(name) ?? 0) + 1)
     // Copied within the call, as the port promises of bodies, properties and states.
-    const sent = name === 'publish' ? copied(args) : args.map(copiedBytes)
+    const sent = /^publish(AndSettle)?$/.test(name) ? copied(args) : args.map(copiedBytes)
     const fate = this.fate(name, this.random)
     const lanes = lanesOf(name, args)
     const before = lanes.map((lane) => this.#lanes.get(lane))
@@ -218,6 +218,7 @@ function lanesOf(name: CallName, args: readonly unknown[]): readonly string[] {
       return ['messages', ...changes.map(({ id }) => `state ${id}`)]
     }
     case 'publishTogether':
+    case 'publishAndSettle':
       return ['messages']
     case 'states':
       return typeof args[0] === 'string' ? [`state ${args[0]}`] : claimLane(args[0])
@@ -253,6 +254,7 @@ const copiedBytes = (arg: unknown): unknown => (arg instanceof Uint8Array ? Buff
 function copied(args: readonly unknown[]): unknown[] {
   const [messages, changes] = args as [readonly NewMessage[], (readonly StateChange[])?]
   const copies = messages.map(withOwnBytes)
+  // Settlements pass by: they have no bytes.
   const states = changes?.map((change) =>
     change.state instanceof Uint8Array ? { ...change, state: Buffer.from(change.state) } : change,
   )

@@ -9,16 +9,21 @@ import {
   type Receipt,
   type ReceivedMessage,
   type ReceiveRequest,
+  type Settlement,
   type SettleResult,
+  type Verdict,
 } from '../../model/message.ts'
 import { isLightQueue } from '../../model/names.ts'
 import { PERM_READ, type TopicDefinition } from '../../model/topic.ts'
 import type { Numbers } from '../../numbers/numbers.ts'
 import type { GroupModes } from '../definitions/group-modes.ts'
 import type { GroupTable } from '../definitions/groups.ts'
+import type { AppendedToo } from '../publish/publisher.ts'
 import { Expiry } from './expiry.ts'
 import type { GroupQueue } from './group-queue.ts'
+import { type Held, JointSettlement, type Step } from './joint-settlement.ts'
 import { READ, READS_FOUND } from './numbers.ts'
+import type { QueueLanes } from './queue-lanes.ts'
 import { type OpenReceipt, openReceipt } from './receipt.ts'
 import { ReceivingGroup, type ReceivingParts } from './receiving-group.ts'
 import { type Destination, exhausted, type Retries } from './retries.ts'
@@ -28,12 +33,6 @@ import type { Entry } from './unsettled.ts'
 /** How long an ordered message waits in place for its next attempt (RocketMQ's suspend time). */
 const ORDERED_RETRY_MS = 1000
 
-interface Held {
-  readonly group: ReceivingGroup
-  readonly queue: GroupQueue
-  readonly entry: Entry
-}
-
 type Settle = (held: Held) => SettleResult | Promise<SettleResult>
 
 export class Receiver {
@@ -41,6 +40,7 @@ export class Receiver {
   readonly #groups: GroupTable
   readonly #modes: GroupModes
   readonly #retries: Retries
+  readonly #lanes: QueueLanes
   readonly #receiving = new Map<string, ReceivingGroup>()
   #isClosed = false
 
@@ -49,6 +49,7 @@ export class Receiver {
       readonly groups: GroupTable
       readonly modes: GroupModes
       readonly retries: Retries
+      readonly lanes: QueueLanes
       readonly numbers: Numbers
     },
   ) {
@@ -62,6 +63,7 @@ export class Receiver {
     this.#groups = parts.groups
     this.#modes = parts.modes
     this.#retries = parts.retries
+    this.#lanes = parts.lanes
   }
 
   async receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
@@ -153,6 +155,73 @@ export class Receiver {
 
   deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]> {
     return this.#answer(receipts, (held) => this.#move(held, { deadBecause: reason }))
+  }
+
+  /**
+   * All of them in the one append that `append` makes, or none.
+   * @throws RECEIPT_EXPIRED, and what `append` throws
+   */
+  async settleTogether<T>(
+    settlements: readonly Settlement[],
+    append: (also: AppendedToo) => Promise<T>,
+  ): Promise<T> {
+    const find = (): Held[] => settlements.map(({ receipt }) => this.#need(receipt))
+    const found = find()
+    if (new Set(found.map(({ entry }) => entry)).size < found.length) throw settledTwice()
+    return this.#lanes.run(new Set(found.map(({ queue }) => queue)), async () => {
+      const steps: Step[] = []
+      for (const [i, { verdict }] of settlements.entries()) {
+        const step = this.#stepOf(found[i]!, verdict)
+        steps.push(step instanceof Promise ? await step : step)
+      }
+      // From here to the append nothing waits, so that what is found now holds.
+      find()
+      return new JointSettlement(steps, this.#parts.topics, this.#retries).run(append)
+    })
+  }
+
+  #stepOf(held: Held, verdict: Verdict): Step | Promise<Step> {
+    switch (verdict.kind) {
+      case 'ack':
+        return { leaves: true, held, copy: undefined }
+      case 'deadLetter':
+        return this.#leaving(held, { deadBecause: verdict.reason })
+      case 'release':
+        if (!take(held, verdict.handBack ?? {})) return this.#failing(held, undefined, false)
+        return { leaves: false, held, isCounted: false, stay: () => this.#makeReady(held) }
+      case 'nack': {
+        const { delayMs, handBack = {} } = verdict
+        const isSetAside = take(held, handBack) && handBack.isNotHere === true
+        return this.#failing(held, delayMs, isSetAside)
+      }
+    }
+  }
+
+  #failing(held: Held, delayMs: number | undefined, isSetAside: boolean): Step | Promise<Step> {
+    const next = this.#afterFailure(held, delayMs, isSetAside)
+    if (typeof next === 'object') return this.#leaving(held, next)
+    return { leaves: false, held, isCounted: true, stay: () => this.#stay(held, next) }
+  }
+
+  async #leaving(held: Held, destination: Destination): Promise<Step> {
+    const copy = await this.#retries.copyOf(held.queue, held.entry, destination)
+    if (!(copy instanceof BrokerError)) return { leaves: true, held, copy }
+    if (copy.code !== 'MESSAGE_TOO_LARGE' || 'deadBecause' in destination) throw copy
+    // Without room for what a retry adds it waits in its place.
+    const { delayMs } = destination
+    return { leaves: false, held, isCounted: true, stay: () => this.#stay(held, delayMs) }
+  }
+
+  /** @throws RECEIPT_EXPIRED */
+  #need(sealed: Receipt): Held {
+    const receipt = openReceipt(sealed)
+    const group = this.#receiving.get(receipt.group)
+    const queue = group?.queue(receipt.topic, receipt.queueId)
+    const entry = queue?.held(receipt.queueOffset, receipt.serial)
+    if (group === undefined || queue === undefined || entry === undefined) {
+      throw expiredReceipt(receipt)
+    }
+    return { group, queue, entry }
   }
 
   isBusy(group: string): boolean {
@@ -258,19 +327,34 @@ export class Receiver {
     delayMs: number | undefined,
     handBack: HandBack,
   ): SettleResult | Promise<SettleResult> {
-    const { group, queue, entry } = held
+    const isSetAside = take(held, handBack) && handBack.isNotHere === true
+    const next = this.#afterFailure(held, delayMs, isSetAside)
+    if (typeof next === 'object') return this.#move(held, next)
+    held.entry.attempts++
+    held.group.moved(held.queue)
+    return this.#stay(held, next)
+  }
+
+  /** Where the message goes, or after how many ms it comes again in its place. */
+  #afterFailure(
+    { group, entry }: Held,
+    delayMs: number | undefined,
+    isSetAside: boolean,
+  ): Destination | number {
     const failed = entry.reconsumeTimes + entry.attempts + 1
     const max = this.#retryTimesMax(group)
-    const isSetAside = take(held, handBack) && handBack.isNotHere === true
-    if (failed > max) return this.#move(held, { deadBecause: exhausted(max) })
-    if (delayMs === undefined && (isSetAside || failed === 1)) return this.#countInPlace(held)
-    if (!entry.isOrdered && !isSetAside) {
-      return this.#move(held, { delayMs: delayMs ?? retryDelayMs(failed - 2) })
-    }
-    entry.attempts++
-    queue.park(entry, this.#parts.clock.monotonic() + (delayMs ?? ORDERED_RETRY_MS))
+    if (failed > max) return { deadBecause: exhausted(max) }
+    if (delayMs === undefined && (isSetAside || failed === 1)) return 0
+    if (!entry.isOrdered && !isSetAside) return { delayMs: delayMs ?? retryDelayMs(failed - 2) }
+    return delayMs ?? ORDERED_RETRY_MS
+  }
+
+  /** Available again in its place, at once or after so many ms. */
+  #stay(held: Held, afterMs: number): SettleResult {
+    if (afterMs === 0) return this.#makeReady(held)
+    const { group, queue, entry } = held
+    queue.park(entry, this.#parts.clock.monotonic() + afterMs)
     group.expects(queue)
-    group.moved(queue)
     return null
   }
 
@@ -351,6 +435,9 @@ function checkReadable({ name, perm, readQueues }: TopicDefinition, queueId: num
     `the topic '${name}' has no queue ${queueId}; its queues are 0 to ${readQueues - 1}`,
   )
 }
+
+const settledTwice = (): BrokerError =>
+  new BrokerError('RECEIPT_EXPIRED', 'one delivery is settled twice in one call')
 
 const expiredReceipt = (receipt: OpenReceipt): BrokerError =>
   new BrokerError(

@@ -23,6 +23,7 @@ import { DEAD_LETTERS, RETRIES } from '../publish/numbers.ts'
 import { queueInTurn } from '../publish/queue-choice.ts'
 import type { GroupQueue } from './group-queue.ts'
 import { readMessage } from './lookup.ts'
+import type { QueueLanes } from './queue-lanes.ts'
 import { type Entry, STATE } from './unsettled.ts'
 
 /** To the retry topic, or with a reason to the dead letters. */
@@ -42,7 +43,8 @@ interface Leaving {
   readonly settle: (result: SettleResult) => void
 }
 
-interface Copy {
+/** A copy that is to be written, to a topic whose definition may have to be as well. */
+export interface Copy {
   readonly draft: StoreDraft
   readonly topic: Topic
 }
@@ -93,6 +95,7 @@ interface Parts {
   readonly dueTimer: DueTimer
   readonly clock: Clock
   readonly numbers: Numbers
+  readonly lanes: QueueLanes
 }
 
 export class Retries {
@@ -120,7 +123,9 @@ export class Retries {
         return
       }
       this.#outboxes.set(queue, [leaving])
-      const run = this.#empty(queue).finally(() => this.#running.delete(run))
+      const run = this.#parts.lanes
+        .run(new Set([queue]), () => this.#empty(queue))
+        .finally(() => this.#running.delete(run))
       this.#running.add(run)
     })
   }
@@ -147,14 +152,17 @@ export class Retries {
       messages: [draft],
       facts: this.#parts.topics.unsaved([topic]),
     })
-    topic.isSaved = true
-    this.#count(draft)
-    this.#parts.dueTimer.arm()
+    this.written([{ draft, topic }])
   }
 
-  #count({ topic }: StoreDraft): void {
-    const counter = isRetryTopic(topic) ? this.#retried : this.#deadLetters
-    counter.value++
+  /** The append with these copies is through. */
+  written(copies: readonly Copy[]): void {
+    for (const { draft, topic } of copies) {
+      topic.isSaved = true
+      const counter = isRetryTopic(draft.topic) ? this.#retried : this.#deadLetters
+      counter.value++
+    }
+    this.#parts.dueTimer.arm()
   }
 
   /** Waits for the copies under way. */
@@ -182,10 +190,8 @@ export class Retries {
       for (const { leaving } of batch) this.#stay(queue, leaving, BrokerError.from(thrown))
       return
     }
-    for (const topic of topics) topic.isSaved = true
-    this.#parts.dueTimer.arm()
-    for (const { leaving, copy } of batch) {
-      if (copy !== undefined) this.#count(copy.draft)
+    this.written(batch.flatMap(({ copy }) => copy ?? []))
+    for (const { leaving } of batch) {
       queue.forget(leaving.entry)
       leaving.settle(null)
     }
@@ -199,7 +205,7 @@ export class Retries {
     let bytes = 0
     while (taken.length > 0 && bytes < APPEND_BYTES_TARGET) {
       const leaving = taken.shift()!
-      const copy = await this.#copyOf(queue, leaving)
+      const copy = await this.copyOf(queue, leaving.entry, leaving.destination)
       if (copy instanceof BrokerError) this.#stay(queue, leaving, copy)
       else {
         departures.push({ leaving, copy })
@@ -216,9 +222,10 @@ export class Retries {
   }
 
   /** undefined: retention took the record, there is nothing to keep. */
-  async #copyOf(
+  async copyOf(
     queue: GroupQueue,
-    { entry, destination }: Leaving,
+    entry: Entry,
+    destination: Destination,
   ): Promise<Copy | BrokerError | undefined> {
     const { topic, queueId, group } = queue.cursor
     const { offset } = entry
@@ -297,7 +304,8 @@ export class Retries {
 
 export const exhausted = (max: number): string => `not consumed after ${max} retries`
 
-const placeFact = (queue: GroupQueue): Fact => queue.cursor.factOf(queue.stateAfter())
+/** The group's place on the queue without what left with the append under way. */
+export const placeFact = (queue: GroupQueue): Fact => queue.cursor.factOf(queue.stateAfter())
 
 function copyProperties(
   record: RecordView,

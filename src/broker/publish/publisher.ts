@@ -17,7 +17,7 @@ import type { WrittenProperty } from '../../model/record.ts'
 import type { StateChange } from '../../model/state.ts'
 import { PERM_WRITE } from '../../model/topic.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
-import type { Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
+import type { AppendGroup, Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import { checkSendable, noSuchBroker, type Topic, type TopicTable } from '../definitions/topics.ts'
 import { Riding } from '../facts/riding.ts'
@@ -53,6 +53,12 @@ interface Batch {
   /** Messages that a consumer sends to its retry topic, and those of them that go to the dead. */
   retries: number
   deadLetters: number
+}
+
+/** The rest of an append, beside new messages. */
+export interface AppendedToo {
+  readonly drafts: readonly StoreDraft[]
+  readonly facts: readonly Fact[]
 }
 
 interface Parts {
@@ -166,6 +172,27 @@ export class Publisher {
     return results as PublishReceipt[]
   }
 
+  /**
+   * All of the messages, of any topics, and with them what else there is, in one append, or none of
+   * it. It is handed to the store within the call.
+   */
+  async publishAll(
+    messages: readonly NewMessage[],
+    also?: AppendedToo,
+  ): Promise<readonly PublishReceipt[]> {
+    const batch = emptyBatch(undefined)
+    this.#ids.startBatch()
+    for (const [i, message] of messages.entries()) {
+      const draft = this.#draft(message, batch)
+      if (draft instanceof BrokerError) throw nothingStored(i, messages.length, draft)
+      batch.drafts.push(draft)
+      batch.slots.push(i)
+    }
+    const results = new Array<PublishReceipt>(messages.length)
+    await this.#appendOrThrow(batch, results, also)
+    return results
+  }
+
   /** No message was taken. */
   async #appendChanges(changes: readonly StagedChange[]): Promise<void> {
     try {
@@ -178,14 +205,17 @@ export class Publisher {
   }
 
   #append(batch: Batch, results: PublishResult[]): Promise<void> {
+    return this.#appendOrThrow(batch, results).catch((thrown: unknown) => {
+      const error = BrokerError.from(thrown)
+      for (const slot of batch.slots) results[slot] = error
+    })
+  }
+
+  #appendOrThrow(batch: Batch, results: PublishResult[], also?: AppendedToo): Promise<void> {
     const { drafts, slots, unsaved, changes, hasParked, retries, deadLetters } = batch
     // All of the drafts that waits for the sync: they are encoded within the call.
     const queueIds = drafts.map(({ queueId }) => queueId)
-    const group =
-      unsaved === undefined && changes === undefined
-        ? { messages: drafts }
-        : { messages: drafts, facts: this.#factsOf(batch), isNew: true }
-    return this.#parts.store.append(group).then(
+    return this.#parts.store.append(this.#groupOf(batch, also)).then(
       (appended) => {
         const { storeHost } = this.#parts.store
         const { brokerName } = this.#parts.options
@@ -202,11 +232,21 @@ export class Publisher {
         if (hasParked) this.#parts.dueTimer.arm()
       },
       (thrown: unknown) => {
-        const error = BrokerError.from(thrown)
-        for (const slot of slots) results[slot] = error
         for (const change of changes ?? []) change.refused()
+        throw thrown
       },
     )
+  }
+
+  #groupOf(batch: Batch, also: AppendedToo | undefined): AppendGroup {
+    const { drafts, unsaved, changes } = batch
+    if (also !== undefined) {
+      const facts = [...this.#factsOf(batch), ...also.facts]
+      // What only settles goes into the room that is kept for that while the disk is full.
+      return { messages: [...drafts, ...also.drafts], facts, isNew: drafts.length > 0 }
+    }
+    if (unsaved === undefined && changes === undefined) return { messages: drafts }
+    return { messages: drafts, facts: this.#factsOf(batch), isNew: true }
   }
 
   #factsOf({ unsaved, changes }: Batch): (Fact | RecordFact)[] {
