@@ -25,7 +25,9 @@ export const PROPERTY = {
   transactionPrepared: 'TRAN_MSG',
   producerGroup: 'PGROUP',
   orderingKey: '__SHARDINGKEY',
-  /** The same as ali-ons and the Go client write it. */
+  /** RocketMQ 5.4's: the number of the message's queue, from the lowest up. */
+  priority: '_SYS_MSG_PRIORITY_',
+  /** The ordering key as ali-ons and the Go client write it. */
   orderingKeyAliOns: '__SHARDING_KEY',
   orderingKeyGo: 'SHARDING_KEY',
   correlationId: 'CORRELATION_ID',

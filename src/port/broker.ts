@@ -73,7 +73,9 @@ export interface Broker {
   /**
    * Settles after the topic's durability is reached; one result per message, in order: an error of
    * one leaves the others alone. Not idempotent. Bodies and properties are copied within the call:
-   * they may be views on a buffer that is reused after it.
+   * they may be views on a buffer that is reused after it. A message with a priority and neither a
+   * delay nor an ordering key among its properties goes to the queue of that number, the topic's
+   * last one at most, whichever it names.
    *
    * `changes`: state of the front-end that one acknowledgement stands for together with the
    * messages.

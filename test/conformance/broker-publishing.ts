@@ -71,6 +71,20 @@ export function publishing(test: Case): void {
     t.is(new Set(results.map((result) => stored(result).queueId)).size, 4)
   })
 
+  test('the priority of a message is the number of its queue, the last one at most', async (t, {
+    port,
+  }) => {
+    const topic = await newTopic(port, 4)
+    const messages = ['2', '9', '0'].map((priority) =>
+      newMessage(topic, { queueId: 1, properties: { [PROPERTY.priority]: priority } }),
+    )
+    const receipts = (await port.publish(messages)).map(stored)
+    t.deepEqual(
+      receipts.map(({ queueId }) => queueId),
+      [2, 3, 0],
+    )
+  })
+
   test('bodies and properties belong to the caller again when the call returns', async (t, {
     port,
   }) => {

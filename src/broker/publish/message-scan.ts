@@ -13,6 +13,9 @@ export const SCAN = {
   unclosed: 8,
   /** One of those that a broker writes. */
   brokers: 16,
+  priority: 32,
+  /** Any of those that ask for more than to be stored. */
+  special: 2 | 4 | 32,
 } as const
 
 interface Wanted {
@@ -28,6 +31,7 @@ const WANTED: readonly Wanted[] = [
   { name: PROPERTY.timerDeliverMs, bit: SCAN.delayed },
   { name: PROPERTY.startDeliverMs, bit: SCAN.delayed },
   { name: PROPERTY.transactionPrepared, bit: SCAN.prepared },
+  { name: PROPERTY.priority, bit: SCAN.priority },
   ...[...BROKER_PROPERTIES].map((name) => ({ name, bit: SCAN.brokers })),
 ].map(({ name, bit }) => ({ bytes: Buffer.from(name), bit }))
 

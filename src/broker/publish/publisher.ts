@@ -33,6 +33,7 @@ import type { DueTimer } from './due-timer.ts'
 import { SCAN, scanProperties } from './message-scan.ts'
 import { DEAD_LETTERS, RETRIES, STORED } from './numbers.ts'
 import { OwnProperties } from './own-properties.ts'
+import { prioritised } from './priority.ts'
 import { queueInTurn } from './queue-choice.ts'
 import type { QueueLockTable } from './queue-locks.ts'
 import { UniqueIds } from './unique-ids.ts'
@@ -49,6 +50,8 @@ interface Batch {
   unsaved: Set<Topic> | undefined
   /** State that changes with these messages. */
   changes: StagedChange[] | undefined
+  /** All of them go to one queue. */
+  readonly isTogether: boolean
   hasParked: boolean
   /** Messages that a consumer sends to its retry topic, and those of them that go to the dead. */
   retries: number
@@ -146,7 +149,7 @@ export class Publisher {
    * of the event loop and appended in the last of them; a small one within the call.
    */
   async publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
-    const batch = emptyBatch(undefined)
+    const batch = emptyBatch(undefined, true)
     const topicName = messages[0]!.topic
     let topic: Topic | undefined
     for (const [i, message] of messages.entries()) {
@@ -363,9 +366,7 @@ export class Publisher {
       ),
       dueMs: undefined,
     }
-    return (found & (SCAN.delayed | SCAN.prepared)) === 0
-      ? draft
-      : this.#special(draft, found, batch)
+    return (found & SCAN.special) === 0 ? draft : this.#special(draft, found, batch)
   }
 
   #special(draft: StoreDraft, found: number, batch: Batch): StoreDraft | BrokerError {
@@ -376,26 +377,42 @@ export class Publisher {
       )
     }
     try {
-      const nowMs = this.#parts.clock.now()
-      const dueMs = dueTime(draft.properties, nowMs, this.#parts.options.delayMsMax)
-      if (dueMs === undefined) return draft
-      const room = PROPERTIES_BYTES_MAX - PARKED_PROPERTIES_BYTES - draft.topic.length
-      if (draft.properties.length > room) return propertiesTooLarge(draft.properties, room)
-      batch.hasParked = true
-      const properties = withKnownLevel(draft.properties)
-      return { ...draft, properties, brokerProperties: this.#own.behind(properties, room), dueMs }
+      const placed = this.#prioritised(draft, found, batch)
+      return (found & SCAN.delayed) === 0 ? placed : this.#delayed(placed, batch)
     } catch (thrown) {
       return BrokerError.from(thrown)
     }
   }
+
+  #prioritised(draft: StoreDraft, found: number, { isTogether }: Batch): StoreDraft {
+    if ((found & SCAN.priority) === 0 || isTogether) return draft
+    const { writeQueues } = this.#parts.topics.need(draft.topic).definition
+    const isDelayed = (found & SCAN.delayed) !== 0
+    const placed = prioritised(draft.properties, draft.queueId, writeQueues, isDelayed)
+    const room = PROPERTIES_BYTES_MAX - (draft.uniqueKey?.length ?? 0)
+    return { ...draft, ...placed, brokerProperties: this.#own.behind(placed.properties, room) }
+  }
+
+  /** @throws MESSAGE_INVALID, MESSAGE_TOO_LARGE */
+  #delayed(draft: StoreDraft, batch: Batch): StoreDraft {
+    const { clock, options } = this.#parts
+    const dueMs = dueTime(draft.properties, clock.now(), options.delayMsMax)
+    if (dueMs === undefined) return draft
+    const room = PROPERTIES_BYTES_MAX - PARKED_PROPERTIES_BYTES - draft.topic.length
+    if (draft.properties.length > room) throw propertiesTooLarge(draft.properties, room)
+    batch.hasParked = true
+    const properties = withKnownLevel(draft.properties)
+    return { ...draft, properties, brokerProperties: this.#own.behind(properties, room), dueMs }
+  }
 }
 
-const emptyBatch = (riding: Riding | undefined): Batch => ({
+const emptyBatch = (riding: Riding | undefined, isTogether = false): Batch => ({
   drafts: [],
   slots: [],
   bytes: 0,
   unsaved: undefined,
   changes: riding?.start(),
+  isTogether,
   hasParked: false,
   retries: 0,
   deadLetters: 0,

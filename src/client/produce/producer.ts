@@ -273,14 +273,14 @@ function resultsOf(
 }
 
 /**
- * Indices of messages that travel together: one topic, one key, no delay, within the size. Batches
+ * Indices of messages that travel together: one topic, one key, no delay and no priority, within the size. Batches
  * of one key form a row, which is sent in turn.
  */
 function batchesOf(messages: readonly EncodedMessage[]): number[][][] {
   const rows = new Map<string, { batches: number[][]; bytes: number }>()
   const alone: number[][][] = []
   for (const [index, message] of messages.entries()) {
-    if (message.isDelayed) {
+    if (message.isAlone) {
       alone.push([[index]])
       continue
     }
