@@ -23,8 +23,9 @@ export interface OutgoingMessage {
    */
   readonly delayMs?: number | undefined
   /**
-   * 0 and up: the number of the queue, the topic's last one at most; consumers that want the highest
-   * first read that one first. Not with an ordering key or a delay. Obeyed by RocketMQ from 5.4 on.
+   * 0 and up: the number of the queue, the topic's last one at most; consumers that want the
+   * highest first read that one first. Not with an ordering key or a delay. RocketMQ obeys it from
+   * 5.4 on.
    */
   readonly priority?: number | undefined
 }

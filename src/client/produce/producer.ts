@@ -273,8 +273,8 @@ function resultsOf(
 }
 
 /**
- * Indices of messages that travel together: one topic, one key, no delay and no priority, within the size. Batches
- * of one key form a row, which is sent in turn.
+ * Indices of messages that travel together: one topic, one key, no delay and no priority, within
+ * the size. Batches of one key form a row, which is sent in turn.
  */
 function batchesOf(messages: readonly EncodedMessage[]): number[][][] {
   const rows = new Map<string, { batches: number[][]; bytes: number }>()
