@@ -25,6 +25,9 @@ export class Numbers {
   /** Counters and histograms by their names and labels. */
   readonly #cells = new Map<string, Reading & { readonly cell: Counter | Histogram }>()
   readonly #gauges = new Set<ReadGauges>()
+  #reading: Promise<readonly Reading[]> | undefined
+  /** Begins when the one under way is over. */
+  #nextReading: Promise<readonly Reading[]> | undefined
 
   /** Every number that was declared, in the order of their names. */
   declared(): readonly Declared[] {
@@ -66,8 +69,28 @@ export class Numbers {
     return { [Symbol.dispose]: () => this.#gauges.delete(read) }
   }
 
-  /** Everything as it is now, by name. Gauges that cannot be read are left out. */
-  async read(): Promise<readonly Reading[]> {
+  /**
+   * Everything as it is now, by name. Gauges that cannot be read are left out. All that ask during
+   * a reading share the next one: a hundred scrapes at once look at every group twice.
+   */
+  read(): Promise<readonly Reading[]> {
+    if (this.#reading === undefined) return this.#begin()
+    this.#nextReading ??= this.#reading.then(() => {
+      this.#nextReading = undefined
+      return this.#begin()
+    })
+    return this.#nextReading
+  }
+
+  #begin(): Promise<readonly Reading[]> {
+    const reading = this.#readAll().finally(() => {
+      if (this.#reading === reading) this.#reading = undefined
+    })
+    this.#reading = reading
+    return reading
+  }
+
+  async #readAll(): Promise<readonly Reading[]> {
     const readings: Reading[] = []
     for (const { declared, labels, cell } of this.#cells.values()) {
       readings.push({ declared, labels, value: cell instanceof Histogram ? cell : cell.value })

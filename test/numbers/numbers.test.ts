@@ -1,4 +1,5 @@
 import test from 'ava'
+import { nextTurn } from '../../src/clock.ts'
 import type { Declared } from '../../src/numbers/declared.ts'
 import { Histogram } from '../../src/numbers/histogram.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
@@ -136,4 +137,19 @@ const clockParts = (clock: FakeClock) => ({
   idle: () => clock.idle(),
   after: (ms: number, fn: () => void) => clock.after(ms, fn),
   every: (ms: number, fn: () => void) => clock.every(ms, fn),
+})
+
+test('all that ask during a reading share the next one', async (t) => {
+  const numbers = new Numbers()
+  let looks = 0
+  numbers.gauges([], async () => {
+    looks++
+    await nextTurn()
+  })
+  const first = numbers.read()
+  const asked = Array.from({ length: 100 }, () => numbers.read())
+  await Promise.all([first, ...asked])
+  t.is(looks, 2)
+  await numbers.read()
+  t.is(looks, 3)
 })
