@@ -165,7 +165,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       this.#needsSave = false
       this.#isSaving = true
       this.output.seal()
-      this.#parts.sessions.save(this.#client.session).then(
+      this.#parts.sessions.copies.save(this.#client.session).then(
         () => this.#saved(),
         (error: unknown) => this.broken(error),
       )

@@ -138,7 +138,7 @@ export class Subscribing {
       // end in a crash of the machine.
       place.next = offset >= place.from ? offset : queueOffset(0)
       place.from = queueOffset(Math.min(place.from, place.next))
-      await this.#parts.sessions.save(this.#session)
+      await this.#parts.sessions.copies.save(this.#session)
       return true
     } catch (error) {
       if (BrokerError.from(error).code !== 'READ_ONLY') throw error
@@ -216,7 +216,7 @@ export class Subscribing {
   async #saveGranted(granted: readonly Granted[], codes: Uint8Array): Promise<void> {
     if (!this.#session.isPersistent) return
     try {
-      await this.#parts.sessions.save(this.#session)
+      await this.#parts.sessions.copies.save(this.#session)
     } catch (error) {
       // From the last: of several for one filter the first knows what was there before.
       for (const one of granted.toReversed()) {
@@ -224,7 +224,7 @@ export class Subscribing {
         codes[one.index] = this.#refusal(one.subscription.text, error)
         await this.#takeBack(one)
       }
-      this.#parts.sessions.touch(this.#session)
+      this.#parts.sessions.copies.touch(this.#session)
     }
   }
 
@@ -282,7 +282,7 @@ export class Subscribing {
   async #saveRemoved(removed: readonly number[], codes: Uint8Array): Promise<void> {
     if (removed.length === 0 || this.#isClosed || !this.#session.isPersistent) return
     try {
-      await this.#parts.sessions.save(this.#session)
+      await this.#parts.sessions.copies.save(this.#session)
     } catch (error) {
       const reason = reasonOf(error, PACKET.unsuback)
       for (const i of removed) codes[i] = reason

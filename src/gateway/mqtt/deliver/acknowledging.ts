@@ -44,7 +44,7 @@ export class Acknowledging {
     }
     if (type === PACKET.pubrec && ackReason(ack) < FAILED_FROM) this.#onPubrec(slot, id)
     else this.#finish(slot, ackReason(ack) >= FAILED_FROM)
-    this.#parts.sessions.touch(this.#session)
+    this.#parts.sessions.copies.touch(this.#session)
   }
 
   /** Hands the chunk's settlements to the broker. */

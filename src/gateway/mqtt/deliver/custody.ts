@@ -53,7 +53,7 @@ export class Custody {
     }
     if (kept.length === 0) return
     if (isPersistent) {
-      this.#settle(this.#parts.sessions.save(this.#session).then(() => broker.ack(kept)))
+      this.#settle(this.#parts.sessions.copies.save(this.#session).then(() => broker.ack(kept)))
     } else {
       this.#settle(broker.deadLetter(kept, 'the MQTT session ended before QoS 2 was complete'))
     }

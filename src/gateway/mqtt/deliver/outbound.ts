@@ -242,7 +242,7 @@ export class Outbound implements LightFeedReader {
       return true
     }
     this.#send(delivery, combined, undefined)
-    this.#parts.sessions.touch(this.#session)
+    this.#parts.sessions.copies.touch(this.#session)
     return true
   }
 
@@ -398,7 +398,7 @@ export class Outbound implements LightFeedReader {
     this.#fetch(due.names.length, load, (deliveries) => {
       const subscription = this.#session.subscriptions.get(due.text)
       if (!this.retainedDue.advance(due, deliveries.length) || subscription === undefined) return
-      this.#parts.sessions.touch(this.#session)
+      this.#parts.sessions.copies.touch(this.#session)
       for (const delivery of deliveries) {
         if (delivery === undefined || !this.#peer.mayConsume(delivery.recordTopic)) continue
         const combined = this.#combiner.combine([subscription], false)

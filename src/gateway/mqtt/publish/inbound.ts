@@ -275,7 +275,7 @@ export class Inbound {
     const { publisher, sessions } = this.#parts
     if (!needsIntent) return publisher.publish(messages, retained)
     const session = this.#session
-    const published = publisher.publish(messages, retained, sessions.change(session))
+    const published = publisher.publish(messages, retained, sessions.copies.change(session))
     const { storing } = session
     // Its value is none, or each would hold all answers before it.
     const before = (): Promise<void> => storing

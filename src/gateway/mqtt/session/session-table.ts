@@ -10,10 +10,7 @@ import { type Authenticator, isOwn, ownerName, type Principal } from '../../acce
 import { Exclusive } from '../../access/exclusive.ts'
 import type { FilterCounts } from './filter-counts.ts'
 import { NEVER, Session, type SessionHolder, type Will } from './session.ts'
-import { decodeSession, encodeSession } from './session-record.ts'
-import { upgraded } from './session-upgrade.ts'
-
-const ID_PREFIX = 'mqtt/session/'
+import { SessionCopies } from './session-copies.ts'
 
 export interface SessionTableParts {
   readonly broker: Broker
@@ -51,23 +48,20 @@ const BELIEVED_MS = 3_600_000
 /** A will that the log does not take is tried again after this. */
 const WILL_RETRY_MS = 1_000
 
-const idOf = ({ clientId }: Session): string => ID_PREFIX + clientId
-
 export class SessionTable {
+  readonly copies: SessionCopies
   readonly #parts: SessionTableParts
   readonly #sessions = new Map<string, Session>()
   /** The work under way, by client id. */
   readonly #exclusive = new Exclusive()
   readonly #timers = new Map<Session, Timer[]>()
-  readonly #dirty = new Set<Session>()
   /** Wills on their way into the log. */
   readonly #wills = new Map<Session, Promise<void>>()
-  /** Sessions with a durable copy. */
-  readonly #saved = new Set<Session>()
   #isClosed = false
 
   constructor(parts: SessionTableParts) {
     this.#parts = parts
+    this.copies = new SessionCopies(parts.broker, parts.log)
   }
 
   all(): Iterable<Session> {
@@ -83,24 +77,19 @@ export class SessionTable {
    * connected count as lost now.
    */
   async open(): Promise<void> {
-    const { states } = this.#parts.broker
     const slice = new Slice(this.#parts.clock)
-    for await (const page of states.list(ID_PREFIX)) {
-      for (const { id } of page) {
-        if (slice.isOver) await slice.rest()
-        const clientId = id.slice(ID_PREFIX.length)
-        // A gateway that claims it by now waits until it is read.
-        await this.#exclusive.run(clientId, () => this.#takeUp(clientId))
-      }
+    for await (const clientId of this.copies.clientIds()) {
+      if (slice.isOver) await slice.rest()
+      // A gateway that claims it by now waits until it is read.
+      await this.#exclusive.run(clientId, () => this.#takeUp(clientId))
     }
   }
 
   async #takeUp(clientId: string): Promise<void> {
-    const { states } = this.#parts.broker
-    const claim = await states.claimFree(ID_PREFIX + clientId, () => this.#claimLost(clientId))
+    const claim = await this.copies.claimFree(clientId, () => this.#claimLost(clientId))
     if (claim === undefined) return
     const session = await this.#load(clientId, claim)
-    if (session === undefined) await states.release(claim)
+    if (session === undefined) this.copies.release(claim)
     else this.#keep(session)
   }
 
@@ -110,26 +99,11 @@ export class SessionTable {
     this.#startTimers(session)
   }
 
-  /** The session as its last owner saved it. */
   async #load(clientId: string, claim: Claim): Promise<Session | undefined> {
-    const { broker, subscribers } = this.#parts
-    const state = await broker.states.load(claim.id)
-    const session = state && (await this.#decoded(clientId, state.value))
+    const session = await this.copies.load(clientId, claim)
     if (session === undefined) return undefined
-    session.claim = claim
     this.#sessions.set(clientId, session)
-    this.#saved.add(session)
-    for (const { filter } of session.subscriptions.values()) subscribers.add(filter)
-    return session
-  }
-
-  async #decoded(clientId: string, value: Buffer): Promise<Session | undefined> {
-    const { broker, log } = this.#parts
-    const bytes = await upgraded(value, broker)
-    const session = decodeSession(clientId, bytes, broker.identity.brokerName)
-    if (session === undefined) {
-      log.warn({ evt: 'mqtt.session_unreadable', clientId }, 'a saved session cannot be read')
-    }
+    for (const { filter } of session.subscriptions.values()) this.#parts.subscribers.add(filter)
     return session
   }
 
@@ -169,7 +143,7 @@ export class SessionTable {
     } finally {
       const session = this.#sessions.get(clientId)
       // Nothing came of it, but a session that came with the claim stays.
-      if (session === undefined) this.#release(claim)
+      if (session === undefined) this.copies.release(claim)
       else if (session.holder === undefined && !this.#timers.has(session)) this.#keep(session)
     }
   }
@@ -179,12 +153,9 @@ export class SessionTable {
    * also for a client that does not wait for it.
    */
   async #claim({ clientId, principal }: AttachRequest): Promise<Claim> {
-    const { states } = this.#parts.broker
-    const id = ID_PREFIX + clientId
-    const state = await states.load(id)
-    const saved = state && (await this.#decoded(clientId, state.value))
+    const saved = await this.copies.peek(clientId)
     if (saved !== undefined) this.#checkOwner(saved, principal)
-    return states.claim(id, () => this.#claimLost(clientId))
+    return this.copies.claim(clientId, () => this.#claimLost(clientId))
   }
 
   #claimLost(clientId: string): void {
@@ -201,22 +172,14 @@ export class SessionTable {
     if (session.isPersistent) {
       await Promise.allSettled([session.storing, this.#wills.get(session)])
       this.#cancelTimers(session)
-      if (session.isDirty) this.#saveLater(session)
-      this.#isGone(session)
+      if (session.isDirty) this.copies.saveLater(session)
+      this.copies.forget(session)
       this.#sessions.delete(clientId)
       for (const { filter } of session.subscriptions.values()) {
         this.#parts.subscribers.remove(filter)
       }
     } else await this.#end(session, true)
-    this.#release(session.claim)
-  }
-
-  #release(claim: Claim | undefined): void {
-    if (claim === undefined) return
-    this.#parts.broker.states.release(claim).catch((error: unknown) => {
-      const fields = { evt: 'mqtt.claim_not_released', id: claim.id, err: error }
-      this.#parts.log.warn(fields, 'a session could not be let go for another gateway')
-    })
+    this.copies.release(session.claim)
   }
 
   async #attachTo(
@@ -249,13 +212,13 @@ export class SessionTable {
     // 2, is durable before it is acknowledged, and the session with it. CONNACK need not wait for
     // the disk.
     if (!present && session.will === undefined) {
-      this.#reserve(session)
+      this.copies.reserve(session)
       return { session, present }
     }
     // One that now ends with its connection must not come back as it was saved before.
-    const isKept = session.isPersistent || this.#saved.has(session)
+    const isKept = session.isPersistent || this.copies.has(session)
     try {
-      if (isKept || session.will !== undefined) await this.save(session)
+      if (isKept || session.will !== undefined) await this.copies.save(session)
     } catch (error) {
       // A client that returns to consume goes on while the disk is full: the log has its session
       // already.
@@ -290,19 +253,12 @@ export class SessionTable {
     )
   }
 
-  /** Counts among the sessions that are kept from now on, and is saved soon. */
-  #reserve(session: Session): void {
-    if (!session.isPersistent) return
-    this.#saved.add(session)
-    this.touch(session)
-  }
-
   #checkQuota(): void {
     const { sessionsMax } = this.#parts
-    if (this.#saved.size < sessionsMax) return
+    if (this.copies.count < sessionsMax) return
     throw new BrokerError(
       'QUOTA_EXCEEDED',
-      `${this.#saved.size} sessions are kept already; mqtt.sessionsMax is ${sessionsMax}`,
+      `${this.copies.count} sessions are kept already; mqtt.sessionsMax is ${sessionsMax}`,
     )
   }
 
@@ -321,72 +277,13 @@ export class SessionTable {
     if (this.#sessions.get(session.clientId) !== session) return
     if (isPersistent) {
       // A crash right now must not send the will of a client that has said goodbye.
-      if (isVoid) this.#saveSoon(session)
+      if (isVoid) this.copies.saveSoon(session)
       // With a will that is on its way its state is as well.
-      else if (!isDue) this.touch(session)
+      else if (!isDue) this.copies.touch(session)
       this.#startTimers(session)
       return
     }
     void this.#exclusive.run(session.clientId, () => this.#endIfDetached(session))
-  }
-
-  /** Changed in a way that need not be durable at once. */
-  touch(session: Session): void {
-    if (session.isDirty || !session.isPersistent) return
-    session.isDirty = true
-    this.#dirty.add(session)
-  }
-
-  /** Durable when it settles. */
-  async save(session: Session): Promise<void> {
-    this.#isBeingSaved(session)
-    const { claim } = session
-    await this.#parts.broker.states.save(idOf(session), this.#encoded(session), { claim })
-  }
-
-  /** Its state now, for the caller to publish with messages. */
-  change(session: Session): StateChange {
-    this.#isBeingSaved(session)
-    return { id: idOf(session), state: this.#encoded(session), claim: session.claim }
-  }
-
-  /** Handed to the broker at once; no client waits for it. */
-  #saveSoon(session: Session): void {
-    this.save(session).catch((error: unknown) => this.#notSaved(session, error))
-  }
-
-  /** Hands what changed to the broker; called a few times a second and at the end. */
-  saveDirty(): void {
-    for (const session of this.#dirty) this.#saveLater(session)
-  }
-
-  /** Kept within the call. */
-  #saveLater(session: Session): void {
-    this.#isBeingSaved(session)
-    const { states } = this.#parts.broker
-    states
-      .saveSoon(idOf(session), this.#encoded(session), session.claim)
-      .catch((error: unknown) => {
-        // Another gateway has it; this one is about to hear of it.
-        if (BrokerError.from(error).code === 'CLAIM_LOST') return
-        this.touch(session)
-        this.#notSaved(session, error)
-      })
-  }
-
-  #notSaved({ clientId }: Session, err: unknown): void {
-    const fields = { evt: 'mqtt.session_not_saved', clientId, err }
-    this.#parts.log.warn(fields, 'a session could not be saved; trying again')
-  }
-
-  #encoded(session: Session): Buffer {
-    return encodeSession(session, this.#parts.broker.identity.brokerName)
-  }
-
-  #isBeingSaved(session: Session): void {
-    session.isDirty = false
-    this.#dirty.delete(session)
-    this.#saved.add(session)
   }
 
   /** No timer fires any more; what was begun is brought to its end. */
@@ -395,8 +292,8 @@ export class SessionTable {
     for (const timers of this.#timers.values()) for (const timer of timers) timer.cancel()
     this.#timers.clear()
     await Promise.allSettled([...this.#wills.values(), this.#exclusive.idle()])
-    this.saveDirty()
-    for (const { claim } of this.#sessions.values()) this.#release(claim)
+    this.copies.saveDirty()
+    for (const { claim } of this.#sessions.values()) this.copies.release(claim)
   }
 
   async #endIfDetached(session: Session): Promise<void> {
@@ -419,14 +316,11 @@ export class SessionTable {
       this.#later(session, () => this.#endIfDetached(session))
       return
     }
-    if (this.#saved.has(session)) {
-      this.#isGone(session)
-      const { claim } = session
-      const { states } = this.#parts.broker
-      await this.#attempt(session, () => states.delete(idOf(session), { claim }))
+    if (this.copies.has(session)) {
+      await this.#attempt(session, () => this.copies.delete(session))
     }
     // Its successor, or its end here, has the claim otherwise.
-    if (!isReplaced) this.#release(session.claim)
+    if (!isReplaced) this.copies.release(session.claim)
   }
 
   async #letGo(session: Session): Promise<void> {
@@ -440,7 +334,7 @@ export class SessionTable {
       if (places.length > 0 && !durable) await broker.lightQueues.unbind(filter, undefined)
     }
     // Also what a crash left bound that the saved copy does not know of.
-    if (this.#saved.has(session)) await broker.lightQueues.unbindAll(session.owner)
+    if (this.copies.has(session)) await broker.lightQueues.unbindAll(session.owner)
   }
 
   async #attempt(session: Session, work: () => Promise<void>): Promise<void> {
@@ -469,12 +363,12 @@ export class SessionTable {
     if (will === undefined) return true
     session.will = undefined
     if (await this.#parts.publishWill(will, session, this.#stateAfterWill(session))) {
-      if (!session.isPersistent) this.#isGone(session)
+      if (!session.isPersistent) this.copies.forget(session)
       return true
     }
     if (session.holder === undefined) {
       session.will = will
-      this.touch(session)
+      this.copies.touch(session)
     } else this.#logReplacedWill(session)
     return false
   }
@@ -485,10 +379,8 @@ export class SessionTable {
   }
 
   #stateAfterWill(session: Session): StateChange | undefined {
-    if (!this.#saved.has(session)) return undefined
-    return session.isPersistent
-      ? this.change(session)
-      : { id: idOf(session), state: null, claim: session.claim }
+    if (!this.copies.has(session)) return undefined
+    return session.isPersistent ? this.copies.change(session) : this.copies.removal(session)
   }
 
   /** The log may take something again then. */
@@ -501,11 +393,6 @@ export class SessionTable {
         void this.#exclusive.run(session.clientId, work)
       }),
     )
-  }
-
-  #isGone(session: Session): void {
-    this.#dirty.delete(session)
-    this.#saved.delete(session)
   }
 
   #startTimers(session: Session): void {
