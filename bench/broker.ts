@@ -93,6 +93,7 @@ function emptyStore(): MessageStore {
     fact: () => undefined,
     facts: () => [],
     due: () => [],
+    waits: () => false,
     nextDueMs: () => undefined,
     bindLightQueue: () => Promise.resolve(),
     unbindLightQueue: () => Promise.resolve(),

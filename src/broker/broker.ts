@@ -89,6 +89,11 @@ export class EmbeddedBroker implements Broker {
     return receiver.settleTogether(settlements, (also) => publisher.publishAll(messages, also))
   }
 
+  async recall(topic: string, handle: string): Promise<string> {
+    this.#checkOpen()
+    return this.#parts.recalls.recall(topic, handle)
+  }
+
   async pull(request: PullRequest): Promise<PullResult> {
     this.#checkOpen()
     this.#parts.checkOwn(request)

@@ -26,6 +26,10 @@ export const BROKER_SETTINGS = {
     .min(1)
     .default(3 * DAY_MS)
     .describe('Longest delay of a message.'),
+  recall: z
+    .boolean()
+    .default(true)
+    .describe('Producers may take delayed messages back before their time.'),
   heldPullsMax: z.int().min(1).default(100_000).describe('Pulls that wait at one time.'),
   heldReceivesMax: z.int().min(1).default(100_000).describe('Receives that wait at one time.'),
   // Each stands in the group's place on the queue, which is written and moved as a whole.

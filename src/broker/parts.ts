@@ -27,6 +27,7 @@ import { DELAYED, DueTimer } from './publish/due-timer.ts'
 import { STORED } from './publish/numbers.ts'
 import { Publisher } from './publish/publisher.ts'
 import { QueueLockTable } from './publish/queue-locks.ts'
+import { Recalls } from './publish/recall.ts'
 import { Rates } from './rates.ts'
 import { Removal } from './removal.ts'
 
@@ -52,14 +53,11 @@ export function assemble(given: OpenBrokerOptions) {
   const groups = new GroupTable(store, facts, topics, options)
   const cursors = new CursorTable(store, facts, log)
   const lightQueues = new LightQueueTable(store, facts)
+  const isThere = (topic: string): boolean =>
+    isLightQueue(topic) ? lightQueues.has(topic) : topics.find(topic) !== undefined
   // Not with a damaged log: the damaged part, which may hold a topic's definition, may be put back.
-  if (store.status().damage.length === 0) {
-    const orphans = cursors.dropOrphans((topic) =>
-      isLightQueue(topic) ? lightQueues.has(topic) : topics.find(topic) !== undefined,
-    )
-    // A fact that the store refuses now is an orphan again at the next start.
-    facts.write(orphans).catch(() => {})
-  }
+  // A fact that the store refuses now is an orphan again at the next start.
+  if (store.status().damage.length === 0) facts.write(cursors.dropOrphans(isThere)).catch(() => {})
   const arrivals = new Arrivals(log)
   const common = {
     store,
@@ -81,6 +79,7 @@ export function assemble(given: OpenBrokerOptions) {
   const locks = new QueueLockTable(clock, options.lockLeaseMs)
   const states = new StateTable(store, facts, clock, log)
   const publisher = new Publisher({ ...common, dueTimer, locks, states })
+  const recalls = new Recalls({ ...common, dueTimer })
   const puller = new Puller(common)
   const lanes = new QueueLanes()
   const retries = new Retries({ ...common, dueTimer, lanes })
@@ -103,13 +102,23 @@ export function assemble(given: OpenBrokerOptions) {
     readsFound: numbers.counter(READS_FOUND),
     readsEmpty: numbers.counter(READS_EMPTY),
   }
-  const rates = new Rates(clock, counters)
-  const startedAtMs = clock.now()
-  const checkOwn = ownQueueCheck(options.brokerName)
   return {
     ...common,
-    ...{ dueTimer, publisher, puller, retries, locks, modes, receiver, clients, states, removal },
-    ...{ counters, rates, startedAtMs, checkOwn },
+    ...{
+      dueTimer,
+      publisher,
+      recalls,
+      puller,
+      retries,
+      locks,
+      modes,
+      receiver,
+      clients,
+      states,
+      removal,
+    },
+    ...{ counters, rates: new Rates(clock, counters), startedAtMs: clock.now() },
+    checkOwn: ownQueueCheck(options.brokerName),
   }
 }
 

@@ -141,6 +141,15 @@ export class Client implements AsyncDisposable {
     return this.#producer.sendOneWay(message, options)
   }
 
+  /**
+   * Takes a delayed message back, by the handle of its send: it is never delivered then. Rejects
+   * with MESSAGE_NOT_FOUND when its time has come. May be repeated before that.
+   */
+  async recall(recallHandle: string, options: CallOptions = {}): Promise<void> {
+    this.#checkSend(options)
+    return this.#producer.recall(recallHandle, options)
+  }
+
   /** Messages of a group as an async iterable; each is to be settled. */
   subscribe(options: SubscriptionOptions): Subscription {
     this.#check(options)

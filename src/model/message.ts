@@ -97,6 +97,8 @@ export interface PublishReceipt {
   readonly queueOffset: QueueOffset
   readonly position: LogPosition
   readonly storeHost: Host
+  /** Of a delayed message: by it the message is taken back before its time. */
+  readonly recallHandle?: string | undefined
 }
 
 /** Errors are per message: one bad message does not spoil its batch. */

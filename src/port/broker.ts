@@ -120,6 +120,15 @@ export interface Broker {
     settlements: readonly Settlement[],
   ): Promise<readonly PublishReceipt[]>
   /**
+   * Takes back a delayed message of the topic, by the handle of its receipt: durable when it
+   * settles, and the message is never delivered. Idempotent before the message's time. Settles with
+   * the message's id.
+   * @throws TOPIC_NOT_FOUND; ARGUMENT_INVALID for no handle, or one of another topic or broker;
+   * MESSAGE_NOT_FOUND when its time has come and it is delivered; PERMISSION_DENIED where that is
+   * switched off
+   */
+  recall(topic: string, handle: string): Promise<string>
+  /**
    * Reading by position: no state is kept for the reader. Records come in the order of their
    * offsets. An answer that may wait comes by `waitMs`, 'at-end' or sooner as well: go on at
    * `nextOffset`. What retention or damage took is stepped over.

@@ -47,6 +47,7 @@ export const REQUEST = {
   getTopicConfig: 351,
   getGroupConfig: 352,
   litePullMessage: 361,
+  recallMessage: 370,
 
   // Broker to client, on the client's own connection.
   checkTransactionState: 39,
@@ -104,6 +105,7 @@ export const RESPONSE = {
   consumerNotOnline: 206,
   /** A limit that waiting does not lift. */
   flowControl: 215,
+  illegalOperation: 604,
   goAway: 1500,
 } as const
 

@@ -4,7 +4,7 @@ import { type Clock, Slice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
-import { isLightQueue, isRetryTopic } from '../model/names.ts'
+import { isLightQueue, isRetryTopic, SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, logPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
 import { PROPERTY } from '../model/properties.ts'
 import { RecordView } from '../model/record.ts'
@@ -327,6 +327,16 @@ export class LogStore implements MessageStore {
     return this.views.due.due(untilMs, max)
   }
 
+  waits({ dueMs, position }: DueEntry): boolean {
+    try {
+      return this.views.due.has(dueMs, position)
+    } catch (error) {
+      if (!(error instanceof ViewsDamaged)) throw error
+      this.#keeper.damaged(error)
+      throw new BrokerError('BUSY', 'the views are built again; try again', { cause: error })
+    }
+  }
+
   nextDueMs(): number | undefined {
     return this.views.due.nextDueMs
   }
@@ -389,5 +399,6 @@ const isMaster = (why: string): BrokerError =>
 
 function carriesKey(record: RecordView, key: string): boolean {
   if (record.property(PROPERTY.uniqueKey) === key) return true
+  if (record.topic === SCHEDULE_TOPIC) return false
   return record.property(PROPERTY.keys)?.split(' ').includes(key) ?? false
 }

@@ -137,7 +137,8 @@ export interface MessageStore {
   offsetByTime(topic: string, queueId: number, timestampMs: number): Promise<QueueOffset>
   /**
    * Newest first, one at least whatever its size. Keys and unique ids (KEYS, UNIQ_KEY) share one
-   * index, exact by topic and key.
+   * index, exact by topic and key. Of SCHEDULE_TOPIC: parked messages by their unique ids, also
+   * those that wait no longer.
    */
   findByKey(
     topic: string,
@@ -154,6 +155,8 @@ export interface MessageStore {
   facts(kind: string): Iterable<readonly [key: string, value: Buffer]>
   /** Oldest due first, `max` at most, due at or before `untilMs`. */
   due(untilMs: number, max: number): readonly DueEntry[]
+  /** Does it wait for its time? @throws BUSY while views that were lost are built again */
+  waits(entry: DueEntry): boolean
   /** When the next parked message is due. Cheap: no disk. */
   nextDueMs(): number | undefined
   /**

@@ -131,6 +131,26 @@ export function publishing(test: Case): void {
     t.deepEqual(await reading, ['later'])
   })
 
+  test('a delayed message that is taken back never comes, and one that came is not taken back', async (t, {
+    port,
+    pass,
+  }) => {
+    const topic = await newTopic(port)
+    const properties = { TIMER_DELAY_MS: '3000' }
+    const results = await port.publish(
+      ['first', 'second'].map((body) => newMessage(topic, { queueId: 0, body, properties })),
+    )
+    const [first = '', second = ''] = results.map((result) => stored(result).recallHandle)
+    const id = await port.recall(topic, first)
+    t.is(await port.recall(topic, first), id)
+    const reading = read(port, topic, 1)
+    await pass(4_000)
+    t.deepEqual(await reading, ['second'])
+    t.is(await codeOf(port.recall(topic, second)), 'MESSAGE_NOT_FOUND')
+    t.is(await codeOf(port.recall(topic, 'no handle')), 'ARGUMENT_INVALID')
+    t.is(await codeOf(port.recall(nameOf('missing'), first)), 'TOPIC_NOT_FOUND')
+  })
+
   test('a message is found by its keys, newest first', async (t, { port }) => {
     const topic = await newTopic(port)
     for (const body of ['1', '2', '3']) {

@@ -1,6 +1,6 @@
 // Sending through the SDK.
 import test from 'ava'
-import { BatchError, type SendResult } from '../../src/client/index.ts'
+import { BatchError, type BrokerError, type SendResult } from '../../src/client/index.ts'
 import { type MakeClient, type MakeTopic, nameOf } from './sdk-support.ts'
 
 export function sending(client: MakeClient, topic: MakeTopic): void {
@@ -43,6 +43,20 @@ export function sending(client: MakeClient, topic: MakeTopic): void {
       const { value } = await reader.next()
       t.is(Buffer.compare(value!.body, body), 0)
     }
+  })
+
+  test('a delayed message is taken back by its handle, and an unlikely handle is refused', async (t) => {
+    const mq = await client(t)
+    const name = await topic(mq, 1)
+    const { recallHandle } = await mq.send({ topic: name, body: 'never', delayMs: 700 })
+    await mq.send({ topic: name, body: 'later', delayMs: 701 })
+    // Apache's broker gives one, and by default refuses to obey it.
+    if (recallHandle === undefined) return t.fail('no handle')
+    const error = await mq.recall(recallHandle).catch((thrown: BrokerError) => thrown)
+    const { value } = await mq.read({ topic: name, from: 'first' }).next()
+    if (error === undefined) t.is(value!.text(), 'later')
+    else t.is(error.code, 'PERMISSION_DENIED')
+    await t.throwsAsync(mq.recall('no handle'), { code: 'ARGUMENT_INVALID' })
   })
 
   test('a batch is accepted as one, and its messages stay apart and in order', async (t) => {

@@ -5,6 +5,7 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
 import type { DueEntry, MessageStore, StoreDraft } from '../../store/store.ts'
@@ -35,9 +36,17 @@ interface Parked {
   readonly record: Buffer | undefined
 }
 
+interface Ending {
+  readonly isFired: boolean
+  /** Never rejects. */
+  readonly settled: Promise<unknown>
+}
+
 export class DueTimer {
   readonly #store: MessageStore
   readonly #handlers = new Map<string, DueHandler>()
+  /** Entries whose end is being appended, fired or withdrawn: each has one end. */
+  readonly #ending = new Map<LogPosition, Ending>()
   readonly #clock: Clock
   readonly #log: Logger
   #timer: Timer | undefined
@@ -62,6 +71,21 @@ export class DueTimer {
     if (dueMs === undefined || this.#isClosed || this.#firing !== undefined) return
     if (this.#timer !== undefined && this.#armedForMs <= dueMs) return
     this.#wait(dueMs, dueMs - this.#clock.now())
+  }
+
+  /**
+   * Ends the wait of what is not due yet, or has not been fired in time; durable when it settles.
+   * 'fired': it came too late. 'gone': nothing waits there.
+   */
+  async withdraw(entry: DueEntry): Promise<'withdrawn' | 'fired' | 'gone'> {
+    for (let ending = this.#ending.get(entry.position); ending !== undefined; ) {
+      await ending.settled
+      if (ending.isFired && !this.#store.waits(entry)) return 'fired'
+      ending = this.#ending.get(entry.position)
+    }
+    if (!this.#store.waits(entry)) return 'gone'
+    await this.#end([entry], false, [])
+    return 'withdrawn'
   }
 
   async close(): Promise<void> {
@@ -121,8 +145,32 @@ export class DueTimer {
    * and made again.
    */
   async #deliver(parked: readonly Parked[]): Promise<void> {
-    const messages = parked.flatMap((one) => this.#handled(one) ?? [])
-    await this.#store.append({ messages, fired: parked.map(({ entry }) => entry) })
+    await Promise.all(parked.map(({ entry }) => this.#ending.get(entry.position)?.settled))
+    const waiting = parked.filter(
+      ({ entry }) => !this.#ending.has(entry.position) && this.#store.waits(entry),
+    )
+    if (waiting.length === 0) return
+    const messages = waiting.flatMap((one) => this.#handled(one) ?? [])
+    await this.#end(
+      waiting.map(({ entry }) => entry),
+      true,
+      messages,
+    )
+  }
+
+  async #end(
+    entries: readonly DueEntry[],
+    isFired: boolean,
+    messages: readonly StoreDraft[],
+  ): Promise<void> {
+    const appended = this.#store.append({ messages, fired: entries })
+    const ending = { isFired, settled: appended.catch(() => {}) }
+    for (const { position } of entries) this.#ending.set(position, ending)
+    try {
+      await appended
+    } finally {
+      for (const { position } of entries) this.#ending.delete(position)
+    }
   }
 
   async *#parked(due: readonly DueEntry[]): AsyncGenerator<Parked> {

@@ -9,10 +9,13 @@ import { checkTopicName, groupOfTopic, isRetryTopic } from '../../model/names.ts
 import { queueOfKey } from '../../model/ordering-key.ts'
 import {
   BROKER_PROPERTIES,
+  decodeProperties,
   editProperties,
+  PROPERTY,
   RETRY_PROPERTIES,
   withoutProperties,
 } from '../../model/properties.ts'
+import { encodeRecallHandle } from '../../model/recall-handle.ts'
 import type { WrittenProperty } from '../../model/record.ts'
 import type { StateChange } from '../../model/state.ts'
 import { PERM_WRITE } from '../../model/topic.ts'
@@ -53,6 +56,8 @@ interface Batch {
   /** All of them go to one queue. */
   readonly isTogether: boolean
   hasParked: boolean
+  /** By its place in `drafts`: how a delayed message may be taken back. */
+  handles: Map<number, string> | undefined
   /** Messages that a consumer sends to its retry topic, and those of them that go to the dead. */
   retries: number
   deadLetters: number
@@ -215,7 +220,7 @@ export class Publisher {
   }
 
   #appendOrThrow(batch: Batch, results: PublishResult[], also?: AppendedToo): Promise<void> {
-    const { drafts, slots, unsaved, changes, hasParked, retries, deadLetters } = batch
+    const { drafts, slots, unsaved, changes, hasParked, handles, retries, deadLetters } = batch
     // All of the drafts that waits for the sync: they are encoded within the call.
     const queueIds = drafts.map(({ queueId }) => queueId)
     return this.#parts.store.append(this.#groupOf(batch, also)).then(
@@ -226,6 +231,9 @@ export class Publisher {
           const { queueOffset, position } = appended[i]!
           const queueId = queueIds[i]!
           results[slots[i]!] = { brokerName, queueId, queueOffset, position, storeHost }
+        }
+        for (const [i, recallHandle] of handles ?? []) {
+          results[slots[i]!] = { ...(results[slots[i]!] as PublishReceipt), recallHandle }
         }
         this.#stored.value += slots.length
         this.#retries.value += retries
@@ -393,6 +401,15 @@ export class Publisher {
     return { ...draft, ...placed, brokerProperties: this.#own.behind(placed.properties, room) }
   }
 
+  #addHandle({ topic, properties }: StoreDraft, dueMs: number, batch: Batch): void {
+    const { recall, brokerName } = this.#parts.options
+    const messageId = decodeProperties(properties).get(PROPERTY.uniqueKey)
+    if (!recall || messageId === undefined || batch.isTogether || isRetryTopic(topic)) return
+    batch.handles ??= new Map()
+    const handle = encodeRecallHandle({ topic, brokerName, dueMs, messageId })
+    batch.handles.set(batch.drafts.length, handle)
+  }
+
   /** @throws MESSAGE_INVALID, MESSAGE_TOO_LARGE */
   #delayed(draft: StoreDraft, batch: Batch): StoreDraft {
     const { clock, options } = this.#parts
@@ -402,6 +419,7 @@ export class Publisher {
     if (draft.properties.length > room) throw propertiesTooLarge(draft.properties, room)
     batch.hasParked = true
     const properties = withKnownLevel(draft.properties)
+    this.#addHandle({ ...draft, properties }, dueMs, batch)
     return { ...draft, properties, brokerProperties: this.#own.behind(properties, room), dueMs }
   }
 }
@@ -414,6 +432,7 @@ const emptyBatch = (riding: Riding | undefined, isTogether = false): Batch => ({
   changes: riding?.start(),
   isTogether,
   hasParked: false,
+  handles: undefined,
   retries: 0,
   deadLetters: 0,
 })

@@ -26,6 +26,7 @@ import {
 import { PULL, PULL_RESPONSE, type PullFields } from '../../remoting/requests/pull.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import { decodeLockedQueues, encodeLockRequest } from '../../remoting/requests/queue-locks.ts'
+import { RECALL } from '../../remoting/requests/recall.ts'
 import { SEND_RESPONSE, SEND_V2 } from '../../remoting/requests/send.ts'
 import { SEND_BACK } from '../../remoting/requests/send-back.ts'
 import type { EncodedMessage } from './outgoing.ts'
@@ -53,6 +54,7 @@ export interface SendAnswer {
   readonly queueId: number
   /** Of the first message. */
   readonly queueOffset: number
+  readonly recallHandle: string | undefined
 }
 
 export interface SendRequest {
@@ -78,7 +80,19 @@ export async function sendMessages(
     offsetMessageIds: answer.msgId.split(','),
     queueId: answer.queueId,
     queueOffset: answer.queueOffset,
+    recallHandle: answer.recallHandle,
   }
+}
+
+/** The right to the topic is that of a send. */
+export async function recallMessage(
+  connection: RemotingConnection,
+  request: { producerGroup: string; topic: string; recallHandle: string },
+  options: CallOptions,
+): Promise<void> {
+  const fields = writeFields(RECALL, request)
+  const response = await connection.request(REQUEST.recallMessage, { ...options, fields })
+  accepted(response, `recalling a message to '${request.topic}' on ${connection.address}`)
 }
 
 /** Written and forgotten. */

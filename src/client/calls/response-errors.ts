@@ -35,6 +35,8 @@ const MEANINGS: ReadonlyMap<number, Meaning> = new Map<number, Meaning>([
   [RESPONSE.invalidParameter, { code: 'ARGUMENT_INVALID' }],
   [RESPONSE.consumerNotOnline, { code: 'CLIENT_NOT_FOUND' }],
   [RESPONSE.flowControl, { code: 'QUOTA_EXCEEDED' }],
+  // Only a recall is answered so, and the client looked at its handle.
+  [RESPONSE.illegalOperation, { code: 'MESSAGE_NOT_FOUND' }],
   [RESPONSE.goAway, { code: 'UNREACHABLE' }],
 ])
 

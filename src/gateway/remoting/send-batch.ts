@@ -96,7 +96,11 @@ export class SendBatch implements PublishBatch {
       first += entry.count
       if (entry.isOneWay) continue
       const result = results[from]!
-      if (entry.count === 1 && !(result instanceof BrokerError)) {
+      if (
+        entry.count === 1 &&
+        !(result instanceof BrokerError) &&
+        result.recallHandle === undefined
+      ) {
         out ??= Buffer.allocUnsafe((waiting.length - index) * bytesMax)
         const { opaque, codec } = entry
         const { queueId, queueOffset, position } = result
@@ -111,7 +115,7 @@ export class SendBatch implements PublishBatch {
     if (out !== undefined && used > handed) output.push(out.subarray(handed, used))
   }
 
-  /** A failure, or a batch. */
+  /** A failure, a delayed message, or a batch. */
   #slowAnswer({ opaque, codec }: Waiting, results: readonly PublishResult[]): Buffer {
     const failed = results.find((result) => result instanceof BrokerError)
     if (failed !== undefined) {
@@ -131,6 +135,7 @@ export class SendBatch implements PublishBatch {
       queueOffset: receipts[0]!.queueOffset,
       MSG_REGION: 'DefaultRegion',
       TRACE_ON: 'true',
+      recallHandle: receipts[0]!.recallHandle,
     })
     return encodeCommand(responseHeader(opaque, RESPONSE.success, fields), undefined, codec)
   }

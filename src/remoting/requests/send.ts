@@ -48,4 +48,6 @@ export const SEND_RESPONSE = layout({
   transactionId: optional(text),
   MSG_REGION: optional(text),
   TRACE_ON: optional(text),
+  /** Of a delayed message. */
+  recallHandle: optional(text),
 })

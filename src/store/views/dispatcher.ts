@@ -86,6 +86,7 @@ export class Dispatcher {
     } else {
       const due = findProperty(bytes, PROPERTY.dueMs, scan.topicEnd + 2, at + size)
       this.#views.due.add(dueTime(Number(due)), position)
+      this.#indexUniqueKey(bytes, topic.hash, position)
       this.#views.unsavedEntries++
     }
   }
@@ -95,6 +96,7 @@ export class Dispatcher {
     if (position < this.#views.keysMark) return
     const topic = this.#topicOf(bytes)
     if (topic.kind === 'messages') this.#indexKeys(bytes, topic.hash, position)
+    else if (topic.kind === 'parked') this.#indexUniqueKey(bytes, topic.hash, position)
   }
 
   #topicOf(bytes: Buffer): TopicQueues {
@@ -136,10 +138,16 @@ export class Dispatcher {
     this.#touched.push(queue)
   }
 
+  #indexUniqueKey(bytes: Buffer, seed: number, position: number): void {
+    const { uniqueKeyStart, uniqueKeyEnd } = this.#scan
+    if (uniqueKeyEnd === 0) return
+    this.#views.keys.add(keyHash(bytes, uniqueKeyStart, uniqueKeyEnd, seed), position)
+  }
+
   #indexKeys(bytes: Buffer, seed: number, position: number): void {
     const { keys } = this.#views
-    const { keysStart, keysEnd, uniqueKeyStart, uniqueKeyEnd } = this.#scan
-    if (uniqueKeyEnd > 0) keys.add(keyHash(bytes, uniqueKeyStart, uniqueKeyEnd, seed), position)
+    const { keysStart, keysEnd } = this.#scan
+    this.#indexUniqueKey(bytes, seed, position)
     let left = KEYS_PER_RECORD_MAX - 1
     for (let at = keysStart; at < keysEnd && left > 0; ) {
       let stop = at

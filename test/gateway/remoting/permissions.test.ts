@@ -122,7 +122,7 @@ async function ask({
       commitOrRollback: 8,
       fromTransactionCheck: false,
     },
-    ...{ msgId: scene.messageId, transactionId: 'x', clientId: 'c' },
+    ...{ msgId: scene.messageId, transactionId: 'x', clientId: 'c', recallHandle: 'x' },
   }
   switch (code) {
     case REQUEST.sendMessageV2:

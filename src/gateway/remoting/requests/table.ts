@@ -10,6 +10,7 @@ import { offsetRequests } from './offsets.ts'
 import { presenceRequests } from './presence.ts'
 import { pullRequests } from './pull.ts'
 import { queueLockRequests } from './queue-locks.ts'
+import { recallRequests } from './recall.ts'
 import { relayRequests } from './relay.ts'
 import { resetRequests } from './reset.ts'
 import { sendBackRequests } from './send-back.ts'
@@ -24,6 +25,7 @@ const FAMILIES: readonly RequestTable[] = [
   queueLockRequests,
   lookupRequests,
   transactionRequests,
+  recallRequests,
   topicRequests,
   groupRequests,
   resetRequests,
