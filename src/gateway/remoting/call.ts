@@ -41,6 +41,7 @@ export interface Call {
    */
   readonly looks: ReadBudget
   readonly memberOf: MemberOf
+  readonly producerOf: ProducerOf
   /** Aborted when the connection is gone and with it the receiver of the answer. */
   readonly signal: AbortSignal
 }
@@ -63,6 +64,9 @@ export interface Peer {
 
 /** undefined: no such member of the group is connected here. */
 export type MemberOf = (group: string, clientId: string) => Peer | undefined
+
+/** undefined: no producer with this client id is connected here. */
+export type ProducerOf = (clientId: string) => Peer | undefined
 
 export type Serve = (call: Call) => Answer | Promise<Answer>
 /** By request code. */

@@ -39,7 +39,7 @@ import {
   UNSENT_BYTES_MAX,
 } from '../../remoting/serving/connection.ts'
 import type { Principal } from '../access/auth.ts'
-import type { Answer, Call, MemberOf, Peer, Push, RemotingContext } from './call.ts'
+import type { Answer, Call, MemberOf, Peer, ProducerOf, Push, RemotingContext } from './call.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
 import { Inflation } from './inflation.ts'
@@ -80,7 +80,10 @@ export interface ConnectionOptions {
     left: readonly string[],
   ) => void
   readonly tellAgain: (group: string) => void
+  /** A client with this id produces on this connection, or does so no longer. */
+  readonly onProducer: (connection: Connection, clientId: string, isHere: boolean) => void
   readonly memberOf: MemberOf
+  readonly producerOf: ProducerOf
   readonly onGone: () => void
 }
 
@@ -125,6 +128,7 @@ export class Connection extends ServerConnection implements Peer {
       address: `${socket.remoteAddress}:${socket.remotePort}`,
       host: hostOf(socket.remoteAddress, socket.remotePort),
       onGroups: (joined, left) => options.onGroups(this, joined, left),
+      onProducer: (clientId, isHere) => options.onProducer(this, clientId, isHere),
       tellAgain: options.tellAgain,
     })
     this.#pending = new PendingRequests(context.clock)
@@ -282,7 +286,8 @@ export class Connection extends ServerConnection implements Peer {
       this.#gather(command, principal)
       return
     }
-    checkRequestBody(command.body)
+    if (REPLY_CODES.has(command.code)) checkReplyBody(command.body, this.#options.bodyBytesMax)
+    else checkRequestBody(command.body)
     const serve = requestTable.get(command.code)
     if (serve === undefined) {
       const remark = ` request type ${command.code} not supported`
@@ -363,6 +368,7 @@ export class Connection extends ServerConnection implements Peer {
       reads: this.#reads,
       looks: this.#looks,
       memberOf: this.#options.memberOf,
+      producerOf: this.#options.producerOf,
       signal: this.#gone.signal,
     }
   }
@@ -401,5 +407,17 @@ const SEND_CODES: ReadonlySet<number> = new Set([
   REQUEST.sendMessageV2,
   REQUEST.sendBatchMessage,
 ])
+
+/** Their body is a message's. */
+const REPLY_CODES: ReadonlySet<number> = new Set([REQUEST.sendReply, REQUEST.sendReplyV2])
+
+/** @throws BrokerError MESSAGE_TOO_LARGE */
+function checkReplyBody({ length }: Uint8Array, bytesMax: number): void {
+  if (length <= bytesMax) return
+  throw new BrokerError(
+    'MESSAGE_TOO_LARGE',
+    `a reply of ${length} bytes is too large; ${bytesMax} are the most`,
+  )
+}
 
 const PULL_CODES: ReadonlySet<number> = new Set([REQUEST.pullMessage, REQUEST.litePullMessage])

@@ -30,6 +30,8 @@ export class RemotingGateway implements Gateway {
   readonly #serving: Serving
   readonly #connections: Connections<Connection>
   readonly #consumers = new Map<string, Set<Connection>>()
+  /** By client id. */
+  readonly #producers = new Map<string, Set<Connection>>()
   readonly #watch: Disposable
   /** Groups whose members are told, from the end of this turn on. */
   readonly #changed = new Set<string>()
@@ -65,7 +67,10 @@ export class RemotingGateway implements Gateway {
           tellAgain: (group) => {
             this.#context.clock.after(TELL_AGAIN_MS, () => this.#groupChanged(group))
           },
+          onProducer: (peer, clientId, isHere) =>
+            isHere ? put(this.#producers, clientId, peer) : take(this.#producers, clientId, peer),
           memberOf: (group, clientId) => this.#memberOf(group, clientId),
+          producerOf: (clientId) => newest(this.#producers.get(clientId)),
           onGone: gone,
         }),
     )
@@ -84,16 +89,8 @@ export class RemotingGateway implements Gateway {
   }
 
   #follow(connection: Connection, joined: readonly string[], left: readonly string[]): void {
-    for (const group of joined) {
-      const members = this.#consumers.get(group)
-      if (members) members.add(connection)
-      else this.#consumers.set(group, new Set([connection]))
-    }
-    for (const group of left) {
-      const members = this.#consumers.get(group)
-      members?.delete(connection)
-      if (members?.size === 0) this.#consumers.delete(group)
-    }
+    for (const group of joined) put(this.#consumers, group, connection)
+    for (const group of left) take(this.#consumers, group, connection)
   }
 
   #groupChanged(group: string): void {
@@ -122,6 +119,25 @@ export class RemotingGateway implements Gateway {
     }
     this.#isTelling = false
   }
+}
+
+function put(table: Map<string, Set<Connection>>, name: string, connection: Connection): void {
+  const known = table.get(name)
+  if (known) known.add(connection)
+  else table.set(name, new Set([connection]))
+}
+
+function take(table: Map<string, Set<Connection>>, name: string, connection: Connection): void {
+  const known = table.get(name)
+  known?.delete(connection)
+  if (known?.size === 0) table.delete(name)
+}
+
+/** A client that has come back may still have a connection that is dead. */
+function newest(connections: Iterable<Connection> = NONE): Connection | undefined {
+  let last: Connection | undefined
+  for (const connection of connections) last = connection
+  return last
 }
 
 const NONE: ReadonlySet<Connection> = new Set()

@@ -27,6 +27,8 @@ export interface SessionOptions {
   readonly host: Host
   /** The groups consumed on this connection changed: it is told when those rebalance. */
   readonly onGroups: (joined: readonly string[], left: readonly string[]) => void
+  /** A client with this id produces on this connection, or does so no longer. */
+  readonly onProducer: (clientId: string, isHere: boolean) => void
   readonly tellAgain: (group: string) => void
 }
 
@@ -41,6 +43,7 @@ export class Session {
    */
   readonly tellAgain: SessionOptions['tellAgain']
   readonly #onGroups: SessionOptions['onGroups']
+  readonly #onProducer: SessionOptions['onProducer']
   #registration: ClientRegistration | undefined
   #consumers: ReadonlyMap<string, ConsumerRegistration> = new Map()
   #hasEnded = false
@@ -51,6 +54,7 @@ export class Session {
     this.host = options.host
     this.tellAgain = options.tellAgain
     this.#onGroups = options.onGroups
+    this.#onProducer = options.onProducer
   }
 
   get clientId(): string | undefined {
@@ -129,6 +133,7 @@ export class Session {
   }
 
   #remember(registration: ClientRegistration): void {
+    this.#tellProducer(this.#registration, registration)
     const before = this.#consumers
     const after = new Map(registration.consumers.map((consumer) => [consumer.group, consumer]))
     this.#registration = registration
@@ -137,7 +142,18 @@ export class Session {
     const left = [...before.keys()].filter((group) => !after.has(group))
     if (joined.length + left.length > 0) this.#onGroups(joined, left)
   }
+
+  #tellProducer(before: ClientRegistration | undefined, after: ClientRegistration): void {
+    const was = producerId(before)
+    const is = producerId(after)
+    if (was === is) return
+    if (was !== undefined) this.#onProducer(was, false)
+    if (is !== undefined) this.#onProducer(is, true)
+  }
 }
+
+const producerId = (registration: ClientRegistration | undefined): string | undefined =>
+  registration?.producerGroups.length ? registration.clientId : undefined
 
 /** An expression that the broker cannot serve subscribes to nothing; the pull says why. */
 function subscriptionOf(entry: SubscriptionEntry): Subscription[] {

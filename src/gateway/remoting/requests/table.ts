@@ -12,6 +12,7 @@ import { pullRequests } from './pull.ts'
 import { queueLockRequests } from './queue-locks.ts'
 import { recallRequests } from './recall.ts'
 import { relayRequests } from './relay.ts'
+import { replyRequests } from './reply.ts'
 import { resetRequests } from './reset.ts'
 import { sendBackRequests } from './send-back.ts'
 import { topicRequests } from './topics.ts'
@@ -31,6 +32,7 @@ const FAMILIES: readonly RequestTable[] = [
   resetRequests,
   presenceRequests,
   relayRequests,
+  replyRequests,
   brokerRequests,
 ]
 
