@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 const WAIT_MS_MAX = 120_000
 
 export interface ClientEvent {
-  readonly event: 'ready' | 'sent' | 'settled' | 'got' | 'failed' | 'check' | 'done'
+  readonly event: 'ready' | 'sent' | 'settled' | 'got' | 'failed' | 'check' | 'case' | 'done'
   readonly [field: string]: unknown
 }
 

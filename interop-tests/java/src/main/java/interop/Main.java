@@ -1,5 +1,6 @@
 package interop;
 
+import interop.api.ApiProbe;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /**
@@ -26,6 +27,9 @@ public final class Main {
                     break;
                 case "lite-pull":
                     LitePullConsume.run(options);
+                    break;
+                case "api":
+                    ApiProbe.run(options.text("nameServer"), options.text("only", ""));
                     break;
                 default:
                     throw new IllegalArgumentException("no scenario " + scenario);
