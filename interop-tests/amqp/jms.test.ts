@@ -12,7 +12,7 @@ if (missing !== undefined) {
 }
 const testJms = missing === undefined ? test.serial : test.skip
 
-const CHECKS = 27
+const CHECKS = 30
 
 testJms('a JMS application finds its queues, topics and subscriptions', async (t) => {
   const server = await spawnServer(t)

@@ -11,15 +11,18 @@ import {
   writeSubscription,
   writeTarget,
 } from './codec/attach-frame.ts'
-import type { AttachFrame } from './codec/control-frames.ts'
+import { type AttachFrame, codeOf } from './codec/control-frames.ts'
 import { FAILED } from './codec/disposition.ts'
-import { readSource, readTarget, type TargetTerminus } from './codec/terminus.ts'
+import { CODE } from './codec/performatives.ts'
+import { outcomesOf, readSource, readTarget, type TargetTerminus } from './codec/terminus.ts'
+import { coordinatorTarget } from './codec/transaction.ts'
 import { CONDITION, describeError, type ErrorDescription } from './errors.ts'
-import type { Ingest, IngestBudget } from './links/ingest.ts'
+import { COORDINATOR_MESSAGE_BYTES_MAX } from './limits.ts'
+import { CoordinatorLink } from './links/coordinator-link.ts'
 import { type Link, type Peer, SilentLink } from './links/link.ts'
 import type { LinkClaim, LinkClaims } from './links/link-claims.ts'
 import type { Presence } from './links/presence.ts'
-import { type PartialBytes, ReceiverLink } from './links/receiver-link.ts'
+import { type Intake, ReceiverLink } from './links/receiver-link.ts'
 import { SenderLink } from './links/sender-link.ts'
 import { openSource } from './links/source.ts'
 import type { Subscriptions } from './links/subscriptions.ts'
@@ -42,13 +45,14 @@ export interface AttachmentOptions {
   readonly presence: Presence
   readonly links: LinkClaims
   readonly subscriptions: Subscriptions
-  readonly intake: { ingest: Ingest; budget: IngestBudget; partials: PartialBytes }
+  readonly intake: Intake
   readonly lockMs: number
 }
 
 const SETTLED = 1
 const UINT_MAX = 0xffff_ffff
 const SECOND = 1
+const REJECTED = 'amqp:rejected:list'
 /** The capabilities that a link, as opposed to its node, may ask for. */
 const LINK_CAPABILITIES = ['DELAYED_DELIVERY', 'SHARED-SUBS']
 
@@ -77,6 +81,13 @@ function make(
   options: AttachmentOptions,
   claim: LinkClaim,
 ): Promise<Attachment> {
+  if (
+    !frame.isReceiver &&
+    frame.target !== undefined &&
+    codeOf(frame.target) === CODE.coordinator
+  ) {
+    return attachCoordinator(frame, session, options, claim)
+  }
   if (!frame.isReceiver) return attachReceiver(frame, session, options, claim)
   if (frame.source === undefined) return attachSubscription(frame, options)
   return attachSender(frame, session, options, claim)
@@ -120,6 +131,31 @@ async function attachReceiver(
     target: encodedTarget && writeTarget(encodedTarget, target),
     maxMessageSize: peer.messageBytesMax,
     capabilities: common(LINK_CAPABILITIES, frame.desiredCapabilities),
+  }
+  return { reply, error: undefined, link, discard: () => discard(link) }
+}
+
+/** The peer controls transactions. */
+async function attachCoordinator(
+  frame: AttachFrame,
+  session: AmqpSession,
+  { intake }: AttachmentOptions,
+  claim: LinkClaim,
+): Promise<Attachment> {
+  claim.take()
+  const outcomes = outcomesOf(frame.source)
+  const link = new CoordinatorLink(session, intake.transactions, {
+    name: frame.name,
+    remoteHandle: frame.handle,
+    initialDeliveryCount: frame.initialDeliveryCount,
+    takesRejected: outcomes.length === 0 || outcomes.includes(REJECTED),
+  })
+  const reply: LinkReply = {
+    ...sameModes(frame),
+    source: frame.encodedSource,
+    target: coordinatorTarget(),
+    maxMessageSize: COORDINATOR_MESSAGE_BYTES_MAX,
+    capabilities: [],
   }
   return { reply, error: undefined, link, discard: () => discard(link) }
 }

@@ -42,6 +42,8 @@ import type { Peer } from './links/link.ts'
 import type { LinkClaims } from './links/link-claims.ts'
 import { type GroupMembers, Presence } from './links/presence.ts'
 import type { Subscriptions } from './links/subscriptions.ts'
+import type { TransactionBytes } from './links/transaction.ts'
+import { Transactions } from './links/transactions.ts'
 import { UnsettledBudget } from './links/unsettled-budget.ts'
 import type { AmqpOptions } from './options.ts'
 import { Sessions } from './sessions.ts'
@@ -60,6 +62,7 @@ export interface ConnectionShare {
    */
   readonly line: TurnBudget
   readonly budget: IngestBudget
+  readonly transactionBytes: TransactionBytes
   readonly members: GroupMembers
   readonly links: LinkClaims
   readonly subscriptions: Subscriptions
@@ -104,6 +107,7 @@ export class AmqpConnection
   readonly #control: ControlPlane
   readonly #ingest: Ingest
   #sessions: Sessions | undefined
+  #transactions: Transactions | undefined
   #presence: Presence | undefined
   #stage: Stage = 'handshake'
   #deadline: Timer
@@ -294,6 +298,13 @@ export class AmqpConnection
       language: open.product,
     })
     const partials = { bytes: 0, bytesMax: PARTIAL_MESSAGES_MAX * limits.messageBytesMax }
+    const transactions = new Transactions({
+      ...{ broker: this.broker, clock: this.clock, log: this.log, traffic: this.traffic },
+      ...{ auth: context.auth, principal: this.principal, ingest: this.#ingest },
+      bytes: this.#share.transactionBytes,
+      transactionMs: limits.transactionMs,
+    })
+    this.#transactions = transactions
     this.#sessions = new Sessions({
       peer: this,
       control: this.#control,
@@ -301,7 +312,7 @@ export class AmqpConnection
       presence: this.#presence,
       links: this.#share.links,
       subscriptions: this.#share.subscriptions,
-      intake: { ingest: this.#ingest, budget, partials },
+      intake: { ingest: this.#ingest, budget, partials, transactions },
       channelsMax: limits.channelsMax,
       linksPerSessionMax: limits.linksPerSessionMax,
       lockMs: limits.lockMs,
@@ -339,7 +350,8 @@ export class AmqpConnection
     }
     this.#isLeaving = true
     this.#regulate()
-    void this.#ingest.whenIdle().then(() => this.#sayGoodbye())
+    const discharged = this.#transactions?.whenIdle()
+    void Promise.all([this.#ingest.whenIdle(), discharged]).then(() => this.#sayGoodbye())
   }
 
   /** The socket closes when the peer answered or the grace is over. */

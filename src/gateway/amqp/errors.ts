@@ -3,7 +3,7 @@
 // connection.
 import { BrokerError, type ErrorCode } from '../../errors.ts'
 
-/** Conditions of AMQP 2.8.15 to 2.8.18 that we use. */
+/** Conditions of AMQP 2.8.15 to 2.8.18 and 4.5.8 that we use. */
 export const CONDITION = {
   internalError: 'amqp:internal-error',
   notFound: 'amqp:not-found',
@@ -22,6 +22,9 @@ export const CONDITION = {
   stolen: 'amqp:link:stolen',
   transferLimit: 'amqp:link:transfer-limit-exceeded',
   messageSize: 'amqp:link:message-size-exceeded',
+  unknownTransaction: 'amqp:transaction:unknown-id',
+  rolledBack: 'amqp:transaction:rollback',
+  transactionTimeout: 'amqp:transaction:timeout',
 } as const
 
 export type Condition = (typeof CONDITION)[keyof typeof CONDITION]

@@ -1,5 +1,6 @@
 // Limits of the AMQP front-end that no operator needs to move; what an operator may move is an
 // option of AmqpGateway. Every buffer, table and loop of this folder ends at one of these.
+import { BODY_BYTES_MAX } from '../../model/limits.ts'
 
 /** Frames before the peer's `open` was accepted. */
 export const HANDSHAKE_FRAME_BYTES_MAX = 4096
@@ -38,6 +39,19 @@ export const UNSETTLED_PER_CONNECTION_MAX = 20_000
 export const UNSETTLED_PER_CONNECTION_RESUMED = 15_000
 /** Annotations that consumers add to a message when they hand it back, in all. */
 export const NOTE_BYTES_MAX = 3072
+/** Open transactions of one connection, those that have failed and are not discharged included. */
+export const TRANSACTIONS_PER_CONNECTION_MAX = 64
+/** Messages and outcomes of one transaction; with 64 of them it is a million on a connection. */
+export const TRANSACTION_PARTS_MAX = 16_384
+/** Bytes of its messages: one message of any size, or a part of the log's frame. */
+export const TRANSACTION_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
+/** The same of all open transactions of the front-end. */
+export const TRANSACTION_BYTES_TOTAL_MAX = 128 * 1024 * 1024
+/** A message to the coordinator; and their credit. */
+export const COORDINATOR_MESSAGE_BYTES_MAX = 4096
+export const COORDINATOR_CREDIT = 100
+/** AMQP 4.5.9. */
+export const TRANSACTION_ID_BYTES_MAX = 32
 /** One read of a feed. */
 export const READ_MESSAGES_MAX = 256
 export const READ_BYTES_MAX = 1024 * 1024

@@ -53,6 +53,11 @@ export const AMQP_SETTINGS = {
     .min(1000)
     .default(15 * 60_000)
     .describe('A message that its consumer does not settle within this is given to another.'),
+  transactionMs: z
+    .int()
+    .min(1000)
+    .default(5 * 60_000)
+    .describe('A transaction is rolled back this long after its first message or outcome.'),
 }
 
 type Settings = Readonly<z.output<z.ZodObject<typeof AMQP_SETTINGS>>>

@@ -9,6 +9,7 @@ import { TurnBudget } from '../net/turn-budget.ts'
 import { AmqpConnection, type ConnectionShare } from './connection.ts'
 import { Containers } from './control/containers.ts'
 import { createControlContainer } from './control/control-plane.ts'
+import { TRANSACTION_BYTES_TOTAL_MAX } from './limits.ts'
 import { IngestBudget } from './links/ingest.ts'
 import { LinkClaims } from './links/link-claims.ts'
 import { GroupMembers } from './links/presence.ts'
@@ -37,6 +38,7 @@ export class AmqpGateway implements Gateway {
       container: createControlContainer(containerId),
       line: new TurnBudget(context.clock),
       budget: new IngestBudget(limits.unstoredBytesTotalMax),
+      transactionBytes: { bytes: 0, bytesMax: TRANSACTION_BYTES_TOTAL_MAX },
       members,
       links: new LinkClaims(),
       subscriptions: new Subscriptions(context, members),

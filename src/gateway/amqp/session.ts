@@ -17,6 +17,7 @@ import { INCOMING_WINDOW, OUTGOING_WINDOW } from './limits.ts'
 import type { Link, LinkCredit, Peer } from './links/link.ts'
 import type { ReceiverSession } from './links/receiver-link.ts'
 import { SenderLink, type SenderSession, type Unsettled } from './links/sender-link.ts'
+import type { Transactions } from './links/transactions.ts'
 import { UnsettledMap } from './links/unsettled-map.ts'
 
 export class AmqpSession implements ReceiverSession, SenderSession {
@@ -25,6 +26,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   readonly handleMax: number
   isOpen = true
   readonly #peer: Peer
+  readonly #transactions: Transactions
   #controlled: ControlledSession | undefined
   readonly #links = new Map<number, Link>()
   readonly #unsettled: UnsettledMap
@@ -56,8 +58,10 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     remoteChannel: number,
     begin: { nextOutgoingId: number; incomingWindow: number },
     handleMax: number,
+    transactions: Transactions,
   ) {
     this.#peer = peer
+    this.#transactions = transactions
     this.#unsettled = new UnsettledMap(peer.unsettled)
     this.remoteChannel = remoteChannel
     this.handleMax = handleMax
@@ -135,9 +139,16 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     const seen = Math.max(0, flow.nextIncomingId)
     const had = this.#sendWindow
     this.#sendWindow = remaining(flow.incomingWindow, this.#nextOutgoingId, seen)
-    if (flow.handle >= 0) this.attachedLink(flow.handle).onFlow(flow)
+    if (flow.handle >= 0) this.#onLinkFlow(this.attachedLink(flow.handle), flow)
     else if (flow.echo) this.sendFlow(undefined)
     if (had <= 0 && this.#sendWindow > 0) this.pump()
+  }
+
+  #onLinkFlow(link: Link, flow: Flow): void {
+    if (flow.isTransactional) {
+      const description = 'acquiring in a transaction is not offered; retire in one'
+      this.detach(link, { condition: CONDITION.notImplemented, description })
+    } else link.onFlow(flow)
   }
 
   /** Sends what the links may send: the window opened, or the peer reads again. */
@@ -209,8 +220,10 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   }
 
   dropUnsettled(deliveries: readonly Unsettled[], state: Buffer): void {
-    for (const { deliveryId, link } of deliveries) {
-      this.#unsettled.delete(deliveryId)
+    for (const delivery of deliveries) {
+      // Its link or session may have ended since.
+      if (!this.#unsettled.delete(delivery)) continue
+      const { deliveryId, link } = delivery
       link.countSettled()
       this.#sendDisposition(deliveryId, deliveryId, state)
     }
@@ -235,16 +248,46 @@ export class AmqpSession implements ReceiverSession, SenderSession {
    */
   onDisposition(disposition: Disposition): void {
     if (!disposition.isReceiver) return
-    const { outcome, settled, first, last } = disposition
+    const { outcome, settled, first, last, txnId } = disposition
+    if (txnId !== undefined) {
+      this.#enlist(txnId, disposition)
+      return
+    }
     if (outcome === undefined && !settled) return
     const touched = new Set<SenderLink>()
-    const found = this.#unsettled.take(first, last, ({ receipt, link, note }) => {
+    const found = this.#unsettled.take(first, last, (delivery) => {
+      const { receipt, link, note, transaction } = delivery
       link.countSettled()
-      link.settled(receipt, outcome ?? link.defaultOutcome, note)
       touched.add(link)
+      if (transaction !== undefined && outcome === undefined) {
+        transaction.settle(delivery)
+        return
+      }
+      transaction?.withdraw(delivery)
+      link.settled(receipt, outcome ?? link.defaultOutcome, note)
     })
     if (found > 0 && !settled) this.#sendDisposition(first, last, disposition.state)
     for (const link of touched) link.flushSettled()
+  }
+
+  /** The outcome holds once its transaction is committed (AMQP 4.4.2). @throws AmqpError */
+  #enlist(txnId: Buffer, { first, last, settled, outcome }: Disposition): void {
+    const transaction = this.#transactions.find(txnId)
+    const receipts: Receipt[] = []
+    const touched = new Set<SenderLink>()
+    const lockedUntil = this.#peer.clock.monotonic() + this.#transactions.lockMs
+    const enlist = (delivery: Unsettled): void => {
+      const { link, receipt } = delivery
+      if (settled) link.countSettled()
+      touched.add(link)
+      if (receipt !== undefined) receipts.push(receipt)
+      delivery.lockedUntil = Math.max(delivery.lockedUntil, lockedUntil)
+      transaction.enlist(delivery, outcome ?? link.defaultOutcome, settled)
+    }
+    if (settled) this.#unsettled.take(first, last, enlist)
+    else if (outcome !== undefined) this.#unsettled.each(first, last, enlist)
+    this.#transactions.hold(transaction, receipts)
+    for (const link of touched) link.pump()
   }
 
   /** Deliveries whose lock ran out before `now` (monotonic ms). */
@@ -300,7 +343,7 @@ function letGo(
   isLost: boolean,
 ): void {
   link.claim?.release()
-  link.close(state)
+  link.close(state, isLost)
   if (link instanceof SenderLink) link.abandon(unsettled, isLost)
 }
 

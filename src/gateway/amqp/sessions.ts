@@ -24,11 +24,10 @@ import {
   NAME_BYTES_MAX,
   OUTGOING_WINDOW,
 } from './limits.ts'
-import type { Ingest, IngestBudget } from './links/ingest.ts'
 import { type Link, type Peer, SilentLink } from './links/link.ts'
 import type { LinkClaims } from './links/link-claims.ts'
 import type { Presence } from './links/presence.ts'
-import type { PartialBytes } from './links/receiver-link.ts'
+import type { Intake } from './links/receiver-link.ts'
 import type { Subscriptions } from './links/subscriptions.ts'
 import { AmqpSession } from './session.ts'
 
@@ -42,7 +41,7 @@ export interface SessionsOptions {
   readonly presence: Presence
   readonly links: LinkClaims
   readonly subscriptions: Subscriptions
-  readonly intake: { ingest: Ingest; budget: IngestBudget; partials: PartialBytes }
+  readonly intake: Intake
   readonly channelsMax: number
   readonly linksPerSessionMax: number
   readonly lockMs: number
@@ -138,7 +137,7 @@ export class Sessions {
   }
 
   #onBegin(channel: number, fields: Fields): void {
-    const { peer, control, channelsMax, linksPerSessionMax } = this.#options
+    const { peer, control, channelsMax, linksPerSessionMax, intake } = this.#options
     if (channel >= channelsMax) {
       const message = `channel ${channel}; channel-max is ${channelsMax - 1}`
       throw new AmqpError(CONDITION.framingError, message)
@@ -150,7 +149,13 @@ export class Sessions {
     if (begin.remoteChannel !== undefined) {
       throw notAllowed('begin answers a session that was not begun')
     }
-    const session = new AmqpSession(peer, channel, begin, linksPerSessionMax - 1)
+    const session = new AmqpSession(
+      peer,
+      channel,
+      begin,
+      linksPerSessionMax - 1,
+      intake.transactions,
+    )
     this.#byChannel.set(channel, session)
     const controlled = control.begin(channel, {
       nextOutgoingId: session.nextOutgoingId,

@@ -369,6 +369,7 @@ const delivery = (deliveryId: number, owner: SenderLink): Unsettled => ({
   link: owner,
   receipt: receipt(deliveryId),
   lockedUntil: deliveryId,
+  transaction: undefined,
   note: undefined,
 })
 
@@ -412,24 +413,25 @@ test('what the maps of a connection hold is bounded, and there is room again whe
   const budget = new UnsettledBudget(() => rooms++)
   const [one, two] = [new UnsettledMap(budget), new UnsettledMap(budget)]
   const [a, b] = [link(), link()]
-  one.add(delivery(0, a))
+  const first = delivery(0, a)
+  one.add(first)
   one.add(delivery(1, b))
   one.add(delivery(2, b))
-  const rest = UNSETTLED_PER_CONNECTION_MAX - 3
-  for (let id = 0; id < rest; id++) {
+  const rest = Array.from({ length: UNSETTLED_PER_CONNECTION_MAX - 3 }, (_, id) => delivery(id, a))
+  for (const each of rest) {
     t.true(budget.hasRoom)
-    two.add(delivery(id, a))
+    two.add(each)
   }
   t.false(budget.hasRoom)
   const tooMuch = UNSETTLED_PER_CONNECTION_MAX - UNSETTLED_PER_CONNECTION_RESUMED
   two.take(0, tooMuch - 5, () => {})
-  one.delete(0)
-  one.delete(0)
+  t.true(one.delete(first))
+  t.false(one.delete(first))
   one.takeOf(a)
   t.is(one.takeOf(b).length, 2)
   t.false(budget.hasRoom)
   t.is(rooms, 0)
-  two.delete(tooMuch - 4)
+  two.delete(rest[tooMuch - 4]!)
   t.true(budget.hasRoom)
   t.is(rooms, 1)
   two.takeAll()

@@ -2,14 +2,12 @@
 // with an unmodified rhea client, and for frames that rhea does not write with a peer made of
 // bytes.
 import test from 'ava'
-import rhea from 'rhea'
 import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import {
   attachReceiver,
   begin,
-  conditionOf,
   connectRaw,
   flow,
   frame,
@@ -21,12 +19,6 @@ import { eventually } from '../../support/waiting.ts'
 import { inFlight, numbered, publish, setup, texts } from './receiving.ts'
 
 const RETRIES = 16
-
-/** rhea's typings leave them out. */
-const types = rhea.types as unknown as {
-  wrap_described(value: unknown, descriptor: number): unknown
-  wrap_list(values: readonly unknown[]): unknown
-}
 
 const kill = ({ link }: RheaReceiver): void =>
   (link.connection as unknown as { socket: { destroy(): void } }).socket.destroy()
@@ -215,23 +207,6 @@ test('annotations beyond the limit are left out, and those before them stay', as
   const { message } = await receiver.take()
   t.is(message.message_annotations?.['small'], 'kept')
   t.is(message.message_annotations?.['large'], undefined)
-})
-
-test("a transaction's state is refused in words, not taken for something else", async (t) => {
-  const { broker, port } = await startAmqp(t)
-  await publish(broker, 'orders', ['x'])
-  const peer = await connectRaw(t, port)
-  peer.send(
-    handshake(),
-    begin(),
-    attachReceiver(0, 'orders::g'),
-    flow({ handle: 0, link_credit: 1 }),
-  )
-  await peer.frame('transfer')
-  const state = types.wrap_described(types.wrap_list([Buffer.from('txn')]), 0x34)
-  peer.send(frame('disposition', { role: true, first: 0, settled: true, state }))
-  t.is(conditionOf(await peer.frame('end')), 'amqp:not-implemented')
-  await nothingHeld(broker, 'g')
 })
 
 test('an outcome that is longer than a frame of its receiver comes back without its words', async (t) => {

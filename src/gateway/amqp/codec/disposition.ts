@@ -1,17 +1,12 @@
 // disposition and the states it carries (AMQP 2.7.6, 3.4): a range of deliveries and what became of
 // them.
 import { putU32 } from '../../../model/bytes.ts'
-import {
-  AmqpError,
-  CONDITION,
-  decodeError,
-  type ErrorDescription,
-  shortDescription,
-} from '../errors.ts'
+import { decodeError, type ErrorDescription, shortDescription } from '../errors.ts'
 import { codeOf, Fields, readError } from './control-frames.ts'
 import { noteIn } from './note.ts'
 import { CODE, descriptorBytes, descriptorCode } from './performatives.ts'
 import { listCount, listStart } from './scalar-list.ts'
+import { readTransactionalState } from './transaction.ts'
 import { booleanAt, uintAt, writeFrameStart } from './transfer.ts'
 import { type AmqpValue, Described, Timestamp, ValueReader } from './value-reader.ts'
 import { skipValue } from './value-size.ts'
@@ -58,10 +53,12 @@ export class Disposition {
   outcome: Outcome | undefined
   /** The encoded state, a view of the frame. */
   state: Buffer = NOTHING
+  /** Of the transaction that the outcome belongs to; a view of the frame. */
+  txnId: Buffer | undefined
 
   /** @throws AmqpError decode-error */
   read(bytes: Buffer, at: number, end: number): void {
-    this.outcome = undefined
+    this.outcome = this.txnId = undefined
     this.isReceiver = this.settled = false
     this.first = this.last = -1
     const list = at + descriptorBytes(bytes, at, end)
@@ -94,10 +91,20 @@ export class Disposition {
         break
       case 4:
         this.state = bytes.subarray(at, end)
-        this.outcome = readOutcome(bytes, at, end)
+        this.#readState(this.state)
         break
       default:
     }
+  }
+
+  #readState(state: Buffer): void {
+    if (descriptorCode(state, 0, state.length) !== CODE.transactionalState) {
+      this.outcome = readOutcome(state, 0, state.length)
+      return
+    }
+    const { txnId, outcome } = readTransactionalState(state)
+    this.txnId = txnId
+    if (outcome !== undefined) this.outcome = readOutcome(outcome, 0, outcome.length)
   }
 }
 
@@ -106,9 +113,6 @@ export function readOutcome(bytes: Buffer, at: number, end: number): Outcome | u
   const code = descriptorCode(bytes, at, end)
   if (code === CODE.accepted) return ACCEPTED
   if (code === CODE.released) return RELEASED
-  if (code === CODE.transactionalState) {
-    throw new AmqpError(CONDITION.notImplemented, 'transactions are not offered', 'session')
-  }
   if (code !== CODE.rejected && code !== CODE.modified) return undefined
   const value = new ValueReader(bytes, at, end).read()
   const outcome = value instanceof Described ? outcomeOf(value) : undefined

@@ -5,6 +5,7 @@ import { decodeError } from '../errors.ts'
 import { CODE, descriptorBytes } from './performatives.ts'
 import { listCount, listStart } from './scalar-list.ts'
 import { booleanAt, uintAt, writeFrameStart, writeUint } from './transfer.ts'
+import { ValueReader } from './value-reader.ts'
 import { skipValue } from './value-size.ts'
 
 const FIELDS_MAX = 11
@@ -21,19 +22,21 @@ export class Flow {
   linkCredit = ABSENT
   drain = false
   echo = false
+  /** What is sent for this credit is to belong to a transaction (AMQP 4.4.3). */
+  isTransactional = false
 
   /** @throws AmqpError decode-error */
   read(bytes: Buffer, at: number, end: number): void {
     this.nextIncomingId = this.incomingWindow = this.nextOutgoingId = this.outgoingWindow = ABSENT
     this.handle = this.deliveryCount = this.linkCredit = ABSENT
-    this.drain = this.echo = false
+    this.drain = this.echo = this.isTransactional = false
     const list = at + descriptorBytes(bytes, at, end)
     if (skipValue(bytes, list, end) !== end) throw decodeError('bytes behind flow')
     const count = listCount(bytes, list, FIELDS_MAX, 'flow')
     let next = listStart(bytes, list)
     for (let field = 0; field < count; field++) {
       const after = skipValue(bytes, next, end)
-      if (bytes[next] !== 0x40) this.#field(field, bytes, next)
+      if (bytes[next] !== 0x40) this.#field(field, bytes, next, after)
       next = after
     }
     if (next !== end) throw decodeError("flow's size does not match its fields")
@@ -42,7 +45,7 @@ export class Flow {
     }
   }
 
-  #field(field: number, bytes: Buffer, at: number): void {
+  #field(field: number, bytes: Buffer, at: number, end: number): void {
     switch (field) {
       case 0:
         this.nextIncomingId = uintAt(bytes, at)
@@ -71,6 +74,11 @@ export class Flow {
       case 9:
         this.echo = booleanAt(bytes, at)
         break
+      case 10: {
+        const properties = new ValueReader(bytes, at, end).read()
+        this.isTransactional = properties instanceof Map && properties.has('txn-id')
+        break
+      }
       default:
     }
   }

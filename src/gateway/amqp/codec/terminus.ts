@@ -64,14 +64,11 @@ const REFUSED_FILTERS: ReadonlyMap<string | number, string> = new Map<string | n
 ])
 
 /**
- * @throws AmqpError not-implemented for a node to be made up, a coordinator or another kind of
- * target
+ * @throws AmqpError not-implemented for a node to be made up, or another kind of target
  */
 export function readTarget(target: Described | undefined): TargetTerminus {
   if (target === undefined) return { address: undefined, durable: 0, capabilities: [] }
-  const code = codeOf(target)
-  if (code === CODE.coordinator) throw notImplemented('transactions')
-  if (code !== CODE.target) throw notImplemented('this kind of target')
+  if (codeOf(target) !== CODE.target) throw notImplemented('this kind of target')
   const fields = new Fields('target', target.value)
   if (fields.boolean(4, 'dynamic')) throw notImplemented('a dynamic target')
   return {
@@ -100,6 +97,12 @@ export function readSource(source: Described | undefined): SourceTerminus {
     filters: readFilters(fields.map(7, 'filter')),
   }
 }
+
+/** The outcomes that a sending peer takes for its messages; none are named where all are. */
+export const outcomesOf = (source: Described | undefined): readonly string[] =>
+  source === undefined || codeOf(source) !== CODE.source
+    ? []
+    : new Fields('source', source.value).symbols(9, 'outcomes')
 
 function readFilters(filters: ReadonlyMap<AmqpValue, AmqpValue>): AppliedFilter[] {
   const applied: AppliedFilter[] = []

@@ -2,10 +2,11 @@
 // written straight into an output buffer. Its rcv-settle-mode is skipped, and its state but for a
 // transaction's: nothing here transfers a state before the receiver had a say.
 import { getU32, putU16, putU32 } from '../../../model/bytes.ts'
-import { AmqpError, CONDITION, decodeError } from '../errors.ts'
+import { decodeError } from '../errors.ts'
 import { DELIVERY_TAG_BYTES_MAX } from '../limits.ts'
 import { CODE, descriptorBytes, descriptorCode } from './performatives.ts'
 import { listCount, listStart } from './scalar-list.ts'
+import { readTransactionalState } from './transaction.ts'
 import { skipValue } from './value-size.ts'
 
 const FIELDS_MAX = 11
@@ -23,6 +24,8 @@ export class Transfer {
   more = false
   aborted = false
   resume = false
+  /** Of the transaction that the message is posted in; a view of the frame. */
+  txnId: Buffer | undefined
   /** Where the message's bytes begin. */
   payloadAt = 0
 
@@ -33,6 +36,7 @@ export class Transfer {
     this.tagBytes = -1
     this.messageFormat = 0
     this.settled = this.more = this.aborted = this.resume = false
+    this.txnId = undefined
     const list = at + descriptorBytes(bytes, at, end)
     const stop = skipValue(bytes, list, end)
     const count = listCount(bytes, list, FIELDS_MAX, 'transfer')
@@ -68,7 +72,9 @@ export class Transfer {
         this.more = booleanAt(bytes, at)
         break
       case 7:
-        this.#refuseTransaction(bytes, at, stop)
+        if (descriptorCode(bytes, at, stop) === CODE.transactionalState) {
+          this.txnId = readTransactionalState(bytes.subarray(at, next)).txnId
+        }
         break
       case 8:
         this.resume = booleanAt(bytes, at)
@@ -79,12 +85,6 @@ export class Transfer {
       default:
     }
     return next
-  }
-
-  /** A message of a transaction must not be stored as if it belonged to none. */
-  #refuseTransaction(bytes: Buffer, at: number, stop: number): void {
-    if (descriptorCode(bytes, at, stop) !== CODE.transactionalState) return
-    throw new AmqpError(CONDITION.notImplemented, 'transactions are not offered', 'session')
   }
 }
 

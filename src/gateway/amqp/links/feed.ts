@@ -2,6 +2,7 @@
 // for a consumer group and for reading by position.
 import type { Receipt } from '../../../model/message.ts'
 import type { RecordView } from '../../../model/record.ts'
+import type { Resource } from '../../access/auth.ts'
 import type { Outcome } from '../codec/disposition.ts'
 
 export interface FeedItem {
@@ -15,6 +16,8 @@ export interface FeedItem {
 }
 
 export interface Feed {
+  /** What its peer needs the right to consume; nothing where there is nothing to settle. */
+  readonly consumes: readonly Resource[]
   /**
    * How long an item stays with the link; undefined when items are not locked and cannot be given
    * back.

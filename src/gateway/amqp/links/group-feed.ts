@@ -1,12 +1,13 @@
 // Messages of a consumer group: the broker hands them out one by one and keeps them for us until
-// they are settled. AMQP's outcomes become the group's verbs here (accepted = ack, modified = nack,
-// and so on).
+// they are settled.
 import type { Receipt, SettleResult } from '../../../model/message.ts'
 import type { MessageFilter } from '../../../model/message-filter.ts'
 import { RecordView } from '../../../model/record.ts'
+import type { Resource } from '../../access/auth.ts'
 import type { Outcome } from '../codec/disposition.ts'
 import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import type { Peer } from './link.ts'
+import { verdictOf } from './verdict.ts'
 
 export interface GroupSource {
   readonly topic: string
@@ -24,6 +25,7 @@ let opened = 0
 
 export class GroupFeed implements Feed {
   readonly lockMs: number
+  readonly consumes: readonly Resource[]
   readonly #peer: Peer
   readonly #source: GroupSource
   /** A link that attaches again is another consumer (AMQP 3.4.5). */
@@ -32,6 +34,10 @@ export class GroupFeed implements Feed {
 
   constructor(peer: Peer, source: GroupSource, closed: () => void) {
     this.lockMs = source.lockMs
+    this.consumes = [
+      { kind: 'topic', name: source.topic },
+      { kind: 'group', name: source.group },
+    ]
     this.#peer = peer
     this.#source = source
     this.#memberId = `${peer.connectionId}/${++opened}`
@@ -68,30 +74,18 @@ export class GroupFeed implements Feed {
   }
 
   async settle(receipts: readonly Receipt[], outcome: Outcome): Promise<void> {
-    const { broker } = this.#peer
-    switch (outcome.kind) {
-      case 'accepted':
-        return this.#settled(await broker.ack(receipts))
-      case 'released':
-        return this.#settled(await broker.release(receipts))
-      case 'rejected':
-        return this.#settled(await broker.deadLetter(receipts, outcome.reason))
-      case 'modified':
-        return this.#settled(await this.#modify(receipts, outcome))
-    }
-  }
-
-  #modify(
-    receipts: readonly Receipt[],
-    outcome: Outcome & { kind: 'modified' },
-  ): Promise<readonly SettleResult[]> {
     const { broker, clock } = this.#peer
-    const { failed, deliverAtMs, delayMs } = outcome
-    const delay = deliverAtMs === undefined ? delayMs : Math.max(0, deliverAtMs - clock.now())
-    // Without a count there is no delayed redelivery, so a delay counts too.
-    return failed || delay !== undefined
-      ? broker.nack(receipts, delay, outcome)
-      : broker.release(receipts, outcome)
+    const verdict = verdictOf(outcome, clock.now())
+    switch (verdict.kind) {
+      case 'ack':
+        return this.#settled(await broker.ack(receipts))
+      case 'release':
+        return this.#settled(await broker.release(receipts, verdict.handBack))
+      case 'deadLetter':
+        return this.#settled(await broker.deadLetter(receipts, verdict.reason))
+      case 'nack':
+        return this.#settled(await broker.nack(receipts, verdict.delayMs, verdict.handBack))
+    }
   }
 
   async giveBack(receipts: readonly Receipt[], isLost: boolean): Promise<void> {

@@ -74,8 +74,11 @@ export interface Link {
   attached(): void
   onTransfer(transfer: Transfer, bytes: Buffer, end: number): void
   onFlow(flow: Flow): void
-  /** Lets go of everything. Only the session calls this. */
-  close(state: 'closing' | 'gone'): void
+  /**
+   * Lets go of everything; `isLost`: of a peer that was lost, or did wrong. Only the session calls
+   * this.
+   */
+  close(state: 'closing' | 'gone', isLost?: boolean): void
 }
 
 /**

@@ -21,6 +21,7 @@ export interface QueueCursor extends QueueName {
 
 export class QueueFeed implements Feed {
   readonly lockMs = undefined
+  readonly consumes = []
   readonly #peer: Peer
   readonly #topic: string
   readonly #filter: MessageFilter

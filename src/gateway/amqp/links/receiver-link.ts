@@ -1,7 +1,7 @@
 // A link that the peer sends messages on. Puts frames together, hands whole messages to the
 // connection's ingest, and grants credit as the bytes under way allow.
 import { BrokerError } from '../../../errors.ts'
-import { newMessage } from '../../../model/message.ts'
+import { type NewMessage, newMessage } from '../../../model/message.ts'
 import { editProperties, findProperty, PROPERTY } from '../../../model/properties.ts'
 import { tagHash } from '../../../model/tag-filter.ts'
 import { rejectedState } from '../codec/disposition.ts'
@@ -16,6 +16,8 @@ import { type Ingest, type IngestBudget, type IngestLink, settledId, tagOf } fro
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
 import type { SendAddress, SendAddresses } from './target.ts'
+import type { Transaction } from './transaction.ts'
+import type { Transactions } from './transactions.ts'
 
 /** The session, as a receiver link needs it: it takes the link's dispositions. */
 export interface ReceiverSession extends LinkSession {
@@ -39,12 +41,21 @@ export interface PartialBytes {
   readonly bytesMax: number
 }
 
+/** Where the messages of a connection go. */
+export interface Intake {
+  readonly ingest: Ingest
+  readonly budget: IngestBudget
+  readonly partials: PartialBytes
+  readonly transactions: Transactions
+}
+
 /** A delivery whose last frame has not come. */
 interface Partial {
   readonly deliveryId: number
   readonly messageFormat: number
   readonly tag: Buffer
   settled: boolean
+  readonly txnId: Buffer | undefined
   readonly pieces: Buffer[]
   bytes: number
 }
@@ -61,6 +72,7 @@ export class ReceiverLink implements Link, IngestLink {
   readonly #ingest: Ingest
   readonly #budget: IngestBudget
   readonly #partials: PartialBytes
+  readonly #transactions: Transactions
   readonly #routes: SendAddresses
   readonly #settlesSecond: boolean
   readonly #message: InboundMessage
@@ -71,17 +83,13 @@ export class ReceiverLink implements Link, IngestLink {
   #underWay = 0
   #isWaiting = false
 
-  constructor(
-    peer: Peer,
-    session: ReceiverSession,
-    intake: { ingest: Ingest; budget: IngestBudget; partials: PartialBytes },
-    options: ReceiverLinkOptions,
-  ) {
+  constructor(peer: Peer, session: ReceiverSession, intake: Intake, options: ReceiverLinkOptions) {
     this.#peer = peer
     this.#session = session
     this.#ingest = intake.ingest
     this.#budget = intake.budget
     this.#partials = intake.partials
+    this.#transactions = intake.transactions
     this.name = options.name
     this.remoteHandle = options.remoteHandle
     this.#routes = options.routes
@@ -138,12 +146,14 @@ export class ReceiverLink implements Link, IngestLink {
       const id = transfer.settled
         ? settledId(bytes.byteOffset + transfer.tagAt, transfer.tagBytes)
         : deliveryId
-      this.#complete(id, transfer.messageFormat, bytes, transfer.payloadAt, end)
+      const { messageFormat, txnId, payloadAt } = transfer
+      this.#complete(id, messageFormat, txnId, bytes, payloadAt, end)
       return
     }
     const { messageFormat, settled } = transfer
+    const txnId = transfer.txnId && Buffer.from(transfer.txnId)
     const tag = Buffer.from(bytes.subarray(transfer.tagAt, transfer.tagAt + transfer.tagBytes))
-    this.#partial = { deliveryId, messageFormat, tag, settled, pieces: [], bytes: 0 }
+    this.#partial = { deliveryId, messageFormat, tag, settled, txnId, pieces: [], bytes: 0 }
     this.#grow(this.#partial, bytes, transfer.payloadAt, end)
   }
 
@@ -161,10 +171,10 @@ export class ReceiverLink implements Link, IngestLink {
     this.#grow(partial, bytes, transfer.payloadAt, end)
     if (transfer.more) return
     this.#dropPartial()
-    const { tag, messageFormat } = partial
+    const { tag, messageFormat, txnId } = partial
     const whole = Buffer.concat([tag, ...partial.pieces], tag.length + partial.bytes)
     const id = partial.settled ? settledId(whole.byteOffset, tag.length) : partial.deliveryId
-    this.#complete(id, messageFormat, whole, tag.length, whole.length)
+    this.#complete(id, messageFormat, txnId, whole, tag.length, whole.length)
   }
 
   /** Copies, so that small pieces do not hold on to whole chunks. */
@@ -203,32 +213,65 @@ export class ReceiverLink implements Link, IngestLink {
    * A whole message: on its way to the broker, or refused by itself. `id` is a `settledId` for a
    * settled one.
    */
-  #complete(id: number, format: number, bytes: Buffer, at: number, end: number): void {
+  #complete(
+    id: number,
+    format: number,
+    txnId: Buffer | undefined,
+    bytes: Buffer,
+    at: number,
+    end: number,
+  ): void {
     const message = this.#message
     let route: SendAddress
+    let transaction: Transaction | undefined
     try {
+      transaction = txnId && this.#transactions.find(txnId)
       message.read(bytes, at, end, format)
       route = this.#routes.fixed ?? this.#routes.find(message.to)
     } catch (error) {
-      this.#refuse(id, bytes, error)
+      // The others of its transaction would be stored without it.
+      transaction?.fail(describeError(error))
+      this.#refuse(id, bytes, error, transaction !== undefined)
       return
     }
-    this.#underWay++
     const { properties, orderingKey = this.#lane } = message
     const tagged = this.#routes.fixed === undefined ? withTag(properties, route.tag) : properties
     const { nowMs, batch } = this.#ingest
     const { bornHost } = this.#peer
-    batch.add(newMessage(route, orderingKey, message.body, tagged, bornHost, nowMs), this, id)
+    const posted = newMessage(route, orderingKey, message.body, tagged, bornHost, nowMs)
+    if (transaction !== undefined) this.#post(transaction, posted, id, bytes)
+    else {
+      this.#underWay++
+      batch.add(posted, this, id)
+    }
+  }
+
+  /** Kept until the transaction is discharged, and answered at once (AMQP 4.4.1). */
+  #post(transaction: Transaction, message: NewMessage, id: number, bytes: Buffer): void {
+    if (transaction.failure === undefined && transaction.post(message)) {
+      this.#transactions.start(transaction)
+      if (id >= 0) this.#session.settleIncoming(id, transaction.posted, !this.#settlesSecond)
+      this.#session.sendDispositions()
+      this.grant()
+      return
+    }
+    const { condition, description } = transaction.failure!
+    this.#refuse(id, bytes, new AmqpError(condition, description, 'link'), true)
   }
 
   /**
    * One that was sent settled has no answer: it costs the link, or it would be gone without a word.
+   * `isPosted` in a transaction, which tells of it when it is discharged.
    */
-  #refuse(id: number, bytes: Buffer, error: unknown): void {
+  #refuse(id: number, bytes: Buffer, error: unknown, isPosted: boolean): void {
     const { condition, description } = describeError(error)
     const fields = { evt: 'amqp.refused', link: this.name, condition, description }
     this.#peer.log.debug(fields, 'a message was refused')
     this.#peer.traffic.refused(BrokerError.from(error).code)
+    if (id < 0 && isPosted) {
+      this.grant()
+      return
+    }
     if (id < 0) {
       const info = { 'delivery-tag': tagOf(bytes, id) }
       throw new AmqpError(condition, description, 'link', info)

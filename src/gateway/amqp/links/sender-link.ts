@@ -2,7 +2,8 @@
 // transfers while the peer takes them, and keeps what was sent until it is settled.
 import type { Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
-import type { Receipt } from '../../../model/message.ts'
+import type { Receipt, Verdict } from '../../../model/message.ts'
+import type { Resource } from '../../access/auth.ts'
 import { ACCEPTED, FAILED, type Outcome, RELEASED, STATE } from '../codec/disposition.ts'
 import type { Flow } from '../codec/flow.ts'
 import { mergedNote } from '../codec/note.ts'
@@ -15,6 +16,7 @@ import { OutboundMessage } from '../messages/outbound-message.ts'
 import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
+import { verdictOf } from './verdict.ts'
 
 /**
  * A delivery that the peer has and we wait to hear of. Its message is not kept: it may be large.
@@ -25,9 +27,19 @@ export interface Unsettled {
   readonly receipt: Receipt | undefined
   readonly link: SenderLink
   /** Monotonic ms. */
-  readonly lockedUntil: number
+  lockedUntil: number
+  /** The transaction that the peer's outcome belongs to. */
+  transaction: OutcomeHolder | undefined
   /** Additions of earlier consumers to the message's annotations. */
   readonly note: string | undefined
+}
+
+/** A transaction, as a delivery needs it whose outcome it holds. */
+export interface OutcomeHolder {
+  /** Another outcome takes the place of that one. */
+  withdraw(delivery: Unsettled): void
+  /** The peer let go of the delivery and said no more. */
+  settle(delivery: Unsettled): void
 }
 
 /** The session, as a sender link needs it. */
@@ -258,6 +270,7 @@ export class SenderLink implements Link {
       receipt,
       link: this,
       lockedUntil,
+      transaction: undefined,
       note: this.#message.note,
     })
   }
@@ -345,6 +358,25 @@ export class SenderLink implements Link {
       this.#peer.log.debug(fields, 'a modified outcome has more annotations than are kept')
     }
     return { ...outcome, note }
+  }
+
+  /** What the peer needs the right to consume. */
+  get consumes(): readonly Resource[] {
+    return this.#feed.consumes
+  }
+
+  /** The peer's outcome in the broker's words. `note`: as for `settled`. */
+  verdictOf(outcome: Outcome, note: string | undefined): Verdict {
+    return verdictOf(this.#withNote(outcome, note), this.#peer.clock.now())
+  }
+
+  /** A transaction with these outcomes is committed: the deliveries end, the peer had kept them. */
+  committed(deliveries: readonly (readonly [Unsettled, Outcome])[]): void {
+    for (const [delivery, { kind }] of deliveries) {
+      const state = kind === 'accepted' || kind === 'released' ? STATE[kind] : STATE.none
+      this.#session.dropUnsettled([delivery], state)
+    }
+    this.pump()
   }
 
   /** A delivery of this link left the session's unsettled map. */

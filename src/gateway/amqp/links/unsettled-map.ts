@@ -23,52 +23,54 @@ export class UnsettledMap {
     this.#budget.take()
   }
 
-  delete(deliveryId: number): void {
-    if (this.#byId.delete(deliveryId)) this.#budget.give(1)
+  /** False when it was taken out before. */
+  delete(delivery: Unsettled): boolean {
+    const { deliveryId } = delivery
+    if (this.#byId.get(deliveryId) !== delivery) return false
+    this.#byId.delete(deliveryId)
+    this.#budget.give(1)
+    return true
   }
 
   /** Takes out the deliveries in [first, last], oldest first; answers how many there were. */
   take(first: number, last: number, each: (delivery: Unsettled) => void): number {
-    const length = serialDiff(last, first) + 1
-    if (length <= 0) return 0
-    const found =
-      length <= this.#byId.size
-        ? this.#takeByRange(first, length, each)
-        : this.#takeByScan(first, length, each)
+    let found = 0
+    this.each(first, last, (delivery) => {
+      this.#byId.delete(delivery.deliveryId)
+      found++
+      each(delivery)
+    })
     this.#budget.give(found)
     return found
   }
 
-  #takeByRange(first: number, length: number, each: (delivery: Unsettled) => void): number {
-    let found = 0
-    for (let id = first, left = length; left > 0; left--, id = serialNext(id)) {
-      const delivery = this.#byId.get(id)
-      if (delivery === undefined) continue
-      this.#byId.delete(id)
-      found++
-      each(delivery)
-    }
-    return found
+  /** The deliveries in [first, last], oldest first; the callback may take out its own. */
+  each(first: number, last: number, each: (delivery: Unsettled) => void): void {
+    const length = serialDiff(last, first) + 1
+    if (length <= this.#byId.size) this.#eachOfRange(first, length, each)
+    else this.#eachOfAll(first, length, each)
   }
 
-  #takeByScan(first: number, length: number, each: (delivery: Unsettled) => void): number {
-    let found = 0
+  #eachOfRange(first: number, length: number, each: (delivery: Unsettled) => void): void {
+    for (let id = first, left = length; left > 0; left--, id = serialNext(id)) {
+      const delivery = this.#byId.get(id)
+      if (delivery !== undefined) each(delivery)
+    }
+  }
+
+  #eachOfAll(first: number, length: number, each: (delivery: Unsettled) => void): void {
     for (const [id, delivery] of this.#byId) {
       const ahead = serialDiff(id, first)
-      if (ahead < 0 || ahead >= length) continue
-      this.#byId.delete(id)
-      found++
-      each(delivery)
+      if (ahead >= 0 && ahead < length) each(delivery)
     }
-    return found
   }
 
   /** The receipts of a link's deliveries. */
   takeOf(link: SenderLink): Receipt[] {
     const receipts: Receipt[] = []
-    for (const [id, delivery] of this.#byId) {
+    for (const delivery of this.#byId.values()) {
       if (delivery.link !== link) continue
-      this.delete(id)
+      this.delete(delivery)
       if (delivery.receipt !== undefined) receipts.push(delivery.receipt)
     }
     return receipts

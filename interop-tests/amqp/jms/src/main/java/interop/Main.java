@@ -87,7 +87,10 @@ public final class Main {
         checks.put("asynchronous sends and a listener", this::asynchronous);
         checks.put("an address in words of RocketMQ", this::addresses);
         checks.put("receiveNoWait with nothing there", this::receiveNoWait);
-        checks.put("transactions are refused in words", this::transactions);
+        checks.put("messages of a transacted session are there once it is committed", this::transactedSends);
+        checks.put("messages that a transacted session received come again after a rollback", this::transactedReceives);
+        checks.put("a transacted session receives and sends", this::transactedBoth);
+        checks.put("a transacted session that is closed rolls back", this::transactedClose);
         checks.put("temporary queues are refused in words", this::temporary);
         checks.put("selectors are refused in words", this::selectors);
         checks.put("a large message", this::large);
@@ -580,17 +583,108 @@ public final class Main {
         });
     }
 
-    private void transactions() throws Exception {
+    private interface Transacted {
+        void with(Session session, MessageProducer producer, MessageConsumer consumer) throws Exception;
+    }
+
+    private void inTransaction(String name, Transacted work) throws Exception {
         Connection connection = connect(null);
         try {
             Session session = connection.createSession(true, Session.SESSION_TRANSACTED);
-            session.createProducer(session.createQueue(name("tx"))).send(session.createTextMessage("x"));
-            throw new AssertionError("a transacted send went through");
-        } catch (JMSException expected) {
-            same(true, expected.getMessage().contains("transactions"));
+            Queue queue = session.createQueue(name);
+            work.with(session, session.createProducer(queue), session.createConsumer(queue));
         } finally {
             connection.close();
         }
+    }
+
+    private void transactedSends() throws Exception {
+        inTransaction(name("txsend"), (session, producer, consumer) -> {
+            Connection other = connect(null);
+            try {
+                Session reading = other.createSession(false, Session.AUTO_ACKNOWLEDGE);
+                MessageConsumer reader = reading.createConsumer(reading.createQueue(name("txout")));
+                MessageProducer out = session.createProducer(session.createQueue(name("txout")));
+                for (int i = 0; i < 5; i++) out.send(session.createTextMessage("lost" + i));
+                same(null, reader.receive(300));
+                session.rollback();
+                for (int i = 0; i < 5; i++) out.send(session.createTextMessage("m" + i));
+                same(null, reader.receive(300));
+                session.commit();
+                for (int i = 0; i < 5; i++) same("m" + i, textOf(got(reader)));
+                same(null, reader.receive(200));
+            } finally {
+                other.close();
+            }
+        });
+    }
+
+    private void transactedReceives() throws Exception {
+        String name = name("txreceive");
+        inTransaction(name, (session, producer, consumer) -> {
+            for (int i = 0; i < 5; i++) producer.send(session.createTextMessage("m" + i));
+            session.commit();
+            for (int i = 0; i < 5; i++) {
+                Message message = got(consumer);
+                same("m" + i, textOf(message));
+                same(false, message.getJMSRedelivered());
+            }
+            session.rollback();
+            for (int i = 0; i < 3; i++) {
+                Message message = got(consumer);
+                same("m" + i, textOf(message));
+                same(true, message.getJMSRedelivered());
+                same(2, message.getIntProperty("JMSXDeliveryCount"));
+            }
+            session.commit();
+        });
+        // What was not received in the committed transaction comes to the next consumer.
+        inTransaction(name, (session, producer, consumer) -> {
+            for (int i = 3; i < 5; i++) same("m" + i, textOf(got(consumer)));
+            session.commit();
+            same(null, consumer.receive(200));
+        });
+    }
+
+    private void transactedBoth() throws Exception {
+        String name = name("txboth");
+        inTransaction(name, (session, producer, consumer) -> {
+            for (int i = 0; i < 20; i++) producer.send(session.createTextMessage("m" + i));
+            session.commit();
+            MessageProducer out = session.createProducer(session.createQueue(name + ".out"));
+            MessageConsumer back = session.createConsumer(session.createQueue(name + ".out"));
+            for (int i = 0; i < 20; i++) {
+                Message message = got(consumer);
+                TextMessage answer = session.createTextMessage("answer to " + textOf(message));
+                out.send(answer);
+                // Every fourth is thought over once.
+                if (i % 4 == 3 && !message.getJMSRedelivered()) {
+                    session.rollback();
+                    i--;
+                } else session.commit();
+            }
+            for (int i = 0; i < 20; i++) same("answer to m" + i, textOf(got(back)));
+            session.commit();
+            same(null, back.receive(200));
+            same(null, consumer.receive(200));
+        });
+    }
+
+    private void transactedClose() throws Exception {
+        String name = name("txclose");
+        inTransaction(name, (session, producer, consumer) -> {
+            producer.send(session.createTextMessage("x"));
+            session.commit();
+            got(consumer);
+            producer.send(session.createTextMessage("never"));
+        });
+        inTransaction(name, (session, producer, consumer) -> {
+            Message message = got(consumer);
+            same("x", textOf(message));
+            same(true, message.getJMSRedelivered());
+            session.commit();
+            same(null, consumer.receive(300));
+        });
     }
 
     private void selectors() throws Exception {
