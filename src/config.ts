@@ -6,6 +6,7 @@ import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
 import { BrokerError } from './errors.ts'
 import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
 import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
+import { TLS_SETTINGS, type TlsSetting, tlsMode, tlsProblems } from './gateway/net/options.ts'
 import { splitAddress } from './model/host.ts'
 import { fillInSizes, sizeProblems } from './model/message-sizes.ts'
 import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
@@ -38,6 +39,7 @@ const listening = (portDefault: number, silentMs: number) => ({
     .default('127.0.0.1')
     .describe('Address to bind. Anything but loopback needs `users`.'),
   port: port(portDefault),
+  tls: tlsMode(),
   advertisedHost: z
     .string()
     .min(1)
@@ -167,6 +169,12 @@ const declared = z.strictObject({
         .array(z.string().refine(isAddress, { error: 'not host:port' }))
         .default([])
         .describe('Name servers to register with besides the one in this process (host:port).'),
+      nameServersTls: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Register with `broker.nameServers` over TLS; `tls.ca` names their CAs, `tls.certificate` is shown.',
+        ),
       autoCreateTopics: z
         .union([z.boolean(), z.literal('loopback')])
         .default('loopback')
@@ -207,6 +215,7 @@ const declared = z.strictObject({
         protocol: z.enum(['remoting', 'mqtt', 'amqp']),
         host: z.string().min(1).default('127.0.0.1'),
         port: port(0),
+        tls: tlsMode(),
       }),
     )
     .max(64)
@@ -214,17 +223,32 @@ const declared = z.strictObject({
     .describe(
       'Further addresses: {"protocol": "mqtt", "host": "127.0.0.1", "port": 1884}, with the limits of their protocol.',
     ),
+  tls: z
+    .strictObject(TLS_SETTINGS)
+    .prefault({})
+    .describe('TLS: the certificates of all listeners. `trivet` reads the files at its start.'),
   users: z
     .record(z.string().min(1), user)
     .default({})
     .describe('The users, by name. Without users every client may connect, from loopback only.'),
 })
 
+/**
+ * Protocols with a section of the configuration, in the order in which they are opened and shown.
+ */
+export const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp'] as const
+
+const tlsModes = (config: z.output<typeof declared>) => [
+  ...PROTOCOLS.map((name): TlsSetting => [[name, 'tls'], config[name].tls]),
+  ...config.listeners.map(({ tls }, at): TlsSetting => [['listeners', at, 'tls'], tls]),
+]
+
 export const configSchema = declared
   .superRefine((config, context) => {
     // A problem that follows from a value that is wrong by itself would hide that one.
     if (context.issues.length > 0) return
-    for (const problem of sizeProblems(config)) context.addIssue({ code: 'custom', ...problem })
+    const problems = [...sizeProblems(config), ...tlsProblems(config, tlsModes(config))]
+    for (const problem of problems) context.addIssue({ code: 'custom', ...problem })
   })
   .transform(fillInSizes)
 

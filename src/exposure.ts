@@ -18,16 +18,22 @@ export function isOpenToNetwork(config: Config): boolean {
 const openListeners = (config: Config): readonly PlannedListener[] =>
   plannedListeners('start', config).filter(({ host }) => !isLoopback(host))
 
+/** Mutual TLS: clients without a certificate of our CA do not get in. */
+const needsCertificate = ({ tls }: PlannedListener, config: Config): boolean =>
+  tls === 'enforcing' && config.tls.clientCertificates === 'required'
+
 /** @throws BrokerError CONFIG_INVALID when anyone on the network could do everything */
 export function checkExposure(config: Config): void {
   const hasUsers = Object.keys(config.users).length > 0
-  if (hasUsers || config.insecureOpenToTheNetwork || !isOpenToNetwork(config)) return
-  const open = openListeners(config)
+  if (hasUsers || config.insecureOpenToTheNetwork) return
+  const open = openListeners(config).filter((one) => !needsCertificate(one, config))
+  if (open.length === 0) return
   const where = open.map(({ hostSetting, host }) => `${hostSetting} = ${host}`).join(', ')
   throw new BrokerError(
     'CONFIG_INVALID',
     `${where} would open the broker to the network, and no users are configured.\n` +
       "  Add users (make a password's text with: trivet hash-password), bind 127.0.0.1,\n" +
+      '  ask for client certificates (tls.clientCertificates = required and TLS enforcing),\n' +
       '  or let every client that reaches the port do everything: --insecure-open-to-the-network',
   )
 }

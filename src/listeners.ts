@@ -1,10 +1,12 @@
 // Opens the planned listeners: takes their ports, and shares the connections and the turns of the
 // event loop among them. Knows no protocol.
+import type { Certificates } from './certificates.ts'
 import type { Clock } from './clock.ts'
 import type { Config, ListeningConfig } from './config.ts'
 import { isWildcard } from './exposure.ts'
 import { ConnectionBudget } from './gateway/net/connection-budget.ts'
 import { canDial, Listener } from './gateway/net/listener.ts'
+import { TlsAcceptor } from './gateway/net/tls.ts'
 import { TurnBudget } from './gateway/net/turn-budget.ts'
 import {
   type ListeningProtocol,
@@ -50,30 +52,39 @@ const ROUTES_MS = 5
 /** RocketMQ's VIP channel: clients that use it take this from the broker's port. */
 const VIP_PORT_BELOW = 2
 
+export interface ListenersContext {
+  readonly config: Config
+  readonly certificates: Certificates
+  readonly log: Logger
+  readonly clock: Clock
+  readonly parts: Parts
+  readonly numbers: Numbers
+}
+
 /**
  * Takes the ports; nothing is served yet.
  * @throws BrokerError CONFIG_INVALID when one cannot be bound
  */
 export async function openListeners(
   role: ServerRole,
-  config: Config,
-  log: Logger,
-  clock: Clock,
-  parts: Parts,
-  numbers: Numbers,
+  { config, certificates, log, clock, parts, numbers }: ListenersContext,
 ): Promise<Listeners> {
   const listeners: OpenListener[] = []
   const planned = plannedListeners(role, config)
   const budget = connectionBudget(planned, config, log)
   const bulk = new TurnBudget(clock)
   const routes = new TurnBudget(clock, { turnMs: ROUTES_MS, countsOwnOnly: true })
-  for (const { protocol, host, port } of planned) {
+  const { identity } = certificates
+  const acceptor = identity && new TlsAcceptor({ ...config.tls, identity })
+  for (const { protocol, host, port, tls: mode } of planned) {
     const limits = config[protocol]
     // Routes are asked for by short requests, which must not wait behind all that the broker is
     // sent.
     const turn = protocol === 'nameServer' ? routes : bulk
     const name = protocol
-    const shared = { budget, turn, log, clock, numbers }
+    const takesTls = acceptor !== undefined && mode !== 'disabled'
+    const tls = takesTls ? { acceptor, isEnforced: mode === 'enforcing' } : undefined
+    const shared = { budget, turn, tls, log, clock, numbers }
     const listener = await Listener.open({ host, port, name, limits, ...shared })
     parts.add(`${protocol} listener`, () => listener.close())
     listeners.push({ name, protocol, listener })

@@ -1,13 +1,11 @@
 // The one list of what a role listens on by its configuration. The exposure check, the listeners
 // and the banner derive from it.
-import type { Config } from './config.ts'
+import { type Config, PROTOCOLS } from './config.ts'
+import type { TlsMode } from './gateway/net/options.ts'
 
 export type ServerRole = 'start' | 'namesrv' | 'broker'
 
-/**
- * Protocols with a section of the configuration, in the order in which they are opened and shown.
- */
-export const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp'] as const
+export { PROTOCOLS }
 export type ListeningProtocol = (typeof PROTOCOLS)[number]
 
 export interface PlannedListener {
@@ -17,6 +15,7 @@ export interface PlannedListener {
   readonly port: number
   /** The setting that names the host: 'mqtt.host'. */
   readonly hostSetting: string
+  readonly tls: TlsMode
 }
 
 const PROTOCOLS_OF: Readonly<Record<ServerRole, readonly ListeningProtocol[]>> = {
@@ -31,11 +30,14 @@ const PROTOCOLS_OF: Readonly<Record<ServerRole, readonly ListeningProtocol[]>> =
  */
 export function plannedListeners(role: ServerRole, config: Config): readonly PlannedListener[] {
   const protocols = PROTOCOLS_OF[role].filter((protocol) => config[protocol].enabled)
+  const mode = config.tls.certificate === undefined ? 'disabled' : 'permissive'
   return protocols.flatMap((protocol) => {
-    const { host, port } = config[protocol]
+    const { host, port, tls = mode } = config[protocol]
     const further = config.listeners.flatMap((one, index) =>
-      one.protocol === protocol ? [{ ...one, hostSetting: `listeners.${index}.host` }] : [],
+      one.protocol === protocol
+        ? [{ ...one, tls: one.tls ?? tls, hostSetting: `listeners.${index}.host` }]
+        : [],
     )
-    return [{ protocol, host, port, hostSetting: `${protocol}.host` }, ...further]
+    return [{ protocol, host, port, tls, hostSetting: `${protocol}.host` }, ...further]
   })
 }

@@ -2,6 +2,7 @@
 // the reverse order. The only file that knows all of them.
 import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
+import { type Certificates, readCertificates } from './certificates.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config, ListeningConfig } from './config.ts'
 import { BrokerError } from './errors.ts'
@@ -81,6 +82,7 @@ export class Server {
 /** The context of every step of the composition. */
 interface Composition {
   readonly config: Config
+  readonly certificates: Certificates
   readonly log: Logger
   readonly clock: Clock
   readonly auth: Authenticator
@@ -97,9 +99,11 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const numbers = new Numbers()
   const watching = watchProcess(numbers, clock)
   parts.add('numbers', async () => watching.cancel())
-  const listeners = await openListeners(role, config, log, clock, parts, numbers)
+  const certificates = readCertificates(config.tls, log, clock)
+  const context = { config, certificates, log, clock, parts, numbers }
+  const listeners = await openListeners(role, context)
   const trusted = registrarCredentials(config)
-  const composition = { config, log, clock, auth, listeners, parts, numbers, trusted }
+  const composition = { ...context, auth, listeners, trusted }
   await composeNameServer(composition)
   if (role !== 'namesrv') await composeBroker(composition)
   // Not awaited: it never rejects, and only writes a line of the log.
@@ -237,13 +241,18 @@ function registrarCredentials(config: Config): Credentials | undefined {
  * no name server.
  */
 async function routesOf(composition: Composition, broker: Broker): Promise<Registrar | undefined> {
-  const { config, log, clock, listeners, trusted } = composition
+  const { config, certificates, log, clock, listeners, trusted } = composition
   const remoting = firstListener(listeners, 'remoting')
   if (remoting === undefined) return undefined
-  const own = firstListener(listeners, 'nameServer')
+  const { dialling } = certificates
   const nameServers = [...config.broker.nameServers]
+  const tls = new Map(config.broker.nameServersTls ? nameServers.map((one) => [one, dialling]) : [])
+  const own = firstListener(listeners, 'nameServer')
   if (own !== undefined) {
-    nameServers.unshift(`${isWildcard(own.host) ? '127.0.0.1' : own.host}:${own.port}`)
+    const address = `${isWildcard(own.host) ? '127.0.0.1' : own.host}:${own.port}`
+    nameServers.unshift(address)
+    // This process has the port, whatever name its certificate is for.
+    if (own.options.tls?.isEnforced) tls.set(address, { ...dialling, rejectUnauthorized: false })
   }
   if (nameServers.length === 0) {
     log.warn(
@@ -254,7 +263,8 @@ async function routesOf(composition: Composition, broker: Broker): Promise<Regis
   }
   const advertised = { host: advertisedHost(config.remoting), port: remoting.port }
   const { Registrar } = await import('./namesrv/registrar.ts')
-  return new Registrar({ broker, clock, log }, { nameServers, advertised, credentials: trusted })
+  const credentials = trusted
+  return new Registrar({ broker, clock, log }, { nameServers, tls, advertised, credentials })
 }
 
 async function openStoreOf(composition: Composition): Promise<MessageStore> {

@@ -20,7 +20,14 @@ test('what brings bulk work takes its turns together, and the name server waits 
   const remoting = { port: await freePort() }
   const config = configOf({ remoting, nameServer: free, mqtt: free, amqp: free })
   const numbers = new Numbers()
-  const listeners = await openListeners('start', config, silentLogger, systemClock, parts, numbers)
+  const listeners = await openListeners('start', {
+    config,
+    certificates: { identity: undefined, dialling: {} },
+    log: silentLogger,
+    clock: systemClock,
+    parts,
+    numbers,
+  })
   const { turn } = firstListener(listeners, 'remoting')!.options
   t.truthy(turn)
   t.is(firstListener(listeners, 'mqtt')?.options.turn, turn)

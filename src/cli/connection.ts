@@ -1,5 +1,6 @@
 // How every command that talks to a cluster finds it: flags, else the environment, else this
 // machine.
+import { type ClientTls, readClientTls } from '../certificates.ts'
 import type { Client, ConnectOptions } from '../client/index.ts'
 import { BrokerError } from '../errors.ts'
 import { ACCESS_KEY_ENV, NAME_SERVERS_ENV, SECRET_KEY_ENV } from '../settings.ts'
@@ -25,8 +26,19 @@ export const connectionFlags = {
   tls: {
     type: 'boolean',
     describe:
-      'Over TLS, where a proxy before the broker ends it. NODE_EXTRA_CA_CERTS names a file with a CA of your own.',
+      'Over TLS. NODE_EXTRA_CA_CERTS names a file with a CA of your own, beside the public ones.',
   },
+  'tls-ca': {
+    type: 'text',
+    value: 'file',
+    describe: 'Over TLS, and only a certificate of these CAs (PEM) is trusted.',
+  },
+  'tls-cert': {
+    type: 'text',
+    value: 'file',
+    describe: 'Over TLS, showing this certificate (PEM); with --tls-key.',
+  },
+  'tls-key': { type: 'text', value: 'file', describe: 'The key of --tls-cert (PEM).' },
 } as const satisfies Flags
 
 export type ConnectionFlags = FlagValues<typeof connectionFlags>
@@ -50,10 +62,19 @@ export function connectOptions({ flags, env, signal }: Around): ConnectOptions {
   return {
     ...(flags.broker === undefined ? { nameServers } : { broker: flags.broker }),
     auth: accessKey === undefined ? undefined : { accessKey, secretKey: secretKey ?? '' },
-    tls: flags.tls,
+    tls: tlsOptions(flags),
     signal,
   }
 }
+
+/** undefined: without TLS. @throws BrokerError CONFIG_INVALID */
+export function tlsOptions(flags: ConnectionFlags): ClientTls | undefined {
+  const { 'tls-ca': ca, 'tls-cert': certificate, 'tls-key': key } = flags
+  if (!flags.tls && (ca ?? certificate ?? key) === undefined) return undefined
+  return readClientTls({ ca, certificate, key }, TLS_FLAGS)
+}
+
+const TLS_FLAGS = { ca: '--tls-ca', certificate: '--tls-cert', key: '--tls-key' }
 
 /** Connects, runs, and disconnects also after an error. */
 export async function withClient<T>(around: Around, run: (client: Client) => Promise<T>) {

@@ -7,7 +7,7 @@ import { splitAddress } from '../model/host.ts'
 import type { Broker } from '../port/broker.ts'
 import type { Routes } from '../port/gateway.ts'
 import { REQUEST, RESPONSE } from '../remoting/codes.ts'
-import { dial, type RemotingConnection } from '../remoting/connection.ts'
+import { type DialOptions, dial, type RemotingConnection } from '../remoting/connection.ts'
 import { type Values, writeFields } from '../remoting/layout.ts'
 import { BROKER, encodeRegistration, REGISTER_BROKER } from '../remoting/requests/registration.ts'
 import type { TopicTable } from '../remoting/requests/topics.ts'
@@ -23,6 +23,8 @@ export interface RegistrarContext {
 export interface RegistrarOptions {
   /** host:port each. */
   readonly nameServers: readonly string[]
+  /** For those that are dialled over TLS, by their address in `nameServers`. */
+  readonly tls?: ReadonlyMap<string, DialOptions['tls']>
   /**
    * The broker's address for clients. Without a host: one of this machine's that they can reach.
    */
@@ -235,7 +237,9 @@ class Target {
     if (this.#connection?.isOpen) return this.#connection
     const { clock } = this.#context
     const { credentials } = this.#options
-    this.#connection = await dial({ ...splitAddress(this.#nameServer), clock, credentials })
+    const tls = this.#options.tls?.get(this.#nameServer)
+    const target = splitAddress(this.#nameServer)
+    this.#connection = await dial({ ...target, tls, clock, credentials })
     // The name server takes a lost connection for a lost broker: come back at once.
     void this.#connection.closed.then((reason) => {
       if (reason !== undefined) void this.register()

@@ -77,6 +77,7 @@ export class RemotingConnection {
   readonly #pending: PendingRequests
   readonly #splitter: FrameSplitter
   #isClosed = false
+  #hasHeard = false
   #settleClosed: (reason: BrokerError | undefined) => void = () => {}
 
   /** Use `dial`. */
@@ -164,6 +165,7 @@ export class RemotingConnection {
   }
 
   #onData(chunk: Buffer): void {
+    this.#hasHeard = true
     try {
       this.#splitter.push(chunk)
     } catch (error) {
@@ -208,10 +210,16 @@ export class RemotingConnection {
   }
 
   #unreachable(cause?: Error): BrokerError {
-    const text = cause === undefined ? 'the peer closed it' : cause.message
+    const closed = this.#hasHeard ? 'the peer closed it' : this.#closedAtOnce()
+    const text = cause === undefined ? closed : cause.message
     return new BrokerError('UNREACHABLE', `the connection to ${this.address} is gone: ${text}`, {
       cause,
     })
+  }
+
+  #closedAtOnce(): string {
+    const guess = this.#options.tls ? 'a certificate from its clients' : 'TLS'
+    return `the peer closed it before its first answer; it may ask for ${guess}`
   }
 
   #closedError(): BrokerError {

@@ -3,7 +3,7 @@
 import type { ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
-import type { ListenerLimits } from '../../src/gateway/net/listener.ts'
+import type { ListenerLimits } from '../../src/gateway/net/limits.ts'
 import { silentLogger } from '../../src/log.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
 import type { Gateway } from '../../src/port/gateway.ts'

@@ -1,6 +1,7 @@
 // A front-end behind a real listener on a free port of loopback, gone after the test.
 import type { Clock } from '../../src/clock.ts'
-import { Listener, type ListenerLimits } from '../../src/gateway/net/listener.ts'
+import type { ListenerLimits } from '../../src/gateway/net/limits.ts'
+import { Listener } from '../../src/gateway/net/listener.ts'
 import { silentLogger } from '../../src/log.ts'
 import type { Gateway } from '../../src/port/gateway.ts'
 import { FakeClock } from './fake-clock.ts'

@@ -6,6 +6,7 @@ import { Mailbox } from '../../client/calls/mailbox.ts'
 import { BrokerError } from '../../errors.ts'
 import { splitAddress } from '../../model/host.ts'
 import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../../settings.ts'
+import { tlsOptions } from '../connection.ts'
 import { answerTimeoutMs, type Patience, whileHeard } from '../patience.ts'
 import { AmqpSender } from './amqp-sender.ts'
 import {
@@ -33,9 +34,10 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
   const patience = { peer, timeoutMs: answerTimeoutMs(flags.timeout) }
   const username = flags['access-key'] ?? env[ACCESS_KEY_ENV] ?? 'anonymous'
   const password = env[PASSWORD_ENV]
+  const tls = tlsOptions(flags)
   const connection = rhea.create_container().connect({
     ...splitAddress(address),
-    ...(flags.tls && { transport: 'tls' as const }),
+    ...(tls && { transport: 'tls' as const, ...tls }),
     username,
     ...(password !== undefined && { password }),
     reconnect: false,

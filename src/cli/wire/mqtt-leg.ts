@@ -5,6 +5,7 @@ import { abortController, unlessAborted } from '../../client/calls/abort.ts'
 import { Mailbox } from '../../client/calls/mailbox.ts'
 import { BrokerError } from '../../errors.ts'
 import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../../settings.ts'
+import { tlsOptions } from '../connection.ts'
 import { answerTimeoutMs, type Patience, whileHeard } from '../patience.ts'
 import {
   type Arrival,
@@ -51,7 +52,9 @@ export async function openMqttLeg(around: LegAround): Promise<Leg> {
   // Holds one at a time.
   const inbox = new Mailbox<Incoming>()
   let inHand: Incoming | undefined
-  const client = connect(`${flags.tls ? 'mqtts' : 'mqtt'}://${address}`, {
+  const tls = tlsOptions(flags)
+  const client = connect(`${tls ? 'mqtts' : 'mqtt'}://${address}`, {
+    ...tls,
     protocolVersion: 5,
     connectTimeout: CONNECT_TIMEOUT_MS,
     reconnectPeriod: 0,

@@ -5,13 +5,9 @@ const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp']
 /** Addresses of all protocols together. */
 const LISTENERS_MAX = 64
 
-/** What may turn a connection away, as the settings name it. */
-export const CONNECTION_LIMITS = [
-  'connectionsMax',
-  'connectionsPerAddressMax',
-  'openFiles',
-] as const
-export type ConnectionLimit = (typeof CONNECTION_LIMITS)[number]
+/** What may turn a connection away: limits as the settings name them, and TLS. */
+const REFUSALS = ['connectionsMax', 'connectionsPerAddressMax', 'openFiles', 'tls'] as const
+export type Refusal = (typeof REFUSALS)[number]
 
 export const CONNECTIONS: Declared<'gauge'> = {
   kind: 'gauge',
@@ -23,7 +19,7 @@ export const CONNECTIONS: Declared<'gauge'> = {
 export const CONNECTIONS_REFUSED: Declared<'counter'> = {
   kind: 'counter',
   name: 'trivet_connections_refused_total',
-  help: 'Connections that were refused, by the limit that they met.',
+  help: 'Connections that were refused, by the limit that they met or for their TLS.',
   unit: 'connections',
-  labels: { protocol_type: PROTOCOLS, reason: CONNECTION_LIMITS },
+  labels: { protocol_type: PROTOCOLS, reason: REFUSALS },
 }

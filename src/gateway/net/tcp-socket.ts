@@ -1,0 +1,320 @@
+// A GatewaySocket over node:net: reads into one buffer that all sockets share, keeps a chunk whose
+// turn is spent, bounds what waits for a slow reader, and becomes TLS at a client's hello.
+import { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { BrokerError } from '../../errors.ts'
+import type { GatewaySocket } from '../../port/gateway.ts'
+import type { ListenerLimits } from './limits.ts'
+import { isHello, type TlsAcceptor } from './tls.ts'
+import type { TurnBudget } from './turn-budget.ts'
+
+/** Read buffer of the whole process: a chunk is valid only during its callback. */
+const READ_BUFFER_BYTES = 256 * 1024
+const readBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
+
+/** Undocumented fields of node:net's sockets; every use has a fallback. */
+interface SocketInside {
+  _handle?: { useUserBuffer?: unknown; writeQueueSize?: number } | null
+  _server?: unknown
+}
+
+/** TLS for clients that begin with it. */
+interface SocketTls {
+  readonly acceptor: TlsAcceptor
+  readonly isEnforced: boolean
+  /** Closed before its gateway saw a byte, for this reason. */
+  readonly refused: (reason: string) => void
+}
+
+interface TcpSocketOptions {
+  readonly unsentBytesMax: number
+  readonly turn: TurnBudget | undefined
+  readonly nowMs: number
+  readonly failed: (error: unknown) => void
+  readonly tls: SocketTls | undefined
+}
+
+export class TcpSocket implements GatewaySocket {
+  readonly remoteAddress: string
+  readonly remotePort: number
+  readonly localAddress: string
+  /** After a client's hello the one that ends TLS. */
+  #socket: Socket
+  readonly #unsentBytesMax: number
+  readonly #turn: TurnBudget | undefined
+  readonly #failed: (error: unknown) => void
+  readonly #openedMs: number
+  /** Until the first byte says which it is. */
+  #tls: SocketTls | undefined
+  #isHandshaking = false
+  #handshakeMs = Number.POSITIVE_INFINITY
+  /** When the handshake was first seen under way. */
+  #handshakeSeenMs: number | undefined
+  #isPaused = true
+  /** The bytes that came when the turn was spent; the socket is not read until they are handled. */
+  #kept: Buffer | undefined
+  #isInLine = false
+  #error: Error | undefined
+  #hasRead = false
+  #isClosed = false
+  #data: ((chunk: Buffer) => void) | undefined
+  #closed: ((error: Error | undefined) => void) | undefined
+  #gone: (() => void) | undefined
+  #drain: (() => void) | undefined
+  #written = 0
+  /** When the kernel was last seen to take bytes, and what was left then. */
+  #progressMs = 0
+  #sent = -1
+  #queued = -1
+
+  constructor(accepted: Socket, options: TcpSocketOptions) {
+    this.remoteAddress = accepted.remoteAddress ?? ''
+    this.remotePort = accepted.remotePort ?? 0
+    this.localAddress = accepted.localAddress ?? ''
+    this.#unsentBytesMax = options.unsentBytesMax
+    this.#turn = options.turn
+    this.#openedMs = options.nowMs
+    this.#failed = options.failed
+    this.#tls = options.tls
+    this.#socket = withSharedBuffer(accepted, (chunk) => this.#receive(chunk))
+    this.#follow(this.#socket)
+  }
+
+  get unsentBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  onData(handler: (chunk: Buffer) => void): void {
+    this.#data = handler
+  }
+
+  onClose(handler: (error: Error | undefined) => void): void {
+    this.#closed = handler
+    // It may have waited for its gateway until it was closed for its silence.
+    if (this.#isClosed) queueMicrotask(() => this.#guard(() => handler(this.#error)))
+  }
+
+  onDrain(handler: () => void): void {
+    this.#drain = handler
+  }
+
+  /** For the listener, apart from the gateway's handler. */
+  onGone(handler: () => void): void {
+    this.#gone = handler
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    if (!this.#isHandshaking) this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    if (this.#isHandshaking) return
+    if (this.#kept === undefined) this.#socket.resume()
+    else this.#handleLater(this.#kept)
+  }
+
+  handBack(rest: Buffer): void {
+    if (this.#isClosed || this.#socket.destroyed) return
+    this.#keep(rest)
+  }
+
+  write(bytes: Buffer): boolean {
+    if (!this.#socket.writable || this.#isHandshaking) return true
+    this.#written += bytes.length
+    const flushed = this.#socket.write(bytes)
+    if (!flushed && this.#socket.writableLength > this.#unsentBytesMax) {
+      this.#error ??= new BrokerError(
+        'QUOTA_EXCEEDED',
+        `${this.#socket.writableLength} bytes wait for a slow reader; ${this.#unsentBytesMax} is the most`,
+      )
+      this.#socket.destroy()
+    }
+    return flushed
+  }
+
+  end(bytes?: Buffer): void {
+    // A goodbye in the clear would be a bad record to a client that expects TLS.
+    if (this.#isHandshaking) this.destroy()
+    else if (bytes === undefined) this.#socket.end()
+    else this.#socket.end(bytes)
+  }
+
+  destroy(): void {
+    this.#kept = undefined
+    this.#socket.destroy()
+  }
+
+  /** Why the socket should go, if it should. Called about once a second. */
+  overdue(nowMs: number, limits: ListenerLimits): string | undefined {
+    if (!this.#hasRead && nowMs - this.#openedMs >= limits.silentMs) {
+      return `sent nothing for ${limits.silentMs} ms after connecting`
+    }
+    if (this.#isHandshaking) {
+      this.#handshakeSeenMs ??= nowMs
+      if (nowMs - this.#handshakeSeenMs < this.#handshakeMs) return undefined
+      return `its TLS handshake was not done within ${this.#handshakeMs} ms`
+    }
+    const unsent = this.#socket.writableLength
+    if (unsent === 0) {
+      this.#progressMs = nowMs
+      return undefined
+    }
+    const sent = this.#written - unsent
+    const queued = (this.#socket as SocketInside)._handle?.writeQueueSize ?? 0
+    if (sent !== this.#sent || queued !== this.#queued) {
+      this.#sent = sent
+      this.#queued = queued
+      this.#progressMs = nowMs
+    } else if (nowMs - this.#progressMs >= limits.writeStallMs) {
+      return `took none of ${unsent} waiting bytes for ${limits.writeStallMs} ms`
+    }
+    return undefined
+  }
+
+  #receive(chunk: Buffer): void {
+    this.#hasRead = true
+    if (this.#tls !== undefined && !this.#isPlain(this.#tls, chunk)) return
+    if (this.#kept === undefined && this.#turn?.isSpent(chunk.length) !== true) {
+      this.#handle(chunk)
+      return
+    }
+    this.#keep(chunk)
+  }
+
+  /** As RocketMQ tells them apart, on one port; no protocol here begins with a TLS record. */
+  #isPlain(tls: SocketTls, chunk: Buffer): boolean {
+    this.#tls = undefined
+    if (isHello(chunk)) {
+      void this.#secure(tls, chunk)
+      return false
+    }
+    if (!tls.isEnforced) return true
+    tls.refused('it came without TLS, which this address enforces')
+    this.destroy()
+    return false
+  }
+
+  async #secure({ acceptor, refused }: SocketTls, hello: Buffer): Promise<void> {
+    const plain = this.#socket
+    this.#isHandshaking = true
+    this.#handshakeMs = acceptor.handshakeMs
+    plain.pause()
+    let secured: TLSSocket
+    try {
+      secured = await acceptor.secure(plain, hello)
+    } catch (error) {
+      refused((error as Error).message)
+      this.destroy()
+      return
+    }
+    this.#isHandshaking = false
+    // Silent so far: the bytes were the handshake's.
+    this.#hasRead = false
+    plain.off('close', this.#onClose)
+    this.#socket = secured
+    this.#follow(secured)
+    if (this.#isPaused) secured.pause()
+    secured.on('data', (chunk) => this.#receive(chunk))
+  }
+
+  #follow(socket: Socket): void {
+    socket.on('error', (error) => {
+      this.#error = error
+    })
+    // The other side ended: pending output is still sent, then the socket closes by itself.
+    socket.on('close', this.#onClose)
+    socket.on('drain', () => this.#guard(this.#drain))
+  }
+
+  readonly #onClose = (): void => this.#close()
+
+  /** A copy: chunks come in a buffer that all sockets share. */
+  #keep(chunk: Buffer): void {
+    this.#kept = this.#kept === undefined ? Buffer.from(chunk) : Buffer.concat([this.#kept, chunk])
+    this.#socket.pause()
+    this.#handleLater(this.#kept)
+  }
+
+  #handleLater(kept: Buffer): void {
+    if (this.#isInLine) return
+    this.#isInLine = true
+    if (this.#turn === undefined) setImmediate(this.#handleKept)
+    else this.#turn.handleLater(kept.length, this.#handleKept)
+  }
+
+  readonly #handleKept = (): void => {
+    this.#isInLine = false
+    const kept = this.#kept
+    // Paused in between, it goes on when it is resumed.
+    if (kept === undefined || this.#isPaused) return
+    this.#kept = undefined
+    this.#handle(kept)
+    if (!this.#isPaused && this.#kept === undefined) this.#socket.resume()
+  }
+
+  #handle(chunk: Buffer): void {
+    try {
+      this.#data?.(chunk)
+    } catch (error) {
+      // A parser left half-fed cannot go on, but only this connection pays for it.
+      this.#error ??= error instanceof Error ? error : new Error(String(error))
+      this.#failed(error)
+      this.#socket.destroy()
+    }
+  }
+
+  #guard(handler: (() => void) | undefined): void {
+    try {
+      handler?.()
+    } catch (error) {
+      this.#failed(error)
+      this.#socket.destroy()
+    }
+  }
+
+  #close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    const kept = this.#kept
+    this.#kept = undefined
+    // It came before the end.
+    if (kept !== undefined) this.#handle(kept)
+    this.#gone?.()
+    this.#guard(() => this.#closed?.(this.#error))
+    this.#data = undefined
+    this.#drain = undefined
+  }
+}
+
+/**
+ * net.Server cannot make sockets with `onread`, so the accepted handle moves into a second socket
+ * that has it. That saves a buffer and an event per chunk; on a node without these insides the
+ * accepted socket is used as it is.
+ */
+function withSharedBuffer(accepted: Socket, received: (chunk: Buffer) => void): Socket {
+  const from = accepted as Socket & SocketInside
+  const handle = from._handle
+  if (typeof handle?.useUserBuffer !== 'function' || from._server === undefined) {
+    accepted.on('data', received)
+    accepted.pause()
+    return accepted
+  }
+  const socket = new Socket({
+    handle,
+    pauseOnCreate: true,
+    onread: {
+      buffer: readBuffer,
+      callback: (bytes: number, buffer: Buffer) => {
+        received(buffer.subarray(0, bytes))
+        return true
+      },
+    },
+  } as object) as Socket & SocketInside
+  // The server counts its open connections through this field.
+  socket._server = from._server
+  from._server = null
+  from._handle = null
+  return socket
+}

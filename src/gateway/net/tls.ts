@@ -1,0 +1,103 @@
+// The server side of TLS for the sockets of any listener: from a client's hello to a socket that
+// speaks the protocol inside. Knows certificates, no protocol.
+import { constants } from 'node:crypto'
+import type { Socket } from 'node:net'
+import {
+  createSecureContext,
+  type SecureContext,
+  type SecureContextOptions,
+  TLSSocket,
+} from 'node:tls'
+
+/** Whether clients show a certificate of `ca`. */
+export type ClientCertificates = 'none' | 'optional' | 'required'
+
+export interface TlsOptions {
+  readonly identity: SecureContextOptions
+  readonly clientCertificates: ClientCertificates
+  /** From a client's hello to the end of the handshake. */
+  readonly handshakeMs: number
+}
+
+/** A record of TLS that carries a handshake message. */
+const HANDSHAKE = 0x16
+
+/** A chunk that begins a connection: no protocol here begins like TLS. */
+export const isHello = (chunk: Buffer): boolean => chunk[0] === HANDSHAKE
+
+/** Of node's sockets, neither documented nor changed since there are any. */
+interface TlsSocketInside {
+  _handle?: { verifyError(): (Error & { code?: string }) | null }
+  once(event: 'secure', done: () => void): void
+  once(event: '_tlsError', failed: (error: NodeError) => void): void
+}
+
+type NodeError = Error & { readonly code?: string; readonly reason?: string }
+
+/** The same for all listeners of a process. */
+export class TlsAcceptor {
+  readonly #context: SecureContext
+  readonly #clients: ClientCertificates
+  readonly handshakeMs: number
+
+  constructor({ identity, clientCertificates, handshakeMs }: TlsOptions) {
+    this.#clients = clientCertificates
+    this.handshakeMs = handshakeMs
+    this.#context = createSecureContext({
+      ...identity,
+      // Renegotiation costs this side far more than the client.
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+      sessionIdContext: 'trivet',
+    })
+  }
+
+  /**
+   * The socket is paused. `hello`: its first bytes, read already; valid only during the call.
+   * Rejects with an error whose message says why the connection has to go.
+   */
+  secure(socket: Socket, hello: Buffer): Promise<TLSSocket> {
+    socket.unshift(Buffer.from(hello))
+    const secured = new TLSSocket(socket, {
+      isServer: true,
+      secureContext: this.#context,
+      requestCert: this.#clients !== 'none',
+      // Then a client that shows no certificate is told so by an alert.
+      rejectUnauthorized: this.#clients === 'required',
+    })
+    const inside = secured as unknown as TlsSocketInside
+    return new Promise((resolve, reject) => {
+      const refuse = (reason: string): void => reject(new Error(reason))
+      secured.on('error', () => {})
+      inside.once('_tlsError', (error) => refuse(reasonOf(error)))
+      secured.once('close', () => refuse(ENDED))
+      inside.once('secure', () => {
+        const refused = this.#refusalOf(secured)
+        if (refused === undefined) resolve(secured)
+        else refuse(refused)
+      })
+    })
+  }
+
+  #refusalOf(secured: TLSSocket): string | undefined {
+    if (this.#clients === 'none') return undefined
+    if (this.#clients === 'optional' && secured.getPeerX509Certificate() === undefined) {
+      return undefined
+    }
+    const error = (secured as unknown as TlsSocketInside)._handle?.verifyError()
+    if (!error) return undefined
+    return `the client's certificate was refused (${error.code ?? error.message}); tls.ca names the CAs`
+  }
+}
+
+function reasonOf({ code = '', reason, message }: NodeError): string {
+  if (code === 'ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE') {
+    return 'the client showed no certificate, and tls.clientCertificates is required'
+  }
+  if (code.includes('_ALERT_') && /CERTIFICATE|UNKNOWN_CA/.test(code)) {
+    return `the client did not accept tls.certificate (${reason})`
+  }
+  if (code === 'ECONNRESET') return ENDED
+  return `its TLS handshake failed (${reason ?? message})`
+}
+
+const ENDED = 'the client ended it within the TLS handshake'
