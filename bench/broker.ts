@@ -94,6 +94,7 @@ function emptyStore(): MessageStore {
     facts: () => [],
     due: () => [],
     waits: () => false,
+    parked: () => Promise.resolve(undefined),
     nextDueMs: () => undefined,
     bindLightQueue: () => Promise.resolve(),
     unbindLightQueue: () => Promise.resolve(),

@@ -29,6 +29,7 @@ import {
   queueLocksPort,
   statesPort,
   topicsPort,
+  transactionsPort,
 } from './ports.ts'
 import { brokerStatus } from './status.ts'
 
@@ -49,6 +50,7 @@ export class EmbeddedBroker implements Broker {
   readonly clients
   readonly states
   readonly queueLocks
+  readonly transactions
   readonly #parts: BrokerParts
   #isClosed = false
 
@@ -63,6 +65,7 @@ export class EmbeddedBroker implements Broker {
     this.clients = clientsPort(parts)
     this.states = statesPort(parts)
     this.queueLocks = queueLocksPort(parts)
+    this.transactions = transactionsPort(parts)
     this.#parts = parts
   }
 

@@ -33,6 +33,8 @@ export class ClientTable {
   readonly #clients = new Map<string, Client>()
   /** Client ids of a group's consumers, by connection. */
   readonly #consumers = new Map<string, Map<string, string>>()
+  /** Connections of a group's producers: the one that was named longest ago first. */
+  readonly #producers = new Map<string, Set<string>>()
   readonly #differing: DifferingMembers
   readonly #watchers = new Set<(group: string) => void>()
   readonly #sweeping: Timer
@@ -59,6 +61,7 @@ export class ClientTable {
     this.#clients.set(connectionId, { registration, seenMs: this.#parts.clock.monotonic() })
     for (const { group } of before?.consumers ?? []) this.#leave(connectionId, group)
     this.#join(registration)
+    this.#produce(connectionId, before?.producerGroups ?? [], registration.producerGroups)
     for (const { group, model, mode } of registration.consumers) {
       if (model === 'clustering' && mode === 'queue-assigned') this.#parts.receiver.retire(group)
     }
@@ -83,6 +86,7 @@ export class ClientTable {
     )
     if (left.length === 0 && producerGroups.length === 0) this.#clients.delete(connectionId)
     else client.registration = { ...registration, consumers: left, producerGroups }
+    this.#produce(connectionId, registration.producerGroups, producerGroups)
     const gone = registration.consumers.filter((consumer) => !left.includes(consumer))
     for (const consumer of gone) {
       this.#leave(connectionId, consumer.group)
@@ -97,6 +101,16 @@ export class ClientTable {
 
   consumerIds(group: string): string[] {
     return [...new Set(this.#consumers.get(group)?.values() ?? [])].sort()
+  }
+
+  /** The connection of a producer of the group, another one each time. */
+  nextProducer(group: string): string | undefined {
+    const producers = this.#producers.get(group)
+    const [next] = producers ?? []
+    if (next === undefined) return undefined
+    producers!.delete(next)
+    producers!.add(next)
+    return next
   }
 
   /** Topics that the group's members say they consume. */
@@ -144,6 +158,20 @@ export class ClientTable {
       consumers.set(connectionId, clientId)
     }
     this.#parts.modes.join(registration)
+  }
+
+  #produce(connectionId: string, before: readonly string[], after: readonly string[]): void {
+    for (const group of before) {
+      if (after.includes(group)) continue
+      const producers = this.#producers.get(group)
+      producers?.delete(connectionId)
+      if (producers?.size === 0) this.#producers.delete(group)
+    }
+    for (const group of after) {
+      const producers = this.#producers.get(group)
+      if (producers === undefined) this.#producers.set(group, new Set([connectionId]))
+      else producers.add(connectionId)
+    }
   }
 
   #leave(connectionId: string, group: string): void {

@@ -1,9 +1,12 @@
 // The settings of the broker: their bounds, defaults and meaning; and its limits that are no
 // settings.
 import { z } from 'zod'
+import { ROUNDS_MAX } from '../model/due-rounds.ts'
 import { BODY_BYTES_DEFAULT, BODY_BYTES_MAX, QUEUES_PER_TOPIC_MAX } from '../model/limits.ts'
 
 const DAY_MS = 86_400_000
+/** Fewer than the rounds that a record may wait, so that the last one is always found. */
+const TRANSACTION_CHECKS_MAX = ROUNDS_MAX - 4
 
 export const BROKER_SETTINGS = {
   autoCreateGroups: z.boolean().default(true).describe('Create consumer groups on first use.'),
@@ -30,6 +33,29 @@ export const BROKER_SETTINGS = {
     .boolean()
     .default(true)
     .describe('Producers may take delayed messages back before their time.'),
+  transactionTimeoutMs: z
+    .int()
+    .min(1)
+    .default(6_000)
+    .describe(
+      "A half message is checked first this long after it was sent; RocketMQ's `transactionTimeOut`.",
+    ),
+  transactionCheckIntervalMs: z
+    .int()
+    .min(1_000)
+    .default(30_000)
+    .describe('From one check of a half message to the next.'),
+  transactionChecksMax: z
+    .int()
+    .min(1)
+    .max(TRANSACTION_CHECKS_MAX)
+    .default(15)
+    .describe('Checks of a half message; then it goes to the topic TRANS_CHECK_MAX_TIME_TOPIC.'),
+  transactionMsMax: z
+    .int()
+    .min(1)
+    .default(3 * DAY_MS)
+    .describe('A half message that is open for this long goes there too.'),
   heldPullsMax: z.int().min(1).default(100_000).describe('Pulls that wait at one time.'),
   heldReceivesMax: z.int().min(1).default(100_000).describe('Receives that wait at one time.'),
   // Each stands in the group's place on the queue, which is written and moved as a whole.
@@ -94,3 +120,8 @@ export const APPEND_FACTS_MAX = 1024
 export const PROPERTIES_ACCEPTED_BYTES_MAX = 32_700
 /** The properties that parking adds: the due time and the queue; the topic's name comes on top. */
 export const PARKED_PROPERTIES_BYTES = 64
+/**
+ * The same of a half message and of the one that it becomes: also its kind, its rounds, its id once
+ * more, and the checks.
+ */
+export const HALF_PROPERTIES_BYTES = 256

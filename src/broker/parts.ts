@@ -28,6 +28,7 @@ import { STORED } from './publish/numbers.ts'
 import { Publisher } from './publish/publisher.ts'
 import { QueueLockTable } from './publish/queue-locks.ts'
 import { Recalls } from './publish/recall.ts'
+import { Transactions } from './publish/transactions.ts'
 import { Rates } from './rates.ts'
 import { Removal } from './removal.ts'
 
@@ -75,7 +76,6 @@ export function assemble(given: OpenBrokerOptions) {
   }
   const dueTimer = new DueTimer(store, clock, log)
   dueTimer.handle(DELAYED, delayedMessages(store, topics, log))
-  dueTimer.arm()
   const locks = new QueueLockTable(clock, options.lockLeaseMs)
   const states = new StateTable(store, facts, clock, log)
   const publisher = new Publisher({ ...common, dueTimer, locks, states })
@@ -86,6 +86,8 @@ export function assemble(given: OpenBrokerOptions) {
   const modes: GroupModes = new GroupModes((group) => receiver.isBusy(group))
   const receiver: Receiver = new Receiver({ ...common, modes, retries, lanes })
   const clients = new ClientTable({ ...common, modes, locks, receiver })
+  const transactions = new Transactions({ ...common, dueTimer, clients })
+  dueTimer.arm()
   const removal = new Removal({ ...common, puller, receiver, locks })
   store.onArrival(arrivals.note)
   store.onWritable((writable) => {
@@ -96,31 +98,22 @@ export function assemble(given: OpenBrokerOptions) {
     void removal.unwantedBindings()
   })
   topics.watch((topic) => receiver.refresh(topic))
-  const counters = {
-    stored: numbers.counter(STORED),
-    read: numbers.counter(READ),
-    readsFound: numbers.counter(READS_FOUND),
-    readsEmpty: numbers.counter(READS_EMPTY),
-  }
+  const counters = countersOf(numbers)
   return {
     ...common,
-    ...{
-      dueTimer,
-      publisher,
-      recalls,
-      puller,
-      retries,
-      locks,
-      modes,
-      receiver,
-      clients,
-      states,
-      removal,
-    },
-    ...{ counters, rates: new Rates(clock, counters), startedAtMs: clock.now() },
+    ...{ dueTimer, publisher, recalls, transactions, puller, retries, locks, modes, receiver },
+    ...{ clients, states, removal, counters, rates: new Rates(clock, counters) },
+    startedAtMs: clock.now(),
     checkOwn: ownQueueCheck(options.brokerName),
   }
 }
+
+const countersOf = (numbers: Numbers) => ({
+  stored: numbers.counter(STORED),
+  read: numbers.counter(READ),
+  readsFound: numbers.counter(READS_FOUND),
+  readsEmpty: numbers.counter(READS_EMPTY),
+})
 
 /** @throws QUEUE_NOT_FOUND for a queue of another broker */
 const ownQueueCheck =

@@ -15,6 +15,7 @@ import type {
   StateVersion,
 } from '../model/state.ts'
 import type { TopicDefinition } from '../model/topic.ts'
+import type { HalfName, TransactionCheck, TransactionEnd } from '../model/transaction.ts'
 import { findMessages, readMessage } from './consume/lookup.ts'
 import { groupLags } from './lags.ts'
 import type { BrokerParts } from './parts.ts'
@@ -158,6 +159,18 @@ export const statesPort = ({ states }: BrokerParts) => ({
   claimFree: async (id: string, lost: () => void): Promise<Claim | undefined> =>
     states.claimFree(id, lost),
   release: async (claim: Claim): Promise<void> => states.claims.release(claim),
+})
+
+export const transactionsPort = ({ transactions, checkOwn }: BrokerParts) => ({
+  end: async (end: TransactionEnd): Promise<void> => {
+    checkOwn(end.half)
+    await transactions.end(end)
+  },
+  topic: async (half: HalfName): Promise<string | undefined> => {
+    checkOwn(half)
+    return transactions.topic(half)
+  },
+  watch: (asked: (check: TransactionCheck) => void): Disposable => transactions.watch(asked),
 })
 
 export const queueLocksPort = ({ locks, groups, topics, options }: BrokerParts) => ({

@@ -27,7 +27,7 @@ export interface NewMessage {
   readonly orderingKey?: string | undefined
   /** The body, as a client of any protocol sees it. At most the configured body limit. */
   readonly body: Uint8Array
-  /** Encoded as in properties.ts; tag, keys, delay and priority are read from here. */
+  /** Encoded as in properties.ts; tag, keys, delay, priority and transaction are read from here. */
   readonly properties: Uint8Array
   /** RocketMQ's user flag; 0 for other protocols. */
   readonly flag: number
@@ -99,6 +99,8 @@ export interface PublishReceipt {
   readonly storeHost: Host
   /** Of a delayed message: by it the message is taken back before its time. */
   readonly recallHandle?: string | undefined
+  /** Of a half message, which waits until `transactions.end`: this receipt is its name. */
+  readonly transactionId?: string
 }
 
 /** Errors are per message: one bad message does not spoil its batch. */

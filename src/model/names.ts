@@ -13,6 +13,8 @@ export const AUTO_CREATE_TOPIC = 'TBW102'
 /** Delayed messages wait here; RocketMQ's own name. */
 export const SCHEDULE_TOPIC = 'SCHEDULE_TOPIC_XXXX'
 export const HALF_TOPIC = 'RMQ_SYS_TRANS_HALF_TOPIC'
+/** Half messages whose producers never said what became of them; RocketMQ's own name. */
+export const TRANSACTIONS_GIVEN_UP_TOPIC = 'TRANS_CHECK_MAX_TIME_TOPIC'
 export const HALF_OP_TOPIC = 'RMQ_SYS_TRANS_OP_HALF_TOPIC'
 /** MQTT topics whose first level is no RocketMQ topic belong to this one. */
 export const MQTT_CATCH_ALL_TOPIC = 'MQTT'
@@ -32,7 +34,7 @@ const SEND_FORBIDDEN: ReadonlySet<string> = new Set([
   SCHEDULE_TOPIC,
   HALF_TOPIC,
   HALF_OP_TOPIC,
-  'TRANS_CHECK_MAX_TIME_TOPIC',
+  TRANSACTIONS_GIVEN_UP_TOPIC,
   'SELF_TEST_TOPIC',
   'OFFSET_MOVED_EVENT',
 ])

@@ -24,6 +24,11 @@ export const PROPERTY = {
   cluster: 'CLUSTER',
   transactionPrepared: 'TRAN_MSG',
   producerGroup: 'PGROUP',
+  /** Of a half message: seconds after which it is checked first. */
+  checkImmunitySeconds: 'CHECK_IMMUNITY_TIME_IN_SECONDS',
+  /** How often a half message was checked, as RocketMQ counts. */
+  transactionCheckTimes: 'TRANSACTION_CHECK_TIMES',
+  transactionId: '__transactionId__',
   orderingKey: '__SHARDINGKEY',
   /** RocketMQ 5.4's: the number of the message's queue, from the lowest up. */
   priority: '_SYS_MSG_PRIORITY_',
@@ -40,6 +45,8 @@ export const PROPERTY = {
   dueMs: 'TIMER_OUT_MS',
   /** What a parked record waits for; absent: a delayed message. */
   dueKind: '__DUE_KIND',
+  /** Of a parked record that waits in rounds: see due-rounds.ts. */
+  dueRounds: '__DUE_ROUNDS',
   /** Why a message was dead-lettered. */
   deadLetterReason: 'DLQ_REASON',
   /**
@@ -86,6 +93,7 @@ export const BROKER_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.realQueueId,
   PROPERTY.dueMs,
   PROPERTY.dueKind,
+  PROPERTY.dueRounds,
   PROPERTY.cluster,
   PROPERTY.messageRegion,
   PROPERTY.traceOn,
@@ -123,7 +131,6 @@ export const INTERNAL_PROPERTIES: ReadonlySet<string> = new Set([
   'POP_CK',
   '1ST_POP_TIME',
   'TRAN_PREPARED_QUEUE_OFFSET',
-  'TRANSACTION_CHECK_TIMES',
   'TIMER_ENQUEUE_MS',
   'TIMER_DEQUEUE_MS',
   'TIMER_ROLL_TIMES',
@@ -131,7 +138,6 @@ export const INTERNAL_PROPERTIES: ReadonlySet<string> = new Set([
   'TIMER_DEL_UNIQKEY',
   'DLQ_ORIGIN_TOPIC',
   'DLQ_ORIGIN_MESSAGE_ID',
-  '__transactionId__',
 ])
 
 /**

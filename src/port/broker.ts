@@ -50,6 +50,7 @@ import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { StateChange } from '../model/state.ts'
 import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
 import type { TopicDefinition } from '../model/topic.ts'
+import type { HalfName, TransactionCheck, TransactionEnd } from '../model/transaction.ts'
 import type { States } from './states.ts'
 
 /**
@@ -90,6 +91,10 @@ export interface Broker {
    *   one id the later holds, as do later calls over earlier ones.
    * - When the guard of one does not hold, the call rejects and nothing of it is stored.
    * Without messages it rejects when the changes could not be written.
+   *
+   * A message with the property TRAN_MSG 'true' is a half message: it is stored and no reader sees
+   * it until `transactions.end` commits it. It names its producer group (PGROUP); a delay counts
+   * from the commit.
    * @throws STATE_CONFLICT, CLAIM_LOST
    */
   publish(
@@ -190,6 +195,7 @@ export interface Broker {
   readonly clients: Clients
   readonly states: States
   readonly queueLocks: QueueLocks
+  readonly transactions: Transactions
   /** The state for operators: role, writability, flush mode, disk, counts; as last known. */
   status(): Promise<BrokerStatus>
 }
@@ -315,6 +321,30 @@ export interface Clients {
   consumerIds(group: string): Promise<readonly string[]>
   /** A group's members or subscriptions changed: tell its clients to rebalance. */
   watch(changed: (group: string) => void): Disposable
+}
+
+/**
+ * Half messages, from `publish`: what becomes of them. One that is left open is checked: a producer
+ * of its group is asked, after a first time again and again, and after the last time the message
+ * goes to TRANS_CHECK_MAX_TIME_TOPIC and is lost to its own topic.
+ */
+export interface Transactions {
+  /**
+   * A commit stores the message behind what its queue has by then, once it settles; a rollback
+   * forgets it. The first end of a half message holds: again the same is no error and changes
+   * nothing, whichever call came first when two race. After an uncertain error the same end may be
+   * made again.
+   * @throws MESSAGE_NOT_FOUND for no half message, or one that was ended otherwise,
+   * ARGUMENT_INVALID for another group's, TOPIC_NOT_FOUND when its topic was deleted
+   */
+  end(end: TransactionEnd): Promise<void>
+  /** Which topic the half message is for, while that is known. */
+  topic(half: HalfName): Promise<string | undefined>
+  /**
+   * Told each check that is due, with the one connection that is to be asked: the front-end that
+   * has it asks. A check may come after the end of its half message, and more than once.
+   */
+  watch(asked: (check: TransactionCheck) => void): Disposable
 }
 
 /** Strictly ordered consumption: one consumer at a time per queue. Leases of 60 s. */

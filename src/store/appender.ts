@@ -3,6 +3,7 @@
 // not write an old value behind a newer one.
 import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
+import { roundsText } from '../model/due-rounds.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, queueOffset } from '../model/positions.ts'
 import { editProperties, PROPERTY } from '../model/properties.ts'
@@ -29,6 +30,8 @@ export class Appender {
   /** Where retention appended parked messages again: old position to new, of its last two runs. */
   #moved = new Map<number, LogPosition>()
   #movedBefore = new Map<number, LogPosition>()
+  /** Parked messages that an append under way puts off: until when, by position. */
+  readonly #puttingOff = new Map<number, number>()
 
   constructor(commitLog: CommitLog, keeper: ViewKeeper, clock: Clock) {
     this.#commitLog = commitLog
@@ -37,9 +40,12 @@ export class Appender {
     this.takeOffsetsBack()
   }
 
-  append({ messages, facts, fired, isNew }: AppendGroup): Promise<readonly Appended[]> {
+  append({ messages, facts, fired, putOff, isNew }: AppendGroup): Promise<readonly Appended[]> {
     const notes: Note[] = facts === undefined ? [] : notesOf(facts, messages)
     if (fired !== undefined) for (const entry of fired) notes.push(this.#firedNote(entry))
+    for (const { entry, dueMs } of putOff ?? []) {
+      notes.push({ ...this.#firedNote(entry), is: 'putOff', untilMs: dueTime(dueMs) })
+    }
     return this.appendWith(messages, notes, undefined, notes.length > 0 && isNew !== true)
   }
 
@@ -139,8 +145,10 @@ export class Appender {
     return this.#moved.get(position) ?? this.#movedBefore.get(position)
   }
 
-  #firedNote({ dueMs, position }: DueEntry): Note {
-    return { is: 'fired', dueMs, position: this.placeOf(position) }
+  /** The entry as it will be when this append is reached. */
+  #firedNote({ dueMs, position }: DueEntry): Extract<Note, { readonly is: 'fired' }> {
+    const place = this.placeOf(position)
+    return { is: 'fired', dueMs: this.#puttingOff.get(place) ?? dueMs, position: place }
   }
 
   #place(
@@ -170,6 +178,9 @@ export class Appender {
       const count = (this.#underWay.get(subject) ?? 0) + by
       if (count > 0) this.#underWay.set(subject, count)
       else this.#underWay.delete(subject)
+      if (note.is !== 'putOff') continue
+      if (by === 1) this.#puttingOff.set(note.position, note.untilMs)
+      else if (count === 0) this.#puttingOff.delete(note.position)
     }
   }
 }
@@ -218,8 +229,9 @@ function parked(draft: StoreDraft, dueMs: number): RecordDraft {
   if (draft.topic !== SCHEDULE_TOPIC) {
     added.push([PROPERTY.realTopic, draft.topic], [PROPERTY.realQueueId, String(draft.queueId)])
   }
-  const { properties: given, brokerProperties, dueKind } = draft
+  const { properties: given, brokerProperties, dueKind, rounds } = draft
   if (dueKind !== undefined) added.push([PROPERTY.dueKind, dueKind])
+  if (rounds !== undefined) added.push([PROPERTY.dueRounds, roundsText(rounds)])
   const all = brokerProperties === undefined ? given : Buffer.concat([given, brokerProperties])
   const properties = editProperties(all, added)
   return { ...draft, topic: SCHEDULE_TOPIC, queueId: 0, properties, brokerProperties: undefined }

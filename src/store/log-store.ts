@@ -16,6 +16,7 @@ import { Follower } from './follower.ts'
 import type { CommitLog, FlushMode } from './log/commit-log.ts'
 import type { FrameBatch } from './log/following.ts'
 import { showStore } from './numbers.ts'
+import { findParked } from './parked.ts'
 import { Reader } from './reader.ts'
 import type { Replication } from './replication.ts'
 import { Retention, type RetentionLimits } from './retention.ts'
@@ -25,6 +26,7 @@ import type {
   DueEntry,
   Fact,
   MessageStore,
+  Parked,
   ReadRequest,
   ReadResult,
   StoreStatus,
@@ -339,6 +341,16 @@ export class LogStore implements MessageStore {
 
   nextDueMs(): number | undefined {
     return this.views.due.nextDueMs
+  }
+
+  async parked(position: LogPosition): Promise<Parked | undefined> {
+    const views = this.views
+    const readAt = (at: LogPosition) => this.readAt(at)
+    try {
+      return await findParked(views, position, readAt)
+    } catch (error) {
+      return this.#afterRebuild(views, error, () => findParked(this.views, position, readAt))
+    }
   }
 
   topics(): Iterable<string> {

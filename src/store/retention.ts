@@ -4,6 +4,7 @@
 // view.
 import { type Clock, Slice, type Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
+import { roundsOfCopy } from '../model/due-rounds.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import type { LogPosition } from '../model/positions.ts'
 import { PROPERTY } from '../model/properties.ts'
@@ -13,11 +14,11 @@ import type { Appender } from './appender.ts'
 import type { Disk } from './disk/disk.ts'
 import type { CommitLog, SegmentRange } from './log/commit-log.ts'
 import { recordsIn } from './log/frame-records.ts'
+import { entryOf } from './parked.ts'
 import { PatientClock } from './patient-clock.ts'
-import type { StoreDraft } from './store.ts'
+import type { DueEntry, StoreDraft } from './store.ts'
 import type { ConsumeQueue } from './views/consume-queue.ts'
 import { DROP_KIND } from './views/dropped-topics.ts'
-import { dueTime } from './views/due-index.ts'
 import type { Note } from './views/notes.ts'
 import type { ViewKeeper } from './views/view-keeper.ts'
 import type { Views } from './views/views.ts'
@@ -237,7 +238,7 @@ export class Retention {
     for (const frame of commitLog.replay(segment.start)) {
       if (frame.firstRecord >= newStart) break
       for (const record of recordsIn(frame)) {
-        if (record.topic !== SCHEDULE_TOPIC || !this.#isPending(record)) continue
+        if (record.topic !== SCHEDULE_TOPIC || this.#entryOf(record) === undefined) continue
         count++
         const copy = Buffer.from(frame.bytes.subarray(record.start, record.start + record.size))
         group.push(new RecordView(copy))
@@ -255,8 +256,8 @@ export class Retention {
     return count
   }
 
-  #isPending(record: RecordView): boolean {
-    return this.#parts.keeper.views.due.has(dueOf(record), record.position)
+  #entryOf(record: RecordView): DueEntry | undefined {
+    return entryOf(this.#parts.keeper.views, record)
   }
 
   /**
@@ -269,13 +270,16 @@ export class Retention {
     const moved: Fired[] = []
     const ended: Fired[] = []
     for (const record of records) {
-      const fired: Fired = { is: 'fired', dueMs: dueOf(record), position: record.position }
-      if (appender.isUnderWay(fired) || !this.#isPending(record)) continue
+      const entry = this.#entryOf(record)
+      if (entry === undefined) continue
+      const fired: Fired = { is: 'fired', ...entry }
+      if (appender.isUnderWay(fired)) continue
       // Behind a drop that is under way its copy would pass for a message of the topic made again.
       if (topicsOf(record).some((topic) => appender.isUnderWay({ is: 'drop', topic }))) continue
       if (keeper.views.dropped.holds(record)) ended.push(fired)
       else {
-        drafts.push({ ...draftOf(record), dueMs: dueOf(record) })
+        const { dueMs } = entry
+        drafts.push({ ...draftOf(record), dueMs, rounds: roundsOfCopy(record, dueMs) })
         moved.push(fired)
       }
     }
@@ -315,5 +319,3 @@ const topicsOf = (record: RecordView): readonly string[] => [
   record.property(PROPERTY.realTopic) ?? record.topic,
   originalTopic(record),
 ]
-
-const dueOf = (record: RecordView): number => dueTime(Number(record.property(PROPERTY.dueMs)))

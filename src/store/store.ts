@@ -1,6 +1,7 @@
 // The MessageStore port: one log, everything else a view derived from it. Knows bytes and
 // positions; no protocols, no consumers. The broker is its only user.
 
+import type { DueRounds } from '../model/due-rounds.ts'
 import type { Host } from '../model/host.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { RecordDraft, RecordView } from '../model/record.ts'
@@ -35,6 +36,12 @@ export interface DueEntry {
   readonly position: LogPosition
 }
 
+/** A parked message waits on, at the same place, by whole periods of its rounds. */
+export interface PutOff {
+  readonly entry: DueEntry
+  readonly dueMs: number
+}
+
 /** One append: all of it survives a crash or nothing does. At most FRAME_BYTES_MAX. */
 export interface AppendGroup {
   readonly messages: readonly StoreDraft[]
@@ -42,6 +49,7 @@ export interface AppendGroup {
   readonly facts?: readonly (Fact | RecordFact)[]
   /** Parked messages that are done: they leave the due index. */
   readonly fired?: readonly DueEntry[]
+  readonly putOff?: readonly PutOff[]
   /**
    * The messages are producers' new ones: while the disk is full they are refused, whatever facts
    * come with them. Without this a group with facts goes into the room that is kept for it.
@@ -61,6 +69,8 @@ export interface StoreDraft extends RecordDraft {
    * message. Kinds are the broker's: the store looks at the time alone.
    */
   readonly dueKind?: string | undefined
+  /** With `dueMs`: the record may be put off; kept in its property `dueRounds`. */
+  readonly rounds?: DueRounds | undefined
 }
 
 export interface Appended {
@@ -68,6 +78,13 @@ export interface Appended {
   /** 0 for a parked message. */
   readonly queueOffset: QueueOffset
   readonly storeTimestamp: number
+}
+
+/** A parked record as it can be read. */
+export interface Parked {
+  readonly record: RecordView
+  /** undefined: it is done. */
+  readonly entry: DueEntry | undefined
 }
 
 export interface ReadRequest {
@@ -155,10 +172,17 @@ export interface MessageStore {
   facts(kind: string): Iterable<readonly [key: string, value: Buffer]>
   /** Oldest due first, `max` at most, due at or before `untilMs`. */
   due(untilMs: number, max: number): readonly DueEntry[]
-  /** Does it wait for its time? @throws BUSY while views that were lost are built again */
+  /**
+   * Does it wait for its time? While an append with its end is under way, it does.
+   * @throws BUSY while views that were lost are built again
+   */
   waits(entry: DueEntry): boolean
   /** When the next parked message is due. Cheap: no disk. */
   nextDueMs(): number | undefined
+  /**
+   * What was parked at the position, or the newest copy of it; undefined: nothing, or it is gone.
+   */
+  parked(position: LogPosition): Promise<Parked | undefined>
   /**
    * Entries for matching records exist from the next append on, in queue 0 of
    * `lightQueueTopic(filter, durable)`: a durable and a live queue of one filter are two queues.

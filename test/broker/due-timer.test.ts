@@ -5,7 +5,7 @@ import { queueOffset } from '../../src/model/positions.ts'
 import { PROPERTY } from '../../src/model/properties.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
 import { openStoreIn } from '../../src/store/open.ts'
-import type { MessageStore, StoreDraft } from '../../src/store/store.ts'
+import type { MessageStore } from '../../src/store/store.ts'
 import { newMessage, pullRequest, startBroker } from '../support/broker.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
@@ -62,14 +62,13 @@ async function bodiesIn(store: MessageStore, topic: string): Promise<string[]> {
 
 const movedTo =
   (topic: string): DueHandler =>
-  (record): StoreDraft =>
-    draft(topic, record.body.toString())
+  (record) => ({ message: draft(topic, record.body.toString()) })
 
 test('each kind of what is due goes to its own handler', async (t) => {
   const { store, clock, after } = await timerOf(t, {
     '': movedTo('delayed'),
     check: movedTo('checked'),
-    expiry: () => undefined,
+    expiry: () => ({ message: undefined }),
   })
   await park(store, clock.now() + 1000, 'a message')
   await park(store, clock.now() + 1000, 'a half message', 'check')
@@ -86,7 +85,7 @@ test('a handler may park again what is due', async (t) => {
     check: (record) => {
       checks++
       const dueMs = clock.now() + 1000
-      return draft('orders', record.body.toString(), { dueMs, dueKind: 'check' })
+      return { message: draft('orders', record.body.toString(), { dueMs, dueKind: 'check' }) }
     },
   })
   await park(store, clock.now() + 1000, 'a half message', 'check')

@@ -63,6 +63,12 @@ const REQUESTS: Readonly<Record<string, (test: TestBroker) => Promise<Request>>>
     const request = { group: GROUP, brokerName, position, delayLevel: -1 }
     return (test) => test.broker.sendBack(request)
   },
+  'a commit of a half message': async ({ broker }) => {
+    const properties = { TRAN_MSG: 'true', PGROUP: GROUP }
+    const [half] = await broker.publish([newMessage('orders', { properties })])
+    if (half === undefined || half instanceof BrokerError) throw new Error('not sent')
+    return (test) => test.broker.transactions.end({ half, group: GROUP, outcome: 'commit' })
+  },
   'a group and its retry topic': async () => (test) => test.broker.groups.ensure(GROUP),
   'a light queue and its owner': async () => (test) => test.broker.lightQueues.bind('a/+', 'me'),
   'the end of a light queue, its owner and the places on it': async ({ broker }) => {

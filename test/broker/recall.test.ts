@@ -172,7 +172,7 @@ for (const isFiredFirst of [true, false]) {
       logOptions: { reserveBytes: 0 },
     })
     const timer = new DueTimer(store, clock, silentLogger)
-    timer.handle(DELAYED, (record) => draft('orders', record.body.toString()))
+    timer.handle(DELAYED, (record) => ({ message: draft('orders', record.body.toString()) }))
     t.teardown(async () => {
       await timer.close()
       await store.close()

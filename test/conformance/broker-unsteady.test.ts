@@ -21,6 +21,7 @@ test.after.always(async () => {
 brokerSuite(() => ({
   port: unsteady.port,
   pass: embedded.pass,
+  now: () => embedded.clock.now(),
   fail: () => {
     const steady = unsteady.fate
     unsteady.fate = oneIn(4)

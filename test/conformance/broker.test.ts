@@ -14,4 +14,4 @@ test.after.always(async () => {
   for (const end of endings) await end()
 })
 
-brokerSuite(() => ({ port: embedded.broker, pass: embedded.pass }))
+brokerSuite(() => ({ port: embedded.broker, pass: embedded.pass, now: () => embedded.clock.now() }))

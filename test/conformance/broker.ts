@@ -12,12 +12,15 @@ import { reading } from './broker-reading.ts'
 import { receiving } from './broker-receiving.ts'
 import { settling } from './broker-settling.ts'
 import { claims, states } from './broker-states.ts'
+import { transactions } from './broker-transactions.ts'
 
 /** One broker for all tests of a file; each test has names of its own. */
 export interface BrokerUnderTest {
   readonly port: Broker
   /** Time passes by the broker's clock; calls made before have reached the broker. */
   pass(ms: number): Promise<void>
+  /** By the broker's clock, epoch ms. */
+  now(): number
   /** From now on calls fail now and then, until what it answers is called. */
   fail?(): () => void
 }
@@ -56,6 +59,7 @@ export function brokerSuite(brokerOf: () => BrokerUnderTest, differences: Differ
   receiving(run)
   settling(run)
   publishingAndSettling(run)
+  transactions(run)
   definitions(run)
   membership(run)
   states(run)

@@ -1,92 +1,29 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import type { Logger } from '../../src/log.ts'
 import { lightQueueTopic } from '../../src/model/names.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
 import type { Disk } from '../../src/store/disk/disk.ts'
 import { nodeDisk } from '../../src/store/disk/node-disk.ts'
-import type { FlushMode } from '../../src/store/log/commit-log.ts'
-import { openStoreIn } from '../../src/store/open.ts'
-import type { RetentionLimits } from '../../src/store/retention.ts'
 import type { AppendGroup, MessageStore } from '../../src/store/store.ts'
-import type { KeyValuePlace } from '../../src/store/views/key-value.ts'
-import { levelPlace } from '../../src/store/views/level.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
+import {
+  checkRetention,
+  DAY_MS,
+  HOUR_MS,
+  KIB,
+  load,
+  openSmall,
+  pass,
+  SEGMENT_BYTES,
+} from '../support/small-store.ts'
 import { draft } from '../support/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { endSlicesAtOnce } from '../support/turns.ts'
-
-const KIB = 1024
-const SEGMENT_BYTES = 256 * KIB
-const HOUR_MS = 3_600_000
-const DAY_MS = 24 * HOUR_MS
-
-interface Parts {
-  readonly place?: KeyValuePlace
-  readonly log?: Logger
-  readonly flush?: FlushMode
-}
-
-async function open(
-  t: ExecutionContext,
-  directory: string,
-  clock: FakeClock,
-  limits: RetentionLimits & Parts = {},
-  disk: Disk = nodeDisk,
-): Promise<MessageStore> {
-  const log = new LogLines()
-  const viewsPath = join(directory, 'views')
-  const store = await openStoreIn({
-    logPath: join(directory, 'log'),
-    viewsPath,
-    disk,
-    place: levelPlace(viewsPath, log),
-    clock,
-    log,
-    storeHost: { ip: 0x7f000001, port: 10_911 },
-    closed() {},
-    segmentBytes: SEGMENT_BYTES,
-    logOptions: {
-      aheadBytes: 16 * KIB,
-      fillPieceBytes: 16 * KIB,
-      reserveBytes: 0,
-      frameBytesMax: 64 * KIB,
-      tailBytesMax: 192 * KIB,
-    },
-    ...limits,
-  })
-  t.teardown(() => store.close())
-  return store
-}
-
-/** Messages of 1 KiB into queue `topic`/0, in several frames. */
-async function load(store: MessageStore, topic: string, kib: number): Promise<void> {
-  for (let i = 0; i < kib; i += 16) {
-    const messages = Array.from({ length: 16 }, (_, n) =>
-      draft(topic, `${i + n} `.padEnd(1024, '.')),
-    )
-    await store.append({ messages })
-  }
-}
-
-/** Lets the periodic check run and end. */
-function check(clock: FakeClock, isDone: () => boolean): Promise<void> {
-  return pass(clock, 60_000, isDone)
-}
-
-async function pass(clock: FakeClock, ms: number, isDone: () => boolean): Promise<void> {
-  clock.advance(ms)
-  const deadline = performance.now() + 20_000
-  while (!isDone()) {
-    if (performance.now() > deadline) throw new Error('it was not done in time')
-    await new Promise((resolve) => setImmediate(resolve))
-  }
-}
 
 const firstBody = async (store: MessageStore, topic: string): Promise<string> => {
   const { minOffset } = store.range(topic, 0)
@@ -104,11 +41,11 @@ const firstBody = async (store: MessageStore, topic: string): Promise<string> =>
 
 test('the log is cut to its size from the old end, and the offsets say so', async (t) => {
   const clock = new FakeClock()
-  const store = await open(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const store = await openSmall(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
   await load(store, 'T', 1024)
   t.is(store.range('T', 0).minOffset, queueOffset(0))
   const size = (): number => store.status().logEnd - store.status().logStart
-  await check(clock, () => size() <= 2 * SEGMENT_BYTES)
+  await checkRetention(clock, () => size() <= 2 * SEGMENT_BYTES)
   const { minOffset, maxOffset } = store.range('T', 0)
   t.true(minOffset > 500 && minOffset < 1024)
   t.is(maxOffset, queueOffset(1024))
@@ -127,11 +64,11 @@ test('the log is cut to its size from the old end, and the offsets say so', asyn
 
 test('what is older than its time goes, what is younger stays', async (t) => {
   const clock = new FakeClock()
-  const store = await open(t, await tempDir(t), clock, { retentionMs: DAY_MS })
+  const store = await openSmall(t, await tempDir(t), clock, { retentionMs: DAY_MS })
   await load(store, 'old', 600)
   clock.advance(2 * DAY_MS)
   await load(store, 'young', 600)
-  await check(clock, () => store.range('old', 0).minOffset > 400)
+  await checkRetention(clock, () => store.range('old', 0).minOffset > 400)
   t.is(store.range('young', 0).minOffset, queueOffset(0))
   t.is(await firstBody(store, 'young'), '0')
 })
@@ -139,7 +76,7 @@ test('what is older than its time goes, what is younger stays', async (t) => {
 test('a clock that is ahead for a moment takes nothing, and what is old goes when it is right again', async (t) => {
   const clock = new FakeClock()
   const directory = await tempDir(t)
-  const before = await open(t, directory, clock, { retentionMs: DAY_MS })
+  const before = await openSmall(t, directory, clock, { retentionMs: DAY_MS })
   await load(before, 'old', 600)
   const { logStart } = before.status()
   clock.jump(365 * DAY_MS)
@@ -148,20 +85,20 @@ test('a clock that is ahead for a moment takes nothing, and what is old goes whe
   t.is(before.status().logStart, logStart)
   await before.close()
   clock.jump(-365 * DAY_MS)
-  const store = await open(t, directory, clock, { retentionMs: DAY_MS })
+  const store = await openSmall(t, directory, clock, { retentionMs: DAY_MS })
   await load(store, 'now', 600)
   clock.advance(DAY_MS - 45 * 60_000)
   await clock.advanceAsync(0)
-  await check(clock, () => store.range('old', 0).minOffset > 400)
+  await checkRetention(clock, () => store.range('old', 0).minOffset > 400)
   t.is(store.range('ahead', 0).minOffset, queueOffset(0))
   clock.advance(2 * HOUR_MS)
   await clock.advanceAsync(0)
-  await check(clock, () => store.range('ahead', 0).minOffset > 400)
+  await checkRetention(clock, () => store.range('ahead', 0).minOffset > 400)
 })
 
 test('what was stored before the clock was set is as old as the first that came after', async (t) => {
   const clock = new FakeClock(60_000)
-  const store = await open(t, await tempDir(t), clock, { retentionMs: DAY_MS })
+  const store = await openSmall(t, await tempDir(t), clock, { retentionMs: DAY_MS })
   await load(store, 'unset', 600)
   clock.jump(1_700_000_000_000)
   await load(store, 'set', 600)
@@ -169,13 +106,13 @@ test('what was stored before the clock was set is as old as the first that came 
   t.is(store.range('unset', 0).minOffset, queueOffset(0))
   clock.advance(DAY_MS)
   await clock.advanceAsync(0)
-  await check(clock, () => store.range('unset', 0).minOffset > 400)
+  await checkRetention(clock, () => store.range('unset', 0).minOffset > 400)
 })
 
 test('with the views gone too, everything alive is rebuilt from what is left', async (t) => {
   const clock = new FakeClock()
   const directory = await tempDir(t)
-  const before = await open(t, directory, clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const before = await openSmall(t, directory, clock, { retentionBytes: 2 * SEGMENT_BYTES })
   const dueMs = clock.now() + DAY_MS
   const fact = (key: string, value: string | null) => ({
     kind: 'k',
@@ -204,7 +141,7 @@ test('with the views gone too, everything alive is rebuilt from what is left', a
   await load(before, 'T', 1024)
   const light = lightQueueTopic('T')
   const size = (): number => before.status().logEnd - before.status().logStart
-  await check(clock, () => size() <= 2 * SEGMENT_BYTES)
+  await checkRetention(clock, () => size() <= 2 * SEGMENT_BYTES)
   const ranges = (store: MessageStore): unknown => [
     store.range('T', 0),
     store.range('quiet', 0),
@@ -213,7 +150,7 @@ test('with the views gone too, everything alive is rebuilt from what is left', a
   const expected = ranges(before)
   await before.close()
   await rm(join(directory, 'views'), { recursive: true })
-  const store = await open(t, directory, clock)
+  const store = await openSmall(t, directory, clock)
   t.deepEqual(ranges(store), expected)
   t.is(store.range('quiet', 0).maxOffset, queueOffset(2))
   t.is(store.fact('k', 'kept')?.toString(), '1')
@@ -229,13 +166,13 @@ test('with the views gone too, everything alive is rebuilt from what is left', a
 
 test('a reader with the old position of a parked message still means it', async (t) => {
   const clock = new FakeClock()
-  const store = await open(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const store = await openSmall(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
   const dueMs = clock.now() + DAY_MS
   await store.append({ messages: [draft('T', 'parked', { dueMs })] })
   const [held] = store.due(dueMs, 1)
   await load(store, 'T', 1024)
-  await check(clock, () => store.due(dueMs, 1)[0]?.position !== held!.position)
-  await check(clock, () => store.status().logStart > held!.position)
+  await checkRetention(clock, () => store.due(dueMs, 1)[0]?.position !== held!.position)
+  await checkRetention(clock, () => store.status().logStart > held!.position)
   t.is(new RecordView((await store.readAt(held!.position))!).body.toString(), 'parked')
   await store.append({ messages: [draft('T', 'delivered')], fired: [held!] })
   t.is(store.status().pendingDue, 0)
@@ -277,19 +214,19 @@ test('a parked message can be read all the while it is moved', async (t) => {
   const clock = new FakeClock()
   const { disk, hold, letGo, isHolding } = heldDisk()
   const limits = { retentionBytes: 2 * SEGMENT_BYTES }
-  const store = await open(t, await tempDir(t), clock, limits, disk)
+  const store = await openSmall(t, await tempDir(t), clock, limits, disk)
   const dueMs = clock.now() + DAY_MS
   await store.append({ messages: [draft('T', 'parked', { dueMs })] })
   const [entry] = store.due(dueMs, 1)
   await load(store, 'T', 1024)
   hold()
   t.teardown(letGo)
-  await check(clock, isHolding)
+  await checkRetention(clock, isHolding)
   t.deepEqual(store.due(dueMs, 1), [entry])
   const record = await store.readAt(entry!.position)
   t.is(record && new RecordView(record).body.toString(), 'parked')
   letGo()
-  await check(clock, () => store.status().logStart > entry!.position)
+  await checkRetention(clock, () => store.status().logStart > entry!.position)
   t.truthy(await store.readAt(entry!.position))
 })
 
@@ -297,25 +234,25 @@ test('with flush async a segment stays until what was kept of it is on the disk'
   const clock = new FakeClock()
   const { disk, removed, hold, letGo, isHolding } = heldDisk()
   const limits = { retentionBytes: 2 * SEGMENT_BYTES, flush: 'async' as const }
-  const store = await open(t, await tempDir(t), clock, limits, disk)
+  const store = await openSmall(t, await tempDir(t), clock, limits, disk)
   const fact = { kind: 'k', key: 'a', value: Buffer.from('alive') }
   await store.append({ messages: [], facts: [fact] })
   await load(store, 'T', 1024)
   await clock.advanceAsync(1000)
   hold()
   t.teardown(letGo)
-  await check(clock, isHolding)
+  await checkRetention(clock, isHolding)
   for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve))
   t.deepEqual(removed, [])
   letGo()
-  await check(clock, () => removed.length > 0)
+  await checkRetention(clock, () => removed.length > 0)
 })
 
 test('a disk that runs low costs the oldest segment, one at a check, until there is room again', async (t) => {
   const clock = new FakeClock()
   let freeBytes = 1000 * KIB
   const disk: Disk = { ...nodeDisk, freeBytes: () => freeBytes }
-  const store = await open(t, await tempDir(t), clock, { diskFreeBytesMin: 900 * KIB }, disk)
+  const store = await openSmall(t, await tempDir(t), clock, { diskFreeBytesMin: 900 * KIB }, disk)
   await load(store, 'T', 1024)
   const start = (): number => store.status().logStart
   const pause = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
@@ -323,10 +260,10 @@ test('a disk that runs low costs the oldest segment, one at a check, until there
   for (let i = 0; i < 100; i++) await pause()
   t.is(start(), 0)
   freeBytes = 800 * KIB
-  await check(clock, () => start() > 0)
+  await checkRetention(clock, () => start() > 0)
   const afterOne = start()
   t.true(afterOne <= SEGMENT_BYTES)
-  await check(clock, () => start() > afterOne)
+  await checkRetention(clock, () => start() > afterOne)
   t.true(start() <= 2 * SEGMENT_BYTES)
   freeBytes = 1000 * KIB
   const kept = start()
@@ -338,11 +275,11 @@ test('a disk that runs low costs the oldest segment, one at a check, until there
 
 test('others run while a segment is looked through for parked messages', async (t) => {
   const clock = new FakeClock()
-  const store = await open(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const store = await openSmall(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
   await store.append({ messages: [draft('T', 'parked', { dueMs: clock.now() + DAY_MS })] })
   await load(store, 'T', 1024)
   const turns = endSlicesAtOnce(t, clock)
-  await check(clock, () => store.status().logStart > 0)
+  await checkRetention(clock, () => store.status().logStart > 0)
   // A segment has some 15 frames.
   t.true(turns().size >= 15)
 })
@@ -352,7 +289,7 @@ async function restingRetention(t: ExecutionContext, group: AppendGroup): Promis
   const clock = new FakeClock()
   const directory = await tempDir(t)
   const limits = { retentionBytes: 2 * SEGMENT_BYTES }
-  const store = await open(t, directory, clock, limits)
+  const store = await openSmall(t, directory, clock, limits)
   await store.append(group)
   await load(store, 'T', 1024)
   // Every look at this clock finds the slice over.
@@ -360,10 +297,10 @@ async function restingRetention(t: ExecutionContext, group: AppendGroup): Promis
   clock.monotonic = () => looks++ * 1000
   clock.advance(60_000)
   const passed = async (): Promise<void> => {
-    await check(clock, () => store.status().logStart > 0)
+    await checkRetention(clock, () => store.status().logStart > 0)
     await store.close()
   }
-  return { store, passed, reopen: () => open(t, directory, new FakeClock()) }
+  return { store, passed, reopen: () => openSmall(t, directory, new FakeClock()) }
 }
 
 interface Resting {
@@ -396,16 +333,16 @@ test('a topic that is dropped while retention rests stays dropped', async (t) =>
 test('a parked message of a dropped topic does not outlive its segment', async (t) => {
   const clock = new FakeClock()
   const directory = await tempDir(t)
-  const store = await open(t, directory, clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const store = await openSmall(t, directory, clock, { retentionBytes: 2 * SEGMENT_BYTES })
   const dueMs = clock.now() + DAY_MS
   const parked = (topic: string) => draft(topic, topic, { dueMs })
   await store.append({ messages: [parked('dropped'), parked('kept')] })
   await store.dropQueues('dropped')
   await load(store, 'T', 1024)
-  await check(clock, () => store.status().logStart > 0 && store.status().pendingDue === 1)
+  await checkRetention(clock, () => store.status().logStart > 0 && store.status().pendingDue === 1)
   await store.close()
   await rm(join(directory, 'views'), { recursive: true })
-  const rebuilt = await open(t, directory, clock)
+  const rebuilt = await openSmall(t, directory, clock)
   const due = rebuilt.due(dueMs, 10)
   const records = await Promise.all(due.map(({ position }) => rebuilt.readAt(position)))
   t.deepEqual(
@@ -416,14 +353,14 @@ test('a parked message of a dropped topic does not outlive its segment', async (
 
 test('a parked message whose topic is dropped at the moment that its segment goes is not moved behind the drop', async (t) => {
   const clock = new FakeClock()
-  const store = await open(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const store = await openSmall(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
   const dueMs = clock.now() + DAY_MS
   await store.append({ messages: [draft('dropped', 'parked', { dueMs })] })
   await load(store, 'T', 1024)
   const dropping = store.dropQueues('dropped')
   clock.advance(60_000)
   await dropping
-  await check(clock, () => store.status().logStart > 0)
+  await checkRetention(clock, () => store.status().logStart > 0)
   const left = await Promise.all(store.due(dueMs, 10).map(({ position }) => store.readAt(position)))
   t.deepEqual(
     left.filter((record) => !store.isDropped(new RecordView(record!))),
@@ -455,7 +392,7 @@ test('views that are built again while an old segment cannot go show the same', 
   const place = new MemoryPlace({ random: new Random(1) })
   const log = new LogLines()
   const limits = { retentionBytes: 2 * SEGMENT_BYTES, place, log }
-  const store = await open(t, await tempDir(t), clock, limits, disk)
+  const store = await openSmall(t, await tempDir(t), clock, limits, disk)
   await load(store, 'other', 320)
   // In the second segment, which stays in the list behind the first one.
   await store.bindLightQueue('T', true)
@@ -464,7 +401,7 @@ test('views that are built again while an old segment cannot go show the same', 
   const light = lightQueueTopic('T')
   // The records behind it, some 1.1 KiB each, are within the limit: no more is trimmed at this
   // check.
-  await check(clock, () => store.range(light, 0).minOffset > 560)
+  await checkRetention(clock, () => store.range(light, 0).minOffset > 560)
   const ranges = (): unknown => [store.range('T', 0), store.range(light, 0)]
   for (let builds = 0; builds < 2; builds++) {
     await store.append({ messages: [draft('T', 'x')] })
@@ -482,14 +419,14 @@ test('a segment whose file cannot go is let go once, and goes when it can', asyn
   const { disk, stick } = stickyDisk()
   const log = new LogLines()
   const limits = { retentionBytes: 2 * SEGMENT_BYTES, log }
-  const store = await open(t, await tempDir(t), clock, limits, disk)
+  const store = await openSmall(t, await tempDir(t), clock, limits, disk)
   await load(store, 'T', 1400)
   stick(true)
   const count = (evt: string): number => log.events().filter((event) => event === evt).length
-  await check(clock, () => count('segment.dropped') >= 3)
+  await checkRetention(clock, () => count('segment.dropped') >= 3)
   for (let checks = 0; checks < 2; checks++) {
     const before = count('segment.not_removed')
-    await check(clock, () => count('segment.not_removed') > before)
+    await checkRetention(clock, () => count('segment.not_removed') > before)
     for (let i = 0; i < 100; i++) await new Promise((resolve) => setImmediate(resolve))
   }
   const dropped = log.lines.flatMap((line) =>
@@ -497,7 +434,10 @@ test('a segment whose file cannot go is let go once, and goes when it can', asyn
   )
   t.is(new Set(dropped).size, dropped.length, dropped.join())
   stick(false)
-  await check(clock, () => store.status().logEnd - store.status().logStart <= 2 * SEGMENT_BYTES)
+  await checkRetention(
+    clock,
+    () => store.status().logEnd - store.status().logStart <= 2 * SEGMENT_BYTES,
+  )
   t.is(count('segment.dropped'), dropped.length)
 })
 
@@ -505,7 +445,7 @@ test('what is too old goes while the views cannot be written, and those built la
   const clock = new FakeClock()
   const place = new MemoryPlace({ random: new Random(1) })
   const log = new LogLines()
-  const store = await open(t, await tempDir(t), clock, { retentionMs: DAY_MS, place, log })
+  const store = await openSmall(t, await tempDir(t), clock, { retentionMs: DAY_MS, place, log })
   await store.append({ messages: [], facts: [{ kind: 'k', key: 'f', value: Buffer.from('kept') }] })
   await load(store, 'old', 600)
   place.failures = Number.POSITIVE_INFINITY
@@ -513,7 +453,7 @@ test('what is too old goes while the views cannot be written, and those built la
   await pass(clock, 1000, () => log.events().includes('views.not_built'))
   clock.advance(2 * DAY_MS)
   await load(store, 'young', 600)
-  await check(clock, () => store.range('old', 0).minOffset > 400)
+  await checkRetention(clock, () => store.range('old', 0).minOffset > 400)
   t.true(store.status().isRebuilding)
   t.true(store.status().logStart > 0)
   place.failures = 0

@@ -27,6 +27,8 @@ export interface ModelGroup {
   readonly facts: readonly ModelFact[]
   /** Ids of parked messages. */
   readonly fired: readonly string[]
+  /** A parked message waits on. */
+  readonly putOff?: { readonly id: string; readonly dueMs: number }
   readonly bind?: string
   readonly unbind?: string
   readonly drop?: string
@@ -71,13 +73,14 @@ export class StoreModel {
     return model
   }
 
-  apply({ messages, facts, fired, bind, unbind, drop }: ModelGroup): void {
+  apply({ messages, facts, fired, putOff, bind, unbind, drop }: ModelGroup): void {
     for (const message of messages) this.#message(message)
     for (const { key, value } of facts) {
       if (value === null) this.facts.delete(key)
       else this.facts.set(key, value)
     }
     for (const id of fired) this.parked.delete(id)
+    if (putOff !== undefined && this.parked.has(putOff.id)) this.parked.set(putOff.id, putOff.dueMs)
     if (bind !== undefined && !this.#bound.has(bind)) {
       this.#bound.add(bind)
       this.queues.set(`${lightQueueTopic(bind)}/0`, [])

@@ -2,6 +2,7 @@
 // reads, time and trouble, each ended by a crash at a chosen call or a clean close, and compared
 // with the model.
 import { BrokerError } from '../../src/errors.ts'
+import { ROUNDS_MAX, roundAt, roundsOf } from '../../src/model/due-rounds.ts'
 import { NO_HOST } from '../../src/model/host.ts'
 import { lightQueueTopic } from '../../src/model/names.ts'
 import { queueOffset } from '../../src/model/positions.ts'
@@ -10,7 +11,7 @@ import { checkRecord, RecordView, recordsOf } from '../../src/model/record.ts'
 import type { FlushMode } from '../../src/store/log/commit-log.ts'
 import type { Followed } from '../../src/store/log/following.ts'
 import { openStoreIn } from '../../src/store/open.ts'
-import type { Fact, MessageStore, StoreDraft } from '../../src/store/store.ts'
+import type { DueEntry, Fact, MessageStore, StoreDraft } from '../../src/store/store.ts'
 import { LogLines } from './log-lines.ts'
 import { MemoryPlace } from './memory-key-value.ts'
 import { Random } from './random.ts'
@@ -352,7 +353,7 @@ export class StoreSimulation {
   async #fire(): Promise<void> {
     const [entry] = this.store.due(this.clock.now(), 1)
     const record = entry && (await this.wait(this.store.readAt(entry.position)))
-    if (entry === undefined || record === undefined) return
+    if (entry === undefined || record === undefined || !this.store.waits(entry)) return
     const id = idOf(new RecordView(record))
     const message: ModelMessage = {
       id: `${id}-fired`,
@@ -364,8 +365,18 @@ export class StoreSimulation {
     }
     const isFired = this.#calls.some(({ group }) => group.fired.includes(id))
     if (isFired) return
+    const isPutOff = this.#calls.some(({ group }) => group.putOff?.id === id)
+    if (!isPutOff && this.#random.chance(0.5)) return this.#putOff(id, entry, record)
     const call = this.#expect({ ...NOTHING, messages: [message], fired: [id] })
     this.#follow(call, this.store.append({ messages: [this.#draftOf(message)], fired: [entry] }))
+  }
+
+  #putOff(id: string, entry: DueEntry, record: Buffer): void {
+    const view = new RecordView(record)
+    if (roundAt(view, roundsOf(view)!, entry.dueMs) >= ROUNDS_MAX) return
+    const dueMs = entry.dueMs + PERIOD_MS
+    const call = this.#expect({ ...NOTHING, putOff: { id, dueMs } })
+    this.#follow(call, this.store.append({ messages: [], putOff: [{ entry, dueMs }] }))
   }
 
   #call(group: ModelGroup): void {
@@ -412,7 +423,9 @@ export class StoreSimulation {
     const tags = tag === undefined ? [] : [['TAGS', tag] as const]
     const properties = encodeProperties([...tags, ['KEYS', `${key} x`]])
     const body = `${id} ${'.'.repeat(this.#random.int(200))}`
-    return draft(topic, body, { queueId, properties, ...(dueMs !== undefined && { dueMs }) })
+    if (dueMs === undefined) return draft(topic, body, { queueId, properties })
+    const rounds = { periodMs: PERIOD_MS, round: 0 }
+    return draft(topic, body, { queueId, properties, dueMs, rounds })
   }
 
   async #look(): Promise<Shown> {
@@ -477,6 +490,9 @@ export class StoreSimulation {
     return { min, max, entries }
   }
 }
+
+/** Rounds of parked messages. */
+const PERIOD_MS = 700
 
 const NOTHING: ModelGroup = { messages: [], facts: [], fired: [] }
 

@@ -16,6 +16,7 @@ import {
   MQTT_CATCH_ALL_TOPIC,
   retryTopic,
   SCHEDULE_TOPIC,
+  TRANSACTIONS_GIVEN_UP_TOPIC,
 } from '../../model/names.ts'
 import {
   PERM_INHERIT,
@@ -294,6 +295,7 @@ function builtInTopics(options: BrokerOptions): TopicDefinition[] {
     topic('SELF_TEST_TOPIC', 1),
     topic('OFFSET_MOVED_EVENT', 1),
     topic(SCHEDULE_TOPIC, delayLevels),
+    topic(TRANSACTIONS_GIVEN_UP_TOPIC, 1),
     topic('RMQ_SYS_TRACE_TOPIC', 1),
     topic(clusterName, 16, inherited),
     topic(brokerName, 1, inherited),

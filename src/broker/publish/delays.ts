@@ -5,7 +5,7 @@ import type { RecordView } from '../../model/record.ts'
 import type { MessageStore, StoreDraft } from '../../store/store.ts'
 import type { TopicTable } from '../definitions/topics.ts'
 import { unparked } from './delay.ts'
-import type { DueHandler } from './due-timer.ts'
+import { type DueHandler, type DueOutcome, NOTHING } from './due-timer.ts'
 
 export function delayedMessages(store: MessageStore, topics: TopicTable, log: Logger): DueHandler {
   return (record) => {
@@ -14,22 +14,22 @@ export function delayedMessages(store: MessageStore, topics: TopicTable, log: Lo
       const { position } = record
       const text = `the delayed message at log position ${position} is damaged and cannot be delivered`
       log.error({ evt: 'delays.damaged', position }, text)
-      return undefined
+      return NOTHING
     }
     return destined(draft, record)
   }
 
-  /** undefined when there is no longer any place to deliver it to. */
-  function destined(draft: StoreDraft, record: RecordView): StoreDraft | undefined {
+  /** Nothing when there is no longer any place to deliver it to. */
+  function destined(draft: StoreDraft, record: RecordView): DueOutcome {
     const topic = topics.find(draft.topic)
     if (topic === undefined || store.isDropped(record)) {
       log.info(
         { evt: 'delays.dropped', topic: draft.topic },
         'a delayed message is dropped: its topic was deleted while it waited',
       )
-      return undefined
+      return NOTHING
     }
     const { writeQueues } = topic.definition
-    return draft.queueId < writeQueues ? draft : { ...draft, queueId: draft.queueId % writeQueues }
+    return { message: { ...draft, queueId: draft.queueId % writeQueues } }
   }
 }

@@ -8,7 +8,7 @@ import type { Logger } from '../../log.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
-import type { DueEntry, MessageStore, StoreDraft } from '../../store/store.ts'
+import type { DueEntry, MessageStore, PutOff, StoreDraft } from '../../store/store.ts'
 import { APPEND_BYTES_TARGET } from '../options.ts'
 import { postponed } from './delay.ts'
 
@@ -24,11 +24,28 @@ const POSTPONED_MS = 3_600_000
 /** The kind of a record that says none: a delayed message. */
 export const DELAYED = ''
 
-/**
- * What is appended when the record is due, parked again or not; undefined: nothing comes of it.
- * Called when the append is made: what a handler looks up is as it is then.
- */
-export type DueHandler = (record: RecordView) => StoreDraft | undefined
+/** The record is done; what is appended with that, parked again or not, may be nothing. */
+interface Done {
+  readonly message: StoreDraft | undefined
+  /** Called once it is durable. */
+  readonly settled?: () => void
+}
+
+/** The record waits on where it is, by whole periods of its rounds. */
+interface Waiting {
+  readonly putOffMs: number
+  readonly settled?: () => void
+}
+
+/** 'ending': another append that is under way ends the record. */
+export type DueOutcome = Done | Waiting | 'ending'
+
+/** Called when the append is made: what a handler looks up is as it is then. */
+export type DueHandler = (record: RecordView, entry: DueEntry) => DueOutcome
+
+export const NOTHING: DueOutcome = { message: undefined }
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** With its record, while that is there. */
 interface Parked {
@@ -146,24 +163,36 @@ export class DueTimer {
    */
   async #deliver(parked: readonly Parked[]): Promise<void> {
     await Promise.all(parked.map(({ entry }) => this.#ending.get(entry.position)?.settled))
-    const waiting = parked.filter(
-      ({ entry }) => !this.#ending.has(entry.position) && this.#store.waits(entry),
-    )
-    if (waiting.length === 0) return
-    const messages = waiting.flatMap((one) => this.#handled(one) ?? [])
-    await this.#end(
-      waiting.map(({ entry }) => entry),
-      true,
-      messages,
-    )
+    const messages: StoreDraft[] = []
+    const fired: DueEntry[] = []
+    const putOff: PutOff[] = []
+    const settled: (() => void)[] = []
+    for (const one of parked) {
+      const { entry } = one
+      // While its record was read, something else may have ended it.
+      const isOver = this.#ending.has(entry.position) || !this.#store.waits(entry)
+      const outcome = isOver ? 'ending' : this.#handled(one)
+      if (outcome === 'ending') continue
+      if ('putOffMs' in outcome) putOff.push({ entry, dueMs: outcome.putOffMs })
+      else {
+        fired.push(entry)
+        if (outcome.message !== undefined) messages.push(outcome.message)
+      }
+      if (outcome.settled !== undefined) settled.push(outcome.settled)
+    }
+    // What others end is due until their append is done: they need a turn for it.
+    if (fired.length + putOff.length === 0) await nextTurn()
+    else await this.#end(fired, true, messages, putOff)
+    for (const tell of settled) tell()
   }
 
   async #end(
     entries: readonly DueEntry[],
     isFired: boolean,
     messages: readonly StoreDraft[],
+    putOff: readonly PutOff[] = [],
   ): Promise<void> {
-    const appended = this.#store.append({ messages, fired: entries })
+    const appended = this.#store.append({ messages, fired: entries, putOff })
     const ending = { isFired, settled: appended.catch(() => {}) }
     for (const { position } of entries) this.#ending.set(position, ending)
     try {
@@ -182,23 +211,23 @@ export class DueTimer {
     }
   }
 
-  #handled({ entry, record }: Parked): StoreDraft | undefined {
+  #handled({ entry, record }: Parked): DueOutcome {
     const { position } = entry
     if (record === undefined) {
       this.#log.error(
         { evt: 'delays.damaged', position },
         `the delayed message at log position ${position} is damaged and cannot be delivered`,
       )
-      return undefined
+      return NOTHING
     }
     const view = new RecordView(record)
     const kind = view.property(PROPERTY.dueKind) ?? DELAYED
     const handler = this.#handlers.get(kind)
-    if (handler !== undefined) return handler(view)
+    if (handler !== undefined) return handler(view, entry)
     this.#log.error(
       { evt: 'delays.unknown', kind, position },
       `nothing handles the kind '${kind}' of what is due: it waits for another hour`,
     )
-    return postponed(view, this.#clock.now() + POSTPONED_MS)
+    return { message: postponed(view, this.#clock.now() + POSTPONED_MS) }
   }
 }

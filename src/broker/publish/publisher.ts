@@ -11,6 +11,7 @@ import {
   BROKER_PROPERTIES,
   decodeProperties,
   editProperties,
+  findProperty,
   PROPERTY,
   RETRY_PROPERTIES,
   withoutProperties,
@@ -28,11 +29,13 @@ import type { StagedChange, StateTable } from '../facts/states.ts'
 import {
   APPEND_BYTES_TARGET,
   type BrokerOptions,
+  HALF_PROPERTIES_BYTES,
   PARKED_PROPERTIES_BYTES,
   PROPERTIES_ACCEPTED_BYTES_MAX,
 } from '../options.ts'
 import { DELAY_PROPERTIES, dueTime, withKnownLevel } from './delay.ts'
 import type { DueTimer } from './due-timer.ts'
+import { halfDraft, isPrepared } from './halves.ts'
 import { SCAN, scanProperties } from './message-scan.ts'
 import { DEAD_LETTERS, RETRIES, STORED } from './numbers.ts'
 import { OwnProperties } from './own-properties.ts'
@@ -61,6 +64,8 @@ interface Batch {
   /** Messages that a consumer sends to its retry topic, and those of them that go to the dead. */
   retries: number
   deadLetters: number
+  /** Ids of transactions by the index of their half message. */
+  halves: Map<number, string> | undefined
 }
 
 /** The rest of an append, beside new messages. */
@@ -220,7 +225,8 @@ export class Publisher {
   }
 
   #appendOrThrow(batch: Batch, results: PublishResult[], also?: AppendedToo): Promise<void> {
-    const { drafts, slots, unsaved, changes, hasParked, handles, retries, deadLetters } = batch
+    const { drafts, slots, unsaved, changes, hasParked, handles, halves, retries, deadLetters } =
+      batch
     // All of the drafts that waits for the sync: they are encoded within the call.
     const queueIds = drafts.map(({ queueId }) => queueId)
     return this.#parts.store.append(this.#groupOf(batch, also)).then(
@@ -234,6 +240,9 @@ export class Publisher {
         }
         for (const [i, recallHandle] of handles ?? []) {
           results[slots[i]!] = { ...(results[slots[i]!] as PublishReceipt), recallHandle }
+        }
+        for (const [i, transactionId] of halves ?? NO_HALVES) {
+          results[slots[i]!] = { ...(results[slots[i]!] as PublishReceipt), transactionId }
         }
         this.#stored.value += slots.length
         this.#retries.value += retries
@@ -348,7 +357,7 @@ export class Publisher {
     let uniqueKey: WrittenProperty | undefined
     if ((found & SCAN.uniqueKey) === 0) {
       const isUnclosed = !isForeign && (found & SCAN.unclosed) !== 0
-      if (isUnclosed || (found & SCAN.delayed) !== 0)
+      if (isUnclosed || (found & (SCAN.delayed | SCAN.prepared)) !== 0)
         properties = this.#ids.append(properties, isUnclosed)
       else uniqueKey = this.#ids.next()
     }
@@ -378,14 +387,12 @@ export class Publisher {
   }
 
   #special(draft: StoreDraft, found: number, batch: Batch): StoreDraft | BrokerError {
-    if ((found & SCAN.prepared) !== 0) {
-      return new BrokerError(
-        'NOT_SUPPORTED',
-        'this broker does not take half messages of transactions yet; send without a transaction',
-      )
-    }
     try {
-      const placed = this.#prioritised(draft, found, batch)
+      // A copy for a retry topic has the properties of its message.
+      const isHalf =
+        (found & SCAN.prepared) !== 0 && !isRetryTopic(draft.topic) && isPrepared(draft.properties)
+      const placed = this.#prioritised(draft, isHalf ? found | SCAN.delayed : found, batch)
+      if (isHalf) return this.#half(placed, batch)
       return (found & SCAN.delayed) === 0 ? placed : this.#delayed(placed, batch)
     } catch (thrown) {
       return BrokerError.from(thrown)
@@ -422,7 +429,28 @@ export class Publisher {
     this.#addHandle({ ...draft, properties }, dueMs, batch)
     return { ...draft, properties, brokerProperties: this.#own.behind(properties, room), dueMs }
   }
+
+  /** @throws MESSAGE_INVALID, MESSAGE_TOO_LARGE */
+  #half(draft: StoreDraft, batch: Batch): StoreDraft {
+    if (batch.isTogether) throw halfInBatch()
+    const half = halfDraft(draft, this.#parts.clock.now(), this.#parts.options)
+    const { properties, topic } = draft
+    const room = PROPERTIES_BYTES_MAX - HALF_PROPERTIES_BYTES - topic.length
+    if (properties.length > room) throw propertiesTooLarge(properties, room)
+    batch.hasParked = true
+    batch.halves ??= new Map()
+    batch.halves.set(batch.drafts.length, findProperty(properties, PROPERTY.uniqueKey)!)
+    return { ...half, brokerProperties: this.#own.behind(properties, room) }
+  }
 }
+
+const NO_HALVES: ReadonlyMap<number, string> = new Map()
+
+const halfInBatch = (): BrokerError =>
+  new BrokerError(
+    'MESSAGE_INVALID',
+    'half messages are not sent in batches: each is a transaction of its own',
+  )
 
 const emptyBatch = (riding: Riding | undefined, isTogether = false): Batch => ({
   drafts: [],
@@ -435,6 +463,7 @@ const emptyBatch = (riding: Riding | undefined, isTogether = false): Batch => ({
   handles: undefined,
   retries: 0,
   deadLetters: 0,
+  halves: undefined,
 })
 
 /** A sender's properties without those that only a broker writes. */

@@ -9,13 +9,13 @@ import { tooLongForAnswer } from '../../remoting/answer-bytes.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import type { HeaderCodec } from '../../remoting/frame.ts'
 import type { Fields } from '../../remoting/header/header.ts'
-import type { Answer } from '../../remoting/serving/connection.ts'
+import { type Answer, NO_ANSWER } from '../../remoting/serving/connection.ts'
 import { type Action, isAllowed, type Principal, type Resource } from '../access/auth.ts'
 import { groupResource, topicResource } from './address.ts'
 import type { ReadBudget } from './read-budget.ts'
 import type { Session } from './session.ts'
 
-export type { Answer }
+export { type Answer, NO_ANSWER }
 
 export interface RemotingContext extends GatewayContext {
   readonly traffic: Traffic

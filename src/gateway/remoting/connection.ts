@@ -6,6 +6,8 @@ import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import type { NewMessage } from '../../model/message.ts'
+import { RecordView } from '../../model/record.ts'
+import type { TransactionCheck } from '../../model/transaction.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import {
@@ -38,7 +40,8 @@ import {
   type Serving,
   UNSENT_BYTES_MAX,
 } from '../../remoting/serving/connection.ts'
-import type { Principal } from '../access/auth.ts'
+import { isAllowed, type Principal } from '../access/auth.ts'
+import { topicResource } from './address.ts'
 import type { Answer, Call, MemberOf, Peer, ProducerOf, Push, RemotingContext } from './call.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
@@ -48,6 +51,7 @@ import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
 import { type PullCall, servePull } from './requests/pull.ts'
 import { isLongRequest, isStartedOnly, requestTable } from './requests/table.ts'
+import { checkPush } from './requests/transactions.ts'
 import { openSends, type Sends } from './send-batch.ts'
 import { Session } from './session.ts'
 
@@ -162,6 +166,15 @@ export class Connection extends ServerConnection implements Peer {
   push({ code, fields, body }: Push): void {
     const header = requestHeader({ code, opaque: this.#pending.nextOpaque(), fields, oneWay: true })
     this.output.push(encodeCommand(header, body))
+  }
+
+  /** What a producer is not asked now, it is asked later again. */
+  check(check: TransactionCheck): void {
+    const { principal } = this.session
+    const { auth } = this.#options.context
+    if (principal === undefined || this.unsentBytes > UNSENT_BYTES_MAX) return
+    const { topic } = new RecordView(check.record)
+    if (isAllowed(auth, principal, 'publish', topicResource(topic))) this.push(checkPush(check))
   }
 
   async request({ code, fields, body }: Push, signal: AbortSignal): Promise<Answer> {

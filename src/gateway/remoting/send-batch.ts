@@ -99,7 +99,8 @@ export class SendBatch implements PublishBatch {
       if (
         entry.count === 1 &&
         !(result instanceof BrokerError) &&
-        result.recallHandle === undefined
+        result.recallHandle === undefined &&
+        result.transactionId === undefined
       ) {
         out ??= Buffer.allocUnsafe((waiting.length - index) * bytesMax)
         const { opaque, codec } = entry
@@ -115,7 +116,7 @@ export class SendBatch implements PublishBatch {
     if (out !== undefined && used > handed) output.push(out.subarray(handed, used))
   }
 
-  /** A failure, a delayed message, or a batch. */
+  /** A failure, a delayed message, a half message, or a batch. */
   #slowAnswer({ opaque, codec }: Waiting, results: readonly PublishResult[]): Buffer {
     const failed = results.find((result) => result instanceof BrokerError)
     if (failed !== undefined) {
@@ -133,6 +134,7 @@ export class SendBatch implements PublishBatch {
       msgId: ids.join(','),
       queueId: receipts[0]!.queueId,
       queueOffset: receipts[0]!.queueOffset,
+      transactionId: receipts[0]!.transactionId,
       MSG_REGION: 'DefaultRegion',
       TRACE_ON: 'true',
       recallHandle: receipts[0]!.recallHandle,

@@ -32,7 +32,9 @@ export class RemotingGateway implements Gateway {
   readonly #consumers = new Map<string, Set<Connection>>()
   /** By client id. */
   readonly #producers = new Map<string, Set<Connection>>()
-  readonly #watch: Disposable
+  readonly #watches: readonly Disposable[]
+  /** Those that producers registered on, and others. */
+  readonly #byId = new Map<string, Connection>()
   /** Groups whose members are told, from the end of this turn on. */
   readonly #changed = new Set<string>()
   #isTelling = false
@@ -46,7 +48,12 @@ export class RemotingGateway implements Gateway {
     this.#connections.every(SWEEP_MS, (nowMs) => {
       for (const connection of this.#connections) connection.sweep(nowMs)
     })
-    this.#watch = context.broker.clients.watch((group) => this.#groupChanged(group))
+    this.#watches = [
+      context.broker.clients.watch((group) => this.#groupChanged(group)),
+      context.broker.transactions.watch((check) =>
+        this.#byId.get(check.connectionId)?.check(check),
+      ),
+    ]
   }
 
   get connections(): number {
@@ -54,30 +61,34 @@ export class RemotingGateway implements Gateway {
   }
 
   accept(socket: GatewaySocket): void {
-    this.#connections.accept(
-      socket,
-      (serial, gone) =>
-        new Connection(socket, {
-          context: this.#context,
-          responses: this.#responses,
-          bodyBytesMax: this.#bodyBytesMax,
-          serving: this.#serving,
-          connectionId: `remoting-${serial}`,
-          onGroups: (peer, joined, left) => this.#follow(peer, joined, left),
-          tellAgain: (group) => {
-            this.#context.clock.after(TELL_AGAIN_MS, () => this.#groupChanged(group))
-          },
-          onProducer: (peer, clientId, isHere) =>
-            isHere ? put(this.#producers, clientId, peer) : take(this.#producers, clientId, peer),
-          memberOf: (group, clientId) => this.#memberOf(group, clientId),
-          producerOf: (clientId) => newest(this.#producers.get(clientId)),
-          onGone: gone,
-        }),
-    )
+    this.#connections.accept(socket, (serial, gone) => {
+      const connectionId = `remoting-${serial}`
+      const connection = new Connection(socket, {
+        context: this.#context,
+        responses: this.#responses,
+        bodyBytesMax: this.#bodyBytesMax,
+        serving: this.#serving,
+        connectionId,
+        onGroups: (peer, joined, left) => this.#follow(peer, joined, left),
+        tellAgain: (group) => {
+          this.#context.clock.after(TELL_AGAIN_MS, () => this.#groupChanged(group))
+        },
+        onProducer: (peer, clientId, isHere) =>
+          isHere ? put(this.#producers, clientId, peer) : take(this.#producers, clientId, peer),
+        producerOf: (clientId) => newest(this.#producers.get(clientId)),
+        memberOf: (group, clientId) => this.#memberOf(group, clientId),
+        onGone: () => {
+          this.#byId.delete(connectionId)
+          gone()
+        },
+      })
+      this.#byId.set(connectionId, connection)
+      return connection
+    })
   }
 
   close(deadlineMs: number): Promise<void> {
-    this.#watch[Symbol.dispose]()
+    for (const watch of this.#watches) watch[Symbol.dispose]()
     return this.#connections.close(deadlineMs)
   }
 

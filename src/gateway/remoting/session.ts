@@ -15,6 +15,7 @@ import type {
   Heartbeat,
   SubscriptionEntry,
 } from '../../remoting/requests/clients.ts'
+import type { Principal } from '../access/auth.ts'
 
 const CONSUME_POP = 'CONSUME_POP'
 const BROADCASTING = 'BROADCASTING'
@@ -46,6 +47,7 @@ export class Session {
   readonly #onProducer: SessionOptions['onProducer']
   #registration: ClientRegistration | undefined
   #consumers: ReadonlyMap<string, ConsumerRegistration> = new Map()
+  #principal: Principal | undefined
   #hasEnded = false
 
   constructor(options: SessionOptions) {
@@ -55,6 +57,11 @@ export class Session {
     this.tellAgain = options.tellAgain
     this.#onGroups = options.onGroups
     this.#onProducer = options.onProducer
+  }
+
+  /** The user of the last registration. */
+  get principal(): Principal | undefined {
+    return this.#principal
   }
 
   get clientId(): string | undefined {
@@ -75,7 +82,7 @@ export class Session {
     broker: Broker,
     heartbeat: Heartbeat,
     consumers: readonly ConsumerEntry[],
-    peer: { readonly language: string; readonly version: number },
+    peer: { readonly language: string; readonly version: number; readonly principal: Principal },
   ): Promise<void> {
     // The connection went while groups and topics were made for its heartbeat.
     if (this.#hasEnded) return
@@ -89,6 +96,7 @@ export class Session {
       consumers: consumers.map((entry) => this.#consumerOf(entry, heartbeat.withoutSub)),
       producerGroups: heartbeat.producerGroups.filter((group) => group !== ''),
     }
+    this.#principal = peer.principal
     // Known before the registry tells others, so that this client is told too.
     this.#remember(registration)
     await broker.clients.register(registration)

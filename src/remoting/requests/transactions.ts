@@ -25,4 +25,5 @@ export const CHECK_TRANSACTION = layout({
   msgId: optional(text),
   transactionId: optional(text),
   offsetMsgId: optional(text),
+  bname: optional(text),
 })

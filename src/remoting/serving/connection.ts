@@ -76,6 +76,9 @@ export interface Answer {
   readonly frames?: readonly Buffer[]
 }
 
+/** The client waits for nothing, or until its time is over. */
+export const NO_ANSWER: Answer = {}
+
 /**
  * Of a request that brings neither messages nor a broker's table: 1,800 subscriptions of a
  * heartbeat, or 5,000 queues to lock, have room. Such a body is parsed as a whole, and everything
@@ -178,7 +181,7 @@ export abstract class ServerConnection implements Leaving {
   }
 
   answer(asked: Asked, answer: Answer): void {
-    if ((asked.flag & FLAG_ONE_WAY) !== 0) return
+    if ((asked.flag & FLAG_ONE_WAY) !== 0 || answer === NO_ANSWER) return
     if (this.unsentBytes > ANSWERED_BYTES_MAX) {
       const text = `${this.unsentBytes} bytes of answers wait; ${ANSWERED_BYTES_MAX} is the most`
       this.refuse(new BrokerError('QUOTA_EXCEEDED', text))

@@ -2,6 +2,7 @@
 // live and in replay, so that views rebuilt from the log equal views that were never lost.
 import type { Logger } from '../../log.ts'
 import { getI32, getU64 } from '../../model/bytes.ts'
+import { roundsOf } from '../../model/due-rounds.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../../model/names.ts'
 import { findProperty, PROPERTY } from '../../model/properties.ts'
 import { RecordView, STORE_TIMESTAMP_AT } from '../../model/record.ts'
@@ -11,7 +12,7 @@ import type { ConsumeQueue } from './consume-queue.ts'
 import { dueTime } from './due-index.ts'
 import { KEYS_PER_RECORD_MAX, keyHash } from './key-index.ts'
 import { decodeNotes, type Note, type QueueEnd } from './notes.ts'
-import type { TopicQueues } from './queue-table.ts'
+import { placeHash, type TopicQueues } from './queue-table.ts'
 import { RecordScan } from './record-scan.ts'
 import { ViewsDamaged } from './sealed.ts'
 import type { Views } from './views.ts'
@@ -47,7 +48,7 @@ export class Dispatcher {
     for (let at = frame.start; at < stop; at += size, position += size) {
       size = getI32(bytes, at)
       this.#scan.scan(bytes, at, size)
-      if (isKnown) this.#keysOnly(bytes, position)
+      if (isKnown) this.#keysOnly(bytes, at, position)
       else {
         views.times.note(position, getU64(bytes, at + STORE_TIMESTAMP_AT))
         this.#record(bytes, at, size, position)
@@ -88,15 +89,19 @@ export class Dispatcher {
       this.#views.due.add(dueTime(Number(due)), position)
       this.#indexUniqueKey(bytes, topic.hash, position)
       this.#views.unsavedEntries++
+      this.#indexPlace(bytes, at, position)
     }
   }
 
   /** The key index lags behind the other views. */
-  #keysOnly(bytes: Buffer, position: number): void {
+  #keysOnly(bytes: Buffer, at: number, position: number): void {
     if (position < this.#views.keysMark) return
     const topic = this.#topicOf(bytes)
     if (topic.kind === 'messages') this.#indexKeys(bytes, topic.hash, position)
-    else if (topic.kind === 'parked') this.#indexUniqueKey(bytes, topic.hash, position)
+    else if (topic.kind === 'parked') {
+      this.#indexUniqueKey(bytes, topic.hash, position)
+      this.#indexPlace(bytes, at, position)
+    }
   }
 
   #topicOf(bytes: Buffer): TopicQueues {
@@ -160,6 +165,12 @@ export class Dispatcher {
     }
   }
 
+  /** A copy of a parked record is found by the place of the first one. */
+  #indexPlace(bytes: Buffer, at: number, position: number): void {
+    const place = roundsOf(new RecordView(bytes, at))?.firstPlace
+    if (place !== undefined) this.#views.keys.add(placeHash(place), position)
+  }
+
   #route(bytes: Buffer, at: number, size: number, position: number): void {
     const name = routingName(new RecordView(bytes, at))
     this.#views.light.match(name, (queue) => this.#enter(queue, position, size))
@@ -179,7 +190,8 @@ export class Dispatcher {
         views.facts.set(note.kind, note.key, note.value, position)
         return
       case 'fired':
-        this.#fired(note.dueMs, note.position)
+      case 'putOff':
+        this.#fired(note)
         return
       case 'bind':
         this.#noted(views.light.bindDurable(note.filter), position)
@@ -197,9 +209,11 @@ export class Dispatcher {
     }
   }
 
-  #fired(dueMs: number, position: number): void {
+  #fired(note: Extract<Note, { readonly is: 'fired' | 'putOff' }>): void {
+    const { due } = this.#views
     try {
-      this.#views.due.remove(dueMs, position)
+      const wasThere = due.remove(note.dueMs, note.position)
+      if (wasThere && note.is === 'putOff') due.add(dueTime(note.untilMs), note.position)
     } catch (error) {
       this.#views.damaged(error)
     }

@@ -38,13 +38,16 @@ interface Minute {
   isDirty: boolean
 }
 
-/** Pairs by position: no two parked messages share one. */
+/** By position. One that is put off is removed and added by one batch, under two times. */
 type Pairs = Map<number, number>
+
+/** A pair comes once and goes once, so the changes of a minute have no order. */
+type Changes = [dueMs: number, position: number][]
 
 interface Loading {
   readonly minute: number
-  readonly added: Pairs
-  readonly removed: Pairs
+  readonly added: Changes
+  readonly removed: Changes
 }
 
 export class DueIndex {
@@ -80,7 +83,12 @@ export class DueIndex {
     return this.#size
   }
 
-  /** No pair is due before; one may be due a little later. */
+  /** No pair is due before. */
+  get firstDueMs(): number {
+    return this.#near.min ?? (this.#firstFar ?? Number.POSITIVE_INFINITY) * MINUTE_MS
+  }
+
+  /** When to ask what is due. */
   get nextDueMs(): number | undefined {
     if (this.#near.min !== undefined || this.#firstFar === undefined) return this.#near.min
     return Math.max(this.#firstFar * MINUTE_MS, this.#clock.now() + LOADING_MS)
@@ -115,24 +123,25 @@ export class DueIndex {
       if (this.#near.size > this.#shedAt && this.#loading === undefined) this.#shed()
     } else {
       this.#firstFar = Math.min(this.#firstFar ?? minute, minute)
-      if (this.#loading?.minute === minute) this.#loading.added.set(position, dueMs)
+      if (this.#loading?.minute === minute) this.#loading.added.push([dueMs, position])
     }
     this.#added.set(position, dueMs)
     this.#count(minute, 1, dueMs, position)
   }
 
-  /** Nothing happens when the pair is not there. @throws ViewsDamaged */
-  remove(dueMs: number, position: number): void {
+  /** Answers whether the pair was there. @throws ViewsDamaged */
+  remove(dueMs: number, position: number): boolean {
     const minute = minuteOf(dueMs)
     if (minute < this.#horizon) {
-      if (!this.#near.delete(dueMs, position)) return
+      if (!this.#near.delete(dueMs, position)) return false
       if (this.#near.size <= this.#nearPairsMax) this.#shedAt = this.#nearPairsMax
     } else {
-      if (!this.has(dueMs, position)) return
-      if (this.#loading?.minute === minute) this.#loading.removed.set(position, dueMs)
+      if (!this.has(dueMs, position)) return false
+      if (this.#loading?.minute === minute) this.#loading.removed.push([dueMs, position])
     }
     if (!this.#added.delete(position)) this.#removed.set(position, dueMs)
     this.#count(minute, -1, dueMs, position)
+    return true
   }
 
   /** @throws ViewsDamaged */
@@ -220,8 +229,8 @@ export class DueIndex {
    * load.
    */
   async #loadMinute(minute: number): Promise<void> {
-    const added: Pairs = new Map()
-    const removed: Pairs = new Map()
+    const added: Changes = []
+    const removed: Changes = []
     for (const pairs of [this.#savingAdded, this.#added]) pick(pairs, minute, added)
     for (const pairs of [this.#savingRemoved, this.#removed]) pick(pairs, minute, removed)
     this.#loading = { minute, added, removed }
@@ -238,10 +247,10 @@ export class DueIndex {
       if (loaded.add(dueMs, position)) sum = (sum + pairSum(dueMs, position)) >>> 0
     }
     this.#loading = undefined
-    for (const [position, dueMs] of added) {
+    for (const [dueMs, position] of added) {
       if (loaded.add(dueMs, position)) sum = (sum + pairSum(dueMs, position)) >>> 0
     }
-    for (const [position, dueMs] of removed) {
+    for (const [dueMs, position] of removed) {
       if (loaded.delete(dueMs, position)) sum = (sum - pairSum(dueMs, position)) >>> 0
     }
     this.#checkMinute(minute, loaded.size, sum)
@@ -298,6 +307,8 @@ function pairSum(dueMs: number, position: number): number {
   return Math.imul(h ^ (h >>> 15), 0x85ebca6b) >>> 0
 }
 
-function pick(from: Pairs, minute: number, into: Pairs): void {
-  for (const [position, dueMs] of from) if (minuteOf(dueMs) === minute) into.set(position, dueMs)
+function pick(from: Pairs, minute: number, into: Changes): void {
+  for (const [position, dueMs] of from) {
+    if (minuteOf(dueMs) === minute) into.push([dueMs, position])
+  }
 }

@@ -11,6 +11,7 @@
 //   6 queueEnd  u16 topicLength, topic, u32 queueId, u64 nextOffset, u64 position
 //   7 record    u8 kindLength, kind, u16 keyLength, key, u32 back: a fact whose value is the
 //               record that starts so many bytes before the record of the notes
+//   8 putOff    u64 dueMs, u64 position, u64 untilMs
 import { BrokerError } from '../../errors.ts'
 import { getI32, getU16, getU32, getU64, putU16, putU32, putU64 } from '../../model/bytes.ts'
 import { NO_HOST } from '../../model/host.ts'
@@ -22,10 +23,18 @@ export type Note =
   | ({ readonly is: 'fact' } & Fact)
   | { readonly is: 'record'; readonly kind: string; readonly key: string; readonly back: number }
   | { readonly is: 'fired'; readonly dueMs: number; readonly position: number }
+  | PutOffNote
   | { readonly is: 'bind'; readonly filter: string }
   | { readonly is: 'unbind'; readonly filter: string }
   | { readonly is: 'drop'; readonly topic: string }
   | QueueEnd
+
+export interface PutOffNote {
+  readonly is: 'putOff'
+  readonly dueMs: number
+  readonly position: number
+  readonly untilMs: number
+}
 
 /**
  * The next offset of a queue after every record before the position. Retention writes it before the
@@ -50,6 +59,7 @@ export function noteSubject(note: Note): string {
     case 'record':
       return `fact ${note.kind}\u0000${note.key}`
     case 'fired':
+    case 'putOff':
       return `parked ${note.position}`
     case 'bind':
     case 'unbind':
@@ -60,7 +70,16 @@ export function noteSubject(note: Note): string {
   }
 }
 
-const TAG = { fact: 1, fired: 2, bind: 3, unbind: 4, drop: 5, queueEnd: 6, record: 7 } as const
+const TAG = {
+  fact: 1,
+  fired: 2,
+  bind: 3,
+  unbind: 4,
+  drop: 5,
+  queueEnd: 6,
+  record: 7,
+  putOff: 8,
+} as const
 const NAME_BYTES_MAX = 65_535
 const NO_BYTES = Buffer.alloc(0)
 
@@ -104,6 +123,14 @@ function encodeNote(note: Note, pieces: Buffer[]): void {
       putU64(head, 9, note.position)
       pieces.push(head)
       return
+    case 'putOff': {
+      const until = Buffer.allocUnsafe(8)
+      putU64(head, 1, note.dueMs)
+      putU64(head, 9, note.position)
+      putU64(until, 0, note.untilMs)
+      pieces.push(head, until)
+      return
+    }
     case 'bind':
     case 'unbind':
       pieces.push(head.subarray(0, 1), nameBytes(note.filter, NAME_BYTES_MAX))
@@ -181,6 +208,10 @@ export function* decodeNotes(body: Buffer): Generator<Note> {
     } else if (tag === TAG.fired) {
       const from = need(16)
       yield { is: 'fired', dueMs: getU64(body, from), position: getU64(body, from + 8) }
+    } else if (tag === TAG.putOff) {
+      const from = need(24)
+      const [dueMs, position] = [getU64(body, from), getU64(body, from + 8)]
+      yield { is: 'putOff', dueMs, position, untilMs: getU64(body, from + 16) }
     } else if (tag === TAG.bind) yield { is: 'bind', filter: name() }
     else if (tag === TAG.unbind) yield { is: 'unbind', filter: name() }
     else if (tag === TAG.drop) yield { is: 'drop', topic: name() }

@@ -6,6 +6,7 @@ import {
   RETRY_PREFIX,
   SCHEDULE_TOPIC,
 } from '../../model/names.ts'
+import type { LogPosition } from '../../model/positions.ts'
 import { type BlockStore, ConsumeQueue } from './consume-queue.ts'
 import { keyHash } from './key-index.ts'
 
@@ -34,6 +35,14 @@ export class TopicQueues {
 export function topicHash(name: string): number {
   const bytes = Buffer.from(name, 'latin1')
   return keyHash(bytes, 0, bytes.length, 0)
+}
+
+const PLACE_SEED = topicHash(SCHEDULE_TOPIC)
+
+/** In the key index: copies of the record that was parked first at this place. */
+export function placeHash(place: LogPosition): number {
+  const bytes = Buffer.from(String(place))
+  return keyHash(bytes, 0, bytes.length, PLACE_SEED)
 }
 
 export class QueueTable {

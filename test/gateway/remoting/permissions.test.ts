@@ -94,6 +94,7 @@ interface Scene {
   readonly front: NativeFrontEnd
   readonly messageId: string
   readonly position: number
+  readonly halfPosition: number
 }
 
 async function ask({
@@ -118,7 +119,7 @@ async function ask({
     ...{ originMsgId: scene.messageId, originTopic: TOPIC, unitMode: false, maxReconsumeTimes: 3 },
     ...{
       tranStateTableOffset: 0,
-      commitLogOffset: 0,
+      commitLogOffset: scene.halfPosition,
       commitOrRollback: 8,
       fromTransactionCheck: false,
     },
@@ -172,10 +173,13 @@ async function scene(t: ExecutionContext, user: User): Promise<[Scene, RemotingC
   const messageId = sent.fields.get('msgId')!
   const position = Number.parseInt(messageId.slice(16), 16)
   t.is(messageId, offsetMessageId(front.store.storeHost, position as never))
+  const properties = { TRAN_MSG: 'true', PGROUP: GROUP }
+  const half = await send(admin, { topic: TOPIC, properties })
+  const halfPosition = Number.parseInt(half.fields.get('msgId')!.slice(16), 16)
   const tried = await front.connect({
     credentials: { accessKey: 'tried', secretKey: 'secret-key' },
   })
-  return [{ front, messageId, position }, tried]
+  return [{ front, messageId, position, halfPosition }, tried]
 }
 
 /** Answered without them to users that lack the right. */

@@ -129,7 +129,7 @@ const batchWith = (...properties: string[]): Buffer =>
 
 for (const [name, middle, code] of [
   ['too large', `big\u0001${'x'.repeat(PROPERTIES_ACCEPTED_BYTES_MAX)}\u0002`, 13],
-  ['half of a transaction', 'TRAN_MSG\u0001true\u0002', 3],
+  ['half of a transaction', 'TRAN_MSG\u0001true\u0002', 13],
   ['delayed beyond the limit', 'TIMER_DELAY_MS\u0001999999999999\u0002', 13],
 ] as const) {
   test(`of a batch with a message that is ${name} nothing is stored, before and behind it`, async (t) => {
@@ -342,10 +342,10 @@ for (const [what, sent, code, remark] of [
     /properties/,
   ],
   [
-    'a half message of a transaction',
+    'a half message of no producer group',
     { topic: 'T', properties: { TRAN_MSG: 'true' } },
-    3,
-    /transaction/,
+    13,
+    /PGROUP is missing/,
   ],
   ['a queue id that is no number', { topic: 'T', e: 'one' }, 29, /field 'e' is 'one'/],
   ['a queue id beyond 32 bits', { topic: 'T', e: '4294967296' }, 29, /32-bit/],

@@ -1,18 +1,80 @@
-// END_TRANSACTION. This broker accepts no half messages (a prepared SEND is refused), so there is
-// none to commit; a peer that asks is told so.
+// END_TRANSACTION: what a producer says of its half message, at once or when it is asked. The
+// question itself, CHECK_TRANSACTION_STATE, goes out on the producer's own connection.
 import { BrokerError } from '../../../errors.ts'
-import { REQUEST } from '../../../remoting/codes.ts'
-import { readFields } from '../../../remoting/layout.ts'
-import { END_TRANSACTION } from '../../../remoting/requests/transactions.ts'
-import type { Call, RequestTable } from '../call.ts'
+import { offsetMessageId } from '../../../model/message-id.ts'
+import { HALF_TOPIC } from '../../../model/names.ts'
+import { logPosition, queueOffset } from '../../../model/positions.ts'
+import { RecordView } from '../../../model/record.ts'
+import type { HalfName, TransactionCheck, TransactionEnd } from '../../../model/transaction.ts'
+import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
+import { readFields, writeFields } from '../../../remoting/layout.ts'
+import {
+  CHECK_TRANSACTION,
+  END_TRANSACTION,
+  TRANSACTION_OUTCOME,
+} from '../../../remoting/requests/transactions.ts'
+import { topicResource } from '../address.ts'
+import {
+  type Answer,
+  authorize,
+  type Call,
+  DONE,
+  NO_ANSWER,
+  type Push,
+  type RequestTable,
+} from '../call.ts'
 
 export const transactionRequests: RequestTable = new Map([[REQUEST.endTransaction, endTransaction]])
 
-function endTransaction(call: Call): never {
-  const { msgId, producerGroup } = readFields(END_TRANSACTION, call.fields)
-  throw new BrokerError(
-    'NOT_SUPPORTED',
-    `transactional messages are not served by this broker: no half message '${msgId.slice(0, 64)}' ` +
-      `of the group '${producerGroup.slice(0, 64)}' exists`,
-  )
+const OUTCOMES: ReadonlyMap<number, TransactionEnd['outcome']> = new Map([
+  [TRANSACTION_OUTCOME.commit, 'commit'],
+  [TRANSACTION_OUTCOME.rollback, 'rollback'],
+])
+
+async function endTransaction(call: Call): Promise<Answer> {
+  const fields = readFields(END_TRANSACTION, call.fields)
+  const outcome = OUTCOMES.get(fields.commitOrRollback)
+  if (outcome === undefined) {
+    // The producer does not know either: it is asked again.
+    if (fields.commitOrRollback === TRANSACTION_OUTCOME.unknown) return NO_ANSWER
+    const remark = `commitOrRollback is ${fields.commitOrRollback}; 8 commits, 12 rolls back`
+    return { code: RESPONSE.systemError, remark }
+  }
+  const { transactions, identity } = call.context.broker
+  const half: HalfName = {
+    brokerName: identity.brokerName,
+    position: logPosition(fields.commitLogOffset),
+    queueOffset: queueOffset(fields.tranStateTableOffset),
+  }
+  try {
+    if (!call.principal.admin) await mayEnd(call, half)
+    await transactions.end({ half, group: fields.producerGroup, outcome })
+    return DONE
+  } catch (thrown) {
+    const { code, message } = BrokerError.from(thrown)
+    // As Apache's broker answers what it does not find as it was named.
+    if (code !== 'MESSAGE_NOT_FOUND' && code !== 'ARGUMENT_INVALID') throw thrown
+    return { code: RESPONSE.systemError, remark: message }
+  }
+}
+
+/** Ending a half message takes what sending it took. @throws PERMISSION_DENIED */
+async function mayEnd(call: Call, half: HalfName): Promise<void> {
+  const topic = await call.context.broker.transactions.topic(half)
+  if (topic !== undefined) authorize(call, 'publish', topicResource(topic))
+}
+
+/** What an END_TRANSACTION says again to answer it. */
+export function checkPush({ half, record, transactionId }: TransactionCheck): Push {
+  const { position, brokerName } = half
+  const fields = writeFields(CHECK_TRANSACTION, {
+    topic: HALF_TOPIC,
+    tranStateTableOffset: half.queueOffset,
+    commitLogOffset: position,
+    msgId: transactionId,
+    transactionId,
+    offsetMsgId: offsetMessageId(new RecordView(record).storeHost, position),
+    bname: brokerName,
+  })
+  return { code: REQUEST.checkTransactionState, fields, body: record }
 }

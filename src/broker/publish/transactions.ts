@@ -1,0 +1,181 @@
+// The ends of half messages. A commit is one append: the message, and the mark that its half is
+// done. The due index is all that is known of halves: one that waits there is open, any other is
+// decided, so a second end changes nothing. Ends of one turn of the event loop share an append.
+import type { Clock } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import { roundAt, roundsOf } from '../../model/due-rounds.ts'
+import type { LogPosition } from '../../model/positions.ts'
+import { PROPERTY } from '../../model/properties.ts'
+import { RecordView } from '../../model/record.ts'
+import type { HalfName, TransactionCheck, TransactionEnd } from '../../model/transaction.ts'
+import type { DueEntry, MessageStore, StoreDraft } from '../../store/store.ts'
+import type { TopicTable } from '../definitions/topics.ts'
+import { APPEND_BYTES_TARGET, type BrokerOptions } from '../options.ts'
+import type { DueTimer } from './due-timer.ts'
+import { committedDraft, HALF, placeOf } from './halves.ts'
+import { type Producers, TransactionChecks } from './transaction-checks.ts'
+
+/** Messages with the id of one that was ended before: producers give each message its own. */
+const SAME_ID_MAX = 16
+
+interface Parts {
+  readonly store: MessageStore
+  readonly topics: TopicTable
+  readonly dueTimer: DueTimer
+  readonly clock: Clock
+  readonly log: Logger
+  readonly options: BrokerOptions
+  readonly clients: Producers
+}
+
+/** An end on its way into the log. */
+interface Ending {
+  readonly entry: DueEntry
+  /** undefined: rolled back. */
+  readonly draft: StoreDraft | undefined
+  readonly settle: (error: BrokerError | undefined) => void
+}
+
+export class Transactions {
+  readonly #parts: Parts
+  readonly #checks: TransactionChecks
+  /** Ends under way, by the place of their half. */
+  readonly #ending = new Map<LogPosition, Promise<void>>()
+  /** Of this turn. */
+  #endings: Ending[] = []
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#checks = new TransactionChecks(parts)
+    parts.dueTimer.handle(HALF, (record, entry) =>
+      this.#ending.has(placeOf(record)) ? 'ending' : this.#checks.onDue(record, entry),
+    )
+  }
+
+  watch(asked: (check: TransactionCheck) => void): Disposable {
+    return this.#checks.watch(asked)
+  }
+
+  /** The topic that a half message is for; undefined: there is no such half message. */
+  async topic({ position }: HalfName): Promise<string | undefined> {
+    const parked = await this.#parts.store.parked(position)
+    return parked?.record.property(PROPERTY.realTopic)
+  }
+
+  /** Two ends of one half go one after the other. */
+  async end(end: TransactionEnd): Promise<void> {
+    const { position } = end.half
+    for (let before = this.#ending.get(position); before !== undefined; ) {
+      await before.catch(() => {})
+      before = this.#ending.get(position)
+    }
+    const ending = this.#end(end).finally(() => this.#ending.delete(position))
+    this.#ending.set(position, ending)
+    return ending
+  }
+
+  async #end({ half, group, outcome }: TransactionEnd): Promise<void> {
+    const { store, topics, clock, options } = this.#parts
+    const { position } = half
+    const parked = await store.parked(position)
+    if (parked === undefined || parked.record.property(PROPERTY.dueKind) !== HALF) {
+      throw noHalf('Find prepared transaction message failed')
+    }
+    const { record, entry } = parked
+    checkNames(record, half, group)
+    if (entry === undefined) return this.#endAgain(record, position, outcome)
+    const rounds = roundsOf(record)!
+    const round = roundAt(record, rounds, entry.dueMs)
+    if (outcome === 'rollback') return this.#append(entry, undefined)
+    const topic = topics.find(record.property(PROPERTY.realTopic)!)
+    if (topic === undefined || store.isDropped(record)) {
+      await this.#append(entry, undefined)
+      throw new BrokerError(
+        'TOPIC_NOT_FOUND',
+        `the topic '${record.property(PROPERTY.realTopic)}' of the half message was deleted, and its message with it`,
+      )
+    }
+    const nowMs = clock.now()
+    const draft = committedDraft(record, position, round, nowMs, options.delayMsMax)
+    const queueId = draft.queueId % topic.definition.writeQueues
+    return this.#append(entry, { ...draft, queueId })
+  }
+
+  #append(entry: DueEntry, draft: StoreDraft | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.#endings.length === 0) process.nextTick(() => this.#flush())
+      this.#endings.push({
+        entry,
+        draft,
+        settle: (error) => (error === undefined ? resolve() : reject(error)),
+      })
+    })
+  }
+
+  #flush(): void {
+    const endings = this.#endings
+    this.#endings = []
+    let group: Ending[] = []
+    let bytes = 0
+    for (const ending of endings) {
+      group.push(ending)
+      bytes += (ending.draft?.body.length ?? 0) + (ending.draft?.properties.length ?? 0)
+      if (bytes < APPEND_BYTES_TARGET) continue
+      this.#write(group)
+      group = []
+      bytes = 0
+    }
+    if (group.length > 0) this.#write(group)
+  }
+
+  #write(endings: readonly Ending[]): void {
+    const { store, dueTimer } = this.#parts
+    const messages = endings.flatMap(({ draft }) => draft ?? [])
+    const fired = endings.map(({ entry }) => entry)
+    const hasDelayed = messages.some(({ dueMs }) => dueMs !== undefined)
+    store.append({ messages, fired, isNew: messages.length > 0 }).then(
+      () => {
+        if (hasDelayed) dueTimer.arm()
+        for (const { settle } of endings) settle(undefined)
+      },
+      (thrown: unknown) => {
+        for (const { settle } of endings) settle(BrokerError.from(thrown))
+      },
+    )
+  }
+
+  /** It is decided already: whatever it was, nothing changes. */
+  async #endAgain(
+    record: RecordView,
+    place: LogPosition,
+    outcome: TransactionEnd['outcome'],
+  ): Promise<void> {
+    const topic = record.property(PROPERTY.realTopic)!
+    const id = record.property(PROPERTY.uniqueKey)
+    const found =
+      id === undefined ? [] : await this.#parts.store.findByKey(topic, id, { max: SAME_ID_MAX })
+    const wasCommitted = found.some((bytes) => new RecordView(bytes).preparedPosition === place)
+    if (wasCommitted === (outcome === 'commit')) return
+    throw noHalf(
+      wasCommitted
+        ? 'the transaction was committed before; it is not rolled back'
+        : 'the transaction was rolled back or given up before; it is not committed',
+    )
+  }
+}
+
+/** As Apache's broker checks them, and in its words. @throws ARGUMENT_INVALID */
+function checkNames(record: RecordView, half: HalfName, group: string): void {
+  const wrong =
+    record.property(PROPERTY.producerGroup) !== group
+      ? 'The producer group wrong'
+      : half.queueOffset !== 0
+        ? 'The transaction state table offset wrong'
+        : placeOf(record) !== half.position
+          ? 'The commit log offset wrong'
+          : undefined
+  if (wrong !== undefined) throw new BrokerError('ARGUMENT_INVALID', wrong)
+}
+
+const noHalf = (message: string): BrokerError => new BrokerError('MESSAGE_NOT_FOUND', message)

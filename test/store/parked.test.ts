@@ -1,0 +1,53 @@
+import test from 'ava'
+import { roundsOf } from '../../src/model/due-rounds.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import {
+  checkRetention,
+  DAY_MS,
+  HOUR_MS,
+  load,
+  openSmall,
+  SEGMENT_BYTES,
+} from '../support/small-store.ts'
+import { draft } from '../support/store-contents.ts'
+import { tempDir } from '../support/temp-dir.ts'
+
+test('a parked message that was put off is moved as it waits by then, and found by its first place', async (t) => {
+  const clock = new FakeClock()
+  const store = await openSmall(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const dueMs = clock.now() + DAY_MS
+  const parked = draft('T', 'parked', { dueMs, rounds: { periodMs: HOUR_MS, round: 2 } })
+  await store.append({ messages: [parked] })
+  const [first] = store.due(dueMs, 1)
+  const putOff = { entry: first!, dueMs: dueMs + 3 * HOUR_MS }
+  await store.append({ messages: [], putOff: [putOff] })
+  t.deepEqual((await store.parked(first!.position))!.entry, { ...first!, dueMs: putOff.dueMs })
+  await load(store, 'T', 1024)
+  await checkRetention(clock, () => store.status().logStart > first!.position)
+  // Moves of the last two runs are remembered, later ones are looked up.
+  for (let run = 0; run < 3; run++) await checkRetention(clock, () => true)
+  const found = await store.parked(first!.position)
+  t.deepEqual(store.due(Number.MAX_SAFE_INTEGER, 10), [found!.entry!])
+  t.is(found!.entry!.dueMs, putOff.dueMs)
+  t.deepEqual(roundsOf(found!.record), { periodMs: HOUR_MS, round: 5, firstPlace: first!.position })
+  await store.append({ messages: [], fired: [found!.entry!] })
+  t.is((await store.parked(first!.position))!.entry, undefined)
+})
+
+test('what ends a parked message while it is put off ends it', async (t) => {
+  const clock = new FakeClock()
+  const store = await openSmall(t, await tempDir(t), clock)
+  const dueMs = clock.now()
+  const parked = draft('T', 'parked', { dueMs, rounds: { periodMs: HOUR_MS, round: 0 } })
+  await store.append({ messages: [parked] })
+  const [entry] = store.due(dueMs, 1)
+  const putOff = [{ entry: entry!, dueMs: dueMs + HOUR_MS }]
+  const appends = [
+    store.append({ messages: [], putOff }),
+    store.append({ messages: [], fired: [entry!] }),
+    // It is over already.
+    store.append({ messages: [], putOff }),
+  ]
+  await Promise.all(appends)
+  t.is(store.status().pendingDue, 0)
+})
