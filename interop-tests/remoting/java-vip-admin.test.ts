@@ -1,4 +1,4 @@
-// mqadmin of Apache RocketMQ 5.3 by the VIP port, as rocketmq-dashboard asks by default: what it asks of a broker
+// mqadmin of Apache RocketMQ 5.5 by the VIP port, as rocketmq-dashboard asks by default: what it asks of a broker
 // goes to the port two below the native one.
 import test from 'ava'
 import { spawnServer } from '../../test/support/server.ts'

@@ -1,4 +1,4 @@
-// The unmodified Java client of Apache RocketMQ 5.3 and mqadmin against our server in a process of its own.
+// The unmodified Java client of Apache RocketMQ 5.5 and mqadmin against our server in a process of its own.
 import test from 'ava'
 import { connect } from '../../src/client/index.ts'
 import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'

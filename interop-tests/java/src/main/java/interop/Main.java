@@ -16,6 +16,10 @@ public final class Main {
             MQAdminStartup.main0(rest, null);
             System.exit(0);
         }
+        if (scenario.equals("mqadmin-session")) {
+            MqadminSession.run();
+            System.exit(0);
+        }
         Options options = new Options(args);
         try {
             switch (scenario) {
