@@ -170,8 +170,10 @@ export class EmbeddedBroker implements Broker {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
-    const { puller, receiver, clients, states, dueTimer, retries, facts, rates } = this.#parts
+    const { puller, receiver, clients, states, dueTimer, retries, facts, rates, givenCounts } =
+      this.#parts
     rates.close()
+    givenCounts.close()
     puller.close()
     receiver.close()
     clients.close()

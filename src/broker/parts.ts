@@ -9,6 +9,7 @@ import type { MessageStore } from '../store/store.ts'
 import { ClientTable } from './clients.ts'
 import { Arrivals } from './consume/arrivals.ts'
 import { CursorTable } from './consume/cursors.ts'
+import { GivenCounts } from './consume/given-counts.ts'
 import { READ, READS_EMPTY, READS_FOUND } from './consume/numbers.ts'
 import { Puller } from './consume/puller.ts'
 import { QueueLanes } from './consume/queue-lanes.ts'
@@ -72,6 +73,7 @@ export function assemble(given: OpenBrokerOptions) {
     lightQueues,
     arrivals,
     numbers,
+    givenCounts: new GivenCounts(clock),
     searches: new SearchLine(clock),
   }
   const dueTimer = new DueTimer(store, clock, log)

@@ -14,6 +14,7 @@ import type {
   StateNews,
   StateVersion,
 } from '../model/state.ts'
+import type { RecentCounts } from '../model/status.ts'
 import type { TopicDefinition } from '../model/topic.ts'
 import type { HalfName, TransactionCheck, TransactionEnd } from '../model/transaction.ts'
 import { findMessages, readMessage } from './consume/lookup.ts'
@@ -44,6 +45,8 @@ export const groupsPort = (parts: BrokerParts) => {
       groups.need(name)
       return groupLags(parts, name)
     },
+    given: async (name: string, topic?: string): Promise<RecentCounts> =>
+      parts.givenCounts.of(name, topic),
   }
 }
 

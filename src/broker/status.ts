@@ -3,6 +3,8 @@ import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
 import type { BrokerParts } from './parts.ts'
 
 export function brokerStatus(identity: BrokerIdentity, parts: BrokerParts): BrokerStatus {
+  const { autoCreateTopics, autoCreateGroups, queuesDefault, bodyBytesMax, delayMsMax } =
+    parts.options
   const { pendingDue, isBusy: _, ...store } = parts.store.status()
   return {
     identity,
@@ -15,5 +17,6 @@ export function brokerStatus(identity: BrokerIdentity, parts: BrokerParts): Brok
     messagesOut: parts.counters.read.value,
     rates: parts.rates.now(),
     pendingDelayed: pendingDue,
+    settings: { autoCreateTopics, autoCreateGroups, queuesDefault, bodyBytesMax, delayMsMax },
   }
 }

@@ -28,6 +28,16 @@ export interface BrokerStatus {
   readonly messagesOut: number
   readonly rates: BrokerRates
   readonly pendingDelayed: number
+  readonly settings: ShownSettings
+}
+
+/** Those that RocketMQ's tools know by names of their own. */
+export interface ShownSettings {
+  readonly autoCreateTopics: boolean
+  readonly autoCreateGroups: boolean
+  readonly queuesDefault: number
+  readonly bodyBytesMax: number
+  readonly delayMsMax: number
 }
 
 /** Of `messagesIn`, of `messagesOut`, and of the reads that found messages or none. */
@@ -36,6 +46,19 @@ export interface BrokerRates {
   readonly read: Rate
   readonly readsFound: Rate
   readonly readsEmpty: Rate
+}
+
+/** Messages of late; a span begins later where the broker's process did. */
+export interface RecentCounts {
+  readonly minute: SpanCount
+  readonly hour: SpanCount
+  readonly day: SpanCount
+}
+
+export interface SpanCount {
+  readonly messages: number
+  /** Its length. */
+  readonly seconds: number
 }
 
 export interface Rate {

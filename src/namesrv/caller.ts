@@ -15,6 +15,7 @@ const CHANGES: ReadonlySet<number> = new Set([
   REQUEST.deleteTopicInNameServer,
   REQUEST.putKvConfig,
   REQUEST.deleteKvConfig,
+  REQUEST.updateNameServerConfig,
   REQUEST.wipeWritePerm,
   REQUEST.addWritePerm,
 ])

@@ -10,6 +10,7 @@ import { jsonBody } from '../remoting/json/json-emitter.ts'
 import { parseObject } from '../remoting/json/json-members.ts'
 import { readFields, writeFields } from '../remoting/layout.ts'
 import {
+  decodeProperties,
   encodeTable,
   KEY,
   NAMESPACE,
@@ -85,6 +86,7 @@ export const nameServerRequests: ReadonlyMap<number, Serve> = new Map<number, Se
   [REQUEST.deleteKvConfig, deleteValue],
   [REQUEST.getKvList, listValues],
   [REQUEST.getNameServerConfig, configuration],
+  [REQUEST.updateNameServerConfig, updateConfiguration],
 ])
 
 /** The table is read in slices; then everything in it holds at once. */
@@ -246,9 +248,31 @@ function listValues(call: NameServerCall): Answer {
   return { code: RESPONSE.queryNotFound, remark: `No config item, Namespace: ${namespace}` }
 }
 
-/** There is nothing to configure while it runs. */
+/** What a name server of Apache's may be set to, as this one is; nothing of it can be changed. */
+const CONFIGURATION: ReadonlyMap<string, string> = new Map([
+  ['orderMessageEnable', 'false'],
+  ['clusterTest', 'false'],
+  ['supportActingMaster', 'false'],
+  ['enableAllTopicList', 'true'],
+  ['enableTopicList', 'true'],
+])
+
 function configuration(): Answer {
-  return { body: Buffer.from('orderMessageEnable=false\n') }
+  const lines = [...CONFIGURATION].map(([name, value]) => `${name}=${value}\n`)
+  return { body: Buffer.from(lines.join('')) }
+}
+
+/** @throws BrokerError ARGUMENT_INVALID for what it is not already */
+function updateConfiguration({ command }: NameServerCall): Answer {
+  for (const [name, value] of decodeProperties(command.body)) {
+    if (CONFIGURATION.get(name) === value) continue
+    const text = name.slice(0, 80)
+    throw new BrokerError(
+      'ARGUMENT_INVALID',
+      `the setting '${text}' of this name server cannot be changed while it runs`,
+    )
+  }
+  return {}
 }
 
 export const unsupported = (code: number): Answer => ({

@@ -48,7 +48,7 @@ import type {
 } from '../model/message.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { StateChange } from '../model/state.ts'
-import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
+import type { BrokerIdentity, BrokerStatus, RecentCounts } from '../model/status.ts'
 import type { TopicDefinition } from '../model/topic.ts'
 import type { HalfName, TransactionCheck, TransactionEnd } from '../model/transaction.ts'
 import type { States } from './states.ts'
@@ -248,6 +248,11 @@ export interface Groups {
    * @throws GROUP_NOT_FOUND
    */
   lags(name: string): Promise<readonly QueueLag[]>
+  /**
+   * What the group was handed of the topic, or of all, by the brokers' processes as they are now;
+   * nothing of a group that does not exist. Broadcasting members are not counted.
+   */
+  given(name: string, topic?: string): Promise<RecentCounts>
 }
 
 /** Where groups stand. @throws GROUP_NOT_FOUND, TOPIC_NOT_FOUND, QUEUE_NOT_FOUND */

@@ -1,7 +1,15 @@
 import type { ReceivedMessage } from '../../src/model/message.ts'
 import { tagFilterOf } from '../../src/model/tag-filter.ts'
-import { bodiesOf, codeOf, newMessage, receiptsOf, receiveRequest } from '../support/broker.ts'
+import {
+  bodiesOf,
+  codeOf,
+  newMessage,
+  pullRequest,
+  receiptsOf,
+  receiveRequest,
+} from '../support/broker.ts'
 import type { Case } from './broker.ts'
+import { nameOf } from './broker-names.ts'
 import {
   firstQueue,
   newGroup,
@@ -42,6 +50,23 @@ export function receiving(test: Case): void {
     }
     t.deepEqual([await receive(group), await receive(group)], [['a'], ['b']])
     t.deepEqual(await receive(await newGroup(port)), ['a'])
+  })
+
+  test('what a group was given is counted by topic, whether it was pulled or received', async (t, {
+    port,
+  }) => {
+    const [topic, other, group] = [await newTopic(port), await newTopic(port), await newGroup(port)]
+    await send(port, topic, 'a', 'b')
+    await send(port, other, 'c')
+    const queue = await firstQueue(port, topic)
+    await port.pull(pullRequest(topic, { ...queue, group }))
+    await port.receive(receiveRequest(other, group, { waitMs: WAIT_MS }))
+    const messages = async (name: string, of?: string): Promise<number> =>
+      (await port.groups.given(name, of)).minute.messages
+    t.is(await messages(group, topic), 2)
+    t.is(await messages(group, other), 1)
+    t.is(await messages(group), 3)
+    t.is(await messages(nameOf('missing')), 0)
   })
 
   test('a new group starts at the first message or at the end, as its first consumer says', async (t, {

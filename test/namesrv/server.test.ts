@@ -414,3 +414,15 @@ test('a list that is longer than clients take is refused in words', async (t) =>
   t.regex(answer.remark!, /bytes, and clients take/)
   t.is((await connection.request(106)).code, 0)
 })
+
+test('settings of the name server may be said again as they are, and not changed', async (t) => {
+  const connection = await started(t)
+  const update = (text: string): Promise<Command> =>
+    connection.request(318, { body: Buffer.from(text) })
+  const shown = (await connection.request(319)).body.toString()
+  t.regex(shown, /^orderMessageEnable=false$/m)
+  t.is((await update(shown)).code, 0)
+  const changed = await update('orderMessageEnable=true')
+  t.is(changed.code, 29)
+  t.regex(changed.remark!, /'orderMessageEnable' of this name server cannot be changed/)
+})

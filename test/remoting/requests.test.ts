@@ -188,12 +188,12 @@ test('tables with queues as keys are written and read as fastjson does', async (
   const queue = { brokerName: 'b', queueId: 3, topic: 'T' }
   const stats = [{ queue, minOffset: 1, maxOffset: 9, lastUpdateTimestamp: 5 }]
   t.is(
-    encodeTopicStats(stats).toString(),
-    '{"offsetTable":{{"brokerName":"b","queueId":3,"topic":"T"}:{"lastUpdateTimestamp":5,"maxOffset":9,"minOffset":1}},"topicPutTps":0}',
+    encodeTopicStats(stats, 0.5).toString(),
+    '{"offsetTable":{{"brokerName":"b","queueId":3,"topic":"T"}:{"lastUpdateTimestamp":5,"maxOffset":9,"minOffset":1}},"topicPutTps":0.5}',
   )
-  t.deepEqual(decodeTopicStats(encodeTopicStats(stats)), stats)
+  t.deepEqual(decodeTopicStats(encodeTopicStats(stats, 0)), stats)
   const progress = [{ queue, brokerOffset: 9, consumerOffset: 4, pullOffset: 6, lastTimestamp: 8 }]
-  t.deepEqual(decodeConsumeStats(await encodeConsumeStats(progress, slice)), progress)
+  t.deepEqual(decodeConsumeStats(await encodeConsumeStats(progress, 0.5, slice)), progress)
   t.deepEqual(
     decodeQueuePositions(body('{"offsetTable":{{"brokerName":"b","queueId":3,"topic":"T"}:7}}')),
     [{ queue, offset: 7 }],

@@ -10,6 +10,7 @@ import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
 import type { Counter } from '../../numbers/numbers.ts'
 import type { BrokerOptions } from '../options.ts'
+import type { GivenCounts } from './given-counts.ts'
 import type { GroupQueue } from './group-queue.ts'
 import type { QueueReader } from './queue-reader.ts'
 import type { SearchLine } from './search-line.ts'
@@ -24,6 +25,7 @@ export interface Source {
 export interface ReceiveCounts {
   readonly messages: Counter
   readonly found: Counter
+  readonly given: GivenCounts
   /** Receives that wait now. */
   waiting: number
 }
@@ -153,6 +155,7 @@ export class Handout {
     if (taking.messages.length > 0) {
       this.#group.counts.messages.value += taking.messages.length
       this.#group.counts.found.value++
+      this.#group.counts.given.add(this.#group.name, this.topic, taking.messages.length)
     }
     return taking.messages
   }

@@ -17,6 +17,7 @@ import { type TopicTable, topicNotFound } from '../definitions/topics.ts'
 import type { BrokerOptions } from '../options.ts'
 import type { Arrivals } from './arrivals.ts'
 import type { CursorTable } from './cursors.ts'
+import type { GivenCounts } from './given-counts.ts'
 import { READ, READS_EMPTY, READS_FOUND } from './numbers.ts'
 import type { SearchLine } from './search-line.ts'
 
@@ -54,6 +55,7 @@ interface Parts {
   readonly clock: Clock
   readonly options: BrokerOptions
   readonly numbers: Numbers
+  readonly givenCounts: GivenCounts
   readonly searches: SearchLine
 }
 
@@ -196,6 +198,9 @@ export class Puller {
     if (count > 0) this.#found.value++
     else this.#empty.value++
     this.#messages.value += count
+    if (count > 0 && request.group !== undefined) {
+      this.#parts.givenCounts.add(request.group, request.topic, count)
+    }
     this.#parts.cursors.given(request, nextOffset)
     const isNoMatch =
       (status === 'found' && count === 0) || (status === 'at-end' && nextOffset > request.offset)

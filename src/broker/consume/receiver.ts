@@ -20,6 +20,7 @@ import type { GroupModes } from '../definitions/group-modes.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import type { AppendedToo } from '../publish/publisher.ts'
 import { Expiry } from './expiry.ts'
+import type { GivenCounts } from './given-counts.ts'
 import type { GroupQueue } from './group-queue.ts'
 import { type Held, JointSettlement, type Step } from './joint-settlement.ts'
 import { READ, READS_FOUND } from './numbers.ts'
@@ -51,6 +52,7 @@ export class Receiver {
       readonly retries: Retries
       readonly lanes: QueueLanes
       readonly numbers: Numbers
+      readonly givenCounts: GivenCounts
     },
   ) {
     const expiry = new Expiry<ReceivingGroup>(parts.clock, (group, queue, entry) =>
@@ -59,7 +61,8 @@ export class Receiver {
     const serials = new Serials()
     const { numbers } = parts
     const [messages, found] = [numbers.counter(READ), numbers.counter(READS_FOUND)]
-    this.#parts = { ...parts, expiry, serials, counts: { messages, found, waiting: 0 } }
+    const counts = { messages, found, given: parts.givenCounts, waiting: 0 }
+    this.#parts = { ...parts, expiry, serials, counts }
     this.#groups = parts.groups
     this.#modes = parts.modes
     this.#retries = parts.retries

@@ -98,6 +98,8 @@ function threadPools(): Record<string, string> {
     ['send', 10_000],
     ['pull', 100_000],
     ['query', 20_000],
+    ['litePull', 100_000],
+    ['ack', 100_000],
   ] as const) {
     table[`${name}ThreadPoolQueueSize`] = '0'
     table[`${name}ThreadPoolQueueCapacity`] = String(capacity)

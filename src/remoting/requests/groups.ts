@@ -1,6 +1,7 @@
-// Consumer groups: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG
-// (201), DELETE_SUBSCRIPTIONGROUP (207), GET_SUBSCRIPTIONGROUP_CONFIG (352), GET_CONSUME_STATS
-// (208) and the connected clients: 203, 204, 343, 345.
+// Consumer groups: UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200) and its list (225),
+// GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201), DELETE_SUBSCRIPTIONGROUP (207),
+// GET_SUBSCRIPTIONGROUP_CONFIG (352), GET_CONSUME_STATS (208) and the connected clients: 203, 204,
+// 328, 343, 345.
 import type { Slice } from '../../clock.ts'
 import { type GroupDefinition, groupDefaults, type KeptGroupFields } from '../../model/group.ts'
 import type { JsonMap } from '../json/json.ts'
@@ -87,8 +88,23 @@ export interface UnfollowedGroupFields {
   readonly hasSubscriptions: boolean
 }
 
-export function unfollowedOf(body: Buffer): UnfollowedGroupFields {
-  const map = parseObject(body)
+export interface GroupUpdate {
+  readonly group: GroupDefinition
+  readonly unfollowed: UnfollowedGroupFields
+}
+
+export const decodeGroupUpdate = (body: Buffer): GroupUpdate => groupUpdateOf(parseObject(body))
+
+/** UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST. */
+export const decodeGroupUpdates = (body: Buffer): GroupUpdate[] =>
+  objectsAt(parseObject(body), 'groupConfigList').map(groupUpdateOf)
+
+const groupUpdateOf = (map: JsonMap): GroupUpdate => ({
+  group: groupConfigOf(map),
+  unfollowed: unfollowedOf(map),
+})
+
+function unfollowedOf(map: JsonMap): UnfollowedGroupFields {
   const policy = [...entriesAt(map, 'groupRetryPolicy')]
   return {
     attributes: [...entriesAt(map, 'attributes')].map(([name]) => name),
@@ -139,13 +155,20 @@ export interface QueueProgress {
   readonly lastTimestamp: number
 }
 
+/** `consumeTps`: messages a second that the group was given over the last minute. */
 export const encodeConsumeStats = (
   queues: readonly QueueProgress[],
+  consumeTps: number,
   slice: Slice,
 ): Promise<Buffer> =>
-  jsonBodyInSlices('{"consumeTps":0,"offsetTable":{', progressMembers(queues), '}}', slice)
+  jsonBodyInSlices(
+    `{"consumeTps":${consumeTps},"offsetTable":{`,
+    progressMembers(queues),
+    '}}',
+    slice,
+  )
 
-function* progressMembers(queues: readonly QueueProgress[]): Generator<string> {
+export function* progressMembers(queues: readonly QueueProgress[]): Generator<string> {
   for (const progress of queues) {
     yield emitMember(queueOut(progress.queue), {
       brokerOffset: progress.brokerOffset,
@@ -227,6 +250,31 @@ export const encodeProducerConnections = (connections: readonly ConnectionEntry[
 
 export const decodeProducerConnections = (body: Buffer): ConnectionEntry[] =>
   objectsAt(parseObject(body), 'connectionSet').map(connectionOf)
+
+/** GET_ALL_PRODUCER_INFO: by group. */
+export const encodeProducers = (
+  groups: ReadonlyMap<string, readonly ConnectionEntry[]>,
+  nowMs: number,
+  slice: Slice,
+): Promise<Buffer> => jsonBodyInSlices('{"data":{', producerMembers(groups, nowMs), '}}', slice)
+
+function* producerMembers(
+  groups: ReadonlyMap<string, readonly ConnectionEntry[]>,
+  nowMs: number,
+): Generator<string> {
+  for (const [group, clients] of groups) {
+    const producers = clients.map(({ clientId, clientAddr, language, version }) => ({
+      clientId,
+      language,
+      // A client that has not been heard of for long is not in the table.
+      lastUpdateTimestamp: nowMs,
+      // As Java writes the address of a socket.
+      remoteIP: `/${clientAddr}`,
+      version,
+    }))
+    yield emitMember(group, producers)
+  }
+}
 
 /** QUERY_SUBSCRIPTION_BY_CONSUMER. */
 export const encodeGroupSubscription = (

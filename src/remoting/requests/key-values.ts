@@ -14,5 +14,17 @@ export const ORDER_TOPIC_CONFIG = 'ORDER_TOPIC_CONFIG'
 /** Also the form of GET_BROKER_RUNTIME_INFO (28). */
 export const encodeTable = (table: ReadonlyMap<string, JsonOut>): Buffer => jsonBody({ table })
 
+/** The body of a change of settings: a `name=value` on each line. */
+export const decodeProperties = (body: Buffer): [name: string, value: string][] =>
+  body
+    .toString('utf8')
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .map((line) => {
+      const [name = '', ...rest] = line.split('=')
+      return [name.trim(), rest.join('=').trim()]
+    })
+
 export const decodeTable = (body: Buffer): Map<string, string> =>
   new Map([...entriesAt(parseObject(body), 'table')].map(([name, value]) => [name, String(value)]))

@@ -1,5 +1,6 @@
-// Topic definitions: UPDATE_AND_CREATE_TOPIC (17), GET_ALL_TOPIC_CONFIG (21), DELETE_TOPIC (215,
-// 216), GET_TOPIC_CONFIG (351), GET_TOPIC_STATS_INFO (202), QUERY_TOPIC_CONSUME_BY_WHO (300).
+// Topic definitions: UPDATE_AND_CREATE_TOPIC (17) and its list (18), GET_ALL_TOPIC_CONFIG (21),
+// DELETE_TOPIC (215, 216), GET_TOPIC_CONFIG (351), GET_TOPIC_STATS_INFO (202),
+// QUERY_TOPIC_CONSUME_BY_WHO (300).
 import type { Slice } from '../../clock.ts'
 import type { TopicDefinition } from '../../model/topic.ts'
 import type { JsonMap } from '../json/json.ts'
@@ -16,11 +17,12 @@ import {
   flagAt,
   numberAt,
   objectAt,
+  objectsAt,
   parseObject,
   textAt,
   textsAt,
 } from '../json/json-members.ts'
-import { bool, int, layout, optional, text } from '../layout.ts'
+import { bool, int, layout, optional, text, type Values } from '../layout.ts'
 import { type QueueRef, queueOf, queueOut } from './queue.ts'
 
 export const TOPIC = layout({ topic: text })
@@ -38,6 +40,25 @@ export const UPDATE_TOPIC = layout({
   order: bool,
   attributes: optional(text),
 })
+
+export type TopicUpdate = Omit<Values<typeof UPDATE_TOPIC>, 'defaultTopic'>
+
+/** UPDATE_AND_CREATE_TOPIC_LIST. */
+export const decodeTopicUpdates = (body: Buffer): TopicUpdate[] =>
+  objectsAt(parseObject(body), 'topicConfigList').map((map) => {
+    const { name, readQueues, writeQueues, perm, ordered, sysFlag } = topicConfigOf(map)
+    return {
+      topic: name,
+      readQueueNums: readQueues,
+      writeQueueNums: writeQueues,
+      perm,
+      order: ordered,
+      topicSysFlag: sysFlag,
+      topicFilterType: textAt(map, 'topicFilterType'),
+      // Their names begin with the sign.
+      attributes: [...entriesAt(map, 'attributes')].map((entry) => entry.join('=')).join(','),
+    }
+  })
 
 /** Versions of a table of definitions: equal only when all three are. */
 export interface DataVersion {
@@ -127,7 +148,8 @@ export interface QueueStats {
   readonly lastUpdateTimestamp: number
 }
 
-export const encodeTopicStats = (queues: readonly QueueStats[]): Buffer =>
+/** `putTps`: messages a second over the last minute. */
+export const encodeTopicStats = (queues: readonly QueueStats[], putTps: number): Buffer =>
   jsonBody({
     offsetTable: new Map(
       queues.map(({ queue, minOffset, maxOffset, lastUpdateTimestamp }) => [
@@ -135,7 +157,7 @@ export const encodeTopicStats = (queues: readonly QueueStats[]): Buffer =>
         { lastUpdateTimestamp, maxOffset, minOffset },
       ]),
     ),
-    topicPutTps: 0,
+    topicPutTps: putTps,
   })
 
 export function decodeTopicStats(body: Buffer): QueueStats[] {

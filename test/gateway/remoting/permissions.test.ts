@@ -124,13 +124,20 @@ async function ask({
       fromTransactionCheck: false,
     },
     ...{ msgId: scene.messageId, transactionId: 'x', clientId: 'c', recallHandle: 'x' },
+    ...{ isOrder: false, index: 0, count: 1, compareGroup: GROUP, srcGroup: GROUP },
+    ...{ destGroup: GROUP, READ_AHEAD_MODE: 0, E_T: 'F' },
+    ...(request.includes('of a group')
+      ? { statsName: 'GROUP_GET_NUMS', statsKey: `${TOPIC}@${GROUP}` }
+      : { statsName: 'TOPIC_PUT_NUMS', statsKey: TOPIC }),
   }
   switch (code) {
     case REQUEST.sendMessageV2:
-      return send(connection, { topic: TOPIC })
+    case REQUEST.sendReplyV2:
+      return send(connection, { topic: TOPIC, code })
     case REQUEST.sendBatchMessage:
       return send(connection, { topic: TOPIC, code, m: true, body: encodeBatchBody([ITEM]) })
-    case REQUEST.sendMessage: {
+    case REQUEST.sendMessage:
+    case REQUEST.sendReply: {
       const long = { defaultTopicQueueNums: 4, sysFlag: 0, bornTimestamp: 1, flag: 0 }
       return connection.request(code, {
         fields: fields({ ...all, ...long }),
@@ -147,6 +154,14 @@ async function ask({
       return connection.request(code, {
         body: jsonBody({ clientId: 'c', group: GROUP, subscriptionData }),
       })
+    }
+    case REQUEST.updateTopics: {
+      const topic = { topicName: isNew ? 'new-topic' : TOPIC, readQueueNums: 2, writeQueueNums: 2 }
+      return connection.request(code, { body: jsonBody({ topicConfigList: [topic] }) })
+    }
+    case REQUEST.updateGroups: {
+      const group = { groupName: isNew ? 'new-group' : GROUP, retryMaxTimes: 5 }
+      return connection.request(code, { body: jsonBody({ groupConfigList: [group] }) })
     }
     case REQUEST.updateGroup: {
       const group = { ...groupDefaults(isNew ? 'new-group' : GROUP), retryTimesMax: 5 }

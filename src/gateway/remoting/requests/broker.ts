@@ -1,17 +1,21 @@
 // The broker's own settings and state, in the words that mqadmin and the dashboard parse.
+import { BrokerError } from '../../../errors.ts'
 import { formatHost } from '../../../model/host.ts'
+import type { BrokerIdentity, BrokerStatus } from '../../../model/status.ts'
+import { PERM_READ_WRITE } from '../../../model/topic.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import { emitJson } from '../../../remoting/json/json-emitter.ts'
-import { encodeTable } from '../../../remoting/requests/key-values.ts'
+import { decodeProperties, encodeTable } from '../../../remoting/requests/key-values.ts'
 import { dataVersionOut } from '../../../remoting/requests/topics.ts'
 import { isAllowed } from '../../access/auth.ts'
 import { CLUSTER } from '../address.ts'
-import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
+import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
 import { runtimeValues } from '../runtime-values.ts'
 import { tableVersion } from '../table-version.ts'
 
 export const brokerRequests: RequestTable = new Map([
   [REQUEST.getBrokerConfig, brokerConfig],
+  [REQUEST.updateBrokerConfig, updateConfig],
   [REQUEST.getBrokerRuntimeInfo, runtimeInfo],
 ])
 
@@ -25,16 +29,56 @@ async function brokerConfig(call: Call): Promise<Answer> {
   const identity = { brokerClusterName: clusterName, brokerName, brokerId }
   if (!isAllowed(auth, call.principal, 'manage', CLUSTER)) return settingsAnswer(identity)
   const status = await broker.status()
+  const settings = settingsOf(broker.identity, status)
   const version = emitJson(dataVersionOut(tableVersion(status, clock.now())))
-  return {
-    ...settingsAnswer({
-      ...identity,
-      brokerIP1: formatHost(broker.identity.storeHost).split(':')[0],
-      flushDiskType: status.flush === 'sync' ? 'SYNC_FLUSH' : 'ASYNC_FLUSH',
-      brokerRole: brokerId === 0 ? 'ASYNC_MASTER' : 'SLAVE',
-    }),
-    fields: new Map([['version', version]]),
-  }
+  return { ...settingsAnswer(settings), fields: new Map([['version', version]]) }
+}
+
+type ShownConfig = Readonly<Record<string, string | number | boolean>>
+
+/** By RocketMQ's names. */
+const settingsOf = (
+  { brokerName, clusterName, brokerId, storeHost }: BrokerIdentity,
+  { flush, settings }: BrokerStatus,
+): ShownConfig => ({
+  brokerClusterName: clusterName,
+  brokerName,
+  brokerId,
+  brokerIP1: formatHost(storeHost).split(':')[0]!,
+  flushDiskType: flush === 'sync' ? 'SYNC_FLUSH' : 'ASYNC_FLUSH',
+  brokerRole: brokerId === 0 ? 'ASYNC_MASTER' : 'SLAVE',
+  brokerPermission: PERM_READ_WRITE,
+  autoCreateTopicEnable: settings.autoCreateTopics,
+  autoCreateSubscriptionGroup: settings.autoCreateGroups,
+  defaultTopicQueueNums: settings.queuesDefault,
+  maxMessageSize: settings.bodyBytesMax,
+  timerMaxDelaySec: Math.floor(settings.delayMsMax / 1000),
+  enablePropertyFilter: true,
+})
+
+/**
+ * A setting is in the configuration, where the next start finds it as well: what it is already may
+ * be said again, and nothing else.
+ */
+async function updateConfig(call: Call): Promise<Answer> {
+  authorize(call, 'manage', CLUSTER)
+  const { broker } = call.context
+  const settings = settingsOf(broker.identity, await broker.status())
+  for (const [name, value] of decodeProperties(call.body)) checkUnchanged(settings, name, value)
+  return DONE
+}
+
+/** @throws BrokerError ARGUMENT_INVALID */
+function checkUnchanged(settings: ShownConfig, name: string, value: string): void {
+  const current = settings[name]
+  if (current !== undefined && String(current) === value) return
+  const text = name.slice(0, 80)
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    current === undefined
+      ? `this broker has no setting '${text}' that mqadmin could change; see 'trivet config'`
+      : `'${text}' is ${current}; change it in the configuration and start the broker anew`,
+  )
 }
 
 const settingsAnswer = (settings: Readonly<Record<string, unknown>>): Answer =>

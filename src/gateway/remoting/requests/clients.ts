@@ -24,6 +24,7 @@ import {
   type RequestTable,
   type Serve,
 } from '../call.ts'
+import { together } from '../together.ts'
 
 export const clientRequests: RequestTable = new Map<number, Serve>([
   [REQUEST.heartbeat, heartbeat],
@@ -34,8 +35,6 @@ export const clientRequests: RequestTable = new Map<number, Serve>([
 
 /** Groups of one client: each is compared with its other members when the client changes. */
 const CONSUMERS_MAX = 1000
-/** Groups, or topics, of one heartbeat that are made in one turn of the event loop. */
-const MADE_AT_A_TIME = 128
 
 /** Answered only once the registration holds: clients ask for the group's members right after. */
 async function heartbeat(call: Call): Promise<Answer> {
@@ -107,20 +106,6 @@ async function makeTopics(
     }
   })
   return made
-}
-
-/**
- * So many at the same time: those made in one turn share an append, and what is told to name
- * servers.
- */
-async function together(
-  names: Iterable<string>,
-  make: (name: string) => Promise<void>,
-): Promise<void> {
-  const all = [...names]
-  for (let at = 0; at < all.length; at += MADE_AT_A_TIME) {
-    await Promise.all(all.slice(at, at + MADE_AT_A_TIME).map(make))
-  }
 }
 
 async function unregister(call: Call): Promise<Answer> {

@@ -1,4 +1,4 @@
-// Consumer groups: definitions and progress.
+// Consumer groups: definitions.
 import { isDeepStrictEqual } from 'node:util'
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
@@ -7,48 +7,51 @@ import { REQUEST } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import {
   DELETE_GROUP,
-  decodeGroupConfig,
-  encodeConsumeStats,
+  decodeGroupUpdate,
+  decodeGroupUpdates,
   encodeGroupConfig,
   encodeGroupTable,
-  GET_CONSUME_STATS,
   GROUP,
-  type QueueProgress,
+  type GroupUpdate,
   type UnfollowedGroupFields,
-  unfollowedOf,
 } from '../../../remoting/requests/groups.ts'
-import { CLUSTER, groupResource, topicResource } from '../address.ts'
-import {
-  type Answer,
-  answerBody,
-  authorize,
-  type Call,
-  DONE,
-  mayConsume,
-  type RequestTable,
-} from '../call.ts'
-import { recordAt } from '../record-at.ts'
+import { CLUSTER, groupResource } from '../address.ts'
+import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
 import { tableVersion } from '../table-version.ts'
+import { together } from '../together.ts'
 
 export const groupRequests: RequestTable = new Map([
   [REQUEST.updateGroup, updateGroup],
+  [REQUEST.updateGroups, updateGroups],
   [REQUEST.deleteGroup, deleteGroup],
   [REQUEST.getAllGroupConfig, allGroups],
   [REQUEST.getGroupConfig, groupConfig],
-  [REQUEST.getConsumeStats, consumeStats],
 ])
 
 async function updateGroup(call: Call): Promise<Answer> {
-  const group = decodeGroupConfig(call.body)
+  const update = decodeGroupUpdate(call.body)
+  await check(call, update)
+  await call.context.broker.groups.put(update.group)
+  return DONE
+}
+
+/** All of the list, or nothing where one of it is refused. */
+async function updateGroups(call: Call): Promise<Answer> {
   const { groups } = call.context.broker
-  const known = await groups.get(group.name)
+  const updates = decodeGroupUpdates(call.body)
+  for (const update of updates) await check(call, update)
+  await together(updates, ({ group }) => groups.put(group))
+  return DONE
+}
+
+/** @throws BrokerError when the group may not be made so */
+async function check(call: Call, { group, unfollowed }: GroupUpdate): Promise<void> {
+  const known = await call.context.broker.groups.get(group.name)
   // To create is not to change: a group that is there already belongs to all its consumers.
   const action = known === undefined || isDeepStrictEqual(known, group) ? 'create' : 'manage'
   authorize(call, action, groupResource(group.name))
   checkGroupName(group.name)
-  checkFollowed(unfollowedOf(call.body))
-  await groups.put(group)
-  return DONE
+  checkFollowed(unfollowed)
 }
 
 /** @throws BrokerError ARGUMENT_INVALID: a field that is dropped in silence misleads */
@@ -94,32 +97,6 @@ async function groupConfig(call: Call): Promise<Answer> {
   const definition = await call.context.broker.groups.get(group)
   if (definition === undefined) throw groupMissing(group)
   return answerBody(encodeGroupConfig(definition))
-}
-
-async function consumeStats(call: Call): Promise<Answer> {
-  const { consumerGroup, topic, topicList } = readFields(GET_CONSUME_STATS, call.fields)
-  authorize(call, 'consume', groupResource(consumerGroup))
-  const { broker, clock } = call.context
-  const wanted = new Set([topic ?? '', ...(topicList ?? '').split(';')].filter((t) => t !== ''))
-  for (const name of wanted) authorize(call, 'consume', topicResource(name))
-  const progress: QueueProgress[] = []
-  const slice = new Slice(clock)
-  for (const lag of await broker.groups.lags(consumerGroup)) {
-    if (slice.isOver) await slice.rest()
-    if (wanted.size > 0 ? !wanted.has(lag.topic) : !mayConsume(call, lag.topic)) continue
-    const { brokerName, queueId, maxOffset, committedOffset } = lag
-    const consumerOffset = Math.max(0, committedOffset)
-    const last =
-      consumerOffset > lag.minOffset ? await recordAt(call, lag, consumerOffset - 1) : undefined
-    progress.push({
-      queue: { brokerName, queueId, topic: lag.topic },
-      brokerOffset: maxOffset,
-      consumerOffset,
-      pullOffset: consumerOffset,
-      lastTimestamp: last?.storeTimestamp ?? 0,
-    })
-  }
-  return answerBody(await encodeConsumeStats(progress, slice))
 }
 
 const groupMissing = (group: string): BrokerError =>

@@ -5,6 +5,7 @@ import type {
   ConsumerRegistration,
   Subscription,
 } from '../../../model/client.ts'
+import type { MessageFilter } from '../../../model/message-filter.ts'
 import type { Broker } from '../../../port/broker.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
@@ -18,13 +19,14 @@ import {
   encodeConsumerConnections,
   encodeGroupSubscription,
   encodeProducerConnections,
+  encodeProducers,
   GROUP,
   GROUP_SUBSCRIPTION,
   PRODUCER_GROUP,
 } from '../../../remoting/requests/groups.ts'
 import { encodeTopicList } from '../../../remoting/requests/route.ts'
 import { encodeGroupList, TOPIC } from '../../../remoting/requests/topics.ts'
-import { groupResource, topicResource } from '../address.ts'
+import { CLUSTER, groupResource, topicResource } from '../address.ts'
 import {
   type Answer,
   answerBody,
@@ -38,6 +40,7 @@ import {
 export const presenceRequests: RequestTable = new Map([
   [REQUEST.getConsumerConnections, consumerConnections],
   [REQUEST.getProducerConnections, producerConnections],
+  [REQUEST.getAllProducers, allProducers],
   [REQUEST.queryTopicConsumers, topicConsumers],
   [REQUEST.queryConsumerTopics, consumerTopics],
   [REQUEST.queryConsumerSubscription, consumerSubscription],
@@ -101,6 +104,22 @@ async function producerConnections(call: Call): Promise<Answer> {
   return answerBody(encodeProducerConnections(members.map(connectionOf)))
 }
 
+async function allProducers(call: Call): Promise<Answer> {
+  authorize(call, 'manage', CLUSTER)
+  const { broker, clock } = call.context
+  const groups = new Map<string, ConnectionEntry[]>()
+  const slice = new Slice(clock)
+  for (const client of await broker.clients.list()) {
+    if (slice.isOver) await slice.rest()
+    for (const group of client.producerGroups) {
+      const members = groups.get(group) ?? []
+      members.push(connectionOf(client))
+      groups.set(group, members)
+    }
+  }
+  return answerBody(await encodeProducers(groups, clock.now(), slice))
+}
+
 /** Groups that consume the topic now, or have committed offsets in it. */
 async function topicConsumers(call: Call): Promise<Answer> {
   const { topic } = readFields(TOPIC, call.fields)
@@ -147,9 +166,19 @@ async function consumerTopics(call: Call): Promise<Answer> {
 async function consumerSubscription(call: Call): Promise<Answer> {
   const { group, topic } = readFields(GROUP_SUBSCRIPTION, call.fields)
   authorizeConsuming(call, group, topic)
+  const found = await subscriptionIn(call, group, topic)
+  return answerBody(encodeGroupSubscription(group, topic, found?.entry))
+}
+
+/** undefined while no member of the group subscribes to the topic. */
+export async function subscriptionIn(
+  call: Call,
+  group: string,
+  topic: string,
+): Promise<{ readonly filter: MessageFilter; readonly entry: SubscriptionEntry } | undefined> {
   const members = await membersOf(call.context.broker, group)
   const found = members
     .flatMap(({ consumer }) => consumer.subscriptions)
     .find((subscription) => subscription.topic === topic)
-  return answerBody(encodeGroupSubscription(group, topic, found && subscriptionEntry(found)))
+  return found && { filter: found.filter, entry: subscriptionEntry(found) }
 }

@@ -6,15 +6,19 @@ import { brokerRequests } from './broker.ts'
 import { clientRequests } from './clients.ts'
 import { groupRequests } from './groups.ts'
 import { lookupRequests } from './lookup.ts'
+import { maintenanceRequests } from './maintenance.ts'
 import { offsetRequests } from './offsets.ts'
 import { presenceRequests } from './presence.ts'
+import { progressRequests } from './progress.ts'
 import { pullRequests } from './pull.ts'
+import { queueEntryRequests } from './queue-entries.ts'
 import { queueLockRequests } from './queue-locks.ts'
 import { recallRequests } from './recall.ts'
 import { relayRequests } from './relay.ts'
 import { replyRequests } from './reply.ts'
 import { resetRequests } from './reset.ts'
 import { sendBackRequests } from './send-back.ts'
+import { statisticsRequests } from './statistics.ts'
 import { topicRequests } from './topics.ts'
 import { transactionRequests } from './transactions.ts'
 
@@ -29,11 +33,15 @@ const FAMILIES: readonly RequestTable[] = [
   recallRequests,
   topicRequests,
   groupRequests,
+  progressRequests,
+  queueEntryRequests,
+  statisticsRequests,
   resetRequests,
   presenceRequests,
   relayRequests,
   replyRequests,
   brokerRequests,
+  maintenanceRequests,
 ]
 
 /**
@@ -48,8 +56,10 @@ const LONG: ReadonlySet<number> = new Set([
   REQUEST.lockQueues,
   REQUEST.unlockQueues,
   REQUEST.updateTopic,
+  REQUEST.updateTopics,
   REQUEST.deleteTopic,
   REQUEST.updateGroup,
+  REQUEST.updateGroups,
   REQUEST.deleteGroup,
   REQUEST.resetOffset,
   REQUEST.getAllTopicConfig,
@@ -57,6 +67,13 @@ const LONG: ReadonlySet<number> = new Set([
   REQUEST.getAllConsumerOffset,
   REQUEST.getTopicStats,
   REQUEST.getConsumeStats,
+  REQUEST.getBrokerConsumeStats,
+  REQUEST.queryConsumeTimeSpan,
+  REQUEST.queryCorrectionOffset,
+  REQUEST.cloneGroupOffset,
+  REQUEST.queryConsumeQueue,
+  REQUEST.viewBrokerStats,
+  REQUEST.getAllProducers,
   REQUEST.getConsumerConnections,
   REQUEST.getProducerConnections,
   REQUEST.queryTopicConsumers,
@@ -72,7 +89,9 @@ const LONG: ReadonlySet<number> = new Set([
 const STARTED_ONLY: ReadonlySet<number> = new Set([
   REQUEST.heartbeat,
   REQUEST.updateTopic,
+  REQUEST.updateTopics,
   REQUEST.updateGroup,
+  REQUEST.updateGroups,
 ])
 
 export const isLongRequest = (code: number): boolean => LONG.has(code)

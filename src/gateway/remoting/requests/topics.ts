@@ -3,15 +3,19 @@ import { isDeepStrictEqual } from 'node:util'
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import { checkTopicName, isSystemTopic } from '../../../model/names.ts'
+import type { TopicDefinition } from '../../../model/topic.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { jsonBody } from '../../../remoting/json/json-emitter.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import { encodeTopicList } from '../../../remoting/requests/route.ts'
+import { perSecond } from '../../../remoting/requests/statistics.ts'
 import {
+  decodeTopicUpdates,
   encodeTopicStats,
   encodeTopicTable,
   type QueueStats,
   TOPIC,
+  type TopicUpdate,
   topicConfigOut,
   UPDATE_TOPIC,
 } from '../../../remoting/requests/topics.ts'
@@ -26,11 +30,14 @@ import {
   type RequestTable,
 } from '../call.ts'
 import { recordAt } from '../record-at.ts'
+import { storedOfLate } from '../stored-of-late.ts'
 import { tableVersion } from '../table-version.ts'
+import { together } from '../together.ts'
 import { alterAttributes } from '../topic-attributes.ts'
 
 export const topicRequests: RequestTable = new Map([
   [REQUEST.updateTopic, updateTopic],
+  [REQUEST.updateTopics, updateTopics],
   [REQUEST.deleteTopic, deleteTopic],
   [REQUEST.getAllTopicConfig, allTopics],
   [REQUEST.getTopicConfig, topicConfig],
@@ -40,7 +47,32 @@ export const topicRequests: RequestTable = new Map([
 
 /** Answered when name servers know it: the next that its maker asks may be a name server. */
 async function updateTopic(call: Call): Promise<Answer> {
-  const update = readFields(UPDATE_TOPIC, call.fields)
+  const change = await prepare(call, readFields(UPDATE_TOPIC, call.fields))
+  if ('remark' in change) return change
+  await call.context.broker.topics.put(change.wanted)
+  await call.context.routes?.told()
+  return DONE
+}
+
+/** All of the list, or nothing where one of it is refused. */
+async function updateTopics(call: Call): Promise<Answer> {
+  const { broker, routes } = call.context
+  const wanted: TopicDefinition[] = []
+  for (const update of decodeTopicUpdates(call.body)) {
+    const change = await prepare(call, update)
+    if ('remark' in change) return change
+    wanted.push(change.wanted)
+  }
+  await together(wanted, (topic) => broker.topics.put(topic))
+  await routes?.told()
+  return DONE
+}
+
+/** The topic as it is to be, or why it may not be so. @throws BrokerError */
+async function prepare(
+  call: Call,
+  update: TopicUpdate,
+): Promise<{ readonly wanted: TopicDefinition } | { readonly code: number; remark: string }> {
   const { topics } = call.context.broker
   const known = await topics.get(update.topic)
   // An update leaves those that it does not name as they were.
@@ -63,9 +95,7 @@ async function updateTopic(call: Call): Promise<Answer> {
   authorize(call, action, topicResource(update.topic))
   checkTopicName(update.topic)
   checkFilterType(update.topicFilterType)
-  await topics.put(wanted)
-  await call.context.routes?.told()
-  return DONE
+  return { wanted }
 }
 
 /** A message has one tag. @throws BrokerError ARGUMENT_INVALID */
@@ -122,7 +152,8 @@ async function topicStats(call: Call): Promise<Answer> {
     const queue = { brokerName, queueId, topic }
     stats.push({ queue, minOffset, maxOffset, lastUpdateTimestamp: last?.storeTimestamp ?? 0 })
   }
-  return answerBody(encodeTopicStats(stats))
+  const { minute } = await storedOfLate(call, topic)
+  return answerBody(encodeTopicStats(stats, perSecond(minute)))
 }
 
 async function systemTopics(call: Call): Promise<Answer> {
