@@ -1,11 +1,11 @@
 // A record as a consumer wants it: plain values, its body inflated.
-import { inflateSync } from 'node:zlib'
 import { formatHost } from '../model/host.ts'
 import { INFLATED_BODY_BYTES_MAX } from '../model/limits.ts'
 import { offsetMessageId } from '../model/message-id.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import { PROPERTY } from '../model/properties.ts'
 import { type RecordView, recordsOf, SYS_FLAG } from '../model/record.ts'
+import { inflateBy, methodOf } from './inflate/inflate.ts'
 import { protocolError } from './protocol-error.ts'
 
 export interface WireMessage {
@@ -31,10 +31,6 @@ export interface WireMessage {
   readonly body: Buffer
   readonly properties: ReadonlyMap<string, string>
 }
-
-const COMPRESSION_SHIFT = 8
-const COMPRESSION_MASK = 0x7
-const COMPRESSION_NAMES = ['zlib', 'LZ4', 'ZSTD', 'zlib']
 
 /** The messages of a pull answer; bodies are copies or views on `records`. @throws BrokerError */
 export function decodeMessages(records: Buffer): WireMessage[] {
@@ -68,20 +64,19 @@ export function decodeMessage(record: RecordView): WireMessage {
 /** A body as its sender gave it. Inflates to `INFLATED_BODY_BYTES_MAX` and no further. */
 export function inflateBody(body: Buffer, sysFlag: number): Buffer {
   if ((sysFlag & SYS_FLAG.compressed) === 0) return body
-  const kind = COMPRESSION_NAMES[(sysFlag >>> COMPRESSION_SHIFT) & COMPRESSION_MASK]
-  if (kind !== 'zlib') {
-    throw protocolError(
-      `a message body is compressed with ${kind ?? 'an unknown method'}; only zlib is read`,
-    )
+  const method = methodOf(sysFlag)
+  if (method === undefined) {
+    throw protocolError('a message body is compressed with an unknown method')
   }
+  let inflated: Buffer | undefined
   try {
-    return inflateSync(body, { maxOutputLength: INFLATED_BODY_BYTES_MAX })
+    inflated = inflateBy(method, body, INFLATED_BODY_BYTES_MAX)
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException
-    if (code === 'ERR_BUFFER_TOO_LARGE') {
-      const text = `a compressed message body has more than ${INFLATED_BODY_BYTES_MAX} bytes when it is inflated`
-      throw protocolError(text)
-    }
+    const { message } = cause as Error
     throw protocolError(`a compressed message body cannot be inflated: ${message.slice(0, 120)}`)
   }
+  if (inflated !== undefined) return inflated
+  throw protocolError(
+    `a compressed message body has more than ${INFLATED_BODY_BYTES_MAX} bytes when it is inflated`,
+  )
 }

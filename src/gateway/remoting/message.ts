@@ -8,13 +8,12 @@ import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
 import { SYS_FLAG } from '../../model/record.ts'
 import { type BatchItem, decodeBatchBody } from '../../remoting/batch-body.ts'
 import { VERSION } from '../../remoting/codes.ts'
+import { COMPRESSION_BITS, methodOf } from '../../remoting/inflate/inflate.ts'
 import type { SendFields } from '../../remoting/requests/send.ts'
 import type { Inflation } from './inflation.ts'
 
 /** Compression is the only thing about a body that its sender may say here. */
-const COMPRESSION_BITS = 0x701
-const SYS_FLAGS_KEPT = SYS_FLAG.compressed | SYS_FLAG.multiTags | COMPRESSION_BITS
-const ZLIB_KINDS: ReadonlySet<number> = new Set([0, 0x300])
+const SYS_FLAGS_KEPT = SYS_FLAG.multiTags | COMPRESSION_BITS
 
 export interface Sender {
   readonly host: Host
@@ -76,8 +75,8 @@ export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): 
 }
 
 /**
- * zlib is undone; a method that we cannot undo stays for the consumers that can, and so does what
- * is larger when it is inflated than a body may be. As with Apache's broker, the limit of a body is
+ * Compression is undone; a method that is not known stays for the consumers that know it, and so
+ * does what is larger when it is inflated than a body may be. As with Apache's broker, the limit of a body is
  * on the bytes that are sent.
  */
 function plainBody(
@@ -86,8 +85,9 @@ function plainBody(
   { inflation, bodyBytesMax }: Sender,
 ): { readonly body: Uint8Array; readonly sysFlag: number } {
   if ((sysFlag & SYS_FLAG.compressed) === 0) return { body, sysFlag: sysFlag & SYS_FLAG.multiTags }
-  if (!ZLIB_KINDS.has(sysFlag & COMPRESSION_BITS & ~SYS_FLAG.compressed)) return { body, sysFlag }
-  const inflated = inflation.inflate(body, bodyBytesMax)
+  const method = methodOf(sysFlag)
+  if (method === undefined) return { body, sysFlag }
+  const inflated = inflation.inflate(method, body, bodyBytesMax)
   if (inflated === undefined) return { body, sysFlag }
   return { body: inflated, sysFlag: sysFlag & ~COMPRESSION_BITS }
 }

@@ -155,7 +155,7 @@ const body = deflateSync(Buffer.alloc(100_000, 'text'))
 
 test('the bodies of one chunk are inflated up to a sum, and the next chunk has its own', (t) => {
   const inflation = new Inflation(250_000)
-  const inflated = (): number | undefined => inflation.inflate(body)?.length
+  const inflated = (): number | undefined => inflation.inflate('zlib', body)?.length
   t.deepEqual([inflated(), inflated(), inflated()], [100_000, 100_000, undefined])
   inflation.reset()
   t.is(inflated(), 100_000)
@@ -164,12 +164,12 @@ test('the bodies of one chunk are inflated up to a sum, and the next chunk has i
 test('many small bodies have their share as well', (t) => {
   const inflation = new Inflation(64 * 1024)
   const small = deflateSync(Buffer.from('small'))
-  const results = Array.from({ length: 9 }, () => inflation.inflate(small)?.toString())
+  const results = Array.from({ length: 9 }, () => inflation.inflate('zlib', small)?.toString())
   t.deepEqual(results, [...new Array<string>(8).fill('small'), undefined])
 })
 
 test('what is no zlib stream is an invalid message, in words', (t) => {
-  const error = t.throws(() => new Inflation().inflate(Buffer.from('no zlib')), {
+  const error = t.throws(() => new Inflation().inflate('zlib', Buffer.from('no zlib')), {
     instanceOf: BrokerError,
   })
   t.is(error.code, 'MESSAGE_INVALID')

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
 import { deflateSync } from 'node:zlib'
 import test from 'ava'
 import { PROPERTIES_ACCEPTED_BYTES_MAX } from '../../../src/broker/options.ts'
@@ -244,6 +245,24 @@ test('a body compressed by its sender is stored as what it is', async (t) => {
   }
 })
 
+test('a body compressed by LZ4 or Zstandard is stored as what it is', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  const folder = new URL('../../../../test/support/compressed/', import.meta.url)
+  const [lz4, zstd] = [
+    await readFile(new URL('orders-plain.lz4', folder)),
+    await readFile(new URL('orders-3.zst', folder)),
+  ]
+  t.is((await send(connection, { topic: 'T', body: lz4, f: 0x101 })).code, 0)
+  t.is((await send(connection, { topic: 'T', body: zstd, f: 0x201 })).code, 0)
+  for (const offset of [0, 1]) {
+    const [message] = decodeMessages((await pull(connection, { topic: 'T', offset })).body)
+    t.is(message!.sysFlag, 0)
+    t.is(message!.body.length, 165_341)
+    t.is(message!.body.toString('utf8', 0, 7), 'order 0')
+  }
+})
+
 test('however many bodies one chunk brings, all are inflated, over several turns', async (t) => {
   const turns: number[] = []
   const turn = countTurns(t)
@@ -321,8 +340,8 @@ test('a limit above the default admits such a message and such a batch', async (
 test('a body in a compression that we cannot undo stays for consumers that can', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()
-  const f = 0x1 | 0x100
-  t.is((await send(connection, { topic: 'T', body: Buffer.from('lz4 frame'), f })).code, 0)
+  const f = 0x1 | 0x400
+  t.is((await send(connection, { topic: 'T', body: Buffer.from('of tomorrow'), f })).code, 0)
   const { body } = await pull(connection, { topic: 'T' })
   t.is(body.readInt32BE(36), f)
 })
