@@ -3,6 +3,7 @@
 import { setMaxListeners } from 'node:events'
 import { holdProcess, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
+import { REQUEST } from '../remoting/codes.ts'
 import { Admin } from './admin/admin.ts'
 import { unlessAborted } from './calls/abort.ts'
 import type { CallOptions } from './calls/calls.ts'
@@ -10,7 +11,7 @@ import { checkNames } from './calls/option-names.ts'
 import type { OutgoingMessage } from './calls/outgoing.ts'
 import { type Status, StatusFeed } from './calls/status.ts'
 import { Consumer, type Handler } from './consume/consumer.ts'
-import type { Delivery } from './consume/delivery.ts'
+import type { Delivery, Message } from './consume/delivery.ts'
 import type { MemberContext } from './consume/group-member.ts'
 import {
   Positions,
@@ -23,6 +24,8 @@ import { type CloseOptions, type ReceiveOptions, Subscription } from './consume/
 import { type ReadOptions, TopicReader } from './consume/topic-reader.ts'
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.ts'
 import { Producer, type SendResult } from './produce/producer.ts'
+import type { Reply } from './produce/reply.ts'
+import { type ReplyMessage, Requests } from './produce/requests.ts'
 import { Brokers } from './routes/brokers.ts'
 import { type Directory, NameServers } from './routes/name-servers.ts'
 import { Outages } from './routes/outages.ts'
@@ -85,6 +88,7 @@ export class Client implements AsyncDisposable {
   readonly #directoryPeers: Peers
   readonly #presence: Presence
   readonly #producer: Producer
+  readonly #requests: Requests
   readonly #positions: Positions
   readonly #context: MemberContext
   readonly #open = new Set<Closable>()
@@ -106,11 +110,17 @@ export class Client implements AsyncDisposable {
         ? new NameServers(this.#directoryPeers, nameServers)
         : new SingleBroker(this.#directoryPeers, broker)
     const routes = new Routes(directory, clock, this.#outages)
-    this.#presence = new Presence(peers, { consumers: [], producerGroups: [producerGroup] })
+    const role = { consumers: [], producerGroups: [producerGroup] }
+    this.#presence = new Presence(peers, role, {
+      asked: (command) =>
+        command.code === REQUEST.pushReply ? this.#requests.pushed(command) : undefined,
+    })
     const brokers = new Brokers(this.#presence, routes)
     const ids = new UniqueIds(clock)
     const sending = { clock, group: producerGroup, inOrder, bodyBytesMax, timeoutMs }
     this.#producer = new Producer(sending, brokers, routes, ids)
+    const { clientId } = this.#presence
+    this.#requests = new Requests({ ...sending, clientId }, this.#producer, brokers, routes, ids)
     this.#positions = new Positions(brokers, routes)
     this.admin = new Admin(directory, this.#presence, routes, this.#outages)
     this.#context = { clock, status: this.#status, routes, peers }
@@ -148,6 +158,24 @@ export class Client implements AsyncDisposable {
   async recall(recallHandle: string, options: CallOptions = {}): Promise<void> {
     this.#checkSend(options)
     return this.#producer.recall(recallHandle, options)
+  }
+
+  /**
+   * Sends a message that asks for a reply, and waits for it: within the timeout, for both together.
+   * Rejects as a send does, and with TIMED_OUT when nothing replied.
+   */
+  async request(message: OutgoingMessage, options: CallOptions = {}): Promise<Reply> {
+    this.#checkSend(options)
+    return this.#requests.request(message, options)
+  }
+
+  /**
+   * Answers a message that asks for a reply. Settles when its sender has the reply; rejects with
+   * CLIENT_NOT_FOUND when that is gone.
+   */
+  async reply(request: Message, answer: ReplyMessage, options: CallOptions = {}): Promise<void> {
+    this.#checkSend(options)
+    return this.#requests.reply(request, answer, options)
   }
 
   /** Messages of a group as an async iterable; each is to be settled. */
@@ -247,6 +275,7 @@ export class Client implements AsyncDisposable {
     await Promise.all([...this.#open].map((one) => one.close({ deadlineMs })))
     this.#isDrained = true
     await this.#producer.idle(deadline - clock.monotonic())
+    this.#requests.close()
     this.#outages.close()
     await this.#presence.close()
     this.#directoryPeers.close()

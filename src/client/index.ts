@@ -32,3 +32,5 @@ export type { CloseOptions, ReceiveOptions, Subscription } from './consume/subsc
 export type { ReadOptions, TopicReader } from './consume/topic-reader.ts'
 export type { ConnectOptions } from './options.ts'
 export { BatchError, type SendResult } from './produce/producer.ts'
+export type { Reply } from './produce/reply.ts'
+export type { ReplyMessage } from './produce/requests.ts'

@@ -59,6 +59,50 @@ export function sending(client: MakeClient, topic: MakeTopic): void {
     await t.throwsAsync(mq.recall('no handle'), { code: 'ARGUMENT_INVALID' })
   })
 
+  test('a request gets its reply, with what the responder says beside it', async (t) => {
+    const mq = await client(t)
+    const responder = await client(t)
+    const name = await topic(mq)
+    const subscription = responder.subscribe({ group: nameOf('g'), topic: name, from: 'first' })
+    const replied = mq.request({ topic: name, body: 'apple', properties: { of: 'the asker' } })
+    const { value } = await subscription.next()
+    t.is(value!.text(), 'apple')
+    await responder.reply(value!, {
+      body: JSON.stringify({ price: 12 }),
+      properties: { of: 'the responder' },
+    })
+    const reply = await replied
+    t.deepEqual(reply.json(), { price: 12 })
+    t.deepEqual([...reply.properties], [['of', 'the responder']])
+    await value!.ack()
+  })
+
+  test('a request that nothing replies to is over in time, and so is a reply to it', async (t) => {
+    const mq = await client(t)
+    const asker = await client(t)
+    const name = await topic(mq, 1)
+    const timedOut = asker.request({ topic: name, body: 'too late' }, { timeoutMs: 500 })
+    await t.throwsAsync(timedOut, { code: 'TIMED_OUT', message: /a reply to a request/ })
+    await asker.close()
+    const { value } = await mq.read({ topic: name, from: 'first' }).next()
+    const gone = mq.reply(value!, { body: 'for nothing' })
+    await t.throwsAsync(gone, { code: 'CLIENT_NOT_FOUND', message: /not found/ })
+    await mq.send({ topic: name, body: 'no request' })
+    const reader = mq.read({ topic: name, from: 'first' })
+    await reader.next()
+    const plain = (await reader.next()).value!
+    await t.throwsAsync(mq.reply(plain, { body: 'x' }), { code: 'ARGUMENT_INVALID' })
+  })
+
+  test('requests that wait end with the client', async (t) => {
+    const mq = await client(t)
+    const name = await topic(mq, 1)
+    const waiting = mq.request({ topic: name, body: 'for ever' }, { timeoutMs: 60_000 })
+    await mq.read({ topic: name, from: 'first' }).next()
+    await mq.close()
+    await t.throwsAsync(waiting, { code: 'CLOSED' })
+  })
+
   test('a batch is accepted as one, and its messages stay apart and in order', async (t) => {
     const mq = await client(t)
     const name = await topic(mq)

@@ -1,6 +1,7 @@
 // The requests a client makes of a broker, one function each: typed values in, typed values or a
 // BrokerError out. No state, no retries.
 import type { Buffer } from 'node:buffer'
+import { BrokerError } from '../../errors.ts'
 import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
 import { encodeBatchBody } from '../../remoting/batch-body.ts'
@@ -93,6 +94,20 @@ export async function recallMessage(
   const fields = writeFields(RECALL, request)
   const response = await connection.request(REQUEST.recallMessage, { ...options, fields })
   accepted(response, `recalling a message to '${request.topic}' on ${connection.address}`)
+}
+
+/** @throws BrokerError CLIENT_NOT_FOUND when the one that asked is gone */
+export async function sendReply(
+  connection: RemotingConnection,
+  request: SendRequest,
+  options: CallOptions,
+): Promise<void> {
+  const { fields, body } = sendParts(request)
+  const response = await connection.request(REQUEST.sendReplyV2, { ...options, fields, body })
+  if (response.code === RESPONSE.systemError) {
+    throw new BrokerError('CLIENT_NOT_FOUND', `no reply is possible: ${response.remark ?? ''}`)
+  }
+  accepted(response, `a reply by ${connection.address}`)
 }
 
 /** Written and forgotten. */

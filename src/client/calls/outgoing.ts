@@ -55,11 +55,15 @@ const NAMES: Readonly<Record<keyof OutgoingMessage, true>> = {
   priority: true,
 }
 
-/** @throws BrokerError NAME_INVALID, MESSAGE_INVALID, MESSAGE_TOO_LARGE */
+/**
+ * `further`: properties that are not the user's.
+ * @throws BrokerError NAME_INVALID, MESSAGE_INVALID, MESSAGE_TOO_LARGE
+ */
 export function encodeMessage(
   message: OutgoingMessage,
   uniqueId: string,
   bodyBytesMax = BODY_BYTES_DEFAULT,
+  further: readonly (readonly [string, string])[] = [],
 ): EncodedMessage {
   checkNames('field of a message', message, NAMES, 'MESSAGE_INVALID')
   checkTopicName(message.topic)
@@ -74,7 +78,7 @@ export function encodeMessage(
         `${bodyBytesMax} is the most ('bodyBytesMax' of connect, and of the broker); send a reference to the content instead`,
     )
   }
-  const properties = encodeProperties(propertiesOf(message, uniqueId))
+  const properties = encodeProperties([...propertiesOf(message, uniqueId), ...further])
   if (properties.length > PROPERTIES_BYTES_MAX) {
     throw new BrokerError(
       'MESSAGE_TOO_LARGE',

@@ -94,8 +94,12 @@ export class Producer {
     this.#ids = ids
   }
 
-  async send(message: OutgoingMessage, options: CallOptions): Promise<SendResult> {
-    const encoded = encodeMessage(message, this.#ids.next(), this.#options.bodyBytesMax)
+  async send(
+    message: OutgoingMessage,
+    options: CallOptions,
+    further: readonly (readonly [string, string])[] = [],
+  ): Promise<SendResult> {
+    const encoded = encodeMessage(message, this.#ids.next(), this.#options.bodyBytesMax, further)
     const [result] = await this.#sendTogether([encoded], options)
     return result!
   }

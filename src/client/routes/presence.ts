@@ -4,7 +4,7 @@
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Command } from '../../remoting/command.ts'
-import type { RemotingConnection } from '../../remoting/connection.ts'
+import type { PushAnswer, RemotingConnection } from '../../remoting/connection.ts'
 import type { ConsumerEntry } from '../../remoting/requests/clients.ts'
 import { within } from '../calls/abort.ts'
 import { type CallOptions, heartbeat, unregister } from '../calls/calls.ts'
@@ -23,6 +23,8 @@ export interface PresenceRole {
 
 export interface PresenceListener {
   push?(command: Command): void
+  /** A request that wants an answer. */
+  asked?(command: Command): PushAnswer | undefined
   /** A broker knows us now, perhaps again. */
   introduced?(address: string): void
 }
@@ -49,7 +51,7 @@ export class Presence {
     this.#peers = new Peers(options, {
       push: (command) => {
         listener.push?.(command)
-        return undefined
+        return listener.asked?.(command)
       },
       connected: (address) => this.#introduce(address),
     })

@@ -76,8 +76,8 @@ export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): 
 
 /**
  * Compression is undone; a method that is not known stays for the consumers that know it, and so
- * does what is larger when it is inflated than a body may be. As with Apache's broker, the limit of a body is
- * on the bytes that are sent.
+ * does what is larger when it is inflated than a body may be. As with Apache's broker, the limit of
+ * a body is on the bytes that are sent.
  */
 function plainBody(
   body: Uint8Array,

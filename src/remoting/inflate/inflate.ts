@@ -20,7 +20,10 @@ export type Method = (typeof METHODS)[number]
 export const methodOf = (sysFlag: number): Method | undefined =>
   METHODS[(sysFlag >>> METHOD_SHIFT) & METHOD_MASK]
 
-/** undefined: it has more bytes than that, or takes more work. @throws when the body is not whole */
+/**
+ * undefined: it has more bytes than that, or takes more work.
+ * @throws when the body is not whole
+ */
 export function inflateBy(method: Method, body: Uint8Array, bytesMax: number): Buffer | undefined {
   try {
     if (method === 'zlib') return inflateSync(body, { maxOutputLength: bytesMax })

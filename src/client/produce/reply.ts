@@ -1,0 +1,48 @@
+// The reply to a request, as the one that asked reads it.
+import { Buffer } from 'node:buffer'
+import { BrokerError } from '../../errors.ts'
+import { INTERNAL_PROPERTIES } from '../../model/properties.ts'
+
+/** Of a request and its reply, in ms. */
+export const TIME_TO_LIVE = 'TTL'
+export const MESSAGE_TYPE = 'MSG_TYPE'
+const NOT_OWN: ReadonlySet<string> = new Set([
+  ...INTERNAL_PROPERTIES,
+  TIME_TO_LIVE,
+  MESSAGE_TYPE,
+  'PUSH_REPLY_TIME',
+])
+
+export class Reply {
+  readonly body: Uint8Array
+  readonly #properties: ReadonlyMap<string, string>
+
+  constructor(body: Uint8Array, properties: ReadonlyMap<string, string>) {
+    this.body = body
+    this.#properties = properties
+  }
+
+  /** The responder's own. */
+  get properties(): ReadonlyMap<string, string> {
+    return new Map([...this.#properties].filter(([name]) => !NOT_OWN.has(name)))
+  }
+
+  /** Any property by its RocketMQ name. */
+  property(name: string): string | undefined {
+    return this.#properties.get(name)
+  }
+
+  text(): string {
+    const { buffer, byteOffset, byteLength } = this.body
+    return Buffer.from(buffer, byteOffset, byteLength).toString('utf8')
+  }
+
+  /** @throws BrokerError MESSAGE_INVALID when the body is not JSON */
+  json<T = unknown>(): T {
+    try {
+      return JSON.parse(this.text()) as T
+    } catch (cause) {
+      throw new BrokerError('MESSAGE_INVALID', 'the body of the reply is not JSON', { cause })
+    }
+  }
+}
