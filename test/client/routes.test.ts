@@ -1,12 +1,12 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { StatusFeed } from '../../src/client/calls/status.ts'
-import { allocateAveragely, compareQueues, queueKey } from '../../src/client/routes/allocation.ts'
 import type { Directory } from '../../src/client/routes/name-servers.ts'
 import { Outages } from '../../src/client/routes/outages.ts'
 import { Routes } from '../../src/client/routes/routes.ts'
 import { UniqueIds, uniqueClientId } from '../../src/client/routes/unique-id.ts'
 import { PERM_READ, PERM_READ_WRITE } from '../../src/model/topic.ts'
+import { allocateAveragely, compareQueues, queueKey } from '../../src/remoting/allocation.ts'
 import type { BrokerAddresses, TopicRoute } from '../../src/remoting/requests/route.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 

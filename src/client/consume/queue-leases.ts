@@ -2,9 +2,9 @@
 // (LOCK_BATCH_MQ). Renewed every 20; a member that could not renew for 30 stops by itself, well
 // before the broker gives the queue to another.
 import type { Clock } from '../../clock.ts'
+import { queueKey } from '../../remoting/allocation.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import { lockQueues, type QueueHolder, unlockQueues } from '../calls/calls.ts'
-import { queueKey } from '../routes/allocation.ts'
 import type { Brokers } from '../routes/brokers.ts'
 
 export const LEASE_RENEW_MS = 20_000
