@@ -26,6 +26,7 @@ import {
   groupsPort,
   lightQueuesPort,
   lookupPort,
+  popsPort,
   queueLocksPort,
   statesPort,
   topicsPort,
@@ -42,6 +43,7 @@ export function openBroker(given: OpenBrokerOptions): EmbeddedBroker {
 
 export class EmbeddedBroker implements Broker {
   readonly identity
+  readonly pops
   readonly topics
   readonly groups
   readonly cursors
@@ -57,6 +59,7 @@ export class EmbeddedBroker implements Broker {
   constructor(parts: BrokerParts) {
     const { clusterName, brokerName, brokerId } = parts.options
     this.identity = { clusterName, brokerName, brokerId, storeHost: parts.store.storeHost }
+    this.pops = popsPort(parts)
     this.topics = topicsPort(parts)
     this.groups = groupsPort(parts)
     this.cursors = cursorsPort(parts)

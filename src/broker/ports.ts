@@ -3,7 +3,14 @@
 import { BrokerError } from '../errors.ts'
 import type { ClientRegistration, GroupMode } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
-import type { QueueLag, QueueName, QueueRange } from '../model/message.ts'
+import type {
+  PopDelivery,
+  Popped,
+  PopRequest,
+  QueueLag,
+  QueueName,
+  QueueRange,
+} from '../model/message.ts'
 import { isLightQueue } from '../model/names.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type {
@@ -18,8 +25,25 @@ import type { RecentCounts } from '../model/status.ts'
 import type { TopicDefinition } from '../model/topic.ts'
 import type { HalfName, TransactionCheck, TransactionEnd } from '../model/transaction.ts'
 import { findMessages, readMessage } from './consume/lookup.ts'
+import { PopReceiver } from './consume/pops.ts'
 import { groupLags } from './lags.ts'
 import type { BrokerParts } from './parts.ts'
+
+export const popsPort = ({ receiver, clock, checkOwn }: BrokerParts) => {
+  const pops = new PopReceiver(receiver, clock)
+  return {
+    pop: async (request: PopRequest): Promise<Popped> => {
+      checkOwn(request)
+      return pops.pop(request)
+    },
+    ack: async (deliveries: readonly PopDelivery[]): Promise<void> => pops.ack(deliveries),
+    change: async (
+      delivery: PopDelivery,
+      invisibleMs: number,
+      isSuspended: boolean,
+    ): Promise<number | undefined> => pops.change(delivery, invisibleMs, isSuspended),
+  }
+}
 
 export const topicsPort = ({ topics, removal }: BrokerParts) => ({
   list: async (): Promise<readonly TopicDefinition[]> => topics.list(),

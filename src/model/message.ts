@@ -202,6 +202,48 @@ export interface ReceivedMessage {
   readonly note: string | undefined
 }
 
+/**
+ * Receiving by names, as RocketMQ's POP does: what a client sends back are words of its own, so
+ * that they may come by another connection.
+ */
+export interface PopRequest extends ReceiveRequest {
+  /**
+   * In order only: the same request may come again, for its answer may have been lost. What an
+   * earlier one of the same `memberId` holds is handed out again then.
+   */
+  readonly mayRepeat?: boolean | undefined
+}
+
+/** What one POP handed out of one queue, or some of it. */
+export interface PopDelivery {
+  readonly group: string
+  /** Where it stands: the topic asked for, or the group's retry topic. */
+  readonly topic: string
+  readonly queueId: number
+  /** Of the POP, or of the change that made a new name. */
+  readonly poppedAt: number
+  readonly offsets: readonly QueueOffset[]
+}
+
+export interface PoppedMessage {
+  /** One record (record.ts), as it stands in its topic. */
+  readonly record: Buffer
+  readonly topic: string
+  readonly queueId: number
+  readonly offset: QueueOffset
+  /** 1 for the first delivery. */
+  readonly attempt: number
+}
+
+export interface Popped {
+  /**
+   * Epoch ms, by the broker's clock; later than that of every delivery that had the same message
+   * before.
+   */
+  readonly poppedAt: number
+  readonly messages: readonly PoppedMessage[]
+}
+
 /** With what a consumer hands messages back. */
 export interface HandBack {
   /** Not to this consumer again: they wait for another one (AMQP 3.4.5). */

@@ -47,6 +47,11 @@ export const PROPERTY = {
   dueKind: '__DUE_KIND',
   /** Of a parked record that waits in rounds: see due-rounds.ts. */
   dueRounds: '__DUE_ROUNDS',
+  /** A POP client's name of one delivery: RocketMQ's receipt handle. */
+  popCheck: 'POP_CK',
+  /** Retry copies of what was received by POP: the group, and when it was first handed out. */
+  originGroup: 'ORIGIN_GROUP',
+  firstPopTime: '1ST_POP_TIME',
   /** Why a message was dead-lettered. */
   deadLetterReason: 'DLQ_REASON',
   /**
@@ -97,6 +102,9 @@ export const BROKER_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.cluster,
   PROPERTY.messageRegion,
   PROPERTY.traceOn,
+  PROPERTY.popCheck,
+  PROPERTY.originGroup,
+  PROPERTY.firstPopTime,
   PROPERTY.deadLetterReason,
   PROPERTY.receivedFrom,
   PROPERTY.note,
@@ -128,8 +136,6 @@ export const INTERNAL_PROPERTIES: ReadonlySet<string> = new Set([
   'MAX_OFFSET',
   'CONSUME_START_TIME',
   'INSTANCE_ID',
-  'POP_CK',
-  '1ST_POP_TIME',
   'TRAN_PREPARED_QUEUE_OFFSET',
   'TIMER_ENQUEUE_MS',
   'TIMER_DEQUEUE_MS',

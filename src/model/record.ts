@@ -25,6 +25,7 @@ export const STORE_TIMESTAMP_AT = 56
 /** The store time of the record that starts there. */
 export const storeTimestampOf = (bytes: Uint8Array, start: number): number =>
   getU64(bytes, start + STORE_TIMESTAMP_AT)
+const RECONSUME_TIMES_AT = 72
 const CRC_MASK = 0x7fffffff
 
 /** sysFlag bits. */
@@ -109,7 +110,7 @@ export function writeRecord(
   setU64(view, at + STORE_TIMESTAMP_AT, place.storeTimestamp)
   view.setUint32(at + 64, place.storeHost.ip)
   view.setInt32(at + 68, place.storeHost.port)
-  view.setInt32(at + 72, draft.reconsumeTimes)
+  view.setInt32(at + RECONSUME_TIMES_AT, draft.reconsumeTimes)
   setU64(view, at + 76, draft.preparedPosition)
   view.setInt32(at + 84, body.length)
   target.set(body, at + BODY_AT)
@@ -186,7 +187,7 @@ export class RecordView {
     return { ip: getU32(this.bytes, this.start + 64), port: getI32(this.bytes, this.start + 68) }
   }
   get reconsumeTimes(): number {
-    return getI32(this.bytes, this.start + 72)
+    return getI32(this.bytes, this.start + RECONSUME_TIMES_AT)
   }
   get preparedPosition(): LogPosition {
     return logPosition(getU64(this.bytes, this.start + 76))
@@ -234,6 +235,12 @@ export class RecordView {
   properties(): Map<string, string> {
     return decodeProperties(this.bytes, this.propertiesStart, this.propertiesEnd)
   }
+}
+
+/** Changes the record that begins the bytes. */
+export function setReconsumeTimes(bytes: Buffer, times: number): Buffer {
+  viewOf(bytes).setInt32(RECONSUME_TIMES_AT, times)
+  return bytes
 }
 
 /** The record's message as a new draft: views of it, not copies. */

@@ -51,6 +51,7 @@ import type { StateChange } from '../model/state.ts'
 import type { BrokerIdentity, BrokerStatus, RecentCounts } from '../model/status.ts'
 import type { TopicDefinition } from '../model/topic.ts'
 import type { HalfName, TransactionCheck, TransactionEnd } from '../model/transaction.ts'
+import type { Pops } from './pops.ts'
 import type { States } from './states.ts'
 
 /**
@@ -187,6 +188,8 @@ export interface Broker {
   /** Calls `arrived` (never with messages) after new entries are readable. */
   watch(topic: string, arrived: Arrived): Disposable
 
+  /** Receiving per message by names instead of receipts. */
+  readonly pops: Pops
   readonly topics: Topics
   readonly groups: Groups
   readonly cursors: Cursors

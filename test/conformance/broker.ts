@@ -6,6 +6,7 @@ import type { Broker } from '../../src/port/broker.ts'
 import { definitions } from './broker-definitions.ts'
 import { failing } from './broker-failing.ts'
 import { membership } from './broker-membership.ts'
+import { popping } from './broker-popping.ts'
 import { publishing } from './broker-publishing.ts'
 import { publishingAndSettling } from './broker-publishing-and-settling.ts'
 import { reading } from './broker-reading.ts'
@@ -58,6 +59,7 @@ export function brokerSuite(brokerOf: () => BrokerUnderTest, differences: Differ
   reading(run)
   receiving(run)
   settling(run)
+  popping(run)
   publishingAndSettling(run)
   transactions(run)
   definitions(run)

@@ -168,13 +168,14 @@ export const topicOf = (name: string, queues: number): TopicDefinition => ({
 
 /** Bodies of what was received or pulled. */
 export const bodiesOf = (
-  from: readonly ReceivedMessage[] | Pick<PullResult, 'records'>,
+  from: readonly Pick<ReceivedMessage, 'record'>[] | Pick<PullResult, 'records'>,
 ): string[] => {
   const records = 'records' in from ? [...recordsOf(from.records)] : from.map(viewOf)
   return records.map((record) => record.body.toString())
 }
 
-export const viewOf = ({ record }: ReceivedMessage): RecordView => new RecordView(record)
+export const viewOf = ({ record }: Pick<ReceivedMessage, 'record'>): RecordView =>
+  new RecordView(record)
 export const receiptsOf = (messages: readonly ReceivedMessage[]): Receipt[] =>
   messages.map(({ receipt }) => receipt)
 

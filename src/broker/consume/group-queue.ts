@@ -34,6 +34,8 @@ export class GroupQueue implements Place {
   /** With consumers, and the bytes of that. */
   inFlight = 0
   inFlightBytes = 0
+  /** Names of later POPs begin here, so that none is that of an earlier delivery. */
+  popFloorMs = 0
   /** No deadline is sooner. */
   soonestMs = Number.POSITIVE_INFINITY
   /** Ascending: an entry is added when `next` passes it and stays until it is settled. */
@@ -138,15 +140,18 @@ export class GroupQueue implements Place {
     serial: number,
     deadlineMs: number,
     isOrdered: boolean,
+    poppedAt: number,
   ): Receipt {
     if (entry.state === STATE.ready) this.#takeReady(entry)
     entry.serial = serial
     entry.holder = holder
     entry.isOrdered = isOrdered
+    entry.poppedAt = poppedAt
+    entry.isSuspended = false
     this.#startDelivery(entry)
     this.#setDeadline(entry, deadlineMs)
     const { group, topic, queueId } = this.cursor
-    return sealReceipt({ group, topic, queueId, queueOffset: entry.offset, serial })
+    return sealReceipt({ group, topic, queueId, queueOffset: entry.offset, serial, poppedAt })
   }
 
   /** The message of a receipt that is still good. */
@@ -157,13 +162,42 @@ export class GroupQueue implements Place {
 
   /** False when the delivery is no longer the caller's. */
   ack(offset: QueueOffset, serial: number): boolean {
-    const entry = this.held(offset, serial)
+    return this.#ackHeld(this.held(offset, serial))
+  }
+
+  /** The message of a POP whose name is still good. */
+  popped(offset: QueueOffset, poppedAt: number): Entry | undefined {
+    const entry = this.#unsettled.get(offset)
+    const isNamed = entry?.poppedAt === poppedAt && poppedAt > 0
+    return isNamed && entry.state === STATE.inFlight ? entry : undefined
+  }
+
+  ackPopped(offset: QueueOffset, poppedAt: number): boolean {
+    return this.#ackHeld(this.popped(offset, poppedAt))
+  }
+
+  #ackHeld(entry: Entry | undefined): boolean {
     if (entry === undefined) return false
-    this.#unsettled.delete(offset)
+    this.#unsettled.delete(entry.offset)
     this.#endDelivery(entry)
     entry.state = STATE.settled
     entry.holder!.suspect = undefined
     return true
+  }
+
+  /** A POP's time starts again, under a new name. */
+  rename(entry: Entry, poppedAt: number, deadlineMs: number, isSuspended: boolean): void {
+    entry.poppedAt = poppedAt
+    entry.isSuspended = isSuspended
+    this.#setDeadline(entry, deadlineMs)
+  }
+
+  /** What this consumer was handed in order is ready for it again. */
+  reclaim(holderId: string): void {
+    for (const entry of this.#unsettled.values()) {
+      const isHeld = entry.state === STATE.inFlight && entry.isOrdered
+      if (isHeld && entry.holder?.id === holderId) this.makeReady(entry)
+    }
   }
 
   /**
@@ -193,6 +227,7 @@ export class GroupQueue implements Place {
   makeReady(entry: Entry): void {
     if (entry.state === STATE.ready || entry.state === STATE.settled) return
     this.#endDelivery(entry)
+    if (entry.poppedAt >= this.popFloorMs) this.popFloorMs = entry.poppedAt + 1
     entry.state = STATE.ready
     this.#readyCount++
     if (entry.notFor === undefined) this.#listOf(entry.owner).add(entry.offset)

@@ -4,7 +4,7 @@
 // again.
 import type { Clock } from '../../clock.ts'
 import { getI32 } from '../../model/bytes.ts'
-import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../../model/message.ts'
+import { ANY_QUEUE, type PopRequest, type ReceivedMessage } from '../../model/message.ts'
 import { type MessageFilter, recordsInTimeOf, selects } from '../../model/message-filter.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
@@ -15,6 +15,11 @@ import type { GroupQueue } from './group-queue.ts'
 import type { QueueReader } from './queue-reader.ts'
 import type { SearchLine } from './search-line.ts'
 import { type Entry, type Holder, OWNER_UNKNOWN } from './unsettled.ts'
+
+export interface HandoutRequest extends PopRequest {
+  /** Its deliveries go by names. */
+  readonly isPop?: boolean | undefined
+}
 
 export interface Source {
   readonly queue: GroupQueue
@@ -42,6 +47,8 @@ export interface HandoutGroup {
   holder(id: string): Holder
   /** The queues of a topic and of the group's retry topic. */
   sources(topic: string): readonly Source[]
+  /** Are the topic's queues read from the highest down? */
+  hasPriorities(topic: string): boolean
   /** Where a message of the retry topic belongs; undefined = nowhere any longer. */
   ownerOf(record: RecordView): string | undefined
   /** Something is ready for the consumers of this topic. */
@@ -125,16 +132,23 @@ export class Handout {
     for (const { reader } of this.#sources) reader.drop()
   }
 
-  collect(request: ReceiveRequest, maxMessages: number): ReceivedMessage[] {
+  collect(request: HandoutRequest, maxMessages: number): ReceivedMessage[] {
     const sources = this.#sources
-    const taking = new Taking(request, this.#group.holder(request.memberId), maxMessages)
-    const start = this.#turn % Math.max(1, sources.length)
+    if (request.mayRepeat === true && request.ordered) {
+      for (const { queue } of sources) queue.reclaim(request.memberId)
+    }
+    const holder = this.#group.holder(request.memberId)
+    const taking = new Taking(request, holder, maxMessages, this.#popTime(request))
+    const isByPriority = !request.ordered && this.#group.hasPriorities(this.topic)
+    const start = isByPriority ? 0 : this.#turn % Math.max(1, sources.length)
     const bytesLeft = this.#bytesLeft
     for (let i = 0; i < sources.length && taking.hasRoom && taking.maySearch; i++) {
-      const source = sources[(start + i) % sources.length]!
+      const source = (isByPriority ? highestFirst : inTurn)(sources, start + i)
       const { queue } = source
       const isAsked =
         request.queueId === ANY_QUEUE || queue.isRetry || queue.cursor.queueId === request.queueId
+      // What is on its way from the disk is not overtaken by a lower priority.
+      if (isByPriority && isAsked && source.reader.isLoading) break
       if (!isAsked || source.reader.isLoading || taking.bytes >= bytesLeft) continue
       try {
         this.#takeReady(source, taking)
@@ -158,6 +172,14 @@ export class Handout {
       this.#group.counts.given.add(this.#group.name, this.topic, taking.messages.length)
     }
     return taking.messages
+  }
+
+  /** As the clock has it, but later than what any of these messages was popped at before. */
+  #popTime(request: HandoutRequest): number {
+    if (request.isPop !== true) return 0
+    let poppedAt = this.#group.clock.now()
+    for (const { queue } of this.#sources) poppedAt = Math.max(poppedAt, queue.popFloorMs)
+    return poppedAt
   }
 
   get #sources(): readonly Source[] {
@@ -297,6 +319,7 @@ export class Handout {
       this.#group.nextSerial(),
       this.#group.clock.monotonic() + invisibleMs,
       ordered,
+      taking.poppedAt,
     )
     this.#group.expects(queue)
     const attempt = entry.reconsumeTimes + entry.attempts + 1
@@ -306,20 +329,32 @@ export class Handout {
   }
 }
 
+const inTurn = (sources: readonly Source[], i: number): Source => sources[i % sources.length]!
+
+/** The priority of a message is the number of its queue; retries come last. */
+function highestFirst(sources: readonly Source[], i: number): Source {
+  const retries = sources.findIndex(({ queue }) => queue.isRetry)
+  const queues = retries === -1 ? sources.length : retries
+  return sources[i < queues ? queues - 1 - i : i]!
+}
+
 /** The messages that one receive has been given so far. */
 class Taking {
-  readonly request: ReceiveRequest
+  readonly request: HandoutRequest
   readonly holder: Holder
+  /** The name of its deliveries when it is a POP; else 0. */
+  readonly poppedAt: number
   readonly messages: ReceivedMessage[] = []
   /** Entries, wanted or not. */
   lookedThrough = 0
   bytes = 0
   readonly #maxMessages: number
 
-  constructor(request: ReceiveRequest, holder: Holder, maxMessages: number) {
+  constructor(request: HandoutRequest, holder: Holder, maxMessages: number, poppedAt: number) {
     this.request = request
     this.holder = holder
     this.#maxMessages = maxMessages
+    this.poppedAt = poppedAt
   }
 
   get messagesLeft(): number {

@@ -10,6 +10,8 @@ export interface OpenReceipt {
   readonly queueOffset: QueueOffset
   /** Distinguishes deliveries of the same message. */
   readonly serial: number
+  /** The name of the delivery when it is a POP; else 0. */
+  readonly poppedAt: number
 }
 
 export const sealReceipt = (open: OpenReceipt): Receipt => open as unknown as Receipt

@@ -2,12 +2,12 @@
 // their messages; when to ask it is decided here.
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import { ANY_QUEUE, type ReceivedMessage, type ReceiveRequest } from '../../model/message.ts'
+import { ANY_QUEUE, type ReceivedMessage } from '../../model/message.ts'
 import { type MessageFilter, wantTheSame } from '../../model/message-filter.ts'
-import { Handout, type HandoutGroup } from './handout.ts'
+import { Handout, type HandoutGroup, type HandoutRequest } from './handout.ts'
 
 interface Waiting {
-  readonly request: ReceiveRequest
+  readonly request: HandoutRequest
   readonly resolve: (messages: readonly ReceivedMessage[]) => void
   readonly reject: (error: BrokerError) => void
   /** undefined: waits only until the stored messages were searched. */
@@ -32,7 +32,7 @@ export class ReceiveLine {
     return this.#waiting.size
   }
 
-  receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
+  receive(request: HandoutRequest): Promise<readonly ReceivedMessage[]> {
     this.#agreeOn(request.filter)
     if (request.signal?.aborted) return Promise.reject(ABORTED)
     const messages = this.handout.collect(request, request.maxMessages)
@@ -87,7 +87,7 @@ export class ReceiveLine {
     this.handout.filter = filter
   }
 
-  #wait(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
+  #wait(request: HandoutRequest): Promise<readonly ReceivedMessage[]> {
     return new Promise((resolve, reject) => {
       const { signal, waitMs } = request
       const leaveWith = (settle: () => void) => () => {
@@ -158,7 +158,7 @@ export class ReceiveLine {
   }
 
   /** Several waiting consumers share the messages, rather than the first one taking all. */
-  #share(request: ReceiveRequest): number {
+  #share(request: HandoutRequest): number {
     if (this.#waiting.size === 1) return request.maxMessages
     const share = Math.ceil(this.handout.available / this.#waiting.size)
     return Math.max(1, Math.min(request.maxMessages, share))

@@ -8,7 +8,6 @@ import {
   type HandBack,
   type Receipt,
   type ReceivedMessage,
-  type ReceiveRequest,
   type Settlement,
   type SettleResult,
   type Verdict,
@@ -22,6 +21,7 @@ import type { AppendedToo } from '../publish/publisher.ts'
 import { Expiry } from './expiry.ts'
 import type { GivenCounts } from './given-counts.ts'
 import type { GroupQueue } from './group-queue.ts'
+import type { HandoutRequest } from './handout.ts'
 import { type Held, JointSettlement, type Step } from './joint-settlement.ts'
 import { READ, READS_FOUND } from './numbers.ts'
 import type { QueueLanes } from './queue-lanes.ts'
@@ -69,7 +69,7 @@ export class Receiver {
     this.#lanes = parts.lanes
   }
 
-  async receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
+  async receive(request: HandoutRequest): Promise<readonly ReceivedMessage[]> {
     const { topic, group, filter, startAt } = request
     const { topics } = this.#parts
     checkCounts(request)
@@ -225,6 +225,11 @@ export class Receiver {
       throw expiredReceipt(receipt)
     }
     return { group, queue, entry }
+  }
+
+  /** undefined while nothing was received for it. */
+  receiving(group: string): ReceivingGroup | undefined {
+    return this.#receiving.get(group)
   }
 
   isBusy(group: string): boolean {
@@ -391,12 +396,24 @@ export class Receiver {
   /** Of what its consumer has, only that which it was handed first can be what keeps it busy. */
   #expired(group: ReceivingGroup, queue: GroupQueue, entry: Entry): void {
     const held = { group, queue, entry }
+    if (entry.poppedAt > 0 && entry.serial !== 0) {
+      this.#popExpired(held)
+      return
+    }
     const holder = entry.serial === 0 ? undefined : entry.holder
     if (holder !== undefined) holder.suspect ??= group.firstHeldBy(holder)
     // The receipt is void, so no answer is waited for.
     entry.serial = 0
     if (holder?.suspect === entry) void this.#countInPlace(held)
     else this.#makeReady(held)
+  }
+
+  /** Each message counts by itself: how its consumer works on them is not known. */
+  #popExpired(held: Held): void {
+    // Its name is void, so no answer is waited for.
+    held.entry.serial = 0
+    if (held.entry.isSuspended) this.#makeReady(held)
+    else void this.#failed(held, 0, NOTHING_MORE)
   }
 
   #retryTimesMax(group: ReceivingGroup): number {
@@ -420,7 +437,7 @@ function clearSuspicion({ entry }: Held): void {
   if (entry.holder !== undefined) entry.holder.suspect = undefined
 }
 
-function checkCounts({ maxMessages, invisibleMs }: ReceiveRequest): void {
+function checkCounts({ maxMessages, invisibleMs }: HandoutRequest): void {
   if (maxMessages >= 1 && invisibleMs > 0) return
   throw new BrokerError(
     'ARGUMENT_INVALID',

@@ -150,6 +150,10 @@ export class ReceivingGroup implements HandoutGroup {
     return this.#parts.serials.next()
   }
 
+  hasPriorities(topic: string): boolean {
+    return this.#parts.topics.find(topic)?.definition.attributes?.['message.type'] === 'PRIORITY'
+  }
+
   ownerOf(record: RecordView): string | undefined {
     const owner = record.property(PROPERTY.receivedFrom) ?? originalTopic(record)
     const exists = isLightQueue(owner)

@@ -60,9 +60,11 @@ interface Received {
   /** The topic of the receive; undefined when the message was pulled. */
   readonly from: string | undefined
   readonly note: string | undefined
+  /** Epoch ms, when it was by POP; else 0. */
+  readonly poppedAt: number
 }
 
-const NOT_RECEIVED: Received = { from: undefined, note: undefined }
+const NOT_RECEIVED: Received = { from: undefined, note: undefined, poppedAt: 0 }
 
 const LEAVING_AT_ONCE_MAX = 256
 const DEAD_REASON_CHARS_MAX = 256
@@ -234,7 +236,7 @@ export class Retries {
       const result = await this.#parts.store.read(request)
       if (result.status !== 'found' || result.offsets[0] !== offset) return undefined
       const failed = entry.reconsumeTimes + entry.attempts + 1
-      const received = { from: topic, note: entry.note }
+      const received = { from: topic, note: entry.note, poppedAt: entry.poppedAt }
       return this.#copy(new RecordView(result.records), group, failed, destination, received)
     } catch (thrown) {
       return BrokerError.from(thrown)
@@ -312,7 +314,7 @@ function copyProperties(
   topic: string,
   group: string,
   destination: Destination,
-  { from, note }: Received,
+  { from, note, poppedAt }: Received,
 ): Buffer {
   const original = originalTopic(record)
   const added: [string, string][] = [[PROPERTY.retryTopic, original]]
@@ -320,6 +322,12 @@ function copyProperties(
     added.push([PROPERTY.originMessageId, offsetMessageId(record.storeHost, record.position)])
   }
   if (note !== undefined) added.push([PROPERTY.note, note])
+  if (poppedAt > 0) {
+    added.push([PROPERTY.originGroup, group])
+    if (record.property(PROPERTY.firstPopTime) === undefined) {
+      added.push([PROPERTY.firstPopTime, String(poppedAt)])
+    }
+  }
   if ('deadBecause' in destination) {
     added.push([PROPERTY.deadLetterReason, plain(destination.deadBecause)])
     const properties = editProperties(record.propertyBytes, added, DEAD_DROPS)

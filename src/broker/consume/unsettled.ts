@@ -58,6 +58,10 @@ export interface Entry {
   deadlineMs: number
   /** Handed out in order: it waits in place rather than in the retry topic. */
   isOrdered: boolean
+  /** The name of the latest delivery, when that was a POP; else 0. */
+  poppedAt: number
+  /** The end of its time counts no attempt. */
+  isSuspended: boolean
 }
 
 /** The message that a consumer was handed first, of all that it holds. */
@@ -88,4 +92,6 @@ export const newEntry = (
   note: undefined,
   deadlineMs: 0,
   isOrdered: false,
+  poppedAt: 0,
+  isSuspended: false,
 })
