@@ -11,6 +11,7 @@ import { Serving, type ServingOptions } from '../../remoting/serving/connection.
 import { Connections } from '../net/connections.ts'
 import type { Peer, Push, RemotingContext } from './call.ts'
 import { Connection } from './connection.ts'
+import { HeldPops } from './held-pops.ts'
 
 /** Members that hear of a change of their group in one turn of the event loop. */
 const TOLD_AT_ONCE_MAX = 256
@@ -40,7 +41,8 @@ export class RemotingGateway implements Gateway {
   #isTelling = false
 
   constructor(context: GatewayContext, options: ServingOptions = {}) {
-    this.#context = { ...context, traffic: new Traffic(context.numbers, this.protocol) }
+    const traffic = new Traffic(context.numbers, this.protocol)
+    this.#context = { ...context, traffic, heldPops: new HeldPops() }
     this.#responses = new SendResponses(context.broker.identity.storeHost)
     this.#bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_DEFAULT
     this.#serving = new Serving(context, options)

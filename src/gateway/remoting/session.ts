@@ -48,6 +48,8 @@ export class Session {
   #registration: ClientRegistration | undefined
   #consumers: ReadonlyMap<string, ConsumerRegistration> = new Map()
   #principal: Principal | undefined
+  /** Groups that this client reads by queue, whatever the operator wants of its members. */
+  readonly #byQueue = new Set<string>()
   #hasEnded = false
 
   constructor(options: SessionOptions) {
@@ -73,16 +75,24 @@ export class Session {
     return this.#consumers.get(group)?.subscriptions.find((entry) => entry.topic === topic)
   }
 
+  subscriptions(group: string): readonly Subscription[] {
+    return this.#consumers.get(group)?.subscriptions ?? []
+  }
+
   consumer(group: string): ConsumerRegistration | undefined {
     return this.#consumers.get(group)
   }
 
-  /** Settles when other clients see it. `consumers`: the groups that may be consumed. */
+  /**
+   * Settles when other clients see it. `consumers`: the groups that may be consumed; `popping`:
+   * those of them whose members are to pop.
+   */
   async register(
     broker: Broker,
     heartbeat: Heartbeat,
     consumers: readonly ConsumerEntry[],
     peer: { readonly language: string; readonly version: number; readonly principal: Principal },
+    popping: ReadonlySet<string>,
   ): Promise<void> {
     // The connection went while groups and topics were made for its heartbeat.
     if (this.#hasEnded) return
@@ -93,7 +103,7 @@ export class Session {
       address: this.address,
       language: peer.language,
       version: peer.version,
-      consumers: consumers.map((entry) => this.#consumerOf(entry, heartbeat.withoutSub)),
+      consumers: consumers.map((entry) => this.#consumerOf(entry, heartbeat.withoutSub, popping)),
       producerGroups: heartbeat.producerGroups.filter((group) => group !== ''),
     }
     this.#principal = peer.principal
@@ -102,6 +112,28 @@ export class Session {
     await broker.clients.register(registration)
     // The connection may end during the registration, and the registry may hear of its end first.
     if (this.#hasEnded) await broker.clients.unregister(this.connectionId)
+  }
+
+  /**
+   * The client asks for what it needs to read a group in this way. A heartbeat does not say it: a
+   * Java consumer that pops says CONSUME_PASSIVELY as well.
+   * @throws BrokerError GROUP_MODE_CONFLICT
+   */
+  async reads(broker: Broker, group: string, mode: GroupMode): Promise<void> {
+    if (mode === 'queue-assigned') this.#byQueue.add(group)
+    else this.#byQueue.delete(group)
+    const known = this.#registration
+    const consumer = this.#consumers.get(group)
+    if (known === undefined || consumer === undefined || consumer.mode === mode) return
+    if (consumer.consumeType === CONSUME_POP) return
+    const consumers = known.consumers.map((one) => (one === consumer ? { ...one, mode } : one))
+    this.#remember({ ...known, consumers })
+    try {
+      await broker.clients.register({ ...known, consumers })
+    } catch (error) {
+      this.#remember(known)
+      throw error
+    }
   }
 
   async unregister(broker: Broker, groups: readonly string[]): Promise<void> {
@@ -126,11 +158,18 @@ export class Session {
     await broker.clients.unregister(this.connectionId)
   }
 
-  #consumerOf(entry: ConsumerEntry, withoutSub: boolean): ConsumerRegistration {
-    const known = this.#consumers.get(entry.groupName)
-    const mode: GroupMode = entry.consumeType === CONSUME_POP ? 'per-message' : 'queue-assigned'
+  #consumerOf(
+    entry: ConsumerEntry,
+    withoutSub: boolean,
+    popping: ReadonlySet<string>,
+  ): ConsumerRegistration {
+    const group = entry.groupName
+    const known = this.#consumers.get(group)
+    const isTold = popping.has(group) && !this.#byQueue.has(group)
+    const mode: GroupMode =
+      isTold || entry.consumeType === CONSUME_POP ? 'per-message' : 'queue-assigned'
     return {
-      group: entry.groupName,
+      group,
       model: entry.messageModel === BROADCASTING ? 'broadcasting' : 'clustering',
       mode,
       subscriptions:

@@ -24,6 +24,7 @@ import {
   type RequestTable,
   type Serve,
 } from '../call.ts'
+import { popShare } from '../request-modes.ts'
 import { together } from '../together.ts'
 
 export const clientRequests: RequestTable = new Map<number, Serve>([
@@ -54,7 +55,8 @@ async function heartbeat(call: Call): Promise<Answer> {
   const withNewTopics = consumers.filter((consumer) =>
     consumer.subscriptions.some(({ topic }) => made.has(topic)),
   )
-  await call.session.register(call.context.broker, beat, consumers, call)
+  const popping = await poppingGroups(call, consumers)
+  await call.session.register(call.context.broker, beat, consumers, call, popping)
   for (const { groupName } of withNewTopics) call.session.tellAgain(groupName)
   return DONE
 }
@@ -108,6 +110,21 @@ async function makeTopics(
   return made
 }
 
+/** Those whose members are told to pop. */
+async function poppingGroups(
+  { context, session }: Call,
+  consumers: readonly ConsumerEntry[],
+): Promise<ReadonlySet<string>> {
+  const popping = new Set<string>()
+  for (const { groupName, subscriptions } of consumers) {
+    // A heartbeat may leave out what an earlier one said.
+    const said = subscriptions.length > 0 ? subscriptions : session.subscriptions(groupName)
+    const topics = said.map(({ topic }) => topic)
+    if ((await popShare(context.broker, groupName, topics)) !== undefined) popping.add(groupName)
+  }
+  return popping
+}
+
 async function unregister(call: Call): Promise<Answer> {
   const { producerGroup, consumerGroup } = readFields(UNREGISTER_CLIENT, call.fields)
   const groups = [producerGroup, consumerGroup].filter((group) => group !== undefined)
@@ -121,6 +138,8 @@ async function unregister(call: Call): Promise<Answer> {
 async function consumerList(call: Call): Promise<Answer> {
   const { consumerGroup } = readFields(CONSUMER_GROUP, call.fields)
   authorize(call, 'consume', groupResource(consumerGroup))
+  // Members ask in order to choose their queues.
+  await call.session.reads(call.context.broker, consumerGroup, 'queue-assigned')
   const ids = await call.context.broker.clients.consumerIds(consumerGroup)
   if (ids.length > 0) return answerBody(encodeConsumerIds(ids))
   return {

@@ -2,12 +2,16 @@
 // supported". Sends are not here: they are gathered per socket chunk (send-batch.ts).
 import { REQUEST } from '../../../remoting/codes.ts'
 import type { RequestTable, Serve } from '../call.ts'
+import { assignmentRequests } from './assignments.ts'
 import { brokerRequests } from './broker.ts'
 import { clientRequests } from './clients.ts'
 import { groupRequests } from './groups.ts'
 import { lookupRequests } from './lookup.ts'
 import { maintenanceRequests } from './maintenance.ts'
 import { offsetRequests } from './offsets.ts'
+import { popRequests } from './pop.ts'
+import { popNoticeRequests } from './pop-notice.ts'
+import { popSettleRequests } from './pop-settle.ts'
 import { presenceRequests } from './presence.ts'
 import { progressRequests } from './progress.ts'
 import { pullRequests } from './pull.ts'
@@ -24,6 +28,10 @@ import { transactionRequests } from './transactions.ts'
 
 const FAMILIES: readonly RequestTable[] = [
   pullRequests,
+  popRequests,
+  popSettleRequests,
+  popNoticeRequests,
+  assignmentRequests,
   offsetRequests,
   clientRequests,
   sendBackRequests,

@@ -26,6 +26,10 @@ final class PushConsume {
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         // Else it commits offsets while listeners still run, and what they finish comes again.
         consumer.setAwaitTerminationMillisWhenShutdown(5_000);
+        consumer.setClientRebalance(!options.flag("brokerRebalance"));
+        if (options.number("popInvisibleTime", 0) > 0) {
+            consumer.setPopInvisibleTime(options.number("popInvisibleTime", 0));
+        }
         if (options.flag("broadcasting")) {
             consumer.setMessageModel(MessageModel.BROADCASTING);
         }

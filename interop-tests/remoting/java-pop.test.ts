@@ -1,0 +1,97 @@
+// Java consumers with `setClientRebalance(false)`: in POP mode, as `mqadmin setConsumeMode` sets it, and
+// in the default mode; the same of our server and of Apache's.
+import test, { type ExecutionContext } from 'ava'
+import { spawnServer } from '../../test/support/server.ts'
+import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
+import type { ForeignClient, Got } from '../support/foreign-client.ts'
+import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
+
+const missing = (await javaClientMissing()) ?? (await apacheRocketmqMissing())
+if (missing !== undefined) {
+  process.stderr.write(`SKIPPED: the Java client, because ${missing}\n`)
+  test.skip(`the Java client: ${missing}`, (t) => t.pass())
+}
+const testJava = missing === undefined ? test.serial : test.skip
+
+/** As long as a Java consumer needs at most to find its queues and Apache's broker to revive. */
+const PATIENCE_MS = 90_000
+
+async function ours(t: ExecutionContext): Promise<string> {
+  const server = await spawnServer(t)
+  return server.address('nameServer')
+}
+
+async function apaches(t: ExecutionContext): Promise<string> {
+  const apache = await startApacheRocketmq()
+  t.teardown(() => apache.stop())
+  return apache.nameServer
+}
+
+const all = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
+const indexOf = (message: Got): number => Number(message.properties['index'])
+const received = (...consumers: readonly ForeignClient[]): Got[] =>
+  consumers.flatMap(({ got }) => got)
+
+for (const [name, start] of [
+  ['our broker', ours],
+  ["Apache's broker", apaches],
+] as const) {
+  testJava(
+    `two consumers in POP mode share a topic of ${name}, and what failed comes again`,
+    async (t) => {
+      const nameServer = await start(t)
+      const topic = 'JavaPop'
+      const group = 'G_java_pop'
+      await mqadmin('updateTopic', '-n', nameServer, '-c', 'DefaultCluster', '-t', topic)
+      await mqadmin('updateSubGroup', '-n', nameServer, '-c', 'DefaultCluster', '-g', group)
+      const at = ['-n', nameServer, '-c', 'DefaultCluster', '-t', topic, '-g', group] as const
+      t.regex(await mqadmin('setConsumeMode', ...at, '-m', 'POP', '-q', '0'), /success/)
+      const options = { nameServer, topic, group, brokerRebalance: true, failures: 1 }
+      const consumers = await Promise.all(
+        ['one', 'two'].map((instance) => java(t, 'push', { ...options, instance })),
+      )
+      for (const consumer of consumers) await consumer.ready()
+      await (await java(t, 'produce', { nameServer, topic, count: 20 })).ends()
+      const end = Date.now() + PATIENCE_MS
+      const done = (): boolean => {
+        const again = received(...consumers).filter(({ reconsumeTimes }) => reconsumeTimes === 1)
+        return new Set(again.map(indexOf)).size === 20
+      }
+      while (!done() && Date.now() < end) await new Promise((later) => setTimeout(later, 200))
+      const got = received(...consumers)
+      for (const attempt of [0, 1]) {
+        const indexes = got.filter(({ reconsumeTimes }) => reconsumeTimes === attempt).map(indexOf)
+        t.deepEqual(
+          [...new Set(indexes)].sort((a, b) => a - b),
+          all(20),
+        )
+      }
+      t.true(got.every((message) => message.topic === topic))
+      t.log(
+        name,
+        got.filter((m) => m.reconsumeTimes === 1).map((m) => m['delayMs']),
+      )
+      for (const consumer of consumers) await consumer.stop()
+    },
+  )
+
+  testJava(
+    `two consumers in the default mode share the queues that ${name} gives them`,
+    async (t) => {
+      const nameServer = await start(t)
+      const topic = 'JavaAssigned'
+      await mqadmin('updateTopic', '-n', nameServer, '-c', 'DefaultCluster', '-t', topic)
+      const options = { nameServer, topic, group: 'G_java_assigned', brokerRebalance: true }
+      const consumers = await Promise.all(
+        ['one', 'two'].map((instance) => java(t, 'push', { ...options, instance })),
+      )
+      for (const consumer of consumers) await consumer.ready()
+      await (await java(t, 'produce', { nameServer, topic, count: 20 })).ends()
+      const end = Date.now() + PATIENCE_MS
+      const count = (): number => new Set(received(...consumers).map(indexOf)).size
+      while (count() < 20 && Date.now() < end) await new Promise((later) => setTimeout(later, 200))
+      t.is(count(), 20)
+      for (const consumer of consumers) await consumer.stop()
+    },
+  )
+}

@@ -1,0 +1,108 @@
+// The broker says which queues a member reads, and whether by queue or by POP: QUERY_ASSIGNMENT,
+// SET_MESSAGE_REQUEST_MODE and GET_ALL_MESSAGE_REQUEST_MODE. Java's consumers ask with
+// `setClientRebalance(false)`.
+import { BrokerError } from '../../../errors.ts'
+import { ANY_QUEUE, type QueueName } from '../../../model/message.ts'
+import { isRetryTopic } from '../../../model/names.ts'
+import { ALLOCATIONS } from '../../../remoting/allocation.ts'
+import { REQUEST } from '../../../remoting/codes.ts'
+import {
+  type AssignmentQuery,
+  decodeAssignmentQuery,
+  decodeRequestMode,
+  encodeAssignments,
+  encodeRequestModes,
+} from '../../../remoting/requests/assignments.ts'
+import { CLUSTER, groupResource, topicResource } from '../address.ts'
+import {
+  type Answer,
+  answerBody,
+  authorize,
+  authorizeConsuming,
+  type Call,
+  DONE,
+  type RequestTable,
+} from '../call.ts'
+import { popShare, requestModes, setRequestMode } from '../request-modes.ts'
+
+export const assignmentRequests: RequestTable = new Map([
+  [REQUEST.queryAssignment, queryAssignment],
+  [REQUEST.setRequestMode, setMode],
+  [REQUEST.getAllRequestModes, allModes],
+])
+
+async function queryAssignment(call: Call): Promise<Answer> {
+  const query = decodeAssignmentQuery(call.body)
+  const { topic, consumerGroup } = query
+  authorizeConsuming(call, consumerGroup, topic)
+  const { broker } = call.context
+  const subscribed = call.session.subscriptions(consumerGroup).map((one) => one.topic)
+  const share = query.isBroadcasting
+    ? undefined
+    : await popShare(broker, consumerGroup, [topic, ...subscribed])
+  const mode = share === undefined ? 'PULL' : 'POP'
+  await call.session.reads(
+    broker,
+    consumerGroup,
+    share === undefined ? 'queue-assigned' : 'per-message',
+  )
+  // What failed comes by the POPs of its own topic: nothing reads the retry topic by queue.
+  if (share !== undefined && isRetryTopic(topic)) return answerBody(encodeAssignments([], mode))
+  return answerBody(encodeAssignments(await queuesOf(call, query, share), mode))
+}
+
+/** undefined: the member is not known yet, and goes on as it is. */
+async function queuesOf(
+  { context }: Call,
+  { topic, consumerGroup, clientId, strategyName, isBroadcasting }: AssignmentQuery,
+  share: number | undefined,
+): Promise<readonly QueueName[] | undefined> {
+  const { topics, clients } = context.broker
+  if ((await topics.get(topic)) === undefined) return undefined
+  const queues = await topics.ranges(topic)
+  if (isBroadcasting) return queues
+  const memberIds = await clients.consumerIds(consumerGroup)
+  const allocate = ALLOCATIONS.get(strategyName)
+  if (memberIds.length === 0 || allocate === undefined) return undefined
+  if (share === undefined) return allocate(queues, memberIds, clientId)
+  if (share <= 0 || share >= memberIds.length - 1) return wholeBrokers(queues)
+  const at = memberIds.indexOf(clientId)
+  if (at < 0) return []
+  if (memberIds.length > queues.length) return [queues[at % queues.length]!]
+  const shared = [...memberIds, ...memberIds].slice(at, at + share + 1)
+  return shared.flatMap((id) => allocate(queues, memberIds, id))
+}
+
+/** Every member pops every queue: one assignment for each broker. */
+function wholeBrokers(queues: readonly QueueName[]): QueueName[] {
+  const brokers = new Map(queues.map((queue) => [queue.brokerName, queue]))
+  return [...brokers.values()].map(({ topic, brokerName }) => ({
+    topic,
+    brokerName,
+    queueId: ANY_QUEUE,
+  }))
+}
+
+async function setMode(call: Call): Promise<Answer> {
+  const setting = decodeRequestMode(call.body)
+  const { topic, consumerGroup } = setting
+  authorize(call, 'manage', topicResource(topic))
+  authorize(call, 'manage', groupResource(consumerGroup))
+  if (isRetryTopic(topic)) {
+    throw new BrokerError('PERMISSION_DENIED', 'retry topic is not allowed to set mode')
+  }
+  const { broker } = call.context
+  if ((await broker.topics.get(topic)) === undefined) {
+    throw new BrokerError('TOPIC_NOT_FOUND', `topic[${topic}] not exist`)
+  }
+  if ((await broker.groups.get(consumerGroup)) === undefined) {
+    throw new BrokerError('GROUP_NOT_FOUND', 'subscription group does not exist')
+  }
+  await setRequestMode(broker, setting)
+  return DONE
+}
+
+async function allModes(call: Call): Promise<Answer> {
+  authorize(call, 'manage', CLUSTER)
+  return answerBody(encodeRequestModes(await requestModes(call.context.broker)))
+}
