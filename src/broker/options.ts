@@ -56,6 +56,12 @@ export const BROKER_SETTINGS = {
     .min(1)
     .default(3 * DAY_MS)
     .describe('A half message that is open for this long goes there too.'),
+  expired: z
+    .enum(['drop', 'deadLetter'])
+    .default('drop')
+    .describe(
+      'What becomes of a message that has expired before a group that receives per message got it.',
+    ),
   heldPullsMax: z.int().min(1).default(100_000).describe('Pulls that wait at one time.'),
   heldReceivesMax: z.int().min(1).default(100_000).describe('Receives that wait at one time.'),
   // Each stands in the group's place on the queue, which is written and moved as a whole.

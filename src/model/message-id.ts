@@ -1,9 +1,14 @@
-// RocketMQ's offsetMsgId: store host and log position as 32 upper-case hex digits. Clients decode
-// it (transactions, lookup by id), so it must be well formed.
+// The names by which RocketMQ's clients speak of a stored message; they decode both, so these must
+// be well formed. The offsetMsgId: store host and log position as 32 upper-case hex digits. The
+// recall handle, by which a producer takes a delayed message back: base64url of
+// `v1 topic broker time id`.
 import { BrokerError } from '../errors.ts'
 import type { Host } from './host.ts'
 import { type LogPosition, logPosition } from './positions.ts'
 
+const HANDLE_VERSION = 'v1'
+const HANDLE_CHARS_MAX = 2048
+const BASE64URL = /^[A-Za-z0-9_-]*={0,2}$/
 const FORM = /^[0-9A-Fa-f]{32}$/
 const hex = (value: number, digits: number): string =>
   value.toString(16).toUpperCase().padStart(digits, '0')
@@ -23,4 +28,32 @@ export function parseOffsetMessageId(id: string): { host: Host; position: LogPos
     host: { ip: Number.parseInt(id.slice(0, 8), 16), port: Number.parseInt(id.slice(8, 16), 16) },
     position: logPosition(Number.parseInt(id.slice(16), 16)),
   }
+}
+
+export interface RecallHandle {
+  readonly topic: string
+  readonly brokerName: string
+  /** When the message is due, epoch ms. */
+  readonly dueMs: number
+  /** The unique key of the message. */
+  readonly messageId: string
+}
+
+/** Padded: Go's decoder wants that. */
+export function encodeRecallHandle(handle: RecallHandle): string {
+  const { topic, brokerName, dueMs, messageId } = handle
+  const text = [HANDLE_VERSION, topic, brokerName, dueMs, messageId].join(' ')
+  return Buffer.from(text).toString('base64').replaceAll('+', '-').replaceAll('/', '_')
+}
+
+/** undefined for what is none. */
+export function decodeRecallHandle(text: string): RecallHandle | undefined {
+  if (text.length > HANDLE_CHARS_MAX || !BASE64URL.test(text)) return undefined
+  const [version, topic, brokerName, time, messageId] = Buffer.from(text, 'base64url')
+    .toString()
+    .split(' ')
+  if (version !== HANDLE_VERSION || topic === undefined || brokerName === undefined)
+    return undefined
+  if (time === undefined || messageId === undefined) return undefined
+  return { topic, brokerName, dueMs: /^\d{1,15}$/.test(time) ? Number(time) : -1, messageId }
 }

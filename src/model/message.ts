@@ -27,7 +27,7 @@ export interface NewMessage {
   readonly orderingKey?: string | undefined
   /** The body, as a client of any protocol sees it. At most the configured body limit. */
   readonly body: Uint8Array
-  /** Encoded as in properties.ts; tag, keys, delay, priority and transaction are read from here. */
+  /** Encoded as in properties.ts; tag, keys, delay, priority and expiry are in them. */
   readonly properties: Uint8Array
   /** RocketMQ's user flag; 0 for other protocols. */
   readonly flag: number

@@ -72,7 +72,11 @@ export const PROPERTY = {
   mqttRetain: 'MQTT_RETAIN',
   /** Client id of the publisher, kept only when that client does not want its own messages back. */
   mqttClient: 'MQTT_CLIENT',
-  /** When the message expires, epoch ms. */
+  /** When the message expires, epoch ms; with the bit of sysFlag that says so. */
+  expiresMs: 'TRIVET_EXPIRES_MS',
+  /** How long the message lives from when it is published; `expiresMs` takes its place. */
+  timeToLiveMs: 'TRIVET_TTL_MS',
+  /** When a message of MQTT expires, as the first versions kept it. */
   mqttExpires: 'MQTT_EXPIRES',
   /** MQTT 5's payload format indicator. */
   mqttPayloadFormat: 'MQTT_PFI',

@@ -29,6 +29,7 @@ const RECONSUME_TIMES_AT = 72
 const CRC_MASK = 0x7fffffff
 
 /** sysFlag bits. */
+export const SYS_FLAG_AT = 36
 export const SYS_FLAG = {
   compressed: 0x1,
   multiTags: 0x2,
@@ -38,6 +39,8 @@ export const SYS_FLAG = {
   transactionRollback: 0xc,
   bornHostV6: 0x10,
   storeHostV6: 0x20,
+  /** Ours, beyond the bits of RocketMQ: a property says when the message expires. */
+  expires: 0x1_0000,
 } as const
 
 /** An encoded property that is written where the record is. */
@@ -103,7 +106,7 @@ export function writeRecord(
   view.setInt32(at + 16, draft.flag)
   setU64(view, at + 20, place.queueOffset)
   setU64(view, at + 28, place.position)
-  view.setInt32(at + 36, draft.sysFlag & ~(SYS_FLAG.bornHostV6 | SYS_FLAG.storeHostV6))
+  view.setInt32(at + SYS_FLAG_AT, draft.sysFlag & ~(SYS_FLAG.bornHostV6 | SYS_FLAG.storeHostV6))
   setU64(view, at + 40, draft.bornTimestamp)
   view.setUint32(at + 48, draft.bornHost.ip)
   view.setInt32(at + 52, draft.bornHost.port)
@@ -172,7 +175,7 @@ export class RecordView {
     return logPosition(getU64(this.bytes, this.start + 28))
   }
   get sysFlag(): number {
-    return getI32(this.bytes, this.start + 36)
+    return getI32(this.bytes, this.start + SYS_FLAG_AT)
   }
   get bornTimestamp(): number {
     return getU64(this.bytes, this.start + 40)

@@ -77,7 +77,8 @@ export interface Broker {
    * one leaves the others alone. Not idempotent. Bodies and properties are copied within the call:
    * they may be views on a buffer that is reused after it. A message with a priority and neither a
    * delay nor an ordering key among its properties goes to the queue of that number, the topic's
-   * last one at most, whichever it names.
+   * last one at most, whichever it names. One that says when it expires is not read from then on,
+   * by no `pull` and no `receive`.
    *
    * `changes`: state of the front-end that one acknowledgement stands for together with the
    * messages.

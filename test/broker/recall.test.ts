@@ -7,7 +7,7 @@ import { NO_HOST } from '../../src/model/host.ts'
 import { SCHEDULE_TOPIC } from '../../src/model/names.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { encodeProperties, PROPERTY } from '../../src/model/properties.ts'
-import { decodeRecallHandle, encodeRecallHandle } from '../../src/model/recall-handle.ts'
+import { decodeRecallHandle, encodeRecallHandle } from '../../src/model/message-id.ts'
 import { RecordView } from '../../src/model/record.ts'
 import { openStoreIn } from '../../src/store/open.ts'
 import {

@@ -150,6 +150,7 @@ const refused: readonly [string, object, string, RegExp][] = [
   ['an empty ordering key', { orderingKey: '' }, 'MESSAGE_INVALID', /ordering key/],
   ['a reserved name', { properties: { TAGS: 'x' } }, 'MESSAGE_INVALID', /'TAGS' is reserved/],
   ['a separator', { properties: { a: 'x\u0001' } }, 'MESSAGE_INVALID', /U\+0001/],
+  ['a part of a ms to live', { ttlMs: 1.5 }, 'MESSAGE_INVALID', /'ttlMs' is 1\.5/],
   ['a priority below 0', { priority: -1 }, 'MESSAGE_INVALID', /'priority' is -1/],
   ['a part of a priority', { priority: 1.5 }, 'MESSAGE_INVALID', /'priority' is 1\.5/],
   [

@@ -157,6 +157,19 @@ export function receiving(test: Case): void {
     t.is((await port.groups.lags(group)).find((lag) => lag.topic === topic)?.lag, 0)
   })
 
+  test('what has expired is neither received nor pulled', async (t, { port, pass }) => {
+    const topic = await newTopic(port)
+    const group = await newGroup(port)
+    const messages = (['3000', '60000'] as const).map((body) =>
+      newMessage(topic, { queueId: 0, body, properties: { TRIVET_TTL_MS: body } }),
+    )
+    for (const result of await port.publish(messages)) stored(result)
+    await pass(3_500)
+    const received = await port.receive(receiveRequest(topic, group, { waitMs: WAIT_MS }))
+    t.deepEqual(bodiesOf(received), ['60000'])
+    t.deepEqual(await read(port, topic, 1), ['60000'])
+  })
+
   test('in order, a queue gives one message at a time', async (t, { port }) => {
     const topic = await newTopic(port)
     const group = await newGroup(port)

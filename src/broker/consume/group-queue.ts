@@ -268,6 +268,7 @@ export class GroupQueue implements Place {
 
   /** Its copy is to be written; neither time nor receipts reach it any more. */
   leave(entry: Entry): void {
+    if (entry.state === STATE.ready) this.#takeReady(entry)
     this.#endDelivery(entry)
     entry.state = STATE.leaving
     this.#leavingCount++

@@ -4,6 +4,7 @@
 // again.
 import type { Clock } from '../../clock.ts'
 import { getI32 } from '../../model/bytes.ts'
+import { isExpired } from '../../model/expiry.ts'
 import { ANY_QUEUE, type PopRequest, type ReceivedMessage } from '../../model/message.ts'
 import { type MessageFilter, recordsInTimeOf, selects } from '../../model/message-filter.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
@@ -31,6 +32,7 @@ export interface ReceiveCounts {
   readonly messages: Counter
   readonly found: Counter
   readonly given: GivenCounts
+  readonly expired: Counter
   /** Receives that wait now. */
   waiting: number
 }
@@ -57,6 +59,8 @@ export interface HandoutGroup {
   moved(queue: GroupQueue): void
   /** A delivery has a deadline now. */
   expects(queue: GroupQueue): void
+  /** The message has expired; it goes where the broker is told to send such. */
+  expired(queue: GroupQueue, entry: Entry): void
 }
 
 /**
@@ -217,6 +221,11 @@ export class Handout {
         taking.look(1, entry.size)
         continue
       }
+      if (isExpired(record, this.#group.clock)) {
+        this.#group.expired(queue, entry)
+        taking.look(1, entry.size)
+        continue
+      }
       if (!this.#deliver(queue, entry, result.records.subarray(0, record.size), taking)) return
     }
   }
@@ -277,8 +286,9 @@ export class Handout {
       if (owner !== undefined) {
         const entry = queue.add(offset, owner, size, view.reconsumeTimes)
         if (owner === this.topic) {
-          if (this.#isWanted(view)) this.#deliver(queue, entry, record, taking)
-          else this.#passOver(queue, entry)
+          if (!this.#isWanted(view)) this.#passOver(queue, entry)
+          else if (isExpired(view, this.#group.clock)) this.#group.expired(queue, entry)
+          else this.#deliver(queue, entry, record, taking)
         } else {
           queue.makeReady(entry)
           this.#group.wake(owner)

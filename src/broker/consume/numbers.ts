@@ -9,6 +9,14 @@ export const READ: Declared<'counter'> = {
     'are sent from one read counts once.',
   unit: 'messages',
 }
+export const EXPIRED: Declared<'counter'> = {
+  kind: 'counter',
+  name: 'trivet_messages_expired_total',
+  help:
+    'Messages that had expired when they were to be read: stepped over, or dead-lettered by groups ' +
+    'that receive per message. Each reader counts.',
+  unit: 'messages',
+}
 export const READS_FOUND: Declared<'counter'> = {
   kind: 'counter',
   name: 'trivet_reads_found_total',

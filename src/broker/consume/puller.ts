@@ -4,6 +4,7 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { getI32 } from '../../model/bytes.ts'
+import { isExpired, mayExpire } from '../../model/expiry.ts'
 import type { PullRequest, PullResult } from '../../model/message.ts'
 import { recordsInTimeOf, selects, selectsAll } from '../../model/message-filter.ts'
 import { isLightQueue } from '../../model/names.ts'
@@ -18,7 +19,7 @@ import type { BrokerOptions } from '../options.ts'
 import type { Arrivals } from './arrivals.ts'
 import type { CursorTable } from './cursors.ts'
 import type { GivenCounts } from './given-counts.ts'
-import { READ, READS_EMPTY, READS_FOUND } from './numbers.ts'
+import { EXPIRED, READ, READS_EMPTY, READS_FOUND } from './numbers.ts'
 import type { SearchLine } from './search-line.ts'
 
 const NO_RECORDS = Buffer.alloc(0)
@@ -70,12 +71,14 @@ export class Puller {
   readonly #messages: Counter
   readonly #found: Counter
   readonly #empty: Counter
+  readonly #expired: Counter
 
   constructor(parts: Parts) {
     this.#parts = parts
     this.#messages = parts.numbers.counter(READ)
     this.#found = parts.numbers.counter(READS_FOUND)
     this.#empty = parts.numbers.counter(READS_EMPTY)
+    this.#expired = parts.numbers.counter(EXPIRED)
     parts.arrivals.onAny((topic, queueId) => this.#arrived(topic, queueId))
   }
 
@@ -171,8 +174,20 @@ export class Puller {
   #search(request: PullRequest, offset: QueueOffset): ReadResult | Promise<ReadResult> {
     if (request.filter.kind === 'sql') return this.#searchByCondition(request, offset)
     const read = this.#read(request, offset)
-    if (!(read instanceof Promise)) return matching(read, request)
-    return read.then((result) => matching(result, request))
+    if (!(read instanceof Promise)) return this.#matching(read, request)
+    return read.then((result) => this.#matching(result, request))
+  }
+
+  #matching(read: ReadResult, request: PullRequest): ReadResult {
+    const { filter } = request
+    const { records, offsets } = read
+    if (offsets.length === 0 || (selectsAll(filter) && !mayExpire(records))) return read
+    return matching(read, request, (record) => {
+      if (!selects(filter, record)) return false
+      const isAlive = !isExpired(record, this.#parts.clock)
+      if (!isAlive) this.#expired.value++
+      return isAlive
+    })
   }
 
   async #searchByCondition(request: PullRequest, from: QueueOffset): Promise<ReadResult> {
@@ -183,7 +198,7 @@ export class Puller {
     for (let [offset, left] = [from, SEARCH_STEPS_MAX]; ; left--) {
       const step = { ...request, maxMessages, maxBytes }
       const result = await this.#parts.searches.run(async () =>
-        matching(await this.#read(step, offset), request),
+        this.#matching(await this.#read(step, offset), request),
       )
       const hasEnded = result.status !== 'found' || this.#isClosed || request.signal?.aborted
       if (hasEnded || left === 0 || result.offsets.length > 0) return result
@@ -374,19 +389,23 @@ const noSuchQueue = (topic: string, queueId: number, queues: number): BrokerErro
   )
 
 /**
- * Entries are chosen by the hash of the tag; the rare tag that collides is taken out here, and what
- * a condition leaves out. A search may bring more than was asked for: the rest is read again.
+ * Entries are chosen by the hash of the tag; the rare tag that collides is taken out here, what a
+ * condition leaves out, and what has expired. A search may bring more than was asked for: the rest
+ * is read again.
  */
-function matching(result: ReadResult, { filter, maxMessages, maxBytes }: PullRequest): ReadResult {
+function matching(
+  result: ReadResult,
+  { maxMessages, maxBytes }: PullRequest,
+  isWanted: (record: RecordView) => boolean,
+): ReadResult {
   const { records, offsets } = result
-  if (selectsAll(filter) || offsets.length === 0) return result
   const kept: Buffer[] = []
   const keptOffsets: QueueOffset[] = []
   let { nextOffset } = result
   let bytes = 0
   for (let at = 0, i = 0; at < records.length; i++) {
     const size = getI32(records, at)
-    if (selects(filter, new RecordView(records, at))) {
+    if (isWanted(new RecordView(records, at))) {
       if (kept.length === maxMessages || (bytes > 0 && bytes + size > maxBytes)) {
         nextOffset = offsets[i]!
         break

@@ -23,7 +23,7 @@ import type { GivenCounts } from './given-counts.ts'
 import type { GroupQueue } from './group-queue.ts'
 import type { HandoutRequest } from './handout.ts'
 import { type Held, JointSettlement, type Step } from './joint-settlement.ts'
-import { READ, READS_FOUND } from './numbers.ts'
+import { EXPIRED, READ, READS_FOUND } from './numbers.ts'
 import type { QueueLanes } from './queue-lanes.ts'
 import { type OpenReceipt, openReceipt } from './receipt.ts'
 import { ReceivingGroup, type ReceivingParts } from './receiving-group.ts'
@@ -49,7 +49,6 @@ export class Receiver {
     parts: Omit<ReceivingParts, 'expiry' | 'serials' | 'counts'> & {
       readonly groups: GroupTable
       readonly modes: GroupModes
-      readonly retries: Retries
       readonly lanes: QueueLanes
       readonly numbers: Numbers
       readonly givenCounts: GivenCounts
@@ -60,8 +59,13 @@ export class Receiver {
     )
     const serials = new Serials()
     const { numbers } = parts
-    const [messages, found] = [numbers.counter(READ), numbers.counter(READS_FOUND)]
-    const counts = { messages, found, given: parts.givenCounts, waiting: 0 }
+    const counts = {
+      messages: numbers.counter(READ),
+      found: numbers.counter(READS_FOUND),
+      given: parts.givenCounts,
+      expired: numbers.counter(EXPIRED),
+      waiting: 0,
+    }
     this.#parts = { ...parts, expiry, serials, counts }
     this.#groups = parts.groups
     this.#modes = parts.modes

@@ -20,6 +20,7 @@ import type { HandoutGroup, ReceiveCounts, Source } from './handout.ts'
 import { Holders } from './holders.ts'
 import { QueueReader } from './queue-reader.ts'
 import { ReceiveLine } from './receive-line.ts'
+import type { Retries } from './retries.ts'
 import type { SearchLine } from './search-line.ts'
 import type { Serials } from './serials.ts'
 import { type Entry, type FirstHeld, type Holder, isStillHeld } from './unsettled.ts'
@@ -37,6 +38,7 @@ export interface ReceivingParts {
   readonly serials: Serials
   readonly counts: ReceiveCounts
   readonly searches: SearchLine
+  readonly retries: Retries
 }
 
 type StartAt = 'first' | 'last'
@@ -168,6 +170,19 @@ export class ReceivingGroup implements HandoutGroup {
 
   expects(queue: GroupQueue): void {
     this.#parts.expiry.expect(this, queue)
+  }
+
+  expired(queue: GroupQueue, entry: Entry): void {
+    this.#parts.counts.expired.value++
+    if (this.options.expired === 'deadLetter') {
+      void this.#parts.retries.move(queue, entry, { deadBecause: 'expired' }).then(() => {
+        this.expects(queue)
+        this.wakeFor(queue.cursor.topic)
+      })
+    } else {
+      queue.forget(entry)
+      this.moved(queue)
+    }
   }
 
   /** Does a receive wait, or is a message in flight? */

@@ -10,7 +10,7 @@ import type { SendBack, SettleResult } from '../../model/message.ts'
 import { offsetMessageId } from '../../model/message-id.ts'
 import { isRetryTopic, retryTopic } from '../../model/names.ts'
 import { editProperties, PROPERTY } from '../../model/properties.ts'
-import { draftOf, RecordView } from '../../model/record.ts'
+import { draftOf, RecordView, SYS_FLAG } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { Fact, MessageStore, StoreDraft } from '../../store/store.ts'
@@ -87,7 +87,12 @@ const DISPENSABLE: ReadonlySet<string> = new Set([
   PROPERTY.traceOn,
 ])
 
-const DEAD_DROPS: ReadonlySet<string> = new Set([...COPY_DROPS, PROPERTY.receivedFrom])
+/** A dead letter is kept as long as the log: it is what is looked at after all is over. */
+const DEAD_DROPS: ReadonlySet<string> = new Set([
+  ...COPY_DROPS,
+  PROPERTY.receivedFrom,
+  PROPERTY.expiresMs,
+])
 
 interface Parts {
   readonly store: MessageStore
@@ -296,6 +301,7 @@ export class Retries {
       ...draftOf(record),
       topic: name,
       queueId: isDead ? 0 : queueInTurn(topic),
+      sysFlag: isDead ? record.sysFlag & ~SYS_FLAG.expires : record.sysFlag,
       reconsumeTimes: failed,
       properties: copyProperties(record, name, group, destination, received),
       dueMs: delayMs > 0 ? this.#parts.clock.now() + delayMs : undefined,

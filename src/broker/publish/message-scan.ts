@@ -14,8 +14,10 @@ export const SCAN = {
   /** One of those that a broker writes. */
   brokers: 16,
   priority: 32,
+  /** A time to live, or the point in time when that is over. */
+  expires: 64,
   /** Any of those that ask for more than to be stored. */
-  special: 2 | 4 | 32,
+  special: 2 | 4 | 32 | 64,
 } as const
 
 interface Wanted {
@@ -32,6 +34,8 @@ const WANTED: readonly Wanted[] = [
   { name: PROPERTY.startDeliverMs, bit: SCAN.delayed },
   { name: PROPERTY.transactionPrepared, bit: SCAN.prepared },
   { name: PROPERTY.priority, bit: SCAN.priority },
+  { name: PROPERTY.expiresMs, bit: SCAN.expires },
+  { name: PROPERTY.timeToLiveMs, bit: SCAN.expires },
   ...[...BROKER_PROPERTIES].map((name) => ({ name, bit: SCAN.brokers })),
 ].map(({ name, bit }) => ({ bytes: Buffer.from(name), bit }))
 

@@ -3,8 +3,10 @@
 // draft.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
+import { withExpiry } from '../../model/expiry.ts'
 import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
 import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
+import { encodeRecallHandle } from '../../model/message-id.ts'
 import { checkTopicName, groupOfTopic, isRetryTopic } from '../../model/names.ts'
 import { queueOfKey } from '../../model/ordering-key.ts'
 import {
@@ -16,8 +18,7 @@ import {
   RETRY_PROPERTIES,
   withoutProperties,
 } from '../../model/properties.ts'
-import { encodeRecallHandle } from '../../model/recall-handle.ts'
-import type { WrittenProperty } from '../../model/record.ts'
+import { SYS_FLAG, type WrittenProperty } from '../../model/record.ts'
 import type { StateChange } from '../../model/state.ts'
 import { PERM_WRITE } from '../../model/topic.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
@@ -391,7 +392,8 @@ export class Publisher {
       // A copy for a retry topic has the properties of its message.
       const isHalf =
         (found & SCAN.prepared) !== 0 && !isRetryTopic(draft.topic) && isPrepared(draft.properties)
-      const placed = this.#prioritised(draft, isHalf ? found | SCAN.delayed : found, batch)
+      const ranked = this.#prioritised(draft, isHalf ? found | SCAN.delayed : found, batch)
+      const placed = this.#expiring(ranked, found)
       if (isHalf) return this.#half(placed, batch)
       return (found & SCAN.delayed) === 0 ? placed : this.#delayed(placed, batch)
     } catch (thrown) {
@@ -404,8 +406,19 @@ export class Publisher {
     const { writeQueues } = this.#parts.topics.need(draft.topic).definition
     const isDelayed = (found & SCAN.delayed) !== 0
     const placed = prioritised(draft.properties, draft.queueId, writeQueues, isDelayed)
+    return { ...this.#with(placed.properties, draft), queueId: placed.queueId }
+  }
+
+  /** @throws MESSAGE_INVALID */
+  #expiring(draft: StoreDraft, found: number): StoreDraft {
+    if ((found & SCAN.expires) === 0) return draft
+    const properties = withExpiry(draft.properties, this.#parts.clock.now())
+    return { ...this.#with(properties, draft), sysFlag: draft.sysFlag | SYS_FLAG.expires }
+  }
+
+  #with(properties: Uint8Array, draft: StoreDraft): StoreDraft {
     const room = PROPERTIES_BYTES_MAX - (draft.uniqueKey?.length ?? 0)
-    return { ...draft, ...placed, brokerProperties: this.#own.behind(placed.properties, room) }
+    return { ...draft, properties, brokerProperties: this.#own.behind(properties, room) }
   }
 
   #addHandle({ topic, properties }: StoreDraft, dueMs: number, batch: Batch): void {

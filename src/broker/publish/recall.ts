@@ -2,9 +2,9 @@
 // parked ones; a producer that repeated its send may have parked several.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
+import { decodeRecallHandle, type RecallHandle } from '../../model/message-id.ts'
 import { SCHEDULE_TOPIC } from '../../model/names.ts'
 import { PROPERTY } from '../../model/properties.ts'
-import { decodeRecallHandle, type RecallHandle } from '../../model/recall-handle.ts'
 import { RecordView } from '../../model/record.ts'
 import type { DueEntry, MessageStore } from '../../store/store.ts'
 import type { TopicTable } from '../definitions/topics.ts'

@@ -28,6 +28,8 @@ export interface OutgoingMessage {
    * 5.4 on.
    */
   readonly priority?: number | undefined
+  /** Not delivered when this much later no consumer has got it. TrivetMQ alone obeys it. */
+  readonly ttlMs?: number | undefined
 }
 
 /** The parts of a send that are the same in every attempt. */
@@ -53,6 +55,7 @@ const NAMES: Readonly<Record<keyof OutgoingMessage, true>> = {
   properties: true,
   delayMs: true,
   priority: true,
+  ttlMs: true,
 }
 
 /**
@@ -109,12 +112,18 @@ function propertiesOf(message: OutgoingMessage, uniqueId: string): [string, stri
     if (message.delayMs > 0) all.push(delayProperty(message.delayMs))
   }
   if (message.priority !== undefined) all.push([PROPERTY.priority, checkPriority(message)])
+  if (message.ttlMs !== undefined) {
+    if (!Number.isSafeInteger(message.ttlMs) || message.ttlMs < 0) {
+      throw invalid(`'ttlMs' is ${message.ttlMs}; a whole number of ms is due`)
+    }
+    all.push([PROPERTY.timeToLiveMs, String(message.ttlMs)])
+  }
   const given = message.properties ?? []
   for (const [name, value] of Symbol.iterator in given ? given : Object.entries(given)) {
     if (INTERNAL_PROPERTIES.has(name)) {
       throw invalid(
         `the property name '${name}' is reserved; choose another` +
-          " ('tag', 'keys', 'orderingKey', 'delayMs' and 'priority' are fields of the message)",
+          " ('tag', 'keys', 'orderingKey', 'delayMs', 'priority' and 'ttlMs' are fields of the message)",
       )
     }
     if (typeof value !== 'string') throw invalid(`the property '${name}' is not a string`)

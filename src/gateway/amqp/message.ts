@@ -5,6 +5,9 @@
 //   group-id         __SHARDINGKEY         correlation-id     CORRELATION_ID
 //   reply-to         REPLY_TO_CLIENT       content-type       CONTENT_TYPE
 //   creation-time    the born timestamp    to                 the topic
+//   priority         _SYS_MSG_PRIORITY_, but for AMQP's default of 4
+//   ttl              TRIVET_TTL_MS (sent), what is left of it (received)
+//   absolute-expiry-time                   TRIVET_EXPIRES_MS, where there is no ttl
 //   application-properties                 user properties as text; KEYS is KEYS
 //   x-opt-rmq-tag, -keys                   TAGS, KEYS (sent: they win over subject and KEYS)
 //   x-opt-delivery-time, -delay            when to deliver (sent)
@@ -21,6 +24,7 @@ import { bareName } from './address.ts'
 import type { Fields } from './codec/control-frames.ts'
 import { millisecondsOf } from './codec/disposition.ts'
 import { CODE, OWN_ANNOTATION } from './codec/performatives.ts'
+import { uintAt } from './codec/transfer.ts'
 import { type AmqpMap, AmqpSymbol, type AmqpValue, Timestamp, Uuid } from './codec/value-reader.ts'
 import type { ValueWriter } from './codec/value-writer.ts'
 
@@ -36,6 +40,26 @@ export function takeAnnotations(annotations: AmqpMap, into: Properties): void {
   const delay = millisecondsOf(annotations.get('x-opt-delivery-delay'))
   if (at !== undefined) into.set(PROPERTY.timerDeliverMs, String(at))
   else if (delay) into.set(PROPERTY.timerDelayMs, String(delay))
+}
+
+/** As every message has it that says none (AMQP 3.2.1). */
+const PRIORITY_DEFAULT = 4
+
+/** Of the header's encoded fields; what is of another type is passed on and means nothing here. */
+export function takeHeader([, priority, ttl]: readonly Buffer[], into: Properties): void {
+  if (priority?.[0] === 0x50 && priority[1] !== PRIORITY_DEFAULT) {
+    into.set(PROPERTY.priority, String(priority[1]))
+  }
+  const isUint = ttl?.[0] === 0x52 || ttl?.[0] === 0x70
+  const aliveMs = isUint ? uintAt(ttl, 0) : 0
+  // Clients say 0 for none.
+  if (aliveMs > 0) into.set(PROPERTY.timeToLiveMs, String(aliveMs))
+}
+
+/** The priority of a record of another protocol; undefined where it says none. */
+export function priorityOf(properties: ReadonlyMap<string, string>): number | undefined {
+  const text = properties.get(PROPERTY.priority) ?? ''
+  return /^\d{1,10}$/.test(text) ? Number(text) : undefined
 }
 
 /** Machinery of ours cannot be set by an application property of its name. */
@@ -54,6 +78,11 @@ export function takeProperties(fields: Fields, into: Properties): string | undef
   put(into, PROPERTY.replyTo, textAt(fields, 4, 'reply-to'))
   put(into, PROPERTY.correlationId, idText(fields.at(5)))
   put(into, PROPERTY.contentType, textAt(fields, 6, 'content-type'))
+  const expiry = fields.at(8)
+  const isExpiring = expiry instanceof Timestamp && expiry.ms > 0 && Number.isSafeInteger(expiry.ms)
+  if (isExpiring && !into.has(PROPERTY.timeToLiveMs)) {
+    into.set(PROPERTY.expiresMs, String(expiry.ms))
+  }
   put(into, PROPERTY.orderingKey, textAt(fields, 10, 'group-id'))
   return textAt(fields, 2, 'to')
 }
@@ -93,6 +122,7 @@ export function writeProperties(
   writer: ValueWriter,
   record: RecordView,
   properties: ReadonlyMap<string, string>,
+  expiresMs: number,
 ): Holes {
   const text = (value: string | undefined): ValueWriter =>
     value === undefined ? writer.null() : writer.string(value)
@@ -110,7 +140,10 @@ export function writeProperties(
     const contentType = properties.get(PROPERTY.contentType)
     if (contentType === undefined || NOT_ASCII.test(contentType)) writer.null()
     else writer.symbol(contentType)
-    writer.null().null().timestamp(0)
+    writer.null()
+    if (expiresMs === Number.POSITIVE_INFINITY) writer.null()
+    else writer.timestamp(expiresMs)
+    writer.timestamp(0)
     createdAt = writer.length - 8
     text(orderingKeyOf((name) => properties.get(name)))
   })

@@ -63,7 +63,7 @@ export function toRecordProperties(route: MessageAddress, facts: PublishFacts): 
   if (facts.uniqueKey !== undefined) entries.push([PROPERTY.uniqueKey, facts.uniqueKey])
   if (properties.messageExpiry !== undefined) {
     const expiresMs = facts.nowMs + properties.messageExpiry * 1000
-    entries.push([PROPERTY.mqttExpires, String(expiresMs)])
+    entries.push([PROPERTY.expiresMs, String(expiresMs)])
   }
   const isExact = addContent(entries, properties) && user.isExact
   for (const entry of user.plain) entries.push(entry)

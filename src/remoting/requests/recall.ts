@@ -4,7 +4,7 @@ import { layout, optional, text } from '../layout.ts'
 export const RECALL = layout({
   producerGroup: optional(text),
   topic: text,
-  /** model/recall-handle.ts */
+  /** model/message-id.ts */
   recallHandle: text,
 })
 

@@ -183,7 +183,7 @@ test('a record that holds too many elements already comes as bytes', (t) => {
   const record = recordOf({ body, properties: encodeProperties([[PROPERTY.native, wire]]) })
   const message = new OutboundMessage()
   const out = Buffer.alloc(message.load(record, 1))
-  message.write(out, 0)
+  message.write(out, 0, 0)
   const sections = new Sections()
   sections.scan(out, 0, out.length)
   t.is(out[sections.bodyAt + 2], 0x75)

@@ -37,7 +37,7 @@ const propertiesOf = (message: InboundMessage): Record<string, string> => {
 function rendered(record: RecordView, attempt = 1, outbound = new OutboundMessage()): Buffer {
   const size = outbound.load(record, attempt)
   const bytes = Buffer.alloc(size)
-  const end = outbound.write(bytes, 0)
+  const end = outbound.write(bytes, 0, 0)
   if (end !== size) throw new Error(`${end} bytes written where ${size} were announced`)
   return bytes
 }
@@ -377,7 +377,7 @@ function delivered(bytes: Buffer, attempt: number): Buffer {
   inbound.read(bytes, 0, bytes.length, 0)
   const outbound = new OutboundMessage()
   const out = Buffer.alloc(outbound.load(recordOf(inbound), attempt))
-  outbound.write(out, 0)
+  outbound.write(out, 0, 0)
   return out
 }
 
@@ -444,6 +444,6 @@ test('a record of another protocol is durable and acquired first', (t) => {
   const outbound = new OutboundMessage()
   const record = recordOf({ body: Buffer.from('x'), properties: encodeProperties([]) })
   const out = Buffer.alloc(outbound.load(record, 1))
-  outbound.write(out, 0)
+  outbound.write(out, 0, 0)
   t.like(decode(out), { durable: true, first_acquirer: true, delivery_count: 0 })
 })

@@ -27,8 +27,11 @@ export function listStart(bytes: Buffer, at: number): number {
  * The encoded fields of the described list at `at`, each as it came.
  * @throws AmqpError decode-error
  */
-export function encodedFields(bytes: Buffer, at: number, most: number, what: string): Buffer[] {
-  const list = at + descriptorBytes(bytes, at, bytes.length)
+export const encodedFields = (bytes: Buffer, at: number, most: number, what: string): Buffer[] =>
+  listFields(bytes, at + descriptorBytes(bytes, at, bytes.length), most, what)
+
+/** The same of the list alone. @throws AmqpError decode-error */
+export function listFields(bytes: Buffer, list: number, most: number, what: string): Buffer[] {
   const end = skipValue(bytes, list, bytes.length)
   const fields: Buffer[] = []
   let next = listStart(bytes, list)

@@ -219,11 +219,11 @@ export class SenderLink implements Link {
       const block = output.reserve(TRANSFER_HEAD_BYTES_MAX + size)
       head.more = false
       const from = writeTransferHead(block, output.at, head, size)
-      output.commit(this.#message.write(block, from))
+      output.commit(this.#message.write(block, from, this.#nowMs))
       this.#session.countTransfer()
     } else {
       const whole = Buffer.allocUnsafe(size)
-      this.#message.write(whole, 0)
+      this.#message.write(whole, 0, this.#nowMs)
       this.#sendRest(whole)
     }
     this.#peer.traffic.delivered(1, size, this.#nowMs - this.#message.storedMs)

@@ -5,10 +5,17 @@ import { encodeProperties, PROPERTY } from '../../../model/properties.ts'
 import { Fields } from '../codec/control-frames.ts'
 import { ElementCounts } from '../codec/element-counts.ts'
 import { OWN_ANNOTATION } from '../codec/performatives.ts'
+import { listFields } from '../codec/scalar-list.ts'
 import { BODY, isShortest, Sections } from '../codec/sections.ts'
 import { AmqpSymbol, ValueReader } from '../codec/value-reader.ts'
 import { checkItemBytes, eachEntry, encodeWire, PLAIN_WIRE } from '../codec/wire-form.ts'
-import { type Properties, takeAnnotations, takeApplication, takeProperties } from '../message.ts'
+import {
+  type Properties,
+  takeAnnotations,
+  takeApplication,
+  takeHeader,
+  takeProperties,
+} from '../message.ts'
 
 /** Sections before the body longer than this are not compared with the previous message's. */
 const REMEMBERED_BYTES_MAX = 1024
@@ -88,6 +95,7 @@ export class InboundMessage {
       const map = new ValueReader(bytes, s.applicationAt, s.applicationEnd).read()
       if (map instanceof Map) takeApplication(map, properties)
     }
+    if (s.headerAt < s.headerEnd) takeHeader(headerFields(bytes, s.headerAt), properties)
     this.to = undefined
     if (s.propertyListAt > s.propertiesAt) {
       const list = new ValueReader(bytes, s.propertyListAt, s.propertiesEnd).read()
@@ -131,6 +139,17 @@ export class InboundMessage {
       if (!isOwn) kept.push(bytes.subarray(keyAt, next))
     })
     return Buffer.concat(kept)
+  }
+}
+
+const HEADER_FIELDS = 5
+
+/** None of a header that is no list of such: it is passed on as it is. */
+function headerFields(bytes: Buffer, at: number): readonly Buffer[] {
+  try {
+    return listFields(bytes, at, HEADER_FIELDS, 'header')
+  } catch {
+    return []
   }
 }
 

@@ -2,6 +2,7 @@
 // byte for byte; any other is rendered the same way every time. Header and message annotations are
 // ours to write in both cases; they are no part of the bare message.
 import { putU32, putU64 } from '../../../model/bytes.ts'
+import { expiresMsOf } from '../../../model/expiry.ts'
 import { PROPERTY } from '../../../model/properties.ts'
 import type { RecordView } from '../../../model/record.ts'
 import { ElementCounts } from '../codec/element-counts.ts'
@@ -10,8 +11,8 @@ import { CODE, OWN_ANNOTATION } from '../codec/performatives.ts'
 import { BODY, type BodyForm, bodyHeadBytes, Sections } from '../codec/sections.ts'
 import { ValueWriter } from '../codec/value-writer.ts'
 import { decodeWire, eachEntry, isWide, PLAIN_WIRE, type WireForm } from '../codec/wire-form.ts'
-import { annotationsOf, writeApplication, writeProperties } from '../message.ts'
-import { headerAsSent, type OutboundHeader, OWN_HEADER } from './outbound-header.ts'
+import { annotationsOf, priorityOf, writeApplication, writeProperties } from '../message.ts'
+import { headerAsSent, type OutboundHeader, OWN_HEADER, ownHeader } from './outbound-header.ts'
 import { RecordMemory } from './record-memory.ts'
 
 const HEX = Buffer.from('0123456789ABCDEF')
@@ -29,6 +30,7 @@ export class OutboundMessage {
   #bodyHead: Buffer = PLAIN_WIRE.bodyHead
   #suffix: Buffer = PLAIN_WIRE.suffix
   #header: OutboundHeader = OWN_HEADER
+  #expiresMs = Number.POSITIVE_INFINITY
   /** Message annotations, properties and application properties. */
   #head: Buffer = PLAIN_WIRE.sections
   #queueAt = 0
@@ -82,12 +84,12 @@ export class OutboundMessage {
   }
 
   /** Writes the loaded message at `out[at...]`; there is room for the size that `load` answered. */
-  write(out: Buffer, at: number): number {
+  write(out: Buffer, at: number, nowMs: number): number {
     if (this.format !== 0) {
       out.set(this.#body, at)
       return at + this.#body.length
     }
-    let p = this.#header.write(out, at, this.#attempt)
+    let p = this.#header.write(out, at, this.#attempt, this.#expiresMs - nowMs)
     out.set(this.#head, p)
     this.#fill(out, p)
     p = this.#writeBodyHead(out, p + this.#head.length)
@@ -108,13 +110,18 @@ export class OutboundMessage {
     this.#form = wire?.form ?? BODY.data
     this.#bodyHead = wire?.bodyHead ?? PLAIN_WIRE.bodyHead
     this.#suffix = wire?.suffix ?? PLAIN_WIRE.suffix
-    this.#header = wire === undefined ? OWN_HEADER : headerAsSent(wire.header)
+    this.#expiresMs = expiresMsOf(record)
+    const isExpiring = this.#expiresMs !== Number.POSITIVE_INFINITY
+    this.#header =
+      wire === undefined
+        ? ownHeader(priorityOf(properties), isExpiring)
+        : headerAsSent(wire.header, isExpiring)
     this.#host = { ip: -1, port: -1 }
     const writer = new ValueWriter()
     this.#annotate(writer, record, properties, wire)
     this.#createdAt = this.#messageIdAt = -1
     if (wire === undefined) {
-      const holes = writeProperties(writer, record, properties)
+      const holes = writeProperties(writer, record, properties, this.#expiresMs)
       this.#createdAt = holes.createdAt
       this.#messageIdAt = this.#memory.idBytes > 0 ? holes.messageIdAt : -1
       writeApplication(writer, properties)

@@ -1,6 +1,7 @@
 // One record as MQTT subscribers get it. Made once per read and shared by every session that
 // delivers it: the topic and payload are copied from the record's bytes as they are.
 import { getI32 } from '../../../model/bytes.ts'
+import { expiresMsOf } from '../../../model/expiry.ts'
 import type { LogPosition, QueueOffset } from '../../../model/positions.ts'
 import { NAME_END, PROPERTY } from '../../../model/properties.ts'
 import { RecordView, storeTimestampOf } from '../../../model/record.ts'
@@ -64,6 +65,7 @@ export class OutgoingMessage implements Home {
     this.payloadStart = record.bodyStart
     this.payloadEnd = record.bodyStart + record.bodyLength
     this.topicSource = bytes
+    this.expiresMs = expiresMsOf(record)
     this.#scan(record.propertiesStart, record.propertiesEnd)
     this.isMqtt = this.topicEnd > 0
     if (!this.isMqtt) {
