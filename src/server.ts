@@ -7,7 +7,8 @@ import { type Clock, systemClock } from './clock.ts'
 import type { Config, ListeningConfig } from './config.ts'
 import { BrokerError } from './errors.ts'
 import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
-import { type Authenticator, openAuthenticator } from './gateway/access/auth.ts'
+import { Accounts } from './gateway/access/accounts.ts'
+import { openAuthenticator, type UserStore } from './gateway/access/auth.ts'
 import type { Listener } from './gateway/net/listener.ts'
 import {
   addressesOf,
@@ -85,7 +86,7 @@ interface Composition {
   readonly certificates: Certificates
   readonly log: Logger
   readonly clock: Clock
-  readonly auth: Authenticator
+  readonly auth: UserStore
   readonly listeners: Listeners
   readonly parts: Parts
   readonly numbers: Numbers
@@ -150,8 +151,12 @@ async function composeBroker(composition: Composition): Promise<void> {
     options: { ...limits, brokerName: name, autoCreateTopics: createsTopics },
   })
   parts.add('broker', () => broker.close())
+  const accounts = new Accounts(broker.states, auth, log)
+  parts.add('accounts', async () => accounts.close())
+  await accounts.open()
   const routes = await routesOf(composition, broker)
-  await serveFrontEnds(composition, frontEnds, { broker, auth, log, clock, numbers, routes })
+  const context = { broker, auth, accounts, log, clock, numbers, routes }
+  await serveFrontEnds(composition, frontEnds, context)
   if (routes === undefined) return
   // Telling the name servers brings native clients here: the last step of a start.
   parts.add('registrar', () => routes.close())

@@ -6,7 +6,9 @@ import { connect } from '../src/client/index.ts'
 import { systemClock } from '../src/clock.ts'
 import type { ConfigInput } from '../src/config.ts'
 import { BrokerError } from '../src/errors.ts'
+import { REQUEST } from '../src/remoting/codes.ts'
 import { dial } from '../src/remoting/connection.ts'
+import { jsonBody } from '../src/remoting/json/json-emitter.ts'
 import { cheapHash } from './support/cheap-password.ts'
 import { send } from './support/native-front-end.ts'
 import { connectRhea } from './support/rhea-client.ts'
@@ -100,6 +102,22 @@ test('AMQP: a link without a grant is refused as unauthorized', async (t) => {
     condition?: string
   }
   t.is(refused.condition, 'amqp:unauthorized-access')
+})
+
+test('MQTT: a user that is made at run time logs in, and with its new password alone once it has one', async (t) => {
+  const server = await serverWithUsers(t)
+  const credentials = { accessKey: 'root', secretKey: 'secret-of-root' }
+  const host = { host: '127.0.0.1', port: server.port('remoting') }
+  const admin = await dial({ ...host, clock: systemClock, credentials })
+  t.teardown(() => admin.close())
+  const kim = new Map([['username', 'kim']])
+  const ask = async (code: number, password: string): Promise<number> =>
+    (await admin.request(code, { fields: kim, body: jsonBody({ password }) })).code
+  t.is(await ask(REQUEST.createUser, 'first password'), 0)
+  await (await mqttLogin(server, 'kim', 'first password')).endAsync()
+  t.is(await ask(REQUEST.updateUser, 'second password'), 0)
+  await refusedMqtt(t, mqttLogin(server, 'kim', 'first password'))
+  await (await mqttLogin(server, 'kim', 'second password')).endAsync()
 })
 
 test("RocketMQ: the ACL's signature lets in, a wrong key and no key do not", async (t) => {

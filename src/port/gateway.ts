@@ -1,6 +1,7 @@
 // The Gateway port: the front-end, as its process calls it, and its context: a broker, users,
 // sockets.
 import type { Clock } from '../clock.ts'
+import type { Accounts } from '../gateway/access/accounts.ts'
 import type { Authenticator } from '../gateway/access/auth.ts'
 import type { Logger } from '../log.ts'
 import type { Protocol } from '../model/client.ts'
@@ -11,6 +12,8 @@ import type { Broker } from './broker.ts'
 export interface GatewayContext {
   readonly broker: Broker
   readonly auth: Authenticator
+  /** Users that are made at run time; absent where those of the configuration are all. */
+  readonly accounts?: Accounts | undefined
   readonly log: Logger
   readonly clock: Clock
   /** Of the process. */

@@ -85,6 +85,16 @@ export const REQUEST = {
   exportPopRecords: 200_056,
   getLiteInfo: 200_074,
   batchAckMessage: 200_151,
+  createUser: 3001,
+  updateUser: 3002,
+  deleteUser: 3003,
+  getUser: 3004,
+  listUsers: 3005,
+  createAcl: 3006,
+  updateAcl: 3007,
+  deleteAcl: 3008,
+  getAcl: 3009,
+  listAcls: 3010,
 
   // Broker to client, on the client's own connection.
   checkTransactionState: 39,

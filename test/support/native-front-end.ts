@@ -3,6 +3,7 @@
 import type { ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { systemClock } from '../../src/clock.ts'
+import { Accounts } from '../../src/gateway/access/accounts.ts'
 import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { RemotingGateway } from '../../src/gateway/remoting/server.ts'
 import { type Logger, silentLogger } from '../../src/log.ts'
@@ -60,8 +61,11 @@ async function serve(
   } = options
   const { broker, clock, numbers } = host
   const auth = openAuthenticator(users, clock)
+  const accounts = new Accounts(broker.states, auth, log)
+  await accounts.open()
+  t.teardown(() => accounts.close())
   const gateway = new RemotingGateway(
-    { broker: bend(broker), auth, clock, log, numbers, routes },
+    { broker: bend(broker), auth, accounts, clock, log, numbers, routes },
     { bodyBytesMax: brokerOptions?.bodyBytesMax ?? BODY_BYTES_DEFAULT, ...gatewayOptions },
   )
   const frontEnd = await openFrontEnd(t, gateway, { clock: systemClock })

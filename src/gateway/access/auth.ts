@@ -5,6 +5,14 @@ import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { DLQ_PREFIX, isSystemTopic, RETRY_PREFIX } from '../../model/names.ts'
 import { dummyOf, type PasswordHash, parsePasswordHash } from '../../password.ts'
+import type { Account, AccountUsers, ConfiguredUser } from './accounts.ts'
+import {
+  type AclAction,
+  type AclEntry,
+  type AclPolicy,
+  isAllowedBy,
+  type ResourceKind,
+} from './acl.ts'
 import { FailureBudget } from './failure-budget.ts'
 import { PasswordChecks } from './password-checks.ts'
 import { networkOf } from './peer-network.ts'
@@ -16,7 +24,8 @@ export interface Principal {
   readonly anonymous: boolean
 }
 
-export type Action = 'publish' | 'consume' | 'create' | 'manage'
+/** `read`: to look at what consumers get, or how they get on, without consuming. */
+export type Action = 'publish' | 'consume' | 'read' | 'create' | 'manage' | 'delete'
 
 export type Resource =
   | { readonly kind: 'topic'; readonly name: string }
@@ -55,9 +64,10 @@ export interface Authenticator {
    */
   ownerOf(name: string | undefined): Principal | undefined
   /**
-   * - Anonymous and admins may do everything; `manage` is theirs alone, as are system topics.
-   * - `publish` on a topic needs a `publish` grant, `consume` on a topic or group a `consume`
-   *   grant.
+   * - Anonymous and admins may do everything; `manage` and `delete` are theirs alone among the
+   *   users of the configuration, and system topics among all.
+   * - `publish` on a topic needs a `publish` grant, `consume` and `read` on a topic or group a
+   *   `consume` grant. Users made at run time have RocketMQ's policies instead.
    * - `create` on a topic needs a `create` grant; a group is created by a user that may consume
    *   with it.
    * - A retry or dead-letter topic is its group's: reading it, and sending a failed message back to
@@ -119,7 +129,7 @@ export function openAuthenticator(
   users: Readonly<Record<string, User>>,
   clock: Clock,
   checks: Checks = new PasswordChecks(clock),
-): Authenticator {
+): UserStore {
   return new UserStore(users, clock, checks)
 }
 
@@ -129,11 +139,18 @@ interface KnownUser {
   readonly principal: Principal
   readonly password: PasswordHash | undefined
   readonly secretKey: string | undefined
-  readonly grants: Readonly<Record<'publish' | 'consume' | 'create', Grants>>
+  /** Accounts that are disabled stay known, with their rights. */
+  readonly isEnabled: boolean
+  readonly rights: Rights
 }
 
-class UserStore implements Authenticator {
+interface Rights {
+  allows(action: Action, kind: ResourceKind, name: string): boolean
+}
+
+export class UserStore implements Authenticator, AccountUsers {
   readonly anonymousAllowed: boolean
+  readonly configured: readonly ConfiguredUser[]
   readonly #users = new Map<string, KnownUser>()
   readonly #clock: Clock
   readonly #checks: Checks
@@ -157,16 +174,42 @@ class UserStore implements Authenticator {
         principal: { name, admin: user.admin, anonymous: false },
         password: user.password === undefined ? undefined : hashOf(name, user.password),
         secretKey: user.secretKey,
-        grants: {
-          publish: new Grants(user.publish),
-          consume: new Grants(user.consume),
-          create: new Grants(user.create),
-        },
+        isEnabled: true,
+        rights: new GrantedRights(user),
       })
     }
     const known = [...this.#users.values()].flatMap(({ password }) => password ?? [])
     if (known.length > 0) this.#dummies = known.map((password) => dummyOf(password))
     this.anonymousAllowed = this.#users.size === 0
+    this.configured = Object.entries(users).map(([name, user]) => ({
+      name,
+      admin: user.admin,
+      policies: policiesOf(user),
+    }))
+  }
+
+  setAccount(name: string, account: Account | undefined): void {
+    if (this.configured.some((user) => user.name === name)) return
+    if (account === undefined) {
+      this.#users.delete(name)
+      return
+    }
+    const { secretKey, isEnabled, policies } = account
+    this.#users.set(name, {
+      // A new one each time: what was remembered of its rights is asked for again.
+      principal: { name, admin: account.type === 'Super', anonymous: false },
+      password: parsePasswordHash(account.password),
+      secretKey,
+      isEnabled,
+      rights: {
+        allows: (action, kind, of) => isAllowedBy(policies, aclActionsOf(action, kind), kind, of),
+      },
+    })
+  }
+
+  #enabled(name: string): KnownUser | undefined {
+    const user = this.#users.get(name)
+    return user?.isEnabled ? user : undefined
   }
 
   anonymous(): Principal {
@@ -181,7 +224,7 @@ class UserStore implements Authenticator {
     signal?: AbortSignal,
   ): Promise<Principal> {
     if (this.anonymousAllowed) return ANONYMOUS
-    const user = this.#users.get(name)
+    const user = this.#enabled(name)
     const dummy = this.#dummyFor(name)
     const kept = user?.password ?? dummy
     const login = { name, password, address: networkOf(address) }
@@ -197,7 +240,7 @@ class UserStore implements Authenticator {
 
   verifySignature(accessKey: string, signature: string, content: readonly Uint8Array[]): Principal {
     if (this.anonymousAllowed) return ANONYMOUS
-    const user = this.#users.get(accessKey)
+    const user = this.#enabled(accessKey)
     const hmac = createHmac('sha1', user?.secretKey ?? this.#nobodyKey)
     for (const part of content) hmac.update(part)
     const wanted = hmac.digest()
@@ -215,18 +258,25 @@ class UserStore implements Authenticator {
   }
 
   ownerOf(name: string | undefined): Principal | undefined {
-    if (name !== undefined) return this.#users.get(name)?.principal
+    if (name !== undefined) return this.#enabled(name)?.principal
     return this.anonymousAllowed ? ANONYMOUS : undefined
   }
 
+  #whereToGrant(name: string): string {
+    const isConfigured = this.configured.some((user) => user.name === name)
+    return isConfigured ? ` in users.${name}` : ': mqadmin updateAcl'
+  }
+
   authorize(principal: Principal, action: Action, resource: Resource): void {
-    if (principal.admin) return
-    const user = this.#users.get(principal.name)
-    if (user !== undefined && isGranted(user, action, resource)) return
+    if (principal.anonymous) return
+    // As it is now: a connection has the principal of its login.
+    const user = this.#enabled(principal.name)
+    if (user?.principal.admin) return
+    if (user !== undefined && isGranted(user.rights, action, resource)) return
     const what = resource.kind === 'cluster' ? 'the cluster' : `${resource.kind} '${resource.name}'`
     throw new BrokerError(
       'PERMISSION_DENIED',
-      `user '${principal.name}' may not ${action} ${what}; an operator can grant it in users.${principal.name}`,
+      `user '${principal.name}' may not ${action} ${what}; an operator can grant it${this.#whereToGrant(principal.name)}`,
     )
   }
 }
@@ -246,17 +296,74 @@ const SIGNATURE_DELAY_MS_MAX = 2_000
 /** No HMAC-SHA1 digest in practice: stands in for a signature of the wrong length. */
 const NO_DIGEST = Buffer.alloc(20)
 
-function isGranted(user: KnownUser, action: Action, resource: Resource): boolean {
-  if (action === 'manage' || resource.kind === 'cluster') return false
-  if (resource.kind === 'group') {
-    return action !== 'publish' && user.grants.consume.covers(resource.name)
-  }
+function isGranted(rights: Rights, action: Action, resource: Resource): boolean {
+  if (resource.kind === 'cluster') return rights.allows(action, 'Cluster', '')
+  const { kind, name } = resource
+  if (kind === 'group') return rights.allows(action, 'Group', name)
   for (const prefix of [RETRY_PREFIX, DLQ_PREFIX]) {
-    if (resource.name.startsWith(prefix)) {
-      return user.grants.consume.covers(resource.name.slice(prefix.length))
+    if (name.startsWith(prefix)) {
+      const asked = action === 'publish' || action === 'create' ? 'consume' : action
+      return rights.allows(asked, 'Group', name.slice(prefix.length))
     }
   }
-  return !isSystemTopic(resource.name) && user.grants[action].covers(resource.name)
+  return !isSystemTopic(name) && rights.allows(action, 'Topic', name)
+}
+
+/** What RocketMQ calls the action; one of several is enough. */
+function aclActionsOf(action: Action, kind: ResourceKind): readonly AclAction[] {
+  // A group is made by its first consumer.
+  if (action === 'create' && kind === 'Group') return ['Create', 'Sub']
+  return ACL_ACTIONS[action]
+}
+
+const ACL_ACTIONS: Readonly<Record<Action, readonly AclAction[]>> = {
+  publish: ['Pub'],
+  consume: ['Sub'],
+  read: ['Sub', 'Get'],
+  create: ['Create'],
+  manage: ['Update'],
+  delete: ['Delete'],
+}
+
+/** The grants of the configuration. */
+class GrantedRights implements Rights {
+  readonly #publish: Grants
+  readonly #consume: Grants
+  readonly #create: Grants
+
+  constructor({ publish, consume, create }: User) {
+    this.#publish = new Grants(publish)
+    this.#consume = new Grants(consume)
+    this.#create = new Grants(create)
+  }
+
+  allows(action: Action, kind: ResourceKind, name: string): boolean {
+    if (action === 'manage' || action === 'delete' || kind === 'Cluster') return false
+    if (kind === 'Group') return action !== 'publish' && this.#consume.covers(name)
+    if (action === 'publish') return this.#publish.covers(name)
+    if (action === 'create') return this.#create.covers(name)
+    return this.#consume.covers(name)
+  }
+}
+
+/** The grants as RocketMQ's tools show them. */
+function policiesOf({ publish, consume, create }: User): readonly AclPolicy[] {
+  const actions = new Map<string, Set<AclAction>>()
+  const add = (kind: ResourceKind, names: readonly string[], ...granted: AclAction[]): void => {
+    for (const name of names) {
+      const resource = `${kind}:${name}`
+      actions.set(resource, new Set([...(actions.get(resource) ?? []), ...granted]))
+    }
+  }
+  add('Topic', publish, 'Pub')
+  add('Topic', consume, 'Sub', 'Get')
+  add('Topic', create, 'Create')
+  add('Group', consume, 'Sub', 'Get')
+  if (actions.size === 0) return []
+  const entries = [...actions].map(
+    ([resource, granted]): AclEntry => ({ resource, actions: [...granted], decision: 'Allow' }),
+  )
+  return [{ policyType: 'Custom', entries }]
 }
 
 /** Names and prefixes, matched literally: nothing from the wire becomes a pattern. */

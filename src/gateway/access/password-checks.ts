@@ -51,7 +51,7 @@ export class PasswordChecks {
    * Rejects with BUSY when too many wait, and with the signal's reason when that is aborted first.
    */
   check(login: Login, kept: PasswordHash, signal?: AbortSignal): Promise<boolean> {
-    const id = this.#id(login.name, login.password)
+    const id = this.#id(login, kept)
     const expiresMs = this.#verified.get(id)
     if (expiresMs !== undefined) {
       if (expiresMs > this.#clock.monotonic()) return Promise.resolve(true)
@@ -143,8 +143,10 @@ export class PasswordChecks {
     this.#verified.set(id, this.#clock.monotonic() + VERIFIED_TTL_MS)
   }
 
-  #id(name: string, password: string): string {
-    const hmac = createHmac('sha256', this.#key)
+  /** A password that was right is none any more once the user has another. */
+  #id({ name, password }: Login, { salt, hash }: PasswordHash): string {
+    const hmac = createHmac('sha256', this.#key).update(`${salt.length}:`).update(salt)
+    hmac.update(`${hash.length}:`).update(hash)
     return hmac.update(`${name.length}:${name}`).update(password).digest('base64')
   }
 }

@@ -163,7 +163,7 @@ export class Client implements Peer {
     this.#connection.broken(error)
   }
 
-  mayConsume(topic: string): boolean {
+  mayRead(topic: string): boolean {
     const known = this.#consumable.get(topic)
     if (known !== undefined) return known
     const { auth } = this.#parts.context

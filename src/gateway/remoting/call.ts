@@ -108,21 +108,23 @@ export function authorizeAny(
 }
 
 /**
- * To read, commit or lock a topic's queues for a group, or to ask how far the group is, takes the
- * right to consume both. A retry topic is its group's own. @throws BrokerError PERMISSION_DENIED
+ * To read, commit or lock a topic's queues for a group takes the right to consume both; to ask how
+ * far the group is, the right to read both. A retry topic is its group's own.
+ * @throws BrokerError PERMISSION_DENIED
  */
 export function authorizeConsuming(
   call: Pick<Call, 'context' | 'principal'>,
   group: string,
   topic: string,
+  action: 'consume' | 'read' = 'consume',
 ): void {
-  authorize(call, 'consume', groupResource(group))
-  authorize(call, 'consume', topicResource(topic))
+  authorize(call, action, groupResource(group))
+  authorize(call, action, topicResource(topic))
 }
 
-/** For answers about several topics: those that the caller may not consume are left out. */
-export const mayConsume = (call: Pick<Call, 'context' | 'principal'>, topic: string): boolean =>
-  isAllowed(call.context.auth, call.principal, 'consume', topicResource(topic))
+/** For answers about several topics: those that the caller may not read are left out. */
+export const mayRead = (call: Pick<Call, 'context' | 'principal'>, topic: string): boolean =>
+  isAllowed(call.context.auth, call.principal, 'read', topicResource(topic))
 
 /** A queue of this broker, the only one that a native client asks here. */
 export const ownQueue = (

@@ -76,7 +76,7 @@ export class PeerIdentity {
    * @throws BrokerError PERMISSION_DENIED when it may not even publish
    */
   mayPublish(principal: Principal, topic: string): boolean {
-    if (principal.name !== this.#principal?.name) {
+    if (principal !== this.#principal) {
       this.#principal = principal
       this.#publishable.clear()
     }

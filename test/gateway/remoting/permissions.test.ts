@@ -123,6 +123,7 @@ async function ask({
       commitOrRollback: 8,
       fromTransactionCheck: false,
     },
+    ...{ username: 'kim', subject: 'User:kim' },
     ...{ msgId: scene.messageId, transactionId: 'x', clientId: 'c', recallHandle: 'x' },
     ...{ isOrder: false, index: 0, count: 1, compareGroup: GROUP, srcGroup: GROUP },
     ...{ destGroup: GROUP, READ_AHEAD_MODE: 0, E_T: 'F' },
@@ -167,6 +168,12 @@ async function ask({
       const group = { ...groupDefaults(isNew ? 'new-group' : GROUP), retryTimesMax: 5 }
       return connection.request(code, { body: encodeGroupConfig(group) })
     }
+    case REQUEST.createUser:
+    case REQUEST.updateUser:
+      return connection.request(code, { fields: fields(all), body: jsonBody({ password: 'pw' }) })
+    case REQUEST.createAcl:
+    case REQUEST.updateAcl:
+      return connection.request(code, { fields: fields(all), body: jsonBody(KIMS_ACL) })
     case REQUEST.lockQueues:
     case REQUEST.unlockQueues:
       return connection.request(code, { body: lock })
@@ -175,12 +182,28 @@ async function ask({
   }
 }
 
-async function scene(t: ExecutionContext, user: User): Promise<[Scene, RemotingConnection]> {
+const ENTRY = { resource: `Topic:${TOPIC}`, actions: ['Pub'], decision: 'Allow' }
+const KIMS_ACL = { policies: [{ entries: [ENTRY] }] }
+
+/** The user that requests about users name. */
+async function makeKim(admin: RemotingConnection): Promise<void> {
+  const ofKim = fields({ username: 'kim', subject: 'User:kim' })
+  const user = { fields: ofKim, body: jsonBody({ password: 'kims password' }) }
+  await admin.request(REQUEST.createUser, user)
+  await admin.request(REQUEST.createAcl, { fields: ofKim, body: jsonBody(KIMS_ACL) })
+}
+
+async function scene(
+  t: ExecutionContext,
+  user: User,
+  isOfUsers = false,
+): Promise<[Scene, RemotingConnection]> {
   const root = { ...nothingBut(['admin']), secretKey: 'root-secret' }
   const front = await startFrontEnd(t, { users: { root, tried: user } })
   const admin = await front.connect({
     credentials: { accessKey: 'root', secretKey: 'root-secret' },
   })
+  if (isOfUsers) await makeKim(admin)
   const sent = await send(admin, { topic: TOPIC })
   t.is(sent.code, RESPONSE.success)
   await heartbeat(admin, 'root', [{ group: GROUP, topics: { [TOPIC]: '*' } }])
@@ -210,10 +233,11 @@ test(`${PARTIAL}: without admin they are left out`, async (t) => {
 
 for (const row of ROWS) {
   const name = `${row.request} (${row.code})`
+  const isOfUsers = row.request.startsWith('AUTH_') && row.code !== REQUEST.createUser
   const single = row.needs.map((need) => [need])
   for (const needs of row.isAny ? single : [row.needs]) {
     test(`${name}: what the table says is enough: ${needs.join(', ') || 'nothing'}`, async (t) => {
-      const [at, connection] = await scene(t, nothingBut(needs))
+      const [at, connection] = await scene(t, nothingBut(needs), isOfUsers)
       const { code, remark } = await ask({ connection, row, scene: at })
       t.not(code, RESPONSE.noPermission, remark)
       // A request that was not understood shows nothing about rights.
@@ -224,7 +248,7 @@ for (const row of ROWS) {
   if (row.request === PARTIAL) continue
   for (const missing of row.isAny ? [row.needs] : single) {
     test(`${name}: everything but ${missing.join(', ')} is not enough`, async (t) => {
-      const [at, connection] = await scene(t, everythingBut(missing))
+      const [at, connection] = await scene(t, everythingBut(missing), isOfUsers)
       const { code, remark } = await ask({ connection, row, scene: at })
       t.is(code, RESPONSE.noPermission, remark)
       t.regex(remark ?? '', /^user 'tried' may not /)

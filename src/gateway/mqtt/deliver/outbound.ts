@@ -141,8 +141,8 @@ export class Outbound implements LightFeedReader {
     for (let i = this.roomWatchers.length - 1; i >= 0; i--) this.roomWatchers[i]?.()
   }
 
-  mayConsume(delivery: OutgoingMessage): boolean {
-    return this.#peer.mayConsume(delivery.recordTopic)
+  mayRead(delivery: OutgoingMessage): boolean {
+    return this.#peer.mayRead(delivery.recordTopic)
   }
 
   /** A message of a shared subscription. False: it need not be sent, settle it. */
@@ -232,7 +232,7 @@ export class Outbound implements LightFeedReader {
   #deliver(delivery: OutgoingMessage): boolean {
     const isOwn = delivery.publisher !== undefined && delivery.publisher === this.#session.clientId
     const combined = this.#combiner.combine(this.streams.matching, isOwn)
-    if (!combined.isWanted || !this.#peer.mayConsume(delivery.recordTopic)) return true
+    if (!combined.isWanted || !this.#peer.mayRead(delivery.recordTopic)) return true
     if (Math.min(delivery.qos, combined.qos) > 0 && this.room === 0) return false
     if (
       delivery.expiresMs !== Number.POSITIVE_INFINITY &&
@@ -359,7 +359,7 @@ export class Outbound implements LightFeedReader {
       this.#parts.counters.missed.value++
       return
     }
-    if (!this.mayConsume(delivery)) {
+    if (!this.mayRead(delivery)) {
       // Sent when the client was allowed to see it; it is not now.
       inFlight.remove(slot)
       return
@@ -400,7 +400,7 @@ export class Outbound implements LightFeedReader {
       if (!this.retainedDue.advance(due, deliveries.length) || subscription === undefined) return
       this.#parts.sessions.copies.touch(this.#session)
       for (const delivery of deliveries) {
-        if (delivery === undefined || !this.#peer.mayConsume(delivery.recordTopic)) continue
+        if (delivery === undefined || !this.#peer.mayRead(delivery.recordTopic)) continue
         const combined = this.#combiner.combine([subscription], false)
         // To a new subscription the flag is always set (MQTT-3.3.1-8).
         combined.retainAsPublished = true

@@ -122,7 +122,7 @@ export class ShareMember {
     while (this.#waiting.length > 0 && this.#outbound.newRoom > 0) {
       const { record, brokerName, receipt } = this.#waiting[0]!
       const delivery = new OutgoingMessage(record, 0, brokerName)
-      if (!this.#outbound.mayConsume(delivery)) {
+      if (!this.#outbound.mayRead(delivery)) {
         denied = delivery.recordTopic
         break
       }

@@ -28,7 +28,7 @@ export interface Peer {
   /** `isFull` of what it publishes may have changed. */
   setReading(): void
   /** May the client read messages of this topic? */
-  mayConsume(topic: string): boolean
+  mayRead(topic: string): boolean
   /** Tells the broker which groups the client consumes. @throws GROUP_MODE_CONFLICT */
   register(groups: readonly ShareSource[]): Promise<void>
   /** The first message of the connection that is not taken, for the log. */

@@ -137,7 +137,7 @@ async function unregister(call: Call): Promise<Answer> {
 
 async function consumerList(call: Call): Promise<Answer> {
   const { consumerGroup } = readFields(CONSUMER_GROUP, call.fields)
-  authorize(call, 'consume', groupResource(consumerGroup))
+  authorize(call, 'read', groupResource(consumerGroup))
   // Members ask in order to choose their queues.
   await call.session.reads(call.context.broker, consumerGroup, 'queue-assigned')
   const ids = await call.context.broker.clients.consumerIds(consumerGroup)
@@ -151,7 +151,7 @@ async function consumerList(call: Call): Promise<Answer> {
 /** Asked by Java consumers before they subscribe with anything but tags. */
 function checkConfig(call: Call): Answer {
   const { group, subscription } = decodeClientConfigCheck(call.body)
-  authorize(call, 'consume', groupResource(group))
+  authorize(call, 'read', groupResource(group))
   parseMessageFilter(subscription.subString, subscription.expressionType)
   return DONE
 }

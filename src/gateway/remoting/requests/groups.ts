@@ -75,7 +75,7 @@ function checkFollowed(unfollowed: UnfollowedGroupFields): void {
 
 async function deleteGroup(call: Call): Promise<Answer> {
   const { groupName, cleanOffset } = readFields(DELETE_GROUP, call.fields)
-  authorize(call, 'manage', groupResource(groupName))
+  authorize(call, 'delete', groupResource(groupName))
   try {
     await call.context.broker.groups.delete(groupName, { keepOffsets: cleanOffset !== true })
   } catch (error) {
@@ -93,7 +93,7 @@ async function allGroups(call: Call): Promise<Answer> {
 
 async function groupConfig(call: Call): Promise<Answer> {
   const { group } = readFields(GROUP, call.fields)
-  authorize(call, 'consume', groupResource(group))
+  authorize(call, 'read', groupResource(group))
   const definition = await call.context.broker.groups.get(group)
   if (definition === undefined) throw groupMissing(group)
   return answerBody(encodeGroupConfig(definition))

@@ -27,7 +27,7 @@ export const lookupRequests: RequestTable = new Map([
 
 async function queryMessage(call: Call): Promise<Answer> {
   const query = readFields(QUERY_MESSAGE, call.fields)
-  authorize(call, 'consume', topicResource(query.topic))
+  authorize(call, 'read', topicResource(query.topic))
   const isUnique = call.fields.get(UNIQUE_KEY_QUERY) === 'true'
   const { broker, clock } = call.context
   const wanted = {
@@ -63,7 +63,7 @@ async function viewMessage(call: Call): Promise<Answer> {
     const remark = `can not find message by the offset, ${offset}`
     return { code: RESPONSE.systemError, remark }
   }
-  authorize(call, 'consume', topicResource(new RecordView(record).topic))
+  authorize(call, 'read', topicResource(new RecordView(record).topic))
   // As long as a message may be: where that was raised, so are the clients' frames.
   return { body: record }
 }

@@ -51,7 +51,7 @@ const offsetAnswer = (offset: number): Answer => answerFields(writeFields(OFFSET
 
 async function queryOffset(call: Call): Promise<Answer> {
   const { consumerGroup, topic, queueId, setZeroIfNotFound } = readFields(QUERY_OFFSET, call.fields)
-  authorizeConsuming(call, consumerGroup, topic)
+  authorizeConsuming(call, consumerGroup, topic, 'read')
   const { cursors } = call.context.broker
   const queue = ownQueue(call, topic, queueId)
   const committed = await cursors.committed(consumerGroup, queue)
@@ -94,7 +94,7 @@ const staysAt = (group: string, kept: number | undefined): string =>
 
 async function queueEnd(call: Call, end: 'minOffset' | 'maxOffset'): Promise<Answer> {
   const { topic, queueId } = readFields(QUEUE, call.fields)
-  authorize(call, 'consume', topicResource(topic))
+  authorize(call, 'read', topicResource(topic))
   const range = await call.context.broker.cursors.range(ownQueue(call, topic, queueId))
   return offsetAnswer(range[end])
 }
@@ -102,7 +102,7 @@ async function queueEnd(call: Call, end: 'minOffset' | 'maxOffset'): Promise<Ans
 /** -1 for an empty queue. */
 async function earliestStoreTime(call: Call): Promise<Answer> {
   const { topic, queueId } = readFields(QUEUE, call.fields)
-  authorize(call, 'consume', topicResource(topic))
+  authorize(call, 'read', topicResource(topic))
   const queue = ownQueue(call, topic, queueId)
   const { minOffset, maxOffset } = await call.context.broker.cursors.range(queue)
   const first = maxOffset > minOffset ? await recordAt(call, queue, minOffset) : undefined
@@ -111,7 +111,7 @@ async function earliestStoreTime(call: Call): Promise<Answer> {
 
 async function searchOffset(call: Call): Promise<Answer> {
   const search = readFields(SEARCH_OFFSET, call.fields)
-  authorize(call, 'consume', topicResource(search.topic))
+  authorize(call, 'read', topicResource(search.topic))
   const boundary = (search.boundaryType ?? 'lower').toLowerCase()
   if (boundary !== 'lower' && boundary !== 'upper') {
     throw new BrokerError(

@@ -33,7 +33,7 @@ import {
   authorize,
   authorizeConsuming,
   type Call,
-  mayConsume,
+  mayRead,
   type RequestTable,
 } from '../call.ts'
 
@@ -75,7 +75,7 @@ async function membersOf(broker: Broker, group: string): Promise<Member[]> {
 
 async function consumerConnections(call: Call): Promise<Answer> {
   const { consumerGroup } = readFields(CONSUMER_GROUP, call.fields)
-  authorize(call, 'consume', groupResource(consumerGroup))
+  authorize(call, 'read', groupResource(consumerGroup))
   const members = await membersOf(call.context.broker, consumerGroup)
   const newest = members.at(-1)?.consumer
   if (newest === undefined) {
@@ -123,7 +123,7 @@ async function allProducers(call: Call): Promise<Answer> {
 /** Groups that consume the topic now, or have committed offsets in it. */
 async function topicConsumers(call: Call): Promise<Answer> {
   const { topic } = readFields(TOPIC, call.fields)
-  authorize(call, 'consume', topicResource(topic))
+  authorize(call, 'read', topicResource(topic))
   const { broker, clock } = call.context
   const subscribed = new Set<string>()
   for (const { consumers } of await broker.clients.list()) {
@@ -144,7 +144,7 @@ async function topicConsumers(call: Call): Promise<Answer> {
 
 async function consumerTopics(call: Call): Promise<Answer> {
   const { group } = readFields(GROUP, call.fields)
-  authorize(call, 'consume', groupResource(group))
+  authorize(call, 'read', groupResource(group))
   const { broker, clock } = call.context
   const slice = new Slice(clock)
   const topics = new Set<string>()
@@ -158,14 +158,14 @@ async function consumerTopics(call: Call): Promise<Answer> {
   const allowed: string[] = []
   for (const topic of topics) {
     if (slice.isOver) await slice.rest()
-    if (mayConsume(call, topic)) allowed.push(topic)
+    if (mayRead(call, topic)) allowed.push(topic)
   }
   return answerBody(await encodeTopicList(allowed, slice))
 }
 
 async function consumerSubscription(call: Call): Promise<Answer> {
   const { group, topic } = readFields(GROUP_SUBSCRIPTION, call.fields)
-  authorizeConsuming(call, group, topic)
+  authorizeConsuming(call, group, topic, 'read')
   const found = await subscriptionIn(call, group, topic)
   return answerBody(encodeGroupSubscription(group, topic, found?.entry))
 }

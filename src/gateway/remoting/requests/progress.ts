@@ -32,7 +32,7 @@ import {
   authorizeConsuming,
   type Call,
   DONE,
-  mayConsume,
+  mayRead,
   type RequestTable,
 } from '../call.ts'
 import { recordAt } from '../record-at.ts'
@@ -47,15 +47,15 @@ export const progressRequests: RequestTable = new Map([
 
 async function consumeStats(call: Call): Promise<Answer> {
   const { consumerGroup, topic, topicList } = readFields(GET_CONSUME_STATS, call.fields)
-  authorize(call, 'consume', groupResource(consumerGroup))
+  authorize(call, 'read', groupResource(consumerGroup))
   const { broker, clock } = call.context
   const wanted = new Set([topic ?? '', ...(topicList ?? '').split(';')].filter((t) => t !== ''))
-  for (const name of wanted) authorize(call, 'consume', topicResource(name))
+  for (const name of wanted) authorize(call, 'read', topicResource(name))
   const progress: QueueProgress[] = []
   const slice = new Slice(clock)
   for (const lag of await broker.groups.lags(consumerGroup)) {
     if (slice.isOver) await slice.rest()
-    if (wanted.size > 0 ? !wanted.has(lag.topic) : !mayConsume(call, lag.topic)) continue
+    if (wanted.size > 0 ? !wanted.has(lag.topic) : !mayRead(call, lag.topic)) continue
     if (isUnusedRetryQueue(lag)) continue
     progress.push(await progressIn(call, lag))
   }

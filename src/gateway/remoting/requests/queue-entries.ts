@@ -35,7 +35,7 @@ async function queueEntries(call: Call): Promise<Answer> {
     QUERY_QUEUE_ENTRIES,
     call.fields,
   )
-  if (consumerGroup === undefined) authorize(call, 'consume', topicResource(topic))
+  if (consumerGroup === undefined) authorize(call, 'read', topicResource(topic))
   else authorizeConsuming(call, consumerGroup, topic)
   if (count > ENTRIES_MAX) {
     throw new BrokerError(

@@ -18,7 +18,7 @@ async function viewStats(call: Call): Promise<Answer> {
 }
 
 async function storedIn(call: Call, topic: string): Promise<Answer> {
-  authorize(call, 'consume', topicResource(topic))
+  authorize(call, 'read', topicResource(topic))
   if ((await call.context.broker.topics.get(topic)) === undefined) {
     return notCounted('TOPIC_PUT_NUMS', topic)
   }
@@ -26,7 +26,7 @@ async function storedIn(call: Call, topic: string): Promise<Answer> {
 }
 
 async function givenTo(call: Call, topic: string, group: string): Promise<Answer> {
-  authorize(call, 'consume', groupResource(group))
+  authorize(call, 'read', groupResource(group))
   const { groups } = call.context.broker
   if ((await groups.get(group)) === undefined) {
     return notCounted('GROUP_GET_NUMS', `${topic}@${group}`)

@@ -25,6 +25,7 @@ import { sendBackRequests } from './send-back.ts'
 import { statisticsRequests } from './statistics.ts'
 import { topicRequests } from './topics.ts'
 import { transactionRequests } from './transactions.ts'
+import { userRequests } from './users.ts'
 
 const FAMILIES: readonly RequestTable[] = [
   pullRequests,
@@ -50,6 +51,7 @@ const FAMILIES: readonly RequestTable[] = [
   replyRequests,
   brokerRequests,
   maintenanceRequests,
+  userRequests,
 ]
 
 /**
@@ -87,6 +89,8 @@ const LONG: ReadonlySet<number> = new Set([
   REQUEST.queryTopicConsumers,
   REQUEST.queryConsumerTopics,
   REQUEST.queryConsumerSubscription,
+  REQUEST.listUsers,
+  REQUEST.listAcls,
 ])
 
 /**

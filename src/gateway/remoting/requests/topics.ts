@@ -109,7 +109,7 @@ function checkFilterType(type: string): void {
 
 async function deleteTopic(call: Call): Promise<Answer> {
   const { topic } = readFields(TOPIC, call.fields)
-  authorize(call, 'manage', topicResource(topic))
+  authorize(call, 'delete', topicResource(topic))
   if (isSystemTopic(topic)) {
     throw new BrokerError('PERMISSION_DENIED', `the system topic '${topic}' may not be deleted`)
   }
@@ -134,7 +134,7 @@ async function allTopics(call: Call): Promise<Answer> {
 /** Asked by producers and by tools that create topics, which look first whether one is there. */
 async function topicConfig(call: Call): Promise<Answer> {
   const { topic } = readFields(TOPIC, call.fields)
-  authorizeAny(call, ['publish', 'create', 'consume'], topicResource(topic))
+  authorizeAny(call, ['publish', 'create', 'read'], topicResource(topic))
   const definition = await call.context.broker.topics.get(topic)
   if (definition === undefined) return topicMissing(topic)
   return answerBody(jsonBody(topicConfigOut(definition)))
@@ -142,7 +142,7 @@ async function topicConfig(call: Call): Promise<Answer> {
 
 async function topicStats(call: Call): Promise<Answer> {
   const { topic } = readFields(TOPIC, call.fields)
-  authorize(call, 'consume', topicResource(topic))
+  authorize(call, 'read', topicResource(topic))
   const { broker } = call.context
   if ((await broker.topics.get(topic)) === undefined) return topicMissing(topic)
   const stats: QueueStats[] = []
