@@ -13,16 +13,16 @@ if (missing !== undefined) {
 const testJava = missing === undefined ? test.serial : test.skip
 
 /** What we answer instead, and why. */
-const DIFFERENCES: Readonly<Record<string, { readonly ours: string; readonly why: string }>> = {
-  'push: by SQL92': { ours: '[m3, m5, m7]', why: 'conditions are on by default' },
-  'push: by SQL92 that cannot be read': { ours: 'MQClientException 23', why: 'the same' },
-  'lite: by SQL92': { ours: '[m1, m4]', why: 'the same' },
+const DIFFERENCES: Readonly<Record<string, { readonly answer: string; readonly why: string }>> = {
+  'push: by SQL92': { answer: '[m3, m5, m7]', why: 'conditions are on by default' },
+  'push: by SQL92 that cannot be read': { answer: 'MQClientException 23', why: 'the same' },
+  'lite: by SQL92': { answer: '[m1, m4]', why: 'the same' },
   'lite: queues of a topic that is not there': {
-    ours: '4',
+    answer: '4',
     why: 'lite pull consumers are told the route that a topic will have',
   },
   'admin: connections of a group without members': {
-    ours: 'MQBrokerException 206',
+    answer: 'MQBrokerException 206',
     why: 'the route of a retry topic is known, so the broker is asked, and says that none is online',
   },
 }
@@ -53,16 +53,15 @@ testJava('the Java client is answered as by Apache RocketMQ 5.5.0', async (t) =>
   t.timeout(900_000)
   await using apache = await startApacheRocketmq()
   const server = await spawnServer(t)
-  const [theirs, ours] = await Promise.all([
-    answers(t, apache.nameServer),
-    answers(t, server.address('nameServer')),
-  ])
+  const theirs = await answers(t, apache.nameServer)
+  const ours = await answers(t, server.address('nameServer'))
   t.true(theirs.size > 100)
   t.deepEqual([...ours.keys()].sort(), [...theirs.keys()].sort())
-  for (const [name, answer] of theirs) {
-    if (PENDING.has(name)) continue
-    const difference = DIFFERENCES[name]
-    t.is(ours.get(name), difference?.ours ?? answer, name)
-    if (difference !== undefined) t.not(answer, difference.ours, `${name}: no difference any more`)
-  }
+  const different = [...theirs].filter(([name, answer]) => {
+    return !PENDING.has(name) && ours.get(name) !== answer
+  })
+  t.deepEqual(
+    Object.fromEntries(different.map(([name]) => [name, ours.get(name)])),
+    Object.fromEntries(Object.entries(DIFFERENCES).map(([name, { answer }]) => [name, answer])),
+  )
 })

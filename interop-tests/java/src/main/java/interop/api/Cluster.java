@@ -20,6 +20,8 @@ final class Cluster {
     final String nameServer;
     final DefaultMQAdminExt admin;
     final DefaultMQProducer producer;
+    /** A busy machine is no difference between brokers. */
+    private static final int API_MS = 20_000;
     private final String run = Long.toString(System.currentTimeMillis(), 36);
     private final AtomicInteger names = new AtomicInteger();
 
@@ -28,6 +30,7 @@ final class Cluster {
         admin = new DefaultMQAdminExt(20_000);
         admin.setNamesrvAddr(nameServer);
         admin.setInstanceName(name("admin"));
+        admin.setMqClientApiTimeout(API_MS);
         admin.start();
         producer = producer();
         producer.start();
@@ -70,6 +73,7 @@ final class Cluster {
     DefaultMQProducer producer() {
         DefaultMQProducer made = new DefaultMQProducer(name("PG"));
         made.setNamesrvAddr(nameServer);
+        made.setMqClientApiTimeout(API_MS);
         made.setInstanceName(name("producer"));
         made.setSendMsgTimeout(10_000);
         return made;
@@ -82,6 +86,7 @@ final class Cluster {
     DefaultMQPushConsumer push(String group) {
         DefaultMQPushConsumer made = new DefaultMQPushConsumer(group);
         made.setNamesrvAddr(nameServer);
+        made.setMqClientApiTimeout(API_MS);
         made.setInstanceName(name("push"));
         made.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         return made;
@@ -94,6 +99,7 @@ final class Cluster {
     DefaultLitePullConsumer lite(String group) {
         DefaultLitePullConsumer made = new DefaultLitePullConsumer(group);
         made.setNamesrvAddr(nameServer);
+        made.setMqClientApiTimeout(API_MS);
         made.setInstanceName(name("lite"));
         made.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         return made;
@@ -102,6 +108,7 @@ final class Cluster {
     DefaultMQPullConsumer pull() {
         DefaultMQPullConsumer made = new DefaultMQPullConsumer(name("G"));
         made.setNamesrvAddr(nameServer);
+        made.setMqClientApiTimeout(API_MS);
         made.setInstanceName(name("pull"));
         return made;
     }
