@@ -26,6 +26,7 @@ import { type CheckedOptions, type ConnectOptions, checkOptions } from './option
 import { Producer, type SendResult } from './produce/producer.ts'
 import type { Reply } from './produce/reply.ts'
 import { type ReplyMessage, Requests } from './produce/requests.ts'
+import { Traces } from './produce/traces.ts'
 import { Brokers } from './routes/brokers.ts'
 import { type Directory, NameServers } from './routes/name-servers.ts'
 import { Outages } from './routes/outages.ts'
@@ -87,6 +88,7 @@ export class Client implements AsyncDisposable {
   readonly #outages: Outages
   readonly #directoryPeers: Peers
   readonly #presence: Presence
+  readonly #traces: Traces | undefined
   readonly #producer: Producer
   readonly #requests: Requests
   readonly #positions: Positions
@@ -118,12 +120,16 @@ export class Client implements AsyncDisposable {
     const brokers = new Brokers(this.#presence, routes)
     const ids = new UniqueIds(clock)
     const sending = { clock, group: producerGroup, inOrder, bodyBytesMax, timeoutMs }
-    this.#producer = new Producer(sending, brokers, routes, ids)
+    if (options.trace) {
+      this.#traces = new Traces(clock, new Producer(sending, brokers, routes, ids), this.#status)
+    }
+    const traces = this.#traces
+    this.#producer = new Producer({ ...sending, traces }, brokers, routes, ids)
     const { clientId } = this.#presence
     this.#requests = new Requests({ ...sending, clientId }, this.#producer, brokers, routes, ids)
     this.#positions = new Positions(brokers, routes)
     this.admin = new Admin(directory, this.#presence, routes, this.#outages)
-    this.#context = { clock, status: this.#status, routes, peers }
+    this.#context = { clock, status: this.#status, routes, peers, traces }
   }
 
   /**
@@ -275,6 +281,7 @@ export class Client implements AsyncDisposable {
     await Promise.all([...this.#open].map((one) => one.close({ deadlineMs })))
     this.#isDrained = true
     await this.#producer.idle(deadline - clock.monotonic())
+    await this.#traces?.close(deadline - clock.monotonic())
     this.#requests.close()
     this.#outages.close()
     await this.#presence.close()

@@ -29,6 +29,11 @@ export interface ConnectOptions {
    * broker has a limit of its own, which has to be raised as well.
    */
   readonly bodyBytesMax?: number | undefined
+  /**
+   * RocketMQ's message trace: sends, and messages that a handler is given, are told of in the topic
+   * RMQ_SYS_TRACE_TOPIC, for mqadmin and the dashboard; default false.
+   */
+  readonly trace?: boolean | undefined
   /** How long a send may take with all its attempts; default 10 s. */
   readonly timeoutMs?: number | undefined
   /** How long one attempt to connect may take; default 3 s. */
@@ -47,6 +52,7 @@ export interface CheckedOptions {
   readonly producerGroup: string
   readonly inOrder: boolean
   readonly bodyBytesMax: number
+  readonly trace: boolean
   readonly timeoutMs: number
   readonly connectTimeoutMs: number
   readonly clock: Clock
@@ -65,6 +71,7 @@ const NAMES: Readonly<Record<keyof ConnectOptions, true>> = {
   producerGroup: true,
   inOrder: true,
   bodyBytesMax: true,
+  trace: true,
   timeoutMs: true,
   connectTimeoutMs: true,
   signal: true,
@@ -95,6 +102,7 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
     producerGroup: options.producerGroup ?? PRODUCER_GROUP_DEFAULT,
     inOrder: options.inOrder ?? false,
     bodyBytesMax: checkBytes(options.bodyBytesMax ?? BODY_BYTES_DEFAULT),
+    trace: options.trace ?? false,
     timeoutMs: checkMs('timeoutMs', options.timeoutMs ?? TIMEOUT_MS),
     connectTimeoutMs: checkMs('connectTimeoutMs', options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS),
     clock: options.clock ?? systemClock,

@@ -103,6 +103,37 @@ export function sending(client: MakeClient, topic: MakeTopic): void {
     await t.throwsAsync(waiting, { code: 'CLOSED' })
   })
 
+  test('a client that traces tells of its sends and of what its handlers did', async (t) => {
+    const mq = await client(t)
+    const traced = await client(t, { trace: true })
+    const name = await topic(mq, 1)
+    const group = nameOf('g')
+    const message = { topic: name, body: 'seen', tag: 'paid', keys: ['order-1'] }
+    const { messageId, offsetMessageId } = await traced.send(message)
+    await new Promise<void>((resolve) => {
+      const handler = async () => resolve()
+      void traced.consume({ group, topic: name, from: 'first' }, handler)
+    })
+    await traced.close()
+    const told = new Map<string, string[]>()
+    for await (const trace of mq.read({ topic: 'RMQ_SYS_TRACE_TOPIC', from: 'first' })) {
+      for (const line of trace.text().split('\u0002')) {
+        const fields = line.split('\u0001')
+        if (fields.includes(messageId)) told.set(fields[0]!, fields)
+      }
+      if (trace.keys.includes(messageId)) t.true(trace.keys.includes('order-1'))
+      if (told.size === 3) break
+    }
+    const sent = told.get('Pub')!
+    t.deepEqual(sent.slice(4, 8), [name, messageId, 'paid', 'order-1'])
+    t.deepEqual([sent[9], ...sent.slice(11)], ['4', '0', offsetMessageId, 'true'])
+    const [, , , ofGroup, attemptId, , retries] = told.get('SubBefore')!
+    t.deepEqual([ofGroup, retries], [group, '0'])
+    const after = told.get('SubAfter')!
+    t.is(after[1], attemptId)
+    t.deepEqual([after[4], after[6], after[8]], ['true', '0', group])
+  })
+
   test('a batch is accepted as one, and its messages stay apart and in order', async (t) => {
     const mq = await client(t)
     const name = await topic(mq)

@@ -1,9 +1,11 @@
 // Runs a handler for every message of a group: returning settles it, throwing hands it back for
 // later. Messages with one ordering key are handled one after the other.
+import { randomUUID } from 'node:crypto'
 import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { abortController, unlessAborted } from '../calls/abort.ts'
 import { BackOff } from '../calls/back-off.ts'
+import { begunEntry, endedEntry, type TraceSink } from '../calls/trace-entry.ts'
 import type { Delivery } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
 import { Lanes } from './lanes.ts'
@@ -26,6 +28,8 @@ export class Consumer implements AsyncDisposable {
   readonly #overdue = abortController()
   readonly #onClosed: () => void
   readonly #failed: (error: BrokerError) => void
+  readonly #traces: TraceSink | undefined
+  readonly #group: string
   #closing: Promise<void> | undefined
 
   /** Use `client.consume`. */
@@ -37,6 +41,8 @@ export class Consumer implements AsyncDisposable {
   ) {
     this.#clock = context.clock
     this.#handler = handler
+    this.#traces = context.traces
+    this.#group = options.group
     this.#onClosed = onClosed
     this.#lanes = new Lanes(options.concurrency)
     this.#failed = (error) => context.status.emit({ type: 'error', error })
@@ -88,9 +94,12 @@ export class Consumer implements AsyncDisposable {
   async #handle(delivery: Delivery): Promise<void> {
     // Its queue went to another member while it waited here.
     if (delivery.isExpired) return
+    const ended = this.#trace(delivery)
     try {
       await this.#handler(delivery, { signal: this.#overdue.signal })
+      ended(true)
     } catch (thrown) {
+      ended(false)
       this.#failed(BrokerError.from(thrown))
       return this.#handBack(delivery)
     }
@@ -98,6 +107,20 @@ export class Consumer implements AsyncDisposable {
     await delivery.ack().catch((error) => {
       if (!isExpired(error)) this.#failed(BrokerError.from(error))
     })
+  }
+
+  /** @returns what to call when the handler is done */
+  #trace({ messageId, keys, attempt }: Delivery): (isSuccess: boolean) => void {
+    const traces = this.#traces
+    if (traces === undefined) return () => {}
+    const attemptId = randomUUID()
+    const handled = { group: this.#group, messageId, keys, attemptId, retries: attempt - 1 }
+    const beganMs = this.#clock.now()
+    traces.add(begunEntry(handled, beganMs))
+    return (isSuccess) => {
+      const atMs = this.#clock.now()
+      traces.add(endedEntry(handled, { atMs, costMs: atMs - beganMs, isSuccess }))
+    }
   }
 
   /**

@@ -18,6 +18,7 @@ import { abortController } from '../calls/abort.ts'
 import { BackOff } from '../calls/back-off.ts'
 import { consumerIds } from '../calls/calls.ts'
 import type { StatusFeed } from '../calls/status.ts'
+import type { TraceSink } from '../calls/trace-entry.ts'
 import { Brokers } from '../routes/brokers.ts'
 import { isConnectionFailure } from '../routes/name-servers.ts'
 import type { PeerOptions } from '../routes/peers.ts'
@@ -43,6 +44,8 @@ export interface MemberContext {
   readonly status: StatusFeed
   readonly routes: Routes
   readonly peers: PeerOptions
+  /** Hears of each message that a handler is given. */
+  readonly traces?: TraceSink | undefined
 }
 
 /** Takes a member's messages. */

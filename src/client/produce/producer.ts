@@ -5,6 +5,7 @@ import { BrokerError } from '../../errors.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import { decodeRecallHandle } from '../../model/message-id.ts'
 import { queueOfKey } from '../../model/ordering-key.ts'
+import { findProperty, PROPERTY } from '../../model/properties.ts'
 import { BATCH_MESSAGES_MAX } from '../../remoting/batch-body.ts'
 import type { RemotingConnection } from '../../remoting/connection.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
@@ -18,6 +19,7 @@ import {
   sendMessages,
 } from '../calls/calls.ts'
 import { type EncodedMessage, encodeMessage, type OutgoingMessage } from '../calls/outgoing.ts'
+import { publishedEntry, type TraceSink } from '../calls/trace-entry.ts'
 import type { Brokers } from '../routes/brokers.ts'
 import { ROUTE_ERRORS, type Routes } from '../routes/routes.ts'
 import type { UniqueIds } from '../routes/unique-id.ts'
@@ -61,6 +63,8 @@ export interface ProducerOptions {
   readonly bodyBytesMax: number
   /** For all attempts together. */
   readonly timeoutMs: number
+  /** Hears of each message that a broker has accepted. */
+  readonly traces?: TraceSink | undefined
 }
 
 /** One attempt of those that fit in the timeout, as RocketMQ's producers wait. */
@@ -236,7 +240,9 @@ export class Producer {
       const timeout = Math.min(leftMs(), ATTEMPT_MS)
       try {
         const answer = await sendMessages(connection, request, { timeoutMs: timeout, signal })
-        return resultsOf(messages, queue, answer)
+        const results = resultsOf(messages, queue, answer)
+        this.#trace(messages, results, { broker: connection.address, bornTimestamp })
+        return results
       } catch (error) {
         if (error instanceof BrokerError && ROUTE_ERRORS.has(error.code)) {
           this.#routes.forget(first.topic)
@@ -244,6 +250,24 @@ export class Producer {
         throw error
       }
     })
+  }
+
+  #trace(
+    messages: readonly EncodedMessage[],
+    results: readonly SendResult[],
+    { broker, bornTimestamp: atMs }: { broker: string; bornTimestamp: number },
+  ): void {
+    const { traces, clock, group } = this.#options
+    if (traces === undefined) return
+    const costMs = clock.now() - atMs
+    for (const [i, { body, properties }] of messages.entries()) {
+      const tag = findProperty(properties, PROPERTY.tags)
+      const keys = findProperty(properties, PROPERTY.keys)?.split(' ') ?? []
+      const bodyBytes = body.length
+      traces.add(
+        publishedEntry({ ...results[i]!, group, tag, keys, broker, bodyBytes, atMs, costMs }),
+      )
+    }
   }
 
   /** A queue for the message and a connection to its broker. */
