@@ -4,8 +4,8 @@ import type { Clock, Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { ClientRegistration, ConsumerRegistration } from '../model/client.ts'
 import { DifferingMembers } from './consume/differing-members.ts'
+import type { MixedGroups } from './consume/mixed-groups.ts'
 import type { Receiver } from './consume/receiver.ts'
-import type { GroupModes } from './definitions/group-modes.ts'
 import type { GroupTable } from './definitions/groups.ts'
 import type { BrokerOptions } from './options.ts'
 import type { QueueLockTable } from './publish/queue-locks.ts'
@@ -19,7 +19,7 @@ interface Client {
 
 interface Parts {
   readonly groups: GroupTable
-  readonly modes: GroupModes
+  readonly mixed: MixedGroups
   readonly locks: QueueLockTable
   readonly clock: Clock
   readonly log: Logger
@@ -41,6 +41,7 @@ export class ClientTable {
 
   constructor(parts: Parts) {
     this.#parts = parts
+    parts.mixed.onChange = (group) => this.#tell([group])
     this.#expiryMs = parts.options.clientExpiryMs
     this.#differing = new DifferingMembers(parts.log)
     this.#sweeping = this.#parts.clock.every(SWEEP_MS, () => this.#sweep())
@@ -50,21 +51,20 @@ export class ClientTable {
     return this.#clients.size
   }
 
-  /** Takes effect before it settles. @throws GROUP_MODE_CONFLICT, GROUP_NOT_FOUND */
+  /** Takes effect before it settles. @throws SUBSCRIPTION_CONFLICT, GROUP_NOT_FOUND */
   async register(registration: ClientRegistration): Promise<void> {
     for (const { group } of registration.consumers) {
       if (!this.#parts.groups.isSaved(group)) await this.#parts.groups.ensure(group)
     }
-    this.#parts.modes.check(registration)
+    this.#parts.mixed.check(registration)
     const { connectionId } = registration
     const before = this.#clients.get(connectionId)?.registration
     this.#clients.set(connectionId, { registration, seenMs: this.#parts.clock.monotonic() })
     for (const { group } of before?.consumers ?? []) this.#leave(connectionId, group)
     this.#join(registration)
     this.#produce(connectionId, before?.producerGroups ?? [], registration.producerGroups)
-    for (const { group, model, mode } of registration.consumers) {
-      if (model === 'clustering' && mode === 'queue-assigned') this.#parts.receiver.retire(group)
-    }
+    this.#updateGroups(before)
+    this.#updateGroups(registration)
     const changed = changedGroups(before, registration)
     for (const group of changed) {
       if (has(registration, group)) this.#compare(group, registration)
@@ -92,6 +92,7 @@ export class ClientTable {
       this.#leave(connectionId, consumer.group)
       this.#freeLocks(consumer.group, registration.clientId)
     }
+    this.#updateGroups({ consumers: gone })
     this.#tell(new Set(gone.map((consumer) => consumer.group)))
   }
 
@@ -99,8 +100,10 @@ export class ClientTable {
     return [...this.#clients.values()].map((client) => client.registration)
   }
 
-  consumerIds(group: string): string[] {
-    return [...new Set(this.#consumers.get(group)?.values() ?? [])].sort()
+  /** The members that share queues, where there are some; else all. */
+  consumerIds(group: string): readonly string[] {
+    const sharers = this.#parts.mixed.queueSharers(group)
+    return sharers ?? [...new Set(this.#consumers.get(group)?.values() ?? [])].sort()
   }
 
   /** The connection of a producer of the group, another one each time. */
@@ -132,6 +135,7 @@ export class ClientTable {
 
   close(): void {
     this.#sweeping.cancel()
+    this.#parts.mixed.close()
   }
 
   #sweep(): void {
@@ -157,7 +161,16 @@ export class ClientTable {
       }
       consumers.set(connectionId, clientId)
     }
-    this.#parts.modes.join(registration)
+    this.#parts.mixed.join(registration)
+  }
+
+  #updateGroups(of: Pick<ClientRegistration, 'consumers'> | undefined): void {
+    const { mixed, receiver } = this.#parts
+    for (const { group } of of?.consumers ?? []) {
+      mixed.update(group)
+      // What receives left there is the native members' now.
+      if (mixed.share(group) === undefined && mixed.hasNatives(group)) receiver.retire(group)
+    }
   }
 
   #produce(connectionId: string, before: readonly string[], after: readonly string[]): void {
@@ -180,7 +193,7 @@ export class ClientTable {
       this.#consumers.delete(group)
       this.#differing.forget(group)
     }
-    this.#parts.modes.leave(connectionId, group)
+    this.#parts.mixed.leave(connectionId, group)
   }
 
   /** With one other member: all of them subscribe alike, or the log has its line already. */

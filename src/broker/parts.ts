@@ -10,13 +10,13 @@ import { ClientTable } from './clients.ts'
 import { Arrivals } from './consume/arrivals.ts'
 import { CursorTable } from './consume/cursors.ts'
 import { GivenCounts } from './consume/given-counts.ts'
+import { MixedGroups } from './consume/mixed-groups.ts'
 import { READ, READS_EMPTY, READS_FOUND } from './consume/numbers.ts'
 import { Puller } from './consume/puller.ts'
 import { QueueLanes } from './consume/queue-lanes.ts'
 import { Receiver } from './consume/receiver.ts'
 import { Retries } from './consume/retries.ts'
 import { SearchLine } from './consume/search-line.ts'
-import { GroupModes } from './definitions/group-modes.ts'
 import { GroupTable } from './definitions/groups.ts'
 import { LightQueueTable } from './definitions/light-queues.ts'
 import { noSuchBroker, TopicTable } from './definitions/topics.ts'
@@ -82,12 +82,16 @@ export function assemble(given: OpenBrokerOptions) {
   const states = new StateTable(store, facts, clock, log)
   const publisher = new Publisher({ ...common, dueTimer, locks, states })
   const recalls = new Recalls({ ...common, dueTimer })
-  const puller = new Puller(common)
+  const mixed: MixedGroups = new MixedGroups({
+    ...common,
+    locks,
+    serving: () => ({ receiver, puller }),
+  })
+  const puller: Puller = new Puller({ ...common, mixed })
   const lanes = new QueueLanes()
   const retries = new Retries({ ...common, dueTimer, lanes })
-  const modes: GroupModes = new GroupModes((group) => receiver.isBusy(group))
-  const receiver: Receiver = new Receiver({ ...common, modes, retries, lanes })
-  const clients = new ClientTable({ ...common, modes, locks, receiver })
+  const receiver: Receiver = new Receiver({ ...common, mixed, retries, lanes })
+  const clients = new ClientTable({ ...common, mixed, locks, receiver })
   const transactions = new Transactions({ ...common, dueTimer, clients })
   dueTimer.arm()
   const removal = new Removal({ ...common, puller, receiver, locks })
@@ -103,7 +107,7 @@ export function assemble(given: OpenBrokerOptions) {
   const counters = countersOf(numbers)
   return {
     ...common,
-    ...{ dueTimer, publisher, recalls, transactions, puller, retries, locks, modes, receiver },
+    ...{ dueTimer, publisher, recalls, transactions, puller, retries, locks, mixed, receiver },
     ...{ clients, states, removal, counters, rates: new Rates(clock, counters) },
     startedAtMs: clock.now(),
     checkOwn: ownQueueCheck(options.brokerName),

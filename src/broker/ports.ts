@@ -1,7 +1,7 @@
 // The smaller parts of the Broker port in its asynchronous form, each over the table that does the
 // work. A broker in its own process may answer at once; one across a network may not.
 import { BrokerError } from '../errors.ts'
-import type { ClientRegistration, GroupMode } from '../model/client.ts'
+import type { ClientRegistration } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
 import type {
   PopDelivery,
@@ -11,6 +11,7 @@ import type {
   QueueName,
   QueueRange,
 } from '../model/message.ts'
+import type { MessageFilter } from '../model/message-filter.ts'
 import { isLightQueue } from '../model/names.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type {
@@ -56,7 +57,7 @@ export const topicsPort = ({ topics, removal }: BrokerParts) => ({
 })
 
 export const groupsPort = (parts: BrokerParts) => {
-  const { groups, removal, modes } = parts
+  const { groups, removal, mixed } = parts
   return {
     list: async (): Promise<readonly GroupDefinition[]> => groups.list(),
     get: async (name: string): Promise<GroupDefinition | undefined> => groups.find(name),
@@ -64,7 +65,8 @@ export const groupsPort = (parts: BrokerParts) => {
     ensure: (name: string): Promise<GroupDefinition> => groups.ensure(name),
     delete: (name: string, options?: { keepOffsets?: boolean }): Promise<void> =>
       removal.group(name, options?.keepOffsets === true),
-    mode: async (name: string): Promise<GroupMode | undefined> => modes.mode(name),
+    checkReceiving: async (name: string, topic: string, filter: MessageFilter): Promise<void> =>
+      mixed.checkReceiving(name, { topic, filter }),
     lags: async (name: string): Promise<readonly QueueLag[]> => {
       groups.need(name)
       return groupLags(parts, name)
@@ -75,7 +77,7 @@ export const groupsPort = (parts: BrokerParts) => {
 }
 
 export const cursorsPort = (parts: BrokerParts) => {
-  const { cursors, groups, topics, lightQueues, store, receiver, puller, checkOwn } = parts
+  const { cursors, groups, topics, lightQueues, store, receiver, puller, mixed, checkOwn } = parts
   const checkQueue = (queue: QueueName): void => {
     checkOwn(queue)
     const { topic, queueId } = queue
@@ -110,9 +112,13 @@ export const cursorsPort = (parts: BrokerParts) => {
       checkQueue(queue)
       return cursors.available(group, queue.topic, queue.queueId)
     },
-    commit: async (group: string, queue: QueueName, offset: QueueOffset) => {
+    commit: async (group: string, queue: QueueName, offset: QueueOffset, member?: string) => {
       const { topic, queueId } = queue
-      const isReceiving = cursors.commit(group, topic, queueId, check(group, queue, offset))
+      const kept = check(group, queue, offset)
+      if (member !== undefined) mixed.share(group)?.touch(member, queue)
+      // Where native members that have not committed yet begin is their affair.
+      else if (mixed.startsWithNatives(group, topic, queueId)) return
+      const isReceiving = cursors.commit(group, topic, queueId, kept)
       // Messages below the offset are settled, which may let a waiting receive go on.
       if (isReceiving) receiver.wake(group, topic)
     },
@@ -163,12 +169,29 @@ export const lookupPort = ({ store, options }: BrokerParts) => ({
   ): Promise<readonly Buffer[]> => findMessages(store, topic, key, options),
 })
 
-export const clientsPort = ({ clients }: BrokerParts) => ({
+export const clientsPort = ({ clients, mixed, receiver, options }: BrokerParts) => ({
   register: (registration: ClientRegistration): Promise<void> => clients.register(registration),
   unregister: async (connectionId: string, group?: string): Promise<void> =>
     clients.unregister(connectionId, group),
-  list: async (): Promise<readonly ClientRegistration[]> => clients.list(),
-  consumerIds: async (group: string): Promise<readonly string[]> => clients.consumerIds(group),
+  list: async (): Promise<readonly ClientRegistration[]> => [
+    ...clients.list(),
+    ...mixed.virtualMembers(),
+  ],
+  consumerIds: async (group: string, asking?: string): Promise<readonly string[]> => {
+    if (asking !== undefined) mixed.share(group)?.told(asking)
+    return clients.consumerIds(group)
+  },
+  virtualQueues: async (
+    group: string,
+    clientId: string,
+  ): Promise<readonly QueueName[] | undefined> => {
+    const ids = mixed.share(group)?.virtualIds ?? []
+    const at = ids.indexOf(clientId)
+    if (at === -1) return undefined
+    return [...receiver.openQueues(group)]
+      .filter((_, i) => i % ids.length === at)
+      .map(({ cursor: { topic, queueId } }) => ({ topic, brokerName: options.brokerName, queueId }))
+  },
   watch: (changed: (group: string) => void): Disposable => clients.watch(changed),
 })
 
@@ -200,7 +223,7 @@ export const transactionsPort = ({ transactions, checkOwn }: BrokerParts) => ({
   watch: (asked: (check: TransactionCheck) => void): Disposable => transactions.watch(asked),
 })
 
-export const queueLocksPort = ({ locks, groups, topics, options }: BrokerParts) => ({
+export const queueLocksPort = ({ locks, groups, topics, mixed, options }: BrokerParts) => ({
   /** Only queues that exist are locked: names from the wire must not fill the memory. */
   lock: async (
     group: string,
@@ -213,7 +236,10 @@ export const queueLocksPort = ({ locks, groups, topics, options }: BrokerParts) 
       const count = topics.find(topic)?.definition.readQueues ?? 0
       return Number.isInteger(queueId) && queueId >= 0 && queueId < count
     })
-    return locks.lock(group, clientId, known)
+    const share = mixed.share(group)
+    const mayNow = (): void => mixed.onChange(group)
+    const free = known.filter((queue) => share?.mayLock(clientId, queue, mayNow) ?? true)
+    return locks.lock(group, clientId, free)
   },
   unlock: async (group: string, clientId: string, queues: readonly QueueName[]): Promise<void> =>
     locks.unlock(

@@ -125,6 +125,8 @@ export interface PullRequest extends QueueName {
    * once.
    */
   readonly reader?: object | undefined
+  /** With `group`: the client id of the member that reads. */
+  readonly member?: string | undefined
 }
 
 export type PullStatus =

@@ -27,7 +27,7 @@
 // them. News comes late, coalesced, and also without a change: after an interruption all watchers
 // are told. No watcher is called after its end.
 import type { ErrorCode } from '../errors.ts'
-import type { ClientRegistration, GroupMode } from '../model/client.ts'
+import type { ClientRegistration } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
 import type {
   HandBack,
@@ -46,6 +46,7 @@ import type {
   Settlement,
   SettleResult,
 } from '../model/message.ts'
+import type { MessageFilter } from '../model/message-filter.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { StateChange } from '../model/state.ts'
 import type { BrokerIdentity, BrokerStatus, RecentCounts } from '../model/status.ts'
@@ -154,7 +155,7 @@ export interface Broker {
    * After any other error the message stays the caller's until its time is over; the same call may
    * be made again.
    * @throws TOPIC_NOT_FOUND, GROUP_NOT_FOUND, QUEUE_NOT_FOUND, PERMISSION_DENIED, BUSY,
-   * GROUP_MODE_CONFLICT, SUBSCRIPTION_CONFLICT, ARGUMENT_INVALID; ABORTED by its signal
+   * SUBSCRIPTION_CONFLICT, ARGUMENT_INVALID; ABORTED by its signal
    */
   receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]>
   /** Done for the group. Durable within a second: after a crash it may come once more. */
@@ -245,8 +246,11 @@ export interface Groups {
    * @throws GROUP_NOT_FOUND
    */
   delete(name: string, options?: { keepOffsets?: boolean }): Promise<void>
-  /** Of the members of all gateways; undefined while no consumer is connected. */
-  mode(name: string): Promise<GroupMode | undefined>
+  /**
+   * May consumers of the group receive this topic so? Not where its native members subscribe to
+   * something else. @throws SUBSCRIPTION_CONFLICT
+   */
+  checkReceiving(name: string, topic: string, filter: MessageFilter): Promise<void>
   /**
    * Every queue of every topic the group ever committed or subscribed to, as of the call.
    * @throws GROUP_NOT_FOUND
@@ -276,8 +280,10 @@ export interface Cursors {
    * at shutdown): after a crash the group may be handed again what it had in the last seconds.
    * Where a group starts, its first here, holds from when it has settled: messages that are
    * published after that are the group's, also after a crash. Idempotent.
+   * `member`: the client id of the native member that says so. What the group's consumers per
+   * message settled before a native member took the queue over stays settled.
    */
-  commit(group: string, queue: QueueName, offset: QueueOffset): Promise<void>
+  commit(group: string, queue: QueueName, offset: QueueOffset, member?: string): Promise<void>
   range(queue: QueueName): Promise<QueueRange>
   /** 'lower': first offset stored at or after; 'upper': last stored at or before. */
   byTime(queue: QueueName, timestampMs: number, boundary: 'lower' | 'upper'): Promise<QueueOffset>
@@ -321,13 +327,25 @@ export interface Lookup {
  * The clients of all gateways, as last known: those of a gateway that died are forgotten in time.
  */
 export interface Clients {
-  /** New or refreshed; idempotent. @throws GROUP_MODE_CONFLICT, GROUP_NOT_FOUND */
+  /**
+   * New or refreshed; idempotent. In a group with native members and consumers per message the
+   * broker is a member on behalf of these: natives leave it a share of the queues, whose messages
+   * it hands out. A queue passes from one kind to the other when its owner has let go of it: what
+   * a consumer holds of it is settled first, or given up after a minute.
+   * @throws SUBSCRIPTION_CONFLICT, GROUP_NOT_FOUND
+   */
   register(registration: ClientRegistration): Promise<void>
   /** All of a connection, or one group of it; what is not registered is no error. */
   unregister(connectionId: string, group?: string): Promise<void>
+  /** With the virtual members. */
   list(): Promise<readonly ClientRegistration[]>
-  /** Client ids of a group's consumers, sorted, without doubles. */
-  consumerIds(group: string): Promise<readonly string[]>
+  /**
+   * Client ids of a group's consumers, sorted, without doubles; where native members share its
+   * queues, of these and the virtual members. `asking`: the member that divides the queues by it.
+   */
+  consumerIds(group: string, asking?: string): Promise<readonly string[]>
+  /** What is handed out on behalf of a virtual member; undefined: it is none. */
+  virtualQueues(group: string, clientId: string): Promise<readonly QueueName[] | undefined>
   /** A group's members or subscriptions changed: tell its clients to rebalance. */
   watch(changed: (group: string) => void): Disposable
 }

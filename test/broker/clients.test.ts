@@ -1,8 +1,7 @@
 import test from 'ava'
 import { ClientTable } from '../../src/broker/clients.ts'
-import { GroupModes } from '../../src/broker/definitions/group-modes.ts'
+import type { MixedGroups } from '../../src/broker/consume/mixed-groups.ts'
 import { BROKER_DEFAULTS } from '../../src/broker/options.ts'
-import { BrokerError } from '../../src/errors.ts'
 import type { ClientRegistration, ConsumerRegistration } from '../../src/model/client.ts'
 import type { QueueName } from '../../src/model/message.ts'
 import { queueOffset } from '../../src/model/positions.ts'
@@ -39,8 +38,6 @@ const client = (id: string, ...consumers: ConsumerRegistration[]): ClientRegistr
   consumers,
   producerGroups: ['makers'],
 })
-
-const PER_MESSAGE = { mode: 'per-message' } as const
 
 test('a registration creates its groups and their retry topics', async (t) => {
   const { broker } = await startBroker(t)
@@ -104,53 +101,6 @@ test('a client that is silent for two minutes is forgotten, one that is not stay
   t.deepEqual(news, ['billing'])
 })
 
-test('a group is shared by queue or per message, and the refusal names the members', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.clients.register(client('native-1', consumer()))
-  t.is(await broker.groups.mode('billing'), 'queue-assigned')
-  const refused = await t.throwsAsync<BrokerError>(
-    broker.clients.register(client('device-1', consumer(PER_MESSAGE))),
-    { instanceOf: BrokerError },
-  )
-  t.is(refused?.code, 'GROUP_MODE_CONFLICT')
-  t.regex(refused?.message ?? '', /native-1.*'billing'/)
-  t.is(await codeOf(broker.receive(receiveRequest('orders', 'billing'))), 'GROUP_MODE_CONFLICT')
-  await broker.clients.unregister('connection of native-1')
-  t.is(await broker.groups.mode('billing'), undefined)
-  await broker.clients.register(client('device-1', consumer(PER_MESSAGE)))
-  t.is(await broker.groups.mode('billing'), 'per-message')
-  t.is(await codeOf(broker.clients.register(client('n', consumer()))), 'GROUP_MODE_CONFLICT')
-})
-
-test('a refused registration leaves the earlier one as it was', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.clients.register(client('native', consumer()))
-  await broker.clients.register(client('device', consumer({ ...PER_MESSAGE, group: 'audit' })))
-  const both = client('device', consumer({ ...PER_MESSAGE, group: 'audit' }), consumer(PER_MESSAGE))
-  t.is(await codeOf(broker.clients.register(both)), 'GROUP_MODE_CONFLICT')
-  t.deepEqual(await broker.clients.consumerIds('audit'), ['device'])
-  t.deepEqual(await broker.clients.consumerIds('billing'), ['native'])
-})
-
-test('broadcasting members conflict with no other member', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.clients.register(client('native', consumer()))
-  const broadcasting = consumer({ ...PER_MESSAGE, model: 'broadcasting' })
-  await broker.clients.register(client('dashboard', broadcasting))
-  t.is(await broker.groups.mode('billing'), 'queue-assigned')
-})
-
-test('an unregistered consumer that receives keeps members by queue out until it has settled', async (t) => {
-  const { broker } = await startBroker(t)
-  await broker.publish([newMessage('orders')])
-  const received = await broker.receive(receiveRequest('orders', 'billing'))
-  t.is(await broker.groups.mode('billing'), 'per-message')
-  t.is(await codeOf(broker.clients.register(client('n', consumer()))), 'GROUP_MODE_CONFLICT')
-  await broker.ack(receiptsOf(received))
-  await broker.clients.register(client('n', consumer()))
-  t.is(await broker.groups.mode('billing'), 'queue-assigned')
-})
-
 test('a group that changes its mode goes on where it stood', async (t) => {
   const { broker } = await startBroker(t)
   const bodies = ['a', 'b', 'c', 'd']
@@ -164,7 +114,7 @@ test('a group that changes its mode goes on where it stood', async (t) => {
   await broker.cursors.commit('billing', queueOf('orders'), queueOffset(3))
   await broker.cursors.commit('billing', queueOf('orders'), queueOffset(2))
   await broker.clients.unregister('connection of n')
-  t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'billing'))), ['c', 'd'])
+  t.deepEqual(bodiesOf(await broker.receive(receiveRequest('orders', 'billing'))), ['d'])
 })
 
 test('retries that wait to be handed out again are still there after a change of the mode', async (t) => {
@@ -232,11 +182,15 @@ type Parts = ConstructorParameters<typeof ClientTable>[0]
 function startClients(): { readonly clients: ClientTable; readonly log: LogLines } {
   const log = new LogLines()
   const none = { isSaved: () => true, isLocking: () => false, retire: () => {} }
+  const mixed = {
+    ...{ check: () => {}, join: () => {}, leave: () => {}, update: () => {} },
+    ...{ share: () => undefined, hasNatives: () => true, close: () => {} },
+  }
   const clients = new ClientTable({
     groups: none as unknown as Parts['groups'],
     locks: none as unknown as Parts['locks'],
     receiver: none as unknown as Parts['receiver'],
-    modes: new GroupModes(() => false),
+    mixed: mixed as unknown as MixedGroups,
     clock: new FakeClock(),
     options: BROKER_DEFAULTS,
     log,

@@ -196,18 +196,6 @@ test('a group that is moved while a refused message is on its way keeps no copy 
   t.deepEqual(await receive(test), [])
 })
 
-test('members by queue stay out until refused messages have left', async (t) => {
-  const test = await startBroker(t)
-  const { broker } = test
-  await broker.publish([newMessage('orders', { queueId: 0, body: 'bad' })])
-  const received = await receive(test)
-  test.faults.readsAreSlow = true
-  const dying = broker.deadLetter(receiptsOf(received), 'bad')
-  t.is(await broker.groups.mode('billing'), 'per-message')
-  t.deepEqual(await dying, [null])
-  t.is(await broker.groups.mode('billing'), undefined)
-})
-
 test('messages that fail together leave together', async (t) => {
   const test = await startBroker(t)
   const bodies = Array.from({ length: 600 }, (_, i) => `${i}`)

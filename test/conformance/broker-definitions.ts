@@ -81,7 +81,6 @@ export function definitions(test: Case): void {
     await port.groups.put({ ...definition, retryTimesMax: 3 })
     t.is((await port.groups.get(group))?.retryTimesMax, 3)
     t.true((await port.groups.list()).some(({ name }) => name === group))
-    t.is(await port.groups.mode(group), undefined)
   })
 
   test('a group has a legal name, and one that is not there is not found', async (t, { port }) => {

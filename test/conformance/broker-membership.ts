@@ -1,9 +1,9 @@
 import type { ClientRegistration, GroupMode } from '../../src/model/client.ts'
-import { EVERY_TAG } from '../../src/model/tag-filter.ts'
-import { codeOf, receiveRequest } from '../support/broker.ts'
+import { EVERY_TAG, tagFilterOf } from '../../src/model/tag-filter.ts'
+import { bodiesOf, codeOf, receiveRequest } from '../support/broker.ts'
 import type { Case } from './broker.ts'
 import { nameOf } from './broker-names.ts'
-import { firstQueue, newGroup, newTopic } from './broker-support.ts'
+import { firstQueue, newGroup, newTopic, send, WAIT_MS } from './broker-support.ts'
 
 const client = (
   clientId: string,
@@ -67,21 +67,69 @@ export function membership(test: Case): void {
   })
 
   test(
-    'a group is shared by queue or per message, not both at once',
+    'a group has virtual members while it has members of both kinds',
+    async (t, { port }) => {
+      const topic = await newTopic(port, 4)
+      const group = await newGroup(port)
+      const { clients } = port
+      await clients.register(client('native', group, topic))
+      t.deepEqual(await clients.consumerIds(group), ['native'])
+      await clients.register(client('device', group, topic, 'per-message'))
+      const ids = await clients.consumerIds(group)
+      t.is(ids.length, 2)
+      const virtual = ids.find((id) => id !== 'native')!
+      t.not(virtual, 'device')
+      const shown = (await clients.list()).find(({ clientId }) => clientId === virtual)
+      t.deepEqual(
+        shown?.consumers.map((consumer) => [consumer.group, consumer.model]),
+        [[group, 'clustering']],
+      )
+      t.deepEqual(await clients.virtualQueues(group, virtual), [])
+      t.is(await clients.virtualQueues(group, 'native'), undefined)
+      await clients.unregister(`device in ${group}`)
+      t.deepEqual(await clients.consumerIds(group), ['native'])
+      t.is(await clients.virtualQueues(group, virtual), undefined)
+      await clients.unregister(`native in ${group}`)
+    },
+    'mixedGroups',
+  )
+
+  test(
+    'consumers per message get every queue when the last native member has gone',
     async (t, { port }) => {
       const topic = await newTopic(port)
       const group = await newGroup(port)
       await port.clients.register(client('native', group, topic))
-      t.is(await port.groups.mode(group), 'queue-assigned')
-      const device = client('device', group, topic, 'per-message')
-      t.is(await codeOf(port.clients.register(device)), 'GROUP_MODE_CONFLICT')
-      t.is(await codeOf(port.receive(receiveRequest(topic, group))), 'GROUP_MODE_CONFLICT')
+      await port.clients.register(client('device', group, topic, 'per-message'))
+      await send(port, topic, 'a')
+      t.deepEqual(await port.receive(receiveRequest(topic, group)), [])
+      const received = port.receive(receiveRequest(topic, group, { waitMs: WAIT_MS }))
       await port.clients.unregister(`native in ${group}`)
-      await port.clients.register(device)
-      t.is(await port.groups.mode(group), 'per-message')
+      t.deepEqual(bodiesOf(await received), ['a'])
       await port.clients.unregister(`device in ${group}`)
     },
-    'groupMode',
+    'mixedGroups',
+  )
+
+  test(
+    'members of both kinds subscribe to the same',
+    async (t, { port }) => {
+      const topic = await newTopic(port)
+      const group = await newGroup(port)
+      const filter = tagFilterOf(['eu'])
+      await port.clients.register(client('native', group, topic))
+      const receive = receiveRequest(topic, group, { filter })
+      t.is(await codeOf(port.receive(receive)), 'SUBSCRIPTION_CONFLICT')
+      t.is(await codeOf(port.groups.checkReceiving(group, topic, filter)), 'SUBSCRIPTION_CONFLICT')
+      t.is(await codeOf(port.groups.checkReceiving(group, topic, EVERY_TAG)), 'no error')
+      await port.clients.unregister(`native in ${group}`)
+      const other = await newTopic(port)
+      await port.clients.register(client('device', group, other, 'per-message'))
+      const late = client('late', group, topic)
+      t.is(await codeOf(port.clients.register(late)), 'SUBSCRIPTION_CONFLICT')
+      await port.clients.unregister(`device in ${group}`)
+    },
+    'mixedGroups',
   )
 
   test('one client holds a queue until it lets go', async (t, { port }) => {

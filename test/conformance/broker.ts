@@ -37,7 +37,7 @@ export interface Differences {
   /** What is released, refused or abandoned does not come again at once, nor in its order. */
   readonly promptReturn?: true
   /** Members by queue and per message may be in one group. */
-  readonly groupMode?: true
+  readonly mixedGroups?: true
 }
 
 export type Case = (

@@ -42,6 +42,10 @@ var checks = []struct {
 
 func main() {
 	rlog.SetLogLevel("fatal")
+	if len(os.Args) > 2 {
+		member(os.Args[2], os.Args[3])
+		return
+	}
 	for i, check := range checks {
 		say(check.name, try(func() { check.run(fmt.Sprintf("Go%d", i)) }))
 	}

@@ -46,6 +46,22 @@ interface Moved extends Move {
 const isLate = ({ to, reached }: Moved, offset: QueueOffset): boolean =>
   offset < to || offset > (reached ?? to)
 
+/**
+ * Up to `to` consumers that receive per message had the queue, and settled what is not listed as
+ * unsettled: readers by position pass over it, and a commit within takes back nothing of it.
+ */
+interface Handed {
+  readonly from: QueueOffset
+  readonly to: QueueOffset
+}
+
+/** What a reader is to be given: nothing before, and nothing from there on. */
+export interface Wanted {
+  readonly from: QueueOffset
+  /** undefined: no end. */
+  readonly until: QueueOffset | undefined
+}
+
 /** The offsets that a group could be handed now. */
 export interface Available {
   /** Waits to be handed out again; ascending. */
@@ -62,6 +78,7 @@ export class Cursor implements LazyFact {
   stored: CursorState | undefined
   place: Place | undefined
   moved: Moved | undefined
+  handed: Handed | undefined
   /** Its topic or group was deleted: what still holds it must not bring it back. */
   isGone = false
 
@@ -126,6 +143,8 @@ export class CursorTable {
   readonly #cursors = new Map<string, Map<string, Cursor[]>>()
   /** Those that have `moved`: mostly none, so that a pull asks no more than that. */
   readonly #moving = new Set<Cursor>()
+  /** Those that have `handed`. */
+  readonly #handed = new Set<Cursor>()
 
   constructor(store: MessageStore, facts: FactWriter, log: Logger) {
     this.#store = store
@@ -147,6 +166,7 @@ export class CursorTable {
     const { state, move } = decodeCursor(value)
     cursor.stored = state
     if (move !== undefined) this.#startMove(cursor, move)
+    if (state.unsettled.length > 0) this.handOver(cursor, committedOf(state))
   }
 
   /** The one cursor of this group on this queue. */
@@ -203,13 +223,35 @@ export class CursorTable {
     this.#reach(cursor, moved, next)
   }
 
+  /** The group's consumers per message had the queue from there on. */
+  handOver(cursor: Cursor, from: QueueOffset): void {
+    const to = cursor.stored?.next
+    if (to === undefined || from >= to) return
+    cursor.handed = { from, to }
+    this.#handed.add(cursor)
+  }
+
+  /** What a reader of the group at this offset is to be given; undefined: everything. */
+  wanted({ group, topic, queueId }: PullRequest, offset: QueueOffset): Wanted | undefined {
+    if (this.#handed.size === 0 || group === undefined) return undefined
+    const cursor = this.#find(group, topic, queueId)
+    const { handed, stored, place } = cursor ?? {}
+    if (handed === undefined || stored === undefined || place !== undefined) return undefined
+    if (offset < handed.from || offset >= handed.to) return undefined
+    const at = stored.unsettled.findIndex((entry) => entry.offset >= offset)
+    const from = stored.unsettled[at]?.offset ?? handed.to
+    let until = from
+    for (let i = at; stored.unsettled[i]?.offset === until; i++) until = queueOffset(until + 1)
+    return { from, until: until >= handed.to ? undefined : until }
+  }
+
   /**
    * True for a group that receives per message. A late commit of a place before a reset changes
    * nothing.
    */
   commit(group: string, topic: string, queueId: number, offset: QueueOffset): boolean {
     const cursor = this.at(group, topic, queueId)
-    const { place, stored, moved } = cursor
+    const { place, stored, moved, handed } = cursor
     let isSettled = false
     if (moved !== undefined && place === undefined) {
       if (isLate(moved, offset)) return false
@@ -217,8 +259,14 @@ export class CursorTable {
       if (isSettled) this.#settleMove(cursor)
     }
     if (place !== undefined) place.commit(offset)
-    else if (stored?.next === offset && stored.unsettled.length === 0 && !isSettled) return false
-    else cursor.stored = { next: offset, unsettled: [] }
+    else if (handed !== undefined && offset >= handed.from && offset < handed.to) {
+      const { next, unsettled } = stored!
+      cursor.stored = { next, unsettled: unsettled.filter((entry) => entry.offset >= offset) }
+    } else if (stored?.next === offset && stored.unsettled.length === 0 && !isSettled) return false
+    else {
+      cursor.stored = { next: offset, unsettled: [] }
+      this.#forgetHanded(cursor)
+    }
     this.#facts.mark(cursor)
     // Where a group starts must be in the log before the messages that come after.
     if (stored === undefined) void this.#facts.writeFirst([cursor])
@@ -230,6 +278,7 @@ export class CursorTable {
     if (cursor.place !== undefined) cursor.place.restart(offset)
     else this.#startMove(cursor, { to: offset, reached: undefined })
     cursor.stored = { next: offset, unsettled: [] }
+    this.#forgetHanded(cursor)
     const fact = cursor.fact()
     if (fact === undefined) this.#facts.mark(cursor)
     else await this.#facts.write([fact])
@@ -290,6 +339,7 @@ export class CursorTable {
   #drop(dropped: readonly Cursor[]): Iterable<Fact> {
     for (const cursor of dropped) {
       if (cursor.moved !== undefined) this.#settleMove(cursor)
+      this.#forgetHanded(cursor)
       cursor.isGone = true
     }
     return this.#dropFacts(dropped)
@@ -316,6 +366,12 @@ export class CursorTable {
     if (moved.reached !== undefined && offset <= moved.reached) return
     moved.reached = offset
     this.#facts.mark(cursor)
+  }
+
+  #forgetHanded(cursor: Cursor): void {
+    if (cursor.handed === undefined) return
+    cursor.handed = undefined
+    this.#handed.delete(cursor)
   }
 
   #settleMove(cursor: Cursor): void {

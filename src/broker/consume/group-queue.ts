@@ -3,7 +3,7 @@
 // waiting consumers and reads nothing.
 import type { Receipt } from '../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
-import type { CursorState, Unsettled } from '../facts/cursor-fact.ts'
+import { type CursorState, committedOf, type Unsettled } from '../facts/cursor-fact.ts'
 import type { Available, Cursor, Place } from './cursors.ts'
 import { ReadyList } from './ready-list.ts'
 import { sealReceipt } from './receipt.ts'
@@ -27,6 +27,8 @@ export class GroupQueue implements Place {
   readonly cursor: Cursor
   /** The group's retry topic, whose messages belong to several topics. */
   readonly isRetry: boolean
+  /** Where it began. */
+  readonly start: QueueOffset
   /** First offset that was never handed out. */
   next: QueueOffset
   /** Offset that the next message will get. */
@@ -56,6 +58,7 @@ export class GroupQueue implements Place {
     this.maxOffset = maxOffset
     // A topic that was deleted and made again starts over below the old offsets.
     this.next = queueOffset(Math.min(start.next, maxOffset))
+    this.start = queueOffset(Math.min(committedOf(start), this.next))
     cursor.place = this
     for (const { offset, attempts } of start.unsettled) {
       if (offset >= this.next) break
@@ -77,6 +80,11 @@ export class GroupQueue implements Place {
   /** Is a message with a consumer, or on its way to another topic? */
   get isBusy(): boolean {
     return this.inFlight > 0 || this.#leavingCount > 0
+  }
+
+  /** Are copies on their way, whose appends carry the group's place? */
+  get isMoving(): boolean {
+    return this.#leavingCount > 0
   }
 
   /** Estimate of what could be handed out. */

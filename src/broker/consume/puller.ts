@@ -5,7 +5,7 @@ import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { getI32 } from '../../model/bytes.ts'
 import { isExpired, mayExpire } from '../../model/expiry.ts'
-import type { PullRequest, PullResult } from '../../model/message.ts'
+import type { PullRequest, PullResult, PullStatus } from '../../model/message.ts'
 import { recordsInTimeOf, selects, selectsAll } from '../../model/message-filter.ts'
 import { isLightQueue } from '../../model/names.ts'
 import type { QueueOffset } from '../../model/positions.ts'
@@ -20,6 +20,7 @@ import type { Arrivals } from './arrivals.ts'
 import type { CursorTable } from './cursors.ts'
 import type { GivenCounts } from './given-counts.ts'
 import { EXPIRED, READ, READS_EMPTY, READS_FOUND } from './numbers.ts'
+import type { QueueShare } from './queue-share.ts'
 import type { SearchLine } from './search-line.ts'
 
 const NO_RECORDS = Buffer.alloc(0)
@@ -58,6 +59,7 @@ interface Parts {
   readonly numbers: Numbers
   readonly givenCounts: GivenCounts
   readonly searches: SearchLine
+  readonly mixed: { shareOf(request: PullRequest): QueueShare | undefined }
 }
 
 export class Puller {
@@ -87,15 +89,28 @@ export class Puller {
   }
 
   async pull(request: PullRequest): Promise<PullResult> {
-    const { topic, queueId } = request
+    const { topic, queueId, member } = request
     if (!this.#isThere(topic)) await this.#parts.topics.ensure(topic)
     this.#check(topic, queueId)
+    const share = this.#parts.mixed.shareOf(request)
+    if (share === undefined || member === undefined) return this.#pull(request)
+    const atEnd = (): PullResult => this.#unread(request, 'at-end', request.offset)
+    return share.pull(member, request, () => this.#pull(request), atEnd)
+  }
+
+  async #pull(request: PullRequest): Promise<PullResult> {
+    const { topic, queueId } = request
     for (let { offset } = request; ; ) {
       // Also after a read from the disk, during which the group may have been moved.
       const reset = this.#reset(request)
       if (reset !== undefined) return reset
+      const wanted = this.#parts.cursors.wanted(request, offset)
+      if (wanted !== undefined && wanted.from > offset) {
+        return this.#unread(request, 'no-match', wanted.from)
+      }
       const read = this.#search(request, offset)
-      const result = read instanceof Promise ? await read : read
+      const found = read instanceof Promise ? await read : read
+      const result = wanted?.until === undefined ? found : before(found, wanted.until)
       if (result.status !== 'at-end' || request.waitMs <= 0) return this.#answer(request, result)
       if (this.#isClosed || request.signal?.aborted) return this.#answer(request, result)
       // Something may have arrived while a read from the disk was under way.
@@ -120,6 +135,17 @@ export class Puller {
       if (held.request.group !== group) continue
       const reset = this.#reset(held.request)
       if (reset !== undefined) this.#settle(held, reset)
+    }
+  }
+
+  /** Those of this member are answered: it asks again for the queues that it still owns. */
+  endPulls(group: string, member: string): void {
+    for (const queues of [...this.#held.values()]) {
+      for (const held of [...queues.values()]) {
+        for (const pull of [...held]) {
+          if (pull.request.group === group && pull.request.member === member) this.#expire(pull)
+        }
+      }
     }
   }
 
@@ -153,10 +179,16 @@ export class Puller {
   /** Where the reader is to go on, if its group was moved since it last asked. */
   #reset(request: PullRequest): PullResult | undefined {
     const nextOffset = this.#parts.cursors.movedTo(request)
-    if (nextOffset === undefined) return undefined
-    const { topic, queueId } = request
+    return nextOffset === undefined ? undefined : this.#unread(request, 'reset', nextOffset)
+  }
+
+  #unread(
+    { topic, queueId }: PullRequest,
+    status: PullStatus,
+    nextOffset: QueueOffset,
+  ): PullResult {
     const { minOffset, maxOffset } = this.#parts.store.range(topic, queueId)
-    return { status: 'reset', records: NO_RECORDS, count: 0, nextOffset, minOffset, maxOffset }
+    return { status, records: NO_RECORDS, count: 0, nextOffset, minOffset, maxOffset }
   }
 
   #read(request: PullRequest, offset: QueueOffset): ReadResult | Promise<ReadResult> {
@@ -329,16 +361,8 @@ export class Puller {
   }
 
   #expire(held: Held): void {
-    const { topic, queueId, offset } = held.request
-    const { minOffset, maxOffset } = this.#parts.store.range(topic, queueId)
-    this.#settle(held, {
-      status: held.offset > offset ? 'no-match' : 'at-end',
-      records: NO_RECORDS,
-      count: 0,
-      nextOffset: held.offset,
-      minOffset,
-      maxOffset,
-    })
+    const status = held.offset > held.request.offset ? 'no-match' : 'at-end'
+    this.#settle(held, this.#unread(held.request, status, held.offset))
   }
 
   #settle(held: Held, result: PullResult | BrokerError): void {
@@ -379,6 +403,21 @@ export class Puller {
     if (waiting.size === 0) queues.delete(queueId)
     if (queues.size === 0) this.#held.delete(topic)
     return true
+  }
+}
+
+/** What stands before the offset. */
+function before(result: ReadResult, until: QueueOffset): ReadResult {
+  const { records, offsets } = result
+  if (result.nextOffset <= until) return result
+  let at = 0
+  let count = 0
+  for (; count < offsets.length && offsets[count]! < until; count++) at += getI32(records, at)
+  return {
+    ...result,
+    records: records.subarray(0, at),
+    offsets: offsets.slice(0, count),
+    nextOffset: until,
   }
 }
 

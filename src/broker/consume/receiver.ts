@@ -15,7 +15,6 @@ import {
 import { isLightQueue } from '../../model/names.ts'
 import { PERM_READ, type TopicDefinition } from '../../model/topic.ts'
 import type { Numbers } from '../../numbers/numbers.ts'
-import type { GroupModes } from '../definitions/group-modes.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import type { AppendedToo } from '../publish/publisher.ts'
 import { Expiry } from './expiry.ts'
@@ -39,7 +38,6 @@ type Settle = (held: Held) => SettleResult | Promise<SettleResult>
 export class Receiver {
   readonly #parts: ReceivingParts
   readonly #groups: GroupTable
-  readonly #modes: GroupModes
   readonly #retries: Retries
   readonly #lanes: QueueLanes
   readonly #receiving = new Map<string, ReceivingGroup>()
@@ -48,7 +46,6 @@ export class Receiver {
   constructor(
     parts: Omit<ReceivingParts, 'expiry' | 'serials' | 'counts'> & {
       readonly groups: GroupTable
-      readonly modes: GroupModes
       readonly lanes: QueueLanes
       readonly numbers: Numbers
       readonly givenCounts: GivenCounts
@@ -68,7 +65,6 @@ export class Receiver {
     }
     this.#parts = { ...parts, expiry, serials, counts }
     this.#groups = parts.groups
-    this.#modes = parts.modes
     this.#retries = parts.retries
     this.#lanes = parts.lanes
   }
@@ -80,7 +76,7 @@ export class Receiver {
     if (!this.#groups.isSaved(group)) await this.#groups.ensure(group)
     if (!isLightQueue(topic) && topics.find(topic) === undefined) await topics.ensure(topic)
     // From here on nothing waits, so that what is checked holds.
-    this.#modes.checkPerMessage(group)
+    this.#parts.mixed.receiving(request)
     if (!this.#groups.need(group).consumeEnabled) {
       throw new BrokerError('PERMISSION_DENIED', `the group '${group}' is not allowed to consume`)
     }
@@ -275,6 +271,46 @@ export class Receiver {
     group.close()
   }
 
+  /** Topics that consumers of the group receive. */
+  topicsOf(group: string): Iterable<string> {
+    return this.#receiving.get(group)?.topics ?? []
+  }
+
+  /** The queues whose messages are handed out, or with consumers. */
+  openQueues(group: string): Iterable<GroupQueue> {
+    return this.#receiving.get(group)?.openQueues() ?? []
+  }
+
+  /** Is the queue open, or any? */
+  isOpen(group: string, topic?: string, queueId = 0): boolean {
+    if (topic !== undefined) return this.#receiving.get(group)?.queue(topic, queueId) !== undefined
+    for (const _ of this.openQueues(group)) return true
+    return false
+  }
+
+  /** The queues that native members have left. */
+  take(group: string): void {
+    this.#receiving.get(group)?.take()
+  }
+
+  /** The group has no native members any more. */
+  takeAll(group: string): void {
+    this.#receiving.get(group)?.keep()
+  }
+
+  /** Native members get the queue when the group's consumers have settled what they hold of it. */
+  letGo(group: string, topic: string, queueId: number): void {
+    this.#receiving.get(group)?.letGo(topic, queueId)
+  }
+
+  letGoAll(group: string, isWanted: (topic: string) => boolean): void {
+    this.#receiving.get(group)?.letGoAll(isWanted)
+  }
+
+  endOverdue(group: string): void {
+    this.#receiving.get(group)?.endOverdue()
+  }
+
   /** Members that share by queue took over: what was in flight here is theirs to read again. */
   retire(name: string): void {
     const group = this.#receiving.get(name)
@@ -367,6 +403,7 @@ export class Receiver {
     const { group, queue, entry } = held
     queue.park(entry, this.#parts.clock.monotonic() + afterMs)
     group.expects(queue)
+    group.leftSome()
     return null
   }
 

@@ -1,7 +1,8 @@
 // One group that receives per message: its queues with what is in flight on each, and its lines of
-// waiting consumers, one per topic. Opens queues, routes news to lines; what becomes of a failed
-// message is decided elsewhere.
+// waiting consumers, one per topic. Opens queues, lets them go to native members, routes news to
+// lines; what becomes of a failed message is decided elsewhere.
 import type { Clock } from '../../clock.ts'
+import type { ReceiveRequest } from '../../model/message.ts'
 import type { MessageFilter } from '../../model/message-filter.ts'
 import { isLightQueue, retryTopic } from '../../model/names.ts'
 import { PROPERTY } from '../../model/properties.ts'
@@ -39,7 +40,21 @@ export interface ReceivingParts {
   readonly counts: ReceiveCounts
   readonly searches: SearchLine
   readonly retries: Retries
+  readonly mixed: NativeSharing
 }
+
+/** The native members of groups, as far as consumers per message have to do with them. */
+export interface NativeSharing {
+  /** @throws SUBSCRIPTION_CONFLICT */
+  receiving(request: ReceiveRequest): void
+  /** May the queue be opened, which it is not? */
+  mayTake(group: string, topic: string, queueId: number): boolean
+  /** The queue was closed. */
+  closed(group: string, topic: string, queueId: number): void
+}
+
+/** What consumers hold of a queue that native members want may take so long; they get it then. */
+const HANDOVER_MS_MAX = 60_000
 
 type StartAt = 'first' | 'last'
 
@@ -52,12 +67,17 @@ export class ReceivingGroup implements HandoutGroup {
   readonly #parts: ReceivingParts
   readonly #retryTopic: string
   readonly #holders = new Holders()
-  /** By topic, then queue id; the retry topic is one of them. */
-  readonly #queues = new Map<string, Source[]>()
+  /** By topic, then queue id, the retry topic's too; those of native members are absent. */
+  readonly #queues = new Map<string, (Source | undefined)[]>()
+  /** Queues that native members wait for, and since when. */
+  readonly #leaving = new Map<Source, number>()
+  /** Where the topic's consumers begin on queues that the group never was on. */
+  readonly #startAt = new Map<string, { readonly at: StartAt; readonly queues: number }>()
   readonly #lines = new Map<string, ReceiveLine>()
   /** Queues of the topic and the retry topic, as a line wants them. */
   readonly #sources = new Map<string, readonly Source[]>()
   readonly #watches = new Map<string, Disposable>()
+  #openCount = 0
   #firsts: ReadonlyMap<Holder, FirstHeld> | undefined
 
   constructor(name: string, parts: ReceivingParts) {
@@ -74,7 +94,8 @@ export class ReceivingGroup implements HandoutGroup {
   line(topic: string, filter: MessageFilter, startAt: StartAt): ReceiveLine {
     let line = this.#lines.get(topic)
     if (line === undefined) {
-      this.#open(topic, startAt)
+      this.#startAt.set(topic, { at: startAt, queues: this.#count(topic) })
+      this.#open(topic)
       line = new ReceiveLine(this, topic, filter)
       this.#lines.set(topic, line)
     }
@@ -97,7 +118,10 @@ export class ReceivingGroup implements HandoutGroup {
   sources(topic: string): readonly Source[] {
     let sources = this.#sources.get(topic)
     if (sources === undefined) {
-      sources = [...this.#open(topic, 'first'), ...this.#open(this.#retryTopic, 'first')]
+      const queues = [...this.#open(topic), ...this.#open(this.#retryTopic)]
+      sources = queues.filter(
+        (source) => source !== undefined && !this.#leaving.has(source),
+      ) as Source[]
       this.#sources.set(topic, sources)
     }
     return sources
@@ -114,8 +138,66 @@ export class ReceivingGroup implements HandoutGroup {
     this.#lines.get(topic)?.wake()
   }
 
+  /** There may be queues that native members have left. */
+  take(): void {
+    this.#sources.clear()
+    for (const [topic, line] of this.#lines) {
+      const before = this.#openCount
+      this.sources(topic)
+      if (this.#openCount > before) line.wake()
+    }
+  }
+
+  /** Native members have gone: nothing is let go of any more. */
+  keep(): void {
+    this.#leaving.clear()
+    this.take()
+  }
+
+  /** Hands out no more of the queue, and closes it when nothing of it is with a consumer. */
+  letGo(topic: string, queueId: number): void {
+    const source = this.#queues.get(topic)?.[queueId]
+    if (source === undefined || this.#leaving.has(source)) return
+    this.#leaving.set(source, this.clock.monotonic())
+    this.#sources.clear()
+    this.#closeLeft()
+  }
+
+  letGoAll(isWanted: (topic: string) => boolean): void {
+    for (const [topic, queues] of this.#queues) {
+      if (!isWanted(topic)) continue
+      for (const queueId of queues.keys()) this.letGo(topic, queueId)
+    }
+  }
+
+  /** Consumers that settle nothing do not keep a queue from native members for ever. */
+  endOverdue(): void {
+    const nowMs = this.clock.monotonic()
+    for (const [source, sinceMs] of this.#leaving) {
+      const isOver = nowMs - sinceMs >= HANDOVER_MS_MAX
+      if (isOver && !source.queue.isMoving) this.#closeQueue(source)
+    }
+  }
+
+  /** A consumer holds one message less. */
+  leftSome(): void {
+    if (this.#leaving.size > 0) this.#closeLeft()
+  }
+
+  /** The queues whose messages are handed out, or with consumers. */
+  *openQueues(): Generator<GroupQueue> {
+    for (const queues of this.#queues.values()) {
+      for (const source of queues) if (source !== undefined) yield source.queue
+    }
+  }
+
+  get topics(): Iterable<string> {
+    return this.#lines.keys()
+  }
+
   /** A message of this topic may be handed out; of the retry topic, to consumers of any. */
   wakeFor(topic: string): void {
+    this.leftSome()
     if (topic !== this.#retryTopic) this.wake(topic)
     else for (const line of this.#lines.values()) line.wake()
   }
@@ -142,9 +224,7 @@ export class ReceivingGroup implements HandoutGroup {
 
   #findFirsts(): Map<Holder, FirstHeld> {
     const firsts = new Map<Holder, FirstHeld>()
-    for (const queues of this.#queues.values()) {
-      for (const { queue } of queues) queue.findFirsts(firsts)
-    }
+    for (const queue of this.openQueues()) queue.findFirsts(firsts)
     return firsts
   }
 
@@ -188,16 +268,15 @@ export class ReceivingGroup implements HandoutGroup {
   /** Does a receive wait, or is a message in flight? */
   get isBusy(): boolean {
     for (const line of this.#lines.values()) if (line.waitingCount > 0) return true
-    for (const queues of this.#queues.values()) {
-      for (const { queue } of queues) if (queue.isBusy) return true
-    }
+    for (const queue of this.openQueues()) if (queue.isBusy) return true
     return false
   }
 
   /** A topic is gone, and with it what its consumers were to get from the retry topic. */
   drop(topic: string): void {
-    for (const { queue } of this.#queues.get(this.#retryTopic) ?? []) {
-      if (!queue.forgetOwner(topic)) continue
+    for (const source of this.#queues.get(this.#retryTopic) ?? []) {
+      if (source === undefined || !source.queue.forgetOwner(topic)) continue
+      const { queue } = source
       this.moved(queue)
       // There may be room for the retries of other topics now.
       this.wakeFor(queue.cursor.topic)
@@ -211,10 +290,10 @@ export class ReceivingGroup implements HandoutGroup {
   }
 
   #close(topic: string): void {
-    for (const { queue } of this.#queues.get(topic) ?? []) {
-      this.#parts.expiry.forget(queue)
-      queue.retire()
+    for (const source of this.#queues.get(topic) ?? []) {
+      if (source !== undefined) this.#closeQueue(source)
     }
+    this.#startAt.delete(topic)
     this.#watches.get(topic)?.[Symbol.dispose]()
     this.#watches.delete(topic)
     this.#queues.delete(topic)
@@ -222,33 +301,58 @@ export class ReceivingGroup implements HandoutGroup {
     this.#sources.clear()
   }
 
+  #closeLeft(): void {
+    for (const source of this.#leaving.keys()) if (!source.queue.isBusy) this.#closeQueue(source)
+  }
+
+  #closeQueue(source: Source): void {
+    const { queue } = source
+    const { topic, queueId } = queue.cursor
+    this.#leaving.delete(source)
+    this.#parts.expiry.forget(queue)
+    queue.retire()
+    this.#parts.cursors.handOver(queue.cursor, queue.start)
+    this.#queues.get(topic)![queueId] = undefined
+    this.#openCount--
+    this.#sources.clear()
+    this.#parts.mixed.closed(this.name, topic, queueId)
+  }
+
+  #count(topic: string): number {
+    return isLightQueue(topic) ? 1 : (this.#parts.topics.find(topic)?.definition.readQueues ?? 0)
+  }
+
   /**
-   * Opens what is missing. A queue that came after the group started is read from its first
-   * message.
+   * Opens what is missing and not with native members. A queue that came after the group started is
+   * read from its first message.
    */
-  #open(topic: string, startAt: StartAt): readonly Source[] {
+  #open(topic: string): readonly (Source | undefined)[] {
     let queues = this.#queues.get(topic)
     if (queues === undefined) {
       queues = []
       this.#queues.set(topic, queues)
       this.#watches.set(topic, this.#watch(topic, queues))
     }
-    const count = isLightQueue(topic)
-      ? 1
-      : (this.#parts.topics.find(topic)?.definition.readQueues ?? 0)
     // The former queues of a shrunken topic are still consumed.
+    const count = this.#count(topic)
+    const start = this.#startAt.get(topic)
     const fresh: Cursor[] = []
-    for (let queueId = queues.length; queueId < count; queueId++) {
+    for (let queueId = 0; queueId < count; queueId++) {
+      if (queues[queueId] !== undefined || !this.#parts.mixed.mayTake(this.name, topic, queueId)) {
+        continue
+      }
       const cursor = this.#parts.cursors.at(this.name, topic, queueId)
       if (cursor.stored === undefined) fresh.push(cursor)
-      queues.push(this.#start(cursor, startAt))
+      const isOld = start !== undefined && queueId < start.queues
+      queues[queueId] = this.#start(cursor, isOld ? start.at : 'first')
+      this.#openCount++
     }
     // Where a new group starts must be in the log before the messages that come after.
     if (fresh.length > 0) void this.#parts.facts.writeFirst(fresh)
     return queues
   }
 
-  #watch(topic: string, queues: readonly Source[]): Disposable {
+  #watch(topic: string, queues: readonly (Source | undefined)[]): Disposable {
     return this.#parts.arrivals.watch(topic, (queueId, maxOffset) => {
       const source = queues[queueId]
       if (source === undefined) return

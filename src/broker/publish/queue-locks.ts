@@ -60,6 +60,11 @@ export class QueueLockTable {
     return false
   }
 
+  isLocked(group: string, topic: string, queueId: number): boolean {
+    const lease = this.#leases.get(group)?.get(keyOf({ topic, queueId }))
+    return lease !== undefined && lease.untilMs > this.#clock.monotonic()
+  }
+
   /** The client is gone. */
   unlockAll(group: string, clientId: string): void {
     const leases = this.#leases.get(group)

@@ -308,6 +308,5 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'NAME_INVALID',
   'FILTER_INVALID',
   'GROUP_NOT_FOUND',
-  'GROUP_MODE_CONFLICT',
   'CONFIG_INVALID',
 ])

@@ -42,7 +42,6 @@ const WIRE = {
   MESSAGE_TOO_LARGE: final(REASON.packetTooLarge, RETURN_CODE.serverUnavailable),
   FILTER_INVALID: refused(REASON.topicFilterInvalid, RETURN_CODE.notAuthorized),
   SUBSCRIPTION_CONFLICT: failed,
-  GROUP_MODE_CONFLICT: failed,
   QUEUE_LOCKED: failed,
   RECEIPT_EXPIRED: failed,
   STATE_CONFLICT: failed,

@@ -40,8 +40,8 @@ export class Memberships {
    */
   async refresh(): Promise<void> {
     const refusing = new Set<string>()
-    for (const { group } of this.#shares()) {
-      if (!(await this.#isOpen(group))) refusing.add(group)
+    for (const share of this.#shares()) {
+      if (!(await this.#isOpen(share))) refusing.add(share.group)
     }
     // Read again: subscriptions made since must not be undone.
     const sources = this.#shares().filter(({ group }) => !refusing.has(group))
@@ -51,10 +51,11 @@ export class Memberships {
 
   /** Joins the group; one that never consumed here starts with the messages from now on. */
   async enter(source: ShareSource, places: readonly Place[]): Promise<void> {
-    const { cursors, topics } = this.#parts.context.broker
+    const { cursors, groups, topics } = this.#parts.context.broker
     const { group, topic } = source
     try {
       this.#parts.shareFilters.check(source)
+      await groups.checkReceiving(group, topic, source.filter)
       this.#entering = source
       await this.#registerEntering(source)
       const ranges = places.length === 0 ? await topics.ranges(topic) : []
@@ -107,12 +108,13 @@ export class Memberships {
     return shares
   }
 
-  /** False: it was deleted and cannot be made again, or native members share it by queue now. */
-  async #isOpen(group: string): Promise<boolean> {
+  /** False: it was deleted and cannot be made again, or native members subscribe otherwise now. */
+  async #isOpen({ group, topic, filter }: ShareSource): Promise<boolean> {
     const { groups } = this.#parts.context.broker
     try {
       await groups.ensure(group)
-      return (await groups.mode(group)) !== 'queue-assigned'
+      await groups.checkReceiving(group, topic, filter)
+      return true
     } catch {
       return false
     }

@@ -117,7 +117,7 @@ export class Session {
   /**
    * The client asks for what it needs to read a group in this way. A heartbeat does not say it: a
    * Java consumer that pops says CONSUME_PASSIVELY as well.
-   * @throws BrokerError GROUP_MODE_CONFLICT
+   * @throws BrokerError SUBSCRIPTION_CONFLICT
    */
   async reads(broker: Broker, group: string, mode: GroupMode): Promise<void> {
     if (mode === 'queue-assigned') this.#byQueue.add(group)

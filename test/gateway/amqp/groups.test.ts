@@ -2,6 +2,7 @@
 // of consumers, and what is refused.
 import test from 'ava'
 import rhea from 'rhea'
+import { EVERY_TAG } from '../../../src/model/tag-filter.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import { bodyText, connectRhea, next, type RheaReceiver } from '../../support/rhea-client.ts'
 import { eventually } from '../../support/waiting.ts'
@@ -248,7 +249,7 @@ test('an ordered group hands out one message of a queue after the other', async 
   }
 })
 
-test('a group that native consumers have by queue is refused', async (t) => {
+test('a group whose native members subscribe to another topic is refused', async (t) => {
   const { broker, client } = await setup(t)
   await publish(broker, 'orders', ['x'])
   await broker.groups.ensure('native')
@@ -264,7 +265,7 @@ test('a group that native consumers have by queue is refused', async (t) => {
         group: 'native',
         model: 'clustering',
         mode: 'queue-assigned',
-        subscriptions: [],
+        subscriptions: [{ topic: 'invoices', filter: EVERY_TAG, version: 1 }],
         consumeType: 'CONSUME_PASSIVELY',
         consumeFrom: 'CONSUME_FROM_FIRST_OFFSET',
       },

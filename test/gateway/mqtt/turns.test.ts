@@ -114,9 +114,9 @@ test('joining one group more does not look at all groups that the client is in',
     bend: (broker: EmbeddedBroker): Broker =>
       overridden(broker, {
         groups: overridden(broker.groups, {
-          mode: (group: string) => {
+          checkReceiving: (...asked: Parameters<Broker['groups']['checkReceiving']>) => {
             looks++
-            return broker.groups.mode(group)
+            return broker.groups.checkReceiving(...asked)
           },
         }),
       }),

@@ -71,7 +71,6 @@ export class Presence {
     this.#client = client
   }
 
-  /** @throws BrokerError GROUP_MODE_CONFLICT when native consumers have the group by queue */
   async join(source: GroupSource): Promise<void> {
     this.#sources.add(source)
     this.#members.join(source.group)

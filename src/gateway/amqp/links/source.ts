@@ -39,7 +39,8 @@ export interface OpenedSource {
 }
 
 /**
- * @throws BrokerError TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, PERMISSION_DENIED, GROUP_MODE_CONFLICT, ...
+ * @throws BrokerError TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, PERMISSION_DENIED,
+ * SUBSCRIPTION_CONFLICT, ...
  */
 export async function openSource(
   request: SourceRequest,
@@ -113,10 +114,10 @@ async function joinGroup(
   claim: LinkClaim,
   parts: { peer: Peer; presence: Presence; subscriptions: Subscriptions },
 ): Promise<boolean> {
-  const { group, topic, filter } = from
+  const { topic, filter } = from
   const { peer, presence, subscriptions } = parts
   if (subscribed === undefined) {
-    await checkMode(group, peer)
+    await checkGroup(from, peer)
     claim.take()
     await presence.join(from)
     return false
@@ -124,7 +125,7 @@ async function joinGroup(
   const selection = { topic, filter: filter.expression }
   const take = (): void => claim.take()
   const isOwned = await subscriptions.open(subscribed, selection, peer.principal, take)
-  await checkMode(group, peer)
+  await checkGroup(from, peer)
   await presence.join(from)
   return isOwned
 }
@@ -182,14 +183,9 @@ function filterOf(source: SourceTerminus, address: Address): MessageFilter {
   return address.tag === undefined ? EVERY_TAG : tagFilterOf([address.tag])
 }
 
-async function checkMode(group: string, peer: Peer): Promise<void> {
-  await peer.broker.groups.ensure(group)
-  if ((await peer.broker.groups.mode(group)) !== 'queue-assigned') return
-  throw new BrokerError(
-    'GROUP_MODE_CONFLICT',
-    `group '${group}' is consumed by native clients that share its queues among themselves; ` +
-      'stop them, or use another group',
-  )
+async function checkGroup(source: GroupSource, { broker }: Peer): Promise<void> {
+  await broker.groups.ensure(source.group)
+  await broker.groups.checkReceiving(source.group, source.topic, source.filter)
 }
 
 async function openQueues(

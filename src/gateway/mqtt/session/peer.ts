@@ -29,7 +29,7 @@ export interface Peer {
   setReading(): void
   /** May the client read messages of this topic? */
   mayRead(topic: string): boolean
-  /** Tells the broker which groups the client consumes. @throws GROUP_MODE_CONFLICT */
+  /** Tells the broker which groups the client consumes. @throws SUBSCRIPTION_CONFLICT */
   register(groups: readonly ShareSource[]): Promise<void>
   /** The first message of the connection that is not taken, for the log. */
   refused(error: BrokerError): void

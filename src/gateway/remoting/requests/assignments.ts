@@ -61,13 +61,14 @@ async function queuesOf(
   if ((await topics.get(topic)) === undefined) return undefined
   const queues = await topics.ranges(topic)
   if (isBroadcasting) return queues
-  const memberIds = await clients.consumerIds(consumerGroup)
+  const memberIds = await clients.consumerIds(consumerGroup, clientId)
   const allocate = ALLOCATIONS.get(strategyName)
   if (memberIds.length === 0 || allocate === undefined) return undefined
   if (share === undefined) return allocate(queues, memberIds, clientId)
   if (share <= 0 || share >= memberIds.length - 1) return wholeBrokers(queues)
   const at = memberIds.indexOf(clientId)
-  if (at < 0) return []
+  // Where others share by queue, those that pop are not in the list.
+  if (at < 0) return wholeBrokers(queues)
   if (memberIds.length > queues.length) return [queues[at % queues.length]!]
   const shared = [...memberIds, ...memberIds].slice(at, at + share + 1)
   return shared.flatMap((id) => allocate(queues, memberIds, id))

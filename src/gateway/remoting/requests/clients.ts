@@ -140,7 +140,8 @@ async function consumerList(call: Call): Promise<Answer> {
   authorize(call, 'read', groupResource(consumerGroup))
   // Members ask in order to choose their queues.
   await call.session.reads(call.context.broker, consumerGroup, 'queue-assigned')
-  const ids = await call.context.broker.clients.consumerIds(consumerGroup)
+  const { clients } = call.context.broker
+  const ids = await clients.consumerIds(consumerGroup, call.session.clientId)
   if (ids.length > 0) return answerBody(encodeConsumerIds(ids))
   return {
     code: RESPONSE.systemError,

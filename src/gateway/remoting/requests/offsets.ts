@@ -79,7 +79,8 @@ async function updateOffset(call: Call): Promise<Answer> {
   if (commitOffset < 0) return DONE
   const { cursors } = call.context.broker
   const queue = ownQueue(call, topic, queueId)
-  await cursors.commit(consumerGroup, queue, queueOffset(commitOffset))
+  const offset = queueOffset(commitOffset)
+  await cursors.commit(consumerGroup, queue, offset, call.session.clientId)
   const kept = await cursors.committed(consumerGroup, queue)
   return kept === commitOffset ? DONE : { remark: staysAt(consumerGroup, kept) }
 }

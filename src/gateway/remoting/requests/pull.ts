@@ -65,7 +65,7 @@ export async function servePull(call: PullCall, pull: PullFields): Promise<Answe
     const offset = queueOffset(pull.commitOffset)
     // A commit that rides along is a hint; the pull itself reports an error of the queue.
     await broker.cursors
-      .commit(group.name, ownQueue(call, pull.topic, pull.queueId), offset)
+      .commit(group.name, ownQueue(call, pull.topic, pull.queueId), offset, call.session.clientId)
       .catch(() => {})
   }
   return answerOf(call, await read(call, pull, filter))
@@ -172,6 +172,7 @@ function requestOf(call: PullCall, pull: PullFields, filter: MessageFilter): Pul
     // Members that broadcast keep places of their own, which no reset of the group moves.
     group: isBroadcasting(call, pull) ? undefined : pull.consumerGroup,
     reader: call.session,
+    member: call.session.clientId,
   }
 }
 

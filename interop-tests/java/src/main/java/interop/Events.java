@@ -38,6 +38,13 @@ final class Events {
         print(event);
     }
 
+    /** Of many messages: the body is all that counts. */
+    static void gotBody(MessageExt message) {
+        Map<String, Object> event = event("got");
+        event.put("body", Base64.getEncoder().encodeToString(message.getBody()));
+        print(event);
+    }
+
     static void ready() {
         print(event("ready"));
     }

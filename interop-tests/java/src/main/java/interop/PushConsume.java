@@ -8,7 +8,10 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.consumer.AllocateMessageQueueStrategy;
 import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragelyByCircle;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueConsistentHash;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
@@ -19,7 +22,7 @@ final class PushConsume {
 
     static void run(Options options) throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(options.text("group"),
-            options.hook(), new AllocateMessageQueueAveragely());
+            options.hook(), strategy(options.text("strategy", "average")));
         consumer.setNamesrvAddr(options.text("nameServer"));
         consumer.setEnableTrace(options.flag("trace"));
         consumer.setInstanceName(options.text("instance", "DEFAULT"));
@@ -45,7 +48,11 @@ final class PushConsume {
         if (options.flag("orderly")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
                 for (MessageExt message : messages) {
-                    Events.got(message);
+                    if (options.flag("bodiesOnly")) {
+                        Events.gotBody(message);
+                    } else {
+                        Events.got(message);
+                    }
                     if (fails(message, failures)) {
                         return ConsumeOrderlyStatus.SUSPEND_CURRENT_QUEUE_A_MOMENT;
                     }
@@ -57,7 +64,11 @@ final class PushConsume {
             consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
                 context.setDelayLevelWhenNextConsume(delayLevel);
                 for (MessageExt message : messages) {
-                    Events.got(message);
+                    if (options.flag("bodiesOnly")) {
+                        Events.gotBody(message);
+                    } else {
+                        Events.got(message);
+                    }
                     if (fails(message, failures)) {
                         return ConsumeConcurrentlyStatus.RECONSUME_LATER;
                     }
@@ -70,6 +81,19 @@ final class PushConsume {
         Events.untilInputEnds();
         consumer.shutdown();
         Events.done();
+    }
+
+    private static AllocateMessageQueueStrategy strategy(String name) {
+        switch (name) {
+            case "average":
+                return new AllocateMessageQueueAveragely();
+            case "circle":
+                return new AllocateMessageQueueAveragelyByCircle();
+            case "hash":
+                return new AllocateMessageQueueConsistentHash();
+            default:
+                throw new IllegalArgumentException("no strategy " + name);
+        }
     }
 
     private static boolean fails(MessageExt message, int failures) {

@@ -1,0 +1,434 @@
+// Native members, which share queues by RocketMQ's own rules, and consumers per message in one
+// group. The natives here do what unmodified clients do: they ask for the list of members, divide
+// the queues by it, drop what they lose and go on with what they gain.
+import test from 'ava'
+import { STRATEGIES, type Strategy } from '../../src/broker/consume/queue-share.ts'
+import type { ClientRegistration, GroupMode } from '../../src/model/client.ts'
+import { type QueueOffset, queueOffset } from '../../src/model/positions.ts'
+import { recordsOf } from '../../src/model/record.ts'
+import { EVERY_TAG } from '../../src/model/tag-filter.ts'
+import {
+  bodiesOf,
+  isPending,
+  newMessage,
+  pullRequest,
+  queueOf,
+  receiptsOf,
+  receiveRequest,
+  startBroker,
+  type TestBroker,
+  topicOf,
+} from '../support/broker.ts'
+import type { Teardown } from '../support/temp-dir.ts'
+
+const GROUP = 'billing'
+const TOPIC = 'orders'
+const RETRY = `%RETRY%${GROUP}`
+const [AVERAGELY, BY_CIRCLE] = STRATEGIES as readonly [Strategy, Strategy]
+
+const client = (
+  clientId: string,
+  mode: GroupMode,
+  topics: readonly string[] = [TOPIC],
+): ClientRegistration => ({
+  clientId,
+  connectionId: `connection of ${clientId}`,
+  protocol: 'remoting',
+  address: '127.0.0.1:1',
+  language: 'JAVA',
+  version: 1,
+  producerGroups: [],
+  consumers: [
+    {
+      group: GROUP,
+      model: 'clustering',
+      mode,
+      subscriptions: topics.map((topic) => ({ topic, filter: EVERY_TAG, version: 1 })),
+      consumeType: 'CONSUME_PASSIVELY',
+      consumeFrom: 'CONSUME_FROM_FIRST_OFFSET',
+    },
+  ],
+})
+
+async function start(t: Teardown, queues = 4): Promise<TestBroker> {
+  const test = await startBroker(t)
+  await test.broker.topics.put(topicOf(TOPIC, queues))
+  return test
+}
+
+/** So many messages on each queue, 'queue/number'. */
+async function send({ broker }: TestBroker, queues: number, count = 1, from = 0): Promise<void> {
+  const messages = Array.from({ length: queues * count }, (_, i) => {
+    const queueId = i % queues
+    return newMessage(TOPIC, { queueId, body: `${queueId}/${from + Math.floor(i / queues)}` })
+  })
+  await broker.publish(messages)
+}
+
+/** Lets so much time pass, and what it wakes happen. */
+async function pass({ clock }: TestBroker, ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 250) {
+    clock.advance(Math.min(250, left))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+class Native {
+  readonly id: string
+  readonly got: string[] = []
+  readonly #test: TestBroker
+  readonly #strategy: Strategy
+  readonly #offsets = new Map<number, QueueOffset>()
+  readonly #leave = new AbortController()
+
+  constructor(test: TestBroker, id: string, strategy: Strategy = AVERAGELY) {
+    this.#test = test
+    this.id = id
+    this.#strategy = strategy
+  }
+
+  get queues(): number[] {
+    return [...this.#offsets.keys()].sort((a, b) => a - b)
+  }
+
+  async join(): Promise<this> {
+    await this.#test.broker.clients.register(client(this.id, 'queue-assigned', [TOPIC, RETRY]))
+    return this
+  }
+
+  async leave(): Promise<void> {
+    this.#leave.abort()
+    await this.commit()
+    await this.#test.broker.clients.unregister(`connection of ${this.id}`)
+  }
+
+  async rebalance(): Promise<void> {
+    const { clients, cursors, topics } = this.#test.broker
+    const ids = await clients.consumerIds(GROUP, this.id)
+    const { readQueues } = (await topics.get(TOPIC))!
+    for (let queueId = 0; queueId < readQueues; queueId++) {
+      const isMine = this.#strategy(queueId, readQueues, ids.indexOf(this.id), ids.length)
+      const offset = this.#offsets.get(queueId)
+      if (offset !== undefined && !isMine) {
+        this.#offsets.delete(queueId)
+        await cursors.commit(GROUP, queueOf(TOPIC, queueId), offset, this.id)
+      } else if (offset === undefined && isMine) {
+        const from = (await cursors.committed(GROUP, queueOf(TOPIC, queueId))) ?? queueOffset(0)
+        this.#offsets.set(queueId, from)
+      }
+    }
+  }
+
+  /** One pull of each of its queues, which waits when nothing is there. */
+  async pull(waitMs = 0): Promise<string[]> {
+    const got: string[] = []
+    for (const [queueId, offset] of [...this.#offsets]) {
+      const request = { ...this.#request(queueId, offset), waitMs }
+      const result = await this.#test.broker.pull(request)
+      for (const record of recordsOf(result.records)) got.push(record.body.toString())
+      this.#offsets.set(queueId, result.nextOffset)
+    }
+    this.got.push(...got)
+    return got
+  }
+
+  /** A pull that waits: how clients are most of the time. */
+  hold(queueId: number): Promise<unknown> {
+    return this.#test.broker.pull({
+      ...this.#request(queueId, this.#offsets.get(queueId) ?? queueOffset(0)),
+      waitMs: 15_000,
+      signal: this.#leave.signal,
+    })
+  }
+
+  async commit(): Promise<void> {
+    for (const [queueId, offset] of this.#offsets) {
+      await this.#test.broker.cursors.commit(GROUP, queueOf(TOPIC, queueId), offset, this.id)
+    }
+  }
+
+  #request(queueId: number, offset: QueueOffset) {
+    return { ...pullRequest(TOPIC, { queueId, offset, group: GROUP }), member: this.id }
+  }
+}
+
+/** A consumer per message, registered. */
+const device = ({ broker }: TestBroker, id = 'device') =>
+  broker.clients.register(client(id, 'per-message'))
+
+const receive = ({ broker }: TestBroker, shape: object = {}) =>
+  broker.receive(receiveRequest(TOPIC, GROUP, shape))
+
+/** Natives ask for the list and pull all the time while the broker waits for what they leave. */
+async function settle(test: TestBroker, ...natives: readonly Native[]): Promise<void> {
+  for (const native of natives) await native.rebalance()
+  for (let i = 0; i < 10; i++) {
+    for (const native of natives) await native.pull()
+    await pass(test, 500)
+  }
+}
+
+test('natives leave the virtual member its share, which is handed out per message', async (t) => {
+  const test = await start(t)
+  const [a, b] = [await new Native(test, 'a').join(), await new Native(test, 'b').join()]
+  await settle(test, a, b)
+  t.deepEqual(
+    [a.queues, b.queues],
+    [
+      [0, 1],
+      [2, 3],
+    ],
+  )
+  await device(test)
+  t.deepEqual(await receive(test), [])
+  await settle(test, a, b)
+  t.deepEqual([a.queues, b.queues], [[2], [3]])
+  await send(test, 4)
+  const received = await receive(test)
+  t.deepEqual(bodiesOf(received).sort(), ['0/0', '1/0'])
+  t.deepEqual([...(await a.pull()), ...(await b.pull())], ['2/0', '3/0'])
+  const [virtual = ''] = await test.broker.clients.consumerIds(GROUP)
+  const queues = (await test.broker.clients.virtualQueues(GROUP, virtual)) ?? []
+  t.deepEqual(
+    queues.filter(({ topic }) => topic === TOPIC).map(({ queueId }) => queueId),
+    [0, 1],
+  )
+})
+
+test('natives that divide by circle leave other queues', async (t) => {
+  const test = await start(t)
+  const a = await new Native(test, 'a', BY_CIRCLE).join()
+  await device(test)
+  await receive(test)
+  await settle(test, a)
+  t.deepEqual(a.queues, [1, 3])
+  await pass(test, 10_000)
+  await a.pull()
+  await send(test, 4)
+  t.deepEqual(bodiesOf(await receive(test)).sort(), ['0/0', '2/0'])
+})
+
+test('a queue begins where its native member had got to', async (t) => {
+  const test = await start(t, 2)
+  await send(test, 2, 3)
+  const a = await new Native(test, 'a').join()
+  await settle(test, a)
+  t.is(a.got.length, 6)
+  await device(test)
+  await receive(test)
+  await settle(test, a)
+  await send(test, 2, 1, 3)
+  t.deepEqual(bodiesOf(await receive(test)), ['0/3'])
+  t.deepEqual(await a.pull(), ['1/3'])
+})
+
+test('a native member that still pulls a queue keeps it', async (t) => {
+  const test = await start(t, 2)
+  const a = await new Native(test, 'a').join()
+  await a.rebalance()
+  await device(test)
+  await receive(test)
+  for (let i = 0; i < 40; i++) {
+    await a.pull()
+    await pass(test, 500)
+  }
+  await send(test, 2)
+  t.deepEqual(await receive(test), [])
+  t.deepEqual(await a.pull(), ['0/0', '1/0'])
+})
+
+test('a native member that is busy keeps its queues by its commits', async (t) => {
+  const test = await start(t, 2)
+  const a = await new Native(test, 'a').join()
+  await a.rebalance()
+  await a.pull()
+  await device(test)
+  await receive(test)
+  await a.rebalance()
+  for (let i = 0; i < 20; i++) {
+    await a.commit()
+    await pass(test, 5_000)
+  }
+  await send(test, 2)
+  t.deepEqual(bodiesOf(await receive(test)), ['0/0'])
+})
+
+test('a pull that waited before the change holds up nothing, and takes no message', async (t) => {
+  const test = await start(t, 2)
+  const a = await new Native(test, 'a').join()
+  await settle(test, a)
+  const held = a.hold(0)
+  await device(test)
+  await receive(test)
+  await settle(test, a)
+  await send(test, 2)
+  t.deepEqual(bodiesOf(await receive(test)), ['0/0'])
+  t.like(await held, { status: 'at-end', count: 0 })
+})
+
+test('a native that comes gets its queues when they are settled, without what was done', async (t) => {
+  const test = await start(t, 2)
+  await device(test)
+  await send(test, 2, 3)
+  const received = await receive(test)
+  t.is(received.length, 6)
+  await test.broker.ack(receiptsOf(received.slice(0, 1)))
+  const a = await new Native(test, 'a').join()
+  await a.rebalance()
+  t.deepEqual(a.queues, [1])
+  const pulled = a.pull(15_000)
+  t.true(await isPending(test, pulled))
+  await send(test, 2, 1, 3)
+  t.deepEqual(bodiesOf(await receive(test)), ['0/3'])
+  await test.broker.ack(receiptsOf(received.slice(1)))
+  t.deepEqual(await pulled, [])
+  t.deepEqual(await a.pull(), ['1/3'])
+  await a.commit()
+  t.is(Number(await test.broker.cursors.committed(GROUP, queueOf(TOPIC, 1))), 4)
+})
+
+test('what consumers per message gave back, natives get, and nothing that they did', async (t) => {
+  const test = await start(t, 2)
+  await device(test)
+  await send(test, 2, 4)
+  const received = await receive(test)
+  const mine = received.filter((_, i) => bodiesOf(received)[i]?.startsWith('1/'))
+  const a = await new Native(test, 'a').join()
+  await a.rebalance()
+  const pulled = a.pull(15_000)
+  await test.broker.ack(receiptsOf([mine[1]!, mine[3]!]))
+  await test.broker.release(receiptsOf([mine[0]!, mine[2]!]))
+  const got = [...(await pulled), ...(await a.pull()), ...(await a.pull()), ...(await a.pull())]
+  t.deepEqual(got, ['1/0', '1/2'])
+  // Also a commit from before does not bring back what was done.
+  await test.broker.cursors.commit(GROUP, queueOf(TOPIC, 1), queueOffset(1), 'a')
+  t.is(Number(await test.broker.cursors.committed(GROUP, queueOf(TOPIC, 1))), 2)
+})
+
+test('a consumer that settles nothing keeps a queue from natives for a minute', async (t) => {
+  const test = await start(t, 2)
+  await device(test)
+  await send(test, 2)
+  const received = await receive(test, { invisibleMs: 600_000 })
+  const a = await new Native(test, 'a').join()
+  await a.rebalance()
+  t.deepEqual(await a.pull(), [])
+  await pass(test, 59_000)
+  t.deepEqual(await a.pull(), [])
+  await pass(test, 2_000)
+  t.deepEqual(await a.pull(), ['1/0'])
+  const results = await test.broker.ack(receiptsOf(received))
+  t.is(results.filter((result) => result === null).length, 1)
+})
+
+test('when the last native leaves, every queue is handed out at once', async (t) => {
+  const test = await start(t)
+  const a = await new Native(test, 'a').join()
+  await device(test)
+  await receive(test)
+  await settle(test, a)
+  await send(test, 4)
+  await a.leave()
+  t.deepEqual(bodiesOf(await receive(test)).sort(), ['0/0', '1/0', '2/0', '3/0'])
+})
+
+test('when the last consumer per message leaves, natives have every queue at once', async (t) => {
+  const test = await start(t)
+  const a = await new Native(test, 'a').join()
+  await device(test)
+  await receive(test)
+  await settle(test, a)
+  const news: string[] = []
+  using _ = test.broker.clients.watch((group) => news.push(group))
+  await test.broker.clients.unregister('connection of device')
+  await pass(test, 31_000)
+  t.true(news.includes(GROUP))
+  t.deepEqual(await test.broker.clients.consumerIds(GROUP), ['a'])
+  await a.rebalance()
+  await send(test, 4)
+  t.deepEqual((await a.pull()).sort(), ['0/0', '1/0', '2/0', '3/0'])
+})
+
+test('an orderly native locks a queue when consumers have settled it, and is told then', async (t) => {
+  const test = await start(t, 2)
+  const { broker } = test
+  await device(test)
+  await send(test, 2)
+  const received = await receive(test)
+  await new Native(test, 'a').join()
+  await broker.clients.consumerIds(GROUP, 'a')
+  const queue = queueOf(TOPIC, 1)
+  t.deepEqual(await broker.queueLocks.lock(GROUP, 'a', [queue]), [])
+  const news: string[] = []
+  using _ = broker.clients.watch((group) => news.push(group))
+  await broker.ack(receiptsOf(received))
+  t.deepEqual(news, [GROUP])
+  t.deepEqual(await broker.queueLocks.lock(GROUP, 'a', [queue]), [queue])
+})
+
+test('a queue that an orderly native has locked is not handed out', async (t) => {
+  const test = await start(t, 2)
+  const { broker } = test
+  const a = await new Native(test, 'a').join()
+  await a.rebalance()
+  await broker.queueLocks.lock(GROUP, 'a', [queueOf(TOPIC, 0), queueOf(TOPIC, 1)])
+  await device(test)
+  await receive(test)
+  await a.rebalance()
+  await pass(test, 20_000)
+  await send(test, 2)
+  t.deepEqual(await receive(test), [])
+  await broker.queueLocks.unlock(GROUP, 'a', [queueOf(TOPIC, 0)])
+  await pass(test, 1_000)
+  t.deepEqual(bodiesOf(await receive(test)), ['0/0'])
+})
+
+test('each client that receives per message has a virtual member, while there are queues', async (t) => {
+  const test = await start(t, 4)
+  const { clients } = test.broker
+  await new Native(test, 'a').join()
+  for (const id of ['d1', 'd2', 'd3', 'd4', 'd5']) await device(test, id)
+  t.is((await clients.consumerIds(GROUP)).length, 4)
+  for (const id of ['d1', 'd2', 'd3']) await clients.unregister(`connection of ${id}`)
+  t.is((await clients.consumerIds(GROUP)).length, 3)
+})
+
+test('natives with one topic more than the consumers per message keep all queues', async (t) => {
+  const test = await start(t, 2)
+  const { broker } = test
+  await broker.topics.put(topicOf('invoices', 2))
+  await broker.clients.register(client('a', 'queue-assigned', [TOPIC, 'invoices', RETRY]))
+  await device(test)
+  t.deepEqual(await broker.clients.consumerIds(GROUP), ['a'])
+  await broker.clients.register(client('device', 'per-message', [TOPIC, 'invoices']))
+  t.is((await broker.clients.consumerIds(GROUP)).length, 2)
+})
+
+test('members that broadcast take no part', async (t) => {
+  const test = await start(t, 2)
+  const { clients } = test.broker
+  const [broadcasting] = client('b', 'queue-assigned').consumers
+  await clients.register({
+    ...client('b', 'queue-assigned'),
+    consumers: [{ ...broadcasting!, model: 'broadcasting' }],
+  })
+  await device(test)
+  await send(test, 2)
+  t.is((await receive(test)).length, 2)
+})
+
+test('a group is moved with members of both kinds alive', async (t) => {
+  const test = await start(t, 2)
+  const { cursors } = test.broker
+  await send(test, 2, 2)
+  const a = await new Native(test, 'a').join()
+  await settle(test, a)
+  await device(test)
+  await receive(test)
+  await settle(test, a)
+  for (const queueId of [0, 1]) await cursors.reset(GROUP, queueOf(TOPIC, queueId), queueOffset(0))
+  t.deepEqual(bodiesOf(await receive(test)), ['0/0', '0/1'])
+  const reader = {}
+  const request = pullRequest(TOPIC, { queueId: 1, offset: 2, group: GROUP, reader, member: 'a' })
+  t.like(await test.broker.pull(request), { status: 'reset', nextOffset: 0 })
+})
