@@ -6,8 +6,9 @@
 //
 //   --namesrv host:port    find the broker by its route      --host H --port P   or say where it is
 //   --mode send|pull       send messages, or read what is there from the beginning of each queue
+//   --mode pop|pop-batch   pop what is there and acknowledge one by one, or each POP together
 //   --topic bench          created with --queues [8] when missing
-//   --connections 16       --in-flight 128 per connection (pull: one per connection)
+//   --connections 16       --in-flight 128 per connection (pull: one per connection; pop: POPs)
 //   --body 100             bytes                              --batch 32   messages per pull
 //   --seconds 5            after --warmup 1                   --codec json|binary
 //   --pid P                the broker's process: its CPU time per message
@@ -23,7 +24,8 @@ import { decodeRoute } from '../src/remoting/requests/route.ts'
 import { UPDATE_TOPIC } from '../src/remoting/requests/topics.ts'
 import { CpuMeter } from './native/cpu-meter.ts'
 import { Histogram } from './native/histogram.ts'
-import { type Load, PullLoad, SendLoad } from './native/load.ts'
+import { type Load, type LoadOptions, PullLoad, SendLoad } from './native/load.ts'
+import { PopLoad } from './native/pop-load.ts'
 
 const { values } = parseArgs({
   options: {
@@ -85,11 +87,7 @@ async function main(): Promise<void> {
   } as const
   const loads: Load[] = []
   for (let i = 0; i < Number(values.connections); i++) {
-    loads.push(
-      values.mode === 'pull'
-        ? new PullLoad({ ...options, index: i })
-        : new SendLoad({ ...options, index: i }),
-    )
+    loads.push(loadOf(values.mode, { ...options, index: i }))
   }
   await Promise.all(loads.map((load) => load.connect()))
   for (const load of loads) load.start()
@@ -117,6 +115,12 @@ async function main(): Promise<void> {
     brokerRssMb: used?.rssMb,
     generatorUs: round((ownUsed.user + ownUsed.system) / messages),
   })
+}
+
+function loadOf(mode: string, options: LoadOptions): Load {
+  if (mode === 'pull') return new PullLoad(options)
+  if (mode === 'pop' || mode === 'pop-batch') return new PopLoad(options, mode === 'pop-batch')
+  return new SendLoad(options)
 }
 
 const total = (loads: readonly Load[]): number =>

@@ -53,7 +53,7 @@ const OPAQUE_DIGITS = 7
 const OPAQUE_MARK = Buffer.from('"opaque":')
 const SUCCESS_MARK = Buffer.from('{"code":0,')
 
-function open(
+export function open(
   { host, port }: LoadOptions,
   tally: Tally,
   received: FrameSink,

@@ -37,7 +37,8 @@ export const popsPort = ({ receiver, clock, checkOwn }: BrokerParts) => {
       checkOwn(request)
       return pops.pop(request)
     },
-    ack: async (deliveries: readonly PopDelivery[]): Promise<void> => pops.ack(deliveries),
+    ack: async (deliveries: readonly PopDelivery[]): Promise<readonly number[]> =>
+      pops.ack(deliveries),
     change: async (
       delivery: PopDelivery,
       invisibleMs: number,

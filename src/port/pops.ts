@@ -16,10 +16,10 @@ export interface Pops {
   /** As `Broker.receive`. @throws as that */
   pop(request: PopRequest): Promise<Popped>
   /**
-   * Done for the group, where the names hold; those that do not are passed over in silence, as
-   * RocketMQ does. Durable within a second.
+   * Done for the group, where the names hold; those that do not are passed over, as RocketMQ does.
+   * Settles with how many of each delivery's held. Durable within a second.
    */
-  ack(deliveries: readonly PopDelivery[]): Promise<void>
+  ack(deliveries: readonly PopDelivery[]): Promise<readonly number[]>
   /**
    * The time starts again, and the delivery goes by a new name: of one offset, with the answered
    * `poppedAt`. undefined: the name does not hold, and nothing was changed.

@@ -41,13 +41,25 @@ export function encodeCommand(
   codec: HeaderCodec = CODEC_JSON,
 ): Buffer {
   const head = codec === CODEC_BINARY ? encodeBinaryHeader(header) : encodeJsonHeader(header)
-  if (head.length > 0xffffff) throw protocolError(`a header of ${head.length} bytes is too long`)
   const frame = Buffer.allocUnsafe(FRAME_PREFIX_BYTES + head.length + body.length)
-  putU32(frame, 0, frame.length - 4)
-  putU32(frame, 4, (codec << 24) | head.length)
-  frame.set(head, FRAME_PREFIX_BYTES)
+  putHead(frame, head, codec, body.length)
   frame.set(body, FRAME_PREFIX_BYTES + head.length)
   return frame
+}
+
+/** The frame up to its body, of which so many bytes follow. */
+export function encodeCommandHead(header: Header, bodyBytes: number, codec: HeaderCodec): Buffer {
+  const head = codec === CODEC_BINARY ? encodeBinaryHeader(header) : encodeJsonHeader(header)
+  const frame = Buffer.allocUnsafe(FRAME_PREFIX_BYTES + head.length)
+  putHead(frame, head, codec, bodyBytes)
+  return frame
+}
+
+function putHead(frame: Buffer, head: Buffer, codec: HeaderCodec, bodyBytes: number): void {
+  if (head.length > 0xffffff) throw protocolError(`a header of ${head.length} bytes is too long`)
+  putU32(frame, 0, FRAME_PREFIX_BYTES - 4 + head.length + bodyBytes)
+  putU32(frame, 4, (codec << 24) | head.length)
+  frame.set(head, FRAME_PREFIX_BYTES)
 }
 
 export interface RequestParts {

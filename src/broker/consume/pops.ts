@@ -25,17 +25,19 @@ export class PopReceiver {
     return { poppedAt, messages }
   }
 
-  ack(deliveries: readonly PopDelivery[]): void {
-    for (const { group: name, topic, queueId, poppedAt, offsets } of deliveries) {
+  ack(deliveries: readonly PopDelivery[]): number[] {
+    return deliveries.map(({ group: name, topic, queueId, poppedAt, offsets }) => {
       const group = this.#receiver.receiving(name)
       const queue = group?.queue(topic, queueId)
-      if (group === undefined || queue === undefined) continue
-      let isAcked = false
-      for (const offset of offsets) if (queue.ackPopped(offset, poppedAt)) isAcked = true
-      if (!isAcked) continue
-      group.moved(queue)
-      group.wakeFor(topic)
-    }
+      if (group === undefined || queue === undefined) return 0
+      let acked = 0
+      for (const offset of offsets) if (queue.ackPopped(offset, poppedAt)) acked++
+      if (acked > 0) {
+        group.moved(queue)
+        group.wakeFor(topic)
+      }
+      return acked
+    })
   }
 
   change(

@@ -20,6 +20,7 @@ import {
 } from '../../remoting/command.ts'
 import { scanBinaryHeader } from '../../remoting/fast/binary-scan.ts'
 import { HeaderScan } from '../../remoting/fast/header-scan.ts'
+import { scanAck, scanPop } from '../../remoting/fast/pop-scan.ts'
 import { scanPull } from '../../remoting/fast/pull-scan.ts'
 import type { SendResponses } from '../../remoting/fast/send-response.ts'
 import { SignedScan } from '../../remoting/fast/signed-scan.ts'
@@ -41,6 +42,7 @@ import {
   UNSENT_BYTES_MAX,
 } from '../../remoting/serving/connection.ts'
 import { isAllowed, type Principal } from '../access/auth.ts'
+import { AckBatch } from './ack-batch.ts'
 import { topicResource } from './address.ts'
 import type { Answer, Call, MemberOf, Peer, ProducerOf, Push, RemotingContext } from './call.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
@@ -49,6 +51,7 @@ import { Inflation } from './inflation.ts'
 import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
+import { type PopCall, servePop } from './requests/pop.ts'
 import { type PullCall, servePull } from './requests/pull.ts'
 import { isLongRequest, isStartedOnly, requestTable } from './requests/table.ts'
 import { checkPush } from './requests/transactions.ts'
@@ -100,12 +103,26 @@ const FAST_CODES: ReadonlySet<number> = new Set([
   REQUEST.sendMessageV2,
   REQUEST.pullMessage,
   REQUEST.litePullMessage,
+  REQUEST.popMessage,
+  REQUEST.ackMessage,
 ])
+
+/** undefined: the general way has to say what is unusual. */
+function scannedPull(call: PullCall): Promise<Answer> | undefined {
+  const pull = scanPull(scan)
+  return pull && servePull(call, pull)
+}
+
+function scannedPop(call: PopCall): Promise<Answer> | undefined {
+  const pop = scanPop(scan)
+  return pop && servePop(call, pop)
+}
 
 export class Connection extends ServerConnection implements Peer {
   readonly session: Session
   readonly #options: ConnectionOptions
   readonly #sends: Sends
+  readonly #acks: AckBatch
   readonly #identity: PeerIdentity
   readonly #reads: ReadBudget
   readonly #looks: ReadBudget
@@ -144,11 +161,17 @@ export class Connection extends ServerConnection implements Peer {
     this.#sends = openSends({ context, output, responses }, PUBLISHING_BYTES_MAX, () =>
       this.balance(),
     )
+    this.#acks = new AckBatch({
+      context,
+      output,
+      serve: (asked, answer) => this.#settle(asked, 0, answer),
+      onAnswered: () => this.#answered(),
+    })
     setMaxListeners(0, this.#gone.signal)
   }
 
   get isBusy(): boolean {
-    return this.#serving > 0 || !this.#sends.isIdle
+    return this.#serving > 0 || this.#acks.open > 0 || !this.#sends.isIdle
   }
 
   /** By a whole command, and a signed one where there are users. */
@@ -226,6 +249,7 @@ export class Connection extends ServerConnection implements Peer {
 
   onChunkEnd(): void {
     this.#sends.flush()
+    this.#acks.flush()
     fastSend.reset()
     inflation.reset()
   }
@@ -265,16 +289,29 @@ export class Connection extends ServerConnection implements Peer {
       if (message !== undefined) this.#sends.batch.addOne(opaque, codec, isSilent, message)
       return message !== undefined
     }
-    const pull = isSilent || this.#serving >= SERVING_MAX ? undefined : scanPull(scan)
-    if (pull === undefined) return false
+    if (isSilent || this.#serving + this.#acks.open >= SERVING_MAX) return false
+    if (code === REQUEST.ackMessage) return this.#gatherAck(opaque, principal)
     const { context } = this.#options
     const { session } = this
     const { signal } = this.#gone
     const reads = this.#reads
     const call: PullCall = { opaque, codec, principal, session, context, reads, signal }
-    const asked = { code, opaque, codec, flag: 0 }
-    this.#settle(asked, bodyAt - headerAt, servePull(call, pull))
+    const answer = code === REQUEST.popMessage ? scannedPop(call) : scannedPull(call)
+    if (answer === undefined) return false
+    this.#settle({ code, opaque, codec, flag: 0 }, bodyAt - headerAt, answer)
     return true
+  }
+
+  #gatherAck(opaque: number, principal: Principal): boolean {
+    const ack = scanAck(scan)
+    if (ack === undefined) return false
+    try {
+      this.#acks.add(opaque, principal, ack)
+      return true
+    } catch {
+      // Denied: the general way answers with the reason.
+      return false
+    }
   }
 
   #fastMessage(bodyAt: number, end: number, principal: Principal): NewMessage | undefined {
@@ -354,6 +391,10 @@ export class Connection extends ServerConnection implements Peer {
   #served(bytes: number): void {
     this.#serving--
     this.#servingBytes -= bytes
+    this.#answered()
+  }
+
+  #answered(): void {
     this.balance()
     if (this.#isClosing) this.#endIfDone()
   }

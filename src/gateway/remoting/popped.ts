@@ -35,8 +35,12 @@ export interface PoppedAnswer {
     readonly msgOffsetInfo: string
     readonly orderCountInfo?: string | undefined
   }
-  readonly body: Buffer
+  /** Back to back. */
+  readonly records: readonly Buffer[]
 }
+
+/** Bytes that an answer keeps in memory, for each that it shows. */
+const KEPT_PER_BYTE_MAX = 8
 
 interface Queue extends PoppedQueue {
   readonly topic: string
@@ -67,8 +71,41 @@ export function poppedAnswer({ poppedAt, messages }: Popped, context: PopContext
       msgOffsetInfo: printOffsets(queues),
       orderCountInfo: context.ordered ? orderCounts(messages) : undefined,
     },
-    body: records.length === 1 ? records[0]! : Buffer.concat(records),
+    records: joined(records),
   }
+}
+
+/**
+ * Records that stand behind one another in memory, as they were read, are one piece. Few bytes of
+ * much memory are copied, for it is kept until the client has taken them.
+ */
+function joined(records: readonly Buffer[]): Buffer[] {
+  const pieces = piecesOf(records)
+  const kept = pieces.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
+  const bytes = pieces.reduce((sum, { length }) => sum + length, 0)
+  return kept > KEPT_PER_BYTE_MAX * bytes ? [Buffer.concat(pieces)] : pieces
+}
+
+function piecesOf(records: readonly Buffer[]): Buffer[] {
+  const pieces: Buffer[] = []
+  let from = 0
+  while (from < records.length) {
+    const { buffer, byteOffset } = records[from]!
+    let end = byteOffset + records[from]!.length
+    let to = from + 1
+    while (
+      to < records.length &&
+      records[to]!.buffer === buffer &&
+      records[to]!.byteOffset === end
+    ) {
+      end += records[to++]!.length
+    }
+    pieces.push(
+      to === from + 1 ? records[from]! : Buffer.from(buffer, byteOffset, end - byteOffset),
+    )
+    from = to
+  }
+  return pieces
 }
 
 /** Failed attempts of each message, and of each queue's first one. */

@@ -45,14 +45,15 @@ export function scanPull(scan: HeaderScan): PullFields | undefined {
   }
 }
 
-function textOf(scan: HeaderScan, name: string): string | undefined {
+export function textOf(scan: HeaderScan, name: string): string | undefined {
   const i = scan.find(name)
   if (i === -1) return undefined
   const text = scan.bytes.utf8Slice(scan.valueAt[i]!, scan.valueEnd[i]!)
   return scan.isEscaped[i] === 1 ? (JSON.parse(`"${text}"`) as string) : text
 }
 
-function integerOf(scan: HeaderScan, name: string): number {
+/** NaN: it is not there, or none. */
+export function integerOf(scan: HeaderScan, name: string): number {
   const i = scan.find(name)
   return i === -1 ? Number.NaN : integerIn(scan.bytes, scan.valueAt[i]!, scan.valueEnd[i]!)
 }

@@ -1,5 +1,6 @@
 // Receiving per message: POP (200050), ACK (200051), BATCH_ACK (200151), CHANGE_INVISIBLE_TIME
 // (200053), NOTIFICATION (200054) and POLLING_INFO (200055).
+import type { JsonMap } from '../json/json.ts'
 import { jsonBody } from '../json/json-emitter.ts'
 import { numberAt, objectsAt, parseObject, textAt } from '../json/json-members.ts'
 import { bool, int, layout, long, optional, text, type Values } from '../layout.ts'
@@ -183,7 +184,7 @@ const BATCH_ACKS_MAX = 16_384
 /** @throws BrokerError ARGUMENT_INVALID */
 export function decodeBatchAck(body: Buffer): BatchAck[] {
   let count = 0
-  return objectsAt(parseObject(body), 'acks').map((ack) => {
+  return acksOf(body).map((ack) => {
     const startOffset = numberAt(ack, 'so')
     const offsets = offsetsOf(Buffer.from(textAt(ack, 'b'), 'base64'), startOffset)
     count += offsets.length
@@ -203,6 +204,19 @@ export function decodeBatchAck(body: Buffer): BatchAck[] {
       offsets,
     }
   })
+}
+
+/** Standard JSON by the engine's parser; what it does not take is read as loosely as Java does. */
+function acksOf(body: Buffer): readonly JsonMap[] {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(body.toString('utf8'))
+  } catch {
+    return objectsAt(parseObject(body), 'acks')
+  }
+  const acks = (parsed as { acks?: unknown } | null)?.acks
+  const objects = Array.isArray(acks) ? acks : []
+  return objects.map((ack: object | null) => new Map(Object.entries(ack ?? {})) as JsonMap)
 }
 
 export const encodeBatchAck = (brokerName: string, acks: readonly BatchAck[]): Buffer =>

@@ -237,6 +237,30 @@ test('acknowledged together, messages of several queues and of the retry topic d
   t.is((await client.pop()).code, 210)
 })
 
+test('acknowledgements that come together are each answered for themselves', async (t) => {
+  const { connection, client, clock } = await popping(t, 3)
+  const other = new PopClient(connection, 'T', 'Other')
+  const taken = await client.take()
+  const foreign = await other.take({ maxMsgNums: 1 })
+  const [first, second, third] = taken.map(({ handle }) => handle)
+  const answers = await Promise.all([
+    client.ack(first!),
+    client.ack(second!.replace(/ \d+/, ' 7')),
+    other.ack(foreign[0]!.handle),
+    client.ack(first!),
+    client.ack(third!, { offset: 9 }),
+    client.ack('7'),
+    client.ack(third!),
+  ])
+  t.deepEqual(
+    answers.map(({ code }) => code),
+    [0, 0, 0, 0, 208, 1, 0],
+  )
+  await clock.advanceAsync(10_000)
+  const again = await eventually(() => client.take().then((found) => found[0] && found))
+  t.deepEqual(bodies(again), ['m1'])
+})
+
 test('a batch without acknowledgements is told that there was no message', async (t) => {
   const { client } = await popping(t)
   t.is((await client.batchAck([])).code, 208)

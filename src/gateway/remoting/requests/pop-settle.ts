@@ -33,8 +33,14 @@ interface Named {
   readonly extraInfo: string
 }
 
+/** The parts of its call that a settlement needs. */
+type SettleCall = Pick<Call, 'context' | 'principal'>
+
 async function ack(call: Call): Promise<Answer> {
-  const named = readFields(ACK, call.fields)
+  return ackNamed(call, readFields(ACK, call.fields))
+}
+
+export async function ackNamed(call: SettleCall, named: Named): Promise<Answer> {
   const topic = authorizedTopic(call, named.consumerGroup, named.topic)
   const refusal = await outOfRange(call, topic, named, 1)
   if (refusal !== undefined) return refusal
@@ -44,7 +50,7 @@ async function ack(call: Call): Promise<Answer> {
 }
 
 async function batchAck(call: Call): Promise<Answer> {
-  const acks = decodeBatchAck(call.body)
+  const acks = call.body.length === 0 ? [] : decodeBatchAck(call.body)
   if (acks.length === 0) return { code: RESPONSE.noMessage }
   const deliveries = acks.map(({ group, topic, retryKind, queueId, popTime, offsets }) => {
     authorizeConsuming(call, group, topic)
@@ -81,7 +87,7 @@ async function change(call: Call): Promise<Answer> {
 }
 
 /** Where the message stands. @throws BrokerError PERMISSION_DENIED */
-function authorizedTopic(call: Call, group: string, topic: string): string {
+export function authorizedTopic(call: SettleCall, group: string, topic: string): string {
   const popped = topicOfPopRetry(group, topic)
   authorizeConsuming(call, group, popped ?? topic)
   if (popped === undefined) return topic
@@ -90,7 +96,7 @@ function authorizedTopic(call: Call, group: string, topic: string): string {
 
 /** `beyond`: how many offsets behind the last message still count as there. */
 async function outOfRange(
-  { context }: Call,
+  { context }: SettleCall,
   topic: string,
   { queueId, offset }: Named,
   beyond: number,

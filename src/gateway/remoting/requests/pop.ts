@@ -7,6 +7,7 @@ import { storeTimestampOf } from '../../../model/record.ts'
 import { EVERY_TAG } from '../../../model/tag-filter.ts'
 import { PERM_READ } from '../../../model/topic.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
+import { encodeCommandHead, responseHeader } from '../../../remoting/command.ts'
 import { readFields, writeFields } from '../../../remoting/layout.ts'
 import {
   INIT_AT_END,
@@ -172,16 +173,15 @@ function answerOf(call: PopCall, pop: PopFields, popped: Popped): Answer {
   })
   const { traffic, clock } = call.context
   const age = clock.now() - storeTimestampOf(popped.messages[0]!.record, 0)
-  traffic.delivered(popped.messages.length, answer.body.length, age)
-  return {
-    fields: writeFields(POP_RESPONSE, {
-      popTime: popped.poppedAt,
-      invisibleTime: pop.invisibleTime,
-      reviveQid: reviveQueue(pop),
-      restNum: 0,
-      ...answer.fields,
-    }),
-    remark: 'FOUND',
-    body: answer.body,
-  }
+  const bytes = answer.records.reduce((sum, { length }) => sum + length, 0)
+  traffic.delivered(popped.messages.length, bytes, age)
+  const fields = writeFields(POP_RESPONSE, {
+    popTime: popped.poppedAt,
+    invisibleTime: pop.invisibleTime,
+    reviveQid: reviveQueue(pop),
+    restNum: 0,
+    ...answer.fields,
+  })
+  const header = responseHeader(call.opaque, RESPONSE.success, fields, 'FOUND')
+  return { frames: [encodeCommandHead(header, bytes, call.codec), ...answer.records] }
 }
