@@ -38,9 +38,6 @@ const PENDING: ReadonlySet<string> = new Set([
   'a transaction that is checked',
   'push: POP',
   "admin: a group's settings",
-  'admin: offsets are cloned',
-  'admin: the times that a group is behind',
-  "admin: where a group's members are",
 ])
 
 async function answers(t: ExecutionContext, nameServer: string): Promise<Map<string, string>> {

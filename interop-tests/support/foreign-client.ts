@@ -7,7 +7,16 @@ import { createInterface } from 'node:readline'
 const WAIT_MS_MAX = 120_000
 
 export interface ClientEvent {
-  readonly event: 'ready' | 'sent' | 'settled' | 'got' | 'failed' | 'check' | 'case' | 'done'
+  readonly event:
+    | 'ready'
+    | 'sent'
+    | 'settled'
+    | 'got'
+    | 'failed'
+    | 'check'
+    | 'case'
+    | 'done'
+    | 'printed'
   readonly [field: string]: unknown
 }
 
@@ -83,6 +92,14 @@ export class ForeignClient {
   async receives(count: number): Promise<readonly Got[]> {
     await this.until(`${count} messages came`, () => this.got.length >= count)
     return this.got
+  }
+
+  /** Writes a line to its standard input; settles with the next event of this name. */
+  async asked(line: string, event: ClientEvent['event']): Promise<ClientEvent> {
+    const before = this.of(event).length
+    this.#child.stdin!.write(`${line}\n`)
+    await this.until(`it answered ${line}`, () => this.of(event).length > before)
+    return this.of(event)[before]!
   }
 
   /** Waits for a scenario that ends by itself. */

@@ -40,6 +40,7 @@ export const REQUEST = {
   getConsumeStats: 208,
   deleteTopic: 215,
   resetOffset: 222,
+  getConsumerOffsets: 223,
   updateGroups: 225,
   queryTopicConsumers: 300,
   queryConsumeTimeSpan: 303,

@@ -103,7 +103,7 @@ test('a transaction that was not begun is answered with what is the matter', asy
     }),
   })
   t.not(answer.code, 0)
-  t.regex(answer.remark!, /transactional messages are not served/)
+  t.regex(answer.remark!, /Find prepared transaction message failed/)
 })
 
 test('a user that may not read a message cannot have it sent to the retry topic of a group', async (t) => {
@@ -193,6 +193,29 @@ test('a member that refuses is heard in its own words, one that is not there in 
   const missing = await askInfo(admin, 'c2')
   t.is(missing.code, 1)
   t.regex(missing.remark!, /<G> <c2> not online/)
+})
+
+test('where members are is told of those that answer', async (t) => {
+  const table = '{"messageQueueTable":{{"brokerName":"broker-a","queueId":0,"topic":"T"}:7}}'
+  const { admin } = await member(t, ({ code, fields: asked }) =>
+    code === 221 && asked.get('topic') === 'T' ? { code: 0, body: Buffer.from(table) } : undefined,
+  )
+  const ask = (clientAddr: string): Promise<Command> =>
+    admin.request(223, { fields: fields({ group: 'G', topic: 'T', clientAddr }) })
+  const told =
+    '{"consumerTable":{"c1":{{"brokerName":"broker-a","queueId":0,"topic":"T"}:7}},"messageQueueTable":{}}'
+  t.is((await ask('')).body.toString(), told)
+  t.is((await ask('c1')).body.toString(), told)
+  t.is((await ask('c2')).body.toString(), '{"consumerTable":{},"messageQueueTable":{}}')
+  const none = await admin.request(223, { fields: fields({ group: 'H', topic: 'T' }) })
+  t.is(none.remark, 'No Any Consumer online in the consumer group: [H]')
+})
+
+test('a member whose answer about its place is none is left out', async (t) => {
+  const { admin } = await member(t, () => ({ code: 0, body: Buffer.from('none') }))
+  const answer = await admin.request(223, { fields: fields({ group: 'G', topic: 'T' }) })
+  t.is(answer.code, 0)
+  t.is(answer.body.toString(), '{"consumerTable":{},"messageQueueTable":{}}')
 })
 
 test('a client that does not know the question says so', async (t) => {

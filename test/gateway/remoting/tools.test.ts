@@ -116,7 +116,8 @@ test('a group goes on where another is whose offsets it was given', async (t) =>
   t.deepEqual([await placeIn('T'), await placeIn('U')], [2, undefined])
   t.is((await ask(connection, 314, { ...clone, topic: '', offline: false })).code, 0)
   t.is(await placeIn('U'), 2)
-  t.is((await ask(connection, 314, { ...clone, destGroup: 'Missing' })).code, 26)
+  t.is((await ask(connection, 314, { ...clone, destGroup: 'New' })).code, 0)
+  t.true((await broker.groups.get('New')) !== undefined)
 })
 
 test('how far the slowest of all groups is, queue by queue', async (t) => {

@@ -188,6 +188,7 @@ async function cloneOffsets(call: Call): Promise<Answer> {
   const { srcGroup, destGroup, topic } = readFields(CLONE_GROUP_OFFSET, call.fields)
   authorize(call, 'manage', groupResource(destGroup))
   const { groups, cursors } = call.context.broker
+  await groups.ensure(destGroup)
   for (const lag of await groups.lags(srcGroup)) {
     if (lag.committedOffset < 0 || isRetryTopic(lag.topic)) continue
     if (topic !== undefined && topic !== '' && lag.topic !== topic) continue

@@ -5,14 +5,23 @@ import { parseOffsetMessageId } from '../../../model/message-id.ts'
 import { tooLongForAnswer } from '../../../remoting/answer-bytes.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { type Layout, readFields, type Values, writeFields } from '../../../remoting/layout.ts'
-import { CONSUME_DIRECTLY, CONSUMER_RUNNING_INFO } from '../../../remoting/requests/relay.ts'
+import {
+  CONSUME_DIRECTLY,
+  CONSUMER_OFFSETS,
+  CONSUMER_RUNNING_INFO,
+  decodeMemberOffsets,
+  encodeConsumerOffsets,
+  type MemberOffset,
+} from '../../../remoting/requests/relay.ts'
 import { groupResource } from '../address.ts'
-import { type Answer, authorize, type Call, type RequestTable } from '../call.ts'
+import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
 import { RECORD_BYTES } from '../read-budget.ts'
+import { together } from '../together.ts'
 
 export const relayRequests: RequestTable = new Map([
   [REQUEST.getConsumerRunningInfo, runningInfo],
   [REQUEST.consumeMessageDirectly, consumeDirectly],
+  [REQUEST.getConsumerOffsets, consumerOffsets],
 ])
 
 /** The signature of the caller is not among the fields that go on. */
@@ -41,6 +50,38 @@ async function consumeDirectly(call: Call): Promise<Answer> {
   }
   const { brokerName } = identity
   return passOn(call, CONSUME_DIRECTLY, { ...asked, brokerName }, record)
+}
+
+/** Of a member: it is read in one turn, as a request is. */
+const OFFSETS_BYTES_MAX = 256 * 1024
+
+/** Where members are by their own account; one that does not answer is left out. */
+async function consumerOffsets(call: Call): Promise<Answer> {
+  const { topic, group, clientAddr } = readFields(CONSUMER_OFFSETS, call.fields)
+  authorize(call, 'manage', groupResource(group))
+  const { clients } = call.context.broker
+  const ids = await clients.consumerIds(group)
+  if (ids.length === 0) {
+    const remark = `No Any Consumer online in the consumer group: [${group}]`
+    return { code: RESPONSE.systemError, remark }
+  }
+  const wanted = clientAddr === undefined || clientAddr === '' ? ids : [clientAddr]
+  const fields = writeFields(CONSUMER_OFFSETS, { topic, group })
+  const push = { code: REQUEST.getConsumerStatus, fields }
+  const members = new Map<string, readonly MemberOffset[]>()
+  await together(wanted, async (clientId) => {
+    const asked = call.memberOf(group, clientId)?.request(push, call.signal)
+    const offsets = await asked?.then(offsetsIn).catch(() => undefined)
+    if (offsets !== undefined) members.set(clientId, offsets)
+  })
+  return answerBody(encodeConsumerOffsets(members))
+}
+
+/** @throws BrokerError where the body is none */
+function offsetsIn({ code = RESPONSE.success, body }: Answer): MemberOffset[] | undefined {
+  const isAnswer = code === RESPONSE.success && body !== undefined
+  if (!isAnswer || body.length > OFFSETS_BYTES_MAX) return undefined
+  return decodeMemberOffsets(Buffer.from(body))
 }
 
 async function passOn<L extends Layout>(

@@ -84,6 +84,7 @@ const LONG: ReadonlySet<number> = new Set([
   REQUEST.queryConsumeQueue,
   REQUEST.viewBrokerStats,
   REQUEST.getAllProducers,
+  REQUEST.getConsumerOffsets,
   REQUEST.getConsumerConnections,
   REQUEST.getProducerConnections,
   REQUEST.queryTopicConsumers,
