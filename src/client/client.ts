@@ -13,6 +13,7 @@ import { type Status, StatusFeed } from './calls/status.ts'
 import { Consumer, type Handler } from './consume/consumer.ts'
 import type { Delivery, Message } from './consume/delivery.ts'
 import type { MemberContext } from './consume/group-member.ts'
+import { type PopOptions, Popper } from './consume/popper.ts'
 import {
   Positions,
   type PullRequest,
@@ -92,6 +93,7 @@ export class Client implements AsyncDisposable {
   readonly #producer: Producer
   readonly #requests: Requests
   readonly #positions: Positions
+  readonly #popper: Popper
   readonly #context: MemberContext
   readonly #open = new Set<Closable>()
   readonly #receivers = new Map<string, Receiver>()
@@ -128,6 +130,7 @@ export class Client implements AsyncDisposable {
     const { clientId } = this.#presence
     this.#requests = new Requests({ ...sending, clientId }, this.#producer, brokers, routes, ids)
     this.#positions = new Positions(brokers, routes)
+    this.#popper = new Popper(clock, brokers, routes, timeoutMs)
     this.admin = new Admin(directory, this.#presence, routes, this.#outages)
     this.#context = { clock, status: this.#status, routes, peers, traces }
   }
@@ -227,6 +230,15 @@ export class Client implements AsyncDisposable {
     if (receiver.rest !== rest) throw unlikeFirst(member.group)
     await unlessAborted(receiver.subscription.ready, receive.signal)
     return receiver.subscription.receive(receive)
+  }
+
+  /**
+   * Some messages of a group now, one by one from whichever queue: each is this caller's for a
+   * time, and nothing is joined. Needs TrivetMQ or RocketMQ 5.
+   */
+  async pop(options: PopOptions, receive: ReceiveOptions = {}): Promise<Delivery[]> {
+    this.#check(receive)
+    return this.#popper.pop(options, receive)
   }
 
   /** A topic's messages without a consumer group, from the given place on. */

@@ -4,6 +4,7 @@ import test, { type ExecutionContext } from 'ava'
 import { type Client, type ConnectOptions, connect } from '../../src/client/index.ts'
 import { consuming, inOrder, retrying, sharing } from './sdk-consuming.ts'
 import { survives } from './sdk-crash.ts'
+import { popping } from './sdk-popping.ts'
 import { administration, reading } from './sdk-reading.ts'
 import { sending } from './sdk-sending.ts'
 import { nameOf } from './sdk-support.ts'
@@ -44,6 +45,7 @@ export function sdkSuite(peerOf: () => Peer): void {
   sharing(client, topic)
   inOrder(client, topic)
   retrying(client, topic)
+  popping(client, topic)
   reading(client, topic)
   administration(client, topic)
   test.serial('the broker dies and comes back: nothing accepted is lost', async (t) => {

@@ -1,0 +1,144 @@
+// A popped message's settlement: its handle, which a change of its time replaces, and the
+// acknowledgements of one turn, which go to their broker together.
+import type { Clock } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import { retryDelayMs } from '../../model/delay-levels.ts'
+import type { BatchAck, PopHandle } from '../../remoting/requests/pop.ts'
+import { sendBack } from '../calls/calls.ts'
+import { ackPopped, changeInvisibleTime } from '../calls/pop-calls.ts'
+import type { Brokers } from '../routes/brokers.ts'
+import type { Delivery, Settlement } from './delivery.ts'
+
+/** RocketMQ's level of a message that is not to come again. */
+const DEAD_LETTER = -1
+
+export interface PopSettlements {
+  readonly clock: Clock
+  readonly brokers: Brokers
+  readonly timeoutMs: number
+  readonly acks: AckLine
+}
+
+export class PopSettlement implements Settlement {
+  readonly #parts: PopSettlements
+  readonly #group: string
+  readonly #topic: string
+  readonly #retriesMax: number
+  /** undefined: it is settled. */
+  #handle: PopHandle | undefined
+  #endMs: number
+
+  constructor(
+    parts: PopSettlements,
+    of: { readonly group: string; readonly topic: string; readonly retriesMax: number },
+    handle: PopHandle,
+  ) {
+    this.#parts = parts
+    this.#group = of.group
+    this.#topic = of.topic
+    this.#retriesMax = of.retriesMax
+    this.#handle = handle
+    this.#endMs = parts.clock.monotonic() + handle.invisibleTime
+  }
+
+  holds(): boolean {
+    return this.#handle !== undefined && this.#parts.clock.monotonic() < this.#endMs
+  }
+
+  async ack(): Promise<void> {
+    await this.#settle((handle) => this.#parts.acks.add(this.#ackOf(handle), handle.brokerName))
+  }
+
+  async nack(delivery: Delivery, delayMs: number | undefined): Promise<void> {
+    const isLast = delivery.attempt > this.#retriesMax
+    await this.#settle(async (handle) => {
+      if (isLast) await this.#giveUp(delivery, handle)
+      else await this.#change(handle, delayMs ?? retryDelayMs(delivery.attempt - 1))
+    })
+  }
+
+  async extend(_delivery: Delivery, ms: number): Promise<void> {
+    const changed = await this.#settle((handle) => this.#change(handle, ms))
+    this.#endMs = this.#parts.clock.monotonic() + ms
+    this.#handle = changed
+  }
+
+  /** Apache's broker moves nothing to the dead letters by itself. */
+  async #giveUp(delivery: Delivery, handle: PopHandle): Promise<void> {
+    const { brokers, timeoutMs, acks } = this.#parts
+    const connection = await brokers.connection(handle.brokerName, { timeoutMs })
+    const fields = {
+      group: this.#group,
+      offset: delivery.logPosition,
+      delayLevel: DEAD_LETTER,
+      originMsgId: delivery.messageId,
+      originTopic: this.#topic,
+      unitMode: false,
+      maxReconsumeTimes: 0,
+    }
+    await sendBack(connection, fields, { timeoutMs })
+    await acks.add(this.#ackOf(handle), handle.brokerName)
+  }
+
+  /** @throws RECEIPT_EXPIRED */
+  async #change(handle: PopHandle, ms: number): Promise<PopHandle> {
+    const { brokers, timeoutMs } = this.#parts
+    const connection = await brokers.connection(handle.brokerName, { timeoutMs })
+    const of = { group: this.#group, topic: this.#topic, handle }
+    const changed = await changeInvisibleTime(connection, of, ms, { timeoutMs })
+    if (changed === undefined) throw expired()
+    return changed
+  }
+
+  /** After an error it is the caller's still, and may be settled again. */
+  async #settle<T>(settle: (handle: PopHandle) => Promise<T>): Promise<T> {
+    const handle = this.#handle
+    if (handle === undefined || !this.holds()) throw expired()
+    this.#handle = undefined
+    try {
+      return await settle(handle)
+    } catch (error) {
+      this.#handle = handle
+      throw error
+    }
+  }
+
+  #ackOf(handle: PopHandle): BatchAck {
+    return { ...handle, group: this.#group, topic: this.#topic, offsets: [handle.offset] }
+  }
+}
+
+const expired = (): BrokerError =>
+  new BrokerError('RECEIPT_EXPIRED', 'the message is settled, or its invisible time is over')
+
+/** One request for each broker and turn of the event loop. */
+export class AckLine {
+  readonly #brokers: Brokers
+  readonly #timeoutMs: number
+  readonly #waiting = new Map<string, { acks: BatchAck[]; sent: Promise<void> }>()
+
+  constructor(brokers: Brokers, timeoutMs: number) {
+    this.#brokers = brokers
+    this.#timeoutMs = timeoutMs
+  }
+
+  add(ack: BatchAck, brokerName: string): Promise<void> {
+    const line = this.#waiting.get(brokerName)
+    if (line !== undefined) {
+      line.acks.push(ack)
+      return line.sent
+    }
+    const acks = [ack]
+    const sent = this.#send(brokerName, acks)
+    this.#waiting.set(brokerName, { acks, sent })
+    return sent
+  }
+
+  async #send(brokerName: string, acks: BatchAck[]): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    this.#waiting.delete(brokerName)
+    const options = { timeoutMs: this.#timeoutMs }
+    const connection = await this.#brokers.connection(brokerName, options)
+    await ackPopped(connection, brokerName, acks, options)
+  }
+}
