@@ -12,7 +12,7 @@ if (missing !== undefined) {
 }
 const testJms = missing === undefined ? test.serial : test.skip
 
-const CHECKS = 30
+const CHECKS = 33
 
 testJms('a JMS application finds its queues, topics and subscriptions', async (t) => {
   const server = await spawnServer(t)

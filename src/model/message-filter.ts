@@ -2,9 +2,12 @@
 import { BrokerError } from '../errors.ts'
 import { PROPERTY } from './properties.ts'
 import type { RecordView } from './record.ts'
+import { originalTopic } from './routing-name.ts'
 import type { Properties } from './sql92/expression.ts'
 import { parseSqlFilter, type SqlFilter } from './sql92/sql-filter.ts'
 import { parseTagFilter, type TagFilter, tagMatches, wantSameTags } from './tag-filter.ts'
+
+export { parseSelector } from './sql92/sql-filter.ts'
 
 export type MessageFilter = TagFilter | SqlFilter
 
@@ -34,7 +37,8 @@ export const selects = (filter: MessageFilter, record: RecordView): boolean =>
 /** Lookups of one record, each of which scans its properties; above that they are decoded once. */
 const SCANS_MAX = 4
 
-function propertiesFor({ operations }: SqlFilter, record: RecordView): Properties {
+function propertiesFor({ dialect, operations }: SqlFilter, record: RecordView): Properties {
+  if (dialect === 'jms') return jmsProperties(record)
   if (operations <= SCANS_MAX) return (name) => record.property(name)
   const values = record.firstProperties()
   return (name) => values.get(name)
@@ -42,9 +46,84 @@ function propertiesFor({ operations }: SqlFilter, record: RecordView): Propertie
 
 export function wantTheSame(a: MessageFilter, b: MessageFilter): boolean {
   if (a.kind === 'tags' && b.kind === 'tags') return wantSameTags(a, b)
-  return a.kind === b.kind && a.expression === b.expression
+  if (a.kind === 'tags' || b.kind === 'tags') return false
+  return a.dialect === b.dialect && a.expression === b.expression
 }
 
 /** Messages that can be checked in the time of `records` checks by tags. */
 export const recordsInTimeOf = (records: number, filter: MessageFilter): number =>
   filter.kind === 'tags' ? records : Math.ceil(records / (4 + filter.operations / 8))
+
+// ---- names in a JMS selector; every other one is that of an application property
+
+type Find = (record: RecordView) => string | undefined
+
+const ofProperty =
+  (name: string): Find =>
+  (record) =>
+    record.property(name)
+
+const HEADERS: ReadonlyMap<string, Find> = new Map<string, Find>([
+  ['JMSMessageID', (record) => jmsId(record.property(PROPERTY.uniqueKey))],
+  ['JMSCorrelationID', ofProperty(PROPERTY.correlationId)],
+  ['JMSType', ofProperty(PROPERTY.tags)],
+  ['JMSTimestamp', (record) => String(record.bornTimestamp)],
+  ['JMSPriority', (record) => String(headerOf(record).priority)],
+  ['JMSDeliveryMode', (record) => (headerOf(record).durable ? 'PERSISTENT' : 'NON_PERSISTENT')],
+  ['JMSXGroupID', ofProperty(PROPERTY.orderingKey)],
+  ['amqp.message_id', ofProperty(PROPERTY.uniqueKey)],
+  ['amqp.correlation_id', ofProperty(PROPERTY.correlationId)],
+  ['amqp.subject', ofProperty(PROPERTY.tags)],
+  ['amqp.to', originalTopic],
+  ['amqp.reply_to', ofProperty(PROPERTY.replyTo)],
+  ['amqp.content_type', ofProperty(PROPERTY.contentType)],
+  ['amqp.group_id', ofProperty(PROPERTY.orderingKey)],
+  ['amqp.creation_time', (record) => String(record.bornTimestamp)],
+  ['amqp.priority', (record) => String(headerOf(record).priority)],
+  ['amqp.durable', (record) => String(headerOf(record).durable)],
+])
+
+/** The values of a record by the names of a selector. */
+const jmsProperties =
+  (record: RecordView): Properties =>
+  (name) => {
+    const header = HEADERS.get(name)
+    return header === undefined ? record.property(name) : header(record)
+  }
+
+/** As JMS clients over AMQP show an id that no such client made. */
+const jmsId = (id: string | undefined): string | undefined =>
+  id === undefined || id.startsWith('ID:') ? id : `ID:AMQP_NO_PREFIX:${id}`
+
+/** Base64 of `a1 form, 01 length, list`: the two fields fit into so many whole groups. */
+const HEAD_CHARS = 36
+const MARK = 0xa1
+const HEADER_ITEM = 1
+const LIST_AT = 5
+const PRIORITY_DEFAULT = 4
+
+interface Header {
+  readonly durable: boolean
+  readonly priority: number
+}
+
+/**
+ * AMQP's header (3.2.1) in the wire form that the AMQP front-end keeps; durable for a message of
+ * another protocol. A client may write that property too, so nothing in it is believed.
+ */
+function headerOf(record: RecordView): Header {
+  const wire = record.property(PROPERTY.native)
+  const bytes = wire === undefined ? undefined : Buffer.from(wire.slice(0, HEAD_CHARS), 'base64')
+  if (bytes?.[0] !== MARK) return { durable: true, priority: PRIORITY_DEFAULT }
+  const none = { durable: false, priority: PRIORITY_DEFAULT }
+  if (bytes[2] !== HEADER_ITEM) return none
+  const code = bytes[LIST_AT]
+  if (code !== 0xc0 && code !== 0xd0) return none
+  let at = LIST_AT + (code === 0xc0 ? 3 : 9)
+  const count = bytes[at - 1] ?? 0
+  if (count < 1) return none
+  const durable = bytes[at] === 0x41 || (bytes[at] === 0x56 && bytes[at + 1] === 1)
+  at += bytes[at] === 0x56 ? 2 : 1
+  const isGiven = count > 1 && bytes[at] === 0x50
+  return { durable, priority: isGiven ? (bytes[at + 1] ?? PRIORITY_DEFAULT) : PRIORITY_DEFAULT }
+}

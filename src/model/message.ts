@@ -160,6 +160,13 @@ export interface ReceiveRequest {
   readonly brokerName?: string | undefined
   readonly group: string
   readonly filter: MessageFilter
+  /**
+   * What the filter does not select stays for the group's other consumers, each of which may have a
+   * filter of its own, as at a JMS queue: up to `broker.inFlightMax` messages of a queue, beyond
+   * which such consumers find nothing more. Absent: it is stepped over, and all consumers of the
+   * group have one filter, as in RocketMQ.
+   */
+  readonly leavesRest?: boolean | undefined
   readonly maxMessages: number
   readonly maxBytes: number
   /** How long the messages stay with this consumer unless settled or extended. */

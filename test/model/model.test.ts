@@ -9,12 +9,12 @@ import { selects as selectsRecord } from '../../src/model/message-filter.ts'
 import { encodeProperties } from '../../src/model/properties.ts'
 import { checkRecord, RecordView, recordBytes, writeRecord } from '../../src/model/record.ts'
 import { SQL_DEPTH_MAX } from '../../src/model/sql92/expression.ts'
+import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
 import {
   SQL_CHARS_MAX,
   SQL_CONTAINS_CHARS_MAX,
   SQL_OPERATIONS_MAX,
-} from '../../src/model/sql92/parser.ts'
-import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
+} from '../../src/model/sql92/token-reader.ts'
 import { NUMBER_CHARS_MAX } from '../../src/model/sql92/value.ts'
 import { tagHash } from '../../src/model/tag-filter.ts'
 import { ROOT } from '../support/sources.ts'

@@ -20,6 +20,8 @@ import {
  * Consumers that one message is kept from; of more the first is forgotten, it has probably gone.
  */
 const NOT_FOR_MAX = 32
+/** Filters of one group whose look through what is ready is remembered. */
+const LOOKING_FILTERS_MAX = 64
 /** Messages that are ready for some consumers only: each receive looks through them. */
 const SET_ASIDE_MAX = 1024
 
@@ -45,6 +47,8 @@ export class GroupQueue implements Place {
   readonly #ready = new Map<string, ReadyList>()
   /** Ready too, but not for every consumer. */
   readonly #aside = new Map<number, Entry>()
+  /** By filter: every ready message below was looked at and is not for it. */
+  readonly #lookedTo = new Map<string, number>()
   /** They would be ready, but the filter that the consumers have now leaves them out. */
   readonly #unwanted = new Set<Entry>()
   #readyCount = 0
@@ -109,6 +113,28 @@ export class GroupQueue implements Place {
     const offset = this.#ready.get(owner)?.first()
     const entry = offset === undefined ? undefined : this.#unsettled.get(offset)
     return this.#aside.size === 0 ? entry : this.#firstAside(owner, holderId, entry)
+  }
+
+  /** The first that this consumer may have and its filter, by its text, has not looked at yet. */
+  firstUnseen(owner: string, holderId: string, filter: string): Entry | undefined {
+    const from = this.#lookedTo.get(filter) ?? 0
+    const offset = this.#ready.get(owner)?.firstFrom(from)
+    const entry = offset === undefined ? undefined : this.#unsettled.get(offset)
+    return this.#aside.size === 0 ? entry : this.#firstAside(owner, holderId, entry)
+  }
+
+  /** The consumer's filter does not select the ready message, nor any before it. */
+  setSeen(filter: string, holderId: string, { offset, notFor }: Entry): void {
+    if (notFor !== undefined) {
+      if (notFor.length >= NOT_FOR_MAX) notFor.shift()
+      notFor.push(holderId)
+      return
+    }
+    if (this.#lookedTo.size >= LOOKING_FILTERS_MAX && !this.#lookedTo.has(filter)) {
+      // It looks again from the start.
+      this.#lookedTo.delete(this.#lookedTo.keys().next().value!)
+    }
+    this.#lookedTo.set(filter, offset + 1)
   }
 
   /** `entry`, or one set aside that stands before it. */
@@ -238,6 +264,9 @@ export class GroupQueue implements Place {
     if (entry.poppedAt >= this.popFloorMs) this.popFloorMs = entry.poppedAt + 1
     entry.state = STATE.ready
     this.#readyCount++
+    for (const [filter, to] of this.#lookedTo) {
+      if (to > entry.offset) this.#lookedTo.set(filter, entry.offset)
+    }
     if (entry.notFor === undefined) this.#listOf(entry.owner).add(entry.offset)
     else this.#aside.set(entry.offset, entry)
   }
@@ -391,6 +420,7 @@ export class GroupQueue implements Place {
     }
     this.#unsettled.clear()
     this.#ready.clear()
+    this.#lookedTo.clear()
     this.#aside.clear()
     this.#unwanted.clear()
     this.#readyCount = 0

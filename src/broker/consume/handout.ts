@@ -6,7 +6,12 @@ import type { Clock } from '../../clock.ts'
 import { getI32 } from '../../model/bytes.ts'
 import { isExpired } from '../../model/expiry.ts'
 import { ANY_QUEUE, type PopRequest, type ReceivedMessage } from '../../model/message.ts'
-import { type MessageFilter, recordsInTimeOf, selects } from '../../model/message-filter.ts'
+import {
+  type MessageFilter,
+  recordsInTimeOf,
+  selects,
+  selectsAll,
+} from '../../model/message-filter.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
 import type { Counter } from '../../numbers/numbers.ts'
@@ -74,8 +79,12 @@ const LOOKED_BYTES_PER_RECORD = 512
 export class Handout {
   readonly topic: string
   #filter: MessageFilter
+  /** Each consumer has a filter of its own, and what it does not select stays for the others. */
+  #leavesRest = false
   readonly #group: HandoutGroup
   #turn = 0
+  /** The other consumers are about to be told of messages that were left for them. */
+  #isOffering = false
   #isSearching = false
 
   constructor(group: HandoutGroup, topic: string, filter: MessageFilter) {
@@ -88,9 +97,14 @@ export class Handout {
     return this.#filter
   }
 
+  get leavesRest(): boolean {
+    return this.#leavesRest
+  }
+
   /** Messages that the filter before left out may be wanted now. */
-  set filter(filter: MessageFilter) {
+  change(filter: MessageFilter, leavesRest: boolean): void {
     this.#filter = filter
+    this.#leavesRest = leavesRest
     for (const { queue } of this.#sources) queue.offerAgain(this.topic)
   }
 
@@ -198,13 +212,15 @@ export class Handout {
   }
 
   #takeReady({ queue, reader }: Source, taking: Taking): void {
-    const { ordered, memberId } = taking.request
+    const { ordered } = taking.request
     while (taking.hasRoom && taking.maySearch && !(ordered && queue.isBlocked)) {
       const entry =
-        queue.firstReady(this.topic, memberId) ??
+        this.#firstReady(queue, taking) ??
         (queue.isRetry ? queue.firstReady(OWNER_UNKNOWN) : undefined)
+      if (entry === undefined) return
       // In order, a message that this consumer may not have holds up those behind it.
-      if (entry === undefined || (ordered && entry !== queue.firstReady(entry.owner))) return
+      const isOvertaking = ordered && entry !== queue.firstReady(entry.owner)
+      if (isOvertaking && !this.#leavesRest) return
       const result = reader.read(entry.offset, 1, taking.bytesLeft, undefined)
       if (result === undefined) return
       if (result.status !== 'found' || result.offsets[0] !== entry.offset) {
@@ -216,18 +232,31 @@ export class Handout {
       if (entry.size === 0) this.#meet(queue, entry, new RecordView(result.records))
       if (entry.owner !== this.topic) continue
       const record = new RecordView(result.records)
-      if (!this.#isWanted(record)) {
-        this.#passOver(queue, entry)
-        taking.look(1, entry.size)
-        continue
-      }
-      if (isExpired(record, this.#group.clock)) {
-        this.#group.expired(queue, entry)
+      if (!this.#isToDeliver(queue, entry, record, taking)) {
         taking.look(1, entry.size)
         continue
       }
       if (!this.#deliver(queue, entry, result.records.subarray(0, record.size), taking)) return
     }
+  }
+
+  #firstReady(queue: GroupQueue, { request, isSelecting }: Taking): Entry | undefined {
+    const { memberId, filter } = request
+    return this.#leavesRest && isSelecting
+      ? queue.firstUnseen(this.topic, memberId, filter.expression)
+      : queue.firstReady(this.topic, memberId)
+  }
+
+  /** False for one that has expired, or that the consumer does not select: it is seen to. */
+  #isToDeliver(queue: GroupQueue, entry: Entry, record: RecordView, taking: Taking): boolean {
+    const isWanted = this.#isWanted(record, taking)
+    // What is left for other consumers would be left for ever.
+    if ((isWanted || this.#leavesRest) && isExpired(record, this.#group.clock)) {
+      this.#group.expired(queue, entry)
+      return false
+    }
+    if (!isWanted) this.#passOver(queue, entry, taking)
+    return isWanted
   }
 
   /** First sight of a message that an earlier process left unsettled. */
@@ -246,12 +275,12 @@ export class Handout {
   }
 
   #takeNew({ queue, reader }: Source, taking: Taking): void {
-    const { ordered, memberId } = taking.request
+    const { ordered } = taking.request
     while (taking.hasRoom && taking.maySearch && queue.next < queue.maxOffset) {
       const room = this.#group.options.inFlightMax - queue.unsettledCount
       if (room <= 0) return
       // One that waits again and did not fit into this receive must not be overtaken.
-      if (queue.firstReady(this.topic, ordered ? undefined : memberId) !== undefined) return
+      if (this.#isWaiting(queue, taking)) return
       if (ordered && queue.isBlocked) return
       const max = ordered ? 1 : Math.min(room, taking.messagesLeft)
       const hashes = queue.isRetry ? undefined : this.#filter.hashes
@@ -264,6 +293,12 @@ export class Handout {
         this.#group.moved(queue)
       }
     }
+  }
+
+  #isWaiting(queue: GroupQueue, taking: Taking): boolean {
+    if (this.#leavesRest) return this.#firstReady(queue, taking) !== undefined
+    const { ordered, memberId } = taking.request
+    return queue.firstReady(this.topic, ordered ? undefined : memberId) !== undefined
   }
 
   /** False when not all of it was taken: the rest is read again. */
@@ -286,9 +321,9 @@ export class Handout {
       if (owner !== undefined) {
         const entry = queue.add(offset, owner, size, view.reconsumeTimes)
         if (owner === this.topic) {
-          if (!this.#isWanted(view)) this.#passOver(queue, entry)
-          else if (isExpired(view, this.#group.clock)) this.#group.expired(queue, entry)
-          else this.#deliver(queue, entry, record, taking)
+          if (this.#isToDeliver(queue, entry, view, taking)) {
+            this.#deliver(queue, entry, record, taking)
+          }
         } else {
           queue.makeReady(entry)
           this.#group.wake(owner)
@@ -304,20 +339,32 @@ export class Handout {
    */
   #ownerOfNew(queue: GroupQueue, record: RecordView): string | undefined {
     if (queue.isRetry) return this.#group.ownerOf(record)
-    return this.#isWanted(record) ? this.topic : undefined
+    return this.#leavesRest || selects(this.#filter, record) ? this.topic : undefined
   }
 
-  #isWanted(record: RecordView): boolean {
-    return selects(this.#filter, record)
+  #isWanted(record: RecordView, { request }: Taking): boolean {
+    return selects(this.#leavesRest ? request.filter : this.#filter, record)
   }
 
   /**
    * Written down: to a group that had not been handed it, this filter would have stepped over it
-   * for good.
+   * for good. It waits for other consumers, or for another filter.
    */
-  #passOver(queue: GroupQueue, entry: Entry): void {
-    queue.passOver(entry)
+  #passOver(queue: GroupQueue, entry: Entry, { request }: Taking): void {
     this.#group.moved(queue)
+    if (!this.#leavesRest) {
+      queue.passOver(entry)
+      return
+    }
+    queue.makeReady(entry)
+    queue.setSeen(request.filter.expression, request.memberId, entry)
+    if (!this.#isOffering) {
+      this.#isOffering = true
+      queueMicrotask(() => {
+        this.#isOffering = false
+        this.#group.wake(this.topic)
+      })
+    }
   }
 
   #deliver(queue: GroupQueue, entry: Entry, record: Buffer, taking: Taking): boolean {
@@ -365,6 +412,10 @@ class Taking {
     this.holder = holder
     this.#maxMessages = maxMessages
     this.poppedAt = poppedAt
+  }
+
+  get isSelecting(): boolean {
+    return !selectsAll(this.request.filter)
   }
 
   get messagesLeft(): number {

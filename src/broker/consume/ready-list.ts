@@ -18,6 +18,19 @@ export class ReadyList {
     return this.#offsets.at(-1)
   }
 
+  /** The lowest at or above `from`. */
+  firstFrom(from: number): QueueOffset | undefined {
+    this.#sort()
+    // Descending: the last one that is not below.
+    let [low, high] = [0, this.#offsets.length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (this.#offsets[middle]! >= from) low = middle + 1
+      else high = middle
+    }
+    return this.#offsets[low - 1]
+  }
+
   remove(offset: QueueOffset): void {
     if (this.first() === offset) {
       this.#offsets.pop()

@@ -3,7 +3,8 @@
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type ReceivedMessage } from '../../model/message.ts'
-import { type MessageFilter, wantTheSame } from '../../model/message-filter.ts'
+import { type MessageFilter, selectsAll, wantTheSame } from '../../model/message-filter.ts'
+import { EVERY_TAG } from '../../model/tag-filter.ts'
 import { Handout, type HandoutGroup, type HandoutRequest } from './handout.ts'
 
 interface Waiting {
@@ -33,7 +34,7 @@ export class ReceiveLine {
   }
 
   receive(request: HandoutRequest): Promise<readonly ReceivedMessage[]> {
-    this.#agreeOn(request.filter)
+    this.#agreeOn(request)
     if (request.signal?.aborted) return Promise.reject(ABORTED)
     const messages = this.handout.collect(request, request.maxMessages)
     if (messages.length > 0) return Promise.resolve(messages)
@@ -58,7 +59,8 @@ export class ReceiveLine {
       this.#isWoken = false
       this.#serve()
     }
-    if (this.handout.filter.kind === 'sql') void this.#group.searches.run(async () => serve())
+    if (this.handout.leavesRest || this.handout.filter.kind === 'sql')
+      void this.#group.searches.run(async () => serve())
     else queueMicrotask(serve)
   }
 
@@ -73,18 +75,26 @@ export class ReceiveLine {
     }
   }
 
-  /** Two filters in one group would each settle what only the other one wants. */
-  #agreeOn(filter: MessageFilter): void {
+  /**
+   * Two filters in one group would each settle what only the other one wants, unless each leaves
+   * that.
+   */
+  #agreeOn({ filter, leavesRest = false }: HandoutRequest): void {
     const current = this.handout.filter
-    if (wantTheSame(filter, current)) return
-    if (this.#waiting.size > 0 || this.handout.isBusy) {
+    const isAgreed = this.handout.leavesRest
+      ? leavesRest || selectsAll(filter)
+      : !leavesRest && wantTheSame(filter, current)
+    if (isAgreed) return
+    const canChange = leavesRest && selectsAll(current)
+    if (!canChange && (this.#waiting.size > 0 || this.handout.isBusy)) {
+      const used = this.handout.leavesRest ? 'selectors' : `the filter '${current.expression}'`
       throw new BrokerError(
         'SUBSCRIPTION_CONFLICT',
-        `the group '${this.#group.name}' consumes '${this.handout.topic}' with the filter '${current.expression}'; ` +
+        `the group '${this.#group.name}' consumes '${this.handout.topic}' with ${used}; ` +
           `'${filter.expression}' must wait until those consumers have gone, or use another group`,
       )
     }
-    this.handout.filter = filter
+    this.handout.change(leavesRest ? EVERY_TAG : filter, leavesRest)
   }
 
   #wait(request: HandoutRequest): Promise<readonly ReceivedMessage[]> {
@@ -131,6 +141,7 @@ export class ReceiveLine {
           this.#leave(waiting)
           waiting.resolve(messages)
         } else if (this.handout.isSearching) break
+        else if (this.handout.leavesRest) continue
         else if (request.queueId === ANY_QUEUE && !request.ordered && !this.handout.hasAside) {
           break
         }

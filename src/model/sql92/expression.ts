@@ -33,7 +33,7 @@ export const filterInvalid = (text: string): BrokerError => new BrokerError('FIL
 const isNumber = (value: SqlValue): value is SqlNumber =>
   typeof value === 'object' && value !== null
 
-function nested(
+export function nested(
   kind: Expression['kind'],
   text: string,
   within: readonly Expression[],

@@ -1,9 +1,12 @@
-// SQL92 filters as RocketMQ's: a condition over the properties of a message.
+// Conditions over the properties of a message: RocketMQ's SQL92 filters, and JMS' selectors.
 import type { Properties } from './expression.ts'
 import { Parser } from './parser.ts'
+import { SelectorParser } from './selector-parser.ts'
 
 export interface SqlFilter {
   readonly kind: 'sql'
+  /** RocketMQ's SQL92, or a message selector of JMS, whose names are message-filter.ts'. */
+  readonly dialect: 'rocketmq' | 'jms'
   /** As the client wrote it. */
   readonly expression: string
   /** A condition chooses no entries by the hashes of their tags. */
@@ -18,23 +21,39 @@ export interface SqlFilter {
  * Compiled once; evaluated in time linear in its length.
  * @throws BrokerError FILTER_INVALID
  */
-export function parseSqlFilter(expression: string): SqlFilter {
-  const known = compiled.get(expression)
-  if (known !== undefined) return known
-  const filter = compile(expression)
-  if (compiled.size >= COMPILED_MAX) compiled.delete(compiled.keys().next().value!)
-  compiled.set(expression, filter)
-  return filter
-}
+export const parseSqlFilter = (expression: string): SqlFilter =>
+  known(rocketmq, expression, () => new Parser(expression))
+
+/** As `parseSqlFilter`. */
+export const parseSelector = (expression: string): SqlFilter =>
+  known(jms, expression, () => new SelectorParser(expression))
 
 /** Consumers send their expression with each pull. */
-const compiled = new Map<string, SqlFilter>()
+interface Compiled {
+  readonly dialect: SqlFilter['dialect']
+  readonly filters: Map<string, SqlFilter>
+}
+
+const rocketmq: Compiled = { dialect: 'rocketmq', filters: new Map() }
+const jms: Compiled = { dialect: 'jms', filters: new Map() }
 const COMPILED_MAX = 128
 
-function compile(expression: string): SqlFilter {
-  const parser = new Parser(expression)
+function known(
+  { dialect, filters }: Compiled,
+  expression: string,
+  open: () => Parser | SelectorParser,
+): SqlFilter {
+  const found = filters.get(expression)
+  if (found !== undefined) return found
+  const parser = open()
   const condition = parser.parse()
   const { operations } = parser
   const matches = (properties: Properties): boolean => condition.evaluate(properties) === true
-  return { kind: 'sql', expression, hashes: undefined, operations, matches }
+  const filter: SqlFilter = {
+    ...{ kind: 'sql', dialect, expression, hashes: undefined },
+    ...{ operations, matches },
+  }
+  if (filters.size >= COMPILED_MAX) filters.delete(filters.keys().next().value!)
+  filters.set(expression, filter)
+  return filter
 }

@@ -93,7 +93,7 @@ function orderOfDoubles(a: number, b: number): number {
   return Object.is(a, -0) ? -1 : 1
 }
 
-function orderOfNumbers(a: SqlNumber, b: SqlNumber): number {
+export function orderOfNumbers(a: SqlNumber, b: SqlNumber): number {
   return a.type === 'double' || b.type === 'double'
     ? orderOfDoubles(Number(a.value), Number(b.value))
     : orderOf(a.value, b.value)

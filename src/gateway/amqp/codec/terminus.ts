@@ -5,6 +5,7 @@ import {
   EXPRESSION_TYPE,
   type MessageFilter,
   parseMessageFilter,
+  parseSelector,
 } from '../../../model/message-filter.ts'
 import { parseStart, type StartAt } from '../address.ts'
 import { AmqpError, CONDITION } from '../errors.ts'
@@ -42,10 +43,19 @@ export interface AppliedFilter {
   readonly startAt: StartAt | undefined
 }
 
-/** Filters that select messages, and RocketMQ's type of their expression. */
-const SELECTING_FILTERS: ReadonlyMap<string, string> = new Map([
-  ['rmq:tags', EXPRESSION_TYPE.tags],
-  ['rmq:sql', EXPRESSION_TYPE.sql],
+/** JMS' message selector, as a symbol and as the code registered for it. */
+const SELECTOR_FILTER = 'apache.org:selector-filter:string'
+const SELECTOR_FILTER_CODE = 0x468c_0000_0004
+
+/** Filters that select messages, and how their expression is read. */
+const SELECTING_FILTERS: ReadonlyMap<string | number, (text: string) => MessageFilter> = new Map<
+  string | number,
+  (text: string) => MessageFilter
+>([
+  ['rmq:tags', (text) => parseMessageFilter(text, EXPRESSION_TYPE.tags)],
+  ['rmq:sql', (text) => parseMessageFilter(text, EXPRESSION_TYPE.sql)],
+  [SELECTOR_FILTER, parseSelector],
+  [SELECTOR_FILTER_CODE, parseSelector],
 ])
 const OFFSET_FILTERS: ReadonlySet<string> = new Set([
   'rmq:offset-spec',
@@ -53,12 +63,10 @@ const OFFSET_FILTERS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * JMS' own filters, as symbols and as the codes registered for them. A JMS client takes what comes
- * for selected without a look at what was granted, and would accept what was never meant for it.
+ * A JMS client takes what comes for selected without a look at what was granted, and would accept
+ * what was never meant for it.
  */
 const REFUSED_FILTERS: ReadonlyMap<string | number, string> = new Map<string | number, string>([
-  ['apache.org:selector-filter:string', 'a message selector'],
-  [0x468c_0000_0004, 'a message selector'],
   ['apache.org:no-local-filter:list', 'leaving out messages of the same connection'],
   [0x468c_0000_0003, 'leaving out messages of the same connection'],
 ])
@@ -110,12 +118,13 @@ function readFilters(filters: ReadonlyMap<AmqpValue, AmqpValue>): AppliedFilter[
     if (typeof key !== 'string') continue
     const described = filter instanceof Described ? filter.descriptor : undefined
     const descriptor = described instanceof AmqpSymbol ? described.text : key
-    const refused = REFUSED_FILTERS.get(typeof described === 'number' ? described : descriptor)
+    const kind = typeof described === 'number' ? described : descriptor
+    const refused = REFUSED_FILTERS.get(kind)
     if (refused !== undefined) throw notImplemented(refused)
     const value = textOf(filter instanceof Described ? filter.value : filter)
-    const type = SELECTING_FILTERS.get(descriptor)
-    if (type !== undefined) {
-      const selects = parseMessageFilter(value, type)
+    const parse = SELECTING_FILTERS.get(kind)
+    if (parse !== undefined) {
+      const selects = parse(value)
       applied.push({ name: key, chars: value.length, selects, startAt: undefined })
     } else if (OFFSET_FILTERS.has(descriptor)) {
       const startAt = parseStart(value)

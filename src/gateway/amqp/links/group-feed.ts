@@ -15,6 +15,8 @@ export interface GroupSource {
   /** ANY_QUEUE for all. */
   readonly queueId: number
   readonly filter: MessageFilter
+  /** As `ReceiveRequest.leavesRest`. */
+  readonly leavesRest: boolean
   readonly ordered: boolean
   readonly startAt: 'first' | 'last'
   readonly lockMs: number
@@ -50,12 +52,13 @@ export class GroupFeed implements Feed {
   }
 
   async read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]> {
-    const { topic, group, queueId, filter, ordered, startAt, lockMs } = this.#source
+    const { topic, group, queueId, filter, leavesRest, ordered, startAt, lockMs } = this.#source
     const messages = await this.#peer.broker.receive({
       topic,
       queueId,
       group,
       filter,
+      leavesRest,
       maxMessages: max,
       maxBytes: this.#peer.readBytesMax,
       invisibleMs: lockMs,

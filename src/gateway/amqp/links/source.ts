@@ -82,6 +82,8 @@ export async function openSource(
     group,
     queueId: address.queueId ?? ANY_QUEUE,
     filter,
+    // A subscription has one selector; a queue's consumers have one each (JMS).
+    leavesRest: !isSubscription && filter.kind === 'sql' && filter.dialect === 'jms',
     ordered: address.ordered || address.queueId !== undefined,
     startAt: groupStart(startAt, isSubscription),
     lockMs: address.lockMs ?? request.lockMsDefault,

@@ -1,0 +1,142 @@
+// What the grammars of conditions share: one token of look-ahead, and the bounds of an expression.
+import { constant, type Expression, filterInvalid, SQL_DEPTH_MAX } from './expression.ts'
+import type { Token } from './token.ts'
+import { integerOf } from './value.ts'
+
+/** Longer expressions are refused. */
+export const SQL_CHARS_MAX = 16_384
+/** Comparisons, bare conditions, NOTs and listed values of one expression: what a message costs. */
+export const SQL_OPERATIONS_MAX = 1_024
+/** Longer text to look for is refused: finding it may cost its length for each character. */
+export const SQL_CONTAINS_CHARS_MAX = 512
+/** So many characters of it count as one more operation. */
+const CONTAINS_CHARS_PER_OPERATION = 8
+
+export interface TokenRules {
+  /** The kind of expression, in messages. */
+  readonly what: string
+  readonly tokenAt: (source: string, at: number) => { token: Token; next: number } | undefined
+}
+
+export abstract class TokenReader {
+  /** Operations counted so far. */
+  operations = 0
+  protected token: Token
+  readonly #source: string
+  readonly #rules: TokenRules
+  #next: number
+  #depth = 0
+
+  /** @throws BrokerError FILTER_INVALID */
+  constructor(source: string, rules: TokenRules) {
+    if (source.length > SQL_CHARS_MAX) {
+      throw filterInvalid(
+        `the ${rules.what} has ${source.length} characters; at most ${SQL_CHARS_MAX} are taken`,
+      )
+    }
+    this.#source = source
+    this.#rules = rules
+    const { token, next } = this.#read(0)
+    this.token = token
+    this.#next = next
+  }
+
+  protected is(symbol: string): boolean {
+    return this.token.kind === 'symbol' && this.token.text === symbol
+  }
+
+  protected skip(symbol: string): boolean {
+    if (!this.is(symbol)) return false
+    this.advance()
+    return true
+  }
+
+  protected oneOf(symbols: readonly string[]): string | undefined {
+    return symbols.find((symbol) => this.skip(symbol))
+  }
+
+  protected expect(symbol: string): void {
+    if (!this.skip(symbol)) throw this.unexpected(`'${symbol}'`)
+  }
+
+  protected advance(): void {
+    const { token, next } = this.#read(this.#next)
+    this.token = token
+    this.#next = next
+  }
+
+  protected text(): string {
+    if (this.token.kind !== 'text') throw this.unexpected('text in single quotes')
+    const { text } = this.token
+    this.count()
+    this.advance()
+    return text
+  }
+
+  protected integer(): Expression {
+    const { text } = this.token
+    const value = integerOf(/^0x/i.test(text) ? String(BigInt(text)) : text)
+    if (value === undefined) throw filterInvalid(`the integer ${text} has more than 64 bits`)
+    this.advance()
+    return constant(value, text)
+  }
+
+  protected double(): Expression {
+    const { text } = this.token
+    const value = Number(text)
+    if (!Number.isFinite(value)) throw filterInvalid(`the number ${text} is too large`)
+    this.advance()
+    return constant({ type: 'double', value }, text)
+  }
+
+  /** Parses one level deeper. */
+  protected deeper(parse: () => Expression): Expression {
+    if (++this.#depth > SQL_DEPTH_MAX) {
+      throw filterInvalid(`the ${this.#rules.what} is nested more than ${SQL_DEPTH_MAX} deep`)
+    }
+    const expression = parse()
+    this.#depth--
+    return expression
+  }
+
+  protected counted(expression: Expression): Expression {
+    this.count()
+    return expression
+  }
+
+  /** A text that is looked for anywhere in a value. */
+  protected countSearch(word: string, { length }: string): void {
+    if (length > SQL_CONTAINS_CHARS_MAX) {
+      throw filterInvalid(
+        `a text after ${word} has ${length} characters; at most ${SQL_CONTAINS_CHARS_MAX} are taken`,
+      )
+    }
+    this.count(Math.floor(length / CONTAINS_CHARS_PER_OPERATION))
+  }
+
+  protected count(operations = 1): void {
+    this.operations += operations
+    if (this.operations <= SQL_OPERATIONS_MAX) return
+    throw filterInvalid(
+      `the ${this.#rules.what} has more than ${SQL_OPERATIONS_MAX} comparisons and values`,
+    )
+  }
+
+  protected unexpected(wanted: string): Error {
+    const { kind, text, at } = this.token
+    const found = kind === 'end' ? 'ends' : `has ${JSON.stringify(text.slice(0, 40))}`
+    const what = this.#rules.what
+    return filterInvalid(`the ${what} ${found} at character ${at + 1}; expected ${wanted}`)
+  }
+
+  #read(place: number): { token: Token; next: number } {
+    const found = this.#rules.tokenAt(this.#source, place)
+    if (found !== undefined) return found
+    const rest = this.#source.slice(place).trimStart()
+    const character = this.#source.length - rest.length + 1
+    throw filterInvalid(
+      `the ${this.#rules.what} has ${JSON.stringify(rest.slice(0, 1))} at character ${character}, ` +
+        `which begins no name, number, text or operator`,
+    )
+  }
+}
