@@ -1,4 +1,5 @@
 // How many POPs and notifications wait for messages, by topic, group and queue.
+import { BrokerError } from '../../errors.ts'
 
 /** Of one topic, group and queue; as Apache's popPollingSize. */
 const HELD_MAX = 1024
@@ -13,7 +14,7 @@ export class HeldPops {
     return this.#counts.get(keyOf(topic, group, queueId)) ?? 0
   }
 
-  /** Waits with it counted; undefined when too many wait already. */
+  /** Waits with it counted; undefined when too many wait already, here or at the broker. */
   async within<T>(
     { topic, consumerGroup: group, queueId }: HeldPop,
     wait: () => Promise<T>,
@@ -25,6 +26,9 @@ export class HeldPops {
     this.#total++
     try {
       return await wait()
+    } catch (error) {
+      if (BrokerError.from(error).code === 'BUSY') return undefined
+      throw error
     } finally {
       this.#total--
       const left = this.#counts.get(key)! - 1

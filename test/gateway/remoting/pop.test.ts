@@ -1,10 +1,15 @@
 import test, { type ExecutionContext } from 'ava'
-import { fields, send, startFrontEnd } from '../../support/native-front-end.ts'
+import {
+  type FrontEndOptions,
+  fields,
+  send,
+  startFrontEnd,
+} from '../../support/native-front-end.ts'
 import { PopClient, popped } from '../../support/pop-client.ts'
 import { eventually } from '../../support/waiting.ts'
 
-async function popping(t: ExecutionContext, messages = 0) {
-  const front = await startFrontEnd(t)
+async function popping(t: ExecutionContext, messages = 0, options: FrontEndOptions = {}) {
+  const front = await startFrontEnd(t, options)
   const connection = await front.connect()
   await front.broker.topics.ensure('T')
   for (let n = 0; n < messages; n++) {
@@ -204,6 +209,16 @@ test('too many held POPs of one group on one queue are told so, and the others a
   const codes = (await answers).map(({ code }) => code)
   t.is(codes.filter((code) => code === 209).length, 6)
   t.is(codes.filter((code) => code === 210).length, 1024)
+})
+
+test('a POP or notification beyond what the broker holds is told so as well', async (t) => {
+  const { client, clock } = await popping(t, 0, { broker: { heldReceivesMax: 1 } })
+  const held = client.pop({ pollTime: 15_000 })
+  await eventually(async () => Number((await client.polling(-1)).fields.get('pollingNum')) === 1)
+  t.is((await client.pop({ pollTime: 15_000 })).code, 209)
+  t.is((await client.notify({ pollTime: 15_000 })).fields.get('pollingFull'), 'true')
+  await clock.advanceAsync(15_000)
+  t.is((await held).code, 210)
 })
 
 test('tags and conditions select what is popped', async (t) => {
