@@ -111,6 +111,7 @@ const ROWS: readonly Row[] = [
   row('native sends, one in flight', native('--connections', '1', '--in-flight', '1')),
   row('native sends, binary headers, 16 x 128', sends(...binary)),
   row('native sends, binary headers of JSON', sends(...binary), { beside: sends() }),
+  row('native transactions of sends, 16 x 128', sends('--mode', 'transact'), { beside: sends() }),
   row('native pulls, 8 x 32', pulls(), { before: fill }),
   row('native pulls, binary headers of JSON', pulls(...binary), { before: fill, beside: pulls() }),
   row('MQTT QoS 1 in, 16 x 128', mqtt({ ...publishing, window: 128, messages: 400_000 })),

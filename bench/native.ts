@@ -7,6 +7,7 @@
 //   --namesrv host:port    find the broker by its route      --host H --port P   or say where it is
 //   --mode send|pull       send messages, or read what is there from the beginning of each queue
 //   --mode pop|pop-batch   pop what is there and acknowledge one by one, or each POP together
+//   --mode transact        half messages and their commits (JSON headers)
 //   --topic bench          created with --queues [8] when missing
 //   --connections 16       --in-flight 128 per connection (pull: one per connection; pop: POPs)
 //   --body 100             bytes                              --batch 32   messages per pull
@@ -26,6 +27,7 @@ import { CpuMeter } from './native/cpu-meter.ts'
 import { Histogram } from './native/histogram.ts'
 import { type Load, type LoadOptions, PullLoad, SendLoad } from './native/load.ts'
 import { PopLoad } from './native/pop-load.ts'
+import { TransactLoad } from './native/transact.ts'
 
 const { values } = parseArgs({
   options: {
@@ -119,6 +121,7 @@ async function main(): Promise<void> {
 
 function loadOf(mode: string, options: LoadOptions): Load {
   if (mode === 'pull') return new PullLoad(options)
+  if (mode === 'transact') return new TransactLoad(options)
   if (mode === 'pop' || mode === 'pop-batch') return new PopLoad(options, mode === 'pop-batch')
   return new SendLoad(options)
 }

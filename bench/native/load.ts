@@ -50,6 +50,7 @@ export class Tally {
 const READ_BYTES = 256 * 1024
 /** As wide as any correlation id that is used here; JSON allows blanks before and behind it. */
 const OPAQUE_DIGITS = 7
+export const OPAQUE_MAX = 10 ** (OPAQUE_DIGITS - 1)
 const OPAQUE_MARK = Buffer.from('"opaque":')
 const SUCCESS_MARK = Buffer.from('{"code":0,')
 
@@ -158,14 +159,8 @@ export class SendLoad implements Load {
     for (let i = 0; i < SUCCESS_MARK.length; i++) {
       if (bytes[headerAt + i] !== SUCCESS_MARK[i]) isSuccess = false
     }
-    const mark = bytes.lastIndexOf(OPAQUE_MARK, bodyAt)
-    let slot = 0
-    for (let at = mark + OPAQUE_MARK.length; ; at++) {
-      const digit = bytes[at]! - 48
-      if (digit < 0 || digit > 9) break
-      slot = slot * 10 + digit
-    }
-    if (mark < headerAt) return -1
+    const slot = opaqueOf(bytes, headerAt, bodyAt)
+    if (slot === -1) return -1
     if (!isSuccess) this.#refused(slot, bytes.toString('utf8', headerAt, bodyAt))
     return slot
   }
@@ -177,12 +172,29 @@ export class SendLoad implements Load {
   }
 }
 
-function sendFrame(options: LoadOptions, queueId: number): Buffer {
+/** Of a header in JSON; -1 when it has none. */
+export function opaqueOf(bytes: Buffer, headerAt: number, bodyAt: number): number {
+  const mark = bytes.lastIndexOf(OPAQUE_MARK, bodyAt)
+  if (mark < headerAt) return -1
+  let opaque = 0
+  for (let at = mark + OPAQUE_MARK.length; ; at++) {
+    const digit = bytes[at]! - 48
+    if (digit < 0 || digit > 9) return opaque
+    opaque = opaque * 10 + digit
+  }
+}
+
+export function sendFrame(
+  options: LoadOptions,
+  queueId: number,
+  further: readonly (readonly [string, string])[] = [],
+): Buffer {
   // What a Java client sends of itself: a tag, a key, its message id and the wish to wait.
   const properties = encodeProperties([
     ['UNIQ_KEY', '7F00000100002A9F000000000000ABCD'],
     ['WAIT', 'true'],
     ['TAGS', 'TagA'],
+    ...further,
   ]).toString()
   const fields = writeFields(SEND_V2, {
     ...{ producerGroup: 'bench-producer', topic: options.topic, defaultTopic: 'TBW102' },
@@ -191,17 +203,17 @@ function sendFrame(options: LoadOptions, queueId: number): Buffer {
   })
   const body = Buffer.alloc(options.bodyBytes, 'x')
   // A correlation id of seven digits makes room for any.
-  const header = requestHeader({ code: 310, opaque: 10 ** (OPAQUE_DIGITS - 1), fields })
+  const header = requestHeader({ code: 310, opaque: OPAQUE_MAX, fields })
   return encodeCommand(header, body, options.codec)
 }
 
-function opaqueAt(frame: Buffer, codec: HeaderCodec): number {
+export function opaqueAt(frame: Buffer, codec: HeaderCodec): number {
   if (codec !== CODEC_JSON) return FRAME_PREFIX_BYTES + 5
   return frame.indexOf(OPAQUE_MARK) + OPAQUE_MARK.length
 }
 
 /** Blanks, then digits: as wide as the hole. */
-function putOpaque(out: Buffer, at: number, opaque: number, codec: HeaderCodec): void {
+export function putOpaque(out: Buffer, at: number, opaque: number, codec: HeaderCodec): void {
   if (codec !== CODEC_JSON) {
     out.writeInt32BE(opaque, at)
     return

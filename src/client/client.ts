@@ -36,6 +36,7 @@ import { Presence } from './routes/presence.ts'
 import { Routes } from './routes/routes.ts'
 import { SingleBroker } from './routes/single-broker.ts'
 import { UniqueIds } from './routes/unique-id.ts'
+import { type TransactionResult, Transactions, type TransactionWork } from './transactions.ts'
 
 export interface SubscriptionOptions extends SubscribeOptions {
   /** Ends the iteration with its reason; messages in hand go back to the group. */
@@ -60,6 +61,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
   const client = new Client(checkOptions(options))
   try {
     await client.admin.brokers({ signal: options.signal })
+    await client.introduce()
     return client
   } catch (error) {
     await client.close({ deadlineMs: 0 })
@@ -92,6 +94,7 @@ export class Client implements AsyncDisposable {
   readonly #traces: Traces | undefined
   readonly #producer: Producer
   readonly #requests: Requests
+  readonly #transactions: Transactions
   readonly #positions: Positions
   readonly #popper: Popper
   readonly #context: MemberContext
@@ -104,7 +107,7 @@ export class Client implements AsyncDisposable {
   /** Use `connect`. */
   constructor(options: CheckedOptions) {
     const { clock, nameServers, broker, producerGroup, inOrder, bodyBytesMax, timeoutMs } = options
-    const { tls, connectTimeoutMs } = options
+    const { tls, connectTimeoutMs, checkTransaction: check } = options
     const dialling = { clock, status: this.#status, tls, connectTimeoutMs }
     this.#outages = new Outages(dialling)
     const peers: PeerOptions = { ...dialling, credentials: options.auth, outages: this.#outages }
@@ -118,6 +121,7 @@ export class Client implements AsyncDisposable {
     this.#presence = new Presence(peers, role, {
       asked: (command) =>
         command.code === REQUEST.pushReply ? this.#requests.pushed(command) : undefined,
+      push: (command, address) => this.#transactions.onPush(command, address),
     })
     const brokers = new Brokers(this.#presence, routes)
     const ids = new UniqueIds(clock)
@@ -129,6 +133,8 @@ export class Client implements AsyncDisposable {
     this.#producer = new Producer({ ...sending, traces }, brokers, routes, ids)
     const { clientId } = this.#presence
     this.#requests = new Requests({ ...sending, clientId }, this.#producer, brokers, routes, ids)
+    const ending = { clock, group: producerGroup, timeoutMs, check, status: this.#status }
+    this.#transactions = new Transactions(ending, this.#producer, this.#presence, directory)
     this.#positions = new Positions(brokers, routes)
     this.#popper = new Popper(clock, brokers, routes, timeoutMs)
     this.admin = new Admin(directory, this.#presence, routes, this.#outages)
@@ -185,6 +191,25 @@ export class Client implements AsyncDisposable {
   async reply(request: Message, answer: ReplyMessage, options: CallOptions = {}): Promise<void> {
     this.#checkSend(options)
     return this.#requests.reply(request, answer, options)
+  }
+
+  /**
+   * Stores the message where no consumer sees it, lets the application do its own work, and commits
+   * the message when that returns, or rolls it back when it throws, and rejects with its error.
+   * What the broker was not told of it asks `checkTransaction` of `connect` for.
+   */
+  async transaction(
+    message: OutgoingMessage,
+    work: TransactionWork,
+    options: CallOptions = {},
+  ): Promise<TransactionResult> {
+    this.#checkSend(options)
+    return this.#transactions.run(message, work, options)
+  }
+
+  /** For `connect`: brokers know this client as a producer whose transactions they may check. */
+  introduce(): Promise<void> {
+    return this.#transactions.introduce()
   }
 
   /** Messages of a group as an async iterable; each is to be settled. */
@@ -291,6 +316,7 @@ export class Client implements AsyncDisposable {
     const { clock } = this.#context
     const deadline = clock.monotonic() + deadlineMs
     await Promise.all([...this.#open].map((one) => one.close({ deadlineMs })))
+    await this.#transactions.close(deadline - clock.monotonic())
     this.#isDrained = true
     await this.#producer.idle(deadline - clock.monotonic())
     await this.#traces?.close(deadline - clock.monotonic())

@@ -35,3 +35,9 @@ export type { ConnectOptions } from './options.ts'
 export { BatchError, type SendResult } from './produce/producer.ts'
 export type { Reply } from './produce/reply.ts'
 export type { ReplyMessage } from './produce/requests.ts'
+export type {
+  CheckTransaction,
+  TransactionOutcome,
+  TransactionResult,
+  TransactionWork,
+} from './transactions.ts'

@@ -6,6 +6,7 @@ import { BODY_BYTES_DEFAULT, BODY_BYTES_MAX } from '../model/limits.ts'
 import type { DialOptions } from '../remoting/connection.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import { checkNames } from './calls/option-names.ts'
+import type { CheckTransaction } from './transactions.ts'
 
 export interface ConnectOptions {
   /** 'host:port', several separated by ';' or as a list. Default: localhost:9876. */
@@ -16,8 +17,13 @@ export interface ConnectOptions {
   readonly auth?: Credentials | undefined
   /** true, or the options of node:tls (ca, cert, key, servername). */
   readonly tls?: boolean | NonNullable<DialOptions['tls']> | undefined
-  /** Under which brokers list this client as a producer. */
+  /**
+   * Under which brokers list this client as a producer. Clients of one group answer for each
+   * other's transactions.
+   */
   readonly producerGroup?: string | undefined
+  /** Says what became of a transaction that a broker was not told of: `transaction` needs it. */
+  readonly checkTransaction?: CheckTransaction | undefined
   /**
    * Messages without an ordering key stay in order too: those of one topic go to one queue, one
    * after the other, and to another only when its broker does not take them. Default: they go round
@@ -50,6 +56,7 @@ export interface CheckedOptions {
   readonly auth: Credentials | undefined
   readonly tls: DialOptions['tls']
   readonly producerGroup: string
+  readonly checkTransaction: CheckTransaction | undefined
   readonly inOrder: boolean
   readonly bodyBytesMax: number
   readonly trace: boolean
@@ -69,6 +76,7 @@ const NAMES: Readonly<Record<keyof ConnectOptions, true>> = {
   auth: true,
   tls: true,
   producerGroup: true,
+  checkTransaction: true,
   inOrder: true,
   bodyBytesMax: true,
   trace: true,
@@ -99,6 +107,7 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
     broker,
     auth,
     tls: tls === true ? {} : tls === false ? undefined : tls,
+    checkTransaction: options.checkTransaction,
     producerGroup: options.producerGroup ?? PRODUCER_GROUP_DEFAULT,
     inOrder: options.inOrder ?? false,
     bodyBytesMax: checkBytes(options.bodyBytesMax ?? BODY_BYTES_DEFAULT),

@@ -22,8 +22,10 @@ export const roundsText = ({ periodMs, round, firstPlace }: DueRounds): string =
   firstPlace === undefined ? `${periodMs} ${round}` : `${periodMs} ${round} ${firstPlace}`
 
 /** undefined: it waits once. */
-export function roundsOf(record: RecordView): DueRounds | undefined {
-  const text = record.property(PROPERTY.dueRounds)
+export const roundsOf = (record: RecordView): DueRounds | undefined =>
+  parseRounds(record.property(PROPERTY.dueRounds))
+
+export function parseRounds(text: string | undefined): DueRounds | undefined {
   if (text === undefined) return undefined
   const [periodMs, round, firstPlace] = text.split(' ').map(Number)
   return {

@@ -6,7 +6,7 @@ import { BrokerError } from '../errors.ts'
 import { roundsText } from '../model/due-rounds.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, queueOffset } from '../model/positions.ts'
-import { editProperties, PROPERTY } from '../model/properties.ts'
+import { editProperties, encodeProperties, PROPERTY, VALUE_END } from '../model/properties.ts'
 import { type RecordDraft, recordBytes } from '../model/record.ts'
 import type { Appending, CommitLog } from './log/commit-log.ts'
 import type { Appended, AppendGroup, DueEntry, Fact, RecordFact, StoreDraft } from './store.ts'
@@ -233,9 +233,18 @@ function parked(draft: StoreDraft, dueMs: number): RecordDraft {
   if (dueKind !== undefined) added.push([PROPERTY.dueKind, dueKind])
   if (rounds !== undefined) added.push([PROPERTY.dueRounds, roundsText(rounds)])
   const all = brokerProperties === undefined ? given : Buffer.concat([given, brokerProperties])
-  const properties = editProperties(all, added)
+  // A new one has none of these yet.
+  const isNew = rounds !== undefined && draft.topic !== SCHEDULE_TOPIC
+  const properties = isNew
+    ? Buffer.concat([closed(all), encodeProperties(added)])
+    : editProperties(all, added)
   return { ...draft, topic: SCHEDULE_TOPIC, queueId: 0, properties, brokerProperties: undefined }
 }
+
+const closed = (properties: Uint8Array): Uint8Array =>
+  properties.length === 0 || properties[properties.length - 1] === VALUE_END
+    ? properties
+    : Buffer.concat([properties, Buffer.of(VALUE_END)])
 
 const viewsStuck = (): BrokerError =>
   new BrokerError(

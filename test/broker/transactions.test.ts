@@ -117,7 +117,7 @@ test('a producer may say when it wants to be asked first', async (t) => {
 for (const [whose, offMs, afterMs] of [
   ['an hour ahead', HOUR_MS, TIMEOUT_MS],
   ['two seconds late', -2000, TIMEOUT_MS - 2000],
-  ['an hour behind', -HOUR_MS, 0],
+  ['an hour behind', -HOUR_MS, TIMEOUT_MS],
 ] as const) {
   test(`a message whose producer's clock is ${whose} is checked first after ${afterMs} ms`, async (t) => {
     const at = await startOrders(t)
@@ -125,8 +125,8 @@ for (const [whose, offMs, afterMs] of [
     await register(at)
     const message = { ...halfMessage(at, 'a'), bornTimestamp: at.clock.now() + offMs }
     await at.broker.publish([message])
-    await pass(at, Math.max(0, afterMs - 1))
-    t.is(checks.length, afterMs === 0 ? 1 : 0)
+    await pass(at, afterMs - 1)
+    t.is(checks.length, 0)
     await pass(at, 1)
     t.is(checks.length, 1)
   })

@@ -8,6 +8,7 @@ import { popping } from './sdk-popping.ts'
 import { administration, reading } from './sdk-reading.ts'
 import { sending } from './sdk-sending.ts'
 import { nameOf } from './sdk-support.ts'
+import { transactions } from './sdk-transactions.ts'
 
 export interface Peer {
   readonly nameServer: string
@@ -41,6 +42,7 @@ export function sdkSuite(peerOf: () => Peer): void {
   }
 
   sending(client, topic)
+  transactions(client, topic)
   consuming(client, topic)
   sharing(client, topic)
   inOrder(client, topic)

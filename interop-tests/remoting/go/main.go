@@ -37,7 +37,7 @@ var checks = []struct {
 	{"every broadcasting consumer gets every message", broadcast},
 	{"two consumers share a group, and one takes over from the other", sharing},
 	{"a pull consumer with its defaults gets every message", pulling},
-	{"a transaction is refused in words", transaction},
+	{"transactions are committed, rolled back and asked about", transaction},
 }
 
 func main() {
@@ -348,18 +348,28 @@ func pulling(name string) {
 	})
 }
 
-type commits struct{}
+// Commits, rolls back, or does not know: as the body says. What is asked about is committed.
+type byBody struct{}
 
-func (commits) ExecuteLocalTransaction(*primitive.Message) primitive.LocalTransactionState {
-	return primitive.CommitMessageState
+func (byBody) ExecuteLocalTransaction(m *primitive.Message) primitive.LocalTransactionState {
+	switch string(m.Body) {
+	case "commit":
+		return primitive.CommitMessageState
+	case "rollback":
+		return primitive.RollbackMessageState
+	}
+	return primitive.UnknowState
 }
 
-func (commits) CheckLocalTransaction(*primitive.MessageExt) primitive.LocalTransactionState {
-	return primitive.CommitMessageState
+func (byBody) CheckLocalTransaction(m *primitive.MessageExt) primitive.LocalTransactionState {
+	if string(m.Body) == "asked" && m.Topic != "" {
+		return primitive.CommitMessageState
+	}
+	return primitive.UnknowState
 }
 
 func transaction(name string) {
-	p := must(rocketmq.NewTransactionProducer(commits{},
+	p := must(rocketmq.NewTransactionProducer(byBody{},
 		producer.WithNameServer(nameServers),
 		producer.WithGroupName(name+"-producer"),
 		producer.WithInstanceName(name+"-producer"),
@@ -367,6 +377,24 @@ func transaction(name string) {
 	))
 	done(p.Start())
 	defer p.Shutdown()
-	_, err := p.SendMessageInTransaction(context.Background(), message(name, "TagA", "half"))
-	expect(err != nil && strings.Contains(err.Error(), "transaction"), "the answer was %v", err)
+	for _, body := range []string{"commit", "rollback", "asked"} {
+		must(p.SendMessageInTransaction(context.Background(), message(name, "TagA", body)))
+	}
+	got := &received{}
+	c := must(rocketmq.NewPushConsumer(
+		consumer.WithNameServer(nameServers),
+		consumer.WithGroupName(name),
+		consumer.WithInstance(name),
+		consumer.WithConsumeFromWhere(consumer.ConsumeFromFirstOffset),
+	))
+	done(c.Subscribe(name, consumer.MessageSelector{Type: consumer.TAG, Expression: "*"},
+		func(_ context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
+			got.add(messages)
+			return consumer.ConsumeSuccess, nil
+		}))
+	done(c.Start())
+	defer c.Shutdown()
+	until("what was committed, and what was asked about", func() bool {
+		return distinct("", got) == 2
+	})
 }

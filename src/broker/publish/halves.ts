@@ -6,11 +6,18 @@ import { type DueRounds, roundsOf } from '../../model/due-rounds.ts'
 import type { Host } from '../../model/host.ts'
 import { TRANSACTIONS_GIVEN_UP_TOPIC } from '../../model/names.ts'
 import type { LogPosition } from '../../model/positions.ts'
-import { editProperties, findProperty, PROPERTY } from '../../model/properties.ts'
+import {
+  editProperties,
+  encodeProperties,
+  findProperty,
+  PROPERTY,
+  withoutProperties,
+} from '../../model/properties.ts'
 import { draftOf, type RecordView, recordBytes, SYS_FLAG, writeRecord } from '../../model/record.ts'
 import type { StoreDraft } from '../../store/store.ts'
 import type { BrokerOptions } from '../options.ts'
 import { dueTime, withKnownLevel } from './delay.ts'
+import { SCAN, scanProperties } from './message-scan.ts'
 
 export const HALF = 'half'
 
@@ -24,6 +31,8 @@ export const isPrepared = (properties: Uint8Array): boolean =>
 
 /** How it waited does not belong to the message. */
 const WAITING: ReadonlySet<string> = new Set([
+  PROPERTY.transactionId,
+  PROPERTY.transactionCheckTimes,
   PROPERTY.dueMs,
   PROPERTY.dueKind,
   PROPERTY.dueRounds,
@@ -41,8 +50,13 @@ export function immunityMs(properties: Uint8Array, options: BrokerOptions): numb
 }
 
 /** @throws MESSAGE_INVALID for one that could never be ended or delivered */
-export function halfDraft(draft: StoreDraft, nowMs: number, options: BrokerOptions): StoreDraft {
-  const { properties } = draft
+export function halfDraft(
+  draft: StoreDraft,
+  isDelayed: boolean,
+  nowMs: number,
+  options: BrokerOptions,
+): StoreDraft {
+  const { properties, bornTimestamp } = draft
   if (findProperty(properties, PROPERTY.producerGroup) === undefined) {
     throw new BrokerError(
       'MESSAGE_INVALID',
@@ -50,13 +64,15 @@ export function halfDraft(draft: StoreDraft, nowMs: number, options: BrokerOptio
     )
   }
   // What is wrong with a delay is to be known before the transaction, not at its end.
-  dueTime(properties, nowMs, options.delayMsMax)
+  if (isDelayed) dueTime(properties, nowMs, options.delayMsMax)
   const waitMs = immunityMs(properties, options)
-  // A producer's clock that is wrong makes it wait no longer than one that is right.
-  const ageMs = Math.min(Math.max(0, nowMs - draft.bornTimestamp), waitMs)
+  const ageMs = nowMs - bornTimestamp
+  // Counted from when it was stored where the producer's clock is wrong: its transaction has just
+  // begun.
+  const isRight = ageMs > 0 && ageMs < waitMs
   return {
     ...draft,
-    dueMs: nowMs + waitMs - ageMs,
+    dueMs: isRight ? bornTimestamp + waitMs : nowMs + waitMs,
     dueKind: HALF,
     rounds: { periodMs: options.transactionCheckIntervalMs, round: 0 },
   }
@@ -70,8 +86,10 @@ export function committedDraft(
   nowMs: number,
   delayMsMax: number,
 ): StoreDraft {
-  const properties = editProperties(record.propertyBytes, checked(record, round), WAITING)
-  const dueMs = dueTime(properties, nowMs, delayMsMax)
+  const own = withoutProperties(record.propertyBytes, WAITING)
+  const properties = Buffer.concat([own, encodeProperties(checked(record, round))])
+  const isDelayed = (scanProperties(own) & SCAN.delayed) !== 0
+  const dueMs = isDelayed ? dueTime(properties, nowMs, delayMsMax) : undefined
   return {
     ...draftOf(record),
     topic: record.property(PROPERTY.realTopic)!,

@@ -394,7 +394,7 @@ export class Publisher {
         (found & SCAN.prepared) !== 0 && !isRetryTopic(draft.topic) && isPrepared(draft.properties)
       const ranked = this.#prioritised(draft, isHalf ? found | SCAN.delayed : found, batch)
       const placed = this.#expiring(ranked, found)
-      if (isHalf) return this.#half(placed, batch)
+      if (isHalf) return this.#half(placed, (found & SCAN.delayed) !== 0, batch)
       return (found & SCAN.delayed) === 0 ? placed : this.#delayed(placed, batch)
     } catch (thrown) {
       return BrokerError.from(thrown)
@@ -444,9 +444,9 @@ export class Publisher {
   }
 
   /** @throws MESSAGE_INVALID, MESSAGE_TOO_LARGE */
-  #half(draft: StoreDraft, batch: Batch): StoreDraft {
+  #half(draft: StoreDraft, isDelayed: boolean, batch: Batch): StoreDraft {
     if (batch.isTogether) throw halfInBatch()
-    const half = halfDraft(draft, this.#parts.clock.now(), this.#parts.options)
+    const half = halfDraft(draft, isDelayed, this.#parts.clock.now(), this.#parts.options)
     const { properties, topic } = draft
     const room = PROPERTIES_BYTES_MAX - HALF_PROPERTIES_BYTES - topic.length
     if (properties.length > room) throw propertiesTooLarge(properties, room)

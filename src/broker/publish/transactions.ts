@@ -4,7 +4,7 @@
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import { roundAt, roundsOf } from '../../model/due-rounds.ts'
+import { parseRounds, roundAt } from '../../model/due-rounds.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
@@ -79,16 +79,18 @@ export class Transactions {
     const { store, topics, clock, options } = this.#parts
     const { position } = half
     const parked = await store.parked(position)
-    if (parked === undefined || parked.record.property(PROPERTY.dueKind) !== HALF) {
+    const properties = parked?.record.firstProperties()
+    if (parked === undefined || properties?.get(PROPERTY.dueKind) !== HALF) {
       throw noHalf('Find prepared transaction message failed')
     }
     const { record, entry } = parked
-    checkNames(record, half, group)
+    const rounds = parseRounds(properties.get(PROPERTY.dueRounds))!
+    const wrong = wrongName(properties, rounds.firstPlace ?? record.position, half, group)
+    if (wrong !== undefined) throw new BrokerError('ARGUMENT_INVALID', wrong)
     if (entry === undefined) return this.#endAgain(record, position, outcome)
-    const rounds = roundsOf(record)!
-    const round = roundAt(record, rounds, entry.dueMs)
     if (outcome === 'rollback') return this.#append(entry, undefined)
-    const topic = topics.find(record.property(PROPERTY.realTopic)!)
+    const round = roundAt(record, rounds, entry.dueMs)
+    const topic = topics.find(properties.get(PROPERTY.realTopic)!)
     if (topic === undefined || store.isDropped(record)) {
       await this.#append(entry, undefined)
       throw new BrokerError(
@@ -165,17 +167,16 @@ export class Transactions {
   }
 }
 
-/** As Apache's broker checks them, and in its words. @throws ARGUMENT_INVALID */
-function checkNames(record: RecordView, half: HalfName, group: string): void {
-  const wrong =
-    record.property(PROPERTY.producerGroup) !== group
-      ? 'The producer group wrong'
-      : half.queueOffset !== 0
-        ? 'The transaction state table offset wrong'
-        : placeOf(record) !== half.position
-          ? 'The commit log offset wrong'
-          : undefined
-  if (wrong !== undefined) throw new BrokerError('ARGUMENT_INVALID', wrong)
+/** As Apache's broker checks them, and in its words. */
+function wrongName(
+  properties: ReadonlyMap<string, string>,
+  place: LogPosition,
+  half: HalfName,
+  group: string,
+): string | undefined {
+  if (properties.get(PROPERTY.producerGroup) !== group) return 'The producer group wrong'
+  if (half.queueOffset !== 0) return 'The transaction state table offset wrong'
+  return place === half.position ? undefined : 'The commit log offset wrong'
 }
 
 const noHalf = (message: string): BrokerError => new BrokerError('MESSAGE_NOT_FOUND', message)

@@ -4,6 +4,7 @@ import type { Buffer } from 'node:buffer'
 import { BrokerError } from '../../errors.ts'
 import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
+import { SYS_FLAG } from '../../model/record.ts'
 import { encodeBatchBody } from '../../remoting/batch-body.ts'
 import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import type { Command } from '../../remoting/command.ts'
@@ -30,6 +31,7 @@ import { decodeLockedQueues, encodeLockRequest } from '../../remoting/requests/q
 import { RECALL } from '../../remoting/requests/recall.ts'
 import { SEND_RESPONSE, SEND_V2 } from '../../remoting/requests/send.ts'
 import { SEND_BACK } from '../../remoting/requests/send-back.ts'
+import { END_TRANSACTION } from '../../remoting/requests/transactions.ts'
 import type { EncodedMessage } from './outgoing.ts'
 import { responseError } from './response-errors.ts'
 
@@ -85,6 +87,17 @@ export async function sendMessages(
   }
 }
 
+/** What became of a half message. 'unknown' has no answer: it is not to be sent. */
+export async function endTransaction(
+  connection: RemotingConnection,
+  end: Values<typeof END_TRANSACTION>,
+  options: CallOptions,
+): Promise<void> {
+  const fields = writeFields(END_TRANSACTION, end)
+  const response = await connection.request(REQUEST.endTransaction, { ...options, fields })
+  accepted(response, `ending the transaction '${end.transactionId}' on ${connection.address}`)
+}
+
 /** The right to the topic is that of a send. */
 export async function recallMessage(
   connection: RemotingConnection,
@@ -131,7 +144,7 @@ function sendParts({ producerGroup, queue, bornTimestamp, messages }: SendReques
     defaultTopic: AUTO_CREATE_TOPIC,
     defaultTopicQueueNums: AUTO_CREATE_QUEUES,
     queueId: queue.queueId,
-    sysFlag: 0,
+    sysFlag: first.isHalf ? SYS_FLAG.transactionPrepared : 0,
     bornTimestamp,
     flag: 0,
     properties: isBatch ? BATCH_PROPERTIES : first.properties.toString(),

@@ -41,6 +41,8 @@ export interface EncodedMessage {
   readonly uniqueId: string
   /** In a batch its delay or priority would be ignored. */
   readonly isAlone: boolean
+  /** Of a transaction. */
+  readonly isHalf?: boolean
 }
 
 /** Java's int. */

@@ -108,6 +108,22 @@ export class Producer {
     return result!
   }
 
+  /** A half message: no consumer sees it before it is committed. */
+  async prepare(message: OutgoingMessage, options: CallOptions): Promise<SendResult> {
+    const { bodyBytesMax, group } = this.#options
+    const half: [string, string][] = [
+      [PROPERTY.transactionPrepared, 'true'],
+      [PROPERTY.producerGroup, group],
+    ]
+    const encoded = encodeMessage(message, this.#ids.next(), bodyBytesMax, half)
+    const [result] = await this.#sendTogether([{ ...encoded, isHalf: true }], options)
+    return result!
+  }
+
+  connectionOf({ brokerName }: SendResult, options: CallOptions): Promise<RemotingConnection> {
+    return this.#brokers.connection(brokerName, options)
+  }
+
   /** Rejects with a BatchError when any was not accepted. */
   async sendBatch(
     messages: readonly OutgoingMessage[],

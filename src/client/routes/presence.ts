@@ -22,7 +22,7 @@ export interface PresenceRole {
 }
 
 export interface PresenceListener {
-  push?(command: Command): void
+  push?(command: Command, address: string): void
   /** A request that wants an answer. */
   asked?(command: Command): PushAnswer | undefined
   /** A broker knows us now, perhaps again. */
@@ -49,8 +49,8 @@ export class Presence {
     this.#role = role
     this.#listener = listener
     this.#peers = new Peers(options, {
-      push: (command) => {
-        listener.push?.(command)
+      push: (command, address) => {
+        listener.push?.(command, address)
         return listener.asked?.(command)
       },
       connected: (address) => this.#introduce(address),

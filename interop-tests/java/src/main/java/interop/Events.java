@@ -23,8 +23,17 @@ final class Events {
         print(event);
     }
 
+    /** The broker asks what became of a transaction. */
+    static void check(MessageExt message) {
+        received("check", message);
+    }
+
     static void got(MessageExt message) {
-        Map<String, Object> event = event("got");
+        received("got", message);
+    }
+
+    private static void received(String name, MessageExt message) {
+        Map<String, Object> event = event(name);
         event.put("msgId", message.getMsgId());
         event.put("topic", message.getTopic());
         event.put("queueId", message.getQueueId());

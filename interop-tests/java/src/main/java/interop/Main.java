@@ -32,6 +32,9 @@ public final class Main {
                 case "lite-pull":
                     LitePullConsume.run(options);
                     break;
+                case "transact":
+                    Transact.run(options);
+                    break;
                 case "api":
                     ApiProbe.run(options.text("nameServer"), options.text("only", ""));
                     break;
