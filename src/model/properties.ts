@@ -29,6 +29,10 @@ export const PROPERTY = {
   /** How often a half message was checked, as RocketMQ counts. */
   transactionCheckTimes: 'TRANSACTION_CHECK_TIMES',
   transactionId: '__transactionId__',
+  /** Of a half message that came by MQTT: where its client is answered and asked. */
+  transactionReplyTo: '__TX_REPLY_TO',
+  /** Base64. */
+  transactionCorrelation: '__TX_CORRELATION',
   orderingKey: '__SHARDINGKEY',
   /** RocketMQ 5.4's: the number of the message's queue, from the lowest up. */
   priority: '_SYS_MSG_PRIORITY_',
@@ -118,6 +122,8 @@ export const BROKER_PROPERTIES: ReadonlySet<string> = new Set([
   PROPERTY.mqttClient,
   PROPERTY.mqttExpires,
   PROPERTY.mqttPayloadFormat,
+  PROPERTY.transactionReplyTo,
+  PROPERTY.transactionCorrelation,
   PROPERTY.native,
 ])
 

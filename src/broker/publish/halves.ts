@@ -33,6 +33,8 @@ export const isPrepared = (properties: Uint8Array): boolean =>
 const WAITING: ReadonlySet<string> = new Set([
   PROPERTY.transactionId,
   PROPERTY.transactionCheckTimes,
+  PROPERTY.transactionReplyTo,
+  PROPERTY.transactionCorrelation,
   PROPERTY.dueMs,
   PROPERTY.dueKind,
   PROPERTY.dueRounds,

@@ -4,6 +4,7 @@ import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { partOf } from '../../model/bytes.ts'
 import type { GroupMode } from '../../model/client.ts'
+import { hostOf } from '../../model/host.ts'
 import { isAllowed, type Principal } from '../access/auth.ts'
 import { Acknowledging } from './deliver/acknowledging.ts'
 import { Custody } from './deliver/custody.ts'
@@ -39,6 +40,7 @@ import { checkResponseTopic } from './packets/topic-name.ts'
 import type { Parts } from './parts.ts'
 import { Inbound } from './publish/inbound.ts'
 import { PublishRoutes } from './publish/publish-routes.ts'
+import { isTransaction, TransactionRequests } from './publish/transactions.ts'
 import type { Peer } from './session/peer.ts'
 import type { Session } from './session/session.ts'
 import type { ShareSource } from './session/subscriptions.ts'
@@ -84,6 +86,7 @@ export class Client implements Peer {
   readonly #acknowledging: Acknowledging
   readonly #custody: Custody
   readonly #routes: PublishRoutes
+  readonly #transactions: TransactionRequests
   readonly #publish = emptyPublish()
   readonly #consumable = new Map<string, boolean>()
   #isClosed = false
@@ -118,6 +121,8 @@ export class Client implements Peer {
     this.#acknowledging = new Acknowledging(parts, this)
     this.#custody = new Custody(parts, this.session, this.#subscribing.members)
     this.#routes = new PublishRoutes(parts, this.principal)
+    const host = hostOf(connection.remoteAddress, connection.remotePort)
+    this.#transactions = new TransactionRequests(parts, this.principal, host)
   }
 
   /** Takes up what the session has; CONNACK is written already. */
@@ -190,7 +195,7 @@ export class Client implements Peer {
         consumeType: 'CONSUME_PASSIVELY',
         consumeFrom: 'CONSUME_FROM_LAST_OFFSET',
       })),
-      producerGroups: [],
+      producerGroups: [...this.#transactions.groups],
     })
     // The connection may end during the registration, and the registry may hear of its end first.
     if (this.#isClosed) await context.broker.clients.unregister(this.#connection.id)
@@ -308,6 +313,10 @@ export class Client implements Peer {
     const packet = this.#publish
     decodePublish(packet, first, bytes, start, end, this.isV5)
     checkResponseTopic(packet.properties)
+    if (this.isV5 && isTransaction(packet, bytes)) {
+      this.#hold(this.#onTransaction(bytes))
+      return false
+    }
     const { route, refusal } = this.#routes.find(packet, bytes)
     // A QoS 2 message that was taken stays taken, also where it would be refused now.
     if (packet.qos === 2 && this.inbound.repeats(packet.packetId)) return true
@@ -332,6 +341,23 @@ export class Client implements Peer {
       this.inbound.refuse(packet, error)
     }
     return true
+  }
+
+  /** A request in a PUBLISH: served behind what came before it. */
+  async #onTransaction(bytes: Buffer): Promise<void> {
+    const packet = { ...this.#publish }
+    const { topicStart, topicEnd, payloadStart, payloadEnd, qos, properties, packetId } = packet
+    const name = bytes.toString('utf8', topicStart, topicEnd)
+    const payload = Buffer.from(bytes.subarray(payloadStart, payloadEnd))
+    this.inbound.flush()
+    try {
+      if (packet.properties.hasMoreUser) throw tooManyUserProperties()
+      const isNew = await this.#transactions.serve({ name, qos, properties, payload })
+      if (isNew) await this.#subscribing.refresh()
+      this.inbound.accept(packetId)
+    } catch (error) {
+      this.inbound.refuse(packet, BrokerError.from(error))
+    }
   }
 
   #checkRetained(name: string): void {

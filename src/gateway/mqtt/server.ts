@@ -17,23 +17,30 @@ import type { Parts } from './parts.ts'
 import { FanOut } from './publish/fan-out.ts'
 import { Publisher } from './publish/publisher.ts'
 import { Retained } from './publish/retained.ts'
+import { askByResponseTopic } from './publish/transactions.ts'
 import { FilterCounts } from './session/filter-counts.ts'
 import { SessionTable } from './session/session-table.ts'
 
 export type { MqttOptions } from './options.ts'
 
 const SWEEP_MS = 250
+/** Of the ids of connections. */
+const ID_PREFIX = 'mqtt-'
 
 export class MqttGateway implements Gateway {
   readonly protocol = 'mqtt'
   readonly #parts: Parts
   readonly #connections: Connections<Connection>
+  readonly #watch: Disposable
   /** Saved sessions and retained messages are being read; sockets wait. */
   #opening: Promise<void> | undefined
 
   constructor(context: GatewayContext, options: Partial<MqttOptions> = {}) {
     this.#parts = assemble(context, { ...MQTT_DEFAULTS, ...options })
     showMqtt(this.#parts)
+    this.#watch = context.broker.transactions.watch((check) => {
+      if (check.connectionId.startsWith(ID_PREFIX)) askByResponseTopic(this.#parts, check)
+    })
     this.#connections = new Connections(context.clock)
     this.#connections.every(SWEEP_MS, (nowMs) => this.#sweep(nowMs))
   }
@@ -56,7 +63,7 @@ export class MqttGateway implements Gateway {
       () => {
         this.#connections.accept(
           socket,
-          (serial, gone) => new Connection(this.#parts, socket, `mqtt-${serial}`, gone),
+          (serial, gone) => new Connection(this.#parts, socket, `${ID_PREFIX}${serial}`, gone),
         )
       },
       (error: unknown) => {
@@ -74,6 +81,7 @@ export class MqttGateway implements Gateway {
   async close(deadlineMs: number): Promise<void> {
     await this.#opening?.catch(() => {})
     await this.#connections.close(deadlineMs)
+    this.#watch[Symbol.dispose]()
     await this.#parts.sessions.close()
     this.#parts.addresses.close()
     this.#parts.retained.close()

@@ -18,6 +18,7 @@ const RESERVED: ReadonlySet<string> = new Set([
   '$mq',
   '$delayed',
   '$CONTROL',
+  '$trivet',
 ])
 
 /** Where a bridge of mosquitto says, with a retained will, whether it is connected. */

@@ -115,6 +115,13 @@ export class Inbound {
     this.#line.answer(batch, [error])
   }
 
+  /** A request that was served without a message of its own. */
+  accept(packetId: number): void {
+    if (this.#isClosed) return
+    this.#addPuback(packetId, false)
+    this.#peer.wantFlush()
+  }
+
   /**
    * Answered when what came before it is stored, so that a ping tells a publisher of QoS 0 as much.
    */
