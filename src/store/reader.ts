@@ -6,6 +6,7 @@ import { logPosition, type QueueOffset, queueOffset } from '../model/positions.t
 import { checkRecord, RecordView } from '../model/record.ts'
 import type { Counter, Numbers } from '../numbers/numbers.ts'
 import type { CommitLog } from './log/commit-log.ts'
+import { PAGE_CACHE_BYTES } from './log/log-reader.ts'
 import { DAMAGED_RECORDS } from './numbers.ts'
 import { fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
 import type { ReadRequest, ReadResult } from './store.ts'
@@ -19,8 +20,6 @@ import {
 import { recordCheck } from './views/record-scan.ts'
 import type { StoreTimes } from './views/store-times.ts'
 
-/** So far behind the end a record is likely in the page cache, and read on this thread. */
-const PAGE_CACHE_BYTES = 256 * 1024 * 1024
 const NO_RECORDS = Buffer.alloc(0)
 
 /** Is this the record that was indexed, byte for byte? */

@@ -40,6 +40,10 @@ interface Trouble {
   lastMs: number
 }
 
+/** So far behind the end a record is likely in the page cache, and read on this thread. */
+export const PAGE_CACHE_BYTES = 256 * 1024 * 1024
+/** A record of a usual body with its properties. */
+const GUESSED_BYTES = 1024
 const NO_BYTES = Buffer.alloc(0)
 
 export class LogReader {
@@ -95,15 +99,36 @@ export class LogReader {
   async readAt(position: LogPosition): Promise<Buffer | undefined> {
     // Its own checksum covers the body alone.
     if (this.#damage.some(({ from, to }) => position >= from && position < to)) return undefined
-    const head = Buffer.allocUnsafe(RECORD_FIXED_BYTES)
-    if (!(await this.read(head, 0, position, head.length))) return undefined
-    const size = new RecordView(head).size
+    // Nearly every record fits into one read.
+    const guessed = Math.min(GUESSED_BYTES, this.#options.end() - position)
+    if (guessed < RECORD_FIXED_BYTES) return undefined
+    const bytes = await this.#recordIn(position, guessed).catch(() => undefined)
+    // What stands behind the record may be what cannot be read.
+    return bytes ?? this.#recordIn(position, RECORD_FIXED_BYTES)
+  }
+
+  /** `guessed`: bytes to read first. */
+  async #recordIn(position: LogPosition, guessed: number): Promise<Buffer | undefined> {
+    let bytes = Buffer.allocUnsafe(guessed)
+    let isFromTail = this.copyTail(bytes, 0, position, guessed)
+    if (!isFromTail && !(await this.#readSoon(bytes, position))) return undefined
+    const size = new RecordView(bytes).size
     if (size < RECORD_FIXED_BYTES || size > FRAME_BYTES_MAX) return undefined
-    const bytes = Buffer.allocUnsafe(size)
-    const isFromTail = this.copyTail(bytes, 0, position, size)
-    if (!isFromTail && !(await this.read(bytes, 0, position, size))) return undefined
+    if (size <= guessed) bytes = bytes.subarray(0, size)
+    else {
+      bytes = Buffer.allocUnsafe(size)
+      isFromTail = this.copyTail(bytes, 0, position, size)
+      if (!isFromTail && !(await this.#readSoon(bytes, position))) return undefined
+    }
     if (checkRecord(bytes, 0, size, !isFromTail) !== size) return undefined
     return new RecordView(bytes).position === position ? bytes : undefined
+  }
+
+  /** At once where it is likely in the page cache: that takes less than to hand it over. */
+  #readSoon(target: Buffer, position: number): boolean | Promise<boolean> {
+    return position > this.#options.end() - PAGE_CACHE_BYTES
+      ? this.readSync(target, 0, position, target.length)
+      : this.read(target, 0, position, target.length)
   }
 
   /**
