@@ -1,5 +1,5 @@
 // A million waiting timers: how fast they are parked, what they take in memory, how late they are
-// when they come due at a steady rate, and what sends cost meanwhile. One process; prints, never
+// when they come due at a steady rate, and what sends cost beside it. One process; prints, never
 // asserts. A message is late by the time from its due time until a consumer has it.
 //
 //   npx tsc -b && node dist/bench/timers.js [timers] [seconds]

@@ -58,6 +58,30 @@ final class LaterCases {
             cluster.producer.recallMessage(topic, handle);
             return "recalled";
         });
+        cases.put("a recall of one of two", cluster -> {
+            String topic = cluster.topic(1);
+            String handle = null;
+            for (int i = 0; i < 2; i++) {
+                Message message = Cluster.message(topic, i);
+                message.setDelayTimeMs(5000);
+                SendResult result = cluster.producer.send(message);
+                handle = handle == null ? result.getRecallHandle() : handle;
+            }
+            cluster.producer.recallMessage(topic, handle);
+            cluster.producer.recallMessage(topic, handle);
+            String came = Cluster.text(BodyCases.one(cluster, topic).getBody());
+            Thread.sleep(2000);
+            return came + ", " + cluster.stored(topic) + " stored";
+        });
+        cases.put("a recall of what is delivered", cluster -> {
+            String topic = cluster.topic(1);
+            Message message = Cluster.message(topic, 0);
+            message.setDelayTimeMs(1000);
+            String handle = cluster.producer.send(message).getRecallHandle();
+            BodyCases.one(cluster, topic);
+            Thread.sleep(2000);
+            return cluster.producer.recallMessage(topic, handle);
+        });
         cases.put("a recall without a handle", cluster ->
             cluster.producer.recallMessage(cluster.topic(1), null));
         cases.put("a transaction that commits", cluster ->
