@@ -61,12 +61,38 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
       },
     },
   },
+  offset: {
+    summary: 'Places of consumer groups',
+    verbs: {
+      reset: {
+        summary: 'Move a group in a topic, members that are connected too',
+        load: async () => (await import('./offset.ts')).reset,
+      },
+    },
+  },
+  dlq: {
+    summary: 'Dead letters: messages that a group gave up',
+    verbs: {
+      list: {
+        summary: 'List the dead letters of a group',
+        load: async () => (await import('./dlq.ts')).list,
+      },
+      replay: {
+        summary: 'Send dead letters to their topic again',
+        load: async () => (await import('./dlq.ts')).replay,
+      },
+    },
+  },
   message: {
     summary: 'Stored messages',
     verbs: {
       get: {
         summary: 'Find stored messages by id or by key',
         load: async () => (await import('./message.ts')).get,
+      },
+      trace: {
+        summary: 'Show what clients told of a message: when it was sent and consumed',
+        load: async () => (await import('./message-trace.ts')).trace,
       },
     },
   },

@@ -20,6 +20,21 @@ export function durationMs(flag: string, text: string): number {
   return Number(amount) * UNITS_MS.get(unit)!
 }
 
+/**
+ * '2026-01-02T03:04:05Z', epoch ms, or a duration that is so long ago: '2h'.
+ * @throws BrokerError ARGUMENT_INVALID
+ */
+export function momentMs(flag: string, text: string, nowMs: number): number {
+  if (/^\d+(?:\.\d+)?(ms|s|m|h)$/.test(text)) return nowMs - durationMs(flag, text)
+  if (/^\d{10,15}$/.test(text)) return Number(text)
+  const at = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isFinite(at)) return at
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    `${flag} is '${text}'; write for example 2026-01-31T12:00:00Z, 2h (ago) or milliseconds since 1970`,
+  )
+}
+
 /** Text from the network on one line, without control sequences of the terminal. */
 export const visible = (text: string): string =>
   text.replaceAll(/[\p{Cc}\u2028\u2029]/gu, (char) => {

@@ -23,6 +23,7 @@ import {
 import { checkCount, memberOptions, type SubscribeOptions } from './consume/subscribe-options.ts'
 import { type CloseOptions, type ReceiveOptions, Subscription } from './consume/subscription.ts'
 import { type ReadOptions, TopicReader } from './consume/topic-reader.ts'
+import { DeadLetters } from './dead-letters.ts'
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.ts'
 import { Producer, type SendResult } from './produce/producer.ts'
 import type { Reply } from './produce/reply.ts'
@@ -87,6 +88,8 @@ interface Closable {
 
 export class Client implements AsyncDisposable {
   readonly admin: Admin
+  /** The messages that groups gave up. */
+  readonly deadLetters: DeadLetters
   readonly #status = new StatusFeed()
   readonly #outages: Outages
   readonly #directoryPeers: Peers
@@ -137,6 +140,7 @@ export class Client implements AsyncDisposable {
     this.#transactions = new Transactions(ending, this.#producer, this.#presence, directory)
     this.#positions = new Positions(brokers, routes)
     this.#popper = new Popper(clock, brokers, routes, timeoutMs)
+    this.deadLetters = new DeadLetters(this)
     this.admin = new Admin(directory, this.#presence, routes, this.#outages)
     this.#context = { clock, status: this.#status, routes, peers, traces }
   }

@@ -12,6 +12,8 @@ export type {
 } from './admin/group-admin.ts'
 export type { Master, PartialOptions } from './admin/masters.ts'
 export type { KeyQuery, MessageLookup } from './admin/message-lookup.ts'
+export type { TraceEvent } from './admin/message-trace.ts'
+export type { OffsetReset, ResetPlace, ResetQueue } from './admin/offset-reset.ts'
 export type {
   NewTopic,
   TopicAdmin,
@@ -31,6 +33,7 @@ export type { StartAt } from './consume/start-offset.ts'
 export type { SubscribeOptions, Tags } from './consume/subscribe-options.ts'
 export type { CloseOptions, ReceiveOptions, Subscription } from './consume/subscription.ts'
 export type { ReadOptions, TopicReader } from './consume/topic-reader.ts'
+export type { DeadLetterQuery, DeadLetters } from './dead-letters.ts'
 export type { ConnectOptions } from './options.ts'
 export { BatchError, type SendResult } from './produce/producer.ts'
 export type { Reply } from './produce/reply.ts'

@@ -12,6 +12,7 @@ import {
 } from '../../remoting/requests/groups.ts'
 import type { CallOptions } from '../calls/calls.ts'
 import { type Masters, noting, type PartialOptions } from './masters.ts'
+import { type OffsetReset, type ResetQueue, resetOffsets } from './offset-reset.ts'
 
 export interface GroupSummary {
   readonly name: string
@@ -93,6 +94,18 @@ export class GroupAdmin {
       queues,
       lag: queues.reduce((sum, queue) => sum + queue.lag, 0),
     }
+  }
+
+  /**
+   * Moves a group in a topic, members that are connected too; answers where each queue goes.
+   * Rejects with GROUP_NOT_FOUND, TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, OFFSET_OUT_OF_RANGE.
+   */
+  async resetOffsets(
+    reset: OffsetReset,
+    options: CallOptions = {},
+  ): Promise<readonly ResetQueue[]> {
+    const { queues } = await this.describe(reset.group, options)
+    return resetOffsets(this.#masters, reset, queues, options)
   }
 
   async #queues(name: string, options: CallOptions & PartialOptions): Promise<GroupQueue[]> {

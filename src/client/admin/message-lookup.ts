@@ -12,6 +12,7 @@ import { Delivery, type Message } from '../consume/delivery.ts'
 import { checkCount } from '../consume/subscribe-options.ts'
 import { isConnectionFailure } from '../routes/name-servers.ts'
 import { type Masters, noting, type PartialOptions } from './masters.ts'
+import { TRACE_TOPIC, type TraceEvent, traceEventsOf } from './message-trace.ts'
 
 const FOUND_MAX = 64
 const FOUND_DEFAULT = 32
@@ -65,6 +66,18 @@ export class MessageLookup {
     checkNames('option of a look-up by key', query, NAMES)
     const found = await this.#query(topic, key, query, false, options)
     return found.filter((message) => message.keys.includes(key))
+  }
+
+  /** What clients with message trace told of it, oldest first; empty where none did. */
+  async trace(
+    messageId: string,
+    options: CallOptions & PartialOptions & { traceTopic?: string | undefined } = {},
+  ): Promise<readonly TraceEvent[]> {
+    const { traceTopic = TRACE_TOPIC, ...call } = options
+    return traceEventsOf(
+      await this.byKey(traceTopic, messageId, { max: FOUND_MAX }, call),
+      messageId,
+    )
   }
 
   /**
