@@ -3,7 +3,7 @@
 // join, leave and are killed while messages come. `TRIVET_MIXED_MESSAGES` says how many.
 import { setTimeout as delay } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
-import { connect } from '../../src/client/index.ts'
+import { type Client, connect } from '../../src/client/index.ts'
 import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import { mqtt5 } from '../matrix/drivers/mqtt.ts'
 import { driver as amqp } from '../matrix/drivers/rhea.ts'
@@ -31,6 +31,8 @@ interface Member {
 
 class Group {
   readonly members: Member[] = []
+  /** All that came to members, in the order in which it was heard of. */
+  readonly heard: string[] = []
   readonly #t: ExecutionContext
   readonly #server: SpawnedServer
   readonly topic: string
@@ -67,10 +69,29 @@ class Group {
       amqp: this.#server.address('amqp'),
     }
     const { topic, group } = this
-    return (protocol === 'mqtt' ? mqtt5 : amqp).openConsumer(at, {
+    const consuming = await (protocol === 'mqtt' ? mqtt5 : amqp).openConsumer(at, {
       ...{ topic, group, clientId },
-      received: ({ body }) => void bodies.push(Buffer.from(body).toString()),
+      received: ({ body }) => {
+        const text = Buffer.from(body).toString()
+        bodies.push(text)
+        this.heard.push(text)
+      },
     })
+    let closing: Promise<void> | undefined
+    const close = (): Promise<void> => (closing ??= consuming.close())
+    this.#t.teardown(close)
+    return { close }
+  }
+
+  /** Sends until this member is given something: it has queues. */
+  async untilGiven(client: Client, member: string): Promise<void> {
+    const { bodies } = this.members.find(({ name }) => name === member)!
+    for (let round = 0; bodies.length === 0; round++) {
+      if (round > 60) throw new Error(`nothing came to ${member}; ${this.seen()}`)
+      const messages = Array.from({ length: QUEUES }, (_, i) => `${member} ${round} ${i}`)
+      await client.sendBatch(messages.map((body) => ({ topic: this.topic, body })))
+      await delay(1_000)
+    }
   }
 
   /** Every body that members were given, with how often. */
@@ -98,6 +119,7 @@ class Group {
   }
 
   #foreign(name: string, client: ForeignClient): ForeignClient {
+    client.onGot = (got) => void this.heard.push(bodyOf(got))
     this.members.push({
       name,
       get bodies() {
@@ -172,3 +194,66 @@ testAll('clients of every kind share a group while members come and go', async (
   t.log(group.seen(), `${counts.filter((count) => count > 1).length} came again`)
   t.pass()
 })
+
+for (const strategy of ['average', 'circle', 'hash']) {
+  testAll(
+    `queues that Java clients leave by ${strategy} are consumed, each message once`,
+    async (t) => {
+      const server = await spawnServer(t)
+      const group = new Group(t, server, strategy)
+      await createTopic(group)
+      for (const instance of ['one', 'two'])
+        await (await group.java(instance, { strategy })).ready()
+      await group.perMessage('mqtt', 'mqtt-1')
+      const client = await connect({ nameServers: [group.nameServer] })
+      t.teardown(() => client.close())
+      await group.untilGiven(client, 'mqtt-1')
+      await delay(10_000)
+      const before = group.counts().size
+      const count = 20 * QUEUES
+      for (let i = 0; i < count; i++) await client.send({ topic: group.topic, body: `last ${i}` })
+      await group.until(before + count)
+      const last = [...group.counts()].filter(([body]) => body.startsWith('last'))
+      t.true(last.every(([, times]) => times === 1))
+      t.log(group.seen())
+    },
+  )
+}
+
+testAll('orderly Java clients and an MQTT client keep the order of each key', async (t) => {
+  t.timeout(300_000)
+  const server = await spawnServer(t)
+  const group = new Group(t, server, 'ordered')
+  await createTopic(group)
+  const first = await group.java('one', { orderly: true })
+  await first.ready()
+  let mqtt: { close(): Promise<void> }
+  await produce(group, [
+    async () => {
+      mqtt = await group.perMessage('mqtt', 'mqtt-1')
+    },
+    () => delay(5_000),
+    async () => (await group.java('two', { orderly: true })).ready(),
+    () => delay(5_000),
+    () => mqtt.close(),
+    async () => void (await group.perMessage('amqp', 'amqp-1')),
+    () => first.stop(),
+  ])
+  t.log(group.seen())
+  t.deepEqual(outOfOrder(group.heard), [])
+})
+
+/** Keys of which a message came before an earlier one; a message that comes again counts once. */
+function outOfOrder(bodies: readonly string[]): string[] {
+  const seen = new Set<string>()
+  const next = new Map<string, number>()
+  const wrong: string[] = []
+  for (const body of bodies) {
+    if (seen.has(body)) continue
+    seen.add(body)
+    const [key = '', number] = body.split('/')
+    if (Number(number) !== (next.get(key) ?? 0)) wrong.push(body)
+    next.set(key, Number(number) + 1)
+  }
+  return wrong
+}

@@ -38,6 +38,8 @@ export interface Got extends ClientEvent {
 
 export class ForeignClient {
   readonly events: ClientEvent[] = []
+  /** Called with each message. */
+  onGot: (got: Got) => void = () => {}
   readonly #child: ChildProcess
   readonly #name: string
   readonly #exited: Promise<unknown>
@@ -50,7 +52,9 @@ export class ForeignClient {
     this.#name = name
     createInterface({ input: child.stdout! }).on('line', (line) => {
       if (!line.startsWith('{')) return
-      this.events.push(JSON.parse(line) as ClientEvent)
+      const event = JSON.parse(line) as ClientEvent
+      this.events.push(event)
+      if (event.event === 'got') this.onGot(event as Got)
       this.#wake()
     })
     child.stderr!.on('data', (chunk) => (this.#stderr += chunk))

@@ -33,6 +33,8 @@ interface Group {
   readonly receivers: Map<string, Member>
   /** Monotonic, of the latest receive while there are natives. */
   receivedMs: number
+  /** The topics of those. */
+  readonly received: Set<string>
   isToldOf: boolean
 }
 
@@ -122,6 +124,7 @@ export class MixedGroups {
     if (group === undefined || group.natives.size === 0) return
     this.checkReceiving(request.group, request)
     group.receivedMs = this.#parts.clock.monotonic()
+    group.received.add(request.topic)
     if (!this.#shares.has(request.group)) this.update(request.group)
   }
 
@@ -132,7 +135,8 @@ export class MixedGroups {
       let group = this.#groups.get(consumer.group)
       if (group === undefined) {
         const receivedMs = Number.NEGATIVE_INFINITY
-        group = { natives: new Map(), receivers: new Map(), receivedMs, isToldOf: false }
+        const received = new Set<string>()
+        group = { natives: new Map(), receivers: new Map(), receivedMs, received, isToldOf: false }
         this.#groups.set(consumer.group, group)
       }
       const members = consumer.mode === 'queue-assigned' ? group.natives : group.receivers
@@ -214,7 +218,7 @@ export class MixedGroups {
 
   #setMembers(name: string, group: Group, share: QueueShare, count: number): void {
     const { receiver } = this.#parts.serving()
-    const received = new Set(group.receivers.size === 0 ? receiver.topicsOf(name) : [])
+    const received = new Set(group.receivers.size === 0 ? group.received : [])
     for (const { consumer } of group.receivers.values()) {
       for (const { topic } of consumer.subscriptions) received.add(topic)
     }

@@ -271,11 +271,6 @@ export class Receiver {
     group.close()
   }
 
-  /** Topics that consumers of the group receive. */
-  topicsOf(group: string): Iterable<string> {
-    return this.#receiving.get(group)?.topics ?? []
-  }
-
   /** The queues whose messages are handed out, or with consumers. */
   openQueues(group: string): Iterable<GroupQueue> {
     return this.#receiving.get(group)?.openQueues() ?? []

@@ -191,10 +191,6 @@ export class ReceivingGroup implements HandoutGroup {
     }
   }
 
-  get topics(): Iterable<string> {
-    return this.#lines.keys()
-  }
-
   /** A message of this topic may be handed out; of the retry topic, to consumers of any. */
   wakeFor(topic: string): void {
     this.leftSome()

@@ -2,9 +2,10 @@
 // passes them on to a member of the group. The bodies of the answers are the client's own.
 // INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223): the broker asks each member (221), and answers for
 // all.
-import { emitMember } from '../json/json-emitter.ts'
+import { emitMember, jsonBody } from '../json/json-emitter.ts'
 import { asObject, objectAt, parseObject } from '../json/json-members.ts'
 import { bool, layout, optional, text } from '../layout.ts'
+import { type SubscriptionEntry, subscriptionOut } from './clients.ts'
 import { type QueueRef, queueOf, queueOut } from './queue.ts'
 
 export const CONSUMER_RUNNING_INFO = layout({
@@ -51,3 +52,34 @@ export function encodeConsumerOffsets(
   })
   return Buffer.from(`{"consumerTable":{${tables.join(',')}},"messageQueueTable":{}}`)
 }
+
+export interface HeldQueue {
+  readonly queue: QueueRef
+  readonly committed: number
+  /** Messages with consumers. */
+  readonly held: number
+}
+
+/** ConsumerRunningInfo of a member that the broker is itself. */
+export const encodeRunningInfo = (
+  queues: readonly HeldQueue[],
+  subscriptions: readonly SubscriptionEntry[],
+  nowMs: number,
+): Buffer =>
+  jsonBody({
+    mqPopTable: {},
+    mqTable: new Map(
+      queues.map(({ queue, committed, held }) => [
+        queueOut(queue),
+        { cachedMsgCount: held, commitOffset: committed, droped: false, lastPullTimestamp: nowMs },
+      ]),
+    ),
+    properties: {
+      PROP_CONSUME_TYPE: 'CONSUME_PASSIVELY',
+      PROP_CONSUMEORDERLY: 'false',
+      PROP_CONSUMER_START_TIMESTAMP: '0',
+      PROP_THREADPOOL_CORE_SIZE: '0',
+    },
+    statusTable: {},
+    subscriptionSet: subscriptions.map(subscriptionOut),
+  })

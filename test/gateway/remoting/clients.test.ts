@@ -3,12 +3,21 @@ import { BrokerError } from '../../../src/errors.ts'
 import { Connection } from '../../../src/gateway/remoting/connection.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import type { Command } from '../../../src/remoting/command.ts'
+import type { Json } from '../../../src/remoting/json/json.ts'
+import {
+  asObject,
+  listAt,
+  numberAt,
+  objectAt,
+  parseObject,
+} from '../../../src/remoting/json/json-members.ts'
 import { decodeConsumerIds } from '../../../src/remoting/requests/clients.ts'
+import { decodeConsumerConnections } from '../../../src/remoting/requests/groups.ts'
 import {
   decodeLockedQueues,
   encodeLockRequest,
 } from '../../../src/remoting/requests/queue-locks.ts'
-import { drain } from '../../support/broker.ts'
+import { drain, newMessage, receiveRequest } from '../../support/broker.ts'
 import { fields, heartbeat, startFrontEnd } from '../../support/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
 import { countTurns } from '../../support/turns.ts'
@@ -34,6 +43,36 @@ test('members of a group are known as soon as the heartbeat is answered', async 
   t.is((await heartbeat(one, 'c1', [{ group: 'G', topics: { T: '*' } }])).code, 0)
   await heartbeat(two, 'c2', [{ group: 'G', topics: { T: '*' } }])
   t.deepEqual(decodeConsumerIds((await list()).body), ['c1', 'c2'])
+})
+
+test('the virtual member of a group is shown, and tells what it has', async (t) => {
+  const { connect, broker, clock } = await startFrontEnd(t)
+  await broker.publish([newMessage('T', { queueId: 0 })])
+  const native = await connect()
+  await heartbeat(native, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  const ask = (code: number, more = {}): Promise<Command> =>
+    native.request(code, { fields: fields({ consumerGroup: 'G', ...more }) })
+  await broker.receive(receiveRequest('T', 'G'))
+  const [virtual = '', ...others] = decodeConsumerIds((await ask(38)).body)
+  t.deepEqual(others, ['c1'])
+  clock.advance(1_000)
+  clock.advance(1_500)
+  t.is((await broker.receive(receiveRequest('T', 'G'))).length, 1)
+  const shown = decodeConsumerConnections((await ask(203)).body)
+  t.deepEqual(
+    shown.connections.map((connection) => connection.clientId),
+    ['c1', virtual],
+  )
+  const info = parseObject((await ask(307, { clientId: virtual })).body)
+  const queues = [...objectAt(info, 'mqTable')].map(([queue, held]) => [
+    numberAt(asObject(queue as Json), 'queueId'),
+    numberAt(asObject(held), 'cachedMsgCount'),
+  ])
+  t.deepEqual(
+    queues.filter(([, held]) => held === 1),
+    [[0, 1]],
+  )
+  t.is(listAt(info, 'subscriptionSet').length, 1)
 })
 
 test('a heartbeat makes the group, its retry topic and the topics it names', async (t) => {

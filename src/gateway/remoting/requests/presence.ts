@@ -53,7 +53,7 @@ const connectionOf = (client: ClientRegistration): ConnectionEntry => ({
   version: client.version,
 })
 
-const subscriptionEntry = ({ topic, filter, version }: Subscription): SubscriptionEntry => ({
+export const subscriptionEntry = ({ topic, filter, version }: Subscription): SubscriptionEntry => ({
   topic,
   ...expressionOf(filter),
   subVersion: version,

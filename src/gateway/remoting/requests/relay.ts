@@ -11,12 +11,14 @@ import {
   CONSUMER_RUNNING_INFO,
   decodeMemberOffsets,
   encodeConsumerOffsets,
+  encodeRunningInfo,
   type MemberOffset,
 } from '../../../remoting/requests/relay.ts'
 import { groupResource } from '../address.ts'
 import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
 import { RECORD_BYTES } from '../read-budget.ts'
 import { together } from '../together.ts'
+import { subscriptionEntry } from './presence.ts'
 
 export const relayRequests: RequestTable = new Map([
   [REQUEST.getConsumerRunningInfo, runningInfo],
@@ -33,7 +35,26 @@ interface Asked {
 async function runningInfo(call: Call): Promise<Answer> {
   const asked = readFields(CONSUMER_RUNNING_INFO, call.fields)
   authorize(call, 'manage', groupResource(asked.consumerGroup))
-  return passOn(call, CONSUMER_RUNNING_INFO, asked)
+  return (await virtualInfo(call, asked)) ?? passOn(call, CONSUMER_RUNNING_INFO, asked)
+}
+
+/** Of the member that the broker is on behalf of consumers per message; undefined: it is none. */
+async function virtualInfo(
+  { context: { broker, clock } }: Call,
+  { consumerGroup, clientId }: Asked,
+): Promise<Answer | undefined> {
+  const queues = await broker.clients.virtualQueues(consumerGroup, clientId)
+  if (queues === undefined) return undefined
+  const consumers = (await broker.clients.list())
+    .filter((client) => client.clientId === clientId)
+    .flatMap((client) => client.consumers.filter(({ group }) => group === consumerGroup))
+  const subscriptions = consumers.flatMap((consumer) => consumer.subscriptions)
+  const lags = await broker.groups.lags(consumerGroup)
+  const held = queues.map((queue) => {
+    const lag = lags.find((one) => one.topic === queue.topic && one.queueId === queue.queueId)
+    return { queue, committed: lag?.committedOffset ?? -1, held: lag?.inFlight ?? 0 }
+  })
+  return answerBody(encodeRunningInfo(held, subscriptions.map(subscriptionEntry), clock.now()))
 }
 
 /** The member consumes the message once more, whatever the group's place is. */
