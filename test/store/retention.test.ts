@@ -1,8 +1,9 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { lightQueueTopic } from '../../src/model/names.ts'
+import { lightQueueTopic, SCHEDULE_TOPIC } from '../../src/model/names.ts'
 import { queueOffset } from '../../src/model/positions.ts'
+import { encodeProperties, PROPERTY } from '../../src/model/properties.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
 import type { Disk } from '../../src/store/disk/disk.ts'
 import { nodeDisk } from '../../src/store/disk/node-disk.ts'
@@ -24,6 +25,7 @@ import {
 import { draft } from '../support/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { endSlicesAtOnce } from '../support/turns.ts'
+import { eventually } from '../support/waiting.ts'
 
 const firstBody = async (store: MessageStore, topic: string): Promise<string> => {
   const { minOffset } = store.range(topic, 0)
@@ -209,6 +211,33 @@ function heldDisk() {
   }
   return { disk, removed, hold, letGo, isHolding: () => (held?.length ?? 0) > 0 }
 }
+
+test('a parked message that was moved is found by its unique id where it waits, also by new views', async (t) => {
+  const clock = new FakeClock()
+  const directory = await tempDir(t)
+  const limits = { retentionBytes: 2 * SEGMENT_BYTES }
+  const before = await openSmall(t, directory, clock, limits)
+  const dueMs = clock.now() + DAY_MS
+  const properties = encodeProperties([[PROPERTY.uniqueKey, 'ID1']])
+  await before.append({ messages: [draft('T', 'parked', { dueMs, properties })] })
+  const placeIn = async (store: MessageStore): Promise<number[]> =>
+    (await store.findByKey(SCHEDULE_TOPIC, 'ID1', { max: 10 }))
+      .map((record) => ({ dueMs, position: new RecordView(record).position }))
+      .filter((entry) => store.waits(entry))
+      .map(({ position }) => position)
+  const [held] = before.due(dueMs, 1)
+  t.deepEqual(await placeIn(before), [held!.position])
+  await load(before, 'T', 1024)
+  await checkRetention(clock, () => before.due(dueMs, 1)[0]?.position !== held!.position)
+  t.false(before.waits(held!))
+  const [moved] = before.due(dueMs, 1)
+  t.deepEqual(await placeIn(before), [moved!.position])
+  await before.close()
+  await rm(join(directory, 'views'), { recursive: true })
+  const after = await openSmall(t, directory, clock, limits)
+  await eventually(async () => after.due(dueMs, 1)[0])
+  t.deepEqual(await placeIn(after), [moved!.position])
+})
 
 test('a parked message can be read all the while it is moved', async (t) => {
   const clock = new FakeClock()
