@@ -127,6 +127,7 @@ async function ask({
     ...{ msgId: scene.messageId, transactionId: 'x', clientId: 'c', recallHandle: 'x' },
     ...{ isOrder: false, index: 0, count: 1, compareGroup: GROUP, srcGroup: GROUP },
     ...{ destGroup: GROUP, READ_AHEAD_MODE: 0, E_T: 'F' },
+    ...{ maxMsgNums: 1, invisibleTime: 60_000, pollTime: 0, bornTime: 0, initMode: 0 },
     ...(request.includes('of a group')
       ? { statsName: 'GROUP_GET_NUMS', statsKey: `${TOPIC}@${GROUP}` }
       : { statsName: 'TOPIC_PUT_NUMS', statsKey: TOPIC }),
@@ -174,6 +175,28 @@ async function ask({
     case REQUEST.createAcl:
     case REQUEST.updateAcl:
       return connection.request(code, { fields: fields(all), body: jsonBody(KIMS_ACL) })
+    case REQUEST.ackMessage:
+    case REQUEST.changeInvisibleTime: {
+      const popTime = scene.front.clock.now()
+      const handle = { extraInfo: `0 ${popTime} 60000 0 0 broker-a 0 0`, offset: 0 }
+      return connection.request(code, { fields: fields({ ...all, ...handle }) })
+    }
+    case REQUEST.batchAckMessage: {
+      const ack = { c: GROUP, t: TOPIC, r: '0', so: 0, q: 0, rq: 0, pt: 1, it: 60_000, b: 'AQ==' }
+      return connection.request(code, { body: jsonBody({ brokerName: 'broker-a', acks: [ack] }) })
+    }
+    case REQUEST.queryAssignment: {
+      const query = { clientId: 'c', strategyName: 'AVG', messageModel: 'CLUSTERING' }
+      return connection.request(code, {
+        body: jsonBody({ topic: TOPIC, consumerGroup: GROUP, ...query }),
+      })
+    }
+    case REQUEST.setRequestMode: {
+      const mode = { mode: 'PULL', popShareQueueNum: 0 }
+      return connection.request(code, {
+        body: jsonBody({ topic: TOPIC, consumerGroup: GROUP, ...mode }),
+      })
+    }
     case REQUEST.lockQueues:
     case REQUEST.unlockQueues:
       return connection.request(code, { body: lock })
