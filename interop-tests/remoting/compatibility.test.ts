@@ -82,7 +82,7 @@ const PROBES: Readonly<Record<string, Probe>> = {
     const { body } = await peer.pull(topic, await peer.group())
     return [code(half), [...recordsOf(body)].length === 1 ? 'never delivered' : ', delivered']
   },
-  'a body compressed by zlib': async (peer) => {
+  'a body compressed by zlib, LZ4 or Zstandard': async (peer) => {
     const topic = await peer.topic()
     const text = Buffer.alloc(5000, 'a')
     await peer.sent(topic, 1, { f: 0x301, body: deflateSync(text) })
