@@ -68,6 +68,12 @@ export const mqadmin = (...args: readonly string[]): Promise<string> => runMqadm
 export const mqadminByVip = (...args: readonly string[]): Promise<string> =>
   runMqadmin(args, ['-Dcom.rocketmq.sendMessageWithVIPChannel=true'])
 
+/** The same with settings of the JVM. */
+export const mqadminWith = (
+  jvmOptions: readonly string[],
+  ...args: readonly string[]
+): Promise<string> => runMqadmin(args, jvmOptions)
+
 async function runMqadmin(
   args: readonly string[],
   jvmOptions: readonly string[] = [],
