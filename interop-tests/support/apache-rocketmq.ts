@@ -18,7 +18,7 @@ const run = promisify(execFile)
 /** Compiled files sit one folder deeper than their sources. */
 const POM = fileURLToPath(new URL('../../../interop-tests/rocketmq/pom.xml', import.meta.url))
 const DOWNLOAD_MS_MAX = 300_000
-const START_MS_MAX = 90_000
+const START_MS_MAX = 180_000
 const CLUSTER_QUERY = 106
 
 export interface ApacheRocketmq extends AsyncDisposable {
@@ -76,7 +76,12 @@ export async function startApacheRocketmq(
   const nameServer = java('org.apache.rocketmq.namesrv.NamesrvStartup', 'namesrv.conf')
   const newBroker = async (): Promise<ChildProcess> => {
     const child = java('org.apache.rocketmq.broker.BrokerStartup', 'broker.conf')
-    await untilRegistered(namePort, port, child, join(home, 'BrokerStartup.out'))
+    try {
+      await untilRegistered(namePort, port, child, join(home, 'BrokerStartup.out'))
+    } catch (error) {
+      await end(child)
+      throw error
+    }
     return child
   }
   let broker: ChildProcess | undefined
