@@ -5,6 +5,7 @@ import java.util.Map;
 import java.util.Properties;
 import java.util.TreeSet;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -52,7 +53,7 @@ final class AdminCases {
             made.setRetryMaxTimes(5);
             made.setRetryQueueNums(2);
             made.setConsumeBroadcastEnable(false);
-            cluster.admin.createAndUpdateSubscriptionGroupConfig(cluster.brokerAddress(), made);
+            create(cluster, made);
             SubscriptionGroupConfig told =
                 cluster.admin.examineSubscriptionGroupConfig(cluster.brokerAddress(), made.getGroupName());
             return told.getRetryMaxTimes() + " " + told.getRetryQueueNums() + " "
@@ -61,7 +62,7 @@ final class AdminCases {
         cases.put("admin: a deleted group", cluster -> {
             SubscriptionGroupConfig made = new SubscriptionGroupConfig();
             made.setGroupName(cluster.name("G"));
-            cluster.admin.createAndUpdateSubscriptionGroupConfig(cluster.brokerAddress(), made);
+            create(cluster, made);
             cluster.admin.deleteSubscriptionGroup(cluster.brokerAddress(), made.getGroupName(), true);
             return cluster.admin.getAllSubscriptionGroup(cluster.brokerAddress(), 5000)
                 .getSubscriptionGroupTable().containsKey(made.getGroupName());
@@ -208,6 +209,21 @@ final class AdminCases {
             return asking.of(consumer, topic);
         } finally {
             consumer.shutdown();
+        }
+    }
+
+    /** Apache's broker fails at times while other groups are made. */
+    private static void create(Cluster cluster, SubscriptionGroupConfig group) throws Exception {
+        for (int triesLeft = 10; ; triesLeft--) {
+            try {
+                cluster.admin.createAndUpdateSubscriptionGroupConfig(cluster.brokerAddress(), group);
+                return;
+            } catch (MQBrokerException failed) {
+                if (triesLeft == 0 || failed.getResponseCode() != 1) {
+                    throw failed;
+                }
+                Thread.sleep(100);
+            }
         }
     }
 
