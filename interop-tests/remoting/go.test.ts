@@ -11,7 +11,7 @@ if (missing !== undefined) {
 }
 const testGo = missing === undefined ? test.serial : test.skip
 
-const CHECKS = 10
+const CHECKS = 11
 
 testGo('a Go application produces and consumes in every way', async (t) => {
   const server = await spawnServer(t)

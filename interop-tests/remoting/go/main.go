@@ -38,6 +38,7 @@ var checks = []struct {
 	{"two consumers share a group, and one takes over from the other", sharing},
 	{"a pull consumer with its defaults gets every message", pulling},
 	{"transactions are committed, rolled back and asked about", transaction},
+	{"a request gets its reply", request},
 }
 
 func main() {
@@ -397,4 +398,25 @@ func transaction(name string) {
 	until("what was committed, and what was asked about", func() bool {
 		return distinct("", got) == 2
 	})
+}
+
+// The client leaves the body of a reply to its caller, and tells brokers of a producer only with its next heartbeat:
+// until then no reply reaches it.
+func request(name string) {
+	replier := newProducer(name + "-replier")
+	defer replier.Shutdown()
+	c, _ := consume(name, name, name, "*", func(asked *primitive.MessageExt) consumer.ConsumeResult {
+		reply := must(consumer.CreateReplyMessage(asked, nil))
+		reply.Body = []byte("to " + string(asked.Body))
+		until("the reply", func() bool {
+			_, err := replier.SendSync(context.Background(), reply)
+			return err == nil
+		})
+		return consumer.ConsumeSuccess
+	})
+	defer c.Shutdown()
+	p := newProducer(name)
+	defer p.Shutdown()
+	reply := must(p.Request(context.Background(), wait, message(name, "TagA", "a request")))
+	expect(string(reply.Body) == "to a request", "the reply was %q", reply.Body)
 }

@@ -18,6 +18,9 @@ import org.apache.rocketmq.common.message.MessageExt;
 
 /** What arrives later, or only on a condition: delays, transactions, replies. */
 final class LaterCases {
+    /** The responder takes its queues first. */
+    private static final int REPLY_MS = 100_000;
+
     static void addTo(Map<String, Case> cases) {
         cases.put("a delay by level", cluster -> {
             Message message = new Message("", Cluster.bytes("later"));
@@ -106,7 +109,7 @@ final class LaterCases {
             DefaultMQProducer requester = cluster.producer();
             requester.start();
             try {
-                Message reply = requester.request(Cluster.message(topic, 3), 30_000);
+                Message reply = requester.request(Cluster.message(topic, 3), REPLY_MS);
                 MessageExt full = (MessageExt) reply;
                 return Cluster.text(reply.getBody()) + " " + reply.getProperty("MSG_TYPE") + " "
                     + reply.getTopic() + " " + reply.getUserProperty("own") + " "
@@ -136,9 +139,9 @@ final class LaterCases {
                 public void onException(Throwable error) {
                     reply.completeExceptionally(error);
                 }
-            }, 30_000);
+            }, REPLY_MS);
             try {
-                return Cluster.text(reply.get(40, TimeUnit.SECONDS).getBody());
+                return Cluster.text(reply.get(100, TimeUnit.SECONDS).getBody());
             } finally {
                 requester.shutdown();
                 responder.shutdown();
@@ -151,7 +154,7 @@ final class LaterCases {
             requester.start();
             try {
                 return Cluster.text(requester.request(Cluster.message(topic, 5),
-                    (queues, message, arg) -> queues.get((Integer) arg), 2, 30_000).getBody());
+                    (queues, message, arg) -> queues.get((Integer) arg), 2, REPLY_MS).getBody());
             } finally {
                 requester.shutdown();
                 responder.shutdown();

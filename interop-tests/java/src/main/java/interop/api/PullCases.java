@@ -78,7 +78,9 @@ final class PullCases {
                 long before = consumer.fetchConsumeOffset(queue, true);
                 consumer.updateConsumeOffset(queue, 3);
                 consumer.getOffsetStore().persistAll(new HashSet<>(List.of(queue)));
-                return before + " " + consumer.getOffsetStore().readOffset(queue, ReadOffsetType.READ_FROM_STORE);
+                // It is told one way.
+                Cluster.until(10_000, () -> committed(consumer, queue) == 3);
+                return before + " " + committed(consumer, queue);
             });
         });
         cases.put("pull: queues and their ends", cluster -> {
@@ -139,6 +141,10 @@ final class PullCases {
         } finally {
             consumer.shutdown();
         }
+    }
+
+    private static long committed(DefaultMQPullConsumer consumer, MessageQueue queue) {
+        return consumer.getOffsetStore().readOffset(queue, ReadOffsetType.READ_FROM_STORE);
     }
 
     private static MessageQueue queue(Cluster cluster, int count) throws Exception {
