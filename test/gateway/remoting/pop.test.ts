@@ -350,6 +350,13 @@ test('what was popped before a crash comes again, and its handle settles nothing
   t.true(bodies(await again.take()).includes('m1'))
 })
 
+test('the way that a group is to read a topic may be said before there is a member', async (t) => {
+  const { connection, broker } = await popping(t)
+  const body = Buffer.from('{"topic":"T","consumerGroup":"New","mode":"POP"}')
+  t.is((await connection.request(401, { body })).code, 0)
+  t.true((await broker.groups.get('New')) !== undefined)
+})
+
 test('a client may pop only topics and groups that it may consume', async (t) => {
   const none = { admin: false, publish: [], create: [] }
   const front = await startFrontEnd(t, {

@@ -96,9 +96,7 @@ async function setMode(call: Call): Promise<Answer> {
   if ((await broker.topics.get(topic)) === undefined) {
     throw new BrokerError('TOPIC_NOT_FOUND', `topic[${topic}] not exist`)
   }
-  if ((await broker.groups.get(consumerGroup)) === undefined) {
-    throw new BrokerError('GROUP_NOT_FOUND', 'subscription group does not exist')
-  }
+  await broker.groups.ensure(consumerGroup)
   await setRequestMode(broker, setting)
   return DONE
 }
