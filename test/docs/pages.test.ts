@@ -90,7 +90,6 @@ test('AMQP and native members have a group one after the other, and go on where 
   await mq.send({ topic: TOPIC, body: 'first' })
   const peer = await connectRhea(t, port('amqp'))
   const receiver = await peer.receiver(SOURCE)
-  await t.throwsAsync(read(), { message: /receive from it per message/ })
   const [message] = await receiver.accept(1)
   t.is(String(message!.body.content), 'first')
   await peer.close()
