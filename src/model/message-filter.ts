@@ -34,15 +34,48 @@ export const selects = (filter: MessageFilter, record: RecordView): boolean =>
     ? filter.tags === undefined || tagMatches(filter, record.property(PROPERTY.tags))
     : filter.matches(propertiesFor(filter, record))
 
-/** Lookups of one record, each of which scans its properties; above that they are decoded once. */
-const SCANS_MAX = 4
+/** Names in one record, each of which is scanned for; of more all are decoded once. */
+const SCANS_MAX = 8
 
-function propertiesFor({ dialect, operations }: SqlFilter, record: RecordView): Properties {
-  if (dialect === 'jms') return jmsProperties(record)
-  if (operations <= SCANS_MAX) return (name) => record.property(name)
-  const values = record.firstProperties()
-  return (name) => values.get(name)
+function propertiesFor({ dialect, names }: SqlFilter, record: RecordView): Properties {
+  if (names > SCANS_MAX) {
+    const values = record.firstProperties()
+    const find: Properties = (name) => values.get(name)
+    return dialect === 'jms' ? (name) => jmsProperty(record, find, name) : find
+  }
+  lookups.start(record, dialect === 'jms')
+  return lookups.find
 }
+
+/** Looks each name of one record up once, however often a condition has it. */
+class Lookups {
+  #record: RecordView | undefined
+  #isJms = false
+  #count = 0
+  readonly #names: string[] = []
+  readonly #values: (string | undefined)[] = []
+
+  start(record: RecordView, isJms: boolean): void {
+    this.#record = record
+    this.#isJms = isJms
+    this.#count = 0
+  }
+
+  readonly #property: Properties = (name) => this.#record!.property(name)
+
+  readonly find: Properties = (name) => {
+    for (let i = 0; i < this.#count; i++) if (this.#names[i] === name) return this.#values[i]
+    const value = this.#isJms
+      ? jmsProperty(this.#record!, this.#property, name)
+      : this.#record!.property(name)
+    this.#names[this.#count] = name
+    this.#values[this.#count++] = value
+    return value
+  }
+}
+
+/** One for all, as a condition is evaluated at once and calls no other. */
+const lookups = new Lookups()
 
 export function wantTheSame(a: MessageFilter, b: MessageFilter): boolean {
   if (a.kind === 'tags' && b.kind === 'tags') return wantSameTags(a, b)
@@ -56,40 +89,38 @@ export const recordsInTimeOf = (records: number, filter: MessageFilter): number 
 
 // ---- names in a JMS selector; every other one is that of an application property
 
-type Find = (record: RecordView) => string | undefined
+type Find = (property: Properties, record: RecordView) => string | undefined
 
 const ofProperty =
   (name: string): Find =>
-  (record) =>
-    record.property(name)
+  (property) =>
+    property(name)
 
 const HEADERS: ReadonlyMap<string, Find> = new Map<string, Find>([
-  ['JMSMessageID', (record) => jmsId(record.property(PROPERTY.uniqueKey))],
+  ['JMSMessageID', (property) => jmsId(property(PROPERTY.uniqueKey))],
   ['JMSCorrelationID', ofProperty(PROPERTY.correlationId)],
   ['JMSType', ofProperty(PROPERTY.tags)],
-  ['JMSTimestamp', (record) => String(record.bornTimestamp)],
-  ['JMSPriority', (record) => String(headerOf(record).priority)],
-  ['JMSDeliveryMode', (record) => (headerOf(record).durable ? 'PERSISTENT' : 'NON_PERSISTENT')],
+  ['JMSTimestamp', (_, record) => String(record.bornTimestamp)],
+  ['JMSPriority', (property) => String(headerOf(property).priority)],
+  ['JMSDeliveryMode', (property) => (headerOf(property).durable ? 'PERSISTENT' : 'NON_PERSISTENT')],
   ['JMSXGroupID', ofProperty(PROPERTY.orderingKey)],
   ['amqp.message_id', ofProperty(PROPERTY.uniqueKey)],
   ['amqp.correlation_id', ofProperty(PROPERTY.correlationId)],
   ['amqp.subject', ofProperty(PROPERTY.tags)],
-  ['amqp.to', originalTopic],
+  ['amqp.to', (_, record) => originalTopic(record)],
   ['amqp.reply_to', ofProperty(PROPERTY.replyTo)],
   ['amqp.content_type', ofProperty(PROPERTY.contentType)],
   ['amqp.group_id', ofProperty(PROPERTY.orderingKey)],
-  ['amqp.creation_time', (record) => String(record.bornTimestamp)],
-  ['amqp.priority', (record) => String(headerOf(record).priority)],
-  ['amqp.durable', (record) => String(headerOf(record).durable)],
+  ['amqp.creation_time', (_, record) => String(record.bornTimestamp)],
+  ['amqp.priority', (property) => String(headerOf(property).priority)],
+  ['amqp.durable', (property) => String(headerOf(property).durable)],
 ])
 
-/** The values of a record by the names of a selector. */
-const jmsProperties =
-  (record: RecordView): Properties =>
-  (name) => {
-    const header = HEADERS.get(name)
-    return header === undefined ? record.property(name) : header(record)
-  }
+/** The value of a record by a name in a selector. */
+function jmsProperty(record: RecordView, property: Properties, name: string): string | undefined {
+  const header = HEADERS.get(name)
+  return header === undefined ? property(name) : header(property, record)
+}
 
 /** As JMS clients over AMQP show an id that no such client made. */
 const jmsId = (id: string | undefined): string | undefined =>
@@ -111,8 +142,8 @@ interface Header {
  * AMQP's header (3.2.1) in the wire form that the AMQP front-end keeps; durable for a message of
  * another protocol. A client may write that property too, so nothing in it is believed.
  */
-function headerOf(record: RecordView): Header {
-  const wire = record.property(PROPERTY.native)
+function headerOf(property: Properties): Header {
+  const wire = property(PROPERTY.native)
   const bytes = wire === undefined ? undefined : Buffer.from(wire.slice(0, HEAD_CHARS), 'base64')
   if (bytes?.[0] !== MARK) return { durable: true, priority: PRIORITY_DEFAULT }
   const none = { durable: false, priority: PRIORITY_DEFAULT }

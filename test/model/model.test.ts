@@ -9,7 +9,7 @@ import { selects as selectsRecord } from '../../src/model/message-filter.ts'
 import { encodeProperties } from '../../src/model/properties.ts'
 import { checkRecord, RecordView, recordBytes, writeRecord } from '../../src/model/record.ts'
 import { SQL_DEPTH_MAX } from '../../src/model/sql92/expression.ts'
-import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
+import { parseSelector, parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
 import {
   SQL_CHARS_MAX,
   SQL_CONTAINS_CHARS_MAX,
@@ -259,7 +259,7 @@ test('a text that is longer than numbers are is no number', (t) => {
   }
 })
 
-test('a condition of many operations decodes the properties of a message once', (t) => {
+test('a condition looks for each name once, and decodes the properties once for many names', (t) => {
   const record = recordWith('a\u00011\u0002b\u0001x\u0002a\u00012\u0002')
   for (const more of ['', ' OR b = 5'.repeat(20)]) {
     t.true(selectsRecord(parseSqlFilter(`a = '1'${more}`), record))
@@ -270,8 +270,15 @@ test('a condition of many operations decodes the properties of a message once', 
     looks++
     return undefined
   }
-  selectsRecord(parseSqlFilter(`a = '2'${" OR b = 'y'".repeat(20)}`), record)
-  t.is(looks, 0)
+  const repeated = `a = '2'${" OR b = 'y' OR a = '3'".repeat(20)}`
+  const many = Array.from({ length: 9 }, (_, i) => `c${i} = 'y'`).join(' OR ')
+  for (const parse of [parseSqlFilter, parseSelector]) {
+    looks = 0
+    selectsRecord(parse(repeated), record)
+    t.is(looks, 2)
+    selectsRecord(parse(many), record)
+    t.is(looks, 2)
+  }
 })
 
 function recordWith(properties: string): RecordView {

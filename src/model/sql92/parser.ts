@@ -16,7 +16,6 @@ import {
   type Order,
   ordered,
   type Part,
-  property,
 } from './expression.ts'
 import { ROCKETMQ_TOKENS, tokenAt } from './token.ts'
 import { TokenReader, type TokenRules } from './token-reader.ts'
@@ -139,6 +138,6 @@ export class Parser extends TokenReader {
     if (kind === 'double') return this.double()
     this.advance()
     if (kind === 'text') return constant(text, `'${text}'`)
-    return property(text)
+    return this.named(text)
   }
 }

@@ -9,7 +9,6 @@ import {
   junction,
   not,
   type Order,
-  property,
 } from './expression.ts'
 import { arithmetic, comparison, equality, like, type Operator, truth } from './selection.ts'
 import { SELECTOR_TOKENS, tokenAt } from './token.ts'
@@ -140,7 +139,7 @@ export class SelectorParser extends TokenReader {
     if (kind === 'double') return this.double()
     this.advance()
     if (kind === 'text') return constant(text, `'${text}'`)
-    return property(text)
+    return this.named(text)
   }
 
   /** A property or a constant that stands as a condition costs as much as a comparison. */

@@ -13,6 +13,8 @@ export interface SqlFilter {
   readonly hashes: undefined
   /** Comparisons and the like (parser.ts): what a message costs. */
   readonly operations: number
+  /** Properties that it looks at. */
+  readonly names: number
   /** False where the condition is not true: unknown, or values that cannot be compared. */
   matches(properties: Properties): boolean
 }
@@ -51,7 +53,7 @@ function known(
   const matches = (properties: Properties): boolean => condition.evaluate(properties) === true
   const filter: SqlFilter = {
     ...{ kind: 'sql', dialect, expression, hashes: undefined },
-    ...{ operations, matches },
+    ...{ operations, names: parser.names.size, matches },
   }
   if (filters.size >= COMPILED_MAX) filters.delete(filters.keys().next().value!)
   filters.set(expression, filter)

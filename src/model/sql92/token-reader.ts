@@ -1,5 +1,5 @@
 // What the grammars of conditions share: one token of look-ahead, and the bounds of an expression.
-import { constant, type Expression, filterInvalid, SQL_DEPTH_MAX } from './expression.ts'
+import { constant, type Expression, filterInvalid, property, SQL_DEPTH_MAX } from './expression.ts'
 import type { Token } from './token.ts'
 import { integerOf } from './value.ts'
 
@@ -21,6 +21,8 @@ export interface TokenRules {
 export abstract class TokenReader {
   /** Operations counted so far. */
   operations = 0
+  /** Of the properties that it looks at. */
+  readonly names = new Set<string>()
   protected token: Token
   readonly #source: string
   readonly #rules: TokenRules
@@ -71,6 +73,11 @@ export abstract class TokenReader {
     this.count()
     this.advance()
     return text
+  }
+
+  protected named(name: string): Expression {
+    this.names.add(name)
+    return property(name)
   }
 
   protected integer(): Expression {
