@@ -3,7 +3,7 @@ import { BrokerError } from '../../src/errors.ts'
 import type { PublishReceipt } from '../../src/model/message.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { PROPERTY } from '../../src/model/properties.ts'
-import { RecordView } from '../../src/model/record.ts'
+import { RecordView, recordsOf } from '../../src/model/record.ts'
 import type { TransactionCheck, TransactionEnd } from '../../src/model/transaction.ts'
 import {
   bodiesOf,
@@ -298,4 +298,23 @@ test('the name of a half message is that of its first record', async (t) => {
   t.not(entry!.position, half.position)
   const copy = { ...half, position: entry!.position, queueOffset: queueOffset(0) }
   t.is(await codeOf(end(at, copy, 'commit')), 'ARGUMENT_INVALID')
+})
+
+test('what a message says of itself is kept through its commit, and what a broker says is not', async (t) => {
+  const at = await startOrders(t)
+  const said = { TAGS: 'paid', KEYS: 'k1', source: 'web', ключ: 'значение' }
+  const plain = await prepare(at, 'plain', said)
+  const odd = { __SHARDINGKEY: 'k', __transactionId__: 'mine', TRANSACTION_CHECK_TIMES: '9' }
+  const other = await prepare(at, 'odd', { ...said, ...odd })
+  for (const half of [plain, other]) await end(at, half, 'commit')
+  const { records } = await at.broker.pull(pullRequest('orders'))
+  const [first, second] = [...recordsOf(records)].map((record) => record.properties())
+  const id = (body: string) => ({ UNIQ_KEY: `id-${body}`, __transactionId__: `id-${body}` })
+  const own = { TRAN_MSG: 'true', PGROUP: GROUP, ...said, CLUSTER: 'DefaultCluster' }
+  const brokers = { MSG_REGION: 'DefaultRegion', TRACE_ON: 'true' }
+  t.deepEqual(Object.fromEntries(first!), { ...own, ...brokers, ...id('plain') })
+  t.deepEqual(Object.fromEntries(second!), {
+    ...{ ...own, ...brokers, ...id('odd') },
+    __SHARDINGKEY: 'k',
+  })
 })

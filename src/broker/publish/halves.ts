@@ -41,6 +41,8 @@ const WAITING: ReadonlySet<string> = new Set([
   PROPERTY.realTopic,
   PROPERTY.realQueueId,
 ])
+/** The first of them that a new half message is parked with. */
+const WAITING_FROM = Buffer.from(`\u0002${PROPERTY.dueMs}\u0001`)
 /** The topic of the given up keeps where the message was to go, as with Apache's broker. */
 const WAITED: ReadonlySet<string> = new Set([PROPERTY.dueMs, PROPERTY.dueKind, PROPERTY.dueRounds])
 
@@ -88,7 +90,7 @@ export function committedDraft(
   nowMs: number,
   delayMsMax: number,
 ): StoreDraft {
-  const own = withoutProperties(record.propertyBytes, WAITING)
+  const own = ownProperties(record.propertyBytes)
   const properties = Buffer.concat([own, encodeProperties(checked(record, round))])
   const isDelayed = (scanProperties(own) & SCAN.delayed) !== 0
   const dueMs = isDelayed ? dueTime(properties, nowMs, delayMsMax) : undefined
@@ -101,6 +103,13 @@ export function committedDraft(
     properties: dueMs === undefined ? properties : withKnownLevel(properties),
     dueMs,
   }
+}
+
+/** How it waits stands behind its own properties, and nearly none has these among them. */
+function ownProperties(bytes: Buffer): Uint8Array {
+  const own = bytes.subarray(0, bytes.lastIndexOf(WAITING_FROM) + 1)
+  const isSure = own.length > 0 && !own.includes('__') && !own.includes('TRANSACTION_')
+  return isSure ? own : withoutProperties(bytes, WAITING)
 }
 
 /** After the last check. */

@@ -15,7 +15,7 @@ import type { Broker } from '../../port/broker.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import { encodeCommand, responseHeader } from '../../remoting/command.ts'
 import type { SendResponses } from '../../remoting/fast/send-response.ts'
-import type { HeaderCodec } from '../../remoting/frame.ts'
+import { CODEC_JSON, type HeaderCodec } from '../../remoting/frame.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { SEND_RESPONSE } from '../../remoting/requests/send.ts'
 import { type PublishBatch, PublishLine } from '../net/publish-line.ts'
@@ -129,12 +129,17 @@ export class SendBatch implements PublishBatch {
       )
     }
     const receipts = results as readonly PublishReceipt[]
+    const { queueId, queueOffset, position, transactionId } = receipts[0]!
+    if (transactionId !== undefined && codec === CODEC_JSON) {
+      const { responses } = this.#options
+      return responses.half(opaque, queueId, queueOffset, position, transactionId)
+    }
     const ids = receipts.map(({ storeHost, position }) => offsetMessageId(storeHost, position))
     const fields = writeFields(SEND_RESPONSE, {
       msgId: ids.join(','),
-      queueId: receipts[0]!.queueId,
-      queueOffset: receipts[0]!.queueOffset,
-      transactionId: receipts[0]!.transactionId,
+      queueId,
+      queueOffset,
+      transactionId,
       MSG_REGION: 'DefaultRegion',
       TRACE_ON: 'true',
       recallHandle: receipts[0]!.recallHandle,

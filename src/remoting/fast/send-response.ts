@@ -1,15 +1,17 @@
 // The answer to an accepted SEND, prefabricated in both codecs: a header into which the numbers are
 // written. Copying it and patching digits costs a twentieth of building the header anew. JSON
 // allows blanks after a value, so every such answer has the same length.
+import { putU32 } from '../../model/bytes.ts'
 import type { Host } from '../../model/host.ts'
 import { offsetMessageId } from '../../model/message-id.ts'
 import { logPosition } from '../../model/positions.ts'
 import { FLAG_RESPONSE, LANGUAGE_DEFAULT, RESPONSE, VERSION } from '../codes.ts'
-import { CODEC_JSON, type HeaderCodec } from '../frame.ts'
+import { CODEC_JSON, FRAME_PREFIX_BYTES, type HeaderCodec } from '../frame.ts'
 import { BinaryAnswer } from './binary-answer.ts'
 import { LONG_DIGITS, putDecimal } from './decimal.ts'
 import { Template } from './template.ts'
 
+const FIELDS_FROM = '{"code":0,"extFields":{'
 const INT_DIGITS = 10
 const POSITION_DIGITS = 16
 const HEX = Buffer.from('0123456789ABCDEF')
@@ -26,7 +28,8 @@ export class SendResponses {
   constructor(storeHost: Host) {
     const firstId = offsetMessageId(storeHost, logPosition(0))
     const template = new Template()
-    template.text('{"code":0,"extFields":{"MSG_REGION":"DefaultRegion","TRACE_ON":"true","msgId":"')
+    template.text(FIELDS_FROM)
+    template.text('"MSG_REGION":"DefaultRegion","TRACE_ON":"true","msgId":"')
     template.text(firstId.slice(0, -POSITION_DIGITS))
     this.#positionAt = template.blanks(POSITION_DIGITS)
     template.text('","queueId":"')
@@ -72,6 +75,24 @@ export class SendResponses {
     template.quoted(target, at + this.#offsetAt, queueOffset)
     putDecimal(target, at + this.#opaqueAt, opaque)
     return at + template.length
+  }
+
+  /** Of a half message, in JSON: with the id of its transaction. */
+  half(
+    opaque: number,
+    queueId: number,
+    queueOffset: number,
+    position: number,
+    transactionId: string,
+  ): Buffer {
+    const plain = Buffer.allocUnsafe(this.#template.length)
+    this.write(plain, 0, CODEC_JSON, opaque, queueId, queueOffset, position)
+    const added = Buffer.from(`"transactionId":${JSON.stringify(transactionId)},`)
+    const at = FRAME_PREFIX_BYTES + FIELDS_FROM.length
+    const out = Buffer.concat([plain.subarray(0, at), added, plain.subarray(at)])
+    putU32(out, 0, out.length - 4)
+    putU32(out, 4, (CODEC_JSON << 24) | (out.length - FRAME_PREFIX_BYTES))
+    return out
   }
 
   #writeBinary(
