@@ -127,7 +127,7 @@ export const PROPERTIES_ACCEPTED_BYTES_MAX = 32_700
 /** The properties that parking adds: the due time and the queue; the topic's name comes on top. */
 export const PARKED_PROPERTIES_BYTES = 64
 /**
- * The same of a half message and of the one that it becomes: also its kind, its rounds, its id once
- * more, and the checks.
+ * The same of a half message and of the one that it becomes: also its kind, its rounds and the
+ * checks; its id once more comes on top.
  */
 export const HALF_PROPERTIES_BYTES = 256

@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava'
+import type { BrokerOptions } from '../../src/broker/options.ts'
 import { BrokerError } from '../../src/errors.ts'
 import type { PublishReceipt } from '../../src/model/message.ts'
 import { queueOffset } from '../../src/model/positions.ts'
@@ -70,8 +71,11 @@ const register = ({ broker }: TestBroker, connectionId = 'c1') =>
     ...{ language: 'JAVA', version: 0, consumers: [], producerGroups: [GROUP] },
   })
 
-async function startOrders(t: ExecutionContext): Promise<TestBroker> {
-  const test = await startBroker(t, { clientExpiryMs: 1000 * HOUR_MS })
+async function startOrders(
+  t: ExecutionContext,
+  options: Partial<BrokerOptions> = {},
+): Promise<TestBroker> {
+  const test = await startBroker(t, { clientExpiryMs: 1000 * HOUR_MS, ...options })
   await test.broker.topics.put(topicOf('orders', 1))
   return test
 }
@@ -317,4 +321,61 @@ test('what a message says of itself is kept through its commit, and what a broke
     ...{ ...own, ...brokers, ...id('odd') },
     __SHARDINGKEY: 'k',
   })
+})
+
+/** Commits as soon as the append that the due time makes is under way. */
+function commitDuringCheck(at: TestBroker, half: PublishReceipt): Promise<string> {
+  return new Promise((resolve) => {
+    at.faults.beforeAppend = ({ fired = [], putOff = [] }) => {
+      if (fired.length + putOff.length === 0) return
+      at.faults.beforeAppend = () => {}
+      resolve(codeOf(end(at, half, 'commit')))
+    }
+  })
+}
+
+test('a commit while its half message is copied to a later check holds once', async (t) => {
+  const at = await startOrders(t)
+  const half = await prepare(at, 'a')
+  const committing = commitDuringCheck(at, half)
+  await pass(at, TIMEOUT_MS)
+  t.is(await committing, 'no error')
+  t.is(await codeOf(end(at, half, 'rollback')), 'MESSAGE_NOT_FOUND')
+  await end(at, half, 'commit')
+  t.deepEqual(await bodiesIn(at, 'orders'), ['a'])
+  t.is((await at.broker.status()).pendingDelayed, 0)
+})
+
+test('a commit while its half message is given up comes too late', async (t) => {
+  const at = await startOrders(t, { transactionMsMax: 1 })
+  const half = await prepare(at, 'a')
+  const committing = commitDuringCheck(at, half)
+  await pass(at, TIMEOUT_MS)
+  t.deepEqual(await bodiesIn(at, GIVEN_UP), ['a'])
+  t.is(await committing, 'MESSAGE_NOT_FOUND')
+  t.deepEqual(await bodiesIn(at, 'orders'), [])
+})
+
+test('a commit of a delayed message may be repeated while that waits', async (t) => {
+  const at = await startOrders(t)
+  const half = await prepare(at, 'a', { TIMER_DELAY_MS: '10000' })
+  await end(at, half, 'commit')
+  await end(at, half, 'commit')
+  t.is(await codeOf(end(at, half, 'rollback')), 'MESSAGE_NOT_FOUND')
+  await pass(at, 9_999)
+  await pass(at, 1)
+  await end(at, half, 'commit')
+  t.deepEqual(await bodiesIn(at, 'orders'), ['a'])
+})
+
+test('a half message whose id leaves no room for its end is refused', async (t) => {
+  const at = await startOrders(t, { transactionMsMax: 1 })
+  const most = 'x'.repeat(16_000)
+  const half = await prepare(at, 'a', { UNIQ_KEY: most })
+  await end(at, half, 'commit')
+  await prepare(at, 'b', { UNIQ_KEY: most })
+  const longer = halfMessage(at, 'c', { UNIQ_KEY: 'x'.repeat(20_000) })
+  t.deepEqual(codesOf(await at.broker.publish([longer])), ['MESSAGE_TOO_LARGE'])
+  await pass(at, TIMEOUT_MS)
+  t.deepEqual(await bodiesIn(at, GIVEN_UP), ['b'])
 })

@@ -105,6 +105,11 @@ export class DueTimer {
     return 'withdrawn'
   }
 
+  /** Settles when the append is through that ends the entry; undefined: none is under way. */
+  whenEnded({ position }: DueEntry): Promise<unknown> | undefined {
+    return this.#ending.get(position)?.settled
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     this.#timer?.cancel()

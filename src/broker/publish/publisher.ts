@@ -448,11 +448,14 @@ export class Publisher {
     if (batch.isTogether) throw halfInBatch()
     const half = halfDraft(draft, isDelayed, this.#parts.clock.now(), this.#parts.options)
     const { properties, topic } = draft
-    const room = PROPERTIES_BYTES_MAX - HALF_PROPERTIES_BYTES - topic.length
+    const id = findProperty(properties, PROPERTY.uniqueKey)!
+    // The committed message has it twice.
+    const idBytes = Buffer.byteLength(id)
+    const room = PROPERTIES_BYTES_MAX - HALF_PROPERTIES_BYTES - topic.length - idBytes
     if (properties.length > room) throw propertiesTooLarge(properties, room)
     batch.hasParked = true
     batch.halves ??= new Map()
-    batch.halves.set(batch.drafts.length, findProperty(properties, PROPERTY.uniqueKey)!)
+    batch.halves.set(batch.drafts.length, id)
     return { ...half, brokerProperties: this.#own.behind(properties, room) }
   }
 }

@@ -5,11 +5,12 @@ import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { parseRounds, roundAt } from '../../model/due-rounds.ts'
+import { SCHEDULE_TOPIC } from '../../model/names.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
 import type { HalfName, TransactionCheck, TransactionEnd } from '../../model/transaction.ts'
-import type { DueEntry, MessageStore, StoreDraft } from '../../store/store.ts'
+import type { DueEntry, MessageStore, Parked, StoreDraft } from '../../store/store.ts'
 import type { TopicTable } from '../definitions/topics.ts'
 import { APPEND_BYTES_TARGET, type BrokerOptions } from '../options.ts'
 import type { DueTimer } from './due-timer.ts'
@@ -78,7 +79,7 @@ export class Transactions {
   async #end({ half, group, outcome }: TransactionEnd): Promise<void> {
     const { store, topics, clock, options } = this.#parts
     const { position } = half
-    const parked = await store.parked(position)
+    const parked = await this.#parked(position)
     const properties = parked?.record.firstProperties()
     if (parked === undefined || properties?.get(PROPERTY.dueKind) !== HALF) {
       throw noHalf('Find prepared transaction message failed')
@@ -102,6 +103,17 @@ export class Transactions {
     const draft = committedDraft(record, position, round, nowMs, options.delayMsMax)
     const queueId = draft.queueId % topic.definition.writeQueues
     return this.#append(entry, { ...draft, queueId })
+  }
+
+  /** As a check leaves it that is under way: that may copy the half message, or give it up. */
+  async #parked(position: LogPosition): Promise<Parked | undefined> {
+    const { store, dueTimer } = this.#parts
+    for (;;) {
+      const parked = await store.parked(position)
+      const checked = parked?.entry && dueTimer.whenEnded(parked.entry)
+      if (checked === undefined) return parked
+      await checked
+    }
   }
 
   #append(entry: DueEntry, draft: StoreDraft | undefined): Promise<void> {
@@ -153,17 +165,24 @@ export class Transactions {
     place: LogPosition,
     outcome: TransactionEnd['outcome'],
   ): Promise<void> {
-    const topic = record.property(PROPERTY.realTopic)!
-    const id = record.property(PROPERTY.uniqueKey)
-    const found =
-      id === undefined ? [] : await this.#parts.store.findByKey(topic, id, { max: SAME_ID_MAX })
-    const wasCommitted = found.some((bytes) => new RecordView(bytes).preparedPosition === place)
+    const wasCommitted = await this.#wasCommitted(record, place)
     if (wasCommitted === (outcome === 'commit')) return
     throw noHalf(
       wasCommitted
         ? 'the transaction was committed before; it is not rolled back'
         : 'the transaction was rolled back or given up before; it is not committed',
     )
+  }
+
+  async #wasCommitted(record: RecordView, place: LogPosition): Promise<boolean> {
+    const id = record.property(PROPERTY.uniqueKey)
+    if (id === undefined) return false
+    // A delayed message waits in the latter.
+    for (const topic of [record.property(PROPERTY.realTopic)!, SCHEDULE_TOPIC]) {
+      const found = await this.#parts.store.findByKey(topic, id, { max: SAME_ID_MAX })
+      if (found.some((bytes) => new RecordView(bytes).preparedPosition === place)) return true
+    }
+    return false
   }
 }
 
