@@ -49,11 +49,12 @@ export function encodeRecallHandle(handle: RecallHandle): string {
 /** undefined for what is none. */
 export function decodeRecallHandle(text: string): RecallHandle | undefined {
   if (text.length > HANDLE_CHARS_MAX || !BASE64URL.test(text)) return undefined
-  const [version, topic, brokerName, time, messageId] = Buffer.from(text, 'base64url')
+  const [version, topic, brokerName, time, ...id] = Buffer.from(text, 'base64url')
     .toString()
     .split(' ')
   if (version !== HANDLE_VERSION || topic === undefined || brokerName === undefined)
     return undefined
-  if (time === undefined || messageId === undefined) return undefined
+  if (time === undefined || id.length === 0) return undefined
+  const messageId = id.join(' ')
   return { topic, brokerName, dueMs: /^\d{1,15}$/.test(time) ? Number(time) : -1, messageId }
 }

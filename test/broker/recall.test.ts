@@ -66,6 +66,13 @@ test('the handle says topic, broker, due time and unique key', async (t) => {
   })
 })
 
+test('an id with spaces is whole in the handle', async (t) => {
+  const { broker } = await startBroker(t)
+  const handle = await publish(broker, { TIMER_DELAY_MS: '5000', UNIQ_KEY: 'order 7 of 9' })
+  t.is(await broker.recall('orders', handle!), 'order 7 of 9')
+  t.is((await broker.status()).pendingDelayed, 0)
+})
+
 test('a message that is delivered cannot be taken back', async (t) => {
   const { broker, clock } = await startBroker(t)
   const handle = await publish(broker, { TIMER_DELAY_MS: '5000' })
