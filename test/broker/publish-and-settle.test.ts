@@ -162,6 +162,22 @@ test('a message whose time ran out during the append stays with its next consume
   t.deepEqual(bodiesOf(rest), bodies.slice(1))
 })
 
+test('what hands a message back in a transaction that fails leaves no trace at it', async (t) => {
+  const at = await filled(t, 1)
+  const [message] = await receive(at, { maxMessages: 1 })
+  const { receipt } = message!
+  const handBack = { isNotHere: true, note: 'of the transaction' }
+  for (const kind of ['release', 'nack'] as const) {
+    const settlements = [{ receipt, verdict: { kind, handBack } }]
+    const tooLate = [newMessage('out', { queueId: 7 })]
+    t.is(await codeOf(at.broker.publishAndSettle(tooLate, settlements)), 'QUEUE_NOT_FOUND')
+  }
+  await at.broker.release([receipt])
+  const [again] = await receive(at, { maxMessages: 1 })
+  t.deepEqual(bodiesOf([again!]), [bodies[0]!])
+  t.is(again!.note, undefined)
+})
+
 test('a group that is moved while it settles keeps its new place', async (t) => {
   const at = await filled(t, 1)
   const receipts = receiptsOf(await receive(at))

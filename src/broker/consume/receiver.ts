@@ -172,14 +172,20 @@ export class Receiver {
     const found = find()
     if (new Set(found.map(({ entry }) => entry)).size < found.length) throw settledTwice()
     return this.#lanes.run(new Set(found.map(({ queue }) => queue)), async () => {
-      const steps: Step[] = []
-      for (const [i, { verdict }] of settlements.entries()) {
-        const step = this.#stepOf(found[i]!, verdict)
-        steps.push(step instanceof Promise ? await step : step)
+      const undoings = found.map(keptAsItIs)
+      try {
+        const steps: Step[] = []
+        for (const [i, { verdict }] of settlements.entries()) {
+          const step = this.#stepOf(found[i]!, verdict)
+          steps.push(step instanceof Promise ? await step : step)
+        }
+        // From here to the append nothing waits, so that what is found now holds.
+        find()
+        return await new JointSettlement(steps, this.#parts.topics, this.#retries).run(append)
+      } catch (error) {
+        for (const undo of undoings) undo()
+        throw error
       }
-      // From here to the append nothing waits, so that what is found now holds.
-      find()
-      return new JointSettlement(steps, this.#parts.topics, this.#retries).run(append)
     })
   }
 
@@ -466,6 +472,17 @@ const NOTHING_MORE: HandBack = {}
 function take({ queue, entry }: Held, { isNotHere, note }: HandBack): boolean {
   if (note !== undefined) entry.note = note
   return isNotHere !== true || entry.holder === undefined || queue.keepFrom(entry, entry.holder.id)
+}
+
+/** Takes back what `take` does to a message, while that is still with its consumer. */
+function keptAsItIs({ queue, entry }: Held): () => void {
+  const { serial, note } = entry
+  const notFor = entry.notFor && [...entry.notFor]
+  return () => {
+    if (queue.held(entry.offset, serial) === undefined) return
+    entry.note = note
+    entry.notFor = notFor
+  }
 }
 
 /** The consumer goes on: what it was handed next may be what it fails at. */
