@@ -323,6 +323,17 @@ test('what a message says of itself is kept through its commit, and what a broke
   })
 })
 
+test('how a half message waited is no part of its message, also after it was copied', async (t) => {
+  const at = await startOrders(t)
+  const [whole, copied] = [await prepare(at, 'whole'), await prepare(at, 'copied')]
+  await end(at, whole, 'commit')
+  await pass(at, HOUR_MS)
+  await end(at, copied, 'commit')
+  const { records } = await at.broker.pull(pullRequest('orders'))
+  const [first, second] = [...recordsOf(records)].map((record) => [...record.properties().keys()])
+  t.deepEqual(second!.sort(), first!.sort())
+})
+
 /** Commits as soon as the append that the due time makes is under way. */
 function commitDuringCheck(at: TestBroker, half: PublishReceipt): Promise<string> {
   return new Promise((resolve) => {
