@@ -1,3 +1,4 @@
+import { createHook } from 'node:async_hooks'
 import test, { type ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { BrokerError } from '../../src/errors.ts'
@@ -79,6 +80,25 @@ async function startOrders(
   await test.broker.topics.put(topicOf('orders', 1))
   return test
 }
+
+test.serial(
+  'ends of one half that come together wait each for the one before it alone',
+  async (t) => {
+    const at = await startOrders(t)
+    const half = await prepare(at, 'a')
+    const count = 1000
+    let promises = 0
+    const hook = createHook({
+      init: (_, type) => {
+        if (type === 'PROMISE') promises++
+      },
+    }).enable()
+    await Promise.all(Array.from({ length: count }, () => end(at, half, 'commit')))
+    hook.disable()
+    t.true(promises < 100 * count, `${promises} promises`)
+    t.deepEqual(await bodiesIn(at, 'orders'), ['a'])
+  },
+)
 
 test('the first check is due six seconds after the message was born, the next ones every thirty', async (t) => {
   const at = await startOrders(t)

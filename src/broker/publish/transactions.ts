@@ -41,7 +41,7 @@ interface Ending {
 export class Transactions {
   readonly #parts: Parts
   readonly #checks: TransactionChecks
-  /** Ends under way, by the place of their half. */
+  /** The last end under way, by the place of its half. */
   readonly #ending = new Map<LogPosition, Promise<void>>()
   /** Of this turn. */
   #endings: Ending[] = []
@@ -64,15 +64,17 @@ export class Transactions {
     return parked?.record.property(PROPERTY.realTopic)
   }
 
-  /** Two ends of one half go one after the other. */
-  async end(end: TransactionEnd): Promise<void> {
+  /** Ends of one half go one after the other, each behind the one before it. */
+  end(end: TransactionEnd): Promise<void> {
     const { position } = end.half
-    for (let before = this.#ending.get(position); before !== undefined; ) {
-      await before.catch(() => {})
-      before = this.#ending.get(position)
-    }
-    const ending = this.#end(end).finally(() => this.#ending.delete(position))
+    const before = this.#ending.get(position)
+    const next = (): Promise<void> => this.#end(end)
+    const ending = before === undefined ? next() : before.then(next, next)
     this.#ending.set(position, ending)
+    const ended = (): void => {
+      if (this.#ending.get(position) === ending) this.#ending.delete(position)
+    }
+    ending.then(ended, ended)
     return ending
   }
 
