@@ -98,6 +98,15 @@ test('a body of more blocks than one can need is not read', (t) => {
   t.is(inflateBy('Zstandard', of(1024), MIB), undefined)
 })
 
+test('LZ4 of more blocks than one can need is not read', (t) => {
+  const head = Buffer.from('04224d18404000', 'hex')
+  const block = Buffer.from('0100000000', 'hex')
+  const of = (count: number): Buffer =>
+    Buffer.concat([head, ...new Array<Buffer>(count).fill(block), Buffer.alloc(4)])
+  t.is(inflateBy('LZ4', of(16_382), 1024)?.length, 0)
+  t.is(inflateBy('LZ4', of(16_383), 1024), undefined)
+})
+
 test('a window of any size costs nothing', (t) => {
   const body = Buffer.concat([zstdHead, zstdBlock(1, 5, true, Buffer.from('a'))])
   body[5] = 0xff

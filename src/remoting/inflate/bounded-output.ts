@@ -7,6 +7,22 @@ export class TooLargeError extends Error {}
 /** The bytes are not what they say they are. */
 export class CorruptError extends Error {}
 
+/** Of the frames and blocks of one body: each costs time whatever it has. */
+export class Budget {
+  readonly #max: number
+  #left: number
+
+  constructor(max: number) {
+    this.#max = max
+    this.#left = max
+  }
+
+  /** @throws TooLargeError */
+  spend(): void {
+    if (--this.#left < 0) throw new TooLargeError(`more than ${this.#max} blocks`)
+  }
+}
+
 const FIRST_BYTES = 64 * 1024
 
 export class BoundedOutput {

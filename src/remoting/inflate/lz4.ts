@@ -1,27 +1,31 @@
 // LZ4 in its frame format, as RocketMQ's Java clients write it: frames of blocks of sequences, each
 // a run of literals and a repetition of earlier bytes. Checksums are not looked at: a record has
 // its own.
-import { type BoundedOutput, CorruptError } from './bounded-output.ts'
+import { type BoundedOutput, Budget, CorruptError } from './bounded-output.ts'
 
 const MAGIC = 0x184d2204
 /** The low half byte is free. */
 const MAGIC_SKIPPABLE = 0x184d2a50
 const MATCH_BYTES_MIN = 4
+/** Frames and blocks of one body: whole blocks of the least size are 64 of the largest body. */
+const BLOCKS_MAX = 16_384
 /** A block's length with this bit says that its bytes are not compressed. */
 const PLAIN = 0x8000_0000
 
 /** @throws TooLargeError, CorruptError */
 export function inflateLz4(from: Buffer, out: BoundedOutput): void {
+  const budget = new Budget(BLOCKS_MAX)
   for (let at = 0; at < from.length; ) {
+    budget.spend()
     const magic = word(from, at)
     if ((magic & ~0xf) >>> 0 === MAGIC_SKIPPABLE) at += 8 + word(from, at + 4)
-    else if (magic === MAGIC) at = inflateFrame(from, at + 4, out)
+    else if (magic === MAGIC) at = inflateFrame(from, at + 4, out, budget)
     else throw new CorruptError('no LZ4 frame begins there')
   }
 }
 
 /** @returns where it ends */
-function inflateFrame(from: Buffer, start: number, out: BoundedOutput): number {
+function inflateFrame(from: Buffer, start: number, out: BoundedOutput, budget: Budget): number {
   const flags = byte(from, start)
   if (flags >>> 6 !== 1) throw new CorruptError('an LZ4 frame of another version')
   const hasBlockSums = (flags & 0x10) !== 0
@@ -32,6 +36,7 @@ function inflateFrame(from: Buffer, start: number, out: BoundedOutput): number {
   const frameAt = out.length
   let at = start + 3 + (hasSize ? 8 : 0)
   for (;;) {
+    budget.spend()
     const length = word(from, at)
     at += 4
     if (length === 0) return at + (hasSum ? 4 : 0)

@@ -1,7 +1,7 @@
 // Zstandard (RFC 8878) without dictionaries: frames of blocks, each a run of literals and sequences
 // that interleave them with repetitions of earlier bytes. Checksums are not looked at: a record has
 // its own.
-import { type BoundedOutput, CorruptError, TooLargeError } from './bounded-output.ts'
+import { type BoundedOutput, Budget, CorruptError } from './bounded-output.ts'
 import { BackwardBits, BITS_MAX } from './zstd-bits.ts'
 import { DISTANCES, EXTRA_LENGTHS, LENGTHS, type SequenceCode } from './zstd-codes.ts'
 import {
@@ -35,21 +35,13 @@ interface Frame {
 
 /** @throws TooLargeError, CorruptError */
 export function inflateZstd(from: Buffer, out: BoundedOutput): void {
-  const budget = new Budget()
+  const budget = new Budget(BLOCKS_MAX)
   for (let at = 0; at < from.length; ) {
     budget.spend()
     const magic = word(from, at)
     if ((magic & ~0xf) >>> 0 === MAGIC_SKIPPABLE) at += 8 + word(from, at + 4)
     else if (magic === MAGIC) at = inflateFrame(from, at + 4, out, budget)
     else throw new CorruptError('no Zstandard frame begins there')
-  }
-}
-
-class Budget {
-  #left = BLOCKS_MAX
-
-  spend(): void {
-    if (--this.#left < 0) throw new TooLargeError(`more than ${BLOCKS_MAX} blocks`)
   }
 }
 
