@@ -180,6 +180,8 @@ export interface BatchAck {
 
 /** Acknowledgements of one request: so many bits are looked up in one turn of the event loop. */
 const BATCH_ACKS_MAX = 16_384
+/** Queues and times that they are of: each is an object of its own, if it has bits or not. */
+const BATCH_ENTRIES_MAX = 4096
 
 /** @throws BrokerError ARGUMENT_INVALID */
 export function decodeBatchAck(body: Buffer): BatchAck[] {
@@ -216,6 +218,9 @@ function acksOf(body: Buffer): readonly JsonMap[] {
   }
   const acks = (parsed as { acks?: unknown } | null)?.acks
   const objects = Array.isArray(acks) ? acks : []
+  if (objects.length > BATCH_ENTRIES_MAX) {
+    throw invalidRequest(`more than ${BATCH_ENTRIES_MAX} deliveries in one request`)
+  }
   return objects.map((ack: object | null) => new Map(Object.entries(ack ?? {})) as JsonMap)
 }
 

@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava'
+import { jsonBody } from '../../../src/remoting/json/json-emitter.ts'
 import {
   type FrontEndOptions,
   fields,
@@ -274,6 +275,18 @@ test('acknowledgements that come together are each answered for themselves', asy
   await clock.advanceAsync(10_000)
   const again = await eventually(() => client.take().then((found) => found[0] && found))
   t.deepEqual(bodies(again), ['m1'])
+})
+
+test('a batch of more deliveries than one request can be about is refused', async (t) => {
+  const { connection } = await popping(t)
+  const batch = (count: number) =>
+    connection.request(200_151, {
+      body: jsonBody({ acks: Array.from({ length: count }, () => ({})) }),
+    })
+  t.is((await batch(4096)).code, 0)
+  const refused = await batch(4097)
+  t.is(refused.code, 29)
+  t.regex(refused.remark!, /more than 4096 deliveries/)
 })
 
 test('a batch without acknowledgements is told that there was no message', async (t) => {
