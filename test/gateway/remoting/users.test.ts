@@ -4,8 +4,10 @@ import { REQUEST, RESPONSE } from '../../../src/remoting/codes.ts'
 import type { Command } from '../../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { type JsonOut, jsonBody } from '../../../src/remoting/json/json-emitter.ts'
+import { queueOf } from '../../support/broker.ts'
 import {
   fields,
+  heartbeat,
   type NativeFrontEnd,
   pull,
   send,
@@ -255,6 +257,51 @@ test('default policies decide where no custom one does', async (t) => {
   t.is(await codeOf(send(kim, { topic: 'orders' })), RESPONSE.success)
   await allow(scene, [['*', 'Pub', 'Deny']], 'Custom')
   t.is(await codeOf(send(kim, { topic: 'orders' })), RESPONSE.noPermission)
+})
+
+test('the right to change a group shows nothing of topics that may not be read', async (t) => {
+  const scene = await open(t)
+  await createKim(scene)
+  await allow(scene, [['Group:own', 'All']])
+  const kim = await asKim(scene)
+  t.is(await codeOf(heartbeat(kim, 'c', [{ group: 'own' }])), RESPONSE.success)
+  const sent = await send(scene.root, { topic: 'orders', body: Buffer.from('secret') })
+  const group = { group: 'own', consumerGroup: 'own', clientId: 'c', topic: 'orders' }
+  const asked = [
+    [REQUEST.consumeMessageDirectly, { msgId: sent.fields.get('msgId')! }],
+    [REQUEST.resetOffset, { timestamp: '0', isForce: 'true' }],
+    [REQUEST.getConsumerOffsets, {}],
+    [REQUEST.viewBrokerStats, { statsName: 'GROUP_GET_NUMS', statsKey: 'orders@own' }],
+    [REQUEST.cloneGroupOffset, { srcGroup: 'own', destGroup: 'own' }],
+    [REQUEST.cloneGroupOffset, { srcGroup: 'billing', destGroup: 'own', topic: '' }],
+  ] as const
+  for (const [code, values] of asked) {
+    const answer = await kim.request(code, { fields: fields({ ...group, ...values }) })
+    t.is(answer.code, RESPONSE.noPermission, `${code}: ${answer.remark}`)
+  }
+})
+
+test('offsets are copied in the topics alone that may be read', async (t) => {
+  const scene = await open(t)
+  const { front, root, ask } = scene
+  await createKim(scene)
+  await allow(scene, [
+    ['Group:*', 'All'],
+    ['Topic:orders', 'Get'],
+  ])
+  await send(root, { topic: 'payments' })
+  await heartbeat(root, 'r', [{ group: 'billing', topics: { orders: '*', payments: '*' } }])
+  for (const topic of ['orders', 'payments']) {
+    await ask(REQUEST.updateConsumerOffset, {
+      ...{ consumerGroup: 'billing', topic, queueId: '0', commitOffset: '1' },
+    })
+  }
+  const copy = fields({ srcGroup: 'billing', destGroup: 'own' })
+  const kim = await asKim(scene)
+  t.is(await codeOf(kim.request(REQUEST.cloneGroupOffset, { fields: copy })), RESPONSE.success)
+  const { cursors } = front.broker
+  t.is(await cursors.committed('own', queueOf('orders')), 1 as never)
+  t.is(await cursors.committed('own', queueOf('payments')), undefined)
 })
 
 test('system topics are no part of what entries allow', async (t) => {

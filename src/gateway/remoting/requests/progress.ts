@@ -183,15 +183,18 @@ async function corrections(call: Call): Promise<Answer> {
   return answerBody(encodeCorrections(slowest))
 }
 
-/** The other group goes on where this one is. */
+/** The other group goes on where this one is, in the topics that the caller may read. */
 async function cloneOffsets(call: Call): Promise<Answer> {
   const { srcGroup, destGroup, topic } = readFields(CLONE_GROUP_OFFSET, call.fields)
   authorize(call, 'manage', groupResource(destGroup))
+  authorize(call, 'read', groupResource(srcGroup))
+  if (topic !== undefined && topic !== '') authorize(call, 'read', topicResource(topic))
   const { groups, cursors } = call.context.broker
   await groups.ensure(destGroup)
   for (const lag of await groups.lags(srcGroup)) {
     if (lag.committedOffset < 0 || isRetryTopic(lag.topic)) continue
     if (topic !== undefined && topic !== '' && lag.topic !== topic) continue
+    if (!mayRead(call, lag.topic)) continue
     await cursors.reset(destGroup, lag, queueOffset(lag.committedOffset))
   }
   return DONE

@@ -2,6 +2,7 @@
 // on to its connection, and the member's answer back.
 import { BrokerError } from '../../../errors.ts'
 import { parseOffsetMessageId } from '../../../model/message-id.ts'
+import { RecordView } from '../../../model/record.ts'
 import { tooLongForAnswer } from '../../../remoting/answer-bytes.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { type Layout, readFields, type Values, writeFields } from '../../../remoting/layout.ts'
@@ -14,7 +15,7 @@ import {
   encodeRunningInfo,
   type MemberOffset,
 } from '../../../remoting/requests/relay.ts'
-import { groupResource } from '../address.ts'
+import { groupResource, topicResource } from '../address.ts'
 import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
 import { RECORD_BYTES } from '../read-budget.ts'
 import { together } from '../together.ts'
@@ -69,6 +70,8 @@ async function consumeDirectly(call: Call): Promise<Answer> {
   if (record === undefined) {
     throw new BrokerError('ARGUMENT_INVALID', `there is no message with the id '${asked.msgId}'`)
   }
+  // The member reads it, and may be the caller's own.
+  authorize(call, 'consume', topicResource(new RecordView(record).topic))
   const { brokerName } = identity
   return passOn(call, CONSUME_DIRECTLY, { ...asked, brokerName }, record)
 }
@@ -80,6 +83,7 @@ const OFFSETS_BYTES_MAX = 256 * 1024
 async function consumerOffsets(call: Call): Promise<Answer> {
   const { topic, group, clientAddr } = readFields(CONSUMER_OFFSETS, call.fields)
   authorize(call, 'manage', groupResource(group))
+  authorize(call, 'read', topicResource(topic))
   const { clients } = call.context.broker
   const ids = await clients.consumerIds(group)
   if (ids.length === 0) {

@@ -9,7 +9,7 @@ import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import { encodeQueuePositions, RESET_OFFSET } from '../../../remoting/requests/reset.ts'
-import { groupResource } from '../address.ts'
+import { groupResource, topicResource } from '../address.ts'
 import {
   type Answer,
   answerBody,
@@ -36,6 +36,7 @@ async function resetOffset(call: Call): Promise<Answer> {
     timestamp,
   } = readFields(RESET_OFFSET, call.fields)
   authorize(call, 'manage', groupResource(group))
+  authorize(call, 'read', topicResource(topic))
   const { broker } = call.context
   if ((await broker.groups.get(group)) === undefined) {
     throw new BrokerError('GROUP_NOT_FOUND', `subscription group [${group}] does not exist`)

@@ -2,8 +2,15 @@
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import { encodeStatistics, VIEW_STATS } from '../../../remoting/requests/statistics.ts'
-import { groupResource, topicResource } from '../address.ts'
-import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
+import { topicResource } from '../address.ts'
+import {
+  type Answer,
+  answerBody,
+  authorize,
+  authorizeConsuming,
+  type Call,
+  type RequestTable,
+} from '../call.ts'
 import { storedOfLate } from '../stored-of-late.ts'
 
 export const statisticsRequests: RequestTable = new Map([[REQUEST.viewBrokerStats, viewStats]])
@@ -26,7 +33,7 @@ async function storedIn(call: Call, topic: string): Promise<Answer> {
 }
 
 async function givenTo(call: Call, topic: string, group: string): Promise<Answer> {
-  authorize(call, 'read', groupResource(group))
+  authorizeConsuming(call, group, topic, 'read')
   const { groups } = call.context.broker
   if ((await groups.get(group)) === undefined) {
     return notCounted('GROUP_GET_NUMS', `${topic}@${group}`)
