@@ -118,7 +118,7 @@ export const BROKER_DEFAULTS: BrokerOptions = {
  */
 export const APPEND_BYTES_TARGET = 2 * 1024 * 1024
 /** Facts in one append when many are written together. */
-export const APPEND_FACTS_MAX = 1024
+export const APPEND_FACTS_MAX = 4096
 /**
  * Of a sender. As with Apache's broker the rest of the 32,767 that a record holds is for what the
  * broker adds; what it adds for a retry or a delay may not fit.
