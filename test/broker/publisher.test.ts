@@ -42,7 +42,8 @@ test('one bad message of a batch does not spoil the others', async (t) => {
     'PERMISSION_DENIED',
     'PERMISSION_DENIED',
     'MESSAGE_TOO_LARGE',
-    'NOT_SUPPORTED',
+    // A half message without the group that would be asked about it.
+    'MESSAGE_INVALID',
     null,
   ])
   t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders'))), ['good', 'good too'])
