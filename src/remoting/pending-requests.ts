@@ -1,5 +1,6 @@
 // Requests that wait for their response: correlation by opaque, one timeout each, a bound on how
 // many.
+import { onAbort } from '../abort.ts'
 import type { Clock, Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Command } from './command.ts'
@@ -11,8 +12,7 @@ interface Pending {
   readonly resolve: (response: Command) => void
   readonly reject: (error: unknown) => void
   readonly timer: Timer
-  readonly signal: AbortSignal | undefined
-  readonly onAbort: (() => void) | undefined
+  readonly callOff: (() => void) | undefined
 }
 
 export interface WaitOptions {
@@ -59,9 +59,8 @@ export class PendingRequests {
         const text = `no answer within ${options.timeoutMs} ms: ${options.what}`
         this.#take(opaque)?.reject(new BrokerError('TIMED_OUT', text))
       })
-      const onAbort = signal && (() => this.#take(opaque)?.reject(signal.reason))
-      if (onAbort) signal.addEventListener('abort', onAbort, { once: true })
-      this.#waiting.set(opaque, { resolve, reject, timer, signal, onAbort })
+      const callOff = signal && onAbort(signal, () => this.#take(opaque)?.reject(signal.reason))
+      this.#waiting.set(opaque, { resolve, reject, timer, callOff })
     })
   }
 
@@ -81,7 +80,7 @@ export class PendingRequests {
     if (pending === undefined) return undefined
     this.#waiting.delete(opaque)
     pending.timer.cancel()
-    if (pending.onAbort) pending.signal?.removeEventListener('abort', pending.onAbort)
+    pending.callOff?.()
     return pending
   }
 }

@@ -1,6 +1,7 @@
 // Reading by position (remoting 4.2): one read, and at the end of a queue a held answer. Keeps no
 // state for the reader beyond the pull itself; a held pull is woken by arrivals, its signal, its
 // time or the close.
+import { onAbort } from '../../abort.ts'
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { getI32 } from '../../model/bytes.ts'
@@ -42,7 +43,7 @@ interface Held {
   /** Where the next look starts: beyond what was seen and did not match. */
   offset: QueueOffset
   timer: Timer
-  onAbort: (() => void) | undefined
+  callOff: (() => void) | undefined
   isReading: boolean
   /** Something arrived during a read from the disk. */
   isStale: boolean
@@ -277,13 +278,12 @@ export class Puller {
         settle: (result) => (result instanceof BrokerError ? reject(result) : resolve(result)),
         offset,
         timer: this.#parts.clock.after(request.waitMs, () => this.#expire(held)),
-        onAbort: undefined,
+        callOff: undefined,
         isReading: false,
         isStale: false,
       }
       if (request.signal !== undefined) {
-        held.onAbort = () => this.#settle(held, new BrokerError('ABORTED', 'the pull was aborted'))
-        request.signal.addEventListener('abort', held.onAbort, { once: true })
+        held.callOff = onAbort(request.signal, () => this.#settle(held, ABORTED))
       }
       this.#add(held)
     })
@@ -368,9 +368,7 @@ export class Puller {
   #settle(held: Held, result: PullResult | BrokerError): void {
     if (!this.#remove(held)) return
     held.timer.cancel()
-    if (held.onAbort !== undefined) {
-      held.request.signal?.removeEventListener('abort', held.onAbort)
-    }
+    held.callOff?.()
     held.settle(result)
   }
 
@@ -458,3 +456,6 @@ function matching(
   if (kept.length === offsets.length) return result
   return { ...result, records: Buffer.concat(kept), offsets: keptOffsets, nextOffset }
 }
+
+/** One for all: a client that is gone ends thousands at once, and each would cost its stack. */
+const ABORTED = new BrokerError('ABORTED', 'the pull was aborted')

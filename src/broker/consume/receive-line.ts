@@ -1,5 +1,6 @@
 // The consumers of one group that wait on one topic, first come first served. The handout chooses
 // their messages; when to ask it is decided here.
+import { onAbort } from '../../abort.ts'
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type ReceivedMessage } from '../../model/message.ts'
@@ -13,7 +14,7 @@ interface Waiting {
   readonly reject: (error: BrokerError) => void
   /** undefined: waits only until the stored messages were searched. */
   readonly timer: Timer | undefined
-  readonly onAbort: (() => void) | undefined
+  readonly callOff: (() => void) | undefined
 }
 
 export class ReceiveLine {
@@ -111,9 +112,13 @@ export class ReceiveLine {
               leaveWith(() => resolve([])),
             )
           : undefined
-      const onAbort = signal && leaveWith(() => reject(ABORTED))
-      const waiting: Waiting = { request, resolve, reject, timer, onAbort }
-      if (onAbort !== undefined) signal?.addEventListener('abort', onAbort, { once: true })
+      const callOff =
+        signal &&
+        onAbort(
+          signal,
+          leaveWith(() => reject(ABORTED)),
+        )
+      const waiting: Waiting = { request, resolve, reject, timer, callOff }
       this.#waiting.add(waiting)
       if (timer === undefined) this.#pollers++
       this.#group.counts.waiting++
@@ -125,9 +130,7 @@ export class ReceiveLine {
     this.#group.counts.waiting--
     if (waiting.timer === undefined) this.#pollers--
     waiting.timer?.cancel()
-    if (waiting.onAbort !== undefined) {
-      waiting.request.signal?.removeEventListener('abort', waiting.onAbort)
-    }
+    waiting.callOff?.()
     if (this.#waiting.size === 0) this.handout.dropLoaded()
   }
 
