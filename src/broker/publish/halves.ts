@@ -90,7 +90,7 @@ export function committedDraft(
   nowMs: number,
   delayMsMax: number,
 ): StoreDraft {
-  const own = ownProperties(record, place)
+  const own = ownProperties(record.propertyBytes)
   const properties = Buffer.concat([own, encodeProperties(checked(record, round))])
   const isDelayed = (scanProperties(own) & SCAN.delayed) !== 0
   const dueMs = isDelayed ? dueTime(properties, nowMs, delayMsMax) : undefined
@@ -105,13 +105,8 @@ export function committedDraft(
   }
 }
 
-/**
- * In its first record how it waits stands behind its own properties, and nearly none has these
- * among them.
- */
-function ownProperties(record: RecordView, place: LogPosition): Uint8Array {
-  const bytes = record.propertyBytes
-  if (record.position !== place) return withoutProperties(bytes, WAITING)
+/** How it waits stands behind its own properties, and nearly none has these among them. */
+function ownProperties(bytes: Buffer): Uint8Array {
   const own = bytes.subarray(0, bytes.lastIndexOf(WAITING_FROM) + 1)
   const isSure = own.length > 0 && !own.includes('__') && !own.includes('TRANSACTION_')
   return isSure ? own : withoutProperties(bytes, WAITING)
