@@ -238,8 +238,7 @@ export const queueLocksPort = ({ locks, groups, topics, mixed, options }: Broker
       return Number.isInteger(queueId) && queueId >= 0 && queueId < count
     })
     const share = mixed.share(group)
-    const mayNow = (): void => mixed.onChange(group)
-    const free = known.filter((queue) => share?.mayLock(clientId, queue, mayNow) ?? true)
+    const free = known.filter((queue) => share?.mayLock(clientId, queue) ?? true)
     return locks.lock(group, clientId, free)
   },
   unlock: async (group: string, clientId: string, queues: readonly QueueName[]): Promise<void> =>

@@ -2,7 +2,7 @@
 // group. The natives here do what unmodified clients do: they ask for the list of members, divide
 // the queues by it, drop what they lose and go on with what they gain.
 import test from 'ava'
-import { STRATEGIES, type Strategy } from '../../src/broker/consume/queue-share.ts'
+import { QueueShare, STRATEGIES, type Strategy } from '../../src/broker/consume/queue-share.ts'
 import type { ClientRegistration, GroupMode } from '../../src/model/client.ts'
 import { type QueueOffset, queueOffset } from '../../src/model/positions.ts'
 import { recordsOf } from '../../src/model/record.ts'
@@ -19,6 +19,7 @@ import {
   type TestBroker,
   topicOf,
 } from '../support/broker.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import type { Teardown } from '../support/temp-dir.ts'
 
 const GROUP = 'billing'
@@ -358,7 +359,9 @@ test('an orderly native locks a queue when consumers have settled it, and is tol
   await new Native(test, 'a').join()
   await broker.clients.consumerIds(GROUP, 'a')
   const queue = queueOf(TOPIC, 1)
-  t.deepEqual(await broker.queueLocks.lock(GROUP, 'a', [queue]), [])
+  for (let times = 0; times < 3; times++) {
+    t.deepEqual(await broker.queueLocks.lock(GROUP, 'a', [queue]), [])
+  }
   const news: string[] = []
   using _ = broker.clients.watch((group) => news.push(group))
   await broker.ack(receiptsOf(received))
@@ -431,4 +434,39 @@ test('a group is moved with members of both kinds alive', async (t) => {
   const reader = {}
   const request = pullRequest(TOPIC, { queueId: 1, offset: 2, group: GROUP, reader, member: 'a' })
   t.like(await test.broker.pull(request), { status: 'reset', nextOffset: 0 })
+})
+
+test('a look for left queues asks each queue of a large group first of the member that has it', (t) => {
+  const clock = new FakeClock()
+  const count = 300
+  let asked = 0
+  const share = new QueueShare({
+    ...{ clock, brokerName: 'broker-a', isLocked: () => false, isOpen: () => false },
+    ...{ letGo() {}, endPulls() {}, lockAgain() {} },
+    readQueues: () => {
+      asked++
+      return count
+    },
+  })
+  const natives = Array.from({ length: count - 1 }, (_, i) => `10.0.0.1@${1000 + i}`)
+  const members = natives.map((clientId) => ({
+    clientId,
+    consumer: client(clientId, 'queue-assigned').consumers[0]!,
+  }))
+  share.setMembers(members, 1, new Set([TOPIC]))
+  for (const clientId of natives) share.told(clientId)
+  clock.advance(1000)
+  share.tick()
+  clock.advance(8000)
+  // The first queue is the virtual member's.
+  for (const [i, clientId] of natives.entries()) {
+    share.touch(clientId, { topic: TOPIC, queueId: i + 1 })
+  }
+  asked = 0
+  const queues = Array.from({ length: count }, (_, queueId) => ({ topic: TOPIC, queueId }))
+  t.deepEqual(
+    queues.filter((queue) => share.mayTake(queue)),
+    [{ topic: TOPIC, queueId: 0 }],
+  )
+  t.true(asked < 10 * count, `${asked} times`)
 })

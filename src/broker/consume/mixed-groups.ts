@@ -246,7 +246,8 @@ export class MixedGroups {
       isLocked: ({ topic, queueId }) => locks.isLocked(name, topic, queueId),
       isOpen: ({ topic, queueId }) => receiver.isOpen(name, topic, queueId),
       letGo: ({ topic, queueId }) => receiver.letGo(name, topic, queueId),
-      endPulls: (clientId) => puller.endPulls(name, clientId),
+      endPulls: (clientIds) => puller.endPulls(name, clientIds),
+      lockAgain: () => this.onChange(name),
     })
     this.#shares.set(name, share)
     this.#ticking ??= clock.every(TICK_MS, () => this.#tick())

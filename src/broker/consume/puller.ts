@@ -139,12 +139,14 @@ export class Puller {
     }
   }
 
-  /** Those of this member are answered: it asks again for the queues that it still owns. */
-  endPulls(group: string, member: string): void {
+  /** Those of these members are answered: they ask again for the queues that they still own. */
+  endPulls(group: string, members: ReadonlySet<string>): void {
     for (const queues of [...this.#held.values()]) {
       for (const held of [...queues.values()]) {
         for (const pull of [...held]) {
-          if (pull.request.group === group && pull.request.member === member) this.#expire(pull)
+          const { member } = pull.request
+          if (pull.request.group !== group || member === undefined) continue
+          if (members.has(member)) this.#expire(pull)
         }
       }
     }

@@ -72,8 +72,10 @@ export interface ShareParts {
   isOpen(queue: Queue): boolean
   /** No more of its messages are handed out; it closes when the last is settled. */
   letGo(queue: Queue): void
-  /** Ends the pulls of a member that wait: it pulls again what it still owns. */
-  endPulls(clientId: string): void
+  /** Ends the pulls of these members that wait: they pull again what they still own. */
+  endPulls(clientIds: ReadonlySet<string>): void
+  /** Members that were refused a lock may ask for it again. */
+  readonly lockAgain: () => void
 }
 
 interface Claim {
@@ -88,6 +90,8 @@ export class QueueShare {
   #natives: ReadonlyMap<string, readonly ConsumerRegistration[]> = new Map()
   #virtualIds: readonly string[] = []
   #ids: readonly string[] = []
+  /** Of each id in the list. */
+  #places: ReadonlyMap<string, number> = new Map()
   /** Topics that per-message consumers receive, or say they do. */
   #received: ReadonlySet<string> = new Set()
   #changedMs = 0
@@ -138,6 +142,7 @@ export class QueueShare {
     const ids = [...byId.keys(), ...this.#virtualIds].sort()
     if (ids.join('\n') === this.#ids.join('\n')) return false
     this.#ids = ids
+    this.#places = new Map(ids.map((id, at) => [id, at]))
     this.#changedMs = this.#parts.clock.monotonic()
     this.#toldMs.clear()
     this.#probedMs.clear()
@@ -169,9 +174,7 @@ export class QueueShare {
   mayTake(queue: Queue): boolean {
     if (this.isShared(queue.topic)) {
       if (this.#virtualIds.length === 0 || this.#parts.isLocked(queue)) return false
-      for (const clientId of this.#natives.keys()) {
-        if (!this.#hasLeft(clientId, queue)) return false
-      }
+      if (!this.#haveLeft(queue)) return false
     }
     this.#takenMs.set(keyOf(queue), this.#parts.clock.monotonic())
     return true
@@ -180,11 +183,13 @@ export class QueueShare {
   /** Time has passed. */
   tick(): void {
     const nowMs = this.#parts.clock.monotonic()
+    const probed = new Set<string>()
     for (const [clientId, toldMs] of this.#toldMs) {
       if (nowMs - toldMs < PROBED_MS || this.#probedMs.has(clientId)) continue
       this.#probedMs.set(clientId, nowMs)
-      this.#parts.endPulls(clientId)
+      probed.add(clientId)
     }
+    if (probed.size > 0) this.#parts.endPulls(probed)
   }
 
   /** A native member commits or renews its lock: it goes on with the queue. */
@@ -215,13 +220,13 @@ export class QueueShare {
   }
 
   /** May the native member lock the queue? If not, it is to be told when it may. */
-  mayLock(clientId: string, queue: Queue, mayNow: () => void): boolean {
+  mayLock(clientId: string, queue: Queue): boolean {
     this.touch(clientId, queue)
     if (!this.#parts.isOpen(queue)) return true
     if (!this.#isEntitled(clientId, queue)) return false
     this.#parts.letGo(queue)
     if (!this.#parts.isOpen(queue)) return true
-    this.#onClosed(queue, mayNow)
+    this.#onClosed(queue, this.#parts.lockAgain)
     return false
   }
 
@@ -268,6 +273,16 @@ export class QueueShare {
     return claim
   }
 
+  /** Those that were seen at the queue first: of a thousand members one has it. */
+  #haveLeft(queue: Queue): boolean {
+    for (const clientIds of [this.#claims.get(keyOf(queue)) ?? NONE, this.#natives]) {
+      for (const clientId of clientIds.keys()) {
+        if (this.#natives.has(clientId) && !this.#hasLeft(clientId, queue)) return false
+      }
+    }
+    return true
+  }
+
   /** Has the native member no part in the queue, as far as can be told? */
   #hasLeft(clientId: string, queue: Queue): boolean {
     const claim = this.#claims.get(keyOf(queue))?.get(clientId)
@@ -280,15 +295,16 @@ export class QueueShare {
   }
 
   #patience(clientId: string, queue: Queue): number {
-    const expected = new Set(
-      this.#strategies.map((strategy) => this.#isShare(strategy, clientId, queue)),
-    )
-    if (expected.size !== 1) return SILENT_MS
-    return expected.has(true) ? STUCK_MS : DROPPED_MS
+    let shares = 0
+    for (const strategy of this.#strategies) {
+      if (this.#isShare(strategy, clientId, queue)) shares++
+    }
+    if (this.#strategies.length > 0 && shares === 0) return DROPPED_MS
+    return shares > 0 && shares === this.#strategies.length ? STUCK_MS : SILENT_MS
   }
 
   #isShare(strategy: Strategy, clientId: string, { topic, queueId }: Queue): boolean {
-    const at = this.#ids.indexOf(clientId)
+    const at = this.#places.get(clientId) ?? -1
     return strategy(queueId, this.#parts.readQueues(topic), at, this.#ids.length)
   }
 
@@ -339,6 +355,8 @@ export class QueueShare {
     else waiting.add(go)
   }
 }
+
+const NONE: ReadonlyMap<string, Claim> = new Map()
 
 /**
  * Sorts before the ids of clients, which begin with their address: the first of the list has a
