@@ -331,7 +331,7 @@ export class LogStore implements MessageStore {
 
   waits({ dueMs, position }: DueEntry): boolean {
     try {
-      return this.views.due.has(dueMs, position)
+      return this.views.due.has(dueMs, this.#appender.readablePlaceOf(position))
     } catch (error) {
       if (!(error instanceof ViewsDamaged)) throw error
       this.#keeper.damaged(error)

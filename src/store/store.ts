@@ -173,7 +173,8 @@ export interface MessageStore {
   /** Oldest due first, `max` at most, due at or before `untilMs`. */
   due(untilMs: number, max: number): readonly DueEntry[]
   /**
-   * Does it wait for its time? While an append with its end is under way, it does.
+   * Does it wait for its time, where it is or where retention moved it? While an append with its
+   * end is under way, it does.
    * @throws BUSY while views that were lost are built again
    */
   waits(entry: DueEntry): boolean
