@@ -85,7 +85,7 @@ export const replay = command({
   },
 })
 
-/** `ids`: only these; empty: all. */
+/** `ids`: only these; empty: all. @throws BrokerError GROUP_NOT_FOUND where there are none */
 async function* selected(
   client: Client,
   group: string,
@@ -101,6 +101,17 @@ async function* selected(
     if (wanted.size > 0 && !wanted.has(message.messageId)) continue
     yield message
     if (++count >= max) return
+  }
+  if (count === 0) await checkGroup(client, group, signal)
+}
+
+/** A name that is mistyped must not look like a group that gave nothing up. */
+async function checkGroup(client: Client, group: string, signal: AbortSignal): Promise<void> {
+  try {
+    await client.admin.groups.describe(group, { signal })
+  } catch (error) {
+    // Its dead letters may be read without the right to see the group.
+    if (BrokerError.from(error).code !== 'PERMISSION_DENIED') throw error
   }
 }
 

@@ -25,7 +25,7 @@ export function durationMs(flag: string, text: string): number {
  * @throws BrokerError ARGUMENT_INVALID
  */
 export function momentMs(flag: string, text: string, nowMs: number): number {
-  if (/^\d+(?:\.\d+)?(ms|s|m|h)$/.test(text)) return nowMs - durationMs(flag, text)
+  if (/^\d+(?:\.\d+)?(ms|s|m|h)$/.test(text)) return Math.max(0, nowMs - durationMs(flag, text))
   if (/^\d{10,15}$/.test(text)) return Number(text)
   const at = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
   if (Number.isFinite(at)) return at

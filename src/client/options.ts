@@ -96,6 +96,10 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
   if (auth !== undefined && !(auth.accessKey && auth.secretKey)) {
     throw invalid("'auth' needs an accessKey and a secretKey")
   }
+  const { checkTransaction } = options
+  if (checkTransaction !== undefined && typeof checkTransaction !== 'function') {
+    throw invalid("'checkTransaction' is no function")
+  }
   const given = options.nameServers ?? NAME_SERVER_DEFAULT
   const nameServers = (typeof given === 'string' ? given.split(';') : given)
     .map((address) => address.trim())
@@ -107,7 +111,7 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
     broker,
     auth,
     tls: tls === true ? {} : tls === false ? undefined : tls,
-    checkTransaction: options.checkTransaction,
+    checkTransaction,
     producerGroup: options.producerGroup ?? PRODUCER_GROUP_DEFAULT,
     inOrder: options.inOrder ?? false,
     bodyBytesMax: checkBytes(options.bodyBytesMax ?? BODY_BYTES_DEFAULT),

@@ -191,6 +191,10 @@ export class Transactions {
     const record = new RecordView(Buffer.from(command.body))
     const outcome = await check(new Delivery(record, bname ?? ''))
     if (outcome === 'unknown') return
+    if (outcome !== 'commit' && outcome !== 'rollback') {
+      const text = `checkTransaction said ${String(outcome)}; 'commit', 'rollback' or 'unknown' is due`
+      throw new BrokerError('ARGUMENT_INVALID', text)
+    }
     const connection: RemotingConnection = await this.#presence.connection(address)
     const fields = {
       ...{ topic, tranStateTableOffset, commitLogOffset, fromTransactionCheck: true },

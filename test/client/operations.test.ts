@@ -99,6 +99,11 @@ test('a reset that cannot be right is refused and moves nothing', async (t) => {
     ((await t.throwsAsync(groups.resetOffsets(reset))) as Error & { code: string }).code
   t.is(await refused({ ...billing, to: { offset: 1 } }), 'ARGUMENT_INVALID')
   t.is(await refused({ ...billing, to: { offset: 9 }, queueId: 0 }), 'OFFSET_OUT_OF_RANGE')
+  t.is(await refused({ ...billing, to: { timestampMs: -1 } }), 'ARGUMENT_INVALID')
+  for (const to of ['frist', undefined, null, {}, 7]) {
+    t.is(await refused({ ...billing, to: to as 'first' }), 'ARGUMENT_INVALID', String(to))
+  }
+  t.is(await refused({ ...billing, to: 'last', queueId: '1' as never }), 'ARGUMENT_INVALID')
   t.is(await refused({ ...billing, to: 'last', queueId: 7 }), 'QUEUE_NOT_FOUND')
   t.is(await refused({ ...billing, topic: 'none', to: 'last' }), 'TOPIC_NOT_FOUND')
   t.is(await refused({ ...billing, group: 'none', to: 'last' }), 'GROUP_NOT_FOUND')
@@ -183,6 +188,18 @@ test('trivet dlq lists and replays those that it is told', async (t) => {
   t.regex(none.terminal.errors, /no dead letter with the id ABCDEF/)
 })
 
+test('trivet dlq says that a group does not exist, and is silent about one without dead letters', async (t) => {
+  const scene = await open(t)
+  await consumed(scene, 1)
+  const none = await scene.trivet('dlq', 'list', 'billing')
+  t.deepEqual([none.code, none.terminal.output], [0, ''])
+  for (const words of [['list'], ['replay', '--all']]) {
+    const { code, terminal } = await scene.trivet('dlq', ...words, 'biling')
+    t.is(code, 1)
+    t.regex(terminal.errors, /the group 'biling' does not exist/)
+  }
+})
+
 const ID = 'C0A8000200005A4D666E20C7BEA40001'
 const record = (...fields: readonly (string | number)[]): string => `${fields.join('\u0001')}\u0002`
 const SENT = record(
@@ -225,6 +242,7 @@ test('moments are written as a time, as milliseconds or as how long ago', (t) =>
   t.is(momentMs('--to', '2026-01-31T12:00:00Z', 0), Date.UTC(2026, 0, 31, 12))
   t.is(momentMs('--to', '1700000000000', 0), 1_700_000_000_000)
   t.is(momentMs('--to', '2h', 10_000_000), 10_000_000 - 7_200_000)
+  t.is(momentMs('--to', '2h', 1000), 0, 'before 1970')
   for (const text of ['', 'soon', '12', '2026', '2026-99-99', '-1h']) {
     t.throws(() => momentMs('--to', text, 0), { message: /--to is/ })
   }

@@ -99,6 +99,33 @@ test('a check that throws is told as an error, and leaves the transaction open',
   t.is(calls, 2)
 })
 
+test('a check that says something else leaves the transaction open, and is told what is due', async (t) => {
+  const front = await startFrontEnd(t)
+  let said = undefined as unknown as TransactionOutcome
+  const mq = await client(t, front, () => said)
+  const errors = mq.status()
+  await open(mq)
+  await passCheck(front)
+  for await (const status of errors) {
+    if (status.type !== 'error') continue
+    t.is(
+      status.error.message,
+      "checkTransaction said undefined; 'commit', 'rollback' or 'unknown' is due",
+    )
+    break
+  }
+  said = 'commit'
+  await passCheck(front)
+  t.is(await firstOf(mq), 'open')
+})
+
+test('a checkTransaction that is no function is refused by connect', async (t) => {
+  const checkTransaction = 'commit' as unknown as CheckTransaction
+  await t.throwsAsync(connect({ checkTransaction }), {
+    message: "'checkTransaction' is no function",
+  })
+})
+
 test('a commit that is not answered is not repeated, and leaves the transaction open', async (t) => {
   const fake = await startFakeRocketmq(t)
   fake.intercept(REQUEST.endTransaction, () => 'cut')

@@ -16,6 +16,7 @@ import {
   MQTT_CATCH_ALL_TOPIC,
   retryTopic,
   SCHEDULE_TOPIC,
+  TRACE_TOPIC,
   TRANSACTIONS_GIVEN_UP_TOPIC,
 } from '../../model/names.ts'
 import {
@@ -296,7 +297,7 @@ function builtInTopics(options: BrokerOptions): TopicDefinition[] {
     topic('OFFSET_MOVED_EVENT', 1),
     topic(SCHEDULE_TOPIC, delayLevels),
     topic(TRANSACTIONS_GIVEN_UP_TOPIC, 1),
-    topic('RMQ_SYS_TRACE_TOPIC', 1),
+    topic(TRACE_TOPIC, 1),
     topic(clusterName, 16, inherited),
     topic(brokerName, 1, inherited),
     topic(`${clusterName}_REPLY_TOPIC`, 1),

@@ -2,6 +2,7 @@
 import { BrokerError } from '../../errors.ts'
 import { formatHost } from '../../model/host.ts'
 import { parseOffsetMessageId } from '../../model/message-id.ts'
+import { TRACE_TOPIC } from '../../model/names.ts'
 import { recordsOf } from '../../model/record.ts'
 import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import { writeFields } from '../../remoting/layout.ts'
@@ -12,7 +13,7 @@ import { Delivery, type Message } from '../consume/delivery.ts'
 import { checkCount } from '../consume/subscribe-options.ts'
 import { isConnectionFailure } from '../routes/name-servers.ts'
 import { type Masters, noting, type PartialOptions } from './masters.ts'
-import { TRACE_TOPIC, type TraceEvent, traceEventsOf } from './message-trace.ts'
+import { type TraceEvent, traceEventsOf } from './message-trace.ts'
 
 const FOUND_MAX = 64
 const FOUND_DEFAULT = 32

@@ -2,8 +2,6 @@
 // group had it. Records of fields, in text.
 import type { Message } from '../consume/delivery.ts'
 
-/** Where clients with message trace write, unless they are told another topic. */
-export const TRACE_TOPIC = 'RMQ_SYS_TRACE_TOPIC'
 const RECORD_END = '\u0002'
 const FIELD_END = '\u0001'
 

@@ -70,8 +70,11 @@ export async function resetOffsets(
   checkReset(reset)
   const moves = await movesOf(masters, reset, committed, options)
   if (moves.length === 0) {
-    const where = reset.queueId === undefined ? 'queue' : `queue ${reset.queueId}`
-    throw new BrokerError('QUEUE_NOT_FOUND', `no broker has such a ${where} of '${reset.topic}'`)
+    const { topic, queueId, brokerName } = reset
+    const broker =
+      brokerName === undefined ? 'no broker has' : `there is no broker '${brokerName}' with`
+    const queue = queueId === undefined ? 'a queue' : `a queue ${queueId}`
+    throw new BrokerError('QUEUE_NOT_FOUND', `${broker} ${queue} of '${topic}'`)
   }
   if (reset.dryRun !== true) {
     for (const master of new Set(moves.map((move) => move.master))) {
@@ -85,13 +88,23 @@ export async function resetOffsets(
 function checkReset(reset: OffsetReset): void {
   checkNames('option of a reset', reset, NAMES)
   const { to, queueId } = reset
-  const number = typeof to === 'string' ? 0 : 'offset' in to ? to.offset : to.timestampMs
-  if (!Number.isSafeInteger(number) || number < 0) {
-    throw new BrokerError('ARGUMENT_INVALID', `'to' is ${number}; a whole number from 0 on is due`)
+  if (queueId !== undefined) checkNumber('queueId', queueId)
+  if (to === 'first' || to === 'last') return
+  if (typeof to !== 'object' || to === null) {
+    const text = `'to' is ${to}; 'first', 'last', { timestampMs } or { offset } is due`
+    throw new BrokerError('ARGUMENT_INVALID', text)
   }
-  if (typeof to === 'object' && 'offset' in to && queueId === undefined) {
+  if ('offset' in to) checkNumber('offset', to.offset)
+  else checkNumber('timestampMs', to.timestampMs)
+  if ('offset' in to && queueId === undefined) {
     throw new BrokerError('ARGUMENT_INVALID', 'an offset is a place of one queue: say which queue')
   }
+}
+
+function checkNumber(name: string, value: number): void {
+  if (Number.isSafeInteger(value) && value >= 0) return
+  const text = `'${name}' is ${value}; a whole number from 0 on is due`
+  throw new BrokerError('ARGUMENT_INVALID', text)
 }
 
 async function movesOf(

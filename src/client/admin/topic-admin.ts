@@ -7,6 +7,7 @@ import {
   isDeadLetterTopic,
   isRetryTopic,
   isSystemTopic,
+  TRACE_TOPIC,
 } from '../../model/names.ts'
 import { PERM_READ_WRITE } from '../../model/topic.ts'
 import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
@@ -217,11 +218,7 @@ export class TopicAdmin {
 /**
  * RocketMQ's brokers also have topics of their own name and their cluster's, and some for tests.
  */
-const MACHINERY: ReadonlySet<string> = new Set([
-  'BenchmarkTest',
-  'DefaultCluster',
-  'RMQ_SYS_TRACE_TOPIC',
-])
+const MACHINERY: ReadonlySet<string> = new Set(['BenchmarkTest', 'DefaultCluster', TRACE_TOPIC])
 
 const isUserTopic = (name: string, brokerName: string): boolean =>
   !isSystemTopic(name) &&

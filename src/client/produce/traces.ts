@@ -2,11 +2,11 @@
 // together, and never in the way of the messages that they are about.
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
+import { TRACE_TOPIC } from '../../model/names.ts'
 import type { StatusFeed } from '../calls/status.ts'
 import type { TraceEntry, TraceSink } from '../calls/trace-entry.ts'
 import type { Producer } from './producer.ts'
 
-const TRACE_TOPIC = 'RMQ_SYS_TRACE_TOPIC'
 const GATHER_MS = 500
 /** As Java's: of one message. */
 const ENTRIES_MAX = 100
