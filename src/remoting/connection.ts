@@ -6,6 +6,7 @@ import type { Clock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { BODY_BYTES_MAX } from '../model/limits.ts'
 import { Output } from '../output.ts'
+import { tlsFailureText } from '../tls-failure.ts'
 import { RESPONSE } from './codes.ts'
 import {
   type Command,
@@ -169,8 +170,13 @@ export class RemotingConnection {
     try {
       this.#splitter.push(chunk)
     } catch (error) {
-      this.#onGone(BrokerError.from(error))
+      this.#onGone(this.#unreadable(BrokerError.from(error)))
     }
+  }
+
+  #unreadable(error: BrokerError): BrokerError {
+    const text = `what listens at ${this.address} sent something else than RocketMQ's protocol`
+    return new BrokerError(error.code, `${text}: ${error.message}`, { cause: error })
   }
 
   readonly #onFrame = (
@@ -254,7 +260,8 @@ function openSocket(options: DialOptions): Promise<Socket> {
       })
     const opened = options.tls ? 'secureConnect' : 'connect'
     const onOpen = (): void => settle(() => resolve(socket))
-    const onError = (cause: Error): void => fail(unreachable(options, cause.message, cause))
+    const onError = (cause: Error): void =>
+      fail(unreachable(options, tlsFailureText(cause) ?? cause.message, cause))
     const onClose = (): void => fail(unreachable(options, 'the peer closed it'))
     const onAbort = (): void => fail(signal?.reason)
     const timer = options.clock.after(timeoutMs, () =>

@@ -6,6 +6,7 @@ import { Mailbox } from '../../client/calls/mailbox.ts'
 import { BrokerError } from '../../errors.ts'
 import { splitAddress } from '../../model/host.ts'
 import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../../settings.ts'
+import { tlsFailureText } from '../../tls-failure.ts'
 import { tlsOptions } from '../connection.ts'
 import { answerTimeoutMs, type Patience, whileHeard } from '../patience.ts'
 import { AmqpSender } from './amqp-sender.ts'
@@ -37,7 +38,7 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
   const tls = tlsOptions(flags)
   const connection = rhea.create_container().connect({
     ...splitAddress(address),
-    ...(tls && { transport: 'tls' as const, ...tls }),
+    ...(tls && { transport: 'tls' as const, servername: serverName(address), ...tls }),
     username,
     ...(password !== undefined && { password }),
     reconnect: false,
@@ -83,6 +84,12 @@ export async function openAmqpLeg(around: LegAround): Promise<Leg> {
       hangUp(connection)
     },
   }
+}
+
+/** TLS names servers by host names alone; rhea would name an address too. */
+const serverName = (address: string): string => {
+  const { host } = splitAddress(address)
+  return /^[\d.]+$|:/.test(host) ? '' : host
 }
 
 /** Aborted with what ended the connection. */
@@ -156,6 +163,8 @@ const isTimeout = (error: unknown): boolean =>
 
 /** An error of rhea is an Error, or a condition with a description. */
 function conditionText(error: object): string {
+  const tls = error instanceof Error ? tlsFailureText(error) : undefined
+  if (tls !== undefined) return tls
   const { description, message, condition } = error as Record<string, unknown>
   return String(description ?? message ?? condition ?? error)
 }

@@ -5,6 +5,7 @@ import { abortController, unlessAborted } from '../../client/calls/abort.ts'
 import { Mailbox } from '../../client/calls/mailbox.ts'
 import { BrokerError } from '../../errors.ts'
 import { ACCESS_KEY_ENV, PASSWORD_ENV } from '../../settings.ts'
+import { tlsFailureText } from '../../tls-failure.ts'
 import { tlsOptions } from '../connection.ts'
 import { answerTimeoutMs, type Patience, whileHeard } from '../patience.ts'
 import {
@@ -129,7 +130,9 @@ function whenLost(client: MqttClient, address: string): AbortSignal {
 }
 
 const textOf = (cause: unknown): string =>
-  cause instanceof Error ? cause.message || String(cause) : String(cause)
+  cause instanceof Error
+    ? (tlsFailureText(cause) ?? (cause.message || String(cause)))
+    : String(cause)
 
 const ended = (address: string, cause: unknown): BrokerError =>
   new BrokerError('CLOSED', `the MQTT broker at ${address} broke off: ${textOf(cause)}`, { cause })
