@@ -89,3 +89,6 @@ function checkName(noun: string, name: string, longest: number): void {
     )
   }
 }
+
+/** Where the answers to requests are sent. */
+export const replyTopic = (clusterName: string): string => `${clusterName}_REPLY_TOPIC`

@@ -14,6 +14,7 @@ import {
   isSendForbidden,
   LIGHT_QUEUE_PREFIX,
   MQTT_CATCH_ALL_TOPIC,
+  replyTopic,
   retryTopic,
   SCHEDULE_TOPIC,
   TRACE_TOPIC,
@@ -300,7 +301,7 @@ function builtInTopics(options: BrokerOptions): TopicDefinition[] {
     topic(TRACE_TOPIC, 1),
     topic(clusterName, 16, inherited),
     topic(brokerName, 1, inherited),
-    topic(`${clusterName}_REPLY_TOPIC`, 1),
+    topic(replyTopic(clusterName), 1),
     topic(MQTT_CATCH_ALL_TOPIC, queuesDefault),
   ]
 }

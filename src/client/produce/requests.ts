@@ -5,6 +5,7 @@ import { Buffer } from 'node:buffer'
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
+import { replyTopic } from '../../model/names.ts'
 import { decodeProperties, PROPERTY } from '../../model/properties.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import type { Command } from '../../remoting/command.ts'
@@ -114,7 +115,7 @@ export class Requests {
     if (cluster === undefined || replyTo === undefined || correlationId === undefined) {
       throw new BrokerError('ARGUMENT_INVALID', `${request.messageId} is no request`)
     }
-    const topic = `${cluster}_REPLY_TOPIC`
+    const topic = replyTopic(cluster)
     const message = encodeMessage({ topic, ...answer }, this.#ids.next(), bodyBytesMax, [
       [MESSAGE_TYPE, 'reply'],
       [PROPERTY.correlationId, correlationId],

@@ -59,6 +59,15 @@ test('a reply is pushed to the client that asked, as it was sent', async (t) => 
   t.regex(properties.get('PUSH_REPLY_TIME')!, /^\d+$/)
 })
 
+test('a reply that is sent to any other topic reaches no client', async (t) => {
+  const { responder, heard } = await requester(t)
+  await send(responder, { topic: 'T' })
+  const answer = await send(responder, replyTo('c1', { topic: 'T' }))
+  t.is(answer.code, 1)
+  t.is(answer.remark, `a reply is sent to the topic ${REPLY_TOPIC}`)
+  t.deepEqual(heard, [])
+})
+
 test('the fields of a reply may have their full names', async (t) => {
   const { responder, heard } = await requester(t)
   const properties = encodeProperties([['REPLY_TO_CLIENT', 'c1']]).toString()

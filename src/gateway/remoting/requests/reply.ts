@@ -3,6 +3,7 @@
 // gone does not come back for it.
 import { BrokerError } from '../../../errors.ts'
 import { formatHost } from '../../../model/host.ts'
+import { replyTopic } from '../../../model/names.ts'
 import { findProperty, PROPERTY } from '../../../model/properties.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields, writeFields } from '../../../remoting/layout.ts'
@@ -22,10 +23,13 @@ async function reply(call: Call): Promise<Answer> {
   const fields = readFields(call.code === REQUEST.sendReply ? SEND : SEND_V2, call.fields)
   authorize(call, 'publish', topicResource(fields.topic))
   checkSendTopic(fields.topic)
-  const { topics } = call.context.broker
+  const { topics, identity } = call.context.broker
   if ((await topics.get(fields.topic)) === undefined) {
     throw new BrokerError('TOPIC_NOT_FOUND', `topic[${fields.topic}] not exist`)
   }
+  // The right to publish to another topic is no right to push to clients.
+  const due = replyTopic(identity.clusterName)
+  if (fields.topic !== due) return notPushed(`a reply is sent to the topic ${due}`)
   const clientId = findProperty(Buffer.from(fields.properties ?? ''), PROPERTY.replyTo)
   if (clientId === undefined) {
     return notPushed(`reply message properties[${PROPERTY.replyTo}] is null`)
