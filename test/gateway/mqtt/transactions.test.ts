@@ -3,6 +3,8 @@ import test, { type ExecutionContext } from 'ava'
 import { cheapHash } from '../../support/cheap-password.ts'
 import { mqttClient, startMqtt, type TestClient } from '../../support/mqtt.ts'
 import { startMqttOver } from '../../support/mqtt-over-broker.ts'
+import { overridden } from '../../support/overridden.ts'
+import { latch } from '../../support/waiting.ts'
 
 const CHECKS = { transactionTimeoutMs: 1000, transactionCheckIntervalMs: 1000 }
 
@@ -55,6 +57,27 @@ test('what is committed is delivered once, what is rolled back never', async (t)
   const { properties } = consumer.received[1]!
   t.deepEqual({ ...(properties['userProperties'] as object) }, { source: 'web' })
   t.is(properties['responseTopic'], undefined)
+})
+
+test('the answer has the correlation data as sent, whatever other clients send until it is stored', async (t) => {
+  const noise = latch(1)
+  const { port } = await startMqttOver(t, {
+    bend: (broker) =>
+      overridden(broker, {
+        publish: async (messages, changes) => {
+          const isHalf = messages[0]!.body.toString() === 'mine'
+          const results = await broker.publish(messages, changes)
+          if (isHalf) await noise.reached
+          return results
+        },
+      }),
+  })
+  const other = await mqttClient(t, port, 5)
+  const client = await producer(t, port)
+  const prepared = prepare(client, 'orders/eu', 'mine')
+  await other.publish('noise', 'z'.repeat(4096))
+  noise.count()
+  await t.notThrowsAsync(prepared)
 })
 
 test('an open transaction is asked about on its response topic', async (t) => {

@@ -72,7 +72,9 @@ export class TransactionRequests {
 
   async #prepare(group: string, name: string, publish: TransactionPublish): Promise<void> {
     const { properties, payload } = publish
-    const { responseTopic, correlationData = Buffer.alloc(0), ...rest } = properties
+    const { responseTopic, correlationData: inChunk, ...rest } = properties
+    // The answer is written later, when another chunk stands in its place.
+    const correlationData = Buffer.from(inChunk ?? '')
     if (responseTopic === undefined) throw invalid('a half message needs a response topic')
     if (responseTopic.length + correlationData.length > REPLY_BYTES_MAX) {
       throw invalid(`response topic and correlation data have ${REPLY_BYTES_MAX} bytes at most`)
