@@ -280,8 +280,9 @@ export interface Cursors {
    * at shutdown): after a crash the group may be handed again what it had in the last seconds.
    * Where a group starts, its first here, holds from when it has settled: messages that are
    * published after that are the group's, also after a crash. Idempotent.
-   * `member`: the client id of the native member that says so. What the group's consumers per
-   * message settled before a native member took the queue over stays settled.
+   * `member`: the client id of the native client that says so; without it the first commit of a
+   * queue that native members read is theirs to make, and this one changes nothing. What the
+   * group's consumers per message settled before a native member took the queue over stays settled.
    */
   commit(group: string, queue: QueueName, offset: QueueOffset, member?: string): Promise<void>
   range(queue: QueueName): Promise<QueueRange>

@@ -3,7 +3,7 @@ import { type Command, encodeCommand, requestHeader } from '../../../src/remotin
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
 import { decodeCommittedOffsets } from '../../../src/remoting/requests/offsets.ts'
-import { fields, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
 
 const ask = (
   connection: RemotingConnection,
@@ -24,6 +24,15 @@ test('a committed offset is told again; a negative one is not taken', async (t) 
   t.is((await ask(connection, 14, {})).fields.get('offset'), '1')
   t.is((await ask(connection, 15, { commitOffset: -1 })).code, 0)
   t.is((await ask(connection, 14, {})).fields.get('offset'), '1')
+})
+
+test('a tool that is no member sets the first offset of a group that has members', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const [member, tool] = [await connect(), await connect()]
+  await send(member, { topic: 'T' })
+  await heartbeat(member, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  t.is((await ask(tool, 15, { commitOffset: 1 })).remark, undefined)
+  t.is((await ask(tool, 14, {})).fields.get('offset'), '1')
 })
 
 test('a new group starts a young queue at its beginning, unless it asks otherwise', async (t) => {

@@ -80,7 +80,9 @@ async function updateOffset(call: Call): Promise<Answer> {
   const { cursors } = call.context.broker
   const queue = ownQueue(call, topic, queueId)
   const offset = queueOffset(commitOffset)
-  await cursors.commit(consumerGroup, queue, offset, call.session.clientId)
+  const { clientId, connectionId } = call.session
+  // A tool has sent no heartbeat.
+  await cursors.commit(consumerGroup, queue, offset, clientId ?? connectionId)
   const kept = await cursors.committed(consumerGroup, queue)
   return kept === commitOffset ? DONE : { remark: staysAt(consumerGroup, kept) }
 }
