@@ -100,6 +100,22 @@ test.serial(
   },
 )
 
+test('what became of decided halves is looked up for one end at a time', async (t) => {
+  const at = await startOrders(t)
+  const halves = await Promise.all(['a', 'b', 'c', 'd'].map((body) => prepare(at, body)))
+  await Promise.all(halves.map((half) => end(at, half, 'commit')))
+  const real = at.store.findByKey.bind(at.store)
+  let open = 0
+  let most = 0
+  at.store.findByKey = async (...args) => {
+    most = Math.max(most, ++open)
+    return real(...args).finally(() => open--)
+  }
+  const again = halves.map((half) => codeOf(end(at, half, 'rollback')))
+  t.deepEqual(new Set(await Promise.all(again)), new Set(['MESSAGE_NOT_FOUND']))
+  t.is(most, 1)
+})
+
 test('the first check is due six seconds after the message was born, the next ones every thirty', async (t) => {
   const at = await startOrders(t)
   const checks = watchChecks(at)
