@@ -62,7 +62,10 @@ testProton('header fields and annotations of a sender reach the receiver', async
   const receiver = proton(t, python!, 'receive', url, 'proton.rich?tag=TagA', '1')
   await receiver.ends()
   const [rich] = receiver.got as unknown as Record<string, unknown>[]
-  t.like(rich, { subject: 'TagA', count: 0, priority: 7, ttl: 60 })
+  t.like(rich, { subject: 'TagA', count: 0, priority: 7 })
+  // What is left of it.
+  const ttl = rich?.['ttl'] as number
+  t.true(ttl > 0 && ttl <= 60, `${ttl}`)
   t.like(rich?.['annotations'] as object, {
     'x-opt-mine': 'kept',
     'x-opt-rmq-topic': 'proton%2Erich',

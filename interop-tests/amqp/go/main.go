@@ -108,6 +108,9 @@ func sections(ctx context.Context, session *amqp.Session, name string) {
 	got := must(receiver.Receive(ctx, nil))
 	same(2, len(got.Data))
 	same(true, bytes.Equal(large(), bytes.Join(got.Data, nil)))
+	// A broker says how much of the time to live is left.
+	same(true, got.Header.TTL > 0 && got.Header.TTL <= sent.Header.TTL)
+	got.Header.TTL = sent.Header.TTL
 	same(*sent.Header, *got.Header)
 	same(sent.Properties.MessageID, got.Properties.MessageID)
 	same(sent.Properties.CorrelationID, got.Properties.CorrelationID)
