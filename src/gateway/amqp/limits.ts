@@ -26,6 +26,8 @@ export const FRAME_BYTES_MIN = 512
 export const IDLE_TIMEOUT_MS_MIN = 50
 /** Incomplete deliveries of one connection, as a multiple of the largest message. */
 export const PARTIAL_MESSAGES_MAX = 4
+/** As so many bytes counts each piece of an incomplete delivery at least, for what holds it. */
+export const PIECE_BYTES_MIN = 128
 /** Transfer frames a peer may send before our next session flow. */
 export const INCOMING_WINDOW = 8192
 /** Transfer frames we may send in all; peers track it, and it limits neither side. */

@@ -382,6 +382,18 @@ test('incomplete deliveries of all links together have a limit', async (t) => {
   await othersWork()
 })
 
+test('an incomplete delivery of very many pieces is within that limit', async (t) => {
+  const { peer, othersWork } = await probe(t, { limits: { messageBytesMax: 4096 } })
+  await attached(peer, {})
+  const pieces = Array.from({ length: 130 }, (_, i) =>
+    transfer({ handle: 0, delivery_id: 0, more: true }, Buffer.alloc(i % 2)),
+  )
+  peer.send(...pieces)
+  t.is(conditionOf(await peer.frame('detach')), 'amqp:resource-limit-exceeded')
+  peer.send(frame('close'))
+  await othersWork()
+})
+
 test('a link name that is too long refuses the link alone', async (t) => {
   const { peer } = await probe(t)
   const name = 'n'.repeat(600)

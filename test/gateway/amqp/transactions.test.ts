@@ -420,6 +420,13 @@ test('a message to the coordinator that is neither is refused', async (t) => {
   await control.declare()
 })
 
+test('a message to the coordinator of very many pieces costs its link', async (t) => {
+  const { peer } = await setUp(t)
+  const piece = { handle: COORDINATOR, delivery_id: 0, delivery_tag: Buffer.of(0), more: true }
+  peer.send(...Array.from({ length: 33 }, () => transfer(piece, Buffer.alloc(0))))
+  t.is(conditionOf(await peer.frame('detach')), 'amqp:link:message-size-exceeded')
+})
+
 test('a controller that takes no rejection loses its link', async (t) => {
   const attach = { source: source({ outcomes: ['amqp:accepted:list'] }) }
   const { control, peer } = await setUp(t, {}, attach)

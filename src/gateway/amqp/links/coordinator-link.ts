@@ -11,7 +11,7 @@ import {
 import type { Transfer } from '../codec/transfer.ts'
 import type { ControlledLink } from '../control/control-plane.ts'
 import { AmqpError, CONDITION, describeError } from '../errors.ts'
-import { COORDINATOR_CREDIT, COORDINATOR_MESSAGE_BYTES_MAX } from '../limits.ts'
+import { COORDINATOR_CREDIT, COORDINATOR_MESSAGE_BYTES_MAX, PIECE_BYTES_MIN } from '../limits.ts'
 import type { Link, LinkCredit, LinkState } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
 import type { ReceiverSession } from './receiver-link.ts'
@@ -83,7 +83,7 @@ export class CoordinatorLink implements Link {
       return
     }
     this.#isSettled ||= transfer.settled
-    this.#bytes += end - transfer.payloadAt
+    this.#bytes += Math.max(end - transfer.payloadAt, PIECE_BYTES_MIN)
     if (this.#bytes > COORDINATOR_MESSAGE_BYTES_MAX) {
       const text = `a message to the coordinator beyond ${COORDINATOR_MESSAGE_BYTES_MAX} bytes`
       throw linkError(CONDITION.messageSize, text)

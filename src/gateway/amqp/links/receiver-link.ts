@@ -10,7 +10,7 @@ import { serialDiff, serialNext } from '../codec/serial.ts'
 import type { Transfer } from '../codec/transfer.ts'
 import type { ControlledLink } from '../control/control-plane.ts'
 import { AmqpError, CONDITION, describeError } from '../errors.ts'
-import { LINK_CREDIT_MAX } from '../limits.ts'
+import { LINK_CREDIT_MAX, PIECE_BYTES_MIN } from '../limits.ts'
 import { InboundMessage } from '../messages/inbound-message.ts'
 import { type Ingest, type IngestBudget, type IngestLink, settledId, tagOf } from './ingest.ts'
 import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
@@ -57,6 +57,8 @@ interface Partial {
   settled: boolean
   readonly txnId: Buffer | undefined
   readonly pieces: Buffer[]
+  /** What the pieces take of `PartialBytes`. */
+  held: number
   bytes: number
 }
 
@@ -153,7 +155,16 @@ export class ReceiverLink implements Link, IngestLink {
     const { messageFormat, settled } = transfer
     const txnId = transfer.txnId && Buffer.from(transfer.txnId)
     const tag = Buffer.from(bytes.subarray(transfer.tagAt, transfer.tagAt + transfer.tagBytes))
-    this.#partial = { deliveryId, messageFormat, tag, settled, txnId, pieces: [], bytes: 0 }
+    this.#partial = {
+      deliveryId,
+      messageFormat,
+      tag,
+      settled,
+      txnId,
+      pieces: [],
+      held: 0,
+      bytes: 0,
+    }
     this.#grow(this.#partial, bytes, transfer.payloadAt, end)
   }
 
@@ -180,8 +191,9 @@ export class ReceiverLink implements Link, IngestLink {
   /** Copies, so that small pieces do not hold on to whole chunks. */
   #grow(partial: Partial, bytes: Buffer, at: number, end: number): void {
     const more = end - at
+    const held = Math.max(more, PIECE_BYTES_MIN)
     this.#checkSize(partial.bytes + more, 0, partial.tag.length, partial.tag)
-    if (this.#partials.bytes + more > this.#partials.bytesMax) {
+    if (this.#partials.bytes + held > this.#partials.bytesMax) {
       // The link alone: a client that lost its connection would send all of them again, and again
       // too much.
       throw linkError(
@@ -191,7 +203,8 @@ export class ReceiverLink implements Link, IngestLink {
     }
     partial.pieces.push(Buffer.from(bytes.subarray(at, end)))
     partial.bytes += more
-    this.#partials.bytes += more
+    partial.held += held
+    this.#partials.bytes += held
   }
 
   /** The delivery-tag is `tagBytes` of `held` from `tagAt` on. */
@@ -205,7 +218,7 @@ export class ReceiverLink implements Link, IngestLink {
   }
 
   #dropPartial(): void {
-    if (this.#partial !== undefined) this.#partials.bytes -= this.#partial.bytes
+    if (this.#partial !== undefined) this.#partials.bytes -= this.#partial.held
     this.#partial = undefined
   }
 
