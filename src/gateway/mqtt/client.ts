@@ -40,7 +40,7 @@ import { checkResponseTopic } from './packets/topic-name.ts'
 import type { Parts } from './parts.ts'
 import { Inbound } from './publish/inbound.ts'
 import { PublishRoutes } from './publish/publish-routes.ts'
-import { isTransaction, TransactionRequests } from './publish/transactions.ts'
+import { TransactionRequests } from './publish/transactions.ts'
 import type { Peer } from './session/peer.ts'
 import type { Session } from './session/session.ts'
 import type { ShareSource } from './session/subscriptions.ts'
@@ -313,11 +313,11 @@ export class Client implements Peer {
     const packet = this.#publish
     decodePublish(packet, first, bytes, start, end, this.isV5)
     checkResponseTopic(packet.properties)
-    if (this.isV5 && isTransaction(packet, bytes)) {
-      this.#hold(this.#onTransaction(bytes))
+    const { request, route, refusal } = this.#routes.find(packet, bytes)
+    if (this.isV5 && request !== undefined) {
+      this.#hold(this.#onTransaction(request, bytes))
       return false
     }
-    const { route, refusal } = this.#routes.find(packet, bytes)
     // A QoS 2 message that was taken stays taken, also where it would be refused now.
     if (packet.qos === 2 && this.inbound.repeats(packet.packetId)) return true
     if (route === undefined) {
@@ -344,10 +344,9 @@ export class Client implements Peer {
   }
 
   /** A request in a PUBLISH: served behind what came before it. */
-  async #onTransaction(bytes: Buffer): Promise<void> {
+  async #onTransaction(name: string, bytes: Buffer): Promise<void> {
     const packet = { ...this.#publish }
-    const { topicStart, topicEnd, payloadStart, payloadEnd, qos, properties, packetId } = packet
-    const name = bytes.toString('utf8', topicStart, topicEnd)
+    const { payloadStart, payloadEnd, qos, properties, packetId } = packet
     const payload = Buffer.from(bytes.subarray(payloadStart, payloadEnd))
     this.inbound.flush()
     try {

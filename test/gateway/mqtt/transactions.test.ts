@@ -97,6 +97,22 @@ test('an open transaction is asked about on its response topic', async (t) => {
   )
 })
 
+test('a client may use topic aliases for its requests', async (t) => {
+  const { port } = await startMqtt(t)
+  const consumer = await mqttClient(t, port, 5)
+  await consumer.client.subscribeAsync('orders/#', { qos: 1 })
+  const shape = { clientId: 'shop-1', autoAssignTopicAlias: true }
+  const client = await mqttClient(t, port, 5, shape)
+  await client.client.subscribeAsync('answers/shop-1', { qos: 1 })
+  for (const body of ['one', 'two']) {
+    await end(client, 'commit', await prepare(client, 'orders/eu', body))
+  }
+  t.deepEqual(
+    (await consumer.messages(2)).map(({ text }) => text),
+    ['one', 'two'],
+  )
+})
+
 for (const [what, topic, body, properties] of [
   ['without a response topic', 'shop/prepare/orders/eu', 'x', {}],
   ['for no topic', 'shop/prepare', 'x', { responseTopic: 'a' }],

@@ -11,11 +11,16 @@ import type { PublishPacket } from '../packets/publish-packet.ts'
 import { checkName, isTopicName } from '../packets/topic-name.ts'
 import { decodeName } from '../packets/utf8.ts'
 import type { PublishParts } from './parts.ts'
+import { isTransaction } from './transactions.ts'
 
-/** Where a message goes, or why the client may not publish there. */
-export type KnownRoute =
+/**
+ * Where a message goes, or why the client may not publish there; `request`: the name, where it is
+ * one of a request about a transaction.
+ */
+export type KnownRoute = { readonly request: string | undefined } & (
   | { readonly route: MessageAddress; readonly refusal: undefined }
   | { readonly route: undefined; readonly refusal: BrokerError }
+)
 
 export class PublishRoutes {
   readonly #parts: PublishParts
@@ -90,14 +95,15 @@ export class PublishRoutes {
   }
 
   #work(name: string): KnownRoute {
+    const request = isTransaction(name) ? name : undefined
     try {
       checkName(name, this.#parts.options)
       const route = this.#parts.addresses.route(name)
       const resource = { kind: 'topic' as const, name: route.topic }
       this.#parts.context.auth.authorize(this.#principal, 'publish', resource)
-      return { route, refusal: undefined }
+      return { request, route, refusal: undefined }
     } catch (error) {
-      return { route: undefined, refusal: BrokerError.from(error) }
+      return { request, route: undefined, refusal: BrokerError.from(error) }
     }
   }
 

@@ -16,21 +16,17 @@ import type { HalfName, TransactionCheck } from '../../../model/transaction.ts'
 import type { Principal } from '../../access/auth.ts'
 import type { MessageAddress } from '../address.ts'
 import type { Properties } from '../packets/properties.ts'
-import type { PublishPacket } from '../packets/publish-packet.ts'
 import { checkName } from '../packets/topic-name.ts'
 import type { PublishParts } from './parts.ts'
 
-const PREFIX = Buffer.from('$trivet/tx/')
+const PREFIX = '$trivet/tx/'
 const NAME = /^([^ ]{1,255}) (\d{1,16}) (\d{1,16})$/
 /** Groups whose checks one connection answers. */
 const GROUPS_MAX = 16
 /** Longest response topic and correlation data: they are kept with the message. */
 const REPLY_BYTES_MAX = 1024
 
-export function isTransaction({ topicStart, topicEnd }: PublishPacket, bytes: Buffer): boolean {
-  if (topicEnd - topicStart < PREFIX.length) return false
-  return PREFIX.equals(bytes.subarray(topicStart, topicStart + PREFIX.length))
-}
+export const isTransaction = (name: string): boolean => name.startsWith(PREFIX)
 
 export interface TransactionPublish {
   readonly name: string
