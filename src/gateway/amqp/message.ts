@@ -71,6 +71,9 @@ export function takeApplication(map: AmqpMap, into: Properties): void {
   }
 }
 
+/** Later times are further off than a record can say, and than anything lasts: no expiry. */
+const EXPIRES_MS_END = 1e15
+
 /** Answers where the message itself says it goes. */
 export function takeProperties(fields: Fields, into: Properties): string | undefined {
   put(into, PROPERTY.uniqueKey, idText(fields.at(0)))
@@ -79,7 +82,7 @@ export function takeProperties(fields: Fields, into: Properties): string | undef
   put(into, PROPERTY.correlationId, idText(fields.at(5)))
   put(into, PROPERTY.contentType, textAt(fields, 6, 'content-type'))
   const expiry = fields.at(8)
-  const isExpiring = expiry instanceof Timestamp && expiry.ms > 0 && Number.isSafeInteger(expiry.ms)
+  const isExpiring = expiry instanceof Timestamp && expiry.ms > 0 && expiry.ms < EXPIRES_MS_END
   if (isExpiring && !into.has(PROPERTY.timeToLiveMs)) {
     into.set(PROPERTY.expiresMs, String(expiry.ms))
   }

@@ -41,6 +41,15 @@ test('an absolute expiry time is obeyed where there is no ttl, and comes as it w
   t.is(wins!.body, 'the ttl wins')
 })
 
+test('a time that is further off than any record can say is none', async (t) => {
+  const { port } = await startAmqp(t)
+  const client = await connectRhea(t, port)
+  const sender = await client.sender('orders')
+  await sender.send({ absolute_expiry_time: new Date(8_640_000_000_000_000), body: 'for ever' })
+  const receiver = await client.receiver('orders::G')
+  t.is((await receiver.accept(1))[0]!.body, 'for ever')
+})
+
 test('a message of another protocol that expires has a ttl, at each attempt of what is left', async (t) => {
   const clock = new FakeClock()
   const { port, broker } = await startAmqp(t, { clock })
