@@ -39,6 +39,8 @@ export const UNSETTLED_PER_LINK_MAX = 10_000
 /** The same over all links of a connection; then nothing more is sent until so many are left. */
 export const UNSETTLED_PER_CONNECTION_MAX = 20_000
 export const UNSETTLED_PER_CONNECTION_RESUMED = 15_000
+/** Deliveries that stay, looked at for dispositions; then what follows waits for a later turn. */
+export const LOOKS_PER_TURN_MAX = 4096
 /** Annotations that consumers add to a message when they hand it back, in all. */
 export const NOTE_BYTES_MAX = 3072
 /** Open transactions of one connection, those that have failed and are not discharged included. */

@@ -245,9 +245,16 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   /**
    * The peer settled, or asks us to: what a range means for deliveries of ours. For deliveries that
    * came there is nothing to learn, since we are done with one when we have answered it.
+   * Answers how many were looked at that stay.
    */
-  onDisposition(disposition: Disposition): void {
-    if (!disposition.isReceiver) return
+  onDisposition(disposition: Disposition): number {
+    if (disposition.isReceiver) this.#onOutcome(disposition)
+    const { looks } = this.#unsettled
+    this.#unsettled.looks = 0
+    return looks
+  }
+
+  #onOutcome(disposition: Disposition): void {
     const { outcome, settled, first, last, txnId } = disposition
     if (txnId !== undefined) {
       this.#enlist(txnId, disposition)
@@ -274,6 +281,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   #enlist(txnId: Buffer, { first, last, settled, outcome }: Disposition): void {
     const transaction = this.#transactions.find(txnId)
     const receipts: Receipt[] = []
+    const deliveries: Unsettled[] = []
     const touched = new Set<SenderLink>()
     const lockedUntil = this.#peer.clock.monotonic() + this.#transactions.lockMs
     const enlist = (delivery: Unsettled): void => {
@@ -282,10 +290,11 @@ export class AmqpSession implements ReceiverSession, SenderSession {
       touched.add(link)
       if (receipt !== undefined) receipts.push(receipt)
       delivery.lockedUntil = Math.max(delivery.lockedUntil, lockedUntil)
-      transaction.enlist(delivery, outcome ?? link.defaultOutcome, settled)
+      deliveries.push(delivery)
     }
     if (settled) this.#unsettled.take(first, last, enlist)
     else if (outcome !== undefined) this.#unsettled.each(first, last, enlist)
+    transaction.enlist(deliveries, outcome, settled)
     this.#transactions.hold(transaction, receipts)
     for (const link of touched) link.pump()
   }

@@ -21,6 +21,7 @@ import { AmqpError, CONDITION, describeError, type ErrorDescription } from './er
 import {
   INCOMING_WINDOW,
   LINKS_PER_CONNECTION_MAX,
+  LOOKS_PER_TURN_MAX,
   NAME_BYTES_MAX,
   OUTGOING_WINDOW,
 } from './limits.ts'
@@ -57,6 +58,8 @@ export class Sessions {
   readonly #transfer = new Transfer()
   readonly #flow = new Flow()
   readonly #disposition = new Disposition()
+  /** Deliveries looked at for dispositions that left them where they are, since the last hold. */
+  #looks = 0
   #isClosed = false
 
   constructor(options: SessionsOptions) {
@@ -76,7 +79,7 @@ export class Sessions {
       case CODE.flow:
       case CODE.disposition:
         this.#onData(code, this.#session(channel), bytes, at, end)
-        return true
+        return this.#looks < LOOKS_PER_TURN_MAX ? true : this.#hold()
       case CODE.begin:
         this.#onBegin(channel, readFields('begin', bytes, at, end))
         return true
@@ -95,9 +98,10 @@ export class Sessions {
   /**
    * rhea lets an ended session's channel or a detached link's handle go some ticks later. What
    * follows waits for that, or it would be answered on a number above the peer's own channel-max or
-   * handle-max.
+   * handle-max. And where frames of a few bytes cost much, others have their turn in between.
    */
   #hold(): false {
+    this.#looks = 0
     setImmediate(() => this.#options.resume())
     return false
   }
@@ -120,7 +124,7 @@ export class Sessions {
         session.onFlow(this.#flow)
       } else {
         this.#disposition.read(bytes, at, end)
-        session.onDisposition(this.#disposition)
+        this.#looks += session.onDisposition(this.#disposition)
       }
     } catch (error) {
       this.#endFor(session, error)

@@ -1,16 +1,14 @@
 // Local transactions (AMQP 4), frame by frame: posted messages and outcomes hold together once they
 // are discharged, and by no other way.
 import test, { type ExecutionContext } from 'ava'
-import rhea from 'rhea'
 import { BrokerError } from '../../../src/errors.ts'
-import { CODE } from '../../../src/gateway/amqp/codec/performatives.ts'
-import { ValueWriter } from '../../../src/gateway/amqp/codec/value-writer.ts'
 import { Transaction } from '../../../src/gateway/amqp/links/transaction.ts'
-import type { NewMessage } from '../../../src/model/message.ts'
+import type { NewMessage, Receipt } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import { bodiesOf, newMessage, pullRequest } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
+import { overridden } from '../../support/overridden.ts'
 import {
   accepted,
   attachReceiver,
@@ -27,6 +25,14 @@ import {
   source,
   transfer,
 } from '../../support/raw-amqp.ts'
+import {
+  binary,
+  coordinator,
+  declare,
+  described,
+  discharge,
+  inTransaction,
+} from '../../support/raw-transactions.ts'
 import { bodyText, connectRhea } from '../../support/rhea-client.ts'
 import { eventually } from '../../support/waiting.ts'
 import { inFlight, publish } from './receiving.ts'
@@ -36,53 +42,9 @@ interface Typed {
   readonly value: unknown
 }
 
-/** rhea's typings leave them out. */
-const types = rhea.types as unknown as {
-  described(descriptor: unknown, value: unknown): object
-  wrap_ulong(value: number): unknown
-  wrap_list(values: readonly unknown[]): unknown
-  wrap_binary(value: Buffer): unknown
-  wrap_symbol(value: string): unknown
-}
-
-const described = (code: number, ...fields: unknown[]): object =>
-  types.described(types.wrap_ulong(code), types.wrap_list(fields))
-
-const binary = (bytes: Buffer): unknown => types.wrap_binary(bytes)
-
-const inTransaction = (id: Buffer, outcome?: object): object =>
-  described(0x34, binary(id), ...(outcome === undefined ? [] : [outcome]))
-
-// rhea has no writer for the state of a transfer, and writes a described body without its
-// descriptor.
-
-Object.assign(types, { wrap_delivery_state: (state: object): object => state })
-
-function declare(globalId?: string): Buffer {
-  const writer = new ValueWriter().descriptor(CODE.value).descriptor(CODE.declare)
-  if (globalId === undefined) return writer.list(0, () => {}).take()
-  return writer.list(1, () => writer.binary(Buffer.from(globalId))).take()
-}
-
-function discharge(txn: Buffer, fail: boolean): Buffer {
-  const writer = new ValueWriter().descriptor(CODE.value).descriptor(CODE.discharge)
-  return writer.list(2, () => writer.binary(txn).boolean(fail)).take()
-}
-
 const COORDINATOR = 0
 const OUT = 1
 const IN = 2
-
-const coordinator = (fields: object = {}): Buffer =>
-  frame('attach', {
-    name: 'coordinator',
-    handle: COORDINATOR,
-    role: false,
-    source: source({}),
-    target: described(0x30, types.wrap_symbol('amqp:local-transactions')),
-    initial_delivery_count: 0,
-    ...fields,
-  })
 
 const stateOf = (came: Came): Typed => came.fields['state'] as Typed
 const codeOf = (state: Typed): number | undefined => state.descriptor?.value
@@ -164,7 +126,7 @@ async function setUp(t: ExecutionContext, options: AmqpServerOptions = {}, attac
   await publish(broker, 'in', ['a', 'b', 'c'], {}, 0)
   await publish(broker, 'out', [], {})
   const peer = await connectRaw(t, port)
-  peer.send(handshake(), begin(), coordinator(attach))
+  peer.send(handshake(), begin(), coordinator(COORDINATOR, attach))
   peer.send(attachSender(OUT, '/topics/out/queues/0'), attachReceiver(IN, 'in::g'))
   await peer.frame('attach', 3)
   const stored = async (): Promise<string[]> =>
@@ -340,6 +302,35 @@ test('a message that cannot be stored takes the transaction with it', async (t) 
   t.deepEqual(await stored(), [])
 })
 
+test('what a failed transaction lets go of at once is handed back at once', async (t) => {
+  const handedBack: number[] = []
+  const wrap = (broker: Broker): Broker =>
+    overridden(broker, {
+      nack: (receipts: readonly Receipt[], delayMs: number | undefined) => {
+        handedBack.push(receipts.length)
+        return broker.nack(receipts, delayMs)
+      },
+    })
+  const { control, peer } = await setUp(t, { wrap })
+  const txn = await control.declare()
+  await control.answer(control.send(OUT, Buffer.from('ff', 'hex'), { state: inTransaction(txn) }))
+  await control.receive(3)
+  const state = inTransaction(txn, accepted())
+  peer.send(frame('disposition', { role: true, first: 0, last: 0x7fffffff, settled: true, state }))
+  await eventually(async () => handedBack.length > 0 || undefined)
+  t.deepEqual(handedBack, [3])
+})
+
+test('discharges that wait for one another count against the credit of their link', async (t) => {
+  const wrap = (broker: Broker): Broker =>
+    overridden(broker, { publishAndSettle: () => new Promise<never>(() => {}) })
+  const { control, peer } = await setUp(t, { wrap })
+  const txn = await control.declare()
+  for (let i = 0; i < 100; i++) control.ask(discharge(txn, false))
+  const came = await peer.frame('detach')
+  t.is(conditionOf(came), 'amqp:link:transfer-limit-exceeded')
+})
+
 test('the end of the coordinator, or of the connection, rolls back', async (t) => {
   const { control, peer, port, stored } = await setUp(t)
   const txn = await control.declare()
@@ -350,7 +341,7 @@ test('the end of the coordinator, or of the connection, rolls back', async (t) =
   await peer.frame('detach')
   t.is(whyRejected(await control.answer(control.post(txn, 'y'))), 'amqp:transaction:unknown-id')
   await eventually(async () => ((await others(t, port)).length === 3 ? true : undefined))
-  peer.send(coordinator())
+  peer.send(coordinator(COORDINATOR))
   await peer.frame('attach', 4)
   const next = await control.declare()
   const [again] = await control.receive(1)

@@ -1,19 +1,24 @@
 // What one chunk, or one message, gives a hundred links to do leaves other connections their turn.
 import test from 'ava'
+import type { Receipt } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { startAmqp } from '../../support/amqp-server.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { overridden } from '../../support/overridden.ts'
 import {
+  accepted,
   attachReceiver,
   attachSender,
   begin,
   connectRaw,
   flow,
+  frame,
   handshake,
   transfer,
 } from '../../support/raw-amqp.ts'
+import { coordinator, declare, inTransaction } from '../../support/raw-transactions.ts'
 import { eventually } from '../../support/waiting.ts'
+import { numbered, publish } from './receiving.ts'
 
 const LINKS = 16
 /** Longer than links may use of one turn. */
@@ -116,4 +121,33 @@ test('of connections that are lost at once a few give back what they had in a tu
   for (const peer of peers) peer.socket.destroy()
   await eventually(async () => (given === LINKS ? true : undefined))
   t.true(turns.most <= 4, `${turns.most} in one turn`)
+})
+
+test('outcomes in a transaction for the same deliveries again and again are taken over turns', async (t) => {
+  const [deliveries, dispositions] = [512, 32]
+  const turns = turnCounter()
+  const wrap = (broker: Broker): Broker =>
+    overridden(broker, {
+      extend: (receipts: readonly Receipt[], ms: number) => {
+        turns.note()
+        return broker.extend(receipts, ms)
+      },
+    })
+  const { port, broker } = await startAmqp(t, { wrap })
+  await publish(broker, 'T', numbered(deliveries))
+  const peer = await connectRaw(t, port)
+  peer.send(handshake(), begin(), coordinator(0), attachReceiver(1, 'T::g'))
+  await peer.frame('attach', 2)
+  peer.send(transfer({ handle: 0, delivery_id: 0 }, declare()))
+  const { fields } = await peer.frame('disposition')
+  const { value } = fields['state'] as { value: { value: Buffer }[] }
+  peer.send(flow({ handle: 1, delivery_count: 0, link_credit: deliveries }))
+  await peer.frame('transfer', deliveries)
+  const state = inTransaction(value[0]!.value, accepted())
+  const range = { role: true, first: 0, last: deliveries - 1, settled: false, state }
+  peer.send(...Array.from({ length: dispositions }, () => frame('disposition', range)))
+  const flows = peer.came().filter(({ name }) => name === 'flow').length
+  peer.send(flow({ echo: true }))
+  await peer.frame('flow', flows + 1)
+  t.true(turns.most <= 4096 / deliveries, `${turns.most} in one turn`)
 })

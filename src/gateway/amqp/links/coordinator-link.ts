@@ -42,6 +42,8 @@ export class CoordinatorLink implements Link {
   #bytes = 0
   /** Discharges are done in their order. */
   #last: Promise<void> | undefined
+  /** Of discharges; they count against the credit. */
+  #underWay = 0
 
   constructor(
     session: ReceiverSession,
@@ -124,10 +126,16 @@ export class CoordinatorLink implements Link {
   #onRequest(request: CoordinatorRequest, deliveryId: number | undefined): void {
     if (request.kind === 'discharge') {
       const { txnId, fail } = request
-      this.#inOrder(() => this.#transactions.discharge(txnId, fail)).then(
-        () => this.#answer(deliveryId, STATE.accepted),
-        (error: unknown) => this.#refuse(deliveryId, error),
-      )
+      this.#underWay++
+      this.#inOrder(() => this.#transactions.discharge(txnId, fail))
+        .then(
+          () => this.#answer(deliveryId, STATE.accepted),
+          (error: unknown) => this.#refuse(deliveryId, error),
+        )
+        .finally(() => {
+          this.#underWay--
+          this.#grant()
+        })
       return
     }
     if (deliveryId === undefined) {
@@ -165,8 +173,10 @@ export class CoordinatorLink implements Link {
   }
 
   #grant(): void {
-    if (this.state !== 'attached' || this.#credit.linkCredit > COORDINATOR_CREDIT / 2) return
-    this.#credit.linkCredit = COORDINATOR_CREDIT
+    const wanted = COORDINATOR_CREDIT - this.#underWay
+    const isUsed = wanted - this.#credit.linkCredit >= COORDINATOR_CREDIT / 2
+    if (this.state !== 'attached' || !this.#session.isOpen || !isUsed) return
+    this.#credit.linkCredit = wanted
     this.#session.sendFlow(this.#credit)
   }
 

@@ -65,11 +65,14 @@ export class Transaction {
     return true
   }
 
-  /** An outcome that holds once the transaction is committed. */
-  enlist(delivery: Unsettled, outcome: Outcome, isSettled: boolean): void {
-    delivery.transaction?.withdraw(delivery)
-    this.#enlisted.set(delivery, { outcome, isSettled })
-    delivery.transaction = this
+  /** Outcomes that hold once the transaction is committed; without one, the default of the link. */
+  enlist(deliveries: readonly Unsettled[], given: Outcome | undefined, isSettled: boolean): void {
+    for (const delivery of deliveries) {
+      const outcome = given ?? delivery.link.defaultOutcome
+      delivery.transaction?.withdraw(delivery)
+      this.#enlisted.set(delivery, { outcome, isSettled })
+      delivery.transaction = this
+    }
     if (this.failure !== undefined) this.#letGo(undefined)
     else if (!this.#hasRoom) {
       this.fail(tooMuch(`one transaction may have ${TRANSACTION_PARTS_MAX} parts`))

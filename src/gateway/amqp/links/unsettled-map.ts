@@ -9,6 +9,10 @@ import type { UnsettledBudget } from './unsettled-budget.ts'
 export class UnsettledMap {
   readonly #byId = new Map<number, Unsettled>()
   readonly #budget: UnsettledBudget
+  /**
+   * Looks at what stays: the same range may be given again and again, and costs as much each time.
+   */
+  looks = 0
 
   constructor(budget: UnsettledBudget) {
     this.#budget = budget
@@ -44,11 +48,16 @@ export class UnsettledMap {
     return found
   }
 
-  /** The deliveries in [first, last], oldest first; the callback may take out its own. */
+  /**
+   * The deliveries in [first, last], oldest first. The callback may take out its
+   * own, and adds none.
+   */
   each(first: number, last: number, each: (delivery: Unsettled) => void): void {
     const length = serialDiff(last, first) + 1
-    if (length <= this.#byId.size) this.#eachOfRange(first, length, each)
+    const { size } = this.#byId
+    if (length <= size) this.#eachOfRange(first, length, each)
     else this.#eachOfAll(first, length, each)
+    this.looks += Math.max(0, Math.min(length, size)) - (size - this.#byId.size)
   }
 
   #eachOfRange(first: number, length: number, each: (delivery: Unsettled) => void): void {
