@@ -274,6 +274,20 @@ test('a commit that a full disk refuses may be made again', async (t) => {
   t.deepEqual(await bodiesIn(at, 'orders'), ['a'])
 })
 
+test('a rollback does not go with the commits of its turn, which a full disk refuses', async (t) => {
+  const at = await startOrders(t)
+  const [kept, undone] = [await prepare(at, 'a'), await prepare(at, 'b')]
+  const ends: (readonly [messages: number, isNew: boolean | undefined])[] = []
+  at.faults.beforeAppend = ({ messages, isNew, fired }) => {
+    if (fired !== undefined) ends.push([messages.length, isNew])
+  }
+  await Promise.all([end(at, kept, 'commit'), end(at, undone, 'rollback')])
+  t.deepEqual(ends, [
+    [0, false],
+    [1, true],
+  ])
+})
+
 test('an end that overtakes the answer to a check is not undone by the next one', async (t) => {
   const at = await startOrders(t)
   const checks = watchChecks(at)

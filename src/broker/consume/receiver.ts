@@ -76,12 +76,12 @@ export class Receiver {
     if (!this.#groups.isSaved(group)) await this.#groups.ensure(group)
     if (!isLightQueue(topic) && topics.find(topic) === undefined) await topics.ensure(topic)
     // From here on nothing waits, so that what is checked holds.
-    this.#parts.mixed.receiving(request)
     if (!this.#groups.need(group).consumeEnabled) {
       throw new BrokerError('PERMISSION_DENIED', `the group '${group}' is not allowed to consume`)
     }
     if (isLightQueue(topic)) this.#parts.lightQueues.need(topic)
     else checkReadable(topics.need(topic).definition, request.queueId)
+    this.#parts.mixed.receiving(request)
     if (this.#isClosed) return []
     return this.#group(group).line(topic, filter, startAt).receive(request)
   }

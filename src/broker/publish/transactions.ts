@@ -136,6 +136,12 @@ export class Transactions {
   #flush(): void {
     const endings = this.#endings
     this.#endings = []
+    // Apart: on a full disk commits are refused, which are new messages.
+    this.#writeParts(endings.filter(({ draft }) => draft === undefined))
+    this.#writeParts(endings.filter(({ draft }) => draft !== undefined))
+  }
+
+  #writeParts(endings: readonly Ending[]): void {
     let group: Ending[] = []
     let bytes = 0
     for (const ending of endings) {
