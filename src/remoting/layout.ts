@@ -48,6 +48,10 @@ export const int: Field<number> = {
   isOptional: false,
 }
 
+const LONG_END = 2 ** 63
+const LONG_MAX = 2n ** 63n - 1n
+const LONG_MIN = -(2n ** 63n)
+
 /** 64 bits on the wire; beyond 2^53 rounded, which only open ends of time ranges use. */
 export const long: Field<number> = {
   parse(value, name) {
@@ -56,7 +60,9 @@ export const long: Field<number> = {
     }
     return Number(value)
   },
-  print: String,
+  // The digits of a rounded extreme are more than a Java client reads.
+  print: (value) =>
+    Math.abs(value) < LONG_END ? String(value) : String(value > 0 ? LONG_MAX : LONG_MIN),
   isOptional: false,
 }
 

@@ -101,6 +101,11 @@ test('a value beyond 53 bits is rounded, not refused: it is an open end', (t) =>
   t.is(refused({ offset: '9223372036854775807' }), 'read')
 })
 
+test('the largest long is written as one that Java reads', (t) => {
+  t.is(long.print(Number('9223372036854775807')), '9223372036854775807')
+  t.is(long.print(Number('-9223372036854775808')), '-9223372036854775808')
+})
+
 // Bodies of requests: what we write in the form that foreign readers demand, what we read in the
 // form that foreign writers send.
 
