@@ -133,6 +133,7 @@ const INVALID = [
   `${'-'.repeat(1)}${' -'.repeat(300)} n = 1`,
   `n = ${'1 + '.repeat(3000)}1`,
   `n LIKE '${'x'.repeat(513)}'`,
+  `n LIKE '%${'_'.repeat(257)}%'`,
 ] as const
 
 for (const selector of TRUE) test(`selected by: ${selector}`, (t) => t.true(holds(selector)))

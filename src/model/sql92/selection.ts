@@ -134,14 +134,19 @@ function likePattern(pattern: string, escaping: string): (text: string) => boole
   const [first, ...rest] = pieces as [Piece, ...Piece[]]
   const last = rest.pop()
   if (last === undefined) return (text) => text.length === first.length && isAt(text, 0, first)
+  // The engine's search takes no step for each character of both, as ours does where any may stand.
+  const texts = rest.map((piece) =>
+    piece.includes(ANY) ? undefined : String.fromCharCode(...piece),
+  )
   return (text) => {
     const end = text.length - last.length
     if (first.length > end || !isAt(text, 0, first) || !isAt(text, end, last)) return false
     let at = first.length
-    for (const piece of rest) {
-      while (at + piece.length <= end && !isAt(text, at, piece)) at++
-      if (at + piece.length > end) return false
-      at += piece.length
+    for (const [i, piece] of rest.entries()) {
+      const found =
+        texts[i] === undefined ? placeOf(text, at, end, piece) : text.indexOf(texts[i], at)
+      if (found < 0 || found + piece.length > end) return false
+      at = found + piece.length
     }
     return true
   }
@@ -158,6 +163,18 @@ function piecesOf(pattern: string, escaping: string): Piece[] {
     else pieces.at(-1)!.push(character === '_' ? ANY : character.charCodeAt(0))
   }
   return pieces
+}
+
+/** -1: it is nowhere before `end`. */
+function placeOf(text: string, from: number, end: number, piece: Piece): number {
+  for (let at = from; at + piece.length <= end; at++) if (isAt(text, at, piece)) return at
+  return -1
+}
+
+/** Characters of the pieces that are looked for step by step: '_' between two '%'. */
+export function stepsOf(pattern: string, escaping: string): number {
+  const between = piecesOf(pattern, escaping).slice(1, -1)
+  return between.reduce((sum, piece) => sum + (piece.includes(ANY) ? piece.length : 0), 0)
 }
 
 function isAt(text: string, at: number, piece: Piece): boolean {

@@ -10,7 +10,15 @@ import {
   not,
   type Order,
 } from './expression.ts'
-import { arithmetic, comparison, equality, like, type Operator, truth } from './selection.ts'
+import {
+  arithmetic,
+  comparison,
+  equality,
+  like,
+  type Operator,
+  stepsOf,
+  truth,
+} from './selection.ts'
 import { SELECTOR_TOKENS, tokenAt } from './token.ts'
 import { TokenReader, type TokenRules } from './token-reader.ts'
 
@@ -18,6 +26,9 @@ const RULES: TokenRules = {
   what: 'selector',
   tokenAt: (source, at) => tokenAt(source, at, SELECTOR_TOKENS),
 }
+
+/** Each may be a step for each character of a value: 256 of them are 8 million steps at most. */
+const OPERATIONS_PER_STEP = 4
 
 const ZERO = constant({ type: 'int', value: 0 }, '0')
 
@@ -88,10 +99,12 @@ export class SelectorParser extends TokenReader {
   #like(of: Expression, isNot: boolean): Expression {
     const pattern = this.text()
     this.countSearch('LIKE', pattern)
-    if (!this.skip('ESCAPE')) return like(of, pattern, '', isNot)
-    const escaping = this.text()
-    if (escaping.length !== 1) throw filterInvalid('the text after ESCAPE is one character')
-    return like(of, pattern, escaping, isNot)
+    const escaping = this.skip('ESCAPE') ? this.text() : undefined
+    if (escaping !== undefined && escaping.length !== 1) {
+      throw filterInvalid('the text after ESCAPE is one character')
+    }
+    this.count(OPERATIONS_PER_STEP * stepsOf(pattern, escaping ?? ''))
+    return like(of, pattern, escaping ?? '', isNot)
   }
 
   #texts(): readonly string[] {
