@@ -511,7 +511,7 @@ async function eachGotTwice(consumers: readonly ForeignClient[], count: number):
 async function membersOf(group: string, count: number): Promise<void> {
   for (let tries = 0; tries < 20; tries++) {
     const out = await mqadmin('consumerConnection', '-n', nameServer(), '-g', group)
-    if ((out.match(/V5_3_3/g) ?? []).length >= count) return
+    if ((out.match(/V5_5_0/g) ?? []).length >= count) return
   }
   throw new Error(`${group} never had ${count} members`)
 }
