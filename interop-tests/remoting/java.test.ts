@@ -405,8 +405,8 @@ testJava('mqadmin hears which attribute of a topic this broker does not have', a
       ...['-a', attributes],
     )
   t.regex(await make('JavaFifo', '+message.type=FIFO'), /create topic to .* success/)
-  const refused = await make('JavaBatch', '+queue.type=BatchCQ')
-  t.regex(refused, /no attribute '\+queue\.type=BatchCQ'/)
+  const refused = await make('JavaQueueType', '+queue.type=BatchCQ')
+  t.regex(refused, /has the attribute 'queue\.type=BatchCQ'/)
   t.notRegex(refused, /success/)
 })
 
