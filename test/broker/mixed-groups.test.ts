@@ -407,6 +407,25 @@ test('natives with one topic more than the consumers per message keep all queues
   t.is((await broker.clients.consumerIds(GROUP)).length, 2)
 })
 
+test('a topic that consumers without a registration receive no more is covered no more', async (t) => {
+  const test = await start(t)
+  await test.broker.topics.put(topicOf('other', 4))
+  const register = (): Promise<void> =>
+    test.broker.clients.register(client('10.0.0.1@1', 'queue-assigned', [TOPIC, 'other', RETRY]))
+  const receive = (topic: string) => test.broker.receive(receiveRequest(topic, GROUP))
+  await register()
+  for (const topic of [TOPIC, 'other']) await receive(topic)
+  const isShared = async () => (await test.broker.clients.consumerIds(GROUP)).length > 1
+  await pass(test, 1000)
+  t.true(await isShared())
+  for (let n = 0; n < 16; n++) {
+    await register()
+    await receive(TOPIC)
+    await pass(test, 10_000)
+  }
+  t.false(await isShared())
+})
+
 test('members that broadcast take no part', async (t) => {
   const test = await start(t, 2)
   const { clients } = test.broker

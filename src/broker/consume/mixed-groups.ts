@@ -21,6 +21,8 @@ import type { Receiver } from './receiver.ts'
 const TICK_MS = 500
 /** A consumer that never registered counts so long after it last asked. */
 const RECEIVED_MS = 30_000
+/** And a topic as received so long: a POP may be held for two minutes. */
+const TOPIC_RECEIVED_MS = 150_000
 
 interface Member {
   readonly registration: ClientRegistration
@@ -33,8 +35,8 @@ interface Group {
   readonly receivers: Map<string, Member>
   /** Monotonic, of the latest receive while there are natives. */
   receivedMs: number
-  /** The topics of those. */
-  readonly received: Set<string>
+  /** When each topic was last asked for by those. */
+  readonly received: Map<string, number>
   isToldOf: boolean
 }
 
@@ -124,7 +126,7 @@ export class MixedGroups {
     if (group === undefined || group.natives.size === 0) return
     this.checkReceiving(request.group, request)
     group.receivedMs = this.#parts.clock.monotonic()
-    group.received.add(request.topic)
+    group.received.set(request.topic, group.receivedMs)
     if (!this.#shares.has(request.group)) this.update(request.group)
   }
 
@@ -135,7 +137,7 @@ export class MixedGroups {
       let group = this.#groups.get(consumer.group)
       if (group === undefined) {
         const receivedMs = Number.NEGATIVE_INFINITY
-        const received = new Set<string>()
+        const received = new Map<string, number>()
         group = { natives: new Map(), receivers: new Map(), receivedMs, received, isToldOf: false }
         this.#groups.set(consumer.group, group)
       }
@@ -218,7 +220,9 @@ export class MixedGroups {
 
   #setMembers(name: string, group: Group, share: QueueShare, count: number): void {
     const { receiver } = this.#parts.serving()
-    const received = new Set(group.receivers.size === 0 ? group.received : [])
+    const overMs = this.#parts.clock.monotonic() - TOPIC_RECEIVED_MS
+    for (const [topic, ms] of group.received) if (ms < overMs) group.received.delete(topic)
+    const received = new Set(group.receivers.size === 0 ? group.received.keys() : [])
     for (const { consumer } of group.receivers.values()) {
       for (const { topic } of consumer.subscriptions) received.add(topic)
     }
