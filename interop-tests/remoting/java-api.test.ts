@@ -34,8 +34,16 @@ const DIFFERENCES: Readonly<Record<string, { readonly answer: string; readonly w
   'a recall of what is delivered': { answer: 'MQBrokerException 604', why: 'the same' },
 }
 
-async function answers(t: ExecutionContext, nameServer: string): Promise<Map<string, string>> {
-  const probe = await java(t, 'api', { nameServer })
+/** So many cases may be asked once more, alone: two dozen at once make a small machine late. */
+const AGAIN_MAX = 5
+
+/** Of the cases whose names begin with `only`. */
+async function answers(
+  t: ExecutionContext,
+  nameServer: string,
+  only = '',
+): Promise<Map<string, string>> {
+  const probe = await java(t, 'api', { nameServer, only })
   await probe.ends()
   return new Map(probe.of('case').map((event) => [String(event['name']), String(event['answer'])]))
 }
@@ -48,11 +56,21 @@ testJava('the Java client is answered as by Apache RocketMQ 5.5.0', async (t) =>
   const ours = await answers(t, server.address('nameServer'))
   t.true(theirs.size > 100)
   t.deepEqual([...ours.keys()].sort(), [...theirs.keys()].sort())
-  const different = [...theirs].filter(([name, answer]) => {
-    return ours.get(name) !== answer
-  })
+  const isNamed = (name: string): boolean => DIFFERENCES[name]?.answer === ours.get(name)
+  const different = (): string[] => {
+    return [...theirs].filter(([name, answer]) => ours.get(name) !== answer).map(([name]) => name)
+  }
+  for (const name of different()
+    .filter((found) => !isNamed(found))
+    .slice(0, AGAIN_MAX)) {
+    t.log(`asked again: ${name}: Apache ${theirs.get(name)}, ours ${ours.get(name)}`)
+    for (const [one, answer] of await answers(t, apache.nameServer, name)) theirs.set(one, answer)
+    for (const [one, answer] of await answers(t, server.address('nameServer'), name)) {
+      ours.set(one, answer)
+    }
+  }
   t.deepEqual(
-    Object.fromEntries(different.map(([name]) => [name, ours.get(name)])),
+    Object.fromEntries(different().map((name) => [name, ours.get(name)])),
     Object.fromEntries(Object.entries(DIFFERENCES).map(([name, { answer }]) => [name, answer])),
   )
 })
