@@ -16,9 +16,10 @@ export const SCAN = {
   priority: 32,
   /** A time to live, or the point in time when that is over. */
   expires: 64,
-  /** Any of those that ask for more than to be stored. */
-  special: 2 | 4 | 32 | 64,
 } as const
+
+/** Any of those that ask for more than to be stored. */
+export const SPECIAL = SCAN.delayed | SCAN.prepared | SCAN.priority | SCAN.expires
 
 interface Wanted {
   readonly bytes: Buffer

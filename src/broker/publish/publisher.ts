@@ -37,7 +37,7 @@ import {
 import { DELAY_PROPERTIES, dueTime, withKnownLevel } from './delay.ts'
 import type { DueTimer } from './due-timer.ts'
 import { halfDraft, isPrepared } from './halves.ts'
-import { SCAN, scanProperties } from './message-scan.ts'
+import { SCAN, SPECIAL, scanProperties } from './message-scan.ts'
 import { DEAD_LETTERS, RETRIES, STORED } from './numbers.ts'
 import { OwnProperties } from './own-properties.ts'
 import { prioritised } from './priority.ts'
@@ -239,12 +239,12 @@ export class Publisher {
           const queueId = queueIds[i]!
           results[slots[i]!] = { brokerName, queueId, queueOffset, position, storeHost }
         }
-        for (const [i, recallHandle] of handles ?? []) {
+        handles?.forEach((recallHandle, i) => {
           results[slots[i]!] = { ...(results[slots[i]!] as PublishReceipt), recallHandle }
-        }
-        for (const [i, transactionId] of halves ?? NO_HALVES) {
+        })
+        halves?.forEach((transactionId, i) => {
           results[slots[i]!] = { ...(results[slots[i]!] as PublishReceipt), transactionId }
-        }
+        })
         this.#stored.value += slots.length
         this.#retries.value += retries
         this.#deadLetters.value += deadLetters
@@ -384,7 +384,7 @@ export class Publisher {
       ),
       dueMs: undefined,
     }
-    return (found & SCAN.special) === 0 ? draft : this.#special(draft, found, batch)
+    return (found & SPECIAL) === 0 ? draft : this.#special(draft, found, batch)
   }
 
   #special(draft: StoreDraft, found: number, batch: Batch): StoreDraft | BrokerError {
@@ -459,8 +459,6 @@ export class Publisher {
     return { ...half, brokerProperties: this.#own.behind(properties, room) }
   }
 }
-
-const NO_HALVES: ReadonlyMap<number, string> = new Map()
 
 const halfInBatch = (): BrokerError =>
   new BrokerError(
