@@ -1,11 +1,10 @@
 // LZ4 in its frame format, as RocketMQ's Java clients write it: frames of blocks of sequences, each
 // a run of literals and a repetition of earlier bytes. Checksums are not looked at: a record has
 // its own.
-import { type BoundedOutput, Budget, CorruptError } from './bounded-output.ts'
+import { type BoundedOutput, type Budget, CorruptError } from './bounded-output.ts'
+import { byte, type FrameFormat, inflateFrames, word } from './frames.ts'
 
 const MAGIC = 0x184d2204
-/** The low half byte is free. */
-const MAGIC_SKIPPABLE = 0x184d2a50
 const MATCH_BYTES_MIN = 4
 /** Frames and blocks of one body: whole blocks of the least size are 64 of the largest body. */
 const BLOCKS_MAX = 16_384
@@ -14,14 +13,14 @@ const PLAIN = 0x8000_0000
 
 /** @throws TooLargeError, CorruptError */
 export function inflateLz4(from: Buffer, out: BoundedOutput): void {
-  const budget = new Budget(BLOCKS_MAX)
-  for (let at = 0; at < from.length; ) {
-    budget.spend()
-    const magic = word(from, at)
-    if ((magic & ~0xf) >>> 0 === MAGIC_SKIPPABLE) at += 8 + word(from, at + 4)
-    else if (magic === MAGIC) at = inflateFrame(from, at + 4, out, budget)
-    else throw new CorruptError('no LZ4 frame begins there')
-  }
+  inflateFrames(FORMAT, from, out)
+}
+
+const FORMAT: FrameFormat = {
+  name: 'LZ4',
+  magic: MAGIC,
+  blocksMax: BLOCKS_MAX,
+  inflate: inflateFrame,
 }
 
 /** @returns where it ends */
@@ -85,14 +84,4 @@ function inflateBlock(from: Buffer, start: number, end: number, block: Block): v
     if (out.length + count > most) throw new CorruptError('too many bytes')
     out.repeat(distance, count)
   }
-}
-
-function byte(from: Buffer, at: number): number {
-  if (at >= from.length) throw new CorruptError('it ends too early')
-  return from[at]!
-}
-
-function word(from: Buffer, at: number): number {
-  if (at + 4 > from.length) throw new CorruptError('it ends too early')
-  return from.readUInt32LE(at)
 }

@@ -1,7 +1,8 @@
 // Zstandard (RFC 8878) without dictionaries: frames of blocks, each a run of literals and sequences
 // that interleave them with repetitions of earlier bytes. Checksums are not looked at: a record has
 // its own.
-import { type BoundedOutput, Budget, CorruptError } from './bounded-output.ts'
+import { type BoundedOutput, type Budget, CorruptError } from './bounded-output.ts'
+import { byte, type FrameFormat, inflateFrames } from './frames.ts'
 import { BackwardBits, BITS_MAX } from './zstd-bits.ts'
 import { DISTANCES, EXTRA_LENGTHS, LENGTHS, type SequenceCode } from './zstd-codes.ts'
 import {
@@ -14,8 +15,6 @@ import {
 } from './zstd-tables.ts'
 
 const MAGIC = 0xfd2fb528
-/** The low half byte is free. */
-const MAGIC_SKIPPABLE = 0x184d2a50
 const BLOCK_BYTES_MAX = 128 * 1024
 /**
  * Frames and blocks of one body: each may bring tables that cost far more than its bytes. Whole
@@ -35,14 +34,14 @@ interface Frame {
 
 /** @throws TooLargeError, CorruptError */
 export function inflateZstd(from: Buffer, out: BoundedOutput): void {
-  const budget = new Budget(BLOCKS_MAX)
-  for (let at = 0; at < from.length; ) {
-    budget.spend()
-    const magic = word(from, at)
-    if ((magic & ~0xf) >>> 0 === MAGIC_SKIPPABLE) at += 8 + word(from, at + 4)
-    else if (magic === MAGIC) at = inflateFrame(from, at + 4, out, budget)
-    else throw new CorruptError('no Zstandard frame begins there')
-  }
+  inflateFrames(FORMAT, from, out)
+}
+
+const FORMAT: FrameFormat = {
+  name: 'Zstandard',
+  magic: MAGIC,
+  blocksMax: BLOCKS_MAX,
+  inflate: inflateFrame,
 }
 
 /** @returns where it ends */
@@ -83,16 +82,16 @@ function inflateFrame(from: Buffer, start: number, out: BoundedOutput, budget: B
 function inflateBlock(from: Buffer, start: number, end: number, frame: Frame): void {
   const { literals, at: countAt } = readLiterals(from, start, end, frame)
   let at = countAt
-  let count = byteIn(from, at++, end)
+  let count = byte(from, at++, end)
   if (count === 255) {
-    count = byteIn(from, at, end) + (byteIn(from, at + 1, end) << 8) + 0x7f00
+    count = byte(from, at, end) + (byte(from, at + 1, end) << 8) + 0x7f00
     at += 2
-  } else if (count > 127) count = ((count - 128) << 8) + byteIn(from, at++, end)
+  } else if (count > 127) count = ((count - 128) << 8) + byte(from, at++, end)
   if (count === 0) {
     frame.out.copy(literals, 0, literals.length)
     return
   }
-  const modes = byteIn(from, at++, end)
+  const modes = byte(from, at++, end)
   const [lengths, distances, extras] = [
     { code: LENGTHS, mode: modes >>> 6 },
     { code: DISTANCES, mode: (modes >>> 4) & 3 },
@@ -114,7 +113,7 @@ interface Literals {
 }
 
 function readLiterals(from: Buffer, start: number, end: number, frame: Frame): Literals {
-  const head = byteIn(from, start, end)
+  const head = byte(from, start, end)
   const kind = head & 3
   const format = (head >>> 2) & 3
   if (kind >= 2) return readCompressedLiterals(from, start, end, frame)
@@ -187,7 +186,7 @@ function readCode(
 ): { readonly table: FseTable; readonly at: number } {
   if (mode === 0) return { table: code.usual, at }
   if (mode === 1) {
-    const symbol = byteIn(from, at, end)
+    const symbol = byte(from, at, end)
     if (symbol > code.symbolMax) throw new CorruptError('a symbol that there is not')
     return { table: fseOfOne(symbol), at: at + 1 }
   }
@@ -261,18 +260,4 @@ function distanceOf(told: number, isBare: boolean, last: [number, number, number
   last[1] = last[0]
   last[0] = distance
   return distance
-}
-
-function byte(from: Buffer, at: number): number {
-  return byteIn(from, at, from.length)
-}
-
-function byteIn(from: Buffer, at: number, end: number): number {
-  if (at >= end) throw new CorruptError('it ends too early')
-  return from[at]!
-}
-
-function word(from: Buffer, at: number): number {
-  if (at + 4 > from.length) throw new CorruptError('it ends too early')
-  return from.readUInt32LE(at)
 }
