@@ -235,6 +235,17 @@ test('a delay of a half message counts from its commit', async (t) => {
   t.deepEqual(await bodiesIn(at, 'orders'), ['a'])
 })
 
+test('a delay that became too long since is kept by the commit', async (t) => {
+  const before = await startOrders(t, { delayMsMax: HOUR_MS })
+  const half = await prepare(before, 'a', { TIMER_DELAY_MS: String(HOUR_MS) })
+  const at = await before.reopen({ delayMsMax: 1000 })
+  await end(at, half, 'commit')
+  await pass(at, HOUR_MS - 1)
+  t.deepEqual(await bodiesIn(at, 'orders'), [])
+  await pass(at, 1)
+  t.deepEqual(await bodiesIn(at, 'orders'), ['a'])
+})
+
 test('a delay that cannot be kept is refused before the transaction begins', async (t) => {
   const at = await startOrders(t)
   const message = halfMessage(at, 'a', { TIMER_DELAY_MS: 'soon' })

@@ -36,7 +36,7 @@ export interface TestBroker {
   readonly numbers: Numbers
   readonly faults: Faults
   /** Closes in order and opens again over the same directory. */
-  reopen(): Promise<TestBroker>
+  reopen(changed?: Partial<BrokerOptions>): Promise<TestBroker>
   /** Opens over what the disk holds now, as after a kill; nothing more is written here. */
   crash(): Promise<TestBroker>
   close(): Promise<void>
@@ -75,9 +75,9 @@ async function open(
     numbers,
     faults,
     close,
-    reopen: async () => {
+    reopen: async (changed) => {
       await close()
-      return open(t, directory, clock, options)
+      return open(t, directory, clock, { ...options, ...changed })
     },
     crash: async () => {
       const copy = await tempDir(t)

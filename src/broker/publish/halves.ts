@@ -88,12 +88,12 @@ export function committedDraft(
   place: LogPosition,
   round: number,
   nowMs: number,
-  delayMsMax: number,
 ): StoreDraft {
   const own = ownProperties(record.propertyBytes)
   const properties = Buffer.concat([own, encodeProperties(checked(record, round))])
   const isDelayed = (scanProperties(own) & SCAN.delayed) !== 0
-  const dueMs = isDelayed ? dueTime(properties, nowMs, delayMsMax) : undefined
+  // However long the delay may be by now: it was taken with the half message.
+  const dueMs = isDelayed ? dueTime(properties, nowMs, Infinity) : undefined
   return {
     ...draftOf(record),
     topic: record.property(PROPERTY.realTopic)!,

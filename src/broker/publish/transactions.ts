@@ -83,7 +83,7 @@ export class Transactions {
   }
 
   async #end({ half, group, outcome }: TransactionEnd): Promise<void> {
-    const { store, topics, clock, options } = this.#parts
+    const { store, topics, clock } = this.#parts
     const { position } = half
     const parked = await this.#parked(position)
     const properties = parked?.record.firstProperties()
@@ -105,8 +105,7 @@ export class Transactions {
         `the topic '${record.property(PROPERTY.realTopic)}' of the half message was deleted, and its message with it`,
       )
     }
-    const nowMs = clock.now()
-    const draft = committedDraft(record, position, round, nowMs, options.delayMsMax)
+    const draft = committedDraft(record, position, round, clock.now())
     const queueId = draft.queueId % topic.definition.writeQueues
     return this.#append(entry, { ...draft, queueId })
   }
