@@ -194,12 +194,12 @@ for (const version of [4, 5] as const) {
     const peer = await RawPeer.connect(port)
     peer.send(connect('c', { version }))
     await peer.readPacket()
-    const filters = [DEEP, LONG, '$queue/x', '$share/g', 'fine'].map(
-      (filter) => [filter, 1] as const,
-    )
+    const reserved = ['$queue/x', '$trivet/#', '$share/g/$trivet/#', '$share/g/$share/h/a']
+    const none = [DEEP, LONG, '$share/g', ...reserved]
+    const filters = [...none, 'fine'].map((filter) => [filter, 1] as const)
     peer.send(subscribe(1, filters, version))
     const { body } = await peer.readPacket()
-    t.deepEqual([...body.subarray(-5)], [refused, refused, refused, refused, 1])
+    t.deepEqual([...body.subarray(-8)], [...none.map(() => refused), 1])
     peer.end()
   })
 

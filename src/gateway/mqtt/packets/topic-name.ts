@@ -86,9 +86,8 @@ export function parseFilter(text: string): FilterName | undefined {
     share = text.slice(SHARE_PREFIX.length, slash)
     filter = text.slice(slash + 1)
     if (share === '' || share.includes('+') || share.includes('#')) return undefined
-  } else if (isReservedTopic(text) && firstLevel(text) !== '$SYS') {
-    return undefined
   }
+  if (isReservedTopic(filter) && firstLevel(filter) !== '$SYS') return undefined
   try {
     checkTopicFilter(filter)
   } catch {
