@@ -127,6 +127,47 @@ test('a broker that handles a pull after the commit behind it still has the last
   t.is(fake.committed.get('g:T:0'), 2)
 })
 
+test('the last commit waits for one that is under way, which may be handled beside it', async (t) => {
+  const clock = new FakeClock()
+  const { fake, mq } = await pair(t, { clock })
+  for (const body of ['0', '1']) fake.store('T', 0, body)
+  let isReleased = false
+  fake.intercept(REQUEST.updateConsumerOffset, async ({ fields }) => {
+    if (fields.get('commitOffset') === '1') await until(() => isReleased)
+    return undefined
+  })
+  const subscription = mq.subscribe(G)
+  const [first, second] = [await subscription.next(), await subscription.next()]
+  await first.value!.ack()
+  await untilWith(clock, () => commits(fake).length === 1)
+  await second.value!.ack()
+  const closing = subscription.close()
+  await quiet(clock)
+  t.deepEqual(commits(fake), [1])
+  isReleased = true
+  await closed(closing, clock)
+  t.is(fake.committed.get('g:T:0'), 2)
+})
+
+test('what is settled when the last commit is on its way is refused: it comes again', async (t) => {
+  const { fake, mq } = await pair(t)
+  for (const body of ['0', '1']) fake.store('T', 0, body)
+  let isReleased = false
+  fake.intercept(REQUEST.updateConsumerOffset, async () => {
+    await until(() => isReleased)
+    return undefined
+  })
+  const subscription = mq.subscribe(G)
+  const [first, second] = [await subscription.next(), await subscription.next()]
+  await first.value!.ack()
+  const closing = subscription.close({ deadlineMs: 0 })
+  await until(() => commits(fake).length === 1)
+  await t.throwsAsync(second.value!.ack(), { code: 'RECEIPT_EXPIRED' })
+  isReleased = true
+  await closing
+  t.is(fake.committed.get('g:T:0'), 1)
+})
+
 test('a broker that comes back without the last commit is told again', async (t) => {
   const clock = new FakeClock()
   const { fake, mq } = await pair(t, { clock })

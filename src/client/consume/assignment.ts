@@ -150,10 +150,11 @@ export class Assignment {
     const readers = [...this.#readers.values()]
     await Promise.all(readers.map((reader) => reader.stop()))
     await drained()
+    // Before the last commit: what is settled behind it would come again.
+    for (const reader of readers) reader.giveUp()
     const reachable = readers.filter(({ queue }) => this.#brokers.open(queue.brokerName))
     await Promise.allSettled(reachable.map((reader) => this.#commitLast(reader)))
     await this.#leases?.give(reachable.map(({ queue }) => queue)).catch(() => {})
-    for (const reader of readers) reader.giveUp()
   }
 
   /** False when it cannot begin yet: another member has its lock, or its broker is away. */
@@ -191,11 +192,11 @@ export class Assignment {
     }
     this.#readers.delete(queueKey(queue))
     await reader.stop()
+    reader.giveUp()
     // Without a lock the next member may commit further at once, which a second commit would undo.
     if (this.#leases === undefined) await this.#commit(reader).catch(() => {})
     else if (this.#leases.holds(queue)) await this.#commitLast(reader).catch(() => {})
     await this.#leases?.give([queue]).catch(() => {})
-    reader.giveUp()
     return true
   }
 
@@ -215,7 +216,16 @@ export class Assignment {
     await this.#commit(reader)
   }
 
-  async #commit(reader: QueueReader): Promise<void> {
+  /** Behind the one under way, which a broker may handle beside it, and which may fail. */
+  #commit(reader: QueueReader): Promise<void> {
+    const { progress } = reader
+    const commit = (): Promise<void> => this.#commitNow(reader)
+    const committing = progress.committing.then(commit, commit)
+    progress.committing = committing
+    return committing
+  }
+
+  async #commitNow(reader: QueueReader): Promise<void> {
     const { group, broadcasting } = this.#owner.options
     if (broadcasting) return
     const { queue, progress, committable } = reader

@@ -5,6 +5,8 @@
 import type { RemotingConnection } from '../../remoting/connection.ts'
 
 export class Progress {
+  /** The last commit of its own. */
+  committing: Promise<void> = Promise.resolve()
   #offset: number | undefined
   #connection: RemotingConnection | undefined
   #carriedAt = Number.NEGATIVE_INFINITY

@@ -129,6 +129,20 @@ test('a commit rides along with a pull', async (t) => {
   t.is(await broker.cursors.committed('G', queueOf('T')), 2 as never)
 })
 
+test('a commit right behind a pull that carries less is not undone by it', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  const connection = await connect()
+  for (let n = 0; n < 3; n++) await send(connection, { topic: 'T' })
+  await broker.groups.ensure('G')
+  const queue = { topic: 'T', queueId: 0, consumerGroup: 'G' }
+  // Written in one turn, so that they come in one chunk.
+  await Promise.all([
+    pull(connection, { topic: 'T', sysFlag: 5, commitOffset: 1 }),
+    connection.request(15, { fields: fields({ ...queue, commitOffset: 2 }) }),
+  ])
+  t.is((await connection.request(14, { fields: fields(queue) })).fields.get('offset'), '2')
+})
+
 test('an answer has no more messages and bytes than asked for, but one at least', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()

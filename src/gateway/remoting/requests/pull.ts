@@ -53,22 +53,33 @@ function serveAnyPull(call: Call): Promise<Answer> {
 }
 
 export async function servePull(call: PullCall, pull: PullFields): Promise<Answer> {
-  const { broker } = call.context
   checkPull(call, pull)
+  // Before anything is waited for, or a commit that was sent behind it would be undone by it.
+  const committing = commitRiding(call, pull)
   if (!(await isThereOrMayCreate(call, pull.topic))) {
     throw new BrokerError('TOPIC_NOT_FOUND', `topic '${pull.topic}' does not exist`)
   }
   const group = await groupOf(call, pull.consumerGroup)
   const filter = chooseFilter(call, pull, group)
   if ('remark' in filter) return filter
-  if ((pull.sysFlag & PULL_FLAG.commitOffset) !== 0 && pull.commitOffset >= 0) {
-    const offset = queueOffset(pull.commitOffset)
-    // A commit that rides along is a hint; the pull itself reports an error of the queue.
-    await broker.cursors
-      .commit(group.name, ownQueue(call, pull.topic, pull.queueId), offset, call.session.clientId)
-      .catch(() => {})
-  }
+  // The group may have been made since.
+  if (committing !== undefined && !(await committing)) await commitRiding(call, pull)
   return answerOf(call, await read(call, pull, filter))
+}
+
+/**
+ * A commit that rides along is a hint; the pull itself reports an error of the queue.
+ * @returns whether it holds
+ */
+function commitRiding(call: PullCall, pull: PullFields): Promise<boolean> | undefined {
+  if ((pull.sysFlag & PULL_FLAG.commitOffset) === 0 || pull.commitOffset < 0) return undefined
+  const { cursors } = call.context.broker
+  const queue = ownQueue(call, pull.topic, pull.queueId)
+  const offset = queueOffset(pull.commitOffset)
+  return cursors.commit(pull.consumerGroup, queue, offset, call.session.clientId).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** A read within the peer's budget; a pull that has to wait for messages holds none of it. */
