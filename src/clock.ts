@@ -97,3 +97,66 @@ export class Slice {
     this.#startedMs = this.#clock.monotonic()
   }
 }
+
+/**
+ * The slice of a turn that many pieces of work of one kind have together, however many they are.
+ * Each looks before each of its steps; those that rest go on in later turns, in the order in which
+ * they came.
+ */
+export class SharedSlice {
+  readonly #clock: Clock
+  /** When the first of this turn looked. */
+  #startedMs: number | undefined
+  #line: (() => void)[] = []
+  #isServing = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  get isOver(): boolean {
+    if (this.#startedMs !== undefined) return this.#isSpent(this.#startedMs)
+    this.#startedMs = this.#clock.monotonic()
+    setImmediate(() => {
+      this.#startedMs = undefined
+    })
+    return false
+  }
+
+  /** Settles in a later turn that has time for it. */
+  rest(): Promise<void> {
+    if (!this.#isServing) this.#serveLater()
+    return new Promise((go) => this.#line.push(go))
+  }
+
+  #serveLater(): void {
+    this.#isServing = true
+    setImmediate(() => {
+      const line = this.#line
+      this.#line = []
+      this.#startedMs = this.#clock.monotonic()
+      this.#serve(line, 0, this.#startedMs)
+    })
+  }
+
+  #serve(line: readonly (() => void)[], at: number, startedMs: number): void {
+    if (at < line.length && (at === 0 || !this.#isSpent(startedMs))) {
+      line[at]!()
+      afterPromises(() => this.#serve(line, at + 1, startedMs))
+      return
+    }
+    this.#startedMs = undefined
+    this.#isServing = false
+    this.#line = [...line.slice(at), ...this.#line]
+    if (this.#line.length > 0) this.#serveLater()
+  }
+
+  #isSpent(startedMs: number): boolean {
+    return this.#clock.monotonic() - startedMs > SLICE_MS
+  }
+}
+
+/** Once what was begun, and goes on in promises without waiting for anything, is done. */
+export function afterPromises(then: () => void): void {
+  queueMicrotask(() => process.nextTick(then))
+}

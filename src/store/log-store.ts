@@ -1,6 +1,6 @@
 // The store: one commit log and the views derived from it, behind the MessageStore port. Assigns
 // queue offsets; leaves bytes to the log, entries to the views and records to the reader.
-import { type Clock, Slice } from '../clock.ts'
+import { type Clock, SharedSlice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Host } from '../model/host.ts'
@@ -74,6 +74,8 @@ export class LogStore implements MessageStore {
   /** Of a passive store only. */
   #follower: Follower | undefined
   readonly #clock: Clock
+  /** Of all that is looked for by keys and places. */
+  readonly #searches: SharedSlice
   readonly #flush: FlushMode
   readonly #closed: () => void | Promise<void>
   #arrived: ArrivalListener = () => {}
@@ -87,6 +89,7 @@ export class LogStore implements MessageStore {
     this.#commitLog = commitLog
     this.#keeper = keeper
     this.#clock = clock
+    this.#searches = new SharedSlice(clock)
     this.#flush = parts.flush
     this.#closed = parts.closed
     this.#reader = new Reader(commitLog, log, parts.numbers)
@@ -262,13 +265,12 @@ export class LogStore implements MessageStore {
     let foundBytes = 0
     const bytes = Buffer.from(key, 'utf8')
     const hash = keyHash(bytes, 0, bytes.length, topicHash(topic))
-    const slice = new Slice(this.#clock)
     const nowMs = this.#clock.now()
     const believed = this.views.times.believedAt(nowMs)
     // Nothing was stored after now, whatever the clock said then.
     const untilMs = toMs >= nowMs ? Number.POSITIVE_INFINITY : toMs
     for (const position of this.views.keys.candidates(hash)) {
-      if (slice.isOver) await slice.rest()
+      if (this.#searches.isOver) await this.#searches.rest()
       if (position === undefined) continue
       if (found.length >= max || position < this.#commitLog.start) break
       const record = await this.#commitLog.readAt(logPosition(position))
@@ -346,10 +348,11 @@ export class LogStore implements MessageStore {
   async parked(position: LogPosition): Promise<Parked | undefined> {
     const views = this.views
     const readAt = (at: LogPosition) => this.readAt(at)
+    const find = (views: Views) => findParked(views, position, readAt, this.#searches)
     try {
-      return await findParked(views, position, readAt)
+      return await find(views)
     } catch (error) {
-      return this.#afterRebuild(views, error, () => findParked(this.views, position, readAt))
+      return this.#afterRebuild(views, error, () => find(this.views))
     }
   }
 

@@ -1,4 +1,5 @@
 // Finding a parked record by the place that its clients know, and its entry in the due index.
+import type { SharedSlice } from '../clock.ts'
 import { ROUNDS_MAX, roundsOf } from '../model/due-rounds.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
@@ -33,13 +34,14 @@ export async function findParked(
   views: Views,
   place: LogPosition,
   readAt: (position: LogPosition) => Promise<Buffer | undefined>,
+  slice: SharedSlice,
 ): Promise<Parked | undefined> {
   const first = parkedIn(await readAt(place))
   const entry = first && entryOf(views, first)
   if (entry !== undefined) return { record: first!, entry }
-  for (const position of views.keys.candidates(placeHash(place))) {
+  for (const position of views.keys.candidates(placeHash(place), place)) {
+    if (slice.isOver) await slice.rest()
     if (position === undefined) continue
-    if (position <= place) break
     const copy = parkedIn(await readAt(logPosition(position)))
     if (copy === undefined || roundsOf(copy)?.firstPlace !== place) continue
     return { record: copy, entry: entryOf(views, copy) }

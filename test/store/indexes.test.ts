@@ -230,6 +230,17 @@ test('a missing bucket is damage, not an empty answer', async (t) => {
   t.throws(() => positionsOf(index.candidates(hashOf(7))), { instanceOf: ViewsDamaged })
 })
 
+test('runs that end before the place behind which is searched are not read', async (t) => {
+  const kept = await stored()
+  const index = new KeyIndex(kept)
+  fill(index, 2 * RUN + 1)
+  await saveKeys(index, kept)
+  await kept.clear(bucketKey(0, 0), bucketKey(0, 255))
+  const after = (RUN + 10) * RECORD_BYTES
+  const found = positionsOf(index.candidates(hashOf(7), after))
+  t.deepEqual(found, expected(7, 2 * RUN, RUN + 11))
+})
+
 test('a search brings each position once, though runs move to the views during it', async (t) => {
   const kept = await stored()
   const index = new KeyIndex(kept)

@@ -11,6 +11,7 @@ import {
 } from '../support/small-store.ts'
 import { draft } from '../support/store-contents.ts'
 import { tempDir } from '../support/temp-dir.ts'
+import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
 
 test('a parked message that was put off is moved as it waits by then, and found by its first place', async (t) => {
   const clock = new FakeClock()
@@ -50,4 +51,27 @@ test('what ends a parked message while it is put off ends it', async (t) => {
   ]
   await Promise.all(appends)
   t.is(store.status().pendingDue, 0)
+})
+
+test('copies of parked messages that many look for at once are found over many turns', async (t) => {
+  const clock = new FakeClock()
+  const store = await openSmall(t, await tempDir(t), clock)
+  const dueMs = clock.now() + DAY_MS
+  const count = 20
+  const rounds = { periodMs: HOUR_MS, round: 0 }
+  const parked = () => draft('T', 'parked', { dueMs, rounds })
+  await store.append({ messages: Array.from({ length: count }, parked) })
+  const first = store.due(dueMs, count)
+  const copies = first.map(({ position }) =>
+    draft('T', 'copy', { dueMs, rounds: { ...rounds, firstPlace: position } }),
+  )
+  await store.append({ messages: copies, fired: first })
+  endSlicesAtOnce(t, clock)
+  const turns = countTurns(t)
+  const found = await Promise.all(first.map(({ position }) => store.parked(position)))
+  t.deepEqual(
+    found.map((copy) => copy?.entry),
+    store.due(dueMs, count),
+  )
+  t.true(turns() >= count / 2, `${turns()} turns`)
 })

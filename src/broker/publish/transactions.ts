@@ -1,7 +1,7 @@
 // The ends of half messages. A commit is one append: the message, and the mark that its half is
 // done. The due index is all that is known of halves: one that waits there is open, any other is
 // decided, so a second end changes nothing. Ends of one turn of the event loop share an append.
-import { type Clock, Slice } from '../../clock.ts'
+import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { parseRounds, roundAt } from '../../model/due-rounds.ts'
@@ -45,13 +45,11 @@ export class Transactions {
   readonly #ending = new Map<LogPosition, Promise<void>>()
   /** The last look for the message of a half that is decided. */
   #looked: Promise<unknown> = Promise.resolve()
-  readonly #looks: Slice
   /** Of this turn. */
   #endings: Ending[] = []
 
   constructor(parts: Parts) {
     this.#parts = parts
-    this.#looks = new Slice(parts.clock)
     this.#checks = new TransactionChecks(parts)
     parts.dueTimer.handle(HALF, (record, entry) =>
       this.#ending.has(placeOf(record)) ? 'ending' : this.#checks.onDue(record, entry),
@@ -177,10 +175,7 @@ export class Transactions {
     outcome: TransactionEnd['outcome'],
   ): Promise<void> {
     // One at a time: each reads records, and thousands may come in one turn.
-    const look = async (): Promise<boolean> => {
-      if (this.#looks.isOver) await this.#looks.rest()
-      return this.#wasCommitted(record, place)
-    }
+    const look = (): Promise<boolean> => this.#wasCommitted(record, place)
     const looked = this.#looked.then(look, look)
     this.#looked = looked
     const wasCommitted = await looked

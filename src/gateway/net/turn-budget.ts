@@ -3,7 +3,7 @@
 // them, short requests to the name server would wait for all. So what comes when the turn has had
 // its time is kept, and handled in the turns that follow, each after the sockets were looked at
 // again.
-import type { Clock } from '../../clock.ts'
+import { afterPromises, type Clock } from '../../clock.ts'
 
 const TURN_MS = 20
 /** Of the chunks that are kept; beyond, they are handled at once all the same. */
@@ -109,9 +109,4 @@ export class TurnBudget {
     kept.handle()
     afterPromises(() => this.#serveFrom(line, at + 1, startedMs))
   }
-}
-
-/** Once what was begun, and goes on in promises without waiting for anything, is done. */
-function afterPromises(then: () => void): void {
-  queueMicrotask(() => process.nextTick(then))
 }

@@ -36,7 +36,12 @@ export function keyHash(bytes: Uint8Array, start: number, end: number, seed: num
   return h
 }
 
-/** A run in memory. */
+const CHAINS = RUN_ENTRIES_MAX
+
+/**
+ * A run in memory. Its entries are chained by hash when it is searched: most runs never are, and
+ * one that is may be searched thousands of times in one turn of the event loop.
+ */
 class Run {
   readonly start: number
   readonly hashes = new Int32Array(RUN_ENTRIES_MAX + KEYS_PER_RECORD_MAX)
@@ -44,9 +49,30 @@ class Run {
   count = 0
   end = 0
 
+  /** One above the newest entry of each chain, and of each entry the same of the one before it. */
+  #heads: Int32Array | undefined
+  #before: Int32Array | undefined
+  #chained = 0
+
   constructor(start: number) {
     this.start = start
     this.end = start
+  }
+
+  /** Newest first. */
+  *positionsOf(hash: number): Generator<number> {
+    this.#heads ??= new Int32Array(CHAINS)
+    this.#before ??= new Int32Array(this.hashes.length)
+    const heads = this.#heads
+    const before = this.#before
+    for (; this.#chained < this.count; this.#chained++) {
+      const chain = this.hashes[this.#chained]! & (CHAINS - 1)
+      before[this.#chained] = heads[chain]!
+      heads[chain] = this.#chained + 1
+    }
+    for (let i = heads[hash & (CHAINS - 1)]! - 1; i >= 0; i = before[i]! - 1) {
+      if (this.hashes[i] === hash) yield this.start + this.positions[i]!
+    }
   }
 
   isFullAt(position: number): boolean {
@@ -109,13 +135,15 @@ export class KeyIndex {
   }
 
   /**
-   * Positions of records that may carry the key, newest first, each once: runs may move on to the
-   * views while the caller looks at a record. undefined after each value that was read from the
-   * views, of which there may be thousands: a place to let others run. @throws ViewsDamaged
+   * Positions behind `after` of records that may carry the key, newest first, each once: runs may
+   * move on to the views while the caller looks at a record. undefined after each value that was
+   * read from the views, of which there may be thousands: a place to let others run.
+   * @throws ViewsDamaged
    */
-  *candidates(hash: number): Generator<number | undefined> {
+  *candidates(hash: number, after = -1): Generator<number | undefined> {
     let last = Number.POSITIVE_INFINITY
-    for (const position of this.#hits(hash)) {
+    for (const position of this.#hits(hash, after)) {
+      if (position !== undefined && position <= after) return
       if (position === undefined) yield undefined
       if (position === undefined || position >= last) continue
       last = position
@@ -123,11 +151,12 @@ export class KeyIndex {
     }
   }
 
-  *#hits(hash: number): Generator<number | undefined> {
-    if (this.#current !== undefined) yield* inRun(this.#current, hash)
-    for (const run of this.#full.toReversed()) yield* inRun(run, hash)
-    for (const run of this.#saving.toReversed()) yield* inRun(run, hash)
+  *#hits(hash: number, after: number): Generator<number | undefined> {
+    if (this.#current !== undefined) yield* this.#current.positionsOf(hash)
+    for (const run of this.#full.toReversed()) yield* run.positionsOf(hash)
+    for (const run of this.#saving.toReversed()) yield* run.positionsOf(hash)
     for (const run of this.#runs.toReversed()) {
+      if (run.end <= after) return
       yield* this.#inStoredRun(run, hash)
       yield undefined
     }
@@ -185,12 +214,6 @@ export class KeyIndex {
     for (let at = value.length - ENTRY_BYTES; at >= SEAL_BYTES; at -= ENTRY_BYTES) {
       if (getI32(value, at) === hash) yield run.start + getU32(value, at + 4)
     }
-  }
-}
-
-function* inRun(run: Run, hash: number): Generator<number> {
-  for (let i = run.count - 1; i >= 0; i--) {
-    if (run.hashes[i] === hash) yield run.start + run.positions[i]!
   }
 }
 
