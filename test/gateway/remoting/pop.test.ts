@@ -353,6 +353,22 @@ test('a notification tells of a message without taking it', async (t) => {
   t.is(await has(), 'false')
 })
 
+for (const [initMode, expected] of [
+  [0, ['m0', 'm1', 'm2']],
+  [1, ['m2']],
+] as const) {
+  test(`asking for a notification leaves to the first POP where the group starts: ${initMode}`, async (t) => {
+    const { connection, client } = await popping(t, 2)
+    t.is((await client.notify()).fields.get('hasMsg'), 'true')
+    t.is((await client.notify({ exp: 'other' })).fields.get('hasMsg'), 'false')
+    const first = await client.take({ initMode })
+    await send(connection, { topic: 'T', body: Buffer.from('m2') })
+    const all = [...first, ...(await client.take({ initMode }))]
+    t.deepEqual(bodies(all).sort(), expected)
+    t.is((await client.notify()).fields.get('hasMsg'), 'false')
+  })
+}
+
 test('what was popped before a crash comes again, and its handle settles nothing', async (t) => {
   const { client, crash } = await popping(t, 2)
   const [acked, open] = await client.take()
