@@ -116,10 +116,14 @@ export const cursorsPort = (parts: BrokerParts) => {
     commit: async (group: string, queue: QueueName, offset: QueueOffset, member?: string) => {
       const { topic, queueId } = queue
       const kept = check(group, queue, offset)
+      let place = kept
       if (member !== undefined) mixed.share(group)?.touch(member, queue)
-      // Where native members that have not committed yet begin is their affair.
-      else if (mixed.startsWithNatives(group, topic, queueId)) return
-      const isReceiving = cursors.commit(group, topic, queueId, kept)
+      else if (cursors.committed(group, topic, queueId) === undefined) {
+        place = cursors.begin(group, topic, queueId, kept)
+        // Where native members that have not committed yet begin is their affair.
+        if (mixed.haveNatives(group, topic)) return
+      }
+      const isReceiving = cursors.commit(group, topic, queueId, place)
       // Messages below the offset are settled, which may let a waiting receive go on.
       if (isReceiving) receiver.wake(group, topic)
     },

@@ -281,8 +281,9 @@ export interface Cursors {
    * Where a group starts, its first here, holds from when it has settled: messages that are
    * published after that are the group's, also after a crash. Idempotent.
    * `member`: the client id of the native client that says so; without it the first commit of a
-   * queue that native members read is theirs to make, and this one changes nothing. What the
-   * group's consumers per message settled before a native member took the queue over stays settled.
+   * queue that native members read is theirs to make. What came since a member first pulled or
+   * committed is the group's, so a first commit is no further than that. What the group's consumers
+   * per message settled before a native member took the queue over stays settled.
    */
   commit(group: string, queue: QueueName, offset: QueueOffset, member?: string): Promise<void>
   range(queue: QueueName): Promise<QueueRange>

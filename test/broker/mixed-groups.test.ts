@@ -2,7 +2,7 @@
 // group. The natives here do what unmodified clients do: they ask for the list of members, divide
 // the queues by it, drop what they lose and go on with what they gain.
 import test from 'ava'
-import { QueueShare, STRATEGIES, type Strategy } from '../../src/broker/consume/queue-share.ts'
+import { STRATEGIES, type Strategy } from '../../src/broker/consume/queue-share.ts'
 import type { ClientRegistration, GroupMode } from '../../src/model/client.ts'
 import { type QueueOffset, queueOffset } from '../../src/model/positions.ts'
 import { recordsOf } from '../../src/model/record.ts'
@@ -19,7 +19,6 @@ import {
   type TestBroker,
   topicOf,
 } from '../support/broker.ts'
-import { FakeClock } from '../support/fake-clock.ts'
 import type { Teardown } from '../support/temp-dir.ts'
 
 const GROUP = 'billing'
@@ -31,6 +30,7 @@ const client = (
   clientId: string,
   mode: GroupMode,
   topics: readonly string[] = [TOPIC],
+  consumeFrom = 'CONSUME_FROM_FIRST_OFFSET',
 ): ClientRegistration => ({
   clientId,
   connectionId: `connection of ${clientId}`,
@@ -46,7 +46,7 @@ const client = (
       mode,
       subscriptions: topics.map((topic) => ({ topic, filter: EVERY_TAG, version: 1 })),
       consumeType: 'CONSUME_PASSIVELY',
-      consumeFrom: 'CONSUME_FROM_FIRST_OFFSET',
+      consumeFrom,
     },
   ],
 })
@@ -221,6 +221,70 @@ test('a queue begins where its native member had got to', async (t) => {
   await send(test, 2, 1, 3)
   t.deepEqual(bodiesOf(await receive(test)), ['0/3'])
   t.deepEqual(await a.pull(), ['1/3'])
+})
+
+/** A native member of a new group, that begins with what comes; one by the first message. */
+async function joinNew(test: TestBroker, consumeFrom = 'CONSUME_FROM_LAST_OFFSET') {
+  const { clients } = test.broker
+  await clients.register(client('a', 'queue-assigned', [TOPIC, RETRY], consumeFrom))
+  await clients.consumerIds(GROUP, 'a')
+}
+
+/** A device that begins with what comes gets the queue that the native member leaves. */
+async function takeOver(test: TestBroker): Promise<void> {
+  await device(test)
+  await receive(test, { startAt: 'last' })
+  await test.broker.clients.consumerIds(GROUP, 'a')
+  await pass(test, 10_000)
+}
+
+test('a queue that natives left before they committed is handed out from where they began', async (t) => {
+  const test = await start(t, 1)
+  await send(test, 1)
+  await joinNew(test)
+  for (const offset of [1, 2]) {
+    await test.broker.pull({ ...pullRequest(TOPIC, { offset, group: GROUP }), member: 'a' })
+    await send(test, 1, 1, offset)
+  }
+  await takeOver(test)
+  t.deepEqual(bodiesOf(await receive(test, { startAt: 'last' })), ['0/1', '0/2'])
+})
+
+test('so it is when they are gone before others come', async (t) => {
+  const test = await start(t, 1)
+  const { broker } = test
+  await send(test, 1)
+  await joinNew(test)
+  await broker.pull({ ...pullRequest(TOPIC, { offset: 1, group: GROUP }), member: 'a' })
+  await send(test, 1, 2, 1)
+  await broker.clients.unregister('connection of a')
+  t.is(await broker.cursors.committed(GROUP, queueOf(TOPIC)), undefined)
+  t.deepEqual(
+    (await broker.groups.lags(GROUP)).map(({ topic }) => topic),
+    [RETRY],
+  )
+  await device(test)
+  await broker.cursors.commit(GROUP, queueOf(TOPIC), queueOffset(3))
+  t.deepEqual(bodiesOf(await receive(test, { startAt: 'last' })), ['0/1', '0/2'])
+})
+
+test('a group with a native that begins at the first message begins there', async (t) => {
+  const test = await start(t, 1)
+  await send(test, 1)
+  await joinNew(test, 'CONSUME_FROM_FIRST_OFFSET')
+  await takeOver(test)
+  t.deepEqual(bodiesOf(await receive(test, { startAt: 'last' })), ['0/0'])
+})
+
+test('consumers that begin with what comes get it of queues that natives leave later', async (t) => {
+  const test = await start(t, 1)
+  await send(test, 1)
+  await joinNew(test)
+  await device(test)
+  await test.broker.cursors.commit(GROUP, queueOf(TOPIC), queueOffset(1))
+  await send(test, 1, 1, 1)
+  await takeOver(test)
+  t.deepEqual(bodiesOf(await receive(test, { startAt: 'last' })), ['0/1'])
 })
 
 test('a native member that still pulls a queue keeps it', async (t) => {
@@ -453,39 +517,4 @@ test('a group is moved with members of both kinds alive', async (t) => {
   const reader = {}
   const request = pullRequest(TOPIC, { queueId: 1, offset: 2, group: GROUP, reader, member: 'a' })
   t.like(await test.broker.pull(request), { status: 'reset', nextOffset: 0 })
-})
-
-test('a look for left queues asks each queue of a large group first of the member that has it', (t) => {
-  const clock = new FakeClock()
-  const count = 300
-  let asked = 0
-  const share = new QueueShare({
-    ...{ clock, brokerName: 'broker-a', isLocked: () => false, isOpen: () => false },
-    ...{ letGo() {}, endPulls() {}, lockAgain() {} },
-    readQueues: () => {
-      asked++
-      return count
-    },
-  })
-  const natives = Array.from({ length: count - 1 }, (_, i) => `10.0.0.1@${1000 + i}`)
-  const members = natives.map((clientId) => ({
-    clientId,
-    consumer: client(clientId, 'queue-assigned').consumers[0]!,
-  }))
-  share.setMembers(members, 1, new Set([TOPIC]))
-  for (const clientId of natives) share.told(clientId)
-  clock.advance(1000)
-  share.tick()
-  clock.advance(8000)
-  // The first queue is the virtual member's.
-  for (const [i, clientId] of natives.entries()) {
-    share.touch(clientId, { topic: TOPIC, queueId: i + 1 })
-  }
-  asked = 0
-  const queues = Array.from({ length: count }, (_, queueId) => ({ topic: TOPIC, queueId }))
-  t.deepEqual(
-    queues.filter((queue) => share.mayTake(queue)),
-    [{ topic: TOPIC, queueId: 0 }],
-  )
-  t.true(asked < 10 * count, `${asked} times`)
 })

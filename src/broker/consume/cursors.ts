@@ -79,6 +79,8 @@ export class Cursor implements LazyFact {
   place: Place | undefined
   moved: Moved | undefined
   handed: Handed | undefined
+  /** Where members began that have committed nothing yet, and may leave before they do. */
+  begun: QueueOffset | undefined
   /** Its topic or group was deleted: what still holds it must not bring it back. */
   isGone = false
 
@@ -195,6 +197,17 @@ export class CursorTable {
     return cursor?.available ?? { waiting: [], next: this.#store.range(topic, queueId).minOffset }
   }
 
+  /**
+   * A member begins there. Returns where the group began, as long as it has committed nothing: what
+   * came since is to be consumed, whichever member gets the queue.
+   */
+  begin(group: string, topic: string, queueId: number, offset: QueueOffset): QueueOffset {
+    const cursor = this.at(group, topic, queueId)
+    if (cursor.isSomewhere) return cursor.committed!
+    if (cursor.begun === undefined || offset < cursor.begun) cursor.begun = offset
+    return cursor.begun
+  }
+
   /** Where the reader is to go on instead, because its group was moved: each is told once. */
   movedTo({ group, reader, topic, queueId, offset }: PullRequest): QueueOffset | undefined {
     if (this.#moving.size === 0 || group === undefined || reader === undefined) return undefined
@@ -298,7 +311,9 @@ export class CursorTable {
 
   /** Topics that the group has cursors on, each with the number of queues up to the last one. */
   *topicsOf(group: string): Generator<readonly [topic: string, queues: number]> {
-    for (const [topic, cursors] of this.#cursors.get(group) ?? []) yield [topic, cursors.length]
+    for (const [topic, cursors] of this.#cursors.get(group) ?? []) {
+      if (cursors.some((cursor) => cursor?.isSomewhere)) yield [topic, cursors.length]
+    }
   }
 
   /** Forgets a deleted topic; the facts that make it durable, to be read when they are written. */

@@ -174,14 +174,22 @@ export class MixedGroups {
     this.#setMembers(name, group, share ?? this.#start(name), count)
   }
 
-  /** Do native members read the queue that have not said yet how far they are? */
-  startsWithNatives(group: string, topic: string, queueId: number): boolean {
-    if (!this.hasNatives(group)) return false
-    if (this.#parts.cursors.committed(group, topic, queueId) !== undefined) return false
-    for (const { consumer } of this.#groups.get(group)!.natives.values()) {
-      if (consumer.subscriptions.some((subscription) => subscription.topic === topic)) return true
-    }
-    return false
+  /** Does a native member read the topic? */
+  haveNatives(group: string, topic: string): boolean {
+    return this.#nativesOn(group, topic).length > 0
+  }
+
+  /** Does a native member read the topic that begins at the first message? */
+  startFirst(group: string, topic: string): boolean {
+    return this.#nativesOn(group, topic).some(({ consumer }) =>
+      FROM_FIRST.has(consumer.consumeFrom),
+    )
+  }
+
+  /** A native member may leave a queue before it commits. */
+  pulls({ group, member, topic, queueId, offset }: PullRequest): void {
+    if (group === undefined || member === undefined || !this.hasNatives(group)) return
+    this.#parts.cursors.begin(group, topic, queueId, offset)
   }
 
   mayTake(group: string, topic: string, queueId: number): boolean {
@@ -208,6 +216,12 @@ export class MixedGroups {
 
   close(): void {
     this.#ticking?.cancel()
+  }
+
+  #nativesOn(group: string, topic: string): Member[] {
+    return [...(this.#groups.get(group)?.natives.values() ?? NONE)].filter(({ consumer }) =>
+      consumer.subscriptions.some((subscription) => subscription.topic === topic),
+    )
   }
 
   #receiverCount(name: string, { receivers, receivedMs }: Group): number {
@@ -290,6 +304,11 @@ export class MixedGroups {
 }
 
 const NONE: readonly Member[] = []
+
+const FROM_FIRST: ReadonlySet<string> = new Set([
+  'CONSUME_FROM_FIRST_OFFSET',
+  'CONSUME_FROM_MIN_OFFSET',
+])
 
 /** @throws SUBSCRIPTION_CONFLICT */
 function checkAlike(native: ConsumerRegistration, { topic, filter }: Wanted): void {

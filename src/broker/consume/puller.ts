@@ -60,7 +60,10 @@ interface Parts {
   readonly numbers: Numbers
   readonly givenCounts: GivenCounts
   readonly searches: SearchLine
-  readonly mixed: { shareOf(request: PullRequest): QueueShare | undefined }
+  readonly mixed: {
+    pulls(request: PullRequest): void
+    shareOf(request: PullRequest): QueueShare | undefined
+  }
 }
 
 export class Puller {
@@ -93,6 +96,7 @@ export class Puller {
     const { topic, queueId, member } = request
     if (!this.#isThere(topic)) await this.#parts.topics.ensure(topic)
     this.#check(topic, queueId)
+    this.#parts.mixed.pulls(request)
     const share = this.#parts.mixed.shareOf(request)
     if (share === undefined || member === undefined) return this.#pull(request)
     const atEnd = (): PullResult => this.#unread(request, 'at-end', request.offset)

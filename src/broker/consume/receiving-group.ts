@@ -5,6 +5,7 @@ import type { Clock } from '../../clock.ts'
 import type { ReceiveRequest } from '../../model/message.ts'
 import type { MessageFilter } from '../../model/message-filter.ts'
 import { isLightQueue, retryTopic } from '../../model/names.ts'
+import type { QueueOffset } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
@@ -49,6 +50,8 @@ export interface NativeSharing {
   receiving(request: ReceiveRequest): void
   /** May the queue be opened, which it is not? */
   mayTake(group: string, topic: string, queueId: number): boolean
+  /** Does a native member of the group begin with the topic's first message? */
+  startFirst(group: string, topic: string): boolean
   /** The queue was closed. */
   closed(group: string, topic: string, queueId: number): void
 }
@@ -71,8 +74,11 @@ export class ReceivingGroup implements HandoutGroup {
   readonly #queues = new Map<string, (Source | undefined)[]>()
   /** Queues that native members wait for, and since when. */
   readonly #leaving = new Map<Source, number>()
-  /** Where the topic's consumers begin on queues that the group never was on. */
-  readonly #startAt = new Map<string, { readonly at: StartAt; readonly queues: number }>()
+  /**
+   * By topic and queue: where consumers begin on queues that the group never was on, if not at the
+   * first message. They may get them later.
+   */
+  readonly #ends = new Map<string, readonly QueueOffset[]>()
   readonly #lines = new Map<string, ReceiveLine>()
   /** Queues of the topic and the retry topic, as a line wants them. */
   readonly #sources = new Map<string, readonly Source[]>()
@@ -94,7 +100,7 @@ export class ReceivingGroup implements HandoutGroup {
   line(topic: string, filter: MessageFilter, startAt: StartAt): ReceiveLine {
     let line = this.#lines.get(topic)
     if (line === undefined) {
-      this.#startAt.set(topic, { at: startAt, queues: this.#count(topic) })
+      if (startAt === 'last') this.#ends.set(topic, this.#endsOf(topic))
       this.#open(topic)
       line = new ReceiveLine(this, topic, filter)
       this.#lines.set(topic, line)
@@ -289,7 +295,7 @@ export class ReceivingGroup implements HandoutGroup {
     for (const source of this.#queues.get(topic) ?? []) {
       if (source !== undefined) this.#closeQueue(source)
     }
-    this.#startAt.delete(topic)
+    this.#ends.delete(topic)
     this.#watches.get(topic)?.[Symbol.dispose]()
     this.#watches.delete(topic)
     this.#queues.delete(topic)
@@ -331,7 +337,6 @@ export class ReceivingGroup implements HandoutGroup {
     }
     // The former queues of a shrunken topic are still consumed.
     const count = this.#count(topic)
-    const start = this.#startAt.get(topic)
     const fresh: Cursor[] = []
     for (let queueId = 0; queueId < count; queueId++) {
       if (queues[queueId] !== undefined || !this.#parts.mixed.mayTake(this.name, topic, queueId)) {
@@ -339,8 +344,7 @@ export class ReceivingGroup implements HandoutGroup {
       }
       const cursor = this.#parts.cursors.at(this.name, topic, queueId)
       if (cursor.stored === undefined) fresh.push(cursor)
-      const isOld = start !== undefined && queueId < start.queues
-      queues[queueId] = this.#start(cursor, isOld ? start.at : 'first')
+      queues[queueId] = this.#start(cursor)
       this.#openCount++
     }
     // Where a new group starts must be in the log before the messages that come after.
@@ -357,13 +361,25 @@ export class ReceivingGroup implements HandoutGroup {
     })
   }
 
-  #start(cursor: Cursor, startAt: StartAt): Source {
+  #endsOf(topic: string): QueueOffset[] {
+    return Array.from(
+      { length: this.#count(topic) },
+      (_, queueId) => this.#parts.store.range(topic, queueId).maxOffset,
+    )
+  }
+
+  /** Where members began that left the queue before they committed, and else where these do. */
+  #startOf({ topic, queueId, begun }: Cursor, minOffset: QueueOffset): QueueOffset {
+    if (this.#parts.mixed.startFirst(this.name, topic)) return minOffset
+    return begun ?? this.#ends.get(topic)?.[queueId] ?? minOffset
+  }
+
+  #start(cursor: Cursor): Source {
     const { store, facts } = this.#parts
     const { topic, queueId } = cursor
     const { minOffset, maxOffset } = store.range(topic, queueId)
-    const next = startAt === 'first' ? minOffset : maxOffset
     if (cursor.stored === undefined) facts.mark(cursor)
-    const start = cursor.stored ?? { next, unsettled: [] }
+    const start = cursor.stored ?? { next: this.#startOf(cursor, minOffset), unsettled: [] }
     const queue = new GroupQueue(cursor, topic === this.#retryTopic, start, maxOffset)
     const onLoaded = (): void => this.wakeFor(queue.cursor.topic)
     return { queue, reader: new QueueReader(store, topic, queueId, onLoaded) }

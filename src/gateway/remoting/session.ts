@@ -84,6 +84,14 @@ export class Session {
   }
 
   /**
+   * Is the client no member of the group, while it is known here? Java clients may renew their
+   * locks after they unregistered, and others would wait for what is read by none.
+   */
+  hasLeft(group: string): boolean {
+    return this.#registration !== undefined && !this.#consumers.has(group)
+  }
+
+  /**
    * Settles when other clients see it. `consumers`: the groups that may be consumed; `popping`:
    * those of them whose members are to pop.
    */

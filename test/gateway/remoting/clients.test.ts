@@ -262,6 +262,13 @@ test('a queue is locked by one client at a time, and free again once it is gone'
   t.deepEqual(await lock(two, 'c2', [1, 2]), [2])
   await lock(one, 'c1', [1], 42)
   t.deepEqual(await lock(two, 'c2', [0, 1]), [1])
+  // A Java client that ends may lock its queues once more after it unregistered.
+  await one.request(35, { fields: fields({ clientID: 'c1', consumerGroup: 'G' }) })
+  t.deepEqual(await lock(one, 'c1', [0]), [])
+  t.deepEqual(await lock(two, 'c2', [0]), [0])
+  await lock(two, 'c2', [0], 42)
+  await heartbeat(one, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  t.deepEqual(await lock(one, 'c1', [0]), [0])
   one.close()
   await eventually(async () => ((await lock(two, 'c2', [0])).length === 1 ? true : undefined))
 })
