@@ -8,13 +8,13 @@ import { NO_HOST } from '../../src/model/host.ts'
 import { selects as selectsRecord } from '../../src/model/message-filter.ts'
 import { encodeProperties } from '../../src/model/properties.ts'
 import { checkRecord, RecordView, recordBytes, writeRecord } from '../../src/model/record.ts'
-import { SQL_DEPTH_MAX } from '../../src/model/sql92/expression.ts'
-import { parseSelector, parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
 import {
   SQL_CHARS_MAX,
   SQL_CONTAINS_CHARS_MAX,
   SQL_OPERATIONS_MAX,
-} from '../../src/model/sql92/token-reader.ts'
+} from '../../src/model/sql92/condition-parser.ts'
+import { SQL_DEPTH_MAX } from '../../src/model/sql92/expression.ts'
+import { parseSelector, parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
 import { NUMBER_CHARS_MAX } from '../../src/model/sql92/value.ts'
 import { tagHash } from '../../src/model/tag-filter.ts'
 import { ROOT } from '../support/sources.ts'

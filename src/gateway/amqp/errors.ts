@@ -56,6 +56,9 @@ export class AmqpError extends Error {
 export const decodeError = (message: string): AmqpError =>
   new AmqpError(CONDITION.decodeError, message)
 
+export const linkError = (condition: Condition, message: string): AmqpError =>
+  new AmqpError(condition, message, 'link')
+
 const CONDITIONS = {
   TOPIC_NOT_FOUND: CONDITION.notFound,
   TOPIC_EXISTS: CONDITION.notAllowed,

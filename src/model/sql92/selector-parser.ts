@@ -1,5 +1,6 @@
 // The grammar of JMS selectors (Jakarta Messaging 3.8.1.1): OR over AND over NOT over comparison
 // over + and - over * and /.
+import { ConditionParser, type TokenRules } from './condition-parser.ts'
 import {
   among,
   constant,
@@ -20,7 +21,6 @@ import {
   truth,
 } from './selection.ts'
 import { SELECTOR_TOKENS, tokenAt } from './token.ts'
-import { TokenReader, type TokenRules } from './token-reader.ts'
 
 const RULES: TokenRules = {
   what: 'selector',
@@ -32,38 +32,23 @@ const OPERATIONS_PER_STEP = 4
 
 const ZERO = constant({ type: 'int', value: 0 }, '0')
 
-export class SelectorParser extends TokenReader {
+export class SelectorParser extends ConditionParser {
   /** @throws BrokerError FILTER_INVALID */
   constructor(source: string) {
     super(source, RULES)
   }
 
-  /** The whole text as a condition. @throws BrokerError FILTER_INVALID */
-  parse(): Expression {
-    const expression = this.#truth(this.#or())
-    if (this.token.kind !== 'end') throw this.unexpected('AND, OR or the end')
-    return expression
+  protected override operand(): Expression {
+    return this.#not()
   }
 
-  #or(): Expression {
-    return this.deeper(() => this.#junction('OR', true, () => this.#and()))
-  }
-
-  #and(): Expression {
-    return this.#junction('AND', false, () => this.#not())
-  }
-
-  #junction(word: string, decisive: boolean, operand: () => Expression): Expression {
-    const first = operand()
-    if (!this.is(word)) return first
-    const all = [this.#truth(first)]
-    while (this.skip(word)) all.push(this.#truth(operand()))
-    return junction(decisive, all)
+  protected override asCondition(of: Expression): Expression {
+    return truth(of)
   }
 
   #not(): Expression {
     if (!this.skip('NOT')) return this.#comparison()
-    return this.deeper(() => this.counted(not(this.#truth(this.#not()))))
+    return this.deeper(() => this.counted(not(this.condition(this.#not()))))
   }
 
   #comparison(): Expression {
@@ -81,7 +66,7 @@ export class SelectorParser extends TokenReader {
     }
     const isNot = this.skip('NOT')
     if (this.skip('BETWEEN')) return this.#between(left, isNot)
-    if (this.skip('IN')) return this.counted(among(left, this.#texts(), isNot))
+    if (this.skip('IN')) return this.counted(among(left, this.texts(), isNot))
     if (this.skip('LIKE')) return this.#like(left, isNot)
     if (isNot) throw this.unexpected('BETWEEN, IN or LIKE')
     return left
@@ -107,14 +92,6 @@ export class SelectorParser extends TokenReader {
     return like(of, pattern, escaping ?? '', isNot)
   }
 
-  #texts(): readonly string[] {
-    this.expect('(')
-    const texts = [this.text()]
-    while (this.skip(',')) texts.push(this.text())
-    this.expect(')')
-    return texts
-  }
-
   #sum(): Expression {
     return this.#chain(['+', '-'], () => this.#product())
   }
@@ -135,28 +112,6 @@ export class SelectorParser extends TokenReader {
     if (this.skip('+')) return this.deeper(() => this.#signed())
     if (this.skip('-'))
       return this.deeper(() => this.counted(arithmetic(ZERO, '-', this.#signed())))
-    return this.#primary()
-  }
-
-  #primary(): Expression {
-    const { kind, text } = this.token
-    if (this.skip('(')) {
-      const within = this.#or()
-      this.expect(')')
-      return within
-    }
-    if (this.skip('TRUE')) return constant(true, 'TRUE')
-    if (this.skip('FALSE')) return constant(false, 'FALSE')
-    if (kind === 'symbol' || kind === 'end') throw this.unexpected('a value')
-    if (kind === 'integer') return this.integer()
-    if (kind === 'double') return this.double()
-    this.advance()
-    if (kind === 'text') return constant(text, `'${text}'`)
-    return this.named(text)
-  }
-
-  /** A property or a constant that stands as a condition costs as much as a comparison. */
-  #truth(of: Expression): Expression {
-    return of.kind === 'condition' ? of : this.counted(truth(of))
+    return this.primary()
   }
 }

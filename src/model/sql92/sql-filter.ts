@@ -1,7 +1,7 @@
 // Conditions over the properties of a message: RocketMQ's SQL92 filters, and JMS' selectors.
 import type { Properties } from './expression.ts'
-import { Parser } from './parser.ts'
 import { SelectorParser } from './selector-parser.ts'
+import { Sql92Parser } from './sql92-parser.ts'
 
 export interface SqlFilter {
   readonly kind: 'sql'
@@ -11,7 +11,7 @@ export interface SqlFilter {
   readonly expression: string
   /** A condition chooses no entries by the hashes of their tags. */
   readonly hashes: undefined
-  /** Comparisons and the like (parser.ts): what a message costs. */
+  /** Comparisons and the like (condition-parser.ts): what a message costs. */
   readonly operations: number
   /** Properties that it looks at. */
   readonly names: number
@@ -24,7 +24,7 @@ export interface SqlFilter {
  * @throws BrokerError FILTER_INVALID
  */
 export const parseSqlFilter = (expression: string): SqlFilter =>
-  known(rocketmq, expression, () => new Parser(expression))
+  known(rocketmq, expression, () => new Sql92Parser(expression))
 
 /** As `parseSqlFilter`. */
 export const parseSelector = (expression: string): SqlFilter =>
@@ -43,7 +43,7 @@ const COMPILED_MAX = 128
 function known(
   { dialect, filters }: Compiled,
   expression: string,
-  open: () => Parser | SelectorParser,
+  open: () => Sql92Parser | SelectorParser,
 ): SqlFilter {
   const found = filters.get(expression)
   if (found !== undefined) return found

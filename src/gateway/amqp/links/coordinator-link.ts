@@ -2,7 +2,6 @@
 // discharges one, and the outcome of the delivery is the answer.
 import { rejectedState, STATE } from '../codec/disposition.ts'
 import type { Flow } from '../codec/flow.ts'
-import { serialDiff, serialNext } from '../codec/serial.ts'
 import {
   type CoordinatorRequest,
   declaredState,
@@ -10,9 +9,10 @@ import {
 } from '../codec/transaction.ts'
 import type { Transfer } from '../codec/transfer.ts'
 import type { ControlledLink } from '../control/control-plane.ts'
-import { AmqpError, CONDITION, describeError } from '../errors.ts'
+import { CONDITION, describeError, linkError } from '../errors.ts'
 import { COORDINATOR_CREDIT, COORDINATOR_MESSAGE_BYTES_MAX, PIECE_BYTES_MIN } from '../limits.ts'
-import type { Link, LinkCredit, LinkState } from './link.ts'
+import { IncomingCredit } from './incoming-credit.ts'
+import type { Link, LinkState } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
 import type { ReceiverSession } from './receiver-link.ts'
 import type { Transactions } from './transactions.ts'
@@ -35,7 +35,7 @@ export class CoordinatorLink implements Link {
   readonly #session: ReceiverSession
   readonly #transactions: Transactions
   readonly #takesRejected: boolean
-  readonly #credit: LinkCredit
+  readonly #credit: IncomingCredit
   #deliveryId = -1
   #isSettled = false
   #pieces: Buffer[] = []
@@ -55,8 +55,7 @@ export class CoordinatorLink implements Link {
     this.name = options.name
     this.remoteHandle = options.remoteHandle
     this.#takesRejected = options.takesRejected
-    const deliveryCount = options.initialDeliveryCount
-    this.#credit = { handle: 0, deliveryCount, linkCredit: 0, drain: false }
+    this.#credit = new IncomingCredit(session, options.initialDeliveryCount)
   }
 
   attached(): void {
@@ -67,19 +66,16 @@ export class CoordinatorLink implements Link {
   }
 
   onFlow(flow: Flow): void {
-    const credit = this.#credit
-    const unused = flow.deliveryCount < 0 ? 0 : serialDiff(flow.deliveryCount, credit.deliveryCount)
-    if (unused > 0) {
-      credit.deliveryCount = flow.deliveryCount
-      credit.linkCredit = Math.max(0, credit.linkCredit - unused)
-      this.#grant()
-    }
-    if (flow.echo && this.state === 'attached') this.#session.sendFlow(credit)
+    if (this.#credit.onFlow(flow)) this.#grant()
+    if (flow.echo && this.state === 'attached') this.#credit.send()
   }
 
   onTransfer(transfer: Transfer, bytes: Buffer, end: number): void {
     if (this.state !== 'attached') return
-    if (this.#deliveryId < 0) this.#first(transfer)
+    if (this.#deliveryId < 0) {
+      this.#credit.use(transfer)
+      this.#deliveryId = transfer.deliveryId
+    }
     if (transfer.aborted) {
       this.#clear()
       return
@@ -101,18 +97,6 @@ export class CoordinatorLink implements Link {
       this.#refuse(deliveryId, error)
     }
     this.#grant()
-  }
-
-  #first(transfer: Transfer): void {
-    if (transfer.deliveryId < 0 || transfer.tagBytes < 0) {
-      throw linkError(CONDITION.invalidField, 'a delivery without delivery-id or delivery-tag')
-    }
-    if (this.#credit.linkCredit <= 0) {
-      throw linkError(CONDITION.transferLimit, 'a delivery without credit')
-    }
-    this.#credit.linkCredit--
-    this.#credit.deliveryCount = serialNext(this.#credit.deliveryCount)
-    this.#deliveryId = transfer.deliveryId
   }
 
   #clear(): void {
@@ -174,10 +158,9 @@ export class CoordinatorLink implements Link {
 
   #grant(): void {
     const wanted = COORDINATOR_CREDIT - this.#underWay
-    const isUsed = wanted - this.#credit.linkCredit >= COORDINATOR_CREDIT / 2
+    const isUsed = wanted - this.#credit.left >= COORDINATOR_CREDIT / 2
     if (this.state !== 'attached' || !this.#session.isOpen || !isUsed) return
-    this.#credit.linkCredit = wanted
-    this.#session.sendFlow(this.#credit)
+    this.#credit.grant(wanted)
   }
 
   close(state: 'closing' | 'gone', isLost = false): void {
@@ -188,6 +171,3 @@ export class CoordinatorLink implements Link {
 
 /** What it throws at once is its rejection too. */
 const start = async (discharge: () => Promise<void>): Promise<void> => discharge()
-
-const linkError = (condition: AmqpError['condition'], message: string): AmqpError =>
-  new AmqpError(condition, message, 'link')

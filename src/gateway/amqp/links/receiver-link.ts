@@ -6,14 +6,14 @@ import { editProperties, findProperty, PROPERTY } from '../../../model/propertie
 import { tagHash } from '../../../model/tag-filter.ts'
 import { rejectedState } from '../codec/disposition.ts'
 import type { Flow } from '../codec/flow.ts'
-import { serialDiff, serialNext } from '../codec/serial.ts'
 import type { Transfer } from '../codec/transfer.ts'
 import type { ControlledLink } from '../control/control-plane.ts'
-import { AmqpError, CONDITION, describeError } from '../errors.ts'
+import { AmqpError, CONDITION, describeError, linkError } from '../errors.ts'
 import { LINK_CREDIT_MAX, PIECE_BYTES_MIN } from '../limits.ts'
 import { InboundMessage } from '../messages/inbound-message.ts'
+import { IncomingCredit } from './incoming-credit.ts'
 import { type Ingest, type IngestBudget, type IngestLink, settledId, tagOf } from './ingest.ts'
-import type { Link, LinkCredit, LinkSession, LinkState, Peer } from './link.ts'
+import type { Link, LinkSession, LinkState, Peer } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
 import type { SendAddress, SendAddresses } from './target.ts'
 import type { Transaction } from './transaction.ts'
@@ -80,7 +80,7 @@ export class ReceiverLink implements Link, IngestLink {
   readonly #message: InboundMessage
   /** Keeps the messages of this link without a group-id in one queue of a topic, in their order. */
   readonly #lane: string
-  readonly #credit: LinkCredit
+  readonly #credit: IncomingCredit
   #partial: Partial | undefined
   #underWay = 0
   #isWaiting = false
@@ -98,8 +98,7 @@ export class ReceiverLink implements Link, IngestLink {
     this.#settlesSecond = options.settlesSecond
     this.#message = new InboundMessage(options.routes.fixed?.tag)
     this.#lane = laneOf(peer.containerId, options.name)
-    const deliveryCount = options.initialDeliveryCount
-    this.#credit = { handle: 0, deliveryCount, linkCredit: 0, drain: false }
+    this.#credit = new IncomingCredit(session, options.initialDeliveryCount)
   }
 
   attached(): void {
@@ -109,16 +108,9 @@ export class ReceiverLink implements Link, IngestLink {
     this.grant()
   }
 
-  /** The sender's own count holds: it may let go of credit without sending (AMQP 2.6.7). */
   onFlow(flow: Flow): void {
-    const credit = this.#credit
-    const unused = flow.deliveryCount < 0 ? 0 : serialDiff(flow.deliveryCount, credit.deliveryCount)
-    if (unused > 0) {
-      credit.deliveryCount = flow.deliveryCount
-      credit.linkCredit = Math.max(0, credit.linkCredit - unused)
-      this.grant()
-    }
-    if (flow.echo && this.state === 'attached') this.#session.sendFlow(credit)
+    if (this.#credit.onFlow(flow)) this.grant()
+    if (flow.echo && this.state === 'attached') this.#credit.send()
   }
 
   onTransfer(transfer: Transfer, bytes: Buffer, end: number): void {
@@ -130,15 +122,8 @@ export class ReceiverLink implements Link, IngestLink {
 
   #first(transfer: Transfer, bytes: Buffer, end: number): void {
     const { deliveryId } = transfer
-    if (deliveryId < 0 || transfer.tagBytes < 0) {
-      throw linkError(CONDITION.invalidField, 'a delivery without delivery-id or delivery-tag')
-    }
+    this.#credit.use(transfer)
     if (transfer.resume) throw linkError(CONDITION.notImplemented, 'deliveries are not resumed')
-    if (this.#credit.linkCredit <= 0) {
-      throw linkError(CONDITION.transferLimit, 'a delivery without credit')
-    }
-    this.#credit.linkCredit--
-    this.#credit.deliveryCount = serialNext(this.#credit.deliveryCount)
     if (transfer.aborted) {
       this.grant()
       return
@@ -322,7 +307,7 @@ export class ReceiverLink implements Link, IngestLink {
   grant(): void {
     if (this.state !== 'attached' || this.#isWaiting) return
     const wanted = Math.min(LINK_CREDIT_MAX, 2 * LINK_CREDIT_MAX - this.#underWay)
-    if (wanted - this.#credit.linkCredit < LINK_CREDIT_MAX / 2) return
+    if (wanted - this.#credit.left < LINK_CREDIT_MAX / 2) return
     if (!this.#budget.isOpen) {
       this.#isWaiting = true
       this.#budget.whenOpen(() => {
@@ -331,8 +316,7 @@ export class ReceiverLink implements Link, IngestLink {
       })
       return
     }
-    this.#credit.linkCredit = wanted
-    this.#session.sendFlow(this.#credit)
+    this.#credit.grant(wanted)
   }
 
   close(state: 'closing' | 'gone'): void {
@@ -347,9 +331,6 @@ export class ReceiverLink implements Link, IngestLink {
  */
 const laneOf = (containerId: string, linkName: string): string =>
   tagHash(`${containerId}\n${linkName}`).toString(36)
-
-const linkError = (condition: AmqpError['condition'], message: string): AmqpError =>
-  new AmqpError(condition, message, 'link')
 
 /** A relayed message takes the tag of the address it names, unless it has its own. */
 function withTag(properties: Buffer, tag: string | undefined): Buffer {

@@ -1,5 +1,13 @@
-// What the grammars of conditions share: one token of look-ahead, and the bounds of an expression.
-import { constant, type Expression, filterInvalid, property, SQL_DEPTH_MAX } from './expression.ts'
+// What the grammars of conditions share: OR over AND, values, lists of texts, one token of
+// look-ahead, and the bounds of an expression.
+import {
+  constant,
+  type Expression,
+  filterInvalid,
+  junction,
+  property,
+  SQL_DEPTH_MAX,
+} from './expression.ts'
 import type { Token } from './token.ts'
 import { integerOf } from './value.ts'
 
@@ -18,7 +26,7 @@ export interface TokenRules {
   readonly tokenAt: (source: string, at: number) => { token: Token; next: number } | undefined
 }
 
-export abstract class TokenReader {
+export abstract class ConditionParser {
   /** Operations counted so far. */
   operations = 0
   /** Of the properties that it looks at. */
@@ -41,6 +49,67 @@ export abstract class TokenReader {
     const { token, next } = this.#read(0)
     this.token = token
     this.#next = next
+  }
+
+  /** An operand of AND. */
+  protected abstract operand(): Expression
+
+  /** What stands where a condition has to. @throws BrokerError FILTER_INVALID */
+  protected abstract asCondition(of: Expression): Expression
+
+  /** The whole text as a condition. @throws BrokerError FILTER_INVALID */
+  parse(): Expression {
+    const expression = this.condition(this.#or())
+    // RocketMQ ignores what follows the first complete expression, and so half of a filter.
+    if (this.token.kind !== 'end') throw this.unexpected('AND, OR or the end')
+    return expression
+  }
+
+  #or(): Expression {
+    return this.deeper(() => this.#junction('OR', true, () => this.#and()))
+  }
+
+  #and(): Expression {
+    return this.#junction('AND', false, () => this.operand())
+  }
+
+  #junction(word: string, decisive: boolean, operand: () => Expression): Expression {
+    const first = operand()
+    if (!this.is(word)) return first
+    const all = [this.condition(first)]
+    while (this.skip(word)) all.push(this.condition(operand()))
+    return junction(decisive, all)
+  }
+
+  /** A property or a constant that stands as a condition costs as much as a comparison. */
+  protected condition(of: Expression): Expression {
+    return of.kind === 'condition' ? of : this.counted(this.asCondition(of))
+  }
+
+  protected primary(): Expression {
+    const { kind, text } = this.token
+    if (this.skip('(')) {
+      const within = this.#or()
+      this.expect(')')
+      return within
+    }
+    if (this.skip('TRUE')) return constant(true, 'TRUE')
+    if (this.skip('FALSE')) return constant(false, 'FALSE')
+    if (kind === 'symbol' || kind === 'end') throw this.unexpected('a value')
+    if (kind === 'integer') return this.#integer()
+    if (kind === 'double') return this.#double()
+    this.advance()
+    if (kind === 'text') return constant(text, `'${text}'`)
+    this.names.add(text)
+    return property(text)
+  }
+
+  protected texts(): readonly string[] {
+    this.expect('(')
+    const texts = [this.text()]
+    while (this.skip(',')) texts.push(this.text())
+    this.expect(')')
+    return texts
   }
 
   protected is(symbol: string): boolean {
@@ -75,12 +144,7 @@ export abstract class TokenReader {
     return text
   }
 
-  protected named(name: string): Expression {
-    this.names.add(name)
-    return property(name)
-  }
-
-  protected integer(): Expression {
+  #integer(): Expression {
     const { text } = this.token
     const value = integerOf(/^0x/i.test(text) ? String(BigInt(text)) : text)
     if (value === undefined) throw filterInvalid(`the integer ${text} has more than 64 bits`)
@@ -88,7 +152,7 @@ export abstract class TokenReader {
     return constant(value, text)
   }
 
-  protected double(): Expression {
+  #double(): Expression {
     const { text } = this.token
     const value = Number(text)
     if (!Number.isFinite(value)) throw filterInvalid(`the number ${text} is too large`)

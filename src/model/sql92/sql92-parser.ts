@@ -1,5 +1,6 @@
 // RocketMQ's grammar of SQL92 filters (its SelectorParser.jj): OR over AND over equality over
 // comparison over sign and NOT. As there, NOT binds closer than a comparison.
+import { ConditionParser, type TokenRules } from './condition-parser.ts'
 import {
   among,
   between,
@@ -9,7 +10,6 @@ import {
   equal,
   having,
   isNull,
-  junction,
   negative,
   not,
   notBetween,
@@ -18,41 +18,28 @@ import {
   type Part,
 } from './expression.ts'
 import { ROCKETMQ_TOKENS, tokenAt } from './token.ts'
-import { TokenReader, type TokenRules } from './token-reader.ts'
 
 const RULES: TokenRules = {
   what: 'SQL92 expression',
   tokenAt: (source, at) => tokenAt(source, at, ROCKETMQ_TOKENS),
 }
 
-export class Parser extends TokenReader {
+export class Sql92Parser extends ConditionParser {
   /** @throws BrokerError FILTER_INVALID */
   constructor(source: string) {
     super(source, RULES)
   }
 
-  /** The whole text as a condition. @throws BrokerError FILTER_INVALID */
-  parse(): Expression {
-    const expression = this.#condition(this.#or())
-    // RocketMQ ignores what follows the first complete expression, and so half of a filter.
-    if (this.token.kind !== 'end') throw this.unexpected('AND, OR or the end')
-    return expression
+  protected override operand(): Expression {
+    return this.#equality()
   }
 
-  #or(): Expression {
-    return this.deeper(() => this.#junction('OR', true, () => this.#and()))
+  protected override asCondition(of: Expression): Expression {
+    return condition(of)
   }
 
-  #and(): Expression {
-    return this.#junction('AND', false, () => this.#equality())
-  }
-
-  #junction(word: string, decisive: boolean, operand: () => Expression): Expression {
-    const first = operand()
-    if (!this.is(word)) return first
-    const all = [this.#condition(first)]
-    while (this.skip(word)) all.push(this.#condition(operand()))
-    return junction(decisive, all)
+  protected override primary(): Expression {
+    return this.skip('NULL') ? constant(null, 'NULL') : super.primary()
   }
 
   #equality(): Expression {
@@ -91,20 +78,12 @@ export class Parser extends TokenReader {
       this.expect('AND')
       return (isNot ? notBetween : between)(left, low, this.#signed())
     }
-    if (this.skip('IN')) return among(left, this.#texts(), isNot)
+    if (this.skip('IN')) return among(left, this.texts(), isNot)
     const part = this.oneOf(['CONTAINS', 'STARTSWITH', 'ENDSWITH'])
     if (part === undefined) throw this.unexpected('BETWEEN, IN, CONTAINS, STARTSWITH or ENDSWITH')
     const text = this.text()
     if (part === 'CONTAINS') this.countSearch(part, text)
     return having(left, part as Part, text, isNot)
-  }
-
-  #texts(): readonly string[] {
-    this.expect('(')
-    const texts = [this.text()]
-    while (this.skip(',')) texts.push(this.text())
-    this.expect(')')
-    return texts
   }
 
   #signed(): Expression {
@@ -115,29 +94,6 @@ export class Parser extends TokenReader {
     if (this.skip('+')) return this.#signed()
     if (this.skip('-')) return negative(this.#signed())
     if (this.skip('NOT')) return this.counted(not(condition(this.#signed())))
-    return this.#primary()
-  }
-
-  /** A property or a constant that stands as a condition costs as much as a comparison. */
-  #condition(of: Expression): Expression {
-    return of.kind === 'condition' ? of : this.counted(condition(of))
-  }
-
-  #primary(): Expression {
-    const { kind, text } = this.token
-    if (this.skip('(')) {
-      const within = this.#or()
-      this.expect(')')
-      return within
-    }
-    if (this.skip('TRUE')) return constant(true, 'TRUE')
-    if (this.skip('FALSE')) return constant(false, 'FALSE')
-    if (this.skip('NULL')) return constant(null, 'NULL')
-    if (kind === 'symbol' || kind === 'end') throw this.unexpected('a value')
-    if (kind === 'integer') return this.integer()
-    if (kind === 'double') return this.double()
-    this.advance()
-    if (kind === 'text') return constant(text, `'${text}'`)
-    return this.named(text)
+    return this.primary()
   }
 }
