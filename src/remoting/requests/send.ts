@@ -2,7 +2,8 @@
 // the same fields by full name or by letter. The body is the message's, or batch-body.ts.
 import { bool, int, layout, long, named, optional, text, type Values } from '../layout.ts'
 
-export const SEND = layout({
+/** What a message is sent with, and what a reply is pushed with (reply.ts). */
+export const MESSAGE = layout({
   producerGroup: text,
   topic: text,
   defaultTopic: text,
@@ -16,24 +17,17 @@ export const SEND = layout({
   /** Only on re-sends to a retry topic. */
   reconsumeTimes: optional(int),
   unitMode: optional(bool),
-  maxReconsumeTimes: optional(int),
-  batch: optional(bool),
+})
+
+export const SEND = layout({ ...MESSAGE, maxReconsumeTimes: optional(int), batch: optional(bool) })
+
+/** The letters follow the order of the names. */
+const lettered = Object.entries(SEND).map(([name, field], index) => {
+  return [name, named(String.fromCharCode(97 + index), field)]
 })
 
 export const SEND_V2 = layout({
-  producerGroup: named('a', text),
-  topic: named('b', text),
-  defaultTopic: named('c', text),
-  defaultTopicQueueNums: named('d', int),
-  queueId: named('e', int),
-  sysFlag: named('f', int),
-  bornTimestamp: named('g', long),
-  flag: named('h', int),
-  properties: named('i', optional(text)),
-  reconsumeTimes: named('j', optional(int)),
-  unitMode: named('k', optional(bool)),
-  maxReconsumeTimes: named('l', optional(int)),
-  batch: named('m', optional(bool)),
+  ...(Object.fromEntries(lettered) as typeof SEND),
   brokerName: named('n', optional(text)),
 })
 
