@@ -34,12 +34,7 @@ import {
   GET_ROUTE,
   GET_TOPICS_BY_CLUSTER,
 } from '../remoting/requests/route.ts'
-import {
-  DELETE_TOPIC_ROUTE,
-  dataVersionOf,
-  dataVersionOut,
-  TOPIC,
-} from '../remoting/requests/topics.ts'
+import { DATA_VERSION, DELETE_TOPIC_ROUTE, TOPIC } from '../remoting/requests/topics.ts'
 import type { Answer } from '../remoting/serving/connection.ts'
 import type { FirstUse } from './first-use.ts'
 import type { KeyValues } from './key-values.ts'
@@ -135,7 +130,7 @@ function unregisterBroker(call: NameServerCall): Answer {
 /** Also a sign of life. */
 function queryDataVersion(call: NameServerCall): Answer {
   const { brokerAddr } = readFields(BROKER, call.command.fields)
-  const asked = dataVersionOf(parseObject(call.command.body))
+  const asked = DATA_VERSION.of(parseObject(call.command.body))
   const known = call.routes.refresh(brokerAddr, call.connection, call.clock.monotonic())
   const changed =
     known === undefined ||
@@ -143,7 +138,7 @@ function queryDataVersion(call: NameServerCall): Answer {
     known.stateVersion !== asked.stateVersion ||
     known.timestamp !== asked.timestamp
   const fields = writeFields(QUERY_DATA_VERSION_RESPONSE, { changed })
-  return known === undefined ? { fields } : { fields, body: jsonBody(dataVersionOut(known)) }
+  return known === undefined ? { fields } : { fields, body: jsonBody(DATA_VERSION.out(known)) }
 }
 
 function getRoute(call: NameServerCall): Answer {

@@ -31,23 +31,24 @@ export const objectsAt = (map: JsonMap, name: string): readonly JsonMap[] =>
 export const textsAt = (map: JsonMap, name: string): readonly string[] =>
   listAt(map, name).map(textOf)
 
-const textOf = (value: Json): string =>
+export const textOf = (value: Json | undefined): string =>
   typeof value === 'string' || typeof value === 'number' ? String(value) : ''
 
-export function textAt(map: JsonMap, name: string): string {
-  return textOf(map.get(name) ?? '')
-}
-
-export function numberAt(map: JsonMap, name: string, absent = 0): number {
-  const value = map.get(name)
+export function numberOf(value: Json | undefined, absent: number): number {
   const number = typeof value === 'string' && value !== '' ? Number(value) : value
   return typeof number === 'number' && Number.isFinite(number) ? number : absent
 }
 
-export function flagAt(map: JsonMap, name: string, absent = false): boolean {
-  const value = map.get(name)
-  return value === undefined || value === null ? absent : value === true || value === 'true'
-}
+export const flagOf = (value: Json | undefined, absent: boolean): boolean =>
+  value === undefined || value === null ? absent : value === true || value === 'true'
+
+export const textAt = (map: JsonMap, name: string): string => textOf(map.get(name))
+
+export const numberAt = (map: JsonMap, name: string, absent = 0): number =>
+  numberOf(map.get(name), absent)
+
+export const flagAt = (map: JsonMap, name: string, absent = false): boolean =>
+  flagOf(map.get(name), absent)
 
 /** Entries of a map with text keys; other keys are skipped. */
 export function* entriesAt(map: JsonMap, name: string): Generator<readonly [string, Json]> {

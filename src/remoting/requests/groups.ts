@@ -17,15 +17,26 @@ import {
   entriesAt,
   flagAt,
   numberAt,
-  objectAt,
   objectsAt,
   parseObject,
   textAt,
 } from '../json/json-members.ts'
+import {
+  decoder,
+  encoder,
+  list,
+  number,
+  object,
+  only,
+  type Shaped,
+  string,
+  table,
+  wire,
+} from '../json/shape.ts'
 import { bool, layout, optional, text } from '../layout.ts'
-import { type SubscriptionEntry, subscriptionOf, subscriptionOut } from './clients.ts'
-import { type QueueRef, queueOf, queueOut } from './queue.ts'
-import { type DataVersion, dataVersionOut } from './topics.ts'
+import { SUBSCRIPTION, type SubscriptionEntry } from './clients.ts'
+import { QUEUE_REF, queueTable } from './queue.ts'
+import { DATA_VERSION, type DataVersion } from './topics.ts'
 
 export const GROUP = layout({ group: text })
 export const DELETE_GROUP = layout({ groupName: text, cleanOffset: optional(bool) })
@@ -124,7 +135,7 @@ export const encodeGroupTable = (
   slice: Slice,
 ): Promise<Buffer> =>
   jsonBodyInSlices(
-    `{"dataVersion":${emitJson(dataVersionOut(version))},"forbiddenTable":{},"subscriptionGroupTable":{`,
+    `{"dataVersion":${emitJson(DATA_VERSION.out(version))},"forbiddenTable":{},"subscriptionGroupTable":{`,
     groupMembers(groups),
     '}}',
     slice,
@@ -147,13 +158,15 @@ export const GET_CONSUME_STATS = layout({
   topicList: optional(text),
 })
 
-export interface QueueProgress {
-  readonly queue: QueueRef
-  readonly brokerOffset: number
-  readonly consumerOffset: number
-  readonly pullOffset: number
-  readonly lastTimestamp: number
-}
+const PROGRESS = object({
+  brokerOffset: number,
+  consumerOffset: number,
+  lastTimestamp: number,
+  pullOffset: number,
+})
+const PROGRESS_TABLE = queueTable(PROGRESS)
+export type QueueProgress = Shaped<typeof PROGRESS_TABLE>[number]
+export const decodeConsumeStats = decoder(only('offsetTable', PROGRESS_TABLE))
 
 /** `consumeTps`: messages a second that the group was given over the last minute. */
 export const encodeConsumeStats = (
@@ -170,86 +183,34 @@ export const encodeConsumeStats = (
 
 export function* progressMembers(queues: readonly QueueProgress[]): Generator<string> {
   for (const progress of queues) {
-    yield emitMember(queueOut(progress.queue), {
-      brokerOffset: progress.brokerOffset,
-      consumerOffset: progress.consumerOffset,
-      lastTimestamp: progress.lastTimestamp,
-      pullOffset: progress.pullOffset,
-    })
+    yield emitMember(QUEUE_REF.out(progress.queue), PROGRESS.out(progress))
   }
 }
 
-export function decodeConsumeStats(body: Buffer): QueueProgress[] {
-  return [...objectAt(parseObject(body), 'offsetTable')].map(([key, value]) => {
-    const progress = asObject(value)
-    return {
-      queue: queueOf(asObject(typeof key === 'string' ? null : key)),
-      brokerOffset: numberAt(progress, 'brokerOffset'),
-      consumerOffset: numberAt(progress, 'consumerOffset'),
-      pullOffset: numberAt(progress, 'pullOffset'),
-      lastTimestamp: numberAt(progress, 'lastTimestamp'),
-    }
-  })
-}
-
-export interface ConnectionEntry {
-  readonly clientId: string
-  readonly clientAddr: string
-  readonly language: string
-  readonly version: number
-}
-
-const connectionOut = (entry: ConnectionEntry): JsonOut => ({
-  clientAddr: entry.clientAddr,
-  clientId: entry.clientId,
-  language: entry.language,
-  version: entry.version,
+const CONNECTION = object({
+  clientAddr: string,
+  clientId: string,
+  language: string,
+  version: number,
 })
+export type ConnectionEntry = Shaped<typeof CONNECTION>
 
-const connectionOf = (map: JsonMap): ConnectionEntry => ({
-  clientId: textAt(map, 'clientId'),
-  clientAddr: textAt(map, 'clientAddr'),
-  language: textAt(map, 'language'),
-  version: numberAt(map, 'version'),
+const CONSUMER_CONNECTIONS = object({
+  connections: wire('connectionSet', list(CONNECTION)),
+  consumeFromWhere: string,
+  consumeType: string,
+  messageModel: string,
+  subscriptions: wire(
+    'subscriptionTable',
+    table(SUBSCRIPTION, ({ topic }) => topic),
+  ),
 })
+export const decodeConsumerConnections = decoder(CONSUMER_CONNECTIONS)
+export const encodeConsumerConnections = encoder(CONSUMER_CONNECTIONS)
 
-export interface ConsumerConnections {
-  readonly connections: readonly ConnectionEntry[]
-  readonly consumeFromWhere: string
-  readonly consumeType: string
-  readonly messageModel: string
-  readonly subscriptions: readonly SubscriptionEntry[]
-}
-
-export const encodeConsumerConnections = (consumers: ConsumerConnections): Buffer =>
-  jsonBody({
-    connectionSet: consumers.connections.map(connectionOut),
-    consumeFromWhere: consumers.consumeFromWhere,
-    consumeType: consumers.consumeType,
-    messageModel: consumers.messageModel,
-    subscriptionTable: new Map(
-      consumers.subscriptions.map((entry) => [entry.topic, subscriptionOut(entry)]),
-    ),
-  })
-
-export function decodeConsumerConnections(body: Buffer): ConsumerConnections {
-  const map = parseObject(body)
-  return {
-    connections: objectsAt(map, 'connectionSet').map(connectionOf),
-    consumeFromWhere: textAt(map, 'consumeFromWhere'),
-    consumeType: textAt(map, 'consumeType'),
-    messageModel: textAt(map, 'messageModel'),
-    subscriptions: [...entriesAt(map, 'subscriptionTable')].map(([, entry]) =>
-      subscriptionOf(asObject(entry)),
-    ),
-  }
-}
-
-export const encodeProducerConnections = (connections: readonly ConnectionEntry[]): Buffer =>
-  jsonBody({ connectionSet: connections.map(connectionOut) })
-
-export const decodeProducerConnections = (body: Buffer): ConnectionEntry[] =>
-  objectsAt(parseObject(body), 'connectionSet').map(connectionOf)
+const PRODUCER_CONNECTIONS = only('connectionSet', list(CONNECTION))
+export const decodeProducerConnections = decoder(PRODUCER_CONNECTIONS)
+export const encodeProducerConnections = encoder(PRODUCER_CONNECTIONS)
 
 /** GET_ALL_PRODUCER_INFO: by group. */
 export const encodeProducers = (
@@ -282,4 +243,4 @@ export const encodeGroupSubscription = (
   topic: string,
   subscription: SubscriptionEntry | undefined,
 ): Buffer =>
-  jsonBody({ group, subscriptionData: subscription && subscriptionOut(subscription), topic })
+  jsonBody({ group, subscriptionData: subscription && SUBSCRIPTION.out(subscription), topic })

@@ -4,7 +4,7 @@ import type { Slice } from '../../clock.ts'
 import { emitJson, jsonBody, jsonBodyInSlices } from '../json/json-emitter.ts'
 import { bool, layout, optional, text } from '../layout.ts'
 import { progressMembers, type QueueProgress } from './groups.ts'
-import { type QueueRef, queueOut } from './queue.ts'
+import { QUEUE_REF, type QueueRef } from './queue.ts'
 
 export const GET_BROKER_CONSUME_STATS = layout({ isOrder: bool })
 
@@ -59,7 +59,7 @@ export const encodeTimeSpans = (spans: readonly QueueTimeSpan[]): Buffer =>
   jsonBody({
     consumeTimeSpanSet: spans.map(({ queue, ...span }) => ({
       ...span,
-      messageQueue: queueOut(queue),
+      messageQueue: QUEUE_REF.out(queue),
     })),
   })
 

@@ -1,7 +1,7 @@
 // QUERY_CONSUME_QUEUE (321): the entries of a queue, for operators.
 import { jsonBody } from '../json/json-emitter.ts'
 import { int, layout, long, optional, text } from '../layout.ts'
-import { type SubscriptionEntry, subscriptionOut } from './clients.ts'
+import { SUBSCRIPTION, type SubscriptionEntry } from './clients.ts'
 
 export const QUERY_QUEUE_ENTRIES = layout({
   topic: text,
@@ -39,5 +39,5 @@ export const encodeQueueEntries = (found: QueueEntries): Buffer =>
       physicSize: size,
       tagsCode: tagHash,
     })),
-    subscriptionData: found.subscription && subscriptionOut(found.subscription),
+    subscriptionData: found.subscription && SUBSCRIPTION.out(found.subscription),
   })

@@ -1,24 +1,27 @@
-// A message queue in a body: `{"brokerName":"b","queueId":0,"topic":"T"}`, also as the key of a
-// map.
-import type { JsonMap } from '../json/json.ts'
-import type { JsonOut } from '../json/json-emitter.ts'
-import { numberAt, textAt } from '../json/json-members.ts'
+// A message queue in a body, also as the key of a map: `{{"brokerName":..}:..}`.
+import { asObject } from '../json/json-members.ts'
+import { number, object, type Shape, type Shaped, string } from '../json/shape.ts'
 
-export interface QueueRef {
-  readonly brokerName: string
-  readonly queueId: number
-  readonly topic: string
-}
+export const QUEUE_REF = object({ brokerName: string, queueId: number, topic: string })
+export type QueueRef = Shaped<typeof QUEUE_REF>
 
-/** Members in the order in which Java writes them, which readers of object keys rely on. */
-export const queueOut = (queue: QueueRef): { readonly [member: string]: JsonOut } => ({
-  brokerName: queue.brokerName,
-  queueId: queue.queueId,
-  topic: queue.topic,
+export const queueTable = <T extends object>(
+  item: Shape<T>,
+): Shape<readonly (T & { readonly queue: QueueRef })[]> => ({
+  of: (value) =>
+    [...asObject(value)].map(([key, one]) => ({
+      queue: QUEUE_REF.of(typeof key === 'string' ? null : key),
+      ...item.of(one),
+    })),
+  out: (rows) => new Map(rows.map((row) => [QUEUE_REF.out(row.queue), item.out(row)])),
 })
 
-export const queueOf = (map: JsonMap): QueueRef => ({
-  brokerName: textAt(map, 'brokerName'),
-  queueId: numberAt(map, 'queueId'),
-  topic: textAt(map, 'topic'),
+export interface QueuePosition {
+  readonly queue: QueueRef
+  readonly offset: number
+}
+
+export const QUEUE_POSITIONS: Shape<readonly QueuePosition[]> = queueTable({
+  of: (value) => ({ offset: number.of(value) }),
+  out: ({ offset }: { readonly offset: number }) => offset,
 })

@@ -6,11 +6,11 @@ import type { Slice } from '../../clock.ts'
 import { getI32 } from '../../model/bytes.ts'
 import type { TopicDefinition } from '../../model/topic.ts'
 import { parseJson, parseJsonInSlices } from '../json/json.ts'
-import { asObject, objectAt, wholeObject } from '../json/json-members.ts'
+import { objectAt, wholeObject } from '../json/json-members.ts'
 import { bool, int, layout, long, optional, text } from '../layout.ts'
 import { invalidRequest } from '../protocol-error.ts'
 import {
-  dataVersionOf,
+  DATA_VERSION,
   encodeTopicTable,
   type TopicTable,
   tableVersionOf,
@@ -82,7 +82,7 @@ async function decodeCompressed(body: Buffer, slice: Slice): Promise<TopicTable>
     throw invalidRequest(`a compressed registration cannot be read: ${String(cause).slice(0, 120)}`)
   }
   const texts = new Texts(bytes)
-  const version = dataVersionOf(asObject(parseJson(texts.next())))
+  const version = DATA_VERSION.of(parseJson(texts.next()))
   return { version, topics: await gathered(topicsIn(texts), slice) }
 }
 

@@ -2,11 +2,11 @@
 // passes them on to a member of the group. The bodies of the answers are the client's own.
 // INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223): the broker asks each member (221), and answers for
 // all.
-import { emitMember, jsonBody } from '../json/json-emitter.ts'
-import { asObject, objectAt, parseObject } from '../json/json-members.ts'
+import { jsonBody } from '../json/json-emitter.ts'
+import { decoder, only } from '../json/shape.ts'
 import { bool, layout, optional, text } from '../layout.ts'
-import { type SubscriptionEntry, subscriptionOut } from './clients.ts'
-import { type QueueRef, queueOf, queueOut } from './queue.ts'
+import { SUBSCRIPTION, type SubscriptionEntry } from './clients.ts'
+import { QUEUE_POSITIONS, QUEUE_REF, type QueuePosition, type QueueRef } from './queue.ts'
 
 export const CONSUMER_RUNNING_INFO = layout({
   consumerGroup: text,
@@ -31,27 +31,16 @@ export const CONSUMER_OFFSETS = layout({
   clientAddr: optional(text),
 })
 
-export interface MemberOffset {
-  readonly queue: QueueRef
-  readonly offset: number
-}
-
 /** A member's answer: where it is in each of its queues of the topic. */
-export const decodeMemberOffsets = (body: Buffer): MemberOffset[] =>
-  [...objectAt(parseObject(body), 'messageQueueTable')].map(([key, offset]) => ({
-    queue: queueOf(asObject(typeof key === 'string' ? null : key)),
-    offset: Number(offset),
-  }))
+export const decodeMemberOffsets = decoder(only('messageQueueTable', QUEUE_POSITIONS))
 
-export function encodeConsumerOffsets(
-  members: ReadonlyMap<string, readonly MemberOffset[]>,
-): Buffer {
-  const tables = [...members].map(([clientId, offsets]) => {
-    const table = offsets.map(({ queue, offset }) => emitMember(queueOut(queue), offset))
-    return `${JSON.stringify(clientId)}:{${table.join(',')}}`
+export const encodeConsumerOffsets = (
+  members: ReadonlyMap<string, readonly QueuePosition[]>,
+): Buffer =>
+  jsonBody({
+    consumerTable: new Map([...members].map(([id, offsets]) => [id, QUEUE_POSITIONS.out(offsets)])),
+    messageQueueTable: {},
   })
-  return Buffer.from(`{"consumerTable":{${tables.join(',')}},"messageQueueTable":{}}`)
-}
 
 export interface HeldQueue {
   readonly queue: QueueRef
@@ -70,7 +59,7 @@ export const encodeRunningInfo = (
     mqPopTable: {},
     mqTable: new Map(
       queues.map(({ queue, committed, held }) => [
-        queueOut(queue),
+        QUEUE_REF.out(queue),
         { cachedMsgCount: held, commitOffset: committed, droped: false, lastPullTimestamp: nowMs },
       ]),
     ),
@@ -81,5 +70,5 @@ export const encodeRunningInfo = (
       PROP_THREADPOOL_CORE_SIZE: '0',
     },
     statusTable: {},
-    subscriptionSet: subscriptions.map(subscriptionOut),
+    subscriptionSet: subscriptions.map(SUBSCRIPTION.out),
   })

@@ -1,8 +1,7 @@
 // INVOKE_BROKER_TO_RESET_OFFSET (222) and RESET_CONSUMER_CLIENT_OFFSET (220, broker to consumer).
-import { jsonBody } from '../json/json-emitter.ts'
-import { asObject, objectAt, parseObject } from '../json/json-members.ts'
+import { decoder, encoder, only } from '../json/shape.ts'
 import { bool, int, layout, long, optional, text } from '../layout.ts'
-import { type QueueRef, queueOf, queueOut } from './queue.ts'
+import { QUEUE_POSITIONS } from './queue.ts'
 
 export const RESET_OFFSET = layout({
   group: text,
@@ -18,18 +17,6 @@ export const RESET_OFFSET = layout({
 
 export const RESET_CLIENT_OFFSET = layout({ group: text, topic: text, timestamp: long })
 
-export interface QueuePosition {
-  readonly queue: QueueRef
-  readonly offset: number
-}
-
-export const encodeQueuePositions = (positions: readonly QueuePosition[]): Buffer =>
-  jsonBody({
-    offsetTable: new Map(positions.map(({ queue, offset }) => [queueOut(queue), offset])),
-  })
-
-export const decodeQueuePositions = (body: Buffer): QueuePosition[] =>
-  [...objectAt(parseObject(body), 'offsetTable')].map(([key, offset]) => ({
-    queue: queueOf(asObject(typeof key === 'string' ? null : key)),
-    offset: Number(offset),
-  }))
+const POSITIONS = only('offsetTable', QUEUE_POSITIONS)
+export const decodeQueuePositions = decoder(POSITIONS)
+export const encodeQueuePositions = encoder(POSITIONS)

@@ -2,112 +2,106 @@
 // (106) and the topic lists (206, 224, 304). Go's client parses `brokerAddrs` by hand: compact
 // JSON, no white space.
 import type { Slice } from '../../clock.ts'
-import type { JsonMap } from '../json/json.ts'
-import { emitJson, type JsonOut, jsonBody, jsonBodyInSlices } from '../json/json-emitter.ts'
+import { emitJson, jsonBody, jsonBodyInSlices } from '../json/json-emitter.ts'
+import { asObject, numberAt, textOf } from '../json/json-members.ts'
 import {
-  asObject,
-  entriesAt,
-  numberAt,
-  objectsAt,
-  parseObject,
-  textAt,
-  textsAt,
-} from '../json/json-members.ts'
+  decoder,
+  encoder,
+  list,
+  number,
+  object,
+  only,
+  type Shape,
+  type Shaped,
+  string,
+  table,
+  wire,
+} from '../json/shape.ts'
 import { bool, layout, optional, text } from '../layout.ts'
 
 export const GET_ROUTE = layout({ topic: text, acceptStandardJsonOnly: optional(bool) })
 export const GET_TOPICS_BY_CLUSTER = layout({ cluster: text })
 
-export interface BrokerAddresses {
-  readonly cluster: string
-  readonly brokerName: string
-  /** Broker id to 'host:port'; 0 is the master. */
-  readonly addresses: ReadonlyMap<number, string>
+/** Broker id to 'host:port'; 0 is the master. */
+const ADDRESSES: Shape<ReadonlyMap<number, string>> = {
+  of(value) {
+    const addresses = new Map<number, string>()
+    for (const [id, address] of asObject(value)) {
+      if (typeof id === 'string' && typeof address === 'string') addresses.set(Number(id), address)
+    }
+    return addresses
+  },
+  out: (addresses) => addresses,
 }
 
-export interface RouteQueues {
-  readonly brokerName: string
-  readonly readQueues: number
-  readonly writeQueues: number
-  readonly perm: number
-  readonly topicSysFlag: number
+const BROKER_ADDRESSES = object(
+  {
+    addresses: wire('brokerAddrs', ADDRESSES),
+    brokerName: string,
+    cluster: string,
+  },
+  { enableActingMaster: false },
+)
+export type BrokerAddresses = Shaped<typeof BROKER_ADDRESSES>
+const BROKER_TABLE = table(BROKER_ADDRESSES, ({ brokerName }) => brokerName)
+
+/** Absent, or empty: none. */
+const ORDER: Shape<string | undefined> = {
+  of: (value) => textOf(value) || undefined,
+  out: (value) => value,
 }
 
-export interface TopicRoute {
-  readonly brokers: readonly BrokerAddresses[]
-  readonly queues: readonly RouteQueues[]
-  /** 'broker:queues;broker:queues' for topics with a fixed order. */
-  readonly orderTopicConf: string | undefined
-}
-
-export const encodeRoute = (route: TopicRoute): Buffer =>
-  jsonBody({
-    brokerDatas: route.brokers.map(brokerOut),
-    filterServerTable: {},
-    orderTopicConf: route.orderTopicConf,
-    queueDatas: route.queues.map((queues) => ({
-      brokerName: queues.brokerName,
-      perm: queues.perm,
-      readQueueNums: queues.readQueues,
-      topicSysFlag: queues.topicSysFlag,
-      writeQueueNums: queues.writeQueues,
-    })),
-  })
-
-const brokerOut = (broker: BrokerAddresses): JsonOut => ({
-  brokerAddrs: broker.addresses,
-  brokerName: broker.brokerName,
-  cluster: broker.cluster,
-  enableActingMaster: false,
+const ROUTE_QUEUES = object({
+  brokerName: string,
+  perm: number,
+  readQueues: wire('readQueueNums', number),
+  topicSysFlag: number,
+  writeQueues: wire('writeQueueNums', number),
 })
+export type RouteQueues = Shaped<typeof ROUTE_QUEUES>
 
-export function decodeRoute(body: Buffer): TopicRoute {
-  const map = parseObject(body)
-  return {
-    brokers: objectsAt(map, 'brokerDatas').map(brokerOf),
-    queues: decodeRouteQueues(map),
-    orderTopicConf: textAt(map, 'orderTopicConf') || undefined,
-  }
+/** Older name servers write `topicSynFlag`. */
+const READ_QUEUES: Shape<RouteQueues> = {
+  of: (value) => ({
+    ...ROUTE_QUEUES.of(value),
+    ...(asObject(value).has('topicSynFlag') && {
+      topicSysFlag: numberAt(asObject(value), 'topicSynFlag'),
+    }),
+  }),
+  out: ROUTE_QUEUES.out,
 }
 
-const decodeRouteQueues = (map: JsonMap): readonly RouteQueues[] =>
-  objectsAt(map, 'queueDatas').map((queues) => ({
-    brokerName: textAt(queues, 'brokerName'),
-    readQueues: numberAt(queues, 'readQueueNums'),
-    writeQueues: numberAt(queues, 'writeQueueNums'),
-    perm: numberAt(queues, 'perm'),
-    topicSysFlag: numberAt(queues, 'topicSysFlag', numberAt(queues, 'topicSynFlag')),
-  }))
-
-function brokerOf(map: JsonMap): BrokerAddresses {
-  const addresses = new Map<number, string>()
-  for (const [id, address] of entriesAt(map, 'brokerAddrs')) {
-    if (typeof address === 'string') addresses.set(Number(id), address)
-  }
-  return { cluster: textAt(map, 'cluster'), brokerName: textAt(map, 'brokerName'), addresses }
-}
+const ROUTE = object(
+  {
+    brokers: wire('brokerDatas', list(BROKER_ADDRESSES)),
+    /** 'broker:queues;broker:queues' for topics with a fixed order. */
+    orderTopicConf: ORDER,
+    queues: wire('queueDatas', list(READ_QUEUES)),
+  },
+  { filterServerTable: {} },
+)
+export type TopicRoute = Shaped<typeof ROUTE>
+export const decodeRoute = decoder(ROUTE)
+export const encodeRoute = encoder(ROUTE)
 
 export interface ClusterInfo {
   readonly brokers: readonly BrokerAddresses[]
 }
 
-export function encodeClusterInfo(info: ClusterInfo): Buffer {
+export function encodeClusterInfo({ brokers }: ClusterInfo): Buffer {
   const clusters = new Map<string, string[]>()
-  for (const { cluster, brokerName } of info.brokers) {
+  for (const { cluster, brokerName } of brokers) {
     const names = clusters.get(cluster)
     if (names) names.push(brokerName)
     else clusters.set(cluster, [brokerName])
   }
   return jsonBody({
-    brokerAddrTable: new Map(info.brokers.map((broker) => [broker.brokerName, brokerOut(broker)])),
+    brokerAddrTable: BROKER_TABLE.out(brokers),
     clusterAddrTable: clusters,
   })
 }
 
-export function decodeClusterInfo(body: Buffer): ClusterInfo {
-  const brokers = [...entriesAt(parseObject(body), 'brokerAddrTable')]
-  return { brokers: brokers.map(([, broker]) => brokerOf(asObject(broker))) }
-}
+export const decodeClusterInfo = decoder(object({ brokers: wire('brokerAddrTable', BROKER_TABLE) }))
 
 export const encodeTopicList = (
   topics: Iterable<string>,
@@ -122,5 +116,4 @@ function* texts(all: Iterable<string>): Generator<string> {
   for (const text of all) yield emitJson(text)
 }
 
-export const decodeTopicList = (body: Buffer): readonly string[] =>
-  textsAt(parseObject(body), 'topicList')
+export const decodeTopicList = decoder(only('topicList', list(string)))

@@ -16,14 +16,13 @@ import {
   entriesAt,
   flagAt,
   numberAt,
-  objectAt,
   objectsAt,
   parseObject,
   textAt,
-  textsAt,
 } from '../json/json-members.ts'
+import { decoder, encoder, list, number, object, only, type Shaped, string } from '../json/shape.ts'
 import { bool, int, layout, optional, text, type Values } from '../layout.ts'
-import { type QueueRef, queueOf, queueOut } from './queue.ts'
+import { queueTable } from './queue.ts'
 
 export const TOPIC = layout({ topic: text })
 /** DELETE_TOPIC_IN_NAMESRV: with a cluster, only there. */
@@ -61,23 +60,8 @@ export const decodeTopicUpdates = (body: Buffer): TopicUpdate[] =>
   })
 
 /** Versions of a table of definitions: equal only when all three are. */
-export interface DataVersion {
-  readonly counter: number
-  readonly stateVersion: number
-  readonly timestamp: number
-}
-
-export const dataVersionOut = (version: DataVersion): JsonOut => ({
-  counter: version.counter,
-  stateVersion: version.stateVersion,
-  timestamp: version.timestamp,
-})
-
-export const dataVersionOf = (map: JsonMap): DataVersion => ({
-  counter: numberAt(map, 'counter'),
-  stateVersion: numberAt(map, 'stateVersion'),
-  timestamp: numberAt(map, 'timestamp'),
-})
+export const DATA_VERSION = object({ counter: number, stateVersion: number, timestamp: number })
+export type DataVersion = Shaped<typeof DATA_VERSION>
 
 export const topicConfigOut = (topic: TopicDefinition): JsonOut => ({
   attributes: { ...topic.attributes },
@@ -114,7 +98,7 @@ export const encodeTopicTable = (
   around: readonly [before: string, behind: string] = ['', ''],
 ): Promise<Buffer> =>
   jsonBodyInSlices(
-    `${around[0]}{"dataVersion":${emitJson(dataVersionOut(version))},"topicConfigTable":{`,
+    `${around[0]}{"dataVersion":${emitJson(DATA_VERSION.out(version))},"topicConfigTable":{`,
     topicMembers(topics),
     `}}${around[1]}`,
     slice,
@@ -124,8 +108,7 @@ function* topicMembers(topics: readonly TopicDefinition[]): Generator<string> {
   for (const topic of topics) yield emitMember(topic.name, topicConfigOut(topic))
 }
 
-export const tableVersionOf = (map: JsonMap): DataVersion =>
-  dataVersionOf(objectAt(map, 'dataVersion'))
+export const tableVersionOf = (map: JsonMap): DataVersion => DATA_VERSION.of(map.get('dataVersion'))
 
 /** Made as they are asked for: there may be very many. */
 export function* topicsOf(map: JsonMap): Generator<TopicDefinition> {
@@ -141,39 +124,16 @@ export function decodeTopicTable(body: Buffer): TopicTable {
 
 export const decodeTopicConfig = (body: Buffer): TopicDefinition => topicConfigOf(parseObject(body))
 
-export interface QueueStats {
-  readonly queue: QueueRef
-  readonly minOffset: number
-  readonly maxOffset: number
-  readonly lastUpdateTimestamp: number
-}
+const STATS = queueTable(
+  object({ lastUpdateTimestamp: number, maxOffset: number, minOffset: number }),
+)
+export type QueueStats = Shaped<typeof STATS>[number]
+export const decodeTopicStats = decoder(only('offsetTable', STATS))
 
 /** `putTps`: messages a second over the last minute. */
 export const encodeTopicStats = (queues: readonly QueueStats[], putTps: number): Buffer =>
-  jsonBody({
-    offsetTable: new Map(
-      queues.map(({ queue, minOffset, maxOffset, lastUpdateTimestamp }) => [
-        queueOut(queue),
-        { lastUpdateTimestamp, maxOffset, minOffset },
-      ]),
-    ),
-    topicPutTps: putTps,
-  })
+  jsonBody({ offsetTable: STATS.out(queues), topicPutTps: putTps })
 
-export function decodeTopicStats(body: Buffer): QueueStats[] {
-  return [...objectAt(parseObject(body), 'offsetTable')].map(([key, value]) => {
-    const stats = asObject(value)
-    return {
-      queue: queueOf(asObject(typeof key === 'string' ? null : key)),
-      minOffset: numberAt(stats, 'minOffset'),
-      maxOffset: numberAt(stats, 'maxOffset'),
-      lastUpdateTimestamp: numberAt(stats, 'lastUpdateTimestamp'),
-    }
-  })
-}
-
-export const encodeGroupList = (groups: readonly string[]): Buffer =>
-  jsonBody({ groupList: groups })
-
-export const decodeGroupList = (body: Buffer): readonly string[] =>
-  textsAt(parseObject(body), 'groupList')
+const GROUP_LIST = only('groupList', list(string))
+export const decodeGroupList = decoder(GROUP_LIST)
+export const encodeGroupList = encoder(GROUP_LIST)

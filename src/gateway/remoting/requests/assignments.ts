@@ -37,9 +37,10 @@ async function queryAssignment(call: Call): Promise<Answer> {
   authorizeConsuming(call, consumerGroup, topic)
   const { broker } = call.context
   const subscribed = call.session.subscriptions(consumerGroup).map((one) => one.topic)
-  const share = query.isBroadcasting
-    ? undefined
-    : await popShare(broker, consumerGroup, [topic, ...subscribed])
+  const share =
+    query.messageModel === 'BROADCASTING'
+      ? undefined
+      : await popShare(broker, consumerGroup, [topic, ...subscribed])
   const mode = share === undefined ? 'PULL' : 'POP'
   await call.session.reads(
     broker,
@@ -54,13 +55,13 @@ async function queryAssignment(call: Call): Promise<Answer> {
 /** undefined: the member is not known yet, and goes on as it is. */
 async function queuesOf(
   { context }: Call,
-  { topic, consumerGroup, clientId, strategyName, isBroadcasting }: AssignmentQuery,
+  { topic, consumerGroup, clientId, strategyName, messageModel }: AssignmentQuery,
   share: number | undefined,
 ): Promise<readonly QueueName[] | undefined> {
   const { topics, clients } = context.broker
   if ((await topics.get(topic)) === undefined) return undefined
   const queues = await topics.ranges(topic)
-  if (isBroadcasting) return queues
+  if (messageModel === 'BROADCASTING') return queues
   const memberIds = await clients.consumerIds(consumerGroup, clientId)
   const allocate = ALLOCATIONS.get(strategyName)
   if (memberIds.length === 0 || allocate === undefined) return undefined

@@ -6,7 +6,7 @@ import { PERM_READ_WRITE } from '../../../model/topic.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import { emitJson } from '../../../remoting/json/json-emitter.ts'
 import { decodeProperties, encodeTable } from '../../../remoting/requests/key-values.ts'
-import { dataVersionOut } from '../../../remoting/requests/topics.ts'
+import { DATA_VERSION } from '../../../remoting/requests/topics.ts'
 import { isAllowed } from '../../access/auth.ts'
 import { CLUSTER } from '../address.ts'
 import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
@@ -30,7 +30,7 @@ async function brokerConfig(call: Call): Promise<Answer> {
   if (!isAllowed(auth, call.principal, 'manage', CLUSTER)) return settingsAnswer(identity)
   const status = await broker.status()
   const settings = settingsOf(broker.identity, status)
-  const version = emitJson(dataVersionOut(tableVersion(status, clock.now())))
+  const version = emitJson(DATA_VERSION.out(tableVersion(status, clock.now())))
   return { ...settingsAnswer(settings), fields: new Map([['version', version]]) }
 }
 

@@ -6,6 +6,7 @@ import { RecordView } from '../../../model/record.ts'
 import { tooLongForAnswer } from '../../../remoting/answer-bytes.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { type Layout, readFields, type Values, writeFields } from '../../../remoting/layout.ts'
+import type { QueuePosition } from '../../../remoting/requests/queue.ts'
 import {
   CONSUME_DIRECTLY,
   CONSUMER_OFFSETS,
@@ -13,7 +14,6 @@ import {
   decodeMemberOffsets,
   encodeConsumerOffsets,
   encodeRunningInfo,
-  type MemberOffset,
 } from '../../../remoting/requests/relay.ts'
 import { groupResource, topicResource } from '../address.ts'
 import { type Answer, answerBody, authorize, type Call, type RequestTable } from '../call.ts'
@@ -93,7 +93,7 @@ async function consumerOffsets(call: Call): Promise<Answer> {
   const wanted = clientAddr === undefined || clientAddr === '' ? ids : [clientAddr]
   const fields = writeFields(CONSUMER_OFFSETS, { topic, group })
   const push = { code: REQUEST.getConsumerStatus, fields }
-  const members = new Map<string, readonly MemberOffset[]>()
+  const members = new Map<string, readonly QueuePosition[]>()
   await together(wanted, async (clientId) => {
     const asked = call.memberOf(group, clientId)?.request(push, call.signal)
     const offsets = await asked?.then(offsetsIn).catch(() => undefined)
@@ -103,7 +103,10 @@ async function consumerOffsets(call: Call): Promise<Answer> {
 }
 
 /** @throws BrokerError where the body is none */
-function offsetsIn({ code = RESPONSE.success, body }: Answer): MemberOffset[] | undefined {
+function offsetsIn({
+  code = RESPONSE.success,
+  body,
+}: Answer): readonly QueuePosition[] | undefined {
   const isAnswer = code === RESPONSE.success && body !== undefined
   if (!isAnswer || body.length > OFFSETS_BYTES_MAX) return undefined
   return decodeMemberOffsets(Buffer.from(body))

@@ -125,6 +125,7 @@ function usersOf(call: Call): readonly UserInfo[] {
   const accounts = accountsOf(call)
   const configured = accounts.configured.map(({ name, admin }) => ({
     username: name,
+    password: undefined,
     userType: admin ? 'Super' : 'Normal',
     userStatus: 'enable',
   }))
