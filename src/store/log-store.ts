@@ -34,8 +34,8 @@ import type {
 import type { ConsumeQueue } from './views/consume-queue.ts'
 import { keyHash } from './views/key-index.ts'
 import type { Note } from './views/notes.ts'
+import { ViewsDamaged } from './views/pairs/sealed.ts'
 import { topicHash } from './views/queue-table.ts'
-import { ViewsDamaged } from './views/sealed.ts'
 import type { ViewKeeper } from './views/view-keeper.ts'
 import type { Views } from './views/views.ts'
 

@@ -17,8 +17,8 @@ import { LogStore } from './log-store.ts'
 import { REBUILDS } from './numbers.ts'
 import type { RetentionLimits } from './retention.ts'
 import type { MessageStore } from './store.ts'
-import type { KeyValuePlace } from './views/key-value.ts'
-import { levelPlace, lockByKernel } from './views/level.ts'
+import type { KeyValuePlace } from './views/pairs/key-value.ts'
+import { levelPlace, lockByKernel } from './views/pairs/level.ts'
 import { ViewKeeper } from './views/view-keeper.ts'
 
 export interface StoreOptions extends RetentionLimits {

@@ -18,10 +18,10 @@ import {
   runKey,
   writeBlockKey,
 } from '../../src/store/views/keys.ts'
-import { lockByKernel } from '../../src/store/views/level.ts'
 import { liveBlocks } from '../../src/store/views/live-blocks.ts'
-import { MemoryFull, MemoryKeyValue } from '../../src/store/views/memory-key-value.ts'
-import { SealedKeyValue } from '../../src/store/views/sealed.ts'
+import { lockByKernel } from '../../src/store/views/pairs/level.ts'
+import { MemoryFull, MemoryKeyValue } from '../../src/store/views/pairs/memory-key-value.ts'
+import { SealedKeyValue } from '../../src/store/views/pairs/sealed.ts'
 import { SortedPairs } from '../../src/store/views/sorted-pairs.ts'
 import { StoreTimes } from '../../src/store/views/store-times.ts'
 import { Views } from '../../src/store/views/views.ts'

@@ -6,7 +6,7 @@ import type {
   KeyValueBatch,
   KeyValuePlace,
   Pair,
-} from '../../src/store/views/key-value.ts'
+} from '../../src/store/views/pairs/key-value.ts'
 import type { Random } from './random.ts'
 
 /** A page of a scan ends beyond this, as LevelDB's does. */

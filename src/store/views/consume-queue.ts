@@ -6,7 +6,7 @@
 // An entry of size 0 stands for a record that was lost. A light queue is the same thing with
 // offsets of its own.
 import { getI32, getU32, getU64, putU32, putU64 } from '../../model/bytes.ts'
-import { SEAL_BYTES } from './sealed.ts'
+import { SEAL_BYTES } from './pairs/sealed.ts'
 
 export const ENTRY_BYTES = 20
 export const BLOCK_ENTRIES = 32

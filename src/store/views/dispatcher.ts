@@ -12,9 +12,9 @@ import type { ConsumeQueue } from './consume-queue.ts'
 import { dueTime } from './due-index.ts'
 import { KEYS_PER_RECORD_MAX, keyHash } from './key-index.ts'
 import { decodeNotes, type Note, type QueueEnd } from './notes.ts'
+import { ViewsDamaged } from './pairs/sealed.ts'
 import { placeHash, type TopicQueues } from './queue-table.ts'
 import { RecordScan } from './record-scan.ts'
-import { ViewsDamaged } from './sealed.ts'
 import type { Views } from './views.ts'
 
 type RecordNote = Extract<Note, { readonly is: 'record' }>

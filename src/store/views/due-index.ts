@@ -13,7 +13,7 @@ import {
   type SealedBatch,
   type SealedKeyValue,
   ViewsDamaged,
-} from './sealed.ts'
+} from './pairs/sealed.ts'
 import { SortedPairs } from './sorted-pairs.ts'
 import { Tally } from './tally.ts'
 

@@ -3,7 +3,7 @@
 // log.
 import { getU64, putU64 } from '../../model/bytes.ts'
 import { factKey, parseFactKey, prefixRange } from './keys.ts'
-import { readSeal, SEAL_BYTES, type SealedBatch, type SealedKeyValue } from './sealed.ts'
+import { readSeal, SEAL_BYTES, type SealedBatch, type SealedKeyValue } from './pairs/sealed.ts'
 import { Tally } from './tally.ts'
 
 const VALUE_AT = SEAL_BYTES + 8

@@ -2,7 +2,7 @@
 // something, so that the next start goes on with it instead of beginning again. Knows files; what
 // is in the build is checked elsewhere.
 import type { Disk } from '../disk/disk.ts'
-import type { KeyValue, KeyValuePlace } from './key-value.ts'
+import type { KeyValue, KeyValuePlace } from './pairs/key-value.ts'
 import { readViewMarker, type ViewMarker, writeViewMarker } from './view-marker.ts'
 
 /** After so many openings in a row that brought nothing, LevelDB is taken for what ended them. */

@@ -13,7 +13,7 @@ import {
   type SealedBatch,
   type SealedKeyValue,
   ViewsDamaged,
-} from './sealed.ts'
+} from './pairs/sealed.ts'
 import { Tally } from './tally.ts'
 
 const RUN_ENTRIES_MAX = 65_536

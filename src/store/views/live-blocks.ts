@@ -2,7 +2,7 @@
 // first out.
 import { BlockCache } from './block-cache.ts'
 import { BLOCK_ENTRIES, type BlockStore, type EntryBlock } from './consume-queue.ts'
-import { ViewsDamaged } from './sealed.ts'
+import { ViewsDamaged } from './pairs/sealed.ts'
 
 /** 20 MiB, half a million to a million entries: a live reader further behind loses its oldest. */
 export const LIVE_BLOCKS_MAX = 32_768

@@ -2,8 +2,8 @@
 // a clean open, and copies of a directory get mixed up: what the root says must agree with both.
 import { logPosition } from '../../model/positions.ts'
 import type { CommitLog } from '../log/commit-log.ts'
+import { ViewsDamaged } from './pairs/sealed.ts'
 import { recordCheck } from './record-scan.ts'
-import { ViewsDamaged } from './sealed.ts'
 import type { ViewMarker } from './view-marker.ts'
 import type { Root } from './views.ts'
 

@@ -29,14 +29,14 @@ import {
   writeBlockKey,
 } from './keys.ts'
 import { LightQueues } from './light-queues.ts'
-import { QueueTable } from './queue-table.ts'
 import {
   readSeal,
   SEAL_BYTES,
   type SealedBatch,
   type SealedKeyValue,
   ViewsDamaged,
-} from './sealed.ts'
+} from './pairs/sealed.ts'
+import { QueueTable } from './queue-table.ts'
 import { StoreTimes, type TimeRun } from './store-times.ts'
 import { Tally, type TallyState } from './tally.ts'
 

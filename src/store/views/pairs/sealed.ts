@@ -1,7 +1,7 @@
 // A key-value store whose values carry a CRC-32 over key and value in their first 4 bytes: LevelDB
 // hands out flipped bits without a word. Callers leave those 4 bytes free.
-import { getU32, putU32 } from '../../model/bytes.ts'
-import { crc32 } from '../../model/crc32.ts'
+import { getU32, putU32 } from '../../../model/bytes.ts'
+import { crc32 } from '../../../model/crc32.ts'
 import type { KeyValue, KeyValueBatch, Pair } from './key-value.ts'
 
 export const SEAL_BYTES = 4

@@ -4,8 +4,8 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Level } from 'level'
-import type { Logger } from '../../log.ts'
-import { errorCode } from '../disk/disk.ts'
+import type { Logger } from '../../../log.ts'
+import { errorCode } from '../../disk/disk.ts'
 import type { KeyValue, KeyValueBatch, KeyValuePlace, Pair } from './key-value.ts'
 
 /** 32 MiB instead of 4 is what keeps LevelDB's write stalls below a tenth of a second. */
