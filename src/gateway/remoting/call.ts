@@ -13,6 +13,7 @@ import { type Answer, NO_ANSWER } from '../../remoting/serving/connection.ts'
 import { type Action, isAllowed, type Principal, type Resource } from '../access/auth.ts'
 import { groupResource, topicResource } from './address.ts'
 import type { HeldPops } from './held-pops.ts'
+import type { Inflation } from './inflation.ts'
 import type { ReadBudget } from './read-budget.ts'
 import type { Session } from './session.ts'
 
@@ -21,6 +22,7 @@ export { type Answer, NO_ANSWER }
 export interface RemotingContext extends GatewayContext {
   readonly traffic: Traffic
   readonly heldPops: HeldPops
+  readonly inflation: Inflation
 }
 
 export interface Call {

@@ -6,7 +6,7 @@ import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import type { NewMessage } from '../../model/message.ts'
-import { RecordView } from '../../model/record.ts'
+import { RecordView, SYS_FLAG } from '../../model/record.ts'
 import type { TransactionCheck } from '../../model/transaction.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST, RESPONSE } from '../../remoting/codes.ts'
@@ -14,7 +14,6 @@ import {
   type Command,
   decodeCommand,
   encodeCommand,
-  isOneWay,
   isResponse,
   requestHeader,
 } from '../../remoting/command.ts'
@@ -37,6 +36,7 @@ import {
   type Asked,
   askedOf,
   checkRequestBody,
+  NO_ANSWER,
   ServerConnection,
   type Serving,
   UNSENT_BYTES_MAX,
@@ -47,7 +47,6 @@ import { topicResource } from './address.ts'
 import type { Answer, Call, MemberOf, Peer, ProducerOf, Push, RemotingContext } from './call.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
-import { Inflation } from './inflation.ts'
 import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
@@ -98,7 +97,6 @@ export interface ConnectionOptions {
 const scan = new HeaderScan()
 const fastSend = new FastSend(scan)
 const signed = new SignedScan(scan)
-const inflation = new Inflation()
 const FAST_CODES: ReadonlySet<number> = new Set([
   REQUEST.sendMessageV2,
   REQUEST.pullMessage,
@@ -251,7 +249,6 @@ export class Connection extends ServerConnection implements Peer {
     this.#sends.flush()
     this.#acks.flush()
     fastSend.reset()
-    inflation.reset()
   }
 
   override onSent(): void {
@@ -437,11 +434,34 @@ export class Connection extends ServerConnection implements Peer {
       version: command.version,
       mayCreate,
       bodyBytesMax: this.#options.bodyBytesMax,
-      inflation,
     })
-    if (inflation.isEnough) this.stop()
     for (const message of messages) this.#identity.checkOrigin(principal, message)
-    this.#sends.batch.add(command.opaque, command.codec, isOneWay(command), messages)
+    if ((fields.sysFlag & SYS_FLAG.compressed) === 0) this.#addSends(command, messages)
+    else this.#addInflated(command, messages)
+  }
+
+  /** What follows on the connection waits, so that the order of the messages is kept. */
+  #addInflated(command: Command, messages: readonly NewMessage[]): void {
+    const { context, bodyBytesMax } = this.#options
+    const inflated = context.inflation.inflate(messages, bodyBytesMax)
+    if (!(inflated instanceof Promise)) {
+      this.#addSends(command, inflated)
+      return
+    }
+    const bytes = command.body.length
+    const asked = askedOf(command)
+    const added = inflated.then((all) => {
+      this.#addSends(asked, all)
+      this.#sends.flush()
+      return NO_ANSWER
+    })
+    this.stop()
+    this.#waitFor(added)
+    this.#settle(asked, bytes, added)
+  }
+
+  #addSends({ opaque, codec, flag }: Asked, messages: readonly NewMessage[]): void {
+    this.#sends.batch.add(opaque, codec, (flag & FLAG_ONE_WAY) !== 0, messages)
   }
 
   #answerError(command: Asked, thrown: unknown): void {

@@ -1,5 +1,5 @@
-// A native SEND as a message of the log. The properties text is kept as it came; the body is stored
-// inflated, because a consumer of any protocol must be able to read it.
+// A native SEND as a message of the log. The properties text is kept as it came. The body is stored
+// inflated, because a consumer of any protocol must be able to read it: see `Inflation`.
 import { BrokerError } from '../../errors.ts'
 import type { Host } from '../../model/host.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
@@ -8,9 +8,8 @@ import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
 import { SYS_FLAG } from '../../model/record.ts'
 import { type BatchItem, decodeBatchBody } from '../../remoting/batch-body.ts'
 import { VERSION } from '../../remoting/codes.ts'
-import { COMPRESSION_BITS, methodOf } from '../../remoting/inflate/inflate.ts'
+import { COMPRESSION_BITS } from '../../remoting/inflate/inflate.ts'
 import type { SendFields } from '../../remoting/requests/send.ts'
-import type { Inflation } from './inflation.ts'
 
 /** Compression is the only thing about a body that its sender may say here. */
 const SYS_FLAGS_KEPT = SYS_FLAG.multiTags | COMPRESSION_BITS
@@ -20,15 +19,13 @@ export interface Sender {
   readonly version: number
   /** May it create the topic that it sends to? */
   readonly mayCreate: boolean
-  /** Of the chunk that brought the message. */
   /** Longest body of a message. */
   readonly bodyBytesMax: number
-  readonly inflation: Inflation
 }
 
 /**
- * The messages of one SEND: one, or those of its batch. Views on `body`, but for what had to be
- * inflated.
+ * The messages of one SEND: one, or those of its batch. Views on `body`, and compressed as it is.
+ * As with Apache's broker, the limit of a body is on the bytes that are sent.
  */
 export function messagesOf(fields: SendFields, body: Buffer, sender: Sender): NewMessage[] {
   if (!fields.batch) {
@@ -52,16 +49,15 @@ const batchTooLarge = (bytes: number, bytesMax: number): BrokerError =>
     `a batch of ${bytes} bytes is too large; ${bytesMax} are the most`,
   )
 
-/** @throws BrokerError MESSAGE_INVALID */
-export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): NewMessage {
-  const plain = plainBody(item.body, fields.sysFlag & SYS_FLAGS_KEPT, sender)
+function messageOf(fields: SendFields, item: BatchItem, sender: Sender): NewMessage {
+  const isCompressed = (fields.sysFlag & SYS_FLAG.compressed) !== 0
   return {
     topic: fields.topic,
     queueId: fields.queueId < 0 ? ANY_QUEUE : fields.queueId,
-    body: plain.body,
+    body: item.body,
     properties: item.properties,
     flag: item.flag,
-    sysFlag: plain.sysFlag,
+    sysFlag: fields.sysFlag & (isCompressed ? SYS_FLAGS_KEPT : SYS_FLAG.multiTags),
     bornTimestamp: Math.max(0, fields.bornTimestamp),
     bornHost: sender.host,
     reconsumeTimes: fields.reconsumeTimes ?? 0,
@@ -72,22 +68,4 @@ export function messageOf(fields: SendFields, item: BatchItem, sender: Sender): 
         ? fields.maxReconsumeTimes
         : undefined,
   }
-}
-
-/**
- * Compression is undone; a method that is not known stays for the consumers that know it, and so
- * does what is larger when it is inflated than a body may be. As with Apache's broker, the limit of
- * a body is on the bytes that are sent.
- */
-function plainBody(
-  body: Uint8Array,
-  sysFlag: number,
-  { inflation, bodyBytesMax }: Sender,
-): { readonly body: Uint8Array; readonly sysFlag: number } {
-  if ((sysFlag & SYS_FLAG.compressed) === 0) return { body, sysFlag: sysFlag & SYS_FLAG.multiTags }
-  const method = methodOf(sysFlag)
-  if (method === undefined) return { body, sysFlag }
-  const inflated = inflation.inflate(method, body, bodyBytesMax)
-  if (inflated === undefined) return { body, sysFlag }
-  return { body: inflated, sysFlag: sysFlag & ~COMPRESSION_BITS }
 }

@@ -12,6 +12,7 @@ import { Connections } from '../net/connections.ts'
 import type { Peer, Push, RemotingContext } from './call.ts'
 import { Connection } from './connection.ts'
 import { HeldPops } from './held-pops.ts'
+import { Inflation } from './inflation.ts'
 
 /** Members that hear of a change of their group in one turn of the event loop. */
 const TOLD_AT_ONCE_MAX = 256
@@ -42,7 +43,8 @@ export class RemotingGateway implements Gateway {
 
   constructor(context: GatewayContext, options: ServingOptions = {}) {
     const traffic = new Traffic(context.numbers, this.protocol)
-    this.#context = { ...context, traffic, heldPops: new HeldPops() }
+    const inflation = new Inflation(context.clock)
+    this.#context = { ...context, traffic, heldPops: new HeldPops(), inflation }
     this.#responses = new SendResponses(context.broker.identity.storeHost)
     this.#bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_DEFAULT
     this.#serving = new Serving(context, options)

@@ -11,17 +11,26 @@ export interface FrameFormat {
   /** Frames and blocks of one body. */
   readonly blocksMax: number
   /** From behind the magic number. @returns where the frame ends */
-  readonly inflate: (from: Buffer, start: number, out: BoundedOutput, budget: Budget) => number
+  readonly inflate: (
+    from: Buffer,
+    start: number,
+    out: BoundedOutput,
+    budget: Budget,
+  ) => Steps<number>
 }
 
+/** Each is a few milliseconds of work at most; a value is there after the last. */
+export type Steps<T> = Generator<undefined, T>
+
 /** @throws TooLargeError, CorruptError */
-export function inflateFrames(format: FrameFormat, from: Buffer, out: BoundedOutput): void {
+export function* inflateFrames(format: FrameFormat, from: Buffer, out: BoundedOutput): Steps<void> {
   const budget = new Budget(format.blocksMax)
   for (let at = 0; at < from.length; ) {
     budget.spend()
+    yield
     const magic = word(from, at)
     if ((magic & ~0xf) >>> 0 === MAGIC_SKIPPABLE) at += 8 + word(from, at + 4)
-    else if (magic === format.magic) at = format.inflate(from, at + 4, out, budget)
+    else if (magic === format.magic) at = yield* format.inflate(from, at + 4, out, budget)
     else throw new CorruptError(`no ${format.name} frame begins there`)
   }
 }

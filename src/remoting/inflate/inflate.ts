@@ -1,10 +1,16 @@
 // Bodies that a producer compressed: by which method stands in the sysFlag of a message, and each
 // method is undone within a bound.
-import { inflateSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import * as zlib from 'node:zlib'
 import { SYS_FLAG } from '../../model/record.ts'
 import { BoundedOutput, TooLargeError } from './bounded-output.ts'
+import type { Steps } from './frames.ts'
 import { inflateLz4 } from './lz4.ts'
 import { inflateZstd } from './zstd.ts'
+
+const inflate = promisify<zlib.InputType, zlib.ZlibOptions, Buffer>(zlib.inflate)
+/** Handed back by the other thread at a time. */
+const CHUNK_BYTES = 128 * 1024
 
 const METHOD_SHIFT = 8
 const METHOD_MASK = 0x7
@@ -25,16 +31,41 @@ export const methodOf = (sysFlag: number): Method | undefined =>
  * @throws when the body is not whole
  */
 export function inflateBy(method: Method, body: Uint8Array, bytesMax: number): Buffer | undefined {
-  try {
-    if (method === 'zlib') return inflateSync(body, { maxOutputLength: bytesMax })
-    const out = new BoundedOutput(bytesMax)
-    const from = Buffer.from(body.buffer, body.byteOffset, body.length)
-    if (method === 'LZ4') inflateLz4(from, out)
-    else inflateZstd(from, out)
-    return out.written
-  } catch (error) {
-    if (error instanceof TooLargeError) return undefined
-    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') return undefined
-    throw error
+  if (method === 'zlib') {
+    try {
+      return zlib.inflateSync(body, { maxOutputLength: bytesMax })
+    } catch (error) {
+      return undefinedIfTooLarge(error)
+    }
   }
+  const steps = inflateInSteps(method, body, bytesMax)
+  for (;;) {
+    const step = steps.next()
+    if (step.done) return step.value
+  }
+}
+
+/** As `inflateBy`, on another thread. */
+export const inflateZlib = (body: Uint8Array, bytesMax: number): Promise<Buffer | undefined> =>
+  inflate(body, { maxOutputLength: bytesMax, chunkSize: CHUNK_BYTES }).catch(undefinedIfTooLarge)
+
+/** As `inflateBy`. */
+export function* inflateInSteps(
+  method: Exclude<Method, 'zlib'>,
+  body: Uint8Array,
+  bytesMax: number,
+): Steps<Buffer | undefined> {
+  const out = new BoundedOutput(bytesMax)
+  const from = Buffer.from(body.buffer, body.byteOffset, body.length)
+  try {
+    yield* method === 'LZ4' ? inflateLz4(from, out) : inflateZstd(from, out)
+  } catch (error) {
+    return undefinedIfTooLarge(error)
+  }
+  return out.written
+}
+
+function undefinedIfTooLarge(error: unknown): undefined {
+  const isTooLarge = (error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE'
+  if (!isTooLarge && !(error instanceof TooLargeError)) throw error
 }

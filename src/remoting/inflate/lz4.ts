@@ -2,18 +2,20 @@
 // a run of literals and a repetition of earlier bytes. Checksums are not looked at: a record has
 // its own.
 import { type BoundedOutput, type Budget, CorruptError } from './bounded-output.ts'
-import { byte, type FrameFormat, inflateFrames, word } from './frames.ts'
+import { byte, type FrameFormat, inflateFrames, type Steps, word } from './frames.ts'
 
 const MAGIC = 0x184d2204
 const MATCH_BYTES_MIN = 4
 /** Frames and blocks of one body: whole blocks of the least size are 64 of the largest body. */
 const BLOCKS_MAX = 16_384
+/** A block may be as large as a body: so many bytes of it are one step. */
+const STEP_BYTES = 128 * 1024
 /** A block's length with this bit says that its bytes are not compressed. */
 const PLAIN = 0x8000_0000
 
 /** @throws TooLargeError, CorruptError */
-export function inflateLz4(from: Buffer, out: BoundedOutput): void {
-  inflateFrames(FORMAT, from, out)
+export function inflateLz4(from: Buffer, out: BoundedOutput): Steps<void> {
+  return inflateFrames(FORMAT, from, out)
 }
 
 const FORMAT: FrameFormat = {
@@ -24,7 +26,12 @@ const FORMAT: FrameFormat = {
 }
 
 /** @returns where it ends */
-function inflateFrame(from: Buffer, start: number, out: BoundedOutput, budget: Budget): number {
+function* inflateFrame(
+  from: Buffer,
+  start: number,
+  out: BoundedOutput,
+  budget: Budget,
+): Steps<number> {
   const flags = byte(from, start)
   if (flags >>> 6 !== 1) throw new CorruptError('an LZ4 frame of another version')
   const hasBlockSums = (flags & 0x10) !== 0
@@ -36,6 +43,7 @@ function inflateFrame(from: Buffer, start: number, out: BoundedOutput, budget: B
   let at = start + 3 + (hasSize ? 8 : 0)
   for (;;) {
     budget.spend()
+    yield
     const length = word(from, at)
     at += 4
     if (length === 0) return at + (hasSum ? 4 : 0)
@@ -43,7 +51,12 @@ function inflateFrame(from: Buffer, start: number, out: BoundedOutput, budget: B
     const end = at + bytes
     if (bytes > blockBytesMax || end > from.length) throw new CorruptError('a block without an end')
     if (length >= PLAIN) out.copy(from, at, end)
-    else inflateBlock(from, at, end, { out, frameAt, most: out.length + blockBytesMax })
+    else {
+      const block = { out, frameAt, most: out.length + blockBytesMax }
+      for (let next = at; next < end; yield) {
+        next = inflateSequences(from, next, end, block, out.length + STEP_BYTES)
+      }
+    }
     at = end + (hasBlockSums ? 4 : 0)
   }
 }
@@ -56,7 +69,14 @@ interface Block {
   readonly most: number
 }
 
-function inflateBlock(from: Buffer, start: number, end: number, block: Block): void {
+/** Until the output has so many bytes. @returns where it goes on */
+function inflateSequences(
+  from: Buffer,
+  start: number,
+  end: number,
+  block: Block,
+  enough: number,
+): number {
   const { out, frameAt, most } = block
   let at = start
   const lengthOf = (half: number): number => {
@@ -69,14 +89,14 @@ function inflateBlock(from: Buffer, start: number, end: number, block: Block): v
       if (more < 255) return length
     }
   }
-  while (at < end) {
+  while (at < end && out.length < enough) {
     const token = from[at++]!
     const literals = lengthOf(token >>> 4)
     if (literals > end - at || out.length + literals > most)
       throw new CorruptError('too many bytes')
     out.copy(from, at, at + literals)
     at += literals
-    if (at === end) return
+    if (at === end) return end
     const distance = byte(from, at) | (byte(from, at + 1) << 8)
     at += 2
     if (distance === 0 || distance > out.length - frameAt) throw new CorruptError('too far back')
@@ -84,4 +104,5 @@ function inflateBlock(from: Buffer, start: number, end: number, block: Block): v
     if (out.length + count > most) throw new CorruptError('too many bytes')
     out.repeat(distance, count)
   }
+  return at
 }

@@ -2,7 +2,7 @@
 // that interleave them with repetitions of earlier bytes. Checksums are not looked at: a record has
 // its own.
 import { type BoundedOutput, type Budget, CorruptError } from './bounded-output.ts'
-import { byte, type FrameFormat, inflateFrames } from './frames.ts'
+import { byte, type FrameFormat, inflateFrames, type Steps } from './frames.ts'
 import { BackwardBits, BITS_MAX } from './zstd-bits.ts'
 import { DISTANCES, EXTRA_LENGTHS, LENGTHS, type SequenceCode } from './zstd-codes.ts'
 import {
@@ -33,8 +33,8 @@ interface Frame {
 }
 
 /** @throws TooLargeError, CorruptError */
-export function inflateZstd(from: Buffer, out: BoundedOutput): void {
-  inflateFrames(FORMAT, from, out)
+export function inflateZstd(from: Buffer, out: BoundedOutput): Steps<void> {
+  return inflateFrames(FORMAT, from, out)
 }
 
 const FORMAT: FrameFormat = {
@@ -45,7 +45,12 @@ const FORMAT: FrameFormat = {
 }
 
 /** @returns where it ends */
-function inflateFrame(from: Buffer, start: number, out: BoundedOutput, budget: Budget): number {
+function* inflateFrame(
+  from: Buffer,
+  start: number,
+  out: BoundedOutput,
+  budget: Budget,
+): Steps<number> {
   const head = byte(from, start)
   const hasWindow = (head & 0x20) === 0
   const hasSum = (head & 0x04) !== 0
@@ -62,6 +67,7 @@ function inflateFrame(from: Buffer, start: number, out: BoundedOutput, budget: B
   }
   for (let isLast = false; !isLast; ) {
     budget.spend()
+    yield
     const block = byte(from, at) | (byte(from, at + 1) << 8) | (byte(from, at + 2) << 16)
     isLast = (block & 1) !== 0
     const kind = (block >>> 1) & 3

@@ -1,9 +1,6 @@
-import { deflateSync } from 'node:zlib'
 import test from 'ava'
 import fc from 'fast-check'
-import { BrokerError } from '../../../src/errors.ts'
 import { FastSend } from '../../../src/gateway/remoting/fast-send.ts'
-import { Inflation } from '../../../src/gateway/remoting/inflation.ts'
 import { messagesOf } from '../../../src/gateway/remoting/message.ts'
 import type { NewMessage } from '../../../src/model/message.ts'
 import { decodeCommand } from '../../../src/remoting/command.ts'
@@ -32,14 +29,8 @@ function byGeneral(bytes: Buffer, bodyAt: number, codec: HeaderCodec): Taken {
   try {
     const command = decodeCommand(bytes, 0, bodyAt, bytes.length, codec)
     const fields = readFields(SEND_V2, command.fields)
-    const inflation = new Inflation()
-    const sender = {
-      host,
-      version: command.version,
-      mayCreate: true,
-      inflation,
-      bodyBytesMax: 4 * 1024 * 1024,
-    }
+    const { version } = command
+    const sender = { host, version, mayCreate: true, bodyBytesMax: 4 * 1024 * 1024 }
     return messagesOf(fields, command.body, sender)[0]
   } catch {
     return undefined
@@ -150,28 +141,3 @@ for (const [what, changed] of [
     t.is(byFast(bytes, bytes.length), undefined)
   })
 }
-
-const body = deflateSync(Buffer.alloc(100_000, 'text'))
-
-test('the bodies of one chunk are inflated up to a sum, and the next chunk has its own', (t) => {
-  const inflation = new Inflation(250_000)
-  const inflated = (): number | undefined => inflation.inflate('zlib', body)?.length
-  t.deepEqual([inflated(), inflated(), inflated()], [100_000, 100_000, undefined])
-  inflation.reset()
-  t.is(inflated(), 100_000)
-})
-
-test('many small bodies have their share as well', (t) => {
-  const inflation = new Inflation(64 * 1024)
-  const small = deflateSync(Buffer.from('small'))
-  const results = Array.from({ length: 9 }, () => inflation.inflate('zlib', small)?.toString())
-  t.deepEqual(results, [...new Array<string>(8).fill('small'), undefined])
-})
-
-test('what is no zlib stream is an invalid message, in words', (t) => {
-  const error = t.throws(() => new Inflation().inflate('zlib', Buffer.from('no zlib')), {
-    instanceOf: BrokerError,
-  })
-  t.is(error.code, 'MESSAGE_INVALID')
-  t.regex(error.message, /cannot be inflated: incorrect header check$/)
-})

@@ -275,13 +275,13 @@ test('however many bodies one chunk brings, all are inflated, over several turns
         },
       }),
   })
-  const connection = await connect()
   const plain = Buffer.alloc(1_500_000, 'large')
   const peer = await raw()
   const frame = sendFrame(1, { topic: 'T', body: deflateSync(plain), f: 0x301 })
   const count = 8
   peer.send(Buffer.concat(Array<Buffer>(count).fill(frame)))
   for (let i = 0; i < count; i++) await peer.read((await peer.read(4)).readInt32BE())
+  const connection = await connect()
   let offset = 0
   while (offset < count) {
     const { body } = await pull(connection, { topic: 'T', offset })
@@ -291,7 +291,7 @@ test('however many bodies one chunk brings, all are inflated, over several turns
       offset++
     }
   }
-  t.is(new Set(turns).size, count / 2)
+  t.is(new Set(turns).size, count)
 })
 
 test('a body that does not inflate is refused with the reason', async (t) => {
