@@ -14,7 +14,13 @@ const hex = (value: number, digits: number): string =>
   value.toString(16).toUpperCase().padStart(digits, '0')
 
 export const offsetMessageId = (host: Host, position: LogPosition): string =>
-  hex(host.ip, 8) + hex(host.port, 8) + hex(position, 16)
+  offsetMessageIds(host, [position])[0]!
+
+/** Of messages that one broker stored. */
+export function offsetMessageIds(host: Host, positions: readonly LogPosition[]): string[] {
+  const start = hex(host.ip, 8) + hex(host.port, 8)
+  return positions.map((position) => start + hex(position, 16))
+}
 
 /** @throws BrokerError ARGUMENT_INVALID */
 export function parseOffsetMessageId(id: string): { host: Host; position: LogPosition } {

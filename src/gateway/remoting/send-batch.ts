@@ -8,7 +8,7 @@ import {
   type PublishResult,
   withOwnBytes,
 } from '../../model/message.ts'
-import { offsetMessageId } from '../../model/message-id.ts'
+import { offsetMessageIds } from '../../model/message-id.ts'
 import { isSendForbidden } from '../../model/names.ts'
 import type { Output } from '../../output.ts'
 import type { Broker } from '../../port/broker.ts'
@@ -129,14 +129,14 @@ export class SendBatch implements PublishBatch {
       )
     }
     const receipts = results as readonly PublishReceipt[]
-    const { queueId, queueOffset, position, transactionId } = receipts[0]!
+    const { queueId, queueOffset, position, transactionId, storeHost } = receipts[0]!
     if (transactionId !== undefined && codec === CODEC_JSON) {
       const { responses } = this.#options
       return responses.half(opaque, queueId, queueOffset, position, transactionId)
     }
-    const ids = receipts.map(({ storeHost, position }) => offsetMessageId(storeHost, position))
+    const positions = receipts.map((receipt) => receipt.position)
     const fields = writeFields(SEND_RESPONSE, {
-      msgId: ids.join(','),
+      msgId: offsetMessageIds(storeHost, positions).join(','),
       queueId,
       queueOffset,
       transactionId,

@@ -17,7 +17,11 @@ const ZSTANDARD = 0x201
 const FOLDER = new URL('../../../../test/support/compressed/', import.meta.url)
 const compressed = (name: string): Promise<Buffer> => readFile(new URL(name, FOLDER))
 
-const message = (body: Buffer, sysFlag: number): NewMessage => ({ ...newMessage('T'), body, sysFlag })
+const message = (body: Buffer, sysFlag: number): NewMessage => ({
+  ...newMessage('T'),
+  body,
+  sysFlag,
+})
 
 /** Lengths of the bodies; undefined: it stays as it was. */
 async function inflated(
