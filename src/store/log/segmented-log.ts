@@ -8,7 +8,7 @@ import { BrokerError } from '../../errors.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import type { RecordDraft } from '../../model/record.ts'
 import { atTurnEnd } from '../../turn-end.ts'
-import { errorCode, isShortage, isSpaceError } from '../disk/disk.ts'
+import { isSpaceError } from '../disk/disk.ts'
 import { Acknowledgements } from './acknowledgements.ts'
 import type {
   Appending,
@@ -34,6 +34,7 @@ import { SegmentRemoval } from './segment-removal.ts'
 import { SegmentWriter } from './segment-writer.ts'
 import type { Segments } from './segments.ts'
 import { Tail } from './tail.ts'
+import { Writing } from './writing.ts'
 
 const MIB = 1024 * 1024
 const LOG_ID_MAX = 2 ** 32 - 1
@@ -44,21 +45,7 @@ const ASYNC_WINDOW_MS_MAX = 200
 const ASYNC_BYTES = 8 * MIB
 /** A log that is not busy has room for an append of this size. */
 const SMALL_APPEND_BYTES = 4 * MIB
-/** How often a full disk is looked at again. */
-const PROBE_MS = 1000
 const PASSIVE = 'this log follows the log of a master: send to the master'
-
-/** Why nothing at all is written. */
-interface Stop {
-  readonly reason: string
-  /** Space or descriptors may come back; from any other error only opening the log anew does. */
-  readonly isResumable: boolean
-  /** Only when the disk has room again, the reserve's included. */
-  wantsRoom: boolean
-}
-
-/** Errors that an operator, or time, can mend while the process lives. */
-const isPassing = (error: unknown): boolean => isSpaceError(error) || isShortage(error)
 
 /** Recovers, cuts a torn tail, starts a new epoch. @throws BrokerError STORE_CORRUPT, READ_ONLY */
 export const openCommitLog = (options: CommitLogOptions): CommitLog =>
@@ -74,6 +61,7 @@ class SegmentedLog implements CommitLog {
   readonly #writer: SegmentWriter
   readonly #commit: GroupCommit
   readonly #reserve: Reserve
+  readonly #writing: Writing
   readonly #removal: SegmentRemoval
   readonly #acknowledgements = new Acknowledgements((frame, refusal) =>
     this.#deliver(frame, refusal),
@@ -87,13 +75,9 @@ class SegmentedLog implements CommitLog {
   /** Of the newest acknowledged frame. */
   #sequence: number
   #isScheduled = false
-  #stop: Stop | undefined
-  /** Why only essential appends are written. */
-  #full: string | undefined
   #isClosing = false
   #closed: Promise<void> | undefined
   #markTimer: Timer | undefined
-  #probeTimer: Timer | undefined
   #onFrame: (frame: Frame) => void = () => {}
   #onVoid: () => void = () => {}
   #onWritable: (writable: boolean, reason: string | undefined) => void = () => {}
@@ -118,6 +102,7 @@ class SegmentedLog implements CommitLog {
     this.#reader = new LogReader({ ...reading, end })
     this.#stage = this.#makeStage(recovered)
     this.#reserve = this.#makeReserve()
+    this.#writing = this.#makeWriting()
     this.#writer = this.#makeWriter()
     this.#commit = this.#makeCommit()
     const syncedEnd = (): number => this.#commit.syncedEnd
@@ -159,11 +144,11 @@ class SegmentedLog implements CommitLog {
     return !this.#isClosing && this.reason === undefined
   }
   get reason(): string | undefined {
-    return this.#stop?.reason ?? this.#full ?? (this.isPassive ? PASSIVE : undefined)
+    return this.#writing.reason ?? (this.isPassive ? PASSIVE : undefined)
   }
   /** Does the disk take what there is to write? */
   get #isWriting(): boolean {
-    return this.#stop === undefined && this.#full === undefined
+    return this.#writing.reason === undefined
   }
   get diskBytes(): number {
     return this.#segments.fileBytes + this.#writer.preparedBytes + this.#reserve.fileBytes
@@ -185,8 +170,8 @@ class SegmentedLog implements CommitLog {
     done: Done,
     isEssential = false,
   ): Appending {
-    if (this.#isClosing || this.#stop !== undefined || this.isPassive) throw this.#refusal()
-    if (this.#full !== undefined && !isEssential) throw this.#refusal()
+    if (this.#isClosing || this.#writing.isStopped || this.isPassive) throw this.#refusal()
+    if (this.#writing.isFull && !isEssential) throw this.#refusal()
     const appending = this.#stage.add(drafts, queueOffsets, this.#options.clock.now(), done)
     this.#schedule()
     return appending
@@ -243,7 +228,7 @@ class SegmentedLog implements CommitLog {
 
   sync(done: Done): void {
     if (this.unsyncedBytes === 0) this.#endOfTurn(() => done(undefined))
-    else if (this.#stop !== undefined) this.#endOfTurn(() => done(this.#refusal()))
+    else if (this.#writing.isStopped) this.#endOfTurn(() => done(this.#refusal()))
     else this.#commit.whenSynced(this.#stage.next, done)
   }
 
@@ -267,7 +252,7 @@ class SegmentedLog implements CommitLog {
   async #close(): Promise<void> {
     this.#isClosing = true
     this.#markTimer?.cancel()
-    this.#probeTimer?.cancel()
+    this.#writing.close()
     this.#removal.close()
     this.#feeds.close()
     this.endHolds()
@@ -275,7 +260,7 @@ class SegmentedLog implements CommitLog {
     this.#writer.close()
     this.#segments.close()
     this.#reserve.close()
-    if (this.#stop === undefined) this.#markEnd()
+    if (!this.#writing.isStopped) this.#markEnd()
   }
 
   // Committing
@@ -328,9 +313,9 @@ class SegmentedLog implements CommitLog {
       if (!isSpaceError(error)) throw error
       try {
         if (this.#reserve.free()) this.#startWriting()
-        else this.#failed(error as Error)
+        else this.#writing.failed(error as Error)
       } catch (again) {
-        this.#failed(again as Error)
+        this.#writing.failed(again as Error)
       }
     }
   }
@@ -341,102 +326,29 @@ class SegmentedLog implements CommitLog {
     this.#markEpoch()
   }
 
-  /** Zeros could not be written. On a full disk, appends under way go into the freed reserve. */
-  #fillFailed(error: Error): void {
-    if (this.#stop !== undefined) return
-    if (!isSpaceError(error) || this.#full !== undefined) {
-      this.#failed(error)
-      return
-    }
-    this.#full = `the disk of '${this.#options.directory}' is full; ${this.#roomWanted}`
+  #full(): void {
     this.#writer.spare(true)
-    this.#reserve.giveBack()
-    this.#options.log.error({ evt: 'log.full', position: this.#end }, this.#full)
-    this.#onWritable(false, this.#full)
-    this.#probeLater()
+    this.#onWritable(false, this.reason)
     this.#commit.commit()
   }
 
-  /**
-   * A write or sync failed: the segment is poisoned and never touched again, for a failed sync may
-   * succeed when repeated although the data is gone. Nothing under way is acknowledged any more;
-   * reads go on.
-   */
-  #failed(error: Error): void {
-    if (this.#stop !== undefined) return
-    const isResumable = isPassing(error)
-    const remedy = isShortage(error)
-      ? 'raise the limit of open files, writing goes on by itself'
-      : isResumable
-        ? this.#roomWanted
-        : 'look at the disk, then start again'
-    const reason = `the log is read-only after '${error.message}'; ${remedy}`
-    this.#stop = { reason, isResumable, wantsRoom: isSpaceError(error) }
-    this.#acknowledgements.refuseAll(this.#refusal())
+  #stopped(): void {
+    const refusal = this.#refusal()
+    this.#acknowledgements.refuseAll(refusal)
     const dones = this.#commit.drain()
     for (const frame of this.#stage.take()) dones.push(...frame.dones)
     this.#stage.rewind(this.#end, this.#sequence)
     this.#writer.abandon()
-    const fields = { evt: 'log.read_only', code: errorCode(error), position: this.#end }
-    this.#options.log.error(fields, reason)
     this.#markEnd()
     this.#onVoid()
-    this.#onWritable(false, reason)
-    const refusal = this.#refusal()
+    this.#onWritable(false, this.reason)
     for (const done of dones) done(refusal)
-    if (isResumable) this.#probeLater()
   }
 
-  #probeLater(): void {
-    if (this.#isClosing) return
-    this.#probeTimer?.cancel()
-    this.#probeTimer = this.#options.clock.after(PROBE_MS, () => this.#probe())
-  }
-
-  #probe(): void {
-    const { disk, directory } = this.#options
-    const { aheadBytes, fillPieceBytes } = this.#sizes
-    const wanted = this.#reserve.missingBytes + aheadBytes + 2 * fillPieceBytes
-    try {
-      const wantsRoom = this.#full !== undefined || this.#stop?.wantsRoom === true
-      if (!wantsRoom) this.#resume(null)
-      else if (disk.freeBytes(directory) < wanted) this.#probeLater()
-      else this.#reserve.restore((error) => this.#resume(error))
-    } catch (error) {
-      this.#resume(error as Error)
-    }
-  }
-
-  #resume(error: Error | null): void {
-    if (this.#isClosing || this.#isWriting || this.#stop?.isResumable === false) return
-    try {
-      if (error !== null) throw error
-      if (this.#stop !== undefined) this.#startSegment()
-    } catch (failure) {
-      this.#notResumed(failure as Error)
-      return
-    }
-    this.#stop = undefined
-    this.#full = undefined
+  #resumed(): void {
     this.#writer.spare(false)
-    const fields = { evt: 'log.resumed', position: this.#end }
-    this.#options.log.info(fields, `There is room again: the log goes on at ${this.#end}.`)
     this.#onWritable(this.writable, this.reason)
     this.#commit.commit()
-  }
-
-  #notResumed(error: Error): void {
-    const text = `Writing could not be taken up again: ${error.message}.`
-    this.#options.log.warn({ evt: 'log.not_resumed', code: errorCode(error) }, text)
-    if (!isShortage(error)) this.#reserve.giveBack()
-    if (isPassing(error)) {
-      if (this.#stop !== undefined && isSpaceError(error)) this.#stop.wantsRoom = true
-      this.#probeLater()
-      return
-    }
-    // Another kind of error on the way: this disk is for a person to look at.
-    this.#stop = undefined
-    this.#failed(error)
   }
 
   /**
@@ -491,17 +403,22 @@ class SegmentedLog implements CommitLog {
     })
   }
 
-  /** Room for the reserve too, which is gone then and is made again first. */
-  get #roomWanted(): string {
-    const { reserveBytes, aheadBytes, fillPieceBytes } = this.#sizes
-    const bytes = reserveBytes + aheadBytes + 2 * fillPieceBytes
-    return `free some space, ${Math.ceil(bytes / MIB)} MiB are enough; writing goes on by itself`
-  }
-
   #makeReserve(): Reserve {
     const { disk, directory, clock, log } = this.#options
     const { reserveBytes: bytes, fillPieceBytes: pieceBytes } = this.#sizes
     return new Reserve({ disk, directory, clock, log, bytes, pieceBytes })
+  }
+
+  #makeWriting(): Writing {
+    const { disk, directory, clock, log } = this.#options
+    return new Writing({
+      ...{ disk, directory, clock, log, sizes: this.#sizes, reserve: this.#reserve },
+      end: () => this.#end,
+      full: () => this.#full(),
+      stopped: () => this.#stopped(),
+      startSegment: () => this.#startSegment(),
+      resumed: () => this.#resumed(),
+    })
   }
 
   #makeWriter(): SegmentWriter {
@@ -516,8 +433,8 @@ class SegmentedLog implements CommitLog {
       aheadBytes,
       fillPieceBytes,
       roomMade: () => this.#commit.commit(),
-      fillFailed: (error) => this.#fillFailed(error),
-      rollFailed: (error) => this.#failed(error),
+      fillFailed: (error) => this.#writing.fillFailed(error),
+      rollFailed: (error) => this.#writing.failed(error),
     })
   }
 
@@ -530,7 +447,7 @@ class SegmentedLog implements CommitLog {
       seal: () => this.#stage.take(),
       deliver: (frame: SealedFrame) => this.#acknowledgements.take(frame),
       synced: () => this.#feeds.wake(),
-      failed: (error: Error) => this.#failed(error),
+      failed: (error: Error) => this.#writing.failed(error),
     }
     return new GroupCommit(options, this.#end)
   }
