@@ -3,7 +3,7 @@ import { BrokerError } from '../errors.ts'
 import { PROPERTY } from './properties.ts'
 import type { RecordView } from './record.ts'
 import { originalTopic } from './routing-name.ts'
-import type { Properties } from './sql92/expression.ts'
+import type { PropertyLookup } from './sql92/expression.ts'
 import { parseSqlFilter, type SqlFilter } from './sql92/sql-filter.ts'
 import { parseTagFilter, type TagFilter, tagMatches, wantSameTags } from './tag-filter.ts'
 
@@ -37,10 +37,10 @@ export const selects = (filter: MessageFilter, record: RecordView): boolean =>
 /** Names in one record, each of which is scanned for; of more all are decoded once. */
 const SCANS_MAX = 8
 
-function propertiesFor({ dialect, names }: SqlFilter, record: RecordView): Properties {
+function propertiesFor({ dialect, names }: SqlFilter, record: RecordView): PropertyLookup {
   if (names > SCANS_MAX) {
     const values = record.firstProperties()
-    const find: Properties = (name) => values.get(name)
+    const find: PropertyLookup = (name) => values.get(name)
     return dialect === 'jms' ? (name) => jmsProperty(record, find, name) : find
   }
   lookups.start(record, dialect === 'jms')
@@ -61,9 +61,9 @@ class Lookups {
     this.#count = 0
   }
 
-  readonly #property: Properties = (name) => this.#record!.property(name)
+  readonly #property: PropertyLookup = (name) => this.#record!.property(name)
 
-  readonly find: Properties = (name) => {
+  readonly find: PropertyLookup = (name) => {
     for (let i = 0; i < this.#count; i++) if (this.#names[i] === name) return this.#values[i]
     const value = this.#isJms
       ? jmsProperty(this.#record!, this.#property, name)
@@ -89,7 +89,7 @@ export const recordsInTimeOf = (records: number, filter: MessageFilter): number 
 
 // ---- names in a JMS selector; every other one is that of an application property
 
-type Find = (property: Properties, record: RecordView) => string | undefined
+type Find = (property: PropertyLookup, record: RecordView) => string | undefined
 
 const ofProperty =
   (name: string): Find =>
@@ -117,7 +117,11 @@ const HEADERS: ReadonlyMap<string, Find> = new Map<string, Find>([
 ])
 
 /** The value of a record by a name in a selector. */
-function jmsProperty(record: RecordView, property: Properties, name: string): string | undefined {
+function jmsProperty(
+  record: RecordView,
+  property: PropertyLookup,
+  name: string,
+): string | undefined {
   const header = HEADERS.get(name)
   return header === undefined ? property(name) : header(property, record)
 }
@@ -142,7 +146,7 @@ interface Header {
  * AMQP's header (3.2.1) in the wire form that the AMQP front-end keeps; durable for a message of
  * another protocol. A client may write that property too, so nothing in it is believed.
  */
-function headerOf(property: Properties): Header {
+function headerOf(property: PropertyLookup): Header {
   const wire = property(PROPERTY.native)
   const bytes = wire === undefined ? undefined : Buffer.from(wire.slice(0, HEAD_CHARS), 'base64')
   if (bytes?.[0] !== MARK) return { durable: true, priority: PRIORITY_DEFAULT }

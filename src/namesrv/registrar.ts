@@ -10,7 +10,7 @@ import { REQUEST, RESPONSE } from '../remoting/codes.ts'
 import { type DialOptions, dial, type RemotingConnection } from '../remoting/connection.ts'
 import { type Values, writeFields } from '../remoting/layout.ts'
 import { BROKER, encodeRegistration, REGISTER_BROKER } from '../remoting/requests/registration.ts'
-import type { TopicTable } from '../remoting/requests/topics.ts'
+import type { WireTopicTable } from '../remoting/requests/topics.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import { registeredAddress } from './reachable-address.ts'
 
@@ -105,7 +105,7 @@ export class Registrar implements Routes {
     for (const target of this.#targets) void target.register()
   }
 
-  async #table(): Promise<TopicTable> {
+  async #table(): Promise<WireTopicTable> {
     const version = { counter: this.#changes, stateVersion: 0, timestamp: this.#startedMs }
     return { version, topics: await this.#context.broker.topics.list() }
   }
@@ -116,7 +116,7 @@ class Target {
   readonly #nameServer: string
   readonly #context: RegistrarContext
   readonly #options: RegistrarOptions & { readonly periodMs: number }
-  readonly #table: () => Promise<TopicTable>
+  readonly #table: () => Promise<WireTopicTable>
   #connection: RemotingConnection | undefined
   #running: Promise<void> | undefined
   #isStale = false
@@ -130,7 +130,7 @@ class Target {
     nameServer: string,
     context: RegistrarContext,
     options: RegistrarOptions & { readonly periodMs: number },
-    table: () => Promise<TopicTable>,
+    table: () => Promise<WireTopicTable>,
   ) {
     this.#nameServer = nameServer
     this.#context = context

@@ -9,7 +9,7 @@ import { BrokerError } from '../errors.ts'
 import { AUTO_CREATE_TOPIC, isDeadLetterTopic, isRetryTopic } from '../model/names.ts'
 import { PERM_INHERIT, PERM_READ_WRITE, PERM_WRITE, type TopicDefinition } from '../model/topic.ts'
 import type { BrokerAddresses, RouteQueues, TopicRoute } from '../remoting/requests/route.ts'
-import type { DataVersion, TopicTable } from '../remoting/requests/topics.ts'
+import type { DataVersion, WireTopicTable } from '../remoting/requests/topics.ts'
 import { ClosedTopics } from './closed-topics.ts'
 
 export interface BrokerKey {
@@ -51,7 +51,7 @@ export interface Registration extends BrokerKey {
   readonly haAddress: string
   readonly expiryMs: number
   readonly connection: object
-  readonly table: TopicTable
+  readonly table: WireTopicTable
   readonly nowMs: number
 }
 

@@ -3,12 +3,12 @@
 import type { Logger } from '../../log.ts'
 import type { QueueOffset } from '../../model/positions.ts'
 
-export type Arrived = (topic: string, queueId: number, maxOffset: QueueOffset) => void
+export type TopicArrived = (topic: string, queueId: number, maxOffset: QueueOffset) => void
 type TopicWatcher = (queueId: number, maxOffset: QueueOffset) => void
 
 export class Arrivals {
   readonly #log: Logger
-  readonly #parts: Arrived[] = []
+  readonly #parts: TopicArrived[] = []
   readonly #watchers = new Map<string, Set<TopicWatcher>>()
   readonly #news = new Map<string, Map<number, QueueOffset>>()
   #isScheduled = false
@@ -18,7 +18,7 @@ export class Arrivals {
   }
 
   /** The store's arrival listener, called within its own commit: the arrival is only noted here. */
-  readonly note: Arrived = (topic, queueId, maxOffset) => {
+  readonly note: TopicArrived = (topic, queueId, maxOffset) => {
     let queues = this.#news.get(topic)
     if (queues === undefined) {
       queues = new Map()
@@ -31,7 +31,7 @@ export class Arrivals {
   }
 
   /** A part of the broker that wants every arrival. */
-  onAny(arrived: Arrived): void {
+  onAny(arrived: TopicArrived): void {
     this.#parts.push(arrived)
   }
 

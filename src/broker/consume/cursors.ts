@@ -15,7 +15,7 @@ import {
 import { FACT, type FactWriter, type LazyFact } from '../facts/fact-writer.ts'
 
 /** A group that receives per message keeps its place itself; the cursor asks for it. */
-export interface Place {
+export interface PlaceKeeper {
   /** undefined while a transfer is under way that brings its own fact. */
   state(): CursorState | undefined
   /** Everything below is settled. */
@@ -76,7 +76,7 @@ export class Cursor implements LazyFact {
   readonly queueId: number
   /** As loaded or committed; a group that receives per message goes on from here. */
   stored: CursorState | undefined
-  place: Place | undefined
+  place: PlaceKeeper | undefined
   moved: Moved | undefined
   handed: Handed | undefined
   /** Where members began that have committed nothing yet, and may leave before they do. */

@@ -4,16 +4,16 @@
 import type { Receipt } from '../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { type CursorState, committedOf, type Unsettled } from '../facts/cursor-fact.ts'
-import type { Available, Cursor, Place } from './cursors.ts'
+import type { Available, Cursor, PlaceKeeper } from './cursors.ts'
 import { ReadyList } from './ready-list.ts'
 import { sealReceipt } from './receipt.ts'
 import {
+  ENTRY_STATE,
   type Entry,
   type FirstHeld,
   type Holder,
   newEntry,
   OWNER_UNKNOWN,
-  STATE,
 } from './unsettled.ts'
 
 /**
@@ -25,7 +25,7 @@ const LOOKING_FILTERS_MAX = 64
 /** Messages that are ready for some consumers only: each receive looks through them. */
 const SET_ASIDE_MAX = 1024
 
-export class GroupQueue implements Place {
+export class GroupQueue implements PlaceKeeper {
   readonly cursor: Cursor
   /** The group's retry topic, whose messages belong to several topics. */
   readonly isRetry: boolean
@@ -176,7 +176,7 @@ export class GroupQueue implements Place {
     isOrdered: boolean,
     poppedAt: number,
   ): Receipt {
-    if (entry.state === STATE.ready) this.#takeReady(entry)
+    if (entry.state === ENTRY_STATE.ready) this.#takeReady(entry)
     entry.serial = serial
     entry.holder = holder
     entry.isOrdered = isOrdered
@@ -191,7 +191,7 @@ export class GroupQueue implements Place {
   /** The message of a receipt that is still good. */
   held(offset: QueueOffset, serial: number): Entry | undefined {
     const entry = this.#unsettled.get(offset)
-    return entry?.serial === serial && entry.state === STATE.inFlight ? entry : undefined
+    return entry?.serial === serial && entry.state === ENTRY_STATE.inFlight ? entry : undefined
   }
 
   /** False when the delivery is no longer the caller's. */
@@ -203,7 +203,7 @@ export class GroupQueue implements Place {
   popped(offset: QueueOffset, poppedAt: number): Entry | undefined {
     const entry = this.#unsettled.get(offset)
     const isNamed = entry?.poppedAt === poppedAt && poppedAt > 0
-    return isNamed && entry.state === STATE.inFlight ? entry : undefined
+    return isNamed && entry.state === ENTRY_STATE.inFlight ? entry : undefined
   }
 
   ackPopped(offset: QueueOffset, poppedAt: number): boolean {
@@ -214,7 +214,7 @@ export class GroupQueue implements Place {
     if (entry === undefined) return false
     this.#unsettled.delete(entry.offset)
     this.#endDelivery(entry)
-    entry.state = STATE.settled
+    entry.state = ENTRY_STATE.settled
     entry.holder!.suspect = undefined
     return true
   }
@@ -229,7 +229,7 @@ export class GroupQueue implements Place {
   /** What this consumer was handed in order is ready for it again. */
   reclaim(holderId: string): void {
     for (const entry of this.#unsettled.values()) {
-      const isHeld = entry.state === STATE.inFlight && entry.isOrdered
+      const isHeld = entry.state === ENTRY_STATE.inFlight && entry.isOrdered
       if (isHeld && entry.holder?.id === holderId) this.makeReady(entry)
     }
   }
@@ -245,11 +245,11 @@ export class GroupQueue implements Place {
 
   /** Settles the entry in any state: its record is gone, or no topic's consumers may have it. */
   forget(entry: Entry): void {
-    if (entry.state === STATE.ready) this.#takeReady(entry)
-    if (entry.state === STATE.settled) return
+    if (entry.state === ENTRY_STATE.ready) this.#takeReady(entry)
+    if (entry.state === ENTRY_STATE.settled) return
     this.#unwanted.delete(entry)
     this.#endDelivery(entry)
-    entry.state = STATE.settled
+    entry.state = ENTRY_STATE.settled
     this.#unsettled.delete(entry.offset)
   }
 
@@ -259,10 +259,10 @@ export class GroupQueue implements Place {
 
   /** To be handed out (again), at once. */
   makeReady(entry: Entry): void {
-    if (entry.state === STATE.ready || entry.state === STATE.settled) return
+    if (entry.state === ENTRY_STATE.ready || entry.state === ENTRY_STATE.settled) return
     this.#endDelivery(entry)
     if (entry.poppedAt >= this.popFloorMs) this.popFloorMs = entry.poppedAt + 1
-    entry.state = STATE.ready
+    entry.state = ENTRY_STATE.ready
     this.#readyCount++
     for (const [filter, to] of this.#lookedTo) {
       if (to > entry.offset) this.#lookedTo.set(filter, entry.offset)
@@ -273,8 +273,8 @@ export class GroupQueue implements Place {
 
   /** The consumers' filter leaves out what an earlier one selected: it waits for another filter. */
   passOver(entry: Entry): void {
-    if (entry.state === STATE.ready) this.#takeReady(entry)
-    entry.state = STATE.parked
+    if (entry.state === ENTRY_STATE.ready) this.#takeReady(entry)
+    entry.state = ENTRY_STATE.parked
     entry.deadlineMs = Number.POSITIVE_INFINITY
     this.#unwanted.add(entry)
   }
@@ -291,35 +291,35 @@ export class GroupQueue implements Place {
   /** A ready message turned out to belong to another topic's consumers. */
   assign(entry: Entry, owner: string): void {
     this.#takeReady(entry)
-    entry.state = STATE.parked
+    entry.state = ENTRY_STATE.parked
     entry.owner = owner
     this.makeReady(entry)
   }
 
   park(entry: Entry, untilMs: number): void {
-    if (entry.state === STATE.settled) return
+    if (entry.state === ENTRY_STATE.settled) return
     this.#endDelivery(entry)
-    entry.state = STATE.parked
+    entry.state = ENTRY_STATE.parked
     this.#setDeadline(entry, untilMs)
   }
 
   /** Its copy is to be written; neither time nor receipts reach it any more. */
   leave(entry: Entry): void {
-    if (entry.state === STATE.ready) this.#takeReady(entry)
+    if (entry.state === ENTRY_STATE.ready) this.#takeReady(entry)
     this.#endDelivery(entry)
-    entry.state = STATE.leaving
+    entry.state = ENTRY_STATE.leaving
     this.#leavingCount++
   }
 
   /** The append with its copy goes out now. */
   markLeft(entry: Entry): void {
-    entry.state = STATE.left
+    entry.state = ENTRY_STATE.left
     this.#leftCount++
   }
 
   /** The copy was not written: the consumer still has it. */
   takeBack(entry: Entry, serial: number): void {
-    if (entry.state === STATE.settled) return
+    if (entry.state === ENTRY_STATE.settled) return
     this.#endDelivery(entry)
     entry.serial = serial
     this.#startDelivery(entry)
@@ -332,7 +332,7 @@ export class GroupQueue implements Place {
     const due: Entry[] = []
     this.soonestMs = Number.POSITIVE_INFINITY
     for (const entry of this.#unsettled.values()) {
-      if (entry.state !== STATE.inFlight && entry.state !== STATE.parked) continue
+      if (entry.state !== ENTRY_STATE.inFlight && entry.state !== ENTRY_STATE.parked) continue
       if (entry.deadlineMs <= nowMs) due.push(entry)
       else if (entry.deadlineMs < this.soonestMs) this.soonestMs = entry.deadlineMs
     }
@@ -346,7 +346,7 @@ export class GroupQueue implements Place {
   findFirsts(found: Map<Holder, FirstHeld>): void {
     for (const entry of this.#unsettled.values()) {
       const { holder, serial } = entry
-      if (holder === undefined || entry.state !== STATE.inFlight) continue
+      if (holder === undefined || entry.state !== ENTRY_STATE.inFlight) continue
       const first = found.get(holder)
       if (first === undefined || serial < first.serial) found.set(holder, { entry, serial })
     }
@@ -360,7 +360,7 @@ export class GroupQueue implements Place {
   available(): Available {
     const waiting: QueueOffset[] = []
     for (const entry of this.#unsettled.values()) {
-      if (entry.state === STATE.ready || this.#unwanted.has(entry)) waiting.push(entry.offset)
+      if (entry.state === ENTRY_STATE.ready || this.#unwanted.has(entry)) waiting.push(entry.offset)
     }
     return { waiting, next: this.next }
   }
@@ -373,7 +373,7 @@ export class GroupQueue implements Place {
   stateAfter(): CursorState {
     const unsettled: Unsettled[] = []
     for (const { offset, attempts, state } of this.#unsettled.values()) {
-      if (state !== STATE.left) unsettled.push({ offset, attempts })
+      if (state !== ENTRY_STATE.left) unsettled.push({ offset, attempts })
     }
     return { next: this.next, unsettled }
   }
@@ -416,7 +416,7 @@ export class GroupQueue implements Place {
   #forgetAll(): void {
     for (const entry of this.#unsettled.values()) {
       this.#endDelivery(entry)
-      entry.state = STATE.settled
+      entry.state = ENTRY_STATE.settled
     }
     this.#unsettled.clear()
     this.#ready.clear()
@@ -427,7 +427,7 @@ export class GroupQueue implements Place {
   }
 
   #startDelivery(entry: Entry): void {
-    entry.state = STATE.inFlight
+    entry.state = ENTRY_STATE.inFlight
     entry.holder!.held++
     this.inFlight++
     this.inFlightBytes += entry.size
@@ -435,13 +435,14 @@ export class GroupQueue implements Place {
 
   #endDelivery(entry: Entry): void {
     entry.serial = 0
-    if (entry.state === STATE.left) this.#leftCount--
-    if (entry.state === STATE.left || entry.state === STATE.leaving) this.#leavingCount--
-    if (entry.state !== STATE.inFlight) return
+    if (entry.state === ENTRY_STATE.left) this.#leftCount--
+    if (entry.state === ENTRY_STATE.left || entry.state === ENTRY_STATE.leaving)
+      this.#leavingCount--
+    if (entry.state !== ENTRY_STATE.inFlight) return
     entry.holder!.held--
     this.inFlight--
     this.inFlightBytes -= entry.size
-    entry.state = STATE.parked
+    entry.state = ENTRY_STATE.parked
   }
 
   #setDeadline(entry: Entry, deadlineMs: number): void {

@@ -26,7 +26,7 @@ import { EXPIRED, READ, READS_FOUND } from './numbers.ts'
 import type { QueueLanes } from './queue-lanes.ts'
 import { type OpenReceipt, openReceipt } from './receipt.ts'
 import { ReceivingGroup, type ReceivingParts } from './receiving-group.ts'
-import { type Destination, exhausted, type Retries } from './retries.ts'
+import { exhausted, type Retries, type RetryDestination } from './retries.ts'
 import { Serials } from './serials.ts'
 import type { Entry } from './unsettled.ts'
 
@@ -212,7 +212,7 @@ export class Receiver {
     return { leaves: false, held, isCounted: true, stay: () => this.#stay(held, next) }
   }
 
-  async #leaving(held: Held, destination: Destination): Promise<Step> {
+  async #leaving(held: Held, destination: RetryDestination): Promise<Step> {
     const copy = await this.#retries.copyOf(held.queue, held.entry, destination)
     if (!(copy instanceof BrokerError)) return { leaves: true, held, copy }
     if (copy.code !== 'MESSAGE_TOO_LARGE' || 'deadBecause' in destination) throw copy
@@ -389,7 +389,7 @@ export class Receiver {
     { group, entry }: Held,
     delayMs: number | undefined,
     isSetAside: boolean,
-  ): Destination | number {
+  ): RetryDestination | number {
     const failed = entry.reconsumeTimes + entry.attempts + 1
     const max = this.#retryTimesMax(group)
     if (failed > max) return { deadBecause: exhausted(max) }
@@ -427,7 +427,7 @@ export class Receiver {
     return this.#makeReady(held)
   }
 
-  async #move({ group, queue, entry }: Held, destination: Destination): Promise<SettleResult> {
+  async #move({ group, queue, entry }: Held, destination: RetryDestination): Promise<SettleResult> {
     const result = await this.#retries.move(queue, entry, destination)
     // Stayed or gone, the queue may have a new deadline or room for more.
     group.expects(queue)

@@ -24,10 +24,10 @@ import { queueInTurn } from '../publish/queue-choice.ts'
 import type { GroupQueue } from './group-queue.ts'
 import { readMessage } from './lookup.ts'
 import type { QueueLanes } from './queue-lanes.ts'
-import { type Entry, STATE } from './unsettled.ts'
+import { ENTRY_STATE, type Entry } from './unsettled.ts'
 
 /** To the retry topic, or with a reason to the dead letters. */
-export type Destination =
+export type RetryDestination =
   | {
       readonly delayMs: number
       /** RocketMQ's delay level, where the delay has one. */
@@ -39,7 +39,7 @@ interface Leaving {
   readonly entry: Entry
   /** Of the delivery that failed, 0 when its time was over. */
   readonly serial: number
-  readonly destination: Destination
+  readonly destination: RetryDestination
   readonly settle: (result: SettleResult) => void
 }
 
@@ -119,7 +119,7 @@ export class Retries {
   }
 
   /** Settles when the copy is durable. On an error the message stays with its consumer. */
-  move(queue: GroupQueue, entry: Entry, destination: Destination): Promise<SettleResult> {
+  move(queue: GroupQueue, entry: Entry, destination: RetryDestination): Promise<SettleResult> {
     const { serial } = entry
     queue.leave(entry)
     return new Promise((settle) => {
@@ -222,7 +222,7 @@ export class Retries {
     this.#outboxes.get(queue)!.unshift(...taken)
     // While records were read from the disk the group may have been moved elsewhere.
     return departures.filter(({ leaving }) => {
-      const isLeaving = leaving.entry.state === STATE.leaving
+      const isLeaving = leaving.entry.state === ENTRY_STATE.leaving
       if (!isLeaving) leaving.settle(new BrokerError('RECEIPT_EXPIRED', 'the group was moved'))
       return isLeaving
     })
@@ -232,7 +232,7 @@ export class Retries {
   async copyOf(
     queue: GroupQueue,
     entry: Entry,
-    destination: Destination,
+    destination: RetryDestination,
   ): Promise<Copy | BrokerError | undefined> {
     const { topic, queueId, group } = queue.cursor
     const { offset } = entry
@@ -272,7 +272,7 @@ export class Retries {
     record: RecordView,
     group: string,
     failed: number,
-    destination: Destination,
+    destination: RetryDestination,
   ): Copy {
     try {
       return this.#copy(record, group, failed, destination, NOT_RECEIVED)
@@ -288,7 +288,7 @@ export class Retries {
     record: RecordView,
     group: string,
     failed: number,
-    destination: Destination,
+    destination: RetryDestination,
     received: Received,
   ): Copy {
     const isDead = 'deadBecause' in destination
@@ -319,7 +319,7 @@ function copyProperties(
   record: RecordView,
   topic: string,
   group: string,
-  destination: Destination,
+  destination: RetryDestination,
   { from, note, poppedAt }: Received,
 ): Buffer {
   const original = originalTopic(record)
@@ -354,7 +354,7 @@ function copyProperties(
   throw new BrokerError('MESSAGE_TOO_LARGE', `${properties.length} bytes of properties`)
 }
 
-const atLevel = (level: number): Destination => ({
+const atLevel = (level: number): RetryDestination => ({
   delayMs: delayLevelMs(level),
   level: Math.min(level, DELAY_LEVEL_MAX),
 })

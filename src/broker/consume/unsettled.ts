@@ -3,7 +3,7 @@
 import type { QueueOffset } from '../../model/positions.ts'
 
 /** The states of an unsettled message. */
-export const STATE = {
+export const ENTRY_STATE = {
   /** To be handed out (again). */
   ready: 0,
   /** With a consumer until its invisible time is over. */
@@ -17,7 +17,7 @@ export const STATE = {
   settled: 5,
 } as const
 
-export type State = (typeof STATE)[keyof typeof STATE]
+export type EntryState = (typeof ENTRY_STATE)[keyof typeof ENTRY_STATE]
 
 /** Of a message that an earlier process left unsettled and that was not read again yet. */
 export const OWNER_UNKNOWN = ''
@@ -45,7 +45,7 @@ export interface Entry {
   reconsumeTimes: number
   /** Failed deliveries in place, on top of those. */
   attempts: number
-  state: State
+  state: EntryState
   /** Of the latest delivery; 0 = none that could still be settled. */
   serial: number
   /** Of the latest delivery. */
@@ -72,7 +72,7 @@ export interface FirstHeld {
 }
 
 export const isStillHeld = ({ entry, serial }: FirstHeld, holder: Holder): boolean =>
-  entry.holder === holder && entry.serial === serial && entry.state === STATE.inFlight
+  entry.holder === holder && entry.serial === serial && entry.state === ENTRY_STATE.inFlight
 
 export const newEntry = (
   offset: QueueOffset,
@@ -85,7 +85,7 @@ export const newEntry = (
   size,
   reconsumeTimes,
   attempts: 0,
-  state: STATE.parked,
+  state: ENTRY_STATE.parked,
   serial: 0,
   holder: undefined,
   notFor: undefined,

@@ -25,7 +25,7 @@ export const DELAY_PROPERTIES: ReadonlySet<string> = new Set([
  * timers, a time in the past is now.
  * @throws MESSAGE_INVALID for a time that is no number or too far away
  */
-export function dueTime(
+export function deliveryTime(
   properties: Uint8Array,
   nowMs: number,
   delayMsMax: number,

@@ -48,12 +48,12 @@ export const NOTHING: DueOutcome = { message: undefined }
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** With its record, while that is there. */
-interface Parked {
+interface Due {
   readonly entry: DueEntry
   readonly record: Buffer | undefined
 }
 
-interface Ending {
+interface EntryEnd {
   readonly isFired: boolean
   /** Never rejects. */
   readonly settled: Promise<unknown>
@@ -63,7 +63,7 @@ export class DueTimer {
   readonly #store: MessageStore
   readonly #handlers = new Map<string, DueHandler>()
   /** Entries whose end is being appended, fired or withdrawn: each has one end. */
-  readonly #ending = new Map<LogPosition, Ending>()
+  readonly #ending = new Map<LogPosition, EntryEnd>()
   readonly #clock: Clock
   readonly #log: Logger
   #timer: Timer | undefined
@@ -147,7 +147,7 @@ export class DueTimer {
   }
 
   async #fire(due: readonly DueEntry[]): Promise<void> {
-    let parked: Parked[] = []
+    let parked: Due[] = []
     let bytes = 0
     for await (const one of this.#parked(due)) {
       const size = one.record?.length ?? 0
@@ -166,7 +166,7 @@ export class DueTimer {
    * What comes of each is seen now: while records are read from the disk a topic may be deleted,
    * and made again.
    */
-  async #deliver(parked: readonly Parked[]): Promise<void> {
+  async #deliver(parked: readonly Due[]): Promise<void> {
     await Promise.all(parked.map(({ entry }) => this.#ending.get(entry.position)?.settled))
     const messages: StoreDraft[] = []
     const fired: DueEntry[] = []
@@ -207,7 +207,7 @@ export class DueTimer {
     }
   }
 
-  async *#parked(due: readonly DueEntry[]): AsyncGenerator<Parked> {
+  async *#parked(due: readonly DueEntry[]): AsyncGenerator<Due> {
     for (let at = 0; at < due.length; at += READ_AT_ONCE_MAX) {
       const entries = due.slice(at, at + READ_AT_ONCE_MAX)
       const reads = entries.map((entry) => this.#store.readAt(entry.position))
@@ -216,7 +216,7 @@ export class DueTimer {
     }
   }
 
-  #handled({ entry, record }: Parked): DueOutcome {
+  #handled({ entry, record }: Due): DueOutcome {
     const { position } = entry
     if (record === undefined) {
       this.#log.error(

@@ -16,7 +16,7 @@ import {
 import { draftOf, type RecordView, recordBytes, SYS_FLAG, writeRecord } from '../../model/record.ts'
 import type { StoreDraft } from '../../store/store.ts'
 import type { BrokerOptions } from '../options.ts'
-import { dueTime, withKnownLevel } from './delay.ts'
+import { deliveryTime, withKnownLevel } from './delay.ts'
 import { SCAN, scanProperties } from './message-scan.ts'
 
 export const HALF = 'half'
@@ -68,7 +68,7 @@ export function halfDraft(
     )
   }
   // What is wrong with a delay is to be known before the transaction, not at its end.
-  if (isDelayed) dueTime(properties, nowMs, options.delayMsMax)
+  if (isDelayed) deliveryTime(properties, nowMs, options.delayMsMax)
   const waitMs = immunityMs(properties, options)
   const ageMs = nowMs - bornTimestamp
   // Counted from when it was stored where the producer's clock is wrong: its transaction has just
@@ -93,7 +93,7 @@ export function committedDraft(
   const properties = Buffer.concat([own, encodeProperties(checked(record, round))])
   const isDelayed = (scanProperties(own) & SCAN.delayed) !== 0
   // However long the delay may be by now: it was taken with the half message.
-  const dueMs = isDelayed ? dueTime(properties, nowMs, Infinity) : undefined
+  const dueMs = isDelayed ? deliveryTime(properties, nowMs, Infinity) : undefined
   return {
     ...draftOf(record),
     topic: record.property(PROPERTY.realTopic)!,

@@ -34,7 +34,7 @@ import {
   PARKED_PROPERTIES_BYTES,
   PROPERTIES_ACCEPTED_BYTES_MAX,
 } from '../options.ts'
-import { DELAY_PROPERTIES, dueTime, withKnownLevel } from './delay.ts'
+import { DELAY_PROPERTIES, deliveryTime, withKnownLevel } from './delay.ts'
 import type { DueTimer } from './due-timer.ts'
 import { halfDraft, isPrepared } from './halves.ts'
 import { SCAN, SPECIAL, scanProperties } from './message-scan.ts'
@@ -433,7 +433,7 @@ export class Publisher {
   /** @throws MESSAGE_INVALID, MESSAGE_TOO_LARGE */
   #delayed(draft: StoreDraft, batch: Batch): StoreDraft {
     const { clock, options } = this.#parts
-    const dueMs = dueTime(draft.properties, clock.now(), options.delayMsMax)
+    const dueMs = deliveryTime(draft.properties, clock.now(), options.delayMsMax)
     if (dueMs === undefined) return draft
     const room = PROPERTIES_BYTES_MAX - PARKED_PROPERTIES_BYTES - draft.topic.length
     if (draft.properties.length > room) throw propertiesTooLarge(draft.properties, room)

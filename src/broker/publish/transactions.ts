@@ -31,7 +31,7 @@ interface Parts {
 }
 
 /** An end on its way into the log. */
-interface Ending {
+interface HalfEnd {
   readonly entry: DueEntry
   /** undefined: rolled back. */
   readonly draft: StoreDraft | undefined
@@ -46,7 +46,7 @@ export class Transactions {
   /** The last look for the message of a half that is decided. */
   #looked: Promise<unknown> = Promise.resolve()
   /** Of this turn. */
-  #endings: Ending[] = []
+  #endings: HalfEnd[] = []
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -138,8 +138,8 @@ export class Transactions {
     this.#writeParts(endings.filter(({ draft }) => draft !== undefined))
   }
 
-  #writeParts(endings: readonly Ending[]): void {
-    let group: Ending[] = []
+  #writeParts(endings: readonly HalfEnd[]): void {
+    let group: HalfEnd[] = []
     let bytes = 0
     for (const ending of endings) {
       group.push(ending)
@@ -152,7 +152,7 @@ export class Transactions {
     if (group.length > 0) this.#write(group)
   }
 
-  #write(endings: readonly Ending[]): void {
+  #write(endings: readonly HalfEnd[]): void {
     const { store, dueTimer } = this.#parts
     const messages = endings.flatMap(({ draft }) => draft ?? [])
     const fired = endings.map(({ entry }) => entry)

@@ -15,7 +15,7 @@ import { mqttCounters } from './numbers.ts'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.ts'
 import type { Parts } from './parts.ts'
 import { FanOut } from './publish/fan-out.ts'
-import { Publisher } from './publish/publisher.ts'
+import { MqttPublisher } from './publish/publisher.ts'
 import { Retained } from './publish/retained.ts'
 import { askByResponseTopic } from './publish/transactions.ts'
 import { FilterCounts } from './session/filter-counts.ts'
@@ -113,7 +113,7 @@ function assemble(context: GatewayContext, options: MqttOptions): Parts {
   const { auth, broker, clock, log } = context
   const addresses = new Addresses(broker)
   const retained = new Retained(context, options)
-  const publisher = new Publisher({ ...context, addresses, retained })
+  const publisher = new MqttPublisher({ ...context, addresses, retained })
   const subscribers = new FilterCounts()
   const feeds = new LightFeeds(broker, (error, topic) => {
     if (BrokerError.from(error).code === 'CLOSED') return

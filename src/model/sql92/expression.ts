@@ -12,7 +12,7 @@ import {
 } from './value.ts'
 
 /** The value of a property; undefined when the message has none of the name. */
-export type Properties = (name: string) => string | undefined
+export type PropertyLookup = (name: string) => string | undefined
 
 export interface Expression {
   readonly kind: 'property' | 'constant' | 'condition' | 'other'
@@ -22,7 +22,7 @@ export interface Expression {
   readonly text: string
   /** Levels of expressions within it; evaluation recurses so deep. */
   readonly depth: number
-  evaluate(properties: Properties): Evaluated
+  evaluate(properties: PropertyLookup): Evaluated
 }
 
 /** Deeper expressions are refused: parsing and evaluation recurse. */
@@ -52,7 +52,7 @@ export function constant(value: SqlValue, text: string): Expression {
 }
 
 export function property(name: string): Expression {
-  const evaluate = (properties: Properties): Evaluated => properties(name) ?? null
+  const evaluate = (properties: PropertyLookup): Evaluated => properties(name) ?? null
   return { kind: 'property', text: name, depth: 1, evaluate }
 }
 

@@ -6,7 +6,7 @@ import {
   filterInvalid,
   nested,
   type Order,
-  type Properties,
+  type PropertyLookup,
 } from './expression.ts'
 import {
   type Evaluated,
@@ -185,7 +185,7 @@ function isAt(text: string, at: number, piece: Piece): boolean {
 }
 
 /** No expression of a selector fails: what cannot be done is false or unknown. */
-const valueIn = (of: Expression, properties: Properties): SqlValue => {
+const valueIn = (of: Expression, properties: PropertyLookup): SqlValue => {
   const value: Evaluated = of.evaluate(properties)
   return typeof value === 'symbol' ? null : value
 }

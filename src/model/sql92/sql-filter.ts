@@ -1,5 +1,5 @@
 // Conditions over the properties of a message: RocketMQ's SQL92 filters, and JMS' selectors.
-import type { Properties } from './expression.ts'
+import type { PropertyLookup } from './expression.ts'
 import { SelectorParser } from './selector-parser.ts'
 import { Sql92Parser } from './sql92-parser.ts'
 
@@ -16,7 +16,7 @@ export interface SqlFilter {
   /** Properties that it looks at. */
   readonly names: number
   /** False where the condition is not true: unknown, or values that cannot be compared. */
-  matches(properties: Properties): boolean
+  matches(properties: PropertyLookup): boolean
 }
 
 /**
@@ -50,7 +50,7 @@ function known(
   const parser = open()
   const condition = parser.parse()
   const { operations } = parser
-  const matches = (properties: Properties): boolean => condition.evaluate(properties) === true
+  const matches = (properties: PropertyLookup): boolean => condition.evaluate(properties) === true
   const filter: SqlFilter = {
     ...{ kind: 'sql', dialect, expression, hashes: undefined },
     ...{ operations, names: parser.names.size, matches },

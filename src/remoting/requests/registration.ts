@@ -12,9 +12,9 @@ import { invalidRequest } from '../protocol-error.ts'
 import {
   DATA_VERSION,
   encodeTopicTable,
-  type TopicTable,
   tableVersionOf,
   topicsOf,
+  type WireTopicTable,
 } from './topics.ts'
 
 export const REGISTER_BROKER = layout({
@@ -49,7 +49,7 @@ export const QUERY_DATA_VERSION_RESPONSE = layout({ changed: bool })
 
 const AROUND_TABLE = ['{"filterServerList":[],"topicConfigSerializeWrapper":', '}'] as const
 
-export const encodeRegistration = (table: TopicTable, slice: Slice): Promise<Buffer> =>
+export const encodeRegistration = (table: WireTopicTable, slice: Slice): Promise<Buffer> =>
   encodeTopicTable(table, slice, AROUND_TABLE)
 
 const inflated = promisify(inflate)
@@ -60,13 +60,13 @@ const INFLATED_BYTES_MAX = 64 * 1024 * 1024
 const PIECE_BYTES = 1024 * 1024
 /** A topic costs us ten times what its sender needs for it; 16 MiB of JSON hold about as many. */
 const TOPICS_MAX = 60_000
-const NO_TOPICS: TopicTable = {
+const NO_TOPICS: WireTopicTable = {
   version: { counter: 0, stateVersion: 0, timestamp: 0 },
   topics: [],
 }
 
 /** `body` must not change before the promise settles. @throws BrokerError ARGUMENT_INVALID */
-export async function decodeRegistration(body: Buffer, slice: Slice): Promise<TopicTable> {
+export async function decodeRegistration(body: Buffer, slice: Slice): Promise<WireTopicTable> {
   if (body.length === 0) return NO_TOPICS
   if (body[0] === ZLIB_FIRST_BYTE) return decodeCompressed(body, slice)
   const registration = wholeObject(await parseJsonInSlices(body.toString('utf8'), slice))
@@ -74,7 +74,7 @@ export async function decodeRegistration(body: Buffer, slice: Slice): Promise<To
   return { version: tableVersionOf(table), topics: await gathered(topicsOf(table), slice) }
 }
 
-async function decodeCompressed(body: Buffer, slice: Slice): Promise<TopicTable> {
+async function decodeCompressed(body: Buffer, slice: Slice): Promise<WireTopicTable> {
   let bytes: Buffer
   try {
     bytes = await inflated(body, { maxOutputLength: INFLATED_BYTES_MAX, chunkSize: PIECE_BYTES })

@@ -86,14 +86,14 @@ export const topicConfigOf = (map: JsonMap): TopicDefinition => ({
   sysFlag: numberAt(map, 'topicSysFlag'),
 })
 
-export interface TopicTable {
+export interface WireTopicTable {
   readonly version: DataVersion
   readonly topics: readonly TopicDefinition[]
 }
 
 /** `around`: what stands before and behind the table, where it is a member of something larger. */
 export const encodeTopicTable = (
-  { version, topics }: TopicTable,
+  { version, topics }: WireTopicTable,
   slice: Slice,
   around: readonly [before: string, behind: string] = ['', ''],
 ): Promise<Buffer> =>
@@ -117,7 +117,7 @@ export function* topicsOf(map: JsonMap): Generator<TopicDefinition> {
   }
 }
 
-export function decodeTopicTable(body: Buffer): TopicTable {
+export function decodeTopicTable(body: Buffer): WireTopicTable {
   const map = parseObject(body)
   return { version: tableVersionOf(map), topics: [...topicsOf(map)] }
 }

@@ -6,7 +6,7 @@ import type { MqttOptions } from '../options.ts'
 import type { FilterCounts } from '../session/filter-counts.ts'
 import type { SessionTable } from '../session/session-table.ts'
 import type { FanOut } from './fan-out.ts'
-import type { Publisher } from './publisher.ts'
+import type { MqttPublisher } from './publisher.ts'
 import type { Retained } from './retained.ts'
 
 export interface PublishParts {
@@ -16,7 +16,7 @@ export interface PublishParts {
   readonly sessions: SessionTable
   readonly subscribers: FilterCounts
   readonly retained: Retained
-  readonly publisher: Publisher
+  readonly publisher: MqttPublisher
   readonly fanOut: FanOut
   readonly traffic: Traffic
 }

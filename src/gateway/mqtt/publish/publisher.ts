@@ -22,7 +22,7 @@ interface Parts {
   readonly retained: Retained
 }
 
-export class Publisher {
+export class MqttPublisher {
   readonly #parts: Parts
 
   constructor(parts: Parts) {
