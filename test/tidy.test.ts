@@ -221,8 +221,8 @@ test('a reader of one front-end finds the same files in the others', (t) => {
     for (const noun of ['server', 'connection', 'address', 'message', 'errors']) {
       t.true(has(noun), `${frontEnd} has no ${noun}.ts`)
     }
-    const multiplexers = ['session', 'session/session', 'links/link']
-    t.true(multiplexers.some(has), `${frontEnd} has neither session.ts nor link.ts`)
+    const multiplexers = ['client', 'session/session', 'links/link']
+    t.true(multiplexers.some(has), `${frontEnd} has no client.ts, session.ts or link.ts`)
   }
 })
 

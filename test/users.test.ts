@@ -239,7 +239,7 @@ const byRocketmq: Attempt = async (server, topic) => {
   })
   const isDenial = ({ code }: { code?: string }): boolean => code === 'PERMISSION_DENIED'
   const publish = await isLet(client.send({ topic, body: 'x' }), isDenial)
-  const consume = await isLet(client.receive({ topic, group: 'both' }), isDenial)
+  const consume = await isLet(client.poll({ topic, group: 'both' }), isDenial)
   return { publish, consume }
 }
 

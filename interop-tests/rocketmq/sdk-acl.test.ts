@@ -38,7 +38,7 @@ if (missing === undefined) {
     const source = { group: 'signers', topic: 'signed', from: 'first' } as const
     const got = new Set<string>()
     while (got.size < 3) {
-      for (const delivery of await mq.receive(source, { max: 3, waitMs: 10_000 })) {
+      for (const delivery of await mq.poll(source, { max: 3, waitMs: 10_000 })) {
         got.add(delivery.text())
         await delivery.ack()
       }

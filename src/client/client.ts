@@ -21,7 +21,7 @@ import {
   type QueueEnds,
 } from './consume/positions.ts'
 import { checkCount, memberOptions, type SubscribeOptions } from './consume/subscribe-options.ts'
-import { type CloseOptions, type ReceiveOptions, Subscription } from './consume/subscription.ts'
+import { type BatchOptions, type CloseOptions, Subscription } from './consume/subscription.ts'
 import { type ReadOptions, TopicReader } from './consume/topic-reader.ts'
 import { DeadLetters } from './dead-letters.ts'
 import { type CheckedOptions, type ConnectOptions, checkOptions } from './options.ts'
@@ -52,7 +52,7 @@ export interface ConsumeOptions extends SubscribeOptions {
 }
 
 const CONCURRENCY_MAX = 10_000
-const RECEIVE_PREFETCH = 64
+const POLL_PREFETCH = 64
 const CLOSE_DEADLINE_MS = 10_000
 
 /**
@@ -71,7 +71,7 @@ export async function connect(options: ConnectOptions = {}): Promise<Client> {
 }
 
 /** Joined with its first call; `rest` are its other options beside group and topics. */
-interface Receiver {
+interface Poller {
   readonly subscription: Subscription
   readonly rest: string
 }
@@ -79,7 +79,7 @@ interface Receiver {
 const unlikeFirst = (group: string): BrokerError =>
   new BrokerError(
     'ARGUMENT_INVALID',
-    `this client receives for group '${group}' with other options already; say the same at each call of receive`,
+    `this client polls for group '${group}' with other options already; say the same at each call of poll`,
   )
 
 interface Closable {
@@ -102,7 +102,7 @@ export class Client implements AsyncDisposable {
   readonly #popper: Popper
   readonly #context: MemberContext
   readonly #open = new Set<Closable>()
-  readonly #receivers = new Map<string, Receiver>()
+  readonly #pollers = new Map<string, Poller>()
   readonly #hold: Timer = holdProcess()
   #closing: Promise<void> | undefined
   #isDrained = false
@@ -238,36 +238,36 @@ export class Client implements AsyncDisposable {
    * Some messages of a group now. The first call joins the group, which it stays in until the
    * close.
    */
-  async receive(options: SubscribeOptions, receive: ReceiveOptions = {}): Promise<Delivery[]> {
-    this.#check(receive)
-    const member = memberOptions({ prefetch: RECEIVE_PREFETCH, ...options })
+  async poll(options: SubscribeOptions, batch: BatchOptions = {}): Promise<Delivery[]> {
+    this.#check(batch)
+    const member = memberOptions({ prefetch: POLL_PREFETCH, ...options })
     const filters = [...member.topics].map(([topic, { expression }]) => `${topic}=${expression}`)
     const key = [member.group, ...filters.sort()].join('\u0000')
     const rest = JSON.stringify({ ...member, topics: undefined })
-    let receiver = this.#receivers.get(key)
-    if (receiver === undefined) {
+    let poller = this.#pollers.get(key)
+    if (poller === undefined) {
       const subscription = this.#keep(
         (closed) =>
           new Subscription(member, this.#context, () => {
-            this.#receivers.delete(key)
+            this.#pollers.delete(key)
             closed()
           }),
       )
-      receiver = { subscription, rest }
-      this.#receivers.set(key, receiver)
+      poller = { subscription, rest }
+      this.#pollers.set(key, poller)
     }
-    if (receiver.rest !== rest) throw unlikeFirst(member.group)
-    await unlessAborted(receiver.subscription.ready, receive.signal)
-    return receiver.subscription.receive(receive)
+    if (poller.rest !== rest) throw unlikeFirst(member.group)
+    await unlessAborted(poller.subscription.ready, batch.signal)
+    return poller.subscription.poll(batch)
   }
 
   /**
    * Some messages of a group now, one by one from whichever queue: each is this caller's for a
    * time, and nothing is joined. Needs TrivetMQ or RocketMQ 5.
    */
-  async pop(options: PopOptions, receive: ReceiveOptions = {}): Promise<Delivery[]> {
-    this.#check(receive)
-    return this.#popper.pop(options, receive)
+  async pop(options: PopOptions, batch: BatchOptions = {}): Promise<Delivery[]> {
+    this.#check(batch)
+    return this.#popper.pop(options, batch)
   }
 
   /** A topic's messages without a consumer group, from the given place on. */

@@ -96,7 +96,7 @@ test('after close every call is refused, and a second close is the first', async
   t.is(mq.close(), closing)
   await closing
   await t.throwsAsync(mq.send({ topic: 'T', body: 'x' }), { code: 'CLOSED' })
-  await t.throwsAsync(mq.receive({ group: 'g', topic: 'T' }), { code: 'CLOSED' })
+  await t.throwsAsync(mq.poll({ group: 'g', topic: 'T' }), { code: 'CLOSED' })
   t.throws(() => mq.subscribe({ group: 'g', topic: 'T' }), { code: 'CLOSED' })
   t.deepEqual(await mq.status().next(), { done: true, value: undefined })
 })
@@ -165,7 +165,7 @@ const CONSUMING = { group: 'g', topic: 'T' } as const
 
 for (const [what, begin] of [
   ['consume', (mq: Client, signal: AbortSignal) => mq.consume({ ...CONSUMING, signal }, () => {})],
-  ['receive', (mq: Client, signal: AbortSignal) => mq.receive(CONSUMING, { signal })],
+  ['poll', (mq: Client, signal: AbortSignal) => mq.poll(CONSUMING, { signal })],
 ] as const) {
   test(`${what} gives up joining its group when its signal says so`, async (t) => {
     const fake = await startFakeRocketmq(t)
@@ -252,13 +252,13 @@ test('an option that is written wrong is refused and not left out', async (t) =>
 
 const WRONG_CALLS: Readonly<Record<string, (mq: Client) => Promise<unknown>>> = {
   send: (mq) => mq.send({ topic: 'T', body: 'x' }, { timeout: 1 } as object),
-  receive: (mq) => mq.receive(G, { wait: 1 } as object),
+  poll: (mq) => mq.poll(G, { wait: 1 } as object),
   pull: (mq) => mq.pull({ topic: 'T', queueId: 0, offset: 0, count: 1 } as PullRequest),
   byKey: (mq) => mq.admin.messages.byKey('T', 'k', { maximum: 1 } as object),
   create: (mq) => mq.admin.topics.create({ name: 'U', queue: 1 } as NewTopic),
   nack: async (mq) => {
     await mq.send({ topic: 'T', body: 'x' })
-    const [delivery] = await mq.receive(G, { waitMs: 60_000 })
+    const [delivery] = await mq.poll(G, { waitMs: 60_000 })
     await delivery!.nack({ delay: 1 } as object)
   },
 }
@@ -287,25 +287,25 @@ test('a field of a message that is written wrong is refused with the one that wa
 test('a message that was received can be sent on as it is', async (t) => {
   const { fake, mq } = await pair(t)
   await mq.send({ topic: 'T', body: 'x' })
-  const [delivery] = await mq.receive(G, { waitMs: 60_000 })
+  const [delivery] = await mq.poll(G, { waitMs: 60_000 })
   await mq.send(delivery!)
   t.deepEqual(fake.bodies('T'), ['x', 'x'])
 })
 
-test('a receive with other options than the first one of its group is refused', async (t) => {
+test('a poll with other options than the first one of its group is refused', async (t) => {
   const { fake, mq } = await pair(t)
   const first = { group: 'g', topic: 'T', from: 'first' } as const
-  await mq.receive(first)
+  await mq.poll(first)
   fake.store('T', 0, 'x')
-  await t.throwsAsync(mq.receive({ ...first, ordered: true }), { code: 'ARGUMENT_INVALID' })
-  t.is((await mq.receive(first, { waitMs: 10_000 })).length, 1)
+  await t.throwsAsync(mq.poll({ ...first, ordered: true }), { code: 'ARGUMENT_INVALID' })
+  t.is((await mq.poll(first, { waitMs: 10_000 })).length, 1)
 })
 
 for (const max of [0, -1, 1.5, Number.NaN]) {
-  test(`a receive or a pull of ${max} messages is refused`, async (t) => {
+  test(`a poll or a pull of ${max} messages is refused`, async (t) => {
     const { mq } = await pair(t)
     const wanted = { group: 'g', topic: 'T' }
-    await t.throwsAsync(mq.receive(wanted, { max }), { code: 'ARGUMENT_INVALID' })
+    await t.throwsAsync(mq.poll(wanted, { max }), { code: 'ARGUMENT_INVALID' })
     const pull = { topic: 'T', queueId: 0, offset: 0, max }
     await t.throwsAsync(mq.pull(pull), { code: 'ARGUMENT_INVALID' })
   })

@@ -102,7 +102,7 @@ test('a failed message is handed back with what the broker needs to find it', as
 test('a delay that a consumer asks for becomes the next level', async (t) => {
   const { fake, mq } = await pair(t)
   fake.store('T', 0, 'x')
-  const [delivery] = await mq.receive(G, { waitMs: 5000 })
+  const [delivery] = await mq.poll(G, { waitMs: 5000 })
   await delivery!.nack({ delayMs: 6000 })
   t.is(fake.sentBack[0]!.fields.get('delayLevel'), '3')
   await t.throwsAsync(delivery!.ack(), { code: 'RECEIPT_EXPIRED' })
@@ -111,7 +111,7 @@ test('a delay that a consumer asks for becomes the next level', async (t) => {
 test('a delay that is no number is refused, and the message is still in hand', async (t) => {
   const { fake, mq } = await pair(t)
   fake.store('T', 0, 'x')
-  const [delivery] = await mq.receive(G, { waitMs: 5000 })
+  const [delivery] = await mq.poll(G, { waitMs: 5000 })
   for (const delayMs of [Number.NaN, Number.POSITIVE_INFINITY]) {
     await t.throwsAsync(delivery!.nack({ delayMs }), { code: 'ARGUMENT_INVALID' })
   }
@@ -165,7 +165,7 @@ test('an offset that the broker no longer has is replaced by the one it names', 
         }
       : undefined,
   )
-  const got = [await mq.receive(G, { waitMs: 5000 }), await mq.receive(G, { waitMs: 5000 })].flat()
+  const got = [await mq.poll(G, { waitMs: 5000 }), await mq.poll(G, { waitMs: 5000 })].flat()
   t.deepEqual(
     got.map((delivery) => delivery.text()),
     ['3', '4'],
@@ -181,10 +181,10 @@ test('no more is read than the prefetch allows, and more as soon as there is roo
   const held: Delivery[] = []
   while (held.length < 20) held.push((await subscription.next()).value!)
   for (let i = 0; i < 20; i++) await turn()
-  t.is((await subscription.receive({ max: 10 })).length, 0)
+  t.is((await subscription.poll({ max: 10 })).length, 0)
   const asked = pulls(fake).length
   await held[0]!.ack()
-  const next = await subscription.receive({ waitMs: 5000 })
+  const next = await subscription.poll({ waitMs: 5000 })
   t.is(next[0]!.text(), '20')
   t.is(pulls(fake).length, asked + 1)
   t.is(pulls(fake).at(-1)!.fields.get('maxMsgNums'), '1')
@@ -206,7 +206,7 @@ test('a refusal that will not mend itself ends the consumer and the iteration', 
   )
   const subscription = mq.subscribe(G)
   await t.throwsAsync(subscription.next(), { code: 'PERMISSION_DENIED' })
-  await t.throwsAsync(mq.receive(G), { code: 'PERMISSION_DENIED' })
+  await t.throwsAsync(mq.poll(G), { code: 'PERMISSION_DENIED' })
 })
 
 test('a refusal that comes later, when the topic has appeared, ends the iteration too', async (t) => {

@@ -169,7 +169,7 @@ test('the iteration and receive leave out what went to another member while it w
   fake.notifyMembers('g')
   await until(() => sharesOf(statuses).at(-1) === 1)
   t.is((await subscription.next()).value?.text(), '1/0')
-  const rest = await subscription.receive({ max: 10 })
+  const rest = await subscription.poll({ max: 10 })
   t.deepEqual(
     rest.map((delivery) => delivery.text()),
     ['1/1'],

@@ -49,7 +49,7 @@ export function consuming(client: MakeClient, topic: MakeTopic): void {
     }
     const got: string[] = []
     while (got.length < 6) {
-      const some = await mq.receive({ group, topic: name }, { max: 32, waitMs: WAIT_MS })
+      const some = await mq.poll({ group, topic: name }, { max: 32, waitMs: WAIT_MS })
       got.push(...some.map((delivery) => delivery.text()))
     }
     t.deepEqual(got, numbers(4, 10))
@@ -107,21 +107,21 @@ export function consuming(client: MakeClient, topic: MakeTopic): void {
     t.is((await reader.next()).value!.text(), 'new')
   })
 
-  test('receive gives what there is at once, waits for the first, and no longer than asked', async (t) => {
+  test('poll gives what there is at once, waits for the first, and no longer than asked', async (t) => {
     const mq = await client(t)
     const name = await topic(mq)
     const source = { group: nameOf('g'), topic: name, from: 'first' as const }
-    t.deepEqual(await mq.receive(source, { max: 5 }), [])
+    t.deepEqual(await mq.poll(source, { max: 5 }), [])
     const began = performance.now()
-    t.deepEqual(await mq.receive(source, { max: 5, waitMs: 300 }), [])
+    t.deepEqual(await mq.poll(source, { max: 5, waitMs: 300 }), [])
     t.true(performance.now() - began >= 290)
-    const waiting = mq.receive(source, { max: 5, waitMs: WAIT_MS })
+    const waiting = mq.poll(source, { max: 5, waitMs: WAIT_MS })
     await mq.send({ topic: name, body: 'there' })
     const [got] = await waiting
     t.is(got!.text(), 'there')
     await got!.ack()
     const gone = new AbortController()
-    const given = mq.receive(source, { waitMs: WAIT_MS, signal: gone.signal })
+    const given = mq.poll(source, { waitMs: WAIT_MS, signal: gone.signal })
     gone.abort(new Error('enough'))
     await t.throwsAsync(given, { message: 'enough' })
   })

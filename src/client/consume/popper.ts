@@ -14,7 +14,7 @@ import type { Routes } from '../routes/routes.ts'
 import { Delivery } from './delivery.ts'
 import { AckLine, PopSettlement, type PopSettlements } from './popped.ts'
 import { checkCount, filterOf, type Tags } from './subscribe-options.ts'
-import type { ReceiveOptions } from './subscription.ts'
+import type { BatchOptions } from './subscription.ts'
 
 export interface PopOptions {
   readonly group: string
@@ -43,7 +43,7 @@ const NAMES: Readonly<Record<keyof PopOptions, true>> = {
   retriesMax: true,
 }
 
-const RECEIVE_NAMES: Readonly<Record<keyof ReceiveOptions, true>> = {
+const BATCH_NAMES: Readonly<Record<keyof BatchOptions, true>> = {
   max: true,
   waitMs: true,
   signal: true,
@@ -72,10 +72,10 @@ export class Popper {
   }
 
   /** Empty when nothing came in time. */
-  async pop(options: PopOptions, receive: ReceiveOptions): Promise<Delivery[]> {
+  async pop(options: PopOptions, batch: BatchOptions): Promise<Delivery[]> {
     const { retriesMax = RETRIES_DEFAULT } = options
-    const fields = fieldsOf(options, receive)
-    const { waitMs = 0, signal } = receive
+    const fields = fieldsOf(options, batch)
+    const { waitMs = 0, signal } = batch
     const endMs = this.#clock.monotonic() + waitMs
     for (let rounds = 0; ; rounds++) {
       signal?.throwIfAborted()
@@ -157,12 +157,12 @@ export class Popper {
 }
 
 /** @throws BrokerError ARGUMENT_INVALID, NAME_INVALID, FILTER_INVALID */
-function fieldsOf(options: PopOptions, receive: ReceiveOptions): PopFields {
+function fieldsOf(options: PopOptions, batch: BatchOptions): PopFields {
   checkNames('option of pop', options, NAMES)
-  checkNames('option of pop', receive, RECEIVE_NAMES)
+  checkNames('option of pop', batch, BATCH_NAMES)
   const { group, topic, tags, sql, from = 'last', ordered = false } = options
   const { invisibleMs = INVISIBLE_MS_DEFAULT, retriesMax = RETRIES_DEFAULT } = options
-  const { max = 1, waitMs = 0 } = receive
+  const { max = 1, waitMs = 0 } = batch
   checkGroupName(group)
   checkTopicName(topic)
   checkCount('max', max, 1, POP_MESSAGES_MAX)

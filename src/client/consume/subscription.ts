@@ -1,4 +1,4 @@
-// Messages of a group as they come, to be settled one by one: an async iterable, or `receive` for
+// Messages of a group as they come, to be settled one by one: an async iterable, or `poll` for
 // some at a time. Leaving the loop ends it and returns unsettled messages to the group.
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -10,7 +10,7 @@ import { GroupMember, type MemberContext } from './group-member.ts'
 import type { MemberOptions } from './member-options.ts'
 import { checkCount } from './subscribe-options.ts'
 
-export interface ReceiveOptions {
+export interface BatchOptions {
   /** At most this many; default 1. */
   readonly max?: number | undefined
   /** How long to wait for the first; default: not at all. */
@@ -18,7 +18,7 @@ export interface ReceiveOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-const NAMES: Readonly<Record<keyof ReceiveOptions, true>> = {
+const NAMES: Readonly<Record<keyof BatchOptions, true>> = {
   max: true,
   waitMs: true,
   signal: true,
@@ -74,19 +74,19 @@ export class Subscription implements AsyncIterableIterator<Delivery>, AsyncDispo
   }
 
   /** Empty when nothing came in time, or the subscription is closed. */
-  async receive(options: ReceiveOptions = {}): Promise<Delivery[]> {
-    checkNames('option of receive', options, NAMES)
+  async poll(options: BatchOptions = {}): Promise<Delivery[]> {
+    checkNames('option of poll', options, NAMES)
     const { max = 1, waitMs = 0, signal } = options
     checkCount('max', max, 1, RECEIVE_MAX)
     if (Number.isNaN(waitMs)) throw new BrokerError('ARGUMENT_INVALID', "'waitMs' is no number")
     signal?.throwIfAborted()
     const first = this.#take() ?? (await this.#firstWithin(waitMs, signal))
-    const received: Delivery[] = []
+    const polled: Delivery[] = []
     for (let one = first; one !== undefined; one = this.#take()) {
-      received.push(one)
-      if (received.length >= max) break
+      polled.push(one)
+      if (polled.length >= max) break
     }
-    return received
+    return polled
   }
 
   /** Leaves at once; messages in hand that are not settled go back to the group. */

@@ -12,10 +12,10 @@ import type { Fields } from '../../remoting/header/header.ts'
 import { type Answer, NO_ANSWER } from '../../remoting/serving/connection.ts'
 import { type Action, isAllowed, type Principal, type Resource } from '../access/auth.ts'
 import { groupResource, topicResource } from './address.ts'
+import type { RegisteredClient } from './client.ts'
 import type { HeldPops } from './held-pops.ts'
 import type { Inflation } from './inflation.ts'
 import type { ReadBudget } from './read-budget.ts'
-import type { Session } from './session.ts'
 
 export { type Answer, NO_ANSWER }
 
@@ -35,7 +35,7 @@ export interface Call {
   readonly language: string
   readonly version: number
   readonly principal: Principal
-  readonly session: Session
+  readonly client: RegisteredClient
   readonly context: RemotingContext
   /** Bounds the bytes that are read for answers. */
   readonly reads: ReadBudget

@@ -45,6 +45,7 @@ import { isAllowed, type Principal } from '../access/auth.ts'
 import { AckBatch } from './ack-batch.ts'
 import { topicResource } from './address.ts'
 import type { Answer, Call, MemberOf, Peer, ProducerOf, Push, RemotingContext } from './call.ts'
+import { RegisteredClient } from './client.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
 import { messagesOf } from './message.ts'
@@ -55,7 +56,6 @@ import { type PullCall, servePull } from './requests/pull.ts'
 import { isLongRequest, isStartedOnly, requestTable } from './requests/table.ts'
 import { checkPush } from './requests/transactions.ts'
 import { openSends, type Sends } from './send-batch.ts'
-import { Session } from './session.ts'
 
 /** Message bytes that wait for the disk; beyond, the peer is not read. */
 const PUBLISHING_BYTES_MAX = 8 * 1024 * 1024
@@ -117,7 +117,7 @@ function scannedPop(call: PopCall): Promise<Answer> | undefined {
 }
 
 export class Connection extends ServerConnection implements Peer {
-  readonly session: Session
+  readonly client: RegisteredClient
   readonly #options: ConnectionOptions
   readonly #sends: Sends
   readonly #acks: AckBatch
@@ -142,7 +142,7 @@ export class Connection extends ServerConnection implements Peer {
       isTrusted: context.auth.anonymousAllowed,
     })
     this.#options = options
-    this.session = new Session({
+    this.client = new RegisteredClient({
       connectionId: options.connectionId,
       address: `${socket.remoteAddress}:${socket.remotePort}`,
       host: hostOf(socket.remoteAddress, socket.remotePort),
@@ -191,7 +191,7 @@ export class Connection extends ServerConnection implements Peer {
 
   /** What a producer is not asked now, it is asked later again. */
   check(check: TransactionCheck): void {
-    const { principal } = this.session
+    const { principal } = this.client
     const { auth } = this.#options.context
     if (principal === undefined || this.unsentBytes > UNSENT_BYTES_MAX) return
     const { topic } = new RecordView(check.record)
@@ -199,7 +199,7 @@ export class Connection extends ServerConnection implements Peer {
   }
 
   async request({ code, fields, body }: Push, signal: AbortSignal): Promise<Answer> {
-    const what = `request ${code} to ${this.session.address}`
+    const what = `request ${code} to ${this.client.address}`
     if (this.unsentBytes > UNSENT_BYTES_MAX) {
       throw new BrokerError('BUSY', `too much is on its way to the client: ${what}`)
     }
@@ -263,7 +263,7 @@ export class Connection extends ServerConnection implements Peer {
     this.#looks.close()
     this.#pending.failAll(new BrokerError('UNREACHABLE', 'the client is gone'))
     const { context, onGone } = this.#options
-    this.session.end(context.broker).catch((error: unknown) => {
+    this.client.end(context.broker).catch((error: unknown) => {
       const fields = { evt: 'remoting.unregister_failed', err: error }
       context.log.error(fields, 'a client that left could not be unregistered')
     })
@@ -289,10 +289,10 @@ export class Connection extends ServerConnection implements Peer {
     if (isSilent || this.#serving + this.#acks.open >= SERVING_MAX) return false
     if (code === REQUEST.ackMessage) return this.#gatherAck(opaque, principal)
     const { context } = this.#options
-    const { session } = this
+    const { client } = this
     const { signal } = this.#gone
     const reads = this.#reads
-    const call: PullCall = { opaque, codec, principal, session, context, reads, signal }
+    const call: PullCall = { opaque, codec, principal, client, context, reads, signal }
     const answer = code === REQUEST.popMessage ? scannedPop(call) : scannedPull(call)
     if (answer === undefined) return false
     this.#settle({ code, opaque, codec, flag: 0 }, bodyAt - headerAt, answer)
@@ -314,7 +314,7 @@ export class Connection extends ServerConnection implements Peer {
   #fastMessage(bodyAt: number, end: number, principal: Principal): NewMessage | undefined {
     this.#sender = principal
     try {
-      return fastSend.message(bodyAt, end, this.session.host, this.#mayPublish)
+      return fastSend.message(bodyAt, end, this.client.host, this.#mayPublish)
     } catch {
       // Denied: the general way answers with the reason.
       return undefined
@@ -414,7 +414,7 @@ export class Connection extends ServerConnection implements Peer {
       language,
       version,
       principal,
-      session: this.session,
+      client: this.client,
       context,
       reads: this.#reads,
       looks: this.#looks,
@@ -430,7 +430,7 @@ export class Connection extends ServerConnection implements Peer {
     const isBatch = fields.batch === true || command.code === REQUEST.sendBatchMessage
     const mayCreate = this.#identity.mayPublish(principal, fields.topic)
     const messages = messagesOf({ ...fields, batch: isBatch }, Buffer.from(command.body), {
-      host: this.session.host,
+      host: this.client.host,
       version: command.version,
       mayCreate,
       bodyBytesMax: this.#options.bodyBytesMax,

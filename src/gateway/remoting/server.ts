@@ -98,7 +98,7 @@ export class RemotingGateway implements Gateway {
 
   #memberOf(group: string, clientId: string): Peer | undefined {
     for (const member of this.#consumers.get(group) ?? NONE) {
-      if (member.session.clientId === clientId) return member
+      if (member.client.clientId === clientId) return member
     }
     return undefined
   }

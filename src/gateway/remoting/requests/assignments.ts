@@ -36,13 +36,13 @@ async function queryAssignment(call: Call): Promise<Answer> {
   const { topic, consumerGroup } = query
   authorizeConsuming(call, consumerGroup, topic)
   const { broker } = call.context
-  const subscribed = call.session.subscriptions(consumerGroup).map((one) => one.topic)
+  const subscribed = call.client.subscriptions(consumerGroup).map((one) => one.topic)
   const share =
     query.messageModel === 'BROADCASTING'
       ? undefined
       : await popShare(broker, consumerGroup, [topic, ...subscribed])
   const mode = share === undefined ? 'PULL' : 'POP'
-  await call.session.reads(
+  await call.client.reads(
     broker,
     consumerGroup,
     share === undefined ? 'queue-assigned' : 'per-message',

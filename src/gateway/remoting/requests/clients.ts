@@ -56,8 +56,8 @@ async function heartbeat(call: Call): Promise<Answer> {
     consumer.subscriptions.some(({ topic }) => made.has(topic)),
   )
   const popping = await poppingGroups(call, consumers)
-  await call.session.register(call.context.broker, beat, consumers, call, popping)
-  for (const { groupName } of withNewTopics) call.session.tellAgain(groupName)
+  await call.client.register(call.context.broker, beat, consumers, call, popping)
+  for (const { groupName } of withNewTopics) call.client.tellAgain(groupName)
   return DONE
 }
 
@@ -112,13 +112,13 @@ async function makeTopics(
 
 /** Those whose members are told to pop. */
 async function poppingGroups(
-  { context, session }: Call,
+  { context, client }: Call,
   consumers: readonly ConsumerEntry[],
 ): Promise<ReadonlySet<string>> {
   const popping = new Set<string>()
   for (const { groupName, subscriptions } of consumers) {
     // A heartbeat may leave out what an earlier one said.
-    const said = subscriptions.length > 0 ? subscriptions : session.subscriptions(groupName)
+    const said = subscriptions.length > 0 ? subscriptions : client.subscriptions(groupName)
     const topics = said.map(({ topic }) => topic)
     if ((await popShare(context.broker, groupName, topics)) !== undefined) popping.add(groupName)
   }
@@ -128,7 +128,7 @@ async function poppingGroups(
 async function unregister(call: Call): Promise<Answer> {
   const { producerGroup, consumerGroup } = readFields(UNREGISTER_CLIENT, call.fields)
   const groups = [producerGroup, consumerGroup].filter((group) => group !== undefined)
-  await call.session.unregister(
+  await call.client.unregister(
     call.context.broker,
     groups.filter((group) => group !== ''),
   )
@@ -139,9 +139,9 @@ async function consumerList(call: Call): Promise<Answer> {
   const { consumerGroup } = readFields(CONSUMER_GROUP, call.fields)
   authorize(call, 'read', groupResource(consumerGroup))
   // Members ask in order to choose their queues.
-  await call.session.reads(call.context.broker, consumerGroup, 'queue-assigned')
+  await call.client.reads(call.context.broker, consumerGroup, 'queue-assigned')
   const { clients } = call.context.broker
-  const ids = await clients.consumerIds(consumerGroup, call.session.clientId)
+  const ids = await clients.consumerIds(consumerGroup, call.client.clientId)
   if (ids.length > 0) return answerBody(encodeConsumerIds(ids))
   return {
     code: RESPONSE.systemError,

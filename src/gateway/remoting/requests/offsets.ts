@@ -80,7 +80,7 @@ async function updateOffset(call: Call): Promise<Answer> {
   const { cursors } = call.context.broker
   const queue = ownQueue(call, topic, queueId)
   const offset = queueOffset(commitOffset)
-  const { clientId, connectionId } = call.session
+  const { clientId, connectionId } = call.client
   // A tool has sent no heartbeat.
   await cursors.commit(consumerGroup, queue, offset, clientId ?? connectionId)
   const kept = await cursors.committed(consumerGroup, queue)

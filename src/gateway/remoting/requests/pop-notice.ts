@@ -43,7 +43,7 @@ async function notification(call: Call): Promise<Answer> {
     ordered: asked.order === true,
     startAt: 'first',
     waitMs: 0,
-    memberId: `${call.session.connectionId}/notification`,
+    memberId: `${call.client.connectionId}/notification`,
     signal: call.signal,
   }
   const queues = await queuesWithoutPlace(call, request)

@@ -34,12 +34,12 @@ export const popRequests: RequestTable = new Map([[REQUEST.popMessage, serveAnyP
 /** The fields of its call that a POP needs, which keeps it for long when it is held. */
 export type PopCall = Pick<
   Call,
-  'opaque' | 'codec' | 'principal' | 'session' | 'context' | 'reads' | 'signal'
+  'opaque' | 'codec' | 'principal' | 'client' | 'context' | 'reads' | 'signal'
 >
 
 function serveAnyPop(call: Call): Promise<Answer> {
-  const { opaque, codec, principal, session, context, reads, signal } = call
-  const kept: PopCall = { opaque, codec, principal, session, context, reads, signal }
+  const { opaque, codec, principal, client, context, reads, signal } = call
+  const kept: PopCall = { opaque, codec, principal, client, context, reads, signal }
   return servePop(kept, readFields(POP, call.fields))
 }
 
@@ -134,7 +134,7 @@ function requestOf(call: PopCall, pop: PopFields): PopRequest {
     mayRepeat: attempt !== undefined,
     startAt: pop.initMode === INIT_AT_END ? 'last' : 'first',
     waitMs: 0,
-    memberId: attempt ?? call.session.connectionId,
+    memberId: attempt ?? call.client.connectionId,
     signal: call.signal,
   }
 }

@@ -39,7 +39,7 @@ export const pullRequests: RequestTable = new Map([
 /** The fields of its call that a pull needs. */
 export type PullCall = Pick<
   Call,
-  'opaque' | 'codec' | 'principal' | 'session' | 'context' | 'reads' | 'signal'
+  'opaque' | 'codec' | 'principal' | 'client' | 'context' | 'reads' | 'signal'
 >
 
 /**
@@ -47,8 +47,8 @@ export type PullCall = Pick<
  * body.
  */
 function serveAnyPull(call: Call): Promise<Answer> {
-  const { opaque, codec, principal, session, context, reads, signal } = call
-  const kept: PullCall = { opaque, codec, principal, session, context, reads, signal }
+  const { opaque, codec, principal, client, context, reads, signal } = call
+  const kept: PullCall = { opaque, codec, principal, client, context, reads, signal }
   return servePull(kept, readFields(PULL, call.fields))
 }
 
@@ -76,7 +76,7 @@ function commitRiding(call: PullCall, pull: PullFields): Promise<boolean> | unde
   const { cursors } = call.context.broker
   const queue = ownQueue(call, pull.topic, pull.queueId)
   const offset = queueOffset(pull.commitOffset)
-  return cursors.commit(pull.consumerGroup, queue, offset, call.session.clientId).then(
+  return cursors.commit(pull.consumerGroup, queue, offset, call.client.clientId).then(
     () => true,
     () => false,
   )
@@ -141,8 +141,8 @@ function chooseFilter(
   if ((pull.sysFlag & PULL_FLAG.subscription) !== 0) {
     return parseMessageFilter(pull.subscription, pull.expressionType)
   }
-  const consumer = call.session.consumer(group.name)
-  const subscription = call.session.subscription(group.name, pull.topic)
+  const consumer = call.client.consumer(group.name)
+  const subscription = call.client.subscription(group.name, pull.topic)
   if (subscription === undefined) {
     return {
       code: RESPONSE.subscriptionNotExist,
@@ -182,13 +182,13 @@ function requestOf(call: PullCall, pull: PullFields, filter: MessageFilter): Pul
     signal: call.signal,
     // Members that broadcast keep places of their own, which no reset of the group moves.
     group: isBroadcasting(call, pull) ? undefined : pull.consumerGroup,
-    reader: call.session,
-    member: call.session.clientId,
+    reader: call.client,
+    member: call.client.clientId,
   }
 }
 
 const isBroadcasting = (call: PullCall, { consumerGroup }: PullFields): boolean =>
-  call.session.consumer(consumerGroup)?.model === 'broadcasting'
+  call.client.consumer(consumerGroup)?.model === 'broadcasting'
 
 const bytesWanted = (asked: number | undefined): number =>
   asked === undefined || asked <= 0 ? PULL_BYTES_DEFAULT : Math.min(asked, PULL_BYTES_MAX)

@@ -23,7 +23,7 @@ function allowedQueues(call: Call): ReturnType<typeof decodeLockRequest> {
 
 async function lock(call: Call): Promise<Answer> {
   const { clientId, consumerGroup, queues } = allowedQueues(call)
-  if (call.session.hasLeft(consumerGroup)) return answerBody(encodeLockedQueues([]))
+  if (call.client.hasLeft(consumerGroup)) return answerBody(encodeLockedQueues([]))
   const { queueLocks } = call.context.broker
   return answerBody(encodeLockedQueues(await queueLocks.lock(consumerGroup, clientId, queues)))
 }

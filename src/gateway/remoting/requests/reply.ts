@@ -48,14 +48,14 @@ async function reply(call: Call): Promise<Answer> {
   return notPushed(`push reply message to ${clientId} fail.`)
 }
 
-function pushOf({ context, session, body }: Call, fields: SendFields): Push {
+function pushOf({ context, client, body }: Call, fields: SendFields): Push {
   const now = context.clock.now()
   const properties = fields.properties ?? ''
   const separator = properties === '' || properties.endsWith('\u0002') ? '' : '\u0002'
   const pushed = writeFields(PUSH_REPLY, {
     ...fields,
     properties: `${properties}${separator}PUSH_REPLY_TIME\u0001${now}\u0002`,
-    bornHost: session.address,
+    bornHost: client.address,
     storeHost: formatHost(context.broker.identity.storeHost),
     storeTimestamp: now,
   })

@@ -20,7 +20,7 @@ import type { Principal } from '../access/auth.ts'
 const CONSUME_POP = 'CONSUME_POP'
 const BROADCASTING = 'BROADCASTING'
 
-export interface SessionOptions {
+export interface RegisteredClientOptions {
   /** Unique among all connections of the process. */
   readonly connectionId: string
   /** 'ip:port' of the peer, as the admin answers show it. */
@@ -33,7 +33,7 @@ export interface SessionOptions {
   readonly tellAgain: (group: string) => void
 }
 
-export class Session {
+export class RegisteredClient {
   readonly connectionId: string
   readonly address: string
   /** The peer as a record's born host. */
@@ -42,9 +42,9 @@ export class Session {
    * Its members are told of rebalancing once more, when clients have the routes of topics that were
    * just made.
    */
-  readonly tellAgain: SessionOptions['tellAgain']
-  readonly #onGroups: SessionOptions['onGroups']
-  readonly #onProducer: SessionOptions['onProducer']
+  readonly tellAgain: RegisteredClientOptions['tellAgain']
+  readonly #onGroups: RegisteredClientOptions['onGroups']
+  readonly #onProducer: RegisteredClientOptions['onProducer']
   #registration: ClientRegistration | undefined
   #consumers: ReadonlyMap<string, ConsumerRegistration> = new Map()
   #principal: Principal | undefined
@@ -52,7 +52,7 @@ export class Session {
   readonly #byQueue = new Set<string>()
   #hasEnded = false
 
-  constructor(options: SessionOptions) {
+  constructor(options: RegisteredClientOptions) {
     this.connectionId = options.connectionId
     this.address = options.address
     this.host = options.host
