@@ -55,3 +55,33 @@ export function setU64(view: DataView, at: number, value: number): void {
 /** `bytes[start, end)`, not a copy: a third of the price of a Buffer's `subarray`. */
 export const partOf = (bytes: Uint8Array, start: number, end: number): Uint8Array =>
   new Uint8Array(bytes.buffer, bytes.byteOffset + start, end - start)
+
+/** Below this, a loop costs less than a view of the bytes and a call into Node. */
+const LOOPED_BYTES_MAX = 96
+
+/** Copies `source[start, end)` to `target[at...]`. @returns where it ends there */
+export function copyBytes(
+  target: Uint8Array,
+  at: number,
+  source: Uint8Array,
+  start: number,
+  end: number,
+): number {
+  if (end - start > LOOPED_BYTES_MAX) target.set(partOf(source, start, end), at)
+  else for (let i = start, to = at; i < end; i++, to++) target[to] = source[i]!
+  return at + end - start
+}
+
+/** Text of names that mostly are the same one after the other: that of the last is kept. */
+export class LastText {
+  #text = ''
+
+  /** `bytes[start, end)`, of Latin-1. */
+  textOf(bytes: Buffer, start: number, end: number): string {
+    const text = this.#text
+    let i = end - start === text.length ? start : end + 1
+    while (i < end && bytes[i] === text.charCodeAt(i - start)) i++
+    if (i !== end) this.#text = bytes.latin1Slice(start, end)
+    return this.#text
+  }
+}

@@ -208,18 +208,22 @@ export class RecordView {
     return this.bytes.subarray(from, from + this.bodyLength)
   }
   get topic(): string {
+    return this.bytes.latin1Slice(this.topicStart, this.topicEnd)
+  }
+  /** [start, end) of the topic's name within `bytes`. */
+  get topicStart(): number {
     const at = this.start + BODY_AT + this.bodyLength
-    const wide = this.magic === RECORD_MAGIC_V2
-    const from = at + (wide ? 2 : 1)
-    const length = wide ? getU16(this.bytes, at) : this.bytes[at]!
-    return this.bytes.latin1Slice(from, from + length)
+    return at + (this.magic === RECORD_MAGIC_V2 ? 2 : 1)
+  }
+  get topicEnd(): number {
+    const at = this.start + BODY_AT + this.bodyLength
+    return this.magic === RECORD_MAGIC_V2
+      ? at + 2 + getU16(this.bytes, at)
+      : at + 1 + this.bytes[at]!
   }
   /** [start, end) of the encoded properties within `bytes`. */
   get propertiesStart(): number {
-    const at = this.start + BODY_AT + this.bodyLength
-    const topicEnd =
-      this.magic === RECORD_MAGIC_V2 ? at + 2 + getU16(this.bytes, at) : at + 1 + this.bytes[at]!
-    return topicEnd + 2
+    return this.topicEnd + 2
   }
   get propertiesEnd(): number {
     return this.start + this.size

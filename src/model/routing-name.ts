@@ -3,12 +3,12 @@ import { PROPERTY } from './properties.ts'
 import type { RecordView } from './record.ts'
 
 /** MQTT topic if published by MQTT, else `topic/tag` when tagged, else `topic`. */
-export function routingName(record: RecordView): string {
-  const published = record.property(PROPERTY.mqttTopic)
-  if (published !== undefined) return published
-  const tag = record.property(PROPERTY.tags)
-  const topic = record.topic
-  return tag === undefined ? topic : `${topic}/${tag}`
+export function routingName(
+  topic: string,
+  tag: string | undefined,
+  mqttTopic: string | undefined,
+): string {
+  return mqttTopic ?? (tag === undefined ? topic : `${topic}/${tag}`)
 }
 
 /** A retried or dead-lettered record says where it was first published. */

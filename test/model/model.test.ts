@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import test from 'ava'
 import fc from 'fast-check'
-import { getI32, getU64, setU64, viewOf } from '../../src/model/bytes.ts'
+import { copyBytes, getI32, getU64, LastText, setU64, viewOf } from '../../src/model/bytes.ts'
 import { FilterTrie } from '../../src/model/filter-trie.ts'
 import { NO_HOST } from '../../src/model/host.ts'
 import { selects as selectsRecord } from '../../src/model/message-filter.ts'
@@ -36,6 +36,32 @@ test('a 64-bit field written through a view is read as it was', (t) => {
       t.is(getU64(bytes, 0), value)
     }),
   )
+})
+
+test('bytes are copied to where they belong, few or many', (t) => {
+  const source = Buffer.from(Array.from({ length: 300 }, (_, i) => i))
+  for (const count of [0, 1, 96, 97, 250]) {
+    const target = Buffer.alloc(300)
+    t.is(copyBytes(target, 20, source, 30, 30 + count), 20 + count)
+    t.deepEqual(target.subarray(20, 20 + count), source.subarray(30, 30 + count))
+    t.true(target.subarray(20 + count).every((byte) => byte === 0))
+  }
+})
+
+test('the text of a name is its own, whatever the last one was', (t) => {
+  const last = new LastText()
+  const bytes = Buffer.from('orders|orderz|orders\xff|', 'latin1')
+  const names = [
+    [0, 6],
+    [0, 6],
+    [7, 13],
+    [0, 5],
+    [7, 13],
+    [14, 21],
+    [0, 0],
+    [0, 6],
+  ] as const
+  for (const [from, to] of names) t.is(last.textOf(bytes, from, to), bytes.latin1Slice(from, to))
 })
 
 // The vector was computed from Apache RocketMQ's MessageDecoder layout.

@@ -94,3 +94,22 @@ test('a light queue whose binding the log has no more is whole after a build in 
   t.deepEqual(again.store.range(LIGHT, 0), range)
   t.is(await firstBody(again.store), first)
 })
+
+test('each record of one topic goes to the queues that are bound when it comes', async (t) => {
+  const { store } = await open(t, await tempDir(t), new FakeClock())
+  const put = () => store.append({ messages: [draft('T', 'x')] })
+  const held = (filter: string, durable: boolean): number =>
+    store.range(lightQueueTopic(filter, durable), 0).maxOffset
+  await store.bindLightQueue('T', true)
+  await put()
+  await store.bindLightQueue('#', true)
+  await store.bindLightQueue('T', false)
+  await put()
+  t.deepEqual([held('T', true), held('#', true), held('T', false)], [2, 1, 1])
+  await store.unbindLightQueue('#', true)
+  await store.unbindLightQueue('T', false)
+  await put()
+  await store.bindLightQueue('#', true)
+  await put()
+  t.deepEqual([held('T', true), held('#', true)], [4, 1])
+})

@@ -77,7 +77,8 @@ export class Dispatcher {
       if (offset !== queue.next) this.#align(queue, offset, position)
       this.#enter(queue, position, size)
       this.#indexKeys(bytes, topic.hash, position)
-      if (topic.isRoutable && !this.#views.light.isEmpty) this.#route(bytes, at, size, position)
+      if (topic.isRoutable && !this.#views.light.isEmpty)
+        this.#route(bytes, topic.name, size, position)
     } else if (topic.kind === 'notes') {
       for (const note of decodeNotes(new RecordView(bytes, at).body)) {
         if (note.is === 'record') this.#recordFact(note, bytes, at, position)
@@ -171,9 +172,12 @@ export class Dispatcher {
     if (place !== undefined) this.#views.keys.add(placeHash(place), position)
   }
 
-  #route(bytes: Buffer, at: number, size: number, position: number): void {
-    const name = routingName(new RecordView(bytes, at))
-    this.#views.light.match(name, (queue) => this.#enter(queue, position, size))
+  #route(bytes: Buffer, topic: string, size: number, position: number): void {
+    const { tagStart, tagEnd, mqttTopicStart, mqttTopicEnd } = this.#scan
+    const tag = tagEnd === 0 ? undefined : bytes.utf8Slice(tagStart, tagEnd)
+    const mqttTopic = mqttTopicEnd === 0 ? undefined : bytes.utf8Slice(mqttTopicStart, mqttTopicEnd)
+    const queues = this.#views.light.matching(routingName(topic, tag, mqttTopic))
+    for (const queue of queues) this.#enter(queue, position, size)
   }
 
   /** The record stands before the notes, in the frame that both are in. */

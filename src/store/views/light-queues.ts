@@ -22,6 +22,9 @@ export class LightQueues {
   readonly #durableStore: BlockStore
   readonly #liveStore: BlockStore
   readonly #nextNumber: () => number
+  /** What the last name matched: the next record's is mostly the same. undefined: none is known. */
+  #matchedName: string | undefined
+  #matched: readonly ConsumeQueue[] = []
 
   constructor(durableStore: BlockStore, liveStore: BlockStore, nextNumber: () => number) {
     this.#durableStore = durableStore
@@ -122,11 +125,16 @@ export class LightQueues {
   }
 
   /** Every queue whose filter matches the routing name of a record. */
-  match(name: string, each: (queue: ConsumeQueue) => void): void {
+  matching(name: string): readonly ConsumeQueue[] {
+    if (name === this.#matchedName) return this.#matched
+    const matched: ConsumeQueue[] = []
     this.#trie.match(name, ({ durable, live }) => {
-      if (durable !== undefined) each(durable)
-      if (live !== undefined) each(live)
+      if (durable !== undefined) matched.push(durable)
+      if (live !== undefined) matched.push(live)
     })
+    this.#matchedName = name
+    this.#matched = matched
+    return matched
   }
 
   durable(): Iterable<ConsumeQueue> {
@@ -138,6 +146,7 @@ export class LightQueues {
   }
 
   #bound(filter: string): Bound {
+    this.#forgetMatched()
     const known = this.#trie.get(filter)
     if (known !== undefined) return known
     const bound: Bound = { durable: undefined, live: undefined, liveBinders: 0 }
@@ -146,6 +155,12 @@ export class LightQueues {
   }
 
   #prune(filter: string, { durable, live }: Bound): void {
+    this.#forgetMatched()
     if (durable === undefined && live === undefined) this.#trie.delete(filter)
+  }
+
+  #forgetMatched(): void {
+    this.#matchedName = undefined
+    this.#matched = []
   }
 }

@@ -1,7 +1,7 @@
 // The fields of a record that the views need, taken from its bytes in one pass and without
 // allocation. The same scan serves the live path and the replay, so that both build the same views.
 import { getI32, getU16, viewOf } from '../../model/bytes.ts'
-import { NAME_END, VALUE_END } from '../../model/properties.ts'
+import { NAME_END, PROPERTY, VALUE_END } from '../../model/properties.ts'
 import { RECORD_MAGIC_V2 } from '../../model/record.ts'
 import { NO_TAG_HASH, tagHash } from '../../model/tag-filter.ts'
 
@@ -12,6 +12,7 @@ const VALUE_END_WORD = VALUE_END * 0x01010101
 const TAGS = Buffer.from('TAGS\u0001')
 const KEYS = Buffer.from('KEYS\u0001')
 const UNIQUE_KEY = Buffer.from('UNIQ_KEY\u0001')
+const MQTT_TOPIC = Buffer.from(`${PROPERTY.mqttTopic}\u0001`)
 
 /** Reused between records: fields are of the record scanned last. Ranges are [start, end). */
 export class RecordScan {
@@ -19,13 +20,16 @@ export class RecordScan {
   topicEnd = 0
   /** Java's hash of TAGS, NO_TAG_HASH without one. */
   tagHash = NO_TAG_HASH
+  tagStart = 0
+  tagEnd = 0
   keysStart = 0
   keysEnd = 0
   uniqueKeyStart = 0
   uniqueKeyEnd = 0
+  mqttTopicStart = 0
+  mqttTopicEnd = 0
   /** Checks all but the body, which has its own CRC in the record. */
   check = 0
-  #hasTag = false
 
   /** The record at `bytes[start, start + size)` must be whole. */
   scan(bytes: Buffer, start: number, size: number): void {
@@ -34,9 +38,10 @@ export class RecordScan {
     this.topicStart = topicAt + (isWide ? 2 : 1)
     this.topicEnd = this.topicStart + (isWide ? getU16(bytes, topicAt) : bytes[topicAt]!)
     this.tagHash = NO_TAG_HASH
-    this.#hasTag = false
+    this.tagStart = this.tagEnd = 0
     this.keysStart = this.keysEnd = 0
     this.uniqueKeyStart = this.uniqueKeyEnd = 0
+    this.mqttTopicStart = this.mqttTopicEnd = 0
     const head = mix(viewOf(bytes), start, start + BODY_AT, CHECK_SEED)
     this.check = this.#scanTail(bytes, topicAt, this.topicEnd + 2, start + size, head)
   }
@@ -76,15 +81,19 @@ export class RecordScan {
   /** The first one of a name counts. */
   #property(bytes: Buffer, at: number, stop: number): void {
     const first = bytes[at]
-    if (first === 84 && !this.#hasTag && startsWith(bytes, at, stop, TAGS)) {
-      this.#hasTag = true
-      this.tagHash = hashOfTag(bytes, at + TAGS.length, stop)
+    if (first === 84 && this.tagEnd === 0 && startsWith(bytes, at, stop, TAGS)) {
+      this.tagStart = at + TAGS.length
+      this.tagEnd = stop
+      this.tagHash = hashOfTag(bytes, this.tagStart, stop)
     } else if (first === 75 && this.keysEnd === 0 && startsWith(bytes, at, stop, KEYS)) {
       this.keysStart = at + KEYS.length
       this.keysEnd = stop
     } else if (first === 85 && this.uniqueKeyEnd === 0 && startsWith(bytes, at, stop, UNIQUE_KEY)) {
       this.uniqueKeyStart = at + UNIQUE_KEY.length
       this.uniqueKeyEnd = stop
+    } else if (first === 77 && this.mqttTopicEnd === 0 && startsWith(bytes, at, stop, MQTT_TOPIC)) {
+      this.mqttTopicStart = at + MQTT_TOPIC.length
+      this.mqttTopicEnd = stop
     }
   }
 }

@@ -11,12 +11,15 @@ import type { Place, Subscription } from '../session/subscriptions.ts'
 import type { Batch, LightFeed, LightFeedReader, LightFeeds } from './light-feed.ts'
 
 interface Cursor {
-  subscription: Subscription
+  /** Its subscription, as the list that `matching` is while no other filter matches. */
+  alone: readonly [Subscription]
   readonly place: Place
   readonly feed: LightFeed
   /** Where the entry at `place.next` is at hand. */
   batch: Batch | undefined
 }
+
+export const NO_SUBSCRIPTIONS: readonly Subscription[] = []
 
 export type MergeState =
   /** `delivery` and `matching` hold the next message. */
@@ -29,7 +32,7 @@ export type MergeState =
 export class Merge {
   /** The next message after `next()` answered 'ready'; valid until `advance`. */
   delivery: OutgoingMessage | undefined
-  readonly matching: Subscription[] = []
+  matching: readonly Subscription[] = NO_SUBSCRIPTIONS
   /** Entries that retention took before they were read. */
   missed = 0
   /** Entries compared so far: what the choice of messages costs. */
@@ -65,7 +68,7 @@ export class Merge {
   /** Goes on where the place is. */
   add(subscription: Subscription, place: Place): void {
     const feed = this.#feeds.open(place, this.#reader)
-    const cursor = { subscription, place, feed, batch: undefined }
+    const cursor: Cursor = { alone: [subscription], place, feed, batch: undefined }
     if (place.floor < this.#floor) place.floor = this.#floor
     this.#cursors.set(feed, cursor)
     this.#unsure.add(cursor)
@@ -75,7 +78,7 @@ export class Merge {
   /** Other options for a filter that goes on where it is. */
   replace(subscription: Subscription, place: Place): void {
     const cursor = this.#find(place)
-    if (cursor !== undefined) cursor.subscription = subscription
+    if (cursor !== undefined) cursor.alone = [subscription]
     this.#forget()
   }
 
@@ -115,7 +118,7 @@ export class Merge {
   next(): MergeState {
     if (this.delivery !== undefined) return 'ready'
     for (;;) {
-      for (const cursor of this.#unsure) this.#look(cursor)
+      if (this.#unsure.size > 0) for (const cursor of this.#unsure) this.#look(cursor)
       if (this.#reading.size > 0) return 'reading'
       const first = this.#first()
       if (first === undefined) return 'idle'
@@ -212,14 +215,15 @@ export class Merge {
     this.delivery = deliveryAt(first)
     const { position } = this.delivery
     this.compared += this.#active.length
-    for (const cursor of this.#active) {
-      if (deliveryAt(cursor).position === position) this.matching.push(cursor.subscription)
-    }
+    this.matching = first.alone
+    if (this.#active.length === 1) return
+    const matching = this.#active.filter((cursor) => deliveryAt(cursor).position === position)
+    if (matching.length > 1) this.matching = matching.map(({ alone }) => alone[0])
   }
 
   #forget(): void {
     this.delivery = undefined
-    this.matching.length = 0
+    this.matching = NO_SUBSCRIPTIONS
   }
 }
 

@@ -3,9 +3,7 @@
 import type { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import type { Place, Subscription } from '../session/subscriptions.ts'
 import type { LightFeed, LightFeedReader, LightFeeds } from './light-feed.ts'
-import { Merge, type MergeState } from './merge.ts'
-
-const NO_SUBSCRIPTIONS: readonly Subscription[] = []
+import { Merge, type MergeState, NO_SUBSCRIPTIONS } from './merge.ts'
 
 export class Streams {
   readonly #feeds: LightFeeds
@@ -35,7 +33,9 @@ export class Streams {
 
   /** Entries compared so far: what the choice of messages costs. */
   get compared(): number {
-    return this.#merges.reduce((sum, { merge }) => sum + merge.compared, 0)
+    let sum = 0
+    for (const { merge } of this.#merges) sum += merge.compared
+    return sum
   }
 
   /** Every queue of the subscription goes on where its place is. */

@@ -8,12 +8,15 @@ import type { Broker } from '../../../port/broker.ts'
 
 export interface Home extends QueueName {
   readonly offset: QueueOffset
-  /** `stampOf` the record: a topic that is made again has other messages at the same offsets. */
+  /**
+   * `stampOf` the record's store time: a topic that is made again has other messages at the same
+   * offsets.
+   */
   readonly stamp: number
 }
 
-/** The low 32 bits of the store time. */
-export const stampOf = (record: RecordView): number => record.storeTimestamp >>> 0
+/** Its low 32 bits. */
+export const stampOf = (storeTimestamp: number): number => storeTimestamp >>> 0
 
 /** undefined when the record is there no more: it was too old, or went with its topic. */
 export async function recordAt(broker: Broker, home: Home): Promise<Buffer | undefined> {
@@ -26,5 +29,7 @@ export async function recordAt(broker: Broker, home: Home): Promise<Buffer | und
   })
   if (count === 0) return undefined
   const record = new RecordView(records)
-  return record.queueOffset === offset && stampOf(record) === stamp ? records : undefined
+  return record.queueOffset === offset && stampOf(record.storeTimestamp) === stamp
+    ? records
+    : undefined
 }

@@ -1,10 +1,10 @@
 // One record as MQTT subscribers get it. Made once per read and shared by every session that
 // delivers it: the topic and payload are copied from the record's bytes as they are.
-import { getI32 } from '../../../model/bytes.ts'
+import { LastText } from '../../../model/bytes.ts'
 import { expiresMsOf } from '../../../model/expiry.ts'
 import type { LogPosition, QueueOffset } from '../../../model/positions.ts'
 import { NAME_END, PROPERTY } from '../../../model/properties.ts'
-import { RecordView, storeTimestampOf } from '../../../model/record.ts'
+import { RecordView } from '../../../model/record.ts'
 import { originalTopic } from '../../../model/routing-name.ts'
 import { toWireProperties } from '../message.ts'
 import type { Qos } from '../packets/protocol.ts'
@@ -16,6 +16,9 @@ const CHARACTERS_UNSAFE = /[+#\p{Cc}\p{Noncharacter_Code_Point}]/gu
 const PLUS = 43
 const HASH = 35
 const OUR_PREFIX = Buffer.from('MQTT_')
+const RETRY_TOPIC = Buffer.from(PROPERTY.retryTopic)
+/** Messages that follow each other are mostly of one topic. */
+const topics = new LastText()
 
 /** A whole packet as most subscribers get it, all but the flags and the packet id. */
 export interface PreparedPublish {
@@ -29,6 +32,10 @@ export class OutgoingMessage implements Home {
   readonly brokerName: string
   /** Comparable among the records of one broker. */
   readonly position: LogPosition
+  readonly queueId: number
+  readonly offset: QueueOffset
+  /** When the message was stored, epoch ms. */
+  readonly storedMs: number
   /** The topic name's UTF-8 bytes are `topicSource[topicStart, topicEnd)`. */
   topicSource: Buffer
   topicStart = 0
@@ -49,10 +56,11 @@ export class OutgoingMessage implements Home {
   isShared = false
   /** Kept by publish-output.ts, by version and presence of a packet id. */
   prepared: (PreparedPublish | undefined)[] | undefined = undefined
-  readonly #start: number
+  readonly #record: RecordView
+  /** Of a copy in a retry or dead-letter topic: where the message was published. */
+  #retryTopic: string | undefined = undefined
   #properties: Buffer | undefined = undefined
   #topic: string | undefined = undefined
-  #recordTopic: string | undefined = undefined
   #topicName: string | undefined = undefined
 
   /** The record at `bytes[start...]`; holds on to the buffer. */
@@ -60,8 +68,11 @@ export class OutgoingMessage implements Home {
     const record = new RecordView(bytes, start)
     this.brokerName = brokerName
     this.bytes = bytes
-    this.#start = start
+    this.#record = record
     this.position = record.position
+    this.queueId = record.queueId
+    this.offset = record.queueOffset
+    this.storedMs = record.storeTimestamp
     this.payloadStart = record.bodyStart
     this.payloadEnd = record.bodyStart + record.bodyLength
     this.topicSource = bytes
@@ -84,43 +95,29 @@ export class OutgoingMessage implements Home {
 
   /** The topic whose queue has the record. */
   get topic(): string {
-    this.#topic ??= new RecordView(this.bytes, this.#start).topic
+    this.#topic ??= topics.textOf(this.bytes, this.#record.topicStart, this.#record.topicEnd)
     return this.#topic
   }
 
-  get queueId(): number {
-    return new RecordView(this.bytes, this.#start).queueId
-  }
-
-  get offset(): QueueOffset {
-    return new RecordView(this.bytes, this.#start).queueOffset
-  }
-
   get stamp(): number {
-    return stampOf(new RecordView(this.bytes, this.#start))
+    return stampOf(this.storedMs)
   }
 
   /** The topic the record was published to, for authorization. */
   get recordTopic(): string {
-    this.#recordTopic ??=
-      new RecordView(this.bytes, this.#start).property(PROPERTY.retryTopic) ?? this.topic
-    return this.#recordTopic
+    return this.#retryTopic ?? this.topic
   }
 
   /** The MQTT 5 property section but for what differs per subscriber. */
   get properties(): Buffer {
-    this.#properties ??= toWireProperties(new RecordView(this.bytes, this.#start), this.isMqtt)
+    this.#properties ??= toWireProperties(this.#record, this.isMqtt)
     return this.#properties
-  }
-
-  /** When the message was stored, epoch ms. */
-  get storedMs(): number {
-    return storeTimestampOf(this.bytes, this.#start)
   }
 
   /** The record's bytes, for a caller that keeps it. */
   get record(): Buffer {
-    return this.bytes.subarray(this.#start, this.#start + getI32(this.bytes, this.#start))
+    const { start, size } = this.#record
+    return this.bytes.subarray(start, start + size)
   }
 
   /** A name of another protocol may hold what MQTT reserves for filters (MQTT-3.3.2-2). */
@@ -140,7 +137,14 @@ export class OutgoingMessage implements Home {
       let stop = nameEnd
       while (stop < end && bytes[stop] !== 2) stop++
       const isNamed = stop > nameEnd + 1 && bytes[nameEnd] === NAME_END
-      if (isNamed && hasOurPrefix(bytes, at)) this.#note(at, nameEnd, nameEnd + 1, stop)
+      if (isNamed && startsWith(bytes, at, OUR_PREFIX)) this.#note(at, nameEnd, nameEnd + 1, stop)
+      else if (
+        isNamed &&
+        nameEnd - at === RETRY_TOPIC.length &&
+        startsWith(bytes, at, RETRY_TOPIC)
+      ) {
+        this.#retryTopic ??= bytes.utf8Slice(nameEnd + 1, stop)
+      }
       at = stop + 1
     }
   }
@@ -170,8 +174,8 @@ export class OutgoingMessage implements Home {
   }
 }
 
-function hasOurPrefix(bytes: Buffer, at: number): boolean {
-  for (let i = 0; i < OUR_PREFIX.length; i++) if (bytes[at + i] !== OUR_PREFIX[i]) return false
+function startsWith(bytes: Buffer, at: number, text: Buffer): boolean {
+  for (let i = 0; i < text.length; i++) if (bytes[at + i] !== text[i]) return false
   return true
 }
 

@@ -4,6 +4,7 @@
 //   packet id u16 (QoS 1, 2)    property length, expiry, alias, subscription ids, the rest (5)
 //   payload
 
+import { copyBytes } from '../../../model/bytes.ts'
 import { COPY_BYTES_MAX, type Output } from '../../../output.ts'
 import type { Qos } from '../packets/protocol.ts'
 import type { OutgoingMessage, PreparedPublish } from './outgoing-message.ts'
@@ -41,7 +42,10 @@ export const emptyHeader = (): PublishHeader => ({
   isAliasKnown: false,
 })
 
-/** Larger ones are copied once only, so preparing them gains nothing. */
+/**
+ * To write a shorter one anew costs less than to keep a packet; a larger one is copied once only.
+ */
+const PREPARED_PAYLOAD_MIN = 256
 const PREPARED_PAYLOAD_MAX = 4096
 const EXPIRY_BYTES = 5
 const ALIAS_BYTES = 3
@@ -84,7 +88,7 @@ export function writePublish(
   }
   const block = out.reserve(total)
   const at = putHead(block, out.at, delivery, header, length, isV5)
-  out.at = at + delivery.bytes.copy(block, at, delivery.payloadStart, delivery.payloadEnd)
+  out.at = copyBytes(block, at, delivery.bytes, delivery.payloadStart, delivery.payloadEnd)
 }
 
 /** From the second subscriber on a message is encoded once and copied. */
@@ -95,7 +99,9 @@ function preparedFor(
 ): PreparedPublish | undefined {
   const differs = header.subscriptionIds.length > 0 || header.expirySeconds >= 0 || header.alias > 0
   const payloadBytes = delivery.payloadEnd - delivery.payloadStart
-  if (differs || payloadBytes > PREPARED_PAYLOAD_MAX) return undefined
+  if (differs || payloadBytes < PREPARED_PAYLOAD_MIN || payloadBytes > PREPARED_PAYLOAD_MAX) {
+    return undefined
+  }
   const kind = (isV5 ? 2 : 0) + (header.qos > 0 ? 1 : 0)
   const known = delivery.prepared?.[kind]
   if (known !== undefined) return known
@@ -106,7 +112,7 @@ function preparedFor(
   const length = remainingLength(delivery, header, isV5)
   const bytes = Buffer.allocUnsafe(1 + varintBytes(length) + length)
   const at = putHead(bytes, 0, delivery, header, length, isV5)
-  delivery.bytes.copy(bytes, at, delivery.payloadStart, delivery.payloadEnd)
+  copyBytes(bytes, at, delivery.bytes, delivery.payloadStart, delivery.payloadEnd)
   const idAt = 1 + varintBytes(length) + 2 + (delivery.topicEnd - delivery.topicStart)
   const prepared = { bytes, idAt }
   delivery.prepared ??= [undefined, undefined, undefined, undefined]
@@ -144,7 +150,7 @@ function putHead(
   block[at++] = topicBytes >>> 8
   block[at++] = topicBytes
   if (topicBytes > 0) {
-    at += delivery.topicSource.copy(block, at, delivery.topicStart, delivery.topicEnd)
+    at = copyBytes(block, at, delivery.topicSource, delivery.topicStart, delivery.topicEnd)
   }
   if (header.qos > 0) {
     block[at++] = header.packetId >>> 8
@@ -200,7 +206,7 @@ function putProperties(
     block[at++] = SUBSCRIPTION_ID
     at = putVarint(block, at, id)
   }
-  return at + delivery.properties.copy(block, at)
+  return copyBytes(block, at, delivery.properties, 0, delivery.properties.length)
 }
 
 export const varintBytes = (value: number): number =>
