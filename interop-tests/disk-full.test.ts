@@ -56,7 +56,7 @@ async function nativeProducer(t: ExecutionContext, server: SpawnedServer): Promi
     name: 'native',
     async send(body) {
       try {
-        await client.send({ topic: TOPIC, body }, { timeoutMs: 5000 })
+        await client.send({ topic: TOPIC, body }, { timeoutMs: 60_000 })
         return undefined
       } catch (error) {
         return { what: (error as BrokerError).code, text: (error as Error).message }

@@ -189,6 +189,12 @@ const PROBES: Readonly<Record<string, Probe>> = {
     },
 }
 
+/** What is seen and does not stand in the column. */
+async function unlike(cell: string, probe: Probe, peer: Peer): Promise<string | undefined> {
+  const seen = [await probe(peer)].flat()
+  return seen.find((words) => !cell.includes(words))
+}
+
 interface Row {
   readonly section: string
   readonly name: string
@@ -227,9 +233,10 @@ if (missing === undefined) {
         [theirs, row.apache],
         [ours, row.ours],
       ] as const) {
-        for (const seen of [await probe(peer)].flat()) {
-          t.true(cell.includes(seen), `${row.name}: '${seen}' was seen; the page says '${cell}'`)
-        }
+        let seen = await unlike(cell, probe, peer)
+        // A broker on a busy machine may answer that it is busy.
+        if (seen !== undefined) seen = await unlike(cell, probe, peer)
+        t.is(seen, undefined, `${row.name}: '${seen}' was seen; the page says '${cell}'`)
       }
     }
   })

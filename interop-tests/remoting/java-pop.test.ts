@@ -1,10 +1,11 @@
 // Java consumers with `setClientRebalance(false)`: in POP mode, as `mqadmin setConsumeMode` sets it, and
 // in the default mode; the same of our server and of Apache's.
-import test, { type ExecutionContext } from 'ava'
+import test from 'ava'
 import { spawnServer } from '../../test/support/server.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
 import type { ForeignClient, Got } from '../support/foreign-client.ts'
 import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
+import { either } from '../support/members.ts'
 
 const missing = (await javaClientMissing()) ?? (await apacheRocketmqMissing())
 if (missing !== undefined) {
@@ -13,33 +14,31 @@ if (missing !== undefined) {
 }
 const testJava = missing === undefined ? test.serial : test.skip
 
-/** As long as a Java consumer needs at most to find its queues and Apache's broker to revive. */
-const PATIENCE_MS = 90_000
-
-async function ours(t: ExecutionContext): Promise<string> {
-  const server = await spawnServer(t)
-  return server.address('nameServer')
-}
-
-async function apaches(t: ExecutionContext): Promise<string> {
+const nameServers = new Map<string, string>()
+const leftovers: (() => unknown)[] = []
+test.before(async (t) => {
+  t.timeout(400_000)
+  if (missing !== undefined) return
+  const server = await spawnServer({ teardown: (end) => void leftovers.unshift(end) })
+  nameServers.set('our broker', server.address('nameServer'))
   const apache = await startApacheRocketmq()
-  t.teardown(() => apache.stop())
-  return apache.nameServer
-}
+  leftovers.unshift(() => apache.stop())
+  nameServers.set("Apache's broker", apache.nameServer)
+})
+test.after.always(async () => {
+  for (const end of leftovers) await end()
+})
 
 const all = (count: number): number[] => Array.from({ length: count }, (_, i) => i)
 const indexOf = (message: Got): number => Number(message.properties['index'])
 const received = (...consumers: readonly ForeignClient[]): Got[] =>
   consumers.flatMap(({ got }) => got)
 
-for (const [name, start] of [
-  ['our broker', ours],
-  ["Apache's broker", apaches],
-] as const) {
+for (const name of ['our broker', "Apache's broker"]) {
   testJava(
     `two consumers in POP mode share a topic of ${name}, and what failed comes again`,
     async (t) => {
-      const nameServer = await start(t)
+      const nameServer = nameServers.get(name)!
       const topic = 'JavaPop'
       const group = 'G_java_pop'
       await mqadmin('updateTopic', '-n', nameServer, '-c', 'DefaultCluster', '-t', topic)
@@ -52,12 +51,11 @@ for (const [name, start] of [
       )
       for (const consumer of consumers) await consumer.ready()
       await (await java(t, 'produce', { nameServer, topic, count: 20 })).ends()
-      const end = Date.now() + PATIENCE_MS
       const done = (): boolean => {
         const again = received(...consumers).filter(({ reconsumeTimes }) => reconsumeTimes === 1)
         return new Set(again.map(indexOf)).size === 20
       }
-      while (!done() && Date.now() < end) await new Promise((later) => setTimeout(later, 200))
+      await either(consumers, 'each message came again', done)
       const got = received(...consumers)
       for (const attempt of [0, 1]) {
         const indexes = got.filter(({ reconsumeTimes }) => reconsumeTimes === attempt).map(indexOf)
@@ -78,7 +76,7 @@ for (const [name, start] of [
   testJava(
     `two consumers in the default mode share the queues that ${name} gives them`,
     async (t) => {
-      const nameServer = await start(t)
+      const nameServer = nameServers.get(name)!
       const topic = 'JavaAssigned'
       await mqadmin('updateTopic', '-n', nameServer, '-c', 'DefaultCluster', '-t', topic)
       const options = { nameServer, topic, group: 'G_java_assigned', brokerRebalance: true }
@@ -87,9 +85,8 @@ for (const [name, start] of [
       )
       for (const consumer of consumers) await consumer.ready()
       await (await java(t, 'produce', { nameServer, topic, count: 20 })).ends()
-      const end = Date.now() + PATIENCE_MS
       const count = (): number => new Set(received(...consumers).map(indexOf)).size
-      while (count() < 20 && Date.now() < end) await new Promise((later) => setTimeout(later, 200))
+      await either(consumers, 'every message came', () => count() === 20)
       t.is(count(), 20)
       for (const consumer of consumers) await consumer.stop()
     },

@@ -1,9 +1,10 @@
 // Recall by the Java client: Apache RocketMQ 5.5.0, where it is switched on, and our server, where it is on
 // by default, answer the same.
-import test, { type ExecutionContext } from 'ava'
+import test from 'ava'
 import { spawnServer } from '../../test/support/server.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
-import { java, javaClientMissing } from '../support/java-client.ts'
+import { askBoth } from '../support/api-probe.ts'
+import { javaClientMissing } from '../support/java-client.ts'
 
 const missing = (await javaClientMissing()) ?? (await apacheRocketmqMissing())
 if (missing !== undefined) {
@@ -12,21 +13,13 @@ if (missing !== undefined) {
 }
 const testJava = missing === undefined ? test.serial : test.skip
 
-async function answers(t: ExecutionContext, nameServer: string): Promise<Record<string, unknown>> {
-  const probe = await java(t, 'api', { nameServer, only: 'a recall' })
-  await probe.ends()
-  return Object.fromEntries(
-    probe.of('case').map((event) => [String(event['name']), event['answer']]),
-  )
-}
-
 testJava('a recall is answered as by a broker of Apache with recallMessageEnable', async (t) => {
   await using apache = await startApacheRocketmq({ broker: { recallMessageEnable: 'true' } })
   const server = await spawnServer(t)
-  const theirs = await answers(t, apache.nameServer)
-  const ours = await answers(t, server.address('nameServer'))
+  const nameServers = { theirs: apache.nameServer, ours: server.address('nameServer') }
+  const { theirs, ours } = await askBoth(t, nameServers, { only: 'a recall' })
   t.deepEqual(ours, theirs)
-  t.like(ours, {
+  t.like(Object.fromEntries(ours), {
     'a recall': 'recalled',
     'a recall of one of two': 'm1, 1 stored',
     'a recall of what is delivered': 'MQBrokerException 604',

@@ -2,7 +2,7 @@
 import test, { type ExecutionContext } from 'ava'
 import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import { bodyOf, type ForeignClient, type Got } from '../support/foreign-client.ts'
-import { java, javaClientMissing } from '../support/java-client.ts'
+import { java, javaAlone, javaClientMissing } from '../support/java-client.ts'
 
 const missing = await javaClientMissing()
 if (missing !== undefined) {
@@ -11,7 +11,8 @@ if (missing !== undefined) {
 }
 const testJava = missing === undefined ? test.serial : test.skip
 
-const broker = { transactionTimeoutMs: 1000, transactionCheckIntervalMs: 1000 }
+/** Longer than a client may take between a half message and its end on a busy machine. */
+const broker = { transactionTimeoutMs: 3000, transactionCheckIntervalMs: 1000 }
 let server: SpawnedServer
 const leftovers: (() => unknown)[] = []
 test.before(async () => {
@@ -25,8 +26,12 @@ test.after.always(async () => {
 
 type Words = Readonly<Record<string, string>>
 
+const inGroup = (topic: string, words: Words): Words => ({
+  ...{ nameServer: server.address('nameServer'), topic, group: topic, ...words },
+})
+
 const transact = (t: ExecutionContext, topic: string, words: Words): Promise<ForeignClient> =>
-  java(t, 'transact', { nameServer: server.address('nameServer'), topic, group: topic, ...words })
+  java(t, 'transact', inGroup(topic, words))
 
 const consume = (t: ExecutionContext, topic: string): Promise<ForeignClient> =>
   java(t, 'push', { nameServer: server.address('nameServer'), topic, group: `G_${topic}` })
@@ -54,20 +59,22 @@ testJava('a producer that did not know is asked, and its answer counts', async (
   await producer.ready()
   const consumer = await consume(t, topic)
   t.deepEqual(bodies(await consumer.receives(1)), ['unknown'])
-  const [check, ...more] = producer.of('check')
-  t.is(check!['topic'], topic)
-  t.is((check!['properties'] as Words)['TRANSACTION_CHECK_TIMES'], '1')
-  t.deepEqual(more, [])
+  const checks = producer.of('check')
+  t.is(checks[0]?.['topic'], topic)
+  // A slow answer is asked for once more; the one that was rolled back is not.
+  t.deepEqual(
+    checks.map(({ properties }) => (properties as Words)['TRANSACTION_CHECK_TIMES']),
+    checks.map((_, i) => String(i + 1)),
+  )
+  t.deepEqual(new Set(checks.map((check) => bodyOf(check as Got))), new Set(['unknown']))
 })
 
 testJava('another producer of the group answers for one that was killed', async (t) => {
   const topic = 'JavaOrphans'
-  const first = await transact(t, topic, { local: 'unknown', instance: 'first' })
+  const first = await javaAlone(t, 'transact', inGroup(topic, { local: 'unknown' }))
   await first.ready()
   await first.kill()
-  const second = await transact(t, topic, {
-    ...{ local: 'rollback', check: 'commit', instance: 'second' },
-  })
+  const second = await transact(t, topic, { local: 'rollback', check: 'commit' })
   const consumer = await consume(t, topic)
   t.deepEqual(bodies(await consumer.receives(1)), ['unknown'])
   t.true(second.of('check').length > 0)

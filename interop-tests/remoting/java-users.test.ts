@@ -23,7 +23,7 @@ testJava('mqadmin makes a user and gives it rights, shows both and takes them aw
   const keys = 'accessKey: root\nsecretKey: secret-of-root\n'
   await writeFile(join(home, 'conf', 'tools.yml'), keys)
   const mqadmin = (...args: readonly string[]): Promise<string> =>
-    mqadminWith([`-Drocketmq.home.dir=${home}`], ...args, '-b', address)
+    mqadminWith([`-Drocketmq.home.dir=${home}`])(...args, '-b', address)
 
   t.regex(
     await mqadmin('createUser', '-u', 'kim', '-p', 'kims-password'),

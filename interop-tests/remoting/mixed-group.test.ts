@@ -9,7 +9,7 @@ import { mqtt5 } from '../matrix/drivers/mqtt.ts'
 import { driver as amqp } from '../matrix/drivers/rhea.ts'
 import { bodyOf, type ForeignClient } from '../support/foreign-client.ts'
 import { goClient, goMissing } from '../support/go-client.ts'
-import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
+import { javaAlone, javaClientMissing, mqadmin } from '../support/java-client.ts'
 
 const missing = (await javaClientMissing()) ?? (await goMissing())
 if (missing !== undefined) {
@@ -52,7 +52,10 @@ class Group {
   async java(instance: string, options: Record<string, string | boolean> = {}) {
     const { topic, group, nameServer } = this
     const common = { topic, group, nameServer, instance, bodiesOnly: true }
-    return this.#foreign(`java ${instance}`, await java(this.#t, 'push', { ...common, ...options }))
+    return this.#foreign(
+      `java ${instance}`,
+      await javaAlone(this.#t, 'push', { ...common, ...options }),
+    )
   }
 
   async go() {

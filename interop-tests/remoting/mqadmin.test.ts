@@ -6,7 +6,7 @@ import test, { type ExecutionContext } from 'ava'
 import { spawnServer } from '../../test/support/server.ts'
 import { tempDir } from '../../test/support/temp-dir.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
-import { java, javaClientMissing } from '../support/java-client.ts'
+import { askMqadmin, java, javaClientMissing } from '../support/java-client.ts'
 import {
   GROUPS_FILE,
   GROUPS_IN_FILE,
@@ -72,10 +72,8 @@ async function outputs(
   await mkdir(folder)
   await writeFile(join(folder, TOPICS_FILE), JSON.stringify(TOPICS_IN_FILE))
   await writeFile(join(folder, GROUPS_FILE), JSON.stringify(GROUPS_IN_FILE))
-  const session = await java(t, 'mqadmin-session', {})
   const run = async (words: string): Promise<string> => {
-    const line = JSON.stringify([...words.split(' '), '-n', nameServer])
-    const { output, hasEnded } = await session.asked(line, 'printed')
+    const { output, hasEnded } = await askMqadmin([...words.split(' '), '-n', nameServer])
     return hasEnded === true ? String(output) : `${words}: CODE: none, it had not ended`
   }
   await run(`updateTopic -b ${broker} -t ${topic} -r 2 -w 2`)
@@ -97,8 +95,7 @@ async function outputs(
       )
     found.set(plain(words), plain(await run(words)))
   }
-  await session.kill()
-  await consumer.kill()
+  await consumer.stop()
   return found
 }
 

@@ -9,6 +9,7 @@ import type { Command } from '../../src/remoting/command.ts'
 import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import { fields, pull, send } from '../../test/support/native-front-end.ts'
 import { spawnServer } from '../../test/support/server.ts'
+import { eventually } from '../../test/support/waiting.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
 
 const missing = await apacheRocketmqMissing()
@@ -20,8 +21,6 @@ const testBoth = missing === undefined ? test : test.skip
 
 const COMMIT = 8
 const ROLLBACK = 12
-/** How long Apache's broker may take until a message that it answered for can be pulled. */
-const READABLE_MS = 1000
 
 async function open(t: ExecutionContext, address: string): Promise<RemotingConnection> {
   const connection = await dial({ ...splitAddress(address), clock: systemClock })
@@ -56,10 +55,19 @@ async function end(
   return `${answer.code}${answer.remark === undefined ? '' : ` ${answer.remark}`}`
 }
 
-const count = async (connection: RemotingConnection, topic: string): Promise<number> => {
-  await new Promise((resolve) => setTimeout(resolve, READABLE_MS))
+async function endOf(connection: RemotingConnection, topic: string): Promise<number> {
   const answer = await pull(connection, { topic })
-  return Number(answer.fields.get('maxOffset'))
+  return Number(answer.fields.get('maxOffset') ?? 0)
+}
+
+let fences = 0
+
+/** Apache's queues are behind its log for a moment, and follow it in its order. */
+async function count(connection: RemotingConnection, topic: string): Promise<number> {
+  const fence = `Fence${++fences}`
+  await send(connection, { topic: fence })
+  await eventually(async () => (await endOf(connection, fence)) > 0 || undefined)
+  return endOf(connection, topic)
 }
 
 /** What a broker answers and delivers. */

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
-import { ForeignClient } from './foreign-client.ts'
+import { ForeignClient, processHost } from './foreign-client.ts'
 
 const MAIN = fileURLToPath(new URL('./ali-ons-main.js', import.meta.url))
 
@@ -30,7 +30,7 @@ export function aliOns(
   const child = spawn(process.execPath, [MAIN, JSON.stringify(options)], {
     stdio: ['pipe', 'pipe', 'pipe'],
   })
-  const client = new ForeignClient(child, `ali-ons ${options.role}`)
+  const client = new ForeignClient(processHost(child), `ali-ons ${options.role}`)
   t.teardown(() => client.kill())
   return client
 }

@@ -12,6 +12,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { freePort, isFree } from '../../test/support/server.ts'
+import { mavenMissing } from './maven.ts'
 
 const run = promisify(execFile)
 
@@ -33,20 +34,27 @@ export interface ApacheRocketmq extends AsyncDisposable {
 }
 
 /** Why this machine cannot run it, or undefined when it can. */
-export async function apacheRocketmqMissing(): Promise<string | undefined> {
-  for (const tool of ['mvn', 'java']) {
-    try {
-      await run(tool, ['-version'])
-    } catch {
-      return `'${tool}' is not installed; install Maven and a JDK 11 or newer`
-    }
-  }
-  return undefined
+export const apacheRocketmqMissing = mavenMissing
+
+interface ApacheSettings {
+  readonly broker?: Readonly<Record<string, string>>
 }
 
-export async function startApacheRocketmq(
-  settings: { broker?: Record<string, string> } = {},
-): Promise<ApacheRocketmq> {
+const TRIES = 3
+
+/** On ports that are free when they are chosen; another process may take one before they are bound. */
+export async function startApacheRocketmq(settings: ApacheSettings = {}): Promise<ApacheRocketmq> {
+  for (let triesLeft = TRIES; ; triesLeft--) {
+    try {
+      return await start(settings)
+    } catch (error) {
+      const isTaken = /BindException|already in use/i.test((error as Error).message)
+      if (!isTaken || triesLeft === 1) throw error
+    }
+  }
+}
+
+async function start(settings: ApacheSettings): Promise<ApacheRocketmq> {
   const classpath = await resolveClasspath()
   const home = await mkdtemp(join(tmpdir(), 'apache-rocketmq-'))
   await mkdir(join(home, 'conf'))
@@ -77,7 +85,7 @@ export async function startApacheRocketmq(
   const newBroker = async (): Promise<ChildProcess> => {
     const child = java('org.apache.rocketmq.broker.BrokerStartup', 'broker.conf')
     try {
-      await untilRegistered(namePort, port, child, join(home, 'BrokerStartup.out'))
+      await untilRegistered(namePort, port, [nameServer, child], home)
     } catch (error) {
       await end(child)
       throw error
@@ -147,19 +155,20 @@ function startJava(home: string, classpath: string, main: string, conf: string):
 async function untilRegistered(
   namePort: number,
   brokerPort: number,
-  child: ChildProcess,
-  output: string,
+  children: readonly ChildProcess[],
+  home: string,
 ): Promise<void> {
   const deadline = performance.now() + START_MS_MAX
-  while (performance.now() < deadline && child.exitCode === null) {
+  while (performance.now() < deadline && children.every(({ exitCode }) => exitCode === null)) {
     const cluster = await query(namePort, CLUSTER_QUERY).catch(() => '')
     if (cluster.includes(`:${brokerPort}`) && (await isOpen(brokerPort))) return
     await delay(200)
   }
-  const text = await readFile(output, 'utf8').catch(() => '')
-  throw new Error(
-    `Apache RocketMQ's broker did not come up; its output ends:\n${text.slice(-2000)}`,
+  const outputs = ['NamesrvStartup.out', 'BrokerStartup.out'].map((name) =>
+    readFile(join(home, name), 'utf8').catch(() => ''),
   )
+  const ends = (await Promise.all(outputs)).map((text) => text.slice(-2000))
+  throw new Error(`Apache RocketMQ did not come up; its output ends:\n${ends.join('\n')}`)
 }
 
 /** One request by hand, so that the judge shares no code with what is judged. */

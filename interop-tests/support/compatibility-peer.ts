@@ -90,7 +90,7 @@ export class Peer {
 
   /** Apache's queues are behind its log for a moment. */
   async until(isSo: () => Promise<boolean>): Promise<void> {
-    const deadline = AbortSignal.timeout(20_000)
+    const deadline = AbortSignal.timeout(60_000)
     while (!(await isSo())) deadline.throwIfAborted()
   }
 

@@ -1,10 +1,42 @@
-// A foreign client in a process of its own, heard through lines of JSON on its standard output. It ends in
-// order when its standard input does, so that it never outlives its test.
+// A foreign client, heard through lines of JSON on the standard output of its process. It ends in order when
+// its standard input does, so that it never outlives its test; a process may also have several clients.
 import type { ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
-/** A JVM starts slowly on a busy machine, and a rebalance takes up to 20 s. */
-const WAIT_MS_MAX = 120_000
+/** Without any news: a JVM starts slowly on a busy machine, and a rebalance takes up to 20 s. */
+const SILENCE_MS_MAX = 120_000
+
+/** What a client runs in. */
+export interface ClientHost {
+  /** What it complained about. */
+  readonly stderr: string
+  /** @returns settles when it has ended */
+  listen(heard: (event: ClientEvent) => void): Promise<void>
+  /** Ends it in order. */
+  stop(): void
+  kill(): void
+}
+
+/** A process that is one client. */
+export function processHost(child: ChildProcess): ClientHost {
+  let stderr = ''
+  child.stderr!.on('data', (chunk) => (stderr += chunk))
+  // A process that is gone hears nothing.
+  child.stdin!.on('error', () => {})
+  return {
+    get stderr() {
+      return stderr
+    },
+    listen(heard) {
+      createInterface({ input: child.stdout! }).on('line', (line) => {
+        if (line.startsWith('{')) heard(JSON.parse(line) as ClientEvent)
+      })
+      return new Promise((resolve) => child.once('close', () => resolve()))
+    },
+    stop: () => void child.stdin!.end(),
+    kill: () => void child.kill('SIGKILL'),
+  }
+}
 
 export interface ClientEvent {
   readonly event:
@@ -17,6 +49,7 @@ export interface ClientEvent {
     | 'case'
     | 'done'
     | 'printed'
+    | 'ended'
   readonly [field: string]: unknown
 }
 
@@ -40,28 +73,27 @@ export class ForeignClient {
   readonly events: ClientEvent[] = []
   /** Called with each message. */
   onGot: (got: Got) => void = () => {}
-  readonly #child: ChildProcess
+  readonly #host: ClientHost
   readonly #name: string
-  readonly #exited: Promise<unknown>
+  readonly #ended: Promise<void>
   #isGone = false
-  #stderr = ''
+  #lastNewsMs = performance.now()
   #onEvent: (() => void)[] = []
 
-  constructor(child: ChildProcess, name: string) {
-    this.#child = child
+  constructor(host: ClientHost, name: string) {
+    this.#host = host
     this.#name = name
-    createInterface({ input: child.stdout! }).on('line', (line) => {
-      if (!line.startsWith('{')) return
-      const event = JSON.parse(line) as ClientEvent
-      this.events.push(event)
-      if (event.event === 'got') this.onGot(event as Got)
-      this.#wake()
-    })
-    child.stderr!.on('data', (chunk) => (this.#stderr += chunk))
-    this.#exited = new Promise((resolve) => child.once('close', resolve)).then(() => {
-      this.#isGone = true
-      this.#wake()
-    })
+    this.#ended = host
+      .listen((event) => {
+        this.events.push(event)
+        this.#lastNewsMs = performance.now()
+        if (event.event === 'got') this.onGot(event as Got)
+        this.#wake()
+      })
+      .then(() => {
+        this.#isGone = true
+        this.#wake()
+      })
   }
 
   get got(): readonly Got[] {
@@ -74,17 +106,19 @@ export class ForeignClient {
 
   /** Waits until `isEnough` is true of what was heard. @throws with everything heard when it never is */
   async until(what: string, isEnough: () => boolean): Promise<void> {
-    const deadline = AbortSignal.timeout(WAIT_MS_MAX)
-    deadline.addEventListener('abort', () => this.#wake())
+    this.#lastNewsMs = performance.now()
     while (!isEnough()) {
-      if (deadline.aborted || this.#isGone) {
+      const leftMs = this.#lastNewsMs + SILENCE_MS_MAX - performance.now()
+      if (leftMs <= 0 || this.#isGone) {
         const heard = this.events.map((event) => JSON.stringify(event).slice(0, 300))
-        const state = this.#isGone ? 'it ended' : `${WAIT_MS_MAX} ms passed`
+        const state = this.#isGone ? 'it ended' : `it said nothing for ${SILENCE_MS_MAX} ms`
         throw new Error(
-          `${this.#name}: ${state} before ${what}:\n${heard.slice(-20).join('\n')}\n${this.#stderr.slice(-2000)}`,
+          `${this.#name}: ${state} before ${what}:\n${heard.slice(-20).join('\n')}\n${this.#host.stderr.slice(-2000)}`,
         )
       }
+      const timer = setTimeout(() => this.#wake(), leftMs)
       await new Promise<void>((resolve) => this.#onEvent.push(resolve))
+      clearTimeout(timer)
     }
   }
 
@@ -98,29 +132,21 @@ export class ForeignClient {
     return this.got
   }
 
-  /** Writes a line to its standard input; settles with the next event of this name. */
-  async asked(line: string, event: ClientEvent['event']): Promise<ClientEvent> {
-    const before = this.of(event).length
-    this.#child.stdin!.write(`${line}\n`)
-    await this.until(`it answered ${line}`, () => this.of(event).length > before)
-    return this.of(event)[before]!
-  }
-
   /** Waits for a scenario that ends by itself. */
   async ends(): Promise<readonly ClientEvent[]> {
-    await this.#exited
+    await this.#ended
     return this.events
   }
 
-  /** Ends its standard input, on which consumers shut down in order. */
+  /** Asks it to end, on which consumers shut down in order. */
   async stop(): Promise<void> {
-    this.#child.stdin!.end()
-    await this.#exited
+    this.#host.stop()
+    await this.#ended
   }
 
   async kill(): Promise<void> {
-    if (!this.#isGone) this.#child.kill('SIGKILL')
-    await this.#exited
+    if (!this.#isGone) this.#host.kill()
+    await this.#ended
   }
 
   #wake(): void {

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { ExecutionContext } from 'ava'
 import { tempDir } from '../../test/support/temp-dir.ts'
-import { ForeignClient } from './foreign-client.ts'
+import { ForeignClient, processHost } from './foreign-client.ts'
 
 const run = promisify(execFile)
 
@@ -34,7 +34,7 @@ export async function goClient(
   const cwd = fileURLToPath(new URL(`${project}/`, INTEROP_TESTS))
   await run('go', ['build', '-o', program, '.'], { cwd, timeout: BUILD_MS_MAX })
   const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] })
-  const client = new ForeignClient(child, project)
+  const client = new ForeignClient(processHost(child), project)
   t.teardown(() => client.kill())
   return client
 }

@@ -1,103 +1,94 @@
-// The unmodified Java client as a child process: one JVM per scenario (interop-tests/java), driven by its
-// command line and heard through lines of JSON. Its jars and classes come through the installed Maven.
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { readFile } from 'node:fs/promises'
+// The unmodified Java client (interop-tests/java), driven by scenarios and heard through lines of JSON. Clients of
+// one test file share a JVM unless told otherwise.
+import { rmSync } from 'node:fs'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
-import type { ExecutionContext } from 'ava'
-import { ForeignClient } from './foreign-client.ts'
+import { type ExecutionContext, registerCompletionHandler } from 'ava'
+import { type ClientEvent, ForeignClient } from './foreign-client.ts'
+import { Jvm, type ScenarioOptions } from './jvm.ts'
+import { classPath } from './maven.ts'
 
-const run = promisify(execFile)
+export { mavenMissing as javaClientMissing } from './maven.ts'
 
 /** Compiled files sit one folder deeper than their sources. */
 const PROJECT = fileURLToPath(new URL('../../../interop-tests/java/', import.meta.url))
-const BUILD_MS_MAX = 300_000
-/** Why this machine cannot run it, or undefined when it can. */
-export async function javaClientMissing(): Promise<string | undefined> {
-  for (const tool of ['mvn', 'java']) {
-    try {
-      await run(tool, ['-version'])
-    } catch {
-      return `'${tool}' is not installed; install Maven and a JDK 11 or newer`
-    }
-  }
-  return undefined
-}
-
-const built = new Map<string, Promise<string>>()
-
-/** Compiles a project once per test process; answers with the class path. */
-export function classPath(project: string, version?: string): Promise<string> {
-  const id = `${project} ${version ?? ''}`
-  const known = built.get(id) ?? build(project, version)
-  built.set(id, known)
-  return known
-}
-
-/** A project of several versions has a folder below `target` for each. */
-async function build(project: string, version: string | undefined): Promise<string> {
-  const target = version === undefined ? `${project}target` : `${project}target/${version}`
-  const file = `${target}/classpath.txt`
-  const goal = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:build-classpath'
-  const args = ['-B', '-q', '-f', `${project}pom.xml`, 'compile', goal, `-Dmdep.outputFile=${file}`]
-  if (version !== undefined) args.push(`-Drocketmq.version=${version}`)
-  await run('mvn', args, { timeout: BUILD_MS_MAX, maxBuffer: 16 * 1024 * 1024 })
-  return `${target}/classes:${(await readFile(file, 'utf8')).trim()}`
-}
-
-/** Starts a scenario; the JVM is gone after the test. */
+/** Starts a scenario. It is asked to stop when its test is over. */
 export async function java(
   t: ExecutionContext,
   scenario: string,
-  options: Readonly<Record<string, string | number | boolean>>,
+  options: ScenarioOptions,
   jvmOptions: readonly string[] = [],
 ): Promise<ForeignClient> {
-  const words = Object.entries(options).map(([name, value]) => `${name}=${value}`)
-  const client = new ForeignClient(
-    await startJvm([scenario, ...words], jvmOptions),
-    `java ${scenario}`,
-  )
-  t.teardown(() => client.kill())
-  return client
+  const host = (await sharedJvm(jvmOptions)).begin(scenario, options)
+  t.teardown(() => host.stop())
+  return new ForeignClient(host, `java ${scenario}`)
 }
+
+/** The same in a JVM of its own, which `kill` ends without warning. */
+export async function javaAlone(
+  t: ExecutionContext,
+  scenario: string,
+  options: ScenarioOptions,
+): Promise<ForeignClient> {
+  const jvm = await startJvm([])
+  t.teardown(() => jvm.kill())
+  const host = jvm.begin(scenario, options, () => void jvm.kill())
+  return new ForeignClient(host, `java ${scenario}`)
+}
+
+export type Mqadmin = (...args: readonly string[]) => Promise<string>
 
 /** Runs mqadmin; answers with what it printed. */
-export const mqadmin = (...args: readonly string[]): Promise<string> => runMqadmin(args)
+export const mqadmin: Mqadmin = (...args) => mqadminWith([])(...args)
 
 /** The same by the broker's VIP port. */
-export const mqadminByVip = (...args: readonly string[]): Promise<string> =>
-  runMqadmin(args, ['-Dcom.rocketmq.sendMessageWithVIPChannel=true'])
+export const mqadminByVip: Mqadmin = (...args) =>
+  mqadminWith(['-Dcom.rocketmq.sendMessageWithVIPChannel=true'])(...args)
 
 /** The same with settings of the JVM. */
-export const mqadminWith = (
-  jvmOptions: readonly string[],
-  ...args: readonly string[]
-): Promise<string> => runMqadmin(args, jvmOptions)
+export const mqadminWith =
+  (jvmOptions: readonly string[]): Mqadmin =>
+  async (...args) => {
+    const { output, hasEnded } = await askMqadmin(args, jvmOptions)
+    if (hasEnded !== true) throw new Error(`mqadmin ${args.join(' ')} did not end:\n${output}`)
+    return String(output)
+  }
 
-async function runMqadmin(
-  args: readonly string[],
+/** What it printed, and whether it ended by itself. */
+export async function askMqadmin(
+  words: readonly string[],
   jvmOptions: readonly string[] = [],
-): Promise<string> {
-  const child = await startJvm(['mqadmin', ...args], jvmOptions)
-  let out = ''
-  child.stdout!.on('data', (chunk) => (out += chunk))
-  child.stderr!.on('data', (chunk) => (out += chunk))
-  child.stdin!.end()
-  await new Promise((resolve) => child.once('close', resolve))
-  return out
+): Promise<ClientEvent> {
+  const host = (await sharedJvm(jvmOptions)).begin('mqadmin', { words })
+  const client = new ForeignClient(host, `mqadmin ${words[0]}`)
+  await client.ends()
+  const [printed] = client.of('printed')
+  if (printed === undefined) throw new Error(`mqadmin ${words.join(' ')}: ${host.stderr}`)
+  return printed
 }
 
-async function startJvm(
-  args: readonly string[],
-  jvmOptions: readonly string[] = [],
-): Promise<ChildProcess> {
-  const options = [
-    ...jvmOptions,
-    '-Xmx256m',
-    '-XX:TieredStopAtLevel=1',
+const jvms = new Map<string, Promise<Jvm>>()
+
+function sharedJvm(options: readonly string[]): Promise<Jvm> {
+  const id = options.join(' ')
+  const known = jvms.get(id) ?? startJvm(options)
+  jvms.set(id, known)
+  return known
+}
+
+async function startJvm(options: readonly string[]): Promise<Jvm> {
+  // Broadcasting consumers keep their places in a directory: it must not be one of an earlier run.
+  const home = await mkdtemp(join(tmpdir(), 'java-client-'))
+  const settings = [
     '-Drocketmq.client.logUseSlf4j=true',
+    `-Drocketmq.client.localOffsetStoreDir=${home}`,
   ]
-  return spawn('java', [...options, '-cp', await classPath(PROJECT), 'interop.Main', ...args], {
-    stdio: ['pipe', 'pipe', 'pipe'],
+  const jvm = new Jvm(await classPath(PROJECT), [...options, ...settings])
+  registerCompletionHandler(() => {
+    void jvm.kill()
+    rmSync(home, { recursive: true, force: true })
   })
+  return jvm
 }

@@ -4,8 +4,8 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
 import { tempDir } from '../../test/support/temp-dir.ts'
-import { ForeignClient } from './foreign-client.ts'
-import { classPath } from './java-client.ts'
+import { ForeignClient, processHost } from './foreign-client.ts'
+import { classPath } from './maven.ts'
 
 /** Compiled files sit one folder deeper than their sources. */
 const PROJECT = fileURLToPath(new URL('../../../interop-tests/java4/', import.meta.url))
@@ -31,7 +31,7 @@ export async function java4Checks(
   }
   const args = [...options, '-cp', classes, 'interop.Main', nameServer, String(isVipDefault)]
   const child = spawn('java', args, { stdio: ['pipe', 'pipe', 'pipe'] })
-  const client = new ForeignClient(child, `java ${version}`)
+  const client = new ForeignClient(processHost(child), `java ${version}`)
   t.teardown(() => client.kill())
   return client
 }

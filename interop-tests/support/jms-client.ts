@@ -3,8 +3,8 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import type { ExecutionContext } from 'ava'
-import { ForeignClient } from './foreign-client.ts'
-import { classPath } from './java-client.ts'
+import { ForeignClient, processHost } from './foreign-client.ts'
+import { classPath } from './maven.ts'
 
 /** Compiled files sit one folder deeper than their sources. */
 const PROJECT = fileURLToPath(new URL('../../../interop-tests/amqp/jms/', import.meta.url))
@@ -17,7 +17,7 @@ export async function jms(
   const child = spawn('java', [...options, 'interop.Main', url], {
     stdio: ['pipe', 'pipe', 'pipe'],
   })
-  const client = new ForeignClient(child, 'Qpid JMS')
+  const client = new ForeignClient(processHost(child), 'Qpid JMS')
   t.teardown(() => client.kill())
   return client
 }

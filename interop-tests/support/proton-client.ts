@@ -4,12 +4,12 @@ import { execFile, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { ExecutionContext } from 'ava'
-import { ForeignClient } from './foreign-client.ts'
+import { ForeignClient, processHost } from './foreign-client.ts'
 
 const run = promisify(execFile)
 
 /** Compiled files sit one folder deeper than their sources. */
-const MAIN = fileURLToPath(new URL('../../../interop-tests/amqp/proton_peer.py', import.meta.url))
+const AMQP = new URL('../../../interop-tests/amqp/', import.meta.url)
 /** Debian's own comes first: a python of the user's has no Debian packages. */
 const PYTHONS = ['/usr/bin/python3', 'python3']
 
@@ -26,13 +26,28 @@ export async function findProton(): Promise<{ python?: string; missing?: string 
   return { missing: "no python3 has 'proton'; install python3-qpid-proton" }
 }
 
-export function proton(
+export const proton = (
   t: Pick<ExecutionContext, 'teardown'>,
   python: string,
   ...args: readonly string[]
+): ForeignClient => program(t, python, 'proton_peer.py', args)
+
+/** Its local transactions. */
+export const protonTransactions = (
+  t: Pick<ExecutionContext, 'teardown'>,
+  python: string,
+  ...args: readonly string[]
+): ForeignClient => program(t, python, 'proton_transactions.py', args)
+
+function program(
+  t: Pick<ExecutionContext, 'teardown'>,
+  python: string,
+  name: string,
+  args: readonly string[],
 ): ForeignClient {
-  const child = spawn(python, [MAIN, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
-  const client = new ForeignClient(child, `proton ${args[0]}`)
+  const main = fileURLToPath(new URL(name, AMQP))
+  const child = spawn(python, [main, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const client = new ForeignClient(processHost(child), `${name} ${args[0]}`)
   t.teardown(() => client.kill())
   return client
 }

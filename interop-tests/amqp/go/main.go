@@ -14,7 +14,7 @@ import (
 	"github.com/Azure/go-amqp"
 )
 
-const wait = 30 * time.Second
+const wait = 60 * time.Second
 
 type check struct {
 	name string

@@ -20,7 +20,7 @@ import (
 )
 
 // A consumer rebalances every twenty seconds, and a failed message comes again after ten.
-const wait = 60 * time.Second
+const wait = 120 * time.Second
 
 var nameServers = []string{os.Args[1]}
 

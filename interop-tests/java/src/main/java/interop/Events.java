@@ -1,18 +1,36 @@
 package interop;
 
 import com.alibaba.fastjson2.JSON;
-import java.io.IOException;
+import java.io.PrintStream;
 import java.util.Base64;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.MessageExt;
 
-/** What happened, one line of JSON each. */
+/** What happened in one scenario, one line of JSON each; and whether it is to stop. */
 final class Events {
-    static void sent(int index, SendResult result) {
+    private final int id;
+    private final PrintStream out;
+    private final CountDownLatch stopped = new CountDownLatch(1);
+
+    Events(int id, PrintStream out) {
+        this.id = id;
+        this.out = out;
+    }
+
+    void stop() {
+        stopped.countDown();
+    }
+
+    void untilStopped() throws InterruptedException {
+        stopped.await();
+    }
+
+    void sent(int index, SendResult result) {
         Map<String, Object> event = event("sent");
         event.put("index", index);
         event.put("status", result.getSendStatus().name());
@@ -24,15 +42,15 @@ final class Events {
     }
 
     /** The broker asks what became of a transaction. */
-    static void check(MessageExt message) {
+    void check(MessageExt message) {
         received("check", message);
     }
 
-    static void got(MessageExt message) {
+    void got(MessageExt message) {
         received("got", message);
     }
 
-    private static void received(String name, MessageExt message) {
+    private void received(String name, MessageExt message) {
         Map<String, Object> event = event(name);
         event.put("msgId", message.getMsgId());
         event.put("topic", message.getTopic());
@@ -48,21 +66,41 @@ final class Events {
     }
 
     /** Of many messages: the body is all that counts. */
-    static void gotBody(MessageExt message) {
+    void gotBody(MessageExt message) {
         Map<String, Object> event = event("got");
         event.put("body", Base64.getEncoder().encodeToString(message.getBody()));
         print(event);
     }
 
-    static void ready() {
+    void ready() {
         print(event("ready"));
     }
 
-    static void done() {
+    void done() {
         print(event("done"));
     }
 
-    static void failed(Throwable error) {
+    void ended() {
+        print(event("ended"));
+    }
+
+    /** What mqadmin printed. */
+    void printed(String output, boolean hasEnded) {
+        Map<String, Object> event = event("printed");
+        event.put("hasEnded", hasEnded);
+        event.put("output", output);
+        print(event);
+    }
+
+    /** One case of the API. */
+    void answered(String name, String answer) {
+        Map<String, Object> event = event("case");
+        event.put("name", name);
+        event.put("answer", answer);
+        print(event);
+    }
+
+    void failed(Throwable error) {
         Map<String, Object> event = event("failed");
         event.put("error", error.getClass().getSimpleName());
         event.put("message", String.valueOf(error.getMessage()));
@@ -75,23 +113,17 @@ final class Events {
         print(event);
     }
 
-    static void untilInputEnds() throws IOException {
-        while (System.in.read() != -1) {
-            // What is written there has no meaning.
-        }
-    }
-
-    private static Map<String, Object> event(String name) {
+    private Map<String, Object> event(String name) {
         Map<String, Object> event = new LinkedHashMap<>();
         event.put("event", name);
+        event.put("id", id);
         return event;
     }
 
-    private static synchronized void print(Map<String, Object> event) {
-        System.out.println(JSON.toJSONString(event));
-        System.out.flush();
-    }
-
-    private Events() {
+    private void print(Map<String, Object> event) {
+        synchronized (out) {
+            out.println(JSON.toJSONString(event));
+            out.flush();
+        }
     }
 }

@@ -7,9 +7,9 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 
-/** Polls until standard input ends, by subscription or with every queue assigned from its beginning. */
+/** Polls until it is to stop, by subscription or with every queue assigned from its beginning. */
 final class LitePullConsume {
-    static void run(Options options) throws Exception {
+    static void run(Options options, Events events) throws Exception {
         DefaultLitePullConsumer consumer =
             new DefaultLitePullConsumer(options.text("group"), options.hook());
         consumer.setNamesrvAddr(options.text("nameServer"));
@@ -26,22 +26,22 @@ final class LitePullConsume {
             consumer.subscribe(topic, options.text("expression", "*"));
             consumer.start();
         }
-        Events.ready();
+        events.ready();
         AtomicBoolean isOver = new AtomicBoolean();
         Thread polling = new Thread(() -> {
             while (!isOver.get()) {
                 for (MessageExt message : consumer.poll(500)) {
-                    Events.got(message);
+                    events.got(message);
                 }
             }
         });
         polling.start();
-        Events.untilInputEnds();
+        events.untilStopped();
         isOver.set(true);
         polling.join();
         consumer.commitSync();
         consumer.shutdown();
-        Events.done();
+        events.done();
     }
 
     private LitePullConsume() {

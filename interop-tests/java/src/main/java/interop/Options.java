@@ -1,46 +1,53 @@
 package interop;
 
-import java.util.HashMap;
-import java.util.Map;
+import com.alibaba.fastjson2.JSONObject;
+import java.util.List;
 import org.apache.rocketmq.acl.common.AclClientRPCHook;
 import org.apache.rocketmq.acl.common.SessionCredentials;
 import org.apache.rocketmq.remoting.RPCHook;
 
-/** The name=value words of the command line. */
+/** What a scenario was begun with. */
 final class Options {
-    private final Map<String, String> values = new HashMap<>();
+    private final int id;
+    private final JSONObject values;
 
-    Options(String[] args) {
-        for (int i = 1; i < args.length; i++) {
-            int at = args[i].indexOf('=');
-            values.put(args[i].substring(0, at), args[i].substring(at + 1));
-        }
+    Options(int id, JSONObject values) {
+        this.id = id;
+        this.values = values;
     }
 
     String text(String name) {
-        String value = values.get(name);
+        String value = values.getString(name);
         if (value == null) {
-            throw new IllegalArgumentException("missing " + name + "=");
+            throw new IllegalArgumentException("missing " + name);
         }
         return value;
     }
 
     String text(String name, String absent) {
-        return values.getOrDefault(name, absent);
+        return values.containsKey(name) ? values.getString(name) : absent;
     }
 
     int number(String name, int absent) {
-        String value = values.get(name);
-        return value == null ? absent : Integer.parseInt(value);
+        return values.containsKey(name) ? values.getIntValue(name) : absent;
     }
 
     boolean flag(String name) {
-        return values.getOrDefault(name, "false").equals("true");
+        return values.getBooleanValue(name);
+    }
+
+    List<String> words(String name) {
+        return values.getList(name, String.class);
+    }
+
+    /** Clients of one instance name share a connection; each scenario has its own. */
+    String instance() {
+        return text("instance", "client") + "-" + id;
     }
 
     /** Signs every request when there is an access key. */
     RPCHook hook() {
-        String key = values.get("accessKey");
+        String key = text("accessKey", null);
         return key == null ? null : new AclClientRPCHook(new SessionCredentials(key, text("secretKey")));
     }
 }

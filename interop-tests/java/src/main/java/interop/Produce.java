@@ -4,17 +4,19 @@ import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageQueue;
 
 /**
  * Sends {@code count} messages in the given {@code mode}: sync, async, oneway, batch or ordered. In the mode fetch it
  * sends nothing and only asks which queues the topic has.
  */
 final class Produce {
-    static void run(Options options) throws Exception {
+    static void run(Options options, Events events) throws Exception {
         DefaultMQProducer producer =
             new DefaultMQProducer(options.text("group", "PG_JAVA"), options.hook());
         producer.setNamesrvAddr(options.text("nameServer"));
@@ -22,8 +24,8 @@ final class Produce {
         producer.setSendMsgTimeout(10_000);
         producer.start();
         try {
-            send(producer, options, messages(options));
-            Events.done();
+            send(producer, options, messages(options), events);
+            events.done();
         } finally {
             producer.shutdown();
         }
@@ -55,12 +57,12 @@ final class Produce {
         return messages;
     }
 
-    private static void send(DefaultMQProducer producer, Options options, List<Message> messages)
-        throws Exception {
+    private static void send(DefaultMQProducer producer, Options options, List<Message> messages,
+        Events events) throws Exception {
         switch (options.text("mode", "sync")) {
             case "sync":
                 for (int i = 0; i < messages.size(); i++) {
-                    Events.sent(i, producer.send(messages.get(i)));
+                    events.sent(i, producer.send(messages.get(i)));
                 }
                 break;
             case "ordered":
@@ -68,45 +70,53 @@ final class Produce {
                     int key = i % options.number("keys", 4);
                     SendResult result = producer.send(messages.get(i),
                         (queues, message, arg) -> queues.get((Integer) arg % queues.size()), key);
-                    Events.sent(i, result);
+                    events.sent(i, result);
                 }
                 break;
             case "oneway":
                 for (Message message : messages) {
                     producer.sendOneway(message);
                 }
-                // The socket is closed with the producer; what is under way has no other sign.
-                Thread.sleep(500);
+                untilRead(producer, options.text("topic"));
                 break;
             case "batch":
-                Events.sent(0, producer.send(messages));
+                events.sent(0, producer.send(messages));
                 break;
             case "fetch":
                 producer.fetchPublishMessageQueues(options.text("topic"));
                 break;
             case "async":
-                sendAsync(producer, messages);
+                sendAsync(producer, messages, events);
                 break;
             default:
                 throw new IllegalArgumentException("no mode " + options.text("mode"));
         }
     }
 
-    private static void sendAsync(DefaultMQProducer producer, List<Message> messages)
-        throws Exception {
+    /** What the broker answers on the same connection it answers after it read all that came before. */
+    private static void untilRead(DefaultMQProducer producer, String topic) {
+        try {
+            producer.maxOffset(new MessageQueue(topic, "broker-a", 0));
+        } catch (MQClientException refused) {
+            // An answer, too: the topic may not be there yet.
+        }
+    }
+
+    private static void sendAsync(DefaultMQProducer producer, List<Message> messages,
+        Events events) throws Exception {
         CountDownLatch left = new CountDownLatch(messages.size());
         for (int i = 0; i < messages.size(); i++) {
             int index = i;
             producer.send(messages.get(i), new SendCallback() {
                 @Override
                 public void onSuccess(SendResult result) {
-                    Events.sent(index, result);
+                    events.sent(index, result);
                     left.countDown();
                 }
 
                 @Override
                 public void onException(Throwable error) {
-                    Events.failed(error);
+                    events.failed(error);
                     left.countDown();
                 }
             });

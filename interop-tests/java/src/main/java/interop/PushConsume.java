@@ -16,16 +16,14 @@ import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
 
-/** Consumes until standard input ends. The first {@code failures} deliveries of each message fail. */
+/** Consumes until it is to stop. The first {@code failures} deliveries of each message fail. */
 final class PushConsume {
-    private static final Map<String, Integer> DELIVERIES = new ConcurrentHashMap<>();
-
-    static void run(Options options) throws Exception {
+    static void run(Options options, Events events) throws Exception {
         DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(options.text("group"),
             options.hook(), strategy(options.text("strategy", "average")));
         consumer.setNamesrvAddr(options.text("nameServer"));
         consumer.setEnableTrace(options.flag("trace"));
-        consumer.setInstanceName(options.text("instance", "DEFAULT"));
+        consumer.setInstanceName(options.instance());
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         // Else it commits offsets while listeners still run, and what they finish comes again.
         consumer.setAwaitTerminationMillisWhenShutdown(5_000);
@@ -45,15 +43,16 @@ final class PushConsume {
             : MessageSelector.bySql(sql);
         consumer.subscribe(options.text("topic"), selector);
         int failures = options.number("failures", 0);
+        Map<String, Integer> deliveries = new ConcurrentHashMap<>();
         if (options.flag("orderly")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
                 for (MessageExt message : messages) {
                     if (options.flag("bodiesOnly")) {
-                        Events.gotBody(message);
+                        events.gotBody(message);
                     } else {
-                        Events.got(message);
+                        events.got(message);
                     }
-                    if (fails(message, failures)) {
+                    if (deliveries.merge(message.getMsgId(), 1, Integer::sum) <= failures) {
                         return ConsumeOrderlyStatus.SUSPEND_CURRENT_QUEUE_A_MOMENT;
                     }
                 }
@@ -65,11 +64,11 @@ final class PushConsume {
                 context.setDelayLevelWhenNextConsume(delayLevel);
                 for (MessageExt message : messages) {
                     if (options.flag("bodiesOnly")) {
-                        Events.gotBody(message);
+                        events.gotBody(message);
                     } else {
-                        Events.got(message);
+                        events.got(message);
                     }
-                    if (fails(message, failures)) {
+                    if (deliveries.merge(message.getMsgId(), 1, Integer::sum) <= failures) {
                         return ConsumeConcurrentlyStatus.RECONSUME_LATER;
                     }
                 }
@@ -77,10 +76,10 @@ final class PushConsume {
             });
         }
         consumer.start();
-        Events.ready();
-        Events.untilInputEnds();
+        events.ready();
+        events.untilStopped();
         consumer.shutdown();
-        Events.done();
+        events.done();
     }
 
     private static AllocateMessageQueueStrategy strategy(String name) {
@@ -94,10 +93,6 @@ final class PushConsume {
             default:
                 throw new IllegalArgumentException("no strategy " + name);
         }
-    }
-
-    private static boolean fails(MessageExt message, int failures) {
-        return DELIVERIES.merge(message.getMsgId(), 1, Integer::sum) <= failures;
     }
 
     private PushConsume() {

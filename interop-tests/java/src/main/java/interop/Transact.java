@@ -9,15 +9,15 @@ import org.apache.rocketmq.common.message.MessageExt;
 
 /**
  * Sends one message in a transaction for each word of {@code local}: commit, rollback or unknown, which is
- * its body and what the local transaction says. What it is asked about it answers with {@code check}, until its
- * standard input ends.
+ * its body and what the local transaction says. What it is asked about it answers with {@code check}, until it
+ * is to stop.
  */
 final class Transact {
-    static void run(Options options) throws Exception {
+    static void run(Options options, Events events) throws Exception {
         TransactionMQProducer producer =
             new TransactionMQProducer(options.text("group", "PG_TX"), options.hook());
         producer.setNamesrvAddr(options.text("nameServer"));
-        producer.setInstanceName(options.text("instance", "one"));
+        producer.setInstanceName(options.instance());
         producer.setTransactionListener(new TransactionListener() {
             @Override
             public LocalTransactionState executeLocalTransaction(Message message, Object word) {
@@ -26,7 +26,7 @@ final class Transact {
 
             @Override
             public LocalTransactionState checkLocalTransaction(MessageExt message) {
-                Events.check(message);
+                events.check(message);
                 return stateOf(options.text("check", "unknown"));
             }
         });
@@ -38,12 +38,12 @@ final class Transact {
             }
             Message message = new Message(options.text("topic"), "", "key-" + index,
                 word.getBytes(StandardCharsets.UTF_8));
-            Events.sent(index++, producer.sendMessageInTransaction(message, word));
+            events.sent(index++, producer.sendMessageInTransaction(message, word));
         }
         // After a send there is a broker for the heartbeat, which else comes within 30 s.
         producer.getDefaultMQProducerImpl().getMqClientFactory().sendHeartbeatToAllBrokerWithLock();
-        Events.ready();
-        Events.untilInputEnds();
+        events.ready();
+        events.untilStopped();
         producer.shutdown();
     }
 

@@ -40,7 +40,7 @@ import org.apache.rocketmq.common.protocol.heartbeat.MessageModel;
  */
 public final class Main {
     /** A consumer rebalances every twenty seconds, and asks for routes every thirty. */
-    private static final long WAIT_MS_MAX = 60_000;
+    private static final long WAIT_MS_MAX = 120_000;
 
     private static String nameServer;
 

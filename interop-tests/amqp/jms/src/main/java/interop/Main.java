@@ -33,7 +33,7 @@ import org.apache.qpid.jms.JmsConnectionFactory;
  * its name, and what went wrong if anything did.
  */
 public final class Main {
-    private static final long WAIT_MS = 20_000;
+    private static final long WAIT_MS = 60_000;
 
     private final String url;
     private final String run = Long.toString(System.nanoTime(), 36);

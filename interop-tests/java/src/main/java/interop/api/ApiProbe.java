@@ -1,6 +1,5 @@
 package interop.api;
 
-import com.alibaba.fastjson2.JSON;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.concurrent.ExecutorService;
@@ -8,18 +7,20 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.function.BiConsumer;
 import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.exception.MQClientException;
 
 /**
- * Asks a cluster what the public API of the Java client lets an application ask: one line of output for each case,
- * `{"event":"case","name":...,"answer":...}`. {@code only=}: cases whose name begins so.
+ * Asks a cluster what the public API of the Java client lets an application ask: each case by its name
+ * and its answer. {@code only}: cases whose name begins so.
  */
 public final class ApiProbe {
     private static final int AT_ONCE = 24;
     private static final int CASE_S_MAX = 150;
 
-    public static void run(String nameServer, String only) throws Exception {
+    public static void run(String nameServer, String only, BiConsumer<String, String> answered)
+        throws Exception {
         Map<String, Case> cases = new LinkedHashMap<>();
         ProducerCases.addTo(cases);
         BodyCases.addTo(cases);
@@ -34,11 +35,13 @@ public final class ApiProbe {
         ExecutorService timed = Executors.newCachedThreadPool();
         cases.forEach((name, question) -> {
             if (name.startsWith(only)) {
-                askers.execute(() -> print(name, answer(timed.submit(() -> question.ask(cluster)))));
+                askers.execute(() ->
+                    answered.accept(name, answer(timed.submit(() -> question.ask(cluster)))));
             }
         });
         askers.shutdown();
         askers.awaitTermination(10, TimeUnit.MINUTES);
+        timed.shutdown();
         cluster.end();
     }
 
@@ -65,15 +68,6 @@ public final class ApiProbe {
                 + (cause == null ? "" : " by " + error(cause));
         }
         return name;
-    }
-
-    private static synchronized void print(String name, String answer) {
-        Map<String, Object> event = new LinkedHashMap<>();
-        event.put("event", "case");
-        event.put("name", name);
-        event.put("answer", answer);
-        System.out.println(JSON.toJSONString(event));
-        System.out.flush();
     }
 
     private ApiProbe() {
