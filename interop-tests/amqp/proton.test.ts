@@ -4,7 +4,7 @@ import test from 'ava'
 import { Sections } from '../../src/gateway/amqp/codec/sections.ts'
 import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import type { ClientEvent } from '../support/foreign-client.ts'
-import { findProton, proton } from '../support/proton-client.ts'
+import { findProton, proton, protonTransactions } from '../support/proton-client.ts'
 
 const { python, missing } = await findProton()
 if (missing !== undefined) {
@@ -72,4 +72,20 @@ testProton('header fields and annotations of a sender reach the receiver', async
     'x-opt-rmq-tag': 'TagA',
     'x-opt-rmq-keys': 'k1 k2',
   })
+})
+
+testProton('transactions commit messages and acceptances, or take them back', async (t) => {
+  const url = `amqp://${server.address('amqp')}`
+  const client = protonTransactions(t, python!, url, 'proton.transactions')
+  const events = await client.ends()
+  t.deepEqual(
+    events.filter(({ event }) => event === 'failed'),
+    [],
+  )
+  const words = client.events.filter(({ event }) => event !== 'done').map((event) => event['text'])
+  const [two, twoAgain] = [words.slice(2, 4), words.slice(5, 7)]
+  for (const taken of [two, twoAgain]) t.deepEqual(taken.toSorted(), ['first', 'second'])
+  const ends = [0, 1, 4, 7].map((at) => words[at])
+  t.deepEqual(ends, ['committed', 'aborted', 'aborted', 'committed'])
+  t.deepEqual(words.slice(8), ['last'])
 })
