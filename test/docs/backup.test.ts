@@ -6,8 +6,16 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import { type Client, connect } from '../../src/client/index.ts'
+import type { ConfigInput } from '../../src/config.ts'
+import type { ListenerName } from '../../src/server.ts'
 import { mqttClient, persistent } from '../support/mqtt.ts'
-import { plainEnv, type SpawnedServer, spawnServer, TRIVET } from '../support/server.ts'
+import {
+  plainEnv,
+  type SpawnedServer,
+  spawnServer,
+  startServer,
+  TRIVET,
+} from '../support/server.ts'
 import { textOf } from '../support/sources.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { latch } from '../support/waiting.ts'
@@ -23,17 +31,43 @@ const DELAY_MS = 5000
 const SEGMENT_BYTES = 1024 * KIB
 
 interface Running {
-  readonly broker: SpawnedServer
+  readonly broker: Broker
   readonly mq: Client
 }
 
+interface Broker {
+  readonly dataDir: string
+  port(name: ListenerName): number
+  address(name: ListenerName): string
+  stop(): Promise<unknown>
+}
+
+const configOf = (dataDir: string): ConfigInput => ({
+  dataDir,
+  store: { segmentBytes: SEGMENT_BYTES },
+})
+
+/** In this process, which starts faster than another. */
 async function running(t: ExecutionContext, dataDir?: string): Promise<Running> {
-  const store = { segmentBytes: SEGMENT_BYTES }
-  const config = dataDir === undefined ? { store } : { store, dataDir }
-  const broker = await spawnServer(t, { config })
+  const directory = dataDir ?? (await tempDir(t))
+  const { server, port, address } = await startServer(t, { config: configOf(directory) })
+  const broker = { dataDir: directory, port, address, stop: () => server.close() }
+  return { broker, mq: await clientOf(t, broker) }
+}
+
+/** In a process of its own, whose log can be read. */
+async function runningAlone(
+  t: ExecutionContext,
+  dataDir: string,
+): Promise<{ readonly broker: SpawnedServer; readonly mq: Client }> {
+  const broker = await spawnServer(t, { config: configOf(dataDir) })
+  return { broker, mq: await clientOf(t, broker) }
+}
+
+async function clientOf(t: ExecutionContext, broker: Pick<Broker, 'address'>): Promise<Client> {
   const mq = await connect({ nameServers: broker.address('nameServer') })
   t.teardown(() => mq.close())
-  return { broker, mq }
+  return mq
 }
 
 /** Sends without a pause; `acknowledged` holds the numbers of what was accepted. */
@@ -83,7 +117,7 @@ async function readOne(mq: Client): Promise<string> {
 }
 
 interface Source {
-  readonly broker: SpawnedServer
+  readonly broker: Broker
   readonly copy: string
   /** A program in place of `trivet`. */
   readonly trivet?: string
@@ -118,7 +152,7 @@ test('the script copies a broker that is being written to, and the copy has all 
   await writers.stop()
   t.true(during > 0, 'nothing was written during the copy')
   // The first broker goes on: the copy has nothing of its lock.
-  const second = await running(t, copy)
+  const second = await runningAlone(t, copy)
   await readAll(second.mq, before)
   t.notRegex(second.broker.stderr, /log\.(damage|lost|torn-tail)/)
   t.regex(second.broker.stderr, /views\.built/)
@@ -207,7 +241,7 @@ async function tornCopy(t: ExecutionContext): Promise<Torn> {
 
 test('a plain copy of the newest segment may show damage, and has what was acknowledged before', async (t) => {
   const torn = await tornCopy(t)
-  const { broker, mq } = await running(t, torn.dataDir)
+  const { broker, mq } = await runningAlone(t, torn.dataDir)
   t.regex(broker.stderr, /log\.damage/)
   await readAll(mq, torn.acknowledged)
 })
@@ -215,7 +249,7 @@ test('a plain copy of the newest segment may show damage, and has what was ackno
 test('cut where the log ended when it began, the same copy shows none', async (t) => {
   const torn = await tornCopy(t)
   writeFileSync(torn.segment, readFileSync(torn.segment).subarray(0, torn.end))
-  const { broker, mq } = await running(t, torn.dataDir)
+  const { broker, mq } = await runningAlone(t, torn.dataDir)
   t.notRegex(broker.stderr, /log\.damage/)
   await readAll(mq, torn.acknowledged)
 })
@@ -225,5 +259,5 @@ test('a plain copy with the lock of a live broker is refused on the same machine
   const copy = join(await tempDir(t), 'copy')
   cpSync(broker.dataDir, copy, { recursive: true })
   t.true(readdirSync(copy).some((name) => name.startsWith('lock.')))
-  await t.throwsAsync(running(t, copy), { message: /is in use by process/ })
+  await t.throwsAsync(runningAlone(t, copy), { message: /is in use by process/ })
 })
