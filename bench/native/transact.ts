@@ -23,8 +23,8 @@ const HALF: readonly [string, string][] = [
   ['PGROUP', GROUP],
 ]
 /** Where the numbers of an END go: as wide as any, with zeros ahead. */
-const POSITION = '1111111111111111'
-const TABLE_OFFSET = '2222222222222222'
+const POSITION = '111111111111111'
+const TABLE_OFFSET = '222222222222222'
 const MESSAGE_ID_MARK = Buffer.from('"msgId":"')
 const TABLE_OFFSET_MARK = Buffer.from('"queueOffset":"')
 const MESSAGE_ID_CHARS = 32

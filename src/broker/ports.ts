@@ -221,6 +221,12 @@ export const transactionsPort = ({ transactions, checkOwn }: BrokerParts) => ({
     checkOwn(end.half)
     await transactions.end(end)
   },
+  endAll: async (
+    ends: readonly TransactionEnd[],
+  ): Promise<readonly (BrokerError | undefined)[]> => {
+    for (const { half } of ends) checkOwn(half)
+    return transactions.endAll(ends)
+  },
   topic: async (half: HalfName): Promise<string | undefined> => {
     checkOwn(half)
     return transactions.topic(half)

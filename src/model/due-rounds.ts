@@ -27,17 +27,18 @@ export const roundsOf = (record: RecordView): DueRounds | undefined =>
 
 export function parseRounds(text: string | undefined): DueRounds | undefined {
   if (text === undefined) return undefined
-  const [periodMs, round, firstPlace] = text.split(' ').map(Number)
+  const roundAt = text.indexOf(' ') + 1
+  const placeAt = text.indexOf(' ', roundAt) + 1
   return {
-    periodMs: periodMs!,
-    round: round!,
-    firstPlace: firstPlace === undefined ? undefined : logPosition(firstPlace),
+    periodMs: Number(text.slice(0, roundAt)),
+    round: Number(placeAt === 0 ? text.slice(roundAt) : text.slice(roundAt, placeAt)),
+    firstPlace: placeAt === 0 ? undefined : logPosition(Number(text.slice(placeAt))),
   }
 }
 
-/** Rounds that are over when a record is due at this time. */
-export function roundAt(record: RecordView, { periodMs, round }: DueRounds, dueMs: number): number {
-  return round + Math.round((dueMs - Number(record.property(PROPERTY.dueMs))) / periodMs)
+/** Rounds that are over when a record that was due first at `firstMs` is due at this time. */
+export function roundAt(firstMs: number, { periodMs, round }: DueRounds, dueMs: number): number {
+  return round + Math.round((dueMs - firstMs) / periodMs)
 }
 
 /** Of a copy that is written while the record is due at this time. */
@@ -45,5 +46,6 @@ export function roundsOfCopy(record: RecordView, dueMs: number): DueRounds | und
   const rounds = roundsOf(record)
   if (rounds === undefined) return undefined
   const { periodMs, firstPlace = record.position } = rounds
-  return { periodMs, round: roundAt(record, rounds, dueMs), firstPlace }
+  const firstMs = Number(record.property(PROPERTY.dueMs))
+  return { periodMs, round: roundAt(firstMs, rounds, dueMs), firstPlace }
 }

@@ -26,7 +26,7 @@
 // Watching starts within the call, so what a later read shows and what is told leave no gap between
 // them. News comes late, coalesced, and also without a change: after an interruption all watchers
 // are told. No watcher is called after its end.
-import type { ErrorCode } from '../errors.ts'
+import type { BrokerError, ErrorCode } from '../errors.ts'
 import type { ClientRegistration } from '../model/client.ts'
 import type { GroupDefinition } from '../model/group.ts'
 import type {
@@ -367,6 +367,8 @@ export interface Transactions {
    * ARGUMENT_INVALID for another group's, TOPIC_NOT_FOUND when its topic was deleted
    */
   end(end: TransactionEnd): Promise<void>
+  /** As `end` of each, in their order, with its error; of half messages of one broker. */
+  endAll(ends: readonly TransactionEnd[]): Promise<readonly (BrokerError | undefined)[]>
   /** Which topic the half message is for, while that is known. */
   topic(half: HalfName): Promise<string | undefined>
   /**

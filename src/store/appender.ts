@@ -6,13 +6,13 @@ import { BrokerError } from '../errors.ts'
 import { roundsText } from '../model/due-rounds.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, queueOffset } from '../model/positions.ts'
-import { editProperties, encodeProperties, PROPERTY, VALUE_END } from '../model/properties.ts'
+import { editProperties, PROPERTY, VALUE_END } from '../model/properties.ts'
 import { type RecordDraft, recordBytes } from '../model/record.ts'
 import type { Appending, CommitLog } from './log/commit-log.ts'
 import type { Appended, AppendGroup, DueEntry, Fact, RecordFact, StoreDraft } from './store.ts'
 import type { ConsumeQueue } from './views/consume-queue.ts'
 import { dueTime } from './views/due-index.ts'
-import { type Note, noteDraft, noteSubject } from './views/notes.ts'
+import { type FiredNote, type Note, noteDraft, noteSubject } from './views/notes.ts'
 import type { ViewKeeper } from './views/view-keeper.ts'
 
 /**
@@ -21,12 +21,14 @@ import type { ViewKeeper } from './views/view-keeper.ts'
  */
 const UNSAVED_ENTRIES_MAX = 4_000_000
 
+const NO_BYTES = Buffer.alloc(0)
+
 export class Appender {
   readonly #commitLog: CommitLog
   readonly #keeper: ViewKeeper
   readonly #clock: Clock
   /** Subjects of notes appended and not yet in the views, with how often. */
-  readonly #underWay = new Map<string, number>()
+  readonly #underWay = new Map<string | number, number>()
   /** Where retention appended parked messages again: old position to new, of its last two runs. */
   #moved = new Map<number, LogPosition>()
   #movedBefore = new Map<number, LogPosition>()
@@ -146,7 +148,7 @@ export class Appender {
   }
 
   /** The entry as it will be when this append is reached. */
-  #firedNote({ dueMs, position }: DueEntry): Extract<Note, { readonly is: 'fired' }> {
+  #firedNote({ dueMs, position }: DueEntry): FiredNote {
     const place = this.placeOf(position)
     return { is: 'fired', dueMs: this.#puttingOff.get(place) ?? dueMs, position: place }
   }
@@ -232,19 +234,41 @@ function parked(draft: StoreDraft, dueMs: number): RecordDraft {
   const { properties: given, brokerProperties, dueKind, rounds } = draft
   if (dueKind !== undefined) added.push([PROPERTY.dueKind, dueKind])
   if (rounds !== undefined) added.push([PROPERTY.dueRounds, roundsText(rounds)])
-  const all = brokerProperties === undefined ? given : Buffer.concat([given, brokerProperties])
   // A new one has none of these yet.
-  const isNew = rounds !== undefined && draft.topic !== SCHEDULE_TOPIC
-  const properties = isNew
-    ? Buffer.concat([closed(all), encodeProperties(added)])
-    : editProperties(all, added)
+  if (rounds !== undefined && draft.topic !== SCHEDULE_TOPIC) {
+    return {
+      topic: SCHEDULE_TOPIC,
+      queueId: 0,
+      flag: draft.flag,
+      sysFlag: draft.sysFlag,
+      bornTimestamp: draft.bornTimestamp,
+      bornHost: draft.bornHost,
+      reconsumeTimes: draft.reconsumeTimes,
+      preparedPosition: draft.preparedPosition,
+      body: draft.body,
+      properties: given,
+      brokerProperties: behind(given, brokerProperties, added),
+    }
+  }
+  const all = brokerProperties === undefined ? given : Buffer.concat([given, brokerProperties])
+  const properties = editProperties(all, added)
   return { ...draft, topic: SCHEDULE_TOPIC, queueId: 0, properties, brokerProperties: undefined }
 }
 
-const closed = (properties: Uint8Array): Uint8Array =>
-  properties.length === 0 || properties[properties.length - 1] === VALUE_END
-    ? properties
-    : Buffer.concat([properties, Buffer.of(VALUE_END)])
+/** `first` and `added` as they are written behind other properties; all of it is ASCII. */
+function behind(
+  properties: Uint8Array,
+  first: Uint8Array = NO_BYTES,
+  added: readonly (readonly [string, string])[],
+): Buffer {
+  const before = first.length > 0 ? first : properties
+  let text = before.length === 0 || before[before.length - 1] === VALUE_END ? '' : '\u0002'
+  for (const [name, value] of added) text += `${name}\u0001${value}\u0002`
+  const bytes = Buffer.allocUnsafe(first.length + text.length)
+  bytes.set(first)
+  bytes.latin1Write(text, first.length)
+  return bytes
+}
 
 const viewsStuck = (): BrokerError =>
   new BrokerError(

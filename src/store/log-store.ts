@@ -16,7 +16,7 @@ import { Follower } from './follower.ts'
 import type { CommitLog, FlushMode } from './log/commit-log.ts'
 import type { FrameBatch } from './log/following.ts'
 import { showStore } from './numbers.ts'
-import { findParked } from './parked.ts'
+import { findParked, parkedOfLate } from './parked.ts'
 import { Reader } from './reader.ts'
 import type { Replication } from './replication.ts'
 import { Retention, type RetentionLimits } from './retention.ts'
@@ -345,7 +345,11 @@ export class LogStore implements MessageStore {
     return this.views.due.nextDueMs
   }
 
-  async parked(position: LogPosition): Promise<Parked | undefined> {
+  parked(position: LogPosition): Parked | Promise<Parked | undefined> {
+    return parkedOfLate(this.views, this.#commitLog, position) ?? this.#parkedAt(position)
+  }
+
+  async #parkedAt(position: LogPosition): Promise<Parked | undefined> {
     const views = this.views
     const readAt = (at: LogPosition) => this.readAt(at)
     const find = (views: Views) => findParked(views, position, readAt, this.#searches)

@@ -182,8 +182,9 @@ export interface MessageStore {
   nextDueMs(): number | undefined
   /**
    * What was parked at the position, or the newest copy of it; undefined: nothing, or it is gone.
+   * At once from memory while it waits and is young, else later.
    */
-  parked(position: LogPosition): Promise<Parked | undefined>
+  parked(position: LogPosition): Parked | Promise<Parked | undefined>
   /**
    * Entries for matching records exist from the next append on, in queue 0 of
    * `lightQueueTopic(filter, durable)`: a durable and a live queue of one filter are two queues.

@@ -2,7 +2,7 @@
 import test from 'ava'
 import fc from 'fast-check'
 import { APPEND_BYTES_TARGET } from '../../src/broker/options.ts'
-import { SCAN, scanProperties } from '../../src/broker/publish/message-scan.ts'
+import { SCAN, scanProperties, WAITING_PROPERTIES } from '../../src/broker/publish/message-scan.ts'
 import { OwnProperties } from '../../src/broker/publish/own-properties.ts'
 import { UniqueIds } from '../../src/broker/publish/unique-ids.ts'
 import { BrokerError } from '../../src/errors.ts'
@@ -97,7 +97,16 @@ const SPECIAL: Record<string, number> = {
   TIMER_DELIVER_MS: SCAN.delayed,
   __STARTDELIVERTIME: SCAN.delayed,
   TRAN_MSG: SCAN.prepared,
-  ...Object.fromEntries([...BROKER_PROPERTIES].map((name) => [name, SCAN.brokers])),
+  PGROUP: SCAN.group,
+  CHECK_IMMUNITY_TIME_IN_SECONDS: SCAN.immunity,
+  __transactionId__: SCAN.waiting,
+  TRANSACTION_CHECK_TIMES: SCAN.waiting,
+  ...Object.fromEntries(
+    [...BROKER_PROPERTIES].map((name) => [
+      name,
+      WAITING_PROPERTIES.has(name) ? SCAN.brokers | SCAN.waiting : SCAN.brokers,
+    ]),
+  ),
 }
 
 const name = fc.oneof(

@@ -401,7 +401,7 @@ function commitDuringCheck(at: TestBroker, half: PublishReceipt): Promise<string
     at.faults.beforeAppend = ({ fired = [], putOff = [] }) => {
       if (fired.length + putOff.length === 0) return
       at.faults.beforeAppend = () => {}
-      resolve(codeOf(end(at, half, 'commit')))
+      queueMicrotask(() => resolve(codeOf(end(at, half, 'commit'))))
     }
   })
 }

@@ -134,6 +134,32 @@ export function transactions(test: Case): void {
     t.deepEqual(await read(port, topic, 1), ['half'])
   })
 
+  test('many ends in one call have each its own result, and two of one half hold once', async (t, broker) => {
+    const { port } = broker
+    const topic = await newTopic(port)
+    const group = nameOf('producers')
+    const halves = [
+      await newHalf(broker, topic, group, 'a'),
+      await newHalf(broker, topic, group, 'b'),
+    ]
+    const [a, b] = halves as [HalfName, HalfName]
+    const strange = { ...a, position: 7 as typeof a.position }
+    const results = await port.transactions.endAll([
+      { half: a, group, outcome: 'commit' },
+      { half: strange, group, outcome: 'commit' },
+      { half: b, group: 'others', outcome: 'commit' },
+      { half: b, group, outcome: 'rollback' },
+      { half: a, group, outcome: 'commit' },
+      { half: b, group, outcome: 'commit' },
+    ])
+    const codes = results.map((error) => error?.code)
+    t.deepEqual(codes, [
+      ...[undefined, 'MESSAGE_NOT_FOUND', 'ARGUMENT_INVALID'],
+      ...[undefined, undefined, 'MESSAGE_NOT_FOUND'],
+    ])
+    t.deepEqual(await read(port, topic, 1), ['a'])
+  })
+
   test('a producer of the group is asked what became of it, and another when that is gone', async (t, broker) => {
     const { port, pass } = broker
     const topic = await newTopic(port)

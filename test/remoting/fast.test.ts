@@ -5,7 +5,7 @@ import { decodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import { scanBinaryHeader } from '../../src/remoting/fast/binary-scan.ts'
 import { HeaderScan, integerIn } from '../../src/remoting/fast/header-scan.ts'
 import { pullResponseHead } from '../../src/remoting/fast/pull-response.ts'
-import { SendResponses } from '../../src/remoting/fast/send-response.ts'
+import { SendResponses, TRANSACTION_ID_BYTES } from '../../src/remoting/fast/send-response.ts'
 import { SignedScan } from '../../src/remoting/fast/signed-scan.ts'
 import { CODEC_BINARY, CODEC_JSON, FrameSplitter } from '../../src/remoting/frame.ts'
 import { decodeBinaryHeader, encodeBinaryHeader } from '../../src/remoting/header/binary-header.ts'
@@ -336,6 +336,24 @@ test('a prefabricated answer to a send reads as one that is built anew', (t) => 
         t.deepEqual(parseOffsetMessageId(answer.fields.get('msgId')!), { host, position } as never)
       },
     ),
+  )
+})
+
+test('a prefabricated answer to a half message reads as one that is built anew', (t) => {
+  const host = { ip: 0x0a000001, port: 10911 }
+  const responses = new SendResponses(host)
+  const id = fc.stringMatching(/^[\w.:-]{1,64}$/)
+  fc.assert(
+    fc.property(fc.integer(), fc.maxSafeNat(), id, (opaque, position, transactionId) => {
+      const target = Buffer.alloc(3 + responses.bytesMax + 64 + TRANSACTION_ID_BYTES, 'x')
+      const end = responses.writeHalf(target, 3, opaque, 5, 0, position, transactionId)
+      const answer = decodedFrame(target.subarray(3, end))
+      t.is(answer.code, 0)
+      t.is(answer.opaque, opaque)
+      t.is(answer.fields.get('transactionId'), transactionId)
+      t.is(answer.fields.get('queueId'), '5')
+      t.deepEqual(parseOffsetMessageId(answer.fields.get('msgId')!), { host, position } as never)
+    }),
   )
 })
 

@@ -6,7 +6,7 @@ import { ROUNDS_MAX, roundAt, roundsOf } from '../../src/model/due-rounds.ts'
 import { NO_HOST } from '../../src/model/host.ts'
 import { lightQueueTopic } from '../../src/model/names.ts'
 import { queueOffset } from '../../src/model/positions.ts'
-import { encodeProperties } from '../../src/model/properties.ts'
+import { encodeProperties, PROPERTY } from '../../src/model/properties.ts'
 import { checkRecord, RecordView, recordsOf } from '../../src/model/record.ts'
 import type { FlushMode } from '../../src/store/log/commit-log.ts'
 import type { Followed } from '../../src/store/log/following.ts'
@@ -373,7 +373,8 @@ export class StoreSimulation {
 
   #putOff(id: string, entry: DueEntry, record: Buffer): void {
     const view = new RecordView(record)
-    if (roundAt(view, roundsOf(view)!, entry.dueMs) >= ROUNDS_MAX) return
+    const firstMs = Number(view.property(PROPERTY.dueMs))
+    if (roundAt(firstMs, roundsOf(view)!, entry.dueMs) >= ROUNDS_MAX) return
     const dueMs = entry.dueMs + PERIOD_MS
     const call = this.#expect({ ...NOTHING, putOff: { id, dueMs } })
     this.#follow(call, this.store.append({ messages: [], putOff: [{ entry, dueMs }] }))

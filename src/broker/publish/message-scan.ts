@@ -16,7 +16,25 @@ export const SCAN = {
   priority: 32,
   /** A time to live, or the point in time when that is over. */
   expires: 64,
+  /** How a half message waits, which does not belong to its message. */
+  waiting: 128,
+  /** Of a half message: its producers, and when it is checked first. */
+  group: 256,
+  immunity: 512,
 } as const
+
+/** A half message says these of how it waits. */
+export const WAITING_PROPERTIES: ReadonlySet<string> = new Set([
+  PROPERTY.transactionId,
+  PROPERTY.transactionCheckTimes,
+  PROPERTY.transactionReplyTo,
+  PROPERTY.transactionCorrelation,
+  PROPERTY.dueMs,
+  PROPERTY.dueKind,
+  PROPERTY.dueRounds,
+  PROPERTY.realTopic,
+  PROPERTY.realQueueId,
+])
 
 /** Any of those that ask for more than to be stored. */
 export const SPECIAL = SCAN.delayed | SCAN.prepared | SCAN.priority | SCAN.expires
@@ -37,7 +55,11 @@ const WANTED: readonly Wanted[] = [
   { name: PROPERTY.priority, bit: SCAN.priority },
   { name: PROPERTY.expiresMs, bit: SCAN.expires },
   { name: PROPERTY.timeToLiveMs, bit: SCAN.expires },
-  ...[...BROKER_PROPERTIES].map((name) => ({ name, bit: SCAN.brokers })),
+  ...[...BROKER_PROPERTIES].map((name) => ({ name, bit: SCAN.brokers | waitingBit(name) })),
+  { name: PROPERTY.producerGroup, bit: SCAN.group },
+  { name: PROPERTY.checkImmunitySeconds, bit: SCAN.immunity },
+  { name: PROPERTY.transactionId, bit: SCAN.waiting },
+  { name: PROPERTY.transactionCheckTimes, bit: SCAN.waiting },
 ].map(({ name, bit }) => ({ bytes: Buffer.from(name), bit }))
 
 /** Wanted names by the sum of their first two bytes: one look-up rules out nearly every name. */
@@ -59,6 +81,10 @@ export function scanProperties(bytes: Uint8Array): number {
     at++
   }
   return at > end ? found | SCAN.unclosed : found
+}
+
+function waitingBit(name: string): number {
+  return WAITING_PROPERTIES.has(name) ? SCAN.waiting : 0
 }
 
 function startOf(bytes: Uint8Array, at: number): number {

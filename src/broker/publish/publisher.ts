@@ -237,13 +237,14 @@ export class Publisher {
         for (let i = 0; i < slots.length; i++) {
           const { queueOffset, position } = appended[i]!
           const queueId = queueIds[i]!
-          results[slots[i]!] = { brokerName, queueId, queueOffset, position, storeHost }
+          const transactionId = halves?.get(i)
+          results[slots[i]!] =
+            transactionId === undefined
+              ? { brokerName, queueId, queueOffset, position, storeHost }
+              : { brokerName, queueId, queueOffset, position, storeHost, transactionId }
         }
         handles?.forEach((recallHandle, i) => {
           results[slots[i]!] = { ...(results[slots[i]!] as PublishReceipt), recallHandle }
-        })
-        halves?.forEach((transactionId, i) => {
-          results[slots[i]!] = { ...(results[slots[i]!] as PublishReceipt), transactionId }
         })
         this.#stored.value += slots.length
         this.#retries.value += retries
@@ -383,6 +384,8 @@ export class Publisher {
         PROPERTIES_BYTES_MAX - (uniqueKey?.length ?? 0),
       ),
       dueMs: undefined,
+      dueKind: undefined,
+      rounds: undefined,
     }
     return (found & SPECIAL) === 0 ? draft : this.#special(draft, found, batch)
   }
@@ -394,7 +397,7 @@ export class Publisher {
         (found & SCAN.prepared) !== 0 && !isRetryTopic(draft.topic) && isPrepared(draft.properties)
       const ranked = this.#prioritised(draft, isHalf ? found | SCAN.delayed : found, batch)
       const placed = this.#expiring(ranked, found)
-      if (isHalf) return this.#half(placed, (found & SCAN.delayed) !== 0, batch)
+      if (isHalf) return this.#half(placed, found, batch)
       return (found & SCAN.delayed) === 0 ? placed : this.#delayed(placed, batch)
     } catch (thrown) {
       return BrokerError.from(thrown)
@@ -444,19 +447,21 @@ export class Publisher {
   }
 
   /** @throws MESSAGE_INVALID, MESSAGE_TOO_LARGE */
-  #half(draft: StoreDraft, isDelayed: boolean, batch: Batch): StoreDraft {
+  #half(draft: StoreDraft, found: number, batch: Batch): StoreDraft {
     if (batch.isTogether) throw halfInBatch()
-    const half = halfDraft(draft, isDelayed, this.#parts.clock.now(), this.#parts.options)
     const { properties, topic } = draft
     const id = findProperty(properties, PROPERTY.uniqueKey)!
     // The committed message has it twice.
     const idBytes = Buffer.byteLength(id)
     const room = PROPERTIES_BYTES_MAX - HALF_PROPERTIES_BYTES - topic.length - idBytes
     if (properties.length > room) throw propertiesTooLarge(properties, room)
+    const { clock, options } = this.#parts
+    const own = this.#own.behind(properties, room)
+    const half = halfDraft(draft, own, found, clock.now(), options)
     batch.hasParked = true
     batch.halves ??= new Map()
     batch.halves.set(batch.drafts.length, id)
-    return { ...half, brokerProperties: this.#own.behind(properties, room) }
+    return half
   }
 }
 

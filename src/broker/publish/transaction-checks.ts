@@ -49,7 +49,7 @@ export class TransactionChecks {
     const rounds = roundsOf(record)!
     const { periodMs } = rounds
     const firstPlace = placeOf(record)
-    const round = roundAt(record, rounds, entry.dueMs)
+    const round = roundAt(Number(record.property(PROPERTY.dueMs)), rounds, entry.dueMs)
     const nowMs = clock.now()
     const ageMs = nowMs - record.bornTimestamp
     if (round >= options.transactionChecksMax || ageMs > options.transactionMsMax) {

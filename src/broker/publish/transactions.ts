@@ -4,7 +4,6 @@
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import { parseRounds, roundAt } from '../../model/due-rounds.ts'
 import { SCHEDULE_TOPIC } from '../../model/names.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
@@ -14,7 +13,7 @@ import type { DueEntry, MessageStore, Parked, StoreDraft } from '../../store/sto
 import type { TopicTable } from '../definitions/topics.ts'
 import { APPEND_BYTES_TARGET, type BrokerOptions } from '../options.ts'
 import type { DueTimer } from './due-timer.ts'
-import { committedDraft, HALF, placeOf } from './halves.ts'
+import { committedDraft, HALF, type Half, halfOf, placeOf } from './halves.ts'
 import { type Producers, TransactionChecks } from './transaction-checks.ts'
 
 /** Messages with the id of one that was ended before: producers give each message its own. */
@@ -38,6 +37,15 @@ interface HalfEnd {
   readonly settle: (error: BrokerError | undefined) => void
 }
 
+/** The ends of one turn of the event loop. */
+interface Turn {
+  readonly endings: HalfEnd[]
+  /** All of them are settled. */
+  readonly settled: Promise<void>
+}
+
+type EndResult = BrokerError | undefined
+
 export class Transactions {
   readonly #parts: Parts
   readonly #checks: TransactionChecks
@@ -45,8 +53,7 @@ export class Transactions {
   readonly #ending = new Map<LogPosition, Promise<void>>()
   /** The last look for the message of a half that is decided. */
   #looked: Promise<unknown> = Promise.resolve()
-  /** Of this turn. */
-  #endings: HalfEnd[] = []
+  #turn: Turn | undefined
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -66,53 +73,103 @@ export class Transactions {
     return parked?.record.property(PROPERTY.realTopic)
   }
 
-  /** Ends of one half go one after the other, each behind the one before it. */
-  end(end: TransactionEnd): Promise<void> {
-    const { position } = end.half
-    const before = this.#ending.get(position)
-    const next = (): Promise<void> => this.#end(end)
-    const ending = before === undefined ? next() : before.then(next, next)
-    this.#ending.set(position, ending)
-    const ended = (): void => {
-      if (this.#ending.get(position) === ending) this.#ending.delete(position)
-    }
-    ending.then(ended, ended)
-    return ending
+  async end(end: TransactionEnd): Promise<void> {
+    const [error] = await this.endAll([end])
+    if (error !== undefined) throw error
   }
 
-  async #end({ half, group, outcome }: TransactionEnd): Promise<void> {
-    const { store, topics, clock } = this.#parts
-    const { position } = half
-    const parked = await this.#parked(position)
-    const properties = parked?.record.firstProperties()
-    if (parked === undefined || properties?.get(PROPERTY.dueKind) !== HALF) {
-      throw noHalf('Find prepared transaction message failed')
+  endAll(ends: readonly TransactionEnd[]): Promise<readonly EndResult[]> {
+    return new Promise((resolve) => {
+      const results = new Array<EndResult>(ends.length)
+      let open = ends.length
+      for (let i = 0; i < ends.length; i++) {
+        this.#end(ends[i]!, (error) => {
+          results[i] = error
+          if (--open === 0) resolve(results)
+        })
+      }
+      if (open === 0) resolve(results)
+    })
+  }
+
+  /** Ends of one half go one after the other, each behind the one before it. */
+  #end(end: TransactionEnd, settle: (result: EndResult) => void): void {
+    const { position } = end.half
+    const before = this.#ending.get(position)
+    const parked = before === undefined ? this.#parts.store.parked(position) : undefined
+    const isHere = parked !== undefined && !(parked instanceof Promise)
+    const draft = isHere ? this.#youngDraft(end, parked) : undefined
+    const settled = (error: EndResult): void => {
+      if (this.#ending.get(position) === ending) this.#ending.delete(position)
+      settle(error)
     }
-    const { record, entry } = parked
-    const rounds = parseRounds(properties.get(PROPERTY.dueRounds))!
-    const wrong = wrongName(properties, rounds.firstPlace ?? record.position, half, group)
-    if (wrong !== undefined) throw new BrokerError('ARGUMENT_INVALID', wrong)
-    if (entry === undefined) return this.#endAgain(record, position, outcome)
-    if (outcome === 'rollback') return this.#append(entry, undefined)
-    const round = roundAt(record, rounds, entry.dueMs)
-    const topic = topics.find(properties.get(PROPERTY.realTopic)!)
-    if (topic === undefined || store.isDropped(record)) {
-      await this.#append(entry, undefined)
-      throw new BrokerError(
-        'TOPIC_NOT_FOUND',
-        `the topic '${record.property(PROPERTY.realTopic)}' of the half message was deleted, and its message with it`,
+    const old = (): Promise<void> => this.#endOld(end)
+    let ending: Promise<void>
+    if (draft !== undefined) {
+      const { entry } = parked as Parked
+      ending = this.#add({ entry: entry!, draft: draft ?? undefined, settle: settled })
+    } else {
+      ending = before === undefined ? this.#endOld(end, parked) : before.then(old, old)
+      ending.then(
+        () => settled(undefined),
+        (thrown: unknown) => settled(BrokerError.from(thrown)),
       )
     }
-    const draft = committedDraft(record, position, round, clock.now())
-    const queueId = draft.queueId % topic.definition.writeQueues
-    return this.#append(entry, { ...draft, queueId })
+    this.#ending.set(position, ending)
+  }
+
+  /**
+   * Of a half message that is in memory, as nearly all are that are ended. null: it is rolled back;
+   * undefined: the longer way says what is the matter.
+   */
+  #youngDraft(end: TransactionEnd, { record, entry }: Parked): StoreDraft | null | undefined {
+    if (entry === undefined || this.#parts.dueTimer.whenEnded(entry) !== undefined) return undefined
+    const half = halfOf(record)
+    if (half === undefined || wrongName(half, record, end) !== undefined) return undefined
+    return end.outcome === 'rollback' ? null : this.#draft(half, record, entry, end.half.position)
+  }
+
+  async #endOld(end: TransactionEnd, first?: Parked | Promise<Parked | undefined>): Promise<void> {
+    const { position } = end.half
+    const parked = await this.#parked(position, first)
+    const half = parked && halfOf(parked.record)
+    if (half === undefined) throw noHalf('Find prepared transaction message failed')
+    const { record, entry } = parked!
+    const wrong = wrongName(half, record, end)
+    if (wrong !== undefined) throw new BrokerError('ARGUMENT_INVALID', wrong)
+    if (entry === undefined) return this.#endAgain(record, position, end.outcome)
+    const draft =
+      end.outcome === 'rollback' ? undefined : this.#draft(half, record, entry, position)
+    await this.#append(entry, draft)
+    if (end.outcome === 'rollback' || draft !== undefined) return
+    throw new BrokerError(
+      'TOPIC_NOT_FOUND',
+      `the topic '${half.topic}' of the half message was deleted, and its message with it`,
+    )
+  }
+
+  /** The message that a commit stores; undefined: its topic is gone. */
+  #draft(
+    half: Half,
+    record: RecordView,
+    entry: DueEntry,
+    place: LogPosition,
+  ): StoreDraft | undefined {
+    const { store, topics, clock } = this.#parts
+    const topic = topics.find(half.topic)
+    if (topic === undefined || store.isDropped(record)) return undefined
+    const queueId = half.queueId % topic.definition.writeQueues
+    return committedDraft(record, half, queueId, entry, place, clock.now())
   }
 
   /** As a check leaves it that is under way: that may copy the half message, or give it up. */
-  async #parked(position: LogPosition): Promise<Parked | undefined> {
+  async #parked(
+    position: LogPosition,
+    first?: Parked | Promise<Parked | undefined>,
+  ): Promise<Parked | undefined> {
     const { store, dueTimer } = this.#parts
-    for (;;) {
-      const parked = await store.parked(position)
+    for (let looked = first; ; looked = undefined) {
+      const parked = await (looked ?? store.parked(position))
       const checked = parked?.entry && dueTimer.whenEnded(parked.entry)
       if (checked === undefined) return parked
       await checked
@@ -121,8 +178,7 @@ export class Transactions {
 
   #append(entry: DueEntry, draft: StoreDraft | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
-      if (this.#endings.length === 0) process.nextTick(() => this.#flush())
-      this.#endings.push({
+      void this.#add({
         entry,
         draft,
         settle: (error) => (error === undefined ? resolve() : reject(error)),
@@ -130,34 +186,52 @@ export class Transactions {
     })
   }
 
-  #flush(): void {
-    const endings = this.#endings
-    this.#endings = []
-    // Apart: on a full disk commits are refused, which are new messages.
-    this.#writeParts(endings.filter(({ draft }) => draft === undefined))
-    this.#writeParts(endings.filter(({ draft }) => draft !== undefined))
+  /** @returns what settles with all ends of this turn */
+  #add(ending: HalfEnd): Promise<void> {
+    this.#turn ??= this.#newTurn()
+    this.#turn.endings.push(ending)
+    return this.#turn.settled
   }
 
-  #writeParts(endings: readonly HalfEnd[]): void {
+  #newTurn(): Turn {
+    const endings: HalfEnd[] = []
+    const settled = new Promise<void>((resolve) => {
+      process.nextTick(() => {
+        this.#turn = undefined
+        // Apart: on a full disk commits are refused, which are new messages.
+        const rolledBack = endings.filter(({ draft }) => draft === undefined)
+        const committed = endings.filter(({ draft }) => draft !== undefined)
+        const written = [...this.#writeParts(rolledBack), ...this.#writeParts(committed)]
+        // None rejects.
+        void Promise.all(written).then(() => resolve())
+      })
+    })
+    return { endings, settled }
+  }
+
+  #writeParts(endings: readonly HalfEnd[]): Promise<void>[] {
+    const written: Promise<void>[] = []
     let group: HalfEnd[] = []
     let bytes = 0
     for (const ending of endings) {
       group.push(ending)
       bytes += (ending.draft?.body.length ?? 0) + (ending.draft?.properties.length ?? 0)
       if (bytes < APPEND_BYTES_TARGET) continue
-      this.#write(group)
+      written.push(this.#write(group))
       group = []
       bytes = 0
     }
-    if (group.length > 0) this.#write(group)
+    if (group.length > 0) written.push(this.#write(group))
+    return written
   }
 
-  #write(endings: readonly HalfEnd[]): void {
+  #write(endings: readonly HalfEnd[]): Promise<void> {
     const { store, dueTimer } = this.#parts
-    const messages = endings.flatMap(({ draft }) => draft ?? [])
+    const messages: StoreDraft[] = []
+    for (const { draft } of endings) if (draft !== undefined) messages.push(draft)
     const fired = endings.map(({ entry }) => entry)
     const hasDelayed = messages.some(({ dueMs }) => dueMs !== undefined)
-    store.append({ messages, fired, isNew: messages.length > 0 }).then(
+    return store.append({ messages, fired, isNew: messages.length > 0 }).then(
       () => {
         if (hasDelayed) dueTimer.arm()
         for (const { settle } of endings) settle(undefined)
@@ -201,14 +275,14 @@ export class Transactions {
 
 /** As Apache's broker checks them, and in its words. */
 function wrongName(
-  properties: ReadonlyMap<string, string>,
-  place: LogPosition,
-  half: HalfName,
-  group: string,
+  { group, rounds }: Half,
+  record: RecordView,
+  end: TransactionEnd,
 ): string | undefined {
-  if (properties.get(PROPERTY.producerGroup) !== group) return 'The producer group wrong'
-  if (half.queueOffset !== 0) return 'The transaction state table offset wrong'
-  return place === half.position ? undefined : 'The commit log offset wrong'
+  if (group !== end.group) return 'The producer group wrong'
+  if (end.half.queueOffset !== 0) return 'The transaction state table offset wrong'
+  const place = rounds.firstPlace ?? record.position
+  return place === end.half.position ? undefined : 'The commit log offset wrong'
 }
 
 const noHalf = (message: string): BrokerError => new BrokerError('MESSAGE_NOT_FOUND', message)

@@ -18,6 +18,7 @@ import {
   requestHeader,
 } from '../../remoting/command.ts'
 import { scanBinaryHeader } from '../../remoting/fast/binary-scan.ts'
+import { scanEnd } from '../../remoting/fast/end-scan.ts'
 import { HeaderScan } from '../../remoting/fast/header-scan.ts'
 import { scanAck, scanPop } from '../../remoting/fast/pop-scan.ts'
 import { scanPull } from '../../remoting/fast/pull-scan.ts'
@@ -46,6 +47,7 @@ import { AckBatch } from './ack-batch.ts'
 import { topicResource } from './address.ts'
 import type { Answer, Call, MemberOf, Peer, ProducerOf, Push, RemotingContext } from './call.ts'
 import { RegisteredClient } from './client.ts'
+import { EndBatch } from './end-batch.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
 import { FastSend } from './fast-send.ts'
 import { messagesOf } from './message.ts'
@@ -103,6 +105,7 @@ const FAST_CODES: ReadonlySet<number> = new Set([
   REQUEST.litePullMessage,
   REQUEST.popMessage,
   REQUEST.ackMessage,
+  REQUEST.endTransaction,
 ])
 
 /** undefined: the general way has to say what is unusual. */
@@ -121,6 +124,7 @@ export class Connection extends ServerConnection implements Peer {
   readonly #options: ConnectionOptions
   readonly #sends: Sends
   readonly #acks: AckBatch
+  readonly #ends: EndBatch
   readonly #identity: PeerIdentity
   readonly #reads: ReadBudget
   readonly #looks: ReadBudget
@@ -159,17 +163,22 @@ export class Connection extends ServerConnection implements Peer {
     this.#sends = openSends({ context, output, responses }, PUBLISHING_BYTES_MAX, () =>
       this.balance(),
     )
-    this.#acks = new AckBatch({
-      context,
-      output,
-      serve: (asked, answer) => this.#settle(asked, 0, answer),
+    const gathered = {
+      ...{ context, output },
+      serve: (asked: Asked, answer: Promise<Answer>) => this.#settle(asked, 0, answer),
       onAnswered: () => this.#answered(),
-    })
+    }
+    this.#acks = new AckBatch(gathered)
+    this.#ends = new EndBatch(gathered)
     setMaxListeners(0, this.#gone.signal)
   }
 
   get isBusy(): boolean {
-    return this.#serving > 0 || this.#acks.open > 0 || !this.#sends.isIdle
+    return this.#open > 0 || !this.#sends.isIdle
+  }
+
+  get #open(): number {
+    return this.#serving + this.#acks.open + this.#ends.open
   }
 
   /** By a whole command, and a signed one where there are users. */
@@ -248,6 +257,7 @@ export class Connection extends ServerConnection implements Peer {
   onChunkEnd(): void {
     this.#sends.flush()
     this.#acks.flush()
+    this.#ends.flush()
     fastSend.reset()
   }
 
@@ -286,7 +296,13 @@ export class Connection extends ServerConnection implements Peer {
       if (message !== undefined) this.#sends.batch.addOne(opaque, codec, isSilent, message)
       return message !== undefined
     }
-    if (isSilent || this.#serving + this.#acks.open >= SERVING_MAX) return false
+    if (this.#open >= SERVING_MAX) return false
+    if (code === REQUEST.endTransaction) {
+      // Whose right depends on the topic is asked for it the general way.
+      const end = principal.admin ? scanEnd(scan) : undefined
+      return end !== undefined && this.#ends.add(opaque, isSilent, end)
+    }
+    if (isSilent) return false
     if (code === REQUEST.ackMessage) return this.#gatherAck(opaque, principal)
     const { context } = this.#options
     const { client } = this

@@ -14,7 +14,7 @@ import type { Output } from '../../output.ts'
 import type { Broker } from '../../port/broker.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import { encodeCommand, responseHeader } from '../../remoting/command.ts'
-import type { SendResponses } from '../../remoting/fast/send-response.ts'
+import { type SendResponses, TRANSACTION_ID_BYTES } from '../../remoting/fast/send-response.ts'
 import { CODEC_JSON, type HeaderCodec } from '../../remoting/frame.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { SEND_RESPONSE } from '../../remoting/requests/send.ts'
@@ -44,6 +44,15 @@ interface Part {
   readonly from: number
   readonly to: number
   readonly isBatch: boolean
+}
+
+/** What needs no escapes in JSON, and is no longer than those that clients make. */
+const PLAIN_ID = /^[\w.:-]{1,64}$/
+const ID_BYTES_MAX = 64 + TRANSACTION_ID_BYTES
+
+function isFast({ recallHandle, transactionId }: PublishReceipt, codec: HeaderCodec): boolean {
+  if (recallHandle !== undefined) return false
+  return transactionId === undefined || (codec === CODEC_JSON && PLAIN_ID.test(transactionId))
 }
 
 export interface SendOptions {
@@ -86,37 +95,42 @@ export class SendBatch implements PublishBatch {
   settle(results: readonly PublishResult[]): void {
     const { waiting } = this
     const { output, responses } = this.#options
-    const { bytesMax } = responses
     let out: Buffer | undefined
     let used = 0
     let handed = 0
     let first = 0
+    const hand = (): void => {
+      if (out !== undefined && used > handed) output.push(out.subarray(handed, used))
+      handed = used
+    }
     for (const [index, entry] of waiting.entries()) {
       const from = first
       first += entry.count
       if (entry.isOneWay) continue
       const result = results[from]!
-      if (
-        entry.count === 1 &&
-        !(result instanceof BrokerError) &&
-        result.recallHandle === undefined &&
-        result.transactionId === undefined
-      ) {
-        out ??= Buffer.allocUnsafe((waiting.length - index) * bytesMax)
-        const { opaque, codec } = entry
-        const { queueId, queueOffset, position } = result
-        used = responses.write(out, used, codec, opaque, queueId, queueOffset, position)
+      const { opaque, codec } = entry
+      if (entry.count > 1 || result instanceof BrokerError || !isFast(result, codec)) {
+        // Answers keep the order of their requests.
+        hand()
+        output.push(this.#slowAnswer(entry, results.slice(from, first)))
         continue
       }
-      // Answers keep the order of their requests.
-      if (out !== undefined && used > handed) output.push(out.subarray(handed, used))
-      handed = used
-      output.push(this.#slowAnswer(entry, results.slice(from, first)))
+      const { queueId, queueOffset, position, transactionId: id } = result
+      const bytesMax = responses.bytesMax + (id === undefined ? 0 : ID_BYTES_MAX)
+      if (out === undefined || out.length - used < bytesMax) {
+        hand()
+        out = Buffer.allocUnsafe((waiting.length - index) * bytesMax)
+        used = handed = 0
+      }
+      used =
+        id === undefined
+          ? responses.write(out, used, codec, opaque, queueId, queueOffset, position)
+          : responses.writeHalf(out, used, opaque, queueId, queueOffset, position, id)
     }
-    if (out !== undefined && used > handed) output.push(out.subarray(handed, used))
+    hand()
   }
 
-  /** A failure, a delayed message, a half message, or a batch. */
+  /** A failure, a delayed message, a batch, or a half message with an unusual id. */
   #slowAnswer({ opaque, codec }: Waiting, results: readonly PublishResult[]): Buffer {
     const failed = results.find((result) => result instanceof BrokerError)
     if (failed !== undefined) {
@@ -129,11 +143,7 @@ export class SendBatch implements PublishBatch {
       )
     }
     const receipts = results as readonly PublishReceipt[]
-    const { queueId, queueOffset, position, transactionId, storeHost } = receipts[0]!
-    if (transactionId !== undefined && codec === CODEC_JSON) {
-      const { responses } = this.#options
-      return responses.half(opaque, queueId, queueOffset, position, transactionId)
-    }
+    const { queueId, queueOffset, transactionId, storeHost } = receipts[0]!
     const positions = receipts.map((receipt) => receipt.position)
     const fields = writeFields(SEND_RESPONSE, {
       msgId: offsetMessageIds(storeHost, positions).join(','),

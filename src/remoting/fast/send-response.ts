@@ -12,6 +12,9 @@ import { LONG_DIGITS, putDecimal } from './decimal.ts'
 import { Template } from './template.ts'
 
 const FIELDS_FROM = '{"code":0,"extFields":{'
+const FIELDS_AT = FRAME_PREFIX_BYTES + FIELDS_FROM.length
+/** What an id of a transaction takes beside its own characters. */
+export const TRANSACTION_ID_BYTES = '"transactionId":"",'.length
 const INT_DIGITS = 10
 const POSITION_DIGITS = 16
 const HEX = Buffer.from('0123456789ABCDEF')
@@ -77,22 +80,24 @@ export class SendResponses {
     return at + template.length
   }
 
-  /** Of a half message, in JSON: with the id of its transaction. */
-  half(
+  /** As `write`, of a half message in JSON, with the id of its transaction. */
+  writeHalf(
+    target: Buffer,
+    at: number,
     opaque: number,
     queueId: number,
     queueOffset: number,
     position: number,
     transactionId: string,
-  ): Buffer {
-    const plain = Buffer.allocUnsafe(this.#template.length)
-    this.write(plain, 0, CODEC_JSON, opaque, queueId, queueOffset, position)
-    const added = Buffer.from(`"transactionId":${JSON.stringify(transactionId)},`)
-    const at = FRAME_PREFIX_BYTES + FIELDS_FROM.length
-    const out = Buffer.concat([plain.subarray(0, at), added, plain.subarray(at)])
-    putU32(out, 0, out.length - 4)
-    putU32(out, 4, (CODEC_JSON << 24) | (out.length - FRAME_PREFIX_BYTES))
-    return out
+  ): number {
+    const added = `"transactionId":"${transactionId}",`
+    const from = at + added.length
+    const end = this.write(target, from, CODEC_JSON, opaque, queueId, queueOffset, position)
+    target.copyWithin(at, from, from + FIELDS_AT)
+    target.latin1Write(added, at + FIELDS_AT)
+    putU32(target, at, end - at - 4)
+    putU32(target, at + 4, (CODEC_JSON << 24) | (end - at - FRAME_PREFIX_BYTES))
+    return end
   }
 
   #writeBinary(

@@ -2,9 +2,8 @@
 // live and in replay, so that views rebuilt from the log equal views that were never lost.
 import type { Logger } from '../../log.ts'
 import { getI32, getU64 } from '../../model/bytes.ts'
-import { roundsOf } from '../../model/due-rounds.ts'
+import { parseRounds } from '../../model/due-rounds.ts'
 import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../../model/names.ts'
-import { findProperty, PROPERTY } from '../../model/properties.ts'
 import { RecordView, STORE_TIMESTAMP_AT } from '../../model/record.ts'
 import { routingName } from '../../model/routing-name.ts'
 import type { Frame } from '../log/commit-log.ts'
@@ -48,7 +47,7 @@ export class Dispatcher {
     for (let at = frame.start; at < stop; at += size, position += size) {
       size = getI32(bytes, at)
       this.#scan.scan(bytes, at, size)
-      if (isKnown) this.#keysOnly(bytes, at, position)
+      if (isKnown) this.#keysOnly(bytes, position)
       else {
         views.times.note(position, getU64(bytes, at + STORE_TIMESTAMP_AT))
         this.#record(bytes, at, size, position)
@@ -86,22 +85,22 @@ export class Dispatcher {
         this.#views.unsavedEntries++
       }
     } else {
-      const due = findProperty(bytes, PROPERTY.dueMs, scan.topicEnd + 2, at + size)
+      const due = bytes.latin1Slice(scan.dueStart, scan.dueEnd)
       this.#views.due.add(dueTime(Number(due)), position)
       this.#indexUniqueKey(bytes, topic.hash, position)
       this.#views.unsavedEntries++
-      this.#indexPlace(bytes, at, position)
+      this.#indexPlace(bytes, position)
     }
   }
 
   /** The key index lags behind the other views. */
-  #keysOnly(bytes: Buffer, at: number, position: number): void {
+  #keysOnly(bytes: Buffer, position: number): void {
     if (position < this.#views.keysMark) return
     const topic = this.#topicOf(bytes)
     if (topic.kind === 'messages') this.#indexKeys(bytes, topic.hash, position)
     else if (topic.kind === 'parked') {
       this.#indexUniqueKey(bytes, topic.hash, position)
-      this.#indexPlace(bytes, at, position)
+      this.#indexPlace(bytes, position)
     }
   }
 
@@ -167,8 +166,10 @@ export class Dispatcher {
   }
 
   /** A copy of a parked record is found by the place of the first one. */
-  #indexPlace(bytes: Buffer, at: number, position: number): void {
-    const place = roundsOf(new RecordView(bytes, at))?.firstPlace
+  #indexPlace(bytes: Buffer, position: number): void {
+    const { roundsStart, roundsEnd } = this.#scan
+    if (roundsEnd === 0) return
+    const place = parseRounds(bytes.latin1Slice(roundsStart, roundsEnd))?.firstPlace
     if (place !== undefined) this.#views.keys.add(placeHash(place), position)
   }
 

@@ -144,6 +144,16 @@ export class DueIndex {
     return true
   }
 
+  /** As `has`, of pairs in memory. */
+  isNear(dueMs: number, position: number): boolean {
+    return minuteOf(dueMs) < this.#horizon && this.#near.has(dueMs, position)
+  }
+
+  /** Of a pair that was added of late and may be there still. */
+  dueMsOf(position: number): number | undefined {
+    return this.#added.get(position) ?? this.#savingAdded.get(position)
+  }
+
   /** @throws ViewsDamaged */
   has(dueMs: number, position: number): boolean {
     if (minuteOf(dueMs) < this.#horizon) return this.#near.has(dueMs, position)

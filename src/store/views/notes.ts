@@ -22,12 +22,18 @@ import { FACT_KEY_BYTES_MAX, FACT_KIND_BYTES_MAX, type Fact } from '../store.ts'
 export type Note =
   | ({ readonly is: 'fact' } & Fact)
   | { readonly is: 'record'; readonly kind: string; readonly key: string; readonly back: number }
-  | { readonly is: 'fired'; readonly dueMs: number; readonly position: number }
+  | FiredNote
   | PutOffNote
   | { readonly is: 'bind'; readonly filter: string }
   | { readonly is: 'unbind'; readonly filter: string }
   | { readonly is: 'drop'; readonly topic: string }
   | QueueEnd
+
+export interface FiredNote {
+  readonly is: 'fired'
+  readonly dueMs: number
+  readonly position: number
+}
 
 export interface PutOffNote {
   readonly is: 'putOff'
@@ -53,14 +59,14 @@ export interface QueueEnd {
  * Two notes of one subject replace each other: a later one must not say what an earlier one
  * changed.
  */
-export function noteSubject(note: Note): string {
+export function noteSubject(note: Note): string | number {
   switch (note.is) {
     case 'fact':
     case 'record':
       return `fact ${note.kind}\u0000${note.key}`
     case 'fired':
     case 'putOff':
-      return `parked ${note.position}`
+      return note.position
     case 'bind':
     case 'unbind':
       return `topic ${lightQueueTopic(note.filter)}`
@@ -80,13 +86,14 @@ const TAG = {
   record: 7,
   putOff: 8,
 } as const
+const FIRED_BYTES = 17
 const NAME_BYTES_MAX = 65_535
 const NO_BYTES = Buffer.alloc(0)
 
 /** @throws BrokerError ARGUMENT_INVALID for a kind, key or name that is too long */
 export function noteDraft(notes: readonly Note[], bornTimestamp: number): RecordDraft {
-  const pieces: Buffer[] = []
-  for (const note of notes) encodeNote(note, pieces)
+  const [first] = notes
+  const isFired = first?.is === 'fired' && notes.every(({ is }) => is === 'fired')
   return {
     topic: FACT_TOPIC,
     queueId: 0,
@@ -96,13 +103,36 @@ export function noteDraft(notes: readonly Note[], bornTimestamp: number): Record
     bornHost: NO_HOST,
     reconsumeTimes: 0,
     preparedPosition: 0,
-    body: Buffer.concat(pieces),
+    body: isFired ? firedBytes(notes as readonly FiredNote[]) : noteBytes(notes),
     properties: NO_BYTES,
   }
 }
 
+function noteBytes(notes: readonly Note[]): Buffer {
+  const pieces: Buffer[] = []
+  for (const note of notes) encodeNote(note, pieces)
+  return Buffer.concat(pieces)
+}
+
+/** The same of what there may be very many of. */
+function firedBytes(notes: readonly FiredNote[]): Buffer {
+  const bytes = Buffer.allocUnsafe(notes.length * FIRED_BYTES)
+  let at = 0
+  for (const note of notes) {
+    putFired(bytes, at, note)
+    at += FIRED_BYTES
+  }
+  return bytes
+}
+
+function putFired(bytes: Buffer, at: number, { dueMs, position }: FiredNote): void {
+  bytes[at] = TAG.fired
+  putU64(bytes, at + 1, dueMs)
+  putU64(bytes, at + 9, position)
+}
+
 function encodeNote(note: Note, pieces: Buffer[]): void {
-  const head = Buffer.allocUnsafe(17)
+  const head = Buffer.allocUnsafe(FIRED_BYTES)
   head[0] = TAG[note.is]
   switch (note.is) {
     case 'fact':
@@ -119,8 +149,7 @@ function encodeNote(note: Note, pieces: Buffer[]): void {
       )
       return
     case 'fired':
-      putU64(head, 1, note.dueMs)
-      putU64(head, 9, note.position)
+      putFired(head, 0, note)
       pieces.push(head)
       return
     case 'putOff': {

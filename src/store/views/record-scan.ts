@@ -13,6 +13,8 @@ const TAGS = Buffer.from('TAGS\u0001')
 const KEYS = Buffer.from('KEYS\u0001')
 const UNIQUE_KEY = Buffer.from('UNIQ_KEY\u0001')
 const MQTT_TOPIC = Buffer.from(`${PROPERTY.mqttTopic}\u0001`)
+const DUE_MS = Buffer.from(`${PROPERTY.dueMs}\u0001`)
+const DUE_ROUNDS = Buffer.from(`${PROPERTY.dueRounds}\u0001`)
 
 /** Reused between records: fields are of the record scanned last. Ranges are [start, end). */
 export class RecordScan {
@@ -28,6 +30,11 @@ export class RecordScan {
   uniqueKeyEnd = 0
   mqttTopicStart = 0
   mqttTopicEnd = 0
+  /** Of a parked record: when it is due, and how it waits in rounds. */
+  dueStart = 0
+  dueEnd = 0
+  roundsStart = 0
+  roundsEnd = 0
   /** Checks all but the body, which has its own CRC in the record. */
   check = 0
 
@@ -42,6 +49,8 @@ export class RecordScan {
     this.keysStart = this.keysEnd = 0
     this.uniqueKeyStart = this.uniqueKeyEnd = 0
     this.mqttTopicStart = this.mqttTopicEnd = 0
+    this.dueStart = this.dueEnd = 0
+    this.roundsStart = this.roundsEnd = 0
     const head = mix(viewOf(bytes), start, start + BODY_AT, CHECK_SEED)
     this.check = this.#scanTail(bytes, topicAt, this.topicEnd + 2, start + size, head)
   }
@@ -94,6 +103,12 @@ export class RecordScan {
     } else if (first === 77 && this.mqttTopicEnd === 0 && startsWith(bytes, at, stop, MQTT_TOPIC)) {
       this.mqttTopicStart = at + MQTT_TOPIC.length
       this.mqttTopicEnd = stop
+    } else if (first === 84 && this.dueEnd === 0 && startsWith(bytes, at, stop, DUE_MS)) {
+      this.dueStart = at + DUE_MS.length
+      this.dueEnd = stop
+    } else if (first === 95 && this.roundsEnd === 0 && startsWith(bytes, at, stop, DUE_ROUNDS)) {
+      this.roundsStart = at + DUE_ROUNDS.length
+      this.roundsEnd = stop
     }
   }
 }

@@ -31,16 +31,17 @@ interface Ended {
   readonly position?: number
 }
 
-function end(connection: RemotingConnection, sent: Command, ended: Ended): Promise<Command> {
+function endFields(sent: Command, ended: Ended): Map<string, string> {
   const { outcome, group = 'PG', tableOffset = Number(sent.fields.get('queueOffset')) } = ended
   const { position = parseOffsetMessageId(sent.fields.get('msgId')!).position } = ended
-  return connection.request(REQUEST.endTransaction, {
-    fields: fields({
-      ...{ producerGroup: group, tranStateTableOffset: tableOffset, commitLogOffset: position },
-      ...{ commitOrRollback: outcome, msgId: 'id-1', transactionId: 'id-1' },
-    }),
+  return fields({
+    ...{ producerGroup: group, tranStateTableOffset: tableOffset, commitLogOffset: position },
+    ...{ commitOrRollback: outcome, msgId: 'id-1', transactionId: 'id-1' },
   })
 }
+
+const end = (connection: RemotingConnection, sent: Command, ended: Ended): Promise<Command> =>
+  connection.request(REQUEST.endTransaction, { fields: endFields(sent, ended) })
 
 const bodies = async (connection: RemotingConnection): Promise<string[]> => {
   const answer = await pull(connection, { topic: 'T' })
@@ -151,4 +152,23 @@ test('a producer is asked in the way of Apache’s broker, and its answer counts
   t.is(message!.properties.get('REAL_TOPIC'), 'T')
   t.is((await end(connection, sent, { outcome: COMMIT, position })).code, 0)
   t.deepEqual(await bodies(connection), ['half'])
+})
+
+test('ends that come together are each answered, those that are one-way only by what they do', async (t) => {
+  const front = await startFrontEnd(t)
+  const connection = await front.connect()
+  const sent = await Promise.all(['a', 'b', 'c'].map((body) => half(front, connection, body)))
+  const [a, b, c] = sent as [Command, Command, Command]
+  connection.oneWay(REQUEST.endTransaction, { fields: endFields(c, { outcome: COMMIT }) })
+  const answers = await Promise.all([
+    end(connection, a, { outcome: COMMIT }),
+    end(connection, b, { outcome: COMMIT, group: 'another' }),
+    end(connection, b, { outcome: ROLLBACK }),
+    end(connection, a, { outcome: COMMIT }),
+  ])
+  t.deepEqual(
+    answers.map(({ code }) => code),
+    [0, 1, 0, 0],
+  )
+  t.deepEqual((await bodies(connection)).toSorted(), ['a', 'c'])
 })

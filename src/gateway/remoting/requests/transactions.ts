@@ -6,7 +6,9 @@ import { HALF_TOPIC } from '../../../model/names.ts'
 import { logPosition, queueOffset } from '../../../model/positions.ts'
 import { RecordView } from '../../../model/record.ts'
 import type { HalfName, TransactionCheck, TransactionEnd } from '../../../model/transaction.ts'
+import type { Broker } from '../../../port/broker.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
+import type { ScannedEnd } from '../../../remoting/fast/end-scan.ts'
 import { readFields, writeFields } from '../../../remoting/layout.ts'
 import {
   CHECK_TRANSACTION,
@@ -33,29 +35,40 @@ const OUTCOMES: ReadonlyMap<number, TransactionEnd['outcome']> = new Map([
 
 async function endTransaction(call: Call): Promise<Answer> {
   const fields = readFields(END_TRANSACTION, call.fields)
-  const outcome = OUTCOMES.get(fields.commitOrRollback)
-  if (outcome === undefined) {
+  const { broker } = call.context
+  const end = endOf(broker, fields)
+  if (end === undefined) {
     // The producer does not know either: it is asked again.
     if (fields.commitOrRollback === TRANSACTION_OUTCOME.unknown) return NO_ANSWER
     const remark = `commitOrRollback is ${fields.commitOrRollback}; 8 commits, 12 rolls back`
     return { code: RESPONSE.systemError, remark }
   }
-  const { transactions, identity } = call.context.broker
+  try {
+    if (!call.principal.admin) await mayEnd(call, end.half)
+    await broker.transactions.end(end)
+    return DONE
+  } catch (thrown) {
+    return endRefused(thrown)
+  }
+}
+
+/** undefined: neither a commit nor a rollback. */
+export function endOf({ identity }: Broker, fields: ScannedEnd): TransactionEnd | undefined {
+  const outcome = OUTCOMES.get(fields.commitOrRollback)
+  if (outcome === undefined) return undefined
   const half: HalfName = {
     brokerName: identity.brokerName,
     position: logPosition(fields.commitLogOffset),
     queueOffset: queueOffset(fields.tranStateTableOffset),
   }
-  try {
-    if (!call.principal.admin) await mayEnd(call, half)
-    await transactions.end({ half, group: fields.producerGroup, outcome })
-    return DONE
-  } catch (thrown) {
-    const { code, message } = BrokerError.from(thrown)
-    // As Apache's broker answers what it does not find as it was named.
-    if (code !== 'MESSAGE_NOT_FOUND' && code !== 'ARGUMENT_INVALID') throw thrown
-    return { code: RESPONSE.systemError, remark: message }
-  }
+  return { half, group: fields.producerGroup, outcome }
+}
+
+/** As Apache's broker answers what it does not find as it was named; any other is thrown on. */
+export async function endRefused(thrown: unknown): Promise<Answer> {
+  const { code, message } = BrokerError.from(thrown)
+  if (code !== 'MESSAGE_NOT_FOUND' && code !== 'ARGUMENT_INVALID') throw thrown
+  return { code: RESPONSE.systemError, remark: message }
 }
 
 /** Ending a half message takes what sending it took. @throws PERMISSION_DENIED */
