@@ -32,6 +32,7 @@ import {
   topicsPort,
   transactionsPort,
 } from './ports.ts'
+import { ReplyTable } from './replies.ts'
 import { brokerStatus } from './status.ts'
 
 /** Everything durable is read back. The store stays its owner's to close, after the broker. */
@@ -53,6 +54,7 @@ export class EmbeddedBroker implements Broker {
   readonly states
   readonly queueLocks
   readonly transactions
+  readonly replies = new ReplyTable()
   readonly #parts: BrokerParts
   #isClosed = false
 

@@ -108,7 +108,7 @@ const HEADERS: ReadonlyMap<string, Find> = new Map<string, Find>([
   ['amqp.correlation_id', ofProperty(PROPERTY.correlationId)],
   ['amqp.subject', ofProperty(PROPERTY.tags)],
   ['amqp.to', (_, record) => originalTopic(record)],
-  ['amqp.reply_to', ofProperty(PROPERTY.replyTo)],
+  ['amqp.reply_to', (property) => property(PROPERTY.replyTo)?.replace(/^topic:/, '')],
   ['amqp.content_type', ofProperty(PROPERTY.contentType)],
   ['amqp.group_id', ofProperty(PROPERTY.orderingKey)],
   ['amqp.creation_time', (_, record) => String(record.bornTimestamp)],

@@ -88,6 +88,11 @@ export const PROPERTY = {
   native: '__WIRE',
 } as const
 
+/** Of RocketMQ's request-reply, and a user's like others: how long a requester waits, in ms. */
+export const TIME_TO_LIVE = 'TTL'
+/** Of a reply: 'reply'. */
+export const MESSAGE_TYPE = 'MSG_TYPE'
+
 /** Under whichever name the sender's client keeps it. */
 export const orderingKeyOf = (property: (name: string) => string | undefined): string | undefined =>
   property(PROPERTY.orderingKey) ??

@@ -1,4 +1,15 @@
-// The name by which topic filters select a message, whatever protocol it came by.
+// The name by which topic filters select a message, whatever protocol it came by; and the topic,
+// tag and key that an MQTT topic name means:
+//
+//   orders/eu/42   topic `orders` exists: that topic, TAGS=eu, KEYS=42
+//   a/b/c          no topic `a`: the catch-all topic MQTT
+import {
+  isDeadLetterTopic,
+  isLightQueue,
+  isRetryTopic,
+  isSystemTopic,
+  MQTT_CATCH_ALL_TOPIC,
+} from './names.ts'
 import { PROPERTY } from './properties.ts'
 import type { RecordView } from './record.ts'
 
@@ -14,3 +25,29 @@ export function routingName(
 /** A retried or dead-lettered record says where it was first published. */
 export const originalTopic = (record: RecordView): string =>
   record.property(PROPERTY.retryTopic) ?? record.topic
+
+export interface MqttPlace {
+  readonly topic: string
+  /** Of its own, not the catch-all. */
+  readonly isBound: boolean
+  readonly tag: string | undefined
+  readonly key: string | undefined
+}
+
+/** `isThere`: of a topic that `isMqttAddressable`. */
+export function mqttPlace(name: string, isThere: boolean): MqttPlace {
+  const [first = '', second = '', third = ''] = name.split('/', 3)
+  return {
+    topic: isThere ? first : MQTT_CATCH_ALL_TOPIC,
+    isBound: isThere,
+    tag: isThere && second !== '' ? second : undefined,
+    key: isThere && third !== '' ? third : undefined,
+  }
+}
+
+export const isMqttAddressable = (topic: string): boolean =>
+  topic !== MQTT_CATCH_ALL_TOPIC &&
+  !isSystemTopic(topic) &&
+  !isRetryTopic(topic) &&
+  !isDeadLetterTopic(topic) &&
+  !isLightQueue(topic)

@@ -201,6 +201,7 @@ export interface Broker {
   readonly states: States
   readonly queueLocks: QueueLocks
   readonly transactions: Transactions
+  readonly replies: Replies
   /** The state for operators: role, writability, flush mode, disk, counts; as last known. */
   status(): Promise<BrokerStatus>
 }
@@ -376,6 +377,21 @@ export interface Transactions {
    * has it asks. A check may come after the end of its half message, and more than once.
    */
   watch(asked: (check: TransactionCheck) => void): Disposable
+}
+
+/** Replies to requests of native clients, which wait for them; they are stored nowhere. */
+export interface Replies {
+  /**
+   * Settles when the client has taken it, whichever gateway it is connected to. After an uncertain
+   * error it may have been taken; clients pass over a reply that they do not wait for.
+   * @throws CLIENT_NOT_FOUND when no such client is connected, ABORTED when it refuses
+   */
+  push(clientId: string, reply: NewMessage): Promise<void>
+  /**
+   * Replies are handed to `deliver`, which settles when the client has taken it and rejects with
+   * CLIENT_NOT_FOUND for a client that is another gateway's.
+   */
+  serve(deliver: (clientId: string, reply: NewMessage) => Promise<void>): Disposable
 }
 
 /** Strictly ordered consumption: one consumer at a time per queue. Leases of 60 s. */

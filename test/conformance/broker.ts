@@ -11,6 +11,7 @@ import { publishing } from './broker-publishing.ts'
 import { publishingAndSettling } from './broker-publishing-and-settling.ts'
 import { reading } from './broker-reading.ts'
 import { receiving } from './broker-receiving.ts'
+import { replies } from './broker-replies.ts'
 import { settling } from './broker-settling.ts'
 import { claims, states } from './broker-states.ts'
 import { transactions } from './broker-transactions.ts'
@@ -56,6 +57,7 @@ export function brokerSuite(brokerOf: () => BrokerUnderTest, differences: Differ
     test.serial(title, (t) => body(t, brokerOf()))
   }
   publishing(run)
+  replies(run)
   reading(run)
   receiving(run)
   settling(run)

@@ -95,6 +95,7 @@ export class UnsteadyBroker {
         if (typeof value === 'function') {
           const method = value.bind(target) as (...args: unknown[]) => unknown
           if (key === 'watch') return this.#watch(method)
+          if (name === 'replies.serve') return method
           if (name === 'states.list')
             return (prefix: string) => this.#list(target as States, prefix)
           return (...args: unknown[]) => this.#call(name, args, method)

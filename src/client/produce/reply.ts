@@ -1,11 +1,8 @@
 // The reply to a request, as the one that asked reads it.
 import { Buffer } from 'node:buffer'
 import { BrokerError } from '../../errors.ts'
-import { INTERNAL_PROPERTIES } from '../../model/properties.ts'
+import { INTERNAL_PROPERTIES, MESSAGE_TYPE, TIME_TO_LIVE } from '../../model/properties.ts'
 
-/** Of a request and its reply, in ms. */
-export const TIME_TO_LIVE = 'TTL'
-export const MESSAGE_TYPE = 'MSG_TYPE'
 const NOT_OWN: ReadonlySet<string> = new Set([
   ...INTERNAL_PROPERTIES,
   TIME_TO_LIVE,

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { replyTopic } from '../../model/names.ts'
-import { decodeProperties, PROPERTY } from '../../model/properties.ts'
+import { decodeProperties, MESSAGE_TYPE, PROPERTY, TIME_TO_LIVE } from '../../model/properties.ts'
 import { RESPONSE } from '../../remoting/codes.ts'
 import type { Command } from '../../remoting/command.ts'
 import type { PushAnswer } from '../../remoting/connection.ts'
@@ -22,7 +22,7 @@ import type { Brokers } from '../routes/brokers.ts'
 import type { Routes } from '../routes/routes.ts'
 import type { UniqueIds } from '../routes/unique-id.ts'
 import type { Producer } from './producer.ts'
-import { MESSAGE_TYPE, Reply, TIME_TO_LIVE } from './reply.ts'
+import { Reply } from './reply.ts'
 
 /** What a responder says. */
 export type ReplyMessage = Pick<OutgoingMessage, 'body' | 'properties'>
@@ -112,13 +112,14 @@ export class Requests {
     const cluster = request.property(PROPERTY.cluster)
     const replyTo = request.property(PROPERTY.replyTo)
     const correlationId = request.property(PROPERTY.correlationId)
-    if (cluster === undefined || replyTo === undefined || correlationId === undefined) {
+    if (cluster === undefined || replyTo === undefined) {
       throw new BrokerError('ARGUMENT_INVALID', `${request.messageId} is no request`)
     }
     const topic = replyTopic(cluster)
     const message = encodeMessage({ topic, ...answer }, this.#ids.next(), bodyBytesMax, [
       [MESSAGE_TYPE, 'reply'],
-      [PROPERTY.correlationId, correlationId],
+      // A requester of MQTT may have none.
+      [PROPERTY.correlationId, correlationId ?? ''],
       [PROPERTY.replyTo, replyTo],
       [TIME_TO_LIVE, request.property(TIME_TO_LIVE) ?? '0'],
     ])

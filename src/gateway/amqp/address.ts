@@ -3,6 +3,7 @@
 //   target  T | /topics/T[/tags/TAG][/queues/N]
 //   source  T | /topics/T[/groups/G][/queues/N] | /topics/T/broadcast
 //           /groups/G/dlq | /groups/G/retry
+//           /replies/ADDRESS[/CORRELATION-ID], as the reply-to of a request says it
 //   aliases T::G   queue://T   topic://T   /queues/T   /exchanges/T[/TAG]   T/Subscriptions/G
 //           T/ConsumerGroups/G/Partitions/N
 //   options ?key=value[&key=value]:
@@ -19,6 +20,7 @@ import {
   parseMessageFilter,
 } from '../../model/message-filter.ts'
 import { checkGroupName, checkTopicName, deadLetterTopic, retryTopic } from '../../model/names.ts'
+import { formatReplyName, type ReplyName, replyToTopic } from '../net/reply-address.ts'
 import { NAME_BYTES_MAX } from './limits.ts'
 
 export const GRAMMAR =
@@ -45,6 +47,8 @@ export interface Address {
   readonly startAt: StartAt | undefined
   readonly ordered: boolean
   readonly lockMs: number | undefined
+  /** Of a reply to a request that came by another protocol: messages go to its requester. */
+  readonly replyTo: ReplyName | undefined
 }
 
 type Draft = { -readonly [K in keyof Address]: Address[K] }
@@ -79,6 +83,7 @@ const draftOf = (name: string): Draft => ({
   startAt: undefined,
   ordered: false,
   lockMs: undefined,
+  replyTo: undefined,
 })
 
 function parsePath(path: string): Draft {
@@ -123,6 +128,11 @@ function parseSegments(path: string): Draft {
       break
     case 'queues':
       if (rest.length === 0) return { ...draftOf(name), routing: 'queue' }
+      break
+    case 'replies':
+      if (name !== '' && rest.length < 2) {
+        return { ...draftOf(root), replyTo: { address: name, correlationId: rest[0] } }
+      }
       break
     case 'exchanges':
       if (rest.length < 2) return { ...draftOf(name), tag: rest[0] }
@@ -289,4 +299,21 @@ export function bareName(name: string): string {
     if (isEscape) i += 2
   }
   return derived + Buffer.from(bytes).toString('utf8')
+}
+
+/** Where replies go to a requester that gives this address; undefined: none can be sent there. */
+export function replyAddressAt(address: string): string | undefined {
+  try {
+    const { topic, tag, group, broadcast, replyTo } = parseAddress(address)
+    if (replyTo !== undefined) return replyTo.address
+    return group !== undefined || broadcast ? undefined : replyToTopic(topic, tag)
+  } catch {
+    return undefined
+  }
+}
+
+/** The address at which a responder replies to a request of another protocol. */
+export function replyNodeOf(reply: ReplyName): string | undefined {
+  const node = `/replies/${formatReplyName(reply)}`
+  return node.length > NAME_BYTES_MAX ? undefined : node
 }

@@ -123,6 +123,7 @@ async function attachReceiver(
     initialDeliveryCount: frame.initialDeliveryCount,
     settlesSecond: frame.rcvSettleMode === SECOND,
     routes,
+    auth,
   })
   const { encodedTarget } = frame
   const reply: LinkReply = {

@@ -3,7 +3,8 @@
 //
 //   message-id       UNIQ_KEY              subject            TAGS, when it is a legal tag
 //   group-id         __SHARDINGKEY         correlation-id     CORRELATION_ID
-//   reply-to         REPLY_TO_CLIENT       content-type       CONTENT_TYPE
+//   reply-to         REPLY_TO_CLIENT, by reply-address.ts both ways
+//                                          content-type       CONTENT_TYPE
 //   creation-time    the born timestamp    to                 the topic
 //   priority         _SYS_MSG_PRIORITY_, but for AMQP's default of 4
 //   ttl              TRIVET_TTL_MS (sent), what is left of it (received)
@@ -20,7 +21,8 @@ import {
 } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
-import { bareName } from './address.ts'
+import { replyAddressOf } from '../net/reply-address.ts'
+import { bareName, replyAddressAt, replyNodeOf } from './address.ts'
 import type { Fields } from './codec/control-frames.ts'
 import { millisecondsOf } from './codec/disposition.ts'
 import { CODE, OWN_ANNOTATION } from './codec/performatives.ts'
@@ -78,8 +80,11 @@ const EXPIRES_MS_END = 1e15
 export function takeProperties(fields: Fields, into: Properties): string | undefined {
   put(into, PROPERTY.uniqueKey, idText(fields.at(0)))
   if (!into.has(PROPERTY.tags)) put(into, PROPERTY.tags, legalTag(textAt(fields, 3, 'subject')))
-  put(into, PROPERTY.replyTo, textAt(fields, 4, 'reply-to'))
-  put(into, PROPERTY.correlationId, idText(fields.at(5)))
+  const replyTo = textAt(fields, 4, 'reply-to')
+  put(into, PROPERTY.replyTo, replyTo && replyAddressAt(replyTo))
+  // Responders of AMQP answer with the id of the message where there is no correlation id.
+  const correlation = fields.at(5) ?? (replyTo === undefined ? null : fields.at(0))
+  put(into, PROPERTY.correlationId, idText(correlation))
   put(into, PROPERTY.contentType, textAt(fields, 6, 'content-type'))
   const expiry = fields.at(8)
   const isExpiring = expiry instanceof Timestamp && expiry.ms > 0 && expiry.ms < EXPIRES_MS_END
@@ -138,8 +143,9 @@ export function writeProperties(
     writer.null()
     text(bareName(originalTopic(record)))
     text(properties.get(PROPERTY.tags))
-    text(properties.get(PROPERTY.replyTo))
-    text(properties.get(PROPERTY.correlationId))
+    const correlationId = properties.get(PROPERTY.correlationId)
+    text(replyNode(properties, correlationId))
+    text(correlationId)
     const contentType = properties.get(PROPERTY.contentType)
     if (contentType === undefined || NOT_ASCII.test(contentType)) writer.null()
     else writer.symbol(contentType)
@@ -151,6 +157,14 @@ export function writeProperties(
     text(orderingKeyOf((name) => properties.get(name)))
   })
   return { createdAt, messageIdAt }
+}
+
+function replyNode(
+  properties: ReadonlyMap<string, string>,
+  correlationId: string | undefined,
+): string | undefined {
+  const address = replyAddressOf(properties)
+  return address && replyNodeOf({ address, correlationId })
 }
 
 /** The application properties of such a record; no section when it has none. */

@@ -1,21 +1,13 @@
 // MQTT topic names <-> topic, tag and key (mapping rules R1 and R2), and shared subscriptions <->
 // groups.
 //
-//   orders/eu/42   topic `orders` exists: that topic, TAGS=eu, KEYS=42
-//   a/b/c          no topic `a`: the catch-all topic MQTT
-//
 // Which topics exist is a snapshot that follows the broker's changes; a message is found by
 // subscribers under its MQTT name whichever topic it went to.
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type Destination } from '../../model/message.ts'
-import {
-  isDeadLetterTopic,
-  isLightQueue,
-  isRetryTopic,
-  isSystemTopic,
-  MQTT_CATCH_ALL_TOPIC,
-} from '../../model/names.ts'
+import { MQTT_CATCH_ALL_TOPIC } from '../../model/names.ts'
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
+import { isMqttAddressable, mqttPlace } from '../../model/routing-name.ts'
 import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
 import type { Broker } from '../../port/broker.ts'
 import { ROUTE_NAME_CHARS_MAX, ROUTES_MAX } from './limits.ts'
@@ -116,7 +108,7 @@ export class Addresses {
       do {
         this.#isStale = false
         const topics = await this.#broker.topics.list()
-        this.#topics = new Set(topics.map(({ name }) => name).filter(isAddressable))
+        this.#topics = new Set(topics.map(({ name }) => name).filter(isMqttAddressable))
         this.#routes.clear()
         this.generation++
       } while (this.#isStale)
@@ -142,19 +134,8 @@ export function groupOfShare(share: string): string {
   )
 }
 
-const isAddressable = (topic: string): boolean =>
-  topic !== MQTT_CATCH_ALL_TOPIC &&
-  !isSystemTopic(topic) &&
-  !isRetryTopic(topic) &&
-  !isDeadLetterTopic(topic) &&
-  !isLightQueue(topic)
-
 function makeRoute(name: string, topics: ReadonlySet<string>): MessageAddress {
-  const [first = '', second = '', third = ''] = name.split('/', 3)
-  const isBound = topics.has(first)
-  const topic = isBound ? first : MQTT_CATCH_ALL_TOPIC
-  const tag = isBound && second !== '' ? second : undefined
-  const key = isBound && third !== '' ? third : undefined
+  const { topic, isBound, tag, key } = mqttPlace(name, topics.has(firstLevel(name)))
   const properties = (qos: Qos): Buffer => encodeProperties(addressProperties(name, tag, key, qos))
   return {
     name,

@@ -4,7 +4,7 @@ import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { partOf } from '../../model/bytes.ts'
 import type { GroupMode } from '../../model/client.ts'
-import { hostOf } from '../../model/host.ts'
+import { type Host, hostOf } from '../../model/host.ts'
 import { isAllowed, type Principal } from '../access/auth.ts'
 import { Acknowledging } from './deliver/acknowledging.ts'
 import { Custody } from './deliver/custody.ts'
@@ -40,6 +40,7 @@ import { checkResponseTopic } from './packets/topic-name.ts'
 import type { Parts } from './parts.ts'
 import { Inbound } from './publish/inbound.ts'
 import { PublishRoutes } from './publish/publish-routes.ts'
+import { isReply, passReply } from './publish/replies.ts'
 import { TransactionRequests } from './publish/transactions.ts'
 import type { Peer } from './session/peer.ts'
 import type { Session } from './session/session.ts'
@@ -87,6 +88,7 @@ export class Client implements Peer {
   readonly #custody: Custody
   readonly #routes: PublishRoutes
   readonly #transactions: TransactionRequests
+  readonly #host: Host
   readonly #publish = emptyPublish()
   readonly #consumable = new Map<string, boolean>()
   #isClosed = false
@@ -121,8 +123,8 @@ export class Client implements Peer {
     this.#acknowledging = new Acknowledging(parts, this)
     this.#custody = new Custody(parts, this.session, this.#subscribing.members)
     this.#routes = new PublishRoutes(parts, this.principal)
-    const host = hostOf(connection.remoteAddress, connection.remotePort)
-    this.#transactions = new TransactionRequests(parts, this.principal, host)
+    this.#host = hostOf(connection.remoteAddress, connection.remotePort)
+    this.#transactions = new TransactionRequests(parts, this.principal, this.#host)
   }
 
   /** Takes up what the session has; CONNACK is written already. */
@@ -315,7 +317,7 @@ export class Client implements Peer {
     checkResponseTopic(packet.properties)
     const { request, route, refusal } = this.#routes.find(packet, bytes)
     if (this.isV5 && request !== undefined) {
-      this.#hold(this.#onTransaction(request, bytes))
+      this.#hold(this.#onRequest(request, bytes))
       return false
     }
     // A QoS 2 message that was taken stays taken, also where it would be refused now.
@@ -344,16 +346,17 @@ export class Client implements Peer {
   }
 
   /** A request in a PUBLISH: served behind what came before it. */
-  async #onTransaction(name: string, bytes: Buffer): Promise<void> {
+  async #onRequest(name: string, bytes: Buffer): Promise<void> {
     const packet = { ...this.#publish }
     const { payloadStart, payloadEnd, qos, properties, packetId } = packet
     const payload = Buffer.from(bytes.subarray(payloadStart, payloadEnd))
     this.inbound.flush()
     try {
       if (packet.properties.hasMoreUser) throw tooManyUserProperties()
-      const isNew = await this.#transactions.serve({ name, qos, properties, payload })
-      if (isNew) await this.#subscribing.refresh()
-      this.inbound.accept(packetId)
+      const request = { name, qos, properties, payload }
+      if (isReply(name)) await passReply(this.#parts, this.principal, this.#host, request)
+      else if (await this.#transactions.serve(request)) await this.#subscribing.refresh()
+      if (qos > 0) this.inbound.accept(packetId)
     } catch (error) {
       this.inbound.refuse(packet, BrokerError.from(error))
     }

@@ -11,6 +11,7 @@ import {
   PROPERTY,
 } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
+import { formatReplyName, mqttNameOf, replyAddressOf, replyToMqtt } from '../net/reply-address.ts'
 import { addressProperties, type MessageAddress } from './address.ts'
 import { PacketReader } from './packets/packet-reader.ts'
 import {
@@ -29,6 +30,9 @@ import { decodeText } from './packets/utf8.ts'
 const TAGS = 'TAGS'
 const KEYS = 'KEYS'
 const SHARDING_KEY = 'SHARDING_KEY'
+
+/** Replies to requests that came by other protocols are published below it. */
+export const REPLY_PREFIX = '$trivet/reply/'
 
 /** The fields of a message beside its route, payload and properties. */
 export interface PublishFacts {
@@ -119,14 +123,34 @@ function addContent(entries: [string, string][], properties: Properties): boolea
   }
   put(PROPERTY.mqttPayloadFormat, properties.payloadFormat?.toString())
   put(PROPERTY.contentType, properties.contentType)
-  put(PROPERTY.replyTo, properties.responseTopic)
+  const { responseTopic } = properties
+  put(PROPERTY.replyTo, responseTopic && replyToMqtt(responseTopic))
   const data = properties.correlationData
-  if (data !== undefined) {
-    const text = decodeText(data, 0, data.length)
-    if (text === undefined) isExact = false
-    put(PROPERTY.correlationId, text ?? data.toString('base64'))
-  }
+  put(PROPERTY.correlationId, data && correlationText(data))
   return isExact
+}
+
+const BASE64 = 'base64:'
+
+/** Correlation data as responders of every protocol say it again: what is no text in base64. */
+export function correlationText(data: Buffer): string {
+  const text = decodeText(data, 0, data.length)
+  const isText = text !== undefined && !hasSeparator(text) && !text.startsWith(BASE64)
+  return isText ? text : BASE64 + data.toString('base64')
+}
+
+const correlationData = (text: string): Buffer =>
+  text.startsWith(BASE64) ? Buffer.from(text.slice(BASE64.length), 'base64') : Buffer.from(text)
+
+/** Where a subscriber replies: at its requester's topic, or by a request to this broker. */
+function responseTopicOf(
+  address: string | undefined,
+  correlationId: string | undefined,
+): string | undefined {
+  if (address === undefined) return undefined
+  const name = mqttNameOf(address)
+  if (name === undefined) return REPLY_PREFIX + formatReplyName({ address, correlationId })
+  return isTopicName(name) ? name : undefined
 }
 
 interface UserProperties {
@@ -194,14 +218,12 @@ export function toWireProperties(record: RecordView, isMqtt: boolean): Buffer {
   if (orderingKey !== undefined) user.push([SHARDING_KEY, orderingKey])
   const payloadFormat = properties.get(PROPERTY.mqttPayloadFormat)
   const contentType = properties.get(PROPERTY.contentType)
-  const responseTopic = properties.get(PROPERTY.replyTo)
   const correlation = properties.get(PROPERTY.correlationId)
+  const responseTopic = responseTopicOf(replyAddressOf(properties), correlation)
   if (payloadFormat !== undefined) out.payloadFormat = payloadFormat === '1' ? 1 : 0
   if (contentType !== undefined) out.contentType = contentType
-  if (isMqtt && responseTopic !== undefined && isTopicName(responseTopic)) {
-    out.responseTopic = responseTopic
-  }
-  if (correlation !== undefined) out.correlationData = Buffer.from(correlation)
+  if (responseTopic !== undefined) out.responseTopic = responseTopic
+  if (correlation !== undefined) out.correlationData = correlationData(correlation)
   if (user.length > 0) out.user = user
   return encodeProperties(out)
 }

@@ -45,7 +45,6 @@ export interface Call {
    */
   readonly looks: ReadBudget
   readonly memberOf: MemberOf
-  readonly producerOf: ProducerOf
   /** Aborted when the connection is gone and with it the receiver of the answer. */
   readonly signal: AbortSignal
 }
@@ -63,14 +62,11 @@ export interface Peer {
    * Its answer without the fields, or a rejection with TIMED_OUT, BUSY, UNREACHABLE or the signal's
    * reason.
    */
-  request(push: Push, signal: AbortSignal): Promise<Answer>
+  request(push: Push, signal?: AbortSignal): Promise<Answer>
 }
 
 /** undefined: no such member of the group is connected here. */
 export type MemberOf = (group: string, clientId: string) => Peer | undefined
-
-/** undefined: no producer with this client id is connected here. */
-export type ProducerOf = (clientId: string) => Peer | undefined
 
 export type Serve = (call: Call) => Answer | Promise<Answer>
 /** By request code. */

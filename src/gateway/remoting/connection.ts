@@ -45,7 +45,7 @@ import {
 import { isAllowed, type Principal } from '../access/auth.ts'
 import { AckBatch } from './ack-batch.ts'
 import { topicResource } from './address.ts'
-import type { Answer, Call, MemberOf, Peer, ProducerOf, Push, RemotingContext } from './call.ts'
+import type { Answer, Call, MemberOf, Peer, Push, RemotingContext } from './call.ts'
 import { RegisteredClient } from './client.ts'
 import { EndBatch } from './end-batch.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
@@ -91,7 +91,6 @@ export interface ConnectionOptions {
   /** A client with this id produces on this connection, or does so no longer. */
   readonly onProducer: (connection: Connection, clientId: string, isHere: boolean) => void
   readonly memberOf: MemberOf
-  readonly producerOf: ProducerOf
   readonly onGone: () => void
 }
 
@@ -207,7 +206,7 @@ export class Connection extends ServerConnection implements Peer {
     if (isAllowed(auth, principal, 'publish', topicResource(topic))) this.push(checkPush(check))
   }
 
-  async request({ code, fields, body }: Push, signal: AbortSignal): Promise<Answer> {
+  async request({ code, fields, body }: Push, signal?: AbortSignal): Promise<Answer> {
     const what = `request ${code} to ${this.client.address}`
     if (this.unsentBytes > UNSENT_BYTES_MAX) {
       throw new BrokerError('BUSY', `too much is on its way to the client: ${what}`)
@@ -435,7 +434,6 @@ export class Connection extends ServerConnection implements Peer {
       reads: this.#reads,
       looks: this.#looks,
       memberOf: this.#options.memberOf,
-      producerOf: this.#options.producerOf,
       signal: this.#gone.signal,
     }
   }

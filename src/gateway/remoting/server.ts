@@ -1,9 +1,11 @@
 // The native front-end: takes sockets, knows its connections, and tells consumers when their group
 // changed. Everything else happens in a connection.
+import { BrokerError } from '../../errors.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
+import type { NewMessage } from '../../model/message.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { Traffic } from '../../port/traffic.ts'
-import { REQUEST } from '../../remoting/codes.ts'
+import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import { SendResponses } from '../../remoting/fast/send-response.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
@@ -13,6 +15,7 @@ import type { Peer, Push, RemotingContext } from './call.ts'
 import { Connection } from './connection.ts'
 import { HeldPops } from './held-pops.ts'
 import { Inflation } from './inflation.ts'
+import { replyPush } from './requests/reply.ts'
 
 /** Members that hear of a change of their group in one turn of the event loop. */
 const TOLD_AT_ONCE_MAX = 256
@@ -57,6 +60,7 @@ export class RemotingGateway implements Gateway {
       context.broker.transactions.watch((check) =>
         this.#byId.get(check.connectionId)?.check(check),
       ),
+      context.broker.replies.serve((clientId, reply) => this.#deliver(clientId, reply)),
     ]
   }
 
@@ -79,7 +83,6 @@ export class RemotingGateway implements Gateway {
         },
         onProducer: (peer, clientId, isHere) =>
           isHere ? put(this.#producers, clientId, peer) : take(this.#producers, clientId, peer),
-        producerOf: (clientId) => newest(this.#producers.get(clientId)),
         memberOf: (group, clientId) => this.#memberOf(group, clientId),
         onGone: () => {
           this.#byId.delete(connectionId)
@@ -101,6 +104,20 @@ export class RemotingGateway implements Gateway {
       if (member.client.clientId === clientId) return member
     }
     return undefined
+  }
+
+  async #deliver(clientId: string, reply: NewMessage): Promise<void> {
+    const requester = newestOfOwner(this.#producers.get(clientId))
+    if (requester === undefined) {
+      throw new BrokerError('CLIENT_NOT_FOUND', `no client '${clientId}' is connected`)
+    }
+    const { broker, clock } = this.#context
+    const push = replyPush(reply, broker.identity.storeHost, clock.now())
+    const { code, remark } = await requester.request(push)
+    if (code !== RESPONSE.success) {
+      const text = `the client '${clientId}' refused the reply with code ${code}: ${remark ?? ''}`
+      throw new BrokerError('ABORTED', text)
+    }
   }
 
   #follow(connection: Connection, joined: readonly string[], left: readonly string[]): void {
@@ -148,10 +165,18 @@ function take(table: Map<string, Set<Connection>>, name: string, connection: Con
   if (known?.size === 0) table.delete(name)
 }
 
-/** A client that has come back may still have a connection that is dead. */
-function newest(connections: Iterable<Connection> = NONE): Connection | undefined {
+/**
+ * A client that has come back may still have a connection that is dead. Of several users with one
+ * client id it is that of the first: the others may have read it in a request, and want the reply.
+ */
+function newestOfOwner(connections: Iterable<Connection> = NONE): Connection | undefined {
+  let owner: Connection | undefined
   let last: Connection | undefined
-  for (const connection of connections) last = connection
+  for (const connection of connections) {
+    owner ??= connection
+    const { principal } = connection.client
+    if (principal?.name === owner.client.principal?.name) last = connection
+  }
   return last
 }
 

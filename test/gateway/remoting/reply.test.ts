@@ -132,6 +132,32 @@ test('of two connections with one client id the newest is asked, and the other w
   t.deepEqual([heard.length, later.length], [1, 1])
 })
 
+test('of two users with one client id it is the first whose client has the reply', async (t) => {
+  const rights = { admin: false, consume: ['*'], create: ['*'], publish: ['*'] }
+  const { connect } = await startFrontEnd(t, {
+    users: {
+      asker: { ...rights, secretKey: 'asker-secret' },
+      eve: { ...rights, secretKey: 'eve-secret' },
+    },
+  })
+  const heard: string[] = []
+  const as = async (accessKey: string): Promise<RemotingConnection> => {
+    const onPush = (): PushAnswer => {
+      heard.push(accessKey)
+      return { code: 0 }
+    }
+    const connection = await connect({
+      credentials: { accessKey, secretKey: `${accessKey}-secret` },
+      onPush,
+    })
+    await heartbeat(connection, 'c1', [], ['PG'])
+    return connection
+  }
+  const [asker] = [await as('asker'), await as('eve')]
+  t.is((await send(asker, replyTo('c1'))).code, 0)
+  t.deepEqual(heard, ['asker'])
+})
+
 test('a reply may be as long as a message', async (t) => {
   const { responder, heard } = await requester(t)
   const body = Buffer.alloc(BODY_BYTES_DEFAULT)

@@ -2,9 +2,17 @@
 // connection's ingest, and grants credit as the bytes under way allow.
 import { BrokerError } from '../../../errors.ts'
 import { type NewMessage, newMessage } from '../../../model/message.ts'
-import { editProperties, findProperty, PROPERTY } from '../../../model/properties.ts'
+import {
+  decodeProperties,
+  editProperties,
+  findProperty,
+  PROPERTY,
+} from '../../../model/properties.ts'
 import { tagHash } from '../../../model/tag-filter.ts'
-import { rejectedState } from '../codec/disposition.ts'
+import type { Authenticator } from '../../access/auth.ts'
+import { sendReply } from '../../net/replies.ts'
+import type { ReplyName } from '../../net/reply-address.ts'
+import { rejectedState, STATE } from '../codec/disposition.ts'
 import type { Flow } from '../codec/flow.ts'
 import type { Transfer } from '../codec/transfer.ts'
 import type { ControlledLink } from '../control/control-plane.ts'
@@ -33,6 +41,7 @@ export interface ReceiverLinkOptions {
   /** The sender settles first and we answer: dispositions go out unsettled (AMQP 2.7.3). */
   readonly settlesSecond: boolean
   readonly routes: SendAddresses
+  readonly auth: Authenticator
 }
 
 /** Bytes of incomplete deliveries, over the links of one connection. */
@@ -76,6 +85,7 @@ export class ReceiverLink implements Link, IngestLink {
   readonly #partials: PartialBytes
   readonly #transactions: Transactions
   readonly #routes: SendAddresses
+  readonly #auth: Authenticator
   readonly #settlesSecond: boolean
   readonly #message: InboundMessage
   /** Keeps the messages of this link without a group-id in one queue of a topic, in their order. */
@@ -95,6 +105,7 @@ export class ReceiverLink implements Link, IngestLink {
     this.name = options.name
     this.remoteHandle = options.remoteHandle
     this.#routes = options.routes
+    this.#auth = options.auth
     this.#settlesSecond = options.settlesSecond
     this.#message = new InboundMessage(options.routes.fixed?.tag)
     this.#lane = laneOf(peer.containerId, options.name)
@@ -226,10 +237,17 @@ export class ReceiverLink implements Link, IngestLink {
       transaction = txnId && this.#transactions.find(txnId)
       message.read(bytes, at, end, format)
       route = this.#routes.fixed ?? this.#routes.find(message.to)
+      if (route.replyTo !== undefined && transaction !== undefined) {
+        throw new BrokerError('NOT_SUPPORTED', 'a reply is part of no transaction')
+      }
     } catch (error) {
       // The others of its transaction would be stored without it.
       transaction?.fail(describeError(error))
       this.#refuse(id, bytes, error, transaction !== undefined)
+      return
+    }
+    if (route.replyTo !== undefined) {
+      this.#reply(route.replyTo, id, bytes)
       return
     }
     const { properties, orderingKey = this.#lane } = message
@@ -242,6 +260,32 @@ export class ReceiverLink implements Link, IngestLink {
       this.#underWay++
       batch.add(posted, this, id)
     }
+  }
+
+  /** To the requester, by itself: settled when that has it. */
+  #reply({ address, correlationId }: ReplyName, id: number, bytes: Buffer): void {
+    const { broker, clock, principal, bornHost } = this.#peer
+    const tag = id < 0 ? Buffer.from(tagOf(bytes, id)) : NO_TAG
+    const body = Buffer.from(this.#message.body)
+    const properties = decodeProperties(this.#message.properties)
+    if (correlationId !== undefined) properties.set(PROPERTY.correlationId, correlationId)
+    const context = { broker, clock, auth: this.#auth }
+    this.#underWay++
+    this.#budget.take(body.length)
+    sendReply(context, principal, address, { body, properties, bornHost })
+      .then(
+        () => this.settle(id, STATE.accepted),
+        (thrown: unknown) => {
+          const error = BrokerError.from(thrown)
+          this.#peer.traffic.refused(error.code)
+          if (id < 0) this.lose(tag, error)
+          else this.settle(id, rejectedState(describeError(error)))
+        },
+      )
+      .finally(() => {
+        this.#budget.give(body.length)
+        this.flush()
+      })
   }
 
   /** Kept until the transaction is discharged, and answered at once (AMQP 4.4.1). */
@@ -324,6 +368,8 @@ export class ReceiverLink implements Link, IngestLink {
     this.#dropPartial()
   }
 }
+
+const NO_TAG = Buffer.alloc(0)
 
 /**
  * One key for one link of one container: a link that comes back finds its queue, and many links

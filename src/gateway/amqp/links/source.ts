@@ -54,6 +54,9 @@ export async function openSource(
     throw new BrokerError('TOPIC_NOT_FOUND', `a source without an address; write ${GRAMMAR}`)
   }
   const address = parseAddress(source.address)
+  if (address.replyTo !== undefined) {
+    throw new BrokerError('TOPIC_NOT_FOUND', 'replies are sent to it, and none is received from it')
+  }
   const { topic } = address
   auth.authorize(peer.principal, 'consume', { kind: 'topic', name: topic })
   const filter = filterOf(source, address)

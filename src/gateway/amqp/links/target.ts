@@ -5,6 +5,7 @@ import { ANY_QUEUE, type Destination } from '../../../model/message.ts'
 import { isSendForbidden } from '../../../model/names.ts'
 import type { Broker } from '../../../port/broker.ts'
 import { type Authenticator, isAllowed, type Principal } from '../../access/auth.ts'
+import type { ReplyName } from '../../net/reply-address.ts'
 import { type Address, GRAMMAR, parseAddress } from '../address.ts'
 import type { TargetTerminus } from '../codec/terminus.ts'
 import { ensureTopic } from './node.ts'
@@ -12,6 +13,8 @@ import { ensureTopic } from './node.ts'
 export interface SendAddress extends Destination {
   /** For messages without a tag of their own. */
   readonly tag: string | undefined
+  /** Not a topic: the requester that messages are replies to. */
+  readonly replyTo: ReplyName | undefined
 }
 
 export interface SendAddresses {
@@ -33,12 +36,15 @@ export async function resolveTarget(
 ): Promise<SendAddresses> {
   const allowed = (address: string): SendAddress => {
     const route = placeOf(parseAddress(address))
+    // A reply's right is that of where it goes.
+    if (route.replyTo !== undefined) return { ...route, createTopic: false }
     const topic = { kind: 'topic', name: route.topic } as const
     auth.authorize(principal, 'publish', topic)
     return { ...route, createTopic: isAllowed(auth, principal, 'create', topic) }
   }
   if (target.address === undefined) return new RelayRoutes(allowed)
   const fixed = allowed(target.address)
+  if (fixed.replyTo !== undefined) return { fixed, find: () => fixed }
   const { writeQueues } = await ensureTopic(fixed.topic, broker, auth, principal)
   if (fixed.queueId >= writeQueues) {
     throw new BrokerError(
@@ -50,14 +56,14 @@ export async function resolveTarget(
 }
 
 function placeOf(address: Address): Omit<SendAddress, 'createTopic'> {
-  const { topic, tag, queueId, group, broadcast } = address
+  const { topic, tag, queueId, group, broadcast, replyTo } = address
   if (group !== undefined || broadcast) {
     throw new BrokerError('TOPIC_NOT_FOUND', `a group is no target; write ${GRAMMAR}`)
   }
   if (isSendForbidden(topic)) {
     throw new BrokerError('PERMISSION_DENIED', `topic '${topic}' is the system's own`)
   }
-  return { topic, queueId: queueId ?? ANY_QUEUE, tag }
+  return { topic, queueId: queueId ?? ANY_QUEUE, tag, replyTo }
 }
 
 class RelayRoutes implements SendAddresses {

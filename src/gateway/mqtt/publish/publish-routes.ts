@@ -11,11 +11,12 @@ import type { PublishPacket } from '../packets/publish-packet.ts'
 import { checkName, isTopicName } from '../packets/topic-name.ts'
 import { decodeName } from '../packets/utf8.ts'
 import type { PublishParts } from './parts.ts'
+import { isReply } from './replies.ts'
 import { isTransaction } from './transactions.ts'
 
 /**
  * Where a message goes, or why the client may not publish there; `request`: the name, where it is
- * one of a request about a transaction.
+ * one of a request, about a transaction or with a reply.
  */
 export type KnownRoute = { readonly request: string | undefined } & (
   | { readonly route: MessageAddress; readonly refusal: undefined }
@@ -95,7 +96,7 @@ export class PublishRoutes {
   }
 
   #work(name: string): KnownRoute {
-    const request = isTransaction(name) ? name : undefined
+    const request = isTransaction(name) || isReply(name) ? name : undefined
     try {
       checkName(name, this.#parts.options)
       const route = this.#parts.addresses.route(name)

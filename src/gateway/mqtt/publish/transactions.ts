@@ -18,6 +18,7 @@ import type { MessageAddress } from '../address.ts'
 import type { Properties } from '../packets/properties.ts'
 import { checkName } from '../packets/topic-name.ts'
 import type { PublishParts } from './parts.ts'
+import type { RequestPublish } from './request-publish.ts'
 
 const PREFIX = '$trivet/tx/'
 const NAME = /^([^ ]{1,255}) (\d{1,16}) (\d{1,16})$/
@@ -27,13 +28,6 @@ const GROUPS_MAX = 16
 const REPLY_BYTES_MAX = 1024
 
 export const isTransaction = (name: string): boolean => name.startsWith(PREFIX)
-
-export interface TransactionPublish {
-  readonly name: string
-  readonly qos: number
-  readonly properties: Properties
-  readonly payload: Buffer
-}
 
 export class TransactionRequests {
   readonly #parts: PublishParts
@@ -49,7 +43,7 @@ export class TransactionRequests {
   }
 
   /** Settles when it is durable. Answers whether `groups` has changed. @throws BrokerError */
-  async serve(publish: TransactionPublish): Promise<boolean> {
+  async serve(publish: RequestPublish): Promise<boolean> {
     const [, , group = '', verb, ...levels] = publish.name.split('/')
     if (publish.qos !== 1) throw invalid('a request about a transaction is published with QoS 1')
     checkGroupName(group)
@@ -66,7 +60,7 @@ export class TransactionRequests {
     return isNew
   }
 
-  async #prepare(group: string, name: string, publish: TransactionPublish): Promise<void> {
+  async #prepare(group: string, name: string, publish: RequestPublish): Promise<void> {
     const { properties, payload } = publish
     const { responseTopic, correlationData: inChunk, ...rest } = properties
     // The answer is written later, when another chunk stands in its place.
