@@ -75,7 +75,7 @@ export async function openListeners(
   const bulk = new TurnBudget(clock)
   const routes = new TurnBudget(clock, { turnMs: ROUTES_MS, countsOwnOnly: true })
   const { identity } = certificates
-  const acceptor = identity && new TlsAcceptor({ ...config.tls, identity })
+  const acceptor = identity && new TlsAcceptor({ ...config.tls, identity, clock })
   for (const { protocol, host, port, tls: mode } of planned) {
     const limits = config[protocol]
     // Routes are asked for by short requests, which must not wait behind all that the broker is

@@ -1,6 +1,6 @@
 // TLS at a listener's port, told by the first byte; real sockets, an echo behind them.
 import { once } from 'node:events'
-import { connect as connectPlain, type Socket } from 'node:net'
+import { type AddressInfo, connect as connectPlain, createServer, type Socket } from 'node:net'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import test, { type ExecutionContext } from 'ava'
 import { Listener, type ListenerTls } from '../../src/gateway/net/listener.ts'
@@ -10,6 +10,7 @@ import type { GatewaySocket } from '../../src/port/gateway.ts'
 import { pem } from '../support/certificates.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { LogLines } from '../support/log-lines.ts'
+import { countTurns, endSlicesAtOnce } from '../support/turns.ts'
 import { eventually } from '../support/waiting.ts'
 
 const until = (isSo: () => boolean): Promise<true> => eventually(async () => isSo() || undefined)
@@ -34,13 +35,14 @@ async function open(
 ): Promise<Opened> {
   const { isEnforced = false, clients = 'none', accepted = echo } = options
   const identity = { cert: pem('server.pem'), key: pem('server.key'), ca: pem('ca.pem') }
+  const clock = new FakeClock()
   const acceptor = new TlsAcceptor({
     identity,
     clientCertificates: clients,
     handshakeMs: HANDSHAKE_MS,
+    clock,
   })
   const tls: ListenerTls = { acceptor, isEnforced }
-  const clock = new FakeClock()
   const said: string[] = []
   const log = Object.assign(new LogLines(), {
     warn: (_: LogFields, text: string) => void said.push(text),
@@ -211,6 +213,34 @@ for (const clients of ['required', 'optional'] as const) {
 test('where client certificates are optional, a client without one is served', async (t) => {
   const { listener } = await open(t, { clients: 'optional' })
   t.true(await echoed(dial(t, listener.port), Buffer.from('hello')))
+})
+
+test.serial('many handshakes at once are begun over many turns', async (t) => {
+  const { listener, clock } = await open(t)
+  endSlicesAtOnce(t, clock)
+  const turn = countTurns(t)
+  const turns: number[] = []
+  const { secure } = TlsAcceptor.prototype
+  TlsAcceptor.prototype.secure = function (this: TlsAcceptor, socket, hello) {
+    turns.push(turn())
+    return secure.call(this, socket, hello)
+  }
+  t.teardown(() => {
+    TlsAcceptor.prototype.secure = secure
+  })
+  const first = dialPlain(t, listener.port)
+  const hello = new Promise<Buffer>((resolve) => {
+    const listening = createServer((socket) => socket.once('data', resolve)).listen(0, () => {
+      dial(t, (listening.address() as AddressInfo).port).on('error', () => {})
+    })
+    t.teardown(() => listening.close())
+  })
+  const bytes = await hello
+  const peers = [first, ...Array.from({ length: 19 }, () => dialPlain(t, listener.port))]
+  await until(() => listener.connections === peers.length)
+  for (const peer of peers) peer.write(bytes)
+  await until(() => turns.length === peers.length)
+  t.true(new Set(turns).size >= peers.length / 2, `${new Set(turns).size} turns`)
 })
 
 test('half a handshake is closed after its time, and a whole one is not', async (t) => {

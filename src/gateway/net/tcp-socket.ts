@@ -187,7 +187,7 @@ export class TcpSocket implements GatewaySocket {
   #isPlain(tls: SocketTls, chunk: Buffer): boolean {
     this.#tls = undefined
     if (isHello(chunk)) {
-      void this.#secure(tls, chunk)
+      void this.#secure(tls, Buffer.from(chunk))
       return false
     }
     if (!tls.isEnforced) return true
@@ -199,8 +199,12 @@ export class TcpSocket implements GatewaySocket {
   async #secure({ acceptor, refused }: SocketTls, hello: Buffer): Promise<void> {
     const plain = this.#socket
     this.#isHandshaking = true
-    this.#handshakeMs = acceptor.handshakeMs
     plain.pause()
+    await acceptor.turn()
+    if (plain.destroyed) return
+    // Its time begins now: many others may have been before it.
+    this.#handshakeSeenMs = undefined
+    this.#handshakeMs = acceptor.handshakeMs
     let secured: TLSSocket
     try {
       secured = await acceptor.secure(plain, hello)

@@ -8,6 +8,7 @@ import {
   type SecureContextOptions,
   TLSSocket,
 } from 'node:tls'
+import { type Clock, SharedSlice } from '../../clock.ts'
 
 /** Whether clients show a certificate of `ca`. */
 export type ClientCertificates = 'none' | 'optional' | 'required'
@@ -15,8 +16,9 @@ export type ClientCertificates = 'none' | 'optional' | 'required'
 export interface TlsOptions {
   readonly identity: SecureContextOptions
   readonly clientCertificates: ClientCertificates
-  /** From a client's hello to the end of the handshake. */
+  /** From the beginning to the end of the handshake. */
   readonly handshakeMs: number
+  readonly clock: Clock
 }
 
 /** A record of TLS that carries a handshake message. */
@@ -39,8 +41,11 @@ export class TlsAcceptor {
   readonly #context: SecureContext
   readonly #clients: ClientCertificates
   readonly handshakeMs: number
+  /** An answer to a hello takes a millisecond of the event loop, or several with a large key. */
+  readonly #answers: SharedSlice
 
-  constructor({ identity, clientCertificates, handshakeMs }: TlsOptions) {
+  constructor({ identity, clientCertificates, handshakeMs, clock }: TlsOptions) {
+    this.#answers = new SharedSlice(clock)
     this.#clients = clientCertificates
     this.handshakeMs = handshakeMs
     this.#context = createSecureContext({
@@ -51,12 +56,17 @@ export class TlsAcceptor {
     })
   }
 
+  /** Settles in a turn that has time for one more handshake, in the order of the calls. */
+  async turn(): Promise<void> {
+    if (this.#answers.isOver) await this.#answers.rest()
+  }
+
   /**
-   * The socket is paused. `hello`: its first bytes, read already; valid only during the call.
+   * The socket is paused. `hello`: its first bytes, read already.
    * Rejects with an error whose message says why the connection has to go.
    */
   secure(socket: Socket, hello: Buffer): Promise<TLSSocket> {
-    socket.unshift(Buffer.from(hello))
+    socket.unshift(hello)
     const secured = new TLSSocket(socket, {
       isServer: true,
       secureContext: this.#context,
