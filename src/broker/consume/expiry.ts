@@ -3,7 +3,7 @@
 // Monotonic time, so a jump of the wall clock moves nothing.
 import { type Clock, Slice, type Timer } from '../../clock.ts'
 import type { GroupQueue } from './group-queue.ts'
-import type { Entry } from './unsettled.ts'
+import { type Entry, isDue } from './unsettled.ts'
 
 export type Expired<Group> = (group: Group, queue: GroupQueue, entry: Entry) => void
 
@@ -76,7 +76,13 @@ export class Expiry<Group extends ExpiringGroup> {
       if (slice.isOver) await slice.rest()
       if (this.#isClosed) return
       groups.add(group)
-      queue.expire(this.#clock.monotonic(), (entry) => this.#expired(group, queue, entry))
+      const nowMs = this.#clock.monotonic()
+      for (const entry of queue.due(nowMs)) {
+        if (slice.isOver) await slice.rest()
+        if (this.#isClosed) return
+        // By now something else may have seen to it.
+        if (this.#queues.has(queue) && isDue(entry, nowMs)) this.#expired(group, queue, entry)
+      }
       if (queue.soonestMs === Number.POSITIVE_INFINITY) this.#queues.delete(queue)
       else soonestMs = Math.min(soonestMs, queue.soonestMs)
     }

@@ -12,6 +12,8 @@ import {
   type Entry,
   type FirstHeld,
   type Holder,
+  hasDeadline,
+  isDue,
   newEntry,
   OWNER_UNKNOWN,
 } from './unsettled.ts'
@@ -326,17 +328,16 @@ export class GroupQueue implements PlaceKeeper {
     this.#setDeadline(entry, entry.deadlineMs)
   }
 
-  /** Calls back for each message whose time is over; the callee moves it on. */
-  expire(nowMs: number, over: (entry: Entry) => void): void {
-    if (this.soonestMs > nowMs) return
+  /** Messages whose time is over; the caller moves them on. */
+  due(nowMs: number): Entry[] {
+    if (this.soonestMs > nowMs) return []
     const due: Entry[] = []
     this.soonestMs = Number.POSITIVE_INFINITY
     for (const entry of this.#unsettled.values()) {
-      if (entry.state !== ENTRY_STATE.inFlight && entry.state !== ENTRY_STATE.parked) continue
-      if (entry.deadlineMs <= nowMs) due.push(entry)
-      else if (entry.deadlineMs < this.soonestMs) this.soonestMs = entry.deadlineMs
+      if (isDue(entry, nowMs)) due.push(entry)
+      else if (hasDeadline(entry)) this.soonestMs = Math.min(this.soonestMs, entry.deadlineMs)
     }
-    for (const entry of due) over(entry)
+    return due
   }
 
   /**

@@ -95,3 +95,10 @@ export const newEntry = (
   poppedAt: 0,
   isSuspended: false,
 })
+
+export const hasDeadline = ({ state }: Entry): boolean =>
+  state === ENTRY_STATE.inFlight || state === ENTRY_STATE.parked
+
+/** Is its time over? */
+export const isDue = (entry: Entry, nowMs: number): boolean =>
+  hasDeadline(entry) && entry.deadlineMs <= nowMs
