@@ -2,6 +2,7 @@
 import test, { type ExecutionContext } from 'ava'
 import { GroupQueue } from '../../src/broker/consume/group-queue.ts'
 import { openReceipt } from '../../src/broker/consume/receipt.ts'
+import { ReceivingGroup } from '../../src/broker/consume/receiving-group.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
 import { LogStore } from '../../src/store/log-store.ts'
@@ -32,14 +33,14 @@ async function delivered(t: Parameters<typeof startBroker>[0]) {
 test.serial('messages whose time is over at once are made available over many turns', async (t) => {
   const { broker, clock } = await delivered(t)
   const turn = countTurns(t)
-  const { expire } = GroupQueue.prototype
+  const { due } = GroupQueue.prototype
   const turns = new Set<number>()
-  GroupQueue.prototype.expire = function (this: GroupQueue, nowMs, over) {
+  GroupQueue.prototype.due = function (this: GroupQueue, nowMs) {
     turns.add(turn())
-    expire.call(this, nowMs, over)
+    return due.call(this, nowMs)
   }
   t.teardown(() => {
-    GroupQueue.prototype.expire = expire
+    GroupQueue.prototype.due = due
   })
   let nowMs = clock.monotonic() + 30_000
   // From now on every slice is over when it is looked at.
@@ -55,6 +56,30 @@ test.serial('messages whose time is over at once are made available over many tu
     for (const { receipt } of received) again.add(openReceipt(receipt).queueId)
   }
   t.true(turns.size >= QUEUES / 2, `${turns.size} turns`)
+})
+
+test('messages of one queue whose time is over at once are made available over many turns', async (t) => {
+  const { broker, clock } = await startBroker(t)
+  const count = 20
+  await broker.publish(Array.from({ length: count }, () => newMessage('orders', { queueId: 0 })))
+  const request = receiveRequest('orders', 'billing', { queueId: 0, maxMessages: count })
+  await broker.receive(request)
+  const turn = countTurns(t)
+  let nowMs = clock.monotonic() + 30_000
+  clock.monotonic = () => {
+    nowMs += 10
+    return nowMs
+  }
+  clock.advance(30_000)
+  let again = 0
+  const turns = new Set<number>()
+  while (again < count) {
+    await new Promise((resolve) => setImmediate(resolve))
+    const received = await broker.receive({ ...request, maxMessages: count })
+    if (received.length > 0) turns.add(turn())
+    again += received.length
+  }
+  t.true(turns.size >= count / 4, `${turns.size} turns`)
 })
 
 test.serial('what many consumers were handed first is found in one look', async (t) => {
@@ -73,6 +98,23 @@ test.serial('what many consumers were handed first is found in one look', async 
   t.is(again.length, QUEUES)
   // The group's retry queue is one more.
   t.true(looks <= QUEUES + 1, `${looks} looks`)
+})
+
+test.serial('a new group is no matter of the groups that are there', async (t) => {
+  const { broker } = await startBroker(t)
+  const count = 20
+  const { refresh } = ReceivingGroup.prototype
+  let refreshed = 0
+  ReceivingGroup.prototype.refresh = function (this: ReceivingGroup, topic) {
+    refreshed++
+    refresh.call(this, topic)
+  }
+  t.teardown(() => {
+    ReceivingGroup.prototype.refresh = refresh
+  })
+  await broker.topics.ensure('orders')
+  for (let i = 0; i < count; i++) await broker.receive(receiveRequest('orders', `group-${i}`))
+  t.true(refreshed <= 2 * count, `${refreshed} times`)
 })
 
 test('the filters of an owner are let go over many turns', async (t) => {

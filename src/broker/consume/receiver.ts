@@ -44,7 +44,7 @@ export class Receiver {
   #isClosed = false
 
   constructor(
-    parts: Omit<ReceivingParts, 'expiry' | 'serials' | 'counts'> & {
+    parts: Omit<ReceivingParts, 'expiry' | 'serials' | 'counts' | 'onTopic'> & {
       readonly groups: GroupTable
       readonly lanes: QueueLanes
       readonly numbers: Numbers
@@ -63,7 +63,7 @@ export class Receiver {
       expired: numbers.counter(EXPIRED),
       waiting: 0,
     }
-    this.#parts = { ...parts, expiry, serials, counts }
+    this.#parts = { ...parts, expiry, serials, counts, onTopic: new Map() }
     this.#groups = parts.groups
     this.#retries = parts.retries
     this.#lanes = parts.lanes
@@ -251,9 +251,12 @@ export class Receiver {
     return this.#parts.counts.waiting
   }
 
-  /** The topic's count of queues may have changed. */
+  /**
+   * The topic's count of queues may have changed. Each new group makes a topic, so that the groups
+   * that are not on it have no part in it.
+   */
   refresh(topic: string): void {
-    for (const group of this.#receiving.values()) group.refresh(topic)
+    for (const group of this.#parts.onTopic.get(topic) ?? []) group.refresh(topic)
   }
 
   /** The group's place on the topic moved. */

@@ -42,6 +42,8 @@ export interface ReceivingParts {
   readonly searches: SearchLine
   readonly retries: Retries
   readonly mixed: NativeSharing
+  /** By topic, those that are on it. */
+  readonly onTopic: Map<string, Set<ReceivingGroup>>
 }
 
 /** The native members of groups, as far as consumers per message have to do with them. */
@@ -135,7 +137,6 @@ export class ReceivingGroup implements HandoutGroup {
 
   /** The topic's count of queues may have changed. */
   refresh(topic: string): void {
-    if (!this.#queues.has(topic)) return
     this.#sources.clear()
     this.wakeFor(topic)
   }
@@ -299,8 +300,23 @@ export class ReceivingGroup implements HandoutGroup {
     this.#watches.get(topic)?.[Symbol.dispose]()
     this.#watches.delete(topic)
     this.#queues.delete(topic)
+    this.#leave(topic)
     this.#lines.delete(topic)
     this.#sources.clear()
+  }
+
+  #enter(topic: string): void {
+    const { onTopic } = this.#parts
+    const groups = onTopic.get(topic)
+    if (groups === undefined) onTopic.set(topic, new Set([this]))
+    else groups.add(this)
+  }
+
+  #leave(topic: string): void {
+    const { onTopic } = this.#parts
+    const groups = onTopic.get(topic)
+    groups?.delete(this)
+    if (groups?.size === 0) onTopic.delete(topic)
   }
 
   #closeLeft(): void {
@@ -333,6 +349,7 @@ export class ReceivingGroup implements HandoutGroup {
     if (queues === undefined) {
       queues = []
       this.#queues.set(topic, queues)
+      this.#enter(topic)
       this.#watches.set(topic, this.#watch(topic, queues))
     }
     // The former queues of a shrunken topic are still consumed.
