@@ -85,15 +85,30 @@ export const NO_ANSWER: Answer = {}
  * in it served, in one turn of the event loop.
  */
 const REQUEST_BODY_BYTES_MAX = 256 * 1024
+/** Told by the commas: each value costs up to 2 us, however few bytes it has. */
+const REQUEST_VALUES_MAX = 32_768
 
 /** @throws BrokerError ARGUMENT_INVALID */
-export function checkRequestBody({ length }: Uint8Array): void {
-  if (length <= REQUEST_BODY_BYTES_MAX) return
+export function checkRequestBody(body: Buffer): void {
+  checkMost(body.length, REQUEST_BODY_BYTES_MAX, 'bytes')
+  if (body.length > REQUEST_VALUES_MAX) checkMost(commasOf(body) + 1, REQUEST_VALUES_MAX, 'values')
+}
+
+function checkMost(count: number, most: number, what: string): void {
+  if (count <= most) return
   throw new BrokerError(
     'ARGUMENT_INVALID',
-    `a request with a body of ${length} bytes; ${REQUEST_BODY_BYTES_MAX} are the most for its kind`,
+    `a request with a body of ${count} ${what}; ${most} are the most for its kind`,
   )
 }
+
+function commasOf(body: Buffer): number {
+  let count = 0
+  for (let at = 0; at < body.length; at++) if (body[at] === COMMA) count++
+  return count
+}
+
+const COMMA = 44
 
 export abstract class ServerConnection implements Leaving {
   readonly output: Output

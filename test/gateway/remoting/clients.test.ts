@@ -330,7 +330,7 @@ test('a client that goes while its heartbeat is served is no member', async (t) 
   t.deepEqual(await front.broker.clients.list(), [])
 })
 
-test('a heartbeat with more groups, or a longer body, than one turn may serve is refused in words', async (t) => {
+test('a heartbeat with more groups, or a body with more, than one turn may serve is refused in words', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()
   const groups = Array.from({ length: 1001 }, (_, i) => ({ group: `G${i}` }))
@@ -339,6 +339,9 @@ test('a heartbeat with more groups, or a longer body, than one turn may serve is
   const topics = { T: 'x'.repeat(256 * 1024) }
   const long = await heartbeat(connection, 'c1', [{ group: 'G', topics }])
   t.regex(long.remark!, /a request with a body of \d+ bytes; 262144 are the most/)
+  const dense = Buffer.from(`[${new Array(32_769).fill('{}').join(',')}]`)
+  const short = await connection.request(41, { body: dense })
+  t.regex(short.remark!, /a request with a body of 32769 values; 32768 are the most/)
   t.is((await heartbeat(connection, 'c1', [{ group: 'G' }])).code, 0)
 })
 
