@@ -117,9 +117,7 @@ export class SharedSlice {
   get isOver(): boolean {
     if (this.#startedMs !== undefined) return this.#isSpent(this.#startedMs)
     this.#startedMs = this.#clock.monotonic()
-    setImmediate(() => {
-      this.#startedMs = undefined
-    })
+    this.#endLater()
     return false
   }
 
@@ -145,10 +143,17 @@ export class SharedSlice {
       afterPromises(() => this.#serve(line, at + 1, startedMs))
       return
     }
-    this.#startedMs = undefined
     this.#isServing = false
     this.#line = [...line.slice(at), ...this.#line]
     if (this.#line.length > 0) this.#serveLater()
+    else this.#endLater()
+  }
+
+  /** What looks before the next turn has its end has no other slice. */
+  #endLater(): void {
+    setImmediate(() => {
+      this.#startedMs = undefined
+    })
   }
 
   #isSpent(startedMs: number): boolean {

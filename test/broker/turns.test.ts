@@ -196,3 +196,38 @@ test.serial('held pulls by conditions search what arrives in turns, and are held
   }
   t.is(most(), 1)
 })
+
+/** As `price = 99`, with the turns in which messages are looked at. */
+function watched(turn: () => number) {
+  const filter = parseSqlFilter('price = 99')
+  const turns = new Set<number>()
+  const matches: typeof filter.matches = (properties) => {
+    turns.add(turn())
+    return filter.matches(properties)
+  }
+  return { filter: { ...filter, matches }, turns }
+}
+
+for (const how of ['pull', 'receive'] as const) {
+  test(`large messages that a condition of a ${how} looks at have a turn each`, async (t) => {
+    const { broker, clock } = await startBroker(t)
+    const count = 12
+    const large = { large: 'x'.repeat(5000) }
+    const messages = Array.from({ length: count }, (_, i) =>
+      newMessage('orders', {
+        queueId: 0,
+        properties: { ...large, price: i === count - 1 ? '99' : '1' },
+        body: `${i}`,
+      }),
+    )
+    await broker.publish(messages)
+    endSlicesAtOnce(t, clock)
+    const { filter, turns } = watched(countTurns(t))
+    const shape = { filter, maxMessages: 32, maxBytes: 1 << 20, waitMs: 20_000 }
+    const pulled = async () => (await broker.pull(pullRequest('orders', shape))).count
+    const received = async () =>
+      (await broker.receive(receiveRequest('orders', 'billing', shape))).length
+    t.is(await (how === 'pull' ? pulled() : received()), 1)
+    t.true(turns.size >= count / 2, `${turns.size} turns`)
+  })
+}

@@ -316,6 +316,11 @@ export class Handout {
       const record = records.subarray(at, at + size)
       at += size
       if (i === max || !taking.hasRoomFor(size)) return false
+      const { filter } = taking.request
+      if (filter.kind === 'sql' && this.#group.searches.isOver(i, size)) {
+        taking.isOutOfTime = true
+        return false
+      }
       const view = new RecordView(record)
       const owner = this.#ownerOfNew(queue, view)
       if (owner !== undefined) {
@@ -404,6 +409,8 @@ class Taking {
   readonly messages: ReceivedMessage[] = []
   /** Entries, wanted or not. */
   lookedThrough = 0
+  /** The turn's slice of searches is over. */
+  isOutOfTime = false
   bytes = 0
   readonly #maxMessages: number
 
@@ -431,7 +438,8 @@ class Taking {
   }
 
   get maySearch(): boolean {
-    return this.lookedThrough < recordsInTimeOf(LOOKED_THROUGH_MAX, this.request.filter)
+    const most = recordsInTimeOf(LOOKED_THROUGH_MAX, this.request.filter)
+    return !this.isOutOfTime && this.lookedThrough < most
   }
 
   look(records: number, bytes: number): void {

@@ -221,7 +221,10 @@ export class Puller {
     const { filter } = request
     const { records, offsets } = read
     if (offsets.length === 0 || (selectsAll(filter) && !mayExpire(records))) return read
-    return matching(read, request, (record) => {
+    const { searches } = this.#parts
+    const isOver = (count: number, bytes: number): boolean =>
+      filter.kind === 'sql' && searches.isOver(count, bytes)
+    return matching(read, request, isOver, (record) => {
       if (!selects(filter, record)) return false
       const isAlive = !isExpired(record, this.#parts.clock)
       if (!isAlive) this.#expired.value++
@@ -433,12 +436,13 @@ const noSuchQueue = (topic: string, queueId: number, queues: number): BrokerErro
 
 /**
  * Entries are chosen by the hash of the tag; the rare tag that collides is taken out here, what a
- * condition leaves out, and what has expired. A search may bring more than was asked for: the rest
- * is read again.
+ * condition leaves out, and what has expired. A search may bring more than was asked for, or than
+ * there is time for: the rest is read again.
  */
 function matching(
   result: ReadResult,
   { maxMessages, maxBytes }: PullRequest,
+  isOver: (count: number, bytes: number) => boolean,
   isWanted: (record: RecordView) => boolean,
 ): ReadResult {
   const { records, offsets } = result
@@ -448,6 +452,10 @@ function matching(
   let bytes = 0
   for (let at = 0, i = 0; at < records.length; i++) {
     const size = getI32(records, at)
+    if (isOver(i, size)) {
+      nextOffset = offsets[i]!
+      break
+    }
     if (isWanted(new RecordView(records, at))) {
       if (kept.length === maxMessages || (bytes > 0 && bytes + size > maxBytes)) {
         nextOffset = offsets[i]!

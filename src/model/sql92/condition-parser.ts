@@ -19,6 +19,8 @@ export const SQL_OPERATIONS_MAX = 1_024
 export const SQL_CONTAINS_CHARS_MAX = 512
 /** So many characters of it count as one more operation. */
 const CONTAINS_CHARS_PER_OPERATION = 8
+/** And a look through a whole value, which may have 32 KiB, counts as so many more. */
+const CONTAINS_OPERATIONS = 8
 
 export interface TokenRules {
   /** The kind of expression, in messages. */
@@ -182,7 +184,7 @@ export abstract class ConditionParser {
         `a text after ${word} has ${length} characters; at most ${SQL_CONTAINS_CHARS_MAX} are taken`,
       )
     }
-    this.count(Math.floor(length / CONTAINS_CHARS_PER_OPERATION))
+    this.count(CONTAINS_OPERATIONS + Math.floor(length / CONTAINS_CHARS_PER_OPERATION))
   }
 
   protected count(operations = 1): void {
