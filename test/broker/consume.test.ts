@@ -1,6 +1,6 @@
 import test from 'ava'
 import type { EmbeddedBroker } from '../../src/broker/broker.ts'
-import { openReceipt } from '../../src/broker/consume/receipt.ts'
+import { openReceipt } from '../../src/broker/consume/held/receipt.ts'
 import type { ReceivedMessage, ReceiveRequest } from '../../src/model/message.ts'
 import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'

@@ -1,7 +1,7 @@
 // However much of a group or an owner is over at once, others have their turns in between.
 import test, { type ExecutionContext } from 'ava'
-import { GroupQueue } from '../../src/broker/consume/group-queue.ts'
-import { openReceipt } from '../../src/broker/consume/receipt.ts'
+import { GroupQueue } from '../../src/broker/consume/held/group-queue.ts'
+import { openReceipt } from '../../src/broker/consume/held/receipt.ts'
 import { ReceivingGroup } from '../../src/broker/consume/receiving-group.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'

@@ -17,10 +17,10 @@ import { RecordView } from '../../model/record.ts'
 import type { Counter } from '../../numbers/numbers.ts'
 import type { BrokerOptions } from '../options.ts'
 import type { GivenCounts } from './given-counts.ts'
-import type { GroupQueue } from './group-queue.ts'
+import type { GroupQueue } from './held/group-queue.ts'
+import { type Entry, type Holder, OWNER_UNKNOWN } from './held/unsettled.ts'
 import type { QueueReader } from './queue-reader.ts'
 import type { SearchLine } from './search-line.ts'
-import { type Entry, type Holder, OWNER_UNKNOWN } from './unsettled.ts'
 
 export interface HandoutRequest extends PopRequest {
   /** Its deliveries go by names. */

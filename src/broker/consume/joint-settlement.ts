@@ -3,10 +3,10 @@
 import type { Fact } from '../../store/store.ts'
 import type { TopicTable } from '../definitions/topics.ts'
 import type { AppendedToo } from '../publish/publisher.ts'
-import type { GroupQueue } from './group-queue.ts'
+import type { GroupQueue } from './held/group-queue.ts'
+import type { Entry } from './held/unsettled.ts'
 import type { ReceivingGroup } from './receiving-group.ts'
 import { type Copy, placeFact, type Retries } from './retries.ts'
-import type { Entry } from './unsettled.ts'
 
 /** A message that a consumer has. */
 export interface Held {

@@ -2,7 +2,7 @@
 // nothing is kept for a name beside the unsettled message itself.
 import type { Clock } from '../../clock.ts'
 import type { PopDelivery, Popped, PoppedMessage, PopRequest } from '../../model/message.ts'
-import { openReceipt } from './receipt.ts'
+import { openReceipt } from './held/receipt.ts'
 import type { Receiver } from './receiver.ts'
 
 export class PopReceiver {

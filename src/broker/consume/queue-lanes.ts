@@ -1,6 +1,6 @@
 // Appends that carry a group's whole place on a queue: one at a time for each queue, since each
 // states what those before it have settled, as if they could not fail any more.
-import type { GroupQueue } from './group-queue.ts'
+import type { GroupQueue } from './held/group-queue.ts'
 
 export class QueueLanes {
   /** The end of the work that was asked for last, of the queues that have some. */

@@ -2,7 +2,6 @@
 // Acknowledgements are kept at once and durable soon after; failures count as attempts and lead to
 // the retry topic and in the end to the dead letters.
 import { BrokerError } from '../../errors.ts'
-import { retryDelayMs } from '../../model/delay-levels.ts'
 import {
   ANY_QUEUE,
   type HandBack,
@@ -10,36 +9,31 @@ import {
   type ReceivedMessage,
   type Settlement,
   type SettleResult,
-  type Verdict,
 } from '../../model/message.ts'
 import { isLightQueue } from '../../model/names.ts'
 import { PERM_READ, type TopicDefinition } from '../../model/topic.ts'
 import type { Numbers } from '../../numbers/numbers.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import type { AppendedToo } from '../publish/publisher.ts'
-import { Expiry } from './expiry.ts'
 import type { GivenCounts } from './given-counts.ts'
-import type { GroupQueue } from './group-queue.ts'
 import type { HandoutRequest } from './handout.ts'
-import { type Held, JointSettlement, type Step } from './joint-settlement.ts'
+import { Expiry } from './held/expiry.ts'
+import type { GroupQueue } from './held/group-queue.ts'
+import { type OpenReceipt, openReceipt } from './held/receipt.ts'
+import type { Entry } from './held/unsettled.ts'
+import type { Held } from './joint-settlement.ts'
 import { EXPIRED, READ, READS_FOUND } from './numbers.ts'
 import type { QueueLanes } from './queue-lanes.ts'
-import { type OpenReceipt, openReceipt } from './receipt.ts'
 import { ReceivingGroup, type ReceivingParts } from './receiving-group.ts'
-import { exhausted, type Retries, type RetryDestination } from './retries.ts'
 import { Serials } from './serials.ts'
-import type { Entry } from './unsettled.ts'
-
-/** How long an ordered message waits in place for its next attempt (RocketMQ's suspend time). */
-const ORDERED_RETRY_MS = 1000
+import { Settling } from './settling.ts'
 
 type Settle = (held: Held) => SettleResult | Promise<SettleResult>
 
 export class Receiver {
   readonly #parts: ReceivingParts
   readonly #groups: GroupTable
-  readonly #retries: Retries
-  readonly #lanes: QueueLanes
+  readonly #settling: Settling
   readonly #receiving = new Map<string, ReceivingGroup>()
   #isClosed = false
 
@@ -52,7 +46,7 @@ export class Receiver {
     },
   ) {
     const expiry = new Expiry<ReceivingGroup>(parts.clock, (group, queue, entry) =>
-      this.#expired(group, queue, entry),
+      this.#settling.expired(group, queue, entry),
     )
     const serials = new Serials()
     const { numbers } = parts
@@ -65,8 +59,7 @@ export class Receiver {
     }
     this.#parts = { ...parts, expiry, serials, counts, onTopic: new Map() }
     this.#groups = parts.groups
-    this.#retries = parts.retries
-    this.#lanes = parts.lanes
+    this.#settling = new Settling(parts)
   }
 
   async receive(request: HandoutRequest): Promise<readonly ReceivedMessage[]> {
@@ -123,16 +116,11 @@ export class Receiver {
     delayMs?: number,
     handBack: HandBack = {},
   ): Promise<readonly SettleResult[]> {
-    return this.#answer(receipts, (held) => this.#failed(held, delayMs, handBack))
+    return this.#answer(receipts, (held) => this.#settling.failed(held, delayMs, handBack))
   }
 
   release(receipts: readonly Receipt[], handBack: HandBack = {}): Promise<readonly SettleResult[]> {
-    return this.#each(receipts, (held) => {
-      // One more that this consumer does not want than can be set aside is a failure like any
-      // other.
-      const isKept = take(held, handBack)
-      return isKept ? this.#makeReady(held) : this.#failed(held, undefined, NOTHING_MORE)
-    })
+    return this.#each(receipts, (held) => this.#settling.released(held, handBack))
   }
 
   /**
@@ -143,7 +131,8 @@ export class Receiver {
     let suspect: Entry | undefined
     return this.#each(receipts, (held) => {
       suspect ??= held.entry.holder?.suspect ?? held.entry
-      return held.entry === suspect ? this.#countInPlace(held) : this.#makeReady(held)
+      const isSuspect = held.entry === suspect
+      return isSuspect ? this.#settling.countInPlace(held) : this.#settling.makeReady(held)
     })
   }
 
@@ -157,80 +146,25 @@ export class Receiver {
   }
 
   deadLetter(receipts: readonly Receipt[], reason: string): Promise<readonly SettleResult[]> {
-    return this.#answer(receipts, (held) => this.#move(held, { deadBecause: reason }))
+    return this.#answer(receipts, (held) => this.#settling.move(held, { deadBecause: reason }))
   }
 
   /**
    * All of them in the one append that `append` makes, or none.
    * @throws RECEIPT_EXPIRED, and what `append` throws
    */
-  async settleTogether<T>(
+  settleTogether<T>(
     settlements: readonly Settlement[],
     append: (also: AppendedToo) => Promise<T>,
   ): Promise<T> {
-    const find = (): Held[] => settlements.map(({ receipt }) => this.#need(receipt))
-    const found = find()
-    if (new Set(found.map(({ entry }) => entry)).size < found.length) throw settledTwice()
-    return this.#lanes.run(new Set(found.map(({ queue }) => queue)), async () => {
-      const undoings = found.map(keptAsItIs)
-      try {
-        const steps: Step[] = []
-        for (const [i, { verdict }] of settlements.entries()) {
-          const step = this.#stepOf(found[i]!, verdict)
-          steps.push(step instanceof Promise ? await step : step)
-        }
-        // From here to the append nothing waits, so that what is found now holds.
-        find()
-        return await new JointSettlement(steps, this.#parts.topics, this.#retries).run(append)
-      } catch (error) {
-        for (const undo of undoings) undo()
-        throw error
-      }
-    })
-  }
-
-  #stepOf(held: Held, verdict: Verdict): Step | Promise<Step> {
-    switch (verdict.kind) {
-      case 'ack':
-        return { leaves: true, held, copy: undefined }
-      case 'deadLetter':
-        return this.#leaving(held, { deadBecause: verdict.reason })
-      case 'release':
-        if (!take(held, verdict.handBack ?? {})) return this.#failing(held, undefined, false)
-        return { leaves: false, held, isCounted: false, stay: () => this.#makeReady(held) }
-      case 'nack': {
-        const { delayMs, handBack = {} } = verdict
-        const isSetAside = take(held, handBack) && handBack.isNotHere === true
-        return this.#failing(held, delayMs, isSetAside)
-      }
-    }
-  }
-
-  #failing(held: Held, delayMs: number | undefined, isSetAside: boolean): Step | Promise<Step> {
-    const next = this.#afterFailure(held, delayMs, isSetAside)
-    if (typeof next === 'object') return this.#leaving(held, next)
-    return { leaves: false, held, isCounted: true, stay: () => this.#stay(held, next) }
-  }
-
-  async #leaving(held: Held, destination: RetryDestination): Promise<Step> {
-    const copy = await this.#retries.copyOf(held.queue, held.entry, destination)
-    if (!(copy instanceof BrokerError)) return { leaves: true, held, copy }
-    if (copy.code !== 'MESSAGE_TOO_LARGE' || 'deadBecause' in destination) throw copy
-    // Without room for what a retry adds it waits in its place.
-    const { delayMs } = destination
-    return { leaves: false, held, isCounted: true, stay: () => this.#stay(held, delayMs) }
-  }
-
-  /** @throws RECEIPT_EXPIRED */
-  #need(sealed: Receipt): Held {
-    const receipt = openReceipt(sealed)
-    const group = this.#receiving.get(receipt.group)
-    const queue = group?.queue(receipt.topic, receipt.queueId)
-    const entry = queue?.held(receipt.queueOffset, receipt.serial)
-    if (group === undefined || queue === undefined || entry === undefined) {
-      throw expiredReceipt(receipt)
-    }
-    return { group, queue, entry }
+    const find = (): Held[] =>
+      settlements.map(({ receipt: sealed }) => {
+        const receipt = openReceipt(sealed)
+        const held = this.#find(receipt)
+        if (held === undefined) throw expiredReceipt(receipt)
+        return held
+      })
+    return this.#settling.together(settlements, find, append)
   }
 
   /** undefined while nothing was received for it. */
@@ -339,152 +273,39 @@ export class Receiver {
     return group
   }
 
+  #find({ group: name, topic, queueId, queueOffset, serial }: OpenReceipt): Held | undefined {
+    const group = this.#receiving.get(name)
+    const queue = group?.queue(topic, queueId)
+    const entry = queue?.held(queueOffset, serial)
+    if (group === undefined || queue === undefined || entry === undefined) return undefined
+    return { group, queue, entry }
+  }
+
   /**
    * A consumer settles messages that it worked on. Also a late settlement shows that the consumer
    * goes on.
    */
   #answer(receipts: readonly Receipt[], settle: Settle): Promise<readonly SettleResult[]> {
-    return this.#each(
-      receipts,
-      (held) => {
-        clearSuspicion(held)
-        return settle(held)
-      },
-      (queue, { queueOffset }) => queue.answeredLate(queueOffset),
-    )
+    return this.#each(receipts, settle, true)
   }
 
   async #each(
     receipts: readonly Receipt[],
     settle: Settle,
-    late: (queue: GroupQueue, receipt: OpenReceipt) => void = () => {},
+    isAnswer = false,
   ): Promise<readonly SettleResult[]> {
     const results = receipts.map((sealed) => {
       const receipt = openReceipt(sealed)
-      const group = this.#receiving.get(receipt.group)
-      const queue = group?.queue(receipt.topic, receipt.queueId)
-      const entry = queue?.held(receipt.queueOffset, receipt.serial)
-      if (group === undefined || queue === undefined || entry === undefined) {
-        if (queue !== undefined) late(queue, receipt)
+      const held = this.#find(receipt)
+      if (held === undefined) {
+        const { group, topic, queueId, queueOffset } = receipt
+        if (isAnswer) this.#receiving.get(group)?.queue(topic, queueId)?.answeredLate(queueOffset)
         return expiredReceipt(receipt)
       }
-      return settle({ group, queue, entry })
+      if (isAnswer) clearSuspicion(held)
+      return settle(held)
     })
     return Promise.all(results)
-  }
-
-  /** A consumer says no. The first time the message comes again at once, in its place. */
-  #failed(
-    held: Held,
-    delayMs: number | undefined,
-    handBack: HandBack,
-  ): SettleResult | Promise<SettleResult> {
-    const isSetAside = take(held, handBack) && handBack.isNotHere === true
-    const next = this.#afterFailure(held, delayMs, isSetAside)
-    if (typeof next === 'object') return this.#move(held, next)
-    held.entry.attempts++
-    held.group.moved(held.queue)
-    return this.#stay(held, next)
-  }
-
-  /** Where the message goes, or after how many ms it comes again in its place. */
-  #afterFailure(
-    { group, entry }: Held,
-    delayMs: number | undefined,
-    isSetAside: boolean,
-  ): RetryDestination | number {
-    const failed = entry.reconsumeTimes + entry.attempts + 1
-    const max = this.#retryTimesMax(group)
-    if (failed > max) return { deadBecause: exhausted(max) }
-    if (delayMs === undefined && (isSetAside || failed === 1)) return 0
-    if (!entry.isOrdered && !isSetAside) return { delayMs: delayMs ?? retryDelayMs(failed - 2) }
-    return delayMs ?? ORDERED_RETRY_MS
-  }
-
-  /** Available again in its place, at once or after so many ms. */
-  #stay(held: Held, afterMs: number): SettleResult {
-    if (afterMs === 0) return this.#makeReady(held)
-    const { group, queue, entry } = held
-    queue.park(entry, this.#parts.clock.monotonic() + afterMs)
-    group.expects(queue)
-    group.leftSome()
-    return null
-  }
-
-  /** Available again at once, in its place. */
-  #makeReady({ group, queue, entry }: Held): SettleResult {
-    queue.makeReady(entry)
-    group.wakeFor(queue.cursor.topic)
-    return null
-  }
-
-  /** A failed attempt, and available again at once. */
-  #countInPlace(held: Held): SettleResult | Promise<SettleResult> {
-    const { group, queue, entry } = held
-    const max = this.#retryTimesMax(group)
-    if (entry.reconsumeTimes + entry.attempts + 1 > max) {
-      return this.#move(held, { deadBecause: exhausted(max) })
-    }
-    entry.attempts++
-    group.moved(queue)
-    return this.#makeReady(held)
-  }
-
-  async #move({ group, queue, entry }: Held, destination: RetryDestination): Promise<SettleResult> {
-    const result = await this.#retries.move(queue, entry, destination)
-    // Stayed or gone, the queue may have a new deadline or room for more.
-    group.expects(queue)
-    group.wakeFor(queue.cursor.topic)
-    return result
-  }
-
-  /** Of what its consumer has, only that which it was handed first can be what keeps it busy. */
-  #expired(group: ReceivingGroup, queue: GroupQueue, entry: Entry): void {
-    const held = { group, queue, entry }
-    if (entry.poppedAt > 0 && entry.serial !== 0) {
-      this.#popExpired(held)
-      return
-    }
-    const holder = entry.serial === 0 ? undefined : entry.holder
-    if (holder !== undefined) holder.suspect ??= group.firstHeldBy(holder)
-    // The receipt is void, so no answer is waited for.
-    entry.serial = 0
-    if (holder?.suspect === entry) void this.#countInPlace(held)
-    else this.#makeReady(held)
-  }
-
-  /** Each message counts by itself: how its consumer works on them is not known. */
-  #popExpired(held: Held): void {
-    // Its name is void, so no answer is waited for.
-    held.entry.serial = 0
-    if (held.entry.isSuspended) this.#makeReady(held)
-    else void this.#failed(held, 0, NOTHING_MORE)
-  }
-
-  #retryTimesMax(group: ReceivingGroup): number {
-    return this.#groups.need(group.name).retryTimesMax
-  }
-}
-
-const NOTHING_MORE: HandBack = {}
-
-/**
- * Keeps the note that comes back with the message. False when it should be set aside and there is
- * no room for it.
- */
-function take({ queue, entry }: Held, { isNotHere, note }: HandBack): boolean {
-  if (note !== undefined) entry.note = note
-  return isNotHere !== true || entry.holder === undefined || queue.keepFrom(entry, entry.holder.id)
-}
-
-/** Takes back what `take` does to a message, while that is still with its consumer. */
-function keptAsItIs({ queue, entry }: Held): () => void {
-  const { serial, note } = entry
-  const notFor = entry.notFor && [...entry.notFor]
-  return () => {
-    if (queue.held(entry.offset, serial) === undefined) return
-    entry.note = note
-    entry.notFor = notFor
   }
 }
 
@@ -511,9 +332,6 @@ function checkReadable({ name, perm, readQueues }: TopicDefinition, queueId: num
     `the topic '${name}' has no queue ${queueId}; its queues are 0 to ${readQueues - 1}`,
   )
 }
-
-const settledTwice = (): BrokerError =>
-  new BrokerError('RECEIPT_EXPIRED', 'one delivery is settled twice in one call')
 
 const expiredReceipt = (receipt: OpenReceipt): BrokerError =>
   new BrokerError(

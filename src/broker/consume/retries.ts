@@ -21,10 +21,10 @@ import { APPEND_BYTES_TARGET, PARKED_PROPERTIES_BYTES } from '../options.ts'
 import type { DueTimer } from '../publish/due-timer.ts'
 import { DEAD_LETTERS, RETRIES } from '../publish/numbers.ts'
 import { queueInTurn } from '../publish/queue-choice.ts'
-import type { GroupQueue } from './group-queue.ts'
+import type { GroupQueue } from './held/group-queue.ts'
+import { ENTRY_STATE, type Entry } from './held/unsettled.ts'
 import { readMessage } from './lookup.ts'
 import type { QueueLanes } from './queue-lanes.ts'
-import { ENTRY_STATE, type Entry } from './unsettled.ts'
 
 /** To the retry topic, or with a reason to the dead letters. */
 export type RetryDestination =

@@ -1,10 +1,10 @@
 // One group on one queue: which messages it has in hand, which wait for another attempt, and where
 // the untouched rest begins. An offset below `next` that is not listed here is settled. Knows no
 // waiting consumers and reads nothing.
-import type { Receipt } from '../../model/message.ts'
-import { type QueueOffset, queueOffset } from '../../model/positions.ts'
-import { type CursorState, committedOf, type Unsettled } from '../facts/cursor-fact.ts'
-import type { Available, Cursor, PlaceKeeper } from './cursors.ts'
+import type { Receipt } from '../../../model/message.ts'
+import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
+import { type CursorState, committedOf, type Unsettled } from '../../facts/cursor-fact.ts'
+import type { Available, Cursor, PlaceKeeper } from '../cursors.ts'
 import { ReadyList } from './ready-list.ts'
 import { sealReceipt } from './receipt.ts'
 import {

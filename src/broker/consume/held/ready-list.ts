@@ -1,6 +1,6 @@
 // Offsets that wait to be handed out again, the lowest first. Added in any order, nearly always
 // taken from the front: sorted only when one is read.
-import type { QueueOffset } from '../../model/positions.ts'
+import type { QueueOffset } from '../../../model/positions.ts'
 
 export class ReadyList {
   /** The lowest last once sorted, so that taking it is popping. */

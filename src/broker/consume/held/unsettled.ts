@@ -1,6 +1,6 @@
 // A message that a group was given and has not settled: its state, holder and deadline. Plain
 // state; the group's queue moves it on.
-import type { QueueOffset } from '../../model/positions.ts'
+import type { QueueOffset } from '../../../model/positions.ts'
 
 /** The states of an unsettled message. */
 export const ENTRY_STATE = {

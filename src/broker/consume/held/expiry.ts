@@ -1,7 +1,7 @@
 // One timer for every invisible time: armed for the soonest deadline there may be, it looks through
 // the queues that have one, in slices, as everything that is in flight may be over at once.
 // Monotonic time, so a jump of the wall clock moves nothing.
-import { type Clock, Slice, type Timer } from '../../clock.ts'
+import { type Clock, Slice, type Timer } from '../../../clock.ts'
 import type { GroupQueue } from './group-queue.ts'
 import { type Entry, isDue } from './unsettled.ts'
 

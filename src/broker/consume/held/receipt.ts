@@ -1,6 +1,6 @@
 // What the embedded broker puts into a receipt.
-import type { Receipt } from '../../model/message.ts'
-import type { QueueOffset } from '../../model/positions.ts'
+import type { Receipt } from '../../../model/message.ts'
+import type { QueueOffset } from '../../../model/positions.ts'
 
 export interface OpenReceipt {
   readonly group: string
