@@ -7,54 +7,87 @@ import { malformed, PACKET, ProtocolError, packetName, REASON, violation } from 
 
 export type UserProperty = readonly [name: string, value: string]
 
-/** Every property of every packet; absent = not sent. */
-export interface Properties {
-  payloadFormat?: number
-  messageExpiry?: number
-  contentType?: string
-  responseTopic?: string
-  correlationData?: Buffer
-  subscriptionIds?: number[]
-  sessionExpiry?: number
-  assignedClientId?: string
-  serverKeepAlive?: number
-  authMethod?: string
-  authData?: Buffer
-  requestProblemInfo?: number
-  willDelay?: number
-  requestResponseInfo?: number
-  responseInfo?: string
-  serverReference?: string
-  reasonString?: string
-  receiveMaximum?: number
-  topicAliasMaximum?: number
-  topicAlias?: number
-  maximumQos?: number
-  retainAvailable?: number
-  user?: UserProperty[]
-  maximumPacketSize?: number
-  wildcardAvailable?: number
-  subscriptionIdsAvailable?: number
-  sharedAvailable?: number
-  /** There were more user properties than are taken: those behind the limit were passed over. */
-  hasMoreUser?: true
+interface Values {
+  byte: number
+  flag: number
+  u16: number
+  u32: number
+  text: string
+  binary: Buffer
+  /** May stand several times, as pairs may. */
+  varint: number[]
+  pair: UserProperty[]
 }
+type Kind = keyof Values
 
-type Kind = 'byte' | 'flag' | 'u16' | 'u32' | 'varint' | 'text' | 'binary' | 'pair'
-/** Where a property section stands: a packet type, or the will inside CONNECT. */
-export const WILL = 16
-const IN_ACKS = [PACKET.puback, PACKET.pubrec, PACKET.pubrel, PACKET.pubcomp]
-const EVERYWHERE = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, WILL]
-
-interface PropertyRule {
-  readonly name: Exclude<keyof Properties, 'hasMoreUser'>
-  readonly kind: Kind
+interface Rule<K extends Kind> {
+  readonly id: number
+  readonly kind: K
   /** Bit n set: allowed in section n. */
   readonly places: number
   readonly least: number
 }
 
-const RULES: readonly (PropertyRule | undefined)[] = buildRules()
+const rule = <K extends Kind>(
+  id: number,
+  kind: K,
+  places: readonly number[],
+  least = 0,
+): Rule<K> => ({ id, kind, least, places: places.reduce((bits, place) => bits | (1 << place), 0) })
+
+/** Where a property section stands: a packet type, or the will inside CONNECT. */
+export const WILL = 16
+const IN_ACKS = [PACKET.puback, PACKET.pubrec, PACKET.pubrel, PACKET.pubcomp]
+const EVERYWHERE = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15, WILL]
+const { connect, connack, publish, subscribe, disconnect, auth } = PACKET
+
+const TABLE = {
+  payloadFormat: rule(0x01, 'flag', [publish, WILL]),
+  messageExpiry: rule(0x02, 'u32', [publish, WILL]),
+  contentType: rule(0x03, 'text', [publish, WILL]),
+  responseTopic: rule(0x08, 'text', [publish, WILL]),
+  correlationData: rule(0x09, 'binary', [publish, WILL]),
+  subscriptionIds: rule(0x0b, 'varint', [publish, subscribe], 1),
+  sessionExpiry: rule(0x11, 'u32', [connect, connack, disconnect]),
+  assignedClientId: rule(0x12, 'text', [connack]),
+  serverKeepAlive: rule(0x13, 'u16', [connack]),
+  authMethod: rule(0x15, 'text', [connect, connack, auth]),
+  authData: rule(0x16, 'binary', [connect, connack, auth]),
+  requestProblemInfo: rule(0x17, 'flag', [connect]),
+  willDelay: rule(0x18, 'u32', [WILL]),
+  requestResponseInfo: rule(0x19, 'flag', [connect]),
+  responseInfo: rule(0x1a, 'text', [connack]),
+  serverReference: rule(0x1c, 'text', [connack, disconnect]),
+  reasonString: rule(0x1f, 'text', [connack, ...IN_ACKS, 9, 11, disconnect, auth]),
+  receiveMaximum: rule(0x21, 'u16', [connect, connack], 1),
+  topicAliasMaximum: rule(0x22, 'u16', [connect, connack]),
+  topicAlias: rule(0x23, 'u16', [publish]),
+  maximumQos: rule(0x24, 'flag', [connack]),
+  retainAvailable: rule(0x25, 'flag', [connack]),
+  user: rule(0x26, 'pair', EVERYWHERE),
+  maximumPacketSize: rule(0x27, 'u32', [connect, connack], 1),
+  wildcardAvailable: rule(0x28, 'flag', [connack]),
+  subscriptionIdsAvailable: rule(0x29, 'flag', [connack]),
+  sharedAvailable: rule(0x2a, 'flag', [connack]),
+}
+
+/** Every property of every packet; absent = not sent. */
+export type Properties = {
+  -readonly [Name in keyof typeof TABLE]?: (typeof TABLE)[Name] extends Rule<infer K>
+    ? Values[K]
+    : never
+} & {
+  /** There were more user properties than are taken: those behind the limit were passed over. */
+  hasMoreUser?: true
+}
+
+type PropertyRule = Rule<Kind> & { readonly name: keyof typeof TABLE }
+
+/** By identifier. */
+const RULES: (PropertyRule | undefined)[] = []
+for (const name of Object.keys(TABLE) as (keyof typeof TABLE)[]) {
+  RULES[TABLE[name].id] = { name, ...TABLE[name] }
+}
 
 /** Reads a section of properties. @throws ProtocolError */
 export function readProperties(reader: PacketReader, place: number): Properties {
@@ -202,48 +235,6 @@ export function encodeText(text: string): Buffer {
 }
 
 export const u16 = (value: number): Buffer => Buffer.of(value >>> 8, value)
-
-function buildRules(): (PropertyRule | undefined)[] {
-  const rules: (PropertyRule | undefined)[] = []
-  const put = (
-    id: number,
-    name: PropertyRule['name'],
-    kind: Kind,
-    in_: readonly number[],
-    least = 0,
-  ) => {
-    rules[id] = { name, kind, least, places: in_.reduce((bits, place) => bits | (1 << place), 0) }
-  }
-  const { connect, connack, publish, subscribe, disconnect, auth } = PACKET
-  put(0x01, 'payloadFormat', 'flag', [publish, WILL])
-  put(0x02, 'messageExpiry', 'u32', [publish, WILL])
-  put(0x03, 'contentType', 'text', [publish, WILL])
-  put(0x08, 'responseTopic', 'text', [publish, WILL])
-  put(0x09, 'correlationData', 'binary', [publish, WILL])
-  put(0x0b, 'subscriptionIds', 'varint', [publish, subscribe], 1)
-  put(0x11, 'sessionExpiry', 'u32', [connect, connack, disconnect])
-  put(0x12, 'assignedClientId', 'text', [connack])
-  put(0x13, 'serverKeepAlive', 'u16', [connack])
-  put(0x15, 'authMethod', 'text', [connect, connack, auth])
-  put(0x16, 'authData', 'binary', [connect, connack, auth])
-  put(0x17, 'requestProblemInfo', 'flag', [connect])
-  put(0x18, 'willDelay', 'u32', [WILL])
-  put(0x19, 'requestResponseInfo', 'flag', [connect])
-  put(0x1a, 'responseInfo', 'text', [connack])
-  put(0x1c, 'serverReference', 'text', [connack, disconnect])
-  put(0x1f, 'reasonString', 'text', [connack, ...IN_ACKS, 9, 11, disconnect, auth])
-  put(0x21, 'receiveMaximum', 'u16', [connect, connack], 1)
-  put(0x22, 'topicAliasMaximum', 'u16', [connect, connack])
-  put(0x23, 'topicAlias', 'u16', [publish])
-  put(0x24, 'maximumQos', 'flag', [connack])
-  put(0x25, 'retainAvailable', 'flag', [connack])
-  put(0x26, 'user', 'pair', EVERYWHERE)
-  put(0x27, 'maximumPacketSize', 'u32', [connect, connack], 1)
-  put(0x28, 'wildcardAvailable', 'flag', [connack])
-  put(0x29, 'subscriptionIdsAvailable', 'flag', [connack])
-  put(0x2a, 'sharedAvailable', 'flag', [connack])
-  return rules
-}
 
 /** A packet of `fields`, with a reason as text where there is one and it fits. */
 export function encodeReason(
