@@ -255,7 +255,6 @@ export const configSchema = declared
 export type Config = z.output<typeof configSchema>
 /** Before the defaults are filled in. */
 export type ConfigInput = z.input<typeof configSchema>
-export type UserConfig = z.output<typeof user>
 export type ListeningConfig = Config['nameServer']
 
 export const configJsonSchema = jsonSchemaOf(configSchema)

@@ -18,4 +18,3 @@ export const GROUP_CHARS_MAX = 120
 export const QUEUES_PER_TOPIC_MAX = 1024
 /** Deliveries after the first; then the dead-letter topic. */
 export const RETRY_TIMES_DEFAULT = 16
-export const CONSUMER_ID_CHARS_MAX = 255

@@ -19,20 +19,8 @@ export function abortController(): AbortController {
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
   return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason)
-    const stop = (): void => signal.removeEventListener('abort', onAbort)
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(
-      (value) => {
-        stop()
-        resolve(value)
-      },
-      (error) => {
-        stop()
-        reject(error)
-      },
-    )
-    if (signal.aborted) onAbort()
+    const stop = onAbort(signal, reject)
+    promise.finally(stop).then(resolve, reject)
   })
 }
 

@@ -13,10 +13,6 @@ export class BackOff {
     this.#random = random
   }
 
-  get attempts(): number {
-    return this.#attempts
-  }
-
   /** Between half of the current step and all of it. */
   nextMs(): number {
     const step = Math.min(this.#longestMs, this.#firstMs * 2 ** Math.min(this.#attempts, 30))

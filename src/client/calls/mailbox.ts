@@ -81,11 +81,4 @@ export class Mailbox<T> {
     this.#items = []
     return items
   }
-
-  /** Takes out what matches, keeping the order of the rest. */
-  remove(matches: (item: T) => boolean): T[] {
-    const removed = this.#items.filter(matches)
-    if (removed.length > 0) this.#items = this.#items.filter((item) => !matches(item))
-    return removed
-  }
 }

@@ -49,6 +49,22 @@ export interface Call {
   readonly signal: AbortSignal
 }
 
+/** What of a call is kept while its answer is held: neither the fields nor a body. */
+export type HeldCall = Pick<
+  Call,
+  'opaque' | 'codec' | 'principal' | 'client' | 'context' | 'reads' | 'signal'
+>
+
+export const heldCall = ({
+  opaque,
+  codec,
+  principal,
+  client,
+  context,
+  reads,
+  signal,
+}: HeldCall): HeldCall => ({ opaque, codec, principal, client, context, reads, signal })
+
 /** A request of ours to a client. */
 export interface Push {
   readonly code: number

@@ -45,7 +45,7 @@ import {
 import { isAllowed, type Principal } from '../access/auth.ts'
 import { AckBatch } from './ack-batch.ts'
 import { topicResource } from './address.ts'
-import type { Answer, Call, MemberOf, Peer, Push, RemotingContext } from './call.ts'
+import type { Answer, Call, HeldCall, MemberOf, Peer, Push, RemotingContext } from './call.ts'
 import { RegisteredClient } from './client.ts'
 import { EndBatch } from './end-batch.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
@@ -53,8 +53,8 @@ import { FastSend } from './fast-send.ts'
 import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
-import { type PopCall, servePop } from './requests/pop.ts'
-import { type PullCall, servePull } from './requests/pull.ts'
+import { servePop } from './requests/pop.ts'
+import { servePull } from './requests/pull.ts'
 import { isLongRequest, isStartedOnly, requestTable } from './requests/table.ts'
 import { checkPush } from './requests/transactions.ts'
 import { openSends, type Sends } from './send-batch.ts'
@@ -108,12 +108,12 @@ const FAST_CODES: ReadonlySet<number> = new Set([
 ])
 
 /** undefined: the general way has to say what is unusual. */
-function scannedPull(call: PullCall): Promise<Answer> | undefined {
+function scannedPull(call: HeldCall): Promise<Answer> | undefined {
   const pull = scanPull(scan)
   return pull && servePull(call, pull)
 }
 
-function scannedPop(call: PopCall): Promise<Answer> | undefined {
+function scannedPop(call: HeldCall): Promise<Answer> | undefined {
   const pop = scanPop(scan)
   return pop && servePop(call, pop)
 }
@@ -307,7 +307,7 @@ export class Connection extends ServerConnection implements Peer {
     const { client } = this
     const { signal } = this.#gone
     const reads = this.#reads
-    const call: PullCall = { opaque, codec, principal, client, context, reads, signal }
+    const call: HeldCall = { opaque, codec, principal, client, context, reads, signal }
     const answer = code === REQUEST.popMessage ? scannedPop(call) : scannedPull(call)
     if (answer === undefined) return false
     this.#settle({ code, opaque, codec, flag: 0 }, bodyAt - headerAt, answer)

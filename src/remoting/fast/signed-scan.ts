@@ -24,10 +24,6 @@ export class SignedScan {
     this.#scan = scan
   }
 
-  get isSigned(): boolean {
-    return this.#scan.find(ACL_FIELD.accessKey) !== -1
-  }
-
   /** The signed fields of the scanned header; undefined when only the general way can tell. */
   read(): SignedRequest | undefined {
     const scan = this.#scan

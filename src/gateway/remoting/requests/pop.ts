@@ -17,7 +17,14 @@ import {
   POP_RESPONSE,
   type PopFields,
 } from '../../../remoting/requests/pop.ts'
-import { type Answer, authorizeConsuming, type Call, type RequestTable } from '../call.ts'
+import {
+  type Answer,
+  authorizeConsuming,
+  type Call,
+  type HeldCall,
+  heldCall,
+  type RequestTable,
+} from '../call.ts'
 import { poppedAnswer } from '../popped.ts'
 
 /** As Apache's limit for one answer from memory. */
@@ -29,21 +36,12 @@ const LATE_MS = 500
 /** A connection that sends nothing for so long is closed. */
 const POLL_MS_MAX = 120_000
 
+const serveAnyPop = (call: Call): Promise<Answer> =>
+  servePop(heldCall(call), readFields(POP, call.fields))
+
 export const popRequests: RequestTable = new Map([[REQUEST.popMessage, serveAnyPop]])
 
-/** The fields of its call that a POP needs, which keeps it for long when it is held. */
-export type PopCall = Pick<
-  Call,
-  'opaque' | 'codec' | 'principal' | 'client' | 'context' | 'reads' | 'signal'
->
-
-function serveAnyPop(call: Call): Promise<Answer> {
-  const { opaque, codec, principal, client, context, reads, signal } = call
-  const kept: PopCall = { opaque, codec, principal, client, context, reads, signal }
-  return servePop(kept, readFields(POP, call.fields))
-}
-
-export async function servePop(call: PopCall, pop: PopFields): Promise<Answer> {
+export async function servePop(call: HeldCall, pop: PopFields): Promise<Answer> {
   authorizeConsuming(call, pop.consumerGroup, pop.topic)
   const waitMs = waitOf(call, pop)
   if (waitMs === undefined) return nothing(pop, 'pop message is timeout too much')
@@ -68,7 +66,7 @@ export async function servePop(call: PopCall, pop: PopFields): Promise<Answer> {
 
 const NOTHING = 'NO_MESSAGE_IN_QUEUE'
 
-const brokerName = ({ context }: PopCall): string => context.broker.identity.brokerName
+const brokerName = ({ context }: HeldCall): string => context.broker.identity.brokerName
 
 /**
  * How long the client still waits, by its own clock; undefined when it has given up. A clock that
@@ -118,7 +116,7 @@ export const filterOf = ({
 }): MessageFilter =>
   exp === undefined || exp === '' ? EVERY_TAG : parseMessageFilter(exp, expType)
 
-function requestOf(call: PopCall, pop: PopFields): PopRequest {
+function requestOf(call: HeldCall, pop: PopFields): PopRequest {
   const ordered = pop.order === true
   const attempt = ordered && pop.attemptId !== '' ? pop.attemptId : undefined
   return {
@@ -140,7 +138,7 @@ function requestOf(call: PopCall, pop: PopFields): PopRequest {
 }
 
 /** Within the peer's budget; one that has to wait for messages holds none of it. */
-async function readNow(call: PopCall, request: PopRequest): Promise<Popped> {
+async function readNow(call: HeldCall, request: PopRequest): Promise<Popped> {
   const waiting = call.reads.take(request.maxBytes)
   if (waiting !== undefined) await waiting
   try {
@@ -162,7 +160,7 @@ function nothing(pop: PopFields, remark: string): Answer {
   return { code: RESPONSE.pollingTimeout, fields, remark }
 }
 
-function answerOf(call: PopCall, pop: PopFields, popped: Popped): Answer {
+function answerOf(call: HeldCall, pop: PopFields, popped: Popped): Answer {
   const answer = poppedAnswer(popped, {
     topic: pop.topic,
     group: pop.consumerGroup,

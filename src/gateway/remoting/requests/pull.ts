@@ -16,6 +16,8 @@ import {
   type Answer,
   authorizeConsuming,
   type Call,
+  type HeldCall,
+  heldCall,
   isThereOrMayCreate,
   ownQueue,
   type RequestTable,
@@ -31,28 +33,15 @@ const PULL_MESSAGES_MAX_MANY = 1024
 /** Clients wait 30 s at most for an answer that may be held; a held answer must come before. */
 const SUSPEND_MS_MAX = 30_000
 
+const serveAnyPull = (call: Call): Promise<Answer> =>
+  servePull(heldCall(call), readFields(PULL, call.fields))
+
 export const pullRequests: RequestTable = new Map([
   [REQUEST.pullMessage, serveAnyPull],
   [REQUEST.litePullMessage, serveAnyPull],
 ])
 
-/** The fields of its call that a pull needs. */
-export type PullCall = Pick<
-  Call,
-  'opaque' | 'codec' | 'principal' | 'client' | 'context' | 'reads' | 'signal'
->
-
-/**
- * A held pull keeps its call for long, so that has no more than it needs: neither the fields nor a
- * body.
- */
-function serveAnyPull(call: Call): Promise<Answer> {
-  const { opaque, codec, principal, client, context, reads, signal } = call
-  const kept: PullCall = { opaque, codec, principal, client, context, reads, signal }
-  return servePull(kept, readFields(PULL, call.fields))
-}
-
-export async function servePull(call: PullCall, pull: PullFields): Promise<Answer> {
+export async function servePull(call: HeldCall, pull: PullFields): Promise<Answer> {
   checkPull(call, pull)
   // Before anything is waited for, or a commit that was sent behind it would be undone by it.
   const committing = commitRiding(call, pull)
@@ -71,7 +60,7 @@ export async function servePull(call: PullCall, pull: PullFields): Promise<Answe
  * A commit that rides along is a hint; the pull itself reports an error of the queue.
  * @returns whether it holds
  */
-function commitRiding(call: PullCall, pull: PullFields): Promise<boolean> | undefined {
+function commitRiding(call: HeldCall, pull: PullFields): Promise<boolean> | undefined {
   if ((pull.sysFlag & PULL_FLAG.commitOffset) === 0 || pull.commitOffset < 0) return undefined
   const { cursors } = call.context.broker
   const queue = ownQueue(call, pull.topic, pull.queueId)
@@ -83,7 +72,7 @@ function commitRiding(call: PullCall, pull: PullFields): Promise<boolean> | unde
 }
 
 /** A read within the peer's budget; a pull that has to wait for messages holds none of it. */
-async function read(call: PullCall, pull: PullFields, filter: MessageFilter): Promise<PullResult> {
+async function read(call: HeldCall, pull: PullFields, filter: MessageFilter): Promise<PullResult> {
   const { broker } = call.context
   if (pull.queueOffset < 0) return beforeTheQueue(call, pull)
   const request = requestOf(call, pull, filter)
@@ -102,13 +91,13 @@ async function read(call: PullCall, pull: PullFields, filter: MessageFilter): Pr
 }
 
 /** An offset below 0 is below the queue's first, as every other that retention took. */
-async function beforeTheQueue(call: PullCall, pull: PullFields): Promise<PullResult> {
+async function beforeTheQueue(call: HeldCall, pull: PullFields): Promise<PullResult> {
   const queue = ownQueue(call, pull.topic, pull.queueId)
   const range = await call.context.broker.cursors.range(queue)
   return { status: 'moved', records: NO_BODY, count: 0, nextOffset: range.minOffset, ...range }
 }
 
-function checkPull(call: PullCall, pull: PullFields): void {
+function checkPull(call: HeldCall, pull: PullFields): void {
   if (pull.queueId < 0) {
     throw new BrokerError(
       'ARGUMENT_INVALID',
@@ -118,7 +107,7 @@ function checkPull(call: PullCall, pull: PullFields): void {
   authorizeConsuming(call, pull.consumerGroup, pull.topic)
 }
 
-async function groupOf(call: PullCall, name: string): Promise<GroupDefinition> {
+async function groupOf(call: HeldCall, name: string): Promise<GroupDefinition> {
   const { groups } = call.context.broker
   const group = (await groups.get(name)) ?? (await groups.ensure(name))
   if (!group.consumeEnabled) {
@@ -134,7 +123,7 @@ type Refusal = Answer & { readonly remark: string }
 
 /** From the request, or from the client's heartbeat; an answer when that has none. */
 function chooseFilter(
-  call: PullCall,
+  call: HeldCall,
   pull: PullFields,
   group: GroupDefinition,
 ): MessageFilter | Refusal {
@@ -165,7 +154,7 @@ function chooseFilter(
   }
 }
 
-function requestOf(call: PullCall, pull: PullFields, filter: MessageFilter): PullRequest {
+function requestOf(call: HeldCall, pull: PullFields, filter: MessageFilter): PullRequest {
   const takesMany = (pull.sysFlag & PULL_FLAG.many) !== 0
   const most = takesMany ? PULL_MESSAGES_MAX_MANY : PULL_MESSAGES_MAX
   return {
@@ -187,13 +176,13 @@ function requestOf(call: PullCall, pull: PullFields, filter: MessageFilter): Pul
   }
 }
 
-const isBroadcasting = (call: PullCall, { consumerGroup }: PullFields): boolean =>
+const isBroadcasting = (call: HeldCall, { consumerGroup }: PullFields): boolean =>
   call.client.consumer(consumerGroup)?.model === 'broadcasting'
 
 const bytesWanted = (asked: number | undefined): number =>
   asked === undefined || asked <= 0 ? PULL_BYTES_DEFAULT : Math.min(asked, PULL_BYTES_MAX)
 
-function answerOf(call: PullCall, result: PullResult): Answer {
+function answerOf(call: HeldCall, result: PullResult): Answer {
   const { codec, opaque } = call
   const { status, records } = result
   const body = status === 'found' ? records : undefined
