@@ -9,7 +9,7 @@
 //   --mode pop|pop-batch   pop what is there and acknowledge one by one, or each POP together
 //   --mode transact        half messages and their commits (JSON headers)
 //   --topic bench          created with --queues [8] when missing
-//   --connections 16       --in-flight 128 per connection (pull: one per connection; pop: POPs)
+//   --connections 16       --in-flight 128 per connection (pull: one; pop: 4 POPs of --batch each)
 //   --body 100             bytes                              --batch 32   messages per pull
 //   --seconds 5            after --warmup 1                   --codec json|binary
 //   --pid P                the broker's process: its CPU time per message
@@ -38,7 +38,7 @@ const { values } = parseArgs({
     topic: { type: 'string', default: 'bench' },
     queues: { type: 'string', default: '8' },
     connections: { type: 'string', default: '16' },
-    'in-flight': { type: 'string', default: '128' },
+    'in-flight': { type: 'string' },
     body: { type: 'string', default: '100' },
     batch: { type: 'string', default: '32' },
     seconds: { type: 'string', default: '5' },
@@ -50,6 +50,8 @@ const { values } = parseArgs({
 })
 
 const SECONDS_MAX = 600
+/** A POP answers with a batch, so a window of 128 would be one of 65,536 messages. */
+const inFlight = Number(values['in-flight'] ?? (values.mode.startsWith('pop') ? 4 : 128))
 const topic = values.topic
 const queues = Number(values.queues)
 
@@ -84,7 +86,7 @@ async function main(): Promise<void> {
   const options = {
     ...broker,
     ...{ topic, queues, latency, bodyBytes: Number(values.body), batch: Number(values.batch) },
-    inFlight: Number(values['in-flight']),
+    inFlight,
     codec: values.codec === 'binary' ? CODEC_BINARY : CODEC_JSON,
   } as const
   const loads: Load[] = []
@@ -136,7 +138,7 @@ function print(result: Record<string, unknown>): void {
     topic,
     queues,
     connections: Number(values.connections),
-    inFlight: Number(values['in-flight']),
+    inFlight,
     bodyBytes: Number(values.body),
     codec: values.codec,
   }

@@ -18,7 +18,7 @@ import { type Load, type LoadOptions, open, Tally } from './load.ts'
 
 const INVISIBLE_MS = 60_000
 const ACK_OPAQUE = 0
-/** Further ones say by which group they are, so that its end is noticed once. */
+/** The others are the POPs under way, from this one on. */
 const FIRST_POP_OPAQUE = 1
 
 export class PopLoad implements Load {
@@ -29,7 +29,8 @@ export class PopLoad implements Load {
   readonly #run = Date.now().toString(36)
   #round = 0
   #socket: Socket | undefined
-  #askedAtMs = 0
+  /** Of each POP under way: when it was sent, and its group, whose end is noticed once. */
+  readonly #asked: { atMs: number; round: number }[] = []
   /** Messages of the acknowledgement whose answer is awaited, oldest first. */
   readonly #acked: number[] = []
 
@@ -43,7 +44,7 @@ export class PopLoad implements Load {
   }
 
   start(): void {
-    for (let i = 0; i < this.#options.inFlight; i++) this.#socket!.write(this.#pop())
+    for (let i = 0; i < this.#options.inFlight; i++) this.#socket!.write(this.#pop(i))
   }
 
   stop(): void {
@@ -62,14 +63,16 @@ export class PopLoad implements Load {
       else this.tally.fail(`${answer.code} ${answer.remark}`)
       return
     }
-    this.#options.latency.add((performance.now() - this.#askedAtMs) * 1000)
+    const slot = answer.opaque - FIRST_POP_OPAQUE
+    const { atMs, round } = this.#asked[slot]!
+    this.#options.latency.add((performance.now() - atMs) * 1000)
     const found = answer.code === RESPONSE.success
     if (!found && answer.code !== RESPONSE.pollingTimeout) {
       this.tally.fail(`${answer.code} ${answer.remark}`)
     }
-    const acks = found ? this.#acks(answer.fields, answer.opaque - FIRST_POP_OPAQUE) : []
-    if (!found && answer.opaque === FIRST_POP_OPAQUE + this.#round) this.#round++
-    this.#socket!.write(Buffer.concat([...acks, this.#pop()]))
+    const acks = found ? this.#acks(answer.fields, round) : []
+    if (!found && round === this.#round) this.#round++
+    this.#socket!.write(Buffer.concat([...acks, this.#pop(slot)]))
   }
 
   #acks(fields: Fields, round: number): Buffer[] {
@@ -98,14 +101,14 @@ export class PopLoad implements Load {
     )
   }
 
-  #pop(): Buffer {
-    this.#askedAtMs = performance.now()
+  #pop(slot: number): Buffer {
+    this.#asked[slot] = { atMs: performance.now(), round: this.#round }
     const { topic, batch } = this.#options
     const fields = writeFields(POP, {
       ...{ consumerGroup: this.#group(this.#round), topic, queueId: -1, maxMsgNums: batch },
       ...{ invisibleTime: INVISIBLE_MS, pollTime: 0, bornTime: 0, initMode: 0 },
     })
     const code = REQUEST.popMessage
-    return encodeCommand(requestHeader({ code, opaque: FIRST_POP_OPAQUE + this.#round, fields }))
+    return encodeCommand(requestHeader({ code, opaque: FIRST_POP_OPAQUE + slot, fields }))
   }
 }
