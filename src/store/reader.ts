@@ -21,6 +21,13 @@ import { recordCheck } from './views/record-scan.ts'
 import type { StoreTimes } from './views/store-times.ts'
 
 const NO_RECORDS = Buffer.alloc(0)
+/** Rooms of SPAN_BYTES_MAX that are kept; when more reads are under way they use new memory. */
+const ROOMS_MAX = 8
+
+const roomOf =
+  (room: Buffer | undefined) =>
+  (bytes: number): Buffer =>
+    room ?? Buffer.allocUnsafe(bytes)
 
 /** Is this the record that was indexed, byte for byte? */
 export const isWhole = (bytes: Buffer, at: number, size: number, check: number): boolean =>
@@ -29,9 +36,9 @@ export const isWhole = (bytes: Buffer, at: number, size: number, check: number):
 export class Reader {
   readonly #commitLog: CommitLog
   readonly #log: Logger
-  /** For spans that are read on this thread: warm memory instead of fresh pages. */
-  #room: Buffer | undefined
-  readonly #shared = (size: number): Buffer => this.#room!.subarray(0, size)
+  /** For spans: to read into fresh pages takes several times as long as into warm memory. */
+  readonly #rooms: Buffer[] = []
+  #roomsMade = 0
   readonly #damaged: Counter
 
   constructor(commitLog: CommitLog, log: Logger, numbers: Numbers) {
@@ -62,11 +69,15 @@ export class Reader {
     }
     const isRecent = selection.positions[0]! > this.#commitLog.end - PAGE_CACHE_BYTES
     if (!isRecent) return this.#readLater(queue, selection, records)
-    this.#room ??= Buffer.allocUnsafeSlow(SPAN_BYTES_MAX)
-    const steps = fetches(selection, records, this.#shared)
-    for (let step = steps.next(); !step.done; ) {
-      const { target, at, position, size } = step.value
-      step = steps.next(this.#commitLog.readSync(target, at, logPosition(position), size))
+    const room = this.#takeRoom()
+    try {
+      const steps = fetches(selection, records, roomOf(room))
+      for (let step = steps.next(); !step.done; ) {
+        const { target, at, position, size } = step.value
+        step = steps.next(this.#commitLog.readSync(target, at, logPosition(position), size))
+      }
+    } finally {
+      this.#giveRoom(room)
     }
     return this.#checked(queue, selection, records)
   }
@@ -76,12 +87,28 @@ export class Reader {
     selection: Selection,
     records: Buffer,
   ): Promise<ReadResult> {
-    const steps = fetches(selection, records, (size) => Buffer.allocUnsafe(size))
-    for (let step = steps.next(); !step.done; ) {
-      const { target, at, position, size } = step.value
-      step = steps.next(await this.#commitLog.read(target, at, logPosition(position), size))
+    const room = this.#takeRoom()
+    try {
+      const steps = fetches(selection, records, roomOf(room))
+      for (let step = steps.next(); !step.done; ) {
+        const { target, at, position, size } = step.value
+        step = steps.next(await this.#commitLog.read(target, at, logPosition(position), size))
+      }
+    } finally {
+      this.#giveRoom(room)
     }
     return this.#checked(queue, selection, records)
+  }
+
+  /** undefined: all are taken. */
+  #takeRoom(): Buffer | undefined {
+    if (this.#rooms.length > 0 || this.#roomsMade === ROOMS_MAX) return this.#rooms.pop()
+    this.#roomsMade++
+    return Buffer.allocUnsafeSlow(SPAN_BYTES_MAX)
+  }
+
+  #giveRoom(room: Buffer | undefined): void {
+    if (room !== undefined) this.#rooms.push(room)
   }
 
   #copyTail({ positions, sizes }: Selection, records: Buffer): boolean {
