@@ -2,7 +2,7 @@
 // each protocol and whoever starts it are told, and that nothing acknowledged is lost over it.
 
 import { execFile } from 'node:child_process'
-import test, { type ExecutionContext } from 'ava'
+import type { ExecutionContext } from 'ava'
 import mqtt, { type Packet } from 'mqtt'
 import { type BrokerError, type Client, connect } from '../src/client/index.ts'
 import {
@@ -13,14 +13,11 @@ import {
 } from '../test/support/rhea-client.ts'
 import { plainEnv, type SpawnedServer, spawnServer, TRIVET } from '../test/support/server.ts'
 import { eventually } from '../test/support/waiting.ts'
+import { needing } from './support/needing.ts'
 import { KIB, MIB, type SmallDisk, smallDisk, smallDiskMissing } from './support/small-disk.ts'
 
 const missing = await smallDiskMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: every test with a full disk, because ${missing}\n`)
-  test.skip(`a full disk: ${missing}`, (t) => t.pass())
-}
-const testDisk = missing === undefined ? test.serial : test.skip
+const testDisk = needing('every test with a full disk', missing)
 
 const TOPIC = 'disk'
 const GROUP = 'readers'

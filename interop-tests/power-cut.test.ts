@@ -1,10 +1,11 @@
 // Power cuts on a real ext4: a loop device is mounted in a mount namespace of its own, and its file
 // system is shut down under a process that appends. Needs root, mkfs.ext4 and python3.
+
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import test from 'ava'
 import { tempDir } from '../test/support/temp-dir.ts'
+import { needing } from './support/needing.ts'
 
 const run = promisify(execFile)
 const PROGRAM = fileURLToPath(new URL('./support/power-cut.js', import.meta.url))
@@ -38,11 +39,7 @@ async function powerCutMissing(): Promise<string | undefined> {
 }
 
 const missing = await powerCutMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: every test that cuts the power, because ${missing}\n`)
-  test.skip(`power cuts: ${missing}`, (t) => t.pass())
-}
-const testPower = missing === undefined ? test.serial : test.skip
+const testPower = needing('every test that cuts the power', missing)
 
 for (const flush of ['sync', 'async']) {
   testPower(`cut off from power, a log with flush ${flush} keeps what it promises`, async (t) => {

@@ -1,15 +1,12 @@
 // The unmodified go-amqp client against our server in a process of its own, with the smallest frames there can
 // be and with ours: sections, outcomes, both settlement modes, drain, limits, refusals.
-import test from 'ava'
+
 import { spawnServer } from '../../test/support/server.ts'
 import { allChecked, goClient, goMissing } from '../support/go-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = await goMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: every test with go-amqp, because ${missing}\n`)
-  test.skip(`go-amqp: ${missing}`, (t) => t.pass())
-}
-const testGo = missing === undefined ? test.serial : test.skip
+const testGo = needing('every test with go-amqp', missing)
 
 const CHECKS = 12
 

@@ -1,16 +1,13 @@
 // The unmodified Qpid JMS client against our server in a process of its own: queues, topics, subscriptions,
 // browsers, redelivery, delays; and what is not offered fails in words.
-import test from 'ava'
+
 import { spawnServer } from '../../test/support/server.ts'
 import { javaClientMissing } from '../support/java-client.ts'
 import { jms } from '../support/jms-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = await javaClientMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: every test with Qpid JMS, because ${missing}\n`)
-  test.skip(`Qpid JMS: ${missing}`, (t) => t.pass())
-}
-const testJms = missing === undefined ? test.serial : test.skip
+const testJms = needing('every test with Qpid JMS', missing)
 
 const CHECKS = 33
 

@@ -1,28 +1,15 @@
 // Unmodified Apache Qpid Proton against our server in a process of its own: every AMQP type as a body, and
 // the bare messages compared byte for byte.
-import test from 'ava'
+
 import { Sections } from '../../src/gateway/amqp/codec/sections.ts'
-import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import type { ClientEvent } from '../support/foreign-client.ts'
+import { needing, serverForAll } from '../support/needing.ts'
 import { findProton, proton, protonTransactions } from '../support/proton-client.ts'
 
 const { python, missing } = await findProton()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: every test with Qpid Proton, because ${missing}\n`)
-  test.skip(`Qpid Proton: ${missing}`, (t) => t.pass())
-}
-const testProton = missing === undefined ? test.serial : test.skip
+const testProton = needing('every test with Qpid Proton', missing)
 
-let server: SpawnedServer
-const leftovers: (() => unknown)[] = []
-test.before(async () => {
-  const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
-  if (missing === undefined) server = await spawnServer(later)
-})
-test.after.always(async () => {
-  await server?.stop()
-  for (const end of leftovers) await end()
-})
+const server = serverForAll(missing)
 
 const bytesOf = (event: ClientEvent): Buffer => Buffer.from(String(event['bytes']), 'base64')
 
@@ -35,7 +22,7 @@ function bareOf(bytes: Buffer): Buffer {
 }
 
 testProton('every type comes out of the broker as it went in, to the last byte', async (t) => {
-  const url = `amqp://${server.address('amqp')}`
+  const url = `amqp://${server().address('amqp')}`
   const sender = proton(t, python!, 'send', url, 'proton.types')
   const events = await sender.ends()
   t.deepEqual(
@@ -57,7 +44,7 @@ testProton('every type comes out of the broker as it went in, to the last byte',
 })
 
 testProton('header fields and annotations of a sender reach the receiver', async (t) => {
-  const url = `amqp://${server.address('amqp')}`
+  const url = `amqp://${server().address('amqp')}`
   await proton(t, python!, 'send', url, 'proton.rich').ends()
   const receiver = proton(t, python!, 'receive', url, 'proton.rich?tag=TagA', '1')
   await receiver.ends()
@@ -75,7 +62,7 @@ testProton('header fields and annotations of a sender reach the receiver', async
 })
 
 testProton('transactions commit messages and acceptances, or take them back', async (t) => {
-  const url = `amqp://${server.address('amqp')}`
+  const url = `amqp://${server().address('amqp')}`
   const client = protonTransactions(t, python!, url, 'proton.transactions')
   const events = await client.ends()
   t.deepEqual(

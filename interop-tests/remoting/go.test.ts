@@ -1,15 +1,12 @@
 // The unmodified RocketMQ client for Go against our server in a process of its own: sending, tags, retry, delay,
 // order, broadcasting, sharing, and what it is refused.
-import test from 'ava'
+
 import { spawnServer } from '../../test/support/server.ts'
 import { allChecked, goClient, goMissing } from '../support/go-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = await goMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: every test with RocketMQ's Go client, because ${missing}\n`)
-  test.skip(`RocketMQ's Go client: ${missing}`, (t) => t.pass())
-}
-const testGo = missing === undefined ? test.serial : test.skip
+const testGo = needing("every test with RocketMQ's Go client", missing)
 
 const CHECKS = 11
 

@@ -1,17 +1,14 @@
 // The whole public API of the Java client of 5.5.0, asked of Apache RocketMQ 5.5.0 with its default
 // configuration and of our server: the answers are the same, but for those named here.
-import test from 'ava'
+
 import { spawnServer } from '../../test/support/server.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
 import { askBoth, different } from '../support/api-probe.ts'
 import { javaClientMissing } from '../support/java-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = (await javaClientMissing()) ?? (await apacheRocketmqMissing())
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: the API of the Java client, because ${missing}\n`)
-  test.skip(`the API of the Java client: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('the API of the Java client', missing)
 
 /** What we answer instead, and why. */
 const DIFFERENCES: Readonly<Record<string, { readonly answer: string; readonly why: string }>> = {

@@ -1,15 +1,11 @@
 // What Java's clients and mqadmin are told of a topic that does not exist, and that consumers find it once it does.
-import test from 'ava'
 import { spawnServer } from '../../test/support/server.ts'
 import { bodyOf } from '../support/foreign-client.ts'
 import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = await javaClientMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: the Java client and missing topics, because ${missing}\n`)
-  test.skip(`the Java client and missing topics: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('the Java client and missing topics', missing)
 
 testJava(
   'a topic that was never made, or is deleted, is missing to those who ask for it',

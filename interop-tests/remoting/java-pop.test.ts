@@ -1,18 +1,16 @@
 // Java consumers with `setClientRebalance(false)`: in POP mode, as `mqadmin setConsumeMode` sets it, and
 // in the default mode; the same of our server and of Apache's.
+
 import test from 'ava'
 import { spawnServer } from '../../test/support/server.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
 import type { ForeignClient, Got } from '../support/foreign-client.ts'
 import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
 import { either } from '../support/members.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = (await javaClientMissing()) ?? (await apacheRocketmqMissing())
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: the Java client, because ${missing}\n`)
-  test.skip(`the Java client: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('the Java client', missing)
 
 const nameServers = new Map<string, string>()
 const leftovers: (() => unknown)[] = []

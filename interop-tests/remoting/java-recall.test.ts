@@ -1,17 +1,14 @@
 // Recall by the Java client: Apache RocketMQ 5.5.0, where it is switched on, and our server, where it is on
 // by default, answer the same.
-import test from 'ava'
+
 import { spawnServer } from '../../test/support/server.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
 import { askBoth } from '../support/api-probe.ts'
 import { javaClientMissing } from '../support/java-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = (await javaClientMissing()) ?? (await apacheRocketmqMissing())
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: recall by the Java client, because ${missing}\n`)
-  test.skip(`recall by the Java client: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('recall by the Java client', missing)
 
 testJava('a recall is answered as by a broker of Apache with recallMessageEnable', async (t) => {
   await using apache = await startApacheRocketmq({ broker: { recallMessageEnable: 'true' } })

@@ -1,14 +1,10 @@
 // mqadmin moves a group whose member is a live lite pull consumer of Java, which knows of no request 220.
-import test from 'ava'
 import { spawnServer } from '../../test/support/server.ts'
 import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = await javaClientMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: the Java client, because ${missing}\n`)
-  test.skip(`the Java client: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('the Java client', missing)
 
 testJava('mqadmin moves a group whose lite pull consumer is live', async (t) => {
   const server = await spawnServer(t)

@@ -1,28 +1,14 @@
 // What Java consumers select by SQL92 (`MessageSelector.bySql`), of a server in a process of its own.
-import test from 'ava'
-import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import type { Got } from '../support/foreign-client.ts'
 import { java, javaClientMissing } from '../support/java-client.ts'
+import { needing, serverForAll } from '../support/needing.ts'
 
 const missing = await javaClientMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: selecting by SQL with the Java client, because ${missing}\n`)
-  test.skip(`the Java client: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('selecting by SQL with the Java client', missing)
 
-let server: SpawnedServer
-const leftovers: (() => unknown)[] = []
-test.before(async () => {
-  const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
-  if (missing === undefined) server = await spawnServer(later)
-})
-test.after.always(async () => {
-  await server?.stop()
-  for (const end of leftovers) await end()
-})
+const server = serverForAll(missing)
 
-const nameServer = (): string => server.address('nameServer')
+const nameServer = (): string => server().address('nameServer')
 const indexes = (messages: readonly Got[]): number[] =>
   messages.map((message) => Number(message.properties['index'])).sort((a, b) => a - b)
 

@@ -1,17 +1,13 @@
 // The unmodified Java client over TLS, on the ports that clients without TLS use too.
-import test from 'ava'
 import type { ConfigInput } from '../../src/config.ts'
 import { pemFile, SERVER_TLS } from '../../test/support/certificates.ts'
 import { spawnServer } from '../../test/support/server.ts'
 import type { ForeignClient } from '../support/foreign-client.ts'
 import { java, javaClientMissing } from '../support/java-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = await javaClientMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: the Java client over TLS, because ${missing}\n`)
-  test.skip(`the Java client over TLS: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('the Java client over TLS', missing)
 
 /** The client's settings; without the second it checks no certificate. */
 const CHECKING = [

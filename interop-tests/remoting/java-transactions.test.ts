@@ -1,40 +1,27 @@
 // Transactions of the unmodified Java client (TransactionMQProducer), of a server in a process of its own.
-import test, { type ExecutionContext } from 'ava'
-import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
+import type { ExecutionContext } from 'ava'
 import { bodyOf, type ForeignClient, type Got } from '../support/foreign-client.ts'
 import { java, javaAlone, javaClientMissing } from '../support/java-client.ts'
+import { needing, serverForAll } from '../support/needing.ts'
 
 const missing = await javaClientMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: transactions of the Java client, because ${missing}\n`)
-  test.skip(`the Java client: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('transactions of the Java client', missing)
 
 /** Longer than a client may take between a half message and its end on a busy machine. */
 const broker = { transactionTimeoutMs: 3000, transactionCheckIntervalMs: 1000 }
-let server: SpawnedServer
-const leftovers: (() => unknown)[] = []
-test.before(async () => {
-  const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
-  if (missing === undefined) server = await spawnServer(later, { config: { broker } })
-})
-test.after.always(async () => {
-  await server?.stop()
-  for (const end of leftovers) await end()
-})
+const server = serverForAll(missing, { config: { broker } })
 
 type Words = Readonly<Record<string, string>>
 
 const inGroup = (topic: string, words: Words): Words => ({
-  ...{ nameServer: server.address('nameServer'), topic, group: topic, ...words },
+  ...{ nameServer: server().address('nameServer'), topic, group: topic, ...words },
 })
 
 const transact = (t: ExecutionContext, topic: string, words: Words): Promise<ForeignClient> =>
   java(t, 'transact', inGroup(topic, words))
 
 const consume = (t: ExecutionContext, topic: string): Promise<ForeignClient> =>
-  java(t, 'push', { nameServer: server.address('nameServer'), topic, group: `G_${topic}` })
+  java(t, 'push', { nameServer: server().address('nameServer'), topic, group: `G_${topic}` })
 
 const bodies = (messages: readonly Got[]): string[] => messages.map(bodyOf).sort()
 

@@ -1,17 +1,13 @@
 // Users and rights that mqadmin makes at run time, and an unmodified Java client that signs as one.
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test from 'ava'
 import { spawnServer } from '../../test/support/server.ts'
 import { tempDir } from '../../test/support/temp-dir.ts'
 import { javaClientMissing, mqadminWith } from '../support/java-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = await javaClientMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: users by mqadmin, because ${missing}\n`)
-  test.skip(`users by mqadmin: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('users by mqadmin', missing)
 
 const ROOT = { admin: true, secretKey: 'secret-of-root' }
 

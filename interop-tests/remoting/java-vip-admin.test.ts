@@ -1,15 +1,12 @@
 // mqadmin of Apache RocketMQ 5.5 by the VIP port, as rocketmq-dashboard asks by default: what it asks of a broker
 // goes to the port two below the native one.
-import test from 'ava'
+
 import { spawnServer } from '../../test/support/server.ts'
 import { java, javaClientMissing, mqadminByVip } from '../support/java-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = await javaClientMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: the Java client, because ${missing}\n`)
-  test.skip(`the Java client: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('the Java client', missing)
 
 testJava(
   'mqadmin by the VIP channel sees topics, groups and clients, and changes them',

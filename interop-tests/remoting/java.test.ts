@@ -1,31 +1,18 @@
 // The unmodified Java client of Apache RocketMQ 5.5 and mqadmin against our server in a process of its own.
-import test from 'ava'
 import { connect } from '../../src/client/index.ts'
-import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
+import { spawnServer } from '../../test/support/server.ts'
 import { eventually } from '../../test/support/waiting.ts'
 import { bodyOf, type ClientEvent, type Got } from '../support/foreign-client.ts'
 import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
 import { eachGotTwice, either, groupByQueue, untilShared, withBody } from '../support/members.ts'
+import { needing, serverForAll } from '../support/needing.ts'
 
 const missing = await javaClientMissing()
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: every test with the Java client, because ${missing}\n`)
-  test.skip(`the Java client: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('every test with the Java client', missing)
 
-let server: SpawnedServer
-const leftovers: (() => unknown)[] = []
-test.before(async () => {
-  const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
-  if (missing === undefined) server = await spawnServer(later)
-})
-test.after.always(async () => {
-  await server?.stop()
-  for (const end of leftovers) await end()
-})
+const server = serverForAll(missing)
 
-const nameServer = (): string => server.address('nameServer')
+const nameServer = (): string => server().address('nameServer')
 
 /**
  * A consumer that starts before its topic exists may look for it only half a minute later
@@ -391,7 +378,7 @@ testJava('mqadmin sees the cluster, its topics and the progress of a group', asy
     'updateTopic',
     ...at,
     '-b',
-    server.address('remoting'),
+    server().address('remoting'),
     '-t',
     'JavaMade',
     '-r',
@@ -407,7 +394,7 @@ testJava('mqadmin sees the cluster, its topics and the progress of a group', asy
 testJava('mqadmin hears which attribute of a topic this broker does not have', async (t) => {
   const make = (topic: string, attributes: string): Promise<string> =>
     mqadmin(
-      ...['updateTopic', '-n', nameServer(), '-b', server.address('remoting'), '-t', topic],
+      ...['updateTopic', '-n', nameServer(), '-b', server().address('remoting'), '-t', topic],
       ...['-a', attributes],
     )
   t.regex(await make('JavaFifo', '+message.type=FIFO'), /create topic to .* success/)
@@ -419,7 +406,7 @@ testJava('mqadmin hears which attribute of a topic this broker does not have', a
 testJava('mqadmin reads a group back as it set it', async (t) => {
   const at = ['-n', nameServer(), '-g', 'G_kept'] as const
   const set = ['-r', '3', '-m', 'false', '-i', '2', '-w', '4', '-a', 'false'] as const
-  await mqadmin('updateSubGroup', ...at, '-b', server.address('remoting'), ...set)
+  await mqadmin('updateSubGroup', ...at, '-b', server().address('remoting'), ...set)
   const shown = await mqadmin('getConsumerConfig', ...at)
   const kept = { retryMaxTimes: 3, consumeFromMinEnable: false, brokerId: 2 }
   const more = { whichBrokerWhenConsumeSlowly: 4, notifyConsumerIdsChangedEnable: false }
@@ -431,7 +418,7 @@ testJava('mqadmin reads a group back as it set it', async (t) => {
 testJava('mqadmin changes groups and moves them', async (t) => {
   const common = { nameServer: nameServer(), topic: 'JavaMoved' }
   const at = ['-n', nameServer()] as const
-  const broker = ['-b', server.address('remoting')] as const
+  const broker = ['-b', server().address('remoting')] as const
   await mqadmin('updateSubGroup', ...at, ...broker, '-g', 'G_moved', '-r', '3')
   const producer = await java(t, 'produce', { ...common, count: 6 })
   t.deepEqual(noFailures(await producer.ends()), [])

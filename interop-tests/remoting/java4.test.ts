@@ -1,19 +1,14 @@
 // The unmodified Java clients of RocketMQ 4.4.0, which dials the VIP port, and 4.9.8, the last of that generation, with
 // their defaults, against our server in a process of its own.
-import test from 'ava'
+
 import { spawnServer } from '../../test/support/server.ts'
 import { allChecked } from '../support/go-client.ts'
 import { javaClientMissing } from '../support/java-client.ts'
 import { java4Checks } from '../support/java4-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = await javaClientMissing()
-if (missing !== undefined) {
-  process.stderr.write(
-    `SKIPPED: every test with the Java clients of RocketMQ 4, because ${missing}\n`,
-  )
-  test.skip(`the Java clients of RocketMQ 4: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('every test with the Java clients of RocketMQ 4', missing)
 
 const CHECKS = 10
 const VERSIONS = [

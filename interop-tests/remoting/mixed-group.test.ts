@@ -1,8 +1,9 @@
 // One group of unmodified clients of every kind: two Java members and one of Go, which share its
 // queues among themselves, and one over MQTT and one over AMQP, which share per message. Members
 // join, leave and are killed while messages come. `TRIVET_MIXED_MESSAGES` says how many.
+
 import { setTimeout as delay } from 'node:timers/promises'
-import test, { type ExecutionContext } from 'ava'
+import type { ExecutionContext } from 'ava'
 import { type Client, connect } from '../../src/client/index.ts'
 import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import { mqtt5 } from '../matrix/drivers/mqtt.ts'
@@ -10,13 +11,10 @@ import { driver as amqp } from '../matrix/drivers/rhea.ts'
 import { bodyOf, type ForeignClient } from '../support/foreign-client.ts'
 import { goClient, goMissing } from '../support/go-client.ts'
 import { javaAlone, javaClientMissing, mqadmin } from '../support/java-client.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = (await javaClientMissing()) ?? (await goMissing())
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: a group of every kind of client, because ${missing}\n`)
-  test.skip(`a group of every kind of client: ${missing}`, (t) => t.pass())
-}
-const testAll = missing === undefined ? test.serial : test.skip
+const testAll = needing('a group of every kind of client', missing)
 
 const COUNT = Number(process.env['TRIVET_MIXED_MESSAGES'] ?? 6_000)
 const QUEUES = 8

@@ -1,8 +1,9 @@
 // Sub-commands of mqadmin 5.5.0 asked of Apache RocketMQ 5.5.0 and of our server: what works there
 // works here, and prints the same but for those named here.
+
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import test, { type ExecutionContext } from 'ava'
+import type { ExecutionContext } from 'ava'
 import { spawnServer } from '../../test/support/server.ts'
 import { tempDir } from '../../test/support/temp-dir.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
@@ -14,13 +15,10 @@ import {
   TOPICS_FILE,
   TOPICS_IN_FILE,
 } from '../support/mqadmin-commands.ts'
+import { needing } from '../support/needing.ts'
 
 const missing = (await javaClientMissing()) ?? (await apacheRocketmqMissing())
-if (missing !== undefined) {
-  process.stderr.write(`SKIPPED: mqadmin beside Apache RocketMQ, because ${missing}\n`)
-  test.skip(`mqadmin beside Apache RocketMQ: ${missing}`, (t) => t.pass())
-}
-const testJava = missing === undefined ? test.serial : test.skip
+const testJava = needing('mqadmin beside Apache RocketMQ', missing)
 
 /** Refused in words, by sub-command. */
 const REFUSED: Readonly<Record<string, RegExp>> = {
