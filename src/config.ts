@@ -7,8 +7,8 @@ import { BrokerError } from './errors.ts'
 import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
 import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
 import { TLS_SETTINGS, type TlsSetting, tlsMode, tlsProblems } from './gateway/net/options.ts'
+import { fillInSizes, sizeProblems } from './message-sizes.ts'
 import { splitAddress } from './model/host.ts'
-import { fillInSizes, sizeProblems } from './model/message-sizes.ts'
 import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
 
 const port = (fallback: number) =>

@@ -5,6 +5,7 @@ import { BrokerError } from '../../errors.ts'
 import { partOf } from '../../model/bytes.ts'
 import { type DueRounds, parseRounds, roundAt, roundsOf } from '../../model/due-rounds.ts'
 import type { Host } from '../../model/host.ts'
+import { SCAN, scanProperties, WAITING_PROPERTIES } from '../../model/message-scan.ts'
 import { TRANSACTIONS_GIVEN_UP_TOPIC } from '../../model/names.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import {
@@ -19,7 +20,6 @@ import { draftOf, type RecordView, recordBytes, SYS_FLAG, writeRecord } from '..
 import type { DueEntry, StoreDraft } from '../../store/store.ts'
 import type { BrokerOptions } from '../options.ts'
 import { deliveryTime, withKnownLevel } from './delay.ts'
-import { SCAN, scanProperties, WAITING_PROPERTIES } from './message-scan.ts'
 
 export const HALF = 'half'
 

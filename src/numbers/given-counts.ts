@@ -1,7 +1,7 @@
 // How many messages each group was given of each topic over the last minute, hour and day: what
 // RocketMQ's tools show as rates of consumers.
-import type { Clock, Timer } from '../../clock.ts'
-import type { RecentCounts, SpanCount } from '../../model/status.ts'
+import type { Clock, Timer } from '../clock.ts'
+import type { RecentCounts, SpanCount } from '../model/status.ts'
 
 const SAMPLE_MS = 10_000
 /** Samples of a span: every so many ticks, and as many as it has, with the one at its beginning. */

@@ -1,6 +1,6 @@
 // One pass over a new message's encoded properties finds whether any of them concerns the broker.
 // Nearly every message passes with no more than this pass.
-import { BROKER_PROPERTIES, NAME_END, PROPERTY, VALUE_END } from '../../model/properties.ts'
+import { BROKER_PROPERTIES, NAME_END, PROPERTY, VALUE_END } from './properties.ts'
 
 /** Bits of what `scanProperties` found. */
 export const SCAN = {

@@ -1,6 +1,6 @@
 // Settings that have to make room for the largest message: a set value that is too small for it is
 // refused at the start, a value that was not set follows it.
-import { BODY_BYTES_DEFAULT } from './limits.ts'
+import { BODY_BYTES_DEFAULT } from './model/limits.ts'
 
 export interface Sizes {
   readonly broker: { readonly bodyBytesMax: number }
