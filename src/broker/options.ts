@@ -18,6 +18,13 @@ export const BROKER_SETTINGS = {
     .describe('Queues of a topic that is created without a count.'),
   topicsMax: z.int().min(1).default(10_000).describe('Topics, besides those of groups.'),
   groupsMax: z.int().min(1).default(10_000).describe('Consumer groups.'),
+  namedQueuesMax: z
+    .int()
+    .min(0)
+    .default(20_000)
+    .describe(
+      "Light queues that native clients name (`%LMQ%name`), as RocketMQ's `maxLmqConsumeQueueNum`.",
+    ),
   bodyBytesMax: z
     .int()
     .min(1024)
@@ -117,6 +124,11 @@ export const BROKER_DEFAULTS: BrokerOptions = {
  * record, so that the last message that fits may be as large as a message gets.
  */
 export const APPEND_BYTES_TARGET = 2 * 1024 * 1024
+/**
+ * Entries in named queues that are on their way into the log at one time: a message that names many
+ * costs the turn in which it is there far more than its bytes suggest.
+ */
+export const DISPATCHES_AT_ONCE_MAX = 16_384
 /** Facts in one append when many are written together. */
 export const APPEND_FACTS_MAX = 4096
 /**

@@ -54,7 +54,7 @@ export function assemble(given: OpenBrokerOptions) {
   const topics = new TopicTable(store, facts, options)
   const groups = new GroupTable(store, facts, topics, options)
   const cursors = new CursorTable(store, facts, log)
-  const lightQueues = new LightQueueTable(store, facts)
+  const lightQueues = new LightQueueTable(store, facts, options.namedQueuesMax)
   const isThere = (topic: string): boolean =>
     isLightQueue(topic) ? lightQueues.has(topic) : topics.find(topic) !== undefined
   // Not with a damaged log: the damaged part, which may hold a topic's definition, may be put back.

@@ -12,7 +12,7 @@ import type {
   QueueRange,
 } from '../model/message.ts'
 import type { MessageFilter } from '../model/message-filter.ts'
-import { isLightQueue } from '../model/names.ts'
+import { isLightQueue, isNamedQueue } from '../model/names.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type {
   Claim,
@@ -128,8 +128,8 @@ export const cursorsPort = (parts: BrokerParts) => {
       if (isReceiving) receiver.wake(group, topic)
     },
     range: async (queue: QueueName): Promise<QueueRange> => {
-      checkQueue(queue)
       const { topic, brokerName, queueId } = queue
+      if (!isNamedQueue(topic) || lightQueues.has(topic)) checkQueue(queue)
       return { topic, brokerName, queueId, ...store.range(topic, queueId) }
     },
     byTime: async (

@@ -3,7 +3,7 @@
 // queues and the definition go with one append: old messages never show under a new topic.
 import { type Clock, Slice } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import { groupOfTopic, isRetryTopic, retryTopic } from '../model/names.ts'
+import { groupOfTopic, isNamedQueue, isRetryTopic, retryTopic } from '../model/names.ts'
 import type { Fact, MessageStore, StoreStatus } from '../store/store.ts'
 import type { CursorTable } from './consume/cursors.ts'
 import type { Puller } from './consume/puller.ts'
@@ -39,6 +39,11 @@ export class Removal {
    * @throws TOPIC_NOT_FOUND, PERMISSION_DENIED
    */
   async topic(name: string): Promise<void> {
+    if (isNamedQueue(name)) {
+      checkNotBusy(this.#parts.store.status())
+      await this.#parts.lightQueues.unbindNamed(name, (gone) => this.#endReaders(gone))
+      return
+    }
     if (this.#parts.topics.need(name).isBuiltIn) {
       throw new BrokerError('PERMISSION_DENIED', `the broker needs the topic '${name}' itself`)
     }

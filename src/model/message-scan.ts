@@ -21,6 +21,8 @@ export const SCAN = {
   /** Of a half message: its producers, and when it is checked first. */
   group: 256,
   immunity: 512,
+  /** Light queues that the message goes to as well. */
+  dispatched: 1024,
 } as const
 
 /** A half message says these of how it waits. */
@@ -37,7 +39,7 @@ export const WAITING_PROPERTIES: ReadonlySet<string> = new Set([
 ])
 
 /** Any of those that ask for more than to be stored. */
-export const SPECIAL = SCAN.delayed | SCAN.prepared | SCAN.priority | SCAN.expires
+export const SPECIAL = SCAN.delayed | SCAN.prepared | SCAN.priority | SCAN.expires | SCAN.dispatched
 
 interface Wanted {
   readonly bytes: Buffer
@@ -53,6 +55,7 @@ const WANTED: readonly Wanted[] = [
   { name: PROPERTY.startDeliverMs, bit: SCAN.delayed },
   { name: PROPERTY.transactionPrepared, bit: SCAN.prepared },
   { name: PROPERTY.priority, bit: SCAN.priority },
+  { name: PROPERTY.multiDispatch, bit: SCAN.dispatched },
   { name: PROPERTY.expiresMs, bit: SCAN.expires },
   { name: PROPERTY.timeToLiveMs, bit: SCAN.expires },
   ...[...BROKER_PROPERTIES].map((name) => ({ name, bit: SCAN.brokers | waitingBit(name) })),

@@ -145,6 +145,8 @@ export interface PullResult {
   /** Back-to-back records (record.ts) of the queue's broker, empty unless 'found'. */
   readonly records: Buffer
   readonly count: number
+  /** Of each record, in order: the queue's, where a record in a light queue says its topic's. */
+  readonly offsets: readonly QueueOffset[]
   readonly nextOffset: QueueOffset
   readonly minOffset: QueueOffset
   /** Offset the next message will get. */

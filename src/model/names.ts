@@ -92,3 +92,58 @@ function checkName(noun: string, name: string, longest: number): void {
 
 /** Where the answers to requests are sent. */
 export const replyTopic = (clusterName: string): string => `${clusterName}_REPLY_TOPIC`
+
+// Named queues: light queues that native clients know by a name of their own, RocketMQ's LMQ. On
+// the wire one is the topic `%LMQ%name`, and a message gets there because its sender names it in
+// INNER_MULTI_DISPATCH: `%LMQ%a,%LMQ%b`. Here it is the light queue of the filter `$lmq/name`,
+// which no routing name matches.
+
+const NAMED_PREFIX = `${LIGHT_QUEUE_PREFIX}$lmq/`
+const SEPARATOR = ','
+/** Queues that one message names. */
+export const DISPATCHES_MAX = 64
+
+/** RocketMQ's names, and '$', which those of its lite topics have. */
+const NAMED_LEGAL = /^[%|a-zA-Z0-9_$-]+$/
+
+/** The topic of the named queue that a topic on the native wire is; any other means itself. */
+export function topicOfWire(wire: string): string {
+  if (!wire.startsWith(LIGHT_QUEUE_PREFIX) || wire.length > TOPIC_CHARS_MAX) return wire
+  const name = wire.slice(LIGHT_QUEUE_PREFIX.length)
+  return NAMED_LEGAL.test(name) ? NAMED_PREFIX + name : wire
+}
+
+/** The other way round. */
+export const topicOnWire = (topic: string): string =>
+  isNamedQueue(topic) ? LIGHT_QUEUE_PREFIX + topic.slice(NAMED_PREFIX.length) : topic
+
+export const isNamedQueue = (topic: string): boolean => topic.startsWith(NAMED_PREFIX)
+
+/** The filter of a named queue's topic. */
+export const filterOfNamed = (topic: string): string => topic.slice(LIGHT_QUEUE_PREFIX.length)
+
+/** The names in a message's INNER_MULTI_DISPATCH, each once, as they are on the wire. */
+export const namesIn = (value: string): ReadonlySet<string> =>
+  new Set(value.split(SEPARATOR).filter((name) => name.trim() !== ''))
+
+/** The topics of the queues that they mean; what is no name of one is left out. */
+export const dispatchedTo = (value: string): readonly string[] =>
+  [...namesIn(value)].slice(0, DISPATCHES_MAX).map(topicOfWire).filter(isNamedQueue)
+
+/** @throws BrokerError MESSAGE_INVALID when one is left out */
+export function checkDispatch(value: string): void {
+  const names = namesIn(value)
+  if (names.size > DISPATCHES_MAX) {
+    throw invalid(`it names ${names.size} queues; ${DISPATCHES_MAX} is the most`)
+  }
+  for (const name of names) {
+    if (isNamedQueue(topicOfWire(name))) continue
+    throw invalid(
+      `${JSON.stringify(name.slice(0, 40))} is not ${LIGHT_QUEUE_PREFIX} and a name of a-z A-Z 0-9 ` +
+        `_ - % | $, of ${TOPIC_CHARS_MAX} characters at most`,
+    )
+  }
+}
+
+const invalid = (why: string): BrokerError =>
+  new BrokerError('MESSAGE_INVALID', `the property INNER_MULTI_DISPATCH cannot be obeyed: ${why}`)

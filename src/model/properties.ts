@@ -36,6 +36,8 @@ export const PROPERTY = {
   orderingKey: '__SHARDINGKEY',
   /** RocketMQ 5.4's: the number of the message's queue, from the lowest up. */
   priority: '_SYS_MSG_PRIORITY_',
+  /** Of a native sender: light queues that get the message too (names.ts). */
+  multiDispatch: 'INNER_MULTI_DISPATCH',
   /** The ordering key as ali-ons and the Go client write it. */
   orderingKeyAliOns: '__SHARDING_KEY',
   orderingKeyGo: 'SHARDING_KEY',
@@ -267,7 +269,7 @@ export function withoutProperties(
   return out.subarray(0, length)
 }
 
-function asBuffer(bytes: Uint8Array): Buffer {
+export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes)
     ? bytes
     : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)

@@ -6,8 +6,19 @@
 // is on its way out.
 import { type Clock, Slice, systemClock } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
-import { AUTO_CREATE_TOPIC, isDeadLetterTopic, isRetryTopic } from '../model/names.ts'
-import { PERM_INHERIT, PERM_READ_WRITE, PERM_WRITE, type TopicDefinition } from '../model/topic.ts'
+import {
+  AUTO_CREATE_TOPIC,
+  isDeadLetterTopic,
+  isRetryTopic,
+  LIGHT_QUEUE_PREFIX,
+} from '../model/names.ts'
+import {
+  PERM_INHERIT,
+  PERM_READ,
+  PERM_READ_WRITE,
+  PERM_WRITE,
+  type TopicDefinition,
+} from '../model/topic.ts'
 import type { BrokerAddresses, RouteQueues, TopicRoute } from '../remoting/requests/route.ts'
 import type { DataVersion, WireTopicTable } from '../remoting/requests/topics.ts'
 import { ClosedTopics } from './closed-topics.ts'
@@ -171,9 +182,11 @@ export class RouteTable {
     return undefined
   }
 
-  /** undefined when no broker has it. */
+  /** undefined when no broker has it. Every broker has every light queue: its own one, to read. */
   route(topic: string): TopicRoute | undefined {
-    return this.#routeOver(this.#queuesOf(topic))
+    if (!topic.startsWith(LIGHT_QUEUE_PREFIX)) return this.#routeOver(this.#queuesOf(topic))
+    const queue = { name: topic, readQueues: 1, writeQueues: 1, perm: PERM_READ, ...PLAIN }
+    return this.#routeOver(new Map([...this.#members.keys()].map((name) => [name, queue])))
   }
 
   /** The route that a missing topic will have: on the brokers that create topics on first use. */
@@ -421,6 +434,7 @@ export class RouteTable {
 }
 
 const NO_TOPICS: ReadonlySet<string> = new Set()
+const PLAIN = { ordered: false, sysFlag: 0 }
 const NO_QUEUES: ReadonlyMap<string, TopicDefinition> = new Map()
 
 const quotaExceeded = (text: string): BrokerError => new BrokerError('QUOTA_EXCEEDED', text)

@@ -78,8 +78,9 @@ export interface Broker {
    * one leaves the others alone. Not idempotent. Bodies and properties are copied within the call:
    * they may be views on a buffer that is reused after it. A message with a priority and neither a
    * delay nor an ordering key among its properties goes to the queue of that number, the topic's
-   * last one at most, whichever it names. One that says when it expires is not read from then on,
-   * by no `pull` and no `receive`.
+   * last one at most, whichever it names. One that names light queues in INNER_MULTI_DISPATCH
+   * (names.ts) is in these too, made when they are missing. One that says when it expires is not
+   * read from then on, by no `pull` and no `receive`.
    *
    * `changes`: state of the front-end that one acknowledgement stands for together with the
    * messages.
@@ -223,7 +224,10 @@ export interface Topics {
    * @throws TOPIC_NOT_FOUND, NAME_INVALID, QUOTA_EXCEEDED
    */
   ensure(name: string): Promise<TopicDefinition>
-  /** Messages and cursors of it go too. @throws TOPIC_NOT_FOUND */
+  /**
+   * Messages and cursors of it go too; of a named queue its entries and cursors.
+   * @throws TOPIC_NOT_FOUND
+   */
   delete(name: string): Promise<void>
   /**
    * min and max offset of every read queue, of all brokers; all of them or UNREACHABLE. What was
@@ -296,6 +300,8 @@ export interface Cursors {
 
 /**
  * Filters over routing names; each bound filter owns one queue, addressed as a topic of one queue.
+ * Named queues (names.ts) are among them: bound by the first message that names one, or by
+ * the first pull, and unbound by `Topics.delete`.
  * @throws NOT_SUPPORTED where the broker has none
  */
 export interface LightQueues {

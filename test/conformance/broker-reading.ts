@@ -245,4 +245,23 @@ export function reading(test: Case): void {
     },
     'lightQueues',
   )
+
+  test(
+    'a message is in the light queues that it names, also where none was before',
+    async (t, { port }) => {
+      const topic = await newTopic(port)
+      const named = (body: string) =>
+        newMessage(topic, { body, properties: { INNER_MULTI_DISPATCH: `%LMQ%${topic}` } })
+      await port.publish([named('a'), newMessage(topic, { body: 'elsewhere' }), named('b')])
+      const { brokerName } = await firstQueue(port, topic)
+      const queue = { topic: `%LMQ%$lmq/${topic}`, brokerName, queueId: 0 }
+      t.deepEqual(await read(port, queue.topic, 2, { ...queue, offset: queueOffset(0) }), [
+        'a',
+        'b',
+      ])
+      await port.topics.delete(queue.topic)
+      t.is(Number((await port.cursors.range(queue)).maxOffset), 0)
+    },
+    'lightQueues',
+  )
 }

@@ -31,6 +31,20 @@ function registration(
   }
 }
 
+test('a light queue has a route over every broker, to one queue that is read', (t) => {
+  const routes = new RouteTable()
+  t.is(routes.route('%LMQ%a'), undefined)
+  routes.register(registration())
+  routes.register(registration({ brokerName: 'broker-b', address: '10.0.0.2:10911' }))
+  t.deepEqual(
+    routes.route('%LMQ%a')?.queues.map((queue) => [queue.brokerName, queue.readQueues, queue.perm]),
+    [
+      ['broker-a', 1, 4],
+      ['broker-b', 1, 4],
+    ],
+  )
+})
+
 test('a topic has a route over every broker that registered it', (t) => {
   const routes = new RouteTable()
   routes.register(registration())

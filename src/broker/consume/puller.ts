@@ -8,7 +8,7 @@ import { getI32 } from '../../model/bytes.ts'
 import { isExpired, mayExpire } from '../../model/expiry.ts'
 import type { PullRequest, PullResult, PullStatus } from '../../model/message.ts'
 import { recordsInTimeOf, selects, selectsAll } from '../../model/message-filter.ts'
-import { isLightQueue } from '../../model/names.ts'
+import { isLightQueue, isNamedQueue } from '../../model/names.ts'
 import type { QueueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
 import { PERM_READ } from '../../model/topic.ts'
@@ -94,7 +94,8 @@ export class Puller {
 
   async pull(request: PullRequest): Promise<PullResult> {
     const { topic, queueId, member } = request
-    if (!this.#isThere(topic)) await this.#parts.topics.ensure(topic)
+    if (isNamedQueue(topic)) await this.#parts.lightQueues.ensureNamed(topic)
+    else if (!this.#isThere(topic)) await this.#parts.topics.ensure(topic)
     this.#check(topic, queueId)
     this.#parts.mixed.pulls(request)
     const share = this.#parts.mixed.shareOf(request)
@@ -195,7 +196,7 @@ export class Puller {
     nextOffset: QueueOffset,
   ): PullResult {
     const { minOffset, maxOffset } = this.#parts.store.range(topic, queueId)
-    return { status, records: NO_RECORDS, count: 0, nextOffset, minOffset, maxOffset }
+    return { status, records: NO_RECORDS, count: 0, offsets: [], nextOffset, minOffset, maxOffset }
   }
 
   #read(request: PullRequest, offset: QueueOffset): ReadResult | Promise<ReadResult> {
@@ -250,8 +251,8 @@ export class Puller {
   }
 
   #answer(request: PullRequest, result: ReadResult): PullResult {
-    const { status, records, nextOffset, minOffset, maxOffset } = result
-    const count = result.offsets.length
+    const { status, records, offsets, nextOffset, minOffset, maxOffset } = result
+    const count = offsets.length
     if (count > 0) this.#found.value++
     else this.#empty.value++
     this.#messages.value += count
@@ -265,6 +266,7 @@ export class Puller {
       status: isNoMatch ? 'no-match' : status,
       records,
       count,
+      offsets,
       nextOffset,
       minOffset,
       maxOffset,

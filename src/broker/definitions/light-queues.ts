@@ -2,10 +2,12 @@
 // to a filter, durably for durable ones; the entries themselves are the store's.
 import { BrokerError } from '../../errors.ts'
 import {
+  filterOfNamed,
   isLiveQueue,
   LIGHT_QUEUE_PREFIX,
   LIVE_QUEUE_PREFIX,
   lightQueueTopic,
+  topicOnWire,
 } from '../../model/names.ts'
 import type { QueueOffset } from '../../model/positions.ts'
 import { checkTopicFilter } from '../../model/topic-filter.ts'
@@ -14,6 +16,8 @@ import { FACT, type FactWriter } from '../facts/fact-writer.ts'
 
 const OWNER_MARK = '\u0000'
 const OWNER_CHARS_MAX = 4096
+/** Of the queues that native clients name. */
+const NATIVE_CLIENTS = 'native'
 
 export class LightQueueTable {
   readonly #store: MessageStore
@@ -30,10 +34,12 @@ export class LightQueueTable {
   readonly #unwanted = new Map<string, { readonly filter: string; readonly owner: string }>()
   /** Live bindings by filter. */
   readonly #live = new Map<string, number>()
+  readonly #namedMax: number
 
-  constructor(store: MessageStore, facts: FactWriter) {
+  constructor(store: MessageStore, facts: FactWriter, namedMax: number) {
     this.#store = store
     this.#facts = facts
+    this.#namedMax = namedMax
     for (const [key] of store.facts(FACT.binding)) {
       const mark = key.indexOf(OWNER_MARK)
       this.#own(key.slice(0, mark), key.slice(mark + 1))
@@ -56,6 +62,23 @@ export class LightQueueTable {
     )
   }
 
+  /**
+   * A named queue of this topic, made when it is missing: within the call, so that what is appended
+   * after it has its entry there. Settles when the queue is durable; undefined: it is there.
+   * @throws QUOTA_EXCEEDED
+   */
+  ensureNamed(topic: string): Promise<void> | undefined {
+    if (this.has(topic)) return undefined
+    const count = this.#owned.get(NATIVE_CLIENTS)?.size ?? 0
+    if (count >= this.#namedMax) {
+      throw new BrokerError(
+        'QUOTA_EXCEEDED',
+        `the light queue '${topicOnWire(topic)}' would be number ${count + 1} of those that native clients name; broker.namedQueuesMax is ${this.#namedMax}: delete some, as topics are deleted`,
+      )
+    }
+    return this.#bindDurable(filterOfNamed(topic), NATIVE_CLIENTS)
+  }
+
   async bind(
     filter: string,
     owner: string | undefined,
@@ -65,6 +88,12 @@ export class LightQueueTable {
     else await this.#bindDurable(filter, owner)
     const topic = lightQueueTopic(filter, owner !== undefined)
     return { topic, offset: this.#store.range(topic, 0).maxOffset }
+  }
+
+  /** A named queue goes. @throws TOPIC_NOT_FOUND */
+  async unbindNamed(topic: string, gone: (topic: string) => Iterable<Fact>): Promise<void> {
+    this.need(topic)
+    await this.unbind(filterOfNamed(topic), NATIVE_CLIENTS, gone)
   }
 
   /**

@@ -33,6 +33,7 @@ import {
   PROPERTIES_ACCEPTED_BYTES_MAX,
 } from '../options.ts'
 import { DELAY_PROPERTIES, deliveryTime, withKnownLevel } from './delay.ts'
+import type { Dispatches, Dispatching } from './dispatches.ts'
 import { halfDraft, isPrepared } from './halves.ts'
 import { OwnProperties } from './own-properties.ts'
 import { prioritised } from './priority.ts'
@@ -41,7 +42,7 @@ import type { QueueLockTable } from './queue-locks.ts'
 import { UniqueIds } from './unique-ids.ts'
 
 /** Messages of one append; `slots` are their places in the caller's batch. */
-export interface Batch {
+export interface Batch extends Dispatching {
   readonly drafts: StoreDraft[]
   readonly slots: number[]
   bytes: number
@@ -73,6 +74,8 @@ export const emptyBatch = (riding: Riding | undefined, isTogether = false): Batc
   retries: 0,
   deadLetters: 0,
   halves: undefined,
+  dispatches: 0,
+  queues: undefined,
 })
 
 interface Parts {
@@ -80,6 +83,7 @@ interface Parts {
   readonly topics: TopicTable
   readonly groups: GroupTable
   readonly locks: QueueLockTable
+  readonly dispatches: Dispatches
   readonly clock: Clock
   readonly options: BrokerOptions
 }
@@ -216,6 +220,7 @@ export class Drafter {
 
   #special(draft: StoreDraft, found: number, batch: Batch): StoreDraft | BrokerError {
     try {
+      if ((found & SCAN.dispatched) !== 0) this.#parts.dispatches.note(draft, batch)
       // A copy for a retry topic has the properties of its message.
       const isHalf =
         (found & SCAN.prepared) !== 0 && !isRetryTopic(draft.topic) && isPrepared(draft.properties)

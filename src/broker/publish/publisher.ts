@@ -7,10 +7,12 @@ import type { StateChange } from '../../model/state.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { AppendGroup, Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
+import type { LightQueueTable } from '../definitions/light-queues.ts'
 import type { Topic, TopicTable } from '../definitions/topics.ts'
 import { Riding } from '../facts/riding.ts'
 import type { StagedChange, StateTable } from '../facts/states.ts'
 import { APPEND_BYTES_TARGET, type BrokerOptions } from '../options.ts'
+import { Dispatches } from './dispatches.ts'
 import { type Batch, Drafter, emptyBatch } from './drafter.ts'
 import type { DueTimer } from './due-timer.ts'
 import { DEAD_LETTERS, RETRIES, STORED } from './numbers.ts'
@@ -29,6 +31,7 @@ interface Parts {
   readonly store: MessageStore
   readonly topics: TopicTable
   readonly groups: GroupTable
+  readonly lightQueues: LightQueueTable
   readonly dueTimer: DueTimer
   readonly locks: QueueLockTable
   readonly states: StateTable
@@ -40,13 +43,19 @@ interface Parts {
 export class Publisher {
   readonly #parts: Parts
   readonly #drafter: Drafter
+  readonly #dispatches: Dispatches
   readonly #stored: Counter
   readonly #retries: Counter
   readonly #deadLetters: Counter
 
   constructor(parts: Parts) {
     this.#parts = parts
-    this.#drafter = new Drafter({ ...parts, storeHost: parts.store.storeHost })
+    this.#dispatches = new Dispatches(parts.lightQueues)
+    this.#drafter = new Drafter({
+      ...parts,
+      storeHost: parts.store.storeHost,
+      dispatches: this.#dispatches,
+    })
     this.#stored = parts.numbers.counter(STORED)
     this.#retries = parts.numbers.counter(RETRIES)
     this.#deadLetters = parts.numbers.counter(DEAD_LETTERS)
@@ -178,7 +187,8 @@ export class Publisher {
       batch
     // All of the drafts that waits for the sync: they are encoded within the call.
     const queueIds = drafts.map(({ queueId }) => queueId)
-    return this.#parts.store.append(this.#groupOf(batch, also)).then(
+    const append = this.#parts.store.append(this.#groupOf(batch, also))
+    return (batch.dispatches === 0 ? append : this.#dispatches.done(batch, append)).then(
       (appended) => {
         const { storeHost } = this.#parts.store
         const { brokerName } = this.#parts.options

@@ -2,7 +2,7 @@
 // table of functions from calls to answers; it sees the broker through its port and never a socket.
 
 import type { QueueName } from '../../model/message.ts'
-import { isLightQueue, isRetryTopic } from '../../model/names.ts'
+import { isLightQueue, isRetryTopic, topicOfWire, topicOnWire } from '../../model/names.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
 import type { Traffic } from '../../port/traffic.ts'
 import { tooLongForAnswer } from '../../remoting/answer-bytes.ts'
@@ -138,14 +138,18 @@ export function authorizeConsuming(
 
 /** For answers about several topics: those that the caller may not read are left out. */
 export const mayRead = (call: Pick<Call, 'context' | 'principal'>, topic: string): boolean =>
-  isAllowed(call.context.auth, call.principal, 'read', topicResource(topic))
+  isAllowed(call.context.auth, call.principal, 'read', topicResource(topicOnWire(topic)))
 
 /** A queue of this broker, the only one that a native client asks here. */
 export const ownQueue = (
   { context }: Pick<Call, 'context'>,
   topic: string,
   queueId: number,
-): QueueName => ({ topic, brokerName: context.broker.identity.brokerName, queueId })
+): QueueName => ({
+  topic: topicOfWire(topic),
+  brokerName: context.broker.identity.brokerName,
+  queueId,
+})
 
 /**
  * With broker.autoCreateTopics a subscription to a missing topic, or a pull from it, creates it:

@@ -9,6 +9,7 @@ import type {
 } from '../../model/client.ts'
 import type { Host } from '../../model/host.ts'
 import { parseMessageFilter } from '../../model/message-filter.ts'
+import { topicOfWire } from '../../model/names.ts'
 import type { Broker } from '../../port/broker.ts'
 import type {
   ConsumerEntry,
@@ -72,7 +73,8 @@ export class RegisteredClient {
 
   /** undefined before a heartbeat named this group and topic. */
   subscription(group: string, topic: string): Subscription | undefined {
-    return this.#consumers.get(group)?.subscriptions.find((entry) => entry.topic === topic)
+    const own = topicOfWire(topic)
+    return this.#consumers.get(group)?.subscriptions.find((entry) => entry.topic === own)
   }
 
   subscriptions(group: string): readonly Subscription[] {
@@ -214,7 +216,7 @@ const producerId = (registration: ClientRegistration | undefined): string | unde
 function subscriptionOf(entry: SubscriptionEntry): Subscription[] {
   try {
     const filter = parseMessageFilter(entry.subString, entry.expressionType)
-    return [{ topic: entry.topic, filter, version: entry.subVersion }]
+    return [{ topic: topicOfWire(entry.topic), filter, version: entry.subVersion }]
   } catch {
     return []
   }

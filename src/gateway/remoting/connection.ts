@@ -329,7 +329,9 @@ export class Connection extends ServerConnection implements Peer {
   #fastMessage(bodyAt: number, end: number, principal: Principal): NewMessage | undefined {
     this.#sender = principal
     try {
-      return fastSend.message(bodyAt, end, this.client.host, this.#mayPublish)
+      const message = fastSend.message(bodyAt, end, this.client.host, this.#mayPublish)
+      if (message !== undefined) this.#identity.checkDispatches(principal, message)
+      return message
     } catch {
       // Denied: the general way answers with the reason.
       return undefined
@@ -449,7 +451,10 @@ export class Connection extends ServerConnection implements Peer {
       mayCreate,
       bodyBytesMax: this.#options.bodyBytesMax,
     })
-    for (const message of messages) this.#identity.checkOrigin(principal, message)
+    for (const message of messages) {
+      this.#identity.checkOrigin(principal, message)
+      this.#identity.checkDispatches(principal, message)
+    }
     if ((fields.sysFlag & SYS_FLAG.compressed) === 0) this.#addSends(command, messages)
     else this.#addInflated(command, messages)
   }

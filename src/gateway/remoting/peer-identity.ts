@@ -2,8 +2,8 @@
 // only the right to publish to a topic, which each send asks for, is remembered.
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage } from '../../model/message.ts'
-import { isRetryTopic } from '../../model/names.ts'
-import { decodeProperties, findProperty, PROPERTY } from '../../model/properties.ts'
+import { isRetryTopic, namesIn } from '../../model/names.ts'
+import { asBuffer, decodeProperties, findProperty, PROPERTY } from '../../model/properties.ts'
 import type { Command } from '../../remoting/command.ts'
 import type { SignedScan } from '../../remoting/fast/signed-scan.ts'
 import { UNIQUE_KEY_QUERY } from '../../remoting/requests/lookup.ts'
@@ -13,6 +13,7 @@ import { groupResource, retryGroupOf, topicResource } from './address.ts'
 import { checkSendTopic } from './send-batch.ts'
 
 const REMEMBERED_TOPICS_MAX = 256
+const MULTI_DISPATCH = Buffer.from(PROPERTY.multiDispatch)
 
 export class PeerIdentity {
   readonly #auth: Authenticator
@@ -105,6 +106,18 @@ export class PeerIdentity {
     const last = decodeProperties(properties).get(PROPERTY.retryTopic)
     for (const origin of [first, last]) {
       if (origin !== undefined) this.#auth.authorize(principal, 'consume', topicResource(origin))
+    }
+  }
+
+  /**
+   * A light queue that a message names is published to as well.
+   * @throws BrokerError PERMISSION_DENIED
+   */
+  checkDispatches(principal: Principal, { properties }: NewMessage): void {
+    if (this.#auth.anonymousAllowed || !asBuffer(properties).includes(MULTI_DISPATCH)) return
+    const names = findProperty(properties, PROPERTY.multiDispatch) ?? ''
+    for (const name of namesIn(names)) {
+      this.#auth.authorize(principal, 'publish', topicResource(name))
     }
   }
 

@@ -3,7 +3,7 @@
 import type { Logger } from '../../log.ts'
 import { getI32, getU64 } from '../../model/bytes.ts'
 import { parseRounds } from '../../model/due-rounds.ts'
-import { isLightQueue, LIGHT_QUEUE_PREFIX } from '../../model/names.ts'
+import { dispatchedTo, isLightQueue, LIGHT_QUEUE_PREFIX } from '../../model/names.ts'
 import { RecordView, STORE_TIMESTAMP_AT } from '../../model/record.ts'
 import { routingName } from '../../model/routing-name.ts'
 import type { Frame } from '../log/commit-log.ts'
@@ -174,11 +174,18 @@ export class Dispatcher {
   }
 
   #route(bytes: Buffer, topic: string, size: number, position: number): void {
+    const { light } = this.#views
     const { tagStart, tagEnd, mqttTopicStart, mqttTopicEnd } = this.#scan
     const tag = tagEnd === 0 ? undefined : bytes.utf8Slice(tagStart, tagEnd)
     const mqttTopic = mqttTopicEnd === 0 ? undefined : bytes.utf8Slice(mqttTopicStart, mqttTopicEnd)
-    const queues = this.#views.light.matching(routingName(topic, tag, mqttTopic))
+    const queues = light.matching(routingName(topic, tag, mqttTopic))
     for (const queue of queues) this.#enter(queue, position, size)
+    const { dispatchStart, dispatchEnd } = this.#scan
+    if (dispatchEnd === 0) return
+    for (const name of dispatchedTo(bytes.utf8Slice(dispatchStart, dispatchEnd))) {
+      const queue = light.find(name)
+      if (queue !== undefined) this.#enter(queue, position, size)
+    }
   }
 
   /** The record stands before the notes, in the frame that both are in. */

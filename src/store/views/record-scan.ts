@@ -15,6 +15,7 @@ const UNIQUE_KEY = Buffer.from('UNIQ_KEY\u0001')
 const MQTT_TOPIC = Buffer.from(`${PROPERTY.mqttTopic}\u0001`)
 const DUE_MS = Buffer.from(`${PROPERTY.dueMs}\u0001`)
 const DUE_ROUNDS = Buffer.from(`${PROPERTY.dueRounds}\u0001`)
+const MULTI_DISPATCH = Buffer.from(`${PROPERTY.multiDispatch}\u0001`)
 
 /** Reused between records: fields are of the record scanned last. Ranges are [start, end). */
 export class RecordScan {
@@ -35,6 +36,9 @@ export class RecordScan {
   dueEnd = 0
   roundsStart = 0
   roundsEnd = 0
+  /** Of the names of light queues that the record goes to as well. */
+  dispatchStart = 0
+  dispatchEnd = 0
   /** Checks all but the body, which has its own CRC in the record. */
   check = 0
 
@@ -51,6 +55,7 @@ export class RecordScan {
     this.mqttTopicStart = this.mqttTopicEnd = 0
     this.dueStart = this.dueEnd = 0
     this.roundsStart = this.roundsEnd = 0
+    this.dispatchStart = this.dispatchEnd = 0
     const head = mix(viewOf(bytes), start, start + BODY_AT, CHECK_SEED)
     this.check = this.#scanTail(bytes, topicAt, this.topicEnd + 2, start + size, head)
   }
@@ -109,6 +114,13 @@ export class RecordScan {
     } else if (first === 95 && this.roundsEnd === 0 && startsWith(bytes, at, stop, DUE_ROUNDS)) {
       this.roundsStart = at + DUE_ROUNDS.length
       this.roundsEnd = stop
+    } else if (
+      first === 73 &&
+      this.dispatchEnd === 0 &&
+      startsWith(bytes, at, stop, MULTI_DISPATCH)
+    ) {
+      this.dispatchStart = at + MULTI_DISPATCH.length
+      this.dispatchEnd = stop
     }
   }
 }

@@ -117,7 +117,14 @@ test('filters are taken apart as the standard says', (t) => {
     '$share//x',
     '$share/+/x',
   ]
-  for (const filter of [...none, '$queue/x', '$from/earliest/x', '$share/g/a#']) {
+  const reserved = [
+    '$queue/x',
+    '$from/earliest/x',
+    '$lmq/a',
+    '$share/g/$lmq/a',
+    '$share/g/$trivet/#',
+  ]
+  for (const filter of [...none, ...reserved, '$share/g/a#']) {
     t.is(parseFilter(filter), undefined, filter)
   }
 })

@@ -19,6 +19,7 @@ const RESERVED: ReadonlySet<string> = new Set([
   '$delayed',
   '$CONTROL',
   '$trivet',
+  '$lmq',
 ])
 
 /** Where a bridge of mosquitto says, with a retained will, whether it is connected. */

@@ -2,7 +2,7 @@
 
 import { BrokerError } from '../../../errors.ts'
 import { parseMessageFilter } from '../../../model/message-filter.ts'
-import { isRetryTopic } from '../../../model/names.ts'
+import { isLightQueue, isRetryTopic } from '../../../model/names.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import {
@@ -98,7 +98,8 @@ async function makeTopics(
   const named = consumers.flatMap(({ subscriptions }) => subscriptions.map(({ topic }) => topic))
   const made = new Set<string>()
   await together(new Set(named), async (name) => {
-    if (isRetryTopic(name) || !(await isThereOrMayCreate(call, name))) return
+    // A light queue comes with the first pull of it.
+    if (isRetryTopic(name) || isLightQueue(name) || !(await isThereOrMayCreate(call, name))) return
     const isThere = (await topics.get(name)) !== undefined
     try {
       await topics.ensure(name)

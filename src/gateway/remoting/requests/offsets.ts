@@ -1,7 +1,9 @@
 // Where queues begin and end, and how far groups are in them.
+
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { QueueName } from '../../../model/message.ts'
+import { topicOnWire } from '../../../model/names.ts'
 import { queueOffset } from '../../../model/positions.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import { readFields, writeFields } from '../../../remoting/layout.ts'
@@ -137,7 +139,7 @@ async function allOffsets(call: Call): Promise<Answer> {
     if (slice.isOver) await slice.rest()
     for (const { topic, queueId, committedOffset } of await groups.lags(name)) {
       if (committedOffset >= 0)
-        offsets.push({ group: name, topic, queueId, offset: committedOffset })
+        offsets.push({ group: name, topic: topicOnWire(topic), queueId, offset: committedOffset })
     }
   }
   return answerBody(await encodeCommittedOffsets(offsets, slice))

@@ -1,4 +1,5 @@
 // The connected clients and their subscriptions: the questions of mqadmin and the dashboard.
+
 import { Slice } from '../../../clock.ts'
 import type {
   ClientRegistration,
@@ -6,6 +7,7 @@ import type {
   Subscription,
 } from '../../../model/client.ts'
 import type { MessageFilter } from '../../../model/message-filter.ts'
+import { topicOfWire, topicOnWire } from '../../../model/names.ts'
 import type { Broker } from '../../../port/broker.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
@@ -125,10 +127,11 @@ async function topicConsumers(call: Call): Promise<Answer> {
   const { topic } = readFields(TOPIC, call.fields)
   authorize(call, 'read', topicResource(topic))
   const { broker, clock } = call.context
+  const own = topicOfWire(topic)
   const subscribed = new Set<string>()
   for (const { consumers } of await broker.clients.list()) {
     for (const { group, subscriptions } of consumers) {
-      if (subscriptions.some((subscription) => subscription.topic === topic)) subscribed.add(group)
+      if (subscriptions.some((subscription) => subscription.topic === own)) subscribed.add(group)
     }
   }
   const groups: string[] = []
@@ -136,7 +139,7 @@ async function topicConsumers(call: Call): Promise<Answer> {
   for (const { name } of await broker.groups.list()) {
     if (slice.isOver) await slice.rest()
     const isConsuming =
-      subscribed.has(name) || (await broker.groups.lags(name)).some((lag) => lag.topic === topic)
+      subscribed.has(name) || (await broker.groups.lags(name)).some((lag) => lag.topic === own)
     if (isConsuming) groups.push(name)
   }
   return answerBody(encodeGroupList(groups))
@@ -158,7 +161,7 @@ async function consumerTopics(call: Call): Promise<Answer> {
   const allowed: string[] = []
   for (const topic of topics) {
     if (slice.isOver) await slice.rest()
-    if (mayRead(call, topic)) allowed.push(topic)
+    if (mayRead(call, topic)) allowed.push(topicOnWire(topic))
   }
   return answerBody(await encodeTopicList(allowed, slice))
 }

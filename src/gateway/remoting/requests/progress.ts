@@ -2,7 +2,7 @@
 import { Slice } from '../../../clock.ts'
 import { formatHost } from '../../../model/host.ts'
 import type { QueueLag } from '../../../model/message.ts'
-import { isRetryTopic } from '../../../model/names.ts'
+import { isRetryTopic, topicOfWire, topicOnWire } from '../../../model/names.ts'
 import { queueOffset } from '../../../model/positions.ts'
 import { tooLongForAnswer } from '../../../remoting/answer-bytes.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
@@ -55,7 +55,7 @@ async function consumeStats(call: Call): Promise<Answer> {
   const slice = new Slice(clock)
   for (const lag of await broker.groups.lags(consumerGroup)) {
     if (slice.isOver) await slice.rest()
-    if (wanted.size > 0 ? !wanted.has(lag.topic) : !mayRead(call, lag.topic)) continue
+    if (wanted.size > 0 ? !wanted.has(topicOnWire(lag.topic)) : !mayRead(call, lag.topic)) continue
     if (isUnusedRetryQueue(lag)) continue
     progress.push(await progressIn(call, lag))
   }
@@ -79,7 +79,7 @@ async function progressIn(call: Call, lag: QueueLag): Promise<QueueProgress> {
   const last =
     consumerOffset > minOffset ? await recordAt(call, lag, consumerOffset - 1) : undefined
   return {
-    queue: { brokerName, queueId, topic },
+    queue: { brokerName, queueId, topic: topicOnWire(topic) },
     brokerOffset: maxOffset,
     consumerOffset,
     pullOffset: consumerOffset,
@@ -193,7 +193,7 @@ async function cloneOffsets(call: Call): Promise<Answer> {
   await groups.ensure(destGroup)
   for (const lag of await groups.lags(srcGroup)) {
     if (lag.committedOffset < 0 || isRetryTopic(lag.topic)) continue
-    if (topic !== undefined && topic !== '' && lag.topic !== topic) continue
+    if (topic !== undefined && topic !== '' && lag.topic !== topicOfWire(topic)) continue
     if (!mayRead(call, lag.topic)) continue
     await cursors.reset(destGroup, lag, queueOffset(lag.committedOffset))
   }

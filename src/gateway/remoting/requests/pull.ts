@@ -1,11 +1,13 @@
 // PULL_MESSAGE and LITE_PULL_MESSAGE: reading a queue by offset, held until something comes when
 // the client asks for that.
 import { BrokerError } from '../../../errors.ts'
+import { getI32, putU64 } from '../../../model/bytes.ts'
 import type { GroupDefinition } from '../../../model/group.ts'
 import type { PullRequest, PullResult } from '../../../model/message.ts'
 import { type MessageFilter, parseMessageFilter } from '../../../model/message-filter.ts'
-import { queueOffset } from '../../../model/positions.ts'
-import { storeTimestampOf } from '../../../model/record.ts'
+import { isLightQueue, topicOfWire } from '../../../model/names.ts'
+import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
+import { QUEUE_OFFSET_AT, storeTimestampOf } from '../../../model/record.ts'
 import { EVERY_TAG } from '../../../model/tag-filter.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { NO_BODY } from '../../../remoting/command.ts'
@@ -53,7 +55,7 @@ export async function servePull(call: HeldCall, pull: PullFields): Promise<Answe
   if ('remark' in filter) return filter
   // The group may have been made since.
   if (committing !== undefined && !(await committing)) await commitRiding(call, pull)
-  return answerOf(call, await read(call, pull, filter))
+  return answerOf(call, pull, await read(call, pull, filter))
 }
 
 /**
@@ -94,7 +96,10 @@ async function read(call: HeldCall, pull: PullFields, filter: MessageFilter): Pr
 async function beforeTheQueue(call: HeldCall, pull: PullFields): Promise<PullResult> {
   const queue = ownQueue(call, pull.topic, pull.queueId)
   const range = await call.context.broker.cursors.range(queue)
-  return { status: 'moved', records: NO_BODY, count: 0, nextOffset: range.minOffset, ...range }
+  return {
+    ...{ status: 'moved', records: NO_BODY, count: 0, offsets: [], nextOffset: range.minOffset },
+    ...range,
+  }
 }
 
 function checkPull(call: HeldCall, pull: PullFields): void {
@@ -158,7 +163,7 @@ function requestOf(call: HeldCall, pull: PullFields, filter: MessageFilter): Pul
   const takesMany = (pull.sysFlag & PULL_FLAG.many) !== 0
   const most = takesMany ? PULL_MESSAGES_MAX_MANY : PULL_MESSAGES_MAX
   return {
-    topic: pull.topic,
+    topic: topicOfWire(pull.topic),
     brokerName: call.context.broker.identity.brokerName,
     queueId: pull.queueId,
     offset: queueOffset(pull.queueOffset),
@@ -182,10 +187,23 @@ const isBroadcasting = (call: HeldCall, { consumerGroup }: PullFields): boolean 
 const bytesWanted = (asked: number | undefined): number =>
   asked === undefined || asked <= 0 ? PULL_BYTES_DEFAULT : Math.min(asked, PULL_BYTES_MAX)
 
-function answerOf(call: HeldCall, result: PullResult): Answer {
+/**
+ * A consumer orders what it has of a queue by the offsets in the records, and commits by them: in a
+ * light queue those are its own.
+ */
+function putOffsets(records: Buffer, offsets: readonly QueueOffset[]): void {
+  let at = 0
+  for (const offset of offsets) {
+    putU64(records, at + QUEUE_OFFSET_AT, offset)
+    at += getI32(records, at)
+  }
+}
+
+function answerOf(call: HeldCall, { topic }: PullFields, result: PullResult): Answer {
   const { codec, opaque } = call
   const { status, records } = result
   const body = status === 'found' ? records : undefined
+  if (body !== undefined && isLightQueue(topic)) putOffsets(body, result.offsets)
   if (body !== undefined) {
     const { traffic, clock } = call.context
     traffic.delivered(result.count, body.length, clock.now() - storeTimestampOf(body, 0))

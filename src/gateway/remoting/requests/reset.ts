@@ -4,7 +4,12 @@
 // broker of 5.5.
 import { BrokerError } from '../../../errors.ts'
 import type { QueueName, QueueRange } from '../../../model/message.ts'
-import { isLightQueue, LIGHT_QUEUE_PREFIX, MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
+import {
+  isLightQueue,
+  LIGHT_QUEUE_PREFIX,
+  MQTT_CATCH_ALL_TOPIC,
+  topicOnWire,
+} from '../../../model/names.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
@@ -53,7 +58,14 @@ async function resetOffset(call: Call): Promise<Answer> {
   if (offset < 0 && queueId < 0)
     targets.push(...(await lightTargets(call, group, topic, timestamp)))
   for (const target of targets) await broker.cursors.reset(group, target.queue, target.offset)
-  return answerBody(encodeQueuePositions(targets))
+  return answerBody(
+    encodeQueuePositions(
+      targets.map(({ queue, offset }) => ({
+        queue: { ...queue, topic: topicOnWire(queue.topic) },
+        offset,
+      })),
+    ),
+  )
 }
 
 async function rangesOf(call: Call, topic: string): Promise<readonly QueueRange[]> {

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
-import { checkTopicName, isSystemTopic } from '../../../model/names.ts'
+import { checkTopicName, isSystemTopic, topicOfWire } from '../../../model/names.ts'
 import type { TopicDefinition } from '../../../model/topic.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { jsonBody } from '../../../remoting/json/json-emitter.ts'
@@ -114,7 +114,7 @@ async function deleteTopic(call: Call): Promise<Answer> {
     throw new BrokerError('PERMISSION_DENIED', `the system topic '${topic}' may not be deleted`)
   }
   try {
-    await call.context.broker.topics.delete(topic)
+    await call.context.broker.topics.delete(topicOfWire(topic))
   } catch (error) {
     // Deleting twice is no error to mqadmin, which asks every broker of a cluster.
     if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error

@@ -30,6 +30,10 @@ public final class ApiProbe {
         PullCases.addTo(cases);
         LiteCases.addTo(cases);
         AdminCases.addTo(cases);
+        if (only.startsWith("lmq")) {
+            // Of a broker that has them switched on.
+            LmqCases.addTo(cases);
+        }
         Cluster cluster = new Cluster(nameServer);
         ExecutorService askers = Executors.newFixedThreadPool(AT_ONCE);
         ExecutorService timed = Executors.newCachedThreadPool();

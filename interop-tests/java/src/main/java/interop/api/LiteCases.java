@@ -184,7 +184,7 @@ final class LiteCases {
         return polledOn(consumer, count);
     }
 
-    private static String polledOn(DefaultLitePullConsumer consumer, int count) throws Exception {
+    static String polledOn(DefaultLitePullConsumer consumer, int count) throws Exception {
         Got got = new Got().poll(consumer, count);
         consumer.shutdown();
         return got.bodies();

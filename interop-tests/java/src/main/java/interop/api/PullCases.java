@@ -157,7 +157,7 @@ final class PullCases {
         return with(cluster, consumer -> told(consumer.pull(queue, tags, offset, max)));
     }
 
-    private static String told(PullResult result) {
+    static String told(PullResult result) {
         List<String> bodies = new ArrayList<>();
         if (result.getMsgFoundList() != null) {
             result.getMsgFoundList().forEach(message -> bodies.add(Cluster.text(message.getBody())));
