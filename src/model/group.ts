@@ -21,6 +21,8 @@ export interface GroupDefinition {
   /** Members are not told when others come and go: they find out by looking. */
   readonly quiet?: true
   readonly kept?: KeptGroupFields
+  /** RocketMQ 5's, by name: `priority.factor`, as it was set. */
+  readonly attributes?: Readonly<Record<string, string>>
 }
 
 export const groupDefaults = (name: string): GroupDefinition => ({

@@ -55,7 +55,7 @@ export interface HandoutGroup {
   /** The queues of a topic and of the group's retry topic. */
   sources(topic: string): readonly Source[]
   /** Are the topic's queues read from the highest down? */
-  hasPriorities(topic: string): boolean
+  isByPriority(topic: string): boolean
   /** Where a message of the retry topic belongs; undefined = nowhere any longer. */
   ownerOf(record: RecordView): string | undefined
   /** Something is ready for the consumers of this topic. */
@@ -157,7 +157,7 @@ export class Handout {
     }
     const holder = this.#group.holder(request.memberId)
     const taking = new Taking(request, holder, maxMessages, this.#popTime(request))
-    const isByPriority = !request.ordered && this.#group.hasPriorities(this.topic)
+    const isByPriority = !request.ordered && this.#group.isByPriority(this.topic)
     const start = isByPriority ? 0 : this.#turn % Math.max(1, sources.length)
     const bytesLeft = this.#bytesLeft
     for (let i = 0; i < sources.length && taking.hasRoom && taking.maySearch; i++) {

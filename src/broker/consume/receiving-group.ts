@@ -10,6 +10,7 @@ import { PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
 import type { MessageStore } from '../../store/store.ts'
+import type { GroupTable } from '../definitions/groups.ts'
 import type { LightQueueTable } from '../definitions/light-queues.ts'
 import { type TopicTable, topicNotFound } from '../definitions/topics.ts'
 import type { FactWriter } from '../facts/fact-writer.ts'
@@ -30,6 +31,7 @@ import type { Serials } from './serials.ts'
 export interface ReceivingParts {
   readonly store: MessageStore
   readonly topics: TopicTable
+  readonly groups: GroupTable
   readonly lightQueues: LightQueueTable
   readonly cursors: CursorTable
   readonly facts: FactWriter
@@ -61,6 +63,8 @@ export interface NativeSharing {
 /** What consumers hold of a queue that native members want may take so long; they get it then. */
 const HANDOVER_MS_MAX = 60_000
 
+const FACTOR = 'priority.factor'
+
 type StartAt = 'first' | 'last'
 
 export class ReceivingGroup implements HandoutGroup {
@@ -86,6 +90,8 @@ export class ReceivingGroup implements HandoutGroup {
   readonly #sources = new Map<string, readonly Source[]>()
   readonly #watches = new Map<string, Disposable>()
   #openCount = 0
+  /** Hundredths of a hand-out by priority that are due. */
+  #priorityDebt = 0
   #firsts: ReadonlyMap<Holder, FirstHeld> | undefined
 
   constructor(name: string, parts: ReceivingParts) {
@@ -235,8 +241,14 @@ export class ReceivingGroup implements HandoutGroup {
     return this.#parts.serials.next()
   }
 
-  hasPriorities(topic: string): boolean {
-    return this.#parts.topics.find(topic)?.definition.attributes?.['message.type'] === 'PRIORITY'
+  /** Of a hundred hand-outs as many as the group's attribute `priority.factor` says. */
+  isByPriority(topic: string): boolean {
+    const type = this.#parts.topics.find(topic)?.definition.attributes?.['message.type']
+    if (type !== 'PRIORITY') return false
+    this.#priorityDebt += Number(this.#parts.groups.find(this.name)?.attributes?.[FACTOR] ?? 100)
+    if (this.#priorityDebt < 100) return false
+    this.#priorityDebt -= 100
+    return true
   }
 
   ownerOf(record: RecordView): string | undefined {

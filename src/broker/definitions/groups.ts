@@ -60,11 +60,12 @@ export class GroupTable {
 
   async put(definition: GroupDefinition): Promise<void> {
     const { name, consumeEnabled, broadcastEnabled, retryQueues, retryTimesMax } = definition
-    const { quiet, kept } = definition
+    const { quiet, kept, attributes } = definition
     const wanted: GroupDefinition = {
       ...{ name, consumeEnabled, broadcastEnabled, retryQueues, retryTimesMax },
       ...(quiet !== undefined && { quiet }),
       ...(kept !== undefined && { kept }),
+      ...(attributes !== undefined && { attributes }),
     }
     this.#check(wanted)
     const known = this.#groups.get(name)

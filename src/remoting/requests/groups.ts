@@ -58,7 +58,7 @@ const RETRY_POLICY = 'CUSTOMIZED'
 export const groupConfigOut = (group: GroupDefinition): JsonOut => ({
   ...KEPT_DEFAULTS,
   ...group.kept,
-  attributes: {},
+  attributes: { ...group.attributes },
   consumeBroadcastEnable: group.broadcastEnabled,
   consumeEnable: group.consumeEnabled,
   groupName: group.name,
@@ -93,14 +93,14 @@ function keptOf(map: JsonMap): Pick<GroupDefinition, 'kept'> {
 
 /** The fields of a configuration that a broker would have to follow, and this one does not. */
 export interface UnfollowedGroupFields {
-  /** Names of RocketMQ 5's attributes that it sets or takes away. */
-  readonly attributes: readonly string[]
   readonly hasRetryPolicy: boolean
   readonly hasSubscriptions: boolean
 }
 
 export interface GroupUpdate {
   readonly group: GroupDefinition
+  /** How RocketMQ 5's attributes change: `+name` with a value, or `-name`. */
+  readonly attributes: ReadonlyMap<string, string>
   readonly unfollowed: UnfollowedGroupFields
 }
 
@@ -112,13 +112,15 @@ export const decodeGroupUpdates = (body: Buffer): GroupUpdate[] =>
 
 const groupUpdateOf = (map: JsonMap): GroupUpdate => ({
   group: groupConfigOf(map),
+  attributes: new Map(
+    [...entriesAt(map, 'attributes')].map(([name, value]) => [name, String(value ?? '')]),
+  ),
   unfollowed: unfollowedOf(map),
 })
 
 function unfollowedOf(map: JsonMap): UnfollowedGroupFields {
   const policy = [...entriesAt(map, 'groupRetryPolicy')]
   return {
-    attributes: [...entriesAt(map, 'attributes')].map(([name]) => name),
     hasRetryPolicy: policy.some(([name, value]) =>
       name === 'type' ? value !== RETRY_POLICY : value !== null,
     ),

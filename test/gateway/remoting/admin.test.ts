@@ -173,15 +173,45 @@ for (const [field, value] of [
   })
 }
 
-test('a group with attributes is refused by their name, and not made', async (t) => {
-  const { connect, broker } = await startFrontEnd(t)
-  const connection = await connect()
-  const body = Buffer.from('{"groupName":"G","attributes":{"+priority.factor":"5"}}')
-  const answer = await connection.request(200, { body })
-  t.is(answer.code, 29)
-  t.regex(answer.remark!, /no attribute '\+priority\.factor'/)
-  t.is(await broker.groups.get('G'), undefined)
+test('the attribute priority.factor of a group is kept, shown, changed and taken away', async (t) => {
+  const started = await startFrontEnd(t)
+  const connection = await started.connect()
+  const put = async (attributes: Record<string, string>, more = {}) => {
+    const body = Buffer.from(JSON.stringify({ ...groupConfig, ...more, attributes }))
+    return (await connection.request(200, { body })).code
+  }
+  const shown = async (): Promise<unknown> => {
+    const { body } = await connection.request(352, { fields: fields({ group: 'G' }) })
+    return (JSON.parse(body.toString()) as { attributes: object }).attributes
+  }
+  t.is(await put({ '+priority.factor': '30' }), 0)
+  t.deepEqual(await shown(), { 'priority.factor': '30' })
+  t.is(await put({}, { retryMaxTimes: 3 }), 0)
+  t.deepEqual(await shown(), { 'priority.factor': '30' })
+  const again = await started.crash()
+  t.deepEqual((await again.broker.groups.get('G'))?.attributes, { 'priority.factor': '30' })
+  t.is(await put({ '-priority.factor': '' }), 0)
+  t.deepEqual(await shown(), {})
 })
+
+for (const [attribute, value, code] of [
+  ['+priority.factor', '101', 1],
+  ['+priority.factor', 'x', 1],
+  ['priority.factor', '5', 1],
+  ['-priority.factor', '', 1],
+  ['+no.such', '5', 1],
+  ['+lite.bind.topic', 'T', 29],
+  ['+lite.sub.model', 'Shared', 29],
+] as const) {
+  test(`a group with '${attribute}=${value}' is refused by that name, and not made`, async (t) => {
+    const { connect, broker } = await startFrontEnd(t)
+    const connection = await connect()
+    const body = Buffer.from(JSON.stringify({ ...groupConfig, attributes: { [attribute]: value } }))
+    const answer = await connection.request(200, { body })
+    t.is(answer.code, code, answer.remark)
+    t.is(await broker.groups.get('G'), undefined)
+  })
+}
 
 test('a topic with an attribute that is true of none here is refused by its name, and not made', async (t) => {
   const { connect, broker } = await startFrontEnd(t)
@@ -382,7 +412,8 @@ test('the broker tells its settings and its state in the words that mqadmin pars
   )
   t.true(Number(state.get('commitLogDiskRatio')) > 0)
   t.is(state.get('rocketmq_messages_in_total{protocol_type="remoting"}'), '3')
-  t.true(decodeTopicList((await connection.request(305)).body).includes('TBW102'))
+  const system = decodeTopicList((await connection.request(305)).body)
+  for (const name of ['TBW102', 'DefaultCluster_REPLY_TOPIC']) t.true(system.includes(name), name)
 })
 
 test('an unknown request is answered with code 3', async (t) => {

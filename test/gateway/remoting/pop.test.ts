@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava'
+import { groupDefaults } from '../../../src/model/group.ts'
 import { jsonBody } from '../../../src/remoting/json/json-emitter.ts'
 import {
   type FrontEndOptions,
@@ -338,6 +339,28 @@ test('a topic of priorities is popped from its highest queue down', async (t) =>
     rest.map(({ message }) => message.queueId),
     [1, 0],
   )
+})
+
+test("a group's priority.factor says how often priorities count", async (t) => {
+  const { broker, connection, client } = await popping(t)
+  const topic = (await broker.topics.get('T'))!
+  await broker.topics.put({ ...topic, attributes: { 'message.type': 'PRIORITY' } })
+  const firstOf = async (factor: string): Promise<number[]> => {
+    const group = (await broker.groups.get('G')) ?? groupDefaults('G')
+    await broker.groups.put({ ...group, attributes: { 'priority.factor': factor } })
+    const queues: number[] = []
+    for (let i = 0; i < 4; i++) {
+      for (const priority of ['0', '1', '2', '3']) {
+        await send(connection, { topic: 'T', properties: { _SYS_MSG_PRIORITY_: priority } })
+      }
+      const [first] = await client.take({ maxMsgNums: 1 })
+      queues.push(first!.message.queueId)
+    }
+    return queues
+  }
+  t.deepEqual(await firstOf('100'), [3, 3, 3, 3])
+  t.true((await firstOf('50')).filter((queue) => queue === 3).length >= 2)
+  t.true(new Set(await firstOf('0')).size > 1)
 })
 
 test('a notification tells of a message without taking it', async (t) => {

@@ -172,7 +172,8 @@ test('users of the configuration are shown without their secrets, and changed th
     policies: [
       {
         entries: [
-          { resource: 'Topic:orders', actions: ['Pub'], decision: 'Allow' },
+          // Written although it is empty: rocketmq-dashboard's list depends on it.
+          { resource: 'Topic:orders', actions: ['Pub'], sourceIps: [], decision: 'Allow' },
           { resource: 'Topic:b*', actions: ['Sub', 'Get'] },
           { resource: 'Group:b*', actions: ['Sub', 'Get'] },
         ],

@@ -2,8 +2,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
+import type { GroupDefinition } from '../../../model/group.ts'
 import { checkGroupName } from '../../../model/names.ts'
-import { REQUEST } from '../../../remoting/codes.ts'
+import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import {
   DELETE_GROUP,
@@ -16,6 +17,7 @@ import {
   type UnfollowedGroupFields,
 } from '../../../remoting/requests/groups.ts'
 import { CLUSTER, groupResource } from '../address.ts'
+import { alterGroup } from '../attributes.ts'
 import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
 import { tableVersion } from '../table-version.ts'
 import { together } from '../together.ts'
@@ -29,40 +31,52 @@ export const groupRequests: RequestTable = new Map([
 ])
 
 async function updateGroup(call: Call): Promise<Answer> {
-  const update = decodeGroupUpdate(call.body)
-  await check(call, update)
-  await call.context.broker.groups.put(update.group)
+  const wanted = await prepare(call, decodeGroupUpdate(call.body))
+  if ('remark' in wanted) return wanted
+  await call.context.broker.groups.put(wanted)
   return DONE
 }
 
 /** All of the list, or nothing where one of it is refused. */
 async function updateGroups(call: Call): Promise<Answer> {
   const { groups } = call.context.broker
-  const updates = decodeGroupUpdates(call.body)
-  for (const update of updates) await check(call, update)
-  await together(updates, ({ group }) => groups.put(group))
+  const wanted: GroupDefinition[] = []
+  for (const update of decodeGroupUpdates(call.body)) {
+    const group = await prepare(call, update)
+    if ('remark' in group) return group
+    wanted.push(group)
+  }
+  await together(wanted, (group) => groups.put(group))
   return DONE
 }
 
-/** @throws BrokerError when the group may not be made so */
-async function check(call: Call, { group, unfollowed }: GroupUpdate): Promise<void> {
+/** The group as it is to be, or why it may not be so. @throws BrokerError */
+async function prepare(
+  call: Call,
+  { group, attributes: changes, unfollowed }: GroupUpdate,
+): Promise<GroupDefinition | { readonly code: number; readonly remark: string }> {
   const known = await call.context.broker.groups.get(group.name)
+  // An update leaves those that it does not name as they were.
+  const attributes = alterGroup(known && (known.attributes ?? {}), changes)
+  const wanted = {
+    ...group,
+    ...(Object.keys(attributes).length > 0 && typeof attributes !== 'string' && { attributes }),
+  }
   // To create is not to change: a group that is there already belongs to all its consumers.
-  const action = known === undefined || isDeepStrictEqual(known, group) ? 'create' : 'manage'
+  const isSame = typeof attributes !== 'string' && isDeepStrictEqual(known, wanted)
+  const action = known === undefined || isSame ? 'create' : 'manage'
   authorize(call, action, groupResource(group.name))
+  if (typeof attributes === 'string') return { code: RESPONSE.systemError, remark: attributes }
   checkGroupName(group.name)
   checkFollowed(unfollowed)
+  return wanted
 }
 
 /** @throws BrokerError ARGUMENT_INVALID: a field that is dropped in silence misleads */
 function checkFollowed(unfollowed: UnfollowedGroupFields): void {
-  const { attributes, hasRetryPolicy, hasSubscriptions } = unfollowed
+  const { hasRetryPolicy, hasSubscriptions } = unfollowed
   const refused = (text: string): BrokerError =>
     new BrokerError('ARGUMENT_INVALID', `groups of this broker have no ${text}`)
-  const [first] = attributes
-  if (first !== undefined) {
-    throw refused(`attribute '${first.slice(0, 80)}', and no other either`)
-  }
   if (hasRetryPolicy) {
     throw refused('groupRetryPolicy of their own: retries wait as long as the delay levels say')
   }

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
-import { checkTopicName, isSystemTopic, topicOfWire } from '../../../model/names.ts'
+import { checkTopicName, isSystemTopic, replyTopic, topicOfWire } from '../../../model/names.ts'
 import type { TopicDefinition } from '../../../model/topic.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { jsonBody } from '../../../remoting/json/json-emitter.ts'
@@ -20,6 +20,7 @@ import {
   UPDATE_TOPIC,
 } from '../../../remoting/requests/topics.ts'
 import { CLUSTER, topicResource } from '../address.ts'
+import { alterTopic } from '../attributes.ts'
 import {
   type Answer,
   answerBody,
@@ -33,7 +34,6 @@ import { recordAt } from '../record-at.ts'
 import { storedOfLate } from '../stored-of-late.ts'
 import { tableVersion } from '../table-version.ts'
 import { together } from '../together.ts'
-import { alterAttributes } from '../topic-attributes.ts'
 
 export const topicRequests: RequestTable = new Map([
   [REQUEST.updateTopic, updateTopic],
@@ -76,7 +76,7 @@ async function prepare(
   const { topics } = call.context.broker
   const known = await topics.get(update.topic)
   // An update leaves those that it does not name as they were.
-  const attributes = alterAttributes(known && (known.attributes ?? {}), update.attributes ?? '')
+  const attributes = alterTopic(known && (known.attributes ?? {}), update.attributes ?? '')
   if (typeof attributes === 'string') {
     authorize(call, known === undefined ? 'create' : 'manage', topicResource(update.topic))
     return { code: RESPONSE.systemError, remark: attributes }
@@ -158,7 +158,10 @@ async function topicStats(call: Call): Promise<Answer> {
 
 async function systemTopics(call: Call): Promise<Answer> {
   const { broker, clock } = call.context
-  const names = (await broker.topics.list()).map((topic) => topic.name).filter(isSystemTopic)
+  const replies = replyTopic(broker.identity.clusterName)
+  const names = (await broker.topics.list())
+    .map((topic) => topic.name)
+    .filter((name) => isSystemTopic(name) || name === replies)
   return answerBody(await encodeTopicList(names, new Slice(clock)))
 }
 

@@ -1,7 +1,8 @@
-// The attributes of RocketMQ 5 in an update of a topic, `+name=value` or `-name` joined by commas:
-// how they change those that the topic has, and what is wrong with them in the words of Apache's
+// The attributes of RocketMQ 5 in an update of a topic or a group, by `+name` with a value or
+// `-name`: how they change those that it has, and what is wrong with them in the words of Apache's
 // broker (AttributeParser, AttributeUtil). A broker checks no message by them: tools declare a type
-// for each topic that they make and read it back, and POP reads a PRIORITY topic from the top.
+// for each topic that they make and read it back, and POP reads a PRIORITY topic from the top, as
+// often as the group's priority.factor says.
 import { BrokerError } from '../../errors.ts'
 
 type Attributes = Readonly<Record<string, string>>
@@ -11,7 +12,7 @@ interface Attribute {
   readonly isChangeable: boolean
   /** What Apache's broker says against the value; undefined: nothing. */
   readonly verify: (value: string) => string | undefined
-  /** Is the value true of a topic here? */
+  /** Is the value true of any topic or group here? */
   readonly isTrue: (value: string) => boolean
 }
 
@@ -34,7 +35,9 @@ const MESSAGE_TYPES = [
 const is = (own: string) => (value: string) => value === own
 const NEVER = is('-1')
 
-const ATTRIBUTES: ReadonlyMap<string, Attribute> = new Map([
+type Table = ReadonlyMap<string, Attribute>
+
+const TOPIC_ATTRIBUTES: Table = new Map([
   ['message.type', { isChangeable: true, verify: oneOf(...MESSAGE_TYPES), isTrue: () => true }],
   [
     'queue.type',
@@ -48,21 +51,41 @@ const ATTRIBUTES: ReadonlyMap<string, Attribute> = new Map([
   ['lite.topic.expiration', { isChangeable: true, verify: inRange(-1, 43_200), isTrue: NEVER }],
 ])
 
+/** No consumer of lite topics comes by this protocol. */
+const LITE: Attribute = { isChangeable: true, verify: () => undefined, isTrue: () => false }
+
+const GROUP_ATTRIBUTES: Table = new Map([
+  ['priority.factor', { isChangeable: true, verify: inRange(0, 100), isTrue: () => true }],
+  ...['bind.topic', 'sub.model', 'sub.wildcard', 'sub.client.quota', 'sub.client.max.event.cnt']
+    .concat('sub.reset.offset.exclusive', 'sub.reset.offset.unsubscribe')
+    .map((name): [string, Attribute] => [`lite.${name}`, LITE]),
+])
+
 /**
  * What the topic has after the update, or what is wrong with it. `current`: undefined for a topic
- * that is made by it.
+ * that is made by it. `text`: `+name=value` or `-name`, joined by commas.
  * @throws BrokerError ARGUMENT_INVALID for a value that is true of no topic here
  */
-export function alterAttributes(
-  current: Attributes | undefined,
-  text: string,
-): Attributes | string {
+export function alterTopic(current: Attributes | undefined, text: string): Attributes | string {
   const changes = parseChanges(text)
-  if (typeof changes === 'string') return changes
+  return typeof changes === 'string' ? changes : altered(TOPIC_ATTRIBUTES, current, changes)
+}
+
+/** The same of a group. */
+export const alterGroup = (
+  current: Attributes | undefined,
+  changes: ReadonlyMap<string, string>,
+): Attributes | string => altered(GROUP_ATTRIBUTES, current, changes)
+
+function altered(
+  table: Table,
+  current: Attributes | undefined,
+  changes: ReadonlyMap<string, string>,
+): Attributes | string {
   const altered = new Map(Object.entries(current ?? {}))
   for (const [key, value] of changes) {
     const name = key.slice(1)
-    const problem = problemOf(name, key, value, current)
+    const problem = problemOf(table, name, key, value, current)
     if (problem !== undefined) return problem
     if (key.startsWith('-')) altered.delete(name)
     else altered.set(name, value)
@@ -88,6 +111,7 @@ function parseChanges(text: string): Map<string, string> | string {
 }
 
 function problemOf(
+  table: Table,
   name: string,
   key: string,
   value: string,
@@ -102,7 +126,7 @@ function problemOf(
   if (!isSet && !key.startsWith('-')) return `wrong format key: ${shown}`
   if (!isSet && current?.[name] === undefined)
     return `attempt to delete a nonexistent key: ${shown}`
-  const attribute = ATTRIBUTES.get(name)
+  const attribute = table.get(name)
   if (attribute === undefined) return `unsupported key: ${shown}`
   if (current !== undefined && !attribute.isChangeable) {
     return `attempt to update an unchangeable attribute. key: ${shown}`
@@ -116,5 +140,5 @@ function problemOf(
 const notTrue = (name: string, value: string): BrokerError =>
   new BrokerError(
     'ARGUMENT_INVALID',
-    `no topic of this broker has the attribute '${name}=${value.slice(0, 80)}'; leave it out`,
+    `nothing of this broker has the attribute '${name}=${value.slice(0, 80)}'; leave it out`,
   )
