@@ -27,6 +27,10 @@ const DIFFERENCES: Readonly<Record<string, { readonly answer: string; readonly w
     answer: 'MQBrokerException 206',
     why: 'the route of a retry topic is known, so the broker is asked, and says that none is online',
   },
+  'topic: a send that knows the route, perm 4': {
+    answer: 'MQClientException 16 by MQBrokerException 16',
+    why: 'a permission that an operator takes away is gone for all senders at once',
+  },
   'a recall': { answer: 'recalled', why: 'recall is on by default' },
   'a recall of one of two': { answer: 'm1, 1 stored', why: 'the same' },
   'a recall of what is delivered': { answer: 'MQBrokerException 604', why: 'the same' },

@@ -30,6 +30,7 @@ public final class ApiProbe {
         PullCases.addTo(cases);
         LiteCases.addTo(cases);
         AdminCases.addTo(cases);
+        TopicCases.addTo(cases);
         if (only.startsWith("lmq")) {
             // Of a broker that has them switched on.
             LmqCases.addTo(cases);

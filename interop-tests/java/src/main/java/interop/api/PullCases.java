@@ -133,7 +133,7 @@ final class PullCases {
         Object of(DefaultMQPullConsumer consumer) throws Exception;
     }
 
-    private static Object with(Cluster cluster, Asking asking) throws Exception {
+    static Object with(Cluster cluster, Asking asking) throws Exception {
         DefaultMQPullConsumer consumer = cluster.pull();
         consumer.start();
         try {
