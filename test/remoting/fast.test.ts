@@ -20,7 +20,7 @@ const byName = (fields: ReadonlyMap<string, string>): Map<string, string> =>
   new Map([...fields].toSorted(([a], [b]) => (a < b ? -1 : 1)))
 
 /** What the scan found, in the form of the general decoder; undefined when it declined. */
-function scannedJson(bytes: Buffer): object | undefined {
+function scannedJson(bytes: Buffer, scan: HeaderScan): object | undefined {
   if (!scan.scan(bytes, 0, bytes.length)) return undefined
   const fields = new Map<string, string>()
   for (let i = 0; i < scan.count; i++) {
@@ -69,7 +69,7 @@ test('a scan of a JSON header finds what JSON.parse finds', (t) => {
   fc.assert(
     fc.property(jsonHeader, fc.constantFrom(undefined, 1, '\t'), (head, indent) => {
       const bytes = Buffer.from(JSON.stringify(head, null, indent))
-      const found = scannedJson(bytes)
+      const found = scannedJson(bytes, scan)
       if (found === undefined) return
       hits++
       t.deepEqual(found, decodedJson(bytes))
@@ -84,12 +84,46 @@ test('a damaged header is declined, or means what JSON.parse says', (t) => {
     fc.property(jsonHeader, fc.nat(), fc.integer({ min: 0, max: 255 }), (head, at, byte) => {
       const bytes = Buffer.from(JSON.stringify(head))
       bytes[at % bytes.length] = byte
-      const found = scannedJson(bytes)
+      const found = scannedJson(bytes, scan)
       if (found !== undefined) t.deepEqual(found, decodedJson(bytes))
     }),
     { numRuns: 3000 },
   )
   t.pass()
+})
+
+const changes = fc.array(fc.tuple(fc.nat(), fc.constantFrom(...'0179a"\\ -,}\u0001\x80')), {
+  minLength: 1,
+  maxLength: 3,
+})
+
+test('a header that is like the one before is declined, or means what JSON.parse says', (t) => {
+  let hits = 0
+  fc.assert(
+    fc.property(jsonHeader, changes, (head, changed) => {
+      const extFields = { ...head.extFields, i: 'K\u0001"v\\"\u0002' }
+      const first = Buffer.from(`  ${JSON.stringify({ ...head, extFields })}`)
+      const start = 2
+      const like = Buffer.concat([Buffer.from('{{{'), first.subarray(start)])
+      for (const [at, c] of changed) like[3 + (at % (like.length - 3))] = c.charCodeAt(0)
+      const fresh = new HeaderScan()
+      fresh.scan(first, start, first.length)
+      const found = scannedJson(like.subarray(3), fresh)
+      if (found === undefined) return
+      hits++
+      t.deepEqual(found, decodedJson(like.subarray(3)))
+    }),
+    { numRuns: 5000 },
+  )
+  t.true(hits > 300, `only ${hits} of 5,000 changed headers were scanned`)
+})
+
+test('a correlation id in place of another of as many digits is read, or too large', (t) => {
+  const head = (opaque: string) => Buffer.from(`{"code":310,"opaque":${opaque},"extFields":{}}`)
+  const one = new HeaderScan()
+  const read = (opaque: string) => one.scan(head(opaque), 0, head(opaque).length) && one.opaque
+  const ids = ['2147483647', '1000000000', '2147483648', '0000000001', '2000000000']
+  t.deepEqual(ids.map(read), [2147483647, 1000000000, false, false, 2000000000])
 })
 
 test('a truncated JSON header is declined', (t) => {

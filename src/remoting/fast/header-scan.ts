@@ -3,7 +3,9 @@
 // names, fractions) is left to the general decoder, so a scan never means something else than
 // JSON.parse. binary-scan.ts fills the same of a binary header.
 import { isUtf8 } from 'node:buffer'
+import { viewOf } from '../../model/bytes.ts'
 import { hexDigit } from '../json/json-unescape.ts'
+import { HeaderPattern, PLAIN, type ScannedHeader } from './header-pattern.ts'
 
 const QUOTE = 34
 const BACKSLASH = 92
@@ -19,13 +21,11 @@ const SPACE = 32
 
 /** More fields than any request has; one with more goes the general way. */
 export const FIELDS_MAX = 64
+const PATTERNS_MAX = 8
+/** Of headers that are like none before; to keep each would cost more than the scans. */
+const KEPT_EVERY = 8
 /** Digits that a bare number may have to be its own text. */
 const BARE_DIGITS_MAX = 15
-
-/** Bytes of a string that need no attention: printable ASCII but quote and backslash. */
-const PLAIN = Uint8Array.from({ length: 256 }, (_, c) =>
-  c >= SPACE && c < 128 && c !== QUOTE && c !== BACKSLASH ? 1 : 0,
-)
 
 /** The bytes that may follow a backslash, besides u. */
 const ESCAPABLE = Uint8Array.from({ length: 256 }, (_, c) =>
@@ -48,7 +48,7 @@ function isName(bytes: Buffer, at: number, end: number, name: Buffer): boolean {
 
 const isWhite = (c: number | undefined): boolean => c === SPACE || c === 10 || c === 13 || c === 9
 
-export class HeaderScan {
+export class HeaderScan implements ScannedHeader {
   /** The scanned bytes. */
   bytes: Buffer = Buffer.alloc(0)
   code = 0
@@ -70,18 +70,69 @@ export class HeaderScan {
   #sawEscape = false
   #sawWide = false
   #hasCode = false
+  #opaqueAt = -1
   #number = 0
+  /** Of headers scanned of late, that of the last one first. */
+  readonly #patterns: HeaderPattern[] = []
+  #scanned = 0
 
   /** False: the header is not in the plain form, or not JSON at all; nothing else is set then. */
   scan(bytes: Buffer, start: number, end: number): boolean {
     this.bytes = bytes
     this.#end = end
+    if (this.#isKnown(start)) return true
     this.#sawWide = false
     this.#hasCode = false
+    this.#opaqueAt = -1
     this.code = this.flag = this.opaque = this.version = this.count = 0
     const at = this.#members(this.#skipWhite(start), false)
     if (at === -1 || this.#skipWhite(at) !== end || !this.#hasCode) return false
-    return !this.#sawWide || isUtf8(bytes.subarray(start, end))
+    if (this.#sawWide && !isUtf8(bytes.subarray(start, end))) return false
+    if (this.#scanned++ % KEPT_EVERY === 0) this.#keepPattern(start)
+    return true
+  }
+
+  #isKnown(start: number): boolean {
+    const { bytes } = this
+    const length = this.#end - start
+    const patterns = this.#patterns
+    for (let i = 0; i < patterns.length; i++) {
+      const pattern = patterns[i]!
+      if (pattern.length !== length || !pattern.fits(bytes, viewOf(bytes), start)) continue
+      if (i > 0) patterns.unshift(...patterns.splice(i, 1))
+      return this.#takeFrom(pattern, start)
+    }
+    return false
+  }
+
+  /** False: its correlation id is too large. */
+  #takeFrom(pattern: HeaderPattern, start: number): boolean {
+    const { count, opaqueAt, nameAt, nameEnd, valueAt, valueEnd, isEscaped } = pattern
+    this.opaque = 0
+    if (opaqueAt !== -1) {
+      this.#integer(start + opaqueAt)
+      if ((this.#number | 0) !== this.#number) return false
+      this.opaque = this.#number
+    }
+    this.code = pattern.code
+    this.flag = pattern.flag
+    this.version = pattern.version
+    this.count = count
+    for (let i = 0; i < count; i++) {
+      this.nameAt[i] = start + nameAt[i]!
+      this.nameEnd[i] = start + nameEnd[i]!
+      this.valueAt[i] = start + valueAt[i]!
+      this.valueEnd[i] = start + valueEnd[i]!
+      this.isEscaped[i] = isEscaped[i]!
+    }
+    return true
+  }
+
+  #keepPattern(start: number): void {
+    const pattern = HeaderPattern.of(this, start, this.#end, this.#opaqueAt)
+    if (pattern === undefined) return
+    if (this.#patterns.length === PATTERNS_MAX) this.#patterns.pop()
+    this.#patterns.unshift(pattern)
   }
 
   /** Index of the field with this ASCII name, or -1. The last one counts, as in JSON.parse. */
@@ -139,8 +190,10 @@ export class HeaderScan {
       this.code = number
       this.#hasCode = true
     } else if (isFlag) this.flag = number
-    else if (isOpaque) this.opaque = number
-    else this.version = number
+    else if (isOpaque) {
+      this.opaque = number
+      this.#opaqueAt = at
+    } else this.version = number
     return next
   }
 

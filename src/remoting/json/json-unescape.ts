@@ -13,6 +13,7 @@ const SIMPLE = new Map([
   [116, 9],
 ])
 const HEX_DIGITS = 4
+const ZERO = 48
 const REPLACEMENT = 0xfffd
 
 /**
@@ -35,6 +36,11 @@ export function unescapeJson(
       i++
       continue
     }
+    if (i + 6 <= to && isSeparator(bytes, i)) {
+      target[out++] = bytes[i + 5]! - ZERO
+      i += 6
+      continue
+    }
     const kind = bytes[i + 1]
     if (kind !== LETTER_U) {
       const plain = i + 1 < to ? SIMPLE.get(kind!) : undefined
@@ -55,6 +61,18 @@ export function unescapeJson(
     out = putCodePoint(target, out, codePointOf(unit, low))
   }
   return out
+}
+
+/** \u0001 or \u0002, as nearly every escape of properties is. */
+function isSeparator(bytes: Uint8Array, at: number): boolean {
+  const last = bytes[at + 5]
+  return (
+    (last === ZERO + 1 || last === ZERO + 2) &&
+    bytes[at + 4] === ZERO &&
+    bytes[at + 3] === ZERO &&
+    bytes[at + 2] === ZERO &&
+    bytes[at + 1] === LETTER_U
+  )
 }
 
 function hexAt(bytes: Uint8Array, at: number, to: number): number {
