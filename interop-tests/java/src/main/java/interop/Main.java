@@ -63,6 +63,12 @@ public final class Main {
             case "transact":
                 Transact.run(options, events);
                 break;
+            case "request":
+                Ask.request(options, events);
+                break;
+            case "respond":
+                Ask.respond(options, events);
+                break;
             case "api":
                 ApiProbe.run(options.text("nameServer"), options.text("only", ""), events::answered);
                 break;
