@@ -8,10 +8,10 @@ import type { ConfigInput } from '../src/config.ts'
 import { BrokerError } from '../src/errors.ts'
 import { REQUEST } from '../src/remoting/codes.ts'
 import { dial } from '../src/remoting/connection.ts'
-import { jsonBody } from '../src/remoting/json/json-emitter.ts'
+import { type JsonOut, jsonBody } from '../src/remoting/json/json-emitter.ts'
 import { cheapHash } from './support/cheap-password.ts'
 import { send } from './support/native-front-end.ts'
-import { connectRhea } from './support/rhea-client.ts'
+import { connectRhea, next } from './support/rhea-client.ts'
 import { startServer, type TestServer } from './support/server.ts'
 
 async function serverWithUsers(
@@ -112,13 +112,59 @@ test('MQTT: a user that is made at run time logs in, and with its new password a
   t.teardown(() => admin.close())
   const kim = new Map([['username', 'kim']])
   const ask = async (code: number, password: string): Promise<number> =>
-    (await admin.request(code, { fields: kim, body: jsonBody({ password }) })).code
+    (await admin.request(code, { fields: kim, body: jsonBody({ password }), timeoutMs: 60_000 }))
+      .code
   t.is(await ask(REQUEST.createUser, 'first password'), 0)
   await (await mqttLogin(server, 'kim', 'first password')).endAsync()
   t.is(await ask(REQUEST.updateUser, 'second password'), 0)
   await refusedMqtt(t, mqttLogin(server, 'kim', 'first password'))
   await (await mqttLogin(server, 'kim', 'second password')).endAsync()
 })
+
+const NO_ORDERS = { resource: 'Topic:orders', actions: ['Sub'], decision: 'Deny' }
+const CHANGES = {
+  'is disabled': [REQUEST.updateUser, { userStatus: 'disable' }],
+  'has another password': [REQUEST.updateUser, { password: 'second' }],
+  'is deleted': [REQUEST.deleteUser, {}],
+  'has other rights': [
+    REQUEST.createAcl,
+    { policies: [{ policyType: 'Custom', entries: [NO_ORDERS] }] },
+  ],
+} as const
+
+for (const [what, [code, body]] of Object.entries(CHANGES)) {
+  test(`MQTT, AMQP: the open connections of a user that ${what} end, and those of others go on`, async (t) => {
+    const server = await serverWithUsers(t)
+    const credentials = { accessKey: 'root', secretKey: 'secret-of-root' }
+    const host = { host: '127.0.0.1', port: server.port('remoting') }
+    const admin = await dial({ ...host, clock: systemClock, credentials })
+    t.teardown(() => admin.close())
+    const kim = new Map([
+      ['username', 'kim'],
+      ['subject', 'User:kim'],
+    ])
+    const ask = async (asked: number, values: JsonOut): Promise<number> =>
+      (await admin.request(asked, { fields: kim, body: jsonBody(values), timeoutMs: 60_000 })).code
+    t.is(await ask(REQUEST.createUser, { password: 'first', userType: 'Super' }), 0)
+    const [mqttClient, other] = [
+      await mqttLogin(server, 'kim', 'first'),
+      await mqttLogin(server, 'sensor', 'right'),
+    ]
+    t.teardown(() => Promise.all([mqttClient.endAsync(true), other.endAsync(true)]))
+    await mqttClient.publishAsync('orders/paid', 'x', { qos: 1 })
+    const left = new Promise<number | undefined>((resolve) => {
+      mqttClient.once('disconnect', ({ reasonCode }) => resolve(reasonCode))
+    })
+    const amqp = await connectRhea(t, server.port('amqp'), { username: 'kim', password: 'first' })
+    await amqp.receiver('orders::billing')
+    const closed = next(amqp.connection, 'connection_error')
+    t.is(await ask(code, body), 0)
+    t.is(await left, 0x87)
+    const { error } = (await closed).connection
+    t.is((error as { condition?: string }).condition, 'amqp:unauthorized-access')
+    await other.publishAsync('telemetry/eu', '21', { qos: 1 })
+  })
+}
 
 test("RocketMQ: the ACL's signature lets in, a wrong key and no key do not", async (t) => {
   const server = await serverWithUsers(t)

@@ -64,6 +64,11 @@ export interface Authenticator {
    */
   ownerOf(name: string | undefined): Principal | undefined
   /**
+   * Told the name of each user that is made at run time, when it was changed or deleted: open
+   * connections have asked for what it was allowed before.
+   */
+  watch(changed: (user: string) => void): Disposable
+  /**
    * - Anonymous and admins may do everything; `manage` and `delete` are theirs alone among the
    *   users of the configuration, and system topics among all.
    * - `publish` on a topic needs a `publish` grant, `consume` and `read` on a topic or group a
@@ -133,6 +138,14 @@ export function openAuthenticator(
   return new UserStore(users, clock, checks)
 }
 
+/** Is it the user as it is now, which a login that took its time may not have met? */
+export const isCurrent = (auth: Authenticator, principal: Principal): boolean =>
+  principal.anonymous || auth.ownerOf(principal.name) === principal
+
+/** For the end of a connection whose user was changed: its client logs in again, if it may. */
+export const userChanged = (user: string): BrokerError =>
+  new BrokerError('UNAUTHENTICATED', `the user '${user}' was changed: log in again`)
+
 type Checks = Pick<PasswordChecks, 'check'>
 
 interface KnownUser {
@@ -164,6 +177,7 @@ export class UserStore implements Authenticator, AccountUsers {
   #dummies: readonly PasswordHash[] = [dummyOf()]
   readonly #dummyKey = randomBytes(32)
   readonly #nobodyKey = randomBytes(32).toString('base64')
+  readonly #watchers = new Set<(user: string) => void>()
 
   constructor(users: Readonly<Record<string, User>>, clock: Clock, checks: Checks) {
     this.#clock = clock
@@ -190,6 +204,11 @@ export class UserStore implements Authenticator, AccountUsers {
 
   setAccount(name: string, account: Account | undefined): void {
     if (this.configured.some((user) => user.name === name)) return
+    this.#setUser(name, account)
+    for (const changed of this.#watchers) changed(name)
+  }
+
+  #setUser(name: string, account: Account | undefined): void {
     if (account === undefined) {
       this.#users.delete(name)
       return
@@ -229,7 +248,9 @@ export class UserStore implements Authenticator, AccountUsers {
     const kept = user?.password ?? dummy
     const login = { name, password, address: networkOf(address) }
     const isRight = await this.#checks.check(login, kept, signal)
-    if (isRight && user?.password !== undefined) return user.principal
+    // It may have been changed during the check.
+    const isKnown = isRight && user?.password !== undefined && user === this.#enabled(name)
+    if (isKnown) return user.principal
     throw new BrokerError('UNAUTHENTICATED', 'unknown user or wrong password')
   }
 
@@ -260,6 +281,12 @@ export class UserStore implements Authenticator, AccountUsers {
   ownerOf(name: string | undefined): Principal | undefined {
     if (name !== undefined) return this.#enabled(name)?.principal
     return this.anonymousAllowed ? ANONYMOUS : undefined
+  }
+
+  watch(changed: (user: string) => void): Disposable {
+    const watcher = (user: string): void => changed(user)
+    this.#watchers.add(watcher)
+    return { [Symbol.dispose]: () => void this.#watchers.delete(watcher) }
   }
 
   #whereToGrant(name: string): string {

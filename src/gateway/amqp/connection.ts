@@ -8,7 +8,7 @@ import { BLOCK_BYTES, Output } from '../../output.ts'
 import type { Broker } from '../../port/broker.ts'
 import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import type { Traffic } from '../../port/traffic.ts'
-import type { Principal } from '../access/auth.ts'
+import { isCurrent, type Principal, userChanged } from '../access/auth.ts'
 import type { TurnBudget } from '../net/turn-budget.ts'
 import type { SolePolicy } from './codec/control-frames.ts'
 import {
@@ -283,6 +283,10 @@ export class AmqpConnection
     if (open.maxFrameSize < FRAME_BYTES_MIN) {
       throw new AmqpError(CONDITION.invalidField, `open.max-frame-size below ${FRAME_BYTES_MIN}`)
     }
+    if (!isCurrent(context.auth, this.principal)) {
+      const { message } = userChanged(this.principal.name)
+      throw new AmqpError(CONDITION.unauthorized, message)
+    }
     this.containerId = open.containerId
     this.solePolicy = open.solePolicy
     this.#share.containers.enter(this)
@@ -382,6 +386,14 @@ export class AmqpConnection
     this.#letGo(true)
     this.#control.close(describeError(error))
     this.#startGrace()
+  }
+
+  /** What its links do rests on what the user was allowed when they were attached. */
+  onUserChanged(user: string): void {
+    const principal: Principal | undefined = this.principal
+    if (principal === undefined || principal.anonymous || principal.name !== user) return
+    if (this.#stage !== 'open' && this.#stage !== 'opening') return
+    this.evict(new AmqpError(CONDITION.unauthorized, userChanged(user).message))
   }
 
   get user(): string {

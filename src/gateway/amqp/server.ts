@@ -23,6 +23,7 @@ export class AmqpGateway implements Gateway {
   readonly protocol = 'amqp'
   readonly #share: ConnectionShare
   readonly #connections: Connections<AmqpConnection>
+  readonly #watch: Disposable
   readonly #name = randomUUID().slice(0, 8)
 
   constructor(context: GatewayContext, options: Partial<AmqpOptions> = {}) {
@@ -45,6 +46,9 @@ export class AmqpGateway implements Gateway {
       containers: new Containers(),
     }
     this.#connections = new Connections(context.clock)
+    this.#watch = context.auth.watch((user) => {
+      for (const connection of this.#connections) connection.onUserChanged(user)
+    })
     this.#connections.every(SWEEP_MS, () => {
       for (const connection of this.#connections) connection.sweep()
     })
@@ -66,6 +70,7 @@ export class AmqpGateway implements Gateway {
   }
 
   close(deadlineMs: number): Promise<void> {
+    this.#watch[Symbol.dispose]()
     return this.#connections.close(deadlineMs)
   }
 }

@@ -2,7 +2,7 @@
 // between CONNACK and the end is in client.ts.
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
-import type { Principal } from '../access/auth.ts'
+import { isCurrent, type Principal, userChanged } from '../access/auth.ts'
 import { Client, type ClientConnection } from './client.ts'
 import { type Ending, LOST, OURS } from './ending.ts'
 import { reasonOf } from './errors.ts'
@@ -216,6 +216,13 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#end(OURS, reasonOf(error, PACKET.disconnect), BrokerError.from(error).message)
   }
 
+  /** What the client has asked for rests on what its user was allowed before. */
+  onUserChanged(user: string): void {
+    const principal = this.#client?.principal
+    if (principal === undefined || principal.anonymous || principal.name !== user) return
+    this.failBehind(new ProtocolError(REASON.notAuthorized, userChanged(user).message))
+  }
+
   takenOver(): void {
     this.#end(LOST, REASON.sessionTakenOver)
   }
@@ -334,6 +341,10 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     if (this.#state !== 'connecting') {
       sessions.detach(session, false)
       return
+    }
+    if (!isCurrent(context.auth, principal)) {
+      sessions.detach(session, false)
+      throw userChanged(principal.name)
     }
     this.#client = new Client(this.#parts, this, packet, { terms, principal, session })
     this.#state = 'open'

@@ -31,16 +31,21 @@ export class MqttGateway implements Gateway {
   readonly protocol = 'mqtt'
   readonly #parts: Parts
   readonly #connections: Connections<Connection>
-  readonly #watch: Disposable
+  readonly #watches: readonly Disposable[]
   /** Saved sessions and retained messages are being read; sockets wait. */
   #opening: Promise<void> | undefined
 
   constructor(context: GatewayContext, options: Partial<MqttOptions> = {}) {
     this.#parts = assemble(context, { ...MQTT_DEFAULTS, ...options })
     showMqtt(this.#parts)
-    this.#watch = context.broker.transactions.watch((check) => {
-      if (check.connectionId.startsWith(ID_PREFIX)) askByResponseTopic(this.#parts, check)
-    })
+    this.#watches = [
+      context.broker.transactions.watch((check) => {
+        if (check.connectionId.startsWith(ID_PREFIX)) askByResponseTopic(this.#parts, check)
+      }),
+      context.auth.watch((user) => {
+        for (const connection of this.#connections) connection.onUserChanged(user)
+      }),
+    ]
     this.#connections = new Connections(context.clock)
     this.#connections.every(SWEEP_MS, (nowMs) => this.#sweep(nowMs))
   }
@@ -81,7 +86,7 @@ export class MqttGateway implements Gateway {
   async close(deadlineMs: number): Promise<void> {
     await this.#opening?.catch(() => {})
     await this.#connections.close(deadlineMs)
-    this.#watch[Symbol.dispose]()
+    for (const watch of this.#watches) watch[Symbol.dispose]()
     await this.#parts.sessions.close()
     this.#parts.addresses.close()
     this.#parts.retained.close()

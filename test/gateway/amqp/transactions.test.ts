@@ -468,6 +468,7 @@ test('grants are looked at again at the discharge', async (t) => {
     verifySignature: () => ({ name: 'anonymous', admin: false, anonymous: true }),
     wrongSignature: () => 0,
     ownerOf: () => undefined,
+    watch: () => ({ [Symbol.dispose]: () => {} }),
     authorize: (_: unknown, action: string) => {
       if (denied.has(action)) throw new BrokerError('PERMISSION_DENIED', `no ${action}`)
     },
