@@ -16,6 +16,8 @@ const BATCHES_PER_FEED_MAX = 16
 
 /** Records that one turn of the event loop reads and decodes for all feeds. */
 export const TURN_RECORDS_MAX = 2_048
+/** A read costs the turn as much as so many records, whatever it brings. */
+export const READ_RECORDS = 7
 
 /** With fewer reads in a turn none looks for what another one has decoded. */
 const READS_ALONE = 8
@@ -108,7 +110,7 @@ export class LightFeeds {
 
   #count(records: number): void {
     this.#reads++
-    this.#records += records
+    this.#records += records + READ_RECORDS
     if (this.#isTurnCounted) return
     this.#isTurnCounted = true
     setImmediate(() => this.#endTurn())
