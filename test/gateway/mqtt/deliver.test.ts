@@ -1,6 +1,7 @@
 // What a session reads: of several brokers, by several filters, past what is lost.
 import test from 'ava'
 import fc from 'fast-check'
+import { SharedSlice } from '../../../src/clock.ts'
 import {
   type Batch,
   type LightFeed,
@@ -279,10 +280,12 @@ test('filters that take long to look through leave the turn to others', (t) => {
     matching: (filter: string) => {
       seen.push(filter)
       clock.advance(10)
-      return []
+      return { names: [], seenTo: undefined }
     },
   }
-  const due = new RetainedDue(slow, clock, asking(['a', 'b']))
+  const looks = new SharedSlice(clock)
+  t.false(looks.isOver)
+  const due = new RetainedDue(slow, looks, asking(['a', 'b']))
   t.is(due.next(9), undefined)
   t.deepEqual(seen, ['a'])
   t.false(due.isEmpty)
@@ -291,10 +294,25 @@ test('filters that take long to look through leave the turn to others', (t) => {
   t.true(due.isEmpty)
 })
 
+test('a look through the names that was long goes on where it ended, in another turn', (t) => {
+  const asked: string[] = []
+  const retained = {
+    matching: (_: string, after: string) => {
+      asked.push(after)
+      return after === '' ? { names: [], seenTo: 'b/c' } : { names: ['x'], seenTo: undefined }
+    },
+  }
+  const due = new RetainedDue(retained, new SharedSlice(new FakeClock()), asking(['#']))
+  t.is(due.next(9), undefined)
+  t.false(due.isEmpty)
+  t.deepEqual(due.next(9)?.names, ['x'])
+  t.deepEqual(asked, ['', 'b/c'])
+})
+
 test('names that were asked for anew while they were read are not due', (t) => {
-  const retained = { matching: () => ['x', 'y'] }
+  const retained = { matching: () => ({ names: ['x', 'y'], seenTo: undefined }) }
   const session = asking(['#'])
-  const due = new RetainedDue(retained, new FakeClock(), session)
+  const due = new RetainedDue(retained, new SharedSlice(new FakeClock()), session)
   const before = due.next(9)!
   due.add('#')
   t.false(due.advance(before, 2))

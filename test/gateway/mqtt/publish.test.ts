@@ -1,6 +1,10 @@
 import test from 'ava'
 import fc from 'fast-check'
-import { LightFeeds, TURN_RECORDS_MAX } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
+import {
+  LightFeeds,
+  READ_RECORDS,
+  TURN_RECORDS_MAX,
+} from '../../../src/gateway/mqtt/deliver/light-feed.ts'
 import { FAN_OUT_MAX, FanOut } from '../../../src/gateway/mqtt/publish/fan-out.ts'
 import { TopicTree } from '../../../src/gateway/mqtt/publish/topic-tree.ts'
 import { FilterCounts } from '../../../src/gateway/mqtt/session/filter-counts.ts'
@@ -36,33 +40,48 @@ const inOrder = (names: Iterable<string>): string[] =>
     })
     .map((levels) => levels.join('/'))
 
-test('a tree of names and a filter agree with the filter alone, also after names went', (t) => {
+test('a tree of names and a filter agree with the filter alone, also after names went, and a few levels at a time', (t) => {
   const some = fc.integer({ min: 1, max: 5 })
   fc.assert(
-    fc.property(fc.array(name), fc.array(fc.nat()), filter, some, (names, gone, text, max) => {
-      const tree = new TopicTree()
-      const kept = new Set(names)
-      for (const one of names) tree.add(one)
-      for (const i of gone) {
-        const one = names[i % Math.max(1, names.length)]
-        if (one === undefined) continue
-        tree.delete(one)
-        kept.delete(one)
-      }
-      tree.delete('never/there')
-      const expected = inOrder([...kept].filter((one) => filterMatches(text, one)))
-      t.deepEqual(tree.match(text, undefined, Number.POSITIVE_INFINITY), expected, text)
-      const found: string[] = []
-      for (;;) {
-        const more = tree.match(text, found.at(-1), max)
-        if (more.length === 0) break
-        t.true(more.length <= max)
-        found.push(...more)
-      }
-      t.deepEqual(found, expected, `${text}, ${max} at a time`)
-    }),
+    fc.property(
+      fc.array(name),
+      fc.array(fc.nat()),
+      filter,
+      some,
+      some,
+      (names, gone, text, max, levelsMax) => {
+        const tree = new TopicTree()
+        const kept = new Set(names)
+        for (const one of names) tree.add(one)
+        for (const i of gone) {
+          const one = names[i % Math.max(1, names.length)]
+          if (one === undefined) continue
+          tree.delete(one)
+          kept.delete(one)
+        }
+        tree.delete('never/there')
+        const expected = inOrder([...kept].filter((one) => filterMatches(text, one)))
+        t.deepEqual(tree.match(text, undefined, Number.POSITIVE_INFINITY).names, expected, text)
+        const found: string[] = []
+        for (let after: string | undefined; ; ) {
+          const { names: more, seenTo } = tree.match(text, after, max, levelsMax)
+          if (more.length === 0 && seenTo === undefined) break
+          t.true(more.length <= Math.min(max, levelsMax))
+          found.push(...more)
+          after = more.at(-1) ?? seenTo
+        }
+        t.deepEqual(found, expected, `${text}, ${max} at a time`)
+      },
+    ),
     { numRuns: 1_000 },
   )
+})
+
+test('a look through the names passes by so many levels at a time', (t) => {
+  const tree = new TopicTree()
+  for (let i = 0; i < 10; i++) tree.add(`a/${i}/b`)
+  t.deepEqual(tree.match('+/+/c', undefined, 1, 5), { names: [], seenTo: 'a/3' })
+  t.deepEqual(tree.match('+/+/c', 'a/3', 1, 50), { names: [], seenTo: undefined })
 })
 
 test('names are gone on with behind one that went, and with those that came', (t) => {
@@ -70,10 +89,10 @@ test('names are gone on with behind one that went, and with those that came', (t
   for (const one of ['a', 'a/b', 'a/b/c', 'a/d', 'a!', 'b']) tree.add(one)
   tree.delete('a/b')
   tree.add('a/b/d')
-  t.deepEqual(tree.match('#', 'a/b', 9), ['a/b/c', 'a/b/d', 'a/d', 'a!', 'b'])
-  t.deepEqual(tree.match('a/+', 'a/b', 9), ['a/d'])
-  t.deepEqual(tree.match('a/#', 'a/c', 9), ['a/d'])
-  t.deepEqual(tree.match('a/b/c', 'a/b/c', 9), [])
+  t.deepEqual(tree.match('#', 'a/b', 9).names, ['a/b/c', 'a/b/d', 'a/d', 'a!', 'b'])
+  t.deepEqual(tree.match('a/+', 'a/b', 9).names, ['a/d'])
+  t.deepEqual(tree.match('a/#', 'a/c', 9).names, ['a/d'])
+  t.deepEqual(tree.match('a/b/c', 'a/b/c', 9).names, [])
 })
 
 test('a filter counts as long as a session has it', (t) => {
@@ -161,6 +180,13 @@ test('a burst that a thousand filters select is published in parts, acknowledged
   t.true(Math.max(...parts) <= FAN_OUT_MAX / FILTERS.length, `${parts}`)
   subscriber.end()
   publisher.end()
+})
+
+test('a read counts in its turn whatever it brings', async (t) => {
+  const feeds = new LightFeeds({} as Broker, () => {})
+  let reads = 0
+  for (let i = 0; i < 1_000; i++) feeds.inTurn(1, () => reads++)
+  t.is(reads, Math.ceil(TURN_RECORDS_MAX / (1 + READ_RECORDS)))
 })
 
 test('no turn reads more than its share of records for all feeds, and the rest is read in order', async (t) => {

@@ -52,6 +52,8 @@ export class Outbound implements LightFeedReader {
   #nowMs = 0
   #isPumping = false
   #isYielding = false
+  /** It has rested for that. */
+  #mayLook = false
   /** A SUBACK is to go out first. */
   #isHeld = false
   #isClosed = false
@@ -66,7 +68,7 @@ export class Outbound implements LightFeedReader {
     this.#session = peer.session
     this.streams = new Streams(parts.feeds, this)
     this.#catchUp = new CatchUp(parts.context.broker.cursors)
-    this.retainedDue = new RetainedDue(parts.retained, parts.context.clock, peer.session)
+    this.retainedDue = new RetainedDue(parts.retained, parts.retained.looks, peer.session)
     this.#aliases = new OutboundAliases(
       Math.min(peer.aliasMax, parts.options.outboundTopicAliasMax),
     )
@@ -202,13 +204,18 @@ export class Outbound implements LightFeedReader {
     }
     if (!this.retainedDue.isEmpty) {
       if (this.room === 0) return false
+      if (!this.#mayLook && this.#parts.retained.looks.isOver) {
+        this.#rest()
+        return false
+      }
+      this.#mayLook = false
       const due = this.retainedDue.next(Math.min(this.room, FETCHED_TOGETHER_MAX))
       if (due !== undefined) {
         this.#sendRetained(due)
         return false
       }
       if (!this.retainedDue.isEmpty) {
-        this.#yield()
+        this.#rest()
         return false
       }
     }
@@ -217,6 +224,16 @@ export class Outbound implements LightFeedReader {
     if (!this.#deliver(delivery)) return false
     this.streams.advance()
     return true
+  }
+
+  /** Until there is time to look for retained messages. */
+  #rest(): void {
+    this.#isYielding = true
+    void this.#parts.retained.looks.rest().then(() => {
+      this.#isYielding = false
+      this.#mayLook = true
+      this.pump()
+    })
   }
 
   /** Lets the other connections have their turn. */

@@ -1,12 +1,11 @@
 // The retained messages that a session is still to be sent: which subscriptions asked for theirs,
 // and how far each got. Only a few names are at hand at a time; the rest is the session's, so that
 // what a lost connection did not bring comes with the next one.
-import type { Clock } from '../../../clock.ts'
+import type { SharedSlice } from '../../../clock.ts'
 import type { Retained } from '../publish/retained.ts'
 import type { Session } from '../session/session.ts'
 
-/** Filters are looked through so long at a time: one with wildcards may pass all names by. */
-const TURN_MS_MAX = 5
+const NOTHING = { names: [], seenTo: undefined }
 
 /** The next names of one subscription. */
 export interface DueNames {
@@ -17,14 +16,15 @@ export interface DueNames {
 
 export class RetainedDue {
   readonly #retained: Pick<Retained, 'matching'>
-  readonly #clock: Clock
+  /** Filters are looked through within it: one with wildcards may pass all names by. */
+  readonly #looks: SharedSlice
   readonly #session: Session
   /** The names being read; undefined when they are not wanted any more. */
   #asked: DueNames | undefined
 
-  constructor(retained: Pick<Retained, 'matching'>, clock: Clock, session: Session) {
+  constructor(retained: Pick<Retained, 'matching'>, looks: SharedSlice, session: Session) {
     this.#retained = retained
-    this.#clock = clock
+    this.#looks = looks
     this.#session = session
   }
 
@@ -46,16 +46,20 @@ export class RetainedDue {
    */
   next(max: number): DueNames | undefined {
     const { retainedDue, subscriptions } = this.#session
-    const untilMs = this.#clock.monotonic() + TURN_MS_MAX
     for (const [text, after] of retainedDue) {
       const filter = subscriptions.get(text)?.filter
-      const names = filter === undefined ? [] : this.#retained.matching(filter, after, max)
+      const found = filter === undefined ? NOTHING : this.#retained.matching(filter, after, max)
+      const { names, seenTo } = found
       if (names.length > 0) {
         this.#asked = { text, names }
         return this.#asked
       }
+      if (seenTo !== undefined) {
+        retainedDue.set(text, seenTo)
+        break
+      }
       retainedDue.delete(text)
-      if (this.#clock.monotonic() >= untilMs) break
+      if (this.#looks.isOver) break
     }
     return undefined
   }

@@ -1,7 +1,7 @@
 // Retained messages (R8): the last one of each topic, whole, so that it outlives the log's
 // retention. The names are kept in memory, the messages with the broker's durable state, where
 // every gateway sees what another one changes.
-import { type Clock, Slice } from '../../../clock.ts'
+import { type Clock, SharedSlice, Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { NewMessage, PublishResult } from '../../../model/message.ts'
@@ -33,6 +33,8 @@ export class Retained {
   readonly #clock: Clock
   readonly #log: Logger
   readonly #limits: RetainedLimits
+  /** Of all looks through the names. */
+  readonly looks: SharedSlice
   readonly #tree = new TopicTree()
   /** Bytes of each retained message, by topic name. */
   readonly #sizes = new Map<string, number>()
@@ -55,6 +57,7 @@ export class Retained {
   ) {
     this.#broker = broker
     this.#clock = clock
+    this.looks = new SharedSlice(clock)
     this.#log = log
     this.#limits = limits
   }
@@ -152,9 +155,9 @@ export class Retained {
 
   /**
    * The first names with a retained message that the filter selects, behind `after` ('' = from the
-   * first).
+   * first), and where to go on when the look was long.
    */
-  matching(filter: string, after: string, max: number): string[] {
+  matching(filter: string, after: string, max: number): ReturnType<TopicTree['match']> {
     return this.#tree.match(filter, after === '' ? undefined : after, max)
   }
 
