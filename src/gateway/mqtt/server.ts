@@ -109,7 +109,7 @@ export class MqttGateway implements Gateway {
 
   #sweep(nowMs: number): void {
     for (const connection of this.#connections) connection.sweep(nowMs)
-    this.#parts.sessions.copies.saveDirty()
+    void this.#parts.sessions.copies.saveDirty()
     this.#parts.feeds.retry()
   }
 }

@@ -3,6 +3,10 @@ import test from 'ava'
 import type { EmbeddedBroker } from '../../../src/broker/broker.ts'
 import { CATCH_UP_BYTES_MAX, CatchUp } from '../../../src/gateway/mqtt/deliver/catch-up.ts'
 import { FILTERS_PER_PACKET_MAX } from '../../../src/gateway/mqtt/limits.ts'
+import { TopicTree } from '../../../src/gateway/mqtt/publish/topic-tree.ts'
+import { Session } from '../../../src/gateway/mqtt/session/session.ts'
+import { SessionCopies } from '../../../src/gateway/mqtt/session/session-copies.ts'
+import { silentLogger } from '../../../src/log.ts'
 import { queueOffset } from '../../../src/model/positions.ts'
 import type { Broker } from '../../../src/port/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
@@ -12,6 +16,7 @@ import { placeOn } from '../../support/mqtt-places.ts'
 import { overridden } from '../../support/overridden.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
 import { countTurns, endSlicesAtOnce } from '../../support/turns.ts'
+import { eventually } from '../../support/waiting.ts'
 
 async function connected(port: number, clientId = 'busy'): Promise<RawPeer> {
   const peer = await RawPeer.connect(port)
@@ -151,4 +156,49 @@ test('a packet is not held back for a stream that is very far behind', async (t)
   catchUp.brought(1)
   await waiting
   t.false(catchUp.isUnderWay)
+})
+
+test('retained messages that many sessions ask for are looked for over many turns', async (t) => {
+  const clock = new FakeClock()
+  const { port } = await startMqttOver(t, { clock })
+  const count = 20
+  const turn = countTurns(t)
+  const { match } = TopicTree.prototype
+  const turns = new Set<number>()
+  TopicTree.prototype.match = function (this: TopicTree, ...asked) {
+    turns.add(turn())
+    return match.apply(this, asked)
+  }
+  t.teardown(() => {
+    TopicTree.prototype.match = match
+  })
+  const peers = await Promise.all(Array.from({ length: count }, (_, i) => connected(port, `c${i}`)))
+  endSlicesAtOnce(t, clock)
+  for (const peer of peers) peer.send(subscribe(1, [['+/x', 0]], 5))
+  for (const peer of peers) t.is((await peer.readPacket()).first, 0x90)
+  await eventually(async () => turns.size >= count / 2 || undefined)
+  for (const peer of peers) peer.end()
+  t.pass()
+})
+
+test('sessions that have changed are saved over many turns', async (t) => {
+  const clock = new FakeClock()
+  const turn = countTurns(t)
+  const turns = new Set<number>()
+  const states = {
+    saveSoon: async () => {
+      turns.add(turn())
+    },
+  }
+  const broker = { states, identity: { brokerName: 'b' } } as unknown as Broker
+  endSlicesAtOnce(t, clock)
+  const copies = new SessionCopies(broker, clock, silentLogger)
+  const count = 20
+  for (let i = 0; i < count; i++) {
+    const session = new Session(`c${i}`)
+    session.expiryMs = 1000
+    copies.touch(session)
+  }
+  await copies.saveDirty()
+  t.true(turns.size >= count / 2, `${turns.size} turns`)
 })

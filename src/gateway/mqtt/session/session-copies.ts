@@ -1,4 +1,5 @@
 // The durable copies of sessions, and the claims of their states by which this gateway owns them.
+import { type Clock, SharedSlice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { Claim, StateChange } from '../../../model/state.ts'
@@ -18,7 +19,11 @@ export class SessionCopies {
   /** Sessions with a durable copy. */
   readonly #saved = new Set<Session>()
 
-  constructor(broker: Broker, log: Logger) {
+  /** Of all that is written without a client that waits for it. */
+  readonly #slice: SharedSlice
+
+  constructor(broker: Broker, clock: Clock, log: Logger) {
+    this.#slice = new SharedSlice(clock)
     this.#broker = broker
     this.#log = log
   }
@@ -110,9 +115,12 @@ export class SessionCopies {
     this.save(session).catch((error: unknown) => this.#notSaved(session, error))
   }
 
-  /** Hands what changed to the broker; called a few times a second and at the end. */
-  saveDirty(): void {
-    for (const session of this.#dirty) this.saveLater(session)
+  /** Hands what has changed to the broker; called a few times a second and at the end. */
+  async saveDirty(): Promise<void> {
+    for (const session of [...this.#dirty]) {
+      if (this.#slice.isOver) await this.#slice.rest()
+      if (this.#dirty.has(session)) this.saveLater(session)
+    }
   }
 
   /** Kept within the call. */

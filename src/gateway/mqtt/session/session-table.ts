@@ -61,7 +61,7 @@ export class SessionTable {
 
   constructor(parts: SessionTableParts) {
     this.#parts = parts
-    this.copies = new SessionCopies(parts.broker, parts.log)
+    this.copies = new SessionCopies(parts.broker, parts.clock, parts.log)
   }
 
   all(): Iterable<Session> {
@@ -292,7 +292,7 @@ export class SessionTable {
     for (const timers of this.#timers.values()) for (const timer of timers) timer.cancel()
     this.#timers.clear()
     await Promise.allSettled([...this.#wills.values(), this.#exclusive.idle()])
-    this.copies.saveDirty()
+    await this.copies.saveDirty()
     for (const { claim } of this.#sessions.values()) this.copies.release(claim)
   }
 
