@@ -226,6 +226,28 @@ test('a reader of one front-end finds the same files in the others', (t) => {
   }
 })
 
+/** Types that each protocol has of its own, and one that a class has from the port behind it. */
+const SHARED_NAMES = new Set(['FrameSink', 'FrameSplitter', 'Subscription', 'Transactions'])
+
+test('a type of the server has one meaning: no two files export one name', (t) => {
+  // Each front-end has its peers and connections; no file sees those of another one.
+  const programs = ['gateway/remoting', 'gateway/mqtt', 'gateway/amqp']
+  const owned = outside(src, 'src/client/', 'src/cli/')
+  for (const own of programs) {
+    const others = programs.filter((program) => program !== own)
+    const files = new Map<string, string[]>()
+    for (const { path, text } of outside(owned, ...others.map((other) => `src/${other}/`))) {
+      for (const [, name] of text.matchAll(
+        /^export (?:abstract )?(?:class|interface|type) (\w+)/gm,
+      )) {
+        files.set(name!, [...(files.get(name!) ?? []), path])
+      }
+    }
+    const twice = [...files].filter(([name, { length }]) => length > 1 && !SHARED_NAMES.has(name))
+    t.deepEqual(twice, [])
+  }
+})
+
 test('every finding is a script that can be run, and the table of findings names it', (t) => {
   const table = textOf('findings/README.md')
   // What all of them begin with is none.

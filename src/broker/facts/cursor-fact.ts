@@ -13,7 +13,7 @@
 import { BrokerError } from '../../errors.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 
-export interface Unsettled {
+export interface UnsettledOffset {
   readonly offset: QueueOffset
   readonly attempts: number
 }
@@ -21,7 +21,7 @@ export interface Unsettled {
 export interface CursorState {
   readonly next: QueueOffset
   /** Ascending, all below `next`. */
-  readonly unsettled: readonly Unsettled[]
+  readonly unsettled: readonly UnsettledOffset[]
 }
 
 /**
@@ -74,7 +74,7 @@ export function decodeCursor(bytes: Uint8Array): StoredCursor {
   }
   const next = getVarint(reader)
   const count = getVarint(reader)
-  const unsettled: Unsettled[] = []
+  const unsettled: UnsettledOffset[] = []
   let offset = 0
   for (let i = 0; i < count; i++) {
     offset += getVarint(reader)

@@ -14,7 +14,7 @@ import type { SolePolicy } from './codec/control-frames.ts'
 import {
   type OpenFrame,
   type PeerError,
-  readFields,
+  readFieldList,
   readGoodbye,
   readOpen,
 } from './codec/control-frames.ts'
@@ -43,7 +43,7 @@ import type { LinkClaims } from './links/link-claims.ts'
 import { type GroupMembers, Presence } from './links/presence.ts'
 import type { Subscriptions } from './links/subscriptions.ts'
 import type { TransactionBytes } from './links/transaction.ts'
-import { Transactions } from './links/transactions.ts'
+import { LocalTransactions } from './links/transactions.ts'
 import { UnsettledBudget } from './links/unsettled-budget.ts'
 import type { AmqpOptions } from './options.ts'
 import { Sessions } from './sessions.ts'
@@ -107,7 +107,7 @@ export class AmqpConnection
   readonly #control: ControlPlane
   readonly #ingest: Ingest
   #sessions: Sessions | undefined
-  #transactions: Transactions | undefined
+  #transactions: LocalTransactions | undefined
   #presence: Presence | undefined
   #stage: Stage = 'handshake'
   #deadline: Timer
@@ -261,7 +261,7 @@ export class AmqpConnection
     const code = descriptorCode(bytes, at, end)
     if (this.#stage === 'open') {
       if (code === CODE.close) {
-        this.#onClose(readGoodbye(readFields('close', bytes, at, end)))
+        this.#onClose(readGoodbye(readFieldList('close', bytes, at, end)))
         return true
       }
       return this.#sessions?.onFrame(code, channel, bytes, at, end) ?? true
@@ -269,7 +269,7 @@ export class AmqpConnection
       if (code !== CODE.open) {
         throw new AmqpError(CONDITION.notAllowed, 'the first frame of a connection is open')
       }
-      this.#onOpen(readOpen(readFields('open', bytes, at, end)))
+      this.#onOpen(readOpen(readFieldList('open', bytes, at, end)))
     } else if (code === CODE.close) {
       this.#control.peerClosed()
     }
@@ -302,7 +302,7 @@ export class AmqpConnection
       language: open.product,
     })
     const partials = { bytes: 0, bytesMax: PARTIAL_MESSAGES_MAX * limits.messageBytesMax }
-    const transactions = new Transactions({
+    const transactions = new LocalTransactions({
       ...{ broker: this.broker, clock: this.clock, log: this.log, traffic: this.traffic },
       ...{ auth: context.auth, principal: this.principal, ingest: this.#ingest },
       bytes: this.#share.transactionBytes,

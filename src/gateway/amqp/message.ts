@@ -23,7 +23,7 @@ import type { RecordView } from '../../model/record.ts'
 import { originalTopic } from '../../model/routing-name.ts'
 import { replyAddressOf } from '../net/reply-address.ts'
 import { bareName, replyAddressAt, replyNodeOf } from './address.ts'
-import type { Fields } from './codec/control-frames.ts'
+import type { FieldList } from './codec/control-frames.ts'
 import { millisecondsOf } from './codec/disposition.ts'
 import { CODE, OWN_ANNOTATION } from './codec/performatives.ts'
 import { uintAt } from './codec/transfer.ts'
@@ -77,7 +77,7 @@ export function takeApplication(map: AmqpMap, into: Properties): void {
 const EXPIRES_MS_END = 1e15
 
 /** Answers where the message itself says it goes. */
-export function takeProperties(fields: Fields, into: Properties): string | undefined {
+export function takeProperties(fields: FieldList, into: Properties): string | undefined {
   put(into, PROPERTY.uniqueKey, idText(fields.at(0)))
   if (!into.has(PROPERTY.tags)) put(into, PROPERTY.tags, legalTag(textAt(fields, 3, 'subject')))
   const replyTo = textAt(fields, 4, 'reply-to')
@@ -96,7 +96,7 @@ export function takeProperties(fields: Fields, into: Properties): string | undef
 }
 
 /** As long as it may be: what does not fit into a record is refused as a whole. */
-const textAt = (fields: Fields, index: number, name: string): string | undefined =>
+const textAt = (fields: FieldList, index: number, name: string): string | undefined =>
   fields.text(index, name, Infinity)
 
 /**

@@ -2,7 +2,7 @@
 // act, ANONYMOUS. One exchange per connection; any failure ends it.
 import { BrokerError } from '../../errors.ts'
 import type { Authenticator, Principal } from '../access/auth.ts'
-import { codeOf, Fields } from './codec/control-frames.ts'
+import { codeOf, FieldList } from './codec/control-frames.ts'
 import { CODE, FRAME_SASL } from './codec/performatives.ts'
 import { Described, ValueReader } from './codec/value-reader.ts'
 import { ValueWriter } from './codec/value-writer.ts'
@@ -62,12 +62,14 @@ export class SaslExchange {
     if (!(frame instanceof Described)) throw decodeError('a SASL frame without a performative')
     const code = codeOf(frame)
     if (code === CODE.saslInit && !this.#isStarted) {
-      return this.#start(new Fields('sasl-init', frame.value))
+      return this.#start(new FieldList('sasl-init', frame.value))
     }
     const challenged = this.#challenged
     if (code === CODE.saslResponse && challenged !== undefined) {
       this.#challenged = undefined
-      return challenged(new Fields('sasl-response', frame.value).binary(0, 'response') ?? NOTHING)
+      return challenged(
+        new FieldList('sasl-response', frame.value).binary(0, 'response') ?? NOTHING,
+      )
     }
     throw new AmqpError(
       CONDITION.notAllowed,
@@ -75,7 +77,7 @@ export class SaslExchange {
     )
   }
 
-  #start(init: Fields): SaslStep | Promise<SaslStep> {
+  #start(init: FieldList): SaslStep | Promise<SaslStep> {
     this.#isStarted = true
     const name = init.text(0, 'mechanism') ?? ''
     const mechanism = this.#mechanisms.get(name)

@@ -17,7 +17,7 @@ import { INCOMING_WINDOW, OUTGOING_WINDOW } from './limits.ts'
 import type { Link, LinkCredit, Peer } from './links/link.ts'
 import type { ReceiverSession } from './links/receiver-link.ts'
 import { SenderLink, type SenderSession, type Unsettled } from './links/sender-link.ts'
-import type { Transactions } from './links/transactions.ts'
+import type { LocalTransactions } from './links/transactions.ts'
 import { UnsettledMap } from './links/unsettled-map.ts'
 
 export class AmqpSession implements ReceiverSession, SenderSession {
@@ -26,7 +26,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
   readonly handleMax: number
   isOpen = true
   readonly #peer: Peer
-  readonly #transactions: Transactions
+  readonly #transactions: LocalTransactions
   #controlled: ControlledSession | undefined
   readonly #links = new Map<number, Link>()
   readonly #unsettled: UnsettledMap
@@ -58,7 +58,7 @@ export class AmqpSession implements ReceiverSession, SenderSession {
     remoteChannel: number,
     begin: { nextOutgoingId: number; incomingWindow: number },
     handleMax: number,
-    transactions: Transactions,
+    transactions: LocalTransactions,
   ) {
     this.#peer = peer
     this.#transactions = transactions

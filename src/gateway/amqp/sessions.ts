@@ -4,12 +4,12 @@ import type { Authenticator } from '../access/auth.ts'
 import { type Attachment, makeAttachment, refusal } from './attachment.ts'
 import {
   type AttachFrame,
-  type Fields,
+  type FieldList,
   type PeerError,
   readAttach,
   readBegin,
   readDetach,
-  readFields,
+  readFieldList,
   readGoodbye,
 } from './codec/control-frames.ts'
 import { Disposition } from './codec/disposition.ts'
@@ -81,14 +81,14 @@ export class Sessions {
         this.#onData(code, this.#session(channel), bytes, at, end)
         return this.#looks < LOOKS_PER_TURN_MAX ? true : this.#hold()
       case CODE.begin:
-        this.#onBegin(channel, readFields('begin', bytes, at, end))
+        this.#onBegin(channel, readFieldList('begin', bytes, at, end))
         return true
       case CODE.attach:
         return this.#onAttach(channel, readAttach(bytes, at, end))
       case CODE.detach:
-        return this.#onDetach(channel, readFields('detach', bytes, at, end))
+        return this.#onDetach(channel, readFieldList('detach', bytes, at, end))
       case CODE.end:
-        this.#onEnd(channel, readFields('end', bytes, at, end))
+        this.#onEnd(channel, readFieldList('end', bytes, at, end))
         return this.#hold()
       default:
         throw notAllowed(`performative 0x${code.toString(16)} here`)
@@ -140,7 +140,7 @@ export class Sessions {
     session.end(describeError(error))
   }
 
-  #onBegin(channel: number, fields: Fields): void {
+  #onBegin(channel: number, fields: FieldList): void {
     const { peer, control, channelsMax, linksPerSessionMax, intake } = this.#options
     if (channel >= channelsMax) {
       const message = `channel ${channel}; channel-max is ${channelsMax - 1}`
@@ -232,7 +232,7 @@ export class Sessions {
     session.add(link ?? new SilentLink(name, handle, 'closing'), controlled)
   }
 
-  #onDetach(channel: number, fields: Fields): boolean {
+  #onDetach(channel: number, fields: FieldList): boolean {
     const session = this.#session(channel)
     if (!session.isOpen) return true
     const { handle, isClosed, error } = readDetach(fields)
@@ -280,7 +280,7 @@ export class Sessions {
     log.debug({ evt, connectionId, condition: error.condition }, error.description)
   }
 
-  #onEnd(channel: number, fields: Fields): void {
+  #onEnd(channel: number, fields: FieldList): void {
     const error = readGoodbye(fields)
     this.#note('amqp.peer_ended', error)
     this.#session(channel).close(error !== undefined)

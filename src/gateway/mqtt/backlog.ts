@@ -3,7 +3,7 @@ import { Slice } from '../../clock.ts'
 import type { Declared } from '../../numbers/declared.ts'
 import type { SetGauge } from '../../numbers/numbers.ts'
 import type { Broker } from '../../port/broker.ts'
-import type { Parts } from './parts.ts'
+import type { MqttParts } from './parts.ts'
 import type { Session } from './session/session.ts'
 
 const SESSIONS: Declared<'gauge'> = {
@@ -49,7 +49,7 @@ const LAG: Declared<'gauge'> = {
   labels: { client_id: LAGS_MAX },
 }
 
-export function showMqtt(parts: Parts): void {
+export function showMqtt(parts: MqttParts): void {
   const { sessions, retained } = parts
   const { numbers } = parts.context
   numbers.gauge(RETAINED, () => retained.count)
@@ -68,7 +68,7 @@ export function showMqtt(parts: Parts): void {
   numbers.gauges([BACKLOG, LAG], (set) => showLags(parts, set))
 }
 
-async function showLags({ sessions, context }: Parts, set: SetGauge): Promise<void> {
+async function showLags({ sessions, context }: MqttParts, set: SetGauge): Promise<void> {
   const slice = new Slice(context.clock)
   const behind: { readonly clientId: string; readonly lag: number }[] = []
   for (const session of [...sessions.all()]) {

@@ -37,7 +37,7 @@ import {
   ofBridge,
 } from './packets/subscribe-packet.ts'
 import { checkResponseTopic } from './packets/topic-name.ts'
-import type { Parts } from './parts.ts'
+import type { MqttParts } from './parts.ts'
 import { Inbound } from './publish/inbound.ts'
 import { PublishRoutes } from './publish/publish-routes.ts'
 import { isReply, passReply } from './publish/replies.ts'
@@ -80,7 +80,7 @@ export class Client implements Peer {
   readonly keepAliveSeconds: number
   readonly inbound: Inbound
   readonly outbound: Outbound
-  readonly #parts: Parts
+  readonly #parts: MqttParts
   readonly isBridge: boolean
   readonly #connection: ClientConnection
   readonly #subscribing: Subscribing
@@ -97,7 +97,7 @@ export class Client implements Peer {
   #registeredMs: number
 
   constructor(
-    parts: Parts,
+    parts: MqttParts,
     connection: ClientConnection,
     packet: ConnectPacket,
     given: { terms: Terms; principal: Principal; session: Session },

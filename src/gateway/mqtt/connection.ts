@@ -32,7 +32,7 @@ import {
   silentViolation,
   type Version,
 } from './packets/protocol.ts'
-import type { Parts } from './parts.ts'
+import type { MqttParts } from './parts.ts'
 import type { SessionHolder } from './session/session.ts'
 
 type State =
@@ -58,7 +58,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   readonly remoteAddress: string
   readonly remotePort: number
   readonly output: PacketOutput
-  readonly #parts: Parts
+  readonly #parts: MqttParts
   readonly #socket: GatewaySocket
   readonly #splitter: FrameSplitter
   readonly #gone: () => void
@@ -81,7 +81,7 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   /** The peer broke the protocol: the end comes behind the answers to its earlier packets. */
   #fault: { readonly error: ProtocolError; readonly atMs: number } | undefined
 
-  constructor(parts: Parts, socket: GatewaySocket, id: string, gone: () => void) {
+  constructor(parts: MqttParts, socket: GatewaySocket, id: string, gone: () => void) {
     this.#parts = parts
     this.#socket = socket
     this.#gone = gone

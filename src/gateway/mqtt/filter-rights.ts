@@ -3,14 +3,14 @@ import { checkGroupName, isLightQueue } from '../../model/names.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
 import type { Principal } from '../access/auth.ts'
 import { groupOfShare } from './address.ts'
-import type { Parts } from './parts.ts'
+import type { MqttParts } from './parts.ts'
 import type { ShareSource } from './session/subscriptions.ts'
 
 /** As a resource: granted by nothing less than a grant of everything. */
 const EVERY_TOPIC = '*'
 
 /** The group that the share means (R6): a native one, or one over the filter's own light queue. */
-export function shareSource({ addresses }: Parts, share: string, filter: string): ShareSource {
+export function shareSource({ addresses }: MqttParts, share: string, filter: string): ShareSource {
   const group = groupOfShare(share)
   checkGroupName(group)
   const native = addresses.nativeShare(filter)
@@ -25,7 +25,7 @@ export function shareSource({ addresses }: Parts, share: string, filter: string)
  * @throws PERMISSION_DENIED
  */
 export function authorizeFilter(
-  { context: { auth }, addresses }: Parts,
+  { context: { auth }, addresses }: MqttParts,
   principal: Principal,
   filter: string,
   share: ShareSource | undefined,

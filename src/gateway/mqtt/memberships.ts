@@ -2,7 +2,7 @@
 // here, and what the broker's registry of clients has of it.
 import type { Outbound } from './deliver/outbound.ts'
 import { ShareMember } from './deliver/share-member.ts'
-import type { Parts } from './parts.ts'
+import type { MqttParts } from './parts.ts'
 import type { Peer } from './session/peer.ts'
 import type { Place, ShareSource, Subscription } from './session/subscriptions.ts'
 
@@ -14,7 +14,7 @@ interface Rights {
 }
 
 export class Memberships {
-  readonly #parts: Parts
+  readonly #parts: MqttParts
   readonly #peer: Peer
   readonly #outbound: Outbound
   readonly #rights: Rights
@@ -22,7 +22,7 @@ export class Memberships {
   /** The group that the SUBSCRIBE under way joins, and that may refuse it. */
   #entering: ShareSource | undefined
 
-  constructor(parts: Parts, peer: Peer, outbound: Outbound, rights: Rights) {
+  constructor(parts: MqttParts, peer: Peer, outbound: Outbound, rights: Rights) {
     this.#parts = parts
     this.#peer = peer
     this.#outbound = outbound

@@ -4,7 +4,7 @@ import type { DeliverParts } from './deliver/parts.ts'
 import type { ShareFilters } from './deliver/share-filters.ts'
 import type { PublishParts } from './publish/parts.ts'
 
-export interface Parts extends PublishParts, DeliverParts {
+export interface MqttParts extends PublishParts, DeliverParts {
   readonly shareFilters: ShareFilters
   readonly connecting: ConnectBudget
 }

@@ -13,7 +13,7 @@ import { ShareFilters } from './deliver/share-filters.ts'
 import { CONNECTING_BYTES_MAX } from './limits.ts'
 import { mqttCounters } from './numbers.ts'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.ts'
-import type { Parts } from './parts.ts'
+import type { MqttParts } from './parts.ts'
 import { FanOut } from './publish/fan-out.ts'
 import { MqttPublisher } from './publish/publisher.ts'
 import { Retained } from './publish/retained.ts'
@@ -29,7 +29,7 @@ const ID_PREFIX = 'mqtt-'
 
 export class MqttGateway implements Gateway {
   readonly protocol = 'mqtt'
-  readonly #parts: Parts
+  readonly #parts: MqttParts
   readonly #connections: Connections<Connection>
   readonly #watches: readonly Disposable[]
   /** Saved sessions and retained messages are being read; sockets wait. */
@@ -114,7 +114,7 @@ export class MqttGateway implements Gateway {
   }
 }
 
-function assemble(context: GatewayContext, options: MqttOptions): Parts {
+function assemble(context: GatewayContext, options: MqttOptions): MqttParts {
   const { auth, broker, clock, log } = context
   const addresses = new Addresses(broker)
   const retained = new Retained(context, options)

@@ -17,7 +17,7 @@ import type {
   SubscribePacket,
   UnsubscribePacket,
 } from './packets/subscribe-packet.ts'
-import type { Parts } from './parts.ts'
+import type { MqttParts } from './parts.ts'
 import type { Peer } from './session/peer.ts'
 import type { Session } from './session/session.ts'
 import { isSame, type Place, type ShareSource, type Subscription } from './session/subscriptions.ts'
@@ -41,7 +41,7 @@ interface Granted {
 type Binding = Pick<Subscription, 'places' | 'durable'>
 
 export class Subscribing {
-  readonly #parts: Parts
+  readonly #parts: MqttParts
   readonly #peer: Peer
   readonly #outbound: Outbound
   readonly #session: Session
@@ -56,7 +56,7 @@ export class Subscribing {
   /** The connection is gone: work under way must leave nothing open behind it. */
   #isClosed = false
 
-  constructor(parts: Parts, peer: Peer, outbound: Outbound) {
+  constructor(parts: MqttParts, peer: Peer, outbound: Outbound) {
     this.#parts = parts
     this.#peer = peer
     this.#outbound = outbound

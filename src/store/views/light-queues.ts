@@ -12,7 +12,7 @@ interface Bound {
   liveBinders: number
 }
 
-export class LightQueues {
+export class LightQueueIndex {
   readonly #trie = new FilterTrie<Bound>()
   /** By their topic name. */
   readonly #durable = new Map<string, ConsumeQueue>()
@@ -113,7 +113,7 @@ export class LightQueues {
   }
 
   /** Takes over the live queues of the views that these here replace. */
-  adoptLive(from: LightQueues): void {
+  adoptLive(from: LightQueueIndex): void {
     for (const [topic, queue] of from.#live) {
       const filter = topic.slice(LIVE_QUEUE_PREFIX.length)
       const { liveBinders } = from.#trie.get(filter)!

@@ -28,7 +28,7 @@ import {
   ROOT_KEY,
   writeBlockKey,
 } from './keys.ts'
-import { LightQueues } from './light-queues.ts'
+import { LightQueueIndex } from './light-queues.ts'
 import {
   readSeal,
   SEAL_BYTES,
@@ -97,7 +97,7 @@ const FACTS_PER_BATCH = 4_096
 
 export class Views implements BlockStore {
   readonly queues: QueueTable
-  readonly light: LightQueues
+  readonly light: LightQueueIndex
   readonly facts = new FactTable()
   readonly dropped = new DroppedTopics(this.facts)
   readonly due: DueIndex
@@ -132,7 +132,7 @@ export class Views implements BlockStore {
     this.#stored = options.stored
     const number = (): number => this.#nextNumber++
     this.queues = new QueueTable(this, number)
-    this.light = new LightQueues(this, options.liveStore, number)
+    this.light = new LightQueueIndex(this, options.liveStore, number)
     this.due = new DueIndex(options.stored, options.clock)
     this.keys = new KeyIndex(options.stored)
     const { cachedBlocksMax = CACHED_BLOCKS_MAX } = options

@@ -3,7 +3,7 @@ import test from 'ava'
 import fc from 'fast-check'
 import { SharedSlice } from '../../../src/clock.ts'
 import {
-  type Batch,
+  type FeedBatch,
   type LightFeed,
   type LightFeedReader,
   LightFeeds,
@@ -37,7 +37,7 @@ function feedsOf(queues: ReadonlyMap<Place, readonly number[]>): LightFeeds {
         ({ brokerName: queue.brokerName, position: logPosition(position) }) as OutgoingMessage,
     )
     const end = queueOffset(positions.length)
-    const batch: Batch = { start: queueOffset(0), deliveries, end, bytes: 0, readAt: 1 }
+    const batch: FeedBatch = { start: queueOffset(0), deliveries, end, bytes: 0, readAt: 1 }
     feeds.set(queue, {
       queue,
       movedFrom: () => undefined,

@@ -3,7 +3,7 @@
 // waiting consumers and reads nothing.
 import type { Receipt } from '../../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
-import { type CursorState, committedOf, type Unsettled } from '../../facts/cursor-fact.ts'
+import { type CursorState, committedOf, type UnsettledOffset } from '../../facts/cursor-fact.ts'
 import type { Available, Cursor, PlaceKeeper } from '../cursors.ts'
 import { ReadyList } from './ready-list.ts'
 import { sealReceipt } from './receipt.ts'
@@ -372,7 +372,7 @@ export class GroupQueue implements PlaceKeeper {
 
   /** As it is once the append under way has succeeded. */
   stateAfter(): CursorState {
-    const unsettled: Unsettled[] = []
+    const unsettled: UnsettledOffset[] = []
     for (const { offset, attempts, state } of this.#unsettled.values()) {
       if (state !== ENTRY_STATE.left) unsettled.push({ offset, attempts })
     }

@@ -59,7 +59,7 @@ export interface PeerError {
 }
 
 /** The fields of a performative's or terminus' list, read by index and type. */
-export class Fields {
+export class FieldList {
   readonly #what: string
   readonly #values: readonly AmqpValue[]
 
@@ -155,15 +155,15 @@ export function codeOf(described: Described): number {
 }
 
 /** The fields of the performative at `at`. @throws AmqpError decode-error */
-export function readFields(what: string, bytes: Buffer, at: number, end: number): Fields {
+export function readFieldList(what: string, bytes: Buffer, at: number, end: number): FieldList {
   const reader = new ValueReader(bytes, at, end)
   const value = reader.read()
   if (!(value instanceof Described)) throw decodeError(`${what} is no described list`)
   if (reader.at !== end) throw decodeError(`${end - reader.at} bytes behind ${what}`)
-  return new Fields(what, value.value)
+  return new FieldList(what, value.value)
 }
 
-export function readOpen(fields: Fields): OpenFrame {
+export function readOpen(fields: FieldList): OpenFrame {
   const containerId = fields.text(0, 'container-id')
   if (containerId === undefined) throw decodeError('open has no container-id')
   const idleTimeoutMs = fields.uint(4, 'idle-time-out')
@@ -195,7 +195,7 @@ function solePolicyOf(
   return policy === CLOSE_EXISTING ? 'close-existing' : 'refuse-connection'
 }
 
-export function readBegin(fields: Fields): BeginFrame {
+export function readBegin(fields: FieldList): BeginFrame {
   return {
     remoteChannel: fields.uint(0, 'remote-channel'),
     nextOutgoingId: required(fields.uint(1, 'next-outgoing-id'), 'begin.next-outgoing-id'),
@@ -208,7 +208,7 @@ const ATTACH_FIELDS_MAX = 14
 
 /** @throws AmqpError decode-error */
 export function readAttach(bytes: Buffer, at: number, end: number): AttachFrame {
-  const fields = readFields('attach', bytes, at, end)
+  const fields = readFieldList('attach', bytes, at, end)
   const encoded = encodedFields(bytes.subarray(at, end), 0, ATTACH_FIELDS_MAX, 'attach')
   return {
     // Of any length: a link can be refused by a name that is too long, and not without its name.
@@ -227,7 +227,7 @@ export function readAttach(bytes: Buffer, at: number, end: number): AttachFrame 
   }
 }
 
-export function readDetach(fields: Fields): DetachFrame {
+export function readDetach(fields: FieldList): DetachFrame {
   return {
     handle: required(fields.uint(0, 'handle'), 'detach.handle'),
     isClosed: fields.boolean(1, 'closed'),
@@ -236,12 +236,12 @@ export function readDetach(fields: Fields): DetachFrame {
 }
 
 /** end and close have an error as their only field. */
-export const readGoodbye = (fields: Fields): PeerError | undefined =>
+export const readGoodbye = (fields: FieldList): PeerError | undefined =>
   readError(fields.described(0, 'error'))
 
 export function readError(error: Described | undefined): PeerError | undefined {
   if (error === undefined || codeOf(error) !== CODE.error) return undefined
-  const fields = new Fields('error', error.value)
+  const fields = new FieldList('error', error.value)
   return {
     condition: fields.text(0, 'condition') ?? '',
     description: describedShort(fields.at(1)),

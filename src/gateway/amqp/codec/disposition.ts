@@ -2,7 +2,7 @@
 // them.
 import { putU32 } from '../../../model/bytes.ts'
 import { decodeError, type ErrorDescription, shortDescription } from '../errors.ts'
-import { codeOf, Fields, readError } from './control-frames.ts'
+import { codeOf, FieldList, readError } from './control-frames.ts'
 import { noteIn } from './note.ts'
 import { CODE, descriptorBytes, descriptorCode } from './performatives.ts'
 import { listCount, listStart } from './scalar-list.ts'
@@ -124,18 +124,18 @@ export function outcomeOf(state: Described): Outcome | undefined {
   const code = codeOf(state)
   if (code === CODE.accepted) return ACCEPTED
   if (code === CODE.released) return RELEASED
-  if (code === CODE.rejected) return rejectedOf(new Fields('rejected', state.value))
-  if (code === CODE.modified) return modifiedOf(new Fields('modified', state.value))
+  if (code === CODE.rejected) return rejectedOf(new FieldList('rejected', state.value))
+  if (code === CODE.modified) return modifiedOf(new FieldList('modified', state.value))
   return undefined
 }
 
-function rejectedOf(fields: Fields): Outcome {
+function rejectedOf(fields: FieldList): Outcome {
   const error = readError(fields.described(0, 'error'))
   const parts = [error?.condition, error?.description].filter((part) => part)
   return { kind: 'rejected', reason: parts.join(': ') || 'rejected by the consumer' }
 }
 
-function modifiedOf(fields: Fields): Outcome {
+function modifiedOf(fields: FieldList): Outcome {
   const annotations = fields.map(2, 'message-annotations')
   return {
     kind: 'modified',

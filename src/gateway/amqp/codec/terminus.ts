@@ -10,7 +10,7 @@ import {
 import { parseStart, type StartAt } from '../address.ts'
 import { AmqpError, CONDITION } from '../errors.ts'
 import { FILTER_CHARS_MAX, FILTERS_MAX } from '../limits.ts'
-import { codeOf, Fields } from './control-frames.ts'
+import { codeOf, FieldList } from './control-frames.ts'
 import { type Outcome, outcomeOf } from './disposition.ts'
 import { CODE } from './performatives.ts'
 import { AmqpSymbol, type AmqpValue, Described, Timestamp } from './value-reader.ts'
@@ -77,7 +77,7 @@ const REFUSED_FILTERS: ReadonlyMap<string | number, string> = new Map<string | n
 export function readTarget(target: Described | undefined): TargetTerminus {
   if (target === undefined) return { address: undefined, durable: 0, capabilities: [] }
   if (codeOf(target) !== CODE.target) throw notImplemented('this kind of target')
-  const fields = new Fields('target', target.value)
+  const fields = new FieldList('target', target.value)
   if (fields.boolean(4, 'dynamic')) throw notImplemented('a dynamic target')
   return {
     address: fields.text(0, 'address'),
@@ -91,7 +91,7 @@ export function readSource(source: Described | undefined): SourceTerminus {
   if (source === undefined || codeOf(source) !== CODE.source) {
     throw notImplemented('a link without a source')
   }
-  const fields = new Fields('source', source.value)
+  const fields = new FieldList('source', source.value)
   if (fields.boolean(4, 'dynamic')) throw notImplemented('a dynamic source')
   const defaultOutcome = fields.at(8)
   return {
@@ -110,7 +110,7 @@ export function readSource(source: Described | undefined): SourceTerminus {
 export const outcomesOf = (source: Described | undefined): readonly string[] =>
   source === undefined || codeOf(source) !== CODE.source
     ? []
-    : new Fields('source', source.value).symbols(9, 'outcomes')
+    : new FieldList('source', source.value).symbols(9, 'outcomes')
 
 function readFilters(filters: ReadonlyMap<AmqpValue, AmqpValue>): AppliedFilter[] {
   const applied: AppliedFilter[] = []

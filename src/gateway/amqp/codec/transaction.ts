@@ -2,7 +2,7 @@
 // ties a delivery to a transaction, and our answers.
 import { decodeError } from '../errors.ts'
 import { TRANSACTION_ID_BYTES_MAX } from '../limits.ts'
-import { codeOf, Fields } from './control-frames.ts'
+import { codeOf, FieldList } from './control-frames.ts'
 import { CODE, descriptorBytes, descriptorCode } from './performatives.ts'
 import { encodedFields } from './scalar-list.ts'
 import { Described, ValueReader } from './value-reader.ts'
@@ -36,13 +36,13 @@ export function readCoordinatorRequest(bytes: Buffer): CoordinatorRequest {
 function requestOf(value: unknown): CoordinatorRequest {
   const code = value instanceof Described ? codeOf(value) : -1
   if (code === CODE.declare) {
-    const fields = new Fields('declare', (value as Described).value)
+    const fields = new FieldList('declare', (value as Described).value)
     return { kind: 'declare', isGlobal: fields.at(0) !== null }
   }
   if (code !== CODE.discharge) {
     throw decodeError('a message for the coordinator is neither declare nor discharge')
   }
-  const fields = new Fields('discharge', (value as Described).value)
+  const fields = new FieldList('discharge', (value as Described).value)
   const txnId = fields.binary(0, 'txn-id')
   if (txnId === undefined) throw decodeError('discharge has no txn-id')
   return { kind: 'discharge', txnId, fail: fields.boolean(1, 'fail') }

@@ -6,7 +6,7 @@
 // pass through it.
 import rhea from 'rhea'
 import { type LinkReply, writeAttach } from '../codec/attach-frame.ts'
-import { readDetach, readFields, SOLE_CONNECTION } from '../codec/control-frames.ts'
+import { readDetach, readFieldList, SOLE_CONNECTION } from '../codec/control-frames.ts'
 import { CODE, FRAME_AMQP, FRAME_HEADER_BYTES } from '../codec/performatives.ts'
 import { ValueWriter } from '../codec/value-writer.ts'
 import { type ErrorDescription, type ErrorInfo, shortDescription } from '../errors.ts'
@@ -281,7 +281,7 @@ export class ControlPlane {
 
   #writeDetach(frame: Buffer): void {
     const channel = frame.readUInt16BE(6)
-    const { handle } = readDetach(readFields('detach', frame, FRAME_HEADER_BYTES, frame.length))
+    const { handle } = readDetach(readFieldList('detach', frame, FRAME_HEADER_BYTES, frame.length))
     const error = this.#detaches.get(replyKey(channel, handle))
     this.#detaches.delete(replyKey(channel, handle))
     this.#sink.write(error === undefined ? frame : writeDetach(channel, handle, error))
@@ -290,7 +290,7 @@ export class ControlPlane {
   /** rhea's frame says when and under which numbers; what it says else is ours. */
   #writeAttach(frame: Buffer): void {
     const channel = frame.readUInt16BE(6)
-    const fields = readFields('attach', frame, FRAME_HEADER_BYTES, frame.length)
+    const fields = readFieldList('attach', frame, FRAME_HEADER_BYTES, frame.length)
     const handle = fields.uint(1, 'handle') ?? 0
     const key = replyKey(channel, handle)
     const reply = present(this.#replies.get(key), 'an attach')

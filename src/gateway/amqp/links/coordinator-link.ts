@@ -15,7 +15,7 @@ import { IncomingCredit } from './incoming-credit.ts'
 import type { Link, LinkState } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
 import type { ReceiverSession } from './receiver-link.ts'
-import type { Transactions } from './transactions.ts'
+import type { LocalTransactions } from './transactions.ts'
 
 export interface CoordinatorLinkOptions {
   readonly name: string
@@ -33,7 +33,7 @@ export class CoordinatorLink implements Link {
   claim: LinkClaim | undefined
   subscription: string | undefined
   readonly #session: ReceiverSession
-  readonly #transactions: Transactions
+  readonly #transactions: LocalTransactions
   readonly #takesRejected: boolean
   readonly #credit: IncomingCredit
   #deliveryId = -1
@@ -47,7 +47,7 @@ export class CoordinatorLink implements Link {
 
   constructor(
     session: ReceiverSession,
-    transactions: Transactions,
+    transactions: LocalTransactions,
     options: CoordinatorLinkOptions,
   ) {
     this.#session = session

@@ -25,7 +25,7 @@ import type { Link, LinkSession, LinkState, Peer } from './link.ts'
 import type { LinkClaim } from './link-claims.ts'
 import type { SendAddress, SendAddresses } from './target.ts'
 import type { Transaction } from './transaction.ts'
-import type { Transactions } from './transactions.ts'
+import type { LocalTransactions } from './transactions.ts'
 
 /** The session, as a receiver link needs it: it takes the link's dispositions. */
 export interface ReceiverSession extends LinkSession {
@@ -55,7 +55,7 @@ export interface Intake {
   readonly ingest: Ingest
   readonly budget: IngestBudget
   readonly partials: PartialBytes
-  readonly transactions: Transactions
+  readonly transactions: LocalTransactions
 }
 
 /** A delivery whose last frame has not come. */
@@ -83,7 +83,7 @@ export class ReceiverLink implements Link, IngestLink {
   readonly #ingest: Ingest
   readonly #budget: IngestBudget
   readonly #partials: PartialBytes
-  readonly #transactions: Transactions
+  readonly #transactions: LocalTransactions
   readonly #routes: SendAddresses
   readonly #auth: Authenticator
   readonly #settlesSecond: boolean

@@ -29,12 +29,12 @@ export interface SubscriptionName {
 }
 
 /** The messages that a durable subscription selects. */
-export interface Selection {
+export interface LinkSelection {
   readonly topic: string
   readonly filter: string
 }
 
-interface Kept extends Selection {
+interface Kept extends LinkSelection {
   /** Its owner's name; none for a global one, and without users. */
   readonly user?: string | undefined
   readonly containerId: string
@@ -91,7 +91,7 @@ export class Subscriptions {
    */
   async open(
     name: SubscriptionName,
-    selection: Selection,
+    selection: LinkSelection,
     principal: Principal,
     take: () => void,
   ): Promise<boolean> {

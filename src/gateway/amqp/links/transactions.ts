@@ -16,7 +16,7 @@ import { Transaction, type TransactionBytes } from './transaction.ts'
 /** Received messages are the peer's for so much longer than the transaction that they are in. */
 const LOCK_MARGIN_MS = 10_000
 
-export interface TransactionsOptions {
+export interface LocalTransactionsOptions {
   readonly broker: Broker
   readonly clock: Clock
   readonly log: Logger
@@ -37,15 +37,15 @@ interface Open {
   timer: Timer | undefined
 }
 
-export class Transactions {
-  readonly #options: TransactionsOptions
+export class LocalTransactions {
+  readonly #options: LocalTransactionsOptions
   readonly #open = new Map<string, Open>()
   /** An id of an earlier connection is none of this one. */
   readonly #prefix = randomBytes(4)
   readonly #discharging = new Set<Promise<void>>()
   #declared = 0
 
-  constructor(options: TransactionsOptions) {
+  constructor(options: LocalTransactionsOptions) {
     this.#options = options
   }
 

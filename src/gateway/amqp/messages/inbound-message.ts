@@ -2,7 +2,7 @@
 // only the sections with names are, and those only when they differ from the previous message's.
 import { partOf } from '../../../model/bytes.ts'
 import { encodeProperties, PROPERTY } from '../../../model/properties.ts'
-import { Fields } from '../codec/control-frames.ts'
+import { FieldList } from '../codec/control-frames.ts'
 import { ElementCounts } from '../codec/element-counts.ts'
 import { OWN_ANNOTATION } from '../codec/performatives.ts'
 import { listFields } from '../codec/scalar-list.ts'
@@ -99,7 +99,7 @@ export class InboundMessage {
     this.to = undefined
     if (s.propertyListAt > s.propertiesAt) {
       const list = new ValueReader(bytes, s.propertyListAt, s.propertiesEnd).read()
-      this.to = takeProperties(new Fields('properties', list), properties)
+      this.to = takeProperties(new FieldList('properties', list), properties)
     }
     this.orderingKey = properties.get(PROPERTY.orderingKey)
     if (this.#tagDefault !== undefined && !properties.has(PROPERTY.tags)) {

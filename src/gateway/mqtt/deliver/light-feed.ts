@@ -23,7 +23,7 @@ export const READ_RECORDS = 7
 const READS_ALONE = 8
 
 /** Back-to-back messages of one light queue. */
-export interface Batch {
+export interface FeedBatch {
   readonly start: QueueOffset
   readonly deliveries: readonly OutgoingMessage[]
   readonly end: QueueOffset
@@ -45,7 +45,7 @@ export class LightFeeds {
   readonly #failed: (error: unknown, topic: string) => void
   readonly #feeds = new Map<string, LightFeed>()
   /** Cached batches, oldest first. */
-  readonly #cached = new Map<Batch, LightFeed>()
+  readonly #cached = new Map<FeedBatch, LightFeed>()
   readonly #failing = new Set<LightFeed>()
   #cachedBytes = 0
   #tick = 0
@@ -162,7 +162,7 @@ export class LightFeeds {
     this.#failing.clear()
   }
 
-  cache(feed: LightFeed, batch: Batch): void {
+  cache(feed: LightFeed, batch: FeedBatch): void {
     if (feed.batches.length >= BATCHES_PER_FEED_MAX) this.#uncache(feed.batches.shift()!)
     feed.batches.push(batch)
     this.#cached.set(batch, feed)
@@ -180,7 +180,7 @@ export class LightFeeds {
     for (const reader of feed.readers) reader.feedFailed(feed)
   }
 
-  #uncache(batch: Batch): void {
+  #uncache(batch: FeedBatch): void {
     if (this.#cached.delete(batch)) this.#cachedBytes -= batch.bytes
   }
 }
@@ -188,7 +188,7 @@ export class LightFeeds {
 export class LightFeed {
   readonly queue: QueueName
   readonly readers = new Set<LightFeedReader>()
-  readonly batches: Batch[] = []
+  readonly batches: FeedBatch[] = []
   readonly #feeds: LightFeeds
   readonly #watch: Disposable
   /** Reads under way, by their offset. */
@@ -216,7 +216,7 @@ export class LightFeed {
   }
 
   /** The cached batch with the message at the offset. */
-  batchAt(offset: QueueOffset): Batch | undefined {
+  batchAt(offset: QueueOffset): FeedBatch | undefined {
     for (let i = this.batches.length - 1; i >= 0; i--) {
       const batch = this.batches[i]!
       if (offset >= batch.start && offset < batch.end) return batch

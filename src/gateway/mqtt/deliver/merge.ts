@@ -8,7 +8,7 @@
 import { type LogPosition, logPosition, queueOffset } from '../../../model/positions.ts'
 import type { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import type { Place, Subscription } from '../session/subscriptions.ts'
-import type { Batch, LightFeed, LightFeedReader, LightFeeds } from './light-feed.ts'
+import type { FeedBatch, LightFeed, LightFeedReader, LightFeeds } from './light-feed.ts'
 
 interface Cursor {
   /** Its subscription, as the list that `matching` is while no other filter matches. */
@@ -16,7 +16,7 @@ interface Cursor {
   readonly place: Place
   readonly feed: LightFeed
   /** Where the entry at `place.next` is at hand. */
-  batch: Batch | undefined
+  batch: FeedBatch | undefined
 }
 
 export const NO_SUBSCRIPTIONS: readonly Subscription[] = []
