@@ -1,52 +1,34 @@
 // What the broker's tables hold, in numbers.
 import { Slice } from '../clock.ts'
-import { type Declared, PROTOCOL_LABEL } from '../numbers/declared.ts'
+import { gauge, PROTOCOL_LABEL } from '../numbers/declared.ts'
 import type { Numbers, SetGauge } from '../numbers/numbers.ts'
 import { groupLags } from './lags.ts'
 import type { BrokerParts } from './parts.ts'
 
-const HELD: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_held_requests',
+const HELD = gauge('trivet_held_requests', 'requests', {
   help: 'Pulls and receives that wait for a message at present.',
-  unit: 'requests',
   labels: { kind: ['pull', 'receive'] },
-}
-const TOPICS: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'rocketmq_topic_number',
+})
+const TOPICS = gauge('rocketmq_topic_number', 'topics', {
   help: 'Topics, those of the broker and of groups included.',
-  unit: 'topics',
-}
-const GROUPS: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'rocketmq_consumer_group_number',
+})
+const GROUPS = gauge('rocketmq_consumer_group_number', 'groups', {
   help: 'Consumer groups.',
-  unit: 'groups',
-}
-const CLIENTS: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_clients',
+})
+const CLIENTS = gauge('trivet_clients', 'clients', {
   help: 'Clients that are registered as producers or consumers.',
-  unit: 'clients',
   labels: PROTOCOL_LABEL,
-}
+})
 /** Of the groups that are furthest behind. */
 const LAGS_MAX = 1000
-const LAG: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'rocketmq_consumer_lag_messages',
+const LAG = gauge('rocketmq_consumer_lag_messages', 'messages', {
   help: `Messages that a group has not settled, over all its topics; the ${LAGS_MAX} groups that are furthest behind.`,
-  unit: 'messages',
   labels: { consumer_group: LAGS_MAX },
-}
-const IN_FLIGHT: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'rocketmq_consumer_inflight_messages',
+})
+const IN_FLIGHT = gauge('rocketmq_consumer_inflight_messages', 'messages', {
   help: 'Messages of the same groups that consumers hold and have not settled.',
-  unit: 'messages',
   labels: { consumer_group: LAGS_MAX },
-}
+})
 
 export function showBroker(numbers: Numbers, parts: BrokerParts): void {
   const { topics, groups, clients, puller, receiver } = parts

@@ -33,6 +33,17 @@ export interface Declared<K extends Kind = Kind> {
   readonly bounds?: readonly number[]
 }
 
+const declared =
+  <K extends Kind>(kind: K) =>
+  (name: string, unit: Unit, rest: Pick<Declared, 'help' | 'labels' | 'bounds'>): Declared<K> => ({
+    ...{ kind, name, unit },
+    ...rest,
+  })
+
+export const counter = declared('counter')
+export const gauge = declared('gauge')
+export const histogram = declared('histogram')
+
 export type Labels = Readonly<Record<string, string>>
 
 export const NO_LABELS: Labels = {}

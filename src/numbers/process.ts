@@ -1,33 +1,21 @@
 // What the process itself costs: the delay of its event loop, memory and processor.
 import type { Clock, Timer } from '../clock.ts'
-import { type Declared, SECONDS_BOUNDS } from './declared.ts'
+import { counter, gauge, histogram, SECONDS_BOUNDS } from './declared.ts'
 import type { Numbers } from './numbers.ts'
 
-const EVENT_LOOP_DELAY: Declared<'histogram'> = {
-  kind: 'histogram',
-  name: 'trivet_event_loop_delay_seconds',
+const EVENT_LOOP_DELAY = histogram('trivet_event_loop_delay_seconds', 'seconds', {
   help: 'How late a timer of 50 ms fired: what every connection waits for at such a moment.',
-  unit: 'seconds',
   bounds: SECONDS_BOUNDS,
-}
-const EVENT_LOOP_BUSY: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_event_loop_busy_ratio',
+})
+const EVENT_LOOP_BUSY = gauge('trivet_event_loop_busy_ratio', 'ratio', {
   help: 'Share of the last ten seconds in which the event loop worked; 1 is a full core.',
-  unit: 'ratio',
-}
-const RESIDENT: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'process_resident_memory_bytes',
+})
+const RESIDENT = gauge('process_resident_memory_bytes', 'bytes', {
   help: 'Resident memory of the process.',
-  unit: 'bytes',
-}
-const CPU: Declared<'counter'> = {
-  kind: 'counter',
-  name: 'process_cpu_seconds_total',
+})
+const CPU = counter('process_cpu_seconds_total', 'seconds', {
   help: 'Processor time of the process since its start, of all threads.',
-  unit: 'seconds',
-}
+})
 
 const TICK_MS = 50
 const BUSY_WINDOW_MS = 10_000

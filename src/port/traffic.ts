@@ -2,64 +2,43 @@
 import { BrokerError, ERROR_CODES, type ErrorCode } from '../errors.ts'
 import type { Protocol } from '../model/client.ts'
 import type { PublishResult } from '../model/message.ts'
-import { type Declared, PROTOCOL_LABEL, SECONDS_BOUNDS } from '../numbers/declared.ts'
+import { counter, histogram, PROTOCOL_LABEL, SECONDS_BOUNDS } from '../numbers/declared.ts'
 import type { Histogram } from '../numbers/histogram.ts'
 import type { Counter, Numbers } from '../numbers/numbers.ts'
 
 /** The first four by RocketMQ's names. */
-const MESSAGES_IN: Declared<'counter'> = {
-  kind: 'counter',
-  name: 'rocketmq_messages_in_total',
+const MESSAGES_IN = counter('rocketmq_messages_in_total', 'messages', {
   help: 'Messages of clients that were stored.',
-  unit: 'messages',
   labels: PROTOCOL_LABEL,
-}
-const BYTES_IN: Declared<'counter'> = {
-  kind: 'counter',
-  name: 'rocketmq_throughput_in_total',
+})
+const BYTES_IN = counter('rocketmq_throughput_in_total', 'bytes', {
   help: 'Bytes of their bodies and properties.',
-  unit: 'bytes',
   labels: PROTOCOL_LABEL,
-}
-const MESSAGES_OUT: Declared<'counter'> = {
-  kind: 'counter',
-  name: 'rocketmq_messages_out_total',
+})
+const MESSAGES_OUT = counter('rocketmq_messages_out_total', 'messages', {
   help: 'Messages written to clients; one that comes again counts again.',
-  unit: 'messages',
   labels: PROTOCOL_LABEL,
-}
-const BYTES_OUT: Declared<'counter'> = {
-  kind: 'counter',
-  name: 'rocketmq_throughput_out_total',
+})
+const BYTES_OUT = counter('rocketmq_throughput_out_total', 'bytes', {
   help: 'Bytes of these messages: whole records, AMQP messages, MQTT payloads.',
-  unit: 'bytes',
   labels: PROTOCOL_LABEL,
-}
-const PUBLISH_SECONDS: Declared<'histogram'> = {
-  kind: 'histogram',
-  name: 'trivet_publish_seconds',
+})
+const PUBLISH_SECONDS = histogram('trivet_publish_seconds', 'seconds', {
   help: 'From the message being read to its being durable, as its acknowledgement promises.',
-  unit: 'seconds',
   labels: PROTOCOL_LABEL,
   bounds: SECONDS_BOUNDS,
-}
-const DELIVER_SECONDS: Declared<'histogram'> = {
-  kind: 'histogram',
-  name: 'trivet_deliver_seconds',
+})
+const DELIVER_SECONDS = histogram('trivet_deliver_seconds', 'seconds', {
   help:
     'From the message being stored to its being written to a client, by the wall clock; of the ' +
     'messages of one pull, the oldest for all. Consumers that catch up show here.',
-  unit: 'seconds',
   labels: PROTOCOL_LABEL,
   bounds: [...SECONDS_BOUNDS, 60, 600, 3600, 86_400],
-}
-const REFUSED: Declared<'counter'> = {
-  kind: 'counter',
-  name: 'trivet_messages_refused_total',
+})
+const REFUSED = counter('trivet_messages_refused_total', 'messages', {
   help: 'Messages of clients that were not taken, by error code.',
-  unit: 'messages',
   labels: { ...PROTOCOL_LABEL, reason: ERROR_CODES },
-}
+})
 
 export class Traffic {
   readonly #numbers: Numbers

@@ -1,77 +1,44 @@
 // What the store counts, and what its state comes to in numbers.
-import type { Declared } from '../numbers/declared.ts'
+import { counter, gauge } from '../numbers/declared.ts'
 import type { Numbers } from '../numbers/numbers.ts'
 import type { Disk } from './disk/disk.ts'
 import type { StoreStatus } from './store.ts'
 
-export const DAMAGED_RECORDS: Declared<'counter'> = {
-  kind: 'counter',
-  name: 'trivet_store_damaged_records_total',
+export const DAMAGED_RECORDS = counter('trivet_store_damaged_records_total', 'records', {
   help: 'Records that did not check when they were to be served; each was skipped and logged.',
-  unit: 'records',
-}
-export const REBUILDS: Declared<'counter'> = {
-  kind: 'counter',
-  name: 'trivet_views_rebuilds_total',
+})
+export const REBUILDS = counter('trivet_views_rebuilds_total', 'builds', {
   help: 'Builds of the views from the log that were begun since the start, that of a new log included.',
-  unit: 'builds',
-}
-const LOG_BYTES: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_store_log_bytes',
+})
+const LOG_BYTES = gauge('trivet_store_log_bytes', 'bytes', {
   help: 'Length of the log, from its start to its end.',
-  unit: 'bytes',
-}
+})
 /** By RocketMQ's name. */
-const DISK_BYTES: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'rocketmq_storage_size',
+const DISK_BYTES = gauge('rocketmq_storage_size', 'bytes', {
   help: "Size of the log's files on the disk.",
-  unit: 'bytes',
-}
-const FREE_BYTES: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_store_disk_free_bytes',
+})
+const FREE_BYTES = gauge('trivet_store_disk_free_bytes', 'bytes', {
   help: 'Free space of the file system that the log is on.',
-  unit: 'bytes',
-}
-const TOTAL_BYTES: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_store_disk_bytes',
+})
+const TOTAL_BYTES = gauge('trivet_store_disk_bytes', 'bytes', {
   help: 'Size of that file system.',
-  unit: 'bytes',
-}
-const READ_ONLY: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_store_read_only',
+})
+const READ_ONLY = gauge('trivet_store_read_only', '0 or 1', {
   help: 'Whether the log takes no messages at present: a full or failing disk.',
-  unit: '0 or 1',
-}
-const DAMAGED_RANGES: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_store_damaged_ranges',
+})
+const DAMAGED_RANGES = gauge('trivet_store_damaged_ranges', 'ranges', {
   help: 'Ranges of the log that were durable and do not check any more; they are not served.',
-  unit: 'ranges',
-}
-const DAMAGED_BYTES: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_store_damaged_bytes',
+})
+const DAMAGED_BYTES = gauge('trivet_store_damaged_bytes', 'bytes', {
   help: 'Bytes in the damaged ranges.',
-  unit: 'bytes',
-}
-const REBUILDING: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_views_rebuilding',
+})
+const REBUILDING = gauge('trivet_views_rebuilding', '0 or 1', {
   help: 'Whether the views are being built again from the log at present.',
-  unit: '0 or 1',
-}
+})
 /** By RocketMQ's name. */
-const WAITING_MESSAGES: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'rocketmq_timing_messages',
+const WAITING_MESSAGES = gauge('rocketmq_timing_messages', 'messages', {
   help: 'Delayed messages and retries that wait for their time.',
-  unit: 'messages',
-}
+})
 
 export function showStore(
   numbers: Numbers,

@@ -1,53 +1,35 @@
 // What the gateway keeps, in numbers: sessions with how far each is behind, and retained messages.
 import { Slice } from '../../clock.ts'
-import type { Declared } from '../../numbers/declared.ts'
+import { gauge } from '../../numbers/declared.ts'
 import type { SetGauge } from '../../numbers/numbers.ts'
 import type { Broker } from '../../port/broker.ts'
 import type { MqttParts } from './parts.ts'
 import type { Session } from './session/session.ts'
 
-const SESSIONS: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_mqtt_sessions',
+const SESSIONS = gauge('trivet_mqtt_sessions', 'sessions', {
   help: 'MQTT sessions, with a connection or waiting for one.',
-  unit: 'sessions',
   labels: { state: ['connected', 'away'] },
-}
-const SUBSCRIPTIONS: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_mqtt_subscriptions',
+})
+const SUBSCRIPTIONS = gauge('trivet_mqtt_subscriptions', 'subscriptions', {
   help: 'Subscriptions of all sessions, shared ones included.',
-  unit: 'subscriptions',
-}
-const RETAINED: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_mqtt_retained_messages',
+})
+const RETAINED = gauge('trivet_mqtt_retained_messages', 'messages', {
   help: 'Retained messages.',
-  unit: 'messages',
-}
-const RETAINED_BYTES: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_mqtt_retained_bytes',
+})
+const RETAINED_BYTES = gauge('trivet_mqtt_retained_bytes', 'bytes', {
   help: 'Bytes of the retained messages.',
-  unit: 'bytes',
-}
+})
 /** Of the sessions that are furthest behind. */
 const LAGS_MAX = 100
-const BACKLOG: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_mqtt_backlog_messages',
+const BACKLOG = gauge('trivet_mqtt_backlog_messages', 'messages', {
   help:
     'Messages that sessions have still to be sent, of all sessions together; one that several ' +
     'filters of a session select counts for each. Shared subscriptions are consumer groups.',
-  unit: 'messages',
-}
-const LAG: Declared<'gauge'> = {
-  kind: 'gauge',
-  name: 'trivet_mqtt_session_lag_messages',
+})
+const LAG = gauge('trivet_mqtt_session_lag_messages', 'messages', {
   help: `The same for each of the ${LAGS_MAX} sessions that are furthest behind.`,
-  unit: 'messages',
   labels: { client_id: LAGS_MAX },
-}
+})
 
 export function showMqtt(parts: MqttParts): void {
   const { sessions, retained } = parts

@@ -1,10 +1,7 @@
 // What the commit log counts.
-import { type Declared, SECONDS_BOUNDS } from '../../numbers/declared.ts'
+import { histogram, SECONDS_BOUNDS } from '../../numbers/declared.ts'
 
-export const SYNC_SECONDS: Declared<'histogram'> = {
-  kind: 'histogram',
-  name: 'trivet_store_sync_seconds',
+export const SYNC_SECONDS = histogram('trivet_store_sync_seconds', 'seconds', {
   help: 'How long the disk took to make one group of frames durable.',
-  unit: 'seconds',
   bounds: SECONDS_BOUNDS,
-}
+})
