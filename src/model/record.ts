@@ -160,9 +160,6 @@ export class RecordView {
   get magic(): number {
     return getU32(this.bytes, this.start + 4)
   }
-  get bodyCrc(): number {
-    return getI32(this.bytes, this.start + 8)
-  }
   get queueId(): number {
     return getI32(this.bytes, this.start + 12)
   }

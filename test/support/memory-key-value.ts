@@ -162,7 +162,6 @@ class MemoryKeyValue implements KeyValue {
           this.#place.failIfAsked()
           this.#database.apply(operations, sync)
         }),
-      discard() {},
     }
   }
 

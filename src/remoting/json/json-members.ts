@@ -28,9 +28,6 @@ export function listAt(map: JsonMap, name: string): readonly Json[] {
 export const objectsAt = (map: JsonMap, name: string): readonly JsonMap[] =>
   listAt(map, name).map(asObject)
 
-export const textsAt = (map: JsonMap, name: string): readonly string[] =>
-  listAt(map, name).map(textOf)
-
 export const textOf = (value: Json | undefined): string =>
   typeof value === 'string' || typeof value === 'number' ? String(value) : ''
 

@@ -26,8 +26,6 @@ export class Transaction {
   readonly id: Buffer
   /** The state of a message that was posted in it. */
   readonly posted: Buffer
-  /** Since when it has had a message or an outcome, monotonic ms. */
-  startedMs: number | undefined
   /** Why it cannot be committed any more; it holds nothing then. */
   failure: ErrorDescription | undefined
   #messages: NewMessage[] = []

@@ -61,10 +61,6 @@ export class Merge {
     this.#reader = reader
   }
 
-  get size(): number {
-    return this.#cursors.size
-  }
-
   /** Goes on where the place is. */
   add(subscription: Subscription, place: Place): void {
     const feed = this.#feeds.open(place, this.#reader)

@@ -114,12 +114,6 @@ export class OutgoingMessage implements Home {
     return this.#properties
   }
 
-  /** The record's bytes, for a caller that keeps it. */
-  get record(): Buffer {
-    const { start, size } = this.#record
-    return this.bytes.subarray(start, start + size)
-  }
-
   /** A name of another protocol may hold what MQTT reserves for filters (MQTT-3.3.2-2). */
   #makeName(name: string): void {
     this.topicSource = Buffer.from(name.replace(CHARACTERS_UNSAFE, escaped))

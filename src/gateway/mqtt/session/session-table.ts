@@ -68,10 +68,6 @@ export class SessionTable {
     return this.#sessions.values()
   }
 
-  get count(): number {
-    return this.#sessions.size
-  }
-
   /**
    * Takes up the sessions of an earlier run, and of gateways that are no more; those that were
    * connected count as lost now.

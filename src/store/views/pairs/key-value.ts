@@ -9,8 +9,6 @@ export interface KeyValueBatch {
   delete(key: Uint8Array): void
   /** `sync`: on the disk when it settles. A crash leaves a prefix of the batches written. */
   write(sync: boolean): Promise<void>
-  /** Gives up a batch that is not to be written. */
-  discard(): void
 }
 
 export interface KeyValue {

@@ -116,9 +116,6 @@ class LevelKeyValue implements KeyValue {
         chained.del(key as Buffer)
       },
       write: (sync) => chained.write({ sync }),
-      discard: () => {
-        void chained.close()
-      },
     }
   }
 

@@ -40,9 +40,6 @@ export class MemoryKeyValue implements KeyValue {
         if (this.#bytes <= this.#bytesMax) return
         throw new MemoryFull(`views in memory may take ${this.#bytesMax} bytes`)
       },
-      discard: () => {
-        changes.length = 0
-      },
     }
   }
 

@@ -43,10 +43,6 @@ export class SealedBatch {
   write(sync: boolean): Promise<void> {
     return this.#batch.write(sync)
   }
-
-  discard(): void {
-    this.#batch.discard()
-  }
 }
 
 export class SealedKeyValue {
