@@ -70,6 +70,9 @@ async function clientOf(t: ExecutionContext, broker: Pick<Broker, 'address'>): P
   return mq
 }
 
+/** A machine that does much else is slow to sync. */
+const SEND_MS_MAX = 120_000
+
 /** Sends without a pause; `acknowledged` holds the numbers of what was accepted. */
 class Writers {
   readonly acknowledged: number[] = []
@@ -82,7 +85,8 @@ class Writers {
     const write = async (): Promise<void> => {
       while (!this.#isOver) {
         const number = next++
-        await mq.send({ topic: TOPIC, body: `${number} ${filler}` })
+        const body = `${number} ${filler}`
+        await mq.send({ topic: TOPIC, body }, { timeoutMs: SEND_MS_MAX })
         this.acknowledged.push(number)
         onAcknowledged()
       }
