@@ -1,8 +1,14 @@
 // The unmodified Java client of Apache RocketMQ 5.5 and mqadmin against our server in a process of its own.
+import type { ExecutionContext } from 'ava'
 import { connect } from '../../src/client/index.ts'
 import { spawnServer } from '../../test/support/server.ts'
 import { eventually } from '../../test/support/waiting.ts'
-import { bodyOf, type ClientEvent, type Got } from '../support/foreign-client.ts'
+import {
+  bodyOf,
+  type ClientEvent,
+  type ForeignClient,
+  type Got,
+} from '../support/foreign-client.ts'
 import { java, javaClientMissing, mqadmin } from '../support/java-client.ts'
 import { eachGotTwice, either, groupByQueue, untilShared, withBody } from '../support/members.ts'
 import { needing, serverForAll } from '../support/needing.ts'
@@ -258,6 +264,17 @@ testJava('a failed message comes again after its delay, with its topic and a cou
   t.true(again.every((message) => message.topic === 'JavaRetry' && message.tag === 'TagA'))
 })
 
+/** Reads them once there are any. */
+async function deadLetters(t: ExecutionContext, group: string): Promise<ForeignClient> {
+  const topic = `%DLQ%${group}`
+  await eventually(async () => {
+    const route = await mqadmin('topicRoute', '-n', nameServer(), '-t', topic)
+    return route.includes('readQueueNums') || undefined
+  })
+  const at = { nameServer: nameServer(), topic, group: `${group}_reader` }
+  return java(t, 'lite-pull', { ...at, assign: true })
+}
+
 testJava('a message that fails too often is dead-lettered', async (t) => {
   const common = await withTopic('JavaDead')
   const consumer = await java(t, 'push', {
@@ -271,12 +288,7 @@ testJava('a message that fails too often is dead-lettered', async (t) => {
   const producer = await java(t, 'produce', { ...common, count: 1 })
   t.deepEqual(noFailures(await producer.ends()), [])
   await consumer.receives(2)
-  const reader = await java(t, 'lite-pull', {
-    nameServer: nameServer(),
-    topic: '%DLQ%G_dead',
-    group: 'G_dead_reader',
-    assign: true,
-  })
+  const reader = await deadLetters(t, 'G_dead')
   const [dead] = await reader.receives(1)
   t.is(bodyOf(dead!), 'message-0')
   t.is(consumer.got.length, 2)
@@ -295,12 +307,7 @@ testJava('a message that an orderly consumer gives up is dead-lettered at once',
   const producer = await java(t, 'produce', { ...common, count: 1 })
   t.deepEqual(noFailures(await producer.ends()), [])
   await consumer.receives(2)
-  const reader = await java(t, 'lite-pull', {
-    nameServer: nameServer(),
-    topic: '%DLQ%G_given_up',
-    group: 'G_given_up_reader',
-    assign: true,
-  })
+  const reader = await deadLetters(t, 'G_given_up')
   const [dead] = await reader.receives(1)
   t.is(bodyOf(dead!), 'message-0')
   t.is(consumer.got.length, 2)

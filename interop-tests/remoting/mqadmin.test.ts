@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import type { ExecutionContext } from 'ava'
 import { spawnServer } from '../../test/support/server.ts'
 import { tempDir } from '../../test/support/temp-dir.ts'
+import { eventually } from '../../test/support/waiting.ts'
 import { apacheRocketmqMissing, startApacheRocketmq } from '../support/apache-rocketmq.ts'
 import { askMqadmin, java, javaClientMissing } from '../support/java-client.ts'
 import {
@@ -80,6 +81,11 @@ async function outputs(
   const messages = { nameServer, topic, count: 6, mode: 'ordered', keys: 2 }
   const [sent] = await (await java(t, 'produce', messages)).ends()
   await consumer.receives(6)
+  // Some commands show what is consumed, which the client tells every five seconds.
+  await eventually(async () => {
+    const progress = await run(`consumerProgress -g ${group}`)
+    return progress.includes('Diff Total: 0') || undefined
+  })
   const connections = await run(`consumerConnection -g ${group}`)
   const [, clientId = ''] = /^(\S+@\S+)/m.exec(connections) ?? []
   const [offsetMessageId, uniqueKey] = [String(sent!['offsetMsgId']), String(sent!['msgId'])]

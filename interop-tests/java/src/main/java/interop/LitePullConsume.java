@@ -40,7 +40,7 @@ final class LitePullConsume {
         isOver.set(true);
         polling.join();
         consumer.commitSync();
-        consumer.shutdown();
+        Closing.run(consumer::shutdown);
         events.done();
     }
 

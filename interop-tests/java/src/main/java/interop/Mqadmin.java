@@ -20,7 +20,7 @@ final class Mqadmin {
             new Thread(() -> MQAdminStartup.main0(words.toArray(new String[0]), null));
         command.setDaemon(true);
         command.start();
-        command.join(COMMAND_MS_MAX);
+        Closing.await(command, COMMAND_MS_MAX);
         events.printed(printed.toString(StandardCharsets.UTF_8), !command.isAlive());
         command.interrupt();
     }

@@ -27,7 +27,7 @@ final class Produce {
             send(producer, options, messages(options), events);
             events.done();
         } finally {
-            producer.shutdown();
+            Closing.run(producer::shutdown);
         }
     }
 

@@ -78,7 +78,7 @@ final class PushConsume {
         consumer.start();
         events.ready();
         events.untilStopped();
-        consumer.shutdown();
+        Closing.run(consumer::shutdown);
         events.done();
     }
 

@@ -44,7 +44,7 @@ final class Transact {
         producer.getDefaultMQProducerImpl().getMqClientFactory().sendHeartbeatToAllBrokerWithLock();
         events.ready();
         events.untilStopped();
-        producer.shutdown();
+        Closing.run(producer::shutdown);
     }
 
     private static LocalTransactionState stateOf(String word) {
