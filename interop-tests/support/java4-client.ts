@@ -16,12 +16,28 @@ export interface Java4 {
   readonly isVipDefault: boolean
 }
 
-export async function java4Checks(
+export const buildJava4 = (version: string): Promise<string> => classPath(PROJECT, version)
+
+export const java4Checks = (
   t: Pick<ExecutionContext, 'teardown'>,
   { version, isVipDefault }: Java4,
   nameServer: string,
+): Promise<ForeignClient> => start(t, version, [nameServer, String(isVipDefault)])
+
+/** Of a broker that serves what is signed, and nothing else. */
+export const java4SignedChecks = (
+  t: Pick<ExecutionContext, 'teardown'>,
+  version: string,
+  nameServer: string,
+  keys: { readonly accessKey: string; readonly secretKey: string },
+): Promise<ForeignClient> => start(t, version, [nameServer, keys.accessKey, keys.secretKey])
+
+async function start(
+  t: Pick<ExecutionContext, 'teardown'>,
+  version: string,
+  words: readonly string[],
 ): Promise<ForeignClient> {
-  const classes = await classPath(PROJECT, version)
+  const classes = await buildJava4(version)
   const options = ['-Xmx256m', '-XX:TieredStopAtLevel=1']
   // Else a broadcasting consumer goes on where one of an earlier broker stopped: it keeps its place in the home.
   options.push(`-Drocketmq.client.localOffsetStoreDir=${await tempDir(t)}`)
@@ -29,7 +45,7 @@ export async function java4Checks(
   for (const opened of ['java.nio', 'sun.nio.ch']) {
     options.push('--add-opens', `java.base/${opened}=ALL-UNNAMED`)
   }
-  const args = [...options, '-cp', classes, 'interop.Main', nameServer, String(isVipDefault)]
+  const args = [...options, '-cp', classes, 'interop.Main', ...words]
   const child = spawn('java', args, { stdio: ['pipe', 'pipe', 'pipe'] })
   const client = new ForeignClient(processHost(child), `java ${version}`)
   t.teardown(() => client.kill())

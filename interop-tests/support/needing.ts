@@ -3,9 +3,13 @@
 import test from 'ava'
 import { type SpawnedServer, type SpawnOptions, spawnServer } from '../../test/support/server.ts'
 
-/** How the tests of `what` are declared; one after the other. */
-export function needing(what: string, missing: string | undefined) {
-  if (missing === undefined) return test.serial
+/** How the tests of `what` are declared: one after the other, or those that mostly wait at once. */
+export function needing(
+  what: string,
+  missing: string | undefined,
+  order: 'in turn' | 'at once' = 'in turn',
+) {
+  if (missing === undefined) return order === 'in turn' ? test.serial : test
   process.stderr.write(`SKIPPED: ${what}, because ${missing}\n`)
   test.skip(`${what}: ${missing}`, (t) => t.pass())
   return test.skip

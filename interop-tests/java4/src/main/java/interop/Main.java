@@ -34,7 +34,8 @@ import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.common.protocol.heartbeat.MessageModel;
 
 /**
- * Checks of one broker: {@code Main <name server> <whether the VIP channel is this version's default>}. Prints a
+ * Checks of one broker: {@code Main <name server> <whether the VIP channel is this version's default>}, or of one that
+ * wants signatures: {@code Main <name server> <access key> <secret key>}. Prints a
  * line of JSON for each: its name, and what went wrong if anything did. Clients have their defaults but for the name
  * server, and no topic is made by hand.
  */
@@ -50,6 +51,14 @@ public final class Main {
 
     public static void main(String[] args) {
         nameServer = args[0];
+        if (args.length > 2) {
+            Signed signed = new Signed(nameServer, args[1], args[2]);
+            check("what is signed is sent and consumed", "Signed", signed::exchange);
+            check("a wrong secret is refused", "Signed", signed::wrongSecret);
+            check("what is not signed is refused", "Signed", signed::unsigned);
+            print("done", Collections.emptyMap());
+            System.exit(0);
+        }
         boolean isVipDefault = Boolean.parseBoolean(args[1]);
         check("requests go by the channel that is this version's default", "Vip", topic -> {
             DefaultMQProducer producer = producer(topic);
@@ -359,13 +368,13 @@ public final class Main {
         return new String(message.getBody(), StandardCharsets.UTF_8);
     }
 
-    private static void expect(boolean isTrue, String what) {
+    static void expect(boolean isTrue, String what) {
         if (!isTrue) {
             throw new IllegalStateException(what);
         }
     }
 
-    private static void until(String what, BooleanSupplier isTrue) throws InterruptedException {
+    static void until(String what, BooleanSupplier isTrue) throws InterruptedException {
         long end = System.currentTimeMillis() + WAIT_MS_MAX;
         while (!isTrue.getAsBoolean()) {
             expect(System.currentTimeMillis() < end, what + " did not come");
