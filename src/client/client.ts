@@ -3,11 +3,12 @@
 import { setMaxListeners } from 'node:events'
 import { holdProcess, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
+import { checkTopicName } from '../model/names.ts'
 import { REQUEST } from '../remoting/codes.ts'
 import { Admin } from './admin/admin.ts'
 import { unlessAborted } from './calls/abort.ts'
 import type { CallOptions } from './calls/calls.ts'
-import { checkNames } from './calls/option-names.ts'
+import { checkKind, checkNames, KIND, type Kind } from './calls/option-names.ts'
 import type { OutgoingMessage } from './calls/outgoing.ts'
 import { type Status, StatusFeed } from './calls/status.ts'
 import { Consumer, type Handler } from './consume/consumer.ts'
@@ -161,6 +162,7 @@ export class Client implements AsyncDisposable {
     options: CallOptions = {},
   ): Promise<readonly SendResult[]> {
     this.#checkSend(options)
+    checkKind('messages', messages, KIND.list)
     return this.#producer.sendBatch(messages, options)
   }
 
@@ -176,6 +178,7 @@ export class Client implements AsyncDisposable {
    */
   async recall(recallHandle: string, options: CallOptions = {}): Promise<void> {
     this.#checkSend(options)
+    checkKind('recallHandle', recallHandle, KIND.text)
     return this.#producer.recall(recallHandle, options)
   }
 
@@ -185,6 +188,8 @@ export class Client implements AsyncDisposable {
    */
   async request(message: OutgoingMessage, options: CallOptions = {}): Promise<Reply> {
     this.#checkSend(options)
+    checkKind('message', message, KIND.object)
+    checkTopicName(message.topic)
     return this.#requests.request(message, options)
   }
 
@@ -194,6 +199,8 @@ export class Client implements AsyncDisposable {
    */
   async reply(request: Message, answer: ReplyMessage, options: CallOptions = {}): Promise<void> {
     this.#checkSend(options)
+    checkKind('request', request, KIND.object)
+    checkKind('request.property', request.property, KIND.work)
     return this.#requests.reply(request, answer, options)
   }
 
@@ -208,6 +215,8 @@ export class Client implements AsyncDisposable {
     options: CallOptions = {},
   ): Promise<TransactionResult> {
     this.#checkSend(options)
+    checkKind('message', message, KIND.object)
+    checkKind('work', work, KIND.work)
     return this.#transactions.run(message, work, options)
   }
 
@@ -226,6 +235,8 @@ export class Client implements AsyncDisposable {
   /** Runs the handler for every message of a group. Settles when the consumer has its queues. */
   async consume(options: ConsumeOptions, handler: Handler): Promise<Consumer> {
     this.#check(options)
+    checkKind('options', options, KIND.object)
+    checkKind('handler', handler, KIND.work)
     const { concurrency = 1, signal } = options
     checkCount('concurrency', concurrency, 1, CONCURRENCY_MAX)
     const checked = { ...memberOptions(options), concurrency }
@@ -240,6 +251,7 @@ export class Client implements AsyncDisposable {
    */
   async poll(options: SubscribeOptions, batch: BatchOptions = {}): Promise<Delivery[]> {
     this.#check(batch)
+    checkKind('options', options, KIND.object)
     const member = memberOptions({ prefetch: POLL_PREFETCH, ...options })
     const filters = [...member.topics].map(([topic, { expression }]) => `${topic}=${expression}`)
     const key = [member.group, ...filters.sort()].join('\u0000')
@@ -267,6 +279,7 @@ export class Client implements AsyncDisposable {
    */
   async pop(options: PopOptions, batch: BatchOptions = {}): Promise<Delivery[]> {
     this.#check(batch)
+    checkKind('options', options, KIND.object)
     return this.#popper.pop(options, batch)
   }
 
@@ -285,6 +298,7 @@ export class Client implements AsyncDisposable {
   /** The queues of a topic and how far they reach. */
   async queues(topic: string, options: CallOptions = {}): Promise<readonly QueueEnds[]> {
     this.#check(options)
+    checkTopicName(topic)
     return this.#positions.queues(topic, options)
   }
 
@@ -294,6 +308,10 @@ export class Client implements AsyncDisposable {
     options: CallOptions = {},
   ): Promise<number> {
     this.#check(options)
+    checkNames('field of a place', at, AT_NAMES)
+    checkTopicName(at.topic)
+    checkKind('queueId', at.queueId, KIND.count)
+    checkKind('timestampMs', at.timestampMs, KIND.count)
     return this.#positions.offsetByTime(at, options)
   }
 
@@ -341,6 +359,7 @@ export class Client implements AsyncDisposable {
   /** @throws BrokerError CLOSED, or the signal's reason */
   #check(options: { readonly signal?: AbortSignal | undefined } = {}): void {
     if (this.#closing !== undefined) throw new BrokerError('CLOSED', 'the client is closed')
+    checkKind('options', options, KIND.object)
     checkSignal(options.signal)
   }
 
@@ -352,7 +371,17 @@ export class Client implements AsyncDisposable {
   }
 }
 
-const CALL_NAMES: Readonly<Record<keyof CallOptions, true>> = { timeoutMs: true, signal: true }
+const AT_NAMES = {
+  topic: KIND.text,
+  queueId: KIND.count,
+  brokerName: KIND.text,
+  timestampMs: KIND.count,
+} as const
+
+const CALL_NAMES: Readonly<Record<keyof CallOptions, Kind | true>> = {
+  timeoutMs: KIND.ms,
+  signal: KIND.signal,
+}
 
 /**
  * One signal may end any number of calls, which Node takes for a leak.
@@ -360,6 +389,7 @@ const CALL_NAMES: Readonly<Record<keyof CallOptions, true>> = { timeoutMs: true,
  */
 function checkSignal(signal: AbortSignal | undefined): void {
   if (signal === undefined) return
+  checkKind('signal', signal, KIND.signal)
   signal.throwIfAborted()
   setMaxListeners(0, signal)
 }

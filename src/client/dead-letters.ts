@@ -2,7 +2,7 @@
 import { BrokerError } from '../errors.ts'
 import { checkGroupName, DLQ_PREFIX } from '../model/names.ts'
 import type { CallOptions } from './calls/calls.ts'
-import { checkNames } from './calls/option-names.ts'
+import { checkKind, checkNames, KIND, type Kind } from './calls/option-names.ts'
 import type { OutgoingMessage } from './calls/outgoing.ts'
 import type { Message } from './consume/delivery.ts'
 import type { PullRequest, PullResult, QueueEnds } from './consume/positions.ts'
@@ -14,7 +14,10 @@ export interface DeadLetterQuery {
   readonly signal?: AbortSignal | undefined
 }
 
-const NAMES: Readonly<Record<keyof DeadLetterQuery, true>> = { fromMs: true, signal: true }
+const NAMES: Readonly<Record<keyof DeadLetterQuery, Kind | true>> = {
+  fromMs: KIND.count,
+  signal: KIND.signal,
+}
 
 /** The parts of the client that it is made from. */
 export interface DeadLetterContext {
@@ -62,6 +65,7 @@ export class DeadLetters {
    * with MESSAGE_INVALID when it does not say where it came from.
    */
   async replay(message: Message, options: CallOptions = {}): Promise<SendResult> {
+    checkKind('message', message, KIND.object)
     const { topic, storedTopic, body, tag, keys, orderingKey, properties } = message
     if (topic === storedTopic) {
       throw new BrokerError(

@@ -5,7 +5,7 @@ import { splitAddress } from '../model/host.ts'
 import { BODY_BYTES_DEFAULT, BODY_BYTES_MAX } from '../model/limits.ts'
 import type { DialOptions } from '../remoting/connection.ts'
 import type { Credentials } from '../remoting/signature.ts'
-import { checkNames } from './calls/option-names.ts'
+import { checkKind, checkNames, KIND, type Kind } from './calls/option-names.ts'
 import type { CheckTransaction } from './transactions.ts'
 
 export interface ConnectOptions {
@@ -70,20 +70,20 @@ const PRODUCER_GROUP_DEFAULT = 'TRIVET_PRODUCER'
 const TIMEOUT_MS = 10_000
 const CONNECT_TIMEOUT_MS = 3000
 
-const NAMES: Readonly<Record<keyof ConnectOptions, true>> = {
+const NAMES: Readonly<Record<keyof ConnectOptions, Kind | true>> = {
   nameServers: true,
-  broker: true,
-  auth: true,
+  broker: KIND.text,
+  auth: KIND.object,
   tls: true,
-  producerGroup: true,
+  producerGroup: KIND.text,
   checkTransaction: true,
-  inOrder: true,
-  bodyBytesMax: true,
-  trace: true,
-  timeoutMs: true,
-  connectTimeoutMs: true,
-  signal: true,
-  clock: true,
+  inOrder: KIND.flag,
+  bodyBytesMax: KIND.number,
+  trace: KIND.flag,
+  timeoutMs: KIND.number,
+  connectTimeoutMs: KIND.number,
+  signal: KIND.signal,
+  clock: KIND.object,
 }
 
 /** @throws BrokerError ARGUMENT_INVALID */
@@ -101,6 +101,7 @@ export function checkOptions(options: ConnectOptions): CheckedOptions {
     throw invalid("'checkTransaction' is no function")
   }
   const given = options.nameServers ?? NAME_SERVER_DEFAULT
+  if (typeof given !== 'string') checkKind('nameServers', given, KIND.texts)
   const nameServers = (typeof given === 'string' ? given.split(';') : given)
     .map((address) => address.trim())
     .filter((address) => address !== '')

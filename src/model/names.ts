@@ -63,8 +63,8 @@ export const isSendForbidden = (topic: string): boolean =>
 
 /** @throws BrokerError NAME_INVALID */
 export function checkTopicName(topic: string): void {
-  const longest =
-    isRetryTopic(topic) || isDeadLetterTopic(topic) ? SYSTEM_TOPIC_CHARS_MAX : TOPIC_CHARS_MAX
+  const isGroups = typeof topic === 'string' && (isRetryTopic(topic) || isDeadLetterTopic(topic))
+  const longest = isGroups ? SYSTEM_TOPIC_CHARS_MAX : TOPIC_CHARS_MAX
   checkName('topic', topic, longest)
 }
 
@@ -74,6 +74,9 @@ export function checkGroupName(group: string): void {
 }
 
 function checkName(noun: string, name: string, longest: number): void {
+  // What is written in JavaScript may be anything.
+  if (typeof name !== 'string')
+    throw new BrokerError('NAME_INVALID', `the ${noun} name is no string`)
   if (name.length === 0) throw new BrokerError('NAME_INVALID', `the ${noun} name is empty`)
   if (name.length > longest) {
     const start = name.slice(0, 40)

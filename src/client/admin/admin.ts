@@ -2,6 +2,7 @@
 // up.
 
 import type { CallOptions } from '../calls/calls.ts'
+import { checkKind, KIND } from '../calls/option-names.ts'
 import type { Directory } from '../routes/name-servers.ts'
 import type { Outages } from '../routes/outages.ts'
 import type { Presence } from '../routes/presence.ts'
@@ -46,6 +47,7 @@ export class Admin {
 
   /** The state of the broker at an address. Rejects with UNREACHABLE. */
   async brokerState(address: string, options: CallOptions = {}): Promise<BrokerState> {
+    checkKind('address', address, KIND.text)
     return readBrokerState(await this.#masters.connection(address, options), options)
   }
 }

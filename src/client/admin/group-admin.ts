@@ -11,6 +11,7 @@ import {
   GET_CONSUME_STATS,
 } from '../../remoting/requests/groups.ts'
 import type { CallOptions } from '../calls/calls.ts'
+import { checkKind, KIND } from '../calls/option-names.ts'
 import { type Masters, noting, type PartialOptions } from './masters.ts'
 import { type OffsetReset, type ResetQueue, resetOffsets } from './offset-reset.ts'
 
@@ -104,6 +105,7 @@ export class GroupAdmin {
     reset: OffsetReset,
     options: CallOptions = {},
   ): Promise<readonly ResetQueue[]> {
+    checkKind('reset', reset, KIND.object)
     const { queues } = await this.describe(reset.group, options)
     return resetOffsets(this.#masters, reset, queues, options)
   }

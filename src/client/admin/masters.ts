@@ -5,6 +5,7 @@ import { RESPONSE } from '../../remoting/codes.ts'
 import type { Command } from '../../remoting/command.ts'
 import type { RemotingConnection, RequestOptions } from '../../remoting/connection.ts'
 import type { CallOptions } from '../calls/calls.ts'
+import { checkKind, KIND } from '../calls/option-names.ts'
 import { responseError } from '../calls/response-errors.ts'
 import { type Directory, isConnectionFailure } from '../routes/name-servers.ts'
 import type { Outages } from '../routes/outages.ts'
@@ -37,6 +38,7 @@ export interface PartialOptions {
 export function noting<T extends PartialOptions>(
   options: T,
 ): { readonly noted: T; readonly away: readonly BrokerError[] } {
+  checkKind('options', options, KIND.object)
   const { missing } = options
   const away: BrokerError[] = []
   if (missing === undefined) return { noted: options, away }

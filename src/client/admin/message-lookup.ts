@@ -8,7 +8,7 @@ import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { QUERY_MESSAGE, UNIQUE_KEY_QUERY, VIEW_MESSAGE } from '../../remoting/requests/lookup.ts'
 import type { CallOptions } from '../calls/calls.ts'
-import { checkNames } from '../calls/option-names.ts'
+import { checkKind, checkNames, KIND, type Kind } from '../calls/option-names.ts'
 import { Delivery, type Message } from '../consume/delivery.ts'
 import { checkCount } from '../consume/subscribe-options.ts'
 import { isConnectionFailure } from '../routes/name-servers.ts'
@@ -27,7 +27,11 @@ export interface KeyQuery {
   readonly toMs?: number | undefined
 }
 
-const NAMES: Readonly<Record<keyof KeyQuery, true>> = { max: true, fromMs: true, toMs: true }
+const NAMES: Readonly<Record<keyof KeyQuery, Kind | true>> = {
+  max: KIND.count,
+  fromMs: KIND.number,
+  toMs: KIND.number,
+}
 
 export class MessageLookup {
   readonly #masters: Masters
@@ -44,6 +48,8 @@ export class MessageLookup {
     id: string,
     options: CallOptions & PartialOptions & { topic?: string | undefined } = {},
   ): Promise<Message> {
+    checkKind('id', id, KIND.text)
+    checkKind('options', options, KIND.object)
     const { topic, ...rest } = options
     const { noted: call, away } = noting(rest)
     const byUnique = topic === undefined ? [] : await this.#query(topic, id, {}, true, call)
@@ -64,6 +70,8 @@ export class MessageLookup {
     query: KeyQuery = {},
     options: CallOptions & PartialOptions = {},
   ): Promise<readonly Message[]> {
+    checkKind('topic', topic, KIND.text)
+    checkKind('key', key, KIND.text)
     checkNames('option of a look-up by key', query, NAMES)
     const found = await this.#query(topic, key, query, false, options)
     return found.filter((message) => message.keys.includes(key))
@@ -74,6 +82,7 @@ export class MessageLookup {
     messageId: string,
     options: CallOptions & PartialOptions & { traceTopic?: string | undefined } = {},
   ): Promise<readonly TraceEvent[]> {
+    checkKind('options', options, KIND.object)
     const { traceTopic = TRACE_TOPIC, ...call } = options
     return traceEventsOf(
       await this.byKey(traceTopic, messageId, { max: FOUND_MAX }, call),

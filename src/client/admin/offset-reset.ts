@@ -6,7 +6,7 @@ import { UPDATE_OFFSET } from '../../remoting/requests/offsets.ts'
 import { RESET_OFFSET } from '../../remoting/requests/reset.ts'
 import { decodeTopicStats, TOPIC } from '../../remoting/requests/topics.ts'
 import { type CallOptions, offsetByTime } from '../calls/calls.ts'
-import { checkNames } from '../calls/option-names.ts'
+import { checkNames, KIND, type Kind } from '../calls/option-names.ts'
 import { responseError } from '../calls/response-errors.ts'
 import type { StartAt } from '../consume/start-offset.ts'
 import type { Master, Masters } from './masters.ts'
@@ -34,13 +34,13 @@ export interface ResetQueue {
   readonly to: number
 }
 
-const NAMES: Readonly<Record<keyof OffsetReset, true>> = {
-  group: true,
-  topic: true,
+const NAMES: Readonly<Record<keyof OffsetReset, Kind | true>> = {
+  group: KIND.text,
+  topic: KIND.text,
   to: true,
-  queueId: true,
-  brokerName: true,
-  dryRun: true,
+  queueId: KIND.number,
+  brokerName: KIND.text,
+  dryRun: KIND.flag,
 }
 /** RocketMQ's ends of time. */
 const FIRST_MS = 0

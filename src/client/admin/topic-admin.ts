@@ -21,7 +21,7 @@ import {
   UPDATE_TOPIC,
 } from '../../remoting/requests/topics.ts'
 import type { CallOptions } from '../calls/calls.ts'
-import { checkNames } from '../calls/option-names.ts'
+import { checkKind, checkNames, KIND, type Kind } from '../calls/option-names.ts'
 import { checkCount } from '../consume/subscribe-options.ts'
 import type { Directory } from '../routes/name-servers.ts'
 import type { Routes } from '../routes/routes.ts'
@@ -35,7 +35,11 @@ export interface NewTopic {
   readonly ordered?: boolean | undefined
 }
 
-const NAMES: Readonly<Record<keyof NewTopic, true>> = { name: true, queues: true, ordered: true }
+const NAMES: Readonly<Record<keyof NewTopic, Kind | true>> = {
+  name: KIND.text,
+  queues: KIND.number,
+  ordered: KIND.flag,
+}
 
 export interface TopicSummary {
   readonly name: string
@@ -115,6 +119,7 @@ export class TopicAdmin {
   async list(
     options: CallOptions & PartialOptions & { all?: boolean } = {},
   ): Promise<readonly TopicSummary[]> {
+    checkKind('options', options, KIND.object)
     const { all = false, ...call } = options
     const answers = await this.#masters.ask(REQUEST.getAllTopicConfig, 'listing topics', call)
     return answers

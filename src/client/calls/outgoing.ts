@@ -5,7 +5,7 @@ import { delayLevelOf } from '../../model/delay-levels.ts'
 import { BODY_BYTES_DEFAULT, PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
 import { checkTopicName } from '../../model/names.ts'
 import { encodeProperties, INTERNAL_PROPERTIES, PROPERTY } from '../../model/properties.ts'
-import { checkNames } from './option-names.ts'
+import { checkNames, KIND, type Kind } from './option-names.ts'
 
 export interface OutgoingMessage {
   readonly topic: string
@@ -48,16 +48,16 @@ export interface EncodedMessage {
 /** Java's int. */
 const PRIORITY_MAX = 2 ** 31 - 1
 
-const NAMES: Readonly<Record<keyof OutgoingMessage, true>> = {
-  topic: true,
+const NAMES: Readonly<Record<keyof OutgoingMessage, Kind | true>> = {
+  topic: KIND.text,
   body: true,
-  tag: true,
-  keys: true,
-  orderingKey: true,
-  properties: true,
-  delayMs: true,
-  priority: true,
-  ttlMs: true,
+  tag: KIND.text,
+  keys: KIND.texts,
+  orderingKey: KIND.text,
+  properties: KIND.object,
+  delayMs: KIND.number,
+  priority: KIND.number,
+  ttlMs: KIND.number,
 }
 
 /**

@@ -7,9 +7,10 @@ import { isDeadLetterTopic, isRetryTopic } from '../../model/names.ts'
 import { INTERNAL_PROPERTIES, orderingKeyOf, PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
 import { inflateBody } from '../../remoting/message.ts'
-import { checkNames } from '../calls/option-names.ts'
+import { checkKind, checkNames, KIND } from '../calls/option-names.ts'
 
-const NACK_NAMES = { delayMs: true } as const
+const NACK_NAMES = { delayMs: KIND.number } as const
+const EXTEND_NAMES = { ms: KIND.ms } as const
 
 /** How a consumer's messages are settled; each refuses a message that is settled already. */
 export interface Settlement {
@@ -51,7 +52,9 @@ export class Delivery {
   }
 
   /** More time before the broker gives it to another consumer, where it does that by time. */
-  extend(options: { ms: number }): Promise<void> {
+  async extend(options: { ms: number }): Promise<void> {
+    checkNames('option of extend', options, EXTEND_NAMES)
+    checkKind('ms', options.ms, KIND.ms)
     return this.#settled().extend(this, options.ms)
   }
 
@@ -130,6 +133,7 @@ export class Delivery {
 
   /** Any property by its RocketMQ name. */
   property(name: string): string | undefined {
+    checkKind('name', name, KIND.text)
     return this.#record.property(name)
   }
 

@@ -7,7 +7,7 @@ import { EXPRESSION_TYPE } from '../../model/message-filter.ts'
 import { checkGroupName, checkTopicName } from '../../model/names.ts'
 import { INIT_AT_END, POP_MESSAGES_MAX, type PopFields } from '../../remoting/requests/pop.ts'
 import { abortController, onAbort } from '../calls/abort.ts'
-import { checkNames } from '../calls/option-names.ts'
+import { checkNames, KIND, type Kind } from '../calls/option-names.ts'
 import { isThereToPop, popMessages } from '../calls/pop-calls.ts'
 import type { Brokers } from '../routes/brokers.ts'
 import type { Routes } from '../routes/routes.ts'
@@ -32,21 +32,21 @@ export interface PopOptions {
   readonly retriesMax?: number | undefined
 }
 
-const NAMES: Readonly<Record<keyof PopOptions, true>> = {
-  group: true,
-  topic: true,
+const NAMES: Readonly<Record<keyof PopOptions, Kind | true>> = {
+  group: KIND.text,
+  topic: KIND.text,
   tags: true,
-  sql: true,
-  invisibleMs: true,
-  ordered: true,
-  from: true,
-  retriesMax: true,
+  sql: KIND.text,
+  invisibleMs: KIND.number,
+  ordered: KIND.flag,
+  from: KIND.text,
+  retriesMax: KIND.number,
 }
 
-const BATCH_NAMES: Readonly<Record<keyof BatchOptions, true>> = {
-  max: true,
-  waitMs: true,
-  signal: true,
+const BATCH_NAMES: Readonly<Record<keyof BatchOptions, Kind | true>> = {
+  max: KIND.number,
+  waitMs: KIND.wait,
+  signal: KIND.signal,
 }
 
 const INVISIBLE_MS_DEFAULT = 60_000

@@ -7,7 +7,7 @@ import type { RemotingConnection } from '../../remoting/connection.ts'
 import { PULL_FLAG } from '../../remoting/requests/pull.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import { type CallOptions, endOffset, offsetByTime, pull } from '../calls/calls.ts'
-import { checkNames } from '../calls/option-names.ts'
+import { checkNames, KIND, type Kind } from '../calls/option-names.ts'
 import type { Brokers } from '../routes/brokers.ts'
 import type { Routes } from '../routes/routes.ts'
 import { Delivery, type Message } from './delivery.ts'
@@ -43,16 +43,16 @@ export interface PullRequest {
   readonly signal?: AbortSignal | undefined
 }
 
-const NAMES: Readonly<Record<keyof PullRequest, true>> = {
-  topic: true,
-  queueId: true,
-  brokerName: true,
-  offset: true,
+const NAMES: Readonly<Record<keyof PullRequest, Kind | true>> = {
+  topic: KIND.text,
+  queueId: KIND.count,
+  brokerName: KIND.text,
+  offset: KIND.number,
   tags: true,
-  sql: true,
-  max: true,
-  waitMs: true,
-  signal: true,
+  sql: KIND.text,
+  max: KIND.number,
+  waitMs: KIND.ms,
+  signal: KIND.signal,
 }
 
 export interface PullResult {

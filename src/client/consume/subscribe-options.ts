@@ -7,7 +7,7 @@ import {
 } from '../../model/message-filter.ts'
 import { checkGroupName, checkTopicName } from '../../model/names.ts'
 import { EVERY_TAG, parseTagFilter, tagFilterOf } from '../../model/tag-filter.ts'
-import { checkNames } from '../calls/option-names.ts'
+import { checkKind, checkNames, KIND, type Kind, shown } from '../calls/option-names.ts'
 import type { MemberOptions } from './member-options.ts'
 import type { StartAt } from './start-offset.ts'
 
@@ -49,26 +49,27 @@ const PREFETCH_DEFAULT = 1000
 const PREFETCH_MAX = 100_000
 
 /** `concurrency` and `signal` go to the call that begins the consumption. */
-const NAMES: Readonly<Record<keyof SubscribeOptions | 'concurrency' | 'signal', true>> = {
-  group: true,
-  topic: true,
+const NAMES: Readonly<Record<keyof SubscribeOptions | 'concurrency' | 'signal', Kind | true>> = {
+  group: KIND.text,
+  topic: KIND.text,
   tags: true,
-  sql: true,
-  topics: true,
-  broadcasting: true,
-  ordered: true,
+  sql: KIND.text,
+  topics: KIND.object,
+  broadcasting: KIND.flag,
+  ordered: KIND.flag,
   from: true,
-  prefetch: true,
-  retriesMax: true,
-  concurrency: true,
-  signal: true,
+  prefetch: KIND.number,
+  retriesMax: KIND.number,
+  concurrency: KIND.number,
+  signal: KIND.signal,
 }
 
 /** @throws BrokerError ARGUMENT_INVALID, NAME_INVALID, FILTER_INVALID */
 export function memberOptions(options: SubscribeOptions): MemberOptions {
   checkNames('option of a subscription', options, NAMES)
   checkGroupName(options.group)
-  const { prefetch = PREFETCH_DEFAULT, retriesMax } = options
+  const { prefetch = PREFETCH_DEFAULT, retriesMax, from = 'last' } = options
+  checkStart(from)
   checkCount('prefetch', prefetch, 1, PREFETCH_MAX)
   if (retriesMax !== undefined) checkCount('retriesMax', retriesMax, 0, 1_000_000)
   return {
@@ -77,7 +78,7 @@ export function memberOptions(options: SubscribeOptions): MemberOptions {
     broadcasting: options.broadcasting ?? false,
     ordered: options.ordered ?? false,
     isRegistered: true,
-    from: options.from ?? 'last',
+    from,
     prefetch,
     retriesMax,
   }
@@ -93,7 +94,10 @@ function topicsOf(options: SubscribeOptions): ReadonlyMap<string, MessageFilter>
   }
   if (topics !== undefined) {
     const entries = Symbol.iterator in topics ? topics : Object.entries(topics)
-    for (const [name, some] of entries) wanted.set(name, filterOf(some))
+    for (const entry of entries) {
+      checkKind('topics', entry, KIND.list)
+      wanted.set(entry[0], filterOf(entry[1]))
+    }
   }
   if (wanted.size === 0) throw invalid("a subscription needs a 'topic' or 'topics'")
   for (const name of wanted.keys()) checkTopicName(name)
@@ -103,14 +107,25 @@ function topicsOf(options: SubscribeOptions): ReadonlyMap<string, MessageFilter>
 /** @throws BrokerError FILTER_INVALID */
 export function filterOf(selection: Selection | undefined): MessageFilter {
   if (selection === undefined || typeof selection === 'string') return parseTagFilter(selection)
-  if ('sql' in selection) return parseMessageFilter(selection.sql, EXPRESSION_TYPE.sql)
+  checkKind('tags', selection, KIND.object)
+  if ('sql' in selection) {
+    checkKind('sql', selection.sql, KIND.text)
+    return parseMessageFilter(selection.sql, EXPRESSION_TYPE.sql)
+  }
+  checkKind('tags', selection, KIND.texts)
   return selection.length === 0 ? EVERY_TAG : tagFilterOf(selection)
 }
 
 /** @throws BrokerError ARGUMENT_INVALID */
 export function checkCount(name: string, value: number, least: number, most: number): void {
   if (Number.isInteger(value) && value >= least && value <= most) return
-  throw invalid(`'${name}' is ${value}; an integer from ${least} to ${most} is due`)
+  throw invalid(`'${name}' is ${shown(value)}; an integer from ${least} to ${most} is due`)
 }
 
 const invalid = (text: string): BrokerError => new BrokerError('ARGUMENT_INVALID', text)
+
+function checkStart(from: StartAt): void {
+  if (from === 'first' || from === 'last') return
+  checkKind('from', from, { ...KIND.object, due: "'first', 'last' or { timestampMs }" })
+  checkKind('timestampMs', from.timestampMs, KIND.count)
+}

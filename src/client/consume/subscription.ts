@@ -4,7 +4,7 @@ import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { abortController, onAbort } from '../calls/abort.ts'
 import { Mailbox } from '../calls/mailbox.ts'
-import { checkNames } from '../calls/option-names.ts'
+import { checkNames, KIND, type Kind } from '../calls/option-names.ts'
 import type { Delivery } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
 import type { MemberOptions } from './member-options.ts'
@@ -18,10 +18,10 @@ export interface BatchOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-const NAMES: Readonly<Record<keyof BatchOptions, true>> = {
-  max: true,
-  waitMs: true,
-  signal: true,
+const NAMES: Readonly<Record<keyof BatchOptions, Kind | true>> = {
+  max: KIND.number,
+  waitMs: KIND.wait,
+  signal: KIND.signal,
 }
 
 export interface CloseOptions {

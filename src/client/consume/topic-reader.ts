@@ -2,7 +2,7 @@
 // offset. For watching, replay and tools.
 import { onAbort } from '../calls/abort.ts'
 import { Mailbox } from '../calls/mailbox.ts'
-import { checkNames } from '../calls/option-names.ts'
+import { checkNames, KIND, type Kind } from '../calls/option-names.ts'
 import type { Delivery, Message } from './delivery.ts'
 import { GroupMember, type MemberContext } from './group-member.ts'
 import type { StartAt } from './start-offset.ts'
@@ -25,13 +25,13 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-const NAMES: Readonly<Record<keyof ReadOptions, true>> = {
-  topic: true,
+const NAMES: Readonly<Record<keyof ReadOptions, Kind | true>> = {
+  topic: KIND.text,
   tags: true,
-  sql: true,
+  sql: KIND.text,
   from: true,
-  prefetch: true,
-  signal: true,
+  prefetch: KIND.number,
+  signal: KIND.signal,
 }
 
 export class TopicReader implements AsyncIterableIterator<Message>, AsyncDisposable {

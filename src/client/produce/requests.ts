@@ -16,7 +16,7 @@ import { PUSH_REPLY } from '../../remoting/requests/reply.ts'
 import { within } from '../calls/abort.ts'
 import { timeLeft } from '../calls/attempts.ts'
 import { type CallOptions, sendReply } from '../calls/calls.ts'
-import { checkNames } from '../calls/option-names.ts'
+import { checkNames, KIND, type Kind } from '../calls/option-names.ts'
 import { encodeMessage, type OutgoingMessage } from '../calls/outgoing.ts'
 import type { Brokers } from '../routes/brokers.ts'
 import type { Routes } from '../routes/routes.ts'
@@ -34,7 +34,10 @@ interface RequestMessage {
   property(name: string): string | undefined
 }
 
-const REPLY_NAMES: Readonly<Record<keyof ReplyMessage, true>> = { body: true, properties: true }
+const REPLY_NAMES: Readonly<Record<keyof ReplyMessage, Kind | true>> = {
+  body: true,
+  properties: KIND.object,
+}
 
 /** Requests that wait at the same time. */
 const WAITING_MAX = 65_535
