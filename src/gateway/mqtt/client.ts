@@ -1,6 +1,5 @@
 // A connected client: takes its packets after CONNECT apart and hands them to the parts that deal
 // with them. Knows its session and its rights; the socket belongs to its connection.
-import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { partOf } from '../../model/bytes.ts'
 import type { GroupMode } from '../../model/client.ts'
@@ -426,8 +425,8 @@ export class Client implements Peer {
   }
 
   async #onSubscribe(body: Buffer): Promise<void> {
-    const { context, options } = this.#parts
-    const slice = new Slice(context.clock)
+    const { options } = this.#parts
+    const slice = this.#parts.filterWork
     const asked = await decodeSubscribe(body, 0, body.length, this.version, options, slice)
     const packet = this.isBridge ? ofBridge(asked) : asked
     if (this.#isClosed) return
@@ -442,8 +441,8 @@ export class Client implements Peer {
   }
 
   async #onUnsubscribe(body: Buffer): Promise<void> {
-    const { context, options } = this.#parts
-    const slice = new Slice(context.clock)
+    const { options } = this.#parts
+    const slice = this.#parts.filterWork
     const packet = await decodeUnsubscribe(body, 0, body.length, this.version, options, slice)
     if (this.#isClosed) return
     await this.#settleBefore(packet.filters)

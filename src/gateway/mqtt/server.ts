@@ -1,5 +1,6 @@
 // The MQTT front-end: MQTT 3.1, 3.1.1 and 5 over the Broker port. Accepts sockets once the saved
 // sessions are read, and keeps what its connections share.
+import { SharedSlice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { Traffic } from '../../port/traffic.ts'
@@ -124,12 +125,14 @@ function assemble(context: GatewayContext, options: MqttOptions): MqttParts {
     if (BrokerError.from(error).code === 'CLOSED') return
     log.warn({ evt: 'mqtt.read_failed', topic, err: error }, 'reading a light queue failed')
   })
+  const filterWork = new SharedSlice(clock)
   const sessions = new SessionTable({
     auth,
     broker,
     clock,
     log,
     subscribers,
+    filterWork,
     sessionsMax: options.sessionsMax,
     publishWill: (will, session, state) => publisher.publishWill(will, session, state),
   })
@@ -137,6 +140,7 @@ function assemble(context: GatewayContext, options: MqttOptions): MqttParts {
     ...{ context, options, addresses, feeds, sessions, retained, subscribers, publisher },
     counters: mqttCounters(context.numbers),
     traffic: new Traffic(context.numbers, 'mqtt'),
+    filterWork,
     shareFilters: new ShareFilters(),
     fanOut: new FanOut(),
     connecting: new ConnectBudget(CONNECTING_BYTES_MAX),

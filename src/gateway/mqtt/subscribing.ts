@@ -1,6 +1,5 @@
 // SUBSCRIBE and UNSUBSCRIBE: checks each filter, binds its light queue, and starts or stops its
 // delivery.
-import { Slice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { logPosition, type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
@@ -81,7 +80,7 @@ export class Subscribing {
    */
   async resume(): Promise<void> {
     const subscriptions: Subscription[] = []
-    const slice = new Slice(this.#parts.context.clock)
+    const slice = this.#parts.filterWork
     for (const one of this.#granted()) {
       if (slice.isOver) await slice.rest()
       if (await this.#bindAgain(one)) subscriptions.push(one)
@@ -190,7 +189,7 @@ export class Subscribing {
     const codes = new Uint8Array(requests.length + excess)
     codes.fill(REASON.quotaExceeded, requests.length)
     const granted: Granted[] = []
-    const slice = new Slice(this.#parts.context.clock)
+    const slice = this.#parts.filterWork
     for (const [index, request] of requests.entries()) {
       if (slice.isOver) await slice.rest()
       if (this.#isClosed) break
@@ -258,7 +257,7 @@ export class Subscribing {
   async unsubscribe({ filters, excess }: UnsubscribePacket): Promise<Uint8Array> {
     const codes = new Uint8Array(filters.length + excess)
     codes.fill(REASON.implementationSpecific, filters.length)
-    const slice = new Slice(this.#parts.context.clock)
+    const slice = this.#parts.filterWork
     const removed: number[] = []
     for (const [i, { text, name }] of filters.entries()) {
       if (slice.isOver) await slice.rest()

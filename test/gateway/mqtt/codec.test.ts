@@ -1,7 +1,7 @@
 // The codec alone: any chunking, any bytes, and back again. Failing runs print their seed.
 import test from 'ava'
 import fc from 'fast-check'
-import { Slice, systemClock } from '../../../src/clock.ts'
+import { SharedSlice, systemClock } from '../../../src/clock.ts'
 import { MQTT_DEFAULTS } from '../../../src/gateway/mqtt/options.ts'
 import {
   ackId,
@@ -174,7 +174,7 @@ test('the limit counts the whole packet, wherever it is cut', (t) => {
   t.throws(() => split([claim], 99), { instanceOf: ProtocolError })
 })
 
-const slice = new Slice(systemClock)
+const slice = new SharedSlice(systemClock)
 
 /** Every decoder over the same bytes. */
 const DECODERS: Readonly<Record<string, (bytes: Buffer, version: Version) => unknown>> = {

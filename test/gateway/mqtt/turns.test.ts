@@ -181,6 +181,40 @@ test('retained messages that many sessions ask for are looked for over many turn
   t.pass()
 })
 
+test('filters of many clients that subscribe at once share each turn', async (t) => {
+  const clock = new FakeClock()
+  const turn = countTurns(t)
+  const turns: number[] = []
+  const bend = (broker: Broker): Broker =>
+    overridden(broker, {
+      lightQueues: overridden(broker.lightQueues, {
+        bind: (...asked) => {
+          turns.push(turn())
+          return broker.lightQueues.bind(...asked)
+        },
+      }),
+    })
+  const { port } = await startMqttOver(t, { clock, bend })
+  const count = 20
+  const peers = await Promise.all(Array.from({ length: count }, (_, i) => connected(port, `c${i}`)))
+  endSlicesAtOnce(t, clock)
+  for (const [i, peer] of peers.entries())
+    peer.send(
+      subscribe(
+        1,
+        [
+          [`f/${i}`, 0],
+          [`g/${i}`, 0],
+        ],
+        5,
+      ),
+    )
+  for (const peer of peers) t.is((await peer.readPacket()).first, 0x90)
+  t.is(turns.length, 2 * count)
+  t.true(new Set(turns).size >= count, `${new Set(turns).size} turns`)
+  for (const peer of peers) peer.end()
+})
+
 test('sessions that have changed are saved over many turns', async (t) => {
   const clock = new FakeClock()
   const turn = countTurns(t)

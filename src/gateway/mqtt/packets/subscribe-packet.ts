@@ -1,6 +1,6 @@
 // SUBSCRIBE and UNSUBSCRIBE, SUBACK and UNSUBACK. A packet may be full of filters, so it is read in
 // slices.
-import type { Slice } from '../../../clock.ts'
+import type { SharedSlice } from '../../../clock.ts'
 import { hasWildcardsInPlace } from '../../../model/topic-filter.ts'
 import { FILTERS_PER_PACKET_MAX } from '../limits.ts'
 import { PacketReader } from './packet-reader.ts'
@@ -47,7 +47,7 @@ export async function decodeSubscribe(
   end: number,
   version: Version,
   limits: TopicLimits,
-  slice: Slice,
+  slice: SharedSlice,
 ): Promise<SubscribePacket> {
   const { reader, packetId, properties } = open(bytes, start, end, version, PACKET.subscribe)
   const requests: FilterRequest[] = []
@@ -87,7 +87,7 @@ export async function decodeUnsubscribe(
   end: number,
   version: Version,
   limits: TopicLimits,
-  slice: Slice,
+  slice: SharedSlice,
 ): Promise<UnsubscribePacket> {
   const { reader, packetId } = open(bytes, start, end, version, PACKET.unsubscribe)
   const filters: FilterRequest[] = []

@@ -1,7 +1,7 @@
 // Every session that this gateway owns, by client id: their users, when they end, and their durable
 // copies. Ownership is a claim of the state's id: a client that connects to another gateway takes
 // its session there. One client id is worked on by one caller at a time.
-import { type Clock, Slice, type Timer } from '../../../clock.ts'
+import { type Clock, type SharedSlice, Slice, type Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { Claim, StateChange } from '../../../model/state.ts'
@@ -16,6 +16,8 @@ export interface SessionTableParts {
   readonly broker: Broker
   readonly clock: Clock
   readonly log: Logger
+  /** Of all work on filters. */
+  readonly filterWork: SharedSlice
   readonly subscribers: FilterCounts
   readonly auth: Authenticator
   readonly sessionsMax: number
@@ -320,8 +322,7 @@ export class SessionTable {
   }
 
   async #letGo(session: Session): Promise<void> {
-    const { broker, clock, subscribers } = this.#parts
-    const slice = new Slice(clock)
+    const { broker, filterWork: slice, subscribers } = this.#parts
     for (const [text, { filter, places, durable }] of session.subscriptions) {
       if (slice.isOver) await slice.rest()
       // Once each: a session whose will waits for the log ends again.
