@@ -49,6 +49,7 @@ export class Traffic {
   readonly #bytesOut: Counter
   readonly #publishSeconds: Histogram
   readonly #deliverSeconds: Histogram
+  readonly #refused = new Map<ErrorCode, Counter>()
 
   constructor(numbers: Numbers, protocol: Protocol) {
     const labels = { protocol_type: protocol }
@@ -84,7 +85,12 @@ export class Traffic {
   }
 
   refused(reason: ErrorCode): void {
-    this.#numbers.counter(REFUSED, { protocol_type: this.#protocol, reason }).value++
+    let counter = this.#refused.get(reason)
+    if (counter === undefined) {
+      counter = this.#numbers.counter(REFUSED, { protocol_type: this.#protocol, reason })
+      this.#refused.set(reason, counter)
+    }
+    counter.value++
   }
 
   /** `ageMs`: since the messages were stored; undefined where that says nothing. */

@@ -60,32 +60,22 @@ export class Appender {
     // end.
     isEssential = notes.length > 0,
   ): Promise<readonly Appended[]> {
-    // The callback holds on to no message: they are encoded within the call.
     const count = messages.length
     if (count + notes.length === 0) return Promise.resolve([])
-    return new Promise((resolve, reject) => {
-      const drafts: RecordDraft[] = []
-      const offsets: number[] = []
-      const queues: ConsumeQueue[] = []
-      try {
-        this.#place(messages, drafts, offsets, queues)
-        if (notes.length > 0) {
-          drafts.push(noteDraft(notes, this.#clock.now()))
-          offsets.push(0)
-        }
-        const done = (error: BrokerError | undefined): void => {
-          this.#count(notes, -1)
-          if (error !== undefined) reject(error)
-          else resolve(appendedOf(appending, offsets, count))
-        }
-        const appending = this.#commitLog.append(drafts, offsets, done, isEssential)
-        this.#count(notes, 1)
-        accepted?.(appending)
-      } catch (thrown) {
-        for (const queue of queues) queue.assigned--
-        reject(BrokerError.from(thrown))
-      }
-    })
+    const offsets: number[] = []
+    const under = new UnderWay(offsets, count, () => this.#count(notes, -1))
+    try {
+      this.#place(messages, offsets)
+      const drafts = this.#drafted(messages, notes)
+      if (notes.length > 0) offsets.push(0)
+      under.appending = this.#commitLog.append(drafts, offsets, under.done, isEssential)
+      this.#count(notes, 1)
+      accepted?.(under.appending)
+    } catch (thrown) {
+      this.#takeBack(messages, Math.min(offsets.length, count))
+      under.refuse(BrokerError.from(thrown))
+    }
+    return under.settled
   }
 
   /** Restarts the offsets of a topic with whatever is appended after it. */
@@ -153,25 +143,32 @@ export class Appender {
     return { is: 'fired', dueMs: this.#puttingOff.get(place) ?? dueMs, position: place }
   }
 
-  #place(
-    messages: readonly StoreDraft[],
-    drafts: RecordDraft[],
-    offsets: number[],
-    queues: ConsumeQueue[],
-  ): void {
-    const { views } = this.#keeper
-    if (views.unsavedEntries > UNSAVED_ENTRIES_MAX) throw viewsStuck()
+  /** Gives each message its queue offset. */
+  #place(messages: readonly StoreDraft[], offsets: number[]): void {
+    if (this.#keeper.views.unsavedEntries > UNSAVED_ENTRIES_MAX) throw viewsStuck()
     for (const message of messages) {
-      if (message.dueMs !== undefined) {
-        drafts.push(drafted(message))
-        offsets.push(0)
-        continue
-      }
-      const queue = views.queues.queue(views.queues.topic(message.topic), message.queueId)
-      drafts.push(message)
-      offsets.push(queue.assigned++)
-      queues.push(queue)
+      offsets.push(message.dueMs === undefined ? this.#queueOf(message).assigned++ : 0)
     }
+  }
+
+  /** The first so many are not appended after all. */
+  #takeBack(messages: readonly StoreDraft[], count: number): void {
+    for (let i = 0; i < count; i++) {
+      if (messages[i]!.dueMs === undefined) this.#queueOf(messages[i]!).assigned--
+    }
+  }
+
+  #queueOf({ topic, queueId }: StoreDraft): ConsumeQueue {
+    const { queues } = this.#keeper.views
+    return queues.queue(queues.topic(topic), queueId)
+  }
+
+  /** As they are where nothing is parked or noted. */
+  #drafted(messages: readonly StoreDraft[], notes: readonly Note[]): readonly RecordDraft[] {
+    const isPlain = notes.length === 0 && messages.every(({ dueMs }) => dueMs === undefined)
+    if (isPlain) return messages
+    const drafts = messages.map(drafted)
+    return notes.length === 0 ? drafts : [...drafts, noteDraft(notes, this.#clock.now())]
   }
 
   #count(notes: readonly Note[], by: 1 | -1): void {
@@ -197,6 +194,25 @@ function appendedOf(
     all[i] = { position: positions[i]!, queueOffset: queueOffset(offsets[i]!), storeTimestamp }
   }
   return all
+}
+
+/** An append that waits for its sync, and holds on to none of its messages: they are encoded. */
+class UnderWay {
+  readonly settled: Promise<readonly Appended[]>
+  done!: (error: BrokerError | undefined) => void
+  appending: Appending | undefined
+  refuse!: (error: BrokerError) => void
+
+  constructor(offsets: readonly number[], count: number, ended: () => void) {
+    this.settled = new Promise((resolve, reject) => {
+      this.refuse = reject
+      this.done = (error) => {
+        ended()
+        if (error !== undefined) reject(error)
+        else resolve(appendedOf(this.appending!, offsets, count))
+      }
+    })
+  }
 }
 
 export const factNotes = (facts: readonly Fact[]): Note[] =>

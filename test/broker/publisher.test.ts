@@ -49,6 +49,15 @@ test('one bad message of a batch does not spoil the others', async (t) => {
   t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders'))), ['good', 'good too'])
 })
 
+test('of one batch each message is stored by its own properties, shared with others or not', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.put(topicOf('orders', 1))
+  const plain = newMessage('orders', { body: 'now' })
+  const delayed = newMessage('orders', { body: 'later', properties: { [PROPERTY.delay]: '18' } })
+  await broker.publish([plain, plain, delayed, delayed, plain, delayed])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders'))), ['now', 'now', 'now'])
+})
+
 test('a message without a queue goes round the queues', async (t) => {
   const { broker } = await startBroker(t)
   await broker.topics.put(topicOf('orders', 3))

@@ -60,6 +60,9 @@ export interface Batch extends Dispatching {
   deadLetters: number
   /** Ids of transactions by the index of their half message. */
   halves: Map<number, string> | undefined
+  /** Properties scanned last, and what was found: all messages of an MQTT topic have one array. */
+  scanned: Uint8Array | undefined
+  found: number
 }
 
 export const emptyBatch = (riding: Riding | undefined, isTogether = false): Batch => ({
@@ -74,6 +77,8 @@ export const emptyBatch = (riding: Riding | undefined, isTogether = false): Batc
   retries: 0,
   deadLetters: 0,
   halves: undefined,
+  scanned: undefined,
+  found: 0,
   dispatches: 0,
   queues: undefined,
 })
@@ -181,7 +186,9 @@ export class Drafter {
     if (given.length > PROPERTIES_ACCEPTED_BYTES_MAX) {
       return propertiesTooLarge(given, PROPERTIES_ACCEPTED_BYTES_MAX)
     }
-    const found = scanProperties(given)
+    const found = given === batch.scanned ? batch.found : scanProperties(given)
+    batch.scanned = given
+    batch.found = found
     const isForeign = (found & SCAN.brokers) !== 0 && message.ownProperties !== true
     let properties = isForeign ? sendersOwn(message.topic, given) : given
     let uniqueKey: WrittenProperty | undefined

@@ -175,17 +175,30 @@ export class Publisher {
     for (const change of changes) change.written()
   }
 
+  /** An error is the result of each message. */
   #append(batch: Batch, results: PublishResult[]): Promise<void> {
-    return this.#appendOrThrow(batch, results).catch((thrown: unknown) => {
+    const { slots } = batch
+    return this.#handOver(batch, results, undefined, (thrown) => {
       const error = BrokerError.from(thrown)
-      for (const slot of batch.slots) results[slot] = error
+      for (const slot of slots) results[slot] = error
     })
   }
 
   #appendOrThrow(batch: Batch, results: PublishResult[], also?: AppendedToo): Promise<void> {
+    return this.#handOver(batch, results, also, (thrown) => {
+      throw thrown
+    })
+  }
+
+  /** What waits for the sync holds on to none of the messages: they are encoded within the call. */
+  #handOver(
+    batch: Batch,
+    results: PublishResult[],
+    also: AppendedToo | undefined,
+    refused: (thrown: unknown) => void,
+  ): Promise<void> {
     const { drafts, slots, unsaved, changes, hasParked, handles, halves, retries, deadLetters } =
       batch
-    // All of the drafts that waits for the sync: they are encoded within the call.
     const queueIds = drafts.map(({ queueId }) => queueId)
     const append = this.#parts.store.append(this.#groupOf(batch, also))
     return (batch.dispatches === 0 ? append : this.#dispatches.done(batch, append)).then(
@@ -213,7 +226,7 @@ export class Publisher {
       },
       (thrown: unknown) => {
         for (const change of changes ?? []) change.refused()
-        throw thrown
+        refused(thrown)
       },
     )
   }

@@ -103,7 +103,8 @@ export class SendBatch implements PublishBatch {
       if (out !== undefined && used > handed) output.push(out.subarray(handed, used))
       handed = used
     }
-    for (const [index, entry] of waiting.entries()) {
+    for (let index = 0; index < waiting.length; index++) {
+      const entry = waiting[index]!
       const from = first
       first += entry.count
       if (entry.isOneWay) continue
