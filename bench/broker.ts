@@ -72,6 +72,7 @@ function emptyStore(): MessageStore {
       throw new Error('a store in memory has no replicas')
     },
     isDropped: () => false,
+    placeOf: (position) => position,
     append: ({ messages }) => Promise.resolve(append(messages)),
     read: ({ topic, queueId, offset, maxMessages }): ReadResult => {
       const { minOffset, maxOffset } = range(topic, queueId)

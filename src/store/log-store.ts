@@ -341,6 +341,10 @@ export class LogStore implements MessageStore {
     }
   }
 
+  placeOf(position: LogPosition): LogPosition {
+    return this.#appender.placeOf(position)
+  }
+
   nextDueMs(): number | undefined {
     return this.views.due.nextDueMs
   }

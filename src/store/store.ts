@@ -178,6 +178,8 @@ export interface MessageStore {
    * @throws BUSY while views that were lost are built again
    */
   waits(entry: DueEntry): boolean
+  /** Where retention moved or is moving what was parked at the position; the same if nowhere. */
+  placeOf(position: LogPosition): LogPosition
   /** When the next parked message is due. Cheap: no disk. */
   nextDueMs(): number | undefined
   /**

@@ -12,7 +12,9 @@ import { LogLines } from '../support/log-lines.ts'
 import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
 import { SimulatedDisk } from '../support/simulated-disk.ts'
+import { checkRetention, load, openSmall, SEGMENT_BYTES } from '../support/small-store.ts'
 import { draft } from '../support/store-contents.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -123,4 +125,18 @@ test('a client cannot say what its delayed message waits for', async (t) => {
   const [record] = [...recordsOf((await pulling).records)]
   t.is(record!.body.toString(), 'a message')
   t.is(record!.property(PROPERTY.dueKind), undefined)
+})
+
+test('what retention moved has one end, whichever place it is named by', async (t) => {
+  const clock = new FakeClock()
+  const store = await openSmall(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const dueMs = clock.now() + 24 * HOUR_MS
+  await park(store, dueMs, 'a message')
+  const [before] = store.due(dueMs, 1)
+  await load(store, 'orders', 1024)
+  await checkRetention(clock, () => store.due(dueMs, 1)[0]?.position !== before!.position)
+  const [after] = store.due(dueMs, 1)
+  const timer = new DueTimer(store, clock, new LogLines())
+  const outcomes = await Promise.all([timer.withdraw(before!), timer.withdraw(after!)])
+  t.deepEqual(outcomes, ['withdrawn', 'gone'])
 })

@@ -62,7 +62,7 @@ interface EntryEnd {
 export class DueTimer {
   readonly #store: MessageStore
   readonly #handlers = new Map<string, DueHandler>()
-  /** Entries whose end is being appended, fired or withdrawn: each has one end. */
+  /** Entries, by their present place, whose end is being appended: each has one. */
   readonly #ending = new Map<LogPosition, EntryEnd>()
   readonly #clock: Clock
   readonly #log: Logger
@@ -95,10 +95,10 @@ export class DueTimer {
    * 'fired': it came too late. 'gone': nothing waits there.
    */
   async withdraw(entry: DueEntry): Promise<'withdrawn' | 'fired' | 'gone'> {
-    for (let ending = this.#ending.get(entry.position); ending !== undefined; ) {
+    for (let ending = this.#endingOf(entry); ending !== undefined; ) {
       await ending.settled
       if (ending.isFired && !this.#store.waits(entry)) return 'fired'
-      ending = this.#ending.get(entry.position)
+      ending = this.#endingOf(entry)
     }
     if (!this.#store.waits(entry)) return 'gone'
     await this.#end([entry], false, [])
@@ -106,14 +106,18 @@ export class DueTimer {
   }
 
   /** Settles when the append is through that ends the entry; undefined: none is under way. */
-  whenEnded({ position }: DueEntry): Promise<unknown> | undefined {
-    return this.#ending.get(position)?.settled
+  whenEnded(entry: DueEntry): Promise<unknown> | undefined {
+    return this.#endingOf(entry)?.settled
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
     this.#timer?.cancel()
     await this.#firing
+  }
+
+  #endingOf({ position }: DueEntry): EntryEnd | undefined {
+    return this.#ending.size === 0 ? undefined : this.#ending.get(this.#store.placeOf(position))
   }
 
   #wait(dueMs: number, delayMs: number): void {
@@ -167,7 +171,7 @@ export class DueTimer {
    * and made again.
    */
   async #deliver(parked: readonly Due[]): Promise<void> {
-    await Promise.all(parked.map(({ entry }) => this.#ending.get(entry.position)?.settled))
+    await Promise.all(parked.map(({ entry }) => this.whenEnded(entry)))
     const messages: StoreDraft[] = []
     const fired: DueEntry[] = []
     const putOff: PutOff[] = []
@@ -175,7 +179,7 @@ export class DueTimer {
     for (const one of parked) {
       const { entry } = one
       // While its record was read, something else may have ended it.
-      const isOver = this.#ending.has(entry.position) || !this.#store.waits(entry)
+      const isOver = this.#endingOf(entry) !== undefined || !this.#store.waits(entry)
       const outcome = isOver ? 'ending' : this.#handled(one)
       if (outcome === 'ending') continue
       if ('putOffMs' in outcome) putOff.push({ entry, dueMs: outcome.putOffMs })
@@ -199,11 +203,12 @@ export class DueTimer {
   ): Promise<void> {
     const appended = this.#store.append({ messages, fired: entries, putOff })
     const ending = { isFired, settled: appended.catch(() => {}) }
-    for (const { position } of entries) this.#ending.set(position, ending)
+    const places = entries.map(({ position }) => this.#store.placeOf(position))
+    for (const place of places) this.#ending.set(place, ending)
     try {
       await appended
     } finally {
-      for (const { position } of entries) this.#ending.delete(position)
+      for (const place of places) this.#ending.delete(place)
     }
   }
 
