@@ -1,5 +1,6 @@
 // Which groups read which topics by POP, as operators set it: durable, and the same for every
 // gateway.
+import { BrokerError } from '../../errors.ts'
 import { isRetryTopic } from '../../model/names.ts'
 import type { Broker } from '../../port/broker.ts'
 import {
@@ -9,6 +10,8 @@ import {
 } from '../../remoting/requests/assignments.ts'
 
 const ID_PREFIX = 'request-mode/'
+/** An operator makes each by hand, and a question brings all. */
+const SETTINGS_MAX = 4096
 
 const idOf = (group: string, topic: string): string => `${ID_PREFIX}${group}/${topic}`
 
@@ -38,12 +41,29 @@ export async function popShare(
   return undefined
 }
 
-export async function setRequestMode(
-  { states }: Broker,
-  setting: RequestModeSetting,
-): Promise<void> {
+/** @throws QUOTA_EXCEEDED */
+export async function setRequestMode(broker: Broker, setting: RequestModeSetting): Promise<void> {
   const { consumerGroup, topic } = setting
-  await states.save(idOf(consumerGroup, topic), encodeRequestMode(setting))
+  const id = idOf(consumerGroup, topic)
+  const isNew = (await broker.states.load(id)) === undefined
+  if (isNew && (await requestModes(broker)).length >= SETTINGS_MAX) {
+    throw new BrokerError(
+      'QUOTA_EXCEEDED',
+      `there are ${SETTINGS_MAX} settings of how groups read topics already; delete groups or topics that are gone`,
+    )
+  }
+  await broker.states.save(id, encodeRequestMode(setting))
+}
+
+/** The group or the topic is gone. */
+export async function dropRequestModes(
+  broker: Broker,
+  gone: { readonly group: string } | { readonly topic: string },
+): Promise<void> {
+  for (const { consumerGroup, topic } of await requestModes(broker)) {
+    const isGone = 'group' in gone ? consumerGroup === gone.group : topic === gone.topic
+    if (isGone) await broker.states.delete(idOf(consumerGroup, topic))
+  }
 }
 
 export async function requestModes({ states }: Broker): Promise<RequestModeSetting[]> {

@@ -1,5 +1,6 @@
 import test, { type ExecutionContext } from 'ava'
 import { groupDefaults } from '../../../src/model/group.ts'
+import type { Command } from '../../../src/remoting/command.ts'
 import { jsonBody } from '../../../src/remoting/json/json-emitter.ts'
 import {
   type FrontEndOptions,
@@ -407,6 +408,33 @@ test('the way that a group is to read a topic may be said before there is a memb
   const body = Buffer.from('{"topic":"T","consumerGroup":"New","mode":"POP"}')
   t.is((await connection.request(401, { body })).code, 0)
   t.true((await broker.groups.get('New')) !== undefined)
+})
+
+test('how a group is to read a topic is forgotten with either, and the settings are bounded', async (t) => {
+  const { connection, broker } = await popping(t)
+  const set = (topic: string, consumerGroup: string): Promise<Command> => {
+    const body = Buffer.from(JSON.stringify({ topic, consumerGroup, mode: 'POP' }))
+    return connection.request(401, { body })
+  }
+  const settings = async (): Promise<string[]> => {
+    const ids: string[] = []
+    for await (const page of broker.states.list('request-mode/'))
+      ids.push(...page.map(({ id }) => id))
+    return ids.sort()
+  }
+  await broker.topics.ensure('Other')
+  for (const topic of ['T', 'Other']) for (const group of ['A', 'B']) await set(topic, group)
+  await connection.request(207, { fields: fields({ groupName: 'A', cleanOffset: 'true' }) })
+  t.deepEqual(await settings(), ['request-mode/B/Other', 'request-mode/B/T'])
+  await connection.request(215, { fields: fields({ topic: 'Other' }) })
+  t.deepEqual(await settings(), ['request-mode/B/T'])
+  const mode = (await broker.states.load('request-mode/B/T'))!.value
+  const more = Array.from({ length: 4095 }, (_, i) => `request-mode/old-${i}/T`)
+  await Promise.all(more.map((id) => broker.states.save(id, mode)))
+  const refused = await set('T', 'C')
+  t.is(refused.code, 215)
+  t.regex(refused.remark!, /4096 settings/)
+  t.is((await set('T', 'B')).code, 0)
 })
 
 test('a client may pop only topics and groups that it may consume', async (t) => {

@@ -19,6 +19,7 @@ import {
 import { CLUSTER, groupResource } from '../address.ts'
 import { alterGroup } from '../attributes.ts'
 import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
+import { dropRequestModes } from '../request-modes.ts'
 import { tableVersion } from '../table-version.ts'
 import { together } from '../together.ts'
 
@@ -95,6 +96,7 @@ async function deleteGroup(call: Call): Promise<Answer> {
   } catch (error) {
     if (BrokerError.from(error).code !== 'GROUP_NOT_FOUND') throw error
   }
+  await dropRequestModes(call.context.broker, { group: groupName })
   return DONE
 }
 

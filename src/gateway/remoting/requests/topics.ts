@@ -31,6 +31,7 @@ import {
   type RequestTable,
 } from '../call.ts'
 import { recordAt } from '../record-at.ts'
+import { dropRequestModes } from '../request-modes.ts'
 import { storedOfLate } from '../stored-of-late.ts'
 import { tableVersion } from '../table-version.ts'
 import { together } from '../together.ts'
@@ -119,6 +120,7 @@ async function deleteTopic(call: Call): Promise<Answer> {
     // Deleting twice is no error to mqadmin, which asks every broker of a cluster.
     if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error
   }
+  await dropRequestModes(call.context.broker, { topic })
   await call.context.routes?.told()
   return DONE
 }
