@@ -1,13 +1,16 @@
 // One group of unmodified clients of every kind: two Java members and one of Go, which share its
 // queues among themselves, and one over MQTT and one over AMQP, which share per message. Members
-// join, leave and are killed while messages come. `TRIVET_MIXED_MESSAGES` says how many.
+// join, leave and are killed while messages come. `TRIVET_MIXED_MESSAGES` says how many. With
+// `TRIVET_MIXED_NATIVES=apache` native members alone do the same with a broker of Apache's, with
+// `trivet` with this one, to compare what comes again.
 
 import { setTimeout as delay } from 'node:timers/promises'
-import type { ExecutionContext } from 'ava'
+import test, { type ExecutionContext } from 'ava'
 import { type Client, connect } from '../../src/client/index.ts'
-import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
+import { spawnServer } from '../../test/support/server.ts'
 import { mqtt5 } from '../matrix/drivers/mqtt.ts'
 import { driver as amqp } from '../matrix/drivers/rhea.ts'
+import { startApacheRocketmq } from '../support/apache-rocketmq.ts'
 import { bodyOf, type ForeignClient } from '../support/foreign-client.ts'
 import { goClient, goMissing } from '../support/go-client.ts'
 import { javaAlone, javaClientMissing, mqadmin } from '../support/java-client.ts'
@@ -27,16 +30,24 @@ interface Member {
   readonly bodies: readonly string[]
 }
 
+interface Listening {
+  address(listener: 'nameServer' | 'mqtt' | 'amqp'): string
+}
+
 class Group {
   readonly members: Member[] = []
   /** All that came to members, in the order in which it was heard of. */
   readonly heard: string[] = []
+  /** What happened last, and how many messages came again after each. */
+  event = 'start'
+  readonly again = new Map<string, number>()
+  readonly #seen = new Set<string>()
   readonly #t: ExecutionContext
-  readonly #server: SpawnedServer
+  readonly #server: Listening
   readonly topic: string
   readonly group: string
 
-  constructor(t: ExecutionContext, server: SpawnedServer, name: string) {
+  constructor(t: ExecutionContext, server: Listening, name: string) {
     this.#t = t
     this.#server = server
     this.topic = `T_${name}`
@@ -75,7 +86,7 @@ class Group {
       received: ({ body }) => {
         const text = Buffer.from(body).toString()
         bodies.push(text)
-        this.heard.push(text)
+        this.#hear(text)
       },
     })
     let closing: Promise<void> | undefined
@@ -119,8 +130,18 @@ class Group {
     }
   }
 
+  #hear(text: string): void {
+    this.heard.push(text)
+    if (this.#seen.has(text)) this.again.set(this.event, (this.again.get(this.event) ?? 0) + 1)
+    this.#seen.add(text)
+  }
+
+  cameAgain(): string {
+    return [...this.again].map(([event, count]) => `${event}: ${count}`).join(', ')
+  }
+
   #foreign(name: string, client: ForeignClient): ForeignClient {
-    client.onGot = (got) => void this.heard.push(bodyOf(got))
+    client.onGot = (got) => this.#hear(bodyOf(got))
     this.members.push({
       name,
       get bodies() {
@@ -132,7 +153,10 @@ class Group {
 }
 
 /** Sends 'key/number', each key's in order, in steps between which the group changes. */
-async function produce(group: Group, steps: readonly (() => Promise<unknown>)[]): Promise<void> {
+async function produce(
+  group: Group,
+  steps: readonly (readonly [event: string, happen: () => Promise<unknown>])[],
+): Promise<void> {
   const client = await connect({ nameServers: [group.nameServer] })
   try {
     const each = Math.ceil(COUNT / (steps.length + 1) / BATCH) * BATCH
@@ -149,7 +173,9 @@ async function produce(group: Group, steps: readonly (() => Promise<unknown>)[])
         })
         await Promise.all(messages.map((message) => client.send(message)))
       }
-      await steps[step]?.()
+      const [event, happen] = steps[step] ?? []
+      if (event !== undefined) group.event = event
+      await happen?.()
     }
     await group.until(sent)
   } finally {
@@ -174,27 +200,71 @@ testAll('clients of every kind share a group while members come and go', async (
   let second: ForeignClient
   let links: { close(): Promise<void> }
   await produce(group, [
-    async () => (await group.go()).ready(),
-    async () => {
-      second = await group.java('two')
-      await second.ready()
-    },
-    async () => {
-      links = await group.perMessage('amqp', 'amqp-1')
-    },
-    async () => {
-      const shown = await mqadmin('consumerConnection', '-n', group.nameServer, '-g', group.group)
-      t.regex(shown, /0\.0\.0\.0@/)
-    },
-    () => first.kill(),
-    () => mqtt.close(),
-    () => second.stop(),
-    () => links.close(),
+    ['go joins', async () => (await group.go()).ready()],
+    [
+      'java two joins',
+      async () => {
+        second = await group.java('two')
+        await second.ready()
+      },
+    ],
+    [
+      'amqp-1 joins',
+      async () => {
+        links = await group.perMessage('amqp', 'amqp-1')
+      },
+    ],
+    [
+      'nothing',
+      async () => {
+        const shown = await mqadmin('consumerConnection', '-n', group.nameServer, '-g', group.group)
+        t.regex(shown, /0\.0\.0\.0@/)
+      },
+    ],
+    ['java one is killed', () => first.kill()],
+    ['mqtt-1 leaves', () => mqtt.close()],
+    ['java two leaves', () => second.stop()],
+    ['amqp-1 leaves', () => links.close()],
   ])
-  const counts = [...group.counts().values()]
-  t.log(group.seen(), `${counts.filter((count) => count > 1).length} came again`)
+  t.log(group.seen(), `came again after ${group.cameAgain()}`)
   t.pass()
 })
+
+const peer = process.env['TRIVET_MIXED_NATIVES']
+const testNatives = peer === undefined ? test.skip : testAll
+
+testNatives('native clients alone come and leave as those of every kind', async (t) => {
+  t.timeout(900_000)
+  const server = peer === 'apache' ? await apache(t) : await spawnServer(t)
+  const group = new Group(t, server, 'natives')
+  await createTopic(group)
+  const clients = new Map<string, ForeignClient>()
+  const join = async (instance: string): Promise<void> => {
+    const client = await group.java(instance)
+    clients.set(instance, client)
+    await client.ready()
+  }
+  const leave = (instance: string): Promise<void> => clients.get(instance)!.stop()
+  for (const instance of ['zero', 'one']) await join(instance)
+  await produce(group, [
+    ['go joins', async () => (await group.go()).ready()],
+    ['java two joins', () => join('two')],
+    ['java three joins', () => join('three')],
+    ['nothing', async () => {}],
+    ['java one is killed', async () => clients.get('one')!.kill()],
+    ['java zero leaves', () => leave('zero')],
+    ['java two leaves', () => leave('two')],
+    ['java three leaves', () => leave('three')],
+  ])
+  t.log(group.seen(), `came again after ${group.cameAgain()}`)
+  t.pass()
+})
+
+async function apache(t: ExecutionContext): Promise<Listening> {
+  const started = await startApacheRocketmq()
+  t.teardown(() => started.stop())
+  return { address: () => started.nameServer }
+}
 
 for (const strategy of ['average', 'circle', 'hash']) {
   testAll(
@@ -230,15 +300,18 @@ testAll('orderly Java clients and an MQTT client keep the order of each key', as
   await first.ready()
   let mqtt: { close(): Promise<void> }
   await produce(group, [
-    async () => {
-      mqtt = await group.perMessage('mqtt', 'mqtt-1')
-    },
-    () => delay(5_000),
-    async () => (await group.java('two', { orderly: true })).ready(),
-    () => delay(5_000),
-    () => mqtt.close(),
-    async () => void (await group.perMessage('amqp', 'amqp-1')),
-    () => first.stop(),
+    [
+      'mqtt-1 joins',
+      async () => {
+        mqtt = await group.perMessage('mqtt', 'mqtt-1')
+      },
+    ],
+    ['nothing', () => delay(5_000)],
+    ['java two joins', async () => (await group.java('two', { orderly: true })).ready()],
+    ['nothing', () => delay(5_000)],
+    ['mqtt-1 leaves', () => mqtt.close()],
+    ['amqp-1 joins', () => group.perMessage('amqp', 'amqp-1')],
+    ['java one leaves', () => first.stop()],
   ])
   t.log(group.seen())
   t.deepEqual(outOfOrder(group.heard), [])
