@@ -490,6 +490,16 @@ test('a topic that consumers without a registration receive no more is covered n
   t.false(await isShared())
 })
 
+test('a client that becomes a native member is not compared with what it was, nor by the retry topic', async (t) => {
+  const { broker } = await start(t)
+  const { clients } = broker
+  await clients.register(client('pops', 'per-message', [TOPIC, RETRY]))
+  await clients.register(client('a', 'per-message', [TOPIC, RETRY]))
+  await clients.register(client('a', 'queue-assigned', [TOPIC, RETRY]))
+  t.true((await clients.consumerIds(GROUP, 'a')).includes('a'))
+  t.is((await clients.consumerIds(GROUP)).length, 2)
+})
+
 test('members that broadcast take no part', async (t) => {
   const test = await start(t, 2)
   const { clients } = test.broker

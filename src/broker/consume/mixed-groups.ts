@@ -100,15 +100,18 @@ export class MixedGroups {
    * otherwise each kind would lose what the other one does not want.
    * @throws SUBSCRIPTION_CONFLICT; nothing is changed then
    */
-  check(registration: ClientRegistration): void {
-    for (const consumer of registration.consumers) {
+  check({ connectionId, consumers }: ClientRegistration): void {
+    for (const consumer of consumers) {
       if (consumer.model === 'broadcasting') continue
-      if (consumer.mode === 'per-message') {
-        for (const wanted of consumer.subscriptions) this.checkReceiving(consumer.group, wanted)
-        continue
-      }
-      for (const receiver of this.#groups.get(consumer.group)?.receivers.values() ?? NONE) {
-        for (const wanted of receiver.consumer.subscriptions) checkAlike(consumer, wanted)
+      const { natives, receivers } = this.#groups.get(consumer.group) ?? NO_MEMBERS
+      const isNative = consumer.mode === 'queue-assigned'
+      for (const other of (isNative ? receivers : natives).values()) {
+        // What this replaces: the client may become a member of the other kind.
+        if (other.registration.connectionId === connectionId) continue
+        const [native, receiver] = isNative
+          ? [consumer, other.consumer]
+          : [other.consumer, consumer]
+        for (const wanted of receiver.subscriptions) checkAlike(native, wanted)
       }
     }
   }
@@ -304,6 +307,10 @@ export class MixedGroups {
 }
 
 const NONE: readonly Member[] = []
+const NO_MEMBERS: Pick<Group, 'natives' | 'receivers'> = {
+  natives: new Map(),
+  receivers: new Map(),
+}
 
 const FROM_FIRST: ReadonlySet<string> = new Set([
   'CONSUME_FROM_FIRST_OFFSET',
@@ -312,6 +319,8 @@ const FROM_FIRST: ReadonlySet<string> = new Set([
 
 /** @throws SUBSCRIPTION_CONFLICT */
 function checkAlike(native: ConsumerRegistration, { topic, filter }: Wanted): void {
+  // Members that pop subscribe to it too; it is the group's own.
+  if (isRetryTopic(topic)) return
   const { group, subscriptions } = native
   const topics = subscriptions.filter((subscription) => !isRetryTopic(subscription.topic))
   if (topics.length === 0) return

@@ -117,9 +117,16 @@ export class RegisteredClient {
       producerGroups: heartbeat.producerGroups.filter((group) => group !== ''),
     }
     this.#principal = peer.principal
+    const before = this.#registration
     // Known before the registry tells others, so that this client is told too.
     this.#remember(registration)
-    await broker.clients.register(registration)
+    try {
+      await broker.clients.register(registration)
+    } catch (error) {
+      // Else it would read as what it is not, beside the members that share the queues.
+      this.#remember(before ?? { ...registration, consumers: [], producerGroups: [] })
+      throw error
+    }
     // The connection may end during the registration, and the registry may hear of its end first.
     if (this.#hasEnded) await broker.clients.unregister(this.connectionId)
   }

@@ -217,6 +217,21 @@ test('a connection without a command for two minutes is closed', async (t) => {
   t.is((await connection.closed)?.code, 'UNREACHABLE')
 })
 
+test('a member that was refused reads nothing and locks nothing', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const [pops, late] = [await connect(), await connect()]
+  const popping = { group: 'G', type: 'CONSUME_POP' }
+  t.is((await heartbeat(pops, 'c1', [{ ...popping, topics: { T: '*' } }])).code, 0)
+  t.not((await heartbeat(late, 'c2', [{ group: 'G', topics: { T: 'eu' } }])).code, 0)
+  const list = await late.request(38, { fields: fields({ consumerGroup: 'G' }) })
+  t.deepEqual(decodeConsumerIds(list.body), ['c1'])
+  const queue = { brokerName: 'broker-a', queueId: 0, topic: 'T' }
+  const body = encodeLockRequest({ clientId: 'c2', consumerGroup: 'G', queues: [queue] })
+  t.deepEqual(decodeLockedQueues((await late.request(41, { body })).body), [])
+  t.is((await heartbeat(late, 'c2', [{ group: 'G', topics: { T: '*' } }])).code, 0)
+  t.is(decodeLockedQueues((await late.request(41, { body })).body).length, 1)
+})
+
 test('an unreadable heartbeat is refused in words', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()
