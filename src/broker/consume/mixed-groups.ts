@@ -158,7 +158,9 @@ export class MixedGroups {
   leave(connectionId: string, name: string): void {
     const group = this.#groups.get(name)
     group?.natives.delete(connectionId)
-    group?.receivers.delete(connectionId)
+    if (group?.receivers.delete(connectionId) !== true || group.receivers.size > 0) return
+    // It was this one that asked, as far as is known.
+    group.receivedMs = Number.NEGATIVE_INFINITY
   }
 
   /** Members came or went, or something else that counts. */
