@@ -1,6 +1,5 @@
 // The native front-end over a real broker and store, on a free port of loopback; the broker's clock
 // stands still until the test moves it.
-import type { ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { systemClock } from '../../src/clock.ts'
 import { Accounts } from '../../src/gateway/access/accounts.ts'
@@ -18,6 +17,7 @@ import { startBroker, type TestBroker } from './broker.ts'
 import { FakeClock } from './fake-clock.ts'
 import { openFrontEnd } from './front-end.ts'
 import { RawPeer } from './raw-peer.ts'
+import type { Teardown } from './temp-dir.ts'
 
 export interface NativeFrontEnd extends TestBroker {
   readonly gateway: RemotingGateway
@@ -40,14 +40,14 @@ export interface FrontEndOptions extends ServingOptions {
 }
 
 export async function startFrontEnd(
-  t: ExecutionContext,
+  t: Teardown,
   options: FrontEndOptions = {},
 ): Promise<NativeFrontEnd> {
   return serve(t, await startBroker(t, options.broker), options)
 }
 
 async function serve(
-  t: ExecutionContext,
+  t: Teardown,
   host: TestBroker,
   options: FrontEndOptions,
 ): Promise<NativeFrontEnd> {

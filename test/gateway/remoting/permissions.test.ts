@@ -21,6 +21,7 @@ import {
   startFrontEnd,
 } from '../../support/native-front-end.ts'
 import { textOf } from '../../support/sources.ts'
+import type { Teardown } from '../../support/temp-dir.ts'
 
 const TOPIC = 'orders'
 const GROUP = 'billing'
@@ -216,31 +217,40 @@ async function makeKim(admin: RemotingConnection): Promise<void> {
   await admin.request(REQUEST.createAcl, { fields: ofKim, body: jsonBody(KIMS_ACL) })
 }
 
-async function scene(
-  t: ExecutionContext,
-  user: User,
-  isOfUsers = false,
-): Promise<[Scene, RemotingConnection]> {
+/** A broker with something to ask for, and users by their access keys, all with one secret. */
+async function sceneOf(
+  t: Teardown,
+  users: Readonly<Record<string, User>>,
+  isOfUsers: boolean,
+): Promise<Scene> {
   const root = { ...nothingBut(['admin']), secretKey: 'root-secret' }
-  const front = await startFrontEnd(t, { users: { root, tried: user } })
+  const front = await startFrontEnd(t, { users: { root, ...users } })
   const admin = await front.connect({
     credentials: { accessKey: 'root', secretKey: 'root-secret' },
   })
   if (isOfUsers) await makeKim(admin)
   const sent = await send(admin, { topic: TOPIC })
-  t.is(sent.code, RESPONSE.success)
   await heartbeat(admin, 'root', [{ group: GROUP, topics: { [TOPIC]: '*' } }])
   await pull(admin, { topic: TOPIC, group: GROUP, sysFlag: 5, commitOffset: 0 })
   const messageId = sent.fields.get('msgId')!
   const position = Number.parseInt(messageId.slice(16), 16)
-  t.is(messageId, offsetMessageId(front.store.storeHost, position as never))
   const properties = { TRAN_MSG: 'true', PGROUP: GROUP }
   const half = await send(admin, { topic: TOPIC, properties })
   const halfPosition = Number.parseInt(half.fields.get('msgId')!.slice(16), 16)
-  const tried = await front.connect({
-    credentials: { accessKey: 'tried', secretKey: 'secret-key' },
-  })
-  return [{ front, messageId, position, halfPosition }, tried]
+  return { front, messageId, position, halfPosition }
+}
+
+const connectAs = (scene: Scene, accessKey: string): Promise<RemotingConnection> =>
+  scene.front.connect({ credentials: { accessKey, secretKey: 'secret-key' } })
+
+async function scene(
+  t: ExecutionContext,
+  user: User,
+  isOfUsers = false,
+): Promise<[Scene, RemotingConnection]> {
+  const at = await sceneOf(t, { tried: user }, isOfUsers)
+  t.is(at.messageId, offsetMessageId(at.front.store.storeHost, at.position as never))
+  return [at, await connectAs(at, 'tried')]
 }
 
 /** Answered without them to users that lack the right. */
@@ -252,6 +262,25 @@ test(`${PARTIAL}: without admin they are left out`, async (t) => {
   t.is(code, 0)
   t.regex(body.toString(), /^brokerName=/m)
   t.notRegex(body.toString(), /flushDiskType/)
+})
+
+/** Of each row: the needs of which one user lacks all. */
+const lackedOf = ({ needs, isAny }: Row): readonly (readonly string[])[] =>
+  isAny ? [needs] : needs.map((need) => [need])
+
+const lacking = (missing: readonly string[]): string =>
+  `lacks-${missing.join('-')}`.replaceAll(' ', '-')
+
+// What is refused changes nothing, so that all refusals are of one broker.
+let refusing: Scene
+const leftovers: (() => unknown)[] = []
+test.before(async () => {
+  const users = ROWS.flatMap(lackedOf).map((missing) => [lacking(missing), everythingBut(missing)])
+  const later = { teardown: (end: () => unknown) => void leftovers.unshift(end) }
+  refusing = await sceneOf(later, Object.fromEntries(users), true)
+})
+test.after.always(async () => {
+  for (const end of leftovers) await end()
 })
 
 for (const row of ROWS) {
@@ -269,12 +298,13 @@ for (const row of ROWS) {
   }
 
   if (row.request === PARTIAL) continue
-  for (const missing of row.isAny ? [row.needs] : single) {
+  for (const missing of lackedOf(row)) {
     test(`${name}: everything but ${missing.join(', ')} is not enough`, async (t) => {
-      const [at, connection] = await scene(t, everythingBut(missing), isOfUsers)
-      const { code, remark } = await ask({ connection, row, scene: at })
+      const connection = await connectAs(refusing, lacking(missing))
+      const { code, remark } = await ask({ connection, row, scene: refusing })
+      connection.close()
       t.is(code, RESPONSE.noPermission, remark)
-      t.regex(remark ?? '', /^user 'tried' may not /)
+      t.regex(remark ?? '', /^user 'lacks-\S+' may not /)
     })
   }
 }
