@@ -211,10 +211,11 @@ test('the table of addresses says what each of them is', (t) => {
   const rows = rowsUnder('| address | topic |')
   t.true(rows.length >= 20)
   for (const [form = '', ...cells] of rows) {
-    const { topic, group, queueId, tag, broadcast, routing } = parseAddress(
-      form.replaceAll('`', ''),
-    )
-    const shared = broadcast ? 'broadcast' : routing
+    const address = parseAddress(form.replaceAll('`', ''))
+    const { group, queueId, tag, broadcast, routing, replyTo } = address
+    const topic = replyTo === undefined ? address.topic : undefined
+    const sent = replyTo === undefined ? routing : 'a reply'
+    const shared = broadcast ? 'broadcast' : sent
     const told = [topic, group, queueId, tag, shared].map((value) => String(value ?? ''))
     t.deepEqual(told, cells.slice(0, 5), form)
   }
