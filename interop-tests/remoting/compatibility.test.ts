@@ -158,7 +158,9 @@ const PROBES: Readonly<Record<string, Probe>> = {
     const answer = await peer.ask(352, { group: peer.name('Missing') })
     return answer.code === 0 ? 'is made by asking' : code(answer)
   },
-  'an attribute, a `groupRetryPolicy` or a `subscriptionDataSet` of a group': async (peer) => {
+  'an attribute `lite.*`, a `groupRetryPolicy` or a `subscriptionDataSet` of a group': async (
+    peer,
+  ) => {
     const attributes = { '+lite.bind.topic': 'Compat' }
     const answer = await peer.putGroup(peer.name('G_compat'), { attributes })
     return answer.code === 0 ? 'kept' : code(answer)
