@@ -232,6 +232,15 @@ test('a member that was refused reads nothing and locks nothing', async (t) => {
   t.is(decodeLockedQueues((await late.request(41, { body })).body).length, 1)
 })
 
+test('a lock for a group that does not exist is refused, of members of other groups too', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  await heartbeat(connection, 'c1', [{ group: 'G', topics: { T: '*' } }])
+  const queue = { brokerName: 'broker-a', queueId: 0, topic: 'T' }
+  const body = encodeLockRequest({ clientId: 'c1', consumerGroup: 'None', queues: [queue] })
+  t.is((await connection.request(41, { body })).code, 26)
+})
+
 test('an unreadable heartbeat is refused in words', async (t) => {
   const { connect } = await startFrontEnd(t)
   const connection = await connect()

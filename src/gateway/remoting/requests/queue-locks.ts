@@ -23,8 +23,12 @@ function allowedQueues(call: Call): ReturnType<typeof decodeLockRequest> {
 
 async function lock(call: Call): Promise<Answer> {
   const { clientId, consumerGroup, queues } = allowedQueues(call)
-  if (call.client.hasLeft(consumerGroup)) return answerBody(encodeLockedQueues([]))
-  const { queueLocks } = call.context.broker
+  const { groups, queueLocks } = call.context.broker
+  // That a group is missing is told to members of other groups too.
+  const hasLeft = call.client.hasLeft(consumerGroup)
+  if (hasLeft && (await groups.get(consumerGroup)) !== undefined) {
+    return answerBody(encodeLockedQueues([]))
+  }
   return answerBody(encodeLockedQueues(await queueLocks.lock(consumerGroup, clientId, queues)))
 }
 
