@@ -8,6 +8,7 @@
 //   --mode send|pull       send messages, or read what is there from the beginning of each queue
 //   --mode pop|pop-batch   pop what is there and acknowledge one by one, or each POP together
 //   --mode transact        half messages and their commits (JSON headers)
+//   --sql                  send: a property n from 0 to 99; pull: the one in a hundred with n = 0
 //   --topic bench          created with --queues [8] when missing
 //   --connections 16       --in-flight 128 per connection (pull: one; pop: 4 POPs of --batch each)
 //   --body 100             bytes                              --batch 32   messages per pull
@@ -44,6 +45,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '5' },
     warmup: { type: 'string', default: '1' },
     codec: { type: 'string', default: 'json' },
+    sql: { type: 'boolean', default: false },
     pid: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
@@ -85,7 +87,14 @@ async function main(): Promise<void> {
   const latency = new Histogram()
   const options = {
     ...broker,
-    ...{ topic, queues, latency, bodyBytes: Number(values.body), batch: Number(values.batch) },
+    ...{
+      topic,
+      queues,
+      latency,
+      isSql: values.sql,
+      bodyBytes: Number(values.body),
+      batch: Number(values.batch),
+    },
     inFlight,
     codec: values.codec === 'binary' ? CODEC_BINARY : CODEC_JSON,
   } as const

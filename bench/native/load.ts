@@ -1,6 +1,7 @@
 // One connection that keeps its window full: of sends, or of pulls along one queue.
 import { connect, type Socket } from 'node:net'
 import { encodeProperties } from '../../src/model/properties.ts'
+import { RESPONSE } from '../../src/remoting/codes.ts'
 import { decodeCommand, encodeCommand, requestHeader } from '../../src/remoting/command.ts'
 import {
   CODEC_BINARY,
@@ -26,6 +27,8 @@ export interface LoadOptions {
   readonly batch: number
   readonly codec: HeaderCodec
   readonly latency: Histogram
+  /** One message in a hundred is selected, by a condition of SQL92. */
+  readonly isSql: boolean
 }
 
 export interface Load {
@@ -83,7 +86,7 @@ export class SendLoad implements Load {
   readonly #options: LoadOptions
   #socket: Socket | undefined
   #isStopped = false
-  /** One frame per queue. */
+  /** One frame per queue, or as many as give each queue one in a hundred. */
   readonly #frames: readonly Buffer[]
   readonly #opaqueAt: number
   readonly #sentAt: Float64Array
@@ -94,8 +97,13 @@ export class SendLoad implements Load {
 
   constructor(options: LoadOptions) {
     this.#options = options
-    this.#frames = Array.from({ length: options.queues }, (_, queueId) =>
-      sendFrame(options, queueId),
+    const { queues, isSql } = options
+    const numberOf = (i: number): [string, string] => [
+      'n',
+      String(Math.floor(i / queues)).padStart(2, '0'),
+    ]
+    this.#frames = Array.from({ length: isSql ? 100 * queues : queues }, (_, i) =>
+      sendFrame(options, i % queues, isSql ? [numberOf(i)] : []),
     )
     this.#opaqueAt = opaqueAt(this.#frames[0]!, options.codec)
     this.#sentAt = new Float64Array(options.inFlight)
@@ -255,21 +263,25 @@ export class PullLoad implements Load {
     const answer = decodeCommand(...frame)
     const next = Number(answer.fields.get('nextBeginOffset'))
     this.#options.latency.add((performance.now() - this.#sentMs) * 1000)
-    if (answer.code === 0) this.tally.messages += next - this.#offset
-    else if (answer.code !== 19 && answer.code !== 21)
+    const isOn = answer.code === RESPONSE.success || answer.code === RESPONSE.pullRetryImmediately
+    if (isOn) this.tally.messages += next - this.#offset
+    else if (answer.code !== RESPONSE.pullNotFound && answer.code !== RESPONSE.pullOffsetMoved)
       this.tally.fail(`${answer.code} ${answer.remark}`)
-    this.#offset = answer.code === 0 ? next : 0
+    this.#offset = isOn ? next : 0
     this.#pull()
   }
 
   #pull(): void {
     if (this.#isStopped) return
-    const { topic, queues, index, batch, codec } = this.#options
+    const { topic, queues, index, batch, codec, isSql } = this.#options
     this.#sentMs = performance.now()
     const fields = writeFields(PULL, {
       ...{ consumerGroup: 'bench-consumer', topic, queueId: index % queues, sysFlag: 4 },
-      ...{ queueOffset: this.#offset, maxMsgNums: batch, commitOffset: 0, subscription: '*' },
+      ...{ queueOffset: this.#offset, maxMsgNums: batch, commitOffset: 0 },
       ...{ suspendTimeoutMillis: 0, subVersion: 0 },
+      ...(isSql
+        ? { subscription: 'n BETWEEN 0 AND 0', expressionType: 'SQL92' }
+        : { subscription: '*' }),
     })
     this.#socket!.write(
       encodeCommand(requestHeader({ code: 11, opaque: 1, fields }), undefined, codec),

@@ -106,7 +106,8 @@ export class PopLoad implements Load {
     const { topic, batch } = this.#options
     const fields = writeFields(POP, {
       ...{ consumerGroup: this.#group(this.#round), topic, queueId: -1, maxMsgNums: batch },
-      ...{ invisibleTime: INVISIBLE_MS, pollTime: 0, bornTime: 0, initMode: 0 },
+      ...{ invisibleTime: INVISIBLE_MS, pollTime: 0, bornTime: Date.now() },
+      initMode: 0,
     })
     const code = REQUEST.popMessage
     return encodeCommand(requestHeader({ code, opaque: FIRST_POP_OPAQUE + slot, fields }))
