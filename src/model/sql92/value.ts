@@ -56,8 +56,22 @@ function trimmed(text: string): string {
   return text.slice(start, end)
 }
 
+/** Digits alone, as nearly all numbers are; -1: none, or others, or more than a double surely has. */
+function fewDigits(text: string): number {
+  if (text.length === 0 || text.length > 15) return -1
+  let value = 0
+  for (let i = 0; i < text.length; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (digit < 0 || digit > 9) return -1
+    value = value * 10 + digit
+  }
+  return value
+}
+
 /** As Java's Long.valueOf; undefined when it is no integer of 64 bits. */
 function readInteger(text: string): number | bigint | undefined {
+  const few = fewDigits(text)
+  if (few !== -1) return few
   if (text.length > NUMBER_CHARS_MAX) return undefined
   if (!/^[+-]?\d+$/.test(text)) return undefined
   const value = Number(text)
