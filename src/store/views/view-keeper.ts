@@ -16,7 +16,7 @@ import { CurrentMarker, IN_MEMORY, type ViewMarker } from './view-marker.ts'
 import type { Views } from './views.ts'
 
 /** Changes reach the views this much later at most. */
-const FLUSH_DELAY_MS = 200
+const FLUSH_DELAY_MS = 1000
 /** How often parked messages of the near future are looked for when nothing else happens. */
 const LOAD_AHEAD_PERIOD_MS = 20_000
 /** Alive for so long, an opening counts as a success. */
