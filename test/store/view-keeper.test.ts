@@ -14,6 +14,7 @@ import { freshSeed, Random } from '../support/random.ts'
 import { contentsOf, draft, fill } from '../support/store-contents.ts'
 import { type Teardown, tempDir } from '../support/temp-dir.ts'
 import { ViewsVictim } from '../support/views-victim.ts'
+import { eventually } from '../support/waiting.ts'
 
 const storeHost = { ip: 0x7f000001, port: 10_911 }
 const BUILT = 'views.built'
@@ -162,6 +163,8 @@ test('starts that end early put the views under suspicion', async (t) => {
     const { store, lines } = await open(t, copy)
     t.is(lines.events().includes('views.suspected'), isSuspected)
     t.deepEqual(await contentsOf(store), contents)
+    // A build removes the one before it, also while that is copied.
+    await eventually(async () => (store.status().isRebuilding ? undefined : true))
     // What a kill leaves at this point.
     from = await tempDir(t)
     await cp(copy, from, { recursive: true, filter: isNoLock })
