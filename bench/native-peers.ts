@@ -1,5 +1,5 @@
-// Loads over the native protocol beside Apache RocketMQ on the same machine, durable before they are
-// answered: the same generator, the two in turn, several rounds. Prints, asserts nothing.
+// Loads over the native protocol beside Apache RocketMQ on the same machine, durable before they
+// are answered: the same generator, the two in turn, several rounds. Prints, asserts nothing.
 //
 //   npx tsc -b && node dist/bench/native-peers.js [rounds] [seconds] [title]
 //
