@@ -56,7 +56,7 @@ function trimmed(text: string): string {
   return text.slice(start, end)
 }
 
-/** Digits alone, as nearly all numbers are; -1: none, or others, or more than a double surely has. */
+/** Digits alone, as nearly all numbers are; -1: any other, or more than a double surely has. */
 function fewDigits(text: string): number {
   if (text.length === 0 || text.length > 15) return -1
   let value = 0
