@@ -132,27 +132,31 @@ export function membership(test: Case): void {
     'mixedGroups',
   )
 
-  test('one client holds a queue until it lets go', async (t, { port }) => {
-    const topic = await newTopic(port, 2)
-    const group = await newGroup(port)
-    await port.clients.register(client('a', group, topic))
-    await port.clients.register(client('b', group, topic))
-    const { brokerName } = await firstQueue(port, topic)
-    const queues = [0, 1].map((queueId) => ({ topic, brokerName, queueId }))
-    const lock = async (id: string) =>
-      (await port.queueLocks.lock(group, id, queues)).map(({ queueId }) => queueId).sort()
-    t.deepEqual(await lock('a'), [0, 1])
-    t.deepEqual(await lock('a'), [0, 1])
-    t.deepEqual(await lock('b'), [])
-    await port.queueLocks.unlock(group, 'b', queues)
-    t.deepEqual(await lock('b'), [])
-    await port.queueLocks.unlock(group, 'a', queues.slice(1))
-    t.deepEqual(await lock('b'), [1])
-    const none = [{ topic: nameOf('missing'), brokerName, queueId: 0 }]
-    t.deepEqual(await port.queueLocks.lock(group, 'a', none), [])
-    for (const id of ['a', 'b']) {
-      await port.queueLocks.unlock(group, id, queues)
-      await port.clients.unregister(`${id} in ${group}`)
-    }
-  })
+  test(
+    'one client holds a queue until it lets go',
+    async (t, { port }) => {
+      const topic = await newTopic(port, 2)
+      const group = await newGroup(port)
+      await port.clients.register(client('a', group, topic))
+      await port.clients.register(client('b', group, topic))
+      const { brokerName } = await firstQueue(port, topic)
+      const queues = [0, 1].map((queueId) => ({ topic, brokerName, queueId }))
+      const lock = async (id: string) =>
+        (await port.queueLocks.lock(group, id, queues)).map(({ queueId }) => queueId).sort()
+      t.deepEqual(await lock('a'), [0, 1])
+      t.deepEqual(await lock('a'), [0, 1])
+      t.deepEqual(await lock('b'), [])
+      await port.queueLocks.unlock(group, 'b', queues)
+      t.deepEqual(await lock('b'), [])
+      await port.queueLocks.unlock(group, 'a', queues.slice(1))
+      t.deepEqual(await lock('b'), [1])
+      const none = [{ topic: nameOf('missing'), brokerName, queueId: 0 }]
+      t.deepEqual(await port.queueLocks.lock(group, 'a', none), [])
+      for (const id of ['a', 'b']) {
+        await port.queueLocks.unlock(group, id, queues)
+        await port.clients.unregister(`${id} in ${group}`)
+      }
+    },
+    'queueLocks',
+  )
 }

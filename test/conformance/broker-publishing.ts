@@ -67,8 +67,12 @@ export function publishing(test: Case): void {
 
   test('a message without a queue goes to any, and all are used', async (t, { port }) => {
     const topic = await newTopic(port, 4)
-    const results = await port.publish(Array.from({ length: 32 }, () => newMessage(topic)))
-    t.is(new Set(results.map((result) => stored(result).queueId)).size, 4)
+    const queues = new Set<number>()
+    for (let call = 0; call < 8; call++) {
+      const results = await port.publish([newMessage(topic), newMessage(topic)])
+      for (const result of results) queues.add(stored(result).queueId)
+    }
+    t.is(queues.size, 4)
   })
 
   test('the priority of a message is the number of its queue, the last one at most', async (t, {
@@ -104,9 +108,9 @@ export function publishing(test: Case): void {
     const topic = await newTopic(port, 4)
     const bodies = Array.from({ length: 50 }, (_, i) => `${i}`)
     const receipts = await port.publishTogether(bodies.map((body) => newMessage(topic, { body })))
-    const [{ queueId, queueOffset }] = receipts as [(typeof receipts)[0]]
+    const [{ brokerName, queueId, queueOffset }] = receipts as [(typeof receipts)[0]]
     t.true(receipts.every((one, i) => one.queueOffset === queueOffset + i))
-    t.deepEqual(await read(port, topic, 50, { queueId }), bodies)
+    t.deepEqual(await read(port, topic, 50, { brokerName, queueId }), bodies)
     const spoilt = [newMessage(topic), newMessage(topic, { properties: { p: 'x'.repeat(40_000) } })]
     t.is(await codeOf(port.publishTogether(spoilt)), 'MESSAGE_TOO_LARGE')
     const ends = (await port.topics.ranges(topic)).map(({ maxOffset }) => Number(maxOffset))
@@ -151,11 +155,13 @@ export function publishing(test: Case): void {
     t.is(await codeOf(port.recall(nameOf('missing'), first)), 'TOPIC_NOT_FOUND')
   })
 
-  test('a message is found by its keys, newest first', async (t, { port }) => {
+  test('a message is found by its keys, newest first', async (t, { port, pass }) => {
     const topic = await newTopic(port)
     for (const body of ['1', '2', '3']) {
       const properties = { KEYS: `k${body} all`, UNIQ_KEY: `${topic}-${body}` }
       await port.publish([newMessage(topic, { body, properties })])
+      // Two brokers may store messages in one millisecond.
+      await pass(10)
     }
     const find = async (key: string, max = 10) =>
       (await port.lookup.byKey(topic, key, { max })).map((record) =>

@@ -34,6 +34,15 @@ async function consumed({ port }: BrokerUnderTest, ...bodies: string[]) {
 const deadLetters = async (test: BrokerUnderTest, group: string, count: number) =>
   read(test.port, `%DLQ%${group}`, count)
 
+async function firstDeadLetter({ port }: BrokerUnderTest, group: string) {
+  const topic = `%DLQ%${group}`
+  for (const { brokerName, queueId } of await port.topics.ranges(topic)) {
+    const { records } = await port.pull(pullRequest(topic, { brokerName, queueId }))
+    for (const record of recordsOf(records)) return record
+  }
+  return undefined
+}
+
 export function settling(test: Case): void {
   test('a receipt settles once', async (t, at) => {
     const { receive } = await consumed(at, 'a')
@@ -124,25 +133,36 @@ export function settling(test: Case): void {
     t.is((await again)[0]?.attempt, 2)
   })
 
-  test('a rejected message is a dead letter, with the reason', async (t, at) => {
+  test('a rejected message is a dead letter of its topic', async (t, at) => {
     const { topic, group, receive } = await consumed(at, 'bad')
     const receipts = receiptsOf(await receive())
     t.deepEqual(await at.port.deadLetter(receipts, 'not a number'), [null])
-    t.deepEqual(await deadLetters(at, group, 1), ['bad'])
-    const { brokerName } = await firstQueue(at.port, `%DLQ%${group}`)
-    const { records } = await at.port.pull(pullRequest(`%DLQ%${group}`, { brokerName }))
-    const [dead] = [...recordsOf(records)]
-    t.is(dead?.property(PROPERTY.deadLetterReason), 'not a number')
+    const dead = await firstDeadLetter(at, group)
+    t.is(dead?.body.toString(), 'bad')
     t.is(dead?.property(PROPERTY.retryTopic), topic)
     t.deepEqual(codesOf(await at.port.ack(receipts)), ['RECEIPT_EXPIRED'])
   })
+
+  test(
+    'a dead letter says why it was rejected',
+    async (t, at) => {
+      const { group, receive } = await consumed(at, 'bad')
+      await at.port.deadLetter(receiptsOf(await receive()), 'not a number')
+      const dead = await firstDeadLetter(at, group)
+      t.is(dead?.property(PROPERTY.deadLetterReason), 'not a number')
+    },
+    'reasons',
+  )
 
   test('a message that a reader by position sends back returns by the retry topic', async (t, at) => {
     const { port, pass } = at
     const topic = await newTopic(port)
     const group = await newGroup(port)
-    const [result] = await port.publish([newMessage(topic, { body: 'bad' })])
-    const { brokerName, position } = stored(result)
+    const { brokerName } = await firstQueue(port, topic)
+    const [result] = await port.publish([
+      newMessage(topic, { brokerName, queueId: 0, body: 'bad' }),
+    ])
+    const { position } = stored(result)
     await port.sendBack({ group, brokerName, position, delayLevel: 3 })
     const reading = read(port, `%RETRY%${group}`, 1)
     const state = watched(reading)

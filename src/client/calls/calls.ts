@@ -44,14 +44,15 @@ export interface CallOptions {
 const AUTO_CREATE_QUEUES = 4
 
 /** Stored, though perhaps not yet flushed or replicated as the broker was set to. */
-const STORED: ReadonlySet<number> = new Set([
-  RESPONSE.success,
-  RESPONSE.flushDiskTimeout,
-  RESPONSE.flushSlaveTimeout,
-  RESPONSE.slaveNotAvailable,
+const STORED: ReadonlyMap<number, SendAnswer['status']> = new Map([
+  [RESPONSE.success, 'stored'],
+  [RESPONSE.flushDiskTimeout, 'not-flushed'],
+  [RESPONSE.flushSlaveTimeout, 'not-replicated'],
+  [RESPONSE.slaveNotAvailable, 'not-replicated'],
 ])
 
 export interface SendAnswer {
+  readonly status: 'stored' | 'not-flushed' | 'not-replicated'
   /** One per message. */
   readonly offsetMessageIds: readonly string[]
   readonly queueId: number
@@ -64,7 +65,7 @@ export interface SendRequest {
   readonly producerGroup: string
   readonly queue: QueueRef
   readonly bornTimestamp: number
-  readonly messages: readonly EncodedMessage[]
+  readonly messages: readonly Pick<EncodedMessage, 'body' | 'properties' | 'isHalf'>[]
 }
 
 /** One message, or several of one topic as one batch. */
@@ -75,11 +76,13 @@ export async function sendMessages(
 ): Promise<SendAnswer> {
   const { code, fields, body } = sendParts(request)
   const response = await connection.request(code, { ...options, fields, body })
-  if (!STORED.has(response.code)) {
+  const status = STORED.get(response.code)
+  if (status === undefined) {
     throw responseError(response, `sending to '${request.queue.topic}' on ${connection.address}`)
   }
   const answer = readFields(SEND_RESPONSE, response.fields)
   return {
+    status,
     offsetMessageIds: answer.msgId.split(','),
     queueId: answer.queueId,
     queueOffset: answer.queueOffset,

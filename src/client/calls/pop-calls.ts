@@ -122,7 +122,7 @@ export async function changeInvisibleTime(
   connection: RemotingConnection,
   of: { readonly group: string; readonly topic: string; readonly handle: PopHandle },
   invisibleMs: number,
-  options: CallOptions,
+  options: CallOptions & { readonly isSuspended?: boolean },
 ): Promise<PopHandle | undefined> {
   const { group, topic, handle } = of
   const fields = writeFields(CHANGE_INVISIBLE_TIME, {
@@ -132,6 +132,7 @@ export async function changeInvisibleTime(
     extraInfo: printHandle(handle),
     offset: handle.offset,
     invisibleTime: invisibleMs,
+    suspend: options.isSuspended,
   })
   const response = await connection.request(REQUEST.changeInvisibleTime, { ...options, fields })
   if (response.code === RESPONSE.noMessage) return undefined
