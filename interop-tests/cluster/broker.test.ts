@@ -1,0 +1,50 @@
+// The Broker port over a real Apache RocketMQ.
+import { setTimeout as delay } from 'node:timers/promises'
+import test from 'ava'
+import { systemClock } from '../../src/clock.ts'
+import { type ClusterBroker, openClusterBroker } from '../../src/cluster/broker.ts'
+import { brokerSuite } from '../../test/conformance/broker.ts'
+import {
+  type ApacheRocketmq,
+  apacheRocketmqMissing,
+  startApacheRocketmq,
+} from '../support/apache-rocketmq.ts'
+
+/** Longer than messages stay with their consumers here, and the three seconds of a broker. */
+const PASS_MS_MAX = 36_000
+
+const missing = await apacheRocketmqMissing()
+
+if (missing === undefined) {
+  let apache: ApacheRocketmq
+  let broker: ClusterBroker
+  test.before(async (t) => {
+    t.timeout(400_000)
+    apache = await startApacheRocketmq({ broker: { recallMessageEnable: 'true' } })
+    const options = { nameServers: [apache.nameServer] }
+    broker = await openClusterBroker({ clock: systemClock, name: 'gateway', options })
+  })
+  test.after.always(async () => {
+    await broker?.close()
+    await apache?.stop()
+  })
+  brokerSuite(
+    () => ({ port: broker, pass: (ms) => delay(Math.min(ms, PASS_MS_MAX)), now: () => Date.now() }),
+    {
+      lightQueues: true,
+      available: true,
+      handBack: true,
+      promptReturn: true,
+      mixedGroups: true,
+      pops: true,
+      queueLocks: true,
+      transactions: true,
+      together: true,
+      replies: true,
+      reasons: true,
+    },
+  )
+} else {
+  process.stderr.write(`SKIPPED: the Broker port over Apache RocketMQ, because ${missing}\n`)
+  test.skip(`the Broker port over Apache RocketMQ: ${missing}`, (t) => t.pass())
+}
