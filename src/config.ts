@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
+import { CLUSTER_SETTINGS } from './cluster/options.ts'
 import { BrokerError } from './errors.ts'
 import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
 import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
@@ -183,6 +184,16 @@ const declared = z.strictObject({
     })
     .prefault({})
     .describe('The broker of this process.'),
+  cluster: z
+    .strictObject({
+      nameServers: z
+        .array(z.string().refine(isAddress, { error: 'not host:port' }))
+        .default(['127.0.0.1:9876'])
+        .describe('Name servers of the cluster (host:port).'),
+      ...CLUSTER_SETTINGS,
+    })
+    .prefault({})
+    .describe('The cluster that `trivet gateway` stands before: of Apache RocketMQ, or of ours.'),
   remoting: z
     .strictObject({
       ...listening(10_911, NATIVE_SILENT_MS),

@@ -3,7 +3,7 @@
 import { type Config, PROTOCOLS } from './config.ts'
 import type { TlsMode } from './gateway/net/options.ts'
 
-export type ServerRole = 'start' | 'namesrv' | 'broker'
+export type ServerRole = 'start' | 'namesrv' | 'broker' | 'gateway'
 
 export { PROTOCOLS }
 export type ListeningProtocol = (typeof PROTOCOLS)[number]
@@ -22,6 +22,7 @@ const PROTOCOLS_OF: Readonly<Record<ServerRole, readonly ListeningProtocol[]>> =
   start: PROTOCOLS,
   namesrv: ['nameServer'],
   broker: ['remoting', 'mqtt', 'amqp'],
+  gateway: ['amqp'],
 }
 
 /**

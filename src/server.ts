@@ -106,7 +106,8 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const trusted = registrarCredentials(config)
   const composition = { ...context, auth, listeners, trusted }
   await composeNameServer(composition)
-  if (role !== 'namesrv') await composeBroker(composition)
+  if (role === 'gateway') await composeGateway(composition)
+  else if (role !== 'namesrv') await composeBroker(composition)
   // Not awaited: it never rejects, and only writes a line of the log.
   void dialAdvertised(listeners, config, log, clock)
   return new Server(addressesOf(listeners, config), numbers, parts)
@@ -161,6 +162,29 @@ async function composeBroker(composition: Composition): Promise<void> {
   // Telling the name servers brings native clients here: the last step of a start.
   parts.add('registrar', () => routes.close())
   await routes.start()
+}
+
+/** The front-ends before a cluster: nothing is stored here. */
+async function composeGateway(composition: Composition): Promise<void> {
+  const { config, certificates, log, clock, auth, listeners, parts, numbers } = composition
+  const [{ openClusterBroker }, frontEnds] = await Promise.all([
+    import('./cluster/broker.ts'),
+    loadFrontEnds(listeners),
+  ])
+  const { tls, accessKey, secretKey, ...options } = config.cluster
+  const broker = await openClusterBroker({
+    clock,
+    name: config.broker.name,
+    options: {
+      ...options,
+      tls: tls ? certificates.dialling : undefined,
+      credentials:
+        accessKey === undefined || secretKey === undefined ? undefined : { accessKey, secretKey },
+    },
+  })
+  parts.add('cluster', () => broker.close())
+  const context = { broker, auth, log, clock, numbers }
+  await serveFrontEnds(composition, frontEnds, context)
 }
 
 const FRONT_END_NAMES = ['remoting', 'mqtt', 'amqp'] as const

@@ -69,7 +69,7 @@ export function command<const F extends Flags>(declared: Command<F>): Command {
   return declared as unknown as Command
 }
 
-export type Role = 'start' | 'namesrv' | 'broker'
+export type Role = 'start' | 'namesrv' | 'broker' | 'gateway'
 
 /** An address that the process listens on. */
 export interface ListeningAddress {

@@ -19,6 +19,10 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Run a broker with its front-ends, registered with name servers elsewhere',
     load: async () => (await import('./start.ts')).broker,
   },
+  gateway: {
+    summary: 'Run the AMQP front-end before a cluster of RocketMQ brokers',
+    load: async () => (await import('./start.ts')).gateway,
+  },
   pub: {
     summary: 'Send a message',
     load: async () => (await import('./pub.ts')).pub,

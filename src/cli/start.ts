@@ -1,6 +1,14 @@
-// trivet start, namesrv, broker: run a role of the cluster and say where it listens.
+// trivet start, namesrv, broker, gateway: run a role of the cluster and say where it listens.
 import { loadConfig } from '../config.ts'
 import { type Command, command, type ListeningAddress, type Role } from './command.ts'
+
+const NAME_SERVER_FLAG = {
+  'name-servers': {
+    type: 'text',
+    value: 'host:port,...',
+    describe: 'The cluster: short for --cluster.name-servers.',
+  },
+} as const
 
 const roleCommand = (role: Role, summary: string): Command =>
   command({
@@ -13,9 +21,13 @@ const roleCommand = (role: Role, summary: string): Command =>
         describe: 'Configuration file (default: trivet.json).',
       },
       json: { type: 'boolean', describe: 'Print the addresses as one line of JSON once it runs.' },
+      ...(role === 'gateway' && NAME_SERVER_FLAG),
     },
     async run({ flags, settings, env, roles, terminal }) {
-      const loaded = loadConfig({ file: flags.config, env, flags: settings })
+      const nameServers = 'name-servers' in flags ? flags['name-servers'] : undefined
+      const given = new Map(settings)
+      if (nameServers !== undefined) given.set('cluster.name-servers', nameServers)
+      const loaded = loadConfig({ file: flags.config, env, flags: given })
       const running = await roles.run(role, loaded.values)
       const { addresses, startedInMs } = running
       if (flags.json) terminal.json({ role, pid: process.pid, startedInMs, addresses })
@@ -33,6 +45,11 @@ export const namesrv = roleCommand('namesrv', 'Run a name server alone')
 export const broker = roleCommand(
   'broker',
   'Run a broker with its front-ends, registered with name servers elsewhere',
+)
+
+export const gateway = roleCommand(
+  'gateway',
+  'Run the AMQP front-end before a cluster of RocketMQ brokers',
 )
 
 const LABELS: ReadonlyMap<string, string> = new Map([
@@ -57,7 +74,7 @@ export function banner(
     const told = word === bound ? '' : `  (clients are told ${word})`
     lines.push(`  ${(LABELS.get(name) ?? name).padEnd(12)} ${bound}${told}`)
   }
-  if (role !== 'namesrv') lines.push(`  ${'data'.padEnd(12)} ${dataDir}`)
+  if (role === 'start' || role === 'broker') lines.push(`  ${'data'.padEnd(12)} ${dataDir}`)
   // `npm start` runs in a clone, where the command is not on the path.
   const trivet = env['npm_lifecycle_event'] === undefined ? 'trivet' : 'npx trivet'
   const tries = firstCommands(addresses, trivet)

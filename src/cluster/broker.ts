@@ -1,0 +1,310 @@
+// The Broker port over a cluster of RocketMQ's brokers, or of our own, by their native protocol:
+// messages, offsets and groups are kept there, nothing is kept here. What a cluster cannot do is
+// refused with NOT_SUPPORTED.
+import { recallMessage, sendBack } from '../client/calls/calls.ts'
+import type { Clock } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import { NO_HOST } from '../model/host.ts'
+import type {
+  NewMessage,
+  PublishReceipt,
+  PublishResult,
+  PullRequest,
+  PullResult,
+  Receipt,
+  ReceivedMessage,
+  ReceiveRequest,
+  SendBack,
+  SettleResult,
+} from '../model/message.ts'
+import { decodeRecallHandle } from '../model/message-id.ts'
+import { logPosition } from '../model/positions.ts'
+import { RecordView } from '../model/record.ts'
+import type { StateChange } from '../model/state.ts'
+import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
+import { GivenCounts } from '../numbers/given-counts.ts'
+import type { Arrived, Broker, LightQueues, QueueLocks, Transactions } from '../port/broker.ts'
+import type { Pops } from '../port/pops.ts'
+import { ClusterClients } from './clients.ts'
+import { ClusterGroups } from './definitions/groups.ts'
+import { ClusterTopics } from './definitions/topics.ts'
+import { Links, PRODUCER_GROUP } from './links.ts'
+import { CLUSTER_DEFAULTS, type ClusterOptions } from './options.ts'
+import { ClusterPublisher } from './publish/cluster-publisher.ts'
+import { ClusterCursors } from './read/cursors.ts'
+import { ClusterLookup } from './read/lookup.ts'
+import { ClusterPuller } from './read/puller.ts'
+import { TopicWatch } from './read/topic-watch.ts'
+import { ClusterReceiver } from './receive/receiver.ts'
+import { ClusterReplies } from './replies.ts'
+import { publishWith } from './states/changes.ts'
+import { type StateLayout, stateLayout } from './states/state-topic.ts'
+import { ClusterStates } from './states/states.ts'
+
+export interface ClusterParts {
+  readonly clock: Clock
+  readonly options: Partial<ClusterOptions> & Pick<ClusterOptions, 'nameServers'>
+  /** Of this gateway, as its clients are told. */
+  readonly name: string
+}
+
+/** Asks the name servers, so that a wrong address shows at once. Rejects with UNREACHABLE. */
+export async function openClusterBroker(parts: ClusterParts): Promise<ClusterBroker> {
+  const { tls: _, ...defaults } = CLUSTER_DEFAULTS
+  const options: ClusterOptions = { ...defaults, ...parts.options }
+  const links = new Links(options, parts.clock)
+  try {
+    const brokers = await links.directory.brokers({ timeoutMs: options.requestTimeoutMs })
+    const clusterName = brokers[0]?.cluster ?? 'DefaultCluster'
+    const puller = new ClusterPuller({ links, clock: parts.clock, options })
+    const layout = await stateLayout({ links, options, clock: parts.clock, puller })
+    const of = { clusterName, brokerName: parts.name }
+    return new ClusterBroker(parts.clock, options, links, of, layout)
+  } catch (error) {
+    await links.close()
+    throw error
+  }
+}
+
+export class ClusterBroker implements Broker {
+  readonly identity: BrokerIdentity
+  readonly topics: ClusterTopics
+  readonly groups: ClusterGroups
+  readonly cursors: ClusterCursors
+  readonly lookup: ClusterLookup
+  readonly clients: ClusterClients
+  readonly states: ClusterStates
+  readonly replies: ClusterReplies
+  readonly #options: ClusterOptions
+  readonly #links: Links
+  readonly #publisher: ClusterPublisher
+  readonly #puller: ClusterPuller
+  readonly #receiver: ClusterReceiver
+  readonly #arrivals: TopicWatch
+  readonly #given: GivenCounts
+  readonly #startedAtMs: number
+
+  /** Use `openClusterBroker`. */
+  constructor(
+    clock: Clock,
+    options: ClusterOptions,
+    links: Links,
+    of: Pick<BrokerIdentity, 'clusterName' | 'brokerName'>,
+    layout: StateLayout,
+  ) {
+    const parts = { clock, options, links }
+    this.#options = options
+    this.#links = links
+    this.#startedAtMs = clock.now()
+    this.identity = { ...of, brokerId: 0, storeHost: NO_HOST }
+    const given = new GivenCounts(clock)
+    this.#given = given
+    this.topics = new ClusterTopics(parts)
+    this.groups = new ClusterGroups({
+      ...parts,
+      topics: this.topics,
+      given: (group, topic) => given.of(group, topic),
+    })
+    this.cursors = new ClusterCursors({ ...parts, topics: this.topics })
+    this.lookup = new ClusterLookup(parts)
+    this.clients = new ClusterClients(parts)
+    this.replies = new ClusterReplies({ ...parts, clusterName: of.clusterName })
+    this.#publisher = new ClusterPublisher(parts)
+    this.#puller = new ClusterPuller(parts)
+    this.states = new ClusterStates({
+      clock,
+      layout,
+      publish: (messages) => this.#publisher.publish(messages),
+      pull: (request) => this.#puller.pull(request),
+    })
+    this.#arrivals = new TopicWatch({ ...parts, puller: this.#puller, topics: this.topics })
+    this.#receiver = new ClusterReceiver({
+      ...parts,
+      groups: this.groups,
+      topics: this.topics,
+      cursors: this.cursors,
+      given: (group, topic, messages) => given.add(group, topic, messages),
+    })
+  }
+
+  publish(
+    messages: readonly NewMessage[],
+    changes: readonly StateChange[] = [],
+  ): Promise<readonly PublishResult[]> {
+    const publish = (all: readonly NewMessage[]) => this.#publisher.publish(all)
+    if (changes.length === 0) return publish(messages)
+    return publishWith({ states: this.states, lookup: this.lookup, publish }, messages, changes)
+  }
+
+  publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
+    return this.#publisher.publishTogether(messages)
+  }
+
+  publishAndSettle(): Promise<never> {
+    return Promise.reject(notBuilt('settling together with new messages'))
+  }
+
+  async recall(topic: string, handle: string): Promise<string> {
+    const limits = this.#limits
+    await this.#links.routes.queues(topic, limits)
+    const named = decodeRecallHandle(handle)
+    if (named === undefined || named.topic !== topic) {
+      throw new BrokerError('ARGUMENT_INVALID', `what is given is no handle of '${topic}'`)
+    }
+    const connection = await this.#links.brokers.connection(named.brokerName, limits)
+    const request = { producerGroup: PRODUCER_GROUP, topic, recallHandle: handle }
+    await recallMessage(connection, request, limits)
+    return named.messageId
+  }
+
+  async pull(request: PullRequest): Promise<PullResult> {
+    const result = await this.#puller.pull(request)
+    if (request.group !== undefined) this.#given.add(request.group, request.topic, result.count)
+    return result
+  }
+
+  receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
+    return this.#receiver.receive(request)
+  }
+
+  ack(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
+    return this.#receiver.ack(receipts)
+  }
+
+  nack(receipts: readonly Receipt[], delayMs?: number): Promise<readonly SettleResult[]> {
+    return this.#receiver.nack(receipts, delayMs)
+  }
+
+  release(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
+    return this.#receiver.release(receipts)
+  }
+
+  abandon(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
+    return this.#receiver.abandon(receipts)
+  }
+
+  extend(receipts: readonly Receipt[], invisibleMs: number): Promise<readonly SettleResult[]> {
+    return this.#receiver.extend(receipts, invisibleMs)
+  }
+
+  deadLetter(receipts: readonly Receipt[]): Promise<readonly SettleResult[]> {
+    return this.#receiver.deadLetter(receipts)
+  }
+
+  async sendBack({ group, brokerName, position, delayLevel, retryTimesMax }: SendBack) {
+    const masters = await this.#links.masters.list(this.#limits)
+    if (!masters.some(({ name }) => name === brokerName)) {
+      throw new BrokerError('QUEUE_NOT_FOUND', `the cluster has no broker '${brokerName}'`)
+    }
+    const { retryTimesMax: groupMax } = await this.groups.ensure(group)
+    if (delayLevel < 0) await this.groups.ensureDeadLetters(group)
+    const record = await this.lookup.byPosition(brokerName, position)
+    if (record === undefined) {
+      throw new BrokerError('MESSAGE_NOT_FOUND', `'${brokerName}' has no message at ${position}`)
+    }
+    const connection = await this.#links.brokers.connection(brokerName, this.#limits)
+    const fields = {
+      group,
+      offset: position,
+      delayLevel,
+      originMsgId: '',
+      originTopic: new RecordView(record).topic,
+      unitMode: false,
+      maxReconsumeTimes: retryTimesMax ?? groupMax,
+    }
+    await sendBack(connection, fields, this.#limits)
+  }
+
+  watch(topic: string, arrived: Arrived): Disposable {
+    return this.#arrivals.watch(topic, arrived)
+  }
+
+  get lightQueues(): LightQueues {
+    return NO_LIGHT_QUEUES
+  }
+
+  get queueLocks(): QueueLocks {
+    return NO_LOCKS
+  }
+
+  get pops(): Pops {
+    return NO_POPS
+  }
+
+  get transactions(): Transactions {
+    return NO_TRANSACTIONS
+  }
+
+  async status(): Promise<BrokerStatus> {
+    const [topics, groups] = await Promise.all([this.topics.list(), this.groups.list()])
+    const { createTopics, createGroups, queuesDefault, bodyBytesMax } = this.#options
+    const none = { perSecond: [0, 0, 0], thisMorning: 0, yesterdayMorning: 0 }
+    return {
+      identity: this.identity,
+      startedAtMs: this.#startedAtMs,
+      flush: 'sync',
+      writable: true,
+      reason: undefined,
+      logStart: logPosition(0),
+      logEnd: logPosition(0),
+      diskBytes: 0,
+      topics: topics.length,
+      groups: groups.length,
+      clients: this.clients.size,
+      messagesIn: 0,
+      messagesOut: 0,
+      rates: { stored: none, read: none, readsFound: none, readsEmpty: none },
+      pendingDelayed: 0,
+      settings: {
+        autoCreateTopics: createTopics,
+        autoCreateGroups: createGroups,
+        queuesDefault,
+        bodyBytesMax,
+        delayMsMax: DELAY_MS_MAX,
+      },
+    }
+  }
+
+  /** Never rejects. */
+  async close(): Promise<void> {
+    this.#arrivals.close()
+    await this.states.close()
+    this.topics.close()
+    this.#publisher.close()
+    this.#given.close()
+    await this.#links.close()
+  }
+
+  get #limits(): { timeoutMs: number } {
+    return { timeoutMs: this.#options.requestTimeoutMs }
+  }
+}
+
+/** RocketMQ's `timerMaxDelaySec`. */
+const DELAY_MS_MAX = 3 * 24 * 3_600_000
+
+const notBuilt = (what: string): BrokerError =>
+  new BrokerError('NOT_SUPPORTED', `before a cluster there is no ${what}`)
+
+const refused = (what: string) => (): Promise<never> => Promise.reject(notBuilt(what))
+
+const NO_LIGHT_QUEUES: LightQueues = {
+  bind: refused('light queue'),
+  unbind: refused('light queue'),
+  unbindAll: refused('light queue'),
+}
+
+const NO_LOCKS: QueueLocks = { lock: refused('lock of queues'), unlock: refused('lock of queues') }
+
+const NO_POPS: Pops = {
+  pop: refused('receiving by names'),
+  ack: refused('receiving by names'),
+  change: refused('receiving by names'),
+}
+
+const NO_TRANSACTIONS: Transactions = {
+  end: refused('transaction'),
+  endAll: refused('transaction'),
+  topic: async () => undefined,
+  watch: () => ({ [Symbol.dispose]: () => {} }),
+}

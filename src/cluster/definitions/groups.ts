@@ -1,0 +1,144 @@
+// Consumer groups of the cluster: made and changed on every master.
+import { GroupAdmin } from '../../client/admin/group-admin.ts'
+import { BrokerError } from '../../errors.ts'
+import { type GroupDefinition, groupDefaults } from '../../model/group.ts'
+import type { QueueLag } from '../../model/message.ts'
+import { checkGroupName, deadLetterTopic, retryTopic } from '../../model/names.ts'
+import { queueOffset } from '../../model/positions.ts'
+import type { RecentCounts } from '../../model/status.ts'
+import { PERM_READ_WRITE } from '../../model/topic.ts'
+import type { Groups } from '../../port/broker.ts'
+import { REQUEST } from '../../remoting/codes.ts'
+import { writeFields } from '../../remoting/layout.ts'
+import {
+  DELETE_GROUP,
+  decodeGroupTable,
+  encodeGroupConfig,
+} from '../../remoting/requests/groups.ts'
+import type { Links } from '../links.ts'
+import type { ClusterOptions } from '../options.ts'
+import type { ClusterTopics } from './topics.ts'
+
+/** As RocketMQ: from -1, without end, on. */
+const RETRY_TIMES_LEAST = -1
+
+interface Parts {
+  readonly links: Links
+  readonly options: ClusterOptions
+  readonly topics: ClusterTopics
+  readonly given: (group: string, topic: string | undefined) => RecentCounts
+}
+
+export class ClusterGroups implements Groups {
+  readonly #parts: Parts
+  readonly #admin: GroupAdmin
+  /** Known to be on every master. */
+  readonly #ensured = new Set<string>()
+  readonly #withDeadLetters = new Set<string>()
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#admin = new GroupAdmin(parts.links.masters)
+  }
+
+  async list(): Promise<readonly GroupDefinition[]> {
+    const { masters } = this.#parts.links
+    const answers = await masters.ask(REQUEST.getAllGroupConfig, 'listing groups', this.#limits)
+    const groups = new Map<string, GroupDefinition>()
+    for (const { response } of answers) {
+      for (const group of decodeGroupTable(response.body)) groups.set(group.name, group)
+    }
+    return [...groups.values()]
+  }
+
+  /** By the list: a broker that is asked for one group makes it. */
+  async get(name: string): Promise<GroupDefinition | undefined> {
+    return (await this.list()).find((group) => group.name === name)
+  }
+
+  async put(definition: GroupDefinition): Promise<void> {
+    const { name, retryTimesMax } = definition
+    checkGroupName(name)
+    if (!Number.isInteger(retryTimesMax) || retryTimesMax < RETRY_TIMES_LEAST) {
+      const text = `the group '${name}' is to have ${retryTimesMax} retries; a whole number is due`
+      throw new BrokerError('ARGUMENT_INVALID', text)
+    }
+    const { masters } = this.#parts.links
+    const asked = { ...this.#limits, body: encodeGroupConfig(definition) }
+    const all = await masters.list(this.#limits)
+    await masters.change(all, REQUEST.updateGroup, `setting up the group '${name}'`, asked)
+  }
+
+  async ensure(name: string): Promise<GroupDefinition> {
+    checkGroupName(name)
+    const found = await this.get(name)
+    if (found === undefined && !this.#parts.options.createGroups) throw notFound(name)
+    const definition = found ?? groupDefaults(name)
+    if (this.#ensured.has(name)) return definition
+    if (found === undefined) await this.put(definition)
+    await this.#ensureRetryTopic(definition)
+    this.#ensured.add(name)
+    return definition
+  }
+
+  async #ensureRetryTopic({ name, retryQueues }: GroupDefinition): Promise<void> {
+    const { topics } = this.#parts
+    const topic = retryTopic(name)
+    if ((await topics.get(topic)) !== undefined) return
+    const queues = { readQueues: retryQueues, writeQueues: retryQueues }
+    await topics.put({ name: topic, ...queues, perm: PERM_READ_WRITE, ordered: false, sysFlag: 0 })
+  }
+
+  /** Made on every master, so that it is found by its name once there is a letter in it. */
+  async ensureDeadLetters(name: string): Promise<void> {
+    if (this.#withDeadLetters.has(name)) return
+    const { topics } = this.#parts
+    const topic = deadLetterTopic(name)
+    if ((await topics.get(topic)) === undefined) {
+      const queues = { readQueues: 1, writeQueues: 1 }
+      await topics.put({
+        name: topic,
+        ...queues,
+        perm: PERM_READ_WRITE,
+        ordered: false,
+        sysFlag: 0,
+      })
+    }
+    this.#withDeadLetters.add(name)
+  }
+
+  async delete(name: string, { keepOffsets = false } = {}): Promise<void> {
+    if ((await this.get(name)) === undefined) throw notFound(name)
+    const { masters } = this.#parts.links
+    const fields = writeFields(DELETE_GROUP, { groupName: name, cleanOffset: !keepOffsets })
+    const all = await masters.list(this.#limits)
+    const asked = { ...this.#limits, fields }
+    await masters.change(all, REQUEST.deleteGroup, `deleting the group '${name}'`, asked)
+    this.#ensured.delete(name)
+    this.#withDeadLetters.delete(name)
+  }
+
+  /** The masters know what their native members want, and refuse what differs. */
+  async checkReceiving(): Promise<void> {}
+
+  async lags(name: string): Promise<readonly QueueLag[]> {
+    const { queues } = await this.#admin.describe(name, this.#limits)
+    return queues.map(({ topic, brokerName, queueId, committedOffset, maxOffset, lag }) => ({
+      ...{ topic, brokerName, queueId, committedOffset, lag },
+      minOffset: queueOffset(0),
+      maxOffset: queueOffset(maxOffset),
+      inFlight: 0,
+    }))
+  }
+
+  async given(name: string, topic?: string): Promise<RecentCounts> {
+    return this.#parts.given(name, topic)
+  }
+
+  get #limits(): { timeoutMs: number } {
+    return { timeoutMs: this.#parts.options.requestTimeoutMs }
+  }
+}
+
+const notFound = (name: string): BrokerError =>
+  new BrokerError('GROUP_NOT_FOUND', `the group '${name}' does not exist`)

@@ -1,0 +1,171 @@
+// Topics of the cluster: made and changed on every master, described by what the masters say.
+
+import { endOffset } from '../../client/calls/calls.ts'
+import type { Clock } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import { QUEUES_PER_TOPIC_MAX } from '../../model/limits.ts'
+import type { QueueName, QueueRange } from '../../model/message.ts'
+import { AUTO_CREATE_TOPIC, checkTopicName, isLightQueue } from '../../model/names.ts'
+import { queueOffset } from '../../model/positions.ts'
+import { PERM_READ_WRITE, type TopicDefinition } from '../../model/topic.ts'
+import type { Topics } from '../../port/broker.ts'
+import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
+import { writeFields } from '../../remoting/layout.ts'
+import {
+  decodeTopicConfig,
+  decodeTopicTable,
+  TOPIC,
+  UPDATE_TOPIC,
+} from '../../remoting/requests/topics.ts'
+import type { Links } from '../links.ts'
+import type { ClusterOptions } from '../options.ts'
+import { Watchers } from './watchers.ts'
+
+/** What other gateways and operators change is looked for so often, while it is watched. */
+const LOOK_MS = 5_000
+
+interface Parts {
+  readonly links: Links
+  readonly clock: Clock
+  readonly options: ClusterOptions
+}
+
+export class ClusterTopics implements Topics {
+  readonly #parts: Parts
+  readonly #watchers: Watchers
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#watchers = new Watchers(parts.clock, LOOK_MS, async () => {
+      const topics = await this.list()
+      return topics.map((topic) => [topic.name, JSON.stringify(topic)] as const)
+    })
+  }
+
+  async list(): Promise<readonly TopicDefinition[]> {
+    const { masters } = this.#parts.links
+    const answers = await masters.ask(REQUEST.getAllTopicConfig, 'listing topics', this.#limits)
+    const topics = new Map<string, TopicDefinition>()
+    for (const { response } of answers) {
+      for (const topic of decodeTopicTable(response.body).topics) topics.set(topic.name, topic)
+    }
+    return [...topics.values()]
+  }
+
+  async get(name: string): Promise<TopicDefinition | undefined> {
+    const fields = writeFields(TOPIC, { topic: name })
+    const asked = { ...this.#limits, fields }
+    const answers = await this.#parts.links.masters.ask(
+      REQUEST.getTopicConfig,
+      `the topic '${name}'`,
+      asked,
+      RESPONSE.topicNotExist,
+    )
+    const [first] = answers
+    return first && { ...decodeTopicConfig(first.response.body), name }
+  }
+
+  async put(definition: TopicDefinition): Promise<void> {
+    const { name, readQueues, writeQueues, perm, ordered, sysFlag } = definition
+    checkTopicName(name)
+    if (isLightQueue(name)) throw reserved(name)
+    for (const queues of [readQueues, writeQueues]) checkQueues(name, queues)
+    const { links } = this.#parts
+    const fields = writeFields(UPDATE_TOPIC, {
+      topic: name,
+      defaultTopic: AUTO_CREATE_TOPIC,
+      readQueueNums: readQueues,
+      writeQueueNums: writeQueues,
+      perm,
+      topicFilterType: 'SINGLE_TAG',
+      topicSysFlag: sysFlag,
+      order: ordered,
+    })
+    const masters = await links.masters.list(this.#limits)
+    const doing = `setting up the topic '${name}'`
+    await links.masters.change(masters, REQUEST.updateTopic, doing, { ...this.#limits, fields })
+    links.routes.forget(name)
+    await links.routes.untilKnown(name, masters.length * Math.max(readQueues, writeQueues))
+    this.#watchers.tell(name)
+  }
+
+  async ensure(name: string): Promise<TopicDefinition> {
+    checkTopicName(name)
+    const found = await this.get(name)
+    if (found !== undefined) return found
+    if (!this.#parts.options.createTopics) throw notFound(name)
+    const queues = this.#parts.options.queuesDefault
+    const made = {
+      name,
+      readQueues: queues,
+      writeQueues: queues,
+      perm: PERM_READ_WRITE,
+      ordered: false,
+      sysFlag: 0,
+    }
+    await this.put(made)
+    return made
+  }
+
+  async delete(name: string): Promise<void> {
+    if ((await this.get(name)) === undefined) throw notFound(name)
+    const { links } = this.#parts
+    const fields = writeFields(TOPIC, { topic: name })
+    const masters = await links.masters.list(this.#limits)
+    const asked = { ...this.#limits, fields }
+    await links.masters.change(masters, REQUEST.deleteTopic, `deleting the topic '${name}'`, asked)
+    await links.directory.forgetTopic(name, this.#limits)
+    links.routes.forget(name)
+    this.#watchers.tell(name)
+  }
+
+  async ranges(name: string): Promise<readonly QueueRange[]> {
+    checkTopicName(name)
+    const { readable } = await this.#parts.links.routes.queues(name, this.#limits)
+    return Promise.all(readable.map((queue) => this.range(queue)))
+  }
+
+  async range(queue: QueueName): Promise<QueueRange> {
+    const { brokers } = this.#parts.links
+    const connection = await brokers.connection(queue.brokerName, this.#limits)
+    const [minOffset, maxOffset] = await Promise.all([
+      endOffset(connection, 'min', queue, this.#limits),
+      endOffset(connection, 'max', queue, this.#limits),
+    ])
+    const { topic, brokerName, queueId } = queue
+    return {
+      topic,
+      brokerName,
+      queueId,
+      // A queue that was never written may say that its first message is behind its end.
+      minOffset: queueOffset(Math.min(minOffset, maxOffset)),
+      maxOffset: queueOffset(maxOffset),
+    }
+  }
+
+  watch(changed: (topic: string) => void): Disposable {
+    return this.#watchers.watch(changed)
+  }
+
+  close(): void {
+    this.#watchers.close()
+  }
+
+  get #limits(): { timeoutMs: number } {
+    return { timeoutMs: this.#parts.options.requestTimeoutMs }
+  }
+}
+
+function checkQueues(topic: string, queues: number): void {
+  if (Number.isInteger(queues) && queues >= 1 && queues <= QUEUES_PER_TOPIC_MAX) return
+  throw new BrokerError(
+    'ARGUMENT_INVALID',
+    `the topic '${topic}' is to have ${queues} queues; 1 to ${QUEUES_PER_TOPIC_MAX} are possible`,
+  )
+}
+
+const reserved = (name: string): BrokerError =>
+  new BrokerError('NAME_INVALID', `'${name}' is a name of a light queue, and no topic has it`)
+
+export const notFound = (name: string): BrokerError =>
+  new BrokerError('TOPIC_NOT_FOUND', `the topic '${name}' does not exist`)

@@ -1,0 +1,48 @@
+// The way to the cluster's brokers: its name servers, the routes that they tell, and one connection
+// to each master, on which the gateway is known as one client of RocketMQ.
+
+import { Masters } from '../client/admin/masters.ts'
+import { StatusFeed } from '../client/calls/status.ts'
+import { Brokers } from '../client/routes/brokers.ts'
+import { NameServers } from '../client/routes/name-servers.ts'
+import { Outages } from '../client/routes/outages.ts'
+import { type PeerOptions, Peers } from '../client/routes/peers.ts'
+import { Presence } from '../client/routes/presence.ts'
+import { Routes } from '../client/routes/routes.ts'
+import type { Clock } from '../clock.ts'
+import type { ClusterOptions } from './options.ts'
+
+/** The producer group of all gateways. */
+export const PRODUCER_GROUP = 'TRIVET_GATEWAY'
+
+export class Links {
+  readonly status = new StatusFeed()
+  readonly directory: NameServers
+  readonly routes: Routes
+  readonly brokers: Brokers
+  readonly masters: Masters
+  readonly #outages: Outages
+  readonly #directoryPeers: Peers
+  readonly #presence: Presence
+
+  constructor(options: ClusterOptions, clock: Clock) {
+    const { credentials, tls, connectTimeoutMs, nameServers } = options
+    const dialling = { clock, status: this.status, tls, connectTimeoutMs }
+    this.#outages = new Outages(dialling)
+    const peers: PeerOptions = { ...dialling, credentials, outages: this.#outages }
+    this.#directoryPeers = new Peers(peers)
+    this.directory = new NameServers(this.#directoryPeers, nameServers)
+    this.routes = new Routes(this.directory, clock, this.#outages)
+    this.#presence = new Presence(peers, { consumers: [], producerGroups: [PRODUCER_GROUP] })
+    this.brokers = new Brokers(this.#presence, this.routes)
+    this.masters = new Masters(this.directory, this.#presence, this.#outages)
+  }
+
+  /** Never rejects. */
+  async close(): Promise<void> {
+    this.#outages.close()
+    await this.#presence.close()
+    this.#directoryPeers.close()
+    this.status.close()
+  }
+}

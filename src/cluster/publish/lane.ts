@@ -1,0 +1,140 @@
+// One queue of the cluster: one request is on its way while what comes after it gathers for the
+// next, since a broker takes a batch of sixteen for little more than one message. What stands in a
+// lane keeps its order, through retries too.
+import { BackOff } from '../../client/calls/back-off.ts'
+import { type Clock, sleep } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import type { PublishReceipt } from '../../model/message.ts'
+import type { QueueRef } from '../../remoting/requests/queue.ts'
+import { type Parcel, type ParcelItem, refuse } from './parcel.ts'
+
+/** A batch of more is taken for no less per message. */
+const BATCH_MESSAGES_MAX = 128
+/** RocketMQ's default bound is 4 MiB for the whole request. */
+const BATCH_BYTES_MAX = 1024 * 1024
+const FIRST_PAUSE_MS = 50
+const LONGEST_PAUSE_MS = 1000
+
+export interface LaneParts {
+  readonly clock: Clock
+  /** One request. Rejects with a BrokerError. */
+  send(queue: QueueRef, items: readonly ParcelItem[]): Promise<readonly PublishReceipt[]>
+  /** The queue's broker did not take them now. */
+  failed(lane: Lane, error: BrokerError): void
+  /** What did not go out and may go by another lane. */
+  handBack(parcels: readonly Parcel[]): void
+  /** Nothing is on its way any more. */
+  idle(lane: Lane): void
+}
+
+export class Lane {
+  readonly queue: QueueRef
+  readonly #parts: LaneParts
+  /** For this queue, or by its key, in order. */
+  #bound: Parcel[] = []
+  #isBusy = false
+  #isStopped = false
+
+  constructor(queue: QueueRef, parts: LaneParts) {
+    this.queue = queue
+    this.#parts = parts
+  }
+
+  get isBusy(): boolean {
+    return this.#isBusy
+  }
+
+  get isEmpty(): boolean {
+    return !this.#isBusy && this.#bound.length === 0
+  }
+
+  /** To go out by `start`. */
+  bind(parcel: Parcel): void {
+    this.#bound.push(parcel)
+  }
+
+  /** Sends what is bound to the queue, else what fits of `loose`; nothing while it is busy. */
+  start(loose: Parcel[]): void {
+    if (this.#isBusy || this.#isStopped) return
+    if (this.#bound.length > 0) void this.#carry(takeBatch(this.#bound), true)
+    else if (loose.length > 0) void this.#carry(takeBatch(loose), false)
+  }
+
+  /** Hands back what is not on its way, and what of that fails. */
+  stop(): void {
+    this.#isStopped = true
+    if (!this.#isBusy) this.#handBackBound()
+  }
+
+  async #carry(parcels: readonly Parcel[], isBound: boolean): Promise<void> {
+    this.#isBusy = true
+    await this.#deliver(parcels, isBound)
+    this.#isBusy = false
+    if (this.#isStopped) this.#handBackBound()
+    this.#parts.idle(this)
+  }
+
+  #handBackBound(): void {
+    this.#parts.handBack(this.#bound)
+    this.#bound = []
+  }
+
+  async #deliver(parcels: readonly Parcel[], isBound: boolean): Promise<void> {
+    const backOff = new BackOff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
+    for (let left = parcels; ; ) {
+      left = await this.#attempt(left, isBound)
+      if (left.length === 0) return
+      await sleep(this.#parts.clock, backOff.nextMs())
+    }
+  }
+
+  /** @returns what is to be tried again here */
+  async #attempt(parcels: readonly Parcel[], isBound: boolean): Promise<readonly Parcel[]> {
+    try {
+      const items = parcels.flatMap((parcel) => parcel.items)
+      settleAll(parcels, await this.#parts.send(this.queue, items))
+      return []
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      if (!error.retryable) {
+        await this.#apart(parcels, isBound, error)
+        return []
+      }
+      this.#parts.failed(this, error)
+      const nowMs = this.#parts.clock.monotonic()
+      const left = parcels.filter(({ deadlineMs }) => deadlineMs > nowMs)
+      for (const parcel of parcels) if (parcel.deadlineMs <= nowMs) refuse(parcel, error)
+      if (isBound && !this.#isStopped) return left
+      this.#parts.handBack(left)
+      return []
+    }
+  }
+
+  /** One of them may be what the broker refuses. */
+  async #apart(parcels: readonly Parcel[], isBound: boolean, error: BrokerError): Promise<void> {
+    if (parcels.length === 1) return refuse(parcels[0]!, error)
+    for (const parcel of parcels) await this.#deliver([parcel], isBound)
+  }
+}
+
+function settleAll(parcels: readonly Parcel[], receipts: readonly PublishReceipt[]): void {
+  let at = 0
+  for (const { items, settle } of parcels) {
+    settle(receipts.slice(at, at + items.length))
+    at += items.length
+  }
+}
+
+/** Takes the first parcels away, as many as fit into one request. */
+function takeBatch(parcels: Parcel[]): Parcel[] {
+  let [count, messages, bytes] = [0, 0, 0]
+  for (const parcel of parcels) {
+    messages += parcel.items.length
+    bytes += parcel.bytes
+    const isFull = messages > BATCH_MESSAGES_MAX || bytes > BATCH_BYTES_MAX
+    if (count > 0 && (parcel.isAlone || isFull)) break
+    count++
+    if (parcel.isAlone) break
+  }
+  return parcels.splice(0, count)
+}

@@ -1,0 +1,28 @@
+// What a lane carries: a message, or several that stay together, with what they wait for.
+import { BrokerError } from '../../errors.ts'
+import type { NewMessage, PublishResult } from '../../model/message.ts'
+
+export interface ParcelItem {
+  /** Its body is the parcel's own. */
+  readonly message: NewMessage
+  /** Its properties, completed. */
+  readonly properties: Buffer
+  readonly isAlone: boolean
+}
+
+export interface Parcel {
+  readonly items: readonly ParcelItem[]
+  /** As a batch has them on the wire. */
+  readonly bytes: number
+  /** What a batch would lose of it: a delay, a priority; or the items are one batch already. */
+  readonly isAlone: boolean
+  /** Monotonic: from then on it is refused. */
+  readonly deadlineMs: number
+  /** One result an item. */
+  readonly settle: (results: readonly PublishResult[]) => void
+}
+
+export const refuse = (parcel: Parcel, thrown: unknown): void => {
+  const error = BrokerError.from(thrown)
+  parcel.settle(parcel.items.map(() => error))
+}

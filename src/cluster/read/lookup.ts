@@ -1,0 +1,90 @@
+// Finding stored messages again at the brokers of a cluster.
+
+import type { LogPosition } from '../../model/positions.ts'
+import { recordsOf } from '../../model/record.ts'
+import type { Lookup } from '../../port/broker.ts'
+import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
+import { writeFields } from '../../remoting/layout.ts'
+import { QUERY_MESSAGE, UNIQUE_KEY_QUERY, VIEW_MESSAGE } from '../../remoting/requests/lookup.ts'
+import type { Links } from '../links.ts'
+import type { ClusterOptions } from '../options.ts'
+
+interface Parts {
+  readonly links: Links
+  readonly options: ClusterOptions
+}
+
+export class ClusterLookup implements Lookup {
+  readonly #parts: Parts
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+  }
+
+  async byPosition(brokerName: string, position: LogPosition): Promise<Buffer | undefined> {
+    if (!Number.isSafeInteger(position) || position < 0) return undefined
+    const { masters } = this.#parts.links
+    const master = (await masters.list(this.#limits)).find(({ name }) => name === brokerName)
+    if (master === undefined) return undefined
+    const connection = await masters.connection(master.address, this.#limits)
+    const fields = writeFields(VIEW_MESSAGE, { offset: position })
+    const asked = { ...this.#limits, fields }
+    const response = await connection.request(REQUEST.viewMessageById, asked)
+    if (response.code !== RESPONSE.success || response.body.length === 0) return undefined
+    const [record] = recordsOf(response.body)
+    // What is at the place may be no message, or one that begins elsewhere.
+    return record?.position === position ? response.body : undefined
+  }
+
+  async byKey(
+    topic: string,
+    key: string,
+    options: { max: number; maxBytes?: number; fromMs?: number; toMs?: number },
+  ): Promise<readonly Buffer[]> {
+    const { max, maxBytes = Number.POSITIVE_INFINITY, fromMs = 0 } = options
+    const { toMs = Number.MAX_SAFE_INTEGER } = options
+    const found = new Map<string, { readonly bytes: Buffer; readonly storeMs: number }>()
+    for (const isUnique of [false, true]) {
+      const fields = writeFields(QUERY_MESSAGE, {
+        topic,
+        key,
+        maxNum: Math.min(max, FOUND_MAX),
+        beginTimestamp: fromMs,
+        endTimestamp: toMs,
+      })
+      if (isUnique) fields.set(UNIQUE_KEY_QUERY, 'true')
+      const asked = { ...this.#limits, fields }
+      const what = `looking up '${key}' in '${topic}'`
+      const { masters } = this.#parts.links
+      const code = REQUEST.queryMessage
+      for (const { name, response } of await masters.ask(
+        code,
+        what,
+        asked,
+        RESPONSE.queryNotFound,
+      )) {
+        for (const record of recordsOf(response.body)) {
+          if (record.topic !== topic) continue
+          const bytes = record.bytes.subarray(record.start, record.start + record.size)
+          found.set(`${name}/${record.position}`, { bytes, storeMs: record.storeTimestamp })
+        }
+      }
+    }
+    let left = maxBytes
+    return [...found.values()]
+      .sort((a, b) => b.storeMs - a.storeMs)
+      .slice(0, max)
+      .map(({ bytes }) => bytes)
+      .filter((bytes, i) => {
+        left -= bytes.length
+        return i === 0 || left >= 0
+      })
+  }
+
+  get #limits(): { timeoutMs: number } {
+    return { timeoutMs: this.#parts.options.requestTimeoutMs }
+  }
+}
+
+/** RocketMQ's limit of one query. */
+const FOUND_MAX = 64

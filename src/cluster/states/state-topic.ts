@@ -1,0 +1,119 @@
+// The topic that keeps the states of all gateways of a cluster: made on every master, compacted
+// where the masters can. Which queue an id belongs to must not change with the masters that are
+// there, so the masters of the first day are written at the beginning of each queue.
+import { within } from '../../client/calls/abort.ts'
+import { type Clock, sleep } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
+import { queueOffset } from '../../model/positions.ts'
+import { recordsOf } from '../../model/record.ts'
+import { EVERY_TAG } from '../../model/tag-filter.ts'
+import { PERM_READ_WRITE } from '../../model/topic.ts'
+import { REQUEST } from '../../remoting/codes.ts'
+import { writeFields } from '../../remoting/layout.ts'
+import type { QueueRef } from '../../remoting/requests/queue.ts'
+import { UPDATE_TOPIC } from '../../remoting/requests/topics.ts'
+import type { Links } from '../links.ts'
+import type { ClusterOptions } from '../options.ts'
+import type { ClusterPuller } from '../read/puller.ts'
+import { decodeStateRecord } from './state-record.ts'
+
+export const STATE_TOPIC = 'TRIVET_STATE'
+/** On each master. */
+const QUEUES = 8
+const COMPACTED = '+cleanup.policy=COMPACTION'
+/** Another gateway that makes the topic now writes its layout so soon. */
+const LAYOUT_MS = 3_000
+const PAUSE_MS = 100
+const HEAD = { maxMessages: 32, maxBytes: 65_536, filter: EVERY_TAG, waitMs: 0 }
+
+interface Parts {
+  readonly links: Links
+  readonly options: ClusterOptions
+  readonly clock: Clock
+  readonly puller: ClusterPuller
+}
+
+export interface StateLayout {
+  /** Of all ids, always in the same order; a broker of them may be away. */
+  readonly queues: readonly QueueRef[]
+  /** It is to be written before anything else. */
+  readonly isNew: boolean
+}
+
+/** The queues of the state topic, made when they are not there. */
+export async function stateLayout(parts: Parts): Promise<StateLayout> {
+  const { links, options, clock } = parts
+  const limits = { timeoutMs: options.requestTimeoutMs }
+  const isNew = await createStateTopic(parts)
+  const { readable } = await links.routes.queues(STATE_TOPIC, limits)
+  const names = (all: readonly QueueRef[]): string[] =>
+    [...new Set(all.map(({ brokerName }) => brokerName))].sort()
+  if (isNew) return { queues: queuesOf(names(readable)), isNew }
+  const endMs = clock.monotonic() + LAYOUT_MS
+  for (;;) {
+    const written = await writtenLayout(parts, readable)
+    if (written !== undefined) return { queues: queuesOf(written), isNew }
+    if (clock.monotonic() >= endMs) return { queues: queuesOf(names(readable)), isNew: true }
+    await sleep(clock, PAUSE_MS)
+  }
+}
+
+export const encodeLayout = (queues: readonly QueueRef[]): Buffer =>
+  Buffer.from(JSON.stringify([...new Set(queues.map(({ brokerName }) => brokerName))]))
+
+const queuesOf = (brokerNames: readonly string[]): QueueRef[] =>
+  brokerNames.flatMap((brokerName) =>
+    Array.from({ length: QUEUES }, (_, queueId) => ({ topic: STATE_TOPIC, brokerName, queueId })),
+  )
+
+/** Of the first broker that answers. */
+async function writtenLayout(
+  { puller, clock, options }: Parts,
+  readable: readonly QueueRef[],
+): Promise<readonly string[] | undefined> {
+  for (const queue of readable.filter(({ queueId }) => queueId === 0)) {
+    const pulling = puller.pull({ ...queue, ...HEAD, offset: queueOffset(0) })
+    const what = `reading '${STATE_TOPIC}'`
+    const head = await within(pulling, { timeoutMs: options.requestTimeoutMs }, clock, what).catch(
+      () => undefined,
+    )
+    for (const record of head === undefined ? [] : recordsOf(head.records)) {
+      const stored = decodeStateRecord(record)
+      if (stored?.kind === 'layout') return JSON.parse(stored.value.toString()) as string[]
+    }
+  }
+  return undefined
+}
+
+/** @returns whether it was not there */
+async function createStateTopic({ links, options }: Parts): Promise<boolean> {
+  const limits = { timeoutMs: options.requestTimeoutMs }
+  try {
+    await links.routes.queues(STATE_TOPIC, limits)
+    return false
+  } catch (error) {
+    if (!(error instanceof BrokerError) || error.code !== 'TOPIC_NOT_FOUND') throw error
+  }
+  const masters = await links.masters.list(limits)
+  const create = (attributes: string | undefined): Promise<void> => {
+    const fields = writeFields(UPDATE_TOPIC, {
+      topic: STATE_TOPIC,
+      defaultTopic: AUTO_CREATE_TOPIC,
+      readQueueNums: QUEUES,
+      writeQueueNums: QUEUES,
+      perm: PERM_READ_WRITE,
+      topicFilterType: 'SINGLE_TAG',
+      topicSysFlag: 0,
+      order: false,
+      attributes,
+    })
+    const asked = { ...limits, fields }
+    return links.masters.change(masters, REQUEST.updateTopic, 'creating the state topic', asked)
+  }
+  // One of our own brokers says that it does not compact.
+  await create(COMPACTED).catch(() => create(undefined))
+  links.routes.forget(STATE_TOPIC)
+  await links.routes.untilKnown(STATE_TOPIC, masters.length * QUEUES)
+  return true
+}

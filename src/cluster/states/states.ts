@@ -1,0 +1,328 @@
+// States of the Broker port in the cluster itself: a topic that is compacted, whose records every
+// gateway reads. An id belongs to one queue, so its records have one order, and that order decides.
+import { createHash, randomUUID } from 'node:crypto'
+import { type Clock, Slice, type Timer } from '../../clock.ts'
+import { BrokerError } from '../../errors.ts'
+import { BODY_BYTES_MAX } from '../../model/limits.ts'
+import type { NewMessage, PublishResult, PullRequest, PullResult } from '../../model/message.ts'
+import {
+  CLAIM_HANDOVER_MS,
+  type Claim,
+  type State,
+  type StateChange,
+  type StateEntry,
+  type StateGuard,
+  type StateNews,
+  type StateVersion,
+} from '../../model/state.ts'
+import type { States } from '../../port/states.ts'
+import { StateQueue } from './state-queue.ts'
+import { ANY_VERSION, type StateRecord } from './state-record.ts'
+import { encodeLayout, type StateLayout } from './state-topic.ts'
+import type { Applied, Owner } from './state-view.ts'
+
+const ID_CHARS_MAX = 32_000 + 64
+const STATE_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
+const SOON_MS = 250
+/** A gateway says so often that it lives. */
+const BEAT_MS = 5_000
+/** A page of a listing is full with so many. */
+const PAGE_ENTRIES = 1024
+const PAGE_BYTES = 1024 * 1024
+
+interface Parts {
+  readonly clock: Clock
+  readonly layout: StateLayout
+  publish(messages: readonly NewMessage[]): Promise<readonly PublishResult[]>
+  pull(request: PullRequest): Promise<PullResult>
+}
+
+/** What is kept of an id until it is written. */
+interface Soon {
+  readonly value: Buffer
+  readonly claim: Claim | undefined
+}
+
+/** A claim of this gateway. */
+interface Held {
+  /** Undefined once it was called. */
+  lost: (() => void) | undefined
+  /** While it waits for the owner before. */
+  waiting?: { owned(): void; passed(): void } | undefined
+  /** A newer claim came while it waited. */
+  isPassed?: boolean
+}
+
+export class ClusterStates implements States {
+  readonly #clock: Clock
+  /** This process: claims end with it. */
+  readonly #gateway = randomUUID()
+  readonly #queues: readonly StateQueue[]
+  readonly #soon = new Map<string, Soon>()
+  readonly #held = new Map<string, Held>()
+  readonly #watchers = new Set<{ prefix: string; changed: (news: StateNews) => void }>()
+  readonly #beats: Timer
+  #flushing: Timer | undefined
+  #isClosed = false
+
+  constructor({ clock, layout, publish, pull }: Parts) {
+    this.#clock = clock
+    const applied = (record: StateRecord, what: Applied, queue: StateQueue): void =>
+      this.#onApplied(record, what, queue)
+    const parts = { clock, gateway: this.#gateway, publish, pull, applied }
+    this.#queues = layout.queues.map((queue) => new StateQueue(queue, parts))
+    if (layout.isNew) {
+      const value = encodeLayout(layout.queues)
+      for (const queue of this.#queues) void queue.tell({ kind: 'layout', id: '', value })
+    }
+    this.#beats = clock.every(BEAT_MS, () => this.#beat())
+    this.#beat()
+  }
+
+  async load(id: string): Promise<State | undefined> {
+    check(id)
+    const queue = this.#queueOf(id)
+    await queue.read()
+    await this.#flushOne(id)
+    return queue.view.get(id)
+  }
+
+  async save(id: string, value: Uint8Array, guard?: StateGuard): Promise<StateVersion> {
+    return this.#change('put', id, Buffer.from(value), guard)
+  }
+
+  async saveSoon(id: string, value: Uint8Array, claim?: Claim): Promise<void> {
+    check(id, value.length)
+    const isOwned = claim === undefined || (claim.id === id && this.#isOwner(claim))
+    if (!isOwned) throw claimLost(id)
+    this.#soon.set(id, { value: Buffer.from(value), claim })
+    this.#flushSoon()
+  }
+
+  async delete(id: string, guard?: StateGuard): Promise<void> {
+    await this.#change('remove', id, EMPTY, guard)
+  }
+
+  async *list(prefix: string): AsyncIterable<readonly StateEntry[]> {
+    await this.#flushAll()
+    const slice = new Slice(this.#clock)
+    let page: StateEntry[] = []
+    let bytes = 0
+    for (const queue of this.#queues) {
+      await queue.read()
+      for (const id of [...queue.view.ids()]) {
+        const state = id.startsWith(prefix) ? queue.view.get(id) : undefined
+        if (slice.isOver) await slice.rest()
+        if (state === undefined) continue
+        page.push({ id, ...state })
+        bytes += state.value.length
+        if (page.length < PAGE_ENTRIES && bytes < PAGE_BYTES) continue
+        yield page
+        page = []
+        bytes = 0
+      }
+    }
+    if (page.length > 0) yield page
+  }
+
+  watch(prefix: string, changed: (news: StateNews) => void): Disposable {
+    const watcher = { prefix, changed }
+    this.#watchers.add(watcher)
+    return { [Symbol.dispose]: () => void this.#watchers.delete(watcher) }
+  }
+
+  async claim(id: string, lost: () => void): Promise<Claim> {
+    const claim = await this.#claim('claim', id, lost)
+    return claim!
+  }
+
+  claimFree(id: string, lost: () => void): Promise<Claim | undefined> {
+    return this.#claim('claimFree', id, lost)
+  }
+
+  async release(claim: Claim): Promise<void> {
+    this.#held.delete(keyOf(claim.id, claim.number))
+    void this.#flushOne(claim.id)
+    await this.#queueOf(claim.id).append({ kind: 'release', ...claim })
+  }
+
+  /** As far as is known here. @throws ARGUMENT_INVALID, STATE_CONFLICT, CLAIM_LOST */
+  check({ id, state, expected, claim }: StateChange): void {
+    check(id, state instanceof Uint8Array ? state.length : 0)
+    const { view } = this.#queueOf(id)
+    if (claim !== undefined && (claim.id !== id || !this.#isOwner(claim))) throw claimLost(id)
+    if (expected !== undefined && expected !== view.version(id)) throw conflict(id)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#beats.cancel()
+    this.#flushing?.cancel()
+    await this.#flushAll()
+    for (const queue of this.#queues) queue.close()
+  }
+
+  /**
+   * One change, in the order of the calls.
+   * @throws ARGUMENT_INVALID, STATE_CONFLICT, CLAIM_LOST; it may hold after TIMED_OUT, UNREACHABLE,
+   * CLOSED
+   */
+  async #change(
+    kind: 'put' | 'remove',
+    id: string,
+    value: Buffer,
+    guard: StateGuard = {},
+  ): Promise<StateVersion> {
+    check(id, value.length)
+    const { expected = ANY_VERSION, claim } = guard
+    if (claim !== undefined && claim.id !== id) throw claimLost(id)
+    void this.#flushOne(id)
+    const number = claim?.number ?? 0
+    const outcome = await this.#queueOf(id).append({ kind, id, value, expected, number })
+    if (outcome.code === 'held') return outcome.version
+    throw outcome.code === 'STATE_CONFLICT' ? conflict(id) : claimLost(id)
+  }
+
+  async #claim(
+    kind: 'claim' | 'claimFree',
+    id: string,
+    lost: () => void,
+  ): Promise<Claim | undefined> {
+    check(id)
+    const queue = this.#queueOf(id)
+    const held: Held = { lost }
+    const outcome = await queue.append({ kind, id }, (read) => {
+      if (read.code === 'owned' || read.code === 'waits')
+        this.#held.set(keyOf(id, read.number), held)
+    })
+    if (outcome.code === 'taken') return undefined
+    if (outcome.code !== 'owned' && outcome.code !== 'waits') throw claimLost(id)
+    const claim = { id, number: outcome.number }
+    if (outcome.code === 'waits') await this.#untilOwner(queue, claim, held)
+    void queue.tell({ kind: 'owned', ...claim })
+    return claim
+  }
+
+  /** @throws CLAIM_LOST when a newer claim came */
+  async #untilOwner(queue: StateQueue, claim: Claim, held: Held): Promise<void> {
+    const take = this.#clock.after(CLAIM_HANDOVER_MS, () => {
+      void queue.tell({ kind: 'take', ...claim })
+    })
+    try {
+      await new Promise<void>((resolve, reject) => {
+        if (held.isPassed) return reject(claimLost(claim.id))
+        if (this.#isOwner(claim)) return resolve()
+        held.waiting = { owned: resolve, passed: () => reject(claimLost(claim.id)) }
+      })
+    } finally {
+      take.cancel()
+      held.waiting = undefined
+    }
+  }
+
+  #onApplied(record: StateRecord, { outcome, lost, owner }: Applied, queue: StateQueue): void {
+    const { id, kind, gateway } = record
+    for (const claim of lost) if (claim.gateway === this.#gateway) this.#onLost(id, claim)
+    if (owner?.gateway === this.#gateway) {
+      this.#held.get(keyOf(id, owner.number))?.waiting?.owned()
+    }
+    if (kind !== 'put' && kind !== 'remove' && kind !== 'kept') return
+    if (outcome.code === 'held') this.#tell(id, queue)
+    else if (gateway === this.#gateway) this.#repair(id, queue)
+  }
+
+  /** A newer claim came: one that waits is passed, the owner is asked to release the id. */
+  #onLost(id: string, { number }: Owner): void {
+    const held = this.#held.get(keyOf(id, number))
+    if (held === undefined) return
+    const { lost, waiting } = held
+    if (waiting !== undefined || !this.#isOwner({ id, number })) {
+      held.isPassed = true
+      waiting?.passed()
+      if (waiting !== undefined) this.#held.delete(keyOf(id, number))
+    }
+    if (waiting !== undefined) return
+    held.lost = undefined
+    // Never within the call that claims.
+    if (lost !== undefined) setImmediate(lost)
+  }
+
+  #tell(id: string, queue: StateQueue): void {
+    for (const { prefix, changed } of this.#watchers) {
+      if (!id.startsWith(prefix)) continue
+      const { view } = queue
+      changed({ id, value: view.get(id)?.value, version: view.newest(id) })
+    }
+  }
+
+  /** What was refused is the newest record of its key, which a compaction would keep alone. */
+  #repair(id: string, queue: StateQueue): void {
+    const state = queue.view.get(id)
+    if (state === undefined) return
+    void queue.tell({ kind: 'kept', id, number: state.version, value: state.value })
+  }
+
+  #isOwner({ id, number }: Claim): boolean {
+    return this.#queueOf(id).view.owner(id)?.number === number
+  }
+
+  #queueOf(id: string): StateQueue {
+    const digest = createHash('sha256').update(id).digest()
+    return this.#queues[digest.readUInt32BE(0) % this.#queues.length]!
+  }
+
+  async #flushAll(): Promise<void> {
+    await Promise.all([...this.#soon.keys()].map((id) => this.#flushOne(id)))
+  }
+
+  /** Never rejects: what a broker does not take now is kept, unless it was overtaken. */
+  async #flushOne(id: string): Promise<void> {
+    const soon = this.#soon.get(id)
+    if (soon === undefined) return
+    this.#soon.delete(id)
+    const { value, claim } = soon
+    const asked = { kind: 'put', id, value, number: claim?.number ?? 0 } as const
+    await this.#queueOf(id)
+      .append(asked)
+      .catch(() => this.#again(id, soon))
+  }
+
+  #again(id: string, soon: Soon): void {
+    if (this.#soon.has(id) || this.#isClosed) return
+    this.#soon.set(id, soon)
+    this.#flushSoon()
+  }
+
+  #flushSoon(): void {
+    this.#flushing ??= this.#clock.after(SOON_MS, () => {
+      this.#flushing = undefined
+      void this.#flushAll()
+    })
+  }
+
+  #beat(): void {
+    for (const queue of this.#queues) void queue.tell({ kind: 'beat', id: '' })
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
+
+const keyOf = (id: string, number: number): string => `${number}/${id}`
+
+/** @throws ARGUMENT_INVALID */
+function check(id: string, valueBytes = 0): void {
+  if (id.length === 0 || id.length > ID_CHARS_MAX) {
+    const text = `the id of a state has ${id.length} characters; 1 to ${ID_CHARS_MAX} are possible`
+    throw new BrokerError('ARGUMENT_INVALID', text)
+  }
+  if (valueBytes > STATE_BYTES_MAX) {
+    const text = `a state of ${valueBytes} bytes is too large; ${STATE_BYTES_MAX} is the most`
+    throw new BrokerError('ARGUMENT_INVALID', text)
+  }
+}
+
+const conflict = (id: string): BrokerError =>
+  new BrokerError('STATE_CONFLICT', `the state '${id.slice(0, 80)}' has another version by now`)
+
+const claimLost = (id: string): BrokerError =>
+  new BrokerError('CLAIM_LOST', `the state '${id.slice(0, 80)}' has another owner by now`)
