@@ -108,6 +108,25 @@ test('beyond so many entries on their way messages wait with their senders', asy
   t.false(after instanceof Error)
 })
 
+test('delayed messages that are due together bring no more entries at once than new ones', async (t) => {
+  const { broker, faults, clock } = await startBroker(t)
+  const names = Array.from({ length: 64 }, (_, i) => `%LMQ%${i}`).join()
+  const properties = { INNER_MULTI_DISPATCH: names, DELAY: '1' }
+  const messages = Array.from({ length: 256 }, () => newMessage('orders', { properties }))
+  await broker.publish(messages)
+  await broker.publish(messages.slice(1))
+  const counts: number[] = []
+  faults.beforeAppend = (group) => {
+    if (group.messages.length > 0) counts.push(group.messages.length)
+  }
+  clock.advance(1000)
+  for (let offset = queueOffset(0); offset < 511; ) {
+    const next = pullRequest('%LMQ%$lmq/0', { offset, maxMessages: 512, waitMs: 60_000 })
+    offset = (await broker.pull(next)).nextOffset
+  }
+  t.deepEqual(counts, [256, 255])
+})
+
 test('as many queues may be named as broker.namedQueuesMax says, until one is deleted', async (t) => {
   const { broker } = await startBroker(t, { namedQueuesMax: 1 })
   await broker.publish([naming('%LMQ%a', 'one')])

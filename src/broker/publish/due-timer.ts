@@ -5,11 +5,12 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { dispatchedTo } from '../../model/names.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
 import type { DueEntry, MessageStore, PutOff, StoreDraft } from '../../store/store.ts'
-import { APPEND_BYTES_TARGET } from '../options.ts'
+import { APPEND_BYTES_TARGET, DISPATCHES_AT_ONCE_MAX } from '../options.ts'
 import { postponed } from './delay.ts'
 
 const FIRED_AT_ONCE_MAX = 1024
@@ -153,15 +154,18 @@ export class DueTimer {
   async #fire(due: readonly DueEntry[]): Promise<void> {
     let parked: Due[] = []
     let bytes = 0
+    let entries = 0
     for await (const one of this.#parked(due)) {
-      const size = one.record?.length ?? 0
-      if (bytes + size > APPEND_BYTES_TARGET && parked.length > 0) {
+      bytes += one.record?.length ?? 0
+      entries += dispatchesOf(one)
+      const isMore = bytes > APPEND_BYTES_TARGET || entries > DISPATCHES_AT_ONCE_MAX
+      if (isMore && parked.length > 0) {
         await this.#deliver(parked)
         parked = []
-        bytes = 0
+        bytes = one.record?.length ?? 0
+        entries = dispatchesOf(one)
       }
       parked.push(one)
-      bytes += size
     }
     if (parked.length > 0) await this.#deliver(parked)
   }
@@ -240,4 +244,10 @@ export class DueTimer {
     )
     return { message: postponed(view, this.#clock.now() + POSTPONED_MS) }
   }
+}
+
+/** Entries in light queues that it names. */
+function dispatchesOf({ record }: Due): number {
+  const names = record && new RecordView(record).property(PROPERTY.multiDispatch)
+  return names === undefined ? 0 : dispatchedTo(names).length
 }
