@@ -93,6 +93,7 @@ const NOT_OF_A_REPLY: ReadonlySet<string> = new Set([
   PROPERTY.replyTo,
   PROPERTY.transactionPrepared,
   PROPERTY.producerGroup,
+  PROPERTY.multiDispatch,
   MESSAGE_TYPE,
   TIME_TO_LIVE,
 ])
