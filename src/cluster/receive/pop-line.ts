@@ -56,7 +56,8 @@ export class PopLine {
   add(taker: Taker): void {
     this.#takers.push(taker)
     if (this.#left.length > 0) this.#hand(this.#left.splice(0))
-    if (this.#takers.length === 0) return this.#look()
+    this.#look()
+    if (this.#takers.length === 0) return
     if (this.#pops < Math.min(POPS_MAX, this.#takers.length)) void this.#run()
   }
 
