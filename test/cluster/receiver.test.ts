@@ -100,3 +100,11 @@ test('a receive that was called off while its group begins asks for nothing', as
   await t.throwsAsync(receiving, { message: 'called off' })
   t.is(one.lines, 0)
 })
+
+test('in order, takers of two gateways are not given the same', async (t) => {
+  const { receiver, send } = await opened(t)
+  await send('a', 'b')
+  const ordered = { ordered: true, maxMessages: 1 }
+  t.is((await receiver().receive(asked(ordered))).length, 1)
+  t.deepEqual(await receiver().receive(asked({ ...ordered, waitMs: 0 })), [])
+})

@@ -75,7 +75,7 @@ export class TopicWatch {
     }
   }
 
-  /** Whoever watches may have read before this began: what there is now counts as news. */
+  /** A watcher may have read before this began: what there is now counts as news. */
   async #followQueue(queue: QueueRef, { watchers, stop }: Watch): Promise<void> {
     const { clock, puller, topics } = this.#parts
     const { brokerName, queueId } = queue

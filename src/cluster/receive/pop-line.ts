@@ -1,6 +1,7 @@
 // Those that wait for messages of one group, topic and filter. As many POPs are under way as there
 // are masters at most; one that waits, waits for the news of all of them, so that no broker hands
 // out what another one's answer has made too much.
+import { randomUUID } from 'node:crypto'
 import { abortController } from '../../client/calls/abort.ts'
 import { isThereToPop, type PoppedRecord, popMessages } from '../../client/calls/pop-calls.ts'
 import { type Clock, sleep, type Timer } from '../../clock.ts'
@@ -47,6 +48,8 @@ export class PopLine {
   #leaving: Timer | undefined
   #pops = 0
   #turn = 0
+  /** A broker answers an attempt that it knows with what it gave before. */
+  readonly #id = randomUUID()
   #attempts = 0
 
   constructor(parts: Parts) {
@@ -140,7 +143,7 @@ export class PopLine {
       expType: EXPRESSION_TYPE[filter.kind],
       exp: filter.expression,
       order: ordered,
-      ...(ordered && { attemptId: `${request.memberId}#${++this.#attempts}` }),
+      ...(ordered && { attemptId: `${this.#id}#${++this.#attempts}` }),
     }
   }
 
