@@ -156,7 +156,8 @@ export class Handout {
       for (const { queue } of sources) queue.reclaim(request.memberId)
     }
     const holder = this.#group.holder(request.memberId)
-    const taking = new Taking(request, holder, maxMessages, this.#popTime(request))
+    const deadlineMs = this.#group.clock.monotonic() + request.invisibleMs
+    const taking = new Taking(request, holder, maxMessages, this.#popTime(request), deadlineMs)
     const isByPriority = !request.ordered && this.#group.isByPriority(this.topic)
     const start = isByPriority ? 0 : this.#turn % Math.max(1, sources.length)
     const bytesLeft = this.#bytesLeft
@@ -374,13 +375,12 @@ export class Handout {
 
   #deliver(queue: GroupQueue, entry: Entry, record: Buffer, taking: Taking): boolean {
     if (!taking.hasRoomFor(entry.size)) return false
-    const { invisibleMs, ordered } = taking.request
     const receipt = queue.deliver(
       entry,
       taking.holder,
       this.#group.nextSerial(),
-      this.#group.clock.monotonic() + invisibleMs,
-      ordered,
+      taking.deadlineMs,
+      taking.request.ordered,
       taking.poppedAt,
     )
     this.#group.expects(queue)
@@ -406,6 +406,8 @@ class Taking {
   readonly holder: Holder
   /** The name of its deliveries when it is a POP; else 0. */
   readonly poppedAt: number
+  /** Monotonic end of their invisible time. */
+  readonly deadlineMs: number
   readonly messages: ReceivedMessage[] = []
   /** Entries, wanted or not. */
   lookedThrough = 0
@@ -414,11 +416,18 @@ class Taking {
   bytes = 0
   readonly #maxMessages: number
 
-  constructor(request: HandoutRequest, holder: Holder, maxMessages: number, poppedAt: number) {
+  constructor(
+    request: HandoutRequest,
+    holder: Holder,
+    maxMessages: number,
+    poppedAt: number,
+    deadlineMs: number,
+  ) {
     this.request = request
     this.holder = holder
     this.#maxMessages = maxMessages
     this.poppedAt = poppedAt
+    this.deadlineMs = deadlineMs
   }
 
   get isSelecting(): boolean {

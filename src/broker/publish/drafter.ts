@@ -196,7 +196,7 @@ export class Drafter {
       const isUnclosed = !isForeign && (found & SCAN.unclosed) !== 0
       if (isUnclosed || (found & (SCAN.delayed | SCAN.prepared)) !== 0)
         properties = this.#ids.append(properties, isUnclosed)
-      else uniqueKey = this.#ids.next()
+      else uniqueKey = this.#ids
     }
     if (!topic.isSaved) {
       batch.unsaved ??= new Set()

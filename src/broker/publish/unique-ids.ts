@@ -16,32 +16,15 @@ const RANDOM_DIGIT = 12
 /** A clock that is set back by less is waited for. */
 const SETBACK_MS = 1000
 
-/** One id as an encoded property: written where the record is, so that it needs no buffer. */
-class UniqueKey implements WrittenProperty {
-  readonly length: number
-  readonly #property: Buffer
-  readonly #ms: number
-  readonly #counter: number
-
-  constructor(property: Buffer, ms: number, counter: number) {
-    this.length = property.length
-    this.#property = property
-    this.#ms = ms
-    this.#counter = counter
-  }
-
-  write(target: Uint8Array, start: number): void {
-    target.set(this.#property, start)
-    let at = start + NAME.length + 1 + FIXED_DIGITS
-    for (let shift = 28; shift >= 0; shift -= 4) target[at++] = HEX[(this.#ms >>> shift) & 15]!
-    for (let shift = 12; shift >= 0; shift -= 4) target[at++] = HEX[(this.#counter >>> shift) & 15]!
-  }
-}
-
-export class UniqueIds {
+/**
+ * Each `write` is another id, as an encoded property, where the record is: an id needs no object of
+ * its own until then.
+ */
+export class UniqueIds implements WrittenProperty {
   readonly #clock: Clock
-  /** A whole encoded property; the last 12 digits are each id's own. Never changed: ids use it. */
-  #property: Buffer
+  /** A whole encoded property; the last 12 digits are each id's own. */
+  readonly #property: Buffer
+  readonly length: number
   #monthStartMs = 0
   #monthEndMs = 0
   #counter = 0
@@ -56,6 +39,7 @@ export class UniqueIds {
     const digits = Buffer.alloc(ID_DIGITS, '0')
     digits.write(fixed.toString('hex').toUpperCase(), 0, 'latin1')
     this.#property = Buffer.concat([head, digits, Buffer.from([VALUE_END])])
+    this.length = this.#property.length
     this.#renew()
   }
 
@@ -76,29 +60,32 @@ export class UniqueIds {
   }
 
   /** A fresh id. */
-  next(): WrittenProperty {
-    this.#counter = (this.#counter + 1) & 0xffff
+  write(target: Uint8Array, start: number): void {
+    const counter = (this.#counter + 1) & 0xffff
+    this.#counter = counter
     // While the clock stands behind `#lastMs`, the count alone would come round.
-    if (this.#counter === 0) this.#lastMs++
-    return new UniqueKey(this.#property, this.#lastMs - this.#monthStartMs, this.#counter)
+    if (counter === 0) this.#lastMs++
+    const ms = this.#lastMs - this.#monthStartMs
+    target.set(this.#property, start)
+    let at = start + NAME.length + 1 + FIXED_DIGITS
+    for (let shift = 28; shift >= 0; shift -= 4) target[at++] = HEX[(ms >>> shift) & 15]!
+    for (let shift = 12; shift >= 0; shift -= 4) target[at++] = HEX[(counter >>> shift) & 15]!
   }
 
   /** The properties with a fresh id behind them. */
   append(properties: Uint8Array, isUnclosed: boolean): Buffer {
-    const key = this.next()
     const { length } = properties
     const closed = isUnclosed ? length + 1 : length
-    const target = Buffer.allocUnsafe(closed + key.length)
+    const target = Buffer.allocUnsafe(closed + this.length)
     target.set(properties, 0)
     if (isUnclosed) target[length] = VALUE_END
-    key.write(target, closed)
+    this.write(target, closed)
     return target
   }
 
   /** Two processes never share this, so ids stay unique across restarts within a millisecond. */
   #renew(): void {
     const random = randomBytes(4).toString('hex').toUpperCase()
-    this.#property = Buffer.from(this.#property)
     this.#property.write(random, NAME.length + 1 + RANDOM_DIGIT, 'latin1')
   }
 }

@@ -446,9 +446,10 @@ export class GroupQueue implements PlaceKeeper {
     entry.state = ENTRY_STATE.parked
   }
 
+  /** In whole ms: a fraction would cost each entry an object of its own. */
   #setDeadline(entry: Entry, deadlineMs: number): void {
-    entry.deadlineMs = deadlineMs
-    if (deadlineMs < this.soonestMs) this.soonestMs = deadlineMs
+    entry.deadlineMs = Math.ceil(deadlineMs)
+    if (entry.deadlineMs < this.soonestMs) this.soonestMs = entry.deadlineMs
   }
 
   #takeReady(entry: Entry): void {

@@ -1,12 +1,11 @@
 // The source of a sender link's messages, which is also told how they were settled: one interface
 // for a consumer group and for reading by position.
 import type { Receipt } from '../../../model/message.ts'
-import type { RecordView } from '../../../model/record.ts'
 import type { Resource } from '../../access/auth.ts'
 import type { Outcome } from '../codec/disposition.ts'
 
 export interface FeedItem {
-  readonly record: RecordView
+  readonly record: Buffer
   /** 1 for the first delivery. */
   readonly attempt: number
   /** undefined for a message that needs no settlement. */

@@ -2,7 +2,6 @@
 // they are settled.
 import type { Receipt, SettleResult } from '../../../model/message.ts'
 import type { MessageFilter } from '../../../model/message-filter.ts'
-import { RecordView } from '../../../model/record.ts'
 import type { Resource } from '../../access/auth.ts'
 import type { Outcome } from '../codec/disposition.ts'
 import { type Feed, type FeedItem, receiptsOf } from './feed.ts'
@@ -51,9 +50,9 @@ export class GroupFeed implements Feed {
     await this.giveBack(receiptsOf(await this.read(1, 0, NEVER)), false)
   }
 
-  async read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]> {
+  read(max: number, waitMs: number, signal: AbortSignal): Promise<readonly FeedItem[]> {
     const { topic, group, queueId, filter, leavesRest, ordered, startAt, lockMs } = this.#source
-    const messages = await this.#peer.broker.receive({
+    return this.#peer.broker.receive({
       topic,
       queueId,
       group,
@@ -68,12 +67,6 @@ export class GroupFeed implements Feed {
       memberId: this.#memberId,
       signal,
     })
-    return messages.map(({ record, receipt, attempt, note }) => ({
-      record: new RecordView(record),
-      receipt,
-      attempt,
-      note,
-    }))
   }
 
   async settle(receipts: readonly Receipt[], outcome: Outcome): Promise<void> {

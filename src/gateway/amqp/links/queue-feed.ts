@@ -126,7 +126,7 @@ export class QueueFeed implements Feed {
       if (run > 0 && record.queueOffset >= from + run) break
       if (cursor.topic !== this.#topic && sourceOf(record) !== this.#topic) continue
       const attempt = record.reconsumeTimes + 1
-      into.push({ record, attempt, receipt: undefined, note: undefined })
+      into.push({ record: bytesOf(record), attempt, receipt: undefined, note: undefined })
     }
     return into.length > had ? result.records.length : 0
   }
@@ -167,6 +167,8 @@ function runOf(waiting: readonly QueueOffset[], max: number): number {
   while (run < max && run < waiting.length && waiting[run] === waiting[0]! + run) run++
   return run
 }
+
+const bytesOf = ({ bytes, start, size }: RecordView): Buffer => bytes.subarray(start, start + size)
 
 /** The topic whose consumers a retry belongs to. */
 const sourceOf = (record: RecordView): string =>

@@ -3,6 +3,7 @@
 import type { Timer } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { Receipt, Verdict } from '../../../model/message.ts'
+import { RecordView } from '../../../model/record.ts'
 import type { Resource } from '../../access/auth.ts'
 import { ACCEPTED, FAILED, type Outcome, RELEASED, STATE } from '../codec/disposition.ts'
 import type { Flow } from '../codec/flow.ts'
@@ -102,6 +103,8 @@ export class SenderLink implements Link {
   #unsettled = 0
   /** When the sending of this turn began, wall clock. */
   #nowMs = 0
+  /** When the locks of what it sends end: whole, so that no delivery has a number object for it. */
+  #lockedUntil = 0
   /** Outcomes of this turn, in runs of the same kind. */
   #settling: Receipt[] = []
   #outcome: Outcome | undefined
@@ -185,7 +188,11 @@ export class SenderLink implements Link {
 
   /** False when the link ended by it. */
   #sendReady(): boolean {
-    if (this.#readyAt < this.#ready.length) this.#nowMs = this.#peer.clock.now()
+    if (this.#readyAt < this.#ready.length) {
+      const { clock } = this.#peer
+      this.#nowMs = clock.now()
+      this.#lockedUntil = Math.floor(clock.monotonic() + (this.#feed.lockMs ?? Infinity))
+    }
     while (this.#rest !== undefined || this.#readyAt < this.#ready.length) {
       if (!this.#peer.isWritable || this.#session.sendWindow <= 0) return true
       if (this.#rest !== undefined) this.#sendRest(this.#rest)
@@ -202,7 +209,7 @@ export class SenderLink implements Link {
   /** False when the peer does not take a message of this size, which costs the link. */
   #sendTransfer(item: FeedItem): boolean {
     const credit = this.#credit
-    const size = this.#message.load(item.record, item.attempt, item.note)
+    const size = this.#message.load(new RecordView(item.record), item.attempt, item.note)
     if (size > this.#messageBytesMax) {
       this.#refuseToSend(item, size)
       return false
@@ -264,12 +271,11 @@ export class SenderLink implements Link {
       return
     }
     this.#unsettled++
-    const lockedUntil = this.#peer.clock.monotonic() + (this.#feed.lockMs ?? Infinity)
     this.#session.keepUnsettled({
       deliveryId,
       receipt,
       link: this,
-      lockedUntil,
+      lockedUntil: this.#lockedUntil,
       transaction: undefined,
       note: this.#message.note,
     })
