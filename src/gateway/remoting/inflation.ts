@@ -48,11 +48,22 @@ export class Inflation {
     bodyBytesMax: number,
   ): readonly NewMessage[] | Promise<readonly NewMessage[]> {
     const work = inflated(messages, Math.min(bodyBytesMax, BODY_BYTES_DEFAULT))
-    while (!this.#slice.isOver) {
+    if (!this.#slice.isOver) return this.#now(work)
+    // Of one message nothing is held before its turn: a small one waits for no large ones.
+    return messages.length === 1 ? this.#soon(work) : this.#later(work, undefined)
+  }
+
+  async #soon<T>(work: Work<T>): Promise<T> {
+    await this.#slice.rest()
+    return this.#now(work)
+  }
+
+  #now<T>(work: Work<T>): T | Promise<T> {
+    do {
       const step = work.next()
       if (step.done) return step.value
       if (step.value !== undefined) return this.#later(work, step.value)
-    }
+    } while (!this.#slice.isOver)
     return this.#later(work, undefined)
   }
 

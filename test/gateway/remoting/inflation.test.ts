@@ -88,6 +88,25 @@ for (const [method, file, sysFlag] of [
   })
 }
 
+test('a small body that finds no time in its turn waits for no large one', async (t) => {
+  const clock = new FakeClock()
+  let isSliceOver = false
+  clock.monotonic = () => (isSliceOver ? Date.now() + 1000 : 0)
+  const inflation = new Inflation(clock)
+  const large = message(deflateSync(Buffer.alloc(3 * 1024 * 1024)), ZLIB)
+  const order: string[] = []
+  const inflate = async (name: string, one: NewMessage): Promise<void> => {
+    await inflation.inflate([one], BODY_BYTES_MAX)
+    order.push(name)
+  }
+  const larges = [1, 2, 3].map((i) => inflate(`large ${i}`, large))
+  isSliceOver = true
+  const small = inflate('small', message(deflateSync(Buffer.from('small')), ZLIB))
+  isSliceOver = false
+  await Promise.all([...larges, small])
+  t.is(order[0], 'small')
+})
+
 test('what follows on the connection is stored behind a body that takes many turns', async (t) => {
   const { raw, clock, connect } = await startFrontEnd(t)
   const peer = await raw()
