@@ -6,6 +6,8 @@ import { BLOCK_BYTES, type EntryBlock } from './consume-queue.ts'
 const SLAB_BLOCKS = 64
 /** Blocks looked at beyond those too many, before a trim gives up until the next one. */
 const TRIM_LOOKS = 64
+/** For a new block: of those of the last second none may go, however many they are. */
+const ADD_LOOKS = 4
 
 export class BlockCache {
   readonly #blocksMax: number
@@ -38,7 +40,7 @@ export class BlockCache {
    * go.
    */
   add(block: EntryBlock): void {
-    this.#trimTo(this.#blocksMax - 1)
+    this.#trimTo(this.#blocksMax - 1, ADD_LOOKS)
     this.#blocks.push(block)
   }
 
@@ -46,11 +48,11 @@ export class BlockCache {
    * Lets the oldest go while there are too many. One that must stay goes to the end of the line.
    */
   trim(): void {
-    this.#trimTo(this.#blocksMax)
+    this.#trimTo(this.#blocksMax, this.size - this.#blocksMax + TRIM_LOOKS)
   }
 
-  #trimTo(count: number): void {
-    for (let looks = this.size - count + TRIM_LOOKS; looks > 0 && this.size > count; looks--) {
+  #trimTo(count: number, looksMax: number): void {
+    for (let looks = looksMax; looks > 0 && this.size > count; looks--) {
       const block = this.#blocks[this.#head]!
       this.#blocks[this.#head] = undefined as never
       this.#head++
