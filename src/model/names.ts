@@ -101,7 +101,8 @@ export const replyTopic = (clusterName: string): string => `${clusterName}_REPLY
 // INNER_MULTI_DISPATCH: `%LMQ%a,%LMQ%b`. Here it is the light queue of the filter `$lmq/name`,
 // which no routing name matches.
 
-const NAMED_PREFIX = `${LIGHT_QUEUE_PREFIX}$lmq/`
+const NAMED_LEVEL = '$lmq/'
+const NAMED_PREFIX = LIGHT_QUEUE_PREFIX + NAMED_LEVEL
 const SEPARATOR = ','
 /** Queues that one message names. */
 export const DISPATCHES_MAX = 64
@@ -109,18 +110,25 @@ export const DISPATCHES_MAX = 64
 /** RocketMQ's names, and '$', which those of its lite topics have. */
 const NAMED_LEGAL = /^[%|a-zA-Z0-9_$-]+$/
 
-/** The topic of the named queue that a topic on the native wire is; any other means itself. */
+/**
+ * The topic of the named queue that a topic on the native wire is; any other means itself. By the
+ * topic that it has here no named queue is reached: rights are for names as they are on the wire.
+ */
 export function topicOfWire(wire: string): string {
-  if (!wire.startsWith(LIGHT_QUEUE_PREFIX) || wire.length > TOPIC_CHARS_MAX) return wire
+  if (!wire.startsWith(LIGHT_QUEUE_PREFIX)) return wire
   const name = wire.slice(LIGHT_QUEUE_PREFIX.length)
-  return NAMED_LEGAL.test(name) ? NAMED_PREFIX + name : wire
+  return isQueueName(name) || name.startsWith(NAMED_LEVEL) ? NAMED_PREFIX + name : wire
 }
+
+const isQueueName = (name: string): boolean =>
+  name.length <= TOPIC_CHARS_MAX - LIGHT_QUEUE_PREFIX.length && NAMED_LEGAL.test(name)
 
 /** The other way round. */
 export const topicOnWire = (topic: string): string =>
   isNamedQueue(topic) ? LIGHT_QUEUE_PREFIX + topic.slice(NAMED_PREFIX.length) : topic
 
-export const isNamedQueue = (topic: string): boolean => topic.startsWith(NAMED_PREFIX)
+export const isNamedQueue = (topic: string): boolean =>
+  topic.startsWith(NAMED_PREFIX) && isQueueName(topic.slice(NAMED_PREFIX.length))
 
 /** The filter of a named queue's topic. */
 export const filterOfNamed = (topic: string): string => topic.slice(LIGHT_QUEUE_PREFIX.length)

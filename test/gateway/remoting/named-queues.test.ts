@@ -76,3 +76,17 @@ test('naming a light queue takes the right to publish to it, pulling it the righ
   t.is((await send(topic, { topic: 'T', properties: NAMES })).code, 16)
   t.is((await pull(topic, pulled)).code, 16)
 })
+
+test('a light queue is reached by the name that rights are for, and by no other', async (t) => {
+  const rights = { admin: false, create: [], publish: ['T', '%LMQ%$*'], consume: ['%LMQ%$*', 'G'] }
+  const root = { admin: true, secretKey: 'root', publish: [], consume: [], create: [] }
+  const { connect } = await startFrontEnd(t, {
+    users: { root, lite: { ...rights, secretKey: 'l' } },
+  })
+  const admin = await connect({ credentials: { accessKey: 'root', secretKey: 'root' } })
+  await send(admin, { topic: 'T', properties: { INNER_MULTI_DISPATCH: '%LMQ%secret' } })
+  const lite = await connect({ credentials: { accessKey: 'lite', secretKey: 'l' } })
+  const topic = '%LMQ%$lmq/secret'
+  t.is((await send(lite, { topic: 'T', properties: { INNER_MULTI_DISPATCH: topic } })).code, 13)
+  t.is((await pull(lite, { topic, group: 'G', ...SUBSCRIBED })).code, 17)
+})
