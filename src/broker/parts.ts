@@ -24,6 +24,7 @@ import { FactWriter } from './facts/fact-writer.ts'
 import { StateTable } from './facts/states.ts'
 import { BROKER_DEFAULTS, type BrokerOptions } from './options.ts'
 import { delayedMessages } from './publish/delays.ts'
+import { DispatchBudget } from './publish/dispatch-budget.ts'
 import { DELAYED, DueTimer } from './publish/due-timer.ts'
 import { STORED } from './publish/numbers.ts'
 import { Publisher } from './publish/publisher.ts'
@@ -75,8 +76,9 @@ export function assemble(given: OpenBrokerOptions) {
     numbers,
     givenCounts: new GivenCounts(clock),
     searches: new SearchLine(clock),
+    dispatchBudget: new DispatchBudget(),
   }
-  const dueTimer = new DueTimer(store, clock, log)
+  const dueTimer = new DueTimer(store, clock, log, common.dispatchBudget)
   dueTimer.handle(DELAYED, delayedMessages(store, topics, log))
   const locks = new QueueLockTable(clock, options.lockLeaseMs)
   const states = new StateTable(store, facts, clock, log)

@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava'
+import { DispatchBudget } from '../../src/broker/publish/dispatch-budget.ts'
 import { type DueHandler, DueTimer } from '../../src/broker/publish/due-timer.ts'
 import { NO_HOST } from '../../src/model/host.ts'
 import { queueOffset } from '../../src/model/positions.ts'
@@ -33,7 +34,7 @@ async function timerOf(t: ExecutionContext, handlers: Record<string, DueHandler>
     closed() {},
     logOptions: { reserveBytes: 0 },
   })
-  const timer = new DueTimer(store, clock, lines)
+  const timer = new DueTimer(store, clock, lines, new DispatchBudget())
   for (const [kind, handler] of Object.entries(handlers)) timer.handle(kind, handler)
   t.teardown(async () => {
     await timer.close()
@@ -136,7 +137,7 @@ test('what retention moved has one end, whichever place it is named by', async (
   await load(store, 'orders', 1024)
   await checkRetention(clock, () => store.due(dueMs, 1)[0]?.position !== before!.position)
   const [after] = store.due(dueMs, 1)
-  const timer = new DueTimer(store, clock, new LogLines())
+  const timer = new DueTimer(store, clock, new LogLines(), new DispatchBudget())
   const outcomes = await Promise.all([timer.withdraw(before!), timer.withdraw(after!)])
   t.deepEqual(outcomes, ['withdrawn', 'gone'])
 })

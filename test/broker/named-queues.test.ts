@@ -1,6 +1,8 @@
 import test, { type ExecutionContext } from 'ava'
 import { parseMessageFilter } from '../../src/model/message-filter.ts'
 import { queueOffset } from '../../src/model/positions.ts'
+import type { TransactionEnd } from '../../src/model/transaction.ts'
+import type { MessageStore } from '../../src/store/store.ts'
 import {
   bodiesOf,
   codeOf,
@@ -9,6 +11,7 @@ import {
   queueOf,
   receiveRequest,
   startBroker,
+  type TestBroker,
 } from '../support/broker.ts'
 
 const A = '%LMQ%$lmq/a'
@@ -89,11 +92,20 @@ const refused = async (t: ExecutionContext, names: string): Promise<string> => {
 }
 
 test('names of no light queue are refused, as are too many', async (t) => {
-  for (const names of ['orders', '%LMQ%', '%LMQ%a/b', '%LMQ%a b', `%LMQ%${'x'.repeat(128)}`]) {
+  const odd = ['%LMQ%a b', `%LMQ%${'x'.repeat(128)}`, A, '%LMQ%$lmq/#', '%LMQ%$lmq/a\u0000b']
+  for (const names of ['orders', '%LMQ%', '%LMQ%a/b', ...odd]) {
     t.is(await refused(t, names), 'MESSAGE_INVALID', names)
   }
   const many = Array.from({ length: 65 }, (_, i) => `%LMQ%${i}`).join()
   t.is(await refused(t, many), 'MESSAGE_INVALID')
+})
+
+test('a pull makes no queue of a name that messages cannot name', async (t) => {
+  const { broker } = await startBroker(t)
+  for (const name of ['#', 'a/b', 'a\u0000b', 'x'.repeat(123)]) {
+    const error = await codeOf(broker.pull(pullRequest(`%LMQ%$lmq/${name}`)))
+    t.is(error, 'TOPIC_NOT_FOUND', name)
+  }
 })
 
 test('beyond so many entries on their way messages wait with their senders', async (t) => {
@@ -108,24 +120,53 @@ test('beyond so many entries on their way messages wait with their senders', asy
   t.false(after instanceof Error)
 })
 
-test('delayed messages that are due together bring no more entries at once than new ones', async (t) => {
-  const { broker, faults, clock } = await startBroker(t)
-  const names = Array.from({ length: 64 }, (_, i) => `%LMQ%${i}`).join()
-  const properties = { INNER_MULTI_DISPATCH: names, DELAY: '1' }
-  const messages = Array.from({ length: 256 }, () => newMessage('orders', { properties }))
-  await broker.publish(messages)
-  await broker.publish(messages.slice(1))
-  const counts: number[] = []
-  faults.beforeAppend = (group) => {
-    if (group.messages.length > 0) counts.push(group.messages.length)
+/** The most entries in light queues that appends under way have together; 64 for each message. */
+function mostUnderWay({ store }: TestBroker): () => number {
+  let most = 0
+  let now = 0
+  const { append } = Object.getPrototypeOf(store) as MessageStore
+  store.append = async function (this: MessageStore, group) {
+    const count = group.messages.length * 64
+    now += count
+    most = Math.max(most, now)
+    try {
+      return await append.call(this, group)
+    } finally {
+      now -= count
+    }
   }
-  clock.advance(1000)
-  for (let offset = queueOffset(0); offset < 511; ) {
-    const next = pullRequest('%LMQ%$lmq/0', { offset, maxMessages: 512, waitMs: 60_000 })
-    offset = (await broker.pull(next)).nextOffset
-  }
-  t.deepEqual(counts, [256, 255])
-})
+  return () => most
+}
+
+const SIXTY_FOUR = Array.from({ length: 64 }, (_, i) => `%LMQ%${i}`).join()
+
+for (const [what, properties] of [
+  ['delayed messages that are due', { DELAY: '1' }],
+  ['half messages that are committed', { TRAN_MSG: 'true', PGROUP: 'P' }],
+] as const) {
+  test(`${what} together have no more entries on their way than that`, async (t) => {
+    const host = await startBroker(t)
+    const { broker, clock } = host
+    const all = { INNER_MULTI_DISPATCH: SIXTY_FOUR, ...properties }
+    const ends: TransactionEnd[] = []
+    for (let i = 0; i < 4; i++) {
+      const some = Array.from({ length: 200 }, () => newMessage('orders', { properties: all }))
+      for (const half of await broker.publish(some)) {
+        if (!('position' in half)) return t.fail(half.message)
+        ends.push({ half, group: 'P', outcome: 'commit' })
+      }
+    }
+    const most = mostUnderWay(host)
+    const ended = 'DELAY' in properties ? [] : broker.transactions.endAll(ends)
+    if ('DELAY' in properties) clock.advance(1000)
+    for (let count = 0; count < ends.length; ) {
+      const from = { offset: queueOffset(count), waitMs: 60_000 }
+      count += (await broker.pull(pullRequest('%LMQ%$lmq/63', from))).count
+    }
+    t.deepEqual([...new Set(await ended)], 'DELAY' in properties ? [] : [undefined])
+    t.true(most() <= 16_384, `${most()} entries`)
+  })
+}
 
 test('as many queues may be named as broker.namedQueuesMax says, until one is deleted', async (t) => {
   const { broker } = await startBroker(t, { namedQueuesMax: 1 })

@@ -1,5 +1,6 @@
 import test from 'ava'
 import type { EmbeddedBroker } from '../../src/broker/broker.ts'
+import { DispatchBudget } from '../../src/broker/publish/dispatch-budget.ts'
 import { DELAYED, DueTimer } from '../../src/broker/publish/due-timer.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { silentLogger } from '../../src/log.ts'
@@ -178,7 +179,7 @@ for (const isFiredFirst of [true, false]) {
       closed() {},
       logOptions: { reserveBytes: 0 },
     })
-    const timer = new DueTimer(store, clock, silentLogger)
+    const timer = new DueTimer(store, clock, silentLogger, new DispatchBudget())
     timer.handle(DELAYED, (record) => ({ message: draft('orders', record.body.toString()) }))
     t.teardown(async () => {
       await timer.close()

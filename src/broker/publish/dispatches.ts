@@ -6,6 +6,7 @@ import { findProperty, PROPERTY } from '../../model/properties.ts'
 import type { StoreDraft } from '../../store/store.ts'
 import type { LightQueueTable } from '../definitions/light-queues.ts'
 import { DISPATCHES_AT_ONCE_MAX } from '../options.ts'
+import type { DispatchBudget } from './dispatch-budget.ts'
 
 /** The part of one append that is noted here. */
 export interface Dispatching {
@@ -17,10 +18,11 @@ export interface Dispatching {
 
 export class Dispatches {
   readonly #lightQueues: LightQueueTable
-  #underWay = 0
+  readonly #budget: DispatchBudget
 
-  constructor(lightQueues: LightQueueTable) {
+  constructor(lightQueues: LightQueueTable, budget: DispatchBudget) {
     this.#lightQueues = lightQueues
+    this.#budget = budget
   }
 
   /**
@@ -35,7 +37,7 @@ export class Dispatches {
     const names = dispatchedTo(text)
     const count = batch.dispatches + names.length
     if (count > DISPATCHES_AT_ONCE_MAX) throw tooMany(count)
-    if (this.#underWay + count > DISPATCHES_AT_ONCE_MAX) throw busy()
+    if (!this.#budget.hasRoom(count)) throw busy()
     batch.dispatches = count
     for (const name of names) {
       const made = this.#lightQueues.ensureNamed(name)
@@ -48,14 +50,9 @@ export class Dispatches {
   }
 
   /** The append of the batch, done when the queues that it makes are durable too. */
-  async done<T>({ dispatches, queues = [] }: Dispatching, append: Promise<T>): Promise<T> {
-    this.#underWay += dispatches
-    try {
-      const [appended] = await Promise.all([append, ...queues])
-      return appended
-    } finally {
-      this.#underWay -= dispatches
-    }
+  done<T>({ dispatches, queues = [] }: Dispatching, append: Promise<T>): Promise<T> {
+    const done = Promise.all([append, ...queues]).then(([appended]) => appended)
+    return this.#budget.take(dispatches, done)
   }
 }
 

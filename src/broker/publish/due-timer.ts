@@ -5,15 +5,17 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import { dispatchedTo } from '../../model/names.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
 import type { DueEntry, MessageStore, PutOff, StoreDraft } from '../../store/store.ts'
 import { APPEND_BYTES_TARGET, DISPATCHES_AT_ONCE_MAX } from '../options.ts'
 import { postponed } from './delay.ts'
+import { type DispatchBudget, dispatchesOf } from './dispatch-budget.ts'
 
 const FIRED_AT_ONCE_MAX = 1024
+/** Entries in named light queues, of one append: that many leave room for those of others. */
+const DISPATCHES_MAX = DISPATCHES_AT_ONCE_MAX / 4
 /** Records in memory beside those of the next append: each may be as large as a message gets. */
 const READ_AT_ONCE_MAX = 16
 /** Timers count time that passed, dues are points of the wall clock: look again this often. */
@@ -67,15 +69,17 @@ export class DueTimer {
   readonly #ending = new Map<LogPosition, EntryEnd>()
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #budget: DispatchBudget
   #timer: Timer | undefined
   #armedForMs = Number.POSITIVE_INFINITY
   #firing: Promise<void> | undefined
   #isClosed = false
 
-  constructor(store: MessageStore, clock: Clock, log: Logger) {
+  constructor(store: MessageStore, clock: Clock, log: Logger, budget: DispatchBudget) {
     this.#store = store
     this.#clock = clock
     this.#log = log
+    this.#budget = budget
   }
 
   /** Of records whose `dueKind` this is. Before the first `arm`. */
@@ -154,20 +158,25 @@ export class DueTimer {
   async #fire(due: readonly DueEntry[]): Promise<void> {
     let parked: Due[] = []
     let bytes = 0
-    let entries = 0
+    let dispatches = 0
+    const deliver = (): Promise<void> =>
+      this.#budget.within(dispatches, () => this.#deliver(parked))
     for await (const one of this.#parked(due)) {
-      bytes += one.record?.length ?? 0
-      entries += dispatchesOf(one)
-      const isMore = bytes > APPEND_BYTES_TARGET || entries > DISPATCHES_AT_ONCE_MAX
-      if (isMore && parked.length > 0) {
-        await this.#deliver(parked)
+      const size = one.record?.length ?? 0
+      const names = one.record && dispatchesOf(new RecordView(one.record).propertyBytes)
+      const isFull =
+        bytes + size > APPEND_BYTES_TARGET || dispatches + (names ?? 0) > DISPATCHES_MAX
+      if (isFull && parked.length > 0) {
+        await deliver()
         parked = []
-        bytes = one.record?.length ?? 0
-        entries = dispatchesOf(one)
+        bytes = 0
+        dispatches = 0
       }
       parked.push(one)
+      bytes += size
+      dispatches += names ?? 0
     }
-    if (parked.length > 0) await this.#deliver(parked)
+    if (parked.length > 0) await deliver()
   }
 
   /**
@@ -244,10 +253,4 @@ export class DueTimer {
     )
     return { message: postponed(view, this.#clock.now() + POSTPONED_MS) }
   }
-}
-
-/** Entries in light queues that it names. */
-function dispatchesOf({ record }: Due): number {
-  const names = record && new RecordView(record).property(PROPERTY.multiDispatch)
-  return names === undefined ? 0 : dispatchedTo(names).length
 }

@@ -12,6 +12,7 @@ import type { Topic, TopicTable } from '../definitions/topics.ts'
 import { Riding } from '../facts/riding.ts'
 import type { StagedChange, StateTable } from '../facts/states.ts'
 import { APPEND_BYTES_TARGET, type BrokerOptions } from '../options.ts'
+import type { DispatchBudget } from './dispatch-budget.ts'
 import { Dispatches } from './dispatches.ts'
 import { type Batch, Drafter, emptyBatch } from './drafter.ts'
 import type { DueTimer } from './due-timer.ts'
@@ -33,6 +34,7 @@ interface Parts {
   readonly groups: GroupTable
   readonly lightQueues: LightQueueTable
   readonly dueTimer: DueTimer
+  readonly dispatchBudget: DispatchBudget
   readonly locks: QueueLockTable
   readonly states: StateTable
   readonly clock: Clock
@@ -50,7 +52,7 @@ export class Publisher {
 
   constructor(parts: Parts) {
     this.#parts = parts
-    this.#dispatches = new Dispatches(parts.lightQueues)
+    this.#dispatches = new Dispatches(parts.lightQueues, parts.dispatchBudget)
     this.#drafter = new Drafter({
       ...parts,
       storeHost: parts.store.storeHost,

@@ -4,6 +4,7 @@
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { SCAN } from '../../model/message-scan.ts'
 import { SCHEDULE_TOPIC } from '../../model/names.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
@@ -12,6 +13,7 @@ import type { HalfName, TransactionCheck, TransactionEnd } from '../../model/tra
 import type { DueEntry, MessageStore, Parked, StoreDraft } from '../../store/store.ts'
 import type { TopicTable } from '../definitions/topics.ts'
 import { APPEND_BYTES_TARGET, type BrokerOptions } from '../options.ts'
+import { type DispatchBudget, dispatchesOf } from './dispatch-budget.ts'
 import type { DueTimer } from './due-timer.ts'
 import { committedDraft, HALF, type Half, halfOf, placeOf } from './halves.ts'
 import { type Producers, TransactionChecks } from './transaction-checks.ts'
@@ -23,6 +25,7 @@ interface Parts {
   readonly store: MessageStore
   readonly topics: TopicTable
   readonly dueTimer: DueTimer
+  readonly dispatchBudget: DispatchBudget
   readonly clock: Clock
   readonly log: Logger
   readonly options: BrokerOptions
@@ -126,10 +129,17 @@ export class Transactions {
     if (entry === undefined || this.#parts.dueTimer.whenEnded(entry) !== undefined) return undefined
     const half = halfOf(record)
     if (half === undefined || wrongName(half, record, end) !== undefined) return undefined
-    return end.outcome === 'rollback' ? null : this.#draft(half, record, entry, end.half.position)
+    if (end.outcome === 'rollback') return null
+    if ((half.found & SCAN.dispatched) !== 0) return undefined
+    return this.#draft(half, record, entry, end.half.position)
   }
 
-  async #endOld(end: TransactionEnd, first?: Parked | Promise<Parked | undefined>): Promise<void> {
+  /** `isRoomTaken`: for the entries of its message in named light queues. */
+  async #endOld(
+    end: TransactionEnd,
+    first?: Parked | Promise<Parked | undefined>,
+    isRoomTaken = false,
+  ): Promise<void> {
     const { position } = end.half
     const parked = await this.#parked(position, first)
     const half = parked && halfOf(parked.record)
@@ -138,6 +148,11 @@ export class Transactions {
     const wrong = wrongName(half, record, end)
     if (wrong !== undefined) throw new BrokerError('ARGUMENT_INVALID', wrong)
     if (entry === undefined) return this.#endAgain(record, position, end.outcome)
+    const isDispatched = end.outcome === 'commit' && (half.found & SCAN.dispatched) !== 0
+    if (isDispatched && !isRoomTaken) {
+      const again = (): Promise<void> => this.#endOld(end, undefined, true)
+      return this.#parts.dispatchBudget.within(dispatchesOf(half.own), again)
+    }
     const draft =
       end.outcome === 'rollback' ? undefined : this.#draft(half, record, entry, position)
     await this.#append(entry, draft)
