@@ -268,7 +268,7 @@ export class ClusterBroker implements Broker {
   /** Never rejects. */
   async close(): Promise<void> {
     this.#arrivals.close()
-    await this.states.close()
+    await Promise.all([this.#receiver.close(), this.states.close()])
     this.topics.close()
     this.#publisher.close()
     this.#given.close()

@@ -1,5 +1,5 @@
 // CRC-32 (IEEE). Tables of eight for short ranges, where entering zlib costs more than the sum
-// itself; zlib beyond (measured crossover about 224 bytes, bench/crc32.ts).
+// itself; zlib beyond (measured crossover about 224 bytes).
 import { crc32 as zlibCrc32 } from 'node:zlib'
 
 const POLYNOMIAL = 0xedb88320

@@ -2,9 +2,11 @@
 // as bytes on the hot path; a lookup scans, and only a front-end that shows properties builds a
 // Map.
 import { BrokerError } from '../errors.ts'
+import { viewOf } from './bytes.ts'
 
 export const NAME_END = 1
 export const VALUE_END = 2
+const VALUE_END_WORD = VALUE_END * 0x01010101
 
 /** Names with a meaning to RocketMQ or to us. Every other name is the user's. */
 export const PROPERTY = {
@@ -220,18 +222,53 @@ export function findProperty(
   end = bytes.length,
 ): string | undefined {
   const length = name.length
-  let at = start
-  while (at < end) {
-    let stop = at
-    while (stop < end && bytes[stop] !== VALUE_END) stop++
-    if (stop - at > length + 1 && bytes[at + length] === NAME_END) {
-      let i = 0
-      while (i < length && bytes[at + i] === name.charCodeAt(i)) i++
-      if (i === length) return asBuffer(bytes).toString('utf8', at + length + 1, stop)
-    }
-    at = stop + 1
+  const first = name.charCodeAt(0)
+  for (let at = start; at + length + 1 < end; at = valueEnd(bytes, at, end) + 1) {
+    if (bytes[at] !== first || bytes[at + length] !== NAME_END) continue
+    let i = 1
+    while (i < length && bytes[at + i] === name.charCodeAt(i)) i++
+    if (i < length) continue
+    const from = at + length + 1
+    const stop = valueEnd(bytes, from, end)
+    if (stop > from) return textOf(bytes, from, stop)
   }
   return undefined
+}
+
+/** Where the next VALUE_END is, or the end; four bytes at a time. */
+function valueEnd(bytes: Uint8Array, start: number, end: number): number {
+  const view = viewOf(bytes)
+  let at = start
+  for (; at + 4 <= end; at += 4) {
+    const difference = view.getInt32(at, true) ^ VALUE_END_WORD
+    // Not 0 exactly when one of the four bytes is VALUE_END.
+    if (((difference - 0x01010101) & ~difference & 0x80808080) !== 0) break
+  }
+  while (at < end && bytes[at] !== VALUE_END) at++
+  return at
+}
+
+/** Short values come again and again: the last of each hash, and few calls into Node. */
+const KNOWN_TEXTS = 1024
+const KNOWN_CHARS_MAX = 16
+const knownTexts = new Array<string>(KNOWN_TEXTS).fill('')
+
+function textOf(bytes: Uint8Array, start: number, end: number): string {
+  const length = end - start
+  if (length > KNOWN_CHARS_MAX) return asBuffer(bytes).toString('utf8', start, end)
+  let hash = length
+  for (let at = start; at < end; at++) hash = Math.imul(hash, 31) + bytes[at]!
+  const slot = (hash ^ (hash >>> 10)) & (KNOWN_TEXTS - 1)
+  const known = knownTexts[slot]!
+  if (known.length === length) {
+    let i = 0
+    // Of other than ASCII the bytes and the characters differ.
+    while (i < length && bytes[start + i] === known.charCodeAt(i) && bytes[start + i]! < 0x80) i++
+    if (i === length) return known
+  }
+  const text = asBuffer(bytes).toString('utf8', start, end)
+  knownTexts[slot] = text
+  return text
 }
 
 /** The same bytes with a trailing separator, followed by `added`; `removed` names are dropped. */

@@ -20,7 +20,7 @@ export const RECORD_FIXED_BYTES = 91
 /** Topics beyond this need version 2, which old clients cannot read. */
 const TOPIC_BYTES_V1_MAX = 127
 const BODY_AT = 88
-/** Where in a record its store time stands. */
+/** Where in a record its queue offset and its store time stand. */
 export const QUEUE_OFFSET_AT = 20
 export const STORE_TIMESTAMP_AT = 56
 /** The store time of the record that starts there. */

@@ -2,14 +2,15 @@
 // cache when it has them all, else from the disk in spans. A record that does not check is never
 // served.
 import type { Logger } from '../log.ts'
+import { getI32 } from '../model/bytes.ts'
 import { logPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
 import { checkRecord, RecordView } from '../model/record.ts'
 import type { Counter, Numbers } from '../numbers/numbers.ts'
 import type { CommitLog } from './log/commit-log.ts'
 import { PAGE_CACHE_BYTES } from './log/log-reader.ts'
 import { DAMAGED_RECORDS } from './numbers.ts'
-import { fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
-import type { ReadRequest, ReadResult } from './store.ts'
+import { Chosen, fetches, type Selection, SPAN_BYTES_MAX, select } from './selection.ts'
+import type { Choose, ReadRequest, ReadResult } from './store.ts'
 import {
   BLOCK_ENTRIES,
   type ConsumeQueue,
@@ -63,10 +64,57 @@ export class Reader {
     }
     const selection = select(queue, request)
     if (selection.bytes === 0) return result('no-match', NO_RECORDS, [], selection.next, queue)
+    const { choose } = request
+    if (choose !== undefined) {
+      const chosen = this.#chooseInTail(queue, selection, choose)
+      return chosen ?? this.#chooseFromDisk(queue, selection, choose)
+    }
     const records = Buffer.allocUnsafe(selection.bytes)
     if (this.#copyTail(selection, records)) {
       return result('found', records, selection.offsets, selection.next, queue)
     }
+    return this.#readDisk(queue, selection, records)
+  }
+
+  /** In place, as far as the tail has them; undefined: not even the first. */
+  #chooseInTail(
+    queue: ConsumeQueue,
+    { positions, sizes, offsets, next }: Selection,
+    choose: Choose,
+  ): ReadResult | undefined {
+    const chosen = new Chosen(choose)
+    for (let i = 0; i < sizes.length; i++) {
+      const position = logPosition(positions[i]!)
+      const size = sizes[i]!
+      const part = this.#commitLog.lendTail(position, size)
+      if (part === undefined && i === 0) return undefined
+      if (part === undefined || !chosen.look(part.bytes, position - part.base, size, offsets[i]!)) {
+        return resultOf(chosen, offsets[i]!, queue)
+      }
+    }
+    return resultOf(chosen, next, queue)
+  }
+
+  /** Through memory that is used again: few records are copied on. */
+  async #chooseFromDisk(
+    queue: ConsumeQueue,
+    selection: Selection,
+    choose: Choose,
+  ): Promise<ReadResult> {
+    const room = selection.bytes <= SPAN_BYTES_MAX ? this.#takeRoom() : undefined
+    const records = (room ?? Buffer.allocUnsafe(selection.bytes)).subarray(0, selection.bytes)
+    try {
+      return chosenOf(await this.#readDisk(queue, selection, records), choose, queue)
+    } finally {
+      this.#giveRoom(room)
+    }
+  }
+
+  #readDisk(
+    queue: ConsumeQueue,
+    selection: Selection,
+    records: Buffer,
+  ): ReadResult | Promise<ReadResult> {
     const isRecent = selection.positions[0]! > this.#commitLog.end - PAGE_CACHE_BYTES
     if (!isRecent) return this.#readLater(queue, selection, records)
     const room = this.#takeRoom()
@@ -224,6 +272,23 @@ export class Reader {
     if (!isRead || !isWhole(record, 0, size, check)) return undefined
     return new RecordView(record).storeTimestamp
   }
+}
+
+function resultOf(chosen: Chosen, nextOffset: number, queue: ConsumeQueue): ReadResult {
+  const { offsets } = chosen
+  const status = offsets.length === 0 ? 'no-match' : 'found'
+  return result(status, chosen.records(), offsets, nextOffset, queue)
+}
+
+function chosenOf(read: ReadResult, choose: Choose, queue: ConsumeQueue): ReadResult {
+  const { records, offsets, nextOffset } = read
+  const chosen = new Chosen(choose)
+  for (let at = 0, i = 0; at < records.length; i++) {
+    const size = getI32(records, at)
+    if (!chosen.look(records, at, size, offsets[i]!)) return resultOf(chosen, offsets[i]!, queue)
+    at += size
+  }
+  return resultOf(chosen, nextOffset, queue)
 }
 
 function result(

@@ -1,6 +1,6 @@
 // The entries chosen for one answer, and how their records get into one buffer with few reads.
 import { type QueueOffset, queueOffset } from '../model/positions.ts'
-import type { ReadRequest } from './store.ts'
+import type { Choose, ReadRequest } from './store.ts'
 import {
   BLOCK_ENTRIES,
   type ConsumeQueue,
@@ -60,6 +60,33 @@ export function select(queue: ConsumeQueue, request: ReadRequest): Selection {
   }
   chosen.next = offset
   return chosen
+}
+
+/** What is chosen of the records of a selection, for one answer. */
+export class Chosen {
+  readonly #choose: Choose
+  /** Views of what is lent, until `records`. */
+  readonly #taken: Buffer[] = []
+  readonly offsets: QueueOffset[] = []
+
+  constructor(choose: Choose) {
+    this.#choose = choose
+  }
+
+  /** False: the read ends before this record. */
+  look(bytes: Buffer, at: number, size: number, offset: QueueOffset): boolean {
+    const choice = this.#choose(bytes, at)
+    if (choice === 'take') {
+      this.#taken.push(bytes.subarray(at, at + size))
+      this.offsets.push(offset)
+    }
+    return choice !== 'stop'
+  }
+
+  /** A copy. */
+  records(): Buffer {
+    return Buffer.concat(this.#taken)
+  }
 }
 
 /** Neighbouring records that one read fetches, gaps included. */

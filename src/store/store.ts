@@ -95,7 +95,16 @@ export interface ReadRequest {
   readonly maxBytes: number
   /** Tag hashes wanted; undefined = all. */
   readonly hashes: ReadonlySet<number> | undefined
+  /** Where it is given, only what it takes is copied; 'no-match' when that is nothing. */
+  readonly choose?: Choose
 }
+
+/**
+ * Asked about the record that starts there, each in turn; 'stop' reads on there the next time. The
+ * bytes are lent for the call, which must not use the store. A later read may ask about a record
+ * again.
+ */
+export type Choose = (bytes: Buffer, start: number) => 'take' | 'leave' | 'stop'
 
 export interface ReadResult {
   /** 'moved' = the offset is outside [min, max]; nextOffset is where to go on. */

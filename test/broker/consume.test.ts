@@ -361,6 +361,23 @@ test('a receive by a condition steps over what it does not select', async (t) =>
   t.is(await broker.cursors.committed('billing', queueOf('orders')), 300 as never)
 })
 
+test('a pull by a condition looks far for what it was asked for, and goes on behind the last', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.publish(Array.from({ length: 3000 }, (_, i) => priced(i % 500)))
+  const filter = parseSqlFilter('price = 499')
+  const few = await broker.pull(pullRequest('orders', { filter, maxMessages: 4 }))
+  t.deepEqual(few.offsets.map(Number), [499, 999, 1499, 1999])
+  t.deepEqual(bodiesOf(few), ['499', '499', '499', '499'])
+  t.is(Number(few.nextOffset), 2000)
+  const size = few.records.length / 4
+  const small = await broker.pull(pullRequest('orders', { filter, maxBytes: 2.5 * size }))
+  t.deepEqual(small.offsets.map(Number), [499, 999])
+  t.is(Number(small.nextOffset), 1499)
+  const rest = await broker.pull(pullRequest('orders', { filter, offset: 2000, maxMessages: 4 }))
+  t.deepEqual(rest.offsets.map(Number), [2499, 2999])
+  t.is(Number(rest.nextOffset), 3000)
+})
+
 test('a message that came back is handed out by the condition of that time', async (t) => {
   const { broker } = await startBroker(t)
   await broker.publish([priced(1), priced(2)])

@@ -6,7 +6,7 @@ import { copyBytes, getI32, getU64, LastText, setU64, viewOf } from '../../src/m
 import { FilterTrie } from '../../src/model/filter-trie.ts'
 import { NO_HOST } from '../../src/model/host.ts'
 import { selects as selectsRecord } from '../../src/model/message-filter.ts'
-import { encodeProperties } from '../../src/model/properties.ts'
+import { encodeProperties, findProperty, firstProperties } from '../../src/model/properties.ts'
 import { checkRecord, RecordView, recordBytes, writeRecord } from '../../src/model/record.ts'
 import {
   SQL_CHARS_MAX,
@@ -34,6 +34,26 @@ test('a 64-bit field written through a view is read as it was', (t) => {
     fc.property(fc.maxSafeNat(), (value) => {
       setU64(viewOf(bytes), 0, value)
       t.is(getU64(bytes, 0), value)
+    }),
+  )
+})
+
+test('a property is found as all are decoded, whatever came before', (t) => {
+  const text = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 })
+  const value = fc.oneof(fc.constantFrom('eu', 'us', '\u00e9', 'e\u0301', '1', '12'), text)
+  const entries = fc.array(fc.tuple(fc.constantFrom('a', 'ab', 'abc', 'b'), value), {
+    maxLength: 6,
+  })
+  fc.assert(
+    fc.property(entries, fc.nat(9), (all, before) => {
+      const clean = all.map(
+        ([name, one]) => [name, one.replaceAll('\u0001', '.').replaceAll('\u0002', '.')] as const,
+      )
+      const bytes = Buffer.concat([Buffer.alloc(before, 2), encodeProperties(clean)])
+      const first = firstProperties(bytes, before, bytes.length)
+      for (const name of ['a', 'ab', 'abc', 'b', 'c']) {
+        t.is(findProperty(bytes, name, before, bytes.length), first.get(name))
+      }
     }),
   )
 })

@@ -6,6 +6,7 @@ import { recordBytes, recordsOf, writeRecord } from '../../src/model/record.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
 import type { CommitLog } from '../../src/store/log/commit-log.ts'
 import { Reader } from '../../src/store/reader.ts'
+import type { Choose } from '../../src/store/store.ts'
 import { ConsumeQueue } from '../../src/store/views/consume-queue.ts'
 import { liveBlocks } from '../../src/store/views/live-blocks.ts'
 import { recordCheck } from '../../src/store/views/record-scan.ts'
@@ -27,7 +28,8 @@ function farLog(bytes: Buffer): CommitLog {
     }
     return true
   }
-  const log = { copyTail: () => false, end: logPosition(2 ** 40), start: logPosition(0), read }
+  const tail = { copyTail: () => false, lendTail: () => undefined }
+  const log = { ...tail, end: logPosition(2 ** 40), start: logPosition(0), read }
   return log as Partial<CommitLog> as CommitLog
 }
 
@@ -48,8 +50,9 @@ function backlog() {
   }
   const reader = new Reader(farLog(bytes), silentLogger, new Numbers())
   const request = { topic: 'T', offset: queueOffset(0), maxMessages: MESSAGES, hashes: undefined }
-  const readAll = async (queueId: number): Promise<string[]> => {
-    const limits = { ...request, queueId, maxBytes: bytes.length }
+  const readAll = async (queueId: number, choose?: Choose): Promise<string[]> => {
+    const choice = choose === undefined ? {} : { choose }
+    const limits = { ...request, queueId, maxBytes: bytes.length, ...choice }
     const { records } = await reader.read(queues[queueId], limits)
     return [...recordsOf(records)].map(({ body }) => body.toString())
   }
@@ -64,7 +67,10 @@ const bodiesOf = (queueId: number): string[] =>
 test.serial('backlogs of many queues that are read at once do not mix', async (t) => {
   const readAll = backlog()
   for (let round = 0; round < 3; round++) {
-    t.deepEqual(await Promise.all(queueIds.map(readAll)), queueIds.map(bodiesOf))
+    t.deepEqual(
+      await Promise.all(queueIds.map((queueId) => readAll(queueId))),
+      queueIds.map(bodiesOf),
+    )
   }
 })
 
@@ -73,4 +79,20 @@ test.serial('a backlog is read through the same memory again and again', async (
   rooms.clear()
   for (const queueId of queueIds) t.deepEqual(await readAll(queueId), bodiesOf(queueId))
   t.is(rooms.size, 1)
+})
+
+test.serial('of many backlogs that are read at once each reader gets what it chose', async (t) => {
+  const readAll = backlog()
+  const read = (queueId: number): Promise<string[]> => {
+    let seen = 0
+    return readAll(queueId, () => {
+      if (seen === 9) return 'stop'
+      return seen++ % 4 === 1 ? 'take' : 'leave'
+    })
+  }
+  const chosen = await Promise.all(queueIds.map(read))
+  for (const queueId of queueIds) {
+    const [, second, , , , sixth] = bodiesOf(queueId)
+    t.deepEqual(chosen[queueId], [second!, sixth!])
+  }
 })

@@ -7,19 +7,25 @@ import { BrokerError } from '../../errors.ts'
 import { getI32 } from '../../model/bytes.ts'
 import { isExpired, mayExpire } from '../../model/expiry.ts'
 import type { PullRequest, PullResult, PullStatus } from '../../model/message.ts'
-import { recordsInTimeOf, selects, selectsAll } from '../../model/message-filter.ts'
+import {
+  type MessageFilter,
+  recordsInTimeOf,
+  selects,
+  selectsAll,
+} from '../../model/message-filter.ts'
 import { isLightQueue, isNamedQueue } from '../../model/names.ts'
 import type { QueueOffset } from '../../model/positions.ts'
 import { RecordView } from '../../model/record.ts'
 import { PERM_READ } from '../../model/topic.ts'
 import type { GivenCounts } from '../../numbers/given-counts.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
-import type { MessageStore, ReadResult } from '../../store/store.ts'
+import type { Choose, MessageStore, ReadResult } from '../../store/store.ts'
 import type { LightQueueTable } from '../definitions/light-queues.ts'
 import { type TopicTable, topicNotFound } from '../definitions/topics.ts'
 import type { BrokerOptions } from '../options.ts'
 import type { Arrivals } from './arrivals.ts'
 import type { CursorTable } from './cursors.ts'
+import { Found } from './found.ts'
 import { EXPIRED, READ, READS_EMPTY, READS_FOUND } from './numbers.ts'
 import type { QueueShare } from './queue-share.ts'
 import type { SearchLine } from './search-line.ts'
@@ -34,7 +40,7 @@ const WOKEN_AT_ONCE_MAX = 64
 /** What one step of a search for a condition looks through, in checks by tags. */
 const SEARCHED_AT_ONCE = 8_192
 const SEARCHED_BYTES_AT_ONCE = 4 * 1024 * 1024
-/** Steps of one search without a match; then the answer is that there is none so far. */
+/** Steps of one search; then the answer is what it has found so far, which may be nothing. */
 const SEARCH_STEPS_MAX = 16
 
 interface Held {
@@ -199,7 +205,11 @@ export class Puller {
     return { status, records: NO_RECORDS, count: 0, offsets: [], nextOffset, minOffset, maxOffset }
   }
 
-  #read(request: PullRequest, offset: QueueOffset): ReadResult | Promise<ReadResult> {
+  #read(
+    request: PullRequest,
+    offset: QueueOffset,
+    choose?: Choose,
+  ): ReadResult | Promise<ReadResult> {
     return this.#parts.store.read({
       topic: request.topic,
       queueId: request.queueId,
@@ -207,10 +217,11 @@ export class Puller {
       maxMessages: request.maxMessages,
       maxBytes: request.maxBytes,
       hashes: request.filter.hashes,
+      ...(choose === undefined ? {} : { choose }),
     })
   }
 
-  /** One read; with a condition as many as it takes until something matches, within a limit. */
+  /** One read; with a condition as many as it takes to fill the answer, within a limit. */
   #search(request: PullRequest, offset: QueueOffset): ReadResult | Promise<ReadResult> {
     if (request.filter.kind === 'sql') return this.#searchByCondition(request, offset)
     const read = this.#read(request, offset)
@@ -222,30 +233,34 @@ export class Puller {
     const { filter } = request
     const { records, offsets } = read
     if (offsets.length === 0 || (selectsAll(filter) && !mayExpire(records))) return read
-    const { searches } = this.#parts
-    const isOver = (count: number, bytes: number): boolean =>
-      filter.kind === 'sql' && searches.isOver(count, bytes)
-    return matching(read, request, isOver, (record) => {
-      if (!selects(filter, record)) return false
-      const isAlive = !isExpired(record, this.#parts.clock)
-      if (!isAlive) this.#expired.value++
-      return isAlive
-    })
+    return matching(read, (record) => this.#isWanted(filter, record))
   }
 
+  #isWanted(filter: MessageFilter, record: RecordView): boolean {
+    if (!selects(filter, record)) return false
+    const isAlive = !isExpired(record, this.#parts.clock)
+    if (!isAlive) this.#expired.value++
+    return isAlive
+  }
+
+  /** Until the answer is full, the queue ends, or enough was looked through. */
   async #searchByCondition(request: PullRequest, from: QueueOffset): Promise<ReadResult> {
     const { filter } = request
+    const { searches } = this.#parts
     const messagesMax = recordsInTimeOf(SEARCHED_AT_ONCE, filter)
     const maxBytes = recordsInTimeOf(SEARCHED_BYTES_AT_ONCE, filter)
+    const found = new Found(request, searches, (record) => this.#isWanted(filter, record))
     let maxMessages = Math.min(request.maxMessages, messagesMax)
     for (let [offset, left] = [from, SEARCH_STEPS_MAX]; ; left--) {
-      const step = { ...request, maxMessages, maxBytes }
-      const result = await this.#parts.searches.run(async () =>
-        this.#matching(await this.#read(step, offset), request),
+      const read = await searches.run(async () =>
+        this.#read({ ...request, maxMessages, maxBytes }, offset, found.begin()),
       )
-      const hasEnded = result.status !== 'found' || this.#isClosed || request.signal?.aborted
-      if (hasEnded || left === 0 || result.offsets.length > 0) return result
-      offset = result.nextOffset
+      found.add(read)
+      const hasMore = read.status === 'found' || read.status === 'no-match'
+      const isAtEnd = read.nextOffset >= read.maxOffset && found.count > 0
+      const hasEnded = isAtEnd || found.isFull || this.#isClosed || request.signal?.aborted
+      if (!hasMore || hasEnded || left === 0) return found.result(read, offset)
+      offset = read.nextOffset
       maxMessages = Math.min(maxMessages * 4, messagesMax)
     }
   }
@@ -437,40 +452,23 @@ const noSuchQueue = (topic: string, queueId: number, queues: number): BrokerErro
   )
 
 /**
- * Entries are chosen by the hash of the tag; the rare tag that collides is taken out here, what a
- * condition leaves out, and what has expired. A search may bring more than was asked for, or than
- * there is time for: the rest is read again.
+ * Entries are chosen by the hash of the tag; the rare tag that collides is taken out here, and what
+ * has expired.
  */
-function matching(
-  result: ReadResult,
-  { maxMessages, maxBytes }: PullRequest,
-  isOver: (count: number, bytes: number) => boolean,
-  isWanted: (record: RecordView) => boolean,
-): ReadResult {
+function matching(result: ReadResult, isWanted: (record: RecordView) => boolean): ReadResult {
   const { records, offsets } = result
   const kept: Buffer[] = []
   const keptOffsets: QueueOffset[] = []
-  let { nextOffset } = result
-  let bytes = 0
   for (let at = 0, i = 0; at < records.length; i++) {
     const size = getI32(records, at)
-    if (isOver(i, size)) {
-      nextOffset = offsets[i]!
-      break
-    }
     if (isWanted(new RecordView(records, at))) {
-      if (kept.length === maxMessages || (bytes > 0 && bytes + size > maxBytes)) {
-        nextOffset = offsets[i]!
-        break
-      }
       kept.push(records.subarray(at, at + size))
       keptOffsets.push(offsets[i]!)
-      bytes += size
     }
     at += size
   }
   if (kept.length === offsets.length) return result
-  return { ...result, records: Buffer.concat(kept), offsets: keptOffsets, nextOffset }
+  return { ...result, records: Buffer.concat(kept), offsets: keptOffsets }
 }
 
 /** One for all: a client that is gone ends thousands at once, and each would cost its stack. */

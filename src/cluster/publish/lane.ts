@@ -19,7 +19,7 @@ export interface LaneParts {
   readonly clock: Clock
   /** One request. Rejects with a BrokerError. */
   send(queue: QueueRef, items: readonly ParcelItem[]): Promise<readonly PublishReceipt[]>
-  /** The queue's broker did not take them now. */
+  /** The queue's broker did not take them, now or for good. */
   failed(lane: Lane, error: BrokerError): void
   /** What did not go out and may go by another lane. */
   handBack(parcels: readonly Parcel[]): void
@@ -33,6 +33,7 @@ export class Lane {
   /** For this queue, or by its key, in order. */
   #bound: Parcel[] = []
   #isBusy = false
+  #isHeldUp = false
   #isStopped = false
 
   constructor(queue: QueueRef, parts: LaneParts) {
@@ -42,6 +43,11 @@ export class Lane {
 
   get isBusy(): boolean {
     return this.#isBusy
+  }
+
+  /** Something goes out that its broker did not take at once. */
+  get isHeldUp(): boolean {
+    return this.#isHeldUp
   }
 
   get isEmpty(): boolean {
@@ -70,6 +76,7 @@ export class Lane {
     this.#isBusy = true
     await this.#deliver(parcels, isBound)
     this.#isBusy = false
+    this.#isHeldUp = false
     if (this.#isStopped) this.#handBackBound()
     this.#parts.idle(this)
   }
@@ -79,41 +86,59 @@ export class Lane {
     this.#bound = []
   }
 
-  async #deliver(parcels: readonly Parcel[], isBound: boolean): Promise<void> {
+  /** @returns whether all were settled; else what was left was handed back */
+  async #deliver(parcels: readonly Parcel[], isBound: boolean): Promise<boolean> {
     const backOff = new BackOff(FIRST_PAUSE_MS, LONGEST_PAUSE_MS)
-    for (let left = parcels; ; ) {
-      left = await this.#attempt(left, isBound)
-      if (left.length === 0) return
-      await sleep(this.#parts.clock, backOff.nextMs())
+    for (let left = parcels; left.length > 0; ) {
+      const error = await this.#attempt(left)
+      if (error === undefined) return true
+      if (!error.retryable) return this.#apart(left, isBound, error)
+      this.#isHeldUp = true
+      left = this.#inTime(left, error)
+      this.#bound = this.#inTime(this.#bound, error)
+      this.#parts.failed(this, error)
+      if (!isBound || this.#isStopped) {
+        this.#parts.handBack(left)
+        return left.length === 0
+      }
+      if (left.length > 0) await sleep(this.#parts.clock, backOff.nextMs())
     }
+    return true
   }
 
-  /** @returns what is to be tried again here */
-  async #attempt(parcels: readonly Parcel[], isBound: boolean): Promise<readonly Parcel[]> {
+  async #attempt(parcels: readonly Parcel[]): Promise<BrokerError | undefined> {
     try {
       const items = parcels.flatMap((parcel) => parcel.items)
       settleAll(parcels, await this.#parts.send(this.queue, items))
-      return []
+      return undefined
     } catch (thrown) {
-      const error = BrokerError.from(thrown)
-      if (!error.retryable) {
-        await this.#apart(parcels, isBound, error)
-        return []
-      }
-      this.#parts.failed(this, error)
-      const nowMs = this.#parts.clock.monotonic()
-      const left = parcels.filter(({ deadlineMs }) => deadlineMs > nowMs)
-      for (const parcel of parcels) if (parcel.deadlineMs <= nowMs) refuse(parcel, error)
-      if (isBound && !this.#isStopped) return left
-      this.#parts.handBack(left)
-      return []
+      return BrokerError.from(thrown)
     }
   }
 
-  /** One of them may be what the broker refuses. */
-  async #apart(parcels: readonly Parcel[], isBound: boolean, error: BrokerError): Promise<void> {
-    if (parcels.length === 1) return refuse(parcels[0]!, error)
-    for (const parcel of parcels) await this.#deliver([parcel], isBound)
+  #inTime(parcels: readonly Parcel[], error: BrokerError): Parcel[] {
+    const nowMs = this.#parts.clock.monotonic()
+    for (const parcel of parcels) if (parcel.deadlineMs <= nowMs) refuse(parcel, error)
+    return parcels.filter(({ deadlineMs }) => deadlineMs > nowMs)
+  }
+
+  /**
+   * One of them may be what the broker refuses. What comes behind one that is handed back is handed
+   * back too: it may have the same key.
+   */
+  async #apart(parcels: readonly Parcel[], isBound: boolean, error: BrokerError): Promise<boolean> {
+    if (parcels.length === 1) {
+      refuse(parcels[0]!, error)
+      this.#parts.failed(this, error)
+      return true
+    }
+    const middle = Math.ceil(parcels.length / 2)
+    const behind = parcels.slice(middle)
+    if (await this.#deliver(parcels.slice(0, middle), isBound)) {
+      return this.#deliver(behind, isBound)
+    }
+    this.#parts.handBack(behind)
+    return false
   }
 }
 

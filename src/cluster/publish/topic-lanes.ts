@@ -1,7 +1,8 @@
 // The lanes of one topic. A message with an ordering key is bound to the lane of its key; one
 // without goes by any lane whose broker answers. While little is to be sent one lane is on its way
 // at a time, so that what comes gathers; with much, all of them are.
-import { type Clock, sleep } from '../../clock.ts'
+import { ROUTE_ERRORS } from '../../client/routes/routes.ts'
+import { type Clock, sleep, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE } from '../../model/message.ts'
 import { queueOfKey } from '../../model/ordering-key.ts'
@@ -42,8 +43,10 @@ export class TopicLanes {
   #isRouting = false
   /** Settles a change of the queues, once no lane is on its way. */
   #allIdle: (() => void) | undefined
-  /** By broker, monotonic. */
-  readonly #avoidedUntilMs = new Map<string, number>()
+  /** By broker, monotonic: when it last did not take something. */
+  readonly #failedMs = new Map<string, number>()
+  /** Tries again what no broker took. */
+  #trial: Timer | undefined
 
   constructor(parts: TopicLanesParts) {
     this.#parts = parts
@@ -93,7 +96,7 @@ export class TopicLanes {
 
   #startLoose(): void {
     while (this.#loose.length > 0) {
-      const isOneOnItsWay = this.#lanes.some((lane) => lane.isBusy)
+      const isOneOnItsWay = this.#lanes.some((lane) => lane.isBusy && !lane.isHeldUp)
       if (isOneOnItsWay && this.#loose.length < FILLED) return
       const lane = this.#nextIdle()
       if (lane === undefined) return
@@ -101,21 +104,31 @@ export class TopicLanes {
     }
   }
 
-  /** In turn; of brokers that are avoided only where there are no others. */
+  /** In turn; of brokers that are avoided only where there are no others, and then not at once. */
   #nextIdle(): Lane | undefined {
     if (this.#allIdle) return undefined
-    const nowMs = this.#parts.clock.monotonic()
-    const isGood = ({ queue }: Lane): boolean =>
-      (this.#avoidedUntilMs.get(queue.brokerName) ?? 0) <= nowMs
-    const isAnyGood = this.#lanes.some(isGood)
+    const isAnyGood = this.#lanes.some((lane) => this.#isRested(lane, AVOIDED_MS))
+    const restMs = isAnyGood ? AVOIDED_MS : PAUSE_MS
     for (let step = 0; step < this.#lanes.length; step++) {
       const at = (this.#turn + step) % this.#lanes.length
       const lane = this.#lanes[at]!
-      if (!lane.isEmpty || (isAnyGood && !isGood(lane))) continue
+      if (!lane.isEmpty || !this.#isRested(lane, restMs)) continue
       this.#turn = at + 1
       return lane
     }
+    if (this.#lanes.some((lane) => lane.isEmpty)) {
+      this.#trial ??= this.#parts.clock.after(PAUSE_MS, () => {
+        this.#trial = undefined
+        this.flush()
+      })
+    }
     return undefined
+  }
+
+  /** It did not fail within that time. */
+  #isRested({ queue }: Lane, ms: number): boolean {
+    const failedMs = this.#failedMs.get(queue.brokerName) ?? Number.NEGATIVE_INFINITY
+    return this.#parts.clock.monotonic() - failedMs >= ms
   }
 
   /** One question at a time. */
@@ -123,9 +136,11 @@ export class TopicLanes {
     this.#isRouting = true
     try {
       const queues = await this.#parts.route(this.#mayCreate)
+      if (queues.length === 0) throw unwritable(this.#parts.topic)
       this.#routedMs = this.#parts.clock.monotonic()
       if (!this.#hasSame(queues)) await this.#change(queues)
     } catch (thrown) {
+      this.#parts.invalidate()
       this.#refuseOverdue(BrokerError.from(thrown))
       await sleep(this.#parts.clock, PAUSE_MS)
     }
@@ -175,12 +190,17 @@ export class TopicLanes {
     if (this.#allIdle !== undefined && !this.#lanes.some((lane) => lane.isBusy)) this.#allIdle()
   }
 
-  #onFailed({ queue }: Lane, { code }: BrokerError): void {
-    const { clock, invalidate } = this.#parts
-    this.#avoidedUntilMs.set(queue.brokerName, clock.monotonic() + AVOIDED_MS)
-    if (code === 'BUSY' || code === 'READ_ONLY') return
-    invalidate()
-    this.#routedMs = Number.NEGATIVE_INFINITY
+  #onFailed({ queue }: Lane, error: BrokerError): void {
+    const { code, retryable } = error
+    const isBusy = code === 'BUSY' || code === 'READ_ONLY'
+    if (retryable ? !isBusy : ROUTE_ERRORS.has(code)) {
+      this.#parts.invalidate()
+      this.#routedMs = Number.NEGATIVE_INFINITY
+    }
+    if (!retryable) return
+    this.#failedMs.set(queue.brokerName, this.#parts.clock.monotonic())
+    this.#loose = this.#refused(this.#loose, error, () => false)
+    this.#startLoose()
   }
 
   #handBack(parcels: readonly Parcel[]): void {
@@ -197,20 +217,33 @@ export class TopicLanes {
 
   /** Without a way to go: what is refused for good goes at once, the rest at its time. */
   #refuseOverdue(error: BrokerError): void {
-    const nowMs = this.#parts.clock.monotonic()
     const wasToCreate = this.#mayCreate
-    const isOver = (parcel: Parcel): boolean => {
-      if (parcel.deadlineMs <= nowMs) return true
-      return !error.retryable && mayCreate(parcel) === wasToCreate
-    }
-    for (const parcel of [...this.#unassigned, ...this.#loose]) {
-      if (isOver(parcel)) refuse(parcel, error)
-    }
-    this.#unassigned = this.#unassigned.filter((parcel) => !isOver(parcel))
-    this.#loose = this.#loose.filter((parcel) => !isOver(parcel))
+    const isOver = (parcel: Parcel): boolean =>
+      !error.retryable && mayCreate(parcel) === wasToCreate
+    this.#unassigned = this.#refused(this.#unassigned, error, isOver)
+    this.#loose = this.#refused(this.#loose, error, isOver)
+  }
+
+  /** @returns the others */
+  #refused(
+    parcels: readonly Parcel[],
+    error: BrokerError,
+    isOver: (parcel: Parcel) => boolean,
+  ): Parcel[] {
+    const nowMs = this.#parts.clock.monotonic()
+    return parcels.filter((parcel) => {
+      if (parcel.deadlineMs > nowMs && !isOver(parcel)) return true
+      refuse(parcel, error)
+      return false
+    })
   }
 }
 
 const mayCreate = ({ items: [item] }: Parcel): boolean => item!.message.createTopic
+
+const unwritable = (topic: string): BrokerError =>
+  new BrokerError('NO_ROUTE', `the topic '${topic}' has no queue that can be written to now`, {
+    retryable: true,
+  })
 
 const NONE: Parcel[] = []

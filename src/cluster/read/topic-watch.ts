@@ -2,16 +2,19 @@
 import { abortController } from '../../client/calls/abort.ts'
 import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import type { QueueRange } from '../../model/message.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
 import type { Arrived } from '../../port/broker.ts'
+import type { QueueRef } from '../../remoting/requests/queue.ts'
 import type { ClusterTopics } from '../definitions/topics.ts'
+import type { Links } from '../links.ts'
 import type { ClusterPuller } from './puller.ts'
 
 const HELD_MS = 15_000
+/** Queues that nothing follows, new ones and those of a broker that was away, are looked for. */
 const PAUSE_MS = 1_000
 
 interface Parts {
+  readonly links: Links
   readonly clock: Clock
   readonly puller: ClusterPuller
   readonly topics: ClusterTopics
@@ -54,30 +57,45 @@ export class TopicWatch {
     this.#watches.clear()
   }
 
-  /** Queues that come later are found when the topic is asked about again. */
   async #follow(topic: string, watch: Watch): Promise<void> {
+    const { clock, links } = this.#parts
     const { signal } = watch.stop
+    const followed = new Set<string>()
     while (!signal.aborted) {
-      try {
-        const ranges = await this.#parts.topics.ranges(topic)
-        await Promise.all(ranges.map((range) => this.#followQueue(range, watch)))
-      } catch {
-        await sleep(this.#parts.clock, PAUSE_MS, signal).catch(() => {})
+      const { readable } = await links.routes.queues(topic).catch(() => NO_QUEUES)
+      for (const queue of readable) {
+        const name = `${queue.brokerName}/${queue.queueId}`
+        if (followed.has(name)) continue
+        followed.add(name)
+        void this.#followQueue(queue, watch)
+          .catch(() => {})
+          .finally(() => followed.delete(name))
       }
+      await sleep(clock, PAUSE_MS, signal).catch(() => {})
     }
   }
 
-  async #followQueue(range: QueueRange, { watchers, stop }: Watch): Promise<void> {
-    const { brokerName, queueId } = range
+  /** A watcher may have read before this began: what there is now counts as news. */
+  async #followQueue(queue: QueueRef, { watchers, stop }: Watch): Promise<void> {
+    const { clock, puller, topics } = this.#parts
+    const { brokerName, queueId } = queue
     const { signal } = stop
-    const of = { ...range, maxMessages: 1, maxBytes: 1, filter: EVERY_TAG, waitMs: HELD_MS }
-    for (let offset = range.maxOffset; !signal.aborted; ) {
-      const { maxOffset } = await this.#parts.puller.pull({ ...of, offset, signal })
-      if (maxOffset === offset) continue
-      offset = maxOffset
-      for (const watcher of watchers) watcher(brokerName, queueId, maxOffset)
+    const of = { ...queue, maxMessages: 1, maxBytes: 1, filter: EVERY_TAG, waitMs: HELD_MS }
+    let { maxOffset: offset } = await topics.range(queue)
+    const tell = (): void => {
+      for (const watcher of watchers) watcher(brokerName, queueId, offset)
+    }
+    tell()
+    while (!signal.aborted) {
+      const { maxOffset, status } = await puller.pull({ ...of, offset, signal })
+      if (maxOffset !== offset) {
+        offset = maxOffset
+        tell()
+      } else if (status !== 'at-end') await sleep(clock, PAUSE_MS, signal)
     }
   }
 }
+
+const NO_QUEUES = { readable: [] }
 
 const ended = (): BrokerError => new BrokerError('ABORTED', 'the topic is watched no more')

@@ -1,6 +1,7 @@
 // Those that wait for messages of one group, topic and filter. As many POPs are under way as there
 // are masters at most; one that waits, waits for the news of all of them, so that no broker hands
 // out what another one's answer has made too much.
+import { randomUUID } from 'node:crypto'
 import { abortController } from '../../client/calls/abort.ts'
 import { isThereToPop, type PoppedRecord, popMessages } from '../../client/calls/pop-calls.ts'
 import { type Clock, sleep, type Timer } from '../../clock.ts'
@@ -33,8 +34,10 @@ export interface Taker {
 interface Parts {
   readonly links: Links
   readonly clock: Clock
-  /** What no taker is left for. */
-  handBack(popped: readonly PoppedRecord[]): void
+  /** What no taker is left for. Never rejects. */
+  handBack(popped: readonly PoppedRecord[]): Promise<unknown>
+  /** Nothing waits here, is asked for or is kept. */
+  idle(line: PopLine): void
 }
 
 export class PopLine {
@@ -45,19 +48,18 @@ export class PopLine {
   #leaving: Timer | undefined
   #pops = 0
   #turn = 0
+  /** A broker answers an attempt that it knows with what it gave before. */
+  readonly #id = randomUUID()
   #attempts = 0
 
   constructor(parts: Parts) {
     this.#parts = parts
   }
 
-  get isIdle(): boolean {
-    return this.#takers.length === 0 && this.#pops === 0 && this.#left.length === 0
-  }
-
   add(taker: Taker): void {
     this.#takers.push(taker)
     if (this.#left.length > 0) this.#hand(this.#left.splice(0))
+    this.#look()
     if (this.#takers.length === 0) return
     if (this.#pops < Math.min(POPS_MAX, this.#takers.length)) void this.#run()
   }
@@ -65,6 +67,19 @@ export class PopLine {
   remove(taker: Taker): void {
     const at = this.#takers.indexOf(taker)
     if (at >= 0) this.#takers.splice(at, 1)
+  }
+
+  /** Hands back what is kept, so that it need not wait until its time is over. */
+  async close(): Promise<void> {
+    this.#leaving?.cancel()
+    this.#leaving = undefined
+    const left = this.#left.splice(0)
+    if (left.length > 0) await this.#parts.handBack(left)
+  }
+
+  #look(): void {
+    if (this.#takers.length > 0 || this.#pops > 0 || this.#left.length > 0) return
+    this.#parts.idle(this)
   }
 
   async #run(): Promise<void> {
@@ -78,6 +93,7 @@ export class PopLine {
     } finally {
       this.#pops--
       if (this.#takers.length > 0 && this.#pops === 0) void this.#run()
+      this.#look()
     }
   }
 
@@ -92,14 +108,18 @@ export class PopLine {
       const leftMs = Math.floor(Math.min(HELD_MS_MAX, Math.max(0, endMs - clock.monotonic())))
       const fields = this.#fieldsOf(request)
       const pollTime = waits && names.length === 1 ? leftMs : 0
+      const askedMs = clock.monotonic()
       const popped = await this.#popAt(names, { ...fields, pollTime })
       if (popped.length > 0) {
         this.#hand(popped)
         return true
       }
       this.#endOverdue(undefined)
-      if (!waits || names.length === 1 || this.#takers.length === 0) return false
-      if (empty > 0) await sleep(clock, Math.min(leftMs, PAUSE_MS))
+      if (!waits || this.#takers.length === 0) return false
+      // A request that was not held, though it was to be, is not repeated at once.
+      const isHeld = pollTime > 0 && clock.monotonic() - askedMs >= Math.min(pollTime, PAUSE_MS)
+      if (empty > 0 && !isHeld) await sleep(clock, Math.min(leftMs, PAUSE_MS))
+      if (names.length === 1) return false
       await this.#news(names, { ...fields, pollTime: leftMs })
     } catch (thrown) {
       const error = BrokerError.from(thrown)
@@ -123,7 +143,7 @@ export class PopLine {
       expType: EXPRESSION_TYPE[filter.kind],
       exp: filter.expression,
       order: ordered,
-      ...(ordered && { attemptId: `${request.memberId}#${++this.#attempts}` }),
+      ...(ordered && { attemptId: `${this.#id}#${++this.#attempts}` }),
     }
   }
 
@@ -174,9 +194,8 @@ export class PopLine {
   #keep(popped: readonly PoppedRecord[]): void {
     this.#left.push(...popped)
     this.#leaving ??= this.#parts.clock.after(KEPT_MS, () => {
-      this.#leaving = undefined
-      const left = this.#left.splice(0)
-      if (left.length > 0) this.#parts.handBack(left)
+      void this.close()
+      this.#look()
     })
   }
 

@@ -12,6 +12,8 @@ export class PopReceipt {
   readonly attempt: number
   /** undefined: it is settled. */
   handle: PopHandle | undefined
+  /** While the handle is being replaced: the one that it has holds no longer. Never rejects. */
+  extending: Promise<void> | undefined
   /** Monotonic, by this gateway's clock. */
   endMs: number
 

@@ -8,6 +8,7 @@ import { AckLine } from '../../client/consume/popped.ts'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { retryDelayMs } from '../../model/delay-levels.ts'
+import type { GroupDefinition } from '../../model/group.ts'
 import type { Receipt, ReceivedMessage, ReceiveRequest, SettleResult } from '../../model/message.ts'
 import { selects } from '../../model/message-filter.ts'
 import { checkGroupName, checkTopicName, isLightQueue } from '../../model/names.ts'
@@ -57,6 +58,7 @@ export class ClusterReceiver {
     const { signal } = request
     signal?.throwIfAborted()
     if (request.startAt === 'last') await this.#startAtEnd(request)
+    signal?.throwIfAborted()
     const line = this.#line(request)
     return new Promise((resolve, reject) => {
       const taker: Taker = {
@@ -90,7 +92,6 @@ export class ClusterReceiver {
       const stop = (): void => {
         timer.cancel()
         unheard()
-        if (line.isIdle) this.#lines.delete(lineKey(request))
       }
       line.add(taker)
     })
@@ -101,8 +102,14 @@ export class ClusterReceiver {
   }
 
   nack(receipts: readonly Receipt[], delayMs?: number): Promise<readonly SettleResult[]> {
+    const groups = new Map<string, Promise<GroupDefinition>>()
+    const groupOf = (name: string): Promise<GroupDefinition> => {
+      const asked = groups.get(name) ?? this.#parts.groups.ensure(name)
+      groups.set(name, asked)
+      return asked
+    }
     return this.#settleAll(receipts, async (receipt, handle) => {
-      const { retryTimesMax } = await this.#parts.groups.ensure(receipt.group)
+      const { retryTimesMax } = await groupOf(receipt.group)
       if (retryTimesMax >= 0 && receipt.attempt > retryTimesMax) {
         return this.#giveUp(receipt, handle)
       }
@@ -130,9 +137,27 @@ export class ClusterReceiver {
 
   extend(receipts: readonly Receipt[], invisibleMs: number): Promise<readonly SettleResult[]> {
     return this.#eachHeld(receipts, async (receipt, handle) => {
-      receipt.handle = await this.#change(receipt, handle, invisibleMs, false)
-      receipt.endMs = this.#parts.clock.monotonic() + invisibleMs
+      const changing = this.#change(receipt, handle, invisibleMs, false).then((changed) => {
+        receipt.handle = changed
+        receipt.endMs = this.#parts.clock.monotonic() + invisibleMs
+      })
+      receipt.extending = changing
+        .catch(() => {})
+        .finally(() => {
+          receipt.extending = undefined
+        })
+      await changing
     })
+  }
+
+  /** What was popped for takers that had no room for it goes back. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#lines.values()].map((line) => line.close()))
+  }
+
+  /** Lines of takers that are remembered. */
+  get lines(): number {
+    return this.#lines.size
   }
 
   /** A broker that is asked to begin at the end hands out each queue's last message too. */
@@ -163,10 +188,13 @@ export class ClusterReceiver {
     let line = this.#lines.get(key)
     if (line === undefined) {
       const { links, clock } = this.#parts
-      const handBack = (popped: readonly PoppedRecord[]): void => {
-        void this.release(popped.map((one) => this.#receiptOf(request, one).sealed))
-      }
-      line = new PopLine({ links, clock, handBack })
+      line = new PopLine({
+        links,
+        clock,
+        handBack: (popped) =>
+          this.release(popped.map((one) => this.#receiptOf(request, one).sealed)),
+        idle: () => void this.#lines.delete(key),
+      })
       this.#lines.set(key, line)
     }
     return line
@@ -236,6 +264,7 @@ export class ClusterReceiver {
     return Promise.all(
       receipts.map(async (sealed) => {
         const receipt = unsealed(sealed)
+        while (receipt.extending !== undefined) await receipt.extending
         const { handle, endMs } = receipt
         if (handle === undefined || this.#parts.clock.monotonic() >= endMs) return expired()
         try {

@@ -130,6 +130,7 @@ export class StateQueue {
           waitMs: this.#isRead ? HELD_MS : 0,
         })
         this.#read(result)
+        if (result.status === 'moved') await sleep(this.#parts.clock, PAUSE_MS, signal)
       } catch {
         await sleep(this.#parts.clock, PAUSE_MS, signal).catch(() => {})
       }
@@ -145,8 +146,10 @@ export class StateQueue {
       if (stored.gateway === this.#parts.gateway) this.#waiting.get(stored.nonce)?.(applied.outcome)
       this.#parts.applied(stored, applied, this)
     }
+    // The topic was made anew, or its broker lost its newest records.
+    if (status === 'moved' && maxOffset < this.#next) this.#next = maxOffset
     // A place that compaction took has no record: the end is where our own place is.
-    if (status !== 'at-end') this.#next = queueOffset(Math.max(this.#next, nextOffset))
+    else if (status !== 'at-end') this.#next = queueOffset(Math.max(this.#next, nextOffset))
     if (this.#isRead || this.#next < maxOffset) return
     this.#isRead = true
     for (const told of this.#whenRead) told()

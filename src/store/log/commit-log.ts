@@ -99,6 +99,12 @@ export interface SegmentRange {
   readonly name: string
 }
 
+export interface TailPart {
+  readonly bytes: Buffer
+  /** Log position of byte 0. */
+  readonly base: number
+}
+
 export interface CommitLog {
   /** Chosen when the log was first opened; views of another log are recognised by it. */
   readonly id: number
@@ -155,6 +161,8 @@ export interface CommitLog {
    * Copies `size` bytes at the position out of the tail cache; false when they are not (all) there.
    */
   copyTail(target: Uint8Array, at: number, position: LogPosition, size: number): boolean
+  /** The part of the tail cache that holds those bytes; lent until the next append. */
+  lendTail(position: LogPosition, size: number): TailPart | undefined
   /**
    * Fills `target[at, at + size)`, from memory or from the disk on this thread. False: beyond the
    * log, or unreadable. Nothing is checked: a caller that knows the sum of a record gets the whole

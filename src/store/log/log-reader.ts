@@ -6,7 +6,7 @@ import type { Logger } from '../../log.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../../model/record.ts'
 import { errorCode, isShortage } from '../disk/disk.ts'
-import { type DamagedRange, FRAME_BYTES_MAX, type Frame } from './commit-log.ts'
+import { type DamagedRange, FRAME_BYTES_MAX, type Frame, type TailPart } from './commit-log.ts'
 import { checkFrame, claimedLength, FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
 import { FrameScan, type ReadAt } from './frame-scan.ts'
 import type { LogStart } from './log-start.ts'
@@ -66,6 +66,10 @@ export class LogReader {
     const start = Math.min(this.start, this.#options.logStart.position ?? this.start)
     this.#damage = this.#damage.filter((range) => range.to > start)
     return this.#damage
+  }
+
+  lendTail(position: number, size: number): TailPart | undefined {
+    return this.#holds(position, size) ? this.#options.tail.find(position, size) : undefined
   }
 
   copyTail(target: Uint8Array, at: number, position: number, size: number): boolean {

@@ -17,6 +17,7 @@ import type {
   DamagedRange,
   Frame,
   SegmentRange,
+  TailPart,
 } from './commit-log.ts'
 import type { AcknowledgementHold, FrameFeed } from './following.ts'
 import { type FoundLog, findLog } from './found-log.ts'
@@ -210,6 +211,10 @@ class SegmentedLog implements CommitLog {
   replay(from: LogPosition): Generator<Frame> {
     return this.#reader.replay(from)
   }
+  lendTail(position: LogPosition, size: number): TailPart | undefined {
+    return this.#reader.lendTail(position, size)
+  }
+
   copyTail(target: Uint8Array, at: number, position: LogPosition, size: number): boolean {
     return this.#reader.copyTail(target, at, position, size)
   }

@@ -1,0 +1,110 @@
+// What a gateway has popped for its takers, over a broker of our own.
+import test, { type ExecutionContext } from 'ava'
+import { ClusterGroups } from '../../src/cluster/definitions/groups.ts'
+import { ClusterTopics } from '../../src/cluster/definitions/topics.ts'
+import { Links } from '../../src/cluster/links.ts'
+import { CLUSTER_DEFAULTS, type ClusterOptions } from '../../src/cluster/options.ts'
+import { ClusterPublisher } from '../../src/cluster/publish/cluster-publisher.ts'
+import { ClusterCursors } from '../../src/cluster/read/cursors.ts'
+import { ClusterReceiver } from '../../src/cluster/receive/receiver.ts'
+import { GivenCounts } from '../../src/numbers/given-counts.ts'
+import { newMessage, receiveRequest, topicOf } from '../support/broker.ts'
+import { RunningClock } from '../support/running-clock.ts'
+import { startServer } from '../support/server.ts'
+
+const LONG_MS = 600_000
+
+async function opened(t: ExecutionContext) {
+  const clock = new RunningClock()
+  t.teardown(clock.run())
+  const server = await startServer(t, { clock })
+  const { tls: _, ...defaults } = CLUSTER_DEFAULTS
+  const options: ClusterOptions = { ...defaults, nameServers: [server.address('nameServer')] }
+  const links = new Links(options, clock)
+  t.teardown(() => links.close())
+  const parts = { links, clock, options }
+  const topics = new ClusterTopics(parts)
+  const counts = new GivenCounts(clock)
+  t.teardown(() => counts.close())
+  const given = (group: string, topic: string, messages: number): void =>
+    counts.add(group, topic, messages)
+  const groups = new ClusterGroups({ ...parts, topics, given: (group, of) => counts.of(group, of) })
+  const cursors = new ClusterCursors({ ...parts, topics })
+  const publisher = new ClusterPublisher(parts)
+  t.teardown(() => publisher.close())
+  const receiver = (own = links) =>
+    new ClusterReceiver({ ...parts, links: own, groups, topics, cursors, given })
+  await topics.put(topicOf('orders', 1))
+  await groups.ensure('workers')
+  const send = (...bodies: string[]) =>
+    publisher.publish(bodies.map((body) => newMessage('orders', { body, queueId: 0 })))
+  return { clock, receiver, send, newLinks: () => new Links(options, clock) }
+}
+
+const asked = (more: Parameters<typeof receiveRequest>[2] = {}) =>
+  receiveRequest('orders', 'workers', { invisibleMs: LONG_MS, waitMs: 20_000, ...more })
+
+test('an acknowledgement beside an extension of the time counts', async (t) => {
+  const { clock, receiver, send } = await opened(t)
+  const one = receiver()
+  await send('a')
+  const [message] = await one.receive(asked({ invisibleMs: 60_000 }))
+  const [extended, acked] = await Promise.all([
+    one.extend([message!.receipt], 60_000),
+    one.ack([message!.receipt]),
+  ])
+  t.deepEqual([extended, acked], [[null], [null]])
+  await clock.pass(70_000)
+  await clock.pass(5_000)
+  t.deepEqual(await one.receive(asked({ waitMs: 0 })), [])
+  t.like(await one.ack([message!.receipt]), [{ code: 'RECEIPT_EXPIRED' }])
+})
+
+test('what was popped beyond what a taker wanted goes back at the end', async (t) => {
+  const { clock, receiver, send, newLinks } = await opened(t)
+  const links = newLinks()
+  const [one, other] = [receiver(links), receiver()]
+  await send('a', 'b', 'c')
+  const [first] = await one.receive(asked({ maxMessages: 3, maxBytes: 1 }))
+  t.is(first?.attempt, 1)
+  await one.close()
+  await links.close()
+  const again: number[] = []
+  for (let tries = 0; again.length < 2 && tries < 20; tries++) {
+    await clock.pass(1_000)
+    for (const { attempt } of await other.receive(asked({ waitMs: 0 }))) again.push(attempt)
+  }
+  t.deepEqual(again, [1, 1])
+})
+
+test('of takers that are gone nothing is remembered', async (t) => {
+  const { receiver, send } = await opened(t)
+  const one = receiver()
+  for (const invisibleMs of [LONG_MS, LONG_MS + 1, LONG_MS + 2]) {
+    await send('a')
+    t.is((await one.receive(asked({ invisibleMs }))).length, 1)
+    await one.receive(asked({ invisibleMs, waitMs: 0 }))
+  }
+  for (let turn = 0; one.lines > 0 && turn < 1_000; turn++) {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  t.is(one.lines, 0)
+})
+
+test('a receive that was called off while its group begins asks for nothing', async (t) => {
+  const { receiver } = await opened(t)
+  const one = receiver()
+  const stop = new AbortController()
+  const receiving = one.receive(asked({ startAt: 'last', signal: stop.signal }))
+  stop.abort(new Error('called off'))
+  await t.throwsAsync(receiving, { message: 'called off' })
+  t.is(one.lines, 0)
+})
+
+test('in order, takers of two gateways are not given the same', async (t) => {
+  const { receiver, send } = await opened(t)
+  await send('a', 'b')
+  const ordered = { ordered: true, maxMessages: 1 }
+  t.is((await receiver().receive(asked(ordered))).length, 1)
+  t.deepEqual(await receiver().receive(asked({ ...ordered, waitMs: 0 })), [])
+})
