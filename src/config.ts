@@ -3,7 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
-import { CLUSTER_SETTINGS } from './cluster/options.ts'
+import { CLUSTER_SETTINGS, credentialProblems } from './cluster/options.ts'
 import { BrokerError } from './errors.ts'
 import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
 import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
@@ -258,7 +258,11 @@ export const configSchema = declared
   .superRefine((config, context) => {
     // A problem that follows from a value that is wrong by itself would hide that one.
     if (context.issues.length > 0) return
-    const problems = [...sizeProblems(config), ...tlsProblems(config, tlsModes(config))]
+    const problems = [
+      ...sizeProblems(config),
+      ...tlsProblems(config, tlsModes(config)),
+      ...credentialProblems(config.cluster),
+    ]
     for (const problem of problems) context.addIssue({ code: 'custom', ...problem })
   })
   .transform(fillInSizes)

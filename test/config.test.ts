@@ -65,6 +65,18 @@ test('a name server without a port is refused at the start', (t) => {
   t.deepEqual(more, [])
 })
 
+test("half of a gateway's credentials is refused, as it would sign nothing", (t) => {
+  for (const [given, due] of [
+    ['access-key', 'secretKey'],
+    ['secret-key', 'accessKey'],
+  ]) {
+    const flags = new Map([[`cluster.${given}`, 'gateway-one']])
+    const [problem, ...more] = refused(t, () => loadConfig({ flags }))
+    t.regex(problem ?? '', new RegExp(`'cluster\\.${due}'.* is due beside cluster\\.`))
+    t.deepEqual(more, [])
+  }
+})
+
 test('an unknown variable and an unknown flag are refused with what they were meant to be', (t) => {
   t.deepEqual(
     refused(t, () =>

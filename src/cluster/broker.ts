@@ -48,7 +48,10 @@ export interface ClusterParts {
   readonly name: string
 }
 
-/** Asks the name servers, so that a wrong address shows at once. Rejects with UNREACHABLE. */
+/**
+ * Asks the name servers and reads where states are kept, so that what is wrong shows at once.
+ * Rejects with UNREACHABLE, NO_ROUTE, PERMISSION_DENIED.
+ */
 export async function openClusterBroker(parts: ClusterParts): Promise<ClusterBroker> {
   const { tls: _, ...defaults } = CLUSTER_DEFAULTS
   const options: ClusterOptions = { ...defaults, ...parts.options }
@@ -60,9 +63,15 @@ export async function openClusterBroker(parts: ClusterParts): Promise<ClusterBro
     const layout = await stateLayout({ links, options, clock: parts.clock, puller })
     const of = { clusterName, brokerName: parts.name }
     return new ClusterBroker(parts.clock, options, links, of, layout)
-  } catch (error) {
+  } catch (thrown) {
     await links.close()
-    throw error
+    const { code, message } = BrokerError.from(thrown)
+    const of = options.nameServers.join(', ')
+    throw new BrokerError(
+      code,
+      `the cluster of the name servers ${of} (cluster.nameServers) is not ready: ${message}`,
+      { cause: thrown },
+    )
   }
 }
 

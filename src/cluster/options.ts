@@ -53,6 +53,17 @@ export const CLUSTER_SETTINGS = {
     .describe('Queues on each master of a topic that is created.'),
 }
 
+/** Either alone would mean that the gateway signs nothing. */
+export function credentialProblems({
+  accessKey,
+  secretKey,
+}: Pick<Settings, 'accessKey' | 'secretKey'>): { path: string[]; message: string }[] {
+  if ((accessKey === undefined) === (secretKey === undefined)) return []
+  const [given, due] =
+    secretKey === undefined ? ['accessKey', 'secretKey'] : ['secretKey', 'accessKey']
+  return [{ path: ['cluster', due!], message: `is due beside cluster.${given}` }]
+}
+
 type Settings = z.output<z.ZodObject<typeof CLUSTER_SETTINGS>>
 
 /** The answers of a broker that acknowledge a message. */

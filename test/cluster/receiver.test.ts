@@ -77,6 +77,21 @@ test('what was popped beyond what a taker wanted goes back at the end', async (t
   t.deepEqual(again, [1, 1])
 })
 
+test('what is being settled at the end is settled', async (t) => {
+  const { clock, receiver, send, newLinks } = await opened(t)
+  const links = newLinks()
+  const [one, other] = [receiver(links), receiver()]
+  await send('a', 'b')
+  const [a, b] = await one.receive(asked({ maxMessages: 2 }))
+  const settling = [one.release([a!.receipt]), one.ack([b!.receipt])]
+  await one.close()
+  await links.close()
+  t.deepEqual(await Promise.all(settling), [[null], [null]])
+  await clock.pass(5_000)
+  const [again] = await other.receive(asked())
+  t.is(again?.attempt, 1)
+})
+
 test('of takers that are gone nothing is remembered', async (t) => {
   const { receiver, send } = await opened(t)
   const one = receiver()

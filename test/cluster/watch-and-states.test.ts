@@ -1,22 +1,28 @@
 // Following topics over a cluster while what is followed goes away and comes again.
 import test, { type ExecutionContext } from 'ava'
 import { type ClusterBroker, openClusterBroker } from '../../src/cluster/broker.ts'
+import { encodeStateRecord } from '../../src/cluster/states/state-record.ts'
 import { STATE_TOPIC } from '../../src/cluster/states/state-topic.ts'
 import { PERM_WRITE } from '../../src/model/topic.ts'
 import { newMessage, topicOf } from '../support/broker.ts'
 import { RunningClock } from '../support/running-clock.ts'
 import { startServer } from '../support/server.ts'
 
-async function opened(
-  t: ExecutionContext,
-): Promise<{ broker: ClusterBroker; clock: RunningClock }> {
+async function opened(t: ExecutionContext): Promise<{
+  broker: ClusterBroker
+  clock: RunningClock
+  open: () => Promise<ClusterBroker>
+}> {
   const clock = new RunningClock()
   t.teardown(clock.run())
   const server = await startServer(t, { clock })
   const nameServers = [server.address('nameServer')]
-  const broker = await openClusterBroker({ clock, name: 'gateway', options: { nameServers } })
-  t.teardown(() => broker.close())
-  return { broker, clock }
+  const open = async (): Promise<ClusterBroker> => {
+    const broker = await openClusterBroker({ clock, name: 'gateway', options: { nameServers } })
+    t.teardown(() => broker.close())
+    return broker
+  }
+  return { broker: await open(), clock, open }
 }
 
 test('a topic that nothing can be read of is watched at leisure', async (t) => {
@@ -54,4 +60,19 @@ test('a state topic that was made anew is followed from there on', async (t) => 
   await Promise.race([saving, clock.pass(20_000)])
   await saving
   t.is((await broker.states.load('id'))?.value.toString(), 'second')
+})
+
+test('a foreign record that claims to be the layout stops no start', async (t) => {
+  const { broker, clock, open } = await opened(t)
+  await broker.topics.delete(STATE_TOPIC)
+  await broker.topics.put(topicOf(STATE_TOPIC, 8))
+  const head = { kind: 'layout', id: '', gateway: 'foreign', number: 0, expected: 0 } as const
+  for (const [nonce, text] of ['[', '[]', '[1]', '{}'].entries()) {
+    const body = encodeStateRecord({ ...head, nonce, value: Buffer.from(text) })
+    await broker.publish([{ ...newMessage(STATE_TOPIC, { queueId: 0 }), body }])
+  }
+  const opening = open()
+  await Promise.race([opening, clock.pass(10_000)])
+  const version = await (await opening).states.save('id', Buffer.from('value'))
+  t.true(version > 0)
 })

@@ -45,6 +45,8 @@ export class ClusterReceiver {
   readonly #parts: Parts
   readonly #acks: AckLine
   readonly #lines = new Map<string, PopLine>()
+  /** Under way; they never reject. */
+  readonly #settling = new Set<Promise<unknown>>()
   /** Groups whose places in a topic there are. */
   readonly #started = new Map<string, Promise<void>>()
 
@@ -150,9 +152,13 @@ export class ClusterReceiver {
     })
   }
 
-  /** What was popped for takers that had no room for it goes back. */
+  /**
+   * What was popped for takers that had no room for it goes back, and what is being settled is
+   * settled: its callers may not wait for that. Never rejects.
+   */
   async close(): Promise<void> {
     await Promise.all([...this.#lines.values()].map((line) => line.close()))
+    await Promise.all(this.#settling)
   }
 
   /** Lines of takers that are remembered. */
@@ -261,7 +267,7 @@ export class ClusterReceiver {
     receipts: readonly Receipt[],
     act: (receipt: PopReceipt, handle: PopHandle) => Promise<void>,
   ): Promise<readonly SettleResult[]> {
-    return Promise.all(
+    const settling = Promise.all(
       receipts.map(async (sealed) => {
         const receipt = unsealed(sealed)
         while (receipt.extending !== undefined) await receipt.extending
@@ -275,6 +281,9 @@ export class ClusterReceiver {
         }
       }),
     )
+    this.#settling.add(settling)
+    void settling.finally(() => this.#settling.delete(settling))
+    return settling
   }
 
   async #ack(receipt: PopReceipt, handle: PopHandle): Promise<void> {

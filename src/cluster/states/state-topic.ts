@@ -67,23 +67,42 @@ const queuesOf = (brokerNames: readonly string[]): QueueRef[] =>
     Array.from({ length: QUEUES }, (_, queueId) => ({ topic: STATE_TOPIC, brokerName, queueId })),
   )
 
-/** Of the first broker that answers. */
+/** Of the first broker that has one. Rejects when none answers: there may be one. */
 async function writtenLayout(
   { puller, clock, options }: Parts,
   readable: readonly QueueRef[],
 ): Promise<readonly string[] | undefined> {
+  let failure: unknown
+  let isAnswered = false
   for (const queue of readable.filter(({ queueId }) => queueId === 0)) {
     const pulling = puller.pull({ ...queue, ...HEAD, offset: queueOffset(0) })
     const what = `reading '${STATE_TOPIC}'`
-    const head = await within(pulling, { timeoutMs: options.requestTimeoutMs }, clock, what).catch(
-      () => undefined,
-    )
-    for (const record of head === undefined ? [] : recordsOf(head.records)) {
+    const limits = { timeoutMs: options.requestTimeoutMs }
+    const head = await within(pulling, limits, clock, what).catch((error) => {
+      failure = error
+    })
+    if (!head) continue
+    isAnswered = true
+    for (const record of recordsOf(head.records)) {
       const stored = decodeStateRecord(record)
-      if (stored?.kind === 'layout') return JSON.parse(stored.value.toString()) as string[]
+      const layout = stored?.kind === 'layout' ? decodeLayout(stored.value) : undefined
+      if (layout !== undefined) return layout
     }
   }
+  if (!isAnswered && failure !== undefined) throw failure
   return undefined
+}
+
+/** undefined: it is none. */
+function decodeLayout(value: Buffer): readonly string[] | undefined {
+  try {
+    const names: unknown = JSON.parse(value.toString())
+    const isLayout =
+      Array.isArray(names) && names.length > 0 && names.every((name) => typeof name === 'string')
+    return isLayout ? names : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** @returns whether it was not there */
