@@ -209,9 +209,9 @@ export class LogStore implements MessageStore {
     return read.then((result) => dropped.leaveOut(result))
   }
 
-  async readAt(position: LogPosition): Promise<Buffer | undefined> {
+  async readAt(position: LogPosition, bytesMax?: number): Promise<Buffer | undefined> {
     for (let place = this.#appender.readablePlaceOf(position); ; ) {
-      const record = await this.#commitLog.readAt(place)
+      const record = await this.#commitLog.readAt(place, bytesMax)
       // Retention may have moved it, and dropped the old place, between two steps of the read.
       const next = this.#appender.readablePlaceOf(position)
       if (record !== undefined || next === place) return record

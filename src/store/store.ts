@@ -153,8 +153,8 @@ export interface MessageStore {
   append(group: AppendGroup): Promise<readonly Appended[]>
   /** At once from memory, later from disk. */
   read(request: ReadRequest): ReadResult | Promise<ReadResult>
-  /** The record that starts at the position, or undefined when none does. */
-  readAt(position: LogPosition): Promise<Buffer | undefined>
+  /** The record that starts at the position, or undefined when none of so many bytes does. */
+  readAt(position: LogPosition, bytesMax?: number): Promise<Buffer | undefined>
   /**
    * min = first retained, max = next to be assigned among the readable; 0, 0 for an unknown queue.
    */

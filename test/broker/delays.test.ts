@@ -260,13 +260,13 @@ test('a message that is due while its topic is deleted and made again does not c
   for (let i = 0; i < 20; i++) await publish(broker, 'old', { DELAY: '1' })
   const readAt = store.readAt.bind(store)
   let reads = 0
-  store.readAt = async (position) => {
+  store.readAt = async (position, bytesMax) => {
     // The records of the first sixteen are read by then.
     if (++reads === 17) {
       await broker.topics.delete('orders')
       await publish(broker, 'new', {})
     }
-    return readAt(position)
+    return readAt(position, bytesMax)
   }
   await clock.advanceAsync(1000)
   await broker.close()
@@ -311,21 +311,24 @@ test('many due messages are delivered in the order of their times', async (t) =>
   )
 })
 
-test('many large messages that are due at once are not all read into memory at once', async (t) => {
+/** A hundred messages of that size that are due at once, and how many reads they take at a time. */
+async function dueAtOnce(t: ExecutionContext, bytes: number) {
   const test = await startBroker(t)
   const { broker, clock, store } = test
   const readAt = store.readAt.bind(store)
-  let reading = 0
-  let most = 0
-  store.readAt = async (position) => {
-    most = Math.max(most, ++reading)
-    const record = await readAt(position)
-    reading--
+  const most = { small: 0, any: 0 }
+  const reading = { small: 0, any: 0 }
+  store.readAt = async (position, bytesMax) => {
+    const kind = bytesMax === undefined ? 'any' : 'small'
+    most[kind] = Math.max(most[kind], ++reading[kind])
+    const record = await readAt(position, bytesMax)
+    reading[kind]--
+    if (bytesMax !== undefined && record !== undefined) t.true(record.length <= bytesMax)
     return record
   }
   const properties = { TIMER_DELAY_MS: '1000' }
   const messages = Array.from({ length: 100 }, (_, i) =>
-    newMessage('orders', { queueId: 0, body: `${i}`, properties }),
+    newMessage('orders', { queueId: 0, body: `${i}`.padStart(bytes), properties }),
   )
   await broker.publish(messages)
   await clock.advanceAsync(1000)
@@ -334,7 +337,16 @@ test('many large messages that are due at once are not all read into memory at o
     bodiesOf(pulled),
     messages.map(({ body }) => body.toString()),
   )
-  t.true(most <= 16, `${most} records at once`)
+  return most
+}
+
+test('many large messages that are due at once are not all read into memory at once', async (t) => {
+  const { any } = await dueAtOnce(t, 5000)
+  t.true(any > 0 && any <= 16, `${any} records at once`)
+})
+
+test('many small messages that are due at once are read together', async (t) => {
+  t.deepEqual(await dueAtOnce(t, 100), { small: 100, any: 0 })
 })
 
 /**

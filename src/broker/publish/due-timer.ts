@@ -18,6 +18,9 @@ const FIRED_AT_ONCE_MAX = 1024
 const DISPATCHES_MAX = DISPATCHES_AT_ONCE_MAX / 4
 /** Records in memory beside those of the next append: each may be as large as a message gets. */
 const READ_AT_ONCE_MAX = 16
+/** So many are read first that are small, as nearly all are: a read may take a turn of the loop. */
+const SMALL_AT_ONCE_MAX = 256
+const SMALL_BYTES = 4096
 /** Timers count time that passed, dues are points of the wall clock: look again this often. */
 const LOOK_AGAIN_MS = 60_000
 const RETRY_MS = 1000
@@ -226,12 +229,24 @@ export class DueTimer {
   }
 
   async *#parked(due: readonly DueEntry[]): AsyncGenerator<Due> {
-    for (let at = 0; at < due.length; at += READ_AT_ONCE_MAX) {
-      const entries = due.slice(at, at + READ_AT_ONCE_MAX)
-      const reads = entries.map((entry) => this.#store.readAt(entry.position))
-      const records = await Promise.all(reads)
-      for (const [i, entry] of entries.entries()) yield { entry, record: records[i] }
+    for (let at = 0; at < due.length; at += SMALL_AT_ONCE_MAX) {
+      const entries = due.slice(at, at + SMALL_AT_ONCE_MAX)
+      const small = await this.#read(entries, SMALL_BYTES)
+      const large = this.#large(entries.filter((_, i) => small[i] === undefined))
+      for (const [i, entry] of entries.entries()) {
+        yield { entry, record: small[i] ?? (await large.next()).value }
+      }
     }
+  }
+
+  async *#large(entries: readonly DueEntry[]): AsyncGenerator<Buffer | undefined, undefined> {
+    for (let at = 0; at < entries.length; at += READ_AT_ONCE_MAX) {
+      yield* await this.#read(entries.slice(at, at + READ_AT_ONCE_MAX))
+    }
+  }
+
+  #read(entries: readonly DueEntry[], bytesMax?: number): Promise<(Buffer | undefined)[]> {
+    return Promise.all(entries.map(({ position }) => this.#store.readAt(position, bytesMax)))
   }
 
   #handled({ entry, record }: Due): DueOutcome {

@@ -100,24 +100,28 @@ export class LogReader {
     }
   }
 
-  async readAt(position: LogPosition): Promise<Buffer | undefined> {
+  async readAt(position: LogPosition, bytesMax = FRAME_BYTES_MAX): Promise<Buffer | undefined> {
     // Its own checksum covers the body alone.
     if (this.#damage.some(({ from, to }) => position >= from && position < to)) return undefined
     // Nearly every record fits into one read.
     const guessed = Math.min(GUESSED_BYTES, this.#options.end() - position)
     if (guessed < RECORD_FIXED_BYTES) return undefined
-    const bytes = await this.#recordIn(position, guessed).catch(() => undefined)
+    const bytes = await this.#recordIn(position, guessed, bytesMax).catch(() => undefined)
     // What stands behind the record may be what cannot be read.
-    return bytes ?? this.#recordIn(position, RECORD_FIXED_BYTES)
+    return bytes ?? this.#recordIn(position, RECORD_FIXED_BYTES, bytesMax)
   }
 
   /** `guessed`: bytes to read first. */
-  async #recordIn(position: LogPosition, guessed: number): Promise<Buffer | undefined> {
+  async #recordIn(
+    position: LogPosition,
+    guessed: number,
+    bytesMax: number,
+  ): Promise<Buffer | undefined> {
     let bytes = Buffer.allocUnsafe(guessed)
     let isFromTail = this.copyTail(bytes, 0, position, guessed)
     if (!isFromTail && !(await this.#readSoon(bytes, position))) return undefined
     const size = new RecordView(bytes).size
-    if (size < RECORD_FIXED_BYTES || size > FRAME_BYTES_MAX) return undefined
+    if (size < RECORD_FIXED_BYTES || size > bytesMax) return undefined
     if (size <= guessed) bytes = bytes.subarray(0, size)
     else {
       bytes = Buffer.allocUnsafe(size)

@@ -224,8 +224,8 @@ class SegmentedLog implements CommitLog {
   read(target: Uint8Array, at: number, position: LogPosition, size: number): Promise<boolean> {
     return this.#reader.read(target, at, position, size)
   }
-  readAt(position: LogPosition): Promise<Buffer | undefined> {
-    return this.#reader.readAt(position)
+  readAt(position: LogPosition, bytesMax?: number): Promise<Buffer | undefined> {
+    return this.#reader.readAt(position, bytesMax)
   }
   damage(): readonly DamagedRange[] {
     return this.#reader.damage()
