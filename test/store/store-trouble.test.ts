@@ -188,7 +188,7 @@ test('views that cannot be written are built again once they can, and nothing wa
       messages: [draft('T', `b${i}`)],
       facts: [{ kind: 'k', key: 'x', value: Buffer.from(`${i}`) }],
     })
-    await clock.advanceAsync(250)
+    await clock.advanceAsync(1000)
   }
   t.true(log.events().includes('views.damaged'))
   t.is(store.status().isRebuilding, true)

@@ -37,7 +37,7 @@ test('a list of groups is made whole, or not at all', async (t) => {
   const table = decodeGroupTable((await connection.request(201)).body)
   t.is(table.find(({ name }) => name === 'A')?.retryTimesMax, 5)
   t.true(table.some(({ name }) => name === 'B'))
-  t.is((await put({ groupName: 'C' }, { groupName: 'D', attributes: { '+a': 'b' } })).code, 29)
+  t.is((await put({ groupName: 'C' }, { groupName: 'D', attributes: { '+a': 'b' } })).code, 1)
   t.is(await broker.groups.get('C'), undefined)
 })
 
