@@ -95,6 +95,13 @@ export interface ViewsOptions {
 /** Each is a value of its own in the batch, which is made in one turn. */
 const FACTS_PER_BATCH = 4_096
 
+/** Where a queue is to begin, in the numbering that it had when that was found. */
+interface Cut {
+  readonly queue: ConsumeQueue
+  readonly shift: number
+  readonly offset: number
+}
+
 export class Views implements BlockStore {
   readonly queues: QueueTable
   readonly light: LightQueueIndex
@@ -246,26 +253,33 @@ export class Views implements BlockStore {
     this.mark = position
   }
 
-  /** Entries before the position are no more: their records go. @throws ViewsDamaged */
+  /**
+   * Entries before the position are no more: their records go. All queues are cut in one turn, for
+   * a batch that has some of them cut must say to where. @throws ViewsDamaged
+   */
   async trimBefore(position: number): Promise<void> {
     if (position <= this.#trimmedTo) return
-    const queues = [...this.queues.all(), ...this.light.durable()]
-    for (const queue of this.light.live()) queue.trimTo(queue.offsetAt(position))
     const slice = new Slice(this.#options.clock)
-    for (const queue of queues) {
-      this.#trimQueue(queue, position)
+    const cuts: Cut[] = []
+    for (const queue of [...this.queues.all(), ...this.light.durable()]) {
+      if (queue.min === queue.next) continue
+      cuts.push({ queue, shift: queue.shift, offset: queue.offsetAt(position) })
       if (slice.isOver) await slice.rest()
     }
+    for (const queue of this.light.live()) queue.trimTo(queue.offsetAt(position))
+    for (const cut of cuts) this.#cut(cut, position)
     this.times.trimBefore(position)
     this.#trimmedTo = position
     // A batch that lacks a drop must say that nothing before it is there.
     await this.dropped.trimBefore(position, slice)
   }
 
-  #trimQueue(queue: ConsumeQueue, position: number): void {
+  #cut({ queue, shift, offset }: Cut, position: number): void {
     if (queue.min === queue.next) return
     const before = queue.blockOf(queue.min)
-    queue.trimTo(queue.offsetAt(position))
+    // Another numbering of it came in between.
+    const isOther = queue.shift !== shift || offset > queue.next
+    queue.trimTo(isOther ? queue.offsetAt(position) : offset)
     const after = queue.blockOf(queue.min)
     if (after !== before) this.#garbage.push({ number: queue.number, before: after })
   }
