@@ -92,6 +92,24 @@ test('what is being settled at the end is settled', async (t) => {
   t.is(again?.attempt, 1)
 })
 
+test('what a held request is given at the end goes back too', async (t) => {
+  const { clock, receiver, send, newLinks } = await opened(t)
+  const links = newLinks()
+  const [one, other] = [receiver(links), receiver()]
+  await send('a')
+  const [a] = await one.receive(asked())
+  const stop = new AbortController()
+  const held = one.receive(asked({ signal: stop.signal }))
+  await clock.pass(1_000)
+  stop.abort()
+  await t.throwsAsync(held, { code: 'ABORTED' })
+  void one.release([a!.receipt])
+  await one.close()
+  await links.close()
+  await clock.pass(5_000)
+  t.is((await other.receive(asked({ waitMs: 0 }))).length, 1)
+})
+
 test('of takers that are gone nothing is remembered', async (t) => {
   const { receiver, send } = await opened(t)
   const one = receiver()

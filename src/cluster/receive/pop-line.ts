@@ -51,6 +51,7 @@ export class PopLine {
   /** A broker answers an attempt that it knows with what it gave before. */
   readonly #id = randomUUID()
   #attempts = 0
+  #isClosed = false
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -69,8 +70,18 @@ export class PopLine {
     if (at >= 0) this.#takers.splice(at, 1)
   }
 
-  /** Hands back what is kept, so that it need not wait until its time is over. */
-  async close(): Promise<void> {
+  /** A broker may still answer, perhaps with what was just released. */
+  get isAsking(): boolean {
+    return this.#pops > 0
+  }
+
+  /** Hands back what is kept, and what still comes, so that it need not wait for its time. */
+  close(): Promise<void> {
+    this.#isClosed = true
+    return this.#handBackLeft()
+  }
+
+  async #handBackLeft(): Promise<void> {
     this.#leaving?.cancel()
     this.#leaving = undefined
     const left = this.#left.splice(0)
@@ -193,8 +204,9 @@ export class PopLine {
   /** The next taker comes soon, as a rule; from a broker it would be given them seconds later. */
   #keep(popped: readonly PoppedRecord[]): void {
     this.#left.push(...popped)
+    if (this.#isClosed) return void this.#handBackLeft()
     this.#leaving ??= this.#parts.clock.after(KEPT_MS, () => {
-      void this.close()
+      void this.#handBackLeft()
       this.#look()
     })
   }

@@ -5,7 +5,7 @@ import { onAbort } from '../../abort.ts'
 import { sendBack } from '../../client/calls/calls.ts'
 import { changeInvisibleTime, type PoppedRecord } from '../../client/calls/pop-calls.ts'
 import { AckLine } from '../../client/consume/popped.ts'
-import type { Clock } from '../../clock.ts'
+import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { retryDelayMs } from '../../model/delay-levels.ts'
 import type { GroupDefinition } from '../../model/group.ts'
@@ -27,6 +27,8 @@ import { PopReceipt, unsealed } from './pop-receipt.ts'
 const DEAD_LETTER = -1
 /** What is handed back comes again so soon at the earliest, and three seconds later by a broker. */
 const BACK_MS = 0
+/** A POP that is held answers so soon when what it finds was released. */
+const LAST_ANSWERS_MS = 200
 /** Asked again beyond that. */
 const STARTED_MAX = 10_000
 
@@ -157,7 +159,11 @@ export class ClusterReceiver {
    * settled: its callers may not wait for that. Never rejects.
    */
   async close(): Promise<void> {
-    await Promise.all([...this.#lines.values()].map((line) => line.close()))
+    const lines = [...this.#lines.values()]
+    await Promise.all(lines.map((line) => line.close()))
+    await Promise.all(this.#settling)
+    if (!lines.some((line) => line.isAsking)) return
+    await sleep(this.#parts.clock, LAST_ANSWERS_MS)
     await Promise.all(this.#settling)
   }
 
