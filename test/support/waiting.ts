@@ -21,11 +21,11 @@ export function latch(n: number) {
   }
 }
 
-export async function eventually<T>(look: () => Promise<T | undefined>): Promise<T> {
+export async function eventually<T>(look: () => Promise<T | undefined | false>): Promise<T> {
   const deadline = performance.now() + WAIT_MS
   for (;;) {
     const found = await look()
-    if (found !== undefined) return found
+    if (found !== undefined && found !== false) return found
     if (performance.now() > deadline) throw new Error('it did not happen in time')
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
