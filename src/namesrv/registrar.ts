@@ -240,9 +240,13 @@ class Target {
     const tls = this.#options.tls?.get(this.#nameServer)
     const target = splitAddress(this.#nameServer)
     this.#connection = await dial({ ...target, tls, clock, credentials })
-    // The name server takes a lost connection for a lost broker: come back at once.
+    const againMs = clock.monotonic() + RETRY_MS_MIN
+    // The name server takes a lost connection for a lost broker: come back at once, but not again
+    // and again to one that closes whatever it answers.
     void this.#connection.closed.then((reason) => {
-      if (reason !== undefined) void this.register()
+      if (reason === undefined || this.#failures > 0) return
+      this.#notBeforeMs = Math.max(this.#notBeforeMs, againMs)
+      void this.register()
     })
     return this.#connection
   }
