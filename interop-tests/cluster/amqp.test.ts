@@ -163,6 +163,7 @@ testAll(
     const receiver = rhea
       .create_container({ id: 'holder' })
       .connect({ port: one.port('amqp'), reconnect: false } as never)
+    t.teardown(() => receiver.close())
     receiver.on('disconnected', () => {})
     receiver.on('error', () => {})
     const link = receiver.open_receiver({
@@ -200,6 +201,7 @@ testAll(
     const topic = await newTopic('away')
     const received = await consumer(t, amqp, server, topic, 'patient')
     const producing = await amqp.openProducer(addressesOf(server), topic)
+    t.teardown(() => producing.close())
     await sendAll(producing, 'rhea', 20)
     await apache.killBroker()
     const sent = await Promise.allSettled([producing.send({ producer: 'rhea', lane: 9, n: 0 })])
