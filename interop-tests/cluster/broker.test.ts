@@ -42,6 +42,7 @@ if (missing === undefined) {
       together: true,
       replies: true,
       reasons: true,
+      tries: 2,
     },
   )
 } else {

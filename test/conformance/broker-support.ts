@@ -1,4 +1,5 @@
 // What the parts of the suite share: topics of their own, reading through the port, and time.
+import { nextTurn } from '../../src/clock.ts'
 import { BrokerError } from '../../src/errors.ts'
 import type { PublishReceipt, PublishResult, QueueRange } from '../../src/model/message.ts'
 import { recordsOf } from '../../src/model/record.ts'
@@ -33,12 +34,15 @@ export function stored(result: PublishResult | undefined): PublishReceipt {
   return result
 }
 
-/** To the topic's first queue, in this order. */
+/** To the topic's first queue, in this order. Settles when readers are shown its end. */
 export async function send(broker: Broker, topic: string, ...bodies: string[]): Promise<void> {
-  const { brokerName } = await firstQueue(broker, topic)
+  const queue = await firstQueue(broker, topic)
+  const { brokerName } = queue
   const shape: MessageShape = { brokerName, queueId: 0 }
   const results = await broker.publish(bodies.map((body) => newMessage(topic, { ...shape, body })))
-  for (const result of results) stored(result)
+  const last = results.map(stored).at(-1)
+  if (last === undefined) return
+  while ((await broker.cursors.range(queue)).maxOffset <= last.queueOffset) await nextTurn()
 }
 
 /** So many bodies of a queue, from an offset. */
