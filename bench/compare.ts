@@ -169,7 +169,7 @@ async function runPass(
   const [own] = builds
   const servers = builds.map((build, i) => {
     const { trivet } = beside === undefined ? build : own!
-    return new SpawnedServer({ dataDir: dataDirs[i]! }, { trivet })
+    return new SpawnedServer({ dataDir: dataDirs[i]! }, { trivet, lacks: lacking(trivet) })
   })
   try {
     for (const server of servers) {
@@ -185,6 +185,10 @@ async function runPass(
     for (const dataDir of dataDirs) rmSync(dataDir, { recursive: true, force: true })
   }
 }
+
+/** Its settings would be refused. */
+const lacking = (trivet: string): readonly 'http'[] =>
+  existsSync(resolve(trivet, '../../dist/src/gateway/http')) ? [] : ['http']
 
 async function sample(server: SpawnedServer, action: Load): Promise<Sample> {
   const meter = new CpuMeter(server.pid)

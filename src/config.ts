@@ -6,6 +6,7 @@ import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
 import { CLUSTER_SETTINGS, credentialProblems } from './cluster/options.ts'
 import { BrokerError } from './errors.ts'
 import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
+import { HTTP_SETTINGS } from './gateway/http/options.ts'
 import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
 import { TLS_SETTINGS, type TlsSetting, tlsMode, tlsProblems } from './gateway/net/options.ts'
 import { fillInSizes, sizeProblems } from './message-sizes.ts'
@@ -220,10 +221,17 @@ const declared = z.strictObject({
     })
     .prefault({})
     .describe('AMQP 1.0.'),
+  http: z
+    .strictObject({
+      ...listening(9877, SILENT_MS),
+      ...HTTP_SETTINGS,
+    })
+    .prefault({})
+    .describe('HTTP: health and metrics.'),
   listeners: z
     .array(
       z.strictObject({
-        protocol: z.enum(['remoting', 'mqtt', 'amqp']),
+        protocol: z.enum(['remoting', 'mqtt', 'amqp', 'http']),
         host: z.string().min(1).default('127.0.0.1'),
         port: port(0),
         tls: tlsMode(),
@@ -247,7 +255,7 @@ const declared = z.strictObject({
 /**
  * Protocols with a section of the configuration, in the order in which they are opened and shown.
  */
-export const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp'] as const
+export const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp', 'http'] as const
 
 const tlsModes = (config: z.output<typeof declared>) => [
   ...PROTOCOLS.map((name): TlsSetting => [[name, 'tls'], config[name].tls]),

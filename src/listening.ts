@@ -21,8 +21,8 @@ export interface PlannedListener {
 const PROTOCOLS_OF: Readonly<Record<ServerRole, readonly ListeningProtocol[]>> = {
   start: PROTOCOLS,
   namesrv: ['nameServer'],
-  broker: ['remoting', 'mqtt', 'amqp'],
-  gateway: ['amqp'],
+  broker: ['remoting', 'mqtt', 'amqp', 'http'],
+  gateway: ['amqp', 'http'],
 }
 
 /**

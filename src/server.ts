@@ -9,6 +9,7 @@ import { BrokerError } from './errors.ts'
 import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
 import { Accounts } from './gateway/access/accounts.ts'
 import { openAuthenticator, type UserStore } from './gateway/access/auth.ts'
+import type { HttpGateway } from './gateway/http/server.ts'
 import type { Listener } from './gateway/net/listener.ts'
 import {
   addressesOf,
@@ -106,11 +107,48 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const trusted = registrarCredentials(config)
   const composition = { ...context, auth, listeners, trusted }
   await composeNameServer(composition)
-  if (role === 'gateway') await composeGateway(composition)
-  else if (role !== 'namesrv') await composeBroker(composition)
+  const http = await composeHttp(role, composition)
+  const running = await composeRole(role, composition)
+  if (running !== undefined && http !== undefined) {
+    http.ready(running)
+    // The first that is closed: clients are sent elsewhere while the others still answer.
+    parts.add('readiness', async () => http.stopping())
+  }
   // Not awaited: it never rejects, and only writes a line of the log.
   void dialAdvertised(listeners, config, log, clock)
   return new Server(addressesOf(listeners, config), numbers, parts)
+}
+
+/** Settles once clients are served; undefined for a role without front-ends. */
+async function composeRole(
+  role: ServerRole,
+  composition: Composition,
+): Promise<GatewayContext | undefined> {
+  if (role === 'namesrv') return undefined
+  return role === 'gateway' ? composeGateway(composition) : composeBroker(composition)
+}
+
+/** Its requests are short, and it closes after the broker. */
+const HTTP_STOP_MS = 500
+
+/** Before the broker, whose start may take long: what asks is told that it is not ready. */
+async function composeHttp(
+  role: ServerRole,
+  { config, log, clock, auth, listeners, parts, numbers }: Composition,
+): Promise<HttpGateway | undefined> {
+  const own = listeners.filter(({ protocol }) => protocol === 'http')
+  if (own.length === 0) return undefined
+  const { HttpGateway } = await import('./gateway/http/server.ts')
+  const { clusterName: cluster, name } = config.broker
+  // As Apache's brokers and proxies name themselves.
+  const node = { cluster, node_type: role === 'gateway' ? 'proxy' : 'broker', node_id: name }
+  const gateway = new HttpGateway({ auth, log, clock, numbers, node }, config.http)
+  parts.add('HTTP', () => {
+    for (const { listener } of own) listener.stopAccepting()
+    return gateway.close(Math.min(config.stopDeadlineMs, HTTP_STOP_MS))
+  })
+  for (const { listener } of own) listener.serve(gateway)
+  return gateway
 }
 
 /**
@@ -132,7 +170,7 @@ async function composeNameServer(composition: Composition): Promise<void> {
   })
 }
 
-async function composeBroker(composition: Composition): Promise<void> {
+async function composeBroker(composition: Composition): Promise<GatewayContext> {
   const { config, log, clock, auth, listeners, parts, numbers } = composition
   // Modules load while the store recovers.
   const [{ openBroker }, frontEnds, store] = await Promise.all([
@@ -158,14 +196,15 @@ async function composeBroker(composition: Composition): Promise<void> {
   const routes = await routesOf(composition, broker)
   const context = { broker, auth, accounts, log, clock, numbers, routes }
   await serveFrontEnds(composition, frontEnds, context)
-  if (routes === undefined) return
+  if (routes === undefined) return context
   // Telling the name servers brings native clients here: the last step of a start.
   parts.add('registrar', () => routes.close())
   await routes.start()
+  return context
 }
 
 /** The front-ends before a cluster: nothing is stored here. */
-async function composeGateway(composition: Composition): Promise<void> {
+async function composeGateway(composition: Composition): Promise<GatewayContext> {
   const { config, certificates, log, clock, auth, listeners, parts, numbers } = composition
   const [{ openClusterBroker }, frontEnds] = await Promise.all([
     import('./cluster/broker.ts'),
@@ -185,6 +224,7 @@ async function composeGateway(composition: Composition): Promise<void> {
   parts.add('cluster', () => broker.close())
   const context = { broker, auth, log, clock, numbers }
   await serveFrontEnds(composition, frontEnds, context)
+  return context
 }
 
 const FRONT_END_NAMES = ['remoting', 'mqtt', 'amqp'] as const

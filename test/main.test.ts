@@ -7,9 +7,13 @@ import { ROOT } from './support/sources.ts'
 import { tempDir } from './support/temp-dir.ts'
 
 const MAIN = new URL('../src/main.js', import.meta.url).href
-const FREE_PORTS = ['--remoting.port', '--mqtt.port', '--amqp.port', '--name-server.port'].flatMap(
-  (flag) => [flag, '0'],
-)
+const FREE_PORTS = [
+  '--remoting.port',
+  '--mqtt.port',
+  '--amqp.port',
+  '--http.port',
+  '--name-server.port',
+].flatMap((flag) => [flag, '0'])
 
 interface Ended {
   readonly code: number | null

@@ -1,4 +1,4 @@
-// How far a group is behind, queue by queue.
+// How far a group is behind: queue by queue, or topic by topic.
 import { type Clock, Slice } from '../clock.ts'
 import type { QueueLag } from '../model/message.ts'
 import { isLightQueue, retryTopic } from '../model/names.ts'
@@ -22,8 +22,54 @@ export interface LagParts {
 
 /** Every queue of every topic that the group has a cursor on or a member subscribed to. */
 export async function groupLags(parts: LagParts, group: string): Promise<QueueLag[]> {
-  const queues = new Map<string, number>()
   const slice = new Slice(parts.clock)
+  const queues = await queuesOf(parts, group, slice)
+  const lags: QueueLag[] = []
+  for (const topic of [...queues.keys()].sort()) {
+    for (let queueId = 0; queueId < queues.get(topic)!; queueId++) {
+      if (slice.isOver) await slice.rest()
+      lags.push(queueLag(parts, group, topic, queueId))
+    }
+  }
+  return lags
+}
+
+export interface TopicLag {
+  readonly group: string
+  readonly topic: string
+  readonly lag: number
+  readonly inFlight: number
+}
+
+/** The same, added up for each topic. */
+export async function topicLags(
+  parts: LagParts,
+  group: string,
+  slice: Slice,
+): Promise<readonly TopicLag[]> {
+  const lags: TopicLag[] = []
+  for (const [topic, count] of await queuesOf(parts, group, slice)) {
+    let [lag, inFlight] = [0, 0]
+    for (let queueId = 0; queueId < count; queueId++) {
+      if (slice.isOver) await slice.rest()
+      const { minOffset, maxOffset } = parts.store.range(topic, queueId)
+      if (maxOffset === 0) continue
+      const committed = parts.cursors.committed(group, topic, queueId)
+      lag += Math.max(0, maxOffset - Math.max(committed ?? minOffset, minOffset))
+      inFlight += parts.receiver.inFlight(group, topic, queueId)
+    }
+    lags.push({ group, topic, lag, inFlight })
+  }
+  return lags
+}
+
+/** How many queues of each topic. */
+async function queuesOf(
+  parts: LagParts,
+  group: string,
+  slice: Slice,
+): Promise<ReadonlyMap<string, number>> {
+  const queues = new Map<string, number>()
   const atLeast = (topic: string, count: number): void => {
     queues.set(topic, Math.max(count, queues.get(topic) ?? 0))
   }
@@ -34,14 +80,7 @@ export async function groupLags(parts: LagParts, group: string): Promise<QueueLa
     if (slice.isOver) await slice.rest()
     atLeast(topic, Math.max(count, queueCount(parts.topics, topic)))
   }
-  const lags: QueueLag[] = []
-  for (const topic of [...queues.keys()].sort()) {
-    for (let queueId = 0; queueId < queues.get(topic)!; queueId++) {
-      if (slice.isOver) await slice.rest()
-      lags.push(queueLag(parts, group, topic, queueId))
-    }
-  }
-  return lags
+  return queues
 }
 
 function queueLag(parts: LagParts, group: string, topic: string, queueId: number): QueueLag {

@@ -58,6 +58,7 @@ const LABELS: ReadonlyMap<string, string> = new Map([
   ['vip', 'RocketMQ VIP'],
   ['mqtt', 'MQTT'],
   ['amqp', 'AMQP 1.0'],
+  ['http', 'HTTP'],
 ])
 
 export function banner(

@@ -73,8 +73,8 @@ function protocolRows({ broker, state }: BrokerRow): readonly (readonly unknown[
     const connections = sum('trivet_connections')
     if (connections === undefined) return []
     const [messagesIn, messagesOut] = [
-      sum('rocketmq_messages_in_total'),
-      sum('rocketmq_messages_out_total'),
+      sum('trivet_messages_in_total'),
+      sum('trivet_messages_out_total'),
     ]
     const refused = sum('trivet_messages_refused_total') ?? 0
     return [[broker, protocol, connections, messagesIn, messagesOut, refused]]

@@ -254,6 +254,7 @@ export class ClusterBroker implements Broker {
       flush: 'sync',
       writable: true,
       reason: undefined,
+      isRebuilding: false,
       logStart: logPosition(0),
       logEnd: logPosition(0),
       diskBytes: 0,

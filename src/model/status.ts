@@ -18,6 +18,8 @@ export interface BrokerStatus {
   readonly writable: boolean
   /** Why not, when not writable. */
   readonly reason: string | undefined
+  /** Views are being built again from the log: some reads wait for that. */
+  readonly isRebuilding: boolean
   readonly logStart: LogPosition
   readonly logEnd: LogPosition
   readonly diskBytes: number

@@ -83,6 +83,10 @@ export class Registrar implements Routes {
     await Promise.all(this.#targets.map((target) => target.register()))
   }
 
+  get isKnown(): boolean {
+    return this.#targets.some((target) => target.isKnown)
+  }
+
   async told(): Promise<void> {
     const telling = this.#targets.flatMap((target) => target.telling ?? [])
     if (telling.length === 0) return
@@ -122,6 +126,7 @@ class Target {
   #isStale = false
   #isClosed = false
   #failures = 0
+  #hasSucceeded = false
   #retry: Timer | undefined
   #notBeforeMs = Number.NEGATIVE_INFINITY
   #endPause: (() => void) | undefined
@@ -144,6 +149,11 @@ class Target {
    */
   get telling(): Promise<void> | undefined {
     return this.#failures === 0 ? this.#running : undefined
+  }
+
+  /** It answered the last registration. */
+  get isKnown(): boolean {
+    return this.#hasSucceeded && this.#failures === 0
   }
 
   /** Never rejects. */
@@ -271,6 +281,7 @@ class Target {
       this.#context.log.info(fields, `registered with the name server ${this.#nameServer} again`)
     }
     this.#failures = 0
+    this.#hasSucceeded = true
   }
 
   #failed(error: BrokerError): void {

@@ -19,6 +19,7 @@ export type Unit =
   | 'groups'
   | 'clients'
   | 'builds'
+  | 'series'
   | '0 or 1'
 
 export interface Declared<K extends Kind = Kind> {
@@ -31,11 +32,17 @@ export interface Declared<K extends Kind = Kind> {
   readonly labels?: Readonly<Record<string, readonly string[] | number>>
   /** Upper ends of a histogram's buckets, ascending; values above the last are counted too. */
   readonly bounds?: readonly number[]
+  /** Series of one reading; default: as many as the labels have values together. */
+  readonly seriesMax?: number
 }
 
 const declared =
   <K extends Kind>(kind: K) =>
-  (name: string, unit: Unit, rest: Pick<Declared, 'help' | 'labels' | 'bounds'>): Declared<K> => ({
+  (
+    name: string,
+    unit: Unit,
+    rest: Pick<Declared, 'help' | 'labels' | 'bounds' | 'seriesMax'>,
+  ): Declared<K> => ({
     ...{ kind, name, unit },
     ...rest,
   })
@@ -50,6 +57,9 @@ export const NO_LABELS: Labels = {}
 
 /** What has nothing to do with one protocol may be counted by any. */
 export const PROTOCOL_LABEL = { protocol_type: ['remoting', 'mqtt', 'amqp'] } as const
+
+/** As RocketMQ's numbers tell it. */
+export const BOOLEANS: readonly string[] = ['true', 'false']
 
 /** Of a time in a broker; RocketMQ's own steps (`putMessageDistributeTime`) are among them. */
 export const SECONDS_BOUNDS: readonly number[] = [

@@ -41,6 +41,17 @@ export class GivenCounts {
     if (pair !== undefined) pair.total += messages
   }
 
+  /** Since the start, or since a pair was given anything again after a day without. */
+  *totals(): Generator<{
+    readonly group: string
+    readonly topic: string
+    readonly messages: number
+  }> {
+    for (const [group, topics] of this.#pairs) {
+      for (const [topic, { total }] of topics) yield { group, topic, messages: total }
+    }
+  }
+
   /** Without a topic: of all. */
   of(group: string, topic?: string): RecentCounts {
     const topics = this.#pairs.get(group)

@@ -1,8 +1,9 @@
 // The registry of one broker process: every counter, gauge and histogram, to be read out by the
 // status, the native protocol's runtime values and an exporter. Counting is a field bumped in
 // place; all other work is done when the numbers are read.
-import { type Declared, type Labels, NO_LABELS } from './declared.ts'
+import { type Declared, gauge, type Labels, NO_LABELS } from './declared.ts'
 import { Histogram } from './histogram.ts'
+import { shared } from './shared.ts'
 
 export interface Counter {
   value: number
@@ -20,18 +21,28 @@ export type Gauge = Declared<'gauge' | 'counter'>
 export type SetGauge = (declared: Gauge, value: number, labels?: Labels) => void
 type ReadGauges = (set: SetGauge) => void | Promise<void>
 
+/** Of numbers with an open label, those beyond the most that they may have. */
+const LEFT_OUT = gauge('trivet_series_left_out', 'series', {
+  help: 'Series that this reading left out: numbers by topic, group or session tell the largest ones.',
+})
+
 export class Numbers {
-  readonly #declared = new Map<string, Declared>()
+  readonly #declared = new Map<string, Declared>([[LEFT_OUT.name, LEFT_OUT]])
   /** Counters and histograms by their names and labels. */
   readonly #cells = new Map<string, Reading & { readonly cell: Counter | Histogram }>()
   readonly #gauges = new Set<ReadGauges>()
-  #reading: Promise<readonly Reading[]> | undefined
-  /** Begins when the one under way is over. */
-  #nextReading: Promise<readonly Reading[]> | undefined
+  readonly #details = new Set<ReadGauges>()
+  /**
+   * Everything but details as it is now, by name. Gauges that cannot be read are left out. All that
+   * ask during a reading share the next one: a hundred scrapes at once look at every group twice.
+   */
+  readonly read = shared(() => this.#collect(this.#gauges))
+  /** With the details. */
+  readonly readAll = shared(() => this.#collectAll())
 
   /** Every number that was declared, in the order of their names. */
   declared(): readonly Declared[] {
-    return [...this.#declared.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1))
+    return [...this.#declared.values()].toSorted((a, b) => compare(a.name, b.name))
   }
 
   /** The numbers exist, also before the first of them is counted. */
@@ -64,33 +75,31 @@ export class Numbers {
    * as may be: give the most important first.
    */
   gauges(declared: readonly Gauge[], read: ReadGauges): Disposable {
+    return this.#lookUp(this.#gauges, declared, read)
+  }
+
+  /** Those of single topics and groups, too many for the tables of the native protocol. */
+  details(declared: readonly Gauge[], read: ReadGauges): Disposable {
+    return this.#lookUp(this.#details, declared, read)
+  }
+
+  #lookUp(looks: Set<ReadGauges>, declared: readonly Gauge[], read: ReadGauges): Disposable {
     this.declare(...declared)
-    this.#gauges.add(read)
-    return { [Symbol.dispose]: () => this.#gauges.delete(read) }
+    looks.add(read)
+    return { [Symbol.dispose]: () => looks.delete(read) }
   }
 
-  /**
-   * Everything as it is now, by name. Gauges that cannot be read are left out. All that ask during
-   * a reading share the next one: a hundred scrapes at once look at every group twice.
-   */
-  read(): Promise<readonly Reading[]> {
-    if (this.#reading === undefined) return this.#begin()
-    this.#nextReading ??= this.#reading.then(() => {
-      this.#nextReading = undefined
-      return this.#begin()
-    })
-    return this.#nextReading
+  async #collectAll(): Promise<readonly Reading[]> {
+    let leftOut = 0
+    const looks = [...this.#gauges, ...this.#details]
+    looks.push((set) => set(LEFT_OUT, leftOut))
+    return this.#collect(looks, () => leftOut++)
   }
 
-  #begin(): Promise<readonly Reading[]> {
-    const reading = this.#readAll().finally(() => {
-      if (this.#reading === reading) this.#reading = undefined
-    })
-    this.#reading = reading
-    return reading
-  }
-
-  async #readAll(): Promise<readonly Reading[]> {
+  async #collect(
+    looks: Iterable<ReadGauges>,
+    tooMany: () => void = () => {},
+  ): Promise<readonly Reading[]> {
     const readings: Reading[] = []
     for (const { declared, labels, cell } of this.#cells.values()) {
       readings.push({ declared, labels, value: cell instanceof Histogram ? cell : cell.value })
@@ -98,18 +107,18 @@ export class Numbers {
     const counts = new Map<Declared, number>()
     const set: SetGauge = (declared, value, labels = NO_LABELS) => {
       const count = counts.get(declared) ?? 0
-      if (count >= mostOf(declared)) return
       counts.set(declared, count + 1)
-      readings.push({ declared, labels, value })
+      if (count < mostOf(declared)) readings.push({ declared, labels, value })
+      else tooMany()
     }
-    for (const gauges of this.#gauges) {
+    for (const look of looks) {
       try {
-        await gauges(set)
+        await look(set)
       } catch {
         // A broker that is closing, or a disk that does not answer, hides no other number.
       }
     }
-    return readings.toSorted((a, b) => (a.declared.name < b.declared.name ? -1 : 1))
+    return readings.toSorted((a, b) => compare(a.declared.name, b.declared.name))
   }
 
   #cell(
@@ -129,6 +138,8 @@ export class Numbers {
   }
 }
 
+const compare = (a: string, b: string): number => (a === b ? 0 : a < b ? -1 : 1)
+
 /** 'name{label="value"}', as Prometheus writes it. */
 export function keyOf(name: string, labels: Labels): string {
   const pairs = Object.entries(labels).map(([label, value]) => `${label}=${JSON.stringify(value)}`)
@@ -136,7 +147,8 @@ export function keyOf(name: string, labels: Labels): string {
 }
 
 /** How many values one reading may have. */
-function mostOf({ labels = {} }: Declared): number {
+function mostOf({ labels = {}, seriesMax }: Declared): number {
+  if (seriesMax !== undefined) return seriesMax
   let most = 1
   for (const values of Object.values(labels)) {
     most *= typeof values === 'number' ? values : values.length

@@ -24,6 +24,8 @@ export interface GatewayContext {
 
 /** This broker's routes at the name servers. */
 export interface Routes {
+  /** Has one of the name servers this broker's topics, as far as is known here? */
+  readonly isKnown: boolean
   /**
    * Settles when those that answer know every topic as it is now, or after a second. Never rejects.
    */
@@ -32,7 +34,7 @@ export interface Routes {
 
 /** A front-end: accepts sockets that the listener hands over, and lets them go in order. */
 export interface Gateway {
-  readonly protocol: Protocol
+  readonly protocol: Protocol | 'http'
   /**
    * The socket is paused; the gateway resumes it. Called after the listener's limits passed.
    */

@@ -6,20 +6,19 @@ import { counter, histogram, PROTOCOL_LABEL, SECONDS_BOUNDS } from '../numbers/d
 import type { Histogram } from '../numbers/histogram.ts'
 import type { Counter, Numbers } from '../numbers/numbers.ts'
 
-/** The first four by RocketMQ's names. */
-const MESSAGES_IN = counter('rocketmq_messages_in_total', 'messages', {
+const MESSAGES_IN = counter('trivet_messages_in_total', 'messages', {
   help: 'Messages of clients that were stored.',
   labels: PROTOCOL_LABEL,
 })
-const BYTES_IN = counter('rocketmq_throughput_in_total', 'bytes', {
+const BYTES_IN = counter('trivet_bytes_in_total', 'bytes', {
   help: 'Bytes of their bodies and properties.',
   labels: PROTOCOL_LABEL,
 })
-const MESSAGES_OUT = counter('rocketmq_messages_out_total', 'messages', {
+const MESSAGES_OUT = counter('trivet_messages_out_total', 'messages', {
   help: 'Messages written to clients; one that comes again counts again.',
   labels: PROTOCOL_LABEL,
 })
-const BYTES_OUT = counter('rocketmq_throughput_out_total', 'bytes', {
+const BYTES_OUT = counter('trivet_bytes_out_total', 'bytes', {
   help: 'Bytes of these messages: whole records, AMQP messages, MQTT payloads.',
   labels: PROTOCOL_LABEL,
 })

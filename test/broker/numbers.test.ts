@@ -32,10 +32,10 @@ test('the lag of a group is what it has not settled, in flight what its consumer
   await broker.publish(Array.from({ length: 5 }, () => newMessage('T', { queueId: 0 })))
   const request = receiveRequest('T', 'G', { maxMessages: 2 })
   const [first] = await broker.receive(request)
-  t.is(await of('rocketmq_consumer_lag_messages{consumer_group="G"}'), 5)
-  t.is(await of('rocketmq_consumer_inflight_messages{consumer_group="G"}'), 2)
+  t.is(await of('rocketmq_consumer_lag_messages{consumer_group="G"'), 5)
+  t.is(await of('rocketmq_consumer_inflight_messages{consumer_group="G"'), 2)
   await broker.ack([first!.receipt])
-  t.is(await of('rocketmq_consumer_lag_messages{consumer_group="G"}'), 4)
+  t.is(await of('rocketmq_consumer_lag_messages{consumer_group="G"'), 4)
 })
 
 test('requests that wait are counted while they wait', async (t) => {

@@ -86,16 +86,16 @@ test('what the image copies is enough to start, and it stops in order', async (t
 })
 
 test('the ports of the image, the proxy and the cluster are the defaults', (t) => {
-  const { nameServer, remoting, mqtt: mqttPort, amqp } = configOf()
+  const { nameServer, remoting, mqtt: mqttPort, amqp, http } = configOf()
   const all = [nameServer.port, remoting.port, mqttPort.port, amqp.port]
   const [, exposed = ''] = /^EXPOSE (.*)$/m.exec(page)!
-  t.deepEqual(exposed.split(' ').map(Number), [9876, 10_909, ...all.slice(1)])
+  t.deepEqual(exposed.split(' ').map(Number), [9876, 10_909, ...all.slice(1), http.port])
   const numbers = (pattern: RegExp): number[] =>
     Array.from(page.matchAll(pattern), ([, n]) => Number(n))
   const ascending = (list: readonly number[]): number[] => list.toSorted((a, b) => a - b)
   t.deepEqual(ascending(numbers(/server trivet 127\.0\.0\.1:(\d+)/g)), ascending(all))
-  t.deepEqual(numbers(/containerPort: (\d+)/g), all)
-  t.deepEqual(numbers(/name: \w+, port: (\d+)/g), all)
+  t.deepEqual(numbers(/containerPort: (\d+)/g), [...all, http.port])
+  t.deepEqual(numbers(/name: \w+, port: (\d+)/g), [...all, http.port])
 })
 
 /** A certificate of the test's own, or undefined where there is no openssl. */

@@ -28,10 +28,10 @@ test('messages in and out, their bytes and times are counted for each protocol',
     break
   }
   for (const protocol of ['remoting', 'mqtt', 'amqp']) {
-    t.is(await of('rocketmq_messages_in_total', protocol), 1, protocol)
-    t.is(await of('rocketmq_messages_out_total', protocol), 3, protocol)
-    t.true((await of('rocketmq_throughput_in_total', protocol)) >= 4, protocol)
-    t.true((await of('rocketmq_throughput_out_total', protocol)) >= 12, protocol)
+    t.is(await of('trivet_messages_in_total', protocol), 1, protocol)
+    t.is(await of('trivet_messages_out_total', protocol), 3, protocol)
+    t.true((await of('trivet_bytes_in_total', protocol)) >= 4, protocol)
+    t.true((await of('trivet_bytes_out_total', protocol)) >= 12, protocol)
     t.is(await of('trivet_publish_seconds_count', protocol), 1, protocol)
     t.is(await of('trivet_deliver_seconds_count', protocol), 3, protocol)
     t.true((await of('trivet_publish_seconds_sum', protocol)) > 0, protocol)

@@ -8,10 +8,11 @@ import { startServer } from './server.ts'
 const HEAD = `# Numbers
 
 What a broker counts, by Prometheus's rules for names: a \`_total\` only grows and begins at 0 with the process, a
-histogram has buckets. Names that begin with \`rocketmq_\` are Apache RocketMQ's and mean what they mean there; what
-Apache counts by topic is counted by protocol. [Monitoring](../operate/monitoring.md) says which of them to watch.
+histogram has buckets. Names that begin with \`rocketmq_\` are Apache RocketMQ's and mean what they mean there, but for
+[a few differences](compatibility.md#metrics). [Monitoring](../operate/monitoring.md) says which of them to watch.
 
-They are in \`brokers[].state.numbers\` of \`trivet status --json\`, and among the lines that \`mqadmin brokerStatus\`
+All of them are at [\`/metrics\`](../operate/http.md#metrics), for Prometheus. All but \`rocketmq_messages_in_total\`,
+\`rocketmq_messages_out_total\` and \`trivet_series_left_out\` are \`brokers[].state.numbers\` of \`trivet status --json\`, and among the lines that \`mqadmin brokerStatus\`
 prints, as \`name{label="value"}\`. Of a histogram there are \`name_count\`, \`name_sum\`, and
 \`name{quantile="0.5"}\`, \`"0.99"\` and \`"1"\`: what half, 99 % and all of them do not exceed. This page is generated
 from the declarations in the source.

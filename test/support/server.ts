@@ -59,6 +59,8 @@ export interface SpawnOptions {
   readonly args?: readonly string[]
   /** The command to run; by default this checkout's. */
   readonly trivet?: string
+  /** Protocols that the command, of an older checkout, does not know. */
+  readonly lacks?: readonly (typeof PROTOCOLS)[number][]
   /** How many files it may have open; by default as many as this process. */
   readonly openFiles?: number
 }
@@ -117,7 +119,10 @@ export class SpawnedServer {
    * Comes up on free ports the first time, on the same ones and the same data after a kill or stop.
    */
   async start(): Promise<void> {
-    if (this.#ports === undefined) this.#ports = await portsToKeep(this.#config)
+    if (this.#ports === undefined) {
+      this.#ports = await portsToKeep(this.#config)
+      for (const name of this.#options.lacks ?? []) delete this.#ports[name]
+    }
     const role = this.#options.role ?? 'start'
     const args = [this.#options.trivet ?? TRIVET, role, '--json', ...(this.#options.args ?? [])]
     const settings: Record<string, string> = {}

@@ -230,7 +230,7 @@ for (const version of VERSIONS) {
     t.deepEqual(await firsts(peer, 3), [0x50, 0x50, 0x50])
     peer.send(ack('pubrel', 3))
     t.deepEqual(await firsts(peer, 1), [0x70])
-    t.is(await numberOf(numbers, 'rocketmq_messages_in_total'), 1)
+    t.is(await numberOf(numbers, 'trivet_messages_in_total'), 1)
     peer.end()
   })
 }

@@ -139,7 +139,7 @@ test('3.1.1: a PUBLISH over mqtt.packetBytesMax is passed over, acknowledged and
   for (let i = 0; i < 4; i++) answers.push((await peer.readPacket()).bytes.toString('hex'))
   t.deepEqual(answers.sort(), ['40020001', '40020009', '50020002', 'd000'])
   t.is(await numberOf(numbers, REFUSED_COUNT), 3)
-  t.is(await numberOf(numbers, 'rocketmq_messages_in_total'), 1)
+  t.is(await numberOf(numbers, 'trivet_messages_in_total'), 1)
   peer.end()
 })
 

@@ -58,7 +58,7 @@ test('a topic is made, shown, changed and deleted', async (t) => {
 test('a request that makes or deletes a topic is answered when the name servers know', async (t) => {
   const releases: (() => void)[] = []
   const told = (): Promise<void> => new Promise((release) => releases.push(release))
-  const { connect } = await startFrontEnd(t, { routes: { told } })
+  const { connect } = await startFrontEnd(t, { routes: { told, isKnown: true } })
   const [one, other] = [await connect(), await connect()]
   const changes = [
     { code: 17, fields: fields({ ...made, ...rest }), after: 0 },
@@ -411,7 +411,7 @@ test('the broker tells its settings and its state in the words that mqadmin pars
     /^Total : [0-9.]+ [KMGTP]?i?B, Free : [0-9.]+ [KMGTP]?i?B\.$/,
   )
   t.true(Number(state.get('commitLogDiskRatio')) > 0)
-  t.is(state.get('rocketmq_messages_in_total{protocol_type="remoting"}'), '3')
+  t.is(state.get('trivet_messages_in_total{protocol_type="remoting"}'), '3')
   const system = decodeTopicList((await connection.request(305)).body)
   for (const name of ['TBW102', 'DefaultCluster_REPLY_TOPIC']) t.true(system.includes(name), name)
 })

@@ -1,0 +1,6 @@
+// What bounds one request, whatever is configured.
+
+/** Of the request line and all header fields. */
+export const HEADER_BYTES_MAX = 16 * 1024
+/** Of a body, unless its route takes more. */
+export const BODY_BYTES_MAX = 256 * 1024
