@@ -210,6 +210,8 @@ export const statesPort = ({ states }: BrokerParts) => ({
   list: (prefix: string): AsyncIterable<readonly StateEntry[]> => states.list(prefix),
   watch: (prefix: string, changed: (news: StateNews) => void): Disposable =>
     states.watch(prefix, changed),
+  watchFree: (prefix: string, freed: (id: string) => void): Disposable =>
+    states.watchFree(prefix, freed),
   claim: (id: string, lost: () => void): Promise<Claim> => states.claim(id, lost),
   claimFree: async (id: string, lost: () => void): Promise<Claim | undefined> =>
     states.claimFree(id, lost),

@@ -18,6 +18,7 @@ import type {
   SettleResult,
 } from '../model/message.ts'
 import { decodeRecallHandle } from '../model/message-id.ts'
+import { STATE_TOPIC } from '../model/names.ts'
 import { logPosition } from '../model/positions.ts'
 import { RecordView } from '../model/record.ts'
 import type { StateChange } from '../model/state.ts'
@@ -37,7 +38,7 @@ import { ClusterPuller } from './read/puller.ts'
 import { TopicWatch } from './read/topic-watch.ts'
 import { ClusterReceiver } from './receive/receiver.ts'
 import { ClusterReplies } from './replies.ts'
-import { publishWith } from './states/changes.ts'
+import { ChangingPublisher } from './states/changes.ts'
 import { type StateLayout, stateLayout } from './states/state-topic.ts'
 import { ClusterStates } from './states/states.ts'
 
@@ -87,6 +88,7 @@ export class ClusterBroker implements Broker {
   readonly #options: ClusterOptions
   readonly #links: Links
   readonly #publisher: ClusterPublisher
+  readonly #changing: ChangingPublisher
   readonly #puller: ClusterPuller
   readonly #receiver: ClusterReceiver
   readonly #arrivals: TopicWatch
@@ -123,8 +125,13 @@ export class ClusterBroker implements Broker {
     this.states = new ClusterStates({
       clock,
       layout,
-      publish: (messages) => this.#publisher.publish(messages),
+      publish: (messages) => this.#publisher.publish(messages, true),
       pull: (request) => this.#puller.pull(request),
+    })
+    this.#changing = new ChangingPublisher({
+      states: this.states,
+      lookup: this.lookup,
+      publish: (messages) => this.#publisher.publish(messages),
     })
     this.#arrivals = new TopicWatch({ ...parts, puller: this.#puller, topics: this.topics })
     this.#receiver = new ClusterReceiver({
@@ -140,9 +147,7 @@ export class ClusterBroker implements Broker {
     messages: readonly NewMessage[],
     changes: readonly StateChange[] = [],
   ): Promise<readonly PublishResult[]> {
-    const publish = (all: readonly NewMessage[]) => this.#publisher.publish(all)
-    if (changes.length === 0) return publish(messages)
-    return publishWith({ states: this.states, lookup: this.lookup, publish }, messages, changes)
+    return this.#changing.publish(messages, changes)
   }
 
   publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
@@ -167,12 +172,14 @@ export class ClusterBroker implements Broker {
   }
 
   async pull(request: PullRequest): Promise<PullResult> {
+    checkReadable(request)
     const result = await this.#puller.pull(request)
     if (request.group !== undefined) this.#given.add(request.group, request.topic, result.count)
     return result
   }
 
-  receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
+  async receive(request: ReceiveRequest): Promise<readonly ReceivedMessage[]> {
+    checkReadable(request)
     return this.#receiver.receive(request)
   }
 
@@ -297,6 +304,12 @@ const notBuilt = (what: string): BrokerError =>
   new BrokerError('NOT_SUPPORTED', `before a cluster there is no ${what}`)
 
 const refused = (what: string) => (): Promise<never> => Promise.reject(notBuilt(what))
+
+/** States hold what clients left to the gateways alone. @throws PERMISSION_DENIED */
+function checkReadable({ topic }: Pick<PullRequest, 'topic'>): void {
+  if (topic !== STATE_TOPIC) return
+  throw new BrokerError('PERMISSION_DENIED', `'${topic}' is for gateways: clients may not read it`)
+}
 
 const NO_LIGHT_QUEUES: LightQueues = {
   bind: refused('light queue'),

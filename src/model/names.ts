@@ -20,6 +20,8 @@ export const HALF_OP_TOPIC = 'RMQ_SYS_TRANS_OP_HALF_TOPIC'
 export const TRACE_TOPIC = 'RMQ_SYS_TRACE_TOPIC'
 /** MQTT topics whose first level is no RocketMQ topic belong to this one. */
 export const MQTT_CATCH_ALL_TOPIC = 'MQTT'
+/** Where gateways before a cluster share what outlives a connection. */
+export const STATE_TOPIC = 'TRIVET_STATE'
 /** Durable facts that are no messages: definitions, cursors, sessions. */
 export const FACT_TOPIC = 'rmq_sys_TRIVET_FACTS'
 /** A light queue is addressed as a topic of one queue: this prefix and its filter. */

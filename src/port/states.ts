@@ -30,6 +30,8 @@ export interface States {
   /**
    * All states whose ids have the prefix, page by page, in no order. An id that changes during the
    * reading comes as it was before or as it is after, or twice: the greater version is the newer.
+   * On a cluster those of a broker that is away since the start are left out; when it is there,
+   * `watch` tells of them.
    */
   list(prefix: string): AsyncIterable<readonly StateEntry[]>
   /**
@@ -51,6 +53,12 @@ export interface States {
   claim(id: string, lost: () => void): Promise<Claim>
   /** As `claim`, for an id that has no owner; undefined when it has one. */
   claimFree(id: string, lost: () => void): Promise<Claim | undefined>
+  /**
+   * Tells ids with such a prefix that have a state and no owner any more: the owner has released
+   * the id, or its gateway is gone, which shows half a minute later. Each gateway may be told, and
+   * more than once: `claimFree` says whose the id is. Never within a call.
+   */
+  watchFree(prefix: string, freed: (id: string) => void): Disposable
   /** All changes made with the claim hold. Idempotent; a claim that is lost is none. */
   release(claim: Claim): Promise<void>
 }

@@ -1,8 +1,9 @@
 // Following topics over a cluster while what is followed goes away and comes again.
 import test, { type ExecutionContext } from 'ava'
+import { connect } from '../../src/client/index.ts'
 import { type ClusterBroker, openClusterBroker } from '../../src/cluster/broker.ts'
 import { encodeStateRecord } from '../../src/cluster/states/state-record.ts'
-import { STATE_TOPIC } from '../../src/cluster/states/state-topic.ts'
+import { STATE_TOPIC } from '../../src/model/names.ts'
 import { PERM_WRITE } from '../../src/model/topic.ts'
 import { newMessage, topicOf } from '../support/broker.ts'
 import { RunningClock } from '../support/running-clock.ts'
@@ -11,6 +12,7 @@ import { startServer } from '../support/server.ts'
 async function opened(t: ExecutionContext): Promise<{
   broker: ClusterBroker
   clock: RunningClock
+  nameServers: readonly string[]
   open: () => Promise<ClusterBroker>
 }> {
   const clock = new RunningClock()
@@ -22,7 +24,7 @@ async function opened(t: ExecutionContext): Promise<{
     t.teardown(() => broker.close())
     return broker
   }
-  return { broker: await open(), clock, open }
+  return { broker: await open(), clock, nameServers, open }
 }
 
 test('a topic that nothing can be read of is watched at leisure', async (t) => {
@@ -63,13 +65,15 @@ test('a state topic that was made anew is followed from there on', async (t) => 
 })
 
 test('a foreign record that claims to be the layout stops no start', async (t) => {
-  const { broker, clock, open } = await opened(t)
+  const { broker, clock, nameServers, open } = await opened(t)
   await broker.topics.delete(STATE_TOPIC)
   await broker.topics.put(topicOf(STATE_TOPIC, 8))
   const head = { kind: 'layout', id: '', gateway: 'foreign', number: 0, expected: 0 } as const
+  await using mq = await connect({ nameServers })
   for (const [nonce, text] of ['[', '[]', '[1]', '{}'].entries()) {
     const body = encodeStateRecord({ ...head, nonce, value: Buffer.from(text) })
-    await broker.publish([{ ...newMessage(STATE_TOPIC, { queueId: 0 }), body }])
+    // By turns, so that each queue has one.
+    for (let n = 0; n < 8; n++) await mq.send({ topic: STATE_TOPIC, body })
   }
   const opening = open()
   await Promise.race([opening, clock.pass(10_000)])

@@ -1,10 +1,12 @@
+import type { PublishReceipt } from '../../src/model/message.ts'
+import { RecordView } from '../../src/model/record.ts'
 import { CLAIM_HANDOVER_MS, type Claim, NO_STATE } from '../../src/model/state.ts'
 import type { Broker } from '../../src/port/broker.ts'
 import type { States } from '../../src/port/states.ts'
 import { codeOf, codesOf, newMessage, stateIds } from '../support/broker.ts'
 import type { Case } from './broker.ts'
 import { nameOf } from './broker-names.ts'
-import { newTopic, stored, watched } from './broker-support.ts'
+import { newTopic, read, stored, watched } from './broker-support.ts'
 
 const load = async ({ states }: Broker, id: string): Promise<string | undefined> =>
   (await states.load(id))?.value.toString()
@@ -95,6 +97,40 @@ export function states(test: Case): void {
       ],
     )
     t.deepEqual([await load(port, all), await load(port, own)], ['new', undefined])
+  })
+
+  test('messages keep the order of their key behind those that wait for their state', async (t, {
+    port,
+  }) => {
+    const topic = await newTopic(port)
+    const id = nameOf('state')
+    const calls = Array.from({ length: 30 }, (_, n) => {
+      const message = newMessage(topic, { orderingKey: 'k', body: `${n}` })
+      const changes = n % 3 === 0 ? [{ id, state: Buffer.from(`${n}`) }] : []
+      const publishing = port.publish([message], changes)
+      // Both are the caller's again.
+      message.body.fill(0)
+      for (const { state } of changes) state.fill(0)
+      return publishing
+    })
+    const [{ brokerName, queueId }] = (await Promise.all(calls)).map(([result]) =>
+      stored(result),
+    ) as [PublishReceipt]
+    const bodies = Array.from({ length: 30 }, (_, n) => `${n}`)
+    t.deepEqual(await read(port, topic, 30, { brokerName, queueId }), bodies)
+    t.is(await load(port, id), '27')
+  })
+
+  test('of the messages of one state the last call’s is kept', async (t, { port }) => {
+    const topic = await newTopic(port)
+    const id = nameOf('state')
+    const calls = Array.from({ length: 20 }, (_, n) => {
+      const message = newMessage(topic, { orderingKey: 'k', body: `${n}` })
+      return port.publish([message], [{ id, state: 'message', message: 0 }])
+    })
+    await Promise.all(calls)
+    const { value } = (await port.states.load(id))!
+    t.is(Buffer.from(new RecordView(value).body).toString(), '19')
   })
 
   test('states and changes have limits and an order', async (t, { port }) => {
@@ -267,6 +303,40 @@ export function claims(test: Case): void {
     await states.claim(id, ignore)
     await pass(100)
     t.false(state.isSettled)
+  })
+
+  test('a state whose owner has gone is told to those that watch for it', async (t, { port }) => {
+    const { states } = port
+    const prefix = `${nameOf('free')}/`
+    const told: string[] = []
+    const all = new Promise<void>((resolve) => {
+      const watch = states.watchFree(prefix, (id) => {
+        told.push(id)
+        if (id !== `${prefix}last`) return
+        watch[Symbol.dispose]()
+        resolve()
+      })
+    })
+    const own = async (name: string): Promise<Claim> => {
+      const { claim } = await owner(states, prefix + name)
+      await states.save(prefix + name, Buffer.from('1'), { claim })
+      return claim
+    }
+    const handedOver = await own('handed over')
+    const next = states.claim(handedOver.id, ignore)
+    await states.release(handedOver)
+    await next
+    const deleted = await own('deleted')
+    await states.delete(deleted.id, { claim: deleted })
+    await states.release(deleted)
+    await own('kept')
+    await states.release(await own('released'))
+    t.true((await states.claimFree(`${prefix}released`, ignore)) !== undefined)
+    const last = await own('last')
+    await states.release(last)
+    await all
+    const others = told.filter((id) => id !== `${prefix}released` && id !== last.id)
+    t.deepEqual(others, [])
   })
 
   test('of many that claim an id in turn, each is owner alone', async (t, { port }) => {

@@ -94,7 +94,7 @@ export class UnsteadyBroker {
         const name = `${prefix}${String(key)}`
         if (typeof value === 'function') {
           const method = value.bind(target) as (...args: unknown[]) => unknown
-          if (key === 'watch') return this.#watch(method)
+          if (key === 'watch' || key === 'watchFree') return this.#watch(method)
           if (name === 'replies.serve') return method
           if (name === 'states.list')
             return (prefix: string) => this.#list(target as States, prefix)

@@ -19,12 +19,19 @@ interface Newcomer {
 
 export class ClaimTable {
   readonly #clock: Clock
+  /** Told of an id that was released and that no newcomer waits for. */
+  readonly #freed: (id: string) => void
   readonly #owners = new Map<string, Owner>()
   #last = 0
   #isClosed = false
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, freed: (id: string) => void) {
     this.#clock = clock
+    this.#freed = freed
+  }
+
+  hasOwner(id: string): boolean {
+    return this.#owners.has(id)
   }
 
   /** @throws CLAIM_LOST, CLOSED */
@@ -97,7 +104,8 @@ export class ClaimTable {
     if (this.#owners.get(id) !== owner) return
     owner.timer?.cancel()
     this.#owners.delete(id)
-    owner.next?.grant()
+    if (owner.next === undefined) this.#freed(id)
+    else owner.next.grant()
   }
 }
 

@@ -1,23 +1,22 @@
-// Tells of changed states, the newest of an id once per turn.
+// Tells what there is to say of states, the newest of an id once per turn.
 import type { Logger } from '../../log.ts'
-import type { StateNews } from '../../model/state.ts'
 
-type Changed = (news: StateNews) => void
+type Changed<News> = (news: News) => void
 
-export class StateWatchers {
+export class StateWatchers<News> {
   readonly #log: Logger
-  readonly #newest: (id: string) => StateNews
-  readonly #watchers = new Map<Changed, string>()
+  readonly #newest: (id: string) => News | undefined
+  readonly #watchers = new Map<Changed<News>, string>()
   readonly #changed = new Set<string>()
 
-  constructor(log: Logger, newest: (id: string) => StateNews) {
+  constructor(log: Logger, newest: (id: string) => News | undefined) {
     this.#log = log
     this.#newest = newest
   }
 
-  watch(prefix: string, changed: Changed): Disposable {
+  watch(prefix: string, changed: Changed<News>): Disposable {
     // Of its own, so that one function may watch twice.
-    const watcher: Changed = (news) => changed(news)
+    const watcher: Changed<News> = (news) => changed(news)
     this.#watchers.set(watcher, prefix)
     return { [Symbol.dispose]: () => void this.#watchers.delete(watcher) }
   }
@@ -33,6 +32,7 @@ export class StateWatchers {
     this.#changed.clear()
     for (const id of ids) {
       const news = this.#newest(id)
+      if (news === undefined) continue
       for (const [changed, prefix] of this.#watchers) {
         if (id.startsWith(prefix)) this.#safely(() => changed(news))
       }

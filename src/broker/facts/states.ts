@@ -59,7 +59,8 @@ interface Overtaken {
 
 export class StateTable {
   readonly claims: ClaimTable
-  readonly #watchers: StateWatchers
+  readonly #watchers: StateWatchers<StateNews>
+  readonly #freeWatchers: StateWatchers<string>
   readonly #clock: Clock
   readonly #store: MessageStore
   readonly #facts: FactWriter
@@ -74,7 +75,10 @@ export class StateTable {
     this.#clock = clock
     this.#store = store
     this.#facts = facts
-    this.claims = new ClaimTable(clock)
+    this.claims = new ClaimTable(clock, (id) => this.#freeWatchers.note(id))
+    this.#freeWatchers = new StateWatchers(log, (id) =>
+      this.load(id) === undefined || this.claims.hasOwner(id) ? undefined : id,
+    )
     this.#watchers = new StateWatchers(log, (id) => this.#news(id))
   }
 
@@ -102,6 +106,10 @@ export class StateTable {
 
   watch(prefix: string, changed: (news: StateNews) => void): Disposable {
     return this.#watchers.watch(prefix, changed)
+  }
+
+  watchFree(prefix: string, freed: (id: string) => void): Disposable {
+    return this.#freeWatchers.watch(prefix, freed)
   }
 
   /** @throws ARGUMENT_INVALID, CLAIM_LOST, CLOSED */

@@ -8,7 +8,7 @@ import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
 import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
-import { checkTopicName, isLightQueue, isSendForbidden } from '../../model/names.ts'
+import { checkTopicName, isLightQueue, isSendForbidden, STATE_TOPIC } from '../../model/names.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import { atTurnEnd } from '../../turn-end.ts'
 import { type Links, PRODUCER_GROUP } from '../links.ts'
@@ -47,8 +47,11 @@ export class ClusterPublisher {
     this.#sweeps = parts.clock.every(SWEEP_MS, () => this.#sweep())
   }
 
-  /** As `Broker.publish`. The order of the calls is the order of the messages of a key. */
-  publish(messages: readonly NewMessage[]): Promise<readonly PublishResult[]> {
+  /**
+   * As `Broker.publish`. The order of the calls is the order of the messages of a key. `isOwn`: the
+   * gateway's, which alone may write where states are kept.
+   */
+  publish(messages: readonly NewMessage[], isOwn = false): Promise<readonly PublishResult[]> {
     return new Promise((resolve) => {
       const results = new Array<PublishResult>(messages.length)
       let left = messages.length
@@ -59,7 +62,8 @@ export class ClusterPublisher {
       }
       for (const [at, message] of messages.entries()) {
         try {
-          this.#add(message.topic, [this.#item(message)], ([result]) => settle(at, result!))
+          const item = this.#item(message, isOwn)
+          this.#add(message.topic, [item], ([result]) => settle(at, result!))
         } catch (thrown) {
           settle(at, BrokerError.from(thrown))
         }
@@ -69,7 +73,7 @@ export class ClusterPublisher {
 
   /** As `Broker.publishTogether`. */
   async publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
-    const items = messages.map((message) => this.#item(message))
+    const items = messages.map((message) => this.#item(message, false))
     const { topic } = messages[0]!
     const results = await new Promise<readonly PublishResult[]>((resolve) =>
       this.#add(topic, items, resolve),
@@ -84,14 +88,14 @@ export class ClusterPublisher {
   }
 
   /** @throws NAME_INVALID, PERMISSION_DENIED, MESSAGE_TOO_LARGE, MESSAGE_INVALID, NOT_SUPPORTED */
-  #item(message: NewMessage): ParcelItem {
+  #item(message: NewMessage, isOwn: boolean): ParcelItem {
     const { topic, body } = message
     const { clock, options } = this.#parts
     checkTopicName(topic)
     if (isLightQueue(topic)) {
       throw new BrokerError('NAME_INVALID', `'${topic}' is a name of a light queue, and no topic`)
     }
-    if (isSendForbidden(topic)) {
+    if (isSendForbidden(topic) || (topic === STATE_TOPIC && !isOwn)) {
       const text = `'${topic}' is a system topic: clients may not send to it`
       throw new BrokerError('PERMISSION_DENIED', text)
     }

@@ -3,7 +3,7 @@
 // is it known whether it held.
 import { within } from '../../client/calls/abort.ts'
 import { type Clock, sleep } from '../../clock.ts'
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, type ErrorCode } from '../../errors.ts'
 import { NO_HOST } from '../../model/host.ts'
 import type { NewMessage, PublishResult, PullRequest, PullResult } from '../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
@@ -11,6 +11,7 @@ import { encodeProperties, PROPERTY } from '../../model/properties.ts'
 import { recordsOf } from '../../model/record.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
+import { Silence } from './silence.ts'
 import {
   ANY_VERSION,
   decodeStateRecord,
@@ -35,6 +36,8 @@ export interface QueueParts {
   pull(request: PullRequest): Promise<PullResult>
   /** A record of any gateway was read. */
   applied(record: StateRecord, applied: Applied, queue: StateQueue): void
+  /** A state without an owner. */
+  freed(id: string): void
 }
 
 type Asked = Pick<StateRecord, 'kind' | 'id'> & Partial<StateRecord>
@@ -45,6 +48,7 @@ export class StateQueue {
   readonly #parts: QueueParts
   readonly #waiting = new Map<number, (outcome: StateOutcome) => void>()
   readonly #stop = new AbortController()
+  readonly #silence: Silence
   #nonce = 0
   #next: QueueOffset = queueOffset(0)
   #isRead = false
@@ -53,6 +57,7 @@ export class StateQueue {
   constructor(queue: QueueRef, parts: QueueParts) {
     this.queue = queue
     this.#parts = parts
+    this.#silence = new Silence(parts.gateway)
     void this.#follow()
   }
 
@@ -114,7 +119,8 @@ export class StateQueue {
         properties: encodeProperties([[PROPERTY.keys, keyOf(record)]]),
       },
     ])
-    if (result instanceof BrokerError) throw result
+    if (result instanceof BrokerError)
+      throw AWAY.has(result.code) ? away(this.queue, result) : result
   }
 
   async #follow(): Promise<void> {
@@ -145,6 +151,7 @@ export class StateQueue {
       const applied = this.view.apply(stored, record.queueOffset + 1, record.storeTimestamp)
       if (stored.gateway === this.#parts.gateway) this.#waiting.get(stored.nonce)?.(applied.outcome)
       this.#parts.applied(stored, applied, this)
+      this.#look(stored, record.storeTimestamp)
     }
     // The topic was made anew, or its broker lost its newest records.
     if (status === 'moved' && maxOffset < this.#next) this.#next = maxOffset
@@ -152,11 +159,32 @@ export class StateQueue {
     else if (status !== 'at-end') this.#next = queueOffset(Math.max(this.#next, nextOffset))
     if (this.#isRead || this.#next < maxOffset) return
     this.#isRead = true
+    for (const id of this.view.leftBy(undefined)) this.#parts.freed(id)
     for (const told of this.#whenRead) told()
+  }
+
+  /** What the record, or the time that it tells, leaves without an owner. */
+  #look({ kind, id, gateway }: StateRecord, storeMs: number): void {
+    const { view } = this
+    this.#silence.heard(gateway, storeMs, kind === 'beat')
+    if (!this.#isRead) return
+    if (kind === 'release' && view.isFree(id)) this.#parts.freed(id)
+    if (kind !== 'beat') return
+    for (const silent of this.#silence.fallen(view.nowMs)) {
+      for (const left of view.leftBy(silent)) if (view.isFree(left)) this.#parts.freed(left)
+    }
   }
 }
 
 const EMPTY = Buffer.alloc(0)
+
+/** What a send says where the queue's master is in no route. */
+const AWAY: ReadonlySet<ErrorCode> = new Set(['QUEUE_NOT_FOUND', 'NO_ROUTE', 'TOPIC_NOT_FOUND'])
+
+const away = ({ brokerName }: QueueRef, cause: BrokerError): BrokerError =>
+  new BrokerError('UNREACHABLE', `the broker '${brokerName}', which keeps this state, is away`, {
+    cause,
+  })
 
 const unread = (id: string): BrokerError =>
   new BrokerError('TIMED_OUT', `what became of the state '${id.slice(0, 80)}' is not known`)

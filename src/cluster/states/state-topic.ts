@@ -4,7 +4,7 @@
 import { within } from '../../client/calls/abort.ts'
 import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
+import { AUTO_CREATE_TOPIC, STATE_TOPIC } from '../../model/names.ts'
 import { queueOffset } from '../../model/positions.ts'
 import { recordsOf } from '../../model/record.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
@@ -18,7 +18,6 @@ import type { ClusterOptions } from '../options.ts'
 import type { ClusterPuller } from '../read/puller.ts'
 import { decodeStateRecord } from './state-record.ts'
 
-export const STATE_TOPIC = 'TRIVET_STATE'
 /** On each master. */
 const QUEUES = 8
 const COMPACTED = '+cleanup.policy=COMPACTION'

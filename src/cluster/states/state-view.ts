@@ -2,10 +2,8 @@
 // reads the same records, so all of them come to the same: which change held, whose an id is.
 import type { ErrorCode } from '../../errors.ts'
 import { NO_STATE, type State, type StateVersion } from '../../model/state.ts'
+import { LEASE_MS } from './silence.ts'
 import { ANY_VERSION, type StateRecord } from './state-record.ts'
-
-/** A gateway that was silent so long, by the queue's own times, owns nothing any more. */
-const LEASE_MS = 20_000
 
 /** A claim by its number, and the process that made it. */
 export interface Owner {
@@ -66,6 +64,24 @@ export class StateView {
 
   *ids(): Generator<string> {
     for (const [id, { value }] of this.#entries) if (value !== undefined) yield id
+  }
+
+  /** States that are there and whose last owner was that gateway; undefined: that have none. */
+  *leftBy(gateway: string | undefined): Generator<string> {
+    for (const [id, { value, owner }] of this.#entries) {
+      if (value !== undefined && owner?.gateway === gateway) yield id
+    }
+  }
+
+  /** Is it there, and is no gateway its owner, or waits to be? */
+  isFree(id: string): boolean {
+    const { value, waiting } = this.#entries.get(id) ?? {}
+    return value !== undefined && waiting === undefined && this.owner(id) === undefined
+  }
+
+  /** By the queue's own times. */
+  get nowMs(): number {
+    return this.#nowMs
   }
 
   /** @param number the record's place in its queue, counted from 1 */

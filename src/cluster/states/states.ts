@@ -26,6 +26,8 @@ const STATE_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
 const SOON_MS = 250
 /** A gateway says so often that it lives. */
 const BEAT_MS = 5_000
+/** An owner that does not release is passed over; what says so may be lost. */
+const TAKES_MAX = 3
 /** A page of a listing is full with so many. */
 const PAGE_ENTRIES = 1024
 const PAGE_BYTES = 1024 * 1024
@@ -61,6 +63,7 @@ export class ClusterStates implements States {
   readonly #soon = new Map<string, Soon>()
   readonly #held = new Map<string, Held>()
   readonly #watchers = new Set<{ prefix: string; changed: (news: StateNews) => void }>()
+  readonly #freeWatchers = new Set<{ prefix: string; freed: (id: string) => void }>()
   readonly #beats: Timer
   #flushing: Timer | undefined
   #isClosed = false
@@ -69,7 +72,8 @@ export class ClusterStates implements States {
     this.#clock = clock
     const applied = (record: StateRecord, what: Applied, queue: StateQueue): void =>
       this.#onApplied(record, what, queue)
-    const parts = { clock, gateway: this.#gateway, publish, pull, applied }
+    const freed = (id: string): void => this.#onFreed(id)
+    const parts = { clock, gateway: this.#gateway, publish, pull, applied, freed }
     this.#queues = layout.queues.map((queue) => new StateQueue(queue, parts))
     if (layout.isNew) {
       const value = encodeLayout(layout.queues)
@@ -108,8 +112,9 @@ export class ClusterStates implements States {
     const slice = new Slice(this.#clock)
     let page: StateEntry[] = []
     let bytes = 0
-    for (const queue of this.#queues) {
-      await queue.read()
+    const reading = await Promise.allSettled(this.#queues.map((queue) => queue.read()))
+    for (const [at, queue] of this.#queues.entries()) {
+      if (reading[at]!.status === 'rejected') continue
       for (const id of [...queue.view.ids()]) {
         const state = id.startsWith(prefix) ? queue.view.get(id) : undefined
         if (slice.isOver) await slice.rest()
@@ -138,6 +143,12 @@ export class ClusterStates implements States {
 
   claimFree(id: string, lost: () => void): Promise<Claim | undefined> {
     return this.#claim('claimFree', id, lost)
+  }
+
+  watchFree(prefix: string, freed: (id: string) => void): Disposable {
+    const watcher = { prefix, freed }
+    this.#freeWatchers.add(watcher)
+    return { [Symbol.dispose]: () => void this.#freeWatchers.delete(watcher) }
   }
 
   async release(claim: Claim): Promise<void> {
@@ -205,11 +216,19 @@ export class ClusterStates implements States {
 
   /** @throws CLAIM_LOST when a newer claim came */
   async #untilOwner(queue: StateQueue, claim: Claim, held: Held): Promise<void> {
-    const take = this.#clock.after(CLAIM_HANDOVER_MS, () => {
-      void queue.tell({ kind: 'take', ...claim })
+    let tries = 0
+    let giveUp = (): void => {}
+    const take = this.#clock.every(CLAIM_HANDOVER_MS, () => {
+      if (tries++ < TAKES_MAX) void queue.tell({ kind: 'take', ...claim })
+      else giveUp()
     })
     try {
       await new Promise<void>((resolve, reject) => {
+        giveUp = (): void => {
+          this.#held.delete(keyOf(claim.id, claim.number))
+          void queue.tell({ kind: 'release', ...claim })
+          reject(notTaken(claim.id))
+        }
         if (held.isPassed) return reject(claimLost(claim.id))
         if (this.#isOwner(claim)) return resolve()
         held.waiting = { owned: resolve, passed: () => reject(claimLost(claim.id)) }
@@ -223,6 +242,13 @@ export class ClusterStates implements States {
   #onApplied(record: StateRecord, { outcome, lost, owner }: Applied, queue: StateQueue): void {
     const { id, kind, gateway } = record
     for (const claim of lost) if (claim.gateway === this.#gateway) this.#onLost(id, claim)
+    if (outcome.code === 'owned' || outcome.code === 'waits') {
+      // Its call was given up before it was read.
+      const isKnown = this.#held.has(keyOf(id, outcome.number))
+      if (gateway === this.#gateway && !isKnown) {
+        void queue.tell({ kind: 'release', id, number: outcome.number })
+      }
+    }
     if (owner?.gateway === this.#gateway) {
       this.#held.get(keyOf(id, owner.number))?.waiting?.owned()
     }
@@ -245,6 +271,10 @@ export class ClusterStates implements States {
     held.lost = undefined
     // Never within the call that claims.
     if (lost !== undefined) setImmediate(lost)
+  }
+
+  #onFreed(id: string): void {
+    for (const { prefix, freed } of this.#freeWatchers) if (id.startsWith(prefix)) freed(id)
   }
 
   #tell(id: string, queue: StateQueue): void {
@@ -323,6 +353,9 @@ function check(id: string, valueBytes = 0): void {
 
 const conflict = (id: string): BrokerError =>
   new BrokerError('STATE_CONFLICT', `the state '${id.slice(0, 80)}' has another version by now`)
+
+const notTaken = (id: string): BrokerError =>
+  new BrokerError('TIMED_OUT', `the state '${id.slice(0, 80)}' could not be taken over in time`)
 
 const claimLost = (id: string): BrokerError =>
   new BrokerError('CLAIM_LOST', `the state '${id.slice(0, 80)}' has another owner by now`)

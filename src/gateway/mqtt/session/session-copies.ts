@@ -51,6 +51,11 @@ export class SessionCopies {
     return this.#broker.states.claimFree(idOf(clientId), lost)
   }
 
+  /** Told client ids whose sessions wait for an owner. */
+  watchFree(freed: (clientId: string) => void): Disposable {
+    return this.#broker.states.watchFree(ID_PREFIX, (id) => freed(id.slice(ID_PREFIX.length)))
+  }
+
   release(claim: Claim | undefined): void {
     if (claim === undefined) return
     this.#broker.states.release(claim).catch((error: unknown) => {

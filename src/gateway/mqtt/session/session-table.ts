@@ -1,8 +1,8 @@
 // Every session that this gateway owns, by client id: their users, when they end, and their durable
 // copies. Ownership is a claim of the state's id: a client that connects to another gateway takes
 // its session there. One client id is worked on by one caller at a time.
-import { type Clock, type SharedSlice, Slice, type Timer } from '../../../clock.ts'
-import { BrokerError } from '../../../errors.ts'
+import { type Clock, type SharedSlice, Slice, sleep, type Timer } from '../../../clock.ts'
+import { BrokerError, type ErrorCode } from '../../../errors.ts'
 import type { Logger } from '../../../log.ts'
 import type { Claim, StateChange } from '../../../model/state.ts'
 import type { Broker } from '../../../port/broker.ts'
@@ -47,6 +47,15 @@ const REFUSALS_LOGGED_EVERY_MS = 60_000
 /** Time that passed by the clock while the broker was down is believed up to this. */
 const BELIEVED_MS = 3_600_000
 
+/** At a start, so that the time on the way to a cluster is not waited for once each. */
+const TAKEN_UP_TOGETHER = 256
+const UNREADABLE_MAX = 10_000
+
+/** A CONNECT waits so long for a broker of the cluster that keeps its session and is away. */
+const AWAY_MS = 5_000
+const AWAY_PAUSE_MS = 250
+const AWAY_CODES: ReadonlySet<ErrorCode> = new Set(['UNREACHABLE', 'TIMED_OUT'])
+
 /** A will that the log does not take is tried again after this. */
 const WILL_RETRY_MS = 1_000
 
@@ -57,6 +66,9 @@ export class SessionTable {
   /** The work under way, by client id. */
   readonly #exclusive = new Exclusive()
   readonly #timers = new Map<Session, Timer[]>()
+  /** Saved sessions that no owner can make anything of. */
+  readonly #unreadable = new Set<string>()
+  #freeWatch: Disposable | undefined
   /** Wills on their way into the log. */
   readonly #wills = new Map<Session, Promise<void>>()
   #isClosed = false
@@ -71,24 +83,39 @@ export class SessionTable {
   }
 
   /**
-   * Takes up the sessions of an earlier run, and of gateways that are no more; those that were
-   * connected count as lost now.
+   * Takes up the sessions of an earlier run, and those of other gateways as these go; what was
+   * connected counts as lost now.
    */
   async open(): Promise<void> {
     const slice = new Slice(this.#parts.clock)
+    this.#freeWatch = this.copies.watchFree((clientId) => {
+      this.#takeUp(clientId).catch((error: unknown) => {
+        const fields = { evt: 'mqtt.session_not_taken', clientId, err: error }
+        this.#parts.log.warn(fields, 'the session of a gateway that has gone waits for its client')
+      })
+    })
+    let underWay: Promise<void>[] = []
     for await (const clientId of this.copies.clientIds()) {
       if (slice.isOver) await slice.rest()
-      // A gateway that claims it by now waits until it is read.
-      await this.#exclusive.run(clientId, () => this.#takeUp(clientId))
+      underWay.push(this.#takeUp(clientId))
+      if (underWay.length < TAKEN_UP_TOGETHER) continue
+      await Promise.all(underWay)
+      underWay = []
     }
+    await Promise.all(underWay)
   }
 
-  async #takeUp(clientId: string): Promise<void> {
-    const claim = await this.copies.claimFree(clientId, () => this.#claimLost(clientId))
-    if (claim === undefined) return
-    const session = await this.#load(clientId, claim)
-    if (session === undefined) this.copies.release(claim)
-    else this.#keep(session)
+  /** A gateway that claims it by now waits until it is read. */
+  #takeUp(clientId: string): Promise<void> {
+    return this.#exclusive.run(clientId, async () => {
+      if (this.#isClosed || this.#sessions.has(clientId) || this.#unreadable.has(clientId)) return
+      const claim = await this.copies.claimFree(clientId, () => this.#claimLost(clientId))
+      if (claim === undefined) return
+      const session = await this.#load(clientId, claim)
+      if (session !== undefined) return this.#keep(session)
+      if (this.#unreadable.size < UNREADABLE_MAX) this.#unreadable.add(clientId)
+      this.copies.release(claim)
+    })
   }
 
   /** Until its client comes, or its time is over. */
@@ -131,9 +158,9 @@ export class SessionTable {
 
   async #attach(request: AttachRequest): Promise<{ session: Session; present: boolean }> {
     const { clientId, signal } = request
-    const claim = this.#sessions.get(clientId)?.claim ?? (await this.#claim(request))
+    const claim = this.#sessions.get(clientId)?.claim ?? (await this.#claimInTime(request))
     try {
-      if (!this.#sessions.has(clientId)) {
+      if (claim !== undefined && !this.#sessions.has(clientId)) {
         await this.#load(clientId, claim)
         signal.throwIfAborted()
       }
@@ -154,6 +181,25 @@ export class SessionTable {
     const saved = await this.copies.peek(clientId)
     if (saved !== undefined) this.#checkOwner(saved, principal)
     return this.copies.claim(clientId, () => this.#claimLost(clientId))
+  }
+
+  /**
+   * Without a claim goes on what leaves nothing behind, where the id can be claimed by none. Of two
+   * such connections of one client at two gateways both live until then.
+   */
+  async #claimInTime(request: AttachRequest): Promise<Claim | undefined> {
+    const { clock } = this.#parts
+    const endMs = clock.monotonic() + AWAY_MS
+    for (;;) {
+      try {
+        return await this.#claim(request)
+      } catch (error) {
+        if (!AWAY_CODES.has(BrokerError.from(error).code)) throw error
+        if (request.clean && request.expiryMs === 0) return undefined
+        if (clock.monotonic() >= endMs) throw error
+      }
+      await sleep(clock, AWAY_PAUSE_MS, request.signal)
+    }
   }
 
   #claimLost(clientId: string): void {
@@ -182,7 +228,7 @@ export class SessionTable {
 
   async #attachTo(
     known: Session | undefined,
-    claim: Claim,
+    claim: Claim | undefined,
     request: AttachRequest,
   ): Promise<{ session: Session; present: boolean }> {
     let session = known
@@ -209,19 +255,23 @@ export class SessionTable {
     // A new one has nothing yet that a crash could take: its first subscription, or message of QoS
     // 2, is durable before it is acknowledged, and the session with it. CONNACK need not wait for
     // the disk.
-    if (!present && session.will === undefined) {
+    if (claim === undefined || (!present && session.will === undefined)) {
       this.copies.reserve(session)
       return { session, present }
     }
     // One that now ends with its connection must not come back as it was saved before.
-    const isKept = session.isPersistent || this.copies.has(session)
+    const isSaved = session.isPersistent || this.copies.has(session)
     try {
-      if (isKept || session.will !== undefined) await this.copies.save(session)
+      if (isSaved || session.will !== undefined) await this.copies.save(session)
     } catch (error) {
-      // A client that returns to consume goes on while the disk is full: the log has its session
-      // already.
-      const isReadOnly = BrokerError.from(error).code === 'READ_ONLY'
-      if (present && isReadOnly && session.will === undefined) return { session, present }
+      // A client that returns to consume goes on while the disk is full, or away: the log has its
+      // session already, and nothing else can claim it.
+      const { code } = BrokerError.from(error)
+      const isKept = code === 'READ_ONLY' || AWAY_CODES.has(code)
+      if (present && isKept && session.will === undefined) {
+        this.copies.touch(session)
+        return { session, present }
+      }
       session.will = undefined
       this.detach(session, true)
       throw error
@@ -287,6 +337,7 @@ export class SessionTable {
   /** No timer fires any more; what was begun is brought to its end. */
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#freeWatch?.[Symbol.dispose]()
     for (const timers of this.#timers.values()) for (const timer of timers) timer.cancel()
     this.#timers.clear()
     await Promise.allSettled([...this.#wills.values(), this.#exclusive.idle()])
