@@ -1,5 +1,6 @@
 // Consumer groups of the cluster: made and changed on every master.
 import { GroupAdmin } from '../../client/admin/group-admin.ts'
+import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { type GroupDefinition, groupDefaults } from '../../model/group.ts'
 import type { QueueLag } from '../../model/message.ts'
@@ -21,9 +22,14 @@ import type { ClusterTopics } from './topics.ts'
 
 /** As RocketMQ: from -1, without end, on. */
 const RETRY_TIMES_LEAST = -1
+/** What others change of a group shows so soon. */
+const FRESH_MS = 5_000
+/** Asked for again beyond that. */
+const ENSURED_MAX = 10_000
 
 interface Parts {
   readonly links: Links
+  readonly clock: Clock
   readonly options: ClusterOptions
   readonly topics: ClusterTopics
   readonly given: (group: string, topic: string | undefined) => RecentCounts
@@ -32,8 +38,8 @@ interface Parts {
 export class ClusterGroups implements Groups {
   readonly #parts: Parts
   readonly #admin: GroupAdmin
-  /** Known to be on every master. */
-  readonly #ensured = new Set<string>()
+  /** Known to be on every master, as of when. */
+  readonly #ensured = new Map<string, { definition: GroupDefinition; atMs: number }>()
   readonly #withDeadLetters = new Set<string>()
 
   constructor(parts: Parts) {
@@ -43,7 +49,8 @@ export class ClusterGroups implements Groups {
 
   async list(): Promise<readonly GroupDefinition[]> {
     const { masters } = this.#parts.links
-    const answers = await masters.ask(REQUEST.getAllGroupConfig, 'listing groups', this.#limits)
+    const asked = { ...this.#limits, missing: ignore }
+    const answers = await masters.ask(REQUEST.getAllGroupConfig, 'listing groups', asked)
     const groups = new Map<string, GroupDefinition>()
     for (const { response } of answers) {
       for (const group of decodeGroupTable(response.body)) groups.set(group.name, group)
@@ -67,17 +74,21 @@ export class ClusterGroups implements Groups {
     const asked = { ...this.#limits, body: encodeGroupConfig(definition) }
     const all = await masters.list(this.#limits)
     await masters.change(all, REQUEST.updateGroup, `setting up the group '${name}'`, asked)
+    this.#ensured.delete(name)
   }
 
   async ensure(name: string): Promise<GroupDefinition> {
     checkGroupName(name)
+    const nowMs = this.#parts.clock.monotonic()
+    const known = this.#ensured.get(name)
+    if (known !== undefined && nowMs - known.atMs < FRESH_MS) return known.definition
     const found = await this.get(name)
     if (found === undefined && !this.#parts.options.createGroups) throw notFound(name)
     const definition = found ?? groupDefaults(name)
-    if (this.#ensured.has(name)) return definition
     if (found === undefined) await this.put(definition)
-    await this.#ensureRetryTopic(definition)
-    this.#ensured.add(name)
+    if (found === undefined || known === undefined) await this.#ensureRetryTopic(definition)
+    if (this.#ensured.size >= ENSURED_MAX) this.#ensured.clear()
+    this.#ensured.set(name, { definition, atMs: nowMs })
     return definition
   }
 
@@ -139,6 +150,8 @@ export class ClusterGroups implements Groups {
     return { timeoutMs: this.#parts.options.requestTimeoutMs }
   }
 }
+
+const ignore = (): void => {}
 
 const notFound = (name: string): BrokerError =>
   new BrokerError('GROUP_NOT_FOUND', `the group '${name}' does not exist`)

@@ -1,5 +1,6 @@
 // Topics of the cluster: made and changed on every master, described by what the masters say.
 
+import type { Master } from '../../client/admin/masters.ts'
 import { endOffset } from '../../client/calls/calls.ts'
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -33,6 +34,10 @@ interface Parts {
 export class ClusterTopics implements Topics {
   readonly #parts: Parts
   readonly #watchers: Watchers
+  /**
+   * What each master had when it was last asked: those of one that is away are no deleted topics.
+   */
+  readonly #tables = new Map<string, ReadonlyMap<string, TopicDefinition>>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -44,25 +49,32 @@ export class ClusterTopics implements Topics {
 
   async list(): Promise<readonly TopicDefinition[]> {
     const { masters } = this.#parts.links
-    const answers = await masters.ask(REQUEST.getAllTopicConfig, 'listing topics', this.#limits)
-    const topics = new Map<string, TopicDefinition>()
-    for (const { response } of answers) {
-      for (const topic of decodeTopicTable(response.body).topics) topics.set(topic.name, topic)
+    const asked = { ...this.#limits, missing: ignore }
+    const answers = await masters.ask(REQUEST.getAllTopicConfig, 'listing topics', asked)
+    for (const { name, response } of answers) {
+      const { topics } = decodeTopicTable(response.body)
+      this.#tables.set(name, new Map(topics.map((topic) => [topic.name, topic])))
     }
-    return [...topics.values()]
+    const all = [...this.#tables.values()].flatMap((table) => [...table.values()])
+    return [...new Map(all.map((topic) => [topic.name, topic])).values()]
   }
 
   async get(name: string): Promise<TopicDefinition | undefined> {
     const fields = writeFields(TOPIC, { topic: name })
-    const asked = { ...this.#limits, fields }
-    const answers = await this.#parts.links.masters.ask(
-      REQUEST.getTopicConfig,
-      `the topic '${name}'`,
-      asked,
-      RESPONSE.topicNotExist,
-    )
-    const [first] = answers
-    return first && { ...decodeTopicConfig(first.response.body), name }
+    const away = new Map<string, BrokerError>()
+    const missing = (master: Master, error: BrokerError): void => void away.set(master.name, error)
+    const asked = { ...this.#limits, fields, missing }
+    const { masters } = this.#parts.links
+    const what = `the topic '${name}'`
+    const [first] = await masters.ask(REQUEST.getTopicConfig, what, asked, RESPONSE.topicNotExist)
+    if (first !== undefined) return { ...decodeTopicConfig(first.response.body), name }
+    const present = new Set((await masters.list(this.#limits)).map((master) => master.name))
+    for (const [master, table] of this.#tables) {
+      if ((away.has(master) || !present.has(master)) && table.has(name)) return table.get(name)
+    }
+    // It cannot be known.
+    for (const [master, error] of away) if (!this.#tables.has(master)) throw error
+    return undefined
   }
 
   async put(definition: TopicDefinition): Promise<void> {
@@ -116,6 +128,9 @@ export class ClusterTopics implements Topics {
     await links.masters.change(masters, REQUEST.deleteTopic, `deleting the topic '${name}'`, asked)
     await links.directory.forgetTopic(name, this.#limits)
     links.routes.forget(name)
+    for (const [master, table] of this.#tables) {
+      this.#tables.set(master, new Map([...table].filter(([topic]) => topic !== name)))
+    }
     this.#watchers.tell(name)
   }
 
@@ -155,6 +170,8 @@ export class ClusterTopics implements Topics {
     return { timeoutMs: this.#parts.options.requestTimeoutMs }
   }
 }
+
+const ignore = (): void => {}
 
 function checkQueues(topic: string, queues: number): void {
   if (Number.isInteger(queues) && queues >= 1 && queues <= QUEUES_PER_TOPIC_MAX) return

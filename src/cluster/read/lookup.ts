@@ -1,9 +1,11 @@
 // Finding stored messages again at the brokers of a cluster.
 
+import { BrokerError } from '../../errors.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { recordsOf } from '../../model/record.ts'
 import type { Lookup } from '../../port/broker.ts'
 import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
+import type { RemotingConnection } from '../../remoting/connection.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { QUERY_MESSAGE, UNIQUE_KEY_QUERY, VIEW_MESSAGE } from '../../remoting/requests/lookup.ts'
 import type { Links } from '../links.ts'
@@ -23,10 +25,8 @@ export class ClusterLookup implements Lookup {
 
   async byPosition(brokerName: string, position: LogPosition): Promise<Buffer | undefined> {
     if (!Number.isSafeInteger(position) || position < 0) return undefined
-    const { masters } = this.#parts.links
-    const master = (await masters.list(this.#limits)).find(({ name }) => name === brokerName)
-    if (master === undefined) return undefined
-    const connection = await masters.connection(master.address, this.#limits)
+    const connection = await this.#connection(brokerName)
+    if (connection === undefined) return undefined
     const fields = writeFields(VIEW_MESSAGE, { offset: position })
     const asked = { ...this.#limits, fields }
     const response = await connection.request(REQUEST.viewMessageById, asked)
@@ -79,6 +79,18 @@ export class ClusterLookup implements Lookup {
         left -= bytes.length
         return i === 0 || left >= 0
       })
+  }
+
+  /** By the routes where they name the broker, so that no name server need answer. */
+  async #connection(brokerName: string): Promise<RemotingConnection | undefined> {
+    const { brokers, masters } = this.#parts.links
+    try {
+      return await brokers.connection(brokerName, this.#limits)
+    } catch (error) {
+      if (BrokerError.from(error).code !== 'NO_ROUTE') throw error
+    }
+    const master = (await masters.list(this.#limits)).find(({ name }) => name === brokerName)
+    return master && masters.connection(master.address, this.#limits)
   }
 
   get #limits(): { timeoutMs: number } {
