@@ -3,11 +3,12 @@
 //
 // Which topics exist is a snapshot that follows the broker's changes; a message is found by
 // subscribers under its MQTT name whichever topic it went to.
+import { createHash } from 'node:crypto'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type Destination } from '../../model/message.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../../model/names.ts'
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
-import { isMqttAddressable, mqttPlace } from '../../model/routing-name.ts'
+import { catchAllTag, escaped, isMqttAddressable, mqttPlace } from '../../model/routing-name.ts'
 import { EVERY_TAG, type TagFilter, tagFilterOf } from '../../model/tag-filter.ts'
 import type { Broker } from '../../port/broker.ts'
 import { ROUTE_NAME_CHARS_MAX, ROUTES_MAX } from './limits.ts'
@@ -20,6 +21,8 @@ export interface MessageAddress extends Destination {
   readonly name: string
   readonly bytes: Buffer
   readonly tag: string | undefined
+  /** Readers find the message by it, so that its own TAGS does not replace it. */
+  readonly isTagFixed: boolean
   readonly key: string | undefined
   /** Encoded properties of a message that has no properties of its own, by QoS. */
   readonly properties: readonly [Buffer, Buffer, Buffer]
@@ -92,6 +95,18 @@ export class Addresses {
     return undefined
   }
 
+  /**
+   * The topic that has all messages of a filter, and what of it brokers can choose by its tag: its
+   * readers look at each message. undefined: there may be several.
+   */
+  lookedShare(filter: string): NativeShare | undefined {
+    const [first = '', second = ''] = filter.split('/', 2)
+    const topic = this.topicOfFilter(filter)
+    if (topic === undefined) return undefined
+    if (topic === MQTT_CATCH_ALL_TOPIC) return { topic, filter: tagFilterOf([catchAllTag(first)]) }
+    return { topic, filter: isTag(second) && second !== '#' ? tagFilterOf([second]) : EVERY_TAG }
+  }
+
   #changed(): void {
     if (this.#isRefreshing) {
       this.#isStale = true
@@ -126,13 +141,20 @@ const isTag = (level: string): boolean =>
   !['', '+', '*'].includes(level) && !level.includes('||') && level === level.trim()
 
 /** A share name as a group name: characters RocketMQ refuses become %XX of their UTF-8 bytes. */
-export function groupOfShare(share: string): string {
-  return share.replace(GROUP_CHARACTER, (character) =>
-    [...Buffer.from(character)]
-      .map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)
-      .join(''),
-  )
-}
+export const groupOfShare = (share: string): string => escaped(share, GROUP_CHARACTER)
+
+/** Of a filter's digest; no name of a share becomes it. */
+const LOOKING = '%%'
+const DIGEST_CHARS = 16
+
+/** The group of a share and one filter, whose members look at each message. */
+export const lookingGroup = (group: string, filter: string): string =>
+  group + LOOKING + createHash('sha256').update(filter).digest('hex').slice(0, DIGEST_CHARS)
+
+export const isLooking = (group: string): boolean => group.includes(LOOKING)
+
+/** The group that rights are for. */
+export const namedGroup = (group: string): string => group.split(LOOKING, 1)[0]!
 
 function makeRoute(name: string, topics: ReadonlySet<string>): MessageAddress {
   const { topic, isBound, tag, key } = mqttPlace(name, topics.has(firstLevel(name)))
@@ -145,6 +167,7 @@ function makeRoute(name: string, topics: ReadonlySet<string>): MessageAddress {
     // Only the catch-all may have gone since.
     createTopic: !isBound,
     tag,
+    isTagFixed: !isBound,
     key,
     properties: [properties(0), properties(1), properties(2)],
     filters: 0,

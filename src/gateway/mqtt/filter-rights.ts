@@ -1,22 +1,40 @@
 // What a filter of a SUBSCRIBE means to the broker, and whether a client may have it.
+import { BrokerError } from '../../errors.ts'
 import { checkGroupName, isLightQueue } from '../../model/names.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
 import type { Principal } from '../access/auth.ts'
-import { groupOfShare } from './address.ts'
+import { groupOfShare, lookingGroup, namedGroup } from './address.ts'
 import type { MqttParts } from './parts.ts'
 import type { ShareSource } from './session/subscriptions.ts'
 
 /** As a resource: granted by nothing less than a grant of everything. */
 const EVERY_TOPIC = '*'
 
-/** The group that the share means (R6): a native one, or one over the filter's own light queue. */
-export function shareSource({ addresses }: MqttParts, share: string, filter: string): ShareSource {
-  const group = groupOfShare(share)
-  checkGroupName(group)
+/**
+ * The group that the share means (R6): a native one, or one over the filter's own light queue, or
+ * where there are none one over the filter's topic, whose members look at each message.
+ * @throws NOT_SUPPORTED, NAME_INVALID
+ */
+export function shareSource(
+  { addresses, context }: MqttParts,
+  share: string,
+  filter: string,
+): ShareSource {
+  const named = groupOfShare(share)
+  checkGroupName(named)
   const native = addresses.nativeShare(filter)
-  return native === undefined
-    ? { group, topic: '', filter: EVERY_TAG }
-    : { group, topic: native.topic, filter: native.filter }
+  if (native !== undefined) return { group: named, ...native }
+  if (context.broker.lightQueues !== undefined) {
+    return { group: named, topic: '', filter: EVERY_TAG }
+  }
+  const looked = addresses.lookedShare(filter)
+  const group = lookingGroup(named, filter)
+  checkGroupName(group)
+  if (looked !== undefined) return { group, ...looked }
+  throw new BrokerError(
+    'NOT_SUPPORTED',
+    `'${filter}' may select messages of any topic: before a cluster no group can share them`,
+  )
 }
 
 /**
@@ -35,6 +53,6 @@ export function authorizeFilter(
   const topic = share === undefined ? selected : (selected ?? EVERY_TOPIC)
   if (topic !== undefined) auth.authorize(principal, 'consume', { kind: 'topic', name: topic })
   if (share !== undefined) {
-    auth.authorize(principal, 'consume', { kind: 'group', name: share.group })
+    auth.authorize(principal, 'consume', { kind: 'group', name: namedGroup(share.group) })
   }
 }

@@ -57,7 +57,7 @@ export function toRecordProperties(route: MessageAddress, facts: PublishFacts): 
   const user = splitUserProperties(properties)
   const entries = addressProperties(
     route.name,
-    user.tag ?? route.tag,
+    route.isTagFixed ? route.tag : (user.tag ?? route.tag),
     user.keys ?? route.key,
     facts.qos,
   )

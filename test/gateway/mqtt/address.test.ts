@@ -29,11 +29,16 @@ test('a topic belongs to the RocketMQ topic of its first level, else to MQTT', a
   t.deepEqual(of('orders/eu/42/more'), ['orders', 'eu', '42'])
   t.deepEqual(of('orders//42'), ['orders', undefined, '42'])
   t.deepEqual(of('orders/'), ['orders', undefined, undefined])
-  t.deepEqual(of('/orders/eu'), ['MQTT', undefined, undefined])
-  t.deepEqual(of('devices/7/t'), ['MQTT', undefined, undefined])
-  t.deepEqual(of('MQTT/a/b'), ['MQTT', undefined, undefined])
+  t.deepEqual(of('/orders/eu'), ['MQTT', '%', undefined])
+  t.deepEqual(of('devices/7/t'), ['MQTT', 'devices', undefined])
+  t.deepEqual(of('MQTT/a/b'), ['MQTT', 'MQTT', undefined])
+  t.deepEqual(of('a||b é*/c'), ['MQTT', 'a%7C%7Cb%20%C3%A9%2A', undefined])
+  const long = 'x'.repeat(65)
+  t.deepEqual(of(`${long}/c`)[1]?.slice(0, 65), `${'x'.repeat(64)}%`)
+  t.not(of(`${long}/c`)[1], of(`${long}y/c`)[1])
   for (const name of [
     'TBW102/x',
+    'TRIVET_STATE/x',
     'SCHEDULE_TOPIC_XXXX/x',
     'rmq_sys_TRIVET_FACTS/x',
     '%RETRY%g/x',

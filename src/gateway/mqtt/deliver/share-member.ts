@@ -2,6 +2,8 @@
 // room, and settles each as the client does. PUBACK = ack; a refusal = dead letter; what a client
 // leaves goes back.
 import { ANY_QUEUE, type ReceivedMessage } from '../../../model/message.ts'
+import { filterMatches } from '../../../model/topic-filter.ts'
+import { isLooking } from '../address.ts'
 import { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import type { ShareSource, Subscription } from '../session/subscriptions.ts'
 import type { Outbound } from './outbound.ts'
@@ -122,6 +124,11 @@ export class ShareMember {
     while (this.#waiting.length > 0 && this.#outbound.newRoom > 0) {
       const { record, brokerName, receipt } = this.#waiting[0]!
       const delivery = new OutgoingMessage(record, 0, brokerName)
+      if (!this.#isWanted(delivery)) {
+        this.#waiting.shift()
+        done.push(receipt)
+        continue
+      }
       if (!this.#outbound.mayRead(delivery)) {
         denied = delivery.recordTopic
         break
@@ -135,6 +142,10 @@ export class ShareMember {
     if (done.length > 0) this.#settle(this.#parts.context.broker.ack(done))
     // It leaves, which gives back what waits: nothing of it is settled.
     if (denied !== undefined) this.#denied(denied)
+  }
+
+  #isWanted({ topicName }: OutgoingMessage): boolean {
+    return !isLooking(this.source.group) || filterMatches(this.subscription.filter, topicName)
   }
 
   #settle(settled: Promise<unknown>): void {

@@ -81,14 +81,18 @@ export class Retained {
     this.#told = told
     this.#watches.push(states.watch(ID_PREFIX, (news) => this.#changed(news)))
     const slice = new Slice(this.#clock)
+    const known = new Map<string, boolean>()
     for await (const page of states.list(ID_PREFIX)) {
       for (const { id, value } of page) {
         if (slice.isOver) await slice.rest()
         const name = id.slice(ID_PREFIX.length)
         if (told.has(name)) continue
         this.#note(name, value.length)
+        const topic = topicOf(value)
+        const isThere = known.get(topic) ?? (await topics.get(topic)) !== undefined
+        known.set(topic, isThere)
         // The process ended before it went with its topic.
-        if ((await topics.get(topicOf(value))) === undefined) await this.#remove(name)
+        if (!isThere) await this.#remove(name)
       }
     }
     this.#told = undefined
