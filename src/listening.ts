@@ -22,7 +22,7 @@ const PROTOCOLS_OF: Readonly<Record<ServerRole, readonly ListeningProtocol[]>> =
   start: PROTOCOLS,
   namesrv: ['nameServer'],
   broker: ['remoting', 'mqtt', 'amqp', 'http'],
-  gateway: ['amqp', 'http'],
+  gateway: ['mqtt', 'amqp', 'http'],
 }
 
 /**

@@ -20,7 +20,7 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./start.ts')).broker,
   },
   gateway: {
-    summary: 'Run the AMQP front-end before a cluster of RocketMQ brokers',
+    summary: 'Run the MQTT and AMQP front-ends before a cluster of RocketMQ brokers',
     load: async () => (await import('./start.ts')).gateway,
   },
   pub: {

@@ -49,7 +49,7 @@ export const broker = roleCommand(
 
 export const gateway = roleCommand(
   'gateway',
-  'Run the AMQP front-end before a cluster of RocketMQ brokers',
+  'Run the MQTT and AMQP front-ends before a cluster of RocketMQ brokers',
 )
 
 const LABELS: ReadonlyMap<string, string> = new Map([

@@ -1,4 +1,4 @@
-// Whom a gateway takes for gone, by what it reads in one queue of the state topic.
+// Which gateways another one takes for gone, by what it reads in one queue of the state topic.
 import test from 'ava'
 import { LEASE_MS, Silence } from '../../src/cluster/states/silence.ts'
 

@@ -1,6 +1,6 @@
 // Gateways that have fallen silent, as another one sees it in one queue of the state topic. That
-// they write no more is told by the queue's own times; that it is they who are silent, and not the
-// queue that was away, by what this gateway wrote since.
+// they write no more is told by the queue's own times; that the queue itself was not away, by what
+// this gateway has written there since.
 
 /** A gateway that was silent so long, by the queue's own times, owns nothing any more. */
 export const LEASE_MS = 20_000
