@@ -3,10 +3,8 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions, SecureContextOptions } from 'node:tls'
-import type { Clock } from './clock.ts'
 import type { Config } from './config.ts'
 import { BrokerError } from './errors.ts'
-import type { Logger } from './log.ts'
 
 type TlsConfig = Config['tls']
 
@@ -15,27 +13,39 @@ export interface Certificates {
   readonly identity: SecureContextOptions | undefined
   /** How the broker dials name servers: with its own certificate, and its CAs beside the known. */
   readonly dialling: ConnectionOptions
+  readonly expiries: readonly Validity[]
 }
 
-/** An operator has time to renew. */
-const EXPIRES_SOON_MS = 14 * 24 * 3_600_000
+export const EXPIRING = ['tls.certificate', 'tls.ca'] as const
+
+/** While all certificates of a file are valid. */
+export interface Validity {
+  readonly setting: (typeof EXPIRING)[number]
+  readonly file: string
+  readonly validFromMs: number
+  readonly validToMs: number
+}
+
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 
 /** @throws BrokerError CONFIG_INVALID with the setting, the file and what is wrong with it */
-export function readCertificates(tls: TlsConfig, log: Logger, clock: Clock): Certificates {
+export function readCertificates(tls: TlsConfig): Certificates {
+  const expiries: Validity[] = []
   const ca = tls.ca === undefined ? undefined : readPem('tls.ca', tls.ca)
-  if (ca !== undefined) certificatesOf('tls.ca', tls.ca!, ca)
+  if (ca !== undefined) {
+    expiries.push(expiryOf('tls.ca', tls.ca!, certificatesOf('tls.ca', tls.ca!, ca)))
+  }
   if (tls.certificate === undefined || tls.key === undefined) {
-    return { identity: undefined, dialling: { ...(ca && { ca }) } }
+    return { identity: undefined, dialling: { ...(ca && { ca }) }, expiries }
   }
   const cert = readPem('tls.certificate', tls.certificate)
   const key = readPem('tls.key', tls.key)
-  const [own] = certificatesOf('tls.certificate', tls.certificate, cert)
-  checkKey(tls, own!, key)
-  warnOfExpiry(own!, tls.certificate, log, clock)
+  const chain = certificatesOf('tls.certificate', tls.certificate, cert)
+  checkKey(tls, chain[0]!, key)
+  expiries.push(expiryOf('tls.certificate', tls.certificate, chain))
   const passphrase = tls.keyPassword
   const identity = { cert, key, ...(passphrase && { passphrase }), ...(ca && { ca }) }
-  return { identity, dialling: identity }
+  return { identity, dialling: identity, expiries }
 }
 
 export interface ClientFiles {
@@ -113,14 +123,17 @@ function checkKey(tls: TlsConfig, own: X509Certificate, pem: string): void {
   if (!fits) refuse(`is not the key of the certificate in '${tls.certificate}'`)
 }
 
-/** Clients that check refuse it; those that do not go on, so a start must not fail for it. */
-function warnOfExpiry(own: X509Certificate, file: string, log: Logger, clock: Clock): void {
-  const leftMs = Date.parse(own.validTo) - clock.now()
-  const fields = { evt: 'tls.expiry', file, validFrom: own.validFrom, validTo: own.validTo }
-  if (leftMs < 0)
-    log.error(fields, 'the certificate has expired: clients that check it do not come')
-  else if (leftMs < EXPIRES_SOON_MS) log.warn(fields, 'the certificate expires soon')
-  if (Date.parse(own.validFrom) > clock.now()) log.error(fields, 'the certificate is not valid yet')
+function expiryOf(
+  setting: Validity['setting'],
+  file: string,
+  certificates: readonly X509Certificate[],
+): Validity {
+  return {
+    setting,
+    file,
+    validFromMs: Math.max(...certificates.map(({ validFrom }) => Date.parse(validFrom))),
+    validToMs: Math.min(...certificates.map(({ validTo }) => Date.parse(validTo))),
+  }
 }
 
 const invalid = (setting: string, path: string, what: string, cause?: unknown): BrokerError =>

@@ -8,7 +8,13 @@ import { BrokerError } from './errors.ts'
 import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
 import { HTTP_SETTINGS } from './gateway/http/options.ts'
 import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
-import { TLS_SETTINGS, type TlsSetting, tlsMode, tlsProblems } from './gateway/net/options.ts'
+import {
+  TLS_SETTINGS,
+  type TlsSetting,
+  tlsMode,
+  tlsProblems,
+  WEB_SOCKET_SETTINGS,
+} from './gateway/net/options.ts'
 import { fillInSizes, sizeProblems } from './message-sizes.ts'
 import { splitAddress } from './model/host.ts'
 import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
@@ -32,15 +38,13 @@ function isAddress(text: string): boolean {
   }
 }
 
-/** The settings that every listening front-end has. */
-const listening = (portDefault: number, silentMs: number) => ({
-  enabled: z.boolean().default(true).describe('Listen at all.'),
+/** The settings of an address and its limits. */
+const address = (silentMs: number) => ({
   host: z
     .string()
     .min(1)
     .default('127.0.0.1')
     .describe('Address to bind. Anything but loopback needs `users`.'),
-  port: port(portDefault),
   tls: tlsMode(),
   advertisedHost: z
     .string()
@@ -68,6 +72,13 @@ const listening = (portDefault: number, silentMs: number) => ({
     .min(100)
     .default(silentMs)
     .describe('A new connection that sends nothing for this long is closed.'),
+})
+
+/** The settings that every listening front-end has. */
+const listening = (portDefault: number, silentMs: number) => ({
+  enabled: z.boolean().default(true).describe('Serve it at all.'),
+  port: port(portDefault),
+  ...address(silentMs),
 })
 
 const grants = () =>
@@ -228,10 +239,24 @@ const declared = z.strictObject({
     })
     .prefault({})
     .describe('HTTP: health and metrics.'),
+  any: z
+    .strictObject({
+      port: z
+        .int()
+        .min(0)
+        .max(65_535)
+        .optional()
+        .describe(
+          'One TCP port for every protocol that is enabled, in place of their own; 0: a free one.',
+        ),
+      ...address(NATIVE_SILENT_MS),
+    })
+    .prefault({})
+    .describe('Addresses for every protocol, told by the first byte of a connection.'),
   listeners: z
     .array(
       z.strictObject({
-        protocol: z.enum(['remoting', 'mqtt', 'amqp', 'http']),
+        protocol: z.enum(['remoting', 'mqtt', 'amqp', 'http', 'any']),
         host: z.string().min(1).default('127.0.0.1'),
         port: port(0),
         tls: tlsMode(),
@@ -245,7 +270,11 @@ const declared = z.strictObject({
   tls: z
     .strictObject(TLS_SETTINGS)
     .prefault({})
-    .describe('TLS: the certificates of all listeners. `trivet` reads the files at its start.'),
+    .describe('TLS: the certificates of all listeners. The files are read again when they change.'),
+  webSocket: z
+    .strictObject(WEB_SOCKET_SETTINGS)
+    .prefault({})
+    .describe('WebSocket, for MQTT and AMQP.'),
   users: z
     .record(z.string().min(1), user)
     .default({})
@@ -258,7 +287,7 @@ const declared = z.strictObject({
 export const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp', 'http'] as const
 
 const tlsModes = (config: z.output<typeof declared>) => [
-  ...PROTOCOLS.map((name): TlsSetting => [[name, 'tls'], config[name].tls]),
+  ...[...PROTOCOLS, 'any' as const].map((name): TlsSetting => [[name, 'tls'], config[name].tls]),
   ...config.listeners.map(({ tls }, at): TlsSetting => [['listeners', at, 'tls'], tls]),
 ]
 
@@ -278,7 +307,7 @@ export const configSchema = declared
 export type Config = z.output<typeof configSchema>
 /** Before the defaults are filled in. */
 export type ConfigInput = z.input<typeof configSchema>
-export type ListeningConfig = Config['nameServer']
+export type ListeningConfig = Config['any']
 
 export const configJsonSchema = jsonSchemaOf(configSchema)
 export const settings = settingsOf(configJsonSchema)

@@ -1,30 +1,32 @@
 // Opens the planned listeners: takes their ports, and shares the connections and the turns of the
 // event loop among them. Knows no protocol.
-import type { Certificates } from './certificates.ts'
 import type { Clock } from './clock.ts'
 import type { Config, ListeningConfig } from './config.ts'
 import { isWildcard } from './exposure.ts'
 import { ConnectionBudget } from './gateway/net/connection-budget.ts'
 import { canDial, Listener } from './gateway/net/listener.ts'
+import { CERTIFICATE_EXPIRY } from './gateway/net/numbers.ts'
 import { TlsAcceptor } from './gateway/net/tls.ts'
 import { TurnBudget } from './gateway/net/turn-budget.ts'
+import { WebSocketAcceptor } from './gateway/net/websocket.ts'
 import {
-  type ListeningProtocol,
+  type ListeningName,
   type PlannedListener,
   plannedListeners,
   type ServerRole,
 } from './listening.ts'
+import type { LiveCertificates } from './live-certificates.ts'
 import type { Logger } from './log.ts'
 import type { Numbers } from './numbers/numbers.ts'
 import { openFilesLimit } from './open-files.ts'
 import type { Parts } from './parts.ts'
 
 /** `vip`: the native front-end's second port, which follows from its first. */
-export type ListenerName = ListeningProtocol | 'vip'
+export type ListenerName = ListeningName | 'vip'
 
 export interface OpenListener {
   readonly name: ListenerName
-  readonly protocol: ListeningProtocol
+  readonly protocol: ListeningName
   readonly listener: Listener
 }
 
@@ -54,7 +56,7 @@ const VIP_PORT_BELOW = 2
 
 export interface ListenersContext {
   readonly config: Config
-  readonly certificates: Certificates
+  readonly certificates: LiveCertificates
   readonly log: Logger
   readonly clock: Clock
   readonly parts: Parts
@@ -74,8 +76,12 @@ export async function openListeners(
   const budget = connectionBudget(planned, config, log)
   const bulk = new TurnBudget(clock)
   const routes = new TurnBudget(clock, { turnMs: ROUTES_MS, countsOwnOnly: true })
-  const { identity } = certificates
-  const acceptor = identity && new TlsAcceptor({ ...config.tls, identity, clock })
+  const acceptor = acceptorOf(config, certificates, clock)
+  numbers.gauges([CERTIFICATE_EXPIRY], (set) => {
+    for (const { setting, validToMs } of certificates.expiries) {
+      set(CERTIFICATE_EXPIRY, validToMs / 1000, { setting })
+    }
+  })
   for (const { protocol, host, port, tls: mode } of planned) {
     const limits = config[protocol]
     // Routes are asked for by short requests, which must not wait behind all that the broker is
@@ -84,7 +90,8 @@ export async function openListeners(
     const name = protocol
     const takesTls = acceptor !== undefined && mode !== 'disabled'
     const tls = takesTls ? { acceptor, isEnforced: mode === 'enforcing' } : undefined
-    const shared = { budget, turn, tls, log, clock, numbers }
+    const webSocket = webSocketOf(protocol, config)
+    const shared = { budget, turn, tls, webSocket, log, clock, numbers }
     const listener = await Listener.open({ host, port, name, limits, ...shared })
     parts.add(`${protocol} listener`, () => listener.close())
     listeners.push({ name, protocol, listener })
@@ -98,11 +105,50 @@ export async function openListeners(
   return listeners
 }
 
-/** The one at the protocol's own address; undefined where it is not enabled. */
-export const firstListener = (
-  listeners: Listeners,
-  protocol: ListeningProtocol,
-): Listener | undefined => listeners.find((one) => one.protocol === protocol)?.listener
+function acceptorOf(
+  config: Config,
+  certificates: LiveCertificates,
+  clock: Clock,
+): TlsAcceptor | undefined {
+  const { identity } = certificates
+  if (identity === undefined) return undefined
+  const acceptor = new TlsAcceptor({ ...config.tls, identity, clock })
+  certificates.onChange((renewed) => acceptor.use(renewed))
+  return acceptor
+}
+
+/** As the standards name them (MQTT 6, AMQP over WebSocket 1.0). */
+const SUBPROTOCOLS: Readonly<Record<ListeningName, readonly string[]>> = {
+  nameServer: [],
+  remoting: [],
+  mqtt: ['mqtt', 'mqttv3.1'],
+  amqp: ['amqp'],
+  http: [],
+  any: ['mqtt', 'mqttv3.1', 'amqp'],
+}
+/** The WebSocket's own bytes around the largest packet. */
+const FRAME_HEAD_BYTES = 1024
+
+function webSocketOf(protocol: ListeningName, config: Config): WebSocketAcceptor | undefined {
+  const { enabled, ...options } = config.webSocket
+  const subprotocols = SUBPROTOCOLS[protocol]
+  if (!enabled || subprotocols.length === 0) return undefined
+  const frameBytesMax = options.frameBytesMax ?? config.mqtt.packetBytesMax + FRAME_HEAD_BYTES
+  const isBesideHttp = protocol === 'any' && config.http.enabled
+  return new WebSocketAcceptor({ ...options, subprotocols, frameBytesMax, isBesideHttp })
+}
+
+/** The one at the protocol's own address; undefined where it has none. */
+export const firstListener = (listeners: Listeners, name: ListeningName): Listener | undefined =>
+  listeners.find(({ protocol }) => protocol === name)?.listener
+
+export const allOf = (listeners: Listeners, name: ListeningName): readonly Listener[] =>
+  listeners.flatMap(({ protocol, listener }) => (protocol === name ? listener : []))
+
+/** The first by which clients of the protocol come: its own, else one for every protocol. */
+export const doorOf = (listeners: Listeners, name: ListeningName): OpenListener | undefined =>
+  listeners.find(({ protocol }) => protocol === name) ??
+  listeners.find(({ protocol }) => protocol === 'any')
 
 /**
  * After all that is configured by its number. undefined, with a line of the log, where it cannot be

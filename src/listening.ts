@@ -7,9 +7,11 @@ export type ServerRole = 'start' | 'namesrv' | 'broker' | 'gateway'
 
 export { PROTOCOLS }
 export type ListeningProtocol = (typeof PROTOCOLS)[number]
+/** `any`: every protocol at one address. */
+export type ListeningName = ListeningProtocol | 'any'
 
 export interface PlannedListener {
-  readonly protocol: ListeningProtocol
+  readonly protocol: ListeningName
   readonly host: string
   /** 0: a free one. */
   readonly port: number
@@ -25,20 +27,25 @@ const PROTOCOLS_OF: Readonly<Record<ServerRole, readonly ListeningProtocol[]>> =
   gateway: ['mqtt', 'amqp', 'http'],
 }
 
+/** The protocols that a role serves, at whatever address. */
+export const protocolsOf = (role: ServerRole, config: Config): readonly ListeningProtocol[] =>
+  PROTOCOLS_OF[role].filter((protocol) => config[protocol].enabled)
+
 /**
- * Each protocol's own address, and behind it the further ones. A protocol that is not enabled has
- * none.
+ * Each protocol's own address, or the one of all, and behind it the further ones. A protocol that
+ * is not enabled has none.
  */
 export function plannedListeners(role: ServerRole, config: Config): readonly PlannedListener[] {
-  const protocols = PROTOCOLS_OF[role].filter((protocol) => config[protocol].enabled)
   const mode = config.tls.certificate === undefined ? 'disabled' : 'permissive'
-  return protocols.flatMap((protocol) => {
+  const isOnePort = config.any.port !== undefined
+  return [...protocolsOf(role, config), 'any' as const].flatMap((protocol) => {
     const { host, port, tls = mode } = config[protocol]
     const further = config.listeners.flatMap((one, index) =>
       one.protocol === protocol
         ? [{ ...one, tls: one.tls ?? tls, hostSetting: `listeners.${index}.host` }]
         : [],
     )
+    if (port === undefined || (isOnePort && protocol !== 'any')) return further
     return [{ protocol, host, port, tls, hostSetting: `${protocol}.host` }, ...further]
   })
 }

@@ -52,6 +52,11 @@ async function runRole(role: Role, config: Config, signal: AbortSignal): Promise
   process.on('unhandledRejection', (error) => die('process.unhandled_rejection', error))
   process.on('uncaughtException', (error) => die('process.uncaught_exception', error))
   const server = await openServer({ config, log, role })
+  process.on('SIGHUP', () => {
+    // Of a terminal that is closed; without one, what service managers send for a reload.
+    if (process.stdin.isTTY || process.stderr.isTTY) process.kill(process.pid, 'SIGTERM')
+    else server.reloadCertificates()
+  })
   const stopped = new Promise<void>((resolve, reject) => {
     const stop = (): void => {
       log.info({ evt: 'server.stopping' }, 'stopping; a second signal exits at once')

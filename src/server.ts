@@ -2,7 +2,7 @@
 // the reverse order. The only file that knows all of them.
 import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
-import { type Certificates, readCertificates } from './certificates.ts'
+import type { ConnectionOptions } from 'node:tls'
 import { type Clock, systemClock } from './clock.ts'
 import type { Config, ListeningConfig } from './config.ts'
 import { BrokerError } from './errors.ts'
@@ -10,26 +10,33 @@ import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
 import { Accounts } from './gateway/access/accounts.ts'
 import { openAuthenticator, type UserStore } from './gateway/access/auth.ts'
 import type { HttpGateway } from './gateway/http/server.ts'
+import { AnyGateway } from './gateway/net/any-gateway.ts'
 import type { Listener } from './gateway/net/listener.ts'
 import {
   addressesOf,
   advertisedHost,
+  allOf,
   dialAdvertised,
+  doorOf,
   firstListener,
   type ListenerName,
   type Listeners,
   openListeners,
   type ServerAddress,
 } from './listeners.ts'
-import type { ServerRole } from './listening.ts'
+import { type ListeningProtocol, protocolsOf, type ServerRole } from './listening.ts'
+import { LiveCertificates } from './live-certificates.ts'
 import type { Logger } from './log.ts'
 import { hostOf } from './model/host.ts'
+import { reachableAddress, UNSPECIFIED } from './namesrv/reachable-address.ts'
 import type { Registrar } from './namesrv/registrar.ts'
+import type { NameServer } from './namesrv/server.ts'
 import { Numbers } from './numbers/numbers.ts'
 import { watchProcess } from './numbers/process.ts'
 import { Parts } from './parts.ts'
 import type { Broker } from './port/broker.ts'
 import type { Gateway, GatewayContext } from './port/gateway.ts'
+import type { OpenAside } from './remoting/serving/aside.ts'
 import type { Credentials } from './remoting/signature.ts'
 import type { MessageStore } from './store/store.ts'
 
@@ -59,18 +66,27 @@ export class Server {
   readonly addresses: readonly ServerAddress[]
   /** Of this server, which may be one of several in its process. */
   readonly numbers: Numbers
+  readonly #certificates: LiveCertificates
   readonly #parts: Parts
 
   /** Use `openServer`. */
-  constructor(addresses: readonly ServerAddress[], numbers: Numbers, parts: Parts) {
-    this.addresses = addresses
-    this.numbers = numbers
+  constructor(opened: Pick<Server, 'addresses' | 'numbers'> & Certified, parts: Parts) {
+    this.addresses = opened.addresses
+    this.numbers = opened.numbers
+    this.#certificates = opened.certificates
     this.#parts = parts
   }
 
-  /** @throws RangeError when it does not listen */
+  /** Reads the files of the certificates again; what is wrong with them is told by the log. */
+  reloadCertificates(): void {
+    this.#certificates.reload()
+  }
+
+  /** Its own, or the one for every protocol. @throws RangeError when it does not listen */
   address(name: ListenerName): ServerAddress {
-    const found = this.addresses.find((address) => address.name === name)
+    const found =
+      this.addresses.find((address) => address.name === name) ??
+      this.addresses.find((address) => address.name === 'any')
     if (found === undefined) throw new RangeError(`${name} does not listen`)
     return found
   }
@@ -81,10 +97,13 @@ export class Server {
   }
 }
 
+interface Certified {
+  readonly certificates: LiveCertificates
+}
+
 /** The context of every step of the composition. */
-interface Composition {
+interface Composition extends Certified {
   readonly config: Config
-  readonly certificates: Certificates
   readonly log: Logger
   readonly clock: Clock
   readonly auth: UserStore
@@ -93,6 +112,10 @@ interface Composition {
   readonly numbers: Numbers
   /** How the broker signs towards its name servers. */
   readonly trusted: Credentials | undefined
+  /** That this role serves. */
+  readonly protocols: readonly ListeningProtocol[]
+  /** At the addresses for every protocol, if there are any. */
+  readonly any: AnyGateway
 }
 
 async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
@@ -101,14 +124,17 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const numbers = new Numbers()
   const watching = watchProcess(numbers, clock)
   parts.add('numbers', async () => watching.cancel())
-  const certificates = readCertificates(config.tls, log, clock)
+  const certificates = new LiveCertificates(config.tls, log, clock)
+  parts.add('certificates', async () => certificates.close())
   const context = { config, certificates, log, clock, parts, numbers }
   const listeners = await openListeners(role, context)
   const trusted = registrarCredentials(config)
-  const composition = { ...context, auth, listeners, trusted }
-  await composeNameServer(composition)
+  const protocols = protocolsOf(role, config)
+  const any = composeAny(protocols, context, listeners)
+  const composition = { ...context, auth, listeners, trusted, protocols, any }
+  const nameServer = await composeNameServer(composition)
   const http = await composeHttp(role, composition)
-  const running = await composeRole(role, composition)
+  const running = await composeRole(role, composition, nameServer)
   if (running !== undefined && http !== undefined) {
     http.ready(running)
     // The first that is closed: clients are sent elsewhere while the others still answer.
@@ -116,16 +142,29 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   }
   // Not awaited: it never rejects, and only writes a line of the log.
   void dialAdvertised(listeners, config, log, clock)
-  return new Server(addressesOf(listeners, config), numbers, parts)
+  return new Server({ addresses: addressesOf(listeners, config), numbers, certificates }, parts)
 }
 
 /** Settles once clients are served; undefined for a role without front-ends. */
 async function composeRole(
   role: ServerRole,
   composition: Composition,
+  nameServer: NameServer | undefined,
 ): Promise<GatewayContext | undefined> {
   if (role === 'namesrv') return undefined
-  return role === 'gateway' ? composeGateway(composition) : composeBroker(composition)
+  return role === 'gateway' ? composeGateway(composition) : composeBroker(composition, nameServer)
+}
+
+/** Connections wait there until their front-end is ready. */
+function composeAny(
+  protocols: readonly ListeningProtocol[],
+  { log, parts }: Pick<Composition, 'log' | 'parts'>,
+  listeners: Listeners,
+): AnyGateway {
+  const gateway = new AnyGateway(protocols, log)
+  for (const listener of allOf(listeners, 'any')) listener.serve(gateway)
+  parts.add('addresses for every protocol', async () => gateway.close())
+  return gateway
 }
 
 /** Its requests are short, and it closes after the broker. */
@@ -134,20 +173,21 @@ const HTTP_STOP_MS = 500
 /** Before the broker, whose start may take long: what asks is told that it is not ready. */
 async function composeHttp(
   role: ServerRole,
-  { config, log, clock, auth, listeners, parts, numbers }: Composition,
+  { config, log, clock, auth, listeners, parts, numbers, protocols, any }: Composition,
 ): Promise<HttpGateway | undefined> {
-  const own = listeners.filter(({ protocol }) => protocol === 'http')
-  if (own.length === 0) return undefined
+  if (!protocols.includes('http') || doorOf(listeners, 'http') === undefined) return undefined
+  const own = allOf(listeners, 'http')
   const { HttpGateway } = await import('./gateway/http/server.ts')
   const { clusterName: cluster, name } = config.broker
   // As Apache's brokers and proxies name themselves.
   const node = { cluster, node_type: role === 'gateway' ? 'proxy' : 'broker', node_id: name }
   const gateway = new HttpGateway({ auth, log, clock, numbers, node }, config.http)
   parts.add('HTTP', () => {
-    for (const { listener } of own) listener.stopAccepting()
+    for (const listener of own) listener.stopAccepting()
     return gateway.close(Math.min(config.stopDeadlineMs, HTTP_STOP_MS))
   })
-  for (const { listener } of own) listener.serve(gateway)
+  for (const listener of own) listener.serve(gateway)
+  any.open('http', gateway)
   return gateway
 }
 
@@ -157,25 +197,56 @@ async function composeHttp(
  */
 const NAME_SERVER_STOP_MS = 500
 
-async function composeNameServer(composition: Composition): Promise<void> {
-  const { config, log, clock, auth, listeners, parts, trusted } = composition
-  const listener = firstListener(listeners, 'nameServer')
-  if (listener === undefined) return
+/** undefined where this process is none. */
+async function composeNameServer(composition: Composition): Promise<NameServer | undefined> {
+  const { config, log, clock, auth, listeners, parts, trusted, protocols, any } = composition
+  if (!protocols.includes('nameServer') || doorOf(listeners, 'nameServer') === undefined) {
+    return undefined
+  }
   const { NameServer } = await import('./namesrv/server.ts')
   const nameServer = new NameServer({ log, clock, auth }, { trusted })
-  listener.serve(nameServer)
+  const listener = firstListener(listeners, 'nameServer')
+  listener?.serve(nameServer)
   parts.add('name server', () => {
-    listener.stopAccepting()
+    listener?.stopAccepting()
     return nameServer.close(Math.min(config.stopDeadlineMs, NAME_SERVER_STOP_MS))
   })
+  // Where there is a broker, its native front-end has the connections of both.
+  if (!protocols.includes('remoting')) any.open('remoting', nameServer)
+  return nameServer
 }
 
-async function composeBroker(composition: Composition): Promise<GatewayContext> {
-  const { config, log, clock, auth, listeners, parts, numbers } = composition
+/**
+ * At an address for every protocol the name server and the broker are one to a client, which has
+ * one connection for both, and is told of the broker at this address.
+ */
+function asideOf(
+  { listeners, config }: Composition,
+  nameServer: NameServer | undefined,
+): OpenAside | undefined {
+  const native = doorOf(listeners, 'remoting')
+  if (nameServer === undefined || native === undefined) return undefined
+  const ports = new Set(allOf(listeners, 'any').map(({ port }) => port))
+  const host = advertisedHost(config[native.protocol]) ?? UNSPECIFIED
+  const broker = `${host}:${native.listener.port}`
+  return (socket, trust) => {
+    if (!ports.has(socket.localPort)) return undefined
+    const here = `${config.any.advertisedHost ?? host}:${socket.localPort}`
+    return nameServer.aside(socket, trust, (address) =>
+      reachableAddress(address === broker ? here : address, socket.localAddress),
+    )
+  }
+}
+
+async function composeBroker(
+  composition: Composition,
+  nameServer: NameServer | undefined,
+): Promise<GatewayContext> {
+  const { config, log, clock, auth, parts, numbers } = composition
   // Modules load while the store recovers.
   const [{ openBroker }, frontEnds, store] = await Promise.all([
     import('./broker/broker.ts'),
-    loadFrontEnds(listeners),
+    loadFrontEnds(composition),
     openStoreOf(composition),
   ])
   parts.add('store', () => store.close())
@@ -195,7 +266,7 @@ async function composeBroker(composition: Composition): Promise<GatewayContext> 
   await accounts.open()
   const routes = await routesOf(composition, broker)
   const context = { broker, auth, accounts, log, clock, numbers, routes }
-  await serveFrontEnds(composition, frontEnds, context)
+  await serveFrontEnds(composition, frontEnds, context, asideOf(composition, nameServer))
   if (routes === undefined) return context
   // Telling the name servers brings native clients here: the last step of a start.
   parts.add('registrar', () => routes.close())
@@ -205,10 +276,10 @@ async function composeBroker(composition: Composition): Promise<GatewayContext> 
 
 /** The front-ends before a cluster: nothing is stored here. */
 async function composeGateway(composition: Composition): Promise<GatewayContext> {
-  const { config, certificates, log, clock, auth, listeners, parts, numbers } = composition
+  const { config, certificates, log, clock, auth, parts, numbers } = composition
   const [{ openClusterBroker }, frontEnds] = await Promise.all([
     import('./cluster/broker.ts'),
-    loadFrontEnds(listeners),
+    loadFrontEnds(composition),
   ])
   const { tls, accessKey, secretKey, ...options } = config.cluster
   const broker = await openClusterBroker({
@@ -229,14 +300,18 @@ async function composeGateway(composition: Composition): Promise<GatewayContext>
 
 const FRONT_END_NAMES = ['remoting', 'mqtt', 'amqp'] as const
 type FrontEndName = (typeof FRONT_END_NAMES)[number]
-type OpenFrontEnd = (context: GatewayContext, config: Config) => Promise<Gateway>
+type OpenFrontEnd = (
+  context: GatewayContext,
+  config: Config,
+  aside: OpenAside | undefined,
+) => Promise<Gateway>
 
 /** Each loads only when it is enabled. */
 const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = {
   remoting: async () => {
     const { RemotingGateway } = await import('./gateway/remoting/server.ts')
-    return async (context, config) =>
-      new RemotingGateway(context, { bodyBytesMax: config.broker.bodyBytesMax })
+    return async (context, config, aside) =>
+      new RemotingGateway(context, { bodyBytesMax: config.broker.bodyBytesMax }, aside)
   },
   mqtt: async () => {
     const { MqttGateway } = await import('./gateway/mqtt/server.ts')
@@ -254,17 +329,18 @@ const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = 
 
 /** One gateway for all listeners of its protocol: they share its sessions, links and clients. */
 interface FrontEnd {
+  readonly name: FrontEndName
   readonly listeners: readonly Listener[]
   readonly open: OpenFrontEnd
 }
 
-async function loadFrontEnds(listeners: Listeners): Promise<readonly FrontEnd[]> {
-  const loading = FRONT_END_NAMES.flatMap((name) => {
-    const own = listeners.filter(({ protocol }) => protocol === name)
-    if (own.length === 0) return []
-    return [
-      FRONT_ENDS[name]().then((open) => ({ listeners: own.map((one) => one.listener), open })),
-    ]
+async function loadFrontEnds({ listeners, protocols }: Composition): Promise<readonly FrontEnd[]> {
+  const served = FRONT_END_NAMES.filter(
+    (name) => protocols.includes(name) && doorOf(listeners, name) !== undefined,
+  )
+  const loading = served.map(async (name): Promise<FrontEnd> => {
+    const open = await FRONT_ENDS[name]()
+    return { name, listeners: allOf(listeners, name), open }
   })
   return Promise.all(loading)
 }
@@ -273,22 +349,26 @@ async function loadFrontEnds(listeners: Listeners): Promise<readonly FrontEnd[]>
  * They say goodbye to their clients at the same time, so that a stop takes one deadline at most.
  */
 async function serveFrontEnds(
-  { config, parts }: Composition,
+  composition: Composition,
   frontEnds: readonly FrontEnd[],
   context: GatewayContext,
+  aside?: OpenAside,
 ): Promise<void> {
+  const { config, parts, any } = composition
+  const everyProtocol = allOf(composition.listeners, 'any')
   const closers: (() => Promise<void>)[] = []
   parts.add('front-ends', async () => {
     const ends = await Promise.allSettled(closers.map((close) => close()))
     for (const end of ends) if (end.status === 'rejected') throw end.reason
   })
-  for (const { listeners, open } of frontEnds) {
-    const gateway = await open(context, config)
+  for (const { name, listeners, open } of frontEnds) {
+    const gateway = await open(context, config, aside)
     closers.push(() => {
-      for (const listener of listeners) listener.stopAccepting()
+      for (const listener of [...listeners, ...everyProtocol]) listener.stopAccepting()
       return gateway.close(config.stopDeadlineMs)
     })
     for (const listener of listeners) listener.serve(gateway)
+    any.open(name, gateway)
   }
 }
 
@@ -310,18 +390,26 @@ function registrarCredentials(config: Config): Credentials | undefined {
  * no name server.
  */
 async function routesOf(composition: Composition, broker: Broker): Promise<Registrar | undefined> {
-  const { config, certificates, log, clock, listeners, trusted } = composition
-  const remoting = firstListener(listeners, 'remoting')
+  const { config, certificates, log, clock, listeners, trusted, protocols } = composition
+  const remoting = protocols.includes('remoting') ? doorOf(listeners, 'remoting') : undefined
   if (remoting === undefined) return undefined
   const { dialling } = certificates
   const nameServers = [...config.broker.nameServers]
-  const tls = new Map(config.broker.nameServersTls ? nameServers.map((one) => [one, dialling]) : [])
-  const own = firstListener(listeners, 'nameServer')
+  let isOwnOverTls = false
+  const own = protocols.includes('nameServer')
+    ? doorOf(listeners, 'nameServer')?.listener
+    : undefined
   if (own !== undefined) {
     const address = `${isWildcard(own.host) ? '127.0.0.1' : own.host}:${own.port}`
     nameServers.unshift(address)
+    isOwnOverTls = own.options.tls?.isEnforced === true
+  }
+  const tls = (nameServer: string): ConnectionOptions | undefined => {
+    if (own === undefined || nameServer !== nameServers[0]) {
+      return config.broker.nameServersTls ? dialling : undefined
+    }
     // This process has the port, whatever name its certificate is for.
-    if (own.options.tls?.isEnforced) tls.set(address, { ...dialling, rejectUnauthorized: false })
+    return isOwnOverTls ? { ...dialling, rejectUnauthorized: false } : undefined
   }
   if (nameServers.length === 0) {
     log.warn(
@@ -330,7 +418,8 @@ async function routesOf(composition: Composition, broker: Broker): Promise<Regis
     )
     return undefined
   }
-  const advertised = { host: advertisedHost(config.remoting), port: remoting.port }
+  const host = advertisedHost(config[remoting.protocol])
+  const advertised = { host, port: remoting.listener.port }
   const { Registrar } = await import('./namesrv/registrar.ts')
   const credentials = trusted
   return new Registrar({ broker, clock, log }, { nameServers, tls, advertised, credentials })
@@ -340,13 +429,14 @@ async function openStoreOf(composition: Composition): Promise<MessageStore> {
   const { config, log, clock, listeners, numbers } = composition
   const { openStore } = await import('./store/open.ts')
   const { retentionBytes, ...store } = config.store
-  const port = firstListener(listeners, 'remoting')?.port ?? config.remoting.port
+  const native = doorOf(listeners, 'remoting')
+  const port = native?.listener.port ?? config.remoting.port
   return openStore({
     ...store,
     ...(retentionBytes !== undefined && { retentionBytes }),
     bodyBytesMax: config.broker.bodyBytesMax,
     directory: config.dataDir,
-    storeHost: hostOf(await advertisedIp(config.remoting), port),
+    storeHost: hostOf(await advertisedIp(config[native?.protocol ?? 'remoting']), port),
     log,
     clock,
     numbers,

@@ -7,6 +7,7 @@ import { type ConfigInput, configOf } from '../src/config.ts'
 import { checkExposure } from '../src/exposure.ts'
 import { firstListener, openListeners } from '../src/listeners.ts'
 import { PROTOCOLS } from '../src/listening.ts'
+import { LiveCertificates } from '../src/live-certificates.ts'
 import { silentLogger } from '../src/log.ts'
 import { Numbers } from '../src/numbers/numbers.ts'
 import { Parts } from '../src/parts.ts'
@@ -20,9 +21,11 @@ test('what brings bulk work takes its turns together, and the name server waits 
   const remoting = { port: await freePort() }
   const config = configOf({ remoting, nameServer: free, mqtt: free, amqp: free })
   const numbers = new Numbers()
+  const certificates = new LiveCertificates(config.tls, silentLogger, systemClock)
+  t.teardown(() => certificates.close())
   const listeners = await openListeners('start', {
     config,
-    certificates: { identity: undefined, dialling: {} },
+    certificates,
     log: silentLogger,
     clock: systemClock,
     parts,

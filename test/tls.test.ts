@@ -11,6 +11,7 @@ import { systemClock } from '../src/clock.ts'
 import { type ConfigInput, configOf } from '../src/config.ts'
 import { BrokerError } from '../src/errors.ts'
 import { checkExposure } from '../src/exposure.ts'
+import { LiveCertificates } from '../src/live-certificates.ts'
 import { pem, pemFile, SERVER_TLS } from './support/certificates.ts'
 import { LogLines } from './support/log-lines.ts'
 import { startServer, type TestServer } from './support/server.ts'
@@ -111,7 +112,7 @@ for (const [what, tls, said] of [
 ] as const) {
   test(`${what} is named`, (t) => {
     const config = configOf({ tls: { ...SERVER_TLS, ...tls } })
-    const error = t.throws(() => readCertificates(config.tls, new LogLines(), systemClock), {
+    const error = t.throws(() => readCertificates(config.tls), {
       instanceOf: BrokerError,
     })
     t.is(error.code, 'CONFIG_INVALID')
@@ -123,7 +124,7 @@ test('a damaged certificate is named', async (t) => {
   const file = join(await tempDir(t), 'damaged.pem')
   await writeFile(file, pem('server.pem').replace(/^[^-]{8}/gm, 'AAAAAAAA'))
   const config = configOf({ tls: { ...SERVER_TLS, certificate: file } })
-  t.throws(() => readCertificates(config.tls, new LogLines(), systemClock), {
+  t.throws(() => readCertificates(config.tls), {
     message: /has a certificate that is damaged, number 1/,
   })
 })
@@ -131,7 +132,8 @@ test('a damaged certificate is named', async (t) => {
 test('an expired certificate is said at the start, and does not keep the broker down', (t) => {
   const log = new LogLines()
   const config = configOf({ tls: { ...SERVER_TLS, certificate: pemFile('expired.pem') } })
-  t.notThrows(() => readCertificates(config.tls, log, systemClock))
+  const certificates = new LiveCertificates(config.tls, log, systemClock)
+  t.teardown(() => certificates.close())
   t.like(log.lines[0], { level: 'error', evt: 'tls.expiry' })
 })
 
@@ -150,6 +152,11 @@ for (const [what, input, said] of [
     'a further address with TLS but no certificate',
     { listeners: [{ protocol: 'amqp', port: 1, tls: 'permissive' }] },
     /listeners\.0\.tls.*needs tls\.certificate/,
+  ],
+  [
+    'a user from certificates that no client shows',
+    { tls: { ...SERVER_TLS, userFrom: 'commonName' } },
+    /tls\.userFrom.*needs tls\.clientCertificates/,
   ],
   ['a certificate without its key', { tls: { certificate: 'a' } }, /tls\.key.*go together/],
   [

@@ -10,6 +10,14 @@ const NAME_SERVER_FLAG = {
   },
 } as const
 
+const PORT_FLAG = {
+  port: {
+    type: 'text',
+    value: 'number',
+    describe: 'One port for every protocol, in place of their own: short for --any.port.',
+  },
+} as const
+
 const roleCommand = (role: Role, summary: string): Command =>
   command({
     summary,
@@ -21,11 +29,13 @@ const roleCommand = (role: Role, summary: string): Command =>
         describe: 'Configuration file (default: trivet.json).',
       },
       json: { type: 'boolean', describe: 'Print the addresses as one line of JSON once it runs.' },
+      ...PORT_FLAG,
       ...(role === 'gateway' && NAME_SERVER_FLAG),
     },
     async run({ flags, settings, env, roles, terminal }) {
       const nameServers = 'name-servers' in flags ? flags['name-servers'] : undefined
       const given = new Map(settings)
+      if (flags.port !== undefined) given.set('any.port', flags.port)
       if (nameServers !== undefined) given.set('cluster.name-servers', nameServers)
       const loaded = loadConfig({ file: flags.config, env, flags: given })
       const running = await roles.run(role, loaded.values)
@@ -59,6 +69,7 @@ const LABELS: ReadonlyMap<string, string> = new Map([
   ['mqtt', 'MQTT'],
   ['amqp', 'AMQP 1.0'],
   ['http', 'HTTP'],
+  ['any', 'all'],
 ])
 
 export function banner(
@@ -88,8 +99,9 @@ function firstCommands(addresses: readonly ListeningAddress[], trivet: string): 
   // Of several addresses of one protocol its own comes first.
   const at = new Map(addresses.toReversed().map((address) => [address.name, address]))
   const lines: string[] = []
-  const nameServer = at.get('nameServer')
-  if (nameServer && at.has('remoting')) {
+  const any = at.get('any')
+  const nameServer = at.get('nameServer') ?? any
+  if (nameServer && (at.has('remoting') || any)) {
     const where =
       nameServer.port === 9876
         ? ''
@@ -97,7 +109,7 @@ function firstCommands(addresses: readonly ListeningAddress[], trivet: string): 
     lines.push(`  ${trivet} sub orders${where}`)
     lines.push(`  ${trivet} pub orders 'hello' --tag paid${where}`)
   }
-  const mqtt = at.get('mqtt')
+  const mqtt = at.get('mqtt') ?? any
   if (mqtt) {
     const where = mqtt.port === 1883 ? '' : ` -p ${mqtt.port}`
     lines.push(`  mosquitto_pub${where} -q 1 -t orders/paid -m 'hello'`)

@@ -22,13 +22,15 @@ const CHANGES: ReadonlySet<number> = new Set([
 
 /**
  * `trusted`: the broker of the same process, which needs no user.
- * @returns whether the caller's signature was checked
+ * `certifiedUser`: that the caller's certificate names, which signs nothing then.
+ * @returns whether the caller was checked
  * @throws BrokerError UNAUTHENTICATED, PERMISSION_DENIED
  */
 export function checkCaller(
   command: Command,
   auth: GatewayContext['auth'] | undefined,
   trusted: Credentials | undefined,
+  certifiedUser: string | undefined,
 ): boolean {
   if (auth === undefined || auth.anonymousAllowed || !CHANGES.has(command.code)) return false
   const accessKey = command.fields.get(ACL_FIELD.accessKey) ?? ''
@@ -37,6 +39,10 @@ export function checkCaller(
   if (trusted !== undefined && accessKey === trusted.accessKey) {
     if (isSame(signature, sign(trusted.secretKey, content))) return true
     throw new BrokerError('UNAUTHENTICATED', 'unknown access key or wrong signature')
+  }
+  if (accessKey === '' && certifiedUser !== undefined) {
+    auth.authorize(auth.certified(certifiedUser), 'manage', { kind: 'cluster' })
+    return true
   }
   if (accessKey === '') {
     throw new BrokerError(

@@ -3,7 +3,7 @@
 // an unspecified one, because a client that dialled it on a host reaches the broker on that host
 // too.
 
-const UNSPECIFIED = '0.0.0.0'
+export const UNSPECIFIED = '0.0.0.0'
 const MAPPED_PREFIX = '::ffff:'
 const LOOPBACK = '127.0.0.1'
 

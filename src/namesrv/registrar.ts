@@ -23,8 +23,11 @@ export interface RegistrarContext {
 export interface RegistrarOptions {
   /** host:port each. */
   readonly nameServers: readonly string[]
-  /** For those that are dialled over TLS, by their address in `nameServers`. */
-  readonly tls?: ReadonlyMap<string, DialOptions['tls']>
+  /**
+   * For an address of `nameServers` that is dialled over TLS, how: asked for each time, because
+   * certificates are renewed.
+   */
+  readonly tls?: (nameServer: string) => DialOptions['tls']
   /**
    * The broker's address for clients. Without a host: one of this machine's that they can reach.
    */
@@ -247,7 +250,7 @@ class Target {
     if (this.#connection?.isOpen) return this.#connection
     const { clock } = this.#context
     const { credentials } = this.#options
-    const tls = this.#options.tls?.get(this.#nameServer)
+    const tls = this.#options.tls?.(this.#nameServer)
     const target = splitAddress(this.#nameServer)
     this.#connection = await dial({ ...target, tls, clock, credentials })
     const againMs = clock.monotonic() + RETRY_MS_MIN

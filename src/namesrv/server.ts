@@ -9,6 +9,7 @@ import { tooLongForAnswer } from '../remoting/answer-bytes.ts'
 import { REQUEST } from '../remoting/codes.ts'
 import { type Command, decodeCommand, isResponse } from '../remoting/command.ts'
 import { FRAME_BYTES_MAX, type FrameSink } from '../remoting/frame.ts'
+import type { Aside } from '../remoting/serving/aside.ts'
 import {
   type Answer,
   type Asked,
@@ -86,9 +87,7 @@ export class NameServer implements Gateway {
         this.#serving,
         (command) => this.#serve(command, connection, socket),
         () => {
-          void this.#removeEach('namesrv.broker_disconnected', () =>
-            this.routes.unregisterOneOf(connection),
-          )
+          this.#peerGone(connection)
           gone()
         },
       )
@@ -100,16 +99,38 @@ export class NameServer implements Gateway {
     return this.#connections.close(deadlineMs)
   }
 
+  /** `reachable`: how the clients of that address reach a broker; default: as at its own. */
+  aside(socket: GatewaySocket, trust: () => void, reachable?: Reachable): Aside {
+    const peer = { firstUse: new FirstUse(), isClosed: false, trust }
+    return {
+      serve: (command) => {
+        if (!nameServerRequests.has(command.code)) return undefined
+        const answer = this.#serve(kept(command), peer, socket, reachable)
+        return answer instanceof Promise ? answer.catch(failed) : answer
+      },
+      close: () => {
+        peer.isClosed = true
+        this.#peerGone(peer)
+      },
+    }
+  }
+
+  #peerGone(peer: NameServerPeer): void {
+    void this.#removeEach('namesrv.broker_disconnected', () => this.routes.unregisterOneOf(peer))
+  }
+
   #serve(
     command: Command,
-    connection: NameServerConnection,
+    connection: NameServerPeer,
     socket: GatewaySocket,
+    reachable: Reachable = (address) => reachableAddress(address, socket.localAddress),
   ): Answer | Promise<Answer> {
     connection.firstUse.hear(command)
     const serve = nameServerRequests.get(command.code)
     if (serve === undefined) return unsupported(command.code)
     if (command.code !== REQUEST.registerBroker) checkRequestBody(command.body)
-    if (checkCaller(command, this.#context.auth, this.#trusted)) connection.trust()
+    const { certifiedUser } = socket
+    if (checkCaller(command, this.#context.auth, this.#trusted, certifiedUser)) connection.trust()
     return serve({
       command,
       routes: this.routes,
@@ -118,7 +139,7 @@ export class NameServer implements Gateway {
       connection,
       registrations: this.#registrations,
       firstUse: connection.firstUse,
-      reachable: (address) => reachableAddress(address, socket.localAddress),
+      reachable,
       announce: (evt, address) => this.#announce(evt, address),
     })
   }
@@ -156,6 +177,23 @@ export class NameServer implements Gateway {
   }
 }
 
+/** An address as a client can reach it. */
+type Reachable = (address: string) => string
+
+/** A connection, which is also the identity of the brokers that register on it. */
+interface NameServerPeer {
+  readonly firstUse: FirstUse
+  readonly isClosed: boolean
+  /** It has signed. */
+  trust(): void
+}
+
+/** Its bytes are the chunk's; a table is read over several turns. */
+const kept = (command: Command): Command =>
+  command.code === REQUEST.registerBroker
+    ? { ...command, body: Buffer.from(command.body) }
+    : command
+
 type Serve = (command: Command) => Answer | Promise<Answer>
 
 /** One peer: its commands are served one after the other. */
@@ -190,8 +228,7 @@ class NameServerConnection extends ServerConnection {
   onFrame(...frame: Parameters<FrameSink>): void {
     const command = decodeCommand(...frame)
     if (isResponse(command)) return
-    const isKept = command.code === REQUEST.registerBroker
-    this.#take(isKept ? { ...command, body: Buffer.from(command.body) } : command)
+    this.#take(kept(command))
     const servedMs = this.#context.clock.monotonic() - this.heardMs
     if (this.isFull || this.unsentBytes > UNSENT_BYTES_MAX || servedMs >= CHUNK_MS_MAX) {
       this.stop()

@@ -53,8 +53,14 @@ export interface Gateway {
 export interface GatewaySocket {
   readonly remoteAddress: string
   readonly remotePort: number
-  /** Host the client dialled, for route answers when nothing is advertised. */
+  /** Host and port the client dialled, for route answers when nothing is advertised. */
   readonly localAddress: string
+  readonly localPort: number
+  /**
+   * The user that the peer's certificate names, once it was verified: known when the first bytes
+   * come, not before.
+   */
+  readonly certifiedUser: string | undefined
   /** Bytes written and not yet taken by the kernel. */
   readonly unsentBytes: number
   /** Chunks are valid only during the call: copy bytes to keep. At most one of these per socket. */

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect as connectPlain, createServer, type Socket } from 'node:net'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import test, { type ExecutionContext } from 'ava'
-import { Listener, type ListenerTls } from '../../src/gateway/net/listener.ts'
+import { Listener } from '../../src/gateway/net/listener.ts'
 import { type ClientCertificates, TlsAcceptor } from '../../src/gateway/net/tls.ts'
 import type { LogFields } from '../../src/log.ts'
 import type { GatewaySocket } from '../../src/port/gateway.ts'
@@ -28,21 +28,25 @@ const HANDSHAKE_MS = 5_000
 async function open(
   t: ExecutionContext,
   options: {
+    /** Without TLS. */
+    readonly isPlain?: boolean
     readonly isEnforced?: boolean
+    readonly versionMin?: 'TLSv1.3'
     readonly clients?: ClientCertificates
     readonly accepted?: (socket: GatewaySocket) => void
   } = {},
 ): Promise<Opened> {
-  const { isEnforced = false, clients = 'none', accepted = echo } = options
+  const { isEnforced = false, clients = 'none', accepted = echo, versionMin = 'TLSv1.2' } = options
   const identity = { cert: pem('server.pem'), key: pem('server.key'), ca: pem('ca.pem') }
   const clock = new FakeClock()
   const acceptor = new TlsAcceptor({
     identity,
     clientCertificates: clients,
+    versionMin,
     handshakeMs: HANDSHAKE_MS,
     clock,
   })
-  const tls: ListenerTls = { acceptor, isEnforced }
+  const tls = options.isPlain ? undefined : { acceptor, isEnforced }
   const said: string[] = []
   const log = Object.assign(new LogLines(), {
     warn: (_: LogFields, text: string) => void said.push(text),
@@ -65,15 +69,10 @@ async function open(
   })
   const sockets: GatewaySocket[] = []
   listener.serve({
-    protocol: 'mqtt',
-    get connections() {
-      return sockets.length
-    },
     accept: (socket) => {
       sockets.push(socket)
       accepted(socket)
     },
-    close: async () => {},
   })
   t.teardown(() => listener.close())
   return { listener, clock, sockets, said }
@@ -166,6 +165,30 @@ test('where TLS is enforced, a client without it is turned away alone, and the l
   t.is(sockets.length, 2)
 })
 
+test('a client with TLS where there is none is told by an alert, and the log says why', async (t) => {
+  const { listener, said } = await open(t, { isPlain: true })
+  const end = await endOf(dial(t, listener.port))
+  t.regex(end, /ALERT_HANDSHAKE_FAILURE/)
+  t.deepEqual(said, ['a connection was closed: it came with TLS, which this address does not take'])
+})
+
+test('a request of HTTP where TLS is enforced is answered', async (t) => {
+  const { listener } = await open(t, { isEnforced: true })
+  const plain = dialPlain(t, listener.port)
+  plain.end('GET / HTTP/1.1\r\n\r\n')
+  const [answer] = (await once(plain, 'data')) as [Buffer]
+  t.regex(String(answer), /^HTTP\/1\.1 400 .*without TLS, which this address enforces/s)
+})
+
+test('a client that speaks no version that is new enough is told by an alert', async (t) => {
+  const { listener, said } = await open(t, { versionMin: 'TLSv1.3' })
+  const old = dial(t, listener.port, { maxVersion: 'TLSv1.2' })
+  t.regex(await endOf(old), /ALERT_PROTOCOL_VERSION/)
+  await until(() => said.length === 1)
+  t.regex(said[0]!, /handshake failed \(unsupported protocol\)/)
+  t.true(await echoed(dial(t, listener.port), Buffer.from('new enough')))
+})
+
 test('a client that trusts other CAs ends its own connection, and the log says so', async (t) => {
   const { listener, said } = await open(t)
   const client = dial(t, listener.port, { ca: pem('other-ca.pem') })
@@ -256,7 +279,7 @@ test('half a handshake is closed after its time, and a whole one is not', async 
     return listener.connections === 1
   })
   await gone
-  t.true(said.includes(`its TLS handshake was not done within ${HANDSHAKE_MS} ms`))
+  t.true(said.includes(`its handshake was not done within ${HANDSHAKE_MS} ms`))
   t.true(await echoed(secured, Buffer.from('still there')))
 })
 

@@ -5,7 +5,9 @@ export class StillSocket implements GatewaySocket {
   readonly remoteAddress = '10.0.0.9'
   readonly remotePort = 1
   readonly localAddress = '10.0.0.1'
+  readonly localPort = 2
   readonly unsentBytes = 0
+  certifiedUser: string | undefined
   readonly written: Buffer[] = []
   isClosed = false
   /** What the gateway leaves for a later turn; the test gives it again, or not. */

@@ -49,6 +49,11 @@ export interface Authenticator {
     signal?: AbortSignal,
   ): Promise<Principal>
   /**
+   * The user that a verified client certificate names.
+   * @throws UNAUTHENTICATED when there is none of this name
+   */
+  certified(user: string): Principal
+  /**
    * RocketMQ's ACL: base64 HMAC-SHA1 over `content` with the user's secret key. Compared in
    * constant time. @throws UNAUTHENTICATED
    */
@@ -252,6 +257,12 @@ export class UserStore implements Authenticator, AccountUsers {
     const isKnown = isRight && user?.password !== undefined && user === this.#enabled(name)
     if (isKnown) return user.principal
     throw new BrokerError('UNAUTHENTICATED', 'unknown user or wrong password')
+  }
+
+  certified(name: string): Principal {
+    const principal = this.ownerOf(name) ?? (this.anonymousAllowed ? ANONYMOUS : undefined)
+    if (principal !== undefined) return principal
+    throw new BrokerError('UNAUTHENTICATED', `the certificate names no user: '${name}' is unknown`)
   }
 
   #dummyFor(name: string): PasswordHash {

@@ -166,6 +166,10 @@ export class AmqpConnection
     return new ControlPlane(container, options, this)
   }
 
+  get certifiedUser(): string | undefined {
+    return this.#socket.certifiedUser
+  }
+
   get isWritable(): boolean {
     if (this.#stage === 'closed') return false
     return this.output.unsentBytes < this.#share.limits.sendAheadBytesMax

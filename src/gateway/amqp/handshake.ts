@@ -7,12 +7,11 @@ import type { Output } from '../../output.ts'
 import type { Authenticator, Principal } from '../access/auth.ts'
 import { FRAME_SASL } from './codec/performatives.ts'
 import { AmqpError, CONDITION, describeError } from './errors.ts'
-import { SaslExchange, type SaslStep } from './sasl.ts'
+import { SaslExchange, type SaslPeer, type SaslStep } from './sasl.ts'
 
-export interface HandshakePeer {
+export interface HandshakePeer extends SaslPeer {
   readonly clock: Clock
   readonly log: Logger
-  readonly remoteAddress: string
   readonly output: Output
   /** The next bytes are a protocol header. */
   expectHeader(): void
@@ -33,10 +32,11 @@ const GONE = new BrokerError('CLOSED', 'the connection has ended')
 
 export class Handshake {
   readonly #peer: HandshakePeer
+  readonly #auth: Authenticator
   readonly #failureDelayMs: number
-  readonly #sasl: SaslExchange
+  /** Once the peer asked for it. */
+  #sasl: SaslExchange | undefined
   #principal: Principal | undefined
-  #isSaslStarted = false
   #failure: Timer | undefined
   /** Aborted when the connection ends. */
   readonly #ended = new AbortController()
@@ -45,14 +45,14 @@ export class Handshake {
 
   constructor(peer: HandshakePeer, auth: Authenticator, failureDelayMs: number) {
     this.#peer = peer
+    this.#auth = auth
     this.#failureDelayMs = failureDelayMs
-    this.#sasl = new SaslExchange(auth, peer.remoteAddress, this.#ended.signal)
     if (auth.anonymousAllowed) this.#principal = auth.anonymous()
   }
 
   onHeader(id: number): boolean {
-    if (id === HEADER_SASL && !this.#isSaslStarted) {
-      this.#isSaslStarted = true
+    if (id === HEADER_SASL && this.#sasl === undefined) {
+      this.#sasl = new SaslExchange(this.#auth, this.#peer, this.#ended.signal)
       this.#peer.output.push(SASL_HEADER)
       this.#peer.output.push(this.#sasl.mechanismsFrame())
       return true
@@ -63,14 +63,14 @@ export class Handshake {
       return true
     }
     // The peer learns what would do.
-    this.#peer.output.push(this.#isSaslStarted ? AMQP_HEADER : SASL_HEADER)
+    this.#peer.output.push(this.#sasl === undefined ? SASL_HEADER : AMQP_HEADER)
     this.#peer.drop('a protocol header other than the one expected')
     return false
   }
 
   /** @throws AmqpError for a frame that has no place here */
   onFrame(type: number, bytes: Buffer, at: number, end: number): boolean {
-    if (type !== FRAME_SASL) {
+    if (type !== FRAME_SASL || this.#sasl === undefined) {
       throw new AmqpError(CONDITION.framingError, 'an AMQP frame within the security layer')
     }
     const step = this.#sasl.take(bytes, at, end)

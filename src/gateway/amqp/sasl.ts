@@ -1,6 +1,8 @@
-// The security layer of a connection (AMQP 5.3): PLAIN and, where clients without credentials may
-// act, ANONYMOUS. One exchange per connection; any failure ends it.
+// The security layer of a connection (AMQP 5.3): PLAIN, EXTERNAL for a client whose certificate
+// names its user and, where clients without credentials may act, ANONYMOUS. One exchange per
+// connection; any failure ends it.
 import { BrokerError } from '../../errors.ts'
+import type { GatewaySocket } from '../../port/gateway.ts'
 import type { Authenticator, Principal } from '../access/auth.ts'
 import { codeOf, FieldList } from './codec/control-frames.ts'
 import { CODE, FRAME_SASL } from './codec/performatives.ts'
@@ -21,6 +23,9 @@ export type SaslStep =
   | { readonly kind: 'accepted'; readonly frame: Buffer; readonly principal: Principal }
   | { readonly kind: 'refused'; readonly frame: Buffer; readonly reason: string }
 
+/** What the transport knows of the peer. */
+export type SaslPeer = Pick<GatewaySocket, 'remoteAddress' | 'certifiedUser'>
+
 type Mechanism = (response: Buffer) => SaslStep | Promise<SaslStep>
 
 export class SaslExchange {
@@ -35,11 +40,16 @@ export class SaslExchange {
   #challenged: Mechanism | undefined
   #isStarted = false
 
-  constructor(auth: Authenticator, address: string, signal?: AbortSignal) {
+  constructor(auth: Authenticator, peer: SaslPeer, signal?: AbortSignal) {
     this.#auth = auth
-    this.#address = address
+    this.#address = peer.remoteAddress
     this.#signal = signal
     const mechanisms: [string, Mechanism][] = [['PLAIN', (response) => this.#plain(response)]]
+    const { certifiedUser } = peer
+    // First: clients that choose by this order have a certificate to be known by it.
+    if (certifiedUser !== undefined) {
+      mechanisms.unshift(['EXTERNAL', (response) => this.#external(certifiedUser, response)])
+    }
     if (auth.anonymousAllowed) mechanisms.push(['ANONYMOUS', () => accepted(auth.anonymous())])
     this.#mechanisms = new Map(mechanisms)
   }
@@ -86,6 +96,17 @@ export class SaslExchange {
     if (response !== undefined || name === 'ANONYMOUS') return mechanism(response ?? NOTHING)
     this.#challenged = mechanism
     return { kind: 'challenge', frame: challengeFrame() }
+  }
+
+  /** RFC 4422, A: the response is the user to act for, or nothing. */
+  #external(user: string, response: Buffer): SaslStep {
+    const actsFor = response.toString('utf8')
+    if (actsFor !== '' && actsFor !== user) return refused('one user in the name of another')
+    try {
+      return accepted(this.#auth.certified(user))
+    } catch (error) {
+      return refused(BrokerError.from(error).message)
+    }
   }
 
   /** RFC 4616: authorization id, user and password between zero bytes. */

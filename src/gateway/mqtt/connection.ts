@@ -325,12 +325,12 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   async #open(packet: ConnectPacket): Promise<void> {
     const { context, options, sessions } = this.#parts
-    const terms = termsOf(packet, options)
+    const terms = termsOf(packet, options, this.#socket.certifiedUser)
     const properties = connackProperties(packet, terms, options)
     const opening = new AbortController()
     const { signal } = opening
     this.#opening = opening
-    const principal = await authenticate(packet, context, this.remoteAddress, signal)
+    const principal = await authenticate(packet, context, this.#socket, signal)
     if (this.#state !== 'connecting') return
     if (terms.will !== undefined) this.#authorizeWill(terms.will.topic, principal)
     const { clientId, expiryMs, will } = terms

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { BrokerError } from '../../errors.ts'
-import type { GatewayContext } from '../../port/gateway.ts'
+import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import type { Principal } from '../access/auth.ts'
 import { reasonOf, returnCodeOf } from './errors.ts'
 import { CLIENT_ID_BYTES_MAX } from './limits.ts'
@@ -39,13 +39,16 @@ export interface Terms {
   readonly wantsReasons: boolean
 }
 
-/** @throws ProtocolError with a CONNACK code, BrokerError */
-export function termsOf(packet: ConnectPacket, options: MqttOptions): Terms {
+/**
+ * `user`: that the client's certificate names.
+ * @throws ProtocolError with a CONNACK code, BrokerError
+ */
+export function termsOf(packet: ConnectPacket, options: MqttOptions, user?: string): Terms {
   const { properties, version, clean } = packet
   if (properties.authMethod !== undefined) {
     throw new ProtocolError(REASON.badAuthMethod, 'extended authentication is not offered')
   }
-  const asked = (options.usernameAsClientId && packet.username) || packet.clientId
+  const asked = (options.usernameAsClientId && (packet.username ?? user)) || packet.clientId
   if (asked === '' && (version === 3 || (version === 4 && !clean))) {
     throw new ProtocolError(REASON.clientIdInvalid, 'an empty client id needs a clean session')
   }
@@ -112,17 +115,23 @@ export function cappedExpiry(seconds: number, options: MqttOptions): number {
 /** Rejects with UNAUTHENTICATED, BUSY, or the signal's reason when the connection ends first. */
 export async function authenticate(
   { username, password }: ConnectPacket,
-  context: GatewayContext,
-  address: string,
+  { auth }: GatewayContext,
+  { remoteAddress, certifiedUser }: Pick<GatewaySocket, 'remoteAddress' | 'certifiedUser'>,
   signal: AbortSignal,
 ): Promise<Principal> {
-  const { auth } = context
   // Without users there is nothing to check a password against, and everyone is anonymous.
   if (auth.anonymousAllowed) return auth.anonymous()
+  if (certifiedUser !== undefined && password === undefined) {
+    if (username === undefined || username === certifiedUser) return auth.certified(certifiedUser)
+    throw new BrokerError(
+      'UNAUTHENTICATED',
+      `the user name is '${username}', and the certificate is for '${certifiedUser}'`,
+    )
+  }
   if (username === undefined) {
     throw new BrokerError('UNAUTHENTICATED', 'this broker wants a user name and a password')
   }
-  return auth.verifyPassword(username, password?.toString() ?? '', address, signal)
+  return auth.verifyPassword(username, password?.toString() ?? '', remoteAddress, signal)
 }
 
 /**

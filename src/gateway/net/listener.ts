@@ -11,25 +11,16 @@ import { NetworkCounts } from '../access/network-counts.ts'
 import type { ConnectionBudget } from './connection-budget.ts'
 import type { ListenerLimits } from './limits.ts'
 import { CONNECTIONS, CONNECTIONS_REFUSED, type Refusal } from './numbers.ts'
-import { TcpSocket } from './tcp-socket.ts'
-import type { TlsAcceptor } from './tls.ts'
+import { TcpSocket, type Transports } from './tcp-socket.ts'
 import type { TurnBudget } from './turn-budget.ts'
 
-export interface ListenerTls {
-  readonly acceptor: TlsAcceptor
-  /** Clients without TLS are turned away. */
-  readonly isEnforced: boolean
-}
-
-export interface ListenerOptions {
+export interface ListenerOptions extends Transports {
   readonly host: string
   /** 0 = any free port; `Listener.port` tells which. */
   readonly port: number
   /** Section of the configuration, for messages: 'mqtt'. */
   readonly name: string
   readonly limits: ListenerLimits
-  /** Absent: a client's hello is passed on like any bytes. */
-  readonly tls?: ListenerTls | undefined
   /** Connections that all listeners of the process share; absent: only `limits` bounds this one. */
   readonly budget?: ConnectionBudget | undefined
   /** Time that listeners with bulk work share; absent: each chunk is handled as it comes. */
@@ -40,6 +31,8 @@ export interface ListenerOptions {
   readonly numbers?: Numbers
 }
 
+type Taker = Pick<Gateway, 'accept'>
+
 /** Pending connections the kernel keeps; Linux caps it at net.core.somaxconn. */
 const BACKLOG = 4096
 const KEEP_ALIVE_MS = 60_000
@@ -47,10 +40,10 @@ const SWEEP_MS = 1_000
 /** Refusals are logged at most this often, so that a flood costs no log. */
 const REFUSAL_LOG_MS = 10_000
 
+const TURNED_AWAY = { tls: 'listener.tls', webSocket: 'listener.webSocket' } as const
+
 /** The limit that all listeners share. */
 const OPEN_FILES = 'openFiles'
-/** No TLS where it is enforced, or a handshake that failed. */
-const TLS = 'tls'
 
 export class Listener {
   readonly host: string
@@ -62,7 +55,7 @@ export class Listener {
   readonly #perNetwork = new NetworkCounts()
   /** Accepted before there was a gateway: unread, in the order they came. */
   #early: TcpSocket[] = []
-  #gateway: Gateway | undefined
+  #gateway: Taker | undefined
   readonly #numbers: Numbers
   readonly #shown: Disposable
   #sweep: Timer | undefined
@@ -109,7 +102,7 @@ export class Listener {
   }
 
   /** Ports are taken early and served once the parts behind them are ready. */
-  serve(gateway: Gateway): void {
+  serve(gateway: Taker): void {
     this.#gateway = gateway
     this.#sweep = this.options.clock.every(SWEEP_MS, () => this.#sweepSockets())
     const early = this.#early
@@ -142,7 +135,7 @@ export class Listener {
       accepted.destroy()
       return
     }
-    const { limits, log, clock, name, budget, turn, tls } = this.options
+    const { limits, log, clock, name, budget, turn } = this.options
     if (!this.#perNetwork.take(remoteAddress, limits.connectionsPerAddressMax)) {
       accepted.destroy()
       this.#refuse('connectionsPerAddressMax', limits.connectionsPerAddressMax)
@@ -159,10 +152,14 @@ export class Listener {
       log.error(fields, 'a connection failed and was closed')
     }
     const { unsentBytesMax } = limits
-    const refused = (reason: string): void => this.#refuseInsecure(remoteAddress, reason)
-    const secure = tls && { ...tls, refused }
-    const options = { unsentBytesMax, turn, nowMs: clock.monotonic(), failed, tls: secure }
-    const socket = new TcpSocket(accepted, options)
+    const socket = new TcpSocket(accepted, {
+      unsentBytesMax,
+      turn,
+      nowMs: clock.monotonic(),
+      failed,
+      transports: this.options,
+      refused: (transport, reason) => this.#refuseTransport(remoteAddress, transport, reason),
+    })
     this.#sockets.add(socket)
     socket.onGone(() => {
       budget?.give(name)
@@ -173,7 +170,7 @@ export class Listener {
     else this.#hand(socket, this.#gateway)
   }
 
-  #hand(socket: TcpSocket, gateway: Gateway): void {
+  #hand(socket: TcpSocket, gateway: Taker): void {
     try {
       gateway.accept(socket)
     } catch (error) {
@@ -184,15 +181,16 @@ export class Listener {
     }
   }
 
-  #refuse(limit: Exclude<Refusal, 'tls'>, value: number): void {
+  #refuse(limit: Exclude<Refusal, keyof Transports>, value: number): void {
     const remedy =
       limit === OPEN_FILES ? 'the limit of open files (ulimit -n)' : `${this.options.name}.${limit}`
     const text = `connections are refused; raise ${remedy} if that is wrong`
     this.#countRefusal(limit, { evt: 'listener.refused', limit, value }, text)
   }
 
-  #refuseInsecure(remote: string, reason: string): void {
-    this.#countRefusal(TLS, { evt: 'listener.tls', remote }, `a connection was closed: ${reason}`)
+  #refuseTransport(remote: string, transport: keyof Transports, reason: string): void {
+    const fields = { evt: TURNED_AWAY[transport], remote }
+    this.#countRefusal(transport, fields, `a connection was closed: ${reason}`)
   }
 
   #countRefusal(reason: Refusal, fields: LogFields, text: string): void {

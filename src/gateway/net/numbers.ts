@@ -1,12 +1,18 @@
 // What listeners count.
 import { counter, gauge } from '../../numbers/declared.ts'
 
-const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp', 'http']
+const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp', 'http', 'any']
 /** Addresses of all protocols together. */
 const LISTENERS_MAX = 64
 
-/** What may turn a connection away: limits as the settings name them, and TLS. */
-const REFUSALS = ['connectionsMax', 'connectionsPerAddressMax', 'openFiles', 'tls'] as const
+/** What may turn a connection away: limits as the settings name them, or its transport. */
+const REFUSALS = [
+  'connectionsMax',
+  'connectionsPerAddressMax',
+  'openFiles',
+  'tls',
+  'webSocket',
+] as const
 export type Refusal = (typeof REFUSALS)[number]
 
 export const CONNECTIONS = gauge('trivet_connections', 'connections', {
@@ -14,6 +20,10 @@ export const CONNECTIONS = gauge('trivet_connections', 'connections', {
   labels: { protocol_type: PROTOCOLS, listener: LISTENERS_MAX },
 })
 export const CONNECTIONS_REFUSED = counter('trivet_connections_refused_total', 'connections', {
-  help: 'Connections that were refused, by the limit that they met or for their TLS.',
+  help: 'Connections that were refused, by the limit that they met or their transport.',
   labels: { protocol_type: PROTOCOLS, reason: REFUSALS },
+})
+export const CERTIFICATE_EXPIRY = gauge('trivet_certificate_expiry_timestamp_seconds', 'seconds', {
+  help: 'When the first certificate of a file expires, in seconds since 1970.',
+  labels: { setting: ['tls.certificate', 'tls.ca'] },
 })

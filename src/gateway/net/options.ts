@@ -4,6 +4,10 @@ import { z } from 'zod'
 export const TLS_MODES = ['disabled', 'permissive', 'enforcing'] as const
 export type TlsMode = (typeof TLS_MODES)[number]
 
+/** Of a certificate: its subject's common name, or the one name of a kind that it is for. */
+export const USER_FROM = ['commonName', 'dns', 'email', 'uri'] as const
+export type UserFrom = (typeof USER_FROM)[number]
+
 const file = (what: string) => z.string().min(1).optional().describe(`PEM file: ${what}`)
 
 export const TLS_SETTINGS = {
@@ -18,11 +22,51 @@ export const TLS_SETTINGS = {
     .enum(['none', 'optional', 'required'])
     .default('none')
     .describe('Whether clients show a certificate of `tls.ca`: mutual TLS.'),
+  userFrom: z
+    .enum(USER_FROM)
+    .optional()
+    .describe(
+      "What of a client's certificate is its user name; default: a certificate names no user.",
+    ),
+  versionMin: z
+    .enum(['TLSv1.2', 'TLSv1.3'])
+    .default('TLSv1.2')
+    .describe('Oldest version that is spoken.'),
   handshakeMs: z
     .int()
     .min(100)
     .default(10_000)
     .describe("From a client's first byte to the end of the handshake."),
+}
+
+export const WEB_SOCKET_SETTINGS = {
+  enabled: z
+    .boolean()
+    .default(true)
+    .describe('Take WebSocket at the ports of MQTT and AMQP, told by the first bytes.'),
+  origins: z
+    .array(z.string().min(1))
+    .default([])
+    .describe(
+      'Origins of web pages that may connect ("https://app.example.com"); `*`: all. Clients that are no browsers send none.',
+    ),
+  headerBytesMax: z
+    .int()
+    .min(1024)
+    .max(1024 * 1024)
+    .default(16 * 1024)
+    .describe('Header of the HTTP request.'),
+  frameBytesMax: z
+    .int()
+    .min(1024)
+    .max(512 * 1024 * 1024)
+    .optional()
+    .describe('Longest message of a WebSocket. Default: room for the largest MQTT packet.'),
+  handshakeMs: z
+    .int()
+    .min(100)
+    .default(10_000)
+    .describe('From the first byte of the HTTP request to its end.'),
 }
 
 /** The mode of a listener. */
@@ -41,6 +85,7 @@ interface TlsConfig {
     readonly key?: string | undefined
     readonly ca?: string | undefined
     readonly clientCertificates: string
+    readonly userFrom?: string | undefined
   }
 }
 
@@ -67,6 +112,10 @@ export function tlsProblems({ tls }: TlsConfig, modes: readonly TlsSetting[]): T
   if (tls.clientCertificates !== 'none' && tls.ca === undefined) {
     const message = 'needs the CAs of the clients in tls.ca'
     problems.push({ path: ['tls', 'clientCertificates'], message })
+  }
+  if (tls.userFrom !== undefined && tls.clientCertificates === 'none') {
+    const message = 'needs tls.clientCertificates, optional or required'
+    problems.push({ path: ['tls', 'userFrom'], message })
   }
   if (tls.certificate !== undefined) return problems
   for (const [path, mode] of modes) {

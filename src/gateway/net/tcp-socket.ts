@@ -1,12 +1,16 @@
 // A GatewaySocket over node:net: reads into one buffer that all sockets share, keeps a chunk whose
-// turn is spent, bounds what waits for a slow reader, and becomes TLS at a client's hello.
+// turn is spent, bounds what waits for a slow reader, and becomes TLS at a client's hello and a
+// WebSocket at a request of HTTP.
 import { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
+import type { Duplex } from 'node:stream'
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
+import { httpAnswer, isHello, isHttp, NO_TLS } from './first-bytes.ts'
 import type { ListenerLimits } from './limits.ts'
-import { isHello, type TlsAcceptor } from './tls.ts'
+import type { TlsAcceptor } from './tls.ts'
 import type { TurnBudget } from './turn-budget.ts'
+import type { WebSocketAcceptor } from './websocket.ts'
+import { WireStream } from './wire-stream.ts'
 
 /** Read buffer of the whole process: a chunk is valid only during its callback. */
 const READ_BUFFER_BYTES = 256 * 1024
@@ -18,12 +22,16 @@ interface SocketInside {
   _server?: unknown
 }
 
-/** TLS for clients that begin with it. */
-interface SocketTls {
+/** What a connection may begin with besides its protocol. */
+export interface Transports {
+  readonly tls?: ListenerTls | undefined
+  readonly webSocket?: WebSocketAcceptor | undefined
+}
+
+export interface ListenerTls {
   readonly acceptor: TlsAcceptor
+  /** Clients without TLS are turned away. */
   readonly isEnforced: boolean
-  /** Closed before its gateway saw a byte, for this reason. */
-  readonly refused: (reason: string) => void
 }
 
 interface TcpSocketOptions {
@@ -31,21 +39,32 @@ interface TcpSocketOptions {
   readonly turn: TurnBudget | undefined
   readonly nowMs: number
   readonly failed: (error: unknown) => void
-  readonly tls: SocketTls | undefined
+  readonly transports: Transports
+  /** Closed before its gateway saw a byte, for this reason. */
+  readonly refused: (transport: keyof Transports, reason: string) => void
 }
 
 export class TcpSocket implements GatewaySocket {
   readonly remoteAddress: string
   readonly remotePort: number
   readonly localAddress: string
-  /** After a client's hello the one that ends TLS. */
-  #socket: Socket
+  readonly localPort: number
+  /** The one that the kernel reads and writes, or that ends TLS. */
+  #wire: Socket
+  /** The one that carries the protocol: the wire, or a WebSocket on it. */
+  #socket: Duplex
+  /** Where the bytes of the wire go while it carries a WebSocket. */
+  #stream: WireStream | undefined
   readonly #unsentBytesMax: number
   readonly #turn: TurnBudget | undefined
   readonly #failed: (error: unknown) => void
   readonly #openedMs: number
-  /** Until the first byte says which it is. */
-  #tls: SocketTls | undefined
+  readonly #transports: Transports
+  readonly #refused: TcpSocketOptions['refused']
+  /** The protocol has not begun. */
+  #isNew = true
+  #isSecured = false
+  #certifiedUser: string | undefined
   #isHandshaking = false
   #handshakeMs = Number.POSITIVE_INFINITY
   /** When the handshake was first seen under way. */
@@ -71,13 +90,20 @@ export class TcpSocket implements GatewaySocket {
     this.remoteAddress = accepted.remoteAddress ?? ''
     this.remotePort = accepted.remotePort ?? 0
     this.localAddress = accepted.localAddress ?? ''
+    this.localPort = accepted.localPort ?? 0
     this.#unsentBytesMax = options.unsentBytesMax
     this.#turn = options.turn
     this.#openedMs = options.nowMs
     this.#failed = options.failed
-    this.#tls = options.tls
-    this.#socket = withSharedBuffer(accepted, (chunk) => this.#receive(chunk))
-    this.#follow(this.#socket)
+    this.#transports = options.transports
+    this.#refused = options.refused
+    this.#wire = withSharedBuffer(accepted, (chunk) => this.#read(chunk))
+    this.#socket = this.#wire
+    this.#follow(this.#wire)
+  }
+
+  get certifiedUser(): string | undefined {
+    return this.#certifiedUser
   }
 
   get unsentBytes(): number {
@@ -154,7 +180,7 @@ export class TcpSocket implements GatewaySocket {
     if (this.#isHandshaking) {
       this.#handshakeSeenMs ??= nowMs
       if (nowMs - this.#handshakeSeenMs < this.#handshakeMs) return undefined
-      return `its TLS handshake was not done within ${this.#handshakeMs} ms`
+      return `its handshake was not done within ${this.#handshakeMs} ms`
     }
     const unsent = this.#socket.writableLength
     if (unsent === 0) {
@@ -162,7 +188,7 @@ export class TcpSocket implements GatewaySocket {
       return undefined
     }
     const sent = this.#written - unsent
-    const queued = (this.#socket as SocketInside)._handle?.writeQueueSize ?? 0
+    const queued = (this.#wire as SocketInside)._handle?.writeQueueSize ?? 0
     if (sent !== this.#sent || queued !== this.#queued) {
       this.#sent = sent
       this.#queued = queued
@@ -173,9 +199,14 @@ export class TcpSocket implements GatewaySocket {
     return undefined
   }
 
+  #read(chunk: Buffer): void {
+    if (this.#stream === undefined) this.#receive(chunk)
+    else this.#stream.feed(chunk)
+  }
+
   #receive(chunk: Buffer): void {
     this.#hasRead = true
-    if (this.#tls !== undefined && !this.#isPlain(this.#tls, chunk)) return
+    if (this.#isNew && !this.#begins(chunk)) return
     if (this.#kept === undefined && this.#turn?.isSpent(chunk.length) !== true) {
       this.#handle(chunk)
       return
@@ -183,47 +214,88 @@ export class TcpSocket implements GatewaySocket {
     this.#keep(chunk)
   }
 
-  /** As RocketMQ tells them apart, on one port; no protocol here begins with a TLS record. */
-  #isPlain(tls: SocketTls, chunk: Buffer): boolean {
-    this.#tls = undefined
-    if (isHello(chunk)) {
-      void this.#secure(tls, Buffer.from(chunk))
+  /** Does the protocol begin with this chunk? As RocketMQ tells TLS apart, on one port. */
+  #begins(chunk: Buffer): boolean {
+    const { tls, webSocket } = this.#transports
+    if (!this.#isSecured && isHello(chunk)) {
+      if (tls === undefined) {
+        this.#turnAway('tls', 'it came with TLS, which this address does not take', NO_TLS)
+      } else void this.#secure(tls.acceptor, Buffer.from(chunk))
       return false
     }
-    if (!tls.isEnforced) return true
-    tls.refused('it came without TLS, which this address enforces')
-    this.destroy()
-    return false
+    if (!this.#isSecured && tls?.isEnforced) {
+      const text = 'it came without TLS, which this address enforces'
+      const answer = isHttp(chunk) ? httpAnswer(400, 'Bad Request', text) : undefined
+      this.#turnAway('tls', text, answer)
+      return false
+    }
+    if (webSocket?.takes(chunk)) {
+      void this.#upgrade(webSocket, chunk)
+      return false
+    }
+    this.#isNew = false
+    return true
   }
 
-  async #secure({ acceptor, refused }: SocketTls, hello: Buffer): Promise<void> {
-    const plain = this.#socket
+  #turnAway(transport: keyof Transports, reason: string, answer?: Buffer): void {
+    this.#refused(transport, reason)
+    if (answer === undefined) this.destroy()
+    else this.#wire.end(answer, () => this.destroy())
+  }
+
+  async #secure(acceptor: TlsAcceptor, hello: Buffer): Promise<void> {
+    const plain = this.#wire
     this.#isHandshaking = true
     plain.pause()
     await acceptor.turn()
     if (plain.destroyed) return
-    // Its time begins now: many others may have been before it.
-    this.#handshakeSeenMs = undefined
-    this.#handshakeMs = acceptor.handshakeMs
-    let secured: TLSSocket
+    this.#beginHandshake(acceptor.handshakeMs)
     try {
-      secured = await acceptor.secure(plain, hello)
+      const secured = await acceptor.secure(plain, hello)
+      this.#certifiedUser = acceptor.userOf(secured)
+      this.#isSecured = true
+      this.#wire = secured
+      this.#goOn(secured)
+      secured.on('data', (chunk) => this.#read(chunk))
     } catch (error) {
-      refused((error as Error).message)
-      this.destroy()
-      return
+      this.#turnAway('tls', (error as Error).message)
     }
+  }
+
+  async #upgrade(acceptor: WebSocketAcceptor, request: Buffer): Promise<void> {
+    const stream = new WireStream(this.#wire)
+    this.#stream = stream
+    this.#beginHandshake(acceptor.handshakeMs)
+    stream.feed(request)
+    try {
+      const opened = await acceptor.open(stream)
+      this.#isNew = false
+      this.#goOn(opened)
+      opened.on('data', (chunk) => this.#receive(chunk))
+    } catch (error) {
+      this.#turnAway('webSocket', (error as Error).message)
+    }
+  }
+
+  /** Its time begins now: many others may have been before it. */
+  #beginHandshake(handshakeMs: number): void {
+    this.#isHandshaking = true
+    this.#handshakeSeenMs = undefined
+    this.#handshakeMs = handshakeMs
+  }
+
+  /** With the socket that carries the protocol, or the next transport, from now on. */
+  #goOn(socket: Duplex): void {
     this.#isHandshaking = false
     // Silent so far: the bytes were the handshake's.
     this.#hasRead = false
-    plain.off('close', this.#onClose)
-    this.#socket = secured
-    this.#follow(secured)
-    if (this.#isPaused) secured.pause()
-    secured.on('data', (chunk) => this.#receive(chunk))
+    this.#socket.off('close', this.#onClose)
+    this.#socket = socket
+    this.#follow(socket)
+    if (this.#isPaused) socket.pause()
   }
 
-  #follow(socket: Socket): void {
+  #follow(socket: Duplex): void {
     socket.on('error', (error) => {
       this.#error = error
     })

@@ -9,6 +9,8 @@ import {
   TLSSocket,
 } from 'node:tls'
 import { type Clock, SharedSlice } from '../../clock.ts'
+import { certificateUser } from './certificate-user.ts'
+import type { UserFrom } from './options.ts'
 
 /** Whether clients show a certificate of `ca`. */
 export type ClientCertificates = 'none' | 'optional' | 'required'
@@ -16,16 +18,13 @@ export type ClientCertificates = 'none' | 'optional' | 'required'
 export interface TlsOptions {
   readonly identity: SecureContextOptions
   readonly clientCertificates: ClientCertificates
+  /** Absent: a certificate names no user. */
+  readonly userFrom?: UserFrom | undefined
+  readonly versionMin: 'TLSv1.2' | 'TLSv1.3'
   /** From the beginning to the end of the handshake. */
   readonly handshakeMs: number
   readonly clock: Clock
 }
-
-/** A record of TLS that carries a handshake message. */
-const HANDSHAKE = 0x16
-
-/** A chunk that begins a connection: no protocol here begins like TLS. */
-export const isHello = (chunk: Buffer): boolean => chunk[0] === HANDSHAKE
 
 /** Of node's sockets, neither documented nor changed since there are any. */
 interface TlsSocketInside {
@@ -38,18 +37,32 @@ type NodeError = Error & { readonly code?: string; readonly reason?: string }
 
 /** The same for all listeners of a process. */
 export class TlsAcceptor {
-  readonly #context: SecureContext
+  readonly #options: TlsOptions
   readonly #clients: ClientCertificates
-  readonly handshakeMs: number
+  #context: SecureContext
   /** An answer to a hello takes a millisecond of the event loop, or several with a large key. */
   readonly #answers: SharedSlice
 
-  constructor({ identity, clientCertificates, handshakeMs, clock }: TlsOptions) {
-    this.#answers = new SharedSlice(clock)
-    this.#clients = clientCertificates
-    this.handshakeMs = handshakeMs
-    this.#context = createSecureContext({
+  constructor(options: TlsOptions) {
+    this.#options = options
+    this.#answers = new SharedSlice(options.clock)
+    this.#clients = options.clientCertificates
+    this.#context = this.#contextOf(options.identity)
+  }
+
+  get handshakeMs(): number {
+    return this.#options.handshakeMs
+  }
+
+  /** For handshakes from now on: they resume no session of before, whose CAs may be gone. */
+  use(identity: SecureContextOptions): void {
+    this.#context = this.#contextOf(identity)
+  }
+
+  #contextOf(identity: SecureContextOptions): SecureContext {
+    return createSecureContext({
       ...identity,
+      minVersion: this.#options.versionMin,
       // Renegotiation costs this side far more than the client.
       secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
       sessionIdContext: 'trivet',
@@ -86,6 +99,13 @@ export class TlsAcceptor {
         else refuse(refused)
       })
     })
+  }
+
+  /** The user that the client's verified certificate names. */
+  userOf(secured: TLSSocket): string | undefined {
+    const { userFrom } = this.#options
+    const certificate = userFrom && secured.getPeerX509Certificate()
+    return certificate && certificateUser(certificate, userFrom)
   }
 
   #refusalOf(secured: TLSSocket): string | undefined {

@@ -33,6 +33,7 @@ import {
 import { readFields } from '../../remoting/layout.ts'
 import { PendingRequests } from '../../remoting/pending-requests.ts'
 import { SEND, SEND_V2 } from '../../remoting/requests/send.ts'
+import type { Aside, OpenAside } from '../../remoting/serving/aside.ts'
 import {
   type Asked,
   askedOf,
@@ -91,6 +92,8 @@ export interface ConnectionOptions {
   /** A client with this id produces on this connection, or does so no longer. */
   readonly onProducer: (connection: Connection, clientId: string, isHere: boolean) => void
   readonly memberOf: MemberOf
+  /** Another server that has its requests on this connection too. */
+  readonly aside?: OpenAside | undefined
   readonly onGone: () => void
 }
 
@@ -132,6 +135,8 @@ export class Connection extends ServerConnection implements Peer {
   #sender: Principal | undefined
   /** Requests of ours that the peer is to answer. */
   readonly #pending: PendingRequests
+  readonly #aside: Aside | undefined
+  #isAsideUsed = false
   #serving = 0
   #servingBytes = 0
   #isServingLong = false
@@ -157,7 +162,7 @@ export class Connection extends ServerConnection implements Peer {
     this.#reads = new ReadBudget(UNSENT_BYTES_MAX, () => this.unsentBytes)
     // As many at a time as have together what 16 of the default size have.
     this.#looks = new ReadBudget(UNSENT_BYTES_MAX * (BODY_BYTES_DEFAULT / largest), () => 0)
-    this.#identity = new PeerIdentity(context.auth)
+    this.#identity = new PeerIdentity(context.auth, socket)
     const { output } = this
     this.#sends = openSends({ context, output, responses }, PUBLISHING_BYTES_MAX, () =>
       this.balance(),
@@ -170,6 +175,7 @@ export class Connection extends ServerConnection implements Peer {
     this.#acks = new AckBatch(gathered)
     this.#ends = new EndBatch(gathered)
     setMaxListeners(0, this.#gone.signal)
+    this.#aside = options.aside?.(socket, () => this.trust())
   }
 
   get isBusy(): boolean {
@@ -180,10 +186,10 @@ export class Connection extends ServerConnection implements Peer {
     return this.#serving + this.#acks.open + this.#ends.open
   }
 
-  /** By a whole command, and a signed one where there are users. */
+  /** By a whole command, and where there are users by a signed one, or one for routes. */
   override get isKnown(): boolean {
     const { anonymousAllowed } = this.#options.context.auth
-    return anonymousAllowed ? this.hasSentFrame : this.#identity.isVerified
+    return anonymousAllowed || this.#isAsideUsed ? this.hasSentFrame : this.#identity.isVerified
   }
 
   /** Its work is to stay within bounds. */
@@ -271,6 +277,7 @@ export class Connection extends ServerConnection implements Peer {
     this.#reads.close()
     this.#looks.close()
     this.#pending.failAll(new BrokerError('UNREACHABLE', 'the client is gone'))
+    this.#aside?.close()
     const { context, onGone } = this.#options
     this.client.end(context.broker).catch((error: unknown) => {
       const fields = { evt: 'remoting.unregister_failed', err: error }
@@ -344,6 +351,7 @@ export class Connection extends ServerConnection implements Peer {
     if (this.#isClosing) {
       throw new BrokerError('CLOSED', 'the broker is shutting down; ask another one or try later')
     }
+    if (this.#serveAside(command, bytes)) return
     const principal = this.#identity.of(command)
     if (this.#identity.isVerified) this.trust()
     if (SEND_CODES.has(command.code)) {
@@ -371,6 +379,18 @@ export class Connection extends ServerConnection implements Peer {
     if (isLong && !isStartedOnly(command.code) && answer instanceof Promise) this.#waitFor(answer)
     if (answer instanceof Promise) this.#settle(askedOf(command), bytes, answer)
     else this.answer(command, answer)
+  }
+
+  #serveAside(command: Command, bytes: number): boolean {
+    const answer = this.#aside?.serve(command)
+    if (answer === undefined) return false
+    this.#isAsideUsed = true
+    this.stop()
+    if (answer instanceof Promise) {
+      this.#waitFor(answer)
+      this.#settle(askedOf(command), bytes, answer)
+    } else this.answer(command, answer)
+    return true
   }
 
   /**

@@ -1,9 +1,11 @@
 // The user that a native peer acts for. RocketMQ signs every request, so every request is verified;
-// only the right to publish to a topic, which each send asks for, is remembered.
+// a peer that signs nothing acts for the user that its certificate names. Only the right to publish
+// to a topic, which each send asks for, is remembered.
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage } from '../../model/message.ts'
 import { isRetryTopic, namesIn } from '../../model/names.ts'
 import { asBuffer, decodeProperties, findProperty, PROPERTY } from '../../model/properties.ts'
+import type { GatewaySocket } from '../../port/gateway.ts'
 import type { Command } from '../../remoting/command.ts'
 import type { SignedScan } from '../../remoting/fast/signed-scan.ts'
 import { UNIQUE_KEY_QUERY } from '../../remoting/requests/lookup.ts'
@@ -17,17 +19,19 @@ const MULTI_DISPATCH = Buffer.from(PROPERTY.multiDispatch)
 
 export class PeerIdentity {
   readonly #auth: Authenticator
+  readonly #socket: Pick<GatewaySocket, 'certifiedUser'>
   /** Whose signature was right last. */
   #verified: string | undefined
   #principal: Principal | undefined
   /** Topics that `#principal` may publish to, and whether it may create them. */
   readonly #publishable = new Map<string, boolean>()
 
-  constructor(auth: Authenticator) {
+  constructor(auth: Authenticator, socket: Pick<GatewaySocket, 'certifiedUser'>) {
     this.#auth = auth
+    this.#socket = socket
   }
 
-  /** A request with a valid signature came on this connection. */
+  /** A request with a valid signature came on this connection, or one of a certified user. */
   get isVerified(): boolean {
     return this.#verified !== undefined
   }
@@ -37,6 +41,12 @@ export class PeerIdentity {
     const accessKey = command.fields.get(ACL_FIELD.accessKey)
     if (accessKey === undefined || accessKey === '') {
       if (this.#auth.anonymousAllowed) return this.#auth.anonymous()
+      const { certifiedUser } = this.#socket
+      if (certifiedUser !== undefined) {
+        const principal = this.#auth.certified(certifiedUser)
+        this.#verified = principal.name
+        return principal
+      }
       throw new BrokerError(
         'UNAUTHENTICATED',
         'the request is not signed; give the client an access key and a secret key (ACL)',

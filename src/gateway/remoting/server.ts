@@ -9,6 +9,7 @@ import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import { SendResponses } from '../../remoting/fast/send-response.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
+import type { OpenAside } from '../../remoting/serving/aside.ts'
 import { Serving, type ServingOptions } from '../../remoting/serving/connection.ts'
 import { Connections } from '../net/connections.ts'
 import type { Peer, Push, RemotingContext } from './call.ts'
@@ -37,6 +38,7 @@ export class RemotingGateway implements Gateway {
   readonly #consumers = new Map<string, Set<Connection>>()
   /** By client id. */
   readonly #producers = new Map<string, Set<Connection>>()
+  readonly #aside: OpenAside | undefined
   readonly #watches: readonly Disposable[]
   /** Those that producers registered on, and others. */
   readonly #byId = new Map<string, Connection>()
@@ -44,7 +46,9 @@ export class RemotingGateway implements Gateway {
   readonly #changed = new Set<string>()
   #isTelling = false
 
-  constructor(context: GatewayContext, options: ServingOptions = {}) {
+  /** `aside`: another server, whose requests come on the same connections. */
+  constructor(context: GatewayContext, options: ServingOptions = {}, aside?: OpenAside) {
+    this.#aside = aside
     const traffic = new Traffic(context.numbers, this.protocol)
     const inflation = new Inflation(context.clock)
     this.#context = { ...context, traffic, heldPops: new HeldPops(), inflation }
@@ -84,6 +88,7 @@ export class RemotingGateway implements Gateway {
         onProducer: (peer, clientId, isHere) =>
           isHere ? put(this.#producers, clientId, peer) : take(this.#producers, clientId, peer),
         memberOf: (group, clientId) => this.#memberOf(group, clientId),
+        aside: this.#aside,
         onGone: () => {
           this.#byId.delete(connectionId)
           gone()

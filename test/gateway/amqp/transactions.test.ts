@@ -465,6 +465,7 @@ test('grants are looked at again at the discharge', async (t) => {
     anonymousAllowed: true,
     anonymous: () => ({ name: 'anonymous', admin: false, anonymous: true }),
     verifyPassword: async () => ({ name: 'anonymous', admin: false, anonymous: true }),
+    certified: () => ({ name: 'anonymous', admin: false, anonymous: true }),
     verifySignature: () => ({ name: 'anonymous', admin: false, anonymous: true }),
     wrongSignature: () => 0,
     ownerOf: () => undefined,
