@@ -2,6 +2,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import fc from 'fast-check'
+import type { ConsumeQueue } from '../../src/store/views/consume-queue.ts'
 import { DROP_KIND } from '../../src/store/views/dropped-topics.ts'
 import { HalfBuild } from '../../src/store/views/half-build.ts'
 import {
@@ -31,6 +32,7 @@ import { MemoryPlace } from '../support/memory-key-value.ts'
 import { Random } from '../support/random.ts'
 import { SimulatedDisk } from '../support/simulated-disk.ts'
 import { tempDir } from '../support/temp-dir.ts'
+import { endSlicesAtOnce } from '../support/turns.ts'
 
 /** More than a call takes as arguments. */
 const MANY = 130_000
@@ -38,11 +40,12 @@ const MANY = 130_000
 async function opened() {
   const place = new MemoryPlace({ random: new Random(1) })
   const stored = new SealedKeyValue((await place.open('1', true))!)
+  const clock = new FakeClock()
   const views = new Views({
     stored,
     identity: 'a',
     logId: 1,
-    clock: new FakeClock(),
+    clock,
     liveStore: liveBlocks(),
     damaged: (error) => {
       throw error
@@ -57,7 +60,7 @@ async function opened() {
     for await (const _ of stored.scan(...prefixRange(prefix))) count++
     return count
   }
-  return { views, save, countOf }
+  return { views, clock, save, countOf }
 }
 
 test('any number of durable light queues is trimmed, and goes, at once', async (t) => {
@@ -103,13 +106,48 @@ test('trimmed blocks stay until a batch says that they are trimmed: a kill betwe
   t.is(await countOf('B'), 2)
 })
 
-test('whenever a batch is written that lacks a drop, it says that what the drop is about is no more', async (t) => {
-  const { views } = await opened()
-  views.dropTopic('gone', 100)
+test('all that stands before the new start of the log is forgotten in one turn', async (t) => {
+  const { views, clock } = await opened()
+  for (const topic of ['kept', 'gone', 'gone too']) {
+    const queue = views.queues.queue(views.queues.topic(topic), 0)
+    queue.append(100, 100, 0, 0)
+    queue.append(300, 100, 0, 0)
+  }
+  views.dropTopic('gone', 150)
+  views.dropTopic('gone too', 150)
+  endSlicesAtOnce(t, clock)
   const trimming = views.trimBefore(200)
-  t.true(views.trimmedTo === 200 || views.facts.get(DROP_KIND, 'gone') !== undefined)
+  const state = () => [
+    views.trimmedTo,
+    views.queues.find('kept', 0)!.min,
+    views.facts.get(DROP_KIND, 'gone') === undefined,
+    views.facts.get(DROP_KIND, 'gone too') === undefined,
+  ]
+  const seen = new Set([String(state())])
+  let isDone = false
+  void trimming.then(() => {
+    isDone = true
+  })
+  while (!isDone) {
+    await new Promise((resolve) => setImmediate(resolve))
+    seen.add(String(state()))
+  }
+  t.deepEqual([...seen], ['0,0,false,false', '200,1,true,true'])
+})
+
+test('a queue that begins anew while others are looked through keeps what comes to it then', async (t) => {
+  const { views, clock } = await opened()
+  const queues = ['T', 'U'].map((topic) => views.queues.queue(views.queues.topic(topic), 0))
+  for (const queue of queues) for (let i = 0; i < 3; i++) queue.append(i * 100, 100, 0, 0)
+  endSlicesAtOnce(t, clock)
+  const trimming = views.trimBefore(250)
+  const [queue] = queues as [ConsumeQueue, ConsumeQueue]
+  // Under way while the topic is dropped, and made again by it.
+  queue.assigned = 4
+  views.dropTopic('T', 300)
+  for (let i = 4; i < 9; i++) queue.append(i * 100, 100, 0, 0)
   await trimming
-  t.is(views.facts.get(DROP_KIND, 'gone'), undefined)
+  t.is(queue.min, 0)
 })
 
 async function started() {

@@ -60,12 +60,21 @@ export class DroppedTopics {
     return { ...read, status, records: Buffer.concat(kept), offsets }
   }
 
-  /** Forgets drops before the position: what they were about is no more. */
-  async trimBefore(position: number, slice: Slice): Promise<void> {
-    if (this.isEmpty) return
+  /** The topics with drops before the position: what these were about ends there. */
+  async before(position: number, slice: Slice): Promise<string[]> {
+    const topics: string[] = []
     for (const [topic, value] of this.#facts.entries(DROP_KIND)) {
-      if (getU64(value, 0) < position) this.#facts.set(DROP_KIND, topic, null, position)
+      if (getU64(value, 0) < position) topics.push(topic)
       if (slice.isOver) await slice.rest()
+    }
+    return topics
+  }
+
+  /** Of these topics, but for those that were dropped again since. */
+  forget(topics: readonly string[], position: number): void {
+    for (const topic of topics) {
+      if (this.#isBefore(topic, position)) continue
+      this.#facts.set(DROP_KIND, topic, null, position)
     }
   }
 

@@ -95,9 +95,10 @@ export interface ViewsOptions {
 /** Each is a value of its own in the batch, which is made in one turn. */
 const FACTS_PER_BATCH = 4_096
 
-/** Where a queue is to begin, in the numbering that it had when that was found. */
+/** Where a queue is to begin, as it was numbered when that was found. */
 interface Cut {
   readonly queue: ConsumeQueue
+  readonly number: number
   readonly shift: number
   readonly offset: number
 }
@@ -254,8 +255,9 @@ export class Views implements BlockStore {
   }
 
   /**
-   * Entries before the position are no more: their records go. All queues are cut in one turn, for
-   * a batch that has some of them cut must say to where. @throws ViewsDamaged
+   * Entries before the position are no more: their records go. All queues are cut in one turn, and
+   * the drops forgotten that were about these records: a batch of the views has all of it or
+   * nothing. @throws ViewsDamaged
    */
   async trimBefore(position: number): Promise<void> {
     if (position <= this.#trimmedTo) return
@@ -263,22 +265,23 @@ export class Views implements BlockStore {
     const cuts: Cut[] = []
     for (const queue of [...this.queues.all(), ...this.light.durable()]) {
       if (queue.min === queue.next) continue
-      cuts.push({ queue, shift: queue.shift, offset: queue.offsetAt(position) })
+      const { number, shift } = queue
+      cuts.push({ queue, number, shift, offset: queue.offsetAt(position) })
       if (slice.isOver) await slice.rest()
     }
+    const drops = await this.dropped.before(position, slice)
     for (const queue of this.light.live()) queue.trimTo(queue.offsetAt(position))
     for (const cut of cuts) this.#cut(cut, position)
+    this.dropped.forget(drops, position)
     this.times.trimBefore(position)
     this.#trimmedTo = position
-    // A batch that lacks a drop must say that nothing before it is there.
-    await this.dropped.trimBefore(position, slice)
   }
 
-  #cut({ queue, shift, offset }: Cut, position: number): void {
+  #cut({ queue, number, shift, offset }: Cut, position: number): void {
     if (queue.min === queue.next) return
     const before = queue.blockOf(queue.min)
-    // Another numbering of it came in between.
-    const isOther = queue.shift !== shift || offset > queue.next
+    // It began anew in between, or learned its offsets.
+    const isOther = queue.number !== number || queue.shift !== shift
     queue.trimTo(isOther ? queue.offsetAt(position) : offset)
     const after = queue.blockOf(queue.min)
     if (after !== before) this.#garbage.push({ number: queue.number, before: after })
