@@ -78,6 +78,25 @@ test('what is behind is written over many turns', async (t) => {
   t.true(turns() >= keys.length, `${turns()} turns`)
 })
 
+test('what is written while more of what is behind waits for its turn is not undone', async (t) => {
+  const { appends, clock, facts } = started()
+  endSlicesAtOnce(t, clock)
+  let [value, wasAsked] = [Buffer.from('old'), false]
+  const place = (): Fact => {
+    wasAsked = true
+    return { kind: 'cursor', key: 'place', value }
+  }
+  facts.mark({ fact: place })
+  markMany(facts, 5)
+  const flushing = facts.flush()
+  while (!wasAsked) await new Promise((resolve) => setImmediate(resolve))
+  value = Buffer.from('new')
+  await facts.write([place()])
+  await flushing
+  const places = appends.flat().filter(({ key }) => key === 'place')
+  t.is(String(places.at(-1)?.value), 'new')
+})
+
 test('what must be in the log first goes before what is behind, within the call', async (t) => {
   const { appends, clock, facts } = started()
   const keys = markMany(facts, 50)

@@ -108,21 +108,27 @@ export class FactWriter {
     let facts: Fact[] = []
     let sources: LazyFact[] = []
     let bytes = 0
+    const append = (): void => {
+      if (facts.length > 0) writes.push(this.#appendLazy(facts, sources))
+      facts = []
+      sources = []
+      bytes = 0
+    }
     const slice = new Slice(this.#clock)
     for (const source of taken) {
-      if (slice.isOver) await slice.rest()
+      if (slice.isOver) {
+        // Behind what others write in the meantime it would undo that.
+        append()
+        await slice.rest()
+      }
       const fact = source.fact()
       if (fact === undefined) continue
       facts.push(fact)
       sources.push(source)
       bytes += bytesOf(fact)
-      if (facts.length < APPEND_FACTS_MAX && bytes < APPEND_BYTES_TARGET) continue
-      writes.push(this.#appendLazy(facts, sources))
-      facts = []
-      sources = []
-      bytes = 0
+      if (facts.length >= APPEND_FACTS_MAX || bytes >= APPEND_BYTES_TARGET) append()
     }
-    if (facts.length > 0) writes.push(this.#appendLazy(facts, sources))
+    append()
     await Promise.all(writes)
   }
 
