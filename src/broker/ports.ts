@@ -24,7 +24,7 @@ import type {
 } from '../model/state.ts'
 import type { RecentCounts } from '../model/status.ts'
 import type { TopicDefinition } from '../model/topic.ts'
-import type { HalfName, TransactionCheck, TransactionEnd } from '../model/transaction.ts'
+import type { HalfName, TransactionAsker, TransactionEnd } from '../model/transaction.ts'
 import { findMessages, readMessage } from './consume/lookup.ts'
 import { PopReceiver } from './consume/pops.ts'
 import { groupLags } from './lags.ts'
@@ -233,7 +233,7 @@ export const transactionsPort = ({ transactions, checkOwn }: BrokerParts) => ({
     checkOwn(half)
     return transactions.topic(half)
   },
-  watch: (asked: (check: TransactionCheck) => void): Disposable => transactions.watch(asked),
+  watch: (asker: TransactionAsker): Disposable => transactions.watch(asker),
 })
 
 export const queueLocksPort = ({ locks, groups, topics, mixed, options }: BrokerParts) => ({

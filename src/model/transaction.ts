@@ -16,6 +16,25 @@ export interface TransactionEnd {
   readonly outcome: 'commit' | 'rollback'
 }
 
+/** A producer of the half message's group, which may be asked about it. */
+export interface CheckCandidate {
+  readonly connectionId: string
+  /** Which the half message is for. */
+  readonly topic: string
+  /** Where its producer wants to be asked, if it said so (MQTT). */
+  readonly responseTopic: string | undefined
+}
+
+/** A front-end, as far as it has producers that are asked. */
+export interface TransactionAsker {
+  /**
+   * Answers within the call: has this front-end the connection, and may that publish to the topic?
+   * What it is told of a half message is what it may send itself.
+   */
+  mayAsk(candidate: CheckCandidate): boolean
+  ask(check: TransactionCheck): void
+}
+
 /** Asks a producer of the half message's group what became of the transaction. */
 export interface TransactionCheck {
   /** The producer's, as it is registered with the broker's clients. */

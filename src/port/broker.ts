@@ -51,7 +51,7 @@ import type { LogPosition, QueueOffset } from '../model/positions.ts'
 import type { StateChange } from '../model/state.ts'
 import type { BrokerIdentity, BrokerStatus, RecentCounts } from '../model/status.ts'
 import type { TopicDefinition } from '../model/topic.ts'
-import type { HalfName, TransactionCheck, TransactionEnd } from '../model/transaction.ts'
+import type { HalfName, TransactionAsker, TransactionEnd } from '../model/transaction.ts'
 import type { Pops } from './pops.ts'
 import type { States } from './states.ts'
 
@@ -380,9 +380,10 @@ export interface Transactions {
   topic(half: HalfName): Promise<string | undefined>
   /**
    * Told each check that is due, with the one connection that is to be asked: the front-end that
-   * has it asks. A check may come after the end of its half message, and more than once.
+   * has it asks. A check may come after the end of its half message, and more than once. None is
+   * made, and none counts, while no front-end has a producer that may be asked.
    */
-  watch(asked: (check: TransactionCheck) => void): Disposable
+  watch(asker: TransactionAsker): Disposable
 }
 
 /** Replies to requests of native clients, which wait for them; they are stored nowhere. */

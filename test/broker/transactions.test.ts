@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava'
 import type { BrokerOptions } from '../../src/broker/options.ts'
 import { BrokerError } from '../../src/errors.ts'
 import type { PublishReceipt } from '../../src/model/message.ts'
+import { topicOfWire } from '../../src/model/names.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { PROPERTY } from '../../src/model/properties.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
@@ -62,7 +63,7 @@ async function pass(at: TestBroker, ms: number): Promise<void> {
 
 function watchChecks({ broker }: TestBroker): TransactionCheck[] {
   const checks: TransactionCheck[] = []
-  broker.transactions.watch((check) => void checks.push(check))
+  broker.transactions.watch({ mayAsk: () => true, ask: (check) => void checks.push(check) })
   return checks
 }
 
@@ -183,6 +184,40 @@ test('live producers of a group are asked in turn', async (t) => {
     checks.map(({ connectionId }) => connectionId),
     ['c1', 'c2', 'c1', 'c2'],
   )
+})
+
+test('a producer that may not be asked is passed over, and alone it makes no check count', async (t) => {
+  const at = await startOrders(t)
+  const checks: TransactionCheck[] = []
+  const asked: string[] = []
+  at.broker.transactions.watch({
+    mayAsk: ({ connectionId, topic }) => {
+      asked.push(topic)
+      return connectionId.startsWith('c')
+    },
+    ask: (check) => void checks.push(check),
+  })
+  for (const id of ['stranger 1', 'stranger 2']) await register(at, id)
+  await prepare(at, 'a')
+  for (let n = 0; n < 20; n++) await pass(at, HOUR_MS)
+  t.is(checks.length, 0)
+  await register(at, 'c1')
+  for (let n = 0; n < 10; n++) await pass(at, HOUR_MS)
+  t.is(new RecordView(checks[0]!.record).property(PROPERTY.transactionCheckTimes), '1')
+  t.true(checks.length > 1)
+  t.deepEqual([...new Set(checks.map(({ connectionId }) => connectionId))], ['c1'])
+  t.deepEqual([...new Set(asked)], ['orders'])
+})
+
+test('commits of one call are stored in its order, those too that name light queues', async (t) => {
+  const at = await startOrders(t)
+  const named = { INNER_MULTI_DISPATCH: '%LMQ%a' }
+  const halves = [await prepare(at, 'a'), await prepare(at, 'b', named), await prepare(at, 'c')]
+  await at.broker.transactions.endAll(
+    halves.map((half) => ({ half, group: GROUP, outcome: 'commit' as const })),
+  )
+  t.deepEqual(await bodiesIn(at, 'orders'), ['a', 'b', 'c'])
+  t.deepEqual(await bodiesIn(at, topicOfWire('%LMQ%a')), ['b'])
 })
 
 test('while no producer is there no check counts, and its answer finds the message', async (t) => {

@@ -49,8 +49,11 @@ const register = (port: Broker, connectionId: string, ...producerGroups: string[
 /** The checks of a group, and their connections. */
 function checksOf(port: Broker, group: string) {
   const checks: TransactionCheck[] = []
-  const watch = port.transactions.watch((check) => {
-    if (check.group === group) checks.push(check)
+  const watch = port.transactions.watch({
+    mayAsk: ({ connectionId }) => !connectionId.includes('stranger'),
+    ask: (check) => {
+      if (check.group === group) checks.push(check)
+    },
   })
   return { checks, [Symbol.dispose]: () => watch[Symbol.dispose]() }
 }

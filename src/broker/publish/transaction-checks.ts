@@ -1,13 +1,13 @@
 // Asks the producers of half messages what became of them. A half message that is due is put off
-// to its next check where it stands, and then one live producer of its group is asked: another one
-// each time. After the last check it goes to a topic of its own, for a person to look at.
+// to its next check where it stands, and then one live producer of its group that may publish to its
+// topic is asked: another one each time. After the last check it goes to a topic of its own, for a person to look at.
 import type { Clock } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import { ROUNDS_MAX, roundAt, roundsOf } from '../../model/due-rounds.ts'
 import { queueOffset } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
-import type { TransactionCheck } from '../../model/transaction.ts'
+import type { TransactionAsker } from '../../model/transaction.ts'
 import type { DueEntry, MessageStore } from '../../store/store.ts'
 import type { BrokerOptions } from '../options.ts'
 import { type DueOutcome, NOTHING } from './due-timer.ts'
@@ -18,8 +18,16 @@ export interface Producers {
   nextProducer(group: string): string | undefined
 }
 
+/** So many producers of a group are looked at for one that may be asked. */
+const CANDIDATES_MAX = 64
+
 /** Without a producer a half message waits for this part of its age, and no check counts. */
 const AGE_PART = 4
+
+interface Found {
+  readonly connectionId: string
+  readonly asker: TransactionAsker
+}
 
 interface Parts {
   readonly store: MessageStore
@@ -31,15 +39,15 @@ interface Parts {
 
 export class TransactionChecks {
   readonly #parts: Parts
-  readonly #watchers = new Set<(check: TransactionCheck) => void>()
+  readonly #askers = new Set<TransactionAsker>()
 
   constructor(parts: Parts) {
     this.#parts = parts
   }
 
-  watch(asked: (check: TransactionCheck) => void): Disposable {
-    this.#watchers.add(asked)
-    return { [Symbol.dispose]: () => void this.#watchers.delete(asked) }
+  watch(asker: TransactionAsker): Disposable {
+    this.#askers.add(asker)
+    return { [Symbol.dispose]: () => void this.#askers.delete(asker) }
   }
 
   onDue(record: RecordView, entry: DueEntry): DueOutcome {
@@ -56,17 +64,33 @@ export class TransactionChecks {
       return this.#giveUp(record, round)
     }
     const group = record.property(PROPERTY.producerGroup)!
-    const connectionId = this.#parts.clients.nextProducer(group)
-    if (connectionId === undefined) {
+    const found = this.#findProducer(group, record)
+    if (found === undefined) {
       const waitMs = Math.max(periodMs, Math.floor(ageMs / AGE_PART))
       return { message: copiedHalf(record, nowMs + waitMs, { periodMs, round, firstPlace }) }
     }
-    const settled = () => this.#ask(record, connectionId, group, round + 1)
+    const settled = () => this.#ask(record, found, group, round + 1)
     const nextMs = entry.dueMs + periodMs
     // After a time without the broker the checks are not made up for at once.
     if (nextMs > nowMs && round - rounds.round < ROUNDS_MAX) return { putOffMs: nextMs, settled }
     const later = { periodMs, round: round + 1, firstPlace }
     return { message: copiedHalf(record, nowMs + periodMs, later), settled }
+  }
+
+  /** Only the next ones of very many: the others are looked at when it is due again. */
+  #findProducer(group: string, record: RecordView): Found | undefined {
+    const topic = record.property(PROPERTY.realTopic)!
+    const responseTopic = record.property(PROPERTY.transactionReplyTo)
+    let first: string | undefined
+    for (let left = CANDIDATES_MAX; left > 0; left--) {
+      const connectionId = this.#parts.clients.nextProducer(group)
+      if (connectionId === undefined || connectionId === first) return undefined
+      first ??= connectionId
+      for (const asker of this.#askers) {
+        if (asker.mayAsk({ connectionId, topic, responseTopic })) return { connectionId, asker }
+      }
+    }
+    return undefined
   }
 
   #giveUp(record: RecordView, round: number): DueOutcome {
@@ -80,16 +104,15 @@ export class TransactionChecks {
     return { message }
   }
 
-  #ask(record: RecordView, connectionId: string, group: string, round: number): void {
+  #ask(record: RecordView, { connectionId, asker }: Found, group: string, round: number): void {
     const { options, store } = this.#parts
     const { brokerName } = options
-    const check: TransactionCheck = {
+    asker.ask({
       connectionId,
       group,
       half: { brokerName, position: placeOf(record), queueOffset: queueOffset(0) },
       transactionId: record.property(PROPERTY.uniqueKey) ?? '',
       record: shownRecord(record, round, store.storeHost),
-    }
-    for (const asked of this.#watchers) asked(check)
+    })
   }
 }

@@ -9,7 +9,7 @@ import { SCHEDULE_TOPIC } from '../../model/names.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
-import type { HalfName, TransactionCheck, TransactionEnd } from '../../model/transaction.ts'
+import type { HalfName, TransactionAsker, TransactionEnd } from '../../model/transaction.ts'
 import type { DueEntry, MessageStore, Parked, StoreDraft } from '../../store/store.ts'
 import type { TopicTable } from '../definitions/topics.ts'
 import { APPEND_BYTES_TARGET, type BrokerOptions } from '../options.ts'
@@ -40,6 +40,12 @@ interface HalfEnd {
   readonly settle: (error: BrokerError | undefined) => void
 }
 
+/** What becomes of a half message in memory. */
+interface Young extends Omit<HalfEnd, 'settle'> {
+  /** Entries that it gets in named light queues. */
+  readonly dispatches: number
+}
+
 /** The ends of one turn of the event loop. */
 interface Turn {
   readonly endings: HalfEnd[]
@@ -66,8 +72,8 @@ export class Transactions {
     )
   }
 
-  watch(asked: (check: TransactionCheck) => void): Disposable {
-    return this.#checks.watch(asked)
+  watch(asker: TransactionAsker): Disposable {
+    return this.#checks.watch(asker)
   }
 
   /** The topic that a half message is for; undefined: there is no such half message. */
@@ -101,16 +107,17 @@ export class Transactions {
     const before = this.#ending.get(position)
     const parked = before === undefined ? this.#parts.store.parked(position) : undefined
     const isHere = parked !== undefined && !(parked instanceof Promise)
-    const draft = isHere ? this.#youngDraft(end, parked) : undefined
+    const young = isHere ? this.#young(end, parked) : undefined
     const settled = (error: EndResult): void => {
       if (this.#ending.get(position) === ending) this.#ending.delete(position)
       settle(error)
     }
     const old = (): Promise<void> => this.#endOld(end)
     let ending: Promise<void>
-    if (draft !== undefined) {
-      const { entry } = parked as Parked
-      ending = this.#add({ entry: entry!, draft: draft ?? undefined, settle: settled })
+    if (young !== undefined) {
+      const { dispatches, ...half } = young
+      ending = this.#add({ ...half, settle: settled })
+      if (dispatches > 0) void this.#parts.dispatchBudget.take(dispatches, ending)
     } else {
       ending = before === undefined ? this.#endOld(end, parked) : before.then(old, old)
       ending.then(
@@ -122,16 +129,19 @@ export class Transactions {
   }
 
   /**
-   * Of a half message that is in memory, as nearly all are that are ended. null: it is rolled back;
-   * undefined: the longer way says what is the matter.
+   * Of a half message that is in memory, as nearly all are that are ended: it is ended within the
+   * call. undefined: the longer way says what is the matter, or waits for room.
    */
-  #youngDraft(end: TransactionEnd, { record, entry }: Parked): StoreDraft | null | undefined {
-    if (entry === undefined || this.#parts.dueTimer.whenEnded(entry) !== undefined) return undefined
+  #young(end: TransactionEnd, { record, entry }: Parked): Young | undefined {
+    const { dueTimer, dispatchBudget } = this.#parts
+    if (entry === undefined || dueTimer.whenEnded(entry) !== undefined) return undefined
     const half = halfOf(record)
     if (half === undefined || wrongName(half, record, end) !== undefined) return undefined
-    if (end.outcome === 'rollback') return null
-    if ((half.found & SCAN.dispatched) !== 0) return undefined
-    return this.#draft(half, record, entry, end.half.position)
+    if (end.outcome === 'rollback') return { entry, draft: undefined, dispatches: 0 }
+    const dispatches = (half.found & SCAN.dispatched) === 0 ? 0 : dispatchesOf(half.own)
+    if (dispatches > 0 && !dispatchBudget.hasRoom(dispatches)) return undefined
+    const draft = this.#draft(half, record, entry, end.half.position)
+    return draft && { entry, draft, dispatches }
   }
 
   /** `isRoomTaken`: for the entries of its message in named light queues. */

@@ -40,8 +40,11 @@ export class MqttGateway implements Gateway {
     this.#parts = assemble(context, { ...MQTT_DEFAULTS, ...options })
     showMqtt(this.#parts)
     this.#watches = [
-      context.broker.transactions.watch((check) => {
-        if (check.connectionId.startsWith(ID_PREFIX)) askByResponseTopic(this.#parts, check)
+      context.broker.transactions.watch({
+        // Its sender was allowed to have the answers there.
+        mayAsk: ({ connectionId, responseTopic }) =>
+          responseTopic !== undefined && connectionId.startsWith(ID_PREFIX),
+        ask: (check) => askByResponseTopic(this.#parts, check),
       }),
       context.auth.watch((user) => {
         for (const connection of this.#connections) connection.onUserChanged(user)

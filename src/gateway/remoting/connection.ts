@@ -6,8 +6,8 @@ import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import type { NewMessage } from '../../model/message.ts'
-import { RecordView, SYS_FLAG } from '../../model/record.ts'
-import type { TransactionCheck } from '../../model/transaction.ts'
+import { SYS_FLAG } from '../../model/record.ts'
+import type { CheckCandidate, TransactionCheck } from '../../model/transaction.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import {
@@ -203,13 +203,15 @@ export class Connection extends ServerConnection implements Peer {
     this.output.push(encodeCommand(header, body))
   }
 
-  /** What a producer is not asked now, it is asked later again. */
-  check(check: TransactionCheck): void {
+  mayAsk({ topic }: CheckCandidate): boolean {
     const { principal } = this.client
     const { auth } = this.#options.context
-    if (principal === undefined || this.unsentBytes > UNSENT_BYTES_MAX) return
-    const { topic } = new RecordView(check.record)
-    if (isAllowed(auth, principal, 'publish', topicResource(topic))) this.push(checkPush(check))
+    return principal !== undefined && isAllowed(auth, principal, 'publish', topicResource(topic))
+  }
+
+  /** What a producer is not asked now, it is asked later again. */
+  check(check: TransactionCheck): void {
+    if (this.unsentBytes <= UNSENT_BYTES_MAX) this.push(checkPush(check))
   }
 
   async request({ code, fields, body }: Push, signal?: AbortSignal): Promise<Answer> {

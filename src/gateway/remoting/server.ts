@@ -61,9 +61,10 @@ export class RemotingGateway implements Gateway {
     })
     this.#watches = [
       context.broker.clients.watch((group) => this.#groupChanged(group)),
-      context.broker.transactions.watch((check) =>
-        this.#byId.get(check.connectionId)?.check(check),
-      ),
+      context.broker.transactions.watch({
+        mayAsk: (candidate) => this.#byId.get(candidate.connectionId)?.mayAsk(candidate) === true,
+        ask: (check) => this.#byId.get(check.connectionId)?.check(check),
+      }),
       context.broker.replies.serve((clientId, reply) => this.#deliver(clientId, reply)),
     ]
   }
