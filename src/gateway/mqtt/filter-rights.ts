@@ -1,6 +1,6 @@
 // What a filter of a SUBSCRIBE means to the broker, and whether a client may have it.
 import { BrokerError } from '../../errors.ts'
-import { checkGroupName, isLightQueue } from '../../model/names.ts'
+import { checkGroupName, isLightQueue, lightQueueTopic } from '../../model/names.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
 import type { Principal } from '../access/auth.ts'
 import { groupOfShare, lookingGroup, namedGroup } from './address.ts'
@@ -12,21 +12,25 @@ const EVERY_TOPIC = '*'
 
 /**
  * The group that the share means (R6): a native one, or one over the filter's own light queue, or
- * where there are none one over the filter's topic, whose members look at each message.
+ * where there are none one over the filter's topic, whose members look at each message. A group
+ * whose members came before the topic was made stays with the filter, which selects the topic's
+ * messages as well: else each of these would come to older and to later members.
  * @throws NOT_SUPPORTED, NAME_INVALID
  */
-export function shareSource(
-  { addresses, context }: MqttParts,
+export async function shareSource(
+  parts: MqttParts,
   share: string,
   filter: string,
-): ShareSource {
+): Promise<ShareSource> {
+  const { addresses, context } = parts
   const named = groupOfShare(share)
   checkGroupName(named)
   const native = addresses.nativeShare(filter)
-  if (native !== undefined) return { group: named, ...native }
-  if (context.broker.lightQueues !== undefined) {
-    return { group: named, topic: '', filter: EVERY_TAG }
+  const hasQueues = context.broker.lightQueues !== undefined
+  if (native !== undefined && !(hasQueues && (await isOnFilter(parts, named, filter)))) {
+    return { group: named, ...native }
   }
+  if (hasQueues) return { group: named, topic: '', filter: EVERY_TAG }
   const looked = addresses.lookedShare(filter)
   const group = lookingGroup(named, filter)
   checkGroupName(group)
@@ -35,6 +39,26 @@ export function shareSource(
     'NOT_SUPPORTED',
     `'${filter}' may select messages of any topic: before a cluster no group can share them`,
   )
+}
+
+/** Not where native members are in the group, which read the topic. */
+async function isOnFilter(
+  { context: { broker } }: MqttParts,
+  group: string,
+  filter: string,
+): Promise<boolean> {
+  const { brokerName } = broker.identity
+  for (const durable of [true, false]) {
+    const topic = lightQueueTopic(filter, durable)
+    const place = await broker.cursors.committed(group, { topic, brokerName, queueId: 0 })
+    if (place === undefined) continue
+    const may = broker.groups.checkReceiving(group, topic, EVERY_TAG)
+    return may.then(
+      () => true,
+      () => false,
+    )
+  }
+  return false
 }
 
 /**

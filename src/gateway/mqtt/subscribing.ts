@@ -301,7 +301,7 @@ export class Subscribing {
     const { name, text, qos, noLocal, retainAsPublished, retainHandling } = request
     if (name === undefined) return undefined
     const share =
-      name.share === undefined ? undefined : shareSource(this.#parts, name.share, name.filter)
+      name.share === undefined ? undefined : await shareSource(this.#parts, name.share, name.filter)
     this.#authorize(name.filter, share)
     const old = this.#session.subscriptions.get(text)
     if (old === undefined) this.#checkQuota(text)

@@ -84,6 +84,29 @@ test('a group of a persistent session keeps what comes while no member is there'
   t.deepEqual(back.texts.toSorted(), numbered(20).toSorted())
 })
 
+test('members share each message once, whichever of them came before the topic was made', async (t) => {
+  const { port, broker } = await startMqttOver(t)
+  const first = await mqttClient(t, port, 4)
+  await first.subscribe('$share/g/made/#')
+  const publisher = await mqttClient(t, port, 5)
+  await publisher.publish('made/on', 'before')
+  await first.messages(1)
+  await createTopic(broker, 'made')
+  const later = await mqttClient(t, port, 4)
+  await later.subscribe('$share/g/made/#')
+  const watcher = await mqttClient(t, port, 4)
+  await watcher.subscribe('made/#')
+  for (const text of numbered(100)) await publisher.publish('made/on', text)
+  await broker.publish([newMessage('made', { body: 'native' })])
+  await watcher.messages(101)
+  const all = () => [...first.texts, ...later.texts]
+  while (all().length < 102) {
+    await Promise.race([first, later].map((one) => one.messages(one.received.length + 1)))
+  }
+  t.deepEqual(all().sort(), ['before', 'native', ...numbered(100)].sort())
+  t.true(later.received.length > 20)
+})
+
 test('$share/G/T/tag on a RocketMQ topic is the native group G with that tag', async (t) => {
   const { port, broker } = await startMqttOver(t)
   await createTopic(broker, 'orders')
