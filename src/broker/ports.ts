@@ -236,17 +236,31 @@ export const transactionsPort = ({ transactions, checkOwn }: BrokerParts) => ({
   watch: (asker: TransactionAsker): Disposable => transactions.watch(asker),
 })
 
-export const queueLocksPort = ({ locks, groups, topics, mixed, options }: BrokerParts) => ({
-  /** Only queues that exist are locked: names from the wire must not fill the memory. */
+export const queueLocksPort = ({
+  locks,
+  groups,
+  topics,
+  lightQueues,
+  mixed,
+  options,
+}: BrokerParts) => ({
+  /**
+   * Only queues that exist are locked: names from the wire must not fill the memory. A named light
+   * queue is made, as by a pull.
+   */
   lock: async (
     group: string,
     clientId: string,
     queues: readonly QueueName[],
   ): Promise<readonly QueueName[]> => {
     groups.need(group)
+    const named = new Set(queues.map(({ topic }) => topic).filter(isNamedQueue))
+    // One that would be too many keeps no other from being locked.
+    const ensure = async (topic: string): Promise<void> => lightQueues.ensureNamed(topic)
+    for (const topic of named) await ensure(topic).catch(() => named.delete(topic))
     const known = queues.filter(({ topic, brokerName, queueId }) => {
       if (brokerName !== options.brokerName) return false
-      const count = topics.find(topic)?.definition.readQueues ?? 0
+      const count = named.has(topic) ? 1 : (topics.find(topic)?.definition.readQueues ?? 0)
       return Number.isInteger(queueId) && queueId >= 0 && queueId < count
     })
     const share = mixed.share(group)

@@ -1,7 +1,12 @@
 // Light queues as native clients know them: `%LMQ%name`, named by messages in INNER_MULTI_DISPATCH.
 import test from 'ava'
+import { REQUEST } from '../../../src/remoting/codes.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { decodeMessages } from '../../../src/remoting/message.ts'
+import {
+  decodeLockedQueues,
+  encodeLockRequest,
+} from '../../../src/remoting/requests/queue-locks.ts'
 import { fields, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
 
 const NAMES = { INNER_MULTI_DISPATCH: '%LMQ%a,%LMQ%$p$b' }
@@ -47,6 +52,23 @@ test('tools are told of a light queue by the name that clients know', async (t) 
     t.false(told.includes('$lmq'), `${code}: ${told}`)
   }
   t.true((await ask(connection, 300, {})).body.toString().includes('"G"'))
+})
+
+test('a light queue is locked for a consumer in order, also before its first message', async (t) => {
+  const { connect } = await startFrontEnd(t)
+  const connection = await connect()
+  await pull(connection, { topic: '%LMQ%b', group: 'G', ...SUBSCRIBED })
+  const lock = async (clientId: string, ...queueIds: number[]) => {
+    const queues = queueIds.map((queueId) => ({ topic: '%LMQ%a', brokerName: 'x', queueId }))
+    const body = encodeLockRequest({ clientId, consumerGroup: 'G', queues })
+    const locked = decodeLockedQueues((await connection.request(REQUEST.lockQueues, { body })).body)
+    return locked.map(({ topic, queueId }) => `${topic} ${queueId}`)
+  }
+  t.deepEqual(await lock('one', 0, 1), ['%LMQ%a 0'])
+  t.deepEqual(await lock('two', 0), [])
+  await send(connection, { topic: 'T', properties: NAMES })
+  const answer = await pull(connection, { topic: '%LMQ%a', group: 'G', ...SUBSCRIBED })
+  t.is(decodeMessages(answer.body).length, 1)
 })
 
 test('a light queue is deleted as a topic is', async (t) => {

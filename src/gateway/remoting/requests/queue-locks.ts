@@ -1,5 +1,7 @@
 // Queue locks of strictly ordered consumption.
+import { topicOfWire, topicOnWire } from '../../../model/names.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
+import type { QueueRef } from '../../../remoting/requests/queue.ts'
 import { decodeLockRequest, encodeLockedQueues } from '../../../remoting/requests/queue-locks.ts'
 import { groupResource, topicResource } from '../address.ts'
 import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
@@ -18,7 +20,8 @@ function allowedQueues(call: Call): ReturnType<typeof decodeLockRequest> {
   authorize(call, 'consume', groupResource(asked.consumerGroup))
   for (const { topic } of asked.queues) authorize(call, 'consume', topicResource(topic))
   const { brokerName } = call.context.broker.identity
-  return { ...asked, queues: asked.queues.map((queue) => ({ ...queue, brokerName })) }
+  const own = ({ topic, queueId }: QueueRef) => ({ topic: topicOfWire(topic), brokerName, queueId })
+  return { ...asked, queues: asked.queues.map(own) }
 }
 
 async function lock(call: Call): Promise<Answer> {
@@ -29,7 +32,9 @@ async function lock(call: Call): Promise<Answer> {
   if (hasLeft && (await groups.get(consumerGroup)) !== undefined) {
     return answerBody(encodeLockedQueues([]))
   }
-  return answerBody(encodeLockedQueues(await queueLocks.lock(consumerGroup, clientId, queues)))
+  const locked = await queueLocks.lock(consumerGroup, clientId, queues)
+  const onWire = locked.map((queue) => ({ ...queue, topic: topicOnWire(queue.topic) }))
+  return answerBody(encodeLockedQueues(onWire))
 }
 
 async function unlock(call: Call): Promise<Answer> {
