@@ -6,6 +6,7 @@ import { BrokerError } from '../../errors.ts'
 import type { MessageFilter } from '../../model/message-filter.ts'
 import { queueKey } from '../../remoting/allocation.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
+import type { HeldQueue } from '../../remoting/requests/relay.ts'
 import { commitOffset } from '../calls/calls.ts'
 import type { Brokers } from '../routes/brokers.ts'
 import { QueueLeases } from './queue-leases.ts'
@@ -63,6 +64,15 @@ export class Assignment {
     return [...this.#readers.values()]
       .filter(({ queue }) => queue.topic === topic)
       .map(({ queue }) => `${queue.brokerName}:${queue.queueId}`)
+  }
+
+  /** Each with how far it came and what of it is not settled. */
+  held(): HeldQueue[] {
+    return [...this.#readers.values()].map(({ queue, committable, unsettled }) => ({
+      queue,
+      committed: committable,
+      held: unsettled,
+    }))
   }
 
   /** The topic is not there: whatever queues it will have are new. */

@@ -13,6 +13,7 @@ import type { Command } from '../../remoting/command.ts'
 import type { RemotingConnection } from '../../remoting/connection.ts'
 import { readFields } from '../../remoting/layout.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
+import type { RunningMember } from '../../remoting/requests/relay.ts'
 import { decodeQueuePositions, RESET_CLIENT_OFFSET } from '../../remoting/requests/reset.ts'
 import { abortController } from '../calls/abort.ts'
 import { BackOff } from '../calls/back-off.ts'
@@ -27,6 +28,7 @@ import { ROUTE_ERRORS, type Routes } from '../routes/routes.ts'
 import { Assignment, COMMIT_MS } from './assignment.ts'
 import { consumerEntry } from './consumer-entry.ts'
 import type { Delivery } from './delivery.ts'
+import { answerOf } from './member-info.ts'
 import type { MemberOptions } from './member-options.ts'
 import { LEASE_RENEW_MS } from './queue-leases.ts'
 import type { ReaderOwner } from './queue-reader.ts'
@@ -62,6 +64,7 @@ export class GroupMember implements ReaderOwner {
   readonly clock: Clock
   readonly #context: MemberContext
   readonly #sink: DeliverySink
+  readonly #startedMs: number
   readonly #presence: Presence
   readonly #brokers: Brokers
   readonly #assignment: Assignment
@@ -80,12 +83,14 @@ export class GroupMember implements ReaderOwner {
     this.clock = context.clock
     this.#context = context
     this.#sink = sink
-    const entry = consumerEntry(options, this.#topics(), context.clock.now())
+    this.#startedMs = context.clock.now()
+    const entry = consumerEntry(options, this.#topics(), this.#startedMs)
     this.#presence = new Presence(
       context.peers,
       { consumers: options.isRegistered ? [entry] : [], producerGroups: [] },
       {
         push: (command) => this.#onPush(command),
+        asked: (command) => answerOf(this.#running, command, this.clock.now()),
         introduced: () => this.#rebalanceSoon(),
       },
     )
@@ -173,6 +178,12 @@ export class GroupMember implements ReaderOwner {
     await this.#rebalancing?.catch(() => {})
     await this.#assignment.close(drained)
     await this.#presence.close()
+  }
+
+  get #running(): RunningMember {
+    const { subscriptions } = consumerEntry(this.options, this.#topics(), this.#startedMs)
+    const queues = this.#assignment.held()
+    return { queues, subscriptions, isOrdered: this.options.ordered, startedMs: this.#startedMs }
   }
 
   #onPush({ code, fields, body }: Command): void {

@@ -3,7 +3,7 @@
 // INVOKE_BROKER_TO_GET_CONSUMER_STATUS (223): the broker asks each member (221), and answers for
 // all.
 import { jsonBody } from '../json/json-emitter.ts'
-import { decoder, only } from '../json/shape.ts'
+import { decoder, encoder, only } from '../json/shape.ts'
 import { bool, layout, optional, text } from '../layout.ts'
 import { SUBSCRIPTION, type SubscriptionEntry } from './clients.ts'
 import { QUEUE_POSITIONS, QUEUE_REF, type QueuePosition, type QueueRef } from './queue.ts'
@@ -32,7 +32,9 @@ export const CONSUMER_OFFSETS = layout({
 })
 
 /** A member's answer: where it is in each of its queues of the topic. */
-export const decodeMemberOffsets = decoder(only('messageQueueTable', QUEUE_POSITIONS))
+const MEMBER_OFFSETS = only('messageQueueTable', QUEUE_POSITIONS)
+export const decodeMemberOffsets = decoder(MEMBER_OFFSETS)
+export const encodeMemberOffsets = encoder(MEMBER_OFFSETS)
 
 export const encodeConsumerOffsets = (
   members: ReadonlyMap<string, readonly QueuePosition[]>,
@@ -49,10 +51,18 @@ export interface HeldQueue {
   readonly held: number
 }
 
-/** ConsumerRunningInfo of a member that the broker is itself. */
+/** A member that answers for itself: our SDK's, or the broker on behalf of consumers. */
+export interface RunningMember {
+  readonly queues: readonly HeldQueue[]
+  readonly subscriptions: readonly SubscriptionEntry[]
+  readonly isOrdered: boolean
+  /** 0: not known. */
+  readonly startedMs: number
+}
+
+/** ConsumerRunningInfo. */
 export const encodeRunningInfo = (
-  queues: readonly HeldQueue[],
-  subscriptions: readonly SubscriptionEntry[],
+  { queues, subscriptions, isOrdered, startedMs }: RunningMember,
   nowMs: number,
 ): Buffer =>
   jsonBody({
@@ -65,8 +75,8 @@ export const encodeRunningInfo = (
     ),
     properties: {
       PROP_CONSUME_TYPE: 'CONSUME_PASSIVELY',
-      PROP_CONSUMEORDERLY: 'false',
-      PROP_CONSUMER_START_TIMESTAMP: '0',
+      PROP_CONSUMEORDERLY: String(isOrdered),
+      PROP_CONSUMER_START_TIMESTAMP: String(startedMs),
       PROP_THREADPOOL_CORE_SIZE: '0',
     },
     statusTable: {},

@@ -55,7 +55,8 @@ async function virtualInfo(
     const lag = lags.find((one) => one.topic === queue.topic && one.queueId === queue.queueId)
     return { queue, committed: lag?.committedOffset ?? -1, held: lag?.inFlight ?? 0 }
   })
-  return answerBody(encodeRunningInfo(held, subscriptions.map(subscriptionEntry), clock.now()))
+  const member = { queues: held, subscriptions: subscriptions.map(subscriptionEntry) }
+  return answerBody(encodeRunningInfo({ ...member, isOrdered: false, startedMs: 0 }, clock.now()))
 }
 
 /** The member consumes the message once more, whatever the group's place is. */
