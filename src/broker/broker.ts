@@ -26,6 +26,7 @@ import {
   groupsPort,
   lightQueuesPort,
   lookupPort,
+  permissionPort,
   popsPort,
   queueLocksPort,
   statesPort,
@@ -45,6 +46,7 @@ export function openBroker(given: OpenBrokerOptions): EmbeddedBroker {
 export class EmbeddedBroker implements Broker {
   readonly identity
   readonly pops
+  readonly permission
   readonly topics
   readonly groups
   readonly cursors
@@ -62,6 +64,7 @@ export class EmbeddedBroker implements Broker {
     const { clusterName, brokerName, brokerId } = parts.options
     this.identity = { clusterName, brokerName, brokerId, storeHost: parts.store.storeHost }
     this.pops = popsPort(parts)
+    this.permission = permissionPort(parts)
     this.topics = topicsPort(parts)
     this.groups = groupsPort(parts)
     this.cursors = cursorsPort(parts)

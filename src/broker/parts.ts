@@ -19,6 +19,7 @@ import { Retries } from './consume/retries.ts'
 import { SearchLine } from './consume/search-line.ts'
 import { GroupTable } from './definitions/groups.ts'
 import { LightQueueTable } from './definitions/light-queues.ts'
+import { BrokerPermission } from './definitions/permission.ts'
 import { noSuchBroker, TopicTable } from './definitions/topics.ts'
 import { FactWriter } from './facts/fact-writer.ts'
 import { StateTable } from './facts/states.ts'
@@ -53,6 +54,7 @@ export function assemble(given: OpenBrokerOptions) {
   }
   const facts = new FactWriter(store, clock, log, options.cursorFlushMs)
   const topics = new TopicTable(store, facts, options)
+  const permission = new BrokerPermission(store, facts, options.brokerName)
   const groups = new GroupTable(store, facts, topics, options)
   const cursors = new CursorTable(store, facts, log)
   const lightQueues = new LightQueueTable(store, facts, options.namedQueuesMax)
@@ -68,6 +70,7 @@ export function assemble(given: OpenBrokerOptions) {
     log,
     options,
     facts,
+    permission,
     topics,
     groups,
     cursors,

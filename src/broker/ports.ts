@@ -57,6 +57,12 @@ export const topicsPort = ({ topics, removal }: BrokerParts) => ({
   watch: (changed: (topic: string) => void): Disposable => topics.watch(changed),
 })
 
+export const permissionPort = ({ permission }: BrokerParts) => ({
+  get: async (): Promise<number> => permission.perm,
+  set: (perm: number): Promise<void> => permission.set(perm),
+  watch: (changed: () => void): Disposable => permission.watch(changed),
+})
+
 export const groupsPort = (parts: BrokerParts) => {
   const { groups, removal, mixed } = parts
   return {

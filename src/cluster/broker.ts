@@ -23,8 +23,16 @@ import { logPosition } from '../model/positions.ts'
 import { RecordView } from '../model/record.ts'
 import type { StateChange } from '../model/state.ts'
 import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
+import { PERM_READ_WRITE } from '../model/topic.ts'
 import { GivenCounts } from '../numbers/given-counts.ts'
-import type { Arrived, Broker, LightQueues, QueueLocks, Transactions } from '../port/broker.ts'
+import type {
+  Arrived,
+  Broker,
+  LightQueues,
+  Permission,
+  QueueLocks,
+  Transactions,
+} from '../port/broker.ts'
 import type { Pops } from '../port/pops.ts'
 import { ClusterClients } from './clients.ts'
 import { ClusterGroups } from './definitions/groups.ts'
@@ -239,6 +247,10 @@ export class ClusterBroker implements Broker {
     return NO_LIGHT_QUEUES
   }
 
+  get permission(): Permission {
+    return OWN_PERMISSION
+  }
+
   get queueLocks(): QueueLocks {
     return NO_LOCKS
   }
@@ -315,6 +327,13 @@ const NO_LIGHT_QUEUES: LightQueues = {
   bind: refused('light queue'),
   unbind: refused('light queue'),
   unbindAll: refused('light queue'),
+}
+
+/** Brokers of the cluster have permissions of their own. */
+const OWN_PERMISSION: Permission = {
+  get: async () => PERM_READ_WRITE,
+  set: refused('permission of a broker'),
+  watch: () => ({ [Symbol.dispose]: () => {} }),
 }
 
 const NO_LOCKS: QueueLocks = { lock: refused('lock of queues'), unlock: refused('lock of queues') }

@@ -4,6 +4,7 @@ import { type Clock, Slice, type Timer } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { splitAddress } from '../model/host.ts'
+import { PERM_READ_WRITE } from '../model/topic.ts'
 import type { Broker } from '../port/broker.ts'
 import type { Routes } from '../port/gateway.ts'
 import { REQUEST, RESPONSE } from '../remoting/codes.ts'
@@ -15,7 +16,7 @@ import type { Credentials } from '../remoting/signature.ts'
 import { registeredAddress } from './reachable-address.ts'
 
 export interface RegistrarContext {
-  readonly broker: Pick<Broker, 'identity' | 'topics'>
+  readonly broker: Pick<Broker, 'identity' | 'topics' | 'permission'>
   readonly clock: Clock
   readonly log: Logger
 }
@@ -59,7 +60,7 @@ export class Registrar implements Routes {
   readonly #targets: readonly Target[]
   readonly #startedMs: number
   readonly #periodMs: number
-  #watch: Disposable | undefined
+  #watches: readonly Disposable[] = []
   #timer: Timer | undefined
   #changes = 0
 
@@ -79,10 +80,12 @@ export class Registrar implements Routes {
    */
   async start(): Promise<void> {
     this.#timer = this.#context.clock.every(this.#periodMs, () => this.#registerAll())
-    this.#watch = this.#context.broker.topics.watch(() => {
+    const { broker } = this.#context
+    const changed = (): void => {
       this.#changes++
       this.#registerAll()
-    })
+    }
+    this.#watches = [broker.topics.watch(changed), broker.permission.watch(changed)]
     await Promise.all(this.#targets.map((target) => target.register()))
   }
 
@@ -102,7 +105,7 @@ export class Registrar implements Routes {
   }
 
   async close(): Promise<void> {
-    this.#watch?.[Symbol.dispose]()
+    for (const watch of this.#watches) watch[Symbol.dispose]()
     this.#timer?.cancel()
     await Promise.all(this.#targets.map((target) => target.unregister()))
   }
@@ -114,7 +117,12 @@ export class Registrar implements Routes {
 
   async #table(): Promise<WireTopicTable> {
     const version = { counter: this.#changes, stateVersion: 0, timestamp: this.#startedMs }
-    return { version, topics: await this.#context.broker.topics.list() }
+    const { broker } = this.#context
+    const topics = await broker.topics.list()
+    const allowed = await broker.permission.get()
+    // Clients go to other brokers of the topic.
+    if (allowed === PERM_READ_WRITE) return { version, topics }
+    return { version, topics: topics.map((topic) => ({ ...topic, perm: topic.perm & allowed })) }
   }
 }
 

@@ -193,6 +193,7 @@ export interface Broker {
 
   /** Receiving per message by names instead of receipts. */
   readonly pops: Pops
+  readonly permission: Permission
   readonly topics: Topics
   readonly groups: Groups
   readonly cursors: Cursors
@@ -208,6 +209,20 @@ export interface Broker {
 }
 
 export type Arrived = (brokerName: string, queueId: number, maxOffset: QueueOffset) => void
+
+/** What clients may do with the broker as a whole, whatever the permission of a topic. */
+export interface Permission {
+  /** 2: write, 4: read, 6: both. */
+  get(): Promise<number>
+  /**
+   * Kept over restarts; durable when it settles, and holds from then on. Without writing new
+   * messages are refused with PERMISSION_DENIED, while what consumers hand back, delayed messages
+   * and commits of half messages go on; without reading, what reads. Idempotent.
+   * @throws ARGUMENT_INVALID, READ_ONLY; NOT_SUPPORTED before a cluster
+   */
+  set(perm: number): Promise<void>
+  watch(changed: () => void): Disposable
+}
 
 /** Lists and definitions are as last known: a topic that another gateway made shows in seconds. */
 export interface Topics {

@@ -43,6 +43,24 @@ test('a created topic survives a crash right after', async (t) => {
   t.deepEqual(await second.broker.topics.get('orders'), { ...topicOf('orders', 3), ordered: true })
 })
 
+test('what an operator takes away from the broker is still away after a crash', async (t) => {
+  const first = await startBroker(t)
+  let changes = 0
+  first.broker.permission.watch(() => changes++)
+  await first.broker.publish([newMessage('orders', { body: 'kept' })])
+  await first.broker.permission.set(4)
+  await first.broker.permission.set(4)
+  t.is(changes, 1)
+  const { broker } = await first.crash()
+  t.is(await broker.permission.get(), 4)
+  t.deepEqual(codesOf(await broker.publish([newMessage('orders')])), ['PERMISSION_DENIED'])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest('orders'))), ['kept'])
+  await broker.permission.set(2)
+  t.is(await codeOf(broker.pull(pullRequest('orders'))), 'PERMISSION_DENIED')
+  t.is(await codeOf(broker.receive(receiveRequest('orders', 'g'))), 'PERMISSION_DENIED')
+  t.is(await codeOf(broker.permission.set(3)), 'ARGUMENT_INVALID')
+})
+
 test('a first message creates its topic durably, with the queues that its sender asks for', async (t) => {
   const first = await startBroker(t)
   await first.broker.publish([newMessage('a'), newMessage('b', { createQueues: 7 })])

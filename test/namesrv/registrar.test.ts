@@ -20,6 +20,7 @@ const topic = (name: string): TopicDefinition => ({
 /** A broker as far as a registrar sees it: a list of topics that tells of its changes. */
 class Topics {
   readonly names = new Set(['A', 'B'])
+  perm = 6
   #changed: (() => void) | undefined
 
   readonly broker = {
@@ -28,6 +29,10 @@ class Topics {
       brokerName: 'broker-a',
       brokerId: 0,
       storeHost: { ip: 0x7f000001, port: 10911 },
+    },
+    permission: {
+      get: async () => this.perm,
+      watch: () => ({ [Symbol.dispose]() {} }),
     },
     topics: {
       list: async () => [...this.names].map(topic),
@@ -80,6 +85,17 @@ test('a new topic is registered at once', async (t) => {
   topics.add('N')
   await until(() => [...nameServer.routes.topics()].includes('N'))
   t.pass()
+})
+
+test('where the broker is not to be written to routes say so of its topics', async (t) => {
+  const { address, nameServer } = await startNameServer(t)
+  const topics = new Topics()
+  const made = registrar(t, topics, { nameServers: [address] })
+  await made.start()
+  topics.perm = 4
+  topics.add('N')
+  await made.told()
+  t.is(nameServer.routes.route('A')!.queues[0]!.perm, 4)
 })
 
 test('a wait for routes ends when every name server knows them', async (t) => {

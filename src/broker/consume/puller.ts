@@ -21,6 +21,7 @@ import type { GivenCounts } from '../../numbers/given-counts.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { Choose, MessageStore, ReadResult } from '../../store/store.ts'
 import type { LightQueueTable } from '../definitions/light-queues.ts'
+import type { BrokerPermission } from '../definitions/permission.ts'
 import { type TopicTable, topicNotFound } from '../definitions/topics.ts'
 import type { BrokerOptions } from '../options.ts'
 import type { Arrivals } from './arrivals.ts'
@@ -58,6 +59,7 @@ interface Held {
 interface Parts {
   readonly store: MessageStore
   readonly topics: TopicTable
+  readonly permission: BrokerPermission
   readonly lightQueues: LightQueueTable
   readonly cursors: CursorTable
   readonly arrivals: Arrivals
@@ -176,6 +178,7 @@ export class Puller {
   }
 
   #check(topic: string, queueId: number): void {
+    this.#parts.permission.checkReadable()
     if (isLightQueue(topic)) {
       this.#parts.lightQueues.need(topic)
       if (queueId !== 0) throw noSuchQueue(topic, queueId, 1)

@@ -72,6 +72,7 @@ export class Receiver {
     if (!this.#groups.need(group).consumeEnabled) {
       throw new BrokerError('PERMISSION_DENIED', `the group '${group}' is not allowed to consume`)
     }
+    this.#parts.permission.checkReadable()
     if (isLightQueue(topic)) this.#parts.lightQueues.need(topic)
     else checkReadable(topics.need(topic).definition, request.queueId)
     this.#parts.mixed.receiving(request)

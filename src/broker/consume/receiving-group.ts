@@ -12,6 +12,7 @@ import { originalTopic } from '../../model/routing-name.ts'
 import type { MessageStore } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import type { LightQueueTable } from '../definitions/light-queues.ts'
+import type { BrokerPermission } from '../definitions/permission.ts'
 import { type TopicTable, topicNotFound } from '../definitions/topics.ts'
 import type { FactWriter } from '../facts/fact-writer.ts'
 import type { BrokerOptions } from '../options.ts'
@@ -31,6 +32,7 @@ import type { Serials } from './serials.ts'
 export interface ReceivingParts {
   readonly store: MessageStore
   readonly topics: TopicTable
+  readonly permission: BrokerPermission
   readonly groups: GroupTable
   readonly lightQueues: LightQueueTable
   readonly cursors: CursorTable

@@ -8,6 +8,7 @@ import { APPEND_BYTES_TARGET, APPEND_FACTS_MAX } from '../options.ts'
 
 /** Kinds of facts; a kind never changes its meaning, for the log keeps the old ones. */
 export const FACT = {
+  broker: 'broker',
   topic: 'topic',
   group: 'group',
   cursor: 'cursor',

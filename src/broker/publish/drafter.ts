@@ -23,6 +23,7 @@ import { SYS_FLAG, type WrittenProperty } from '../../model/record.ts'
 import { PERM_WRITE } from '../../model/topic.ts'
 import type { StoreDraft } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
+import type { BrokerPermission } from '../definitions/permission.ts'
 import { checkSendable, noSuchBroker, type Topic, type TopicTable } from '../definitions/topics.ts'
 import type { Riding } from '../facts/riding.ts'
 import type { StagedChange } from '../facts/states.ts'
@@ -86,6 +87,7 @@ export const emptyBatch = (riding: Riding | undefined, isTogether = false): Batc
 interface Parts {
   readonly storeHost: Host
   readonly topics: TopicTable
+  readonly permission: BrokerPermission
   readonly groups: GroupTable
   readonly locks: QueueLockTable
   readonly dispatches: Dispatches
@@ -111,6 +113,9 @@ export class Drafter {
 
   /** What the message needs beside its record is noted in the batch. */
   draft(message: NewMessage, batch: Batch): StoreDraft | BrokerError {
+    const { permission } = this.#parts
+    // What consumers hand back goes on, so that they finish what the broker has.
+    if (!permission.isWritable && !isRetryTopic(message.topic)) return permission.notWritable
     const topic = this.#parts.topics.find(message.topic)
     if (topic === undefined || topic.isBuiltIn || isRetryTopic(message.topic)) {
       return this.#rareDraft(message, topic, batch)

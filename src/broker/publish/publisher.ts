@@ -8,6 +8,7 @@ import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { AppendGroup, Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import type { LightQueueTable } from '../definitions/light-queues.ts'
+import type { BrokerPermission } from '../definitions/permission.ts'
 import type { Topic, TopicTable } from '../definitions/topics.ts'
 import { Riding } from '../facts/riding.ts'
 import type { StagedChange, StateTable } from '../facts/states.ts'
@@ -31,6 +32,7 @@ export interface AppendedToo {
 interface Parts {
   readonly store: MessageStore
   readonly topics: TopicTable
+  readonly permission: BrokerPermission
   readonly groups: GroupTable
   readonly lightQueues: LightQueueTable
   readonly dueTimer: DueTimer

@@ -6,6 +6,7 @@ import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { jsonBody } from '../../../src/remoting/json/json-emitter.ts'
 import { parseObject } from '../../../src/remoting/json/json-members.ts'
 import { decodeGroupTable } from '../../../src/remoting/requests/groups.ts'
+import { receiveRequest } from '../../support/broker.ts'
 import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
 
 const ask = (
@@ -187,6 +188,28 @@ test('a setting may be said again as it is, and is changed in the configuration 
   t.is(changed.code, 29)
   t.regex(changed.remark!, /'defaultTopicQueueNums' is 4; change it in the configuration/)
   t.regex((await update('noSuchThing=1')).remark!, /no setting 'noSuchThing' that mqadmin could/)
+})
+
+test('a broker whose writing is taken away refuses sends, and goes on with what it has', async (t) => {
+  const { connect, broker } = await startFrontEnd(t)
+  const connection = await connect()
+  const update = (perm: string): Promise<Command> =>
+    connection.request(25, { body: Buffer.from(`brokerPermission=${perm}`) })
+  await send(connection, { topic: 'T' })
+  t.is((await update('4')).code, 0)
+  const refused = await send(connection, { topic: 'T' })
+  t.is(refused.code, 16)
+  t.regex(refused.remark!, /the broker\[.*\] sending message is forbidden/)
+  t.regex((await ask(connection, 26)).body.toString(), /^brokerPermission=4$/m)
+  const read = await pull(connection, { topic: 'T', group: 'G', sysFlag: 4, subscription: '*' })
+  t.is(read.code, 0)
+  const [received] = await broker.receive(receiveRequest('T', 'workers'))
+  t.deepEqual(await broker.deadLetter([received!.receipt], 'poison'), [null])
+  t.is((await update('2')).code, 0)
+  t.is((await pull(connection, { topic: 'T', group: 'G', sysFlag: 4, subscription: '*' })).code, 16)
+  t.is((await update('0')).code, 29)
+  t.is((await update('6')).code, 0)
+  t.is((await send(connection, { topic: 'T' })).code, 0)
 })
 
 test('the upkeep that a broker of files, slaves and engines needs is done or answered in words', async (t) => {

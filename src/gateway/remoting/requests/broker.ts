@@ -2,7 +2,6 @@
 import { BrokerError } from '../../../errors.ts'
 import { formatHost } from '../../../model/host.ts'
 import type { BrokerIdentity, BrokerStatus } from '../../../model/status.ts'
-import { PERM_READ_WRITE } from '../../../model/topic.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import { emitJson } from '../../../remoting/json/json-emitter.ts'
 import { decodeProperties, encodeTable } from '../../../remoting/requests/key-values.ts'
@@ -29,10 +28,12 @@ async function brokerConfig(call: Call): Promise<Answer> {
   const identity = { brokerClusterName: clusterName, brokerName, brokerId }
   if (!isAllowed(auth, call.principal, 'manage', CLUSTER)) return settingsAnswer(identity)
   const status = await broker.status()
-  const settings = settingsOf(broker.identity, status)
+  const settings = settingsOf(broker.identity, status, await broker.permission.get())
   const version = emitJson(DATA_VERSION.out(tableVersion(status, clock.now())))
   return { ...settingsAnswer(settings), fields: new Map([['version', version]]) }
 }
+
+const PERMISSION = 'brokerPermission'
 
 type ShownConfig = Readonly<Record<string, string | number | boolean>>
 
@@ -40,6 +41,7 @@ type ShownConfig = Readonly<Record<string, string | number | boolean>>
 const settingsOf = (
   { brokerName, clusterName, brokerId, storeHost }: BrokerIdentity,
   { flush, settings }: BrokerStatus,
+  permission: number,
 ): ShownConfig => ({
   brokerClusterName: clusterName,
   brokerName,
@@ -47,7 +49,7 @@ const settingsOf = (
   brokerIP1: formatHost(storeHost).split(':')[0]!,
   flushDiskType: flush === 'sync' ? 'SYNC_FLUSH' : 'ASYNC_FLUSH',
   brokerRole: brokerId === 0 ? 'ASYNC_MASTER' : 'SLAVE',
-  brokerPermission: PERM_READ_WRITE,
+  brokerPermission: permission,
   autoCreateTopicEnable: settings.autoCreateTopics,
   autoCreateSubscriptionGroup: settings.autoCreateGroups,
   defaultTopicQueueNums: settings.queuesDefault,
@@ -58,13 +60,18 @@ const settingsOf = (
 
 /**
  * A setting is in the configuration, where the next start finds it as well: what it is already may
- * be said again, and nothing else.
+ * be said again, and nothing else. But for the permission, by which a broker is drained.
  */
 async function updateConfig(call: Call): Promise<Answer> {
   authorize(call, 'manage', CLUSTER)
   const { broker } = call.context
-  const settings = settingsOf(broker.identity, await broker.status())
-  for (const [name, value] of decodeProperties(call.body)) checkUnchanged(settings, name, value)
+  const { permission } = broker
+  const settings = settingsOf(broker.identity, await broker.status(), await permission.get())
+  const wanted = new Map(decodeProperties(call.body))
+  const perm = wanted.get(PERMISSION)
+  wanted.delete(PERMISSION)
+  for (const [name, value] of wanted) checkUnchanged(settings, name, value)
+  if (perm !== undefined) await permission.set(Number(perm))
   return DONE
 }
 
