@@ -38,10 +38,10 @@ class Group {
   readonly members: Member[] = []
   /** All that came to members, in the order in which it was heard of. */
   readonly heard: string[] = []
-  /** What happened last, and how many messages came again after each. */
+  /** What happened last, and how many messages came again after each, from which member to which. */
   event = 'start'
-  readonly again = new Map<string, number>()
-  readonly #seen = new Set<string>()
+  readonly again = new Map<string, Map<string, number>>()
+  readonly #seen = new Map<string, string>()
   readonly #t: ExecutionContext
   readonly #server: Listening
   readonly topic: string
@@ -86,7 +86,7 @@ class Group {
       received: ({ body }) => {
         const text = Buffer.from(body).toString()
         bodies.push(text)
-        this.#hear(text)
+        this.#hear(text, clientId)
       },
     })
     let closing: Promise<void> | undefined
@@ -130,18 +130,23 @@ class Group {
     }
   }
 
-  #hear(text: string): void {
+  #hear(text: string, member: string): void {
     this.heard.push(text)
-    if (this.#seen.has(text)) this.again.set(this.event, (this.again.get(this.event) ?? 0) + 1)
-    this.#seen.add(text)
+    const before = this.#seen.get(text)
+    this.#seen.set(text, member)
+    if (before === undefined) return
+    const way = `${before} > ${member}`
+    const ways = this.again.get(this.event) ?? new Map<string, number>()
+    ways.set(way, (ways.get(way) ?? 0) + 1)
+    this.again.set(this.event, ways)
   }
 
   cameAgain(): string {
-    return [...this.again].map(([event, count]) => `${event}: ${count}`).join(', ')
+    return [...this.again].map(([event, ways]) => `${event}: ${[...ways].join('; ')}`).join('\n')
   }
 
   #foreign(name: string, client: ForeignClient): ForeignClient {
-    client.onGot = (got) => this.#hear(bodyOf(got))
+    client.onGot = (got) => this.#hear(bodyOf(got), name)
     this.members.push({
       name,
       get bodies() {
@@ -226,7 +231,7 @@ testAll('clients of every kind share a group while members come and go', async (
     ['java two leaves', () => second.stop()],
     ['amqp-1 leaves', () => links.close()],
   ])
-  t.log(group.seen(), `came again after ${group.cameAgain()}`)
+  t.log(group.seen(), `came again after\n${group.cameAgain()}`)
   t.pass()
 })
 
@@ -256,7 +261,7 @@ testNatives('native clients alone come and leave as those of every kind', async 
     ['java two leaves', () => leave('two')],
     ['java three leaves', () => leave('three')],
   ])
-  t.log(group.seen(), `came again after ${group.cameAgain()}`)
+  t.log(group.seen(), `came again after\n${group.cameAgain()}`)
   t.pass()
 })
 
