@@ -1,6 +1,7 @@
 // Asks the producers of half messages what became of them. A half message that is due is put off
-// to its next check where it stands, and then one live producer of its group that may publish to its
-// topic is asked: another one each time. After the last check it goes to a topic of its own, for a person to look at.
+// to its next check where it stands, and then one live producer of its group is asked that may
+// publish to its topic: another one each time. After the last check it goes to a topic of its own,
+// for a person to look at.
 import type { Clock } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
 import { ROUNDS_MAX, roundAt, roundsOf } from '../../model/due-rounds.ts'
