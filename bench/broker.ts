@@ -14,7 +14,7 @@ import { encodeProperties } from '../src/model/properties.ts'
 import { writeRecord } from '../src/model/record.ts'
 import { EVERY_TAG } from '../src/model/tag-filter.ts'
 import { openStore } from '../src/store/open.ts'
-import type { Appended, MessageStore, ReadResult, StoreDraft } from '../src/store/store.ts'
+import type { Appended, MessageStore, ReadResult, StoreMessage } from '../src/store/store.ts'
 
 const MESSAGES = Number(process.argv[2] ?? 400_000)
 const BATCH = Number(process.argv[3] ?? 64)
@@ -50,8 +50,8 @@ function emptyStore(): MessageStore {
   let arrived: (topic: string, queueId: number, maxOffset: number) => void = () => {}
   const record = recordBytes()
   const records = Buffer.concat(Array.from({ length: 32 }, () => record))
-  const append = (messages: readonly StoreDraft[]): Appended[] => {
-    const touched = new Map<string, StoreDraft>()
+  const append = (messages: readonly StoreMessage[]): Appended[] => {
+    const touched = new Map<string, StoreMessage>()
     const appended = messages.map((message) => {
       const key = `${message.topic}/${message.queueId}`
       const offset = ends.get(key) ?? 0

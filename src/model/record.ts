@@ -68,7 +68,21 @@ export interface RecordDraft {
   readonly uniqueKey?: WrittenProperty | undefined
   /** Further ones behind them; begins with a separator where `properties` does not end with one. */
   readonly brokerProperties?: Uint8Array | undefined
+  readonly encoded?: undefined
 }
+
+/** A record that is encoded but for its place: of very many, ahead of the turn that writes them. */
+export interface EncodedRecord {
+  readonly topic: string
+  readonly queueId: number
+  /** Those of several records. */
+  readonly encoded: Buffer
+  readonly start: number
+  readonly size: number
+  readonly dueMs?: undefined
+}
+
+export type NewRecord = RecordDraft | EncodedRecord
 
 export interface RecordPlace {
   readonly queueOffset: number
@@ -78,7 +92,8 @@ export interface RecordPlace {
 }
 
 /** Bytes of the record; `topicBytes` is the topic's UTF-8 length. */
-export function recordBytes(draft: RecordDraft, topicBytes = draft.topic.length): number {
+export function recordBytes(draft: NewRecord, topicBytes = draft.topic.length): number {
+  if (draft.encoded !== undefined) return draft.size
   const wide = topicBytes > TOPIC_BYTES_V1_MAX ? 1 : 0
   return RECORD_FIXED_BYTES + wide + draft.body.length + topicBytes + propertiesBytes(draft)
 }
@@ -93,27 +108,48 @@ export const propertiesBytes = (draft: RecordDraft): number =>
 export function writeRecord(
   target: Buffer,
   at: number,
-  draft: RecordDraft,
+  draft: NewRecord,
   place: RecordPlace,
 ): number {
+  const view = viewOf(target)
+  if (draft.encoded === undefined) writeContent(target, at, draft, view)
+  else draft.encoded.copy(target, at, draft.start, draft.start + draft.size)
+  setU64(view, at + QUEUE_OFFSET_AT, place.queueOffset)
+  setU64(view, at + 28, place.position)
+  setU64(view, at + STORE_TIMESTAMP_AT, place.storeTimestamp)
+  view.setUint32(at + 64, place.storeHost.ip)
+  view.setInt32(at + 68, place.storeHost.port)
+  return recordBytes(draft)
+}
+
+/** The records but for their places, which `writeRecord` adds. */
+export function encodeRecords(drafts: readonly RecordDraft[]): EncodedRecord[] {
+  let bytes = 0
+  for (const draft of drafts) bytes += recordBytes(draft)
+  const encoded = Buffer.allocUnsafeSlow(bytes)
+  const view = viewOf(encoded)
+  let start = 0
+  return drafts.map((draft) => {
+    const { topic, queueId } = draft
+    const record = { topic, queueId, encoded, start, size: recordBytes(draft) }
+    writeContent(encoded, start, draft, view)
+    start += record.size
+    return record
+  })
+}
+
+function writeContent(target: Buffer, at: number, draft: RecordDraft, view: DataView): void {
   const { topic, body, properties, uniqueKey, brokerProperties } = draft
   const wide = topic.length > TOPIC_BYTES_V1_MAX
-  const size = recordBytes(draft)
-  const view = viewOf(target)
-  view.setInt32(at, size)
+  view.setInt32(at, recordBytes(draft))
   view.setUint32(at + 4, wide ? RECORD_MAGIC_V2 : RECORD_MAGIC_V1)
   view.setInt32(at + 8, crc32(body) & CRC_MASK)
   view.setInt32(at + 12, draft.queueId)
   view.setInt32(at + 16, draft.flag)
-  setU64(view, at + 20, place.queueOffset)
-  setU64(view, at + 28, place.position)
   view.setInt32(at + SYS_FLAG_AT, draft.sysFlag & ~(SYS_FLAG.bornHostV6 | SYS_FLAG.storeHostV6))
   setU64(view, at + 40, draft.bornTimestamp)
   view.setUint32(at + 48, draft.bornHost.ip)
   view.setInt32(at + 52, draft.bornHost.port)
-  setU64(view, at + STORE_TIMESTAMP_AT, place.storeTimestamp)
-  view.setUint32(at + 64, place.storeHost.ip)
-  view.setInt32(at + 68, place.storeHost.port)
   view.setInt32(at + RECONSUME_TIMES_AT, draft.reconsumeTimes)
   setU64(view, at + 76, draft.preparedPosition)
   view.setInt32(at + 84, body.length)
@@ -138,7 +174,6 @@ export function writeRecord(
     next += uniqueKey.length
   }
   if (brokerProperties !== undefined) target.set(brokerProperties, next)
-  return size
 }
 
 /**

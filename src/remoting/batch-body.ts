@@ -3,7 +3,7 @@
 //   0 i32 size   4 i32 magic (0)   8 i32 crc (0)   12 i32 flag
 //   16 i32 length, body   . i16 length, properties
 import { BrokerError } from '../errors.ts'
-import { getI32, getU16, putU16, putU32 } from '../model/bytes.ts'
+import { getI32, getU16, partOf, putU16, putU32 } from '../model/bytes.ts'
 import { invalidRequest } from './protocol-error.ts'
 
 const ITEM_FIXED_BYTES = 22
@@ -36,8 +36,8 @@ export function decodeBatchBody(bytes: Buffer): BatchItem[] {
     if (items.length >= BATCH_MESSAGES_MAX) throw tooMany()
     items.push({
       flag: getI32(bytes, at + 12),
-      body: bytes.subarray(at + BODY_AT, bodyEnd),
-      properties: bytes.subarray(bodyEnd + 2, end),
+      body: partOf(bytes, at + BODY_AT, bodyEnd),
+      properties: partOf(bytes, bodyEnd + 2, end),
     })
     at = end
   }

@@ -7,9 +7,17 @@ import { roundsText } from '../model/due-rounds.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, queueOffset } from '../model/positions.ts'
 import { editProperties, PROPERTY, VALUE_END } from '../model/properties.ts'
-import { type RecordDraft, recordBytes } from '../model/record.ts'
+import { type NewRecord, type RecordDraft, recordBytes } from '../model/record.ts'
 import type { Appending, CommitLog } from './log/commit-log.ts'
-import type { Appended, AppendGroup, DueEntry, Fact, RecordFact, StoreDraft } from './store.ts'
+import type {
+  Appended,
+  AppendGroup,
+  DueEntry,
+  Fact,
+  RecordFact,
+  StoreDraft,
+  StoreMessage,
+} from './store.ts'
 import type { ConsumeQueue } from './views/consume-queue.ts'
 import { dueTime } from './views/due-index.ts'
 import { type FiredNote, type Note, noteDraft, noteSubject } from './views/notes.ts'
@@ -53,7 +61,7 @@ export class Appender {
 
   /** `accepted` is called at once when the log has taken the group. */
   appendWith(
-    messages: readonly StoreDraft[],
+    messages: readonly StoreMessage[],
     notes: readonly Note[],
     accepted?: (appending: Appending) => void,
     // Notes are what consumers need to go on while the disk is full, and what makes room in the
@@ -144,7 +152,7 @@ export class Appender {
   }
 
   /** Gives each message its queue offset. */
-  #place(messages: readonly StoreDraft[], offsets: number[]): void {
+  #place(messages: readonly StoreMessage[], offsets: number[]): void {
     if (this.#keeper.views.unsavedEntries > UNSAVED_ENTRIES_MAX) throw viewsStuck()
     for (const message of messages) {
       offsets.push(message.dueMs === undefined ? this.#queueOf(message).assigned++ : 0)
@@ -152,19 +160,19 @@ export class Appender {
   }
 
   /** The first so many are not appended after all. */
-  #takeBack(messages: readonly StoreDraft[], count: number): void {
+  #takeBack(messages: readonly StoreMessage[], count: number): void {
     for (let i = 0; i < count; i++) {
       if (messages[i]!.dueMs === undefined) this.#queueOf(messages[i]!).assigned--
     }
   }
 
-  #queueOf({ topic, queueId }: StoreDraft): ConsumeQueue {
+  #queueOf({ topic, queueId }: StoreMessage): ConsumeQueue {
     const { queues } = this.#keeper.views
     return queues.queue(queues.topic(topic), queueId)
   }
 
   /** As they are where nothing is parked or noted. */
-  #drafted(messages: readonly StoreDraft[], notes: readonly Note[]): readonly RecordDraft[] {
+  #drafted(messages: readonly StoreMessage[], notes: readonly Note[]): readonly NewRecord[] {
     const isPlain = notes.length === 0 && messages.every(({ dueMs }) => dueMs === undefined)
     if (isPlain) return messages
     const drafts = messages.map(drafted)
@@ -218,7 +226,7 @@ class UnderWay {
 export const factNotes = (facts: readonly Fact[]): Note[] =>
   facts.map((fact) => ({ is: 'fact', ...fact }))
 
-function notesOf(facts: readonly (Fact | RecordFact)[], messages: readonly StoreDraft[]): Note[] {
+function notesOf(facts: readonly (Fact | RecordFact)[], messages: readonly StoreMessage[]): Note[] {
   let distances: readonly number[] | undefined
   return facts.map((fact) => {
     if (!('message' in fact)) return { is: 'fact', ...fact }
@@ -228,7 +236,7 @@ function notesOf(facts: readonly (Fact | RecordFact)[], messages: readonly Store
 }
 
 /** From each message to the notes behind the last one: known before it is written. */
-function distancesOf(messages: readonly StoreDraft[]): readonly number[] {
+function distancesOf(messages: readonly StoreMessage[]): readonly number[] {
   const distances = new Array<number>(messages.length)
   let distance = 0
   for (let i = messages.length - 1; i >= 0; i--) {
@@ -238,7 +246,7 @@ function distancesOf(messages: readonly StoreDraft[]): readonly number[] {
   return distances
 }
 
-const drafted = (message: StoreDraft): RecordDraft =>
+const drafted = (message: StoreMessage): NewRecord =>
   message.dueMs === undefined ? message : parked(message, message.dueMs)
 
 /** A parked message says in its own properties where it goes and when, so that replay finds out. */

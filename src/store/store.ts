@@ -4,7 +4,7 @@
 import type { DueRounds } from '../model/due-rounds.ts'
 import type { Host } from '../model/host.ts'
 import type { LogPosition, QueueOffset } from '../model/positions.ts'
-import type { RecordDraft, RecordView } from '../model/record.ts'
+import type { EncodedRecord, RecordDraft, RecordView } from '../model/record.ts'
 import type { DamagedRange, FlushMode } from './log/commit-log.ts'
 import type { Replication } from './replication.ts'
 
@@ -44,7 +44,7 @@ export interface PutOff {
 
 /** One append: all of it survives a crash or nothing does. At most FRAME_BYTES_MAX. */
 export interface AppendGroup {
-  readonly messages: readonly StoreDraft[]
+  readonly messages: readonly StoreMessage[]
   /** Of two with one key the later holds. */
   readonly facts?: readonly (Fact | RecordFact)[]
   /** Parked messages that are done: they leave the due index. */
@@ -72,6 +72,8 @@ export interface StoreDraft extends RecordDraft {
   /** With `dueMs`: the record may be put off; kept in its property `dueRounds`. */
   readonly rounds?: DueRounds | undefined
 }
+
+export type StoreMessage = StoreDraft | EncodedRecord
 
 export interface Appended {
   readonly position: LogPosition

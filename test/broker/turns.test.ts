@@ -6,6 +6,8 @@ import { ReceivingGroup } from '../../src/broker/consume/receiving-group.ts'
 import { recordsOf } from '../../src/model/record.ts'
 import { parseSqlFilter } from '../../src/model/sql92/sql-filter.ts'
 import { LogStore } from '../../src/store/log-store.ts'
+import type { AppendGroup } from '../../src/store/store.ts'
+import { ViewKeeper } from '../../src/store/views/view-keeper.ts'
 import {
   bodiesOf,
   newMessage,
@@ -231,3 +233,69 @@ for (const how of ['pull', 'receive'] as const) {
     t.true(turns.size >= count / 2, `${turns.size} turns`)
   })
 }
+
+const LARGE = 4096 + 1
+
+/** A batch for one queue, with the appends that it takes. */
+async function publishLarge(t: ExecutionContext, properties: Record<string, string> = {}) {
+  const { broker } = await startBroker(t)
+  const { append } = LogStore.prototype
+  const groups: AppendGroup[] = []
+  LogStore.prototype.append = function (this: LogStore, group) {
+    groups.push(group)
+    return append.call(this, group)
+  }
+  t.teardown(() => {
+    LogStore.prototype.append = append
+  })
+  const last = { queueId: 0, body: 'last', properties }
+  const batch = Array.from({ length: LARGE }, (_, i) =>
+    newMessage('orders', i === LARGE - 1 ? last : { queueId: 0, body: `${i}` }),
+  )
+  const receipts = await broker.publishTogether(batch)
+  return {
+    broker,
+    receipts,
+    messages: groups.find(({ messages }) => messages.length > 0)!.messages,
+  }
+}
+
+test.serial('a large batch is encoded before the turn that appends it', async (t) => {
+  const { broker, receipts, messages } = await publishLarge(t)
+  t.true(messages.every(({ encoded }) => encoded !== undefined))
+  const { records } = await broker.pull(
+    pullRequest('orders', { offset: LARGE - 2, maxMessages: 2 }),
+  )
+  const read = [...recordsOf(records)]
+  t.deepEqual(
+    read.map(({ body, queueOffset }) => [`${body}`, queueOffset as number]),
+    [
+      [`${LARGE - 2}`, LARGE - 2],
+      ['last', LARGE - 1],
+    ],
+  )
+  t.is(read[1]!.position, receipts[LARGE - 1]!.position)
+  t.not(read[0]!.property('UNIQ_KEY'), read[1]!.property('UNIQ_KEY'))
+})
+
+test.serial('a large batch with a delayed message parks it', async (t) => {
+  const { broker, messages } = await publishLarge(t, { TIMER_DELAY_MS: '60000' })
+  t.is(messages.length, LARGE)
+  const { maxOffset } = await broker.pull(pullRequest('orders', { offset: LARGE - 1 }))
+  t.is(maxOffset, (LARGE - 1) as never)
+})
+
+test.serial('a large batch is answered in another turn than it becomes readable in', async (t) => {
+  const turn = countTurns(t)
+  const { apply } = ViewKeeper.prototype
+  let applied = 0
+  ViewKeeper.prototype.apply = function (this: ViewKeeper, frame, tell) {
+    applied = turn()
+    apply.call(this, frame, tell)
+  }
+  t.teardown(() => {
+    ViewKeeper.prototype.apply = apply
+  })
+  await publishLarge(t)
+  t.true(turn() > applied)
+})

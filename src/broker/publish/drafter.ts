@@ -21,7 +21,7 @@ import {
 } from '../../model/properties.ts'
 import { SYS_FLAG, type WrittenProperty } from '../../model/record.ts'
 import { PERM_WRITE } from '../../model/topic.ts'
-import type { StoreDraft } from '../../store/store.ts'
+import type { StoreDraft, StoreMessage } from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import type { BrokerPermission } from '../definitions/permission.ts'
 import { checkSendable, noSuchBroker, type Topic, type TopicTable } from '../definitions/topics.ts'
@@ -44,7 +44,7 @@ import { UniqueIds } from './unique-ids.ts'
 
 /** Messages of one append; `slots` are their places in the caller's batch. */
 export interface Batch extends Dispatching {
-  readonly drafts: StoreDraft[]
+  readonly drafts: StoreMessage[]
   readonly slots: number[]
   bytes: number
   /** Topics whose definitions must become durable with these messages. */

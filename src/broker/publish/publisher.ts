@@ -1,8 +1,9 @@
 // Takes new messages: has them checked and completed (drafter.ts), and hands a whole batch to the
 // store in one append.
-import type { Clock } from '../../clock.ts'
+import { type Clock, nextTurn } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
+import { encodeRecords } from '../../model/record.ts'
 import type { StateChange } from '../../model/state.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
 import type { AppendGroup, Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
@@ -117,27 +118,22 @@ export class Publisher {
   }
 
   /**
-   * Messages of one topic, to one queue, in one append. A large batch is checked over several turns
-   * of the event loop and appended in the last of them; a small one within the call.
+   * Messages of one topic, to one queue, in one append. A large batch is checked and encoded over
+   * several turns of the event loop, then appended in one and answered in another; a small one is
+   * appended within the call.
    */
   async publishTogether(messages: readonly NewMessage[]): Promise<readonly PublishReceipt[]> {
     const batch = emptyBatch(undefined, true)
     const topicName = messages[0]!.topic
+    const isLarge = messages.length > CHECKED_AT_ONCE_MAX
     let topic: Topic | undefined
-    for (const [i, message] of messages.entries()) {
-      if (i % CHECKED_AT_ONCE_MAX === 0) {
-        if (i > 0) await new Promise((resolve) => setImmediate(resolve))
-        this.#drafter.startBatch()
-      }
-      const queueId = batch.drafts[0]?.queueId ?? message.queueId
-      const draft = this.#drafter.draft(
-        queueId === message.queueId ? message : { ...message, queueId },
-        batch,
-      )
-      if (draft instanceof BrokerError) throw nothingStored(i, messages.length, draft)
+    for (let from = 0; from < messages.length; from += CHECKED_AT_ONCE_MAX) {
+      const drafts = this.#draftTogether(messages, from, batch)
       topic ??= this.#parts.topics.find(topicName)
-      batch.drafts.push(draft)
-      batch.slots.push(i)
+      // A record that is parked is not written as it is drafted.
+      const isEncoded = isLarge && !batch.hasParked
+      for (const draft of isEncoded ? encodeRecords(drafts) : drafts) batch.drafts.push(draft)
+      if (isLarge) await nextTurn()
     }
     if (this.#parts.topics.find(topicName) !== topic) throw topicGone(topicName)
     const results = new Array<PublishResult>(messages.length)
@@ -145,6 +141,25 @@ export class Publisher {
     const [first] = results
     if (first instanceof BrokerError) throw first
     return results as PublishReceipt[]
+  }
+
+  /** As many of them as one turn checks. @throws BrokerError */
+  #draftTogether(messages: readonly NewMessage[], from: number, batch: Batch): StoreDraft[] {
+    const drafts: StoreDraft[] = []
+    const to = Math.min(messages.length, from + CHECKED_AT_ONCE_MAX)
+    this.#drafter.startBatch()
+    for (let i = from; i < to; i++) {
+      const message = messages[i]!
+      const queueId = (batch.drafts[0] ?? drafts[0] ?? message).queueId
+      const draft = this.#drafter.draft(
+        queueId === message.queueId ? message : { ...message, queueId },
+        batch,
+      )
+      if (draft instanceof BrokerError) throw nothingStored(i, messages.length, draft)
+      drafts.push(draft)
+      batch.slots.push(i)
+    }
+    return drafts
   }
 
   /**
@@ -204,7 +219,9 @@ export class Publisher {
     const { drafts, slots, unsaved, changes, hasParked, handles, halves, retries, deadLetters } =
       batch
     const queueIds = drafts.map(({ queueId }) => queueId)
-    const append = this.#parts.store.append(this.#groupOf(batch, also))
+    const appending = this.#parts.store.append(this.#groupOf(batch, also))
+    const isLarge = batch.isTogether && slots.length > CHECKED_AT_ONCE_MAX
+    const append = isLarge ? inTurnOfItsOwn(appending) : appending
     return (batch.dispatches === 0 ? append : this.#dispatches.done(batch, append)).then(
       (appended) => {
         const { storeHost } = this.#parts.store
@@ -251,6 +268,12 @@ export class Publisher {
     for (const { fact } of changes ?? []) facts.push(fact)
     return facts
   }
+}
+
+async function inTurnOfItsOwn<T>(work: Promise<T>): Promise<T> {
+  const result = await work
+  await nextTurn()
+  return result
 }
 
 const nothingStored = (index: number, count: number, { code, message, retryable }: BrokerError) =>

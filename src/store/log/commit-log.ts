@@ -7,7 +7,7 @@ import type { Logger } from '../../log.ts'
 import type { Host } from '../../model/host.ts'
 import { BODY_BYTES_MAX } from '../../model/limits.ts'
 import type { LogPosition } from '../../model/positions.ts'
-import type { RecordDraft } from '../../model/record.ts'
+import type { NewRecord } from '../../model/record.ts'
 import type { Histogram } from '../../numbers/histogram.ts'
 import type { Disk } from '../disk/disk.ts'
 import type { AcknowledgementHold, Followed, FrameFeed } from './following.ts'
@@ -119,7 +119,7 @@ export interface CommitLog {
    * `done`; always READ_ONLY while passive
    */
   append(
-    drafts: readonly RecordDraft[],
+    drafts: readonly NewRecord[],
     queueOffsets: readonly number[],
     done: (error: BrokerError | undefined) => void,
     isEssential?: boolean,

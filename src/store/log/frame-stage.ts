@@ -5,7 +5,7 @@ import { BrokerError } from '../../errors.ts'
 import type { Host } from '../../model/host.ts'
 import { PROPERTIES_BYTES_MAX, SYSTEM_TOPIC_CHARS_MAX } from '../../model/limits.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
-import { propertiesBytes, type RecordDraft, recordBytes, writeRecord } from '../../model/record.ts'
+import { type NewRecord, propertiesBytes, recordBytes, writeRecord } from '../../model/record.ts'
 import type { Appending } from './commit-log.ts'
 import { checkForeignFrame } from './foreign-frame.ts'
 import { FRAME_HEADER_BYTES, type FrameHeader, writeFrameHeader } from './frame.ts'
@@ -82,7 +82,7 @@ export class FrameStage {
 
   /** All drafts go into one frame. @throws BrokerError MESSAGE_TOO_LARGE, MESSAGE_INVALID, BUSY */
   add(
-    drafts: readonly RecordDraft[],
+    drafts: readonly NewRecord[],
     queueOffsets: readonly number[],
     nowMs: number,
     done: Done,
@@ -225,11 +225,11 @@ export class FrameStage {
 }
 
 /** @throws BrokerError MESSAGE_INVALID for what the encoding cannot hold */
-function bytesOf(drafts: readonly RecordDraft[]): number {
+function bytesOf(drafts: readonly NewRecord[]): number {
   let size = 0
   for (const draft of drafts) {
     const { topic } = draft
-    const properties = propertiesBytes(draft)
+    const properties = draft.encoded === undefined ? propertiesBytes(draft) : 0
     if (properties > PROPERTIES_BYTES_MAX || topic.length > SYSTEM_TOPIC_CHARS_MAX) {
       throw new BrokerError(
         'MESSAGE_INVALID',

@@ -6,7 +6,7 @@ import { randomInt } from 'node:crypto'
 import type { Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
-import type { RecordDraft } from '../../model/record.ts'
+import type { NewRecord } from '../../model/record.ts'
 import { atTurnEnd } from '../../turn-end.ts'
 import { isSpaceError } from '../disk/disk.ts'
 import { Acknowledgements } from './acknowledgements.ts'
@@ -166,7 +166,7 @@ class SegmentedLog implements CommitLog {
   }
 
   append(
-    drafts: readonly RecordDraft[],
+    drafts: readonly NewRecord[],
     queueOffsets: readonly number[],
     done: Done,
     isEssential = false,
