@@ -299,3 +299,14 @@ test.serial('a large batch is answered in another turn than it becomes readable 
   await publishLarge(t)
   t.true(turn() > applied)
 })
+
+for (const what of ['groups', 'topics'] as const) {
+  test(`${what} that are made by their first use have a turn each`, async (t) => {
+    const { broker, clock } = await startBroker(t)
+    const count = 20
+    endSlicesAtOnce(t, clock)
+    const turns = countTurns(t)
+    await Promise.all(Array.from({ length: count }, (_, i) => broker[what].ensure(`new-${i}`)))
+    t.true(turns() >= count - 1, `${turns()} turns`)
+  })
+}

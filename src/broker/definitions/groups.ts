@@ -87,6 +87,8 @@ export class GroupTable {
    * and allowed. @throws GROUP_NOT_FOUND
    */
   async ensure(name: string): Promise<GroupDefinition> {
+    const { firstUses } = this.#facts
+    if (!this.isSaved(name) && firstUses.isOver) await firstUses.rest()
     let group = this.#groups.get(name)
     if (group === undefined) {
       checkGroupName(name)

@@ -141,6 +141,8 @@ export class TopicTable {
    * allowed. @throws TOPIC_NOT_FOUND
    */
   async ensure(name: string): Promise<Topic> {
+    const { firstUses } = this.#facts
+    if (this.#topics.get(name)?.isSaved !== true && firstUses.isOver) await firstUses.rest()
     const topic = this.findOrStage(name)
     if (topic.isSaved) return topic
     try {

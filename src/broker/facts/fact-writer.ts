@@ -1,6 +1,6 @@
 // Writes durable facts: at once, or coalesced for those that may lag behind memory for a moment.
 // Knows kinds and bytes, not what they mean.
-import { type Clock, Slice, type Timer } from '../../clock.ts'
+import { type Clock, SharedSlice, Slice, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Fact, MessageStore } from '../../store/store.ts'
@@ -26,6 +26,8 @@ export interface LazyFact {
 }
 
 export class FactWriter {
+  /** Of definitions that are made by their first use. */
+  readonly firstUses: SharedSlice
   readonly #store: MessageStore
   readonly #clock: Clock
   readonly #log: Logger
@@ -36,6 +38,7 @@ export class FactWriter {
   #failing = false
 
   constructor(store: MessageStore, clock: Clock, log: Logger, flushMs: number) {
+    this.firstUses = new SharedSlice(clock)
     this.#store = store
     this.#clock = clock
     this.#log = log

@@ -55,7 +55,9 @@ export class Addresses {
 
   async open(): Promise<void> {
     await this.#broker.topics.ensure(MQTT_CATCH_ALL_TOPIC)
-    this.#watch = this.#broker.topics.watch(() => this.#changed())
+    this.#watch = this.#broker.topics.watch((topic) => {
+      if (isMqttAddressable(topic)) this.#changed()
+    })
     await this.#refresh()
   }
 

@@ -48,6 +48,19 @@ test('a topic belongs to the RocketMQ topic of its first level, else to MQTT', a
   addresses.close()
 })
 
+test('topics that come with groups are no reason to look through all topics again', async (t) => {
+  const { broker } = await startBroker(t)
+  const addresses = new Addresses(broker)
+  await addresses.open()
+  const before = addresses.generation
+  await broker.groups.ensure('billing')
+  t.is(addresses.generation, before)
+  await broker.topics.ensure('orders')
+  await eventually(async () => (addresses.generation > before ? true : undefined))
+  t.is(addresses.generation, before + 1)
+  addresses.close()
+})
+
 test('a topic that is created later takes its messages from then on', async (t) => {
   const { broker } = await startBroker(t)
   const addresses = new Addresses(broker)
