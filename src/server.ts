@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import type { ConnectionOptions } from 'node:tls'
 import { type Clock, systemClock } from './clock.ts'
-import type { Config, ListeningConfig } from './config.ts'
+import { type Config, configJsonSchema, type ListeningConfig } from './config.ts'
 import { BrokerError } from './errors.ts'
 import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
 import { Accounts } from './gateway/access/accounts.ts'
@@ -38,6 +38,7 @@ import type { Broker } from './port/broker.ts'
 import type { Gateway, GatewayContext } from './port/gateway.ts'
 import type { OpenAside } from './remoting/serving/aside.ts'
 import type { Credentials } from './remoting/signature.ts'
+import { redact } from './settings.ts'
 import type { MessageStore } from './store/store.ts'
 
 export type { ListenerName, ServerAddress, ServerRole }
@@ -181,7 +182,8 @@ async function composeHttp(
   const { clusterName: cluster, name } = config.broker
   // As Apache's brokers and proxies name themselves.
   const node = { cluster, node_type: role === 'gateway' ? 'proxy' : 'broker', node_id: name }
-  const gateway = new HttpGateway({ auth, log, clock, numbers, node }, config.http)
+  const settings = redact(config, configJsonSchema)
+  const gateway = new HttpGateway({ auth, log, clock, numbers, node, settings }, config.http)
   parts.add('HTTP', () => {
     for (const listener of own) listener.stopAccepting()
     return gateway.close(Math.min(config.stopDeadlineMs, HTTP_STOP_MS))

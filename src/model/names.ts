@@ -60,6 +60,20 @@ export function isSystemTopic(topic: string): boolean {
   return topic === AUTO_CREATE_TOPIC || SEND_FORBIDDEN.has(topic) || topic.startsWith(SYSTEM_PREFIX)
 }
 
+/**
+ * RocketMQ's brokers also have topics of their own name and their cluster's, and some for tests.
+ */
+const MACHINERY: ReadonlySet<string> = new Set(['BenchmarkTest', 'DefaultCluster', TRACE_TOPIC])
+
+/** Neither a group's nor one that brokers or their tools make for themselves. */
+export const isUserTopic = (name: string, brokerName: string): boolean =>
+  !isSystemTopic(name) &&
+  !isRetryTopic(name) &&
+  !isDeadLetterTopic(name) &&
+  name !== brokerName &&
+  !name.endsWith('_REPLY_TOPIC') &&
+  !MACHINERY.has(name)
+
 export const isSendForbidden = (topic: string): boolean =>
   SEND_FORBIDDEN.has(topic) || topic.startsWith(SYSTEM_PREFIX)
 

@@ -1,14 +1,7 @@
 // Topics: created and deleted on every master, described from what all of them say.
 import { BrokerError } from '../../errors.ts'
 import { QUEUES_PER_TOPIC_MAX } from '../../model/limits.ts'
-import {
-  AUTO_CREATE_TOPIC,
-  checkTopicName,
-  isDeadLetterTopic,
-  isRetryTopic,
-  isSystemTopic,
-  TRACE_TOPIC,
-} from '../../model/names.ts'
+import { AUTO_CREATE_TOPIC, checkTopicName, isUserTopic } from '../../model/names.ts'
 import { PERM_READ_WRITE } from '../../model/topic.ts'
 import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import { writeFields } from '../../remoting/layout.ts'
@@ -219,19 +212,6 @@ export class TopicAdmin {
     })
   }
 }
-
-/**
- * RocketMQ's brokers also have topics of their own name and their cluster's, and some for tests.
- */
-const MACHINERY: ReadonlySet<string> = new Set(['BenchmarkTest', 'DefaultCluster', TRACE_TOPIC])
-
-const isUserTopic = (name: string, brokerName: string): boolean =>
-  !isSystemTopic(name) &&
-  !isRetryTopic(name) &&
-  !isDeadLetterTopic(name) &&
-  name !== brokerName &&
-  !name.endsWith('_REPLY_TOPIC') &&
-  !MACHINERY.has(name)
 
 const isOn =
   ({ name }: Master) =>

@@ -9,10 +9,12 @@ import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.
 import type { Authenticator } from '../access/auth.ts'
 import { Connections } from '../net/connections.ts'
 import type { HttpAnswer } from './answer.ts'
+import type { ApiContext } from './api/endpoint.ts'
+import { apiRoutes } from './api/table.ts'
 import { HttpConnection } from './connection.ts'
 import { HttpError, problemOf } from './errors.ts'
 import { healthRoutes, Readiness } from './health.ts'
-import { HEADER_BYTES_MAX } from './limits.ts'
+import { BODIES_BYTES_MAX, HEADER_BYTES_MAX } from './limits.ts'
 import { checkHost, principalOf } from './login.ts'
 import { metricsRoutes } from './metrics.ts'
 import { REQUESTS, type StatusClass } from './numbers.ts'
@@ -26,6 +28,8 @@ export interface HttpContext {
   readonly numbers: Numbers
   /** Of every number that Apache RocketMQ has too: cluster, node_type and node_id. */
   readonly node: Readonly<Record<string, string>>
+  /** Those of the process, without what is secret in them. */
+  readonly settings?: unknown
 }
 
 const SWEEP_MS = 1_000
@@ -40,8 +44,10 @@ export class HttpGateway implements Gateway {
   readonly #connections: Connections<HttpConnection>
   readonly #byStream = new WeakMap<object, HttpConnection>()
   readonly #counts: Readonly<Record<StatusClass, Counter>>
+  #running: ApiContext | undefined
   /** Requests under way that cost something. */
   #underWay = 0
+  #bodyBytes = 0
 
   constructor(context: HttpContext, options: HttpOptions) {
     this.#context = context
@@ -50,6 +56,7 @@ export class HttpGateway implements Gateway {
     this.#routes = new HttpRoutes([
       ...healthRoutes(this.#readiness),
       ...metricsRoutes(context, options.openMetrics),
+      ...apiRoutes(() => this.#running),
     ])
     const count = (status: StatusClass) => context.numbers.counter(REQUESTS, { status })
     this.#counts = {
@@ -75,6 +82,7 @@ export class HttpGateway implements Gateway {
   /** The broker and its front-ends are there. */
   ready(context: GatewayContext): void {
     this.#readiness.running(context)
+    this.#running = { ...context, settings: this.#context.settings }
   }
 
   /** From now on what asks is told not to send more. */
@@ -143,7 +151,7 @@ export class HttpGateway implements Gateway {
         address,
         signal,
         principal: () => this.#principal(request, address, signal),
-        body: (bytesMax) => bodyOf(request, bytesMax),
+        body: (bytesMax) => this.#body(request, bytesMax),
       }
       return found.route.isCheap ? await found.route.serve(call) : await this.#serveOne(found, call)
     } catch (error) {
@@ -167,6 +175,22 @@ export class HttpGateway implements Gateway {
     } finally {
       this.#underWay--
     }
+  }
+
+  /** @throws HttpError 413; BrokerError BUSY while the bodies of others take the room */
+  async #body(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+    const { headers } = request
+    const isChunked = headers['transfer-encoding'] !== undefined
+    const bytes = isChunked ? bytesMax : Number(headers['content-length'] ?? 0)
+    if (bytes > bytesMax) throw tooLong(bytesMax)
+    if (this.#bodyBytes + bytes > BODIES_BYTES_MAX) {
+      throw new BrokerError('BUSY', `bodies under way have ${BODIES_BYTES_MAX} bytes at most`)
+    }
+    this.#bodyBytes += bytes
+    request.once('close', () => {
+      this.#bodyBytes -= bytes
+    })
+    return bodyOf(request, bytesMax)
   }
 
   async #principal(request: IncomingMessage, address: string, signal: AbortSignal) {
@@ -196,18 +220,20 @@ function targetOf({ url = '/' }: IncomingMessage): { path: string; query: URLSea
   return { path, query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)) }
 }
 
+/** @throws HttpError 413 */
 async function bodyOf(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
-  const refused = new HttpError(413, `a body may have ${bytesMax} bytes here`)
-  if (Number(request.headers['content-length'] ?? 0) > bytesMax) throw refused
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length
-    if (bytes > bytesMax) throw refused
+    if (bytes > bytesMax) throw tooLong(bytesMax)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)
 }
+
+const tooLong = (bytesMax: number): HttpError =>
+  new HttpError(413, `a body may have ${bytesMax} bytes here`)
 
 /** Bytes that are no request, or too many of them. */
 function refuseUnread(

@@ -13,6 +13,7 @@ import {
   encodeAssignments,
   encodeRequestModes,
 } from '../../../remoting/requests/assignments.ts'
+import { popShare, requestModes, setRequestMode } from '../../admin/request-modes.ts'
 import { CLUSTER, groupResource, topicResource } from '../address.ts'
 import {
   type Answer,
@@ -23,7 +24,6 @@ import {
   DONE,
   type RequestTable,
 } from '../call.ts'
-import { popShare, requestModes, setRequestMode } from '../request-modes.ts'
 
 export const assignmentRequests: RequestTable = new Map([
   [REQUEST.queryAssignment, queryAssignment],

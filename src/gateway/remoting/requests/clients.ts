@@ -13,6 +13,7 @@ import {
   encodeConsumerIds,
   UNREGISTER_CLIENT,
 } from '../../../remoting/requests/clients.ts'
+import { popShare } from '../../admin/request-modes.ts'
 import { groupResource, topicResource } from '../address.ts'
 import {
   type Answer,
@@ -24,7 +25,6 @@ import {
   type RequestTable,
   type Serve,
 } from '../call.ts'
-import { popShare } from '../request-modes.ts'
 import { together } from '../together.ts'
 
 export const clientRequests: RequestTable = new Map<number, Serve>([

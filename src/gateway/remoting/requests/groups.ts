@@ -1,5 +1,4 @@
 // Consumer groups: definitions.
-import { isDeepStrictEqual } from 'node:util'
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { GroupDefinition } from '../../../model/group.ts'
@@ -16,17 +15,17 @@ import {
   type GroupUpdate,
   type UnfollowedGroupFields,
 } from '../../../remoting/requests/groups.ts'
+import { authorizePut, deleteGroup } from '../../admin/definitions.ts'
 import { CLUSTER, groupResource } from '../address.ts'
 import { alterGroup } from '../attributes.ts'
 import { type Answer, answerBody, authorize, type Call, DONE, type RequestTable } from '../call.ts'
-import { dropRequestModes } from '../request-modes.ts'
 import { tableVersion } from '../table-version.ts'
 import { together } from '../together.ts'
 
 export const groupRequests: RequestTable = new Map([
   [REQUEST.updateGroup, updateGroup],
   [REQUEST.updateGroups, updateGroups],
-  [REQUEST.deleteGroup, deleteGroup],
+  [REQUEST.deleteGroup, removeGroup],
   [REQUEST.getAllGroupConfig, allGroups],
   [REQUEST.getGroupConfig, groupConfig],
 ])
@@ -63,11 +62,11 @@ async function prepare(
     ...group,
     ...(Object.keys(attributes).length > 0 && typeof attributes !== 'string' && { attributes }),
   }
-  // To create is not to change: a group that is there already belongs to all its consumers.
-  const isSame = typeof attributes !== 'string' && isDeepStrictEqual(known, wanted)
-  const action = known === undefined || isSame ? 'create' : 'manage'
-  authorize(call, action, groupResource(group.name))
-  if (typeof attributes === 'string') return { code: RESPONSE.systemError, remark: attributes }
+  if (typeof attributes === 'string') {
+    authorize(call, known === undefined ? 'create' : 'manage', groupResource(group.name))
+    return { code: RESPONSE.systemError, remark: attributes }
+  }
+  authorizePut(call, groupResource(group.name), known, wanted)
   checkGroupName(group.name)
   checkFollowed(unfollowed)
   return wanted
@@ -88,15 +87,13 @@ function checkFollowed(unfollowed: UnfollowedGroupFields): void {
   }
 }
 
-async function deleteGroup(call: Call): Promise<Answer> {
+async function removeGroup(call: Call): Promise<Answer> {
   const { groupName, cleanOffset } = readFields(DELETE_GROUP, call.fields)
-  authorize(call, 'delete', groupResource(groupName))
   try {
-    await call.context.broker.groups.delete(groupName, { keepOffsets: cleanOffset !== true })
+    await deleteGroup(call, groupName, { keepOffsets: cleanOffset !== true })
   } catch (error) {
     if (BrokerError.from(error).code !== 'GROUP_NOT_FOUND') throw error
   }
-  await dropRequestModes(call.context.broker, { group: groupName })
   return DONE
 }
 

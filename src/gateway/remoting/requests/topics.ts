@@ -1,8 +1,7 @@
 // Topic definitions and statistics, for clients and for mqadmin.
-import { isDeepStrictEqual } from 'node:util'
 import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
-import { checkTopicName, isSystemTopic, replyTopic, topicOfWire } from '../../../model/names.ts'
+import { checkTopicName, isSystemTopic, replyTopic } from '../../../model/names.ts'
 import type { TopicDefinition } from '../../../model/topic.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { jsonBody } from '../../../remoting/json/json-emitter.ts'
@@ -19,6 +18,7 @@ import {
   topicConfigOut,
   UPDATE_TOPIC,
 } from '../../../remoting/requests/topics.ts'
+import { authorizePut, deleteTopic } from '../../admin/definitions.ts'
 import { CLUSTER, topicResource } from '../address.ts'
 import { alterTopic } from '../attributes.ts'
 import {
@@ -31,7 +31,6 @@ import {
   type RequestTable,
 } from '../call.ts'
 import { recordAt } from '../record-at.ts'
-import { dropRequestModes } from '../request-modes.ts'
 import { storedOfLate } from '../stored-of-late.ts'
 import { tableVersion } from '../table-version.ts'
 import { together } from '../together.ts'
@@ -39,7 +38,7 @@ import { together } from '../together.ts'
 export const topicRequests: RequestTable = new Map([
   [REQUEST.updateTopic, updateTopic],
   [REQUEST.updateTopics, updateTopics],
-  [REQUEST.deleteTopic, deleteTopic],
+  [REQUEST.deleteTopic, removeTopic],
   [REQUEST.getAllTopicConfig, allTopics],
   [REQUEST.getTopicConfig, topicConfig],
   [REQUEST.getTopicStats, topicStats],
@@ -91,9 +90,7 @@ async function prepare(
     sysFlag: update.topicSysFlag ?? 0,
     ...(Object.keys(attributes).length > 0 && { attributes }),
   }
-  // To create is not to change: a topic that is there already belongs to all its users.
-  const action = known === undefined || isDeepStrictEqual(known, wanted) ? 'create' : 'manage'
-  authorize(call, action, topicResource(update.topic))
+  authorizePut(call, topicResource(update.topic), known, wanted)
   checkTopicName(update.topic)
   checkFilterType(update.topicFilterType)
   return { wanted }
@@ -108,20 +105,13 @@ function checkFilterType(type: string): void {
   )
 }
 
-async function deleteTopic(call: Call): Promise<Answer> {
-  const { topic } = readFields(TOPIC, call.fields)
-  authorize(call, 'delete', topicResource(topic))
-  if (isSystemTopic(topic)) {
-    throw new BrokerError('PERMISSION_DENIED', `the system topic '${topic}' may not be deleted`)
-  }
+async function removeTopic(call: Call): Promise<Answer> {
   try {
-    await call.context.broker.topics.delete(topicOfWire(topic))
+    await deleteTopic(call, readFields(TOPIC, call.fields).topic)
   } catch (error) {
     // Deleting twice is no error to mqadmin, which asks every broker of a cluster.
     if (BrokerError.from(error).code !== 'TOPIC_NOT_FOUND') throw error
   }
-  await dropRequestModes(call.context.broker, { topic })
-  await call.context.routes?.told()
   return DONE
 }
 

@@ -1,5 +1,4 @@
-// Users that are made while the broker runs, and their rights. All of it is an admin's alone: a
-// user that may give rights could give itself all of them.
+// Users that are made while the broker runs, and their rights.
 import { BrokerError } from '../../../errors.ts'
 import { REQUEST } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
@@ -18,8 +17,9 @@ import {
   USER,
   type UserInfo,
 } from '../../../remoting/requests/users.ts'
-import type { Account, Accounts, GivenAccount } from '../../access/accounts.ts'
+import type { Account, GivenAccount } from '../../access/accounts.ts'
 import { type AclPolicy, policyOf } from '../../access/acl.ts'
+import { accountsOf } from '../../admin/users.ts'
 import { type Answer, answerBody, type Call, DONE, type RequestTable, type Serve } from '../call.ts'
 
 export const userRequests: RequestTable = new Map<number, Serve>([
@@ -106,18 +106,6 @@ function listAcls(call: Call): Answer {
     return policies.length === 0 ? [] : [{ ...acl, policies }]
   })
   return acls.length === 0 ? DONE : answerBody(encodeAcls(acls))
-}
-
-/** @throws BrokerError PERMISSION_DENIED, NOT_SUPPORTED */
-function accountsOf({ context, principal }: Call): Accounts {
-  if (!principal.admin) {
-    throw new BrokerError(
-      'PERMISSION_DENIED',
-      `user '${principal.name}' may not see or change users: only admins may`,
-    )
-  }
-  if (context.accounts !== undefined) return context.accounts
-  throw new BrokerError('NOT_SUPPORTED', 'the users of this broker are in its configuration alone')
 }
 
 /** Secrets of the configuration stay there. */

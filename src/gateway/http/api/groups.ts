@@ -1,0 +1,180 @@
+// Consumer groups: their places, members and definitions.
+import { z } from 'zod'
+import { Slice } from '../../../clock.ts'
+import { BrokerError } from '../../../errors.ts'
+import type { ClientRegistration } from '../../../model/client.ts'
+import { type GroupDefinition, groupDefaults } from '../../../model/group.ts'
+import type { QueueLag } from '../../../model/message.ts'
+import { isAllowed } from '../../access/auth.ts'
+import { deleteGroup, putGroup } from '../../admin/definitions.ts'
+import { resetGroup } from '../../admin/reset.ts'
+import { type ApiQuestion, endpoint } from './endpoint.ts'
+import { PAGE, type PageQuery, pageOf } from './pages.ts'
+
+export const groupEndpoints = [
+  endpoint({
+    method: 'GET',
+    path: '/groups',
+    summary: 'Consumer groups that the user may read',
+    query: z.strictObject(PAGE),
+    answers: 'The groups by name, with their members and how far they are behind.',
+    serve: listGroups,
+  }),
+  endpoint({
+    method: 'GET',
+    path: '/groups/:group',
+    summary: 'One group, its members and its place in each queue',
+    answers: 'The group. A `committedOffset` of -1: it never committed there.',
+    async serve(asked) {
+      const definition = await readable(asked)
+      const { broker } = asked.context
+      const queues = await broker.groups.lags(definition.name)
+      const members = membersOf(await broker.clients.list(), definition.name)
+      return { ...shown(definition), ...sums(queues), members, queues }
+    },
+  }),
+  endpoint({
+    method: 'PUT',
+    path: '/groups/:group',
+    summary: 'Create or change a consumer group',
+    body: z.strictObject({
+      consumeEnabled: z.boolean().optional(),
+      broadcastEnabled: z.boolean().optional(),
+      retryQueues: z.int().min(1).optional(),
+      retryTimesMax: z
+        .int()
+        .min(-1)
+        .optional()
+        .describe('Deliveries after the first; then a message is a dead letter.'),
+    }),
+    answers: 'The group as it is now. What is left out stays as it was.',
+    async serve({ params, body, principal, context }) {
+      const name = params['group']!
+      const known = await context.broker.groups.get(name)
+      const given = Object.entries(body).filter(([, value]) => value !== undefined)
+      const wanted = { ...(known ?? groupDefaults(name)), ...Object.fromEntries(given) }
+      await putGroup({ context, principal }, wanted)
+      return shown(wanted)
+    },
+  }),
+  endpoint({
+    method: 'DELETE',
+    path: '/groups/:group',
+    summary: 'Delete a consumer group',
+    query: z.strictObject({
+      keepOffsets: z
+        .enum(['true', 'false'])
+        .default('false')
+        .describe('A group that is made again under the name goes on where this one was.'),
+    }),
+    answers: 'Nothing.',
+    async serve({ params, query, principal, context }) {
+      const keepOffsets = query.keepOffsets === 'true'
+      await deleteGroup({ context, principal }, params['group']!, { keepOffsets })
+    },
+  }),
+  endpoint({
+    method: 'POST',
+    path: '/groups/:group/reset',
+    summary: 'Move a group in a topic, members that are connected too',
+    body: z.strictObject({
+      topic: z.string().min(1),
+      queue: z.int().min(0).optional().describe('Default: all.'),
+      to: z.union([
+        z.enum(['first', 'end']),
+        z.strictObject({ offset: z.int().min(0) }),
+        z.strictObject({ timeMs: z.int().min(0).describe('Epoch ms.') }),
+      ]),
+    }),
+    answers: 'Where the group is now, queue by queue.',
+    async serve({ params, body, principal, context }) {
+      const { topic, queue: queueId, to } = body
+      const at =
+        typeof to === 'string'
+          ? { timestampMs: to === 'first' ? 0 : undefined }
+          : 'offset' in to
+            ? { offset: to.offset }
+            : { timestampMs: to.timeMs }
+      const request = { group: params['group']!, topic, queueId, ...at }
+      const { cursors } = context.broker
+      const places = await resetGroup({ context, principal }, request, (queue, timestampMs) =>
+        cursors.byTime(queue, timestampMs, 'lower'),
+      )
+      return { queues: places.map(({ queue, offset }) => ({ ...queueOf(queue), offset })) }
+    },
+  }),
+]
+
+const queueOf = ({
+  topic,
+  brokerName,
+  queueId,
+}: Pick<QueueLag, 'topic' | 'brokerName' | 'queueId'>) => ({
+  topic,
+  brokerName,
+  queueId,
+})
+
+/** @throws BrokerError PERMISSION_DENIED, GROUP_NOT_FOUND */
+export async function readable({
+  params,
+  principal,
+  context,
+}: ApiQuestion<unknown, unknown>): Promise<GroupDefinition> {
+  const name = params['group']!
+  context.auth.authorize(principal, 'read', { kind: 'group', name })
+  const definition = await context.broker.groups.get(name)
+  if (definition !== undefined) return definition
+  throw new BrokerError('GROUP_NOT_FOUND', `there is no group '${name.slice(0, 300)}'`)
+}
+
+async function listGroups({ query, principal, context }: ApiQuestion<PageQuery, unknown>) {
+  const { broker, auth, clock } = context
+  const slice = new Slice(clock)
+  const readables: GroupDefinition[] = []
+  for (const definition of await broker.groups.list()) {
+    if (slice.isOver) await slice.rest()
+    const { name } = definition
+    if (isAllowed(auth, principal, 'read', { kind: 'group', name })) readables.push(definition)
+  }
+  const { page, ...rest } = pageOf(readables, ({ name }) => name, query)
+  const clients = await broker.clients.list()
+  const groups: unknown[] = []
+  for (const definition of page) {
+    if (slice.isOver) await slice.rest()
+    const members = membersOf(clients, definition.name).length
+    groups.push({
+      ...shown(definition),
+      members,
+      ...sums(await broker.groups.lags(definition.name)),
+    })
+  }
+  return { groups, ...rest }
+}
+
+function sums(queues: readonly QueueLag[]) {
+  let [lag, inFlight] = [0, 0]
+  for (const queue of queues) {
+    lag += queue.lag
+    inFlight += queue.inFlight
+  }
+  return { lag, inFlight }
+}
+
+const membersOf = (clients: readonly ClientRegistration[], group: string) =>
+  clients.flatMap(({ clientId, protocol, address, language, consumers }) =>
+    consumers
+      .filter((consumer) => consumer.group === group)
+      .map(({ model, mode, subscriptions }) => ({
+        ...{ clientId, protocol, address, language, model, mode },
+        topics: subscriptions.map(({ topic }) => topic),
+      })),
+  )
+
+const shown = ({
+  name,
+  consumeEnabled,
+  broadcastEnabled,
+  retryQueues,
+  retryTimesMax,
+}: GroupDefinition) => ({ name, consumeEnabled, broadcastEnabled, retryQueues, retryTimesMax })
