@@ -16,11 +16,15 @@ import { checkExposure } from '../../src/exposure.ts'
 import { hashPassword } from '../../src/password.ts'
 import { connectRhea } from '../support/rhea-client.ts'
 import { plainEnv, spawnServer, startServer, TRIVET } from '../support/server.ts'
-import { ROOT, textOf } from '../support/sources.ts'
+import { ROOT, sources, textOf } from '../support/sources.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
 const run = promisify(execFile)
 const page = textOf('docs/operate/deploying.md')
+const unit = textOf('deploy/trivetmq.service')
+const dockerfile = textOf('Dockerfile')
+const compose = textOf('deploy/compose.yaml')
+const chart = 'deploy/helm/trivetmq'
 
 const snippets = (language: string): readonly string[] =>
   Array.from(page.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, 'gms')), ([, s]) => s!)
@@ -41,15 +45,12 @@ test('the configurations are taken, and none is open', async (t) => {
 })
 
 test('the unit starts a command that there is, with flags that there are', async (t) => {
-  const [unit = ''] = snippets('ini')
   const [, program, command = '', ...flags] = /^ExecStart=(\S+) (\S+) (.*)$/m.exec(unit)!
   t.is(program, '/usr/local/bin/trivet')
   t.true(command in COMMANDS)
   const [name = ''] = flags.join(' ').split(' ')
   const { stdout } = await run(process.execPath, [TRIVET, command, '--help'])
   t.true(stdout.includes(`  ${name} `))
-  const [, stopS] = /^TimeoutStopSec=(\d+)$/m.exec(unit)!
-  t.true(Number(stopS) * 1000 > configOf().stopDeadlineMs + 5000)
 })
 
 test('systemd finds nothing wrong with the unit', async (t) => {
@@ -59,13 +60,12 @@ test('systemd finds nothing wrong with the unit', async (t) => {
     return
   }
   const file = join(await tempDir(t), 'trivetmq.service')
-  writeFileSync(file, snippets('ini')[0]!.replace('/usr/local/bin/trivet', TRIVET))
+  writeFileSync(file, unit.replace('/usr/local/bin/trivet', TRIVET))
   const { status, stderr } = spawnSync('systemd-analyze', ['verify', file], { encoding: 'utf8' })
   t.is(status, 0, stderr)
 })
 
 test('what the image copies is enough to start, and it stops in order', async (t) => {
-  const [dockerfile = ''] = snippets('Dockerfile')
   const folder = await tempDir(t)
   const copied = Array.from(
     dockerfile.matchAll(/^COPY --from=build \/src\/(\S+) \.\/(\S*)$/gm),
@@ -85,17 +85,41 @@ test('what the image copies is enough to start, and it stops in order', async (t
   t.is(await server.stop(), 0)
 })
 
-test('the ports of the image, the proxy and the cluster are the defaults', (t) => {
+test('the ports of the image, the proxy, compose and the chart are the defaults', (t) => {
   const { nameServer, remoting, mqtt: mqttPort, amqp, http } = configOf()
-  const all = [nameServer.port, remoting.port, mqttPort.port, amqp.port]
-  const [, exposed = ''] = /^EXPOSE (.*)$/m.exec(page)!
-  t.deepEqual(exposed.split(' ').map(Number), [9876, 10_909, ...all.slice(1), http.port])
-  const numbers = (pattern: RegExp): number[] =>
-    Array.from(page.matchAll(pattern), ([, n]) => Number(n))
+  const all = [nameServer.port, remoting.port, mqttPort.port, amqp.port, http.port]
+  const [, exposed = ''] = /^EXPOSE (.*)$/m.exec(dockerfile)!
+  t.deepEqual(exposed.split(' ').map(Number), [9876, 10_909, ...all.slice(1)])
+  const numbers = (text: string, pattern: RegExp): number[] =>
+    Array.from(text.matchAll(pattern), ([, n]) => Number(n))
   const ascending = (list: readonly number[]): number[] => list.toSorted((a, b) => a - b)
-  t.deepEqual(ascending(numbers(/server trivet 127\.0\.0\.1:(\d+)/g)), ascending(all))
-  t.deepEqual(numbers(/containerPort: (\d+)/g), [...all, http.port])
-  t.deepEqual(numbers(/name: \w+, port: (\d+)/g), [...all, http.port])
+  t.deepEqual(ascending(numbers(page, /server trivet 127\.0\.0\.1:(\d+)/g)), ascending(all.slice(0, -1)))
+  t.deepEqual(numbers(compose, /"\d+:(\d+)"/g), all)
+  const pod = textOf(`${chart}/templates/statefulset.yaml`)
+  t.deepEqual(numbers(pod, /containerPort: (\d+)/g), all)
+  t.deepEqual(numbers(textOf(`${chart}/templates/_names.tpl`), /port: (\d+)/g), all)
+})
+
+test('the time that each way of running gives a stop is enough', (t) => {
+  const pod = textOf(`${chart}/templates/statefulset.yaml`)
+  const graces = [
+    /^TimeoutStopSec=(\d+)$/m.exec(unit)![1],
+    /stop_grace_period: (\d+)s/.exec(compose)![1],
+    /terminationGracePeriodSeconds: (\d+)/.exec(pod)![1],
+    /--stop-timeout (\d+)/.exec(page)![1],
+  ]
+  for (const seconds of graces) t.true(Number(seconds) * 1000 > configOf().stopDeadlineMs + 5000)
+})
+
+test('the chart is of this version, and uses each value that it declares', (t) => {
+  const { version } = JSON.parse(textOf('package.json')) as { version: string }
+  t.is(/^appVersion: (.*)$/m.exec(textOf(`${chart}/Chart.yaml`))![1], version)
+  const templates = sources(`${chart}/templates`, '')
+    .map(({ text }) => text)
+    .join('\n')
+  const used = Array.from(templates.matchAll(/\.Values\.(\w+)/g), ([, name]) => name!)
+  const declared = Array.from(textOf(`${chart}/values.yaml`).matchAll(/^(\w+):/gm), ([, n]) => n!)
+  t.deepEqual([...new Set(used)].toSorted(), declared.toSorted())
 })
 
 /** A certificate of the test's own, or undefined where there is no openssl. */
