@@ -93,7 +93,10 @@ test('the ports of the image, the proxy, compose and the chart are the defaults'
   const numbers = (text: string, pattern: RegExp): number[] =>
     Array.from(text.matchAll(pattern), ([, n]) => Number(n))
   const ascending = (list: readonly number[]): number[] => list.toSorted((a, b) => a - b)
-  t.deepEqual(ascending(numbers(page, /server trivet 127\.0\.0\.1:(\d+)/g)), ascending(all.slice(0, -1)))
+  t.deepEqual(
+    ascending(numbers(page, /server trivet 127\.0\.0\.1:(\d+)/g)),
+    ascending(all.slice(0, -1)),
+  )
   t.deepEqual(numbers(compose, /"\d+:(\d+)"/g), all)
   const pod = textOf(`${chart}/templates/statefulset.yaml`)
   t.deepEqual(numbers(pod, /containerPort: (\d+)/g), all)
