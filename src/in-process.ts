@@ -1,5 +1,5 @@
-// The package's `trivetmq/server`: a server in the caller's own process, for tests, and for programs
-// that bring their broker along. The command `trivet` is the same server in a process of its own.
+// The package's `trivetmq/server`: a server in the caller's own process, for tests and for programs
+// that bring their broker along. `trivet` is the same server in a process of its own.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
