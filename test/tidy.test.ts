@@ -123,7 +123,12 @@ test('every file opens with what it owns', (t) => {
 
 test('every source file is reached from an entry', (t) => {
   // bin/trivet.cjs loads main; the others are what the package exports.
-  const entries = ['src/main.ts', 'src/in-process.ts', 'src/client/index.ts', 'src/node-buffer.d.ts']
+  const entries = [
+    'src/main.ts',
+    'src/in-process.ts',
+    'src/client/index.ts',
+    'src/node-buffer.d.ts',
+  ]
   const byPath = new Map(src.map((source) => [source.path, source]))
   const reached = new Set<string>()
   const visit = (path: string): void => {
