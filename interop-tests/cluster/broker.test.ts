@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import test from 'ava'
 import { systemClock } from '../../src/clock.ts'
 import { type ClusterBroker, openClusterBroker } from '../../src/cluster/broker.ts'
-import { brokerSuite } from '../../test/conformance/broker.ts'
+import { brokerSuite, CLUSTER_DIFFERENCES } from '../../test/conformance/broker.ts'
 import {
   type ApacheRocketmq,
   apacheRocketmqMissing,
@@ -30,20 +30,7 @@ if (missing === undefined) {
   })
   brokerSuite(
     () => ({ port: broker, pass: (ms) => delay(Math.min(ms, PASS_MS_MAX)), now: () => Date.now() }),
-    {
-      lightQueues: true,
-      available: true,
-      handBack: true,
-      promptReturn: true,
-      mixedGroups: true,
-      pops: true,
-      queueLocks: true,
-      transactions: true,
-      together: true,
-      replies: true,
-      reasons: true,
-      tries: 2,
-    },
+    { ...CLUSTER_DIFFERENCES, tries: 2 },
   )
 } else {
   process.stderr.write(`SKIPPED: the Broker port over Apache RocketMQ, because ${missing}\n`)

@@ -3,7 +3,7 @@ import test from 'ava'
 import { type ClusterBroker, openClusterBroker } from '../../src/cluster/broker.ts'
 import { RunningClock } from '../support/running-clock.ts'
 import { startServer } from '../support/server.ts'
-import { brokerSuite } from './broker.ts'
+import { brokerSuite, CLUSTER_DIFFERENCES } from './broker.ts'
 
 let broker: ClusterBroker
 const clock = new RunningClock()
@@ -24,16 +24,7 @@ test.after.always(async () => {
   for (const end of endings) await end()
 })
 
-brokerSuite(() => ({ port: broker, pass: (ms) => clock.pass(ms), now: () => clock.now() }), {
-  lightQueues: true,
-  available: true,
-  handBack: true,
-  promptReturn: true,
-  mixedGroups: true,
-  pops: true,
-  queueLocks: true,
-  transactions: true,
-  together: true,
-  replies: true,
-  reasons: true,
-})
+brokerSuite(
+  () => ({ port: broker, pass: (ms) => clock.pass(ms), now: () => clock.now() }),
+  CLUSTER_DIFFERENCES,
+)

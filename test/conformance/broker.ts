@@ -55,6 +55,21 @@ export interface Differences {
   readonly reasons?: true
 }
 
+/** Of a broker that is a cluster, whichever brokers it is made of. */
+export const CLUSTER_DIFFERENCES: Differences = {
+  lightQueues: true,
+  available: true,
+  handBack: true,
+  promptReturn: true,
+  mixedGroups: true,
+  pops: true,
+  queueLocks: true,
+  transactions: true,
+  together: true,
+  replies: true,
+  reasons: true,
+}
+
 export type Case = (
   title: string,
   body: (t: ExecutionContext, broker: BrokerUnderTest) => Promise<void>,
