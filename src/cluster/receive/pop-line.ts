@@ -1,10 +1,11 @@
-// Those that wait for messages of one group, topic and filter. As many POPs are under way as there
-// are masters at most; one that waits, waits for the news of all of them, so that no broker hands
-// out what another one's answer has made too much.
+// Those that wait for messages of one group, topic and filter. Brokers are popped in turn and
+// answer at once; while none of them has something, each is asked to tell when it has. So no broker
+// hands out what another one's answer has made too much, and none has a request left that it could
+// answer with messages when a gateway stops.
 import { randomUUID } from 'node:crypto'
 import { abortController } from '../../client/calls/abort.ts'
 import { isThereToPop, type PoppedRecord, popMessages } from '../../client/calls/pop-calls.ts'
-import { type Clock, sleep, type Timer } from '../../clock.ts'
+import { type Clock, nextTurn, sleep, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type ReceiveRequest } from '../../model/message.ts'
 import { EXPRESSION_TYPE } from '../../model/message-filter.ts'
@@ -16,6 +17,10 @@ import type { Links } from '../links.ts'
 const HELD_MS_MAX = 15_000
 /** Where the news was of messages that are not for us, and where no broker answers. */
 const PAUSE_MS = 200
+/** A broker that has not answered by then is passed over until it has. */
+const SLOW_MS = 200
+/** One that cannot be asked is tried again after that. */
+const RETRY_MS = 1_000
 /** What a taker left is kept for the next one so long. */
 const KEPT_MS = 500
 /** POPs of one line under way at a time, while each of them finds something. */
@@ -48,6 +53,17 @@ export class PopLine {
   #leaving: Timer | undefined
   #pops = 0
   #turn = 0
+  /** News in a row of which nothing was for us. */
+  #vain = 0
+  /** Brokers that have not answered yet. */
+  readonly #slow = new Set<string>()
+  /** Brokers that are to tell when they have something. */
+  readonly #asked = new Set<string>()
+  /** Ends the wait for that. */
+  #wake: ((isNews: boolean) => void) | undefined
+  readonly #stop = abortController()
+  /** Until what they are answered with is handed out; they never reject. */
+  readonly #popping = new Set<Promise<unknown>>()
   /** A broker answers an attempt that it knows with what it gave before. */
   readonly #id = randomUUID()
   #attempts = 0
@@ -68,17 +84,24 @@ export class PopLine {
   remove(taker: Taker): void {
     const at = this.#takers.indexOf(taker)
     if (at >= 0) this.#takers.splice(at, 1)
+    this.#endIfAlone()
   }
 
-  /** A broker may still answer, perhaps with what was just released. */
-  get isAsking(): boolean {
-    return this.#pops > 0
+  /** What has no taker waits for no news. */
+  #endIfAlone(): void {
+    if (this.#takers.length === 0) this.#wake?.(false)
   }
 
-  /** Hands back what is kept, and what still comes, so that it need not wait for its time. */
-  close(): Promise<void> {
+  /**
+   * Hands back what is kept, and what brokers still answer, so that it need not wait for its time.
+   * Never rejects.
+   */
+  async close(): Promise<void> {
     this.#isClosed = true
-    return this.#handBackLeft()
+    this.#stop.abort(new BrokerError('CLOSED', 'the gateway is closed'))
+    this.#wake?.(false)
+    await this.#handBackLeft()
+    while (this.#popping.size > 0) await Promise.all(this.#popping)
   }
 
   async #handBackLeft(): Promise<void> {
@@ -89,7 +112,7 @@ export class PopLine {
   }
 
   #look(): void {
-    if (this.#takers.length > 0 || this.#pops > 0 || this.#left.length > 0) return
+    if (this.#takers.length + this.#pops + this.#left.length + this.#asked.size > 0) return
     this.#parts.idle(this)
   }
 
@@ -97,41 +120,33 @@ export class PopLine {
     const isFirst = this.#pops === 0
     this.#pops++
     try {
-      for (let empty = 0; this.#takers.length > 0; empty++) {
-        if (await this.#round(isFirst, empty)) empty = -1
-        else if (!isFirst) return
+      while (this.#takers.length > 0 && !this.#isClosed) {
+        if (!(await this.#round(isFirst)) && !isFirst) return
       }
     } finally {
       this.#pops--
-      if (this.#takers.length > 0 && this.#pops === 0) void this.#run()
+      if (this.#takers.length > 0 && this.#pops === 0 && !this.#isClosed) void this.#run()
       this.#look()
     }
   }
 
   /** @param waits while there is nothing; @returns whether there was something */
-  async #round(waits: boolean, empty: number): Promise<boolean> {
+  async #round(waits: boolean): Promise<boolean> {
     const { clock, links } = this.#parts
     const [{ request }] = this.#takers as [Taker]
     try {
       const { readable } = await links.routes.queues(request.topic)
       const names = namesOf(request, readable)
-      const endMs = Math.min(...this.#takers.map((taker) => taker.endMs))
-      const leftMs = Math.floor(Math.min(HELD_MS_MAX, Math.max(0, endMs - clock.monotonic())))
       const fields = this.#fieldsOf(request)
-      const pollTime = waits && names.length === 1 ? leftMs : 0
-      const askedMs = clock.monotonic()
-      const popped = await this.#popAt(names, { ...fields, pollTime })
-      if (popped.length > 0) {
-        this.#hand(popped)
+      if (await this.#popAny(names, fields)) {
+        this.#vain = 0
         return true
       }
       this.#endOverdue(undefined)
-      if (!waits || this.#takers.length === 0) return false
-      // A request that was not held, though it was to be, is not repeated at once.
-      const isHeld = pollTime > 0 && clock.monotonic() - askedMs >= Math.min(pollTime, PAUSE_MS)
-      if (empty > 0 && !isHeld) await sleep(clock, Math.min(leftMs, PAUSE_MS))
-      if (names.length === 1) return false
-      await this.#news(names, { ...fields, pollTime: leftMs })
+      if (!waits || this.#takers.length === 0 || this.#isClosed) return false
+      this.#vain = (await this.#news(names, fields)) ? this.#vain + 1 : 0
+      // Asked again at once a broker would say the same.
+      if (this.#vain > 1) await sleep(clock, PAUSE_MS)
     } catch (thrown) {
       const error = BrokerError.from(thrown)
       this.#endOverdue(error)
@@ -158,46 +173,105 @@ export class PopLine {
     }
   }
 
-  /** The first that has something. Fails when none could be asked. */
-  async #popAt(names: readonly string[], fields: PopFields): Promise<PoppedRecord[]> {
+  /** Whether one of them had something. Fails when none could be asked. */
+  async #popAny(names: readonly string[], fields: PopFields): Promise<boolean> {
     const first = this.#turn++
     let failure: unknown
     let failures = 0
     for (let i = 0; i < names.length; i++) {
       const name = names[(first + i) % names.length]!
+      if (this.#slow.has(name)) continue
       try {
-        const connection = await this.#parts.links.brokers.connection(name)
-        const popped = await popMessages(connection, name, fields, {})
-        if (popped.length > 0) return popped
+        const popped = await this.#pop(name, fields, names.length > 1)
+        if (popped.length === 0) continue
+        this.#hand(popped)
+        return true
       } catch (error) {
         failure = error
         failures++
       }
     }
     if (failures === names.length) throw failure
+    return false
+  }
+
+  /** Nothing of one that is slow, where there are others; what it still answers is handed out. */
+  async #pop(name: string, fields: PopFields, hasOthers: boolean): Promise<PoppedRecord[]> {
+    const { links, clock } = this.#parts
+    const popping = links.brokers
+      .connection(name)
+      .then((connection) => popMessages(connection, name, fields, {}))
+    this.#track(popping)
+    if (!hasOthers) return popping
+    const slow = Symbol()
+    let timer: Timer | undefined
+    const patience = new Promise<typeof slow>((resolve) => {
+      timer = clock.after(SLOW_MS, () => resolve(slow))
+    })
+    const first = await Promise.race([popping, patience]).finally(() => timer?.cancel())
+    if (first !== slow) return first
+    this.#slow.add(name)
+    this.#track(
+      popping
+        .then((popped) => this.#hand(popped))
+        .catch(() => {})
+        .finally(() => this.#slow.delete(name)),
+    )
     return []
   }
 
-  /** Settles when one of the brokers has something, or the time is over. */
-  async #news(names: readonly string[], fields: PopFields): Promise<void> {
-    const { consumerGroup, topic, queueId, bornTime, order, expType, exp, pollTime } = fields
-    const asked = { consumerGroup, topic, queueId, bornTime, order, expType, exp, pollTime }
-    const others = abortController()
-    const { signal } = others
-    const ask = async (name: string): Promise<void> => {
-      const connection = await this.#parts.links.brokers.connection(name, { signal })
-      if (await isThereToPop(connection, asked, { signal })) return
-      throw new BrokerError('TIMED_OUT', `nothing at '${name}'`)
+  #track(popping: Promise<unknown>): void {
+    const tracked = popping
+      .catch(() => {})
+      // What it was given is handed out, or back, by then.
+      .then(nextTurn)
+      .finally(() => this.#popping.delete(tracked))
+    this.#popping.add(tracked)
+  }
+
+  /**
+   * Settles when a broker has something, which it says then, or when all are to be asked again. One
+   * that was asked is not asked anew before it has answered: it keeps each question for its time.
+   */
+  #news(names: readonly string[], fields: PopFields): Promise<boolean> {
+    for (const name of names) {
+      if (!this.#asked.has(name) && !this.#slow.has(name)) this.#ask(name, fields)
     }
-    await Promise.any(names.map(ask)).catch(() => {})
-    others.abort(new BrokerError('ABORTED', 'another broker has messages'))
+    return new Promise((resolve) => {
+      this.#wake = resolve
+      if (this.#asked.size === 0) void sleep(this.#parts.clock, PAUSE_MS).then(() => resolve(false))
+    })
+  }
+
+  #ask(name: string, fields: PopFields): void {
+    this.#asked.add(name)
+    void this.#isThere(name, fields).then((isNews) => {
+      this.#asked.delete(name)
+      this.#wake?.(isNews)
+      this.#look()
+    })
+  }
+
+  async #isThere(name: string, fields: PopFields): Promise<boolean> {
+    const { clock, links } = this.#parts
+    const { consumerGroup, topic, queueId, bornTime, order, expType, exp } = fields
+    const asked = { consumerGroup, topic, queueId, bornTime, order, expType, exp }
+    const { signal } = this.#stop
+    try {
+      const connection = await links.brokers.connection(name, { signal })
+      return await isThereToPop(connection, { ...asked, pollTime: HELD_MS_MAX }, { signal })
+    } catch {
+      await sleep(clock, RETRY_MS, signal).catch(() => {})
+      return false
+    }
   }
 
   #hand(popped: PoppedRecord[]): void {
-    while (popped.length > 0 && this.#takers.length > 0) {
+    while (popped.length > 0 && this.#takers.length > 0 && !this.#isClosed) {
       const taker = this.#takers.shift()!
       taker.take(popped)
     }
+    this.#endIfAlone()
     if (popped.length > 0) this.#keep(popped)
   }
 
@@ -211,10 +285,13 @@ export class PopLine {
     })
   }
 
-  /** With an error that lasts all of them end, else those whose time is over. */
+  /**
+   * With an error that lasts all of them end, else those whose time is over. A broker's flow control
+   * does not last.
+   */
   #endOverdue(error: BrokerError | undefined): void {
     const nowMs = this.#parts.clock.monotonic()
-    const lasts = error !== undefined && !error.retryable
+    const lasts = error !== undefined && !error.retryable && error.code !== 'QUOTA_EXCEEDED'
     for (const taker of [...this.#takers]) {
       if (!lasts && taker.endMs > nowMs) continue
       this.remove(taker)

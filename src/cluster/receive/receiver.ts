@@ -2,6 +2,7 @@
 // settling.
 
 import { onAbort } from '../../abort.ts'
+import { abortController } from '../../client/calls/abort.ts'
 import { sendBack } from '../../client/calls/calls.ts'
 import { changeInvisibleTime, type PoppedRecord } from '../../client/calls/pop-calls.ts'
 import { AckLine } from '../../client/consume/popped.ts'
@@ -27,8 +28,8 @@ import { PopReceipt, unsealed } from './pop-receipt.ts'
 const DEAD_LETTER = -1
 /** What is handed back comes again so soon at the earliest, and three seconds later by a broker. */
 const BACK_MS = 0
-/** A POP that is held answers so soon when what it finds was released. */
-const LAST_ANSWERS_MS = 200
+/** A broker that answers a POP later than that is gone, or frozen. */
+const LAST_ANSWERS_MS = 2_000
 /** Asked again beyond that. */
 const STARTED_MAX = 10_000
 
@@ -159,11 +160,13 @@ export class ClusterReceiver {
    * settled: its callers may not wait for that. Never rejects.
    */
   async close(): Promise<void> {
-    const lines = [...this.#lines.values()]
-    await Promise.all(lines.map((line) => line.close()))
-    await Promise.all(this.#settling)
-    if (!lines.some((line) => line.isAsking)) return
-    await sleep(this.#parts.clock, LAST_ANSWERS_MS)
+    const closing = [...this.#lines.values()].map((line) => line.close())
+    const over = abortController()
+    await Promise.race([
+      Promise.all(closing),
+      sleep(this.#parts.clock, LAST_ANSWERS_MS, over.signal).catch(() => {}),
+    ])
+    over.abort()
     await Promise.all(this.#settling)
   }
 
