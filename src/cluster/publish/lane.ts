@@ -3,7 +3,7 @@
 // lane keeps its order, through retries too.
 import { BackOff } from '../../client/calls/back-off.ts'
 import { type Clock, sleep } from '../../clock.ts'
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, type ErrorCode } from '../../errors.ts'
 import type { PublishReceipt } from '../../model/message.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import { type Parcel, type ParcelItem, refuse } from './parcel.ts'
@@ -14,6 +14,11 @@ const BATCH_MESSAGES_MAX = 128
 const BATCH_BYTES_MAX = 1024 * 1024
 const FIRST_PAUSE_MS = 50
 const LONGEST_PAUSE_MS = 1000
+/** What has no key goes to other brokers when one has not answered by then. */
+const SLOW_MS = 200
+
+/** Whichever the message. */
+const TOPIC_REFUSED: ReadonlySet<ErrorCode> = new Set(['PERMISSION_DENIED', 'TOPIC_NOT_FOUND'])
 
 export interface LaneParts {
   readonly clock: Clock
@@ -35,6 +40,8 @@ export class Lane {
   #isBusy = false
   #isHeldUp = false
   #isStopped = false
+  /** Monotonic: when what is on its way went out. */
+  #askedMs = 0
 
   constructor(queue: QueueRef, parts: LaneParts) {
     this.queue = queue
@@ -45,9 +52,9 @@ export class Lane {
     return this.#isBusy
   }
 
-  /** Something goes out that its broker did not take at once. */
-  get isHeldUp(): boolean {
-    return this.#isHeldUp
+  /** What goes out its broker does not take at once: it failed, or takes its time. */
+  isHeldUp(nowMs: number): boolean {
+    return this.#isHeldUp || (this.#isBusy && nowMs - this.#askedMs >= SLOW_MS)
   }
 
   get isEmpty(): boolean {
@@ -107,6 +114,7 @@ export class Lane {
   }
 
   async #attempt(parcels: readonly Parcel[]): Promise<BrokerError | undefined> {
+    this.#askedMs = this.#parts.clock.monotonic()
     try {
       const items = parcels.flatMap((parcel) => parcel.items)
       settleAll(parcels, await this.#parts.send(this.queue, items))
@@ -123,12 +131,12 @@ export class Lane {
   }
 
   /**
-   * One of them may be what the broker refuses. What comes behind one that is handed back is handed
-   * back too: it may have the same key.
+   * One of them may be what the broker refuses, unless that is the topic. What comes behind one that
+   * is handed back is handed back too: it may have the same key.
    */
   async #apart(parcels: readonly Parcel[], isBound: boolean, error: BrokerError): Promise<boolean> {
-    if (parcels.length === 1) {
-      refuse(parcels[0]!, error)
+    if (parcels.length === 1 || TOPIC_REFUSED.has(error.code)) {
+      for (const parcel of parcels) refuse(parcel, error)
       this.#parts.failed(this, error)
       return true
     }

@@ -96,8 +96,12 @@ export class TopicLanes {
 
   #startLoose(): void {
     while (this.#loose.length > 0) {
-      const isOneOnItsWay = this.#lanes.some((lane) => lane.isBusy && !lane.isHeldUp)
-      if (isOneOnItsWay && this.#loose.length < FILLED) return
+      const nowMs = this.#parts.clock.monotonic()
+      const isOneOnItsWay = this.#lanes.some((lane) => lane.isBusy && !lane.isHeldUp(nowMs))
+      if (isOneOnItsWay && this.#loose.length < FILLED) {
+        this.#tryAgain()
+        return
+      }
       const lane = this.#nextIdle()
       if (lane === undefined) return
       lane.start(this.#loose)
@@ -107,22 +111,30 @@ export class TopicLanes {
   /** In turn; of brokers that are avoided only where there are no others, and then not at once. */
   #nextIdle(): Lane | undefined {
     if (this.#allIdle) return undefined
-    const isAnyGood = this.#lanes.some((lane) => this.#isRested(lane, AVOIDED_MS))
-    const restMs = isAnyGood ? AVOIDED_MS : PAUSE_MS
+    const nowMs = this.#parts.clock.monotonic()
+    const slow = this.#lanes.filter((lane) => lane.isHeldUp(nowMs))
+    const isGood = (lane: Lane): boolean =>
+      this.#isRested(lane, AVOIDED_MS) &&
+      !slow.some(({ queue }) => queue.brokerName === lane.queue.brokerName)
+    const mayTake = this.#lanes.some(isGood)
+      ? isGood
+      : (lane: Lane): boolean => this.#isRested(lane, PAUSE_MS)
     for (let step = 0; step < this.#lanes.length; step++) {
       const at = (this.#turn + step) % this.#lanes.length
       const lane = this.#lanes[at]!
-      if (!lane.isEmpty || !this.#isRested(lane, restMs)) continue
+      if (!lane.isEmpty || !mayTake(lane)) continue
       this.#turn = at + 1
       return lane
     }
-    if (this.#lanes.some((lane) => lane.isEmpty)) {
-      this.#trial ??= this.#parts.clock.after(PAUSE_MS, () => {
-        this.#trial = undefined
-        this.flush()
-      })
-    }
+    this.#tryAgain()
     return undefined
+  }
+
+  #tryAgain(): void {
+    this.#trial ??= this.#parts.clock.after(PAUSE_MS, () => {
+      this.#trial = undefined
+      this.flush()
+    })
   }
 
   /** It did not fail within that time. */
