@@ -34,6 +34,7 @@ import type {
   Transactions,
 } from '../port/broker.ts'
 import type { Pops } from '../port/pops.ts'
+import type { BrokerAddresses } from '../remoting/requests/route.ts'
 import { ClusterClients } from './clients.ts'
 import { ClusterGroups } from './definitions/groups.ts'
 import { ClusterTopics } from './definitions/topics.ts'
@@ -67,6 +68,7 @@ export async function openClusterBroker(parts: ClusterParts): Promise<ClusterBro
   const links = new Links(options, parts.clock)
   try {
     const brokers = await links.directory.brokers({ timeoutMs: options.requestTimeoutMs })
+    checkAddresses(brokers)
     const clusterName = brokers[0]?.cluster ?? 'DefaultCluster'
     const puller = new ClusterPuller({ links, clock: parts.clock, options })
     const layout = await stateLayout({ links, options, clock: parts.clock, puller })
@@ -308,6 +310,26 @@ export class ClusterBroker implements Broker {
     return { timeoutMs: this.#options.requestTimeoutMs }
   }
 }
+
+/** @throws CONFIG_INVALID for brokers that would be given each other's messages */
+function checkAddresses(brokers: readonly BrokerAddresses[]): void {
+  const names = new Map<string, string>()
+  for (const { brokerName, addresses } of brokers) {
+    const address = addresses.get(0)
+    if (address === undefined) continue
+    const other = names.get(address)
+    if (other !== undefined) throw sameAddress(other, brokerName, address)
+    names.set(address, brokerName)
+  }
+}
+
+const sameAddress = (one: string, other: string, address: string): BrokerError =>
+  new BrokerError(
+    'CONFIG_INVALID',
+    `the brokers '${one}' and '${other}' both say that they are at ${address}; set the address of ` +
+      "each that its clients reach it at (brokerIP1 of Apache's broker, remoting.advertisedHost of " +
+      'ours)',
+  )
 
 /** RocketMQ's `timerMaxDelaySec`. */
 const DELAY_MS_MAX = 3 * 24 * 3_600_000

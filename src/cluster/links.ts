@@ -4,12 +4,14 @@
 import { Masters } from '../client/admin/masters.ts'
 import { StatusFeed } from '../client/calls/status.ts'
 import { Brokers } from '../client/routes/brokers.ts'
-import { NameServers } from '../client/routes/name-servers.ts'
+import { type Directory, NameServers } from '../client/routes/name-servers.ts'
 import { Outages } from '../client/routes/outages.ts'
 import { type PeerOptions, Peers } from '../client/routes/peers.ts'
 import { Presence } from '../client/routes/presence.ts'
 import { Routes } from '../client/routes/routes.ts'
 import type { Clock } from '../clock.ts'
+import { AwakeBrokers } from './awake-brokers.ts'
+import { LastKnown } from './last-known.ts'
 import type { ClusterOptions } from './options.ts'
 
 /** The producer group of all gateways. */
@@ -17,7 +19,7 @@ export const PRODUCER_GROUP = 'TRIVET_GATEWAY'
 
 export class Links {
   readonly status = new StatusFeed()
-  readonly directory: NameServers
+  readonly directory: Directory
   readonly routes: Routes
   readonly brokers: Brokers
   readonly masters: Masters
@@ -31,11 +33,12 @@ export class Links {
     this.#outages = new Outages(dialling)
     const peers: PeerOptions = { ...dialling, credentials, outages: this.#outages }
     this.#directoryPeers = new Peers(peers)
-    this.directory = new NameServers(this.#directoryPeers, nameServers)
+    this.directory = new LastKnown(new NameServers(this.#directoryPeers, nameServers))
     this.routes = new Routes(this.directory, clock, this.#outages)
     this.#presence = new Presence(peers, { consumers: [], producerGroups: [PRODUCER_GROUP] })
-    this.brokers = new Brokers(this.#presence, this.routes)
-    this.masters = new Masters(this.directory, this.#presence, this.#outages)
+    const awake = new AwakeBrokers(this.#presence, clock)
+    this.brokers = new Brokers(awake, this.routes)
+    this.masters = new Masters(this.directory, awake, this.#outages)
   }
 
   /** Never rejects. */

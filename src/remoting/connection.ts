@@ -123,6 +123,11 @@ export class RemotingConnection {
     return this.#pending.size
   }
 
+  /** A request ran out of its time, and the peer has answered none since it went out. */
+  get isSilent(): boolean {
+    return this.#pending.isSilent
+  }
+
   /**
    * The response, whatever its code; its body is the caller's. Rejects with TIMED_OUT, UNREACHABLE,
    * CLOSED, BUSY.

@@ -26,6 +26,8 @@ export class PendingRequests {
   readonly #clock: Clock
   readonly #waiting = new Map<number, Pending>()
   #opaque = 0
+  #answers = 0
+  #isSilent = false
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -33,6 +35,11 @@ export class PendingRequests {
 
   get size(): number {
     return this.#waiting.size
+  }
+
+  /** A request ran out of its time, and the peer has answered none since it went out. */
+  get isSilent(): boolean {
+    return this.#isSilent
   }
 
   has(opaque: number): boolean {
@@ -54,8 +61,10 @@ export class PendingRequests {
       const text = `${PENDING_REQUESTS_MAX} requests wait already; slow down: ${options.what}`
       return Promise.reject(new BrokerError('BUSY', text))
     }
+    const answers = this.#answers
     return new Promise((resolve, reject) => {
       const timer = this.#clock.after(options.timeoutMs, () => {
+        this.#isSilent = this.#answers === answers
         const text = `no answer within ${options.timeoutMs} ms: ${options.what}`
         this.#take(opaque)?.reject(new BrokerError('TIMED_OUT', text))
       })
@@ -66,6 +75,8 @@ export class PendingRequests {
 
   /** False when no request waits for it (any more). */
   settle(response: Command): boolean {
+    this.#answers++
+    this.#isSilent = false
     const pending = this.#take(response.opaque)
     pending?.resolve(response)
     return pending !== undefined

@@ -7,9 +7,10 @@ import type { RemotingConnection, RequestOptions } from '../../remoting/connecti
 import type { CallOptions } from '../calls/calls.ts'
 import { checkKind, KIND } from '../calls/option-names.ts'
 import { responseError } from '../calls/response-errors.ts'
+import { notThere } from '../routes/brokers.ts'
 import { type Directory, isConnectionFailure } from '../routes/name-servers.ts'
 import type { Outages } from '../routes/outages.ts'
-import type { Presence } from '../routes/presence.ts'
+import type { BrokerPeers } from '../routes/presence.ts'
 
 const MASTER_ID = 0
 /** Changes of definitions may take a broker longer than messages do. */
@@ -55,10 +56,10 @@ export const quoted = (names: readonly string[]): string =>
 
 export class Masters {
   readonly #directory: Directory
-  readonly #presence: Presence
+  readonly #presence: BrokerPeers
   readonly #outages: Outages
 
-  constructor(directory: Directory, presence: Presence, outages: Outages) {
+  constructor(directory: Directory, presence: BrokerPeers, outages: Outages) {
     this.#directory = directory
     this.#presence = presence
     this.#outages = outages
@@ -136,7 +137,10 @@ export class Masters {
     absent?: number,
   ): Promise<MasterAnswer | undefined> {
     const timeoutMs = request.timeoutMs ?? TIMEOUT_MS
-    const connection = await this.connection(address, request)
+    const known = this.#presence.open(address) !== undefined
+    const connection = await this.connection(address, request).catch((error) => {
+      throw known || !isUnreachable(error) ? error : notThere(name, error)
+    })
     const response = await connection.request(code, { ...request, timeoutMs })
     if (response.code === absent) return undefined
     if (response.code === RESPONSE.success) return { name, address, response }
@@ -165,3 +169,6 @@ export class Masters {
     return answers
   }
 }
+
+const isUnreachable = (error: unknown): error is BrokerError =>
+  error instanceof BrokerError && error.code === 'UNREACHABLE'

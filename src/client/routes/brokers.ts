@@ -2,14 +2,14 @@
 import { BrokerError } from '../../errors.ts'
 import type { RemotingConnection } from '../../remoting/connection.ts'
 import type { CallOptions } from '../calls/calls.ts'
-import type { Presence } from './presence.ts'
+import type { BrokerPeers } from './presence.ts'
 import type { Routes } from './routes.ts'
 
 export class Brokers {
-  readonly #presence: Presence
+  readonly #presence: BrokerPeers
   readonly #routes: Routes
 
-  constructor(presence: Presence, routes: Routes) {
+  constructor(presence: BrokerPeers, routes: Routes) {
     this.#presence = presence
     this.#routes = routes
   }
@@ -24,12 +24,7 @@ export class Brokers {
       return await this.#presence.connection(address, options)
     } catch (error) {
       if (known || !(error instanceof BrokerError) || error.code !== 'UNREACHABLE') throw error
-      throw new BrokerError(
-        'UNREACHABLE',
-        `${error.message} (that is where the broker '${brokerName}' says it is; if it runs but cannot ` +
-          "be reached there from here, set its remoting.advertisedHost, or connect with 'broker')",
-        { cause: error },
-      )
+      throw notThere(brokerName, error)
     }
   }
 
@@ -42,3 +37,13 @@ export class Brokers {
     }
   }
 }
+
+/** A broker is not where it says it is: it is away, or says the wrong address. */
+export const notThere = (brokerName: string, error: BrokerError): BrokerError =>
+  new BrokerError(
+    'UNREACHABLE',
+    `${error.message} (that is where the broker '${brokerName}' says it is; if it runs but cannot ` +
+      "be reached there from here, set its remoting.advertisedHost, or brokerIP1 of Apache's " +
+      "broker, or connect with 'broker')",
+    { cause: error },
+  )

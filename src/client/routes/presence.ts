@@ -35,6 +35,9 @@ interface Introduction {
   isAnswered: boolean
 }
 
+/** Brokers by address, of one client. */
+export type BrokerPeers = Pick<Presence, 'connection' | 'open'>
+
 export class Presence {
   readonly clientId = uniqueClientId()
   readonly #options: PeerOptions

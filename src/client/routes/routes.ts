@@ -15,6 +15,8 @@ import type { Outages } from './outages.ts'
 
 const MASTER_ID = 0
 const FRESH_MS = 30_000
+/** While no name server answers, they are asked again so soon, and not by each use of a route. */
+const UNANSWERED_MS = 1_000
 const TOPICS_MAX = 10_000
 /** Until the name servers know a topic that a broker has made. */
 const KNOWN_MS_MAX = 10_000
@@ -135,8 +137,10 @@ export class Routes {
     try {
       route = await this.#directory.route(topic, {})
     } catch (error) {
-      if (known !== undefined && isConnectionFailure(error)) return known.queues
-      throw error
+      if (known === undefined || !isConnectionFailure(error)) throw error
+      const fetchedAt = this.#clock.monotonic() - FRESH_MS + UNANSWERED_MS
+      this.#known.set(topic, { ...known, fetchedAt })
+      return known.queues
     }
     if (route === undefined) throw await this.#missing(topic, known !== undefined)
     this.#learnBrokers(route)

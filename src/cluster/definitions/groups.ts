@@ -7,7 +7,6 @@ import type { QueueLag } from '../../model/message.ts'
 import { checkGroupName, deadLetterTopic, retryTopic } from '../../model/names.ts'
 import { queueOffset } from '../../model/positions.ts'
 import type { RecentCounts } from '../../model/status.ts'
-import { PERM_READ_WRITE } from '../../model/topic.ts'
 import type { Groups } from '../../port/broker.ts'
 import { REQUEST } from '../../remoting/codes.ts'
 import { writeFields } from '../../remoting/layout.ts'
@@ -48,14 +47,19 @@ export class ClusterGroups implements Groups {
   }
 
   async list(): Promise<readonly GroupDefinition[]> {
+    const tables = await this.#tables()
+    return [...new Map(tables.flatMap((table) => [...table])).values()]
+  }
+
+  /** Of each master that answers. */
+  async #tables(): Promise<readonly ReadonlyMap<string, GroupDefinition>[]> {
     const { masters } = this.#parts.links
     const asked = { ...this.#limits, missing: ignore }
     const answers = await masters.ask(REQUEST.getAllGroupConfig, 'listing groups', asked)
-    const groups = new Map<string, GroupDefinition>()
-    for (const { response } of answers) {
-      for (const group of decodeGroupTable(response.body)) groups.set(group.name, group)
-    }
-    return [...groups.values()]
+    return answers.map(
+      ({ response }) =>
+        new Map(decodeGroupTable(response.body).map((group) => [group.name, group])),
+    )
   }
 
   /** By the list: a broker that is asked for one group makes it. */
@@ -82,39 +86,26 @@ export class ClusterGroups implements Groups {
     const nowMs = this.#parts.clock.monotonic()
     const known = this.#ensured.get(name)
     if (known !== undefined && nowMs - known.atMs < FRESH_MS) return known.definition
-    const found = await this.get(name)
+    const tables = await this.#tables()
+    const found = tables.find((table) => table.has(name))?.get(name)
     if (found === undefined && !this.#parts.options.createGroups) throw notFound(name)
     const definition = found ?? groupDefaults(name)
-    if (found === undefined) await this.put(definition)
+    // A master that joined later has it not.
+    if (!tables.every((table) => table.has(name))) await this.put(definition)
     if (found === undefined || known === undefined) await this.#ensureRetryTopic(definition)
     if (this.#ensured.size >= ENSURED_MAX) this.#ensured.clear()
     this.#ensured.set(name, { definition, atMs: nowMs })
     return definition
   }
 
-  async #ensureRetryTopic({ name, retryQueues }: GroupDefinition): Promise<void> {
-    const { topics } = this.#parts
-    const topic = retryTopic(name)
-    if ((await topics.get(topic)) !== undefined) return
-    const queues = { readQueues: retryQueues, writeQueues: retryQueues }
-    await topics.put({ name: topic, ...queues, perm: PERM_READ_WRITE, ordered: false, sysFlag: 0 })
+  #ensureRetryTopic({ name, retryQueues }: GroupDefinition): Promise<void> {
+    return this.#parts.topics.ensureEverywhere(retryTopic(name), retryQueues)
   }
 
   /** Made on every master, so that it is found by its name once there is a letter in it. */
   async ensureDeadLetters(name: string): Promise<void> {
     if (this.#withDeadLetters.has(name)) return
-    const { topics } = this.#parts
-    const topic = deadLetterTopic(name)
-    if ((await topics.get(topic)) === undefined) {
-      const queues = { readQueues: 1, writeQueues: 1 }
-      await topics.put({
-        name: topic,
-        ...queues,
-        perm: PERM_READ_WRITE,
-        ordered: false,
-        sysFlag: 0,
-      })
-    }
+    await this.#parts.topics.ensureEverywhere(deadLetterTopic(name), 1)
     this.#withDeadLetters.add(name)
   }
 

@@ -119,6 +119,19 @@ export class ClusterTopics implements Topics {
     return made
   }
 
+  /** On every master that answers: a topic that brokers make by themselves, each when it needs it. */
+  async ensureEverywhere(name: string, queues: number): Promise<void> {
+    const { masters } = this.#parts.links
+    const fields = writeFields(TOPIC, { topic: name })
+    let answering = (await masters.list(this.#limits)).length
+    const asked = { ...this.#limits, fields, missing: () => void answering-- }
+    const what = `the topic '${name}'`
+    const found = await masters.ask(REQUEST.getTopicConfig, what, asked, RESPONSE.topicNotExist)
+    if (found.length >= answering) return
+    const made = { name, readQueues: queues, writeQueues: queues, perm: PERM_READ_WRITE }
+    await this.put({ ...made, ordered: false, sysFlag: 0 })
+  }
+
   async delete(name: string): Promise<void> {
     if ((await this.get(name)) === undefined) throw notFound(name)
     const { links } = this.#parts
