@@ -87,6 +87,18 @@ export function definitions(test: Case): void {
     t.true((await port.groups.list()).some(({ name }) => name === group))
   })
 
+  test('the retry topic of a group that was ensured has a queue of each broker', async (t, {
+    port,
+  }) => {
+    const topic = await newTopic(port)
+    const brokersOf = async (name: string): Promise<string[]> =>
+      (await port.topics.ranges(name)).map(({ brokerName }) => brokerName)
+    for (let n = 0; n < 5; n++) {
+      const group = await newGroup(port)
+      t.deepEqual(await brokersOf(`%RETRY%${group}`), await brokersOf(topic))
+    }
+  })
+
   test('a group has a legal name, and one that is not there is not found', async (t, { port }) => {
     const definition = await port.groups.ensure(nameOf('group'))
     const put = (changed: object) => codeOf(port.groups.put({ ...definition, ...changed }))
