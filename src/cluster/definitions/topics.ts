@@ -119,17 +119,30 @@ export class ClusterTopics implements Topics {
     return made
   }
 
-  /** On every master that answers: a topic that brokers make by themselves, each when it needs it. */
+  /**
+   * A topic that brokers make by themselves, each when it needs it, and tell the name servers of some
+   * time later: it is on every master that answers and in the routes when this settles, so that none
+   * of its queues is missed.
+   */
   async ensureEverywhere(name: string, queues: number): Promise<void> {
-    const { masters } = this.#parts.links
+    const { masters, routes } = this.#parts.links
     const fields = writeFields(TOPIC, { topic: name })
-    let answering = (await masters.list(this.#limits)).length
+    const all = await masters.list(this.#limits)
+    let answering = all.length
     const asked = { ...this.#limits, fields, missing: () => void answering-- }
     const what = `the topic '${name}'`
     const found = await masters.ask(REQUEST.getTopicConfig, what, asked, RESPONSE.topicNotExist)
-    if (found.length >= answering) return
-    const made = { name, readQueues: queues, writeQueues: queues, perm: PERM_READ_WRITE }
-    await this.put({ ...made, ordered: false, sysFlag: 0 })
+    if (found.length < answering) {
+      const made = { name, readQueues: queues, writeQueues: queues, perm: PERM_READ_WRITE }
+      return this.put({ ...made, ordered: false, sysFlag: 0 })
+    }
+    if (answering < all.length) return
+    const counts = found.map(({ response }) => {
+      const { readQueues, writeQueues } = decodeTopicConfig(response.body)
+      return Math.max(readQueues, writeQueues)
+    })
+    const sum = counts.reduce((before, count) => before + count, 0)
+    await routes.untilKnown(name, sum)
   }
 
   async delete(name: string): Promise<void> {

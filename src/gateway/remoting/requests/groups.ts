@@ -34,6 +34,8 @@ async function updateGroup(call: Call): Promise<Answer> {
   const wanted = await prepare(call, decodeGroupUpdate(call.body))
   if ('remark' in wanted) return wanted
   await call.context.broker.groups.put(wanted)
+  // The retry topic comes with it.
+  await call.context.routes?.told()
   return DONE
 }
 
@@ -47,6 +49,7 @@ async function updateGroups(call: Call): Promise<Answer> {
     wanted.push(group)
   }
   await together(wanted, (group) => groups.put(group))
+  await call.context.routes?.told()
   return DONE
 }
 
