@@ -1,6 +1,6 @@
-// Brokers that answer. A frozen one stays in the routes for two minutes, keeps its connections, and
-// takes what is sent to it in silence: once a request ran out of its time there, it is given nothing
-// but a heartbeat a second, until it answers again.
+// Brokers that answer. A frozen one stays in the routes for two minutes, keeps its connections,
+// and takes what is sent to it in silence: once a request ran out of its time there, it is given
+// nothing but a heartbeat a second, until it answers again.
 
 import type { CallOptions } from '../client/calls/calls.ts'
 import { heartbeat } from '../client/calls/calls.ts'

@@ -1,6 +1,6 @@
 // A broker of two that is frozen: its process stands still, its connections stay, and the routes
-// name it on. The gateway's clock runs slower than the brokers', so only a wait that is much too long
-// shows.
+// name it on. The gateway's clock runs slower than the brokers', so only a wait that is much too
+// long shows.
 import test, { type ExecutionContext } from 'ava'
 import { nextTurn } from '../../src/clock.ts'
 import { type ClusterBroker, openClusterBroker } from '../../src/cluster/broker.ts'

@@ -120,9 +120,9 @@ export class ClusterTopics implements Topics {
   }
 
   /**
-   * A topic that brokers make by themselves, each when it needs it, and tell the name servers of some
-   * time later: it is on every master that answers and in the routes when this settles, so that none
-   * of its queues is missed.
+   * A topic that brokers make by themselves, each when it needs it, and tell the name servers of
+   * some time later: it is on every master that answers and in the routes when this settles, so
+   * that none of its queues is missed.
    */
   async ensureEverywhere(name: string, queues: number): Promise<void> {
     const { masters, routes } = this.#parts.links

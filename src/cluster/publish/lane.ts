@@ -131,8 +131,8 @@ export class Lane {
   }
 
   /**
-   * One of them may be what the broker refuses, unless that is the topic. What comes behind one that
-   * is handed back is handed back too: it may have the same key.
+   * One of them may be what the broker refuses, unless that is the topic. What comes behind one
+   * that is handed back is handed back too: it may have the same key.
    */
   async #apart(parcels: readonly Parcel[], isBound: boolean, error: BrokerError): Promise<boolean> {
     if (parcels.length === 1 || TOPIC_REFUSED.has(error.code)) {

@@ -286,8 +286,8 @@ export class PopLine {
   }
 
   /**
-   * With an error that lasts all of them end, else those whose time is over. A broker's flow control
-   * does not last.
+   * With an error that lasts all of them end, else those whose time is over. A broker's flow
+   * control does not last.
    */
   #endOverdue(error: BrokerError | undefined): void {
     const nowMs = this.#parts.clock.monotonic()
