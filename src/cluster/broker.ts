@@ -25,14 +25,7 @@ import type { StateChange } from '../model/state.ts'
 import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
 import { PERM_READ_WRITE } from '../model/topic.ts'
 import { GivenCounts } from '../numbers/given-counts.ts'
-import type {
-  Arrived,
-  Broker,
-  LightQueues,
-  Permission,
-  QueueLocks,
-  Transactions,
-} from '../port/broker.ts'
+import type { Arrived, Broker, Permission, QueueLocks, Transactions } from '../port/broker.ts'
 import type { Pops } from '../port/pops.ts'
 import type { BrokerAddresses } from '../remoting/requests/route.ts'
 import { ClusterClients } from './clients.ts'
@@ -95,6 +88,7 @@ export class ClusterBroker implements Broker {
   readonly clients: ClusterClients
   readonly states: ClusterStates
   readonly replies: ClusterReplies
+  readonly lightQueues = undefined
   readonly #options: ClusterOptions
   readonly #links: Links
   readonly #publisher: ClusterPublisher
@@ -245,10 +239,6 @@ export class ClusterBroker implements Broker {
     return this.#arrivals.watch(topic, arrived)
   }
 
-  get lightQueues(): LightQueues {
-    return NO_LIGHT_QUEUES
-  }
-
   get permission(): Permission {
     return OWN_PERMISSION
   }
@@ -343,12 +333,6 @@ const refused = (what: string) => (): Promise<never> => Promise.reject(notBuilt(
 function checkReadable({ topic }: Pick<PullRequest, 'topic'>): void {
   if (topic !== STATE_TOPIC) return
   throw new BrokerError('PERMISSION_DENIED', `'${topic}' is for gateways: clients may not read it`)
-}
-
-const NO_LIGHT_QUEUES: LightQueues = {
-  bind: refused('light queue'),
-  unbind: refused('light queue'),
-  unbindAll: refused('light queue'),
 }
 
 /** Brokers of the cluster have permissions of their own. */

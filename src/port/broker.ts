@@ -5,8 +5,8 @@
 // Failures. A call rejects with a BrokerError, or has one in its place of a list of results. After
 // one of `UNCERTAIN_CODES` the call may have been done, or be done later: a message may have been
 // stored, and sent again it is there twice. After any other the call changed nothing. Retryable
-// ones may be tried again as they are. What a call asks for beyond this broker, of a cluster
-// without light queues for instance, is refused with NOT_SUPPORTED, never left out in silence.
+// ones may be tried again as they are. What a call asks for beyond this broker, a transaction
+// before a cluster for instance, is refused with NOT_SUPPORTED, never left out in silence.
 //
 // Order. Calls overtake each other, and so do their answers, but:
 // - messages of one topic with one ordering key, or for one named queue, are stored in the order in
@@ -197,7 +197,8 @@ export interface Broker {
   readonly topics: Topics
   readonly groups: Groups
   readonly cursors: Cursors
-  readonly lightQueues: LightQueues
+  /** undefined: this broker has none, and its topics are read as they are. Never changes. */
+  readonly lightQueues: LightQueues | undefined
   readonly lookup: Lookup
   readonly clients: Clients
   readonly states: States
@@ -317,7 +318,6 @@ export interface Cursors {
  * Filters over routing names; each bound filter owns one queue, addressed as a topic of one queue.
  * Named queues (names.ts) are among them: bound by the first message that names one, or by
  * the first pull, and unbound by `Topics.delete`.
- * @throws NOT_SUPPORTED where the broker has none
  */
 export interface LightQueues {
   /**

@@ -234,14 +234,14 @@ export function reading(test: Case): void {
       const topic = await newTopic(port)
       const tagged = (body: string) => newMessage(topic, { tag: 'eu', body })
       await port.publish([tagged('before')])
-      const { offset, ...queue } = await port.lightQueues.bind(`${topic}/+`, 'one')
+      const { offset, ...queue } = await port.lightQueues!.bind(`${topic}/+`, 'one')
       await port.publish([tagged('a'), newMessage(topic, { body: 'untagged' }), tagged('b')])
       t.deepEqual(await read(port, queue.topic, 2, { ...queue, offset }), ['a', 'b'])
-      await port.lightQueues.unbind(`${topic}/+`, 'one')
-      await port.lightQueues.unbind(`${topic}/+`, 'one')
+      await port.lightQueues!.unbind(`${topic}/+`, 'one')
+      await port.lightQueues!.unbind(`${topic}/+`, 'one')
       const request = pullRequest(queue.topic, { brokerName: queue.brokerName })
       t.is(await codeOf(port.pull(request)), 'TOPIC_NOT_FOUND')
-      t.is(await codeOf(port.lightQueues.bind('a/#/b', 'one')), 'FILTER_INVALID')
+      t.is(await codeOf(port.lightQueues!.bind('a/#/b', 'one')), 'FILTER_INVALID')
     },
     'lightQueues',
   )

@@ -29,7 +29,7 @@ export interface BrokerUnderTest {
 
 /** What a broker may lack or do otherwise. */
 export interface Differences {
-  /** No light queues: NOT_SUPPORTED. */
+  /** No light queues. */
   readonly lightQueues?: true
   /** `available` is not known: NOT_SUPPORTED. */
   readonly available?: true
@@ -93,6 +93,9 @@ export function brokerSuite(brokerOf: () => BrokerUnderTest, differences: Differ
       }
     })
   }
+  run('it says whether it has light queues', async (t, { port }) => {
+    t.is(port.lightQueues === undefined, differences.lightQueues === true)
+  })
   publishing(run)
   if (!differences.replies) replies(run)
   reading(run)

@@ -44,6 +44,7 @@ export class Addresses {
   #topics: ReadonlySet<string> = new Set()
   readonly #routes = new Map<string, MessageAddress>()
   #watch: Disposable | undefined
+  readonly #watchers = new Set<(topic: string | undefined) => void>()
   #isRefreshing = false
   #isStale = false
   /** Changes whenever routes worked out before may be wrong. */
@@ -56,9 +57,20 @@ export class Addresses {
   async open(): Promise<void> {
     await this.#broker.topics.ensure(MQTT_CATCH_ALL_TOPIC)
     this.#watch = this.#broker.topics.watch((topic) => {
+      this.#tell(topic)
       if (isMqttAddressable(topic)) this.#changed()
     })
     await this.#refresh()
+  }
+
+  /** As last known: those that names and filters can mean, but for the catch-all. */
+  get topics(): ReadonlySet<string> {
+    return this.#topics
+  }
+
+  /** Told that a topic has changed, and without a name that `topics` has. */
+  watch(changed: (topic: string | undefined) => void): void {
+    this.#watchers.add(changed)
   }
 
   close(): void {
@@ -119,6 +131,10 @@ export class Addresses {
     })
   }
 
+  #tell(topic: string | undefined): void {
+    for (const changed of this.#watchers) changed(topic)
+  }
+
   async #refresh(): Promise<void> {
     this.#isRefreshing = true
     try {
@@ -128,6 +144,7 @@ export class Addresses {
         this.#topics = new Set(topics.map(({ name }) => name).filter(isMqttAddressable))
         this.#routes.clear()
         this.generation++
+        this.#tell(undefined)
       } while (this.#isStale)
     } finally {
       this.#isRefreshing = false

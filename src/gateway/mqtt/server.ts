@@ -9,8 +9,9 @@ import { Addresses } from './address.ts'
 import { showMqtt } from './backlog.ts'
 import { ConnectBudget } from './connect-budget.ts'
 import { Connection } from './connection.ts'
-import { LightFeeds } from './deliver/light-feed.ts'
+import { LightReading } from './deliver/light-reading.ts'
 import { ShareFilters } from './deliver/share-filters.ts'
+import { FollowedTopics } from './follow/followed-topics.ts'
 import { CONNECTING_BYTES_MAX } from './limits.ts'
 import { mqttCounters } from './numbers.ts'
 import { MQTT_DEFAULTS, type MqttOptions } from './options.ts'
@@ -92,6 +93,7 @@ export class MqttGateway implements Gateway {
     await this.#connections.close(deadlineMs)
     for (const watch of this.#watches) watch[Symbol.dispose]()
     await this.#parts.sessions.close()
+    this.#parts.streams.close()
     this.#parts.addresses.close()
     this.#parts.retained.close()
     this.#parts.context.log.debug({ evt: 'mqtt.closed' }, 'the MQTT front-end is closed')
@@ -114,7 +116,7 @@ export class MqttGateway implements Gateway {
   #sweep(nowMs: number): void {
     for (const connection of this.#connections) connection.sweep(nowMs)
     void this.#parts.sessions.copies.saveDirty()
-    this.#parts.feeds.retry()
+    this.#parts.streams.sweep(nowMs)
   }
 }
 
@@ -124,10 +126,10 @@ function assemble(context: GatewayContext, options: MqttOptions): MqttParts {
   const retained = new Retained(context, options)
   const publisher = new MqttPublisher({ ...context, addresses, retained })
   const subscribers = new FilterCounts()
-  const feeds = new LightFeeds(broker, (error, topic) => {
+  const failed = (error: unknown, topic: string): void => {
     if (BrokerError.from(error).code === 'CLOSED') return
-    log.warn({ evt: 'mqtt.read_failed', topic, err: error }, 'reading a light queue failed')
-  })
+    log.warn({ evt: 'mqtt.read_failed', topic, err: error }, 'reading for sessions failed')
+  }
   const filterWork = new SharedSlice(clock)
   const sessions = new SessionTable({
     auth,
@@ -139,8 +141,13 @@ function assemble(context: GatewayContext, options: MqttOptions): MqttParts {
     sessionsMax: options.sessionsMax,
     publishWill: (will, session, state) => publisher.publishWill(will, session, state),
   })
+  const { lightQueues } = broker
+  const streams =
+    lightQueues === undefined
+      ? new FollowedTopics({ broker, clock, addresses, failed })
+      : new LightReading(lightQueues, broker, sessions.copies, failed)
   return {
-    ...{ context, options, addresses, feeds, sessions, retained, subscribers, publisher },
+    ...{ context, options, addresses, streams, sessions, retained, subscribers, publisher },
     counters: mqttCounters(context.numbers),
     traffic: new Traffic(context.numbers, 'mqtt'),
     filterWork,

@@ -1,11 +1,10 @@
 // SUBSCRIBE and UNSUBSCRIBE: checks each filter, binds its light queue, and starts or stops its
 // delivery.
 import { BrokerError } from '../../errors.ts'
-import { logPosition, type QueueOffset, queueOffset } from '../../model/positions.ts'
-import { RecordView } from '../../model/record.ts'
-import { EVERY_TAG } from '../../model/tag-filter.ts'
+import type { QueueOffset } from '../../model/positions.ts'
 import type { Outbound } from './deliver/outbound.ts'
 import type { ShareMember } from './deliver/share-member.ts'
+import type { Binding } from './deliver/stream.ts'
 import { reasonOf } from './errors.ts'
 import { authorizeFilter, shareSource } from './filter-rights.ts'
 import { FILTER_BYTES_PER_SESSION_MAX } from './limits.ts'
@@ -19,7 +18,7 @@ import type {
 import type { MqttParts } from './parts.ts'
 import type { Peer } from './session/peer.ts'
 import type { Session } from './session/session.ts'
-import { isSame, type Place, type ShareSource, type Subscription } from './session/subscriptions.ts'
+import { isSame, type ShareSource, type Subscription } from './session/subscriptions.ts'
 
 /** Filters that one line of the log names. */
 const FILTERS_LOGGED_MAX = 10
@@ -35,9 +34,6 @@ interface Granted {
   /** Which of the packet's filters it is. */
   readonly index: number
 }
-
-/** What a subscription reads. */
-type Binding = Pick<Subscription, 'places' | 'durable'>
 
 export class Subscribing {
   readonly #parts: MqttParts
@@ -87,62 +83,30 @@ export class Subscribing {
     }
     await this.refresh()
     const ordinary = subscriptions.filter(({ share }) => share === undefined)
-    for (const { places } of ordinary) {
+    for (const subscription of ordinary) {
       if (slice.isOver) await slice.rest()
-      for (const place of places) await this.#pass(place)
+      await this.#parts.streams.pass(subscription)
     }
     if (this.#isClosed) return
     // All at once, or a message could pass by a filter that is not there yet.
-    for (const subscription of ordinary) this.#outbound.streams.add(subscription)
+    this.#outbound.stream.resume(ordinary)
     for (const subscription of subscriptions) {
       if (subscription.share !== undefined) this.#memberships.join(subscription)
     }
   }
 
-  /** Goes over what the session had before by other filters, however much that is. */
-  async #pass(place: Place): Promise<void> {
-    if (place.floor === 0) return
-    const { topic, brokerName, queueId, floor } = place
-    const { broker } = this.#parts.context
-    const { minOffset, maxOffset } = await broker.cursors.range(place)
-    let low: number = Math.max(place.next, minOffset)
-    let high: number = maxOffset
-    while (low < high) {
-      const offset = queueOffset(Math.floor((low + high) / 2))
-      const { records, count, nextOffset } = await broker.pull({
-        ...{ topic, brokerName, queueId, offset, filter: EVERY_TAG },
-        ...{ maxMessages: 1, maxBytes: 1, waitMs: 0 },
-      })
-      if (count > 0 && new RecordView(records).position >= floor) high = offset
-      else low = Math.max(offset + 1, nextOffset)
-    }
-    if (low > place.next) place.next = queueOffset(low)
-    place.floor = logPosition(0)
-  }
-
   /**
-   * A crash in an UNSUBSCRIBE, or while the session ended, may have left a subscription without its
-   * queue. Bound anew that begins at 0, where the subscription begins then: what is sent while it
-   * is being bound belongs to it. A log that takes nothing costs that one subscription, not the
-   * connection, or its client would come back at once, for ever. False: it cannot be read now.
+   * A log that takes nothing costs that one subscription, not the connection, or its client would
+   * come back at once, for ever. False: it cannot be read now.
    */
-  async #bindAgain({ text, filter, places, durable }: Subscription): Promise<boolean> {
-    const [place] = places
-    if (place === undefined || !durable) return true
-    const { lightQueues } = this.#parts.context.broker
+  async #bindAgain(subscription: Subscription): Promise<boolean> {
     try {
-      const { offset } = await lightQueues.bind(filter, this.#session.owner)
-      if (offset >= place.next) return true
-      // Behind the subscription's beginning: the queue is another one. Otherwise the log lost its
-      // end in a crash of the machine.
-      place.next = offset >= place.from ? offset : queueOffset(0)
-      place.from = queueOffset(Math.min(place.from, place.next))
-      await this.#parts.sessions.copies.save(this.#session)
+      await this.#parts.streams.rebind(this.#session, subscription)
       return true
     } catch (error) {
       if (BrokerError.from(error).code !== 'READ_ONLY') throw error
-      this.#withheld.add(text)
-      this.#report([text], error)
+      this.#withheld.add(subscription.text)
+      this.#report([subscription.text], error)
       return false
     }
   }
@@ -248,10 +212,10 @@ export class Subscribing {
     if (this.#isClosed) return
     if (isNew) {
       this.#withheld.add(text)
-      this.#outbound.streams.remove(subscription)
+      this.#outbound.stream.remove(subscription)
       this.#memberships.leave(text)
     } else if (old.share !== undefined) this.#memberships.join(old)
-    else this.#outbound.streams.replace(old)
+    else this.#outbound.stream.replace(old)
   }
 
   async unsubscribe({ filters, excess }: UnsubscribePacket): Promise<Uint8Array> {
@@ -307,8 +271,8 @@ export class Subscribing {
     if (old === undefined) this.#checkQuota(text)
     // One that was withheld begins anew.
     const known = this.#withheld.has(text) ? undefined : old
-    const { places, durable } = known ?? (await this.#bind(name.filter, share))
-    const binding = { places, durable }
+    const { places, durable, starts } = known ?? (await this.#bind(name.filter, share))
+    const binding = { places, durable, starts }
     const source = share && { ...share, topic: places[0]?.topic ?? share.topic }
     if (source !== undefined && known === undefined) {
       await this.#memberships.enter(source, places).catch(async (error: unknown) => {
@@ -356,11 +320,10 @@ export class Subscribing {
   }
 
   async #bind(filter: string, share: ShareSource | undefined): Promise<Binding> {
-    const durable = this.#session.isPersistent
-    if (share !== undefined && share.topic !== '') return { places: [], durable }
-    const { lightQueues } = this.#parts.context.broker
-    const { offset, ...queue } = await lightQueues.bind(filter, this.#owner(durable))
-    return { places: [{ ...queue, from: offset, next: offset, floor: logPosition(0) }], durable }
+    if (share !== undefined && share.topic !== '') {
+      return { places: [], durable: this.#session.isPersistent, starts: undefined }
+    }
+    return this.#parts.streams.bind(this.#session, filter, share !== undefined)
   }
 
   /** A durable queue is the session's, however many of its subscriptions read it. */
@@ -371,11 +334,7 @@ export class Subscribing {
       const isReader = other.durable && other.places.length > 0 && other.filter === filter
       if (durable && isReader && other !== reader) return
     }
-    await this.#parts.context.broker.lightQueues.unbind(filter, this.#owner(durable))
-  }
-
-  #owner(durable: boolean): string | undefined {
-    return durable ? this.#session.owner : undefined
+    await this.#parts.streams.unbind(this.#session, filter, binding)
   }
 
   #start({ subscription, isNew, request }: Granted): void {
@@ -383,8 +342,8 @@ export class Subscribing {
       this.#memberships.join(subscription)
       return
     }
-    if (isNew) this.#outbound.streams.add(subscription)
-    else this.#outbound.streams.replace(subscription)
+    if (isNew) this.#outbound.stream.add(subscription)
+    else this.#outbound.stream.replace(subscription)
     const wantsRetained = request.retainHandling === 0 || (request.retainHandling === 1 && isNew)
     if (wantsRetained) this.#outbound.retainedDue.add(subscription.text)
   }
@@ -443,7 +402,7 @@ export class Subscribing {
     this.#session.retainedDue.delete(text)
     this.#withheld.delete(text)
     this.#parts.subscribers.remove(filter)
-    this.#outbound.streams.remove(subscription)
+    this.#outbound.stream.remove(subscription)
     this.#memberships.leave(text)
   }
 }

@@ -10,6 +10,7 @@ import {
 } from '../../../src/gateway/mqtt/deliver/light-feed.ts'
 import { Merge } from '../../../src/gateway/mqtt/deliver/merge.ts'
 import { RetainedDue } from '../../../src/gateway/mqtt/deliver/retained-due.ts'
+import type { StreamReader } from '../../../src/gateway/mqtt/deliver/stream.ts'
 import { Streams } from '../../../src/gateway/mqtt/deliver/streams.ts'
 import type { OutgoingMessage } from '../../../src/gateway/mqtt/outgoing/outgoing-message.ts'
 import { Session } from '../../../src/gateway/mqtt/session/session.ts'
@@ -26,7 +27,7 @@ import { placeOn, subscriptionOf } from '../../support/mqtt-places.ts'
 
 // What a session reads from several brokers, whose logs count their positions each for itself.
 
-const READER = {} as LightFeedReader
+const READER = {} as StreamReader
 
 /** Queues with these positions, all of them read already. */
 function feedsOf(queues: ReadonlyMap<Place, readonly number[]>): LightFeeds {

@@ -2,12 +2,13 @@ import test from 'ava'
 import fc from 'fast-check'
 import type { Home } from '../../../src/gateway/mqtt/outgoing/home.ts'
 import { InFlight, RELEASED, SENT } from '../../../src/gateway/mqtt/session/in-flight.ts'
+import { QueuePlaces } from '../../../src/gateway/mqtt/session/queue-places.ts'
 import { NEVER, Session } from '../../../src/gateway/mqtt/session/session.ts'
 import { decodeSession, encodeSession } from '../../../src/gateway/mqtt/session/session-record.ts'
 import type { Receipt } from '../../../src/model/message.ts'
 import { logPosition, queueOffset } from '../../../src/model/positions.ts'
 import { tagFilterOf } from '../../../src/model/tag-filter.ts'
-import { homeOf, placeOn } from '../../support/mqtt-places.ts'
+import { homeOf, placeOn, subscriptionOf } from '../../support/mqtt-places.ts'
 
 function fullSession(): Session {
   const session = new Session('client/ä')
@@ -24,11 +25,12 @@ function fullSession(): Session {
       },
     ],
     durable: true,
+    starts: undefined,
   })
   const share = { group: 'g', topic: 'orders', filter: tagFilterOf(['x', 'y']) }
   session.subscriptions.set('$share/g/orders/x', {
     ...{ ...options, text: '$share/g/orders/x', filter: 'orders/x', share, id: undefined },
-    ...{ places: [], durable: true },
+    ...{ places: [], durable: true, starts: undefined },
   })
   session.inFlight.restore(
     [
@@ -62,6 +64,21 @@ test('a session comes back as it was saved', (t) => {
   t.is(again.inbound.nextSerial, session.inbound.nextSerial)
 })
 
+test('places on the queues of topics come back as they were saved', (t) => {
+  const session = new Session('c')
+  const rows = [
+    { topic: 'orders', brokerName: 'broker-a', offsets: [3, -1, 2 ** 40] },
+    { topic: 'orders', brokerName: 'broker-b', offsets: [0] },
+  ]
+  session.places = new QueuePlaces(rows)
+  const starts = new QueuePlaces(rows.slice(1))
+  session.subscriptions.set('a', { ...subscriptionOf('a', []), starts })
+  const again = decodeSession('c', encodeSession(session, 'broker-b'), 'broker-b')!
+  t.deepEqual([...again.places!.rows()], rows)
+  t.deepEqual([...again.subscriptions.get('a')!.starts!.rows()], rows.slice(1))
+  t.is(again.places!.get({ topic: 'orders', brokerName: 'broker-a', queueId: 1 }), undefined)
+})
+
 test('a broker in the same process may get another name', (t) => {
   const saved = encodeSession(fullSession(), 'broker-b')
   const again = decodeSession('c', saved, 'broker-c')!
@@ -93,7 +110,7 @@ test('what is no session is none, and never an exception', (t) => {
     Buffer.from('{}'),
     Buffer.from([0xff, 0xfe]),
     whole.subarray(0, whole.length - 1),
-    Buffer.from(whole.toString().replace('"format":2', '"format":3')),
+    Buffer.from(whole.toString().replace('"format":2', '"format":4')),
     Buffer.from(whole.toString().replace(/"homes":\[\[.*?\]\]/, '"homes":[]')),
     Buffer.from(whole.toString().replace('"nextId":', '"nextId":-')),
   ]

@@ -31,8 +31,8 @@ for (const filter of ['a/#', '$share/g/a/#']) {
     const open = { queues: 0, watches: 0 }
     let unbound = 0
     const { port, broker, gateway } = await startMqttOver(t, {
-      bend: (real: Broker) =>
-        overridden(real, {
+      bend: (real) =>
+        overridden<Broker>(real, {
           watch: (topic, arrived) => {
             open.watches++
             const watch = real.watch(topic, arrived)
@@ -140,8 +140,8 @@ test('the filters of a session have a bound of bytes, however short each is', as
 test('a subscription whose queue is bound anew as its client comes back gets what is sent while that goes on', async (t) => {
   let isLate = false
   const { port, broker } = await startMqttOver(t, {
-    bend: (real: Broker) =>
-      overridden(real, {
+    bend: (real) =>
+      overridden<Broker>(real, {
         lightQueues: overridden(real.lightQueues, {
           bind: async (filter, owner) => {
             const bound = await real.lightQueues.bind(filter, owner)

@@ -136,15 +136,14 @@ test('joining one group more does not look at all groups that the client is in',
 })
 
 test('a packet is not held back for a stream that is very far behind', async (t) => {
-  const range = { ...placeOn('f'), minOffset: queueOffset(0), maxOffset: queueOffset(9) }
-  const catchUp = new CatchUp({ range: async () => range })
+  const catchUp = new CatchUp()
   const place = placeOn('f')
   let isOver = false
   let begun = (): void => {}
   const begins = new Promise<void>((resolve) => {
     begun = resolve
   })
-  const waiting = catchUp.wait([place], begun).then(() => {
+  const waiting = catchUp.wait(new Map([[place, queueOffset(9)]]), begun).then(() => {
     isOver = true
   })
   await begins
@@ -186,8 +185,8 @@ test('filters of many clients that subscribe at once share each turn', async (t)
   const clock = new FakeClock()
   const turn = countTurns(t)
   const turns: number[] = []
-  const bend = (broker: Broker): Broker =>
-    overridden(broker, {
+  const bend = (broker: EmbeddedBroker): Broker =>
+    overridden<Broker>(broker, {
       lightQueues: overridden(broker.lightQueues, {
         bind: (...asked) => {
           turns.push(turn())

@@ -1,22 +1,15 @@
 // Before a subscription changes, what its light queue holds already is sent as the client had
-// subscribed: the ends of the queues as they are now, and the wait until the stream has passed them
-// or cannot go on.
+// subscribed: the wait until the stream has passed the ends of its queues or cannot go on.
 import type { QueueOffset } from '../../../model/positions.ts'
-import type { Cursors } from '../../../port/broker.ts'
-import type { Place } from '../session/subscriptions.ts'
+import type { Progress } from './stream.ts'
 
 /** A stream that is further behind is not waited for: the client's pings wait as well. */
 export const CATCH_UP_BYTES_MAX = 8 * 1024 * 1024
 
 export class CatchUp {
-  readonly #cursors: Pick<Cursors, 'range'>
-  #ends: ReadonlyMap<Place, QueueOffset> | undefined
+  #ends: ReadonlyMap<Progress, QueueOffset> | undefined
   #done: () => void = () => {}
   #bytesLeft = 0
-
-  constructor(cursors: Pick<Cursors, 'range'>) {
-    this.#cursors = cursors
-  }
 
   /** Does a caller wait? */
   get isUnderWay(): boolean {
@@ -24,12 +17,7 @@ export class CatchUp {
   }
 
   /** One caller at a time. `begin` sets the stream going. */
-  async wait(places: readonly Place[], begin: () => void): Promise<void> {
-    const ends = new Map<Place, QueueOffset>()
-    for (const place of places) {
-      const end = await this.#endOf(place)
-      if (end !== undefined) ends.set(place, end)
-    }
+  async wait(ends: ReadonlyMap<Progress, QueueOffset>, begin: () => void): Promise<void> {
     if (ends.size === 0) return
     await new Promise<void>((resolve) => {
       this.#ends = ends
@@ -57,14 +45,5 @@ export class CatchUp {
   end(): void {
     this.#ends = undefined
     this.#done()
-  }
-
-  async #endOf(queue: Place): Promise<QueueOffset | undefined> {
-    try {
-      return (await this.#cursors.range(queue)).maxOffset
-    } catch {
-      // The queue is gone, so nothing of it can be sent.
-      return undefined
-    }
   }
 }

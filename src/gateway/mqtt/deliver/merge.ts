@@ -9,6 +9,7 @@ import { type LogPosition, logPosition, queueOffset } from '../../../model/posit
 import type { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import type { Place, Subscription } from '../session/subscriptions.ts'
 import type { FeedBatch, LightFeed, LightFeedReader, LightFeeds } from './light-feed.ts'
+import type { StreamState } from './stream.ts'
 
 interface Cursor {
   /** Its subscription, as the list that `matching` is while no other filter matches. */
@@ -20,14 +21,6 @@ interface Cursor {
 }
 
 export const NO_SUBSCRIPTIONS: readonly Subscription[] = []
-
-export type MergeState =
-  /** `delivery` and `matching` hold the next message. */
-  | 'ready'
-  /** Reads are under way; the reader is told. */
-  | 'reading'
-  /** Nothing there. */
-  | 'idle'
 
 export class Merge {
   /** The next message after `next()` answered 'ready'; valid until `advance`. */
@@ -111,7 +104,7 @@ export class Merge {
   }
 
   /** Finds the next message. Stays 'ready' with the same one until `advance`. */
-  next(): MergeState {
+  next(): StreamState {
     if (this.delivery !== undefined) return 'ready'
     for (;;) {
       if (this.#unsure.size > 0) for (const cursor of this.#unsure) this.#look(cursor)

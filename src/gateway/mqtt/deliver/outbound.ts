@@ -20,10 +20,9 @@ import type { Peer } from '../session/peer.ts'
 import type { Session } from '../session/session.ts'
 import { type Combined, Combiner, type Subscription } from '../session/subscriptions.ts'
 import { CatchUp } from './catch-up.ts'
-import type { LightFeed, LightFeedReader } from './light-feed.ts'
 import type { DeliverParts } from './parts.ts'
 import { type DueNames, RetainedDue } from './retained-due.ts'
-import { Streams } from './streams.ts'
+import type { Stream, StreamReader } from './stream.ts'
 
 /** A turn sends so many bytes to one client before the others have theirs. */
 const TURN_BYTES_MAX = 256 * 1024
@@ -32,8 +31,8 @@ const TURN_COMPARED_MAX = 200_000
 /** Messages that are read one by one are read together up to this many, or TURN_BYTES_MAX. */
 const FETCHED_TOGETHER_MAX = 32
 
-export class Outbound implements LightFeedReader {
-  readonly streams: Streams
+export class Outbound implements StreamReader {
+  readonly stream: Stream
   readonly retainedDue: RetainedDue
   readonly #parts: DeliverParts
   readonly #peer: Peer
@@ -41,7 +40,7 @@ export class Outbound implements LightFeedReader {
   readonly #combiner = new Combiner()
   readonly #header = emptyHeader()
   readonly #aliases: OutboundAliases
-  readonly #catchUp: CatchUp
+  readonly #catchUp = new CatchUp()
   /** Packet ids of a resumed session whose messages were not sent on this connection yet. */
   #unsent: number[] = []
   /**
@@ -66,8 +65,7 @@ export class Outbound implements LightFeedReader {
     this.#parts = parts
     this.#peer = peer
     this.#session = peer.session
-    this.streams = new Streams(parts.feeds, this)
-    this.#catchUp = new CatchUp(parts.context.broker.cursors)
+    this.stream = parts.streams.open(peer.session, this)
     this.retainedDue = new RetainedDue(parts.retained, parts.retained.looks, peer.session)
     this.#aliases = new OutboundAliases(
       Math.min(peer.aliasMax, parts.options.outboundTopicAliasMax),
@@ -93,14 +91,13 @@ export class Outbound implements LightFeedReader {
   }
 
   /** Reads at once, writes at the end of the turn. */
-  feedMoved(feed: LightFeed): void {
-    this.streams.lookAt(feed)
+  streamMoved(): void {
     if (this.#isClosed || this.#isPumping) return
-    if (this.streams.next() !== 'ready' && !this.#catchUp.isUnderWay) return
+    if (this.stream.next() !== 'ready' && !this.#catchUp.isUnderWay) return
     this.#peer.wantFlush()
   }
 
-  feedFailed(): void {
+  streamFailed(): void {
     this.#catchUp.end()
   }
 
@@ -111,10 +108,12 @@ export class Outbound implements LightFeedReader {
    */
   async catchUp(filters: readonly { readonly text: string }[]): Promise<void> {
     const { subscriptions } = this.#session
-    const places = filters
-      .flatMap(({ text }) => subscriptions.get(text)?.places ?? [])
-      .filter((place) => this.streams.has(place))
-    await this.#catchUp.wait(places, () => {
+    const ordinary = filters.flatMap(({ text }) => {
+      const subscription = subscriptions.get(text)
+      return subscription === undefined || subscription.share !== undefined ? [] : [subscription]
+    })
+    if (ordinary.length === 0) return
+    await this.#catchUp.wait(await this.stream.ends(ordinary), () => {
       if (this.#isClosed) this.#catchUp.end()
       else this.#peer.wantFlush()
     })
@@ -161,8 +160,8 @@ export class Outbound implements LightFeedReader {
   close(): void {
     this.#isClosed = true
     this.#catchUp.end()
-    this.#parts.counters.missed.value += this.streams.missed
-    this.streams.close()
+    this.#parts.counters.missed.value += this.stream.missed
+    this.stream.close()
     this.#unsent = []
   }
 
@@ -173,19 +172,19 @@ export class Outbound implements LightFeedReader {
   #run(): void {
     const from = this.#peer.output.pendingBytes
     this.#nowMs = this.#parts.context.clock.now()
-    const comparedMax = this.streams.compared + TURN_COMPARED_MAX
+    const comparedMax = this.stream.compared + TURN_COMPARED_MAX
     for (;;) {
       this.isStalled = this.#isFull
       if (this.isStalled || this.#fetching > 0 || !this.#step()) break
       const bytes = this.#peer.output.pendingBytes - from
-      if (bytes > TURN_BYTES_MAX || this.streams.compared > comparedMax) {
+      if (bytes > TURN_BYTES_MAX || this.stream.compared > comparedMax) {
         this.#catchUp.brought(bytes)
         this.#yield()
         return
       }
     }
     if (this.#catchUp.isUnderWay) this.#catchUp.look(this.#isStuck)
-    this.streams.dropBatches()
+    this.stream.dropBatches()
   }
 
   /** Nothing more goes out until the client acknowledges or takes something. */
@@ -193,7 +192,7 @@ export class Outbound implements LightFeedReader {
     if (this.isStalled) return true
     if (this.#fetching > 0 || this.#isYielding) return false
     const isOwed = this.#unsent.length > 0 || !this.retainedDue.isEmpty
-    return isOwed || this.streams.next() === 'ready'
+    return isOwed || this.stream.next() === 'ready'
   }
 
   /** Deals with one message; false when there is none that could be dealt with now. */
@@ -219,10 +218,10 @@ export class Outbound implements LightFeedReader {
         return false
       }
     }
-    if (this.streams.next() !== 'ready') return false
-    const delivery = this.streams.delivery!
+    if (this.stream.next() !== 'ready') return false
+    const delivery = this.stream.delivery!
     if (!this.#deliver(delivery)) return false
-    this.streams.advance()
+    this.stream.advance()
     return true
   }
 
@@ -248,7 +247,7 @@ export class Outbound implements LightFeedReader {
   /** False when the window is full. */
   #deliver(delivery: OutgoingMessage): boolean {
     const isOwn = delivery.publisher !== undefined && delivery.publisher === this.#session.clientId
-    const combined = this.#combiner.combine(this.streams.matching, isOwn)
+    const combined = this.#combiner.combine(this.stream.matching, isOwn)
     if (!combined.isWanted || !this.#peer.mayRead(delivery.recordTopic)) return true
     if (Math.min(delivery.qos, combined.qos) > 0 && this.room === 0) return false
     if (

@@ -6,12 +6,12 @@ import type { MqttCounters } from '../numbers.ts'
 import type { MqttOptions } from '../options.ts'
 import type { Retained } from '../publish/retained.ts'
 import type { SessionTable } from '../session/session-table.ts'
-import type { LightFeeds } from './light-feed.ts'
+import type { StreamSource } from './stream.ts'
 
 export interface DeliverParts {
   readonly context: GatewayContext
   readonly options: MqttOptions
-  readonly feeds: LightFeeds
+  readonly streams: StreamSource
   readonly sessions: SessionTable
   readonly retained: Retained
   readonly counters: MqttCounters

@@ -1,18 +1,20 @@
 // All that a session's ordinary subscriptions read: one merge for each broker, as positions of one
 // log say nothing of another's. Messages of different brokers go out in turn, in no order.
+import type { QueueOffset } from '../../../model/positions.ts'
 import type { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 import type { Place, Subscription } from '../session/subscriptions.ts'
 import type { LightFeed, LightFeedReader, LightFeeds } from './light-feed.ts'
-import { Merge, type MergeState, NO_SUBSCRIPTIONS } from './merge.ts'
+import { Merge, NO_SUBSCRIPTIONS } from './merge.ts'
+import type { Progress, Stream, StreamReader, StreamState } from './stream.ts'
 
-export class Streams {
+export class Streams implements Stream, LightFeedReader {
   readonly #feeds: LightFeeds
-  readonly #reader: LightFeedReader
+  readonly #reader: StreamReader
   readonly #merges: { readonly brokerName: string; readonly merge: Merge }[] = []
   /** Index of the merge with the next message, or of the one to be asked first. */
   #turn = 0
 
-  constructor(feeds: LightFeeds, reader: LightFeedReader) {
+  constructor(feeds: LightFeeds, reader: StreamReader) {
     this.#feeds = feeds
     this.#reader = reader
   }
@@ -38,6 +40,10 @@ export class Streams {
     return sum
   }
 
+  resume(subscriptions: readonly Subscription[]): void {
+    for (const subscription of subscriptions) this.add(subscription)
+  }
+
   /** Every queue of the subscription goes on where its place is. */
   add(subscription: Subscription): void {
     for (const place of subscription.places) this.#of(place).add(subscription, place)
@@ -52,23 +58,35 @@ export class Streams {
     for (const place of places) this.#of(place).remove(place)
   }
 
-  has(place: Place): boolean {
-    return this.#merges.some(({ merge }) => merge.has(place))
+  async ends(subscriptions: readonly Subscription[]): Promise<ReadonlyMap<Progress, QueueOffset>> {
+    const ends = new Map<Progress, QueueOffset>()
+    for (const place of subscriptions.flatMap(({ places }) => places)) {
+      if (!this.#merges.some(({ merge }) => merge.has(place))) continue
+      const range = await this.#feeds.broker.cursors.range(place).catch(() => undefined)
+      // Without one the queue is gone, so nothing of it can be sent.
+      if (range !== undefined) ends.set(place, range.maxOffset)
+    }
+    return ends
   }
 
   close(): void {
     for (const { merge } of this.#merges) merge.close()
   }
 
-  lookAt(feed: LightFeed): void {
+  feedMoved(feed: LightFeed): void {
     for (const { brokerName, merge } of this.#merges) {
       if (brokerName === feed.queue.brokerName) merge.lookAt(feed)
     }
+    this.#reader.streamMoved()
+  }
+
+  feedFailed(): void {
+    this.#reader.streamFailed()
   }
 
   /** Finds the next message. Stays 'ready' with the same one until `advance`. */
-  next(): MergeState {
-    let state: MergeState = 'idle'
+  next(): StreamState {
+    let state: StreamState = 'idle'
     for (let i = 0; i < this.#merges.length; i++) {
       const turn = (this.#turn + i) % this.#merges.length
       const found = this.#merges[turn]!.merge.next()
@@ -95,7 +113,7 @@ export class Streams {
   #of({ brokerName }: Place): Merge {
     const known = this.#merges.find((one) => one.brokerName === brokerName)
     if (known !== undefined) return known.merge
-    const merge = new Merge(this.#feeds, this.#reader)
+    const merge = new Merge(this.#feeds, this)
     this.#merges.push({ brokerName, merge })
     return merge
   }

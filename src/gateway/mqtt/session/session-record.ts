@@ -7,10 +7,14 @@ import type { Home } from '../outgoing/home.ts'
 import type { Properties } from '../packets/properties.ts'
 import { HomeNames } from './home-names.ts'
 import type { InFlightEntry } from './in-flight.ts'
+import { QueuePlaces } from './queue-places.ts'
 import { NEVER, Session, type Will } from './session.ts'
 import type { Place, Subscription } from './subscriptions.ts'
 
+/** Every subscription has a place on its light queue. */
 const FORMAT = 2
+/** The session has a place on each queue of its topics. */
+const FORMAT_OF_TOPICS = 3
 /** For the name of a broker in the gateway's own process, which may get another name. */
 export const OWN_BROKER = ''
 
@@ -31,6 +35,9 @@ const savedWill = z.object({
 /** Broker, topic, queue id, from, next, floor. */
 const savedPlace = z.tuple([z.string(), z.string(), count, count, count, count])
 
+/** Broker, topic, and the offset on each queue by its id; -1: none. */
+const savedRow = z.tuple([z.string(), z.string(), z.array(z.int().min(-1))])
+
 const savedSubscription = z.object({
   text: z.string(),
   filter: z.string(),
@@ -38,6 +45,7 @@ const savedSubscription = z.object({
   id: count.optional(),
   places: z.array(savedPlace),
   durable: z.boolean(),
+  starts: z.array(savedRow).optional(),
   qos,
   noLocal: z.boolean(),
   retainAsPublished: z.boolean(),
@@ -45,7 +53,7 @@ const savedSubscription = z.object({
 })
 
 const savedSession = z.object({
-  format: z.literal(FORMAT),
+  format: z.union([z.literal(FORMAT), z.literal(FORMAT_OF_TOPICS)]),
   epoch: z.string(),
   user: z.string().optional(),
   /** null = never. */
@@ -53,6 +61,7 @@ const savedSession = z.object({
   nextId: count,
   nextSerial: count,
   subscriptions: z.array(savedSubscription),
+  places: z.array(savedRow).optional(),
   /** Broker and topic of the homes below. */
   homes: z.array(z.tuple([z.string(), z.string()])),
   /** Packet id, index of the home, its queue id, offset and stamp, QoS, state. */
@@ -71,8 +80,9 @@ export function encodeSession(session: Session, ownBroker: string): Buffer {
   const entries = [...inFlight.slots()]
     .filter((slot) => inFlight.receiptAt(slot) === undefined || inFlight.qosAt(slot) === 2)
     .map((slot) => saveInFlight(inFlight.entryAt(slot), names))
+  const places = session.reading?.places ?? session.places
   const saved: z.input<typeof savedSession> = {
-    format: FORMAT,
+    format: places === undefined ? FORMAT : FORMAT_OF_TOPICS,
     epoch: session.epoch,
     user: session.user,
     expiryMs: session.expiryMs === NEVER ? null : session.expiryMs,
@@ -81,6 +91,7 @@ export function encodeSession(session: Session, ownBroker: string): Buffer {
     subscriptions: [...session.subscriptions.values()].map((one) =>
       saveSubscription(one, ownBroker),
     ),
+    places: saveRows(places, ownBroker),
     homes: [...names].map(({ brokerName, topic }) => [saveBroker(brokerName, ownBroker), topic]),
     inFlight: entries,
     inbound: inbound.saved(),
@@ -111,6 +122,7 @@ export function decodeSession(
   for (const one of saved.subscriptions) {
     session.subscriptions.set(one.text, loadSubscription(one, ownBroker))
   }
+  session.places = loadRows(saved.places, ownBroker)
   session.inFlight.restore(
     saved.inFlight.map((one) => loadInFlight(one, homes)),
     saved.nextId,
@@ -137,9 +149,10 @@ function saveSubscription(
   subscription: Subscription,
   ownBroker: string,
 ): z.input<typeof savedSubscription> {
-  const { share, places, ...rest } = subscription
+  const { share, places, starts, ...rest } = subscription
   return {
     ...rest,
+    starts: saveRows(starts, ownBroker),
     places: places.map((place) => {
       const { brokerName, topic, queueId, from, next, floor } = place
       return [saveBroker(brokerName, ownBroker), topic, queueId, from, next, floor]
@@ -152,10 +165,11 @@ function loadSubscription(
   saved: z.output<typeof savedSubscription>,
   ownBroker: string,
 ): Subscription {
-  const { share, id, places, ...rest } = saved
+  const { share, id, places, starts, ...rest } = saved
   return {
     ...rest,
     id,
+    starts: loadRows(starts, ownBroker),
     places: places.map((place) => loadPlace(place, ownBroker)),
     share: share && {
       group: share.group,
@@ -164,6 +178,22 @@ function loadSubscription(
     },
   }
 }
+
+type Rows = z.output<typeof savedRow>[]
+
+const saveRows = (places: QueuePlaces | undefined, own: string): Rows | undefined =>
+  places &&
+  [...places.rows()].map(({ topic, brokerName, offsets }) => [
+    saveBroker(brokerName, own),
+    topic,
+    offsets,
+  ])
+
+const loadRows = (saved: Rows | undefined, own: string): QueuePlaces | undefined =>
+  saved &&
+  new QueuePlaces(
+    saved.map(([name, topic, offsets]) => ({ topic, brokerName: loadBroker(name, own), offsets })),
+  )
 
 function loadPlace(saved: z.output<typeof savedPlace>, ownBroker: string): Place {
   const [name, topic, queueId, from, next, floor] = saved

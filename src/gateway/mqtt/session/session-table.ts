@@ -374,15 +374,16 @@ export class SessionTable {
 
   async #letGo(session: Session): Promise<void> {
     const { broker, filterWork: slice, subscribers } = this.#parts
+    const { lightQueues } = broker
     for (const [text, { filter, places, durable }] of session.subscriptions) {
       if (slice.isOver) await slice.rest()
       // Once each: a session whose will waits for the log ends again.
       session.subscriptions.delete(text)
       subscribers.remove(filter)
-      if (places.length > 0 && !durable) await broker.lightQueues.unbind(filter, undefined)
+      if (places.length > 0 && !durable) await lightQueues?.unbind(filter, undefined)
     }
     // Also what a crash left bound that the saved copy does not know of.
-    if (this.copies.has(session)) await broker.lightQueues.unbindAll(session.owner)
+    if (this.copies.has(session)) await lightQueues?.unbindAll(session.owner)
   }
 
   async #attempt(session: Session, work: () => Promise<void>): Promise<void> {

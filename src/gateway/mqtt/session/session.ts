@@ -5,6 +5,7 @@ import type { Claim } from '../../../model/state.ts'
 import type { WillMessage } from '../packets/connect-packet.ts'
 import { InFlight } from './in-flight.ts'
 import { InboundIds } from './inbound-ids.ts'
+import type { QueuePlaces } from './queue-places.ts'
 import type { Subscription } from './subscriptions.ts'
 
 /** Session expiry that never comes (MQTT 5's 0xFFFFFFFF). */
@@ -45,6 +46,13 @@ export class Session {
    * sent.
    */
   readonly retainedDue = new Map<string, string>()
+  /**
+   * Where the broker has no light queues: how far it got on the queues of its topics, as of when
+   * its stream last said so.
+   */
+  places: QueuePlaces | undefined = undefined
+  /** Its stream, while a client is connected. */
+  reading: { readonly places: QueuePlaces } | undefined = undefined
   will: Will | undefined = undefined
   /** The ownership of its client id, without which it cannot be saved. */
   claim: Claim | undefined = undefined

@@ -4,6 +4,7 @@ import type { LogPosition, QueueOffset } from '../../../model/positions.ts'
 import type { TagFilter } from '../../../model/tag-filter.ts'
 import { NO_IDS } from '../outgoing/publish-output.ts'
 import type { SubscribeOptions } from '../packets/subscribe-packet.ts'
+import type { QueuePlaces } from './queue-places.ts'
 
 /**
  * Where a shared subscription takes its messages from: a consumer group on a topic or light queue.
@@ -40,6 +41,10 @@ export interface Subscription extends SubscribeOptions {
   readonly places: readonly Place[]
   /** Do its light queues outlive the process? Kept for the unbind. */
   readonly durable: boolean
+  /**
+   * Without light queues: where it begins, on queues on which the session is further behind.
+   */
+  readonly starts: QueuePlaces | undefined
 }
 
 /** Is there nothing in the one that the saved other does not have? */

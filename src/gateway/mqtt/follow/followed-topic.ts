@@ -1,0 +1,116 @@
+// One topic that this gateway follows: its queues, of all brokers, those that are there when it is
+// taken up and those that appear later.
+import type { QueueName } from '../../../model/message.ts'
+import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
+import { FollowedQueue, type FollowParts } from './followed-queue.ts'
+
+/** Where the queues of the topic are read from: a topic that has just appeared has nothing old. */
+export type Begins = 'at its end' | 'at its beginning'
+
+export interface TopicParts extends FollowParts {
+  /** One more queue is read. */
+  readonly found: (queue: FollowedQueue) => void
+}
+
+export type Ends = ReadonlyMap<FollowedQueue, QueueOffset>
+
+export class FollowedTopic {
+  readonly topic: string
+  /** When a filter last touched it, monotonic. */
+  usedMs = 0
+  readonly #parts: TopicParts
+  readonly #begins: Begins
+  readonly #queues = new Map<string, FollowedQueue>()
+  readonly #watch: Disposable
+  /** Its queues were told: others appear later. */
+  isOpen = false
+  #asking: Promise<Ends> | undefined
+  #askingNext: Promise<Ends> | undefined
+
+  constructor(parts: TopicParts, topic: string, begins: Begins) {
+    this.#parts = parts
+    this.topic = topic
+    this.#begins = begins
+    this.#watch = parts.broker.watch(topic, (brokerName, queueId, maxOffset) => {
+      this.#queue({ topic, brokerName, queueId }, maxOffset).arrived(maxOffset)
+    })
+  }
+
+  queues(): Iterable<FollowedQueue> {
+    return this.#queues.values()
+  }
+
+  /**
+   * The ends of its queues as they are now. Of queues that are followed already, where they are
+   * known to end when that cannot be asked. Rejects as `Topics.ranges` does.
+   */
+  ends(): Promise<Ends> {
+    if (this.#askingNext !== undefined) return this.#askingNext
+    const asking = this.#asking
+    if (asking === undefined) return this.#ask()
+    // What is under way may have been answered before this was asked.
+    const next = asking.then(
+      () => this.#ask(),
+      () => this.#ask(),
+    )
+    this.#askingNext = next
+    return next
+  }
+
+  /** Also that it is another one of the same name. */
+  changed(): void {
+    for (const queue of this.#queues.values()) queue.doubt()
+    this.#look()
+  }
+
+  /** Tries again what failed. */
+  retry(): void {
+    if (!this.isOpen && this.#asking === undefined) this.#look()
+    for (const queue of this.#queues.values()) queue.retry()
+  }
+
+  close(): void {
+    this.#watch[Symbol.dispose]()
+    for (const queue of this.#queues.values()) queue.close()
+  }
+
+  #look(): void {
+    // One that fails is tried again by the next sweep, or when the topic changes again.
+    this.ends().catch(() => {})
+  }
+
+  #ask(): Promise<Ends> {
+    this.#askingNext = undefined
+    const asking = this.#askEnds().finally(() => {
+      if (this.#asking === asking) this.#asking = undefined
+    })
+    this.#asking = asking
+    return asking
+  }
+
+  async #askEnds(): Promise<Ends> {
+    const ends = new Map<FollowedQueue, QueueOffset>()
+    try {
+      for (const range of await this.#parts.broker.topics.ranges(this.topic)) {
+        ends.set(this.#queue(range, range.maxOffset), range.maxOffset)
+      }
+      this.isOpen = true
+    } catch (error) {
+      if (!this.isOpen) throw error
+      for (const queue of this.#queues.values()) ends.set(queue, queue.knownEnd)
+    }
+    return ends
+  }
+
+  #queue(name: QueueName, maxOffset: QueueOffset): FollowedQueue {
+    const key = `${name.brokerName}\n${name.queueId}`
+    const known = this.#queues.get(key)
+    if (known !== undefined) return known
+    const isNew = this.isOpen || this.#begins === 'at its beginning'
+    const queue = new FollowedQueue(this.#parts, name, isNew ? queueOffset(0) : maxOffset)
+    this.#queues.set(key, queue)
+    this.#parts.found(queue)
+    queue.arrived(maxOffset)
+    return queue
+  }
+}

@@ -1,0 +1,122 @@
+// Subscriptions before a broker without light queues: topics are followed, and matched in memory.
+import test from 'ava'
+import { topicOf } from '../../support/broker.ts'
+import { FollowedPublisher, FollowingClient } from '../../support/following-client.ts'
+import { openGateway, startMqttOver } from '../../support/mqtt-over-broker.ts'
+import { freshSeed, Random } from '../../support/random.ts'
+import { eventually } from '../../support/waiting.ts'
+import { withoutLightQueues } from '../../support/without-light-queues.ts'
+
+const FILTERS = ['a/#', 'a/x', '+/x', '#', 'b/+', 'c/x', 'c/#', 'b/x/#', 'a/+/1']
+const NAMES = ['a/x', 'a/y', 'a/y/1', 'b/x', 'b/y', 'c/x', 'c/z/1']
+const TOPICS = ['a', 'b', 'c']
+const STEPS = 120
+
+test('sessions get exactly what they subscribed to, whatever happens in between', async (t) => {
+  const random = new Random(freshSeed(t))
+  const first = await startMqttOver(t, { bend: withoutLightQueues })
+  const { broker } = first
+  const second = await openGateway(t, withoutLightQueues(broker))
+  const ports = [first.port, second.port]
+  const publishers = await Promise.all(
+    ports.map((port, i) => FollowedPublisher.connect(port, `publisher-${i}`)),
+  )
+  const clients = Array.from({ length: 4 }, (_, i) => new FollowingClient(`client-${i}`))
+  t.teardown(() => {
+    for (const one of clients) one.cut()
+    for (const one of publishers) one.end()
+  })
+  let count = 0
+  /** Messages of one name are in order while its topic stays as it is. */
+  const changes = new Map<string, number>()
+  const orders: string[] = []
+  const publish = async (names: readonly string[]): Promise<void> => {
+    const messages = names.map((name) => [name, `m${count++}`] as const)
+    for (const name of names) orders.push(`${name} ${changes.get(name.slice(0, 1)) ?? 0}`)
+    await random.pick(publishers).publish(messages)
+    for (const [name, text] of messages) for (const one of clients) one.published(name, text)
+  }
+  const changeTopic = async (): Promise<void> => {
+    const topic = random.pick(TOPICS)
+    changes.set(topic, (changes.get(topic) ?? 0) + 1)
+    const isThere = (await broker.topics.get(topic)) !== undefined
+    if (!isThere || random.chance(1)) {
+      await broker.topics.put(topicOf(topic, isThere ? 4 : 1 + random.int(3)))
+      return
+    }
+    for (const one of clients) one.giveUp((name) => name.startsWith(`${topic}/`))
+    await broker.topics.delete(topic)
+  }
+  const step = async (): Promise<string> => {
+    const client = random.pick(clients)
+    const kind = random.int(12)
+    if (kind < 4) {
+      const names = Array.from({ length: 1 + random.int(12) }, () => random.pick(NAMES))
+      await publish(names)
+      return `publish ${names}`
+    }
+    if (kind === 4) {
+      await changeTopic()
+      return 'change a topic'
+    }
+    if (!client.isConnected || kind === 5) {
+      await client.connect(random.pick(ports))
+      return `${client.clientId} connects`
+    }
+    if (kind < 8) {
+      const filter = random.pick(FILTERS)
+      await client.subscribe(filter)
+      return `${client.clientId} subscribes to ${filter}`
+    }
+    if (kind === 8) {
+      const filter = random.pick(FILTERS)
+      await client.unsubscribe(filter)
+      return `${client.clientId} unsubscribes from ${filter}`
+    }
+    if (kind === 9) {
+      if (client.isSlow) client.goOn()
+      else client.isSlow = true
+      return `${client.clientId} is ${client.isSlow ? 'slow' : 'quick'}`
+    }
+    if (kind === 10) client.cut()
+    else client.leave()
+    return `${client.clientId} goes`
+  }
+  const steps: string[] = []
+  for (let i = 0; i < STEPS; i++) {
+    const before = count
+    steps.push(`m${before}: ${await step()}`)
+  }
+  for (const client of clients) {
+    await client.connect(random.pick(ports))
+    client.goOn()
+  }
+  const all = (): Promise<true> =>
+    eventually(async () => clients.every(({ missing }) => missing.length === 0) || undefined)
+  await all().catch((error: unknown) => {
+    const missing = clients.map(({ clientId, filters, missing, expected }) => {
+      const texts = missing.map((text) => `${text} of ${expected.get(text)!.name}`)
+      return `${clientId} of ${[...filters]} misses ${texts}`
+    })
+    throw new Error(`${steps.join('\n')}\n${missing.join('\n')}`, { cause: error })
+  })
+  // What should not come would stand before these.
+  await publish(NAMES)
+  await all()
+  for (const { clientId, taken, expected } of clients) {
+    const last = new Map<string, number>()
+    const seen = new Set<string>()
+    for (const { name, text, isDup } of taken) {
+      t.true(expected.has(text), `${clientId} got ${text} of ${name}\n${steps.join('\n')}`)
+      if (seen.has(text)) {
+        t.true(isDup, `${clientId} got ${text} of ${name} again\n${steps.join('\n')}`)
+        continue
+      }
+      seen.add(text)
+      const serial = Number(text.slice(1))
+      const order = orders[serial]!
+      t.true(serial > (last.get(order) ?? -1), `${clientId}: ${text} of ${order} out of order`)
+      last.set(order, serial)
+    }
+  }
+})
