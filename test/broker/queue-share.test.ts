@@ -21,7 +21,7 @@ test('a look for left queues asks each queue of a large group first of the membe
   let asked = 0
   const share = new QueueShare({
     ...{ clock, brokerName: 'broker-a', isLocked: () => false, isOpen: () => false },
-    ...{ letGo() {}, endPulls() {}, lockAgain() {} },
+    ...{ letGo() {}, endPulls() {}, lockAgain() {}, committed: () => undefined },
     readQueues: () => {
       asked++
       return count

@@ -78,7 +78,7 @@ export class ReplicaSimulation {
       await this.#surviving(async () => {
         await this.#shipAll()
         await this.master.rest()
-        if (i < minutes || this.#isAhead) this.master.clock.advance(MINUTE_MS)
+        if (i < minutes || this.#isLettingGo) this.master.clock.advance(MINUTE_MS)
         await this.master.rest()
         await this.replica.rest()
         this.replica.clock.advance(MINUTE_MS)
@@ -90,10 +90,11 @@ export class ReplicaSimulation {
     throw new Error(`the replica never catches up:\n${states.join('\n')}`)
   }
 
-  /** A master that died before its new start was durable lets go of it again. */
-  get #isAhead(): boolean {
-    const [mine, its] = [this.master.store.status(), this.replica.store.status()]
-    return its.logStart > mine.logStart
+  /** A master that died while it let go of a segment does so again when time passes. */
+  get #isLettingGo(): boolean {
+    const { logStart } = this.master.store.status()
+    const { trimmedTo } = (this.master.store as LogStore).views
+    return trimmedTo > logStart || this.replica.store.status().logStart > logStart
   }
 
   /** A segment of the replica may end elsewhere and go later: its views start with the log. */

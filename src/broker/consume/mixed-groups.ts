@@ -260,7 +260,7 @@ export class MixedGroups {
   }
 
   #start(name: string): QueueShare {
-    const { clock, options, topics, locks, serving } = this.#parts
+    const { clock, options, topics, locks, cursors, serving } = this.#parts
     const { receiver, puller } = serving()
     const share = new QueueShare({
       clock,
@@ -269,6 +269,7 @@ export class MixedGroups {
       isLocked: ({ topic, queueId }) => locks.isLocked(name, topic, queueId),
       isOpen: ({ topic, queueId }) => receiver.isOpen(name, topic, queueId),
       letGo: ({ topic, queueId }) => receiver.letGo(name, topic, queueId),
+      committed: ({ topic, queueId }) => cursors.committed(name, topic, queueId),
       endPulls: (clientIds) => puller.endPulls(name, clientIds),
       lockAgain: () => this.onChange(name),
     })

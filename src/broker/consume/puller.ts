@@ -108,8 +108,9 @@ export class Puller {
     this.#parts.mixed.pulls(request)
     const share = this.#parts.mixed.shareOf(request)
     if (share === undefined || member === undefined) return this.#pull(request)
-    const atEnd = (): PullResult => this.#unread(request, 'at-end', request.offset)
-    return share.pull(member, request, () => this.#pull(request), atEnd)
+    const unread = (nextOffset: QueueOffset): PullResult =>
+      this.#unread(request, nextOffset > request.offset ? 'no-match' : 'at-end', nextOffset)
+    return share.pull(member, request, () => this.#pull(request), unread)
   }
 
   async #pull(request: PullRequest): Promise<PullResult> {

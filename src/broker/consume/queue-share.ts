@@ -3,10 +3,11 @@
 // native member reads is that member's; the broker hands out the messages of the queues that the
 // natives leave. Natives learn of a change at different times, so what counts is what they do: a
 // member owns a queue while it pulls, commits or locks it.
-import type { Clock } from '../../clock.ts'
+import { type Clock, sleep } from '../../clock.ts'
 import type { ConsumerRegistration } from '../../model/client.ts'
 import type { PullRequest, PullResult } from '../../model/message.ts'
 import { isRetryTopic } from '../../model/names.ts'
+import type { QueueOffset } from '../../model/positions.ts'
 
 /**
  * A member that was told the list and does not go on with a queue that is not its share has dropped
@@ -27,6 +28,8 @@ const SETTLED_MS = 3_000
 const LATE_PULL_MS = 2_000
 /** A pull of a queue that the broker hands out is held so long, and then made again. */
 const HELD_MS = 1_000
+/** A native member waits so long at most for another one to let go of a queue. */
+const NATIVE_HANDOVER_MS = 10_000
 
 const VIRTUAL_MEMBERS_MAX = 16
 
@@ -74,6 +77,8 @@ export interface ShareParts {
   letGo(queue: Queue): void
   /** Ends the pulls of these members that wait: they pull again what they still own. */
   endPulls(clientIds: ReadonlySet<string>): void
+  /** Where the group is. */
+  committed(queue: Queue): QueueOffset | undefined
   /** Members that were refused a lock may ask for it again. */
   readonly lockAgain: () => void
 }
@@ -83,6 +88,8 @@ interface Claim {
   held: number
   /** Monotonic, of the latest pull, commit or lock. */
   lastMs: number
+  /** Since when it waits for the one that has the queue still. */
+  waitsSinceMs: number | undefined
 }
 
 export class QueueShare {
@@ -102,6 +109,8 @@ export class QueueShare {
   /** By queue, then client id. */
   readonly #claims = new Map<string, Map<string, Claim>>()
   readonly #takenMs = new Map<string, number>()
+  /** The native member that was given messages of the queue last. */
+  readonly #owners = new Map<string, string>()
   /** Those that explain what the natives do. */
   #strategies = STRATEGIES
   /** Pulls and locks that wait for a queue to close. */
@@ -177,6 +186,7 @@ export class QueueShare {
       if (!this.#haveLeft(queue)) return false
     }
     this.#takenMs.set(keyOf(queue), this.#parts.clock.monotonic())
+    this.#owners.delete(keyOf(queue))
     return true
   }
 
@@ -199,20 +209,36 @@ export class QueueShare {
     this.#learn(clientId, queue)
   }
 
-  /** A pull of a native member: served when the queue is the natives'. */
+  /**
+   * A pull of a native member: served when the queue is the natives', and the one that had it
+   * before has let go of it. That one commits as it does so, later than the new one asked where to
+   * begin: this is sent on to there.
+   */
   async pull(
     clientId: string,
     request: PullRequest,
     serve: () => Promise<PullResult>,
-    atEnd: () => PullResult,
+    unread: (nextOffset: QueueOffset) => PullResult,
   ): Promise<PullResult> {
     if (!this.#natives.has(clientId)) return serve()
     const claim = this.#claim(clientId, request)
+    const isBack = claim.held === 0 && this.#nowMs - claim.lastMs >= LATE_PULL_MS
+    if (isBack) claim.waitsSinceMs = undefined
     claim.held++
     claim.lastMs = this.#nowMs
     try {
       this.#learn(clientId, request)
-      return (await this.#isFree(clientId, request)) ? await serve() : atEnd()
+      if (!(await this.#isFree(clientId, request))) return unread(request.offset)
+      const owner = this.#owners.get(keyOf(request))
+      if (owner === undefined || owner === clientId) {
+        this.#owners.set(keyOf(request), clientId)
+        return await serve()
+      }
+      if (!(await this.#isLeftBy(owner, claim, request))) return unread(request.offset)
+      claim.waitsSinceMs = undefined
+      this.#owners.set(keyOf(request), clientId)
+      const committed = this.#parts.committed(request) ?? request.offset
+      return committed > request.offset ? unread(committed) : await serve()
     } finally {
       claim.held--
       claim.lastMs = this.#nowMs
@@ -267,10 +293,19 @@ export class QueueShare {
     }
     let claim = claims.get(clientId)
     if (claim === undefined) {
-      claim = { held: 0, lastMs: this.#nowMs }
+      claim = { held: 0, lastMs: Number.NEGATIVE_INFINITY, waitsSinceMs: undefined }
       claims.set(clientId, claim)
     }
     return claim
+  }
+
+  /** Has the native member let go of the queue that it had? */
+  #hasLetGo(clientId: string, queue: Queue): boolean {
+    // A lock says whose the queue is.
+    if (!this.#natives.has(clientId) || this.#parts.isLocked(queue)) return true
+    const claim = this.#claims.get(keyOf(queue))?.get(clientId)
+    if (claim === undefined || this.#hasLeft(clientId, queue)) return true
+    return claim.held === 0 && this.#nowMs - claim.lastMs >= SILENT_MS
   }
 
   /** Those that were seen at the queue first: of a thousand members one has it. */
@@ -346,6 +381,17 @@ export class QueueShare {
       this.#onClosed(request, go)
     })
     return !this.#parts.isOpen(request)
+  }
+
+  /** False: the owner may have the queue still. */
+  async #isLeftBy(owner: string, claim: Claim, request: PullRequest): Promise<boolean> {
+    claim.waitsSinceMs ??= this.#nowMs
+    const untilMs = claim.waitsSinceMs + NATIVE_HANDOVER_MS
+    const hasLetGo = (): boolean => this.#nowMs >= untilMs || this.#hasLetGo(owner, request)
+    if (hasLetGo()) return true
+    if (request.waitMs <= 0) return false
+    await sleep(this.#parts.clock, Math.min(HELD_MS, request.waitMs))
+    return hasLetGo()
   }
 
   #onClosed(queue: Queue, go: () => void): void {
