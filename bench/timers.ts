@@ -17,6 +17,8 @@ import { encodeProperties, PROPERTY } from '../src/model/properties.ts'
 import { recordsOf } from '../src/model/record.ts'
 import { EVERY_TAG } from '../src/model/tag-filter.ts'
 import { openStore } from '../src/store/open.ts'
+import { CpuMeter } from './native/cpu-meter.ts'
+import { Histogram } from './native/histogram.ts'
 
 const TIMERS = Number(process.argv[2] ?? 100_000)
 const SPAN_MS = Number(process.argv[3] ?? 10) * 1000
@@ -84,20 +86,34 @@ async function lateness(broker: EmbeddedBroker): Promise<Float64Array> {
   return late.sort()
 }
 
-/** Plain messages, as fast as they are taken, per second. */
-async function sends(broker: EmbeddedBroker, isOver: () => boolean): Promise<number> {
+interface Sends {
+  readonly sent: number
+  readonly perSecond: number
+  /** How long each batch took: what is due cannot be there sooner than what is sent then. */
+  readonly took: Histogram
+  /** Of the main thread, all that it did. */
+  readonly mainUs: number
+}
+
+/** Plain messages, as fast as they are taken. */
+async function sends(broker: EmbeddedBroker, isOver: () => boolean): Promise<Sends> {
   const properties = encodeProperties([['TAGS', 'eu']])
   const batch = Array.from({ length: BATCH }, () => message('plain', properties))
+  const cpu = new CpuMeter(process.pid)
+  const took = new Histogram()
   const from = performance.now()
   let sent = 0
   const lane = async (): Promise<void> => {
     while (!isOver()) {
+      const sentMs = performance.now()
       await broker.publish(batch)
+      took.add((performance.now() - sentMs) * 1000)
       sent += batch.length
     }
   }
   await Promise.all(Array.from({ length: LANES }, lane))
-  return (sent / (performance.now() - from)) * 1000
+  const perSecond = (sent / (performance.now() - from)) * 1000
+  return { sent, perSecond, took, mainUs: cpu.read().mainUs }
 }
 
 const shown = (value: number): string => Math.round(value).toLocaleString('en')
@@ -111,9 +127,12 @@ async function main(): Promise<void> {
   const broker = openBroker({ ...parts, store, options: { queuesDefault: QUEUES } })
   const until = performance.now() + SENDS_ALONE_MS
   const alone = await sends(broker, () => performance.now() >= until)
-  console.log(`sends alone                     ${shown(alone)}/s, ${shown(rssMib())} MiB`)
-  // As long as parking may take, at a tenth of the rate of plain sends.
-  const firstMs = Date.now() + LEAD_MS + (TIMERS / alone) * 10_000
+  const sendUs = alone.mainUs / alone.sent
+  console.log(
+    `sends alone ${shown(alone.perSecond)}/s, ${sendUs.toFixed(1)} us of the main thread each, ${shown(rssMib())} MiB`,
+  )
+  // As long as parking may take, at a twentieth of the rate of plain sends.
+  const firstMs = Date.now() + LEAD_MS + (TIMERS / alone.perSecond) * 20_000
   const from = performance.now()
   await park(broker, firstMs)
   const rate = (TIMERS / (performance.now() - from)) * 1000
@@ -125,10 +144,15 @@ async function main(): Promise<void> {
   const during = sends(broker, () => isOver)
   const late = await lateness(broker)
   isOver = true
-  const ratio = (await during) / alone
+  const { perSecond, took, mainUs, sent } = await during
+  const ratio = perSecond / alone.perSecond
+  const firedUs = (mainUs - sent * sendUs) / TIMERS
   const at = (part: number): string => late[Math.floor((TIMERS - 1) * part)]!.toFixed(1)
   console.log(`fired ${shown((TIMERS / SPAN_MS) * 1000)}/s, sends beside it ${ratio.toFixed(2)}x`)
   console.log(`late by p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, most ${at(1)} ms`)
+  const { p50, p99, max } = took.summary()
+  console.log(`sends beside it took p50 ${p50} ms, p99 ${p99} ms, most ${max} ms`)
+  console.log(`${firedUs.toFixed(1)} us of the main thread for each that was fired and read`)
   await broker.close()
   await store.close()
   rmSync(directory, { recursive: true, force: true })

@@ -209,14 +209,16 @@ export class LogStore implements MessageStore {
     return read.then((result) => dropped.leaveOut(result))
   }
 
-  async readAt(position: LogPosition, bytesMax?: number): Promise<Buffer | undefined> {
-    for (let place = this.#appender.readablePlaceOf(position); ; ) {
-      const record = await this.#commitLog.readAt(place, bytesMax)
-      // Retention may have moved it, and dropped the old place, between two steps of the read.
-      const next = this.#appender.readablePlaceOf(position)
-      if (record !== undefined || next === place) return record
-      place = next
-    }
+  readAt(
+    position: LogPosition,
+    bytesMax?: number,
+  ): Buffer | undefined | Promise<Buffer | undefined> {
+    const place = this.#appender.readablePlaceOf(position)
+    const record = this.#commitLog.readAt(place, bytesMax)
+    if (!(record instanceof Promise)) return record
+    // Retention may have moved it, and dropped the old place, between two steps of the read.
+    const isThere = (): boolean => this.#appender.readablePlaceOf(position) === place
+    return record.then((read) => (read || isThere() ? read : this.readAt(position, bytesMax)))
   }
 
   range(topic: string, queueId: number): { minOffset: QueueOffset; maxOffset: QueueOffset } {
@@ -326,9 +328,9 @@ export class LogStore implements MessageStore {
     return this.views.facts.entries(kind)
   }
 
-  due(untilMs: number, max: number): readonly DueEntry[] {
+  due(untilMs: number, max: number, after?: DueEntry): readonly DueEntry[] {
     this.#keeper.loadDue()
-    return this.views.due.due(untilMs, max)
+    return this.views.due.due(untilMs, max, after)
   }
 
   waits({ dueMs, position }: DueEntry): boolean {
@@ -355,7 +357,7 @@ export class LogStore implements MessageStore {
 
   async #parkedAt(position: LogPosition): Promise<Parked | undefined> {
     const views = this.views
-    const readAt = (at: LogPosition) => this.readAt(at)
+    const readAt = async (at: LogPosition) => this.readAt(at)
     const find = (views: Views) => findParked(views, position, readAt, this.#searches)
     try {
       return await find(views)

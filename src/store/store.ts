@@ -155,8 +155,11 @@ export interface MessageStore {
   append(group: AppendGroup): Promise<readonly Appended[]>
   /** At once from memory, later from disk. */
   read(request: ReadRequest): ReadResult | Promise<ReadResult>
-  /** The record that starts at the position, or undefined when none of so many bytes does. */
-  readAt(position: LogPosition, bytesMax?: number): Promise<Buffer | undefined>
+  /**
+   * The record that starts at the position, or undefined when none of so many bytes does. At once
+   * where that takes less than to hand the read over.
+   */
+  readAt(position: LogPosition, bytesMax?: number): Buffer | undefined | Promise<Buffer | undefined>
   /**
    * min = first retained, max = next to be assigned among the readable; 0, 0 for an unknown queue.
    */
@@ -181,8 +184,8 @@ export interface MessageStore {
   fact(kind: string, key: string): Buffer | undefined
   /** In no order. Messages appended during the reading may be among them or not. */
   facts(kind: string): Iterable<readonly [key: string, value: Buffer]>
-  /** Oldest due first, `max` at most, due at or before `untilMs`. */
-  due(untilMs: number, max: number): readonly DueEntry[]
+  /** Oldest due first, `max` at most, due at or before `untilMs`, behind `after`. */
+  due(untilMs: number, max: number, after?: DueEntry): readonly DueEntry[]
   /**
    * Does it wait for its time, where it is or where retention moved it? While an append with its
    * end is under way, it does.

@@ -1,6 +1,7 @@
 import test, { type ExecutionContext } from 'ava'
 import { DispatchBudget } from '../../src/broker/publish/dispatch-budget.ts'
 import { type DueHandler, DueTimer } from '../../src/broker/publish/due-timer.ts'
+import { BrokerError } from '../../src/errors.ts'
 import { NO_HOST } from '../../src/model/host.ts'
 import { queueOffset } from '../../src/model/positions.ts'
 import { PROPERTY } from '../../src/model/properties.ts'
@@ -140,4 +141,54 @@ test('what retention moved has one end, whichever place it is named by', async (
   const timer = new DueTimer(store, clock, new LogLines(), new DispatchBudget())
   const outcomes = await Promise.all([timer.withdraw(before!), timer.withdraw(after!)])
   t.deepEqual(outcomes, ['withdrawn', 'gone'])
+})
+
+/** Appends that the test ends itself, once they are through. */
+function heldAppends(store: MessageStore): { held: (() => void)[]; failing: { code?: 'BUSY' } } {
+  const append = store.append.bind(store)
+  const held: (() => void)[] = []
+  const failing: { code?: 'BUSY' } = {}
+  store.append = async (group) => {
+    if (group.fired === undefined) return append(group)
+    if (failing.code !== undefined) throw new BrokerError(failing.code, 'not now')
+    const appended = await append(group)
+    await new Promise<void>((go) => held.push(go))
+    return appended
+  }
+  return { held, failing }
+}
+
+test('while due messages are synced the next are read and appended, a few appends ahead', async (t) => {
+  const { store, clock, after } = await timerOf(t, { '': movedTo('delayed') })
+  const { held } = heldAppends(store)
+  const count = 6
+  const start = clock.now()
+  for (let i = 1; i <= count; i++) await park(store, start + i * 1000, `${i}`)
+  for (let i = 0; i < count; i++) await after(1000)
+  t.is(held.length, 4)
+  for (const go of held.splice(0)) go()
+  await after(0)
+  t.deepEqual(await bodiesIn(store, 'delayed'), ['1', '2', '3', '4', '5', '6'])
+  for (const go of held.splice(0)) go()
+  await after(0)
+  t.is(store.status().pendingDue, 0)
+})
+
+test('what is due behind an append that was refused does not overtake it', async (t) => {
+  const { store, clock, after } = await timerOf(t, { '': movedTo('delayed') })
+  const { held, failing } = heldAppends(store)
+  const start = clock.now()
+  for (let i = 1; i <= 3; i++) await park(store, start + i * 1000, `${i}`)
+  await after(1000)
+  failing.code = 'BUSY'
+  await after(1000)
+  delete failing.code
+  await after(1000)
+  t.deepEqual(await bodiesIn(store, 'delayed'), ['1'])
+  for (let i = 0; i < 3; i++) {
+    for (const go of held.splice(0)) go()
+    await after(100)
+  }
+  t.deepEqual(await bodiesIn(store, 'delayed'), ['1', '2', '3'])
+  t.is(store.status().pendingDue, 0)
 })

@@ -3,6 +3,7 @@ import test, { type ExecutionContext } from 'ava'
 import { BrokerError } from '../../src/errors.ts'
 import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { recordsOf } from '../../src/model/record.ts'
+import { QuickReads } from '../../src/store/disk/quick-reads.ts'
 import { openStoreIn } from '../../src/store/open.ts'
 import type { MessageStore } from '../../src/store/store.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -338,7 +339,7 @@ async function openLoaded(t: ExecutionContext) {
   const [parked] = await store.append({ messages: [draft('T', 'later', { dueMs: 1e13 })] })
   const stored = Array.from({ length: 400 }, (_, i) => `m${i}`)
   for (const body of stored) await store.append({ messages: [draft('T', body.padEnd(KIB))] })
-  return { ...opened, stored, readParked: () => store.readAt(parked!.position) }
+  return { ...opened, stored, readParked: async () => store.readAt(parked!.position) }
 }
 
 test('a disk that does not read is believed once that has lasted, for the whole segment', async (t) => {
@@ -393,4 +394,27 @@ test('many facts are written in batches of one turn each, and not all of them so
   }
   // The clock stands still, so it was not for the time.
   t.true(place.batches > before + 1, `${place.batches - before} batches`)
+})
+
+test('small reads leave the loop when one was slow, for longer each time, and come back', (t) => {
+  const clock = new FakeClock()
+  const reads = new QuickReads(clock)
+  const quick = (): void => {}
+  const slow = (): void => clock.advance(1)
+  const pooled = (): number => {
+    let count = 0
+    while (!reads.takes()) count++
+    return count
+  }
+  t.is(pooled(), 0)
+  reads.run(quick)
+  t.is(pooled(), 0)
+  reads.run(slow)
+  const first = pooled()
+  reads.run(slow)
+  const second = pooled()
+  t.true(first > 0 && second === 2 * first, `${first}, then ${second}`)
+  for (let i = 0; i < 100; i++) reads.run(quick)
+  reads.run(slow)
+  t.is(pooled(), first)
 })

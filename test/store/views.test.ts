@@ -333,9 +333,9 @@ const step = fc.oneof(
   fc.record({ does: fc.constant('cut' as const), first: few, second: fc.constant(0) }),
 )
 
-const listOf = (pairs: SortedPairs): [number, number][] => {
+const listOf = (pairs: SortedPairs, from = -1, fromSecond = -1): [number, number][] => {
   const list: [number, number][] = []
-  pairs.every((first, second) => {
+  pairs.everyFrom(from, fromSecond, (first, second) => {
     list.push([first, second])
     return true
   })
@@ -370,6 +370,10 @@ test('pairs stay sorted and single, whatever is added, deleted and cut', (t) => 
       t.is(pairs.size, model.length)
       t.is(pairs.min, model[0]?.[0])
       for (const [a, b] of model) t.true(pairs.has(a, b))
+      const { first, second } = all.at(-1)?.step ?? { first: 0, second: 0 }
+      const isBehind = ([a, b]: [number, number]): boolean =>
+        a > first || (a === first && b >= second)
+      t.deepEqual(listOf(pairs, first, second), model.filter(isBehind))
     }),
     { numRuns: 25 },
   )

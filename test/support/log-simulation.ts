@@ -187,9 +187,9 @@ export class LogSimulation {
   }
 
   /** Lets things happen until the promise settles. */
-  async wait<T>(promise: Promise<T>): Promise<T> {
+  async wait<T>(promise: T | Promise<T>): Promise<T> {
     let isSettled = false
-    const settled = promise.finally(() => {
+    const settled = Promise.resolve(promise).finally(() => {
       isSettled = true
     })
     for (let i = 0; i < 100 && !isSettled; i++) {

@@ -139,9 +139,9 @@ export class StoreSimulation {
   }
 
   /** The value, while the simulation goes on. @throws SimulatedCrash */
-  async wait<T>(promise: Promise<T>): Promise<T> {
+  async wait<T>(promise: T | Promise<T>): Promise<T> {
     let isDone = false
-    const done = promise.finally(() => {
+    const done = Promise.resolve(promise).finally(() => {
       isDone = true
     })
     done.catch(() => {})

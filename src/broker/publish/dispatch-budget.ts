@@ -6,8 +6,10 @@ import { findProperty, PROPERTY } from '../../model/properties.ts'
 import { DISPATCHES_AT_ONCE_MAX } from '../options.ts'
 
 /** Entries that a message with these properties gets. */
-export const dispatchesOf = (properties: Uint8Array): number =>
-  dispatchedTo(findProperty(properties, PROPERTY.multiDispatch) ?? '').length
+export function dispatchesOf(properties: Uint8Array, start?: number, end?: number): number {
+  const text = findProperty(properties, PROPERTY.multiDispatch, start, end)
+  return text === undefined ? 0 : dispatchedTo(text).length
+}
 
 interface Waiting {
   readonly count: number

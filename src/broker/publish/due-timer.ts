@@ -2,7 +2,7 @@
 // handler: what comes of a record and the mark that it is done go into one append, so a crash
 // leaves both or neither. One timer for the next due; the wall clock decides, and it may jump:
 // nothing fires before its time is there by the clock, and a jump ahead is noticed within a minute.
-import type { Clock, Timer } from '../../clock.ts'
+import { type Clock, nextTurn, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { LogPosition } from '../../model/positions.ts'
@@ -10,6 +10,7 @@ import { PROPERTY } from '../../model/properties.ts'
 import { RecordView } from '../../model/record.ts'
 import type { DueEntry, MessageStore, PutOff, StoreDraft } from '../../store/store.ts'
 import { APPEND_BYTES_TARGET, DISPATCHES_AT_ONCE_MAX } from '../options.ts'
+import { AppendsUnderWay } from './appends-under-way.ts'
 import { postponed } from './delay.ts'
 import { type DispatchBudget, dispatchesOf } from './dispatch-budget.ts'
 
@@ -23,7 +24,11 @@ const SMALL_AT_ONCE_MAX = 256
 const SMALL_BYTES = 4096
 /** Timers count time that passed, dues are points of the wall clock: look again this often. */
 const LOOK_AGAIN_MS = 60_000
-const RETRY_MS = 1000
+/** After a failure, and twice as long after each one that follows. */
+const RETRY_MS_MIN = 16
+const RETRY_MS_MAX = 1024
+/** After so many rounds of what is due it is looked for from the beginning. */
+const ROUNDS_AHEAD_MAX = 64
 /** A record of a kind without a handler is looked at again after this time. */
 const POSTPONED_MS = 3_600_000
 
@@ -51,12 +56,20 @@ export type DueHandler = (record: RecordView, entry: DueEntry) => DueOutcome
 
 export const NOTHING: DueOutcome = { message: undefined }
 
-const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-
 /** With its record, while that is there. */
 interface Due {
   readonly entry: DueEntry
-  readonly record: Buffer | undefined
+  readonly record: RecordView | undefined
+  /** Of the record, in bytes. */
+  readonly size: number
+  /** Of light queues that it goes to. */
+  readonly names: number
+}
+
+function dueOf(entry: DueEntry, bytes: Buffer | undefined): Due {
+  const record = bytes && new RecordView(bytes)
+  const names = record ? dispatchesOf(bytes, record.propertiesStart, record.propertiesEnd) : 0
+  return { entry, record, size: bytes?.length ?? 0, names }
 }
 
 interface EntryEnd {
@@ -76,6 +89,7 @@ export class DueTimer {
   #timer: Timer | undefined
   #armedForMs = Number.POSITIVE_INFINITY
   #firing: Promise<void> | undefined
+  #retryMs = RETRY_MS_MIN
   #isClosed = false
 
   constructor(store: MessageStore, clock: Clock, log: Logger, budget: DispatchBudget) {
@@ -133,6 +147,7 @@ export class DueTimer {
     this.#armedForMs = dueMs
     this.#timer = this.#clock.after(Math.min(Math.max(0, delayMs), LOOK_AGAIN_MS), () => {
       this.#timer = undefined
+      if (this.#store.due(this.#clock.now(), 1).length === 0) return this.arm()
       this.#firing ??= this.#fireDue().finally(() => {
         this.#firing = undefined
         if (this.#timer === undefined) this.arm()
@@ -141,43 +156,74 @@ export class DueTimer {
   }
 
   async #fireDue(): Promise<void> {
+    const appends = new AppendsUnderWay()
     try {
-      while (!this.#isClosed) {
-        const due = this.#store.due(this.#clock.now(), FIRED_AT_ONCE_MAX)
-        if (due.length === 0) return
-        await this.#fire(due)
-      }
+      await this.#fireAll(appends)
+      this.#retryMs = RETRY_MS_MIN
     } catch (thrown) {
       const error = BrokerError.from(thrown)
+      await appends.end()
       if (error.code === 'CLOSED') return
-      this.#log.warn(
-        { evt: 'delays.late', code: error.code },
-        `what is due waits longer: ${error.message}`,
-      )
-      if (!this.#isClosed) this.#wait(this.#clock.now() + RETRY_MS, RETRY_MS)
+      if (this.#retryMs === RETRY_MS_MAX) {
+        this.#log.warn(
+          { evt: 'delays.late', code: error.code },
+          `what is due waits longer: ${error.message}`,
+        )
+      }
+      if (!this.#isClosed) this.#wait(this.#clock.now() + this.#retryMs, this.#retryMs)
+      this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2)
     }
   }
 
-  async #fire(due: readonly DueEntry[]): Promise<void> {
+  /** Until nothing is due. While appends are synced, what is due behind them is appended. */
+  async #fireAll(appends: AppendsUnderWay): Promise<void> {
+    let after: DueEntry | undefined
+    for (let rounds = 0; !this.#isClosed; ) {
+      const due = this.#store.due(this.#clock.now(), FIRED_AT_ONCE_MAX, after)
+      if (due.length > 0) {
+        await this.#fire(due, appends)
+        after = due.at(-1)
+        rounds++
+        await nextTurn()
+      } else if (after === undefined) return
+      else await appends.change(this.#clock)
+      // What others were about to end may be due still, and what the clock or a move put before it.
+      if (rounds === ROUNDS_AHEAD_MAX) await appends.end()
+      if (!appends.isEmpty) continue
+      appends.check()
+      after = undefined
+      rounds = 0
+    }
+    await appends.end()
+    appends.check()
+  }
+
+  async #fire(due: readonly DueEntry[], appends: AppendsUnderWay): Promise<void> {
     let parked: Due[] = []
     let bytes = 0
     let dispatches = 0
-    const deliver = (): Promise<void> =>
-      this.#budget.within(dispatches, () => this.#deliver(parked))
-    for await (const one of this.#parked(due)) {
-      const size = one.record?.length ?? 0
-      const names = one.record && dispatchesOf(new RecordView(one.record).propertyBytes)
-      const isFull =
-        bytes + size > APPEND_BYTES_TARGET || dispatches + (names ?? 0) > DISPATCHES_MAX
-      if (isFull && parked.length > 0) {
-        await deliver()
-        parked = []
-        bytes = 0
-        dispatches = 0
+    const deliver = async (): Promise<void> => {
+      await appends.room(bytes)
+      if (dispatches === 0) return this.#deliver(parked, bytes, appends)
+      await this.#budget.within(dispatches, async () => {
+        await this.#deliver(parked, bytes, appends)
+        await appends.end()
+      })
+    }
+    for await (const some of this.#parked(due)) {
+      for (const one of some) {
+        const { size, names } = one
+        const isFull = bytes + size > APPEND_BYTES_TARGET || dispatches + names > DISPATCHES_MAX
+        if (isFull && parked.length > 0) {
+          await deliver()
+          parked = []
+          bytes = 0
+          dispatches = 0
+        }
+        parked.push(one)
+        bytes += size
+        dispatches += names
       }
-      parked.push(one)
-      bytes += size
-      dispatches += names ?? 0
     }
     if (parked.length > 0) await deliver()
   }
@@ -186,7 +232,7 @@ export class DueTimer {
    * What comes of each is seen now: while records are read from the disk a topic may be deleted,
    * and made again.
    */
-  async #deliver(parked: readonly Due[]): Promise<void> {
+  async #deliver(parked: readonly Due[], bytes: number, appends: AppendsUnderWay): Promise<void> {
     await Promise.all(parked.map(({ entry }) => this.whenEnded(entry)))
     const messages: StoreDraft[] = []
     const fired: DueEntry[] = []
@@ -205,10 +251,12 @@ export class DueTimer {
       }
       if (outcome.settled !== undefined) settled.push(outcome.settled)
     }
+    const tell = (): void => {
+      for (const tellOne of settled) tellOne()
+    }
     // What others end is due until their append is done: they need a turn for it.
     if (fired.length + putOff.length === 0) await nextTurn()
-    else await this.#end(fired, true, messages, putOff)
-    for (const tell of settled) tell()
+    else appends.add(bytes, this.#end(fired, true, messages, putOff).then(tell))
   }
 
   async #end(
@@ -228,14 +276,22 @@ export class DueTimer {
     }
   }
 
-  async *#parked(due: readonly DueEntry[]): AsyncGenerator<Due> {
+  async *#parked(due: readonly DueEntry[]): AsyncGenerator<readonly Due[]> {
     for (let at = 0; at < due.length; at += SMALL_AT_ONCE_MAX) {
       const entries = due.slice(at, at + SMALL_AT_ONCE_MAX)
       const small = await this.#read(entries, SMALL_BYTES)
       const large = this.#large(entries.filter((_, i) => small[i] === undefined))
-      for (const [i, entry] of entries.entries()) {
-        yield { entry, record: small[i] ?? (await large.next()).value }
+      let parked: Due[] = []
+      for (let i = 0; i < entries.length; i++) {
+        if (small[i] !== undefined) {
+          parked.push(dueOf(entries[i]!, small[i]))
+          continue
+        }
+        parked.push(dueOf(entries[i]!, (await large.next()).value))
+        yield parked
+        parked = []
       }
+      yield parked
     }
   }
 
@@ -245,8 +301,26 @@ export class DueTimer {
     }
   }
 
-  #read(entries: readonly DueEntry[], bytesMax?: number): Promise<(Buffer | undefined)[]> {
-    return Promise.all(entries.map(({ position }) => this.#store.readAt(position, bytesMax)))
+  async #read(
+    entries: readonly DueEntry[],
+    bytesMax?: number,
+  ): Promise<readonly (Buffer | undefined)[]> {
+    const records: (Buffer | undefined)[] = []
+    const later: Promise<void>[] = []
+    for (const [i, { position }] of entries.entries()) {
+      const read = this.#store.readAt(position, bytesMax)
+      if (!(read instanceof Promise)) records[i] = read
+      else {
+        const taken = read.then((record) => {
+          records[i] = record
+        })
+        // One that fails at once ends all of it.
+        taken.catch(() => {})
+        later.push(taken)
+      }
+    }
+    if (later.length > 0) await Promise.all(later)
+    return records
   }
 
   #handled({ entry, record }: Due): DueOutcome {
@@ -258,14 +332,13 @@ export class DueTimer {
       )
       return NOTHING
     }
-    const view = new RecordView(record)
-    const kind = view.property(PROPERTY.dueKind) ?? DELAYED
+    const kind = record.property(PROPERTY.dueKind) ?? DELAYED
     const handler = this.#handlers.get(kind)
-    if (handler !== undefined) return handler(view, entry)
+    if (handler !== undefined) return handler(record, entry)
     this.#log.error(
       { evt: 'delays.unknown', kind, position },
       `nothing handles the kind '${kind}' of what is due: it waits for another hour`,
     )
-    return { message: postponed(view, this.#clock.now() + POSTPONED_MS) }
+    return { message: postponed(record, this.#clock.now() + POSTPONED_MS) }
   }
 }

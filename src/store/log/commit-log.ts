@@ -176,9 +176,9 @@ export interface CommitLog {
   read(target: Uint8Array, at: number, position: LogPosition, size: number): Promise<boolean>
   /**
    * The record that starts here, checked with its body's CRC; undefined when none of so many bytes
-   * does, or in a damaged range.
+   * does, or in a damaged range. At once where that takes less than to hand the read over.
    */
-  readAt(position: LogPosition, bytesMax?: number): Promise<Buffer | undefined>
+  readAt(position: LogPosition, bytesMax?: number): Buffer | undefined | Promise<Buffer | undefined>
   /** Start of the oldest segment. */
   readonly start: LogPosition
   /** End of the acknowledged and readable bytes. */

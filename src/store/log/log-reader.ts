@@ -6,6 +6,7 @@ import type { Logger } from '../../log.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../../model/record.ts'
 import { errorCode, isShortage } from '../disk/disk.ts'
+import { QuickReads } from '../disk/quick-reads.ts'
 import { type DamagedRange, FRAME_BYTES_MAX, type Frame, type TailPart } from './commit-log.ts'
 import { checkFrame, claimedLength, FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
 import { FrameScan, type ReadAt } from './frame-scan.ts'
@@ -46,14 +47,21 @@ export const PAGE_CACHE_BYTES = 256 * 1024 * 1024
 const GUESSED_BYTES = 1024
 const NO_BYTES = Buffer.alloc(0)
 
+/** One record, checked; undefined: none of that size starts there. */
+type Read = Buffer | undefined | Promise<Buffer | undefined>
+type Source = 'tail' | 'disk' | 'nowhere'
+type RecordSteps = Generator<Buffer, Buffer | undefined, Source>
+
 export class LogReader {
   readonly #options: LogReaderOptions
   #damage: DamagedRange[]
   /** By the segment's start. */
   readonly #troubles = new Map<number, Trouble>()
+  readonly #quick: QuickReads
 
   constructor(options: LogReaderOptions) {
     this.#options = options
+    this.#quick = new QuickReads(options.clock)
     this.#damage = [...options.damage]
   }
 
@@ -100,43 +108,44 @@ export class LogReader {
     }
   }
 
-  async readAt(position: LogPosition, bytesMax = FRAME_BYTES_MAX): Promise<Buffer | undefined> {
+  /** At once where that takes less than to hand the read over, else later. */
+  readAt(position: LogPosition, bytesMax = FRAME_BYTES_MAX): Read {
     // Its own checksum covers the body alone.
     if (this.#damage.some(({ from, to }) => position >= from && position < to)) return undefined
     // Nearly every record fits into one read.
     const guessed = Math.min(GUESSED_BYTES, this.#options.end() - position)
     if (guessed < RECORD_FIXED_BYTES) return undefined
-    const bytes = await this.#recordIn(position, guessed, bytesMax).catch(() => undefined)
     // What stands behind the record may be what cannot be read.
-    return bytes ?? this.#recordIn(position, RECORD_FIXED_BYTES, bytesMax)
-  }
-
-  /** `guessed`: bytes to read first. */
-  async #recordIn(
-    position: LogPosition,
-    guessed: number,
-    bytesMax: number,
-  ): Promise<Buffer | undefined> {
-    let bytes = Buffer.allocUnsafe(guessed)
-    let isFromTail = this.copyTail(bytes, 0, position, guessed)
-    if (!isFromTail && !(await this.#readSoon(bytes, position))) return undefined
-    const size = new RecordView(bytes).size
-    if (size < RECORD_FIXED_BYTES || size > bytesMax) return undefined
-    if (size <= guessed) bytes = bytes.subarray(0, size)
-    else {
-      bytes = Buffer.allocUnsafe(size)
-      isFromTail = this.copyTail(bytes, 0, position, size)
-      if (!isFromTail && !(await this.#readSoon(bytes, position))) return undefined
+    const again = (): Read =>
+      this.#readOn(recordSteps(position, RECORD_FIXED_BYTES, bytesMax), position)
+    let first: Read
+    try {
+      first = this.#readOn(recordSteps(position, guessed, bytesMax), position)
+    } catch {
+      first = undefined
     }
-    if (checkRecord(bytes, 0, size, !isFromTail) !== size) return undefined
-    return new RecordView(bytes).position === position ? bytes : undefined
+    if (first instanceof Promise) return first.then((bytes) => bytes ?? again(), again)
+    return first ?? again()
   }
 
-  /** At once where it is likely in the page cache: that takes less than to hand it over. */
-  #readSoon(target: Buffer, position: number): boolean | Promise<boolean> {
-    return position > this.#options.end() - PAGE_CACHE_BYTES
-      ? this.readSync(target, 0, position, target.length)
-      : this.read(target, 0, position, target.length)
+  #readOn(steps: RecordSteps, position: LogPosition, filled?: Source): Read {
+    for (let step = filled ? steps.next(filled) : steps.next(); ; ) {
+      if (step.done) return step.value
+      const source = this.#fill(step.value, position)
+      if (source instanceof Promise) {
+        return source.then((from) => this.#readOn(steps, position, from))
+      }
+      step = steps.next(source)
+    }
+  }
+
+  #fill(target: Buffer, position: LogPosition): Source | Promise<Source> {
+    const size = target.length
+    if (this.copyTail(target, 0, position, size)) return 'tail'
+    const read = (): Source => (this.readSync(target, 0, position, size) ? 'disk' : 'nowhere')
+    if (position > this.#options.end() - PAGE_CACHE_BYTES) return read()
+    if (size <= GUESSED_BYTES && this.#quick.takes()) return this.#quick.run(read)
+    return this.read(target, 0, position, size).then((isRead) => (isRead ? 'disk' : 'nowhere'))
   }
 
   /**
@@ -286,6 +295,26 @@ export function tellLoss(log: Logger, { segment, from, to }: DamagedRange): void
     `Bytes ${from} to ${to} at the beginning of the log (segment ${segment}) are missing, and retention did not ` +
       'remove them. Stop, put the files back if there is a copy, and remove the views.',
   )
+}
+
+/**
+ * The reads of a record: each asks for bytes to be filled from its position on, first `guessed` of
+ * them.
+ */
+function* recordSteps(position: LogPosition, guessed: number, bytesMax: number): RecordSteps {
+  let bytes = Buffer.allocUnsafe(guessed)
+  let source = yield bytes
+  if (source === 'nowhere') return undefined
+  const size = new RecordView(bytes).size
+  if (size < RECORD_FIXED_BYTES || size > bytesMax) return undefined
+  if (size <= guessed) bytes = bytes.subarray(0, size)
+  else {
+    bytes = Buffer.allocUnsafe(size)
+    source = yield bytes
+    if (source === 'nowhere') return undefined
+  }
+  if (checkRecord(bytes, 0, size, source === 'disk') !== size) return undefined
+  return new RecordView(bytes).position === position ? bytes : undefined
 }
 
 /** How many of the bytes are whole frames, the first one at the start. */

@@ -224,7 +224,10 @@ class SegmentedLog implements CommitLog {
   read(target: Uint8Array, at: number, position: LogPosition, size: number): Promise<boolean> {
     return this.#reader.read(target, at, position, size)
   }
-  readAt(position: LogPosition, bytesMax?: number): Promise<Buffer | undefined> {
+  readAt(
+    position: LogPosition,
+    bytesMax?: number,
+  ): Buffer | undefined | Promise<Buffer | undefined> {
     return this.#reader.readAt(position, bytesMax)
   }
   damage(): readonly DamagedRange[] {

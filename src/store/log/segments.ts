@@ -32,6 +32,9 @@ export class Segments {
   readonly #list: Segment[] = []
   /** By start, least recently used first. */
   readonly #files = new Map<number, DiskFile>()
+  /** The one used last, which most reads want again. */
+  #lastFile: DiskFile | undefined
+  #lastStart = -1
 
   constructor(disk: Disk, directory: string) {
     this.#disk = disk
@@ -156,6 +159,7 @@ export class Segments {
   }
 
   #file(segment: Segment): DiskFile {
+    if (this.#lastFile !== undefined && this.#lastStart === segment.start) return this.#lastFile
     let file = this.#files.get(segment.start)
     if (file === undefined) {
       file = this.#disk.open(segment.path, 'read')
@@ -164,10 +168,13 @@ export class Segments {
       this.#files.delete(segment.start)
     }
     this.#files.set(segment.start, file)
+    this.#lastFile = file
+    this.#lastStart = segment.start
     return file
   }
 
   #forget(start: number): void {
+    this.#lastFile = undefined
     this.#files.get(start)?.close()
     this.#files.delete(start)
   }

@@ -26,6 +26,7 @@ const NEAR_PAIRS_MAX = 262_144
 const SHED_AGAIN = 1.125
 /** After a jump of the clock a minute may be due and not loaded: ask again then. */
 const LOADING_MS = 50
+const BEFORE_ALL: DueEntry = { dueMs: -1, position: logPosition(0) }
 /** Keys hold 48 bits of due time. */
 const DUE_MS_MAX = 2 ** 48 - 1
 
@@ -104,10 +105,10 @@ export class DueIndex {
     )
   }
 
-  /** Oldest first, due at or before `untilMs`. */
-  due(untilMs: number, max: number): DueEntry[] {
+  /** Oldest first, due at or before `untilMs`, behind `after`. */
+  due(untilMs: number, max: number, after = BEFORE_ALL): DueEntry[] {
     const found: DueEntry[] = []
-    this.#near.every((dueMs, position) => {
+    this.#near.everyFrom(after.dueMs, after.position + 1, (dueMs, position) => {
       if (dueMs > untilMs || found.length >= max) return false
       found.push({ dueMs, position: logPosition(position) })
       return true

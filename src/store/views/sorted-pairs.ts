@@ -73,12 +73,13 @@ export class SortedPairs {
     }
   }
 
-  /** In order, while `each` answers true. */
-  every(each: (first: number, second: number) => boolean): void {
-    for (const chunk of this.#chunks) {
-      for (let i = 0; i < chunk.count; i++) {
-        if (!each(chunk.first[i]!, chunk.second[i]!)) return
-      }
+  /** In order from this pair on, which need not be there, while `each` answers true. */
+  everyFrom(first: number, second: number, each: (first: number, second: number) => boolean): void {
+    let number = this.#chunkNumber(first, second)
+    let i = number < this.#chunks.length ? lowerBound(this.#chunks[number]!, first, second) : 0
+    for (; number < this.#chunks.length; number++, i = 0) {
+      const chunk = this.#chunks[number]!
+      for (; i < chunk.count; i++) if (!each(chunk.first[i]!, chunk.second[i]!)) return
     }
   }
 

@@ -1,0 +1,45 @@
+// Decides which thread reads a small piece. To hand one to the thread pool takes the event loop
+// several times as long as to read it from the page cache, where most of what is asked for is. So
+// small reads go on on the loop's own thread while they are quick; after one that waited for the
+// disk the next go to the pool, and more of them each time that happens again.
+import type { Clock } from '../../clock.ts'
+
+/** A read from the page cache takes a few microseconds, from the fastest of disks far more. */
+const SLOW_MS = 0.05
+const POOLED_MIN = 16
+const POOLED_MAX = 4096
+/** So many quick reads in a row halve what the next slow one costs. */
+const STREAK = 16
+
+export class QuickReads {
+  readonly #clock: Clock
+  /** Reads that are still to go to the pool. */
+  #pooled = 0
+  #nextPooled = POOLED_MIN
+  #streak = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Is this read to be done by `run`? Asked once for each. */
+  takes(): boolean {
+    if (this.#pooled === 0) return true
+    this.#pooled--
+    return false
+  }
+
+  run<T>(read: () => T): T {
+    const startMs = this.#clock.monotonic()
+    const result = read()
+    if (this.#clock.monotonic() - startMs > SLOW_MS) {
+      this.#streak = 0
+      this.#pooled = this.#nextPooled
+      this.#nextPooled = Math.min(POOLED_MAX, this.#nextPooled * 2)
+    } else if (++this.#streak === STREAK) {
+      this.#streak = 0
+      this.#nextPooled = Math.max(POOLED_MIN, this.#nextPooled / 2)
+    }
+    return result
+  }
+}
