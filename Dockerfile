@@ -9,6 +9,7 @@ COPY --from=build /src/package.json ./
 COPY --from=build /src/node_modules ./node_modules
 COPY --from=build /src/bin ./bin
 COPY --from=build /src/dist/src ./dist/src
+COPY --from=build /src/dist/dashboard ./dist/dashboard
 RUN ln -s /opt/trivetmq/bin/trivet.cjs /usr/local/bin/trivet \
  && install -d -o node -g node -m 0700 /var/lib/trivetmq
 ENV NODE_ENV=production TRIVET_DATA_DIR=/var/lib/trivetmq TRIVET_CONFIG=/etc/trivetmq/trivet.json

@@ -238,7 +238,7 @@ const declared = z.strictObject({
       ...HTTP_SETTINGS,
     })
     .prefault({})
-    .describe('HTTP: health, metrics and the admin API.'),
+    .describe('HTTP: dashboard, health, metrics and the admin API.'),
   any: z
     .strictObject({
       port: z

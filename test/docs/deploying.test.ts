@@ -71,7 +71,7 @@ test('what the image copies is enough to start, and it stops in order', async (t
     dockerfile.matchAll(/^COPY --from=build \/src\/(\S+) \.\/(\S*)$/gm),
     ([, from]) => from!,
   )
-  t.deepEqual(copied, ['package.json', 'node_modules', 'bin', 'dist/src'])
+  t.deepEqual(copied, ['package.json', 'node_modules', 'bin', 'dist/src', 'dist/dashboard'])
   mkdirSync(join(folder, 'dist'))
   for (const path of copied) {
     if (path === 'node_modules') symlinkSync(join(ROOT, path), join(folder, path))

@@ -12,6 +12,7 @@ import type { HttpAnswer } from './answer.ts'
 import type { ApiContext } from './api/endpoint.ts'
 import { apiRoutes } from './api/table.ts'
 import { HttpConnection } from './connection.ts'
+import { dashboardRoutes } from './dashboard/routes.ts'
 import { HttpError, problemOf } from './errors.ts'
 import { healthRoutes, Readiness } from './health.ts'
 import { BODIES_BYTES_MAX, HEADER_BYTES_MAX } from './limits.ts'
@@ -57,6 +58,7 @@ export class HttpGateway implements Gateway {
       ...healthRoutes(this.#readiness),
       ...metricsRoutes(context, options.openMetrics),
       ...apiRoutes(() => this.#running),
+      ...dashboardRoutes(),
     ])
     const count = (status: StatusClass) => context.numbers.counter(REQUESTS, { status })
     this.#counts = {

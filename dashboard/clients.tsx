@@ -1,0 +1,59 @@
+// Connected clients of all protocols.
+import { useState } from 'preact/hooks'
+import { type Client, get, type Page } from './api.js'
+import { Field, Pager, Problem, Table, useLoaded } from './parts.js'
+
+const PROTOCOLS = { '': 'All', remoting: 'RocketMQ', mqtt: 'MQTT', amqp: 'AMQP 1.0' } as const
+
+export function Clients() {
+  const [contains, setContains] = useState('')
+  const [protocol, setProtocol] = useState('')
+  const [after, setAfter] = useState<string | undefined>(undefined)
+  const { value, error } = useLoaded(
+    () => get<{ clients: readonly Client[] } & Page>('clients', { contains, protocol, after }),
+    [contains, protocol, after],
+  )
+  return (
+    <section>
+      <h1>Clients</h1>
+      <form class="row" onSubmit={(event) => event.preventDefault()}>
+        <Field label="Id contains" value={contains} onInput={setContains} />
+        <label>
+          <span>Protocol</span>
+          <select value={protocol} onChange={(event) => setProtocol(event.currentTarget.value)}>
+            {Object.entries(PROTOCOLS).map(([name, label]) => (
+              <option key={name} value={name}>
+                {label}
+              </option>
+            ))}
+          </select>
+        </label>
+      </form>
+      <Problem error={error} />
+      {value !== undefined && (
+        <>
+          <Table
+            caption="Clients that produce or consume"
+            head={['Client', 'Protocol', 'Address', 'Language', 'Consumes in', 'Produces as']}
+            empty="No client is connected as a producer or consumer."
+            rows={value.clients.map((client) => [
+              client.clientId,
+              PROTOCOLS[client.protocol as keyof typeof PROTOCOLS] ?? client.protocol,
+              client.address,
+              client.language,
+              client.consumers.map(({ group }) => group).join(', ') || '-',
+              client.producerGroups.join(', ') || '-',
+            ])}
+          />
+          <Pager
+            total={value.total}
+            next={value.next}
+            isFirst={after === undefined}
+            onNext={setAfter}
+            onFirst={() => setAfter(undefined)}
+          />
+        </>
+      )}
+    </section>
+  )
+}

@@ -1,0 +1,180 @@
+// Consumer groups: the list, and one of them with its members, places and dead letters.
+import { useState } from 'preact/hooks'
+import {
+  type Group,
+  get,
+  type Member,
+  type Message,
+  type Page,
+  part,
+  type QueueLag,
+  send,
+} from './api.js'
+import { MessageView } from './messages.js'
+import { count, Field, Pager, Problem, Table, time, useLoaded } from './parts.js'
+
+export function Groups() {
+  const [contains, setContains] = useState('')
+  const [after, setAfter] = useState<string | undefined>(undefined)
+  const { value, error } = useLoaded(
+    () => get<{ groups: readonly Group[] } & Page>('groups', { contains, after }),
+    [contains, after],
+  )
+  return (
+    <section>
+      <h1>Groups</h1>
+      <form class="row" onSubmit={(event) => event.preventDefault()}>
+        <Field
+          label="Name contains"
+          value={contains}
+          onInput={(text) => {
+            setContains(text)
+            setAfter(undefined)
+          }}
+        />
+      </form>
+      <Problem error={error} />
+      {value !== undefined && (
+        <>
+          <Table
+            caption="Groups by name"
+            head={['Group', 'Members', 'Lag', 'In flight']}
+            figures={[1, 2, 3]}
+            empty="There are no groups; the first consumer makes one."
+            rows={value.groups.map((group) => [
+              <a key="name" href={`#/groups/${part(group.name)}`}>
+                {group.name}
+              </a>,
+              group.members,
+              count(group.lag),
+              count(group.inFlight),
+            ])}
+          />
+          <Pager
+            total={value.total}
+            next={value.next}
+            isFirst={after === undefined}
+            onNext={setAfter}
+            onFirst={() => setAfter(undefined)}
+          />
+        </>
+      )}
+    </section>
+  )
+}
+
+type Described = Omit<Group, 'members'> & {
+  readonly members: readonly Member[]
+  readonly queues: readonly QueueLag[]
+}
+
+export function GroupPage({ name }: { readonly name: string }) {
+  const path = `groups/${part(name)}`
+  const { value, error } = useLoaded(() => get<Described>(path), [path])
+  return (
+    <section>
+      <h1>{name}</h1>
+      <Problem error={error} />
+      {value !== undefined && (
+        <>
+          <p>
+            Lag: <strong>{count(value.lag)}</strong>, in flight:{' '}
+            <strong>{count(value.inFlight)}</strong>
+          </p>
+          <h2>Members</h2>
+          <Table
+            caption="Connected members"
+            head={['Client', 'Protocol', 'Address', 'Language', 'Reads', 'Topics']}
+            empty="No member is connected."
+            rows={value.members.map((member) => [
+              member.clientId,
+              member.protocol,
+              member.address,
+              member.language,
+              member.mode,
+              member.topics.join(', '),
+            ])}
+          />
+          <h2>Places</h2>
+          <Table
+            caption="Place in each queue"
+            head={['Topic', 'Queue', 'Committed', 'End', 'Lag', 'In flight']}
+            figures={[1, 2, 3, 4, 5]}
+            empty="It never consumed anything."
+            rows={value.queues.map((queue) => [
+              <a key="topic" href={`#/topics/${part(queue.topic)}`}>
+                {queue.topic}
+              </a>,
+              queue.queueId,
+              queue.committedOffset < 0 ? '-' : count(queue.committedOffset),
+              count(queue.maxOffset),
+              count(queue.lag),
+              count(queue.inFlight),
+            ])}
+          />
+        </>
+      )}
+      <DeadLetters key={name} group={name} />
+    </section>
+  )
+}
+
+function DeadLetters({ group }: { readonly group: string }) {
+  const path = `groups/${part(group)}/dead-letters`
+  const { value, error } = useLoaded(
+    () => get<{ readonly messages: readonly Message[] }>(path),
+    [path],
+    false,
+  )
+  const [said, setSaid] = useState('')
+  const [failed, setFailed] = useState<Error | undefined>(undefined)
+  const [shown, setShown] = useState<Message | undefined>(undefined)
+  const replay = async ({ messageId, topic }: Message): Promise<void> => {
+    try {
+      await send('POST', `${path}/replay`, { ids: [messageId] })
+      setFailed(undefined)
+      setSaid(`${messageId} was sent to ${topic} again.`)
+    } catch (thrown) {
+      setFailed(thrown as Error)
+    }
+  }
+  return (
+    <>
+      <h2>Dead letters</h2>
+      <Problem error={failed ?? error} />
+      <p role="status">{said}</p>
+      {value !== undefined && (
+        <Table
+          caption="Messages that the group gave up"
+          head={['Given up (UTC)', 'Topic', 'Attempts', 'Reason', 'Keys', '']}
+          figures={[2]}
+          empty="The group gave no message up."
+          rows={value.messages.map((message) => [
+            <button
+              key="open"
+              type="button"
+              class="link"
+              aria-label={`Show dead letter ${message.messageId}`}
+              onClick={() => setShown(message)}
+            >
+              {time(message.storedMs)}
+            </button>,
+            message.topic,
+            message.attempt,
+            message.reason ?? '-',
+            message.keys.join(' ') || '-',
+            <button
+              key="replay"
+              type="button"
+              aria-label={`Replay ${message.messageId}`}
+              onClick={() => void replay(message)}
+            >
+              Replay
+            </button>,
+          ])}
+        />
+      )}
+      {shown !== undefined && <MessageView key={shown.offsetMessageId} preview={shown} />}
+    </>
+  )
+}

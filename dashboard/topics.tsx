@@ -1,0 +1,150 @@
+// Topics: the list, and one of them with its queues, groups and messages.
+import { useState } from 'preact/hooks'
+import { get, type Page, part, type QueueRange, send, type Topic } from './api.js'
+import { Browse, Publish } from './messages.js'
+import { count, Field, Pager, Problem, Table, useLoaded } from './parts.js'
+
+export function Topics() {
+  const [contains, setContains] = useState('')
+  const [all, setAll] = useState(false)
+  const [after, setAfter] = useState<string | undefined>(undefined)
+  const { value, error, again } = useLoaded(
+    () =>
+      get<{ topics: readonly Topic[] } & Page>('topics', {
+        ...{ contains, after, all: String(all) },
+      }),
+    [contains, after, all],
+  )
+  return (
+    <section>
+      <h1>Topics</h1>
+      <form class="row" onSubmit={(event) => event.preventDefault()}>
+        <Field
+          label="Name contains"
+          value={contains}
+          onInput={(text) => {
+            setContains(text)
+            setAfter(undefined)
+          }}
+        />
+        <label class="check">
+          <input type="checkbox" checked={all} onChange={() => setAll(!all)} />
+          <span>Retry, dead-letter and system topics too</span>
+        </label>
+      </form>
+      <Problem error={error} />
+      {value !== undefined && (
+        <>
+          <Table
+            caption="Topics by name"
+            head={['Topic', 'Queues', 'Permission', 'Messages', 'Ever stored']}
+            figures={[1, 3, 4]}
+            empty="There are no topics; the first message makes one."
+            rows={value.topics.map((topic) => [
+              <a key="name" href={`#/topics/${part(topic.name)}`}>
+                {topic.name}
+              </a>,
+              topic.writeQueues,
+              topic.permission,
+              count(topic.messages),
+              count(topic.stored),
+            ])}
+          />
+          <Pager
+            total={value.total}
+            next={value.next}
+            isFirst={after === undefined}
+            onNext={setAfter}
+            onFirst={() => setAfter(undefined)}
+          />
+        </>
+      )}
+      <NewTopic done={again} />
+    </section>
+  )
+}
+
+function NewTopic({ done }: { readonly done: () => void }) {
+  const [name, setName] = useState('')
+  const [queues, setQueues] = useState('8')
+  const [error, setError] = useState<Error | undefined>(undefined)
+  const create = async (): Promise<void> => {
+    try {
+      await send('PUT', `topics/${part(name)}`, { queues: Number(queues) })
+      setError(undefined)
+      setName('')
+      done()
+    } catch (thrown) {
+      setError(thrown as Error)
+    }
+  }
+  return (
+    <form
+      class="row"
+      onSubmit={(event) => {
+        event.preventDefault()
+        void create()
+      }}
+    >
+      <Field label="New topic" value={name} onInput={setName} required />
+      <Field label="Queues" type="number" value={queues} onInput={setQueues} required />
+      <button type="submit">Create</button>
+      <Problem error={error} />
+    </form>
+  )
+}
+
+export function TopicPage({ name }: { readonly name: string }) {
+  const path = `topics/${part(name)}`
+  const topic = useLoaded(
+    () => get<Topic & { readonly queues: readonly QueueRange[] }>(path),
+    [path],
+  )
+  const groups = useLoaded(
+    () => get<{ readonly groups: readonly { group: string; lag: number }[] }>(`${path}/groups`),
+    [path],
+    false,
+  )
+  return (
+    <section>
+      <h1>{name}</h1>
+      <Problem error={topic.error} />
+      {topic.value !== undefined && (
+        <details open={topic.value.queues.length <= 16}>
+          <summary>Queues ({topic.value.queues.length})</summary>
+          <Table
+            caption="Queues"
+            head={['Broker', 'Queue', 'First offset', 'Next offset', 'Messages']}
+            figures={[1, 2, 3, 4]}
+            empty="It has no queues that can be read."
+            rows={topic.value.queues.map((queue) => [
+              queue.brokerName,
+              queue.queueId,
+              count(queue.minOffset),
+              count(queue.maxOffset),
+              count(queue.maxOffset - queue.minOffset),
+            ])}
+          />
+        </details>
+      )}
+      <h2>Groups</h2>
+      <Problem error={groups.error} />
+      {groups.value !== undefined && (
+        <Table
+          caption="Groups that consume it"
+          head={['Group', 'Lag']}
+          figures={[1]}
+          empty="No group consumes it."
+          rows={groups.value.groups.map(({ group, lag }) => [
+            <a key="name" href={`#/groups/${part(group)}`}>
+              {group}
+            </a>,
+            count(lag),
+          ])}
+        />
+      )}
+      <Browse key={name} topic={name} />
+      <Publish key={`send ${name}`} topic={name} />
+    </section>
+  )
+}
