@@ -41,7 +41,7 @@ import { TopicWatch } from './read/topic-watch.ts'
 import { ClusterReceiver } from './receive/receiver.ts'
 import { ClusterReplies } from './replies.ts'
 import { ChangingPublisher } from './states/changes.ts'
-import { type StateLayout, stateLayout } from './states/state-topic.ts'
+import { remakeStateTopic, type StateLayout, stateLayout } from './states/state-topic.ts'
 import { ClusterStates } from './states/states.ts'
 
 export interface ClusterParts {
@@ -64,7 +64,8 @@ export async function openClusterBroker(parts: ClusterParts): Promise<ClusterBro
     checkAddresses(brokers)
     const clusterName = brokers[0]?.cluster ?? 'DefaultCluster'
     const puller = new ClusterPuller({ links, clock: parts.clock, options })
-    const layout = await stateLayout({ links, options, clock: parts.clock, puller })
+    const lookup = new ClusterLookup({ links, options })
+    const layout = await stateLayout({ links, options, clock: parts.clock, puller, lookup })
     const of = { clusterName, brokerName: parts.name }
     return new ClusterBroker(parts.clock, options, links, of, layout)
   } catch (thrown) {
@@ -130,7 +131,9 @@ export class ClusterBroker implements Broker {
       clock,
       layout,
       publish: (messages) => this.#publisher.publish(messages, true),
-      pull: (request) => this.#puller.pull(request),
+      pull: (request) => this.#puller.pullOnce(request),
+      find: (brokerName, key) => this.lookup.byKeyOn(brokerName, STATE_TOPIC, key),
+      remake: (brokerName) => remakeStateTopic(parts, brokerName),
     })
     this.#changing = new ChangingPublisher({
       states: this.states,

@@ -1,5 +1,6 @@
 // Finding stored messages again at the brokers of a cluster.
 
+import { accepted } from '../../client/calls/calls.ts'
 import { BrokerError } from '../../errors.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { recordsOf } from '../../model/record.ts'
@@ -34,6 +35,21 @@ export class ClusterLookup implements Lookup {
     const [record] = recordsOf(response.body)
     // What is at the place may be no message, or one that begins elsewhere.
     return record?.position === position ? response.body : undefined
+  }
+
+  /** The newest few of one broker, by their business keys. */
+  async byKeyOn(brokerName: string, topic: string, key: string): Promise<readonly Buffer[]> {
+    const connection = await this.#parts.links.brokers.connection(brokerName, this.#limits)
+    const fields = writeFields(QUERY_MESSAGE, {
+      ...{ topic, key, maxNum: FEW, beginTimestamp: 0, endTimestamp: Number.MAX_SAFE_INTEGER },
+    })
+    const asked = { ...this.#limits, fields }
+    const response = await connection.request(REQUEST.queryMessage, asked)
+    if (response.code === RESPONSE.queryNotFound) return []
+    return [...recordsOf(accepted(response, `looking up '${key}' in '${topic}'`).body)]
+      .filter((record) => record.topic === topic)
+      .sort((one, other) => other.queueOffset - one.queueOffset)
+      .map(({ bytes, start, size }) => bytes.subarray(start, start + size))
   }
 
   async byKey(
@@ -98,5 +114,6 @@ export class ClusterLookup implements Lookup {
   }
 }
 
+const FEW = 8
 /** RocketMQ's limit of one query. */
 const FOUND_MAX = 64

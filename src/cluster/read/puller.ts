@@ -34,7 +34,19 @@ export class ClusterPuller {
     this.#parts = parts
   }
 
-  async pull(request: PullRequest): Promise<PullResult> {
+  pull(request: PullRequest): Promise<PullResult> {
+    return this.#pull(request, (endMs) => this.#wait(request, endMs))
+  }
+
+  /** The broker's one answer, as it is: it may be a refusal to read what is there. */
+  pullOnce(request: PullRequest): Promise<PullResult> {
+    return this.#pull(request, () => this.#ask(request))
+  }
+
+  async #pull(
+    request: PullRequest,
+    ask: (endMs: number) => Promise<PullResult>,
+  ): Promise<PullResult> {
     const { topic, queueId, brokerName, waitMs, signal } = request
     if (isLightQueue(topic)) {
       throw new BrokerError('NOT_SUPPORTED', 'a cluster of RocketMQ has no light queues')
@@ -48,7 +60,7 @@ export class ClusterPuller {
     if (!readable.some(isIt)) throw unreadable(request, writable.some(isIt))
     const endMs = this.#parts.clock.monotonic() + waitMs
     try {
-      return await this.#wait(request, endMs)
+      return await ask(endMs)
     } catch (error) {
       if (signal?.aborted) throw new BrokerError('ABORTED', 'the pull was called off')
       throw error

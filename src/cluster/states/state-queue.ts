@@ -5,13 +5,20 @@ import { within } from '../../client/calls/abort.ts'
 import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError, type ErrorCode } from '../../errors.ts'
 import { NO_HOST } from '../../model/host.ts'
-import type { NewMessage, PublishResult, PullRequest, PullResult } from '../../model/message.ts'
+import type {
+  NewMessage,
+  PublishReceipt,
+  PublishResult,
+  PullRequest,
+  PullResult,
+} from '../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
 import { recordsOf } from '../../model/record.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
 import { Silence } from './silence.ts'
+import { loadSnapshot, saveSnapshot } from './snapshots.ts'
 import {
   ANY_VERSION,
   decodeStateRecord,
@@ -38,20 +45,40 @@ export interface QueueParts {
   applied(record: StateRecord, applied: Applied, queue: StateQueue): void
   /** A state without an owner. */
   freed(id: string): void
+  /** The queue is another one than before: what was read of it then holds no longer. */
+  renewed(before: StateView, queue: StateQueue): void
+  /** Records of the topic with the key, on that broker, newest first. */
+  find(brokerName: string, key: string): Promise<readonly Buffer[]>
+  /** Makes the topic on the broker where that has it no more; answers whether it did. */
+  remake(brokerName: string): Promise<boolean>
+  /** The masters that keep states, and as the record that says so has them. */
+  readonly brokerNames: readonly string[]
+  readonly layout: Buffer
 }
 
 type Asked = Pick<StateRecord, 'kind' | 'id'> & Partial<StateRecord>
 
 export class StateQueue {
-  readonly view = new StateView()
+  view = new StateView()
   readonly queue: QueueRef
   readonly #parts: QueueParts
   readonly #waiting = new Map<number, (outcome: StateOutcome) => void>()
   readonly #stop = new AbortController()
-  readonly #silence: Silence
+  #silence: Silence
   #nonce = 0
   #next: QueueOffset = queueOffset(0)
+  /** Where it is read from is known. */
+  #isOpen = false
   #isRead = false
+  /** What it was before it is read from the beginning again. */
+  #before: StateView | undefined
+  #hasLayout = false
+  /** Records since the newest snapshot, and the time of that. */
+  #since = 0
+  #keptMs = 0
+  #isKeeping = false
+  /** Answers in a row that skip a record. */
+  #skipped = 0
   readonly #whenRead: (() => void)[] = []
 
   constructor(queue: QueueRef, parts: QueueParts) {
@@ -104,7 +131,7 @@ export class StateQueue {
     this.#stop.abort(new BrokerError('CLOSED', 'the gateway is closed'))
   }
 
-  async #write(asked: Asked & { nonce: number }): Promise<void> {
+  async #write(asked: Asked & { nonce: number }): Promise<PublishReceipt> {
     const { gateway, clock } = this.#parts
     const { topic, brokerName, queueId } = this.queue
     const record = { number: 0, expected: ANY_VERSION, value: EMPTY, ...asked, gateway }
@@ -121,6 +148,7 @@ export class StateQueue {
     ])
     if (result instanceof BrokerError)
       throw AWAY.has(result.code) ? away(this.queue, result) : result
+    return result!
   }
 
   async #follow(): Promise<void> {
@@ -128,6 +156,7 @@ export class StateQueue {
     const { topic, brokerName, queueId } = this.queue
     while (!signal.aborted) {
       try {
+        if (!this.#isOpen) await this.#open()
         const result = await this.#parts.pull({
           ...{ topic, brokerName, queueId, offset: this.#next, signal },
           maxMessages: 32,
@@ -136,37 +165,111 @@ export class StateQueue {
           waitMs: this.#isRead ? HELD_MS : 0,
         })
         this.#read(result)
-        if (result.status === 'moved') await sleep(this.#parts.clock, PAUSE_MS, signal)
-      } catch {
+        const isSkipped = result.status === 'no-match'
+        if (result.status === 'moved' || isSkipped) await sleep(this.#parts.clock, PAUSE_MS, signal)
+      } catch (error) {
+        if (!signal.aborted && AWAY.has(BrokerError.from(error).code)) await this.#onAway()
         await sleep(this.#parts.clock, PAUSE_MS, signal).catch(() => {})
       }
     }
+  }
+
+  /** From the newest snapshot on, else from the first record. */
+  async #open(): Promise<void> {
+    const { pull, find } = this.#parts
+    const found = await loadSnapshot({ queue: this.queue, pull, find })
+    this.view = new StateView(found?.image)
+    this.#silence = new Silence(this.#parts.gateway)
+    for (const [gateway, atMs] of found?.image.heard ?? []) {
+      this.#silence.heard(gateway, atMs, false)
+    }
+    this.#next = found?.at ?? queueOffset(0)
+    this.#hasLayout = found !== undefined
+    this.#keptMs = this.view.seenMs
+    this.#since = 0
+    this.#isOpen = true
+  }
+
+  /** What was read is the queue's no longer: it is read from the beginning. */
+  #reopen(): void {
+    this.#before ??= this.view
+    this.#isOpen = false
+    this.#isRead = false
+  }
+
+  /** Its broker is away, or an operator deleted the topic: then it is made again, and empty. */
+  async #onAway(): Promise<void> {
+    if (await this.#parts.remake(this.queue.brokerName).catch(() => false)) this.#reopen()
   }
 
   #read({ records, nextOffset, maxOffset, status }: PullResult): void {
     for (const record of recordsOf(records)) {
       const stored = decodeStateRecord(record)
       this.#next = queueOffset(record.queueOffset + 1)
+      this.#since++
       if (stored === undefined) continue
+      if (stored.kind === 'layout') this.#hasLayout = true
       const applied = this.view.apply(stored, record.queueOffset + 1, record.storeTimestamp)
       if (stored.gateway === this.#parts.gateway) this.#waiting.get(stored.nonce)?.(applied.outcome)
       this.#parts.applied(stored, applied, this)
-      this.#look(stored, record.storeTimestamp)
+      this.#look(stored)
     }
     // The topic was made anew, or its broker lost its newest records.
-    if (status === 'moved' && maxOffset < this.#next) this.#next = maxOffset
+    if (status === 'moved' && maxOffset < this.#next) {
+      this.#reopen()
+      return
+    }
+    // A broker that compacts the queue now may answer so for a record that is there.
+    this.#skipped = status === 'no-match' ? this.#skipped + 1 : 0
+    if (status === 'no-match' && this.#skipped < SKIPPED_MAX) return
     // A place that compaction took has no record: the end is where our own place is.
-    else if (status !== 'at-end') this.#next = queueOffset(Math.max(this.#next, nextOffset))
-    if (this.#isRead || this.#next < maxOffset) return
+    if (status !== 'at-end') this.#next = queueOffset(Math.max(this.#next, nextOffset))
+    if (this.#isRead) {
+      this.#keepIfDue()
+      return
+    }
+    if (this.#next >= maxOffset) this.#onRead()
+  }
+
+  /** All that was there has been read. */
+  #onRead(): void {
     this.#isRead = true
+    if (this.#before !== undefined) this.#parts.renewed(this.#before, this)
+    this.#before = undefined
+    if (!this.#hasLayout) {
+      this.#hasLayout = true
+      void this.tell({ kind: 'layout', id: '', value: this.#parts.layout })
+    }
     for (const id of this.view.leftBy(undefined)) this.#parts.freed(id)
     for (const told of this.#whenRead) told()
   }
 
+  /** The first gateway that lives writes it. */
+  #keepIfDue(): void {
+    const { gateway, brokerNames } = this.#parts
+    const isDue =
+      this.#since > Math.max(SINCE_MAX, 4 * this.view.size) ||
+      this.view.seenMs - this.#keptMs > KEPT_MS
+    if (!isDue || this.#isKeeping || !this.view.isFirst(gateway)) return
+    this.#isKeeping = true
+    const snapshot = { at: this.#next, image: this.view.image(), brokerNames }
+    const write = (asked: Asked) => this.#write({ ...asked, nonce: ++this.#nonce })
+    saveSnapshot({ queue: this.queue, write }, snapshot)
+      .catch(() => {})
+      .finally(() => {
+        this.#isKeeping = false
+      })
+  }
+
   /** What the record, or the time that it tells, leaves without an owner. */
-  #look({ kind, id, gateway }: StateRecord, storeMs: number): void {
+  #look({ kind, id, gateway }: StateRecord): void {
     const { view } = this
-    this.#silence.heard(gateway, storeMs, kind === 'beat')
+    this.#silence.heard(gateway, view.nowMs, kind === 'beat')
+    if (this.#keptMs === 0) this.#keptMs = view.seenMs
+    if (kind === 'snapshotEnd') {
+      this.#since = 0
+      this.#keptMs = view.seenMs
+    }
     if (!this.#isRead) return
     if (kind === 'release' && view.isFree(id)) this.#parts.freed(id)
     if (kind !== 'beat') return
@@ -177,6 +280,13 @@ export class StateQueue {
 }
 
 const EMPTY = Buffer.alloc(0)
+
+/** A start reads no more records of a queue than about these, and four for each state. */
+const SINCE_MAX = 50_000
+/** Half of the shortest retention of the topic that does no harm. */
+const KEPT_MS = 3_600_000
+/** Asked so often for a record that is skipped. */
+const SKIPPED_MAX = 10
 
 /** What a send says where the queue's master is in no route. */
 const AWAY: ReadonlySet<ErrorCode> = new Set(['QUEUE_NOT_FOUND', 'NO_ROUTE', 'TOPIC_NOT_FOUND'])

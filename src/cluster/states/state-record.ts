@@ -22,6 +22,8 @@ export const KINDS = [
   'owned',
   'beat',
   'layout',
+  'snapshot',
+  'snapshotEnd',
 ] as const
 
 export type StateKind = (typeof KINDS)[number]
@@ -44,10 +46,13 @@ export interface StateRecord {
   readonly nonce: number
   /**
    * The claim that a change is made with or that is taken, released or owned; 0: none. Of what is
-   * kept: the version that it has.
+   * kept: the version that it has. Of a snapshot: the offset that it reaches.
    */
   readonly number: number
-  /** Of a change: the version that it replaces; `ANY_VERSION`: whichever. */
+  /**
+   * Of a change: the version that it replaces; `ANY_VERSION`: whichever. Of a part of a snapshot:
+   * which part.
+   */
   readonly expected: number
   readonly value: Buffer
 }
@@ -55,9 +60,11 @@ export interface StateRecord {
 export const ANY_VERSION = U48_MAX
 
 /** The record's KEYS: the whole text is the key, and a state's id may be longer than one may be. */
-export function keyOf({ kind, id, gateway }: Pick<StateRecord, 'kind' | 'id' | 'gateway'>): string {
+export function keyOf({ kind, id, gateway, expected }: Omit<StateRecord, 'nonce'>): string {
   if (kind === 'beat') return `g-${gateway}`
   if (kind === 'layout') return 'layout'
+  if (kind === 'snapshot') return `n-${expected}`
+  if (kind === 'snapshotEnd') return `e-${id}`
   const digest = createHash('sha256').update(id).digest('base64url')
   return `${OF_CLAIMS.has(kind) ? 'c' : 's'}-${digest}`
 }
@@ -79,7 +86,7 @@ export function encodeStateRecord(record: StateRecord): Buffer {
 }
 
 /** undefined: it is none of ours. The value is a copy. */
-export function decodeStateRecord({ body }: RecordView): StateRecord | undefined {
+export function decodeStateRecord({ body }: Pick<RecordView, 'body'>): StateRecord | undefined {
   if (body.length < HEAD_BYTES + 3 || body[0] !== FORM) return undefined
   const kind = KINDS[body[1]!]
   const idLengthAt = HEAD_BYTES + 1 + body[HEAD_BYTES]!

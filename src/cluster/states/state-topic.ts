@@ -1,6 +1,7 @@
 // The topic that keeps the states of all gateways of a cluster: made on every master, compacted
 // where the masters can. Which queue an id belongs to must not change with the masters that are
 // there, so the masters of the first day are written at the beginning of each queue.
+import type { Master } from '../../client/admin/masters.ts'
 import { within } from '../../client/calls/abort.ts'
 import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -9,13 +10,15 @@ import { queueOffset } from '../../model/positions.ts'
 import { recordsOf } from '../../model/record.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
 import { PERM_READ_WRITE } from '../../model/topic.ts'
-import { REQUEST } from '../../remoting/codes.ts'
+import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import { writeFields } from '../../remoting/layout.ts'
 import type { QueueRef } from '../../remoting/requests/queue.ts'
-import { UPDATE_TOPIC } from '../../remoting/requests/topics.ts'
+import { TOPIC, UPDATE_TOPIC } from '../../remoting/requests/topics.ts'
 import type { Links } from '../links.ts'
 import type { ClusterOptions } from '../options.ts'
+import type { ClusterLookup } from '../read/lookup.ts'
 import type { ClusterPuller } from '../read/puller.ts'
+import { areNames, snapshotBrokers } from './snapshots.ts'
 import { decodeStateRecord } from './state-record.ts'
 
 /** On each master. */
@@ -31,6 +34,7 @@ interface Parts {
   readonly options: ClusterOptions
   readonly clock: Clock
   readonly puller: ClusterPuller
+  readonly lookup: ClusterLookup
 }
 
 export interface StateLayout {
@@ -68,12 +72,15 @@ const queuesOf = (brokerNames: readonly string[]): QueueRef[] =>
 
 /** Of the first broker that has one. Rejects when none answers: there may be one. */
 async function writtenLayout(
-  { puller, clock, options }: Parts,
+  { puller, lookup, clock, options }: Parts,
   readable: readonly QueueRef[],
 ): Promise<readonly string[] | undefined> {
   let failure: unknown
   let isAnswered = false
   for (const queue of readable.filter(({ queueId }) => queueId === 0)) {
+    const find = (brokerName: string, key: string) => lookup.byKeyOn(brokerName, STATE_TOPIC, key)
+    const kept = await snapshotBrokers({ queue, find }).catch(() => undefined)
+    if (kept !== undefined) return kept
     const pulling = puller.pull({ ...queue, ...HEAD, offset: queueOffset(0) })
     const what = `reading '${STATE_TOPIC}'`
     const limits = { timeoutMs: options.requestTimeoutMs }
@@ -96,9 +103,7 @@ async function writtenLayout(
 function decodeLayout(value: Buffer): readonly string[] | undefined {
   try {
     const names: unknown = JSON.parse(value.toString())
-    const isLayout =
-      Array.isArray(names) && names.length > 0 && names.every((name) => typeof name === 'string')
-    return isLayout ? names : undefined
+    return areNames(names) ? names : undefined
   } catch {
     return undefined
   }
@@ -114,7 +119,38 @@ async function createStateTopic({ links, options }: Parts): Promise<boolean> {
     if (!(error instanceof BrokerError) || error.code !== 'TOPIC_NOT_FOUND') throw error
   }
   const masters = await links.masters.list(limits)
-  const create = (attributes: string | undefined): Promise<void> => {
+  await create(links, masters, limits)
+  links.routes.forget(STATE_TOPIC)
+  await links.routes.untilKnown(STATE_TOPIC, masters.length * QUEUES)
+  return true
+}
+
+/** On a master that is there and has it no more: an operator deleted it. Answers whether it was. */
+export async function remakeStateTopic(
+  { links, options }: Pick<Parts, 'links' | 'options'>,
+  brokerName: string,
+): Promise<boolean> {
+  const limits = { timeoutMs: options.requestTimeoutMs }
+  const all = await links.masters.list(limits)
+  const masters = all.filter(({ name }) => name === brokerName)
+  for (const { address } of masters) {
+    const connection = await links.masters.connection(address, limits)
+    const fields = writeFields(TOPIC, { topic: STATE_TOPIC })
+    const response = await connection.request(REQUEST.getTopicConfig, { ...limits, fields })
+    if (response.code !== RESPONSE.topicNotExist) return false
+  }
+  if (masters.length === 0) return false
+  await create(links, masters, limits)
+  links.routes.forget(STATE_TOPIC)
+  return true
+}
+
+async function create(
+  links: Links,
+  masters: readonly Master[],
+  limits: { readonly timeoutMs: number },
+): Promise<void> {
+  const make = (attributes: string | undefined): Promise<void> => {
     const fields = writeFields(UPDATE_TOPIC, {
       topic: STATE_TOPIC,
       defaultTopic: AUTO_CREATE_TOPIC,
@@ -130,8 +166,5 @@ async function createStateTopic({ links, options }: Parts): Promise<boolean> {
     return links.masters.change(masters, REQUEST.updateTopic, 'creating the state topic', asked)
   }
   // One of our own brokers says that it does not compact.
-  await create(COMPACTED).catch(() => create(undefined))
-  links.routes.forget(STATE_TOPIC)
-  await links.routes.untilKnown(STATE_TOPIC, masters.length * QUEUES)
-  return true
+  await make(COMPACTED).catch(() => make(undefined))
 }

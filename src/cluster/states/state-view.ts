@@ -5,6 +5,22 @@ import { NO_STATE, type State, type StateVersion } from '../../model/state.ts'
 import { LEASE_MS } from './silence.ts'
 import { ANY_VERSION, type StateRecord } from './state-record.ts'
 
+/**
+ * More time than that between two records is a time without the queue's broker, in which no gateway
+ * could be heard.
+ */
+const STEP_MS_MAX = 10_000
+/** What is gone is remembered so long, for records that were meant to repeat what was before. */
+const FORGOTTEN_MS = 600_000
+
+/** All that a view is, as records that would bring it about. */
+export interface ViewImage {
+  readonly nowMs: number
+  readonly seenMs: number
+  readonly heard: readonly (readonly [gateway: string, atMs: number])[]
+  readonly entries: readonly StateRecord[]
+}
+
 /** A claim by its number, and the process that made it. */
 export interface Owner {
   readonly number: number
@@ -38,8 +54,54 @@ export interface Applied {
 export class StateView {
   readonly #entries = new Map<string, Entry>()
   /** When each gateway was last heard of, by the queue's times. */
-  readonly #heardMs = new Map<string, number>()
-  #nowMs = 0
+  readonly #heardMs: Map<string, number>
+  /** States that are gone, and since when; the oldest first. */
+  readonly #gone: Map<string, number>
+  /** The queue's time, without what its broker was away. */
+  #nowMs: number
+  #seenMs: number
+
+  constructor(image?: ViewImage) {
+    this.#nowMs = image?.nowMs ?? 0
+    this.#seenMs = image?.seenMs ?? 0
+    this.#heardMs = new Map(image?.heard)
+    const gone: [string, number][] = []
+    for (const { kind, id, number, expected, gateway, value } of image?.entries ?? []) {
+      const entry = this.#entry(id)
+      if (kind === 'owned') entry.owner = { number, gateway }
+      else if (kind === 'claim') entry.waiting = { number, gateway }
+      else entry.version = number
+      if (kind === 'kept') entry.value = value
+      if (kind === 'remove' && expected > 0) gone.push([id, expected])
+    }
+    this.#gone = new Map(gone.sort(([, one], [, other]) => one - other))
+  }
+
+  /** What was given out stays as it is. */
+  image(): ViewImage {
+    const entries: StateRecord[] = []
+    const none = { gateway: '', nonce: 0, number: 0, expected: 0, value: EMPTY }
+    for (const [id, { value, version: number, owner, waiting }] of this.#entries) {
+      if (value !== undefined) entries.push({ ...none, kind: 'kept', id, number, value })
+      else {
+        const expected = this.#gone.get(id) ?? 0
+        entries.push({ ...none, kind: 'remove', id, number, expected })
+      }
+      if (owner !== undefined) entries.push({ ...none, kind: 'owned', id, ...owner })
+      if (waiting !== undefined) entries.push({ ...none, kind: 'claim', id, ...waiting })
+    }
+    return { nowMs: this.#nowMs, seenMs: this.#seenMs, heard: [...this.#heardMs], entries }
+  }
+
+  /** Of the gateways that live, is it the first? */
+  isFirst(gateway: string): boolean {
+    const living = [...this.#heardMs.keys()].filter((name) => this.#isAlive(name))
+    return living.every((name) => gateway <= name)
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
 
   get(id: string): State | undefined {
     const entry = this.#entries.get(id)
@@ -84,10 +146,23 @@ export class StateView {
     return this.#nowMs
   }
 
+  /** The newest of the queue's store times. */
+  get seenMs(): number {
+    return this.#seenMs
+  }
+
   /** @param number the record's place in its queue, counted from 1 */
   apply(record: StateRecord, number: number, storeMs: number): Applied {
-    this.#nowMs = Math.max(this.#nowMs, storeMs)
+    if (this.#seenMs === 0) this.#nowMs = storeMs
+    else this.#nowMs += Math.min(Math.max(0, storeMs - this.#seenMs), STEP_MS_MAX)
+    this.#seenMs = Math.max(this.#seenMs, storeMs)
     this.#heardMs.set(record.gateway, this.#nowMs)
+    const applied = this.#apply(record, number)
+    this.#forget(record.id)
+    return applied
+  }
+
+  #apply(record: StateRecord, number: number): Applied {
     switch (record.kind) {
       case 'put':
       case 'remove':
@@ -105,7 +180,35 @@ export class StateView {
         return this.#confirm(record)
       case 'beat':
       case 'layout':
+      case 'snapshot':
+      case 'snapshotEnd':
         return { outcome: { code: 'held', version: NO_STATE }, lost: [] }
+    }
+  }
+
+  /** What is gone for long, and gateways that were not heard for as long. */
+  #forget(id: string): void {
+    const entry = this.#entries.get(id)
+    this.#gone.delete(id)
+    if (entry !== undefined && isGone(entry)) this.#gone.set(id, this.#nowMs)
+    const sinceMs = this.#nowMs - FORGOTTEN_MS
+    for (const [gone, atMs] of this.#gone) {
+      if (atMs >= sinceMs) break
+      this.#gone.delete(gone)
+      this.#entries.delete(gone)
+    }
+    for (const [gateway, atMs] of this.#heardMs) {
+      if (atMs >= sinceMs) continue
+      this.#heardMs.delete(gateway)
+      this.#disown(gateway)
+    }
+  }
+
+  #disown(gateway: string): void {
+    for (const [id, entry] of this.#entries) {
+      if (entry.owner?.gateway === gateway) entry.owner = undefined
+      if (entry.waiting?.gateway === gateway) entry.waiting = undefined
+      if (isGone(entry) && !this.#gone.has(id)) this.#gone.set(id, this.#nowMs)
     }
   }
 
@@ -184,5 +287,10 @@ export class StateView {
     return NOTHING
   }
 }
+
+const isGone = ({ value, owner, waiting }: Entry): boolean =>
+  value === undefined && owner === undefined && waiting === undefined
+
+const EMPTY = Buffer.alloc(0)
 
 const NOTHING: Applied = { outcome: { code: 'held', version: NO_STATE }, lost: [] }

@@ -19,7 +19,7 @@ import type { States } from '../../port/states.ts'
 import { StateQueue } from './state-queue.ts'
 import { ANY_VERSION, type StateRecord } from './state-record.ts'
 import { encodeLayout, type StateLayout } from './state-topic.ts'
-import type { Applied, Owner } from './state-view.ts'
+import type { Applied, Owner, StateView } from './state-view.ts'
 
 const ID_CHARS_MAX = 32_000 + 64
 const STATE_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
@@ -36,7 +36,10 @@ interface Parts {
   readonly clock: Clock
   readonly layout: StateLayout
   publish(messages: readonly NewMessage[]): Promise<readonly PublishResult[]>
+  /** One answer of the broker, as it is. */
   pull(request: PullRequest): Promise<PullResult>
+  find(brokerName: string, key: string): Promise<readonly Buffer[]>
+  remake(brokerName: string): Promise<boolean>
 }
 
 /** What is kept of an id until it is written. */
@@ -68,15 +71,20 @@ export class ClusterStates implements States {
   #flushing: Timer | undefined
   #isClosed = false
 
-  constructor({ clock, layout, publish, pull }: Parts) {
+  constructor({ clock, layout, publish, pull, find, remake }: Parts) {
     this.#clock = clock
     const applied = (record: StateRecord, what: Applied, queue: StateQueue): void =>
       this.#onApplied(record, what, queue)
     const freed = (id: string): void => this.#onFreed(id)
-    const parts = { clock, gateway: this.#gateway, publish, pull, applied, freed }
+    const value = encodeLayout(layout.queues)
+    const parts = {
+      ...{ clock, gateway: this.#gateway, publish, pull, find, remake, applied, freed },
+      renewed: (before: StateView, queue: StateQueue) => this.#onRenewed(before, queue),
+      brokerNames: [...new Set(layout.queues.map(({ brokerName }) => brokerName))],
+      layout: value,
+    }
     this.#queues = layout.queues.map((queue) => new StateQueue(queue, parts))
     if (layout.isNew) {
-      const value = encodeLayout(layout.queues)
       for (const queue of this.#queues) void queue.tell({ kind: 'layout', id: '', value })
     }
     this.#beats = clock.every(BEAT_MS, () => this.#beat())
@@ -271,6 +279,20 @@ export class ClusterStates implements States {
     held.lost = undefined
     // Never within the call that claims.
     if (lost !== undefined) setImmediate(lost)
+  }
+
+  /** States and claims that are not there any more, or others. */
+  #onRenewed(before: StateView, queue: StateQueue): void {
+    for (const id of new Set([...before.ids(), ...queue.view.ids()])) {
+      if (before.newest(id) !== queue.view.newest(id)) this.#tell(id, queue)
+    }
+    for (const key of [...this.#held.keys()]) {
+      const at = key.indexOf('/')
+      const [number, id] = [Number(key.slice(0, at)), key.slice(at + 1)]
+      if (this.#queueOf(id) === queue && !this.#isOwner({ id, number })) {
+        this.#onLost(id, { number, gateway: this.#gateway })
+      }
+    }
   }
 
   #onFreed(id: string): void {
