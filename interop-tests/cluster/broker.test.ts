@@ -1,13 +1,13 @@
-// The Broker port over a real Apache RocketMQ.
+// The Broker port over a real cluster of Apache RocketMQ: two masters, and a slave of one of them.
 import { setTimeout as delay } from 'node:timers/promises'
 import test from 'ava'
 import { systemClock } from '../../src/clock.ts'
 import { type ClusterBroker, openClusterBroker } from '../../src/cluster/broker.ts'
 import { brokerSuite, CLUSTER_DIFFERENCES } from '../../test/conformance/broker.ts'
 import {
-  type ApacheRocketmq,
+  type ApacheCluster,
   apacheRocketmqMissing,
-  startApacheRocketmq,
+  startApacheCluster,
 } from '../support/apache-rocketmq.ts'
 
 /** Longer than messages stay with their consumers here, and the three seconds of a broker. */
@@ -16,11 +16,12 @@ const PASS_MS_MAX = 36_000
 const missing = await apacheRocketmqMissing()
 
 if (missing === undefined) {
-  let apache: ApacheRocketmq
+  let apache: ApacheCluster
   let broker: ClusterBroker
   test.before(async (t) => {
     t.timeout(400_000)
-    apache = await startApacheRocketmq({ broker: { recallMessageEnable: 'true' } })
+    const settings = { broker: { recallMessageEnable: 'true' } }
+    apache = await startApacheCluster(['broker-a/0', 'broker-a/1', 'broker-b/0'], settings)
     const options = { nameServers: [apache.nameServer] }
     broker = await openClusterBroker({ clock: systemClock, name: 'gateway', options })
   })

@@ -1,6 +1,6 @@
-// A real Apache RocketMQ (name server and one broker) as the reference peer: its jars come through the
-// installed Maven, it runs in a temporary directory on free loopback ports, and it counts as ready when
-// its name server answers a cluster query with the broker in it.
+// A real Apache RocketMQ as the reference peer: a name server and one broker, or a cluster of them.
+// Its jars come through the installed Maven, it runs in a temporary directory on free loopback ports,
+// and a broker counts as ready when the name server answers a cluster query with it.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createWriteStream, existsSync } from 'node:fs'
@@ -33,6 +33,21 @@ export interface ApacheRocketmq extends AsyncDisposable {
   stop(): Promise<void>
 }
 
+/** One broker of a cluster; 'broker-a/1' is the first slave of 'broker-a'. */
+export interface ApacheBroker {
+  readonly address: string
+  readonly pid: number
+  kill(): Promise<void>
+  start(): Promise<void>
+}
+
+export interface ApacheCluster extends AsyncDisposable {
+  readonly nameServer: string
+  killNameServer(): Promise<void>
+  broker(name: string): ApacheBroker
+  stop(): Promise<void>
+}
+
 /** Why this machine cannot run it, or undefined when it can. */
 export const apacheRocketmqMissing = mavenMissing
 
@@ -42,11 +57,33 @@ interface ApacheSettings {
 
 const TRIES = 3
 
-/** On ports that are free when they are chosen; another process may take one before they are bound. */
 export async function startApacheRocketmq(settings: ApacheSettings = {}): Promise<ApacheRocketmq> {
+  const cluster = await startApacheCluster(['broker-a/0'], settings)
+  const broker = cluster.broker('broker-a/0')
+  return {
+    nameServer: cluster.nameServer,
+    broker: broker.address,
+    get pid() {
+      return broker.pid
+    },
+    killBroker: () => broker.kill(),
+    startBroker: () => broker.start(),
+    stop: () => cluster.stop(),
+    [Symbol.asyncDispose]: () => cluster.stop(),
+  }
+}
+
+/**
+ * Brokers by name and id, one after the other. On ports that are free when they are chosen; another
+ * process may take one before they are bound.
+ */
+export async function startApacheCluster(
+  names: readonly string[],
+  settings: ApacheSettings = {},
+): Promise<ApacheCluster> {
   for (let triesLeft = TRIES; ; triesLeft--) {
     try {
-      return await start(settings)
+      return await start(names, settings)
     } catch (error) {
       const isTaken = /BindException|already in use/i.test((error as Error).message)
       if (!isTaken || triesLeft === 1) throw error
@@ -54,23 +91,65 @@ export async function startApacheRocketmq(settings: ApacheSettings = {}): Promis
   }
 }
 
-async function start(settings: ApacheSettings): Promise<ApacheRocketmq> {
+async function start(names: readonly string[], settings: ApacheSettings): Promise<ApacheCluster> {
   const classpath = await resolveClasspath()
   const home = await mkdtemp(join(tmpdir(), 'apache-rocketmq-'))
-  await mkdir(join(home, 'conf'))
   const namePort = await freePort()
-  const { port, haPort } = await brokerPorts()
   await writeFile(join(home, 'namesrv.conf'), properties({ listenPort: namePort }))
+  const nameServer = startJava(home, classpath, NAMESRV, join(home, 'namesrv.conf'))
+  const host = { home, classpath, namePort, nameServer }
+  const brokers = new Map<string, JvmBroker>()
+  const stop = async (): Promise<void> => {
+    // Nothing of it is kept, so it need not end in order, which takes it ten seconds.
+    await Promise.all([end(nameServer), ...[...brokers.values()].map((broker) => broker.kill())])
+    await rm(home, { recursive: true, force: true, maxRetries: 5 })
+  }
+  try {
+    for (const name of names) {
+      const broker = await newBroker(host, name, settings)
+      brokers.set(name, broker)
+      await broker.start()
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return {
+    nameServer: `127.0.0.1:${namePort}`,
+    killNameServer: () => end(nameServer),
+    broker: (name) => brokers.get(name)!,
+    stop,
+    [Symbol.asyncDispose]: stop,
+  }
+}
+
+const NAMESRV = 'org.apache.rocketmq.namesrv.NamesrvStartup'
+const BROKER = 'org.apache.rocketmq.broker.BrokerStartup'
+
+interface Host {
+  readonly home: string
+  readonly classpath: string
+  readonly namePort: number
+  readonly nameServer: ChildProcess
+}
+
+async function newBroker(host: Host, name: string, settings: ApacheSettings): Promise<JvmBroker> {
+  const [brokerName, brokerId] = name.split('/') as [string, string]
+  const { port, haPort } = await brokerPorts()
+  // Each has a home of its own: a broker keeps files there beside its store.
+  const home = join(host.home, `${brokerName}-${brokerId}`)
+  await mkdir(join(home, 'conf'), { recursive: true })
   await writeFile(
     join(home, 'broker.conf'),
     properties({
       brokerClusterName: 'DefaultCluster',
-      brokerName: 'broker-a',
-      brokerId: 0,
+      brokerName,
+      brokerId,
+      brokerRole: brokerId === '0' ? 'ASYNC_MASTER' : 'SLAVE',
       brokerIP1: '127.0.0.1',
       listenPort: port,
       haListenPort: haPort,
-      namesrvAddr: `127.0.0.1:${namePort}`,
+      namesrvAddr: `127.0.0.1:${host.namePort}`,
       storePathRootDir: join(home, 'store'),
       storePathCommitLog: join(home, 'store', 'commitlog'),
       mappedFileSizeCommitLog: 64 * 1024 * 1024,
@@ -79,43 +158,41 @@ async function start(settings: ApacheSettings): Promise<ApacheRocketmq> {
       ...settings.broker,
     }),
   )
-  const java = (main: string, file: string): ChildProcess =>
-    startJava(home, classpath, main, join(home, file))
-  const nameServer = java('org.apache.rocketmq.namesrv.NamesrvStartup', 'namesrv.conf')
-  const newBroker = async (): Promise<ChildProcess> => {
-    const child = java('org.apache.rocketmq.broker.BrokerStartup', 'broker.conf')
+  return new JvmBroker(host, home, port)
+}
+
+class JvmBroker implements ApacheBroker {
+  readonly address: string
+  readonly #host: Host
+  readonly #home: string
+  readonly #port: number
+  #child: ChildProcess | undefined
+
+  constructor(host: Host, home: string, port: number) {
+    this.#host = host
+    this.#home = home
+    this.#port = port
+    this.address = `127.0.0.1:${port}`
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0
+  }
+
+  async kill(): Promise<void> {
+    if (this.#child !== undefined) await end(this.#child)
+  }
+
+  async start(): Promise<void> {
+    const { home, classpath, namePort, nameServer } = this.#host
+    const child = startJava(this.#home, classpath, BROKER, join(this.#home, 'broker.conf'))
+    this.#child = child
     try {
-      await untilRegistered(namePort, port, [nameServer, child], home)
+      await untilRegistered(namePort, this.#port, [nameServer, child], [home, this.#home])
     } catch (error) {
       await end(child)
       throw error
     }
-    return child
-  }
-  let broker: ChildProcess | undefined
-  const stop = async (): Promise<void> => {
-    // Nothing of it is kept, so it need not end in order, which takes it ten seconds.
-    await Promise.all([broker && end(broker), end(nameServer)])
-    await rm(home, { recursive: true, force: true, maxRetries: 5 })
-  }
-  try {
-    broker = await newBroker()
-  } catch (error) {
-    await stop()
-    throw error
-  }
-  return {
-    nameServer: `127.0.0.1:${namePort}`,
-    broker: `127.0.0.1:${port}`,
-    get pid() {
-      return broker?.pid ?? 0
-    },
-    killBroker: () => end(broker!),
-    startBroker: async () => {
-      broker = await newBroker()
-    },
-    stop,
-    [Symbol.asyncDispose]: stop,
   }
 }
 
@@ -156,7 +233,7 @@ async function untilRegistered(
   namePort: number,
   brokerPort: number,
   children: readonly ChildProcess[],
-  home: string,
+  homes: readonly string[],
 ): Promise<void> {
   const deadline = performance.now() + START_MS_MAX
   while (performance.now() < deadline && children.every(({ exitCode }) => exitCode === null)) {
@@ -164,8 +241,8 @@ async function untilRegistered(
     if (cluster.includes(`:${brokerPort}`) && (await isOpen(brokerPort))) return
     await delay(200)
   }
-  const outputs = ['NamesrvStartup.out', 'BrokerStartup.out'].map((name) =>
-    readFile(join(home, name), 'utf8').catch(() => ''),
+  const outputs = ['NamesrvStartup.out', 'BrokerStartup.out'].map((name, i) =>
+    readFile(join(homes[i]!, name), 'utf8').catch(() => ''),
   )
   const ends = (await Promise.all(outputs)).map((text) => text.slice(-2000))
   throw new Error(`Apache RocketMQ did not come up; its output ends:\n${ends.join('\n')}`)

@@ -166,6 +166,30 @@ test('a queue that is no more is looked for again by what comes next', async (t)
   for (let n = 0; n < 8; n++) t.deepEqual(codeOf(results.get(`third ${n}`)), ['stored'])
 })
 
+test('a queue whose broker is back is written to at once', async (t) => {
+  let names = ['a']
+  const { lanes, results, pass } = opened(
+    async () => {},
+    async () => queuesOf(...names),
+  )
+  const add = (body: string): void => {
+    const item = itemOf(body, undefined, false)
+    const message = { ...item.message, brokerName: 'b', queueId: 0 }
+    lanes.add({
+      ...{ items: [{ ...item, message }], bytes: 100, isAlone: false, deadlineMs: 1e9 },
+      settle: ([result]) => results.set(body, [result!]),
+    })
+    lanes.flush()
+  }
+  add('away')
+  await pass(2_000)
+  t.deepEqual(codeOf(results.get('away')), ['QUEUE_NOT_FOUND'])
+  names = ['a', 'b']
+  add('back')
+  await pass(100)
+  t.deepEqual(codeOf(results.get('back')), ['stored'])
+})
+
 const KEYS = ['k0', 'k1', 'k2', 'k3', 'k4']
 
 /** The messages of a key are named `key/n`, n rising. */

@@ -90,6 +90,12 @@ export class TopicLanes {
       lane.bind(parcel)
       return
     }
+    // Its broker may have come back since.
+    if (this.#parts.clock.monotonic() - this.#routedMs >= AVOIDED_MS) {
+      this.#unassigned.push(parcel)
+      this.#reconsider()
+      return
+    }
     const text = `the topic '${this.#parts.topic}' has no queue ${queueId} that can be written to now`
     refuse(parcel, new BrokerError('QUEUE_NOT_FOUND', text))
   }
@@ -150,7 +156,8 @@ export class TopicLanes {
       const queues = await this.#parts.route(this.#mayCreate)
       if (queues.length === 0) throw unwritable(this.#parts.topic)
       this.#routedMs = this.#parts.clock.monotonic()
-      if (!this.#hasSame(queues)) await this.#change(queues)
+      if (this.#hasSame(queues)) this.#bindAll(this.#unassigned.splice(0))
+      else await this.#change(queues)
     } catch (thrown) {
       this.#parts.invalidate()
       this.#refuseOverdue(BrokerError.from(thrown))
@@ -192,10 +199,17 @@ export class TopicLanes {
           idle: () => this.#onIdle(),
         }),
     )
-    const bound = [...this.#returned, ...this.#unassigned]
-    this.#returned = []
-    this.#unassigned = []
-    for (const parcel of bound) this.#bind(parcel)
+    this.#bindAll([...this.#returned.splice(0), ...this.#unassigned.splice(0)])
+  }
+
+  #bindAll(parcels: readonly Parcel[]): void {
+    for (const parcel of parcels) this.#bind(parcel)
+  }
+
+  /** The queues may be others by now. */
+  #reconsider(): void {
+    this.#parts.invalidate()
+    this.#routedMs = Number.NEGATIVE_INFINITY
   }
 
   #look(): void {
@@ -206,8 +220,7 @@ export class TopicLanes {
     const { code, retryable } = error
     const isBusy = code === 'BUSY' || code === 'READ_ONLY'
     if (retryable ? !isBusy : ROUTE_ERRORS.has(code)) {
-      this.#parts.invalidate()
-      this.#routedMs = Number.NEGATIVE_INFINITY
+      this.#reconsider()
     }
     if (!retryable) return
     this.#failedMs.set(queue.brokerName, this.#parts.clock.monotonic())
