@@ -11,6 +11,13 @@ import type { Broker } from '../../src/port/broker.ts'
 import { openStore } from '../../src/store/open.ts'
 import { openFrontEnd } from './front-end.ts'
 import { tempDir } from './temp-dir.ts'
+import { withoutLightQueues } from './without-light-queues.ts'
+
+/** What the front-end sees of the broker, by which of its two ways it reads for subscriptions. */
+export const WAYS: readonly (readonly [way: string, bend: (broker: EmbeddedBroker) => Broker])[] = [
+  ['light queues', (broker) => broker],
+  ['followed topics', withoutLightQueues],
+]
 
 export interface MqttOver {
   readonly port: number

@@ -1,8 +1,14 @@
 // Subscriptions before a broker without light queues: topics are followed, and matched in memory.
 import test from 'ava'
+import { BrokerError } from '../../../src/errors.ts'
+import { Audience } from '../../../src/gateway/mqtt/follow/audience.ts'
+import type { OutgoingMessage } from '../../../src/gateway/mqtt/outgoing/outgoing-message.ts'
+import type { Broker } from '../../../src/port/broker.ts'
 import { topicOf } from '../../support/broker.ts'
 import { FollowedPublisher, FollowingClient } from '../../support/following-client.ts'
 import { openGateway, startMqttOver } from '../../support/mqtt-over-broker.ts'
+import { subscriptionOf } from '../../support/mqtt-places.ts'
+import { overridden } from '../../support/overridden.ts'
 import { freshSeed, Random } from '../../support/random.ts'
 import { eventually } from '../../support/waiting.ts'
 import { withoutLightQueues } from '../../support/without-light-queues.ts'
@@ -40,7 +46,7 @@ test('sessions get exactly what they subscribed to, whatever happens in between'
     const topic = random.pick(TOPICS)
     changes.set(topic, (changes.get(topic) ?? 0) + 1)
     const isThere = (await broker.topics.get(topic)) !== undefined
-    if (!isThere || random.chance(1)) {
+    if (!isThere || random.chance(0.5)) {
       await broker.topics.put(topicOf(topic, isThere ? 4 : 1 + random.int(3)))
       return
     }
@@ -119,4 +125,74 @@ test('sessions get exactly what they subscribed to, whatever happens in between'
       last.set(order, serial)
     }
   }
+})
+
+test('a message visits the sessions that want it and no others', (t) => {
+  const audience = new Audience<string>()
+  const visited: string[] = []
+  for (let i = 0; i < 1000; i++) {
+    for (const filter of [`rooms/${i}/+`, ...(i < 3 ? ['rooms/#'] : [])]) {
+      audience.add(filter, {
+        alone: [subscriptionOf(filter, [])],
+        recipient: { offer: (queue) => visited.push(`${queue} ${i} ${filter}`) },
+      })
+    }
+  }
+  const count = audience.offer('q', { topicName: 'rooms/2/x' } as OutgoingMessage)
+  t.is(count, 4)
+  t.deepEqual(visited.sort(), ['q 0 rooms/#', 'q 1 rooms/#', 'q 2 rooms/#', 'q 2 rooms/2/+'])
+})
+
+test('one read of a topic serves all sessions', async (t) => {
+  let pulls = 0
+  const bend = (broker: Broker): Broker =>
+    overridden(withoutLightQueues(broker), {
+      pull: (request) => {
+        pulls++
+        return broker.pull(request)
+      },
+    })
+  const { port } = await startMqttOver(t, { bend })
+  const clients = Array.from({ length: 20 }, (_, i) => new FollowingClient(`client-${i}`))
+  t.teardown(() => {
+    for (const one of clients) one.cut()
+  })
+  for (const client of clients) {
+    await client.connect(port)
+    await client.subscribe('rooms/+')
+  }
+  const publisher = await FollowedPublisher.connect(port, 'publisher')
+  t.teardown(() => publisher.end())
+  await publisher.publish([['rooms/a', 'm0']])
+  for (const client of clients) client.published('rooms/a', 'm0')
+  await eventually(async () => clients.every(({ missing }) => missing.length === 0))
+  t.true(pulls <= 3, `${pulls} reads`)
+})
+
+test('what comes while a queue cannot be read is sent once it can', async (t) => {
+  let isDown = false
+  let refused = 0
+  const bend = (broker: Broker): Broker =>
+    overridden(withoutLightQueues(broker), {
+      pull: async (request) => {
+        if (!isDown) return broker.pull(request)
+        refused++
+        throw new BrokerError('UNREACHABLE', 'the broker is away')
+      },
+    })
+  const { port } = await startMqttOver(t, { bend })
+  const client = new FollowingClient('client')
+  t.teardown(() => client.cut())
+  await client.connect(port)
+  await client.subscribe('rooms/+')
+  const publisher = await FollowedPublisher.connect(port, 'publisher')
+  t.teardown(() => publisher.end())
+  isDown = true
+  await publisher.publish([['rooms/a', 'm0']])
+  client.published('rooms/a', 'm0')
+  await eventually(async () => refused > 1)
+  t.deepEqual(client.taken, [])
+  isDown = false
+  await eventually(async () => client.missing.length === 0)
+  t.is(client.taken.length, 1)
 })

@@ -4,6 +4,7 @@
 // up: a slow session costs no more than its places.
 import type { SharedSlice } from '../../../clock.ts'
 import { FilterTrie } from '../../../model/filter-trie.ts'
+import type { QueueName } from '../../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { NO_SUBSCRIPTIONS } from '../deliver/merge.ts'
 import type { Progress, Stream, StreamReader, StreamState } from '../deliver/stream.ts'
@@ -35,6 +36,8 @@ export interface StreamsTopics {
   untouch(filter: string): void
   /** The topics that these filters touch. */
   touchedBy(filters: Iterable<string>): ReadonlySet<FollowedTopic>
+  /** When the queue's topic began at its broker; 0: not known. */
+  bornMs(queue: QueueName): number
   leave(stream: FollowStream): void
 }
 
@@ -89,6 +92,7 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     for (const topic of this.#topics.touchedBy(this.#filterTexts())) {
       for (const queue of topic.queues()) {
         places.set(queue.name, this.#own?.get(queue)?.next ?? queue.head)
+        places.bornAt(queue.name, topic.bornMs(queue.name.brokerName))
       }
     }
     for (let i = this.#handed.length - 1; i >= this.#handedAt; i--) {
@@ -271,11 +275,12 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     return false
   }
 
-  /** A place that the queue has not got to yet is of a queue that it is not any more. */
+  /** A place that the queue has not got to yet, or of a topic before, is of no use. */
   #restore(queue: FollowedQueue): void {
     const expected = this.#expected?.get(queue.name)
+    const isOther = this.#expected?.isOther(queue.name, this.#topics.bornMs(queue.name)) ?? false
     this.#expected?.delete(queue.name)
-    const isThere = expected !== undefined && expected <= queue.knownEnd
+    const isThere = expected !== undefined && expected <= queue.knownEnd && !isOther
     const next = isThere ? expected : queueOffset(0)
     if (next !== queue.head) this.#setOwn({ queue, next })
   }

@@ -36,6 +36,8 @@ export class FollowedQueue {
   readonly name: QueueName
   /** The next message that is handed out; sessions that keep up are here. */
   head: QueueOffset
+  /** Store time of its first message, while that is known. */
+  bornMs: number | undefined
   readonly #parts: FollowParts
   readonly #batches: QueueBatches = []
   #maxOffset: QueueOffset
@@ -49,6 +51,7 @@ export class FollowedQueue {
   /** Its topic was changed: it may be another one of the same name. */
   #isDoubted = false
   #isClosed = false
+  #isBirthAsked = false
   /** Sessions that wait for a read at an offset. */
   readonly #loading = new Map<QueueOffset, Set<StreamReader>>()
   /** Sessions whose read waits until the queue can be read. */
@@ -80,6 +83,13 @@ export class FollowedQueue {
   doubt(): void {
     this.#isDoubted = true
     this.readOn()
+  }
+
+  /** Reads its first message, unless retention took it. */
+  async learnBirth(): Promise<void> {
+    if (this.#isBirthAsked || this.bornMs !== undefined || this.knownEnd === 0) return
+    this.#batchOf(queueOffset(0), await this.#pull(queueOffset(0), 1))
+    this.#isBirthAsked = true
   }
 
   /** Tries again what failed. */
@@ -257,6 +267,9 @@ export class FollowedQueue {
     this.#parts.cache.drop(this.#batches)
     this.head = place
     this.#last = undefined
+    this.bornMs = undefined
+    this.#isBirthAsked = false
+    await this.learnBirth()
     this.#parts.restarted(this)
   }
 
@@ -284,6 +297,8 @@ export class FollowedQueue {
         deliveries.push(new OutgoingMessage(records, record.start, this.name.brokerName))
       }
     }
+    const [first] = deliveries
+    if (first?.offset === 0) this.bornMs ??= first.storedMs
     const missed = status === 'moved' ? end - start : 0
     return { start, end, deliveries, missed, bytes: records.length }
   }

@@ -57,6 +57,17 @@ export class FollowedTopic {
     return next
   }
 
+  /** When the topic began at the broker; 0 unless that is known of all that has messages. */
+  bornMs(brokerName: string): number {
+    let bornMs = Number.POSITIVE_INFINITY
+    for (const queue of this.#queues.values()) {
+      if (queue.name.brokerName !== brokerName || queue.knownEnd === 0) continue
+      if (queue.bornMs === undefined) return 0
+      bornMs = Math.min(bornMs, queue.bornMs)
+    }
+    return bornMs === Number.POSITIVE_INFINITY ? 0 : bornMs
+  }
+
   /** Also that it is another one of the same name. */
   changed(): void {
     for (const queue of this.#queues.values()) queue.doubt()
@@ -94,6 +105,7 @@ export class FollowedTopic {
       for (const range of await this.#parts.broker.topics.ranges(this.topic)) {
         ends.set(this.#queue(range, range.maxOffset), range.maxOffset)
       }
+      await Promise.allSettled([...ends.keys()].map((queue) => queue.learnBirth()))
       this.isOpen = true
     } catch (error) {
       if (!this.isOpen) throw error

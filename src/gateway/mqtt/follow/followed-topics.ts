@@ -6,6 +6,7 @@
 // wildcard touches every topic that MQTT names can mean, also those that are made later.
 import { type Clock, SharedSlice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
+import type { QueueName } from '../../../model/message.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { Addresses } from '../address.ts'
@@ -139,6 +140,10 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
     if (count > 0) this.#firsts.set(first, count)
     else this.#firsts.delete(first)
     this.#filters--
+  }
+
+  bornMs({ topic, brokerName }: QueueName): number {
+    return this.#topics.get(topic)?.bornMs(brokerName) ?? 0
   }
 
   leave(stream: FollowStream): void {

@@ -3,18 +3,25 @@ import type { QueueName } from '../../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 
 const NONE = -1
+/** It is not known when the topic began. */
+const UNKNOWN = 0
 
 export interface PlaceRow extends Pick<QueueName, 'topic' | 'brokerName'> {
   /** By queue id; -1: none. */
   readonly offsets: number[]
+  /**
+   * Store time of the first message that the topic had at the broker, by which one that was made
+   * again is told from the one before it; 0: not known.
+   */
+  bornMs: number
 }
 
 export class QueuePlaces {
   readonly #rows = new Map<string, PlaceRow>()
 
   constructor(rows: Iterable<PlaceRow> = []) {
-    for (const { topic, brokerName, offsets } of rows) {
-      this.#rows.set(keyOf(topic, brokerName), { topic, brokerName, offsets: [...offsets] })
+    for (const row of rows) {
+      this.#rows.set(keyOf(row.topic, row.brokerName), { ...row, offsets: [...row.offsets] })
     }
   }
 
@@ -35,11 +42,22 @@ export class QueuePlaces {
     const key = keyOf(topic, brokerName)
     let row = this.#rows.get(key)
     if (row === undefined) {
-      row = { topic, brokerName, offsets: [] }
+      row = { topic, brokerName, offsets: [], bornMs: UNKNOWN }
       this.#rows.set(key, row)
     }
     while (row.offsets.length < queueId) row.offsets.push(NONE)
     row.offsets[queueId] = offset
+  }
+
+  bornAt({ topic, brokerName }: QueueName, bornMs: number): void {
+    const row = this.#rows.get(keyOf(topic, brokerName))
+    if (row !== undefined) row.bornMs = bornMs
+  }
+
+  /** Is the queue of another topic of the same name, which began then? */
+  isOther({ topic, brokerName }: QueueName, bornMs: number): boolean {
+    const known = this.#rows.get(keyOf(topic, brokerName))?.bornMs ?? UNKNOWN
+    return known !== UNKNOWN && bornMs !== UNKNOWN && known !== bornMs
   }
 
   delete({ topic, brokerName, queueId }: QueueName): void {

@@ -35,8 +35,8 @@ const savedWill = z.object({
 /** Broker, topic, queue id, from, next, floor. */
 const savedPlace = z.tuple([z.string(), z.string(), count, count, count, count])
 
-/** Broker, topic, and the offset on each queue by its id; -1: none. */
-const savedRow = z.tuple([z.string(), z.string(), z.array(z.int().min(-1))])
+/** Broker, topic, when it began, and the offset on each queue by its id; -1: none. */
+const savedRow = z.tuple([z.string(), z.string(), count, z.array(z.int().min(-1))])
 
 const savedSubscription = z.object({
   text: z.string(),
@@ -183,16 +183,19 @@ type Rows = z.output<typeof savedRow>[]
 
 const saveRows = (places: QueuePlaces | undefined, own: string): Rows | undefined =>
   places &&
-  [...places.rows()].map(({ topic, brokerName, offsets }) => [
+  [...places.rows()].map(({ topic, brokerName, bornMs, offsets }) => [
     saveBroker(brokerName, own),
     topic,
+    bornMs,
     offsets,
   ])
 
 const loadRows = (saved: Rows | undefined, own: string): QueuePlaces | undefined =>
   saved &&
   new QueuePlaces(
-    saved.map(([name, topic, offsets]) => ({ topic, brokerName: loadBroker(name, own), offsets })),
+    saved.map(([name, topic, bornMs, offsets]) => {
+      return { topic, brokerName: loadBroker(name, own), bornMs, offsets }
+    }),
   )
 
 function loadPlace(saved: z.output<typeof savedPlace>, ownBroker: string): Place {
