@@ -4,6 +4,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { ApiError, get, logIn, logOut } from './api.js'
 import { Clients } from './clients.js'
 import { GroupPage, Groups } from './groups.js'
+import { Mqtt, SessionPage } from './mqtt.js'
 import { Overview } from './overview.js'
 import { Field } from './parts.js'
 import { TopicPage, Topics } from './topics.js'
@@ -13,6 +14,7 @@ const LINKS = [
   ['topics', 'Topics'],
   ['groups', 'Groups'],
   ['clients', 'Clients'],
+  ['mqtt', 'MQTT'],
 ] as const
 
 const pathOf = (): readonly string[] =>
@@ -59,6 +61,7 @@ function Content({ page, name }: { readonly page: string; readonly name: string 
   if (page === 'topics') return name === undefined ? <Topics /> : <TopicPage name={name} />
   if (page === 'groups') return name === undefined ? <Groups /> : <GroupPage name={name} />
   if (page === 'clients') return <Clients />
+  if (page === 'mqtt') return name === undefined ? <Mqtt /> : <SessionPage clientId={name} />
   return <p class="problem">There is no such page.</p>
 }
 

@@ -9,6 +9,7 @@ import type { ConfigInput } from '../src/config.ts'
 import { silentLogger } from '../src/log.ts'
 import { openStore } from '../src/store/open.ts'
 import { cheapHash } from '../test/support/cheap-password.ts'
+import { mqttClient } from '../test/support/mqtt.ts'
 import { startServer } from '../test/support/server.ts'
 import { tempDir } from '../test/support/temp-dir.ts'
 
@@ -183,3 +184,21 @@ inBrowser('with users nothing is shown before a login', async (t) => {
   await page.getByText('credentials are needed').waitFor()
   t.deepEqual(errors, [])
 })
+
+inBrowser(
+  'MQTT sessions show their subscriptions, and retained names are found by a filter',
+  async (t) => {
+    const { page, go, port, errors } = await open(t)
+    const sensor = await mqttClient(t, port('mqtt'), 5, { clientId: 'sensor/1' })
+    await sensor.subscribe('plant/+/state', { qos: 1 })
+    await sensor.publish('plant/one/state', 'on', { qos: 1, retain: true })
+    await sensor.publish('hall/state', 'on', { qos: 1, retain: true })
+    await go('mqtt')
+    await page.getByLabel('Filter').fill('plant/#')
+    await page.getByRole('cell', { name: 'hall/state' }).waitFor({ state: 'detached' })
+    t.deepEqual(await cells(page, 'Names with a retained message'), ['plant/one/state'])
+    await page.getByRole('link', { name: 'sensor/1' }).click()
+    await page.getByRole('cell', { name: 'plant/+/state' }).waitFor()
+    t.deepEqual(errors, [])
+  },
+)

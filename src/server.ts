@@ -267,7 +267,7 @@ async function composeBroker(
   parts.add('accounts', async () => accounts.close())
   await accounts.open()
   const routes = await routesOf(composition, broker)
-  const context = { broker, auth, accounts, log, clock, numbers, routes }
+  const context = { broker, auth, accounts, log, clock, numbers, routes, views: {} }
   await serveFrontEnds(composition, frontEnds, context, asideOf(composition, nameServer))
   if (routes === undefined) return context
   // Telling the name servers brings native clients here: the last step of a start.
@@ -295,7 +295,7 @@ async function composeGateway(composition: Composition): Promise<GatewayContext>
     },
   })
   parts.add('cluster', () => broker.close())
-  const context = { broker, auth, log, clock, numbers }
+  const context = { broker, auth, log, clock, numbers, views: {} }
   await serveFrontEnds(composition, frontEnds, context)
   return context
 }

@@ -20,6 +20,40 @@ export interface GatewayContext {
   readonly numbers: Numbers
   /** Absent where no name server knows the broker. */
   readonly routes?: Routes | undefined
+  readonly views?: FrontEndViews | undefined
+}
+
+/** What front-ends keep, for operators to look at; each puts its own there. */
+export interface FrontEndViews {
+  mqtt?: MqttView
+}
+
+export interface MqttView {
+  sessions(): Iterable<{ readonly clientId: string }>
+  session(clientId: string): MqttSessionView | undefined
+  /**
+   * The first names with a retained message that the filter selects, behind `after` ('': from the
+   * first), and where to go on when the look was long.
+   */
+  retained(
+    filter: string,
+    after: string,
+    max: number,
+  ): { readonly names: readonly string[]; readonly seenTo: string | undefined }
+}
+
+export interface MqttSessionView {
+  readonly clientId: string
+  /** Whose it is. */
+  readonly user: string | undefined
+  readonly isConnected: boolean
+  /** Epoch ms; undefined while it is connected. */
+  readonly disconnectedMs: number | undefined
+  /** How long it lives without a connection; undefined: for ever. */
+  readonly expiryMs: number | undefined
+  /** Messages that it was sent and has not acknowledged. */
+  readonly inFlight: number
+  readonly subscriptions: readonly { readonly filter: string; readonly qos: number }[]
 }
 
 /** This broker's routes at the name servers. */

@@ -22,6 +22,7 @@ import { Retained } from './publish/retained.ts'
 import { askByResponseTopic } from './publish/transactions.ts'
 import { FilterCounts } from './session/filter-counts.ts'
 import { SessionTable } from './session/session-table.ts'
+import { mqttView } from './view.ts'
 
 export type { MqttOptions } from './options.ts'
 
@@ -40,6 +41,7 @@ export class MqttGateway implements Gateway {
   constructor(context: GatewayContext, options: Partial<MqttOptions> = {}) {
     this.#parts = assemble(context, { ...MQTT_DEFAULTS, ...options })
     showMqtt(this.#parts)
+    if (context.views !== undefined) context.views.mqtt = mqttView(this.#parts)
     this.#watches = [
       context.broker.transactions.watch({
         // Its sender was allowed to have the answers there.

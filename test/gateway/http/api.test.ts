@@ -184,6 +184,33 @@ test('status, numbers, settings and clients are told, without secrets', async (t
   t.is((await api('GET', '/clients?protocol=amqp')).json['total'], 0)
 })
 
+test('MQTT sessions and retained names are told, page by page', async (t) => {
+  const { api, port } = await start(t)
+  const sensor = await mqttClient(t, port('mqtt'), 5, { clientId: 'sensor' })
+  await sensor.subscribe('plant/+/state', { qos: 1 })
+  await mqttClient(t, port('mqtt'), 5, { clientId: 'other' })
+  for (const name of ['a', 'b', 'c']) {
+    await sensor.publish(`plant/${name}`, 'on', { qos: 1, retain: true })
+  }
+  const first = (await api('GET', '/mqtt/sessions?max=1')).json
+  t.like(first, { total: 2, next: 'other' })
+  const second = (await api('GET', '/mqtt/sessions?max=1&after=other')).json
+  t.like((second['sessions'] as Json[])[0], {
+    clientId: 'sensor',
+    isConnected: true,
+    subscriptions: 1,
+  })
+  t.is(second['next'], undefined)
+  t.like((await api('GET', '/mqtt/sessions/sensor')).json, {
+    subscriptions: [{ filter: 'plant/+/state', qos: 1 }],
+  })
+  t.is((await api('GET', '/mqtt/sessions/none')).status, 404)
+  const names = async (query: string) => (await api('GET', `/mqtt/retained?${query}`)).json
+  t.deepEqual(await names('max=2'), { names: ['plant/a', 'plant/b'], next: 'plant/b' })
+  t.deepEqual(await names('max=2&after=plant/b'), { names: ['plant/c'] })
+  t.deepEqual(await names('filter=plant/b'), { names: ['plant/b'] })
+})
+
 const users = {
   root: { password: cheapHash('root'), secretKey: 'a secret of root', admin: true },
   alice: { password: cheapHash('alice'), publish: ['orders'], consume: ['orders', 'billing'] },
@@ -210,6 +237,8 @@ test('a user may do by HTTP what it may do by other protocols', async (t) => {
     ['DELETE', '/groups/billing', undefined],
     ['POST', '/groups/billing/reset', { topic: 'orders', to: 'end' }],
     ['GET', '/clients', undefined],
+    ['GET', '/mqtt/sessions', undefined],
+    ['GET', '/mqtt/retained', undefined],
     ['GET', '/status', undefined],
     ['GET', '/config', undefined],
     ['GET', '/users', undefined],

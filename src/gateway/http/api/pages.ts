@@ -30,15 +30,30 @@ export interface Page<T> {
   readonly total: number
 }
 
+/** Looks at each once: a broker may have a hundred thousand of them. */
 export function pageOf<T>(
-  all: readonly T[],
+  all: Iterable<T>,
   nameOf: (one: T) => string,
   { after, max, contains }: PageQuery,
 ): Page<T> {
-  const wanted = contains === undefined ? all : all.filter((one) => nameOf(one).includes(contains))
-  const sorted = wanted.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
-  const from = after === undefined ? 0 : sorted.findIndex((one) => nameOf(one) > after)
-  const page = from < 0 ? [] : sorted.slice(from, from + max)
-  const isLast = from < 0 || from + max >= sorted.length
-  return { page, total: sorted.length, ...(!isLast && { next: nameOf(page.at(-1)!) }) }
+  let total = 0
+  let found: T[] = []
+  for (const one of all) {
+    const name = nameOf(one)
+    if (contains !== undefined && !name.includes(contains)) continue
+    total++
+    if (after !== undefined && name <= after) continue
+    found.push(one)
+    if (found.length > SORTED_AT_ONCE * max) found = firstOf(found, nameOf, max + 1)
+  }
+  const page = firstOf(found, nameOf, max + 1)
+  if (page.length <= max) return { page, total }
+  page.pop()
+  return { page, total, next: nameOf(page.at(-1)!) }
 }
+
+/** Pages. */
+const SORTED_AT_ONCE = 8
+
+const firstOf = <T>(all: readonly T[], nameOf: (one: T) => string, max: number): T[] =>
+  all.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1)).slice(0, max)

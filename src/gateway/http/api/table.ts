@@ -6,6 +6,7 @@ import { deadLetterEndpoints } from './dead-letters.ts'
 import { API_PREFIX, type ApiContext, type Endpoint, routeOf } from './endpoint.ts'
 import { groupEndpoints } from './groups.ts'
 import { messageEndpoints } from './messages.ts'
+import { mqttEndpoints } from './mqtt.ts'
 import { openApi } from './openapi.ts'
 import { topicEndpoints } from './topics.ts'
 import { userEndpoints } from './users.ts'
@@ -16,6 +17,7 @@ export const ENDPOINTS: readonly Endpoint[] = [
   ...messageEndpoints,
   ...groupEndpoints,
   ...deadLetterEndpoints,
+  ...mqttEndpoints,
   ...userEndpoints,
 ]
 

@@ -13,6 +13,7 @@ const MODULES = [
   'groups',
   'main',
   'messages',
+  'mqtt',
   'overview',
   'parts',
   'topics',

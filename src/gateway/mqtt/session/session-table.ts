@@ -78,6 +78,10 @@ export class SessionTable {
     this.copies = new SessionCopies(parts.broker, parts.clock, parts.log)
   }
 
+  find(clientId: string): Session | undefined {
+    return this.#sessions.get(clientId)
+  }
+
   all(): Iterable<Session> {
     return this.#sessions.values()
   }
