@@ -91,9 +91,9 @@ export class Slice {
     return this.#clock.monotonic() - this.#startedMs > SLICE_MS
   }
 
-  /** Lets others run and begins the next slice. */
+  /** Lets others run and begins the next slice, in a turn that has time for it. */
   async rest(): Promise<void> {
-    await nextTurn()
+    await restOf(this.#clock).rest()
     this.#startedMs = this.#clock.monotonic()
   }
 }
@@ -164,4 +164,16 @@ export class SharedSlice {
 /** Once what was begun, and goes on in promises without waiting for anything, is done. */
 export function afterPromises(then: () => void): void {
   queueMicrotask(() => process.nextTick(then))
+}
+
+const rests = new WeakMap<Clock, SharedSlice>()
+
+/** What has rested goes on within one slice of each turn, whatever it works on. */
+function restOf(clock: Clock): SharedSlice {
+  let shared = rests.get(clock)
+  if (shared === undefined) {
+    shared = new SharedSlice(clock)
+    rests.set(clock, shared)
+  }
+  return shared
 }

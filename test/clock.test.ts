@@ -1,6 +1,6 @@
 // A slice that many pieces of work share.
 import test, { type ExecutionContext } from 'ava'
-import { SharedSlice } from '../src/clock.ts'
+import { SharedSlice, Slice } from '../src/clock.ts'
 import { FakeClock } from './support/fake-clock.ts'
 import { countTurns, endSlicesAtOnce } from './support/turns.ts'
 
@@ -34,4 +34,18 @@ test('what rests goes on in the order in which it came', async (t) => {
   const { work, steps } = begin(t)
   await Promise.all([work('a', 1), work('b', 1), work('c', 1), work('d', 1)])
   t.deepEqual(steps, ['a', 'b', 'c', 'd'])
+})
+
+test('work with slices of its own that rests has one slice together in each turn', async (t) => {
+  const clock = new FakeClock()
+  endSlicesAtOnce(t, clock)
+  const turn = countTurns(t)
+  const turns = new Set<number>()
+  const work = async (): Promise<void> => {
+    await new Slice(clock).rest()
+    turns.add(turn())
+  }
+  const count = 20
+  await Promise.all(Array.from({ length: count }, work))
+  t.is(turns.size, count)
 })
