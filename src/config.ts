@@ -1,5 +1,6 @@
 // The one strict schema of everything an operator may set, and loading it: defaults < file <
 // environment < flags. Declares values and limits with their units; decides nothing.
+import './schema.ts'
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
