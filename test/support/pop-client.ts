@@ -2,9 +2,9 @@
 // made from a POP's answer as Java makes them.
 import type { Command } from '../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../src/remoting/connection.ts'
-import { decodeMessages, type WireMessage } from '../../src/remoting/message.ts'
 import { encodeBatchAck, parseHandle, parseOffsets } from '../../src/remoting/requests/pop.ts'
 import { fields } from './native-front-end.ts'
+import { decodeMessages, type WireMessage } from './wire-message.ts'
 
 type Values = Readonly<Record<string, string | number | boolean>>
 

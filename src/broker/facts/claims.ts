@@ -2,7 +2,7 @@
 // for its front-ends live no longer. As many as there are connections with a durable session.
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import { CLAIM_HANDOVER_MS, type Claim } from '../../model/state.ts'
+import { CLAIM_HANDOVER_MS, type Claim, claimLost } from '../../model/state.ts'
 
 interface Owner {
   readonly number: number
@@ -108,8 +108,5 @@ export class ClaimTable {
     else owner.next.grant()
   }
 }
-
-const claimLost = (id: string): BrokerError =>
-  new BrokerError('CLAIM_LOST', `'${id.slice(0, 300)}' was claimed anew and is another's now`)
 
 const closed = (): BrokerError => new BrokerError('CLOSED', 'the broker is closed')

@@ -1,18 +1,19 @@
 // Durable state of front-ends, one opaque value per id. What is saved lazily is readable at once
 // and written soon.
 import { type Clock, Slice } from '../../clock.ts'
-import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
-import { BODY_BYTES_MAX } from '../../model/limits.ts'
 import {
   type Claim,
+  checkStateSize,
   NO_STATE,
   type State,
   type StateChange,
   type StateEntry,
   type StateGuard,
   type StateNews,
+  StatePage,
   type StateVersion,
+  stateConflict,
 } from '../../model/state.ts'
 import type { Fact, MessageStore, RecordFact } from '../../store/store.ts'
 import { ClaimTable } from './claims.ts'
@@ -27,18 +28,6 @@ export interface StagedChange {
   written(): void
   refused(): void
 }
-
-/**
- * A topic name as long as records have room for, as a retained message has it, behind its
- * front-end's prefix.
- */
-const ID_CHARS_MAX = 32_000 + 64
-/** A retained message is whole, with its properties and what surrounds it in a record. */
-const STATE_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
-
-/** A page of a listing is full with so many. */
-const PAGE_ENTRIES = 1024
-const PAGE_BYTES = 1024 * 1024
 
 /** Of a state that has not changed since the start. */
 const FIRST_VERSION = 1 as StateVersion
@@ -126,20 +115,11 @@ export class StateTable {
 
   /** @throws ARGUMENT_INVALID, STATE_CONFLICT, CLAIM_LOST */
   check(id: string, valueBytes: number, guard: StateGuard | undefined): void {
-    if (id.length === 0 || id.length > ID_CHARS_MAX || valueBytes > STATE_BYTES_MAX) {
-      throw new BrokerError(
-        'ARGUMENT_INVALID',
-        `the id of a state has 1 to ${ID_CHARS_MAX} characters and its value ${STATE_BYTES_MAX} bytes at most; ` +
-          `these have ${id.length} and ${valueBytes}`,
-      )
-    }
+    checkStateSize(id, valueBytes)
     if (guard?.claim !== undefined) this.claims.check(guard.claim, id)
     if (guard?.expected === undefined) return
     if (this.#staged.has(id) || (this.load(id)?.version ?? NO_STATE) !== guard.expected) {
-      throw new BrokerError(
-        'STATE_CONFLICT',
-        `the state '${id.slice(0, 300)}' has been changed; load it and decide again`,
-      )
+      throw stateConflict(id)
     }
   }
 
@@ -188,21 +168,16 @@ export class StateTable {
   /** Others have their turn between pages. */
   async *list(prefix: string): AsyncGenerator<readonly StateEntry[]> {
     const slice = new Slice(this.#clock)
-    let page: StateEntry[] = []
-    let bytes = 0
+    const page = new StatePage()
     for (const id of this.#ids()) {
       if (slice.isOver) await slice.rest()
       if (!id.startsWith(prefix)) continue
       const state = this.load(id)
       if (state === undefined) continue
-      page.push({ id, ...state })
-      bytes += state.value.length
-      if (page.length < PAGE_ENTRIES && bytes < PAGE_BYTES) continue
-      yield page
-      page = []
-      bytes = 0
+      page.add({ id, ...state })
+      if (page.isFull) yield page.take()
     }
-    if (page.length > 0) yield page
+    if (!page.isEmpty) yield page.take()
   }
 
   /** Of all that is there from the first call to the last, once each. */

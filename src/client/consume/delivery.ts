@@ -6,7 +6,7 @@ import { offsetMessageId } from '../../model/message-id.ts'
 import { isDeadLetterTopic, isRetryTopic } from '../../model/names.ts'
 import { INTERNAL_PROPERTIES, orderingKeyOf, PROPERTY } from '../../model/properties.ts'
 import type { RecordView } from '../../model/record.ts'
-import { inflateBody } from '../../remoting/message.ts'
+import { inflateBody } from '../../remoting/inflated-body.ts'
 import { checkKind, checkNames, KIND } from '../calls/option-names.ts'
 
 const NACK_NAMES = { delayMs: KIND.number } as const

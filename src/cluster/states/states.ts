@@ -3,17 +3,20 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { type Clock, Slice, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
-import { BODY_BYTES_MAX } from '../../model/limits.ts'
 import type { NewMessage, PublishResult, PullRequest, PullResult } from '../../model/message.ts'
 import {
   CLAIM_HANDOVER_MS,
   type Claim,
+  checkStateSize,
+  claimLost,
   type State,
   type StateChange,
   type StateEntry,
   type StateGuard,
   type StateNews,
+  StatePage,
   type StateVersion,
+  stateConflict,
 } from '../../model/state.ts'
 import type { States } from '../../port/states.ts'
 import { StateQueue } from './state-queue.ts'
@@ -21,16 +24,11 @@ import { ANY_VERSION, type StateRecord } from './state-record.ts'
 import { encodeLayout, type StateLayout } from './state-topic.ts'
 import type { Applied, Owner, StateView } from './state-view.ts'
 
-const ID_CHARS_MAX = 32_000 + 64
-const STATE_BYTES_MAX = BODY_BYTES_MAX + 128 * 1024
 const SOON_MS = 250
 /** A gateway says so often that it lives. */
 const BEAT_MS = 5_000
 /** An owner that does not release is passed over; what says so may be lost. */
 const TAKES_MAX = 3
-/** A page of a listing is full with so many. */
-const PAGE_ENTRIES = 1024
-const PAGE_BYTES = 1024 * 1024
 
 interface Parts {
   readonly clock: Clock
@@ -92,7 +90,7 @@ export class ClusterStates implements States {
   }
 
   async load(id: string): Promise<State | undefined> {
-    check(id)
+    checkStateSize(id, 0)
     const queue = this.#queueOf(id)
     await queue.read()
     await this.#flushOne(id)
@@ -104,7 +102,7 @@ export class ClusterStates implements States {
   }
 
   async saveSoon(id: string, value: Uint8Array, claim?: Claim): Promise<void> {
-    check(id, value.length)
+    checkStateSize(id, value.length)
     const isOwned = claim === undefined || (claim.id === id && this.#isOwner(claim))
     if (!isOwned) throw claimLost(id)
     this.#soon.set(id, { value: Buffer.from(value), claim })
@@ -118,8 +116,7 @@ export class ClusterStates implements States {
   async *list(prefix: string): AsyncIterable<readonly StateEntry[]> {
     await this.#flushAll()
     const slice = new Slice(this.#clock)
-    let page: StateEntry[] = []
-    let bytes = 0
+    const page = new StatePage()
     const reading = await Promise.allSettled(this.#queues.map((queue) => queue.read()))
     for (const [at, queue] of this.#queues.entries()) {
       if (reading[at]!.status === 'rejected') continue
@@ -127,15 +124,11 @@ export class ClusterStates implements States {
         const state = id.startsWith(prefix) ? queue.view.get(id) : undefined
         if (slice.isOver) await slice.rest()
         if (state === undefined) continue
-        page.push({ id, ...state })
-        bytes += state.value.length
-        if (page.length < PAGE_ENTRIES && bytes < PAGE_BYTES) continue
-        yield page
-        page = []
-        bytes = 0
+        page.add({ id, ...state })
+        if (page.isFull) yield page.take()
       }
     }
-    if (page.length > 0) yield page
+    if (!page.isEmpty) yield page.take()
   }
 
   watch(prefix: string, changed: (news: StateNews) => void): Disposable {
@@ -167,10 +160,10 @@ export class ClusterStates implements States {
 
   /** As far as is known here. @throws ARGUMENT_INVALID, STATE_CONFLICT, CLAIM_LOST */
   check({ id, state, expected, claim }: StateChange): void {
-    check(id, state instanceof Uint8Array ? state.length : 0)
+    checkStateSize(id, state instanceof Uint8Array ? state.length : 0)
     const { view } = this.#queueOf(id)
     if (claim !== undefined && (claim.id !== id || !this.#isOwner(claim))) throw claimLost(id)
-    if (expected !== undefined && expected !== view.version(id)) throw conflict(id)
+    if (expected !== undefined && expected !== view.version(id)) throw stateConflict(id)
   }
 
   async close(): Promise<void> {
@@ -192,14 +185,14 @@ export class ClusterStates implements States {
     value: Buffer,
     guard: StateGuard = {},
   ): Promise<StateVersion> {
-    check(id, value.length)
+    checkStateSize(id, value.length)
     const { expected = ANY_VERSION, claim } = guard
     if (claim !== undefined && claim.id !== id) throw claimLost(id)
     void this.#flushOne(id)
     const number = claim?.number ?? 0
     const outcome = await this.#queueOf(id).append({ kind, id, value, expected, number })
     if (outcome.code === 'held') return outcome.version
-    throw outcome.code === 'STATE_CONFLICT' ? conflict(id) : claimLost(id)
+    throw outcome.code === 'STATE_CONFLICT' ? stateConflict(id) : claimLost(id)
   }
 
   async #claim(
@@ -207,7 +200,7 @@ export class ClusterStates implements States {
     id: string,
     lost: () => void,
   ): Promise<Claim | undefined> {
-    check(id)
+    checkStateSize(id, 0)
     const queue = this.#queueOf(id)
     const held: Held = { lost }
     const outcome = await queue.append({ kind, id }, (read) => {
@@ -361,23 +354,5 @@ const EMPTY = Buffer.alloc(0)
 
 const keyOf = (id: string, number: number): string => `${number}/${id}`
 
-/** @throws ARGUMENT_INVALID */
-function check(id: string, valueBytes = 0): void {
-  if (id.length === 0 || id.length > ID_CHARS_MAX) {
-    const text = `the id of a state has ${id.length} characters; 1 to ${ID_CHARS_MAX} are possible`
-    throw new BrokerError('ARGUMENT_INVALID', text)
-  }
-  if (valueBytes > STATE_BYTES_MAX) {
-    const text = `a state of ${valueBytes} bytes is too large; ${STATE_BYTES_MAX} is the most`
-    throw new BrokerError('ARGUMENT_INVALID', text)
-  }
-}
-
-const conflict = (id: string): BrokerError =>
-  new BrokerError('STATE_CONFLICT', `the state '${id.slice(0, 80)}' has another version by now`)
-
 const notTaken = (id: string): BrokerError =>
   new BrokerError('TIMED_OUT', `the state '${id.slice(0, 80)}' could not be taken over in time`)
-
-const claimLost = (id: string): BrokerError =>
-  new BrokerError('CLAIM_LOST', `the state '${id.slice(0, 80)}' has another owner by now`)

@@ -3,9 +3,9 @@ import type { ExecutionContext } from 'ava'
 import { RemotingGateway } from '../../../src/gateway/remoting/server.ts'
 import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import { dial, type RemotingConnection } from '../../../src/remoting/connection.ts'
-import { decodeMessages, type WireMessage } from '../../../src/remoting/message.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { fields, heartbeat, pull, send, sendFrame } from '../../support/native-front-end.ts'
+import { decodeMessages, type WireMessage } from '../../support/wire-message.ts'
 import type { Client, Delivery, Driver, Labels, Reader, Verdict } from '../gateway-driver.ts'
 
 const QUERY_OFFSET = 14

@@ -4,11 +4,11 @@ import test, { type ExecutionContext } from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
 import { Inflation } from '../../../src/gateway/remoting/inflation.ts'
 import type { NewMessage } from '../../../src/model/message.ts'
-import { decodeMessages } from '../../../src/remoting/message.ts'
 import { newMessage } from '../../support/broker.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { pull, sendFrame, startFrontEnd } from '../../support/native-front-end.ts'
 import { countTurns, endSlicesAtOnce } from '../../support/turns.ts'
+import { decodeMessages } from '../../support/wire-message.ts'
 
 const BODY_BYTES_MAX = 4 * 1024 * 1024
 const ZLIB = 0x301

@@ -2,12 +2,12 @@
 import test from 'ava'
 import { REQUEST } from '../../../src/remoting/codes.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
-import { decodeMessages } from '../../../src/remoting/message.ts'
 import {
   decodeLockedQueues,
   encodeLockRequest,
 } from '../../../src/remoting/requests/queue-locks.ts'
 import { fields, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { decodeMessages } from '../../support/wire-message.ts'
 
 const NAMES = { INNER_MULTI_DISPATCH: '%LMQ%a,%LMQ%$p$b' }
 const SUBSCRIBED = { sysFlag: 4, subscription: '*' }

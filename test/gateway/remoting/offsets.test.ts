@@ -1,9 +1,9 @@
 import test from 'ava'
 import { type Command, encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
-import { decodeMessages } from '../../../src/remoting/message.ts'
 import { decodeCommittedOffsets } from '../../../src/remoting/requests/offsets.ts'
 import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
+import { decodeMessages } from '../../support/wire-message.ts'
 
 const ask = (
   connection: RemotingConnection,

@@ -3,13 +3,13 @@ import { BrokerError } from '../../../src/errors.ts'
 import { RECORD_BYTES, ReadBudget } from '../../../src/gateway/remoting/read-budget.ts'
 import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import { CODEC_BINARY } from '../../../src/remoting/frame.ts'
-import { decodeMessages } from '../../../src/remoting/message.ts'
 import { PULL_FLAG } from '../../../src/remoting/requests/pull.ts'
 import { queueOf } from '../../support/broker.ts'
 import type { FakeClock } from '../../support/fake-clock.ts'
 import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
 import { eventually, latch } from '../../support/waiting.ts'
+import { decodeMessages } from '../../support/wire-message.ts'
 
 const offsetsOf = (answer: { readonly fields: ReadonlyMap<string, string> }): string[] =>
   ['nextBeginOffset', 'minOffset', 'maxOffset', 'suggestWhichBrokerId'].map(

@@ -6,10 +6,10 @@ import { REQUEST } from '../../../src/remoting/codes.ts'
 import { type Command, encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import type { PushAnswer, RemotingConnection } from '../../../src/remoting/connection.ts'
 import { jsonBody } from '../../../src/remoting/json/json-emitter.ts'
-import { decodeMessages } from '../../../src/remoting/message.ts'
 import { LogLines } from '../../support/log-lines.ts'
 import { fields, heartbeat, pull, send, startFrontEnd } from '../../support/native-front-end.ts'
 import { eventually } from '../../support/waiting.ts'
+import { decodeMessages } from '../../support/wire-message.ts'
 
 async function failing(t: Parameters<typeof startFrontEnd>[0]) {
   const front = await startFrontEnd(t)

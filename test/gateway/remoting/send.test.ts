@@ -8,12 +8,12 @@ import { parseOffsetMessageId } from '../../../src/model/message-id.ts'
 import { encodeProperties } from '../../../src/model/properties.ts'
 import { BATCH_MESSAGES_MAX, encodeBatchBody } from '../../../src/remoting/batch-body.ts'
 import { CODEC_BINARY, CODEC_JSON } from '../../../src/remoting/frame.ts'
-import { decodeMessages } from '../../../src/remoting/message.ts'
 import { queueOf } from '../../support/broker.ts'
 import { fields, pull, send, sendFrame, startFrontEnd } from '../../support/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
 import { StillSocket } from '../../support/still-socket.ts'
 import { countTurns } from '../../support/turns.ts'
+import { decodeMessages } from '../../support/wire-message.ts'
 
 for (const [name, codec] of [
   ['JSON', CODEC_JSON],

@@ -7,7 +7,6 @@ import { REQUEST } from '../../../src/remoting/codes.ts'
 import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
 import { FRAME_BYTES_MAX_UNAUTHENTICATED } from '../../../src/remoting/frame.ts'
-import { decodeMessages } from '../../../src/remoting/message.ts'
 import {
   fields,
   heartbeat,
@@ -18,6 +17,7 @@ import {
 } from '../../support/native-front-end.ts'
 import { StillSocket } from '../../support/still-socket.ts'
 import { eventually } from '../../support/waiting.ts'
+import { decodeMessages } from '../../support/wire-message.ts'
 
 const WRITER = { accessKey: 'writer', secretKey: '12345678' }
 const READER = { accessKey: 'reader', secretKey: '87654321' }

@@ -4,7 +4,6 @@ import { HALF_TOPIC } from '../../../src/model/names.ts'
 import { REQUEST } from '../../../src/remoting/codes.ts'
 import type { Command } from '../../../src/remoting/command.ts'
 import type { RemotingConnection } from '../../../src/remoting/connection.ts'
-import { decodeMessages } from '../../../src/remoting/message.ts'
 import { drain } from '../../support/broker.ts'
 import {
   fields,
@@ -13,6 +12,7 @@ import {
   send,
   startFrontEnd,
 } from '../../support/native-front-end.ts'
+import { decodeMessages } from '../../support/wire-message.ts'
 
 const COMMIT = 8
 const ROLLBACK = 12
