@@ -135,7 +135,8 @@ async function certificate(t: ExecutionContext) {
   const folder = await tempDir(t)
   const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
   const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.2']
-  const kind = ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '1']
+  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1']
+  const kind = ['req', '-x509', ...curve, '-nodes', '-days', '1']
   execFileSync('openssl', [...kind, ...subject, '-keyout', key, '-out', cert], { stdio: 'ignore' })
   return { key: readFileSync(key), cert: readFileSync(cert), path: cert }
 }

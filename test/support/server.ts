@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { type Config, type ConfigInput, configOf } from '../../src/config.ts'
 import { PROTOCOLS } from '../../src/listening.ts'
-import { silentLogger } from '../../src/log.ts'
+import { type Logger, silentLogger } from '../../src/log.ts'
 import {
   type ListenerName,
   openServer,
@@ -22,6 +22,7 @@ export interface StartOptions {
   readonly config?: ConfigInput
   readonly role?: ServerRole
   readonly clock?: Clock
+  readonly log?: Logger
 }
 
 export interface TestServer {
@@ -39,7 +40,7 @@ export async function startServer(t: Teardown, options: StartOptions = {}): Prom
   )
   const server = await openServer({
     config,
-    log: silentLogger,
+    log: options.log ?? silentLogger,
     role: options.role ?? 'start',
     clock: options.clock ?? systemClock,
   })
