@@ -18,7 +18,7 @@ import {
 } from './gateway/net/options.ts'
 import { fillInSizes, sizeProblems } from './message-sizes.ts'
 import { splitAddress } from './model/host.ts'
-import { CONFIG_FILE_ENV, jsonSchemaOf, type Layered, layer, settingsOf } from './settings.ts'
+import { CONFIG_FILE_ENV, type JsonSchema, type Layered, layer, settingsOf } from './settings.ts'
 
 const port = (fallback: number) =>
   z.int().min(0).max(65_535).default(fallback).describe('TCP port; 0 takes a free one.')
@@ -310,7 +310,7 @@ export type Config = z.output<typeof configSchema>
 export type ConfigInput = z.input<typeof configSchema>
 export type ListeningConfig = Config['any']
 
-export const configJsonSchema = jsonSchemaOf(configSchema)
+export const configJsonSchema = z.toJSONSchema(configSchema, { io: 'input' }) as JsonSchema
 export const settings = settingsOf(configJsonSchema)
 
 /** Read when no file is named and it exists. */

@@ -1,7 +1,8 @@
 // A strict schema as a flat list of settings, each with one name in every layer: key path in the
 // file, environment variable, flag. Layers them and remembers where each value came from. Knows no
-// single setting: those are declared in config.ts.
-import { z } from 'zod'
+// single setting: those are declared in config.ts. Of zod it has the types alone, for commands that
+// take no settings load this file.
+import type { z } from 'zod'
 import { didYouMean, nearest } from './did-you-mean.ts'
 import { BrokerError } from './errors.ts'
 
@@ -71,9 +72,6 @@ const NO_SETTINGS: ReadonlySet<string> = new Set([
 
 const snake = (word: string): string => word.replace(/([A-Z])/g, '_$1').toUpperCase()
 const kebab = (word: string): string => word.replace(/([A-Z])/g, '-$1').toLowerCase()
-
-export const jsonSchemaOf = (schema: z.ZodType): JsonSchema =>
-  z.toJSONSchema(schema, { io: 'input' }) as JsonSchema
 
 export function settingsOf(root: JsonSchema): readonly Setting[] {
   const settings: Setting[] = []

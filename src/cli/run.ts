@@ -1,7 +1,6 @@
 // The shell of the command line: finds the command, parses for it, runs it, and turns what went
 // wrong into a sentence and an exit code.
 import { setMaxListeners } from 'node:events'
-import { settings as allSettings } from '../config.ts'
 import { didYouMean } from '../did-you-mean.ts'
 import { BrokerError } from '../errors.ts'
 import { ownVersion } from '../version.ts'
@@ -17,6 +16,8 @@ export const EXIT_FAILED = 1
 export const EXIT_USAGE = 2
 /** Ctrl-C came before the command had done what it was asked to. */
 export const EXIT_INTERRUPTED = 130
+
+const NO_SETTINGS = { settings: [] }
 
 export interface Surroundings {
   readonly terminal: Terminal
@@ -71,7 +72,8 @@ async function dispatch(argv: readonly string[], around: Surroundings): Promise<
     return say(nounHelp(words, entry.verbs))
   }
   const command: Command = await entry.load()
-  const settings = command.takesSettings ? allSettings : []
+  // Most commands have none: declaring them takes longer than all else at their start.
+  const { settings } = command.takesSettings ? await import('../config.ts') : NO_SETTINGS
   const parsed = parseArguments(command, argv.slice(words.length), settings)
   if (parsed.wantsHelp) return say(commandHelp(words, command, settings))
   await command.run({

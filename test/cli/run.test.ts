@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import test from 'ava'
 import type { Role, RunningRole } from '../../src/cli/command.ts'
 import { COMMANDS, type Entry } from '../../src/cli/commands.ts'
@@ -8,6 +10,7 @@ import type { Config } from '../../src/config.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { isPassword, parsePasswordHash } from '../../src/password.ts'
 import { RecordedTerminal } from '../support/recorded-terminal.ts'
+import { TRIVET } from '../support/server.ts'
 import { textOf } from '../support/sources.ts'
 import { tempDir } from '../support/temp-dir.ts'
 
@@ -198,4 +201,22 @@ test('a user without a secret key is told where it is looked for', async (t) => 
   const { code, terminal } = await run(['status', '--access-key', 'ann'])
   t.is(code, 2)
   t.regex(terminal.errors, /'ann' needs its secret key in TRIVET_SECRET_KEY/)
+})
+
+/** Refuses a package to every import of a process. */
+const without = (name: string): string => {
+  const resolve = `export const resolve = (name, context, next) => {
+    if (name === '${name}') throw new Error('${name} is loaded')
+    return next(name, context)
+  }`
+  const hooks = `data:text/javascript,${encodeURIComponent(resolve)}`
+  const register = `import { register } from 'node:module'; register(${JSON.stringify(hooks)})`
+  return `data:text/javascript,${encodeURIComponent(register)}`
+}
+
+test('a command that takes no settings does not load what declares them', async (t) => {
+  const start = (command: string): Promise<unknown> =>
+    promisify(execFile)(process.execPath, ['--import', without('zod'), TRIVET, command, '--help'])
+  await t.notThrowsAsync(start('status'))
+  await t.throwsAsync(start('start'), { message: /zod is loaded/ })
 })
