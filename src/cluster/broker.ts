@@ -3,7 +3,7 @@
 // refused with NOT_SUPPORTED.
 import { recallMessage, sendBack } from '../client/calls/calls.ts'
 import type { Clock } from '../clock.ts'
-import { BrokerError } from '../errors.ts'
+import { BrokerError, type ErrorCode } from '../errors.ts'
 import { NO_HOST } from '../model/host.ts'
 import type {
   NewMessage,
@@ -74,11 +74,14 @@ export async function openClusterBroker(parts: ClusterParts): Promise<ClusterBro
     const of = options.nameServers.join(', ')
     throw new BrokerError(
       code,
-      `the cluster of the name servers ${of} (cluster.nameServers) is not ready: ${message}`,
+      `the cluster of the name servers ${of} (cluster.nameServers) is not ready: ${message}` +
+        (REFUSALS.has(code) ? '; the user is that of cluster.accessKey and cluster.secretKey' : ''),
       { cause: thrown },
     )
   }
 }
+
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['PERMISSION_DENIED', 'UNAUTHENTICATED'])
 
 export class ClusterBroker implements Broker {
   readonly identity: BrokerIdentity

@@ -3,10 +3,12 @@ import test from 'ava'
 import { systemClock } from '../../src/clock.ts'
 import { openClusterBroker } from '../../src/cluster/broker.ts'
 import type { ClusterOptions } from '../../src/cluster/options.ts'
+import type { ConfigInput } from '../../src/config.ts'
 import { BrokerError } from '../../src/errors.ts'
 import { REQUEST } from '../../src/remoting/codes.ts'
 import { encodeClusterInfo } from '../../src/remoting/requests/route.ts'
 import { newMessage, receiptsOf, receiveRequest, topicOf } from '../support/broker.ts'
+import { pem, SERVER_TLS } from '../support/certificates.ts'
 import { startFakeRocketmq } from '../support/fake-rocketmq.ts'
 import { RunningClock } from '../support/running-clock.ts'
 import { startServer } from '../support/server.ts'
@@ -75,4 +77,43 @@ test('while no name server answers, what is known goes on', async (t) => {
   t.false(result instanceof BrokerError, String(result))
   await take()
   await t.throwsAsync(opening({ nameServers }), { code: 'UNREACHABLE' })
+})
+
+const SECURED: ConfigInput = {
+  tls: SERVER_TLS,
+  nameServer: { tls: 'enforcing' },
+  remoting: { tls: 'enforcing' },
+  users: {
+    gateway: {
+      secretKey: 'open-sesame',
+      publish: ['open', 'TRIVET_STATE'],
+      consume: ['*'],
+      create: ['*'],
+    },
+  },
+}
+
+test('over TLS and as a user: what is not granted is refused, and nothing else', async (t) => {
+  const server = await startServer(t, { config: SECURED })
+  const nameServers = [server.address('nameServer')]
+  const tls = { ca: pem('ca.pem') }
+  const credentials = { accessKey: 'gateway', secretKey: 'open-sesame' }
+  await t.throwsAsync(opening({ nameServers, credentials }), { code: 'UNREACHABLE' })
+  const stranger = { ...credentials, secretKey: 'open-barley' }
+  for (const wrong of [stranger, undefined]) {
+    const error = await t.throwsAsync(opening({ nameServers, tls, credentials: wrong }), {
+      code: 'PERMISSION_DENIED',
+    })
+    t.regex(error!.message, /cluster\.accessKey/)
+  }
+  const broker = await opening({ nameServers, tls, credentials })
+  t.teardown(() => broker.close())
+  for (const name of ['open', 'closed']) await broker.topics.put(topicOf(name, 1))
+  const results = await broker.publish(
+    ['open', 'closed', 'open', 'closed'].map((topic) => newMessage(topic)),
+  )
+  t.deepEqual(
+    results.map((result) => (result instanceof BrokerError ? result.code : 'stored')),
+    ['stored', 'PERMISSION_DENIED', 'stored', 'PERMISSION_DENIED'],
+  )
 })
