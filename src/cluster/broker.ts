@@ -25,7 +25,7 @@ import type { StateChange } from '../model/state.ts'
 import type { BrokerIdentity, BrokerStatus } from '../model/status.ts'
 import { PERM_READ_WRITE } from '../model/topic.ts'
 import { GivenCounts } from '../numbers/given-counts.ts'
-import type { Arrived, Broker, Permission, QueueLocks, Transactions } from '../port/broker.ts'
+import type { Arrived, Broker, Permission, QueueLocks } from '../port/broker.ts'
 import type { Pops } from '../port/pops.ts'
 import type { BrokerAddresses } from '../remoting/requests/route.ts'
 import { ClusterClients } from './clients.ts'
@@ -43,6 +43,7 @@ import { ClusterReplies } from './replies.ts'
 import { ChangingPublisher } from './states/changes.ts'
 import { remakeStateTopic, type StateLayout, stateLayout } from './states/state-topic.ts'
 import { ClusterStates } from './states/states.ts'
+import { ClusterTransactions } from './transactions.ts'
 
 export interface ClusterParts {
   readonly clock: Clock
@@ -92,6 +93,7 @@ export class ClusterBroker implements Broker {
   readonly clients: ClusterClients
   readonly states: ClusterStates
   readonly replies: ClusterReplies
+  readonly transactions: ClusterTransactions
   readonly lightQueues = undefined
   readonly #options: ClusterOptions
   readonly #links: Links
@@ -128,7 +130,12 @@ export class ClusterBroker implements Broker {
     this.lookup = new ClusterLookup(parts)
     this.clients = new ClusterClients(parts)
     this.replies = new ClusterReplies({ ...parts, clusterName: of.clusterName })
-    this.#publisher = new ClusterPublisher(parts)
+    const { lookup, clients } = this
+    this.transactions = new ClusterTransactions({ ...parts, lookup, clients })
+    this.#publisher = new ClusterPublisher({
+      ...parts,
+      prepared: (half, item) => this.transactions.onPrepared(half, item),
+    })
     this.#puller = new ClusterPuller(parts)
     this.states = new ClusterStates({
       clock,
@@ -257,10 +264,6 @@ export class ClusterBroker implements Broker {
     return NO_POPS
   }
 
-  get transactions(): Transactions {
-    return NO_TRANSACTIONS
-  }
-
   async status(): Promise<BrokerStatus> {
     const [topics, groups] = await Promise.all([this.topics.list(), this.groups.list()])
     const { createTopics, createGroups, queuesDefault, bodyBytesMax } = this.#options
@@ -354,11 +357,4 @@ const NO_POPS: Pops = {
   pop: refused('receiving by names'),
   ack: refused('receiving by names'),
   change: refused('receiving by names'),
-}
-
-const NO_TRANSACTIONS: Transactions = {
-  end: refused('transaction'),
-  endAll: refused('transaction'),
-  topic: async () => undefined,
-  watch: () => ({ [Symbol.dispose]: () => {} }),
 }

@@ -16,6 +16,7 @@ export class ClusterClients implements Clients {
   /** By connection. */
   readonly #clients = new Map<string, ClientRegistration>()
   readonly #watchers = new Set<(group: string) => void>()
+  #turn = 0
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -29,6 +30,7 @@ export class ClusterClients implements Clients {
     const before = this.#clients.get(registration.connectionId)
     this.#clients.set(registration.connectionId, registration)
     this.#tell(before, registration)
+    await this.#produce(before, registration)
   }
 
   async unregister(connectionId: string, group?: string): Promise<void> {
@@ -39,6 +41,25 @@ export class ClusterClients implements Clients {
     if (group === undefined) this.#clients.delete(connectionId)
     else this.#clients.set(connectionId, { ...before, consumers })
     this.#tell(before, undefined)
+    if (group === undefined) await this.#produce(before, undefined)
+  }
+
+  /** Connections that produce for the group, another one first each time. */
+  producers(group: string): readonly string[] {
+    const all = [...this.#clients.values()]
+      .filter(({ producerGroups }) => producerGroups.includes(group))
+      .map(({ connectionId }) => connectionId)
+    const at = this.#turn++ % Math.max(1, all.length)
+    return [...all.slice(at), ...all.slice(0, at)]
+  }
+
+  /** Brokers ask about half messages at producers of their group. */
+  async #produce(...changed: readonly (ClientRegistration | undefined)[]): Promise<void> {
+    const of = (one: ClientRegistration | undefined): string =>
+      [...(one?.producerGroups ?? [])].sort().join()
+    if (of(changed[0]) === of(changed[1])) return
+    const all = [...this.#clients.values()].flatMap(({ producerGroups }) => producerGroups)
+    await this.#parts.links.produceFor([...new Set(all)].sort())
   }
 
   async list(): Promise<readonly ClientRegistration[]> {

@@ -10,12 +10,17 @@ import { type PeerOptions, Peers } from '../client/routes/peers.ts'
 import { Presence } from '../client/routes/presence.ts'
 import { Routes } from '../client/routes/routes.ts'
 import type { Clock } from '../clock.ts'
+import { REQUEST } from '../remoting/codes.ts'
+import type { Command } from '../remoting/command.ts'
 import { AwakeBrokers } from './awake-brokers.ts'
 import { LastKnown } from './last-known.ts'
 import type { ClusterOptions } from './options.ts'
 
 /** The producer group of all gateways. */
 export const PRODUCER_GROUP = 'TRIVET_GATEWAY'
+
+/** A master that is away hears of it when it is back. */
+const ANNOUNCED_MS = 3_000
 
 export class Links {
   readonly status = new StatusFeed()
@@ -26,6 +31,9 @@ export class Links {
   readonly #outages: Outages
   readonly #directoryPeers: Peers
   readonly #presence: Presence
+  #producerGroups: readonly string[] = []
+  /** A broker asks what became of a half message. */
+  onCheck: (command: Command) => void = () => {}
 
   constructor(options: ClusterOptions, clock: Clock) {
     const { credentials, tls, connectTimeoutMs, nameServers } = options
@@ -35,10 +43,34 @@ export class Links {
     this.#directoryPeers = new Peers(peers)
     this.directory = new LastKnown(new NameServers(this.#directoryPeers, nameServers))
     this.routes = new Routes(this.directory, clock, this.#outages)
-    this.#presence = new Presence(peers, { consumers: [], producerGroups: [PRODUCER_GROUP] })
+    const groups = (): readonly string[] => [PRODUCER_GROUP, ...this.#producerGroups]
+    const role = {
+      consumers: [],
+      get producerGroups() {
+        return groups()
+      },
+    }
+    this.#presence = new Presence(peers, role, {
+      push: (command) => {
+        if (command.code === REQUEST.checkTransactionState) this.onCheck(command)
+      },
+    })
     const awake = new AwakeBrokers(this.#presence, clock)
     this.brokers = new Brokers(awake, this.routes)
     this.masters = new Masters(this.directory, awake, this.#outages)
+  }
+
+  /**
+   * Every master knows this gateway as a producer of these groups from now on, and asks it about
+   * their half messages. Never rejects.
+   */
+  async produceFor(groups: readonly string[]): Promise<void> {
+    const left = this.#producerGroups.filter((group) => !groups.includes(group))
+    this.#producerGroups = groups
+    await this.#presence.announce(left)
+    const limits = { timeoutMs: ANNOUNCED_MS }
+    const masters = await this.masters.list(limits).catch(() => [])
+    await Promise.allSettled(masters.map(({ address }) => this.masters.connection(address, limits)))
   }
 
   /** Never rejects. */

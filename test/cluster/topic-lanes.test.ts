@@ -73,6 +73,7 @@ const itemOf = (body: string, orderingKey: string | undefined, createTopic: bool
     },
     properties: EMPTY,
     isAlone: false,
+    isHalf: false,
   }) as ParcelItem
 
 const codeOf = (results: PublishResult[] | undefined): unknown =>

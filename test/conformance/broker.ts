@@ -64,7 +64,6 @@ export const CLUSTER_DIFFERENCES: Differences = {
   mixedGroups: true,
   pops: true,
   queueLocks: true,
-  transactions: true,
   together: true,
   replies: true,
   reasons: true,

@@ -78,6 +78,22 @@ export class Presence {
     return this.#peers.open(address)
   }
 
+  /**
+   * What this client registers as has changed: brokers that it is connected to are told, also of
+   * the producer groups that it left. Never rejects.
+   */
+  async announce(left: readonly string[]): Promise<void> {
+    const options = { timeoutMs: HEARTBEAT_TIMEOUT_MS }
+    const open = [...this.#introductions.values()].filter(({ connection }) => connection.isOpen)
+    const roles = left.map((producerGroup) => ({ producerGroup }))
+    await Promise.allSettled(
+      open.flatMap(({ connection }) => [
+        ...roles.map((role) => unregister(connection, this.clientId, role, options)),
+        this.#register(connection),
+      ]),
+    )
+  }
+
   /** Says goodbye where there is a connection, then disconnects. Never rejects. */
   async close(): Promise<void> {
     this.#heartbeats.cancel()

@@ -30,6 +30,8 @@ interface Parts {
   readonly links: Links
   readonly clock: Clock
   readonly options: ClusterOptions
+  /** A half message is stored. */
+  prepared?(half: PublishReceipt, item: ParcelItem): void
 }
 
 export class ClusterPublisher {
@@ -104,9 +106,7 @@ export class ClusterPublisher {
     if (properties.length > PROPERTIES_BYTES_MAX) {
       throw tooLarge('properties', properties, PROPERTIES_BYTES_MAX)
     }
-    if (isHalf)
-      throw new BrokerError('NOT_SUPPORTED', 'transactions before a cluster are not built')
-    return { message: { ...message, body: Buffer.from(body) }, properties, isAlone }
+    return { message: { ...message, body: Buffer.from(body) }, properties, isAlone, isHalf }
   }
 
   /** @throws BUSY, MESSAGE_TOO_LARGE */
@@ -165,12 +165,16 @@ export class ClusterPublisher {
       producerGroup: PRODUCER_GROUP,
       queue,
       bornTimestamp: items[0]!.message.bornTimestamp,
-      messages: items.map(({ message, properties }) => ({ body: message.body, properties })),
+      messages: items.map(({ message, properties, isHalf }) => ({
+        ...{ body: message.body, properties, isHalf },
+      })),
     }
     try {
       const answer = await sendMessages(connection, request, limits)
       checkAccepted(answer.status, queue, options.acceptStatus)
-      return receiptsOf(queue.brokerName, answer, items.length)
+      const receipts = receiptsOf(queue.brokerName, answer, items)
+      if (items[0]!.isHalf) this.#parts.prepared?.(receipts[0]!, items[0]!)
+      return receipts
     } catch (thrown) {
       const error = BrokerError.from(thrown)
       if (ROUTE_ERRORS.has(error.code)) links.routes.forget(queue.topic)

@@ -8,6 +8,8 @@ export interface ParcelItem {
   /** Its properties, completed. */
   readonly properties: Buffer
   readonly isAlone: boolean
+  /** It waits for the end of its transaction. */
+  readonly isHalf: boolean
 }
 
 export interface Parcel {

@@ -4,6 +4,8 @@ import { type Host, NO_HOST } from '../../model/host.ts'
 import type { PublishReceipt } from '../../model/message.ts'
 import { parseOffsetMessageId } from '../../model/message-id.ts'
 import { type LogPosition, logPosition, queueOffset } from '../../model/positions.ts'
+import { findProperty, PROPERTY } from '../../model/properties.ts'
+import type { ParcelItem } from './parcel.ts'
 
 const IPV4_ID_DIGITS = 32
 const POSITION_DIGITS = 16
@@ -12,15 +14,16 @@ const POSITION_DIGITS = 16
 export function receiptsOf(
   brokerName: string,
   answer: SendAnswer,
-  count: number,
+  items: readonly ParcelItem[],
 ): PublishReceipt[] {
   const { queueId, offsetMessageIds, recallHandle } = answer
-  return Array.from({ length: count }, (_, i) => ({
+  return items.map(({ isHalf, properties }, i) => ({
     brokerName,
     queueId,
     queueOffset: queueOffset(answer.queueOffset + i),
     ...placeOf(offsetMessageIds[i] ?? ''),
     ...(recallHandle !== undefined && { recallHandle }),
+    ...(isHalf && { transactionId: findProperty(properties, PROPERTY.uniqueKey) ?? '' }),
   }))
 }
 
