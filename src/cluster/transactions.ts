@@ -29,19 +29,27 @@ interface Parts {
   readonly clients: ClusterClients
 }
 
+type Outcome = TransactionEnd['outcome']
+
 interface Half {
+  /** As it was told first. */
+  readonly name: HalfName
+  /** Where it is now: Apache's broker moves it with each check. */
+  place: HalfName
   readonly topic: string
   readonly group: string
-  readonly queueOffset: number
   readonly transactionId: string
   /** The first that was asked for and not refused: Apache's broker would obey the next one too. */
-  end?: { readonly outcome: TransactionEnd['outcome']; readonly made: Promise<void> } | undefined
+  end?: { readonly outcome: Outcome; readonly made: Promise<void> } | undefined
 }
 
 export class ClusterTransactions implements Transactions {
   readonly #parts: Parts
   readonly #askers = new Set<TransactionAsker>()
+  /** By name, oldest first. */
   readonly #halves = new Map<string, Half>()
+  /** By what keeps when it is moved. */
+  readonly #moving = new Map<string, Half>()
 
   constructor(parts: Parts) {
     this.#parts = parts
@@ -49,10 +57,9 @@ export class ClusterTransactions implements Transactions {
   }
 
   onPrepared(name: HalfName, { message, properties }: ParcelItem): void {
-    this.#remember(name, {
-      topic: message.topic,
+    this.#remember({
+      ...{ name, place: name, topic: message.topic },
       group: findProperty(properties, PROPERTY.producerGroup) ?? '',
-      queueOffset: name.queueOffset,
       transactionId: findProperty(properties, PROPERTY.uniqueKey) ?? '',
     })
   }
@@ -64,7 +71,7 @@ export class ClusterTransactions implements Transactions {
     if (half.group !== group) {
       throw new BrokerError('ARGUMENT_INVALID', `the half message is none of '${group}'`)
     }
-    if (half.queueOffset !== name.queueOffset) {
+    if (half.name.queueOffset !== name.queueOffset) {
       throw new BrokerError('ARGUMENT_INVALID', 'the half message has another offset')
     }
     for (let before = half.end; before !== undefined; before = half.end) {
@@ -76,7 +83,7 @@ export class ClusterTransactions implements Transactions {
       if (before.outcome === outcome) return
       throw noHalf(name, 'it was ended otherwise')
     }
-    const made = this.#end(end, half)
+    const made = this.#end(half, outcome)
     const asked = { outcome, made }
     half.end = asked
     made.catch(() => {
@@ -113,47 +120,50 @@ export class ClusterTransactions implements Transactions {
     const record = new RecordView(bytes)
     const topic = record.property(PROPERTY.realTopic)
     if (record.topic !== HALF_TOPIC || topic === undefined) return undefined
-    return this.#remember(name, { ...halfOf(record), topic, queueOffset: record.queueOffset })
+    const there = { brokerName, position, queueOffset: record.queueOffset }
+    return this.#remember({ ...halfOf(record), topic, name: there, place: there })
   }
 
-  #remember(name: HalfName, half: Half): Half {
-    const key = keyOf(name)
-    const known = this.#halves.get(key)
-    if (known !== undefined) return known
-    if (this.#halves.size >= HALVES_MAX) this.#halves.delete(this.#halves.keys().next().value!)
-    this.#halves.set(key, half)
+  #remember(half: Half): Half {
+    if (this.#halves.size >= HALVES_MAX) {
+      const oldest = this.#halves.values().next().value!
+      this.#halves.delete(keyOf(oldest.name))
+      this.#moving.delete(idOf(oldest))
+    }
+    this.#halves.set(keyOf(half.name), half)
+    if (half.transactionId !== '') this.#moving.set(idOf(half), half)
     return half
   }
 
-  async #end(end: TransactionEnd, { topic, transactionId }: Half): Promise<void> {
+  async #end({ topic, group, transactionId, place }: Half, outcome: Outcome): Promise<void> {
     const { links, options } = this.#parts
-    const { half: name, group: producerGroup, outcome } = end
     const limits = { timeoutMs: options.requestTimeoutMs }
-    const connection = await links.brokers.connection(name.brokerName, limits)
+    const connection = await links.brokers.connection(place.brokerName, limits)
     const fields = {
-      ...{ topic, producerGroup, transactionId, msgId: transactionId },
-      ...{ tranStateTableOffset: name.queueOffset, commitLogOffset: name.position },
+      ...{ topic, producerGroup: group, transactionId, msgId: transactionId },
+      ...{ tranStateTableOffset: place.queueOffset, commitLogOffset: place.position },
       commitOrRollback: TRANSACTION_OUTCOME[outcome],
     }
     await endTransaction(connection, fields, limits).catch((error) => {
       // A broker refuses it in words alone.
       const isRefused = error instanceof BrokerError && error.code === 'INTERNAL'
-      throw isRefused ? noHalf(name, error.message) : error
+      throw isRefused ? noHalf(place, error.message) : error
     })
   }
 
   #onCheck({ fields, body }: Command): void {
     const check = readFields(CHECK_TRANSACTION, fields)
     const record = new RecordView(body)
-    const name: HalfName = {
+    const place: HalfName = {
       brokerName: check.bname ?? '',
       position: logPosition(check.commitLogOffset),
       queueOffset: queueOffset(check.tranStateTableOffset),
     }
-    const half = this.#remember(name, {
-      ...{ ...halfOf(record), topic: record.topic, queueOffset: name.queueOffset },
-    })
-    const { topic, group, transactionId } = half
+    const told = { ...halfOf(record), topic: record.topic, name: place, place }
+    const known = this.#halves.get(keyOf(place)) ?? this.#moving.get(idOf(told))
+    const half = known ?? this.#remember(told)
+    half.place = place
+    const { name, topic, group, transactionId } = half
     const responseTopic = record.property(PROPERTY.transactionReplyTo)
     for (const connectionId of this.#parts.clients.producers(group)) {
       for (const asker of this.#askers) {
@@ -169,6 +179,9 @@ const halfOf = (record: RecordView): Pick<Half, 'group' | 'transactionId'> => ({
   group: record.property(PROPERTY.producerGroup) ?? '',
   transactionId: record.property(PROPERTY.uniqueKey) ?? '',
 })
+
+const idOf = ({ name, group, transactionId }: Half): string =>
+  JSON.stringify([name.brokerName, group, transactionId])
 
 const keyOf = ({ brokerName, position }: HalfName): string => `${brokerName}/${position}`
 
