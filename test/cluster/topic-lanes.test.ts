@@ -71,6 +71,7 @@ const itemOf = (body: string, orderingKey: string | undefined, createTopic: bool
       ...(orderingKey !== undefined && { orderingKey }),
       body: Buffer.from(body),
     },
+    body: Buffer.from(body),
     properties: EMPTY,
     isAlone: false,
     isHalf: false,

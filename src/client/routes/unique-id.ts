@@ -30,6 +30,9 @@ export class UniqueIds {
   readonly #prefix: string
   #monthMs = 0
   #nextMonthMs = 0
+  /** All but the counter, of this millisecond. */
+  #head = ''
+  #headMs = Number.NaN
   #counter = randomBytes(2).readUInt16BE()
 
   constructor(clock: Clock) {
@@ -43,9 +46,15 @@ export class UniqueIds {
 
   next(): string {
     const now = this.#clock.now()
-    if (now >= this.#nextMonthMs || now < this.#monthMs) this.#enterMonth(now)
+    if (now !== this.#headMs) this.#enterMs(now)
     this.#counter = (this.#counter + 1) & 0xffff
-    return this.#prefix + hex(now - this.#monthMs, 8) + hex(this.#counter, 4)
+    return this.#head + BYTES[this.#counter >> 8] + BYTES[this.#counter & 0xff]
+  }
+
+  #enterMs(now: number): void {
+    if (now >= this.#nextMonthMs || now < this.#monthMs) this.#enterMonth(now)
+    this.#headMs = now
+    this.#head = this.#prefix + hex(now - this.#monthMs, 8)
   }
 
   #enterMonth(now: number): void {
@@ -57,3 +66,5 @@ export class UniqueIds {
 
 const hex = (value: number, digits: number): string =>
   value.toString(16).toUpperCase().padStart(digits, '0')
+
+const BYTES = Array.from({ length: 256 }, (_, byte) => hex(byte, 2))

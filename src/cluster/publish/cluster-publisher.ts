@@ -106,15 +106,15 @@ export class ClusterPublisher {
     if (properties.length > PROPERTIES_BYTES_MAX) {
       throw tooLarge('properties', properties, PROPERTIES_BYTES_MAX)
     }
-    return { message: { ...message, body: Buffer.from(body) }, properties, isAlone, isHalf }
+    return { message, body: Buffer.from(body), properties, isAlone, isHalf }
   }
 
   /** @throws BUSY, MESSAGE_TOO_LARGE */
   #add(topic: string, items: readonly ParcelItem[], settle: Parcel['settle']): void {
     const { clock, options } = this.#parts
     let bytes = 0
-    for (const { message, properties } of items) {
-      bytes += ITEM_FIXED_BYTES + message.body.length + properties.length
+    for (const { body, properties } of items) {
+      bytes += ITEM_FIXED_BYTES + body.length + properties.length
     }
     if (items.length > 1 && bytes > TOGETHER_BYTES_MAX) throw batchTooLarge(bytes)
     if (this.#waitingBytes + bytes > WAITING_BYTES_MAX) throw busy(this.#waitingBytes)
@@ -165,9 +165,7 @@ export class ClusterPublisher {
       producerGroup: PRODUCER_GROUP,
       queue,
       bornTimestamp: items[0]!.message.bornTimestamp,
-      messages: items.map(({ message, properties, isHalf }) => ({
-        ...{ body: message.body, properties, isHalf },
-      })),
+      messages: items.map(({ body, properties, isHalf }) => ({ body, properties, isHalf })),
     }
     try {
       const answer = await sendMessages(connection, request, limits)

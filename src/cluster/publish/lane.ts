@@ -18,7 +18,12 @@ const LONGEST_PAUSE_MS = 1000
 const SLOW_MS = 200
 
 /** Whichever the message. */
-const TOPIC_REFUSED: ReadonlySet<ErrorCode> = new Set(['PERMISSION_DENIED', 'TOPIC_NOT_FOUND'])
+const ALL_REFUSED: ReadonlySet<ErrorCode> = new Set([
+  'PERMISSION_DENIED',
+  'TOPIC_NOT_FOUND',
+  'QUEUE_NOT_FOUND',
+  'CLOSED',
+])
 
 export interface LaneParts {
   readonly clock: Clock
@@ -131,11 +136,11 @@ export class Lane {
   }
 
   /**
-   * One of them may be what the broker refuses, unless that is the topic. What comes behind one
-   * that is handed back is handed back too: it may have the same key.
+   * One of them may be what the broker refuses, unless that is all. What comes behind one that is
+   * handed back is handed back too: it may have the same key.
    */
   async #apart(parcels: readonly Parcel[], isBound: boolean, error: BrokerError): Promise<boolean> {
-    if (parcels.length === 1 || TOPIC_REFUSED.has(error.code)) {
+    if (parcels.length === 1 || ALL_REFUSED.has(error.code)) {
       for (const parcel of parcels) refuse(parcel, error)
       this.#parts.failed(this, error)
       return true

@@ -3,8 +3,10 @@ import { BrokerError } from '../../errors.ts'
 import type { NewMessage, PublishResult } from '../../model/message.ts'
 
 export interface ParcelItem {
-  /** Its body is the parcel's own. */
+  /** But for its body and properties, which may be views on a buffer that is reused. */
   readonly message: NewMessage
+  /** The parcel's own. */
+  readonly body: Buffer
   /** Its properties, completed. */
   readonly properties: Buffer
   readonly isAlone: boolean
