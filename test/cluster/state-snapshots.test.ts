@@ -6,8 +6,10 @@ import { BrokerError } from '../../src/errors.ts'
 import type { NewMessage, PublishResult, PullRequest } from '../../src/model/message.ts'
 import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { findProperty, PROPERTY } from '../../src/model/properties.ts'
-import { writeRecord } from '../../src/model/record.ts'
+import { RecordView, writeRecord } from '../../src/model/record.ts'
+import { newMessage } from '../support/broker.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { freshSeed, Random } from '../support/random.ts'
 
 const QUEUE = { topic: 'TRIVET_STATE', brokerName: 'broker-a', queueId: 0 }
 const HOST = { ip: 0x7f000001, port: 1 }
@@ -85,9 +87,9 @@ class Log {
     return found.map(({ bytes }) => bytes).reverse()
   }
 
-  gateway(t: ExecutionContext): ClusterStates {
+  gateway(t: ExecutionContext, clock = this.clock): ClusterStates {
     const states = new ClusterStates({
-      clock: this.clock,
+      clock,
       layout: { queues: [QUEUE], isNew: false },
       publish: (messages) => this.publish(messages),
       pull: (request) => this.pull(request),
@@ -129,6 +131,42 @@ test('what a broker has deleted by its age is there for a gateway that starts', 
   const taking = second.claim('kept', () => t.fail())
   await log.pass(10_000)
   t.true((await taking).number > claim.number)
+})
+
+test('gateways whose clocks are an hour apart agree on owners', async (t) => {
+  const log = new Log()
+  const ahead = new FakeClock(log.clock.now() + HOUR_MS)
+  const [first, second] = [log.gateway(t), log.gateway(t, ahead)]
+  await first.claim('one', () => t.fail('it lives'))
+  await second.claim('other', () => t.fail('it lives'))
+  for (let n = 0; n < 40; n++) {
+    ahead.advance(1_000)
+    await log.pass(1_000)
+  }
+  t.is(await second.claimFree('one', () => {}), undefined)
+  t.is(await first.claimFree('other', () => {}), undefined)
+})
+
+test('records of a stranger change nothing', async (t) => {
+  const log = new Log()
+  const first = log.gateway(t)
+  await first.save('id', Buffer.from('value'))
+  const random = new Random(freshSeed(t))
+  const { bytes } = log.records[0]!
+  const { body } = new RecordView(bytes)
+  for (let n = 0; n < 200; n++) {
+    // Of the form's beginning, or of nothing.
+    const foreign = Buffer.from(body.subarray(0, random.int(body.length)))
+    for (let at = 1; at < foreign.length; at++) {
+      if (random.chance(0.3)) foreign[at] = random.int(256)
+    }
+    await log.publish([newMessage('TRIVET_STATE', { body: '', queueId: 0 })])
+    await log.publish([{ ...newMessage('TRIVET_STATE'), body: foreign.fill(0xff, 20) }])
+  }
+  await log.pass(2_000)
+  t.is(await textOf(first, 'id'), 'value')
+  t.is(await textOf(log.gateway(t), 'id'), 'value')
+  t.true((await first.save('id', Buffer.from('next'))) > 0)
 })
 
 test('a snapshot that is not whole is passed over', async (t) => {

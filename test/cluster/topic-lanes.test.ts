@@ -133,6 +133,23 @@ test('what has no key does not wait for one whose broker is away', async (t) => 
   }
 })
 
+test('what has no key goes past a broker that is full, read-only or busy', async (t) => {
+  for (const code of ['READ_ONLY', 'BUSY'] as const) {
+    const { lanes, results, add, pass } = opened(
+      async ({ brokerName }) => {
+        if (brokerName === 'a') throw new BrokerError(code, 'not now')
+      },
+      async () => queuesOf('a', 'b'),
+    )
+    for (let n = 0; n < 8; n++) {
+      add(`${n}`)
+      lanes.flush()
+      await pass(100)
+      t.deepEqual(codeOf(results.get(`${n}`)), ['stored'])
+    }
+  }
+})
+
 test('what waits behind others of its queue is refused in time too', async (t) => {
   const { clock, lanes, results, add, pass } = opened(
     async () => {
