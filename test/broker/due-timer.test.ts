@@ -161,14 +161,17 @@ function heldAppends(store: MessageStore): { held: (() => void)[]; failing: { co
 test('while due messages are synced the next are read and appended, a few appends ahead', async (t) => {
   const { store, clock, after } = await timerOf(t, { '': movedTo('delayed') })
   const { held } = heldAppends(store)
-  const count = 6
+  const count = 20
   const start = clock.now()
   for (let i = 1; i <= count; i++) await park(store, start + i * 1000, `${i}`)
   for (let i = 0; i < count; i++) await after(1000)
-  t.is(held.length, 4)
+  t.is(held.length, 16)
   for (const go of held.splice(0)) go()
   await after(0)
-  t.deepEqual(await bodiesIn(store, 'delayed'), ['1', '2', '3', '4', '5', '6'])
+  t.deepEqual(
+    await bodiesIn(store, 'delayed'),
+    Array.from({ length: count }, (_, i) => `${i + 1}`),
+  )
   for (const go of held.splice(0)) go()
   await after(0)
   t.is(store.status().pendingDue, 0)

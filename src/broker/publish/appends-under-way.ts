@@ -1,9 +1,9 @@
-// Appends of the timer that are on their way to the disk: a few, so that the next records are read
-// while these are synced, and few enough to leave room for those of others.
+// Appends of the timer that are on their way to the disk: several, so that the next records are
+// read while these are synced, and few enough to leave room for those of others.
 import type { Clock } from '../../clock.ts'
 import { APPEND_BYTES_TARGET } from '../options.ts'
 
-const COUNT_MAX = 4
+const COUNT_MAX = 16
 const BYTES_MAX = 2 * APPEND_BYTES_TARGET
 /** Others become due while these are under way: look again after this time. */
 const LOOK_AGAIN_MS = 5

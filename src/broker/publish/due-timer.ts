@@ -2,7 +2,7 @@
 // handler: what comes of a record and the mark that it is done go into one append, so a crash
 // leaves both or neither. One timer for the next due; the wall clock decides, and it may jump:
 // nothing fires before its time is there by the clock, and a jump ahead is noticed within a minute.
-import { type Clock, nextTurn, type Timer } from '../../clock.ts'
+import { type Clock, nextTurn, Slice, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { LogPosition } from '../../model/positions.ts'
@@ -14,13 +14,13 @@ import { AppendsUnderWay } from './appends-under-way.ts'
 import { postponed } from './delay.ts'
 import { type DispatchBudget, dispatchesOf } from './dispatch-budget.ts'
 
-const FIRED_AT_ONCE_MAX = 1024
+/** Read and appended together, which takes a few milliseconds: others wait no longer than that. */
+const FIRED_AT_ONCE_MAX = 256
 /** Entries in named light queues, of one append: that many leave room for those of others. */
 const DISPATCHES_MAX = DISPATCHES_AT_ONCE_MAX / 4
 /** Records in memory beside those of the next append: each may be as large as a message gets. */
 const READ_AT_ONCE_MAX = 16
-/** So many are read first that are small, as nearly all are: a read may take a turn of the loop. */
-const SMALL_AT_ONCE_MAX = 256
+/** Those are read first that are small, as nearly all are, and together. */
 const SMALL_BYTES = 4096
 /** Timers count time that passed, dues are points of the wall clock: look again this often. */
 const LOOK_AGAIN_MS = 60_000
@@ -177,6 +177,7 @@ export class DueTimer {
 
   /** Until nothing is due. While appends are synced, what is due behind them is appended. */
   async #fireAll(appends: AppendsUnderWay): Promise<void> {
+    const slice = new Slice(this.#clock)
     let after: DueEntry | undefined
     for (let rounds = 0; !this.#isClosed; ) {
       const due = this.#store.due(this.#clock.now(), FIRED_AT_ONCE_MAX, after)
@@ -184,7 +185,7 @@ export class DueTimer {
         await this.#fire(due, appends)
         after = due.at(-1)
         rounds++
-        await nextTurn()
+        if (slice.isOver) await slice.rest()
       } else if (after === undefined) return
       else await appends.change(this.#clock)
       // What others were about to end may be due still, and what the clock or a move put before it.
@@ -277,22 +278,19 @@ export class DueTimer {
   }
 
   async *#parked(due: readonly DueEntry[]): AsyncGenerator<readonly Due[]> {
-    for (let at = 0; at < due.length; at += SMALL_AT_ONCE_MAX) {
-      const entries = due.slice(at, at + SMALL_AT_ONCE_MAX)
-      const small = await this.#read(entries, SMALL_BYTES)
-      const large = this.#large(entries.filter((_, i) => small[i] === undefined))
-      let parked: Due[] = []
-      for (let i = 0; i < entries.length; i++) {
-        if (small[i] !== undefined) {
-          parked.push(dueOf(entries[i]!, small[i]))
-          continue
-        }
-        parked.push(dueOf(entries[i]!, (await large.next()).value))
-        yield parked
-        parked = []
+    const small = await this.#read(due, SMALL_BYTES)
+    const large = this.#large(due.filter((_, i) => small[i] === undefined))
+    let parked: Due[] = []
+    for (const [i, entry] of due.entries()) {
+      if (small[i] !== undefined) {
+        parked.push(dueOf(entry, small[i]))
+        continue
       }
+      parked.push(dueOf(entry, (await large.next()).value))
       yield parked
+      parked = []
     }
+    yield parked
   }
 
   async *#large(entries: readonly DueEntry[]): AsyncGenerator<Buffer | undefined, undefined> {
