@@ -3,20 +3,17 @@ import { connect, createServer } from 'node:net'
 import test from 'ava'
 import { connect as connectClient } from '../src/client/index.ts'
 import { systemClock } from '../src/clock.ts'
-import { configOf } from '../src/config.ts'
 import { BrokerError } from '../src/errors.ts'
 import { PROTOCOLS } from '../src/listening.ts'
 import { REQUEST, RESPONSE } from '../src/remoting/codes.ts'
 import { dial } from '../src/remoting/connection.ts'
-import { openServer } from '../src/server.ts'
 import { LogLines } from './support/log-lines.ts'
 import { RawPeer } from './support/raw-peer.ts'
 import { freePort, isFree, spawnServer, startServer } from './support/server.ts'
-import { tempDir } from './support/temp-dir.ts'
 import { eventually } from './support/waiting.ts'
 
-async function canConnect(port: number): Promise<boolean> {
-  const socket = connect(port, '127.0.0.1')
+async function canConnect(port: number, host = '127.0.0.1'): Promise<boolean> {
+  const socket = connect(port, host)
   try {
     await once(socket, 'connect')
     return true
@@ -28,15 +25,19 @@ async function canConnect(port: number): Promise<boolean> {
 }
 
 test('one process listens for every front-end, and closing frees every port', async (t) => {
-  const { server } = await startServer(t)
+  // Where no other test listens, so that a port that was freed stays free.
+  const host = '127.0.0.3'
+  const { server } = await startServer(t, {
+    config: Object.fromEntries(PROTOCOLS.map((name) => [name, { host }])),
+  })
   t.deepEqual(
     server.addresses.map((address) => address.name).filter((name) => name !== 'vip'),
     [...PROTOCOLS],
   )
-  for (const { port } of server.addresses) t.true(await canConnect(port))
+  for (const { port } of server.addresses) t.true(await canConnect(port, host))
   await server.close()
   await server.close()
-  for (const { port } of server.addresses) t.false(await canConnect(port))
+  for (const { port } of server.addresses) t.false(await canConnect(port, host))
 })
 
 test('peers that hang cost a stop one deadline, however many ports they hold', async (t) => {
@@ -91,15 +92,7 @@ test('a VIP port in use does not stop the start, and the log says what to do', a
   await once(holder, 'listening')
   t.teardown(() => holder.close())
   const log = new LogLines()
-  const config = configOf({
-    dataDir: await tempDir(t),
-    nameServer: { port: 0 },
-    remoting: { port },
-    mqtt: { port: 0 },
-    amqp: { port: 0 },
-  })
-  const server = await openServer({ config, log })
-  t.teardown(() => server.close())
+  const { server } = await startServer(t, { config: { remoting: { port } }, log })
   t.throws(() => server.address('vip'))
   t.true(await canConnect(port))
   t.deepEqual(
@@ -211,11 +204,12 @@ test('the listeners share the connections that the open files allow, and each ha
 })
 
 test('a broker of its own registers with every name server that is there', async (t) => {
-  const first = await spawnServer(t, { role: 'namesrv' })
+  const log = new LogLines()
+  const first = await startServer(t, { role: 'namesrv' })
   const second = await startServer(t, { role: 'namesrv' })
   const nobody = '127.0.0.1:9'
   const nameServers = [first.address('nameServer'), nobody, second.address('nameServer')]
-  const broker = await spawnServer(t, { role: 'broker', config: { broker: { nameServers } } })
+  const broker = await startServer(t, { role: 'broker', config: { broker: { nameServers } }, log })
   for (const nameServer of [first.address('nameServer'), second.address('nameServer')]) {
     await using client = await connectClient({ nameServers: nameServer })
     const [entry] = await client.admin.brokers()
@@ -223,24 +217,31 @@ test('a broker of its own registers with every name server that is there', async
     const { topic } = await client.send({ topic: 'roles', body: 'through either' })
     t.is(topic, 'roles')
   }
-  t.regex(broker.stderr, /127\.0\.0\.1:9/, 'the one that is away is told of')
+  t.true(JSON.stringify(log.lines).includes(nobody), 'the one that is away is told of')
 })
 
 test('a broker without any name server says that RocketMQ clients will not find it', async (t) => {
-  const broker = await spawnServer(t, { role: 'broker' })
-  t.regex(broker.stderr, /server\.no_name_server.*broker\.nameServers/)
+  const log = new LogLines()
+  await startServer(t, { role: 'broker', log })
+  t.true(log.events().includes('server.no_name_server'))
 })
 
 test('an advertised address that does not lead here is told of at the start', async (t) => {
-  const child = await spawnServer(t, {
+  const log = new LogLines()
+  await startServer(t, {
     // Reserved for documentation: nothing answers there.
     config: { mqtt: { advertisedHost: '192.0.2.1' }, remoting: { advertisedHost: 'localhost' } },
+    log,
   })
-  await eventually(async () =>
-    child.stderr.includes('server.advertised_unreachable') ? true : undefined,
+  const told = await eventually(async () => {
+    const lines = log.lines.filter(({ evt }) => evt === 'server.advertised_unreachable')
+    return lines.length > 0 ? lines : undefined
+  })
+  t.deepEqual(
+    told.map(({ listener }) => listener),
+    ['mqtt'],
   )
-  t.regex(child.stderr, /"listener":"mqtt","address":"192\.0\.2\.1:\d+"/)
-  t.notRegex(child.stderr, /"listener":"remoting"/)
+  t.regex(String(told[0]!['address']), /^192\.0\.2\.1:\d+$/)
 })
 
 test('a client that makes or deletes a topic finds it so at the name server at once', async (t) => {
