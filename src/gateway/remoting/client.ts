@@ -32,7 +32,12 @@ export interface RegisteredClientOptions {
   /** A client with this id produces on this connection, or does so no longer. */
   readonly onProducer: (clientId: string, isHere: boolean) => void
   readonly tellAgain: (group: string) => void
+  /** This client alone is told to rebalance. */
+  readonly tell: (group: string) => void
 }
+
+/** Between two looks of a client at its routes there are 30 s; its heartbeats come as often. */
+const LOOKS_AGAIN_MS = 25_000
 
 export class RegisteredClient {
   readonly connectionId: string
@@ -44,6 +49,7 @@ export class RegisteredClient {
    * just made.
    */
   readonly tellAgain: RegisteredClientOptions['tellAgain']
+  readonly tell: RegisteredClientOptions['tell']
   readonly #onGroups: RegisteredClientOptions['onGroups']
   readonly #onProducer: RegisteredClientOptions['onProducer']
   #registration: ClientRegistration | undefined
@@ -51,6 +57,8 @@ export class RegisteredClient {
   #principal: Principal | undefined
   /** Groups that this client reads by queue, whatever the operator wants of its members. */
   readonly #byQueue = new Set<string>()
+  #firstBeatMs: number | undefined
+  #hasLookedAgain = false
   #hasEnded = false
 
   constructor(options: RegisteredClientOptions) {
@@ -58,8 +66,20 @@ export class RegisteredClient {
     this.address = options.address
     this.host = options.host
     this.tellAgain = options.tellAgain
+    this.tell = options.tell
     this.#onGroups = options.onGroups
     this.#onProducer = options.onProducer
+  }
+
+  /**
+   * True for the first heartbeat after the client looked at its routes once more: it may have
+   * learned of a topic by then, whose queues it takes no sooner than it rebalances.
+   */
+  looksAgain(nowMs: number): boolean {
+    this.#firstBeatMs ??= nowMs
+    if (this.#hasLookedAgain || nowMs - this.#firstBeatMs < LOOKS_AGAIN_MS) return false
+    this.#hasLookedAgain = true
+    return true
   }
 
   /** The user of the last registration. */

@@ -54,6 +54,7 @@ import { FastSend } from './fast-send.ts'
 import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
+import { rebalanceNotice } from './requests/clients.ts'
 import { servePop } from './requests/pop.ts'
 import { servePull } from './requests/pull.ts'
 import { isLongRequest, isStartedOnly, requestTable } from './requests/table.ts'
@@ -157,6 +158,7 @@ export class Connection extends ServerConnection implements Peer {
       onGroups: (joined, left) => options.onGroups(this, joined, left),
       onProducer: (clientId, isHere) => options.onProducer(this, clientId, isHere),
       tellAgain: options.tellAgain,
+      tell: (group) => this.push(rebalanceNotice(group)),
     })
     this.#pending = new PendingRequests(context.clock)
     this.#reads = new ReadBudget(UNSENT_BYTES_MAX, () => this.unsentBytes)

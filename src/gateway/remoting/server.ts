@@ -5,17 +5,16 @@ import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import type { NewMessage } from '../../model/message.ts'
 import type { Gateway, GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import { Traffic } from '../../port/traffic.ts'
-import { REQUEST, RESPONSE } from '../../remoting/codes.ts'
+import { RESPONSE } from '../../remoting/codes.ts'
 import { SendResponses } from '../../remoting/fast/send-response.ts'
-import { writeFields } from '../../remoting/layout.ts'
-import { CONSUMER_GROUP } from '../../remoting/requests/clients.ts'
 import type { OpenAside } from '../../remoting/serving/aside.ts'
 import { Serving, type ServingOptions } from '../../remoting/serving/connection.ts'
 import { Connections } from '../net/connections.ts'
-import type { Peer, Push, RemotingContext } from './call.ts'
+import type { Peer, RemotingContext } from './call.ts'
 import { Connection } from './connection.ts'
 import { HeldPops } from './held-pops.ts'
 import { Inflation } from './inflation.ts'
+import { rebalanceNotice } from './requests/clients.ts'
 import { replyPush } from './requests/reply.ts'
 
 /** Members that hear of a change of their group in one turn of the event loop. */
@@ -147,8 +146,7 @@ export class RemotingGateway implements Gateway {
       const group = await this.#context.broker.groups.get(consumerGroup).catch(() => undefined)
       this.#changed.delete(consumerGroup)
       const members = group?.quiet === true ? NONE : this.#consumers.get(consumerGroup)
-      const fields = writeFields(CONSUMER_GROUP, { consumerGroup })
-      const push: Push = { code: REQUEST.notifyConsumersChanged, fields }
+      const push = rebalanceNotice(consumerGroup)
       for (const connection of members ?? NONE) {
         if (left === 0) left = await nextTellings()
         left--

@@ -196,6 +196,28 @@ test('a heartbeat that changes nothing is not told to other members', async (t) 
   t.is(heard.length, 1)
 })
 
+test('a member is told once more when it has looked at its routes again, alone and once', async (t) => {
+  const { connect, clock } = await startFrontEnd(t)
+  const [one, other] = [pushes(), pushes()]
+  const groups = [{ group: 'G', topics: { T: '*' } }]
+  const looking = await connect({ onPush: one.onPush })
+  await heartbeat(looking, 'c1', groups)
+  await heartbeat(await connect({ onPush: other.onPush }), 'c2', groups)
+  const heard = () => [one.heard.length, other.heard.length]
+  await eventually(async () => String(heard()) === '2,1')
+  // The topic was just made: both are told when its route is known.
+  clock.advance(5_000)
+  await eventually(async () => String(heard()) === '3,2')
+  await heartbeat(looking, 'c1', groups)
+  t.deepEqual(heard(), [3, 2])
+  clock.advance(25_000)
+  await heartbeat(looking, 'c1', groups)
+  t.deepEqual(heard(), [4, 2])
+  clock.advance(30_000)
+  await heartbeat(looking, 'c1', groups)
+  t.deepEqual(heard(), [4, 2])
+})
+
 test('a client that is silent for two minutes is no member any more', async (t) => {
   const { connect, clock } = await startFrontEnd(t, { idleMs: 1e9 })
   const [silent, other] = [await connect(), await connect()]

@@ -4,7 +4,7 @@ import { BrokerError } from '../../../errors.ts'
 import { parseMessageFilter } from '../../../model/message-filter.ts'
 import { isLightQueue, isRetryTopic } from '../../../model/names.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
-import { readFields } from '../../../remoting/layout.ts'
+import { readFields, writeFields } from '../../../remoting/layout.ts'
 import {
   CONSUMER_GROUP,
   type ConsumerEntry,
@@ -22,6 +22,7 @@ import {
   type Call,
   DONE,
   isThereOrMayCreate,
+  type Push,
   type RequestTable,
   type Serve,
 } from '../call.ts'
@@ -36,6 +37,12 @@ export const clientRequests: RequestTable = new Map<number, Serve>([
 
 /** Groups of one client: each is compared with its other members when the client changes. */
 const CONSUMERS_MAX = 1000
+
+/** Tells a member of the group to divide its queues anew. */
+export const rebalanceNotice = (consumerGroup: string): Push => ({
+  code: REQUEST.notifyConsumersChanged,
+  fields: writeFields(CONSUMER_GROUP, { consumerGroup }),
+})
 
 /** Answered only once the registration holds: clients ask for the group's members right after. */
 async function heartbeat(call: Call): Promise<Answer> {
@@ -58,7 +65,15 @@ async function heartbeat(call: Call): Promise<Answer> {
   const popping = await poppingGroups(call, consumers)
   await call.client.register(call.context.broker, beat, consumers, call, popping)
   for (const { groupName } of withNewTopics) call.client.tellAgain(groupName)
+  if (call.client.looksAgain(call.context.clock.monotonic())) await tellAlone(call, consumers)
   return DONE
+}
+
+async function tellAlone({ context, client }: Call, consumers: readonly ConsumerEntry[]) {
+  for (const { groupName } of consumers) {
+    const group = await context.broker.groups.get(groupName)
+    if (group?.quiet !== true) client.tell(groupName)
+  }
 }
 
 function authorizeConsumer(call: Call, consumer: ConsumerEntry): void {
