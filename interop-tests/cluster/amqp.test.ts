@@ -2,9 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import test, { type ExecutionContext } from 'ava'
 import rhea from 'rhea'
-import { connect } from '../../src/client/index.ts'
-import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
-import type { Driver, Producing } from '../matrix/driver.ts'
+import type { SpawnedServer } from '../../test/support/server.ts'
 import { driver as amqp } from '../matrix/drivers/rhea.ts'
 import { driver as native } from '../matrix/drivers/sdk.ts'
 import {
@@ -13,7 +11,6 @@ import {
   keysOf,
   orderingKeyOf,
   propertiesOf,
-  type Received,
   type Sample,
   tagOf,
 } from '../matrix/sample.ts'
@@ -22,6 +19,7 @@ import {
   apacheRocketmqMissing,
   startApacheRocketmq,
 } from '../support/apache-rocketmq.ts'
+import { BeforeCluster, ids, sendAll, until } from '../support/before-cluster.ts'
 
 const missing = await apacheRocketmqMissing()
 if (missing !== undefined) {
@@ -32,90 +30,34 @@ const testAll = missing === undefined ? test.serial : test.skip
 
 const LOCK_MS = 5_000
 let apache: ApacheRocketmq
+let before: BeforeCluster
 
 test.before(async (t) => {
   t.timeout(400_000)
-  if (missing === undefined) apache = await startApacheRocketmq()
+  if (missing !== undefined) return
+  apache = await startApacheRocketmq()
+  before = new BeforeCluster(apache)
 })
 test.after.always(() => apache?.stop())
 
 const gateway = (t: ExecutionContext): Promise<SpawnedServer> =>
-  spawnServer(t, {
-    role: 'gateway',
-    config: { cluster: { nameServers: [apache.nameServer] }, amqp: { lockMs: LOCK_MS } },
-  })
-
-const addressesOf = (server: SpawnedServer) => ({
-  nameServer: apache.nameServer,
-  mqtt: '',
-  amqp: server.address('amqp'),
-})
-
-async function newTopic(name: string): Promise<string> {
-  await using mq = await connect({ nameServers: apache.nameServer })
-  await mq.admin.topics.create({ name, queues: 4 })
-  return name
-}
-
-/** A consumer, and a wait for so many different messages of it. */
-async function consumer(
-  t: ExecutionContext,
-  driver: Driver,
-  server: SpawnedServer,
-  topic: string,
-  group: string | undefined,
-) {
-  const received: Received[] = []
-  const clientId = `c-${Math.random().toString(36).slice(2)}`
-  const consuming = await driver.openConsumer(addressesOf(server), {
-    ...{ topic, group, clientId },
-    received: (message) => void received.push(message),
-  })
-  t.teardown(() => consuming.close().catch(() => {}))
-  return received
-}
-
-const ids = (received: readonly Received[]): string[] => [
-  ...new Set(received.map(({ body }) => Buffer.from(body).toString().split('\n', 1)[0]!)),
-]
-
-async function until(
-  t: ExecutionContext,
-  isDone: () => boolean,
-  what: () => string,
-): Promise<void> {
-  for (let waits = 0; !isDone(); waits++) {
-    if (waits > 600) throw new Error(what())
-    if (waits % 50 === 49) t.log(what())
-    await delay(100)
-  }
-}
-
-async function sendAll(producing: Producing, producer: Sample['producer'], count: number) {
-  const sent: Sample[] = []
-  for (let n = 0; n < count; n++) {
-    const sample = { producer, lane: n % 4, n: Math.floor(n / 4) }
-    await producing.send(sample)
-    sent.push(sample)
-  }
-  return sent
-}
+  before.gateway(t, { amqp: { lockMs: LOCK_MS } })
 
 testAll(
   'messages of AMQP and native clients reach both, whole and in the order of their keys',
   async (t) => {
     t.timeout(200_000)
     const [one, other] = [await gateway(t), await gateway(t)]
-    const topic = await newTopic('orders')
+    const topic = await before.newTopic('orders')
     const consumers = await Promise.all([
-      consumer(t, native, one, topic, 'natives'),
-      consumer(t, amqp, one, topic, 'links'),
-      consumer(t, amqp, other, topic, 'others'),
-      consumer(t, amqp, other, topic, undefined),
+      before.consumer(t, native, one, { topic, group: 'natives' }),
+      before.consumer(t, amqp, one, { topic, group: 'links' }),
+      before.consumer(t, amqp, other, { topic, group: 'others' }),
+      before.consumer(t, amqp, other, { topic }),
     ])
     const producers = [
-      await native.openProducer(addressesOf(one), topic),
-      await amqp.openProducer(addressesOf(one), topic),
+      await native.openProducer(before.addressesOf(one), topic),
+      await amqp.openProducer(before.addressesOf(one), topic),
     ]
     const sent = (
       await Promise.all([sendAll(producers[0]!, 'sdk', 100), sendAll(producers[1]!, 'rhea', 100)])
@@ -158,7 +100,7 @@ testAll(
   async (t) => {
     t.timeout(200_000)
     const [one, other] = [await gateway(t), await gateway(t)]
-    const topic = await newTopic('killed')
+    const topic = await before.newTopic('killed')
     const held: string[] = []
     const receiver = rhea
       .create_container({ id: 'holder' })
@@ -174,7 +116,7 @@ testAll(
     link.on('message', ({ message }: { message?: { body: { content: Buffer } } }) =>
       held.push(message!.body.content.toString().split('\n', 1)[0]!),
     )
-    const producing = await amqp.openProducer(addressesOf(other), topic)
+    const producing = await amqp.openProducer(before.addressesOf(other), topic)
     const sent = await sendAll(producing, 'rhea', 40)
     await producing.close()
     await until(
@@ -183,7 +125,7 @@ testAll(
       () => `${held.length} held`,
     )
     await one.kill()
-    const received = await consumer(t, amqp, other, topic, 'workers')
+    const received = await before.consumer(t, amqp, other, { topic, group: 'workers' })
     await until(
       t,
       () => ids(received).length === sent.length,
@@ -198,9 +140,9 @@ testAll(
   async (t) => {
     t.timeout(300_000)
     const server = await gateway(t)
-    const topic = await newTopic('away')
-    const received = await consumer(t, amqp, server, topic, 'patient')
-    const producing = await amqp.openProducer(addressesOf(server), topic)
+    const topic = await before.newTopic('away')
+    const received = await before.consumer(t, amqp, server, { topic, group: 'patient' })
+    const producing = await amqp.openProducer(before.addressesOf(server), topic)
     t.teardown(() => producing.close())
     await sendAll(producing, 'rhea', 20)
     await apache.killBroker()

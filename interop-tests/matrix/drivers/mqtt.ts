@@ -18,7 +18,9 @@ function mqttDriver(version: 4 | 5): Driver {
   })
   return {
     async openProducer({ mqtt }, topic) {
-      const client = await connectAsync(`mqtt://${mqtt}`, options(`producer-${version}`))
+      // Of two with one id, at whichever gateways, each would end the other's connection.
+      const id = `producer-${version}-${Math.random().toString(36).slice(2)}`
+      const client = await connectAsync(`mqtt://${mqtt}`, options(id))
       client.on('error', () => {})
       return {
         async send(sample) {
