@@ -55,6 +55,7 @@ export class Memberships {
     const { group, topic } = source
     try {
       this.#parts.shareFilters.check(source)
+      await groups.ensure(group)
       await groups.checkReceiving(group, topic, source.filter)
       this.#entering = source
       await this.#registerEntering(source)
