@@ -97,6 +97,24 @@ test('brokers that refuse at once are not asked over and over', async (t) => {
   t.true(lanes.isIdle)
 })
 
+test('what is bound to a broker that has gone goes to another, though nothing comes behind it', async (t) => {
+  let names = ['a', 'b']
+  const { lanes, results, add, pass } = opened(
+    async ({ brokerName }) => {
+      if (brokerName === 'a') throw UNREACHABLE
+    },
+    async () => queuesOf(...names),
+  )
+  const keys = ['k0', 'k1', 'k2', 'k3', 'k4', 'k5', 'k6', 'k7']
+  for (const key of keys) add(key, { key })
+  lanes.flush()
+  await pass(100)
+  t.true(results.size < keys.length)
+  names = ['b']
+  await pass(1_000)
+  for (const key of keys) t.deepEqual(codeOf(results.get(key)), ['stored'], key)
+})
+
 test('a topic without a queue to write is waited for, and refused in time', async (t) => {
   const { lanes, results, add, pass } = opened(
     async () => t.fail('there is no queue'),

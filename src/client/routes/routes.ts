@@ -17,6 +17,7 @@ const MASTER_ID = 0
 const FRESH_MS = 30_000
 /** While no name server answers, they are asked again so soon, and not by each use of a route. */
 const UNANSWERED_MS = 1_000
+const NEW_MS = 1_000
 const TOPICS_MAX = 10_000
 /** Until the name servers know a topic that a broker has made. */
 const KNOWN_MS_MAX = 10_000
@@ -98,6 +99,16 @@ export class Routes {
         { retryable: true },
       )
     })
+  }
+
+  /**
+   * A queue that was there is missing, perhaps no more: the route is fetched again before the next
+   * use, unless it is very new.
+   */
+  doubt(topic: string): void {
+    const known = this.#known.get(topic)
+    if (known === undefined || this.#clock.monotonic() - known.fetchedAt < NEW_MS) return
+    this.invalidate(topic)
   }
 
   /** The cached route may be wrong: it is fetched again before the next use. */

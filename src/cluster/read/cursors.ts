@@ -92,6 +92,7 @@ export class ClusterCursors implements Cursors {
   async #checkQueue({ topic, brokerName, queueId }: QueueName): Promise<void> {
     const { readable } = await this.#parts.links.routes.queues(topic, this.#limits)
     if (readable.some((one) => one.brokerName === brokerName && one.queueId === queueId)) return
+    this.#parts.links.routes.doubt(topic)
     const text = `the topic '${topic}' has no queue ${queueId} of '${brokerName}'`
     throw new BrokerError('QUEUE_NOT_FOUND', text)
   }

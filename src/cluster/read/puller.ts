@@ -57,7 +57,10 @@ export class ClusterPuller {
     const { readable, writable } = await this.#parts.links.routes.queues(topic, limits)
     const isIt = (one: QueueRef): boolean =>
       one.queueId === queueId && one.brokerName === brokerName
-    if (!readable.some(isIt)) throw unreadable(request, writable.some(isIt))
+    if (!readable.some(isIt)) {
+      this.#parts.links.routes.doubt(topic)
+      throw unreadable(request, writable.some(isIt))
+    }
     const endMs = this.#parts.clock.monotonic() + waitMs
     try {
       return await ask(endMs)

@@ -67,6 +67,8 @@ export class PopLine {
   /** A broker answers an attempt that it knows with what it gave before. */
   readonly #id = randomUUID()
   #attempts = 0
+  /** Brokers that had queues of it, those that are away too. */
+  readonly #seen = new Set<string>()
   #isClosed = false
 
   constructor(parts: Parts) {
@@ -137,6 +139,8 @@ export class PopLine {
     try {
       const { readable } = await links.routes.queues(request.topic)
       const names = namesOf(request, readable)
+      for (const name of names) this.#seen.add(name)
+      if (names.length < this.#seen.size) links.routes.doubt(request.topic)
       const fields = this.#fieldsOf(request)
       if (await this.#popAny(names, fields)) {
         this.#vain = 0

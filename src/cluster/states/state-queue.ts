@@ -35,6 +35,8 @@ const READ_BYTES = 1024 * 1024
 const READ_BACK_MS = 10_000
 /** A queue whose broker is away is not waited for longer. */
 const READ_MS = 10_000
+/** One that could not be read just now. */
+const AWAY_MS = 500
 
 export interface QueueParts {
   readonly clock: Clock
@@ -79,6 +81,8 @@ export class StateQueue {
   #isKeeping = false
   /** Answers in a row that skip a record. */
   #skipped = 0
+  /** The last read failed. */
+  #isAway = false
   readonly #whenRead: (() => void)[] = []
 
   constructor(queue: QueueRef, parts: QueueParts) {
@@ -94,7 +98,8 @@ export class StateQueue {
     const whenRead = new Promise<void>((resolve) => this.#whenRead.push(resolve))
     const { topic, brokerName } = this.queue
     const what = `reading '${topic}' on '${brokerName}'`
-    await within(whenRead, { timeoutMs: READ_MS }, this.#parts.clock, what)
+    const timeoutMs = this.#isAway ? AWAY_MS : READ_MS
+    await within(whenRead, { timeoutMs }, this.#parts.clock, what)
   }
 
   /**
@@ -164,10 +169,12 @@ export class StateQueue {
           filter: EVERY_TAG,
           waitMs: this.#isRead ? HELD_MS : 0,
         })
+        this.#isAway = false
         this.#read(result)
         const isSkipped = result.status === 'no-match'
         if (result.status === 'moved' || isSkipped) await sleep(this.#parts.clock, PAUSE_MS, signal)
       } catch (error) {
+        this.#isAway = true
         if (!signal.aborted && AWAY.has(BrokerError.from(error).code)) await this.#onAway()
         await sleep(this.#parts.clock, PAUSE_MS, signal).catch(() => {})
       }
