@@ -99,7 +99,9 @@ export class StateQueue {
     const { topic, brokerName } = this.queue
     const what = `reading '${topic}' on '${brokerName}'`
     const timeoutMs = this.#isAway ? AWAY_MS : READ_MS
-    await within(whenRead, { timeoutMs }, this.#parts.clock, what)
+    await within(whenRead, { timeoutMs }, this.#parts.clock, what).catch((error: unknown) => {
+      throw away(this.queue, BrokerError.from(error))
+    })
   }
 
   /**
