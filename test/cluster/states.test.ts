@@ -6,13 +6,16 @@ import { LEASE_MS } from '../../src/cluster/states/silence.ts'
 import { STATE_TOPIC } from '../../src/model/names.ts'
 import { codeOf, codesOf, newMessage, pullRequest, topicOf } from '../support/broker.ts'
 import { RunningClock } from '../support/running-clock.ts'
-import { startServer, type TestServer } from '../support/server.ts'
+import { freePort, startServer, type TestServer } from '../support/server.ts'
+import { tempDir } from '../support/temp-dir.ts'
 
 interface Cluster {
   readonly clock: RunningClock
   /** Also the name server. */
   readonly first: TestServer
   readonly second: TestServer
+  /** Again, where it was. */
+  startSecond(): Promise<TestServer>
   open(): Promise<ClusterBroker>
 }
 
@@ -21,14 +24,16 @@ async function started(t: ExecutionContext): Promise<Cluster> {
   t.teardown(clock.run())
   const first = await startServer(t, { clock })
   const nameServers = [first.address('nameServer')]
-  const config = { broker: { name: 'broker-b', nameServers } }
-  const second = await startServer(t, { clock, role: 'broker', config })
+  const broker = { name: 'broker-b', nameServers }
+  const config = { broker, dataDir: await tempDir(t), remoting: { port: await freePort() } }
+  const startSecond = () => startServer(t, { clock, role: 'broker', config })
+  const second = await startSecond()
   const open = async (): Promise<ClusterBroker> => {
     const broker = await openClusterBroker({ clock, name: 'gateway', options: { nameServers } })
     t.teardown(() => broker.close())
     return broker
   }
-  return { clock, first, second, open }
+  return { clock, first, second, startSecond, open }
 }
 
 const ignore = (): void => {}
@@ -74,6 +79,23 @@ test('states on a broker that is away cannot be changed, all others can', async 
   const calls = ids.map((id) => codeOf(broker.states.claim(id, ignore)))
   const codes = new Set(await slowly(clock, Promise.all(calls)))
   t.deepEqual([...codes].sort(), ['UNREACHABLE', 'no error'])
+})
+
+test('a broker that is back is used at once', async (t) => {
+  const { clock, second, startSecond, open } = await started(t)
+  const broker = await open()
+  const ids = await idsOf(broker)
+  const claimAll = async () => {
+    const claiming = Promise.all(ids.map((id) => codeOf(broker.states.claimFree(id, ignore))))
+    return new Set(await slowly(clock, claiming))
+  }
+  await second.server.close()
+  t.true((await claimAll()).has('UNREACHABLE'))
+  await startSecond()
+  const backMs = clock.now()
+  while ((await claimAll()).has('UNREACHABLE')) await clock.pass(200)
+  // Routes are kept for 30 s.
+  t.true(clock.now() - backMs < 20_000, `${clock.now() - backMs} ms`)
 })
 
 test('a gateway that starts while a broker is away lists the states of the others', async (t) => {

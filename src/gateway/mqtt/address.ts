@@ -81,7 +81,7 @@ export class Addresses {
   route(name: string): MessageAddress {
     const known = this.#routes.get(name)
     if (known !== undefined) return known
-    const route = makeRoute(name, this.#topics)
+    const route = makeRoute(name, this.#topics, this.#broker.lightQueues === undefined)
     if (name.length > ROUTE_NAME_CHARS_MAX) return route
     if (this.#routes.size >= ROUTES_MAX) this.#routes.clear()
     this.#routes.set(name, route)
@@ -175,7 +175,12 @@ export const isLooking = (group: string): boolean => group.includes(LOOKING)
 /** The group that rights are for. */
 export const namedGroup = (group: string): string => group.split(LOOKING, 1)[0]!
 
-function makeRoute(name: string, topics: ReadonlySet<string>): MessageAddress {
+/** `choosesByTag`: where brokers have no light queues, readers leave the choice by tag to them. */
+function makeRoute(
+  name: string,
+  topics: ReadonlySet<string>,
+  choosesByTag: boolean,
+): MessageAddress {
   const { topic, isBound, tag, key } = mqttPlace(name, topics.has(firstLevel(name)))
   const properties = (qos: Qos): Buffer => encodeProperties(addressProperties(name, tag, key, qos))
   return {
@@ -186,7 +191,7 @@ function makeRoute(name: string, topics: ReadonlySet<string>): MessageAddress {
     // Only the catch-all may have gone since.
     createTopic: !isBound,
     tag,
-    isTagFixed: !isBound,
+    isTagFixed: !isBound || (choosesByTag && tag !== undefined),
     key,
     properties: [properties(0), properties(1), properties(2)],
     filters: 0,

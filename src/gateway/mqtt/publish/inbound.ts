@@ -260,11 +260,12 @@ export class Inbound {
   }
 
   /**
-   * A hint for the publisher (0x10); a topic of its own may have native consumers, so it never gets
-   * it.
+   * A hint for the publisher (0x10); a topic of its own may have native consumers, and before a
+   * cluster other gateways have subscribers, so it never gets it there.
    */
   #hasNoSubscribers(route: MessageAddress): boolean {
-    if (route.topic !== MQTT_CATCH_ALL_TOPIC) return false
+    const { lightQueues } = this.#parts.context.broker
+    if (route.topic !== MQTT_CATCH_ALL_TOPIC || lightQueues === undefined) return false
     return this.#filtersOf(route) === 0
   }
 
