@@ -6,16 +6,15 @@ import type { ConfigInput } from '../../src/config.ts'
 import { type SpawnedServer, spawnServer } from '../../test/support/server.ts'
 import type { Addresses, Driver, Producing } from '../matrix/driver.ts'
 import type { Received, Sample } from '../matrix/sample.ts'
-import type { ApacheRocketmq } from './apache-rocketmq.ts'
 
 /** A busy machine may take long; nothing is made to wait that has come. */
 const WAITS_MAX = 900
 const WAIT_MS = 100
 
 export class BeforeCluster {
-  readonly apache: ApacheRocketmq
+  readonly apache: { readonly nameServer: string }
 
-  constructor(apache: ApacheRocketmq) {
+  constructor(apache: { readonly nameServer: string }) {
     this.apache = apache
   }
 
