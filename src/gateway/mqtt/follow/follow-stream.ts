@@ -201,6 +201,7 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
   /** The queue begins anew. */
   restarted(queue: FollowedQueue): void {
     this.#join(queue)
+    this.#forgetStarts(queue)
     if (this.#from?.queue === queue) this.#forget()
   }
 
@@ -282,7 +283,12 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     this.#expected?.delete(queue.name)
     const isThere = expected !== undefined && expected <= queue.knownEnd && !isOther
     const next = isThere ? expected : queueOffset(0)
+    if (!isThere) this.#forgetStarts(queue)
     if (next !== queue.head) this.#setOwn({ queue, next })
+  }
+
+  #forgetStarts({ name }: FollowedQueue): void {
+    for (const { alone } of this.#members.values()) alone[0].starts?.delete(name)
   }
 
   #placeOn(queue: FollowedQueue): QueueOffset {

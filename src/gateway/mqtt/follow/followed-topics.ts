@@ -164,12 +164,16 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
     return touched
   }
 
-  *#namesTouchedBy(filter: string): Generator<string> {
+  /** Also topics that are no more: sessions that are behind may have messages of them. */
+  #namesTouchedBy(filter: string): ReadonlySet<string> {
     const { topics } = this.#parts.addresses
     const first = firstLevel(filter)
-    yield MQTT_CATCH_ALL_TOPIC
-    if (isWildcard(first)) yield* topics
-    else if (topics.has(first)) yield first
+    const names = new Set([MQTT_CATCH_ALL_TOPIC])
+    if (isWildcard(first)) {
+      for (const name of topics) names.add(name)
+      for (const name of this.#topics.keys()) names.add(name)
+    } else if (topics.has(first) || this.#topics.has(first)) names.add(first)
+    return names
   }
 
   #isTouched(topic: string): boolean {
