@@ -1,4 +1,5 @@
-// MQTT beside mosquitto: publishing at QoS 0 and 1, and fan-out. Ours is durable before it
+// MQTT beside mosquitto, and over TLS 1.3 and WebSocket beside TCP: publishing at QoS 0 and 1, and
+// fan-out. Ours is durable before it
 // acknowledges, mosquitto keeps nothing. Rounds alternate, so that both meet the same neighbours;
 // the median counts, and messages per CPU second of the server tell more than per second on a
 // shared machine. Prints, never asserts.
@@ -6,7 +7,9 @@
 //   npx tsc -b && node dist/bench/mqtt.js [rounds]
 import { readFileSync, rmSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { SERVER_TLS } from '../test/support/certificates.ts'
 import { SpawnedServer } from '../test/support/server.ts'
+import type { Transport } from './mqtt/dial.ts'
 import { load, type Shape } from './mqtt/load.ts'
 import { startMosquitto } from './peers/mosquitto.ts'
 import { peerDirectory } from './peers/peer.ts'
@@ -18,6 +21,7 @@ interface Server {
   readonly name: string
   readonly port: number
   readonly pid: number
+  readonly transport?: Transport
 }
 
 const SHAPES: readonly (readonly [title: string, shape: Shape])[] = [
@@ -27,7 +31,7 @@ const SHAPES: readonly (readonly [title: string, shape: Shape])[] = [
   ],
   [
     'QoS 1 in: 1 publisher, 1 in flight, 100 B',
-    { publishers: 1, subscribers: 0, qos: 1, window: 1, messages: 1_000, payloadBytes: 100 },
+    { publishers: 1, subscribers: 0, qos: 1, window: 1, messages: 3_000, payloadBytes: 100 },
   ],
   [
     'QoS 0, 1 publisher to 8 subscribers, 64 B',
@@ -43,12 +47,18 @@ async function main(): Promise<void> {
   console.log(`${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}, ${ROUNDS} rounds\n`)
   const dataDir = peerDirectory('trivet')
   const off = { enabled: false, port: 0 }
-  const config = { dataDir, nameServer: off, remoting: off, amqp: off, mqtt: { port: 0 } }
+  const others = { nameServer: off, remoting: off, amqp: off, http: off }
+  const config = { ...others, dataDir, mqtt: { port: 0 }, tls: SERVER_TLS }
   const ours = new SpawnedServer(config, { role: 'broker' })
   await ours.start()
   const mosquitto = await startMosquitto()
   if (mosquitto === undefined) console.log('mosquitto is not installed and left out\n')
-  const servers: Server[] = [{ name: 'TrivetMQ, durable', port: ours.port('mqtt'), pid: ours.pid }]
+  const own = { name: 'TrivetMQ, durable', port: ours.port('mqtt'), pid: ours.pid }
+  const servers: Server[] = [
+    own,
+    { ...own, name: 'TrivetMQ, TLS 1.3', transport: 'tls' },
+    { ...own, name: 'TrivetMQ, WebSocket', transport: 'websocket' },
+  ]
   if (mosquitto !== undefined) servers.push({ ...mosquitto, name: 'mosquitto, volatile' })
   try {
     for (const [title, shape] of SHAPES) await compare(title, shape, servers)
@@ -69,7 +79,7 @@ async function compare(title: string, shape: Shape, servers: readonly Server[]):
   for (let round = 0; round < ROUNDS; round++) {
     for (const { server, perSecond, perCpu } of rows) {
       const before = cpuSeconds(server.pid)
-      const { seconds, published, delivered } = await load(server.port, shape)
+      const { seconds, published, delivered } = await load(server.port, shape, server.transport)
       const count = shape.subscribers > 0 ? delivered : published
       perSecond.push(count / seconds)
       perCpu.push(count / Math.max(0.01, cpuSeconds(server.pid) - before))

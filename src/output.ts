@@ -8,6 +8,8 @@ import { afterTurnEnd } from './turn-end.ts'
 export interface ByteSocket {
   /** Bytes written and not yet taken by the kernel. */
   readonly unsentBytes: number
+  /** Bytes stay here for a while after each write, as their transport needs them. */
+  readonly keepsBytes?: boolean
   /** The buffer is owned by the socket until it is sent. */
   write(bytes: Buffer): unknown
   end(): void
@@ -102,7 +104,8 @@ export class Output {
     this.at = 0
     const bytes = block.subarray(0, at)
     // Behind others it waits long, and is not to keep a whole block.
-    const isCopied = this.#socket.unsentBytes > 0 && at < BLOCK_BYTES / 2
+    const isKept = this.#socket.keepsBytes || this.#socket.unsentBytes > 0
+    const isCopied = isKept && at < BLOCK_BYTES / 2
     if (!this.#isClosed) this.#socket.write(isCopied ? Buffer.from(bytes) : bytes)
     // Nothing is left in the socket: the kernel has its own copy.
     if (isCopied || this.#isClosed || this.#socket.unsentBytes === 0) give(block)

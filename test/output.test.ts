@@ -52,6 +52,28 @@ test('a peer that takes nothing is not kept a whole block for a few bytes', asyn
   t.true(bytes <= 2 * BLOCK_BYTES, `${bytes} bytes are kept`)
 })
 
+test('a socket that keeps what it is given for a moment is given no whole block for a few bytes', async (t) => {
+  // As TLS: the bytes are the kernel's one step later.
+  class KeepingSocket extends FakeSocket {
+    readonly keepsBytes = true
+    override write(bytes: Buffer): void {
+      super.write(bytes)
+      this.unsentBytes += bytes.length
+      queueMicrotask(() => {
+        this.unsentBytes = 0
+      })
+    }
+  }
+  const socket = new KeepingSocket()
+  const output = new Output(socket)
+  for (let i = 0; i < 100; i++) {
+    output.push(Buffer.from('ping'))
+    await turn()
+  }
+  const kept = new Set(socket.given.map(({ buffer }) => buffer))
+  t.true([...kept].every(({ byteLength }) => byteLength < BLOCK_BYTES))
+})
+
 test('every byte is written once and in order', async (t) => {
   await fc.assert(
     fc.asyncProperty(

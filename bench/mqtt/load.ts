@@ -1,6 +1,7 @@
-// An MQTT 3.1.1 load over raw sockets: publishers with a window each, subscribers that count.
+// An MQTT 3.1.1 load over raw sockets, TLS or WebSocket: publishers with a window each, subscribers that count.
 // Frames are built once and patched, so that the server is the limit.
-import { connect, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { dial, type Transport } from './dial.ts'
 
 export interface Shape {
   readonly publishers: number
@@ -24,19 +25,25 @@ const PUBLISH = 3
 const PUBACK = 4
 
 /** One round; settles when every message is acknowledged and delivered. */
-export async function load(port: number, shape: Shape): Promise<Result> {
+export async function load(
+  port: number,
+  shape: Shape,
+  transport: Transport = 'tcp',
+): Promise<Result> {
   const { subscribers, publishers, messages, qos } = shape
   const round = new Round(shape)
   const readers = await Promise.all(
     Array.from({ length: subscribers }, async (_, i) => {
-      const peer = await openPeer(port, `sub${i}`, round)
+      const peer = await openPeer(await dial(port, transport), `sub${i}`, round)
       peer.send(subscribeFrame(qos))
       await peer.packet(9)
       return peer
     }),
   )
   const writers = await Promise.all(
-    Array.from({ length: publishers }, (_, i) => openPeer(port, `pub${i}`, round)),
+    Array.from({ length: publishers }, async (_, i) =>
+      openPeer(await dial(port, transport), `pub${i}`, round),
+    ),
   )
   const start = performance.now()
   const deadline = setTimeout(() => round.end(), DEADLINE_MS)
@@ -137,12 +144,12 @@ class Round {
 
 class Peer {
   acked: (count: number) => void = () => {}
-  readonly #socket: Socket
+  readonly #socket: Duplex
   readonly #round: Round
   #rest: Buffer | undefined
   #wanted: { type: number; resolve: () => void } | undefined
 
-  constructor(socket: Socket, round: Round) {
+  constructor(socket: Duplex, round: Round) {
     this.#socket = socket
     this.#round = round
     socket.on('data', (chunk) => this.#read(chunk))
@@ -197,12 +204,7 @@ class Peer {
   }
 }
 
-async function openPeer(port: number, id: string, round: Round): Promise<Peer> {
-  const socket = connect({ port, host: '127.0.0.1', noDelay: true })
-  await new Promise<void>((resolve, reject) => {
-    socket.once('connect', resolve)
-    socket.once('error', reject)
-  })
+async function openPeer(socket: Duplex, id: string, round: Round): Promise<Peer> {
   const peer = new Peer(socket, round)
   const body = Buffer.concat([
     Buffer.from([0, 4]),

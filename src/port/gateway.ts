@@ -97,6 +97,8 @@ export interface GatewaySocket {
   readonly certifiedUser: string | undefined
   /** Bytes written and not yet taken by the kernel. */
   readonly unsentBytes: number
+  /** Written bytes are not the kernel's yet when `write` returns: TLS, WebSocket. */
+  readonly keepsBytes?: boolean
   /** Chunks are valid only during the call: copy bytes to keep. At most one of these per socket. */
   onData(handler: (chunk: Buffer) => void): void
   /** The other side ended or the socket failed; called once, nothing follows. */

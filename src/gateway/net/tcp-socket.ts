@@ -64,6 +64,8 @@ export class TcpSocket implements GatewaySocket {
   /** The protocol has not begun. */
   #isNew = true
   #isSecured = false
+  /** TLS or a WebSocket is between the protocol and the kernel. */
+  #isLayered = false
   #certifiedUser: string | undefined
   #isHandshaking = false
   #handshakeMs = Number.POSITIVE_INFINITY
@@ -108,6 +110,10 @@ export class TcpSocket implements GatewaySocket {
 
   get unsentBytes(): number {
     return this.#socket.writableLength
+  }
+
+  get keepsBytes(): boolean {
+    return this.#isLayered
   }
 
   onData(handler: (chunk: Buffer) => void): void {
@@ -290,6 +296,7 @@ export class TcpSocket implements GatewaySocket {
     // Silent so far: the bytes were the handshake's.
     this.#hasRead = false
     this.#socket.off('close', this.#onClose)
+    this.#isLayered = true
     this.#socket = socket
     this.#follow(socket)
     if (this.#isPaused) socket.pause()
