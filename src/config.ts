@@ -10,6 +10,7 @@ import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
 import { HTTP_SETTINGS } from './gateway/http/options.ts'
 import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
 import {
+  PROXY_SETTINGS,
   TLS_SETTINGS,
   type TlsSetting,
   tlsMode,
@@ -260,6 +261,7 @@ const declared = z.strictObject({
         protocol: z.enum(['remoting', 'mqtt', 'amqp', 'http', 'any']),
         host: z.string().min(1).default('127.0.0.1'),
         port: port(0),
+        path: z.string().min(1).optional().describe('Of a unix socket, in place of host and port.'),
         tls: tlsMode(),
       }),
     )
@@ -272,6 +274,10 @@ const declared = z.strictObject({
     .strictObject(TLS_SETTINGS)
     .prefault({})
     .describe('TLS: the certificates of all listeners. The files are read again when they change.'),
+  proxyProtocol: z
+    .strictObject(PROXY_SETTINGS)
+    .prefault({})
+    .describe('The PROXY protocol, by which proxies say whose connections they pass on.'),
   webSocket: z
     .strictObject(WEB_SOCKET_SETTINGS)
     .prefault({})

@@ -6,6 +6,7 @@ import { isWildcard } from './exposure.ts'
 import { ConnectionBudget } from './gateway/net/connection-budget.ts'
 import { canDial, Listener } from './gateway/net/listener.ts'
 import { CERTIFICATE_EXPIRY } from './gateway/net/numbers.ts'
+import { ProxyAddresses } from './gateway/net/proxy-header.ts'
 import { TlsAcceptor } from './gateway/net/tls.ts'
 import { TurnBudget } from './gateway/net/turn-budget.ts'
 import { WebSocketAcceptor } from './gateway/net/websocket.ts'
@@ -76,13 +77,14 @@ export async function openListeners(
   const budget = connectionBudget(planned, config, log)
   const bulk = new TurnBudget(clock)
   const routes = new TurnBudget(clock, { turnMs: ROUTES_MS, countsOwnOnly: true })
+  const proxies = new ProxyAddresses(config.proxyProtocol.from)
   const acceptor = acceptorOf(config, certificates, clock)
   numbers.gauges([CERTIFICATE_EXPIRY], (set) => {
     for (const { setting, validToMs } of certificates.expiries) {
       set(CERTIFICATE_EXPIRY, validToMs / 1000, { setting })
     }
   })
-  for (const { protocol, host, port, tls: mode } of planned) {
+  for (const { protocol, host, port, path, tls: mode } of planned) {
     const limits = config[protocol]
     // Routes are asked for by short requests, which must not wait behind all that the broker is
     // sent.
@@ -91,8 +93,8 @@ export async function openListeners(
     const takesTls = acceptor !== undefined && mode !== 'disabled'
     const tls = takesTls ? { acceptor, isEnforced: mode === 'enforcing' } : undefined
     const webSocket = webSocketOf(protocol, config)
-    const shared = { budget, turn, tls, webSocket, log, clock, numbers }
-    const listener = await Listener.open({ host, port, name, limits, ...shared })
+    const shared = { budget, turn, tls, webSocket, proxies, log, clock, numbers }
+    const listener = await Listener.open({ host, port, path, name, limits, ...shared })
     parts.add(`${protocol} listener`, () => listener.close())
     listeners.push({ name, protocol, listener })
   }
@@ -226,7 +228,9 @@ export async function dialAdvertised(
   for (const { name, protocol, listener } of listeners) {
     const host = config[protocol].advertisedHost
     const { port } = listener
-    if (host === undefined || (await canDial(host, port, DIAL_TIMEOUT_MS, clock))) continue
+    const isUnix = listener.options.path !== undefined
+    if (host === undefined || isUnix || (await canDial(host, port, DIAL_TIMEOUT_MS, clock)))
+      continue
     log.warn(
       {
         evt: 'server.advertised_unreachable',

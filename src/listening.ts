@@ -15,6 +15,8 @@ export interface PlannedListener {
   readonly host: string
   /** 0: a free one. */
   readonly port: number
+  /** Of a unix socket, in place of both. */
+  readonly path?: string | undefined
   /** The setting that names the host: 'mqtt.host'. */
   readonly hostSetting: string
   readonly tls: TlsMode

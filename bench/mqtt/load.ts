@@ -1,4 +1,5 @@
-// An MQTT 3.1.1 load over raw sockets, TLS or WebSocket: publishers with a window each, subscribers that count.
+// An MQTT 3.1.1 load over raw sockets, TLS or WebSocket: publishers with a window each, subscribers
+// that count.
 // Frames are built once and patched, so that the server is the limit.
 import type { Duplex } from 'node:stream'
 import { dial, type Transport } from './dial.ts'

@@ -81,9 +81,10 @@ export function banner(
 ): readonly string[] {
   const lines = [`TrivetMQ is running (started in ${Math.round(startedInMs)} ms)`, '']
   for (const { name, host, port, advertised } of addresses) {
-    const bound = `${host.includes(':') ? `[${host}]` : host}:${port}`
+    const isPath = host.startsWith('/')
+    const bound = isPath ? host : `${host.includes(':') ? `[${host}]` : host}:${port}`
     const word = advertised ?? 'whatever they dialled'
-    const told = word === bound ? '' : `  (clients are told ${word})`
+    const told = isPath || word === bound ? '' : `  (clients are told ${word})`
     lines.push(`  ${(LABELS.get(name) ?? name).padEnd(12)} ${bound}${told}`)
   }
   if (role === 'start' || role === 'broker') lines.push(`  ${'data'.padEnd(12)} ${dataDir}`)

@@ -1,6 +1,7 @@
 // The one place that owns listening sockets: binds, counts and limits connections, reads them into
 // one shared buffer and hands each to its gateway as a GatewaySocket. Knows bytes; no protocol, no
 // broker.
+import { statSync, unlinkSync } from 'node:fs'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
@@ -11,16 +12,21 @@ import { NetworkCounts } from '../access/network-counts.ts'
 import type { ConnectionBudget } from './connection-budget.ts'
 import type { ListenerLimits } from './limits.ts'
 import { CONNECTIONS, CONNECTIONS_REFUSED, type Refusal } from './numbers.ts'
-import { TcpSocket, type Transports } from './tcp-socket.ts'
+import type { ProxyAddresses } from './proxy-header.ts'
+import { type Layer, TcpSocket, type Transports } from './tcp-socket.ts'
 import type { TurnBudget } from './turn-budget.ts'
 
 export interface ListenerOptions extends Transports {
   readonly host: string
   /** 0 = any free port; `Listener.port` tells which. */
   readonly port: number
+  /** Of a unix socket, in place of host and port. */
+  readonly path?: string | undefined
   /** Section of the configuration, for messages: 'mqtt'. */
   readonly name: string
   readonly limits: ListenerLimits
+  /** Those whose connections begin with a header of the PROXY protocol. */
+  readonly proxies?: ProxyAddresses | undefined
   /** Connections that all listeners of the process share; absent: only `limits` bounds this one. */
   readonly budget?: ConnectionBudget | undefined
   /** Time that listeners with bulk work share; absent: each chunk is handled as it comes. */
@@ -40,7 +46,11 @@ const SWEEP_MS = 1_000
 /** Refusals are logged at most this often, so that a flood costs no log. */
 const REFUSAL_LOG_MS = 10_000
 
-const TURNED_AWAY = { tls: 'listener.tls', webSocket: 'listener.webSocket' } as const
+const TURNED_AWAY = {
+  tls: 'listener.tls',
+  webSocket: 'listener.webSocket',
+  proxy: 'listener.proxy',
+} as const
 
 /** The limit that all listeners share. */
 const OPEN_FILES = 'openFiles'
@@ -53,6 +63,8 @@ export class Listener {
   readonly #server: Server
   readonly #sockets = new Set<TcpSocket>()
   readonly #perNetwork = new NetworkCounts()
+  /** By the address that each counts for; undefined: for none. */
+  readonly #counted = new WeakMap<TcpSocket, string | undefined>()
   /** Accepted before there was a gateway: unread, in the order they came. */
   #early: TcpSocket[] = []
   #gateway: Taker | undefined
@@ -63,6 +75,7 @@ export class Listener {
 
   /** @throws BrokerError CONFIG_INVALID when the address cannot be bound, with what to do */
   static async open(options: ListenerOptions): Promise<Listener> {
+    if (options.path !== undefined) await removeStale(options.path)
     const server = createServer({
       noDelay: true,
       keepAlive: true,
@@ -71,16 +84,19 @@ export class Listener {
     })
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => reject(bindError(options, error)))
-      server.listen({ host: options.host, port: options.port, backlog: BACKLOG }, resolve)
+      const { host, port, path } = options
+      const at = path === undefined ? { host, port } : { path }
+      server.listen({ ...at, backlog: BACKLOG }, resolve)
     })
     return new Listener(options, server)
   }
 
   private constructor(options: ListenerOptions, server: Server) {
     const address = server.address()
-    if (address === null || typeof address === 'string') throw new Error('not a TCP listener')
-    this.host = address.address
-    this.port = address.port
+    if (address === null) throw new Error('the listener does not listen')
+    // A unix socket has its path in place of a host, and no port.
+    this.host = typeof address === 'string' ? address : address.address
+    this.port = typeof address === 'string' ? 0 : address.port
     this.options = options
     this.#server = server
     const labels = { protocol_type: options.name, listener: `${this.host}:${this.port}` }
@@ -130,19 +146,20 @@ export class Listener {
   #accept(accepted: Socket): void {
     // An error without a listener would end the process, so this comes before anything else.
     accepted.on('error', ignoreError)
-    const remoteAddress = accepted.remoteAddress
-    if (remoteAddress === undefined) {
+    const { remoteAddress } = accepted
+    // A client by a unix socket has none.
+    if (remoteAddress === undefined && this.options.path === undefined) {
       accepted.destroy()
       return
     }
-    const { limits, log, clock, name, budget, turn } = this.options
-    if (!this.#perNetwork.take(remoteAddress, limits.connectionsPerAddressMax)) {
+    const { limits, log, clock, name, budget, turn, proxies } = this.options
+    const isProxied = remoteAddress !== undefined && proxies?.has(remoteAddress)
+    if (!isProxied && !this.#admit(remoteAddress)) {
       accepted.destroy()
-      this.#refuse('connectionsPerAddressMax', limits.connectionsPerAddressMax)
       return
     }
     if (budget?.take(name) === false) {
-      this.#perNetwork.give(remoteAddress)
+      if (!isProxied) this.#letGo(remoteAddress)
       accepted.destroy()
       this.#refuse(OPEN_FILES, budget.total)
       return
@@ -158,14 +175,40 @@ export class Listener {
       nowMs: clock.monotonic(),
       failed,
       transports: this.options,
-      refused: (transport, reason) => this.#refuseTransport(remoteAddress, transport, reason),
+      refused: (layer, reason) => this.#turnAway(socket.remoteAddress, layer, reason),
+      introduced: isProxied ? () => this.#introduce(socket) : undefined,
     })
     this.#sockets.add(socket)
+    if (!isProxied) this.#counted.set(socket, remoteAddress)
     socket.onGone(() => {
       budget?.give(name)
       this.#sockets.delete(socket)
-      this.#perNetwork.give(remoteAddress)
+      if (this.#counted.has(socket)) this.#letGo(this.#counted.get(socket))
     })
+    if (!isProxied) this.#handOn(socket)
+  }
+
+  /** Its proxy said whose connection it is. */
+  #introduce(socket: TcpSocket): void {
+    const { remoteAddress } = socket
+    if (this.#admit(remoteAddress)) {
+      this.#counted.set(socket, remoteAddress)
+      this.#handOn(socket)
+    } else socket.destroy()
+  }
+
+  #admit(address: string | undefined): boolean {
+    const { connectionsPerAddressMax: most } = this.options.limits
+    if (address === undefined || this.#perNetwork.take(address, most)) return true
+    this.#refuse('connectionsPerAddressMax', most)
+    return false
+  }
+
+  #letGo(address: string | undefined): void {
+    if (address !== undefined) this.#perNetwork.give(address)
+  }
+
+  #handOn(socket: TcpSocket): void {
     if (this.#gateway === undefined) this.#early.push(socket)
     else this.#hand(socket, this.#gateway)
   }
@@ -181,16 +224,16 @@ export class Listener {
     }
   }
 
-  #refuse(limit: Exclude<Refusal, keyof Transports>, value: number): void {
+  #refuse(limit: Exclude<Refusal, Layer>, value: number): void {
     const remedy =
       limit === OPEN_FILES ? 'the limit of open files (ulimit -n)' : `${this.options.name}.${limit}`
     const text = `connections are refused; raise ${remedy} if that is wrong`
     this.#countRefusal(limit, { evt: 'listener.refused', limit, value }, text)
   }
 
-  #refuseTransport(remote: string, transport: keyof Transports, reason: string): void {
-    const fields = { evt: TURNED_AWAY[transport], remote }
-    this.#countRefusal(transport, fields, `a connection was closed: ${reason}`)
+  #turnAway(remote: string, layer: Layer, reason: string): void {
+    const fields = { evt: TURNED_AWAY[layer], remote }
+    this.#countRefusal(layer, fields, `a connection was closed: ${reason}`)
   }
 
   #countRefusal(reason: Refusal, fields: LogFields, text: string): void {
@@ -240,9 +283,23 @@ function ignoreError(): void {
   // Every failure also closes the socket, and 'close' is what is listened to.
 }
 
+/** The file of a process that was killed: no other is there to listen. */
+async function removeStale(path: string): Promise<void> {
+  const isStale = await new Promise<boolean>((resolve) => {
+    const socket = connect({ path })
+    socket.once('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED'))
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(false)
+    })
+  })
+  // Nothing else is taken away: a connection to a file that is no socket is refused as well.
+  if (isStale && statSync(path).isSocket()) unlinkSync(path)
+}
+
 function bindError(options: ListenerOptions, error: NodeJS.ErrnoException): BrokerError {
   const { name } = options
-  const at = `${options.host}:${options.port}`
+  const at = options.path ?? `${options.host}:${options.port}`
   // As the command line spells it.
   const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
   const fix: Record<string, string> = {

@@ -12,6 +12,7 @@ const REFUSALS = [
   'openFiles',
   'tls',
   'webSocket',
+  'proxy',
 ] as const
 export type Refusal = (typeof REFUSALS)[number]
 

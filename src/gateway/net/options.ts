@@ -1,5 +1,6 @@
 // The settings of TLS: the files of the certificates, and which listeners take it.
 import { z } from 'zod'
+import { isNetwork } from './proxy-header.ts'
 
 export const TLS_MODES = ['disabled', 'permissive', 'enforcing'] as const
 export type TlsMode = (typeof TLS_MODES)[number]
@@ -37,6 +38,15 @@ export const TLS_SETTINGS = {
     .min(100)
     .default(10_000)
     .describe("From a client's first byte to the end of the handshake."),
+}
+
+export const PROXY_SETTINGS = {
+  from: z
+    .array(z.string().refine(isNetwork, { error: 'no address and no network such as 10.0.0.0/8' }))
+    .default([])
+    .describe(
+      'Addresses and networks of proxies: each of their connections begins with a header of version 1 or 2.',
+    ),
 }
 
 export const WEB_SOCKET_SETTINGS = {

@@ -7,6 +7,7 @@ import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import { httpAnswer, isHello, isHttp, NO_TLS } from './first-bytes.ts'
 import type { ListenerLimits } from './limits.ts'
+import { type ProxyHeader, readProxyHeader } from './proxy-header.ts'
 import type { TlsAcceptor } from './tls.ts'
 import type { TurnBudget } from './turn-budget.ts'
 import type { WebSocketAcceptor } from './websocket.ts'
@@ -41,14 +42,29 @@ interface TcpSocketOptions {
   readonly failed: (error: unknown) => void
   readonly transports: Transports
   /** Closed before its gateway saw a byte, for this reason. */
-  readonly refused: (transport: keyof Transports, reason: string) => void
+  readonly refused: (layer: Layer, reason: string) => void
+  /**
+   * It comes from a proxy, whose header is read first: called once the socket has the address of
+   * the client.
+   */
+  readonly introduced?: (() => void) | undefined
 }
 
+/** What may be wrong beneath the protocol. */
+export type Layer = keyof Transports | 'proxy'
+
+const PROXY_HEADER_MS = 10_000
+/** A client by a unix socket has no address. */
+const LOOPBACK = '127.0.0.1'
+
 export class TcpSocket implements GatewaySocket {
-  readonly remoteAddress: string
-  readonly remotePort: number
   readonly localAddress: string
   readonly localPort: number
+  #remoteAddress: string
+  #remotePort: number
+  /** Of a proxy that has not said yet whose connection it is: the bytes so far. */
+  #header: Buffer | undefined
+  readonly #introduced: (() => void) | undefined
   /** The one that the kernel reads and writes, or that ends TLS. */
   #wire: Socket
   /** The one that carries the protocol: the wire, or a WebSocket on it. */
@@ -89,8 +105,8 @@ export class TcpSocket implements GatewaySocket {
   #queued = -1
 
   constructor(accepted: Socket, options: TcpSocketOptions) {
-    this.remoteAddress = accepted.remoteAddress ?? ''
-    this.remotePort = accepted.remotePort ?? 0
+    this.#remoteAddress = accepted.remoteAddress ?? LOOPBACK
+    this.#remotePort = accepted.remotePort ?? 0
     this.localAddress = accepted.localAddress ?? ''
     this.localPort = accepted.localPort ?? 0
     this.#unsentBytesMax = options.unsentBytesMax
@@ -102,6 +118,19 @@ export class TcpSocket implements GatewaySocket {
     this.#wire = withSharedBuffer(accepted, (chunk) => this.#read(chunk))
     this.#socket = this.#wire
     this.#follow(this.#wire)
+    this.#introduced = options.introduced
+    if (options.introduced === undefined) return
+    this.#header = Buffer.alloc(0)
+    this.#beginHandshake(PROXY_HEADER_MS)
+    this.#wire.resume()
+  }
+
+  get remoteAddress(): string {
+    return this.#remoteAddress
+  }
+
+  get remotePort(): number {
+    return this.#remotePort
   }
 
   get certifiedUser(): string | undefined {
@@ -206,14 +235,38 @@ export class TcpSocket implements GatewaySocket {
   }
 
   #read(chunk: Buffer): void {
-    if (this.#stream === undefined) this.#receive(chunk)
+    if (this.#header !== undefined) this.#readHeader(Buffer.concat([this.#header, chunk]))
+    else if (this.#stream === undefined) this.#receive(chunk)
     else this.#stream.feed(chunk)
+  }
+
+  #readHeader(bytes: Buffer): void {
+    this.#hasRead = true
+    let header: ProxyHeader | undefined
+    try {
+      header = readProxyHeader(bytes)
+    } catch (error) {
+      this.#turnAway('proxy', (error as Error).message)
+      return
+    }
+    this.#header = header === undefined ? bytes : undefined
+    if (header === undefined) return
+    if (header.client !== undefined) {
+      this.#remoteAddress = header.client.address
+      this.#remotePort = header.client.port
+    }
+    this.#endHandshake()
+    this.#wire.pause()
+    this.#introduced?.()
+    const rest = bytes.subarray(header.bytes)
+    if (rest.length > 0 && !this.#wire.destroyed) this.#receive(rest)
   }
 
   #receive(chunk: Buffer): void {
     this.#hasRead = true
     if (this.#isNew && !this.#begins(chunk)) return
-    if (this.#kept === undefined && this.#turn?.isSpent(chunk.length) !== true) {
+    const mayHandle = this.#kept === undefined && !this.#isPaused
+    if (mayHandle && this.#turn?.isSpent(chunk.length) !== true) {
       this.#handle(chunk)
       return
     }
@@ -243,8 +296,8 @@ export class TcpSocket implements GatewaySocket {
     return true
   }
 
-  #turnAway(transport: keyof Transports, reason: string, answer?: Buffer): void {
-    this.#refused(transport, reason)
+  #turnAway(layer: Layer, reason: string, answer?: Buffer): void {
+    this.#refused(layer, reason)
     if (answer === undefined) this.destroy()
     else this.#wire.end(answer, () => this.destroy())
   }
@@ -290,11 +343,15 @@ export class TcpSocket implements GatewaySocket {
     this.#handshakeMs = handshakeMs
   }
 
-  /** With the socket that carries the protocol, or the next transport, from now on. */
-  #goOn(socket: Duplex): void {
+  #endHandshake(): void {
     this.#isHandshaking = false
     // Silent so far: the bytes were the handshake's.
     this.#hasRead = false
+  }
+
+  /** With the socket that carries the protocol, or the next transport, from now on. */
+  #goOn(socket: Duplex): void {
+    this.#endHandshake()
     this.#socket.off('close', this.#onClose)
     this.#isLayered = true
     this.#socket = socket
