@@ -6,6 +6,7 @@ import { isWildcard } from './exposure.ts'
 import { ConnectionBudget } from './gateway/net/connection-budget.ts'
 import { canDial, Listener } from './gateway/net/listener.ts'
 import { CERTIFICATE_EXPIRY } from './gateway/net/numbers.ts'
+import { PartialFrames } from './gateway/net/partial-frames.ts'
 import { ProxyAddresses } from './gateway/net/proxy-header.ts'
 import { TlsAcceptor } from './gateway/net/tls.ts'
 import { TurnBudget } from './gateway/net/turn-budget.ts'
@@ -77,6 +78,7 @@ export async function openListeners(
   const budget = connectionBudget(planned, config, log)
   const bulk = new TurnBudget(clock)
   const routes = new TurnBudget(clock, { turnMs: ROUTES_MS, countsOwnOnly: true })
+  const partial = new PartialFrames()
   const proxies = new ProxyAddresses(config.proxyProtocol.from)
   const acceptor = acceptorOf(config, certificates, clock)
   numbers.gauges([CERTIFICATE_EXPIRY], (set) => {
@@ -92,7 +94,7 @@ export async function openListeners(
     const name = protocol
     const takesTls = acceptor !== undefined && mode !== 'disabled'
     const tls = takesTls ? { acceptor, isEnforced: mode === 'enforcing' } : undefined
-    const webSocket = webSocketOf(protocol, config)
+    const webSocket = webSocketOf(protocol, config, partial)
     const shared = { budget, turn, tls, webSocket, proxies, log, clock, numbers }
     const listener = await Listener.open({ host, port, path, name, limits, ...shared })
     parts.add(`${protocol} listener`, () => listener.close())
@@ -131,13 +133,17 @@ const SUBPROTOCOLS: Readonly<Record<ListeningName, readonly string[]>> = {
 /** The WebSocket's own bytes around the largest packet. */
 const FRAME_HEAD_BYTES = 1024
 
-function webSocketOf(protocol: ListeningName, config: Config): WebSocketAcceptor | undefined {
+function webSocketOf(
+  protocol: ListeningName,
+  config: Config,
+  partial: PartialFrames,
+): WebSocketAcceptor | undefined {
   const { enabled, ...options } = config.webSocket
   const subprotocols = SUBPROTOCOLS[protocol]
   if (!enabled || subprotocols.length === 0) return undefined
   const frameBytesMax = options.frameBytesMax ?? config.mqtt.packetBytesMax + FRAME_HEAD_BYTES
   const isBesideHttp = protocol === 'any' && config.http.enabled
-  return new WebSocketAcceptor({ ...options, subprotocols, frameBytesMax, isBesideHttp })
+  return new WebSocketAcceptor({ ...options, subprotocols, frameBytesMax, isBesideHttp }, partial)
 }
 
 /** The one at the protocol's own address; undefined where it has none. */

@@ -5,6 +5,7 @@ import { connect, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { type ClientOptions, WebSocket } from 'ws'
 import { Listener } from '../../src/gateway/net/listener.ts'
+import { PartialFrames } from '../../src/gateway/net/partial-frames.ts'
 import { TlsAcceptor } from '../../src/gateway/net/tls.ts'
 import { WebSocketAcceptor, type WebSocketOptions } from '../../src/gateway/net/websocket.ts'
 import type { LogFields } from '../../src/log.ts'
@@ -40,18 +41,26 @@ async function open(
     readonly accepted?: (socket: GatewaySocket) => void
     readonly isSecured?: boolean
     readonly unsentBytesMax?: number
+    readonly partialBytesMax?: number
   } = {},
 ): Promise<Opened> {
-  const { accepted = echo, isSecured = false, unsentBytesMax = 1024 * 1024, ...rest } = options
+  const {
+    accepted = echo,
+    isSecured = false,
+    unsentBytesMax = 1024 * 1024,
+    partialBytesMax,
+    ...rest
+  } = options
   const clock = new FakeClock()
-  const webSocket = new WebSocketAcceptor({
+  const settings = {
     subprotocols: ['mqtt', 'mqttv3.1'],
     origins: [],
     headerBytesMax: 4096,
     frameBytesMax: FRAME_BYTES_MAX,
     handshakeMs: HANDSHAKE_MS,
     ...rest,
-  })
+  }
+  const webSocket = new WebSocketAcceptor(settings, new PartialFrames(partialBytesMax))
   const acceptor = new TlsAcceptor({
     identity: { cert: pem('server.pem'), key: pem('server.key') },
     clientCertificates: 'none',
@@ -298,6 +307,27 @@ test('a frame over the limit ends its connection by code 1009', async (t) => {
   await once(client, 'open')
   client.send(Buffer.alloc(FRAME_BYTES_MAX + 1))
   t.is(await closeOf(client), 1009)
+})
+
+test('messages that are not whole are bounded over all connections: the oldest is given up', async (t) => {
+  const { url, listener } = await open(t, { partialBytesMax: 500_000 })
+  const half = async (): Promise<WebSocket> => {
+    const client = dial(t, url)
+    await once(client, 'open')
+    client.send(Buffer.alloc(300_000), { fin: false })
+    return client
+  }
+  const oldest = await half()
+  await half()
+  await closeOf(oldest)
+  const whole = dial(t, url)
+  await once(whole, 'open')
+  for (let sent = 0; sent < 10; sent++) {
+    const back = read(whole, 100_000)
+    whole.send(Buffer.alloc(100_000))
+    await back
+  }
+  t.is(listener.connections, 2)
 })
 
 test('the end of the gateway is a close frame behind its last bytes', async (t) => {

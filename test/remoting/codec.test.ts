@@ -2,6 +2,7 @@ import { deflateSync } from 'node:zlib'
 import test from 'ava'
 import fc from 'fast-check'
 import { BrokerError } from '../../src/errors.ts'
+import { PartialFrames } from '../../src/gateway/net/partial-frames.ts'
 import { INFLATED_BODY_BYTES_MAX } from '../../src/model/limits.ts'
 import { encodeProperties } from '../../src/model/properties.ts'
 import { recordBytes, writeRecord } from '../../src/model/record.ts'
@@ -22,7 +23,6 @@ import {
   type HeaderCodec,
 } from '../../src/remoting/frame.ts'
 import { inflateBody } from '../../src/remoting/inflated-body.ts'
-import { PartialFrames } from '../../src/remoting/serving/partial-frames.ts'
 import { decodeMessages } from '../support/wire-message.ts'
 
 /** Splits `chunks` and answers each frame as [codec, header, body]. */

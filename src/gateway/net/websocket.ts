@@ -3,8 +3,9 @@
 // of them.
 import type { IncomingMessage, Server, ServerOptions } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { WebSocketServer } from 'ws'
+import type { WebSocket, WebSocketServer } from 'ws'
 import { httpAnswer, isHttp } from './first-bytes.ts'
+import { PartialFrames } from './partial-frames.ts'
 import { WebSocketStream } from './websocket-stream.ts'
 import type { WireStream } from './wire-stream.ts'
 
@@ -25,6 +26,7 @@ export interface WebSocketOptions {
 const UPGRADE = /\r\nUpgrade: *websocket\r\n/i
 
 interface Opening {
+  readonly wire: WireStream
   readonly opened: (stream: WebSocketStream) => void
   readonly refused: (error: Error) => void
 }
@@ -43,10 +45,13 @@ interface Library {
 export class WebSocketAcceptor {
   readonly #options: WebSocketOptions
   readonly #opening = new WeakMap<Duplex, Opening>()
+  readonly #partial: PartialFrames
   #library: Promise<Library> | undefined
 
-  constructor(options: WebSocketOptions) {
+  /** `partial`: shared by the listeners of a process. */
+  constructor(options: WebSocketOptions, partial = new PartialFrames()) {
     this.#options = options
+    this.#partial = partial
   }
 
   get handshakeMs(): number {
@@ -67,7 +72,7 @@ export class WebSocketAcceptor {
       const gone = (): void => refused(new Error('the client ended it within its HTTP request'))
       if (wire.destroyed) return gone()
       wire.once('close', gone)
-      this.#opening.set(wire, { opened, refused })
+      this.#opening.set(wire, { wire, opened, refused })
       http.emit('connection', wire)
     })
   }
@@ -93,7 +98,7 @@ export class WebSocketAcceptor {
       if (refusal !== undefined) this.#refuse(socket, refusal)
       else {
         webSockets.handleUpgrade(request, socket, head, (webSocket) =>
-          this.#opening.get(socket)?.opened(new WebSocketStream(webSocket)),
+          this.#opened(socket, webSocket),
         )
       }
     })
@@ -101,6 +106,13 @@ export class WebSocketAcceptor {
     http.on('clientError', (error, socket) => this.#refuse(socket, refusalOfError(error)))
     webSockets.on('wsClientError', (error, socket) => this.#refuse(socket, badRequest(error)))
     return { http, webSockets }
+  }
+
+  #opened(socket: Duplex, webSocket: WebSocket): void {
+    const opening = this.#opening.get(socket)
+    // It was refused already.
+    if (opening === undefined) webSocket.terminate()
+    else opening.opened(new WebSocketStream(webSocket, opening.wire, this.#partial))
   }
 
   #subprotocolOf(asked: Iterable<string>): string | undefined {

@@ -6,6 +6,8 @@ type Written = (error?: Error | null) => void
 
 export class WireStream extends Duplex {
   readonly #wire: Duplex
+  /** Told of each chunk before the library has it, and after. */
+  watcher: { before(bytes: number): void; after(bytes: number): void } | undefined
 
   constructor(wire: Duplex) {
     super()
@@ -15,7 +17,9 @@ export class WireStream extends Duplex {
 
   /** Bytes that came; the buffer stays the caller's. */
   feed(chunk: Buffer): void {
+    this.watcher?.before(chunk.length)
     if (!this.push(Buffer.from(chunk))) this.#wire.pause()
+    this.watcher?.after(chunk.length)
   }
 
   override _read(): void {

@@ -4,6 +4,7 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Leaving } from '../../gateway/net/connections.ts'
+import { PARTIAL_BYTES_PER_MS, PartialFrames } from '../../gateway/net/partial-frames.ts'
 import type { Logger } from '../../log.ts'
 import { Output } from '../../output.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
@@ -17,7 +18,6 @@ import {
 } from '../frame.ts'
 import type { Fields } from '../header/header.ts'
 import { LargeFrames } from './large-frames.ts'
-import { PARTIAL_BYTES_PER_MS, PartialFrames } from './partial-frames.ts'
 
 /** Answers that the peer has not taken; beyond, it is not read. */
 export const UNSENT_BYTES_MAX = 4 * 1024 * 1024
