@@ -17,6 +17,7 @@ const until = (isSo: () => boolean): Promise<true> => eventually(async () => isS
 
 interface Opened {
   readonly listener: Listener
+  readonly acceptor: TlsAcceptor
   readonly clock: FakeClock
   readonly sockets: readonly GatewaySocket[]
   /** The sentences of the log. */
@@ -42,6 +43,7 @@ async function open(
   const acceptor = new TlsAcceptor({
     identity,
     clientCertificates: clients,
+    userFrom: 'commonName',
     versionMin,
     handshakeMs: HANDSHAKE_MS,
     clock,
@@ -75,7 +77,7 @@ async function open(
     },
   })
   t.teardown(() => listener.close())
-  return { listener, clock, sockets, said }
+  return { listener, acceptor, clock, sockets, said }
 }
 
 const echo = (socket: GatewaySocket): void => {
@@ -209,6 +211,29 @@ test('where client certificates are required, one of the CA lets in', async (t) 
   const client = dial(t, listener.port, identityOf('client'))
   t.true(await echoed(client, Buffer.from('hello')))
   t.deepEqual(said, [])
+})
+
+test('a session that is resumed has the user of its certificate, and none outlives its CAs', async (t) => {
+  const { listener, acceptor, sockets } = await open(t, { clients: 'required' })
+  const first = dial(t, listener.port, identityOf('client'))
+  let session: Buffer | undefined
+  first.on('session', (ticket) => {
+    session = ticket
+  })
+  t.true(await echoed(first, Buffer.from('hello')))
+  await until(() => session !== undefined)
+  const resume = async (): Promise<boolean> => {
+    const again = dial(t, listener.port, { ...identityOf('client'), session })
+    t.true(await echoed(again, Buffer.from('again')))
+    return again.isSessionReused()
+  }
+  t.true(await resume())
+  acceptor.use({ cert: pem('server.pem'), key: pem('server.key'), ca: pem('ca.pem') })
+  t.false(await resume())
+  t.deepEqual(
+    sockets.map(({ certifiedUser }) => certifiedUser),
+    ['client', 'client', 'client'],
+  )
 })
 
 test('where client certificates are required, a client without one is told by an alert', async (t) => {
