@@ -25,6 +25,7 @@ export const get = command({
     'trivet message get --topic orders --id C0A8000200005A4D666E20C7BEA40001',
   ],
   async run({ flags, env, signal, terminal }) {
+    checkQuestion(flags)
     const away = new Away()
     const found = await withClient({ flags, env, signal }, (client) =>
       find(client, flags, signal, away),
@@ -53,6 +54,16 @@ interface Question {
   readonly max: number | undefined
 }
 
+/** Before a broker is asked anything. @throws BrokerError ARGUMENT_INVALID */
+function checkQuestion({ id, key, topic }: Omit<Question, 'max'>): void {
+  if ((id === undefined) === (key === undefined)) {
+    throw new BrokerError('ARGUMENT_INVALID', 'say --id or --key, one of the two')
+  }
+  if (key !== undefined && topic === undefined) {
+    throw new BrokerError('ARGUMENT_INVALID', '--key needs the --topic to look in')
+  }
+}
+
 async function find(
   client: Client,
   { id, key, topic, max }: Question,
@@ -60,14 +71,8 @@ async function find(
   away: Away,
 ): Promise<readonly Message[]> {
   const { missing } = away
-  if ((id === undefined) === (key === undefined)) {
-    throw new BrokerError('ARGUMENT_INVALID', 'say --id or --key, one of the two')
-  }
   if (id !== undefined) return [await client.admin.messages.byId(id, { topic, signal, missing })]
-  if (topic === undefined) {
-    throw new BrokerError('ARGUMENT_INVALID', '--key needs the --topic to look in')
-  }
-  const found = await client.admin.messages.byKey(topic, key!, { max }, { signal, missing })
+  const found = await client.admin.messages.byKey(topic!, key!, { max }, { signal, missing })
   if (found.length > 0) return found
   if (away.error !== undefined) throw away.error
   throw new BrokerError('MESSAGE_NOT_FOUND', `no message in '${topic}' has the key '${key}'`)
