@@ -281,7 +281,9 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     const expected = this.#expected?.get(queue.name)
     const isOther = this.#expected?.isOther(queue.name, this.#topics.bornMs(queue.name)) ?? false
     this.#expected?.delete(queue.name)
-    const isThere = expected !== undefined && expected <= queue.knownEnd && !isOther
+    // Of a queue that is gone for now nothing is known that could tell.
+    const isBeyond = queue.isSure && (expected ?? 0) > queue.knownEnd
+    const isThere = expected !== undefined && !isBeyond && !isOther
     const next = isThere ? expected : queueOffset(0)
     if (!isThere) this.#forgetStarts(queue)
     if (next !== queue.head) this.#setOwn({ queue, next })

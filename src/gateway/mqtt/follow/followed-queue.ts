@@ -50,6 +50,7 @@ export class FollowedQueue {
   #isFailing = false
   /** Its topic was changed: it may be another one of the same name. */
   #isDoubted = false
+  #isVerifying = false
   #isClosed = false
   #isBirthAsked = false
   /** Sessions that wait for a read at an offset. */
@@ -131,6 +132,11 @@ export class FollowedQueue {
     return queueOffset(Math.max(this.head, this.#maxOffset))
   }
 
+  /** Is it known to be the queue that it was? */
+  get isSure(): boolean {
+    return !this.#isDoubted && !this.#isVerifying && !this.#isFailing
+  }
+
   get isHandedOut(): boolean {
     return this.#batch === undefined
   }
@@ -194,10 +200,15 @@ export class FollowedQueue {
 
   async #readHead(): Promise<void> {
     if (this.#isDoubted) {
-      await this.#verify().catch((error: unknown) => {
-        this.#isDoubted = true
-        throw error
-      })
+      this.#isVerifying = true
+      await this.#verify()
+        .catch((error: unknown) => {
+          this.#isDoubted = true
+          throw error
+        })
+        .finally(() => {
+          this.#isVerifying = false
+        })
     }
     const from = this.head
     const result = await this.#pull(from, BATCH_MESSAGES_MAX)
