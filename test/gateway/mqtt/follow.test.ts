@@ -205,3 +205,39 @@ test('what comes while a queue cannot be read is sent once it can', async (t) =>
   await eventually(async () => client.missing.length === 0)
   t.is(client.taken.length, 1)
 })
+
+test('a session that was further at another gateway gets nothing again', async (t) => {
+  const first = await startMqttOver(t, { bend: withoutLightQueues })
+  const { broker } = first
+  let isDeaf = false
+  const late = overridden(withoutLightQueues(broker), {
+    watch: (topic, arrived) => broker.watch(topic, (...news) => isDeaf || arrived(...news)),
+  })
+  const second = await openGateway(t, late)
+  const [client, other] = [new FollowingClient('client'), new FollowingClient('other')]
+  const publisher = await FollowedPublisher.connect(first.port, 'publisher')
+  t.teardown(() => {
+    for (const one of [client, other]) one.cut()
+    publisher.end()
+  })
+  await other.connect(second.port)
+  await other.subscribe('rooms/+')
+  await client.connect(first.port)
+  await client.subscribe('rooms/+')
+  isDeaf = true
+  const publish = async (text: string): Promise<void> => {
+    await publisher.publish([['rooms/a', text]])
+    client.published('rooms/a', text)
+    await eventually(async () => client.missing.length === 0)
+  }
+  await publish('m0')
+  await publish('m1')
+  client.leave()
+  await client.connect(second.port)
+  isDeaf = false
+  await publish('m2')
+  t.deepEqual(
+    client.taken.map(({ text }) => text),
+    ['m0', 'm1', 'm2'],
+  )
+})

@@ -141,8 +141,10 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     this.#topics.untouch(filter)
     this.dropBatches()
     if (this.#own === undefined) return
+    const touched = new Set<string>()
+    for (const { topic } of this.#topics.touchedBy(this.#filterTexts())) touched.add(topic)
     for (const { queue } of this.#own.values()) {
-      if (!this.#touches(queue.name.topic)) this.#join(queue)
+      if (!touched.has(queue.name.topic)) this.#join(queue)
     }
   }
 

@@ -280,8 +280,8 @@ export class FollowedQueue {
     this.#last = undefined
     this.bornMs = undefined
     this.#isBirthAsked = false
-    await this.learnBirth()
     this.#parts.restarted(this)
+    await this.learnBirth()
   }
 
   async #has({ offset, storedMs }: OutgoingMessage): Promise<boolean> {

@@ -103,7 +103,11 @@ export class FollowedTopic {
     const ends = new Map<FollowedQueue, QueueOffset>()
     try {
       for (const range of await this.#parts.broker.topics.ranges(this.topic)) {
-        ends.set(this.#queue(range, range.maxOffset), range.maxOffset)
+        const { maxOffset } = range
+        const queue = this.#queue(range, maxOffset)
+        // Else a place that another gateway has got to seems to be beyond the end.
+        if (maxOffset > queue.knownEnd) queue.arrived(maxOffset)
+        ends.set(queue, maxOffset)
       }
       await Promise.allSettled([...ends.keys()].map((queue) => queue.learnBirth()))
       this.isOpen = true

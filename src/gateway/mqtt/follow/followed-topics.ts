@@ -129,8 +129,11 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
   /** The stream has the filter: its topics are followed until it has it no more. */
   touch(filter: string): void {
     const first = firstLevel(filter)
-    this.#firsts.set(first, (this.#firsts.get(first) ?? 0) + 1)
+    const count = this.#firsts.get(first) ?? 0
+    this.#firsts.set(first, count + 1)
     this.#filters++
+    // They are followed for the others, and those that appear are.
+    if (count > 0) return
     for (const topic of this.#namesTouchedBy(filter)) this.#follow(topic, 'at its beginning')
   }
 
