@@ -18,6 +18,8 @@ const HOST = { ip: 0x7f000001, port: 1 }
 class Log {
   readonly clock = new FakeClock()
   readonly records: { readonly bytes: Buffer; readonly key: string }[] = []
+  /** Of a topic before, which are found by their keys alone. */
+  readonly buried: { readonly bytes: Buffer; readonly key: string }[] = []
   /** What came before is gone. */
   begin = 0
   isAway = false
@@ -84,7 +86,8 @@ class Log {
 
   find(key: string): Buffer[] {
     const found = this.records.filter((record, at) => at >= this.begin && record.key === key)
-    return found.map(({ bytes }) => bytes).reverse()
+    const buried = this.buried.filter((record) => record.key === key)
+    return [...buried, ...found].map(({ bytes }) => bytes).reverse()
   }
 
   gateway(t: ExecutionContext, clock = this.clock): ClusterStates {
@@ -230,4 +233,18 @@ test('where the topic was made anew, what was in it is gone for all', async (t) 
   const version = await first.save('session', Buffer.from('new'))
   t.true(version > 0)
   t.is(await textOf(log.gateway(t), 'session'), 'new')
+})
+
+test('a snapshot of a topic before, in which there was nothing, is passed over', async (t) => {
+  const log = new Log()
+  const first = log.gateway(t)
+  await log.pass(HOUR_MS + 60_000, 5_000)
+  await first.close()
+  t.is(log.find('e-broker-a/0').length, 1)
+  log.buried.push(...log.records.splice(0))
+  const second = log.gateway(t)
+  const saving = second.save('session', Buffer.from('new'))
+  await log.pass(5_000)
+  await saving
+  t.is(await textOf(second, 'session'), 'new')
 })

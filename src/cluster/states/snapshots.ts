@@ -40,14 +40,15 @@ interface Head extends Omit<ViewImage, 'entries'> {
 }
 
 /** The masters that keep states, as the newest snapshot names them. */
-export async function snapshotBrokers({
-  find,
-  queue,
-}: Pick<Parts, 'find' | 'queue'>): Promise<readonly string[] | undefined> {
+export async function snapshotBrokers(
+  parts: Omit<Parts, 'write'>,
+): Promise<readonly string[] | undefined> {
+  const { find, queue } = parts
   for (const bytes of await find(queue.brokerName, `e-${snapshotId(queue)}`)) {
-    const stored = decodeStateRecord(new RecordView(bytes))
+    const record = new RecordView(bytes)
+    const stored = decodeStateRecord(record)
     const head = stored?.kind === 'snapshotEnd' ? decodeHead(stored.value) : undefined
-    if (head !== undefined) return head.brokerNames
+    if (head !== undefined && (await isThere(parts, record))) return head.brokerNames
   }
   return undefined
 }
@@ -66,10 +67,23 @@ export async function loadSnapshot(parts: Omit<Parts, 'write'>): Promise<Snapsho
     const { at, from, chunks, brokerNames, ...image } = head
     const end = record.queueOffset
     const entries = await readChunks(parts, { at, from, chunks, end, gateway: stored.gateway })
-    if (entries === undefined) continue
+    if (entries === undefined || (chunks === 0 && !(await isThere(parts, record)))) continue
     return { at: queueOffset(at), image: { ...image, entries }, brokerNames }
   }
   return undefined
+}
+
+/** Apache's brokers find what was in a topic that was deleted, and may have been made again. */
+async function isThere(
+  { queue, pull }: Omit<Parts, 'write'>,
+  { queueOffset: offset, storeTimestamp }: RecordView,
+): Promise<boolean> {
+  const shape = { maxMessages: 1, maxBytes: READ_BYTES, filter: EVERY_TAG, waitMs: 0 }
+  const { records } = await pull({ ...queue, ...shape, offset })
+  for (const record of recordsOf(records)) {
+    if (record.queueOffset === offset) return record.storeTimestamp === storeTimestamp
+  }
+  return false
 }
 
 /** undefined: it is not whole any more. */

@@ -5,6 +5,7 @@ import type { Master } from '../../client/admin/masters.ts'
 import { within } from '../../client/calls/abort.ts'
 import { type Clock, sleep } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
+import type { PullRequest, PullResult } from '../../model/message.ts'
 import { AUTO_CREATE_TOPIC, STATE_TOPIC } from '../../model/names.ts'
 import { queueOffset } from '../../model/positions.ts'
 import { recordsOf } from '../../model/record.ts'
@@ -79,12 +80,13 @@ async function writtenLayout(
   let isAnswered = false
   for (const queue of readable.filter(({ queueId }) => queueId === 0)) {
     const find = (brokerName: string, key: string) => lookup.byKeyOn(brokerName, STATE_TOPIC, key)
-    const kept = await snapshotBrokers({ queue, find }).catch(() => undefined)
-    if (kept !== undefined) return kept
-    const pulling = puller.pull({ ...queue, ...HEAD, offset: queueOffset(0) })
     const what = `reading '${STATE_TOPIC}'`
     const limits = { timeoutMs: options.requestTimeoutMs }
-    const head = await within(pulling, limits, clock, what).catch((error) => {
+    const pull = (request: PullRequest): Promise<PullResult> =>
+      within(puller.pull(request), limits, clock, what)
+    const kept = await snapshotBrokers({ queue, find, pull }).catch(() => undefined)
+    if (kept !== undefined) return kept
+    const head = await pull({ ...queue, ...HEAD, offset: queueOffset(0) }).catch((error) => {
       failure = error
     })
     if (!head) continue
