@@ -92,7 +92,7 @@ export class LogStore implements MessageStore {
     this.#searches = new SharedSlice(clock)
     this.#flush = parts.flush
     this.#closed = parts.closed
-    this.#reader = new Reader(commitLog, log, parts.numbers)
+    this.#reader = new Reader(commitLog, clock, log, parts.numbers)
     this.#appender = new Appender(commitLog, keeper, clock)
     this.#parts = parts
     if (commitLog.isPassive) this.#follower = new Follower(parts)

@@ -1,11 +1,13 @@
 // Answers reads by queue offset: entries first, then their records in one buffer, from the tail
 // cache when it has them all, else from the disk in spans. A record that does not check is never
 // served.
+import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import { getI32 } from '../model/bytes.ts'
 import { logPosition, type QueueOffset, queueOffset } from '../model/positions.ts'
 import { checkRecord, RecordView } from '../model/record.ts'
 import type { Counter, Numbers } from '../numbers/numbers.ts'
+import { QuickReads } from './disk/quick-reads.ts'
 import type { CommitLog } from './log/commit-log.ts'
 import { PAGE_CACHE_BYTES } from './log/log-reader.ts'
 import { DAMAGED_RECORDS } from './numbers.ts'
@@ -30,6 +32,8 @@ const roomOf =
   (bytes: number): Buffer =>
     room ?? Buffer.allocUnsafe(bytes)
 
+type Fetches = ReturnType<typeof fetches>
+
 /** Is this the record that was indexed, byte for byte? */
 export const isWhole = (bytes: Buffer, at: number, size: number, check: number): boolean =>
   checkRecord(bytes, at, at + size, true) === size && recordCheck(bytes, at, size) === check
@@ -40,9 +44,11 @@ export class Reader {
   /** For spans: to read into fresh pages takes several times as long as into warm memory. */
   readonly #rooms: Buffer[] = []
   #roomsMade = 0
+  readonly #quick: QuickReads
   readonly #damaged: Counter
 
-  constructor(commitLog: CommitLog, log: Logger, numbers: Numbers) {
+  constructor(commitLog: CommitLog, clock: Clock, log: Logger, numbers: Numbers) {
+    this.#quick = new QuickReads(clock)
     this.#damaged = numbers.counter(DAMAGED_RECORDS)
     this.#commitLog = commitLog
     this.#log = log
@@ -116,36 +122,40 @@ export class Reader {
     records: Buffer,
   ): ReadResult | Promise<ReadResult> {
     const isRecent = selection.positions[0]! > this.#commitLog.end - PAGE_CACHE_BYTES
-    if (!isRecent) return this.#readLater(queue, selection, records)
     const room = this.#takeRoom()
+    const steps = fetches(selection, records, roomOf(room))
+    let step = steps.next()
     try {
-      const steps = fetches(selection, records, roomOf(room))
-      for (let step = steps.next(); !step.done; ) {
+      while (!step.done && isRecent && this.#quick.takes()) {
         const { target, at, position, size } = step.value
-        step = steps.next(this.#commitLog.readSync(target, at, logPosition(position), size))
+        const read = (): boolean =>
+          this.#commitLog.readSync(target, at, logPosition(position), size)
+        step = steps.next(this.#quick.run(size, read))
       }
-    } finally {
+    } catch (error) {
       this.#giveRoom(room)
+      throw error
     }
-    return this.#checked(queue, selection, records)
+    const checked = (): ReadResult => this.#checked(queue, selection, records)
+    if (!step.done) return this.#readLater(steps, step, room).then(checked)
+    this.#giveRoom(room)
+    return checked()
   }
 
+  /** From this step on. */
   async #readLater(
-    queue: ConsumeQueue,
-    selection: Selection,
-    records: Buffer,
-  ): Promise<ReadResult> {
-    const room = this.#takeRoom()
+    steps: Fetches,
+    from: ReturnType<Fetches['next']>,
+    room: Buffer | undefined,
+  ): Promise<void> {
     try {
-      const steps = fetches(selection, records, roomOf(room))
-      for (let step = steps.next(); !step.done; ) {
+      for (let step = from; !step.done; ) {
         const { target, at, position, size } = step.value
         step = steps.next(await this.#commitLog.read(target, at, logPosition(position), size))
       }
     } finally {
       this.#giveRoom(room)
     }
-    return this.#checked(queue, selection, records)
   }
 
   /** undefined: all are taken. */

@@ -10,6 +10,7 @@ import type { Choose } from '../../src/store/store.ts'
 import { ConsumeQueue } from '../../src/store/views/consume-queue.ts'
 import { liveBlocks } from '../../src/store/views/live-blocks.ts'
 import { recordCheck } from '../../src/store/views/record-scan.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { draft } from '../support/store-contents.ts'
 
 const QUEUES = 20
@@ -48,7 +49,7 @@ function backlog() {
     queues[i % QUEUES]!.append(position, size, 0, recordCheck(bytes, position, size))
     position += size
   }
-  const reader = new Reader(farLog(bytes), silentLogger, new Numbers())
+  const reader = new Reader(farLog(bytes), new FakeClock(), silentLogger, new Numbers())
   const request = { topic: 'T', offset: queueOffset(0), maxMessages: MESSAGES, hashes: undefined }
   const readAll = async (queueId: number, choose?: Choose): Promise<string[]> => {
     const choice = choose === undefined ? {} : { choose }

@@ -407,14 +407,34 @@ test('small reads leave the loop when one was slow, for longer each time, and co
     return count
   }
   t.is(pooled(), 0)
-  reads.run(quick)
+  reads.run(1, quick)
   t.is(pooled(), 0)
-  reads.run(slow)
+  reads.run(1, slow)
   const first = pooled()
-  reads.run(slow)
+  reads.run(1, slow)
   const second = pooled()
   t.true(first > 0 && second === 2 * first, `${first}, then ${second}`)
-  for (let i = 0; i < 100; i++) reads.run(quick)
-  reads.run(slow)
+  for (let i = 0; i < 100; i++) reads.run(1, quick)
+  reads.run(1, slow)
   t.is(pooled(), first)
+})
+
+test('where the newest messages are not in the page cache, few reads of them wait on the loop', async (t) => {
+  const { store, disk, clock, stored, readParked } = await openLoaded(t)
+  let slow = 0
+  disk.onRead = () => {
+    slow++
+    clock.advance(1)
+  }
+  for (let i = 0; i < 100; i++) {
+    const { records } = await store.read({
+      ...{ topic: 'T', queueId: 0, offset: queueOffset(i), hashes: undefined },
+      ...{ maxMessages: 1, maxBytes: 1 },
+    })
+    t.is([...recordsOf(records)][0]!.body.toString().trim(), stored[i]!)
+  }
+  t.true(slow > 0 && slow <= 3, `${slow} of one hundred reads`)
+  slow = 0
+  for (let i = 0; i < 100; i++) t.truthy(await readParked())
+  t.true(slow > 0 && slow <= 3, `${slow} of one hundred records`)
 })

@@ -144,6 +144,8 @@ export class SimulatedDisk implements Disk {
   capacityBytes: number
   /** While set, every read fails with this code. */
   readFault: string | undefined
+  /** Called in each read that its caller waits for on the event loop. */
+  onRead = (): void => {}
   /**
    * While set, no file is created or opened when so many are open: the call fails with this code.
    */
@@ -362,8 +364,9 @@ export class SimulatedDisk implements Disk {
         assertOpen()
         return write(bytes, at, length, position)
       },
-      read(target, at, length, position) {
+      read: (target, at, length, position) => {
         assertOpen()
+        this.onRead()
         return read(target, at, length, position)
       },
       sync() {

@@ -1,11 +1,13 @@
-// Decides which thread reads a small piece. To hand one to the thread pool takes the event loop
-// several times as long as to read it from the page cache, where most of what is asked for is. So
-// small reads go on on the loop's own thread while they are quick; after one that waited for the
+// Decides which thread reads what is small, or likely in the page cache. To hand a small piece to
+// the thread pool takes the event loop several times as long as to read it from the page cache. So
+// such reads go on on the loop's own thread while they are quick; after one that waited for the
 // disk the next go to the pool, and more of them each time that happens again.
 import type { Clock } from '../../clock.ts'
 
 /** A read from the page cache takes a few microseconds, from the fastest of disks far more. */
 const SLOW_MS = 0.05
+/** From the page cache into fresh memory, which takes longest: so many at least. */
+const BYTES_PER_MS = 500_000
 const POOLED_MIN = 16
 const POOLED_MAX = 4096
 /** So many quick reads in a row halve what the next slow one costs. */
@@ -29,10 +31,10 @@ export class QuickReads {
     return false
   }
 
-  run<T>(read: () => T): T {
+  run<T>(bytes: number, read: () => T): T {
     const startMs = this.#clock.monotonic()
     const result = read()
-    if (this.#clock.monotonic() - startMs > SLOW_MS) {
+    if (this.#clock.monotonic() - startMs > SLOW_MS + bytes / BYTES_PER_MS) {
       this.#streak = 0
       this.#pooled = this.#nextPooled
       this.#nextPooled = Math.min(POOLED_MAX, this.#nextPooled * 2)

@@ -142,9 +142,12 @@ export class LogReader {
   #fill(target: Buffer, position: LogPosition): Source | Promise<Source> {
     const size = target.length
     if (this.copyTail(target, 0, position, size)) return 'tail'
-    const read = (): Source => (this.readSync(target, 0, position, size) ? 'disk' : 'nowhere')
-    if (position > this.#options.end() - PAGE_CACHE_BYTES) return read()
-    if (size <= GUESSED_BYTES && this.#quick.takes()) return this.#quick.run(read)
+    // After a start of the machine nothing is in the page cache.
+    const isLikely = size <= GUESSED_BYTES || position > this.#options.end() - PAGE_CACHE_BYTES
+    if (isLikely && this.#quick.takes()) {
+      const isRead = this.#quick.run(size, () => this.readSync(target, 0, position, size))
+      return isRead ? 'disk' : 'nowhere'
+    }
     return this.read(target, 0, position, size).then((isRead) => (isRead ? 'disk' : 'nowhere'))
   }
 
