@@ -88,9 +88,7 @@ export class LiveCertificates {
   #appearance(): string {
     const { certificate, key, ca } = this.#tls
     const looks = [certificate, key, ca].map((file) => {
-      const stats = file === undefined ? undefined : statSync(file, { throwIfNoEntry: false })
-      // Behind a link that is moved the file is another one.
-      return stats && `${stats.mtimeMs} ${stats.size} ${stats.ino}`
+      return file === undefined ? undefined : appearanceOf(file)
     })
     return looks.join(', ')
   }
@@ -108,5 +106,16 @@ export class LiveCertificates {
       }
       if (validFromMs > now) this.#log.error(fields, `${setting} is not valid yet`)
     }
+  }
+}
+
+/** One that cannot be looked at has an appearance too: that it changed is told by reading it. */
+function appearanceOf(file: string): string {
+  try {
+    const { mtimeMs, size, ino } = statSync(file)
+    // Behind a link that is moved the file is another one.
+    return `${mtimeMs} ${size} ${ino}`
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? String(error)
   }
 }

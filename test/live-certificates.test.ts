@@ -1,5 +1,5 @@
 // Certificates that change while the server runs, and how long they are valid yet.
-import { copyFile, writeFile } from 'node:fs/promises'
+import { copyFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
 import mqtt from 'mqtt'
@@ -74,6 +74,16 @@ test('a file that is gone for a moment is no new certificate', async (t) => {
   const { certificates } = watched(t, { ...files })
   await writeFile(files.certificate, '')
   certificates.reload()
+  t.is(certificates.identity?.cert, pem('server.pem'))
+})
+
+test('a file that cannot be looked at changes nothing', async (t) => {
+  const files = await filesOf(t, 'server.pem')
+  const { log, certificates, until } = watched(t, files)
+  await rm(files.certificate)
+  await symlink(files.certificate, files.certificate)
+  await until(() => eventsOf(log, 'tls.reload').length > 0)
+  t.like(eventsOf(log, 'tls.reload')[0], { level: 'error' })
   t.is(certificates.identity?.cert, pem('server.pem'))
 })
 
