@@ -255,6 +255,31 @@ test('a user may do by HTTP what it may do by other protocols', async (t) => {
   )
 })
 
+test('a group is shown without its place in topics that its reader may not read', async (t) => {
+  const { api } = await start(t, { users })
+  const root = basic('root', 'root')
+  const alice = basic('alice', 'alice')
+  await api('PUT', '/groups/billing', {}, root)
+  for (const topic of ['orders', 'secret']) {
+    await api('PUT', `/topics/${topic}`, { queues: 1 }, root)
+    for (const body of ['one', 'two'])
+      await api('POST', `/topics/${topic}/messages`, { body }, root)
+    await api('POST', '/groups/billing/reset', { topic, to: { offset: 1 } }, root)
+  }
+  for (const [user, topics, lag] of [
+    [root, ['orders', 'secret'], 2],
+    [alice, ['orders'], 1],
+  ] as const) {
+    const { json } = await api('GET', '/groups/billing', undefined, user)
+    const queues = json['queues'] as Json[]
+    const own = queues.map(({ topic }) => String(topic)).filter((topic) => !topic.startsWith('%'))
+    t.deepEqual(own.toSorted(), topics)
+    t.is(json['lag'], lag)
+    const list = await api('GET', '/groups?contains=billing', undefined, user)
+    t.like((list.json['groups'] as Json[])[0], { lag })
+  }
+})
+
 test('users are made, given rights, disabled and deleted, and no secret is told', async (t) => {
   const { api } = await start(t, { users })
   const root = basic('root', 'root')

@@ -5,6 +5,7 @@ import { BrokerError } from '../../../errors.ts'
 import type { ClientRegistration } from '../../../model/client.ts'
 import { type GroupDefinition, groupDefaults } from '../../../model/group.ts'
 import type { QueueLag } from '../../../model/message.ts'
+import { topicOnWire } from '../../../model/names.ts'
 import { isAllowed } from '../../access/auth.ts'
 import { deleteGroup, putGroup } from '../../admin/definitions.ts'
 import { resetGroup } from '../../admin/reset.ts'
@@ -28,7 +29,7 @@ export const groupEndpoints = [
     async serve(asked) {
       const definition = await readable(asked)
       const { broker } = asked.context
-      const queues = await broker.groups.lags(definition.name)
+      const queues = await readableLags(asked, definition.name)
       const members = membersOf(await broker.clients.list(), definition.name)
       return { ...shown(definition), ...sums(queues), members, queues }
     },
@@ -146,10 +147,22 @@ async function listGroups({ query, principal, context }: ApiQuestion<PageQuery, 
     groups.push({
       ...shown(definition),
       members,
-      ...sums(await broker.groups.lags(definition.name)),
+      ...sums(await readableLags({ context, principal }, definition.name)),
     })
   }
   return { groups, ...rest }
+}
+
+/** In the topics that the user may read. */
+async function readableLags(
+  { context, principal }: Pick<ApiQuestion<unknown, unknown>, 'context' | 'principal'>,
+  group: string,
+): Promise<readonly QueueLag[]> {
+  const { broker, auth } = context
+  const lags = await broker.groups.lags(group)
+  return lags.filter(({ topic }) => {
+    return isAllowed(auth, principal, 'read', { kind: 'topic', name: topicOnWire(topic) })
+  })
 }
 
 function sums(queues: readonly QueueLag[]) {
