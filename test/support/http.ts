@@ -5,7 +5,7 @@ import type { Clock } from '../../src/clock.ts'
 import { openAuthenticator, type User } from '../../src/gateway/access/auth.ts'
 import { HTTP_DEFAULTS, type HttpOptions } from '../../src/gateway/http/options.ts'
 import { HttpGateway } from '../../src/gateway/http/server.ts'
-import { silentLogger } from '../../src/log.ts'
+import { type Logger, silentLogger } from '../../src/log.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
 import { openFrontEnd } from './front-end.ts'
 import type { Teardown } from './temp-dir.ts'
@@ -15,18 +15,22 @@ export const NODE = { cluster: 'C', node_type: 'broker', node_id: 'broker-a' }
 export interface HttpOptionsOfTest {
   readonly clock: Clock
   readonly options?: Partial<HttpOptions>
+  readonly log?: Logger
   readonly users?: Readonly<Record<string, User>>
 }
 
-export async function openHttp(t: Teardown, { clock, options, users = {} }: HttpOptionsOfTest) {
+export async function openHttp(
+  t: Teardown,
+  { clock, options, log = silentLogger, users = {} }: HttpOptionsOfTest,
+) {
   const numbers = new Numbers()
   const auth = openAuthenticator(users, clock)
   const gateway = new HttpGateway(
-    { auth, log: silentLogger, clock, numbers, node: NODE },
+    { auth, log, clock, numbers, node: NODE },
     { ...HTTP_DEFAULTS, ...options },
   )
   const { port, close } = await openFrontEnd(t, gateway, { clock })
-  return { gateway, numbers, port, close }
+  return { gateway, auth, numbers, port, close }
 }
 
 export interface HttpResponse {

@@ -70,6 +70,8 @@ export class HttpGateway implements Gateway {
     this.#server = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
       void this.#answer(request, response)
     })
+    // Their bytes bound them: of fields beyond a number node would leave out the length of a body.
+    this.#server.maxHeadersCount = 0
     this.#server.on('clientError', (error: NodeJS.ErrnoException, stream) => {
       refuseUnread(error, stream as NodeJS.WritableStream & { destroy(): void })
     })
@@ -118,7 +120,7 @@ export class HttpGateway implements Gateway {
     if (hasBody(request)) request.once('end', () => connection.received())
     else connection.received()
     response.once('close', () => {
-      if (!response.writableFinished) gone.abort(new BrokerError('ABORTED', 'the client is gone'))
+      if (!response.writableFinished) gone.abort(clientGone())
       connection.ended(clock.monotonic())
     })
     const answer = await this.#serve(request, connection.remoteAddress, gone.signal)
@@ -152,8 +154,8 @@ export class HttpGateway implements Gateway {
         headers: request.headers as CallHeaders,
         address,
         signal,
-        principal: () => this.#principal(request, address, signal),
-        body: (bytesMax) => this.#body(request, bytesMax),
+        principal: () => this.#outside(() => this.#principal(request, address, signal)),
+        body: (bytesMax) => this.#outside(() => this.#body(request, bytesMax, signal)),
       }
       return found.route.isCheap ? await found.route.serve(call) : await this.#serveOne(found, call)
     } catch (error) {
@@ -167,10 +169,7 @@ export class HttpGateway implements Gateway {
   }
 
   async #serveOne({ route }: FoundRoute, call: HttpCall): Promise<HttpAnswer> {
-    const { requestsMax } = this.#options
-    if (this.#underWay >= requestsMax) {
-      throw new BrokerError('BUSY', `${requestsMax} requests are answered at one time; come again`)
-    }
+    this.#checkRoom()
     this.#underWay++
     try {
       return await route.serve(call)
@@ -179,8 +178,34 @@ export class HttpGateway implements Gateway {
     }
   }
 
-  /** @throws HttpError 413; BrokerError BUSY while the bodies of others take the room */
-  async #body(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+  /**
+   * What waits for its client's bytes, or for its turn among the logins, keeps no other from being
+   * answered: these have limits of their own.
+   */
+  async #outside<T>(waiting: () => Promise<T>): Promise<T> {
+    this.#underWay--
+    try {
+      const result = await waiting()
+      this.#checkRoom()
+      return result
+    } finally {
+      this.#underWay++
+    }
+  }
+
+  /** @throws BrokerError BUSY */
+  #checkRoom(): void {
+    const { requestsMax } = this.#options
+    if (this.#underWay < requestsMax) return
+    throw new BrokerError('BUSY', `${requestsMax} requests are answered at one time; come again`)
+  }
+
+  /**
+   * @throws HttpError 413; BrokerError BUSY while the bodies of others take the room, ABORTED when
+   * the client is gone before the end
+   */
+  async #body(request: IncomingMessage, bytesMax: number, signal: AbortSignal): Promise<Buffer> {
+    signal.throwIfAborted()
     const { headers } = request
     const isChunked = headers['transfer-encoding'] !== undefined
     const bytes = isChunked ? bytesMax : Number(headers['content-length'] ?? 0)
@@ -192,7 +217,11 @@ export class HttpGateway implements Gateway {
     request.once('close', () => {
       this.#bodyBytes -= bytes
     })
-    return bodyOf(request, bytesMax)
+    try {
+      return await bodyOf(request, bytesMax)
+    } catch (error) {
+      throw error instanceof HttpError ? error : clientGone()
+    }
   }
 
   async #principal(request: IncomingMessage, address: string, signal: AbortSignal) {
@@ -202,6 +231,8 @@ export class HttpGateway implements Gateway {
     return principal
   }
 }
+
+const clientGone = (): BrokerError => new BrokerError('ABORTED', 'the client is gone')
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0

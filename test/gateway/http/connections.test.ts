@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { nextTurn, systemClock } from '../../../src/clock.ts'
+import type { GatewayContext } from '../../../src/port/gateway.ts'
 import { FakeClock } from '../../support/fake-clock.ts'
 import { ask, openHttp } from '../../support/http.ts'
+import { LogLines } from '../../support/log-lines.ts'
 import { numberOf } from '../../support/numbers.ts'
 import { eventually } from '../../support/waiting.ts'
 
@@ -147,4 +149,66 @@ test('a stop lets a request under way have its answer, and waits for no idle cli
   t.is(headers['connection'], 'close')
   await closing
   t.is(gateway.connections, 0)
+})
+
+const PUT = 'PUT /api/v1/topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n'
+
+test('a body is waited for as long behind many fields of the header', async (t) => {
+  const clock = new FakeClock()
+  const { port, gateway, auth } = await openHttp(t, { clock, options: { requestMs: 5_000 } })
+  gateway.ready({ auth } as unknown as GatewayContext)
+  const peer = new RawHttp(t, port)
+  peer.socket.write(`${PUT}${'a:\r\n'.repeat(1100)}Content-Length: 9\r\n\r\n`)
+  await eventually(async () => gateway.connections === 1)
+  await eventually(async () => {
+    await clock.advanceAsync(1_000)
+    return gateway.connections === 0
+  })
+  t.is(peer.answers, 0)
+})
+
+test('a client that goes within its body is no defect', async (t) => {
+  const log = new LogLines()
+  const { port, gateway, auth, numbers } = await openHttp(t, { clock: systemClock, log })
+  gateway.ready({ auth } as unknown as GatewayContext)
+  const peer = new RawHttp(t, port)
+  peer.socket.write(`${PUT}Content-Length: 9\r\n\r\n{`)
+  await eventually(async () => gateway.connections === 1)
+  peer.socket.end()
+  await eventually(
+    async () => (await numberOf(numbers, 'trivet_http_requests_total{status="5xx"}')) === 1,
+  )
+  t.deepEqual(log.lines, [])
+})
+
+test('a request that waits for its body takes no place of another', async (t) => {
+  const options = { requestsMax: 1 }
+  const { port, gateway, auth } = await openHttp(t, { clock: systemClock, options })
+  gateway.ready({ auth } as unknown as GatewayContext)
+  const slow = new RawHttp(t, port)
+  slow.socket.write(`${PUT}Content-Length: 2\r\nExpect: 100-continue\r\n\r\n`)
+  await eventually(async () => slow.answers === 1)
+  t.is((await ask(port, '/metrics')).status, 200)
+})
+
+test('a client that went before its body was asked for leaves its room to others', async (t) => {
+  const { port, gateway, auth } = await openHttp(t, { clock: systemClock })
+  let isHeld = true
+  let asked = 0
+  const status = async () => {
+    asked++
+    while (isHeld) await nextTurn()
+    return { settings: { bodyBytesMax: 32 * 1024 * 1024 } }
+  }
+  gateway.ready({ auth, broker: { status } } as unknown as GatewayContext)
+  const peer = new RawHttp(t, port)
+  const post = PUT.replace('PUT /api/v1/topics/t', 'POST /api/v1/topics/t/messages')
+  peer.socket.write(`${post}Transfer-Encoding: chunked\r\n\r\n`)
+  await eventually(async () => asked === 1)
+  peer.socket.destroy()
+  await eventually(async () => gateway.connections === 0)
+  isHeld = false
+  const headers = { 'Content-Type': 'application/json', 'Transfer-Encoding': 'chunked' }
+  const question = { method: 'POST', headers, body: '-' }
+  t.is((await ask(port, '/api/v1/topics/t/messages', question)).status, 400)
 })
