@@ -241,3 +241,85 @@ test('a session that was further at another gateway gets nothing again', async (
     ['m0', 'm1', 'm2'],
   )
 })
+
+test('a place is not taken for one in a topic that was made again before it was known', async (t) => {
+  const first = await startMqttOver(t, { bend: withoutLightQueues })
+  const { broker } = first
+  const client = new FollowingClient('client')
+  const publisher = await FollowedPublisher.connect(first.port, 'publisher')
+  t.teardown(() => {
+    client.cut()
+    publisher.end()
+  })
+  const publish = async (...texts: string[]): Promise<void> => {
+    await publisher.publish(texts.map((text) => ['rooms/a', text]))
+    for (const text of texts) client.published('rooms/a', text)
+  }
+  await broker.topics.put(topicOf('rooms', 1))
+  await client.connect(first.port)
+  await client.subscribe('rooms/+')
+  await publish('m0', 'm1')
+  await eventually(async () => client.missing.length === 0)
+  client.leave()
+  await eventually(async () => (await broker.states.load('mqtt/session/client')) !== undefined)
+  await broker.topics.delete('rooms')
+  const told: ((topic: string) => void)[] = []
+  const topics = overridden(broker.topics, {
+    watch: (changed) => {
+      told.push(changed)
+      return { [Symbol.dispose]: () => {} }
+    },
+  })
+  const second = await openGateway(t, overridden(withoutLightQueues(broker), { topics }))
+  await client.connect(second.port)
+  await broker.topics.put(topicOf('rooms', 1))
+  await publish('n0', 'n1', 'n2')
+  for (const tell of told) tell('rooms')
+  await eventually(async () => client.missing.length === 0)
+  t.deepEqual(
+    client.taken.map(({ text }) => text),
+    ['m0', 'm1', 'n0', 'n1', 'n2'],
+  )
+})
+
+test('a queue of a broker that is back goes on where the session was', async (t) => {
+  const first = await startMqttOver(t, { bend: withoutLightQueues })
+  const { broker } = first
+  let isAway = true
+  const isThere = (queueId: number): boolean => queueId === 0 || !isAway
+  const topics = overridden(broker.topics, {
+    ranges: async (name) =>
+      (await broker.topics.ranges(name)).filter(({ queueId }) => isThere(queueId)),
+  })
+  const half = overridden(withoutLightQueues(broker), {
+    topics,
+    watch: (topic, arrived) =>
+      broker.watch(topic, (brokerName, queueId, maxOffset) => {
+        if (isThere(queueId)) arrived(brokerName, queueId, maxOffset)
+      }),
+  })
+  const second = await openGateway(t, half)
+  const client = new FollowingClient('client')
+  const publisher = await FollowedPublisher.connect(first.port, 'publisher')
+  t.teardown(() => {
+    client.cut()
+    publisher.end()
+  })
+  const publish = async (part: string): Promise<void> => {
+    const messages = Array.from({ length: 8 }, (_, i) => [`rooms/${i}`, `${part}${i}`] as const)
+    await publisher.publish(messages)
+    for (const [name, text] of messages) client.published(name, text)
+  }
+  await broker.topics.put(topicOf('rooms', 2))
+  await client.connect(first.port)
+  await client.subscribe('rooms/+')
+  await publish('m')
+  await eventually(async () => client.missing.length === 0)
+  client.leave()
+  await client.connect(second.port)
+  isAway = false
+  await publish('n')
+  await eventually(async () => client.missing.length === 0)
+  const texts = client.taken.map(({ text }) => text)
+  t.deepEqual(texts, [...new Set(texts)])
+})

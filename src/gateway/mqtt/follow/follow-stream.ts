@@ -38,6 +38,8 @@ export interface StreamsTopics {
   touchedBy(filters: Iterable<string>): ReadonlySet<FollowedTopic>
   /** When the queue's topic began at its broker; 0: not known. */
   bornMs(queue: QueueName): number
+  /** Settles when that is known, or cannot be known now. */
+  learnBirth(queue: QueueName): Promise<void>
   leave(stream: FollowStream): void
 }
 
@@ -53,6 +55,8 @@ interface Handed {
 interface Own {
   readonly queue: FollowedQueue
   next: QueueOffset
+  /** Until it is known whether the queue is the one that the session was on. */
+  readonly isHeld?: boolean
 }
 
 export class FollowStream implements Stream, Recipient<FollowedQueue> {
@@ -91,7 +95,9 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     const places = new QueuePlaces(this.#expected?.rows())
     for (const topic of this.#topics.touchedBy(this.#filterTexts())) {
       for (const queue of topic.queues()) {
-        places.set(queue.name, this.#own?.get(queue)?.next ?? queue.head)
+        const own = this.#own?.get(queue)
+        if (own?.isHeld) continue
+        places.set(queue.name, own?.next ?? queue.head)
         places.bornAt(queue.name, topic.bornMs(queue.name.brokerName))
       }
     }
@@ -170,6 +176,7 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
   offer(queue: FollowedQueue, delivery: OutgoingMessage, member: QueueMember): void {
     const { offset } = delivery
     const own = this.#own?.get(queue)
+    if (own?.isHeld) return
     if (own !== undefined && (own.next < queue.head || own.next > offset)) return
     if (isBefore(member, queue, offset)) return
     const last = this.#handed.at(-1)
@@ -197,7 +204,9 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
   found(queue: FollowedQueue): void {
     const { topic } = queue.name
     const isExpected = this.#expected?.get(queue.name) !== undefined
-    if (this.#pending?.has(topic) || (isExpected && this.#touches(topic))) this.#restore(queue)
+    if (!this.#pending?.has(topic) && !(isExpected && this.#touches(topic))) return
+    if (isExpected) this.#hold(queue)
+    else this.#restore(queue)
   }
 
   /** The queue begins anew. */
@@ -291,6 +300,18 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     if (next !== queue.head) this.#setOwn({ queue, next })
   }
 
+  /** Neither its end nor when its topic began is known yet. */
+  #hold(queue: FollowedQueue): void {
+    const held: Own = { queue, next: queueOffset(0), isHeld: true }
+    this.#setOwn(held)
+    void this.#topics.learnBirth(queue.name).then(() => {
+      if (this.#own?.get(queue) !== held) return
+      this.#join(queue)
+      this.#restore(queue)
+      this.#reader.streamMoved()
+    })
+  }
+
   #forgetStarts({ name }: FollowedQueue): void {
     for (const { alone } of this.#members.values()) alone[0].starts?.delete(name)
   }
@@ -324,6 +345,7 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
   /** Looks from the session's own place for a message that it wants. */
   #look(own: Own): StreamState {
     const { queue } = own
+    if (own.isHeld) return 'reading'
     for (;;) {
       if (own.next >= queue.head) {
         if (own.next === queue.head) this.#join(queue)

@@ -149,6 +149,13 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
     return this.#topics.get(topic)?.bornMs(brokerName) ?? 0
   }
 
+  async learnBirth({ topic }: QueueName): Promise<void> {
+    await this.#topics
+      .get(topic)
+      ?.ends()
+      .catch(() => {})
+  }
+
   leave(stream: FollowStream): void {
     this.#streams.delete(stream)
   }
