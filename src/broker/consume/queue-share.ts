@@ -234,7 +234,10 @@ export class QueueShare {
         this.#owners.set(keyOf(request), clientId)
         return await serve()
       }
-      if (!(await this.#isLeftBy(owner, claim, request))) return unread(request.offset)
+      const isLeft = await this.#isLeftBy(owner, claim, request)
+      // Another one that waited for it may have it now, or the broker.
+      const isHere = this.#owners.get(keyOf(request)) === owner
+      if (!isLeft || !isHere) return unread(request.offset)
       claim.waitsSinceMs = undefined
       this.#owners.set(keyOf(request), clientId)
       const committed = this.#parts.committed(request) ?? request.offset
