@@ -323,3 +323,32 @@ test('a queue of a broker that is back goes on where the session was', async (t)
   const texts = client.taken.map(({ text }) => text)
   t.deepEqual(texts, [...new Set(texts)])
 })
+
+test('a session that comes back asks for its topics once, however many filters it has', async (t) => {
+  let asked = 0
+  const bend = (broker: Broker): Broker => {
+    const ranges: Broker['topics']['ranges'] = (name) => {
+      asked++
+      return broker.topics.ranges(name)
+    }
+    const topics = overridden(broker.topics, { ranges })
+    return overridden(withoutLightQueues(broker), { topics })
+  }
+  const { port } = await startMqttOver(t, { bend })
+  const client = new FollowingClient('client')
+  const publisher = await FollowedPublisher.connect(port, 'publisher')
+  t.teardown(() => {
+    client.cut()
+    publisher.end()
+  })
+  await client.connect(port)
+  for (let i = 0; i < 20; i++) await client.subscribe(`rooms/${i}/+`)
+  client.leave()
+  asked = 0
+  await client.connect(port)
+  await publisher.publish([['rooms/19/x', 'm0']])
+  client.published('rooms/19/x', 'm0')
+  await eventually(async () => client.missing.length === 0)
+  t.is(client.taken.length, 1)
+  t.true(asked <= 4, `${asked} times`)
+})

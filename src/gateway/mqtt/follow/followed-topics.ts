@@ -44,6 +44,8 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
   readonly #streams = new Set<FollowStream>()
   /** How many filters have this first level. */
   readonly #firsts = new Map<string, number>()
+  /** First levels of the filters that were bound again for a connection of a session. */
+  readonly #rebound = new WeakMap<object, Set<string>>()
   #filters = 0
 
   constructor(parts: Parts) {
@@ -91,9 +93,20 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
     // A topic that no filter touches is let go of by the sweep.
   }
 
-  /** What cannot be asked now is read when it can. */
-  async rebind(_: Session, { filter, share }: { filter: string; share: unknown }): Promise<void> {
-    if (share !== undefined) return
+  /**
+   * What cannot be asked now is read when it can. The topics of filters with one first level are
+   * asked for once, however many filters there are.
+   */
+  async rebind(
+    { reading }: Session,
+    { filter, share }: { filter: string; share: unknown },
+  ): Promise<void> {
+    if (share !== undefined || reading === undefined) return
+    const first = firstLevel(filter)
+    const rebound = this.#rebound.get(reading) ?? new Set()
+    this.#rebound.set(reading, rebound)
+    if (rebound.has(first)) return
+    rebound.add(first)
     for (const topics of inParts(this.#namesTouchedBy(filter), ASKED_AT_ONCE_MAX)) {
       const followed = topics.map((topic) => this.#follow(topic, 'at its end').ends())
       await Promise.allSettled(followed)
