@@ -195,3 +195,28 @@ test('what is due behind an append that was refused does not overtake it', async
   t.deepEqual(await bodiesIn(store, 'delayed'), ['1', '2', '3'])
   t.is(store.status().pendingDue, 0)
 })
+
+test('of the records that come due at once few are read at a time', async (t) => {
+  const fired: string[] = []
+  const { store, clock, after } = await timerOf(t, {
+    '': (record) => {
+      fired.push(record.body.toString())
+      return { message: undefined }
+    },
+  })
+  const dueMs = clock.now() + 1000
+  const count = 200
+  for (let i = 0; i < count; i++) await park(store, dueMs, `${i}`)
+  const readAt = store.readAt.bind(store)
+  let reading = 0
+  let most = 0
+  store.readAt = async (position, bytesMax) => {
+    most = Math.max(most, ++reading)
+    await new Promise((resolve) => setImmediate(resolve))
+    reading--
+    return readAt(position, bytesMax)
+  }
+  await after(1000)
+  t.is(fired.length, count)
+  t.true(most <= 16, `${most} at a time`)
+})

@@ -18,7 +18,10 @@ import { type DispatchBudget, dispatchesOf } from './dispatch-budget.ts'
 const FIRED_AT_ONCE_MAX = 256
 /** Entries in named light queues, of one append: that many leave room for those of others. */
 const DISPATCHES_MAX = DISPATCHES_AT_ONCE_MAX / 4
-/** Records in memory beside those of the next append: each may be as large as a message gets. */
+/**
+ * Reads under way, and records in memory beside those of the next append: each may be as large as a
+ * message gets.
+ */
 const READ_AT_ONCE_MAX = 16
 /** Those are read first that are small, as nearly all are, and together. */
 const SMALL_BYTES = 4096
@@ -315,6 +318,8 @@ export class DueTimer {
         // One that fails at once ends all of it.
         taken.catch(() => {})
         later.push(taken)
+        // The pool has the syncs of others too.
+        if (later.length === READ_AT_ONCE_MAX) await Promise.all(later.splice(0))
       }
     }
     if (later.length > 0) await Promise.all(later)
