@@ -2,6 +2,7 @@
 import type { GatewaySocket } from '../../port/gateway.ts'
 import type { Leaving } from '../net/connections.ts'
 import { SocketStream } from '../net/socket-stream.ts'
+import { PIPELINED_MAX } from './limits.ts'
 
 export class HttpConnection implements Leaving {
   /** What node's HTTP server reads and writes. */
@@ -25,6 +26,11 @@ export class HttpConnection implements Leaving {
 
   get isBusy(): boolean {
     return this.#underWay > 0
+  }
+
+  /** With more requests than may wait for one another. */
+  get isOverfull(): boolean {
+    return this.#underWay > PIPELINED_MAX
   }
 
   get unsentBytes(): number {

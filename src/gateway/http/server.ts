@@ -15,7 +15,7 @@ import { HttpConnection } from './connection.ts'
 import { dashboardRoutes } from './dashboard/routes.ts'
 import { HttpError, problemOf } from './errors.ts'
 import { healthRoutes, Readiness } from './health.ts'
-import { BODIES_BYTES_MAX, HEADER_BYTES_MAX } from './limits.ts'
+import { BODIES_BYTES_MAX, HEADER_BYTES_MAX, PIPELINED_MAX } from './limits.ts'
 import { checkHost, principalOf } from './login.ts'
 import { metricsRoutes } from './metrics.ts'
 import { REQUESTS, type StatusClass } from './numbers.ts'
@@ -123,7 +123,7 @@ export class HttpGateway implements Gateway {
       if (!response.writableFinished) gone.abort(clientGone())
       connection.ended(clock.monotonic())
     })
-    const answer = await this.#serve(request, connection.remoteAddress, gone.signal)
+    const answer = await this.#serve(request, connection, gone.signal)
     const { status = 200, type, headers = {}, body } = answer
     this.#counts[`${Math.floor(status / 100)}xx` as StatusClass].value++
     // What of the body was not read is not worth its bytes.
@@ -142,10 +142,13 @@ export class HttpGateway implements Gateway {
 
   async #serve(
     request: IncomingMessage,
-    address: string,
+    { remoteAddress: address, isOverfull }: HttpConnection,
     signal: AbortSignal,
   ): Promise<HttpAnswer> {
     try {
+      if (isOverfull) {
+        throw new BrokerError('BUSY', `${PIPELINED_MAX} requests of a connection wait at most`)
+      }
       const { path, query } = targetOf(request)
       const found = this.#routes.find(request.method ?? '', path)
       const call: HttpCall = {

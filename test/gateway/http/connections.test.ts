@@ -212,3 +212,23 @@ test('a client that went before its body was asked for leaves its room to others
   const question = { method: 'POST', headers, body: '-' }
   t.is((await ask(port, '/api/v1/topics/t/messages', question)).status, 400)
 })
+
+test('of requests that come one behind the other 32 wait, and others are told to come again', async (t) => {
+  const { port, numbers } = await openHttp(t, { clock: systemClock })
+  let isHeld = true
+  let isAsked = false
+  numbers.details([], async () => {
+    isAsked = true
+    while (isHeld) await nextTurn()
+  })
+  const peer = new RawHttp(t, port)
+  peer.socket.write(`${GET.replace('healthz', 'metrics')}\r\n`)
+  await eventually(async () => isAsked)
+  peer.socket.write(`${GET}\r\n`.repeat(33))
+  await eventually(
+    async () => (await numberOf(numbers, 'trivet_http_requests_total{status="5xx"}')) === 2,
+  )
+  isHeld = false
+  await eventually(async () => peer.answers === 34)
+  t.is(peer.text.split('HTTP/1.1 503').length - 1, 2)
+})
