@@ -1,6 +1,7 @@
 // Messages: found, read and sent.
 import { z } from 'zod'
 import { Delivery } from '../../../client/consume/delivery.ts'
+import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import { parseOffsetMessageId } from '../../../model/message-id.ts'
 import { RecordView } from '../../../model/record.ts'
@@ -96,17 +97,28 @@ async function findMessages(asked: ApiQuestion<Question, unknown>) {
   context.auth.authorize(principal, 'read', { kind: 'topic', name: topic })
   const { broker } = context
   if (query.key !== undefined || query.id !== undefined) {
-    return { messages: (await byKey(asked, topic)).map((one) => messageJson(one, false)) }
+    return { messages: await shown(await byKey(asked, topic), context) }
   }
   const { queue: queueId, offset, max, fromMs } = query
   if (queueId !== undefined && offset !== undefined) {
     const brokerName = query.broker ?? broker.identity.brokerName
     const read = await readQueue(broker, { topic, brokerName, queueId }, { offset, max }, signal)
     const { messages, nextOffset } = read
-    return { messages: messages.map((one) => messageJson(one, false)), nextOffset }
+    return { messages: await shown(messages, context), nextOffset }
   }
-  const messages = await readTopic(broker, topic, { max, fromMs }, signal)
-  return { messages: messages.map((one) => messageJson(one, false)) }
+  const show = (one: Delivery) => messageJson(one, false)
+  return { messages: await readTopic(context, topic, { max, fromMs }, show, signal) }
+}
+
+/** Over several turns: a body may have to be decompressed. */
+async function shown(messages: readonly Delivery[], { clock }: Pick<ApiContext, 'clock'>) {
+  const slice = new Slice(clock)
+  const all: unknown[] = []
+  for (const message of messages) {
+    if (slice.isOver) await slice.rest()
+    all.push(messageJson(message, false))
+  }
+  return all
 }
 
 async function byKey(
