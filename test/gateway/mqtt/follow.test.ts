@@ -352,3 +352,48 @@ test('a session that comes back asks for its topics once, however many filters i
   t.is(client.taken.length, 1)
   t.true(asked <= 4, `${asked} times`)
 })
+
+test('a session that is behind hears of a topic made again whose first message cannot be read', async (t) => {
+  const first = await startMqttOver(t, { bend: withoutLightQueues })
+  const { broker } = first
+  let failures = 0
+  const deaf = overridden(withoutLightQueues(broker), {
+    topics: overridden(broker.topics, { watch: () => ({ [Symbol.dispose]: () => {} }) }),
+    pull: async (request) => {
+      if (failures > 0 && request.offset === 0 && request.maxMessages === 1) {
+        failures--
+        throw new BrokerError('UNREACHABLE', 'the broker is away')
+      }
+      return broker.pull(request)
+    },
+  })
+  await broker.topics.put(topicOf('rooms', 1))
+  const second = await openGateway(t, deaf)
+  const client = new FollowingClient('client')
+  const publisher = await FollowedPublisher.connect(first.port, 'publisher')
+  t.teardown(() => {
+    client.cut()
+    publisher.end()
+  })
+  const publish = async (...texts: string[]): Promise<void> => {
+    await publisher.publish(texts.map((text) => ['rooms/a', text]))
+    for (const text of texts) client.published('rooms/a', text)
+  }
+  await client.connect(second.port)
+  await client.subscribe('rooms/+')
+  client.isSlow = true
+  await publish(...Array.from({ length: 10 }, (_, i) => `m${i}`))
+  await eventually(async () => client.taken.length === 4)
+  client.giveUp(() => true)
+  failures = 1
+  await broker.topics.delete('rooms')
+  await broker.topics.put(topicOf('rooms', 1))
+  await publish('n0', 'n1', 'n2')
+  await eventually(async () => failures === 0)
+  client.goOn()
+  await eventually(async () => client.missing.length === 0)
+  t.deepEqual(
+    client.taken.map(({ text }) => text).filter((text) => text.startsWith('n')),
+    ['n0', 'n1', 'n2'],
+  )
+})
