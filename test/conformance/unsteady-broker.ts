@@ -45,6 +45,8 @@ export const oneIn =
 /** How a caller learns that there will be no answer. */
 const LOST = [...UNCERTAIN_CODES]
 
+type Listener = (...news: unknown[]) => void
+
 export class UnsteadyBroker {
   /** To be given to a front-end, or to the suite of the port. */
   readonly port: Broker
@@ -180,7 +182,9 @@ export class UnsteadyBroker {
   /** News comes late too, in its order, but never after its end. */
   #watch(method: (...args: unknown[]) => unknown) {
     return (...args: unknown[]): Disposable => {
-      const listener = args.pop() as (...news: unknown[]) => void
+      const last = args.pop() as Listener | { readonly ask: Listener }
+      // A producer is asked by a listener that also answers at once.
+      const listener = typeof last === 'function' ? last : last.ask
       let isOver = false
       let told = Promise.resolve()
       const late = (...news: unknown[]): void => {
@@ -190,7 +194,8 @@ export class UnsteadyBroker {
           if (!isOver) listener(...news)
         })
       }
-      const watch = method(...args, late) as Disposable
+      const heard = typeof last === 'function' ? late : { ...last, ask: late }
+      const watch = method(...args, heard) as Disposable
       return {
         [Symbol.dispose]: () => {
           isOver = true

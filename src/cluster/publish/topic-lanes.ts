@@ -225,7 +225,7 @@ export class TopicLanes {
     if (!retryable) return
     this.#failedMs.set(queue.brokerName, this.#parts.clock.monotonic())
     this.#loose = this.#refused(this.#loose, error, () => false)
-    this.#startLoose()
+    this.flush()
   }
 
   #handBack(parcels: readonly Parcel[]): void {

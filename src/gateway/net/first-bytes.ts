@@ -6,11 +6,16 @@ const HANDSHAKE = 0x16
 
 export const isHello = (chunk: Buffer): boolean => chunk[0] === HANDSHAKE
 
-/** The method of a request, which has capital letters; no method begins with an A. */
+/**
+ * The method of a request, which has capital letters; no method begins with an A. A packet of MQTT
+ * that may not be the first, such as PUBREC, begins with a letter too, and a short length follows.
+ */
 export const isHttp = (chunk: Buffer): boolean => {
-  const first = chunk[0]!
-  return first > 0x41 && first <= 0x5a
+  const [first, second] = chunk
+  return first! > 0x41 && isCapital(first!) && (second === undefined || isCapital(second))
 }
+
+const isCapital = (byte: number): boolean => byte >= 0x41 && byte <= 0x5a
 
 /** TLS: a fatal alert, handshake_failure. What a client with TLS reads where there is none. */
 export const NO_TLS = Buffer.from([0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 0x28])
