@@ -61,6 +61,12 @@ test('what an operator takes away from the broker is still away after a crash', 
   t.is(await codeOf(broker.permission.set(3)), 'ARGUMENT_INVALID')
 })
 
+test('of changes of what the broker allows at the same time the last one holds', async (t) => {
+  const { broker } = await startBroker(t)
+  await Promise.all([broker.permission.set(4), broker.permission.set(6)])
+  t.is(await broker.permission.get(), 6)
+})
+
 test('a first message creates its topic durably, with the queues that its sender asks for', async (t) => {
   const first = await startBroker(t)
   await first.broker.publish([newMessage('a'), newMessage('b', { createQueues: 7 })])

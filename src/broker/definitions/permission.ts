@@ -13,6 +13,8 @@ export class BrokerPermission {
   readonly #brokerName: string
   readonly #watchers = new Set<() => void>()
   #perm: number
+  /** Changes one after the other: the last one asked for holds. */
+  #setting: Promise<void> = Promise.resolve()
 
   constructor(store: MessageStore, facts: FactWriter, brokerName: string) {
     this.#facts = facts
@@ -39,7 +41,13 @@ export class BrokerPermission {
   }
 
   /** @throws ARGUMENT_INVALID, READ_ONLY */
-  async set(perm: number): Promise<void> {
+  set(perm: number): Promise<void> {
+    const set = () => this.#set(perm)
+    this.#setting = this.#setting.then(set, set)
+    return this.#setting
+  }
+
+  async #set(perm: number): Promise<void> {
     if (!PERMISSIONS.has(perm)) {
       const text = `${perm} is no permission; 2 is to write, 4 to read and 6 is both`
       throw new BrokerError('ARGUMENT_INVALID', text)
