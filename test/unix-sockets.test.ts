@@ -53,6 +53,13 @@ test('the socket that a killed broker leaves is taken over', async (t) => {
   await t.notThrowsAsync(publish(t, path))
 })
 
+test('a start says which folder of a socket is missing', async (t) => {
+  const path = join(await tempDir(t), 'none', 'trivet.sock')
+  await t.throwsAsync(startServer(t, { config: listeningAt(path) }), {
+    message: `any cannot listen on ${path}: its folder is missing, or this user may not write there`,
+  })
+})
+
 test('the socket of a broker that runs is not, and no other file', async (t) => {
   const directory = await tempDir(t)
   const path = join(directory, 'trivet.sock')

@@ -298,20 +298,32 @@ async function removeStale(path: string): Promise<void> {
 }
 
 function bindError(options: ListenerOptions, error: NodeJS.ErrnoException): BrokerError {
-  const { name } = options
-  const at = options.path ?? `${options.host}:${options.port}`
+  const { name, path } = options
+  const at = path ?? `${options.host}:${options.port}`
+  const fixes = path === undefined ? addressFixes(name) : PATH_FIXES
+  const known = error.code !== undefined && Object.hasOwn(fixes, error.code)
+  return new BrokerError(
+    'CONFIG_INVALID',
+    `${name} cannot listen on ${at}: ${known ? fixes[error.code!] : error.message}`,
+    { cause: error },
+  )
+}
+
+type Fixes = Readonly<Record<string, string>>
+
+function addressFixes(name: string): Fixes {
   // As the command line spells it.
   const flag = `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
-  const fix: Record<string, string> = {
+  return {
     EADDRINUSE: `another process listens there; stop it or choose another port with ${flag}.port`,
     EADDRNOTAVAIL: `this machine has no such address; set ${flag}.host to one of its own`,
     EACCES: `this user may not bind it; choose a port above 1023 with ${flag}.port`,
     ENOTFOUND: `the host name is unknown; set ${flag}.host to an address of this machine`,
   }
-  const known = error.code !== undefined && Object.hasOwn(fix, error.code)
-  return new BrokerError(
-    'CONFIG_INVALID',
-    `${name} cannot listen on ${at}: ${known ? fix[error.code!] : error.message}`,
-    { cause: error },
-  )
+}
+
+const PATH_FIXES: Fixes = {
+  EADDRINUSE: 'another process listens there, or it is no socket; choose another path',
+  // Node says so too where the folder is missing.
+  EACCES: 'its folder is missing, or this user may not write there',
 }
