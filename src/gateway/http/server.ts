@@ -130,8 +130,8 @@ export class HttpGateway implements Gateway {
     const isLast = connection.isClosing || !request.complete
     response.writeHead(status, {
       ...COMMON_HEADERS,
-      'Content-Type': type,
-      'Content-Length': Buffer.byteLength(body),
+      // 204 says that there is no body, and may not say how long it is (RFC 9110, 8.6).
+      ...(status !== 204 && { 'Content-Type': type, 'Content-Length': Buffer.byteLength(body) }),
       ...headers,
       ...(isLast && { Connection: 'close' }),
     })
