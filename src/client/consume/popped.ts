@@ -111,7 +111,10 @@ export class PopSettlement implements Settlement {
 const expired = (): BrokerError =>
   new BrokerError('RECEIPT_EXPIRED', 'the message is settled, or its invisible time is over')
 
-/** One request for each broker and turn of the event loop. */
+/** Entries of one request, each of one POP and queue; brokers of ours take four times as many. */
+const ENTRIES_MAX = 1024
+
+/** Requests for each broker and turn of the event loop: one, unless there is too much for that. */
 export class AckLine {
   readonly #brokers: Brokers
   readonly #timeoutMs: number
@@ -124,10 +127,7 @@ export class AckLine {
 
   add(ack: BatchAck, brokerName: string): Promise<void> {
     const line = this.#waiting.get(brokerName)
-    if (line !== undefined) {
-      line.acks.push(ack)
-      return line.sent
-    }
+    if (line !== undefined && addTo(line.acks, ack)) return line.sent
     const acks = [ack]
     const sent = this.#send(brokerName, acks)
     this.#waiting.set(brokerName, { acks, sent })
@@ -136,9 +136,29 @@ export class AckLine {
 
   async #send(brokerName: string, acks: BatchAck[]): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve))
-    this.#waiting.delete(brokerName)
+    if (this.#waiting.get(brokerName)?.acks === acks) this.#waiting.delete(brokerName)
     const options = { timeoutMs: this.#timeoutMs }
     const connection = await this.#brokers.connection(brokerName, options)
     await ackPopped(connection, brokerName, acks, options)
   }
 }
+
+/** With the last entry, where they are of one POP and queue. False when there is no room. */
+function addTo(acks: BatchAck[], ack: BatchAck): boolean {
+  const last = acks.at(-1)!
+  if (isOfOnePop(last, ack)) {
+    acks[acks.length - 1] = { ...last, offsets: [...last.offsets, ...ack.offsets] }
+  } else if (acks.length < ENTRIES_MAX) acks.push(ack)
+  else return false
+  return true
+}
+
+const isOfOnePop = (one: BatchAck, other: BatchAck): boolean =>
+  one.queueId === other.queueId &&
+  one.popTime === other.popTime &&
+  one.startOffset === other.startOffset &&
+  one.reviveQid === other.reviveQid &&
+  one.retryKind === other.retryKind &&
+  one.invisibleTime === other.invisibleTime &&
+  one.topic === other.topic &&
+  one.group === other.group
