@@ -7,7 +7,9 @@ import { CLUSTER_DEFAULTS, type ClusterOptions } from '../../src/cluster/options
 import { ClusterPublisher } from '../../src/cluster/publish/cluster-publisher.ts'
 import { ClusterCursors } from '../../src/cluster/read/cursors.ts'
 import { ClusterReceiver } from '../../src/cluster/receive/receiver.ts'
+import { RecordView } from '../../src/model/record.ts'
 import { GivenCounts } from '../../src/numbers/given-counts.ts'
+import { REQUEST } from '../../src/remoting/codes.ts'
 import { newMessage, receiveRequest, topicOf } from '../support/broker.ts'
 import { RunningClock } from '../support/running-clock.ts'
 import { startServer } from '../support/server.ts'
@@ -111,18 +113,58 @@ test('what a held request is given at the end goes back too', async (t) => {
 })
 
 test('of takers that are gone nothing is remembered', async (t) => {
-  const { receiver, send } = await opened(t)
+  const { clock, receiver, send } = await opened(t)
   const one = receiver()
   for (const invisibleMs of [LONG_MS, LONG_MS + 1, LONG_MS + 2]) {
     await send('a')
     t.is((await one.receive(asked({ invisibleMs }))).length, 1)
     await one.receive(asked({ invisibleMs, waitMs: 0 }))
   }
-  for (let turn = 0; one.lines > 0 && turn < 1_000; turn++) {
-    await new Promise((resolve) => setImmediate(resolve))
-  }
+  for (let tries = 0; one.lines > 0 && tries < 20; tries++) await clock.pass(1_000)
   t.is(one.lines, 0)
 })
+
+test('while POPs are answered in full, one taker has several under way', async (t) => {
+  const { clock, receiver, send, newLinks } = await opened(t)
+  const links = newLinks()
+  const [one, other] = [receiver(links), receiver()]
+  const pops = await popsOf(links)
+  const bodies = Array.from({ length: 512 }, (_, i) => `m${i}`)
+  await send(...bodies)
+  const positions = new Set<number>()
+  const take = async (from: typeof one): Promise<void> => {
+    const messages = await from.receive(asked({ maxMessages: 256, waitMs: 0 }))
+    t.true(messages.every(({ attempt }) => attempt === 1))
+    for (const { record } of messages) positions.add(new RecordView(record).queueOffset)
+    await from.ack(messages.map(({ receipt }) => receipt))
+  }
+  for (let times = 0; times < 6; times++) await take(one)
+  t.true(pops.most > 1, `${pops.most} at a time`)
+  t.true(pops.most <= 8, `${pops.most} at a time`)
+  await one.close()
+  await links.close()
+  for (let tries = 0; positions.size < 512 && tries < 40; tries++) {
+    await clock.pass(1_000)
+    await take(other)
+  }
+  t.is(positions.size, 512)
+})
+
+/** Counts those under way at the broker. */
+async function popsOf({ brokers, routes }: Links): Promise<{ most: number }> {
+  await routes.queues('orders')
+  const connection = await brokers.connection('broker-a')
+  const request = connection.request.bind(connection)
+  const pops = { most: 0 }
+  let underWay = 0
+  connection.request = (code, options) => {
+    const answer = request(code, options)
+    if (code !== REQUEST.popMessage) return answer
+    pops.most = Math.max(pops.most, ++underWay)
+    return answer.finally(() => underWay--)
+  }
+  return pops
+}
 
 test('a receive that was called off while its group begins asks for nothing', async (t) => {
   const { receiver } = await opened(t)

@@ -21,10 +21,12 @@ const PAUSE_MS = 200
 const SLOW_MS = 200
 /** One that cannot be asked is tried again after that. */
 const RETRY_MS = 1_000
-/** What a taker left is kept for the next one so long. */
+/** What a taker left, and what is known of brokers, is kept for the next one so long. */
 const KEPT_MS = 500
-/** POPs of one line under way at a time, while each of them finds something. */
+/** POPs of one line under way at a time, for as many takers, while each of them finds something. */
 const POPS_MAX = 4
+/** And while they are answered in full: at most, as what the takers have room for comes in. */
+const FULL_POPS_MAX = 16
 
 /** One that waits. */
 export interface Taker {
@@ -52,6 +54,12 @@ export class PopLine {
   readonly #left: PoppedRecord[] = []
   #leaving: Timer | undefined
   #pops = 0
+  /** Those of them that do not wait for news. */
+  #asking = 0
+  /** POPs that what the takers have room for comes in. */
+  #due = 0
+  /** Those of them that may be under way: more with each answer in full, one after an empty one. */
+  #width = 1
   #turn = 0
   /** News in a row of which nothing was for us. */
   #vain = 0
@@ -77,15 +85,18 @@ export class PopLine {
 
   add(taker: Taker): void {
     this.#takers.push(taker)
+    this.#due += popsOf(taker)
     if (this.#left.length > 0) this.#hand(this.#left.splice(0))
     this.#look()
-    if (this.#takers.length === 0) return
-    if (this.#pops < Math.min(POPS_MAX, this.#takers.length)) void this.#run()
+    this.#popMore()
   }
 
   remove(taker: Taker): void {
     const at = this.#takers.indexOf(taker)
-    if (at >= 0) this.#takers.splice(at, 1)
+    if (at >= 0) {
+      this.#takers.splice(at, 1)
+      this.#due -= popsOf(taker)
+    }
     this.#endIfAlone()
   }
 
@@ -113,9 +124,31 @@ export class PopLine {
     if (left.length > 0) await this.#parts.handBack(left)
   }
 
+  /** As a rule the takers of an answer come back at once. */
   #look(): void {
-    if (this.#takers.length + this.#pops + this.#left.length + this.#asked.size > 0) return
-    this.#parts.idle(this)
+    if (this.#isInUse) return
+    if (this.#isClosed) this.#parts.idle(this)
+    else this.#leaveLater()
+  }
+
+  get #isInUse(): boolean {
+    return this.#takers.length + this.#pops + this.#left.length + this.#asked.size > 0
+  }
+
+  #leaveLater(): void {
+    this.#leaving ??= this.#parts.clock.after(KEPT_MS, () => {
+      void this.#handBackLeft()
+      if (!this.#isInUse) this.#parts.idle(this)
+    })
+  }
+
+  /** Not more than there is room for: what comes then is kept for a short time only. */
+  get #popsMax(): number {
+    return Math.min(this.#due, Math.max(this.#width, Math.min(POPS_MAX, this.#takers.length)))
+  }
+
+  #popMore(): void {
+    while (this.#pops < this.#popsMax && !this.#isClosed) void this.#run()
   }
 
   async #run(): Promise<void> {
@@ -123,7 +156,9 @@ export class PopLine {
     this.#pops++
     try {
       while (this.#takers.length > 0 && !this.#isClosed) {
-        if (!(await this.#round(isFirst)) && !isFirst) return
+        const isFound = await this.#round(isFirst)
+        if (!isFirst && (!isFound || this.#asking >= this.#popsMax)) return
+        this.#popMore()
       }
     } finally {
       this.#pops--
@@ -134,19 +169,16 @@ export class PopLine {
 
   /** @param waits while there is nothing; @returns whether there was something */
   async #round(waits: boolean): Promise<boolean> {
-    const { clock, links } = this.#parts
+    const { clock } = this.#parts
     const [{ request }] = this.#takers as [Taker]
     try {
-      const { readable } = await links.routes.queues(request.topic)
-      const names = namesOf(request, readable)
-      for (const name of names) this.#seen.add(name)
-      if (names.length < this.#seen.size) links.routes.doubt(request.topic)
-      const fields = this.#fieldsOf(request)
-      if (await this.#popAny(names, fields)) {
+      const { names, fields, isFound } = await this.#popOnce(request)
+      if (isFound) {
         this.#vain = 0
         return true
       }
-      this.#endOverdue(undefined)
+      // What another POP is answered may be for them.
+      if (this.#asking === 0) this.#endOverdue(undefined)
       if (!waits || this.#takers.length === 0 || this.#isClosed) return false
       this.#vain = (await this.#news(names, fields)) ? this.#vain + 1 : 0
       // Asked again at once a broker would say the same.
@@ -157,6 +189,21 @@ export class PopLine {
       if (this.#takers.length > 0) await sleep(clock, PAUSE_MS)
     }
     return false
+  }
+
+  async #popOnce(request: ReceiveRequest) {
+    const { routes } = this.#parts.links
+    this.#asking++
+    try {
+      const { readable } = await routes.queues(request.topic)
+      const names = namesOf(request, readable)
+      for (const name of names) this.#seen.add(name)
+      if (names.length < this.#seen.size) routes.doubt(request.topic)
+      const fields = this.#fieldsOf(request)
+      return { names, fields, isFound: await this.#popAny(names, fields) }
+    } finally {
+      this.#asking--
+    }
   }
 
   #fieldsOf(request: ReceiveRequest): PopFields {
@@ -188,6 +235,7 @@ export class PopLine {
       try {
         const popped = await this.#pop(name, fields, names.length > 1)
         if (popped.length === 0) continue
+        if (popped.length >= fields.maxMsgNums && !fields.order) this.#widen()
         this.#hand(popped)
         return true
       } catch (error) {
@@ -195,8 +243,13 @@ export class PopLine {
         failures++
       }
     }
+    this.#width = 1
     if (failures === names.length) throw failure
     return false
+  }
+
+  #widen(): void {
+    this.#width = Math.min(this.#width * 2, FULL_POPS_MAX)
   }
 
   /** Nothing of one that is slow, where there are others; what it still answers is handed out. */
@@ -273,6 +326,7 @@ export class PopLine {
   #hand(popped: PoppedRecord[]): void {
     while (popped.length > 0 && this.#takers.length > 0 && !this.#isClosed) {
       const taker = this.#takers.shift()!
+      this.#due -= popsOf(taker)
       taker.take(popped)
     }
     this.#endIfAlone()
@@ -281,12 +335,13 @@ export class PopLine {
 
   /** The next taker comes soon, as a rule; from a broker it would be given them seconds later. */
   #keep(popped: readonly PoppedRecord[]): void {
+    if (this.#left.length === 0) {
+      this.#leaving?.cancel()
+      this.#leaving = undefined
+    }
     this.#left.push(...popped)
-    if (this.#isClosed) return void this.#handBackLeft()
-    this.#leaving ??= this.#parts.clock.after(KEPT_MS, () => {
-      void this.#handBackLeft()
-      this.#look()
-    })
+    if (this.#isClosed) void this.#handBackLeft()
+    else this.#leaveLater()
   }
 
   /**
@@ -303,6 +358,8 @@ export class PopLine {
     }
   }
 }
+
+const popsOf = ({ request }: Taker): number => Math.ceil(request.maxMessages / POP_MESSAGES_MAX)
 
 /** @throws QUEUE_NOT_FOUND, NO_ROUTE */
 function namesOf(
