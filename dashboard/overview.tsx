@@ -6,6 +6,8 @@ import { bytes, count, Problem, time, useLoaded } from './parts.js'
 
 const POINTS_MAX = 150
 const CHART_HEIGHT = 220
+/** As many seconds as the points take that are kept. */
+const CHART_SECONDS = 300
 
 interface Sample {
   readonly seconds: number
@@ -82,6 +84,12 @@ function ratesOf(samples: readonly Sample[]): [number[], number[], number[]] {
 const colour = (name: string): string =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim()
 
+/** The last minutes, however few of them were seen; without a point there is no newest one. */
+function windowTo(newest: number | null): [number, number] {
+  const to = newest ?? Date.now() / 1000
+  return [to - CHART_SECONDS, to]
+}
+
 function Rates({ samples }: { readonly samples: readonly Sample[] }) {
   const place = useRef<HTMLDivElement>(null)
   const chart = useRef<uPlot | undefined>(undefined)
@@ -103,7 +111,10 @@ function Rates({ samples }: { readonly samples: readonly Sample[] }) {
           { label: 'Out', stroke: () => colour('--out'), width: 2, dash: [6, 4] },
         ],
         axes: [axis, { ...axis, size: 70 }],
-        scales: { y: { range: (_, __, max) => [0, Math.max(1, max)] } },
+        scales: {
+          x: { range: (_, __, newest) => windowTo(newest) },
+          y: { range: (_, __, max) => [0, Math.max(1, max)] },
+        },
       },
       [[], [], []],
       element,

@@ -12,7 +12,16 @@ import { tempDir } from '../test/support/temp-dir.ts'
 const run = promisify(execFile)
 
 /** What `npm pack` chooses from; a copy, as its script builds `dist` anew, which tests run from. */
-const PACKED = ['package.json', 'bin', 'dist/src', 'docs', 'deploy', 'README.md', 'CHANGELOG.md']
+const PACKED = [
+  'package.json',
+  'bin',
+  'dist/src',
+  'dist/dashboard',
+  'docs',
+  'deploy',
+  'README.md',
+  'CHANGELOG.md',
+]
 const INSTALL = ['install', '--no-audit', '--no-fund', '--prefer-offline']
 
 interface PackedFile {
@@ -81,5 +90,9 @@ test('a project installs the package, runs its command, and compiles against its
   await run(trivet, ['pub', 'orders', 'hello'], { cwd: project, env })
   const { stdout: topics } = await run(trivet, ['topic', 'list', '--json'], { cwd: project, env })
   t.true(topics.includes('"orders"'), topics)
+  const page = `http://${server.address('http')}`
+  for (const path of ['/', '/assets/main.js', '/assets/vendor/uplot.js']) {
+    t.is((await fetch(page + path)).status, 200, path)
+  }
   t.is(await server.stop(), 0)
 })
