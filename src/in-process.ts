@@ -6,14 +6,9 @@ import { join } from 'node:path'
 import { type ConfigInput, configOf, PROTOCOLS } from './config.ts'
 import { BrokerError } from './errors.ts'
 import { isWildcard } from './exposure.ts'
+import type { ListenerName, ServerAddress, ServerRole } from './listening.ts'
 import { createLogger, type Logger } from './log.ts'
-import {
-  type ListenerName,
-  openServer,
-  type Server,
-  type ServerAddress,
-  type ServerRole,
-} from './server.ts'
+import { openServer, type Server } from './server.ts'
 
 export type { ConfigInput, ListenerName, Logger, ServerAddress, ServerRole }
 

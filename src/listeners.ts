@@ -12,9 +12,11 @@ import { TlsAcceptor } from './gateway/net/tls.ts'
 import { TurnBudget } from './gateway/net/turn-budget.ts'
 import { WebSocketAcceptor } from './gateway/net/websocket.ts'
 import {
+  type ListenerName,
   type ListeningName,
   type PlannedListener,
   plannedListeners,
+  type ServerAddress,
   type ServerRole,
 } from './listening.ts'
 import type { LiveCertificates } from './live-certificates.ts'
@@ -23,9 +25,6 @@ import type { Numbers } from './numbers/numbers.ts'
 import { openFilesLimit } from './open-files.ts'
 import type { Parts } from './parts.ts'
 
-/** `vip`: the native front-end's second port, which follows from its first. */
-export type ListenerName = ListeningName | 'vip'
-
 export interface OpenListener {
   readonly name: ListenerName
   readonly protocol: ListeningName
@@ -33,14 +32,6 @@ export interface OpenListener {
 }
 
 export type Listeners = readonly OpenListener[]
-
-export interface ServerAddress {
-  readonly name: ListenerName
-  readonly host: string
-  readonly port: number
-  /** host:port as clients are told; undefined: the address they dialled. */
-  readonly advertised: string | undefined
-}
 
 /** Files of the store and what node itself keeps open. */
 const FILES_RESERVED = 512

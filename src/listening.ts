@@ -9,6 +9,16 @@ export { PROTOCOLS }
 export type ListeningProtocol = (typeof PROTOCOLS)[number]
 /** `any`: every protocol at one address. */
 export type ListeningName = ListeningProtocol | 'any'
+/** `vip`: the native front-end's second port, which follows from its first. */
+export type ListenerName = ListeningName | 'vip'
+
+export interface ServerAddress {
+  readonly name: ListenerName
+  readonly host: string
+  readonly port: number
+  /** host:port as clients are told; undefined: the address they dialled. */
+  readonly advertised: string | undefined
+}
 
 export interface PlannedListener {
   readonly protocol: ListeningName

@@ -19,12 +19,16 @@ import {
   dialAdvertised,
   doorOf,
   firstListener,
-  type ListenerName,
   type Listeners,
   openListeners,
-  type ServerAddress,
 } from './listeners.ts'
-import { type ListeningProtocol, protocolsOf, type ServerRole } from './listening.ts'
+import {
+  type ListenerName,
+  type ListeningProtocol,
+  protocolsOf,
+  type ServerAddress,
+  type ServerRole,
+} from './listening.ts'
 import { LiveCertificates } from './live-certificates.ts'
 import type { Logger } from './log.ts'
 import { hostOf } from './model/host.ts'
@@ -40,8 +44,6 @@ import type { OpenAside } from './remoting/serving/aside.ts'
 import type { Credentials } from './remoting/signature.ts'
 import { redact } from './settings.ts'
 import type { MessageStore } from './store/store.ts'
-
-export type { ListenerName, ServerAddress, ServerRole }
 
 export interface ServerOptions {
   readonly config: Config

@@ -7,15 +7,14 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { type Clock, systemClock } from '../../src/clock.ts'
 import { type Config, type ConfigInput, configOf } from '../../src/config.ts'
-import { PROTOCOLS } from '../../src/listening.ts'
-import { type Logger, silentLogger } from '../../src/log.ts'
 import {
   type ListenerName,
-  openServer,
-  type Server,
+  PROTOCOLS,
   type ServerAddress,
   type ServerRole,
-} from '../../src/server.ts'
+} from '../../src/listening.ts'
+import { type Logger, silentLogger } from '../../src/log.ts'
+import { openServer, type Server } from '../../src/server.ts'
 import { type Teardown, tempDir } from './temp-dir.ts'
 
 export interface StartOptions {
