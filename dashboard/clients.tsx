@@ -1,18 +1,17 @@
 // Connected clients of all protocols.
 import { useState } from 'preact/hooks'
-import { type Client, get, type Page } from './api.js'
-import { Field, Pager, Problem, Table, useLoaded } from './parts.js'
+import type { Client, Page } from './api.js'
+import { Field, Problem, Table, usePages } from './parts.js'
 
 const PROTOCOLS = { '': 'All', remoting: 'RocketMQ', mqtt: 'MQTT', amqp: 'AMQP 1.0' } as const
 
 export function Clients() {
   const [contains, setContains] = useState('')
   const [protocol, setProtocol] = useState('')
-  const [after, setAfter] = useState<string | undefined>(undefined)
-  const { value, error } = useLoaded(
-    () => get<{ clients: readonly Client[] } & Page>('clients', { contains, protocol, after }),
-    [contains, protocol, after],
-  )
+  const { value, error, pager } = usePages<{ clients: readonly Client[] } & Page>('clients', {
+    contains,
+    protocol,
+  })
   return (
     <section>
       <h1>Clients</h1>
@@ -45,13 +44,7 @@ export function Clients() {
               client.producerGroups.join(', ') || '-',
             ])}
           />
-          <Pager
-            total={value.total}
-            next={value.next}
-            isFirst={after === undefined}
-            onNext={setAfter}
-            onFirst={() => setAfter(undefined)}
-          />
+          {pager}
         </>
       )}
     </section>

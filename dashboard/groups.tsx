@@ -11,27 +11,18 @@ import {
   send,
 } from './api.js'
 import { MessageView } from './messages.js'
-import { count, Field, Pager, Problem, Table, time, useLoaded } from './parts.js'
+import { count, Field, Problem, Table, time, useLoaded, usePages } from './parts.js'
 
 export function Groups() {
   const [contains, setContains] = useState('')
-  const [after, setAfter] = useState<string | undefined>(undefined)
-  const { value, error } = useLoaded(
-    () => get<{ groups: readonly Group[] } & Page>('groups', { contains, after }),
-    [contains, after],
-  )
+  const { value, error, pager } = usePages<{ groups: readonly Group[] } & Page>('groups', {
+    contains,
+  })
   return (
     <section>
       <h1>Groups</h1>
       <form class="row" onSubmit={(event) => event.preventDefault()}>
-        <Field
-          label="Name contains"
-          value={contains}
-          onInput={(text) => {
-            setContains(text)
-            setAfter(undefined)
-          }}
-        />
+        <Field label="Name contains" value={contains} onInput={setContains} />
       </form>
       <Problem error={error} />
       {value !== undefined && (
@@ -50,13 +41,7 @@ export function Groups() {
               count(group.inFlight),
             ])}
           />
-          <Pager
-            total={value.total}
-            next={value.next}
-            isFirst={after === undefined}
-            onNext={setAfter}
-            onFirst={() => setAfter(undefined)}
-          />
+          {pager}
         </>
       )}
     </section>

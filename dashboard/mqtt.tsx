@@ -1,7 +1,7 @@
 // What MQTT keeps: sessions and retained messages.
 import { useState } from 'preact/hooks'
 import { get, type Page, part } from './api.js'
-import { count, Field, Pager, Problem, Table, time, useLoaded } from './parts.js'
+import { count, Field, Problem, Table, time, useLoaded, usePages } from './parts.js'
 
 interface Session {
   readonly clientId: string
@@ -18,23 +18,17 @@ interface SubscribedSession extends Omit<Session, 'subscriptions'> {
 
 export function Mqtt() {
   const [contains, setContains] = useState('')
-  const [after, setAfter] = useState<string | undefined>(undefined)
-  const { value, error } = useLoaded(
-    () => get<{ sessions: readonly Session[] } & Page>('mqtt/sessions', { contains, after }),
-    [contains, after],
+  const { value, error, pager } = usePages<{ sessions: readonly Session[] } & Page>(
+    'mqtt/sessions',
+    {
+      contains,
+    },
   )
   return (
     <section>
       <h1>MQTT sessions</h1>
       <form class="row" onSubmit={(event) => event.preventDefault()}>
-        <Field
-          label="Client id contains"
-          value={contains}
-          onInput={(text) => {
-            setContains(text)
-            setAfter(undefined)
-          }}
-        />
+        <Field label="Client id contains" value={contains} onInput={setContains} />
       </form>
       <Problem error={error} />
       {value !== undefined && (
@@ -55,13 +49,7 @@ export function Mqtt() {
               time(session.disconnectedMs ?? 0),
             ])}
           />
-          <Pager
-            total={value.total}
-            next={value.next}
-            isFirst={after === undefined}
-            onNext={setAfter}
-            onFirst={() => setAfter(undefined)}
-          />
+          {pager}
         </>
       )}
       <Retained />

@@ -1,7 +1,7 @@
 // What every page is made of.
 import type { ComponentChildren } from 'preact'
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
-import { ApiError } from './api.js'
+import { ApiError, get, type Page } from './api.js'
 
 const REFRESH_MS = 2000
 
@@ -34,6 +34,24 @@ export function useLoaded<T>(
     return () => clearInterval(timer)
   }, [again, isLive])
   return { value: state.value, error: state.error, again }
+}
+
+/** A list page by page; with other filters it begins at its first page again. */
+export function usePages<T extends Page>(path: string, filters: Readonly<Record<string, string>>) {
+  const key = JSON.stringify(filters)
+  const [turned, setTurned] = useState<{ key: string; after?: string }>({ key })
+  const after = turned.key === key ? turned.after : undefined
+  const loaded = useLoaded(() => get<T>(path, { ...filters, after }), [path, key, after])
+  const pager = loaded.value && (
+    <Pager
+      total={loaded.value.total}
+      next={loaded.value.next}
+      isFirst={after === undefined}
+      onNext={(next) => setTurned({ key, after: next })}
+      onFirst={() => setTurned({ key })}
+    />
+  )
+  return { ...loaded, pager }
 }
 
 export const count = (value: number): string => value.toLocaleString('en')
@@ -108,7 +126,7 @@ interface PagerProps {
   readonly onFirst: () => void
 }
 
-export function Pager({ total, next, isFirst, onNext, onFirst }: PagerProps) {
+function Pager({ total, next, isFirst, onNext, onFirst }: PagerProps) {
   return (
     <p class="pager">
       <span>{count(total)} in all</span>

@@ -2,31 +2,20 @@
 import { useState } from 'preact/hooks'
 import { get, type Page, part, type QueueRange, send, type Topic } from './api.js'
 import { Browse, Publish } from './messages.js'
-import { count, Field, Pager, Problem, Table, useLoaded } from './parts.js'
+import { count, Field, Problem, Table, useLoaded, usePages } from './parts.js'
 
 export function Topics() {
   const [contains, setContains] = useState('')
   const [all, setAll] = useState(false)
-  const [after, setAfter] = useState<string | undefined>(undefined)
-  const { value, error, again } = useLoaded(
-    () =>
-      get<{ topics: readonly Topic[] } & Page>('topics', {
-        ...{ contains, after, all: String(all) },
-      }),
-    [contains, after, all],
-  )
+  const { value, error, again, pager } = usePages<{ topics: readonly Topic[] } & Page>('topics', {
+    contains,
+    all: String(all),
+  })
   return (
     <section>
       <h1>Topics</h1>
       <form class="row" onSubmit={(event) => event.preventDefault()}>
-        <Field
-          label="Name contains"
-          value={contains}
-          onInput={(text) => {
-            setContains(text)
-            setAfter(undefined)
-          }}
-        />
+        <Field label="Name contains" value={contains} onInput={setContains} />
         <label class="check">
           <input type="checkbox" checked={all} onChange={() => setAll(!all)} />
           <span>Retry, dead-letter and system topics too</span>
@@ -50,13 +39,7 @@ export function Topics() {
               count(topic.stored),
             ])}
           />
-          <Pager
-            total={value.total}
-            next={value.next}
-            isFirst={after === undefined}
-            onNext={setAfter}
-            onFirst={() => setAfter(undefined)}
-          />
+          {pager}
         </>
       )}
       <NewTopic done={again} />

@@ -3,7 +3,7 @@ import type { QueueOffset } from '../../../model/positions.ts'
 import type { OutgoingMessage } from '../outgoing/outgoing-message.ts'
 
 const CACHE_BYTES_MAX = 32 * 1024 * 1024
-/** QueueBatches of one queue beyond this are dropped oldest first. */
+/** Batches of one queue beyond this are dropped oldest first. */
 const BATCHES_PER_QUEUE_MAX = 16
 
 /** All that one queue has from `start` to `end`; offsets between may be without a message. */
