@@ -1,14 +1,14 @@
-// How many files and sockets the system lets this process have open.
+// How many files and sockets the system lets a process have open.
 import { readFileSync } from 'node:fs'
 
 /**
  * The soft limit, where the system tells. Beyond it the kernel drops
  * connections without a word.
  */
-export function openFilesLimit(): number | undefined {
+export function openFilesLimit(pid: number | 'self' = 'self'): number | undefined {
   let text: string
   try {
-    text = readFileSync('/proc/self/limits', 'utf8')
+    text = readFileSync(`/proc/${pid}/limits`, 'utf8')
   } catch {
     return undefined
   }

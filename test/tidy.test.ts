@@ -2,7 +2,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import test from 'ava'
-import { configReference } from '../src/cli/config-reference.ts'
+import { configReference } from '../src/cli/help/config-reference.ts'
 import { configJsonSchema, settings } from '../src/config.ts'
 import { ERROR_CODES } from '../src/errors.ts'
 import {

@@ -48,6 +48,8 @@ export interface Invocation<F extends Flags = Flags> {
   /** Aborted by Ctrl-C or SIGTERM: finish in order. */
   readonly signal: AbortSignal
   readonly roles: Roles
+  /** The table of all. */
+  readonly commands: Readonly<Record<string, Entry>>
 }
 
 export interface Command<F extends Flags = Flags> {
@@ -63,6 +65,11 @@ export interface Command<F extends Flags = Flags> {
   /** Throws a BrokerError for what the user can mend. */
   run(invocation: Invocation<F>): Promise<void>
 }
+
+/** A word of the command line that is a command, or a noun with verbs. */
+export type Entry =
+  | { readonly summary: string; load(): Promise<Command> }
+  | { readonly summary: string; readonly verbs: Readonly<Record<string, Entry>> }
 
 /** Keeps the flag types of a declaration while the table holds plain commands. */
 export function command<const F extends Flags>(declared: Command<F>): Command {

@@ -1,10 +1,5 @@
 // The table of all commands. Each loads only when it runs, so that a short command starts fast.
-import type { Command } from './command.ts'
-
-/** A word of the command line that is a command, or a noun with verbs. */
-export type Entry =
-  | { readonly summary: string; load(): Promise<Command> }
-  | { readonly summary: string; readonly verbs: Readonly<Record<string, Entry>> }
+import type { Entry } from './command.ts'
 
 export const COMMANDS: Readonly<Record<string, Entry>> = {
   start: {
@@ -104,9 +99,29 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
     summary: 'Show the brokers of a cluster and their state',
     load: async () => (await import('./status.ts')).status,
   },
+  top: {
+    summary: 'Show the rates of a cluster and the lags of its groups, again and again',
+    load: async () => (await import('./operate/top.ts')).top,
+  },
+  doctor: {
+    summary: 'Look for what would keep a broker from running well on this machine',
+    load: async () => (await import('./operate/doctor.ts')).doctor,
+  },
+  bench: {
+    summary: 'Measure how many messages a broker takes and gives',
+    load: async () => (await import('./operate/bench.ts')).bench,
+  },
+  backup: {
+    summary: "Copy a broker's data while it runs",
+    load: async () => (await import('./operate/backup.ts')).backup,
+  },
   config: {
     summary: 'Show every setting, its value and where it came from',
     load: async () => (await import('./config.ts')).config,
+  },
+  completion: {
+    summary: 'Print what completes commands and flags in a shell',
+    load: async () => (await import('./help/completion.ts')).completion,
   },
   'hash-password': {
     summary: 'Make the text that stands for a password in the configuration',

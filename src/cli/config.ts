@@ -18,7 +18,7 @@ export const config = command({
   examples: ['trivet config --changed', 'trivet config --mqtt.port 1884 --json'],
   async run({ flags, settings: given, env, terminal }) {
     if (flags.reference) {
-      const { configReference } = await import('./config-reference.ts')
+      const { configReference } = await import('./help/config-reference.ts')
       return terminal.print(configReference().trimEnd())
     }
     if (flags.schema) return terminal.print(JSON.stringify(configJsonSchema, null, 2))

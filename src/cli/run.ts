@@ -5,9 +5,9 @@ import { didYouMean } from '../did-you-mean.ts'
 import { BrokerError } from '../errors.ts'
 import { ownVersion } from '../version.ts'
 import { parseArguments } from './arguments.ts'
-import type { Command, Roles } from './command.ts'
-import { COMMANDS, type Entry } from './commands.ts'
-import { commandHelp, nounHelp, overview } from './help.ts'
+import type { Command, Entry, Roles } from './command.ts'
+import { COMMANDS } from './commands.ts'
+import { commandHelp, nounHelp, overview } from './help/help.ts'
 import type { Terminal } from './terminal.ts'
 
 export const EXIT_OK = 0
@@ -47,7 +47,7 @@ async function dispatch(argv: readonly string[], around: Surroundings): Promise<
   const say = (lines: readonly string[]): void => terminal.print(lines.join('\n'))
   const [first] = argv
   if (first === 'help' && argv[1] === '--reference') {
-    const { commandReference } = await import('./command-reference.ts')
+    const { commandReference } = await import('./help/command-reference.ts')
     return terminal.print(await commandReference())
   }
   if (first === 'help' && argv.length > 1) return dispatch([...argv.slice(1), '--help'], around)
@@ -78,6 +78,7 @@ async function dispatch(argv: readonly string[], around: Surroundings): Promise<
   if (parsed.wantsHelp) return say(commandHelp(words, command, settings))
   await command.run({
     ...around,
+    commands: COMMANDS,
     args: parsed.args,
     flags: parsed.flags as never,
     settings: parsed.settings,

@@ -3,7 +3,9 @@ import type { BrokerState, Client } from '../client/index.ts'
 import { BrokerError, type ErrorCode } from '../errors.ts'
 import { command } from './command.ts'
 import { connectionFlags, withClient } from './connection.ts'
+import { sumOf } from './operate/numbers.ts'
 import type { Terminal } from './terminal.ts'
+import { size, span } from './words.ts'
 
 interface BrokerRow {
   readonly cluster: string
@@ -65,11 +67,7 @@ const PROTOCOLS = ['remoting', 'mqtt', 'amqp']
 /** Of the protocols that the broker listens for. */
 function protocolRows({ broker, state }: BrokerRow): readonly (readonly unknown[])[] {
   return PROTOCOLS.flatMap((protocol) => {
-    const sum = (name: string): number | undefined => {
-      const begin = `${name}{protocol_type="${protocol}"`
-      const found = Object.entries(state?.numbers ?? {}).filter(([key]) => key.startsWith(begin))
-      return found.length === 0 ? undefined : found.reduce((all, [, value]) => all + value, 0)
-    }
+    const sum = (name: string) => sumOf(state, name, protocol)
     const connections = sum('trivet_connections')
     if (connections === undefined) return []
     const [messagesIn, messagesOut] = [
@@ -132,36 +130,4 @@ function cells({ state, error }: BrokerRow): readonly unknown[] {
     messagesOut,
     bytes === undefined ? undefined : size(bytes),
   ]
-}
-
-/** '3d 4h', '12m 5s' */
-function span(ms: number): string {
-  const seconds = Math.floor(ms / 1000)
-  const units = [
-    [86_400, 'd'],
-    [3600, 'h'],
-    [60, 'm'],
-    [1, 's'],
-  ] as const
-  const first = units.findIndex(([unit]) => seconds >= unit)
-  if (first < 0) return '0s'
-  let left = seconds
-  const parts = units.slice(first, first + 2).map(([unit, word]) => {
-    const count = Math.floor(left / unit)
-    left -= count * unit
-    return `${count}${word}`
-  })
-  return parts.join(' ')
-}
-
-/** '1.5 MiB' */
-function size(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-  let value = bytes
-  let unit = 0
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024
-    unit++
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`
 }

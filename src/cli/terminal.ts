@@ -15,16 +15,34 @@ export interface Terminal {
   write(bytes: Uint8Array): Promise<void>
   /** One line from standard input; on a terminal it asks first and shows nothing of the answer. */
   secret(question: string, signal: AbortSignal): Promise<string>
+  /**
+   * A line that the next one takes the place of, '' for none. On a terminal alone: how far long
+   * work has got.
+   */
+  progress(line: string): void
   readonly isInteractive: boolean
 }
 
+const CLEAR_LINE = '\r\u001b[K'
+
 export function processTerminal(): Terminal {
+  let isLineOpen = false
+  const progress = (line: string): void => {
+    if (!process.stderr.isTTY || (line === '' && !isLineOpen)) return
+    process.stderr.write(`${CLEAR_LINE}${line.slice(0, process.stderr.columns - 1)}`)
+    isLineOpen = line !== ''
+  }
   const print = (line: string): void => {
+    progress('')
     console.log(line)
   }
   return {
     print,
-    note: (line) => console.error(line),
+    progress,
+    note: (line) => {
+      progress('')
+      console.error(line)
+    },
     json: (value) => print(JSON.stringify(value)),
     table(header, rows) {
       for (const line of tableLines(header, rows)) print(line)

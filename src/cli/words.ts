@@ -45,3 +45,35 @@ export const visible = (text: string): string =>
 /** '2026-01-02T03:04:05.678Z', or '-' for never. */
 export const instant = (epochMs: number): string =>
   epochMs <= 0 ? '-' : new Date(epochMs).toISOString()
+
+/** '3d 4h', '12m 5s' */
+export function span(ms: number): string {
+  const seconds = Math.floor(ms / 1000)
+  const units = [
+    [86_400, 'd'],
+    [3600, 'h'],
+    [60, 'm'],
+    [1, 's'],
+  ] as const
+  const first = units.findIndex(([unit]) => seconds >= unit)
+  if (first < 0) return '0s'
+  let left = seconds
+  const parts = units.slice(first, first + 2).map(([unit, word]) => {
+    const count = Math.floor(left / unit)
+    left -= count * unit
+    return `${count}${word}`
+  })
+  return parts.join(' ')
+}
+
+/** '1.5 MiB' */
+export function size(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let value = bytes
+  let unit = 0
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`
+}

@@ -1,5 +1,5 @@
 import test from 'ava'
-import { commandReference } from '../../src/cli/command-reference.ts'
+import { commandReference } from '../../src/cli/help/command-reference.ts'
 import { messageLine } from '../../src/cli/message-text.ts'
 import { troubles } from '../../src/cli/status.ts'
 import type { BrokerState } from '../../src/client/index.ts'

@@ -1,21 +1,19 @@
-// The page about backups: its script is run as it stands against a broker that is being written to,
+// The page about backups: its command is run against a broker that is being written to,
 // and what it says of a plain copy is shown.
-import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
 import test, { type ExecutionContext } from 'ava'
 import { type Client, connect } from '../../src/client/index.ts'
 import type { ConfigInput } from '../../src/config.ts'
 import type { ListenerName } from '../../src/listening.ts'
+import { runCommand } from '../support/command-line.ts'
 import { LogLines } from '../support/log-lines.ts'
 import { mqttClient, persistent } from '../support/mqtt.ts'
-import { plainEnv, spawnServer, startServer, TRIVET } from '../support/server.ts'
+import { spawnServer, startServer } from '../support/server.ts'
 import { textOf } from '../support/sources.ts'
 import { tempDir } from '../support/temp-dir.ts'
 import { latch } from '../support/waiting.ts'
 
-const run = promisify(execFile)
 const PAGE = 'docs/operate/backup.md'
 const KIB = 1024
 const TOPIC = 'orders'
@@ -107,30 +105,18 @@ async function readOne(mq: Client): Promise<string> {
   throw new Error('the subscription ended')
 }
 
-interface Source {
-  readonly broker: Broker
-  readonly copy: string
-  /** A program in place of `trivet`. */
-  readonly trivet?: string
+/** The command of the page, with other directories. */
+async function backUp(broker: Broker, copy: string): Promise<void> {
+  const [, data, target] = /^trivet backup (\S+) (\S+)$/m.exec(textOf(PAGE)) ?? []
+  const argv = ['backup', data!, target!].map(
+    (word) => ({ '/var/lib/trivetmq': broker.dataDir, '/backup/monday': copy })[word] ?? word,
+  )
+  const env = { TRIVET_NAME_SERVERS: broker.address('nameServer') }
+  const { code, terminal } = await runCommand(argv, env)
+  if (code !== 0) throw new Error(terminal.errors)
 }
 
-/** The page's script, with `trivet` on its path. */
-async function backUp(t: ExecutionContext, { broker, copy, trivet }: Source): Promise<void> {
-  const folder = await tempDir(t)
-  const [script] = /^#!\/bin\/sh\n# backup\.sh[\s\S]*?(?=^```$)/m.exec(textOf(PAGE)) ?? []
-  writeFileSync(join(folder, 'backup.sh'), script!)
-  if (trivet === undefined) symlinkSync(TRIVET, join(folder, 'trivet'))
-  else writeFileSync(join(folder, 'trivet'), trivet, { mode: 0o700 })
-  const { PATH, ...others } = plainEnv()
-  const env = {
-    ...others,
-    PATH: `${folder}:${PATH}`,
-    TRIVET_NAME_SERVERS: broker.address('nameServer'),
-  }
-  await run('sh', [join(folder, 'backup.sh'), broker.dataDir, copy], { env })
-}
-
-test('the script copies a broker that is being written to, and the copy has all that was acknowledged', async (t) => {
+test('the command copies a broker that is being written to, and the copy has all that was acknowledged', async (t) => {
   const first = await running(t)
   await first.mq.admin.topics.create({ name: TOPIC, queues: 8 })
   const enough = latch(400)
@@ -138,7 +124,7 @@ test('the script copies a broker that is being written to, and the copy has all 
   await enough.reached
   const before = [...writers.acknowledged]
   const copy = join(await tempDir(t), 'copy')
-  await backUp(t, { broker: first.broker, copy })
+  await backUp(first.broker, copy)
   const during = writers.acknowledged.length - before.length
   await writers.stop()
   t.true(during > 0, 'nothing was written during the copy')
@@ -167,7 +153,7 @@ test('the copy has places of groups, sessions, retained and delayed messages', a
   await sender.publish('devices/7/cmd', 'reboot')
   await sender.publish('devices/7/state', 'on', { retain: true })
   const copy = join(await tempDir(t), 'copy')
-  await backUp(t, { broker: first.broker, copy })
+  await backUp(first.broker, copy)
   const { broker, mq } = await running(t, copy)
   t.is(await readOne(mq), 'two')
   t.is(await readOne(mq), 'late')
@@ -177,14 +163,6 @@ test('the copy has places of groups, sessions, retained and delayed messages', a
   await again.subscribe('devices/7/state')
   const [, state] = await again.messages(2)
   t.like(state, { text: 'on', retain: true })
-})
-
-test('the script says so when retention cut the log while it copied', async (t) => {
-  const { broker } = await running(t)
-  // In place of retention: the file changes between the first look at it and the last.
-  const trivet = `#!/bin/sh\necho >>'${broker.dataDir}/log/first'\necho '{"brokers":[{"state":{"logEnd":1}}]}'\n`
-  const copy = join(await tempDir(t), 'copy')
-  await t.throwsAsync(backUp(t, { broker, copy, trivet }), { message: /try again/ })
 })
 
 test('layout and log of a stopped broker are a whole copy', async (t) => {

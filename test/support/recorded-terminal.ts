@@ -5,6 +5,7 @@ import { tableLines } from '../../src/cli/terminal.ts'
 export class RecordedTerminal implements Terminal {
   readonly printed: string[] = []
   readonly noted: string[] = []
+  readonly progressed: string[] = []
   readonly isInteractive = false
   /** Answers to `secret`, in order. */
   readonly secrets: string[] = []
@@ -31,6 +32,10 @@ export class RecordedTerminal implements Terminal {
 
   table(header: readonly string[], rows: readonly (readonly unknown[])[]): void {
     this.printed.push(...tableLines(header, rows))
+  }
+
+  progress(line: string): void {
+    this.progressed.push(line)
   }
 
   async write(bytes: Uint8Array): Promise<void> {

@@ -97,6 +97,13 @@ export class GroupAdmin {
     }
   }
 
+  /** Messages that the group has not settled: of a group that does not exist 0. */
+  async lag(name: string, options: CallOptions & PartialOptions = {}): Promise<number> {
+    checkGroupName(name)
+    const queues = await this.#queues(name, options)
+    return queues.reduce((sum, queue) => sum + queue.lag, 0)
+  }
+
   /**
    * Moves a group in a topic, members that are connected too; answers where each queue goes.
    * Rejects with GROUP_NOT_FOUND, TOPIC_NOT_FOUND, QUEUE_NOT_FOUND, OFFSET_OUT_OF_RANGE.

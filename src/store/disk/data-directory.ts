@@ -15,7 +15,7 @@ import { nodeDisk } from './node-disk.ts'
  */
 export const LAYOUT_VERSION = 3
 const LAYOUT_READABLE_MIN = 1
-const LAYOUT_FILE = 'layout'
+export const LAYOUT_FILE = 'layout'
 const LAYOUT_PATTERN = /^trivetmq layout (\d{1,9})\n$/
 /**
  * Names that a fresh directory may have: our own first files, dot files, a mount point's

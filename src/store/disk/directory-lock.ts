@@ -57,6 +57,18 @@ export function lockDirectory(path: string): DirectoryLock {
   }
 }
 
+/**
+ * The process that has the directory open; undefined: none. One of another container counts: it
+ * cannot be asked for signs of life.
+ */
+export function holderOf(path: string): number | undefined {
+  const self = whoAmI()
+  const isOther = ({ boot, namespace }: Holder): boolean =>
+    boot === self.boot && namespace !== self.namespace
+  const holders = readdirSync(path).flatMap((name) => parse(name) ?? [])
+  return holders.find((holder) => isOther(holder) || isAlive(holder, self))?.pid
+}
+
 const nameOf = (holder: Holder): string =>
   `lock.${holder.pid}.${holder.startTime}.${holder.boot}.${holder.namespace}`
 

@@ -1,6 +1,6 @@
 // The reference page of all commands, generated from their declarations so that it cannot be wrong.
-import type { Command } from './command.ts'
-import { COMMANDS, type Entry } from './commands.ts'
+import type { Command, Entry } from '../command.ts'
+import { COMMANDS } from '../commands.ts'
 import { commandHelp } from './help.ts'
 
 const HEAD = `# Commands

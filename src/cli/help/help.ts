@@ -1,8 +1,8 @@
 // Help texts, derived from the command table and the commands' declarations.
-import type { Setting } from '../settings.ts'
-import { typeWords } from '../settings.ts'
-import type { Command, Flag, Positional } from './command.ts'
-import { COMMANDS, type Entry } from './commands.ts'
+import type { Setting } from '../../settings.ts'
+import { typeWords } from '../../settings.ts'
+import type { Command, Entry, Flag, Positional } from '../command.ts'
+import { COMMANDS } from '../commands.ts'
 
 export function overview(): readonly string[] {
   return [

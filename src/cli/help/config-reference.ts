@@ -1,6 +1,6 @@
 // The reference page of all settings, generated from the schema so that it cannot be wrong.
-import { configJsonSchema } from '../config.ts'
-import { type JsonSchema, type Setting, settingsOf, typeWords } from '../settings.ts'
+import { configJsonSchema } from '../../config.ts'
+import { type JsonSchema, type Setting, settingsOf, typeWords } from '../../settings.ts'
 
 const HEAD = `# Configuration
 

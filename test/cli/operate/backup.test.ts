@@ -1,0 +1,113 @@
+// trivet backup: what it copies, finds and refuses; test/docs/backup.test.ts restores copies.
+import { appendFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import test from 'ava'
+import { type Client, connect } from '../../../src/client/index.ts'
+import { nodeDisk } from '../../../src/store/disk/node-disk.ts'
+import { copyLog } from '../../../src/store/log-copy.ts'
+import { runCommand } from '../../support/command-line.ts'
+import { startServer } from '../../support/server.ts'
+import { tempDir } from '../../support/temp-dir.ts'
+
+const MIB = 1024 * 1024
+
+async function countOf(client: Client, topic: string): Promise<number> {
+  const { queues } = await client.admin.topics.describe(topic)
+  return queues.reduce((sum, { maxOffset }) => sum + maxOffset, 0)
+}
+
+test('what a running broker has is copied where others may not read it, and checked', async (t) => {
+  const original = await startServer(t, { config: { store: { segmentBytes: MIB } } })
+  const nameServers = original.address('nameServer')
+  await using client = await connect({ nameServers })
+  for (let n = 0; n < 12; n++) await client.send({ topic: 'orders', body: 'x'.repeat(MIB) })
+  const copy = join(await tempDir(t), 'copy')
+  const env = { TRIVET_NAME_SERVERS: nameServers }
+  const { code, terminal } = await runCommand(
+    ['backup', original.config.dataDir, copy, '--json'],
+    env,
+  )
+  t.is(code, 0, terminal.errors)
+  const told = JSON.parse(terminal.output)
+  t.like(told, { isRunning: true, damagedBytes: 0, to: copy })
+  t.true(told.segments > 1)
+  t.true(terminal.progressed.some((line) => /^\[#*-*\] +\d+ % {2}copied .*iB of .*iB/.test(line)))
+  t.is(statSync(copy).mode & 0o077, 0)
+})
+
+test('a log that is cut while it is copied makes the copy useless, which is told', async (t) => {
+  const { config, server } = await startServer(t)
+  await server.close()
+  const to = join(await tempDir(t), 'copy')
+  const copying = copyLog({
+    ...{ disk: nodeDisk, from: config.dataDir, to },
+    signal: new AbortController().signal,
+    moved: () => {},
+    // In place of retention: the file changes between the first look at it and the last.
+    end: async () => {
+      appendFileSync(join(config.dataDir, 'log', 'first'), '\n')
+      return 1
+    },
+  })
+  await t.throwsAsync(copying, { code: 'BUSY', message: /remove '.*' and try again/ })
+})
+
+test('a stopped broker is copied without asking it', async (t) => {
+  const dataDir = await tempDir(t)
+  const first = await startServer(t, { config: { dataDir } })
+  {
+    await using client = await connect({ nameServers: first.address('nameServer') })
+    await client.send({ topic: 'orders', body: 'kept' })
+  }
+  await first.server.close()
+  const copy = join(await tempDir(t), 'copy')
+  const { code, terminal } = await runCommand(['backup', dataDir, copy])
+  t.is(code, 0, terminal.errors)
+  t.regex(terminal.output, /B in 1 segments copied to .* and checked/)
+  const restored = await startServer(t, { config: { dataDir: copy } })
+  await using reader = await connect({ nameServers: restored.address('nameServer') })
+  t.is(await countOf(reader, 'orders'), 1)
+})
+
+test('damage of the original is found and told, and the copy is whole besides', async (t) => {
+  const dataDir = await tempDir(t)
+  const first = await startServer(t, { config: { dataDir } })
+  {
+    await using client = await connect({ nameServers: first.address('nameServer') })
+    for (let n = 0; n < 5; n++) await client.send({ topic: 'orders', body: 'y'.repeat(1000) })
+  }
+  await first.server.close()
+  const log = join(dataDir, 'log')
+  const segment = join(log, readdirSync(log).find((name) => /^\d{20}$/.test(name))!)
+  const bytes = readFileSync(segment)
+  const at = bytes.indexOf('y'.repeat(500))
+  bytes[at] = 0x7a
+  writeFileSync(segment, bytes)
+  const { code, terminal } = await runCommand(['backup', dataDir, join(await tempDir(t), 'copy')])
+  t.is(code, 1)
+  t.regex(terminal.errors, /KiB of the log are damaged, in '.*' as in the copy/)
+})
+
+test('a wrong directory, a full one, and the broker of another are refused', async (t) => {
+  const target = join(await tempDir(t), 'copy')
+  const strange = await runCommand(['backup', await tempDir(t), target])
+  t.is(strange.code, 2)
+  t.regex(strange.terminal.errors, /is no data directory of TrivetMQ/)
+  const [one, other] = [await startServer(t), await startServer(t)]
+  const full = await tempDir(t)
+  appendFileSync(join(full, 'letter'), 'dear')
+  const taken = await runCommand(['backup', one.config.dataDir, full])
+  t.is(taken.code, 2)
+  t.regex(taken.terminal.errors, /is not empty; name a new directory/)
+  {
+    await using client = await connect({ nameServers: other.address('nameServer') })
+    await client.admin.topics.create({ name: 'large', queues: 1 })
+    for (let n = 0; n < 3; n++) {
+      await client.send({ topic: 'large', body: Buffer.alloc(4_000_000, 1) })
+    }
+  }
+  const env = { TRIVET_NAME_SERVERS: other.address('nameServer') }
+  const wrong = await runCommand(['backup', one.config.dataDir, target], env)
+  t.is(wrong.code, 2)
+  t.regex(wrong.terminal.errors, /it is of another broker/)
+})
