@@ -115,7 +115,14 @@ async function sample(
   const groups = new Map<string, number>()
   const left = names.slice(0, GROUPS_ASKED_MAX).values()
   const ask = async (): Promise<void> => {
-    for (const name of left) groups.set(name, await client.admin.groups.lag(name, options))
+    for (const name of left) {
+      try {
+        groups.set(name, await client.admin.groups.lag(name, options))
+      } catch (error) {
+        const isGone = BrokerError.from(error).code === 'GROUP_NOT_FOUND'
+        if (!isGone || wanted.includes(name)) throw error
+      }
+    }
   }
   await Promise.all(Array.from({ length: ASKED_AT_ONCE }, ask))
   away.tell(terminal)

@@ -97,7 +97,7 @@ export class GroupAdmin {
     }
   }
 
-  /** Messages that the group has not settled: of a group that does not exist 0. */
+  /** Messages that the group has not settled. Rejects with GROUP_NOT_FOUND. */
   async lag(name: string, options: CallOptions & PartialOptions = {}): Promise<number> {
     checkGroupName(name)
     const queues = await this.#queues(name, options)

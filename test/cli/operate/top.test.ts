@@ -47,8 +47,16 @@ test('it looks again and again until Ctrl-C', async (t) => {
   t.is(await running.code, 0)
 })
 
-test('an interval that would be a load is refused, and a cluster that is away is told', async (t) => {
+test('an interval that would be a load is refused', async (t) => {
   const { code, terminal } = await runCommand(['top', '--interval', '10ms'])
   t.is(code, 2)
   t.regex(terminal.errors, /--interval is '10ms'; 200ms is the least/)
+})
+
+test('a group that is asked for and is none is told', async (t) => {
+  const server = await startServer(t)
+  const env = { TRIVET_NAME_SERVERS: server.address('nameServer') }
+  const { code, terminal } = await runCommand(['top', '--once', '-g', 'biling'], env)
+  t.is(code, 1)
+  t.regex(terminal.errors, /the consumer group 'biling' does not exist/)
 })
