@@ -19,6 +19,7 @@ import {
 } from './gateway/net/options.ts'
 import { fillInSizes, sizeProblems } from './message-sizes.ts'
 import { splitAddress } from './model/host.ts'
+import { BROKER_ROLES, REPLICATION_SETTINGS, replicationProblems } from './replication/options.ts'
 import { CONFIG_FILE_ENV, type JsonSchema, type Layered, layer, settingsOf } from './settings.ts'
 
 const port = (fallback: number) =>
@@ -180,6 +181,20 @@ const declared = z.strictObject({
         .min(1)
         .default(BROKER_DEFAULTS.brokerName)
         .describe('Unique per master in the cluster.'),
+      role: z
+        .enum(BROKER_ROLES)
+        .default('ASYNC_MASTER')
+        .describe(
+          'What it is to its copies: `SYNC_MASTER` waits for slaves before it acknowledges; a `SLAVE` follows `replication.master`.',
+        ),
+      id: z
+        .int()
+        .min(0)
+        .max(1_000_000)
+        .optional()
+        .describe(
+          "RocketMQ's `brokerId`: of a master 0, of each slave another one; default: 0 or 1.",
+        ),
       nameServers: z
         .array(z.string().refine(isAddress, { error: 'not host:port' }))
         .default([])
@@ -220,6 +235,14 @@ const declared = z.strictObject({
     })
     .prefault({})
     .describe("RocketMQ's native protocol."),
+  replication: z
+    .strictObject({
+      ...listening(10_912, SILENT_MS),
+      enabled: z.boolean().default(false).describe('Take slaves at the port.'),
+      ...REPLICATION_SETTINGS,
+    })
+    .prefault({})
+    .describe('Copies of the log on other machines.'),
   mqtt: z
     .strictObject({
       ...listening(1883, SILENT_MS),
@@ -294,7 +317,9 @@ const declared = z.strictObject({
 export const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp', 'http'] as const
 
 const tlsModes = (config: z.output<typeof declared>) => [
-  ...[...PROTOCOLS, 'any' as const].map((name): TlsSetting => [[name, 'tls'], config[name].tls]),
+  ...[...PROTOCOLS, 'replication' as const, 'any' as const].map(
+    (name): TlsSetting => [[name, 'tls'], config[name].tls],
+  ),
   ...config.listeners.map(({ tls }, at): TlsSetting => [['listeners', at, 'tls'], tls]),
 ]
 
@@ -306,6 +331,7 @@ export const configSchema = declared
       ...sizeProblems(config),
       ...tlsProblems(config, tlsModes(config)),
       ...credentialProblems(config.cluster),
+      ...replicationProblems(config.broker, config.replication),
     ]
     for (const problem of problems) context.addIssue({ code: 'custom', ...problem })
   })

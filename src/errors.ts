@@ -24,6 +24,9 @@ export const ERROR_CODES = [
   'QUOTA_EXCEEDED',
   'BUSY',
   'READ_ONLY',
+  'NOT_REPLICATED',
+  'NO_REPLICA',
+  'REPLICAS_TOO_FEW',
   'STORE_CORRUPT',
   'TIMED_OUT',
   'ABORTED',
@@ -42,6 +45,9 @@ export type ErrorCode = (typeof ERROR_CODES)[number]
 const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
   'BUSY',
   'READ_ONLY',
+  'NOT_REPLICATED',
+  'NO_REPLICA',
+  'REPLICAS_TOO_FEW',
   'TIMED_OUT',
   'UNREACHABLE',
   'QUEUE_LOCKED',
@@ -72,3 +78,18 @@ export class BrokerError extends Error {
     return new BrokerError('INTERNAL', text, { cause: thrown })
   }
 }
+
+/** The call was done here, and is not confirmed elsewhere: NOT_REPLICATED and NO_REPLICA. */
+export class Unconfirmed<T> extends BrokerError {
+  /** What the call would have answered. */
+  readonly done: T
+
+  constructor(cause: BrokerError, done: T) {
+    super(cause.code, cause.message, { cause })
+    this.done = done
+  }
+}
+
+/** Stands for errors after which what was to be stored stands in the log all the same. */
+export const isUnconfirmed = ({ code }: BrokerError): boolean =>
+  code === 'NOT_REPLICATED' || code === 'NO_REPLICA'

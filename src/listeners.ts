@@ -119,6 +119,7 @@ const SUBPROTOCOLS: Readonly<Record<ListeningName, readonly string[]>> = {
   mqtt: ['mqtt', 'mqttv3.1'],
   amqp: ['amqp'],
   http: [],
+  replication: [],
   any: ['mqtt', 'mqttv3.1', 'amqp'],
 }
 /** The WebSocket's own bytes around the largest packet. */

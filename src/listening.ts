@@ -7,8 +7,8 @@ export type ServerRole = 'start' | 'namesrv' | 'broker' | 'gateway'
 
 export { PROTOCOLS }
 export type ListeningProtocol = (typeof PROTOCOLS)[number]
-/** `any`: every protocol at one address. */
-export type ListeningName = ListeningProtocol | 'any'
+/** `replication`: slaves of this broker. `any`: every protocol at one address. */
+export type ListeningName = ListeningProtocol | 'replication' | 'any'
 /** `vip`: the native front-end's second port, which follows from its first. */
 export type ListenerName = ListeningName | 'vip'
 
@@ -50,14 +50,17 @@ export const protocolsOf = (role: ServerRole, config: Config): readonly Listenin
 export function plannedListeners(role: ServerRole, config: Config): readonly PlannedListener[] {
   const mode = config.tls.certificate === undefined ? 'disabled' : 'permissive'
   const isOnePort = config.any.port !== undefined
-  return [...protocolsOf(role, config), 'any' as const].flatMap((protocol) => {
+  const takesSlaves = config.replication.enabled && (role === 'start' || role === 'broker')
+  const replication = takesSlaves ? (['replication'] as const) : []
+  return [...protocolsOf(role, config), ...replication, 'any' as const].flatMap((protocol) => {
     const { host, port, tls = mode } = config[protocol]
     const further = config.listeners.flatMap((one, index) =>
       one.protocol === protocol
         ? [{ ...one, tls: one.tls ?? tls, hostSetting: `listeners.${index}.host` }]
         : [],
     )
-    if (port === undefined || (isOnePort && protocol !== 'any')) return further
+    const isElsewhere = isOnePort && protocol !== 'any' && protocol !== 'replication'
+    if (port === undefined || isElsewhere) return further
     return [{ protocol, host, port, tls, hostSetting: `${protocol}.host` }, ...further]
   })
 }

@@ -3,15 +3,18 @@
 import { randomUUID } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import type { ConnectionOptions } from 'node:tls'
+import type { EmbeddedBroker } from './broker/broker.ts'
 import { type Clock, systemClock } from './clock.ts'
+import type { Certified, Composition } from './composition/composition.ts'
+import { type FrontEnd, loadFrontEnds, serveFrontEnds } from './composition/front-ends.ts'
+import { composeReplication, followMaster, openCopyOf } from './composition/replication.ts'
 import { type Config, configJsonSchema, type ListeningConfig } from './config.ts'
 import { BrokerError } from './errors.ts'
 import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
 import { Accounts } from './gateway/access/accounts.ts'
-import { openAuthenticator, type UserStore } from './gateway/access/auth.ts'
+import { openAuthenticator } from './gateway/access/auth.ts'
 import type { HttpGateway } from './gateway/http/server.ts'
 import { AnyGateway } from './gateway/net/any-gateway.ts'
-import type { Listener } from './gateway/net/listener.ts'
 import {
   addressesOf,
   advertisedHost,
@@ -39,10 +42,11 @@ import { Numbers } from './numbers/numbers.ts'
 import { watchProcess } from './numbers/process.ts'
 import { Parts } from './parts.ts'
 import type { Broker } from './port/broker.ts'
-import type { Gateway, GatewayContext } from './port/gateway.ts'
+import type { GatewayContext, GatewaySocket } from './port/gateway.ts'
 import type { OpenAside } from './remoting/serving/aside.ts'
 import type { Credentials } from './remoting/signature.ts'
 import { redact } from './settings.ts'
+import type { Followed } from './store/log/following.ts'
 import type { MessageStore } from './store/store.ts'
 
 export interface ServerOptions {
@@ -100,27 +104,6 @@ export class Server {
   }
 }
 
-interface Certified {
-  readonly certificates: LiveCertificates
-}
-
-/** The context of every step of the composition. */
-interface Composition extends Certified {
-  readonly config: Config
-  readonly log: Logger
-  readonly clock: Clock
-  readonly auth: UserStore
-  readonly listeners: Listeners
-  readonly parts: Parts
-  readonly numbers: Numbers
-  /** How the broker signs towards its name servers. */
-  readonly trusted: Credentials | undefined
-  /** That this role serves. */
-  readonly protocols: readonly ListeningProtocol[]
-  /** At the addresses for every protocol, if there are any. */
-  readonly any: AnyGateway
-}
-
 async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const { config, log, clock = systemClock, role = 'start' } = options
   const auth = openAuthenticator(config.users, clock)
@@ -169,6 +152,9 @@ function composeAny(
   parts.add('addresses for every protocol', async () => gateway.close())
   return gateway
 }
+
+/** Of a slave: a client that is closed at once goes to its next address. */
+const CLOSED_DOOR = { accept: (socket: GatewaySocket): void => socket.destroy() }
 
 /** Its requests are short, and it closes after the broker. */
 const HTTP_STOP_MS = 500
@@ -245,15 +231,29 @@ function asideOf(
 async function composeBroker(
   composition: Composition,
   nameServer: NameServer | undefined,
-): Promise<GatewayContext> {
-  const { config, log, clock, auth, parts, numbers } = composition
+): Promise<GatewayContext | undefined> {
+  const { parts, config } = composition
+  if (config.broker.role === 'SLAVE') return composeSlave(composition, nameServer)
   // Modules load while the store recovers.
-  const [{ openBroker }, frontEnds, store] = await Promise.all([
-    import('./broker/broker.ts'),
+  const [frontEnds, store] = await Promise.all([
     loadFrontEnds(composition),
     openStoreOf(composition),
   ])
   parts.add('store', () => store.close())
+  return serveBroker(composition, nameServer, frontEnds, store)
+}
+
+/** The store takes appends: the broker over it, for clients of all protocols. */
+async function serveBroker(
+  composition: Composition,
+  nameServer: NameServer | undefined,
+  frontEnds: readonly FrontEnd[],
+  store: MessageStore,
+): Promise<GatewayContext> {
+  const { config, log, clock, numbers } = composition
+  const { openBroker } = await import('./broker/broker.ts')
+  // Before the first append: nothing is acknowledged without the slaves that it is to wait for.
+  await composeReplication(composition, store)
   const { name, autoCreateTopics, nameServers: _, ...limits } = config.broker
   const createsTopics =
     autoCreateTopics === 'loopback' ? !isOpenToNetwork(config) : autoCreateTopics
@@ -264,6 +264,17 @@ async function composeBroker(
     numbers,
     options: { ...limits, brokerName: name, autoCreateTopics: createsTopics },
   })
+  return serveOver(composition, nameServer, frontEnds, broker)
+}
+
+/** Clients of the front-ends, and then the name servers, come to the broker. */
+async function serveOver(
+  composition: Composition,
+  nameServer: NameServer | undefined,
+  frontEnds: readonly FrontEnd[],
+  broker: EmbeddedBroker,
+): Promise<GatewayContext> {
+  const { auth, log, clock, numbers, parts } = composition
   parts.add('broker', () => broker.close())
   const accounts = new Accounts(broker.states, auth, log)
   parts.add('accounts', async () => accounts.close())
@@ -276,6 +287,34 @@ async function composeBroker(
   parts.add('registrar', () => routes.close())
   await routes.start()
   return context
+}
+
+/** A copy of another broker's log: native clients read from it, others are sent away. */
+async function composeSlave(
+  composition: Composition,
+  nameServer: NameServer | undefined,
+): Promise<GatewayContext> {
+  const { config, log, clock, numbers, listeners, any } = composition
+  const { clusterName, name: brokerName, id: brokerId = 1 } = config.broker
+  const identity = { clusterName, brokerName, brokerId }
+  for (const name of ['mqtt', 'amqp'] as const) {
+    for (const listener of allOf(listeners, name)) listener.serve(CLOSED_DOOR)
+    any.open(name, CLOSED_DOOR)
+  }
+  const store = await openCopyOf(composition, identity, (follows) =>
+    openStoreOf(composition, follows),
+  )
+  await followMaster(composition, identity, store)
+  const [{ openSlaveBroker }, frontEnds] = await Promise.all([
+    import('./broker/slave.ts'),
+    loadFrontEnds(composition),
+  ])
+  const { name: _name, nameServers: _, ...limits } = config.broker
+  // What a client names and the master does not have is made by its master alone.
+  const options = { ...limits, ...identity, autoCreateTopics: false, autoCreateGroups: false }
+  const broker = openSlaveBroker({ store, clock, log, numbers, options })
+  const native = frontEnds.filter(({ name }) => name === 'remoting')
+  return serveOver(composition, nameServer, native, broker)
 }
 
 /** The front-ends before a cluster: nothing is stored here. */
@@ -300,80 +339,6 @@ async function composeGateway(composition: Composition): Promise<GatewayContext>
   const context = { broker, auth, log, clock, numbers, views: {} }
   await serveFrontEnds(composition, frontEnds, context)
   return context
-}
-
-const FRONT_END_NAMES = ['remoting', 'mqtt', 'amqp'] as const
-type FrontEndName = (typeof FRONT_END_NAMES)[number]
-type OpenFrontEnd = (
-  context: GatewayContext,
-  config: Config,
-  aside: OpenAside | undefined,
-) => Promise<Gateway>
-
-/** Each loads only when it is enabled. */
-const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = {
-  remoting: async () => {
-    const { RemotingGateway } = await import('./gateway/remoting/server.ts')
-    return async (context, config, aside) =>
-      new RemotingGateway(context, { bodyBytesMax: config.broker.bodyBytesMax }, aside)
-  },
-  mqtt: async () => {
-    const { MqttGateway } = await import('./gateway/mqtt/server.ts')
-    return async (context, config) => {
-      const gateway = new MqttGateway(context, config.mqtt)
-      await gateway.open()
-      return gateway
-    }
-  },
-  amqp: async () => {
-    const { AmqpGateway } = await import('./gateway/amqp/server.ts')
-    return async (context, config) => new AmqpGateway(context, config.amqp)
-  },
-}
-
-/** One gateway for all listeners of its protocol: they share its sessions, links and clients. */
-interface FrontEnd {
-  readonly name: FrontEndName
-  readonly listeners: readonly Listener[]
-  readonly open: OpenFrontEnd
-}
-
-async function loadFrontEnds({ listeners, protocols }: Composition): Promise<readonly FrontEnd[]> {
-  const served = FRONT_END_NAMES.filter(
-    (name) => protocols.includes(name) && doorOf(listeners, name) !== undefined,
-  )
-  const loading = served.map(async (name): Promise<FrontEnd> => {
-    const open = await FRONT_ENDS[name]()
-    return { name, listeners: allOf(listeners, name), open }
-  })
-  return Promise.all(loading)
-}
-
-/**
- * They say goodbye to their clients at the same time, so that a stop takes one deadline at most.
- */
-async function serveFrontEnds(
-  composition: Composition,
-  frontEnds: readonly FrontEnd[],
-  context: GatewayContext,
-  aside?: OpenAside,
-): Promise<void> {
-  const { config, parts, any } = composition
-  const everyProtocol = allOf(composition.listeners, 'any')
-  const closers: (() => Promise<void>)[] = []
-  parts.add('front-ends', async () => {
-    const ends = await Promise.allSettled(closers.map((close) => close()))
-    for (const end of ends) if (end.status === 'rejected') throw end.reason
-  })
-  for (const { name, listeners, open } of frontEnds) {
-    const gateway = await open(context, config, aside)
-    closers.push(() => {
-      for (const listener of [...listeners, ...everyProtocol]) listener.stopAccepting()
-      return gateway.close(config.stopDeadlineMs)
-    })
-    for (const listener of listeners) listener.serve(gateway)
-    any.open(name, gateway)
-  }
 }
 
 /**
@@ -429,7 +394,8 @@ async function routesOf(composition: Composition, broker: Broker): Promise<Regis
   return new Registrar({ broker, clock, log }, { nameServers, tls, advertised, credentials })
 }
 
-async function openStoreOf(composition: Composition): Promise<MessageStore> {
+/** `follows`: a copy, which is synced whatever `store.flush` says: its master relies on it. */
+async function openStoreOf(composition: Composition, follows?: Followed): Promise<MessageStore> {
   const { config, log, clock, listeners, numbers } = composition
   const { openStore } = await import('./store/open.ts')
   const { retentionBytes, ...store } = config.store
@@ -438,6 +404,7 @@ async function openStoreOf(composition: Composition): Promise<MessageStore> {
   return openStore({
     ...store,
     ...(retentionBytes !== undefined && { retentionBytes }),
+    ...(follows !== undefined && { follows, flush: 'sync' as const }),
     bodyBytesMax: config.broker.bodyBytesMax,
     directory: config.dataDir,
     storeHost: hostOf(await advertisedIp(config[native?.protocol ?? 'remoting']), port),

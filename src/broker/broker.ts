@@ -38,6 +38,10 @@ import { brokerStatus } from './status.ts'
 
 /** Everything durable is read back. The store stays its owner's to close, after the broker. */
 export function openBroker(given: OpenBrokerOptions): EmbeddedBroker {
+  if (given.store.status().isPassive) {
+    const text = 'the store follows a master: promote it before a broker is opened over it'
+    throw new BrokerError('NOT_SUPPORTED', text)
+  }
   const parts = assemble(given)
   showBroker(parts.numbers, parts)
   return new EmbeddedBroker(parts)

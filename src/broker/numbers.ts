@@ -50,24 +50,26 @@ const MESSAGES_OUT = counter('rocketmq_messages_out_total', 'messages', {
   seriesMax: SERIES_MAX,
 })
 
-export function showBroker(numbers: Numbers, parts: BrokerParts): void {
+export function showBroker(numbers: Numbers, parts: BrokerParts): readonly Disposable[] {
   const { topics, groups, clients, puller, receiver } = parts
-  numbers.gauge(TOPICS, () => topics.list().length)
-  numbers.gauge(GROUPS, () => groups.size)
-  numbers.gauges([CLIENTS], (set) => {
-    const counts = { remoting: 0, mqtt: 0, amqp: 0 }
-    for (const { protocol } of clients.list()) counts[protocol]++
-    for (const [protocol, count] of Object.entries(counts)) {
-      set(CLIENTS, count, { protocol_type: protocol })
-    }
-  })
-  numbers.gauges([HELD], (set) => {
-    set(HELD, puller.heldCount, { kind: 'pull' })
-    set(HELD, receiver.heldCount, { kind: 'receive' })
-  })
-  numbers.gauges([LAG, IN_FLIGHT], (set) => showLags(parts, set))
-  numbers.details([MESSAGES_IN], (set) => showTopics(parts, set))
-  numbers.details([MESSAGES_OUT], (set) => showGiven(parts, set))
+  return [
+    numbers.gauge(TOPICS, () => topics.list().length),
+    numbers.gauge(GROUPS, () => groups.size),
+    numbers.gauges([CLIENTS], (set) => {
+      const counts = { remoting: 0, mqtt: 0, amqp: 0 }
+      for (const { protocol } of clients.list()) counts[protocol]++
+      for (const [protocol, count] of Object.entries(counts)) {
+        set(CLIENTS, count, { protocol_type: protocol })
+      }
+    }),
+    numbers.gauges([HELD], (set) => {
+      set(HELD, puller.heldCount, { kind: 'pull' })
+      set(HELD, receiver.heldCount, { kind: 'receive' })
+    }),
+    numbers.gauges([LAG, IN_FLIGHT], (set) => showLags(parts, set)),
+    numbers.details([MESSAGES_IN], (set) => showTopics(parts, set)),
+    numbers.details([MESSAGES_OUT], (set) => showGiven(parts, set)),
+  ]
 }
 
 async function showLags(parts: BrokerParts, set: SetGauge): Promise<void> {

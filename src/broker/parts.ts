@@ -1,7 +1,6 @@
 // The parts of the broker over one store, each given its collaborators. Here alone one part meets
 // another's class.
 import type { Clock } from '../clock.ts'
-import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { isLightQueue } from '../model/names.ts'
 import { GivenCounts } from '../numbers/given-counts.ts'
@@ -48,10 +47,7 @@ export interface OpenBrokerOptions {
 export function assemble(given: OpenBrokerOptions) {
   const { store, clock, log, numbers = new Numbers(), options: changed } = given
   const options: BrokerOptions = { ...BROKER_DEFAULTS, ...changed }
-  if (store.status().isPassive) {
-    const text = 'the store follows a master: promote it before a broker is opened over it'
-    throw new BrokerError('NOT_SUPPORTED', text)
-  }
+  const isMaster = !store.status().isPassive
   const facts = new FactWriter(store, clock, log, options.cursorFlushMs)
   const topics = new TopicTable(store, facts, options)
   const permission = new BrokerPermission(store, facts, options.brokerName)
@@ -62,7 +58,8 @@ export function assemble(given: OpenBrokerOptions) {
     isLightQueue(topic) ? lightQueues.has(topic) : topics.find(topic) !== undefined
   // Not with a damaged log: the damaged part, which may hold a topic's definition, may be put back.
   // A fact that the store refuses now is an orphan again at the next start.
-  if (store.status().damage.length === 0) facts.write(cursors.dropOrphans(isThere)).catch(() => {})
+  if (isMaster && store.status().damage.length === 0)
+    facts.write(cursors.dropOrphans(isThere)).catch(() => {})
   const arrivals = new Arrivals(log)
   const common = {
     store,
@@ -98,11 +95,12 @@ export function assemble(given: OpenBrokerOptions) {
   const receiver: Receiver = new Receiver({ ...common, mixed, retries, lanes })
   const clients = new ClientTable({ ...common, mixed, locks, receiver })
   const transactions = new Transactions({ ...common, dueTimer, clients })
-  dueTimer.arm()
+  if (isMaster) dueTimer.arm()
   const removal = new Removal({ ...common, puller, receiver, locks })
   store.onArrival(arrivals.note)
   store.onWritable((writable) => {
-    if (!writable) return
+    // Made a master, the store has another broker.
+    if (!writable || !isMaster) return
     dueTimer.arm()
     void topics.unsavedTopics.saveAll()
     void groups.unsaved.saveAll()

@@ -57,13 +57,16 @@ import type { States } from './states.ts'
 
 /**
  * After these it is not known whether the call was done. READ_ONLY is among them for a disk that
- * failed while it wrote: what it has is found at the next start.
+ * failed while it wrote: what it has is found at the next start. After NOT_REPLICATED and
+ * NO_REPLICA it was done here, and may be lost with this machine.
  */
 export const UNCERTAIN_CODES: ReadonlySet<ErrorCode> = new Set([
   'TIMED_OUT',
   'UNREACHABLE',
   'CLOSED',
   'READ_ONLY',
+  'NOT_REPLICATED',
+  'NO_REPLICA',
   'INTERNAL',
 ])
 

@@ -2,7 +2,7 @@
 // notes, and hands both to the log as one group. Knows what is under way, so that retention does
 // not write an old value behind a newer one.
 import type { Clock } from '../clock.ts'
-import { BrokerError } from '../errors.ts'
+import { BrokerError, isUnconfirmed, Unconfirmed } from '../errors.ts'
 import { roundsText } from '../model/due-rounds.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
 import { type LogPosition, queueOffset } from '../model/positions.ts'
@@ -216,8 +216,9 @@ class UnderWay {
       this.refuse = reject
       this.done = (error) => {
         ended()
-        if (error !== undefined) reject(error)
-        else resolve(appendedOf(this.appending!, offsets, count))
+        if (error === undefined) resolve(appendedOf(this.appending!, offsets, count))
+        else if (!isUnconfirmed(error)) reject(error)
+        else reject(new Unconfirmed(error, appendedOf(this.appending!, offsets, count)))
       }
     })
   }

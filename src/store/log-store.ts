@@ -81,6 +81,8 @@ export class LogStore implements MessageStore {
   #arrived: ArrivalListener = () => {}
   #writableChanged: WritableListener = () => {}
   #closing: Promise<void> | undefined
+  /** What is refused, and with what; undefined: nothing. */
+  #refusal: { readonly error: BrokerError; readonly what: 'messages' | 'all' } | undefined
 
   /** Takes over the log's listeners; the keeper must be open. */
   constructor(parts: LogStoreParts) {
@@ -121,6 +123,16 @@ export class LogStore implements MessageStore {
       get isPassive() {
         return log.isPassive
       },
+      get start() {
+        return log.start
+      },
+      get syncedEnd() {
+        return log.syncedEnd
+      },
+      checksum: (from, to) => log.checksum(from, to),
+      refuse: (error, what) => {
+        this.#refusal = error && { error, what }
+      },
       feed: (from) => log.feed(from),
       hold: () => log.hold(),
       take: (batch) => this.#take(batch),
@@ -156,6 +168,10 @@ export class LogStore implements MessageStore {
   }
 
   append(group: AppendGroup): Promise<readonly Appended[]> {
+    const refusal = this.#refusal
+    if (refusal !== undefined && (refusal.what === 'all' || group.messages.length > 0)) {
+      return Promise.reject(refusal.error)
+    }
     return this.#appender.append(group)
   }
 

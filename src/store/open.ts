@@ -10,6 +10,7 @@ import { explainDisk, openDataDirectory } from './disk/data-directory.ts'
 import type { Disk } from './disk/disk.ts'
 import { nodeDisk } from './disk/node-disk.ts'
 import type { CommitLogOptions, FlushMode } from './log/commit-log.ts'
+import { readEpochMarker } from './log/epoch-marker.ts'
 import type { Followed } from './log/following.ts'
 import { SYNC_SECONDS } from './log/numbers.ts'
 import { openCommitLog } from './log/segmented-log.ts'
@@ -71,6 +72,17 @@ export async function openStore(options: StoreOptions): Promise<MessageStore> {
   } catch (error) {
     await closed()
     throw explainDisk(options.directory, error)
+  }
+}
+
+/** Of the log that is in the directory; undefined: there is none, or nothing says it. */
+export function logIdIn(directory: string): number | undefined {
+  const { logPath, close } = openDataDirectory(directory)
+  try {
+    nodeDisk.makeDirectory(logPath)
+    return readEpochMarker(nodeDisk, logPath)?.logId
+  } finally {
+    close()
   }
 }
 

@@ -1,5 +1,6 @@
 // What a store gives to its replicas, and takes from its master. A store is one or the other:
 // a replica appends nothing by itself until it is promoted.
+import type { BrokerError } from '../errors.ts'
 import type { LogPosition } from '../model/positions.ts'
 import type { AcknowledgementHold, FrameBatch, FrameFeed } from './log/following.ts'
 
@@ -10,6 +11,17 @@ export interface Replication {
   readonly epoch: number
   /** This store follows a master. */
   readonly isPassive: boolean
+  /** Where the log starts. */
+  readonly start: LogPosition
+  /** Everything before is on the disk, acknowledged or not. */
+  readonly syncedEnd: LogPosition
+  /** Of the synced bytes in [from, to), which are few; undefined where they cannot be read. */
+  checksum(from: LogPosition, to: LogPosition): Promise<number | undefined>
+  /**
+   * From here on appends of messages, or all appends, are refused with the error and nothing of
+   * them is stored; undefined: none is.
+   */
+  refuse(error: BrokerError | undefined, what: 'messages' | 'all'): void
   /**
    * The log's frames from the start of one of them on, as they are synced, byte for byte.
    * @throws OFFSET_OUT_OF_RANGE, QUOTA_EXCEEDED, CLOSED

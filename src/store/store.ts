@@ -150,7 +150,7 @@ export interface MessageStore {
   /**
    * Settles in order of the calls, after the group's durability is reached and its entries are
    * readable. @throws READ_ONLY (nothing written, retry after space is back), MESSAGE_TOO_LARGE,
-   * CLOSED
+   * CLOSED; `Unconfirmed` with the answer where a hold was not confirmed in time: it is stored
    */
   append(group: AppendGroup): Promise<readonly Appended[]>
   /** At once from memory, later from disk. */

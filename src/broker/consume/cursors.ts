@@ -141,6 +141,7 @@ const KEY = /^([^/]+)\/(\d+)\/(.+)$/s
 export class CursorTable {
   readonly #store: MessageStore
   readonly #facts: FactWriter
+  readonly #log: Logger
   /** By group, then by topic and queue. */
   readonly #cursors = new Map<string, Map<string, Cursor[]>>()
   /** Those that have `moved`: mostly none, so that a pull asks no more than that. */
@@ -151,17 +152,23 @@ export class CursorTable {
   constructor(store: MessageStore, facts: FactWriter, log: Logger) {
     this.#store = store
     this.#facts = facts
-    for (const [key, value] of store.facts(FACT.cursor)) {
-      const [, group, queueId, topic] = KEY.exec(key) ?? []
-      if (group === undefined || topic === undefined) {
-        log.error(
-          { evt: 'cursor.unreadable', key },
-          'a stored cursor has a key that cannot be read',
-        )
-        continue
-      }
-      this.#load(this.at(group, topic, Number(queueId)), value)
+    this.#log = log
+    for (const [key, value] of store.facts(FACT.cursor)) this.follow(key, value)
+  }
+
+  /** What the log says of it, which another broker may have written. */
+  follow(key: string, value: Buffer | undefined): void {
+    const [, group, queueId, topic] = KEY.exec(key) ?? []
+    if (group === undefined || topic === undefined) {
+      const text = 'a stored cursor has a key that cannot be read'
+      this.#log.error({ evt: 'cursor.unreadable', key }, text)
+      return
     }
+    const cursor = this.at(group, topic, Number(queueId))
+    if (cursor.moved !== undefined) this.#settleMove(cursor)
+    this.#forgetHanded(cursor)
+    cursor.stored = undefined
+    if (value !== undefined) this.#load(cursor, value)
   }
 
   #load(cursor: Cursor, value: Uint8Array): void {

@@ -1,6 +1,6 @@
 // Consumer groups: definitions in memory, each a durable fact. A group brings its retry topic
 // along; its members are in the client registry.
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, isUnconfirmed } from '../../errors.ts'
 import { type GroupDefinition, groupDefaults } from '../../model/group.ts'
 import { QUEUES_PER_TOPIC_MAX } from '../../model/limits.ts'
 import { checkGroupName, deadLetterTopic, retryTopic } from '../../model/names.ts'
@@ -28,10 +28,17 @@ export class GroupTable {
     this.#facts = facts
     this.#topics = topics
     this.#options = options
-    for (const [name, value] of store.facts(FACT.group)) {
-      const definition = { ...groupDefaults(name), ...JSON.parse(value.toString()), name }
-      this.#groups.set(name, { definition, isSaved: true })
+    for (const [name, value] of store.facts(FACT.group)) this.follow(name, value)
+  }
+
+  /** What the log says of it, which another broker may have written. */
+  follow(name: string, value: Buffer | undefined): void {
+    if (value === undefined) {
+      this.forget(name)
+      return
     }
+    const definition = { ...groupDefaults(name), ...JSON.parse(value.toString()), name }
+    this.#groups.set(name, { definition, isSaved: true })
   }
 
   find(name: string): GroupDefinition | undefined {
@@ -76,6 +83,7 @@ export class GroupTable {
     try {
       await this.#save(group)
     } catch (error) {
+      if (isUnconfirmed(BrokerError.from(error))) throw error
       if (before !== undefined) group.definition = before
       else if (this.#groups.get(name) === group) this.#groups.delete(name)
       throw error

@@ -40,10 +40,15 @@ export class LightQueueTable {
     this.#store = store
     this.#facts = facts
     this.#namedMax = namedMax
-    for (const [key] of store.facts(FACT.binding)) {
-      const mark = key.indexOf(OWNER_MARK)
-      this.#own(key.slice(0, mark), key.slice(mark + 1))
-    }
+    for (const [key] of store.facts(FACT.binding)) this.follow(key, true)
+  }
+
+  /** What the log says of a binding, which another broker may have written. */
+  follow(key: string, isBound: boolean): void {
+    const mark = key.indexOf(OWNER_MARK)
+    const [filter, owner] = [key.slice(0, mark), key.slice(mark + 1)]
+    if (isBound) this.#own(filter, owner)
+    else this.#disown(filter, owner)
   }
 
   /** Is there such a queue? */

@@ -9,6 +9,7 @@ const KEY = 'permission'
 const PERMISSIONS: ReadonlySet<number> = new Set([PERM_WRITE, PERM_READ, PERM_READ_WRITE])
 
 export class BrokerPermission {
+  readonly #store: MessageStore
   readonly #facts: FactWriter
   readonly #brokerName: string
   readonly #watchers = new Set<() => void>()
@@ -17,9 +18,20 @@ export class BrokerPermission {
   #setting: Promise<void> = Promise.resolve()
 
   constructor(store: MessageStore, facts: FactWriter, brokerName: string) {
+    this.#store = store
     this.#facts = facts
     this.#brokerName = brokerName
-    this.#perm = Number(store.fact(FACT.broker, KEY)?.toString() ?? PERM_READ_WRITE)
+    this.#perm = this.#stored
+  }
+
+  get #stored(): number {
+    return Number(this.#store.fact(FACT.broker, KEY)?.toString() ?? PERM_READ_WRITE)
+  }
+
+  /** What the log says, which another broker may have written. */
+  follow(): void {
+    this.#perm = this.#stored
+    for (const changed of this.#watchers) changed()
   }
 
   get perm(): number {

@@ -1,7 +1,7 @@
 // The broker's topics: definitions in memory, each a durable fact. Owns names, queue counts,
 // creation on first use and the topics RocketMQ's clients expect to find; knows nothing of
 // messages.
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, isUnconfirmed } from '../../errors.ts'
 import { QUEUES_PER_TOPIC_MAX } from '../../model/limits.ts'
 import type { QueueRange } from '../../model/message.ts'
 import {
@@ -62,12 +62,20 @@ export class TopicTable {
     for (const definition of builtInTopics(options)) {
       this.#add(definition, { isSaved: true, isBuiltIn: true })
     }
-    for (const [name, value] of store.facts(FACT.topic)) {
-      const definition = { ...JSON.parse(value.toString()), name } as TopicDefinition
-      const known = this.#topics.get(name)
-      if (known === undefined) this.#add(definition, { isSaved: true, isBuiltIn: false })
-      else known.definition = definition
+    for (const [name, value] of store.facts(FACT.topic)) this.follow(name, value)
+  }
+
+  /** What the log says of it, which another broker may have written. */
+  follow(name: string, value: Buffer | undefined): void {
+    const known = this.#topics.get(name)
+    if (value === undefined) {
+      if (known?.isBuiltIn === false) this.forget(name)
+      return
     }
+    const definition = { ...JSON.parse(value.toString()), name } as TopicDefinition
+    if (known === undefined) this.#add(definition, { isSaved: true, isBuiltIn: false })
+    else known.definition = definition
+    this.#changed(name)
   }
 
   find(name: string): Topic | undefined {
@@ -126,7 +134,7 @@ export class TopicTable {
     try {
       await this.#facts.write([topicFact(wanted)])
     } catch (error) {
-      if (topic.definition === wanted) {
+      if (topic.definition === wanted && !isUnconfirmed(BrokerError.from(error))) {
         if (before === undefined) this.forget(name)
         else topic.definition = before
       }

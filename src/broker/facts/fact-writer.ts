@@ -1,7 +1,7 @@
 // Writes durable facts: at once, or coalesced for those that may lag behind memory for a moment.
 // Knows kinds and bytes, not what they mean.
 import { type Clock, SharedSlice, Slice, type Timer } from '../../clock.ts'
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, isUnconfirmed } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Fact, MessageStore } from '../../store/store.ts'
 import { APPEND_BYTES_TARGET, APPEND_FACTS_MAX } from '../options.ts'
@@ -151,6 +151,11 @@ export class FactWriter {
     } catch (thrown) {
       const error = BrokerError.from(thrown)
       if (error.code === 'CLOSED') return
+      // The log has them, and slaves get them with it.
+      if (isUnconfirmed(error)) {
+        for (const [i, source] of sources.entries()) source.written?.(facts[i]!)
+        return
+      }
       if (!this.#failing) {
         this.#failing = true
         this.#log.warn(

@@ -71,6 +71,11 @@ export class StateTable {
     this.#watchers = new StateWatchers(log, (id) => this.#news(id))
   }
 
+  /** The log has another value, which another broker wrote. */
+  follow(id: string, isDeleted: boolean): void {
+    this.#changed(id, isDeleted)
+  }
+
   load(id: string): State | undefined {
     const unwritten = this.#unwritten.get(id)
     const value = unwritten === undefined ? this.#store.fact(FACT.state, id) : unwritten.state

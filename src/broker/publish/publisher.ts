@@ -1,12 +1,19 @@
 // Takes new messages: has them checked and completed (drafter.ts), and hands a whole batch to the
 // store in one append.
 import { type Clock, nextTurn } from '../../clock.ts'
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, Unconfirmed } from '../../errors.ts'
 import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
 import { encodeRecords } from '../../model/record.ts'
 import type { StateChange } from '../../model/state.ts'
 import type { Counter, Numbers } from '../../numbers/numbers.ts'
-import type { AppendGroup, Fact, MessageStore, RecordFact, StoreDraft } from '../../store/store.ts'
+import type {
+  Appended,
+  AppendGroup,
+  Fact,
+  MessageStore,
+  RecordFact,
+  StoreDraft,
+} from '../../store/store.ts'
 import type { GroupTable } from '../definitions/groups.ts'
 import type { LightQueueTable } from '../definitions/light-queues.ts'
 import type { BrokerPermission } from '../definitions/permission.ts'
@@ -139,6 +146,7 @@ export class Publisher {
     const results = new Array<PublishResult>(messages.length)
     await this.#append(batch, results)
     const [first] = results
+    if (first instanceof Unconfirmed) throw new Unconfirmed(first, results.map(receiptOf))
     if (first instanceof BrokerError) throw first
     return results as PublishReceipt[]
   }
@@ -216,40 +224,57 @@ export class Publisher {
     also: AppendedToo | undefined,
     refused: (thrown: unknown) => void,
   ): Promise<void> {
-    const { drafts, slots, unsaved, changes, hasParked, handles, halves, retries, deadLetters } =
-      batch
+    const { drafts, slots, changes } = batch
     const queueIds = drafts.map(({ queueId }) => queueId)
     const appending = this.#parts.store.append(this.#groupOf(batch, also))
     const isLarge = batch.isTogether && slots.length > CHECKED_AT_ONCE_MAX
     const append = isLarge ? inTurnOfItsOwn(appending) : appending
     return (batch.dispatches === 0 ? append : this.#dispatches.done(batch, append)).then(
-      (appended) => {
-        const { storeHost } = this.#parts.store
-        const { brokerName } = this.#parts.options
-        for (let i = 0; i < slots.length; i++) {
-          const { queueOffset, position } = appended[i]!
-          const queueId = queueIds[i]!
-          const transactionId = halves?.get(i)
-          results[slots[i]!] =
-            transactionId === undefined
-              ? { brokerName, queueId, queueOffset, position, storeHost }
-              : { brokerName, queueId, queueOffset, position, storeHost, transactionId }
-        }
-        handles?.forEach((recallHandle, i) => {
-          results[slots[i]!] = { ...(results[slots[i]!] as PublishReceipt), recallHandle }
-        })
-        this.#stored.value += slots.length
-        this.#retries.value += retries
-        this.#deadLetters.value += deadLetters
-        for (const topic of unsaved ?? []) topic.isSaved = true
-        for (const change of changes ?? []) change.written()
-        if (hasParked) this.#parts.dueTimer.arm()
-      },
+      (appended) => this.#done(batch, queueIds, appended, results),
       (thrown: unknown) => {
-        for (const change of changes ?? []) change.refused()
+        if (!(thrown instanceof Unconfirmed)) {
+          for (const change of changes ?? []) change.refused()
+          refused(thrown)
+          return
+        }
+        // It is there, whatever its sender is told.
+        const stored = [...results]
+        this.#done(batch, queueIds, thrown.done as readonly Appended[], stored)
         refused(thrown)
+        for (const slot of slots) {
+          results[slot] = new Unconfirmed(thrown, stored[slot] as PublishReceipt)
+        }
       },
     )
+  }
+
+  #done(
+    batch: Batch,
+    queueIds: readonly number[],
+    appended: readonly Appended[],
+    results: PublishResult[],
+  ): void {
+    const { slots, unsaved, changes, hasParked, handles, halves, retries, deadLetters } = batch
+    const { storeHost } = this.#parts.store
+    const { brokerName } = this.#parts.options
+    for (let i = 0; i < slots.length; i++) {
+      const { queueOffset, position } = appended[i]!
+      const queueId = queueIds[i]!
+      const transactionId = halves?.get(i)
+      results[slots[i]!] =
+        transactionId === undefined
+          ? { brokerName, queueId, queueOffset, position, storeHost }
+          : { brokerName, queueId, queueOffset, position, storeHost, transactionId }
+    }
+    handles?.forEach((recallHandle, i) => {
+      results[slots[i]!] = { ...(results[slots[i]!] as PublishReceipt), recallHandle }
+    })
+    this.#stored.value += slots.length
+    this.#retries.value += retries
+    this.#deadLetters.value += deadLetters
+    for (const topic of unsaved ?? []) topic.isSaved = true
+    for (const change of changes ?? []) change.written()
+    if (hasParked) this.#parts.dueTimer.arm()
   }
 
   #groupOf(batch: Batch, also: AppendedToo | undefined): AppendGroup {
@@ -275,6 +300,9 @@ async function inTurnOfItsOwn<T>(work: Promise<T>): Promise<T> {
   await nextTurn()
   return result
 }
+
+const receiptOf = (result: PublishResult): PublishReceipt =>
+  result instanceof Unconfirmed ? result.done : (result as PublishReceipt)
 
 const nothingStored = (index: number, count: number, { code, message, retryable }: BrokerError) =>
   new BrokerError(

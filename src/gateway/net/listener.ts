@@ -117,10 +117,10 @@ export class Listener {
     return this.#sockets.size
   }
 
-  /** Ports are taken early and served once the parts behind them are ready. */
+  /** Ports are taken early and served once there is a gateway; by the last one given. */
   serve(gateway: Taker): void {
     this.#gateway = gateway
-    this.#sweep = this.options.clock.every(SWEEP_MS, () => this.#sweepSockets())
+    this.#sweep ??= this.options.clock.every(SWEEP_MS, () => this.#sweepSockets())
     const early = this.#early
     this.#early = []
     for (const socket of early) this.#hand(socket, gateway)

@@ -1,7 +1,7 @@
 // What listeners count.
 import { counter, gauge } from '../../numbers/declared.ts'
 
-const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp', 'http', 'any']
+const PROTOCOLS = ['nameServer', 'remoting', 'mqtt', 'amqp', 'http', 'replication', 'any']
 /** Addresses of all protocols together. */
 const LISTENERS_MAX = 64
 

@@ -27,6 +27,10 @@ const RESPONSE_OF_ERROR = {
   QUOTA_EXCEEDED: RESPONSE.flowControl,
   BUSY: RESPONSE.systemBusy,
   READ_ONLY: RESPONSE.serviceNotAvailable,
+  NOT_REPLICATED: RESPONSE.flushSlaveTimeout,
+  NO_REPLICA: RESPONSE.slaveNotAvailable,
+  // Apache's IN_SYNC_REPLICAS_NOT_ENOUGH has no code of its own on the wire.
+  REPLICAS_TOO_FEW: RESPONSE.systemError,
   STORE_CORRUPT: RESPONSE.systemError,
   TIMED_OUT: RESPONSE.systemBusy,
   ABORTED: RESPONSE.systemError,

@@ -1,7 +1,7 @@
 // The SENDs of one socket chunk: gathered while the chunk is cut into frames, published together,
 // and answered in one piece. A native batch among them is stored whole or not at all: its sender
 // has one answer for it, and after an error sends all of it again.
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, Unconfirmed } from '../../errors.ts'
 import {
   type NewMessage,
   type PublishReceipt,
@@ -134,7 +134,7 @@ export class SendBatch implements PublishBatch {
   /** A failure, a delayed message, a batch, or a half message with an unusual id. */
   #slowAnswer({ opaque, codec }: Waiting, results: readonly PublishResult[]): Buffer {
     const failed = results.find((result) => result instanceof BrokerError)
-    if (failed !== undefined) {
+    if (failed !== undefined && !(failed instanceof Unconfirmed)) {
       this.#log(failed)
       const code = responseCodeOf(failed)
       return encodeCommand(
@@ -143,7 +143,11 @@ export class SendBatch implements PublishBatch {
         codec,
       )
     }
-    const receipts = results as readonly PublishReceipt[]
+    // As Apache's broker: what slaves did not confirm has its place all the same.
+    const receipts = results.map((result) =>
+      result instanceof Unconfirmed ? (result.done as PublishReceipt) : (result as PublishReceipt),
+    )
+    const code = failed === undefined ? RESPONSE.success : responseCodeOf(failed)
     const { queueId, queueOffset, transactionId, storeHost } = receipts[0]!
     const positions = receipts.map((receipt) => receipt.position)
     const fields = writeFields(SEND_RESPONSE, {
@@ -155,7 +159,8 @@ export class SendBatch implements PublishBatch {
       TRACE_ON: 'true',
       recallHandle: receipts[0]!.recallHandle,
     })
-    return encodeCommand(responseHeader(opaque, RESPONSE.success, fields), undefined, codec)
+    const header = responseHeader(opaque, code, fields, failed?.message)
+    return encodeCommand(header, undefined, codec)
   }
 
   #log(error: BrokerError): void {
@@ -236,8 +241,11 @@ class SendTurns {
     const own = messages.slice(from, to)
     try {
       return await (isBatch ? this.#broker.publishTogether(own) : this.#broker.publish(own))
-    } catch (error) {
-      return new Array<PublishResult>(own.length).fill(BrokerError.from(error))
+    } catch (thrown) {
+      const error = BrokerError.from(thrown)
+      if (!(error instanceof Unconfirmed)) return new Array<PublishResult>(own.length).fill(error)
+      const receipts = error.done as readonly PublishReceipt[]
+      return receipts.map((receipt) => new Unconfirmed(error, receipt))
     }
   }
 }

@@ -1,7 +1,7 @@
 // The data directory as a whole: the process that holds it, its layout, the places of its parts.
 // One process holds it for life; a directory of a newer layout, or one of another program, is
 // refused before any file in it is touched.
-import { readdirSync, realpathSync } from 'node:fs'
+import { readdirSync, realpathSync, rmSync } from 'node:fs'
 import { BrokerError } from '../../errors.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
 import { errorCode, readFile, replaceFile, writeAll } from './disk.ts'
@@ -57,6 +57,16 @@ export function openDataDirectory(path: string): DataDirectory {
   } catch (error) {
     lock?.release()
     throw explainDisk(path, error)
+  }
+}
+
+/** The log and its views go; no process may have the directory. @throws BrokerError */
+export function emptyDataDirectory(path: string): void {
+  const { logPath, viewsPath, close } = openDataDirectory(path)
+  try {
+    for (const folder of [viewsPath, logPath]) rmSync(folder, { recursive: true, force: true })
+  } finally {
+    close()
   }
 }
 

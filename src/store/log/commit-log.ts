@@ -143,6 +143,8 @@ export interface CommitLog {
   activate(epoch?: number): void
   /** Frames as they are, marks included, from the start of any of them on, once they are synced. */
   feed(from: LogPosition): FrameFeed
+  /** Of the synced bytes in [from, to), which are few; undefined where they cannot be read. */
+  checksum(from: LogPosition, to: LogPosition): Promise<number | undefined>
   /** One more condition for acknowledgements, of what is under way too. */
   hold(): AcknowledgementHold
   /** Before a close: what is held back, now or from here on, is answered with CLOSED. */

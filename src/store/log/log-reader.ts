@@ -3,6 +3,7 @@
 import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
+import { crc32 } from '../../model/crc32.ts'
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import { checkRecord, RECORD_FIXED_BYTES, RecordView } from '../../model/record.ts'
 import { errorCode, isShortage } from '../disk/disk.ts'
@@ -165,6 +166,12 @@ export class LogReader {
     const large = isPossible ? await this.#bytesAt(from, length) : bytes
     if (isPossible && wholeFrames(large, from, logId) === length) return large
     throw new BrokerError('STORE_CORRUPT', `no whole frame starts at position ${from} of the log`)
+  }
+
+  /** Of [from, to), which may be beyond the end that records are read to. */
+  async checksum(from: number, to: number): Promise<number | undefined> {
+    const bytes = await this.#bytesAt(from, to - from)
+    return bytes.length === to - from ? crc32(bytes) : undefined
   }
 
   /** From memory or from the disk; nothing when it cannot be read. */

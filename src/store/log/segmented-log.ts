@@ -201,6 +201,9 @@ class SegmentedLog implements CommitLog {
   feed(from: LogPosition): FrameFeed {
     return this.#feeds.open(from)
   }
+  checksum(from: LogPosition, to: LogPosition): Promise<number | undefined> {
+    return this.#reader.checksum(from, to)
+  }
   hold(): AcknowledgementHold {
     return this.#acknowledgements.hold()
   }

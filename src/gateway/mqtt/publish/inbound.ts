@@ -1,6 +1,6 @@
 // One connection's PUBLISHes on their way into the log: those of a socket chunk go to the broker as
 // one batch, and each is acknowledged, in order, once it is durable.
-import { BrokerError } from '../../../errors.ts'
+import { BrokerError, isUnconfirmed } from '../../../errors.ts'
 import { type Host, hostOf } from '../../../model/host.ts'
 import type { NewMessage, PublishResult } from '../../../model/message.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
@@ -348,7 +348,10 @@ export class Inbound {
     const awaited = qos === 2 ? this.#forget(packetId, error) : 0
     if (this.#isClosed) return
     const { isV5, wantsReasons, packetBytesMax } = this.#peer
-    if (!isV5 && qos > 0 && !isFinal) {
+    // After a PUBREC with an error the client uses the id again, while the session as it is stored
+    // has it as received: after a restart the next message would pass for a repetition.
+    const mustRepeat = !isV5 || (qos === 2 && isUnconfirmed(error))
+    if (mustRepeat && qos > 0 && !isFinal) {
       this.#peer.fail(new ProtocolError(reasonOf(error, PACKET.disconnect), error.message, true))
       return
     }

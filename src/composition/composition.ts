@@ -1,0 +1,32 @@
+// What every step of the composition of a server has.
+import type { Clock } from '../clock.ts'
+import type { Config } from '../config.ts'
+import type { UserStore } from '../gateway/access/auth.ts'
+import type { AnyGateway } from '../gateway/net/any-gateway.ts'
+import type { Listeners } from '../listeners.ts'
+import type { ListeningProtocol } from '../listening.ts'
+import type { LiveCertificates } from '../live-certificates.ts'
+import type { Logger } from '../log.ts'
+import type { Numbers } from '../numbers/numbers.ts'
+import type { Parts } from '../parts.ts'
+import type { Credentials } from '../remoting/signature.ts'
+
+export interface Certified {
+  readonly certificates: LiveCertificates
+}
+
+export interface Composition extends Certified {
+  readonly config: Config
+  readonly log: Logger
+  readonly clock: Clock
+  readonly auth: UserStore
+  readonly listeners: Listeners
+  readonly parts: Parts
+  readonly numbers: Numbers
+  /** How the broker signs towards its name servers. */
+  readonly trusted: Credentials | undefined
+  /** That this role serves. */
+  readonly protocols: readonly ListeningProtocol[]
+  /** At the addresses for every protocol, if there are any. */
+  readonly any: AnyGateway
+}

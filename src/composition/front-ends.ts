@@ -1,0 +1,85 @@
+// The front-ends of RocketMQ's protocol, MQTT and AMQP: loaded where they are enabled, and served
+// at the addresses of their protocols.
+import type { Config } from '../config.ts'
+import type { Listener } from '../gateway/net/listener.ts'
+import { allOf, doorOf } from '../listeners.ts'
+import type { Gateway, GatewayContext } from '../port/gateway.ts'
+import type { OpenAside } from '../remoting/serving/aside.ts'
+import type { Composition } from './composition.ts'
+
+const FRONT_END_NAMES = ['remoting', 'mqtt', 'amqp'] as const
+type FrontEndName = (typeof FRONT_END_NAMES)[number]
+type OpenFrontEnd = (
+  context: GatewayContext,
+  config: Config,
+  aside: OpenAside | undefined,
+) => Promise<Gateway>
+
+/** Each loads only when it is enabled. */
+const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = {
+  remoting: async () => {
+    const { RemotingGateway } = await import('../gateway/remoting/server.ts')
+    return async (context, config, aside) =>
+      new RemotingGateway(context, { bodyBytesMax: config.broker.bodyBytesMax }, aside)
+  },
+  mqtt: async () => {
+    const { MqttGateway } = await import('../gateway/mqtt/server.ts')
+    return async (context, config) => {
+      const gateway = new MqttGateway(context, config.mqtt)
+      await gateway.open()
+      return gateway
+    }
+  },
+  amqp: async () => {
+    const { AmqpGateway } = await import('../gateway/amqp/server.ts')
+    return async (context, config) => new AmqpGateway(context, config.amqp)
+  },
+}
+
+/** One gateway for all listeners of its protocol: they share its sessions, links and clients. */
+export interface FrontEnd {
+  readonly name: FrontEndName
+  readonly listeners: readonly Listener[]
+  readonly open: OpenFrontEnd
+}
+
+export async function loadFrontEnds({
+  listeners,
+  protocols,
+}: Composition): Promise<readonly FrontEnd[]> {
+  const served = FRONT_END_NAMES.filter(
+    (name) => protocols.includes(name) && doorOf(listeners, name) !== undefined,
+  )
+  const loading = served.map(async (name): Promise<FrontEnd> => {
+    const open = await FRONT_ENDS[name]()
+    return { name, listeners: allOf(listeners, name), open }
+  })
+  return Promise.all(loading)
+}
+
+/**
+ * They say goodbye to their clients at the same time, so that a stop takes one deadline at most.
+ */
+export async function serveFrontEnds(
+  composition: Composition,
+  frontEnds: readonly FrontEnd[],
+  context: GatewayContext,
+  aside?: OpenAside,
+): Promise<void> {
+  const { config, parts, any } = composition
+  const everyProtocol = allOf(composition.listeners, 'any')
+  const closers: (() => Promise<void>)[] = []
+  parts.add('front-ends', async () => {
+    const ends = await Promise.allSettled(closers.map((close) => close()))
+    for (const end of ends) if (end.status === 'rejected') throw end.reason
+  })
+  for (const { name, listeners, open } of frontEnds) {
+    const gateway = await open(context, config, aside)
+    closers.push(() => {
+      for (const listener of [...listeners, ...everyProtocol]) listener.stopAccepting()
+      return gateway.close(config.stopDeadlineMs)
+    })
+    for (const listener of listeners) listener.serve(gateway)
+    any.open(name, gateway)
+  }
+}

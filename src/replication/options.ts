@@ -1,0 +1,107 @@
+// The settings of replication, beside those of its listener.
+import { z } from 'zod'
+import { splitAddress } from '../model/host.ts'
+
+/** RocketMQ's words for what a broker is to its copies. */
+export const BROKER_ROLES = ['ASYNC_MASTER', 'SYNC_MASTER', 'SLAVE'] as const
+export type BrokerRole = (typeof BROKER_ROLES)[number]
+
+/** As many as a log has holds. */
+const REPLICAS_MAX = 16
+
+function isAddress(text: string): boolean {
+  try {
+    splitAddress(text)
+    return true
+  } catch {
+    return false
+  }
+}
+
+export const REPLICATION_SETTINGS = {
+  master: z
+    .string()
+    .refine(isAddress, { error: 'not host:port' })
+    .optional()
+    .describe("Of a SLAVE: host:port of its master's replication listener."),
+  masterTls: z
+    .boolean()
+    .default(false)
+    .describe('Of a SLAVE: reach the master over TLS; `tls.ca` names its CA.'),
+  accessKey: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Of a SLAVE: an admin user at the master; with `replication.secretKey`.'),
+  secretKey: z
+    .string()
+    .min(6)
+    .optional()
+    .meta({ secret: true, description: "That user's secret key." }),
+  inSyncReplicas: z
+    .int()
+    .min(1)
+    .max(REPLICAS_MAX)
+    .default(2)
+    .describe(
+      'Copies, that of the master among them, that a message is synced in before a SYNC_MASTER acknowledges it.',
+    ),
+  inSyncReplicasMin: z
+    .int()
+    .min(1)
+    .max(REPLICAS_MAX)
+    .default(1)
+    .describe(
+      'With fewer copies in sync, that of the master among them, a SYNC_MASTER takes no messages.',
+    ),
+  slaveTimeoutMs: z
+    .int()
+    .min(1)
+    .default(3_000)
+    .describe('A message that too few slaves have by then is answered with FLUSH_SLAVE_TIMEOUT.'),
+  slaveBehindMsMax: z
+    .int()
+    .min(100)
+    .default(15_000)
+    .describe('A slave that had not all of the log for so long is not in sync.'),
+}
+
+export type ReplicationOptions = Readonly<z.output<z.ZodObject<typeof REPLICATION_SETTINGS>>>
+
+interface Problem {
+  readonly path: string[]
+  readonly message: string
+}
+
+/** What does not go together. */
+export function replicationProblems(
+  { role, id }: { readonly role: BrokerRole; readonly id?: number | undefined },
+  {
+    master,
+    accessKey,
+    secretKey,
+    inSyncReplicas,
+    inSyncReplicasMin,
+    enabled,
+  }: ReplicationOptions & {
+    readonly enabled: boolean
+  },
+): Problem[] {
+  const problems: Problem[] = []
+  const add = (setting: string, message: string): void => {
+    problems.push({ path: setting.split('.'), message })
+  }
+  if (role === 'SLAVE' && master === undefined) {
+    add('replication.master', 'a SLAVE needs the address of its master')
+  }
+  if (id !== undefined && (role === 'SLAVE') !== id > 0) {
+    add('broker.id', 'a master has 0, a slave 1 or more')
+  }
+  if (role === 'SYNC_MASTER' && !enabled && Math.max(inSyncReplicas, inSyncReplicasMin) > 1) {
+    add('replication.enabled', 'a SYNC_MASTER needs it, for its slaves come there')
+  }
+  if ((accessKey === undefined) !== (secretKey === undefined)) {
+    add('replication.accessKey', 'it goes with replication.secretKey')
+  }
+  return problems
+}

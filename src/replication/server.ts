@@ -1,0 +1,324 @@
+// The master's end of replication: takes slaves at a port of its own, checks that each has a copy
+// of this log, and answers their FETCHes from a feed of it.
+import type { Timer } from '../clock.ts'
+import { BrokerError } from '../errors.ts'
+import { Connections } from '../gateway/net/connections.ts'
+import { type LogPosition, logPosition } from '../model/positions.ts'
+import type { GatewayContext, GatewaySocket } from '../port/gateway.ts'
+import { type Command, decodeCommand, isResponse } from '../remoting/command.ts'
+import { FRAME_BYTES_MAX_UNAUTHENTICATED, type FrameSink } from '../remoting/frame.ts'
+import { readFields, type Values, writeFields } from '../remoting/layout.ts'
+import {
+  type Answer,
+  type Asked,
+  askedOf,
+  NO_ANSWER,
+  ServerConnection,
+  Serving,
+} from '../remoting/serving/connection.ts'
+import { ACL_FIELD, signedContent } from '../remoting/signature.ts'
+import type { FrameBatch, FrameFeed } from '../store/log/following.ts'
+import type { Replication } from '../store/replication.ts'
+import type { Replicas } from './replicas.ts'
+import {
+  CHECKED_BYTES_MAX,
+  CONFIRM,
+  FETCH,
+  FETCH_ANSWER,
+  HELLO,
+  HELLO_ANSWER,
+  REPLICATION_REQUEST,
+  refusal,
+  WIRE_VERSION,
+} from './wire.ts'
+
+/** A FETCH is held for so long; a slave asks for less. */
+const WAIT_MS_MAX = 30_000
+const SWEEP_MS = 5_000
+
+export interface ReplicationContext extends Pick<GatewayContext, 'auth' | 'clock' | 'log'> {
+  readonly replication: Replication
+  readonly replicas: Replicas
+  readonly clusterName: string
+  readonly brokerName: string
+}
+
+export class ReplicationServer {
+  readonly #context: ReplicationContext
+  readonly #serving: Serving
+  readonly #connections: Connections<SlaveConnection>
+
+  constructor(context: ReplicationContext) {
+    this.#context = context
+    this.#serving = new Serving(context, {})
+    this.#connections = new Connections(context.clock)
+    this.#connections.every(SWEEP_MS, (nowMs) => {
+      for (const connection of this.#connections) connection.sweep(nowMs)
+    })
+  }
+
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  accept(socket: GatewaySocket): void {
+    this.#connections.accept(
+      socket,
+      (_serial, gone) => new SlaveConnection(socket, this.#context, this.#serving, gone),
+    )
+  }
+
+  close(deadlineMs: number): Promise<void> {
+    return this.#connections.close(deadlineMs)
+  }
+}
+
+class SlaveConnection extends ServerConnection {
+  readonly isBusy = false
+  /** One FETCH at a time; what came behind it waits. */
+  readonly isFull = false
+  readonly #context: ReplicationContext
+  readonly #socket: GatewaySocket
+  readonly #gone: () => void
+  #replica: ReturnType<Replicas['join']> | undefined
+  #feed: FrameFeed | undefined
+  #fedTo: LogPosition | undefined
+  /** Of the feed, for the FETCH that is held or the next one. */
+  #next: Promise<FrameBatch | undefined> | undefined
+  #isFetching = false
+
+  constructor(
+    socket: GatewaySocket,
+    context: ReplicationContext,
+    serving: Serving,
+    gone: () => void,
+  ) {
+    // All that a slave sends is short.
+    super(socket, serving, { bytesMax: FRAME_BYTES_MAX_UNAUTHENTICATED, isTrusted: true })
+    this.#context = context
+    this.#socket = socket
+    this.#gone = gone
+  }
+
+  shutDown(): void {
+    this.end()
+  }
+
+  onFrame(...frame: Parameters<FrameSink>): void {
+    const command = decodeCommand(...frame)
+    if (isResponse(command)) return
+    const asked = askedOf(command)
+    try {
+      const answer = this.#serve(command)
+      if (!(answer instanceof Promise)) this.answer(asked, answer)
+      else void answer.catch(refusal).then((later) => this.#answerLater(asked, later))
+    } catch (thrown) {
+      this.#refuse(command, asked, thrown)
+    }
+  }
+
+  onChunkEnd(): void {
+    this.output.flush()
+  }
+
+  onClose(): void {
+    this.#feed?.close()
+    if (this.#replica !== undefined) this.#leave(this.#replica)
+    this.#gone()
+  }
+
+  #leave(replica: ReturnType<Replicas['join']>): void {
+    const { replicas, log } = this.#context
+    replicas.leave(replica)
+    const { brokerId, address } = replica
+    const fields = { evt: 'replication.slave_gone', brokerId, address }
+    log.info(fields, `slave ${brokerId} is not connected any more`)
+  }
+
+  #answerLater(asked: Asked, answer: Answer): void {
+    this.answer(asked, answer)
+    this.output.flush()
+    this.balance()
+  }
+
+  /** A wrong signature is answered late: guessing at a key is to take long. */
+  #refuse(command: Command, asked: Asked, thrown: unknown): void {
+    const { auth, log } = this.#context
+    const error = BrokerError.from(thrown)
+    const fields = { evt: 'replication.refused', remote: this.remoteAddress, code: error.code }
+    log.warn(fields, `a slave was refused: ${error.message}`)
+    const isSigned = (command.fields.get(ACL_FIELD.accessKey) ?? '') !== ''
+    const isWrong = isSigned && error.code === 'UNAUTHENTICATED'
+    const delayMs = isWrong ? auth.wrongSignature(this.remoteAddress) : 0
+    if (delayMs === 0) {
+      this.answer(asked, refusal(error))
+      return
+    }
+    this.answerLate(delayMs, () => this.answer(asked, refusal(error)))
+    throw error
+  }
+
+  #serve(command: Command): Answer | Promise<Answer> {
+    this.#authenticate(command)
+    switch (command.code) {
+      case REPLICATION_REQUEST.hello:
+        return this.#hello(readFields(HELLO, command.fields))
+      case REPLICATION_REQUEST.fetch:
+        return this.#fetch(readFields(FETCH, command.fields))
+      case REPLICATION_REQUEST.confirm:
+        this.#confirm(readFields(CONFIRM, command.fields).synced)
+        return NO_ANSWER
+      default:
+        throw new BrokerError('NOT_SUPPORTED', 'only slaves of this broker have requests here')
+    }
+  }
+
+  /** What it gets is everything: only an admin may. */
+  #authenticate({ fields, body }: Command): void {
+    const { auth } = this.#context
+    if (auth.anonymousAllowed) return
+    const accessKey = fields.get(ACL_FIELD.accessKey) ?? ''
+    const { certifiedUser } = this.#socket
+    if (accessKey === '' && certifiedUser === undefined) {
+      const text =
+        'this master has users: give the slave replication.accessKey and secretKey of an admin'
+      throw new BrokerError('UNAUTHENTICATED', text)
+    }
+    const signature = fields.get(ACL_FIELD.signature) ?? ''
+    const principal =
+      accessKey === ''
+        ? auth.certified(certifiedUser!)
+        : auth.verifySignature(accessKey, signature, signedContent(fields, body))
+    auth.authorize(principal, 'manage', { kind: 'cluster' })
+  }
+
+  #hello(hello: Values<typeof HELLO>): Answer {
+    const { replication, clusterName, brokerName, replicas, log } = this.#context
+    const { version, brokerId, logId, epoch, end } = hello
+    if (version !== WIRE_VERSION) {
+      const text = `the slave speaks version ${version} of replication, and this master version ${WIRE_VERSION}`
+      throw new BrokerError('NOT_SUPPORTED', `${text}: run the same version of TrivetMQ on both`)
+    }
+    if (hello.clusterName !== clusterName || hello.brokerName !== brokerName) {
+      const its = `${hello.clusterName}/${hello.brokerName}`.slice(0, 300)
+      const text = `a slave of '${its}' came to '${clusterName}/${brokerName}'`
+      throw new BrokerError('CONFIG_INVALID', `${text}: both have one cluster name and broker name`)
+    }
+    if (brokerId < 1) {
+      throw new BrokerError('CONFIG_INVALID', `broker id ${brokerId} is no slave's: 1 is the first`)
+    }
+    if (logId !== undefined && logId !== replication.logId) {
+      const text = `the slave has log ${logId}, and this master has log ${replication.logId}`
+      throw new BrokerError('CONFIG_INVALID', `${text}: give the slave an empty data directory`)
+    }
+    if (epoch !== undefined && epoch > replication.epoch) {
+      replicas.depose(epoch)
+      const text = `the slave is in epoch ${epoch}, and this master in epoch ${replication.epoch}`
+      throw new BrokerError('ABORTED', `${text}: this master was replaced`)
+    }
+    if (this.#replica === undefined && end !== undefined) {
+      this.#replica = replicas.join(brokerId, this.remoteAddress, () => this.destroy())
+      const fields = { evt: 'replication.slave', brokerId, address: this.remoteAddress, end }
+      log.info(fields, `slave ${brokerId} follows from position ${end}`)
+    }
+    return {
+      fields: writeFields(HELLO_ANSWER, {
+        version: WIRE_VERSION,
+        logId: replication.logId,
+        epoch: replication.epoch,
+        logStart: replication.start,
+        logEnd: replication.syncedEnd,
+      }),
+    }
+  }
+
+  #confirm(synced: number): void {
+    // Not before the first FETCH, which shows that the slave's log is a copy of this one.
+    if (this.#replica !== undefined && this.#feed !== undefined) {
+      this.#context.replicas.confirm(this.#replica, synced)
+    }
+  }
+
+  async #fetch(fetch: Values<typeof FETCH>): Promise<Answer> {
+    if (this.#replica === undefined) throw new BrokerError('PROTOCOL_ERROR', 'HELLO comes first')
+    if (this.#isFetching) throw new BrokerError('PROTOCOL_ERROR', 'one FETCH at a time')
+    this.#isFetching = true
+    try {
+      this.#feed ??= await this.#openFeed(fetch)
+      if (fetch.from !== this.#fedTo) {
+        const text = `a FETCH from ${fetch.from}, and ${this.#fedTo} comes next`
+        throw new BrokerError('PROTOCOL_ERROR', text)
+      }
+      this.#confirm(fetch.synced)
+      return this.#answerOf(await this.#nextWithin(this.#feed, fetch.waitMs))
+    } finally {
+      this.#isFetching = false
+    }
+  }
+
+  async #openFeed({ from, checkFrom, check }: Values<typeof FETCH>): Promise<FrameFeed> {
+    const { replication } = this.#context
+    const { start, syncedEnd } = replication
+    if (from > syncedEnd) {
+      const text = `the slave has the log to ${from}, and its master to ${syncedEnd}`
+      throw new BrokerError('ABORTED', `${text}: it has what this master never had, or lost`)
+    }
+    if (from > start) await this.#compare(from, checkFrom, check)
+    const feed = replication.feed(logPosition(from))
+    // The connection may be gone by now, and what closes its feed with it.
+    if (this.isClosed) feed.close()
+    this.#fedTo = logPosition(from)
+    return feed
+  }
+
+  /** Are the last bytes of the slave those that are here? */
+  async #compare(from: number, checkFrom = from, check = -1): Promise<void> {
+    const { replication } = this.#context
+    if (checkFrom >= from || from - checkFrom > CHECKED_BYTES_MAX) {
+      throw new BrokerError('PROTOCOL_ERROR', 'the first FETCH says what the slave has')
+    }
+    const own =
+      checkFrom < replication.start
+        ? undefined
+        : await replication.checksum(logPosition(checkFrom), logPosition(from))
+    if (own === undefined) {
+      throw new BrokerError('BUSY', `bytes ${checkFrom} to ${from} cannot be compared just now`)
+    }
+    if (own === check) return
+    const text = `what the slave has before ${from} is not what its master has there`
+    throw new BrokerError('ABORTED', `${text}: their logs went apart`)
+  }
+
+  /** undefined: its time is over, and the next FETCH waits on. */
+  async #nextWithin(feed: FrameFeed, waitMs: number): Promise<FrameBatch | undefined> {
+    this.#next ??= feed.next()
+    const next = this.#next
+    let late: Timer | undefined
+    const isLate = new Promise<undefined>((resolve) => {
+      const ms = Math.min(Math.max(0, waitMs), WAIT_MS_MAX)
+      late = this.#context.clock.after(ms, () => resolve(undefined))
+    })
+    try {
+      const batch = await Promise.race([next, isLate])
+      if (batch !== undefined) this.#next = undefined
+      return batch
+    } catch (error) {
+      this.#next = undefined
+      throw error
+    } finally {
+      late?.cancel()
+    }
+  }
+
+  #answerOf(batch: FrameBatch | undefined): Answer {
+    const { replication } = this.#context
+    const from = this.#fedTo ?? 0
+    if (batch === undefined) {
+      const { start, syncedEnd } = replication
+      return { fields: writeFields(FETCH_ANSWER, { from, logStart: start, logEnd: syncedEnd }) }
+    }
+    this.#fedTo = batch.to
+    const { logStart, logEnd, bytes } = batch
+    return { fields: writeFields(FETCH_ANSWER, { from, logStart, logEnd }), body: bytes }
+  }
+}

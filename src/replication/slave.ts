@@ -1,0 +1,222 @@
+// A slave: follows its master's log for as long as it lives. It dials again and again while the
+// master is away; what only an operator can mend it says once, and tries again seldom, for the
+// operator may mend it at the master.
+import { type Clock, sleep } from '../clock.ts'
+import { BrokerError, type ErrorCode } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { logPosition } from '../model/positions.ts'
+import type { Counter, Numbers } from '../numbers/numbers.ts'
+import type { FrameBatch } from '../store/log/following.ts'
+import type { Replication } from '../store/replication.ts'
+import { type HelloAnswer, type MasterAddress, MasterLink } from './master-link.ts'
+import { BEHIND_BYTES, CONNECTED, RECONNECTS, STANDING } from './numbers.ts'
+import { CHECKED_BYTES_MAX, WIRE_VERSION } from './wire.ts'
+
+const RETRY_MS_MIN = 100
+const RETRY_MS_MAX = 5_000
+/** Where an operator is needed. */
+const STANDING_MS = 30_000
+/** Fetched and not yet synced: one batch is a megabyte or one frame. */
+const BATCHES_UNDER_WAY_MAX = 8
+
+/** Another try will not help by itself. */
+const FINAL: ReadonlySet<ErrorCode> = new Set([
+  'ABORTED',
+  'CONFIG_INVALID',
+  'NOT_SUPPORTED',
+  'OFFSET_OUT_OF_RANGE',
+  'PERMISSION_DENIED',
+  'UNAUTHENTICATED',
+  'STORE_CORRUPT',
+  'PROTOCOL_ERROR',
+  'READ_ONLY',
+  'MESSAGE_TOO_LARGE',
+])
+
+export interface SlaveIdentity {
+  readonly clusterName: string
+  readonly brokerName: string
+  readonly brokerId: number
+}
+
+export interface SlaveContext {
+  readonly replication: Replication
+  readonly identity: SlaveIdentity
+  readonly master: () => MasterAddress
+  readonly clock: Clock
+  readonly log: Logger
+  readonly numbers: Numbers
+}
+
+/** How a slave stands, for operators. */
+export interface SlaveState {
+  /** host:port of its master. */
+  readonly master: string
+  readonly isConnected: boolean
+  /** Why it cannot go on without an operator. */
+  readonly standing: string | undefined
+  /** Synced here. */
+  readonly end: number
+  /** The master's, when it was last heard of. */
+  readonly masterEnd: number | undefined
+}
+
+export class Slave {
+  readonly #context: SlaveContext
+  readonly #ending = new AbortController()
+  readonly #running: Promise<void>
+  readonly #reconnects: Counter
+  readonly #shown: readonly Disposable[]
+  #link: MasterLink | undefined
+  #isConnected = false
+  #standing: string | undefined
+  #masterEnd: number | undefined
+  #masterStart = 0
+  #failures = 0
+
+  constructor(context: SlaveContext) {
+    this.#context = context
+    const { numbers, replication } = context
+    this.#reconnects = numbers.counter(RECONNECTS)
+    const behind = (): number => Math.max(0, (this.#masterEnd ?? 0) - replication.syncedEnd)
+    this.#shown = [
+      numbers.gauge(CONNECTED, () => (this.#isConnected ? 1 : 0)),
+      numbers.gauge(STANDING, () => (this.#standing === undefined ? 0 : 1)),
+      numbers.gauge(BEHIND_BYTES, behind),
+    ]
+    this.#running = this.#run()
+  }
+
+  get state(): SlaveState {
+    return {
+      master: this.#context.master().address,
+      isConnected: this.#isConnected,
+      standing: this.#standing,
+      end: this.#context.replication.syncedEnd,
+      masterEnd: this.#masterEnd,
+    }
+  }
+
+  /** Settles when nothing is under way: what was fetched is synced, or refused. */
+  async close(): Promise<void> {
+    this.#ending.abort()
+    this.#link?.close()
+    await this.#running
+    for (const shown of this.#shown) shown[Symbol.dispose]()
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#ending
+    while (!signal.aborted) {
+      try {
+        await this.#follow()
+      } catch (thrown) {
+        if (signal.aborted) return
+        await this.#pauseAfter(BrokerError.from(thrown))
+      }
+    }
+  }
+
+  async #pauseAfter(error: BrokerError): Promise<void> {
+    const { clock, log } = this.#context
+    const { address } = this.#context.master()
+    const fields = { master: address, code: error.code, reason: error.message }
+    const isFinal = FINAL.has(error.code)
+    if (isFinal && this.#standing !== error.message) {
+      this.#standing = error.message
+      const text = `this slave cannot follow its master: ${error.message}`
+      log.error({ evt: 'replication.standing', ...fields }, text)
+    } else if (!isFinal && this.#failures === 0) {
+      const text = `the master ${address} cannot be followed just now; trying again`
+      log.warn({ evt: 'replication.disconnected', ...fields }, text)
+    }
+    this.#reconnects.value++
+    const waitMs = Math.min(RETRY_MS_MIN * 2 ** this.#failures, RETRY_MS_MAX)
+    this.#failures++
+    const { signal } = this.#ending
+    await sleep(clock, isFinal ? STANDING_MS : waitMs, signal).catch(() => {})
+  }
+
+  /** Until the connection ends. @throws BrokerError */
+  async #follow(): Promise<void> {
+    const link = await MasterLink.dial(this.#context.master())
+    this.#link = link
+    try {
+      if (this.#ending.signal.aborted) return
+      const { logStart, logEnd } = await this.#hello(link)
+      this.#masterEnd = logEnd
+      this.#masterStart = logStart
+      await this.#fetchAll(link)
+    } finally {
+      this.#isConnected = false
+      this.#link = undefined
+      link.close()
+    }
+  }
+
+  async #hello(link: MasterLink): Promise<HelloAnswer> {
+    const { replication, identity } = this.#context
+    const { logId, epoch, syncedEnd: end } = replication
+    return link.hello({ version: WIRE_VERSION, ...identity, logId, epoch, end })
+  }
+
+  async #fetchAll(link: MasterLink): Promise<void> {
+    const { replication } = this.#context
+    let failure: unknown
+    const underWay: Promise<void>[] = []
+    let from: number = replication.syncedEnd
+    let check = await this.#checkBefore(from)
+    try {
+      while (!this.#ending.signal.aborted) {
+        const batch = await link.fetch({ from, synced: replication.syncedEnd, ...check })
+        check = {}
+        if (failure !== undefined) throw failure
+        this.#heard(batch, from)
+        from = batch.to
+        if (batch.bytes.length === 0) continue
+        const taking = this.#take(link, batch).catch((error: unknown) => {
+          failure ??= error
+        })
+        underWay.push(taking)
+        if (underWay.length >= BATCHES_UNDER_WAY_MAX) await underWay.shift()
+        if (failure !== undefined) throw failure
+      }
+    } finally {
+      await Promise.all(underWay)
+    }
+  }
+
+  async #take(link: MasterLink, batch: FrameBatch): Promise<void> {
+    const { replication } = this.#context
+    await replication.take(batch)
+    link.confirm(replication.syncedEnd)
+  }
+
+  #heard(batch: FrameBatch, from: number): void {
+    if (batch.from !== from) {
+      throw new BrokerError('PROTOCOL_ERROR', `the master gave ${batch.from} in place of ${from}`)
+    }
+    this.#masterEnd = batch.logEnd
+    if (this.#isConnected) return
+    this.#isConnected = true
+    this.#failures = 0
+    this.#standing = undefined
+    const { log } = this.#context
+    const { address } = this.#context.master()
+    const fields = { evt: 'replication.following', master: address, from, masterEnd: batch.logEnd }
+    log.info(fields, `following the master ${address} from position ${from}`)
+  }
+
+  /** The sum over the last bytes that both logs have; nothing where the log is empty. */
+  async #checkBefore(end: number): Promise<{ checkFrom?: number; check?: number }> {
+    const { replication } = this.#context
+    const checkFrom = Math.max(end - CHECKED_BYTES_MAX, replication.start, this.#masterStart)
+    if (checkFrom >= end) return {}
+    const check = await replication.checksum(logPosition(checkFrom), logPosition(end))
+    if (check !== undefined) return { checkFrom, check }
+    throw new BrokerError(
+      'BUSY',
+      `bytes ${checkFrom} to ${end} of this log cannot be read just now`,
+    )
+  }
+}
