@@ -46,11 +46,12 @@ export class Follower {
    * in the views. @returns the end of the log
    * @throws what `CommitLog.appendFrame` does: the frames before the refused one are kept
    */
-  async take({ bytes, logStart, logEnd }: FrameBatch): Promise<LogPosition> {
+  async take({ bytes, logStart, logEnd, confirmed }: FrameBatch): Promise<LogPosition> {
     const appending = this.#appending.then(() => this.#append(bytes))
     this.#appending = appending.catch(() => {})
     const { settled } = await appending
     await settled
+    if (confirmed !== undefined) this.#parts.commitLog.wasConfirmed(confirmed)
     this.#newest = { start: logStart, since: logEnd }
     this.#wanted ??= this.#newest
     this.#trim()

@@ -5,7 +5,7 @@ import { nextTurn } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { LAYOUT_FILE } from './disk/data-directory.ts'
 import { type Disk, readFile, replaceFile, writeAll } from './disk/disk.ts'
-import { readEpochMarker } from './log/epoch-marker.ts'
+import { readEpochMarker } from './log/epochs/epoch-marker.ts'
 import { FrameScan } from './log/frame-scan.ts'
 import { type Segment, Segments } from './log/segments.ts'
 
@@ -31,8 +31,8 @@ export interface CopiedLog {
   readonly damagedBytes: number
 }
 
-/** Small files that change when the log is cut at its old end, or is opened again. */
-const MARKERS = ['first', 'epoch'] as const
+/** Small files that say where the log begins, and what is known of its end and of its epochs. */
+const MARKERS = ['first', 'epoch', 'epochs'] as const
 const PIECE_BYTES = 1024 * 1024
 
 interface Part extends Segment {
@@ -51,6 +51,7 @@ export async function copyLog(options: CopyOptions): Promise<CopiedLog> {
   const layout = layoutOf(disk, from)
   makeEmpty(disk, to)
   const markers = markersOf(disk, log)
+  const life = lifeOf(disk, log)
   const end = await options.end?.()
   const parts = partsOf(disk, log, end)
   disk.makeDirectory(copy)
@@ -65,11 +66,7 @@ export async function copyLog(options: CopyOptions): Promise<CopiedLog> {
   for (const [name, bytes] of markers) if (bytes) replaceFile(disk, copy, name, bytes)
   replaceFile(disk, to, LAYOUT_FILE, layout)
   disk.syncDirectory(copy)
-  const isSame = markersOf(disk, log).every(([name, bytes]) => {
-    const before = markers.find(([known]) => known === name)?.[1]
-    return bytes === undefined ? before === undefined : before?.equals(bytes) === true
-  })
-  if (!isSame) {
+  if (lifeOf(disk, log) !== life) {
     throw new BrokerError(
       'BUSY',
       `the log was cut or the broker was started again while it was copied; remove '${to}' and try again`,
@@ -103,6 +100,16 @@ function listed(disk: Disk, directory: string): readonly string[] | undefined {
 
 const markersOf = (disk: Disk, log: string): readonly (readonly [string, Buffer | undefined])[] =>
   MARKERS.map((name) => [name, readFile(disk, log, name)])
+
+/**
+ * Another one when the log is cut at its old end, or is opened again. How far it is synced may be
+ * noted at any time.
+ */
+function lifeOf(disk: Disk, log: string): string {
+  const first = readFile(disk, log, 'first')?.toString('latin1')
+  const { epoch, logId, end } = readEpochMarker(disk, log) ?? {}
+  return JSON.stringify([first, epoch, logId, end])
+}
 
 /** @throws BrokerError ARGUMENT_INVALID when the log does not end there: it is of another broker */
 function partsOf(disk: Disk, log: string, told: number | undefined): readonly Part[] {

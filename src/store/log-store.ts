@@ -120,6 +120,12 @@ export class LogStore implements MessageStore {
       get epoch() {
         return log.epoch
       },
+      get history() {
+        return log.history
+      },
+      get confirmedTo() {
+        return log.confirmedTo
+      },
       get isPassive() {
         return log.isPassive
       },

@@ -9,9 +9,10 @@ import { Numbers } from '../numbers/numbers.ts'
 import { explainDisk, openDataDirectory } from './disk/data-directory.ts'
 import type { Disk } from './disk/disk.ts'
 import { nodeDisk } from './disk/node-disk.ts'
-import type { CommitLogOptions, FlushMode } from './log/commit-log.ts'
-import { readEpochMarker } from './log/epoch-marker.ts'
-import type { Followed } from './log/following.ts'
+import type { CommitLog, CommitLogOptions, FlushMode } from './log/commit-log.ts'
+import { readEpochMarker } from './log/epochs/epoch-marker.ts'
+import type { LogHistory } from './log/epochs/history.ts'
+import type { Followed, TailCut } from './log/following.ts'
 import { SYNC_SECONDS } from './log/numbers.ts'
 import { openCommitLog } from './log/segmented-log.ts'
 import { LogStore } from './log-store.ts'
@@ -36,9 +37,17 @@ export interface StoreOptions extends RetentionLimits {
   /** Size of a segment file. Default 128 MiB. */
   readonly segmentBytes?: number
   /** Opens a passive store, which follows the log of a master (`Replication`). */
-  readonly follows?: Followed
+  readonly follows?: FollowedStore
   /** Longest body of a message: what may wait for the disk grows with it. Default 4 MiB. */
   readonly bodyBytesMax?: number
+}
+
+export interface FollowedStore extends Followed {
+  /**
+   * Asked before the views are opened, which then need not be built again where the log is cut: the
+   * last position that the master has in common. undefined: it is not known yet, or all.
+   */
+  readonly compare?: (mine: LogHistory) => Promise<TailCut | undefined>
 }
 
 const MIB = 1024 * 1024
@@ -106,7 +115,7 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
   const { segmentBytes, bodyBytesMax = BODY_BYTES_DEFAULT, follows, logOptions } = parts
   const { numbers = new Numbers() } = parts
   const unsyncedBytesMax = Math.max(32 * MIB, UNSYNCED_BODIES_MIN * (bodyBytesMax + MIB))
-  const commitLog = openCommitLog({
+  const commitLog = await openLog(parts, {
     directory: logPath,
     disk,
     clock,
@@ -152,4 +161,23 @@ export async function openStoreIn(parts: StoreParts): Promise<MessageStore> {
     numbers,
     closed,
   })
+}
+
+/** A log that parts from the one that it is to follow is cut, before anything else reads it. */
+async function openLog(
+  { follows }: Pick<StoreOptions, 'follows'>,
+  options: CommitLogOptions,
+): Promise<CommitLog> {
+  const commitLog = openCommitLog(options)
+  if (follows?.compare === undefined) return commitLog
+  let cut: TailCut | undefined
+  try {
+    cut = await follows.compare(commitLog.history)
+  } catch (error) {
+    await commitLog.close()
+    throw error
+  }
+  if (cut === undefined || cut.to >= commitLog.end) return commitLog
+  await commitLog.close()
+  return openCommitLog({ ...options, follows: { ...follows, cut } })
 }

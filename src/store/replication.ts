@@ -2,6 +2,7 @@
 // a replica appends nothing by itself until it is promoted.
 import type { BrokerError } from '../errors.ts'
 import type { LogPosition } from '../model/positions.ts'
+import type { LogHistory } from './log/epochs/history.ts'
 import type { AcknowledgementHold, FrameBatch, FrameFeed } from './log/following.ts'
 
 export interface Replication {
@@ -9,6 +10,10 @@ export interface Replication {
   readonly logId: number
   /** Of the newest frame, or of the next append. */
   readonly epoch: number
+  /** Its epochs, and where each began: compared by `lastCommon` before one log follows another. */
+  readonly history: LogHistory
+  /** Everything before was confirmed for all holds, and acknowledged for that; perhaps more. */
+  readonly confirmedTo: LogPosition
   /** This store follows a master. */
   readonly isPassive: boolean
   /** Where the log starts. */

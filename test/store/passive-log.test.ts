@@ -4,8 +4,9 @@ import test from 'ava'
 import { BrokerError } from '../../src/errors.ts'
 import { putU32 } from '../../src/model/bytes.ts'
 import { crc32 } from '../../src/model/crc32.ts'
-import { type LogPosition, logPosition } from '../../src/model/positions.ts'
+import { logPosition } from '../../src/model/positions.ts'
 import { FRAME_HEADER_BYTES, headerAt } from '../../src/store/log/frame.ts'
+import { framesOf } from '../support/log-frames.ts'
 import { LogSimulation } from '../support/log-simulation.ts'
 import { Random } from '../support/random.ts'
 import { SimulatedCrash } from '../support/simulated-disk.ts'
@@ -21,23 +22,6 @@ function opened(options: Partial<ConstructorParameters<typeof LogSimulation>[0]>
 
 const followerOf = ({ log }: LogSimulation, seed = 11): LogSimulation =>
   opened({ seed, follows: { logId: log.id, start: log.start } })
-
-/** The frames of a log from a position on, one by one. */
-async function framesOf(master: LogSimulation, from: LogPosition): Promise<Buffer[]> {
-  const frames: Buffer[] = []
-  const feed = master.log.feed(from)
-  for (let to: number = from; to < master.log.syncedEnd; ) {
-    const batch = (await master.wait(feed.next()))!
-    for (let at = 0; at < batch.bytes.length; ) {
-      const { length } = headerAt(batch.bytes, at)!
-      frames.push(batch.bytes.subarray(at, at + length))
-      at += length
-    }
-    to = batch.to
-  }
-  feed.close()
-  return frames
-}
 
 /** Gives the follower what it lacks; the first answer that was an error. */
 async function ship(master: LogSimulation, follower: LogSimulation): Promise<void> {

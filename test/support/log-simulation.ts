@@ -79,7 +79,8 @@ export class LogSimulation {
     }
   }
 
-  open(): void {
+  /** `follows`: as a copy of another log. */
+  open(follows = this.#options.follows): void {
     this.#log = openCommitLog({
       directory: DIRECTORY,
       disk: this.disk,
@@ -92,7 +93,7 @@ export class LogSimulation {
       },
       storeHost: NO_HOST,
       flush: this.#options.flush ?? 'sync',
-      follows: this.#options.follows,
+      follows,
       endOfTurn: this.#turns.endOfTurn,
       segmentBytes: this.#options.segmentBytes ?? 12_288,
       frameBytesMax: 4096,

@@ -4,8 +4,15 @@
 
 import { BrokerError } from '../../src/errors.ts'
 import type { LogPosition } from '../../src/model/positions.ts'
-import type { AcknowledgementHold, FrameBatch, FrameFeed } from '../../src/store/log/following.ts'
+import { type LogHistory, lastCommon } from '../../src/store/log/epochs/history.ts'
+import type {
+  AcknowledgementHold,
+  FrameBatch,
+  FrameFeed,
+  TailCut,
+} from '../../src/store/log/following.ts'
 import type { LogStore } from '../../src/store/log-store.ts'
+import type { FollowedStore } from '../../src/store/open.ts'
 import { ViewsDamaged } from '../../src/store/views/pairs/sealed.ts'
 import { Random } from './random.ts'
 import { SimulatedCrash } from './simulated-disk.ts'
@@ -32,6 +39,8 @@ export class ReplicaSimulation {
   fresh = 0
   overtaken = 0
   crashes = 0
+  /** Of logs that had parted from the master's. */
+  cuts = 0
   /** Bytes that retention took from logs that were compared. */
   trimmed = 0
 
@@ -148,6 +157,34 @@ export class ReplicaSimulation {
     await this.failOver()
   }
 
+  /**
+   * The same, and the old master is not gone: cut off, it goes on for a time, and comes back as a
+   * replica of its successor.
+   */
+  async failOverApart(rounds: number): Promise<void> {
+    const old = this.master
+    const hold = old.store.replication.hold()
+    this.#hold = hold
+    for (let i = 0; i < rounds; i++) {
+      await old.act(3)
+      if (i < rounds / 2) await this.#ship()
+    }
+    this.#forget()
+    this.replica.inherit(old)
+    await this.replica.wait(this.replica.store.replication.promote())
+    await this.replica.judge()
+    this.master = this.replica
+    await old.act(this.#random.int(40))
+    // Given up by its clients, what waits becomes readable.
+    const { end } = old.store.replication.history
+    if (this.#random.chance(0.5)) hold.refuse(end, new BrokerError('BUSY', 'nothing confirms'))
+    await old.steps(this.#random.int(30))
+    await this.master.act(this.#random.int(40))
+    old.restart(this.#random.pick(['power', 'kill']))
+    this.replica = old
+    await this.#rejoin()
+  }
+
   async close(): Promise<void> {
     this.#forget()
     await this.master.close()
@@ -260,10 +297,45 @@ export class ReplicaSimulation {
     await this.#openReplica()
   }
 
-  async #openReplica(): Promise<void> {
+  async #openReplica(how: Pick<FollowedStore, 'cut' | 'compare'> = {}): Promise<void> {
     const { replication } = this.master.store
     const { logStart } = this.master.store.status()
-    await this.replica.open({ logId: replication.logId, start: logStart })
+    await this.replica.open({ logId: replication.logId, start: logStart, ...how })
+  }
+
+  /** Its log is cut where it parts from the master's; any of it may be where it dies. */
+  async #rejoin(): Promise<void> {
+    const { replica } = this
+    for (let isJoined = false; !isJoined; ) {
+      if (this.#random.chance(0.7)) replica.disk.crashAt(1 + this.#random.int(CALLS_MAX))
+      let common: LogPosition | undefined
+      const compare = async (mine: LogHistory): Promise<TailCut | undefined> => {
+        common = lastCommon(mine, this.master.store.replication.history)
+        if (common === undefined || common === mine.end) return undefined
+        this.cuts++
+        return { to: common }
+      }
+      // At once, or after it was open for a time.
+      const isLate = this.#random.chance(0.3)
+      const hasCrashed = await replica.survive(async () => {
+        await this.#openReplica(isLate ? {} : { compare })
+        if (!isLate) return
+        await replica.steps(this.#random.int(20))
+        const cut = await compare(replica.store.replication.history)
+        if (cut === undefined) return
+        await replica.close()
+        await this.#openReplica({ cut })
+      })
+      if (hasCrashed) {
+        this.crashes++
+        replica.restart(this.#random.pick(['power', 'kill']))
+        continue
+      }
+      replica.disk.crashAt(Number.POSITIVE_INFINITY)
+      if (common === undefined) throw new Error('the old master has nothing in common with the new')
+      if (common !== this.#replicaEnd) throw new Error(`cut at ${common}: ${this.#replicaEnd}`)
+      isJoined = true
+    }
   }
 
   #leaveFeed(): void {

@@ -9,8 +9,7 @@ import { queueOffset } from '../../src/model/positions.ts'
 import { encodeProperties, PROPERTY } from '../../src/model/properties.ts'
 import { checkRecord, RecordView, recordsOf } from '../../src/model/record.ts'
 import type { FlushMode } from '../../src/store/log/commit-log.ts'
-import type { Followed } from '../../src/store/log/following.ts'
-import { openStoreIn } from '../../src/store/open.ts'
+import { type FollowedStore, openStoreIn } from '../../src/store/open.ts'
 import type { DueEntry, Fact, MessageStore, StoreDraft } from '../../src/store/store.ts'
 import { LogLines } from './log-lines.ts'
 import { MemoryPlace } from './memory-key-value.ts'
@@ -102,7 +101,7 @@ export class StoreSimulation {
   }
 
   /** `follows`: as a replica. */
-  async open(follows?: Followed): Promise<void> {
+  async open(follows?: FollowedStore): Promise<void> {
     const { flush = 'sync', hasRetention = false } = this.#options
     this.disk.makeDirectory('/log')
     const process = this.#process
@@ -196,12 +195,14 @@ export class StoreSimulation {
     }
   }
 
-  /** Goes on with what another store was asked for, as its promoted replica. */
+  /**
+   * Goes on with what another store was asked for, as its promoted replica: with what had become of
+   * that by now.
+   */
   inherit(master: StoreSimulation): void {
     this.#kept = master.#kept
-    this.#calls = master.#calls
+    this.#calls = master.#calls.map((call) => ({ ...call }))
     this.#count = master.#count
-    master.#calls = []
   }
 
   /** Builds of the views and retention come to their end: what is shown is of one moment. */

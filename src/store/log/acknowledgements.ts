@@ -21,10 +21,13 @@ export class Acknowledgements {
   readonly #conditions = new Set<Condition>()
   /** Durable here, oldest first. */
   #held: SealedFrame[] = []
+  /** Everything before was confirmed for all holds there were, and acknowledged for that. */
+  confirmedTo: number
   /** Why nothing waits any more. */
   #ended: BrokerError | undefined
 
-  constructor(deliver: Deliver) {
+  constructor(confirmedTo: number, deliver: Deliver) {
+    this.confirmedTo = confirmedTo
     this.#deliver = deliver
   }
 
@@ -87,6 +90,7 @@ export class Acknowledgements {
         if (condition.refusedTo >= end) refusal ??= condition.refusal
       }
       if (!isConfirmed && refusal === undefined) return
+      if (isConfirmed && this.#conditions.size > 0) this.confirmedTo = end
       this.#held.shift()
       this.#deliver(frame, isConfirmed ? undefined : refusal)
     }

@@ -10,6 +10,7 @@ import type { LogPosition } from '../../model/positions.ts'
 import type { NewRecord } from '../../model/record.ts'
 import type { Histogram } from '../../numbers/histogram.ts'
 import type { Disk } from '../disk/disk.ts'
+import type { LogHistory } from './epochs/history.ts'
 import type { AcknowledgementHold, Followed, FrameFeed } from './following.ts'
 
 export type FlushMode = 'sync' | 'async'
@@ -141,6 +142,12 @@ export interface CommitLog {
    * errors of the disk: it is as passive as before
    */
   activate(epoch?: number): void
+  /** Its epochs, and where each began, as far as it is synced. */
+  readonly history: LogHistory
+  /** Everything before was acknowledged because all holds were confirmed; perhaps more. */
+  readonly confirmedTo: LogPosition
+  /** Passive only: the master says so. */
+  wasConfirmed(to: LogPosition): void
   /** Frames as they are, marks included, from the start of any of them on, once they are synced. */
   feed(from: LogPosition): FrameFeed
   /** Of the synced bytes in [from, to), which are few; undefined where they cannot be read. */

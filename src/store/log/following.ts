@@ -8,6 +8,15 @@ export interface Followed {
   readonly logId: number
   /** Where the copy begins when its directory is empty: the start of a frame. */
   readonly start: LogPosition
+  /** Where a log that is longer is cut before it follows. */
+  readonly cut?: TailCut
+}
+
+export interface TailCut {
+  /** The last position that both logs have in common (`lastCommon`). */
+  readonly to: LogPosition
+  /** Also what replicas have confirmed may go, which was acknowledged therefore. */
+  readonly losesConfirmed?: boolean
 }
 
 export interface FrameBatch {
@@ -21,6 +30,8 @@ export interface FrameBatch {
    */
   readonly logStart: LogPosition
   readonly logEnd: LogPosition
+  /** Everything before was confirmed by replicas, and acknowledged, by then. */
+  readonly confirmed?: LogPosition
 }
 
 export interface FrameFeed {

@@ -15,6 +15,7 @@ const NO_BYTES = Buffer.alloc(0)
 export interface FrameFeedOptions {
   readonly start: () => number
   readonly syncedEnd: () => number
+  readonly confirmedTo: () => number
   /** Whole frames in [from, to), as many as fit or the first one. @throws BrokerError */
   readonly read: (from: number, to: number, bytesMax: number) => Promise<Buffer>
 }
@@ -96,17 +97,19 @@ class Feed implements FrameFeed {
   }
 
   async #read(): Promise<FrameBatch | undefined> {
-    const { start, syncedEnd, read } = this.#options
+    const { start, syncedEnd, confirmedTo, read } = this.#options
     const from = this.#position
     const logStart = logPosition(start())
     const logEnd = logPosition(syncedEnd())
+    const confirmed = logPosition(confirmedTo())
     if (from < logStart) throw outside(from, logStart, logEnd)
     try {
       const bytes = from < logEnd ? await read(from, logEnd, BATCH_BYTES_MAX) : NO_BYTES
       if (this.#isClosed) return undefined
       this.#toldStart = logStart
       this.#position = from + bytes.length
-      return { bytes, from: logPosition(from), to: logPosition(this.#position), logStart, logEnd }
+      const to = logPosition(this.#position)
+      return { bytes, from: logPosition(from), to, logStart, logEnd, confirmed }
     } catch (error) {
       // Retention took the segment during the read.
       if (from < start()) throw outside(from, start(), logEnd)

@@ -7,9 +7,10 @@ import { PROPERTIES_BYTES_MAX, SYSTEM_TOPIC_CHARS_MAX } from '../../model/limits
 import { type LogPosition, logPosition } from '../../model/positions.ts'
 import { type NewRecord, propertiesBytes, recordBytes, writeRecord } from '../../model/record.ts'
 import type { Appending } from './commit-log.ts'
+import type { EpochHistory } from './epochs/epoch-history.ts'
+import type { LogEpoch } from './epochs/log-epoch.ts'
 import { checkForeignFrame } from './foreign-frame.ts'
-import { FRAME_HEADER_BYTES, type FrameHeader, writeFrameHeader } from './frame.ts'
-import type { LogEpoch } from './log-epoch.ts'
+import { FRAME_HEADER_BYTES, type FrameHeader, sumOf, writeFrameHeader } from './frame.ts'
 import type { Chunk, Tail } from './tail.ts'
 
 export type Done = (error: BrokerError | undefined) => void
@@ -32,6 +33,7 @@ export interface FrameStageOptions {
   readonly storeHost: Host
   readonly logId: number
   readonly epoch: LogEpoch
+  readonly history: EpochHistory
   /** End of the synced bytes. */
   readonly syncedEnd: () => number
   /** End of what is synced and acknowledged: memory from there on is in use. */
@@ -112,7 +114,7 @@ export class FrameStage {
 
   /** Takes the frame at `bytes[at]`, which another log made, as it is. @throws BrokerError */
   addFrame(bytes: Buffer, at: number, done: Done): FrameHeader {
-    const { tail, logId, frameBytesMax, epoch, settledEnd } = this.#options
+    const { tail, logId, frameBytesMax, epoch, history, settledEnd } = this.#options
     const sequence = this.#sequence === 0 ? 0 : this.#sequence + 1
     const wanted = { logId, position: this.next, epoch: epoch.number, sequence, frameBytesMax }
     const header = checkForeignFrame(bytes, at, wanted)
@@ -122,6 +124,7 @@ export class FrameStage {
     if (chunk === undefined) throw this.#busy()
     bytes.copy(chunk.bytes, chunk.used, at, at + length)
     this.#sealed.push({ ...header, chunk, at: chunk.used, dones: [done] })
+    history.take(header.epoch, header.position, sumOf(bytes, at))
     chunk.used += length
     this.next += length
     this.#sequence = header.sequence
@@ -131,11 +134,14 @@ export class FrameStage {
 
   /**
    * On a quiet log, opens a frame without records, for the sake of the `syncedTo` in its header.
-   * @returns false when the newest frame is one, or the log is not quiet
+   * @returns false when the newest frame is one, or the log is not quiet. No epoch begins with one:
+   * the same could be made by another writer that took the same number.
    */
   addMark(): boolean {
+    const { epoch, history } = this.#options
     const syncedEnd = this.#options.syncedEnd()
     if (this.#open !== undefined || this.next !== syncedEnd) return false
+    if (history.newest !== epoch.number) return false
     if (this.#markedTo + FRAME_HEADER_BYTES === syncedEnd) return false
     this.#openFrame(0)
     return true
@@ -155,6 +161,7 @@ export class FrameStage {
    */
   rewind(end: number, sequence: number): void {
     this.#options.tail.rewind(end)
+    this.#options.history.rewind(end)
     this.#sequence = sequence
     this.next = end
   }
@@ -213,6 +220,8 @@ export class FrameStage {
       storeTimestamp: this.#storeTimestamp,
     })
     this.#sealed.push(open)
+    const { epoch, history } = this.#options
+    history.take(epoch.number, open.position, sumOf(open.chunk.bytes, open.at))
   }
 
   #busy(): BrokerError {

@@ -62,12 +62,15 @@ export function claimedLength(
   return length >= atLeast ? length : 0
 }
 
+/** The checksum that the frame at `bytes[at]` carries. */
+export const sumOf = (bytes: Buffer, at: number): number => getU32(bytes, at + 4)
+
 /**
  * The header of the frame of this claimed length at `bytes[at]`, or undefined when its checksum is
  * wrong.
  */
 export function checkFrame(bytes: Buffer, at: number, length: number): FrameHeader | undefined {
-  if (getU32(bytes, at + 4) !== crc32(bytes, at + 8, at + length)) return undefined
+  if (sumOf(bytes, at) !== crc32(bytes, at + 8, at + length)) return undefined
   return headerOf(bytes, at)
 }
 

@@ -1,15 +1,16 @@
 // Finds the end of the log after any kind of stop, and leaves nothing behind it. A hole that may be
 // a write which never finished is cut; a hole that was durable once is damage: it stays, is
 // reported, and what follows it is served. The reasoning is in docs/internals/store.md. Recovery
-// changes the files only by writing zeros over what it cut and by writing again what it keeps:
-// crashing in it and running it once more is harmless.
+// changes the files only by writing zeros over what it cut, by removing what was cut off on purpose
+// and by writing again what it keeps: crashing in it and running it once more is harmless.
 import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { logPosition } from '../../model/positions.ts'
 import { type Disk, type DiskFile, writeAll } from '../disk/disk.ts'
 import type { DamagedRange } from './commit-log.ts'
-import { type EpochMarker, readEpochMarker } from './epoch-marker.ts'
-import { FRAME_HEADER_BYTES, type FrameHeader } from './frame.ts'
+import { type EpochMarker, readEpochMarker } from './epochs/epoch-marker.ts'
+import type { EpochStart } from './epochs/history.ts'
+import { FRAME_HEADER_BYTES, type FrameHeader, sumOf } from './frame.ts'
 import { FrameScan } from './frame-scan.ts'
 import { tellDamage, tellLoss } from './log-reader.ts'
 import type { LogStart } from './log-start.ts'
@@ -24,6 +25,11 @@ export interface Recovered {
   readonly logId: number | undefined
   readonly storeTimestamp: number
   readonly damage: readonly DamagedRange[]
+  /** Where the scan began, and the first frame of each epoch from there on. */
+  readonly from: number
+  readonly epochs: readonly EpochStart[]
+  /** Replicas had confirmed it up to here, and perhaps more. */
+  readonly confirmed: number
 }
 
 export interface RecoveryOptions {
@@ -42,16 +48,19 @@ export function recover(options: RecoveryOptions): Recovered {
   const { disk, directory, segments, logStart } = options
   const marker = readEpochMarker(disk, directory)
   if (segments.last === undefined) return nothingThere(directory, marker)
+  if (marker?.isCut === true) removeBeyond(options, marker.end!)
   const scans = new TailScan(options, marker)
   // A fresh segment may be empty; the one before it then knows the last sequence.
   let index = segments.list.length - 1
   while (index > 0 && !scans.hasFrames(index)) index--
+  const from = segments.list[index]!.start
   let end = 0
   for (; index < segments.list.length; index++) end = scans.scan(index)
   const segment = segments.last
   const lost = logStart.missingBefore(segments)
   if (lost !== undefined) tellLoss(options.log, lost)
-  settle(options, segment, Math.max(segment.start, scans.syncedTo), end)
+  const cut = settle(options, segment, Math.max(segment.start, scans.syncedTo), end)
+  if (cut !== undefined && marker?.isCut !== true) tellTorn(options, segment, end, cut)
   return {
     end,
     epoch: Math.max(scans.epoch, marker?.epoch ?? 0),
@@ -59,6 +68,9 @@ export function recover(options: RecoveryOptions): Recovered {
     logId: marker?.logId ?? scans.logId,
     storeTimestamp: scans.storeTimestamp,
     damage: lost === undefined ? scans.damage : [lost, ...scans.damage],
+    from,
+    epochs: scans.epochs,
+    confirmed: Math.min(marker?.confirmed ?? 0, end),
   }
 }
 
@@ -72,7 +84,14 @@ function nothingThere(directory: string, marker: EpochMarker | undefined): Recov
     )
   }
   const epoch = marker?.epoch ?? 0
-  return { end: 0, epoch, sequence: 0, logId: marker?.logId, storeTimestamp: 0, damage: [] }
+  const nothing = { end: 0, sequence: 0, storeTimestamp: 0, from: 0, confirmed: 0 }
+  return { ...nothing, epoch, logId: marker?.logId, damage: [], epochs: [] }
+}
+
+/** What was cut off (tail-cut.ts) and is still there. Any of it may be back after a power cut. */
+function removeBeyond({ disk, directory, segments }: RecoveryOptions, end: number): void {
+  for (const path of segments.dropBeyond(end)) disk.remove(path)
+  disk.syncDirectory(directory)
 }
 
 /** Walks the last segments and keeps what it learns of the log's end. */
@@ -80,6 +99,7 @@ class TailScan {
   readonly #options: RecoveryOptions
   readonly #marker: EpochMarker | undefined
   readonly damage: DamagedRange[] = []
+  readonly epochs: EpochStart[] = []
   epoch = 0
   sequence = 0
   storeTimestamp = 0
@@ -141,6 +161,10 @@ class TailScan {
   #take(scan: FrameScan, follows: (header: FrameHeader) => boolean): void {
     let header = scan.next(follows)
     while (header !== undefined) {
+      if (header.epoch !== this.epoch) {
+        const sum = sumOf(scan.bytes, scan.offsetOf(header.position))
+        this.epochs.push({ epoch: header.epoch, position: logPosition(header.position), sum })
+      }
       this.epoch = header.epoch
       this.sequence = header.sequence
       this.logId = header.logId
@@ -195,21 +219,30 @@ interface Proof {
 /**
  * Makes [syncedTo, end) surely durable and all beyond it zero. The kept bytes are written again,
  * because after a failed sync the cache may hold, as clean, what the disk never got.
+ * @returns how much was beyond it, if anything
  */
-function settle(options: RecoveryOptions, segment: Segment, syncedTo: number, end: number): void {
-  const file = options.disk.open(segment.path, 'write')
+function settle(
+  { disk }: RecoveryOptions,
+  segment: Segment,
+  syncedTo: number,
+  end: number,
+): number | undefined {
+  const file = disk.open(segment.path, 'write')
   try {
     rewrite(file, Math.min(syncedTo, end) - segment.start, end - segment.start)
     const cut = clear(file, end - segment.start)
     file.sync()
-    if (cut === undefined) return
-    options.log.warn(
-      { evt: 'log.torn_tail', position: end, bytes: cut, segment: segment.name },
-      `Cut ${cut} bytes of unfinished writes after position ${end}; nothing acknowledged was in them.`,
-    )
+    return cut
   } finally {
     file.close()
   }
+}
+
+function tellTorn({ log }: RecoveryOptions, segment: Segment, end: number, bytes: number): void {
+  log.warn(
+    { evt: 'log.torn_tail', position: end, bytes, segment: segment.name },
+    `Cut ${bytes} bytes of unfinished writes after position ${end}; nothing acknowledged was in them.`,
+  )
 }
 
 function rewrite(file: DiskFile, from: number, to: number): void {

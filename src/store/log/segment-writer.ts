@@ -24,6 +24,8 @@ export interface SegmentWriterOptions {
   readonly aheadBytes: number
   readonly fillPieceBytes: number
   readonly log: Logger
+  /** A new segment is about to begin; everything before the position is synced. */
+  readonly rolling: (position: number) => void
   /** Room was made: try again what did not fit. */
   readonly roomMade: () => void
   /** Zeros could not be written. */
@@ -140,6 +142,7 @@ export class SegmentWriter {
   roll(position: number): void {
     const { disk, directory, segments, log } = this.#options
     if (this.#rolling || this.#filling()) return
+    this.#options.rolling(position)
     const old = this.#current!
     const prepared = this.#prepared ?? this.#create()
     this.#prepared = undefined

@@ -19,13 +19,15 @@ import type {
   SegmentRange,
   TailPart,
 } from './commit-log.ts'
+import type { EpochHistory } from './epochs/epoch-history.ts'
+import type { LogHistory } from './epochs/history.ts'
+import { LogEpoch } from './epochs/log-epoch.ts'
 import type { AcknowledgementHold, FrameFeed } from './following.ts'
 import { type FoundLog, findLog } from './found-log.ts'
 import { FRAME_HEADER_BYTES } from './frame.ts'
 import { FrameFeeds } from './frame-feed.ts'
 import { type Done, FrameStage, type SealedFrame } from './frame-stage.ts'
 import { GroupCommit } from './group-commit.ts'
-import { LogEpoch } from './log-epoch.ts'
 import { LogReader } from './log-reader.ts'
 import { type LogSizes, sizesOf } from './log-sizes.ts'
 import type { LogStart } from './log-start.ts'
@@ -42,6 +44,8 @@ const LOG_ID_MAX = 2 ** 32 - 1
 /** A quiet log says after this time, in a frame without records, what it had synced. */
 const MARK_DELAY_MS = 1000
 const ASYNC_WINDOW_MS_MAX = 200
+/** How often a master notes how far replicas have confirmed its log. */
+const CONFIRMED_NOTE_MS = 10_000
 /** async: this much unsynced starts a sync before the window is over. */
 const ASYNC_BYTES = 8 * MIB
 /** A log that is not busy has room for an append of this size. */
@@ -64,14 +68,16 @@ class SegmentedLog implements CommitLog {
   readonly #reserve: Reserve
   readonly #writing: Writing
   readonly #removal: SegmentRemoval
-  readonly #acknowledgements = new Acknowledgements((frame, refusal) =>
-    this.#deliver(frame, refusal),
-  )
+  readonly #acknowledgements: Acknowledgements
   readonly #feeds = this.#makeFeeds()
   readonly #sizes: LogSizes
   readonly #endOfTurn: (fn: () => void) => void
   readonly #logId: number
   readonly #epoch: LogEpoch
+  readonly #history: EpochHistory
+  /** When the marker last said how far replicas have confirmed the log. */
+  #confirmedNotedMs: number
+  #confirmedNoted: number
   #end: number
   /** Of the newest acknowledged frame. */
   #sequence: number
@@ -84,7 +90,7 @@ class SegmentedLog implements CommitLog {
   #onWritable: (writable: boolean, reason: string | undefined) => void = () => {}
 
   constructor(options: CommitLogOptions, found: FoundLog) {
-    const { segments, logStart, leftovers, recovered } = found
+    const { segments, logStart, leftovers, recovered, history } = found
     const { disk, directory, clock, log, follows } = options
     this.#options = options
     this.#sizes = sizesOf(options)
@@ -93,7 +99,14 @@ class SegmentedLog implements CommitLog {
     this.#endOfTurn = options.endOfTurn ?? atTurnEnd
     this.#tail = new Tail(this.#sizes.chunkBytes, this.#sizes.tailBytesMax)
     this.#logId = recovered.logId ?? randomInt(1, LOG_ID_MAX)
-    const state = { epoch: recovered.epoch, isPassive: follows !== undefined }
+    this.#history = history
+    this.#acknowledgements = new Acknowledgements(recovered.confirmed, (frame, refusal) =>
+      this.#deliver(frame, refusal),
+    )
+    this.#confirmedNotedMs = clock.monotonic()
+    this.#confirmedNoted = recovered.confirmed
+    const confirmedTo = (): number => this.#acknowledgements.confirmedTo
+    const state = { epoch: recovered.epoch, isPassive: follows !== undefined, confirmedTo }
     this.#epoch = new LogEpoch({ disk, directory, log, logId: this.#logId, ...state })
     this.#sequence = recovered.sequence
     this.#end = recovered.end
@@ -196,6 +209,18 @@ class SegmentedLog implements CommitLog {
     }
     this.#epoch.activate(epoch, this.#end)
     this.#onWritable(true, undefined)
+  }
+
+  get history(): LogHistory {
+    const end = this.syncedEnd
+    return { logId: this.#logId, start: this.start, end, epochs: this.#history.before(end) }
+  }
+  get confirmedTo(): LogPosition {
+    return logPosition(this.#acknowledgements.confirmedTo)
+  }
+  wasConfirmed(to: LogPosition): void {
+    const { confirmedTo } = this.#acknowledgements
+    this.#acknowledgements.confirmedTo = Math.max(confirmedTo, Math.min(to, this.#end))
   }
 
   feed(from: LogPosition): FrameFeed {
@@ -309,8 +334,19 @@ class SegmentedLog implements CommitLog {
    */
   #mark(): void {
     this.#markTimer = undefined
-    if (this.isPassive && this.#isWriting) this.#epoch.note(this.#commit.syncedEnd)
-    else if (this.writable && this.#stage.addMark()) this.#schedule()
+    if (!this.#isWriting) return
+    this.#history.save(this.#commit.syncedEnd)
+    if (this.isPassive || this.#wantsConfirmedNoted) this.#epoch.note(this.#commit.syncedEnd)
+    if (this.writable && this.#stage.addMark()) this.#schedule()
+  }
+
+  get #wantsConfirmedNoted(): boolean {
+    const nowMs = this.#options.clock.monotonic()
+    const isLate = nowMs - this.#confirmedNotedMs >= CONFIRMED_NOTE_MS
+    if (!isLate || this.#acknowledgements.confirmedTo === this.#confirmedNoted) return false
+    this.#confirmedNotedMs = nowMs
+    this.#confirmedNoted = this.#acknowledgements.confirmedTo
+    return true
   }
 
   // Failing and going on
@@ -356,6 +392,12 @@ class SegmentedLog implements CommitLog {
     for (const done of dones) done(refusal)
   }
 
+  /** Recovery will look for the beginnings of epochs from there on. */
+  #rolling(position: number): void {
+    if (this.isPassive) this.#history.saveTo(position)
+    else this.#history.save(position)
+  }
+
   #resumed(): void {
     this.#writer.spare(false)
     this.#onWritable(this.writable, this.reason)
@@ -375,6 +417,8 @@ class SegmentedLog implements CommitLog {
 
   /** A new epoch begins: everything so far is durable, and the log says where it starts. */
   #markEpoch(): void {
+    // Before the marker of a cut goes.
+    this.#history.settle(this.#logId, this.#end)
     this.#epoch.begin(this.#end)
     this.#logStart.begin(this.start)
   }
@@ -400,6 +444,7 @@ class SegmentedLog implements CommitLog {
       unsyncedBytesMax: this.#sizes.unsyncedBytesMax,
       logId: this.#logId,
       epoch: this.#epoch,
+      history: this.#history,
       syncedEnd: () => this.#commit.syncedEnd,
       settledEnd: () => this.#settledEnd,
     }
@@ -410,6 +455,7 @@ class SegmentedLog implements CommitLog {
     return new FrameFeeds({
       start: () => this.start,
       syncedEnd: () => this.#commit.syncedEnd,
+      confirmedTo: () => this.#acknowledgements.confirmedTo,
       read: (from, to, bytesMax) => this.#reader.readFrames(from, to, bytesMax),
     })
   }
@@ -443,6 +489,7 @@ class SegmentedLog implements CommitLog {
       segmentBytes,
       aheadBytes,
       fillPieceBytes,
+      rolling: (position) => this.#rolling(position),
       roomMade: () => this.#commit.commit(),
       fillFailed: (error) => this.#writing.fillFailed(error),
       rollFailed: (error) => this.#writing.failed(error),

@@ -133,6 +133,20 @@ export class Segments {
     return paths
   }
 
+  /**
+   * Forgets the segments that start beyond the position.
+   * @returns the paths of their files, which are left, newest first
+   */
+  dropBeyond(position: number): string[] {
+    const paths: string[] = []
+    while ((this.#list.at(-1)?.start ?? -1) > position) {
+      const segment = this.#list.pop()!
+      this.#forget(segment.start)
+      paths.push(segment.path)
+    }
+    return paths
+  }
+
   /** The last segment got another file under its name. */
   replaceLast(fileBytes: number): Segment {
     const segment = this.#list.at(-1)!

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import test from 'ava'
 import { type Client, connect } from '../../../src/client/index.ts'
 import { nodeDisk } from '../../../src/store/disk/node-disk.ts'
+import { readEpochMarker, writeEpochMarker } from '../../../src/store/log/epochs/epoch-marker.ts'
 import { copyLog } from '../../../src/store/log-copy.ts'
 import { runCommand } from '../../support/command-line.ts'
 import { startServer } from '../../support/server.ts'
@@ -50,6 +51,25 @@ test('a log that is cut while it is copied makes the copy useless, which is told
     },
   })
   await t.throwsAsync(copying, { code: 'BUSY', message: /remove '.*' and try again/ })
+})
+
+test('a log that says how far it is synced while it is copied is copied all the same', async (t) => {
+  const { config, server } = await startServer(t)
+  await server.close()
+  const log = join(config.dataDir, 'log')
+  const marker = readEpochMarker(nodeDisk, log)!
+  const end = marker.end ?? 0
+  const { bytes } = await copyLog({
+    ...{ disk: nodeDisk, from: config.dataDir, to: join(await tempDir(t), 'copy') },
+    signal: new AbortController().signal,
+    moved: () => {},
+    // In place of a replica, which does so once a second.
+    end: async () => {
+      writeEpochMarker(nodeDisk, log, { ...marker, synced: marker.synced + 1 })
+      return end
+    },
+  })
+  t.is(bytes, end)
 })
 
 test('a stopped broker is copied without asking it', async (t) => {

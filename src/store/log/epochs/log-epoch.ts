@@ -1,9 +1,9 @@
 // Which epoch the log is in and what the epoch marker says of its end. A log that takes its own
 // appends begins a new epoch each time that it takes up writing; one that follows another log has
 // the epoch of the frames that it was given, and begins none of its own until it is made active.
-import { BrokerError } from '../../errors.ts'
-import type { Logger } from '../../log.ts'
-import { type Disk, errorCode, isSpaceError } from '../disk/disk.ts'
+import { BrokerError } from '../../../errors.ts'
+import type { Logger } from '../../../log.ts'
+import { type Disk, errorCode, isSpaceError } from '../../disk/disk.ts'
 import { writeEpochMarker } from './epoch-marker.ts'
 
 export interface LogEpochOptions {
@@ -13,6 +13,8 @@ export interface LogEpochOptions {
   readonly logId: number
   readonly epoch: number
   readonly isPassive: boolean
+  /** Up to where replicas have confirmed it. */
+  readonly confirmedTo: () => number
 }
 
 export class LogEpoch {
@@ -83,8 +85,8 @@ export class LogEpoch {
   }
 
   #write(synced: number, end: number | undefined): void {
-    const { disk, directory, logId } = this.#options
-    const marker = { epoch: this.number, logId, synced, end, isPassive: this.#isPassive }
-    writeEpochMarker(disk, directory, marker)
+    const { disk, directory, logId, confirmedTo } = this.#options
+    const state = { epoch: this.number, isPassive: this.#isPassive, confirmed: confirmedTo() }
+    writeEpochMarker(disk, directory, { ...state, logId, synced, end })
   }
 }
