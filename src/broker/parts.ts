@@ -97,6 +97,8 @@ export function assemble(given: OpenBrokerOptions) {
   const transactions = new Transactions({ ...common, dueTimer, clients })
   if (isMaster) dueTimer.arm()
   const removal = new Removal({ ...common, puller, receiver, locks })
+  // What a crash left held. Bindings of owners may be in the damaged part of a log.
+  if (isMaster && store.status().damage.length === 0) void removal.unwantedBindings()
   store.onArrival(arrivals.note)
   store.onWritable((writable) => {
     // Made a master, the store has another broker.

@@ -164,6 +164,11 @@ export const lightQueuesPort = ({ lightQueues, removal, options }: BrokerParts) 
     const { topic, offset } = await lightQueues.bind(filter, owner)
     return { topic, brokerName: options.brokerName, queueId: 0, offset }
   },
+  hold: async (filter: string): Promise<QueueName & { offset: QueueOffset }> => {
+    const { topic, offset } = await lightQueues.hold(filter)
+    return { topic, brokerName: options.brokerName, queueId: 0, offset }
+  },
+  letGo: (filter: string): Promise<void> => removal.hold(filter),
   unbind: (filter: string, owner: string | undefined): Promise<void> =>
     removal.binding(filter, owner),
   /** Many at a time go with one sync; each looks at all groups. */

@@ -87,6 +87,11 @@ export class Removal {
     await this.#parts.lightQueues.unbind(filter, owner, (gone) => this.#endReaders(gone))
   }
 
+  /** The last hold of a light queue is one binding less. Never rejects. */
+  async hold(filter: string): Promise<void> {
+    await this.#parts.lightQueues.letGo(filter, (gone) => this.#endReaders(gone))
+  }
+
   /**
    * Every binding of an owner that is no more: what the log does not take is tried again when it
    * does, unless the filter is bound for a new owner of the name by then. Rejects with the first
@@ -110,10 +115,11 @@ export class Removal {
 
   /** The store takes writes again. Never rejects: what fails waits on. */
   async unwantedBindings(): Promise<void> {
-    for (const { filter, owner } of this.#parts.lightQueues.takeUnwanted()) {
-      await this.binding(filter, owner).catch(() =>
-        this.#parts.lightQueues.isUnwanted(filter, owner),
-      )
+    const { lightQueues } = this.#parts
+    for (const unwanted of lightQueues.unwanted) {
+      const { filter, owner } = unwanted
+      if (!lightQueues.takeUnwanted(unwanted)) continue
+      await this.binding(filter, owner).catch(() => lightQueues.isUnwanted(filter, owner))
     }
   }
 

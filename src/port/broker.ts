@@ -330,6 +330,14 @@ export interface LightQueues {
    * Idempotent with an owner. @throws FILTER_INVALID, ARGUMENT_INVALID
    */
   bind(filter: string, owner: string | undefined): Promise<QueueName & { offset: QueueOffset }>
+  /**
+   * The filter's durable queue, the one that owners bind, for as long as it is held and this
+   * process runs: holds are counted, and none outlives a restart. Settles like `bind`.
+   * @throws FILTER_INVALID
+   */
+  hold(filter: string): Promise<QueueName & { offset: QueueOffset }>
+  /** Undoes one `hold`; without one it changes nothing. */
+  letGo(filter: string): Promise<void>
   /** Once per owner, or per live `bind`; what is not bound is no error. */
   unbind(filter: string, owner: string | undefined): Promise<void>
   /** Undoes every binding of the owner. */

@@ -163,3 +163,65 @@ test('a binding that could not be undone is there, with its queue', async (t) =>
   await broker.lightQueues.unbind('orders/+', 'owner')
   await t.throwsAsync(broker.pull(pullRequest(topic)), { code: 'TOPIC_NOT_FOUND' })
 })
+
+test('a queue that is held and owned goes with the last of both', async (t) => {
+  const { broker } = await startBroker(t)
+  const { hold, letGo, bind, unbind } = broker.lightQueues
+  const { topic } = await hold('orders/+')
+  t.is((await bind('orders/+', 'one')).topic, topic)
+  await hold('orders/+')
+  await letGo('orders/+')
+  await unbind('orders/+', 'one')
+  await broker.publish([eu('a')])
+  t.deepEqual(bodiesOf(await broker.pull(pullRequest(topic))), ['a'])
+  await letGo('orders/+')
+  await letGo('orders/+')
+  t.is(await codeOf(broker.pull(pullRequest(topic))), 'TOPIC_NOT_FOUND')
+  await bind('orders/+', 'one')
+  await letGo('orders/+')
+  t.is((await broker.pull(pullRequest(topic))).status, 'at-end')
+})
+
+test('after a crash a held queue is gone, with its groups, and an owned one is not', async (t) => {
+  const first = await startBroker(t)
+  const held = await first.broker.lightQueues.hold('orders/+')
+  const both = await first.broker.lightQueues.hold('orders/#')
+  await first.broker.lightQueues.bind('orders/#', 'one')
+  await first.broker.publish([eu('a'), eu('b')])
+  for (const { topic } of [held, both]) {
+    t.is((await first.broker.receive(receiveRequest(topic, 'devices'))).length, 2)
+  }
+  const second = await first.crash()
+  await second.faults.idle()
+  t.is(await codeOf(second.broker.pull(pullRequest(held.topic))), 'TOPIC_NOT_FOUND')
+  t.is(await second.broker.cursors.committed('devices', queueOf(held.topic)), undefined)
+  const { broker } = await second.crash()
+  t.is((await broker.lightQueues.hold('orders/+')).offset, queueOffset(0))
+  t.deepEqual(bodiesOf(await broker.receive(receiveRequest(both.topic, 'devices'))), ['a', 'b'])
+  await broker.lightQueues.unbind('orders/#', 'one')
+  t.is(await codeOf(broker.pull(pullRequest(both.topic))), 'TOPIC_NOT_FOUND')
+})
+
+test('a queue that is held again at the start, before the last hold is undone, stays', async (t) => {
+  const first = await startBroker(t)
+  for (const filter of ['a/+', 'b/+']) await first.broker.lightQueues.hold(filter)
+  const { broker, faults } = await first.crash()
+  const { topic } = await broker.lightQueues.hold('b/+')
+  await faults.idle()
+  t.is((await broker.pull(pullRequest(topic))).status, 'at-end')
+})
+
+test('a hold that could not be written is none, and one that could not be undone is undone later', async (t) => {
+  const { broker, faults } = await startBroker(t)
+  faults.isReadOnly = true
+  t.is(await codeOf(broker.lightQueues.hold('orders/+')), 'READ_ONLY')
+  t.is(await codeOf(broker.pull(pullRequest('%LMQ%orders/+'))), 'TOPIC_NOT_FOUND')
+  faults.isReadOnly = false
+  const { topic } = await broker.lightQueues.hold('orders/+')
+  faults.isReadOnly = true
+  await t.notThrowsAsync(broker.lightQueues.letGo('orders/+'))
+  faults.isReadOnly = false
+  faults.becomesWritable()
+  await faults.idle()
+  t.is(await codeOf(broker.pull(pullRequest(topic))), 'TOPIC_NOT_FOUND')
+})

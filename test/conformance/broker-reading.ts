@@ -247,6 +247,28 @@ export function reading(test: Case): void {
   )
 
   test(
+    'a light queue that is held is the one that owners bind, and goes with the last of them',
+    async (t, { port }) => {
+      const topic = await newTopic(port)
+      const { hold, letGo, bind, unbind } = port.lightQueues!
+      const { offset, ...queue } = await hold(`${topic}/+`)
+      await port.publish([newMessage(topic, { tag: 'eu', body: 'a' })])
+      await hold(`${topic}/+`)
+      t.is((await bind(`${topic}/+`, 'one')).topic, queue.topic)
+      for (let i = 0; i < 3; i++) await letGo(`${topic}/+`)
+      t.deepEqual(await read(port, queue.topic, 1, { ...queue, offset }), ['a'])
+      await hold(`${topic}/+`)
+      await unbind(`${topic}/+`, 'one')
+      t.deepEqual(await read(port, queue.topic, 1, { ...queue, offset }), ['a'])
+      await letGo(`${topic}/+`)
+      const request = pullRequest(queue.topic, { brokerName: queue.brokerName })
+      t.is(await codeOf(port.pull(request)), 'TOPIC_NOT_FOUND')
+      t.is(await codeOf(hold('a/#/b')), 'FILTER_INVALID')
+    },
+    'lightQueues',
+  )
+
+  test(
     'a message is in the light queues that it names, also where none was before',
     async (t, { port }) => {
       const topic = await newTopic(port)

@@ -233,6 +233,7 @@ function lanesOf(name: CallName, args: readonly unknown[]): readonly string[] {
         ? [`place ${JSON.stringify(args.slice(0, 2))}`]
         : []
     case 'lightQueues':
+      if (method === 'hold' || method === 'letGo') return [`held ${args[0]}`]
       return method === 'unbindAll' ? [`owner ${args[0]}`] : [`owner ${args[1]}`]
     case 'clients':
       return /^(un)?register$/.test(method ?? '') ? [`client ${connectionOf(args[0])}`] : []

@@ -9,7 +9,7 @@ export const placeOn = (topic: string, brokerName = 'broker-a', offset = 0): Pla
 })
 
 export const subscriptionOf = (filter: string, places: readonly Place[]): Subscription => ({
-  ...{ text: filter, filter, id: undefined, qos: 1, share: undefined, durable: true, places },
+  ...{ text: filter, filter, id: undefined, qos: 1, share: undefined, bound: 'owned', places },
   starts: undefined,
   ...{ noLocal: false, retainAsPublished: false, retainHandling: 0 },
 })

@@ -14,10 +14,18 @@ import { checkTopicFilter } from '../../model/topic-filter.ts'
 import type { Fact, MessageStore } from '../../store/store.ts'
 import { FACT, type FactWriter } from '../facts/fact-writer.ts'
 
+/** Of a durable queue. */
+interface Binding {
+  readonly filter: string
+  readonly owner: string
+}
+
 const OWNER_MARK = '\u0000'
 const OWNER_CHARS_MAX = 4096
 /** Of the queues that native clients name. */
 const NATIVE_CLIENTS = 'native'
+/** Of those that are held for as long as this process runs. */
+const HOLDERS = 'held'
 
 export class LightQueueTable {
   readonly #store: MessageStore
@@ -31,7 +39,9 @@ export class LightQueueTable {
    */
   readonly #leaving = new Set<string>()
   /** Bindings whose owner is no more and that the log has still, by their facts' keys. */
-  readonly #unwanted = new Map<string, { readonly filter: string; readonly owner: string }>()
+  readonly #unwanted = new Map<string, Binding>()
+  /** Holds by filter; HOLDERS has bound each. */
+  readonly #held = new Map<string, number>()
   /** Live bindings by filter. */
   readonly #live = new Map<string, number>()
   readonly #namedMax: number
@@ -40,13 +50,16 @@ export class LightQueueTable {
     this.#store = store
     this.#facts = facts
     this.#namedMax = namedMax
-    for (const [key] of store.facts(FACT.binding)) this.follow(key, true)
+    for (const [key] of store.facts(FACT.binding)) {
+      this.follow(key, true)
+      const { filter, owner } = bindingOf(key)
+      if (owner === HOLDERS) this.isUnwanted(filter, owner)
+    }
   }
 
   /** What the log says of a binding, which another broker may have written. */
   follow(key: string, isBound: boolean): void {
-    const mark = key.indexOf(OWNER_MARK)
-    const [filter, owner] = [key.slice(0, mark), key.slice(mark + 1)]
+    const { filter, owner } = bindingOf(key)
     if (isBound) this.#own(filter, owner)
     else this.#disown(filter, owner)
   }
@@ -95,6 +108,35 @@ export class LightQueueTable {
     return { topic, offset: this.#store.range(topic, 0).maxOffset }
   }
 
+  /**
+   * The durable queue, bound while it is held. Holds are counted here and are one binding in the
+   * log, by which the next start knows what a crash left.
+   */
+  async hold(filter: string): Promise<{ topic: string; offset: QueueOffset }> {
+    checkTopicFilter(filter)
+    count(this.#held, filter, 1)
+    try {
+      await this.#bindDurable(filter, HOLDERS)
+    } catch (error) {
+      count(this.#held, filter, -1)
+      throw error
+    }
+    // The first of two holds may have failed since.
+    this.#own(filter, HOLDERS)
+    const topic = lightQueueTopic(filter)
+    return { topic, offset: this.#store.range(topic, 0).maxOffset }
+  }
+
+  /** What the log does not take now is undone when it does. */
+  async letGo(filter: string, gone: (topic: string) => Iterable<Fact>): Promise<void> {
+    if (!this.#held.has(filter) || count(this.#held, filter, -1) > 0) return
+    try {
+      await this.unbind(filter, HOLDERS, gone)
+    } catch {
+      if (!this.#held.has(filter)) this.isUnwanted(filter, HOLDERS)
+    }
+  }
+
   /** A named queue goes. @throws TOPIC_NOT_FOUND */
   async unbindNamed(topic: string, gone: (topic: string) => Iterable<Fact>): Promise<void> {
     this.need(topic)
@@ -123,7 +165,7 @@ export class LightQueueTable {
   }
 
   async #unbindLive(filter: string, gone: (topic: string) => Iterable<Fact>): Promise<void> {
-    if (!this.#live.has(filter) || this.#countLive(filter, -1) > 0) return
+    if (!this.#live.has(filter) || count(this.#live, filter, -1) > 0) return
     const facts = gone(lightQueueTopic(filter, false))
     const writing = this.#facts.write(facts)
     try {
@@ -162,14 +204,18 @@ export class LightQueueTable {
     this.#unwanted.set(bindingFact(filter, owner, null).key, { filter, owner })
   }
 
-  takeUnwanted(): readonly { readonly filter: string; readonly owner: string }[] {
-    const unwanted = [...this.#unwanted.values()]
-    this.#unwanted.clear()
-    return unwanted
+  /** Those of now; each is to be taken when its turn comes, for it may be bound again by then. */
+  get unwanted(): readonly Binding[] {
+    return [...this.#unwanted.values()]
+  }
+
+  /** False: it is wanted again. */
+  takeUnwanted({ filter, owner }: Binding): boolean {
+    return this.#unwanted.delete(bindingFact(filter, owner, null).key)
   }
 
   async #bindLive(filter: string): Promise<void> {
-    if (this.#countLive(filter, 1) > 1) return
+    if (count(this.#live, filter, 1) > 1) return
     await this.#store.bindLightQueue(filter, false)
   }
 
@@ -210,22 +256,27 @@ export class LightQueueTable {
     removeFrom(this.#owned, owner, filter)
     return removeFrom(this.#durable, filter, owner)
   }
-
-  #countLive(filter: string, by: number): number {
-    const count = (this.#live.get(filter) ?? 0) + by
-    if (count > 0) this.#live.set(filter, count)
-    else this.#live.delete(filter)
-    return count
-  }
 }
 
 const BOUND = Buffer.from('1')
+
+function bindingOf(key: string): Binding {
+  const mark = key.indexOf(OWNER_MARK)
+  return { filter: key.slice(0, mark), owner: key.slice(mark + 1) }
+}
 
 const bindingFact = (filter: string, owner: string, value: Buffer | null): Fact => ({
   kind: FACT.binding,
   key: `${filter}${OWNER_MARK}${owner}`,
   value,
 })
+
+function count(counts: Map<string, number>, filter: string, by: number): number {
+  const sum = (counts.get(filter) ?? 0) + by
+  if (sum > 0) counts.set(filter, sum)
+  else counts.delete(filter)
+  return sum
+}
 
 function addTo(sets: Map<string, Set<string>>, key: string, member: string): boolean {
   const set = sets.get(key)

@@ -48,17 +48,14 @@ async function isOnFilter(
   filter: string,
 ): Promise<boolean> {
   const { brokerName } = broker.identity
-  for (const durable of [true, false]) {
-    const topic = lightQueueTopic(filter, durable)
-    const place = await broker.cursors.committed(group, { topic, brokerName, queueId: 0 })
-    if (place === undefined) continue
-    const may = broker.groups.checkReceiving(group, topic, EVERY_TAG)
-    return may.then(
-      () => true,
-      () => false,
-    )
-  }
-  return false
+  const topic = lightQueueTopic(filter)
+  const place = await broker.cursors.committed(group, { topic, brokerName, queueId: 0 })
+  if (place === undefined) return false
+  const may = broker.groups.checkReceiving(group, topic, EVERY_TAG)
+  return may.then(
+    () => true,
+    () => false,
+  )
 }
 
 /**

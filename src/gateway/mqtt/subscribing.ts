@@ -271,8 +271,8 @@ export class Subscribing {
     if (old === undefined) this.#checkQuota(text)
     // One that was withheld begins anew.
     const known = this.#withheld.has(text) ? undefined : old
-    const { places, durable, starts } = known ?? (await this.#bind(name.filter, share))
-    const binding = { places, durable, starts }
+    const { places, bound, starts } = known ?? (await this.#bind(name.filter, share))
+    const binding = { places, bound, starts }
     const source = share && { ...share, topic: places[0]?.topic ?? share.topic }
     if (source !== undefined && known === undefined) {
       await this.#memberships.enter(source, places).catch(async (error: unknown) => {
@@ -321,18 +321,19 @@ export class Subscribing {
 
   async #bind(filter: string, share: ShareSource | undefined): Promise<Binding> {
     if (share !== undefined && share.topic !== '') {
-      return { places: [], durable: this.#session.isPersistent, starts: undefined }
+      const bound = this.#session.isPersistent ? 'owned' : 'live'
+      return { places: [], bound, starts: undefined }
     }
     return this.#parts.streams.bind(this.#session, filter, share !== undefined)
   }
 
-  /** A durable queue is the session's, however many of its subscriptions read it. */
+  /** A queue of the session's own is bound once, however many of its subscriptions read it. */
   async #unbind(filter: string, binding: Binding, reader?: Subscription): Promise<void> {
-    const { places, durable } = binding
+    const { places, bound } = binding
     if (places.length === 0) return
     for (const other of this.#session.subscriptions.values()) {
-      const isReader = other.durable && other.places.length > 0 && other.filter === filter
-      if (durable && isReader && other !== reader) return
+      const isReader = other.bound === 'owned' && other.places.length > 0 && other.filter === filter
+      if (bound === 'owned' && isReader && other !== reader) return
     }
     await this.#parts.streams.unbind(this.#session, filter, binding)
   }

@@ -24,13 +24,13 @@ function fullSession(): Session {
         floor: logPosition(2 ** 50),
       },
     ],
-    durable: true,
+    bound: 'owned',
     starts: undefined,
   })
   const share = { group: 'g', topic: 'orders', filter: tagFilterOf(['x', 'y']) }
   session.subscriptions.set('$share/g/orders/x', {
     ...{ ...options, text: '$share/g/orders/x', filter: 'orders/x', share, id: undefined },
-    ...{ places: [], durable: true, starts: undefined },
+    ...{ places: [], bound: 'owned', starts: undefined },
   })
   session.inFlight.restore(
     [

@@ -30,6 +30,15 @@ for (const filter of ['a/#', '$share/g/a/#']) {
     const answered = gate()
     const open = { queues: 0, watches: 0 }
     let unbound = 0
+    const opening = async (): Promise<void> => {
+      asked.open()
+      await answered.opened
+      open.queues++
+    }
+    const closed = (): void => {
+      open.queues--
+      unbound++
+    }
     const { port, broker, gateway } = await startMqttOver(t, {
       bend: (real) =>
         overridden<Broker>(real, {
@@ -45,15 +54,20 @@ for (const filter of ['a/#', '$share/g/a/#']) {
           },
           lightQueues: overridden(real.lightQueues, {
             bind: async (name, owner) => {
-              asked.open()
-              await answered.opened
-              open.queues++
+              await opening()
               return real.lightQueues.bind(name, owner)
+            },
+            hold: async (name) => {
+              await opening()
+              return real.lightQueues.hold(name)
             },
             unbind: async (name, owner) => {
               await real.lightQueues.unbind(name, owner)
-              open.queues--
-              unbound++
+              closed()
+            },
+            letGo: async (name) => {
+              await real.lightQueues.letGo(name)
+              closed()
             },
           }),
         }),

@@ -1,12 +1,13 @@
 // Reading by light queues of the broker, one for each filter: durable ones are the session's, live
-// ones end with the connection.
+// ones end with the connection. The members of a share read one durable queue, whatever their
+// sessions are: those of sessions that end with their connections hold it as long as they live.
 import { logPosition, queueOffset } from '../../../model/positions.ts'
 import { RecordView } from '../../../model/record.ts'
 import { EVERY_TAG } from '../../../model/tag-filter.ts'
 import type { Broker, LightQueues } from '../../../port/broker.ts'
 import type { Session } from '../session/session.ts'
 import type { SessionCopies } from '../session/session-copies.ts'
-import type { Place, Subscription } from '../session/subscriptions.ts'
+import type { Bound, Place, Subscription } from '../session/subscriptions.ts'
 import { LightFeeds } from './light-feed.ts'
 import type { Binding, Stream, StreamReader, StreamSource } from './stream.ts'
 import { Streams } from './streams.ts'
@@ -41,15 +42,19 @@ export class LightReading implements StreamSource {
     // Each stream lets go of its feeds.
   }
 
-  async bind(session: Session, filter: string): Promise<Binding> {
-    const durable = session.isPersistent
-    const { offset, ...queue } = await this.#queues.bind(filter, ownerOf(session, durable))
+  async bind(session: Session, filter: string, isShared: boolean): Promise<Binding> {
+    const bound = session.isPersistent ? 'owned' : isShared ? 'held' : 'live'
+    const { offset, ...queue } =
+      bound === 'held'
+        ? await this.#queues.hold(filter)
+        : await this.#queues.bind(filter, ownerOf(session, bound))
     const place = { ...queue, from: offset, next: offset, floor: logPosition(0) }
-    return { places: [place], durable, starts: undefined }
+    return { places: [place], bound, starts: undefined }
   }
 
-  unbind(session: Session, filter: string, { durable }: Binding): Promise<void> {
-    return this.#queues.unbind(filter, ownerOf(session, durable))
+  unbind(session: Session, filter: string, { bound }: Binding): Promise<void> {
+    if (bound === 'held') return this.#queues.letGo(filter)
+    return this.#queues.unbind(filter, ownerOf(session, bound))
   }
 
   /**
@@ -57,9 +62,9 @@ export class LightReading implements StreamSource {
    * queue. Bound anew that begins at 0, where the subscription begins then: what is sent while it
    * is being bound belongs to it.
    */
-  async rebind(session: Session, { filter, places, durable }: Subscription): Promise<void> {
+  async rebind(session: Session, { filter, places, bound }: Subscription): Promise<void> {
     const [place] = places
-    if (place === undefined || !durable) return
+    if (place === undefined || bound !== 'owned') return
     const { offset } = await this.#queues.bind(filter, session.owner)
     if (offset >= place.next) return
     // Behind the subscription's beginning: the queue is another one. Otherwise the log lost its
@@ -93,5 +98,5 @@ export class LightReading implements StreamSource {
   }
 }
 
-const ownerOf = (session: Session, durable: boolean): string | undefined =>
-  durable ? session.owner : undefined
+const ownerOf = (session: Session, bound: Bound): string | undefined =>
+  bound === 'owned' ? session.owner : undefined

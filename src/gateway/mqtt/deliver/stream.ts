@@ -56,7 +56,7 @@ export interface Stream {
 }
 
 /** What a subscription reads. */
-export type Binding = Pick<Subscription, 'places' | 'durable' | 'starts'>
+export type Binding = Pick<Subscription, 'places' | 'bound' | 'starts'>
 
 /** The way in which a gateway reads for all of its sessions. */
 export interface StreamSource {

@@ -84,7 +84,7 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
     }
     return {
       places: [],
-      durable: session.isPersistent,
+      bound: session.isPersistent ? 'owned' : 'live',
       starts: starts.isEmpty ? undefined : starts,
     }
   }

@@ -44,6 +44,7 @@ const savedSubscription = z.object({
   share: z.object({ group: z.string(), topic: z.string(), tags: z.string() }).optional(),
   id: count.optional(),
   places: z.array(savedPlace),
+  /** Is its light queue the session's own? */
   durable: z.boolean(),
   starts: z.array(savedRow).optional(),
   qos,
@@ -149,9 +150,10 @@ function saveSubscription(
   subscription: Subscription,
   ownBroker: string,
 ): z.input<typeof savedSubscription> {
-  const { share, places, starts, ...rest } = subscription
+  const { share, places, starts, bound, ...rest } = subscription
   return {
     ...rest,
+    durable: bound === 'owned',
     starts: saveRows(starts, ownBroker),
     places: places.map((place) => {
       const { brokerName, topic, queueId, from, next, floor } = place
@@ -165,9 +167,10 @@ function loadSubscription(
   saved: z.output<typeof savedSubscription>,
   ownBroker: string,
 ): Subscription {
-  const { share, id, places, starts, ...rest } = saved
+  const { share, id, places, starts, durable, ...rest } = saved
   return {
     ...rest,
+    bound: durable ? 'owned' : 'live',
     id,
     starts: loadRows(starts, ownBroker),
     places: places.map((place) => loadPlace(place, ownBroker)),

@@ -379,12 +379,14 @@ export class SessionTable {
   async #letGo(session: Session): Promise<void> {
     const { broker, filterWork: slice, subscribers } = this.#parts
     const { lightQueues } = broker
-    for (const [text, { filter, places, durable }] of session.subscriptions) {
+    for (const [text, { filter, places, bound }] of session.subscriptions) {
       if (slice.isOver) await slice.rest()
       // Once each: a session whose will waits for the log ends again.
       session.subscriptions.delete(text)
       subscribers.remove(filter)
-      if (places.length > 0 && !durable) await lightQueues?.unbind(filter, undefined)
+      if (places.length === 0) continue
+      if (bound === 'live') await lightQueues?.unbind(filter, undefined)
+      else if (bound === 'held') await lightQueues?.letGo(filter)
     }
     // Also what a crash left bound that the saved copy does not know of.
     if (this.copies.has(session)) await lightQueues?.unbindAll(session.owner)

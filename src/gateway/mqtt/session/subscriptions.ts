@@ -15,6 +15,12 @@ export interface ShareSource {
   readonly filter: TagFilter
 }
 
+/**
+ * How a subscription's light queue is bound: a durable one by the session itself, or held for as
+ * long as the session lives in this process, as a share's queue is; or one in memory.
+ */
+export type Bound = 'owned' | 'held' | 'live'
+
 /** How far a subscription got on a queue that it reads. */
 export interface Place extends QueueName {
   /** Nothing before this entry belongs to the subscription. */
@@ -39,8 +45,8 @@ export interface Subscription extends SubscribeOptions {
   readonly id: number | undefined
   /** Its light queue, on each broker; none for a share of a native group. */
   readonly places: readonly Place[]
-  /** Do its light queues outlive the process? Kept for the unbind. */
-  readonly durable: boolean
+  /** Kept for the unbind. */
+  readonly bound: Bound
   /**
    * Without light queues: where it begins, on queues on which the session is further behind.
    */
