@@ -20,6 +20,7 @@ import {
 import { fillInSizes, sizeProblems } from './message-sizes.ts'
 import { splitAddress } from './model/host.ts'
 import { BROKER_ROLES, REPLICATION_SETTINGS, replicationProblems } from './replication/options.ts'
+import { SCRAM_PATTERN } from './scram-keys.ts'
 import { CONFIG_FILE_ENV, type JsonSchema, type Layered, layer, settingsOf } from './settings.ts'
 
 const port = (fallback: number) =>
@@ -101,6 +102,17 @@ const user = z.strictObject({
     })
     .optional()
     .meta({ secret: true, description: 'scrypt:N:r:p:salt:hash, made by `trivet hash-password`.' }),
+  scram: z
+    .string()
+    .regex(SCRAM_PATTERN, {
+      error: 'not keys for SCRAM; make them with: trivet hash-password --scram',
+    })
+    .optional()
+    .meta({
+      secret: true,
+      description:
+        'Of the same password, for SCRAM-SHA-256: made by `trivet hash-password --scram`.',
+    }),
   secretKey: z.string().min(6).optional().meta({
     secret: true,
     description: "RocketMQ's ACL secret key; the user name is its access key.",

@@ -12,9 +12,11 @@ const PROJECT = fileURLToPath(new URL('../../../interop-tests/amqp/jms/', import
 export async function jms(
   t: Pick<ExecutionContext, 'teardown'>,
   url: string,
+  /** Those to run; default: all. */
+  ...checks: readonly string[]
 ): Promise<ForeignClient> {
   const options = ['-Xmx256m', '-XX:TieredStopAtLevel=1', '-cp', await classPath(PROJECT)]
-  const child = spawn('java', [...options, 'interop.Main', url], {
+  const child = spawn('java', [...options, 'interop.Main', url, ...checks], {
     stdio: ['pipe', 'pipe', 'pipe'],
   })
   const client = new ForeignClient(processHost(child), 'Qpid JMS')

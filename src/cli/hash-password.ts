@@ -6,12 +6,25 @@ import { command } from './command.ts'
 export const hashPasswordCommand = command({
   summary: 'Make the text that stands for a password in the configuration',
   details: 'Reads the password from the terminal without showing it, or the first line of a pipe.',
-  examples: ['trivet hash-password', 'pass show broker | trivet hash-password'],
-  async run({ terminal, signal }) {
+  flags: {
+    scram: {
+      type: 'boolean',
+      describe:
+        'The keys for SCRAM-SHA-256 (`users.NAME.scram`) in place of the hash for `password`.',
+    },
+  },
+  examples: [
+    'trivet hash-password',
+    'trivet hash-password --scram',
+    'pass show broker | trivet hash-password',
+  ],
+  async run({ flags, terminal, signal }) {
     const password = await terminal.secret('Password: ', signal)
     if (password.length === 0) {
       throw new BrokerError('ARGUMENT_INVALID', 'the password is empty; nothing was made')
     }
-    terminal.print(await hashPassword(password))
+    if (!flags.scram) return terminal.print(await hashPassword(password))
+    const { makeScramKeys, scramText } = await import('../scram-keys.ts')
+    terminal.print(scramText(await makeScramKeys(password)))
   },
 })

@@ -201,6 +201,7 @@ test('an unknown user costs a check as dear as a known one, whatever the costs o
       // Not even a client that knows a dummy's password gets in.
       return true
     },
+    checkProof: async () => true,
   }
   const dearer = SECRET.replace('scrypt:16:', 'scrypt:1024:')
   const users = { ann: user({ password: SECRET }), bob: user({ password: dearer }) }

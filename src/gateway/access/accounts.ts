@@ -4,6 +4,7 @@ import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { NO_STATE, type StateEntry, type StateNews, type StateVersion } from '../../model/state.ts'
 import { hashPassword } from '../../password.ts'
+import { makeScramKeys, scramText } from '../../scram-keys.ts'
 import { type AclPolicy, mergedPolicies, resourceOf, withoutEntry } from './acl.ts'
 import { Exclusive } from './exclusive.ts'
 
@@ -13,6 +14,8 @@ export interface Account {
   readonly secretKey: string
   /** Of the same password, for the other protocols. */
   readonly password: string
+  /** Of the same password; undefined: it was set by a version without SCRAM. */
+  readonly scram?: string
   readonly type: 'Super' | 'Normal'
   readonly isEnabled: boolean
   readonly policies: readonly AclPolicy[]
@@ -194,11 +197,14 @@ function decode(name: string, value: Buffer): Account {
   return account
 }
 
-async function secretsOf(password: string): Promise<Pick<Account, 'secretKey' | 'password'>> {
+type Secrets = Required<Pick<Account, 'secretKey' | 'password' | 'scram'>>
+
+async function secretsOf(password: string): Promise<Secrets> {
   if (password.trim() === '' || password.length > PASSWORD_CHARS_MAX) {
     throw denied(`a password has 1 to ${PASSWORD_CHARS_MAX} characters`)
   }
-  return { secretKey: password, password: await hashPassword(password) }
+  const [hash, keys] = await Promise.all([hashPassword(password), makeScramKeys(password)])
+  return { secretKey: password, password: hash, scram: scramText(keys) }
 }
 
 function checkName(name: string): void {

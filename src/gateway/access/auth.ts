@@ -5,6 +5,7 @@ import type { Clock } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { DLQ_PREFIX, isSystemTopic, RETRY_PREFIX } from '../../model/names.ts'
 import { dummyOf, type PasswordHash, parsePasswordHash } from '../../password.ts'
+import { parseScramKeys, type ScramKeys } from '../../scram-keys.ts'
 import type { Account, AccountUsers, ConfiguredUser } from './accounts.ts'
 import {
   type AclAction,
@@ -14,6 +15,7 @@ import {
   type ResourceKind,
 } from './acl.ts'
 import { FailureBudget } from './failure-budget.ts'
+import { FakeScramKeys } from './fake-scram-keys.ts'
 import { PasswordChecks } from './password-checks.ts'
 import { networkOf } from './peer-network.ts'
 
@@ -45,6 +47,24 @@ export interface Authenticator {
   verifyPassword(
     user: string,
     password: string,
+    address: string,
+    signal?: AbortSignal,
+  ): Promise<Principal>
+  /** Can every user that has a password log in by SCRAM? */
+  readonly isScramOffered: boolean
+  /**
+   * What a login by SCRAM begins with. A user that is unknown, or has no keys, seems to have some,
+   * the same each time.
+   */
+  scramKeys(user: string): ScramKeys
+  /**
+   * The user whose client proved that it knows the password of these keys of `scramKeys`. Rejects
+   * as `verifyPassword`, and wrong proofs count as wrong passwords do.
+   */
+  verifyProof(
+    user: string,
+    keys: ScramKeys,
+    isRight: () => boolean,
     address: string,
     signal?: AbortSignal,
   ): Promise<Principal>
@@ -125,6 +145,7 @@ export function isAllowed(
 /** A user as the configuration has it. A grant is a name, or a prefix that ends in `*`. */
 export interface User {
   readonly password?: string | undefined
+  readonly scram?: string | undefined
   readonly secretKey?: string | undefined
   readonly admin: boolean
   readonly publish: readonly string[]
@@ -151,11 +172,12 @@ export const isCurrent = (auth: Authenticator, principal: Principal): boolean =>
 export const userChanged = (user: string): BrokerError =>
   new BrokerError('UNAUTHENTICATED', `the user '${user}' was changed: log in again`)
 
-type Checks = Pick<PasswordChecks, 'check'>
+type Checks = Pick<PasswordChecks, 'check' | 'checkProof'>
 
 interface KnownUser {
   readonly principal: Principal
   readonly password: PasswordHash | undefined
+  readonly scram: ScramKeys | undefined
   readonly secretKey: string | undefined
   /** Accounts that are disabled stay known, with their rights. */
   readonly isEnabled: boolean
@@ -170,6 +192,8 @@ export class UserStore implements Authenticator, AccountUsers {
   readonly anonymousAllowed: boolean
   readonly configured: readonly ConfiguredUser[]
   readonly #users = new Map<string, KnownUser>()
+  /** Users with a password and without keys for SCRAM. */
+  readonly #lacksScram = new Set<string>()
   readonly #clock: Clock
   readonly #checks: Checks
   /** By network of the address. */
@@ -181,6 +205,7 @@ export class UserStore implements Authenticator, AccountUsers {
    */
   #dummies: readonly PasswordHash[] = [dummyOf()]
   readonly #dummyKey = randomBytes(32)
+  readonly #fakes: FakeScramKeys
   readonly #nobodyKey = randomBytes(32).toString('base64')
   readonly #watchers = new Set<(user: string) => void>()
 
@@ -189,9 +214,10 @@ export class UserStore implements Authenticator, AccountUsers {
     this.#checks = checks
     this.#wrongSignatures = new FailureBudget(clock)
     for (const [name, user] of Object.entries(users)) {
-      this.#users.set(name, {
+      this.#put(name, {
         principal: { name, admin: user.admin, anonymous: false },
-        password: user.password === undefined ? undefined : hashOf(name, user.password),
+        password: parsed(name, 'password', user.password, parsePasswordHash),
+        scram: parsed(name, 'scram', user.scram, parseScramKeys),
         secretKey: user.secretKey,
         isEnabled: true,
         rights: new GrantedRights(user),
@@ -200,6 +226,7 @@ export class UserStore implements Authenticator, AccountUsers {
     const known = [...this.#users.values()].flatMap(({ password }) => password ?? [])
     if (known.length > 0) this.#dummies = known.map((password) => dummyOf(password))
     this.anonymousAllowed = this.#users.size === 0
+    this.#fakes = new FakeScramKeys(users)
     this.configured = Object.entries(users).map(([name, user]) => ({
       name,
       admin: user.admin,
@@ -216,19 +243,27 @@ export class UserStore implements Authenticator, AccountUsers {
   #setUser(name: string, account: Account | undefined): void {
     if (account === undefined) {
       this.#users.delete(name)
+      this.#lacksScram.delete(name)
       return
     }
-    const { secretKey, isEnabled, policies } = account
-    this.#users.set(name, {
+    const { secretKey, isEnabled, policies, scram } = account
+    this.#put(name, {
       // A new one each time: what was remembered of its rights is asked for again.
       principal: { name, admin: account.type === 'Super', anonymous: false },
       password: parsePasswordHash(account.password),
+      scram: scram === undefined ? undefined : parseScramKeys(scram),
       secretKey,
       isEnabled,
       rights: {
         allows: (action, kind, of) => isAllowedBy(policies, aclActionsOf(action, kind), kind, of),
       },
     })
+  }
+
+  #put(name: string, user: KnownUser): void {
+    this.#users.set(name, user)
+    if (user.password !== undefined && user.scram === undefined) this.#lacksScram.add(name)
+    else this.#lacksScram.delete(name)
   }
 
   #enabled(name: string): KnownUser | undefined {
@@ -256,6 +291,33 @@ export class UserStore implements Authenticator, AccountUsers {
     // It may have been changed during the check.
     const isKnown = isRight && user?.password !== undefined && user === this.#enabled(name)
     if (isKnown) return user.principal
+    throw new BrokerError('UNAUTHENTICATED', 'unknown user or wrong password')
+  }
+
+  get isScramOffered(): boolean {
+    return this.#users.size > 0 && this.#lacksScram.size === 0
+  }
+
+  scramKeys(name: string): ScramKeys {
+    return this.#enabled(name)?.scram ?? this.#fakes.of(name)
+  }
+
+  async verifyProof(
+    name: string,
+    keys: ScramKeys,
+    isRight: () => boolean,
+    address: string,
+    signal?: AbortSignal,
+  ): Promise<Principal> {
+    const login = { name, address: networkOf(address) }
+    // As it is when the proof is looked at: the password may have been changed since the beginning.
+    const known = (): KnownUser | undefined => {
+      const user = this.#enabled(name)
+      return user?.scram === keys ? user : undefined
+    }
+    const isKnown = (): boolean => isRight() && known() !== undefined
+    const user = (await this.#checks.checkProof(login, isKnown, signal)) ? known() : undefined
+    if (user !== undefined) return user.principal
     throw new BrokerError('UNAUTHENTICATED', 'unknown user or wrong password')
   }
 
@@ -319,12 +381,19 @@ export class UserStore implements Authenticator, AccountUsers {
   }
 }
 
-function hashOf(name: string, text: string): PasswordHash {
+function parsed<T>(
+  name: string,
+  setting: 'password' | 'scram',
+  text: string | undefined,
+  parse: (text: string) => T,
+): T | undefined {
   try {
-    return parsePasswordHash(text)
+    return text === undefined ? undefined : parse(text)
   } catch (error) {
     const { message } = BrokerError.from(error)
-    throw new BrokerError('CONFIG_INVALID', `users.${name}.password: ${message}`, { cause: error })
+    throw new BrokerError('CONFIG_INVALID', `users.${name}.${setting}: ${message}`, {
+      cause: error,
+    })
   }
 }
 

@@ -35,6 +35,7 @@ export class PasswordChecks {
   readonly #byAddress: FailureBudget
   readonly #byName: FailureBudget
   #inFlight = 0
+  #proofs = 0
   #pause: Timer | undefined
 
   constructor(clock: Clock) {
@@ -60,14 +61,33 @@ export class PasswordChecks {
     if (signal?.aborted) return Promise.reject(signal.reason)
     const under = this.#outcomes.get(id)
     if (under !== undefined) return under.wait(signal)
-    return this.#enqueue(id, login, kept, signal)
+    const isRight = async (): Promise<boolean> => {
+      const right = await isPassword(login.password, kept)
+      if (right) this.#remember(id)
+      return right
+    }
+    return this.#enqueue(id, login, isRight, signal)
   }
 
-  #enqueue(id: string, login: Login, kept: PasswordHash, signal?: AbortSignal): Promise<boolean> {
-    const { address, name } = login
+  /** A proof in place of a password: wrong ones count and wait as wrong passwords do. */
+  checkProof(
+    login: Omit<Login, 'password'>,
+    isRight: () => boolean | Promise<boolean>,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
+    if (signal?.aborted) return Promise.reject(signal.reason)
+    return this.#enqueue(`proof ${++this.#proofs}`, login, async () => isRight(), signal)
+  }
+
+  #enqueue(
+    id: string,
+    { address, name }: Omit<Login, 'password'>,
+    isRight: () => Promise<boolean>,
+    signal?: AbortSignal,
+  ): Promise<boolean> {
     const waiting: WaitingLogin = {
       ...{ address, name },
-      start: () => this.#run(id, login, kept),
+      start: () => this.#run(id, { address, name }, isRight),
       refuse: () => this.#settle(id, (outcome) => outcome.reject(crowded())),
     }
     // One that runs already goes on: what it comes to is remembered, and counts where it was wrong.
@@ -81,16 +101,19 @@ export class PasswordChecks {
     return answer
   }
 
-  #run(id: string, { name, password, address }: Login, kept: PasswordHash): void {
-    isPassword(password, kept)
+  #run(
+    id: string,
+    { address, name }: Omit<Login, 'password'>,
+    isRight: () => Promise<boolean>,
+  ): void {
+    isRight()
       .then(
-        (isRight) => {
-          if (isRight) this.#remember(id)
-          else {
+        (right) => {
+          if (!right) {
             this.#byAddress.failed(address)
             this.#byName.failed(name)
           }
-          this.#settle(id, (outcome) => outcome.resolve(isRight))
+          this.#settle(id, (outcome) => outcome.resolve(right))
         },
         (error: unknown) => this.#settle(id, (outcome) => outcome.reject(error)),
       )

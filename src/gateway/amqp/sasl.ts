@@ -1,9 +1,10 @@
-// The security layer of a connection (AMQP 5.3): PLAIN, EXTERNAL for a client whose certificate
-// names its user and, where clients without credentials may act, ANONYMOUS. One exchange per
-// connection; any failure ends it.
+// The security layer of a connection (AMQP 5.3): SCRAM-SHA-256, PLAIN, EXTERNAL for a client whose
+// certificate names its user and, where clients without credentials may act, ANONYMOUS. One
+// exchange per connection; any failure ends it.
 import { BrokerError } from '../../errors.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
 import type { Authenticator, Principal } from '../access/auth.ts'
+import { SCRAM_SHA_256, ScramLogin } from '../access/scram.ts'
 import { codeOf, FieldList } from './codec/control-frames.ts'
 import { CODE, FRAME_SASL } from './codec/performatives.ts'
 import { Described, ValueReader } from './codec/value-reader.ts'
@@ -45,6 +46,11 @@ export class SaslExchange {
     this.#address = peer.remoteAddress
     this.#signal = signal
     const mechanisms: [string, Mechanism][] = [['PLAIN', (response) => this.#plain(response)]]
+    // Clients take the strongest that is offered, and must not be led to one that refuses their
+    // user.
+    if (auth.isScramOffered) {
+      mechanisms.unshift([SCRAM_SHA_256, (response) => this.#scram(response)])
+    }
     const { certifiedUser } = peer
     // First: clients that choose by this order have a certificate to be known by it.
     if (certifiedUser !== undefined) {
@@ -94,8 +100,28 @@ export class SaslExchange {
     if (mechanism === undefined) return refused(`mechanism ${JSON.stringify(name.slice(0, 40))}`)
     const response = init.binary(1, 'initial-response')
     if (response !== undefined || name === 'ANONYMOUS') return mechanism(response ?? NOTHING)
-    this.#challenged = mechanism
-    return { kind: 'challenge', frame: challengeFrame() }
+    return this.#challenge(NOTHING, mechanism)
+  }
+
+  #challenge(bytes: Buffer, then: Mechanism): SaslStep {
+    this.#challenged = then
+    return { kind: 'challenge', frame: challengeFrame(bytes) }
+  }
+
+  #scram(response: Buffer): SaslStep {
+    const login = new ScramLogin(this.#auth, this.#address)
+    try {
+      return this.#challenge(login.first(response), async (final) => {
+        try {
+          const { principal, serverFinal } = await login.final(final, this.#signal)
+          return accepted(principal, serverFinal)
+        } catch (error) {
+          return refusedFor(error)
+        }
+      })
+    } catch (error) {
+      return refusedFor(error)
+    }
   }
 
   /** RFC 4422, A: the response is the user to act for, or nothing. */
@@ -122,19 +148,23 @@ export class SaslExchange {
       const signal = this.#signal
       return accepted(await this.#auth.verifyPassword(user, password, this.#address, signal))
     } catch (error) {
-      const { code, message } = BrokerError.from(error)
-      return refused(message, code === 'BUSY' ? OUTCOME_SYS_TEMP : OUTCOME_AUTH)
+      return refusedFor(error)
     }
   }
 }
 
 const NOTHING = Buffer.alloc(0)
 
-const accepted = (principal: Principal): SaslStep => ({
+const accepted = (principal: Principal, additionalData?: Buffer): SaslStep => ({
   kind: 'accepted',
-  frame: outcomeFrame(OUTCOME_OK),
+  frame: outcomeFrame(OUTCOME_OK, additionalData),
   principal,
 })
+
+function refusedFor(error: unknown): SaslStep {
+  const { code, message } = BrokerError.from(error)
+  return refused(message, code === 'BUSY' ? OUTCOME_SYS_TEMP : OUTCOME_AUTH)
+}
 
 /** The peer is not told why, but for whether to come again. */
 const refused = (reason: string, outcome = OUTCOME_AUTH): SaslStep => ({
@@ -143,20 +173,23 @@ const refused = (reason: string, outcome = OUTCOME_AUTH): SaslStep => ({
   reason,
 })
 
-function outcomeFrame(code: number): Buffer {
+function outcomeFrame(code: number, additionalData?: Buffer): Buffer {
   const writer = new ValueWriter()
   return writer
     .frame(FRAME_SASL, 0, () => {
-      writer.descriptor(CODE.saslOutcome).list(1, () => writer.ubyte(code))
+      writer.descriptor(CODE.saslOutcome).list(additionalData === undefined ? 1 : 2, () => {
+        writer.ubyte(code)
+        if (additionalData !== undefined) writer.binary(additionalData)
+      })
     })
     .take()
 }
 
-function challengeFrame(): Buffer {
+function challengeFrame(bytes: Buffer): Buffer {
   const writer = new ValueWriter()
   return writer
     .frame(FRAME_SASL, 0, () => {
-      writer.descriptor(CODE.saslChallenge).list(1, () => writer.binary(NOTHING))
+      writer.descriptor(CODE.saslChallenge).list(1, () => writer.binary(bytes))
     })
     .take()
 }

@@ -8,12 +8,14 @@ import { isAllowed, type Principal } from '../access/auth.ts'
 import { Acknowledging } from './deliver/acknowledging.ts'
 import { Custody } from './deliver/custody.ts'
 import { Outbound } from './deliver/outbound.ts'
+import { checkMethod, checkSameUser, ExtendedLogin } from './extended-login.ts'
 import { cappedExpiry, type Terms } from './handshake.ts'
 import { PUBLISH_BEGINNING_BYTES } from './limits.ts'
 import type { PacketOutput } from './outgoing/packet-output.ts'
 import { decodeAck } from './packets/ack-packet.ts'
+import { AUTH_REASON, type AuthPacket, decodeAuth, encodeAuth } from './packets/auth-packet.ts'
 import type { ConnectPacket } from './packets/connect-packet.ts'
-import { decodeDisconnect, refuseAuth } from './packets/disconnect-packet.ts'
+import { decodeDisconnect } from './packets/disconnect-packet.ts'
 import { tooManyUserProperties } from './packets/properties.ts'
 import {
   checkFirstByte,
@@ -90,6 +92,8 @@ export class Client implements Peer {
   readonly #host: Host
   readonly #publish = emptyPublish()
   readonly #consumable = new Map<string, boolean>()
+  /** Of a client that logged in by AUTH packets. */
+  readonly #login: ExtendedLogin | undefined
   #isClosed = false
   /** Deliveries may have room since the last chunk. */
   #hasAcked = false
@@ -124,6 +128,12 @@ export class Client implements Peer {
     this.#routes = new PublishRoutes(parts, this.principal)
     this.#host = hostOf(connection.remoteAddress, connection.remotePort)
     this.#transactions = new TransactionRequests(parts, this.principal, this.#host)
+    const { authMethod } = packet.properties
+    const { auth } = parts.context
+    this.#login =
+      authMethod === undefined
+        ? undefined
+        : new ExtendedLogin(auth, authMethod, connection.remoteAddress)
   }
 
   /** Takes up what the session has; CONNACK is written already. */
@@ -260,10 +270,30 @@ export class Client implements Peer {
         this.#onDisconnect(bytes, start, end)
         return true
       case PACKET.auth:
-        return refuseAuth(bytes, start, end)
+        this.#hold(this.#onAuth(decodeAuth(bytes, start, end)))
+        return false
       default:
         throw violation('a second CONNECT')
     }
+  }
+
+  /** A client that logged in by AUTH packets proves its user anew (4.12.1). */
+  async #onAuth({ reason, properties }: AuthPacket): Promise<void> {
+    const login = this.#login
+    if (login === undefined) throw violation('AUTH without an authentication method in CONNECT')
+    checkMethod(properties)
+    try {
+      if (reason === AUTH_REASON.reauthenticate) this.output.append(login.begin(properties))
+      else {
+        const { principal, authMethod, authData } = await login.end(properties)
+        checkSameUser(this.principal.name, principal)
+        this.output.append(encodeAuth(AUTH_REASON.success, authMethod, authData))
+      }
+    } catch (error) {
+      if (error instanceof ProtocolError) throw error
+      throw new ProtocolError(REASON.notAuthorized, BrokerError.from(error).message)
+    }
+    this.wantFlush()
   }
 
   endOfChunk(): void {

@@ -6,6 +6,7 @@ import { isCurrent, type Principal, userChanged } from '../access/auth.ts'
 import { Client, type ClientConnection } from './client.ts'
 import { type Ending, LOST, OURS } from './ending.ts'
 import { reasonOf } from './errors.ts'
+import { checkSameUser, type Extended, ExtendedLogin, proofOf } from './extended-login.ts'
 import { authenticate, connackProperties, refusedConnack, termsOf } from './handshake.ts'
 import { CONNECT_BYTES_MAX, CONNECT_DECODED_FACTOR } from './limits.ts'
 import { PacketOutput } from './outgoing/packet-output.ts'
@@ -22,6 +23,7 @@ import {
 } from './packets/connect-packet.ts'
 import { encodeDisconnect } from './packets/disconnect-packet.ts'
 import { FrameSplitter, type PacketSink } from './packets/frame-splitter.ts'
+import type { Properties } from './packets/properties.ts'
 import {
   PACKET,
   ProtocolError,
@@ -31,6 +33,7 @@ import {
   type ReasonCode,
   silentViolation,
   type Version,
+  violation,
 } from './packets/protocol.ts'
 import type { MqttParts } from './parts.ts'
 import type { SessionHolder } from './session/session.ts'
@@ -68,6 +71,8 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
   #connectBytes = 0
   /** Aborted when the connection ends before it is open. */
   #opening: AbortController | undefined
+  /** The client is to send an AUTH with its proof. */
+  #challenge: { readonly sinceMs: number; proved(proof: Properties): void } | undefined
   #client: Client | undefined
   #seenMs: number
   #closingMs = 0
@@ -103,6 +108,11 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       throw silentViolation(`${packetName(type)} before CONNECT`)
     }
     if (type === 0) throw new ProtocolError(REASON.protocolError, 'there is no packet type 0')
+    const isProof = type === PACKET.auth || type === PACKET.disconnect
+    if (this.#challenge !== undefined && !isProof) {
+      const text = `${packetName(type)} in the place of an AUTH (MQTT-3.1.2-30)`
+      throw new ConnectRefused(this.#version!, violation(text))
+    }
   }
 
   packet(first: number, bytes: Buffer, start: number, end: number): boolean {
@@ -112,6 +122,14 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       const goesOn = client.packet(first, bytes, start, end)
       if (!goesOn) this.setReading()
       return goesOn
+    }
+    const challenge = this.#challenge
+    if (challenge !== undefined) {
+      this.#challenge = undefined
+      this.setReading()
+      if (first >>> 4 === PACKET.disconnect) this.#end(OURS, undefined)
+      else challenge.proved(this.#proofOf(bytes, start, end))
+      return false
     }
     const connect = decodeConnect(first, bytes, start, end)
     this.#state = 'connecting'
@@ -264,6 +282,11 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
       case 'new':
         if (silentMs >= connectTimeoutMs) this.destroy()
         break
+      case 'connecting': {
+        const challenge = this.#challenge
+        if (challenge && nowMs - challenge.sinceMs >= connectTimeoutMs) this.destroy()
+        break
+      }
       case 'open': {
         const client = this.#client!
         const limitMs = client.keepAliveSeconds * 1000 * KEEP_ALIVE_FACTOR
@@ -325,12 +348,15 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
 
   async #open(packet: ConnectPacket): Promise<void> {
     const { context, options, sessions } = this.#parts
-    const terms = termsOf(packet, options, this.#socket.certifiedUser)
-    const properties = connackProperties(packet, terms, options)
     const opening = new AbortController()
     const { signal } = opening
     this.#opening = opening
-    const principal = await authenticate(packet, context, this.#socket, signal)
+    const extended = await this.#prove(packet, signal)
+    const user = extended?.principal.name ?? this.#socket.certifiedUser
+    const terms = termsOf(packet, options, user)
+    const properties = connackProperties(packet, terms, options, extended)
+    const principal =
+      extended?.principal ?? (await authenticate(packet, context, this.#socket, signal))
     if (this.#state !== 'connecting') return
     if (terms.will !== undefined) this.#authorizeWill(terms.will.topic, principal)
     const { clientId, expiryMs, will } = terms
@@ -357,6 +383,40 @@ export class Connection implements PacketSink, ClientConnection, SessionHolder {
     this.#seenMs = context.clock.monotonic()
     await this.#client.start(present)
     this.readOn()
+  }
+
+  /** By AUTH packets, where the client wants it so; undefined: it does not. */
+  async #prove(packet: ConnectPacket, signal: AbortSignal): Promise<Extended | undefined> {
+    const { authMethod } = packet.properties
+    if (authMethod === undefined) return undefined
+    const login = new ExtendedLogin(this.#parts.context.auth, authMethod, this.remoteAddress)
+    this.output.append(login.begin(packet.properties))
+    this.output.flush()
+    const sinceMs = this.#parts.context.clock.monotonic()
+    const proof = new Promise<Properties>((resolve, reject) => {
+      this.#challenge = { sinceMs, proved: resolve }
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    })
+    setImmediate(() => this.#awaitProof())
+    const extended = await login.end(await proof, signal)
+    checkSameUser(packet.username, extended.principal)
+    return extended
+  }
+
+  /** @throws ConnectRefused */
+  #proofOf(bytes: Buffer, start: number, end: number): Properties {
+    try {
+      return proofOf(bytes, start, end)
+    } catch (error) {
+      throw error instanceof ProtocolError ? new ConnectRefused(this.#version!, error) : error
+    }
+  }
+
+  /** What came behind CONNECT is read, as far as the AUTH that is due. */
+  #awaitProof(): void {
+    if (this.#state !== 'connecting') return
+    this.#guarded(() => this.#splitter.resume())
+    this.setReading()
   }
 
   #authorizeWill(name: string, principal: Principal): void {

@@ -5,6 +5,7 @@ import { BrokerError } from '../../errors.ts'
 import type { GatewayContext, GatewaySocket } from '../../port/gateway.ts'
 import type { Principal } from '../access/auth.ts'
 import { reasonOf, returnCodeOf } from './errors.ts'
+import type { Extended } from './extended-login.ts'
 import { CLIENT_ID_BYTES_MAX } from './limits.ts'
 import type { MqttOptions } from './options.ts'
 import {
@@ -40,14 +41,11 @@ export interface Terms {
 }
 
 /**
- * `user`: that the client's certificate names.
+ * `user`: that the client's certificate names, or that it proved to be by AUTH packets.
  * @throws ProtocolError with a CONNACK code, BrokerError
  */
 export function termsOf(packet: ConnectPacket, options: MqttOptions, user?: string): Terms {
   const { properties, version, clean } = packet
-  if (properties.authMethod !== undefined) {
-    throw new ProtocolError(REASON.badAuthMethod, 'extended authentication is not offered')
-  }
   const asked = (options.usernameAsClientId && (packet.username ?? user)) || packet.clientId
   if (asked === '' && (version === 3 || (version === 4 && !clean))) {
     throw new ProtocolError(REASON.clientIdInvalid, 'an empty client id needs a clean session')
@@ -142,6 +140,7 @@ export function connackProperties(
   packet: ConnectPacket,
   terms: Terms,
   options: MqttOptions,
+  extended?: Extended,
 ): Properties {
   if (packet.version < 5) return {}
   const asked = packet.properties.sessionExpiry ?? 0
@@ -149,6 +148,10 @@ export function connackProperties(
     receiveMaximum: options.receiveMaximum,
     topicAliasMaximum: options.topicAliasMax,
     maximumPacketSize: options.packetBytesMax,
+  }
+  if (extended !== undefined) {
+    properties.authMethod = extended.authMethod
+    properties.authData = extended.authData
   }
   if (terms.isAssigned) properties.assignedClientId = terms.clientId
   if (terms.isKeepAliveOurs) properties.serverKeepAlive = terms.keepAliveSeconds

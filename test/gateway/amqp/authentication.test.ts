@@ -2,6 +2,7 @@ import test, { type ExecutionContext } from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
 import type { Authenticator, User } from '../../../src/gateway/access/auth.ts'
 import { SaslExchange } from '../../../src/gateway/amqp/sasl.ts'
+import { makeScramKeys, scramText } from '../../../src/scram-keys.ts'
 import { type AmqpServer, type AmqpServerOptions, startAmqp } from '../../support/amqp-server.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
 import { hangingAuth } from '../../support/hanging-auth.ts'
@@ -14,10 +15,12 @@ import {
   saslFrame,
 } from '../../support/raw-amqp.ts'
 import { connectRhea } from '../../support/rhea-client.ts'
+import { ScramClient } from '../../support/scram-client.ts'
 import { StillSocket } from '../../support/still-socket.ts'
 import { eventually } from '../../support/waiting.ts'
 
 const PASSWORD = 'correct horse'
+const rightless: User = { admin: false, publish: [], consume: [], create: [] }
 
 async function startWithUsers(
   t: ExecutionContext,
@@ -50,6 +53,51 @@ test('a user with the right password may act', async (t) => {
   const client = await connectRhea(t, port, { username: 'ada', password: PASSWORD })
   const sender = await client.sender('orders')
   t.is((await sender.send({ body: 'x' })).kind, 'accepted')
+})
+
+const scram = async (): Promise<Partial<User>> => ({
+  scram: scramText(await makeScramKeys(PASSWORD)),
+})
+
+for (const [what, password, outcome] of [
+  ['the right password', PASSWORD, 0],
+  ['a wrong password', 'wrong', 1],
+] as const) {
+  test(`a login by SCRAM-SHA-256 with ${what}`, async (t) => {
+    const { ann } = { ann: { ...rightless, ...(await scram()) } }
+    const { port } = await startWithUsers(t, { users: { ann } })
+    const peer = await connectRaw(t, port)
+    const client = new ScramClient('ann', password)
+    const init = { mechanism: 'SCRAM-SHA-256', initial_response: client.first }
+    peer.send(SASL_HEADER, saslFrame('sasl_init', init))
+    const challenge = await eventually(
+      async () => /r=[^,]+,s=[A-Za-z0-9+/=]+,i=\d+/.exec(peer.bytes.toString('latin1'))?.[0],
+    )
+    peer.send(saslFrame('sasl_response', { response: client.final(Buffer.from(challenge)) }))
+    if (outcome === 0) {
+      // With it the client knows that it speaks with a server that knows its password.
+      await eventually(async () => peer.bytes.includes(client.serverFinal) || undefined)
+      peer.send(AMQP_HEADER)
+      await eventually(async () => peer.bytes.subarray(8).includes(AMQP_HEADER) || undefined)
+    } else {
+      await peer.closed
+      t.is(peer.bytes.at(-1), 1)
+    }
+    t.pass()
+  })
+}
+
+test('SCRAM is offered where every user with a password has keys', async (t) => {
+  const has = async (users: Record<string, User>): Promise<boolean> => {
+    const peer = await connectRaw(t, (await startWithUsers(t, { users })).port)
+    peer.send(SASL_HEADER)
+    await eventually(async () => peer.bytes.includes('PLAIN') || undefined)
+    return peer.bytes.includes('SCRAM-SHA-256')
+  }
+  const keys = await scram()
+  const password = cheapHash(PASSWORD)
+  t.true(await has({ ann: { ...rightless, ...keys, password } }))
+  t.false(await has({ ann: { ...rightless, ...keys, password }, bob: { ...rightless, password } }))
 })
 
 for (const [what, username, password] of [['a wrong password', 'ada', 'wrong']] as const) {

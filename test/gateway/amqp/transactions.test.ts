@@ -2,6 +2,7 @@
 // are discharged, and by no other way.
 import test, { type ExecutionContext } from 'ava'
 import { BrokerError } from '../../../src/errors.ts'
+import { openAuthenticator } from '../../../src/gateway/access/auth.ts'
 import { Transaction } from '../../../src/gateway/amqp/links/transaction.ts'
 import type { NewMessage, Receipt } from '../../../src/model/message.ts'
 import type { Broker } from '../../../src/port/broker.ts'
@@ -461,19 +462,11 @@ test('a disk that failed while it wrote: the transaction is not said to be rolle
 
 test('grants are looked at again at the discharge', async (t) => {
   const denied = new Set<string>()
-  const auth = {
-    anonymousAllowed: true,
-    anonymous: () => ({ name: 'anonymous', admin: false, anonymous: true }),
-    verifyPassword: async () => ({ name: 'anonymous', admin: false, anonymous: true }),
-    certified: () => ({ name: 'anonymous', admin: false, anonymous: true }),
-    verifySignature: () => ({ name: 'anonymous', admin: false, anonymous: true }),
-    wrongSignature: () => 0,
-    ownerOf: () => undefined,
-    watch: () => ({ [Symbol.dispose]: () => {} }),
+  const auth = overridden(openAuthenticator({}, new FakeClock()), {
     authorize: (_: unknown, action: string) => {
       if (denied.has(action)) throw new BrokerError('PERMISSION_DENIED', `no ${action}`)
     },
-  }
+  })
   const { control, stored } = await setUp(t, { auth })
   for (const action of ['publish', 'consume']) {
     const [received] = await control.receive(1)

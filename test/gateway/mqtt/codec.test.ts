@@ -9,6 +9,7 @@ import {
   decodeAck,
   encodeAck,
 } from '../../../src/gateway/mqtt/packets/ack-packet.ts'
+import { decodeAuth } from '../../../src/gateway/mqtt/packets/auth-packet.ts'
 import {
   ConnectRefused,
   decodeConnect,
@@ -17,7 +18,6 @@ import {
 import {
   decodeDisconnect,
   encodeDisconnect,
-  refuseAuth,
 } from '../../../src/gateway/mqtt/packets/disconnect-packet.ts'
 import { FrameSplitter } from '../../../src/gateway/mqtt/packets/frame-splitter.ts'
 import { PacketReader } from '../../../src/gateway/mqtt/packets/packet-reader.ts'
@@ -189,7 +189,7 @@ const DECODERS: Readonly<Record<string, (bytes: Buffer, version: Version) => unk
   unsubscribe: (bytes, version) =>
     decodeUnsubscribe(bytes, 0, bytes.length, version, MQTT_DEFAULTS, slice),
   disconnect: (bytes, version) => decodeDisconnect(bytes, 0, bytes.length, version === 5),
-  auth: (bytes) => refuseAuth(bytes, 0, bytes.length),
+  auth: (bytes) => decodeAuth(bytes, 0, bytes.length),
 }
 
 const isExpected = (error: unknown): boolean =>
