@@ -146,6 +146,13 @@ test('a frame that is larger than the whole tail is taken when all before it is 
   t.is(take(tail, 600, 100, 599), undefined)
 })
 
+test('the first chunk is small, so that a log that is written little takes no whole one', (t) => {
+  const MIB = 1024 * 1024
+  const tail = new Tail(8 * MIB, 64 * MIB)
+  t.is(take(tail, 0, 1000, 0)?.bytes.length, MIB)
+  t.is(take(tail, 1000, MIB, 1000)?.bytes.length, 8 * MIB)
+})
+
 test('chunks of the usual size are used again', (t) => {
   const tail = new Tail(100, 300)
   const [first] = [0, 100, 200].map((position) => take(tail, position, 100, 0))

@@ -2,8 +2,14 @@
 // counts: zeros that are still in the cache would make the next sync of records pay for them.
 import { type DiskFile, shortWrite } from './disk.ts'
 
-/** Shared by all fills and never written to. */
+/** Never written to: shared by all that write zeros. */
 let zeros: Buffer = Buffer.alloc(0)
+
+/** So many zeros, or more. Only to be read. */
+export function zerosOf(length: number): Buffer {
+  if (zeros.length < length) zeros = Buffer.alloc(length)
+  return zeros
+}
 
 export class ZeroFill {
   readonly #file: DiskFile
@@ -29,7 +35,6 @@ export class ZeroFill {
   grow(to: number, done: (error: Error | null) => void): void {
     const from = this.#filled
     const length = to - from
-    if (zeros.length < length) zeros = Buffer.alloc(length)
     this.#busy = true
     const finish = (error: Error | null): void => {
       this.#busy = false
@@ -37,7 +42,7 @@ export class ZeroFill {
       if (error === null) this.#filled = to
       done(error)
     }
-    this.#file.writeLater(zeros, 0, length, from, (error, written) => {
+    this.#file.writeLater(zerosOf(length), 0, length, from, (error, written) => {
       if (error !== null || this.#closed) return finish(error)
       if (written !== length) return finish(shortWrite(this.#file.path, length, written))
       this.#file.syncLater(finish)

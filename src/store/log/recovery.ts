@@ -7,6 +7,7 @@ import { BrokerError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { logPosition } from '../../model/positions.ts'
 import { type Disk, type DiskFile, writeAll } from '../disk/disk.ts'
+import { zerosOf } from '../disk/zero-fill.ts'
 import type { DamagedRange } from './commit-log.ts'
 import { type EpochMarker, readEpochMarker } from './epochs/epoch-marker.ts'
 import type { EpochStart } from './epochs/history.ts'
@@ -261,8 +262,8 @@ function rewrite(file: DiskFile, from: number, to: number): void {
  */
 function clear(file: DiskFile, from: number): number | undefined {
   const size = file.size()
-  const zeros = Buffer.alloc(Math.min(PIECE_BYTES, Math.max(size - from, 0)))
-  const piece = Buffer.allocUnsafe(zeros.length)
+  const piece = Buffer.allocUnsafe(Math.min(PIECE_BYTES, Math.max(size - from, 0)))
+  const zeros = zerosOf(piece.length)
   let last: number | undefined
   for (let at = from; at < size; ) {
     const read = file.read(piece, 0, Math.min(piece.length, size - at), at)

@@ -7,7 +7,7 @@
 // the sync of other bytes could consume the error of the sync that must not succeed.
 import type { Logger } from '../../log.ts'
 import { type Disk, type DiskFile, isShortage, writeAll } from '../disk/disk.ts'
-import { ZeroFill } from '../disk/zero-fill.ts'
+import { ZeroFill, zerosOf } from '../disk/zero-fill.ts'
 import { type Segment, type Segments, segmentName } from './segments.ts'
 
 /** Nothing but zeros is ever in it, so that one from an earlier run can be taken. */
@@ -84,9 +84,9 @@ export class SegmentWriter {
         writeAll(file, bytes, 0, bytes.length, used)
         used += bytes.length
       }
-      const zeros = Buffer.alloc(Math.min(fillPieceBytes, Math.max(segmentBytes - used, 0)))
-      writeAll(file, zeros, 0, zeros.length, used)
-      size = used + zeros.length
+      const filled = Math.min(fillPieceBytes, Math.max(segmentBytes - used, 0))
+      writeAll(file, zerosOf(filled), 0, filled, used)
+      size = used + filled
       file.sync()
     } finally {
       file.close()

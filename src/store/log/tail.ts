@@ -11,6 +11,9 @@ export interface Chunk {
   used: number
 }
 
+/** The first chunk is smaller: a log that is written little never takes a whole one. */
+const FIRST_CHUNK_BYTES = 1024 * 1024
+
 export class Tail {
   readonly #chunkBytes: number
   readonly #bytesMax: number
@@ -31,7 +34,8 @@ export class Tail {
   chunkFor(position: number, size: number, syncedEnd: number): Chunk | undefined {
     const newest = this.#chunks.at(-1)
     if (newest !== undefined && newest.used + size <= newest.bytes.length) return newest
-    const length = Math.max(size, this.#chunkBytes)
+    const most = newest === undefined ? FIRST_CHUNK_BYTES : this.#chunkBytes
+    const length = Math.max(size, Math.min(most, this.#chunkBytes))
     let free: Buffer | undefined
     while (this.#bytes + length > this.#bytesMax && this.#chunks.length > 0) {
       const oldest = this.#chunks[0]!
