@@ -78,9 +78,6 @@ for (const version of versions.map(Number)) {
 }
 JS
 
-free_port() { node -e "const s = net.createServer().listen(0, '127.0.0.1', () => { console.log(s.address().port); s.close() })"; }
-listening() { for _ in $(seq 100); do (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return; sleep 0.1; done; return 1; }
-
 mosquitto_port=$(free_port)
 # Without a file of settings mosquitto listens on loopback alone.
 LD_LIBRARY_PATH=$libraries root/usr/sbin/mosquitto -p "$mosquitto_port" 2>mosquitto.log &

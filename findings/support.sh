@@ -132,3 +132,42 @@ JAVA
 
 # An expression, a property's name and its value: what the filter makes of them.
 sql92_ask() { java -cp 'lib/*:.' Select "$1" "$2" "$3" 2>/dev/null; }
+
+free_port() {
+  node -e "const s = net.createServer().listen(0, '127.0.0.1', () => { console.log(s.address().port); s.close() })"
+}
+
+# A port, and how many tenths of a second it may take.
+listening() {
+  for _ in $(seq "${2:-100}"); do
+    (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
+    sleep 0.1
+  done
+  return 1
+}
+
+# Debian 12's RabbitMQ in root/. Unpacked and not installed: a package that is there already stays as it is.
+rabbitmq_unpack() {
+  apt-get -qq -o APT::Sandbox::User=root download rabbitmq-server=3.10.8-1.1+deb12u1
+  dpkg -x rabbitmq-server_*.deb root
+}
+
+# A port for AMQP 0-9-1 and the plugins. Reads advanced.config; its log is the file rabbitmq.log.
+rabbitmq_start() {
+  local port=$1 name
+  shift
+  echo "[$(IFS=,; echo "$*")]." >plugins
+  printf '%s\n' "listeners.tcp.1 = 127.0.0.1:$port" 'log.console = true' 'log.file = false' >rabbitmq.conf
+  export HOME=$temp ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT
+  ERL_EPMD_PORT=$(free_port)
+  # A name service for Erlang of its own, which the shared one would outlive.
+  epmd -address 127.0.0.1 -port "$ERL_EPMD_PORT" 2>epmd.log &
+  listening "$ERL_EPMD_PORT"
+  for name in CONFIG_FILE=rabbitmq.conf ADVANCED_CONFIG_FILE=advanced.config ENABLED_PLUGINS_FILE=plugins \
+    CONF_ENV_FILE=none MNESIA_BASE=mnesia LOG_BASE=log; do
+    export "RABBITMQ_${name%%=*}=$temp/${name#*=}"
+  done
+  RABBITMQ_NODENAME=finding@localhost RABBITMQ_DIST_PORT=$(free_port) \
+    root/usr/lib/rabbitmq/bin/rabbitmq-server >rabbitmq.log 2>&1 &
+  listening "$port" 900 || { cat rabbitmq.log; exit 1; }
+}
