@@ -3,6 +3,7 @@
 // such reads go on on the loop's own thread while they are quick; after one that waited for the
 // disk the next go to the pool, and more of them each time that happens again.
 import type { Clock } from '../../clock.ts'
+import { Pooled } from './pooled.ts'
 
 /** A read from the page cache takes a few microseconds, from the fastest of disks far more. */
 const SLOW_MS = 0.05
@@ -15,9 +16,7 @@ const STREAK = 16
 
 export class QuickReads {
   readonly #clock: Clock
-  /** Reads that are still to go to the pool. */
-  #pooled = 0
-  #nextPooled = POOLED_MIN
+  readonly #pooled = new Pooled(POOLED_MIN, POOLED_MAX)
   #streak = 0
 
   constructor(clock: Clock) {
@@ -26,9 +25,7 @@ export class QuickReads {
 
   /** Is this read to be done by `run`? Asked once for each. */
   takes(): boolean {
-    if (this.#pooled === 0) return true
-    this.#pooled--
-    return false
+    return !this.#pooled.takes()
   }
 
   run<T>(bytes: number, read: () => T): T {
@@ -36,11 +33,10 @@ export class QuickReads {
     const result = read()
     if (this.#clock.monotonic() - startMs > SLOW_MS + bytes / BYTES_PER_MS) {
       this.#streak = 0
-      this.#pooled = this.#nextPooled
-      this.#nextPooled = Math.min(POOLED_MAX, this.#nextPooled * 2)
+      this.#pooled.begin()
     } else if (++this.#streak === STREAK) {
       this.#streak = 0
-      this.#nextPooled = Math.max(POOLED_MIN, this.#nextPooled / 2)
+      this.#pooled.halve()
     }
     return result
   }

@@ -8,6 +8,7 @@
 // sync), all clients on a slow disk (after one sync over SLOW_MS the pool has them), consumers that
 // keep the loop busy.
 import type { Clock } from '../../clock.ts'
+import { Pooled } from '../disk/pooled.ts'
 import type { SealedFrame } from './frame-stage.ts'
 
 /** This many commits of one message each must have come one after the other. */
@@ -17,12 +18,9 @@ const RECORDS_MAX = 2
 const FRAME_BYTES_MAX = 64 * 1024
 /** A sync that took longer sends the following ones to the thread pool. */
 const SLOW_MS = 1
-/**
- * How many commits go to the pool after a slow sync or a busy window: doubled each time it happens
- * again.
- */
-const BACK_OFF_MIN = 64
-const BACK_OFF_MAX = 65_536
+/** Commits that go to the pool after a slow sync or a busy window. */
+const POOLED_MIN = 64
+const POOLED_MAX = 65_536
 /** Commits in a row on the loop's thread, after which the loop's idle time is looked at. */
 const WINDOW = 64
 /** Of the window's time, the loop must have waited for events at least this much. */
@@ -32,9 +30,8 @@ export class LoneSync {
   readonly #clock: Clock
   /** Commits of one message in a row. */
   #streak = 0
-  /** Of the streak, how many are still to go to the pool. */
-  #backOff = 0
-  #nextBackOff = BACK_OFF_MIN
+  /** Of the streak. */
+  readonly #pooled = new Pooled(POOLED_MIN, POOLED_MAX)
   /** Syncs on this thread since the window began. */
   #syncs = 0
   #windowStartMs = 0
@@ -51,11 +48,7 @@ export class LoneSync {
       return false
     }
     this.#streak++
-    if (this.#backOff > 0) {
-      this.#backOff--
-      return false
-    }
-    return this.#streak > STREAK
+    return !this.#pooled.takes() && this.#streak > STREAK
   }
 
   /** Runs the sync on this thread. @returns how many ms it took @throws its error */
@@ -82,13 +75,12 @@ export class LoneSync {
       return
     }
     this.#syncs = 0
-    this.#nextBackOff = Math.max(BACK_OFF_MIN, this.#nextBackOff / 2)
+    this.#pooled.halve()
   }
 
   #giveWay(): void {
     this.#syncs = 0
-    this.#backOff = this.#nextBackOff
-    this.#nextBackOff = Math.min(BACK_OFF_MAX, this.#nextBackOff * 2)
+    this.#pooled.begin()
   }
 }
 
