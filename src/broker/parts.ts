@@ -30,7 +30,7 @@ import { STORED } from './publish/numbers.ts'
 import { Publisher } from './publish/publisher.ts'
 import { QueueLockTable } from './publish/queue-locks.ts'
 import { Recalls } from './publish/recall.ts'
-import { Transactions } from './publish/transactions.ts'
+import { TransactionEnds } from './publish/transaction-ends.ts'
 import { Rates } from './rates.ts'
 import { Removal } from './removal.ts'
 
@@ -94,7 +94,7 @@ export function assemble(given: OpenBrokerOptions) {
   const retries = new Retries({ ...common, dueTimer, lanes })
   const receiver: Receiver = new Receiver({ ...common, mixed, retries, lanes })
   const clients = new ClientTable({ ...common, mixed, locks, receiver })
-  const transactions = new Transactions({ ...common, dueTimer, clients })
+  const transactions = new TransactionEnds({ ...common, dueTimer, clients })
   if (isMaster) dueTimer.arm()
   const removal = new Removal({ ...common, puller, receiver, locks })
   // What a crash left held. Bindings of owners may be in the damaged part of a log.

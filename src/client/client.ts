@@ -38,7 +38,11 @@ import { Presence } from './routes/presence.ts'
 import { Routes } from './routes/routes.ts'
 import { SingleBroker } from './routes/single-broker.ts'
 import { UniqueIds } from './routes/unique-id.ts'
-import { type TransactionResult, Transactions, type TransactionWork } from './transactions.ts'
+import {
+  TransactionalProducer,
+  type TransactionResult,
+  type TransactionWork,
+} from './transactional-producer.ts'
 
 export interface SubscriptionOptions extends SubscribeOptions {
   /** Ends the iteration with its reason; messages in hand go back to the group. */
@@ -98,7 +102,7 @@ export class Client implements AsyncDisposable {
   readonly #traces: Traces | undefined
   readonly #producer: Producer
   readonly #requests: Requests
-  readonly #transactions: Transactions
+  readonly #transactions: TransactionalProducer
   readonly #positions: Positions
   readonly #popper: Popper
   readonly #context: MemberContext
@@ -138,7 +142,12 @@ export class Client implements AsyncDisposable {
     const { clientId } = this.#presence
     this.#requests = new Requests({ ...sending, clientId }, this.#producer, brokers, routes, ids)
     const ending = { clock, group: producerGroup, timeoutMs, check, status: this.#status }
-    this.#transactions = new Transactions(ending, this.#producer, this.#presence, directory)
+    this.#transactions = new TransactionalProducer(
+      ending,
+      this.#producer,
+      this.#presence,
+      directory,
+    )
     this.#positions = new Positions(brokers, routes)
     this.#popper = new Popper(clock, brokers, routes, timeoutMs)
     this.deadLetters = new DeadLetters(this)

@@ -43,4 +43,4 @@ export type {
   TransactionOutcome,
   TransactionResult,
   TransactionWork,
-} from './transactions.ts'
+} from './transactional-producer.ts'

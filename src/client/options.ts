@@ -6,7 +6,7 @@ import { BODY_BYTES_DEFAULT, BODY_BYTES_MAX } from '../model/limits.ts'
 import type { DialOptions } from '../remoting/connection.ts'
 import type { Credentials } from '../remoting/signature.ts'
 import { checkKind, checkNames, KIND, type Kind } from './calls/option-names.ts'
-import type { CheckTransaction } from './transactions.ts'
+import type { CheckTransaction } from './transactional-producer.ts'
 
 export interface ConnectOptions {
   /** 'host:port', several separated by ';' or as a list. Default: localhost:9876. */

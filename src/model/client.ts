@@ -11,7 +11,7 @@ export type GroupMode =
   /** The broker hands out message by message (`receive`). */
   | 'per-message'
 
-export interface Subscription {
+export interface TopicSubscription {
   readonly topic: string
   readonly filter: MessageFilter
   /** RocketMQ's subVersion: a newer one replaces. */
@@ -22,7 +22,7 @@ export interface ConsumerRegistration {
   readonly group: string
   readonly model: MessageModel
   readonly mode: GroupMode
-  readonly subscriptions: readonly Subscription[]
+  readonly subscriptions: readonly TopicSubscription[]
   /** RocketMQ's consumeType and consumeFromWhere as sent, for the admin answers. */
   readonly consumeType: string
   readonly consumeFrom: string

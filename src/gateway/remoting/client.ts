@@ -5,7 +5,7 @@ import type {
   ClientRegistration,
   ConsumerRegistration,
   GroupMode,
-  Subscription,
+  TopicSubscription,
 } from '../../model/client.ts'
 import type { Host } from '../../model/host.ts'
 import { parseMessageFilter } from '../../model/message-filter.ts'
@@ -92,12 +92,12 @@ export class RegisteredClient {
   }
 
   /** undefined before a heartbeat named this group and topic. */
-  subscription(group: string, topic: string): Subscription | undefined {
+  subscription(group: string, topic: string): TopicSubscription | undefined {
     const own = topicOfWire(topic)
     return this.#consumers.get(group)?.subscriptions.find((entry) => entry.topic === own)
   }
 
-  subscriptions(group: string): readonly Subscription[] {
+  subscriptions(group: string): readonly TopicSubscription[] {
     return this.#consumers.get(group)?.subscriptions ?? []
   }
 
@@ -240,7 +240,7 @@ const producerId = (registration: ClientRegistration | undefined): string | unde
   registration?.producerGroups.length ? registration.clientId : undefined
 
 /** An expression that the broker cannot serve subscribes to nothing; the pull says why. */
-function subscriptionOf(entry: SubscriptionEntry): Subscription[] {
+function subscriptionOf(entry: SubscriptionEntry): TopicSubscription[] {
   try {
     const filter = parseMessageFilter(entry.subString, entry.expressionType)
     return [{ topic: topicOfWire(entry.topic), filter, version: entry.subVersion }]

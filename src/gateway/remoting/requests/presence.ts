@@ -4,7 +4,7 @@ import { Slice } from '../../../clock.ts'
 import type {
   ClientRegistration,
   ConsumerRegistration,
-  Subscription,
+  TopicSubscription,
 } from '../../../model/client.ts'
 import type { MessageFilter } from '../../../model/message-filter.ts'
 import { topicOfWire, topicOnWire } from '../../../model/names.ts'
@@ -55,7 +55,11 @@ const connectionOf = (client: ClientRegistration): ConnectionEntry => ({
   version: client.version,
 })
 
-export const subscriptionEntry = ({ topic, filter, version }: Subscription): SubscriptionEntry => ({
+export const subscriptionEntry = ({
+  topic,
+  filter,
+  version,
+}: TopicSubscription): SubscriptionEntry => ({
   topic,
   ...expressionOf(filter),
   subVersion: version,

@@ -55,7 +55,7 @@ interface Turn {
 
 type EndResult = BrokerError | undefined
 
-export class Transactions {
+export class TransactionEnds {
   readonly #parts: Parts
   readonly #checks: TransactionChecks
   /** The last end under way, by the place of its half. */

@@ -44,7 +44,7 @@ const CHECKS_AT_ONCE_MAX = 256
 const INTRODUCE_MS = 30_000
 const INTRODUCE_TIMEOUT_MS = 5_000
 
-export interface TransactionsOptions {
+export interface TransactionalProducerOptions {
   readonly clock: Clock
   readonly group: string
   readonly timeoutMs: number
@@ -52,8 +52,8 @@ export interface TransactionsOptions {
   readonly status: StatusFeed
 }
 
-export class Transactions {
-  readonly #options: TransactionsOptions
+export class TransactionalProducer {
+  readonly #options: TransactionalProducerOptions
   readonly #producer: Producer
   readonly #presence: Presence
   readonly #directory: Directory
@@ -62,7 +62,7 @@ export class Transactions {
   #checks = 0
 
   constructor(
-    options: TransactionsOptions,
+    options: TransactionalProducerOptions,
     producer: Producer,
     presence: Presence,
     directory: Directory,
