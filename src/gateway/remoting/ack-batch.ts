@@ -2,14 +2,13 @@
 // from one piece of memory. One whose handle does not hold is looked at by itself, for its code.
 import type { PopDelivery } from '../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../model/positions.ts'
-import type { Output } from '../../output.ts'
 import { REQUEST } from '../../remoting/codes.ts'
 import { doneResponses } from '../../remoting/fast/done-response.ts'
 import type { ScannedAck } from '../../remoting/fast/pop-scan.ts'
 import { CODEC_JSON } from '../../remoting/frame.ts'
 import type { Asked } from '../../remoting/serving/connection.ts'
 import type { Principal } from '../access/auth.ts'
-import type { Answer, RemotingContext } from './call.ts'
+import type { Answering } from './answering.ts'
 import { ackNamed, authorizedTopic } from './requests/pop-settle.ts'
 
 interface Delivery extends PopDelivery {
@@ -23,23 +22,14 @@ interface Acks {
   readonly opaques: number[]
 }
 
-export interface AckBatchOptions {
-  readonly context: RemotingContext
-  readonly output: Output
-  /** Serves what has an answer of its own. */
-  readonly serve: (asked: Asked, answer: Promise<Answer>) => void
-  /** Some were answered. */
-  readonly onAnswered: () => void
-}
-
 export class AckBatch {
-  readonly #options: AckBatchOptions
+  readonly #options: Answering
   #batch: Acks[] = []
   #last: Acks | undefined
   /** Acknowledgements that are not answered yet. */
   #open = 0
 
-  constructor(options: AckBatchOptions) {
+  constructor(options: Answering) {
     this.#options = options
   }
 

@@ -1,6 +1,7 @@
 // One native peer: checks the identity behind each command, serves it or gathers it into the
-// chunk's batch of sends, and answers. The meaning of a command is in requests/, its bytes are cut
-// by the class that this one extends.
+// chunk's batch of sends, and answers. The plain form of the commonest commands is served by
+// `FastRequests`, the meaning of the others is in requests/, and their bytes are cut by the class
+// that this one extends.
 import { setMaxListeners } from 'node:events'
 import { BrokerError } from '../../errors.ts'
 import { hostOf } from '../../model/host.ts'
@@ -9,7 +10,7 @@ import type { NewMessage } from '../../model/message.ts'
 import { SYS_FLAG } from '../../model/record.ts'
 import type { CheckCandidate, TransactionCheck } from '../../model/transaction.ts'
 import type { GatewaySocket } from '../../port/gateway.ts'
-import { FLAG_ONE_WAY, FLAG_RESPONSE, REQUEST, RESPONSE } from '../../remoting/codes.ts'
+import { FLAG_ONE_WAY, REQUEST, RESPONSE } from '../../remoting/codes.ts'
 import {
   type Command,
   decodeCommand,
@@ -17,19 +18,8 @@ import {
   isResponse,
   requestHeader,
 } from '../../remoting/command.ts'
-import { scanBinaryHeader } from '../../remoting/fast/binary-scan.ts'
-import { scanEnd } from '../../remoting/fast/end-scan.ts'
-import { HeaderScan } from '../../remoting/fast/header-scan.ts'
-import { scanAck, scanPop } from '../../remoting/fast/pop-scan.ts'
-import { scanPull } from '../../remoting/fast/pull-scan.ts'
 import type { SendResponses } from '../../remoting/fast/send-response.ts'
-import { SignedScan } from '../../remoting/fast/signed-scan.ts'
-import {
-  CODEC_JSON,
-  FRAME_BYTES_MAX,
-  type HeaderCodec,
-  messageFrameBytes,
-} from '../../remoting/frame.ts'
+import { FRAME_BYTES_MAX, type HeaderCodec, messageFrameBytes } from '../../remoting/frame.ts'
 import { readFields } from '../../remoting/layout.ts'
 import { PendingRequests } from '../../remoting/pending-requests.ts'
 import { SEND, SEND_V2 } from '../../remoting/requests/send.ts'
@@ -44,19 +34,15 @@ import {
   UNSENT_BYTES_MAX,
 } from '../../remoting/serving/connection.ts'
 import { isAllowed, type Principal } from '../access/auth.ts'
-import { AckBatch } from './ack-batch.ts'
 import { topicResource } from './address.ts'
-import type { Answer, Call, HeldCall, MemberOf, Peer, Push, RemotingContext } from './call.ts'
+import type { Answer, Call, MemberOf, Peer, Push, RemotingContext } from './call.ts'
 import { RegisteredClient } from './client.ts'
-import { EndBatch } from './end-batch.ts'
 import { isOurFault, pullResponseCodeOf, responseCodeOf } from './errors.ts'
-import { FastSend } from './fast-send.ts'
+import { FastRequests } from './fast-requests.ts'
 import { messagesOf } from './message.ts'
 import { PeerIdentity } from './peer-identity.ts'
 import { ReadBudget } from './read-budget.ts'
 import { rebalanceNotice } from './requests/clients.ts'
-import { servePop } from './requests/pop.ts'
-import { servePull } from './requests/pull.ts'
 import { isLongRequest, isStartedOnly, requestTable } from './requests/table.ts'
 import { checkPush } from './requests/transactions.ts'
 import { openSends, type Sends } from './send-batch.ts'
@@ -98,42 +84,15 @@ export interface ConnectionOptions {
   readonly onGone: () => void
 }
 
-/** Chunks are taken one after the other, so all connections share these. */
-const scan = new HeaderScan()
-const fastSend = new FastSend(scan)
-const signed = new SignedScan(scan)
-const FAST_CODES: ReadonlySet<number> = new Set([
-  REQUEST.sendMessageV2,
-  REQUEST.pullMessage,
-  REQUEST.litePullMessage,
-  REQUEST.popMessage,
-  REQUEST.ackMessage,
-  REQUEST.endTransaction,
-])
-
-/** undefined: the general way has to say what is unusual. */
-function scannedPull(call: HeldCall): Promise<Answer> | undefined {
-  const pull = scanPull(scan)
-  return pull && servePull(call, pull)
-}
-
-function scannedPop(call: HeldCall): Promise<Answer> | undefined {
-  const pop = scanPop(scan)
-  return pop && servePop(call, pop)
-}
-
 export class Connection extends ServerConnection implements Peer {
   readonly client: RegisteredClient
   readonly #options: ConnectionOptions
   readonly #sends: Sends
-  readonly #acks: AckBatch
-  readonly #ends: EndBatch
+  readonly #fast: FastRequests
   readonly #identity: PeerIdentity
   readonly #reads: ReadBudget
   readonly #looks: ReadBudget
   readonly #gone = new AbortController()
-  /** Of the send that is being read. */
-  #sender: Principal | undefined
   /** Requests of ours that the peer is to answer. */
   readonly #pending: PendingRequests
   readonly #aside: Aside | undefined
@@ -169,13 +128,14 @@ export class Connection extends ServerConnection implements Peer {
     this.#sends = openSends({ context, output, responses }, PUBLISHING_BYTES_MAX, () =>
       this.balance(),
     )
-    const gathered = {
-      ...{ context, output },
-      serve: (asked: Asked, answer: Promise<Answer>) => this.#settle(asked, 0, answer),
+    this.#fast = new FastRequests({
+      ...{ context, output, identity: this.#identity, sends: this.#sends },
+      call: { client: this.client, context, reads: this.#reads, signal: this.#gone.signal },
+      hasRoom: () => this.#open < SERVING_MAX,
+      trust: () => this.trust(),
+      settle: (asked, bytes, answer) => this.#settle(asked, bytes, answer),
       onAnswered: () => this.#answered(),
-    }
-    this.#acks = new AckBatch(gathered)
-    this.#ends = new EndBatch(gathered)
+    })
     setMaxListeners(0, this.#gone.signal)
     this.#aside = options.aside?.(socket, () => this.trust())
   }
@@ -185,7 +145,7 @@ export class Connection extends ServerConnection implements Peer {
   }
 
   get #open(): number {
-    return this.#serving + this.#acks.open + this.#ends.open
+    return this.#serving + this.#fast.open
   }
 
   /** By a whole command, and where there are users by a signed one, or one for routes. */
@@ -233,16 +193,13 @@ export class Connection extends ServerConnection implements Peer {
   /** Ends held pulls and refuses new commands; messages being published are still answered. */
   shutDown(): void {
     this.#isClosing = true
+    this.#fast.close()
     this.#gone.abort(new BrokerError('ABORTED', 'the connection is closing'))
     void this.#sends.whenIdle().then(() => this.#endIfDone())
   }
 
   onFrame(bytes: Buffer, headerAt: number, bodyAt: number, end: number, codec: HeaderCodec): void {
-    const isScanned =
-      codec === CODEC_JSON
-        ? scan.scan(bytes, headerAt, bodyAt)
-        : scanBinaryHeader(scan, bytes, headerAt, bodyAt)
-    if (isScanned && this.#serveFast(headerAt, bodyAt, end, codec)) return
+    if (this.#fast.serve(bytes, headerAt, bodyAt, end, codec)) return
     const command = decodeCommand(bytes, headerAt, bodyAt, end, codec)
     if (isResponse(command)) {
       // Its bytes are the chunk's, which is reused.
@@ -265,9 +222,7 @@ export class Connection extends ServerConnection implements Peer {
 
   onChunkEnd(): void {
     this.#sends.flush()
-    this.#acks.flush()
-    this.#ends.flush()
-    fastSend.reset()
+    this.#fast.flush()
   }
 
   override onSent(): void {
@@ -277,6 +232,7 @@ export class Connection extends ServerConnection implements Peer {
 
   onClose(): void {
     this.#isClosing = true
+    this.#fast.close()
     this.#gone.abort(new BrokerError('ABORTED', 'the connection is gone'))
     this.#reads.close()
     this.#looks.close()
@@ -289,67 +245,6 @@ export class Connection extends ServerConnection implements Peer {
     })
     onGone()
   }
-
-  /**
-   * Sends and pulls in their plain form, straight from the scanned header.
-   * @returns false for everything else, and for what the general way has to find words for
-   */
-  #serveFast(headerAt: number, bodyAt: number, end: number, codec: HeaderCodec): boolean {
-    const { code, opaque, flag } = scan
-    if (!FAST_CODES.has(code) || this.#isClosing || (flag & FLAG_RESPONSE) !== 0) return false
-    const principal = this.#identity.ofScanned(signed, () => scan.bytes.subarray(bodyAt, end))
-    if (principal === undefined) return false
-    if (this.#identity.isVerified) this.trust()
-    const isSilent = (flag & FLAG_ONE_WAY) !== 0
-    if (code === REQUEST.sendMessageV2) {
-      const message = this.#fastMessage(bodyAt, end, principal)
-      if (message !== undefined) this.#sends.batch.addOne(opaque, codec, isSilent, message)
-      return message !== undefined
-    }
-    if (this.#open >= SERVING_MAX) return false
-    if (code === REQUEST.endTransaction) {
-      // Whose right depends on the topic is asked for it the general way.
-      const end = principal.admin ? scanEnd(scan) : undefined
-      return end !== undefined && this.#ends.add(opaque, isSilent, end)
-    }
-    if (isSilent) return false
-    if (code === REQUEST.ackMessage) return this.#gatherAck(opaque, principal)
-    const { context } = this.#options
-    const { client } = this
-    const { signal } = this.#gone
-    const reads = this.#reads
-    const call: HeldCall = { opaque, codec, principal, client, context, reads, signal }
-    const answer = code === REQUEST.popMessage ? scannedPop(call) : scannedPull(call)
-    if (answer === undefined) return false
-    this.#settle({ code, opaque, codec, flag: 0 }, bodyAt - headerAt, answer)
-    return true
-  }
-
-  #gatherAck(opaque: number, principal: Principal): boolean {
-    const ack = scanAck(scan)
-    if (ack === undefined) return false
-    try {
-      this.#acks.add(opaque, principal, ack)
-      return true
-    } catch {
-      // Denied: the general way answers with the reason.
-      return false
-    }
-  }
-
-  #fastMessage(bodyAt: number, end: number, principal: Principal): NewMessage | undefined {
-    this.#sender = principal
-    try {
-      const message = fastSend.message(bodyAt, end, this.client.host, this.#mayPublish)
-      if (message !== undefined) this.#identity.checkDispatches(principal, message)
-      return message
-    } catch {
-      // Denied: the general way answers with the reason.
-      return undefined
-    }
-  }
-
-  readonly #mayPublish = (topic: string): boolean => this.#identity.mayPublish(this.#sender!, topic)
 
   #serve(command: Command, bytes: number): void {
     if (this.#isClosing) {

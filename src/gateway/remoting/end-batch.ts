@@ -3,32 +3,22 @@
 // own is heard of.
 import { BrokerError } from '../../errors.ts'
 import type { TransactionEnd } from '../../model/transaction.ts'
-import type { Output } from '../../output.ts'
 import { FLAG_ONE_WAY, REQUEST } from '../../remoting/codes.ts'
 import { doneResponses } from '../../remoting/fast/done-response.ts'
 import type { ScannedEnd } from '../../remoting/fast/end-scan.ts'
 import { CODEC_JSON } from '../../remoting/frame.ts'
 import type { Asked } from '../../remoting/serving/connection.ts'
-import type { Answer, RemotingContext } from './call.ts'
+import type { Answering } from './answering.ts'
 import { endOf, endRefused } from './requests/transactions.ts'
 
-export interface EndBatchOptions {
-  readonly context: RemotingContext
-  readonly output: Output
-  /** Gives what has an answer of its own. */
-  readonly serve: (asked: Asked, answer: Promise<Answer>) => void
-  /** Some were answered. */
-  readonly onAnswered: () => void
-}
-
 export class EndBatch {
-  readonly #options: EndBatchOptions
+  readonly #options: Answering
   #ends: TransactionEnd[] = []
   #asked: Asked[] = []
   /** Ends that are not answered yet. */
   #open = 0
 
-  constructor(options: EndBatchOptions) {
+  constructor(options: Answering) {
     this.#options = options
   }
 
