@@ -72,6 +72,18 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
 /** Lets the event loop look at everything else first. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
+/** So many in each turn of the event loop, the first of them within the call. */
+export async function inTurns<T>(
+  all: readonly T[],
+  atOnce: number,
+  work: (one: T) => void,
+): Promise<void> {
+  for (let at = 0; at < all.length; at += atOnce) {
+    if (at > 0) await nextTurn()
+    for (const one of all.slice(at, at + atOnce)) work(one)
+  }
+}
+
 const SLICE_MS = 8
 
 /**

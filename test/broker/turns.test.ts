@@ -310,3 +310,44 @@ for (const what of ['groups', 'topics'] as const) {
     t.true(turns() >= count - 1, `${turns()} turns`)
   })
 }
+
+const HELD = 600
+
+test('the pulls and receives that wait on a deleted topic are refused over several turns', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.ensure('orders')
+  await broker.groups.ensure('billing')
+  const turn = countTurns(t)
+  const perTurn = new Map<number, number>()
+  const refused = async (waiting: Promise<unknown>): Promise<void> => {
+    await t.throwsAsync(waiting, { code: 'TOPIC_NOT_FOUND' })
+    perTurn.set(turn(), (perTurn.get(turn()) ?? 0) + 1)
+  }
+  const all = Array.from({ length: HELD }, (_, n) => [
+    refused(broker.pull(pullRequest('orders', { waitMs: 20_000 }))),
+    refused(
+      broker.receive(
+        receiveRequest('orders', 'billing', { memberId: `member-${n}`, waitMs: 20_000 }),
+      ),
+    ),
+  ])
+  await new Promise((resolve) => setImmediate(resolve))
+  await broker.topics.delete('orders')
+  await Promise.all(all.flat())
+  const most = Math.max(...perTurn.values())
+  t.true(most <= HELD, `${most} of ${2 * HELD} in one turn`)
+})
+
+test('a pull that waits on a deleted topic does not read the one that is made anew', async (t) => {
+  const { broker } = await startBroker(t)
+  await broker.topics.ensure('orders')
+  const held = Array.from({ length: HELD }, () =>
+    broker.pull(pullRequest('orders', { waitMs: 20_000 })),
+  )
+  const ends = Promise.allSettled(held)
+  await new Promise((resolve) => setImmediate(resolve))
+  const deleted = broker.topics.delete('orders')
+  await broker.publish([newMessage('orders', { queueId: 0 })])
+  await deleted
+  t.true((await ends).every(({ status }) => status === 'rejected'))
+})

@@ -2,7 +2,7 @@
 // state for the reader beyond the pull itself; a held pull is woken by arrivals, its signal, its
 // time or the close.
 import { onAbort } from '../../abort.ts'
-import type { Clock, Timer } from '../../clock.ts'
+import { type Clock, inTurns, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { getI32 } from '../../model/bytes.ts'
 import { isExpired, mayExpire } from '../../model/expiry.ts'
@@ -37,6 +37,9 @@ const NO_RECORDS = Buffer.alloc(0)
  * message.
  */
 const WOKEN_AT_ONCE_MAX = 64
+
+/** Pulls that are refused in one turn, as their topic is gone. */
+const REFUSED_AT_ONCE_MAX = 256
 
 /** What one step of a search for a condition looks through, in checks by tags. */
 const SEARCHED_AT_ONCE = 8_192
@@ -136,12 +139,15 @@ export class Puller {
     }
   }
 
-  /** The topic is gone: its held pulls are refused. */
+  /**
+   * The topic is gone: none of its held pulls reads one that is made again under the name. They are
+   * refused over several turns of the event loop, for there may be thousands.
+   */
   drop(topic: string): void {
-    const queues = this.#held.get(topic)
-    for (const held of queues?.values() ?? []) {
-      for (const pull of held) this.#settle(pull, topicNotFound(topic))
-    }
+    const gone = [...(this.#held.get(topic)?.values() ?? [])].flatMap((held) => [...held])
+    for (const held of gone) this.#letGo(held)
+    const error = topicNotFound(topic)
+    void inTurns(gone, REFUSED_AT_ONCE_MAX, (held) => held.settle(error))
   }
 
   /** The group was moved: a pull of it that waits at the old place is told. */
@@ -396,10 +402,15 @@ export class Puller {
   }
 
   #settle(held: Held, result: PullResult | BrokerError): void {
-    if (!this.#remove(held)) return
+    if (this.#letGo(held)) held.settle(result)
+  }
+
+  /** False: it was settled, or let go, before. */
+  #letGo(held: Held): boolean {
+    if (!this.#remove(held)) return false
     held.timer.cancel()
     held.callOff?.()
-    held.settle(result)
+    return true
   }
 
   #isHeld(held: Held): boolean {

@@ -1,12 +1,15 @@
 // The consumers of one group that wait on one topic, first come first served. The handout chooses
 // their messages; when to ask it is decided here.
 import { onAbort } from '../../abort.ts'
-import type { Timer } from '../../clock.ts'
+import { inTurns, type Timer } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { ANY_QUEUE, type ReceivedMessage } from '../../model/message.ts'
 import { type MessageFilter, selectsAll, wantTheSame } from '../../model/message-filter.ts'
 import { EVERY_TAG } from '../../model/tag-filter.ts'
 import { Handout, type HandoutGroup, type HandoutRequest } from './handout.ts'
+
+/** Receives that are answered in one turn, as their line is closed. */
+const ENDED_AT_ONCE_MAX = 256
 
 interface Waiting {
   readonly request: HandoutRequest
@@ -67,13 +70,15 @@ export class ReceiveLine {
 
   /**
    * Ends every waiting receive: without messages at a close, with the error when the topic is gone.
+   * They are answered over several turns of the event loop, for there may be thousands.
    */
   close(error?: BrokerError): void {
-    for (const waiting of [...this.#waiting]) {
-      this.#leave(waiting)
-      if (error === undefined) waiting.resolve([])
-      else waiting.reject(error)
-    }
+    const gone = [...this.#waiting]
+    for (const waiting of gone) this.#leave(waiting)
+    void inTurns(gone, ENDED_AT_ONCE_MAX, ({ resolve, reject }) => {
+      if (error === undefined) resolve([])
+      else reject(error)
+    })
   }
 
   /**

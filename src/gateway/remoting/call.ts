@@ -1,6 +1,7 @@
 // One request on its way through the front-end, and the form of its answer. A request family is a
 // table of functions from calls to answers; it sees the broker through its port and never a socket.
 
+import type { SharedSlice } from '../../clock.ts'
 import type { QueueName } from '../../model/message.ts'
 import { isLightQueue, isRetryTopic, topicOfWire, topicOnWire } from '../../model/names.ts'
 import type { GatewayContext } from '../../port/gateway.ts'
@@ -23,6 +24,8 @@ export interface RemotingContext extends GatewayContext {
   readonly traffic: Traffic
   readonly heldPops: HeldPops
   readonly inflation: Inflation
+  /** Of all looks at records for answers about times and positions. */
+  readonly recordLooks: SharedSlice
 }
 
 export interface Call {

@@ -12,6 +12,7 @@ export async function recordAt(
   queue: QueueName,
   offset: number,
 ): Promise<RecordView | undefined> {
+  await inTurn(context)
   const result = await looks.within(RECORD_BYTES, () =>
     context.broker.pull({
       topic: queue.topic,
@@ -28,10 +29,19 @@ export async function recordAt(
 }
 
 /** Where a time is in a queue: found by looking at the times of records. */
-export const offsetByTime = (
+export async function offsetByTime(
   { context, looks }: Pick<Call, 'context' | 'looks'>,
   queue: QueueName,
   timestampMs: number,
   boundary: 'lower' | 'upper',
-): Promise<QueueOffset> =>
-  looks.within(RECORD_BYTES, () => context.broker.cursors.byTime(queue, timestampMs, boundary))
+): Promise<QueueOffset> {
+  await inTurn(context)
+  return looks.within(RECORD_BYTES, () =>
+    context.broker.cursors.byTime(queue, timestampMs, boundary),
+  )
+}
+
+/** A request may look at each of a thousand queues, and many connections may ask at once. */
+async function inTurn({ recordLooks }: Call['context']): Promise<void> {
+  if (recordLooks.isOver) await recordLooks.rest()
+}

@@ -1,5 +1,6 @@
 // The native front-end: takes sockets, knows its connections, and tells consumers when their group
 // changed. Everything else happens in a connection.
+import { SharedSlice } from '../../clock.ts'
 import { BrokerError } from '../../errors.ts'
 import { BODY_BYTES_DEFAULT } from '../../model/limits.ts'
 import type { NewMessage } from '../../model/message.ts'
@@ -50,7 +51,8 @@ export class RemotingGateway implements Gateway {
     this.#aside = aside
     const traffic = new Traffic(context.numbers, this.protocol)
     const inflation = new Inflation(context.clock)
-    this.#context = { ...context, traffic, heldPops: new HeldPops(), inflation }
+    const recordLooks = new SharedSlice(context.clock)
+    this.#context = { ...context, traffic, heldPops: new HeldPops(), inflation, recordLooks }
     this.#responses = new SendResponses(context.broker.identity.storeHost)
     this.#bodyBytesMax = options.bodyBytesMax ?? BODY_BYTES_DEFAULT
     this.#serving = new Serving(context, options)

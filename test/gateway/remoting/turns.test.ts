@@ -3,7 +3,7 @@
 import test, { type ExecutionContext } from 'ava'
 import type { Broker } from '../../../src/port/broker.ts'
 import { encodeCommand, requestHeader } from '../../../src/remoting/command.ts'
-import { queueOf } from '../../support/broker.ts'
+import { newMessage, queueOf } from '../../support/broker.ts'
 import { fields, startFrontEnd } from '../../support/native-front-end.ts'
 import { overridden } from '../../support/overridden.ts'
 import { countTurns, endSlicesAtOnce } from '../../support/turns.ts'
@@ -38,6 +38,28 @@ for (const [what, code, asked] of [
     const answer = await connection.request(code, { fields: fields(asked) })
     t.is(answer.code, 0)
     t.regex(answer.body.toString(), /N1/)
+    t.true(turns() >= COUNT, `${turns()} turns`)
+  })
+}
+
+for (const [what, code, asked] of [
+  ['the statistics', 202, {}],
+  ['the time spans', 303, { group: 'G' }],
+  ['a reset by time', 222, { group: 'G', timestamp: '1', isForce: 'true' }],
+] as const) {
+  test(`${what} of a topic with many queues look at their records over many turns`, async (t) => {
+    const { broker, clock, connect } = await startFrontEnd(t)
+    const queues = { readQueues: COUNT, writeQueues: COUNT, perm: 6, ordered: false, sysFlag: 0 }
+    await broker.topics.put({ name: 'wide', ...queues })
+    await broker.groups.ensure('G')
+    await broker.publish(
+      Array.from({ length: COUNT }, (_, queueId) => newMessage('wide', { queueId })),
+    )
+    const connection = await connect()
+    endSlicesAtOnce(t, clock)
+    const turns = countTurns(t)
+    const answer = await connection.request(code, { fields: fields({ topic: 'wide', ...asked }) })
+    t.is(answer.code, 0)
     t.true(turns() >= COUNT, `${turns()} turns`)
   })
 }

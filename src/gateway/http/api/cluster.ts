@@ -1,5 +1,7 @@
 // The broker itself: state, numbers, settings, connected clients.
 import { z } from 'zod'
+import { Slice } from '../../../clock.ts'
+import type { ClientRegistration } from '../../../model/client.ts'
 import { numbersTable } from '../../../numbers/text.ts'
 import { endpoint } from './endpoint.ts'
 import { PAGE, pageOf } from './pages.ts'
@@ -53,11 +55,9 @@ export const clusterEndpoints = [
       const { protocol } = query
       const wanted = protocol === undefined ? all : all.filter((one) => one.protocol === protocol)
       // Two connections may have one id.
-      const { page, ...rest } = pageOf(
-        wanted,
-        (one) => `${one.clientId} ${one.connectionId}`,
-        query,
-      )
+      const nameOf = (one: ClientRegistration) => `${one.clientId} ${one.connectionId}`
+      const slice = new Slice(context.clock)
+      const { page, ...rest } = await pageOf(wanted, nameOf, query, slice)
       const clients = page.map(({ consumers, ...client }) => ({
         ...client,
         consumers: consumers.map(({ group, model, mode, subscriptions }) => ({

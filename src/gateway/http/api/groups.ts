@@ -1,6 +1,5 @@
 // Consumer groups: their places, members and definitions.
 import { z } from 'zod'
-import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { ClientRegistration } from '../../../model/client.ts'
 import { type GroupDefinition, groupDefaults } from '../../../model/group.ts'
@@ -10,7 +9,7 @@ import { isAllowed } from '../../access/auth.ts'
 import { deleteGroup, putGroup } from '../../admin/definitions.ts'
 import { resetGroup } from '../../admin/reset.ts'
 import { type ApiQuestion, endpoint } from './endpoint.ts'
-import { PAGE, type PageQuery, pageOf } from './pages.ts'
+import { PAGE, type PageQuery, readablePage } from './pages.ts'
 
 export const groupEndpoints = [
   endpoint({
@@ -129,28 +128,16 @@ export async function readable({
   throw new BrokerError('GROUP_NOT_FOUND', `there is no group '${name.slice(0, 300)}'`)
 }
 
-async function listGroups({ query, principal, context }: ApiQuestion<PageQuery, unknown>) {
-  const { broker, auth, clock } = context
-  const slice = new Slice(clock)
-  const readables: GroupDefinition[] = []
-  for (const definition of await broker.groups.list()) {
-    if (slice.isOver) await slice.rest()
-    const { name } = definition
-    if (isAllowed(auth, principal, 'read', { kind: 'group', name })) readables.push(definition)
-  }
-  const { page, ...rest } = pageOf(readables, ({ name }) => name, query)
-  const clients = await broker.clients.list()
-  const groups: unknown[] = []
-  for (const definition of page) {
-    if (slice.isOver) await slice.rest()
-    const members = membersOf(clients, definition.name).length
-    groups.push({
-      ...shown(definition),
-      members,
-      ...sums(await readableLags({ context, principal }, definition.name)),
-    })
-  }
-  return { groups, ...rest }
+async function listGroups(asked: ApiQuestion<PageQuery, unknown>) {
+  const { broker } = asked.context
+  const members = memberCounts(await broker.clients.list())
+  const all = await broker.groups.list()
+  const { page, ...rest } = await readablePage(asked, 'group', all, async (definition) => ({
+    ...shown(definition),
+    members: members.get(definition.name) ?? 0,
+    ...sums(await readableLags(asked, definition.name)),
+  }))
+  return { groups: page, ...rest }
 }
 
 /** In the topics that the user may read. */
@@ -183,6 +170,14 @@ const membersOf = (clients: readonly ClientRegistration[], group: string) =>
         topics: subscriptions.map(({ topic }) => topic),
       })),
   )
+
+function memberCounts(clients: readonly ClientRegistration[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>()
+  for (const { consumers } of clients) {
+    for (const { group } of consumers) counts.set(group, (counts.get(group) ?? 0) + 1)
+  }
+  return counts
+}
 
 const shown = ({
   name,

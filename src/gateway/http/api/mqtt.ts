@@ -1,5 +1,6 @@
 // What MQTT keeps: sessions, and the names of retained messages.
 import { z } from 'zod'
+import { Slice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
 import type { MqttView } from '../../../port/gateway.ts'
 import { type ApiQuestion, endpoint } from './endpoint.ts'
@@ -12,9 +13,11 @@ export const mqttEndpoints = [
     summary: 'MQTT sessions, with a connection or waiting for one',
     query: z.strictObject(PAGE),
     answers: 'The sessions by client id.',
-    serve(asked) {
+    async serve(asked) {
       const view = viewOf(asked)
-      const { page, ...rest } = pageOf(view.sessions(), ({ clientId }) => clientId, asked.query)
+      const slice = new Slice(asked.context.clock)
+      const nameOf = ({ clientId }: { readonly clientId: string }) => clientId
+      const { page, ...rest } = await pageOf(view.sessions(), nameOf, asked.query, slice)
       const sessions = page.map(({ clientId }) => {
         const { subscriptions = [], ...session } = view.session(clientId) ?? { clientId }
         return { ...session, subscriptions: subscriptions.length }

@@ -1,5 +1,8 @@
 // Long lists, page by page: by name, behind the last one of the page before.
 import { z } from 'zod'
+import { Slice } from '../../../clock.ts'
+import { isAllowed } from '../../access/auth.ts'
+import type { ApiQuestion } from './endpoint.ts'
 
 const PAGE_DEFAULT = 100
 export const PAGE_MAX = 1000
@@ -30,15 +33,17 @@ export interface Page<T> {
   readonly total: number
 }
 
-/** Looks at each once: a broker may have a hundred thousand of them. */
-export function pageOf<T>(
+/** Looks at each once, in slices: a broker may have a hundred thousand of them. */
+export async function pageOf<T>(
   all: Iterable<T>,
   nameOf: (one: T) => string,
   { after, max, contains }: PageQuery,
-): Page<T> {
+  slice: Slice,
+): Promise<Page<T>> {
   let total = 0
   let found: T[] = []
   for (const one of all) {
+    if (slice.isOver) await slice.rest()
     const name = nameOf(one)
     if (contains !== undefined && !name.includes(contains)) continue
     total++
@@ -50,6 +55,29 @@ export function pageOf<T>(
   if (page.length <= max) return { page, total }
   page.pop()
   return { page, total, next: nameOf(page.at(-1)!) }
+}
+
+/** A page of those that the user may read, each as `show` makes it. */
+export async function readablePage<T extends { readonly name: string }, Shown>(
+  { query, principal, context }: ApiQuestion<PageQuery, unknown>,
+  kind: 'topic' | 'group',
+  all: Iterable<T>,
+  show: (one: T) => Promise<Shown>,
+): Promise<Page<Shown>> {
+  const { auth, clock } = context
+  const slice = new Slice(clock)
+  function* readable(): Generator<T> {
+    for (const one of all) {
+      if (isAllowed(auth, principal, 'read', { kind, name: one.name })) yield one
+    }
+  }
+  const { page, ...rest } = await pageOf(readable(), ({ name }) => name, query, slice)
+  const shown: Shown[] = []
+  for (const one of page) {
+    if (slice.isOver) await slice.rest()
+    shown.push(await show(one))
+  }
+  return { page: shown, ...rest }
 }
 
 /** Pages. */

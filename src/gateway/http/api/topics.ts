@@ -14,7 +14,7 @@ import type { Broker } from '../../../port/broker.ts'
 import { isAllowed } from '../../access/auth.ts'
 import { deleteTopic, putTopic } from '../../admin/definitions.ts'
 import { type ApiQuestion, endpoint } from './endpoint.ts'
-import { PAGE, type PageQuery, pageOf } from './pages.ts'
+import { PAGE, type PageQuery, readablePage } from './pages.ts'
 
 const PERMISSIONS = { 'read-write': PERM_READ_WRITE, read: PERM_READ, write: PERM_WRITE, none: 0 }
 type Permission = keyof typeof PERMISSIONS
@@ -113,32 +113,21 @@ async function readable({
   throw new BrokerError('TOPIC_NOT_FOUND', `there is no topic '${name.slice(0, 300)}'`)
 }
 
-async function listTopics({
-  query,
-  principal,
-  context,
-}: ApiQuestion<PageQuery & { readonly all: string }, unknown>) {
-  const { broker, auth, clock } = context
-  const slice = new Slice(clock)
-  const readables: TopicDefinition[] = []
-  for (const definition of await broker.topics.list()) {
-    if (slice.isOver) await slice.rest()
-    const { name } = definition
-    if (query.all === 'false' && kindOf(name, broker.identity.brokerName) !== 'user') continue
-    if (isAllowed(auth, principal, 'read', { kind: 'topic', name })) readables.push(definition)
-  }
-  const { page, ...rest } = pageOf(readables, ({ name }) => name, query)
-  const topics: unknown[] = []
-  for (const definition of page) {
-    if (slice.isOver) await slice.rest()
+async function listTopics(asked: ApiQuestion<PageQuery & { readonly all: string }, unknown>) {
+  const { broker } = asked.context
+  const { brokerName } = broker.identity
+  const all = await broker.topics.list()
+  const wanted =
+    asked.query.all === 'true' ? all : all.filter(({ name }) => kindOf(name, brokerName) === 'user')
+  const { page, ...rest } = await readablePage(asked, 'topic', wanted, async (definition) => {
     let [messages, stored] = [0, 0]
     for (const { minOffset, maxOffset } of await broker.topics.ranges(definition.name)) {
       messages += maxOffset - minOffset
       stored += maxOffset
     }
-    topics.push({ ...shown(broker, definition), messages, stored })
-  }
-  return { topics, ...rest }
+    return { ...shown(broker, definition), messages, stored }
+  })
+  return { topics: page, ...rest }
 }
 
 async function groupsOfTopic(asked: ApiQuestion<unknown, unknown>) {
