@@ -313,11 +313,11 @@ for (const argv of [
 }
 
 test('what a member over MQTT has not shown at its end is for the next', async (t) => {
-  const member = ['sub', 'kept', '-g', 'kept', '--raw']
-  await done('pub', 'kept', 'first')
+  const member = ['sub', 'unshown', '-g', 'unshown', '--raw']
+  await done('pub', 'unshown', 'first')
   // Now the group has a place in every queue, from which it goes on.
   t.is((await done(...member, '--from', 'first', '-c', '1')).output, 'first\n')
-  await done('pub', 'kept', 'n{n}', '-c', '20')
+  await done('pub', 'unshown', 'n{n}', '-c', '20')
   const one = await done(...member, '-c', '1', ...via('mqtt'))
   const others = await done(...member, '-c', '19', ...via('mqtt'))
   const shown = [...one.printed, ...others.printed].map((line) => line.trimEnd())
