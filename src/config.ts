@@ -1,6 +1,6 @@
 // The one strict schema of everything an operator may set, and loading it: defaults < file <
 // environment < flags. Declares values and limits with their units; decides nothing.
-import './schema.ts'
+
 import { existsSync, readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
@@ -20,8 +20,9 @@ import {
 import { fillInSizes, sizeProblems } from './message-sizes.ts'
 import { splitAddress } from './model/host.ts'
 import { BROKER_ROLES, REPLICATION_SETTINGS, replicationProblems } from './replication/options.ts'
+import { lazyJsonSchema, leavesOf } from './schema.ts'
 import { SCRAM_PATTERN } from './scram-keys.ts'
-import { CONFIG_FILE_ENV, type JsonSchema, type Layered, layer, settingsOf } from './settings.ts'
+import { CONFIG_FILE_ENV, type Layered, layer, type Setting, settingAt } from './settings.ts'
 
 const port = (fallback: number) =>
   z.int().min(0).max(65_535).default(fallback).describe('TCP port; 0 takes a free one.')
@@ -42,8 +43,11 @@ function isAddress(text: string): boolean {
   }
 }
 
-/** The settings of an address and its limits. */
-const address = (silentMs: number) => ({
+const limit = (least: number, fallback: number, words: string) =>
+  z.int().min(least).default(fallback).describe(words)
+
+/** The settings of an address and its limits: the same schemas for all of them. */
+const ADDRESS = {
   host: z
     .string()
     .min(1)
@@ -55,34 +59,34 @@ const address = (silentMs: number) => ({
     .min(1)
     .optional()
     .describe('Host name or address that clients are told to connect to; default: `host`.'),
-  connectionsMax: z.int().min(1).default(20_000).describe('Open connections in total.'),
-  connectionsPerAddressMax: z
-    .int()
-    .min(1)
-    .default(10_000)
-    .describe('Open connections from one remote address; of IPv6, from one network of 64 bits.'),
-  unsentBytesMax: z
-    .int()
-    .min(65_536)
-    .default(64 * 1024 * 1024)
-    .describe('Bytes waiting in one connection for a slow reader; beyond, it is closed.'),
-  writeStallMs: z
-    .int()
-    .min(100)
-    .default(30_000)
-    .describe('A connection that takes none of its waiting bytes for this long is closed.'),
-  silentMs: z
-    .int()
-    .min(100)
-    .default(silentMs)
-    .describe('A new connection that sends nothing for this long is closed.'),
-})
+  connectionsMax: limit(1, 20_000, 'Open connections in total.'),
+  connectionsPerAddressMax: limit(
+    1,
+    10_000,
+    'Open connections from one remote address; of IPv6, from one network of 64 bits.',
+  ),
+  unsentBytesMax: limit(
+    65_536,
+    64 * 1024 * 1024,
+    'Bytes waiting in one connection for a slow reader; beyond, it is closed.',
+  ),
+  writeStallMs: limit(
+    100,
+    30_000,
+    'A connection that takes none of its waiting bytes for this long is closed.',
+  ),
+}
+const silent = (ms: number) =>
+  limit(100, ms, 'A new connection that sends nothing for this long is closed.')
+const NATIVE_ADDRESS = { ...ADDRESS, silentMs: silent(NATIVE_SILENT_MS) }
+const OTHER_ADDRESS = { ...ADDRESS, silentMs: silent(SILENT_MS) }
+const enabled = z.boolean().default(true).describe('Serve it at all.')
 
 /** The settings that every listening front-end has. */
-const listening = (portDefault: number, silentMs: number) => ({
-  enabled: z.boolean().default(true).describe('Serve it at all.'),
+const listening = <A extends typeof NATIVE_ADDRESS>(portDefault: number, address: A) => ({
+  enabled,
   port: port(portDefault),
-  ...address(silentMs),
+  ...address,
 })
 
 const grants = () =>
@@ -178,7 +182,7 @@ const declared = z.strictObject({
     .prefault({})
     .describe('The log and its views.'),
   nameServer: z
-    .strictObject(listening(9876, NATIVE_SILENT_MS))
+    .strictObject(listening(9876, NATIVE_ADDRESS))
     .prefault({})
     .describe('The name server of this process.'),
   broker: z
@@ -237,7 +241,7 @@ const declared = z.strictObject({
     .describe('The cluster that `trivet gateway` stands before: of Apache RocketMQ, or of ours.'),
   remoting: z
     .strictObject({
-      ...listening(10_911, NATIVE_SILENT_MS),
+      ...listening(10_911, NATIVE_ADDRESS),
       vipChannel: z
         .boolean()
         .default(true)
@@ -249,7 +253,7 @@ const declared = z.strictObject({
     .describe("RocketMQ's native protocol."),
   replication: z
     .strictObject({
-      ...listening(10_912, SILENT_MS),
+      ...listening(10_912, OTHER_ADDRESS),
       enabled: z.boolean().default(false).describe('Take slaves at the port.'),
       ...REPLICATION_SETTINGS,
     })
@@ -257,21 +261,21 @@ const declared = z.strictObject({
     .describe('Copies of the log on other machines.'),
   mqtt: z
     .strictObject({
-      ...listening(1883, SILENT_MS),
+      ...listening(1883, OTHER_ADDRESS),
       ...MQTT_SETTINGS,
     })
     .prefault({})
     .describe('MQTT 3.1, 3.1.1 and 5.'),
   amqp: z
     .strictObject({
-      ...listening(5672, SILENT_MS),
+      ...listening(5672, OTHER_ADDRESS),
       ...AMQP_SETTINGS,
     })
     .prefault({})
     .describe('AMQP 1.0.'),
   http: z
     .strictObject({
-      ...listening(9877, SILENT_MS),
+      ...listening(9877, OTHER_ADDRESS),
       ...HTTP_SETTINGS,
     })
     .prefault({})
@@ -286,7 +290,7 @@ const declared = z.strictObject({
         .describe(
           'One TCP port for every protocol that is enabled, in place of their own; 0: a free one.',
         ),
-      ...address(NATIVE_SILENT_MS),
+      ...NATIVE_ADDRESS,
     })
     .prefault({})
     .describe('Addresses for every protocol, told by the first byte of a connection.'),
@@ -354,8 +358,11 @@ export type Config = z.output<typeof configSchema>
 export type ConfigInput = z.input<typeof configSchema>
 export type ListeningConfig = Config['any']
 
-export const configJsonSchema = z.toJSONSchema(configSchema, { io: 'input' }) as JsonSchema
-export const settings = settingsOf(configJsonSchema)
+export const configJsonSchema = lazyJsonSchema(configSchema)
+export const settings: readonly Setting[] = [...leavesOf(declared)].map(([path, leaf]) =>
+  settingAt(path, lazyJsonSchema(leaf)),
+)
+const declaration = { schema: configSchema, settings, jsonSchema: configJsonSchema }
 
 /** Read when no file is named and it exists. */
 export const CONFIG_FILE_DEFAULT = 'trivet.json'
@@ -378,18 +385,17 @@ export function loadConfig(sources: ConfigSources = {}): LoadedConfig {
   const named = sources.file ?? sources.env?.[CONFIG_FILE_ENV]
   const path = named ?? (existsSync(CONFIG_FILE_DEFAULT) ? CONFIG_FILE_DEFAULT : undefined)
   const file = path === undefined ? undefined : { name: path, content: readJson(path) }
-  const layered = layer(configSchema, configJsonSchema, {
+  const loaded = layer(declaration, {
     file,
     env: sources.env ?? {},
     flags: sources.flags ?? new Map(),
   })
-  return { ...layered, file: path }
+  return { ...loaded, file: path }
 }
 
 /** The defaults with some values changed: for embedding and for tests. */
 export function configOf(changed: ConfigInput = {}): Config {
-  return layer(configSchema, configJsonSchema, { file: { name: 'the options', content: changed } })
-    .values
+  return layer(declaration, { file: { name: 'the options', content: changed } }).values
 }
 
 function readJson(path: string): unknown {

@@ -1,5 +1,31 @@
-// How zod checks in this process. Comes before the first schema is used: each is used a few times
-// at most, so code that is made for it at run time is never worth its price.
+// How zod checks in this process, and what it says of its schemas. Comes before the first schema is
+// used: each is used a few times at most, so code that is made for it at run time is never worth
+// its price.
 import { z } from 'zod'
+import type { JsonSchema } from './settings.ts'
 
 z.config({ jitless: true })
+
+/** Made once, when it is asked for: it takes a tenth of a start. */
+export function lazyJsonSchema(schema: z.ZodType): () => JsonSchema {
+  let made: JsonSchema | undefined
+  return () => {
+    made ??= z.toJSONSchema(schema, { io: 'input' }) as JsonSchema
+    return made
+  }
+}
+
+/** The values that an object's schema declares, by their paths; those of `$schema` aside. */
+export function* leavesOf(
+  schema: z.ZodType,
+  path: readonly string[] = [],
+): Generator<readonly [path: readonly string[], leaf: z.ZodType]> {
+  const inner = schema instanceof z.ZodPrefault ? schema.unwrap() : schema
+  if (!(inner instanceof z.ZodObject)) {
+    yield [path, schema]
+    return
+  }
+  for (const [key, child] of Object.entries(inner.shape as Record<string, z.ZodType>)) {
+    if (!key.startsWith('$')) yield* leavesOf(child, [...path, key])
+  }
+}

@@ -13,8 +13,10 @@ import { BrokerError } from './errors.ts'
 import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
 import { Accounts } from './gateway/access/accounts.ts'
 import { openAuthenticator } from './gateway/access/auth.ts'
+import { requestCounters } from './gateway/http/numbers.ts'
 import type { HttpGateway } from './gateway/http/server.ts'
 import { AnyGateway } from './gateway/net/any-gateway.ts'
+import { LateGateway } from './gateway/net/late-gateway.ts'
 import {
   addressesOf,
   advertisedHost,
@@ -119,12 +121,12 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const any = composeAny(protocols, context, listeners)
   const composition = { ...context, auth, listeners, trusted, protocols, any }
   const nameServer = await composeNameServer(composition)
-  const http = await composeHttp(role, composition)
+  const http = composeHttp(role, composition)
   const running = await composeRole(role, composition, nameServer)
   if (running !== undefined && http !== undefined) {
-    http.ready(running)
+    http.tell((gateway) => gateway.ready(running))
     // The first that is closed: clients are sent elsewhere while the others still answer.
-    parts.add('readiness', async () => http.stopping())
+    parts.add('readiness', async () => http.tell((gateway) => gateway.stopping()))
   }
   // Not awaited: it never rejects, and only writes a line of the log.
   void dialAdvertised(listeners, config, log, clock)
@@ -160,18 +162,22 @@ const CLOSED_DOOR = { accept: (socket: GatewaySocket): void => socket.destroy() 
 const HTTP_STOP_MS = 500
 
 /** Before the broker, whose start may take long: what asks is told that it is not ready. */
-async function composeHttp(
+function composeHttp(
   role: ServerRole,
   { config, log, clock, auth, listeners, parts, numbers, protocols, any }: Composition,
-): Promise<HttpGateway | undefined> {
+): LateGateway<HttpGateway> | undefined {
   if (!protocols.includes('http') || doorOf(listeners, 'http') === undefined) return undefined
   const own = allOf(listeners, 'http')
-  const { HttpGateway } = await import('./gateway/http/server.ts')
   const { clusterName: cluster, name } = config.broker
   // As Apache's brokers and proxies name themselves.
   const node = { cluster, node_type: role === 'gateway' ? 'proxy' : 'broker', node_id: name }
-  const settings = redact(config, configJsonSchema)
-  const gateway = new HttpGateway({ auth, log, clock, numbers, node, settings }, config.http)
+  const open = async (): Promise<HttpGateway> => {
+    const { HttpGateway } = await import('./gateway/http/server.ts')
+    const settings = redact(config, configJsonSchema())
+    return new HttpGateway({ auth, log, clock, numbers, node, settings }, config.http)
+  }
+  requestCounters(numbers)
+  const gateway = new LateGateway('http', open, log)
   parts.add('HTTP', () => {
     for (const listener of own) listener.stopAccepting()
     return gateway.close(Math.min(config.stopDeadlineMs, HTTP_STOP_MS))

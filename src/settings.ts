@@ -6,7 +6,7 @@ import type { z } from 'zod'
 import { didYouMean, nearest } from './did-you-mean.ts'
 import { BrokerError } from './errors.ts'
 
-/** One leaf of the schema. */
+/** One leaf of the schema. What its JSON Schema says is made when it is asked for: few are. */
 export interface Setting {
   /** 'mqtt.connectionsMax', as in the file. */
   readonly name: string
@@ -40,6 +40,13 @@ export interface JsonSchema {
  * Where a value came from, in words: 'default', 'trivet.json', 'TRIVET_MQTT__PORT', '--mqtt.port'.
  */
 export type Origin = string
+
+/** A schema, as what is given is held against it. */
+export interface Declaration<S extends z.ZodType> {
+  readonly schema: S
+  readonly settings: readonly Setting[]
+  readonly jsonSchema: () => JsonSchema
+}
 
 export interface Layers {
   readonly file?: { readonly name: string; readonly content: unknown } | undefined
@@ -83,30 +90,36 @@ export function settingsOf(root: JsonSchema): readonly Setting[] {
         visit(child, at)
         continue
       }
-      settings.push({
-        name: at.join('.'),
-        path: at,
-        env: ENV_PREFIX + at.map(snake).join('__'),
-        flag: at.map(kebab).join('.'),
-        schema: child,
-        description: child.description ?? '',
-        default: child.default,
-      })
+      settings.push(settingAt(at, () => child))
     }
   }
   visit(root, [])
   return settings
 }
 
+export const settingAt = (path: readonly string[], schema: () => JsonSchema): Setting => ({
+  name: path.join('.'),
+  path,
+  env: ENV_PREFIX + path.map(snake).join('__'),
+  flag: path.map(kebab).join('.'),
+  get schema() {
+    return schema()
+  },
+  get description() {
+    return schema().description ?? ''
+  },
+  get default() {
+    return schema().default
+  },
+})
+
 /**
  * @throws BrokerError CONFIG_INVALID naming every bad value, where it came from and what would do
  */
 export function layer<S extends z.ZodType>(
-  schema: S,
-  root: JsonSchema,
+  { schema, settings, jsonSchema }: Declaration<S>,
   layers: Layers,
 ): Layered<z.output<S>> {
-  const settings = settingsOf(root)
   const problems: string[] = []
   const origins = new Map<string, Origin>()
   const tree = startTree(layers.file, problems)
@@ -121,7 +134,7 @@ export function layer<S extends z.ZodType>(
   const parsed = schema.safeParse(tree)
   if (!parsed.success) {
     for (const issue of parsed.error.issues)
-      problems.push(...explain(issue, root, origins, layers.file?.name))
+      problems.push(...explain(issue, jsonSchema(), origins, layers.file?.name))
   }
   if (problems.length > 0 || !parsed.success) {
     throw new BrokerError(

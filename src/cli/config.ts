@@ -21,7 +21,7 @@ export const config = command({
       const { configReference } = await import('./help/config-reference.ts')
       return terminal.print(configReference().trimEnd())
     }
-    if (flags.schema) return terminal.print(JSON.stringify(configJsonSchema, null, 2))
+    if (flags.schema) return terminal.print(JSON.stringify(configJsonSchema(), null, 2))
     const loaded = loadConfig({ file: flags.config, env, flags: given })
     const shown = settings
       .map((setting) => ({

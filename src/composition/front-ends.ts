@@ -1,9 +1,11 @@
 // The front-ends of RocketMQ's protocol, MQTT and AMQP: loaded where they are enabled, and served
 // at the addresses of their protocols.
 import type { Config } from '../config.ts'
+import { LateGateway } from '../gateway/net/late-gateway.ts'
 import type { Listener } from '../gateway/net/listener.ts'
 import { allOf, doorOf } from '../listeners.ts'
 import type { Gateway, GatewayContext } from '../port/gateway.ts'
+import { Traffic } from '../port/traffic.ts'
 import type { OpenAside } from '../remoting/serving/aside.ts'
 import type { Composition } from './composition.ts'
 
@@ -15,7 +17,7 @@ type OpenFrontEnd = (
   aside: OpenAside | undefined,
 ) => Promise<Gateway>
 
-/** Each loads only when it is enabled. */
+/** Each loads only when it is enabled, those below with the first connection. */
 const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = {
   remoting: async () => {
     const { RemotingGateway } = await import('../gateway/remoting/server.ts')
@@ -36,6 +38,18 @@ const FRONT_ENDS: Readonly<Record<FrontEndName, () => Promise<OpenFrontEnd>>> = 
   },
 }
 
+/** Nothing is to be done for their protocol while it has no connection. */
+const LATE: ReadonlySet<FrontEndName> = new Set(['remoting', 'amqp'])
+
+const openLate =
+  (name: FrontEndName): OpenFrontEnd =>
+  async (context, config, aside) => {
+    // Its numbers are there before its first client.
+    new Traffic(context.numbers, name)
+    const open = async (): Promise<Gateway> => (await FRONT_ENDS[name]())(context, config, aside)
+    return new LateGateway(name, open, context.log)
+  }
+
 /** One gateway for all listeners of its protocol: they share its sessions, links and clients. */
 export interface FrontEnd {
   readonly name: FrontEndName
@@ -51,7 +65,7 @@ export async function loadFrontEnds({
     (name) => protocols.includes(name) && doorOf(listeners, name) !== undefined,
   )
   const loading = served.map(async (name): Promise<FrontEnd> => {
-    const open = await FRONT_ENDS[name]()
+    const open = LATE.has(name) ? openLate(name) : await FRONT_ENDS[name]()
     return { name, listeners: allOf(listeners, name), open }
   })
   return Promise.all(loading)

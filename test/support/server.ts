@@ -15,6 +15,11 @@ import {
 } from '../../src/listening.ts'
 import { type Logger, silentLogger } from '../../src/log.ts'
 import { openServer, type Server } from '../../src/server.ts'
+// Protocols come with their first connection; a test's clients are not to wait for that.
+import '../../src/gateway/amqp/server.ts'
+import '../../src/gateway/http/server.ts'
+import '../../src/gateway/mqtt/connection.ts'
+import '../../src/gateway/remoting/server.ts'
 import { type Teardown, tempDir } from './temp-dir.ts'
 
 export interface StartOptions {
@@ -63,6 +68,8 @@ export interface SpawnOptions {
   readonly lacks?: readonly (typeof PROTOCOLS)[number][]
   /** How many files it may have open; by default as many as this process. */
   readonly openFiles?: number
+  /** Of its environment, besides this process's. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 /** A server in a child process. @throws with its output when it does not come up */
@@ -133,7 +140,7 @@ export class SpawnedServer {
     const limited = ['-c', `ulimit -n ${openFiles}; exec "$0" "$@"`, process.execPath, ...args]
     const [program, words] = openFiles === undefined ? [process.execPath, args] : ['sh', limited]
     const child = spawn(program, words, {
-      env: { ...plainEnv(), ...settings },
+      env: { ...plainEnv(), ...settings, ...this.#options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#child = child

@@ -34,16 +34,16 @@ const USERS = `
 export function configReference(): string {
   const sections: string[] = [HEAD]
   sections.push('## General\n', table(topLevel()))
-  for (const [key, node] of Object.entries(configJsonSchema.properties ?? {})) {
+  for (const [key, node] of Object.entries(configJsonSchema().properties ?? {})) {
     if (node.properties === undefined) continue
     sections.push(`\n## ${key}\n\n${node.description ?? ''}\n`, table(sectionSettings(key)))
   }
-  const user = configJsonSchema.properties?.['users']?.additionalProperties
+  const user = configJsonSchema().properties?.['users']?.additionalProperties
   if (typeof user === 'object') sections.push(USERS, table(settingsOf(user), false))
   return `${sections.join('\n').replaceAll(/\n{3,}/g, '\n\n')}\n`
 }
 
-const all = settingsOf(configJsonSchema)
+const all = settingsOf(configJsonSchema())
 const topLevel = (): readonly Setting[] => all.filter((setting) => setting.path.length === 1)
 const sectionSettings = (key: string): readonly Setting[] =>
   all.filter((setting) => setting.path.length > 1 && setting.path[0] === key)

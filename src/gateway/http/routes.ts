@@ -63,6 +63,11 @@ export class HttpRoutes {
     this.#entries = [...byPath.values()].toSorted((a, b) => parameters(a) - parameters(b))
   }
 
+  has(path: string): boolean {
+    const segments = path.split('/')
+    return this.#entries.some((one) => matches(one.segments, segments))
+  }
+
   /** @throws HttpError 404 for no such path, 405 for another method, 400 for a broken path */
   find(method: string, path: string): FoundRoute {
     const segments = path.split('/')

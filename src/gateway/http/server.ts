@@ -10,15 +10,13 @@ import type { Authenticator } from '../access/auth.ts'
 import { Connections } from '../net/connections.ts'
 import type { HttpAnswer } from './answer.ts'
 import type { ApiContext } from './api/endpoint.ts'
-import { apiRoutes } from './api/table.ts'
 import { HttpConnection } from './connection.ts'
-import { dashboardRoutes } from './dashboard/routes.ts'
 import { HttpError, problemOf } from './errors.ts'
 import { healthRoutes, Readiness } from './health.ts'
 import { BODIES_BYTES_MAX, HEADER_BYTES_MAX, PIPELINED_MAX } from './limits.ts'
 import { checkHost, principalOf } from './login.ts'
 import { metricsRoutes } from './metrics.ts'
-import { REQUESTS, type StatusClass } from './numbers.ts'
+import { requestCounters, type StatusClass } from './numbers.ts'
 import type { HttpOptions } from './options.ts'
 import { type CallHeaders, type FoundRoute, type HttpCall, HttpRoutes } from './routes.ts'
 
@@ -40,7 +38,10 @@ export class HttpGateway implements Gateway {
   readonly #context: HttpContext
   readonly #options: HttpOptions
   readonly #readiness: Readiness
-  readonly #routes: HttpRoutes
+  /** What machines ask for. */
+  readonly #probes: HttpRoutes
+  /** What people and their tools ask for, from the first of them on. */
+  #pages: Promise<HttpRoutes> | undefined
   readonly #server: Server
   readonly #connections: Connections<HttpConnection>
   readonly #byStream = new WeakMap<object, HttpConnection>()
@@ -54,19 +55,11 @@ export class HttpGateway implements Gateway {
     this.#context = context
     this.#options = options
     this.#readiness = new Readiness(context.clock)
-    this.#routes = new HttpRoutes([
+    this.#probes = new HttpRoutes([
       ...healthRoutes(this.#readiness),
       ...metricsRoutes(context, options.openMetrics),
-      ...apiRoutes(() => this.#running),
-      ...dashboardRoutes(),
     ])
-    const count = (status: StatusClass) => context.numbers.counter(REQUESTS, { status })
-    this.#counts = {
-      '2xx': count('2xx'),
-      '3xx': count('3xx'),
-      '4xx': count('4xx'),
-      '5xx': count('5xx'),
-    }
+    this.#counts = requestCounters(context.numbers)
     this.#server = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
       void this.#answer(request, response)
     })
@@ -150,7 +143,8 @@ export class HttpGateway implements Gateway {
         throw new BrokerError('BUSY', `${PIPELINED_MAX} requests of a connection wait at most`)
       }
       const { path, query } = targetOf(request)
-      const found = this.#routes.find(request.method ?? '', path)
+      const routes = this.#probes.has(path) ? this.#probes : await this.#loadPages()
+      const found = routes.find(request.method ?? '', path)
       const call: HttpCall = {
         params: found.params,
         query,
@@ -168,6 +162,20 @@ export class HttpGateway implements Gateway {
         this.#context.log.error(fields, 'a request failed by a defect; please report it')
       }
       return problemOf(error)
+    }
+  }
+
+  async #loadPages(): Promise<HttpRoutes> {
+    this.#pages ??= Promise.all([import('./api/table.ts'), import('./dashboard/routes.ts')]).then(
+      ([{ apiRoutes }, { dashboardRoutes }]) =>
+        new HttpRoutes([...apiRoutes(() => this.#running), ...dashboardRoutes()]),
+    )
+    try {
+      return await this.#pages
+    } catch (error) {
+      // Files that cannot be opened now may be later.
+      this.#pages = undefined
+      throw error
     }
   }
 

@@ -8,7 +8,7 @@ import { Connections } from '../net/connections.ts'
 import { Addresses } from './address.ts'
 import { showMqtt } from './backlog.ts'
 import { ConnectBudget } from './connect-budget.ts'
-import { Connection } from './connection.ts'
+import type { Connection } from './connection.ts'
 import { LightReading } from './deliver/light-reading.ts'
 import { ShareFilters } from './deliver/share-filters.ts'
 import { FollowedTopics } from './follow/followed-topics.ts'
@@ -37,6 +37,8 @@ export class MqttGateway implements Gateway {
   readonly #watches: readonly Disposable[]
   /** Saved sessions and retained messages are being read; sockets wait. */
   #opening: Promise<void> | undefined
+  /** What comes with the first connection. */
+  #code: Promise<typeof import('./connection.ts')> | undefined
 
   constructor(context: GatewayContext, options: Partial<MqttOptions> = {}) {
     this.#parts = assemble(context, { ...MQTT_DEFAULTS, ...options })
@@ -71,8 +73,9 @@ export class MqttGateway implements Gateway {
   }
 
   accept(socket: GatewaySocket): void {
-    this.open().then(
-      () => {
+    this.#code ??= import('./connection.ts')
+    Promise.all([this.#code, this.open()]).then(
+      ([{ Connection }]) => {
         this.#connections.accept(
           socket,
           (serial, gone) => new Connection(this.#parts, socket, `${ID_PREFIX}${serial}`, gone),
@@ -82,9 +85,10 @@ export class MqttGateway implements Gateway {
         const { log } = this.#parts.context
         log.error(
           { evt: 'mqtt.open_failed', err: error },
-          'MQTT cannot serve: its state is unreadable',
+          'MQTT cannot serve: its state or its code is unreadable',
         )
         this.#opening = undefined
+        this.#code = undefined
         socket.destroy()
       },
     )
