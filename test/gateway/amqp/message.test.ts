@@ -264,6 +264,23 @@ test('a forged wire form is either sound or ignored', (t) => {
   t.pass()
 })
 
+for (const [what, code] of [
+  ['delivery annotations', 0x71],
+  ['message annotations', 0x72],
+] as const) {
+  test(`a wire form with ${what} behind the message annotations is ignored`, (t) => {
+    const value = types.Map32([types.wrap_string('k'), types.wrap_string('v')])
+    const inbound = read(Buffer.concat([section(0x74, value), section(0x77, types.wrap(1))]))
+    const properties = decodeProperties(inbound.properties)
+    const wire = Buffer.from(properties.get(PROPERTY.native)!, 'base64')
+    wire[wire.indexOf(Buffer.of(0, 0x53, 0x74)) + 2] = code
+    properties.set(PROPERTY.native, wire.toString('base64'))
+    const forged = { body: inbound.body, properties: encodeProperties(properties) }
+    const out = rendered(recordOf(forged))
+    t.notThrows(() => new Sections().scan(out, 0, out.length))
+  })
+}
+
 test('a mutated wire form is either sound or ignored', (t) => {
   fc.assert(
     fc.property(anyMessage, fc.nat(), fc.nat(255), (message, at, byte) => {

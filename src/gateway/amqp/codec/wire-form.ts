@@ -113,6 +113,9 @@ export function decodeWire(text: string): WireForm | undefined {
   return isSound(wire) ? wire : undefined
 }
 
+/** Message annotations, which every message that goes out has before the others. */
+const ANNOTATIONS = Buffer.from([0, 0x53, 0x72, 0xc1, 1, 0])
+
 /** Everything but the body's own bytes decodes, and the pieces make sections in the right order. */
 function isSound(wire: WireForm): boolean {
   if (wire.format !== 0) return true
@@ -121,12 +124,12 @@ function isSound(wire: WireForm): boolean {
     if (readAll(wire.annotations) % 2 !== 0) return false
     readAll(wire.sections)
     readAll(wire.suffix)
-    const probe = Buffer.concat([wire.sections, bodyProbe(wire), wire.suffix])
+    const probe = Buffer.concat([ANNOTATIONS, wire.sections, bodyProbe(wire), wire.suffix])
     const sections = new Sections()
     sections.scan(probe, 0, probe.length)
     const { form, bodyHead } = wire
     const isBodyKept = bodyHead.length === 0 || (form !== BODY.encoded && sections.form === form)
-    return isBodyKept && sections.bodyAt === wire.sections.length && sections.headerEnd === 0
+    return isBodyKept && sections.bodyAt === ANNOTATIONS.length + wire.sections.length
   } catch {
     return false
   }
