@@ -27,8 +27,13 @@ function hasRoom(folder: string): boolean {
   }
 }
 
-export async function tempDir(t: Teardown): Promise<string> {
-  const path = await mkdtemp(join(PARENT, 'trivet-test-'))
+export const tempDir = (t: Teardown): Promise<string> => madeIn(PARENT, t)
+
+/** On the disk, for what looks at it. */
+export const diskDir = (t: Teardown): Promise<string> => madeIn(tmpdir(), t)
+
+async function madeIn(parent: string, t: Teardown): Promise<string> {
+  const path = await mkdtemp(join(parent, 'trivet-test-'))
   t.teardown(() => rm(path, { recursive: true, force: true, maxRetries: 3 }))
   return path
 }

@@ -9,7 +9,7 @@ import { clockOf } from '../../../src/cli/operate/check-peers.ts'
 import type { Finding } from '../../../src/cli/operate/finding.ts'
 import { runCommand } from '../../support/command-line.ts'
 import { startServer } from '../../support/server.ts'
-import { tempDir } from '../../support/temp-dir.ts'
+import { diskDir } from '../../support/temp-dir.ts'
 
 interface Told {
   readonly code: number
@@ -19,7 +19,7 @@ interface Told {
 
 /** `ports`: of listeners; the others are switched off. */
 async function doctor(t: ExecutionContext, config: object, ...argv: string[]): Promise<Told> {
-  const path = join(await tempDir(t), 'trivet.json')
+  const path = join(await diskDir(t), 'trivet.json')
   writeFileSync(path, JSON.stringify(config))
   chmodSync(path, 0o600)
   const { code, terminal } = await runCommand(['doctor', '--config', path, '--json', ...argv])
@@ -46,7 +46,7 @@ async function listening(t: ExecutionContext): Promise<number> {
 
 test('before the first start a port that is taken has failed, with what to do', async (t) => {
   const port = await listening(t)
-  const dataDir = join(await tempDir(t), 'data')
+  const dataDir = join(await diskDir(t), 'data')
   const told = await doctor(t, { ...MQTT_ALONE, dataDir, mqtt: { port } })
   t.is(told.code, 1)
   t.false(told.isRunning)
@@ -61,7 +61,7 @@ test('before the first start a port that is taken has failed, with what to do', 
 })
 
 test('the disk is measured, and nothing is left of it', async (t) => {
-  const dataDir = await tempDir(t)
+  const dataDir = await diskDir(t)
   chmodSync(dataDir, 0o700)
   const told = await doctor(t, { ...MQTT_ALONE, dataDir, mqtt: { port: 0 } })
   t.regex(of(told, 'sync')[0]!.text, /a sync takes \d+\.\d\d ms/)
@@ -71,7 +71,7 @@ test('the disk is measured, and nothing is left of it', async (t) => {
 })
 
 test('a directory that others may read is told', async (t) => {
-  const dataDir = join(await tempDir(t), 'data')
+  const dataDir = join(await diskDir(t), 'data')
   mkdirSync(dataDir)
   chmodSync(dataDir, 0o755)
   const told = await doctor(t, { ...MQTT_ALONE, dataDir, mqtt: { port: 0 } })
@@ -107,7 +107,7 @@ test('beside a broker that runs its ports answer, and its clock is compared', as
 
 test('an advertised name that is none, or leads clients to themselves, has failed', async (t) => {
   const users = { ann: { secretKey: 'sesame', admin: true } }
-  const base = { ...MQTT_ALONE, users, dataDir: await tempDir(t) }
+  const base = { ...MQTT_ALONE, users, dataDir: await diskDir(t) }
   const mqtt = { host: '0.0.0.0', port: 0 }
   const unknown = await doctor(t, { ...base, mqtt: { ...mqtt, advertisedHost: 'mq.invalid' } })
   t.regex(
@@ -129,7 +129,7 @@ test('an advertised name that is none, or leads clients to themselves, has faile
 test('open to the network without users has failed', async (t) => {
   const told = await doctor(t, {
     ...MQTT_ALONE,
-    dataDir: await tempDir(t),
+    dataDir: await diskDir(t),
     mqtt: { host: '0.0.0.0', port: 0 },
   })
   t.like(of(told, 'exposure')[0], { state: 'failed' })
@@ -138,8 +138,8 @@ test('open to the network without users has failed', async (t) => {
 
 test('on a terminal each finding is a sentence, and what to do stands below', async (t) => {
   const port = await listening(t)
-  const path = join(await tempDir(t), 'trivet.json')
-  const dataDir = join(await tempDir(t), 'data')
+  const path = join(await diskDir(t), 'trivet.json')
+  const dataDir = join(await diskDir(t), 'data')
   writeFileSync(path, JSON.stringify({ ...MQTT_ALONE, dataDir, mqtt: { port } }))
   const { code, terminal } = await runCommand(['doctor', '--config', path])
   t.is(code, 1)
