@@ -1,5 +1,4 @@
 // Messages by key and by id.
-import { BrokerError } from '../../../errors.ts'
 import { logPosition } from '../../../model/positions.ts'
 import { RecordView } from '../../../model/record.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
@@ -54,11 +53,13 @@ async function queryMessage(call: Call): Promise<Answer> {
 
 async function viewMessage(call: Call): Promise<Answer> {
   const { offset } = readFields(VIEW_MESSAGE, call.fields)
-  if (offset < 0) throw new BrokerError('ARGUMENT_INVALID', `${offset} is no position of a message`)
   const { identity, lookup } = call.context.broker
-  const record = await call.reads.within(ANSWER_BYTES_MAX, () =>
-    lookup.byPosition(identity.brokerName, logPosition(offset)),
-  )
+  const record =
+    offset < 0
+      ? undefined
+      : await call.reads.within(ANSWER_BYTES_MAX, () =>
+          lookup.byPosition(identity.brokerName, logPosition(offset)),
+        )
   if (record === undefined) {
     const remark = `can not find message by the offset, ${offset}`
     return { code: RESPONSE.systemError, remark }

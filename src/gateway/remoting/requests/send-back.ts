@@ -2,7 +2,7 @@
 import { BrokerError } from '../../../errors.ts'
 import { type LogPosition, logPosition } from '../../../model/positions.ts'
 import { RecordView } from '../../../model/record.ts'
-import { REQUEST, VERSION } from '../../../remoting/codes.ts'
+import { REQUEST, RESPONSE, VERSION } from '../../../remoting/codes.ts'
 import { readFields } from '../../../remoting/layout.ts'
 import { SEND_BACK } from '../../../remoting/requests/send-back.ts'
 import { groupResource, topicResource } from '../address.ts'
@@ -14,19 +14,28 @@ export const sendBackRequests: RequestTable = new Map([[REQUEST.sendMessageBack,
 async function sendBack(call: Call): Promise<Answer> {
   const { group, offset, delayLevel, maxReconsumeTimes } = readFields(SEND_BACK, call.fields)
   authorize(call, 'consume', groupResource(group))
-  if (offset < 0) {
-    throw new BrokerError('ARGUMENT_INVALID', `${offset} is no position of a message`)
-  }
+  if (offset < 0) return notFound(offset)
   const position = logPosition(offset)
   const retryTimesMax = call.version >= VERSION.v3_4_9 ? maxReconsumeTimes : undefined
-  await call.looks.within(RECORD_BYTES, async () => {
+  return call.looks.within(RECORD_BYTES, async () => {
     if (!call.principal.admin) await authorizeMessage(call, position)
     const { broker } = call.context
     const { brokerName } = broker.identity
-    await broker.sendBack({ group, brokerName, position, delayLevel, retryTimesMax })
+    try {
+      await broker.sendBack({ group, brokerName, position, delayLevel, retryTimesMax })
+    } catch (error) {
+      if (BrokerError.from(error).code === 'MESSAGE_NOT_FOUND') return notFound(offset)
+      throw error
+    }
+    return DONE
   })
-  return DONE
 }
+
+/** As Apache's broker says it. */
+const notFound = (offset: number): Answer => ({
+  code: RESPONSE.systemError,
+  remark: `look message by offset failed, ${offset}`,
+})
 
 /**
  * The group's consumers read the copy, so the caller must be allowed to read the message itself.
