@@ -76,6 +76,7 @@ test('of an epoch whose beginning is not known the number must do', (t) => {
   const late = history(950, [[6, 720]], 720)
   t.is(common(late, master), logPosition(900))
   t.is(common(history(500, [[4, 320]], 320), master), logPosition(500))
+  t.is(common(history(800, [[4, 700]], 700), master), logPosition(700))
   // It has the epoch where the other has another one.
   t.is(common(history(800, [[4, 720]], 720), master), undefined)
   t.is(common(history(800, [[6, 650]], 650), master), undefined)
@@ -149,6 +150,38 @@ test('it outlives the segments that it is about, kills and power cuts', async (t
   log.open()
   t.true(log.log.start > before.epochs[4]!.position)
   t.deepEqual(log.log.history.epochs, before.epochs)
+})
+
+test('an epoch that a promoted log begins in a new segment is known after a kill', async (t) => {
+  const log = new LogSimulation({ seed: 7 })
+  log.open()
+  for (let i = 0; i < 11; i++) {
+    log.append([900])
+    log.settle()
+  }
+  const { id, start, end } = log.log
+  const follower = new LogSimulation({ seed: 8, follows: { logId: id, start } })
+  follower.open()
+  for (const frame of await framesOf(log, start)) {
+    follower.log.appendFrame(frame, 0, () => {})
+    follower.settle()
+    // What began so far is noted, and how far that is known.
+    if (follower.log.end < 3000) follower.clock.advance(1500)
+  }
+  follower.log.activate()
+  follower.append([3000])
+  follower.settle()
+  t.is(follower.log.segments().at(-1)!.start, end)
+  follower.restart('kill')
+  follower.open()
+  const { epochs } = follower.log.history
+  t.deepEqual(
+    epochs.map(({ position, sum }) => [position, sum !== undefined]),
+    [
+      [logPosition(0), true],
+      [end, true],
+    ],
+  )
 })
 
 test('without its file the newest epoch is known, and not where it began', async (t) => {

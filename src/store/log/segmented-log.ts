@@ -207,6 +207,7 @@ class SegmentedLog implements CommitLog {
     if (this.#stage.next !== this.#settledEnd || this.#settledEnd !== this.#commit.syncedEnd) {
       throw new BrokerError('BUSY', 'frames of the log that was followed are under way: wait')
     }
+    this.#history.settle(this.#logId, this.#end)
     this.#epoch.activate(epoch, this.#end)
     this.#onWritable(true, undefined)
   }

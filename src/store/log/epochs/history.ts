@@ -60,5 +60,6 @@ function isSame(one: EpochRange, other: EpochRange): boolean {
   }
   if (one.sum !== undefined && other.position < one.position) return false
   if (other.sum !== undefined && one.position < other.position) return false
-  return one.position < other.end && other.position < one.end
+  // Where one is known from the other's end on, it may well begin before.
+  return one.position <= other.end && other.position <= one.end
 }

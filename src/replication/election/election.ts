@@ -1,0 +1,320 @@
+// Which copy of a log is its master. Each copy runs one of these. A copy that is in sync may be
+// elected when the one before holds its lease no more; which ones are in sync is kept by the
+// coordinator before it is relied on, so what was acknowledged is in the log of every master to
+// come. Knows no sockets and no files: the log is a port, and so are the coordinator and the clock.
+import type { Clock, Timer } from '../../clock.ts'
+import type { Logger } from '../../log.ts'
+import type { Coordinator, Lease, Seen } from './coordinator.ts'
+import {
+  byLog,
+  type Candidate,
+  type CopyName,
+  electionOf,
+  firstEpochOf,
+  type GroupState,
+} from './group-state.ts'
+import { InSyncSet } from './in-sync-set.ts'
+import { LeaseTime } from './lease-time.ts'
+import { Pace } from './pace.ts'
+
+/** The local copy of the log. */
+export interface LocalLog {
+  /** Of its newest frame, and up to where it is synced. */
+  readonly place: { readonly epoch: number; readonly end: number }
+  /** Follows the master that won this election: compares, is cut, takes frames, confirms them. */
+  follow(master: CopyName, election: number): void
+  /** Takes nothing any more and confirms nothing; settles when what was under way is synced. */
+  stopFollowing(): Promise<void>
+  /** Takes appends in this epoch and the ones behind it, and acknowledges none until it is told. */
+  promote(epoch: number): Promise<void>
+  /** Everything before the position is acknowledged. */
+  acknowledge(to: number): void
+  /** Is no master any more: acknowledges nothing, and follows none yet. */
+  demote(): Promise<void>
+}
+
+export interface ElectionOptions {
+  /** Of this copy, and of this directory: one that was emptied has another. */
+  readonly name: CopyName
+  readonly leaseMs: number
+  /** A copy that has not all of the log for so long is taken for lost. */
+  readonly behindMs: number
+  /** May make the first state of the group: of one copy only, and by hand. */
+  readonly mayFound: boolean
+}
+
+export interface ElectionParts {
+  readonly coordinator: Coordinator
+  readonly copy: LocalLog
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** A step is made so many times within the time of a lease. */
+const STEPS_PER_LEASE = 5
+
+interface Mastership {
+  readonly election: number
+  readonly lease: Lease
+  readonly inSync: InSyncSet
+  /** Of the state, as this master saw or wrote it last. */
+  revision: number
+}
+
+export class Election {
+  readonly #parts: ElectionParts
+  readonly #options: ElectionOptions
+  readonly #time = new LeaseTime()
+  readonly #timer: Timer
+  #fence: Timer | undefined
+  #lease: Lease | undefined
+  #mastership: Mastership | undefined
+  /** The election that was run for with the lease, if the answer is not known. */
+  #running: GroupState | undefined
+  #following: { readonly master: CopyName; readonly election: number } | undefined
+  /** Since when no copy is known to hold the mastership. */
+  #vacantMs: number | undefined
+  readonly #pace = new Pace()
+  #step: Promise<void> | undefined
+  #isClosed = false
+
+  constructor(parts: ElectionParts, options: ElectionOptions) {
+    this.#parts = parts
+    this.#options = options
+    this.#timer = parts.clock.every(options.leaseMs / STEPS_PER_LEASE, () => void this.step())
+  }
+
+  /** The election that made this copy the master, which it still is; undefined: it is not. */
+  get election(): number | undefined {
+    return this.#isOurs ? this.#mastership?.election : undefined
+  }
+
+  /** May it be read, and written to? */
+  get isReady(): boolean {
+    return this.#isOurs && this.#mastership?.inSync.isReady === true
+  }
+
+  get #isOurs(): boolean {
+    return this.#time.isOursAt(this.#parts.clock.monotonic())
+  }
+
+  /**
+   * Of a master: a copy that follows it in this election has everything before the position on its
+   * disk; so has this one, under its own name.
+   */
+  confirm(copy: CopyName, election: number, to: number): void {
+    const mastership = this.#mastership
+    if (mastership === undefined || mastership.election !== election) return
+    const { inSync } = mastership
+    inSync.confirm(copy, to)
+    const { name } = this.#options
+    if (copy !== name) this.#pace.heard(copy, to, inSync.confirmedBy(name), this.#nowMs)
+    this.#acknowledge(inSync)
+    // Acknowledgements wait for it already.
+    if (copy === inSync.courted && inSync.isCourtedEven) void this.step()
+  }
+
+  get #nowMs(): number {
+    return this.#parts.clock.monotonic()
+  }
+
+  /** Nothing is acknowledged by a lease that may have passed to another. */
+  #acknowledge(inSync: InSyncSet): void {
+    if (this.#isOurs && inSync.isReady) this.#parts.copy.acknowledge(inSync.acknowledgedTo)
+  }
+
+  /** Looks at the coordinator, and does what that asks for. One at a time. */
+  step(): Promise<void> {
+    this.#step ??= this.#act()
+      .catch((err: unknown) => {
+        const fields = { evt: 'election.unreachable', err }
+        this.#parts.log.warn(fields, 'the coordinator does not answer; trying again')
+      })
+      .finally(() => {
+        this.#step = undefined
+      })
+    return this.#step
+  }
+
+  /** Gives the mastership up, so that another copy need not wait for the lease to run out. */
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#timer.cancel()
+    this.#fence?.cancel()
+    await this.#step
+    await this.#leave()
+  }
+
+  async #act(): Promise<void> {
+    if (this.#isClosed) return
+    const lease = await this.#keepLease()
+    const seen = await this.#parts.coordinator.read()
+    if (this.#isClosed) return
+    await this.#judge(lease, seen)
+    const { name } = this.#options
+    if (this.#lease === lease) {
+      await this.#parts.coordinator.announce(lease, { name, ...this.#parts.copy.place })
+    }
+  }
+
+  async #judge(lease: Lease, seen: Seen): Promise<void> {
+    const { holder, state } = seen
+    const mastership = this.#mastership
+    if (holder !== undefined) this.#vacantMs = undefined
+    if (holder?.lease === lease.id && state?.master === this.#options.name) {
+      if (mastership?.election === state.election) return this.#lead(mastership, seen, state)
+      if (this.#running?.election === state.election) return this.#begin(lease, seen, state)
+    }
+    if (mastership !== undefined || holder?.lease === lease.id) return this.#leave()
+    this.#running = undefined
+    if (holder === undefined) return this.#run(lease, seen)
+    const election = state?.election
+    if (election === undefined || holder.name !== state?.master) return
+    const { master, election: known } = this.#following ?? {}
+    if (master === holder.name && known === election) return
+    this.#following = { master: holder.name, election }
+    this.#parts.copy.follow(holder.name, election)
+  }
+
+  // Leases
+
+  async #keepLease(): Promise<Lease> {
+    const { coordinator, clock } = this.#parts
+    const calledMs = clock.monotonic()
+    if (this.#lease !== undefined && this.#mastership !== undefined && !this.#isOurs) {
+      await this.#leave()
+    }
+    const lease = this.#lease
+    if (lease !== undefined) {
+      if (await coordinator.keepAlive(lease)) {
+        this.#renewed(calledMs, lease)
+        return lease
+      }
+      this.#lease = undefined
+      await this.#leave()
+    }
+    const grantedMs = clock.monotonic()
+    this.#lease = await coordinator.grant(this.#options.leaseMs)
+    this.#renewed(grantedMs, this.#lease)
+    return this.#lease
+  }
+
+  #renewed(calledMs: number, { ttlMs }: Lease): void {
+    const { clock } = this.#parts
+    this.#time.renewed(calledMs, ttlMs)
+    this.#fence?.cancel()
+    const leftMs = this.#time.untilMs - clock.monotonic()
+    this.#fence = clock.after(leftMs, () => void this.#demote())
+  }
+
+  /** Is no master any more, and lets another be it at once if the coordinator can be reached. */
+  async #leave(): Promise<void> {
+    const lease = this.#lease
+    this.#lease = undefined
+    this.#time.lost()
+    await this.#demote()
+    if (lease !== undefined) await this.#parts.coordinator.revoke(lease)
+  }
+
+  async #demote(): Promise<void> {
+    this.#running = undefined
+    if (this.#mastership === undefined) return
+    const { election } = this.#mastership
+    this.#mastership = undefined
+    const fields = { evt: 'election.lost', election }
+    this.#parts.log.warn(fields, 'this copy is the master no more')
+    await this.#parts.copy.demote()
+  }
+
+  // Being elected
+
+  async #run(lease: Lease, seen: Seen): Promise<void> {
+    const { coordinator, copy, clock } = this.#parts
+    const { name, mayFound } = this.#options
+    const { state } = seen
+    const nowMs = clock.monotonic()
+    this.#vacantMs ??= nowMs
+    if (state === undefined ? !mayFound : !state.inSync.includes(name)) return
+    if (nowMs - this.#vacantMs < this.#patienceMs(seen)) return
+    this.#following = undefined
+    await copy.stopFollowing()
+    const { epoch } = copy.place
+    const election = 1 + Math.max(state?.election ?? 0, electionOf(epoch))
+    const alive = seen.candidates.map((candidate) => candidate.name)
+    const others = (state?.inSync ?? []).filter((other) => other !== name && alive.includes(other))
+    this.#running = { election, master: name, inSync: [name, ...others] }
+    // Whether that was done is seen by the next step.
+    await coordinator.take(lease, seen.revision, this.#running)
+  }
+
+  /** The copy with the best log of those that may be elected is the first to try. */
+  #patienceMs({ state, candidates }: Seen): number {
+    const { name, leaseMs } = this.#options
+    const self: Candidate = { name, ...this.#parts.copy.place }
+    const others = candidates.filter((other) => other.name !== name)
+    const able = [...others, self].filter((other) => state?.inSync.includes(other.name) ?? true)
+    return (able.sort(byLog).indexOf(self) * 2 * leaseMs) / STEPS_PER_LEASE
+  }
+
+  async #begin(lease: Lease, { revision }: Seen, state: GroupState): Promise<void> {
+    const { copy, log } = this.#parts
+    this.#running = undefined
+    const { election, inSync: kept } = state
+    const inSync = new InSyncSet(this.#options.name, kept, copy.place.end)
+    this.#pace.begin(kept, this.#nowMs)
+    const mastership = { election, lease, inSync, revision }
+    this.#mastership = mastership
+    try {
+      await copy.promote(firstEpochOf(election))
+    } catch (error) {
+      await this.#leave()
+      throw error
+    }
+    if (this.#mastership !== mastership) return
+    log.info({ evt: 'election.won', election, inSync: kept }, 'this copy is the master')
+    this.confirm(this.#options.name, election, copy.place.end)
+  }
+
+  // Being the master
+
+  async #lead(
+    mastership: Mastership,
+    { revision, candidates }: Seen,
+    state: GroupState,
+  ): Promise<void> {
+    const { inSync } = mastership
+    // A call that seemed to fail may be carried out as long as the state is the one that it was
+    // for: then it is made again.
+    if (inSync.changing === undefined || mastership.revision !== revision) {
+      mastership.revision = revision
+      inSync.keeps(state.inSync)
+      this.#acknowledge(inSync)
+    }
+    const next = inSync.changing ?? this.#nextInSync(inSync, candidates)
+    if (next === undefined) return
+    const { election, lease } = mastership
+    const { coordinator, log } = this.#parts
+    const changed = { election, master: this.#options.name, inSync: next }
+    const written = await coordinator.replace(lease, revision, changed)
+    if (written === undefined || this.#mastership !== mastership) return
+    mastership.revision = written
+    inSync.keeps(next)
+    log.info({ evt: 'election.in_sync', election, inSync: next }, 'the copies in sync changed')
+    this.#acknowledge(inSync)
+  }
+
+  #nextInSync(
+    inSync: InSyncSet,
+    candidates: readonly Candidate[],
+  ): readonly CopyName[] | undefined {
+    const { name, behindMs } = this.#options
+    const sinceMs = this.#nowMs - behindMs
+    const isEven = (copy: CopyName): boolean => copy === name || this.#pace.evenMs(copy) >= sinceMs
+    const lost = inSync.kept.filter((copy) => !isEven(copy))
+    if (inSync.courted === undefined || !isEven(inSync.courted)) {
+      const others = candidates.filter((other) => !inSync.kept.includes(other.name))
+      inSync.court(others.find((other) => isEven(other.name))?.name)
+    }
+    return lost.length > 0 ? inSync.removing(lost) : inSync.adding()
+  }
+}

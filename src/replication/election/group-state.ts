@@ -1,0 +1,68 @@
+// What the copies of one log have agreed on. It is kept by a coordinator, is changed by
+// compare-and-set alone, and is relied on only once it is kept.
+
+/** A name that no other copy of the log has. */
+export type CopyName = string
+
+export interface GroupState {
+  /** Counts the elections. */
+  readonly election: number
+  /** The winner of the newest one. It may be gone. */
+  readonly master: CopyName
+  /** Each of them has everything that was acknowledged: no other copy becomes master. */
+  readonly inSync: readonly CopyName[]
+}
+
+/** A copy that is alive, and how far its log is. */
+export interface Candidate {
+  readonly name: CopyName
+  /** Of its newest frame. */
+  readonly epoch: number
+  readonly end: number
+}
+
+/** An election has so many epochs of the log: a master begins one whenever its disk comes back. */
+export const EPOCHS_PER_ELECTION = 1024
+/** An epoch has 32 bits. */
+const ELECTIONS_MAX = 2 ** 32 / EPOCHS_PER_ELECTION - 1
+const COPIES_MAX = 16
+
+export const firstEpochOf = (election: number): number => election * EPOCHS_PER_ELECTION
+export const electionOf = (epoch: number): number => Math.floor(epoch / EPOCHS_PER_ELECTION)
+
+/** The better one first: what a log has of a newer epoch is worth more than a longer one. */
+export const byLog = (one: Candidate, other: Candidate): number =>
+  other.epoch - one.epoch || other.end - one.end || (one.name < other.name ? -1 : 1)
+
+export function encodeState({ election, master, inSync }: GroupState): string {
+  return JSON.stringify({ election, master, inSync })
+}
+
+/** undefined: this is none of ours, or of a later version. */
+export function decodeState(text: string): GroupState | undefined {
+  const state = parsed(text)
+  if (state === undefined) return undefined
+  const { election, master, inSync } = state
+  const isCount = Number.isInteger(election) && Number(election) >= 1
+  if (!isCount || Number(election) > ELECTIONS_MAX || typeof master !== 'string') return undefined
+  if (!Array.isArray(inSync) || inSync.length === 0 || inSync.length > COPIES_MAX) return undefined
+  if (!inSync.every((name) => typeof name === 'string')) return undefined
+  return { election: Number(election), master, inSync }
+}
+
+export const encodeCandidate = ({ epoch, end }: Candidate): string => JSON.stringify({ epoch, end })
+
+export function decodeCandidate(name: CopyName, text: string): Candidate | undefined {
+  const { epoch, end } = parsed(text) ?? {}
+  if (!Number.isSafeInteger(epoch) || !Number.isSafeInteger(end)) return undefined
+  return { name, epoch: Number(epoch), end: Number(end) }
+}
+
+function parsed(text: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return value !== null && typeof value === 'object' ? { ...value } : undefined
+  } catch {
+    return undefined
+  }
+}
