@@ -173,6 +173,27 @@ test('an offset that the broker no longer has is replaced by the one it names', 
   t.true(errorsOf(statuses).includes('OFFSET_OUT_OF_RANGE'))
 })
 
+test('a broker that denies for a moment what was read of it has nothing read again', async (t) => {
+  const { fake, mq, statuses } = await pair(t)
+  for (let n = 0; n < 3; n++) fake.store('T', 0, String(n))
+  let denials = 3
+  fake.intercept(REQUEST.pullMessage, ({ fields }) => {
+    const isAfter = fields.get('topic') === 'T' && fields.get('queueOffset') === '3'
+    if (!isAfter || denials-- <= 0) return undefined
+    return {
+      code: RESPONSE.pullOffsetMoved,
+      fields: { suggestWhichBrokerId: 0, nextBeginOffset: 0, minOffset: 0, maxOffset: 0 },
+    }
+  })
+  const got: string[] = []
+  await mq.consume(G, (delivery) => void got.push(delivery.text()))
+  await until(() => denials <= 0)
+  fake.store('T', 0, '3')
+  await until(() => got.includes('3'))
+  t.deepEqual(got, ['0', '1', '2', '3'])
+  t.true(errorsOf(statuses).includes('OFFSET_OUT_OF_RANGE'))
+})
+
 test('no more is read than the prefetch allows, and more as soon as there is room', async (t) => {
   const { fake, mq } = await pair(t)
   for (let n = 0; n < 100; n++) fake.store('T', 0, String(n))

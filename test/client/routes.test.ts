@@ -21,6 +21,11 @@ const routeOf = (readQueues: number, writeQueues: number, perm: number): TopicRo
   queues: [{ brokerName: 'broker-a', readQueues, writeQueues, perm, topicSysFlag: 0 }],
   orderTopicConf: undefined,
 })
+const routeOfBrokers = (...brokerNames: readonly string[]): TopicRoute => ({
+  ...ROUTE,
+  brokers: brokerNames.map((brokerName) => ({ ...BROKER, brokerName })),
+  queues: brokerNames.map((brokerName) => ({ ...ROUTE.queues[0]!, brokerName })),
+})
 const ROUTE = routeOf(1, 1, PERM_READ_WRITE)
 /** As our name servers answer for a topic that a send would create. */
 const TEMPLATE = routeOf(4, 4, PERM_READ_WRITE)
@@ -71,6 +76,43 @@ test('a topic that no name server ever has ends the wait in time', async (t) => 
     message: /'T' is created, but the name servers/,
   })
   t.true(clock.monotonic() <= 3010)
+})
+
+test('a topic that lacks a broker is asked for soon, until the broker is back or given up', async (t) => {
+  const clock = new FakeClock()
+  const two = routeOfBrokers('broker-a', 'broker-b')
+  let route = two
+  let asked = 0
+  const names: Directory = {
+    ...directory(1),
+    route: async () => {
+      asked++
+      return route
+    },
+  }
+  const routes = routesOver(names, clock)
+  const count = async (): Promise<number> => (await routes.queues('T')).readable.length
+  t.is(await count(), 2)
+  route = routeOfBrokers('broker-a')
+  await clock.advanceAsync(10_000)
+  t.is(await count(), 2)
+  await clock.advanceAsync(20_000)
+  t.is(await count(), 1)
+  t.true(routes.isPartial('T'))
+  route = two
+  await clock.advanceAsync(2_000)
+  t.is(await count(), 2)
+  t.false(routes.isPartial('T'))
+  route = routeOfBrokers('broker-b')
+  await clock.advanceAsync(30_000)
+  t.is(await count(), 1)
+  await clock.advanceAsync(601_000)
+  await count()
+  t.false(routes.isPartial('T'))
+  const before = asked
+  await clock.advanceAsync(20_000)
+  await count()
+  t.is(asked, before)
 })
 
 test('the queues in which a send would create the topic are not taken for its own', async (t) => {

@@ -258,7 +258,8 @@ export class GroupMember implements ReaderOwner {
     try {
       const { readable } = await this.#context.routes.queues(topic, { signal })
       const share = this.options.broadcasting ? readable : await this.#shareOf(readable)
-      return share !== undefined && (await this.#become(topic, filter, share, readable))
+      const isDone = share !== undefined && (await this.#become(topic, filter, share, readable))
+      return isDone && !this.#context.routes.isPartial(topic)
     } catch (thrown) {
       if (signal.aborted) return true
       const error = BrokerError.from(thrown)

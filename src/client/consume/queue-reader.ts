@@ -28,6 +28,8 @@ const PULL_FLAGS = PULL_FLAG.suspend | PULL_FLAG.subscription | PULL_FLAG.many
  */
 const SPAN_MAX = 2000
 const IDLE_MS = 20
+/** A broker that says so often that its queue ends before what was read of it is believed. */
+const DENIED_MAX = 4
 const FIRST_PAUSE_MS = 200
 const LONGEST_PAUSE_MS = 10_000
 /** Before a failed message of an ordered queue comes again, unless its consumer says otherwise. */
@@ -75,6 +77,8 @@ export class QueueReader implements Settlement {
   #current: number | undefined
   #wake: (() => void) | undefined
   #isRetired = false
+  /** Answers in a row that say so. */
+  #denied = 0
   #movedTo: number | undefined
   #done: Promise<void> = Promise.resolve()
 
@@ -339,8 +343,10 @@ export class QueueReader implements Settlement {
     }
     if (answer.status === 'moved') {
       this.#goOn(answer)
+      this.#denied = 0
       return
     }
+    this.#denied = 0
     for (const record of recordsOf(answer.records)) {
       const offset = record.queueOffset
       if (offset < this.#window.next) continue
@@ -370,6 +376,11 @@ export class QueueReader implements Settlement {
   #goOn({ nextOffset, minOffset, maxOffset }: PullAnswer): void {
     const { topic, queueId } = this.queue
     const from = this.#window.next
+    const held = `queue ${queueId} of '${topic}' has no offset ${from} (it holds ${minOffset} to ${maxOffset})`
+    // One that has just begun may say so, and has more a moment later.
+    if (nextOffset < from && ++this.#denied < DENIED_MAX) {
+      throw new BrokerError('OFFSET_OUT_OF_RANGE', `${held}; it is asked again`)
+    }
     if (nextOffset > from) this.#window.advance(nextOffset)
     else {
       this.giveUp()
@@ -378,8 +389,7 @@ export class QueueReader implements Settlement {
     this.#owner.failed(
       new BrokerError(
         'OFFSET_OUT_OF_RANGE',
-        `queue ${queueId} of '${topic}' has no offset ${from} (it holds ${minOffset} to ` +
-          `${maxOffset}); group '${this.#owner.options.group}' goes on at ${nextOffset}`,
+        `${held}; group '${this.#owner.options.group}' goes on at ${nextOffset}`,
       ),
       this.queue,
     )

@@ -18,6 +18,10 @@ const FRESH_MS = 30_000
 /** While no name server answers, they are asked again so soon, and not by each use of a route. */
 const UNANSWERED_MS = 1_000
 const NEW_MS = 1_000
+/** Where a broker lacks that was there: nothing tells when it is back. */
+const PARTIAL_MS = 2_000
+/** A broker that lacks for longer is not expected back. */
+const MISSED_MS = 600_000
 const TOPICS_MAX = 10_000
 /** Until the name servers know a topic that a broker has made. */
 const KNOWN_MS_MAX = 10_000
@@ -39,6 +43,12 @@ export interface Queues {
 interface Known {
   readonly queues: Queues
   readonly fetchedAt: number
+  /** Then it is asked for again. */
+  readonly untilMs: number
+  /** Brokers that had queues of it, and when that was last said. */
+  readonly seen: ReadonlyMap<string, number>
+  /** One of them lacks. */
+  readonly isPartial: boolean
 }
 
 export class Routes {
@@ -58,10 +68,15 @@ export class Routes {
   /** For reading. Rejects with TOPIC_NOT_FOUND, NO_ROUTE, UNREACHABLE. */
   queues(topic: string, options: CallOptions = {}): Promise<Queues> {
     const known = this.#known.get(topic)
-    if (known !== undefined && this.#clock.monotonic() - known.fetchedAt < FRESH_MS) {
+    if (known !== undefined && this.#clock.monotonic() < known.untilMs) {
       return Promise.resolve(known.queues)
     }
     return this.#refresh(topic, options)
+  }
+
+  /** Does a broker lack that had queues of the topic a while ago? */
+  isPartial(topic: string): boolean {
+    return this.#known.get(topic)?.isPartial ?? false
   }
 
   /** For writing: when the topic does not exist, the queues in which a send would create it. */
@@ -114,7 +129,7 @@ export class Routes {
   /** The cached route may be wrong: it is fetched again before the next use. */
   invalidate(topic: string): void {
     const known = this.#known.get(topic)
-    if (known !== undefined) this.#known.set(topic, { ...known, fetchedAt: -FRESH_MS })
+    if (known !== undefined) this.#known.set(topic, { ...known, untilMs: Number.NEGATIVE_INFINITY })
   }
 
   forget(topic: string): void {
@@ -149,8 +164,8 @@ export class Routes {
       route = await this.#directory.route(topic, {})
     } catch (error) {
       if (known === undefined || !isConnectionFailure(error)) throw error
-      const fetchedAt = this.#clock.monotonic() - FRESH_MS + UNANSWERED_MS
-      this.#known.set(topic, { ...known, fetchedAt })
+      const untilMs = this.#clock.monotonic() + UNANSWERED_MS
+      this.#known.set(topic, { ...known, untilMs })
       return known.queues
     }
     if (route === undefined) throw await this.#missing(topic, known !== undefined)
@@ -163,8 +178,18 @@ export class Routes {
       throw noRoute(topic, 'read or written')
     }
     if (this.#known.size >= TOPICS_MAX) this.#known.delete(this.#known.keys().next().value!)
-    this.#known.set(topic, { queues, fetchedAt: this.#clock.monotonic() })
+    this.#known.set(topic, { queues, ...this.#told(queues, known) })
     return queues
+  }
+
+  #told({ readable, writable }: Queues, known: Known | undefined): Omit<Known, 'queues'> {
+    const fetchedAt = this.#clock.monotonic()
+    const seen = new Map(known?.seen)
+    for (const [name, atMs] of seen) if (fetchedAt - atMs > MISSED_MS) seen.delete(name)
+    const names = new Set([...readable, ...writable].map(({ brokerName }) => brokerName))
+    for (const name of names) seen.set(name, fetchedAt)
+    const isPartial = seen.size > names.size
+    return { fetchedAt, untilMs: fetchedAt + (isPartial ? PARTIAL_MS : FRESH_MS), seen, isPartial }
   }
 
   /**

@@ -61,15 +61,10 @@ export class TopicWatch {
     const { clock, links } = this.#parts
     const { signal } = watch.stop
     const followed = new Set<string>()
-    /** Of its queues, those of a broker that is away too. */
-    const seen = new Set<string>()
     while (!signal.aborted) {
       const { readable } = await links.routes.queues(topic).catch(() => NO_QUEUES)
-      const names = new Set(readable.map(nameOf))
-      for (const name of seen) if (!names.has(name)) links.routes.doubt(topic)
       for (const queue of readable) {
         const name = nameOf(queue)
-        seen.add(name)
         if (followed.has(name)) continue
         followed.add(name)
         void this.#followQueue(queue, watch)

@@ -75,8 +75,6 @@ export class PopLine {
   /** A broker answers an attempt that it knows with what it gave before. */
   readonly #id = randomUUID()
   #attempts = 0
-  /** Brokers that had queues of it, those that are away too. */
-  readonly #seen = new Set<string>()
   #isClosed = false
 
   constructor(parts: Parts) {
@@ -197,8 +195,6 @@ export class PopLine {
     try {
       const { readable } = await routes.queues(request.topic)
       const names = namesOf(request, readable)
-      for (const name of names) this.#seen.add(name)
-      if (names.length < this.#seen.size) routes.doubt(request.topic)
       const fields = this.#fieldsOf(request)
       return { names, fields, isFound: await this.#popAny(names, fields) }
     } finally {
