@@ -81,6 +81,23 @@ test('states on a broker that is away cannot be changed, all others can', async 
   t.deepEqual([...codes].sort(), ['UNREACHABLE', 'no error'])
 })
 
+test('a message whose state cannot be written is not stored', async (t) => {
+  const { clock, second, open } = await started(t)
+  const broker = await open()
+  await broker.topics.put(topicOf('orders', 1))
+  const ids = await idsOf(broker)
+  await second.server.close()
+  const claims = ids.map((id) => codeOf(broker.states.claim(id, ignore)))
+  const away = ids[(await slowly(clock, Promise.all(claims))).indexOf('UNREACHABLE')]!
+  const message = newMessage('orders', { brokerName: 'broker-a', queueId: 0 })
+  const change = { id: away, state: 'message' as const, message: 0 }
+  t.is(await slowly(clock, codeOf(broker.publish([message], [change]))), 'UNREACHABLE')
+  const { maxOffset } = await broker.cursors.range({
+    ...{ topic: 'orders', brokerName: 'broker-a', queueId: 0 },
+  })
+  t.is(Number(maxOffset), 0)
+})
+
 test('a broker that is back is used at once', async (t) => {
   const { clock, second, startSecond, open } = await started(t)
   const broker = await open()

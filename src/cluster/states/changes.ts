@@ -49,11 +49,15 @@ export class ChangingPublisher {
       change.state instanceof Uint8Array ? { ...change, state: Buffer.from(change.state) } : change,
     )
     // Both begin within the call, as the port keeps the order of the calls.
-    const first = copies.filter(({ message }) => message === undefined)
-    const published = this.#inTurn(
-      messages,
-      first.map((change) => make(states, change, change.state)),
-    )
+    // A message that is stored and refused for its state would be sent again, and be there twice.
+    const first = copies
+      .map((change) =>
+        change.message === undefined
+          ? make(states, change, change.state)
+          : states.untilHere(change.id),
+      )
+      .filter((due) => due !== undefined)
+    const published = this.#inTurn(messages, first)
     const changed = Promise.all(
       copies
         .filter(({ message }) => message !== undefined)

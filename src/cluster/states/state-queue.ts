@@ -81,9 +81,12 @@ export class StateQueue {
   #isKeeping = false
   /** Answers in a row that skip a record. */
   #skipped = 0
+  /** Answers in a row that deny what was read. */
+  #denied = 0
   /** The last read failed. */
   #isAway = false
   readonly #whenRead: (() => void)[] = []
+  readonly #whenHere: (() => void)[] = []
 
   constructor(queue: QueueRef, parts: QueueParts) {
     this.queue = queue
@@ -100,6 +103,17 @@ export class StateQueue {
     const what = `reading '${topic}' on '${brokerName}'`
     const timeoutMs = this.#isAway ? AWAY_MS : READ_MS
     await within(whenRead, { timeoutMs }, this.#parts.clock, what).catch((error: unknown) => {
+      throw away(this.queue, BrokerError.from(error))
+    })
+  }
+
+  /** undefined: its broker is there, as far as is known. */
+  untilHere(): Promise<void> | undefined {
+    if (!this.#isAway) return undefined
+    const here = new Promise<void>((resolve) => this.#whenHere.push(resolve))
+    const { topic, brokerName } = this.queue
+    const what = `reading '${topic}' on '${brokerName}'`
+    return within(here, { timeoutMs: READ_MS }, this.#parts.clock, what).catch((error: unknown) => {
       throw away(this.queue, BrokerError.from(error))
     })
   }
@@ -171,7 +185,7 @@ export class StateQueue {
           filter: EVERY_TAG,
           waitMs: this.#isRead ? HELD_MS : 0,
         })
-        this.#isAway = false
+        this.#onHere()
         this.#read(result)
         const isSkipped = result.status === 'no-match'
         if (result.status === 'moved' || isSkipped) await sleep(this.#parts.clock, PAUSE_MS, signal)
@@ -181,6 +195,11 @@ export class StateQueue {
         await sleep(this.#parts.clock, PAUSE_MS, signal).catch(() => {})
       }
     }
+  }
+
+  #onHere(): void {
+    this.#isAway = false
+    for (const told of this.#whenHere.splice(0)) told()
   }
 
   /** From the newest snapshot on, else from the first record. */
@@ -202,6 +221,7 @@ export class StateQueue {
   /** What was read is the queue's no longer: it is read from the beginning. */
   #reopen(): void {
     this.#before ??= this.view
+    this.#denied = 0
     this.#isOpen = false
     this.#isRead = false
   }
@@ -223,9 +243,11 @@ export class StateQueue {
       this.#parts.applied(stored, applied, this)
       this.#look(stored)
     }
-    // The topic was made anew, or its broker lost its newest records.
-    if (status === 'moved' && maxOffset < this.#next) {
-      this.#reopen()
+    // The topic was made anew, or its broker lost its newest records; one that has just begun may
+    // say so for a moment.
+    this.#denied = status === 'moved' && maxOffset < this.#next ? this.#denied + 1 : 0
+    if (this.#denied > 0) {
+      if (this.#denied >= SKIPPED_MAX) this.#reopen()
       return
     }
     // A broker that compacts the queue now may answer so for a record that is there.
@@ -294,7 +316,7 @@ const EMPTY = Buffer.alloc(0)
 const SINCE_MAX = 50_000
 /** Half of the shortest retention of the topic that does no harm. */
 const KEPT_MS = 3_600_000
-/** Asked so often for a record that is skipped. */
+/** Asked so often for a record that is skipped, or denied. */
 const SKIPPED_MAX = 10
 
 /** What a send says where the queue's master is in no route. */

@@ -166,6 +166,14 @@ export class ClusterStates implements States {
     if (expected !== undefined && expected !== view.version(id)) throw stateConflict(id)
   }
 
+  /**
+   * Before a message is stored whose state could not be written. undefined: its broker is there,
+   * as far as is known. Rejects with UNREACHABLE.
+   */
+  untilHere(id: string): Promise<void> | undefined {
+    return this.#queueOf(id).untilHere()
+  }
+
   async close(): Promise<void> {
     this.#isClosed = true
     this.#beats.cancel()
