@@ -24,7 +24,8 @@ const LAGS_MAX = 100
 const BACKLOG = gauge('trivet_mqtt_backlog_messages', 'messages', {
   help:
     'Messages that sessions have still to be sent, of all sessions together; one that several ' +
-    'filters of a session select counts for each. Shared subscriptions are consumer groups.',
+    'filters of a session select counts for each. Before a cluster: messages of its topics that a ' +
+    'connected session has still to look through. Shared subscriptions are consumer groups.',
 })
 const LAG = gauge('trivet_mqtt_session_lag_messages', 'messages', {
   help: `The same for each of the ${LAGS_MAX} sessions that are furthest behind.`,
@@ -66,8 +67,8 @@ async function showLags({ sessions, context }: MqttParts, set: SetGauge): Promis
   for (const { clientId, lag } of behind.slice(0, LAGS_MAX)) set(LAG, lag, { client_id: clientId })
 }
 
-async function lagOf({ subscriptions }: Session, { cursors }: Broker): Promise<number> {
-  let lag = 0
+async function lagOf({ subscriptions, reading }: Session, { cursors }: Broker): Promise<number> {
+  let lag = reading?.behind ?? 0
   for (const { share, places } of subscriptions.values()) {
     for (const place of share === undefined ? places : []) {
       const { maxOffset } = await cursors.range(place)

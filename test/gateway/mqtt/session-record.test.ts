@@ -67,8 +67,8 @@ test('a session comes back as it was saved', (t) => {
 test('places on the queues of topics come back as they were saved', (t) => {
   const session = new Session('c')
   const rows = [
-    { topic: 'orders', brokerName: 'broker-a', offsets: [3, -1, 2 ** 40], bornMs: 7 },
-    { topic: 'orders', brokerName: 'broker-b', offsets: [0], bornMs: 0 },
+    { topic: 'orders', brokerName: 'broker-a', offsets: [3, -1, 2 ** 40], bornMs: [7, 0, 9] },
+    { topic: 'orders', brokerName: 'broker-b', offsets: [0], bornMs: [0] },
   ]
   session.places = new QueuePlaces(rows)
   const starts = new QueuePlaces(rows.slice(1))

@@ -4,7 +4,6 @@
 // up: a slow session costs no more than its places.
 import type { SharedSlice } from '../../../clock.ts'
 import { FilterTrie } from '../../../model/filter-trie.ts'
-import type { QueueName } from '../../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 import { NO_SUBSCRIPTIONS } from '../deliver/merge.ts'
 import type { Progress, Stream, StreamReader, StreamState } from '../deliver/stream.ts'
@@ -36,10 +35,6 @@ export interface StreamsTopics {
   untouch(filter: string): void
   /** The topics that these filters touch. */
   touchedBy(filters: Iterable<string>): ReadonlySet<FollowedTopic>
-  /** When the queue's topic began at its broker; 0: not known. */
-  bornMs(queue: QueueName): number
-  /** Settles when that is known, or cannot be known now. */
-  learnBirth(queue: QueueName): Promise<void>
   leave(stream: FollowStream): void
 }
 
@@ -55,7 +50,7 @@ interface Handed {
 interface Own {
   readonly queue: FollowedQueue
   next: QueueOffset
-  /** Until it is known whether the queue is the one that the session was on. */
+  /** Until it is known which queue it is: where the session was on it is expected still. */
   readonly isHeld?: boolean
 }
 
@@ -97,15 +92,22 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
       for (const queue of topic.queues()) {
         const own = this.#own?.get(queue)
         if (own?.isHeld) continue
-        places.set(queue.name, own?.next ?? queue.head)
-        places.bornAt(queue.name, topic.bornMs(queue.name.brokerName))
+        places.set(queue.name, own?.next ?? queue.head, queue.bornMs)
       }
     }
     for (let i = this.#handed.length - 1; i >= this.#handedAt; i--) {
       const { queue, delivery } = this.#handed[i]!
-      places.set(queue.name, delivery.offset)
+      places.set(queue.name, delivery.offset, queue.bornMs)
     }
     return places
+  }
+
+  get behind(): number {
+    let behind = this.#handed.length - this.#handedAt
+    for (const { queue, next } of this.#own?.values() ?? []) {
+      behind += Math.max(0, queue.knownEnd - next)
+    }
+    return behind
   }
 
   /** On queues that have appeared since it was saved it begins at the beginning. */
@@ -204,16 +206,32 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
   found(queue: FollowedQueue): void {
     const { topic } = queue.name
     const isExpected = this.#expected?.get(queue.name) !== undefined
-    if (!this.#pending?.has(topic) && !(isExpected && this.#touches(topic))) return
-    if (isExpected) this.#hold(queue)
-    else this.#restore(queue)
+    if (this.#pending?.has(topic) || (isExpected && this.#touches(topic))) this.#restore(queue)
   }
 
-  /** The queue begins anew. */
-  restarted(queue: FollowedQueue): void {
+  /** Its messages from the offset on are others than before; those that wait here are gone. */
+  restarted(queue: FollowedQueue, from: QueueOffset): void {
+    const isGone = (offset: QueueOffset): boolean => offset >= from
+    const own = this.#own?.get(queue)
+    if (own !== undefined && !own.isHeld && isGone(own.next)) this.#join(queue)
+    this.#forgetStarts(queue, from)
+    this.#forget()
+    const handed = this.#handed
+      .slice(this.#handedAt)
+      .filter((one) => one.queue !== queue || !isGone(one.delivery.offset))
+    if (handed.length === 0) this.#dropHanded()
+    else {
+      this.#handed = handed
+      this.#handedAt = 0
+    }
+  }
+
+  /** It is known again which queue it is. */
+  verified(queue: FollowedQueue): void {
+    if (!this.#own?.get(queue)?.isHeld) return
     this.#join(queue)
-    this.#forgetStarts(queue)
-    if (this.#from?.queue === queue) this.#forget()
+    this.#restore(queue)
+    this.#reader.streamMoved()
   }
 
   next(): StreamState {
@@ -287,33 +305,34 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
     return false
   }
 
-  /** A place that the queue has not got to yet, or of a topic before, is of no use. */
+  /** A place that the queue has not got to yet, or of one before it, is of no use. */
   #restore(queue: FollowedQueue): void {
-    const expected = this.#expected?.get(queue.name)
-    const isOther = this.#expected?.isOther(queue.name, this.#topics.bornMs(queue.name)) ?? false
-    this.#expected?.delete(queue.name)
-    // Of a queue that is gone for now nothing is known that could tell.
-    const isBeyond = queue.isSure && (expected ?? 0) > queue.knownEnd
-    const isThere = expected !== undefined && !isBeyond && !isOther
-    const next = isThere ? expected : queueOffset(0)
-    if (!isThere) this.#forgetStarts(queue)
+    const { name, bornMs, knownEnd } = queue
+    const expected = this.#expected
+    const place = expected?.get(name)
+    const isThere = place !== undefined && place <= knownEnd && !expected!.isOther(name, bornMs)
+    // The gateway that saved it may know what this one has not heard of.
+    const isStale = place !== undefined && !isThere && !queue.isFresh
+    if (!queue.isKnown || isStale) {
+      if (queue.isSure) queue.doubt()
+      this.#setOwn({ queue, next: queueOffset(0), isHeld: true })
+      return
+    }
+    expected?.delete(name)
+    const next = isThere ? place : queueOffset(0)
+    if (!isThere) this.#forgetStarts(queue, queueOffset(0))
     if (next !== queue.head) this.#setOwn({ queue, next })
   }
 
-  /** Neither its end nor when its topic began is known yet. */
-  #hold(queue: FollowedQueue): void {
-    const held: Own = { queue, next: queueOffset(0), isHeld: true }
-    this.#setOwn(held)
-    void this.#topics.learnBirth(queue.name).then(() => {
-      if (this.#own?.get(queue) !== held) return
-      this.#join(queue)
-      this.#restore(queue)
-      this.#reader.streamMoved()
-    })
-  }
-
-  #forgetStarts({ name }: FollowedQueue): void {
-    for (const { alone } of this.#members.values()) alone[0].starts?.delete(name)
+  /** Those on a queue before it, or on a part of it that is gone. */
+  #forgetStarts({ name, bornMs }: FollowedQueue, from: QueueOffset): void {
+    for (const { alone } of this.#members.values()) {
+      const { starts } = alone[0]
+      if (starts === undefined) continue
+      const isIts = bornMs !== undefined && starts.bornMs(name) === bornMs
+      const isGone = from > 0 && (starts.get(name) ?? 0) > from
+      if (!isIts || isGone) starts.delete(name)
+    }
   }
 
   #placeOn(queue: FollowedQueue): QueueOffset {
@@ -413,12 +432,16 @@ export class FollowStream implements Stream, Recipient<FollowedQueue> {
 }
 
 /** Does the message stand before the subscription's beginning? */
-function isBefore({ alone }: QueueMember, { name }: FollowedQueue, offset: QueueOffset): boolean {
+function isBefore(
+  { alone }: QueueMember,
+  { name, bornMs }: FollowedQueue,
+  offset: QueueOffset,
+): boolean {
   const { starts } = alone[0]
   if (starts === undefined || starts.isEmpty) return false
   const start = starts.get(name)
   if (start === undefined) return false
-  if (offset < start) return true
+  if (offset < start && !starts.isOther(name, bornMs)) return true
   starts.delete(name)
   return false
 }

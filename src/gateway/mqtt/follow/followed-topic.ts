@@ -57,17 +57,6 @@ export class FollowedTopic {
     return next
   }
 
-  /** When the topic began at the broker; 0 unless that is known of all that has messages. */
-  bornMs(brokerName: string): number {
-    let bornMs = Number.POSITIVE_INFINITY
-    for (const queue of this.#queues.values()) {
-      if (queue.name.brokerName !== brokerName || queue.knownEnd === 0) continue
-      if (queue.bornMs === undefined) return 0
-      bornMs = Math.min(bornMs, queue.bornMs)
-    }
-    return bornMs === Number.POSITIVE_INFINITY ? 0 : bornMs
-  }
-
   /** Also that it is another one of the same name. */
   changed(): void {
     for (const queue of this.#queues.values()) queue.doubt()
@@ -99,17 +88,28 @@ export class FollowedTopic {
     return asking
   }
 
+  /** Of queues that are known to be what they are, while they can be read. */
   async #askEnds(): Promise<Ends> {
+    for (;;) {
+      await Promise.all([...this.#queues.values()].map((queue) => queue.untilSure()))
+      const ends = await this.#askEndsOnce()
+      await Promise.allSettled([...ends.keys()].map((queue) => queue.learnBirth()))
+      if (![...ends.keys()].some((queue) => queue.isBeingVerified)) return ends
+    }
+  }
+
+  async #askEndsOnce(): Promise<Ends> {
     const ends = new Map<FollowedQueue, QueueOffset>()
+    const known = new Map([...this.#queues.values()].map((queue) => [queue, queue.knownEnd]))
     try {
       for (const range of await this.#parts.broker.topics.ranges(this.topic)) {
         const { maxOffset } = range
         const queue = this.#queue(range, maxOffset)
         // Else a place that another gateway has got to seems to be beyond the end.
         if (maxOffset > queue.knownEnd) queue.arrived(maxOffset)
+        else if (maxOffset < (known.get(queue) ?? 0)) queue.doubt()
         ends.set(queue, maxOffset)
       }
-      await Promise.allSettled([...ends.keys()].map((queue) => queue.learnBirth()))
       this.isOpen = true
     } catch (error) {
       if (!this.isOpen) throw error

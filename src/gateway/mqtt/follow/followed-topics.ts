@@ -6,7 +6,6 @@
 // wildcard touches every topic that MQTT names can mean, also those that are made later.
 import { type Clock, SharedSlice } from '../../../clock.ts'
 import { BrokerError } from '../../../errors.ts'
-import type { QueueName } from '../../../model/message.ts'
 import { MQTT_CATCH_ALL_TOPIC } from '../../../model/names.ts'
 import type { Broker } from '../../../port/broker.ts'
 import type { Addresses } from '../address.ts'
@@ -53,12 +52,16 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
     this.#parts = parts
     this.looks = new SharedSlice(clock)
     this.#topicParts = {
-      ...{ broker, failed, audience: this.audience, line: this.line, cache: new BatchCache() },
+      ...{ broker, clock, failed, audience: this.audience, line: this.line },
+      cache: new BatchCache(),
       found: (queue) => {
         for (const stream of this.#streams) stream.found(queue)
       },
-      restarted: (queue) => {
-        for (const stream of this.#streams) stream.restarted(queue)
+      restarted: (queue, from) => {
+        for (const stream of this.#streams) stream.restarted(queue, from)
+      },
+      verified: (queue) => {
+        for (const stream of this.#streams) stream.verified(queue)
       },
     }
     addresses.watch((topic) => {
@@ -78,7 +81,10 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
       const followed = topics.map((topic) => this.#follow(topic, 'at its end').ends())
       for (const ends of await Promise.all(followed)) {
         for (const [queue, end] of ends) {
-          if (end > (places?.get(queue.name) ?? queue.head)) starts.set(queue.name, end)
+          const { name, bornMs, head } = queue
+          const isOther = places?.isOther(name, bornMs) ?? false
+          const place = isOther ? 0 : (places?.get(name) ?? head)
+          if (end > place) starts.set(name, end, bornMs)
         }
       }
     }
@@ -156,17 +162,6 @@ export class FollowedTopics implements StreamSource, StreamsTopics {
     if (count > 0) this.#firsts.set(first, count)
     else this.#firsts.delete(first)
     this.#filters--
-  }
-
-  bornMs({ topic, brokerName }: QueueName): number {
-    return this.#topics.get(topic)?.bornMs(brokerName) ?? 0
-  }
-
-  async learnBirth({ topic }: QueueName): Promise<void> {
-    await this.#topics
-      .get(topic)
-      ?.ends()
-      .catch(() => {})
   }
 
   leave(stream: FollowStream): void {

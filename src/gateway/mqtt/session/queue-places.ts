@@ -3,17 +3,17 @@ import type { QueueName } from '../../../model/message.ts'
 import { type QueueOffset, queueOffset } from '../../../model/positions.ts'
 
 const NONE = -1
-/** It is not known when the topic began. */
+/** It is not known when the queue began. */
 const UNKNOWN = 0
 
 export interface PlaceRow extends Pick<QueueName, 'topic' | 'brokerName'> {
   /** By queue id; -1: none. */
   readonly offsets: number[]
   /**
-   * Store time of the first message that the topic had at the broker, by which one that was made
-   * again is told from the one before it; 0: not known.
+   * By queue id, the store time of the first message that the queue had, by which one of a topic
+   * that was made again is told from the one before it; 0: not known.
    */
-  bornMs: number
+  readonly bornMs: number[]
 }
 
 export class QueuePlaces {
@@ -21,7 +21,9 @@ export class QueuePlaces {
 
   constructor(rows: Iterable<PlaceRow> = []) {
     for (const row of rows) {
-      this.#rows.set(keyOf(row.topic, row.brokerName), { ...row, offsets: [...row.offsets] })
+      const { topic, brokerName, offsets, bornMs } = row
+      const copy = { topic, brokerName, offsets: [...offsets], bornMs: [...bornMs] }
+      this.#rows.set(keyOf(topic, brokerName), copy)
     }
   }
 
@@ -38,26 +40,28 @@ export class QueuePlaces {
     return offset === NONE ? undefined : queueOffset(offset)
   }
 
-  set({ topic, brokerName, queueId }: QueueName, offset: QueueOffset): void {
+  set({ topic, brokerName, queueId }: QueueName, offset: QueueOffset, bornMs = UNKNOWN): void {
     const key = keyOf(topic, brokerName)
     let row = this.#rows.get(key)
     if (row === undefined) {
-      row = { topic, brokerName, offsets: [], bornMs: UNKNOWN }
+      row = { topic, brokerName, offsets: [], bornMs: [] }
       this.#rows.set(key, row)
     }
     while (row.offsets.length < queueId) row.offsets.push(NONE)
+    while (row.bornMs.length < queueId) row.bornMs.push(UNKNOWN)
     row.offsets[queueId] = offset
+    row.bornMs[queueId] = bornMs
   }
 
-  bornAt({ topic, brokerName }: QueueName, bornMs: number): void {
-    const row = this.#rows.get(keyOf(topic, brokerName))
-    if (row !== undefined) row.bornMs = bornMs
+  /** When the queue began that the place is on. */
+  bornMs({ topic, brokerName, queueId }: QueueName): number | undefined {
+    return this.#rows.get(keyOf(topic, brokerName))?.bornMs[queueId] || undefined
   }
 
-  /** Is the queue of another topic of the same name, which began then? */
-  isOther({ topic, brokerName }: QueueName, bornMs: number): boolean {
-    const known = this.#rows.get(keyOf(topic, brokerName))?.bornMs ?? UNKNOWN
-    return known !== UNKNOWN && bornMs !== UNKNOWN && known !== bornMs
+  /** Is the place on another queue of the same name than the one that began then? */
+  isOther(queue: QueueName, bornMs: number | undefined): boolean {
+    const known = this.bornMs(queue)
+    return known !== undefined && bornMs !== undefined && known !== bornMs
   }
 
   delete({ topic, brokerName, queueId }: QueueName): void {
@@ -65,6 +69,7 @@ export class QueuePlaces {
     const row = this.#rows.get(key)
     if (row?.offsets[queueId] === undefined) return
     row.offsets[queueId] = NONE
+    row.bornMs[queueId] = UNKNOWN
     if (row.offsets.every((offset) => offset === NONE)) this.#rows.delete(key)
   }
 }

@@ -35,8 +35,8 @@ const savedWill = z.object({
 /** Broker, topic, queue id, from, next, floor. */
 const savedPlace = z.tuple([z.string(), z.string(), count, count, count, count])
 
-/** Broker, topic, when it began, and the offset on each queue by its id; -1: none. */
-const savedRow = z.tuple([z.string(), z.string(), count, z.array(z.int().min(-1))])
+/** Broker, topic, and by queue id when it began (0: not known) and the offset on it (-1: none). */
+const savedRow = z.tuple([z.string(), z.string(), z.array(count), z.array(z.int().min(-1))])
 
 const savedSubscription = z.object({
   text: z.string(),

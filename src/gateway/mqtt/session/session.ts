@@ -52,7 +52,13 @@ export class Session {
    */
   places: QueuePlaces | undefined = undefined
   /** Its stream, while a client is connected. */
-  reading: { readonly places: QueuePlaces } | undefined = undefined
+  reading:
+    | {
+        readonly places: QueuePlaces
+        /** Messages that it has not looked through. */
+        readonly behind: number
+      }
+    | undefined = undefined
   will: Will | undefined = undefined
   /** The ownership of its client id, without which it cannot be saved. */
   claim: Claim | undefined = undefined
