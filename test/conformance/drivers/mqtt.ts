@@ -20,6 +20,7 @@ import {
   varint,
 } from '../../support/mqtt-packets.ts'
 import { RawPeer } from '../../support/raw-peer.ts'
+import { withoutLightQueues } from '../../support/without-light-queues.ts'
 import type { Client, Delivery, Driver, Labels, Login, Reader, Verdict } from '../gateway-driver.ts'
 
 type Version = 4 | 5
@@ -30,6 +31,17 @@ const kept = (version: Version) => ({
   ...{ version, clean: false },
   properties: Buffer.of(0x11, 0, 0, 0, 60),
 })
+
+/** Over topics that it follows, as before a cluster. */
+export const followingMqtt = (version: Version): Driver => {
+  const driver = mqtt(version)
+  return {
+    ...driver,
+    name: `${driver.name} over followed topics`,
+    gateway: ({ broker, ...context }) =>
+      driver.gateway({ ...context, broker: withoutLightQueues(broker) }),
+  }
+}
 
 export const mqtt = (version: Version): Driver => ({
   name: version === 4 ? 'MQTT 3.1.1' : 'MQTT 5',

@@ -1,0 +1,5 @@
+import { followingMqtt } from './drivers/mqtt.ts'
+import { gatewaySuite } from './gateway.ts'
+
+gatewaySuite(followingMqtt(4))
+gatewaySuite(followingMqtt(5))
