@@ -53,6 +53,12 @@ test('state and mastership change only from what was seen, and by the holder', a
   t.like(await b.read(), { revision, state: both })
 })
 
+test('a lease says how long it is: not as short as it may be asked for', async (t) => {
+  const a = coordinatorOf(t, await started(t), 'a')
+  t.is((await a.grant(1000)).ttlMs, 2000)
+  t.is((await a.grant(2500)).ttlMs, 3000)
+})
+
 test('a copy is there for as long as its lease, and so is the mastership', async (t) => {
   const cluster = await started(t)
   const [a, b] = [coordinatorOf(t, cluster, 'a'), coordinatorOf(t, cluster, 'b')]

@@ -28,6 +28,7 @@ export interface Lease {
 export interface Coordinator {
   /** As new as what any finished call has written. */
   read(): Promise<Seen>
+  /** The lease says how long it really is: perhaps longer than asked for. */
   grant(ttlMs: number): Promise<Lease>
   /** The lease lasts for its time again, from some moment during the call. false: it ran out. */
   keepAlive(lease: Lease): Promise<boolean>

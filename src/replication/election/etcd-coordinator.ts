@@ -82,11 +82,11 @@ export class EtcdCoordinator implements Coordinator {
   }
 
   async grant(ttlMs: number): Promise<Lease> {
-    // Whole seconds: the longer one, of which the shorter is used.
+    // Whole seconds, and never less than one and a half of etcd's election timeouts.
     const answer = await this.#http.call('/v3/lease/grant', { TTL: Math.ceil(ttlMs / 1000) }, true)
     const { ID } = answer
     if (typeof ID !== 'string') throw new BrokerError('PROTOCOL_ERROR', 'etcd granted no lease')
-    return { id: ID, ttlMs: Math.min(ttlMs, Number(answer['TTL'] ?? 0) * 1000) }
+    return { id: ID, ttlMs: Number(answer['TTL'] ?? 0) * 1000 }
   }
 
   async keepAlive({ id }: Lease): Promise<boolean> {
