@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { BROKER_DEFAULTS, BROKER_SETTINGS } from './broker/options.ts'
 import { CLUSTER_SETTINGS, credentialProblems } from './cluster/options.ts'
 import { BrokerError } from './errors.ts'
+import { JWT_SETTINGS, jwtProblems } from './gateway/access/options.ts'
 import { AMQP_SETTINGS } from './gateway/amqp/options.ts'
 import { HTTP_SETTINGS } from './gateway/http/options.ts'
 import { MQTT_SETTINGS } from './gateway/mqtt/options.ts'
@@ -321,6 +322,10 @@ const declared = z.strictObject({
     .strictObject(WEB_SOCKET_SETTINGS)
     .prefault({})
     .describe('WebSocket, for MQTT and AMQP.'),
+  jwt: z
+    .strictObject(JWT_SETTINGS)
+    .prefault({})
+    .describe('JSON Web Tokens, which clients show in the place of a password.'),
   users: z
     .record(z.string().min(1), user)
     .default({})
@@ -347,6 +352,7 @@ export const configSchema = declared
       ...sizeProblems(config),
       ...tlsProblems(config, tlsModes(config)),
       ...credentialProblems(config.cluster),
+      ...jwtProblems(config.jwt),
       ...replicationProblems(config.broker, config.replication),
     ]
     for (const problem of problems) context.addIssue({ code: 'custom', ...problem })

@@ -13,6 +13,7 @@ import { BrokerError } from './errors.ts'
 import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
 import { Accounts } from './gateway/access/accounts.ts'
 import { openAuthenticator } from './gateway/access/auth.ts'
+import { Tokens } from './gateway/access/tokens.ts'
 import { requestCounters } from './gateway/http/numbers.ts'
 import type { HttpGateway } from './gateway/http/server.ts'
 import { AnyGateway } from './gateway/net/any-gateway.ts'
@@ -50,6 +51,7 @@ import type { Credentials } from './remoting/signature.ts'
 import { redact } from './settings.ts'
 import type { Followed } from './store/log/following.ts'
 import type { MessageStore } from './store/store.ts'
+import { TokenKeys } from './token-keys.ts'
 
 export interface ServerOptions {
   readonly config: Config
@@ -108,7 +110,7 @@ export class Server {
 
 async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const { config, log, clock = systemClock, role = 'start' } = options
-  const auth = openAuthenticator(config.users, clock)
+  const auth = openAuthenticator(config.users, clock, undefined, tokensOf(config, clock, log))
   const numbers = new Numbers()
   const watching = watchProcess(numbers, clock)
   parts.add('numbers', async () => watching.cancel())
@@ -131,6 +133,13 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   // Not awaited: it never rejects, and only writes a line of the log.
   void dialAdvertised(listeners, config, log, clock)
   return new Server({ addresses: addressesOf(listeners, config), numbers, certificates }, parts)
+}
+
+/** undefined: none are taken. */
+function tokensOf({ jwt }: Config, clock: Clock, log: Logger): Tokens | undefined {
+  return jwt.keys === undefined
+    ? undefined
+    : new Tokens(jwt, new TokenKeys(jwt.keys, clock, log), clock)
 }
 
 /** Settles once clients are served; undefined for a role without front-ends. */

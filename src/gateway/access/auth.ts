@@ -18,6 +18,7 @@ import { FailureBudget } from './failure-budget.ts'
 import { FakeScramKeys } from './fake-scram-keys.ts'
 import { PasswordChecks } from './password-checks.ts'
 import { networkOf } from './peer-network.ts'
+import { isToken, type Tokens } from './tokens.ts'
 
 /** The user that a connection acts for. */
 export interface Principal {
@@ -50,6 +51,11 @@ export interface Authenticator {
     address: string,
     signal?: AbortSignal,
   ): Promise<Principal>
+  /**
+   * The user that a token (JWT) names, which may also stand in the place of a password. Rejects as
+   * `verifyPassword`, with why the token is not believed.
+   */
+  verifyToken(token: string, address: string, signal?: AbortSignal): Promise<Principal>
   /** Can every user that has a password log in by SCRAM? */
   readonly isScramOffered: boolean
   /**
@@ -160,8 +166,9 @@ export function openAuthenticator(
   users: Readonly<Record<string, User>>,
   clock: Clock,
   checks: Checks = new PasswordChecks(clock),
+  tokens?: Tokens,
 ): UserStore {
-  return new UserStore(users, clock, checks)
+  return new UserStore(users, clock, checks, tokens)
 }
 
 /** Is it the user as it is now, which a login that took its time may not have met? */
@@ -196,6 +203,7 @@ export class UserStore implements Authenticator, AccountUsers {
   readonly #lacksScram = new Set<string>()
   readonly #clock: Clock
   readonly #checks: Checks
+  readonly #tokens: Tokens | undefined
   /** By network of the address. */
   readonly #wrongSignatures: FailureBudget
   /**
@@ -209,9 +217,15 @@ export class UserStore implements Authenticator, AccountUsers {
   readonly #nobodyKey = randomBytes(32).toString('base64')
   readonly #watchers = new Set<(user: string) => void>()
 
-  constructor(users: Readonly<Record<string, User>>, clock: Clock, checks: Checks) {
+  constructor(
+    users: Readonly<Record<string, User>>,
+    clock: Clock,
+    checks: Checks,
+    tokens: Tokens | undefined,
+  ) {
     this.#clock = clock
     this.#checks = checks
+    this.#tokens = tokens
     this.#wrongSignatures = new FailureBudget(clock)
     for (const [name, user] of Object.entries(users)) {
       this.#put(name, {
@@ -283,6 +297,9 @@ export class UserStore implements Authenticator, AccountUsers {
     signal?: AbortSignal,
   ): Promise<Principal> {
     if (this.anonymousAllowed) return ANONYMOUS
+    if (this.#tokens !== undefined && isToken(password)) {
+      return this.#verifyToken(password, name, address, signal)
+    }
     const user = this.#enabled(name)
     const dummy = this.#dummyFor(name)
     const kept = user?.password ?? dummy
@@ -292,6 +309,41 @@ export class UserStore implements Authenticator, AccountUsers {
     const isKnown = isRight && user?.password !== undefined && user === this.#enabled(name)
     if (isKnown) return user.principal
     throw new BrokerError('UNAUTHENTICATED', 'unknown user or wrong password')
+  }
+
+  async verifyToken(token: string, address: string, signal?: AbortSignal): Promise<Principal> {
+    return this.anonymousAllowed ? ANONYMOUS : this.#verifyToken(token, undefined, address, signal)
+  }
+
+  /** `name`: that came with it, and may be no other. */
+  async #verifyToken(
+    token: string,
+    name: string | undefined,
+    address: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Principal> {
+    const tokens = this.#tokens
+    if (tokens === undefined) {
+      throw new BrokerError('UNAUTHENTICATED', 'this broker takes no tokens: jwt.keys is not set')
+    }
+    let user: KnownUser | undefined
+    let refusal: unknown
+    const isRight = async (): Promise<boolean> => {
+      try {
+        const named = await tokens.userOf(token)
+        user = name === undefined || name === named ? this.#enabled(named) : undefined
+      } catch (error) {
+        refusal = error
+      }
+      return user !== undefined
+    }
+    const network = networkOf(address)
+    const login = { name: name ?? network, address: network }
+    await this.#checks.checkProof(login, isRight, signal)
+    if (user !== undefined && user === this.#enabled(user.principal.name)) return user.principal
+    throw (
+      refusal ?? new BrokerError('UNAUTHENTICATED', 'the token names no user that is known here')
+    )
   }
 
   get isScramOffered(): boolean {

@@ -17,7 +17,9 @@ const OUTCOME_AUTH = 1
 /** Come again later. */
 const OUTCOME_SYS_TEMP = 4
 
-const CREDENTIAL_CHARS_MAX = 1024
+const NAME_CHARS_MAX = 1024
+/** A token may be one. */
+const PASSWORD_CHARS_MAX = 4096
 
 export type SaslStep =
   | { readonly kind: 'challenge'; readonly frame: Buffer }
@@ -141,7 +143,7 @@ export class SaslExchange {
     const [actsFor, user, password] = parts
     if (parts.length !== 3 || !user || password === undefined) return refused('a malformed PLAIN')
     if (actsFor && actsFor !== user) return refused('one user in the name of another')
-    if (user.length > CREDENTIAL_CHARS_MAX || password.length > CREDENTIAL_CHARS_MAX) {
+    if (user.length > NAME_CHARS_MAX || password.length > PASSWORD_CHARS_MAX) {
       return refused('credentials of absurd length')
     }
     try {

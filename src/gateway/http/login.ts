@@ -6,6 +6,7 @@ import type { HttpOptions } from './options.ts'
 
 /** No name is written so. */
 const ADDRESS = /^\[.*\]$|^\d{1,3}(\.\d{1,3}){3}$/
+const BEARER = /^Bearer +(.+)$/i
 const BASIC = /^Basic +([A-Za-z0-9+/=]+)$/i
 
 /** @throws BrokerError UNAUTHENTICATED, BUSY; HttpError 400 */
@@ -16,10 +17,16 @@ export async function principalOf(
   signal: AbortSignal,
 ): Promise<Principal> {
   if (header === undefined) return auth.anonymous()
+  const [, token] = BEARER.exec(header) ?? []
+  if (token !== undefined) return auth.verifyToken(token, address, signal)
   const [, encoded] = BASIC.exec(header) ?? []
   const text = Buffer.from(encoded ?? '', 'base64').toString('utf8')
   const colon = text.indexOf(':')
-  if (colon < 0) throw new HttpError(400, 'the Authorization header is not of the Basic scheme')
+  if (colon < 0)
+    throw new HttpError(
+      400,
+      'the Authorization header is neither of the Basic nor of the Bearer scheme',
+    )
   return auth.verifyPassword(text.slice(0, colon), text.slice(colon + 1), address, signal)
 }
 

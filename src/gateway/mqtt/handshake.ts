@@ -127,6 +127,7 @@ export async function authenticate(
     )
   }
   if (username === undefined) {
+    if (password !== undefined) return auth.verifyToken(password.toString(), remoteAddress, signal)
     throw new BrokerError('UNAUTHENTICATED', 'this broker wants a user name and a password')
   }
   return auth.verifyPassword(username, password?.toString() ?? '', remoteAddress, signal)
