@@ -3,7 +3,8 @@ import fc from 'fast-check'
 import { BrokerError } from '../../src/errors.ts'
 import { logPosition } from '../../src/model/positions.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
-import { FRAME_HEADER_BYTES, writeFrameHeader } from '../../src/store/log/frame.ts'
+import { FRAME_HEADER_BYTES, headerAt, writeFrameHeader } from '../../src/store/log/frame.ts'
+import { framesOf } from '../support/log-frames.ts'
 import { LogSimulation } from '../support/log-simulation.ts'
 import { SimulatedCrash } from '../support/simulated-disk.ts'
 
@@ -407,4 +408,27 @@ test('No bytes in the place of a segment keep the log from opening and going on'
     { numRuns: 200 },
   )
   t.pass()
+})
+
+test('frames are numbered on where all of the last segment is cut', async (t) => {
+  const simulation = logOf(11, 1000)
+  const { id, epoch } = simulation.log
+  const { start, name } = simulation.log.segments().at(-1)!
+  const before = (await framesOf(simulation, logPosition(0))).map((frame) => headerAt(frame, 0)!)
+  t.true(start > 0)
+  // The first frame of the segment was not finished, and one behind it was.
+  const content = simulation.disk.contentOf(`/log/${name}`)
+  content.fill(0)
+  const at = 2000
+  const sequence = before.at(-1)!.sequence + 1
+  const header = { length: FRAME_HEADER_BYTES, records: 0, epoch, logId: id, sequence }
+  const place = { position: start + at, syncedTo: start, storeTimestamp: 0 }
+  writeFrameHeader(content, at, { ...header, ...place })
+  reopen(simulation)
+  t.is(simulation.log.end, start)
+  simulation.append([10])
+  simulation.settle()
+  const kept = before.filter(({ position }) => position < start)
+  const [added] = await framesOf(simulation, start)
+  t.is(headerAt(added!, 0)!.sequence, kept.length + 1)
 })

@@ -50,13 +50,17 @@ export function recover(options: RecoveryOptions): Recovered {
   const marker = readEpochMarker(disk, directory)
   if (segments.last === undefined) return nothingThere(directory, marker)
   if (marker?.isCut === true) removeBeyond(options, marker.end!)
-  const scans = new TailScan(options, marker)
+  let scans = new TailScan(options, marker)
   // A fresh segment may be empty; the one before it then knows the last sequence.
   let index = segments.list.length - 1
   while (index > 0 && !scans.hasFrames(index)) index--
+  let end = scans.scanFrom(index)
+  // What it has may be cut to nothing: frames behind one that was never finished.
+  while (scans.sequence === 0 && index > 0) {
+    scans = new TailScan(options, marker)
+    end = scans.scanFrom(--index)
+  }
   const from = segments.list[index]!.start
-  let end = 0
-  for (; index < segments.list.length; index++) end = scans.scan(index)
   const segment = segments.last
   const lost = logStart.missingBefore(segments)
   if (lost !== undefined) tellLoss(options.log, lost)
@@ -120,8 +124,14 @@ class TailScan {
     return scan.next() !== undefined || scan.search() !== undefined
   }
 
-  /** Scans one segment. @returns the position where its frames end */
-  scan(index: number): number {
+  /** Scans this segment and those behind it. @returns the position where the frames end */
+  scanFrom(index: number): number {
+    let end = 0
+    for (let i = index; i < this.#options.segments.list.length; i++) end = this.#scan(i)
+    return end
+  }
+
+  #scan(index: number): number {
     const { segments } = this.#options
     const segment = segments.list[index]!
     const next = segments.list[index + 1]
