@@ -39,6 +39,30 @@ test('only clock.ts reads a clock or sets a timer', (t) => {
   t.deepEqual(hits(outside(src, 'src/clock.ts'), timers), [])
 })
 
+/** Files of tests, without what they share. */
+const testFiles = sources('test', '.test.ts')
+
+test('a test waits for what happens, not for a time', (t) => {
+  t.deepEqual(hits(testFiles, /setTimeout\((resolve|done|go)\b|timers\/promises/), [])
+})
+
+test('files of tests can share a process', (t) => {
+  // A hook before each test would run before those of others, too.
+  t.deepEqual(hits(testFiles, /^test\.(beforeEach|afterEach)\b/), [])
+  // All tests of a process are declared in one go.
+  t.deepEqual(hits(testFiles, /^(?:const .* = )?await /), [])
+})
+
+test('the slow tests are there', (t) => {
+  const paths = new Set(testFiles.map(({ path }) => path))
+  const listed = [...textOf('slow.config.js').matchAll(/'(test\/[^']+)'/g)].map(([, path]) => path!)
+  t.true(listed.length > 0)
+  t.deepEqual(
+    listed.filter((path) => !paths.has(path)),
+    [],
+  )
+})
+
 test('events are named area.words_with_underscores', (t) => {
   t.deepEqual(hits(src, /\bevt: '(?![a-z]+\.[a-z_]+')/), [])
 })

@@ -1,0 +1,55 @@
+// `npm test`: the files of ava.config.js but the slow ones, many in one process. To load the modules
+// of a server, and to have them compiled, takes longer than the tests of most files. In a process one
+// test runs at a time.
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { SLOW } from './slow.config.js'
+
+const FOLDER = 'dist/together'
+const FILES_MAX = 12
+
+/** Each of the suites for several peers has the same titles for each. */
+const HAS_TITLES_OF_OTHERS = /^test\/conformance\//
+/** It opens what the file's tests share, and would do so before all tests of the process. */
+const HAS_HOOK = /^test\.before\(/m
+
+/** Paths of test files by the name of the process that they share. */
+function filesByProcess() {
+  const shared = new Map()
+  const processes = new Map()
+  for (const name of readdirSync('test', { recursive: true }).sort()) {
+    const path = `test/${name}`
+    if (!path.endsWith('.test.ts') || SLOW.includes(path)) continue
+    if (HAS_TITLES_OF_OTHERS.test(path) || HAS_HOOK.test(readFileSync(path, 'utf8'))) {
+      processes.set(path.replace(/\.test\.ts$/, '').replaceAll('/', '-'), [path])
+    } else shared.set(dirname(path), [...(shared.get(dirname(path)) ?? []), path])
+  }
+  for (const [folder, paths] of shared) {
+    const count = Math.ceil(paths.length / FILES_MAX)
+    for (let i = 0; i < count; i++) {
+      const own = paths.filter((_, at) => at % count === i)
+      processes.set(`${folder.replaceAll('/', '-')}-${i + 1}`, own)
+    }
+  }
+  return processes
+}
+
+export default () => {
+  rmSync(FOLDER, { recursive: true, force: true })
+  mkdirSync(FOLDER, { recursive: true })
+  for (const [name, paths] of filesByProcess()) {
+    const all = ['test/support/one-at-a-time.ts', ...paths]
+    const imports = all.map((path) => `import '../${path.replace(/\.ts$/, '.js')}'\n`)
+    writeFileSync(join(FOLDER, `${name}.test.js`), imports.join(''))
+  }
+  return {
+    files: [`${FOLDER}/*.test.js`],
+    nodeArguments: ['--enable-source-maps'],
+    // Threads would share the pool for files, and memory of one that is over is not given back.
+    workerThreads: false,
+    // Without any result for this long, the run hangs; a busy machine makes single tests slow.
+    timeout: '3m',
+    // More than the two cores it is made for: many tests wait for processes and timers.
+    concurrency: 4,
+  }
+}
