@@ -173,6 +173,28 @@ test('dead letters are listed and replayed to where they came from', async (t) =
   t.like(messages[0], { messageId: replayed[0]!['messageId'], body: 'bad', tag: 'paid' })
 })
 
+test('of several dead letters those that are not taken are told, and the others are sent', async (t) => {
+  const { api, address } = await start(t)
+  await api('PUT', '/groups/billing', { retryTimesMax: 0 })
+  const mq = await connect({ nameServers: address('nameServer') })
+  t.teardown(() => mq.close())
+  const ids: unknown[] = []
+  for (const topic of ['open', 'shut']) {
+    await api('PUT', `/topics/${topic}`, { queues: 1 })
+    ids.push((await api('POST', `/topics/${topic}/messages`, { body: topic })).json['messageId'])
+    for await (const delivery of mq.subscribe({ group: 'billing', topic, from: 'first' })) {
+      await delivery.nack()
+      break
+    }
+  }
+  await api('PUT', '/topics/shut', { permission: 'read' })
+  const path = '/groups/billing/dead-letters/replay'
+  const { json } = await api('POST', path, { ids })
+  t.like(json['replayed'], [{ from: ids[0], topic: 'open' }])
+  t.like(json['failed'], [{ from: ids[1], code: 'PERMISSION_DENIED' }])
+  t.is((await api('POST', path, { ids: ids.slice(1) })).status, 403)
+})
+
 test('status, numbers, settings and clients are told, without secrets', async (t) => {
   const { api, port } = await start(t)
   await mqttClient(t, port('mqtt'), 5)

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { DeadLetters } from '../../../client/dead-letters.ts'
 import { BrokerError } from '../../../errors.ts'
+import type { QueueName } from '../../../model/message.ts'
 import { deadLetterTopic } from '../../../model/names.ts'
 import { type ApiQuestion, endpoint } from './endpoint.ts'
 import { readable } from './groups.ts'
@@ -45,15 +46,20 @@ export const deadLetterEndpoints = [
     body: z.strictObject({
       ids: z.array(z.string().min(1)).min(1).max(REPLAYED_MAX).describe('Message ids.'),
     }),
-    answers: 'For each id the id of the new message. What is replayed twice is sent twice.',
+    answers:
+      'For each id the id of the new message, and in `failed` those that were not taken, with why. What is replayed twice is sent twice.',
     async serve(asked) {
       const { body, signal, params } = asked
       const letters = lettersOf(asked)
       await readable(asked)
       const missing = new Set(body.ids)
-      const found = []
+      // Their places alone: a hundred bodies would be much.
+      const found: Place[] = []
       for await (const message of letters.list(params['group']!, { signal })) {
-        if (missing.delete(message.messageId)) found.push(message)
+        const { messageId, storedTopic: topic, brokerName, queueId, queueOffset } = message
+        if (missing.delete(messageId)) {
+          found.push({ messageId, queue: { topic, brokerName, queueId }, offset: queueOffset })
+        }
         if (missing.size === 0) break
       }
       const [first] = missing
@@ -62,14 +68,36 @@ export const deadLetterEndpoints = [
         throw new BrokerError('MESSAGE_NOT_FOUND', text)
       }
       const replayed: unknown[] = []
-      for (const message of found) {
-        const { messageId, topic } = await letters.replay(message)
-        replayed.push({ from: message.messageId, topic, messageId })
+      const failed: { from: string; code: string; error: string }[] = []
+      for (const { messageId: from, queue, offset } of found) {
+        try {
+          const at = { offset, max: 1 }
+          const { messages } = await readQueue(asked.context.broker, queue, at, signal)
+          const [message] = messages
+          if (message?.messageId !== from) throw gone(from)
+          const { topic } = message
+          replayed.push({ from, topic, messageId: (await letters.replay(message)).messageId })
+        } catch (error) {
+          // What was sent is told in any case: it would be sent twice by another try of all.
+          signal.throwIfAborted()
+          const { code, message } = BrokerError.from(error)
+          if (found.length === 1) throw error
+          failed.push({ from, code, error: message })
+        }
       }
-      return { replayed }
+      return { replayed, failed }
     },
   }),
 ]
+
+interface Place {
+  readonly messageId: string
+  readonly queue: QueueName
+  readonly offset: number
+}
+
+const gone = (id: string): BrokerError =>
+  new BrokerError('MESSAGE_NOT_FOUND', `retention took the dead letter ${id}`)
 
 /** Over the broker of this process. @throws BrokerError PERMISSION_DENIED */
 function lettersOf(asked: ApiQuestion<unknown, unknown>): DeadLetters {
