@@ -7,7 +7,7 @@ import type { EmbeddedBroker } from './broker/broker.ts'
 import { type Clock, systemClock } from './clock.ts'
 import type { Certified, Composition } from './composition/composition.ts'
 import { type FrontEnd, loadFrontEnds, serveFrontEnds } from './composition/front-ends.ts'
-import { composeReplication, followMaster, openCopyOf } from './composition/replication.ts'
+import { composeReplication, controlSlave, openCopyOf } from './composition/replication.ts'
 import { type Config, configJsonSchema, type ListeningConfig } from './config.ts'
 import { BrokerError } from './errors.ts'
 import { checkExposure, isOpenToNetwork, isWildcard } from './exposure.ts'
@@ -45,7 +45,7 @@ import { Numbers } from './numbers/numbers.ts'
 import { watchProcess } from './numbers/process.ts'
 import { Parts } from './parts.ts'
 import type { Broker } from './port/broker.ts'
-import type { GatewayContext, GatewaySocket } from './port/gateway.ts'
+import type { GatewayContext, GatewaySocket, ReplicationControl } from './port/gateway.ts'
 import type { OpenAside } from './remoting/serving/aside.ts'
 import type { Credentials } from './remoting/signature.ts'
 import { redact } from './settings.ts'
@@ -121,14 +121,16 @@ async function compose(options: ServerOptions, parts: Parts): Promise<Server> {
   const trusted = registrarCredentials(config)
   const protocols = protocolsOf(role, config)
   const any = composeAny(protocols, context, listeners)
-  const composition = { ...context, auth, listeners, trusted, protocols, any }
+  let http: ReturnType<typeof composeHttp>
+  const serves = (served: GatewayContext): void => http?.tell((gateway) => gateway.ready(served))
+  const composition = { ...context, auth, listeners, trusted, protocols, any, serves }
   const nameServer = await composeNameServer(composition)
-  const http = composeHttp(role, composition)
+  http = composeHttp(role, composition)
   const running = await composeRole(role, composition, nameServer)
-  if (running !== undefined && http !== undefined) {
-    http.tell((gateway) => gateway.ready(running))
+  if (running !== undefined) {
+    serves(running)
     // The first that is closed: clients are sent elsewhere while the others still answer.
-    parts.add('readiness', async () => http.tell((gateway) => gateway.stopping()))
+    parts.add('readiness', async () => http?.tell((gateway) => gateway.stopping()))
   }
   // Not awaited: it never rejects, and only writes a line of the log.
   void dialAdvertised(listeners, config, log, clock)
@@ -268,7 +270,7 @@ async function serveBroker(
   const { config, log, clock, numbers } = composition
   const { openBroker } = await import('./broker/broker.ts')
   // Before the first append: nothing is acknowledged without the slaves that it is to wait for.
-  await composeReplication(composition, store)
+  const replication = await composeReplication(composition, store)
   const { name, autoCreateTopics, nameServers: _, ...limits } = config.broker
   const createsTopics =
     autoCreateTopics === 'loopback' ? !isOpenToNetwork(config) : autoCreateTopics
@@ -279,7 +281,14 @@ async function serveBroker(
     numbers,
     options: { ...limits, brokerName: name, autoCreateTopics: createsTopics },
   })
-  return serveOver(composition, nameServer, frontEnds, broker)
+  return serveOver(composition, nameServer, frontEnds, { broker, store, replication })
+}
+
+/** What the front-ends serve. */
+interface Served {
+  readonly broker: EmbeddedBroker
+  readonly store: MessageStore
+  readonly replication: ReplicationControl | undefined
 }
 
 /** Clients of the front-ends, and then the name servers, come to the broker. */
@@ -287,15 +296,15 @@ async function serveOver(
   composition: Composition,
   nameServer: NameServer | undefined,
   frontEnds: readonly FrontEnd[],
-  broker: EmbeddedBroker,
+  { broker, store, replication }: Served,
 ): Promise<GatewayContext> {
   const { auth, log, clock, numbers, parts } = composition
   parts.add('broker', () => broker.close())
   const accounts = new Accounts(broker.states, auth, log)
   parts.add('accounts', async () => accounts.close())
   await accounts.open()
-  const routes = await routesOf(composition, broker)
-  const context = { broker, auth, accounts, log, clock, numbers, routes, views: {} }
+  const routes = await routesOf(composition, broker, store.replication.epoch)
+  const context = { broker, auth, accounts, log, clock, numbers, routes, views: {}, replication }
   await serveFrontEnds(composition, frontEnds, context, asideOf(composition, nameServer))
   if (routes === undefined) return context
   // Telling the name servers brings native clients here: the last step of a start.
@@ -309,9 +318,11 @@ async function composeSlave(
   composition: Composition,
   nameServer: NameServer | undefined,
 ): Promise<GatewayContext> {
-  const { config, log, clock, numbers, listeners, any } = composition
+  const { config, log, clock, numbers, parts, listeners, any } = composition
   const { clusterName, name: brokerName, id: brokerId = 1 } = config.broker
   const identity = { clusterName, brokerName, brokerId }
+  const frontEnds = await loadFrontEnds(composition)
+  for (const listener of allOf(listeners, 'replication')) listener.serve(CLOSED_DOOR)
   for (const name of ['mqtt', 'amqp'] as const) {
     for (const listener of allOf(listeners, name)) listener.serve(CLOSED_DOOR)
     any.open(name, CLOSED_DOOR)
@@ -319,17 +330,29 @@ async function composeSlave(
   const store = await openCopyOf(composition, identity, (follows) =>
     openStoreOf(composition, follows),
   )
-  await followMaster(composition, identity, store)
-  const [{ openSlaveBroker }, frontEnds] = await Promise.all([
-    import('./broker/slave.ts'),
-    loadFrontEnds(composition),
-  ])
+  const { openSlaveBroker } = await import('./broker/slave.ts')
+  const reading = new Parts(log)
+  const becomeMaster = async (): Promise<void> => {
+    try {
+      await reading.close()
+      composition.serves(await serveBroker(composition, nameServer, frontEnds, store))
+    } catch (err) {
+      log.error(
+        { evt: 'replication.not_served', err },
+        'the new master cannot serve: start it anew',
+      )
+      await parts.close()
+    }
+  }
+  const replication = await controlSlave(composition, identity, store, becomeMaster)
+  parts.add('reading from the copy', () => reading.close())
   const { name: _name, nameServers: _, ...limits } = config.broker
   // What a client names and the master does not have is made by its master alone.
   const options = { ...limits, ...identity, autoCreateTopics: false, autoCreateGroups: false }
   const broker = openSlaveBroker({ store, clock, log, numbers, options })
   const native = frontEnds.filter(({ name }) => name === 'remoting')
-  return serveOver(composition, nameServer, native, broker)
+  const served = { broker, store, replication }
+  return serveOver({ ...composition, parts: reading }, nameServer, native, served)
 }
 
 /** The front-ends before a cluster: nothing is stored here. */
@@ -373,7 +396,11 @@ function registrarCredentials(config: Config): Credentials | undefined {
  * Tells the name servers of this broker, once started; undefined where there is nothing to tell, or
  * no name server.
  */
-async function routesOf(composition: Composition, broker: Broker): Promise<Registrar | undefined> {
+async function routesOf(
+  composition: Composition,
+  broker: Broker,
+  stateVersion: number,
+): Promise<Registrar | undefined> {
   const { config, certificates, log, clock, listeners, trusted, protocols } = composition
   const remoting = protocols.includes('remoting') ? doorOf(listeners, 'remoting') : undefined
   if (remoting === undefined) return undefined
@@ -405,8 +432,8 @@ async function routesOf(composition: Composition, broker: Broker): Promise<Regis
   const host = advertisedHost(config[remoting.protocol])
   const advertised = { host, port: remoting.listener.port }
   const { Registrar } = await import('./namesrv/registrar.ts')
-  const credentials = trusted
-  return new Registrar({ broker, clock, log }, { nameServers, tls, advertised, credentials })
+  const options = { nameServers, tls, advertised, credentials: trusted, stateVersion }
+  return new Registrar({ broker, clock, log }, options)
 }
 
 /** `follows`: a copy, which is synced whatever `store.flush` says: its master relies on it. */

@@ -66,10 +66,12 @@ export interface Command<F extends Flags = Flags> {
   run(invocation: Invocation<F>): Promise<void>
 }
 
-/** A word of the command line that is a command, or a noun with verbs. */
+/** A word of the command line that is a command, or a noun with verbs; `below`: or both. */
 export type Entry =
-  | { readonly summary: string; load(): Promise<Command> }
-  | { readonly summary: string; readonly verbs: Readonly<Record<string, Entry>> }
+  | { readonly summary: string; load(): Promise<Command>; readonly below?: Entries }
+  | { readonly summary: string; readonly verbs: Entries }
+
+export type Entries = Readonly<Record<string, Entry>>
 
 /** Keeps the flag types of a declaration while the table holds plain commands. */
 export function command<const F extends Flags>(declared: Command<F>): Command {

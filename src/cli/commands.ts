@@ -13,6 +13,12 @@ export const COMMANDS: Readonly<Record<string, Entry>> = {
   broker: {
     summary: 'Run a broker with its front-ends, registered with name servers elsewhere',
     load: async () => (await import('./start.ts')).broker,
+    below: {
+      promote: {
+        summary: 'Make a slave the master, by hand',
+        load: async () => (await import('./operate/promote.ts')).promote,
+      },
+    },
   },
   gateway: {
     summary: 'Run the MQTT and AMQP front-ends before a cluster of RocketMQ brokers',

@@ -5,7 +5,7 @@ import { didYouMean } from '../did-you-mean.ts'
 import { BrokerError } from '../errors.ts'
 import { ownVersion } from '../version.ts'
 import { parseArguments } from './arguments.ts'
-import type { Command, Entry, Roles } from './command.ts'
+import type { Command, Entries, Entry, Roles } from './command.ts'
 import { COMMANDS } from './commands.ts'
 import { commandHelp, nounHelp, overview } from './help/help.ts'
 import type { Terminal } from './terminal.ts'
@@ -60,9 +60,11 @@ async function dispatch(argv: readonly string[], around: Surroundings): Promise<
   const words: string[] = []
   let entry: Entry = { summary: '', verbs: COMMANDS }
   for (const word of argv) {
-    if (!('verbs' in entry) || word.startsWith('-')) break
-    const verbs: Readonly<Record<string, Entry>> = entry.verbs
-    const found = Object.hasOwn(verbs, word) ? verbs[word] : undefined
+    const isNoun: boolean = 'verbs' in entry
+    const verbs: Entries | undefined = 'verbs' in entry ? entry.verbs : entry.below
+    if (verbs === undefined || word.startsWith('-')) break
+    const found: Entry | undefined = Object.hasOwn(verbs, word) ? verbs[word] : undefined
+    if (found === undefined && !isNoun) break
     if (found === undefined) throw unknownCommand([...words, word], word, verbs)
     words.push(word)
     entry = found

@@ -9,6 +9,7 @@ import type { LiveCertificates } from '../live-certificates.ts'
 import type { Logger } from '../log.ts'
 import type { Numbers } from '../numbers/numbers.ts'
 import type { Parts } from '../parts.ts'
+import type { GatewayContext } from '../port/gateway.ts'
 import type { Credentials } from '../remoting/signature.ts'
 
 export interface Certified {
@@ -27,6 +28,8 @@ export interface Composition extends Certified {
   readonly trusted: Credentials | undefined
   /** That this role serves. */
   readonly protocols: readonly ListeningProtocol[]
+  /** Clients are served by this from here on. */
+  readonly serves: (context: GatewayContext) => void
   /** At the addresses for every protocol, if there are any. */
   readonly any: AnyGateway
 }

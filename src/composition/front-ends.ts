@@ -87,10 +87,12 @@ export async function serveFrontEnds(
     const ends = await Promise.allSettled(closers.map((close) => close()))
     for (const end of ends) if (end.status === 'rejected') throw end.reason
   })
+  // Those of a slave make room for those of the master that it becomes, at the same addresses.
+  const isLast = context.broker.identity.brokerId === 0
   for (const { name, listeners, open } of frontEnds) {
     const gateway = await open(context, config, aside)
     closers.push(() => {
-      for (const listener of [...listeners, ...everyProtocol]) listener.stopAccepting()
+      for (const listener of [...listeners, ...everyProtocol]) if (isLast) listener.stopAccepting()
       return gateway.close(config.stopDeadlineMs)
     })
     for (const listener of listeners) listener.serve(gateway)

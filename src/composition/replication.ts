@@ -1,6 +1,9 @@
 // Replication in a server: a master's listener for slaves, and a slave's copy of the log.
+import { BrokerError } from '../errors.ts'
 import { firstListener } from '../listeners.ts'
+import type { ReplicationControl } from '../port/gateway.ts'
 import type { MasterAddress } from '../replication/master-link.ts'
+import { EPOCHS_AHEAD, riskOfPromotion } from '../replication/promotion.ts'
 import type { Slave, SlaveIdentity } from '../replication/slave.ts'
 import type { Followed } from '../store/log/following.ts'
 import type { MessageStore } from '../store/store.ts'
@@ -13,17 +16,18 @@ const REPLICATION_STOP_MS = 500
 export async function composeReplication(
   composition: Composition,
   store: MessageStore,
-): Promise<void> {
+): Promise<ReplicationControl | undefined> {
   const { config, log, clock, auth, parts, numbers, listeners } = composition
   const { clusterName, name: brokerName, role } = config.broker
   const listener = firstListener(listeners, 'replication')
-  if (listener === undefined) return
+  if (listener === undefined) return undefined
   const [{ Replicas }, { ReplicationServer }] = await Promise.all([
     import('../replication/replicas.ts'),
     import('../replication/server.ts'),
   ])
   const { replication } = store
-  const options = { ...config.replication, isSync: role === 'SYNC_MASTER' }
+  const mode = role === 'SLAVE' ? config.replication.promotedTo : role
+  const options = { ...config.replication, isSync: mode === 'SYNC_MASTER' }
   const replicas = new Replicas({ replication, clock, log, numbers }, options)
   parts.add('replicas', async () => replicas.close())
   const context = { replication, replicas, clusterName, brokerName, auth, clock, log }
@@ -33,6 +37,21 @@ export async function composeReplication(
     listener.stopAccepting()
     return server.close(Math.min(config.stopDeadlineMs, REPLICATION_STOP_MS))
   })
+  return {
+    status: () => ({
+      ...{ isMaster: true, epoch: replication.epoch, syncedEnd: replication.syncedEnd },
+      inSync: replicas.inSync,
+      replicas: replicas.all.map((replica) => ({
+        brokerId: replica.brokerId,
+        address: replica.address,
+        confirmedTo: replica.confirmedTo,
+        isInSync: replicas.isInSync(replica),
+      })),
+    }),
+    promote: async () => {
+      throw new BrokerError('NOT_SUPPORTED', 'this broker is the master')
+    },
+  }
 }
 
 /** The copy as it was left, or a new one. Waits for the master where there is none. */
@@ -59,7 +78,56 @@ export async function openCopyOf(
   return store
 }
 
-export async function followMaster(
+/** `becomeMaster`: once the store takes appends; never rejects. */
+export async function controlSlave(
+  composition: Composition,
+  identity: SlaveIdentity,
+  store: MessageStore,
+  becomeMaster: () => Promise<void>,
+): Promise<ReplicationControl> {
+  const { replication } = store
+  let slave = await followMaster(composition, identity, store)
+  let isPromoting = false
+  const promoted = async (isForced: boolean): Promise<number> => {
+    const risk = riskOfPromotion(slave.state)
+    if (risk !== undefined && !isForced) {
+      const text = `this slave is not made the master, for ${risk}`
+      throw new BrokerError('ABORTED', `${text}; forced, it is, and what it lacks is lost`)
+    }
+    await slave.close()
+    try {
+      await replication.promote(replication.epoch + EPOCHS_AHEAD)
+    } catch (error) {
+      slave = await followMaster(composition, identity, store)
+      throw error
+    }
+    const { epoch, syncedEnd: end } = replication
+    const fields = { evt: 'replication.promoted', epoch, end, isForced, risk }
+    composition.log.warn(fields, `this broker is the master from position ${end} on`)
+    // The answer goes out before its connection ends.
+    setImmediate(() => void becomeMaster())
+    return epoch
+  }
+  return {
+    status: () => {
+      const { epoch, syncedEnd } = replication
+      const { master: address, isConnected, standing, masterEnd } = slave.state
+      const master = { address, isConnected, end: masterEnd, standing }
+      return { isMaster: false, epoch, syncedEnd, inSync: 0, replicas: [], master }
+    },
+    promote: async (isForced) => {
+      if (isPromoting) throw new BrokerError('BUSY', 'this slave is being made the master')
+      isPromoting = true
+      try {
+        return await promoted(isForced)
+      } finally {
+        isPromoting = !replication.isPassive
+      }
+    },
+  }
+}
+
+async function followMaster(
   composition: Composition,
   identity: SlaveIdentity,
   { replication }: MessageStore,

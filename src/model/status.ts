@@ -33,6 +33,35 @@ export interface BrokerStatus {
   readonly settings: ShownSettings
 }
 
+/** One copy of a broker's log, on another machine. */
+export interface ReplicaStatus {
+  readonly brokerId: number
+  readonly address: string
+  /** Synced there. */
+  readonly confirmedTo: number
+  readonly isInSync: boolean
+}
+
+/** How a broker stands to its copies. */
+export interface ReplicationStatus {
+  readonly isMaster: boolean
+  /** The newest that the log has. */
+  readonly epoch: number
+  readonly syncedEnd: number
+  /** Of a master: slaves that are connected. */
+  readonly replicas: readonly ReplicaStatus[]
+  /** Of a master: copies in sync, its own among them. */
+  readonly inSync: number
+  /** Of a slave: host:port of its master, and what that had when it was last heard of. */
+  readonly master?: {
+    readonly address: string
+    readonly isConnected: boolean
+    readonly end: number | undefined
+    /** Why the slave cannot go on without an operator. */
+    readonly standing: string | undefined
+  }
+}
+
 /** Those that RocketMQ's tools know by names of their own. */
 export interface ShownSettings {
   readonly autoCreateTopics: boolean

@@ -36,6 +36,11 @@ export interface RegistrarOptions {
   readonly periodMs?: number
   readonly timeoutMs?: number
   readonly credentials?: Credentials | undefined
+  /**
+   * Apache's name servers take no master of a lower one in place of the one that they know; default
+   * 0.
+   */
+  readonly stateVersion?: number | undefined
 }
 
 const PERIOD_MS = 30_000
@@ -59,6 +64,7 @@ export class Registrar implements Routes {
   readonly #context: RegistrarContext
   readonly #targets: readonly Target[]
   readonly #startedMs: number
+  readonly #stateVersion: number
   readonly #periodMs: number
   #watches: readonly Disposable[] = []
   #timer: Timer | undefined
@@ -67,6 +73,7 @@ export class Registrar implements Routes {
   constructor(context: RegistrarContext, options: RegistrarOptions) {
     this.#context = context
     this.#startedMs = context.clock.now()
+    this.#stateVersion = options.stateVersion ?? 0
     const periodMs = options.periodMs ?? PERIOD_MS
     this.#periodMs = periodMs
     this.#targets = options.nameServers.map(
@@ -116,7 +123,8 @@ export class Registrar implements Routes {
   }
 
   async #table(): Promise<WireTopicTable> {
-    const version = { counter: this.#changes, stateVersion: 0, timestamp: this.#startedMs }
+    const stateVersion = this.#stateVersion
+    const version = { counter: this.#changes, stateVersion, timestamp: this.#startedMs }
     const { broker } = this.#context
     const topics = await broker.topics.list()
     const allowed = await broker.permission.get()

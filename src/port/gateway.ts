@@ -5,6 +5,7 @@ import type { Accounts } from '../gateway/access/accounts.ts'
 import type { Authenticator } from '../gateway/access/auth.ts'
 import type { Logger } from '../log.ts'
 import type { Protocol } from '../model/client.ts'
+import type { ReplicationStatus } from '../model/status.ts'
 import type { Numbers } from '../numbers/numbers.ts'
 import type { Broker } from './broker.ts'
 
@@ -21,6 +22,20 @@ export interface GatewayContext {
   /** Absent where no name server knows the broker. */
   readonly routes?: Routes | undefined
   readonly views?: FrontEndViews | undefined
+  /** Absent where the log has no copies. */
+  readonly replication?: ReplicationControl | undefined
+}
+
+/** A broker and the copies of its log, for operators. */
+export interface ReplicationControl {
+  status(): ReplicationStatus
+  /**
+   * The slave is the master from here on; answers with the epoch that begins. Its connections end,
+   * and it takes new ones as a master.
+   * @throws NOT_SUPPORTED for a master; ABORTED where it would lose what was acknowledged, or may,
+   * unless it is forced; READ_ONLY, BUSY: it is a slave as before
+   */
+  promote(isForced: boolean): Promise<number>
 }
 
 /** What front-ends keep, for operators to look at; each puts its own there. */

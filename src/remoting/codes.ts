@@ -96,6 +96,8 @@ export const REQUEST = {
   deleteAcl: 3008,
   getAcl: 3009,
   listAcls: 3010,
+  /** Ours. */
+  promoteBroker: 917_010,
 
   // Broker to client, on the client's own connection.
   checkTransactionState: 39,

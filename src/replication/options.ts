@@ -38,6 +38,10 @@ export const REPLICATION_SETTINGS = {
     .min(6)
     .optional()
     .meta({ secret: true, description: "That user's secret key." }),
+  promotedTo: z
+    .enum(['ASYNC_MASTER', 'SYNC_MASTER'])
+    .default('ASYNC_MASTER')
+    .describe('Of a SLAVE: its role from a promotion to its next start.'),
   inSyncReplicas: z
     .int()
     .min(1)

@@ -85,12 +85,14 @@ export class Replicas {
     return [...this.#connected]
   }
 
+  isInSync({ caughtUpMs = -1 }: Replica): boolean {
+    return caughtUpMs >= this.#context.clock.monotonic() - this.#options.slaveBehindMsMax
+  }
+
   /** Copies that are in sync, this one among them. */
   get inSync(): number {
-    const { clock } = this.#context
-    const oldest = clock.monotonic() - this.#options.slaveBehindMsMax
     let count = 1
-    for (const { caughtUpMs } of this.#connected) if ((caughtUpMs ?? -1) >= oldest) count++
+    for (const replica of this.#connected) if (this.isInSync(replica)) count++
     return count
   }
 

@@ -50,7 +50,10 @@ async function allCommands(
   for (const [word, entry] of Object.entries(entries)) {
     const path = [...words, word]
     if ('verbs' in entry) found.push(...(await allCommands(path, entry.verbs)))
-    else found.push([path, await entry.load()])
+    else {
+      found.push([path, await entry.load()])
+      found.push(...(await allCommands(path, entry.below ?? {})))
+    }
   }
   return found
 }

@@ -42,7 +42,10 @@ async function wordsBelow(
   for (const [name, entry] of Object.entries(entries)) {
     const path = [...words, name]
     if ('verbs' in entry) places.push(...(await wordsBelow(path, entry.verbs)))
-    else places.push({ typed: `${typed} ${name}`, words: [], flags: await flagsOf(entry) })
+    else {
+      const [here, ...further] = await wordsBelow(path, entry.below ?? {})
+      places.push({ ...here!, flags: await flagsOf(entry) }, ...further)
+    }
   }
   return places
 }

@@ -60,8 +60,9 @@ function entryRows(
   entries: Readonly<Record<string, Entry>>,
 ): readonly (readonly [string, string])[] {
   return Object.entries(entries).flatMap(([name, entry]) => {
-    if ('verbs' in entry) return entryRows([...words, name], entry.verbs)
-    return [[[...words, name].join(' '), entry.summary] as const]
+    const path = [...words, name]
+    if ('verbs' in entry) return entryRows(path, entry.verbs)
+    return [[path.join(' '), entry.summary] as const, ...entryRows(path, entry.below ?? {})]
   })
 }
 

@@ -11,6 +11,7 @@ import { type BrokerState, readBrokerState } from './broker-state.ts'
 import { GroupAdmin } from './group-admin.ts'
 import { Masters } from './masters.ts'
 import { MessageLookup } from './message-lookup.ts'
+import { type PromoteOptions, promoteSlave } from './promotion.ts'
 import { TopicAdmin } from './topic-admin.ts'
 
 export interface BrokerEntry {
@@ -49,5 +50,17 @@ export class Admin {
   async brokerState(address: string, options: CallOptions = {}): Promise<BrokerState> {
     checkKind('address', address, KIND.text)
     return readBrokerState(await this.#masters.connection(address, options), options)
+  }
+
+  /**
+   * Makes the slave at an address the master, when its master is gone. Answers with the epoch that
+   * begins. Rejects with ABORTED where it may lack acknowledged messages, unless `force` is true;
+   * with NOT_SUPPORTED where the address is no slave's.
+   */
+  async promote(address: string, options: PromoteOptions = {}): Promise<number> {
+    checkKind('address', address, KIND.text)
+    const { force = false, ...rest } = options
+    checkKind('force', force, KIND.flag)
+    return promoteSlave(await this.#masters.connection(address, rest), force, rest)
   }
 }

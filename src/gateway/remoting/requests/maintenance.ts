@@ -4,10 +4,13 @@ import { BrokerError } from '../../../errors.ts'
 import type { BrokerStatus } from '../../../model/status.ts'
 import { REQUEST, RESPONSE } from '../../../remoting/codes.ts'
 import { jsonBody } from '../../../remoting/json/json-emitter.ts'
+import { readFields, writeFields } from '../../../remoting/layout.ts'
+import { PROMOTE, PROMOTE_ANSWER } from '../../../remoting/requests/promotion.ts'
 import { CLUSTER } from '../address.ts'
 import {
   type Answer,
   answerBody,
+  answerFields,
   authorize,
   type Call,
   DONE,
@@ -22,6 +25,7 @@ export const maintenanceRequests: RequestTable = new Map<number, Serve>([
   // Segments go as soon as they are old enough, at any hour.
   [REQUEST.deleteExpiredLog, asAdmin(() => DONE)],
   [REQUEST.getHaStatus, asAdmin(haStatus)],
+  [REQUEST.promoteBroker, asAdmin(promote)],
   // Of slaves alone: a master of Apache's answers success as well.
   [REQUEST.resetMasterFlushOffset, asAdmin(() => DONE)],
   [REQUEST.getBrokerEpoch, asAdmin(() => failure('this request only for controllerMode'))],
@@ -59,24 +63,44 @@ function refused(sentences: readonly (readonly [number, string])[]): [number, Se
 
 const failure = (remark: string): Answer => ({ code: RESPONSE.systemError, remark })
 
+/** HARuntimeInfo of Java. */
 async function haStatus(call: Call): Promise<Answer> {
-  const { brokerId } = call.context.broker.identity
-  const { logEnd } = await call.context.broker.status()
+  const { broker, replication } = call.context
+  const { logEnd } = await broker.status()
+  const status = replication?.status()
+  const { replicas = [], inSync = 1, syncedEnd = logEnd, master } = status ?? {}
   const body = {
     haClientRuntimeInfo: {
-      activated: false,
+      activated: master?.isConnected === true,
       lastReadTimestamp: 0,
       lastWriteTimestamp: 0,
-      masterFlushOffset: 0,
-      maxOffset: 0,
+      masterFlushOffset: master?.end ?? 0,
+      maxOffset: master === undefined ? 0 : syncedEnd,
       transferredByteInSecond: 0,
     },
-    haConnectionInfo: [],
-    inSyncSlaveNums: 0,
-    master: brokerId === 0,
-    masterCommitLogMaxOffset: logEnd,
+    haConnectionInfo: replicas.map(({ address, confirmedTo, isInSync }) => ({
+      addr: address,
+      diff: syncedEnd - confirmedTo,
+      inSync: isInSync,
+      slaveAckOffset: confirmedTo,
+      transferFromWhere: confirmedTo,
+      transferredByteInSecond: 0,
+    })),
+    inSyncSlaveNums: inSync - 1,
+    master: broker.identity.brokerId === 0,
+    masterCommitLogMaxOffset: master?.end ?? logEnd,
   }
   return answerBody(jsonBody(body))
+}
+
+async function promote(call: Call): Promise<Answer> {
+  const { replication, log } = call.context
+  if (replication === undefined) throw new BrokerError('NOT_SUPPORTED', 'this broker is no slave')
+  const { force } = readFields(PROMOTE, call.fields)
+  const fields = { evt: 'replication.promotion', user: call.principal.name, force }
+  log.warn(fields, 'an operator asks for this slave to be the master')
+  const epoch = await replication.promote(force)
+  return answerFields(writeFields(PROMOTE_ANSWER, { epoch }))
 }
 
 /** Apache's default limits, which no group meets here. */
