@@ -102,6 +102,14 @@ export async function controlSlave(
       throw error
     }
     const { epoch, syncedEnd: end } = replication
+    // A log is in the epoch of its newest record: without one a restart would forget this one.
+    const value = Buffer.from(String(epoch))
+    const facts = [{ kind: 'broker', key: 'promoted', value }]
+    await store.append({ messages: [], facts }).catch((err: unknown) => {
+      const text =
+        'the promotion could not be written as a record: do not start this broker as a slave'
+      composition.log.error({ evt: 'replication.promotion_unwritten', err }, text)
+    })
     const fields = { evt: 'replication.promoted', epoch, end, isForced, risk }
     composition.log.warn(fields, `this broker is the master from position ${end} on`)
     // The answer goes out before its connection ends.

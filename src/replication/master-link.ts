@@ -5,10 +5,12 @@ import { logPosition } from '../model/positions.ts'
 import { type DialOptions, dial, type RemotingConnection } from '../remoting/connection.ts'
 import { readFields, type Values, writeFields } from '../remoting/layout.ts'
 import type { Credentials } from '../remoting/signature.ts'
+import type { LogHistory } from '../store/log/epochs/history.ts'
 import type { FrameBatch } from '../store/log/following.ts'
 import {
   CONFIRM,
   checkAnswer,
+  decodeEpochs,
   FETCH,
   FETCH_ANSWER,
   HELLO,
@@ -30,7 +32,9 @@ export interface MasterAddress {
 }
 
 export type Hello = Values<typeof HELLO>
-export type HelloAnswer = Values<typeof HELLO_ANSWER>
+export interface HelloAnswer extends Values<typeof HELLO_ANSWER> {
+  readonly history: LogHistory
+}
 
 export class MasterLink {
   readonly #connection: RemotingConnection
@@ -50,7 +54,11 @@ export class MasterLink {
     const options = { fields, timeoutMs: ANSWER_MS }
     const answer = await this.#connection.request(REPLICATION_REQUEST.hello, options)
     checkAnswer(answer)
-    return readFields(HELLO_ANSWER, answer.fields)
+    const told = readFields(HELLO_ANSWER, answer.fields)
+    const start = logPosition(told.logStart)
+    const end = logPosition(told.logEnd)
+    const epochs = decodeEpochs(answer.body)
+    return { ...told, history: { logId: told.logId, start, end, epochs } }
   }
 
   /** Empty when nothing came within some seconds. @throws as `hello` */
@@ -59,7 +67,7 @@ export class MasterLink {
     const options = { fields, timeoutMs: WAIT_MS + ANSWER_MS }
     const answer = await this.#connection.request(REPLICATION_REQUEST.fetch, options)
     checkAnswer(answer)
-    const { from, logStart, logEnd } = readFields(FETCH_ANSWER, answer.fields)
+    const { from, logStart, logEnd, confirmed } = readFields(FETCH_ANSWER, answer.fields)
     const bytes = answer.body
     return {
       bytes,
@@ -67,6 +75,7 @@ export class MasterLink {
       to: logPosition(from + bytes.length),
       logStart: logPosition(logStart),
       logEnd: logPosition(logEnd),
+      ...(confirmed !== undefined && { confirmed: logPosition(confirmed) }),
     }
   }
 

@@ -4,9 +4,12 @@ import { type Clock, sleep } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { type LogPosition, logPosition } from '../model/positions.ts'
-import type { Followed } from '../store/log/following.ts'
+import { lastCommon } from '../store/log/epochs/history.ts'
+import type { Followed, TailCut } from '../store/log/following.ts'
+import type { Replication } from '../store/replication.ts'
 import type { MessageStore } from '../store/store.ts'
 import { type HelloAnswer, type MasterAddress, MasterLink } from './master-link.ts'
+import { EPOCHS_AHEAD } from './promotion.ts'
 import type { SlaveIdentity } from './slave.ts'
 import { WIRE_VERSION } from './wire.ts'
 
@@ -35,7 +38,13 @@ export async function openCopy(context: CopyContext): Promise<MessageStore> {
   const store = await context.open({ logId, start: START })
   const end = store.replication.syncedEnd
   const master = await answerIfThere(context, store.replication.epoch)
-  if (master === undefined || end >= master.logStart) return store
+  if (master === undefined) return store
+  const cut = tailToCut(store.replication, master)
+  if (cut !== undefined) {
+    await store.close()
+    return context.open({ logId, start: START, cut })
+  }
+  if (end >= master.logStart) return store
   const fields = { evt: 'replication.overtaken', end, masterStart: master.logStart }
   const text = `this copy ends at ${end} and the master's log starts at ${master.logStart} by now: it begins anew`
   log.warn(fields, text)
@@ -45,6 +54,17 @@ export async function openCopy(context: CopyContext): Promise<MessageStore> {
 }
 
 const START: LogPosition = logPosition(0)
+
+/**
+ * What a former master has beyond the log of its successor is cut. Not what a slave has beyond a
+ * master that merely started again: then it is the master that lost something.
+ */
+function tailToCut(own: Replication, master: HelloAnswer): TailCut | undefined {
+  if (master.epoch < own.epoch + EPOCHS_AHEAD) return undefined
+  const to = lastCommon(own.history, master.history)
+  if (to === undefined || to >= own.syncedEnd || to < master.logStart) return undefined
+  return { to }
+}
 
 const beginningOf = ({ logId, logStart }: HelloAnswer): Followed => ({
   logId,

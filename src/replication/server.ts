@@ -23,6 +23,7 @@ import type { Replicas } from './replicas.ts'
 import {
   CHECKED_BYTES_MAX,
   CONFIRM,
+  encodeEpochs,
   FETCH,
   FETCH_ANSWER,
   HELLO,
@@ -229,6 +230,7 @@ class SlaveConnection extends ServerConnection {
         logStart: replication.start,
         logEnd: replication.syncedEnd,
       }),
+      body: encodeEpochs(replication.history.epochs),
     }
   }
 
@@ -318,7 +320,8 @@ class SlaveConnection extends ServerConnection {
       return { fields: writeFields(FETCH_ANSWER, { from, logStart: start, logEnd: syncedEnd }) }
     }
     this.#fedTo = batch.to
-    const { logStart, logEnd, bytes } = batch
-    return { fields: writeFields(FETCH_ANSWER, { from, logStart, logEnd }), body: bytes }
+    const { logStart, logEnd, confirmed, bytes } = batch
+    const fields = writeFields(FETCH_ANSWER, { from, logStart, logEnd, confirmed })
+    return { fields, body: bytes }
   }
 }

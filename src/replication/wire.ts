@@ -2,10 +2,14 @@
 // port of their own. A slave says which it is (HELLO), asks for what comes next and is answered
 // when there is something (FETCH), and says how far its disk is (with each FETCH, and by CONFIRM).
 import { BrokerError, ERROR_CODES, type ErrorCode } from '../errors.ts'
+import { logPosition } from '../model/positions.ts'
 import { RESPONSE } from '../remoting/codes.ts'
 import type { Command } from '../remoting/command.ts'
+import { parseJson } from '../remoting/json/json.ts'
+import { jsonBody } from '../remoting/json/json-emitter.ts'
 import { int, layout, long, optional, text } from '../remoting/layout.ts'
 import type { Answer } from '../remoting/serving/connection.ts'
+import type { EpochStart } from '../store/log/epochs/history.ts'
 
 export const REPLICATION_REQUEST = {
   hello: 917_001,
@@ -15,6 +19,26 @@ export const REPLICATION_REQUEST = {
 
 /** Grows with every change that an older peer would misread. */
 export const WIRE_VERSION = 1
+
+/** The epochs of a log, in the body of the answer to HELLO. */
+export const encodeEpochs = (epochs: readonly EpochStart[]): Buffer =>
+  jsonBody(epochs.map(({ epoch, position, sum }) => [epoch, position, sum ?? null]))
+
+/** @throws BrokerError PROTOCOL_ERROR */
+export function decodeEpochs(body: Buffer): readonly EpochStart[] {
+  const epochs = parseJson(body.toString())
+  if (!Array.isArray(epochs)) throw badEpochs()
+  return epochs.map((entry: unknown) => {
+    if (!Array.isArray(entry) || entry.length !== 3) throw badEpochs()
+    const [epoch, position, sum] = entry as unknown[]
+    if (!isWhole(epoch) || !isWhole(position) || !(sum === null || isWhole(sum))) throw badEpochs()
+    return { epoch, position: logPosition(position), sum: sum ?? undefined }
+  })
+}
+
+const isWhole = (value: unknown): value is number => Number.isSafeInteger(value)
+const badEpochs = (): BrokerError =>
+  new BrokerError('PROTOCOL_ERROR', 'the master told its epochs in another form')
 
 /** Of the slave's last bytes, which its master must have too: compared by their sum. */
 export const CHECKED_BYTES_MAX = 64 * 1024
@@ -49,7 +73,12 @@ export const FETCH = layout({
   check: optional(long),
 })
 
-export const FETCH_ANSWER = layout({ from: long, logStart: long, logEnd: long })
+export const FETCH_ANSWER = layout({
+  from: long,
+  logStart: long,
+  logEnd: long,
+  confirmed: optional(long),
+})
 
 export const CONFIRM = layout({ synced: long })
 

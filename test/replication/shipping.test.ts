@@ -1,9 +1,11 @@
-import { cp } from 'node:fs/promises'
+import { cp, readdir } from 'node:fs/promises'
 import { connect } from 'node:net'
+import { join } from 'node:path'
 import test from 'ava'
 import { systemClock } from '../../src/clock.ts'
 import { dial } from '../../src/remoting/connection.ts'
 import { writeFields } from '../../src/remoting/layout.ts'
+import { EPOCHS_AHEAD } from '../../src/replication/promotion.ts'
 import { HELLO, REPLICATION_REQUEST, WIRE_VERSION } from '../../src/replication/wire.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { sameBytes, startMaster, startSlave } from '../support/master-and-slave.ts'
@@ -150,6 +152,7 @@ test('a log in a higher epoch deposes its former master', async (t) => {
   await slave.caughtUp(master)
   await slave.slave.close()
   await slave.store.replication.promote()
+  await slave.store.append(one('of the new master'))
   await slave.close()
   const { directory } = slave
   const again = await startSlave(t, master.address, { directory })
@@ -159,6 +162,27 @@ test('a log in a higher epoch deposes its former master', async (t) => {
     message: /this broker was replaced/,
   })
   t.true(master.log.events().includes('replication.deposed'))
+})
+
+test('a master that was replaced follows its successor, and what it had beyond is kept', async (t) => {
+  const old = await startMaster(t, ASYNC)
+  await old.store.append(one('of both'))
+  const slave = await startSlave(t, old.address)
+  await slave.caughtUp(old)
+  await slave.slave.close()
+  const { replication } = slave.store
+  await replication.promote(replication.epoch + EPOCHS_AHEAD)
+  await old.store.append(one('of the old master alone'))
+  await Promise.all([slave.close(), old.close()])
+  const successor = await startMaster(t, { ...ASYNC, directory: slave.directory })
+  for (const text of ['of', 'the', 'new']) await successor.store.append(one(text))
+  const again = await startSlave(t, successor.address, { directory: old.directory })
+  t.true(again.log.events().includes('log.tail_cut'))
+  await again.caughtUp(successor)
+  t.true(await sameBytes(successor.store, again.store))
+  t.is(Number(again.store.range('A', 0).maxOffset), 4)
+  const kept = await readdir(join(old.directory, 'log'))
+  t.is(kept.filter((name) => name.startsWith('cut-')).length, 1)
 })
 
 test('with users only an admin follows', async (t) => {
