@@ -85,12 +85,20 @@ export function troubles({ numbers, values }: BrokerState): readonly string[] {
   const bytes = numbers['trivet_store_damaged_bytes'] ?? 0
   const records = numbers['trivet_store_damaged_records_total'] ?? 0
   const reason = values['readOnlyReason'] ?? ''
+  const behind = numbers['trivet_replication_behind_bytes']
   return [
     ...(reason === '' ? [] : [`takes no messages: ${reason}`]),
     ...(ranges === 0
       ? []
       : [`${ranges} ranges of the log, ${size(bytes)}, are damaged and not served`]),
     ...(records === 0 ? [] : [`${records} damaged messages were skipped since the start`]),
+    ...(numbers['trivet_replication_standing'] === 1
+      ? ['this slave cannot follow its master without an operator: its log says why']
+      : []),
+    ...(numbers['trivet_replication_connected'] === 0
+      ? ['this slave does not follow its master at present']
+      : []),
+    ...(behind === undefined || behind === 0 ? [] : [`a copy is ${size(behind)} behind`]),
     ...(numbers['trivet_views_rebuilding'] === 1
       ? ['the views are being built again from the log: some reads have to wait']
       : []),
