@@ -109,6 +109,7 @@ export class RouteTable {
   register(registration: Registration): boolean {
     const { table, nowMs, connection, ...key } = registration
     checkLength(key.clusterName, key.brokerName, key.address, key.haAddress)
+    if (this.#isReplaced(key, table.version)) return false
     const known = this.#knownAs(key)
     if (known === undefined && this.#brokers.size >= BROKERS_MAX) {
       throw quotaExceeded(`the name server knows ${BROKERS_MAX} brokers already`)
@@ -124,6 +125,20 @@ export class RouteTable {
     this.#add({ ...key, connection, seenMs: nowMs, version: table.version })
     if (hasNewTopics) this.#indexing = this.#index(key.brokerName, table.topics)
     return known === undefined
+  }
+
+  /**
+   * A master that another broker was put in place of: its `stateVersion` is lower. As with Apache's
+   * name server it is answered like others, and its entry stays that of the newer one.
+   */
+  #isReplaced(
+    { brokerName, brokerId, address }: BrokerKey,
+    { stateVersion }: DataVersion,
+  ): boolean {
+    if (brokerId !== MASTER_ID) return false
+    const known = this.#members.get(brokerName)?.get(MASTER_ID)
+    if (known === undefined || known.address === address) return false
+    return known.version.stateVersion > stateVersion
   }
 
   /** The broker still lives. @returns its data version, if it is known */
@@ -153,7 +168,9 @@ export class RouteTable {
     const members = this.#members.get(brokerName)
     if (members?.get(brokerId) === broker) members.delete(brokerId)
     if (members?.size === 0) this.#members.delete(brokerName)
-    if (brokerId === MASTER_ID || !this.#members.has(brokerName)) this.#dropTopics(brokerName)
+    // Slaves are read from while their master is gone; as with Apache's name server the route is as
+    // before but for the master's address.
+    if (!this.#members.has(brokerName)) this.#dropTopics(brokerName)
     return true
   }
 

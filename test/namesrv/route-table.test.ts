@@ -89,6 +89,30 @@ test('a slave is an address of its broker and brings no queues of its own', (t) 
   t.is(routes.route('S'), undefined)
 })
 
+test('the route of a broker whose master is gone leads to its slave', (t) => {
+  const routes = new RouteTable()
+  routes.register(registration())
+  routes.register(registration({ brokerId: 1, address: '10.0.0.9:10911', topics: [] }))
+  routes.unregister('10.0.0.1:10911')
+  const route = routes.route('A')!
+  t.deepEqual([...route.brokers[0]!.addresses], [[1, '10.0.0.9:10911']])
+  t.is(route.queues[0]!.perm, 6)
+  routes.unregister('10.0.0.9:10911')
+  t.is(routes.route('A'), undefined)
+})
+
+test('a master that was replaced does not come back in place of its successor', (t) => {
+  const routes = new RouteTable()
+  const old = registration()
+  const { version } = old.table
+  const successor = registration({ address: '10.0.0.9:10911' })
+  const newer = { ...successor.table, version: { ...version, stateVersion: 1001 } }
+  routes.register(old)
+  routes.register({ ...successor, table: newer })
+  routes.register({ ...old, table: { ...old.table, version: { ...version, stateVersion: 7 } } })
+  t.deepEqual([...routes.route('A')!.brokers[0]!.addresses], [[0, '10.0.0.9:10911']])
+})
+
 test('a missing topic has no route while no broker creates topics', (t) => {
   const routes = new RouteTable()
   routes.register(registration())
