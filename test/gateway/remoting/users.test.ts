@@ -164,9 +164,9 @@ test('users of the configuration are shown without their secrets, and changed th
   const scene = await open(t)
   await createKim(scene)
   t.deepEqual(jsonOf(await scene.ask(REQUEST.listUsers)), [
-    { username: 'root', userType: 'Super', userStatus: 'enable' },
     { username: 'fixed', userType: 'Normal', userStatus: 'enable' },
     { username: 'kim', password: 'kims password', userType: 'Normal', userStatus: 'enable' },
+    { username: 'root', userType: 'Super', userStatus: 'enable' },
   ])
   t.like(jsonOf(await scene.ask(REQUEST.getAcl, { subject: 'User:fixed' })), {
     policies: [

@@ -117,8 +117,12 @@ function usersOf(call: Call): readonly UserInfo[] {
     userType: admin ? 'Super' : 'Normal',
     userStatus: 'enable',
   }))
-  return [...configured, ...accounts.list().map(userInfoOf)]
+  return sortedBy(({ username }) => username, [...configured, ...accounts.list().map(userInfoOf)])
 }
+
+/** As Apache's broker lists them. */
+const sortedBy = <T>(nameOf: (one: T) => string, all: readonly T[]): readonly T[] =>
+  all.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1))
 
 const userInfoOf = ({ name, secretKey, type, isEnabled }: Account): UserInfo => ({
   username: name,
@@ -129,7 +133,8 @@ const userInfoOf = ({ name, secretKey, type, isEnabled }: Account): UserInfo => 
 
 function aclsOf(call: Call): readonly AclInfo[] {
   const accounts = accountsOf(call)
-  return [...accounts.configured, ...accounts.list()].flatMap(({ name, policies }) =>
+  const all = sortedBy(({ name }) => name, [...accounts.configured, ...accounts.list()])
+  return all.flatMap(({ name, policies }) =>
     policies.length === 0 ? [] : [aclInfoOf(name, policies)],
   )
 }
