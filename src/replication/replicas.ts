@@ -10,6 +10,7 @@ import type { AcknowledgementHold } from '../store/log/following.ts'
 import type { Replication } from '../store/replication.ts'
 import { BEHIND_BYTES, IN_SYNC, REPLICAS, UNCONFIRMED } from './numbers.ts'
 import type { ReplicationOptions } from './options.ts'
+import { Pace } from './pace.ts'
 
 /** One slave, while it is connected. */
 export interface Replica {
@@ -17,8 +18,6 @@ export interface Replica {
   readonly address: string
   /** Synced there. */
   readonly confirmedTo: number
-  /** When it last had all that was synced here, monotonic ms; undefined: not yet. */
-  readonly caughtUpMs: number | undefined
 }
 
 export interface ReplicasContext {
@@ -50,7 +49,6 @@ interface Waiting {
 
 interface Connected extends Replica {
   confirmedTo: number
-  caughtUpMs: number | undefined
   readonly drop: () => void
 }
 
@@ -58,6 +56,7 @@ export class Replicas {
   readonly #context: ReplicasContext
   readonly #options: ReplicasOptions
   readonly #connected = new Set<Connected>()
+  readonly #pace = new Pace<Replica>()
   readonly #hold: AcknowledgementHold | undefined
   readonly #timer: Timer
   readonly #unconfirmed: Counter
@@ -85,8 +84,10 @@ export class Replicas {
     return [...this.#connected]
   }
 
-  isInSync({ caughtUpMs = -1 }: Replica): boolean {
-    return caughtUpMs >= this.#context.clock.monotonic() - this.#options.slaveBehindMsMax
+  /** It had all that was synced here not long ago. */
+  isInSync(replica: Replica): boolean {
+    const sinceMs = this.#context.clock.monotonic() - this.#options.slaveBehindMsMax
+    return this.#pace.evenMs(replica) >= sinceMs
   }
 
   /** Copies that are in sync, this one among them. */
@@ -106,23 +107,24 @@ export class Replicas {
       this.leave(other)
       other.drop()
     }
-    const replica = { brokerId, address, drop, confirmedTo: 0, caughtUpMs: undefined }
+    const replica = { brokerId, address, drop, confirmedTo: 0 }
     this.#connected.add(replica)
     return replica
   }
 
   leave(replica: Connected): void {
+    this.#pace.forget(replica)
     if (this.#connected.delete(replica)) this.#check()
   }
 
   confirm(replica: Connected, syncedTo: number): void {
     const { replication, clock } = this.#context
     // More than is here, of a log that passed the checks, is a mistake of the slave.
-    const to = Math.min(syncedTo, replication.syncedEnd)
-    if (to < replica.confirmedTo) return
+    const { syncedEnd } = replication
+    const to = Math.min(syncedTo, syncedEnd)
+    if (to < replica.confirmedTo || !this.#connected.has(replica)) return
     replica.confirmedTo = to
-    if (to === replication.syncedEnd) replica.caughtUpMs = clock.monotonic()
-    if (!this.#connected.has(replica)) return
+    this.#pace.heard(replica, to, syncedEnd, clock.monotonic())
     this.#settle()
     this.#check()
   }
