@@ -93,3 +93,8 @@ export class Unconfirmed<T> extends BrokerError {
 /** Stands for errors after which what was to be stored stands in the log all the same. */
 export const isUnconfirmed = ({ code }: BrokerError): boolean =>
   code === 'NOT_REPLICATED' || code === 'NO_REPLICA'
+
+/** For the `catch` of what is done once the log has it. @throws what is thrown in other cases */
+export function ifNotStored(thrown: unknown): void {
+  if (!isUnconfirmed(BrokerError.from(thrown))) throw thrown
+}

@@ -1,5 +1,6 @@
 // Settlements that hold together with whatever else is in their append, or not at all: while it is
 // under way the messages are no consumer's, and when it fails they are their consumers' again.
+import { BrokerError, isUnconfirmed } from '../../errors.ts'
 import type { Fact } from '../../store/store.ts'
 import type { TopicTable } from '../definitions/topics.ts'
 import type { AppendedToo } from '../publish/publisher.ts'
@@ -50,11 +51,12 @@ export class JointSettlement {
     try {
       const facts = [...this.#topics.unsaved(topics), ...this.#places()]
       const result = await append({ drafts: copies.map(({ draft }) => draft), facts })
-      this.#retries.written(copies)
-      this.#end()
+      this.#end(copies)
       return result
     } catch (error) {
-      this.#undo()
+      // The log has all of it, the messages too.
+      if (isUnconfirmed(BrokerError.from(error))) this.#end(copies)
+      else this.#undo()
       throw error
     }
   }
@@ -75,7 +77,8 @@ export class JointSettlement {
     return [...queues].map(placeFact)
   }
 
-  #end(): void {
+  #end(copies: readonly Copy[]): void {
+    this.#retries.written(copies)
     for (const [i, step] of this.#steps.entries()) {
       const { group, queue, entry } = step.held
       if (entry.holder !== undefined) entry.holder.suspect = undefined

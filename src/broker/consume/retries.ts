@@ -3,7 +3,7 @@
 // both or neither. One append at a time and queue, for each carries the whole place of the group on
 // that queue.
 import type { Clock } from '../../clock.ts'
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, isUnconfirmed } from '../../errors.ts'
 import { DELAY_LEVEL_MAX, delayLevelMs, retryLevel } from '../../model/delay-levels.ts'
 import { PROPERTIES_BYTES_MAX } from '../../model/limits.ts'
 import type { SendBack, SettleResult } from '../../model/message.ts'
@@ -155,10 +155,13 @@ export class Retries {
           ? { deadBecause: exhausted(max) }
           : atLevel(delayLevel > 0 ? delayLevel : retryLevel(failed - 1))
     const { draft, topic } = this.#copyOrDeadLetter(record, request.group, failed, destination)
-    await this.#parts.store.append({
-      messages: [draft],
-      facts: this.#parts.topics.unsaved([topic]),
-    })
+    try {
+      const facts = this.#parts.topics.unsaved([topic])
+      await this.#parts.store.append({ messages: [draft], facts })
+    } catch (thrown) {
+      if (isUnconfirmed(BrokerError.from(thrown))) this.written([{ draft, topic }])
+      throw thrown
+    }
     this.written([{ draft, topic }])
   }
 
@@ -188,19 +191,25 @@ export class Retries {
   async #append(queue: GroupQueue, taken: Leaving[]): Promise<void> {
     const batch = await this.#copies(queue, taken)
     const topics = new Set(batch.flatMap(({ copy }) => copy?.topic ?? []))
+    let result: SettleResult = null
     for (const { leaving } of batch) queue.markLeft(leaving.entry)
     try {
       const messages = batch.flatMap(({ copy }) => copy?.draft ?? [])
       const facts = [...this.#parts.topics.unsaved(topics), placeFact(queue)]
       if (batch.length > 0) await this.#parts.store.append({ messages, facts })
     } catch (thrown) {
-      for (const { leaving } of batch) this.#stay(queue, leaving, BrokerError.from(thrown))
-      return
+      const error = BrokerError.from(thrown)
+      // The log has the copies: those that stayed would be copied again and again.
+      if (isUnconfirmed(error)) result = error
+      else {
+        for (const { leaving } of batch) this.#stay(queue, leaving, error)
+        return
+      }
     }
     this.written(batch.flatMap(({ copy }) => copy ?? []))
     for (const { leaving } of batch) {
       queue.forget(leaving.entry)
-      leaving.settle(null)
+      leaving.settle(result)
     }
     // Acknowledgements that came in during the append are not in the fact just written.
     this.#parts.facts.mark(queue.cursor)

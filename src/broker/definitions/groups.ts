@@ -162,12 +162,19 @@ export class GroupTable {
       // A group that was deleted during the append must not come back.
       if (this.#groups.get(name) !== group) throw groupNotFound(name, true)
     }
-    await this.#facts.write([
+    const facts = [
       ...this.#topics.unsaved([retry]),
       { kind: FACT.group, key: name, value: Buffer.from(JSON.stringify(rest)) },
-    ])
-    retry.isSaved = true
-    group.isSaved = true
+    ]
+    const saved = (): void => {
+      retry.isSaved = true
+      group.isSaved = true
+    }
+    await this.#facts.write(facts).catch((error: unknown) => {
+      if (isUnconfirmed(BrokerError.from(error))) saved()
+      throw error
+    })
+    saved()
   }
 
   #check(definition: GroupDefinition): void {

@@ -134,14 +134,19 @@ export class TopicTable {
     try {
       await this.#facts.write([topicFact(wanted)])
     } catch (error) {
-      if (topic.definition === wanted && !isUnconfirmed(BrokerError.from(error))) {
+      if (isUnconfirmed(BrokerError.from(error))) this.#saved(topic)
+      else if (topic.definition === wanted) {
         if (before === undefined) this.forget(name)
         else topic.definition = before
       }
       throw error
     }
+    this.#saved(topic)
+  }
+
+  #saved(topic: Topic): void {
     topic.isSaved = true
-    this.#changed(name)
+    this.#changed(topic.definition.name)
   }
 
   /**
@@ -165,7 +170,10 @@ export class TopicTable {
 
   async #save(topic: Topic): Promise<void> {
     if (topic.isSaved) return
-    await this.#facts.write([topicFact(topic.definition)])
+    await this.#facts.write([topicFact(topic.definition)]).catch((error: unknown) => {
+      topic.isSaved ||= isUnconfirmed(BrokerError.from(error))
+      throw error
+    })
     topic.isSaved = true
   }
 

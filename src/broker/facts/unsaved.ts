@@ -1,7 +1,7 @@
 // Definitions that were made by their first use and that the store did not take: while it is
 // read-only they are there for consuming, and are written once it takes them. Bounded, for their
 // names come from the wire.
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, ifNotStored } from '../../errors.ts'
 
 const UNSAVED_MAX = 1024
 
@@ -16,7 +16,8 @@ export class Unsaved<T> {
   /** Writes it now, or when the store takes it. @throws READ_ONLY when too many wait already */
   async saveOrKeep(definition: T): Promise<void> {
     try {
-      await this.#save(definition)
+      // Nothing is acknowledged by it: one that the log has is there to be used.
+      await this.#save(definition).catch(ifNotStored)
       this.#waiting.delete(definition)
     } catch (error) {
       const isKept = this.#waiting.has(definition) || this.#waiting.size < UNSAVED_MAX

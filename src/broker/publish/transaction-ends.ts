@@ -256,14 +256,14 @@ export class TransactionEnds {
     for (const { draft } of endings) if (draft !== undefined) messages.push(draft)
     const fired = endings.map(({ entry }) => entry)
     const hasDelayed = messages.some(({ dueMs }) => dueMs !== undefined)
+    const settle = (error?: BrokerError): void => {
+      // Also what no slave confirmed is in the log.
+      if (hasDelayed) dueTimer.arm()
+      for (const ending of endings) ending.settle(error)
+    }
     return store.append({ messages, fired, isNew: messages.length > 0 }).then(
-      () => {
-        if (hasDelayed) dueTimer.arm()
-        for (const { settle } of endings) settle(undefined)
-      },
-      (thrown: unknown) => {
-        for (const { settle } of endings) settle(BrokerError.from(thrown))
-      },
+      () => settle(),
+      (thrown: unknown) => settle(BrokerError.from(thrown)),
     )
   }
 
