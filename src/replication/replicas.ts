@@ -10,7 +10,6 @@ import type { AcknowledgementHold } from '../store/log/following.ts'
 import type { Replication } from '../store/replication.ts'
 import { BEHIND_BYTES, IN_SYNC, REPLICAS, UNCONFIRMED } from './numbers.ts'
 import type { ReplicationOptions } from './options.ts'
-import { Pace } from './pace.ts'
 
 /** One slave, while it is connected. */
 export interface Replica {
@@ -18,6 +17,8 @@ export interface Replica {
   readonly address: string
   /** Synced there. */
   readonly confirmedTo: number
+  /** When it last had all that was synced here, monotonic ms; undefined: not yet. */
+  readonly caughtUpMs: number | undefined
 }
 
 export interface ReplicasContext {
@@ -40,6 +41,7 @@ export interface ReplicasOptions
 const LOOKS = 20
 const LOOK_MS_MIN = 5
 const LOOK_MS_MAX = 250
+const FETCHES_PER_BEHIND = 3
 
 /** Everything before the position was synced here by then. */
 interface Waiting {
@@ -49,6 +51,9 @@ interface Waiting {
 
 interface Connected extends Replica {
   confirmedTo: number
+  caughtUpMs: number | undefined
+  /** What was synced here by then. While more comes, a slave never has all there is. */
+  goal: { readonly end: number; readonly atMs: number }
   readonly drop: () => void
 }
 
@@ -56,7 +61,6 @@ export class Replicas {
   readonly #context: ReplicasContext
   readonly #options: ReplicasOptions
   readonly #connected = new Set<Connected>()
-  readonly #pace = new Pace<Replica>()
   readonly #hold: AcknowledgementHold | undefined
   readonly #timer: Timer
   readonly #unconfirmed: Counter
@@ -84,10 +88,8 @@ export class Replicas {
     return [...this.#connected]
   }
 
-  /** It had all that was synced here not long ago. */
-  isInSync(replica: Replica): boolean {
-    const sinceMs = this.#context.clock.monotonic() - this.#options.slaveBehindMsMax
-    return this.#pace.evenMs(replica) >= sinceMs
+  isInSync({ caughtUpMs = -1 }: Replica): boolean {
+    return caughtUpMs >= this.#context.clock.monotonic() - this.#options.slaveBehindMsMax
   }
 
   /** Copies that are in sync, this one among them. */
@@ -95,6 +97,11 @@ export class Replicas {
     let count = 1
     for (const replica of this.#connected) if (this.isInSync(replica)) count++
     return count
+  }
+
+  /** A slave that has all is heard so often at least that it counts as in sync. */
+  get fetchMsMax(): number {
+    return Math.ceil(this.#options.slaveBehindMsMax / FETCHES_PER_BEHIND)
   }
 
   /** A slave of this id that was there is let go: it has come back. */
@@ -107,26 +114,33 @@ export class Replicas {
       this.leave(other)
       other.drop()
     }
-    const replica = { brokerId, address, drop, confirmedTo: 0 }
+    const goal = this.#goal()
+    const replica = { brokerId, address, drop, confirmedTo: 0, caughtUpMs: undefined, goal }
     this.#connected.add(replica)
     return replica
   }
 
   leave(replica: Connected): void {
-    this.#pace.forget(replica)
     if (this.#connected.delete(replica)) this.#check()
   }
 
   confirm(replica: Connected, syncedTo: number): void {
-    const { replication, clock } = this.#context
+    const { end, atMs } = this.#goal()
     // More than is here, of a log that passed the checks, is a mistake of the slave.
-    const { syncedEnd } = replication
-    const to = Math.min(syncedTo, syncedEnd)
-    if (to < replica.confirmedTo || !this.#connected.has(replica)) return
+    const to = Math.min(syncedTo, end)
+    if (to < replica.confirmedTo) return
     replica.confirmedTo = to
-    this.#pace.heard(replica, to, syncedEnd, clock.monotonic())
+    if (to === end) replica.caughtUpMs = atMs
+    else if (to >= replica.goal.end) replica.caughtUpMs = replica.goal.atMs
+    if (to >= replica.goal.end) replica.goal = { end, atMs }
+    if (!this.#connected.has(replica)) return
     this.#settle()
     this.#check()
+  }
+
+  #goal(): Connected['goal'] {
+    const { replication, clock } = this.#context
+    return { end: replication.syncedEnd, atMs: clock.monotonic() }
   }
 
   /** A copy of the log is in a higher epoch: another broker was made its master. */
@@ -151,10 +165,10 @@ export class Replicas {
   /** Confirms what enough slaves have. */
   #settle(): void {
     const wanted = this.#options.inSyncReplicas - 1
-    if (this.#hold === undefined || this.#connected.size < wanted) return
+    if (this.#hold === undefined || this.#deposed || this.#connected.size < wanted) return
     const confirmed = [...this.#connected].map(({ confirmedTo }) => confirmedTo)
     const to = confirmed.sort((a, b) => b - a)[wanted - 1]!
-    if (this.#deposed === undefined) this.#hold.confirm(logPosition(to))
+    this.#hold.confirm(logPosition(to))
     let done = 0
     while (done < this.#waiting.length && this.#waiting[done]!.to <= to) done++
     if (done > 0) this.#waiting = this.#waiting.slice(done)
@@ -166,6 +180,11 @@ export class Replicas {
     const { replication, clock } = this.#context
     const nowMs = clock.monotonic()
     const { syncedEnd } = replication
+    if (this.#deposed !== undefined) {
+      // What was under way when it was.
+      this.#hold.refuse(syncedEnd, this.#deposed)
+      return
+    }
     if (syncedEnd > this.#seenTo) {
       this.#seenTo = syncedEnd
       this.#waiting.push({ to: syncedEnd, sinceMs: nowMs })
@@ -178,7 +197,7 @@ export class Replicas {
     const { to } = this.#waiting[late - 1]!
     this.#waiting = this.#waiting.slice(late)
     this.#unconfirmed.value++
-    this.#hold.refuse(logPosition(to), this.#deposed ?? this.#lateError())
+    this.#hold.refuse(logPosition(to), this.#lateError())
   }
 
   #lateError(): BrokerError {

@@ -81,6 +81,9 @@ class SlaveConnection extends ServerConnection {
   readonly #context: ReplicationContext
   readonly #socket: GatewaySocket
   readonly #gone: () => void
+  /** As HELLO said. */
+  #brokerId: number | undefined
+  /** From the first FETCH on, which shows that the slave's log is a copy of this one. */
   #replica: ReturnType<Replicas['join']> | undefined
   #feed: FrameFeed | undefined
   #fedTo: LogPosition | undefined
@@ -194,7 +197,7 @@ class SlaveConnection extends ServerConnection {
   }
 
   #hello(hello: Values<typeof HELLO>): Answer {
-    const { replication, clusterName, brokerName, replicas, log } = this.#context
+    const { replication, clusterName, brokerName, replicas } = this.#context
     const { version, brokerId, logId, epoch, end } = hello
     if (version !== WIRE_VERSION) {
       const text = `the slave speaks version ${version} of replication, and this master version ${WIRE_VERSION}`
@@ -217,11 +220,7 @@ class SlaveConnection extends ServerConnection {
       const text = `the slave is in epoch ${epoch}, and this master in epoch ${replication.epoch}`
       throw new BrokerError('ABORTED', `${text}: this master was replaced`)
     }
-    if (this.#replica === undefined && end !== undefined) {
-      this.#replica = replicas.join(brokerId, this.remoteAddress, () => this.destroy())
-      const fields = { evt: 'replication.slave', brokerId, address: this.remoteAddress, end }
-      log.info(fields, `slave ${brokerId} follows from position ${end}`)
-    }
+    if (end !== undefined) this.#brokerId ??= brokerId
     return {
       fields: writeFields(HELLO_ANSWER, {
         version: WIRE_VERSION,
@@ -235,18 +234,27 @@ class SlaveConnection extends ServerConnection {
   }
 
   #confirm(synced: number): void {
-    // Not before the first FETCH, which shows that the slave's log is a copy of this one.
-    if (this.#replica !== undefined && this.#feed !== undefined) {
-      this.#context.replicas.confirm(this.#replica, synced)
-    }
+    if (this.#replica === undefined || this.#fedTo === undefined) return
+    // Nor what it was not given.
+    this.#context.replicas.confirm(this.#replica, Math.min(synced, this.#fedTo))
+  }
+
+  #join(brokerId: number, from: number): void {
+    const { replicas, log } = this.#context
+    this.#replica = replicas.join(brokerId, this.remoteAddress, () => this.destroy())
+    const fields = { evt: 'replication.slave', brokerId, address: this.remoteAddress, from }
+    log.info(fields, `slave ${brokerId} follows from position ${from}`)
   }
 
   async #fetch(fetch: Values<typeof FETCH>): Promise<Answer> {
-    if (this.#replica === undefined) throw new BrokerError('PROTOCOL_ERROR', 'HELLO comes first')
+    const brokerId = this.#brokerId
+    if (brokerId === undefined) throw new BrokerError('PROTOCOL_ERROR', 'HELLO comes first')
     if (this.#isFetching) throw new BrokerError('PROTOCOL_ERROR', 'one FETCH at a time')
     this.#isFetching = true
     try {
       this.#feed ??= await this.#openFeed(fetch)
+      if (this.isClosed) return NO_ANSWER
+      if (this.#replica === undefined) this.#join(brokerId, fetch.from)
       if (fetch.from !== this.#fedTo) {
         const text = `a FETCH from ${fetch.from}, and ${this.#fedTo} comes next`
         throw new BrokerError('PROTOCOL_ERROR', text)
@@ -297,8 +305,9 @@ class SlaveConnection extends ServerConnection {
     const next = this.#next
     let late: Timer | undefined
     const isLate = new Promise<undefined>((resolve) => {
-      const ms = Math.min(Math.max(0, waitMs), WAIT_MS_MAX)
-      late = this.#context.clock.after(ms, () => resolve(undefined))
+      const { clock, replicas } = this.#context
+      const ms = Math.min(Math.max(0, waitMs), WAIT_MS_MAX, replicas.fetchMsMax)
+      late = clock.after(ms, () => resolve(undefined))
     })
     try {
       const batch = await Promise.race([next, isLate])

@@ -174,10 +174,8 @@ export class LogStore implements MessageStore {
   }
 
   append(group: AppendGroup): Promise<readonly Appended[]> {
-    const refusal = this.#refusal
-    if (refusal !== undefined && (refusal.what === 'all' || group.messages.length > 0)) {
-      return Promise.reject(refusal.error)
-    }
+    const { error, what } = this.#refusal ?? {}
+    if (error && (what === 'all' || group.messages.length > 0)) return Promise.reject(error)
     return this.#appender.append(group)
   }
 
@@ -189,6 +187,7 @@ export class LogStore implements MessageStore {
     checkTopicFilter(filter)
     const { light } = this.views
     if (!durable) return light.bindLive(filter)
+    this.#checkRefused()
     const note: Note = { is: 'bind', filter }
     const isBound = light.hasDurable(filter) && !this.#appender.isUnderWay(note)
     await this.#appender.appendWith([], [...(isBound ? [] : [note]), ...factNotes(facts)])
@@ -201,13 +200,20 @@ export class LogStore implements MessageStore {
   ): Promise<void> {
     const { light } = this.views
     if (!durable) return light.unbindLive(filter)
+    this.#checkRefused()
     const note: Note = { is: 'unbind', filter }
     const isBound = light.hasDurable(filter) || this.#appender.isUnderWay(note)
     await this.#appender.appendWith([], [...(isBound ? [note] : []), ...factNotes(facts)])
   }
 
   async dropQueues(topic: string, facts: readonly Fact[] = []): Promise<void> {
+    this.#checkRefused()
     await this.#appender.drop(topic, facts)
+  }
+
+  /** @throws BrokerError why nothing at all is appended */
+  #checkRefused(): void {
+    if (this.#refusal?.what === 'all') throw this.#refusal.error
   }
 
   // Reading

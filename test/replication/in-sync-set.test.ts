@@ -8,7 +8,7 @@ import {
 } from '../../src/replication/election/group-state.ts'
 import { InSyncSet } from '../../src/replication/election/in-sync-set.ts'
 import { LeaseTime } from '../../src/replication/election/lease-time.ts'
-import { Pace } from '../../src/replication/pace.ts'
+import { Pace } from '../../src/replication/election/pace.ts'
 
 test('what every copy in sync has is acknowledged', (t) => {
   const set = new InSyncSet('a', ['a', 'b'], 100)
@@ -76,7 +76,7 @@ test('a lease counts from before the call that renewed it, and not to its end', 
 })
 
 test('a copy that is always a little behind was even a little before', (t) => {
-  const pace = new Pace<string>()
+  const pace = new Pace()
   pace.begin(['b'], 1000)
   t.is(pace.evenMs('b'), 1000)
   t.is(pace.evenMs('c'), Number.NEGATIVE_INFINITY)

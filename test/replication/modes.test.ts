@@ -1,12 +1,7 @@
 import test from 'ava'
 import { Unconfirmed } from '../../src/errors.ts'
 import type { LogPosition } from '../../src/model/positions.ts'
-import { Numbers } from '../../src/numbers/numbers.ts'
-import { Replicas } from '../../src/replication/replicas.ts'
-import type { Replication } from '../../src/store/replication.ts'
 import type { Appended } from '../../src/store/store.ts'
-import { FakeClock } from '../support/fake-clock.ts'
-import { LogLines } from '../support/log-lines.ts'
 import { startMaster, startSlave } from '../support/master-and-slave.ts'
 import { draft } from '../support/store-contents.ts'
 import { eventually } from '../support/waiting.ts'
@@ -100,38 +95,4 @@ test('a master that stops confirms nothing that no slave has', async (t) => {
   await eventually(async () => master.store.replication.syncedEnd > 0)
   await master.close()
   await t.throwsAsync(append, { code: 'CLOSED' })
-})
-
-test('a slave that is a little behind under load is in sync all the same', (t) => {
-  const clock = new FakeClock()
-  let syncedEnd = 0
-  let refusedWith: unknown
-  const replication = {
-    get syncedEnd() {
-      return syncedEnd
-    },
-    refuse: (error: unknown) => {
-      refusedWith = error
-    },
-  } as unknown as Replication
-  const context = { replication, clock, log: new LogLines(), numbers: new Numbers() }
-  const limits = { inSyncReplicas: 1, inSyncReplicasMin: 2, slaveTimeoutMs: 1000 }
-  const replicas = new Replicas(context, { isSync: true, slaveBehindMsMax: 15_000, ...limits })
-  t.teardown(() => replicas.close())
-  const slave = replicas.join(1, '127.0.0.1', () => {})
-  for (let second = 0; second < 60; second++) {
-    clock.advance(1000)
-    // More was written while it said so.
-    syncedEnd += 100
-    replicas.confirm(slave, syncedEnd - 50)
-  }
-  t.is(replicas.inSync, 2)
-  t.is(refusedWith, undefined)
-  // It stands.
-  for (let second = 0; second < 20; second++) {
-    clock.advance(1000)
-    syncedEnd += 100
-  }
-  t.is(replicas.inSync, 1)
-  t.like(refusedWith, { code: 'REPLICAS_TOO_FEW' })
 })

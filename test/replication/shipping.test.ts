@@ -6,7 +6,7 @@ import { systemClock } from '../../src/clock.ts'
 import { dial } from '../../src/remoting/connection.ts'
 import { writeFields } from '../../src/remoting/layout.ts'
 import { EPOCHS_AHEAD } from '../../src/replication/promotion.ts'
-import { HELLO, REPLICATION_REQUEST, WIRE_VERSION } from '../../src/replication/wire.ts'
+import { FETCH, HELLO, REPLICATION_REQUEST, WIRE_VERSION } from '../../src/replication/wire.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { sameBytes, startMaster, startSlave } from '../support/master-and-slave.ts'
 import { contentsOf, draft, fill } from '../support/store-contents.ts'
@@ -218,8 +218,11 @@ test('a second slave of one id takes the place of the first', async (t) => {
   const target = { host: host!, port: Number(port), clock: systemClock }
   const [first, second] = [await dial(target), await dial(target)]
   t.teardown(() => second.close())
-  await first.request(REPLICATION_REQUEST.hello, { fields: hello })
-  await second.request(REPLICATION_REQUEST.hello, { fields: hello })
+  const fetch = writeFields(FETCH, { from: 0, synced: 0, waitMs: 0 })
+  for (const connection of [first, second]) {
+    await connection.request(REPLICATION_REQUEST.hello, { fields: hello })
+    await connection.request(REPLICATION_REQUEST.fetch, { fields: fetch })
+  }
   await first.closed
   t.is(master.replicas.all.length, 1)
 })

@@ -4,7 +4,6 @@
 // come. Knows no sockets and no files: the log is a port, and so are the coordinator and the clock.
 import type { Clock, Timer } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
-import { Pace } from '../pace.ts'
 import type { Coordinator, Lease, Seen } from './coordinator.ts'
 import {
   byLog,
@@ -16,6 +15,7 @@ import {
 } from './group-state.ts'
 import { InSyncSet } from './in-sync-set.ts'
 import { LeaseTime } from './lease-time.ts'
+import { Pace } from './pace.ts'
 
 /** The local copy of the log. */
 export interface LocalLog {
@@ -74,7 +74,7 @@ export class Election {
   #following: { readonly master: CopyName; readonly election: number } | undefined
   /** Since when no copy is known to hold the mastership. */
   #vacantMs: number | undefined
-  readonly #pace = new Pace<CopyName>()
+  readonly #pace = new Pace()
   #step: Promise<void> | undefined
   #isClosed = false
 

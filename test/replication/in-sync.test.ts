@@ -1,0 +1,123 @@
+import test, { type ExecutionContext } from 'ava'
+import { systemClock } from '../../src/clock.ts'
+import { Numbers } from '../../src/numbers/numbers.ts'
+import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'
+import { writeFields } from '../../src/remoting/layout.ts'
+import { Replicas } from '../../src/replication/replicas.ts'
+import {
+  CONFIRM,
+  FETCH,
+  HELLO,
+  REPLICATION_REQUEST,
+  WIRE_VERSION,
+} from '../../src/replication/wire.ts'
+import type { AppendGroup } from '../../src/store/store.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { LogLines } from '../support/log-lines.ts'
+import { startMaster, startSlave, type TestMaster } from '../support/master-and-slave.ts'
+import { draft } from '../support/store-contents.ts'
+import { eventually } from '../support/waiting.ts'
+
+const ASYNC = { replicas: { isSync: false } }
+const one = (text: string): AppendGroup => ({ messages: [draft('A', text)] })
+
+/** What a slave says, without a log behind it. */
+async function slaveOf(t: ExecutionContext, master: TestMaster): Promise<RemotingConnection> {
+  const [host, port] = master.address.split(':')
+  const link = await dial({ host: host!, port: Number(port), clock: systemClock })
+  t.teardown(() => link.close())
+  const fields = writeFields(HELLO, {
+    ...{ version: WIRE_VERSION, clusterName: 'DefaultCluster', brokerName: 'broker-a' },
+    ...{ brokerId: 1, logId: master.store.replication.logId, epoch: 1, end: 0 },
+  })
+  await link.request(REPLICATION_REQUEST.hello, { fields })
+  return link
+}
+
+const fetch = (link: RemotingConnection, from: number, synced: number) =>
+  link.request(REPLICATION_REQUEST.fetch, {
+    fields: writeFields(FETCH, { from, synced, waitMs: 0 }),
+  })
+
+test('a slave that is one message behind all the time is in sync', async (t) => {
+  const { store } = await startMaster(t, ASYNC)
+  const { replication } = store
+  const [clock, log, numbers] = [new FakeClock(), new LogLines(), new Numbers()]
+  const options = { inSyncReplicas: 1, inSyncReplicasMin: 2, slaveTimeoutMs: 1_000 }
+  const replicas = new Replicas(
+    { replication, clock, log, numbers },
+    { ...options, isSync: true, slaveBehindMsMax: 15_000 },
+  )
+  t.teardown(() => replicas.close())
+  const slave = replicas.join(1, 'here', () => {})
+  replicas.confirm(slave, replication.syncedEnd)
+  for (let second = 0; second < 60; second++) {
+    const before = replication.syncedEnd
+    await store.append(one(`message ${second}`))
+    clock.advance(1_000)
+    replicas.confirm(slave, before)
+    t.is(replicas.inSync, 2, `after ${second} s`)
+  }
+  // It is heard no more.
+  clock.advance(15_001)
+  t.is(replicas.inSync, 1)
+})
+
+test('a slave that has all is asked so often that it stays in sync', async (t) => {
+  const master = await startMaster(t, { replicas: { isSync: false, slaveBehindMsMax: 600 } })
+  const link = await slaveOf(t, master)
+  await fetch(link, 0, 0)
+  const fields = writeFields(FETCH, { from: 0, synced: 0, waitMs: 30_000 })
+  await t.notThrowsAsync(link.request(REPLICATION_REQUEST.fetch, { fields, timeoutMs: 10_000 }))
+})
+
+test('a slave that confirms what it was not given confirms nothing', async (t) => {
+  const master = await startMaster(t)
+  const append = master.store.append(one('a'))
+  const answered = append.then(() => 'acknowledged')
+  await eventually(async () => master.store.replication.syncedEnd > 0)
+  const end = master.store.replication.syncedEnd
+  const link = await slaveOf(t, master)
+  link.oneWay(REPLICATION_REQUEST.confirm, { fields: writeFields(CONFIRM, { synced: end }) })
+  // Answered with the first frames, which it has not synced by then.
+  const { body } = await fetch(link, 0, end)
+  t.is(await Promise.race([answered, Promise.resolve('waits')]), 'waits')
+  t.is(master.replicas.all[0]?.confirmedTo, 0)
+  await fetch(link, body.length, body.length)
+  t.is(await answered, 'acknowledged')
+})
+
+test('a connection whose log is not compared yet sends no slave away', async (t) => {
+  const master = await startMaster(t)
+  const slave = await startSlave(t, master.address)
+  await master.store.append(one('a'))
+  const link = await slaveOf(t, master)
+  const { remark } = await fetch(link, master.store.replication.syncedEnd, 0)
+  t.regex(remark ?? '', /the first FETCH says what the slave has/)
+  await master.store.append(one('b'))
+  t.false(slave.log.events().includes('replication.disconnected'))
+  t.is(master.replicas.all.length, 1)
+})
+
+test('what is under way when a master is deposed is answered, whatever slaves confirm', async (t) => {
+  const master = await startMaster(t, { replicas: { slaveTimeoutMs: 100 } })
+  const { replication } = master.store
+  const refused = master.store.append(one('a')).then(
+    () => 'acknowledged',
+    ({ code }) => code,
+  )
+  master.replicas.depose(replication.epoch + 1)
+  const slave = master.replicas.join(1, 'here', () => {})
+  await eventually(async () => replication.syncedEnd > 0)
+  master.replicas.confirm(slave, replication.syncedEnd)
+  t.is(await refused, 'READ_ONLY')
+})
+
+test('a deposed master binds no light queue and drops no topic', async (t) => {
+  const { store, replicas } = await startMaster(t, ASYNC)
+  await store.append(one('a'))
+  replicas.depose(store.replication.epoch + 1)
+  await t.throwsAsync(store.bindLightQueue('a/#', true), { code: 'READ_ONLY' })
+  await t.throwsAsync(store.unbindLightQueue('a/#', true), { code: 'READ_ONLY' })
+  await t.throwsAsync(store.dropQueues('A'), { code: 'READ_ONLY' })
+})
