@@ -4,7 +4,7 @@
 import { nextTurn } from '../clock.ts'
 import { BrokerError } from '../errors.ts'
 import { LAYOUT_FILE } from './disk/data-directory.ts'
-import { type Disk, readFile, replaceFile, writeAll } from './disk/disk.ts'
+import { type Disk, errorCode, readFile, replaceFile, writeAll } from './disk/disk.ts'
 import { readEpochMarker } from './log/epochs/epoch-marker.ts'
 import { FrameScan } from './log/frame-scan.ts'
 import { type Segment, Segments } from './log/segments.ts'
@@ -42,8 +42,8 @@ interface Part extends Segment {
 
 /**
  * Copies, makes it durable, and reads the copy again: every frame is checked.
- * @throws BrokerError ARGUMENT_INVALID for a wrong directory, BUSY when the log was cut or opened
- * again while it was copied: then the copy is of no use; the signal's reason
+ * @throws BrokerError ARGUMENT_INVALID for a wrong directory; BUSY when a segment was removed before
+ * it was copied, or the log was opened again: then the copy is of no use; the signal's reason
  */
 export async function copyLog(options: CopyOptions): Promise<CopiedLog> {
   const { disk, from, to } = options
@@ -53,7 +53,9 @@ export async function copyLog(options: CopyOptions): Promise<CopiedLog> {
   const markers = markersOf(disk, log)
   const life = lifeOf(disk, log)
   const end = await options.end?.()
-  const parts = partsOf(disk, log, end)
+  const parts = unlessGone(to, () => partsOf(disk, log, end))
+  // What was removed since is not listed, and what lived in it was appended again, behind the end.
+  if (startOf(disk, log) !== startIn(markers)) throw useless(to)
   disk.makeDirectory(copy)
   const of = parts.reduce((sum, { bytes }) => sum + bytes, 0)
   let done = 0
@@ -64,14 +66,10 @@ export async function copyLog(options: CopyOptions): Promise<CopiedLog> {
     })
   }
   for (const [name, bytes] of markers) if (bytes) replaceFile(disk, copy, name, bytes)
-  replaceFile(disk, to, LAYOUT_FILE, layout)
   disk.syncDirectory(copy)
-  if (lifeOf(disk, log) !== life) {
-    throw new BrokerError(
-      'BUSY',
-      `the log was cut or the broker was started again while it was copied; remove '${to}' and try again`,
-    )
-  }
+  if (lifeOf(disk, log) !== life) throw useless(to)
+  // Without it no broker starts on the copy.
+  replaceFile(disk, to, LAYOUT_FILE, layout)
   const damagedBytes = await verify(options, copy, parts, end)
   return { segments: parts.length, bytes: of, damagedBytes }
 }
@@ -101,15 +99,24 @@ function listed(disk: Disk, directory: string): readonly string[] | undefined {
 const markersOf = (disk: Disk, log: string): readonly (readonly [string, Buffer | undefined])[] =>
   MARKERS.map((name) => [name, readFile(disk, log, name)])
 
-/**
- * Another one when the log is cut at its old end, or is opened again. How far it is synced may be
- * noted at any time.
- */
+/** Retention writes it before it removes a segment. */
+const startOf = (disk: Disk, log: string): string | undefined =>
+  readFile(disk, log, 'first')?.toString('latin1')
+
+const startIn = (markers: ReturnType<typeof markersOf>): string | undefined =>
+  markers.find(([name]) => name === 'first')?.[1]?.toString('latin1')
+
+/** Another one when the log is opened again. How far it is synced may be noted at any time. */
 function lifeOf(disk: Disk, log: string): string {
-  const first = readFile(disk, log, 'first')?.toString('latin1')
   const { epoch, logId, end } = readEpochMarker(disk, log) ?? {}
-  return JSON.stringify([first, epoch, logId, end])
+  return JSON.stringify([epoch, logId, end])
 }
+
+const useless = (to: string): BrokerError =>
+  new BrokerError(
+    'BUSY',
+    `the log was cut or the broker was started again while it was copied; remove '${to}' and try again`,
+  )
 
 /** @throws BrokerError ARGUMENT_INVALID when the log does not end there: it is of another broker */
 function partsOf(disk: Disk, log: string, told: number | undefined): readonly Part[] {
@@ -133,13 +140,23 @@ function partsOf(disk: Disk, log: string, told: number | undefined): readonly Pa
   })
 }
 
+/** Retention may remove a segment at any time. @throws BrokerError BUSY */
+function unlessGone<T>(to: string, look: () => T): T {
+  try {
+    return look()
+  } catch (error) {
+    throw errorCode(error) === 'ENOENT' ? useless(to) : error
+  }
+}
+
 async function copyPart(
-  { disk, signal }: CopyOptions,
+  { disk, signal, to }: CopyOptions,
   { path, bytes }: Part,
   target: string,
   moved: (bytes: number) => void,
 ): Promise<void> {
-  const source = disk.open(path, 'read')
+  // Once it is open it may be removed: its bytes stay.
+  const source = unlessGone(to, () => disk.open(path, 'read'))
   try {
     const file = disk.create(target)
     try {

@@ -1,16 +1,21 @@
 // trivet backup: what it copies, finds and refuses; test/docs/backup.test.ts restores copies.
-import { appendFileSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { appendFileSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import test from 'ava'
+import { promisify } from 'node:util'
+import test, { type ExecutionContext } from 'ava'
 import { type Client, connect } from '../../../src/client/index.ts'
 import { nodeDisk } from '../../../src/store/disk/node-disk.ts'
 import { readEpochMarker, writeEpochMarker } from '../../../src/store/log/epochs/epoch-marker.ts'
+import { LogStart } from '../../../src/store/log/log-start.ts'
 import { copyLog } from '../../../src/store/log-copy.ts'
 import { runCommand } from '../../support/command-line.ts'
+import { LogLines } from '../../support/log-lines.ts'
 import { startServer } from '../../support/server.ts'
 import { tempDir } from '../../support/temp-dir.ts'
 
 const MIB = 1024 * 1024
+const MESSAGES = 16
 
 async function countOf(client: Client, topic: string): Promise<number> {
   const { queues } = await client.admin.topics.describe(topic)
@@ -51,6 +56,71 @@ test('a log that is cut while it is copied makes the copy useless, which is told
     },
   })
   await t.throwsAsync(copying, { code: 'BUSY', message: /remove '.*' and try again/ })
+})
+
+/** A stopped broker's, of several segments. */
+async function severalSegments(t: ExecutionContext) {
+  const { config, server, address } = await startServer(t, {
+    config: { store: { segmentBytes: MIB } },
+  })
+  {
+    await using client = await connect({ nameServers: address('nameServer') })
+    for (let n = 0; n < MESSAGES; n++) {
+      await client.send({ topic: 'orders', body: randomBytes(MIB) })
+    }
+  }
+  await server.close()
+  const log = join(config.dataDir, 'log')
+  const names = readdirSync(log).filter((name) => /^\d{20}$/.test(name))
+  return { dataDir: config.dataDir, log, names: names.toSorted() }
+}
+
+/** As retention does it. */
+async function removeSegment(log: string, names: readonly string[], at: number): Promise<void> {
+  const start = new LogStart(nodeDisk, log)
+  const moved = promisify(start.moveTo.bind(start))
+  await moved(Number(names[at + 1]))
+  rmSync(join(log, names[at]!))
+}
+
+test('a segment that retention removes once it is copied is in the copy, which is whole', async (t) => {
+  const { dataDir, log, names } = await severalSegments(t)
+  t.true(names.length > 2)
+  const copy = join(await tempDir(t), 'copy')
+  let removing: Promise<void> | undefined
+  const { segments, damagedBytes } = await copyLog({
+    ...{ disk: nodeDisk, from: dataDir, to: copy, end: undefined },
+    signal: new AbortController().signal,
+    // The first piece of the oldest segment.
+    moved: () => {
+      removing ??= removeSegment(log, names, 0)
+    },
+  })
+  await removing
+  t.false(readdirSync(log).includes(names[0]!))
+  t.deepEqual([segments, damagedBytes], [names.length, 0])
+  const lines = new LogLines()
+  const restored = await startServer(t, { config: { dataDir: copy }, log: lines })
+  t.false(lines.events().some((evt) => /log\.(damage|lost)/.test(evt)))
+  await using reader = await connect({ nameServers: restored.address('nameServer') })
+  t.is(await countOf(reader, 'orders'), MESSAGES)
+})
+
+test('a segment that retention removes before it is copied makes the copy useless, which is told', async (t) => {
+  const { dataDir, log, names } = await severalSegments(t)
+  const copy = join(await tempDir(t), 'copy')
+  let isRemoved = false
+  const copying = copyLog({
+    ...{ disk: nodeDisk, from: dataDir, to: copy, end: undefined },
+    signal: new AbortController().signal,
+    moved: () => {
+      if (!isRemoved) rmSync(join(log, names[1]!))
+      isRemoved = true
+    },
+  })
+  await t.throwsAsync(copying, { code: 'BUSY', message: /remove '.*' and try again/ })
+  // No broker takes it for its data.
+  t.false(readdirSync(copy).includes('layout'))
 })
 
 test('a log that says how far it is synced while it is copied is copied all the same', async (t) => {
