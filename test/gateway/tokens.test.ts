@@ -18,6 +18,7 @@ import { RawPeer } from '../support/raw-peer.ts'
 import { connectRhea } from '../support/rhea-client.ts'
 import { startServer } from '../support/server.ts'
 import { tempDir } from '../support/temp-dir.ts'
+import { eventually } from '../support/waiting.ts'
 
 const ADDRESS = '10.0.0.1'
 const OPTIONS = { issuer: 'https://id.example', audience: 'trivet', userClaim: 'sub' }
@@ -245,6 +246,18 @@ test('MQTT, AMQP and HTTP take a token, with the rights of its user, and refuse 
   t.is(refused.headers['www-authenticate'], 'Bearer realm="trivet"')
   t.regex(refused.text, /the token is refused/)
   t.is((await http(bearer('not-a-token'))).status, 401)
+})
+
+test('where tokens are taken AMQP offers no mechanism by which none can come', async (t) => {
+  const { issuer, audience } = OPTIONS
+  const users = { ann: { publish: ['orders'] } }
+  const jwt = { keys: await keysFile(t), issuer, audience }
+  const server = await startServer(t, { config: { jwt, users } })
+  const peer = await connectRaw(t, server.port('amqp'))
+  peer.send(SASL_HEADER)
+  await eventually(async () => peer.bytes.includes('PLAIN') || undefined)
+  // Clients take the strongest, with the token as the password.
+  t.false(peer.bytes.includes('SCRAM'))
 })
 
 test('where no keys are set, a token is a wrong password and no bearer', async (t) => {

@@ -56,7 +56,10 @@ export interface Authenticator {
    * `verifyPassword`, with why the token is not believed.
    */
   verifyToken(token: string, address: string, signal?: AbortSignal): Promise<Principal>
-  /** Can every user that has a password log in by SCRAM? */
+  /**
+   * Can every user that has a password log in by SCRAM? A token in the place of a password cannot
+   * be proved so.
+   */
   readonly isScramOffered: boolean
   /**
    * What a login by SCRAM begins with. A user that is unknown, or has no keys, seems to have some,
@@ -347,7 +350,7 @@ export class UserStore implements Authenticator, AccountUsers {
   }
 
   get isScramOffered(): boolean {
-    return this.#users.size > 0 && this.#lacksScram.size === 0
+    return this.#users.size > 0 && this.#lacksScram.size === 0 && this.#tokens === undefined
   }
 
   scramKeys(name: string): ScramKeys {

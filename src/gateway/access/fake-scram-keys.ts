@@ -15,9 +15,20 @@ interface Secrets {
   readonly secretKey?: string | undefined
 }
 
+/** What a client is told of keys, but for the salt itself. */
+interface Shape {
+  readonly iterations: number
+  readonly saltBytes: number
+}
+
+/** Users that are made at run time have it, and any of the configuration may. */
+const USUAL: Shape = { iterations: SCRAM_ITERATIONS, saltBytes: SCRAM_SALT_BYTES }
+/** Of the longest salt. */
+const FAKE_BYTES = 64
+
 export class FakeScramKeys {
   readonly #key: Buffer
-  readonly #shapes: readonly Pick<ScramKeys, 'iterations'>[]
+  readonly #shapes: readonly Shape[]
 
   /** @param users of the configuration: of their secrets the key is made */
   constructor(users: Readonly<Record<string, Secrets>>) {
@@ -27,16 +38,21 @@ export class FakeScramKeys {
     }
     this.#key = hmac.digest()
     const known = Object.values(users).flatMap(({ scram }) => scram ?? [])
-    this.#shapes = known.length > 0 ? known.map(parseScramKeys) : [{ iterations: SCRAM_ITERATIONS }]
+    const shapes = known.map(parseScramKeys).map(({ iterations, salt }) => ({
+      iterations,
+      saltBytes: Math.min(salt.length, FAKE_BYTES),
+    }))
+    this.#shapes = [USUAL, ...shapes]
   }
 
   of(name: string): ScramKeys {
     const part = (what: string): Buffer =>
-      createHmac('sha256', this.#key).update(`${what} ${name}`).digest()
-    const { iterations } = this.#shapes[part('shape').readUInt32BE(0) % this.#shapes.length]!
+      createHmac('sha512', this.#key).update(`${what} ${name}`).digest()
+    const { iterations, saltBytes } =
+      this.#shapes[part('shape').readUInt32BE(0) % this.#shapes.length]!
     return {
       iterations,
-      salt: part('salt').subarray(0, SCRAM_SALT_BYTES),
+      salt: part('salt').subarray(0, saltBytes),
       storedKey: part('stored').subarray(0, SCRAM_KEY_BYTES),
       serverKey: part('server').subarray(0, SCRAM_KEY_BYTES),
     }
