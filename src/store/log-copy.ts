@@ -42,8 +42,8 @@ interface Part extends Segment {
 
 /**
  * Copies, makes it durable, and reads the copy again: every frame is checked.
- * @throws BrokerError ARGUMENT_INVALID for a wrong directory; BUSY when a segment was removed before
- * it was copied, or the log was opened again: then the copy is of no use; the signal's reason
+ * @throws BrokerError ARGUMENT_INVALID for a wrong directory; BUSY when a segment was removed
+ * before it was copied, or the log was opened again: the copy is of no use; the signal's reason
  */
 export async function copyLog(options: CopyOptions): Promise<CopiedLog> {
   const { disk, from, to } = options
