@@ -29,6 +29,7 @@ export interface MasterAddress {
   readonly clock: Clock
   readonly tls?: DialOptions['tls']
   readonly credentials?: Credentials | undefined
+  readonly signal?: AbortSignal
 }
 
 export type Hello = Values<typeof HELLO>
@@ -49,9 +50,9 @@ export class MasterLink {
   }
 
   /** @throws BrokerError what the master refuses with, UNREACHABLE, TIMED_OUT */
-  async hello(hello: Hello): Promise<HelloAnswer> {
+  async hello(hello: Hello, signal?: AbortSignal): Promise<HelloAnswer> {
     const fields = writeFields(HELLO, hello)
-    const options = { fields, timeoutMs: ANSWER_MS }
+    const options = { fields, timeoutMs: ANSWER_MS, signal }
     const answer = await this.#connection.request(REPLICATION_REQUEST.hello, options)
     checkAnswer(answer)
     const told = readFields(HELLO_ANSWER, answer.fields)

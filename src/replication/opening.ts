@@ -60,7 +60,8 @@ const START: LogPosition = logPosition(0)
  * master that merely started again: then it is the master that lost something.
  */
 function tailToCut(own: Replication, master: HelloAnswer): TailCut | undefined {
-  if (master.epoch < own.epoch + EPOCHS_AHEAD) return undefined
+  // It may have begun some epochs more before it was told.
+  if (master.epoch < own.epoch + EPOCHS_AHEAD / 2) return undefined
   const to = lastCommon(own.history, master.history)
   if (to === undefined || to >= own.syncedEnd || to < master.logStart) return undefined
   return { to }
@@ -72,10 +73,13 @@ const beginningOf = ({ logId, logStart }: HelloAnswer): Followed => ({
 })
 
 /** `epoch`: with a higher one than its master's the log was promoted, and is no copy to empty. */
-async function ask({ identity, master, logId }: CopyContext, epoch?: number): Promise<HelloAnswer> {
-  const link = await MasterLink.dial(master())
+async function ask(
+  { identity, master, logId, signal }: CopyContext,
+  epoch?: number,
+): Promise<HelloAnswer> {
+  const link = await MasterLink.dial({ ...master(), signal })
   try {
-    return await link.hello({ version: WIRE_VERSION, ...identity, logId, epoch })
+    return await link.hello({ version: WIRE_VERSION, ...identity, logId, epoch }, signal)
   } finally {
     link.close()
   }

@@ -36,6 +36,8 @@ import {
 /** A FETCH is held for so long; a slave asks for less. */
 const WAIT_MS_MAX = 30_000
 const SWEEP_MS = 5_000
+/** One line in so long says that slaves are refused. */
+const REFUSALS_TOLD_MS = 1_000
 
 export interface ReplicationContext extends Pick<GatewayContext, 'auth' | 'clock' | 'log'> {
   readonly replication: Replication
@@ -48,10 +50,12 @@ export class ReplicationServer {
   readonly #context: ReplicationContext
   readonly #serving: Serving
   readonly #connections: Connections<SlaveConnection>
+  readonly #refusals: Refusals
 
   constructor(context: ReplicationContext) {
     this.#context = context
     this.#serving = new Serving(context, {})
+    this.#refusals = new Refusals(context)
     this.#connections = new Connections(context.clock)
     this.#connections.every(SWEEP_MS, (nowMs) => {
       for (const connection of this.#connections) connection.sweep(nowMs)
@@ -65,12 +69,31 @@ export class ReplicationServer {
   accept(socket: GatewaySocket): void {
     this.#connections.accept(
       socket,
-      (_serial, gone) => new SlaveConnection(socket, this.#context, this.#serving, gone),
+      (_serial, gone) =>
+        new SlaveConnection(socket, this.#context, this.#serving, this.#refusals, gone),
     )
   }
 
   close(deadlineMs: number): Promise<void> {
     return this.#connections.close(deadlineMs)
+  }
+}
+
+/** Strangers come as often as they like: the log is not to be filled by it. */
+class Refusals {
+  readonly #context: Pick<ReplicationContext, 'clock' | 'log'>
+  #quietToMs = Number.NEGATIVE_INFINITY
+
+  constructor(context: Pick<ReplicationContext, 'clock' | 'log'>) {
+    this.#context = context
+  }
+
+  tell({ code, message }: BrokerError, remote: string): void {
+    const { clock, log } = this.#context
+    const nowMs = clock.monotonic()
+    const level = nowMs >= this.#quietToMs ? 'warn' : 'debug'
+    if (level === 'warn') this.#quietToMs = nowMs + REFUSALS_TOLD_MS
+    log[level]({ evt: 'replication.refused', remote, code }, `a slave was refused: ${message}`)
   }
 }
 
@@ -90,11 +113,14 @@ class SlaveConnection extends ServerConnection {
   /** Of the feed, for the FETCH that is held or the next one. */
   #next: Promise<FrameBatch | undefined> | undefined
   #isFetching = false
+  #isRefused = false
+  readonly #refusals: Refusals
 
   constructor(
     socket: GatewaySocket,
     context: ReplicationContext,
     serving: Serving,
+    refusals: Refusals,
     gone: () => void,
   ) {
     // All that a slave sends is short.
@@ -102,6 +128,7 @@ class SlaveConnection extends ServerConnection {
     this.#context = context
     this.#socket = socket
     this.#gone = gone
+    this.#refusals = refusals
   }
 
   shutDown(): void {
@@ -109,13 +136,19 @@ class SlaveConnection extends ServerConnection {
   }
 
   onFrame(...frame: Parameters<FrameSink>): void {
+    if (this.#isRefused) return
     const command = decodeCommand(...frame)
     if (isResponse(command)) return
     const asked = askedOf(command)
     try {
       const answer = this.#serve(command)
       if (!(answer instanceof Promise)) this.answer(asked, answer)
-      else void answer.catch(refusal).then((later) => this.#answerLater(asked, later))
+      else {
+        void answer.then(
+          (later) => this.#answerLater(asked, later),
+          (thrown) => this.#refuse(command, asked, thrown),
+        )
+      }
     } catch (thrown) {
       this.#refuse(command, asked, thrown)
     }
@@ -145,21 +178,20 @@ class SlaveConnection extends ServerConnection {
     this.balance()
   }
 
-  /** A wrong signature is answered late: guessing at a key is to take long. */
-  #refuse(command: Command, asked: Asked, thrown: unknown): void {
-    const { auth, log } = this.#context
+  /** Its last request. A wrong signature is answered late: guessing at a key is to take long. */
+  #refuse({ fields }: Command, asked: Asked, thrown: unknown): void {
+    const { auth } = this.#context
     const error = BrokerError.from(thrown)
-    const fields = { evt: 'replication.refused', remote: this.remoteAddress, code: error.code }
-    log.warn(fields, `a slave was refused: ${error.message}`)
-    const isSigned = (command.fields.get(ACL_FIELD.accessKey) ?? '') !== ''
+    this.#isRefused = true
+    this.#refusals.tell(error, this.remoteAddress)
+    const isSigned = (fields.get(ACL_FIELD.accessKey) ?? '') !== ''
     const isWrong = isSigned && error.code === 'UNAUTHENTICATED'
     const delayMs = isWrong ? auth.wrongSignature(this.remoteAddress) : 0
-    if (delayMs === 0) {
+    if (delayMs > 0) this.answerLate(delayMs, () => this.answer(asked, refusal(error)))
+    else {
       this.answer(asked, refusal(error))
-      return
+      this.end()
     }
-    this.answerLate(delayMs, () => this.answer(asked, refusal(error)))
-    throw error
   }
 
   #serve(command: Command): Answer | Promise<Answer> {

@@ -139,7 +139,7 @@ export class Slave {
 
   /** Until the connection ends. @throws BrokerError */
   async #follow(): Promise<void> {
-    const link = await MasterLink.dial(this.#context.master())
+    const link = await MasterLink.dial({ ...this.#context.master(), signal: this.#ending.signal })
     this.#link = link
     try {
       if (this.#ending.signal.aborted) return

@@ -1,8 +1,11 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import test, { type ExecutionContext } from 'ava'
 import { systemClock } from '../../src/clock.ts'
 import { Numbers } from '../../src/numbers/numbers.ts'
 import { dial, type RemotingConnection } from '../../src/remoting/connection.ts'
 import { writeFields } from '../../src/remoting/layout.ts'
+import { openCopy } from '../../src/replication/opening.ts'
 import { Replicas } from '../../src/replication/replicas.ts'
 import {
   CONFIRM,
@@ -97,6 +100,40 @@ test('a connection whose log is not compared yet sends no slave away', async (t)
   await master.store.append(one('b'))
   t.false(slave.log.events().includes('replication.disconnected'))
   t.is(master.replicas.all.length, 1)
+})
+
+test('strangers are refused as often as they come, and the log says so once', async (t) => {
+  const master = await startMaster(t, ASYNC)
+  const [host, port] = master.address.split(':')
+  const link = await dial({ host: host!, port: Number(port), clock: systemClock })
+  const asked = Array.from({ length: 50 }, () => link.request(REPLICATION_REQUEST.fetch))
+  const answers = await Promise.allSettled(asked)
+  await link.closed
+  t.is(answers.filter(({ status }) => status === 'fulfilled').length, 1)
+  t.is(master.log.lines.filter(({ evt }) => evt === 'replication.refused').length, 1)
+})
+
+test('a slave that is stopped while its master is mute stops at once', async (t) => {
+  const mute = createServer(() => {}).listen(0, '127.0.0.1')
+  await once(mute, 'listening')
+  t.teardown(() => mute.close())
+  const asked = once(mute, 'connection')
+  const ending = new AbortController()
+  const copy = openCopy({
+    identity: { clusterName: 'DefaultCluster', brokerName: 'broker-a', brokerId: 1 },
+    master: () => ({
+      address: `127.0.0.1:${(mute.address() as AddressInfo).port}`,
+      // On which nothing times out.
+      clock: new FakeClock(),
+    }),
+    ...{ clock: systemClock, log: new LogLines(), signal: ending.signal, logId: undefined },
+    open: () => Promise.reject(new Error('there is nothing to open')),
+    empty: () => {},
+  })
+  const [socket] = (await asked) as [Socket]
+  t.teardown(() => socket.destroy())
+  ending.abort()
+  await t.throwsAsync(copy)
 })
 
 test('what is under way when a master is deposed is answered, whatever slaves confirm', async (t) => {

@@ -174,6 +174,12 @@ test('a master that was replaced follows its successor, and what it had beyond i
   await replication.promote(replication.epoch + EPOCHS_AHEAD)
   await old.store.append(one('of the old master alone'))
   await Promise.all([slave.close(), old.close()])
+  // Started again in its old role, more often than its successor.
+  for (const text of ['and', 'more', 'of it']) {
+    const still = await startMaster(t, { ...ASYNC, directory: old.directory })
+    await still.store.append(one(text))
+    await still.close()
+  }
   const successor = await startMaster(t, { ...ASYNC, directory: slave.directory })
   for (const text of ['of', 'the', 'new']) await successor.store.append(one(text))
   const again = await startSlave(t, successor.address, { directory: old.directory })

@@ -7,6 +7,8 @@ import type { SealedFrame } from './frame-stage.ts'
 
 /** Holds of one log at a time. */
 const HOLDS_MAX = 16
+/** Frames that were let go and have a place all the same. */
+const GONE_MAX = 4096
 
 interface Condition {
   confirmedTo: number
@@ -19,8 +21,9 @@ type Deliver = (frame: SealedFrame, refusal: BrokerError | undefined) => void
 export class Acknowledgements {
   readonly #deliver: Deliver
   readonly #conditions = new Set<Condition>()
-  /** Durable here, oldest first. */
-  #held: SealedFrame[] = []
+  /** Durable here, oldest first: from `#next` on, as a long array is slow to shift. */
+  #held: (SealedFrame | undefined)[] = []
+  #next = 0
   /** Everything before was confirmed for all holds there were, and acknowledged for that. */
   confirmedTo: number
   /** Why nothing waits any more. */
@@ -74,13 +77,22 @@ export class Acknowledgements {
 
   /** Answers what is held back with the error; it stays in the log. */
   refuseAll(error: BrokerError): void {
-    for (let next = this.#held.shift(); next !== undefined; next = this.#held.shift()) {
-      this.#deliver(next, error)
+    for (let frame = this.#held[this.#next]; frame !== undefined; frame = this.#held[this.#next]) {
+      this.#take()
+      this.#deliver(frame, error)
     }
   }
 
+  /** The oldest is held no more. */
+  #take(): void {
+    this.#held[this.#next++] = undefined
+    if (this.#next < this.#held.length && this.#next < GONE_MAX) return
+    this.#held = this.#held.slice(this.#next)
+    this.#next = 0
+  }
+
   #settle(): void {
-    for (let frame = this.#held[0]; frame !== undefined; frame = this.#held[0]) {
+    for (let frame = this.#held[this.#next]; frame !== undefined; frame = this.#held[this.#next]) {
       const end = frame.position + frame.length
       let refusal = this.#ended
       let isConfirmed = true
@@ -91,7 +103,7 @@ export class Acknowledgements {
       }
       if (!isConfirmed && refusal === undefined) return
       if (isConfirmed && this.#conditions.size > 0) this.confirmedTo = end
-      this.#held.shift()
+      this.#take()
       this.#deliver(frame, isConfirmed ? undefined : refusal)
     }
   }
