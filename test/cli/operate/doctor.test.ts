@@ -3,11 +3,20 @@ import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
-import { bulkOf, kindOf, roomOf, syncsOf } from '../../../src/cli/operate/check-directory.ts'
+import {
+  bulkOf,
+  checkDirectory,
+  kindOf,
+  roomOf,
+  syncsOf,
+} from '../../../src/cli/operate/check-directory.ts'
 import { expiryOf, filesOf, memoryOf } from '../../../src/cli/operate/check-machine.ts'
 import { clockOf } from '../../../src/cli/operate/check-peers.ts'
 import type { Finding } from '../../../src/cli/operate/finding.ts'
+import { Progress } from '../../../src/cli/operate/progress.ts'
+import { systemClock } from '../../../src/clock.ts'
 import { runCommand } from '../../support/command-line.ts'
+import { RecordedTerminal } from '../../support/recorded-terminal.ts'
 import { startServer } from '../../support/server.ts'
 import { diskDir } from '../../support/temp-dir.ts'
 
@@ -68,6 +77,15 @@ test('the disk is measured, and nothing is left of it', async (t) => {
   t.true(of(told, 'disk').some(({ text }) => /the disk takes .*iB a second/.test(text)))
   t.is(of(told, 'directory')[0]!.state, 'ok')
   t.deepEqual(readdirSync(dataDir), [])
+})
+
+test('a disk that is nearly full is told, and nothing is written to it', async (t) => {
+  const dataDir = await diskDir(t)
+  const free = 150 * 1024 * 1024
+  const progress = new Progress(new RecordedTerminal(), systemClock)
+  const findings = await checkDirectory(dataDir, systemClock, progress, () => free)
+  t.true(findings.some(({ text }) => /^150.0 MiB of .* are free$/.test(text)))
+  t.false(findings.some(({ check }) => check === 'sync'))
 })
 
 test('a directory that others may read is told', async (t) => {
