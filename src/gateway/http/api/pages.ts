@@ -1,6 +1,7 @@
 // Long lists, page by page: by name, behind the last one of the page before.
 import { z } from 'zod'
 import { Slice } from '../../../clock.ts'
+import { BrokerError, type ErrorCode } from '../../../errors.ts'
 import { isAllowed } from '../../access/auth.ts'
 import type { ApiQuestion } from './endpoint.ts'
 
@@ -57,7 +58,7 @@ export async function pageOf<T>(
   return { page, total, next: nameOf(page.at(-1)!) }
 }
 
-/** A page of those that the user may read, each as `show` makes it. */
+/** A page of those that the user may read, each as `show` makes it; one that goes is left out. */
 export async function readablePage<T extends { readonly name: string }, Shown>(
   { query, principal, context }: ApiQuestion<PageQuery, unknown>,
   kind: 'topic' | 'group',
@@ -75,10 +76,16 @@ export async function readablePage<T extends { readonly name: string }, Shown>(
   const shown: Shown[] = []
   for (const one of page) {
     if (slice.isOver) await slice.rest()
-    shown.push(await show(one))
+    try {
+      shown.push(await show(one))
+    } catch (error) {
+      if (!GONE.has(BrokerError.from(error).code)) throw error
+    }
   }
   return { page: shown, ...rest }
 }
+
+const GONE: ReadonlySet<ErrorCode> = new Set(['TOPIC_NOT_FOUND', 'GROUP_NOT_FOUND'])
 
 /** Pages. */
 const SORTED_AT_ONCE = 8
