@@ -85,7 +85,8 @@ function readKeys(file: string): readonly TokenKey[] {
   }
   for (const key of keys as (TokenKey | null)[]) {
     if (typeof key?.kty !== 'string') throw invalid("has a key without 'kty'")
-    const isShort = Buffer.from(key.k ?? '', 'base64url').length < SECRET_BYTES_MIN
+    const secret = typeof key.k === 'string' ? key.k : ''
+    const isShort = Buffer.from(secret, 'base64url').length < SECRET_BYTES_MIN
     if (key.kty === 'oct' && isShort) {
       throw invalid(`has a secret of less than ${SECRET_BYTES_MIN} bytes`)
     }

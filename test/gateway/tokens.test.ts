@@ -181,6 +181,7 @@ test('a file that is no set of keys, or has a short secret, is refused at the st
     [[], /is no JWK set/],
     [{ keys: [{}] }, /without 'kty'/],
     [{ keys: [{ kty: 'oct', k: randomBytes(31).toString('base64url') }] }, /less than 32 bytes/],
+    [{ keys: [{ kty: 'oct', k: 7 }] }, /less than 32 bytes/],
   ] as const) {
     const path = await keysFile(t, content)
     const open = () => new TokenKeys(path, new FakeClock(), silentLogger)
