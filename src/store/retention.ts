@@ -3,6 +3,7 @@
 // quiet queues, the bindings of light queues), so that the log from its new start rebuilds every
 // view.
 import { type Clock, Slice, type Timer } from '../clock.ts'
+import { BrokerError, ifNotStored, isUnconfirmed } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { roundsOfCopy } from '../model/due-rounds.ts'
 import { SCHEDULE_TOPIC } from '../model/names.ts'
@@ -195,14 +196,14 @@ export class Retention {
       // Notes that were read go into the log before other writes, or they would stand behind newer
       // ones.
       if (isOver || bytes >= GROUP_BYTES) {
-        await appender.appendWith([], group)
+        await this.#appendNotes(group)
         group = []
         bytes = 0
       }
       if (isOver) await slice.rest()
       if (!keeper.mayTrim || this.#isClosed) return count
     }
-    if (group.length > 0) await appender.appendWith([], group)
+    if (group.length > 0) await this.#appendNotes(group)
     else if (count > 0) await this.#settled()
     return count
   }
@@ -290,9 +291,16 @@ export class Retention {
     try {
       await appender.appendWith(drafts, [...moved, ...ended], ({ positions }) => move(positions))
     } catch (error) {
+      // The copies stand in the log, and what was fired has an end there.
+      if (isUnconfirmed(BrokerError.from(error))) return
       move([])
       throw error
     }
+  }
+
+  /** A copy that lacks them has the segment still, and keeps that until it has them. */
+  async #appendNotes(notes: readonly Note[]): Promise<void> {
+    await this.#parts.appender.appendWith([], notes).catch(ifNotStored)
   }
 
   /** Settles when the appends under way are on the disk and in the views, or void. */

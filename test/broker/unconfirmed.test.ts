@@ -2,6 +2,7 @@
 import test from 'ava'
 import { BrokerError } from '../../src/errors.ts'
 import type { PublishReceipt } from '../../src/model/message.ts'
+import { PROPERTY } from '../../src/model/properties.ts'
 import {
   BROKER,
   bodiesOf,
@@ -71,4 +72,21 @@ test('a group and a topic of their first use are there though no slave confirms 
   t.deepEqual(await broker.receive(receiveRequest('orders', 'billing')), [])
   t.is(test.faults.appends, before)
   t.deepEqual(await broker.receive(receiveRequest('made', 'billing')), [])
+})
+
+test('what is due goes once, and what follows without delay, though no slave confirms it', async (t) => {
+  const test = await startBroker(t)
+  const { broker, clock } = test
+  const later = ['a', 'b'].map((body, i) => {
+    const properties = { [PROPERTY.timerDelayMs]: String(1_000 + i) }
+    return newMessage('orders', { queueId: 0, body, properties })
+  })
+  await broker.publish(later)
+  unconfirmed(test)
+  const waiting = broker.pull(pullRequest('orders', { waitMs: 60_000 }))
+  clock.advance(1_000)
+  t.deepEqual(bodiesOf(await waiting), ['a'])
+  const next = broker.pull(pullRequest('orders', { offset: 1, waitMs: 60_000 }))
+  clock.advance(1)
+  t.deepEqual(bodiesOf(await next), ['b'])
 })

@@ -1,8 +1,9 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import test, { type ExecutionContext } from 'ava'
+import { BrokerError } from '../../src/errors.ts'
 import { lightQueueTopic, SCHEDULE_TOPIC } from '../../src/model/names.ts'
-import { queueOffset } from '../../src/model/positions.ts'
+import { logPosition, queueOffset } from '../../src/model/positions.ts'
 import { encodeProperties, PROPERTY } from '../../src/model/properties.ts'
 import { RecordView, recordsOf } from '../../src/model/record.ts'
 import type { Disk } from '../../src/store/disk/disk.ts'
@@ -491,4 +492,22 @@ test('what is too old goes while the views cannot be written, and those built la
   t.is(store.range('young', 0).minOffset, queueOffset(0))
   t.is(await firstBody(store, 'old'), String(store.range('old', 0).minOffset))
   t.is(store.fact('k', 'f')?.toString(), 'kept')
+})
+
+test('old segments go though no slave confirms what is written again', async (t) => {
+  const clock = new FakeClock()
+  const store = await openSmall(t, await tempDir(t), clock, { retentionBytes: 2 * SEGMENT_BYTES })
+  const dueMs = clock.now() + DAY_MS
+  const facts = [{ kind: 'kind', key: 'key', value: Buffer.from('value') }]
+  await store.append({ messages: [draft('T', 'parked', { dueMs })], facts })
+  const [held] = store.due(dueMs, 1)
+  await load(store, 'T', 1024)
+  const refusal = new BrokerError('NO_REPLICA', 'no slave is connected')
+  store.replication.hold().refuse(logPosition(Number.MAX_SAFE_INTEGER), refusal)
+  const size = (): number => store.status().logEnd - store.status().logStart
+  await checkRetention(clock, () => size() <= 2 * SEGMENT_BYTES)
+  t.true(held!.position < store.status().logStart)
+  t.true(store.waits(held!))
+  t.true(store.placeOf(held!.position) >= store.status().logStart)
+  t.is(store.fact('kind', 'key')?.toString(), 'value')
 })

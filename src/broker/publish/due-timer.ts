@@ -3,7 +3,7 @@
 // leaves both or neither. One timer for the next due; the wall clock decides, and it may jump:
 // nothing fires before its time is there by the clock, and a jump ahead is noticed within a minute.
 import { type Clock, nextTurn, Slice, type Timer } from '../../clock.ts'
-import { BrokerError } from '../../errors.ts'
+import { BrokerError, ifNotStored } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { LogPosition } from '../../model/positions.ts'
 import { PROPERTY } from '../../model/properties.ts'
@@ -260,7 +260,11 @@ export class DueTimer {
     }
     // What others end is due until their append is done: they need a turn for it.
     if (fired.length + putOff.length === 0) await nextTurn()
-    else appends.add(bytes, this.#end(fired, true, messages, putOff).then(tell))
+    else {
+      // Nothing is acknowledged by it: what no slave confirmed went all the same.
+      const ended = this.#end(fired, true, messages, putOff).catch(ifNotStored)
+      appends.add(bytes, ended.then(tell))
+    }
   }
 
   async #end(

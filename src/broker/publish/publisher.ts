@@ -1,7 +1,7 @@
 // Takes new messages: has them checked and completed (drafter.ts), and hands a whole batch to the
 // store in one append.
 import { type Clock, nextTurn } from '../../clock.ts'
-import { BrokerError, Unconfirmed } from '../../errors.ts'
+import { BrokerError, isUnconfirmed, Unconfirmed } from '../../errors.ts'
 import type { NewMessage, PublishReceipt, PublishResult } from '../../model/message.ts'
 import { encodeRecords } from '../../model/record.ts'
 import type { StateChange } from '../../model/state.ts'
@@ -196,7 +196,8 @@ export class Publisher {
     try {
       await this.#parts.store.append({ messages: [], facts: changes.map(({ fact }) => fact) })
     } catch (error) {
-      for (const change of changes) change.refused()
+      const isThere = isUnconfirmed(BrokerError.from(error))
+      for (const change of changes) isThere ? change.written() : change.refused()
       throw error
     }
     for (const change of changes) change.written()
