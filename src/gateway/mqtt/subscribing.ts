@@ -292,6 +292,10 @@ export class Subscribing {
     this.#session.subscriptions.set(text, subscription)
     this.#memberships.entered()
     this.#withheld.delete(text)
+    // Bound once more, where bindings are counted.
+    if (old !== undefined && known === undefined && old.bound !== 'owned') {
+      await this.#unbind(old.filter, old)
+    }
     if (old === undefined) {
       this.#filterBytes += Buffer.byteLength(text)
       this.#parts.subscribers.add(name.filter)

@@ -1,5 +1,6 @@
 // A session belongs to its user, and what is restored is authorized as if it were asked for now.
 import test from 'ava'
+import type { BrokerError } from '../../../src/errors.ts'
 import type { User } from '../../../src/gateway/access/auth.ts'
 import { newMessage } from '../../support/broker.ts'
 import { cheapHash } from '../../support/cheap-password.ts'
@@ -21,6 +22,7 @@ import {
   subscribe,
 } from '../../support/mqtt-packets.ts'
 import type { RawPeer } from '../../support/raw-peer.ts'
+import { eventually } from '../../support/waiting.ts'
 
 const password = cheapHash('pw')
 const user = (grants: Partial<User> = {}): User => ({
@@ -231,6 +233,30 @@ test('a topic made later that a member may not read stays for members that may',
   const { peer: bob } = await joined(mqtt.port, 'other', as('bob'))
   t.is(await subscribed(bob, '$share/g/secret/+'), 1)
   t.is(await nextPayload(bob), 'for bob')
+})
+
+test('a member that begins anew, as the topic is gone, leaves no queue behind', async (t) => {
+  const mqtt = await startCrashingMqtt(t, { ...ALL, alice: user({ consume: ['MQTT', 'g'] }) })
+  const { broker } = mqtt
+  const { peer: alice } = await joined(mqtt.port, 'passing', as('alice', { clean: true }))
+  t.is(await subscribed(alice, '$share/g/secret/+'), 1)
+  await broker.topics.ensure('secret')
+  await broker.publish([newMessage('secret', { body: 'for bob', tag: '1' })])
+  while (events(mqtt, 'mqtt.filters_withheld').length === 0) {
+    alice.send(PINGREQ)
+    t.deepEqual(await alice.read(2), PINGRESP)
+  }
+  await broker.topics.delete('secret')
+  t.is(await subscribed(alice, '$share/g/secret/+', 2), 1)
+  alice.end()
+  const queue = { topic: '%LMQ%secret/+', brokerName: broker.identity.brokerName, queueId: 0 }
+  await eventually(async () =>
+    broker.cursors.range(queue).then(
+      () => undefined,
+      (error: BrokerError) => error.code === 'TOPIC_NOT_FOUND' || undefined,
+    ),
+  )
+  t.pass()
 })
 
 test('a will is authorized when it is sent', async (t) => {
