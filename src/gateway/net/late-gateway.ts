@@ -57,10 +57,13 @@ export class LateGateway<G extends Gateway = Gateway> implements Gateway {
       this.#gateway = gateway
       for (const socket of this.#take()) gateway.accept(socket)
     } catch (error) {
-      // The next connection tries again: it may have been the limit of open files.
+      // The next connection tries again. Files that could not be read Node.js refuses from now on.
       this.#opening = undefined
       const fields = { evt: 'listener.unopened', protocol: this.protocol, err: error }
-      this.#log.error(fields, 'the connections of a protocol were closed: its code did not load')
+      this.#log.error(
+        fields,
+        'the connections of a protocol were closed: its code did not load; if that goes on, restart',
+      )
       for (const socket of this.#take()) socket.destroy()
     }
   }
