@@ -6,7 +6,7 @@ import { EmbeddedBroker } from './broker.ts'
 import { FollowedFacts } from './followed-facts.ts'
 import { showBroker } from './numbers.ts'
 import { assemble, type BrokerParts, type OpenBrokerOptions } from './parts.ts'
-import { cursorsPort } from './ports.ts'
+import { cursorsPort, statesPort } from './ports.ts'
 
 const refused = (): BrokerError =>
   new BrokerError(
@@ -24,12 +24,15 @@ export class SlaveBroker extends EmbeddedBroker {
   override readonly pops = { pop: refuse, ack: refuse, change: refuse }
   override readonly queueLocks = { lock: refuse, unlock: refuse }
   override readonly cursors
+  override readonly states: EmbeddedBroker['states']
   readonly #followed: FollowedFacts
   readonly #shown: readonly Disposable[]
 
   constructor(parts: BrokerParts) {
     super(parts)
     this.cursors = { ...cursorsPort(parts), commit: refuse, reset: refuse }
+    // What they keep while the store is read-only would hide what comes from the master.
+    this.states = { ...statesPort(parts), save: refuse, saveSoon: refuse, delete: refuse }
     const { store, clock, log, topics, groups, cursors, permission, lightQueues, states } = parts
     this.#shown = showBroker(parts.numbers, parts)
     this.#followed = new FollowedFacts(store, clock, log, {
