@@ -53,7 +53,7 @@ export interface Authenticator {
   ): Promise<Principal>
   /**
    * The user that a token (JWT) names, which may also stand in the place of a password. Rejects as
-   * `verifyPassword`, with why the token is not believed.
+   * `verifyPassword`, with why the token is not believed; a right one does not wait for others.
    */
   verifyToken(token: string, address: string, signal?: AbortSignal): Promise<Principal>
   /**
@@ -329,21 +329,18 @@ export class UserStore implements Authenticator, AccountUsers {
     if (tokens === undefined) {
       throw new BrokerError('UNAUTHENTICATED', 'this broker takes no tokens: jwt.keys is not set')
     }
-    let user: KnownUser | undefined
     let refusal: unknown
-    const isRight = async (): Promise<boolean> => {
-      try {
-        const named = await tokens.userOf(token)
-        user = name === undefined || name === named ? this.#enabled(named) : undefined
-      } catch (error) {
-        refusal = error
-      }
-      return user !== undefined
+    try {
+      const named = await tokens.userOf(token)
+      const user = name === undefined || name === named ? this.#enabled(named) : undefined
+      if (user !== undefined) return user.principal
+    } catch (error) {
+      refusal = error
     }
     const network = networkOf(address)
     const login = { name: name ?? network, address: network }
-    await this.#checks.checkProof(login, isRight, signal)
-    if (user !== undefined && user === this.#enabled(user.principal.name)) return user.principal
+    // A right one waits for nothing: HTTP brings it with each request, and it cannot be guessed.
+    await this.#checks.checkProof(login, () => false, signal)
     throw (
       refusal ?? new BrokerError('UNAUTHENTICATED', 'the token names no user that is known here')
     )

@@ -72,7 +72,7 @@ export class PasswordChecks {
   /** A proof in place of a password: wrong ones count and wait as wrong passwords do. */
   checkProof(
     login: Omit<Login, 'password'>,
-    isRight: () => boolean | Promise<boolean>,
+    isRight: () => boolean,
     signal?: AbortSignal,
   ): Promise<boolean> {
     if (signal?.aborted) return Promise.reject(signal.reason)
