@@ -110,7 +110,8 @@ export class Replicas {
       if (other.brokerId !== brokerId) continue
       const { log } = this.#context
       const fields = { evt: 'replication.slave_replaced', brokerId, before: other.address, address }
-      log.warn(fields, `slave ${brokerId} came by another connection; the one before is let go`)
+      const text = 'is let go: each slave needs a broker.id of its own'
+      log.warn(fields, `slave ${brokerId} came by another connection, and the one before ${text}`)
       this.leave(other)
       other.drop()
     }

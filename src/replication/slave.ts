@@ -14,6 +14,8 @@ import { CHECKED_BYTES_MAX, WIRE_VERSION } from './wire.ts'
 
 const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5_000
+/** A connection that lasted so long was none of several that two slaves of one id take by turns. */
+const STEADY_MS = 5_000
 /** Where an operator is needed. */
 const STANDING_MS = 30_000
 /** Fetched and not yet synced: one batch is a megabyte or one frame. */
@@ -73,6 +75,7 @@ export class Slave {
   #masterEnd: number | undefined
   #masterStart = 0
   #failures = 0
+  #connectedMs: number | undefined
 
   constructor(context: SlaveContext) {
     this.#context = context
@@ -121,6 +124,8 @@ export class Slave {
     const { clock, log } = this.#context
     const { address } = this.#context.master()
     const fields = { master: address, code: error.code, reason: error.message }
+    if (clock.monotonic() - (this.#connectedMs ?? Number.NaN) >= STEADY_MS) this.#failures = 0
+    this.#connectedMs = undefined
     const isFinal = FINAL.has(error.code)
     if (isFinal && this.#standing !== error.message) {
       this.#standing = error.message
@@ -199,7 +204,7 @@ export class Slave {
     this.#masterEnd = batch.logEnd
     if (this.#isConnected) return
     this.#isConnected = true
-    this.#failures = 0
+    this.#connectedMs = this.#context.clock.monotonic()
     this.#standing = undefined
     const { log } = this.#context
     const { address } = this.#context.master()

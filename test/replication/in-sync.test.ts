@@ -158,3 +158,15 @@ test('a deposed master binds no light queue and drops no topic', async (t) => {
   await t.throwsAsync(store.unbindLightQueue('a/#', true), { code: 'READ_ONLY' })
   await t.throwsAsync(store.dropQueues('A'), { code: 'READ_ONLY' })
 })
+
+test('two slaves of one id take turns at a slower and slower pace', async (t) => {
+  const master = await startMaster(t, ASYNC)
+  const slaves = [await startSlave(t, master.address), await startSlave(t, master.address)]
+  const replaced = () => master.log.events().filter((evt) => evt === 'replication.slave_replaced')
+  await eventually(async () => replaced().length >= 7)
+  for (const { log } of slaves) {
+    const told = log.events().filter((evt) => evt === 'replication.disconnected')
+    // One more where the machine stood still in between.
+    t.true(told.length <= 2)
+  }
+})
