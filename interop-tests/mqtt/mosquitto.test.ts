@@ -2,30 +2,19 @@
 import { type ChildProcessWithoutNullStreams, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { promisify } from 'node:util'
-import test, { type ExecutionContext } from 'ava'
+import type { ExecutionContext } from 'ava'
 import { startMqtt } from '../../test/support/mqtt.ts'
+import { mosquittoMissing } from '../support/mosquitto.ts'
+import { needing } from '../support/needing.ts'
 
 const run = promisify(execFile)
 const PROTOCOLS = ['mqttv31', 'mqttv311', 'mqttv5'] as const
 
-/** Their own help exits with a code, so only a command that is not there counts. */
-async function isMissing(command: string): Promise<boolean> {
-  try {
-    await run(command, ['--help'])
-    return false
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ENOENT'
-  }
-}
-
-const needs = ['mosquitto_pub', 'mosquitto_sub', 'stdbuf']
-const absent = await Promise.all(needs.map(isMissing))
-const missing = needs.filter((_, index) => absent[index]).join(', ')
-if (missing !== '') {
-  process.stderr.write(`SKIPPED: every test with mosquitto's clients, because of ${missing}\n`)
-  test.skip(`mosquitto's clients: ${missing} not installed`, (t) => t.pass())
-}
-const testMosquitto = missing === '' ? test : test.skip
+const testMosquitto = needing(
+  "every test with mosquitto's clients",
+  await mosquittoMissing(),
+  'at once',
+)
 
 /** A subscriber that is subscribed when this settles; `lines` once it has ended by itself. */
 async function subscriber(t: ExecutionContext, args: readonly string[]) {

@@ -53,6 +53,10 @@ export const apacheRocketmqMissing = mavenMissing
 
 interface ApacheSettings {
   readonly broker?: Readonly<Record<string, string>>
+  /** Settings of each JVM. */
+  readonly jvm?: readonly string[]
+  /** Another release than that of the pom. */
+  readonly version?: string
 }
 
 const TRIES = 3
@@ -92,12 +96,15 @@ export async function startApacheCluster(
 }
 
 async function start(names: readonly string[], settings: ApacheSettings): Promise<ApacheCluster> {
-  const classpath = await resolveClasspath()
+  const { jvm = [], version } = settings
+  const classpath = await resolveClasspath(version)
   const home = await mkdtemp(join(tmpdir(), 'apache-rocketmq-'))
   const namePort = await freePort()
   await writeFile(join(home, 'namesrv.conf'), properties({ listenPort: namePort }))
-  const nameServer = startJava(home, classpath, NAMESRV, join(home, 'namesrv.conf'))
-  const host = { home, classpath, namePort, nameServer }
+  const java = (at: string, main: string, conf: string): ChildProcess =>
+    startJava({ home: at, main, conf, classpath, jvm })
+  const nameServer = java(home, NAMESRV, 'namesrv.conf')
+  const host = { home, java, namePort, nameServer }
   const brokers = new Map<string, JvmBroker>()
   const stop = async (): Promise<void> => {
     // Nothing of it is kept, so it need not end in order, which takes it ten seconds.
@@ -128,7 +135,7 @@ const BROKER = 'org.apache.rocketmq.broker.BrokerStartup'
 
 interface Host {
   readonly home: string
-  readonly classpath: string
+  java(home: string, main: string, conf: string): ChildProcess
   readonly namePort: number
   readonly nameServer: ChildProcess
 }
@@ -184,8 +191,8 @@ class JvmBroker implements ApacheBroker {
   }
 
   async start(): Promise<void> {
-    const { home, classpath, namePort, nameServer } = this.#host
-    const child = startJava(this.#home, classpath, BROKER, join(this.#home, 'broker.conf'))
+    const { home, namePort, nameServer } = this.#host
+    const child = this.#host.java(this.#home, BROKER, 'broker.conf')
     this.#child = child
     try {
       await untilRegistered(namePort, this.#port, [nameServer, child], [home, this.#home])
@@ -197,28 +204,38 @@ class JvmBroker implements ApacheBroker {
 }
 
 /** The jars of the pom; remembered in the temporary directory while each of them exists. */
-async function resolveClasspath(): Promise<string> {
+async function resolveClasspath(version?: string): Promise<string> {
   const id = createHash('sha256')
     .update(await readFile(POM))
+    .update(version ?? '')
     .digest('hex')
     .slice(0, 16)
   const file = join(tmpdir(), `apache-rocketmq-${id}.classpath`)
   const known = await readFile(file, 'utf8').catch(() => '')
   if (known !== '' && known.split(delimiter).every((jar) => existsSync(jar))) return known
   const goal = 'org.apache.maven.plugins:maven-dependency-plugin:3.6.1:build-classpath'
-  await run('mvn', ['-B', '-q', '-f', POM, goal, `-Dmdep.outputFile=${file}`], {
+  const other = version === undefined ? [] : [`-Drocketmq.version=${version}`]
+  await run('mvn', ['-B', '-q', '-f', POM, goal, `-Dmdep.outputFile=${file}`, ...other], {
     timeout: DOWNLOAD_MS_MAX,
     maxBuffer: 16 * 1024 * 1024,
   })
   return (await readFile(file, 'utf8')).trim()
 }
 
-function startJava(home: string, classpath: string, main: string, conf: string): ChildProcess {
-  const options = ['-Xms128m', '-Xmx1g', `-Duser.home=${home}`]
+interface JavaStart {
+  readonly home: string
+  readonly main: string
+  readonly conf: string
+  readonly classpath: string
+  readonly jvm: readonly string[]
+}
+
+function startJava({ home, main, conf, classpath, jvm }: JavaStart): ChildProcess {
+  const options = ['-Xms128m', '-Xmx1g', `-Duser.home=${home}`, ...jvm]
   for (const opened of ['sun.nio.ch', 'java.nio', 'java.lang']) {
     options.push('--add-opens', `java.base/${opened}=ALL-UNNAMED`)
   }
-  const child = spawn('java', [...options, '-cp', classpath, main, '-c', conf], {
+  const child = spawn('java', [...options, '-cp', classpath, main, '-c', join(home, conf)], {
     cwd: home,
     env: { ...process.env, ROCKETMQ_HOME: home },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -319,6 +319,14 @@ test('a batch is cut where it would have more messages than a broker takes', asy
   t.is(fake.count(REQUEST.sendBatchMessage), 2)
 })
 
+test('a message without a body goes in a batch, which has one, unless it is delayed', async (t) => {
+  const { fake, mq } = await pair(t)
+  await mq.send({ topic: 'T', body: '' })
+  t.is(fake.count(REQUEST.sendBatchMessage), 1)
+  await mq.send({ topic: 'T', body: '', delayMs: 60_000 })
+  t.is(fake.count(REQUEST.sendBatchMessage), 1)
+})
+
 test('an empty batch makes no request', async (t) => {
   const { fake, mq } = await pair(t)
   const before = fake.requests.length

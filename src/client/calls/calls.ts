@@ -2,6 +2,7 @@
 // BrokerError out. No state, no retries.
 import type { Buffer } from 'node:buffer'
 import { BrokerError } from '../../errors.ts'
+import { SCAN, scanProperties } from '../../model/message-scan.ts'
 import { AUTO_CREATE_TOPIC } from '../../model/names.ts'
 import { encodeProperties, PROPERTY } from '../../model/properties.ts'
 import { SYS_FLAG } from '../../model/record.ts'
@@ -139,8 +140,9 @@ function sendParts({ producerGroup, queue, bornTimestamp, messages }: SendReques
   fields: Fields
   body: Uint8Array
 } {
-  const isBatch = messages.length > 1
   const first = messages[0]!
+  // Apache's broker takes no request without a body, and a batch whose one message has none.
+  const isBatch = messages.length > 1 || (first.body.length === 0 && canBeBatched(first))
   const fields = writeFields(SEND_V2, {
     producerGroup,
     topic: queue.topic,
@@ -159,6 +161,12 @@ function sendParts({ producerGroup, queue, bornTimestamp, messages }: SendReques
   const items = messages.map(({ body, properties }) => ({ flag: 0, body, properties }))
   return { code: REQUEST.sendBatchMessage, fields, body: encodeBatchBody(items) }
 }
+
+/** In a batch these would be lost. */
+const ALONE = SCAN.delayed | SCAN.priority | SCAN.prepared
+
+const canBeBatched = ({ properties }: Pick<EncodedMessage, 'properties'>): boolean =>
+  (scanProperties(properties) & ALONE) === 0
 
 export interface PullAnswer {
   readonly status: 'found' | 'at-end' | 'no-match' | 'moved'
